@@ -1,0 +1,120 @@
+import { EventEmitter } from "node:events";
+
+/**
+ * Names of the OWASP Logging Vocabulary where it has one, and our own under `portcullis_` where it has none.
+ * The level is the vocabulary's.
+ * https://cheatsheetseries.owasp.org/cheatsheets/Logging_Vocabulary_Cheat_Sheet.html
+ */
+export const EVENT_LEVELS = {
+  authn_login_success: "INFO",
+  authn_login_fail: "WARN",
+  authn_login_fail_max: "WARN",
+  authn_token_created: "INFO",
+  authn_token_revoked: "INFO",
+  authn_token_reuse: "CRITICAL",
+  authz_fail: "CRITICAL",
+  excess_rate_limit_exceeded: "WARN",
+  input_validation_fail: "WARN",
+  malicious_cors: "CRITICAL",
+  malicious_csrf: "WARN",
+  session_created: "INFO",
+  session_renewed: "INFO",
+  session_expired: "INFO",
+  session_logout: "INFO",
+  session_use_after_expire: "CRITICAL",
+  sys_startup: "WARN",
+  sys_shutdown: "WARN",
+  portcullis_untrusted_host: "WARN",
+  portcullis_untrusted_proxy: "WARN",
+  portcullis_store_unavailable: "WARN",
+  portcullis_store_recovered: "INFO",
+  portcullis_misconfigured: "CRITICAL",
+} as const;
+
+export type SecurityEventName = keyof typeof EVENT_LEVELS;
+
+/** One security event. Never holds a credential, a cookie, a body or a query string. */
+export interface SecurityEvent {
+  readonly event: SecurityEventName;
+  readonly level: "INFO" | "WARN" | "CRITICAL";
+  /** ISO 8601 in UTC. */
+  readonly datetime: string;
+  /** The layer or service that saw it: "cors", "api-key", … */
+  readonly source: string;
+  /** Low-cardinality reason, fit for a metric label. */
+  readonly reason?: string;
+  /** "report" when the layer only reports and let the request pass. */
+  readonly mode?: "enforce" | "report";
+  /** Refusal code and HTTP status, for refusals. */
+  readonly code?: string;
+  readonly status?: number;
+  /** Who: `Principal.id`, when known. */
+  readonly subject?: string;
+  /** `Principal.credentialId`, key id, token id or family id. Never the credential. */
+  readonly credentialId?: string;
+  /** The client's address, from trusted data only. */
+  readonly sourceIp?: string;
+  readonly method?: string;
+  /** The path without its query string, control bytes escaped, at most 256 characters. */
+  readonly path?: string;
+}
+
+export type SecurityEventDetails = Omit<SecurityEvent, "event" | "level" | "datetime">;
+export type SecurityEventListener = (event: SecurityEvent) => void;
+
+/**
+ * Where every refusal, credential change and session change is announced. `on(name, listener)` for one kind,
+ * `on("*", listener)` for all. A listener that throws is reported by `process.emitWarning` and cannot touch the request.
+ */
+export class SecurityEvents {
+  readonly #emitter = new EventEmitter({ captureRejections: false }).setMaxListeners(0);
+  readonly #now: () => number;
+
+  constructor(now: () => number = Date.now) {
+    this.#now = now;
+  }
+
+  on(name: SecurityEventName | "*", listener: SecurityEventListener): this {
+    this.#emitter.on(name, listener);
+    return this;
+  }
+
+  once(name: SecurityEventName | "*", listener: SecurityEventListener): this {
+    this.#emitter.once(name, listener);
+    return this;
+  }
+
+  off(name: SecurityEventName | "*", listener: SecurityEventListener): this {
+    this.#emitter.off(name, listener);
+    return this;
+  }
+
+  listenerCount(name: SecurityEventName | "*"): number {
+    return this.#emitter.listenerCount(name);
+  }
+
+  /** Announces an event. `details` is only called when somebody listens, so that an event costs nothing otherwise. */
+  emit(name: SecurityEventName, details: () => SecurityEventDetails): void {
+    const direct = this.#emitter.listenerCount(name) > 0;
+    const all = this.#emitter.listenerCount("*") > 0;
+    if (!direct && !all) return;
+    const event: SecurityEvent = Object.freeze({
+      event: name,
+      level: EVENT_LEVELS[name],
+      datetime: new Date(this.#now()).toISOString(),
+      ...details(),
+    });
+    if (direct) this.#deliver(name, event);
+    if (all) this.#deliver("*", event);
+  }
+
+  #deliver(channel: string, event: SecurityEvent): void {
+    try {
+      this.#emitter.emit(channel, event);
+    } catch (error) {
+      process.emitWarning(`A listener of ${event.event} threw: ${error instanceof Error ? error.message : "not an Error"}`, {
+        code: "PORTCULLIS_LISTENER",
+      });
+    }
+  }
+}

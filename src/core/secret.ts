@@ -1,0 +1,30 @@
+import { inspect } from "node:util";
+
+/**
+ * A string that must not be shown. Printing, inspecting, interpolating or serialising it gives `[secret]`,
+ * so settings can be logged whole. `reveal()` is the one way to the value.
+ */
+export class Secret {
+  readonly #value: string;
+
+  constructor(value: string) {
+    this.#value = value;
+    Object.freeze(this);
+  }
+
+  reveal(): string {
+    return this.#value;
+  }
+
+  toString(): string {
+    return "[secret]";
+  }
+
+  toJSON(): string {
+    return "[secret]";
+  }
+
+  [inspect.custom](): string {
+    return "[secret]";
+  }
+}

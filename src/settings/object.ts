@@ -1,0 +1,140 @@
+import { z } from "zod";
+import { SettingsError, type SettingsCode, type SettingsIssue } from "./errors.js";
+
+/**
+ * A strict object: unknown keys are issues, each with the nearest known key. Every settings object at every depth is
+ * made by this.
+ */
+export function settingsObject<const Shape extends z.ZodRawShape>(shape: Shape): z.ZodObject<Shape, z.core.$strict> {
+  const known = Object.keys(shape);
+  return z.strictObject(shape, {
+    error: (issue) => (issue.code === "unrecognized_keys" ? issue.keys.map((key) => unknownKeyMessage(key, known)).join("\n") : undefined),
+  });
+}
+
+/** A protection: `false` turns it off, an object configures it. */
+export function switchable<const Schema extends z.ZodType>(
+  schema: Schema,
+): z.ZodType<false | z.output<Schema>, false | z.input<Schema>> {
+  return chosen<false | z.input<Schema>, false | z.output<Schema>>((value) => (value === false ? z.literal(false) : schema));
+}
+
+/**
+ * A union whose branch is chosen by looking at the value, so that the issues are those of the branch meant (zod's own
+ * union reports every branch's).
+ */
+export function chosen<Input, Output>(choose: (value: unknown) => z.ZodType): z.ZodType<Output, Input> {
+  return z.unknown().transform((value, context) => {
+    const result = choose(value).safeParse(value);
+    if (result.success) return result.data as Output;
+    for (const issue of result.error.issues) context.issues.push({ ...issue, input: undefined });
+    return z.NEVER;
+  }) as unknown as z.ZodType<Output, Input>;
+}
+
+/** Adds an issue of ours to a refinement: code, place, what is wrong, what to do. */
+export function addIssue(
+  context: z.core.$RefinementCtx,
+  issue: { code: SettingsCode; path?: readonly (string | number)[]; message: string; remedy: string },
+): void {
+  context.addIssue({
+    code: "custom",
+    path: [...(issue.path ?? [])],
+    message: issue.message,
+    params: { code: issue.code, remedy: issue.remedy },
+  });
+}
+
+/**
+ * Parses settings of one layer or of all.
+ *
+ * @throws SettingsError listing every issue
+ */
+export function parse<Schema extends z.ZodType>(schema: Schema, value: unknown, at: readonly PropertyKey[] = []): z.output<Schema> {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  throw new SettingsError(result.error.issues.flatMap((issue) => settingsIssues(issue, at)));
+}
+
+function settingsIssues(issue: z.core.$ZodIssue, at: readonly PropertyKey[]): SettingsIssue[] {
+  const path = [...at, ...issue.path];
+  if (issue.code === "unrecognized_keys") {
+    const messages = issue.message.split("\n");
+    return issue.keys.map((key, index) => ({
+      code: "unknown-setting",
+      path: pathText([...path, key]),
+      message: messages[index] ?? "There is no such setting.",
+      remedy: "Correct the name or remove the setting.",
+    }));
+  }
+  if (issue.code === "custom") {
+    const params = (issue.params ?? {}) as { code?: SettingsCode; remedy?: string };
+    return [{ code: params.code ?? "wrong-value", path: pathText(path), message: issue.message, remedy: params.remedy ?? "See the settings table in README.md." }];
+  }
+  const missing = issue.code === "invalid_type" && issue.message.endsWith("received undefined");
+  const code: SettingsCode = missing ? "missing-setting" : issue.code === "invalid_type" ? "wrong-type" : "wrong-value";
+  return [{ code, path: pathText(path), message: sentence(issue.message), remedy: remedyFor(issue, missing) }];
+}
+
+function remedyFor(issue: z.core.$ZodIssue, missing: boolean): string {
+  if (missing) return "Set it, or remove the object around it.";
+  switch (issue.code) {
+    case "invalid_type":
+      return `Give a value of type ${issue.expected}.`;
+    case "too_small":
+      return `Use at least ${String(issue.minimum)}.`;
+    case "too_big":
+      return `Use at most ${String(issue.maximum)}.`;
+    case "invalid_value":
+      return `Use one of: ${issue.values.map((value) => JSON.stringify(value)).join(", ")}.`;
+    default:
+      return "See the settings table in README.md.";
+  }
+}
+
+function sentence(message: string): string {
+  return message.endsWith(".") ? message : `${message}.`;
+}
+
+/** `["cors", "origins", 0]` → `cors.origins[0]`. */
+export function pathText(path: readonly PropertyKey[]): string {
+  let text = "";
+  for (const part of path) {
+    if (typeof part === "number") text += `[${part}]`;
+    else text += text === "" ? String(part) : `.${String(part)}`;
+  }
+  return text;
+}
+
+function unknownKeyMessage(key: string, known: readonly string[]): string {
+  const near = nearest(key, known);
+  // A key can be any text; one long or strange is not repeated.
+  const shown = /^[\w.-]{1,64}$/.test(key) ? `"${key}"` : "with this name";
+  const hint = near === undefined ? `Known: ${known.join(", ")}.` : `Did you mean "${near}"?`;
+  return `There is no setting ${shown}. ${hint}`;
+}
+
+/** The known name fewest edits away, when it is near enough to be what was meant. */
+export function nearest(name: string, known: readonly string[]): string | undefined {
+  if (name.length > 64) return undefined;
+  let best: string | undefined;
+  let fewest = Math.max(2, Math.floor(name.length / 3)) + 1;
+  for (const candidate of known) {
+    const edits = editDistance(name.toLowerCase(), candidate.toLowerCase());
+    if (edits < fewest) [best, fewest] = [candidate, edits];
+  }
+  return best;
+}
+
+/** Levenshtein distance, one row at a time. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= a.length; i += 1) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j += 1) {
+      next.push(Math.min((next[j - 1] ?? 0) + 1, (row[j] ?? 0) + 1, (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}

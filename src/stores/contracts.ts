@@ -1,0 +1,142 @@
+/**
+ * What a store must do, for every kind of store. The layers know these interfaces only; memory, SQL (and later Redis)
+ * implement them; `portcullis/testing` checks an implementation against them.
+ *
+ * All times are milliseconds since the epoch. A method that rejects means "the store did not do it".
+ */
+
+/** A limit: at most `limit` units in any window of `windowMs`. `name` keeps the counts of several limits apart. */
+export interface WindowPolicy {
+  readonly name: string;
+  readonly limit: number;
+  readonly windowMs: number;
+}
+
+/** What a sliding-window log says to one request. */
+export interface WindowOutcome {
+  readonly allowed: boolean;
+  /** Units recorded in the window that ends now, this request's included when allowed. */
+  readonly used: number;
+  /** Milliseconds until a request of the same cost would be allowed; 0 when this one was. */
+  readonly retryAfterMs: number;
+  /** Milliseconds until the oldest recorded unit leaves the window; 0 when none is recorded. */
+  readonly resetMs: number;
+}
+
+/** An exact sliding-window log. A refused request is not recorded. */
+export interface RateLimitStore {
+  /** Records `cost` units under `key` when they fit in the window, and nothing otherwise. Atomic. */
+  consume(policy: WindowPolicy, key: string, cost: number): WindowOutcome | Promise<WindowOutcome>;
+  /** Says what `consume` would, and records nothing. */
+  peek(policy: WindowPolicy, key: string, cost: number): WindowOutcome | Promise<WindowOutcome>;
+  /** Forgets one key. */
+  reset(policy: WindowPolicy, key: string): void | Promise<void>;
+  close(): void | Promise<void>;
+}
+
+/** How an API key's secret is kept: the algorithm travels with the digest, so that several live side by side. */
+export interface KeyDigest {
+  readonly algorithm: "argon2id" | "hmac-sha256";
+  /** argon2id: the PHC string with salt and parameters. hmac-sha256: base64url, prefixed by the pepper's id and a dot. */
+  readonly digest: string;
+}
+
+export type JsonValue = string | number | boolean | null | readonly JsonValue[] | { readonly [key: string]: JsonValue };
+
+/** One API key at rest. */
+export interface StoredApiKey {
+  /** The public part of the key. */
+  readonly id: string;
+  readonly ownerId: string;
+  readonly name: string;
+  readonly hash: KeyDigest;
+  readonly scopes: readonly string[];
+  readonly roles: readonly string[];
+  /** Addresses and CIDR ranges the key may be used from; empty: from anywhere. */
+  readonly allow: readonly string[];
+  readonly rateLimit: { readonly limit: number; readonly windowSeconds: number } | null;
+  readonly metadata: Readonly<Record<string, JsonValue>>;
+  readonly createdAt: number;
+  readonly expiresAt: number | null;
+  readonly revokedAt: number | null;
+  readonly revokedReason: string | null;
+  /** The key that replaced this one, and until when this one still works beside it. */
+  readonly rotatedTo: string | null;
+  readonly graceUntil: number | null;
+  readonly usageCount: number;
+  readonly lastUsedAt: number | null;
+}
+
+export interface UsageBatch {
+  readonly id: string;
+  readonly count: number;
+  readonly lastUsedAt: number;
+}
+
+export interface ApiKeyStore {
+  /** Creates the schema if needed. Called once, before anything else. */
+  init(): Promise<void>;
+  /** Resolves when the key is durable. Rejects when the id exists. */
+  insert(key: StoredApiKey): Promise<void>;
+  get(id: string): Promise<StoredApiKey | undefined>;
+  /** The owner's keys, newest first (`createdAt`, then `id`, descending), starting after the key `after`. */
+  list(ownerId: string, page: { readonly limit: number; readonly after?: string | undefined }): Promise<StoredApiKey[]>;
+  /** Revokes for good. False when there is no such key or it is revoked already; then nothing changes. */
+  revoke(id: string, at: number, reason: string): Promise<boolean>;
+  /**
+   * In one transaction: inserts `successor` and sets `rotatedTo` and `graceUntil` of `id`, provided that key is neither
+   * revoked nor rotated. False otherwise, and then nothing is inserted. Of N concurrent calls exactly one returns true.
+   */
+  rotate(id: string, successor: StoredApiKey, graceUntil: number): Promise<boolean>;
+  /** Replaces the digest if it still is `from` (upgrade of the algorithm on use). */
+  replaceHash(id: string, from: KeyDigest, to: KeyDigest): Promise<boolean>;
+  /** Adds counts and moves `lastUsedAt` forward, never back. Unknown ids are passed over. */
+  addUsage(batch: readonly UsageBatch[]): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** One refresh token at rest. Its secret is only here as a hash. */
+export interface StoredRefreshToken {
+  readonly id: string;
+  /** HMAC-SHA-256 of the secret part, base64url. */
+  readonly hash: string;
+  readonly familyId: string;
+  readonly subject: string;
+  readonly scopes: readonly string[];
+  readonly roles: readonly string[];
+  readonly claims: Readonly<Record<string, JsonValue>>;
+  readonly issuedAt: number;
+  /** When this token ends if it is not used. */
+  readonly expiresAt: number;
+  /** When the family ends, however often it rotates. */
+  readonly familyExpiresAt: number;
+  /** When it was exchanged, and for what. The successor's secret is sealed under a key that only the presented token gives. */
+  readonly usedAt: number | null;
+  readonly successorId: string | null;
+  readonly sealedSuccessor: string | null;
+  readonly revokedAt: number | null;
+}
+
+export interface TokenStore {
+  init(): Promise<void>;
+  insert(token: StoredRefreshToken): Promise<void>;
+  get(id: string): Promise<StoredRefreshToken | undefined>;
+  /**
+   * In one transaction: marks `id` as used and inserts `successor`, provided `id` is neither used nor revoked.
+   * False otherwise, and then nothing is inserted. Of N concurrent calls exactly one returns true.
+   */
+  rotate(id: string, usedAt: number, successor: StoredRefreshToken, sealedSuccessor: string): Promise<boolean>;
+  /** Revokes every token of the family, those not yet inserted by a concurrent `rotate` included. Returns how many changed. */
+  revokeFamily(familyId: string, at: number): Promise<number>;
+  /** Revokes every refresh token of the subject and cuts off access tokens issued before `at`. */
+  revokeSubject(subject: string, at: number, forgetAfter: number): Promise<void>;
+  /** Denies one access token until it would have expired anyway. */
+  revokeAccessToken(jti: string, expiresAt: number): Promise<void>;
+  /** Denies the access tokens of a family until the last of them would have expired. */
+  denyFamily(familyId: string, until: number): Promise<void>;
+  /** Whether an access token is denied by its id, its family or its subject's cut-off. On the hot path: answer without I/O where possible. */
+  isRevoked(token: { readonly jti: string; readonly subject: string; readonly issuedAt: number; readonly familyId?: string | undefined }): boolean | Promise<boolean>;
+  /** Deletes what has ended before `now`. Returns how many rows. */
+  deleteExpired(now: number): Promise<number>;
+  close(): Promise<void>;
+}
