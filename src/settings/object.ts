@@ -53,7 +53,12 @@ export function addIssue(
 export function parse<Schema extends z.ZodType>(schema: Schema, value: unknown, at: readonly PropertyKey[] = []): z.output<Schema> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
-  throw new SettingsError(result.error.issues.flatMap((issue) => settingsIssues(issue, at)));
+  throw new SettingsError(issuesOf(result.error, at));
+}
+
+/** zod's issues as ours, under the path `at`. */
+export function issuesOf(error: z.ZodError, at: readonly PropertyKey[]): SettingsIssue[] {
+  return error.issues.flatMap((issue) => settingsIssues(issue, at));
 }
 
 function settingsIssues(issue: z.core.$ZodIssue, at: readonly PropertyKey[]): SettingsIssue[] {
@@ -72,7 +77,8 @@ function settingsIssues(issue: z.core.$ZodIssue, at: readonly PropertyKey[]): Se
     return [{ code: params.code ?? "wrong-value", path: pathText(path), message: issue.message, remedy: params.remedy ?? "See the settings table in README.md." }];
   }
   const missing = issue.code === "invalid_type" && issue.message.endsWith("received undefined");
-  const code: SettingsCode = missing ? "missing-setting" : issue.code === "invalid_type" ? "wrong-type" : "wrong-value";
+  const mistyped = issue.code === "invalid_type" || issue.code === "invalid_union";
+  const code: SettingsCode = missing ? "missing-setting" : mistyped ? "wrong-type" : "wrong-value";
   return [{ code, path: pathText(path), message: sentence(issue.message), remedy: remedyFor(issue, missing) }];
 }
 

@@ -1,0 +1,31 @@
+import type { NextFunction, Request, RequestHandler, Response } from "express";
+
+/**
+ * One handler that runs others in their order. An error, passed on or thrown, skips the rest and goes to the app's error
+ * handling: a layer that fails is never a layer that allowed.
+ */
+export function compose(handlers: readonly RequestHandler[]): RequestHandler {
+  return function portcullis(req: Request, res: Response, next: NextFunction): void {
+    let index = 0;
+    let left = false;
+    const step = (error?: unknown): void => {
+      const handler = error === undefined || error === null ? handlers[index] : undefined;
+      index += 1;
+      if (handler === undefined) {
+        left = true;
+        if (error === undefined || error === null) next();
+        else next(error);
+        return;
+      }
+      try {
+        void handler(req, res, step);
+      } catch (thrown) {
+        // What is thrown after the last layer is the app's, not ours.
+        if (left) throw thrown;
+        left = true;
+        next(thrown);
+      }
+    };
+    step();
+  };
+}

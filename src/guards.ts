@@ -1,0 +1,122 @@
+import type { Request, RequestHandler } from "express";
+import { z } from "zod";
+import { challenge } from "./core/credentials.js";
+import type { LayerId } from "./core/layer.js";
+import type { CredentialKind, Principal } from "./core/principal.js";
+import { refuse, type Refusal } from "./core/refusal.js";
+import { stateOf } from "./core/request-state.js";
+import { missingScopes } from "./core/scopes.js";
+import { scopeSchema } from "./settings/common.js";
+import { parse, settingsObject } from "./settings/object.js";
+
+const KINDS = ["api-key", "jwt", "session"] as const satisfies readonly CredentialKind[];
+
+const guardSchema = settingsObject({
+  /** Scopes the caller must hold, all of them. */
+  scopes: z.array(scopeSchema).default([]),
+  /** Roles of which the caller must hold at least one. */
+  roles: z.array(z.string().min(1)).default([]),
+  /** Kinds of credential that are taken; all by default. */
+  kinds: z.array(z.enum(KINDS)).min(1).optional(),
+});
+
+export type GuardOptions = z.input<typeof guardSchema>;
+
+interface GuardPolicy {
+  readonly kinds: readonly CredentialKind[];
+  readonly scopes: readonly string[];
+  readonly roles: readonly string[];
+}
+
+/** What a guard says: pass, or why not. Pure. */
+export function decideGuard(principal: Principal | undefined, policy: GuardPolicy): "pass" | "missing" | "other-kind" | "scope" | "role" {
+  if (principal === undefined) return "missing";
+  if (!policy.kinds.includes(principal.kind)) return "other-kind";
+  if (policy.scopes.length > 0 && missingScopes(principal.scopes, policy.scopes).length > 0) return "scope";
+  if (policy.roles.length > 0 && !policy.roles.some((role) => principal.roles.includes(role))) return "role";
+  return "pass";
+}
+
+/** What to write when the protection behind a guard did not run. */
+const REMEDIES: Record<CredentialKind, string> = {
+  "api-key": "call applySecurity(app, { apiKeys: {} }) before this route, or app.use(apiKeyAuth(service))",
+  jwt: "call applySecurity(app, { jwt: {} }) before this route, or app.use(jwtAuth(manager))",
+  session: "call applySecurity(app, { session: {} }) before this route, or app.use(sessions({ secret }))",
+};
+
+function notRun(kinds: readonly CredentialKind[]): Refusal {
+  const lines = kinds.map((kind) => REMEDIES[kind]).join("; or ");
+  return { code: "protection-not-run", reason: kinds.join(","), detail: `The protection this guard depends on did not run on this request. To mend it: ${lines}.` };
+}
+
+/** RFC 9110 section 11.6.1: one challenge for every way to prove who is calling that this guard takes. */
+function challenges(kinds: readonly CredentialKind[], error?: "insufficient_scope", scopes?: readonly string[]): string {
+  const list: string[] = [];
+  if (kinds.includes("api-key") || kinds.includes("jwt")) list.push(challenge("Bearer", { error, scopes }));
+  if (kinds.includes("api-key")) list.push(challenge("ApiKey"));
+  if (kinds.includes("session")) list.push(challenge("Session"));
+  return list.join(", ");
+}
+
+function guard(name: string, only: readonly CredentialKind[] | undefined, options: GuardOptions | undefined): RequestHandler {
+  const { scopes, roles, kinds: given } = parse(guardSchema, options ?? {});
+  const kinds = only ?? given ?? KINDS;
+  const policy: GuardPolicy = { kinds, scopes, roles };
+  const missing: Refusal = { code: "missing-credentials", reason: "none", headers: { "WWW-Authenticate": challenges(kinds) } };
+  const otherKind: Refusal = { ...missing, reason: "other-kind" };
+  const insufficient = { "WWW-Authenticate": challenges(kinds, "insufficient_scope", scopes) };
+  const lacksScope: Refusal = { code: "insufficient-scope", reason: "scope", headers: insufficient };
+  const lacksRole: Refusal = { code: "insufficient-scope", reason: "role", headers: insufficient };
+  const unwired = notRun(kinds);
+  const needsAll = only !== undefined || given !== undefined;
+
+  const handler: RequestHandler = (req, res, next) => {
+    if (!protectionsRan(req, kinds, needsAll)) return void refuse(req, res, name, unwired);
+    switch (decideGuard(req.principal, policy)) {
+      case "pass":
+        return next();
+      case "missing":
+        return void refuse(req, res, name, missing);
+      case "other-kind":
+        return void refuse(req, res, name, otherKind);
+      case "scope":
+        return void refuse(req, res, name, lacksScope);
+      case "role":
+        return void refuse(req, res, name, lacksRole);
+    }
+  };
+  Object.defineProperty(handler, "name", { value: name });
+  return handler;
+}
+
+/** Kinds and the layers that prove them bear the same names. */
+function protectionsRan(req: Request, kinds: readonly (CredentialKind & LayerId)[], all: boolean): boolean {
+  const state = stateOf(req);
+  return all ? kinds.every((kind) => state.hasRun(kind)) : kinds.some((kind) => state.hasRun(kind));
+}
+
+/**
+ * Lets through callers who proved who they are, by any credential or by those of `kinds`. Others get 401
+ * `missing-credentials`; a caller without the scopes (all) or roles (one of) gets 403 `insufficient-scope`.
+ * Answers 500 `protection-not-run`, naming the line to add, when no protection that could prove it ran on the request.
+ *
+ * @throws SettingsError when the options are wrong
+ */
+export function requireAuth(options?: GuardOptions): RequestHandler {
+  return guard("requireAuth", undefined, options);
+}
+
+/** `requireAuth` for API keys alone. @throws SettingsError when the options are wrong */
+export function requireApiKey(options?: Omit<GuardOptions, "kinds">): RequestHandler {
+  return guard("requireApiKey", ["api-key"], options);
+}
+
+/** `requireAuth` for JWT access tokens alone. @throws SettingsError when the options are wrong */
+export function requireJwt(options?: Omit<GuardOptions, "kinds">): RequestHandler {
+  return guard("requireJwt", ["jwt"], options);
+}
+
+/** `requireAuth` for logged-in sessions alone. @throws SettingsError when the options are wrong */
+export function requireSession(options?: Omit<GuardOptions, "kinds">): RequestHandler {
+  return guard("requireSession", ["session"], options);
+}

@@ -1,0 +1,105 @@
+import { SettingsError, type SettingsIssue } from "./errors.js";
+import type { SecuritySettings } from "./schema.js";
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Reads one variable; adds an issue and gives `undefined` when its text is not of the form it must have. */
+type Reader<T> = (text: string) => T | { readonly problem: string; readonly remedy: string };
+
+const boolean: Reader<boolean> = (text) => {
+  if (/^(true|1|yes|on)$/i.test(text)) return true;
+  if (/^(false|0|no|off)$/i.test(text)) return false;
+  return { problem: "This is not a yes or no.", remedy: "Write true or false." };
+};
+
+const integer: Reader<number> = (text) =>
+  /^\d{1,15}$/.test(text) ? Number(text) : { problem: "This is not a whole number.", remedy: "Write digits only, without a unit." };
+
+const word: Reader<string> = (text) => text;
+
+/** A JSON array of strings, or words separated by commas. */
+const list: Reader<string[]> = (text) => {
+  if (!text.startsWith("[")) return text.split(",").map((entry) => entry.trim()).filter((entry) => entry !== "");
+  return jsonList(text);
+};
+
+/** One secret, or a JSON array of them. Not split at commas: a secret may hold some. */
+const secrets: Reader<string | string[]> = (text) => (text.startsWith("[") ? jsonList(text) : text);
+
+function jsonList(text: string): string[] | { problem: string; remedy: string } {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (Array.isArray(value) && value.every((entry): entry is string => typeof entry === "string")) return value;
+  } catch {
+    // Falls through to the problem below: a parser's message could repeat the text, which may be a secret.
+  }
+  return { problem: "This begins like a JSON array but is not an array of strings.", remedy: 'Write ["one","two"] or one,two.' };
+}
+
+const hops: Reader<number | boolean | string[]> = (text) => {
+  if (/^\d{1,3}$/.test(text)) return Number(text);
+  if (/^false$/i.test(text)) return false;
+  if (/^true$/i.test(text)) return true;
+  return list(text);
+};
+
+const originsOrAll: Reader<"*" | string[]> = (text) => (text === "*" ? "*" : list(text));
+
+/**
+ * Settings from environment variables: the names in the table of README.md, `undefined` and empty ones left out.
+ * Sessions, API keys and JWT are on when one of their variables is set. Merge what the environment cannot say:
+ * `applySecurity(app, { ...settingsFromEnv(), cors: { … } })`.
+ *
+ * @throws SettingsError listing every variable whose text has not the form it must have, under the variable's name
+ */
+export function settingsFromEnv(env: Environment = process.env): SecuritySettings {
+  const issues: SettingsIssue[] = [];
+  const read = <T>(name: string, reader: Reader<T>): T | undefined => {
+    const text = env[name]?.trim();
+    if (text === undefined || text === "") return undefined;
+    const value = reader(text);
+    if (typeof value === "object" && value !== null && "problem" in value) {
+      issues.push({ code: "wrong-type", path: name, message: value.problem, remedy: value.remedy });
+      return undefined;
+    }
+    return value;
+  };
+
+  const limit = read("RATE_LIMIT_PER_MINUTE", integer);
+  const origins = read("BACKEND_CORS_ORIGINS", originsOrAll);
+  const trustedOrigins = read("CSRF_TRUSTED_ORIGINS", list);
+  const settings = withoutUndefined({
+    secretKey: read("SECRET_KEY", secrets),
+    debug: read("DEBUG", boolean),
+    trustProxy: read("TRUST_PROXY", hops) as SecuritySettings["trustProxy"],
+    redis: read("REDIS_URL", word),
+    database: read("DATABASE_URL", word),
+    trustedHosts: read("ALLOWED_HOSTS", list),
+    rateLimit: limit === undefined ? undefined : { limit, windowSeconds: 60 },
+    cors: origins === undefined ? undefined : { origins },
+    csrf: trustedOrigins === undefined ? undefined : { trustedOrigins },
+    session: group({
+      secret: read("SESSION_SECRET_KEY", secrets),
+      maxAge: read("SESSION_MAX_AGE", integer),
+      cookieName: read("SESSION_COOKIE", word),
+    }),
+    apiKeys: group({ prefix: read("API_KEY_PREFIX", word), length: read("API_KEY_LENGTH", integer) }),
+    jwt: group({
+      algorithm: read("ALGORITHM", word),
+      accessTokenMinutes: read("ACCESS_TOKEN_EXPIRE_MINUTES", integer),
+      refreshTokenDays: read("REFRESH_TOKEN_EXPIRE_DAYS", integer),
+    }),
+  });
+  if (issues.length > 0) throw new SettingsError(issues);
+  return settings as SecuritySettings;
+}
+
+/** The variables of one protection; `undefined` (off) when none is set. */
+function group(values: Record<string, unknown>): Record<string, unknown> | undefined {
+  const set = withoutUndefined(values);
+  return Object.keys(set).length === 0 ? undefined : set;
+}
+
+function withoutUndefined(values: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
+}

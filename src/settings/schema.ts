@@ -1,0 +1,127 @@
+import { z } from "zod";
+import { apiKeySchema } from "../api-key/settings.js";
+import type { OnRefusal } from "../core/refusal.js";
+import { Secret } from "../core/secret.js";
+import { corsSchema } from "../cors/settings.js";
+import { csrfSchema } from "../csrf/settings.js";
+import { headersSchema } from "../headers/settings.js";
+import { jwtSchema } from "../jwt/settings.js";
+import { rateLimitSchema } from "../rate-limit/settings.js";
+import { sessionSchema } from "../session/settings.js";
+import { DEBUG_HOSTS, trustedHostSchema } from "../trusted-host/settings.js";
+import { addressRangeSchema } from "./common.js";
+import { contradictions } from "./contradictions.js";
+import { SettingsError, type SettingsIssue } from "./errors.js";
+import { addIssue, chosen, issuesOf, settingsObject, switchable } from "./object.js";
+import { secretRingSchema } from "./secrets.js";
+
+/** Names Express gives to whole private ranges. */
+const NAMED_RANGES = ["loopback", "linklocal", "uniquelocal"] as const;
+
+/** Which proxies may say who the client is. `true` would believe anyone. */
+const trustProxySchema = chosen<false | number | readonly string[], false | number | readonly string[]>((value) => {
+  if (value === false) return z.literal(false);
+  if (Array.isArray(value)) return z.array(z.union([z.enum(NAMED_RANGES), addressRangeSchema])).min(1);
+  if (typeof value === "number") return z.int().min(0).max(32);
+  return z.unknown().superRefine((_value, context) => {
+    addIssue(context, {
+      code: value === true ? "unsafe-setting" : "wrong-type",
+      message: value === true ? "true believes X-Forwarded-* from anyone, so any client can choose its own address." : "This is neither a number of proxies nor a list of addresses.",
+      remedy: "Give the number of proxies in front of the app (1), or their addresses or CIDR ranges.",
+    });
+  }) as z.ZodType<never>;
+});
+
+/** A URL is kept as a `Secret`, because it may hold a password; an instance of a client is passed through. */
+function urlOr<Instance extends object>(pattern: RegExp, remedy: string): z.ZodType<Secret | Instance, string | Secret | Instance> {
+  return chosen((value) => {
+    if (typeof value !== "string" && !(value instanceof Secret)) return z.custom<Instance>((given) => typeof given === "object" && given !== null, "Invalid input: expected a URL or a client");
+    return z
+      .union([z.string(), z.instanceof(Secret)])
+      .transform((text) => (text instanceof Secret ? text : new Secret(text)))
+      .superRefine((url, context) => {
+        if (!pattern.test(url.reveal())) addIssue(context, { code: "wrong-value", message: "This URL is not of a kind that is supported.", remedy });
+      });
+  });
+}
+
+const refusedRedis = z.custom<object>().superRefine((_value, context) => {
+  addIssue(context, {
+    code: "wrong-value",
+    message: "Redis stores are not part of this version.",
+    remedy: "Remove the setting; limits and sessions are then kept in this process, keys and tokens in `database`.",
+  });
+});
+
+const SHAPE = {
+  /** Root secret; components without a secret of their own derive one from it. First signs, all verify. */
+  secretKey: secretRingSchema.optional(),
+  /** Development switch: relaxes Secure cookies, HSTS, upgrade-insecure-requests and the default host list, nothing else. */
+  debug: z.boolean().default(false),
+  /** Number of proxies in front of the app, or their addresses. */
+  trustProxy: trustProxySchema.default(false),
+  /** Not part of this version. */
+  redis: refusedRedis.optional(),
+  /** `sqlite:path`, or a Kysely instance: where API keys and refresh tokens live. In memory when unset. */
+  database: urlOr<object>(/^sqlite:./, "Write sqlite:path/to/file.db, or give a Kysely instance.").optional(),
+  /** Replaces the body of refusals; status and headers stay. */
+  onRefusal: z.custom<OnRefusal>((value) => typeof value === "function", "Invalid input: expected function").optional(),
+  headers: switchable(headersSchema).prefault({}),
+  trustedHosts: switchable(trustedHostSchema).optional(),
+  cors: switchable(corsSchema).default(false),
+  rateLimit: switchable(rateLimitSchema).prefault({}),
+  csrf: switchable(csrfSchema).optional(),
+  session: switchable(sessionSchema).default(false),
+  apiKeys: switchable(apiKeySchema).default(false),
+  jwt: switchable(jwtSchema).default(false),
+};
+
+export const settingsSchema = settingsObject(SHAPE);
+
+/** What an app writes. README.md has the table. */
+export type SecuritySettings = z.input<typeof settingsSchema>;
+/** The same with every default filled in and secrets wrapped so that they cannot be printed. */
+export type ParsedSettings = z.output<typeof settingsSchema>;
+
+/**
+ * Checks settings and fills in the defaults. The given object is neither kept nor changed; parsing the result again
+ * changes nothing.
+ *
+ * @throws SettingsError listing every issue of every protection, and the contradictions between them
+ */
+export function parseSettings(settings: unknown): ParsedSettings {
+  if (typeof settings !== "object" || settings === null || Array.isArray(settings)) {
+    throw new SettingsError([{ code: "wrong-type", path: "", message: "The settings must be an object.", remedy: "Call applySecurity(app, { trustedHosts: [\"example.com\"] })." }]);
+  }
+  const issues: SettingsIssue[] = unknownKeys(settings);
+  const parsed: Record<string, unknown> = {};
+  // Key by key, so that what is wrong in one protection does not hide what is wrong in another.
+  for (const [key, schema] of Object.entries(SHAPE)) {
+    const result = schema.safeParse((settings as Record<string, unknown>)[key]);
+    if (result.success) {
+      if (result.data !== undefined) parsed[key] = result.data;
+    } else issues.push(...issuesOf(result.error, [key]));
+  }
+  // Two defaults depend on another setting.
+  if (parsed.debug === true && parsed.trustedHosts === undefined) parsed.trustedHosts = trustedHostSchema.parse(DEBUG_HOSTS);
+  if (parsed.csrf === undefined) parsed.csrf = parsed.session === false ? false : csrfSchema.parse({});
+  issues.push(...contradictions(parsed as Partial<ParsedSettings>, settings as SecuritySettings));
+  if (issues.length > 0) throw new SettingsError(issues);
+  return deepFreeze(parsed) as ParsedSettings;
+}
+
+function unknownKeys(settings: object): SettingsIssue[] {
+  const strangers = Object.fromEntries(Object.keys(settings).filter((key) => !Object.hasOwn(SHAPE, key)).map((key) => [key, undefined]));
+  if (Object.keys(strangers).length === 0) return [];
+  const result = settingsObject(Object.fromEntries(Object.keys(SHAPE).map((key) => [key, z.unknown().optional()]))).safeParse(strangers);
+  return result.success ? [] : issuesOf(result.error, []);
+}
+
+/** Freezes plain objects and lists; leaves instances (clients, stores, keys) alone. */
+function deepFreeze<T>(value: T): T {
+  if (Array.isArray(value) || (typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype)) {
+    for (const inner of Object.values(value)) deepFreeze(inner);
+    Object.freeze(value);
+  }
+  return value;
+}

@@ -1,0 +1,82 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { AddressList, addressRangeProblem } from "../../src/core/address-list.js";
+import { addressKey, normaliseAddress } from "../../src/core/client-address.js";
+
+describe("normaliseAddress", () => {
+  it.each([
+    ["192.0.2.7", "192.0.2.7"],
+    ["192.0.2.7:5123", "192.0.2.7"],
+    ["::ffff:192.0.2.7", "192.0.2.7"],
+    ["::ffff:c000:207", "192.0.2.7"],
+    ["0:0:0:0:0:ffff:192.0.2.7", "192.0.2.7"],
+    ["[::ffff:192.0.2.7]:80", "192.0.2.7"],
+    ["2001:DB8:0:0::1", "2001:db8::1"],
+    ["[2001:db8::1]:443", "2001:db8::1"],
+    ["fe80::1%eth0", "fe80::1"],
+    ["::1", "::1"],
+  ])("%s is %s", (text, normal) => {
+    expect(normaliseAddress(text)).toBe(normal);
+  });
+
+  it.each(["", "unknown", "192.0.2", "192.0.2.256", "01.2.3.4", "2001:db8:::1", "[::1", "a".repeat(100), "192.0.2.7, 192.0.2.8", "2130706433"])("%j is no address", (text) => {
+    expect(normaliseAddress(text)).toBeUndefined();
+  });
+
+  it("gives one key to every notation of an IPv4 client", () => {
+    fc.assert(
+      fc.property(fc.ipV4(), fc.integer({ min: 1, max: 65535 }), (address, port) => {
+        const [a = 0, b = 0, c = 0, d = 0] = address.split(".").map(Number);
+        const hex = `::ffff:${((a << 8) | b).toString(16)}:${((c << 8) | d).toString(16)}`;
+        for (const text of [address, `${address}:${port}`, `::ffff:${address}`, hex, `[${hex}]:${port}`]) {
+          expect(addressKey(normaliseAddress(text) ?? "", 56)).toBe(address);
+        }
+      }),
+      { seed: 20261122 },
+    );
+  });
+
+  it("gives one key to a /56 and another to the next", () => {
+    const key = (text: string) => addressKey(normaliseAddress(text) ?? "", 56);
+    expect(key("2001:db8:0:1200::1")).toBe(key("2001:db8:0:12ff:ffff::9"));
+    expect(key("2001:db8:0:1200::1")).not.toBe(key("2001:db8:0:1300::1"));
+  });
+
+  it("never throws", () => {
+    fc.assert(fc.property(fc.string({ maxLength: 80 }), (text) => void normaliseAddress(text)), { seed: 20261122, numRuns: 500 });
+  });
+});
+
+describe("AddressList", () => {
+  const list = new AddressList(["192.0.2.0/24", "198.51.100.7", "2001:db8::/32", "::1"]);
+  it.each([
+    ["192.0.2.200", true],
+    ["192.0.3.1", false],
+    ["198.51.100.7", true],
+    ["198.51.100.8", false],
+    ["2001:db8:1::1", true],
+    ["2001:db9::1", false],
+    ["::1", true],
+    ["unknown", false],
+  ])("%s: %s", (address, listed) => {
+    expect(list.has(address)).toBe(listed);
+  });
+
+  it.each([
+    ["192.0.2.0/33", "bad-prefix"],
+    ["192.0.2.0/024", "bad-prefix"],
+    ["192.0.2.0/", "bad-prefix"],
+    ["2001:db8::/129", "bad-prefix"],
+    ["192.0.2", "not-an-address"],
+    ["fe80::1%eth0", "not-an-address"],
+    ["", "not-an-address"],
+    ["192.0.2.0/24", undefined],
+    ["::/0", undefined],
+  ])("%j: %s", (text, problem) => {
+    expect(addressRangeProblem(text)).toBe(problem);
+  });
+
+  it("is not built from what is no range", () => {
+    expect(() => new AddressList(["nonsense"])).toThrow(RangeError);
+  });
+});

@@ -1,0 +1,45 @@
+import { describe, expect, it, vi } from "vitest";
+import { SecurityEvents, type SecurityEvent } from "../../src/core/events.js";
+
+describe("SecurityEvents", () => {
+  it("costs nothing when nobody listens: the details are not even made", () => {
+    const details = vi.fn(() => ({ source: "test" }));
+    new SecurityEvents().emit("authn_login_fail", details);
+    expect(details).not.toHaveBeenCalled();
+  });
+
+  it("delivers to listeners of the name and of all, frozen, with level and time", () => {
+    const events = new SecurityEvents(() => Date.UTC(2026, 0, 2, 3, 4, 5));
+    const seen: SecurityEvent[] = [];
+    events.on("authn_token_reuse", (event) => seen.push(event)).on("*", (event) => seen.push(event));
+    events.emit("authn_token_reuse", () => ({ source: "jwt", reason: "reuse" }));
+    events.emit("session_created", () => ({ source: "session" }));
+    expect(seen).toEqual([
+      { event: "authn_token_reuse", level: "CRITICAL", datetime: "2026-01-02T03:04:05.000Z", source: "jwt", reason: "reuse" },
+      { event: "authn_token_reuse", level: "CRITICAL", datetime: "2026-01-02T03:04:05.000Z", source: "jwt", reason: "reuse" },
+      { event: "session_created", level: "INFO", datetime: "2026-01-02T03:04:05.000Z", source: "session" },
+    ]);
+    expect(Object.isFrozen(seen[0])).toBe(true);
+  });
+
+  it("a listener that is taken off hears nothing more", () => {
+    const events = new SecurityEvents();
+    const listener = vi.fn();
+    events.on("*", listener).off("*", listener);
+    events.emit("session_created", () => ({ source: "session" }));
+    expect(listener).not.toHaveBeenCalled();
+  });
+
+  it("a listener that throws becomes a process warning and stops nobody", async () => {
+    const events = new SecurityEvents();
+    const warned = new Promise<Error>((resolve) => process.once("warning", resolve));
+    const other = vi.fn();
+    events.on("authn_login_fail", () => {
+      throw new Error("listener bug");
+    });
+    events.on("*", other);
+    events.emit("authn_login_fail", () => ({ source: "test" }));
+    expect(other).toHaveBeenCalledOnce();
+    expect((await warned).message).toContain("listener bug");
+  });
+});

@@ -1,0 +1,74 @@
+import { describe, expect, it } from "vitest";
+import type { SecurityEvent } from "../../src/core/events.js";
+import { createRuntime } from "../../src/core/runtime.js";
+import { StoreGuard, StoreUnavailableError } from "../../src/core/store-guard.js";
+import { ManualClock } from "../support/manual-clock.js";
+
+function setUp(timeoutMs = 50) {
+  const clock = new ManualClock();
+  const runtime = createRuntime({ clock });
+  const events: SecurityEvent[] = [];
+  runtime.events.on("*", (event) => events.push(event));
+  return { clock, events, guard: new StoreGuard("test", runtime, timeoutMs) };
+}
+
+const fail = () => Promise.reject(Object.assign(new Error("down"), { code: "ECONNREFUSED" }));
+
+describe("StoreGuard", () => {
+  it("gives a synchronous answer back without a promise", () => {
+    expect(setUp().guard.run(() => 7)).toBe(7);
+  });
+
+  it("gives an asynchronous answer back", async () => {
+    await expect(setUp().guard.run(() => Promise.resolve(7))).resolves.toBe(7);
+  });
+
+  it("bounds the wait", async () => {
+    const { guard } = setUp(30);
+    const started = performance.now();
+    await expect(guard.run(() => new Promise(() => undefined))).rejects.toBeInstanceOf(StoreUnavailableError);
+    expect(performance.now() - started).toBeLessThan(500);
+  });
+
+  it("says once that the store is down, fails at once meanwhile, and says once that it is back", async () => {
+    const { guard, events, clock } = setUp();
+    await expect(guard.run(fail)).rejects.toMatchObject({ code: "PORTCULLIS_STORE_UNAVAILABLE" });
+    let asked = 0;
+    const count = () => {
+      asked += 1;
+      return 1;
+    };
+    expect(() => guard.run(count)).toThrow(StoreUnavailableError);
+    expect(asked).toBe(0);
+    clock.advance(500);
+    await expect(guard.run(fail)).rejects.toBeInstanceOf(StoreUnavailableError);
+    clock.advance(500);
+    expect(guard.run(count)).toBe(1);
+    expect(guard.run(count)).toBe(1);
+    expect(events.map(({ event, reason }) => [event, reason])).toEqual([
+      ["portcullis_store_unavailable", "ECONNREFUSED"],
+      ["portcullis_store_recovered", "answered"],
+    ]);
+  });
+
+  it("sends one probe at a time", async () => {
+    const { guard, clock } = setUp();
+    await expect(guard.run(fail)).rejects.toBeInstanceOf(StoreUnavailableError);
+    clock.advance(500);
+    const probe = guard.run(() => new Promise<number>((resolve) => setTimeout(() => resolve(1), 10)));
+    clock.advance(10_000);
+    expect(() => guard.run(() => 2)).toThrow(StoreUnavailableError);
+    await expect(probe).resolves.toBe(1);
+    expect(guard.run(() => 2)).toBe(2);
+  });
+
+  it("treats a synchronous throw as a failure of the store", () => {
+    const { guard } = setUp();
+    expect(() =>
+      guard.run(() => {
+        throw new Error("boom");
+      }),
+    ).toThrow(StoreUnavailableError);
+    expect(guard.isDown).toBe(true);
+  });
+});

@@ -1,0 +1,83 @@
+import { describe, expect, it } from "vitest";
+import type { RequestHandler } from "express";
+import type { LayerId } from "../src/core/layer.js";
+import { createPrincipal, type CredentialKind, type Principal } from "../src/core/principal.js";
+import { stateOf } from "../src/core/request-state.js";
+import { decideGuard, requireApiKey, requireAuth, requireJwt, requireSession } from "../src/guards.js";
+import { SettingsError } from "../src/settings/errors.js";
+import { EXPRESS } from "./support/express-versions.js";
+import { serve } from "./support/serve.js";
+
+const principal = (kind: CredentialKind, scopes: string[] = [], roles: string[] = []): Principal => createPrincipal({ id: "ada", kind, scopes, roles, credentialId: "c1" });
+const any = { kinds: ["api-key", "jwt", "session"] as const, scopes: [], roles: [] };
+
+describe("decideGuard", () => {
+  // Each refusal and its allowed twin, which differs in one field.
+  it.each([
+    ["nobody", undefined, any, "missing"],
+    ["somebody", principal("jwt"), any, "pass"],
+    ["another kind", principal("session"), { ...any, kinds: ["jwt"] as const }, "other-kind"],
+    ["that kind", principal("jwt"), { ...any, kinds: ["jwt"] as const }, "pass"],
+    ["one scope short", principal("jwt", ["read"]), { ...any, scopes: ["read", "orders:write"] }, "scope"],
+    ["a covering scope", principal("jwt", ["read", "orders:*"]), { ...any, scopes: ["read", "orders:write"] }, "pass"],
+    ["no such role", principal("jwt", [], ["user"]), { ...any, roles: ["admin", "owner"] }, "role"],
+    ["one of the roles", principal("jwt", [], ["owner"]), { ...any, roles: ["admin", "owner"] }, "pass"],
+  ])("%s", (_name, who, policy, verdict) => {
+    expect(decideGuard(who, policy)).toBe(verdict);
+  });
+});
+
+describe.each(EXPRESS)("guards on $name", ({ express }) => {
+  async function ask(guard: RequestHandler, ran: LayerId[], who?: Principal) {
+    const app = express();
+    app.use((req, _res, next) => {
+      for (const layer of ran) stateOf(req).markRan(layer);
+      if (who !== undefined) req.principal = who;
+      next();
+    });
+    app.get("/", guard, (req, res) => void res.json(req.principal));
+    const server = await serve(app);
+    const answer = await server.send("/");
+    await server.close();
+    return answer;
+  }
+
+  it("without its protection answers 500 naming the line to add: nothing ran is never anonymous", async () => {
+    const answer = await ask(requireApiKey(), []);
+    expect(answer.status).toBe(500);
+    expect(answer.json()).toMatchObject({ code: "protection-not-run" });
+    expect(answer.text).toContain("applySecurity(app, { apiKeys: {} })");
+    expect((await ask(requireApiKey(), ["jwt"])).status).toBe(500);
+    expect((await ask(requireSession(), ["jwt"])).text).toContain("session: {}");
+    expect((await ask(requireJwt(), [])).text).toContain("jwt: {}");
+    expect((await ask(requireAuth(), ["headers"])).status).toBe(500);
+    expect((await ask(requireAuth({ kinds: ["jwt", "session"] }), ["jwt"])).status).toBe(500);
+  });
+
+  it("challenges without an error code when no credential came", async () => {
+    const answer = await ask(requireAuth(), ["jwt"]);
+    expect([answer.status, answer.headers["www-authenticate"]]).toEqual([401, 'Bearer realm="api", ApiKey realm="api", Session realm="api"']);
+    expect((await ask(requireJwt(), ["jwt"])).headers["www-authenticate"]).toBe('Bearer realm="api"');
+  });
+
+  it("lets the right caller through with a frozen principal", async () => {
+    const answer = await ask(requireJwt({ scopes: ["read"] }), ["jwt"], principal("jwt", ["read"]));
+    expect(answer.json()).toEqual({ id: "ada", kind: "jwt", scopes: ["read"], roles: [], credentialId: "c1" });
+  });
+
+  it("refuses too small a scope with 403 and says which scope is wanted (RFC 6750 section 3.1)", async () => {
+    const answer = await ask(requireJwt({ scopes: ["orders:write", "read"] }), ["jwt"], principal("jwt", ["read"]));
+    expect([answer.status, answer.json()]).toMatchObject([403, { code: "insufficient-scope" }]);
+    expect(answer.headers["www-authenticate"]).toBe('Bearer realm="api", error="insufficient_scope", scope="orders:write read"');
+  });
+
+  it("a session does not open a route for keys", async () => {
+    expect((await ask(requireApiKey(), ["api-key", "session"], principal("session"))).status).toBe(401);
+  });
+});
+
+describe("guard options", () => {
+  it.each([[{ scope: ["read"] }], [{ scopes: ["a b"] }], [{ kinds: [] }], [{ kinds: ["cookie"] }]])("%j is refused at start", (options) => {
+    expect(() => requireAuth(options as never)).toThrow(SettingsError);
+  });
+});
