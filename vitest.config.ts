@@ -1,21 +1,35 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
-const source = (path: string) => fileURLToPath(new URL(`./src/${path}`, import.meta.url));
+const at = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+
+/** What `import "portcullis"` means in a test: the source, or what was built from it. */
+const aliases = (folder: "src" | "dist/esm", ending: "ts" | "js") => [
+  { find: /^portcullis$/, replacement: at(`${folder}/index.${ending}`) },
+  { find: /^portcullis\/sql$/, replacement: at(`${folder}/stores/sql/index.${ending}`) },
+  { find: /^portcullis\/testing$/, replacement: at(`${folder}/testing/index.${ending}`) },
+];
 
 export default defineConfig({
-  resolve: {
-    alias: [
-      { find: /^portcullis$/, replacement: source("index.ts") },
-      { find: /^portcullis\/sql$/, replacement: source("stores/sql/index.ts") },
-      { find: /^portcullis\/testing$/, replacement: source("testing/index.ts") },
-    ],
-  },
   test: {
-    include: ["test/**/*.test.ts"],
     testTimeout: 20_000,
     hookTimeout: 60_000,
-    sequence: { shuffle: { files: false, tests: false } },
-    dangerouslyIgnoreUnhandledErrors: false,
+    projects: [
+      {
+        resolve: { alias: aliases("src", "ts") },
+        test: { name: "source", include: ["test/**/*.test.ts"], exclude: ["test/packaging/**"], testTimeout: 20_000, hookTimeout: 60_000 },
+      },
+      {
+        // The public face once more, against the built package: a build step must not change what the source does.
+        resolve: { alias: aliases("dist/esm", "js") },
+        test: {
+          name: "built",
+          include: ["test/pipeline/**/*.test.ts", "test/packaging/**/*.test.ts", "test/contract/**/*.test.ts"],
+          globalSetup: "test/support/build.ts",
+          testTimeout: 20_000,
+          hookTimeout: 60_000,
+        },
+      },
+    ],
   },
 });

@@ -1,0 +1,184 @@
+import type { Express, Request, RequestHandler, Response, Router } from "express";
+import { apiKeyRoutes, type ApiKeyRoutesOptions } from "./api-key/routes.js";
+import { ApiKeyService } from "./api-key/service.js";
+import type { Clock } from "./core/clock.js";
+import { SecurityEvents } from "./core/events.js";
+import type { Layer, LayerId, Mode } from "./core/layer.js";
+import { compose } from "./core/pipeline.js";
+import { createRuntime, type Runtime } from "./core/runtime.js";
+import { requireApiKey, requireAuth, requireJwt, requireSession } from "./guards.js";
+import type { HeadersLayer } from "./headers/middleware.js";
+import type { HeadersPatch } from "./headers/settings.js";
+import { JwtManager } from "./jwt/manager.js";
+import { tokenRoutes, type TokenRoutesOptions } from "./jwt/routes.js";
+import { LAYERS } from "./layers.js";
+import { prepareApp } from "./prepare-app.js";
+import { createRouteLimit } from "./rate-limit/middleware.js";
+import type { RouteLimit } from "./rate-limit/settings.js";
+import type { LogInAs, SessionInfo, SessionLayer } from "./session/middleware.js";
+import { SetupError } from "./settings/errors.js";
+import { parseSettings, type ParsedSettings, type SecuritySettings } from "./settings/schema.js";
+import { openStores, type Stores } from "./stores/open.js";
+
+/** One row of `describe()`: what a layer effectively does. */
+export interface LayerDescription {
+  readonly id: LayerId;
+  readonly order: number;
+  readonly mode: Mode;
+  readonly settings: Record<string, unknown>;
+  /** What of this layer a restart loses, with the stores as they are. */
+  readonly lostOnRestart?: string;
+}
+
+interface SecurityParts {
+  /** Resolves when the stores are connected and their schema is there; rejects with the reason. */
+  ready(): Promise<void>;
+  /** Flushes and closes the stores; after it the process can exit by itself. */
+  close(): Promise<void>;
+  /** The layers in their order with their effective settings; JSON-able, secrets as `[secret]`. */
+  describe(): LayerDescription[];
+  /** The effective settings, frozen, secrets as `[secret]` when printed. */
+  readonly settings: ParsedSettings;
+  readonly events: SecurityEvents;
+  readonly requireAuth: typeof requireAuth;
+  readonly requireApiKey: typeof requireApiKey;
+  readonly requireJwt: typeof requireJwt;
+  readonly requireSession: typeof requireSession;
+  /** A limit for one route, counted in the same store. @throws SettingsError */
+  rateLimit(limit: RouteLimit): RequestHandler;
+  /** Changes to the security headers of one route: adds CSP sources, replaces or removes other headers. @throws SettingsError */
+  headers(patch: HeadersPatch): RequestHandler;
+  /** Routes by which callers manage their own keys. @throws SetupError when `apiKeys` is off */
+  apiKeyRoutes(options?: ApiKeyRoutesOptions): Router;
+  /** `POST /refresh`, `POST /revoke`, `GET /jwks.json`. @throws SetupError when `jwt` is off */
+  tokenRoutes(options?: TokenRoutesOptions): Router;
+  /** Begins a session for someone whose identity the app has checked: new id, saved before it resolves. */
+  logIn(req: Request, who: LogInAs): Promise<void>;
+  /** Ends the session: gone from the store, cookie cleared, Clear-Site-Data sent. */
+  logOut(req: Request, res: Response): Promise<void>;
+}
+
+/** The sessions of one principal, for "log out everywhere". */
+export interface SessionDirectory {
+  list(principalId: string): Promise<SessionInfo[]>;
+  /** Ends one session by its handle from `list`, or all of them; resolves with how many ended. */
+  end(principalId: string, handle?: string): Promise<number>;
+}
+
+type When<Settings, Key extends keyof SecuritySettings, Part> = Key extends keyof Settings
+  ? [Exclude<Settings[Key], undefined>] extends [false]
+    ? unknown
+    : false extends Settings[Key]
+      ? Partial<Part>
+      : undefined extends Settings[Key]
+        ? Partial<Part>
+        : Part
+  : unknown;
+
+/** What `applySecurity` gives back; `apiKeys`, `jwt` and `sessions` are in the type when the settings turn them on. */
+export type Security<Settings extends SecuritySettings = SecuritySettings> = SecurityParts &
+  When<Settings, "apiKeys", { readonly apiKeys: ApiKeyService }> &
+  When<Settings, "jwt", { readonly jwt: JwtManager }> &
+  When<Settings, "session", { readonly sessions: SessionDirectory }>;
+
+/** What may be passed in for tests: time. */
+export interface SecurityDependencies {
+  readonly clock?: Clock;
+}
+
+/**
+ * Secures an Express app (4.18+ or 5): mounts one handler, `portcullis`, in which the protections run in the order of the
+ * layer table. Synchronous; call it before any route. Stores connect in the background: await `ready()` before listening.
+ *
+ * @throws SettingsError listing everything that is wrong with the settings
+ * @throws SetupError when the app has routes already, or was secured before
+ */
+export function applySecurity<Settings extends SecuritySettings>(app: Express, settings: Settings, dependencies: SecurityDependencies = {}): Security<Settings> {
+  const parsed = parseSettings(settings);
+  prepareApp(app, parsed.trustProxy, settings.trustProxy !== undefined);
+  const { clock } = dependencies;
+  const runtime = createRuntime({ ...(clock === undefined ? {} : { clock }), onRefusal: parsed.onRefusal, debug: parsed.debug });
+  const stores = openStores(parsed.database, runtime, parsed.rateLimit ? parsed.rateLimit.maxClients : undefined);
+  const apiKeys = parsed.apiKeys
+    ? new ApiKeyService(parsed.apiKeys, { runtime, store: parsed.apiKeys.store ?? stores.apiKeys, secretKey: parsed.secretKey, limiter: stores.limits })
+    : undefined;
+  const jwt = parsed.jwt ? new JwtManager(parsed.jwt, { runtime, store: parsed.jwt.store ?? stores.tokens, secretKey: parsed.secretKey }) : undefined;
+  const rows = LAYERS.flatMap((row) => {
+    const layer = row.create({ settings: parsed, runtime, limitStore: stores.limits, apiKeys, jwt });
+    return layer ? [{ order: row.order, layer }] : [];
+  });
+  app.use(compose(rows.map(({ layer }) => layer.handler)));
+
+  const find = (id: LayerId): Layer | undefined => rows.find(({ layer }) => layer.id === id)?.layer;
+  const session = find("session") as SessionLayer | undefined;
+  const losses = lossesOnRestart(parsed, stores);
+  warnOfLosses(losses, parsed.debug);
+  const needs = <T>(part: T | undefined, setting: string, method: string): T => {
+    if (part === undefined) throw new SetupError(`${method} needs ${setting}: call applySecurity(app, { ${setting}: {} }).`);
+    return part;
+  };
+
+  const security: SecurityParts & { apiKeys?: ApiKeyService; jwt?: JwtManager; sessions?: SessionDirectory } = {
+    ...lifecycle(rows.map(({ layer }) => layer), [apiKeys, jwt], stores, runtime),
+    describe: () =>
+      rows.map(({ order, layer }) => {
+        const lost = losses.get(layer.id);
+        return { id: layer.id, order, mode: layer.mode, settings: layer.describe(), ...(lost === undefined ? {} : { lostOnRestart: lost }) };
+      }),
+    settings: parsed,
+    events: runtime.events,
+    requireAuth,
+    requireApiKey,
+    requireJwt,
+    requireSession,
+    rateLimit: (limit) => createRouteLimit(limit, runtime, { store: stores.limits, defaults: parsed.rateLimit || undefined }),
+    headers: (patch) => needs(find("headers") as HeadersLayer | undefined, "headers", "headers()").patch(patch),
+    apiKeyRoutes: (options) => apiKeyRoutes(needs(apiKeys, "apiKeys", "apiKeyRoutes()"), options, runtime),
+    tokenRoutes: (options) => tokenRoutes(needs(jwt, "jwt", "tokenRoutes()"), options, runtime),
+    logIn: async (req, who) => needs(session, "session", "logIn()").logIn(req, who),
+    logOut: async (req, res) => needs(session, "session", "logOut()").logOut(req, res),
+    ...(apiKeys === undefined ? {} : { apiKeys }),
+    ...(jwt === undefined ? {} : { jwt }),
+    ...(session === undefined ? {} : { sessions: { list: (id: string) => session.list(id), end: (id: string, handle?: string) => session.end(id, handle) } }),
+  };
+  return Object.freeze(security) as Security<Settings>;
+}
+
+interface Service {
+  init(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Start and end, each done once however often it is asked for. */
+function lifecycle(layers: readonly Layer[], services: readonly (Service | undefined)[], stores: Stores, runtime: Runtime): Pick<SecurityParts, "ready" | "close"> {
+  const start = async (): Promise<void> => {
+    await stores.ready();
+    await Promise.all(services.map((service) => service?.init()));
+    await Promise.all(layers.map((layer) => layer.ready?.()));
+    runtime.events.emit("sys_startup", () => ({ source: "portcullis", reason: "ready" }));
+  };
+  const end = async (): Promise<void> => {
+    await Promise.all(layers.map((layer) => layer.close?.()));
+    await Promise.all(services.map((service) => service?.close()));
+    await stores.close();
+    runtime.events.emit("sys_shutdown", () => ({ source: "portcullis", reason: "closed" }));
+  };
+  let started: Promise<void> | undefined;
+  let ended: Promise<void> | undefined;
+  return { ready: () => (started ??= start()), close: () => (ended ??= end()) };
+}
+
+/** What a restart loses, by layer, when it is kept in this process alone. */
+function lossesOnRestart(settings: ParsedSettings, stores: Stores): ReadonlyMap<LayerId, string> {
+  const losses = new Map<LayerId, string>();
+  if (settings.session && settings.session.store === undefined) losses.set("session", "every session: people must log in again");
+  if (settings.apiKeys && settings.apiKeys.store === undefined && !stores.durable) losses.set("api-key", "every API key");
+  if (settings.jwt && settings.jwt.store === undefined && !stores.durable) losses.set("jwt", "refresh tokens and revocations: a revoked access token works again");
+  return losses;
+}
+
+function warnOfLosses(losses: ReadonlyMap<LayerId, string>, debug: boolean): void {
+  if (debug || losses.size === 0) return;
+  const list = [...losses].map(([id, what]) => `${id} (${what})`).join("; ");
+  process.emitWarning(`Kept in memory only, so a restart loses: ${list}. Set database (DATABASE_URL) or a store.`, { code: "PORTCULLIS_MEMORY" });
+}

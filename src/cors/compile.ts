@@ -1,0 +1,79 @@
+import cors, { type CorsOptions as CorsPackageOptions } from "cors";
+import { OriginPatterns } from "../core/origin.js";
+import type { CorsRules } from "./decide.js";
+import type { CorsOptions } from "./settings.js";
+
+/** A response header, ready to be written. */
+export type Field = readonly [name: string, value: string];
+
+/** The settings as the request path wants them. */
+export interface CompiledCors {
+  readonly rules: CorsRules;
+  /** Written on the answer to an allowed preflight, beside Access-Control-Allow-Origin. */
+  readonly preflight: readonly Field[];
+  /** Written on any other answer to an allowed origin, beside Access-Control-Allow-Origin. */
+  readonly actual: readonly Field[];
+  /** Status and length of a preflight's answer. */
+  readonly preflightStatus: number;
+  readonly preflightLength: string;
+}
+
+const ALLOW_ORIGIN = "Access-Control-Allow-Origin";
+
+/** Asks the `cors` package once for the values of all headers; only the origin and Vary are written per request. */
+export function compileCors(options: CorsOptions): CompiledCors {
+  const preflight = recorded(options, "OPTIONS");
+  const actual = recorded(options, "GET");
+  return Object.freeze({
+    rules: Object.freeze({
+      origins: options.origins === "*" ? "*" : new OriginPatterns(options.origins),
+      methods: options.methods === "*" ? "*" : new Set(options.methods),
+      allowedHeaders: options.allowedHeaders === "*" ? "*" : new Set(options.allowedHeaders.map((name) => name.toLowerCase())),
+      privateNetwork: options.privateNetwork,
+    }),
+    // The package exposes headers on a preflight too, where no page can read them (Fetch section 3.2.3).
+    preflight: fieldsOf(preflight, [ALLOW_ORIGIN, "Vary", "Content-Length", "Access-Control-Expose-Headers"]),
+    actual: fieldsOf(actual, [ALLOW_ORIGIN, "Vary"]),
+    preflightStatus: preflight.statusCode,
+    preflightLength: preflight.fields.get("Content-Length") ?? "0",
+  });
+}
+
+class RecordingResponse {
+  statusCode = 0;
+  readonly fields = new Map<string, string>();
+
+  getHeader(name: string): string | undefined {
+    return this.fields.get(name);
+  }
+
+  setHeader(name: string, value: string): this {
+    this.fields.set(name, value);
+    return this;
+  }
+
+  end(): void {
+    // Nothing to send: only the headers are of interest.
+  }
+}
+
+/** What the package writes on the answer to one method, for an origin that it allows. */
+function recorded(options: CorsOptions, method: string): RecordingResponse {
+  const origin = options.origins === "*" ? "*" : "https://allowed.invalid";
+  const packageOptions: CorsPackageOptions = {
+    origin,
+    methods: options.methods,
+    allowedHeaders: options.allowedHeaders,
+    exposedHeaders: options.exposedHeaders,
+    credentials: options.credentials,
+    maxAge: options.maxAge,
+  };
+  const response = new RecordingResponse();
+  cors(packageOptions)({ method, headers: { origin } }, response, () => undefined);
+  return response;
+}
+
+function fieldsOf(response: RecordingResponse, without: readonly string[]): readonly Field[] {
+  const fields = [...response.fields].filter(([name]) => !without.includes(name));
+  return Object.freeze(fields.map((field) => Object.freeze(field)));
+}

@@ -1,0 +1,152 @@
+import { METHODS } from "node:http";
+import { z } from "zod";
+import { isLoopbackHost, originPatternSchema, parseOriginPattern } from "../core/origin.js";
+import { modeSchema } from "../settings/common.js";
+import { addIssue, chosen, settingsObject } from "../settings/object.js";
+import { isCorsProtocolHeader, isForbiddenMethod, isForbiddenRequestHeader, isForbiddenResponseHeader, isToken } from "./names.js";
+
+/** A list, or `"*"` for everything. Never `"*"` in a list. */
+function listOrAll(element: z.ZodType<string, string>): z.ZodType<string[] | "*", readonly string[] | "*"> {
+  return chosen((value) => (value === "*" ? z.literal("*") : z.array(element)));
+}
+
+const methodSchema = z.string().superRefine((method, context) => {
+  const upper = method.toUpperCase();
+  if (method === "*") {
+    addIssue(context, { code: "wrong-value", message: '"*" is not a method, and in a list it does not stand for all of them.', remedy: 'Name the methods, or set cors.methods: "*", not a list.' });
+  } else if (isForbiddenMethod(method)) {
+    addIssue(context, { code: "wrong-value", message: "No browser lets a page use CONNECT, TRACE or TRACK.", remedy: "Remove it." });
+  } else if (method !== upper && METHODS.includes(upper)) {
+    addIssue(context, { code: "wrong-value", message: "Methods are compared with case, so this would never match.", remedy: `Write ${upper}.` });
+  } else if (!METHODS.includes(method)) {
+    addIssue(context, { code: "wrong-value", message: "This version of Node takes no requests of this method.", remedy: "Name methods such as GET, POST or PATCH." });
+  }
+});
+
+const requestHeaderSchema = z.string().superRefine((name, context) => {
+  const problem = headerProblem(name, "allowedHeaders");
+  if (problem !== undefined) addIssue(context, problem);
+  else if (isForbiddenRequestHeader(name.toLowerCase())) {
+    addIssue(context, { code: "wrong-value", message: "Only the browser itself writes this request header, so allowing it does nothing.", remedy: "Remove it. For cookies set cors.credentials instead." });
+  }
+});
+
+const responseHeaderSchema = z.string().superRefine((name, context) => {
+  const problem = headerProblem(name, "exposedHeaders");
+  if (problem !== undefined) addIssue(context, problem);
+  else if (isForbiddenResponseHeader(name.toLowerCase())) {
+    addIssue(context, { code: "wrong-value", message: "No browser shows this response header to a page.", remedy: "Remove it." });
+  }
+});
+
+function headerProblem(name: string, setting: string): { code: "wrong-value"; message: string; remedy: string } | undefined {
+  if (name === "*") {
+    return { code: "wrong-value", message: '"*" is not a header, and in a list it does not stand for all of them.', remedy: `Name the headers, or set cors.${setting}: "*", not a list.` };
+  }
+  if (!isToken(name)) return { code: "wrong-value", message: "This is not the name of a header.", remedy: "Use letters, digits and hyphens, without spaces and colon." };
+  if (isCorsProtocolHeader(name.toLowerCase())) {
+    return { code: "wrong-value", message: "Access-Control-* headers are written by the browser and by this protection.", remedy: "Remove it." };
+  }
+  return undefined;
+}
+
+/** What a page may read beside the safelisted headers: enough to understand a 429. */
+const DEFAULT_EXPOSED_HEADERS = ["RateLimit", "RateLimit-Policy", "Retry-After"];
+/** What an API called with a JSON body and either kind of credential needs. */
+const DEFAULT_ALLOWED_HEADERS = ["Authorization", "Content-Type", "X-API-Key"];
+const DEFAULT_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+
+/** Settings of the CORS protection (Fetch section 3.2). */
+export const corsSchema = settingsObject({
+  /**
+   * Whose pages may read the answers: exact origins (`https://app.example.com`) and wildcards for all subdomains
+   * (`https://*.example.com`, which leaves out `https://example.com`). Custom schemes (`tauri://localhost`) are exact
+   * only. `"*"` is every page there is, which contradicts `credentials`. Required.
+   */
+  origins: listOrAll(originPatternSchema),
+  /** Whether requests may carry cookies (and TLS client certificates, HTTP authentication). Tokens that a script sends itself do not need it. */
+  credentials: z.boolean().default(false),
+  /** Methods a preflight may ask for; `"*"`: any. A GET, HEAD or POST that needs no preflight is not held back by this. */
+  methods: listOrAll(methodSchema).default(() => [...DEFAULT_METHODS]),
+  /** Request headers a preflight may ask for; `"*"`: any but Authorization, which browsers want named. */
+  allowedHeaders: listOrAll(requestHeaderSchema).default(() => [...DEFAULT_ALLOWED_HEADERS]),
+  /** Response headers a page may read, beside the safelisted ones; `"*"`: any. */
+  exposedHeaders: listOrAll(responseHeaderSchema).default(() => [...DEFAULT_EXPOSED_HEADERS]),
+  /** How long a browser may remember a preflight, in seconds. Firefox stops at 86400, Chromium at 7200. 0: not at all. */
+  maxAge: z.int().min(0).max(86_400).default(600),
+  /** Whether a public page may reach this service on a private network: answers Access-Control-Request-Private-Network. */
+  privateNetwork: z.boolean().default(false),
+  /** What becomes of a request from an origin that is not listed: served without CORS headers, so that the browser hides the answer, or refused with 403. */
+  refused: z.enum(["ignore", "reject"]).default("ignore"),
+  mode: modeSchema,
+}).superRefine((settings, context) => {
+  checkLists(settings, context);
+  if (settings.credentials) checkWildcards(settings, context);
+  checkOrigins(settings, context);
+});
+
+interface Checked {
+  readonly origins: readonly string[] | "*";
+  readonly methods: readonly string[] | "*";
+  readonly allowedHeaders: readonly string[] | "*";
+  readonly exposedHeaders: readonly string[] | "*";
+  readonly credentials: boolean;
+  readonly privateNetwork: boolean;
+}
+
+function checkLists(settings: Checked, context: z.core.$RefinementCtx): void {
+  if (settings.origins.length === 0) {
+    addIssue(context, { code: "wrong-value", path: ["origins"], message: "The list of origins is empty.", remedy: "Name at least one origin, or turn the protection off: cors: false." });
+  }
+  if (settings.methods.length === 0) {
+    addIssue(context, { code: "wrong-value", path: ["methods"], message: "The list of methods is empty.", remedy: "Name at least one method, or leave the setting out." });
+  }
+  for (const name of ["origins", "methods", "allowedHeaders", "exposedHeaders"] as const) {
+    const list = settings[name];
+    if (list === "*") continue;
+    const seen = new Set<string>();
+    list.forEach((entry, index) => {
+      const key = name === "methods" ? entry : entry.toLowerCase();
+      if (seen.has(key)) addIssue(context, { code: "wrong-value", path: [name, index], message: "This stands in the list already.", remedy: "Remove one of the two." });
+      seen.add(key);
+    });
+  }
+}
+
+/** Fetch sections 3.2.5 and 4.8: with credentials `*` is no wildcard any more, so it would allow nothing, or, reflected, everything. */
+function checkWildcards(settings: Checked, context: z.core.$RefinementCtx): void {
+  const named = { origins: "origins", methods: "methods", allowedHeaders: "request headers", exposedHeaders: "response headers" } as const;
+  for (const name of ["origins", "methods", "allowedHeaders", "exposedHeaders"] as const) {
+    if (settings[name] !== "*") continue;
+    addIssue(context, {
+      code: "contradiction",
+      path: [name],
+      message: `With credentials browsers take "*" for no wildcard.`,
+      remedy: `Name the ${named[name]}, or leave out cors.credentials: a bearer token or an API key sent by a script needs none.`,
+    });
+  }
+}
+
+function checkOrigins(settings: Checked, context: z.core.$RefinementCtx): void {
+  if (settings.origins === "*") {
+    if (!settings.privateNetwork) return;
+    addIssue(context, { code: "unsafe-setting", path: ["origins"], message: "Every page there is could reach into the private network.", remedy: "Name the origins, or leave out cors.privateNetwork." });
+    return;
+  }
+  if (!settings.credentials && !settings.privateNetwork) return;
+  settings.origins.forEach((text, index) => {
+    const pattern = parseOriginPattern(text);
+    if (pattern?.scheme !== "http" || isLoopbackHost(pattern.host)) return;
+    addIssue(context, {
+      code: "unsafe-setting",
+      path: ["origins", index],
+      message: `Whoever controls the network can write a plain http page, and would be trusted with ${settings.credentials ? "credentials" : "the private network"}.`,
+      remedy: "Use https. Plain http is taken from localhost and 127.0.0.1 only.",
+    });
+  });
+}
+
+/** What one writes. */
+export type CorsSettings = z.input<typeof corsSchema>;
+/** What it comes to, defaults filled in. */
+export type CorsOptions = z.output<typeof corsSchema>;

@@ -1,0 +1,39 @@
+export { applySecurity, type LayerDescription, type Security, type SecurityDependencies, type SessionDirectory } from "./apply-security.js";
+export { requireApiKey, requireAuth, requireJwt, requireSession, type GuardOptions } from "./guards.js";
+
+export { parseSettings, type ParsedSettings, type SecuritySettings } from "./settings/schema.js";
+export { settingsFromEnv } from "./settings/environment.js";
+export { SettingsError, SetupError, type SettingsCode, type SettingsIssue } from "./settings/errors.js";
+
+export { securityHeaders } from "./headers/middleware.js";
+export type { HeadersPatch, HeadersSettings } from "./headers/settings.js";
+export { trustedHost } from "./trusted-host/middleware.js";
+export type { TrustedHostSettings } from "./trusted-host/settings.js";
+export { corsPolicy } from "./cors/middleware.js";
+export type { CorsSettings } from "./cors/settings.js";
+export { rateLimiter } from "./rate-limit/middleware.js";
+export type { RateLimitSettings, RouteLimit } from "./rate-limit/settings.js";
+export { csrfProtection } from "./csrf/middleware.js";
+export type { CsrfSettings } from "./csrf/settings.js";
+export { logIn, logOut, sessions, type LogInAs, type SessionInfo } from "./session/middleware.js";
+export type { SessionSettings } from "./session/settings.js";
+export { apiKeyAuth } from "./api-key/middleware.js";
+export { apiKeyRoutes } from "./api-key/routes.js";
+export { ApiKeyService } from "./api-key/service.js";
+export type { ApiKeySettings } from "./api-key/settings.js";
+export { jwtAuth } from "./jwt/middleware.js";
+export { tokenRoutes } from "./jwt/routes.js";
+export { JwtManager } from "./jwt/manager.js";
+export { TokenError } from "./jwt/errors.js";
+export type { JwtSettings } from "./jwt/settings.js";
+
+export { SlidingWindowStore } from "./stores/memory/sliding-window-store.js";
+export { MemorySessionStore } from "./stores/memory/session-store.js";
+export type { ApiKeyStore, RateLimitStore, TokenStore } from "./stores/contracts.js";
+
+export type { Clock } from "./core/clock.js";
+export type { SecurityEvent, SecurityEventName, SecurityEvents } from "./core/events.js";
+export type { Mode } from "./core/layer.js";
+export type { CredentialKind, Principal } from "./core/principal.js";
+export type { OnRefusal, Problem, RefusalCode, ReplacedBody } from "./core/refusal.js";
+export { Secret } from "./core/secret.js";

@@ -1,0 +1,82 @@
+import { createApiKey } from "./api-key/middleware.js";
+import type { ApiKeyService } from "./api-key/service.js";
+import type { Layer, LayerId } from "./core/layer.js";
+import { beginState } from "./core/request-state.js";
+import type { Runtime } from "./core/runtime.js";
+import { createCors } from "./cors/middleware.js";
+import { createCsrf } from "./csrf/middleware.js";
+import { createHeaders } from "./headers/middleware.js";
+import { createJwt } from "./jwt/middleware.js";
+import type { JwtManager } from "./jwt/manager.js";
+import { createPrincipalRateLimit, createRateLimit } from "./rate-limit/middleware.js";
+import { createSession } from "./session/middleware.js";
+import type { ParsedSettings } from "./settings/schema.js";
+import type { RateLimitStore } from "./stores/contracts.js";
+import { createTrustedHost } from "./trusted-host/middleware.js";
+
+/** What a layer may be built from. */
+export interface LayerSources {
+  readonly settings: ParsedSettings;
+  readonly runtime: Runtime;
+  readonly limitStore: RateLimitStore;
+  readonly apiKeys: ApiKeyService | undefined;
+  readonly jwt: JwtManager | undefined;
+}
+
+interface LayerRow {
+  readonly id: LayerId;
+  readonly order: number;
+  /** The layer, or `undefined` when the settings leave it off. */
+  create(sources: LayerSources): Layer | undefined;
+}
+
+/**
+ * The one table of layers. The order is data: headers first, so that every refusal carries them; CORS before the
+ * limiter, so that a browser can read a 429 and a preflight costs nothing; the limit by address before anything that
+ * hashes or signs; the limit by principal after all that prove one. Numbers are spaced so that one can come between.
+ */
+export const LAYERS: readonly LayerRow[] = Object.freeze([
+  { id: "context", order: 100, create: ({ runtime }) => createContext(runtime) },
+  { id: "headers", order: 200, create: ({ settings, runtime }) => settings.headers && createHeaders(settings.headers, runtime) },
+  {
+    id: "trusted-host",
+    order: 300,
+    create: ({ settings, runtime }) => settings.trustedHosts && createTrustedHost(settings.trustedHosts, runtime),
+  },
+  { id: "cors", order: 400, create: ({ settings, runtime }) => settings.cors && createCors(settings.cors, runtime) },
+  {
+    id: "rate-limit",
+    order: 500,
+    create: ({ settings, runtime, limitStore }) => settings.rateLimit && createRateLimit(settings.rateLimit, runtime, { store: limitStore }),
+  },
+  {
+    id: "csrf",
+    order: 600,
+    create: ({ settings, runtime }) => settings.csrf && createCsrf(settings.csrf, runtime, { corsOrigins: settings.cors ? settings.cors.origins : [] }),
+  },
+  {
+    id: "session",
+    order: 700,
+    create: ({ settings, runtime }) => settings.session && createSession(settings.session, runtime, { secretKey: settings.secretKey }),
+  },
+  { id: "api-key", order: 800, create: ({ settings, runtime, apiKeys }) => settings.apiKeys && apiKeys && createApiKey(settings.apiKeys, runtime, { service: apiKeys }) },
+  { id: "jwt", order: 900, create: ({ settings, runtime, jwt }) => settings.jwt && jwt && createJwt(settings.jwt, runtime, { manager: jwt }) },
+  {
+    id: "principal-rate-limit",
+    order: 1000,
+    create: ({ settings, runtime, limitStore }) => settings.rateLimit && createPrincipalRateLimit(settings.rateLimit, runtime, { store: limitStore }),
+  },
+] satisfies { id: LayerId; order: number; create(sources: LayerSources): Layer | false | undefined }[] as LayerRow[]);
+
+/** Begins the state of each request: who decides the time, where events go, what refusals look like. */
+function createContext(runtime: Runtime): Layer {
+  return {
+    id: "context",
+    mode: "enforce",
+    handler: function contextMiddleware(req, _res, next) {
+      beginState(req, runtime).markRan("context");
+      next();
+    },
+    describe: () => ({ debug: runtime.debug }),
+  };
+}

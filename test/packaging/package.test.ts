@@ -1,0 +1,108 @@
+import { execFileSync, spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ROOT } from "../support/code-blocks.js";
+
+/** A project of a user: the packed tarball installed beside Express. */
+let project: string;
+const npm = (args: string[], cwd: string) => execFileSync("npm", args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+
+beforeAll(() => {
+  project = mkdtempSync(join(tmpdir(), "portcullis-package-"));
+  const [packed] = JSON.parse(npm(["pack", "--json", "--pack-destination", project], ROOT).replace(/^[^[]*/, "")) as [{ filename: string }];
+  writeFileSync(join(project, "package.json"), JSON.stringify({ name: "user", private: true }));
+  npm(["install", "--no-audit", "--no-fund", `./${packed.filename}`, "express@5", "typescript@6.0"], project);
+}, 240_000);
+afterAll(() => rmSync(project, { recursive: true, force: true }));
+
+function run(file: string, code: string): { status: number | null; output: string } {
+  writeFileSync(join(project, file), code);
+  const { status, stdout, stderr } = spawnSync(process.execPath, [file], { cwd: project, encoding: "utf8", timeout: 30_000, env: { ...process.env, SECRET_KEY: "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E" } });
+  return { status, output: stdout + stderr };
+}
+
+const BODY = `
+const app = express();
+const security = applySecurity(app, { debug: true, secretKey: process.env.SECRET_KEY, session: {}, apiKeys: { hash: "hmac-sha256" }, jwt: {} });
+app.get("/", security.requireApiKey(), (req, res) => { res.json({ hello: req.principal.id }); });
+const server = app.listen(0, "127.0.0.1", async () => {
+  const { key } = await security.apiKeys.create({ ownerId: "ada", name: "k" });
+  const url = "http://127.0.0.1:" + server.address().port + "/";
+  const good = await fetch(url, { headers: { "X-API-Key": key } });
+  const bad = await fetch(url);
+  console.log(good.status, await good.text(), bad.status, good.headers.get("content-security-policy"));
+  server.close(); server.closeAllConnections();
+  await security.close();
+});
+`;
+
+describe("the packed package", () => {
+  it("works from ESM, and the process ends by itself after close()", () => {
+    const { status, output } = run("esm.mjs", `import express from "express";\nimport { applySecurity } from "portcullis";\n${BODY}`);
+    expect(output).toContain('200 {"hello":"ada"} 401 default-src');
+    expect(status).toBe(0);
+  });
+
+  it("works from CommonJS", () => {
+    const { status, output } = run("cjs.cjs", `const express = require("express");\nconst { applySecurity } = require("portcullis");\n${BODY}`);
+    expect(output).toContain('200 {"hello":"ada"} 401 default-src');
+    expect(status).toBe(0);
+  });
+
+  it("says the install line when the database's packages are missing", () => {
+    const { output } = run(
+      "nodb.mjs",
+      `import express from "express";\nimport { applySecurity } from "portcullis";\nconst s = applySecurity(express(), { debug: true, apiKeys: {}, database: "sqlite::memory:" });\nawait s.ready().catch((error) => console.log(error.name, error.message)); await s.close().catch(() => undefined);`,
+    );
+    expect(output).toContain("npm install kysely");
+  });
+
+  it("tells a beginner what is wrong: no hosts, a weak secret, a misspelt setting", () => {
+    const { status, output } = run(
+      "wrong.mjs",
+      `import express from "express";\nimport { applySecurity } from "portcullis";\napplySecurity(express(), { secretKey: "secret", rateLimit: { limt: 5 }, session: {} });`,
+    );
+    expect(status).toBe(1);
+    expect(output).toContain("3 settings are wrong");
+    expect(output).toContain('Did you mean "limit"?');
+  });
+
+  it("has types for both module systems, present only for what is on", { timeout: 120_000 }, () => {
+    const source = (how: string) => `${how}
+const security = applySecurity(express(), { trustedHosts: ["a.example"], apiKeys: {}, jwt: false });
+void security.apiKeys.create({ ownerId: "a", name: "b" });
+// @ts-expect-error jwt is off, so it is not in the type
+void security.jwt;
+const wrong: { any: never } = security.events;
+`;
+    mkdirSync(join(project, "types"), { recursive: true });
+    const how = 'import express from "express";\nimport { applySecurity } from "portcullis";';
+    writeFileSync(join(project, "types/a.mts"), source(how));
+    writeFileSync(join(project, "types/b.cts"), source('import express = require("express");\nimport { applySecurity } from "portcullis";'));
+    writeFileSync(join(project, "types/tsconfig.json"), JSON.stringify({ compilerOptions: { module: "nodenext", strict: true, noEmit: true, skipLibCheck: false, types: [], esModuleInterop: true, lib: ["ES2023", "DOM"] }, include: ["*.mts", "*.cts"] }));
+    const { stdout } = spawnSync(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "types"], { cwd: project, encoding: "utf8" });
+    const errors = stdout.split("\n").filter((line) => line.includes("error"));
+    // The last line of each file is wrong on purpose: were the types `any`, it would pass.
+    expect(errors.map((line) => line.replace(/\(.*?\)/, ""))).toEqual([
+      expect.stringMatching(/^types\/a\.mts: error TS2741/),
+      expect.stringMatching(/^types\/b\.cts: error TS2741/),
+    ]);
+  });
+
+  it("exports what the contract names", async () => {
+    const { output } = run("names.mjs", `import * as all from "portcullis"; console.log(JSON.stringify(Object.keys(all).sort()));`);
+    for (const name of ["applySecurity", "securityHeaders", "rateLimiter", "corsPolicy", "trustedHost", "sessions", "csrfProtection", "apiKeyAuth", "jwtAuth", "SlidingWindowStore", "ApiKeyService", "JwtManager", "SettingsError", "SetupError", "settingsFromEnv", "parseSettings"]) {
+      expect(JSON.parse(output) as string[]).toContain(name);
+    }
+  });
+
+  it("contains the built code and the papers, and nothing else", () => {
+    const listed = npm(["pack", "--dry-run", "--json", "--ignore-scripts"], ROOT).replace(/^[^[]*/, "");
+    const files = (JSON.parse(listed) as [{ files: { path: string }[] }])[0].files.map(({ path }) => path);
+    const strays = files.filter((path) => !/^(dist\/(esm|cjs)\/.+\.(js|d\.ts)|dist\/(esm|cjs)\/package\.json|package\.json|README\.md|LICENSE|CHANGELOG\.md|SECURITY\.md)$/.test(path));
+    expect(strays).toEqual([]);
+    expect(readFileSync(join(ROOT, "package.json"), "utf8")).not.toContain("preinstall");
+  });
+});

@@ -1,0 +1,79 @@
+import { spawn, spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { REFUSALS } from "../../src/core/refusal.js";
+import { SETTINGS_CODES } from "../../src/settings/errors.js";
+import { codeBlocks, readmes, ROOT } from "../support/code-blocks.js";
+import { readFileSync } from "node:fs";
+
+const blocks = readmes().flatMap(codeBlocks).filter(({ info }) => info.startsWith("ts"));
+// Inside the repository, so that imports of packages are found as an app would find them.
+const folder = join(ROOT, "node_modules/.cache/portcullis-readme");
+const fileOf = (where: string): string => `${where.replace(/[^A-Za-z0-9]+/g, "-")}.ts`;
+
+beforeAll(() => {
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  for (const { where, code } of blocks) writeFileSync(join(folder, fileOf(where)), `${code}\nexport {};\n`.replace("listen(3000)", "listen(0)"));
+  const paths = { portcullis: [join(ROOT, "src/index.ts")], "portcullis/sql": [join(ROOT, "src/stores/sql/index.ts")], "portcullis/testing": [join(ROOT, "src/testing/index.ts")] };
+  writeFileSync(
+    join(folder, "tsconfig.json"),
+    JSON.stringify({ extends: join(ROOT, "tsconfig.json"), compilerOptions: { paths, noUnusedLocals: false, noUnusedParameters: false }, include: ["*.ts"] }),
+  );
+  writeFileSync(join(folder, "package.json"), '{"type":"module"}');
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+describe("every code block", () => {
+  it("there are some, in every layer's README an incorrect use too", () => {
+    const layers = readmes().filter((path) => /src\/(headers|trusted-host|cors|rate-limit|csrf|session|api-key|jwt)\//.test(path));
+    expect(layers).toHaveLength(8);
+    for (const path of layers) {
+      const infos = codeBlocks(path).map(({ info }) => info);
+      expect(infos, path).toContain("ts");
+      expect(infos, path).toContain("ts incorrect");
+    }
+  });
+
+  it("compiles", { timeout: 120_000 }, () => {
+    const { stdout, status } = spawnSync(process.execPath, [join(ROOT, "node_modules/typescript/bin/tsc"), "-p", folder], { encoding: "utf8" });
+    expect(stdout).toBe("");
+    expect(status).toBe(0);
+  });
+
+  it.each(blocks.filter(({ info }) => info === "ts").map(({ where }) => where))("%s runs", { timeout: 60_000 }, async (where) => {
+    const cwd = mkdtempSync(join(tmpdir(), "portcullis-readme-"));
+    try {
+      const child = spawn(process.execPath, ["--import", import.meta.resolve("tsx"), join(folder, fileOf(where))], {
+        cwd,
+        env: { ...process.env, TSX_TSCONFIG_PATH: join(folder, "tsconfig.json"), SECRET_KEY: "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E", ALLOWED_HOSTS: "api.example.com", DEBUG: "" },
+        stdio: ["ignore", "pipe", "pipe"],
+      });
+      let output = "";
+      child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
+      child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()));
+      // A server goes on listening; what was going to fail at start has failed by then.
+      const ended = await Promise.race([
+        new Promise<number | null>((resolve) => child.once("exit", resolve)),
+        new Promise<"running">((resolve) => setTimeout(() => resolve("running"), 4000)),
+      ]);
+      if (ended === "running") child.kill("SIGKILL");
+      expect(["running", 0], output).toContain(ended);
+      expect(output).not.toMatch(/Error/);
+    } finally {
+      rmSync(cwd, { recursive: true, force: true });
+    }
+  });
+});
+
+describe("every code has its page", () => {
+  const codesIn = (path: string) => [...readFileSync(join(ROOT, path), "utf8").matchAll(/^\| `([a-z-]+)` \|/gm)].map((match) => match[1]);
+  it("refusals", () => {
+    expect(codesIn("src/core/README.md").sort()).toEqual(Object.keys(REFUSALS).sort());
+  });
+  it("settings", () => {
+    expect(codesIn("src/settings/README.md").sort()).toEqual([...SETTINGS_CODES].sort());
+  });
+});
