@@ -7,6 +7,7 @@ const at = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const aliases = (folder: "src" | "dist/esm", ending: "ts" | "js") => [
   { find: /^portcullis$/, replacement: at(`${folder}/index.${ending}`) },
   { find: /^portcullis\/sql$/, replacement: at(`${folder}/stores/sql/index.${ending}`) },
+  { find: /^portcullis\/mcp$/, replacement: at(`${folder}/mcp/index.${ending}`) },
   { find: /^portcullis\/testing$/, replacement: at(`${folder}/testing/index.${ending}`) },
 ];
 

@@ -65,14 +65,13 @@ export interface SessionDirectory {
   end(principalId: string, handle?: string): Promise<number>;
 }
 
+/** `Part` when the setting is surely on, a partial of it when it may be, nothing when it is off or absent. */
 type When<Settings, Key extends keyof SecuritySettings, Part> = Key extends keyof Settings
-  ? [Exclude<Settings[Key], undefined>] extends [false]
+  ? [Exclude<Settings[Key], false | undefined>] extends [never]
     ? unknown
-    : false extends Settings[Key]
-      ? Partial<Part>
-      : undefined extends Settings[Key]
-        ? Partial<Part>
-        : Part
+    : [Extract<Settings[Key], false | undefined>] extends [never]
+      ? Part
+      : Partial<Part>
   : unknown;
 
 /** What `applySecurity` gives back; `apiKeys`, `jwt` and `sessions` are in the type when the settings turn them on. */

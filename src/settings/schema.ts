@@ -29,7 +29,7 @@ const trustProxySchema = chosen<false | number | readonly string[], false | numb
       message: value === true ? "true believes X-Forwarded-* from anyone, so any client can choose its own address." : "This is neither a number of proxies nor a list of addresses.",
       remedy: "Give the number of proxies in front of the app (1), or their addresses or CIDR ranges.",
     });
-  }) as z.ZodType<never>;
+  });
 });
 
 /** A URL is kept as a `Secret`, because it may hold a password; an instance of a client is passed through. */

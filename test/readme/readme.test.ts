@@ -17,7 +17,7 @@ beforeAll(() => {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   for (const { where, code } of blocks) writeFileSync(join(folder, fileOf(where)), `${code}\nexport {};\n`.replace("listen(3000)", "listen(0)"));
-  const paths = { portcullis: [join(ROOT, "src/index.ts")], "portcullis/sql": [join(ROOT, "src/stores/sql/index.ts")], "portcullis/testing": [join(ROOT, "src/testing/index.ts")] };
+  const paths = { portcullis: [join(ROOT, "src/index.ts")], "portcullis/sql": [join(ROOT, "src/stores/sql/index.ts")], "portcullis/mcp": [join(ROOT, "src/mcp/index.ts")], "portcullis/testing": [join(ROOT, "src/testing/index.ts")] };
   writeFileSync(
     join(folder, "tsconfig.json"),
     JSON.stringify({ extends: join(ROOT, "tsconfig.json"), compilerOptions: { paths, noUnusedLocals: false, noUnusedParameters: false }, include: ["*.ts"] }),

@@ -1,0 +1,1 @@
+export { mcpVerifier, type McpAuthInfo, type McpVerifier, type McpVerifierOptions } from "./verifier.js";
