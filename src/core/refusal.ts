@@ -1,4 +1,5 @@
 import type { Request, Response } from "express";
+import { pathOf } from "./authority.js";
 import type { SecurityEventName } from "./events.js";
 import type { RequestState } from "./request-state.js";
 import { stateOf } from "./request-state.js";
@@ -208,9 +209,8 @@ function announce(req: Request, state: RequestState, source: string, refusal: Re
 /** What an event says about its request: no query string (tokens travel there), nothing that could forge a log line. */
 export function requestFacts(req: Request): { sourceIp: string; method: string; path: string; subject?: string; credentialId?: string } {
   const state = stateOf(req);
-  const target = req.originalUrl;
-  const query = target.indexOf("?");
-  const path = (query === -1 ? target : target.slice(0, query)).slice(0, 256);
+  // The path alone: an absolute-form target would bring the attacker's host into the log.
+  const path = (pathOf(req) ?? "").slice(0, 256);
   const who = req.principal === undefined ? {} : { subject: req.principal.id, credentialId: req.principal.credentialId };
   return { sourceIp: state.address(req), method: req.method, path: path.replace(/[^\x21-\x7e]/g, escapeByte), ...who };
 }

@@ -8,7 +8,7 @@ import { parse } from "../settings/object.js";
 import { compileCors, type Field } from "./compile.js";
 import { type CorsInput, type CorsVerdict, decide, isOriginReason } from "./decide.js";
 import { corsSchema, type CorsOptions, type CorsSettings } from "./settings.js";
-import { effectiveHost } from "./effective-host.js";
+import { effectiveHost } from "../core/effective-host.js";
 
 /** The event is always one of ours here. */
 type CorsRefusal = Refusal & { readonly event: SecurityEventName };

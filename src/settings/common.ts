@@ -24,4 +24,7 @@ export const addressRangeSchema = z.string().superRefine((text, context) => {
 export const scopeSchema = z.string().regex(SCOPE_PATTERN, "Not a scope: words of letters, digits, '.', '_' or '-' joined by colons");
 
 /** A path on which a check is left out: exact, absolute, without query. */
-export const exemptPathSchema = z.string().regex(/^\/[\x21-\x22\x24-\x3e\x40-\x7e]*$/, "Not an absolute path without query and fragment");
+export const exemptPathSchema = z.string().superRefine((text, context) => {
+  if (/^\/[\x21-\x22\x24-\x3e\x40-\x7e]*$/.test(text)) return;
+  addIssue(context, { code: "wrong-value", message: "This is not an absolute path without query and fragment.", remedy: "Write the path exactly as it is requested: /health." });
+});

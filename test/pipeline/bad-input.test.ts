@@ -60,7 +60,7 @@ const CASES: [string, string, number, string | undefined][] = [
   ["X-Forwarded-Proto of garbage", get([HOST, `X-Forwarded-Proto: ${MARK}`]), 401, "missing-credentials"],
   ["a forged cross-site POST", `POST /me HTTP/1.1\r\n${HOST}\r\nSec-Fetch-Site: cross-site\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`, 403, "cross-origin-refused"],
   ["an unknown Sec-Fetch-Site", `POST /me HTTP/1.1\r\n${HOST}\r\nSec-Fetch-Site: ${MARK}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`, 403, "cross-origin-refused"],
-  ["a target of nothing but percent signs", get([HOST], `/${"%".repeat(200)}`), 400, undefined],
+  ["a target of nothing but percent signs", get([HOST], `/${"%".repeat(200)}`), 404, undefined],
 ];
 
 describe.each(EXPRESS)("bad input on $name", ({ express }) => {

@@ -1,0 +1,51 @@
+import type { RequestHandler } from "express";
+import { headerLines, pathOf } from "../core/authority.js";
+import { effectiveHost } from "../core/effective-host.js";
+import type { Layer } from "../core/layer.js";
+import { OriginPatterns } from "../core/origin.js";
+import { refuse } from "../core/refusal.js";
+import { beginState } from "../core/request-state.js";
+import { createRuntime, type Runtime } from "../core/runtime.js";
+import { parse } from "../settings/object.js";
+import { type CsrfPolicy, decideCsrf, isSafeMethod } from "./decide.js";
+import { csrfSchema, type CsrfOptions, type CsrfSettings } from "./settings.js";
+
+/** What the other protections tell this one. */
+export interface CsrfDependencies {
+  /** The origins CORS admits; they are trusted here too. `"*"` admits everyone to read what needs no credentials, which is no trust. */
+  readonly corsOrigins?: readonly string[] | "*";
+}
+
+/** The layer: refuses unsafe requests that another site made a browser send. README.md has the rules. */
+export function createCsrf(options: CsrfOptions, runtime: Runtime, dependencies: CsrfDependencies = {}): Layer {
+  const { mode, sameSite, unmarked } = options;
+  const { corsOrigins = [] } = dependencies;
+  const trusted = [...(corsOrigins === "*" ? [] : corsOrigins), ...options.trustedOrigins];
+  const policy: CsrfPolicy = { trusted: new OriginPatterns(trusted), sameSite, unmarked };
+  const exemptPaths = new Set(options.exemptPaths);
+
+  const handler: RequestHandler = function csrfMiddleware(req, res, next) {
+    beginState(req, runtime).markRan("csrf");
+    if (isSafeMethod(req.method) || (exemptPaths.size > 0 && exemptPaths.has(pathOf(req) ?? ""))) return next();
+    const refusal = decideCsrf(policy, {
+      site: headerLines(req, "sec-fetch-site"),
+      origin: headerLines(req, "origin"),
+      host: effectiveHost(req),
+      secure: req.secure,
+    });
+    if (refusal !== undefined && refuse(req, res, "csrf", refusal, mode)) return;
+    next();
+  };
+
+  return { id: "csrf", mode, handler, describe: () => ({ ...options, trustedOrigins: trusted, exemptPaths: [...options.exemptPaths] }) };
+}
+
+/**
+ * Refuses unsafe requests that another site made a browser send: 403 `cross-origin-refused`. By Sec-Fetch-Site, then
+ * Origin against Host; no token, nothing kept. Programs that send neither field pass, unless `unmarked: "refuse"`.
+ *
+ * @throws SettingsError when a trusted origin is none
+ */
+export function csrfProtection(settings?: CsrfSettings): RequestHandler {
+  return createCsrf(parse(csrfSchema, settings ?? {}), createRuntime()).handler;
+}

@@ -1,0 +1,80 @@
+import { parseAuthority, parseTarget, sameAuthority } from "../core/authority.js";
+import type { Refusal } from "../core/refusal.js";
+import type { HostPatterns } from "./host-patterns.js";
+
+/** The settings, compiled. */
+export interface HostPolicy {
+  readonly hosts: HostPatterns;
+  readonly exemptPaths: ReadonlySet<string>;
+}
+
+/** What a request says about the host it is for. */
+export interface HostRequest {
+  readonly method: string;
+  /** The request target as sent. */
+  readonly target: string;
+  /** The values of all Host lines as sent. */
+  readonly hostLines: readonly string[];
+  /** X-Forwarded-Host, when the settings take it and a trusted proxy sent it. */
+  readonly forwarded: string | undefined;
+}
+
+export type HostReason = "missing" | "duplicate" | "malformed" | "target-mismatch" | "not-listed" | "forwarded-not-listed";
+
+function refusal(reason: HostReason): Refusal {
+  return Object.freeze({ code: "untrusted-host", reason });
+}
+
+const MISSING = refusal("missing");
+const DUPLICATE = refusal("duplicate");
+const MALFORMED = refusal("malformed");
+const TARGET_MISMATCH = refusal("target-mismatch");
+const NOT_LISTED = refusal("not-listed");
+const FORWARDED_NOT_LISTED = refusal("forwarded-not-listed");
+
+/** Why a request is not for a host of this service, or `undefined` when it is. */
+export function decideHost(policy: HostPolicy, request: HostRequest): Refusal | undefined {
+  if (isExempt(policy, request)) return undefined;
+  const { hostLines, forwarded } = request;
+  // RFC 9112 section 3.2: 400 for a request without Host and for one with more than one. HTTP/1.0 asks for none, but a
+  // request that names no host is for none of ours.
+  const [text] = hostLines;
+  if (text === undefined) return MISSING;
+  if (hostLines.length > 1) return DUPLICATE;
+
+  const inOriginForm = request.target.startsWith("/");
+  if (inOriginForm && forwarded === undefined && policy.hosts.hasVerbatim(text)) return undefined;
+
+  const host = parseAuthority(text);
+  if (host === undefined) return MALFORMED;
+  if (!inOriginForm) {
+    const target = parseTarget(request.target);
+    if (target === undefined) return MALFORMED;
+    if (target.absolute !== undefined) {
+      // RFC 9112 section 3.2.2: in the absolute-form the target's authority counts, and a client sends the same as Host.
+      const named = parseAuthority(target.absolute.authority);
+      if (named === undefined || !sameAuthority(named, host, target.absolute.scheme)) return TARGET_MISMATCH;
+    }
+  }
+  if (forwarded !== undefined) return areForwardedHostsListed(policy.hosts, forwarded) ? undefined : FORWARDED_NOT_LISTED;
+  return policy.hosts.has(host) ? undefined : NOT_LISTED;
+}
+
+function isExempt({ exemptPaths }: HostPolicy, { method, target }: HostRequest): boolean {
+  if (exemptPaths.size === 0 || (method !== "GET" && method !== "HEAD")) return false;
+  const path = parseTarget(target)?.path;
+  return path !== undefined && exemptPaths.has(path);
+}
+
+/** Longest X-Forwarded-Host looked at, in characters: several proxies may each have added a name. */
+const MAX_FORWARDED_LENGTH = 1024;
+
+/** Every value counts, since who reads the field next may take the first (as Express does) or the last. */
+function areForwardedHostsListed(hosts: HostPatterns, forwarded: string): boolean {
+  if (hosts.hasVerbatim(forwarded)) return true;
+  if (forwarded.length > MAX_FORWARDED_LENGTH) return false;
+  return forwarded.split(",").every((value) => {
+    const authority = parseAuthority(value.trim());
+    return authority !== undefined && hosts.has(authority);
+  });
+}

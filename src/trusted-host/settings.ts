@@ -1,0 +1,56 @@
+import { z } from "zod";
+import { exemptPathSchema, modeSchema } from "../settings/common.js";
+import { addIssue, chosen, settingsObject } from "../settings/object.js";
+import { readHostEntry } from "./host-entry.js";
+
+/** What `debug: true` takes when no hosts are given: the machine itself, under the names a browser has for it. */
+export const DEBUG_HOSTS: readonly string[] = Object.freeze(["localhost", "127.0.0.1", "[::1]"]);
+
+const EXAMPLE = '["api.example.com"]';
+
+/** One host: `name`, `name:port`, `*.name`, an IPv4 address or an IPv6 address with or without brackets. */
+const hostEntrySchema = z.string().transform((text, context) => {
+  const read = readHostEntry(text);
+  if ("entry" in read) return read.entry;
+  addIssue(context, read);
+  return z.NEVER;
+});
+
+function complaint(code: "missing-setting" | "wrong-type", message: string, remedy: string): z.ZodType {
+  return z.unknown().superRefine((_value, context) => addIssue(context, { code, message, remedy }));
+}
+
+const hostListSchema = chosen<readonly string[], string[]>((value) => {
+  if (value === undefined) return complaint("missing-setting", "The hosts this service answers for are not given.", `List them: ${EXAMPLE}.`);
+  if (!Array.isArray(value)) return complaint("wrong-type", "The hosts are not a list.", `Write a list: ${EXAMPLE}.`);
+  if (value.length === 0) return complaint("missing-setting", "The list of hosts is empty, and an empty list never means all.", `List the names of this service: ${EXAMPLE}.`);
+  return z.array(hostEntrySchema);
+});
+
+const objectSchema = settingsObject({
+  /**
+   * Whom this service answers for: names (`api.example.com`, every port), names with one port (`localhost:8080`), all
+   * names below one (`*.example.com`, not itself), addresses (`127.0.0.1`, `[::1]`). Compared without case.
+   */
+  hosts: hostListSchema,
+  /** Paths on which GET and HEAD are answered for any Host, for health checks that call by address. Exact. */
+  exemptPaths: z.array(exemptPathSchema).default([]),
+  /**
+   * Take the host from X-Forwarded-Host when the peer is a trusted proxy (`trustProxy`) and it sent one. Only for a
+   * proxy that replaces Host by a name of its own and always writes X-Forwarded-Host itself.
+   */
+  forwardedHost: z.boolean().default(false),
+  mode: modeSchema,
+});
+
+/** What a user writes: the list of hosts alone, or an object around it. */
+export type TrustedHostSettings = readonly string[] | z.input<typeof objectSchema>;
+export type TrustedHostOptions = z.output<typeof objectSchema>;
+
+/** A list of hosts, or an object; always gives the object. Entries come out in their normal form. */
+export const trustedHostSchema = chosen<TrustedHostSettings, TrustedHostOptions>((value) => {
+  if (Array.isArray(value)) return hostListSchema.transform((hosts) => objectSchema.parse({ hosts }));
+  if (typeof value === "object" && value !== null) return objectSchema;
+  if (value === undefined) return hostListSchema;
+  return complaint("wrong-type", "This is neither a list of hosts nor an object.", `Write a list, ${EXAMPLE}, or { hosts: ${EXAMPLE} }.`);
+});
