@@ -1,0 +1,95 @@
+import type { AddressList } from "../core/address-list.js";
+import { bearerToken } from "../core/credentials.js";
+import { missingScopes } from "../core/scopes.js";
+
+/** The scope an API key needs to manage keys: a key must not mint keys unless it was made for that. */
+export const MANAGE_SCOPE = "api-keys:manage";
+
+/** What one request presents. */
+export interface Presented {
+  /** The key header's value: Node joins several lines with a comma. */
+  readonly keyHeader: string | undefined;
+  /** The first Authorization line, and how many there are: Node drops the others. */
+  readonly authorization: string | undefined;
+  readonly authorizationLines: number;
+  /** A session has proved who is calling. */
+  readonly hasSession: boolean;
+}
+
+export type Choice =
+  | { readonly verdict: "none" }
+  | { readonly verdict: "key"; readonly key: string; readonly scheme: "ApiKey" | "Bearer" }
+  | { readonly verdict: "ambiguous"; readonly reason: "repeated-header" | "two-methods" | "session-and-key" };
+
+const NONE: Choice = Object.freeze({ verdict: "none" });
+
+/**
+ * Which key a request presents. RFC 6750 section 2: a client must not use more than one method in a request; which of
+ * two credentials counts would otherwise be decided differently by a proxy and by us.
+ */
+export function choosePresented(presented: Presented, prefix: string): Choice {
+  const { keyHeader, authorization } = presented;
+  const bearer = bearerToken(authorization);
+  const bearerIsKey = bearer !== undefined && bearer.startsWith(prefix);
+  if (presented.authorizationLines > 1) return { verdict: "ambiguous", reason: "repeated-header" };
+  if (keyHeader === undefined && !bearerIsKey) return NONE;
+  if (keyHeader?.includes(",") === true) return { verdict: "ambiguous", reason: "repeated-header" };
+  if (keyHeader !== undefined && bearer !== undefined) return { verdict: "ambiguous", reason: "two-methods" };
+  if (presented.hasSession) return { verdict: "ambiguous", reason: "session-and-key" };
+  return keyHeader === undefined ? { verdict: "key", key: bearer ?? "", scheme: "Bearer" } : { verdict: "key", key: keyHeader, scheme: "ApiKey" };
+}
+
+/** The state of a key that decides whether it may be used. */
+export interface KeyState {
+  readonly expiresAt: number | null;
+  readonly revokedAt: number | null;
+  readonly rotatedTo: string | null;
+  readonly graceUntil: number | null;
+}
+
+export type StateProblem = "revoked" | "expired" | "rotated";
+
+/** Why a key does not work at `now`, or `undefined` when it does. A time that has come has passed. */
+export function stateProblem(key: KeyState, now: number): StateProblem | undefined {
+  if (key.revokedAt !== null) return "revoked";
+  if (key.expiresAt !== null && now >= key.expiresAt) return "expired";
+  if (key.rotatedTo !== null && (key.graceUntil === null || now >= key.graceUntil)) return "rotated";
+  return undefined;
+}
+
+/** Why a key that was proved right is refused, or `undefined` when it is good. An address that is not known is on no list. */
+export function judgeKey(key: KeyState, allow: AddressList | undefined, now: number, address: string | undefined): StateProblem | "address-not-allowed" | undefined {
+  const problem = stateProblem(key, now);
+  if (problem !== undefined) return problem;
+  if (allow !== undefined && (address === undefined || !allow.has(address))) return "address-not-allowed";
+  return undefined;
+}
+
+/** Until when a rotated key works beside its successor: never longer than it would have worked anyway. */
+export function graceEnd(now: number, graceSeconds: number, expiresAt: number | null): number {
+  const end = now + graceSeconds * 1000;
+  return expiresAt === null ? end : Math.min(end, expiresAt);
+}
+
+/** What a key may do, or what is asked for one. */
+export interface Powers {
+  readonly scopes: readonly string[];
+  readonly roles: readonly string[];
+  readonly expiresAt: number | null;
+  readonly allow: readonly string[];
+}
+
+/** What a caller has to give. `expiresAt` and `allow` bind callers that are keys themselves; null and empty: unbound. */
+export type Excess = "scope" | "role" | "expiry" | "address";
+
+/**
+ * What `wanted` has beyond `own`, or `undefined` when nothing: nobody hands out, by making a key or by rotating one,
+ * what they do not hold. A key also hands out nothing that outlives it or works from more places than it.
+ */
+export function excess(own: Powers, wanted: Powers, ownAllow: AddressList | undefined): Excess | undefined {
+  if (missingScopes(own.scopes, wanted.scopes).length > 0) return "scope";
+  if (wanted.roles.some((role) => !own.roles.includes(role))) return "role";
+  if (own.expiresAt !== null && (wanted.expiresAt === null || wanted.expiresAt > own.expiresAt)) return "expiry";
+  if (ownAllow !== undefined && (wanted.allow.length === 0 || !wanted.allow.every((entry) => own.allow.includes(entry) || ownAllow.has(entry)))) return "address";
+  return undefined;
+}

@@ -1,0 +1,33 @@
+/** Every code an `ApiKeyError` can have. */
+export const API_KEY_ERROR_CODES = ["invalid-input", "not-found", "revoked", "expired", "rotated"] as const;
+
+export type ApiKeyErrorCode = (typeof API_KEY_ERROR_CODES)[number];
+
+/** One thing wrong with what was passed in. Never holds the value. */
+export interface ApiKeyIssue {
+  /** Where: `scopes[1]`; empty for the object itself. */
+  readonly path: string;
+  readonly message: string;
+}
+
+const MESSAGES: Record<ApiKeyErrorCode, string> = {
+  "invalid-input": "The input is not valid",
+  "not-found": "There is no such API key",
+  revoked: "The API key is revoked",
+  expired: "The API key has expired",
+  rotated: "The API key has been rotated already",
+};
+
+/** A call of `ApiKeyService` that cannot be done: wrong input, or a key whose state does not allow it. */
+export class ApiKeyError extends Error {
+  readonly code: ApiKeyErrorCode;
+  readonly issues: readonly ApiKeyIssue[];
+
+  constructor(code: ApiKeyErrorCode, issues: readonly ApiKeyIssue[] = [], options?: ErrorOptions) {
+    const listed = issues.map((issue) => `${issue.path || "(input)"}: ${issue.message}`).join("; ");
+    super(`${MESSAGES[code]}${listed === "" ? "." : `: ${listed}`}`, options);
+    this.name = "ApiKeyError";
+    this.code = code;
+    this.issues = Object.freeze(issues.map((issue) => Object.freeze({ ...issue })));
+  }
+}

@@ -1,0 +1,99 @@
+import type { NextFunction, Request, RequestHandler, Response } from "express";
+import { headerCount } from "../core/credentials.js";
+import type { Layer } from "../core/layer.js";
+import { refuse } from "../core/refusal.js";
+import { beginState } from "../core/request-state.js";
+import type { Runtime } from "../core/runtime.js";
+import { parse } from "../settings/object.js";
+import { choosePresented } from "./decide.js";
+import { keyRefusals } from "./refusals.js";
+import type { VerifyResult } from "./result.js";
+import type { ApiKeyService } from "./service.js";
+import { apiKeyAuthSchema, type ApiKeyAuthSettings, type ApiKeyOptions } from "./settings.js";
+
+/** Builds the layer. The service is opened and closed by whoever made it. */
+export function createApiKey(options: ApiKeyOptions, runtime: Runtime, { service }: { readonly service: ApiKeyService }): Layer {
+  const headerName = options.headerName.toLowerCase();
+  const { mode } = options;
+  const { prefix } = service.options;
+  const refusals = keyRefusals(options.realm);
+
+  function settle(req: Request, res: Response, next: NextFunction, result: VerifyResult, scheme: "ApiKey" | "Bearer"): void {
+    if (result.ok) {
+      req.principal = result.principal;
+      next();
+      return;
+    }
+    if (refuse(req, res, "api-key", refusals.of(result, scheme), mode)) return;
+    // Only reporting, and the key is good but for its limit: the request goes on as who it is.
+    if (result.principal !== undefined) req.principal = result.principal;
+    next();
+  }
+
+  return {
+    id: "api-key",
+    mode,
+    handler: function apiKeyMiddleware(req, res, next) {
+      const state = beginState(req, runtime);
+      // Mounted for the app and again for a route: one request is one use of the key.
+      if (req.principal?.kind === "api-key" && state.hasRun("api-key")) {
+        next();
+        return;
+      }
+      state.markRan("api-key");
+      const keyHeader = req.headers[headerName];
+      const { authorization } = req.headers;
+      if (keyHeader === undefined && authorization === undefined) {
+        next();
+        return;
+      }
+      const choice = choosePresented(
+        {
+          keyHeader: Array.isArray(keyHeader) ? keyHeader.join() : keyHeader,
+          authorization,
+          authorizationLines: authorization === undefined ? 0 : headerCount(req, "authorization"),
+          hasSession: req.principal?.kind === "session",
+        },
+        prefix,
+      );
+      if (choice.verdict === "none") {
+        next();
+        return;
+      }
+      if (choice.verdict === "ambiguous") {
+        if (!refuse(req, res, "api-key", refusals.ambiguous(choice.reason), mode)) next();
+        return;
+      }
+      state.presented = "api-key";
+      const { scheme } = choice;
+      const result = service.check(choice.key, state.address(req));
+      if (result instanceof Promise) void result.then((settled) => settle(req, res, next, settled, scheme), next);
+      else settle(req, res, next, result, scheme);
+    },
+    describe: () => describe({ ...options, prefix }),
+  };
+}
+
+/** The effective settings: secrets print as `[secret]`, a store by its class. */
+function describe(options: ApiKeyOptions): Record<string, unknown> {
+  const { store, secret, ...plain } = options;
+  return {
+    ...plain,
+    failures: { ...plain.failures },
+    store: store === undefined ? "default" : store.constructor.name,
+    secret: secret === undefined ? "derived" : secret.map(String),
+  };
+}
+
+/**
+ * Authenticates by API key: `X-API-Key`, or `Authorization: Bearer <prefix>…`; never the query (ASVS 14.2.1). Sets
+ * `req.principal`; a request without a key goes on without one, a request with a wrong key is refused.
+ *
+ * @param service makes and verifies the keys; its settings hold here where `settings` is silent
+ * @throws SettingsError when the settings are wrong
+ */
+export function apiKeyAuth(service: ApiKeyService, settings?: ApiKeyAuthSettings): RequestHandler {
+  const own = parse(apiKeyAuthSchema, settings ?? {});
+  const { mode = service.options.mode, headerName = service.options.headerName, realm = service.options.realm } = own;
+  return createApiKey({ ...service.options, mode, headerName, realm }, service.runtime, { service }).handler;
+}

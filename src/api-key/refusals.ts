@@ -1,0 +1,45 @@
+import { challenge } from "../core/credentials.js";
+import type { Refusal } from "../core/refusal.js";
+import type { NotAccepted } from "./result.js";
+
+const BUSY_DETAIL = "Too many credentials are being checked at the moment. Try again shortly.";
+
+/** The refusals of one mounting: what can be built at start is. */
+export interface KeyRefusals {
+  /** The refusal of a key that was not accepted, presented by the scheme. */
+  of(result: NotAccepted, scheme: "ApiKey" | "Bearer"): Refusal;
+  /** Two credentials in one request. */
+  ambiguous(reason: string): Refusal;
+}
+
+export function keyRefusals(realm: string): KeyRefusals {
+  const challenges = {
+    // RFC 6750 section 3.1 for a bearer token; RFC 9110 section 11.6.1 asks for a challenge with every 401.
+    Bearer: Object.freeze({ "WWW-Authenticate": challenge("Bearer", { realm, error: "invalid_token" }) }),
+    ApiKey: Object.freeze({ "WWW-Authenticate": challenge("ApiKey", { realm }) }),
+  };
+  const twoMethods = Object.freeze({ "WWW-Authenticate": challenge("Bearer", { realm, error: "invalid_request" }) });
+  return {
+    of(result, scheme) {
+      const about = { reason: result.reason, ...(result.keyId === undefined ? {} : { credentialId: result.keyId, subject: result.ownerId }) };
+      switch (result.reason) {
+        case "rate-limited":
+          return { ...about, code: "rate-limited", headers: retryAfter(result) };
+        case "too-many-failures":
+          return { ...about, code: "rate-limited", headers: retryAfter(result), event: "authn_login_fail_max" };
+        case "store-unavailable":
+          // The store's guard has announced the outage, once.
+          return { ...about, code: "store-unavailable", headers: retryAfter(result), event: false };
+        case "busy":
+          return { ...about, code: "store-unavailable", headers: retryAfter(result), detail: BUSY_DETAIL };
+        default:
+          return { ...about, code: "invalid-credentials", headers: challenges[scheme] };
+      }
+    },
+    ambiguous: (reason) => ({ code: "ambiguous-credentials", reason, headers: twoMethods }),
+  };
+}
+
+function retryAfter(result: NotAccepted): Record<string, string> {
+  return { "Retry-After": String(result.retryAfterSeconds ?? 1) };
+}

@@ -1,0 +1,167 @@
+import express, { type NextFunction, type Request, type RequestHandler, type Response, type Router } from "express";
+import type { z } from "zod";
+import { type Refusal, refuse, requestFacts } from "../core/refusal.js";
+import { beginState } from "../core/request-state.js";
+import type { Runtime } from "../core/runtime.js";
+import { StoreUnavailableError } from "../core/store-guard.js";
+import { parse, settingsObject } from "../settings/object.js";
+import { ApiKeyError } from "./errors.js";
+import { HashUnavailableError } from "./hash-queue.js";
+import { ownKeySchema, pageSchema, readInput, rotateSchema } from "./input.js";
+import type { ApiKeyRecord } from "./records.js";
+import { bodyOf, readJsonBody } from "./routes-body.js";
+import { beyond, type Caller, callerOf, callerRefusals } from "./routes-caller.js";
+import type { ApiKeyService, AuditFacts } from "./service.js";
+import { apiKeySchema } from "./settings.js";
+
+const SOURCE = "api-key-routes";
+
+const NOT_FOUND: Refusal = Object.freeze({ code: "not-found", reason: "unknown-or-foreign" });
+
+/** Settings of the routes. */
+export const apiKeyRoutesSchema = settingsObject({
+  /** The realm named in WWW-Authenticate; the service's own when absent. */
+  realm: apiKeySchema.shape.realm.unwrap().optional(),
+});
+
+export type ApiKeyRoutesOptions = z.input<typeof apiKeyRoutesSchema>;
+
+/** An answer, or a refusal. */
+type Reply = { readonly status: 200 | 201; readonly body: unknown } | { readonly status: 204 } | Refusal;
+
+type Action = (caller: Caller, req: Request) => Promise<Reply>;
+
+/**
+ * Routes by which a caller manages their own keys: `POST /`, `GET /`, `GET /:id`, `POST /:id/rotate`, `DELETE /:id`.
+ * The owner is `req.principal.id`, never the body (CVE-2025-61928); another owner's key is as unknown as one that does
+ * not exist. Mount behind what sets `req.principal`.
+ *
+ * @throws SettingsError when the options are wrong
+ */
+export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesOptions, runtime: Runtime = service.runtime): Router {
+  const refusals = callerRefusals(parse(apiKeyRoutesSchema, options ?? {}).realm ?? service.options.realm);
+
+  /** The caller's own key by the id in the path. */
+  async function ownKey(caller: Caller, req: Request): Promise<ApiKeyRecord | undefined> {
+    const { id } = req.params;
+    const record = typeof id === "string" ? await service.get(id) : undefined;
+    return record?.ownerId === caller.ownerId ? record : undefined;
+  }
+
+  const create: Action = async (caller, req) => {
+    const asked = readInput(ownKeySchema, bodyOf(req));
+    // What a key mints is bound as it is, where the body does not bind it closer.
+    const wanted =
+      caller.key === undefined
+        ? asked
+        : {
+            ...asked,
+            expiresAt: asked.expiresAt ?? caller.key.expiresAt,
+            allow: asked.allow.length === 0 ? [...caller.key.allow] : asked.allow,
+            rateLimit: asked.rateLimit ?? caller.key.rateLimit,
+          };
+    const refusal = beyond(caller, wanted, refusals);
+    if (refusal !== undefined) return refusal;
+    return { status: 201, body: await service.create({ ...wanted, ownerId: caller.ownerId }, auditFacts(req)) };
+  };
+
+  const list: Action = async (caller, req) => {
+    const page = readInput(pageSchema, queryOf(req));
+    const records = await service.list(caller.ownerId, page);
+    return { status: 200, body: { records, next: records.length === page.limit ? (records.at(-1)?.id ?? null) : null } };
+  };
+
+  const show: Action = async (caller, req) => {
+    const record = await ownKey(caller, req);
+    return record === undefined ? NOT_FOUND : { status: 200, body: { record } };
+  };
+
+  const rotate: Action = async (caller, req) => {
+    const record = await ownKey(caller, req);
+    if (record === undefined) return NOT_FOUND;
+    const input = readInput(rotateSchema, bodyOf(req) ?? {});
+    // The answer holds a working key: who rotates must hold what it may do.
+    const refusal = beyond(caller, record, refusals);
+    if (refusal !== undefined) return refusal;
+    return { status: 201, body: await service.rotate(record.id, input, auditFacts(req)) };
+  };
+
+  const revoke: Action = async (caller, req) => {
+    const record = await ownKey(caller, req);
+    const done = record !== undefined && (await service.revoke(record.id, { reason: "revoked by its owner" }, auditFacts(req)));
+    return done ? { status: 204 } : NOT_FOUND;
+  };
+
+  function act(action: Action): RequestHandler {
+    return function apiKeyRoute(req: Request, res: Response, next: NextFunction): void {
+      callerOf(req, service, refusals)
+        .then((caller) => ("ownerId" in caller ? action(caller, req) : caller))
+        .catch(refusalOfError)
+        .then((reply) => send(req, res, reply), next);
+    };
+  }
+
+  const router = express.Router();
+  const body = readJsonBody(SOURCE);
+  router.use(function apiKeyRoutesGate(req, res, next) {
+    beginState(req, runtime);
+    // Set before anything can fail: keys and records are not for caches (RFC 9111 section 5.2.2.5).
+    res.setHeader("Cache-Control", "no-store");
+    // Nobody unknown gets a body read.
+    if (req.principal === undefined) refuse(req, res, SOURCE, refusals.missing);
+    else next();
+  });
+  router.post("/", body, act(create));
+  router.get("/", act(list));
+  router.get("/:id", act(show));
+  router.post("/:id/rotate", body, act(rotate));
+  router.delete("/:id", act(revoke));
+  return router;
+}
+
+function send(req: Request, res: Response, reply: Reply): void {
+  if ("code" in reply) {
+    refuse(req, res, SOURCE, reply);
+    return;
+  }
+  res.statusCode = reply.status;
+  if (!("body" in reply)) {
+    res.end();
+    return;
+  }
+  res.setHeader("Content-Type", "application/json; charset=utf-8");
+  res.end(JSON.stringify(reply.body));
+}
+
+/** What the service threw, as a refusal; what is no refusal is the app's to handle. */
+function refusalOfError(error: unknown): Refusal {
+  if (error instanceof StoreUnavailableError) return { code: "store-unavailable", reason: "store-unavailable", headers: { "Retry-After": "1" }, event: false };
+  if (error instanceof HashUnavailableError) return { code: "store-unavailable", reason: "busy", headers: { "Retry-After": "1" } };
+  if (!(error instanceof ApiKeyError)) throw error;
+  if (error.code === "not-found") return NOT_FOUND;
+  if (error.code === "invalid-input") return { code: "invalid-request", reason: "invalid-input", detail: issueText(error) };
+  return { code: "conflict", reason: error.code, detail: error.message };
+}
+
+/** The issues by path. Paths are names of ours and positions; values and unknown names are in none. */
+function issueText({ issues }: ApiKeyError): string {
+  const lines = issues.map(({ path, message }) => `${path === "" ? "(request)" : path}: ${message}`);
+  return `The request is not of the form this route takes. ${[...new Set(lines)].join("; ")}.`;
+}
+
+/** The query by name. A name given twice becomes a list, which the schema refuses. */
+function queryOf(req: Request): Record<string, unknown> {
+  const start = req.url.indexOf("?");
+  const query = Object.create(null) as Record<string, unknown>;
+  if (start === -1) return query;
+  for (const [name, value] of new URLSearchParams(req.url.slice(start))) {
+    const read: unknown = name === "limit" && /^\d{1,3}$/.test(value) ? Number(value) : value;
+    query[name] = name in query ? [query[name], read] : read;
+  }
+  return query;
+}
+
+function auditFacts(req: Request): AuditFacts {
+  const { sourceIp, method, path, subject } = requestFacts(req);
+  return { sourceIp, method, path, ...(subject === undefined ? {} : { subject }) };
+}

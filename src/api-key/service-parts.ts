@@ -1,0 +1,38 @@
+import type { SecurityEventDetails } from "../core/events.js";
+import type { Runtime } from "../core/runtime.js";
+import type { Secret } from "../core/secret.js";
+import { SettingsError } from "../settings/errors.js";
+import type { ApiKeyStore, RateLimitStore } from "../stores/contracts.js";
+import type { ApiKeyRecord } from "./records.js";
+
+/** A key just made. `key` is shown here and never again. */
+export interface CreatedApiKey {
+  readonly key: string;
+  readonly record: ApiKeyRecord;
+}
+
+/** Who asked for a change, and by what request; goes into the event. */
+export type AuditFacts = Pick<SecurityEventDetails, "subject" | "sourceIp" | "method" | "path">;
+
+/** What a service may be given instead of making it. */
+export interface ApiKeyServiceDeps {
+  readonly runtime?: Runtime | undefined;
+  /** Used when the settings name no store. Closed by whoever made it. */
+  readonly store?: ApiKeyStore | undefined;
+  /** The root secret: the pepper of hmac-sha256 is derived from it when the settings give none. */
+  readonly secretKey?: readonly Secret[] | undefined;
+  /** Counts failures and the keys' own limits; in-process when absent. Closed by whoever made it. */
+  readonly limiter?: RateLimitStore | undefined;
+}
+
+/** hmac-sha256 without a pepper would be a plain hash that anybody who can write to the store can forge. */
+export function missingSecret(): SettingsError {
+  return new SettingsError([
+    {
+      code: "missing-setting",
+      path: "secret",
+      message: 'hash: "hmac-sha256" needs a secret, and there is none.',
+      remedy: "Give the root `secretKey`, or `secret` here; or leave `hash` at argon2id, which needs none.",
+    },
+  ]);
+}

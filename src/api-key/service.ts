@@ -1,0 +1,240 @@
+import type { SecurityEventName, SecurityEvents } from "../core/events.js";
+import { createRuntime, type Runtime } from "../core/runtime.js";
+import { StoreGuard } from "../core/store-guard.js";
+import { parse } from "../settings/object.js";
+import type { ApiKeyStore, StoredApiKey } from "../stores/contracts.js";
+import { MemoryApiKeyStore } from "../stores/memory/api-key-store.js";
+import { graceEnd, stateProblem } from "./decide.js";
+import { ApiKeyError } from "./errors.js";
+import { generateKey, isKeyId } from "./format.js";
+import { HashQueue } from "./hash-queue.js";
+import { KeyHasher } from "./hashing.js";
+import { type CreateInput, createSchema, type PageInput, pageSchema, readInput, type RevokeInput, revokeSchema, type RotateInput, rotateSchema } from "./input.js";
+import { KeyLimits } from "./limits.js";
+import { type ApiKeyRecord, publicRecord } from "./records.js";
+import type { VerifyResult } from "./result.js";
+import { type ApiKeyServiceDeps, type AuditFacts, type CreatedApiKey, missingSecret } from "./service-parts.js";
+import { type ApiKeyOptions, apiKeySchema, type ApiKeySettings } from "./settings.js";
+import { UsageLog } from "./usage.js";
+import { VerifiedCache } from "./verified-cache.js";
+import { KeyVerifier } from "./verifier.js";
+
+export type { ApiKeyServiceDeps, AuditFacts, CreatedApiKey } from "./service-parts.js";
+
+/** What a key is made from, and what a rotation keeps of it. */
+type LastingFields = Pick<StoredApiKey, "ownerId" | "name" | "scopes" | "roles" | "allow" | "rateLimit" | "metadata" | "createdAt" | "expiresAt">;
+
+/**
+ * Makes, verifies, rotates and revokes API keys. Times are milliseconds since the epoch. Methods that reach the store
+ * reject with `StoreUnavailableError` when it does not answer, those that make a key also with `HashUnavailableError`.
+ */
+export class ApiKeyService {
+  readonly #options: ApiKeyOptions;
+  readonly #runtime: Runtime;
+  readonly #store: ApiKeyStore;
+  readonly #ownsStore: boolean;
+  /** Reads and writes fail apart: a store that is full still verifies. */
+  readonly #reads: StoreGuard;
+  readonly #writes: StoreGuard;
+  readonly #cache: VerifiedCache;
+  readonly #hasher: KeyHasher;
+  readonly #limits: KeyLimits;
+  readonly #usage: UsageLog;
+  readonly #verifier: KeyVerifier;
+  #initialised: Promise<void> | undefined;
+  #closed: Promise<void> | undefined;
+
+  /** @throws SettingsError when the settings are wrong, or `hash: "hmac-sha256"` is asked for without a secret */
+  constructor(settings: ApiKeySettings = {}, deps: ApiKeyServiceDeps = {}) {
+    const options = parse(apiKeySchema, settings);
+    const secrets = options.secret ?? deps.secretKey ?? [];
+    if (options.hash === "hmac-sha256" && secrets.length === 0) throw missingSecret();
+    this.#options = options;
+    this.#runtime = deps.runtime ?? createRuntime();
+    this.#ownsStore = options.store !== undefined || deps.store === undefined;
+    this.#store = options.store ?? deps.store ?? new MemoryApiKeyStore();
+    this.#reads = new StoreGuard("api-keys", this.#runtime, options.storeTimeoutMs);
+    this.#writes = new StoreGuard("api-keys-writes", this.#runtime, options.storeTimeoutMs);
+    this.#cache = new VerifiedCache(options.cacheSize);
+    this.#hasher = new KeyHasher(options.hash, secrets, new HashQueue(options.hashConcurrency, options.hashQueue));
+    this.#limits = new KeyLimits(options.failures, this.#runtime, options.storeTimeoutMs, deps.limiter);
+    this.#usage = new UsageLog((batch) => this.#write((store) => store.addUsage(batch)), this.#runtime.clock, options.usageFlushSeconds);
+    this.#verifier = new KeyVerifier({
+      prefix: options.prefix,
+      cacheMs: options.cacheSeconds * 1000,
+      runtime: this.#runtime,
+      cache: this.#cache,
+      hasher: this.#hasher,
+      limits: this.#limits,
+      usage: this.#usage,
+      get: (id) => this.#read((store) => store.get(id)),
+      replaceHash: (id, from, to) => this.#write((store) => store.replaceHash(id, from, to)),
+    });
+  }
+
+  /** The effective settings; secrets print as `[secret]`. */
+  get options(): ApiKeyOptions {
+    return this.#options;
+  }
+
+  get runtime(): Runtime {
+    return this.#runtime;
+  }
+
+  /** Where creations, rotations, revocations and failed attempts are announced. */
+  get events(): SecurityEvents {
+    return this.#runtime.events;
+  }
+
+  /** Opens the store. Done on first use too; call it at start to learn of a failure there. */
+  init(): Promise<void> {
+    this.#initialised ??= this.#store.init().catch((error: unknown) => {
+      this.#initialised = undefined;
+      throw error;
+    });
+    return this.#initialised;
+  }
+
+  /** Writes the last usage counts and closes what the service opened. Never rejects because a count could not be written. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  /**
+   * Makes a key. The secret is in the answer and nowhere else.
+   *
+   * @throws ApiKeyError "invalid-input" (rejects) listing every issue
+   */
+  async create(input: CreateInput, audit: AuditFacts = {}): Promise<CreatedApiKey> {
+    const wanted = readInput(createSchema, input);
+    const now = this.#runtime.clock.now();
+    if (wanted.expiresAt !== null && wanted.expiresAt <= now) throw new ApiKeyError("invalid-input", [{ path: "expiresAt", message: "Not in the future" }]);
+    const { key, stored } = await this.#make({ ...wanted, createdAt: now });
+    await this.#write((store) => store.insert(stored));
+    this.#announce("authn_token_created", "created", stored, audit);
+    return { key, record: publicRecord(stored) };
+  }
+
+  /**
+   * Says whether a key is good, and counts its use when it is.
+   *
+   * @param from `address`: the client's, without which a key bound to addresses is refused and failures are not limited by address
+   */
+  async verify(key: string, from: { readonly address?: string | undefined } = {}): Promise<VerifyResult> {
+    return this.check(key, from.address);
+  }
+
+  /** `verify` for the request path: no promise when none is needed, which is whenever the key is remembered. */
+  check(key: string, address: string | undefined): VerifyResult | Promise<VerifyResult> {
+    return this.#verifier.check(typeof key === "string" ? key : "", address);
+  }
+
+  /** The owner's keys, newest first, revoked ones included: `limit` of them (50; at most 100) after the key `after`. */
+  async list(ownerId: string, page: PageInput = {}): Promise<ApiKeyRecord[]> {
+    const read = readInput(pageSchema, page);
+    await this.#usage.settled();
+    const keys = await this.#read((store) => store.list(ownerId, read));
+    return keys.map((key) => publicRecord(key, this.#usage.pending(key.id)));
+  }
+
+  async get(id: string): Promise<ApiKeyRecord | undefined> {
+    if (!isKeyId(id)) return undefined;
+    await this.#usage.settled();
+    const stored = await this.#read((store) => store.get(id));
+    return stored === undefined ? undefined : publicRecord(stored, this.#usage.pending(id));
+  }
+
+  /** How often a key was accepted and when last, uses not written yet included; `undefined` when there is no such key. */
+  async usage(id: string): Promise<Pick<ApiKeyRecord, "usageCount" | "lastUsedAt"> | undefined> {
+    const record = await this.get(id);
+    return record === undefined ? undefined : { usageCount: record.usageCount, lastUsedAt: record.lastUsedAt };
+  }
+
+  /**
+   * Replaces a key by one with the same owner, scopes, limits and expiry. The old one stays valid for `graceSeconds`
+   * (0 by default), never beyond its own expiry.
+   *
+   * @throws ApiKeyError (rejects) "not-found", "revoked", "expired", "rotated" or "invalid-input"
+   */
+  async rotate(id: string, input: RotateInput = {}, audit: AuditFacts = {}): Promise<CreatedApiKey> {
+    const { graceSeconds } = readInput(rotateSchema, input);
+    const old = await this.#rotatable(id);
+    const { key, stored } = await this.#make({ ...old, createdAt: this.#runtime.clock.now() });
+    let done: boolean;
+    try {
+      done = await this.#write((store) => store.rotate(id, stored, graceEnd(stored.createdAt, graceSeconds, old.expiresAt)));
+    } finally {
+      this.#cache.evict(id);
+    }
+    if (!done) {
+      await this.#rotatable(id);
+      throw new ApiKeyError("rotated");
+    }
+    this.#announce("authn_token_created", "rotated", stored, audit);
+    this.#announce("authn_token_revoked", graceSeconds > 0 ? "rotated-with-grace" : "rotated", old, audit);
+    return { key, record: publicRecord(stored) };
+  }
+
+  /**
+   * Ends a key for good; this process refuses it from now on, others within `cacheSeconds`.
+   *
+   * @returns false when there is no such key, or it is revoked already
+   * @throws ApiKeyError "invalid-input" (rejects)
+   */
+  async revoke(id: string, input: RevokeInput = {}, audit: AuditFacts = {}): Promise<boolean> {
+    const { reason } = readInput(revokeSchema, input);
+    if (!isKeyId(id)) return false;
+    let done: boolean;
+    try {
+      done = await this.#write((store) => store.revoke(id, this.#runtime.clock.now(), reason));
+    } finally {
+      // Also when the store was late: it may have done it.
+      this.#cache.evict(id);
+    }
+    if (done) this.#announce("authn_token_revoked", "revoked", { id }, audit);
+    return done;
+  }
+
+  async #make(from: LastingFields): Promise<{ key: string; stored: StoredApiKey }> {
+    const { ownerId, name, scopes, roles, allow, rateLimit, metadata, createdAt, expiresAt } = from;
+    const { key, id } = generateKey(this.#options.prefix, this.#options.length);
+    const hash = await this.#hasher.digest(key);
+    const fresh = { revokedAt: null, revokedReason: null, rotatedTo: null, graceUntil: null, usageCount: 0, lastUsedAt: null };
+    return { key, stored: { id, ownerId, name, hash, scopes, roles, allow, rateLimit, metadata, createdAt, expiresAt, ...fresh } };
+  }
+
+  async #rotatable(id: string): Promise<StoredApiKey> {
+    const stored = isKeyId(id) ? await this.#read((store) => store.get(id)) : undefined;
+    if (stored === undefined) throw new ApiKeyError("not-found");
+    const problem = stateProblem(stored, this.#runtime.clock.now()) ?? (stored.rotatedTo === null ? undefined : "rotated");
+    if (problem !== undefined) throw new ApiKeyError(problem);
+    return stored;
+  }
+
+  async #read<T>(operation: (store: ApiKeyStore) => Promise<T>): Promise<T> {
+    return this.#reads.run(() => this.init().then(() => operation(this.#store)));
+  }
+
+  async #write<T>(operation: (store: ApiKeyStore) => Promise<T>): Promise<T> {
+    return this.#writes.run(() => this.init().then(() => operation(this.#store)));
+  }
+
+  async #close(): Promise<void> {
+    await this.#verifier.close();
+    await this.#usage.close();
+    this.#cache.clear();
+    await this.#limits.close();
+    if (this.#ownsStore) await this.#store.close();
+  }
+
+  #announce(name: SecurityEventName, reason: string, key: { id: string; ownerId?: string }, audit: AuditFacts): void {
+    this.#runtime.events.emit(name, () => ({
+      source: "api-key",
+      reason,
+      ...(key.ownerId === undefined ? {} : { subject: key.ownerId }),
+      ...audit,
+      credentialId: key.id,
+    }));
+  }
+}

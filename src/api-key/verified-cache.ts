@@ -1,0 +1,86 @@
+import { createHmac, createSecretKey, randomBytes } from "node:crypto";
+import { LRUCache } from "lru-cache";
+import { AddressList } from "../core/address-list.js";
+import { createPrincipal } from "../core/principal.js";
+import type { StoredApiKey, WindowPolicy } from "../stores/contracts.js";
+import { type ApiKeyRecord, publicRecord } from "./records.js";
+import type { Accepted } from "./result.js";
+
+/** A key that was proved right, with everything a request needs made ready. */
+export interface VerifiedKey {
+  /** HMAC of the key as presented, under a key of this process. */
+  readonly fingerprint: string;
+  /** The digest it matched: while the record still has it, the key need not be hashed again. */
+  readonly digest: string;
+  readonly record: ApiKeyRecord;
+  readonly allow: AddressList | undefined;
+  readonly limit: WindowPolicy | undefined;
+  /** Monotonic milliseconds until which the record is used without asking the store. */
+  readonly freshUntil: number;
+  /** The answer of every accepted request, made once. */
+  readonly accepted: Accepted;
+}
+
+/** Makes ready what the requests of one key need. */
+export function verifiedKey(stored: StoredApiKey, fingerprint: string, freshUntil: number): VerifiedKey {
+  const { id, ownerId, scopes, roles, allow, rateLimit } = stored;
+  const record = publicRecord(stored);
+  const principal = createPrincipal({ id: ownerId, kind: "api-key", scopes, roles, credentialId: id });
+  return {
+    fingerprint,
+    digest: stored.hash.digest,
+    record,
+    accepted: Object.freeze({ ok: true, record, principal }),
+    allow: allow.length === 0 ? undefined : new AddressList(allow),
+    limit: rateLimit === null ? undefined : { name: "api-key", limit: rateLimit.limit, windowMs: rateLimit.windowSeconds * 1000 },
+    freshUntil,
+  };
+}
+
+/**
+ * Keys that were proved right, by key id. A key id has one right key, so a wrong one neither hits nor displaces it. The
+ * key itself is not kept, only its HMAC under a random key of this process.
+ */
+export class VerifiedCache {
+  readonly #fingerprintKey = createSecretKey(randomBytes(32));
+  readonly #entries: LRUCache<string, VerifiedKey>;
+  #generation = 0;
+
+  constructor(size: number) {
+    this.#entries = new LRUCache<string, VerifiedKey>({ max: size });
+  }
+
+  /** Rises with every eviction: what was read from the store before one is not to be believed after it. */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  fingerprint(key: string): string {
+    return createHmac("sha256", this.#fingerprintKey).update(key).digest("binary");
+  }
+
+  /** Comparing HMACs under a secret key tells a caller nothing through time. */
+  get(id: string, fingerprint: string): VerifiedKey | undefined {
+    const entry = this.#entries.get(id);
+    return entry !== undefined && entry.fingerprint === fingerprint ? entry : undefined;
+  }
+
+  set(entry: VerifiedKey): void {
+    this.#entries.set(entry.record.id, entry);
+  }
+
+  /** Forgets a key at once: it was revoked or rotated. */
+  evict(id: string): void {
+    this.#generation += 1;
+    this.#entries.delete(id);
+  }
+
+  clear(): void {
+    this.#generation += 1;
+    this.#entries.clear();
+  }
+}

@@ -1,0 +1,183 @@
+import { MAX_CREDENTIAL_LENGTH } from "../core/credentials.js";
+import type { Runtime } from "../core/runtime.js";
+import { StoreUnavailableError } from "../core/store-guard.js";
+import type { KeyDigest, StoredApiKey, WindowOutcome } from "../stores/contracts.js";
+import { judgeKey, stateProblem } from "./decide.js";
+import { keyIdOf } from "./format.js";
+import { HashUnavailableError } from "./hash-queue.js";
+import type { KeyHasher } from "./hashing.js";
+import { countedAddress, type KeyLimits } from "./limits.js";
+import type { NotAccepted, VerifyFailureReason, VerifyResult } from "./result.js";
+import type { UsageLog } from "./usage.js";
+import { type VerifiedCache, type VerifiedKey, verifiedKey } from "./verified-cache.js";
+
+/** What the verifier works with. `get` and `replaceHash` are the store's, bounded in time. */
+export interface VerifierParts {
+  readonly prefix: string;
+  readonly cacheMs: number;
+  readonly runtime: Runtime;
+  readonly cache: VerifiedCache;
+  readonly hasher: KeyHasher;
+  readonly limits: KeyLimits;
+  readonly usage: UsageLog;
+  readonly get: (id: string) => Promise<StoredApiKey | undefined>;
+  readonly replaceHash: (id: string, from: KeyDigest, to: KeyDigest) => Promise<boolean>;
+}
+
+type Proof = VerifiedKey | { readonly problem: "unknown" | "mismatch" | "unreadable"; readonly stored?: StoredApiKey };
+
+/**
+ * Says whether a key is good. Cheapest first: form and checksum, cache, limits of failures, store, hash, state of the
+ * key, address, the key's own limit. An unknown id is answered without a dummy hash: ids are no secret, whoever finds
+ * one still lacks 112 bits, and a hash for every invented id would hand the processor to whoever invents ids.
+ */
+export class KeyVerifier {
+  readonly #parts: VerifierParts;
+  readonly #inFlight = new Map<string, Promise<Proof>>();
+  readonly #upgrades = new Map<string, Promise<void>>();
+
+  constructor(parts: VerifierParts) {
+    this.#parts = parts;
+  }
+
+  /** Answers without a promise when the key is remembered (or malformed) and the limiter answers so too. Never throws. */
+  check(key: string, address: string | undefined): VerifyResult | Promise<VerifyResult> {
+    const { prefix, runtime, cache } = this.#parts;
+    const id = key.length > MAX_CREDENTIAL_LENGTH ? undefined : keyIdOf(key, prefix);
+    if (id === undefined) return this.#fail("malformed", address);
+    const fingerprint = cache.fingerprint(key);
+    const known = cache.get(id, fingerprint);
+    if (known !== undefined && runtime.clock.monotonic() < known.freshUntil) return this.#judge(known, address);
+    return this.#lookUp(key, id, fingerprint, known, address);
+  }
+
+  /** Waits for upgrades of digests that are under way. */
+  async close(): Promise<void> {
+    await Promise.all(this.#upgrades.values());
+  }
+
+  async #lookUp(key: string, id: string, fingerprint: string, known: VerifiedKey | undefined, address: string | undefined): Promise<VerifyResult> {
+    try {
+      // A key that proved right in this process is past the limits: attempts on a key, or from behind the same
+      // gateway, do not lock its owner out.
+      if (known === undefined) {
+        const waitMs = await this.#waitMs(id, address);
+        if (waitMs > 0) return notAccepted("too-many-failures", waitMs);
+      }
+      const proof = await this.#proveOnce(key, id, fingerprint, known, address);
+      return await ("problem" in proof ? this.#fail(proof.problem, address, proof.stored) : this.#judge(proof, address));
+    } catch (error) {
+      if (error instanceof StoreUnavailableError) return notAccepted("store-unavailable", 1000);
+      if (error instanceof HashUnavailableError) return notAccepted("busy", 1000);
+      throw error;
+    }
+  }
+
+  async #waitMs(id: string, address: string | undefined): Promise<number> {
+    const { limits } = this.#parts;
+    const waits = await Promise.all([address === undefined ? 0 : limits.waitOfAddress(address), limits.waitOfKey(id)]);
+    return Math.max(...waits);
+  }
+
+  /** Concurrent uses of the same key share one look-up and one hash. */
+  #proveOnce(key: string, id: string, fingerprint: string, known: VerifiedKey | undefined, address: string | undefined): Promise<Proof> {
+    const underWay = this.#inFlight.get(fingerprint);
+    if (underWay !== undefined) return underWay;
+    const tags = address === undefined ? [`key ${id}`] : [`key ${id}`, `address ${countedAddress(address)}`];
+    const proof = this.#prove(key, id, fingerprint, known?.digest, tags).finally(() => this.#inFlight.delete(fingerprint));
+    this.#inFlight.set(fingerprint, proof);
+    return proof;
+  }
+
+  async #prove(key: string, id: string, fingerprint: string, digest: string | undefined, tags: readonly string[]): Promise<Proof> {
+    const { cache, cacheMs, hasher, runtime } = this.#parts;
+    let proved = digest;
+    for (let attempt = 1; ; attempt += 1) {
+      const generation = cache.generation;
+      const stored = await this.#parts.get(id);
+      if (stored === undefined) return { problem: "unknown" };
+      if (proved !== stored.hash.digest) {
+        const comparison = await hasher.compare(key, stored.hash, tags);
+        if (comparison !== "match") return { problem: comparison, stored };
+        proved = stored.hash.digest;
+      }
+      const entry = entryOf(stored, fingerprint, runtime.clock.monotonic() + cacheMs);
+      if (entry === undefined) return { problem: "unreadable", stored };
+      if (cache.generation === generation) {
+        if (cacheMs > 0) cache.set(entry);
+        if (stateProblem(stored, runtime.clock.now()) === undefined) this.#upgrade(key, stored, fingerprint);
+        return entry;
+      }
+      // A key was revoked while we looked; if it was this one, what we read is old. Read again, without hashing again.
+      if (attempt === 3) return entry;
+    }
+  }
+
+  #judge(known: VerifiedKey, address: string | undefined): VerifyResult | Promise<VerifyResult> {
+    const problem = judgeKey(known.record, known.allow, this.#parts.runtime.clock.now(), address);
+    if (problem !== undefined) return this.#fail(problem, address, known.record);
+    if (known.limit === undefined) return this.#accept(known);
+    const outcome = this.#parts.limits.use(known.limit, known.record.id);
+    return outcome instanceof Promise ? outcome.then((settled) => this.#afterLimit(settled, known)) : this.#afterLimit(outcome, known);
+  }
+
+  #afterLimit(outcome: WindowOutcome, known: VerifiedKey): VerifyResult {
+    if (outcome.allowed) return this.#accept(known);
+    return { ...notAccepted("rate-limited", outcome.retryAfterMs, known.record), principal: known.accepted.principal };
+  }
+
+  #accept(known: VerifiedKey): VerifyResult {
+    this.#parts.usage.record(known.record.id);
+    return known.accepted;
+  }
+
+  #fail(reason: VerifyFailureReason, address: string | undefined, key?: { id: string; ownerId: string }): VerifyResult | Promise<VerifyResult> {
+    const { limits } = this.#parts;
+    const forKey = reason === "mismatch" && key !== undefined ? limits.failedFor(key.id) : undefined;
+    const fromAddress = address === undefined ? undefined : limits.failedFrom(address);
+    if (forKey instanceof Promise || fromAddress instanceof Promise) {
+      return Promise.all([fromAddress, forKey]).then(([outcome]) => afterFailure(reason, outcome, key));
+    }
+    return afterFailure(reason, fromAddress, key);
+  }
+
+  /** Moves a record to the algorithm, pepper and parameters of the settings, beside the request. Tried again on the next look-up. */
+  #upgrade(key: string, stored: StoredApiKey, fingerprint: string): void {
+    if (this.#upgrades.has(stored.id)) return;
+    const work = this.#replaceDigest(key, stored, fingerprint).then(
+      () => undefined,
+      () => undefined, // best effort: the old digest still works, and the store's guard has announced an outage
+    );
+    this.#upgrades.set(stored.id, work);
+    void work.then(() => this.#upgrades.delete(stored.id));
+  }
+
+  async #replaceDigest(key: string, stored: StoredApiKey, fingerprint: string): Promise<void> {
+    const { cache, hasher, replaceHash } = this.#parts;
+    if (!(await hasher.isOutdated(stored.hash))) return;
+    const digest = await hasher.digest(key);
+    if (!(await replaceHash(stored.id, stored.hash, digest))) return;
+    const known = cache.get(stored.id, fingerprint);
+    if (known !== undefined) cache.set({ ...known, digest: digest.digest });
+  }
+}
+
+function entryOf(stored: StoredApiKey, fingerprint: string, freshUntil: number): VerifiedKey | undefined {
+  try {
+    return verifiedKey(stored, fingerprint, freshUntil);
+  } catch {
+    return undefined; // an address list that somebody else wrote into the store
+  }
+}
+
+/** The attempt that is one too many learns that, and not whether the key was right. */
+function afterFailure(reason: VerifyFailureReason, outcome: WindowOutcome | undefined, key?: { id: string; ownerId: string }): NotAccepted {
+  if (outcome !== undefined && !outcome.allowed) return notAccepted("too-many-failures", outcome.retryAfterMs, key);
+  return key === undefined ? { ok: false, reason } : { ok: false, reason, keyId: key.id, ownerId: key.ownerId };
+}
+
+function notAccepted(reason: VerifyFailureReason, waitMs: number, key?: { id: string; ownerId: string }): NotAccepted {
+  // RFC 9110 section 10.2.3: whole seconds; rounded up, so that who waits is not early.
+  const retryAfterSeconds = Math.max(1, Math.ceil(waitMs / 1000));
+  return key === undefined ? { ok: false, reason, retryAfterSeconds } : { ok: false, reason, retryAfterSeconds, keyId: key.id, ownerId: key.ownerId };
+}

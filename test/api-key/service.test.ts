@@ -1,0 +1,481 @@
+import { randomBytes } from "node:crypto";
+import { describe, expect, it } from "vitest";
+import { Secret } from "../../src/core/secret.js";
+import type { RateLimitStore } from "../../src/stores/contracts.js";
+import { ApiKeyError } from "../../src/api-key/errors.js";
+import { ApiKeyService } from "../../src/api-key/service.js";
+import type { CreateInput } from "../../src/api-key/input.js";
+import { checksum } from "../../src/api-key/format.js";
+import { SlidingWindowStore } from "../../src/stores/memory/sliding-window-store.js";
+import { bench, forged, SECRET, WatchedStore } from "./support.js";
+
+const KEY: CreateInput = { ownerId: "user-1", name: "ci" };
+
+/** The error a call rejects with. */
+async function failure(work: Promise<unknown>): Promise<ApiKeyError> {
+  const error: unknown = await work.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  expect(error).toBeInstanceOf(ApiKeyError);
+  return error as ApiKeyError;
+}
+
+async function reasonOf(work: Promise<{ ok: boolean; reason?: string }>): Promise<string> {
+  const result = await work;
+  return result.ok ? "ok" : (result.reason ?? "?");
+}
+
+describe("create", () => {
+  it("works with nothing configured, by argon2id in memory", async () => {
+    const service = new ApiKeyService();
+    const { key, record } = await service.create(KEY);
+    expect(key).toMatch(/^mcp_[0-9A-Za-z]{50}$/);
+    expect(key.slice(4, 16)).toBe(record.id);
+    expect(await service.verify(key)).toMatchObject({ ok: true, record: { id: record.id, ownerId: "user-1" }, principal: { id: "user-1", kind: "api-key", credentialId: record.id } });
+    await service.close();
+  });
+
+  it("keeps everything it was told, and neither the key nor its secret", async () => {
+    const { service, store, clock, events } = bench();
+    const expiresAt = clock.now() + 1000;
+    const given: CreateInput = {
+      ...KEY,
+      scopes: ["read", "orders:*", "read"],
+      roles: ["editor"],
+      expiresAt,
+      allow: ["192.0.2.0/24"],
+      rateLimit: { limit: 5, windowSeconds: 60 },
+      metadata: { team: "a", nested: { list: [1, null, true] } },
+    };
+    const { key, record } = await service.create(Object.freeze(given));
+    expect(record).toEqual({
+      ...given,
+      id: record.id,
+      scopes: ["read", "orders:*"],
+      createdAt: clock.now(),
+      revokedAt: null,
+      revokedReason: null,
+      rotatedTo: null,
+      graceUntil: null,
+      usageCount: 0,
+      lastUsedAt: null,
+    });
+    expect(record).not.toHaveProperty("hash");
+    expect(Object.isFrozen(record) && Object.isFrozen(record.metadata) && Object.isFrozen(record.metadata["nested"])).toBe(true);
+    expect(JSON.stringify(await store.get(record.id))).not.toContain(key.slice(16, -6));
+    expect(await service.get(record.id)).toEqual(record);
+    expect(events).toMatchObject([{ event: "authn_token_created", source: "api-key", reason: "created", subject: "user-1", credentialId: record.id }]);
+    expect(JSON.stringify(events)).not.toContain(key.slice(16));
+  });
+
+  it.each([
+    ["a Date", (now: number) => new Date(now + 5000)],
+    ["ISO 8601", (now: number) => new Date(now + 5000).toISOString()],
+    ["ISO 8601 with an offset", (now: number) => new Date(now + 5000 + 7_200_000).toISOString().replace("Z", "+02:00")],
+    ["milliseconds", (now: number) => now + 5000],
+  ])("takes %s as expiry", async (_name, at) => {
+    const { service, clock } = bench();
+    const { record } = await service.create({ ...KEY, expiresAt: at(clock.now()) });
+    expect(record.expiresAt).toBe(clock.now() + 5000);
+  });
+
+  const wrong: [string, Record<string, unknown>, string][] = [
+    ["nothing", { ownerId: undefined, name: undefined }, "ownerId: Missing; name: Missing"],
+    ["an empty name", { name: "" }, "name: Empty"],
+    ["a name with a line break", { name: "a\nb" }, "name: Holds control characters"],
+    ["a number for a name", { name: 7 }, "name: Not of type string"],
+    ["an unknown field", { admin: true }, "(input): There are fields that are not known here"],
+    ["an id", { id: "AAAAAAAAAAAA", hash: {}, createdAt: 0 }, "(input): There are fields that are not known here"],
+    ["a bad scope", { scopes: ["read", "a b"] }, "scopes[1]: Not a scope: words of letters, digits, '.', '_' or '-' joined by colons"],
+    ["the scope *", { scopes: ["*"] }, "scopes[0]: Not a scope: words of letters, digits, '.', '_' or '-' joined by colons"],
+    ["a past expiry", { expiresAt: 1 }, "expiresAt: Not in the future"],
+    ["an expiry without zone", { expiresAt: "2030-01-01T00:00:00" }, "expiresAt: Not a time: a date with time and zone (2030-01-31T12:00:00Z), milliseconds since the epoch or a Date"],
+    ["an endless expiry", { expiresAt: 1e300 }, "expiresAt: Not a time: a date with time and zone (2030-01-31T12:00:00Z), milliseconds since the epoch or a Date"],
+    ["a bad range", { allow: ["10.0.0.0/33"] }, "allow[0]: The prefix length after the slash is out of range."],
+    ["a limit of none", { rateLimit: { limit: 0, windowSeconds: 60 } }, "rateLimit.limit: Less than 1"],
+    ["half a limit", { rateLimit: { limit: 1 } }, "rateLimit.windowSeconds: Missing"],
+    ["metadata that is a list", { metadata: [] }, "metadata: Not an object of JSON values at most 8 levels deep"],
+    ["metadata with a function", { metadata: { a: () => 1 } }, "metadata: Not an object of JSON values at most 8 levels deep"],
+    ["metadata with __proto__", { metadata: JSON.parse('{"__proto__":{"admin":true}}') as unknown }, "metadata: Not an object of JSON values at most 8 levels deep"],
+    ["too much metadata", { metadata: { a: "x".repeat(4096) } }, "metadata: More than 4096 bytes of JSON"],
+  ];
+  it.each(wrong)("refuses %s", async (_name, change, issues) => {
+    const { service, store } = bench();
+    const error = await failure(service.create({ ...KEY, ...change }));
+    expect(error.code).toBe("invalid-input");
+    expect(error.message).toBe(`The input is not valid: ${issues}`);
+    expect(await store.list("user-1", { limit: 10 })).toEqual([]);
+  });
+
+  it("takes 4096 bytes of metadata", async () => {
+    const { service } = bench();
+    await expect(service.create({ ...KEY, metadata: { a: "x".repeat(4096 - '{"a":""}'.length) } })).resolves.toBeDefined();
+  });
+});
+
+describe("verify", () => {
+  it("says why, for the log", async () => {
+    const { service, clock, store } = bench({ cacheSeconds: 0, failures: { limit: 1000 } });
+    const { key, record } = await service.create({ ...KEY, expiresAt: clock.now() + 10_000 });
+    const bound = await service.create({ ...KEY, allow: ["192.0.2.0/24"] });
+    expect(await reasonOf(service.verify(key))).toBe("ok");
+    expect(await reasonOf(service.verify(`${key}x`))).toBe("malformed");
+    expect(await reasonOf(service.verify(undefined as unknown as string))).toBe("malformed");
+    expect(await reasonOf(service.verify("mcp_".repeat(1_000_000)))).toBe("malformed");
+    expect(await reasonOf(service.verify(forged(key, 1)))).toBe("mismatch");
+    const foreign = (await bench().service.create(KEY)).key;
+    expect(await reasonOf(service.verify(foreign))).toBe("unknown");
+    expect(await reasonOf(service.verify(bound.key))).toBe("address-not-allowed");
+    expect(await reasonOf(service.verify(bound.key, { address: "192.0.3.1" }))).toBe("address-not-allowed");
+    expect(await reasonOf(service.verify(bound.key, { address: "192.0.2.1" }))).toBe("ok");
+    clock.advance(10_000);
+    expect(await reasonOf(service.verify(key))).toBe("expired");
+    await service.revoke(record.id);
+    expect(await reasonOf(service.verify(key))).toBe("revoked");
+    store.failing = true;
+    expect(await service.verify(bound.key, { address: "192.0.2.1" })).toEqual({ ok: false, reason: "store-unavailable", retryAfterSeconds: 1 });
+  });
+
+  it("touches no store for what is no key", async () => {
+    const { service, store } = bench();
+    for (const text of ["", "mcp_", "x".repeat(54), `mcp_${"a".repeat(50)}`]) await service.verify(text, { address: "192.0.2.1" });
+    expect(store.gets).toBe(0);
+  });
+
+  it("notices expiry and grace end while the key is remembered", async () => {
+    const { service, clock } = bench({ cacheSeconds: 60 });
+    const { key } = await service.create({ ...KEY, expiresAt: clock.now() + 5000 });
+    expect(await reasonOf(service.verify(key))).toBe("ok");
+    clock.advance(4999);
+    expect(service.check(key, undefined)).toMatchObject({ ok: true });
+    clock.advance(1);
+    expect(service.check(key, undefined)).toMatchObject({ ok: false, reason: "expired" });
+  });
+
+  it("is synchronous while the key is remembered, and asks the store again after cacheSeconds", async () => {
+    const { service, clock, store } = bench({ cacheSeconds: 10 });
+    const { key } = await service.create(KEY);
+    expect(service.check(key, "192.0.2.1")).toBeInstanceOf(Promise);
+    await service.verify(key);
+    const gets = store.gets;
+    expect(service.check(key, "192.0.2.1")).toMatchObject({ ok: true });
+    expect(store.gets).toBe(gets);
+    clock.advance(10_000);
+    expect(await reasonOf(service.verify(key))).toBe("ok");
+    expect(store.gets).toBe(gets + 1);
+  });
+
+  it("cacheSeconds 0 remembers nothing", async () => {
+    const { service, store } = bench({ cacheSeconds: 0 });
+    const { key } = await service.create(KEY);
+    for (let i = 0; i < 3; i += 1) expect(await reasonOf(service.verify(key))).toBe("ok");
+    expect(store.gets).toBe(3);
+  });
+
+  it("keeps what another process revoked no longer than cacheSeconds", async () => {
+    const { service, clock, store } = bench({ cacheSeconds: 10 });
+    const { key, record } = await service.create(KEY);
+    expect(await reasonOf(service.verify(key))).toBe("ok");
+    await store.revoke(record.id, clock.now(), "elsewhere");
+    clock.advance(9999);
+    expect(await reasonOf(service.verify(key))).toBe("ok");
+    clock.advance(1);
+    expect(await reasonOf(service.verify(key))).toBe("revoked");
+  });
+
+  it("a digest copied to another record opens nothing", async () => {
+    const { service, store } = bench();
+    const mine = await service.create(KEY);
+    const theirs = await service.create({ ...KEY, ownerId: "admin" });
+    const myRow = await store.get(mine.record.id);
+    const theirRow = await store.get(theirs.record.id);
+    if (myRow === undefined || theirRow === undefined) throw new Error("not stored");
+    await store.replaceHash(theirRow.id, theirRow.hash, myRow.hash);
+    const body = `mcp_${theirs.record.id}${mine.key.slice(16, -6)}`;
+    expect(await reasonOf(service.verify(body + checksum(body)))).toBe("mismatch");
+  });
+
+  it("moves a record to the algorithm of the settings when its key is used", async () => {
+    const store = new WatchedStore();
+    const slow = new ApiKeyService({ store });
+    const { key, record } = await slow.create(KEY);
+    const fast = new ApiKeyService({ store, hash: "hmac-sha256", secret: SECRET });
+    expect(await reasonOf(fast.verify(key))).toBe("ok");
+    await fast.close();
+    expect((await store.get(record.id))?.hash.algorithm).toBe("hmac-sha256");
+    const again = new ApiKeyService({ store, hash: "hmac-sha256", secret: [new Secret(randomBytes(32).toString("base64url")), new Secret(SECRET)] });
+    const before = (await store.get(record.id))?.hash.digest;
+    expect(await reasonOf(again.verify(key))).toBe("ok");
+    await again.close();
+    expect((await store.get(record.id))?.hash.digest).not.toBe(before);
+    expect(await reasonOf(slow.verify(key))).toBe("unreadable"); // it has no pepper
+  });
+});
+
+describe("rotate", () => {
+  it("with grace 0 ends the old key at once and keeps everything but id and secret", async () => {
+    const { service, clock, events } = bench();
+    const old = await service.create({ ...KEY, scopes: ["read"], roles: ["r"], allow: ["192.0.2.1"], rateLimit: { limit: 9, windowSeconds: 9 }, metadata: { a: 1 }, expiresAt: clock.now() + 1e6 });
+    expect(await reasonOf(service.verify(old.key, { address: "192.0.2.1" }))).toBe("ok");
+    clock.advance(10);
+    const fresh = await service.rotate(old.record.id, { graceSeconds: 0 });
+    expect(fresh.record).toEqual({ ...old.record, id: fresh.record.id, createdAt: clock.now() });
+    expect(fresh.record.id).not.toBe(old.record.id);
+    expect(await reasonOf(service.verify(old.key, { address: "192.0.2.1" }))).toBe("rotated");
+    expect(await reasonOf(service.verify(fresh.key, { address: "192.0.2.1" }))).toBe("ok");
+    expect(await service.get(old.record.id)).toMatchObject({ rotatedTo: fresh.record.id, graceUntil: clock.now() });
+    expect(events.slice(1).map(({ event, reason, credentialId }) => [event, reason, credentialId])).toEqual([
+      ["authn_token_created", "rotated", fresh.record.id],
+      ["authn_token_revoked", "rotated", old.record.id],
+    ]);
+  });
+
+  it("with grace keeps the old key for so long, never beyond its expiry", async () => {
+    const { service, clock } = bench();
+    const [long, short] = [await service.create(KEY), await service.create({ ...KEY, expiresAt: clock.now() + 30_000 })];
+    await service.rotate(long.record.id, { graceSeconds: 60 });
+    await service.rotate(short.record.id, { graceSeconds: 60 });
+    clock.advance(29_999);
+    expect([await reasonOf(service.verify(long.key)), await reasonOf(service.verify(short.key))]).toEqual(["ok", "ok"]);
+    clock.advance(1);
+    expect([await reasonOf(service.verify(long.key)), await reasonOf(service.verify(short.key))]).toEqual(["ok", "expired"]);
+    clock.advance(30_000);
+    expect(await reasonOf(service.verify(long.key))).toBe("rotated");
+  });
+
+  it("refuses keys that are unknown, revoked, expired or rotated, and wrong graces", async () => {
+    const { service, clock } = bench();
+    const [revoked, expired, rotated, good] = await Promise.all([service.create(KEY), service.create({ ...KEY, expiresAt: clock.now() + 1 }), service.create(KEY), service.create(KEY)]);
+    await service.revoke(revoked.record.id);
+    await service.rotate(rotated.record.id, { graceSeconds: 600 });
+    clock.advance(1);
+    expect((await failure(service.rotate("AAAAAAAAAAAA"))).code).toBe("not-found");
+    expect((await failure(service.rotate("../../etc"))).code).toBe("not-found");
+    expect((await failure(service.rotate(revoked.record.id))).code).toBe("revoked");
+    expect((await failure(service.rotate(expired.record.id))).code).toBe("expired");
+    expect((await failure(service.rotate(rotated.record.id))).code).toBe("rotated");
+    for (const graceSeconds of [-1, 1.5, 2_592_001, "60" as unknown as number]) {
+      expect((await failure(service.rotate(good.record.id, { graceSeconds }))).code).toBe("invalid-input");
+    }
+    await expect(service.rotate(good.record.id)).resolves.toBeDefined();
+  });
+
+  it("of many at once lets one through", async () => {
+    const { service, store } = bench();
+    const { record } = await service.create(KEY);
+    const settled = await Promise.allSettled(Array.from({ length: 10 }, () => service.rotate(record.id)));
+    expect(settled.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+    for (const result of settled) if (result.status === "rejected") expect(result.reason).toMatchObject({ code: "rotated" });
+    expect(await store.list("user-1", { limit: 10 })).toHaveLength(2);
+  });
+});
+
+describe("revoke", () => {
+  it("evicts at once, once, with its reason and an event", async () => {
+    const { service, clock, events } = bench({ cacheSeconds: 60 });
+    const { key, record } = await service.create(KEY);
+    expect(await reasonOf(service.verify(key))).toBe("ok");
+    expect(await service.revoke(record.id, { reason: "leaked" }, { subject: "admin" })).toBe(true);
+    expect(await reasonOf(service.verify(key))).toBe("revoked");
+    expect(await service.get(record.id)).toMatchObject({ revokedAt: clock.now(), revokedReason: "leaked" });
+    expect(await service.revoke(record.id)).toBe(false);
+    expect(await service.revoke("nothing")).toBe(false);
+    expect(events.filter(({ event }) => event === "authn_token_revoked")).toMatchObject([{ reason: "revoked", subject: "admin", credentialId: record.id }]);
+  });
+});
+
+describe("list", () => {
+  it("gives the owner's keys, newest first, in pages", async () => {
+    const { service, clock } = bench();
+    const ids: string[] = [];
+    for (let i = 0; i < 5; i += 1) {
+      ids.unshift((await service.create({ ...KEY, name: `k${i}` })).record.id);
+      clock.advance(1);
+    }
+    await service.create({ ...KEY, ownerId: "user-2" });
+    expect((await service.list("user-1")).map(({ id }) => id)).toEqual(ids);
+    const page = await service.list("user-1", { limit: 2 });
+    expect(page.map(({ id }) => id)).toEqual(ids.slice(0, 2));
+    expect((await service.list("user-1", { limit: 2, after: ids[1] })).map(({ id }) => id)).toEqual(ids.slice(2, 4));
+    expect((await failure(service.list("user-1", { limit: 101 }))).code).toBe("invalid-input");
+    for (const record of page) expect(record).not.toHaveProperty("hash");
+  });
+});
+
+describe("usage", () => {
+  it("is counted in memory, told at once and written in batches", async () => {
+    const { service, store, clock } = bench({ usageFlushSeconds: 3600 });
+    const [a, b] = [await service.create(KEY), await service.create(KEY)];
+    for (let i = 0; i < 100; i += 1) {
+      clock.advance(1);
+      await service.verify(a.key);
+    }
+    await service.verify(b.key);
+    expect(store.writes).toHaveLength(0);
+    expect(await service.usage(a.record.id)).toEqual({ usageCount: 100, lastUsedAt: clock.now() });
+    expect(await service.usage("AAAAAAAAAAAA")).toBeUndefined();
+    await service.close();
+    expect(store.writes).toHaveLength(1);
+    expect(store.writes[0]).toHaveLength(2);
+    expect((await store.get(a.record.id))?.usageCount).toBe(100);
+    expect(store.closed).toBe(1);
+    await service.close();
+    expect(store.closed).toBe(1);
+  });
+
+  it("counts accepted uses only", async () => {
+    const { service, clock } = bench();
+    const { key, record } = await service.create({ ...KEY, rateLimit: { limit: 2, windowSeconds: 60 }, expiresAt: clock.now() + 1000 });
+    for (let i = 0; i < 5; i += 1) await service.verify(key);
+    await service.verify(forged(key, 1));
+    clock.advance(1000);
+    await service.verify(key);
+    expect(await service.usage(record.id)).toMatchObject({ usageCount: 2 });
+  });
+
+  it("is flushed by the timer, keeps what could not be written, and writes it later", async () => {
+    const { service, store, clock, events } = bench({ usageFlushSeconds: 0.05, cacheSeconds: 60 });
+    const { key, record } = await service.create(KEY);
+    await service.verify(key);
+    store.failing = true;
+    await expect.poll(() => events.map(({ event }) => event)).toContain("portcullis_store_unavailable");
+    await service.verify(key);
+    store.failing = false;
+    clock.advance(1000); // lets the store be tried again
+    await expect.poll(async () => (await store.get(record.id))?.usageCount).toBe(2);
+    expect(await service.usage(record.id)).toMatchObject({ usageCount: 2 });
+    await service.close();
+    expect((await store.get(record.id))?.usageCount).toBe(2);
+  });
+
+  it("close does not hang on or fail with a store that is down", async () => {
+    const { service, store } = bench();
+    const { key } = await service.create(KEY);
+    await service.verify(key);
+    store.failing = true;
+    await expect(service.close()).resolves.toBeUndefined();
+  });
+});
+
+describe("limits", () => {
+  it("the key's own: rate-limited with the exact wait, then free again", async () => {
+    const { service, clock } = bench();
+    const { key, record } = await service.create({ ...KEY, rateLimit: { limit: 2, windowSeconds: 60 } });
+    expect(await reasonOf(service.verify(key))).toBe("ok");
+    clock.advance(15_000);
+    expect(await reasonOf(service.verify(key))).toBe("ok");
+    expect(await service.verify(key)).toMatchObject({ ok: false, reason: "rate-limited", keyId: record.id, retryAfterSeconds: 45 });
+    clock.advance(45_000);
+    expect(await reasonOf(service.verify(key))).toBe("ok");
+    expect(await reasonOf(service.verify(key))).toBe("rate-limited");
+  });
+
+  it("failures by address: garbage, wrong and revoked keys alike, and a right key that is not remembered learns nothing", async () => {
+    const { service, clock, store } = bench({ failures: { limit: 3, windowSeconds: 60 } });
+    const [known, fresh, dead] = [await service.create(KEY), await service.create(KEY), await service.create(KEY)];
+    await service.revoke(dead.record.id);
+    const address = "192.0.2.1";
+    expect(await reasonOf(service.verify(known.key, { address }))).toBe("ok");
+    expect(await reasonOf(service.verify("garbage", { address }))).toBe("malformed");
+    expect(await reasonOf(service.verify(forged(known.key, 1), { address }))).toBe("mismatch");
+    expect(await reasonOf(service.verify(dead.key, { address }))).toBe("revoked");
+    const gets = store.gets;
+    for (const key of ["garbage", forged(known.key, 2), fresh.key, dead.key]) {
+      expect(await service.verify(key, { address })).toMatchObject({ ok: false, reason: "too-many-failures", retryAfterSeconds: 60 });
+    }
+    expect(store.gets).toBe(gets);
+    // A key that proved right here before is not locked out by its neighbours; nor are other addresses.
+    expect(await reasonOf(service.verify(known.key, { address }))).toBe("ok");
+    expect(await reasonOf(service.verify(fresh.key, { address: "192.0.2.2" }))).toBe("ok");
+    clock.advance(60_000);
+    expect(await reasonOf(service.verify(fresh.key, { address }))).toBe("ok");
+  });
+
+  it("IPv6 addresses of one /56 count together", async () => {
+    const { service } = bench({ failures: { limit: 1 } });
+    await service.verify("garbage", { address: "2001:db8:0:1::1" });
+    expect(await reasonOf(service.verify("garbage", { address: "2001:db8:0:2::9" }))).toBe("too-many-failures");
+    expect(await reasonOf(service.verify("garbage", { address: "2001:db8:0:100::1" }))).toBe("malformed");
+  });
+
+  it("failures by key id, from whatever address", async () => {
+    const { service, store } = bench({ failures: { limit: 1, windowSeconds: 60 } });
+    const [known, fresh] = [await service.create(KEY), await service.create(KEY)];
+    expect(await reasonOf(service.verify(known.key))).toBe("ok");
+    for (let i = 0; i < 5; i += 1) expect(await reasonOf(service.verify(forged(known.key, i), { address: `192.0.2.${i}` }))).toBe("mismatch");
+    const gets = store.gets;
+    expect(await reasonOf(service.verify(forged(known.key, 9), { address: "192.0.2.9" }))).toBe("too-many-failures");
+    expect(store.gets).toBe(gets);
+    expect(await reasonOf(service.verify(known.key, { address: "192.0.2.10" }))).toBe("ok");
+    expect(await reasonOf(service.verify(fresh.key, { address: "192.0.2.10" }))).toBe("ok");
+  });
+
+  it("a shared limiter is used, asynchronous ones too, and an in-process one takes over when it fails", async () => {
+    const inner = new SlidingWindowStore();
+    let calls = 0;
+    let failing = false;
+    const answer = async <T>(value: () => T): Promise<T> => {
+      calls += 1;
+      if (failing) throw new Error("down");
+      return value();
+    };
+    const limiter: RateLimitStore = {
+      consume: (policy, key, cost) => answer(() => inner.consume(policy, key, cost)),
+      peek: (policy, key, cost) => answer(() => inner.peek(policy, key, cost)),
+      reset: (policy, key) => answer(() => inner.reset(policy, key)),
+      close: () => undefined,
+    };
+    const { service } = bench({ failures: { limit: 2 } }, { limiter });
+    const { key } = await service.create({ ...KEY, rateLimit: { limit: 1, windowSeconds: 60 } });
+    expect([await reasonOf(service.verify(key)), await reasonOf(service.verify(key))]).toEqual(["ok", "rate-limited"]);
+    expect(calls).toBeGreaterThan(1);
+    failing = true;
+    expect([await reasonOf(service.verify(key)), await reasonOf(service.verify(key))]).toEqual(["ok", "rate-limited"]);
+    const address = "192.0.2.1";
+    const garbage = [];
+    for (let i = 0; i < 3; i += 1) garbage.push(await reasonOf(service.verify("garbage", { address })));
+    expect(garbage).toEqual(["malformed", "malformed", "too-many-failures"]);
+    await service.close();
+    inner.close();
+  });
+});
+
+describe("the store", () => {
+  it("is opened on first use, and again after a failure", async () => {
+    let opened = 0;
+    class Slow extends WatchedStore {
+      override async init(): Promise<void> {
+        opened += 1;
+        if (opened === 1) throw new Error("not yet");
+      }
+    }
+    const service = new ApiKeyService({ hash: "hmac-sha256", secret: SECRET, store: new Slow() });
+    await expect(service.init()).rejects.toThrow("not yet");
+    await Promise.all([service.create(KEY), service.create(KEY)]);
+    expect(opened).toBe(2);
+  });
+
+  it("that is only lent is not closed", async () => {
+    const store = new WatchedStore();
+    const service = new ApiKeyService({ hash: "hmac-sha256", secret: SECRET }, { store });
+    await service.create(KEY);
+    await service.close();
+    expect(store.closed).toBe(0);
+  });
+
+  it("that hangs gives store-unavailable in time, once in the events, and recovers", async () => {
+    const { service, store, clock, events } = bench({ storeTimeoutMs: 30, cacheSeconds: 0 });
+    const { key } = await service.create(KEY);
+    store.afterRead = () => new Promise(() => undefined);
+    const begun = performance.now();
+    expect(await Promise.all([reasonOf(service.verify(key)), reasonOf(service.verify(key))])).toEqual(["store-unavailable", "store-unavailable"]);
+    expect(performance.now() - begun).toBeLessThan(200);
+    expect(await reasonOf(service.verify(key))).toBe("store-unavailable");
+    expect(events.filter(({ event }) => event === "portcullis_store_unavailable")).toHaveLength(1);
+    store.afterRead = () => Promise.resolve();
+    clock.advance(1000);
+    expect(await reasonOf(service.verify(key))).toBe("ok");
+    expect(events.at(-1)?.event).toBe("portcullis_store_recovered");
+  });
+});
