@@ -10,6 +10,11 @@ export class StoreUnavailableError extends Error {
   }
 }
 
+/** Clients of databases bring promises of their own; what has `then` is one. */
+function isThenable<T>(answer: T | PromiseLike<T>): answer is PromiseLike<T> {
+  return typeof answer === "object" && answer !== null && "then" in answer && typeof answer.then === "function";
+}
+
 /** How long a store that failed is left alone before one call tries it again. */
 const PROBE_AFTER_MS = 500;
 
@@ -51,11 +56,9 @@ export class StoreGuard {
       this.#failed(error, probe);
       throw new StoreUnavailableError(this.#store, { cause: error });
     }
-    if (!(answer instanceof Promise)) {
-      this.#worked(probe);
-      return answer;
-    }
-    return this.#withinTime(answer, probe);
+    if (isThenable(answer)) return this.#withinTime(Promise.resolve(answer), probe);
+    this.#worked(probe);
+    return answer;
   }
 
   #withinTime<T>(answer: Promise<T>, probe: boolean): Promise<T> {

@@ -117,10 +117,10 @@ function unknownKeys(settings: object): SettingsIssue[] {
   return result.success ? [] : issuesOf(result.error, []);
 }
 
-/** Freezes plain objects and lists; leaves instances (clients, stores, keys) alone. */
+/** Freezes plain objects and lists; leaves instances (clients, keys) alone, and a `store`, which may be a plain object that keeps its state on itself. */
 function deepFreeze<T>(value: T): T {
   if (Array.isArray(value) || (typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype)) {
-    for (const inner of Object.values(value)) deepFreeze(inner);
+    for (const [key, inner] of Object.entries(value)) if (key !== "store") deepFreeze(inner);
     Object.freeze(value);
   }
   return value;

@@ -23,6 +23,13 @@ describe("StoreGuard", () => {
     await expect(setUp().guard.run(() => Promise.resolve(7))).resolves.toBe(7);
   });
 
+  it("takes a promise of another make for one", async () => {
+    const thenable = { then: (resolve: (value: number) => void) => resolve(7) };
+    const answer = setUp().guard.run(() => thenable as unknown as Promise<number>);
+    expect(answer).toBeInstanceOf(Promise);
+    await expect(answer).resolves.toBe(7);
+  });
+
   it("bounds the wait", async () => {
     const { guard } = setUp(30);
     const started = performance.now();

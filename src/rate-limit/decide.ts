@@ -1,0 +1,66 @@
+import { sfInteger, sfString } from "../core/structured-field.js";
+import type { WindowOutcome } from "../stores/contracts.js";
+
+export type HeaderForm = "draft-8" | "draft-6" | "legacy" | false;
+
+/** What of a limit goes into headers, made once at start. */
+export interface LimitText {
+  readonly form: HeaderForm;
+  readonly limit: number;
+  readonly windowMs: number;
+  /** draft-8: `"name"`, quoted. */
+  readonly name: string;
+  /** The `RateLimit-Policy` value, whole. */
+  readonly policy: string;
+}
+
+/** What a limit says to a request. */
+export interface Verdict {
+  readonly allowed: boolean;
+  /** Units left in the window. */
+  readonly remaining: number;
+  /** Until more units come free: seconds, rounded up. */
+  readonly resetSeconds: number;
+  /** For Retry-After: whole seconds, rounded up, at least 1; 0 when allowed. */
+  readonly retryAfterSeconds: number;
+}
+
+/**
+ * The parts of the headers that do not change.
+ * Policy values follow draft-ietf-httpapi-ratelimit-headers-08 section 3 (`"name";q=100;w=60`) and -06 (`100;w=60`).
+ * No partition key is sent: a hash of an address, unsalted, would be the address to whoever tries all of them.
+ */
+export function limitText(form: HeaderForm, name: string, limit: number, windowMs: number): LimitText {
+  const quoted = sfString(name);
+  const window = sfInteger(Math.ceil(windowMs / 1000));
+  const policy = form === "draft-6" ? `${sfInteger(limit)};w=${window}` : `${quoted};q=${sfInteger(limit)};w=${window}`;
+  return Object.freeze({ form, limit, windowMs, name: quoted, policy });
+}
+
+/** The verdict on a store's answer. Draft -08 section 4: Retry-After is not earlier than `t`; here they are the same. */
+export function decide(outcome: WindowOutcome, limit: number): Verdict {
+  const remaining = Math.max(0, limit - outcome.used);
+  if (outcome.allowed) return { allowed: true, remaining, resetSeconds: Math.ceil(outcome.resetMs / 1000), retryAfterSeconds: 0 };
+  const seconds = Math.max(1, Math.ceil(outcome.retryAfterMs / 1000));
+  return { allowed: false, remaining, resetSeconds: seconds, retryAfterSeconds: seconds };
+}
+
+/** draft-8: one member of the `RateLimit` list. */
+export function rateLimitItem(text: LimitText, verdict: Verdict): string {
+  return `${text.name};r=${verdict.remaining};t=${verdict.resetSeconds}`;
+}
+
+/**
+ * Whether this limit's values replace those of another that has written before, in the forms that have room for one
+ * only: the refusing one wins, then the one with less left, then the one that takes longer.
+ */
+export function isStricter(verdict: Verdict, before: { remaining: number; resetSeconds: number }): boolean {
+  if (!verdict.allowed) return true;
+  if (verdict.remaining !== before.remaining) return verdict.remaining < before.remaining;
+  return verdict.resetSeconds > before.resetSeconds;
+}
+
+/** legacy: when the window has room again, in seconds since the epoch. */
+export function epochSeconds(verdict: Verdict, nowMs: number): number {
+  return Math.ceil(nowMs / 1000 + verdict.resetSeconds);
+}

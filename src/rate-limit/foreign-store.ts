@@ -1,0 +1,82 @@
+import { rateLimit, type Options, type Store } from "express-rate-limit";
+import type { Clock } from "../core/clock.js";
+import type { RateLimitStore, WindowOutcome, WindowPolicy } from "../stores/contracts.js";
+
+/**
+ * Any store of express-rate-limit's ecosystem behind our contract, for one limit. Such a store counts in a fixed
+ * window and counts refused requests as well, so what it gives is that store's promise and not the exact log's: up to
+ * twice the limit around the end of a window. A cost of n is n increments, one after the other.
+ */
+export class ForeignWindowStore implements RateLimitStore {
+  readonly #store: Store;
+  readonly #clock: Clock;
+  /** Why the store could not be initialised; every call fails with it. */
+  #failure: unknown;
+  #failed = false;
+  readonly #ready: Promise<void>;
+
+  constructor(store: Store, policy: WindowPolicy, clock: Clock) {
+    this.#store = store;
+    this.#clock = clock;
+    // `init` belongs to the contract, its options are express-rate-limit's own with our limit in them.
+    const started = store.init?.(optionsFor(policy));
+    this.#ready = Promise.resolve(started).catch((error: unknown) => {
+      this.#failed = true;
+      this.#failure = error;
+    });
+  }
+
+  /** Rejects when the store could not be initialised. */
+  async ready(): Promise<void> {
+    await this.#ready;
+    if (this.#failed) throw this.#failure;
+  }
+
+  async consume(policy: WindowPolicy, key: string, cost: number): Promise<WindowOutcome> {
+    if (this.#failed) throw this.#failure;
+    // Never acceptable, whatever has been counted: no reason to ask that often.
+    if (cost > policy.limit) return { allowed: false, used: 0, retryAfterMs: policy.windowMs, resetMs: 0 };
+    let { totalHits, resetTime } = await this.#store.increment(key);
+    for (let unit = 1; unit < cost; unit += 1) ({ totalHits, resetTime } = await this.#store.increment(key));
+    return this.#outcome(policy, totalHits, resetTime, totalHits <= policy.limit);
+  }
+
+  async peek(policy: WindowPolicy, key: string, cost: number): Promise<WindowOutcome> {
+    if (this.#failed) throw this.#failure;
+    const info = await this.#store.get?.(key);
+    if (info === undefined) return { allowed: cost <= policy.limit, used: 0, retryAfterMs: 0, resetMs: 0 };
+    return this.#outcome(policy, info.totalHits, info.resetTime, info.totalHits + cost <= policy.limit);
+  }
+
+  async reset(_policy: WindowPolicy, key: string): Promise<void> {
+    await this.#store.resetKey(key);
+  }
+
+  /** The store is the app's: who made it closes it. */
+  close(): void {}
+
+  #outcome(policy: WindowPolicy, totalHits: number, resetTime: Date | undefined, allowed: boolean): WindowOutcome {
+    // A store that answers nonsense has failed; comparing NaN with the limit would decide at random.
+    if (!Number.isFinite(totalHits) || totalHits < 0) throw new TypeError("The store's totalHits is not a number of hits.");
+    const resetAt = resetTime instanceof Date ? resetTime.getTime() : NaN;
+    const resetMs = Number.isNaN(resetAt) ? policy.windowMs : Math.max(1, resetAt - this.#clock.now());
+    return { allowed, used: Math.min(totalHits, policy.limit), retryAfterMs: allowed ? 0 : resetMs, resetMs };
+  }
+}
+
+/** The options express-rate-limit itself would hand to `init` for this limit, every default filled in. */
+function optionsFor(policy: WindowPolicy): Options {
+  let filled: Options | undefined;
+  const probe: Store = {
+    init: (options) => {
+      filled = options;
+    },
+    increment: () => ({ totalHits: 1, resetTime: undefined }),
+    decrement: () => undefined,
+    resetKey: () => undefined,
+  };
+  // Checks of that package which look at how its own middleware is used do not apply: it is never mounted.
+  rateLimit({ windowMs: policy.windowMs, limit: policy.limit, legacyHeaders: false, validate: false, store: probe });
+  if (filled === undefined) throw new Error("express-rate-limit did not initialise its store.");
+  return filled;
+}

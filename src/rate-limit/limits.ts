@@ -1,0 +1,74 @@
+import type { Request } from "express";
+import type { RequestState } from "../core/request-state.js";
+import type { Runtime } from "../core/runtime.js";
+import type { RateLimitStore } from "../stores/contracts.js";
+import { limitText } from "./decide.js";
+import { allowList, byAddress, byFunction, byPrincipal, costOf, type KeyOf, onceEach, principalKey } from "./keys.js";
+import type { Limit } from "./limiter.js";
+import type { KeyFunction, RateLimitOptions, RouteLimitOptions } from "./settings.js";
+
+/** What the limits of one application have in common. */
+type Common = Pick<RateLimitOptions, "headers" | "allow" | "ipv6Subnet" | "onStoreError" | "storeTimeoutMs" | "maxClients" | "mode">;
+
+interface Particulars {
+  readonly source: string;
+  /** Name in the store: of its own for every kind of limit, so that a route called "default" is not the main limit. */
+  readonly storeName: string;
+  /** Name in headers. */
+  readonly name: string;
+  readonly limit: number;
+  readonly windowSeconds: number;
+  readonly key: (req: Request, state: RequestState) => string | undefined;
+  readonly cost: (req: Request) => number;
+}
+
+/** The limit of `limit`, `windowSeconds` and `key`. */
+export function mainLimit(source: string, options: RateLimitOptions, runtime: Runtime, store: RateLimitStore): Limit {
+  const { name, limit, windowSeconds } = options;
+  const announce = onceEach(runtime, source);
+  const key = keyOf(options.key, options.ipv6Subnet, announce);
+  return build({ source, storeName: name, name, limit, windowSeconds, key, cost: costOf(options.cost, announce) }, options, store);
+}
+
+/** The limit of `perPrincipal`, which lets anonymous callers pass. */
+export function principalLimit(options: RateLimitOptions, per: { limit: number; windowSeconds: number }, runtime: Runtime, store: RateLimitStore): Limit {
+  const source = "principal-rate-limit";
+  const cost = costOf(options.cost, onceEach(runtime, source));
+  const key = (req: Request): string | undefined => (req.principal === undefined ? undefined : principalKey(req.principal));
+  return build({ source, storeName: `${options.name}:principal`, name: `${options.name}-principal`, ...per, key, cost }, options, store);
+}
+
+/** A limit for one route. */
+export function routeLimit(route: RouteLimitOptions, defaults: RateLimitOptions, runtime: Runtime, store: RateLimitStore): Limit {
+  const { name, limit, windowSeconds } = route;
+  const announce = onceEach(runtime, "rate-limit");
+  const key = keyOf(route.key, defaults.ipv6Subnet, announce);
+  const particulars = { source: "rate-limit", storeName: `route:${name}`, name, limit, windowSeconds, key, cost: costOf(route.cost, announce) };
+  return build(particulars, { ...defaults, mode: route.mode ?? defaults.mode }, store);
+}
+
+function keyOf(key: "address" | "principal" | KeyFunction, ipv6Subnet: number, announce: (reason: string) => void): KeyOf {
+  const address = byAddress(ipv6Subnet);
+  if (key === "address") return address;
+  if (key === "principal") return byPrincipal(address);
+  return byFunction(key, address, announce);
+}
+
+function build(particulars: Particulars, common: Common, store: RateLimitStore): Limit {
+  const { source, storeName, name, limit, windowSeconds, key, cost } = particulars;
+  const windowMs = windowSeconds * 1000;
+  const isAllowed = allowList(common.allow);
+  return Object.freeze({
+    source,
+    policy: Object.freeze({ name: storeName, limit, windowMs }),
+    text: limitText(common.headers, name, limit, windowMs),
+    mode: common.mode,
+    key: isAllowed === undefined ? key : (req: Request, state: RequestState) => (isAllowed(req, state) ? undefined : key(req, state)),
+    cost,
+    store,
+    onStoreError: common.onStoreError,
+    storeTimeoutMs: common.storeTimeoutMs,
+    maxClients: common.maxClients,
+  });
+}
+

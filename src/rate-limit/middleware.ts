@@ -1,0 +1,119 @@
+import type { RequestHandler } from "express";
+import type { Layer, LayerId } from "../core/layer.js";
+import { compose } from "../core/pipeline.js";
+import { beginState } from "../core/request-state.js";
+import { createRuntime, type Runtime } from "../core/runtime.js";
+import { parse } from "../settings/object.js";
+import type { RateLimitStore } from "../stores/contracts.js";
+import { SlidingWindowStore } from "../stores/memory/sliding-window-store.js";
+import { ForeignWindowStore } from "./foreign-store.js";
+import { mainLimit, principalLimit, routeLimit } from "./limits.js";
+import { createLimiter, type Limiter } from "./limiter.js";
+import { type RateLimitOptions, type RateLimitSettings, rateLimitSchema, type RouteLimit, routeLimitSchema, isWindowStore } from "./settings.js";
+import { untrustedProxyWatch } from "./untrusted-proxy.js";
+
+export interface RateLimitDeps {
+  /** Where to count, unless the settings name a store of their own. */
+  readonly store: RateLimitStore;
+}
+
+export interface RouteLimitDeps extends RateLimitDeps {
+  /** What a route does not say is as in the application's limiter; the defaults when that one is off. */
+  readonly defaults?: RateLimitOptions | undefined;
+}
+
+/**
+ * The limiter of order 500: the main limit, before anything expensive. `undefined` with `key: "principal"`: who the
+ * caller is will only be known at order 1000.
+ */
+export function createRateLimit(options: RateLimitOptions, runtime: Runtime, deps: RateLimitDeps): Layer | undefined {
+  if (options.key === "principal") return undefined;
+  const store = storeOf(options, runtime, deps);
+  const limiter = createLimiter(mainLimit("rate-limit", options, runtime, store), runtime);
+  return layer("rate-limit", options, runtime, store, [limiter], { watchProxy: options.key === "address" });
+}
+
+/**
+ * The limiter of order 1000: the main limit when it is counted by principal, and `perPrincipal`. Anonymous callers are
+ * counted by address in the first and pass the second. `undefined` when the settings have neither.
+ */
+export function createPrincipalRateLimit(options: RateLimitOptions, runtime: Runtime, deps: RateLimitDeps): Layer | undefined {
+  if (options.key !== "principal" && options.perPrincipal === undefined) return undefined;
+  const store = storeOf(options, runtime, deps);
+  const limiters: Limiter[] = [];
+  if (options.key === "principal") limiters.push(createLimiter(mainLimit("principal-rate-limit", options, runtime, store), runtime));
+  if (options.perPrincipal !== undefined) limiters.push(createLimiter(principalLimit(options, options.perPrincipal, runtime, store), runtime));
+  return layer("principal-rate-limit", options, runtime, store, limiters, { watchProxy: options.key === "principal" });
+}
+
+/**
+ * A limit for one route, beside the application's and in the same store.
+ *
+ * @param limit `{ name, limit, windowSeconds?, key?, cost?, mode? }`; without `key` a caller is counted as the
+ * principal it has proved to be, and by address while anonymous
+ * @throws SettingsError
+ */
+export function createRouteLimit(limit: RouteLimit, runtime: Runtime, deps: RouteLimitDeps): RequestHandler {
+  const options = parse(routeLimitSchema, limit);
+  const defaults = deps.defaults ?? parse(rateLimitSchema, {});
+  // A store of express-rate-limit counts for the main limit only.
+  const store = defaults.store !== undefined && isWindowStore(defaults.store) ? defaults.store : deps.store;
+  const limiter = createLimiter(routeLimit(options, defaults, runtime, store), runtime);
+  return function routeRateLimit(req, res, next) {
+    limiter.apply(req, res, next, beginState(req, runtime));
+  };
+}
+
+/**
+ * A sliding-window rate limiter with a store of its own: 100 requests a minute for each client address unless told
+ * otherwise. Put it before what it protects; with `key: "principal"` or `perPrincipal`, after authentication.
+ *
+ * @throws SettingsError
+ */
+export function rateLimiter(settings: RateLimitSettings = {}): RequestHandler {
+  const options = parse(rateLimitSchema, settings);
+  const runtime = createRuntime();
+  const deps = { store: new SlidingWindowStore({ maxClients: options.maxClients, clock: runtime.clock }) };
+  const layers = [createRateLimit(options, runtime, deps), createPrincipalRateLimit(options, runtime, deps)];
+  const handlers = layers.flatMap((made) => (made === undefined ? [] : [made.handler]));
+  const [first] = handlers;
+  return handlers.length === 1 && first !== undefined ? first : compose(handlers);
+}
+
+function storeOf(options: RateLimitOptions, runtime: Runtime, deps: RateLimitDeps): RateLimitStore {
+  if (options.store === undefined) return deps.store;
+  if (isWindowStore(options.store)) return options.store;
+  return new ForeignWindowStore(options.store, { name: options.name, limit: options.limit, windowMs: options.windowSeconds * 1000 }, runtime.clock);
+}
+
+function layer(id: LayerId, options: RateLimitOptions, runtime: Runtime, store: RateLimitStore, limiters: readonly Limiter[], { watchProxy }: { watchProxy: boolean }): Layer {
+  const watch = watchProxy ? untrustedProxyWatch(id) : undefined;
+  const [first, second] = limiters;
+  const handler: RequestHandler = function rateLimitMiddleware(req, res, next) {
+    const state = beginState(req, runtime);
+    state.markRan(id);
+    watch?.(req, state);
+    if (first === undefined) next();
+    else if (second === undefined) first.apply(req, res, next, state);
+    else first.apply(req, res, (error?: unknown) => (error === undefined ? second.apply(req, res, next, state) : next(error)), state);
+  };
+  return {
+    id,
+    mode: options.mode,
+    handler,
+    describe: () => describe(options),
+    ...(store instanceof ForeignWindowStore ? { ready: () => store.ready() } : {}),
+    close: async () => {
+      for (const limiter of limiters) limiter.close();
+    },
+  };
+}
+
+function describe({ key, cost, store, ...rest }: RateLimitOptions): Record<string, unknown> {
+  return {
+    ...rest,
+    key: typeof key === "function" ? "function" : key,
+    cost: typeof cost === "function" ? "function" : cost,
+    ...(store === undefined ? {} : { store: store.constructor.name }),
+  };
+}

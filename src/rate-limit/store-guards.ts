@@ -1,0 +1,18 @@
+import type { Runtime } from "../core/runtime.js";
+import { StoreGuard } from "../core/store-guard.js";
+import type { RateLimitStore } from "../stores/contracts.js";
+
+const guards = new WeakMap<Runtime, WeakMap<RateLimitStore, StoreGuard>>();
+
+/**
+ * The guard of a store: one for all limits that count in it, so that an outage is announced once and tried once.
+ *
+ * @param timeoutMs of whoever asks first; all limits of one application have the same
+ */
+export function guardFor(store: RateLimitStore, runtime: Runtime, timeoutMs: number): StoreGuard {
+  let byStore = guards.get(runtime);
+  if (byStore === undefined) guards.set(runtime, (byStore = new WeakMap()));
+  let guard = byStore.get(store);
+  if (guard === undefined) byStore.set(store, (guard = new StoreGuard("rate-limit", runtime, timeoutMs)));
+  return guard;
+}

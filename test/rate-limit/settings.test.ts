@@ -1,0 +1,243 @@
+import { describe, expect, it } from "vitest";
+import { rateLimiter } from "../../src/rate-limit/middleware.js";
+import { rateLimitSchema, routeLimitSchema } from "../../src/rate-limit/settings.js";
+import { SettingsError } from "../../src/settings/errors.js";
+import { parse } from "../../src/settings/object.js";
+import { SlidingWindowStore } from "../../src/stores/memory/sliding-window-store.js";
+
+const DEFAULTS = {
+  limit: 100,
+  windowSeconds: 60,
+  key: "address",
+  cost: 1,
+  allow: [],
+  ipv6Subnet: 56,
+  maxClients: 100_000,
+  headers: "draft-8",
+  onStoreError: "local",
+  storeTimeoutMs: 250,
+  name: "default",
+  mode: "enforce",
+};
+
+function issuesOf(settings: unknown, schema: typeof rateLimitSchema | typeof routeLimitSchema = rateLimitSchema) {
+  try {
+    parse(schema, settings);
+  } catch (error) {
+    if (error instanceof SettingsError) return error.issues;
+    throw error;
+  }
+  throw new Error("These settings were accepted.");
+}
+
+describe("the settings", () => {
+  it.each([
+    ["{}", {}],
+    ["a frozen object", Object.freeze({})],
+    ["an object without a prototype", Object.create(null) as object],
+    ["undefined values", { limit: undefined, key: undefined, cost: undefined, perPrincipal: undefined, store: undefined, headers: undefined }],
+  ])("have a default for everything: %s", (_name, settings) => {
+    expect(parse(rateLimitSchema, settings)).toEqual(DEFAULTS);
+    expect(rateLimiter(settings)).toBeTypeOf("function");
+  });
+
+  it("may be left out", () => {
+    expect(rateLimiter()).toBeTypeOf("function");
+  });
+
+  it("are the same after being parsed twice, functions and stores included", () => {
+    const settings = { key: () => "k", cost: () => 2, store: new SlidingWindowStore(), perPrincipal: { limit: 5 }, allow: ["10.0.0.0/8"] };
+    const once = parse(rateLimitSchema, settings);
+    expect(parse(rateLimitSchema, once)).toEqual(once);
+    expect(once.store).toBe(settings.store);
+    expect(once.key).toBe(settings.key);
+    expect(once.allow).not.toBe(settings.allow);
+  });
+
+  it("are all looked at before any is complained about", () => {
+    expect(
+      issuesOf({
+        limit: 0,
+        windowSeconds: 1.5,
+        key: "ip",
+        cost: "1",
+        allow: ["10.0.0.0/33", "::/0"],
+        ipv6Subnet: 128,
+        maxClients: 0,
+        headers: "draft-7",
+        onStoreError: "open",
+        storeTimeoutMs: 0,
+        perPrincipal: { limits: 5 },
+        store: new Map(),
+        name: "a b",
+        mode: "off",
+        windowMs: 1000,
+      }),
+    ).toMatchInlineSnapshot(`
+      [
+        {
+          "code": "wrong-value",
+          "message": "Too small: expected number to be >=1.",
+          "path": "limit",
+          "remedy": "Use at least 1.",
+        },
+        {
+          "code": "wrong-type",
+          "message": "Invalid input: expected int, received number.",
+          "path": "windowSeconds",
+          "remedy": "Give a value of type int.",
+        },
+        {
+          "code": "wrong-value",
+          "message": "Invalid option: expected one of "address"|"principal".",
+          "path": "key",
+          "remedy": "Use one of: "address", "principal".",
+        },
+        {
+          "code": "wrong-type",
+          "message": "Invalid input: expected number, received string.",
+          "path": "cost",
+          "remedy": "Give a value of type number.",
+        },
+        {
+          "code": "wrong-value",
+          "message": "The prefix length after the slash is out of range.",
+          "path": "allow[0]",
+          "remedy": "Write an address (192.0.2.7, 2001:db8::1) or a range (192.0.2.0/24, 2001:db8::/32).",
+        },
+        {
+          "code": "unsafe-setting",
+          "message": "This range holds every address, so nobody would be limited.",
+          "path": "allow[1]",
+          "remedy": "Name the ranges that are yours, or turn the limiter off with rateLimit: false.",
+        },
+        {
+          "code": "wrong-value",
+          "message": "Too big: expected number to be <=64.",
+          "path": "ipv6Subnet",
+          "remedy": "Use at most 64.",
+        },
+        {
+          "code": "wrong-value",
+          "message": "Too small: expected number to be >=1.",
+          "path": "maxClients",
+          "remedy": "Use at least 1.",
+        },
+        {
+          "code": "wrong-value",
+          "message": "Invalid option: expected one of "draft-8"|"draft-6"|"legacy"|false.",
+          "path": "headers",
+          "remedy": "Use one of: "draft-8", "draft-6", "legacy", false.",
+        },
+        {
+          "code": "wrong-value",
+          "message": "Invalid option: expected one of "local"|"allow"|"deny".",
+          "path": "onStoreError",
+          "remedy": "Use one of: "local", "allow", "deny".",
+        },
+        {
+          "code": "wrong-value",
+          "message": "Too small: expected number to be >=1.",
+          "path": "storeTimeoutMs",
+          "remedy": "Use at least 1.",
+        },
+        {
+          "code": "missing-setting",
+          "message": "Invalid input: expected number, received undefined.",
+          "path": "perPrincipal.limit",
+          "remedy": "Set it, or remove the object around it.",
+        },
+        {
+          "code": "unknown-setting",
+          "message": "There is no setting "limits". Did you mean "limit"?",
+          "path": "perPrincipal.limits",
+          "remedy": "Correct the name or remove the setting.",
+        },
+        {
+          "code": "wrong-value",
+          "message": "This is not a name of a limit.",
+          "path": "name",
+          "remedy": "Use 1 to 64 letters, digits, '.', '_' or '-'.",
+        },
+        {
+          "code": "wrong-type",
+          "message": "This is not a store of rate limits.",
+          "path": "store",
+          "remedy": "Give an instance of SlidingWindowStore, or of a store made for express-rate-limit 6 or later.",
+        },
+        {
+          "code": "wrong-value",
+          "message": "Invalid option: expected one of "enforce"|"report".",
+          "path": "mode",
+          "remedy": "Use one of: "enforce", "report".",
+        },
+        {
+          "code": "unknown-setting",
+          "message": "There is no setting "windowMs". Known: limit, windowSeconds, key, cost, allow, ipv6Subnet, maxClients, headers, onStoreError, storeTimeoutMs, perPrincipal, name, store, mode.",
+          "path": "windowMs",
+          "remedy": "Correct the name or remove the setting.",
+        },
+      ]
+    `);
+  });
+
+  it("must not contradict each other", () => {
+    const foreign = { increment: () => ({ totalHits: 1, resetTime: undefined }), decrement: () => undefined, resetKey: () => undefined };
+    expect([
+      ...issuesOf({ limit: 5, cost: 6, perPrincipal: { limit: 2 } }),
+      ...issuesOf({ store: foreign, perPrincipal: { limit: 5 } }),
+      ...issuesOf({ allow: ["192.0.2.1", "0.0.0.0/0"] }),
+      ...issuesOf({ name: "login", limit: 5, cost: 6 }, routeLimitSchema),
+    ]).toMatchInlineSnapshot(`
+      [
+        {
+          "code": "contradiction",
+          "message": "One request costs more than the limit, so none would ever be accepted.",
+          "path": "cost",
+          "remedy": "Use a cost of at most the limit.",
+        },
+        {
+          "code": "contradiction",
+          "message": "One request costs more than this limit, so no principal would ever be let in.",
+          "path": "perPrincipal.limit",
+          "remedy": "Use a limit of at least the cost.",
+        },
+        {
+          "code": "contradiction",
+          "message": "A store of express-rate-limit counts for one limit, and here are two.",
+          "path": "perPrincipal",
+          "remedy": "Remove perPrincipal, or use a SlidingWindowStore.",
+        },
+        {
+          "code": "unsafe-setting",
+          "message": "This range holds every address, so nobody would be limited.",
+          "path": "allow[1]",
+          "remedy": "Name the ranges that are yours, or turn the limiter off with rateLimit: false.",
+        },
+        {
+          "code": "contradiction",
+          "message": "One request costs more than the limit, so none would ever be accepted.",
+          "path": "cost",
+          "remedy": "Use a cost of at most the limit.",
+        },
+      ]
+    `);
+  });
+
+  it("of a route need a name and a limit", () => {
+    expect(parse(routeLimitSchema, { name: "login", limit: 5 })).toEqual({ name: "login", limit: 5, windowSeconds: 60, key: "principal", cost: 1 });
+    expect(issuesOf({}, routeLimitSchema).map(({ code, path }) => [code, path])).toEqual([
+      ["missing-setting", "name"],
+      ["missing-setting", "limit"],
+    ]);
+  });
+
+  it.each([
+    ["cost", 5, { limit: 5 }],
+    ["ipv6Subnet", 32, {}],
+    ["ipv6Subnet", 64, {}],
+    ["headers", false, {}],
+  ])("accept the edge %s: %s", (name, value, rest) => {
+    expect(parse(rateLimitSchema, { ...rest, [name]: value })).toMatchObject({ [name]: value });
+  });
+});
