@@ -3,6 +3,10 @@
  * implement them; `portcullis/testing` checks an implementation against them.
  *
  * All times are milliseconds since the epoch. A method that rejects means "the store did not do it".
+ *
+ * Text and numbers come back exactly as they went in. Text that not every engine keeps (a NUL, half of a surrogate pair)
+ * and numbers that are not safe integers are rejected when written and match nothing when looked for. What was passed in
+ * or given out can be changed without changing what is stored.
  */
 
 /** A limit: at most `limit` units in any window of `windowMs`. `name` keeps the counts of several limits apart. */
@@ -79,7 +83,10 @@ export interface ApiKeyStore {
   /** Resolves when the key is durable. Rejects when the id exists. */
   insert(key: StoredApiKey): Promise<void>;
   get(id: string): Promise<StoredApiKey | undefined>;
-  /** The owner's keys, newest first (`createdAt`, then `id`, descending), starting after the key `after`. */
+  /**
+   * The owner's keys, newest first (`createdAt`, then `id`, descending), starting after the key with the id `after`.
+   * Empty when `after` is not a key of this owner, or when `limit` is 0 or less.
+   */
   list(ownerId: string, page: { readonly limit: number; readonly after?: string | undefined }): Promise<StoredApiKey[]>;
   /** Revokes for good. False when there is no such key or it is revoked already; then nothing changes. */
   revoke(id: string, at: number, reason: string): Promise<boolean>;
@@ -118,7 +125,9 @@ export interface StoredRefreshToken {
 }
 
 export interface TokenStore {
+  /** Creates the schema if needed. Called once, before anything else. */
   init(): Promise<void>;
+  /** Resolves when the token is durable. Rejects when the id exists. In a revoked family it is stored as revoked. */
   insert(token: StoredRefreshToken): Promise<void>;
   get(id: string): Promise<StoredRefreshToken | undefined>;
   /**
@@ -128,15 +137,18 @@ export interface TokenStore {
   rotate(id: string, usedAt: number, successor: StoredRefreshToken, sealedSuccessor: string): Promise<boolean>;
   /** Revokes every token of the family, those not yet inserted by a concurrent `rotate` included. Returns how many changed. */
   revokeFamily(familyId: string, at: number): Promise<number>;
-  /** Revokes every refresh token of the subject and cuts off access tokens issued before `at`. */
+  /** Revokes every refresh token of the subject and cuts off access tokens issued before `at`, remembered until `forgetAfter`. */
   revokeSubject(subject: string, at: number, forgetAfter: number): Promise<void>;
-  /** Denies one access token until it would have expired anyway. */
+  /** Denies one access token until it would have expired anyway. As with the others, a later call never shortens a denial. */
   revokeAccessToken(jti: string, expiresAt: number): Promise<void>;
   /** Denies the access tokens of a family until the last of them would have expired. */
   denyFamily(familyId: string, until: number): Promise<void>;
   /** Whether an access token is denied by its id, its family or its subject's cut-off. On the hot path: answer without I/O where possible. */
   isRevoked(token: { readonly jti: string; readonly subject: string; readonly issuedAt: number; readonly familyId?: string | undefined }): boolean | Promise<boolean>;
-  /** Deletes what has ended before `now`. Returns how many rows. */
+  /**
+   * Deletes what has ended before `now`: denials after their end, unused tokens after `expiresAt`, used ones after
+   * `familyExpiresAt` (until then they show a reuse). Returns how many tokens and denials.
+   */
   deleteExpired(now: number): Promise<number>;
   close(): Promise<void>;
 }

@@ -9,8 +9,8 @@ import { codeBlocks, readmes, ROOT } from "../support/code-blocks.js";
 import { readFileSync } from "node:fs";
 
 const blocks = readmes().flatMap(codeBlocks).filter(({ info }) => info.startsWith("ts"));
-// Inside the repository, so that imports of packages are found as an app would find them.
-const folder = join(ROOT, "node_modules/.cache/portcullis-readme");
+// Inside the repository, so that packages are found as an app would find them, and outside node_modules, where tsx reads no paths.
+const folder = join(ROOT, "test/readme/blocks");
 const fileOf = (where: string): string => `${where.replace(/[^A-Za-z0-9]+/g, "-")}.ts`;
 
 beforeAll(() => {

@@ -1,0 +1,101 @@
+/** What `isRevoked` is asked about. */
+export interface AccessTokenFacts {
+  readonly jti: string;
+  readonly subject: string;
+  /** Milliseconds since the epoch. */
+  readonly issuedAt: number;
+  readonly familyId?: string | undefined;
+}
+
+/** Entries looked at on each write: more than one, so that expired entries leave faster than new ones come. */
+const SWEPT_PER_WRITE = 4;
+
+/** A map whose entries end; a few are checked on each write, all by `deleteExpired`, so its size follows what is alive. */
+class ExpiringMap<V extends { readonly until: number }> {
+  readonly #entries = new Map<string, V>();
+  #cursor: MapIterator<[string, V]> | undefined;
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  get(key: string): V | undefined {
+    return this.#entries.get(key);
+  }
+
+  has(key: string): boolean {
+    return this.#entries.has(key);
+  }
+
+  set(key: string, value: V, now: number): void {
+    this.#entries.set(key, value);
+    for (let step = 0; step < SWEPT_PER_WRITE; step += 1) {
+      this.#cursor ??= this.#entries.entries();
+      const next = this.#cursor.next();
+      if (next.done === true) {
+        this.#cursor = undefined;
+        return;
+      }
+      if (next.value[1].until < now) this.#entries.delete(next.value[0]);
+    }
+  }
+
+  deleteExpired(now: number): number {
+    const before = this.#entries.size;
+    for (const [key, value] of this.#entries) if (value.until < now) this.#entries.delete(key);
+    return before - this.#entries.size;
+  }
+
+  clear(): void {
+    this.#entries.clear();
+    this.#cursor = undefined;
+  }
+}
+
+/**
+ * Which access tokens are denied: by id, by family, or by a cut-off of their subject. All answers come from memory, since
+ * they are asked for on every request. An entry only ever grows stricter: a later call cannot shorten what an earlier
+ * one denied.
+ */
+export class Denials {
+  readonly #tokens = new ExpiringMap<{ until: number }>();
+  readonly #families = new ExpiringMap<{ until: number }>();
+  readonly #subjects = new ExpiringMap<{ cutOff: number; until: number }>();
+
+  get size(): number {
+    return this.#tokens.size + this.#families.size + this.#subjects.size;
+  }
+
+  /** @param until when it may be forgotten, in milliseconds since the epoch */
+  denyToken(jti: string, until: number, now: number): void {
+    this.#tokens.set(jti, { until: Math.max(until, this.#tokens.get(jti)?.until ?? until) }, now);
+  }
+
+  denyFamily(familyId: string, until: number, now: number): void {
+    this.#families.set(familyId, { until: Math.max(until, this.#families.get(familyId)?.until ?? until) }, now);
+  }
+
+  /** Denies the subject's tokens issued before `cutOff`, until `until`. */
+  cutOff(subject: string, cutOff: number, until: number, now: number): void {
+    const known = this.#subjects.get(subject);
+    this.#subjects.set(subject, { cutOff: Math.max(cutOff, known?.cutOff ?? cutOff), until: Math.max(until, known?.until ?? until) }, now);
+  }
+
+  isRevoked(token: AccessTokenFacts): boolean {
+    if (this.#tokens.has(token.jti)) return true;
+    if (token.familyId !== undefined && this.#families.has(token.familyId)) return true;
+    const subject = this.#subjects.get(token.subject);
+    return subject !== undefined && token.issuedAt < subject.cutOff;
+  }
+
+  /** Forgets what ended before `now`. Returns how many entries. */
+  deleteExpired(now: number): number {
+    return this.#tokens.deleteExpired(now) + this.#families.deleteExpired(now) + this.#subjects.deleteExpired(now);
+  }
+
+  clear(): void {
+    this.#tokens.clear();
+    this.#families.clear();
+    this.#subjects.clear();
+  }
+}

@@ -1,0 +1,278 @@
+import session from "express-session";
+import { systemClock, type Clock } from "../../core/clock.js";
+
+/**
+ * Where the session layer keeps its own facts inside a stored session. The app never sees this key on `req.session`,
+ * so `Object.assign(req.session, req.body)` cannot make anybody a principal.
+ */
+export const SESSION_STAMP = "portcullis:session";
+
+/** The session layer's facts about one session. Times are milliseconds since the epoch. */
+export interface SessionStamp {
+  readonly createdAt: number;
+  readonly seenAt: number;
+  readonly principal: { readonly id: string; readonly scopes: readonly string[]; readonly roles: readonly string[] } | null;
+}
+
+/** One session of a principal, as a store lists it. */
+export interface PrincipalSession {
+  readonly sid: string;
+  readonly createdAt: number;
+  readonly seenAt: number;
+  readonly expiresAt: number;
+}
+
+/**
+ * What a store offers beyond express-session's contract so that the sessions of one principal can be listed and ended.
+ * Such a store also keeps `seenAt` of the stamp up to date when it is touched.
+ */
+export interface PrincipalIndex {
+  listByPrincipal(principalId: string): readonly PrincipalSession[] | Promise<readonly PrincipalSession[]>;
+  /** Ends them, `exceptSid` excepted. Returns how many. */
+  destroyByPrincipal(principalId: string, exceptSid?: string): number | Promise<number>;
+}
+
+/** The store holds as many sessions as it may, and none of them may make room for this one. */
+export class SessionStoreFullError extends Error {
+  readonly code = "PORTCULLIS_SESSION_STORE_FULL";
+
+  constructor() {
+    super("The session store is full.");
+    this.name = "SessionStoreFullError";
+  }
+}
+
+export interface MemorySessionStoreOptions {
+  /** How many sessions are kept at most. Default 100 000. */
+  readonly maxSessions?: number;
+  readonly clock?: Clock;
+}
+
+interface Entry {
+  json: string;
+  createdAt: number;
+  seenAt: number;
+  expiresAt: number;
+  readonly principalId: string | undefined;
+}
+
+type Data = session.SessionData & { readonly [SESSION_STAMP]?: SessionStamp };
+type Done = (error?: unknown) => void;
+
+/** Life of a session whose cookie says no end (only when used without the session layer), milliseconds. */
+const DEFAULT_LIFE_MS = 86_400_000;
+const PRUNE_EVERY_MS = 5_000;
+/** Sessions looked at per round: about a millisecond of work. */
+const PRUNE_SLICE = 5_000;
+
+/**
+ * An express-session store in this process's memory: bounded, indexed by principal, and tidied by itself (express-session's
+ * own MemoryStore keeps what nobody asks for again for ever). Sessions are kept as JSON, so that a change without a save
+ * does not leak. Callbacks are called synchronously.
+ *
+ * When it is full, room is made in this order: an expired session, the anonymous session idle for longest, then the
+ * longest idle session of the same principal. Nobody's session makes room for somebody else's, so a flood of visitors
+ * cannot log anyone out; a session for which there is no room is refused with `SessionStoreFullError`.
+ *
+ * Emits "expired" with the sid and the stamp's times whenever a session ends by its time.
+ */
+export class MemorySessionStore extends session.Store implements PrincipalIndex {
+  readonly #maxSessions: number;
+  readonly #clock: Clock;
+  // Maps keep insertion order; a touched session moves to the end, so the head is the one idle for longest.
+  readonly #anonymous = new Map<string, Entry>();
+  readonly #owned = new Map<string, Entry>();
+  readonly #byPrincipal = new Map<string, Set<string>>();
+  #timer: NodeJS.Timeout | undefined;
+  #cursor: Iterator<[string, Entry]> | undefined;
+  #sweepOwned = false;
+
+  /** @throws RangeError when `maxSessions` is not a positive whole number */
+  constructor({ maxSessions = 100_000, clock = systemClock }: MemorySessionStoreOptions = {}) {
+    super();
+    if (!Number.isSafeInteger(maxSessions) || maxSessions < 1) throw new RangeError("maxSessions must be a positive whole number");
+    this.#maxSessions = maxSessions;
+    this.#clock = clock;
+  }
+
+  /** Sessions held, expired ones that were not yet pruned included. */
+  get size(): number {
+    return this.#anonymous.size + this.#owned.size;
+  }
+
+  override get(sid: string, callback: (error: unknown, data?: session.SessionData | null) => void): void {
+    const entry = this.#live(sid);
+    callback(null, entry === undefined ? null : revive(entry));
+  }
+
+  override set(sid: string, data: session.SessionData, callback?: Done): void {
+    const stamp = (data as Data)[SESSION_STAMP];
+    const now = this.#clock.now();
+    const principalId = stamp?.principal?.id;
+    let json: string;
+    try {
+      json = JSON.stringify(data);
+    } catch (error) {
+      callback?.(error);
+      return;
+    }
+    this.#remove(sid);
+    if (!this.#makeRoom(principalId)) {
+      callback?.(new SessionStoreFullError());
+      return;
+    }
+    this.#add(sid, { json, createdAt: stamp?.createdAt ?? now, seenAt: stamp?.seenAt ?? now, expiresAt: this.#expiry(data, now), principalId });
+    this.#startPruning();
+    callback?.();
+  }
+
+  /** Moves a session's end and `seenAt`; its data stays as saved. An unknown id stays unknown. */
+  override touch(sid: string, data: session.SessionData, callback?: Done): void {
+    const entry = this.#live(sid);
+    if (entry !== undefined) {
+      const now = this.#clock.now();
+      this.#remove(sid);
+      entry.expiresAt = this.#expiry(data, now);
+      entry.seenAt = (data as Data)[SESSION_STAMP]?.seenAt ?? now;
+      this.#add(sid, entry);
+    }
+    callback?.();
+  }
+
+  override destroy(sid: string, callback?: Done): void {
+    this.#remove(sid);
+    callback?.();
+  }
+
+  override all(callback: (error: unknown, sessions?: Record<string, session.SessionData> | null) => void): void {
+    const sessions: [string, session.SessionData][] = [];
+    const now = this.#clock.now();
+    for (const map of [this.#anonymous, this.#owned]) {
+      for (const [sid, entry] of map) if (entry.expiresAt > now) sessions.push([sid, revive(entry)]);
+    }
+    callback(null, Object.fromEntries(sessions));
+  }
+
+  override length(callback: (error: unknown, length?: number) => void): void {
+    this.all((error, sessions) => callback(error, Object.keys(sessions ?? {}).length));
+  }
+
+  override clear(callback?: Done): void {
+    this.#anonymous.clear();
+    this.#owned.clear();
+    this.#byPrincipal.clear();
+    callback?.();
+  }
+
+  /** The principal's sessions, the one idle for longest first. */
+  listByPrincipal(principalId: string): PrincipalSession[] {
+    const found: PrincipalSession[] = [];
+    for (const sid of [...(this.#byPrincipal.get(principalId) ?? [])]) {
+      const entry = this.#live(sid);
+      if (entry !== undefined) found.push({ sid, createdAt: entry.createdAt, seenAt: entry.seenAt, expiresAt: entry.expiresAt });
+    }
+    return found;
+  }
+
+  destroyByPrincipal(principalId: string, exceptSid?: string): number {
+    const ending = this.listByPrincipal(principalId).filter(({ sid }) => sid !== exceptSid);
+    for (const { sid } of ending) this.#remove(sid);
+    return ending.length;
+  }
+
+  /** Stops pruning. The store can still be used; the next `set` starts it again. */
+  close(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #live(sid: string): Entry | undefined {
+    const entry = this.#owned.get(sid) ?? this.#anonymous.get(sid);
+    if (entry === undefined || entry.expiresAt > this.#clock.now()) return entry;
+    this.#expire(sid, entry);
+    return undefined;
+  }
+
+  #add(sid: string, entry: Entry): void {
+    if (entry.principalId === undefined) {
+      this.#anonymous.set(sid, entry);
+      return;
+    }
+    this.#owned.set(sid, entry);
+    const sids = this.#byPrincipal.get(entry.principalId);
+    if (sids === undefined) this.#byPrincipal.set(entry.principalId, new Set([sid]));
+    else sids.add(sid);
+  }
+
+  #remove(sid: string): void {
+    if (this.#anonymous.delete(sid)) return;
+    const entry = this.#owned.get(sid);
+    if (entry?.principalId === undefined) return;
+    this.#owned.delete(sid);
+    const sids = this.#byPrincipal.get(entry.principalId);
+    sids?.delete(sid);
+    if (sids?.size === 0) this.#byPrincipal.delete(entry.principalId);
+  }
+
+  #expire(sid: string, { createdAt, seenAt, principalId }: Entry): void {
+    this.#remove(sid);
+    this.emit("expired", { sid, createdAt, seenAt, principalId });
+  }
+
+  /** Constant work: only the heads of the queues are looked at, so a flood cannot make every save a search. */
+  #makeRoom(principalId: string | undefined): boolean {
+    if (this.size < this.#maxSessions) return true;
+    const now = this.#clock.now();
+    const [oldestOwned] = this.#owned;
+    if (oldestOwned !== undefined && oldestOwned[1].expiresAt <= now) {
+      this.#expire(...oldestOwned);
+      return true;
+    }
+    const [oldestAnonymous] = this.#anonymous;
+    if (oldestAnonymous !== undefined) {
+      if (oldestAnonymous[1].expiresAt <= now) this.#expire(...oldestAnonymous);
+      else this.#remove(oldestAnonymous[0]);
+      return true;
+    }
+    const [own] = (principalId === undefined ? undefined : this.#byPrincipal.get(principalId)) ?? [];
+    if (own === undefined) return false;
+    this.#remove(own);
+    return true;
+  }
+
+  #expiry(data: session.SessionData, now: number): number {
+    const expires: unknown = data.cookie?.expires;
+    const at = expires instanceof Date ? expires.getTime() : typeof expires === "string" ? Date.parse(expires) : Number.NaN;
+    return Number.isFinite(at) ? at : now + DEFAULT_LIFE_MS;
+  }
+
+  #startPruning(): void {
+    this.#timer ??= setInterval(() => this.prune(PRUNE_SLICE), PRUNE_EVERY_MS).unref();
+  }
+
+  /** Looks at up to `count` sessions, going on where the last round stopped, and drops those that have expired. */
+  prune(count: number): void {
+    const now = this.#clock.now();
+    for (let seen = 0; seen < count; seen += 1) {
+      this.#cursor ??= (this.#sweepOwned ? this.#owned : this.#anonymous).entries();
+      const step = this.#cursor.next();
+      if (step.done === true) {
+        this.#cursor = undefined;
+        this.#sweepOwned = !this.#sweepOwned;
+        if (!this.#sweepOwned) break;
+        continue;
+      }
+      const [sid, entry] = step.value;
+      if (entry.expiresAt <= now) this.#expire(sid, entry);
+    }
+    if (this.size === 0) this.close();
+  }
+}
+
+function revive(entry: Entry): session.SessionData {
+  const data = JSON.parse(entry.json) as Data & Record<string, unknown>;
+  // `touch` moves these two without rewriting the data.
+  data.cookie.expires = new Date(entry.expiresAt);
+  const stamp = data[SESSION_STAMP];
+  return stamp === undefined ? data : Object.assign(data, { [SESSION_STAMP]: { ...stamp, seenAt: entry.seenAt } });
+}

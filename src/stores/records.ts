@@ -1,0 +1,103 @@
+import type { JsonValue, KeyDigest, StoredApiKey, StoredRefreshToken } from "./contracts.js";
+
+/**
+ * Copies of the records, frozen at every depth and holding the contract's fields only. Every store keeps and gives out
+ * such copies, so that nobody can change what is stored by changing what was passed in or handed out.
+ *
+ * @throws TypeError when a text or a number is one that not every engine keeps (see `isStorable`)
+ */
+export function copyApiKey(key: StoredApiKey): StoredApiKey {
+  return Object.freeze({
+    id: text(key.id),
+    ownerId: text(key.ownerId),
+    name: text(key.name),
+    hash: copyDigest(key.hash),
+    scopes: Object.freeze(key.scopes.map(text)),
+    roles: Object.freeze(key.roles.map(text)),
+    allow: Object.freeze(key.allow.map(text)),
+    rateLimit: key.rateLimit === null ? null : Object.freeze({ limit: integer(key.rateLimit.limit), windowSeconds: integer(key.rateLimit.windowSeconds) }),
+    metadata: copyJson(key.metadata),
+    createdAt: integer(key.createdAt),
+    expiresAt: orNull(key.expiresAt, integer),
+    revokedAt: orNull(key.revokedAt, integer),
+    revokedReason: orNull(key.revokedReason, text),
+    rotatedTo: orNull(key.rotatedTo, text),
+    graceUntil: orNull(key.graceUntil, integer),
+    usageCount: integer(key.usageCount),
+    lastUsedAt: orNull(key.lastUsedAt, integer),
+  });
+}
+
+export function copyDigest(hash: KeyDigest): KeyDigest {
+  return Object.freeze({ algorithm: hash.algorithm, digest: text(hash.digest) });
+}
+
+export function copyRefreshToken(token: StoredRefreshToken): StoredRefreshToken {
+  return Object.freeze({
+    id: text(token.id),
+    hash: text(token.hash),
+    familyId: text(token.familyId),
+    subject: text(token.subject),
+    scopes: Object.freeze(token.scopes.map(text)),
+    roles: Object.freeze(token.roles.map(text)),
+    claims: copyJson(token.claims),
+    issuedAt: integer(token.issuedAt),
+    expiresAt: integer(token.expiresAt),
+    familyExpiresAt: integer(token.familyExpiresAt),
+    usedAt: orNull(token.usedAt, integer),
+    successorId: orNull(token.successorId, text),
+    sealedSuccessor: orNull(token.sealedSuccessor, text),
+    revokedAt: orNull(token.revokedAt, integer),
+  });
+}
+
+/**
+ * Whether every engine keeps this text as it is. A lone surrogate becomes U+FFFD in UTF-8, which would make two owners
+ * one; a NUL cuts the text short in some SQLite drivers, and PostgreSQL refuses it.
+ */
+export function isStorable(value: string): boolean {
+  return !/[\0\p{Surrogate}]/u.test(value);
+}
+
+/** @throws TypeError when the text is not storable; the text is not repeated */
+export function text(value: string): string {
+  if (!isStorable(value)) throw new TypeError("A text holds a NUL or half of a surrogate pair, which no store keeps.");
+  return value;
+}
+
+/** @throws TypeError when the number is not a whole number that JavaScript and SQL both hold exactly */
+export function integer(value: number): number {
+  if (!Number.isSafeInteger(value)) throw new TypeError("A time or count is not a safe integer.");
+  return value;
+}
+
+/** How many records a page has: a whole number, nothing below 0 (SQLite takes a negative LIMIT for none). */
+export function pageSize(limit: number): number {
+  return Math.min(Math.max(0, Math.floor(limit)) || 0, 10_000);
+}
+
+function orNull<T>(value: T | null, check: (value: T) => T): T | null {
+  return value === null ? null : check(value);
+}
+
+type JsonObject = Readonly<Record<string, JsonValue>>;
+
+/**
+ * By way of the text, so that every store gives back the same: `JSON.parse` makes a `__proto__` key an ordinary own
+ * property, and what JSON cannot say (undefined, -0) is gone in memory as it is in SQL.
+ */
+function copyJson(value: JsonObject): JsonObject {
+  return parseJson(JSON.stringify(value)) as JsonObject;
+}
+
+/** `JSON.parse`, the result frozen at every depth. */
+export function parseJson(text: string): JsonValue {
+  const value: unknown = JSON.parse(text);
+  return deepFreeze(value as JsonValue);
+}
+
+function deepFreeze(value: JsonValue): JsonValue {
+  if (typeof value !== "object" || value === null) return value;
+  for (const part of Object.values<JsonValue>(value)) deepFreeze(part);
+  return Object.freeze(value);
+}

@@ -1,0 +1,103 @@
+import type { JsonValue, KeyDigest, StoredApiKey, StoredRefreshToken } from "../contracts.js";
+import { copyApiKey, copyRefreshToken, parseJson } from "../records.js";
+import type { ApiKeyRow, RefreshTokenRow } from "./schema.js";
+
+/** @throws TypeError when a text or a number is not storable */
+export function apiKeyRow(key: StoredApiKey): ApiKeyRow {
+  const copy = copyApiKey(key);
+  return {
+    id: copy.id,
+    owner_id: copy.ownerId,
+    name: copy.name,
+    hash_algorithm: copy.hash.algorithm,
+    hash_digest: copy.hash.digest,
+    scopes: JSON.stringify(copy.scopes),
+    roles: JSON.stringify(copy.roles),
+    allow_list: JSON.stringify(copy.allow),
+    rate_limit: copy.rateLimit === null ? null : JSON.stringify(copy.rateLimit),
+    metadata: JSON.stringify(copy.metadata),
+    created_at: copy.createdAt,
+    expires_at: copy.expiresAt,
+    revoked_at: copy.revokedAt,
+    revoked_reason: copy.revokedReason,
+    rotated_to: copy.rotatedTo,
+    grace_until: copy.graceUntil,
+    usage_count: copy.usageCount,
+    last_used_at: copy.lastUsedAt,
+  };
+}
+
+export function apiKeyOf(row: ApiKeyRow): StoredApiKey {
+  return Object.freeze({
+    id: row.id,
+    ownerId: row.owner_id,
+    name: row.name,
+    hash: Object.freeze({ algorithm: algorithmOf(row.hash_algorithm), digest: row.hash_digest }),
+    scopes: listOf(row.scopes),
+    roles: listOf(row.roles),
+    allow: listOf(row.allow_list),
+    rateLimit: row.rate_limit === null ? null : (parseJson(row.rate_limit) as unknown as StoredApiKey["rateLimit"]),
+    metadata: parseJson(row.metadata) as Readonly<Record<string, JsonValue>>,
+    createdAt: Number(row.created_at),
+    expiresAt: numberOrNull(row.expires_at),
+    revokedAt: numberOrNull(row.revoked_at),
+    revokedReason: row.revoked_reason,
+    rotatedTo: row.rotated_to,
+    graceUntil: numberOrNull(row.grace_until),
+    usageCount: Number(row.usage_count),
+    lastUsedAt: numberOrNull(row.last_used_at),
+  });
+}
+
+/** @throws TypeError when a text or a number is not storable */
+export function refreshTokenRow(token: StoredRefreshToken): RefreshTokenRow {
+  const copy = copyRefreshToken(token);
+  return {
+    id: copy.id,
+    hash: copy.hash,
+    family_id: copy.familyId,
+    subject: copy.subject,
+    scopes: JSON.stringify(copy.scopes),
+    roles: JSON.stringify(copy.roles),
+    claims: JSON.stringify(copy.claims),
+    issued_at: copy.issuedAt,
+    expires_at: copy.expiresAt,
+    family_expires_at: copy.familyExpiresAt,
+    used_at: copy.usedAt,
+    successor_id: copy.successorId,
+    sealed_successor: copy.sealedSuccessor,
+    revoked_at: copy.revokedAt,
+  };
+}
+
+export function refreshTokenOf(row: RefreshTokenRow): StoredRefreshToken {
+  return Object.freeze({
+    id: row.id,
+    hash: row.hash,
+    familyId: row.family_id,
+    subject: row.subject,
+    scopes: listOf(row.scopes),
+    roles: listOf(row.roles),
+    claims: parseJson(row.claims) as Readonly<Record<string, JsonValue>>,
+    issuedAt: Number(row.issued_at),
+    expiresAt: Number(row.expires_at),
+    familyExpiresAt: Number(row.family_expires_at),
+    usedAt: numberOrNull(row.used_at),
+    successorId: row.successor_id,
+    sealedSuccessor: row.sealed_successor,
+    revokedAt: numberOrNull(row.revoked_at),
+  });
+}
+
+function numberOrNull(value: number | bigint | string | null): number | null {
+  return value === null ? null : Number(value);
+}
+
+function listOf(text: string): readonly string[] {
+  return parseJson(text) as readonly string[];
+}
+
+function algorithmOf(text: string): KeyDigest["algorithm"] {
+  if (text === "argon2id" || text === "hmac-sha256") return text;
+  throw new Error("A stored API key has a hash algorithm that this version does not know.");
+}

@@ -1,0 +1,82 @@
+import type { Generated, Kysely, Selectable } from "kysely";
+
+/**
+ * A whole number beyond 32 bits. Written as a number; a driver may read it back as a bigint or, like pg, as a string.
+ * `rows.ts` turns it into a number again.
+ */
+type BigInteger = number | bigint | string;
+
+export interface SchemaTable {
+  version: number;
+  applied_at: BigInteger;
+}
+
+/** Lists, limits and metadata are JSON in text columns: no engine's own JSON type is needed, and none alters them. */
+export interface ApiKeyTable {
+  id: string;
+  owner_id: string;
+  name: string;
+  hash_algorithm: string;
+  hash_digest: string;
+  scopes: string;
+  roles: string;
+  allow_list: string;
+  rate_limit: string | null;
+  metadata: string;
+  created_at: BigInteger;
+  expires_at: BigInteger | null;
+  revoked_at: BigInteger | null;
+  revoked_reason: string | null;
+  rotated_to: string | null;
+  grace_until: BigInteger | null;
+  usage_count: BigInteger;
+  last_used_at: BigInteger | null;
+}
+
+/** One row a family, so that revoking and rotating have one row to lock: a successor cannot slip past a revocation. */
+export interface TokenFamilyTable {
+  id: string;
+  subject: string;
+  expires_at: BigInteger;
+  revoked_at: Generated<BigInteger | null>;
+}
+
+export interface RefreshTokenTable {
+  id: string;
+  hash: string;
+  family_id: string;
+  subject: string;
+  scopes: string;
+  roles: string;
+  claims: string;
+  issued_at: BigInteger;
+  expires_at: BigInteger;
+  family_expires_at: BigInteger;
+  used_at: BigInteger | null;
+  successor_id: string | null;
+  sealed_successor: string | null;
+  revoked_at: BigInteger | null;
+}
+
+/** What `isRevoked` answers from. `kind` says what `name` is: a token id, a family id or a subject. */
+export interface DenialTable {
+  kind: "token" | "family" | "subject";
+  name: string;
+  /** For subjects: tokens issued before this are denied. 0 for the other kinds. */
+  cut_off: BigInteger;
+  /** When the row may be forgotten. */
+  ends_at: BigInteger;
+}
+
+/** The tables of this library. Another application's tables may stand beside them. */
+export interface PortcullisTables {
+  portcullis_schema: SchemaTable;
+  portcullis_api_keys: ApiKeyTable;
+  portcullis_token_families: TokenFamilyTable;
+  portcullis_refresh_tokens: RefreshTokenTable;
+  portcullis_denials: DenialTable;
+}
+
+export type PortcullisDatabase = Kysely<PortcullisTables>;
+export type ApiKeyRow = Selectable<ApiKeyTable>;
+export type RefreshTokenRow = Selectable<RefreshTokenTable>;

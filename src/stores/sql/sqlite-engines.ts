@@ -1,0 +1,114 @@
+import type { SqliteDatabase, SqliteStatement } from "kysely";
+import { SetupError } from "../../settings/errors.js";
+
+/** The packages and the built-in module that can open a SQLite file, in the order they are tried. */
+export const SQLITE_DRIVERS = ["node:sqlite", "libsql", "better-sqlite3"] as const;
+
+export type SqliteDriverName = (typeof SQLITE_DRIVERS)[number];
+
+/** A driver that is there, and how it opens a file. */
+export interface SqliteEngine {
+  readonly name: SqliteDriverName;
+  open(path: string): SqliteDatabase;
+}
+
+/** What we use of `node:sqlite`; the types of Node 20, which this library is compiled with, do not have it. */
+interface NodeStatement {
+  all(...parameters: unknown[]): unknown[];
+  run(...parameters: unknown[]): { changes: number | bigint; lastInsertRowid: number | bigint };
+  iterate(...parameters: unknown[]): IterableIterator<unknown>;
+  columns?(): unknown[];
+}
+
+interface NodeDatabase {
+  prepare(sql: string): NodeStatement;
+  close(): void;
+}
+
+/**
+ * The first driver that can be loaded: Node's own (22.13 and later), else the package `libsql`, else `better-sqlite3`.
+ *
+ * @param only tries this one alone
+ * @throws SetupError when none is there, with the line that installs one
+ */
+export async function loadSqliteEngine(only?: SqliteDriverName): Promise<SqliteEngine> {
+  const failures: unknown[] = [];
+  for (const name of only === undefined ? SQLITE_DRIVERS : [only]) {
+    try {
+      return name === "node:sqlite" ? await nodeEngine() : await packageEngine(name);
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  const missing = only === undefined ? "Node's own SQLite (22.13 and later), libsql or better-sqlite3" : only;
+  throw new SetupError(`A sqlite: database needs ${missing}, and none could be loaded here. Install one with: npm install libsql`, {
+    cause: new AggregateError(failures, "No SQLite driver could be loaded."),
+  });
+}
+
+/** The name is a variable so that neither the compiler nor a bundler wants an optional package to be there. */
+async function load(name: string): Promise<Record<string, unknown>> {
+  return (await import(/* @vite-ignore */ name)) as Record<string, unknown>;
+}
+
+/** libsql and better-sqlite3 have one API, which is the one Kysely expects. */
+async function packageEngine(name: "libsql" | "better-sqlite3"): Promise<SqliteEngine> {
+  const Database = (await load(name)).default as new (path: string) => PackageDatabase;
+  // better-sqlite3 looks for its native part only when a database is opened.
+  new Database(":memory:").close();
+  return {
+    name,
+    open: (path) => {
+      const database = new Database(path);
+      return {
+        prepare: (sql) => (RUN_WHOLE.test(sql) ? wholeStatement(sql, database) : database.prepare(sql)),
+        close: () => database.close(),
+      };
+    },
+  };
+}
+
+/**
+ * libsql 0.5 does not reset a prepared statement that failed. A `BEGIN IMMEDIATE` that found the file locked would so keep
+ * its old view of the file until it is garbage-collected, and every later one would fail with SQLITE_BUSY_SNAPSHOT.
+ * `exec` finalises what it ran, so the statements that may meet a locked file are run by it.
+ */
+function wholeStatement(sql: string, database: PackageDatabase): SqliteStatement {
+  return {
+    reader: false,
+    all: () => [],
+    run: () => {
+      database.exec(sql);
+      return { changes: 0, lastInsertRowid: 0 };
+    },
+    iterate: () => [][Symbol.iterator](),
+  };
+}
+
+async function nodeEngine(): Promise<SqliteEngine> {
+  const DatabaseSync = (await load("node:sqlite")).DatabaseSync as new (path: string) => NodeDatabase;
+  return {
+    name: "node:sqlite",
+    open: (path) => {
+      const database = new DatabaseSync(path);
+      return { prepare: (sql) => adaptStatement(sql, database.prepare(sql)), close: () => database.close() };
+    },
+  };
+}
+
+interface PackageDatabase extends SqliteDatabase {
+  exec(sql: string): unknown;
+}
+
+const RUN_WHOLE = /^(?:begin immediate|pragma \w+ = \w+)$/;
+const RETURNS_ROWS = /^\s*(?:select|with|pragma|explain|values)\b|\breturning\b/i;
+
+function adaptStatement(sql: string, statement: NodeStatement): SqliteStatement {
+  return {
+    // Before Node 22.16 a statement does not tell its columns.
+    reader: statement.columns === undefined ? RETURNS_ROWS.test(sql) : statement.columns().length > 0,
+    all: (parameters) => statement.all(...parameters),
+    run: (parameters) => statement.run(...parameters),
+    iterate: (parameters) => statement.iterate(...parameters),
+  };
+}

@@ -1,0 +1,9 @@
+import type { StoredRefreshToken } from "./contracts.js";
+
+/**
+ * Whether a refresh token may be forgotten. An unused one ends by itself at `expiresAt`; a used one is kept until its
+ * family ends, because presenting it again is how a theft is noticed (RFC 9700 section 4.14.2).
+ */
+export function tokenHasEnded(token: StoredRefreshToken, now: number): boolean {
+  return token.familyExpiresAt < now || (token.usedAt === null && token.expiresAt < now);
+}

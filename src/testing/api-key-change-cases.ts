@@ -1,0 +1,149 @@
+import assert from "node:assert/strict";
+import type { ApiKeyStore, KeyDigest } from "../stores/contracts.js";
+import { caseWith, countTrue, initialised, UNSTORABLE_TEXTS, type ConformanceCase } from "./conformance.js";
+import { sampleKey } from "./samples.js";
+
+const AT = 1_767_300_000_000;
+
+/** The checks of what changes a key: revoke, rotate, replaceHash, addUsage. */
+export function apiKeyChangeCases(makeStore: () => ApiKeyStore | Promise<ApiKeyStore>): ConformanceCase[] {
+  const testCase = (name: string, check: (store: ApiKeyStore) => Promise<void>) =>
+    caseWith(() => initialised(makeStore), name, async (store) => {
+      await store.insert(sampleKey());
+      await check(store);
+    });
+  return [
+    testCase("revoke: true once, for good, changing nothing else", async (store) => {
+      assert.equal(await store.revoke("key-1", AT, "it's \"leaked\""), true);
+      const revoked = sampleKey({ revokedAt: AT, revokedReason: "it's \"leaked\"" });
+      assert.deepEqual(await store.get("key-1"), revoked);
+      assert.equal(await store.revoke("key-1", AT + 1, "again"), false);
+      assert.deepEqual(await store.get("key-1"), revoked);
+      for (const id of ["key-2", "", ...UNSTORABLE_TEXTS]) assert.equal(await store.revoke(id, AT, "x"), false);
+    }),
+
+    testCase("revoke: of ten calls at once exactly one is true, and its reason is kept", async (store) => {
+      const results = await Promise.all(Array.from({ length: 10 }, (_, index) => store.revoke("key-1", AT + index, `by ${index}`)));
+      const winner = results.indexOf(true);
+      assert.equal(results.filter(Boolean).length, 1);
+      const key = await store.get("key-1");
+      assert.equal(key?.revokedAt, AT + winner);
+      assert.equal(key.revokedReason, `by ${winner}`);
+    }),
+
+    testCase("rotate: inserts the successor and marks the old key", async (store) => {
+      const successor = sampleKey({ id: "key-2", createdAt: AT });
+      assert.equal(await store.rotate("key-1", successor, AT + 60_000), true);
+      assert.deepEqual(await store.get("key-1"), sampleKey({ rotatedTo: "key-2", graceUntil: AT + 60_000 }));
+      assert.deepEqual(await store.get("key-2"), successor);
+      assert.deepEqual(await store.list("owner", { limit: 10 }), [successor, sampleKey({ rotatedTo: "key-2", graceUntil: AT + 60_000 })]);
+    }),
+
+    testCase("rotate: false for a key that is revoked, rotated or unknown, and then nothing is inserted", async (store) => {
+      await store.insert(sampleKey({ id: "revoked", revokedAt: AT, revokedReason: "gone" }));
+      await store.insert(sampleKey({ id: "rotated", rotatedTo: "key-1", graceUntil: AT }));
+      for (const id of ["revoked", "rotated", "unknown", ...UNSTORABLE_TEXTS]) {
+        const before = await store.get(id);
+        assert.equal(await store.rotate(id, sampleKey({ id: "key-2" }), AT), false, id);
+        assert.equal(await store.get("key-2"), undefined, id);
+        assert.deepEqual(await store.get(id), before);
+      }
+    }),
+
+    testCase("rotate: rejects when the successor's id exists, and the old key stays as it was", async (store) => {
+      await store.insert(sampleKey({ id: "key-2", name: "taken" }));
+      await assert.rejects(async () => store.rotate("key-1", sampleKey({ id: "key-2" }), AT));
+      assert.deepEqual(await store.get("key-1"), sampleKey());
+      assert.equal((await store.get("key-2"))?.name, "taken");
+      // The failed call left no lock behind.
+      assert.equal(await store.rotate("key-1", sampleKey({ id: "key-3" }), AT), true);
+    }),
+
+    testCase("rotate: of twenty calls at once exactly one is true, and exactly its successor exists", async (store) => {
+      const wins: number[] = [];
+      const count = await countTrue(20, async (index) => {
+        const won = await store.rotate("key-1", sampleKey({ id: `next-${index}` }), AT + index);
+        if (won) wins.push(index);
+        return won;
+      });
+      assert.equal(count, 1);
+      const key = await store.get("key-1");
+      assert.equal(key?.rotatedTo, `next-${wins[0]}`);
+      assert.equal(key.graceUntil, AT + (wins[0] ?? 0));
+      assert.equal((await store.list("owner", { limit: 100 })).length, 2);
+    }),
+
+    testCase("a rotated key can be revoked, and its successor rotated on", async (store) => {
+      await store.rotate("key-1", sampleKey({ id: "key-2" }), AT);
+      assert.equal(await store.revoke("key-1", AT, "cut short"), true);
+      const old = await store.get("key-1");
+      assert.deepEqual([old?.revokedAt, old?.rotatedTo, old?.graceUntil], [AT, "key-2", AT]);
+      assert.equal(await store.rotate("key-2", sampleKey({ id: "key-3" }), AT), true);
+      assert.equal((await store.get("key-2"))?.rotatedTo, "key-3");
+    }),
+
+    testCase("revoke and rotate at once: the key ends revoked, and the successor exists exactly when rotate was true", async (store) => {
+      for (let round = 0; round < 10; round += 1) {
+        await store.insert(sampleKey({ id: `old-${round}` }));
+        const calls = [() => store.revoke(`old-${round}`, AT, "race"), () => store.rotate(`old-${round}`, sampleKey({ id: `new-${round}` }), AT)];
+        if (round % 2 === 1) calls.reverse();
+        const results = await Promise.all(calls.map((call) => call()));
+        const [revoked, rotated] = round % 2 === 1 ? results.reverse() : results;
+        const key = await store.get(`old-${round}`);
+        assert.equal(revoked, true);
+        assert.equal(key?.revokedAt, AT);
+        assert.equal(key.rotatedTo, rotated ? `new-${round}` : null);
+        assert.equal((await store.get(`new-${round}`)) !== undefined, rotated);
+      }
+    }),
+
+    testCase("replaceHash: only when the digest still is the one given, changing nothing else", async (store) => {
+      const from = sampleKey().hash;
+      const to: KeyDigest = { algorithm: "hmac-sha256", digest: "pepper1.it's" };
+      assert.equal(await store.replaceHash("key-1", { ...from, digest: "other" }, to), false);
+      assert.equal(await store.replaceHash("key-1", { ...from, algorithm: "hmac-sha256" }, to), false);
+      assert.equal(await store.replaceHash("key-2", from, to), false);
+      assert.deepEqual(await store.get("key-1"), sampleKey());
+      assert.equal(await store.replaceHash("key-1", from, to), true);
+      assert.deepEqual(await store.get("key-1"), sampleKey({ hash: to }));
+      assert.equal(await store.replaceHash("key-1", from, to), false);
+      assert.equal(await countTrue(8, (index) => store.replaceHash("key-1", to, { ...from, digest: `d${index}` })), 1);
+    }),
+
+    testCase("addUsage: adds counts, and lastUsedAt moves forward only", async (store) => {
+      await store.addUsage([]);
+      await store.addUsage([{ id: "key-1", count: 4, lastUsedAt: AT }]);
+      assert.deepEqual(await store.get("key-1"), sampleKey({ usageCount: 7, lastUsedAt: AT }));
+      await store.addUsage([{ id: "key-1", count: 1, lastUsedAt: AT - 1 }]);
+      assert.deepEqual(await store.get("key-1"), sampleKey({ usageCount: 8, lastUsedAt: AT }));
+      await store.addUsage([{ id: "key-1", count: 0, lastUsedAt: AT + 1 }]);
+      assert.deepEqual(await store.get("key-1"), sampleKey({ usageCount: 8, lastUsedAt: AT + 1 }));
+    }),
+
+    testCase("addUsage: sets lastUsedAt of a key that was never used", async (store) => {
+      await store.insert(sampleKey({ id: "unused", usageCount: 0, lastUsedAt: null }));
+      await store.addUsage([{ id: "unused", count: 1, lastUsedAt: 5 }]);
+      assert.deepEqual(await store.get("unused"), sampleKey({ id: "unused", usageCount: 1, lastUsedAt: 5 }));
+    }),
+
+    testCase("addUsage: passes unknown ids over and counts the others, a key named twice included", async (store) => {
+      await store.insert(sampleKey({ id: "__proto__" }));
+      await store.addUsage([
+        { id: "unknown", count: 1, lastUsedAt: AT },
+        { id: "__proto__", count: 1, lastUsedAt: AT },
+        ...UNSTORABLE_TEXTS.map((id) => ({ id, count: 1, lastUsedAt: AT })),
+        { id: "key-1", count: 2, lastUsedAt: AT + 5 },
+        { id: "key-1", count: 3, lastUsedAt: AT },
+      ]);
+      assert.deepEqual(await store.get("key-1"), sampleKey({ usageCount: 8, lastUsedAt: AT + 5 }));
+      assert.equal((await store.get("__proto__"))?.usageCount, 4);
+      assert.equal(await store.get("unknown"), undefined);
+    }),
+
+    testCase("addUsage: batches at once lose no count, and bring no revoked key back", async (store) => {
+      const batches = Array.from({ length: 20 }, (_, index) => store.addUsage([{ id: "key-1", count: 1, lastUsedAt: AT + index }]));
+      await Promise.all([...batches, store.revoke("key-1", AT, "race")]);
+      assert.deepEqual(await store.get("key-1"), sampleKey({ usageCount: 23, lastUsedAt: AT + 19, revokedAt: AT, revokedReason: "race" }));
+    }),
+  ];
+}

@@ -1,0 +1,7 @@
+/** `portcullis/testing`: for those who write a store of their own or test an app. Needs no test runner. */
+export { apiKeyStoreConformance } from "./api-key-suite.js";
+export { tokenStoreConformance } from "./token-suite.js";
+export { rateLimitStoreConformance, type RateLimitConformanceOptions } from "./rate-limit-suite.js";
+export type { ConformanceCase } from "./conformance.js";
+export { collectEvents, type CollectedEvents } from "./collect-events.js";
+export { ManualClock } from "./manual-clock.js";

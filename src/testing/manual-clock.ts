@@ -1,0 +1,29 @@
+import type { Clock } from "../core/clock.js";
+
+/** A clock that moves only when told to. `step` moves the wall clock alone, as an administrator would. */
+export class ManualClock implements Clock {
+  #now: number;
+  #monotonic = 1_000_000;
+
+  /** @param start wall-clock time in milliseconds since the epoch; 1 January 2026 in UTC unless given */
+  constructor(start = Date.UTC(2026, 0, 1)) {
+    this.#now = start;
+  }
+
+  now(): number {
+    return this.#now;
+  }
+
+  monotonic(): number {
+    return this.#monotonic;
+  }
+
+  advance(ms: number): void {
+    this.#now += ms;
+    this.#monotonic += ms;
+  }
+
+  step(ms: number): void {
+    this.#now += ms;
+  }
+}

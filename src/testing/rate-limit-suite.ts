@@ -1,0 +1,135 @@
+import assert from "node:assert/strict";
+import type { RateLimitStore, WindowOutcome, WindowPolicy } from "../stores/contracts.js";
+import { caseWith, type ConformanceCase } from "./conformance.js";
+import { ManualClock } from "./manual-clock.js";
+
+export interface RateLimitConformanceOptions {
+  /** Lets this much time pass for the store, in milliseconds. Moves the clock given to `makeStore` unless set. */
+  readonly elapse?: (ms: number) => Promise<void>;
+  /** How far the times a store tells may be off, in milliseconds: for stores on a clock of their own (default 0). */
+  readonly toleranceMs?: number;
+}
+
+const WINDOW_MS = 400;
+const POLICY: WindowPolicy = { name: "suite", limit: 3, windowMs: WINDOW_MS };
+
+/**
+ * The checks of a `RateLimitStore`, for any test runner.
+ *
+ * @param makeStore gives an empty store that measures its windows by the clock it is given, or by one of its own when
+ *   `options.elapse` waits for real
+ */
+export function rateLimitStoreConformance(
+  makeStore: (clock: ManualClock) => RateLimitStore | Promise<RateLimitStore>,
+  options: RateLimitConformanceOptions = {},
+): ConformanceCase[] {
+  const tolerance = options.toleranceMs ?? 0;
+  const near = (actual: number, expected: number, what: string) =>
+    assert.ok(Math.abs(actual - expected) <= tolerance, `${what}: ${actual} is not ${expected} (tolerance ${tolerance} ms)`);
+  const testCase = (name: string, check: (store: RateLimitStore, elapse: (ms: number) => Promise<void>) => Promise<void>): ConformanceCase => {
+    const clock = new ManualClock();
+    const elapse = options.elapse ?? (async (ms: number) => clock.advance(ms));
+    return caseWith(() => makeStore(clock), name, (store) => check(store, elapse));
+  };
+
+  return [
+    testCase("consume: the limit is accepted and not one more", async (store) => {
+      const outcomes: WindowOutcome[] = [];
+      for (let index = 0; index < 5; index += 1) outcomes.push(await store.consume(POLICY, "a", 1));
+      assert.deepEqual(outcomes.map((outcome) => outcome.allowed), [true, true, true, false, false]);
+      assert.deepEqual(outcomes.map((outcome) => outcome.used), [1, 2, 3, 3, 3]);
+      assert.equal(outcomes[2]?.retryAfterMs, 0);
+      near(outcomes[4]?.retryAfterMs ?? -1, WINDOW_MS, "retryAfterMs");
+      near(outcomes[4]?.resetMs ?? -1, WINDOW_MS, "resetMs");
+    }),
+
+    testCase("the window slides: a slot frees exactly when its unit leaves, not when a period ends", async (store, elapse) => {
+      await store.consume(POLICY, "a", 1);
+      await elapse(100);
+      await store.consume(POLICY, "a", 2);
+      const refused = await store.consume(POLICY, "a", 1);
+      assert.equal(refused.allowed, false);
+      near(refused.retryAfterMs, WINDOW_MS - 100, "retryAfterMs");
+      near((await store.peek(POLICY, "a", 2)).retryAfterMs, WINDOW_MS, "retryAfterMs for two units");
+      await elapse(refused.retryAfterMs);
+      assert.equal((await store.consume(POLICY, "a", 1)).allowed, true);
+      assert.equal((await store.consume(POLICY, "a", 1)).allowed, false);
+    }),
+
+    testCase("a refused request is not recorded: one that keeps knocking is let in when a slot frees", async (store, elapse) => {
+      await store.consume(POLICY, "a", 3);
+      for (let index = 0; index < 8; index += 1) {
+        assert.equal((await store.consume(POLICY, "a", 1)).allowed, false);
+        await elapse(WINDOW_MS / 10);
+      }
+      await elapse((WINDOW_MS / 10) * 2 + tolerance);
+      const outcome = await store.consume(POLICY, "a", 1);
+      assert.equal(outcome.allowed, true);
+      assert.equal(outcome.used, 1);
+    }),
+
+    testCase("cost: fits whole or not at all", async (store) => {
+      assert.equal((await store.consume(POLICY, "a", 2)).allowed, true);
+      const refused = await store.consume(POLICY, "a", 2);
+      assert.deepEqual([refused.allowed, refused.used], [false, 2]);
+      const fits = await store.consume(POLICY, "a", 1);
+      assert.deepEqual([fits.allowed, fits.used], [true, 3]);
+    }),
+
+    testCase("peek says what consume would and records nothing", async (store) => {
+      for (let index = 0; index < 5; index += 1) assert.equal((await store.peek(POLICY, "a", 1)).allowed, true);
+      await store.consume(POLICY, "a", 3);
+      const peeked = await store.peek(POLICY, "a", 1);
+      assert.deepEqual([peeked.allowed, peeked.used], [false, 3]);
+      near(peeked.retryAfterMs, WINDOW_MS, "retryAfterMs");
+    }),
+
+    testCase("an empty window tells no reset", async (store) => {
+      const peeked = await store.peek(POLICY, "a", 4);
+      assert.equal(peeked.resetMs, 0);
+    }),
+
+    testCase("keys and policies are counted apart, whatever their names look like", async (store) => {
+      const keys = ["a", "A", "", "__proto__", "constructor", "a:b", "suite:a", "日本語", "{a}", "a b\r\n*?"];
+      for (const key of keys) assert.equal((await store.consume(POLICY, key, 3)).allowed, true, key);
+      for (const key of keys) assert.equal((await store.consume(POLICY, key, 1)).allowed, false, key);
+      const other: WindowPolicy = { name: "other", limit: 1, windowMs: WINDOW_MS };
+      assert.equal((await store.consume(other, "a", 1)).allowed, true);
+      assert.equal((await store.consume(other, "a", 1)).allowed, false);
+      // Name and key are not simply joined: ("a", "b:c") and ("a:b", "c") are two counts.
+      assert.equal((await store.consume({ ...other, name: "x" }, "y:z", 1)).allowed, true);
+      assert.equal((await store.consume({ ...other, name: "x:y" }, "z", 1)).allowed, true);
+    }),
+
+    testCase("reset forgets that key and no other", async (store) => {
+      await store.consume(POLICY, "a", 3);
+      await store.consume(POLICY, "b", 3);
+      await store.reset(POLICY, "a");
+      await store.reset(POLICY, "unknown");
+      assert.equal((await store.consume(POLICY, "a", 1)).used, 1);
+      assert.equal((await store.consume(POLICY, "b", 1)).allowed, false);
+    }),
+
+    testCase("of fifty calls at once exactly the limit is accepted", async (store) => {
+      const outcomes = await Promise.all(Array.from({ length: 50 }, async () => store.consume({ ...POLICY, limit: 20 }, "a", 1)));
+      assert.equal(outcomes.filter((outcome) => outcome.allowed).length, 20);
+    }),
+
+    testCase("in no window are more than the limit accepted", async (store, elapse) => {
+      const accepted: number[] = [];
+      let now = 0;
+      for (let step = 0; step < 60; step += 1) {
+        const before = now;
+        if ((await store.consume(POLICY, "a", 1)).allowed) accepted.push(before);
+        const pause = (step * 37) % 90;
+        await elapse(pause);
+        now += pause;
+      }
+      for (const start of accepted) {
+        const inWindow = accepted.filter((at) => at >= start && at < start + WINDOW_MS - tolerance).length;
+        assert.ok(inWindow <= POLICY.limit, `${inWindow} accepted from ${start} on`);
+      }
+      assert.ok(accepted.length >= 10, "slots free up");
+    }),
+  ];
+}

@@ -1,0 +1,133 @@
+import assert from "node:assert/strict";
+import type { TokenStore } from "../stores/contracts.js";
+import { AWKWARD_TEXTS, type ConformanceCase } from "./conformance.js";
+import { sampleToken } from "./samples.js";
+import type { TokenCase } from "./token-family-cases.js";
+
+const HOUR_MS = 3_600_000;
+
+/** The checks of `isRevoked` and what feeds it. */
+export function denialCases(testCase: TokenCase): ConformanceCase[] {
+  return [
+    testCase("isRevoked: false for what nobody denied", async (store) => {
+      const now = Date.now();
+      await store.revokeAccessToken("jti-1", now + HOUR_MS);
+      await store.denyFamily("family-1", now + HOUR_MS);
+      for (const name of ["jti-2", "JTI-1", "", "__proto__", "constructor", "family-1"]) {
+        assert.equal(await store.isRevoked({ jti: name, subject: name, issuedAt: now }), false, name);
+        if (name !== "family-1") assert.equal(await store.isRevoked({ jti: name, subject: name, issuedAt: now, familyId: name }), false, name);
+      }
+    }),
+
+    testCase("revokeAccessToken denies that token as soon as it resolves, again and again without error", async (store) => {
+      const now = Date.now();
+      for (const jti of AWKWARD_TEXTS) {
+        await store.revokeAccessToken(jti, now + HOUR_MS);
+        assert.equal(await store.isRevoked({ jti, subject: "user-1", issuedAt: now }), true, jti);
+      }
+      await store.revokeAccessToken("twice", now + HOUR_MS);
+      await store.revokeAccessToken("twice", now + HOUR_MS);
+      assert.equal(await store.isRevoked({ jti: "twice", subject: "user-1", issuedAt: now }), true);
+    }),
+
+    testCase("denyFamily denies the family's access tokens, and only those", async (store) => {
+      const now = Date.now();
+      for (const familyId of AWKWARD_TEXTS) {
+        assert.equal(await store.isRevoked({ jti: "j", subject: "s", issuedAt: now, familyId }), false);
+        await store.denyFamily(familyId, now + HOUR_MS);
+        assert.equal(await store.isRevoked({ jti: "j", subject: "s", issuedAt: now, familyId }), true);
+      }
+      assert.equal(await store.isRevoked({ jti: "j", subject: "s", issuedAt: now, familyId: "other" }), false);
+      assert.equal(await store.isRevoked({ jti: "j", subject: "s", issuedAt: now }), false);
+    }),
+
+    testCase("revokeSubject cuts off tokens issued before, not at or after", async (store) => {
+      const at = Date.now();
+      for (const subject of AWKWARD_TEXTS) {
+        await store.revokeSubject(subject, at, at + HOUR_MS);
+        assert.equal(await store.isRevoked({ jti: "j", subject, issuedAt: at - 1 }), true);
+        assert.equal(await store.isRevoked({ jti: "j", subject, issuedAt: at }), false);
+        assert.equal(await store.isRevoked({ jti: "j", subject, issuedAt: at + 1 }), false);
+      }
+      assert.equal(await store.isRevoked({ jti: "j", subject: "other", issuedAt: at - 1 }), false);
+    }),
+
+    testCase("a second denial may widen the first and never narrows it", async (store) => {
+      const at = Date.now();
+      await store.revokeSubject("user-1", at, at + HOUR_MS);
+      await store.revokeSubject("user-1", at - 1000, at + 1);
+      assert.equal(await store.isRevoked({ jti: "j", subject: "user-1", issuedAt: at - 1 }), true);
+      await store.revokeSubject("user-1", at + 1000, at + 2);
+      assert.equal(await store.isRevoked({ jti: "j", subject: "user-1", issuedAt: at + 999 }), true);
+      await store.revokeAccessToken("jti-1", at + HOUR_MS);
+      await store.revokeAccessToken("jti-1", at + 1);
+      await store.denyFamily("family-1", at + HOUR_MS);
+      await store.denyFamily("family-1", at + 1);
+      await store.deleteExpired(at + HOUR_MS - 1);
+      assert.equal(await store.isRevoked({ jti: "j", subject: "user-1", issuedAt: at + 999 }), true);
+      assert.equal(await store.isRevoked({ jti: "jti-1", subject: "s", issuedAt: at }), true);
+      assert.equal(await store.isRevoked({ jti: "j", subject: "s", issuedAt: at, familyId: "family-1" }), true);
+    }),
+
+    testCase("denials made at once are all kept", async (store) => {
+      const now = Date.now();
+      await Promise.all(Array.from({ length: 30 }, (_, index) => store.revokeAccessToken(`jti-${index % 15}`, now + HOUR_MS + index)));
+      for (let index = 0; index < 15; index += 1) assert.equal(await store.isRevoked({ jti: `jti-${index}`, subject: "s", issuedAt: now }), true);
+    }),
+  ];
+}
+
+/** The checks of `deleteExpired`. */
+export function expiryCases(testCase: TokenCase): ConformanceCase[] {
+  return [
+    testCase("deleteExpired: a denial holds up to its end and is forgotten after it", async (store) => {
+      const now = Date.now();
+      const end = now + HOUR_MS;
+      await store.revokeAccessToken("jti-1", end);
+      await store.denyFamily("family-1", end);
+      await store.revokeSubject("user-1", now, end);
+      const denied = async () => [
+        await store.isRevoked({ jti: "jti-1", subject: "s", issuedAt: now }),
+        await store.isRevoked({ jti: "j", subject: "s", issuedAt: now, familyId: "family-1" }),
+        await store.isRevoked({ jti: "j", subject: "user-1", issuedAt: now - 1 }),
+      ];
+      assert.equal(await store.deleteExpired(end), 0);
+      assert.deepEqual(await denied(), [true, true, true]);
+      assert.equal(await store.deleteExpired(end + 1), 3);
+      assert.deepEqual(await denied(), [false, false, false]);
+      assert.equal(await store.deleteExpired(end + 1), 0);
+    }),
+
+    testCase("deleteExpired: an unused token goes after its end, a used one only after its family's", async (store) => {
+      const token = sampleToken();
+      const successor = sampleToken({ id: "token-2", expiresAt: token.expiresAt + 1 });
+      await store.insert(token);
+      await store.rotate("token-1", token.issuedAt, successor, "sealed");
+      assert.equal(await store.deleteExpired(token.expiresAt + 1), 0);
+      assert.equal(await store.deleteExpired(token.expiresAt + 2), 1);
+      assert.equal(await store.get("token-2"), undefined);
+      // Presenting a used token is how theft is noticed, so it is known as long as the family could live.
+      assert.notEqual((await store.get("token-1"))?.usedAt, null);
+      assert.equal(await store.deleteExpired(token.familyExpiresAt), 0);
+      assert.equal(await store.deleteExpired(token.familyExpiresAt + 1), 1);
+      assert.equal(await store.get("token-1"), undefined);
+    }),
+
+    testCase("deleteExpired: leaves the living alone, however many have ended", async (store) => {
+      const token = sampleToken();
+      await store.insert(token);
+      for (let index = 0; index < 40; index += 1) {
+        await store.insert(sampleToken({ id: `old-${index}`, familyId: `old-${index}`, expiresAt: token.issuedAt + HOUR_MS, familyExpiresAt: token.issuedAt + 2 * HOUR_MS }));
+      }
+      assert.equal(await store.deleteExpired(token.issuedAt + 3 * HOUR_MS), 40);
+      assert.deepEqual(await store.get("token-1"), token);
+      assert.equal(await store.revokeFamily("old-1", token.issuedAt), 0);
+      assert.equal(await allGone(store, 40), true);
+    }),
+  ];
+}
+
+async function allGone(store: TokenStore, count: number): Promise<boolean> {
+  for (let index = 0; index < count; index += 1) if ((await store.get(`old-${index}`)) !== undefined) return false;
+  return true;
+}

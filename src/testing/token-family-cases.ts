@@ -1,0 +1,117 @@
+import assert from "node:assert/strict";
+import type { TokenStore } from "../stores/contracts.js";
+import { countTrue, UNSTORABLE_TEXTS, type ConformanceCase } from "./conformance.js";
+import { sampleToken } from "./samples.js";
+
+export type TokenCase = (name: string, check: (store: TokenStore) => Promise<void>) => ConformanceCase;
+
+/** The checks of rotation and revocation of refresh-token families. */
+export function familyCases(testCase: TokenCase): ConformanceCase[] {
+  return [
+    testCase("rotate: marks the token as used and inserts the successor", async (store) => {
+      const token = sampleToken();
+      const successor = sampleToken({ id: "token-2", hash: "other" });
+      await store.insert(token);
+      const usedAt = Date.now() + 5;
+      assert.equal(await store.rotate("token-1", usedAt, successor, "sealed's \"text\""), true);
+      assert.deepEqual(await store.get("token-1"), { ...token, usedAt, successorId: "token-2", sealedSuccessor: "sealed's \"text\"" });
+      assert.deepEqual(await store.get("token-2"), successor);
+    }),
+
+    testCase("rotate: false for a token that is used, revoked or unknown, and then nothing is inserted", async (store) => {
+      const now = Date.now();
+      await store.insert(sampleToken({ id: "used", familyId: "f1", usedAt: now, successorId: "x", sealedSuccessor: "y" }));
+      await store.insert(sampleToken({ id: "revoked", familyId: "f2", revokedAt: now }));
+      for (const [id, familyId] of [["used", "f1"], ["revoked", "f2"], ["unknown", "f3"], ...UNSTORABLE_TEXTS.map((text) => [text, "f1"] as const)] as const) {
+        const before = await store.get(id);
+        assert.equal(await store.rotate(id, now, sampleToken({ id: "next", familyId }), "sealed"), false, id);
+        assert.equal(await store.get("next"), undefined, id);
+        assert.deepEqual(await store.get(id), before);
+      }
+    }),
+
+    testCase("rotate: rejects when the successor's id exists, and the token stays unused", async (store) => {
+      const token = sampleToken();
+      await store.insert(token);
+      await store.insert(sampleToken({ id: "token-2", subject: "user-2", familyId: "family-2" }));
+      await assert.rejects(async () => store.rotate("token-1", Date.now(), sampleToken({ id: "token-2" }), "sealed"));
+      assert.deepEqual(await store.get("token-1"), token);
+      assert.equal((await store.get("token-2"))?.subject, "user-2");
+      assert.equal(await store.rotate("token-1", Date.now(), sampleToken({ id: "token-3" }), "sealed"), true);
+    }),
+
+    testCase("rotate: of twenty calls at once exactly one is true, and exactly its successor exists", async (store) => {
+      await store.insert(sampleToken());
+      const count = await countTrue(20, (index) => store.rotate("token-1", Date.now(), sampleToken({ id: `next-${index}` }), `sealed-${index}`));
+      assert.equal(count, 1);
+      const token = await store.get("token-1");
+      const present: string[] = [];
+      for (let index = 0; index < 20; index += 1) if ((await store.get(`next-${index}`)) !== undefined) present.push(`next-${index}`);
+      assert.deepEqual(present, [token?.successorId]);
+      assert.equal(token?.sealedSuccessor, `sealed-${present[0]?.slice("next-".length)}`);
+    }),
+
+    testCase("revokeFamily: every token of the family, used ones included, and none of another; counts what changed", async (store) => {
+      const at = Date.now();
+      await store.insert(sampleToken());
+      await store.rotate("token-1", at, sampleToken({ id: "token-2" }), "sealed");
+      await store.insert(sampleToken({ id: "other", familyId: "family-2" }));
+      assert.equal(await store.revokeFamily("family-1", at), 2);
+      assert.equal((await store.get("token-1"))?.revokedAt, at);
+      assert.equal((await store.get("token-2"))?.revokedAt, at);
+      assert.equal((await store.get("other"))?.revokedAt, null);
+      assert.equal(await store.revokeFamily("family-1", at + 1), 0);
+      assert.equal((await store.get("token-1"))?.revokedAt, at);
+      for (const familyId of ["unknown", "", ...UNSTORABLE_TEXTS]) assert.equal(await store.revokeFamily(familyId, at), 0);
+    }),
+
+    testCase("a revoked family stays revoked: its tokens do not rotate, and one inserted later is born revoked", async (store) => {
+      const at = Date.now();
+      await store.insert(sampleToken());
+      await store.revokeFamily("family-1", at);
+      assert.equal(await store.rotate("token-1", at, sampleToken({ id: "token-2" }), "sealed"), false);
+      assert.equal(await store.get("token-2"), undefined);
+      await store.insert(sampleToken({ id: "late" }));
+      assert.equal((await store.get("late"))?.revokedAt, at);
+    }),
+
+    testCase("revokeFamily and rotate at once: whichever wins, no live token is left", async (store) => {
+      for (let round = 0; round < 12; round += 1) {
+        const familyId = `race-${round}`;
+        await store.insert(sampleToken({ id: `${familyId}-a`, familyId }));
+        const calls: (() => Promise<unknown>)[] = [
+          () => store.rotate(`${familyId}-a`, Date.now(), sampleToken({ id: `${familyId}-b`, familyId }), "sealed"),
+          () => store.revokeFamily(familyId, Date.now()),
+          () => store.rotate(`${familyId}-b`, Date.now(), sampleToken({ id: `${familyId}-c`, familyId }), "sealed"),
+        ];
+        for (let turn = 0; turn < round % 3; turn += 1) calls.push(...calls.splice(0, 1));
+        await Promise.all(calls.map((call) => call()));
+        for (const id of ["a", "b", "c"]) {
+          const token = await store.get(`${familyId}-${id}`);
+          assert.notEqual(token?.revokedAt, null, `${familyId}-${id} is live`);
+        }
+      }
+    }),
+
+    testCase("revokeSubject: every family of the subject and nobody else's", async (store) => {
+      const at = Date.now();
+      await store.insert(sampleToken({ id: "a", familyId: "f1" }));
+      await store.insert(sampleToken({ id: "b", familyId: "f2" }));
+      await store.rotate("b", at, sampleToken({ id: "c", familyId: "f2" }), "sealed");
+      await store.insert(sampleToken({ id: "d", familyId: "f3", subject: "USER-1" }));
+      await store.insert(sampleToken({ id: "e", familyId: "f4", subject: "user-1 " }));
+      await store.revokeSubject("user-1", at, at + 60_000);
+      const marks = await Promise.all(["a", "b", "c", "d", "e"].map(async (id) => (await store.get(id))?.revokedAt));
+      assert.deepEqual(marks, [at, at, at, null, null]);
+      assert.equal(await store.rotate("c", at, sampleToken({ id: "x", familyId: "f2" }), "sealed"), false);
+      assert.equal(await store.rotate("d", at, sampleToken({ id: "y", familyId: "f3", subject: "USER-1" }), "sealed"), true);
+    }),
+
+    testCase("revokeSubject of someone without tokens is no error, and a later log-in works", async (store) => {
+      const at = Date.now();
+      await store.revokeSubject("user-1", at, at + 60_000);
+      await store.insert(sampleToken());
+      assert.equal(await store.rotate("token-1", at, sampleToken({ id: "token-2" }), "sealed"), true);
+    }),
+  ];
+}

@@ -1,0 +1,138 @@
+import { setImmediate as turn } from "node:timers/promises";
+import { expect, test } from "vitest";
+import { apiKeyStoreConformance, rateLimitStoreConformance, tokenStoreConformance, type ConformanceCase } from "portcullis/testing";
+import type { Clock } from "../../src/core/clock.js";
+import type { RateLimitStore, StoredApiKey, StoredRefreshToken, UsageBatch, WindowOutcome, WindowPolicy } from "../../src/stores/contracts.js";
+import { MemoryApiKeyStore } from "../../src/stores/memory/api-key-store.js";
+import { MemoryTokenStore } from "../../src/stores/memory/token-store.js";
+
+// The suites are only worth something when a store that is wrong fails them: each store here is wrong in one way.
+
+async function failures(cases: readonly ConformanceCase[]): Promise<string[]> {
+  const failed: string[] = [];
+  for (const { name, run } of cases) await run().catch(() => failed.push(name));
+  return failed;
+}
+
+class RacingRotation extends MemoryApiKeyStore {
+  override async rotate(id: string, successor: StoredApiKey, graceUntil: number): Promise<boolean> {
+    const key = await this.get(id);
+    if (key === undefined || key.revokedAt !== null || key.rotatedTo !== null) return false;
+    await turn();
+    await this.insert(successor);
+    await super.rotate(id, { ...successor, id: `${successor.id}-` }, graceUntil);
+    return true;
+  }
+}
+
+class BackwardUsage extends MemoryApiKeyStore {
+  override async addUsage(batch: readonly UsageBatch[]): Promise<void> {
+    for (const { id, count } of batch) await super.addUsage([{ id, count, lastUsedAt: 1 }]);
+  }
+}
+
+class OffsetPaging extends MemoryApiKeyStore {
+  override async list(ownerId: string, page: { readonly limit: number; readonly after?: string | undefined }): Promise<StoredApiKey[]> {
+    const all = await super.list(ownerId, { limit: 1000 });
+    const from = page.after === undefined ? 0 : all.findIndex((key) => key.createdAt < (all.find(({ id }) => id === page.after)?.createdAt ?? 0));
+    return from === -1 ? [] : all.slice(from, from + page.limit);
+  }
+}
+
+class FoldingCase extends MemoryApiKeyStore {
+  override get(id: string): Promise<StoredApiKey | undefined> {
+    return super.get(id.toLowerCase());
+  }
+}
+
+class AnyDigest extends MemoryApiKeyStore {
+  override async replaceHash(id: string, _from: StoredApiKey["hash"], to: StoredApiKey["hash"]): Promise<boolean> {
+    const key = await this.get(id);
+    return key === undefined ? false : super.replaceHash(id, key.hash, to);
+  }
+}
+
+test.each([
+  [RacingRotation, "rotate: of twenty calls at once exactly one is true, and exactly its successor exists"],
+  [BackwardUsage, "addUsage: adds counts, and lastUsedAt moves forward only"],
+  [OffsetPaging, "paging has no gap and no repeat at any page size, ties and new keys notwithstanding"],
+  [FoldingCase, "get of an unknown id is undefined, whatever the id looks like"],
+  [AnyDigest, "replaceHash: only when the digest still is the one given, changing nothing else"],
+])("API keys: %o fails", async (Broken, name) => {
+  expect(await failures(apiKeyStoreConformance(() => new Broken()))).toContain(name);
+});
+
+class LateSuccessor extends MemoryTokenStore {
+  override async rotate(id: string, usedAt: number, successor: StoredRefreshToken, sealed: string): Promise<boolean> {
+    const token = await this.get(id);
+    if (token === undefined || token.usedAt !== null || token.revokedAt !== null) return false;
+    await turn();
+    await super.rotate(id, usedAt, { ...successor, id: `${successor.id}-` }, sealed);
+    await this.insert({ ...successor, familyId: `${successor.familyId}-` });
+    return true;
+  }
+}
+
+class ForgetsReuse extends MemoryTokenStore {
+  override async deleteExpired(now: number): Promise<number> {
+    return super.deleteExpired(now + 24 * 86_400_000);
+  }
+}
+
+class CutsOffTooMuch extends MemoryTokenStore {
+  override revokeSubject(subject: string, at: number, forgetAfter: number): Promise<void> {
+    return super.revokeSubject(subject, at + 1, forgetAfter);
+  }
+}
+
+class OneFamilyOnly extends MemoryTokenStore {
+  override async revokeSubject(): Promise<void> {}
+}
+
+test.each([
+  [LateSuccessor, "revokeFamily and rotate at once: whichever wins, no live token is left"],
+  [ForgetsReuse, "deleteExpired: an unused token goes after its end, a used one only after its family's"],
+  [CutsOffTooMuch, "revokeSubject cuts off tokens issued before, not at or after"],
+  [OneFamilyOnly, "revokeSubject: every family of the subject and nobody else's"],
+])("tokens: %o fails", async (Broken, name) => {
+  expect(await failures(tokenStoreConformance(() => new Broken()))).toContain(name);
+});
+
+/** Counts by periods, as most limiters do. */
+class FixedWindows implements RateLimitStore {
+  readonly #counts = new Map<string, number>();
+
+  constructor(readonly clock: Clock) {}
+
+  consume(policy: WindowPolicy, key: string, cost: number): WindowOutcome {
+    const outcome = this.peek(policy, key, cost);
+    if (outcome.allowed) this.#counts.set(this.#bucket(policy, key), outcome.used);
+    return outcome;
+  }
+
+  peek(policy: WindowPolicy, key: string, cost: number): WindowOutcome {
+    const used = this.#counts.get(this.#bucket(policy, key)) ?? 0;
+    const left = policy.windowMs - (this.clock.monotonic() % policy.windowMs);
+    const allowed = used + cost <= policy.limit;
+    return { allowed, used: allowed ? used + cost : used, retryAfterMs: allowed ? 0 : left, resetMs: used === 0 ? 0 : left };
+  }
+
+  reset(policy: WindowPolicy, key: string): void {
+    this.#counts.delete(this.#bucket(policy, key));
+  }
+
+  close(): void {}
+
+  #bucket(policy: WindowPolicy, key: string): string {
+    return JSON.stringify([policy.name, key, Math.floor(this.clock.monotonic() / policy.windowMs)]);
+  }
+}
+
+test("limits: fixed windows fail", async () => {
+  expect(await failures(rateLimitStoreConformance((clock) => new FixedWindows(clock)))).toEqual(
+    expect.arrayContaining([
+      "the window slides: a slot frees exactly when its unit leaves, not when a period ends",
+      "in no window are more than the limit accepted",
+    ]),
+  );
+});

@@ -1,0 +1,17 @@
+import { describe, test } from "vitest";
+import { apiKeyStoreConformance, rateLimitStoreConformance, tokenStoreConformance } from "portcullis/testing";
+import { MemoryApiKeyStore } from "../../src/stores/memory/api-key-store.js";
+import { SlidingWindowStore } from "../../src/stores/memory/sliding-window-store.js";
+import { MemoryTokenStore } from "../../src/stores/memory/token-store.js";
+
+describe("API keys in memory", () => {
+  for (const { name, run } of apiKeyStoreConformance(() => new MemoryApiKeyStore())) test(name, run);
+});
+
+describe("tokens in memory", () => {
+  for (const { name, run } of tokenStoreConformance(() => new MemoryTokenStore())) test(name, run);
+});
+
+describe("limits in memory", () => {
+  for (const { name, run } of rateLimitStoreConformance((clock) => new SlidingWindowStore({ clock }))) test(name, run);
+});
