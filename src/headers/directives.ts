@@ -1,0 +1,103 @@
+/**
+ * The Content-Security-Policy directives browsers act on, and what each takes. CSP Level 3, Trusted Types, Fenced Frames;
+ * dropped ones (plugin-types, navigate-to, prefetch-src, block-all-mixed-content, referrer) are unknown on purpose: a
+ * browser ignores them, so whoever writes one is not protected by it.
+ */
+export type DirectiveKind =
+  | "fetch" // source list; falls back to another directive and at last to default-src
+  | "sources" // source list without a fallback
+  | "ancestors" // hosts, schemes, 'self', 'none'
+  | "sandbox" // allow-… flags
+  | "flag" // no value
+  | "webrtc" // 'allow' or 'block'
+  | "endpoint" // one name of Reporting-Endpoints
+  | "uris" // URI references
+  | "trusted-types" // policy names
+  | "sinks"; // 'script'
+
+export const DIRECTIVES = {
+  "default-src": "fetch",
+  "base-uri": "sources",
+  "child-src": "fetch",
+  "connect-src": "fetch",
+  "fenced-frame-src": "fetch",
+  "font-src": "fetch",
+  "form-action": "sources",
+  "frame-ancestors": "ancestors",
+  "frame-src": "fetch",
+  "img-src": "fetch",
+  "manifest-src": "fetch",
+  "media-src": "fetch",
+  "object-src": "fetch",
+  "report-to": "endpoint",
+  "report-uri": "uris",
+  "require-trusted-types-for": "sinks",
+  sandbox: "sandbox",
+  "script-src": "fetch",
+  "script-src-attr": "fetch",
+  "script-src-elem": "fetch",
+  "style-src": "fetch",
+  "style-src-attr": "fetch",
+  "style-src-elem": "fetch",
+  "trusted-types": "trusted-types",
+  "upgrade-insecure-requests": "flag",
+  webrtc: "webrtc",
+  "worker-src": "fetch",
+} as const satisfies Record<string, DirectiveKind>;
+
+export type DirectiveName = keyof typeof DIRECTIVES;
+
+/** One policy: directive to sources, in the order they are sent. */
+export type Policy = ReadonlyMap<DirectiveName, readonly string[]>;
+
+/** The source that stands for the nonce of each request. */
+export const NONCE_SOURCE = "'nonce'";
+
+/** Where a nonce has a meaning: on elements, not on attributes and not on images. */
+export const TAKES_NONCE: ReadonlySet<DirectiveName> = new Set(["default-src", "script-src", "script-src-elem", "style-src", "style-src-elem"]);
+
+/** Browsers ignore these in a report-only policy (CSP Level 3 section 6.3.2; upgrade-insecure-requests section 3.3). */
+export const ENFORCED_ONLY: ReadonlySet<DirectiveName> = new Set(["sandbox", "upgrade-insecure-requests"]);
+
+/** CSP Level 3 section 6.8.3: which directive a missing one is read from, nearest first. */
+const FALLBACKS: Partial<Record<DirectiveName, readonly DirectiveName[]>> = {
+  "script-src-elem": ["script-src", "default-src"],
+  "script-src-attr": ["script-src", "default-src"],
+  "style-src-elem": ["style-src", "default-src"],
+  "style-src-attr": ["style-src", "default-src"],
+  "worker-src": ["child-src", "script-src", "default-src"],
+  "frame-src": ["child-src", "default-src"],
+  "fenced-frame-src": ["frame-src", "child-src", "default-src"],
+};
+
+/** What a directive allows in this policy, by itself or through its fallbacks; empty when nothing speaks about it. */
+export function effectiveSources(policy: Policy, name: DirectiveName): readonly string[] {
+  const own = policy.get(name);
+  if (own !== undefined) return own;
+  if (DIRECTIVES[name] !== "fetch") return [];
+  for (const other of FALLBACKS[name] ?? (["default-src"] as const)) {
+    const found = policy.get(other);
+    if (found !== undefined) return found;
+  }
+  return [];
+}
+
+/**
+ * The policy without settings. Stricter than helmet's: base-uri, frame-ancestors are 'none' (ASVS 5.0 V3.4.3, V3.4.6) and
+ * inline styles and any https host are not allowed.
+ */
+export function defaultPolicy(): Map<DirectiveName, readonly string[]> {
+  return new Map<DirectiveName, readonly string[]>([
+    ["default-src", ["'self'"]],
+    ["base-uri", ["'none'"]],
+    ["object-src", ["'none'"]],
+    ["frame-ancestors", ["'none'"]],
+    ["form-action", ["'self'"]],
+    ["script-src", ["'self'"]],
+    ["script-src-attr", ["'none'"]],
+    ["style-src", ["'self'"]],
+    ["img-src", ["'self'", "data:"]],
+    ["font-src", ["'self'"]],
+    ["upgrade-insecure-requests", []],
+  ]);
+}

@@ -1,0 +1,161 @@
+import { z } from "zod";
+import { addIssue, chosen, nearest, settingsObject } from "../settings/object.js";
+import { isLoopbackHost } from "../core/origin.js";
+import { isSfKey } from "../core/structured-field.js";
+import { DIRECTIVES, ENFORCED_ONLY, type DirectiveName } from "./directives.js";
+import { allowProblem, featureProblem, type Allowlist } from "./permissions.js";
+import { sourceProblems } from "./source-lint.js";
+
+/** The schemas of single settings; `settings.ts` puts them together, for the layer and for a route's patch. */
+
+/** Directive to sources; `false` leaves a default directive out. */
+export type DirectiveSettings = { readonly [Name in DirectiveName]?: readonly string[] | false };
+
+type SourcesSchema = z.ZodType<readonly string[] | false, readonly string[] | false>;
+
+function sourcesSchema(name: DirectiveName, reportOnly: boolean): SourcesSchema {
+  const list = z.array(z.string()).superRefine((sources, context) => {
+    if (reportOnly && ENFORCED_ONLY.has(name)) {
+      addIssue(context, { code: "contradiction", message: "Browsers ignore this directive in a report-only policy.", remedy: "Move it to contentSecurityPolicy." });
+    }
+    for (const { index, ...problem } of sourceProblems(name, sources)) {
+      addIssue(context, { ...problem, path: index === undefined ? [] : [index] });
+    }
+  });
+  return chosen((value) => (value === false ? leftOut(name, reportOnly) : list));
+}
+
+/** A policy without default-src would allow whatever it does not mention. */
+function leftOut(name: DirectiveName, reportOnly: boolean): z.ZodType {
+  if (name !== "default-src" || reportOnly) return z.literal(false);
+  return z.literal(false).superRefine((_value, context) => {
+    addIssue(context, { code: "unsafe-setting", message: "Without default-src a policy allows whatever it does not mention.", remedy: "Write [\"'self'\"] or [\"'none'\"]." });
+  });
+}
+
+/** The directives of one policy: an object with one optional key for each directive, so that a wrong name is refused with a hint. */
+export function directivesSchema(reportOnly: boolean): z.ZodType<DirectiveSettings, DirectiveSettings> {
+  const names = Object.keys(DIRECTIVES) as DirectiveName[];
+  const shape = Object.fromEntries(names.map((name) => [name, sourcesSchema(name, reportOnly).optional()]));
+  return settingsObject(shape);
+}
+
+/** Seconds of a year: the least that the preload list and ASVS 5.0 V3.4.1 take. */
+export const YEAR_SECONDS = 31_536_000;
+
+/** Strict-Transport-Security (RFC 6797), or `false`. */
+export const transportSchema = settingsObject({
+  /** For how long browsers use https only, in seconds. Default: a year. 0 makes them forget. */
+  maxAge: z.int().min(0).max(2 ** 31 - 1).default(YEAR_SECONDS),
+  /** Also for every subdomain. Default true. */
+  includeSubDomains: z.boolean().default(true),
+  /** Agreement to be built into browsers (hstspreload.org); hard to take back. Default false. */
+  preload: z.boolean().default(false),
+}).superRefine((value, context) => {
+  if (!value.preload) return;
+  if (value.maxAge < YEAR_SECONDS) {
+    addIssue(context, { code: "contradiction", path: ["maxAge"], message: "The preload list takes no maxAge under a year.", remedy: `Use at least ${YEAR_SECONDS}, or preload: false.` });
+  }
+  if (!value.includeSubDomains) {
+    addIssue(context, { code: "contradiction", path: ["includeSubDomains"], message: "The preload list takes no site without its subdomains.", remedy: "Set includeSubDomains: true, or preload: false." });
+  }
+});
+
+/** An object of names chosen by the app. Wrong names are issues beside wrong values; `__proto__`, which zod would pass over, is one. */
+function namedValues<Value>(
+  value: z.ZodType<Value, Value>,
+  nameProblem: (name: string) => string | undefined,
+): z.ZodType<Record<string, Value>, Readonly<Record<string, Value>>> {
+  const names = z.unknown().superRefine((input, context) => {
+    if (typeof input !== "object" || input === null) return;
+    for (const name of Object.keys(input)) {
+      const problem = nameProblem(name);
+      if (problem === undefined) continue;
+      addIssue(context, { code: "wrong-value", path: [/^[\w.*-]{1,64}$/.test(name) ? name : "?"], message: problem, remedy: "Correct the name or remove the setting." });
+    }
+  });
+  const record = z.record(z.string(), value);
+  return z.unknown().transform((given, context) => {
+    const input = withoutUndefined(given);
+    const checked = names.safeParse(input);
+    const read = record.safeParse(input);
+    for (const result of [checked, read]) {
+      for (const issue of result.error?.issues ?? []) context.issues.push({ ...issue, input: undefined });
+    }
+    return read.data ?? z.NEVER;
+  }) as unknown as z.ZodType<Record<string, Value>, Readonly<Record<string, Value>>>;
+}
+
+/** A name whose value is `undefined` is absent, as everywhere in the settings. */
+function withoutUndefined(input: unknown): unknown {
+  if (typeof input !== "object" || input === null || !Object.values(input).includes(undefined)) return input;
+  return Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined));
+}
+
+const allowlistSchema: z.ZodType<Allowlist | false, Allowlist | false> = chosen((value) => {
+  if (value === false) return z.literal(false);
+  if (value === "*") return z.literal("*");
+  if (typeof value === "string") {
+    return z.string().superRefine((_text, context) => {
+      addIssue(context, { code: "wrong-type", message: "An allowlist is a list or \"*\".", remedy: 'Write ["self"], ["https://maps.example.com"], [] for nobody, "*" for everybody.' });
+    });
+  }
+  return z.array(z.string()).superRefine((entries, context) => {
+    entries.forEach((entry, index) => {
+      const problem = allowProblem(entry);
+      if (problem !== undefined) addIssue(context, { code: "wrong-value", path: [index], ...problem });
+    });
+  });
+});
+
+/** Feature to allowlist; `false` leaves a feature that is denied by default to the browser. */
+export const permissionsSchema = namedValues(allowlistSchema, featureProblem);
+
+const endpointSchema = z.string().superRefine((text, context) => {
+  const problem = endpointProblem(text);
+  if (problem !== undefined) addIssue(context, problem);
+});
+
+/** Endpoint name to URL. */
+export const endpointsSchema = namedValues(endpointSchema, (name) =>
+  isSfKey(name) && name.length <= 64 ? undefined : "Not an endpoint name: lower-case letters, digits, '-', '_', '.', beginning with a letter.",
+);
+
+/** Browsers pass over an endpoint that is not trustworthy (Reporting API section 3.3), so it would report nothing. */
+function endpointProblem(text: string): { code: "wrong-value" | "unsafe-setting"; message: string; remedy: string } | undefined {
+  const remedy = "Write an absolute https URL.";
+  if (!/^[\x21-\x7e]+$/.test(text) || !URL.canParse(text)) return { code: "wrong-value", message: "This is not an absolute URL in ASCII.", remedy };
+  const url = new URL(text);
+  if (url.username !== "" || url.password !== "") return { code: "unsafe-setting", message: "The URL holds credentials, which every visitor would read.", remedy };
+  if (url.protocol === "https:") return undefined;
+  return url.protocol === "http:" && isLoopbackHost(url.hostname) ? undefined : { code: "unsafe-setting", message: "Browsers send no report to an endpoint without https.", remedy };
+}
+
+const REFERRER_TOKENS = [
+  "no-referrer",
+  "no-referrer-when-downgrade",
+  "same-origin",
+  "origin",
+  "strict-origin",
+  "origin-when-cross-origin",
+  "strict-origin-when-cross-origin",
+  "unsafe-url",
+];
+
+const referrerTokenSchema = z.string().superRefine((token, context) => {
+  if (REFERRER_TOKENS.includes(token)) return;
+  const near = nearest(token, REFERRER_TOKENS);
+  addIssue(context, { code: "wrong-value", message: "There is no such referrer policy.", remedy: near === undefined ? `Use: ${REFERRER_TOKENS.join(", ")}.` : `Did you mean "${near}"?` });
+});
+
+const referrerListSchema = z
+  .array(referrerTokenSchema)
+  .min(1, "The list is empty; give a policy, or false.")
+  .superRefine((tokens, context) => {
+    if (new Set(tokens).size < tokens.length) addIssue(context, { code: "wrong-value", message: "A policy is listed twice.", remedy: "Keep one of them." });
+  });
+
+/** One policy, or several of which a browser takes the last it knows, or `false`. */
+export const referrerSchema: z.ZodType<string | readonly string[] | false, string | readonly string[] | false> = chosen((value) =>
+  value === false ? z.literal(false) : Array.isArray(value) ? referrerListSchema : referrerTokenSchema,
+);

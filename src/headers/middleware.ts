@@ -1,0 +1,78 @@
+import type { NextFunction, Request, RequestHandler, Response } from "express";
+import type { Layer } from "../core/layer.js";
+import { beginState } from "../core/request-state.js";
+import { createRuntime, type Runtime } from "../core/runtime.js";
+import { SettingsError } from "../settings/errors.js";
+import { parse } from "../settings/object.js";
+import { decideHeaders, patchHeaders } from "./decide.js";
+import { modelProblems } from "./model-lint.js";
+import { compilePlan, type HeaderPlan } from "./plan.js";
+import { headersOf, writeHeaders } from "./response.js";
+import { headersPatchSchema, headersSchema, type HeadersOptions, type HeadersPatch, type HeadersPatchOptions, type HeadersSettings } from "./settings.js";
+
+/** The headers layer. */
+export interface HeadersLayer extends Layer {
+  /**
+   * A handler for a route or router that changes the headers of its responses: sources are added to the policies, other
+   * headers replaced, `false` removes one. Patches add up in the order they run.
+   *
+   * @throws SettingsError when the patch is wrong, or contradicts the layer's settings
+   */
+  patch(settings: HeadersPatch): RequestHandler;
+}
+
+/**
+ * Security headers on every response: see `src/headers/README.md`.
+ *
+ * @param settings nothing for the defaults
+ * @throws SettingsError listing everything that is wrong with the settings
+ */
+export function securityHeaders(settings?: HeadersSettings): RequestHandler {
+  return createHeaders(parse(headersSchema, settings ?? {}), createRuntime()).handler;
+}
+
+/** The layer, from parsed options. All header values are made here, once. */
+export function createHeaders(options: HeadersOptions, runtime: Runtime): HeadersLayer {
+  const plan = compilePlan(decideHeaders(options, runtime.debug));
+
+  return {
+    id: "headers",
+    mode: options.mode,
+    handler: function securityHeadersMiddleware(req: Request, res: Response, next: NextFunction): void {
+      beginState(req, runtime).markRan("headers");
+      writeHeaders(res, plan, req.secure);
+      next();
+    },
+    describe: () => describePlan(options, plan),
+    patch: (settings) => createPatch(parse(headersPatchSchema, settings), plan, runtime),
+  };
+}
+
+function createPatch(patch: HeadersPatchOptions, base: HeaderPlan, runtime: Runtime): RequestHandler {
+  const onBase = patchHeaders(base.model, patch, runtime.debug);
+  const issues = modelProblems(onBase).map((problem) => ({ ...problem, path: problem.path.join(".") }));
+  if (issues.length > 0) throw new SettingsError(issues);
+  // Plans of other patches are met when several run on one route; each is compiled once, so their number is that of the routes' chains.
+  const patchedPlans = new WeakMap<HeaderPlan, HeaderPlan>([[base, compilePlan(onBase)]]);
+
+  function planAfter(before: HeaderPlan): HeaderPlan {
+    const known = patchedPlans.get(before);
+    if (known !== undefined) return known;
+    const made = compilePlan(patchHeaders(before.model, patch, runtime.debug));
+    patchedPlans.set(before, made);
+    return made;
+  }
+
+  return function headersPatchMiddleware(req: Request, res: Response, next: NextFunction): void {
+    beginState(req, runtime).markRan("headers");
+    // Where the layer itself did not run, its headers are written here as well: a patch never stands alone.
+    writeHeaders(res, planAfter(headersOf(res)?.plan ?? base), req.secure);
+    next();
+  };
+}
+
+function describePlan(options: HeadersOptions, plan: HeaderPlan): Record<string, unknown> {
+  const headers: Record<string, string> = Object.fromEntries(plan.values);
+  for (const { name, parts } of plan.nonced) headers[name] = parts.join("'nonce-…'");
+  return { mode: options.mode, headers };
+}

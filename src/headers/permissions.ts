@@ -1,0 +1,68 @@
+import { sfDictionary, sfInnerList, sfKey, sfString, sfToken } from "../core/structured-field.js";
+
+/** Who may use a feature: an origin list (`self`, `src`, origins), empty for nobody, or everybody. */
+export type Allowlist = readonly string[] | "*";
+
+/** Permissions: feature to allowlist, in the order they are sent. */
+export type Permissions = ReadonlyMap<string, Allowlist>;
+
+/**
+ * Features that reach a sensor, a device, money or another screen: denied unless set. Passkeys, full screen, media and
+ * the clipboard are left to the browser's own defaults and questions, because ordinary sites use them.
+ */
+export const DENIED_FEATURES: readonly string[] = [
+  "accelerometer",
+  "bluetooth",
+  "camera",
+  "display-capture",
+  "geolocation",
+  "gyroscope",
+  "hid",
+  "idle-detection",
+  "local-fonts",
+  "magnetometer",
+  "microphone",
+  "midi",
+  "payment",
+  "screen-wake-lock",
+  "serial",
+  "usb",
+  "window-management",
+  "xr-spatial-tracking",
+];
+
+/** Features evolve, so only the form of a name is checked. */
+export function featureProblem(name: string): string | undefined {
+  return /^[a-z][a-z0-9-]{0,63}$/.test(name) ? undefined : "Not a feature name: lower-case letters, digits and hyphens.";
+}
+
+/** What is wrong with one entry of an allowlist, and what to write. */
+export function allowProblem(entry: string): { message: string; remedy: string } | undefined {
+  if (entry === "self" || entry === "src") return undefined;
+  if (entry === "'self'" || entry === "'src'") return { message: "The keyword has quotes, which Permissions-Policy does not take.", remedy: "Write self without quotes." };
+  if (entry === "*") return { message: "* stands inside a list.", remedy: 'Write "*" in place of the list.' };
+  if (entry === "none" || entry === "'none'") return { message: "Permissions-Policy has no keyword none.", remedy: "Write an empty list." };
+  return isOriginPattern(entry)
+    ? undefined
+    : { message: "This is not an origin.", remedy: "Write scheme, host and port as the browser would: https://maps.example.com, https://*.example.com; no path, no default port." };
+}
+
+/** A serialised origin (RFC 6454), or one with `*.` for its subdomains. */
+function isOriginPattern(entry: string): boolean {
+  if (!/^https?:\/\/[\x21-\x7e]+$/.test(entry)) return false;
+  const plain = entry.replace("://*.", "://w.");
+  return !plain.includes("*") && URL.canParse(plain) && new URL(plain).origin === plain;
+}
+
+/** The header's value: an RFC 9651 dictionary (Permissions Policy section 5.2). */
+export function permissionsText(permissions: Permissions): string {
+  const members: [string, string][] = [];
+  for (const [feature, allow] of permissions) {
+    members.push([sfKey(feature), allow === "*" ? "*" : sfInnerList(allow.map(entryText))]);
+  }
+  return sfDictionary(members);
+}
+
+function entryText(entry: string): string {
+  return entry === "self" || entry === "src" ? sfToken(entry) : sfString(entry);
+}

@@ -1,0 +1,101 @@
+import { randomBytes } from "node:crypto";
+import type { Response } from "express";
+import { guardResponsesOf } from "./final-response.js";
+import type { HeaderPlan } from "./plan.js";
+
+const STATE = Symbol("portcullis.headers");
+
+/** `res.locals` under a symbol: a new property of the response itself costs microseconds (Express has changed its prototype), here it costs nothing. */
+interface Carrier {
+  [STATE]?: ResponseHeaders;
+}
+
+/** What is known of one response's headers: which plan wrote them, and the nonce once it was read. */
+export class ResponseHeaders {
+  readonly res: Response;
+  plan: HeaderPlan;
+  #nonce: string | undefined;
+
+  constructor(res: Response, plan: HeaderPlan) {
+    this.res = res;
+    this.plan = plan;
+  }
+
+  /** The nonce, made on first read; only then is it put into the policies that name it. */
+  nonce(): string {
+    if (this.#nonce === undefined) {
+      this.#nonce = newNonce();
+      this.#writeNonce(this.#nonce);
+    }
+    return this.#nonce;
+  }
+
+  /** Goes over to another plan: writes what differs, so that a header the app has set in between stays unless the plans disagree about it. */
+  change(plan: HeaderPlan, secure: boolean): void {
+    const before = this.plan;
+    this.plan = plan;
+    if (before === plan || this.res.headersSent) return;
+    for (const name of before.values.keys()) if (!plan.values.has(name)) this.res.removeHeader(name);
+    const lines = secure ? plan.secure : plan.plain;
+    for (let i = 0; i < lines.length; i += 2) {
+      const name = lines[i] as string;
+      if (before.values.get(name) !== lines[i + 1]) this.res.setHeader(name, lines[i + 1] as string);
+    }
+    if (this.#nonce !== undefined) this.#writeNonce(this.#nonce);
+  }
+
+  #writeNonce(nonce: string): void {
+    if (this.res.headersSent) return;
+    for (const header of this.plan.nonced) {
+      // A policy that the app, or Express's own error page, has put in its place is left alone.
+      if (this.res.getHeader(header.name) === header.unread) this.res.setHeader(header.name, header.parts.join(`'nonce-${nonce}'`));
+    }
+  }
+}
+
+/** 144 random bits: more than the 128 that CSP Level 3 section 7.1 asks for, and base64 without padding. */
+function newNonce(): string {
+  return randomBytes(18).toString("base64");
+}
+
+/**
+ * `res.locals.cspNonce`. An own, enumerable property, because `res.render` of Express 5 copies own properties only; one
+ * descriptor for all responses, because a getter made for each would cost more than the headers.
+ */
+const NONCE_PROPERTY: PropertyDescriptor = {
+  configurable: true,
+  enumerable: true,
+  get(this: Carrier): string {
+    // A copy that lost the symbol still gets a nonce: one that allows nothing.
+    return this[STATE]?.nonce() ?? newNonce();
+  },
+};
+
+/** The state of a response on which a plan was written. */
+export function headersOf(res: Response): ResponseHeaders | undefined {
+  const state = (res.locals as Carrier | undefined)?.[STATE];
+  return state?.res === res ? state : undefined;
+}
+
+/** Writes a plan on a response in one pass, or goes over to it when another was written before. */
+export function writeHeaders(res: Response, plan: HeaderPlan, secure: boolean): void {
+  if (res.headersSent) return;
+  const state = headersOf(res);
+  if (state !== undefined) {
+    state.change(plan, secure);
+    return;
+  }
+  const lines = secure ? plan.secure : plan.plain;
+  for (let i = 0; i < lines.length; i += 2) res.setHeader(lines[i] as string, lines[i + 1] as string);
+  res.removeHeader("X-Powered-By");
+  guardResponsesOf(res, finalPolicyNeeded);
+  const locals = ((res.locals as object | undefined) ?? (res.locals = Object.create(null) as Response["locals"])) as Carrier;
+  // Reflect: a frozen `res.locals` is left as it is instead of throwing.
+  if (Reflect.set(locals, STATE, new ResponseHeaders(res, plan))) Reflect.defineProperty(locals, "cspNonce", NONCE_PROPERTY);
+}
+
+/** Whether this response is ours, and whether a policy of ours is enforced on it. */
+function finalPolicyNeeded(res: Response): { readonly ours: boolean; readonly enforced: boolean } {
+  const state = headersOf(res);
+  return { ours: state !== undefined, enforced: state?.plan.values.has("Content-Security-Policy") === true };
+}

@@ -1,0 +1,95 @@
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { createRuntime } from "../../src/core/runtime.js";
+import { createHeaders, securityHeaders } from "../../src/headers/middleware.js";
+import { headersSchema } from "../../src/headers/settings.js";
+import { parse } from "../../src/settings/object.js";
+import { EXPRESS } from "../support/express-versions.js";
+import { expectSecurityHeaders } from "../support/security-headers.js";
+import { serve } from "../support/serve.js";
+import { DEFAULT_PLAIN, FINAL_CSP } from "./expected.js";
+
+describe.each(EXPRESS)("what Express writes last, on $name", ({ express }) => {
+  it("an app mounted in a protected app does not announce Express, and its routes are protected", async () => {
+    const app = express();
+    const inner = express();
+    inner.get("/ok", (_req, res) => void res.send("x"));
+    app.use(securityHeaders());
+    app.use("/inner", inner);
+    const server = await serve(app);
+    expectSecurityHeaders(await server.send("/inner/ok"), DEFAULT_PLAIN);
+    expectSecurityHeaders(await server.send("/inner/nothing"), { ...DEFAULT_PLAIN, "Content-Security-Policy": FINAL_CSP });
+    await server.close();
+  });
+
+  it("protection inside a mounted app holds when the outer app ends the request", async () => {
+    const app = express();
+    const inner = express();
+    inner.use(securityHeaders());
+    app.use("/inner", inner);
+    const server = await serve(app);
+    expectSecurityHeaders(await server.send("/inner/nothing"), { ...DEFAULT_PLAIN, "Content-Security-Policy": FINAL_CSP });
+    await server.close();
+  });
+
+  it("an app of the same process without this library is left as it was", async () => {
+    const [ours, other] = [express(), express()];
+    ours.use(securityHeaders());
+    const inner = express();
+    inner.use((_req, _res, next) => next()); // without a handler Express 4 does not even set X-Powered-By
+    other.disable("x-powered-by").use(inner);
+    const [one, two] = [await serve(ours), await serve(other)];
+    await one.send("/");
+    expectSecurityHeaders(await two.send("/"), { "Content-Security-Policy": "default-src 'none'", "X-Content-Type-Options": "nosniff", "X-Powered-By": "Express" });
+    await one.close();
+    await two.close();
+  });
+
+  it("the redirect of express.static to a folder", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "portcullis-"));
+    mkdirSync(join(folder, "docs"));
+    const app = express();
+    app.use(securityHeaders(), express.static(folder));
+    const server = await serve(app);
+    const answer = await server.send("/docs");
+    expect(answer.status).toBe(301);
+    expectSecurityHeaders(answer, { ...DEFAULT_PLAIN, "Content-Security-Policy": FINAL_CSP });
+    await server.close();
+    rmSync(folder, { recursive: true });
+  });
+
+  it.each([
+    ["no policy", { contentSecurityPolicy: false as const }],
+    ["a policy that is only reported on", { mode: "report" as const }],
+  ])("is not touched where the settings enforce %s", async (_name, settings) => {
+    const app = express();
+    app.use(createHeaders(parse(headersSchema, settings), createRuntime()).handler);
+    const server = await serve(app);
+    expect((await server.send("/nothing")).headers["content-security-policy"]).toBe("default-src 'none'");
+    await server.close();
+  });
+
+  it("a page that has read its nonce and then fails is locked like any other", async () => {
+    const app = express();
+    app.use(securityHeaders({ contentSecurityPolicy: { directives: { "script-src": ["'nonce'"] } } }));
+    app.get("/", (_req, res) => {
+      void res.locals["cspNonce"];
+      throw new Error("boom");
+    });
+    const server = await serve(app);
+    const answer = await server.send("/");
+    expect(answer.status).toBe(500);
+    expectSecurityHeaders(answer, { ...DEFAULT_PLAIN, "Content-Security-Policy": FINAL_CSP });
+    await server.close();
+  });
+
+  it("an X-Powered-By of the app's own is the app's business", async () => {
+    const app = express();
+    app.use(securityHeaders(), (_req, res) => void res.set("X-Powered-By", "coffee").end());
+    const server = await serve(app);
+    expect((await server.send("/")).headers["x-powered-by"]).toBe("coffee");
+    await server.close();
+  });
+});
