@@ -1,46 +1,6 @@
 import session from "express-session";
 import { systemClock, type Clock } from "../../core/clock.js";
-
-/**
- * Where the session layer keeps its own facts inside a stored session. The app never sees this key on `req.session`,
- * so `Object.assign(req.session, req.body)` cannot make anybody a principal.
- */
-export const SESSION_STAMP = "portcullis:session";
-
-/** The session layer's facts about one session. Times are milliseconds since the epoch. */
-export interface SessionStamp {
-  readonly createdAt: number;
-  readonly seenAt: number;
-  readonly principal: { readonly id: string; readonly scopes: readonly string[]; readonly roles: readonly string[] } | null;
-}
-
-/** One session of a principal, as a store lists it. */
-export interface PrincipalSession {
-  readonly sid: string;
-  readonly createdAt: number;
-  readonly seenAt: number;
-  readonly expiresAt: number;
-}
-
-/**
- * What a store offers beyond express-session's contract so that the sessions of one principal can be listed and ended.
- * Such a store also keeps `seenAt` of the stamp up to date when it is touched.
- */
-export interface PrincipalIndex {
-  listByPrincipal(principalId: string): readonly PrincipalSession[] | Promise<readonly PrincipalSession[]>;
-  /** Ends them, `exceptSid` excepted. Returns how many. */
-  destroyByPrincipal(principalId: string, exceptSid?: string): number | Promise<number>;
-}
-
-/** The store holds as many sessions as it may, and none of them may make room for this one. */
-export class SessionStoreFullError extends Error {
-  readonly code = "PORTCULLIS_SESSION_STORE_FULL";
-
-  constructor() {
-    super("The session store is full.");
-    this.name = "SessionStoreFullError";
-  }
-}
+import { SESSION_STAMP, SessionStoreFullError, type PrincipalIndex, type PrincipalSession, type SessionStamp } from "./session-record.js";
 
 export interface MemorySessionStoreOptions {
   /** How many sessions are kept at most. Default 100 000. */

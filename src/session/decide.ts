@@ -1,0 +1,114 @@
+/** Longest name and value looked at together: what browsers keep of one cookie (RFC 6265 section 6.1, ASVS 3.3.5). */
+export const MAX_COOKIE_BYTES = 4096;
+
+/**
+ * The one spelling express-session's signed cookie has: `s:`, 32 characters of base64url (192 random bits), a dot and
+ * HMAC-SHA-256 in base64, percent-encoded. Any other spelling of the same bytes (`%3a`, `+` for `%2B`, quotes) is
+ * refused, so that no two cookies mean one session.
+ */
+const SIGNED_ID = /^s%3A[A-Za-z0-9_-]{32}\.(?:[A-Za-z0-9]|%2B|%2F){43}$/;
+
+/** What a request's Cookie header says about our cookie. */
+export type CookieVerdict =
+  | { readonly kind: "none" }
+  | { readonly kind: "malformed" }
+  /** Two cookies of our name: one of them was planted from another host or path (cookie tossing). */
+  | { readonly kind: "duplicate" }
+  | { readonly kind: "present"; readonly value: string };
+
+const NONE: CookieVerdict = Object.freeze({ kind: "none" });
+const MALFORMED: CookieVerdict = Object.freeze({ kind: "malformed" });
+const DUPLICATE: CookieVerdict = Object.freeze({ kind: "duplicate" });
+
+/** Finds our cookie by RFC 6265 section 4.2.1 in one pass over the header. */
+export function readSessionCookie(header: string | undefined, name: string): CookieVerdict {
+  if (header === undefined || !header.includes(name)) return NONE;
+  let value: string | undefined;
+  let start = 0;
+  while (start < header.length) {
+    let end = header.indexOf(";", start);
+    if (end === -1) end = header.length;
+    const equals = equalsSignOf(header, name, start, end);
+    if (equals !== -1) {
+      if (value !== undefined) return DUPLICATE;
+      value = header.slice(equals + 1, end);
+    }
+    start = end + 1;
+  }
+  if (value === undefined) return NONE;
+  if (value.length + name.length > MAX_COOKIE_BYTES) return MALFORMED;
+  const trimmed = value.trim();
+  return SIGNED_ID.test(trimmed) ? { kind: "present", value: trimmed } : MALFORMED;
+}
+
+/** Where the `=` of a pair of this name stands between `start` and `end`, or -1. */
+function equalsSignOf(header: string, name: string, start: number, end: number): number {
+  let at = skipBlanks(header, start, end);
+  if (!header.startsWith(name, at)) return -1;
+  at = skipBlanks(header, at + name.length, end);
+  return at < end && header.charCodeAt(at) === 0x3d ? at : -1;
+}
+
+function skipBlanks(text: string, from: number, end: number): number {
+  let at = from;
+  while (at < end && (text.charCodeAt(at) === 0x20 || text.charCodeAt(at) === 0x09)) at += 1;
+  return at;
+}
+
+/** When a session ends, in milliseconds. */
+export interface TimePolicy {
+  readonly maxAgeMs: number;
+  readonly absoluteMaxAgeMs: number;
+  /** How long after the last note of use a further use is noted. */
+  readonly touchAfterMs: number;
+}
+
+export interface SessionTimes {
+  readonly createdAt: number;
+  readonly seenAt: number;
+}
+
+export type TimeVerdict = "alive" | "idle" | "absolute";
+
+/** ASVS 7.3.1 and 7.3.2: whether a session has been idle for too long or has lived for too long. */
+export function timeVerdict(times: SessionTimes, policy: TimePolicy, now: number): TimeVerdict {
+  if (now - times.createdAt >= policy.absoluteMaxAgeMs) return "absolute";
+  if (now - times.seenAt >= policy.maxAgeMs) return "idle";
+  return "alive";
+}
+
+/** When a session ends if it is not used again, milliseconds since the epoch. */
+export function expiryOf(times: SessionTimes, policy: TimePolicy): number {
+  return Math.min(times.seenAt + policy.maxAgeMs, times.createdAt + policy.absoluteMaxAgeMs);
+}
+
+/** Whether this use is worth a write. Writing on every request costs more than it tells (expressjs/session#727, #891). */
+export function isTouchDue(times: SessionTimes, policy: TimePolicy, now: number): boolean {
+  return now - times.seenAt >= policy.touchAfterMs;
+}
+
+/** At most once a minute, and ten times within the idle time: how far "idle" can be off, always on the strict side. */
+export function timePolicy(maxAgeSeconds: number, absoluteMaxAgeSeconds: number): TimePolicy {
+  const maxAgeMs = maxAgeSeconds * 1000;
+  return { maxAgeMs, absoluteMaxAgeMs: absoluteMaxAgeSeconds * 1000, touchAfterMs: Math.min(60_000, maxAgeMs / 10) };
+}
+
+/**
+ * The cookie's name on the wire: `__Host-` binds it to this host and https, `__Secure-` to https where a Domain is set
+ * (RFC 6265bis section 4.1.3, ASVS 3.3.1 and 3.3.3). Over plain http browsers take neither.
+ */
+export function cookieNameOnWire(name: string, { debug, domain }: { readonly debug: boolean; readonly domain: string | undefined }): string {
+  const bare = name.replace(/^__(?:Host|Secure)-/, "");
+  if (debug) return bare;
+  if (bare !== name) return name;
+  return domain === undefined ? `__Host-${name}` : `__Secure-${name}`;
+}
+
+/** What a slot of a session means to a new log-in. */
+export type LoginKind = "first" | "renewal" | "other-user";
+
+/** Whether a log-in is the first of this session, a re-authentication, or another user's. */
+export function loginKind(previousId: string | undefined, id: string): LoginKind {
+  if (previousId === undefined) return "first";
+  return previousId === id ? "renewal" : "other-user";
+}

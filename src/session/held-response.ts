@@ -1,0 +1,225 @@
+import type { ServerResponse } from "node:http";
+import type { Maybe } from "./maybe.js";
+
+/** What has to happen before a response may leave. */
+export interface Commit {
+  /** Whether there is anything to do; asked before headers are looked at, so it should be cheap. @throws what the app's data throws */
+  isPending(): boolean;
+  /** Does it. True: the response may go. False: it must not. Never rejects. */
+  run(): Maybe<boolean>;
+  /** Answers in place of the app, on a response that has been cleared. */
+  onRefused(): void;
+}
+
+type Method = "writeHead" | "write" | "end" | "flushHeaders";
+type AnyMethod = (...args: unknown[]) => unknown;
+const METHODS: readonly Method[] = ["writeHead", "write", "end", "flushHeaders"];
+
+/** Headers that describe an answer which will not be given. Security headers stay. */
+const OF_THE_ANSWER = /^(?:content-(?!security-policy)|(?:etag|last-modified|location|set-cookie|transfer-encoding|accept-ranges|expires|age|refresh|link|trailer|cache-control)$)/;
+
+/**
+ * Holds a response back until what it promises is true. express-session sends the headers and all of the body but one
+ * byte before the save has finished, so a browser can follow a redirect before its session exists (expressjs/session#309,
+ * #526). Here nothing leaves before: calls that would send are queued, `write` answers false and "drain" follows.
+ *
+ * When the commit is done at once (a store in memory) nothing is queued.
+ */
+export function holdResponse(res: ServerResponse, commit: Commit): void {
+  new HeldResponse(res, commit).install();
+}
+
+class HeldResponse {
+  readonly #res: ServerResponse;
+  readonly #commit: Commit;
+  readonly #original: Record<Method, AnyMethod>;
+  #state: "waiting" | "held" | "open" | "refused" = "waiting";
+  #queue: (() => unknown)[] = [];
+  #headQueued = false;
+  #endQueued = false;
+  #owesDrain = false;
+
+  constructor(res: ServerResponse, commit: Commit) {
+    this.#res = res;
+    this.#commit = commit;
+    this.#original = { writeHead: method(res, "writeHead"), write: method(res, "write"), end: method(res, "end"), flushHeaders: method(res, "flushHeaders") };
+  }
+
+  install(): void {
+    const held = this as HeldResponse;
+    put(this.#res, {
+      writeHead: (...args) => held.#writeHead(args),
+      write: (...args) => held.#write(args),
+      end: (...args) => held.#end(args),
+      flushHeaders: () => held.#flushHeaders(),
+    });
+  }
+
+  #call(name: Method, args: readonly unknown[]): unknown {
+    return this.#original[name].apply(this.#res, [...args]);
+  }
+
+  #writeHead(args: unknown[]): unknown {
+    if (this.#state === "waiting" && isStatus(args[0]) && this.#begins()) {
+      // Applied now, so that what is wrong with them throws here, and so that ours are added to them and not replaced.
+      applyHead(this.#res, args);
+      this.#start();
+    }
+    if (this.#state === "refused") return this.#res;
+    if (this.#state !== "held") return this.#call("writeHead", args);
+    // compression calls this before every write for as long as no header was sent.
+    if (!this.#headQueued) {
+      this.#headQueued = true;
+      this.#queue.push(() => (this.#res.headersSent ? undefined : this.#call("writeHead", [this.#res.statusCode])));
+    }
+    return this.#res;
+  }
+
+  #flushHeaders(): void {
+    if (this.#state === "waiting" && this.#begins()) this.#start();
+    if (this.#state === "held") this.#queue.push(() => this.#call("flushHeaders", []));
+    else if (this.#state === "open") this.#call("flushHeaders", []);
+  }
+
+  #write(args: unknown[]): unknown {
+    if (!isChunk(args[0])) return this.#call("write", args);
+    if (this.#state === "waiting" && this.#begins()) this.#start();
+    if (this.#state === "refused") return swallowed(args, true);
+    if (this.#state !== "held") return this.#call("write", args);
+    this.#queue.push(() => this.#call("write", args));
+    this.#owesDrain = true;
+    return false;
+  }
+
+  #end(args: unknown[]): unknown {
+    if (args[0] != null && typeof args[0] !== "function" && !isChunk(args[0])) return this.#call("end", args);
+    if (this.#state === "refused") return swallowed(args, this.#res);
+    if (this.#state === "held") {
+      if (!this.#endQueued) this.#queueEnd(args);
+      return this.#res;
+    }
+    // Also when the headers have left: a stream may have changed the session since.
+    if (!this.#res.writableEnded && this.#begins()) this.#start();
+    if (this.#after() === "held") {
+      this.#queueEnd(args);
+      return this.#res;
+    }
+    return this.#after() === "refused" ? swallowed(args, this.#res) : this.#call("end", args);
+  }
+
+  #queueEnd(args: unknown[]): void {
+    this.#endQueued = true;
+    this.#queue.push(() => this.#call("end", args));
+  }
+
+  /** The state as `#start` left it; a method, because the compiler thinks fields do not change in calls. */
+  #after(): string {
+    return this.#state;
+  }
+
+  /** Whether there is something to commit. From here on the state is `open` unless `#start` says otherwise. */
+  #begins(): boolean {
+    this.#state = "open";
+    return this.#commit.isPending();
+  }
+
+  #start(): void {
+    const answer = this.#commit.run();
+    if (!(answer instanceof Promise)) {
+      if (!answer) this.#refuse();
+      return;
+    }
+    this.#state = "held";
+    // For the app the answer is given: a second one (an error handler's) must not be mixed into it.
+    Object.defineProperty(this.#res, "headersSent", { configurable: true, get: () => true });
+    void answer.then((granted) => this.#release(granted));
+  }
+
+  #release(granted: boolean): void {
+    delete (this.#res as { headersSent?: boolean }).headersSent;
+    this.#state = "open";
+    if (!granted && !this.#res.headersSent) {
+      this.#refuse();
+    } else {
+      this.#replay();
+    }
+    const drains = this.#owesDrain && !this.#endQueued && (this.#after() === "refused" || !this.#res.writableNeedDrain);
+    this.#owesDrain = false;
+    if (drains) this.#res.emit("drain");
+  }
+
+  #replay(): void {
+    const queue = this.#queue;
+    this.#queue = [];
+    try {
+      for (const call of queue) call();
+    } catch (error) {
+      // What would have been thrown at the app (a body longer than its Content-Length) has nobody to catch it here.
+      this.#res.destroy(error instanceof Error ? error : undefined);
+    }
+  }
+
+  #refuse(): void {
+    this.#queue = [];
+    if (this.#res.headersSent) return;
+    clearAnswer(this.#res);
+    // Past what was wrapped around us since (compression), which believes that the answer has ended.
+    put(this.#res, this.#original);
+    this.#commit.onRefused();
+    this.#state = "refused";
+    this.install();
+  }
+}
+
+function method(res: ServerResponse, name: Method): AnyMethod {
+  return res[name] as unknown as AnyMethod;
+}
+
+function put(res: ServerResponse, methods: Record<Method, AnyMethod>): void {
+  for (const name of METHODS) (res as unknown as Record<Method, AnyMethod>)[name] = methods[name];
+}
+
+function isStatus(value: unknown): boolean {
+  return typeof value === "number" && value >= 100 && value <= 999;
+}
+
+function isChunk(value: unknown): boolean {
+  return typeof value === "string" || value instanceof Uint8Array;
+}
+
+/** A call on an answer that was replaced: nothing is sent, and its callback is called as if it had been. */
+function swallowed<T>(args: readonly unknown[], answer: T): T {
+  const callback = args.findLast((arg) => typeof arg === "function") as (() => void) | undefined;
+  if (callback !== undefined) process.nextTick(callback);
+  return answer;
+}
+
+/** `writeHead(status, reason?, headers?)` as single settings; headers may be an object, pairs, or a flat list. */
+function applyHead(res: ServerResponse, [status, second, third]: readonly unknown[]): void {
+  res.statusCode = status as number;
+  if (typeof second === "string") res.statusMessage = second;
+  const headers = typeof second === "string" ? third : (second ?? third);
+  if (Array.isArray(headers)) applyList(res, headers);
+  else if (typeof headers === "object" && headers !== null) {
+    for (const [name, value] of Object.entries(headers)) if (value !== undefined) res.setHeader(name, value as string);
+  }
+}
+
+function applyList(res: ServerResponse, list: readonly unknown[]): void {
+  const pairs = Array.isArray(list[0]) ? (list as [string, string][]) : pairsOf(list as string[]);
+  for (const name of new Set(pairs.map(([key]) => key.toLowerCase()))) {
+    const values = pairs.filter(([key]) => key.toLowerCase() === name).map(([, value]) => value);
+    res.setHeader(name, values.length === 1 && values[0] !== undefined ? values[0] : values);
+  }
+}
+
+function pairsOf(flat: readonly string[]): [string, string][] {
+  const pairs: [string, string][] = [];
+  for (let i = 0; i + 1 < flat.length; i += 2) pairs.push([flat[i] ?? "", flat[i + 1] ?? ""]);
+  return pairs;
+}
+
+function clearAnswer(res: ServerResponse): void {
+  for (const name of res.getHeaderNames()) if (OF_THE_ANSWER.test(name)) res.removeHeader(name);
+  res.statusMessage = "";
+}

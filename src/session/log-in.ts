@@ -1,0 +1,159 @@
+import type { Request, Response } from "express";
+import { requestFacts } from "../core/refusal.js";
+import { SCOPE_PATTERN } from "../core/scopes.js";
+import { StoreUnavailableError } from "../core/store-guard.js";
+import { SetupError } from "../settings/errors.js";
+import { SessionStoreFullError } from "../stores/memory/session-record.js";
+import { boundSession } from "./binding.js";
+import { loginKind } from "./decide.js";
+import type { SessionCarrier } from "./engine.js";
+import type { RequestSession } from "./request-session.js";
+import { appData, principalOf } from "./stamp.js";
+
+/** Whom a session is for from now on. */
+export interface LogInAs {
+  /** The user's id; 1 to 256 characters. Becomes `req.principal.id`. */
+  readonly id: string;
+  readonly scopes?: readonly string[];
+  readonly roles?: readonly string[];
+}
+
+export interface LogInOptions {
+  /**
+   * Whether what the app kept on `req.session` before the log-in stays. Default true, except after another user: then
+   * nothing stays.
+   */
+  readonly keepData?: boolean;
+}
+
+const ADD_THE_LAYER =
+  "No session layer ran on this request. Add `app.use(sessions({ secret }))` before this route, or `session: {}` to the settings of applySecurity.";
+
+/**
+ * Logs a user in: a new session id (ASVS 7.2.4; an id planted before is worthless), saved before this resolves, and
+ * `req.principal` set. The old id is dead. Call it after the credentials have been checked, and again after a
+ * re-authentication.
+ *
+ * @throws TypeError (rejects) when `who` is not well formed
+ * @throws SetupError (rejects) when no session layer ran, or the response has already begun
+ * @throws StoreUnavailableError (rejects, with `status` 503) when the store did not answer; nobody is logged in then
+ */
+export async function logIn(req: Request, who: LogInAs, options: LogInOptions = {}): Promise<void> {
+  const stamped = checkedDetails(who);
+  const bound = requireBound(req);
+  if (bound.res.headersSent) throw new SetupError("logIn was called after the response had begun, so its cookie cannot be sent. Call it before answering.");
+  const { engine, stored, runtime } = bound.context;
+  const carrier = bound.open();
+  bound.watch();
+  const before = snapshot(carrier);
+  const kind = loginKind(before.stamp?.principal?.id, stamped.id);
+  const keeps = options.keepData !== false && kind !== "other-user" && carrier.session != null;
+  const data = keeps && carrier.session != null ? appData(carrier.session) : {};
+
+  engine.renew(carrier);
+  const now = stored.now();
+  const stamp = { createdAt: now, seenAt: now, principal: stamped };
+  carrier.stamp = stamp;
+  const live = Object.assign(carrier.session ?? {}, data);
+  try {
+    const outcome = await engine.save(carrier, live);
+    if (outcome !== "written") throw new SessionStoreFullError();
+    if (before.storedId !== undefined) await endReplaced(bound, before.storedId, carrier);
+  } catch (error) {
+    Object.assign(carrier, before);
+    throw withStatus(error);
+  }
+  // After a logOut in the same request: the browser would drop the new cookie with the old.
+  bound.res.removeHeader("Clear-Site-Data");
+  req.principal = principalOf(carrier.sessionID ?? "", stamp);
+  runtime.events.emit("authn_login_success", () => ({ source: "session", reason: "session", ...requestFacts(req) }));
+  runtime.events.emit(kind === "renewal" ? "session_renewed" : "session_created", () => ({
+    source: "session",
+    reason: kind === "renewal" ? "re-authenticated" : "log-in",
+    ...requestFacts(req),
+  }));
+}
+
+/**
+ * Logs out: the session is destroyed in the store before anything else, its id stays dead even for a request that is
+ * still running, the cookie is taken back and the browser told to forget this site (Clear-Site-Data, ASVS 14.3.1).
+ * `req.session` is undefined from then on. Without a session only the browser's part is done.
+ *
+ * @throws SetupError (rejects) when no session layer ran
+ * @throws StoreUnavailableError (rejects, with `status` 503) when the store did not answer; the session is still there then
+ */
+export async function logOut(req: Request, res: Response): Promise<void> {
+  const bound = requireBound(req);
+  const { stored, cookie, runtime } = bound.context;
+  const carrier = bound.opened;
+  const sid = carrier?.storedId;
+  if (sid !== undefined) {
+    try {
+      await stored.end(sid);
+    } catch (error) {
+      throw withStatus(error);
+    }
+    runtime.events.emit("session_logout", () => ({ source: "session", reason: "log-out", ...requestFacts(req) }));
+  }
+  const ended = carrier ?? bound.open();
+  ended.reset();
+  ended.session = undefined;
+  if (req.principal?.kind === "session") req.principal = undefined;
+  if (res.headersSent) return;
+  cookie.take(res);
+  // Browsers heed it over https only.
+  res.setHeader("Clear-Site-Data", '"cache", "cookies", "storage"');
+  res.setHeader("Cache-Control", "no-store");
+}
+
+/** The old id dies with the log-in; when it cannot, the new session must not stay either. */
+async function endReplaced(bound: RequestSession, oldSid: string, carrier: SessionCarrier): Promise<void> {
+  const { stored } = bound.context;
+  try {
+    await stored.end(oldSid);
+  } catch (error) {
+    try {
+      if (carrier.sessionID !== undefined) await stored.end(carrier.sessionID);
+    } catch {
+      // The store is down: the new id was told to nobody and ends by its time.
+    }
+    throw error;
+  }
+}
+
+function requireBound(req: Request): RequestSession {
+  const bound = boundSession(req);
+  if (bound === undefined) throw new SetupError(ADD_THE_LAYER);
+  return bound;
+}
+
+type Snapshot = Pick<SessionCarrier, "session" | "sessionID" | "stamp" | "storedId" | "storedJson" | "saved" | "ended">;
+
+function snapshot({ session, sessionID, stamp, storedId, storedJson, saved, ended }: SessionCarrier): Snapshot {
+  return { session, sessionID, stamp, storedId, storedJson, saved, ended };
+}
+
+/** Express's own error handler answers with an error's `status`. */
+function withStatus(error: unknown): unknown {
+  const known = error instanceof StoreUnavailableError || error instanceof SessionStoreFullError;
+  return known && !("status" in error) ? Object.assign(error, { status: 503 }) : error;
+}
+
+function checkedDetails(who: unknown): { id: string; scopes: string[]; roles: string[] } {
+  if (typeof who !== "object" || who === null) throw new TypeError("logIn needs { id, scopes?, roles? }.");
+  const { id, scopes, roles } = who as Record<string, unknown>;
+  if (typeof id !== "string" || id === "" || id.length > 256) throw new TypeError("logIn: id must be a string of 1 to 256 characters.");
+  return {
+    id,
+    scopes: checkedList("scopes", scopes, (scope) => SCOPE_PATTERN.test(scope)),
+    roles: checkedList("roles", roles, (role) => role !== "" && role.length <= 256),
+  };
+}
+
+function checkedList(name: string, list: unknown, isValid: (item: string) => boolean): string[] {
+  if (list === undefined) return [];
+  if (!Array.isArray(list) || !list.every((item): item is string => typeof item === "string" && isValid(item))) {
+    throw new TypeError(`logIn: ${name} must be an array of well-formed ${name}.`);
+  }
+  return [...list];
+}

@@ -1,0 +1,42 @@
+/** An answer that is there already, or a promise of it. Stores in memory answer at once and should not cost a tick. */
+export type Maybe<T> = T | Promise<T>;
+
+/** Goes on with an answer, at once when it is there. */
+export function andThen<T, U>(answer: Maybe<T>, next: (value: T) => Maybe<U>): Maybe<U> {
+  return answer instanceof Promise ? answer.then(next) : next(answer);
+}
+
+/** Starts something that may throw, reject or answer at once, and calls exactly one of the two. */
+export function settle<T>(start: () => Maybe<T>, onValue: (value: T) => void, onError: (error: unknown) => void): void {
+  let answer: Maybe<T>;
+  try {
+    answer = start();
+  } catch (error) {
+    onError(error);
+    return;
+  }
+  if (answer instanceof Promise) void answer.then(onValue, onError);
+  else onValue(answer);
+}
+
+/** Turns a callback-style call into an answer; one that calls back synchronously gives no promise. */
+export function fromCallback<T>(start: (done: (error?: unknown, value?: T) => void) => void): Maybe<T | undefined> {
+  let finish: ((error: unknown, value: T | undefined) => void) | undefined;
+  let early: { error: unknown; value: T | undefined } | undefined;
+  start((error, value) => {
+    if (finish === undefined) early ??= { error, value };
+    else finish(error, value);
+  });
+  if (early !== undefined) {
+    if (early.error != null) throw asError(early.error);
+    return early.value;
+  }
+  return new Promise((resolve, reject) => {
+    finish = (error, value) => (error == null ? resolve(value) : reject(error));
+  });
+}
+
+/** Stores are other people's code and may answer with anything. */
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error("the store answered with an error", { cause: error });
+}

@@ -1,0 +1,212 @@
+import type { KeyObject } from "node:crypto";
+import type { NextFunction, Request, RequestHandler, Response } from "express";
+import type session from "express-session";
+import type { Layer } from "../core/layer.js";
+import { refuse, requestFacts, type Refusal } from "../core/refusal.js";
+import { beginState } from "../core/request-state.js";
+import { createRuntime, type Runtime } from "../core/runtime.js";
+import type { Secret } from "../core/secret.js";
+import { SettingsError, SetupError } from "../settings/errors.js";
+import { parse } from "../settings/object.js";
+import { deriveKey } from "../settings/secrets.js";
+import type { PrincipalSession } from "../stores/memory/session-record.js";
+import { MemorySessionStore } from "../stores/memory/session-store.js";
+import { bindSession, boundSession } from "./binding.js";
+import { readSessionCookie, timePolicy } from "./decide.js";
+import { SessionEngine, type SessionContext } from "./engine.js";
+import { logIn, logOut, type LogInAs, type LogInOptions } from "./log-in.js";
+import { RequestSession } from "./request-session.js";
+import { SessionCookie, sessionHandle } from "./session-cookie.js";
+import { debugContradictions, sessionSchema, type SessionOptions, type SessionSettings } from "./settings.js";
+import { StoredSessions } from "./stored-sessions.js";
+
+export { logIn, logOut, type LogInAs, type LogInOptions } from "./log-in.js";
+
+/** One session of a user, for a page that lists them. Times are milliseconds since the epoch. */
+export interface SessionInfo {
+  /** Names the session to `end`; the same as `req.principal.credentialId` in a request of that session. Not its id. */
+  readonly handle: string;
+  readonly createdAt: number;
+  /** The last use noted; up to a minute old. */
+  readonly lastSeenAt: number;
+  readonly expiresAt: number;
+}
+
+export interface SessionLayer extends Layer {
+  logIn(req: Request, who: LogInAs, options?: LogInOptions): Promise<void>;
+  logOut(req: Request, res: Response): Promise<void>;
+  /** The sessions of a principal. @throws SetupError (rejects) when the store keeps no index of principals */
+  list(principalId: string): Promise<SessionInfo[]>;
+  /**
+   * Ends one session of a principal, or all of them. Returns how many ended.
+   *
+   * @throws SetupError (rejects) when the store keeps no index of principals
+   */
+  end(principalId: string, handle?: string): Promise<number>;
+}
+
+export interface SessionDependencies {
+  /** The root secret; a key for sessions is derived from it when `secret` is not set. */
+  readonly secretKey?: readonly Secret[] | undefined;
+}
+
+const AMBIGUOUS: Refusal = { code: "ambiguous-credentials", reason: "two-session-cookies" };
+const TWO_KINDS: Refusal = { code: "ambiguous-credentials", reason: "session-and-other" };
+const UNAVAILABLE: Refusal = { code: "store-unavailable", reason: "session-not-loaded", event: false };
+const TWICE: Refusal = {
+  code: "protection-not-run",
+  reason: "second-session-middleware",
+  detail: "Another session middleware ran before this one. Keep one of the two.",
+};
+
+/** Builds the session layer from parsed options. @throws SettingsError when there is no secret, or debug contradicts them */
+export function createSession(options: SessionOptions, runtime: Runtime, deps: SessionDependencies = {}): SessionLayer {
+  const contradictions = debugContradictions(options, runtime.debug);
+  if (contradictions.length > 0) throw new SettingsError(contradictions);
+  const keys = signingKeys(options, deps);
+  const cookie = new SessionCookie(options, runtime.debug, keys[0]);
+  const store = options.store ?? new MemorySessionStore({ maxSessions: options.maxSessions, clock: runtime.clock });
+  const policy = timePolicy(options.maxAge, options.absoluteMaxAge);
+  const stored = new StoredSessions(store, cookie, policy, runtime, options.storeTimeoutMs);
+  const engine = new SessionEngine(options, keys, cookie, stored);
+  const context: SessionContext = { options, runtime, cookie, stored, engine };
+  const onExpired = (ended: { sid: string; createdAt: number; seenAt: number; principalId: string | undefined }): void =>
+    stored.announceExpiry(ended.sid, ended, ended.principalId);
+  if (store instanceof MemorySessionStore) store.on("expired", onExpired);
+
+  return {
+    id: "session",
+    mode: options.mode,
+    handler: sessionHandler(context),
+    describe: () => description(context, store),
+    close: async () => {
+      if (!(store instanceof MemorySessionStore)) return;
+      store.off("expired", onExpired);
+      // A store that was given belongs to the app.
+      if (options.store === undefined) store.close();
+    },
+    logIn,
+    logOut,
+    list: async (principalId) => (await listOf(stored, principalId)).map(infoOf),
+    end: async (principalId, handle) => endOf(context, principalId, handle),
+  };
+}
+
+/**
+ * Sessions on express-session, as Express middleware of its own. Log users in and out by `logIn` and `logOut`.
+ *
+ * @throws SettingsError when the settings are wrong; `secret` is required here
+ */
+export function sessions(settings: SessionSettings): RequestHandler {
+  return createSession(parse(sessionSchema, settings ?? {}), createRuntime()).handler;
+}
+
+function sessionHandler(context: SessionContext): RequestHandler {
+  const { cookie, options, runtime } = context;
+  return function sessionMiddleware(req: Request, res: Response, next: NextFunction): void {
+    const state = beginState(req, runtime);
+    const outer = boundSession(req);
+    if (outer?.context === context) {
+      next();
+      return;
+    }
+    if (outer !== undefined || req.session !== undefined) {
+      // Two of them would each send a cookie and save over the other.
+      if (!refuse(req, res, "session", TWICE, options.mode)) next();
+      return;
+    }
+    state.markRan("session");
+    const current = new RequestSession(context, req, res);
+    bindSession(req, current);
+    const verdict = readSessionCookie(req.headers.cookie, cookie.name);
+    switch (verdict.kind) {
+      case "none":
+        next();
+        return;
+      case "malformed":
+        announceUnreadable(req, runtime);
+        next();
+        return;
+      case "duplicate":
+        if (!refuse(req, res, "session", AMBIGUOUS, options.mode)) next();
+        return;
+      case "present":
+        loadSession(current, verdict.value, next);
+        return;
+    }
+  };
+}
+
+function loadSession(current: RequestSession, value: string, next: NextFunction): void {
+  const { req, res, context } = current;
+  const { mode } = context.options;
+  const earlier = req.principal;
+  current.load(value, (error) => {
+    if (error != null) {
+      if (!refuse(req, res, "session", UNAVAILABLE, mode)) next();
+      return;
+    }
+    if (earlier !== undefined && req.principal !== earlier) {
+      req.principal = earlier;
+      if (!refuse(req, res, "session", TWO_KINDS, mode)) next();
+      return;
+    }
+    next();
+  });
+}
+
+function announceUnreadable(req: Request, runtime: Runtime): void {
+  runtime.events.emit("input_validation_fail", () => ({ source: "session", reason: "malformed-cookie", ...requestFacts(req) }));
+}
+
+function signingKeys(options: SessionOptions, deps: SessionDependencies): readonly [KeyObject, ...KeyObject[]] {
+  const [first, ...rest] = (options.secret ?? deps.secretKey ?? []).map((secret) => deriveKey(secret, "session"));
+  if (first !== undefined) return [first, ...rest];
+  throw new SettingsError([
+    {
+      code: "missing-setting",
+      path: "secret",
+      message: "Sessions need a secret that signs their cookie.",
+      remedy: "Set secret to at least 32 random bytes: node -p \"require('node:crypto').randomBytes(32).toString('base64url')\"",
+    },
+  ]);
+}
+
+async function listOf(stored: StoredSessions, principalId: string): Promise<readonly PrincipalSession[]> {
+  if (!stored.hasIndex) {
+    throw new SetupError("This session store keeps no index of principals, so their sessions cannot be listed or ended. Use one with listByPrincipal and destroyByPrincipal, such as MemorySessionStore.");
+  }
+  return stored.listOf(principalId);
+}
+
+function infoOf({ sid, createdAt, seenAt, expiresAt }: PrincipalSession): SessionInfo {
+  return { handle: sessionHandle(sid), createdAt, lastSeenAt: seenAt, expiresAt };
+}
+
+async function endOf({ stored, runtime }: SessionContext, principalId: string, handle: string | undefined): Promise<number> {
+  const found = (await listOf(stored, principalId)).filter(({ sid }) => handle === undefined || sessionHandle(sid) === handle);
+  // One by one, so that each id is known to be dead to requests that are still running.
+  for (const { sid } of found) {
+    await stored.end(sid);
+    runtime.events.emit("session_logout", () => ({ source: "session", reason: "ended", subject: principalId, credentialId: sessionHandle(sid) }));
+  }
+  return found.length + (handle === undefined ? await stored.endAllOf(principalId) : 0);
+}
+
+function description({ options, cookie }: SessionContext, store: session.Store): Record<string, unknown> {
+  const { maxAge, absoluteMaxAge, sameSite, domain, storeTimeoutMs, maxSessions, mode } = options;
+  const inMemory = options.store === undefined;
+  return {
+    cookieName: cookie.name,
+    secure: cookie.secure,
+    maxAge,
+    absoluteMaxAge,
+    sameSite,
+    ...(domain === undefined ? {} : { domain }),
+    secret: "[secret]",
+    store: store.constructor.name,
+    storeTimeoutMs,
+    ...(inMemory ? { maxSessions } : {}),
+    mode,
+  };
+}

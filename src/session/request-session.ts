@@ -1,0 +1,238 @@
+import type { Request, Response } from "express";
+import session from "express-session";
+import { refuse, requestFacts } from "../core/refusal.js";
+import { bindCompanions } from "./binding.js";
+import { expiryOf, isTouchDue } from "./decide.js";
+import { SessionCarrier, serialise, type LiveSession, type SessionContext } from "./engine.js";
+import { holdResponse, type Commit } from "./held-response.js";
+import { andThen, settle, type Maybe } from "./maybe.js";
+import { appData, principalOf } from "./stamp.js";
+import type { WriteOutcome } from "./stored-sessions.js";
+
+const UNAVAILABLE = { code: "store-unavailable", event: false } as const;
+
+/** The session of one request: nothing until it is read, loaded when a cookie came, committed before the answer leaves. */
+export class RequestSession implements Commit {
+  readonly context: SessionContext;
+  readonly req: Request;
+  readonly res: Response;
+  #carrier: SessionCarrier | undefined;
+  #watched = false;
+  #unserialisable = false;
+
+  constructor(context: SessionContext, req: Request, res: Response) {
+    this.context = context;
+    this.req = req;
+    this.res = res;
+  }
+
+  /** The carrier, filled: a request without a valid cookie gets a new session that nobody knows until it is saved. */
+  open(): SessionCarrier {
+    if (this.#carrier === undefined) {
+      this.#carrier = this.#newCarrier(undefined);
+      this.context.engine.open(this.#carrier, () => undefined);
+      bindCompanions(this.req);
+    }
+    return this.#carrier;
+  }
+
+  /** Whether there is a session without making one. */
+  get opened(): SessionCarrier | undefined {
+    return this.#carrier;
+  }
+
+  /** `req.session` */
+  read(): LiveSession | null | undefined {
+    const carrier = this.open();
+    if (!this.#watched) this.watch();
+    return carrier.session;
+  }
+
+  /**
+   * `req.session = value`: nothing ends the session, as with express-session's `unset: "destroy"`.
+   *
+   * @throws TypeError for anything but null, undefined or the session itself
+   */
+  assign(value: unknown): void {
+    const carrier = this.open();
+    this.watch();
+    if (value == null) {
+      carrier.session = null;
+      this.#dropPrincipal();
+      return;
+    }
+    if (value === carrier.session) return;
+    if (!(value instanceof session.Session) || value.id !== carrier.sessionID) {
+      throw new TypeError("req.session can be set to null, which ends it; set properties on it instead of replacing it.");
+    }
+    carrier.session = value;
+  }
+
+  /**
+   * Loads the session that the cookie names. Without such a session the caller is anonymous, and the id is not adopted.
+   *
+   * @param done called once, with an error when the store did not answer
+   */
+  load(cookieValue: string, done: (error?: unknown) => void): void {
+    const { cookie, engine, stored } = this.context;
+    const carrier = this.#newCarrier(`${cookie.name}=${cookieValue}`);
+    engine.open(carrier, (error) => {
+      if (error != null) {
+        done(error);
+        return;
+      }
+      this.#carrier = carrier;
+      bindCompanions(this.req);
+      const { stamp, storedId } = carrier;
+      if (stamp === undefined || storedId === undefined) {
+        done();
+        return;
+      }
+      const who = principalOf(storedId, stamp);
+      if (who !== undefined) this.req.principal = who;
+      if (isTouchDue(stamp, stored.policy, stored.now())) this.#touch(carrier, storedId, done);
+      else done();
+    });
+  }
+
+  /** From now on the response waits for the session. */
+  watch(): void {
+    if (this.#watched) return;
+    this.#watched = true;
+    const carrier = this.open();
+    if (carrier.session != null) {
+      if (carrier.storedId !== undefined) carrier.storedJson ??= serialise(carrier.session);
+      if (carrier.stamp?.principal != null) this.#followDestroy(carrier.session);
+    }
+    if (!this.res.writableEnded) holdResponse(this.res, this);
+  }
+
+  /** @throws TypeError once, when the app put something on its session that JSON cannot carry; the error answer then passes */
+  isPending(): boolean {
+    const carrier = this.open();
+    if (carrier.session == null) return carrier.storedId !== undefined;
+    if (this.#unserialisable) return false;
+    try {
+      return carrier.saved || this.#isDirty(carrier, carrier.session);
+    } catch (error) {
+      this.#unserialisable = true;
+      throw error;
+    }
+  }
+
+  run(): Maybe<boolean> {
+    const carrier = this.open();
+    const live = carrier.session;
+    try {
+      if (live == null) return this.#orRefused(andThen(this.#endUnset(carrier), () => true));
+      if (!this.#isDirty(carrier, live)) return this.#granted(carrier, "written");
+      // An id that the answer can no longer carry would be a session nobody has.
+      if (carrier.storedId === undefined && this.res.headersSent) return true;
+      const fresh = carrier.storedId === undefined;
+      return this.#orRefused(
+        andThen(this.context.engine.save(carrier, live), (outcome) => {
+          if (fresh && outcome === "written") this.#announceCreated();
+          return this.#granted(carrier, outcome);
+        }),
+      );
+    } catch {
+      return this.#mayPassUnsaved;
+    }
+  }
+
+  onRefused(): void {
+    refuse(this.req, this.res, "session", { ...UNAVAILABLE, reason: "session-not-saved" });
+  }
+
+  #newCarrier(cookie: string | undefined): SessionCarrier {
+    const carrier = new SessionCarrier(cookie);
+    carrier.onIdentityLost = () => this.#dropPrincipal();
+    return carrier;
+  }
+
+  /** `destroy` of express-session knows nothing of `req.principal`. */
+  #followDestroy(live: session.Session): void {
+    const drop = (): void => this.#dropPrincipal();
+    const destroy = function destroy(this: session.Session, callback: (error: unknown) => void): session.Session {
+      drop();
+      return session.Session.prototype.destroy.call(this, callback);
+    };
+    Object.defineProperty(live, "destroy", { configurable: true, enumerable: false, writable: true, value: destroy });
+  }
+
+  #dropPrincipal(): void {
+    if (this.req.principal?.kind === "session") this.req.principal = undefined;
+  }
+
+  #touch(carrier: SessionCarrier, sid: string, done: () => void): void {
+    const { stored, cookie } = this.context;
+    const { stamp, session: live } = carrier;
+    if (stamp === undefined || live == null) {
+      done();
+      return;
+    }
+    const touched = { ...stamp, seenAt: stored.now() };
+    settle(
+      () => stored.touch(sid, appData(live), touched),
+      (outcome) => {
+        if (outcome === "written") {
+          carrier.stamp = touched;
+          cookie.give(this.res, sid, this.#lifeSeconds(carrier));
+        }
+        done();
+      },
+      // Who the caller is was proved a moment ago; the session merely ends earlier. The guard has announced the outage.
+      () => done(),
+    );
+  }
+
+  #isDirty(carrier: SessionCarrier, live: LiveSession): boolean {
+    if (carrier.ended) return false;
+    const json = serialise(live);
+    if (carrier.storedId === carrier.sessionID) return json !== carrier.storedJson;
+    return json !== "{}" || carrier.sessionID !== carrier.firstId;
+  }
+
+  #endUnset(carrier: SessionCarrier): Maybe<void> {
+    const { stored, cookie } = this.context;
+    const sid = carrier.storedId;
+    if (sid === undefined) return undefined;
+    return andThen(stored.hasEnded(sid) ? undefined : stored.end(sid), () => {
+      carrier.reset();
+      if (!this.#headersLeft()) cookie.take(this.res);
+    });
+  }
+
+  #granted(carrier: SessionCarrier, outcome: WriteOutcome): boolean {
+    if (outcome === "full") return this.#mayPassUnsaved;
+    const sid = carrier.storedId;
+    if (outcome === "written" && carrier.saved && sid !== undefined && !this.#headersLeft()) {
+      carrier.saved = false;
+      this.context.cookie.give(this.res, sid, this.#lifeSeconds(carrier));
+    }
+    return true;
+  }
+
+  #lifeSeconds({ stamp }: SessionCarrier): number {
+    const { stored, options } = this.context;
+    if (stamp === undefined) return options.maxAge;
+    return Math.max(1, Math.ceil((expiryOf(stamp, stored.policy) - stored.now()) / 1000));
+  }
+
+  /** `headersSent` itself is shadowed while the response is held. */
+  #headersLeft(): boolean {
+    return (this.res as Response & { readonly _header?: string | null })._header != null;
+  }
+
+  #orRefused(answer: Maybe<boolean>): Maybe<boolean> {
+    return answer instanceof Promise ? answer.catch(() => this.#mayPassUnsaved) : answer;
+  }
+
+  get #mayPassUnsaved(): boolean {
+    return this.context.options.mode === "report";
+  }
+
+  #announceCreated(): void {
+    this.context.runtime.events.emit("session_created", () => ({ source: "session", reason: "anonymous", ...requestFacts(this.req) }));
+  }
+}

@@ -1,0 +1,112 @@
+import type session from "express-session";
+import { z } from "zod";
+import { modeSchema, secondsSchema } from "../settings/common.js";
+import type { SettingsIssue } from "../settings/errors.js";
+import { addIssue, settingsObject } from "../settings/object.js";
+import { secretRingSchema } from "../settings/secrets.js";
+
+/** NIST SP 800-63B-4 section 2.2.3 (AAL2): log in again after an hour idle, and after a day in any case. */
+const DEFAULT_MAX_AGE = 3600;
+const DEFAULT_ABSOLUTE_MAX_AGE = 86_400;
+
+const HOST_NAME = /^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)+$/;
+
+/** A token by RFC 9110 section 5.6.2, short enough that name and value stay far below 4096 bytes. */
+const cookieNameSchema = z.string().superRefine((name, context) => {
+  if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$/.test(name)) {
+    addIssue(context, {
+      code: "wrong-value",
+      message: "This is not a cookie name.",
+      remedy: "Use 1 to 128 letters, digits, '-', '_' or '.'.",
+    });
+  } else if (/^__(?:http|host|secure|host-http)-/i.test(name) && !/^__(?:Host|Secure)-(?!__|Http-)./.test(name)) {
+    addIssue(context, {
+      code: "wrong-value",
+      message: "The name begins with a prefix that browsers treat specially, in a form not supported here.",
+      remedy: "Leave the prefix out; __Host- (or __Secure- with a domain) is put in front.",
+    });
+  }
+});
+
+/** Any express-session store: an object with `get`, `set` and `destroy`. */
+const storeSchema = z.custom<session.Store>().superRefine((store, context) => {
+  const methods = ["get", "set", "destroy"];
+  const found = store as unknown as Record<string, unknown> | null;
+  if (typeof found === "object" && found !== null && methods.every((name) => typeof found[name] === "function")) return;
+  addIssue(context, {
+    code: "wrong-type",
+    message: "This is not an express-session store.",
+    remedy: "Give an instance (not the class) of a store made for express-session, or leave it out for memory.",
+  });
+});
+
+const shape = settingsObject({
+  /** Signs the cookie: a secret, or a list of which the first signs and all verify. Derived from `secretKey` when unset. */
+  secret: secretRingSchema.optional(),
+  /** Name of the cookie without prefix; `__Host-` (or `__Secure-` with a domain) is put in front unless in debug. */
+  cookieName: cookieNameSchema.default("mcp_session"),
+  /** Idle time-out: seconds without a request after which a session ends. */
+  maxAge: secondsSchema.default(DEFAULT_MAX_AGE),
+  /** Absolute time-out: seconds after log-in at which a session ends, however much it is used. Default a day, or `maxAge` if longer. */
+  absoluteMaxAge: secondsSchema.optional(),
+  /** SameSite of the cookie. */
+  sameSite: z.enum(["lax", "strict", "none"]).default("lax"),
+  /** Shares the cookie with every host below this domain. Weakens it: any of those hosts can set it. */
+  domain: z.string().optional(),
+  /** Where sessions are kept: an express-session store. Unset: this process's memory. */
+  store: storeSchema.optional(),
+  /** How long one call of the store may take, milliseconds. */
+  storeTimeoutMs: z.int().min(1).max(60_000).default(250),
+  /** How many sessions the memory store keeps at most. */
+  maxSessions: z.int().min(1).max(100_000_000).default(100_000),
+  mode: modeSchema,
+});
+
+/** Settings of `sessions`. Lengths of time are seconds unless the name ends in `Ms`. */
+export const sessionSchema = shape
+  .superRefine((settings, context) => {
+    if (settings.absoluteMaxAge !== undefined && settings.absoluteMaxAge < settings.maxAge) {
+      addIssue(context, {
+        code: "contradiction",
+        path: ["absoluteMaxAge"],
+        message: "The absolute time-out is shorter than the idle time-out, which could then never be reached.",
+        remedy: "Make absoluteMaxAge at least maxAge.",
+      });
+    }
+    if (settings.domain === undefined) return;
+    if (!HOST_NAME.test(settings.domain)) {
+      addIssue(context, {
+        code: "wrong-value",
+        path: ["domain"],
+        message: "This is not a domain a cookie can be shared below.",
+        remedy: "Write a lower-case host name with at least two labels and no leading dot, or leave it out.",
+      });
+    }
+    if (settings.cookieName.startsWith("__Host-")) {
+      addIssue(context, {
+        code: "contradiction",
+        path: ["domain"],
+        message: "A cookie with the prefix __Host- cannot have a Domain; browsers drop it.",
+        remedy: "Remove domain, or the prefix from cookieName.",
+      });
+    }
+  })
+  .transform((settings) => ({ ...settings, absoluteMaxAge: settings.absoluteMaxAge ?? Math.max(DEFAULT_ABSOLUTE_MAX_AGE, settings.maxAge) }));
+
+/** What a user writes. */
+export type SessionSettings = z.input<typeof sessionSchema>;
+/** The same, complete. */
+export type SessionOptions = z.output<typeof sessionSchema>;
+
+/** What contradicts the development switch, which these settings do not hold themselves. Paths are those of `applySecurity`. */
+export function debugContradictions(options: Pick<SessionOptions, "sameSite">, debug: boolean): SettingsIssue[] {
+  if (!debug || options.sameSite !== "none") return [];
+  return [
+    {
+      code: "contradiction",
+      path: "session.sameSite",
+      message: "SameSite=None needs a Secure cookie, and debug turns Secure off; browsers would drop the cookie.",
+      remedy: 'Use "lax" in development, or turn debug off and serve https.',
+    },
+  ];
+}

@@ -1,0 +1,194 @@
+import type session from "express-session";
+import { LRUCache } from "lru-cache";
+import type { Runtime } from "../core/runtime.js";
+import { StoreGuard } from "../core/store-guard.js";
+import { SESSION_STAMP, type PrincipalIndex, type PrincipalSession, type SessionStamp } from "../stores/memory/session-record.js";
+import { expiryOf, timeVerdict, type TimePolicy } from "./decide.js";
+import { andThen, fromCallback, type Maybe } from "./maybe.js";
+import { sessionHandle, type SessionCookie } from "./session-cookie.js";
+import { readStamp } from "./stamp.js";
+
+/** What became of a write: `ended` when the session is over, `full` when the store has no room for it. */
+export type WriteOutcome = "written" | "ended" | "full";
+
+export interface LoadedSession {
+  /** As the store gave it, our stamp taken out. */
+  readonly data: session.SessionData;
+  readonly stamp: SessionStamp;
+}
+
+type AnyStore = session.Store & Partial<PrincipalIndex>;
+type Callback<T> = (error?: unknown, value?: T) => void;
+
+/** An ended id is remembered for longer than any request that could still write it runs. */
+const ENDED_IDS = 10_000;
+const ENDED_MS = 10 * 60_000;
+
+/**
+ * The store as the session layer uses it: every call bounded in time, every session stamped and held to its times, and
+ * no session written after it has ended. express-session's `set` would bring one back (expressjs/session#632).
+ */
+export class StoredSessions {
+  readonly #store: AnyStore;
+  readonly #guard: StoreGuard;
+  readonly #policy: TimePolicy;
+  readonly #runtime: Runtime;
+  readonly #cookie: SessionCookie;
+  readonly #ended = new LRUCache<string, true>({ max: ENDED_IDS, ttl: ENDED_MS });
+
+  constructor(store: session.Store, cookie: SessionCookie, policy: TimePolicy, runtime: Runtime, timeoutMs: number) {
+    this.#store = store;
+    this.#cookie = cookie;
+    this.#policy = policy;
+    this.#runtime = runtime;
+    this.#guard = new StoreGuard("session", runtime, timeoutMs);
+  }
+
+  get policy(): TimePolicy {
+    return this.#policy;
+  }
+
+  now(): number {
+    return this.#runtime.clock.now();
+  }
+
+  hasEnded(sid: string): boolean {
+    return this.#ended.has(sid);
+  }
+
+  /** A session that is there and within its times. One past them is destroyed. */
+  load(sid: string): Maybe<LoadedSession | undefined> {
+    if (this.#ended.has(sid)) {
+      this.#runtime.events.emit("session_use_after_expire", () => ({ source: "session", reason: "ended", credentialId: sessionHandle(sid) }));
+      return undefined;
+    }
+    return andThen(this.#get(sid), (record) => this.#judge(sid, record));
+  }
+
+  /**
+   * Writes a session.
+   *
+   * @param fresh the id was made in this request; any other must still be in the store to be written
+   */
+  write(sid: string, data: Readonly<Record<string, unknown>>, stamp: SessionStamp, fresh: boolean): Maybe<WriteOutcome> {
+    if (this.#ended.has(sid)) return "ended";
+    return andThen(fresh ? true : andThen(this.#get(sid), (record) => record != null), (exists) => {
+      if (!exists || this.#ended.has(sid)) return "ended";
+      return andThen(this.#set(sid, this.#record(data, stamp)), (outcome) => {
+        // The end may have come while the write was on its way, and reached the store first.
+        return this.#ended.has(sid) ? andThen(this.#destroy(sid), () => "ended" as const) : outcome;
+      });
+    });
+  }
+
+  /** Notes a use: moves the session's end without touching its data, where the store can do that. */
+  touch(sid: string, data: Readonly<Record<string, unknown>>, stamp: SessionStamp): Maybe<WriteOutcome> {
+    const { touch } = this.#store;
+    if (touch === undefined) return this.write(sid, data, stamp, false);
+    const record = this.#record(data, stamp);
+    const call = (done: Callback<never>): void => touch.call(this.#store, sid, record, done);
+    return andThen(this.#guard.run(() => fromCallback(call)), () => (this.#ended.has(sid) ? "ended" : "written"));
+  }
+
+  /** Ends a session for good: from here on its id is dead, also for a request that is still running. */
+  end(sid: string): Maybe<void> {
+    this.#ended.set(sid, true);
+    const failed = (error: unknown): never => {
+      // Still in the store, so it must not look ended: the caller may try again.
+      this.#ended.delete(sid);
+      throw error;
+    };
+    let answer: Maybe<void>;
+    try {
+      answer = this.#destroy(sid);
+    } catch (error) {
+      return failed(error);
+    }
+    return answer instanceof Promise ? answer.catch(failed) : answer;
+  }
+
+  get hasIndex(): boolean {
+    return typeof this.#store.listByPrincipal === "function" && typeof this.#store.destroyByPrincipal === "function";
+  }
+
+  /** The principal's sessions that are within their times. Only for a store with an index. */
+  listOf(principalId: string): Maybe<readonly PrincipalSession[]> {
+    const now = this.now();
+    return andThen(
+      this.#guard.run(() => this.#store.listByPrincipal?.(principalId) ?? []),
+      (found) => found.filter((times) => timeVerdict(times, this.#policy, now) === "alive"),
+    );
+  }
+
+  /** Ends all sessions of a principal at once, those that began after the list was read included. */
+  endAllOf(principalId: string): Maybe<number> {
+    return this.#guard.run(() => this.#store.destroyByPrincipal?.(principalId) ?? 0);
+  }
+
+  /** Says that a session ended by its time. Also called for what the memory store prunes. */
+  announceExpiry(sid: string, times: Pick<SessionStamp, "createdAt" | "seenAt">, subject: string | undefined): void {
+    this.#runtime.events.emit("session_expired", () => ({
+      source: "session",
+      reason: timeVerdict(times, this.#policy, this.now()),
+      credentialId: sessionHandle(sid),
+      ...(subject === undefined ? {} : { subject }),
+    }));
+  }
+
+  #judge(sid: string, record: session.SessionData | null | undefined): Maybe<LoadedSession | undefined> {
+    // Ended while the store was answering, never there, or not written by this layer: no such session.
+    if (record == null || record.cookie == null || this.#ended.has(sid)) return undefined;
+    const stamp = readStamp(record);
+    if (stamp === undefined) return undefined;
+    const verdict = timeVerdict(stamp, this.#policy, this.now());
+    if (verdict === "absolute" || (verdict === "idle" && this.#knowsLastUse)) {
+      this.announceExpiry(sid, stamp, stamp.principal?.id);
+      return andThen(this.#destroy(sid), () => undefined);
+    }
+    const data = { ...record };
+    delete (data as { [SESSION_STAMP]?: unknown })[SESSION_STAMP];
+    return { data, stamp };
+  }
+
+  /**
+   * Whether `seenAt` is as of the last touch. Another's store with `touch` moves only its own time to live
+   * (connect-redis: EXPIRE), and then the idle time-out is the store's to keep, by `cookie.expires`.
+   */
+  get #knowsLastUse(): boolean {
+    return this.hasIndex || this.#store.touch === undefined;
+  }
+
+  #record(data: Readonly<Record<string, unknown>>, stamp: SessionStamp): session.SessionData {
+    const cookie = this.#cookie.forStore(expiryOf(stamp, this.#policy));
+    return { ...data, cookie, [SESSION_STAMP]: stamp } as unknown as session.SessionData;
+  }
+
+  #get(sid: string): Maybe<session.SessionData | null | undefined> {
+    return this.#guard.run(() =>
+      fromCallback<session.SessionData | null>((done) =>
+        // express-session takes ENOENT for "no such session" (stores on files answer so).
+        this.#store.get(sid, (error: unknown, found) => (hasCode(error, "ENOENT") ? done(null, null) : done(error, found))),
+      ),
+    );
+  }
+
+  #set(sid: string, record: session.SessionData): Maybe<WriteOutcome> {
+    const run = (): Maybe<WriteOutcome | undefined> =>
+      fromCallback<WriteOutcome>((done) =>
+        this.#store.set(sid, record, (error: unknown) => {
+          // A full store works; taking it for an outage would shut everybody out.
+          if (hasCode(error, "PORTCULLIS_SESSION_STORE_FULL")) done(null, "full");
+          else done(error, "written");
+        }),
+      );
+    return andThen(this.#guard.run(run), (outcome) => outcome ?? "written");
+  }
+
+  #destroy(sid: string): Maybe<void> {
+    return andThen(this.#guard.run(() => fromCallback<void>((done) => this.#store.destroy(sid, (error: unknown) => done(error)))), () => undefined);
+  }
+}
+
+function hasCode(error: unknown, code: string): boolean {
+  return typeof error === "object" && error !== null && "code" in error && error.code === code;
+}

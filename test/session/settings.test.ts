@@ -1,0 +1,129 @@
+import session from "express-session";
+import { inspect } from "node:util";
+import { describe, expect, it } from "vitest";
+import { createRuntime } from "../../src/core/runtime.js";
+import { Secret } from "../../src/core/secret.js";
+import { createSession, sessions } from "../../src/session/middleware.js";
+import { sessionSchema, type SessionSettings } from "../../src/session/settings.js";
+import { SettingsError, type SettingsIssue } from "../../src/settings/errors.js";
+import { parse } from "../../src/settings/object.js";
+import { OTHER_SECRET, SECRET, SlowStore, bench } from "./support.js";
+
+function issuesOf(act: () => unknown): readonly SettingsIssue[] {
+  try {
+    act();
+  } catch (error) {
+    if (error instanceof SettingsError) return error.issues;
+    throw error;
+  }
+  throw new Error("nothing was thrown");
+}
+
+describe("session settings", () => {
+  it("has these defaults", () => {
+    expect(parse(sessionSchema, {})).toEqual({
+      cookieName: "mcp_session",
+      maxAge: 3600,
+      absoluteMaxAge: 86_400,
+      sameSite: "lax",
+      storeTimeoutMs: 250,
+      maxSessions: 100_000,
+      mode: "enforce",
+    });
+  });
+
+  it.each([
+    ["an empty object", {}],
+    ["a frozen object", Object.freeze({ secret: SECRET, maxAge: 60 })],
+    ["an object without a prototype", Object.assign(Object.create(null) as object, { maxAge: 60 })],
+    ["undefined values", { secret: undefined, cookieName: undefined, maxAge: undefined, domain: undefined, store: undefined, absoluteMaxAge: undefined }],
+    ["a list of secrets", { secret: [SECRET, OTHER_SECRET] }],
+    ["a store", { store: new SlowStore() }],
+    ["a prefixed name", { cookieName: "__Host-sid" }],
+    ["a domain", { domain: "app.example.com", cookieName: "__Secure-sid" }],
+    ["the two times equal", { maxAge: 60, absoluteMaxAge: 60 }],
+  ] as [string, SessionSettings][])("takes %s, and its own output again", (_name, settings) => {
+    const once = parse(sessionSchema, settings);
+    expect(parse(sessionSchema, once)).toEqual(once);
+  });
+
+  it("raises the default of the absolute time-out to a longer idle time-out", () => {
+    expect(parse(sessionSchema, { maxAge: 200_000 }).absoluteMaxAge).toBe(200_000);
+  });
+
+  it("keeps the store that was given, and copies the rest", () => {
+    const store = new session.MemoryStore();
+    const given = { store, cookieName: "a" };
+    expect(parse(sessionSchema, given).store).toBe(store);
+    expect(given).toEqual({ store, cookieName: "a" });
+  });
+
+  const table: { name: string; settings: object; code: string; path: string; message: RegExp }[] = [
+    { name: "an unknown key", settings: { maxage: 5 }, code: "unknown-setting", path: "maxage", message: /maxAge/ },
+    { name: "a weak secret", settings: { secret: "short" }, code: "weak-secret", path: "secret", message: /shorter than 32 bytes/ },
+    { name: "a weak second secret", settings: { secret: [SECRET, "short"] }, code: "weak-secret", path: "secret[1]", message: /shorter/ },
+    { name: "a cookie name with a semicolon", settings: { cookieName: "a;b" }, code: "wrong-value", path: "cookieName", message: /not a cookie name/ },
+    { name: "a cookie name that is too long", settings: { cookieName: "a".repeat(129) }, code: "wrong-value", path: "cookieName", message: /not a cookie name/ },
+    { name: "an empty cookie name", settings: { cookieName: "" }, code: "wrong-value", path: "cookieName", message: /not a cookie name/ },
+    { name: "a prefix in another case", settings: { cookieName: "__host-sid" }, code: "wrong-value", path: "cookieName", message: /prefix/ },
+    { name: "two prefixes", settings: { cookieName: "__Host-__Secure-sid" }, code: "wrong-value", path: "cookieName", message: /prefix/ },
+    { name: "an idle time of nothing", settings: { maxAge: 0 }, code: "wrong-value", path: "maxAge", message: /./ },
+    { name: "an idle time in a string", settings: { maxAge: "60" }, code: "wrong-type", path: "maxAge", message: /./ },
+    { name: "an absolute time below the idle time", settings: { maxAge: 60, absoluteMaxAge: 59 }, code: "contradiction", path: "absoluteMaxAge", message: /never be reached/ },
+    { name: "another SameSite", settings: { sameSite: "Lax" }, code: "wrong-value", path: "sameSite", message: /./ },
+    { name: "a domain with a leading dot", settings: { domain: ".example.com" }, code: "wrong-value", path: "domain", message: /domain/ },
+    { name: "a domain of one label", settings: { domain: "com" }, code: "wrong-value", path: "domain", message: /domain/ },
+    { name: "__Host- with a domain", settings: { domain: "example.com", cookieName: "__Host-a" }, code: "contradiction", path: "domain", message: /__Host-/ },
+    { name: "a store class", settings: { store: session.MemoryStore }, code: "wrong-type", path: "store", message: /not an express-session store/ },
+    { name: "a store that cannot destroy", settings: { store: { get: () => 1, set: () => 1 } }, code: "wrong-type", path: "store", message: /not an express-session store/ },
+    { name: "another mode", settings: { mode: "off" }, code: "wrong-value", path: "mode", message: /./ },
+  ];
+  it.each(table)("refuses $name", ({ settings, code, path, message }) => {
+    const issues = issuesOf(() => parse(sessionSchema, settings));
+    expect(issues).toHaveLength(1);
+    expect(issues[0]).toMatchObject({ code, path, message: expect.stringMatching(message) });
+    expect(issues[0]?.remedy.length).toBeGreaterThan(5);
+  });
+
+  it("needs a secret from somewhere", () => {
+    for (const make of [() => sessions({}), () => sessions(undefined as never), () => createSession(parse(sessionSchema, {}), createRuntime(), { secretKey: [] })]) {
+      expect(issuesOf(make)).toMatchInlineSnapshot(`
+        [
+          {
+            "code": "missing-setting",
+            "message": "Sessions need a secret that signs their cookie.",
+            "path": "secret",
+            "remedy": "Set secret to at least 32 random bytes: node -p "require('node:crypto').randomBytes(32).toString('base64url')"",
+          },
+        ]
+      `);
+    }
+    expect(() => createSession(parse(sessionSchema, {}), createRuntime(), { secretKey: [new Secret(SECRET)] })).not.toThrow();
+  });
+
+  it("refuses SameSite=None in debug, and takes it otherwise", () => {
+    expect(issuesOf(() => bench({ sameSite: "none" }, { debug: true }))).toMatchObject([{ code: "contradiction", path: "session.sameSite" }]);
+    expect(() => bench({ sameSite: "none" })).not.toThrow();
+    expect(() => bench({ sameSite: "lax" }, { debug: true })).not.toThrow();
+  });
+
+  it("describes itself in JSON without the secret", () => {
+    const { layer } = bench({ domain: "example.com", secret: [SECRET, OTHER_SECRET] });
+    const text = JSON.stringify(layer.describe()) + inspect(layer, { depth: 10 });
+    expect(text).not.toContain(SECRET);
+    expect(text).not.toContain(OTHER_SECRET);
+    expect(JSON.parse(JSON.stringify(layer.describe()))).toEqual({
+      cookieName: "__Secure-mcp_session",
+      secure: true,
+      maxAge: 3600,
+      absoluteMaxAge: 86_400,
+      sameSite: "lax",
+      domain: "example.com",
+      secret: "[secret]",
+      store: "MemorySessionStore",
+      storeTimeoutMs: 250,
+      maxSessions: 100_000,
+      mode: "enforce",
+    });
+  });
+});
