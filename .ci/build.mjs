@@ -20,6 +20,7 @@ for (const [format, type] of [["esm", "module"], ["cjs", "commonjs"]]) {
       extends: `${root}tsconfig.json`,
       compilerOptions: { noEmit: false, declaration: true, outDir: `../${format}`, rootDir: "src", paths: {}, typeRoots: [`${root}node_modules/@types`] },
       include: ["src"],
+      exclude: [],
     }),
   );
   execFileSync(process.execPath, [tsc, "-p", stage], { stdio: "inherit" });

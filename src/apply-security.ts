@@ -2,7 +2,7 @@ import type { Express, Request, RequestHandler, Response, Router } from "express
 import { apiKeyRoutes, type ApiKeyRoutesOptions } from "./api-key/routes.js";
 import { ApiKeyService } from "./api-key/service.js";
 import type { Clock } from "./core/clock.js";
-import { SecurityEvents } from "./core/events.js";
+import { type SecurityEvents } from "./core/events.js";
 import type { Layer, LayerId, Mode } from "./core/layer.js";
 import { compose } from "./core/pipeline.js";
 import { createRuntime, type Runtime } from "./core/runtime.js";
@@ -12,10 +12,10 @@ import type { HeadersPatch } from "./headers/settings.js";
 import { JwtManager } from "./jwt/manager.js";
 import { tokenRoutes, type TokenRoutesOptions } from "./jwt/routes.js";
 import { LAYERS } from "./layers.js";
-import { prepareApp } from "./prepare-app.js";
+import { markSecured, prepareApp } from "./prepare-app.js";
 import { createRouteLimit } from "./rate-limit/middleware.js";
 import type { RouteLimit } from "./rate-limit/settings.js";
-import type { LogInAs, SessionInfo, SessionLayer } from "./session/middleware.js";
+import type { LogInAs, LogInOptions, SessionInfo, SessionLayer } from "./session/middleware.js";
 import { SetupError } from "./settings/errors.js";
 import { parseSettings, type ParsedSettings, type SecuritySettings } from "./settings/schema.js";
 import { openStores, type Stores } from "./stores/open.js";
@@ -53,7 +53,7 @@ interface SecurityParts {
   /** `POST /refresh`, `POST /revoke`, `GET /jwks.json`. @throws SetupError when `jwt` is off */
   tokenRoutes(options?: TokenRoutesOptions): Router;
   /** Begins a session for someone whose identity the app has checked: new id, saved before it resolves. */
-  logIn(req: Request, who: LogInAs): Promise<void>;
+  logIn(req: Request, who: LogInAs, options?: LogInOptions): Promise<void>;
   /** Ends the session: gone from the store, cookie cleared, Clear-Site-Data sent. */
   logOut(req: Request, res: Response): Promise<void>;
 }
@@ -107,6 +107,7 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
     return layer ? [{ order: row.order, layer }] : [];
   });
   app.use(compose(rows.map(({ layer }) => layer.handler)));
+  markSecured(app);
 
   const find = (id: LayerId): Layer | undefined => rows.find(({ layer }) => layer.id === id)?.layer;
   const session = find("session") as SessionLayer | undefined;
@@ -134,7 +135,7 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
     headers: (patch) => needs(find("headers") as HeadersLayer | undefined, "headers", "headers()").patch(patch),
     apiKeyRoutes: (options) => apiKeyRoutes(needs(apiKeys, "apiKeys", "apiKeyRoutes()"), options, runtime),
     tokenRoutes: (options) => tokenRoutes(needs(jwt, "jwt", "tokenRoutes()"), options, runtime),
-    logIn: async (req, who) => needs(session, "session", "logIn()").logIn(req, who),
+    logIn: async (req, who, options) => needs(session, "session", "logIn()").logIn(req, who, options),
     logOut: async (req, res) => needs(session, "session", "logOut()").logOut(req, res),
     ...(apiKeys === undefined ? {} : { apiKeys }),
     ...(jwt === undefined ? {} : { jwt }),
@@ -152,13 +153,13 @@ interface Service {
 function lifecycle(layers: readonly Layer[], services: readonly (Service | undefined)[], stores: Stores, runtime: Runtime): Pick<SecurityParts, "ready" | "close"> {
   const start = async (): Promise<void> => {
     await stores.ready();
-    await Promise.all(services.map((service) => service?.init()));
-    await Promise.all(layers.map((layer) => layer.ready?.()));
+    await Promise.all(services.map(async (service) => service?.init()));
+    await Promise.all(layers.map(async (layer) => layer.ready?.()));
     runtime.events.emit("sys_startup", () => ({ source: "portcullis", reason: "ready" }));
   };
   const end = async (): Promise<void> => {
-    await Promise.all(layers.map((layer) => layer.close?.()));
-    await Promise.all(services.map((service) => service?.close()));
+    await Promise.all(layers.map(async (layer) => layer.close?.()));
+    await Promise.all(services.map(async (service) => service?.close()));
     await stores.close();
     runtime.events.emit("sys_shutdown", () => ({ source: "portcullis", reason: "closed" }));
   };

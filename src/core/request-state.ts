@@ -1,16 +1,36 @@
+import type { IncomingMessage } from "node:http";
 import type { Request } from "express";
 import { clientAddress } from "./client-address.js";
 import type { LayerId } from "./layer.js";
 import { createRuntime, type Runtime } from "./runtime.js";
 
-const STATE = Symbol("portcullis");
+/**
+ * Beside the request, not on it: Express changes a request's prototype, after which a new property costs V8 more than a
+ * look-up here.
+ */
+const states = new WeakMap<IncomingMessage, RequestState>();
 
-/** What the layers know of one request. Lives under a symbol of the request, so an app cannot stumble over it. */
+const BITS: Readonly<Record<LayerId, number>> = {
+  context: 1,
+  headers: 2,
+  "trusted-host": 4,
+  cors: 8,
+  "rate-limit": 16,
+  csrf: 32,
+  session: 64,
+  "api-key": 128,
+  jwt: 256,
+  "principal-rate-limit": 512,
+};
+
+/** What the layers know of one request. */
 export class RequestState {
   runtime: Runtime;
   /** Which credential kinds were presented, whether or not they proved valid. */
   presented: "api-key" | "jwt" | undefined;
-  readonly #ran = new Set<LayerId>();
+  /** The service whose key proved the principal: no other service takes its word for it. */
+  keyService: object | undefined;
+  #ran = 0;
   #address: string | undefined;
 
   constructor(runtime: Runtime) {
@@ -23,29 +43,25 @@ export class RequestState {
   }
 
   markRan(layer: LayerId): void {
-    this.#ran.add(layer);
+    this.#ran |= BITS[layer];
   }
 
   /** Whether that protection ran on this request: guards ask, because "nothing ran" is never "anonymous". */
   hasRun(layer: LayerId): boolean {
-    return this.#ran.has(layer);
+    return (this.#ran & BITS[layer]) !== 0;
   }
-}
-
-interface CarriesState {
-  [STATE]?: RequestState;
 }
 
 const standalone = createRuntime();
 
 /** The state of a request, made on first use. A factory used alone gets a default runtime. */
 export function stateOf(req: Request): RequestState {
-  const carrier = req as Request & CarriesState;
-  return (carrier[STATE] ??= new RequestState(standalone));
+  return beginState(req, standalone);
 }
 
 /** Begins the state of a request under `runtime`, or keeps the one that an outer pipeline has begun. */
 export function beginState(req: Request, runtime: Runtime): RequestState {
-  const carrier = req as Request & CarriesState;
-  return (carrier[STATE] ??= new RequestState(runtime));
+  let state = states.get(req);
+  if (state === undefined) states.set(req, (state = new RequestState(runtime)));
+  return state;
 }

@@ -3,6 +3,8 @@ import type { Runtime } from "./runtime.js";
 /** A store did not do what it was asked: it failed, took too long, or is known to be down. */
 export class StoreUnavailableError extends Error {
   readonly code = "PORTCULLIS_STORE_UNAVAILABLE";
+  /** What Express's own error handler answers when the app passes this on. */
+  readonly status = 503;
 
   constructor(store: string, options?: ErrorOptions) {
     super(`The ${store} store did not answer.`, options);
@@ -63,19 +65,24 @@ export class StoreGuard {
 
   #withinTime<T>(answer: Promise<T>, probe: boolean): Promise<T> {
     return new Promise<T>((resolve, reject) => {
+      let isLate = false;
       const timer = setTimeout(() => {
+        isLate = true;
         const late = new Error(`no answer within ${this.#timeoutMs} ms`);
         this.#failed(late, probe);
         reject(new StoreUnavailableError(this.#store, { cause: late }));
       }, this.#timeoutMs);
-      // An answer that comes after the time is up still settles `answer`, so nothing is left unhandled; it is not used.
+      // An answer that comes after the time is up still settles `answer`, so nothing is left unhandled; it is not used,
+      // nor is it a sign that the store is back: one that is always late would be "back" between any two requests.
       answer.then(
         (value) => {
+          if (isLate) return;
           clearTimeout(timer);
           this.#worked(probe);
           resolve(value);
         },
         (error: unknown) => {
+          if (isLate) return;
           clearTimeout(timer);
           this.#failed(error, probe);
           reject(new StoreUnavailableError(this.#store, { cause: error }));

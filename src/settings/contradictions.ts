@@ -15,6 +15,11 @@ function sharesSecret(a: readonly Secret[] | undefined, b: readonly Secret[] | u
   return a.some((one) => b.some((other) => one.reveal() === other.reveal()));
 }
 
+/** The HMAC secrets of tokens, wherever they are given. */
+function tokenSecrets(jwt: Exclude<Parsed["jwt"], false>): readonly Secret[] {
+  return [...(jwt?.secret ?? []), ...(jwt?.keys ?? []).flatMap((key) => (key.secret === undefined ? [] : [key.secret]))];
+}
+
 const authenticates = (settings: Parsed): boolean => [settings.session, settings.apiKeys, settings.jwt].some((value) => on(value) !== undefined);
 
 /** Each rule looks across protections and says at most one thing. */
@@ -48,11 +53,11 @@ const CONTRADICTIONS: readonly Rule[] = [
       ? { path: "session.secret", message: "The sessions' secret is the root secret too; two purposes never share a key.", remedy: "Remove session.secret: one is derived from secretKey." }
       : undefined,
   ({ secretKey, jwt }) =>
-    sharesSecret(secretKey, on(jwt)?.secret)
+    sharesSecret(secretKey, tokenSecrets(on(jwt)))
       ? { path: "jwt.secret", message: "The tokens' secret is the root secret too; two purposes never share a key.", remedy: "Remove jwt.secret: one is derived from secretKey." }
       : undefined,
   ({ session, jwt }) =>
-    sharesSecret(on(session)?.secret, on(jwt)?.secret)
+    sharesSecret(on(session)?.secret, tokenSecrets(on(jwt)))
       ? { path: "jwt.secret", message: "Sessions and tokens have the same secret; two purposes never share a key.", remedy: "Give each its own, or set secretKey alone." }
       : undefined,
 ];

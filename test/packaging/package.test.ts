@@ -11,7 +11,7 @@ const npm = (args: string[], cwd: string) => execFileSync("npm", args, { cwd, en
 
 beforeAll(() => {
   project = mkdtempSync(join(tmpdir(), "portcullis-package-"));
-  const [packed] = JSON.parse(npm(["pack", "--json", "--pack-destination", project], ROOT).replace(/^[^[]*/, "")) as [{ filename: string }];
+  const [packed] = JSON.parse(npm(["pack", "--json", "--ignore-scripts", "--pack-destination", project], ROOT).replace(/^[^[]*/, "")) as [{ filename: string }];
   writeFileSync(join(project, "package.json"), JSON.stringify({ name: "user", private: true }));
   npm(["install", "--no-audit", "--no-fund", `./${packed.filename}`, "express@5", "typescript@6.0"], project);
 }, 240_000);

@@ -64,6 +64,19 @@ describe.each(EXPRESS)("applySecurity on $name", ({ express }) => {
     expect(() => applySecurity(other, { debug: true })).not.toThrow();
   });
 
+  it("refuses a router that is mounted before it and filled after it", () => {
+    const app = express();
+    app.use("/api", express.Router());
+    expect(() => applySecurity(app, { debug: true })).toThrow(/a mounted router without routes yet/);
+  });
+
+  it("can be called again after a call that failed on the way", () => {
+    const app = express();
+    const settings: SecuritySettings = { debug: true, apiKeys: {} };
+    expect(() => applySecurity(app, settings, { clock: { now: Date.now, monotonic: () => { throw new Error("no clock"); } } })).toThrow("no clock");
+    expect(() => applySecurity(app, settings)).not.toThrow();
+  });
+
   it("refuses to be called twice on one app", () => {
     const app = express();
     applySecurity(app, { debug: true });
@@ -103,7 +116,7 @@ describe.each(EXPRESS)("applySecurity on $name", ({ express }) => {
   });
 
   it("neither keeps nor changes the caller's object", () => {
-    const settings = structuredClone(everything) as typeof everything;
+    const settings = structuredClone(everything);
     const before = JSON.stringify(settings);
     const security = applySecurity(express(), settings);
     const described = JSON.stringify(security.describe());

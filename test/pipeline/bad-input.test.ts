@@ -1,3 +1,4 @@
+import type { ErrorRequestHandler } from "express";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { applySecurity, type Security } from "portcullis";
 import { EXPRESS } from "../support/express-versions.js";
@@ -79,7 +80,7 @@ describe.each(EXPRESS)("bad input on $name", ({ express }) => {
       // Express's own 400 for a path it cannot decode is the app's business; anything else is an exception of ours.
       if ((error as { status?: number }).status !== 400) errors.push(error);
       res.status((error as { status?: number }).status ?? 500).end();
-    }) as import("express").ErrorRequestHandler);
+    }) as ErrorRequestHandler);
     await security.ready();
     server = await serve(app);
   });

@@ -32,6 +32,11 @@ describe("parseSettings", () => {
     expect(brief({ trustedHosts: ["a.example"] })).toEqual([]);
   });
 
+  it("takes a promise or null in the place of an instance for what they are", () => {
+    expect(brief({ debug: true, database: Promise.resolve() })).toEqual(["wrong-value database"]);
+    expect(brief({ debug: true, rateLimit: { store: null, perPrincipal: { limit: 1 } } })).toContain("wrong-type rateLimit.store");
+  });
+
   it("reports what is wrong in every protection and between them at once", () => {
     const found = brief({
       secretKey: "short",

@@ -20,7 +20,7 @@ beforeAll(() => {
   const paths = { portcullis: [join(ROOT, "src/index.ts")], "portcullis/sql": [join(ROOT, "src/stores/sql/index.ts")], "portcullis/mcp": [join(ROOT, "src/mcp/index.ts")], "portcullis/testing": [join(ROOT, "src/testing/index.ts")] };
   writeFileSync(
     join(folder, "tsconfig.json"),
-    JSON.stringify({ extends: join(ROOT, "tsconfig.json"), compilerOptions: { paths, noUnusedLocals: false, noUnusedParameters: false }, include: ["*.ts"] }),
+    JSON.stringify({ extends: join(ROOT, "tsconfig.json"), compilerOptions: { paths, noUnusedLocals: false, noUnusedParameters: false }, include: ["*.ts"], exclude: [] }),
   );
   writeFileSync(join(folder, "package.json"), '{"type":"module"}');
 });
@@ -48,7 +48,7 @@ describe("every code block", () => {
     try {
       const child = spawn(process.execPath, ["--import", import.meta.resolve("tsx"), join(folder, fileOf(where))], {
         cwd,
-        env: { ...process.env, TSX_TSCONFIG_PATH: join(folder, "tsconfig.json"), SECRET_KEY: "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E", ALLOWED_HOSTS: "api.example.com", DEBUG: "" },
+        env: { ...process.env, TSX_TSCONFIG_PATH: join(folder, "tsconfig.json"), SECRET_KEY: "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E", SESSION_SECRET_KEY: "Zq8mW3xC6vB9nL2kJ5hG7fD4sA1pO0iUyTrE", ALLOWED_HOSTS: "api.example.com", DEBUG: "" },
         stdio: ["ignore", "pipe", "pipe"],
       });
       let output = "";

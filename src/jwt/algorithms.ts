@@ -1,0 +1,16 @@
+/** The signature algorithms of RFC 7518 section 3.1 that jsonwebtoken knows; `none` is not one of them. */
+export const ALGORITHMS = ["HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"] as const;
+
+export type JwtAlgorithm = (typeof ALGORITHMS)[number];
+
+/** HMAC, RSA PKCS #1 v1.5, RSA-PSS, ECDSA. A manager works with one algorithm, so with one family. */
+export type AlgorithmFamily = "HS" | "RS" | "PS" | "ES";
+
+export function familyOf(algorithm: JwtAlgorithm): AlgorithmFamily {
+  return algorithm.slice(0, 2) as AlgorithmFamily;
+}
+
+/** Bits of the SHA-2 hash the algorithm is built on. */
+export function hashBits(algorithm: JwtAlgorithm): 256 | 384 | 512 {
+  return Number(algorithm.slice(2)) as 256 | 384 | 512;
+}

@@ -1,0 +1,143 @@
+import type { TokenErrorCode } from "./errors.js";
+
+/** The claims of an access token (RFC 9068 section 2.2), checked. What the app added at `issue` stands beside them. */
+export interface AccessTokenClaims {
+  readonly iss: string;
+  readonly sub: string;
+  readonly aud: string | readonly string[];
+  /** Seconds since the epoch. */
+  readonly exp: number;
+  /** Seconds since the epoch. */
+  readonly iat: number;
+  readonly nbf?: number;
+  readonly jti: string;
+  /** Scopes separated by spaces (RFC 8693 section 4.2). */
+  readonly scope?: string;
+  readonly roles?: readonly string[];
+  /** The family of refresh tokens it was issued with. */
+  readonly fam?: string;
+  /** When it was issued, in milliseconds: `iat` is too coarse to say whether it came before a revocation of its subject. */
+  readonly iat_ms?: number;
+  readonly [name: string]: unknown;
+}
+
+/** What the claims of a token are held against. */
+export interface ClaimsPolicy {
+  readonly issuer: string;
+  readonly audiences: ReadonlySet<string>;
+  /** Longest life (`exp` − `iat`), in seconds, without leeway. */
+  readonly maxLifeSeconds: number;
+  readonly leewaySeconds: number;
+}
+
+export type ClaimsVerdict = { readonly ok: true; readonly claims: AccessTokenClaims } | { readonly ok: false; readonly code: TokenErrorCode };
+
+const MAX_JTI_LENGTH = 256;
+
+/**
+ * RFC 9068 section 2.1: an access token says so in its header, so that no other token signed with the same key passes for one.
+ * Media types are compared without case, and `application/` may be left out (RFC 7515 section 4.1.9).
+ */
+export function isAccessTokenType(typ: unknown): boolean {
+  if (typ === "at+jwt") return true;
+  if (typeof typ !== "string" || typ.length > 32) return false;
+  const lower = typ.toLowerCase();
+  return lower === "at+jwt" || lower === "application/at+jwt";
+}
+
+/**
+ * Whether a payload whose signature matched makes a usable access token. Every claim we rely on must be there and of its
+ * type; jsonwebtoken would take a token without `exp`, with `exp: 1e400` (never ends), or with an array as payload. Pure.
+ *
+ * @param now seconds since the epoch, with fractions
+ */
+export function decideClaims(payload: unknown, policy: ClaimsPolicy, now: number): ClaimsVerdict {
+  if (typeof payload !== "object" || payload === null || Array.isArray(payload)) return refused("malformed");
+  const claims = payload as Record<string, unknown>;
+  const { exp, iat, nbf } = claims;
+  if (!isText(claims.sub) || !isText(claims.jti) || claims.jti.length > MAX_JTI_LENGTH) return refused("claims");
+  if (!Number.isSafeInteger(exp) || !Number.isFinite(iat) || (nbf !== undefined && !Number.isFinite(nbf))) return refused("claims");
+  if (!optionalClaimsFit(claims)) return refused("claims");
+  if (claims.iss !== policy.issuer) return refused("issuer");
+  if (!audienceFits(claims.aud, policy.audiences)) return refused("audience");
+  return timesVerdict(claims as AccessTokenClaims, policy, now);
+}
+
+function timesVerdict(claims: AccessTokenClaims, policy: ClaimsPolicy, now: number): ClaimsVerdict {
+  const { exp, iat, nbf } = claims;
+  const life = exp - iat;
+  if (life <= 0 || life > policy.maxLifeSeconds + policy.leewaySeconds) return refused("lifetime");
+  if (now >= exp + policy.leewaySeconds) return refused("expired");
+  if (iat > now + policy.leewaySeconds || (nbf !== undefined && nbf > now + policy.leewaySeconds)) return refused("not-yet-valid");
+  return { ok: true, claims };
+}
+
+function optionalClaimsFit({ scope, roles, fam, iat_ms }: Record<string, unknown>): boolean {
+  if (scope !== undefined && typeof scope !== "string") return false;
+  if (roles !== undefined && !(Array.isArray(roles) && roles.every((role) => typeof role === "string"))) return false;
+  if (fam !== undefined && !isText(fam)) return false;
+  return iat_ms === undefined || Number.isSafeInteger(iat_ms);
+}
+
+/** RFC 7519 section 4.1.3: one audience or a list, of which one must be ours. */
+function audienceFits(aud: unknown, audiences: ReadonlySet<string>): boolean {
+  if (typeof aud === "string") return audiences.has(aud);
+  if (!Array.isArray(aud) || !aud.every((entry) => typeof entry === "string")) return false;
+  return aud.some((entry) => audiences.has(entry));
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === "string" && value !== "";
+}
+
+function refused(code: TokenErrorCode): ClaimsVerdict {
+  return { ok: false, code };
+}
+
+/** The scopes of a token: split at spaces, none when there is no such claim. */
+export function scopesOf(claims: AccessTokenClaims): readonly string[] {
+  if (claims.scope === undefined || claims.scope === "") return [];
+  return claims.scope.split(" ").filter((scope) => scope !== "");
+}
+
+/** What one request presents. */
+export interface Presented {
+  /** The first Authorization line, and how many there are: Node drops the others. */
+  readonly authorization: string | undefined;
+  readonly authorizationLines: number;
+  /** The API key layer took a credential of this request as its own. */
+  readonly byApiKey: boolean;
+  /** Another protection has proved who is calling. */
+  readonly hasPrincipal: boolean;
+}
+
+export type Choice =
+  | { readonly verdict: "none" }
+  | { readonly verdict: "token"; readonly token: string }
+  | { readonly verdict: "ambiguous"; readonly reason: "repeated-header" | "session-and-token" };
+
+const NONE: Choice = Object.freeze({ verdict: "none" });
+const REPEATED: Choice = Object.freeze({ verdict: "ambiguous", reason: "repeated-header" });
+const TWO_PROOFS: Choice = Object.freeze({ verdict: "ambiguous", reason: "session-and-token" });
+
+/**
+ * Which token a request presents. Only `Authorization: Bearer` is read: a token in a query ends up in logs
+ * (RFC 9700 section 4.3.2), one in a form body is sent by any page. Pure.
+ */
+export function choosePresented({ authorization, authorizationLines, byApiKey, hasPrincipal }: Presented): Choice {
+  if (authorization === undefined || byApiKey) return NONE;
+  if (authorizationLines > 1) return REPEATED;
+  const token = afterBearer(authorization);
+  if (token === undefined) return NONE;
+  return hasPrincipal ? TWO_PROOFS : { verdict: "token", token };
+}
+
+/** What follows `Bearer`, possibly nothing or several words (which no token is); `undefined` for another scheme. */
+function afterBearer(authorization: string): string | undefined {
+  if (authorization.slice(0, 6).toLowerCase() !== "bearer") return undefined;
+  if (authorization.length === 6) return "";
+  const after = authorization.charAt(6);
+  // Node has trimmed the line, so that "Bearer " arrives without its space. A tab is no separator (RFC 6750 section 2.1).
+  if (after === "\t") return "";
+  return after === " " ? authorization.slice(7).trim() : undefined;
+}

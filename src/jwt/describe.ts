@@ -1,0 +1,14 @@
+import type { JwtOptions } from "./settings.js";
+
+/** The effective settings without a secret or a key, JSON-able. */
+export function describeJwt(options: JwtOptions, kids: readonly string[]): Record<string, unknown> {
+  const { algorithm, issuer, audience, accessTokenMinutes, refreshTokenDays, absoluteDays, reuseGraceSeconds, leewaySeconds, onStoreError, storeTimeoutMs, realm } = options;
+  const times = { accessTokenMinutes, refreshTokenDays, absoluteDays, reuseGraceSeconds, leewaySeconds };
+  return { algorithm, key: keySource(options), kids: [...kids], issuer, audience: [...audience], ...times, onStoreError, storeTimeoutMs, realm };
+}
+
+function keySource(options: JwtOptions): string {
+  if (options.secret !== undefined) return "[secret]";
+  if (options.privateKey !== undefined) return "[private key]";
+  return options.keys === undefined ? "derived from secretKey" : "[keys]";
+}

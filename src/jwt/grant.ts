@@ -1,0 +1,102 @@
+import { SCOPE_PATTERN } from "../core/scopes.js";
+import type { JsonValue } from "../stores/contracts.js";
+import { TokenError } from "./errors.js";
+
+/** What a token says of its holder beyond the standard claims. */
+export interface Grant {
+  readonly subject: string;
+  readonly scopes: readonly string[];
+  readonly roles: readonly string[];
+  readonly claims: Readonly<Record<string, JsonValue>>;
+}
+
+export interface IssueOptions {
+  readonly scopes?: readonly string[] | undefined;
+  readonly roles?: readonly string[] | undefined;
+  /** Further claims: JSON values under names of your own. */
+  readonly claims?: Readonly<Record<string, unknown>> | undefined;
+}
+
+const MAX_SUBJECT_LENGTH = 256;
+const MAX_ENTRIES = 128;
+const MAX_CLAIMS_DEPTH = 8;
+const ROLE_PATTERN = /^[^\x00-\x1f\x7f]{1,64}$/;
+
+/**
+ * Claims this library gives a meaning to, or whose meaning (proof of possession, delegation) it would not enforce; and names that
+ * mean something else to a program that merges objects.
+ */
+const RESERVED_CLAIMS: ReadonlySet<string> = new Set(
+  "iss sub aud exp nbf iat iat_ms jti scope scopes roles fam cnf act may_act crit __proto__ constructor prototype".split(" "),
+);
+
+/**
+ * Checks and copies what a token is to be made of.
+ *
+ * @throws TokenError `invalid-input`, naming the argument, never its value
+ */
+export function grantOf(subject: unknown, options: unknown = {}): Grant {
+  if (typeof subject !== "string" || subject === "" || subject.length > MAX_SUBJECT_LENGTH || !isWellFormed(subject)) {
+    throw invalid(`The subject must be a string of 1 to ${MAX_SUBJECT_LENGTH} characters.`);
+  }
+  if (!isPlainObject(options)) throw invalid("The options must be an object.");
+  for (const name of Object.keys(options)) {
+    if (name !== "scopes" && name !== "roles" && name !== "claims") throw invalid("There are no other options than scopes, roles and claims.");
+  }
+  return Object.freeze({
+    subject,
+    scopes: words("scopes", options.scopes, SCOPE_PATTERN),
+    roles: words("roles", options.roles, ROLE_PATTERN),
+    claims: claimsOf(options.claims),
+  });
+}
+
+function words(name: string, value: unknown, pattern: RegExp): readonly string[] {
+  if (value === undefined) return [];
+  if (!Array.isArray(value) || value.length > MAX_ENTRIES) throw invalid(`${name} must be a list of at most ${MAX_ENTRIES} strings.`);
+  const list = value.map((entry: unknown) => {
+    if (typeof entry !== "string" || !pattern.test(entry) || !isWellFormed(entry)) throw invalid(`An entry of ${name} is not of the form it must have.`);
+    return entry;
+  });
+  return Object.freeze([...new Set(list)]);
+}
+
+function claimsOf(value: unknown): Readonly<Record<string, JsonValue>> {
+  if (value === undefined) return {};
+  if (!isPlainObject(value)) throw invalid("claims must be a plain object.");
+  for (const name of Object.keys(value)) {
+    if (RESERVED_CLAIMS.has(name)) throw invalid(`The claim "${name}" is reserved.`);
+  }
+  return jsonCopy(value, 0) as Readonly<Record<string, JsonValue>>;
+}
+
+/** A copy made of JSON values only: a Date or a Map would come back from a token, or from a store, as something else. */
+function jsonCopy(value: unknown, depth: number): JsonValue {
+  if (value === null || typeof value === "boolean") return value;
+  if (typeof value === "string" && isWellFormed(value)) return value;
+  if (typeof value === "number" && Number.isFinite(value)) return value;
+  if (depth >= MAX_CLAIMS_DEPTH) throw invalid(`claims are nested deeper than ${MAX_CLAIMS_DEPTH} levels.`);
+  if (Array.isArray(value)) return Object.freeze(value.map((entry) => jsonCopy(entry, depth + 1)));
+  if (!isPlainObject(value)) throw invalid("claims must hold JSON values only.");
+  const copy: Record<string, JsonValue> = {};
+  for (const [name, inner] of Object.entries(value)) {
+    if (name === "__proto__") throw invalid("__proto__ is no name of a claim.");
+    if (inner !== undefined) copy[name] = jsonCopy(inner, depth + 1);
+  }
+  return Object.freeze(copy);
+}
+
+/** Lone surrogates do not survive UTF-8: two different subjects would become one. */
+function isWellFormed(text: string): boolean {
+  return !/\p{Surrogate}/u.test(text);
+}
+
+function isPlainObject(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}
+
+function invalid(message: string): TokenError {
+  return new TokenError("invalid-input", { message });
+}

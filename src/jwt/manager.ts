@@ -1,0 +1,250 @@
+import { randomBytes } from "node:crypto";
+import { createRuntime, type Runtime } from "../core/runtime.js";
+import type { Secret } from "../core/secret.js";
+import { parse } from "../settings/object.js";
+import type { TokenStore } from "../stores/contracts.js";
+import { MemoryTokenStore } from "../stores/memory/token-store.js";
+import { AccessTokens, issuedAt, type AccessVerdict } from "./access-tokens.js";
+import { Cleaner } from "./cleaner.js";
+import type { AccessTokenClaims, ClaimsVerdict } from "./decide.js";
+import { describeJwt } from "./describe.js";
+import { TokenError } from "./errors.js";
+import { grantOf, type IssueOptions } from "./grant.js";
+import { IssueClock } from "./issue-clock.js";
+import { jwkSet, type JwkSet } from "./jwks.js";
+import { KeyRing } from "./keys.js";
+import { RefreshSecrets, refreshPeppers } from "./refresh-secrets.js";
+import { RefreshTokens, refreshPolicy } from "./refresh-tokens.js";
+import { jwtSchema, type JwtOptions, type JwtSettings } from "./settings.js";
+import { GuardedTokenStore } from "./token-store-access.js";
+
+/** What a log-in or a refresh gives (RFC 6749 section 5.1, in camel case). */
+export interface IssuedTokens {
+  readonly accessToken: string;
+  readonly refreshToken: string;
+  readonly tokenType: "Bearer";
+  /** Seconds the access token is good for. */
+  readonly expiresIn: number;
+}
+
+export interface JwtManagerDependencies {
+  readonly runtime?: Runtime | undefined;
+  /** A store that somebody else closes; `settings.store` goes first. */
+  readonly store?: TokenStore | undefined;
+  /** Root secrets, from which the HMAC key is derived when the settings name none, and the key of the refresh tokens' hashes. */
+  readonly secretKey?: readonly Secret[] | undefined;
+}
+
+const MAX_JTI_LENGTH = 256;
+const UNAVAILABLE: AccessVerdict = Object.freeze({ ok: false, code: "store-unavailable" });
+
+/**
+ * Issues, verifies, refreshes and revokes tokens. All methods are asynchronous and, where they fail, reject with a `TokenError`.
+ *
+ * @throws SettingsError when the settings are wrong or there is no key
+ */
+export class JwtManager {
+  readonly runtime: Runtime;
+  /** The settings in effect. Secrets and keys print nothing of themselves. */
+  readonly options: JwtOptions;
+  readonly #ring: KeyRing;
+  readonly #access: AccessTokens;
+  readonly #refresh: RefreshTokens;
+  readonly #store: GuardedTokenStore;
+  readonly #closesStore: boolean;
+  readonly #issueClock: IssueClock;
+  readonly #accessLifeMs: number;
+  readonly #cleaner: Cleaner;
+  #opened?: Promise<void>;
+  #closed?: Promise<void>;
+
+  constructor(settings: JwtSettings = {}, { runtime = createRuntime(), store, secretKey }: JwtManagerDependencies = {}) {
+    this.runtime = runtime;
+    this.options = Object.freeze(parse(jwtSchema, settings));
+    this.#ring = KeyRing.from(this.options, secretKey);
+    this.#access = new AccessTokens(this.options, this.#ring);
+    this.#closesStore = this.options.store !== undefined || store === undefined;
+    const chosen = this.options.store ?? store ?? new MemoryTokenStore({ clock: runtime.clock });
+    this.#store = new GuardedTokenStore(chosen, runtime, this.options.storeTimeoutMs);
+    this.#refresh = new RefreshTokens(this.#store, new RefreshSecrets(refreshPeppers(this.options, secretKey)), refreshPolicy(this.options), runtime.clock);
+    this.#issueClock = new IssueClock(runtime.clock);
+    // Until when an access token made now can be presented: its life, the leeway, and a second of rounding.
+    this.#accessLifeMs = (this.options.accessTokenMinutes * 60 + this.options.leewaySeconds + 1) * 1000;
+    this.#cleaner = new Cleaner(this.#store, runtime);
+  }
+
+  /** Opens the store, once. Rejects with the store's reason, and may then be called again. */
+  init(): Promise<void> {
+    return (this.#opened ??= this.#store.init().catch((error: unknown) => ((this.#opened = undefined), Promise.reject(error))));
+  }
+
+  /** Closes the store, unless it was passed as a dependency and so belongs to somebody else. */
+  close(): Promise<void> {
+    return (this.#closed ??= (async () => {
+      await this.#cleaner.finished();
+      if (this.#closesStore) await this.#store.close();
+    })());
+  }
+
+  /**
+   * Begins a family: an access token, and a refresh token to get more.
+   *
+   * @param subject the id of the user or service, 1 to 256 characters; never one that may be given to another later (ASVS 10.3.3)
+   * @throws TokenError `invalid-input` for wrong or reserved claims, `store-unavailable`
+   */
+  async issue(subject: string, options?: IssueOptions): Promise<IssuedTokens> {
+    const grant = grantOf(subject, options);
+    const at = this.#issueClock.take();
+    const familyId = randomBytes(16).toString("base64url");
+    // Signed before anything is stored, so that a token too long to be made leaves no trace.
+    const { token, jti, expiresIn } = this.#access.sign(grant, at, familyId);
+    const refreshToken = await this.#refresh.start(familyId, grant);
+    this.#announceCreated(subject, jti, "issue");
+    this.#cleaner.sometimes();
+    return { accessToken: token, refreshToken, tokenType: "Bearer", expiresIn };
+  }
+
+  /** An access token alone, which cannot be refreshed. @throws TokenError `invalid-input` */
+  async signAccessToken(subject: string, options?: IssueOptions): Promise<string> {
+    const { token, jti } = this.#access.sign(grantOf(subject, options), this.#issueClock.take());
+    this.#announceCreated(subject, jti, "sign");
+    return token;
+  }
+
+  /**
+   * The claims of a good access token.
+   *
+   * @throws TokenError with the reason as `code`
+   */
+  async verifyAccessToken(token: string): Promise<AccessTokenClaims> {
+    const verdict = await this.check(token);
+    if (!verdict.ok) throw new TokenError(verdict.code);
+    return verdict.claims;
+  }
+
+  /** The same as a value, for the request path: no promise while the store answers at once. Never throws, never rejects. */
+  check(token: unknown): AccessVerdict | Promise<AccessVerdict> {
+    const verdict = this.#access.verify(token, this.runtime.clock.now());
+    if (!verdict.ok) return verdict;
+    const { claims } = verdict;
+    try {
+      // After the signature, so that nobody learns which ids are revoked by making tokens up (auth0/express-jwt#100).
+      const revoked = this.#store.isRevoked({ jti: claims.jti, subject: claims.sub, issuedAt: issuedAt(claims), familyId: claims.fam });
+      if (typeof revoked === "boolean") return revoked ? { ok: false, code: "revoked", claims } : verdict;
+      return revoked.then(
+        (answer): AccessVerdict => (answer ? { ok: false, code: "revoked", claims } : verdict),
+        () => this.#withoutStore(verdict),
+      );
+    } catch {
+      return this.#withoutStore(verdict);
+    }
+  }
+
+  #withoutStore(verdict: ClaimsVerdict): AccessVerdict {
+    return this.options.onStoreError === "allow" ? verdict : UNAVAILABLE;
+  }
+
+  /**
+   * Exchanges a refresh token for a new pair. A token used a second time ends its family, unless it is the grace time
+   * and its successor lies unused: then it gives the same successor.
+   *
+   * @throws TokenError `malformed`, `unknown`, `expired`, `revoked`, `reused`, `store-unavailable`
+   */
+  async refresh(refreshToken: string): Promise<IssuedTokens> {
+    const at = this.#issueClock.take();
+    const redemption = await this.#refresh.redeem(refreshToken);
+    if (!redemption.ok) {
+      if (redemption.code === "reused" && redemption.record !== undefined) await this.#endStolenFamily(redemption.record);
+      throw new TokenError(redemption.code);
+    }
+    const { grant, familyId } = redemption;
+    const { token, jti, expiresIn } = this.#access.sign(grant, at, familyId);
+    this.#announceCreated(grant.subject, jti, "refresh");
+    this.#cleaner.sometimes();
+    return { accessToken: token, refreshToken: redemption.refreshToken, tokenType: "Bearer", expiresIn };
+  }
+
+  /** Denies one access token by its id for as long as it could be presented. @throws TokenError `invalid-input`, `store-unavailable` */
+  async revokeToken(jti: string): Promise<void> {
+    if (typeof jti !== "string" || jti === "" || jti.length > MAX_JTI_LENGTH) {
+      throw new TokenError("invalid-input", { message: "revokeToken takes the jti claim of a token, not the token." });
+    }
+    await this.#store.revokeAccessToken(jti, this.runtime.clock.now() + this.#accessLifeMs);
+    this.#announceRevoked({ reason: "token", credentialId: jti });
+  }
+
+  /**
+   * Denies an access token that is presented whole. False when it is not a good token (any more): there is nothing to deny.
+   *
+   * @throws TokenError `store-unavailable`
+   */
+  async revokeAccessToken(token: string): Promise<boolean> {
+    const verdict = await this.check(token);
+    if (!verdict.ok) {
+      if (verdict.code === "store-unavailable") throw new TokenError("store-unavailable");
+      return false;
+    }
+    await this.revokeToken(verdict.claims.jti);
+    return true;
+  }
+
+  /**
+   * Ends the family of a refresh token and its access tokens. Any token of the family will do, also one used or expired. False
+   * when there is no such token.
+   *
+   * @throws TokenError `store-unavailable`
+   */
+  async revokeFamily(refreshToken: string): Promise<boolean> {
+    const record = await this.#refresh.find(refreshToken);
+    if (record === undefined) return false;
+    await this.#endFamily(record.familyId);
+    this.#announceRevoked({ reason: "family", credentialId: record.familyId, subject: record.subject });
+    return true;
+  }
+
+  /**
+   * Ends everything a subject holds: all refresh tokens, and all access tokens issued before the promise resolved.
+   *
+   * @throws TokenError `invalid-input`, `store-unavailable`
+   */
+  async revokeSubject(id: string): Promise<void> {
+    const { subject } = grantOf(id);
+    // Twice: a refresh under way may slip in before the first call takes effect, with a token stamped after the first cut-off.
+    for (let pass = 0; pass < 2; pass += 1) {
+      const cutOff = this.#issueClock.cutOff();
+      await this.#store.revokeSubject(subject, cutOff, Math.max(cutOff, this.runtime.clock.now()) + this.#accessLifeMs);
+      if (pass === 1) this.#issueClock.settle(cutOff);
+    }
+    this.#announceRevoked({ reason: "subject", subject });
+  }
+
+  /** The public keys (RFC 7517), those that only verify included; empty for HMAC, whose keys are all secret. */
+  async jwks(): Promise<JwkSet> {
+    return jwkSet(this.#ring);
+  }
+
+  /** The effective settings without a secret, JSON-able. */
+  describe(): Record<string, unknown> {
+    return describeJwt(this.options, this.#ring.kids);
+  }
+
+  async #endFamily(familyId: string): Promise<void> {
+    const now = this.runtime.clock.now();
+    await this.#store.denyFamily(familyId, now + this.#accessLifeMs);
+    await this.#store.revokeFamily(familyId, now);
+  }
+
+  async #endStolenFamily({ familyId, subject }: { readonly familyId: string; readonly subject: string }): Promise<void> {
+    // Announced first: a store that fails now must not hide the theft.
+    this.runtime.events.emit("authn_token_reuse", () => ({ source: "jwt", reason: "refresh-token", subject, credentialId: familyId }));
+    await this.#endFamily(familyId);
+  }
+
+  #announceCreated(subject: string, jti: string, reason: string): void {
+    this.runtime.events.emit("authn_token_created", () => ({ source: "jwt", reason, subject, credentialId: jti }));
+  }
+
+  #announceRevoked(details: { reason: string; subject?: string; credentialId?: string }): void {
+    this.runtime.events.emit("authn_token_revoked", () => ({ source: "jwt", ...details }));
+  }
+}

@@ -1,0 +1,91 @@
+import type { Request, RequestHandler, Response } from "express";
+import { challenge, headerCount } from "../core/credentials.js";
+import type { Layer, Mode } from "../core/layer.js";
+import { createPrincipal } from "../core/principal.js";
+import { refuse, type Refusal } from "../core/refusal.js";
+import { beginState } from "../core/request-state.js";
+import type { Runtime } from "../core/runtime.js";
+import { parse } from "../settings/object.js";
+import type { AccessVerdict } from "./access-tokens.js";
+import { choosePresented, scopesOf } from "./decide.js";
+import type { JwtManager } from "./manager.js";
+import { jwtAuthSchema, type JwtAuthSettings } from "./settings.js";
+
+/** What the layer reads of the settings; the rest is the manager's. */
+export interface JwtLayerOptions {
+  readonly mode: Mode;
+  readonly realm: string;
+}
+
+/** The refusals of this layer, made once. The reason goes into the event; the caller sees one answer for all. */
+function refusals(realm: string): { invalid(verdict: Extract<AccessVerdict, { ok: false }>): Refusal; ambiguous(reason: string): Refusal } {
+  const invalid = { "WWW-Authenticate": challenge("Bearer", { realm, error: "invalid_token" }) };
+  const ambiguous = { "WWW-Authenticate": challenge("Bearer", { realm, error: "invalid_request" }) };
+  return {
+    invalid({ code, claims }) {
+      // The guard before the store has announced the outage, once.
+      if (code === "store-unavailable") return { code: "store-unavailable", reason: "revocation", event: false };
+      const about = claims === undefined ? {} : { credentialId: claims.jti, subject: claims.sub };
+      return { code: "invalid-credentials", reason: code, headers: invalid, ...about };
+    },
+    ambiguous: (reason) => ({ code: "ambiguous-credentials", reason, headers: ambiguous }),
+  };
+}
+
+/** The layer: proves who is calling by an access token in `Authorization: Bearer`, and lets callers without one pass. */
+export function createJwt(options: JwtLayerOptions, runtime: Runtime, { manager }: { readonly manager: JwtManager }): Layer {
+  const { mode } = options;
+  const answers = refusals(options.realm);
+
+  function settle(req: Request, res: Response, next: () => void, verdict: AccessVerdict): void {
+    if (!verdict.ok) {
+      if (refuse(req, res, "jwt", answers.invalid(verdict), mode)) return;
+      return next();
+    }
+    const { claims } = verdict;
+    req.principal = createPrincipal({ id: claims.sub, kind: "jwt", scopes: scopesOf(claims), roles: claims.roles ?? [], credentialId: claims.jti });
+    next();
+  }
+
+  const handler: RequestHandler = function jwtMiddleware(req, res, next) {
+    const state = beginState(req, runtime);
+    state.markRan("jwt");
+    const { authorization } = req.headers;
+    if (authorization === undefined) return next();
+    const choice = choosePresented({
+      authorization,
+      authorizationLines: headerCount(req, "authorization"),
+      byApiKey: state.presented === "api-key",
+      hasPrincipal: req.principal !== undefined,
+    });
+    if (choice.verdict === "none") return next();
+    if (choice.verdict === "ambiguous") {
+      if (refuse(req, res, "jwt", answers.ambiguous(choice.reason), mode)) return;
+      return next();
+    }
+    state.presented = "jwt";
+    const verdict = manager.check(choice.token);
+    if (verdict instanceof Promise) void verdict.then((settled) => settle(req, res, next, settled));
+    else settle(req, res, next, verdict);
+  };
+
+  return {
+    id: "jwt",
+    mode,
+    handler,
+    describe: () => manager.describe(),
+    ready: () => manager.init(),
+    close: () => manager.close(),
+  };
+}
+
+/**
+ * Proves who is calling by an access token of `manager`, as `req.principal`. A request without one passes: put `requireJwt()`
+ * before what is not for everyone. Call `manager.init()` before serving when the store is not memory.
+ *
+ * @throws SettingsError when the settings are wrong
+ */
+export function jwtAuth(manager: JwtManager, settings: JwtAuthSettings = {}): RequestHandler {
+  const { mode, realm } = parse(jwtAuthSchema, settings);
+  return createJwt({ mode: mode ?? manager.options.mode, realm: realm ?? manager.options.realm }, manager.runtime, { manager }).handler;
+}

@@ -1,0 +1,107 @@
+import express, { type NextFunction, type Request, type RequestHandler, type Response, type Router } from "express";
+import { z } from "zod";
+import { challenge } from "../core/credentials.js";
+import { refuse, type Refusal } from "../core/refusal.js";
+import { beginState } from "../core/request-state.js";
+import type { Runtime } from "../core/runtime.js";
+import { parse, settingsObject } from "../settings/object.js";
+import { TokenError } from "./errors.js";
+import type { JwtManager } from "./manager.js";
+
+const SOURCE = "jwt";
+const MAX_BODY_BYTES = 16 * 1024;
+
+const tokenRoutesSchema = settingsObject({
+  /** Seconds a verifier may keep the key set; a new key should be listed for as long before it signs. */
+  jwksMaxAgeSeconds: z.int().min(0).max(86_400).default(300),
+});
+
+export type TokenRoutesOptions = z.input<typeof tokenRoutesSchema>;
+
+const token = z.string().min(1).max(8192);
+const refreshBody = z.strictObject({ refreshToken: token });
+const revokeBody = z.union([z.strictObject({ refreshToken: token }), z.strictObject({ accessToken: token })]);
+
+const TOO_LARGE: Refusal = { code: "payload-too-large", reason: "body" };
+const NOT_JSON: Refusal = { code: "unsupported-media-type", reason: "body" };
+const UNREADABLE: Refusal = { code: "invalid-request", reason: "body" };
+const WRONG_FORM: Refusal = { code: "invalid-request", reason: "form" };
+const NO_STORE: Refusal = { code: "store-unavailable", reason: "refresh-token", event: false };
+
+/** `strict` takes objects and lists only; without `inflate` nothing small can unpack into something large. */
+const readJson = express.json({ limit: MAX_BODY_BYTES, strict: true, inflate: false, type: "application/json" });
+
+/** Reads the body, and refuses what cannot be read instead of passing an error on to the app. */
+const jsonBody: RequestHandler = function tokenBodyMiddleware(req, res, next) {
+  if (req.is("application/json") === false || req.headers["content-type"] === undefined) return void refuse(req, res, SOURCE, NOT_JSON);
+  readJson(req, res, (error?: unknown) => {
+    if (error === undefined || error === null) return next();
+    refuse(req, res, SOURCE, bodyRefusal(error));
+  });
+};
+
+function bodyRefusal(error: unknown): Refusal {
+  const status = typeof error === "object" && error !== null && "status" in error ? error.status : undefined;
+  if (status === 413) return TOO_LARGE;
+  return status === 415 ? NOT_JSON : UNREADABLE;
+}
+
+/**
+ * `POST /refresh` { refreshToken } → 200 with a new pair; `POST /revoke` { refreshToken } or { accessToken } → 204, also for
+ * what was not known (RFC 7009 section 2.2); `GET /jwks.json`. Clients send no Authorization header with the first: an expired access token
+ * there is refused before it gets here.
+ *
+ * @throws SettingsError when the options are wrong
+ */
+export function tokenRoutes(manager: JwtManager, options?: TokenRoutesOptions, runtime: Runtime = manager.runtime): Router {
+  const { jwksMaxAgeSeconds } = parse(tokenRoutesSchema, options ?? {});
+  const headers = { "WWW-Authenticate": challenge("Bearer", { realm: manager.options.realm, error: "invalid_token" }) };
+  const router = express.Router();
+
+  router.use(function tokenRoutesState(req: Request, _res: Response, next: NextFunction) {
+    beginState(req, runtime);
+    next();
+  });
+
+  router.post("/refresh", jsonBody, function refreshRoute(req: Request, res: Response, next: NextFunction) {
+    const body = refreshBody.safeParse(req.body);
+    if (!body.success) return void refuse(req, res, SOURCE, WRONG_FORM);
+    manager.refresh(body.data.refreshToken).then(
+      (issued) => answer(res, 200, issued),
+      (error: unknown) => {
+        if (!(error instanceof TokenError)) return next(error);
+        refuse(req, res, SOURCE, error.code === "store-unavailable" ? NO_STORE : { code: "invalid-credentials", reason: error.code, headers });
+      },
+    );
+  });
+
+  router.post("/revoke", jsonBody, function revokeRoute(req: Request, res: Response, next: NextFunction) {
+    const body = revokeBody.safeParse(req.body);
+    if (!body.success) return void refuse(req, res, SOURCE, WRONG_FORM);
+    const done = "refreshToken" in body.data ? manager.revokeFamily(body.data.refreshToken) : manager.revokeAccessToken(body.data.accessToken);
+    done.then(
+      () => answer(res, 204),
+      (error: unknown) => (error instanceof TokenError ? void refuse(req, res, SOURCE, NO_STORE) : next(error)),
+    );
+  });
+
+  router.get("/jwks.json", function jwksRoute(_req: Request, res: Response, next: NextFunction) {
+    manager.jwks().then((set) => {
+      res.setHeader("Cache-Control", `public, max-age=${jwksMaxAgeSeconds}`);
+      // RFC 7517 section 8.5.
+      res.setHeader("Content-Type", "application/jwk-set+json");
+      res.end(JSON.stringify(set));
+    }, next);
+  });
+
+  return router;
+}
+
+/** RFC 6749 section 5.1: an answer that holds tokens is kept by no cache. */
+function answer(res: Response, status: number, body?: object): void {
+  res.statusCode = status;
+  res.setHeader("Cache-Control", "no-store");
+  if (body === undefined) return void res.end();
+  res.setHeader("Content-Type", "application/json; charset=utf-8");
+  res.end(JSON.stringify(body));
+}

@@ -1,0 +1,204 @@
+import type { RequestHandler } from "express";
+import { afterEach, describe, expect, it } from "vitest";
+import { createPrincipal } from "../../src/core/principal.js";
+import { beginState } from "../../src/core/request-state.js";
+import { requireJwt } from "../../src/guards.js";
+import { createJwt, jwtAuth } from "../../src/jwt/middleware.js";
+import { SettingsError } from "../../src/settings/errors.js";
+import { EXPRESS } from "../support/express-versions.js";
+import { serve, type TestServer } from "../support/serve.js";
+import { bench, forge, goodClaims, GOOD_HEADER, HMAC_SECRET, settingsFor, UnreliableStore, type Bench } from "./support.js";
+
+const INVALID = 'Bearer realm="api", error="invalid_token"';
+const PROBLEM = { type: "urn:problem-type:portcullis:invalid-credentials", title: "Invalid credentials", status: 401, detail: "The credentials of this request are not valid.", code: "invalid-credentials" };
+
+describe.each(EXPRESS)("jwtAuth on $name", ({ express }) => {
+  let server: TestServer | undefined;
+  afterEach(async () => {
+    await server?.close();
+    server = undefined;
+  });
+
+  async function start({ manager }: Pick<Bench, "manager">, before: readonly RequestHandler[] = [], settings = {}): Promise<TestServer> {
+    const app = express();
+    for (const handler of before) app.use(handler);
+    app.use(jwtAuth(manager, settings));
+    app.get("/who", (req, res) => void res.json(req.principal ?? null));
+    app.get("/closed", requireJwt({ scopes: ["read"] }), (_req, res) => void res.json("in"));
+    return (server = await serve(app));
+  }
+
+  it("proves who is calling, and freezes it", async () => {
+    const b = bench();
+    const { accessToken } = await b.manager.issue("user-1", { scopes: ["read", "orders:write"], roles: ["admin"] });
+    const { send } = await start(b);
+    const answer = await send("/who", { headers: { authorization: `Bearer ${accessToken}` } });
+    const { jti } = await b.manager.verifyAccessToken(accessToken);
+    expect(answer.json()).toEqual({ id: "user-1", kind: "jwt", scopes: ["read", "orders:write"], roles: ["admin"], credentialId: jti });
+    expect((await send("/closed", { headers: { authorization: `bearer   ${accessToken}` } })).status).toBe(200);
+  });
+
+  it("lets a caller without a token pass, whom a guard then refuses without an error code", async () => {
+    const { send } = await start(bench());
+    expect((await send("/who")).json()).toBeNull();
+    expect((await send("/who", { headers: { authorization: "Basic dTpw" } })).json()).toBeNull();
+    const refused = await send("/closed");
+    expect(refused.status).toBe(401);
+    expect(refused.headers["www-authenticate"]).toBe('Bearer realm="api"');
+  });
+
+  it("gives one answer for every bad token, which holds nothing of it, and tells the reason to the event alone", async () => {
+    const b = bench({ secret: HMAC_SECRET });
+    const revoked = await b.manager.signAccessToken("user-1");
+    const { jti } = await b.manager.verifyAccessToken(revoked);
+    await b.manager.revokeToken(jti);
+    const rows: [string, string][] = [
+      ["", "malformed"],
+      [" a b", "malformed"],
+      [" not-a-token", "malformed"],
+      [` ${"A".repeat(9000)}`, "malformed"],
+      [` ${forge({ ...GOOD_HEADER, alg: "none" }, goodClaims(), "x")}`, "algorithm"],
+      [` ${forge({ ...GOOD_HEADER, crit: ["x"] }, goodClaims(), HMAC_SECRET)}`, "critical-header"],
+      [` ${forge({ ...GOOD_HEADER, typ: "JWT" }, goodClaims(), HMAC_SECRET)}`, "type"],
+      [` ${forge(GOOD_HEADER, goodClaims(), "another")}`, "signature"],
+      [` ${forge(GOOD_HEADER, { ...goodClaims(), iss: "evil" }, HMAC_SECRET)}`, "issuer"],
+      [` ${forge(GOOD_HEADER, goodClaims(b.clock.now() - 3_600_000), HMAC_SECRET)}`, "expired"],
+      [` ${revoked}`, "revoked"],
+    ];
+    const { send } = await start(b);
+    for (const [token, reason] of rows) {
+      b.events.length = 0;
+      const answer = await send("/who?secret=1", { headers: { authorization: `Bearer${token}` } });
+      expect([reason, answer.status, answer.json()]).toEqual([reason, 401, PROBLEM]);
+      expect(answer.headers).toMatchObject({ "www-authenticate": INVALID, "content-type": "application/problem+json; charset=utf-8", "cache-control": "no-store" });
+      expect(b.events).toMatchObject([{ event: "authn_login_fail", source: "jwt", reason, status: 401, path: "/who" }]);
+      if (token.length > 20) expect(JSON.stringify(b.events)).not.toContain(token.slice(-20));
+    }
+    expect(b.events).toMatchObject([{ subject: "user-1", credentialId: jti }]);
+  });
+
+  it("two Authorization lines are ambiguous, whichever comes first", async () => {
+    const b = bench();
+    const token = await b.manager.signAccessToken("user-1");
+    const { raw } = await start(b);
+    const ask = (...lines: string[]): Promise<string> => raw(["GET /who HTTP/1.1", "Host: x", ...lines, "Connection: close", "", ""].join("\r\n"));
+    for (const other of [`Authorization: Bearer ${token}`, "authorization: Basic dTpw", "AUTHORIZATION: Bearer x"]) {
+      expect(await ask(`Authorization: Bearer ${token}`, other)).toMatch(/^HTTP\/1.1 400 [^]*WWW-Authenticate: Bearer realm="api", error="invalid_request"[^]*ambiguous-credentials/);
+      expect(await ask(other, `Authorization: Bearer ${token}`)).toMatch(/^HTTP\/1.1 400 /);
+    }
+    expect(await ask(`Authorization: Bearer ${token}`)).toMatch(/^HTTP\/1.1 200 /);
+    expect(await ask("Authorization: Bearer")).toMatch(/^HTTP\/1.1 401 /);
+    expect(await ask("Authorization: Bearer ")).toMatch(/^HTTP\/1.1 401 /);
+    expect(await ask(`Authorization: Bearer\t${token}`)).toMatch(/^HTTP\/1.1 401 /);
+    expect(await ask(`Authorization: Bearer ${token}, Bearer ${token}`)).toMatch(/^HTTP\/1.1 401 /);
+    expect(await ask("Authorization: ")).toMatch(/^HTTP\/1.1 200 /);
+  });
+
+  it("reads no token from the query, from a cookie or from a body", async () => {
+    const b = bench();
+    const token = await b.manager.signAccessToken("user-1");
+    const { send } = await start(b);
+    expect((await send(`/who?access_token=${token}`, { headers: { cookie: `access_token=${token}` } })).json()).toBeNull();
+  });
+
+  it("beside a session a token is ambiguous; beside an API key it has been dealt with", async () => {
+    const b = bench();
+    const token = await b.manager.signAccessToken("user-1");
+    const session: RequestHandler = (req, _res, next) => {
+      req.principal = createPrincipal({ id: "user-1", kind: "session", scopes: [], roles: [], credentialId: "s1" });
+      next();
+    };
+    const withSession = await start(b, [session]);
+    const refused = await withSession.send("/who", { headers: { authorization: `Bearer ${token}` } });
+    expect([refused.status, (refused.json() as { code: string }).code]).toEqual([400, "ambiguous-credentials"]);
+    expect((await withSession.send("/who")).json()).toMatchObject({ kind: "session" });
+    await withSession.close();
+    const key: RequestHandler = (req, _res, next) => {
+      beginState(req, b.runtime).presented = "api-key";
+      req.principal = createPrincipal({ id: "robot", kind: "api-key", scopes: [], roles: [], credentialId: "k1" });
+      next();
+    };
+    const withKey = await start(b, [key]);
+    expect((await withKey.send("/who", { headers: { authorization: "Bearer mcp_abc" } })).json()).toMatchObject({ kind: "api-key" });
+  });
+
+  it("in report mode announces and lets pass, without a principal", async () => {
+    const b = bench();
+    const { send } = await start(b, [], { mode: "report" });
+    const answer = await send("/who", { headers: { authorization: "Bearer nonsense" } });
+    expect([answer.status, answer.json()]).toEqual([200, null]);
+    expect(b.events).toMatchObject([{ event: "authn_login_fail", mode: "report", reason: "malformed" }]);
+    expect((await send("/closed", { headers: { authorization: "Bearer nonsense" } })).status).toBe(401);
+  });
+
+  it.each(["fails", "hangs"] as const)("a store that %s: 503 and one event, or a pass where the settings say so", async (trouble) => {
+    const unreliable = new UnreliableStore(bench().store);
+    const b = bench({ storeTimeoutMs: 20 }, unreliable);
+    const token = await b.manager.signAccessToken("user-1");
+    b.events.length = 0;
+    const { send } = await start(b);
+    unreliable.trouble = trouble;
+    const answers = await Promise.all(Array.from({ length: 5 }, () => send("/who", { headers: { authorization: `Bearer ${token}` } })));
+    expect(answers.map(({ status }) => status)).toEqual([503, 503, 503, 503, 503]);
+    expect(answers[0]?.json()).toMatchObject({ code: "store-unavailable" });
+    expect(b.events.map(({ event }) => event)).toEqual(["portcullis_store_unavailable"]);
+    // A bad token is refused without the store.
+    expect((await send("/who", { headers: { authorization: "Bearer x" } })).status).toBe(401);
+    unreliable.trouble = "none";
+    b.clock.advance(1000);
+    expect((await send("/who", { headers: { authorization: `Bearer ${token}` } })).json()).toMatchObject({ id: "user-1" });
+    await server?.close();
+    const lenient = bench({ storeTimeoutMs: 20, onStoreError: "allow" }, unreliable);
+    unreliable.trouble = trouble;
+    const allowed = await (await start(lenient)).send("/who", { headers: { authorization: `Bearer ${token}` } });
+    expect(allowed.json()).toMatchObject({ id: "user-1" });
+  });
+
+  it("works with each family of algorithms over the wire", async () => {
+    for (const algorithm of ["HS512", "RS256", "PS384", "ES256"]) {
+      const b = bench(settingsFor(algorithm));
+      const token = await b.manager.signAccessToken("user-1");
+      const { send } = await start(b);
+      expect((await send("/who", { headers: { authorization: `Bearer ${token}` } })).json()).toMatchObject({ id: "user-1" });
+      await server?.close();
+    }
+    server = undefined;
+  });
+});
+
+describe("the factories", () => {
+  it.each([undefined, {}, Object.freeze({}), Object.create(null) as object, { mode: undefined, realm: undefined }])("take %j", (settings) => {
+    expect(jwtAuth(bench().manager, settings).name).toBe("jwtMiddleware");
+  });
+
+  it("refuse unknown settings", () => {
+    expect(() => jwtAuth(bench().manager, { reelm: "x" } as object)).toThrowError(SettingsError);
+  });
+
+  it("describe the layer without its secrets, JSON-able", () => {
+    const { manager, runtime } = bench({ secret: HMAC_SECRET });
+    const layer = createJwt(manager.options, runtime, { manager });
+    expect(layer).toMatchObject({ id: "jwt", mode: "enforce" });
+    const described = layer.describe();
+    expect(JSON.parse(JSON.stringify(described))).toEqual(described);
+    expect(described).toMatchObject({ algorithm: "HS256", key: "[secret]", issuer: "portcullis", audience: ["portcullis"], accessTokenMinutes: 30, onStoreError: "deny" });
+    expect(JSON.stringify(described)).not.toContain(HMAC_SECRET);
+  });
+
+  it("open and close the manager with the layer", async () => {
+    const { manager, runtime } = bench();
+    const layer = createJwt(manager.options, runtime, { manager });
+    await layer.ready?.();
+    await layer.close?.();
+    await layer.close?.();
+  });
+
+  it("stay synchronous while the store does", async () => {
+    const { manager, runtime } = bench();
+    const token = await manager.signAccessToken("user-1");
+    let passed = false;
+    const req = { headers: { authorization: `Bearer ${token}` }, rawHeaders: ["Authorization", `Bearer ${token}`] };
+    void createJwt(manager.options, runtime, { manager }).handler(req as never, {} as never, () => (passed = true));
+    expect(passed).toBe(true);
+  });
+});
