@@ -30,9 +30,13 @@ export function prepareApp(app: Express, trustProxy: ParsedSettings["trustProxy"
   if (own !== false && own !== undefined && !trustProxyGiven) {
     throw new SetupError('The app sets "trust proxy" itself. Say it in the settings instead (trustProxy: 1), so that every protection sees the same.');
   }
-  secured.add(app);
   app.set("trust proxy", trustProxy);
   app.disable("x-powered-by");
+}
+
+/** Remembers that the app is secured. Called last, so that a call that failed can be made again with other settings. */
+export function markSecured(app: Express): void {
+  secured.add(app);
 }
 
 /** Express 4 keeps its router in `_router`, made on first use; Express 5 in `router`, where Express 4 has a getter that throws. */
@@ -50,6 +54,9 @@ function routesOf(stack: readonly RouterLayer[]): string[] {
       return [`${methods.map((method) => (method === "_all" ? "ALL" : method.toUpperCase())).join("|")} ${String(layer.route.path)}`];
     }
     if (layer.name === "mounted_app") return ["a mounted app"];
-    return layer.handle?.stack === undefined ? [] : routesOf(layer.handle.stack);
+    const inner = layer.handle?.stack;
+    if (inner === undefined) return [];
+    // Its routes come later, but it stands before us.
+    return inner.length === 0 ? ["a mounted router without routes yet"] : routesOf(inner);
   });
 }

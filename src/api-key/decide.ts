@@ -77,19 +77,26 @@ export interface Powers {
   readonly roles: readonly string[];
   readonly expiresAt: number | null;
   readonly allow: readonly string[];
+  readonly rateLimit: { readonly limit: number; readonly windowSeconds: number } | null;
 }
 
-/** What a caller has to give. `expiresAt` and `allow` bind callers that are keys themselves; null and empty: unbound. */
-export type Excess = "scope" | "role" | "expiry" | "address";
+/** What a caller has to give. `expiresAt`, `allow` and `rateLimit` bind callers that are keys themselves; null and empty: unbound. */
+export type Excess = "scope" | "role" | "expiry" | "address" | "limit";
 
 /**
  * What `wanted` has beyond `own`, or `undefined` when nothing: nobody hands out, by making a key or by rotating one,
- * what they do not hold. A key also hands out nothing that outlives it or works from more places than it.
+ * what they do not hold. A key also hands out nothing that outlives it, works from more places or more often than it.
  */
 export function excess(own: Powers, wanted: Powers, ownAllow: AddressList | undefined): Excess | undefined {
   if (missingScopes(own.scopes, wanted.scopes).length > 0) return "scope";
   if (wanted.roles.some((role) => !own.roles.includes(role))) return "role";
   if (own.expiresAt !== null && (wanted.expiresAt === null || wanted.expiresAt > own.expiresAt)) return "expiry";
   if (ownAllow !== undefined && (wanted.allow.length === 0 || !wanted.allow.every((entry) => own.allow.includes(entry) || ownAllow.has(entry)))) return "address";
+  if (own.rateLimit !== null && (wanted.rateLimit === null || isLooser(wanted.rateLimit, own.rateLimit))) return "limit";
   return undefined;
+}
+
+/** Whether a limit allows more at once, or more in the long run. */
+function isLooser(one: { limit: number; windowSeconds: number }, other: { limit: number; windowSeconds: number }): boolean {
+  return one.limit > other.limit || one.limit * other.windowSeconds > other.limit * one.windowSeconds;
 }

@@ -39,14 +39,17 @@ export class KeyHasher {
     this.#queue = queue;
   }
 
-  /** @throws HashUnavailableError (rejects) when argon2 has no place left */
-  async digest(key: string): Promise<KeyDigest> {
+  /**
+   * @param tags who holds the place in the queue
+   * @throws HashUnavailableError (rejects) when argon2 has no place left
+   */
+  async digest(key: string, tags: readonly string[] = []): Promise<KeyDigest> {
     const pepper = this.#peppers[0];
     if (this.#algorithm === "hmac-sha256" && pepper !== undefined) {
       return { algorithm: "hmac-sha256", digest: `${pepper.id}.${mac(pepper, key).toString("base64url")}` };
     }
     const argon2 = await loadArgon2();
-    return { algorithm: "argon2id", digest: await this.#queue.run(() => argon2.hash(key, ARGON2ID)) };
+    return { algorithm: "argon2id", digest: await this.#queue.run(() => argon2.hash(key, ARGON2ID), tags) };
   }
 
   /**

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { addressRangeSchema, scopeSchema } from "../settings/common.js";
 import { pathText } from "../settings/object.js";
 import type { JsonValue } from "../stores/contracts.js";
+import { isStorable } from "../stores/records.js";
 import { ApiKeyError, type ApiKeyIssue } from "./errors.js";
 import { isKeyId } from "./format.js";
 
@@ -10,8 +11,14 @@ export const MAX_METADATA_BYTES = 4096;
 /** Longest grace of a rotated key: 30 days, in seconds. */
 export const MAX_GRACE_SECONDS = 2_592_000;
 
+/** A store rejects what it cannot keep, and a store that rejects counts as down for everybody: such text stops here. */
 const text = (max: number): z.ZodString =>
-  z.string().min(1, "Empty").max(max, `Longer than ${max} characters`).regex(/^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$/, "Holds control characters");
+  z
+    .string()
+    .min(1, "Empty")
+    .max(max, `Longer than ${max} characters`)
+    .regex(/^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$/, "Holds control characters")
+    .refine(isStorable, "Holds half of a surrogate pair");
 
 const NOT_A_TIME = "Not a time: a date with time and zone (2030-01-31T12:00:00Z), milliseconds since the epoch or a Date";
 /** A date with its zone, or a number of milliseconds since the epoch, or a Date; kept as milliseconds. */

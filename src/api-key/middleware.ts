@@ -2,7 +2,7 @@ import type { NextFunction, Request, RequestHandler, Response } from "express";
 import { headerCount } from "../core/credentials.js";
 import type { Layer } from "../core/layer.js";
 import { refuse } from "../core/refusal.js";
-import { beginState } from "../core/request-state.js";
+import { beginState, stateOf } from "../core/request-state.js";
 import type { Runtime } from "../core/runtime.js";
 import { parse } from "../settings/object.js";
 import { choosePresented } from "./decide.js";
@@ -20,6 +20,7 @@ export function createApiKey(options: ApiKeyOptions, runtime: Runtime, { service
 
   function settle(req: Request, res: Response, next: NextFunction, result: VerifyResult, scheme: "ApiKey" | "Bearer"): void {
     if (result.ok) {
+      stateOf(req).keyService = service;
       req.principal = result.principal;
       next();
       return;
@@ -36,7 +37,7 @@ export function createApiKey(options: ApiKeyOptions, runtime: Runtime, { service
     handler: function apiKeyMiddleware(req, res, next) {
       const state = beginState(req, runtime);
       // Mounted for the app and again for a route: one request is one use of the key.
-      if (req.principal?.kind === "api-key" && state.hasRun("api-key")) {
+      if (req.principal?.kind === "api-key" && state.keyService === service) {
         next();
         return;
       }
@@ -67,7 +68,8 @@ export function createApiKey(options: ApiKeyOptions, runtime: Runtime, { service
       state.presented = "api-key";
       const { scheme } = choice;
       const result = service.check(choice.key, state.address(req));
-      if (result instanceof Promise) void result.then((settled) => settle(req, res, next, settled, scheme), next);
+      // What is thrown while the request goes on belongs to the app's error handling, not to nobody.
+      if (result instanceof Promise) void result.then((settled) => settle(req, res, next, settled, scheme)).catch(next);
       else settle(req, res, next, result, scheme);
     },
     describe: () => describe({ ...options, prefix }),

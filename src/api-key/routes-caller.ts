@@ -38,6 +38,7 @@ export function callerRefusals(realm: string): CallerRefusals {
       role: beyond("role-beyond-own", "A key cannot be given roles its maker does not hold."),
       expiry: beyond("expiry-beyond-own", "A key made with a key cannot outlive it."),
       address: beyond("address-beyond-own", "A key made with a key cannot work from more addresses than it."),
+      limit: beyond("limit-beyond-own", "A key made with a key cannot have a looser limit than it."),
     },
   };
 }
@@ -51,7 +52,7 @@ export async function callerOf(req: Request, service: ApiKeyService, refusals: C
   if (principal === undefined) return refusals.missing;
   if (principal.kind !== "api-key") {
     const { id, scopes, roles } = principal;
-    return { ownerId: id, key: undefined, powers: { scopes, roles, expiresAt: null, allow: [] }, allow: undefined };
+    return { ownerId: id, key: undefined, powers: { scopes, roles, expiresAt: null, allow: [], rateLimit: null }, allow: undefined };
   }
   const key = await service.get(principal.credentialId);
   if (key === undefined || key.ownerId !== principal.id || stateProblem(key, service.runtime.clock.now()) !== undefined) return refusals.invalid;

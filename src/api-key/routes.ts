@@ -16,6 +16,7 @@ import { apiKeySchema } from "./settings.js";
 
 const SOURCE = "api-key-routes";
 
+const BAD_PATH: Refusal = Object.freeze({ code: "invalid-request", reason: "path-undecodable" });
 const NOT_FOUND: Refusal = Object.freeze({ code: "not-found", reason: "unknown-or-foreign" });
 
 /** Settings of the routes. */
@@ -116,6 +117,11 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesOptio
   router.get("/:id", act(show));
   router.post("/:id/rotate", body, act(rotate));
   router.delete("/:id", act(revoke));
+  router.use(function apiKeyRoutesPath(error: unknown, req: Request, res: Response, next: NextFunction): void {
+    // Express itself fails on an id that is no percent-encoding (`/%ZZ`), with an error that repeats it.
+    if (error instanceof URIError) refuse(req, res, SOURCE, BAD_PATH);
+    else next(error);
+  });
   return router;
 }
 

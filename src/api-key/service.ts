@@ -199,7 +199,7 @@ export class ApiKeyService {
   async #make(from: LastingFields): Promise<{ key: string; stored: StoredApiKey }> {
     const { ownerId, name, scopes, roles, allow, rateLimit, metadata, createdAt, expiresAt } = from;
     const { key, id } = generateKey(this.#options.prefix, this.#options.length);
-    const hash = await this.#hasher.digest(key);
+    const hash = await this.#hasher.digest(key, [`owner ${ownerId}`]);
     const fresh = { revokedAt: null, revokedReason: null, rotatedTo: null, graceUntil: null, usageCount: 0, lastUsedAt: null };
     return { key, stored: { id, ownerId, name, hash, scopes, roles, allow, rateLimit, metadata, createdAt, expiresAt, ...fresh } };
   }

@@ -94,6 +94,8 @@ export class KeyVerifier {
     let proved = digest;
     for (let attempt = 1; ; attempt += 1) {
       const generation = cache.generation;
+      // From here on, not from the end of the hash, which may have waited: the record is as old as the read.
+      const freshUntil = runtime.clock.monotonic() + cacheMs;
       const stored = await this.#parts.get(id);
       if (stored === undefined) return { problem: "unknown" };
       if (proved !== stored.hash.digest) {
@@ -101,7 +103,7 @@ export class KeyVerifier {
         if (comparison !== "match") return { problem: comparison, stored };
         proved = stored.hash.digest;
       }
-      const entry = entryOf(stored, fingerprint, runtime.clock.monotonic() + cacheMs);
+      const entry = entryOf(stored, fingerprint, freshUntil);
       if (entry === undefined) return { problem: "unreadable", stored };
       if (cache.generation === generation) {
         if (cacheMs > 0) cache.set(entry);

@@ -64,7 +64,8 @@ export type SecurityEventListener = (event: SecurityEvent) => void;
 
 /**
  * Where every refusal, credential change and session change is announced. `on(name, listener)` for one kind,
- * `on("*", listener)` for all. A listener that throws is reported by `process.emitWarning` and cannot touch the request.
+ * `on("*", listener)` for all. A listener that throws, or is asynchronous and rejects, is reported by
+ * `process.emitWarning`; it touches neither the request nor the listeners after it.
  */
 export class SecurityEvents {
   readonly #emitter = new EventEmitter({ captureRejections: false }).setMaxListeners(0);
@@ -109,12 +110,19 @@ export class SecurityEvents {
   }
 
   #deliver(channel: string, event: SecurityEvent): void {
-    try {
-      this.#emitter.emit(channel, event);
-    } catch (error) {
-      process.emitWarning(`A listener of ${event.event} threw: ${error instanceof Error ? error.message : "not an Error"}`, {
-        code: "PORTCULLIS_LISTENER",
-      });
+    const warn = (error: unknown): void => warnOfListener(event.event, error);
+    // One by one: `EventEmitter.emit` stops at the first that throws, and leaves rejections to end the process.
+    for (const listener of this.#emitter.rawListeners(channel)) {
+      try {
+        const answer: unknown = Reflect.apply(listener, this.#emitter, [event]);
+        if (answer instanceof Promise) answer.catch(warn);
+      } catch (error) {
+        warn(error);
+      }
     }
   }
+}
+
+function warnOfListener(name: SecurityEventName, error: unknown): void {
+  process.emitWarning(`A listener of ${name} threw: ${error instanceof Error ? error.message : "not an Error"}`, { code: "PORTCULLIS_LISTENER" });
 }

@@ -1,3 +1,4 @@
+import { validateHeaderValue } from "node:http";
 import type { Request, Response } from "express";
 import { pathOf } from "./authority.js";
 import type { SecurityEventName } from "./events.js";
@@ -184,11 +185,27 @@ export function refuse(
 function replacedBody(req: Request, runtime: Runtime, refusal: Refusal): ReplacedBody | undefined {
   if (runtime.onRefusal === undefined) return undefined;
   try {
-    return runtime.onRefusal(problemOf(refusal), req);
+    return checkedBody(runtime.onRefusal(problemOf(refusal), req));
   } catch (error) {
-    process.emitWarning(`onRefusal threw: ${error instanceof Error ? error.message : "not an Error"}`, { code: "PORTCULLIS_ON_REFUSAL" });
+    warnOfReplacement(error);
     return undefined;
   }
+}
+
+/** What cannot be sent must not become an exception half-way through a response. @throws TypeError when it cannot */
+function checkedBody(given: unknown): ReplacedBody | undefined {
+  if (given === undefined || given === null) return undefined;
+  if (given instanceof Promise) given.catch(warnOfReplacement);
+  const { contentType, body } = given as Partial<ReplacedBody>;
+  if (typeof contentType !== "string" || !(typeof body === "string" || Buffer.isBuffer(body))) {
+    throw new TypeError("it must return { contentType: string, body: string or Buffer }, not a promise, or undefined");
+  }
+  validateHeaderValue("Content-Type", contentType);
+  return { contentType, body };
+}
+
+function warnOfReplacement(error: unknown): void {
+  process.emitWarning(`onRefusal threw: ${error instanceof Error ? error.message : "not an Error"}`, { code: "PORTCULLIS_ON_REFUSAL" });
 }
 
 function announce(req: Request, state: RequestState, source: string, refusal: Refusal, mode: "enforce" | "report"): void {

@@ -55,6 +55,7 @@ export function byFunction(keyOf: KeyFunction, fallback: KeyOf, announce: (reaso
       return fallback(req, state);
     }
     if (typeof key === "string" && key.length > 0 && key.length <= MAX_KEY_LENGTH) return key;
+    neverUnhandled(key);
     announce("key-function-gave-no-key");
     return fallback(req, state);
   };
@@ -72,9 +73,15 @@ export function costOf(cost: number | CostFunction, announce: (reason: string) =
       return 1;
     }
     if (typeof units === "number" && Number.isSafeInteger(units) && units >= 0) return units;
+    neverUnhandled(units);
     announce("cost-function-gave-no-cost");
     return 1;
   };
+}
+
+/** An asynchronous function is a mistake that is announced; its rejection must not end the process as well. */
+function neverUnhandled(value: unknown): void {
+  if (value instanceof Promise) value.catch(() => undefined);
 }
 
 /** Whether a request comes from an address that is not limited; `undefined` when there is no such address. */

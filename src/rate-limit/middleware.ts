@@ -3,13 +3,14 @@ import type { Layer, LayerId } from "../core/layer.js";
 import { compose } from "../core/pipeline.js";
 import { beginState } from "../core/request-state.js";
 import { createRuntime, type Runtime } from "../core/runtime.js";
+import { SettingsError } from "../settings/errors.js";
 import { parse } from "../settings/object.js";
 import type { RateLimitStore } from "../stores/contracts.js";
 import { SlidingWindowStore } from "../stores/memory/sliding-window-store.js";
 import { ForeignWindowStore } from "./foreign-store.js";
 import { mainLimit, principalLimit, routeLimit } from "./limits.js";
 import { createLimiter, type Limiter } from "./limiter.js";
-import { type RateLimitOptions, type RateLimitSettings, rateLimitSchema, type RouteLimit, routeLimitSchema, isWindowStore } from "./settings.js";
+import { type RateLimitOptions, type RateLimitSettings, rateLimitSchema, type RouteLimit, type RouteLimitOptions, routeLimitSchema, isWindowStore } from "./settings.js";
 import { untrustedProxyWatch } from "./untrusted-proxy.js";
 
 export interface RateLimitDeps {
@@ -51,17 +52,37 @@ export function createPrincipalRateLimit(options: RateLimitOptions, runtime: Run
  *
  * @param limit `{ name, limit, windowSeconds?, key?, cost?, mode? }`; without `key` a caller is counted as the
  * principal it has proved to be, and by address while anonymous
- * @throws SettingsError
+ * @throws SettingsError also when a limit of the same name has another window
  */
 export function createRouteLimit(limit: RouteLimit, runtime: Runtime, deps: RouteLimitDeps): RequestHandler {
   const options = parse(routeLimitSchema, limit);
   const defaults = deps.defaults ?? parse(rateLimitSchema, {});
   // A store of express-rate-limit counts for the main limit only.
   const store = defaults.store !== undefined && isWindowStore(defaults.store) ? defaults.store : deps.store;
+  holdWindow(store, options);
   const limiter = createLimiter(routeLimit(options, defaults, runtime, store), runtime);
   return function routeRateLimit(req, res, next) {
     limiter.apply(req, res, next, beginState(req, runtime));
   };
+}
+
+/** The windows of the route limits that count in a store, by name. */
+const routeWindows = new WeakMap<RateLimitStore, Map<string, number>>();
+
+/**
+ * One name is one count, and one count has one window: a shorter one would drop what a longer one still has to count.
+ *
+ * @throws SettingsError
+ */
+function holdWindow(store: RateLimitStore, { name, windowSeconds }: RouteLimitOptions): void {
+  const windows = routeWindows.get(store) ?? new Map<string, number>();
+  routeWindows.set(store, windows);
+  const known = windows.get(name) ?? windowSeconds;
+  if (known !== windowSeconds) {
+    const message = `Another limit of this name has a window of ${known} s, and limits of one name share one count.`;
+    throw new SettingsError([{ code: "contradiction", path: "windowSeconds", message, remedy: "Give this limit a name of its own, or the same window." }]);
+  }
+  windows.set(name, windowSeconds);
 }
 
 /**

@@ -39,8 +39,9 @@ const allowedRangeSchema = addressRangeSchema.superRefine((range, context) => {
 });
 
 /** True for a store of ours, which knows many limits and decides by itself. */
-export function isWindowStore(store: object): store is RateLimitStore {
-  return typeof (store as Partial<RateLimitStore>).consume === "function" && typeof (store as Partial<RateLimitStore>).peek === "function";
+export function isWindowStore(store: object | null): store is RateLimitStore {
+  const { consume, peek } = (store ?? {}) as Partial<RateLimitStore>;
+  return typeof consume === "function" && typeof peek === "function";
 }
 
 function isForeignStore(store: object): store is Store {

@@ -33,12 +33,12 @@ const CONTRADICTIONS: readonly Rule[] = [
       ? { path: "csrf", message: "Sessions with SameSite=None travel with every cross-site request, and nothing checks where it came from.", remedy: "Remove csrf: false, or use sameSite lax." }
       : undefined,
   ({ trustedHosts, trustProxy }) =>
-    on(trustedHosts)?.forwardedHost === true && trustProxy === false
-      ? { path: "trustedHosts.forwardedHost", message: "X-Forwarded-Host is believed from a trusted proxy only, and trustProxy is false.", remedy: "Set trustProxy, or remove forwardedHost." }
+    on(trustedHosts)?.forwardedHost === true && (trustProxy === false || trustProxy === 0)
+      ? { path: "trustedHosts.forwardedHost", message: "X-Forwarded-Host is believed from a trusted proxy only, and trustProxy names none.", remedy: "Set trustProxy, or remove forwardedHost." }
       : undefined,
-  ({ rateLimit, trustProxy }) =>
-    on(rateLimit) !== undefined && Array.isArray(trustProxy) && trustProxy.some((range) => /\/0$/.test(String(range)))
-      ? { path: "trustProxy", message: "A /0 range trusts everyone as a proxy, so every client can choose the address it is limited by.", remedy: "List the addresses of your proxies alone." }
+  ({ trustProxy }) =>
+    Array.isArray(trustProxy) && trustProxy.some((range) => /\/0$/.test(String(range)))
+      ? { path: "trustProxy", message: "A /0 range trusts everyone as a proxy, so every client can choose the address it is known and limited by.", remedy: "List the addresses of your proxies alone." }
       : undefined,
   (settings) =>
     on(settings.rateLimit)?.key === "principal" && !authenticates(settings)

@@ -71,7 +71,7 @@ export function settingsFromEnv(env: Environment = process.env): SecuritySetting
   const settings = withoutUndefined({
     secretKey: read("SECRET_KEY", secrets),
     debug: read("DEBUG", boolean),
-    trustProxy: read("TRUST_PROXY", hops) as SecuritySettings["trustProxy"],
+    trustProxy: read("TRUST_PROXY", hops),
     redis: read("REDIS_URL", word),
     database: read("DATABASE_URL", word),
     trustedHosts: read("ALLOWED_HOSTS", list),
@@ -91,7 +91,7 @@ export function settingsFromEnv(env: Environment = process.env): SecuritySetting
     }),
   });
   if (issues.length > 0) throw new SettingsError(issues);
-  return settings as SecuritySettings;
+  return settings;
 }
 
 /** The variables of one protection; `undefined` (off) when none is set. */

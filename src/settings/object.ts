@@ -107,9 +107,14 @@ export function pathText(path: readonly PropertyKey[]): string {
   let text = "";
   for (const part of path) {
     if (typeof part === "number") text += `[${part}]`;
-    else text += text === "" ? String(part) : `.${String(part)}`;
+    else text += text === "" ? shownKey(part) : `.${shownKey(part)}`;
   }
   return text;
+}
+
+/** A key can be any text: what of it is printable, so that an error forges no line of a log. */
+function shownKey(key: PropertyKey): string {
+  return String(key).slice(0, 64).replace(/[^\x20-\x7e]/g, "?");
 }
 
 function unknownKeyMessage(key: string, known: readonly string[]): string {

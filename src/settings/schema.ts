@@ -35,7 +35,7 @@ const trustProxySchema = chosen<false | number | readonly string[], false | numb
 /** A URL is kept as a `Secret`, because it may hold a password; an instance of a client is passed through. */
 function urlOr<Instance extends object>(pattern: RegExp, remedy: string): z.ZodType<Secret | Instance, string | Secret | Instance> {
   return chosen((value) => {
-    if (typeof value !== "string" && !(value instanceof Secret)) return z.custom<Instance>((given) => typeof given === "object" && given !== null, "Invalid input: expected a URL or a client");
+    if (typeof value !== "string" && !(value instanceof Secret)) return z.custom<Instance>((given) => typeof given === "object" && given !== null && !(given instanceof Promise), "Invalid input: expected a URL or a client");
     return z
       .union([z.string(), z.instanceof(Secret)])
       .transform((text) => (text instanceof Secret ? text : new Secret(text)))
@@ -105,7 +105,7 @@ export function parseSettings(settings: unknown): ParsedSettings {
   // Two defaults depend on another setting.
   if (parsed.debug === true && parsed.trustedHosts === undefined) parsed.trustedHosts = trustedHostSchema.parse(DEBUG_HOSTS);
   if (parsed.csrf === undefined) parsed.csrf = parsed.session === false ? false : csrfSchema.parse({});
-  issues.push(...contradictions(parsed as Partial<ParsedSettings>, settings as SecuritySettings));
+  issues.push(...contradictions(parsed, settings));
   if (issues.length > 0) throw new SettingsError(issues);
   return deepFreeze(parsed) as ParsedSettings;
 }

@@ -6,7 +6,8 @@ import { addIssue, chosen } from "./object.js";
 /** RFC 7518 section 3.2 asks for a key of at least the hash's size; HKDF's input is held to the same. */
 export const MIN_SECRET_BYTES = 32;
 
-const PLACEHOLDER = /change[-_ ]?me|changeit|secret[-_ ]?key|your[-_ ]?secret|my[-_ ]?secret|super[-_ ]?secret|placeholder|example|insecure|default|password|replace[-_ ]?(me|this)|keyboard ?cat|not[-_ ]?secret|todo|xxxx/i;
+/** Words short enough to turn up in random base64 by chance must stand alone or be long: one secret in 13 000 held `todo` or `xxxx`. */
+const PLACEHOLDER = /change[-_ ]?me|changeit|secret[-_ ]?key|your[-_ ]?secret|my[-_ ]?secret|super[-_ ]?secret|placeholder|example|insecure|default|password|replace[-_ ]?(me|this)|keyboard ?cat|not[-_ ]?secret|(?<![a-z0-9])todo(?![a-z0-9])|x{8}/i;
 
 /** Why a secret is too weak to sign with, or `undefined` when nothing speaks against it. */
 export function weakness(secret: string): "too-short" | "placeholder" | "low-entropy" | undefined {

@@ -62,7 +62,9 @@ export function decideHost(policy: HostPolicy, request: HostRequest): Refusal | 
 
 function isExempt({ exemptPaths }: HostPolicy, { method, target }: HostRequest): boolean {
   if (exemptPaths.size === 0 || (method !== "GET" && method !== "HEAD")) return false;
-  const path = parseTarget(target)?.path;
+  // In the origin-form alone: Express reads the path of an absolute-form whose authority is odd (`http://a;b/health`)
+  // differently than we do, and who calls by address has no use for it.
+  const path = target.startsWith("/") ? parseTarget(target)?.path : undefined;
   return path !== undefined && exemptPaths.has(path);
 }
 

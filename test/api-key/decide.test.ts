@@ -76,8 +76,8 @@ it.each([
 ])("grace of %i s, expiry %s ends at %i", (grace, expiresAt, end) => expect(graceEnd(NOW, grace, expiresAt)).toBe(end));
 
 describe("what a caller may hand out", () => {
-  const own: Powers = { scopes: ["read", "orders:*"], roles: ["editor"], expiresAt: NOW, allow: ["192.0.2.0/24", "10.0.0.1"] };
-  const within: Powers = { scopes: ["read", "orders:write"], roles: ["editor"], expiresAt: NOW, allow: ["192.0.2.7"] };
+  const own: Powers = { scopes: ["read", "orders:*"], roles: ["editor"], expiresAt: NOW, allow: ["192.0.2.0/24", "10.0.0.1"], rateLimit: { limit: 60, windowSeconds: 60 } };
+  const within: Powers = { scopes: ["read", "orders:write"], roles: ["editor"], expiresAt: NOW, allow: ["192.0.2.7"], rateLimit: { limit: 60, windowSeconds: 60 } };
   const rows: { name: string; input: Powers; verdict: string | undefined }[] = [
     { name: "within", input: within, verdict: undefined },
     { name: "the same", input: own, verdict: undefined },
@@ -89,10 +89,15 @@ describe("what a caller may hand out", () => {
     { name: "another address", input: { ...within, allow: ["10.0.0.2"] }, verdict: "address" },
     { name: "one more address", input: { ...within, allow: ["192.0.2.7", "10.0.0.2"] }, verdict: "address" },
     { name: "a wider range", input: { ...within, allow: ["192.0.0.0/16"] }, verdict: "address" },
+    { name: "a tighter limit", input: { ...within, rateLimit: { limit: 1, windowSeconds: 1 } }, verdict: undefined },
+    { name: "more at once", input: { ...within, rateLimit: { limit: 61, windowSeconds: 86_400 } }, verdict: "limit" },
+    { name: "more in the long run", input: { ...within, rateLimit: { limit: 2, windowSeconds: 1 } }, verdict: "limit" },
+    { name: "without a limit", input: { ...within, rateLimit: null }, verdict: "limit" },
     { name: "anywhere", input: { ...within, allow: [] }, verdict: "address" },
   ];
   it.each(rows)("$name: $verdict", ({ input, verdict }) => expect(excess(own, input, new AddressList(own.allow))).toBe(verdict));
-  it("a caller bound by nothing hands out any expiry and address", () => {
-    expect(excess({ ...own, expiresAt: null, allow: [] }, { ...within, expiresAt: null, allow: [] }, undefined)).toBeUndefined();
+  it("a caller bound by nothing hands out any expiry, address and limit", () => {
+    const unbound = { expiresAt: null, allow: [], rateLimit: null };
+    expect(excess({ ...own, ...unbound }, { ...within, ...unbound }, undefined)).toBeUndefined();
   });
 });

@@ -3,6 +3,7 @@ import { Secret } from "../../src/core/secret.js";
 import { HashQueue, HashUnavailableError } from "../../src/api-key/hash-queue.js";
 import { KeyHasher } from "../../src/api-key/hashing.js";
 import { generateKey } from "../../src/api-key/format.js";
+import { ApiKeyService } from "../../src/api-key/service.js";
 import { SECRET } from "./support.js";
 
 const { key } = generateKey("mcp_", 32);
@@ -59,6 +60,14 @@ describe("hmac-sha256", () => {
 });
 
 describe("the queue", () => {
+  it("is not filled by one owner who makes keys", async () => {
+    const service = new ApiKeyService({ hashConcurrency: 1, hashQueue: 1 });
+    const make = (ownerId: string): Promise<unknown> => service.create({ ownerId, name: "n" });
+    const made = await Promise.allSettled([make("ann"), make("ann"), make("bob")]);
+    expect(made.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
+    await service.close();
+  });
+
   const gate = (): { promise: Promise<string>; open: () => void } => {
     let open = (): void => undefined;
     const promise = new Promise<string>((resolve) => (open = () => resolve("done")));

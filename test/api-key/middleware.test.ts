@@ -1,4 +1,4 @@
-import type { Express, Request } from "express";
+import type { Express, NextFunction, Request, Response } from "express";
 import { afterEach, describe, expect, it } from "vitest";
 import { createPrincipal } from "../../src/core/principal.js";
 import { stateOf } from "../../src/core/request-state.js";
@@ -206,6 +206,34 @@ describe.each(EXPRESS)("API key layer on $name", ({ express }) => {
     await server.send("/", { headers: { "x-api-key": key } });
     expect((await server.send("/", { headers: { "x-api-key": key } })).json()).toMatchObject({ id: "user-1" });
     expect((await parts.service.usage(record.id))?.usageCount).toBe(2);
+  });
+
+  it("does not take another service's word for a key", async () => {
+    const [users, admins] = [bench(), bench()];
+    const app = express();
+    app.get("/admin", apiKeyAuth(users.service), apiKeyAuth(admins.service), (req: Request, res) => void res.json(req.principal));
+    const server = await serve(app);
+    open.push(server);
+    const { key } = await users.service.create(KEY);
+    for (const run of ["cold", "warm"]) expect([run, (await server.send("/admin", { headers: { "x-api-key": key } })).status]).toEqual([run, 401]);
+  });
+
+  it("gives what is thrown behind an asynchronous check to the app's error handling", async () => {
+    const parts = bench();
+    const layer = createApiKey(parts.service.options, parts.runtime, { service: parts.service });
+    const app = express();
+    app.use((req, res, next) => {
+      const failing = (error?: unknown): void => {
+        if (error === undefined) throw new Error("thrown behind the layer");
+        next(error);
+      };
+      void layer.handler(req, res, failing);
+    });
+    app.use((error: Error, _req: Request, res: Response, _next: NextFunction) => void res.status(500).send(error.message));
+    const server = await serve(app);
+    open.push(server);
+    const { key } = await parts.service.create(KEY);
+    expect((await server.send("/", { headers: { "x-api-key": key } })).text).toBe("thrown behind the layer");
   });
 
   it("calls next in the same tick when the key is remembered, or there is none", async () => {

@@ -241,6 +241,36 @@ describe.each(EXPRESS)("API key routes on $name", ({ express }) => {
     expect([answer.status, answer.json(), answer.headers["content-type"], answer.headers["cache-control"]]).toMatchObject([status, { code }, "application/problem+json; charset=utf-8", "no-store"]);
   });
 
+  it("refuse text that no store keeps before the store sees it, which would take itself for broken", async () => {
+    const { call, events } = await start();
+    const answer = await call("/", { method: "POST", as: alice, text: '{"name":"\\ud800"}' });
+    expect([answer.status, answer.json()]).toMatchObject([400, { code: "invalid-request" }]);
+    expect((await call("/", { method: "POST", as: alice, text: '{"name":"x","metadata":{"\\ud800":"\\u0000"}}' })).status).toBe(201);
+    expect(events.filter(({ event }) => event.startsWith("portcullis_store"))).toEqual([]);
+  });
+
+  it("refuse an id that is no percent-encoding, without repeating it", async () => {
+    const { call } = await start();
+    for (const [method, path] of [["GET", "/%ZZsent"], ["DELETE", "/%ZZsent"], ["POST", "/%ZZsent/rotate"]] as const) {
+      const answer = await call(path, { method, as: alice });
+      expect([answer.status, answer.json(), answer.headers["cache-control"]]).toMatchObject([400, { code: "invalid-request" }, "no-store"]);
+      expect(answer.text).not.toContain("sent");
+    }
+  });
+
+  it("let a key with a limit make and rotate no key with a looser one", async () => {
+    const { call, service } = await start();
+    const rateLimit = { limit: 30, windowSeconds: 60 };
+    const bound = await service.create({ ownerId: "alice", name: "bound", scopes: ["api-keys:manage"], rateLimit });
+    const free = await service.create({ ownerId: "alice", name: "free" });
+    const make = (limit: unknown): Promise<Answer> => call("/", { method: "POST", key: bound.key, body: { name: "x", rateLimit: limit } });
+    expect((await make({ limit: 100_000, windowSeconds: 1 })).status).toBe(403);
+    expect((await make({ limit: 31, windowSeconds: 86_400 })).status).toBe(403);
+    expect((await call(`/${free.record.id}/rotate`, { method: "POST", key: bound.key })).status).toBe(403);
+    expect((await make({ limit: 1, windowSeconds: 60 })).status).toBe(201);
+    expect(((await make(null)).json() as Created).record.rateLimit).toEqual(rateLimit);
+  });
+
   it("refuse a chunked body that is too large, and no body at all", async () => {
     const { call } = await start();
     const text = JSON.stringify({ name: "x".repeat(20_000) });

@@ -166,6 +166,21 @@ describe("verify", () => {
     expect(store.gets).toBe(gets + 1);
   });
 
+  it("counts cacheSeconds from the moment the record was read, however long the check then took", async () => {
+    const { service, clock, store } = bench({ cacheSeconds: 10 });
+    const { key } = await service.create({ ownerId: "u", name: "n" });
+    store.afterRead = async () => clock.advance(9000);
+    await service.verify(key);
+    store.afterRead = () => Promise.resolve();
+    const { gets } = store;
+    clock.advance(999);
+    await service.verify(key);
+    expect(store.gets).toBe(gets);
+    clock.advance(1);
+    await service.verify(key);
+    expect(store.gets).toBe(gets + 1);
+  });
+
   it("cacheSeconds 0 remembers nothing", async () => {
     const { service, store } = bench({ cacheSeconds: 0 });
     const { key } = await service.create(KEY);

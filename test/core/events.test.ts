@@ -42,4 +42,24 @@ describe("SecurityEvents", () => {
     expect(other).toHaveBeenCalledOnce();
     expect((await warned).message).toContain("listener bug");
   });
+
+  it("a listener that throws or rejects keeps the event from no other, and ends no process", async () => {
+    const events = new SecurityEvents();
+    const warnings: string[] = [];
+    const note = (warning: Error): void => void warnings.push(warning.message);
+    process.on("warning", note);
+    const other = vi.fn();
+    events.on("*", () => {
+      throw new Error("sync bug");
+    });
+    const rejecting = (): unknown => Promise.reject(new Error("async bug"));
+    events.on("*", rejecting);
+    events.once("*", other).on("*", other);
+    events.emit("authn_login_fail", () => ({ source: "test" }));
+    expect(other).toHaveBeenCalledTimes(2);
+    expect(events.listenerCount("*")).toBe(3);
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off("warning", note);
+    expect(warnings).toEqual([expect.stringContaining("sync bug"), expect.stringContaining("async bug")]);
+  });
 });

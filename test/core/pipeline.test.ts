@@ -1,4 +1,4 @@
-import type { RequestHandler } from "express";
+import type { ErrorRequestHandler, RequestHandler } from "express";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { compose } from "../../src/core/pipeline.js";
@@ -10,7 +10,7 @@ describe.each(EXPRESS)("compose on $name", ({ express }) => {
     const app = express();
     app.use(compose(handlers));
     app.get("/", (_req, res) => void res.send("reached"));
-    app.use(((error, _req, res, _next) => res.status(500).send(`error: ${(error as Error).message}`)) as import("express").ErrorRequestHandler);
+    app.use(((error, _req, res, _next) => res.status(500).send(`error: ${(error as Error).message}`)) as ErrorRequestHandler);
     const server = await serve(app);
     const answer = await server.send("/");
     await server.close();

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { SecurityEvent } from "../../src/core/events.js";
-import { REFUSALS, refuse, type Refusal, type RefusalCode } from "../../src/core/refusal.js";
+import { type OnRefusal, REFUSALS, refuse, type Refusal, type RefusalCode } from "../../src/core/refusal.js";
 import { beginState } from "../../src/core/request-state.js";
 import { createRuntime, type Runtime } from "../../src/core/runtime.js";
 import { EXPRESS } from "../support/express-versions.js";
@@ -62,6 +62,19 @@ describe.each(EXPRESS)("refuse on $name", ({ express }) => {
         throw new Error("bug");
       },
     });
+    expect(answer.json()).toMatchObject({ code: "untrusted-host" });
+  });
+
+  it.each<[string, () => unknown]>([
+    ["a promise that rejects", async () => Promise.reject(new Error("late bug"))],
+    ["a header that cannot be sent", () => ({ contentType: "text/plain\r\nX: y", body: "x" })],
+    ["a body that cannot be sent", () => ({ contentType: "text/plain", body: { a: 1 } })],
+    ["no body", () => ({ contentType: "text/plain" })],
+    ["text alone", () => "no"],
+    ["null", () => null],
+  ])("an onRefusal that gives %s leaves our own body", async (_name, onRefusal) => {
+    const { answer } = await answerTo({ code: "untrusted-host", reason: "x" }, { onRefusal: onRefusal as OnRefusal });
+    expect([answer.status, answer.headers["content-type"]]).toEqual([400, "application/problem+json; charset=utf-8"]);
     expect(answer.json()).toMatchObject({ code: "untrusted-host" });
   });
 });

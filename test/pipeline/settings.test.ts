@@ -71,6 +71,8 @@ describe("parseSettings", () => {
   // Each contradiction with its allowed twin, which differs in one field.
   it.each([
     ["a /0 proxy range", { trustProxy: ["0.0.0.0/0"] }, { trustProxy: ["10.0.0.0/8"] }, "contradiction trustProxy"],
+    ["a /0 proxy range without a limiter", { trustProxy: ["::/0"], rateLimit: false }, { trustProxy: ["::1"], rateLimit: false }, "contradiction trustProxy"],
+    ["forwarded hosts from none of zero proxies", { trustProxy: 0, trustedHosts: { hosts: ["a.example"], forwardedHost: true } }, { trustProxy: 1, trustedHosts: { hosts: ["a.example"], forwardedHost: true } }, "contradiction trustedHosts.forwardedHost"],
     ["forwarded hosts from no proxy", { trustedHosts: { hosts: ["a.example"], forwardedHost: true } }, { trustedHosts: { hosts: ["a.example"], forwardedHost: true }, trustProxy: 1 }, "contradiction trustedHosts.forwardedHost"],
     ["SameSite=None without Secure", { debug: true, session: { sameSite: "none" } }, { debug: true, session: { sameSite: "lax" } }, "contradiction session.sameSite"],
     ["SameSite=None without csrf", { csrf: false, session: { sameSite: "none" } }, { csrf: false, session: { sameSite: "lax" } }, "contradiction csrf"],

@@ -127,8 +127,8 @@ describe("the sliding window and its oracle", () => {
 
   it("answer the same after hits were taken back", () => {
     const step = fc.oneof(
-      fc.record({ kind: fc.constant("hit" as const), ms: fc.integer({ min: 0, max: 20 }) }),
-      fc.record({ kind: fc.constant("back" as const), ms: fc.integer({ min: 0, max: 20 }) }),
+      fc.record({ kind: fc.constant("hit" as const), ms: fc.integer({ min: 0, max: 20 }), cost: fc.oneof(fc.constant(1), fc.integer({ min: 1, max: 40 })) }),
+      fc.record({ kind: fc.constant("back" as const), ms: fc.integer({ min: 0, max: 20 }), cost: fc.constant(1) }),
     );
     fc.assert(
       fc.property(windows, fc.array(step, { maxLength: 120 }), ({ limit, windowMs }, steps) => {
@@ -136,12 +136,12 @@ describe("the sliding window and its oracle", () => {
         const store = new SlidingWindowStore({ clock, limit, windowMs });
         const policy = { name: "express-rate-limit", limit, windowMs };
         const oracle = new ListOracle();
-        for (const { kind, ms } of steps) {
+        for (const { kind, ms, cost } of steps) {
           clock.advance(ms);
           if (kind === "back") {
             store.decrement("k");
             oracle.uncountOldest("k", windowMs, clock.monotonic());
-          } else expect(store.consume(policy, "k", 1)).toEqual(oracle.consume(policy, "k", 1, clock.monotonic()));
+          } else expect(store.consume(policy, "k", cost)).toEqual(oracle.consume(policy, "k", cost, clock.monotonic()));
         }
         store.close();
       }),

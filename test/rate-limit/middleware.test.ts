@@ -185,6 +185,13 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
     expect(events.filter(({ event }) => event === "portcullis_misconfigured").map(({ reason }) => reason)).toEqual(["key-function-threw", "key-function-gave-no-key"]);
   });
 
+  it("takes functions that are asynchronous and reject for the mistake they are, and ends no process", async () => {
+    const rejecting = (): unknown => Promise.reject(new Error("bug"));
+    const { server, events } = await bench({ limit: 2, key: rejecting as () => string, cost: rejecting as () => number });
+    expect(await statuses(server, 3)).toEqual([200, 200, 429]);
+    expect(events.filter(({ event }) => event === "portcullis_misconfigured").map(({ reason }) => reason)).toEqual(["key-function-gave-no-key", "cost-function-gave-no-cost"]);
+  });
+
   it('key "principal" counts in the later place: principals by who they are, the anonymous by address', async () => {
     const { server, events } = await bench({ limit: 2, key: "principal" });
     expect(await statuses(server, 3, { "x-test-principal": "ann" })).toEqual([200, 200, 429]);
@@ -222,6 +229,15 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
     expect(await statuses(server, 2, {}, "/default")).toEqual([200, 429]);
     expect(() => createRouteLimit({ name: "x", limit: 1, windowSecs: 5 } as never, createRuntime(), { store })).toThrow(/Did you mean "windowSeconds"/);
     store.close();
+  });
+
+  it("refuses two windows for one name, because one count cannot have both", () => {
+    const deps = { store: new SlidingWindowStore() };
+    const runtime = createRuntime();
+    createRouteLimit({ name: "search", limit: 5, windowSeconds: 60 }, runtime, deps);
+    expect(() => createRouteLimit({ name: "search", limit: 9, windowSeconds: 60 }, runtime, deps)).not.toThrow();
+    expect(() => createRouteLimit({ name: "search", limit: 100, windowSeconds: 1 }, runtime, deps)).toThrow(/windowSeconds: .* window of 60 s.*\[contradiction\]/);
+    expect(() => createRouteLimit({ name: "search", limit: 100, windowSeconds: 1 }, runtime, { store: new SlidingWindowStore() })).not.toThrow();
   });
 
   it("describes itself in JSON, and is only there where it has something to do", async () => {

@@ -66,6 +66,27 @@ describe("the log", () => {
     expect(store.consume(policy, "a", 9_999)).toMatchObject({ allowed: true, used: 10_000 });
   });
 
+  it.each([-1_000_000_000, 0, Date.UTC(2026, 0, 1) + 0.123])("counts alike whatever a clock begins at: %d", (start) => {
+    let time = start;
+    const { store } = storeWith({ clock: { now: () => 0, monotonic: () => time } });
+    const accepted: number[] = [];
+    for (let ms = 0; ms < 5000; ms += 100, time += 100) if (store.consume(POLICY, "a", 1).allowed) accepted.push(ms);
+    expect(accepted).toEqual([0, 1000, 2000, 3000, 4000].flatMap((ms) => [ms, ms + 100, ms + 200]));
+  });
+
+  it("takes no more memory for a request that costs more, so that costs in bytes can be limited", () => {
+    const { clock, store } = storeWith();
+    const policy = { name: "bytes", limit: 2_000_000_000, windowMs: 1000 };
+    const before = process.memoryUsage().arrayBuffers;
+    for (let i = 0; i < 1000; i += 1) expect(store.consume(policy, `client-${i}`, 1_000_000_000).allowed).toBe(true);
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(4_000_000);
+    clock.advance(500);
+    expect(store.consume(policy, "client-0", 1_000_000_001)).toMatchObject({ allowed: false, used: 1_000_000_000, retryAfterMs: 500 });
+    expect(store.consume(policy, "client-0", 1_000_000_000)).toMatchObject({ allowed: true, used: 2_000_000_000 });
+    clock.advance(500);
+    expect(store.consume(policy, "client-0", 1)).toMatchObject({ allowed: true, used: 1_000_000_001 });
+  });
+
   it("peeks without recording, resets one key, and keeps policies apart", () => {
     const { store } = storeWith();
     const other = { ...POLICY, name: "q" };

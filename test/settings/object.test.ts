@@ -88,5 +88,6 @@ describe("names and paths", () => {
   it("writes a path as one would in code", () => {
     expect(pathText(["cors", "origins", 1, "x"])).toBe("cors.origins[1].x");
     expect(pathText([])).toBe("");
+    expect(pathText(["a", "line\nbreak\u001b[31m", "k".repeat(1000)])).toBe(`a.line?break?[31m.${"k".repeat(64)}`);
   });
 });

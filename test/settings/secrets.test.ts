@@ -14,6 +14,11 @@ describe("weakness", () => {
     [good.slice(1), "too-short"],
     [`change-me-${good}`, "placeholder"],
     ["your-secret-key-goes-here-please-1", "placeholder"],
+    [`TODO: ${good}`, "placeholder"],
+    [`${good}xxxxxxxx`, "placeholder"],
+    // By chance, as in one random secret of 13 000.
+    [`${good}tOdO${good}`, undefined],
+    [`${good}xXxX${good}`, undefined],
     ["a".repeat(40), "low-entropy"],
     ["abcabcabcabcabcabcabcabcabcabcabcabc", "low-entropy"],
     ["abcdefghijklmnopqrstuvwxyz0123456789", "low-entropy"],

@@ -51,6 +51,7 @@ const rows: Row[] = [
   { name: "another path", refused: { ...host("10.0.0.7"), target: "/healthz/" }, reason: "not-listed", allowed: { ...host("10.0.0.7"), target: "/healthz" } },
   { name: "another spelling of the path", refused: { ...host("10.0.0.7"), target: "/Healthz" }, reason: "not-listed", allowed: { ...host("10.0.0.7"), target: "/healthz?full=1" } },
   { name: "the exempt path in the query", refused: { ...host("10.0.0.7"), target: "/?/healthz" }, reason: "not-listed", allowed: { ...host("10.0.0.7"), target: "/healthz?/" } },
+  { name: "an exempt path in absolute-form", refused: { ...host("10.0.0.7"), target: "http://a;b/healthz" }, reason: "target-mismatch", allowed: { ...host("10.0.0.7"), target: "/healthz" } },
   { name: "an unsafe method on an exempt path", refused: { ...host("10.0.0.7"), target: "/healthz", method: "POST" }, reason: "not-listed", allowed: { ...host("10.0.0.7"), target: "/healthz", method: "HEAD" } },
   { name: "HTTP/1.0 without Host elsewhere", refused: { hostLines: [], target: "/" }, reason: "missing", allowed: { hostLines: [], target: "/healthz" } },
   { name: "a forwarded host that is not listed", refused: { forwarded: "evil.com" }, reason: "forwarded-not-listed", allowed: { forwarded: "api.example.com" } },

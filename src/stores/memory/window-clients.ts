@@ -38,6 +38,8 @@ export class WindowClients {
   readonly #maxClients: number;
   readonly #overflowWindows: number;
   readonly #clock: Clock;
+  /** Times are counted from here: a clock may begin anywhere, and a record has room for 17 years. */
+  readonly #origin: number;
   readonly #logs = new WindowLogs();
   readonly #tables = new WindowTables();
   readonly #index = new WindowIndex((slot, key, table) => this.#holders[slot] === key && this.#logs.owner(slot) === table);
@@ -55,6 +57,7 @@ export class WindowClients {
     this.#maxClients = maxClients;
     this.#overflowWindows = Math.min(MAX_OVERFLOW, Math.ceil(maxClients / 16));
     this.#clock = clock;
+    this.#origin = clock.monotonic();
   }
 
   /** Clients with a log of their own. */
@@ -136,7 +139,7 @@ export class WindowClients {
 
   /** Whole microseconds, rounded down. A clock that goes backwards stands still here. */
   #now(): number {
-    const time = this.#clock.monotonic();
+    const time = this.#clock.monotonic() - this.#origin;
     if (time > this.#time) this.#time = time;
     return Math.floor(this.#time * 1000);
   }

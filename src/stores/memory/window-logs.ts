@@ -1,6 +1,10 @@
 import { NONE, WindowBlocks } from "./window-blocks.js";
 
-/** A record is one number, `time × 16 + units`: whole microseconds up to 2^49 (17 years) and up to 15 units. */
+/**
+ * A record is one number, `time × 16 + units`: whole microseconds up to 2^49 (17 years) and up to 15 units. What one
+ * request costs beyond that is a second number right after it, negative, so that a limit of ten million bytes takes no
+ * more memory than one of ten requests.
+ */
 const UNITS_RADIX = 16;
 const MAX_UNITS = UNITS_RADIX - 1;
 
@@ -112,7 +116,7 @@ export class WindowLogs {
     ints[at + USED]! += units;
     const expires = (at >> 1) + EXPIRES;
     doubles[expires] = Math.max(doubles[expires]!, time + window);
-    for (let left = units; left > 0; ) left -= this.#append(ints, at, time, left);
+    this.#write(ints, at, time, units);
   }
 
   /**
@@ -127,9 +131,10 @@ export class WindowLogs {
     let time = NaN;
     for (let left = units; left > 0 && (a !== NONE || b !== NONE); ) {
       const fromA = b === NONE || (a !== NONE && this.#blocks.read(a) <= this.#blocks.read(b));
+      // A second number is less than any record, so it is taken right after its own.
       const record = this.#blocks.read(fromA ? a : b);
-      time = timeOf(record);
-      left -= record % UNITS_RADIX;
+      if (record >= 0) time = timeOf(record);
+      left -= unitsOf(record);
       if (fromA) a = a === lastA ? NONE : this.#blocks.after(a);
       else b = b === lastB ? NONE : this.#blocks.after(b);
     }
@@ -149,7 +154,10 @@ export class WindowLogs {
       const record = this.#blocks.read(cell);
       if (timeOf(record) > time) return false;
       if (timeOf(record) < time || record % UNITS_RADIX === 0) continue;
-      this.#blocks.write(cell, record - 1);
+      const next = cell === tail ? NONE : this.#blocks.after(cell);
+      const more = next === NONE ? 0 : this.#blocks.read(next);
+      if (more < 0) this.#blocks.write(next, more + 1);
+      else this.#blocks.write(cell, record - 1);
       ints[at + USED]! -= 1;
       this.#dropEmptyHeads(ints, at);
       // Records of no units are only put up with while they are the smaller part: the log stays within its bound.
@@ -159,6 +167,12 @@ export class WindowLogs {
     return false;
   }
 
+  #write(ints: Int32Array, at: number, time: number, units: number): void {
+    const left = units - this.#append(ints, at, time, units);
+    if (left > 0) this.#putCell(ints, at, this.#blocks.extend(ints[at + TAIL]!), -left);
+  }
+
+  /** @returns how many of the units found room in one record */
   #append(ints: Int32Array, at: number, time: number, units: number): number {
     const tail = ints[at + TAIL]!;
     if (tail === NONE) {
@@ -178,15 +192,19 @@ export class WindowLogs {
 
   #put(ints: Int32Array, at: number, cell: number, time: number, units: number): number {
     const held = Math.min(units, MAX_UNITS);
-    this.#blocks.write(cell, time * UNITS_RADIX + held);
+    this.#putCell(ints, at, cell, time * UNITS_RADIX + held);
+    return held;
+  }
+
+  #putCell(ints: Int32Array, at: number, cell: number, value: number): void {
+    this.#blocks.write(cell, value);
     ints[at + TAIL] = cell;
     ints[at + RECORDS]! += 1;
-    return held;
   }
 
   #dropHead(ints: Int32Array, at: number): void {
     const head = ints[at + HEAD]!;
-    ints[at + USED]! -= this.#blocks.read(head) % UNITS_RADIX;
+    ints[at + USED]! -= unitsOf(this.#blocks.read(head));
     ints[at + RECORDS]! -= 1;
     if (head === ints[at + TAIL]) {
       this.#blocks.give(head);
@@ -201,20 +219,20 @@ export class WindowLogs {
   }
 
   #dropEmptyHeads(ints: Int32Array, at: number): void {
-    while (ints[at + HEAD] !== NONE && this.#blocks.read(ints[at + HEAD]!) % UNITS_RADIX === 0) this.#dropHead(ints, at);
+    while (ints[at + HEAD] !== NONE && unitsOf(this.#blocks.read(ints[at + HEAD]!)) === 0) this.#dropHead(ints, at);
   }
 
   #compact(ints: Int32Array, at: number): void {
-    const kept: number[] = [];
+    const kept: { readonly time: number; units: number }[] = [];
     while (ints[at + HEAD] !== NONE) {
       const record = this.#blocks.read(ints[at + HEAD]!);
-      if (record % UNITS_RADIX !== 0) kept.push(record);
+      if (record < 0) kept.at(-1)!.units -= record;
+      else if (unitsOf(record) > 0) kept.push({ time: timeOf(record), units: unitsOf(record) });
       this.#dropHead(ints, at);
     }
-    for (const record of kept) {
-      const units = record % UNITS_RADIX;
+    for (const { time, units } of kept) {
       ints[at + USED]! += units;
-      this.#append(ints, at, timeOf(record), units);
+      this.#write(ints, at, time, units);
     }
   }
 
@@ -235,4 +253,8 @@ export class WindowLogs {
 
 function timeOf(record: number): number {
   return Math.floor(record / UNITS_RADIX);
+}
+
+function unitsOf(record: number): number {
+  return record < 0 ? -record : record % UNITS_RADIX;
 }
