@@ -26,6 +26,8 @@ export interface LayerDescription {
   readonly order: number;
   readonly mode: Mode;
   readonly settings: Record<string, unknown>;
+  /** Where its records are kept, when that is `database`: engine, location and, once it is open, driver. */
+  readonly database?: Record<string, unknown>;
   /** What of this layer a restart loses, with the stores as they are. */
   readonly lostOnRestart?: string;
 }
@@ -95,8 +97,7 @@ export interface SecurityDependencies {
 export function applySecurity<Settings extends SecuritySettings>(app: Express, settings: Settings, dependencies: SecurityDependencies = {}): Security<Settings> {
   const parsed = parseSettings(settings);
   prepareApp(app, parsed.trustProxy, settings.trustProxy !== undefined);
-  const { clock } = dependencies;
-  const runtime = createRuntime({ ...(clock === undefined ? {} : { clock }), onRefusal: parsed.onRefusal, debug: parsed.debug });
+  const runtime = createRuntime({ clock: dependencies.clock, onRefusal: parsed.onRefusal, debug: parsed.debug });
   const stores = openStores(parsed.database, runtime, parsed.rateLimit ? parsed.rateLimit.maxClients : undefined);
   const apiKeys = parsed.apiKeys
     ? new ApiKeyService(parsed.apiKeys, { runtime, store: parsed.apiKeys.store ?? stores.apiKeys, secretKey: parsed.secretKey, limiter: stores.limits })
@@ -111,6 +112,7 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
 
   const find = (id: LayerId): Layer | undefined => rows.find(({ layer }) => layer.id === id)?.layer;
   const session = find("session") as SessionLayer | undefined;
+  const keptInDatabase = layersInDatabase(parsed, stores);
   const losses = lossesOnRestart(parsed, stores);
   warnOfLosses(losses, parsed.debug);
   const needs = <T>(part: T | undefined, setting: string, method: string): T => {
@@ -122,8 +124,9 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
     ...lifecycle(rows.map(({ layer }) => layer), [apiKeys, jwt], stores, runtime),
     describe: () =>
       rows.map(({ order, layer }) => {
-        const lost = losses.get(layer.id);
-        return { id: layer.id, order, mode: layer.mode, settings: layer.describe(), ...(lost === undefined ? {} : { lostOnRestart: lost }) };
+        const lostOnRestart = losses.get(layer.id);
+        const database = keptInDatabase.has(layer.id) ? stores.describe() : undefined;
+        return { id: layer.id, order, mode: layer.mode, settings: layer.describe(), ...(database && { database }), ...(lostOnRestart && { lostOnRestart }) };
       }),
     settings: parsed,
     events: runtime.events,
@@ -165,7 +168,21 @@ function lifecycle(layers: readonly Layer[], services: readonly (Service | undef
   };
   let started: Promise<void> | undefined;
   let ended: Promise<void> | undefined;
+  // Whoever forgets ready() would see nothing but 503s.
+  stores.ready().catch((error: unknown) => {
+    if (started !== undefined || ended !== undefined) return;
+    process.emitWarning(`The stores could not be opened, and nobody awaits ready(): ${error instanceof Error ? error.message : "unknown reason"}`, { code: "PORTCULLIS_STORES" });
+  });
   return { ready: () => (started ??= start()), close: () => (ended ??= end()) };
+}
+
+/** The layers whose records are in `database`. */
+function layersInDatabase(settings: ParsedSettings, stores: Stores): ReadonlySet<LayerId> {
+  const layers = new Set<LayerId>();
+  if (!stores.durable) return layers;
+  if (settings.apiKeys && settings.apiKeys.store === undefined) layers.add("api-key");
+  if (settings.jwt && settings.jwt.store === undefined) layers.add("jwt");
+  return layers;
 }
 
 /** What a restart loses, by layer, when it is kept in this process alone. */

@@ -39,7 +39,7 @@ export function createQuickstart(database: string, secretKey: string): Quickstar
   app.post("/login", loginLimit, express.json({ limit: "1kb" }), async (req, res) => {
     const body = loginBody.safeParse(req.body);
     if (!body.success) {
-      res.status(400).json({ error: 'Send {"username":"…"} of letters, digits, dots, dashes or underscores.' });
+      res.status(400).json({ error: 'Send {"username":"…"} of letters, digits, dots, dashes or underscores, as Content-Type: application/json.' });
       return;
     }
     await security.logIn(req, { id: body.data.username, scopes: ["read", "orders:*"] });

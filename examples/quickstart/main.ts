@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
+import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { createQuickstart } from "./app.js";
 import { tour } from "./tour.js";
@@ -12,8 +13,12 @@ const secretKey = process.env.SECRET_KEY ?? randomBytes(32).toString("base64url"
 
 const { app, security } = createQuickstart(database, secretKey);
 await security.ready();
-const server = app.listen(port, "127.0.0.1");
-await once(server, "listening");
+const server = createServer(app).listen(port, "127.0.0.1");
+await once(server, "listening").catch((error: NodeJS.ErrnoException) => {
+  if (error.code !== "EADDRINUSE") throw error;
+  console.error(`Port ${port} is taken. Choose another: PORT=3001 npm run demo`);
+  process.exit(1);
+});
 const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 const { key } = await security.apiKeys.create({ ownerId: "demo-service", name: "quickstart", scopes: ["read"] });
 
@@ -34,7 +39,10 @@ if (touring) {
   curl -i -H 'Authorization: Bearer ${key}' ${origin}/protected
   curl -i -c jar -H 'Content-Type: application/json' -d '{"username":"ada"}' ${origin}/login
   curl -i -b jar ${origin}/me
-  curl -i -b jar -X POST ${origin}/token
+  TOKEN=$(curl -s -b jar -X POST ${origin}/token | sed 's/.*"accessToken":"\\([^"]*\\)".*/\\1/')
+  curl -i -H "Authorization: Bearer $TOKEN" ${origin}/jwt-protected
+  curl -i -b jar -H 'Content-Type: application/json' -d '{"name":"my key","scopes":["read"]}' ${origin}/api-keys
+  curl -i -b jar -X POST ${origin}/logout
   curl -i -H 'Host: evil.example' ${origin}/public
 
   The same and more, with what to expect:  npm run demo -- --tour`);

@@ -4,6 +4,7 @@ import type { Layer } from "../core/layer.js";
 import { refuse } from "../core/refusal.js";
 import { beginState, stateOf } from "../core/request-state.js";
 import type { Runtime } from "../core/runtime.js";
+import { SetupError } from "../settings/errors.js";
 import { parse } from "../settings/object.js";
 import { choosePresented } from "./decide.js";
 import { keyRefusals } from "./refusals.js";
@@ -93,9 +94,13 @@ function describe(options: ApiKeyOptions): Record<string, unknown> {
  *
  * @param service makes and verifies the keys; its settings hold here where `settings` is silent
  * @throws SettingsError when the settings are wrong
+ * @throws SetupError when there is no service
  */
 export function apiKeyAuth(service: ApiKeyService, settings?: ApiKeyAuthSettings): RequestHandler {
   const own = parse(apiKeyAuthSchema, settings ?? {});
+  if (typeof (service as Partial<ApiKeyService> | undefined)?.check !== "function") {
+    throw new SetupError("apiKeyAuth needs the service that knows the keys as its first argument: apiKeyAuth(new ApiKeyService()).");
+  }
   const { mode = service.options.mode, headerName = service.options.headerName, realm = service.options.realm } = own;
   return createApiKey({ ...service.options, mode, headerName, realm }, service.runtime, { service }).handler;
 }

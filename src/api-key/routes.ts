@@ -1,4 +1,5 @@
 import express, { type NextFunction, type Request, type RequestHandler, type Response, type Router } from "express";
+import { bodyOf, readJsonBody } from "../core/json-body.js";
 import type { z } from "zod";
 import { type Refusal, refuse, requestFacts } from "../core/refusal.js";
 import { beginState } from "../core/request-state.js";
@@ -9,7 +10,6 @@ import { ApiKeyError } from "./errors.js";
 import { HashUnavailableError } from "./hash-queue.js";
 import { ownKeySchema, pageSchema, readInput, rotateSchema } from "./input.js";
 import type { ApiKeyRecord } from "./records.js";
-import { bodyOf, readJsonBody } from "./routes-body.js";
 import { beyond, type Caller, callerOf, callerRefusals } from "./routes-caller.js";
 import type { ApiKeyService, AuditFacts } from "./service.js";
 import { apiKeySchema } from "./settings.js";

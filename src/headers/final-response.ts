@@ -12,7 +12,15 @@ const EXPRESS_POLICY = "default-src 'none'";
 /** As strict as Express's own, and keeping frame-ancestors on every response (ASVS 5.0 V3.4.6). */
 export const FINAL_POLICY = "default-src 'none';base-uri 'none';form-action 'none';frame-ancestors 'none';object-src 'none'";
 
-type Inspect = (res: Response) => { readonly ours: boolean; readonly enforced: boolean };
+/** What is to be known of a response of ours. */
+export interface FinalResponse {
+  /** Whether a policy of ours is enforced on it. */
+  readonly enforced: boolean;
+  /** Writes the other headers again where they have been cleared. */
+  restore(): void;
+}
+
+type Inspect = (res: Response) => FinalResponse | undefined;
 
 let lastSeen: object | undefined;
 const seen = new WeakSet<object>();
@@ -44,8 +52,13 @@ function guard(prototype: object, inspect: Inspect): void {
   const target = prototype as Pick<Response, "setHeader">;
   const inherited = target.setHeader as (this: Response, name: string, value: number | string | readonly string[]) => Response;
   function setHeader(this: Response, name: string, value: number | string | readonly string[]): Response {
-    if (value === EXPRESS_POLICY && name === "Content-Security-Policy" && inspect(this).enforced) return inherited.call(this, name, FINAL_POLICY);
-    if (value === "Express" && name === "X-Powered-By" && inspect(this).ours) return this;
+    if (value === EXPRESS_POLICY && name === "Content-Security-Policy") {
+      const ours = inspect(this);
+      // send, used without an "error" listener, clears every header before it writes its error page.
+      ours?.restore();
+      if (ours?.enforced === true) return inherited.call(this, name, FINAL_POLICY);
+    }
+    if (value === "Express" && name === "X-Powered-By" && inspect(this) !== undefined) return this;
     return inherited.call(this, name, value);
   }
   Object.defineProperty(target, "setHeader", { configurable: true, enumerable: false, writable: true, value: setHeader });

@@ -1,9 +1,10 @@
 import { randomBytes } from "node:crypto";
 import type { Response } from "express";
-import { guardResponsesOf } from "./final-response.js";
+import { guardResponsesOf, type FinalResponse } from "./final-response.js";
 import type { HeaderPlan } from "./plan.js";
 
 const STATE = Symbol("portcullis.headers");
+const POLICY = "Content-Security-Policy";
 
 /** `res.locals` under a symbol: a new property of the response itself costs microseconds (Express has changed its prototype), here it costs nothing. */
 interface Carrier {
@@ -11,14 +12,28 @@ interface Carrier {
 }
 
 /** What is known of one response's headers: which plan wrote them, and the nonce once it was read. */
-export class ResponseHeaders {
+export class ResponseHeaders implements FinalResponse {
   readonly res: Response;
   plan: HeaderPlan;
+  #secure: boolean;
   #nonce: string | undefined;
 
-  constructor(res: Response, plan: HeaderPlan) {
+  constructor(res: Response, plan: HeaderPlan, secure: boolean) {
     this.res = res;
     this.plan = plan;
+    this.#secure = secure;
+  }
+
+  get enforced(): boolean {
+    return this.plan.values.has(POLICY);
+  }
+
+  restore(): void {
+    const lines = this.#secure ? this.plan.secure : this.plan.plain;
+    for (let i = 0; i < lines.length; i += 2) {
+      const name = lines[i] as string;
+      if (name !== POLICY && !this.res.hasHeader(name)) this.res.setHeader(name, lines[i + 1] as string);
+    }
   }
 
   /** The nonce, made on first read; only then is it put into the policies that name it. */
@@ -34,6 +49,7 @@ export class ResponseHeaders {
   change(plan: HeaderPlan, secure: boolean): void {
     const before = this.plan;
     this.plan = plan;
+    this.#secure = secure;
     if (before === plan || this.res.headersSent) return;
     for (const name of before.values.keys()) if (!plan.values.has(name)) this.res.removeHeader(name);
     const lines = secure ? plan.secure : plan.plain;
@@ -88,14 +104,8 @@ export function writeHeaders(res: Response, plan: HeaderPlan, secure: boolean): 
   const lines = secure ? plan.secure : plan.plain;
   for (let i = 0; i < lines.length; i += 2) res.setHeader(lines[i] as string, lines[i + 1] as string);
   res.removeHeader("X-Powered-By");
-  guardResponsesOf(res, finalPolicyNeeded);
+  guardResponsesOf(res, headersOf);
   const locals = ((res.locals as object | undefined) ?? (res.locals = Object.create(null) as Response["locals"])) as Carrier;
   // Reflect: a frozen `res.locals` is left as it is instead of throwing.
-  if (Reflect.set(locals, STATE, new ResponseHeaders(res, plan))) Reflect.defineProperty(locals, "cspNonce", NONCE_PROPERTY);
-}
-
-/** Whether this response is ours, and whether a policy of ours is enforced on it. */
-function finalPolicyNeeded(res: Response): { readonly ours: boolean; readonly enforced: boolean } {
-  const state = headersOf(res);
-  return { ours: state !== undefined, enforced: state?.plan.values.has("Content-Security-Policy") === true };
+  if (Reflect.set(locals, STATE, new ResponseHeaders(res, plan, secure))) Reflect.defineProperty(locals, "cspNonce", NONCE_PROPERTY);
 }

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Runtime } from "../core/runtime.js";
 import type { TokenStore } from "../stores/contracts.js";
 
@@ -28,7 +29,11 @@ export class Cleaner {
     this.#running = this.#store.deleteExpired(this.#runtime.clock.now()).then(done, done);
   }
 
-  async finished(): Promise<void> {
-    await this.#running;
+  /** Waits for a cleaning that is under way, but not for a store that hangs. */
+  async finished(patienceMs: number): Promise<void> {
+    if (this.#running === undefined) return;
+    const waiting = new AbortController();
+    await Promise.race([this.#running, sleep(patienceMs, undefined, { signal: waiting.signal }).catch(() => undefined)]);
+    waiting.abort();
   }
 }

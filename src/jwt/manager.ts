@@ -9,7 +9,7 @@ import { Cleaner } from "./cleaner.js";
 import type { AccessTokenClaims, ClaimsVerdict } from "./decide.js";
 import { describeJwt } from "./describe.js";
 import { TokenError } from "./errors.js";
-import { grantOf, type IssueOptions } from "./grant.js";
+import { grantOf, isTokenId, type IssueOptions } from "./grant.js";
 import { IssueClock } from "./issue-clock.js";
 import { jwkSet, type JwkSet } from "./jwks.js";
 import { KeyRing } from "./keys.js";
@@ -35,7 +35,6 @@ export interface JwtManagerDependencies {
   readonly secretKey?: readonly Secret[] | undefined;
 }
 
-const MAX_JTI_LENGTH = 256;
 const UNAVAILABLE: AccessVerdict = Object.freeze({ ok: false, code: "store-unavailable" });
 
 /**
@@ -81,7 +80,7 @@ export class JwtManager {
   /** Closes the store, unless it was passed as a dependency and so belongs to somebody else. */
   close(): Promise<void> {
     return (this.#closed ??= (async () => {
-      await this.#cleaner.finished();
+      await this.#cleaner.finished(this.options.storeTimeoutMs);
       if (this.#closesStore) await this.#store.close();
     })());
   }
@@ -166,7 +165,7 @@ export class JwtManager {
 
   /** Denies one access token by its id for as long as it could be presented. @throws TokenError `invalid-input`, `store-unavailable` */
   async revokeToken(jti: string): Promise<void> {
-    if (typeof jti !== "string" || jti === "" || jti.length > MAX_JTI_LENGTH) {
+    if (!isTokenId(jti)) {
       throw new TokenError("invalid-input", { message: "revokeToken takes the jti claim of a token, not the token." });
     }
     await this.#store.revokeAccessToken(jti, this.runtime.clock.now() + this.#accessLifeMs);

@@ -5,6 +5,7 @@ import { createPrincipal } from "../core/principal.js";
 import { refuse, type Refusal } from "../core/refusal.js";
 import { beginState } from "../core/request-state.js";
 import type { Runtime } from "../core/runtime.js";
+import { SetupError } from "../settings/errors.js";
 import { parse } from "../settings/object.js";
 import type { AccessVerdict } from "./access-tokens.js";
 import { choosePresented, scopesOf } from "./decide.js";
@@ -65,7 +66,7 @@ export function createJwt(options: JwtLayerOptions, runtime: Runtime, { manager 
     }
     state.presented = "jwt";
     const verdict = manager.check(choice.token);
-    if (verdict instanceof Promise) void verdict.then((settled) => settle(req, res, next, settled));
+    if (verdict instanceof Promise) verdict.then((settled) => settle(req, res, next, settled)).catch(next);
     else settle(req, res, next, verdict);
   };
 
@@ -84,8 +85,12 @@ export function createJwt(options: JwtLayerOptions, runtime: Runtime, { manager 
  * before what is not for everyone. Call `manager.init()` before serving when the store is not memory.
  *
  * @throws SettingsError when the settings are wrong
+ * @throws SetupError when there is no manager
  */
 export function jwtAuth(manager: JwtManager, settings: JwtAuthSettings = {}): RequestHandler {
   const { mode, realm } = parse(jwtAuthSchema, settings);
+  if (typeof (manager as Partial<JwtManager> | undefined)?.check !== "function") {
+    throw new SetupError("jwtAuth needs the manager that verifies tokens as its first argument: jwtAuth(new JwtManager({ secret })).");
+  }
   return createJwt({ mode: mode ?? manager.options.mode, realm: realm ?? manager.options.realm }, manager.runtime, { manager }).handler;
 }

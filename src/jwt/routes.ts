@@ -1,6 +1,7 @@
-import express, { type NextFunction, type Request, type RequestHandler, type Response, type Router } from "express";
+import express, { type NextFunction, type Request, type Response, type Router } from "express";
 import { z } from "zod";
 import { challenge } from "../core/credentials.js";
+import { bodyOf, readJsonBody } from "../core/json-body.js";
 import { refuse, type Refusal } from "../core/refusal.js";
 import { beginState } from "../core/request-state.js";
 import type { Runtime } from "../core/runtime.js";
@@ -9,7 +10,6 @@ import { TokenError } from "./errors.js";
 import type { JwtManager } from "./manager.js";
 
 const SOURCE = "jwt";
-const MAX_BODY_BYTES = 16 * 1024;
 
 const tokenRoutesSchema = settingsObject({
   /** Seconds a verifier may keep the key set; a new key should be listed for as long before it signs. */
@@ -22,29 +22,10 @@ const token = z.string().min(1).max(8192);
 const refreshBody = z.strictObject({ refreshToken: token });
 const revokeBody = z.union([z.strictObject({ refreshToken: token }), z.strictObject({ accessToken: token })]);
 
-const TOO_LARGE: Refusal = { code: "payload-too-large", reason: "body" };
-const NOT_JSON: Refusal = { code: "unsupported-media-type", reason: "body" };
-const UNREADABLE: Refusal = { code: "invalid-request", reason: "body" };
 const WRONG_FORM: Refusal = { code: "invalid-request", reason: "form" };
 const NO_STORE: Refusal = { code: "store-unavailable", reason: "refresh-token", event: false };
 
-/** `strict` takes objects and lists only; without `inflate` nothing small can unpack into something large. */
-const readJson = express.json({ limit: MAX_BODY_BYTES, strict: true, inflate: false, type: "application/json" });
-
-/** Reads the body, and refuses what cannot be read instead of passing an error on to the app. */
-const jsonBody: RequestHandler = function tokenBodyMiddleware(req, res, next) {
-  if (req.is("application/json") === false || req.headers["content-type"] === undefined) return void refuse(req, res, SOURCE, NOT_JSON);
-  readJson(req, res, (error?: unknown) => {
-    if (error === undefined || error === null) return next();
-    refuse(req, res, SOURCE, bodyRefusal(error));
-  });
-};
-
-function bodyRefusal(error: unknown): Refusal {
-  const status = typeof error === "object" && error !== null && "status" in error ? error.status : undefined;
-  if (status === 413) return TOO_LARGE;
-  return status === 415 ? NOT_JSON : UNREADABLE;
-}
+const jsonBody = readJsonBody(SOURCE);
 
 /**
  * `POST /refresh` { refreshToken } → 200 with a new pair; `POST /revoke` { refreshToken } or { accessToken } → 204, also for
@@ -64,7 +45,7 @@ export function tokenRoutes(manager: JwtManager, options?: TokenRoutesOptions, r
   });
 
   router.post("/refresh", jsonBody, function refreshRoute(req: Request, res: Response, next: NextFunction) {
-    const body = refreshBody.safeParse(req.body);
+    const body = refreshBody.safeParse(bodyOf(req));
     if (!body.success) return void refuse(req, res, SOURCE, WRONG_FORM);
     manager.refresh(body.data.refreshToken).then(
       (issued) => answer(res, 200, issued),
@@ -76,7 +57,7 @@ export function tokenRoutes(manager: JwtManager, options?: TokenRoutesOptions, r
   });
 
   router.post("/revoke", jsonBody, function revokeRoute(req: Request, res: Response, next: NextFunction) {
-    const body = revokeBody.safeParse(req.body);
+    const body = revokeBody.safeParse(bodyOf(req));
     if (!body.success) return void refuse(req, res, SOURCE, WRONG_FORM);
     const done = "refreshToken" in body.data ? manager.revokeFamily(body.data.refreshToken) : manager.revokeAccessToken(body.data.accessToken);
     done.then(

@@ -1,6 +1,7 @@
 import type { Runtime } from "../core/runtime.js";
 import { StoreGuard, StoreUnavailableError } from "../core/store-guard.js";
 import type { StoredRefreshToken, TokenStore } from "../stores/contracts.js";
+import { TokenStoreFullError } from "../stores/memory/token-store.js";
 import { TokenError } from "./errors.js";
 
 type AccessTokenFacts = Parameters<TokenStore["isRevoked"]>[0];
@@ -29,7 +30,8 @@ export class GuardedTokenStore implements TokenStore {
     return this.#store.close();
   }
 
-  deleteExpired(now: number): Promise<number> {
+  // What is thrown becomes a rejection: a clean-up that fails must not fail the request it came with.
+  async deleteExpired(now: number): Promise<number> {
     return this.#store.deleteExpired(now);
   }
 
@@ -67,8 +69,19 @@ export class GuardedTokenStore implements TokenStore {
   }
 
   async #call<T>(operation: () => Promise<T>): Promise<T> {
+    // A full store works. Taking it for an outage would stop revocations as well.
+    const attempt = async (): Promise<T | TokenStoreFullError> => {
+      try {
+        return await operation();
+      } catch (error) {
+        if (error instanceof TokenStoreFullError) return error;
+        throw error;
+      }
+    };
     try {
-      return await this.#tokens.run(operation);
+      const answer = await this.#tokens.run(attempt);
+      if (answer instanceof TokenStoreFullError) throw new TokenError("store-unavailable", { cause: answer });
+      return answer;
     } catch (error) {
       throw error instanceof StoreUnavailableError ? new TokenError("store-unavailable", { cause: error }) : error;
     }

@@ -9,7 +9,8 @@ const bound = new WeakMap<object, RequestSession>();
 
 /** `req.session`. One accessor serves every request, so binding makes no closure. */
 const SESSION: PropertyDescriptor = {
-  configurable: true,
+  // `delete req.session` would end nothing; so it throws instead of looking like a log-out.
+  configurable: false,
   // Not enumerable, so that a logger which copies a request does not begin a session.
   enumerable: false,
   get(this: object) {

@@ -31,7 +31,7 @@ export class SessionCarrier {
   storedJson: string | undefined;
   /** The id express-session began with; another one (after `regenerate`) is worth saving even without data. */
   firstId: string | undefined;
-  /** The session was saved in this request, so its cookie has to go out. */
+  /** The session was saved or its end moved in this request, so its cookie has to go out. */
   saved = false;
   /** The store would not write it: it has ended meanwhile. */
   ended = false;

@@ -1,12 +1,15 @@
 import type { ServerResponse } from "node:http";
+import { applyHead } from "./apply-head.js";
 import type { Maybe } from "./maybe.js";
 
 /** What has to happen before a response may leave. */
 export interface Commit {
   /** Whether there is anything to do; asked before headers are looked at, so it should be cheap. @throws what the app's data throws */
   isPending(): boolean;
-  /** Does it. True: the response may go. False: it must not. Never rejects. */
+  /** Does it. True: the response may go. False: it must not. Leaves the headers alone. Never rejects. */
   run(): Maybe<boolean>;
+  /** Adds to the response what the commit brought with it; called once `run` has said true. */
+  onGranted(): void;
   /** Answers in place of the app, on a response that has been cleared. */
   onRefused(): void;
 }
@@ -14,6 +17,12 @@ export interface Commit {
 type Method = "writeHead" | "write" | "end" | "flushHeaders";
 type AnyMethod = (...args: unknown[]) => unknown;
 const METHODS: readonly Method[] = ["writeHead", "write", "end", "flushHeaders"];
+
+/** While the response is held: nothing that the app does any more may reach an answer it has given. */
+const LOCK: PropertyDescriptorMap = {
+  headersSent: { configurable: true, get: () => true },
+  ...Object.fromEntries(["setHeader", "setHeaders", "appendHeader", "removeHeader"].map((name) => [name, { configurable: true, writable: true, value: refuseLateHeader }])),
+};
 
 /** Headers that describe an answer which will not be given. Security headers stay. */
 const OF_THE_ANSWER = /^(?:content-(?!security-policy)|(?:etag|last-modified|location|set-cookie|transfer-encoding|accept-ranges|expires|age|refresh|link|trailer|cache-control)$)/;
@@ -34,7 +43,8 @@ class HeldResponse {
   readonly #commit: Commit;
   readonly #original: Record<Method, AnyMethod>;
   #state: "waiting" | "held" | "open" | "refused" = "waiting";
-  #queue: (() => unknown)[] = [];
+  #queue: (readonly [Method, readonly unknown[]])[] = [];
+  #unlock: () => void = () => undefined;
   #headQueued = false;
   #endQueued = false;
   #owesDrain = false;
@@ -64,20 +74,21 @@ class HeldResponse {
       // Applied now, so that what is wrong with them throws here, and so that ours are added to them and not replaced.
       applyHead(this.#res, args);
       this.#start();
+      if (this.#after() === "open") return this.#call("writeHead", [this.#res.statusCode]);
     }
     if (this.#state === "refused") return this.#res;
     if (this.#state !== "held") return this.#call("writeHead", args);
     // compression calls this before every write for as long as no header was sent.
     if (!this.#headQueued) {
       this.#headQueued = true;
-      this.#queue.push(() => (this.#res.headersSent ? undefined : this.#call("writeHead", [this.#res.statusCode])));
+      this.#queue.push(["writeHead", []]);
     }
     return this.#res;
   }
 
   #flushHeaders(): void {
     if (this.#state === "waiting" && this.#begins()) this.#start();
-    if (this.#state === "held") this.#queue.push(() => this.#call("flushHeaders", []));
+    if (this.#state === "held") this.#queue.push(["flushHeaders", []]);
     else if (this.#state === "open") this.#call("flushHeaders", []);
   }
 
@@ -86,7 +97,7 @@ class HeldResponse {
     if (this.#state === "waiting" && this.#begins()) this.#start();
     if (this.#state === "refused") return swallowed(args, true);
     if (this.#state !== "held") return this.#call("write", args);
-    this.#queue.push(() => this.#call("write", args));
+    this.#queue.push(["write", args]);
     this.#owesDrain = true;
     return false;
   }
@@ -109,7 +120,7 @@ class HeldResponse {
 
   #queueEnd(args: unknown[]): void {
     this.#endQueued = true;
-    this.#queue.push(() => this.#call("end", args));
+    this.#queue.push(["end", args]);
   }
 
   /** The state as `#start` left it; a method, because the compiler thinks fields do not change in calls. */
@@ -126,21 +137,23 @@ class HeldResponse {
   #start(): void {
     const answer = this.#commit.run();
     if (!(answer instanceof Promise)) {
-      if (!answer) this.#refuse();
+      if (answer) this.#commit.onGranted();
+      else this.#refuse();
       return;
     }
     this.#state = "held";
     // For the app the answer is given: a second one (an error handler's) must not be mixed into it.
-    Object.defineProperty(this.#res, "headersSent", { configurable: true, get: () => true });
+    this.#unlock = lock(this.#res);
     void answer.then((granted) => this.#release(granted));
   }
 
   #release(granted: boolean): void {
-    delete (this.#res as { headersSent?: boolean }).headersSent;
+    this.#unlock();
     this.#state = "open";
     if (!granted && !this.#res.headersSent) {
       this.#refuse();
     } else {
+      if (granted) this.#commit.onGranted();
       this.#replay();
     }
     const drains = this.#owesDrain && !this.#endQueued && (this.#after() === "refused" || !this.#res.writableNeedDrain);
@@ -152,7 +165,10 @@ class HeldResponse {
     const queue = this.#queue;
     this.#queue = [];
     try {
-      for (const call of queue) call();
+      for (const [name, args] of queue) {
+        if (name !== "writeHead") this.#call(name, args);
+        else if (!this.#res.headersSent) this.#call(name, [this.#res.statusCode]);
+      }
     } catch (error) {
       // What would have been thrown at the app (a body longer than its Content-Length) has nobody to catch it here.
       this.#res.destroy(error instanceof Error ? error : undefined);
@@ -160,6 +176,7 @@ class HeldResponse {
   }
 
   #refuse(): void {
+    for (const [, args] of this.#queue) swallowed(args, undefined);
     this.#queue = [];
     if (this.#res.headersSent) return;
     clearAnswer(this.#res);
@@ -179,6 +196,26 @@ function put(res: ServerResponse, methods: Record<Method, AnyMethod>): void {
   for (const name of METHODS) (res as unknown as Record<Method, AnyMethod>)[name] = methods[name];
 }
 
+/** Returns what undoes it. */
+function lock(res: ServerResponse): () => void {
+  const { statusCode, statusMessage } = res;
+  const before = Object.keys(LOCK).map((name) => [name, Object.getOwnPropertyDescriptor(res, name)] as const);
+  Object.defineProperties(res, LOCK);
+  return () => {
+    for (const [name, own] of before) {
+      if (own === undefined) Reflect.deleteProperty(res, name);
+      else Object.defineProperty(res, name, own);
+    }
+    res.statusCode = statusCode;
+    res.statusMessage = statusMessage;
+  };
+}
+
+/** As Node does once the headers have left. A Content-Length changed now would leave one client bytes of another's answer. */
+function refuseLateHeader(): never {
+  throw Object.assign(new Error("Cannot change headers after they are sent to the client"), { code: "ERR_HTTP_HEADERS_SENT" });
+}
+
 function isStatus(value: unknown): boolean {
   return typeof value === "number" && value >= 100 && value <= 999;
 }
@@ -192,31 +229,6 @@ function swallowed<T>(args: readonly unknown[], answer: T): T {
   const callback = args.findLast((arg) => typeof arg === "function") as (() => void) | undefined;
   if (callback !== undefined) process.nextTick(callback);
   return answer;
-}
-
-/** `writeHead(status, reason?, headers?)` as single settings; headers may be an object, pairs, or a flat list. */
-function applyHead(res: ServerResponse, [status, second, third]: readonly unknown[]): void {
-  res.statusCode = status as number;
-  if (typeof second === "string") res.statusMessage = second;
-  const headers = typeof second === "string" ? third : (second ?? third);
-  if (Array.isArray(headers)) applyList(res, headers);
-  else if (typeof headers === "object" && headers !== null) {
-    for (const [name, value] of Object.entries(headers)) if (value !== undefined) res.setHeader(name, value as string);
-  }
-}
-
-function applyList(res: ServerResponse, list: readonly unknown[]): void {
-  const pairs = Array.isArray(list[0]) ? (list as [string, string][]) : pairsOf(list as string[]);
-  for (const name of new Set(pairs.map(([key]) => key.toLowerCase()))) {
-    const values = pairs.filter(([key]) => key.toLowerCase() === name).map(([, value]) => value);
-    res.setHeader(name, values.length === 1 && values[0] !== undefined ? values[0] : values);
-  }
-}
-
-function pairsOf(flat: readonly string[]): [string, string][] {
-  const pairs: [string, string][] = [];
-  for (let i = 0; i + 1 < flat.length; i += 2) pairs.push([flat[i] ?? "", flat[i + 1] ?? ""]);
-  return pairs;
 }
 
 function clearAnswer(res: ServerResponse): void {

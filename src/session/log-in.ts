@@ -143,6 +143,8 @@ function checkedDetails(who: unknown): { id: string; scopes: string[]; roles: st
   if (typeof who !== "object" || who === null) throw new TypeError("logIn needs { id, scopes?, roles? }.");
   const { id, scopes, roles } = who as Record<string, unknown>;
   if (typeof id !== "string" || id === "" || id.length > 256) throw new TypeError("logIn: id must be a string of 1 to 256 characters.");
+  // The id goes into events: a line break in it could forge a line of somebody's log.
+  if (/[\x00-\x1f\x7f]/.test(id)) throw new TypeError("logIn: id must hold no control characters.");
   return {
     id,
     scopes: checkedList("scopes", scopes, (scope) => SCOPE_PATTERN.test(scope)),

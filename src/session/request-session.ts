@@ -7,7 +7,6 @@ import { SessionCarrier, serialise, type LiveSession, type SessionContext } from
 import { holdResponse, type Commit } from "./held-response.js";
 import { andThen, settle, type Maybe } from "./maybe.js";
 import { appData, principalOf } from "./stamp.js";
-import type { WriteOutcome } from "./stored-sessions.js";
 
 const UNAVAILABLE = { code: "store-unavailable", event: false } as const;
 
@@ -19,6 +18,7 @@ export class RequestSession implements Commit {
   #carrier: SessionCarrier | undefined;
   #watched = false;
   #unserialisable = false;
+  #unset = false;
 
   constructor(context: SessionContext, req: Request, res: Response) {
     this.context = context;
@@ -113,7 +113,7 @@ export class RequestSession implements Commit {
     if (carrier.session == null) return carrier.storedId !== undefined;
     if (this.#unserialisable) return false;
     try {
-      return carrier.saved || this.#isDirty(carrier, carrier.session);
+      return this.#isDirty(carrier, carrier.session) || carrier.saved;
     } catch (error) {
       this.#unserialisable = true;
       throw error;
@@ -125,19 +125,31 @@ export class RequestSession implements Commit {
     const live = carrier.session;
     try {
       if (live == null) return this.#orRefused(andThen(this.#endUnset(carrier), () => true));
-      if (!this.#isDirty(carrier, live)) return this.#granted(carrier, "written");
+      if (!this.#isDirty(carrier, live)) return true;
       // An id that the answer can no longer carry would be a session nobody has.
       if (carrier.storedId === undefined && this.res.headersSent) return true;
       const fresh = carrier.storedId === undefined;
       return this.#orRefused(
         andThen(this.context.engine.save(carrier, live), (outcome) => {
           if (fresh && outcome === "written") this.#announceCreated();
-          return this.#granted(carrier, outcome);
+          return outcome !== "full" || this.#mayPassUnsaved;
         }),
       );
     } catch {
       return this.#mayPassUnsaved;
     }
+  }
+
+  /** Puts the cookie on the answer: as late as possible, so that it is not one of a session that has ended meanwhile. */
+  onGranted(): void {
+    const { cookie, stored } = this.context;
+    const carrier = this.open();
+    if (this.#headersLeft()) return;
+    const sid = carrier.storedId;
+    if (this.#unset) cookie.take(this.res);
+    else if (carrier.saved && sid !== undefined && !carrier.ended && !stored.hasEnded(sid)) cookie.give(this.res, sid, this.#lifeSeconds(carrier));
+    this.#unset = false;
+    carrier.saved = false;
   }
 
   onRefused(): void {
@@ -165,7 +177,7 @@ export class RequestSession implements Commit {
   }
 
   #touch(carrier: SessionCarrier, sid: string, done: () => void): void {
-    const { stored, cookie } = this.context;
+    const { stored } = this.context;
     const { stamp, session: live } = carrier;
     if (stamp === undefined || live == null) {
       done();
@@ -177,7 +189,8 @@ export class RequestSession implements Commit {
       (outcome) => {
         if (outcome === "written") {
           carrier.stamp = touched;
-          cookie.give(this.res, sid, this.#lifeSeconds(carrier));
+          carrier.saved = true;
+          this.watch();
         }
         done();
       },
@@ -194,23 +207,13 @@ export class RequestSession implements Commit {
   }
 
   #endUnset(carrier: SessionCarrier): Maybe<void> {
-    const { stored, cookie } = this.context;
+    const { stored } = this.context;
     const sid = carrier.storedId;
     if (sid === undefined) return undefined;
     return andThen(stored.hasEnded(sid) ? undefined : stored.end(sid), () => {
       carrier.reset();
-      if (!this.#headersLeft()) cookie.take(this.res);
+      this.#unset = true;
     });
-  }
-
-  #granted(carrier: SessionCarrier, outcome: WriteOutcome): boolean {
-    if (outcome === "full") return this.#mayPassUnsaved;
-    const sid = carrier.storedId;
-    if (outcome === "written" && carrier.saved && sid !== undefined && !this.#headersLeft()) {
-      carrier.saved = false;
-      this.context.cookie.give(this.res, sid, this.#lifeSeconds(carrier));
-    }
-    return true;
   }
 
   #lifeSeconds({ stamp }: SessionCarrier): number {

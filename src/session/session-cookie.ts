@@ -4,6 +4,9 @@ import session from "express-session";
 import { cookieNameOnWire } from "./decide.js";
 import type { SessionOptions } from "./settings.js";
 
+/** Directives that keep an answer out of shared caches; `private="name"` speaks of single headers only. */
+const IS_PRIVATE = /(?:^|[\s,])(?:no-store|private)(?:$|[\s,])/i;
+
 /** Everything about the cookie that does not change from one response to the next. */
 export class SessionCookie {
   /** The name as browsers send it. */
@@ -34,8 +37,8 @@ export class SessionCookie {
     // The format is express-session's, which reads it back (cookie-signature's HMAC over the id).
     const signature = createHmac("sha256", this.#key).update(sid).digest("base64").replace(/=+$/, "");
     this.#write(res, `${this.name}=${encodeURIComponent(`s:${sid}.${signature}`)}; Max-Age=${lifeSeconds}${this.#attributes}`);
-    // The id is a credential: no cache may keep the answer, unless the app has said something about caching itself.
-    if (!res.hasHeader("Cache-Control")) res.setHeader("Cache-Control", "no-store");
+    // The id is a credential. RFC 9111 section 7.3: a cache that keeps the answer hands it to others with its cookie.
+    if (!IS_PRIVATE.test(String(res.getHeader("Cache-Control")))) res.setHeader("Cache-Control", "no-store");
   }
 
   /** Takes the cookie back (expressjs/session#241: nobody else does). */

@@ -1,5 +1,6 @@
+import { IncomingMessage, OutgoingMessage } from "node:http";
 import { z } from "zod";
-import { SettingsError, type SettingsCode, type SettingsIssue } from "./errors.js";
+import { SettingsError, SetupError, type SettingsCode, type SettingsIssue } from "./errors.js";
 
 /**
  * A strict object: unknown keys are issues, each with the nearest known key. Every settings object at every depth is
@@ -16,8 +17,12 @@ export function settingsObject<const Shape extends z.ZodRawShape>(shape: Shape):
 export function switchable<const Schema extends z.ZodType>(
   schema: Schema,
 ): z.ZodType<false | z.output<Schema>, false | z.input<Schema>> {
-  return chosen<false | z.input<Schema>, false | z.output<Schema>>((value) => (value === false ? z.literal(false) : schema));
+  return chosen<false | z.input<Schema>, false | z.output<Schema>>((value) => (value === false ? z.literal(false) : value === true ? NOT_TRUE : schema));
 }
+
+const NOT_TRUE = z.unknown().superRefine((_value, context) =>
+  addIssue(context, { code: "wrong-type", message: "true says nothing of how; what is on is described by an object.", remedy: "Write {} for the defaults, or false to turn it off." }),
+);
 
 /**
  * A union whose branch is chosen by looking at the value, so that the issues are those of the branch meant (zod's own
@@ -46,11 +51,23 @@ export function addIssue(
 }
 
 /**
+ * `app.use(rateLimiter)` hands the factory each request in place of its settings.
+ *
+ * @throws SetupError when the settings are a request or a response
+ */
+export function refuseRequest(settings: unknown): void {
+  if (!(settings instanceof IncomingMessage) && !(settings instanceof OutgoingMessage)) return;
+  throw new SetupError("A factory was mounted in place of the middleware it makes. Call it: app.use(rateLimiter()), not app.use(rateLimiter).");
+}
+
+/**
  * Parses settings of one layer or of all.
  *
  * @throws SettingsError listing every issue
+ * @throws SetupError when they are a request: the factory was mounted uncalled
  */
 export function parse<Schema extends z.ZodType>(schema: Schema, value: unknown, at: readonly PropertyKey[] = []): z.output<Schema> {
+  refuseRequest(value);
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   throw new SettingsError(issuesOf(result.error, at));
@@ -86,6 +103,8 @@ function remedyFor(issue: z.core.$ZodIssue, missing: boolean): string {
   if (missing) return "Set it, or remove the object around it.";
   switch (issue.code) {
     case "invalid_type":
+      if (issue.expected === "array") return "Write a list, also for one: [\"…\"].";
+      if (issue.expected === "object") return "Write an object; {} takes the defaults.";
       return `Give a value of type ${issue.expected}.`;
     case "too_small":
       return `Use at least ${String(issue.minimum)}.`;

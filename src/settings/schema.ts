@@ -12,7 +12,7 @@ import { DEBUG_HOSTS, trustedHostSchema } from "../trusted-host/settings.js";
 import { addressRangeSchema } from "./common.js";
 import { contradictions } from "./contradictions.js";
 import { SettingsError, type SettingsIssue } from "./errors.js";
-import { addIssue, chosen, issuesOf, settingsObject, switchable } from "./object.js";
+import { addIssue, chosen, issuesOf, refuseRequest, settingsObject, switchable } from "./object.js";
 import { secretRingSchema } from "./secrets.js";
 
 /** Names Express gives to whole private ranges. */
@@ -90,6 +90,7 @@ export type ParsedSettings = z.output<typeof settingsSchema>;
  * @throws SettingsError listing every issue of every protection, and the contradictions between them
  */
 export function parseSettings(settings: unknown): ParsedSettings {
+  refuseRequest(settings);
   if (typeof settings !== "object" || settings === null || Array.isArray(settings)) {
     throw new SettingsError([{ code: "wrong-type", path: "", message: "The settings must be an object.", remedy: "Call applySecurity(app, { trustedHosts: [\"example.com\"] })." }]);
   }

@@ -147,7 +147,9 @@ export interface TokenStore {
   isRevoked(token: { readonly jti: string; readonly subject: string; readonly issuedAt: number; readonly familyId?: string | undefined }): boolean | Promise<boolean>;
   /**
    * Deletes what has ended before `now`: denials after their end, unused tokens after `expiresAt`, used ones after
-   * `familyExpiresAt` (until then they show a reuse). Returns how many tokens and denials.
+   * `familyExpiresAt` (until then they show a reuse). Returns how many tokens and denials. Also forgets (sets to null)
+   * `sealedSuccessor` of tokens used more than 60 s before `now`: nobody may ask for it again, and who steals the store and
+   * an old token must not find the way from one to the other.
    */
   deleteExpired(now: number): Promise<number>;
   close(): Promise<void>;

@@ -13,6 +13,8 @@ export interface Stores {
   readonly tokens: TokenStore;
   /** False when keys and tokens are gone after a restart. */
   readonly durable: boolean;
+  /** The database: engine, location, driver; without credentials. `undefined` when there is none. */
+  describe(): Record<string, unknown> | undefined;
   ready(): Promise<void>;
   close(): Promise<void>;
 }
@@ -26,6 +28,7 @@ export function openStores(database: Secret | object | undefined, runtime: Runti
       apiKeys: new MemoryApiKeyStore(),
       tokens: new MemoryTokenStore({ clock: runtime.clock }),
       durable: false,
+      describe: () => undefined,
       ready: () => Promise.resolve(),
       close: async () => limits.close(),
     };
@@ -36,6 +39,7 @@ export function openStores(database: Secret | object | undefined, runtime: Runti
     apiKeys: opened.apiKeys,
     tokens: opened.tokens,
     durable: true,
+    describe: () => opened.describe(),
     ready: () => opened.ready(),
     close: async () => {
       limits.close();

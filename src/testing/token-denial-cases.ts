@@ -113,6 +113,23 @@ export function expiryCases(testCase: TokenCase): ConformanceCase[] {
       assert.equal(await store.get("token-1"), undefined);
     }),
 
+    testCase("deleteExpired: the sealed successor is kept for 60 s after the use, then forgotten; nothing else of the token is", async (store) => {
+      const usedAt = Date.now();
+      for (const [index, id] of ["live", "revoked"].entries()) {
+        await store.insert(sampleToken({ id, familyId: id }));
+        await store.rotate(id, usedAt + index, sampleToken({ id: `${id}-next`, familyId: id }), `sealed-${id}`);
+      }
+      await store.revokeFamily("revoked", usedAt + 2);
+      const before = [await store.get("live"), await store.get("revoked")];
+      assert.equal(await store.deleteExpired(usedAt + 60_000), 0);
+      assert.deepEqual([await store.get("live"), await store.get("revoked")], before);
+      assert.equal(await store.deleteExpired(usedAt + 60_001), 0);
+      assert.deepEqual([await store.get("live"), await store.get("revoked")], [{ ...before[0], sealedSuccessor: null }, before[1]]);
+      assert.equal(await store.deleteExpired(usedAt + 60_002), 0);
+      assert.equal((await store.get("revoked"))?.sealedSuccessor, null);
+      assert.equal((await store.get("live-next"))?.usedAt, null);
+    }),
+
     testCase("deleteExpired: leaves the living alone, however many have ended", async (store) => {
       const token = sampleToken();
       await store.insert(token);

@@ -84,7 +84,7 @@ describe("corsSchema", () => {
   it.each<[string, unknown, string[]]>([
     ["an empty list of origins", { origins: [] }, ["wrong-value origins: The list of origins is empty. → Name at least one origin, or turn the protection off: cors: false."]],
     ["an empty list of methods", { origins, methods: [] }, ["wrong-value methods: The list of methods is empty. → Name at least one method, or leave the setting out."]],
-    ["origins as text", { origins: "https://app.example.com" }, ["wrong-type origins: Invalid input: expected array, received string. → Give a value of type array."]],
+    ["origins as text", { origins: "https://app.example.com" }, ["wrong-type origins: Invalid input: expected array, received string. → Write a list, also for one: [\"…\"]."]],
     ["null", { origins: ["null"] }, ["wrong-value origins[0]: Any page can give itself the origin null, by a sandboxed frame. → Serve the page from an http or https origin and name that."]],
     ["* in the list of origins", { origins: ["*"] }, ['wrong-value origins[0]: "*" is not an origin, and in a list it does not stand for all of them. → Name the origins. Where a protection can take every origin, its setting is "*" itself, not a list.']],
     ["* in the other lists", { origins, methods: ["*"], allowedHeaders: ["*"], exposedHeaders: ["*"] }, [

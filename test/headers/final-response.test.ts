@@ -1,4 +1,6 @@
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import type { IncomingMessage } from "node:http";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -11,7 +13,10 @@ import { expectSecurityHeaders } from "../support/security-headers.js";
 import { serve } from "../support/serve.js";
 import { DEFAULT_PLAIN, FINAL_CSP } from "./expected.js";
 
-describe.each(EXPRESS)("what Express writes last, on $name", ({ express }) => {
+type Send = (req: IncomingMessage, path: string, options: { root: string }) => { pipe(res: unknown): unknown };
+const { resolve } = createRequire(import.meta.url);
+
+describe.each(EXPRESS)("what Express writes last, on $name", ({ name, express }) => {
   it("an app mounted in a protected app does not announce Express, and its routes are protected", async () => {
     const app = express();
     const inner = express();
@@ -45,6 +50,26 @@ describe.each(EXPRESS)("what Express writes last, on $name", ({ express }) => {
     expectSecurityHeaders(await two.send("/"), { "Content-Security-Policy": "default-src 'none'", "X-Content-Type-Options": "nosniff", "X-Powered-By": "Express" });
     await one.close();
     await two.close();
+  });
+
+  it("an error of send by itself, which clears every header first", async () => {
+    const send = createRequire(resolve(name === "Express 5" ? "express" : "express4"))("send") as Send;
+    for (const secure of [false, true]) {
+      const app = express().set("trust proxy", true);
+      const layer = createHeaders(parse(headersSchema, { frameOptions: "SAMEORIGIN" }), createRuntime());
+      app.use(layer.handler, layer.patch({ referrerPolicy: "origin" }), (req, res) => void send(req, "/none", { root: tmpdir() }).pipe(res));
+      const server = await serve(app);
+      const answer = await server.send("/", { headers: { "x-forwarded-proto": secure ? "https" : "http" } });
+      expect(answer.status).toBe(404);
+      expectSecurityHeaders(answer, {
+        ...DEFAULT_PLAIN,
+        ...(secure ? { "Strict-Transport-Security": "max-age=31536000; includeSubDomains" } : {}),
+        "Content-Security-Policy": FINAL_CSP,
+        "X-Frame-Options": "SAMEORIGIN",
+        "Referrer-Policy": "origin",
+      });
+      await server.close();
+    }
   });
 
   it("the redirect of express.static to a folder", async () => {

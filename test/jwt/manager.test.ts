@@ -5,6 +5,7 @@ import { createRuntime } from "../../src/core/runtime.js";
 import { derivedKid } from "../../src/jwt/key-ids.js";
 import { JwtManager } from "../../src/jwt/manager.js";
 import type { IssueOptions } from "../../src/jwt/grant.js";
+import { MemoryTokenStore } from "../../src/stores/memory/token-store.js";
 import { ManualClock } from "../support/manual-clock.js";
 import { bench, codeOf, forge, goodClaims, GOOD_HEADER, HMAC_SECRET, KEYS, ROOT, START, UnreliableStore } from "./support.js";
 
@@ -66,6 +67,7 @@ describe("issue", () => {
     { name: "a subject that is no string", subject: 7 },
     { name: "a long subject", subject: "x".repeat(257) },
     { name: "half a character as subject", subject: "\ud800" },
+    { name: "a NUL in the subject, which no store keeps", subject: "a\0b" },
     { name: "options that are none", options: "read" },
     { name: "an option there is not", options: { scope: "read" } },
     { name: "scopes as text", options: { scopes: "read" } },
@@ -306,6 +308,28 @@ describe("a store that fails", () => {
   });
 });
 
+describe("what a caller gets wrong or too much of is no outage", () => {
+  it("a NUL in a subject or a jti is refused before the store is asked", async () => {
+    const { manager, events } = bench();
+    for (const call of [manager.issue("a\0"), manager.revokeSubject("a\0"), manager.revokeToken("a\0"), manager.revokeToken("\ud800")]) {
+      expect(await codeOf(call)).toBe("invalid-input");
+    }
+    expect(await codeOf(manager.issue("user-1"))).toBe("fulfilled");
+    expect(events.filter(({ event }) => event === "portcullis_store_unavailable")).toEqual([]);
+  });
+
+  it("while the memory store is full, what it holds can be revoked and nothing is announced as down", async () => {
+    const store = new MemoryTokenStore({ maxTokens: 1, clock: new ManualClock(START) });
+    const { manager, events } = bench({}, store);
+    const { accessToken, refreshToken } = await manager.issue("user-1");
+    expect(await codeOf(manager.issue("user-2"))).toBe("store-unavailable");
+    expect(await codeOf(manager.refresh(refreshToken))).toBe("store-unavailable");
+    expect(await manager.revokeFamily(refreshToken)).toBe(true);
+    expect(await codeOf(manager.verifyAccessToken(accessToken))).toBe("revoked");
+    expect(events.filter(({ event }) => event === "portcullis_store_unavailable")).toEqual([]);
+  });
+});
+
 describe("opening, closing, cleaning", () => {
   it("opens the store once, again after a failure, and closes it once unless it belongs to somebody else", async () => {
     const calls: string[] = [];
@@ -337,6 +361,16 @@ describe("opening, closing, cleaning", () => {
     await manager.issue("user-1");
     expect(times).toEqual([clock.now()]);
     await manager.close();
+  });
+
+  it("minds no clean-up that throws instead of rejecting, and closes without one that never ends", async () => {
+    for (const cleanUp of [() => { throw new Error("not a promise"); }, () => new Promise<number>(() => undefined)]) {
+      const { manager, clock, store } = bench({ storeTimeoutMs: 20 });
+      store.deleteExpired = cleanUp;
+      clock.advance(11 * 60_000);
+      expect(await codeOf(manager.issue("user-1"))).toBe("fulfilled");
+      await manager.close();
+    }
   });
 
   it("works with the machine's clock and a store of its own", async () => {

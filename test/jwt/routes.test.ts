@@ -121,6 +121,8 @@ describe.each(EXPRESS)("tokenRoutes on $name", ({ express }) => {
     const { refreshToken } = await b.manager.issue("user-1");
     expect((await post("/refresh", { refreshToken })).status).toBe(200);
     expect(code(await post("/refresh", { refreshToken: 1 }))).toEqual([400, "invalid-request"]);
+    const other = await b.manager.issue("user-1");
+    expect(code(await post("/refresh", `${" ".repeat(17_000)}${JSON.stringify({ refreshToken: other.refreshToken })}`))).toEqual([413, "payload-too-large"]);
   });
 
   it("an expired access token in Authorization stops a refresh behind the layer: clients send none", async () => {

@@ -1,7 +1,8 @@
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ROOT } from "../support/code-blocks.js";
 
@@ -91,6 +92,22 @@ const wrong: { any: never } = security.events;
     ]);
   });
 
+  it("has no `any` in a public type", () => {
+    const found: string[] = [];
+    const types = join(ROOT, "dist/esm");
+    const files = readdirSync(types, { recursive: true, encoding: "utf8" }).filter((path) => path.endsWith(".d.ts"));
+    expect(files.length).toBeGreaterThan(50);
+    for (const path of files) {
+      const source = ts.createSourceFile(path, readFileSync(join(types, path), "utf8"), ts.ScriptTarget.ES2022, true);
+      const visit = (node: ts.Node): void => {
+        if (node.kind === ts.SyntaxKind.AnyKeyword) found.push(`${path}: ${node.parent.getText().slice(0, 80)}`);
+        ts.forEachChild(node, visit);
+      };
+      visit(source);
+    }
+    expect(found).toEqual([]);
+  });
+
   it("exports what the contract names", async () => {
     const { output } = run("names.mjs", `import * as all from "portcullis"; console.log(JSON.stringify(Object.keys(all).sort()));`);
     for (const name of ["applySecurity", "securityHeaders", "rateLimiter", "corsPolicy", "trustedHost", "sessions", "csrfProtection", "apiKeyAuth", "jwtAuth", "SlidingWindowStore", "ApiKeyService", "JwtManager", "SettingsError", "SetupError", "settingsFromEnv", "parseSettings"]) {
@@ -101,7 +118,7 @@ const wrong: { any: never } = security.events;
   it("contains the built code and the papers, and nothing else", () => {
     const listed = npm(["pack", "--dry-run", "--json", "--ignore-scripts"], ROOT).replace(/^[^[]*/, "");
     const files = (JSON.parse(listed) as [{ files: { path: string }[] }])[0].files.map(({ path }) => path);
-    const strays = files.filter((path) => !/^(dist\/(esm|cjs)\/.+\.(js|d\.ts)|dist\/(esm|cjs)\/package\.json|package\.json|README\.md|LICENSE|CHANGELOG\.md|SECURITY\.md)$/.test(path));
+    const strays = files.filter((path) => !/^(dist\/(esm|cjs)\/.+\.(js|d\.ts)|dist\/(esm|cjs)\/package\.json|package\.json|(src\/.+\/)?README\.md|LICENSE|CHANGELOG\.md|SECURITY\.md)$/.test(path));
     expect(strays).toEqual([]);
     expect(readFileSync(join(ROOT, "package.json"), "utf8")).not.toContain("preinstall");
   });

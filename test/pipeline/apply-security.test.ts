@@ -149,6 +149,30 @@ describe.each(EXPRESS)("applySecurity on $name", ({ express }) => {
     await security.close();
   });
 
+  it("describe() says which database keeps what", async () => {
+    const security = applySecurity(express(), everything);
+    await security.ready();
+    const kept = Object.fromEntries(security.describe().flatMap(({ id, database }) => (database === undefined ? [] : [[id, database]])));
+    const database = { engine: "sqlite", location: ":memory:", driver: expect.any(String) as string };
+    expect(kept).toEqual({ "api-key": database, jwt: database });
+    expect(security.describe().find(({ id }) => id === "session")?.lostOnRestart).toContain("log in again");
+    await security.close();
+  });
+
+  it("warns of stores that cannot be opened when nobody awaits ready(), and leaves it to ready() otherwise", async () => {
+    const warnings: string[] = [];
+    const listen = (warning: Error & { code?: string }) => warning.code === "PORTCULLIS_STORES" && warnings.push(warning.message);
+    process.on("warning", listen);
+    const broken = { debug: true, apiKeys: {}, database: "sqlite:/no/such/folder/x.db" };
+    const awaited = applySecurity(express(), broken);
+    await expect(awaited.ready()).rejects.toThrow(/no\/such\/folder|folder|directory|open/);
+    const forgotten = applySecurity(express(), broken);
+    for (let i = 0; i < 100 && warnings.length === 0; i += 1) await new Promise((resolve) => setTimeout(resolve, 10));
+    process.off("warning", listen);
+    expect(warnings).toEqual([expect.stringContaining("nobody awaits ready()")]);
+    await Promise.all([awaited.close(), forgotten.close()]);
+  });
+
   it("one identity whichever way it was proved, and never two at once", async () => {
     const app = express();
     const security = applySecurity(app, everything);

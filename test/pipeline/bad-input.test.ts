@@ -59,6 +59,11 @@ const CASES: [string, string, number, string | undefined][] = [
   ["X-Forwarded-Host from nobody's proxy", get([HOST, `X-Forwarded-Host: ${MARK}.example`]), 401, "missing-credentials"],
   ["X-Forwarded-For of garbage", get([HOST, `X-Forwarded-For: ${MARK}, ,,"`]), 401, "missing-credentials"],
   ["X-Forwarded-Proto of garbage", get([HOST, `X-Forwarded-Proto: ${MARK}`]), 401, "missing-credentials"],
+  ["non-ASCII in the session cookie", get([HOST, "Cookie: mcp_session=\u00e9\u00e9"]), 401, "missing-credentials"],
+  ["two Cookie lines with the session in each", get([HOST, "Cookie: mcp_session=a", `Cookie: mcp_session=${MARK}`]), 400, "ambiguous-credentials"],
+  ["non-ASCII in X-Forwarded-*", get([HOST, "X-Forwarded-For: \u00e9", "X-Forwarded-Host: \u00e9", "X-Forwarded-Proto: \u00e9"]), 401, "missing-credentials"],
+  ["two X-Forwarded-Host lines", get([HOST, "X-Forwarded-Host: localhost", `X-Forwarded-Host: ${MARK}.example`]), 401, "missing-credentials"],
+  ["15 KB of X-Forwarded-For", get([HOST, `X-Forwarded-For: ${"1.2.3.4,".repeat(1900)}`]), 401, "missing-credentials"],
   ["a forged cross-site POST", `POST /me HTTP/1.1\r\n${HOST}\r\nSec-Fetch-Site: cross-site\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`, 403, "cross-origin-refused"],
   ["an unknown Sec-Fetch-Site", `POST /me HTTP/1.1\r\n${HOST}\r\nSec-Fetch-Site: ${MARK}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`, 403, "cross-origin-refused"],
   ["a target of nothing but percent signs", get([HOST], `/${"%".repeat(200)}`), 404, undefined],
@@ -111,5 +116,49 @@ describe.each(EXPRESS)("bad input on $name", ({ express }) => {
   it("and a good request still passes", async () => {
     const { key } = await security.apiKeys.create({ ownerId: "ada", name: "k" });
     expect((await server.send("/me", { headers: { "X-API-Key": key } })).text).toBe("reached");
+  });
+});
+
+/** Believed here, so each of them decides something; what is no host or no address is still no exception. */
+describe.each(EXPRESS)("bad X-Forwarded-* from a trusted proxy on $name", ({ express }) => {
+  let server: TestServer;
+  let security: Security;
+  const errors: unknown[] = [];
+
+  beforeAll(async () => {
+    const app = express();
+    security = applySecurity(app, { ...SETTINGS, trustProxy: 1, trustedHosts: { hosts: ["localhost"], forwardedHost: true } });
+    app.get("/me", security.requireAuth(), (_req, res) => void res.send("reached"));
+    app.use(((error, _req, res, _next) => {
+      errors.push(error);
+      res.status(500).end();
+    }) as ErrorRequestHandler);
+    await security.ready();
+    server = await serve(app);
+  });
+  afterAll(async () => {
+    await server.close();
+    await security.close();
+  });
+
+  it.each([
+    ["a good X-Forwarded-Host", ["X-Forwarded-Host: localhost"], 401, "missing-credentials"],
+    ["another host", [`X-Forwarded-Host: ${MARK}.example`], 400, "untrusted-host"],
+    ["a list with another host", [`X-Forwarded-Host: localhost, ${MARK}.example`], 400, "untrusted-host"],
+    ["two lines, one of another host", ["X-Forwarded-Host: localhost", `X-Forwarded-Host: ${MARK}.example`], 400, "untrusted-host"],
+    ["non-ASCII in X-Forwarded-Host", ["X-Forwarded-Host: l\u00f6calhost"], 400, "untrusted-host"],
+    ["15 KB of X-Forwarded-Host", [`X-Forwarded-Host: ${"a".repeat(15_000)}`], 400, "untrusted-host"],
+    ["garbage in X-Forwarded-For", [`X-Forwarded-For: ${MARK}, ,,"`], 401, "missing-credentials"],
+    ["non-ASCII in X-Forwarded-For", ["X-Forwarded-For: \u00e9"], 401, "missing-credentials"],
+    ["15 KB of X-Forwarded-For", [`X-Forwarded-For: ${"1.2.3.4,".repeat(1900)}`], 401, "missing-credentials"],
+    ["two X-Forwarded-For lines", ["X-Forwarded-For: 192.0.2.1", `X-Forwarded-For: ${MARK}`], 401, "missing-credentials"],
+    ["garbage in X-Forwarded-Proto", [`X-Forwarded-Proto: ${MARK},https`], 401, "missing-credentials"],
+  ] as [string, string[], number, string][])("%s", async (_name, lines, status, code) => {
+    const answer = await server.raw(Buffer.from(get([HOST, ...lines]), "latin1"));
+    expect(answer.split("\r\n")[0]).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+    expect(answer).toContain(`"code":"${code}"`);
+    expect(answer).not.toContain(MARK);
+    for (const header of ALWAYS) expect(answer.toLowerCase()).toContain(header);
+    expect(errors).toEqual([]);
   });
 });

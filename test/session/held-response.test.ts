@@ -151,6 +151,69 @@ describe.each(EXPRESS)("a response waits for its session on $name", ({ express }
     expect(seen).toEqual([true, true]);
   });
 
+  it("adds its cookie to those of writeHead, also when the session is in memory and nothing has to wait", async () => {
+    const made = bench();
+    const server = await start(made, (app) => {
+      app.get("/object", asHandler(async (req, res) => {
+        await made.layer.logIn(req, { id: "ada" });
+        res.writeHead(202, "Fine", { "Set-Cookie": "own=1", "X-Own": "a" }).end("done");
+      }));
+      app.get("/flat", (req, res) => {
+        req.session.count = 1;
+        res.writeHead(203, ["X-Own", "a", "Set-Cookie", "own=1", "Set-Cookie", "own2=2"] as never).end("done");
+      });
+    });
+    const object = await server.send("/object");
+    expect([object.status, object.headers["x-own"], setCookies(object).map((line) => line.split("=")[0])]).toEqual([202, "a", ["own", "__Host-mcp_session"]]);
+    expect((await server.send("/who", withCookie(cookieOf(object)))).json()).toMatchObject({ id: "ada" });
+    const flat = await server.send("/flat");
+    expect([flat.status, flat.headers["x-own"], setCookies(flat).map((line) => line.split("=")[0])]).toEqual([203, "a", ["own", "own2", "__Host-mcp_session"]]);
+  });
+
+  it("mixes nothing of a second answer into the one that waits: neither its length nor its status", async () => {
+    const store = new SlowStore();
+    store.delay.set = 40;
+    const seen: unknown[] = [];
+    const server = await start(bench({ store }), (app) => app.get("/two", (req, res) => {
+      req.session.note = "x";
+      res.removeHeader("Date");
+      res.json({ first: "an answer longer than the second one" });
+      for (const change of [
+        () => res.status(500).json({ second: 1 }),
+        () => res.setHeader("Content-Length", 1),
+        () => res.appendHeader("X-More", "1"),
+        () => res.removeHeader("Content-Type"),
+      ]) {
+        try {
+          change();
+          seen.push("changed");
+        } catch (error) {
+          seen.push((error as { code?: string }).code);
+        }
+      }
+    }));
+    const answer = await server.send("/two");
+    expect([answer.status, answer.json(), setCookies(answer).length]).toEqual([200, { first: "an answer longer than the second one" }, 1]);
+    expect(answer.headers).toMatchObject({ "content-type": "application/json; charset=utf-8", "content-length": String(answer.text.length) });
+    expect(seen).toEqual(Array(4).fill("ERR_HTTP_HEADERS_SENT"));
+  });
+
+  it("calls back for what was written into an answer that is refused", async () => {
+    const store = new SlowStore();
+    store.delay.set = 40;
+    let isCalled = false;
+    const server = await start(bench({ store }), (app) => app.get("/callback", (req, res) => {
+      req.session.note = "x";
+      store.failing = "error";
+      res.write("a", () => {
+        isCalled = true;
+        res.end("b");
+      });
+    }));
+    expect((await server.send("/callback")).status).toBe(503);
+    expect(isCalled).toBe(true);
+  });
+
   it("works under and over a middleware that wraps the response", async () => {
     /** What compression does: one header hook and a body that is written later. */
     const wrap = (_req: Request, res: Response, next: NextFunction): void => {

@@ -77,6 +77,20 @@ describe("MemorySessionStore", () => {
     store.close();
   });
 
+  it("lets no principal have more than a hundredth of the places, or ten", () => {
+    for (const [maxSessions, share] of [[20, 10], [2000, 20]] as const) {
+      const { clock, store } = make(maxSessions);
+      store.set("z", data(clock, { principal: "zed" }));
+      for (let i = 0; i < maxSessions; i += 1) store.set(`m${i}`, data(clock, { principal: "mallory" }));
+      expect(store.listByPrincipal("mallory").map(({ sid }) => sid)).toEqual(Array.from({ length: share }, (_, i) => `m${maxSessions - share + i}`));
+      // Saving one of them again is no new one.
+      store.set(`m${maxSessions - 1}`, data(clock, { principal: "mallory" }));
+      expect(store.size).toBe(share + 1);
+      expect(get(store, "z")).toBeTruthy();
+      store.close();
+    }
+  });
+
   it("makes room by expired, then longest idle anonymous, then the principal's own, then not at all", () => {
     const { clock, store } = make(4);
     store.set("owned-expired", data(clock, { life: 10, principal: "old" }));

@@ -266,6 +266,48 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
       expect(setCookies(await server.send("/who", withCookie(mine)))).toEqual([]);
     });
 
+    it("is renewed in no answer that a shared cache may keep: the cookie goes out with it", async () => {
+      const clock = new ManualClock();
+      const server = await start(bench({}, { clock }), (app) => {
+        app.get("/cache/:control", (req, res) => void res.set("Cache-Control", String(req.params.control)).json({}));
+        app.get("/cache-head", (_req, res) => void res.writeHead(200, { "Cache-Control": "public, max-age=60", "Set-Cookie": "own=1" }).end());
+      });
+      const mine = cookieOf(await server.send("/in/ada"));
+      for (const [given, sent] of [
+        ["public, max-age=60", "no-store"],
+        ["no-cache", "no-store"],
+        ['private="x-own", max-age=60', "no-store"],
+        ["private, max-age=60", "private, max-age=60"],
+        ["max-age=60,private", "max-age=60,private"],
+        ["No-Store", "No-Store"],
+      ] as const) {
+        const path = `/cache/${encodeURIComponent(given)}`;
+        clock.advance(60_000);
+        const renewed = await server.send(path, withCookie(mine));
+        expect([renewed.headers["cache-control"], setCookies(renewed).length]).toEqual([sent, 1]);
+        const plain = await server.send(path, withCookie(mine));
+        expect([plain.headers["cache-control"], setCookies(plain).length]).toEqual([given, 0]);
+      }
+      clock.advance(60_000);
+      const head = await server.send("/cache-head", withCookie(mine));
+      expect([head.headers["cache-control"], setCookies(head).length]).toEqual(["no-store", 2]);
+    });
+
+    it("does not put the old cookie back when a log-in overtakes a slow request that renews it", async () => {
+      const clock = new ManualClock();
+      let release: (() => void) | undefined;
+      const server = await start(bench({}, { clock }), (app) => app.get("/slow", (_req, res) => {
+        release = () => void res.json({});
+      }));
+      const old = cookieOf(await server.send("/in/ada"));
+      clock.advance(60_000);
+      const slow = server.send("/slow", withCookie(old));
+      while (release === undefined) await new Promise((resolve) => setTimeout(resolve, 2));
+      expect(cookieOf(await server.send("/in/ada", withCookie(old)))).not.toBe(old);
+      release();
+      expect(setCookies(await slow)).toEqual([]);
+    });
+
     it("ends any session at its absolute age, counted from log-in, and shortens the cookie towards it", async () => {
       const clock = new ManualClock();
       const made = bench({ maxAge: 600, absoluteMaxAge: 1000 }, { clock });
@@ -311,6 +353,15 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
       }
     });
 
+    it("cannot be deleted, which would end nothing", async () => {
+      const server = await start(bench(), (app) => app.get("/delete", (req, res) => {
+        expect(() => Reflect.deleteProperty(req, "session")).not.toThrow();
+        expect(() => delete (req as { session?: unknown }).session).toThrow(TypeError);
+        res.json({ count: req.session.count ?? null });
+      }));
+      expect((await server.send("/delete")).json()).toEqual({ count: null });
+    });
+
     it("saves, reloads and shows its id as express-session does", async () => {
       const made = bench();
       const server = await start(made, (app) => app.get("/object", (req, res) => {
@@ -336,9 +387,14 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
           Object.assign(req.session, { big: 1n });
           res.json({});
         });
+        app.get("/in-and-bigint", asHandler(async (req, res) => {
+          await made.layer.logIn(req, { id: "ada" });
+          Object.assign(req.session, { big: 1n });
+          res.json({});
+        }));
         app.use(((error, _req, res, _next) => void res.status(500).json({ name: (error as Error).name })) as ErrorRequestHandler);
       });
-      for (const path of ["/replace", "/bigint"]) {
+      for (const path of ["/replace", "/bigint", "/in-and-bigint"]) {
         const answer = await server.send(path);
         expect([answer.status, answer.json()]).toEqual([500, { name: "TypeError" }]);
       }
@@ -373,6 +429,7 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
       ["a scope with a blank", { id: "a", scopes: ["a b"] }],
       ["scopes in a string", { id: "a", scopes: "read" }],
       ["a role that is no string", { id: "a", roles: [1] }],
+      ["an id with a line break", { id: "ada\nroot" }],
     ])("rejects logIn with %s by a TypeError, and logs nobody in", async (_name, who) => {
       const made = bench();
       const server = await start(made, (app) => app.get("/bad", asHandler(async (req, res) => {

@@ -71,6 +71,8 @@ describe("query plans", () => {
     });
     expect(plans.length).toBeGreaterThan(15);
     expect(plans.filter((plan) => plan.startsWith("SCAN"))).toEqual([]);
+    // Not every token that was ever used, each time it cleans up.
+    expect(plans).toContain("SEARCH portcullis_refresh_tokens USING INDEX portcullis_tokens_by_seal (used_at<?)");
     await close();
   });
 });
@@ -155,6 +157,18 @@ describe("the token store's mirror", () => {
     expect(reader.isRevoked({ jti: "long", subject: "s", issuedAt: 0 })).toBe(true);
     await close();
   });
+});
+
+test("deleteExpired forgets more than one turn's worth of sealed successors", async () => {
+  const { db, close } = await openSqlite("sqlite::memory:");
+  const store = new SqlTokenStore(db);
+  await store.init();
+  const usedAt = Date.now();
+  for (let index = 0; index < 1001; index += 1) await store.insert(sampleToken({ id: `t${index}`, usedAt, successorId: "x", sealedSuccessor: "sealed" }));
+  expect(await store.deleteExpired(usedAt + 60_001)).toBe(0);
+  const left = await db.selectFrom("portcullis_refresh_tokens").select("id").where("sealed_successor", "is not", null).execute();
+  expect(left).toEqual([]);
+  await close();
 });
 
 test("deleteExpired deletes more than one turn's worth", async () => {

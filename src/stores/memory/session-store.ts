@@ -22,6 +22,9 @@ type Done = (error?: unknown) => void;
 /** Life of a session whose cookie says no end (only when used without the session layer), milliseconds. */
 const DEFAULT_LIFE_MS = 86_400_000;
 const PRUNE_EVERY_MS = 5_000;
+/** A principal holds a hundredth of the places at most, though never fewer than ten: one account must not shut out the others. */
+const SHARE = 0.01;
+const LEAST_SHARE = 10;
 /** Sessions looked at per round: about a millisecond of work. */
 const PRUNE_SLICE = 5_000;
 
@@ -32,12 +35,14 @@ const PRUNE_SLICE = 5_000;
  *
  * When it is full, room is made in this order: an expired session, the anonymous session idle for longest, then the
  * longest idle session of the same principal. Nobody's session makes room for somebody else's, so a flood of visitors
- * cannot log anyone out; a session for which there is no room is refused with `SessionStoreFullError`.
+ * cannot log anyone out; a session for which there is no room is refused with `SessionStoreFullError`. A principal with a
+ * hundredth of all places (at least ten) makes room by their own in any case, so one account cannot fill the store.
  *
  * Emits "expired" with the sid and the stamp's times whenever a session ends by its time.
  */
 export class MemorySessionStore extends session.Store implements PrincipalIndex {
   readonly #maxSessions: number;
+  readonly #maxOfPrincipal: number;
   readonly #clock: Clock;
   // Maps keep insertion order; a touched session moves to the end, so the head is the one idle for longest.
   readonly #anonymous = new Map<string, Entry>();
@@ -52,6 +57,7 @@ export class MemorySessionStore extends session.Store implements PrincipalIndex 
     super();
     if (!Number.isSafeInteger(maxSessions) || maxSessions < 1) throw new RangeError("maxSessions must be a positive whole number");
     this.#maxSessions = maxSessions;
+    this.#maxOfPrincipal = Math.max(LEAST_SHARE, Math.floor(maxSessions * SHARE));
     this.#clock = clock;
   }
 
@@ -181,6 +187,9 @@ export class MemorySessionStore extends session.Store implements PrincipalIndex 
 
   /** Constant work: only the heads of the queues are looked at, so a flood cannot make every save a search. */
   #makeRoom(principalId: string | undefined): boolean {
+    const sids = principalId === undefined ? undefined : this.#byPrincipal.get(principalId);
+    const [own] = sids ?? [];
+    if (own !== undefined && (sids?.size ?? 0) >= this.#maxOfPrincipal) this.#remove(own);
     if (this.size < this.#maxSessions) return true;
     const now = this.#clock.now();
     const [oldestOwned] = this.#owned;
@@ -194,7 +203,6 @@ export class MemorySessionStore extends session.Store implements PrincipalIndex 
       else this.#remove(oldestAnonymous[0]);
       return true;
     }
-    const [own] = (principalId === undefined ? undefined : this.#byPrincipal.get(principalId)) ?? [];
     if (own === undefined) return false;
     this.#remove(own);
     return true;

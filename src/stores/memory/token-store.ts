@@ -2,9 +2,19 @@ import { systemClock, type Clock } from "../../core/clock.js";
 import type { StoredRefreshToken, TokenStore } from "../contracts.js";
 import { Denials, type AccessTokenFacts } from "../denials.js";
 import { copyRefreshToken, integer, text } from "../records.js";
-import { tokenHasEnded } from "../token-lifetime.js";
+import { sealsEndBefore, tokenHasEnded } from "../token-lifetime.js";
 
 const MAX_TOKENS = 200_000;
+
+/** The store has no room for another refresh token; all it holds still works, and can be revoked. */
+export class TokenStoreFullError extends Error {
+  readonly code = "PORTCULLIS_TOKEN_STORE_FULL";
+
+  constructor(maxTokens: number) {
+    super(`The memory store holds its ${maxTokens} refresh tokens. Give \`database\` a URL to keep more.`);
+    this.name = "TokenStoreFullError";
+  }
+}
 
 export interface MemoryTokenStoreOptions {
   readonly clock?: Clock | undefined;
@@ -79,10 +89,14 @@ export class MemoryTokenStore implements TokenStore {
 
   async deleteExpired(now: number): Promise<number> {
     let deleted = this.#denials.deleteExpired(now);
+    const sealsEnd = sealsEndBefore(now);
     for (const token of this.#tokens.values()) {
-      if (!tokenHasEnded(token, now)) continue;
-      this.#drop(token);
-      deleted += 1;
+      if (tokenHasEnded(token, now)) {
+        this.#drop(token);
+        deleted += 1;
+      } else if (token.sealedSuccessor !== null && token.usedAt !== null && token.usedAt < sealsEnd) {
+        this.#tokens.set(token.id, Object.freeze({ ...token, sealedSuccessor: null }));
+      }
     }
     return deleted;
   }
@@ -132,7 +146,7 @@ export class MemoryTokenStore implements TokenStore {
       if (tokenHasEnded(next.value, now)) this.#drop(next.value);
     }
     if (this.#tokens.size < this.#maxTokens) return;
-    throw new Error(`The memory store holds its ${this.#maxTokens} refresh tokens. Give \`database\` a URL to keep more.`);
+    throw new TokenStoreFullError(this.#maxTokens);
   }
 
   #drop(token: StoredRefreshToken): void {

@@ -59,6 +59,8 @@ const STEPS: readonly ((db: PortcullisDatabase) => Statement[])[] = [
     db.schema.createIndex("portcullis_tokens_by_family").on("portcullis_refresh_tokens").columns(["family_id"]),
     db.schema.createIndex("portcullis_tokens_by_end").on("portcullis_refresh_tokens").columns(["used_at", "expires_at"]),
     db.schema.createIndex("portcullis_tokens_by_family_end").on("portcullis_refresh_tokens").columns(["family_expires_at"]),
+    // Partial: it holds the seals of the last minutes and not every token that was ever used.
+    db.schema.createIndex("portcullis_tokens_by_seal").on("portcullis_refresh_tokens").columns(["used_at"]).where(sql.ref("sealed_successor"), "is not", null),
     db.schema
       .createTable("portcullis_denials")
       .addColumn("kind", "varchar(16)", (column) => column.notNull())

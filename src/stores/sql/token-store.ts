@@ -3,14 +3,15 @@ import { systemClock, type Clock } from "../../core/clock.js";
 import type { StoredRefreshToken, TokenStore } from "../contracts.js";
 import { Denials, type AccessTokenFacts } from "../denials.js";
 import { integer, isStorable, text } from "../records.js";
+import { sealsEndBefore } from "../token-lifetime.js";
 import { insertRefreshToken, revokeFamilies, rotateRefreshToken } from "./families.js";
 import { migrate } from "./migrations.js";
 import { refreshTokenOf } from "./rows.js";
 import type { DenialTable, PortcullisDatabase } from "./schema.js";
 import { retryBusy, writeTransaction } from "./transaction.js";
 
-/** Rows deleted in one transaction, so that a long clean-up does not keep other writers out. */
-const DELETED_PER_TURN = 500;
+/** Rows changed in one transaction, so that a long clean-up does not keep other writers out. */
+const CHANGED_PER_TURN = 500;
 
 export interface SqlTokenStoreOptions {
   readonly clock?: Clock | undefined;
@@ -92,6 +93,7 @@ export class SqlTokenStore implements TokenStore {
 
   async deleteExpired(now: number): Promise<number> {
     integer(now);
+    await this.#forgetSeals(sealsEndBefore(now));
     let deleted = await this.#deleteTokens((ids) => ids.where("family_expires_at", "<", now));
     deleted += await this.#deleteTokens((ids) => ids.where("used_at", "is", null).where("expires_at", "<", now));
     deleted += await writeTransaction(this.#db, async (transaction) => {
@@ -129,18 +131,28 @@ export class SqlTokenStore implements TokenStore {
     this.#loaded = true;
   }
 
-  async #deleteTokens(choose: (ids: TokenIds) => TokenIds): Promise<number> {
-    let deleted = 0;
+  async #forgetSeals(usedBefore: number): Promise<void> {
+    await this.#inTurns(
+      (ids) => ids.where("sealed_successor", "is not", null).where("used_at", "<", usedBefore),
+      (transaction, ids) => transaction.updateTable("portcullis_refresh_tokens").set({ sealed_successor: null }).where("id", "in", ids).execute(),
+    );
+  }
+
+  #deleteTokens(choose: (ids: TokenIds) => TokenIds): Promise<number> {
+    return this.#inTurns(choose, (transaction, ids) => transaction.deleteFrom("portcullis_refresh_tokens").where("id", "in", ids).execute());
+  }
+
+  /** Does something to the chosen tokens, a few in each transaction. Returns to how many. */
+  async #inTurns(choose: (ids: TokenIds) => TokenIds, act: (transaction: PortcullisDatabase, ids: string[]) => Promise<unknown>): Promise<number> {
+    let done = 0;
     for (;;) {
       const count = await writeTransaction(this.#db, async (transaction) => {
-        const rows = await choose(tokenIds(transaction)).limit(DELETED_PER_TURN).execute();
-        if (rows.length === 0) return 0;
-        const ids = rows.map((row) => row.id);
-        const result = await transaction.deleteFrom("portcullis_refresh_tokens").where("id", "in", ids).executeTakeFirst();
-        return Number(result.numDeletedRows);
+        const rows = await choose(tokenIds(transaction)).limit(CHANGED_PER_TURN).execute();
+        if (rows.length > 0) await act(transaction, rows.map((row) => row.id));
+        return rows.length;
       });
-      deleted += count;
-      if (count < DELETED_PER_TURN) return deleted;
+      done += count;
+      if (count < CHANGED_PER_TURN) return done;
       await yieldToOthers();
     }
   }

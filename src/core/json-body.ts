@@ -1,5 +1,5 @@
 import express, { type NextFunction, type Request, type RequestHandler, type Response } from "express";
-import { type Refusal, refuse } from "../core/refusal.js";
+import { type Refusal, refuse } from "./refusal.js";
 
 /** Bytes of a body at most: metadata of 4 KiB and full lists of scopes and addresses fit. */
 export const MAX_BODY_BYTES = 16_384;
@@ -22,7 +22,7 @@ function hasBody(req: Request): boolean {
  * another site can send must not become a key because the app also parses forms.
  */
 export function readJsonBody(source: string): RequestHandler {
-  return function apiKeyBody(req: Request, res: Response, next: NextFunction): void {
+  return function jsonBodyMiddleware(req: Request, res: Response, next: NextFunction): void {
     if (!hasBody(req)) {
       next();
       return;

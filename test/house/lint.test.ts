@@ -1,0 +1,40 @@
+import { ESLint } from "eslint";
+import { describe, expect, it } from "vitest";
+import { ROOT } from "../support/code-blocks.js";
+
+const eslint = new ESLint({ cwd: ROOT });
+
+/** What the lint says about imports and globals when a file holds this line. The file is a real one; only its text is ours. */
+async function complaints(file: string, line: string): Promise<string[]> {
+  const [result] = await eslint.lintText(`${line}\n`, { filePath: `${ROOT}${file}` });
+  return (result?.messages ?? []).filter(({ ruleId }) => ruleId?.startsWith("no-restricted-") === true).map(({ message }) => message);
+}
+
+describe("dependencies point down", { timeout: 60_000 }, () => {
+  it.each([
+    ["a decision is pure: no Express", "src/csrf/decide.ts", 'import express from "express"; void express;', "no Express in decide.ts"],
+    ["not even its types", "src/csrf/decide.ts", 'import type { Request } from "express"; export type R = Request;', "no Express in decide.ts"],
+    ["nor a middleware of ours", "src/cors/decide.ts", 'import { corsPolicy } from "./middleware.js"; void corsPolicy;', "no Express in decide.ts"],
+    ["nor files", "src/jwt/decide.ts", 'import { readFileSync } from "node:fs"; void readFileSync;', "no I/O in decide.ts"],
+    ["nor the network", "src/jwt/decide-refresh.ts", 'import { connect } from "node:net"; void connect;', "no I/O in decide.ts"],
+    ["nor the clock", "src/rate-limit/decide.ts", "export const now = Date.now();", "no clock in decide.ts"],
+    ["nor chance", "src/session/decide.ts", "export const id = Math.random();", "no chance in decide.ts"],
+    ["core imports no layer", "src/core/refusal.ts", 'import { csrfSchema } from "../csrf/settings.js"; void csrfSchema;', "core imports no layer"],
+    ["core imports no store", "src/core/refusal.ts", 'import type { TokenStore } from "../stores/contracts.js"; export type T = TokenStore;', "core imports no layer"],
+    ["core does not know the whole", "src/core/refusal.ts", 'import { LAYERS } from "../layers.js"; void LAYERS;', "core imports no layer"],
+    ["stores know the contracts, not the layers", "src/stores/open.ts", 'import { ApiKeyService } from "../api-key/service.js"; void ApiKeyService;', "not the layers"],
+    ["nor do stores a folder deeper", "src/stores/memory/token-store.ts", 'import { jwtSchema } from "../../jwt/settings.js"; void jwtSchema;', "not the layers"],
+  ])("%s", async (_name, file, line, message) => {
+    expect(await complaints(file, line)).toEqual([expect.stringContaining(message)]);
+  });
+
+  it.each([
+    ["a middleware imports Express", "src/csrf/middleware.ts", 'import type { Request } from "express"; export type R = Request;'],
+    ["a decision imports core", "src/csrf/decide.ts", 'import { parseOriginPattern } from "../core/origin.js"; void parseOriginPattern;'],
+    ["core imports core", "src/core/refusal.ts", 'import { Secret } from "./secret.js"; void Secret;'],
+    ["a layer imports core and the contracts", "src/jwt/manager.ts", 'import type { TokenStore } from "../stores/contracts.js"; export type T = TokenStore;'],
+    ["a store imports the contracts", "src/stores/memory/token-store.ts", 'import type { TokenStore } from "../contracts.js"; export type T = TokenStore;'],
+  ])("while %s", async (_name, file, line) => {
+    expect(await complaints(file, line)).toEqual([]);
+  });
+});
