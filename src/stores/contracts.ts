@@ -1,5 +1,7 @@
+import type session from "express-session";
+
 /**
- * What a store must do, for every kind of store. The layers know these interfaces only; memory, SQL (and later Redis)
+ * What a store must do, for every kind of store. The layers know these interfaces only; memory, SQL and Redis
  * implement them; `portcullis/testing` checks an implementation against them.
  *
  * All times are milliseconds since the epoch. A method that rejects means "the store did not do it".
@@ -27,10 +29,27 @@ export interface WindowOutcome {
   readonly resetMs: number;
 }
 
+/** One of several limits that a request is to pass. */
+export interface WindowRequest {
+  readonly policy: WindowPolicy;
+  readonly key: string;
+  readonly cost: number;
+}
+
 /** An exact sliding-window log. A refused request is not recorded. */
 export interface RateLimitStore {
   /** Records `cost` units under `key` when they fit in the window, and nothing otherwise. Atomic. */
   consume(policy: WindowPolicy, key: string, cost: number): WindowOutcome | Promise<WindowOutcome>;
+  /**
+   * Several limits at once, in one round trip: records every cost when each fits its own limit, and nothing otherwise.
+   * Each outcome, in the order of the requests, says what its own limit allows: with one refused, the others' `used` is
+   * without this request. The same policy and key twice count as one request of the sum of their costs.
+   *
+   * On Redis Cluster it is atomic when all keys are the same text. Otherwise each key is decided by itself, at the same
+   * time, and what was recorded is taken back when another one refused: never more than a limit is accepted, but in
+   * between a concurrent request may find less room than there is.
+   */
+  consumeAll?(requests: readonly WindowRequest[]): readonly WindowOutcome[] | Promise<readonly WindowOutcome[]>;
   /** Says what `consume` would, and records nothing. */
   peek(policy: WindowPolicy, key: string, cost: number): WindowOutcome | Promise<WindowOutcome>;
   /** Forgets one key. */
@@ -145,6 +164,13 @@ export interface TokenStore {
   denyFamily(familyId: string, until: number): Promise<void>;
   /** Whether an access token is denied by its id, its family or its subject's cut-off. On the hot path: answer without I/O where possible. */
   isRevoked(token: { readonly jti: string; readonly subject: string; readonly issuedAt: number; readonly familyId?: string | undefined }): boolean | Promise<boolean>;
+  /** Whether `isRevoked` answers from memory now. Then it is asked even while the store it follows is down. */
+  readonly isCurrent?: boolean;
+  /**
+   * Whether it is known without asking anyone that this token is denied; false proves nothing. Asked when `isRevoked` cannot
+   * answer, so that an outage never readmits a token this process knows to be revoked.
+   */
+  isKnownRevoked?(token: { readonly jti: string; readonly subject: string; readonly issuedAt: number; readonly familyId?: string | undefined }): boolean;
   /**
    * Deletes what has ended before `now`: denials after their end, unused tokens after `expiresAt`, used ones after
    * `familyExpiresAt` (until then they show a reuse). Returns how many tokens and denials. Also forgets (sets to null)
@@ -153,4 +179,45 @@ export interface TokenStore {
    */
   deleteExpired(now: number): Promise<number>;
   close(): Promise<void>;
+}
+
+/** One session of a principal, as a store lists it. */
+export interface PrincipalSession {
+  readonly sid: string;
+  readonly createdAt: number;
+  readonly seenAt: number;
+  readonly expiresAt: number;
+}
+
+/**
+ * What a store offers beyond express-session's contract so that the sessions of one principal can be listed and ended.
+ * Such a store also keeps `seenAt` of the stamp up to date when it is touched.
+ */
+export interface PrincipalIndex {
+  /** Those in force, in no particular order. */
+  listByPrincipal(principalId: string): readonly PrincipalSession[] | Promise<readonly PrincipalSession[]>;
+  /** Ends them, `exceptSid` excepted; also one whose `create` began before this call and has not got there. Returns how many. */
+  destroyByPrincipal(principalId: string, exceptSid?: string): number | Promise<number>;
+}
+
+type Answer<T> = (error: unknown, value?: T) => void;
+
+/**
+ * A store of express-session's contract (`get`, `set`, `destroy`, `touch`; each calls back once) that keeps what has ended
+ * ended: express-session's `set` writes whatever it is given, so a slow request brings a session back that was logged out
+ * meanwhile (expressjs/session#632). Data comes back as saved, its cookie's `expires` as of the last touch; the store finds
+ * the principal and the times in the session layer's stamp (`SESSION_STAMP`). A session ends at its cookie's `expires`.
+ */
+export interface SessionStore extends PrincipalIndex {
+  get(sid: string, callback: Answer<session.SessionData | null>): void;
+  /** Writes a session whether or not it is there, but never one destroyed in the last ten minutes (then nothing happens). */
+  set(sid: string, data: session.SessionData, callback?: Answer<void>): void;
+  /** Writes a new session. False, and nothing written, when the id is taken or was destroyed. Atomic across processes. */
+  create(sid: string, data: session.SessionData, callback: Answer<boolean>): void;
+  /** Writes a session that is still there. False, and nothing written, when it is not. Atomic across processes. */
+  replace(sid: string, data: session.SessionData, callback: Answer<boolean>): void;
+  /** Moves the end and `seenAt`, not the data. False when the session is not there. */
+  touch(sid: string, data: session.SessionData, callback?: Answer<boolean>): void;
+  /** Ends a session in every process. Also of an id that is not there: its `create` may be on its way. */
+  destroy(sid: string, callback?: Answer<void>): void;
 }

@@ -1,40 +1,83 @@
 import { resolve } from "node:path";
 import { SettingsError } from "../settings/errors.js";
 
-/** Where a `sqlite:` URL points. */
-export interface SqliteLocation {
-  /** An absolute path, or `:memory:`. */
-  readonly path: string;
-}
+/** What a `database` URL names. */
+export type DatabaseLocation =
+  | { readonly engine: "sqlite"; /** An absolute path, or `:memory:`. */ readonly path: string; readonly name: string }
+  | { readonly engine: "postgres" | "mysql"; /** Host, port and database; no credentials. */ readonly name: string };
 
-const REMEDY = "Write sqlite:path/to/file.db, sqlite:/absolute/path.db, or sqlite::memory: for a database that ends with the process.";
+const SQLITE_REMEDY = "Write sqlite:path/to/file.db, sqlite:/absolute/path.db, or sqlite::memory: for a database that ends with the process.";
+const REMEDY = "Write postgres://user:password@host/name, mysql://user:password@host/name, mariadb://… or sqlite:path/to/file.db.";
+const SERVER_REMEDY = "Write scheme://user:password@host:port/name, with characters such as @ : / # ? % in user and password percent-encoded.";
+
+/** Matches every URL that `parseDatabaseUrl` may accept; by the scheme alone. */
+export const DATABASE_URL_PATTERN = /^(?:sqlite|postgres|postgresql|mysql|mariadb):./i;
 
 /**
  * Reads the `database` setting when it is a URL. Messages name the scheme at most: a database URL often holds a password.
  *
- * @throws SettingsError when it is not a `sqlite:` URL this version can open
+ * @throws SettingsError when it is not a URL of SQLite, PostgreSQL, MySQL or MariaDB
  */
-export function parseDatabaseUrl(url: string): SqliteLocation {
+export function parseDatabaseUrl(url: string): DatabaseLocation {
   const scheme = /^([A-Za-z][A-Za-z0-9+.-]{0,31}):/.exec(url)?.[1]?.toLowerCase();
-  if (scheme === undefined) throw wrong("The database is not a URL: it has no scheme such as sqlite:.");
-  if (scheme === "postgres" || scheme === "postgresql" || scheme === "mysql" || scheme === "mariadb") {
-    throw wrong(`A ${scheme}: database is not supported in this version, which has SQLite only.`);
+  switch (scheme) {
+    case undefined:
+      throw wrong("The database is not a URL: it has no scheme such as postgres: or sqlite:.", REMEDY);
+    case "sqlite": {
+      const path = sqlitePath(url.slice("sqlite:".length));
+      return { engine: "sqlite", path, name: path };
+    }
+    case "postgres":
+    case "postgresql":
+      return { engine: "postgres", name: serverName(url, scheme, 5432) };
+    case "mysql":
+    case "mariadb":
+      return { engine: "mysql", name: serverName(url, scheme, 3306) };
+    default:
+      throw wrong("The scheme of the database URL is not known.", REMEDY);
   }
-  if (scheme !== "sqlite") throw wrong("The scheme of the database URL is not known; this version has SQLite only.");
-  return { path: sqlitePath(url.slice("sqlite:".length)) };
+}
+
+/** @returns the absolute path, or `:memory:` @throws SettingsError when it is not a `sqlite:` URL */
+export function parseSqliteUrl(url: string): string {
+  const location = parseDatabaseUrl(url);
+  if (location.engine !== "sqlite") throw wrong("This is not a sqlite: URL.", SQLITE_REMEDY);
+  return location.path;
+}
+
+function serverName(url: string, scheme: string, usualPort: number): string {
+  // The parser's own error repeats the URL, so it is not kept.
+  const parsed = URL.canParse(url) ? new URL(url) : undefined;
+  if (parsed === undefined || !/^[a-z]+:\/\//i.test(url) || parsed.hash !== "" || ![parsed.username, parsed.password, parsed.pathname, parsed.hostname].every(isDecodable)) {
+    throw wrong(`The ${scheme}: URL cannot be read.`, SERVER_REMEDY);
+  }
+  const name = decodeURIComponent(parsed.pathname.slice(1));
+  if (name === "" || name.includes("/")) throw wrong(`The ${scheme}: URL names no database.`, SERVER_REMEDY);
+  const socket = parsed.searchParams.get("socket") ?? parsed.searchParams.get("host");
+  const host = socket ?? `${decodeURIComponent(parsed.hostname) || "localhost"}:${parsed.port === "" ? usualPort : parsed.port}`;
+  return `${host}/${name}`;
+}
+
+function isDecodable(part: string): boolean {
+  try {
+    decodeURIComponent(part);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function sqlitePath(rest: string): string {
   if (rest === ":memory:") return rest;
   // As in file: URLs, two slashes begin an authority, which a file has none of; three begin an absolute path.
   const path = rest.startsWith("///") ? rest.slice(2) : rest;
-  if (path.startsWith("//")) throw wrong("A sqlite: URL has no host part, so it cannot begin with exactly two slashes.");
-  if (/[?#\0]/.test(path)) throw wrong("A sqlite: URL takes no options, and its path holds no '?', '#' or NUL.");
-  if (path === "" || path.endsWith("/")) throw wrong("The sqlite: URL names no file.");
+  if (path.startsWith("//")) throw wrong("A sqlite: URL has no host part, so it cannot begin with exactly two slashes.", SQLITE_REMEDY);
+  if (/[?#\0]/.test(path)) throw wrong("A sqlite: URL takes no options, and its path holds no '?', '#' or NUL.", SQLITE_REMEDY);
+  if (path === "" || path.endsWith("/")) throw wrong("The sqlite: URL names no file.", SQLITE_REMEDY);
   // Absolute, so that no driver takes a relative path beginning with `file:` or `http:` for a URL of its own.
   return resolve(path);
 }
 
-function wrong(message: string): SettingsError {
-  return new SettingsError([{ code: "wrong-value", path: "database", message, remedy: REMEDY }]);
+function wrong(message: string, remedy: string): SettingsError {
+  return new SettingsError([{ code: "wrong-value", path: "database", message, remedy }]);
 }

@@ -1,18 +1,23 @@
 import type { Runtime } from "../core/runtime.js";
 import { Secret } from "../core/secret.js";
 import { SettingsError, SetupError } from "../settings/errors.js";
+import type { ChangeSource } from "./changes.js";
 import type { ApiKeyStore, TokenStore } from "./contracts.js";
-import { parseDatabaseUrl } from "./database-url.js";
+import { type DatabaseLocation, parseDatabaseUrl } from "./database-url.js";
+import { Opening } from "./opening.js";
+import { reasonOf } from "./sql/failures.js";
 // Types only: Kysely is an optional peer, loaded by the dynamic import below when a database is used.
 import type * as Sql from "./sql/index.js";
 import type { PortcullisDatabase } from "./sql/schema.js";
-import { ApiKeysOfDatabase, TokensOfDatabase } from "./waiting-stores.js";
+import { ApiKeysOfDatabase, ChangesOfDatabase, TokensOfDatabase } from "./waiting-stores.js";
 
 /** The stores of one database. */
 export interface DatabaseStores {
   readonly apiKeys: ApiKeyStore;
   readonly tokens: TokenStore;
-  /** Resolves when the database is open and its schema is there; rejects with the reason why not. */
+  /** What processes that share the database must tell each other; for a `ChangeFeed`. */
+  readonly changes: ChangeSource;
+  /** Resolves when the database is open and its schema is there; rejects with the reason why not, and may be called again. */
   ready(): Promise<void>;
   /** Closes what was opened here. A Kysely instance that was passed in stays open. */
   close(): Promise<void>;
@@ -20,68 +25,98 @@ export interface DatabaseStores {
   describe(): Record<string, unknown>;
 }
 
+export interface OpenDatabaseOptions {
+  /** On a server: milliseconds that getting a connection, and then each statement, may take (250). At most the layers' `storeTimeoutMs`. */
+  readonly timeoutMs?: number | undefined;
+}
+
 /** An open database and its stores. */
 export interface OpenedStores {
+  readonly engine: Sql.SqlEngine;
   readonly apiKeys: ApiKeyStore;
   readonly tokens: TokenStore;
+  readonly changes: ChangeSource;
   readonly driver: string;
   close(): Promise<void>;
 }
 
 /**
- * Begins to open a database and returns at once: its stores wait until it is open. When it cannot be opened, `ready()`
- * and every call of a store reject with the reason.
+ * Begins to open a database and returns at once: its stores wait until it is open. While it cannot be opened, `ready()`
+ * and every call of a store reject with the reason, and it is tried again.
  *
- * @param database a `sqlite:` URL, or a Kysely instance of SQLite
+ * @param database a URL of SQLite, PostgreSQL, MySQL or MariaDB, or a Kysely instance of one of them
  * @throws SettingsError when it is neither
  */
-export function openDatabase(database: Secret | string | object, runtime: Runtime): DatabaseStores {
+export function openDatabase(database: Secret | string | object, runtime: Runtime, options: OpenDatabaseOptions = {}): DatabaseStores {
   const url = database instanceof Secret ? database.reveal() : database;
-  const location = typeof url === "string" ? parseDatabaseUrl(url).path : "Kysely instance";
-  const opening = typeof url === "string" ? openUrl(url, runtime) : openInstance(kyselyOf(url), runtime);
-  // Nobody may be waiting yet; those who will be get the same rejection.
-  opening.catch(() => undefined);
-  let driver: string | undefined;
-  void opening.then(
-    (opened) => (driver = opened.driver),
-    () => undefined,
-  );
+  const location = typeof url === "string" ? parseDatabaseUrl(url) : undefined;
+  const instance = typeof url === "string" ? undefined : kyselyOf(url);
+  const opening = new Opening<OpenedStores>(() => {
+    if (instance !== undefined) return openInstance(instance, runtime);
+    return openUrl(url as string, location as DatabaseLocation, runtime, options);
+  });
   return {
     apiKeys: new ApiKeysOfDatabase(opening),
     tokens: new TokensOfDatabase(opening),
+    changes: new ChangesOfDatabase(opening),
     ready: async () => {
-      await opening;
+      await opening.get();
     },
-    close: async () => {
-      const opened = await opening.catch(() => undefined);
-      await opened?.close();
+    close: () => opening.close(),
+    describe: () => {
+      const engine = location?.engine ?? opening.opened?.engine;
+      const driver = opening.opened?.driver;
+      return { ...(engine === undefined ? {} : { engine }), location: location?.name ?? "Kysely instance", ...(driver === undefined ? {} : { driver }) };
     },
-    describe: () => ({ engine: "sqlite", location, ...(driver === undefined ? {} : { driver }) }),
   };
 }
 
-async function openUrl(url: string, runtime: Runtime): Promise<OpenedStores> {
+interface Opened {
+  readonly db: PortcullisDatabase;
+  readonly slowDb?: PortcullisDatabase;
+  readonly driver: string;
+  close(): Promise<void>;
+}
+
+async function openUrl(url: string, location: DatabaseLocation, runtime: Runtime, options: OpenDatabaseOptions): Promise<OpenedStores> {
   const sql = await loadSql();
-  const opened = await sql.openSqlite(url);
+  const opened: Opened = await openByDriver(sql, url, location.engine, options);
   try {
-    return { ...(await storesOf(sql, opened.db, runtime)), driver: opened.driver, close: () => opened.close() };
+    return await storesOf(sql, opened, runtime);
   } catch (error) {
     await opened.close();
-    throw error;
+    if (error instanceof SetupError || location.engine === "sqlite") throw error;
+    throw new SetupError(`The ${location.engine} database ${location.name} cannot be used: ${withoutPassword(reasonOf(error), url)}.`, { cause: error });
+  }
+}
+
+async function openByDriver(sql: typeof Sql, url: string, engine: DatabaseLocation["engine"], options: OpenDatabaseOptions): Promise<Opened> {
+  switch (engine) {
+    case "sqlite":
+      return sql.openSqlite(url);
+    case "postgres":
+      return { ...(await sql.openPostgres(url, options)), driver: "pg" };
+    case "mysql":
+      return { ...(await sql.openMysql(url, options)), driver: "mysql2" };
   }
 }
 
 async function openInstance(db: PortcullisDatabase, runtime: Runtime): Promise<OpenedStores> {
-  const sql = await loadSql();
-  return { ...(await storesOf(sql, db, runtime)), driver: "kysely", close: () => Promise.resolve() };
+  return storesOf(await loadSql(), { db, driver: "kysely", close: () => Promise.resolve() }, runtime);
 }
 
-async function storesOf(sql: typeof Sql, db: PortcullisDatabase, runtime: Runtime): Promise<{ apiKeys: ApiKeyStore; tokens: TokenStore }> {
-  const apiKeys = new sql.SqlApiKeyStore(db);
-  const tokens = new sql.SqlTokenStore(db, { clock: runtime.clock });
+async function storesOf(sql: typeof Sql, { db, slowDb, driver, close }: Opened, runtime: Runtime): Promise<OpenedStores> {
+  const apiKeys = new sql.SqlApiKeyStore(db, { slowDb });
+  const tokens = new sql.SqlTokenStore(db, { clock: runtime.clock, slowDb });
   await apiKeys.init();
   await tokens.init();
-  return { apiKeys, tokens };
+  return { engine: await sql.engineOf(db), apiKeys, tokens, changes: tokens.changes, driver, close };
+}
+
+/** Servers and drivers do not repeat passwords; should one ever do, it ends here. */
+function withoutPassword(text: string, url: string): string {
+  const { password } = new URL(url);
+  return [password, decodeURIComponent(password)].filter((secret) => secret !== "").reduce((safe, secret) => safe.replaceAll(secret, "[secret]"), text);
 }
 
 async function loadSql(): Promise<typeof Sql> {
@@ -106,7 +141,7 @@ function kyselyOf(value: object): PortcullisDatabase {
       code: "wrong-type",
       path: "database",
       message: looksRight ? "The database is a Kysely transaction, which ends before the app does." : "The database is neither a URL nor a Kysely instance.",
-      remedy: "Give a URL such as sqlite:path/to/file.db, or an instance made by new Kysely({ dialect }).",
+      remedy: "Give a URL such as postgres://… or sqlite:path/to/file.db, or an instance made by new Kysely({ dialect }).",
     },
   ]);
 }

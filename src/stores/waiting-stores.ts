@@ -1,46 +1,47 @@
 import type { ApiKeyStore, KeyDigest, StoredApiKey, StoredRefreshToken, TokenStore, UsageBatch } from "./contracts.js";
+import type { Change, ChangeBatch, ChangeSource, Denial } from "./changes.js";
 import type { OpenedStores } from "./database.js";
 import type { AccessTokenFacts } from "./denials.js";
+import type { Opening } from "./opening.js";
 
 /** The API-key store of a database that may still be opening: each call waits for it, and rejects when it failed. */
 export class ApiKeysOfDatabase implements ApiKeyStore {
-  readonly #store: Promise<ApiKeyStore>;
+  readonly #opening: Opening<OpenedStores>;
 
-  constructor(opening: Promise<OpenedStores>) {
-    this.#store = opening.then((opened) => opened.apiKeys);
-    this.#store.catch(() => undefined);
+  constructor(opening: Opening<OpenedStores>) {
+    this.#opening = opening;
   }
 
   async init(): Promise<void> {
-    await (await this.#store).init();
+    await (await this.#opening.get()).apiKeys.init();
   }
 
   async insert(key: StoredApiKey): Promise<void> {
-    await (await this.#store).insert(key);
+    await (await this.#opening.get()).apiKeys.insert(key);
   }
 
   async get(id: string): Promise<StoredApiKey | undefined> {
-    return (await this.#store).get(id);
+    return (await this.#opening.get()).apiKeys.get(id);
   }
 
   async list(ownerId: string, page: { readonly limit: number; readonly after?: string | undefined }): Promise<StoredApiKey[]> {
-    return (await this.#store).list(ownerId, page);
+    return (await this.#opening.get()).apiKeys.list(ownerId, page);
   }
 
   async revoke(id: string, at: number, reason: string): Promise<boolean> {
-    return (await this.#store).revoke(id, at, reason);
+    return (await this.#opening.get()).apiKeys.revoke(id, at, reason);
   }
 
   async rotate(id: string, successor: StoredApiKey, graceUntil: number): Promise<boolean> {
-    return (await this.#store).rotate(id, successor, graceUntil);
+    return (await this.#opening.get()).apiKeys.rotate(id, successor, graceUntil);
   }
 
   async replaceHash(id: string, from: KeyDigest, to: KeyDigest): Promise<boolean> {
-    return (await this.#store).replaceHash(id, from, to);
+    return (await this.#opening.get()).apiKeys.replaceHash(id, from, to);
   }
 
   async addUsage(batch: readonly UsageBatch[]): Promise<void> {
-    await (await this.#store).addUsage(batch);
+    await (await this.#opening.get()).apiKeys.addUsage(batch);
   }
 
   /** The database is closed by whoever opened it. */
@@ -49,54 +50,82 @@ export class ApiKeysOfDatabase implements ApiKeyStore {
 
 /** The token store of a database that may still be opening. */
 export class TokensOfDatabase implements TokenStore {
-  readonly #store: Promise<TokenStore>;
-  #opened: TokenStore | undefined;
+  readonly #opening: Opening<OpenedStores>;
 
-  constructor(opening: Promise<OpenedStores>) {
-    this.#store = opening.then((opened) => (this.#opened = opened.tokens));
-    this.#store.catch(() => undefined);
+  constructor(opening: Opening<OpenedStores>) {
+    this.#opening = opening;
   }
 
   async init(): Promise<void> {
-    await (await this.#store).init();
+    await (await this.#opening.get()).tokens.init();
   }
 
   async insert(token: StoredRefreshToken): Promise<void> {
-    await (await this.#store).insert(token);
+    await (await this.#opening.get()).tokens.insert(token);
   }
 
   async get(id: string): Promise<StoredRefreshToken | undefined> {
-    return (await this.#store).get(id);
+    return (await this.#opening.get()).tokens.get(id);
   }
 
   async rotate(id: string, usedAt: number, successor: StoredRefreshToken, sealedSuccessor: string): Promise<boolean> {
-    return (await this.#store).rotate(id, usedAt, successor, sealedSuccessor);
+    return (await this.#opening.get()).tokens.rotate(id, usedAt, successor, sealedSuccessor);
   }
 
   async revokeFamily(familyId: string, at: number): Promise<number> {
-    return (await this.#store).revokeFamily(familyId, at);
+    return (await this.#opening.get()).tokens.revokeFamily(familyId, at);
   }
 
   async revokeSubject(subject: string, at: number, forgetAfter: number): Promise<void> {
-    await (await this.#store).revokeSubject(subject, at, forgetAfter);
+    await (await this.#opening.get()).tokens.revokeSubject(subject, at, forgetAfter);
   }
 
   async revokeAccessToken(jti: string, expiresAt: number): Promise<void> {
-    await (await this.#store).revokeAccessToken(jti, expiresAt);
+    await (await this.#opening.get()).tokens.revokeAccessToken(jti, expiresAt);
   }
 
   async denyFamily(familyId: string, until: number): Promise<void> {
-    await (await this.#store).denyFamily(familyId, until);
+    await (await this.#opening.get()).tokens.denyFamily(familyId, until);
   }
 
   /** Without a promise once the database is open. */
   isRevoked(token: AccessTokenFacts): boolean | Promise<boolean> {
-    return this.#opened?.isRevoked(token) ?? this.#store.then((store) => store.isRevoked(token));
+    return this.#opening.opened?.tokens.isRevoked(token) ?? this.#opening.get().then(({ tokens }) => tokens.isRevoked(token));
+  }
+
+  isKnownRevoked(token: AccessTokenFacts): boolean {
+    return this.#opening.opened?.tokens.isKnownRevoked?.(token) ?? false;
   }
 
   async deleteExpired(now: number): Promise<number> {
-    return (await this.#store).deleteExpired(now);
+    return (await this.#opening.get()).tokens.deleteExpired(now);
   }
 
   async close(): Promise<void> {}
+}
+
+/** The record of changes in a database that may still be opening. */
+export class ChangesOfDatabase implements ChangeSource {
+  readonly name = "sql";
+  readonly #opening: Opening<OpenedStores>;
+
+  constructor(opening: Opening<OpenedStores>) {
+    this.#opening = opening;
+  }
+
+  async load(): Promise<ChangeBatch> {
+    return (await this.#opening.get()).changes.load();
+  }
+
+  async since(position: string): Promise<ChangeBatch> {
+    return (await this.#opening.get()).changes.since(position);
+  }
+
+  async record(changes: readonly Change[]): Promise<void> {
+    await (await this.#opening.get()).changes.record(changes);
+  }
+
+  async restore(denials: readonly Denial[]): Promise<void> {
+    await (await this.#opening.get()).changes.restore(denials);
+  }
 }

@@ -2,6 +2,7 @@
 export { apiKeyStoreConformance } from "./api-key-suite.js";
 export { tokenStoreConformance } from "./token-suite.js";
 export { rateLimitStoreConformance, type RateLimitConformanceOptions } from "./rate-limit-suite.js";
+export { sessionStoreConformance, type SessionConformanceOptions } from "./session-suite.js";
 export type { ConformanceCase } from "./conformance.js";
 export { collectEvents, type CollectedEvents } from "./collect-events.js";
 export { ManualClock } from "./manual-clock.js";

@@ -1,9 +1,10 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { expect, test } from "vitest";
-import { apiKeyStoreConformance, rateLimitStoreConformance, tokenStoreConformance, type ConformanceCase } from "portcullis/testing";
+import { apiKeyStoreConformance, rateLimitStoreConformance, sessionStoreConformance, tokenStoreConformance, type ConformanceCase } from "portcullis/testing";
 import type { Clock } from "../../src/core/clock.js";
 import type { RateLimitStore, StoredApiKey, StoredRefreshToken, UsageBatch, WindowOutcome, WindowPolicy } from "../../src/stores/contracts.js";
 import { MemoryApiKeyStore } from "../../src/stores/memory/api-key-store.js";
+import { MemorySessionStore } from "../../src/stores/memory/session-store.js";
 import { MemoryTokenStore } from "../../src/stores/memory/token-store.js";
 
 // The suites are only worth something when a store that is wrong fails them: each store here is wrong in one way.
@@ -135,4 +136,53 @@ test("limits: fixed windows fail", async () => {
       "in no window are more than the limit accepted",
     ]),
   );
+});
+
+type Data = Parameters<MemorySessionStore["set"]>[1];
+type Told = Parameters<MemorySessionStore["replace"]>[2];
+
+/** What a store of express-session does when it looks before it writes. */
+class LooksThenWrites extends MemorySessionStore {
+  override replace(sid: string, data: Data, callback: Told): void {
+    this.get(sid, (_error, found) => {
+      if (found == null) callback(null, false);
+      // By then another process may have ended it; `set` under a new name of the store knows nothing of that.
+      else setImmediate(() => super.replace(sid, data, () => this.revive(sid, data, callback)));
+    });
+  }
+
+  private readonly revived = new Map<string, Data>();
+
+  private revive(sid: string, data: Data, callback: Told): void {
+    this.revived.set(sid, data);
+    callback(null, true);
+  }
+
+  override get(sid: string, callback: (error: unknown, data?: Data | null) => void): void {
+    super.get(sid, (error, data) => callback(error, data ?? this.revived.get(sid) ?? null));
+  }
+}
+
+class ForgetsEnded extends MemorySessionStore {
+  override destroy(sid: string, callback?: (error?: unknown) => void): void {
+    // Ends by running out: nothing remembers that it was ended.
+    this.get(sid, (_error, data) => {
+      if (data == null) callback?.();
+      else super.replace(sid, { ...data, cookie: { ...data.cookie, expires: new Date(0) } }, () => callback?.());
+    });
+  }
+}
+
+class TouchWritesData extends MemorySessionStore {
+  override touch(sid: string, data: Data, callback: Told): void {
+    super.replace(sid, data, callback);
+  }
+}
+
+test.each([
+  [LooksThenWrites, "destroy among twenty saves and touches at once: it is gone when all are done"],
+  [ForgetsEnded, "what was destroyed is gone, and no later write or touch brings it back"],
+  [TouchWritesData, "touch moves the end and seenAt, and no data"],
+])("sessions: %o fails", async (Broken, name) => {
+  expect(await failures(sessionStoreConformance((clock) => new Broken({ clock })))).toContain(name);
 });

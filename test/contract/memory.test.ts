@@ -1,7 +1,8 @@
 import { describe, test } from "vitest";
-import { apiKeyStoreConformance, rateLimitStoreConformance, tokenStoreConformance } from "portcullis/testing";
+import { apiKeyStoreConformance, rateLimitStoreConformance, sessionStoreConformance, tokenStoreConformance } from "portcullis/testing";
 import { MemoryApiKeyStore } from "../../src/stores/memory/api-key-store.js";
 import { SlidingWindowStore } from "../../src/stores/memory/sliding-window-store.js";
+import { MemorySessionStore } from "../../src/stores/memory/session-store.js";
 import { MemoryTokenStore } from "../../src/stores/memory/token-store.js";
 
 describe("API keys in memory", () => {
@@ -14,4 +15,8 @@ describe("tokens in memory", () => {
 
 describe("limits in memory", () => {
   for (const { name, run } of rateLimitStoreConformance((clock) => new SlidingWindowStore({ clock }))) test(name, run);
+});
+
+describe("sessions in memory", () => {
+  for (const { name, run } of sessionStoreConformance((clock) => new MemorySessionStore({ clock }))) test(name, run);
 });

@@ -14,10 +14,10 @@ afterAll(() => {
 
 // A copy of the source in a folder whose node_modules has only what the test names, as in an app that did not install
 // the optional peers. The first line shows that loading `database.ts` needs none of them.
-const SCRIPT = `
+const script = (url: string) => `
 import { openDatabase } from "./src/stores/database.js";
 import { createRuntime } from "./src/core/runtime.js";
-const opened = openDatabase("sqlite::memory:", createRuntime());
+const opened = openDatabase("${url}", createRuntime());
 console.log("loaded", JSON.stringify(opened.describe()));
 const reason = async (work) => work.then(() => "no error", (error) => error.name + ": " + error.message);
 console.log(await reason(opened.ready()));
@@ -26,7 +26,7 @@ console.log(await reason((async () => opened.tokens.isRevoked({ jti: "j", subjec
 console.log(await reason(opened.close()));
 `;
 
-async function runWith(packages: readonly string[]) {
+async function runWith(packages: readonly string[], url = "sqlite::memory:") {
   const folder = mkdtempSync(join(tmpdir(), "portcullis-missing-"));
   folders.push(folder);
   mkdirSync(join(folder, "node_modules"));
@@ -36,7 +36,7 @@ async function runWith(packages: readonly string[]) {
   }
   cpSync(join(root, "src"), join(folder, "src"), { recursive: true });
   writeFileSync(join(folder, "package.json"), '{"type":"module"}');
-  writeFileSync(join(folder, "main.ts"), SCRIPT);
+  writeFileSync(join(folder, "main.ts"), script(url));
   // Where Node has SQLite of its own, it is switched off to be like a Node without.
   const nodeFlags = NODE_HAS_SQLITE ? ["--no-experimental-sqlite"] : [];
   const { code, out, err } = await runChild(join(folder, "main.ts"), [], { cwd: folder, nodeFlags }).ended;
@@ -55,4 +55,13 @@ test("without any SQLite driver the reason names the line that installs one", as
     "SetupError: A sqlite: database needs Node's own SQLite (22.13 and later), libsql or better-sqlite3, and none could be loaded here. " +
     "Install one with: npm install libsql";
   expect(await runWith(["kysely"])).toEqual({ code: 0, err: "", lines: [LOADED, reason, reason, reason, "no error"] });
+});
+
+test.each([
+  ["postgres", "pg"],
+  ["mysql", "mysql2"],
+])("without the driver of a %s: database the reason names the line that installs it", async (scheme, name) => {
+  const loaded = `loaded {"engine":"${scheme}","location":"127.0.0.1:1/app"}`;
+  const reason = `SetupError: A ${scheme}: database needs the package ${name}, which is not installed. Install it with: npm install ${name}`;
+  expect(await runWith(["kysely"], `${scheme}://app:secret@127.0.0.1:1/app`)).toEqual({ code: 0, err: "", lines: [loaded, reason, reason, reason, "no error"] });
 });

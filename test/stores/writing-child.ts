@@ -1,9 +1,11 @@
 // Writes to a database without end and prints each write once the store has acknowledged it. Killed by its parent.
-import { openSqlite, SqlApiKeyStore, SqlTokenStore, type SqliteDriverName } from "../../src/stores/sql/index.js";
+import { openMysql, openPostgres, openSqlite, SqlApiKeyStore, SqlTokenStore, type SqliteDriverName } from "../../src/stores/sql/index.js";
 import { sampleKey, sampleToken } from "../../src/testing/samples.js";
 
 const [, , url = "", driver] = process.argv;
-const { db } = await openSqlite(url, { driver: driver as SqliteDriverName });
+const SLOW = { timeoutMs: 10_000 };
+const opened = url.startsWith("sqlite:") ? openSqlite(url, { driver: driver as SqliteDriverName }) : url.startsWith("mysql:") ? openMysql(url, SLOW) : openPostgres(url, SLOW);
+const { db } = await opened;
 const keys = new SqlApiKeyStore(db);
 const tokens = new SqlTokenStore(db);
 await keys.init();

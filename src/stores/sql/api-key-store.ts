@@ -1,36 +1,40 @@
-import { setImmediate as yieldToOthers } from "node:timers/promises";
 import type { ApiKeyStore, KeyDigest, StoredApiKey, UsageBatch } from "../contracts.js";
 import { copyDigest, integer, isStorable, pageSize, text } from "../records.js";
 import { migrate } from "./migrations.js";
 import { apiKeyOf, apiKeyRow } from "./rows.js";
 import type { PortcullisDatabase } from "./schema.js";
-import { retryBusy, writeTransaction } from "./transaction.js";
+import { read, write, writeTransaction } from "./transaction.js";
+import { addUsage, sumUsage } from "./usage.js";
 
-/** Counts written before other work is let in between; the drivers are synchronous. */
-const USAGE_PER_TURN = 100;
+export interface SqlApiKeyStoreOptions {
+  /** The same database with more time, for what no request waits for. `db` when absent. */
+  readonly slowDb?: PortcullisDatabase | undefined;
+}
 
 /** API keys in a SQL database. Each method is one statement or one transaction. */
 export class SqlApiKeyStore implements ApiKeyStore {
   readonly #db: PortcullisDatabase;
+  readonly #slowDb: PortcullisDatabase;
 
   /** @param db stays the caller's: `close` leaves it open */
-  constructor(db: PortcullisDatabase) {
+  constructor(db: PortcullisDatabase, options: SqlApiKeyStoreOptions = {}) {
     this.#db = db;
+    this.#slowDb = options.slowDb ?? db;
   }
 
   async init(): Promise<void> {
-    await migrate(this.#db);
+    await migrate(this.#slowDb);
   }
 
   async insert(key: StoredApiKey): Promise<void> {
     const row = apiKeyRow(key);
-    await writeTransaction(this.#db, (transaction) => transaction.insertInto("portcullis_api_keys").values(row).execute());
+    await write(this.#db, (db) => db.insertInto("portcullis_api_keys").values(row).execute());
   }
 
   async get(id: string): Promise<StoredApiKey | undefined> {
     // Text that could not have been stored is not looked for: a driver might alter it into an id that exists.
     if (!isStorable(id)) return undefined;
-    const row = await retryBusy(() => this.#db.selectFrom("portcullis_api_keys").selectAll().where("id", "=", id).executeTakeFirst());
+    const row = await read(this.#db, (db) => db.selectFrom("portcullis_api_keys").selectAll().where("id", "=", id).executeTakeFirst());
     return row === undefined ? undefined : apiKeyOf(row);
   }
 
@@ -52,15 +56,15 @@ export class SqlApiKeyStore implements ApiKeyStore {
         .where("created_at", "<=", cursor.createdAt)
         .where((eb) => eb.or([eb("created_at", "<", cursor.createdAt), eb("id", "<", cursor.id)]));
     }
-    const rows = await retryBusy(() => query.execute());
+    const rows = await read(this.#db, () => query.execute());
     return rows.map(apiKeyOf);
   }
 
   async revoke(id: string, at: number, reason: string): Promise<boolean> {
     if (!isStorable(id)) return false;
     const change = { revoked_at: integer(at), revoked_reason: text(reason) };
-    const result = await writeTransaction(this.#db, (transaction) =>
-      transaction.updateTable("portcullis_api_keys").set(change).where("id", "=", id).where("revoked_at", "is", null).executeTakeFirst(),
+    const result = await write(this.#db, (db) =>
+      db.updateTable("portcullis_api_keys").set(change).where("id", "=", id).where("revoked_at", "is", null).executeTakeFirst(),
     );
     return result.numUpdatedRows > 0n;
   }
@@ -86,8 +90,8 @@ export class SqlApiKeyStore implements ApiKeyStore {
   async replaceHash(id: string, from: KeyDigest, to: KeyDigest): Promise<boolean> {
     if (!isStorable(id) || !isStorable(from.digest)) return false;
     const { algorithm, digest } = copyDigest(to);
-    const result = await writeTransaction(this.#db, (transaction) =>
-      transaction
+    const result = await write(this.#db, (db) =>
+      db
         .updateTable("portcullis_api_keys")
         .set({ hash_algorithm: algorithm, hash_digest: digest })
         .where("id", "=", id)
@@ -100,26 +104,8 @@ export class SqlApiKeyStore implements ApiKeyStore {
 
   /** All of the batch or nothing, so that a batch that failed can be tried again without counting twice. */
   async addUsage(batch: readonly UsageBatch[]): Promise<void> {
-    const known = batch.filter(({ id }) => isStorable(id)).map(({ id, count, lastUsedAt }) => ({ id, count: integer(count), at: integer(lastUsedAt) }));
-    if (known.length === 0) return;
-    await writeTransaction(this.#db, async (transaction) => {
-      for (const [index, { id, count, at }] of known.entries()) {
-        if (index % USAGE_PER_TURN === USAGE_PER_TURN - 1) await yieldToOthers();
-        await transaction
-          .updateTable("portcullis_api_keys")
-          .set((eb) => ({
-            usage_count: eb("usage_count", "+", count),
-            last_used_at: eb
-              .case()
-              .when(eb.or([eb("last_used_at", "is", null), eb("last_used_at", "<", at)]))
-              .then(at)
-              .else(eb.ref("last_used_at"))
-              .end(),
-          }))
-          .where("id", "=", id)
-          .execute();
-      }
-    });
+    const uses = sumUsage(batch);
+    if (uses.length > 0) await write(this.#db, (db, engine) => addUsage(db, engine, uses));
   }
 
   async close(): Promise<void> {}

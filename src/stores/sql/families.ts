@@ -1,26 +1,31 @@
 import type { StoredRefreshToken } from "../contracts.js";
-import { refreshTokenRow } from "./rows.js";
+import type { SqlEngine } from "./engines.js";
+import { refreshTokenRow, textOf } from "./rows.js";
 import type { PortcullisDatabase } from "./schema.js";
 import { writeTransaction } from "./transaction.js";
 
+/** Names in one IN list. */
+const CHUNK = 200;
+
 /**
- * The three changes to families of refresh tokens. Each begins by writing the family's row. On SQLite there is one writer
+ * The changes to families of refresh tokens. Each begins by locking the family's row. On SQLite there is one writer
  * anyway; on engines with row locks this makes a rotation and a revocation of one family wait for each other, so that
  * no successor is inserted behind a revocation's back.
  */
 export async function insertRefreshToken(db: PortcullisDatabase, token: StoredRefreshToken): Promise<void> {
   const row = refreshTokenRow(token);
   const { family_id, subject, family_expires_at } = row;
-  await writeTransaction(db, async (transaction) => {
-    const isKnown = await touchFamily(transaction, family_id, token.familyExpiresAt);
-    if (!isKnown) {
-      await transaction.insertInto("portcullis_token_families").values({ id: family_id, subject, expires_at: family_expires_at }).execute();
-    }
-    const family = await transaction.selectFrom("portcullis_token_families").select("revoked_at").where("id", "=", family_id).executeTakeFirstOrThrow();
+  await writeTransaction(db, async (transaction, engine) => {
+    const insert = transaction.insertInto("portcullis_token_families").values({ id: family_id, subject, expires_at: family_expires_at });
+    // Two first tokens of one family at once: one makes the family, the other waits and finds it.
+    await (engine === "mysql" ? insert.onDuplicateKeyUpdate((eb) => ({ id: eb.ref("id") })) : insert.onConflict((conflict) => conflict.doNothing())).execute();
+    const family = await lockFamily(transaction, engine, family_id);
+    if (family === undefined) throw new Error("The family of a refresh token was deleted while the token was being stored.");
+    await prolong(transaction, family_id, family.expiresAt, token.familyExpiresAt);
     // A family once revoked stays revoked, for late comers too.
     await transaction
       .insertInto("portcullis_refresh_tokens")
-      .values({ ...row, revoked_at: row.revoked_at ?? family.revoked_at })
+      .values({ ...row, revoked_at: row.revoked_at ?? family.revokedAt })
       .execute();
   });
 }
@@ -32,17 +37,19 @@ export async function rotateRefreshToken(
 ): Promise<boolean> {
   const { successor, usedAt, sealedSuccessor } = change;
   const row = refreshTokenRow(successor);
-  return writeTransaction(db, async (transaction) => {
-    if (!(await touchFamily(transaction, row.family_id, successor.familyExpiresAt))) return false;
+  return writeTransaction(db, async (transaction, engine) => {
+    const family = await lockFamily(transaction, engine, row.family_id);
+    if (family === undefined || family.revokedAt !== null) return false;
     const result = await transaction
       .updateTable("portcullis_refresh_tokens")
-      .set({ used_at: usedAt, successor_id: row.id, sealed_successor: sealedSuccessor })
+      .set({ used_at: usedAt, successor_id: row.id, sealed_successor: sealedSuccessor, sealed_at: usedAt })
       .where("id", "=", id)
       .where("family_id", "=", row.family_id)
       .where("used_at", "is", null)
       .where("revoked_at", "is", null)
       .executeTakeFirst();
     if (result.numUpdatedRows === 0n) return false;
+    await prolong(transaction, row.family_id, family.expiresAt, successor.familyExpiresAt);
     await transaction.insertInto("portcullis_refresh_tokens").values(row).execute();
     return true;
   });
@@ -51,29 +58,38 @@ export async function rotateRefreshToken(
 /** Marks one family, or all of a subject's, and their tokens. Returns how many tokens changed. */
 export async function revokeFamilies(
   transaction: PortcullisDatabase,
+  engine: SqlEngine,
   which: { readonly familyId: string } | { readonly subject: string },
   at: number,
 ): Promise<number> {
-  let families = transaction.updateTable("portcullis_token_families").set({ revoked_at: at }).where("revoked_at", "is", null);
-  let tokens = transaction.updateTable("portcullis_refresh_tokens").set({ revoked_at: at }).where("revoked_at", "is", null);
-  if ("familyId" in which) {
-    families = families.where("id", "=", which.familyId);
-    tokens = tokens.where("family_id", "=", which.familyId);
-  } else {
-    families = families.where("subject", "=", which.subject);
-    tokens = tokens.where("family_id", "in", (eb) => eb.selectFrom("portcullis_token_families").select("id").where("subject", "=", which.subject));
+  // In one order in every process, so that two revocations of a subject do not wait for each other in a circle.
+  const families = transaction
+    .selectFrom("portcullis_token_families")
+    .select("id")
+    .where("revoked_at", "is", null)
+    .$if("familyId" in which, (query) => query.where("id", "=", "familyId" in which ? which.familyId : ""))
+    .$if("subject" in which, (query) => query.where("subject", "=", "subject" in which ? which.subject : ""))
+    .orderBy("id");
+  const rows = await (engine === "sqlite" ? families : families.forUpdate()).execute();
+  const ids = rows.map((row) => textOf(row.id));
+  let changed = 0;
+  for (let from = 0; from < ids.length; from += CHUNK) {
+    const some = ids.slice(from, from + CHUNK);
+    await transaction.updateTable("portcullis_token_families").set({ revoked_at: at }).where("id", "in", some).execute();
+    // A statement of its own, so that it sees the successor a rotation committed while the lock was waited for.
+    const result = await transaction.updateTable("portcullis_refresh_tokens").set({ revoked_at: at }).where("family_id", "in", some).where("revoked_at", "is", null).executeTakeFirst();
+    changed += Number(result.numUpdatedRows);
   }
-  await families.execute();
-  const result = await tokens.executeTakeFirst();
-  return Number(result.numUpdatedRows);
+  return changed;
 }
 
-/** Locks the family's row by writing when it ends at the latest. False when there is no such family. */
-async function touchFamily(transaction: PortcullisDatabase, familyId: string, expiresAt: number): Promise<boolean> {
-  const result = await transaction
-    .updateTable("portcullis_token_families")
-    .set((eb) => ({ expires_at: eb.case().when("expires_at", "<", expiresAt).then(expiresAt).else(eb.ref("expires_at")).end() }))
-    .where("id", "=", familyId)
-    .executeTakeFirst();
-  return result.numUpdatedRows > 0n;
+async function lockFamily(transaction: PortcullisDatabase, engine: SqlEngine, id: string): Promise<{ revokedAt: number | null; expiresAt: number } | undefined> {
+  const query = transaction.selectFrom("portcullis_token_families").select(["revoked_at", "expires_at"]).where("id", "=", id);
+  const row = await (engine === "sqlite" ? query : query.forUpdate()).executeTakeFirst();
+  return row === undefined ? undefined : { revokedAt: row.revoked_at === null ? null : Number(row.revoked_at), expiresAt: Number(row.expires_at) };
+}
+
+/** A family ends when the last of its tokens does. */
+async function prolong(transaction: PortcullisDatabase, id: string, from: number, to: number): Promise<void> {
+  if (to > from) await transaction.updateTable("portcullis_token_families").set({ expires_at: to }).where("id", "=", id).execute();
 }

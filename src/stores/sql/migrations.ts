@@ -1,128 +1,107 @@
-import { DummyDriver, Kysely, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler, sql, type Compilable } from "kysely";
+import { sql } from "kysely";
 import { SetupError } from "../../settings/errors.js";
-import type { PortcullisDatabase, PortcullisTables } from "./schema.js";
-import { retryBusy, writeTransaction } from "./transaction.js";
-
-type Statement = Compilable & { execute(): Promise<unknown> };
-
-/** Text that is looked up by. MySQL indexes no TEXT of unbounded length; SQLite takes it as TEXT. Compared byte by byte. */
-const NAME = "varchar(255)";
-
-/** The schema, step by step. A step that has been released is never changed; a new version is a new step. */
-const STEPS: readonly ((db: PortcullisDatabase) => Statement[])[] = [
-  (db) => [
-    db.schema
-      .createTable("portcullis_api_keys")
-      .addColumn("id", NAME, (column) => column.primaryKey().notNull())
-      .addColumn("owner_id", NAME, (column) => column.notNull())
-      .addColumn("name", "text", (column) => column.notNull())
-      .addColumn("hash_algorithm", "varchar(32)", (column) => column.notNull())
-      .addColumn("hash_digest", "text", (column) => column.notNull())
-      .addColumn("scopes", "text", (column) => column.notNull())
-      .addColumn("roles", "text", (column) => column.notNull())
-      .addColumn("allow_list", "text", (column) => column.notNull())
-      .addColumn("rate_limit", "text")
-      .addColumn("metadata", "text", (column) => column.notNull())
-      .addColumn("created_at", "bigint", (column) => column.notNull())
-      .addColumn("expires_at", "bigint")
-      .addColumn("revoked_at", "bigint")
-      .addColumn("revoked_reason", "text")
-      .addColumn("rotated_to", NAME)
-      .addColumn("grace_until", "bigint")
-      .addColumn("usage_count", "bigint", (column) => column.notNull())
-      .addColumn("last_used_at", "bigint"),
-    db.schema.createIndex("portcullis_api_keys_by_owner").on("portcullis_api_keys").columns(["owner_id", "created_at desc", "id desc"]),
-    db.schema
-      .createTable("portcullis_token_families")
-      .addColumn("id", NAME, (column) => column.primaryKey().notNull())
-      .addColumn("subject", NAME, (column) => column.notNull())
-      .addColumn("expires_at", "bigint", (column) => column.notNull())
-      .addColumn("revoked_at", "bigint"),
-    db.schema.createIndex("portcullis_families_by_subject").on("portcullis_token_families").columns(["subject"]),
-    db.schema.createIndex("portcullis_families_by_end").on("portcullis_token_families").columns(["expires_at"]),
-    db.schema
-      .createTable("portcullis_refresh_tokens")
-      .addColumn("id", NAME, (column) => column.primaryKey().notNull())
-      .addColumn("hash", "text", (column) => column.notNull())
-      .addColumn("family_id", NAME, (column) => column.notNull().references("portcullis_token_families.id"))
-      .addColumn("subject", NAME, (column) => column.notNull())
-      .addColumn("scopes", "text", (column) => column.notNull())
-      .addColumn("roles", "text", (column) => column.notNull())
-      .addColumn("claims", "text", (column) => column.notNull())
-      .addColumn("issued_at", "bigint", (column) => column.notNull())
-      .addColumn("expires_at", "bigint", (column) => column.notNull())
-      .addColumn("family_expires_at", "bigint", (column) => column.notNull())
-      .addColumn("used_at", "bigint")
-      .addColumn("successor_id", NAME)
-      .addColumn("sealed_successor", "text")
-      .addColumn("revoked_at", "bigint"),
-    db.schema.createIndex("portcullis_tokens_by_family").on("portcullis_refresh_tokens").columns(["family_id"]),
-    db.schema.createIndex("portcullis_tokens_by_end").on("portcullis_refresh_tokens").columns(["used_at", "expires_at"]),
-    db.schema.createIndex("portcullis_tokens_by_family_end").on("portcullis_refresh_tokens").columns(["family_expires_at"]),
-    // Partial: it holds the seals of the last minutes and not every token that was ever used.
-    db.schema.createIndex("portcullis_tokens_by_seal").on("portcullis_refresh_tokens").columns(["used_at"]).where(sql.ref("sealed_successor"), "is not", null),
-    db.schema
-      .createTable("portcullis_denials")
-      .addColumn("kind", "varchar(16)", (column) => column.notNull())
-      .addColumn("name", NAME, (column) => column.notNull())
-      .addColumn("cut_off", "bigint", (column) => column.notNull())
-      .addColumn("ends_at", "bigint", (column) => column.notNull())
-      .addPrimaryKeyConstraint("portcullis_denials_key", ["kind", "name"]),
-    db.schema.createIndex("portcullis_denials_by_end").on("portcullis_denials").columns(["ends_at"]),
-  ],
-];
+import { createTable } from "./ddl.js";
+import { engineOf, type SqlEngine } from "./engines.js";
+import { failureKind } from "./failures.js";
+import type { PortcullisDatabase } from "./schema.js";
+import { SCHEMA_TABLE, STEPS } from "./tables.js";
+import { read, retryBusy, writeTransaction } from "./transaction.js";
 
 /** The version of the schema this library works with. */
 export const SCHEMA_VERSION = STEPS.length;
 
+/** Any number, so that no other program takes the same advisory lock: "portcull" in ASCII. */
+const POSTGRES_LOCK = "8101820098873224300";
+/** Seconds to wait for another process that is making the schema. */
+const MYSQL_LOCK_SECONDS = 25;
+
 /**
- * Brings the schema to `SCHEMA_VERSION`. Does nothing when it is there already; several processes may do it at once: all
- * steps run in one transaction that only one of them can hold.
+ * Brings the schema to `SCHEMA_VERSION`. Does nothing when it is there already, and then needs no right but to read it.
+ * Any number of processes may do it at once: PostgreSQL and SQLite make all of it in one transaction that only one of
+ * them can hold; on MySQL, where every statement of this kind commits by itself, one at a time does, and each statement
+ * may be run again after a crash.
  *
- * @throws SetupError when the database was written by a newer version of this library, or is not SQLite
+ * @throws SetupError when the database was written by a newer version of this library, when the role may not create
+ *   tables, or when the Kysely instance is of another engine
  */
 export async function migrate(db: PortcullisDatabase): Promise<void> {
-  await refuseOtherEngines(db);
-  if ((await retryBusy(() => schemaVersion(db))) === SCHEMA_VERSION) return;
-  await writeTransaction(db, async (transaction) => {
-    await versionTable(transaction).execute();
-    for (let version = await schemaVersion(transaction); version < SCHEMA_VERSION; version += 1) {
-      for (const statement of STEPS[version]?.(transaction) ?? []) await statement.execute();
+  const engine = await retryBusy(() => engineOf(db));
+  const version = await read(db, () => schemaVersion(db, engine));
+  if (version === SCHEMA_VERSION) return;
+  try {
+    await (engine === "mysql" ? migrateMysql(db) : migrateAtOnce(db));
+  } catch (error) {
+    if (failureKind(error) !== "denied") throw error;
+    throw new SetupError(
+      `The database has schema version ${version} of ${SCHEMA_VERSION}, and this role may not change it. ` +
+        `Run, as a role that may, what migrationSql("${engine}"${version > 0 ? `, { from: ${version} }` : ""}) of portcullis/sql prints.`,
+      { cause: error },
+    );
+  }
+}
+
+/**
+ * The SQL that `migrate` runs, for those who change schemas by hand or review, or whose app may not.
+ *
+ * @param engine whose dialect it is in
+ * @param options.from the version the database is at (0: it has none of our tables)
+ */
+export function migrationSql(engine: SqlEngine = "sqlite", options: { readonly from?: number } = {}): string {
+  const { from = 0 } = options;
+  const lines = from === 0 ? createTable(engine, SCHEMA_TABLE).map(ended) : [];
+  for (let version = from; version < SCHEMA_VERSION; version += 1) {
+    lines.push("", `-- version ${version + 1}`, ...statementsOf(engine, version).map(ended));
+    lines.push(`insert into portcullis_schema (version, applied_at) values (${version + 1}, 0);`);
+  }
+  // Without it, what fails in the middle would leave a half.
+  if (engine !== "mysql") return ["begin;", ...lines, "", "commit;", ""].join("\n");
+  return `${lines.join("\n")}\n`;
+}
+
+function ended(statement: string): string {
+  return `${statement};`;
+}
+
+function statementsOf(engine: SqlEngine, version: number): string[] {
+  return STEPS[version]?.(engine) ?? [];
+}
+
+async function migrateAtOnce(db: PortcullisDatabase): Promise<void> {
+  await writeTransaction(db, async (transaction, engine) => {
+    if (engine === "postgres") await sql`select pg_advisory_xact_lock(${sql.raw(POSTGRES_LOCK)})`.execute(transaction);
+    let version = await schemaVersion(transaction, engine);
+    if (version === 0 && !(await hasSchemaTable(transaction, engine))) await runAll(transaction, createTable(engine, SCHEMA_TABLE));
+    for (; version < SCHEMA_VERSION; version += 1) {
+      await runAll(transaction, statementsOf(engine, version));
       await transaction.insertInto("portcullis_schema").values({ version: version + 1, applied_at: Date.now() }).execute();
     }
   });
 }
 
-/** The SQL that `migrate` runs on an empty SQLite database, for those who change schemas by hand or review. */
-export function migrationSql(): string {
-  const db = new Kysely<PortcullisTables>({
-    dialect: {
-      createAdapter: () => new SqliteAdapter(),
-      createDriver: () => new DummyDriver(),
-      createIntrospector: (kysely) => new SqliteIntrospector(kysely),
-      createQueryCompiler: () => new SqliteQueryCompiler(),
-    },
+async function migrateMysql(db: PortcullisDatabase): Promise<void> {
+  await db.connection().execute(async (connection) => {
+    // Names of locks are the server's, not the database's, and short.
+    const { rows } = await sql<{ held: unknown }>`select get_lock(concat('portcullis-', sha1(database())), ${sql.raw(String(MYSQL_LOCK_SECONDS))}) as held`.execute(connection);
+    if (Number(rows[0]?.held) !== 1) throw new SetupError("Another process has been making the schema of the database for a long time.");
+    try {
+      await runAll(connection, createTable("mysql", SCHEMA_TABLE));
+      for (let version = await schemaVersion(connection, "mysql"); version < SCHEMA_VERSION; version += 1) {
+        await runAll(connection, statementsOf("mysql", version));
+        await sql`insert ignore into portcullis_schema (version, applied_at) values (${version + 1}, ${Date.now()})`.execute(connection);
+      }
+    } finally {
+      await sql`do release_lock(concat('portcullis-', sha1(database())))`.execute(connection).catch(() => undefined);
+    }
   });
-  const lines = [`${versionTable(db).compile().sql};`];
-  STEPS.forEach((step, index) => {
-    lines.push("", `-- version ${index + 1}`, ...step(db).map((statement) => `${statement.compile().sql};`));
-    lines.push(`insert into "portcullis_schema" ("version", "applied_at") values (${index + 1}, 0);`);
-  });
-  return `${lines.join("\n")}\n`;
 }
 
-function versionTable(db: PortcullisDatabase): Statement {
-  return db.schema
-    .createTable("portcullis_schema")
-    .ifNotExists()
-    .addColumn("version", "integer", (column) => column.primaryKey().notNull())
-    .addColumn("applied_at", "bigint", (column) => column.notNull());
+async function runAll(db: PortcullisDatabase, statements: readonly string[]): Promise<void> {
+  for (const statement of statements) await sql.raw(statement).execute(db);
 }
 
 /** The version the database is at; 0 when it has none of our tables. */
-async function schemaVersion(db: PortcullisDatabase): Promise<number> {
-  const known = await sql`select 1 from sqlite_master where type = 'table' and name = 'portcullis_schema'`.execute(db);
-  if (known.rows.length === 0) return 0;
+async function schemaVersion(db: PortcullisDatabase, engine: SqlEngine): Promise<number> {
+  if (!(await hasSchemaTable(db, engine))) return 0;
   const row = await db.selectFrom("portcullis_schema").select("version").orderBy("version", "desc").limit(1).executeTakeFirst();
   const version = Number(row?.version ?? 0);
   if (version > SCHEMA_VERSION) {
@@ -131,16 +110,12 @@ async function schemaVersion(db: PortcullisDatabase): Promise<number> {
   return version;
 }
 
-/** A Kysely instance may be of any engine; only SQLite knows this function. */
-async function refuseOtherEngines(db: PortcullisDatabase): Promise<void> {
-  let cause: unknown;
-  try {
-    const { rows } = await retryBusy(() => sql`select sqlite_version()`.execute(db));
-    if (rows.length > 0) return;
-  } catch (error) {
-    // A server that could not be reached, say, is told as it is.
-    if (!(error instanceof Error) || !error.message.includes("sqlite_version")) throw error;
-    cause = error;
-  }
-  throw new SetupError("The Kysely instance given as `database` is not of SQLite, which is all this version supports.", { cause });
+async function hasSchemaTable(db: PortcullisDatabase, engine: SqlEngine): Promise<boolean> {
+  const known = {
+    sqlite: sql`select 1 as found from sqlite_master where type = 'table' and name = 'portcullis_schema'`,
+    // Not to_regclass: it may answer from this session's cache, which taking an advisory lock does not bring up to date.
+    postgres: sql`select 1 as found from pg_catalog.pg_class where relname = 'portcullis_schema' and relkind in ('r', 'p') and pg_catalog.pg_table_is_visible(oid)`,
+    mysql: sql`select 1 as found from information_schema.tables where table_schema = database() and table_name = 'portcullis_schema'`,
+  };
+  return (await known[engine].execute(db)).rows.length > 0;
 }

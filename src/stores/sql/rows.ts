@@ -29,20 +29,20 @@ export function apiKeyRow(key: StoredApiKey): ApiKeyRow {
 
 export function apiKeyOf(row: ApiKeyRow): StoredApiKey {
   return Object.freeze({
-    id: row.id,
-    ownerId: row.owner_id,
-    name: row.name,
-    hash: Object.freeze({ algorithm: algorithmOf(row.hash_algorithm), digest: row.hash_digest }),
+    id: textOf(row.id),
+    ownerId: textOf(row.owner_id),
+    name: textOf(row.name),
+    hash: Object.freeze({ algorithm: algorithmOf(textOf(row.hash_algorithm)), digest: textOf(row.hash_digest) }),
     scopes: listOf(row.scopes),
     roles: listOf(row.roles),
     allow: listOf(row.allow_list),
-    rateLimit: row.rate_limit === null ? null : (parseJson(row.rate_limit) as unknown as StoredApiKey["rateLimit"]),
-    metadata: parseJson(row.metadata) as Readonly<Record<string, JsonValue>>,
+    rateLimit: row.rate_limit === null ? null : (parseJson(textOf(row.rate_limit)) as unknown as StoredApiKey["rateLimit"]),
+    metadata: parseJson(textOf(row.metadata)) as Readonly<Record<string, JsonValue>>,
     createdAt: Number(row.created_at),
     expiresAt: numberOrNull(row.expires_at),
     revokedAt: numberOrNull(row.revoked_at),
-    revokedReason: row.revoked_reason,
-    rotatedTo: row.rotated_to,
+    revokedReason: textOrNull(row.revoked_reason),
+    rotatedTo: textOrNull(row.rotated_to),
     graceUntil: numberOrNull(row.grace_until),
     usageCount: Number(row.usage_count),
     lastUsedAt: numberOrNull(row.last_used_at),
@@ -66,25 +66,26 @@ export function refreshTokenRow(token: StoredRefreshToken): RefreshTokenRow {
     used_at: copy.usedAt,
     successor_id: copy.successorId,
     sealed_successor: copy.sealedSuccessor,
+    sealed_at: copy.sealedSuccessor === null ? null : copy.usedAt,
     revoked_at: copy.revokedAt,
   };
 }
 
 export function refreshTokenOf(row: RefreshTokenRow): StoredRefreshToken {
   return Object.freeze({
-    id: row.id,
-    hash: row.hash,
-    familyId: row.family_id,
-    subject: row.subject,
+    id: textOf(row.id),
+    hash: textOf(row.hash),
+    familyId: textOf(row.family_id),
+    subject: textOf(row.subject),
     scopes: listOf(row.scopes),
     roles: listOf(row.roles),
-    claims: parseJson(row.claims) as Readonly<Record<string, JsonValue>>,
+    claims: parseJson(textOf(row.claims)) as Readonly<Record<string, JsonValue>>,
     issuedAt: Number(row.issued_at),
     expiresAt: Number(row.expires_at),
     familyExpiresAt: Number(row.family_expires_at),
     usedAt: numberOrNull(row.used_at),
-    successorId: row.successor_id,
-    sealedSuccessor: row.sealed_successor,
+    successorId: textOrNull(row.successor_id),
+    sealedSuccessor: textOrNull(row.sealed_successor),
     revokedAt: numberOrNull(row.revoked_at),
   });
 }
@@ -93,8 +94,19 @@ function numberOrNull(value: number | bigint | string | null): number | null {
   return value === null ? null : Number(value);
 }
 
-function listOf(text: string): readonly string[] {
-  return parseJson(text) as readonly string[];
+const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** MySQL's drivers give a column of bytes back as bytes (see `ddl.ts`). */
+export function textOf(value: string | Uint8Array): string {
+  return typeof value === "string" ? value : UTF8.decode(value);
+}
+
+function textOrNull(value: string | Uint8Array | null): string | null {
+  return value === null ? null : textOf(value);
+}
+
+function listOf(value: string | Uint8Array): readonly string[] {
+  return parseJson(textOf(value)) as readonly string[];
 }
 
 function algorithmOf(text: string): KeyDigest["algorithm"] {

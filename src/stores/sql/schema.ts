@@ -55,12 +55,15 @@ export interface RefreshTokenTable {
   used_at: BigInteger | null;
   successor_id: string | null;
   sealed_successor: string | null;
+  sealed_at: BigInteger | null;
   revoked_at: BigInteger | null;
 }
 
-/** What `isRevoked` answers from. `kind` says what `name` is: a token id, a family id or a subject. */
-export interface DenialTable {
-  kind: "token" | "family" | "subject";
+/** What other processes must know, in the order it was written. `kind` says what `name` is. */
+export interface ChangeTable {
+  /** Given by the engine. Of two transactions that commit late, the lower number may become visible last. */
+  seq: Generated<BigInteger>;
+  kind: "token" | "family" | "subject" | "api-key";
   name: string;
   /** For subjects: tokens issued before this are denied. 0 for the other kinds. */
   cut_off: BigInteger;
@@ -74,7 +77,7 @@ export interface PortcullisTables {
   portcullis_api_keys: ApiKeyTable;
   portcullis_token_families: TokenFamilyTable;
   portcullis_refresh_tokens: RefreshTokenTable;
-  portcullis_denials: DenialTable;
+  portcullis_changes: ChangeTable;
 }
 
 export type PortcullisDatabase = Kysely<PortcullisTables>;

@@ -1,7 +1,9 @@
 import { closeSync, openSync } from "node:fs";
 import { Kysely, SqliteDialect, type SqliteDatabase } from "kysely";
 import { SetupError } from "../../settings/errors.js";
-import { parseDatabaseUrl } from "../database-url.js";
+import { parseSqliteUrl } from "../database-url.js";
+import { noteEngine } from "./engines.js";
+import { reasonOf } from "./failures.js";
 import type { PortcullisDatabase, PortcullisTables } from "./schema.js";
 import { loadSqliteEngine, type SqliteDriverName } from "./sqlite-engines.js";
 import { retryBusy } from "./transaction.js";
@@ -36,16 +38,17 @@ const PRAGMAS = ["busy_timeout = 0", "journal_mode = WAL", "synchronous = FULL",
  * @throws SetupError when no driver is installed or the file cannot be opened
  */
 export async function openSqlite(url: string, options: OpenSqliteOptions = {}): Promise<OpenedSqlite> {
-  const { path } = parseDatabaseUrl(url);
+  const path = parseSqliteUrl(url);
   const engine = await loadSqliteEngine(options.driver);
   const database = openFile(path, (file) => engine.open(file));
   try {
     for (const pragma of PRAGMAS) await retryBusy(async () => runPragma(database, pragma));
   } catch (error) {
     database.close();
-    throw new SetupError(`The SQLite database ${path} cannot be used: ${messageOf(error)}.`, { cause: error });
+    throw new SetupError(`The SQLite database ${path} cannot be used: ${reasonOf(error)}.`, { cause: error });
   }
   const db = new Kysely<PortcullisTables>({ dialect: new SqliteDialect({ database: async () => database }) });
+  noteEngine(db, "sqlite");
   return { db, driver: engine.name, path, close: closer(db, database) };
 }
 
@@ -55,7 +58,7 @@ function openFile(path: string, open: (path: string) => SqliteDatabase): SqliteD
     if (path !== ":memory:") closeSync(openSync(path, "a", 0o600));
     return open(path);
   } catch (error) {
-    throw new SetupError(`The SQLite database ${path} cannot be opened: ${messageOf(error)}. Its folder must exist and be writable.`, {
+    throw new SetupError(`The SQLite database ${path} cannot be opened: ${reasonOf(error)}. Its folder must exist and be writable.`, {
       cause: error,
     });
   }
@@ -76,8 +79,4 @@ function closer(db: PortcullisDatabase, database: SqliteDatabase): () => Promise
     await db.destroy();
   };
   return () => (closing ??= close().catch(() => database.close()));
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : "unknown reason";
 }

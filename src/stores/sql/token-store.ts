@@ -1,37 +1,50 @@
 import { setImmediate as yieldToOthers } from "node:timers/promises";
+import type { SelectQueryBuilder } from "kysely";
 import { systemClock, type Clock } from "../../core/clock.js";
 import type { StoredRefreshToken, TokenStore } from "../contracts.js";
+import type { Change, ChangeSource, Denial } from "../changes.js";
 import { Denials, type AccessTokenFacts } from "../denials.js";
 import { integer, isStorable, text } from "../records.js";
+import { rowOf, SqlChangeSource } from "./change-source.js";
 import { sealsEndBefore } from "../token-lifetime.js";
 import { insertRefreshToken, revokeFamilies, rotateRefreshToken } from "./families.js";
 import { migrate } from "./migrations.js";
-import { refreshTokenOf } from "./rows.js";
-import type { DenialTable, PortcullisDatabase } from "./schema.js";
-import { retryBusy, writeTransaction } from "./transaction.js";
+import { refreshTokenOf, textOf } from "./rows.js";
+import type { SqlEngine } from "./engines.js";
+import type { PortcullisDatabase, PortcullisTables } from "./schema.js";
+import { read, write, writeTransaction } from "./transaction.js";
 
 /** Rows changed in one transaction, so that a long clean-up does not keep other writers out. */
 const CHANGED_PER_TURN = 500;
 
 export interface SqlTokenStoreOptions {
   readonly clock?: Clock | undefined;
+  /** The same database with more time, for what no request waits for: the schema, loading, cleaning up. `db` when absent. */
+  readonly slowDb?: PortcullisDatabase | undefined;
 }
 
 /**
  * Refresh tokens and revocations in a SQL database. `isRevoked` answers from memory: `init` loads what is denied, and
- * every denial is written to the database first and to memory after. Another process's denials are seen at its `init`.
+ * every denial is written to the database first and to memory after. What other processes denied later is in `changes`,
+ * which a `ChangeFeed` follows, or `catchUp` takes over.
  */
 export class SqlTokenStore implements TokenStore {
+  /** What this and other processes denied, in order. */
+  readonly changes: ChangeSource;
   readonly #db: PortcullisDatabase;
+  readonly #slowDb: PortcullisDatabase;
   readonly #clock: Clock;
   readonly #denials = new Denials();
   #loading: Promise<void> | undefined;
   #loaded = false;
+  #position = "";
 
   /** @param db stays the caller's: `close` leaves it open */
   constructor(db: PortcullisDatabase, options: SqlTokenStoreOptions = {}) {
     this.#db = db;
+    this.#slowDb = options.slowDb ?? db;
     this.#clock = options.clock ?? systemClock;
+    this.changes = new SqlChangeSource(db, { clock: this.#clock, slowDb: this.#slowDb });
   }
 
   init(): Promise<void> {
@@ -48,7 +61,7 @@ export class SqlTokenStore implements TokenStore {
 
   async get(id: string): Promise<StoredRefreshToken | undefined> {
     if (!isStorable(id)) return undefined;
-    const row = await retryBusy(() => this.#db.selectFrom("portcullis_refresh_tokens").selectAll().where("id", "=", id).executeTakeFirst());
+    const row = await read(this.#db, (db) => db.selectFrom("portcullis_refresh_tokens").selectAll().where("id", "=", id).executeTakeFirst());
     return row === undefined ? undefined : refreshTokenOf(row);
   }
 
@@ -60,29 +73,40 @@ export class SqlTokenStore implements TokenStore {
   async revokeFamily(familyId: string, at: number): Promise<number> {
     if (!isStorable(familyId)) return 0;
     integer(at);
-    return writeTransaction(this.#db, (transaction) => revokeFamilies(transaction, { familyId }, at));
+    return writeTransaction(this.#db, (transaction, engine) => revokeFamilies(transaction, engine, { familyId }, at));
   }
 
   async revokeSubject(subject: string, at: number, forgetAfter: number): Promise<void> {
-    text(subject);
-    const denial = { kind: "subject", name: subject, cut_off: integer(at), ends_at: integer(forgetAfter) } as const;
-    await writeTransaction(this.#db, async (transaction) => {
-      await saveDenial(transaction, denial);
-      await revokeFamilies(transaction, { subject }, at);
+    const denial: Denial = { kind: "subject", name: text(subject), cutOff: integer(at), endsAt: integer(forgetAfter) };
+    const row = rowOf(denial);
+    await writeTransaction(this.#db, async (transaction, engine) => {
+      await revokeFamilies(transaction, engine, { subject }, at);
+      // Last, so that its number is given shortly before the commit (see `change-position.ts`).
+      await transaction.insertInto("portcullis_changes").values(row).execute();
     });
-    this.#denials.cutOff(subject, at, forgetAfter, this.#clock.now());
+    this.#remember(denial);
   }
 
   async revokeAccessToken(jti: string, expiresAt: number): Promise<void> {
-    const denial = { kind: "token", name: text(jti), cut_off: 0, ends_at: integer(expiresAt) } as const;
-    await writeTransaction(this.#db, (transaction) => saveDenial(transaction, denial));
-    this.#denials.denyToken(jti, expiresAt, this.#clock.now());
+    await this.#deny({ kind: "token", name: jti, endsAt: expiresAt });
   }
 
   async denyFamily(familyId: string, until: number): Promise<void> {
-    const denial = { kind: "family", name: text(familyId), cut_off: 0, ends_at: integer(until) } as const;
-    await writeTransaction(this.#db, (transaction) => saveDenial(transaction, denial));
-    this.#denials.denyFamily(familyId, until, this.#clock.now());
+    await this.#deny({ kind: "family", name: familyId, endsAt: until });
+  }
+
+  /** Takes over what other processes denied since the last time. Returns how many changes there were. */
+  async catchUp(): Promise<number> {
+    await this.init();
+    const { changes, position, gap } = await this.changes.since(this.#position);
+    if (gap) return this.#takeAll();
+    for (const change of changes) this.#remember(change);
+    this.#position = position;
+    return changes.length;
+  }
+
+  isKnownRevoked(token: AccessTokenFacts): boolean {
+    return this.#denials.isRevoked(token);
   }
 
   /** At once when `init` is done; until then the answer waits for it, since "not loaded" is not "not revoked". */
@@ -96,10 +120,56 @@ export class SqlTokenStore implements TokenStore {
     await this.#forgetSeals(sealsEndBefore(now));
     let deleted = await this.#deleteTokens((ids) => ids.where("family_expires_at", "<", now));
     deleted += await this.#deleteTokens((ids) => ids.where("used_at", "is", null).where("expires_at", "<", now));
-    deleted += await writeTransaction(this.#db, async (transaction) => {
-      await transaction
-        .deleteFrom("portcullis_token_families")
-        .where("expires_at", "<", now)
+    await this.#deleteFamilies(now);
+    deleted += await this.#deleteChanges(now);
+    this.#denials.deleteExpired(now);
+    return deleted;
+  }
+
+  async close(): Promise<void> {}
+
+  async #load(): Promise<void> {
+    await migrate(this.#slowDb);
+    await this.#takeAll();
+    this.#loaded = true;
+  }
+
+  async #takeAll(): Promise<number> {
+    const { changes, position } = await this.changes.load();
+    for (const change of changes) this.#remember(change);
+    this.#position = position;
+    return changes.length;
+  }
+
+  async #deny(denial: Denial): Promise<void> {
+    const row = rowOf(denial);
+    await write(this.#db, (db) => db.insertInto("portcullis_changes").values(row).execute());
+    this.#remember(denial);
+  }
+
+  #remember(change: Change): void {
+    const now = this.#clock.now();
+    if (change.kind === "token") this.#denials.denyToken(change.name, change.endsAt, now);
+    else if (change.kind === "family") this.#denials.denyFamily(change.name, change.endsAt, now);
+    else if (change.kind === "subject") this.#denials.cutOff(change.name, change.cutOff, change.endsAt, now);
+  }
+
+  #deleteTokens(choose: (ids: TokenIds) => TokenIds): Promise<number> {
+    return inTurns(this.#slowDb, async (transaction, engine) => {
+      const rows = await oneTurn(choose(tokenIds(transaction)), engine).execute();
+      const ids = rows.map((row) => textOf(row.id));
+      if (ids.length > 0) await transaction.deleteFrom("portcullis_refresh_tokens").where("id", "in", ids).execute();
+      return ids.length;
+    });
+  }
+
+  /** Those that have ended and have no token left. */
+  #deleteFamilies(now: number): Promise<number> {
+    return inTurns(this.#slowDb, async (transaction, engine) => {
+      const ended = transaction
+        .selectFrom("portcullis_token_families")
+        .select("portcullis_token_families.id")
+        .where("portcullis_token_families.expires_at", "<", now)
         .where(({ not, exists, selectFrom }) =>
           not(
             exists(
@@ -108,53 +178,33 @@ export class SqlTokenStore implements TokenStore {
                 .whereRef("portcullis_refresh_tokens.family_id", "=", "portcullis_token_families.id"),
             ),
           ),
-        )
-        .execute();
-      const denials = await transaction.deleteFrom("portcullis_denials").where("ends_at", "<", now).executeTakeFirst();
-      return Number(denials.numDeletedRows);
+        );
+      const ids = (await oneTurn(ended, engine).execute()).map((row) => textOf(row.id));
+      if (ids.length > 0) await transaction.deleteFrom("portcullis_token_families").where("id", "in", ids).where("expires_at", "<", now).execute();
+      return ids.length;
     });
-    this.#denials.deleteExpired(now);
-    return deleted;
   }
 
-  async close(): Promise<void> {}
-
-  async #load(): Promise<void> {
-    await migrate(this.#db);
-    const now = this.#clock.now();
-    const rows = await retryBusy(() => this.#db.selectFrom("portcullis_denials").selectAll().where("ends_at", ">=", now).execute());
-    for (const row of rows) {
-      if (row.kind === "token") this.#denials.denyToken(row.name, Number(row.ends_at), now);
-      else if (row.kind === "family") this.#denials.denyFamily(row.name, Number(row.ends_at), now);
-      else this.#denials.cutOff(row.name, Number(row.cut_off), Number(row.ends_at), now);
-    }
-    this.#loaded = true;
+  /** Counts the denials alone: that an API key changed is not one. */
+  async #deleteChanges(now: number): Promise<number> {
+    let denials = 0;
+    await inTurns(this.#slowDb, async (transaction, engine) => {
+      const rows = await oneTurn(transaction.selectFrom("portcullis_changes").select(["seq", "kind"]).where("ends_at", "<", now), engine).execute();
+      const seqs = rows.map((row) => Number(row.seq));
+      if (seqs.length > 0) await transaction.deleteFrom("portcullis_changes").where("seq", "in", seqs).execute();
+      denials += rows.filter((row) => textOf(row.kind) !== "api-key").length;
+      return rows.length;
+    });
+    return denials;
   }
 
-  async #forgetSeals(usedBefore: number): Promise<void> {
-    await this.#inTurns(
-      (ids) => ids.where("sealed_successor", "is not", null).where("used_at", "<", usedBefore),
-      (transaction, ids) => transaction.updateTable("portcullis_refresh_tokens").set({ sealed_successor: null }).where("id", "in", ids).execute(),
-    );
-  }
-
-  #deleteTokens(choose: (ids: TokenIds) => TokenIds): Promise<number> {
-    return this.#inTurns(choose, (transaction, ids) => transaction.deleteFrom("portcullis_refresh_tokens").where("id", "in", ids).execute());
-  }
-
-  /** Does something to the chosen tokens, a few in each transaction. Returns to how many. */
-  async #inTurns(choose: (ids: TokenIds) => TokenIds, act: (transaction: PortcullisDatabase, ids: string[]) => Promise<unknown>): Promise<number> {
-    let done = 0;
-    for (;;) {
-      const count = await writeTransaction(this.#db, async (transaction) => {
-        const rows = await choose(tokenIds(transaction)).limit(CHANGED_PER_TURN).execute();
-        if (rows.length > 0) await act(transaction, rows.map((row) => row.id));
-        return rows.length;
-      });
-      done += count;
-      if (count < CHANGED_PER_TURN) return done;
-      await yieldToOthers();
-    }
+  #forgetSeals(usedBefore: number): Promise<number> {
+    return inTurns(this.#slowDb, async (transaction, engine) => {
+      const rows = await oneTurn(tokenIds(transaction).where("sealed_at", "<", usedBefore), engine).execute();
+      const ids = rows.map((row) => textOf(row.id));
+      if (ids.length > 0) await transaction.updateTable("portcullis_refresh_tokens").set({ sealed_successor: null, sealed_at: null }).where("id", "in", ids).execute();
+      return ids.length;
+    });
   }
 }
 
@@ -164,16 +214,18 @@ function tokenIds(db: PortcullisDatabase) {
   return db.selectFrom("portcullis_refresh_tokens").select("id");
 }
 
-/** A denial only ever grows stricter, as in `Denials`. */
-async function saveDenial(transaction: PortcullisDatabase, denial: DenialTable & { cut_off: number; ends_at: number }): Promise<void> {
-  const result = await transaction
-    .updateTable("portcullis_denials")
-    .set((eb) => ({
-      cut_off: eb.case().when("cut_off", "<", denial.cut_off).then(denial.cut_off).else(eb.ref("cut_off")).end(),
-      ends_at: eb.case().when("ends_at", "<", denial.ends_at).then(denial.ends_at).else(eb.ref("ends_at")).end(),
-    }))
-    .where("kind", "=", denial.kind)
-    .where("name", "=", denial.name)
-    .executeTakeFirst();
-  if (result.numUpdatedRows === 0n) await transaction.insertInto("portcullis_denials").values(denial).execute();
+/** The rows of one turn; on a server those that nobody else is deleting or changing now. */
+function oneTurn<Row>(query: SelectQueryBuilder<PortcullisTables, keyof PortcullisTables, Row>, engine: SqlEngine): SelectQueryBuilder<PortcullisTables, keyof PortcullisTables, Row> {
+  const limited = query.limit(CHANGED_PER_TURN);
+  return engine === "sqlite" ? limited : limited.forUpdate().skipLocked();
+}
+
+/** Repeats `turn` until it finds fewer rows than it may delete. */
+async function inTurns(db: PortcullisDatabase, turn: (transaction: PortcullisDatabase, engine: SqlEngine) => Promise<number>): Promise<number> {
+  for (let deleted = 0; ; ) {
+    const count = await writeTransaction(db, turn);
+    deleted += count;
+    if (count < CHANGED_PER_TURN) return deleted;
+    await yieldToOthers();
+  }
 }

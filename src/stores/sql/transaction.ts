@@ -1,20 +1,66 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { sql } from "kysely";
+import { engineOf, knownEngine, type SqlEngine } from "./engines.js";
+import { failureKind } from "./failures.js";
 import type { PortcullisDatabase } from "./schema.js";
 
-/** How long a write waits for another process to let go of the database file, in milliseconds. */
+/** How long a write waits for another process to let go of an SQLite file, in milliseconds. */
 const BUSY_TIMEOUT_MS = 5000;
 const LONGEST_PAUSE_MS = 25;
+/** How often a server may undo a transaction because of another before its error is told. */
+const MOST_CONFLICTS = 8;
+/** How many connections in a row may be found dead: a fail-over ends all of a pool's, and each is noticed by its own. */
+const MOST_LOSSES = 3;
+const LOSS_PAUSE_MS = 10;
+
+/** Reads outside of a transaction. Repeated when SQLite's file is locked, and when the connection was found dead. */
+export async function read<T>(db: PortcullisDatabase, query: (db: PortcullisDatabase) => Promise<T>): Promise<T> {
+  if (knownEngine(db) === undefined) await engineOf(db);
+  return repeat(() => query(db), () => true);
+}
+
+/** A write of one statement: a transaction by itself on a server. */
+export async function write<T>(db: PortcullisDatabase, statement: (db: PortcullisDatabase, engine: SqlEngine) => Promise<T>): Promise<T> {
+  const engine = knownEngine(db) ?? (await engineOf(db));
+  if (engine === "sqlite") return sqliteTransaction(db, (transaction) => statement(transaction, engine));
+  // Whether it was done when the connection broke, nobody knows; so it is not done again.
+  return repeat(() => statement(db, engine), () => false);
+}
 
 /**
- * Runs `work` in one transaction, and again when another process holds the file (`SQLITE_BUSY`); by then nothing of the
- * former run is left.
+ * Runs `work` in one transaction, and again when the engine undid it for the sake of another.
  *
+ * Servers run it at READ COMMITTED: an UPDATE that waited for another transaction's row looks at the row as that one left
+ * it and checks its WHERE again, which is what makes each compare-and-set here have one winner (PostgreSQL manual 13.2.1;
+ * InnoDB reads the latest version in an UPDATE at any level). A connection that breaks before COMMIT is sent leaves
+ * nothing behind, so the work is done on another; one that breaks after is an error, since nobody knows.
+ */
+export async function writeTransaction<T>(db: PortcullisDatabase, work: (transaction: PortcullisDatabase, engine: SqlEngine) => Promise<T>): Promise<T> {
+  const engine = knownEngine(db) ?? (await engineOf(db));
+  if (engine === "sqlite") return sqliteTransaction(db, (transaction) => work(transaction, engine));
+  let isCommitting = false;
+  return repeat(
+    () => {
+      isCommitting = false;
+      return db
+        .transaction()
+        .setIsolationLevel("read committed")
+        .execute(async (transaction) => {
+          const result = await work(transaction, engine);
+          isCommitting = true;
+          return result;
+        });
+    },
+    () => !isCommitting,
+  );
+}
+
+/**
  * `BEGIN IMMEDIATE` takes the write lock at once. A transaction that reads first and writes later could not be given the
  * lock when another process wrote in between (https://www.sqlite.org/isolation.html). Every write goes through here,
  * those of one statement too, so that a locked file is met at BEGIN and nowhere else.
  */
-export function writeTransaction<T>(db: PortcullisDatabase, work: (transaction: PortcullisDatabase) => Promise<T>): Promise<T> {
+function sqliteTransaction<T>(db: PortcullisDatabase, work: (transaction: PortcullisDatabase) => Promise<T>): Promise<T> {
   return retryBusy(() =>
     db.connection().execute(async (connection) => {
       await sql`begin immediate`.execute(connection);
@@ -31,26 +77,32 @@ export function writeTransaction<T>(db: PortcullisDatabase, work: (transaction: 
   );
 }
 
+/** Repeats an operation while the database file is locked by another process, up to five seconds. */
+export function retryBusy<T>(operation: () => Promise<T>): Promise<T> {
+  return repeat(operation, () => false);
+}
+
 /**
- * Repeats an operation while the database file is locked by another process, up to five seconds. The waiting is done
- * here and not by SQLite's own `busy_timeout`: the drivers are synchronous, so that one would stop the whole process.
+ * The waiting for a locked SQLite file is done here and not by SQLite's own `busy_timeout`: the drivers are synchronous,
+ * so that one would stop the whole process.
  */
-export async function retryBusy<T>(operation: () => Promise<T>): Promise<T> {
+async function repeat<T>(operation: () => Promise<T>, mayBeRepeatedWhenLost: () => boolean): Promise<T> {
   const deadline = performance.now() + BUSY_TIMEOUT_MS;
+  let conflicts = 0;
+  let losses = 0;
   for (let pause = 1; ; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {
     try {
       return await operation();
     } catch (error) {
-      if (!isBusy(error) || performance.now() > deadline) throw error;
+      const kind = failureKind(error);
+      const isWorthwhile =
+        (kind === "busy" && performance.now() < deadline) ||
+        (kind === "conflict" && (conflicts += 1) <= MOST_CONFLICTS) ||
+        (kind === "lost" && mayBeRepeatedWhenLost() && (losses += 1) <= MOST_LOSSES);
+      if (!isWorthwhile) throw error;
+      if (kind === "lost") pause = Math.max(pause, LOSS_PAUSE_MS);
     }
     // A random part keeps two processes from knocking in step.
     await sleep(pause * (0.5 + Math.random()));
   }
-}
-
-/** `SQLITE_BUSY` (5) and its extended codes, as node:sqlite (`errcode`) and the others (`code`) tell them. */
-function isBusy(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  const { code, errcode } = error as { code?: unknown; errcode?: unknown };
-  return (typeof code === "string" && code.startsWith("SQLITE_BUSY")) || (typeof errcode === "number" && (errcode & 0xff) === 5);
 }

@@ -1,0 +1,70 @@
+/**
+ * How far one process has read the record of changes.
+ *
+ * Numbers are given out in order but become visible when their transaction commits, so a lower one may appear after a
+ * higher one has been read. What was the highest number at one time is final once a reading began `OVERLAP_MS` later:
+ * until then everything above the last final number is read again, and what was told before is left out. Times are the
+ * reader's own monotonic clock; the database's clock, which may be set or differ after a fail-over, plays no part.
+ */
+export interface ReadPosition {
+  /** When the last reading began. */
+  readonly readAt: number;
+  /** [time, highest number seen by then], oldest first. */
+  readonly marks: readonly (readonly [number, number])[];
+  /** Numbers told already, above the first mark. */
+  readonly told: readonly number[];
+}
+
+/**
+ * Longer than any of our transactions lies open after it was given a number: that is its last statement, and a server
+ * ends a transaction whose client stays silent for five seconds.
+ */
+export const OVERLAP_MS = 30_000;
+/** At most one mark a second is kept. */
+const MARK_MS = 1000;
+/** Transactions that may be open, with numbers below the highest, when a process begins to read. */
+const OPEN_AT_START = 1000;
+
+/** Just loaded: `top` was the highest number visible at `now`. */
+export function begin(top: number, now: number): ReadPosition {
+  return { readAt: now, marks: [[now - OVERLAP_MS, Math.max(0, top - OPEN_AT_START)], [now, top]], told: [] };
+}
+
+/** The number above which to read. */
+export function startOf(position: ReadPosition): number {
+  let start = position.marks[0]?.[1] ?? 0;
+  for (const [time, top] of position.marks) if (position.readAt - time >= OVERLAP_MS) start = top;
+  return start;
+}
+
+/**
+ * The position after everything above `startOf(position)` was read.
+ *
+ * @param read the numbers, in order
+ */
+export function advance(position: ReadPosition, read: readonly number[], began: number, ended: number): ReadPosition {
+  const last = position.marks[position.marks.length - 1];
+  const top = Math.max(last?.[1] ?? 0, read[read.length - 1] ?? 0);
+  const isFinal = ([time]: readonly [number, number]) => began - time >= OVERLAP_MS;
+  const final = position.marks.filter(isFinal).slice(-1);
+  const open = position.marks.filter((mark) => !isFinal(mark));
+  const isDue = last === undefined || ended - last[0] >= MARK_MS;
+  const next = { readAt: began, marks: [...final, ...open, ...(isDue ? [[ended, top] as const] : [])] };
+  const start = startOf({ ...next, told: [] });
+  return { ...next, told: read.filter((seq) => seq > start) };
+}
+
+export function writePosition({ readAt, marks, told }: ReadPosition): string {
+  return JSON.stringify([readAt, marks, told]);
+}
+
+/** `undefined` for the empty position, or one of another source. */
+export function readPosition(text: string): ReadPosition | undefined {
+  try {
+    const parts: unknown = JSON.parse(text);
+    if (!Array.isArray(parts) || typeof parts[0] !== "number" || !Array.isArray(parts[1]) || !Array.isArray(parts[2])) return undefined;
+    return { readAt: parts[0], marks: parts[1] as ReadPosition["marks"], told: parts[2] as number[] };
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,145 @@
+import type { Insertable } from "kysely";
+import { systemClock, type Clock } from "../../core/clock.js";
+import type { Change, ChangeBatch, ChangeSource, Denial } from "../changes.js";
+import { integer, text } from "../records.js";
+import { advance, begin, readPosition, startOf, writePosition } from "./change-position.js";
+import { textOf } from "./rows.js";
+import type { ChangeTable, PortcullisDatabase } from "./schema.js";
+import { read, write } from "./transaction.js";
+
+/** Rows of one query. */
+const PAGE = 1000;
+/** Names in one IN list. */
+const CHUNK = 200;
+/** How long the change of an API key is kept for others to read, in milliseconds. None is away longer without loading afresh. */
+const KEY_CHANGE_MS = 600_000;
+/** Key changes recorded here between two times of deleting old ones, which matters to apps that have API keys only. */
+const RECORDS_PER_CLEANING = 50;
+
+export interface SqlChangeSourceOptions {
+  readonly clock?: Clock | undefined;
+  /** The same database with more time, for loading. `db` when absent. */
+  readonly slowDb?: PortcullisDatabase | undefined;
+}
+
+type ChangeRow = Insertable<ChangeTable>;
+type Row = { seq: number; kind: ChangeTable["kind"]; name: string; cutOff: number; endsAt: number };
+
+/**
+ * The record of what processes must tell each other, in the table `portcullis_changes`. A row counts from its commit on;
+ * `since` reads by number and, because numbers are given before the commit, again what lies in the last 30 seconds.
+ */
+export class SqlChangeSource implements ChangeSource {
+  readonly name = "sql";
+  readonly #db: PortcullisDatabase;
+  readonly #slowDb: PortcullisDatabase;
+  readonly #clock: Clock;
+  #keyChanges = 0;
+
+  constructor(db: PortcullisDatabase, options: SqlChangeSourceOptions = {}) {
+    this.#db = db;
+    this.#slowDb = options.slowDb ?? db;
+    this.#clock = options.clock ?? systemClock;
+  }
+
+  async load(): Promise<ChangeBatch> {
+    const began = this.#clock.monotonic();
+    // Before the rows are read, so that what is written meanwhile is read again.
+    const highest = await read(this.#slowDb, (db) => db.selectFrom("portcullis_changes").select((eb) => eb.fn.max("seq").as("top")).executeTakeFirst());
+    const top = Number(highest?.top ?? 0);
+    const changes: Change[] = [];
+    const now = this.#clock.now();
+    for await (const page of pages(this.#slowDb, 0, now)) for (const row of page) if (row.kind !== "api-key") changes.push(changeOf(row));
+    return { changes, position: writePosition(begin(top, began)), gap: false };
+  }
+
+  async since(position: string): Promise<ChangeBatch> {
+    const from = readPosition(position);
+    const began = this.#clock.monotonic();
+    // A process that slept may find that changes it has not read were deleted.
+    if (from === undefined || began - from.readAt > KEY_CHANGE_MS / 2) return { changes: [], position, gap: true };
+    const changes: Change[] = [];
+    const told = new Set(from.told);
+    const seqs: number[] = [];
+    for await (const page of pages(this.#db, startOf(from))) {
+      for (const row of page) {
+        seqs.push(row.seq);
+        if (!told.has(row.seq)) changes.push(changeOf(row));
+      }
+    }
+    return { changes, position: writePosition(advance(from, seqs, began, this.#clock.monotonic())), gap: false };
+  }
+
+  /** What the record holds already, as strict or stricter, is not written again. */
+  async record(changes: readonly Change[]): Promise<void> {
+    const denials = changes.filter((change): change is Denial => change.kind !== "api-key");
+    const keys = changes.flatMap((change) => (change.kind === "api-key" ? [change.name] : []));
+    const rows = [...(await this.#missing(denials)).map(rowOf), ...keys.map((name) => keyRow(name, this.#clock.now()))];
+    for (let from = 0; from < rows.length; from += CHUNK) {
+      const some = rows.slice(from, from + CHUNK);
+      await write(this.#db, (db) => db.insertInto("portcullis_changes").values(some).execute());
+    }
+    if (keys.length > 0 && this.#keyChanges++ % RECORDS_PER_CLEANING === 0) await this.#deleteOldKeyChanges().catch(() => undefined);
+  }
+
+  restore(denials: readonly Denial[]): Promise<void> {
+    return this.record(denials);
+  }
+
+  async #missing(denials: readonly Denial[]): Promise<Denial[]> {
+    const missing: Denial[] = [];
+    for (const kind of ["token", "family", "subject"] as const) {
+      const ofKind = denials.filter((denial) => denial.kind === kind);
+      for (let from = 0; from < ofKind.length; from += CHUNK) {
+        const some = ofKind.slice(from, from + CHUNK);
+        const names = some.map(({ name }) => text(name));
+        const rows = await read(this.#db, (db) => db.selectFrom("portcullis_changes").selectAll().where("kind", "=", kind).where("name", "in", names).execute());
+        const known = rows.map(plain);
+        const isHeld = (denial: Denial) =>
+          known.some((row) => row.name === denial.name && row.endsAt >= denial.endsAt && (denial.kind !== "subject" || row.cutOff >= denial.cutOff));
+        missing.push(...some.filter((denial) => !isHeld(denial)));
+      }
+    }
+    return missing;
+  }
+
+  async #deleteOldKeyChanges(): Promise<void> {
+    const now = this.#clock.now();
+    const rows = await read(this.#db, (db) => db.selectFrom("portcullis_changes").select("seq").where("ends_at", "<", now).where("kind", "=", "api-key").limit(500).execute());
+    if (rows.length === 0) return;
+    const seqs = rows.map(({ seq }) => Number(seq));
+    await write(this.#db, (db) => db.deleteFrom("portcullis_changes").where("seq", "in", seqs).execute());
+  }
+}
+
+/** The row that records a denial. @throws TypeError when it is not storable */
+export function rowOf(denial: Denial): ChangeRow {
+  const { kind, name, endsAt } = denial;
+  return { kind, name: text(name), cut_off: kind === "subject" ? integer(denial.cutOff) : 0, ends_at: integer(endsAt) };
+}
+
+function keyRow(name: string, now: number): ChangeRow {
+  return { kind: "api-key", name: text(name), cut_off: 0, ends_at: now + KEY_CHANGE_MS };
+}
+
+/** Rows with a number above `after`, in order; of those that end, the ones that have not ended by `endsFrom`. */
+async function* pages(db: PortcullisDatabase, after: number, endsFrom?: number): AsyncGenerator<Row[]> {
+  for (let from = after; ; ) {
+    const start = from;
+    let query = db.selectFrom("portcullis_changes").selectAll().where("seq", ">", start).orderBy("seq").limit(PAGE);
+    if (endsFrom !== undefined) query = query.where("ends_at", ">=", endsFrom);
+    const rows = (await read(db, () => query.execute())).map(plain);
+    if (rows.length > 0) yield rows;
+    if (rows.length < PAGE) return;
+    from = rows[rows.length - 1]?.seq ?? start;
+  }
+}
+
+function plain(row: { seq: unknown; kind: ChangeTable["kind"]; name: string; cut_off: unknown; ends_at: unknown }): Row {
+  return { seq: Number(row.seq), kind: textOf(row.kind) as Row["kind"], name: textOf(row.name), cutOff: Number(row.cut_off), endsAt: Number(row.ends_at) };
+}
+
+function changeOf({ kind, name, cutOff, endsAt }: Row): Change {
+  if (kind === "api-key") return { kind, name };
+  return kind === "subject" ? { kind, name, cutOff, endsAt } : { kind, name, endsAt };
+}

@@ -1,0 +1,72 @@
+import type { SqlEngine } from "./engines.js";
+
+/**
+ * What a column holds. `name` is text of up to 255 characters that is looked up or sorted by, `code` the same in short,
+ * `text` any other text; `time` is milliseconds since the epoch or another whole number; `number` counts rows up.
+ */
+export type ColumnType = "name" | "code" | "text" | "digest" | "time" | "number";
+
+export interface Table {
+  readonly name: string;
+  /** A type that ends in `?` may be null. */
+  readonly columns: Readonly<Record<string, ColumnType | `${ColumnType}?`>>;
+  readonly primaryKey: readonly string[];
+  /** Index name: columns in order, each perhaps with `desc`. */
+  readonly indexes: Readonly<Record<string, readonly string[]>>;
+  readonly references?: { readonly column: string; readonly table: string; readonly key: string };
+}
+
+/**
+ * Text that is looked up is compared byte by byte everywhere. PostgreSQL's collation "C" also keeps its order, and with it
+ * the index, from changing with the system's C library. MySQL's `_bin` collations ignore blanks at the end, and the one
+ * that does not has another name in MariaDB, so there such text is kept as bytes.
+ */
+const TYPES: Readonly<Record<SqlEngine, Readonly<Record<ColumnType, string>>>> = {
+  sqlite: { name: "varchar(255)", code: "varchar(32)", text: "text", digest: "text", time: "bigint", number: "integer" },
+  postgres: {
+    name: 'varchar(255) collate "C"',
+    code: 'varchar(32) collate "C"',
+    text: "text",
+    digest: "text",
+    time: "bigint",
+    number: "bigint generated always as identity",
+  },
+  mysql: {
+    name: "varbinary(1020)",
+    code: "varbinary(32)",
+    text: "mediumtext character set utf8mb4 collate utf8mb4_bin",
+    digest: "varbinary(1020)",
+    time: "bigint",
+    number: "bigint auto_increment",
+  },
+};
+
+/**
+ * The statements that create a table and its indexes. On MySQL, where each statement commits by itself, it is one, which
+ * may be run again after a crash.
+ */
+export function createTable(engine: SqlEngine, table: Table): string[] {
+  const quote = (name: string) => (engine === "mysql" ? `\`${name}\`` : `"${name}"`);
+  const list = (columns: readonly string[]) => columns.map((column) => column.replace(/^\w+/, quote)).join(", ");
+  const lines = Object.entries(table.columns).map(([name, type]) => `${quote(name)} ${columnType(engine, type)}`);
+  // Only a column declared so, in the same line, counts up in SQLite.
+  if (!Object.values(table.columns).includes("number") || engine !== "sqlite") lines.push(`primary key (${list(table.primaryKey)})`);
+  const { references } = table;
+  if (references !== undefined) lines.push(`foreign key (${quote(references.column)}) references ${quote(references.table)} (${quote(references.key)})`);
+  const indexes = Object.entries(table.indexes);
+  if (engine === "mysql") {
+    for (const [name, columns] of indexes) lines.push(`key ${quote(name)} (${list(columns)})`);
+    return [`create table if not exists ${quote(table.name)} (\n  ${lines.join(",\n  ")}\n) engine=InnoDB row_format=dynamic`];
+  }
+  return [
+    `create table ${quote(table.name)} (\n  ${lines.join(",\n  ")}\n)`,
+    ...indexes.map(([name, columns]) => `create index ${quote(name)} on ${quote(table.name)} (${list(columns)})`),
+  ];
+}
+
+function columnType(engine: SqlEngine, type: ColumnType | `${ColumnType}?`): string {
+  const mayBeNull = type.endsWith("?");
+  const kind = (mayBeNull ? type.slice(0, -1) : type) as ColumnType;
+  if (engine === "sqlite" && kind === "number") return "integer primary key autoincrement";
+  return `${TYPES[engine][kind]}${mayBeNull ? "" : " not null"}`;
+}

@@ -1,0 +1,160 @@
+import { Kysely, MysqlDialect, type MysqlPool, type MysqlPoolConnection } from "kysely";
+import type { Pool, PoolConnection, PoolOptions } from "mysql2";
+import { acquireWithin, withinTime } from "./bounded.js";
+import { noteEngine } from "./engines.js";
+import { loadDriver } from "./load-package.js";
+import { mysqlOptions } from "./mysql-url.js";
+import type { PortcullisDatabase, PortcullisTables } from "./schema.js";
+import { END_MS, GRACE_MS, IDLE_IN_TRANSACTION_MS, type OpenedServer, type OpenServerOptions, type PoolLimits, requestLimits, SLOW_LIMITS } from "./server-options.js";
+
+type CreatePool = (options: PoolOptions) => Pool;
+
+/**
+ * Opens a MySQL (8.0 and later) or MariaDB (10.6 and later) database by mysql2.
+ *
+ * @throws SettingsError when the URL has an option that is not known
+ * @throws SetupError when mysql2 is not installed
+ */
+export async function openMysql(url: string, options: OpenServerOptions = {}): Promise<OpenedServer> {
+  const address = mysqlOptions(url);
+  const { createPool } = (await loadDriver("mysql2", "mysql")) as unknown as { createPool: CreatePool };
+  const db = kyselyOf(address, createPool, requestLimits(options));
+  const slowDb = kyselyOf(address, createPool, SLOW_LIMITS);
+  return {
+    engine: "mysql",
+    db,
+    slowDb,
+    close: async () => {
+      await Promise.all([db.destroy(), slowDb.destroy()]);
+    },
+  };
+}
+
+function kyselyOf(address: PoolOptions, createPool: CreatePool, limits: PoolLimits): PortcullisDatabase {
+  const pool = async (): Promise<MysqlPool> =>
+    boundedPool(
+      createPool({
+        ...address,
+        charset: "utf8mb4",
+        connectionLimit: limits.size,
+        maxIdle: limits.size,
+        idleTimeout: limits.idleMs,
+        waitForConnections: true,
+        // Those who wait give up by `acquireMs`; this bounds how many there are at a time.
+        queueLimit: 10_000,
+        connectTimeout: limits.connectMs,
+        enableKeepAlive: true,
+        maxPreparedStatements: 200,
+        resetOnRelease: false,
+        supportBigNumbers: true,
+      }),
+      limits,
+    );
+  const db = new Kysely<PortcullisTables>({ dialect: new MysqlDialect({ pool }) });
+  noteEngine(db, "mysql");
+  return db;
+}
+
+/**
+ * What each connection begins with. Strict, so that nothing is cut; READ COMMITTED, so that no gaps are locked. MariaDB
+ * reads the first comment and MySQL the second: each has its own name for the time a statement may take.
+ */
+function sessionStatements(limits: PoolLimits): readonly string[] {
+  const seconds = limits.statementMs / 1000;
+  return [
+    "set session transaction isolation level read committed",
+    `set session sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', autocommit = 1, innodb_lock_wait_timeout = ${Math.max(1, Math.round(seconds))}` +
+      `/*M! , max_statement_time = ${seconds}, idle_transaction_timeout = ${IDLE_IN_TRANSACTION_MS / 1000} */` +
+      `/*!50708 , max_execution_time = ${limits.statementMs} */`,
+  ];
+}
+
+function boundedPool(pool: Pool, limits: PoolLimits): MysqlPool {
+  const ready = new WeakSet<PoolConnection>();
+  const open = new Set<PoolConnection>();
+  pool.on("connection", (connection: PoolConnection) => {
+    open.add(connection);
+    connection.once("end", () => open.delete(connection));
+    connection.once("error", () => open.delete(connection));
+  });
+  const acquire = async (): Promise<PoolConnection> => {
+    const connection = await new Promise<PoolConnection>((resolve, reject) => {
+      pool.getConnection((error, given) => {
+        if (error) reject(error);
+        else resolve(given);
+      });
+    });
+    if (ready.has(connection)) return connection;
+    try {
+      for (const statement of sessionStatements(limits)) await withinTime(run(connection, statement, []), limits.connectMs, "the database did not answer");
+    } catch (error) {
+      connection.destroy();
+      throw error;
+    }
+    ready.add(connection);
+    return connection;
+  };
+  return {
+    getConnection: (callback) => {
+      acquireWithin(acquire, limits.acquireMs, (late) => late.release()).then(
+        (connection) => callback(undefined, boundedConnection(connection, limits.statementMs + GRACE_MS)),
+        // Kysely looks at the error first.
+        (error: unknown) => callback(error, undefined as unknown as MysqlPoolConnection),
+      );
+    },
+    end: (callback) => {
+      const ending = new Promise<void>((resolve) => pool.end(() => resolve()));
+      // A server that does not answer does not see its connections closed either; they are given up then.
+      void withinTime(ending, END_MS, "the connections were not closed")
+        .catch(() => open.forEach((connection) => connection.destroy()))
+        .then(() => callback(undefined));
+    },
+  };
+}
+
+/** A connection that is closed, and not given to anybody else, when a statement got no answer: it may still be running. */
+function boundedConnection(connection: PoolConnection, timeoutMs: number): MysqlPoolConnection {
+  let isBroken = false;
+  const answer = async (text: string, parameters: readonly unknown[]): Promise<unknown> => {
+    if (isBroken) throw new Error("Connection terminated");
+    try {
+      return await withinTime(run(connection, text, parameters), timeoutMs, "the database did not answer");
+    } catch (error) {
+      // An error of the server's has a state; after any other the state of the connection is unknown.
+      if (!(error instanceof Error && "sqlState" in error) || text === "rollback") {
+        isBroken = true;
+        connection.destroy();
+      }
+      throw error;
+    }
+  };
+  const bounded = {
+    config: {},
+    threadId: connection.threadId,
+    connect: (callback?: (error: unknown) => void) => callback?.(undefined),
+    destroy: () => connection.destroy(),
+    release: () => {
+      if (!isBroken) connection.release();
+    },
+    query: (text: string, parameters: readonly unknown[], callback: (error: unknown, result?: unknown) => void) => {
+      answer(text, parameters).then(
+        (result) => callback(undefined, result),
+        (error: unknown) => callback(error),
+      );
+    },
+  };
+  // Kysely's `query` also gives a stream, which nothing here uses.
+  return bounded as unknown as MysqlPoolConnection;
+}
+
+/** With parameters as a prepared statement: the values travel apart from the text and are never escaped into it. */
+function run(connection: PoolConnection, text: string, parameters: readonly unknown[]): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const done = (error: unknown, result: unknown) => {
+      if (error) reject(error);
+      else resolve(result);
+    };
+    if (parameters.length === 0) connection.query(text, done);
+    else connection.execute(text, parameters as (string | number | null)[], done);
+  });
+}

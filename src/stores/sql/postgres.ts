@@ -1,0 +1,113 @@
+import { Kysely, PostgresDialect, type PostgresPool, type PostgresPoolClient } from "kysely";
+import type { Pool, PoolClient, PoolConfig } from "pg";
+import { acquireWithin, withinTime } from "./bounded.js";
+import { noteEngine } from "./engines.js";
+import { loadDriver } from "./load-package.js";
+import type { PortcullisDatabase, PortcullisTables } from "./schema.js";
+import { END_MS, GRACE_MS, IDLE_IN_TRANSACTION_MS, type OpenedServer, type OpenServerOptions, type PoolLimits, requestLimits, SLOW_LIMITS } from "./server-options.js";
+
+type PoolClass = new (config: PoolConfig) => Pool;
+
+/**
+ * Opens a PostgreSQL database by pg. The URL is read by pg (`sslmode`, `host` and so on work as there); the environment
+ * variables of libpq (`PGPASSWORD`, …) fill in what it leaves out.
+ *
+ * @throws SetupError when pg is not installed
+ */
+export async function openPostgres(url: string, options: OpenServerOptions = {}): Promise<OpenedServer> {
+  const { Pool } = (await loadDriver("pg", "postgres")) as unknown as { Pool: PoolClass };
+  const db = kyselyOf(url, Pool, requestLimits(options));
+  const slowDb = kyselyOf(url, Pool, SLOW_LIMITS);
+  return {
+    engine: "postgres",
+    db,
+    slowDb,
+    close: async () => {
+      await Promise.all([db.destroy(), slowDb.destroy()]);
+    },
+  };
+}
+
+function kyselyOf(url: string, Pool: PoolClass, limits: PoolLimits): PortcullisDatabase {
+  const pool = async (): Promise<PostgresPool> => boundedPool(newPool(url, Pool, limits), limits);
+  const db = new Kysely<PortcullisTables>({ dialect: new PostgresDialect({ pool }) });
+  noteEngine(db, "postgres");
+  return db;
+}
+
+function newPool(url: string, Pool: PoolClass, limits: PoolLimits): Pool {
+  const pool = new Pool({
+    connectionString: url,
+    max: limits.size,
+    connectionTimeoutMillis: limits.connectMs,
+    idleTimeoutMillis: limits.idleMs,
+    keepAlive: true,
+    fallback_application_name: "portcullis",
+    // Sent when connecting. PgBouncer needs them in its ignore_startup_parameters; README.md, PostgreSQL.
+    statement_timeout: limits.statementMs,
+    idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
+  });
+  // An idle connection that breaks is taken out by the pool. Without a listener its error would end the process.
+  pool.on("error", () => undefined);
+  return pool;
+}
+
+/**
+ * Closes the pool. A server that does not answer does not see its connections closed either; they are given up then, so
+ * that they do not keep the process alive.
+ */
+async function endPool(pool: Pool, open: ReadonlySet<PoolClient>): Promise<void> {
+  const ending = pool.end();
+  await withinTime(ending, END_MS, "the connections were not closed").catch(() => {
+    for (const client of open) (client as { unref?(): void }).unref?.();
+  });
+}
+
+function boundedPool(pool: Pool, limits: PoolLimits): PostgresPool {
+  const open = new Set<PoolClient>();
+  pool.on("connect", (client) => open.add(client));
+  pool.on("remove", (client) => open.delete(client));
+  return {
+    options: {},
+    connect: async () => {
+      const client = await acquireWithin(() => pool.connect(), limits.acquireMs, (late) => late.release());
+      return new BoundedClient(client, limits.statementMs);
+    },
+    end: () => endPool(pool, open),
+  };
+}
+
+/** A connection that is closed, and not given to anybody else, when a statement got no answer: it may still be running. */
+class BoundedClient implements PostgresPoolClient {
+  readonly #client: PoolClient;
+  readonly #timeoutMs: number;
+  #isBroken = false;
+
+  constructor(client: PoolClient, timeoutMs: number) {
+    this.#client = client;
+    this.#timeoutMs = timeoutMs + GRACE_MS;
+    // While it is in use, the pool does not listen; the query tells of the same error.
+    client.on("error", this.#markBroken);
+  }
+
+  readonly #markBroken = (): void => {
+    this.#isBroken = true;
+  };
+
+  query: PostgresPoolClient["query"] = (async (text: string, parameters: readonly unknown[]) => {
+    if (this.#isBroken) throw new Error("Connection terminated");
+    try {
+      return await withinTime(this.#client.query(text, [...parameters]), this.#timeoutMs, "the database did not answer");
+    } catch (error) {
+      // An error of the server's has a severity; after any other the state of the connection is unknown.
+      if (!(error instanceof Error && "severity" in error) || text === "rollback") this.#isBroken = true;
+      throw error;
+    }
+    // Kysely's type has an overload for cursors, which nothing here uses.
+  }) as unknown as PostgresPoolClient["query"];
+
+  release(destroy = false): void {
+    this.#client.removeListener("error", this.#markBroken);
+    this.#client.release(destroy || this.#isBroken);
+  }
+}

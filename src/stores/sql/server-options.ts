@@ -1,0 +1,56 @@
+import type { SqlEngine } from "./engines.js";
+import type { PortcullisDatabase } from "./schema.js";
+
+export interface OpenServerOptions {
+  /** Most connections this process opens (5). One more is opened for the schema and for cleaning up, when needed. */
+  readonly poolSize?: number | undefined;
+  /**
+   * Milliseconds that getting a connection, and then each statement, may take (250). The server ends the statement; if the
+   * server does not answer either, the connection is given up and another one takes its place.
+   */
+  readonly timeoutMs?: number | undefined;
+}
+
+/** An open database on a server. No connection is made until the first query. */
+export interface OpenedServer {
+  readonly engine: SqlEngine;
+  readonly db: PortcullisDatabase;
+  /** The same database with time for work that is not part of a request: the schema, loading, cleaning up. */
+  readonly slowDb: PortcullisDatabase;
+  close(): Promise<void>;
+}
+
+export interface PoolLimits {
+  readonly size: number;
+  /** Milliseconds to wait for a free connection. */
+  readonly acquireMs: number;
+  /** Milliseconds a statement may take. */
+  readonly statementMs: number;
+  /** Milliseconds a new connection may take, whether or not somebody still waits for it. */
+  readonly connectMs: number;
+  /** Milliseconds after which an unused connection is closed. */
+  readonly idleMs: number;
+}
+
+const SLOW_MS = 30_000;
+
+/** A new connection over TLS takes several round trips: one caller may give up waiting, the next one finds it ready. */
+const CONNECT_MS = 2000;
+
+export function requestLimits({ poolSize = 5, timeoutMs = 250 }: OpenServerOptions): PoolLimits {
+  return { size: poolSize, acquireMs: timeoutMs, statementMs: timeoutMs, connectMs: Math.max(CONNECT_MS, timeoutMs), idleMs: 30_000 };
+}
+
+export const SLOW_LIMITS: PoolLimits = { size: 1, acquireMs: SLOW_MS, statementMs: SLOW_MS, connectMs: 5000, idleMs: 1000 };
+
+/**
+ * Milliseconds a transaction may wait for its client's next statement. A process that is stopped in the middle of one must
+ * not keep others from the rows it has locked.
+ */
+export const IDLE_IN_TRANSACTION_MS = 5000;
+
+/** The server ends a statement that is late; this much later the connection is given up. */
+export const GRACE_MS = 50;
+
+/** How long closing may take before connections to a server that does not answer are given up. */
+export const END_MS = 1000;

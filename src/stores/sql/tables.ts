@@ -1,0 +1,95 @@
+import { createTable, type Table } from "./ddl.js";
+import type { SqlEngine } from "./engines.js";
+
+export const SCHEMA_TABLE: Table = {
+  name: "portcullis_schema",
+  columns: { version: "time", applied_at: "time" },
+  primaryKey: ["version"],
+  indexes: {},
+};
+
+const API_KEYS: Table = {
+  name: "portcullis_api_keys",
+  columns: {
+    id: "name",
+    owner_id: "name",
+    name: "text",
+    hash_algorithm: "code",
+    hash_digest: "digest",
+    scopes: "text",
+    roles: "text",
+    allow_list: "text",
+    rate_limit: "text?",
+    metadata: "text",
+    created_at: "time",
+    expires_at: "time?",
+    revoked_at: "time?",
+    revoked_reason: "text?",
+    rotated_to: "name?",
+    grace_until: "time?",
+    usage_count: "time",
+    last_used_at: "time?",
+  },
+  primaryKey: ["id"],
+  indexes: { portcullis_api_keys_by_owner: ["owner_id", "created_at desc", "id desc"] },
+};
+
+const TOKEN_FAMILIES: Table = {
+  name: "portcullis_token_families",
+  columns: { id: "name", subject: "name", expires_at: "time", revoked_at: "time?" },
+  primaryKey: ["id"],
+  indexes: { portcullis_families_by_subject: ["subject"], portcullis_families_by_end: ["expires_at"] },
+};
+
+const REFRESH_TOKENS: Table = {
+  name: "portcullis_refresh_tokens",
+  columns: {
+    id: "name",
+    hash: "text",
+    family_id: "name",
+    subject: "name",
+    scopes: "text",
+    roles: "text",
+    claims: "text",
+    issued_at: "time",
+    expires_at: "time",
+    family_expires_at: "time",
+    used_at: "time?",
+    successor_id: "name?",
+    sealed_successor: "text?",
+    // Set as long as there is a seal, so that its index holds the seals of the last minutes and not every used token.
+    sealed_at: "time?",
+    revoked_at: "time?",
+  },
+  primaryKey: ["id"],
+  indexes: {
+    portcullis_tokens_by_family: ["family_id"],
+    portcullis_tokens_by_end: ["used_at", "expires_at"],
+    portcullis_tokens_by_family_end: ["family_expires_at"],
+    portcullis_tokens_by_seal: ["sealed_at"],
+  },
+  references: { column: "family_id", table: "portcullis_token_families", key: "id" },
+};
+
+const CHANGES: Table = {
+  name: "portcullis_changes",
+  columns: { seq: "number", kind: "code", name: "name", cut_off: "time", ends_at: "time" },
+  primaryKey: ["seq"],
+  indexes: { portcullis_changes_by_name: ["kind", "name"], portcullis_changes_by_end: ["ends_at"] },
+};
+
+/** The statements of one step of the schema. */
+type Step = (engine: SqlEngine) => string[];
+
+function keysAndTokens(engine: SqlEngine): string[] {
+  return [API_KEYS, TOKEN_FAMILIES, REFRESH_TOKENS].flatMap((table) => createTable(engine, table));
+}
+
+function changes(engine: SqlEngine): string[] {
+  // Before 0.1.0 was released, SQLite files had a table of denials without an order to read them in.
+  const before = engine === "sqlite" ? ['drop table if exists "portcullis_denials"'] : [];
+  return [...before, ...createTable(engine, CHANGES)];
+}
+
+/** The schema, step by step. A step that has been released is never changed; a new version is a new step. */
+export const STEPS: readonly Step[] = [keysAndTokens, changes];

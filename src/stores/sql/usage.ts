@@ -1,0 +1,40 @@
+import { sql } from "kysely";
+import type { UsageBatch } from "../contracts.js";
+import { integer, isStorable } from "../records.js";
+import type { SqlEngine } from "./engines.js";
+import type { PortcullisDatabase } from "./schema.js";
+
+/** Ids that were used, each once, in the order in which every process locks them. Unstorable ids cannot exist and are left out. */
+export function sumUsage(batch: readonly UsageBatch[]): UsageBatch[] {
+  const sums = new Map<string, UsageBatch>();
+  for (const { id, count, lastUsedAt } of batch) {
+    if (!isStorable(id)) continue;
+    const known = sums.get(id);
+    sums.set(id, { id, count: integer(count + (known?.count ?? 0)), lastUsedAt: Math.max(integer(lastUsedAt), known?.lastUsedAt ?? lastUsedAt) });
+  }
+  return [...sums.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
+}
+
+/**
+ * Adds all counts in one statement, which is all or nothing. `CASE` instead of a joined list of values, because every
+ * engine has it and MySQL does not find keys by a joined JSON_TABLE; 500 ids cost it about 10 ms.
+ */
+export async function addUsage(db: PortcullisDatabase, engine: SqlEngine, uses: readonly UsageBatch[]): Promise<void> {
+  const ids = sql.join(uses.map(({ id }) => sql`${id}`));
+  const counts = sql.join(
+    uses.map(({ id, count }) => sql`when ${id} then usage_count + ${count}`),
+    sql` `,
+  );
+  const times = sql.join(
+    uses.map(({ id, lastUsedAt }) => sql`when ${id} then case when last_used_at >= ${lastUsedAt} then last_used_at else ${lastUsedAt} end`),
+    sql` `,
+  );
+  // Two batches that lock the same rows in different orders would wait for each other. SQLite has one writer.
+  const chosen =
+    engine === "postgres"
+      ? sql`id in (select id from portcullis_api_keys where id in (${ids}) order by id for update)`
+      : engine === "mysql"
+        ? sql`id in (${ids}) order by id`
+        : sql`id in (${ids})`;
+  await sql`update portcullis_api_keys set usage_count = case id ${counts} else usage_count end, last_used_at = case id ${times} else last_used_at end where ${chosen}`.execute(db);
+}

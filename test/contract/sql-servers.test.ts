@@ -1,0 +1,100 @@
+import mysql from "mysql2";
+import { Kysely, MysqlDialect, PostgresDialect } from "kysely";
+import pg from "pg";
+import { describe, test } from "vitest";
+import { migrate, openMysql, openPostgres, SqlApiKeyStore, SqlTokenStore, type OpenedServer, type PortcullisTables } from "portcullis/sql";
+import { apiKeyStoreConformance, tokenStoreConformance, type ConformanceCase } from "portcullis/testing";
+import { createRuntime } from "../../src/core/runtime.js";
+import type { ApiKeyStore, TokenStore } from "../../src/stores/contracts.js";
+import { openDatabase } from "../../src/stores/database.js";
+import { mariaDbDatabase, postgresDatabase } from "../support/servers.js";
+
+/** One database for a suite: each case begins with empty tables, which is faster than a database each. */
+const ENGINES = [
+  { engine: "PostgreSQL", newDatabase: postgresDatabase, open: openPostgres },
+  { engine: "MariaDB", newDatabase: mariaDbDatabase, open: openMysql },
+] as const;
+
+const TABLES = ["portcullis_changes", "portcullis_refresh_tokens", "portcullis_token_families", "portcullis_api_keys"] as const;
+
+async function empty({ slowDb }: OpenedServer): Promise<void> {
+  await migrate(slowDb);
+  for (const table of TABLES) await slowDb.deleteFrom(table).execute();
+}
+
+/** The suite closes the store; the database goes with it. */
+function closing<Store extends ApiKeyStore | TokenStore>(store: Store, close: () => Promise<void>): Store {
+  return Object.assign(store, { close });
+}
+
+function each(cases: readonly ConformanceCase[]): void {
+  for (const { name, run } of cases) test(name, run);
+}
+
+describe.each(ENGINES)("$engine", ({ newDatabase, open }) => {
+  let url: Promise<string> | undefined;
+  // Two servers' speed on a busy machine is not what is tested here, so statements have time.
+  const fresh = async () => {
+    const opened = await open(await (url ??= newDatabase()), { timeoutMs: 5000 });
+    await empty(opened);
+    return opened;
+  };
+
+  describe("API keys", () => {
+    each(
+      apiKeyStoreConformance(async () => {
+        const { db, slowDb, close } = await fresh();
+        return closing(new SqlApiKeyStore(db, { slowDb }), close);
+      }),
+    );
+  });
+
+  describe("tokens", () => {
+    each(
+      tokenStoreConformance(async () => {
+        const { db, slowDb, close } = await fresh();
+        return closing(new SqlTokenStore(db, { slowDb }), close);
+      }),
+    );
+  });
+
+  describe("the stores of openDatabase, called before it is open", () => {
+    const open = async () => {
+      const opened = await fresh();
+      await opened.close();
+      return openDatabase((await url) ?? "", createRuntime(), { timeoutMs: 5000 });
+    };
+    each(apiKeyStoreConformance(async () => {
+      const opened = await open();
+      return closing(opened.apiKeys, () => opened.close());
+    }));
+    each(tokenStoreConformance(async () => {
+      const opened = await open();
+      return closing(opened.tokens, () => opened.close());
+    }));
+  });
+});
+
+/** A pool as an app makes it: no time limits, MySQL at REPEATABLE READ, and no count of rows that matched but did not change. */
+const INSTANCES = [
+  { engine: "PostgreSQL", newDatabase: postgresDatabase, dialect: (url: string) => new PostgresDialect({ pool: new pg.Pool({ connectionString: url, max: 5 }) }) },
+  { engine: "MariaDB", newDatabase: mariaDbDatabase, dialect: (url: string) => new MysqlDialect({ pool: mysql.createPool({ uri: url, connectionLimit: 5, flags: ["-FOUND_ROWS"], charset: "utf8mb4" }) }) },
+];
+
+describe.each(INSTANCES)("a Kysely instance of the app on $engine", ({ newDatabase, dialect }) => {
+  let url: Promise<string> | undefined;
+  const fresh = async () => {
+    const db = new Kysely<PortcullisTables>({ dialect: dialect(await (url ??= newDatabase())) });
+    await migrate(db);
+    for (const table of TABLES) await db.deleteFrom(table).execute();
+    return { opened: openDatabase(db, createRuntime()), close: () => db.destroy() };
+  };
+  each(apiKeyStoreConformance(async () => {
+    const { opened, close } = await fresh();
+    return closing(opened.apiKeys, close);
+  }));
+  each(tokenStoreConformance(async () => {
+    const { opened, close } = await fresh();
+    return closing(opened.tokens, close);
+  }));
+});
