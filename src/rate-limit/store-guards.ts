@@ -13,6 +13,6 @@ export function guardFor(store: RateLimitStore, runtime: Runtime, timeoutMs: num
   let byStore = guards.get(runtime);
   if (byStore === undefined) guards.set(runtime, (byStore = new WeakMap()));
   let guard = byStore.get(store);
-  if (guard === undefined) byStore.set(store, (guard = new StoreGuard("rate-limit", runtime, timeoutMs)));
+  if (guard === undefined) byStore.set(store, (guard = new StoreGuard("rate-limit", runtime, timeoutMs, store)));
   return guard;
 }

@@ -11,24 +11,6 @@ export interface SessionStamp {
   readonly principal: { readonly id: string; readonly scopes: readonly string[]; readonly roles: readonly string[] } | null;
 }
 
-/** One session of a principal, as a store lists it. */
-export interface PrincipalSession {
-  readonly sid: string;
-  readonly createdAt: number;
-  readonly seenAt: number;
-  readonly expiresAt: number;
-}
-
-/**
- * What a store offers beyond express-session's contract so that the sessions of one principal can be listed and ended.
- * Such a store also keeps `seenAt` of the stamp up to date when it is touched.
- */
-export interface PrincipalIndex {
-  listByPrincipal(principalId: string): readonly PrincipalSession[] | Promise<readonly PrincipalSession[]>;
-  /** Ends them, `exceptSid` excepted. Returns how many. */
-  destroyByPrincipal(principalId: string, exceptSid?: string): number | Promise<number>;
-}
-
 /** The store holds as many sessions as it may, and none of them may make room for this one. */
 export class SessionStoreFullError extends Error {
   readonly code = "PORTCULLIS_SESSION_STORE_FULL";

@@ -1,6 +1,9 @@
 import session from "express-session";
+import { LRUCache } from "lru-cache";
 import { systemClock, type Clock } from "../../core/clock.js";
-import { SESSION_STAMP, SessionStoreFullError, type PrincipalIndex, type PrincipalSession, type SessionStamp } from "./session-record.js";
+import type { PrincipalSession, SessionStore } from "../contracts.js";
+import { expiryOf, revive, type Data, type Entry } from "./session-entry.js";
+import { SESSION_STAMP, SessionStoreFullError } from "./session-record.js";
 
 export interface MemorySessionStoreOptions {
   /** How many sessions are kept at most. Default 100 000. */
@@ -8,19 +11,12 @@ export interface MemorySessionStoreOptions {
   readonly clock?: Clock;
 }
 
-interface Entry {
-  json: string;
-  createdAt: number;
-  seenAt: number;
-  expiresAt: number;
-  readonly principalId: string | undefined;
-}
-
-type Data = session.SessionData & { readonly [SESSION_STAMP]?: SessionStamp };
 type Done = (error?: unknown) => void;
+type Answer = (error: unknown, done?: boolean) => void;
 
-/** Life of a session whose cookie says no end (only when used without the session layer), milliseconds. */
-const DEFAULT_LIFE_MS = 86_400_000;
+/** Ids that were destroyed are remembered for longer than any request that could still write one runs. */
+const ENDED_IDS = 10_000;
+const ENDED_MS = 600_000;
 const PRUNE_EVERY_MS = 5_000;
 /** A principal holds a hundredth of the places at most, though never fewer than ten: one account must not shut out the others. */
 const SHARE = 0.01;
@@ -40,7 +36,7 @@ const PRUNE_SLICE = 5_000;
  *
  * Emits "expired" with the sid and the stamp's times whenever a session ends by its time.
  */
-export class MemorySessionStore extends session.Store implements PrincipalIndex {
+export class MemorySessionStore extends session.Store implements SessionStore {
   readonly #maxSessions: number;
   readonly #maxOfPrincipal: number;
   readonly #clock: Clock;
@@ -48,6 +44,7 @@ export class MemorySessionStore extends session.Store implements PrincipalIndex 
   readonly #anonymous = new Map<string, Entry>();
   readonly #owned = new Map<string, Entry>();
   readonly #byPrincipal = new Map<string, Set<string>>();
+  readonly #ended = new LRUCache<string, true>({ max: ENDED_IDS, ttl: ENDED_MS });
   #timer: NodeJS.Timeout | undefined;
   #cursor: Iterator<[string, Entry]> | undefined;
   #sweepOwned = false;
@@ -72,41 +69,35 @@ export class MemorySessionStore extends session.Store implements PrincipalIndex 
   }
 
   override set(sid: string, data: session.SessionData, callback?: Done): void {
-    const stamp = (data as Data)[SESSION_STAMP];
-    const now = this.#clock.now();
-    const principalId = stamp?.principal?.id;
-    let json: string;
-    try {
-      json = JSON.stringify(data);
-    } catch (error) {
-      callback?.(error);
-      return;
-    }
-    this.#remove(sid);
-    if (!this.#makeRoom(principalId)) {
-      callback?.(new SessionStoreFullError());
-      return;
-    }
-    this.#add(sid, { json, createdAt: stamp?.createdAt ?? now, seenAt: stamp?.seenAt ?? now, expiresAt: this.#expiry(data, now), principalId });
-    this.#startPruning();
-    callback?.();
+    if (this.#ended.has(sid)) callback?.();
+    else this.#write(sid, data, (error) => (error == null ? callback?.() : callback?.(error)));
+  }
+
+  create(sid: string, data: session.SessionData, callback: Answer): void {
+    if (this.#ended.has(sid) || this.#live(sid) !== undefined) callback(null, false);
+    else this.#write(sid, data, callback);
+  }
+
+  replace(sid: string, data: session.SessionData, callback: Answer): void {
+    if (this.#live(sid) === undefined) callback(null, false);
+    else this.#write(sid, data, callback);
   }
 
   /** Moves a session's end and `seenAt`; its data stays as saved. An unknown id stays unknown. */
-  override touch(sid: string, data: session.SessionData, callback?: Done): void {
+  override touch(sid: string, data: session.SessionData, callback?: Answer): void {
     const entry = this.#live(sid);
     if (entry !== undefined) {
       const now = this.#clock.now();
       this.#remove(sid);
-      entry.expiresAt = this.#expiry(data, now);
+      entry.expiresAt = expiryOf(data, now);
       entry.seenAt = (data as Data)[SESSION_STAMP]?.seenAt ?? now;
       this.#add(sid, entry);
     }
-    callback?.();
+    callback?.(null, entry !== undefined);
   }
 
   override destroy(sid: string, callback?: Done): void {
-    this.#remove(sid);
+    this.#end(sid);
     callback?.();
   }
 
@@ -142,7 +133,7 @@ export class MemorySessionStore extends session.Store implements PrincipalIndex 
 
   destroyByPrincipal(principalId: string, exceptSid?: string): number {
     const ending = this.listByPrincipal(principalId).filter(({ sid }) => sid !== exceptSid);
-    for (const { sid } of ending) this.#remove(sid);
+    for (const { sid } of ending) this.#end(sid);
     return ending.length;
   }
 
@@ -150,6 +141,32 @@ export class MemorySessionStore extends session.Store implements PrincipalIndex 
   close(): void {
     clearInterval(this.#timer);
     this.#timer = undefined;
+  }
+
+  #write(sid: string, data: session.SessionData, callback: Answer): void {
+    const stamp = (data as Data)[SESSION_STAMP];
+    const now = this.#clock.now();
+    const principalId = stamp?.principal?.id;
+    let json: string;
+    try {
+      json = JSON.stringify(data);
+    } catch (error) {
+      callback(error);
+      return;
+    }
+    this.#remove(sid);
+    if (!this.#makeRoom(principalId)) {
+      callback(new SessionStoreFullError());
+      return;
+    }
+    this.#add(sid, { json, createdAt: stamp?.createdAt ?? now, seenAt: stamp?.seenAt ?? now, expiresAt: expiryOf(data, now), principalId });
+    this.#startPruning();
+    callback(null, true);
+  }
+
+  #end(sid: string): void {
+    this.#ended.set(sid, true);
+    this.#remove(sid);
   }
 
   #live(sid: string): Entry | undefined {
@@ -208,12 +225,6 @@ export class MemorySessionStore extends session.Store implements PrincipalIndex 
     return true;
   }
 
-  #expiry(data: session.SessionData, now: number): number {
-    const expires: unknown = data.cookie?.expires;
-    const at = expires instanceof Date ? expires.getTime() : typeof expires === "string" ? Date.parse(expires) : Number.NaN;
-    return Number.isFinite(at) ? at : now + DEFAULT_LIFE_MS;
-  }
-
   #startPruning(): void {
     this.#timer ??= setInterval(() => this.prune(PRUNE_SLICE), PRUNE_EVERY_MS).unref();
   }
@@ -235,12 +246,4 @@ export class MemorySessionStore extends session.Store implements PrincipalIndex 
     }
     if (this.size === 0) this.close();
   }
-}
-
-function revive(entry: Entry): session.SessionData {
-  const data = JSON.parse(entry.json) as Data & Record<string, unknown>;
-  // `touch` moves these two without rewriting the data.
-  data.cookie.expires = new Date(entry.expiresAt);
-  const stamp = data[SESSION_STAMP];
-  return stamp === undefined ? data : Object.assign(data, { [SESSION_STAMP]: { ...stamp, seenAt: entry.seenAt } });
 }

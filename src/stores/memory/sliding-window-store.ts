@@ -1,9 +1,10 @@
 import { AsyncLocalStorage } from "node:async_hooks";
-import type { ClientRateLimitInfo, Options, Store } from "express-rate-limit";
+import type { ClientRateLimitInfo, Store } from "express-rate-limit";
 import type { Clock } from "../../core/clock.js";
-import { SetupError } from "../../settings/errors.js";
 import { parse } from "../../settings/object.js";
-import type { RateLimitStore, WindowOutcome, WindowPolicy } from "../contracts.js";
+import type { RateLimitStore, WindowOutcome, WindowPolicy, WindowRequest } from "../contracts.js";
+import { noLimit, type StandaloneLimit, standaloneLimit, type StandaloneOptions, standalonePolicy } from "../standalone-limit.js";
+import { mergeRequests } from "../window-requests.js";
 import { WindowClients } from "./window-clients.js";
 import { type SlidingWindowStoreSettings, windowStoreSchema } from "./window-settings.js";
 
@@ -41,9 +42,7 @@ export class SlidingWindowStore implements RateLimitStore, Store {
   readonly #clock: Clock;
   readonly #clients: WindowClients;
   readonly #settings: { readonly limit: number | undefined; readonly windowMs: number | undefined };
-  #policy: WindowPolicy | undefined;
-  /** With a limit that is a function of the request, nothing but this is above every limit. */
-  #refusedHits: number | undefined;
+  #limit: StandaloneLimit | undefined;
   #hits: AsyncLocalStorage<Hit> | undefined;
   #timer: NodeJS.Timeout | undefined;
 
@@ -53,7 +52,9 @@ export class SlidingWindowStore implements RateLimitStore, Store {
     this.#clock = clock;
     this.#clients = new WindowClients(maxClients, clock);
     this.#settings = { limit, windowMs };
-    if (limit !== undefined && windowMs !== undefined) this.#policy = { name: "express-rate-limit", limit, windowMs };
+    if (limit !== undefined && windowMs !== undefined) {
+      this.#limit = { policy: standalonePolicy(limit, windowMs), refusedHits: limit + 1, uncounts: false };
+    }
   }
 
   /** Clients that have a log of their own at this moment, expired ones that are not cleaned up yet among them. */
@@ -66,6 +67,14 @@ export class SlidingWindowStore implements RateLimitStore, Store {
     const outcome = this.#clients.decide(policy, key, cost, true);
     if (this.#timer === undefined && outcome.allowed) this.#startTimer();
     return outcome;
+  }
+
+  /** @throws RangeError when a cost is not a whole number of at least 0 */
+  consumeAll(requests: readonly WindowRequest[]): readonly WindowOutcome[] {
+    const { merged, places } = mergeRequests(requests);
+    let outcomes = merged.map(({ policy, key, cost }) => this.peek(policy, key, cost));
+    if (outcomes.every(({ allowed }) => allowed)) outcomes = this.#recordAll(merged);
+    return places.map((place) => outcomes[place]!);
   }
 
   /** @throws RangeError when `cost` is not a whole number of at least 0 */
@@ -91,49 +100,32 @@ export class SlidingWindowStore implements RateLimitStore, Store {
    *
    * @throws SetupError when `limit` is a function and the store was given none, or options and store disagree
    */
-  init(options: Pick<Options, "windowMs" | "limit"> & Partial<Options>): void {
-    this.#policy = undefined;
-    const { limit, windowMs } = this.#settings;
-    if (windowMs !== undefined && windowMs !== options.windowMs) {
-      throw new SetupError("SlidingWindowStore and express-rate-limit were given different windowMs. Leave the store's out.");
-    }
-    if (typeof options.limit === "number") {
-      if (limit !== undefined && limit !== options.limit) {
-        throw new SetupError("SlidingWindowStore and express-rate-limit were given different limits. Leave the store's out.");
-      }
-      this.#refusedHits = options.limit + 1;
-      this.#policy = { name: "express-rate-limit", limit: options.limit, windowMs: options.windowMs };
-    } else {
-      if (limit === undefined) {
-        throw new SetupError("express-rate-limit works out a limit function after the store has counted. Give the highest limit as new SlidingWindowStore({ limit }).");
-      }
-      this.#refusedHits = Number.MAX_SAFE_INTEGER;
-      this.#policy = { name: "express-rate-limit", limit, windowMs: options.windowMs };
-    }
-    const uncounts = options.skipFailedRequests === true || options.skipSuccessfulRequests === true;
-    this.#hits = uncounts ? new AsyncLocalStorage<Hit>() : undefined;
+  init(options: StandaloneOptions): void {
+    this.#limit = undefined;
+    this.#limit = standaloneLimit("SlidingWindowStore", options, this.#settings);
+    this.#hits = this.#limit.uncounts ? new AsyncLocalStorage<Hit>() : undefined;
   }
 
   increment(key: string): ClientRateLimitInfo {
-    const policy = this.#ownPolicy();
+    const { policy, refusedHits } = this.#standalone();
     const { allowed, used, retryAfterMs, resetMs } = this.consume(policy, key, 1);
     // express-rate-limit says later that "this request" is not to count, but not which: its async context does.
     this.#hits?.enterWith({ key, time: allowed ? this.#clients.lastTime : undefined });
     const now = this.#clock.now();
-    if (!allowed) return { totalHits: this.#refusedHits ?? policy.limit + 1, resetTime: new Date(Math.ceil(now) + retryAfterMs) };
+    if (!allowed) return { totalHits: refusedHits, resetTime: new Date(Math.ceil(now) + retryAfterMs) };
     return { totalHits: used, resetTime: new Date(this.#hits === undefined ? Math.ceil(now) + resetMs : Math.floor(now) + policy.windowMs) };
   }
 
   /** Takes back the hit of the request it is called for; outside of one, the client's oldest. */
   decrement(key: string): void {
     const hit = this.#hits?.getStore();
-    if (hit?.key !== key) this.#clients.uncount(this.#ownPolicy(), key);
-    else if (hit.time !== undefined) this.#clients.uncount(this.#ownPolicy(), key, hit.time);
+    if (hit?.key !== key) this.#clients.uncount(this.#standalone().policy, key);
+    else if (hit.time !== undefined) this.#clients.uncount(this.#standalone().policy, key, hit.time);
   }
 
   /** Forgets one client. */
   resetKey(key: string): void {
-    this.reset(this.#ownPolicy(), key);
+    this.reset(this.#standalone().policy, key);
   }
 
   /** Forgets everything. */
@@ -142,7 +134,7 @@ export class SlidingWindowStore implements RateLimitStore, Store {
   }
 
   get(key: string): ClientRateLimitInfo | undefined {
-    const { used, resetMs } = this.peek(this.#ownPolicy(), key, 1);
+    const { used, resetMs } = this.peek(this.#standalone().policy, key, 1);
     return used === 0 ? undefined : { totalHits: used, resetTime: new Date(Math.ceil(this.#clock.now()) + resetMs) };
   }
 
@@ -151,9 +143,35 @@ export class SlidingWindowStore implements RateLimitStore, Store {
     this.close();
   }
 
-  #ownPolicy(): WindowPolicy {
-    if (this.#policy !== undefined) return this.#policy;
-    throw new SetupError("This SlidingWindowStore has no limit: express-rate-limit did not initialise it, or its options were refused.");
+  #standalone(): StandaloneLimit {
+    return this.#limit ?? noLimit("SlidingWindowStore");
+  }
+
+  /** Each fits; but of two new clients of a full store, who share an overflow window, maybe only one. */
+  #recordAll(requests: readonly WindowRequest[]): WindowOutcome[] {
+    const outcomes: WindowOutcome[] = [];
+    const undo: (() => void)[] = [];
+    for (const { policy, key, cost } of requests) {
+      const outcome = this.consume(policy, key, cost);
+      outcomes.push(outcome);
+      const time = this.#clients.lastTime;
+      if (outcome.allowed) undo.push(() => this.#uncountAll(policy, key, time, cost));
+      else return this.#undoAll(undo, requests);
+    }
+    return outcomes;
+  }
+
+  #undoAll(undo: readonly (() => void)[], requests: readonly WindowRequest[]): WindowOutcome[] {
+    for (const step of undo) step();
+    // What is left over for the last of those who share is told as refused: together they do not fit.
+    return requests.map(({ policy, key, cost }, index) => {
+      const outcome = this.peek(policy, key, cost);
+      return index === undo.length && outcome.allowed ? { ...outcome, allowed: false, retryAfterMs: policy.windowMs } : outcome;
+    });
+  }
+
+  #uncountAll(policy: WindowPolicy, key: string, time: number, units: number): void {
+    for (let unit = 0; unit < units; unit += 1) this.#clients.uncount(policy, key, time);
   }
 
   #startTimer(): void {

@@ -1,0 +1,31 @@
+import type session from "express-session";
+import { SESSION_STAMP, type SessionStamp } from "./session-record.js";
+
+/** One session in memory. What a touch moves stands beside the data, which is not rewritten. */
+export interface Entry {
+  json: string;
+  createdAt: number;
+  seenAt: number;
+  expiresAt: number;
+  readonly principalId: string | undefined;
+}
+
+export type Data = session.SessionData & { readonly [SESSION_STAMP]?: SessionStamp };
+
+/** Life of a session whose cookie says no end (only when used without the session layer), milliseconds. */
+export const DEFAULT_LIFE_MS = 86_400_000;
+
+/** When a session ends by its cookie, milliseconds since the epoch. */
+export function expiryOf(data: session.SessionData, now: number): number {
+  const expires: unknown = data.cookie?.expires;
+  const at = expires instanceof Date ? expires.getTime() : typeof expires === "string" ? Date.parse(expires) : Number.NaN;
+  return Number.isFinite(at) ? at : now + DEFAULT_LIFE_MS;
+}
+
+/** The session as it was saved, its times as of the last touch. */
+export function revive(entry: Entry): session.SessionData {
+  const data = JSON.parse(entry.json) as Data & Record<string, unknown>;
+  data.cookie.expires = new Date(entry.expiresAt);
+  const stamp = data[SESSION_STAMP];
+  return stamp === undefined ? data : Object.assign(data, { [SESSION_STAMP]: { ...stamp, seenAt: entry.seenAt } });
+}

@@ -1,0 +1,224 @@
+import { Secret } from "../../core/secret.js";
+import { SettingsError, SetupError } from "../../settings/errors.js";
+import { endAll, type RedisConnection, RedisError, type RedisListener, type RedisReply, type RedisScript } from "./connection.js";
+import { ioRedisConnection, isIoRedis } from "./ioredis.js";
+import { isNodeRedis, nodeRedisConnection } from "./node-redis.js";
+import { importPackage, type LoadPackage, openOwnClient, type OwnClient } from "./own-client.js";
+
+export { RedisError, redisScript, type RedisConnection, type RedisListener, type RedisReply, type RedisScript } from "./connection.js";
+
+export interface OpenRedisOptions {
+  /** How long `ready()` waits for a server that does not answer, in milliseconds (default 5000). */
+  readonly readyTimeoutMs?: number;
+  readonly load?: LoadPackage;
+}
+
+/**
+ * Begins to connect, and returns at once. Calls made while the first attempt is under way wait for it; while Redis is away
+ * they reject at once, and the connection is made anew in the background for as long as it takes.
+ *
+ * @param redis a `redis://` or `rediss://` URL; a client of node-redis 5 or 6 or ioredis 5 or 6, standalone, Sentinel or
+ *   Cluster, which stays the app's to close; or what this function returned
+ * @throws SettingsError when it is none of these
+ */
+export function openRedis(redis: Secret | string | object, options: OpenRedisOptions = {}): RedisConnection {
+  const value = redis instanceof Secret ? redis.reveal() : redis;
+  if (typeof value === "string") return new UrlConnection(checkedUrl(value), options);
+  if (typeof value !== "object" || value === null) throw wrong("wrong-type", "This is neither a URL nor a client of Redis.");
+  if (isConnection(value)) return new BorrowedConnection(value);
+  if (isIoRedis(value)) return ioRedisConnection(value);
+  if (isNodeRedis(value)) return nodeRedisConnection(value);
+  throw wrong("wrong-type", "This is neither a URL nor a client of node-redis 5 or 6 or ioredis 5 or 6.");
+}
+
+/** @throws SettingsError; its message never contains the URL */
+function checkedUrl(url: string): string {
+  if (!/^rediss?:\/\//i.test(url)) throw wrong("wrong-value", "The URL of Redis does not begin with redis:// or rediss://.");
+  if (!URL.canParse(url)) throw wrong("wrong-value", "The URL of Redis cannot be read; a password in it may need percent-encoding.");
+  return url;
+}
+
+function wrong(code: "wrong-type" | "wrong-value", message: string): SettingsError {
+  const remedy = "Write redis://user:password@host:6379/0 (rediss:// for TLS), or give a connected client: Sentinel and Cluster need one.";
+  return new SettingsError([{ code, path: "redis", message, remedy }]);
+}
+
+function isConnection(value: object): value is RedisConnection {
+  const { eval: run, command, subscribe, ready } = value as Partial<RedisConnection>;
+  return "library" in value && [run, command, subscribe, ready].every((method) => typeof method === "function");
+}
+
+/** A connection that someone else closes; what was subscribed through here ends here. */
+class BorrowedConnection implements RedisConnection {
+  readonly #lender: RedisConnection;
+  readonly #endings = new Set<() => Promise<void>>();
+
+  constructor(lender: RedisConnection) {
+    this.#lender = lender;
+  }
+
+  get library(): RedisConnection["library"] {
+    return this.#lender.library;
+  }
+
+  get isCluster(): boolean {
+    return this.#lender.isCluster;
+  }
+
+  eval(script: RedisScript, keys: readonly string[], args: readonly string[]): Promise<RedisReply> {
+    return this.#lender.eval(script, keys, args);
+  }
+
+  command(name: string, ...args: readonly string[]): Promise<RedisReply> {
+    return this.#lender.command(name, ...args);
+  }
+
+  publish(channel: string, message: string): Promise<void> {
+    return this.#lender.publish(channel, message);
+  }
+
+  async subscribe(channel: string, listener: RedisListener): Promise<() => Promise<void>> {
+    const end = await this.#lender.subscribe(channel, listener);
+    this.#endings.add(end);
+    return async () => {
+      this.#endings.delete(end);
+      await end();
+    };
+  }
+
+  refused(error: unknown): void {
+    this.#lender.refused?.(error);
+  }
+
+  ready(): Promise<void> {
+    return this.#lender.ready();
+  }
+
+  close(): Promise<void> {
+    return endAll(this.#endings);
+  }
+}
+
+/** How often, while Redis says it is read-only, a new connection is tried, in milliseconds. */
+const FIND_MASTER_EVERY_MS = 500;
+
+/** A connection from a URL: the package is loaded, and the client made, when it is constructed. */
+class UrlConnection implements RedisConnection {
+  readonly isCluster = false;
+  readonly #readyTimeoutMs: number;
+  readonly #opening: Promise<OwnClient>;
+  /** Set once the first attempt to connect has ended, either way. */
+  #client: OwnClient | undefined;
+  #isClosed = false;
+  readonly #openAnother: () => Promise<OwnClient>;
+  /** Clients of servers that are no longer the master; their subscriptions are still in use. */
+  readonly #retired: OwnClient[] = [];
+  #nextSearch = 0;
+
+  constructor(url: string, options: OpenRedisOptions) {
+    this.#openAnother = () => openOwnClient(url, options.load ?? importPackage);
+    this.#readyTimeoutMs = options.readyTimeoutMs ?? 5000;
+    this.#opening = this.#openAnother();
+    this.#opening
+      .then(async (client) => {
+        await client.firstAttempt.catch(() => undefined);
+        this.#client = client;
+      })
+      // Every call made here rejects with the reason.
+      .catch(() => undefined);
+  }
+
+  get library(): RedisConnection["library"] {
+    return this.#client?.connection.library;
+  }
+
+  eval(script: RedisScript, keys: readonly string[], args: readonly string[]): Promise<RedisReply> {
+    return this.#use((connection) => connection.eval(script, keys, args));
+  }
+
+  command(name: string, ...args: readonly string[]): Promise<RedisReply> {
+    return this.#use((connection) => connection.command(name, ...args));
+  }
+
+  publish(channel: string, message: string): Promise<void> {
+    return this.#use((connection) => connection.publish(channel, message));
+  }
+
+  subscribe(channel: string, listener: RedisListener): Promise<() => Promise<void>> {
+    return this.#use((connection) => connection.subscribe(channel, listener));
+  }
+
+  async ready(): Promise<void> {
+    const client = await this.#opening;
+    const patience = AbortSignal.timeout(this.#readyTimeoutMs);
+    await client.firstAttempt.catch(() => undefined);
+    for (;;) {
+      if (this.#isClosed) throw closed();
+      try {
+        await client.connection.ready();
+        return;
+      } catch (error) {
+        if (patience.aborted) {
+          throw new SetupError(`Redis did not answer within ${this.#readyTimeoutMs} ms.`, { cause: client.lastError() ?? error });
+        }
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    const first = await this.#opening.catch(() => undefined);
+    for (const client of [this.#client ?? first, ...this.#retired.splice(0)]) {
+      await client?.connection.close();
+      await client?.destroy();
+    }
+  }
+
+  #use<T>(act: (connection: RedisConnection) => Promise<T>): Promise<T> {
+    if (this.#isClosed) return Promise.reject(closed());
+    const client = this.#client;
+    if (client !== undefined) {
+      const answer = act(client.connection);
+      answer.catch((error: unknown) => this.refused(error));
+      return answer;
+    }
+    return this.#opening.then(async (client) => {
+      await client.firstAttempt.catch(() => undefined);
+      return act(client.connection);
+    });
+  }
+
+  refused(error: unknown): void {
+    // A connection that cannot be made is the reason that the next call is told, so nothing is to be done with it here.
+    if (error instanceof RedisError && error.code === "READONLY") this.#findMaster().catch(() => undefined);
+  }
+
+  /**
+   * After a fail-over the URL's name may lead to the new master while this connection is still to the old one, which is now
+   * read-only. It is given up only once another one reaches a master; until then reads go on here.
+   */
+  async #findMaster(): Promise<void> {
+    const from = this.#client;
+    if (from === undefined || performance.now() < this.#nextSearch) return;
+    this.#nextSearch = performance.now() + FIND_MASTER_EVERY_MS;
+    const other = await this.#openAnother();
+    try {
+      await other.firstAttempt;
+      const role = await other.connection.command("ROLE");
+      if (Array.isArray(role) && role[0] === "master" && this.#client === from && !this.#isClosed) {
+        this.#client = other;
+        this.#retired.push(from);
+        await from.destroy();
+        return;
+      }
+    } catch {
+      // Whoever calls is told by the connection there is.
+    }
+    await other.destroy();
+  }
+}
+
+function closed(): SetupError {
+  return new SetupError("This Redis connection has been closed.");
+}

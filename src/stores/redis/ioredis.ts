@@ -1,0 +1,96 @@
+import { clean, endAll, evalWithReload, type RedisConnection, type RedisListener, type RedisReply } from "./connection.js";
+
+/** What is used of ioredis, of `Redis` (standalone and Sentinel) and `Cluster` alike. */
+interface IoRedis {
+  readonly status: string;
+  readonly isCluster?: boolean;
+  connect(): Promise<unknown>;
+  duplicate(...overrides: unknown[]): IoRedis;
+  evalsha(...args: unknown[]): Promise<unknown>;
+  eval(...args: unknown[]): Promise<unknown>;
+  call(name: string, ...args: unknown[]): Promise<unknown>;
+  publish(channel: string, message: string): Promise<unknown>;
+  subscribe(channel: string): Promise<unknown>;
+  on(event: string, listener: (...args: unknown[]) => void): unknown;
+  disconnect(reconnect?: boolean): void;
+}
+
+export function isIoRedis(value: object): boolean {
+  const client = value as Partial<IoRedis>;
+  return typeof client.status === "string" && [client.call, client.evalsha, client.eval, client.publish, client.duplicate].every((method) => typeof method === "function");
+}
+
+/** @param value what `isIoRedis` said yes to. It is not closed here. */
+export function ioRedisConnection(value: object): RedisConnection {
+  const client = value as IoRedis;
+  const isCluster = client.isCluster === true;
+  const endings = new Set<() => Promise<void>>();
+  return {
+    library: "ioredis",
+    isCluster,
+    eval: (script, keys, args) =>
+      evalWithReload(
+        () => client.evalsha(script.sha, keys.length, ...keys, ...args),
+        () => client.eval(script.source, keys.length, ...keys, ...args),
+      ),
+    command: async (name, ...args) => (await clean(() => client.call(name, ...args))) as RedisReply,
+    publish: async (channel, message) => {
+      await clean(() => client.publish(channel, message));
+    },
+    async subscribe(channel, listener) {
+      const close = await clean(() => ownLink(client, isCluster, channel, listener));
+      const end = async (): Promise<void> => {
+        endings.delete(end);
+        await close();
+      };
+      endings.add(end);
+      return end;
+    },
+    ready: async () => {
+      await clean(() => client.call("PING"));
+    },
+    close: () => endAll(endings),
+  };
+}
+
+/** A second client with the options of the first: one that subscribes can do nothing else. */
+async function ownLink(client: IoRedis, isCluster: boolean, channel: string, listener: RedisListener): Promise<() => Promise<void>> {
+  // Its offline queue carries the first SUBSCRIBE over the time until it is connected.
+  const overrides = { enableOfflineQueue: true, maxRetriesPerRequest: null, lazyConnect: false, autoResubscribe: true };
+  const link = isCluster ? client.duplicate([], overrides) : client.duplicate(overrides);
+  link.on("error", () => undefined);
+  let isOpen = true;
+  link.on("message", (from, message) => {
+    if (isOpen && from === channel && typeof message === "string") listener.message(message);
+  });
+  const probe = setInterval(() => void probeLink(link, isCluster), 1000);
+  const end = async (): Promise<void> => {
+    isOpen = false;
+    clearInterval(probe);
+    link.disconnect();
+  };
+  try {
+    await link.subscribe(channel);
+  } catch (error) {
+    await end();
+    throw error;
+  }
+  link.on("ready", () => {
+    // "ready" comes before ioredis has subscribed again; a SUBSCRIBE of ours is answered when that is certain.
+    void link.subscribe(channel).then(
+      () => listener.gap?.(),
+      () => undefined,
+    );
+  });
+  return end;
+}
+
+/** A silent link would be noticed only when the kernel gives up, after minutes; a PING without an answer ends it sooner. */
+async function probeLink(link: IoRedis, isCluster: boolean): Promise<void> {
+  if (link.status !== "ready" || isCluster) return;
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<"late">((resolve) => (timer = setTimeout(() => resolve("late"), 3000)));
+  const answer = await Promise.race([link.call("PING").then(() => "answered", () => "failed"), late]);
+  clearTimeout(timer);
+  if (answer === "late" && link.status === "ready") (link.disconnect)(true);
+}

@@ -1,0 +1,130 @@
+import { SetupError } from "../../settings/errors.js";
+import { clean, endAll, evalWithReload, type RedisConnection, type RedisListener, type RedisReply, type RedisScript } from "./connection.js";
+
+interface ScriptArguments {
+  keys: string[];
+  arguments: string[];
+}
+
+type MessageListener = (message: string) => void;
+
+/** What is used of node-redis' clients: plain, Cluster and Sentinel have these in common. */
+interface AnyNodeRedis {
+  readonly isOpen: boolean;
+  withTypeMapping(mapping: object): AnyNodeRedis;
+  evalSha(sha: string, options: ScriptArguments): Promise<unknown>;
+  eval(source: string, options: ScriptArguments): Promise<unknown>;
+  sendCommand(...args: unknown[]): Promise<unknown>;
+  publish(channel: string, message: string): Promise<unknown>;
+  subscribe(channel: string, listener: MessageListener): Promise<unknown>;
+  unsubscribe(channel: string, listener: MessageListener): Promise<unknown>;
+  /** node-redis 6 puts it before the keys of its own commands, not of `sendCommand`. */
+  readonly _keyPrefix?: unknown;
+}
+
+interface NodeRedisClient extends AnyNodeRedis {
+  readonly options?: { readonly socket?: object } | undefined;
+  duplicate(overrides: object): NodeRedisClient;
+  connect(): Promise<unknown>;
+  destroy(): void;
+  on(event: string, listener: (...args: unknown[]) => void): unknown;
+}
+
+type Kind = "client" | "cluster" | "sentinel";
+
+/** Whether a value is a client of node-redis 5 or later (version 4 has no `withTypeMapping`). */
+export function isNodeRedis(value: object): boolean {
+  const client = value as Partial<AnyNodeRedis>;
+  return [client.withTypeMapping, client.evalSha, client.eval, client.sendCommand, client.publish].every((method) => typeof method === "function");
+}
+
+function kindOf(client: object): Kind {
+  if ("nodeClient" in client) return "cluster";
+  return "getSentinelNode" in client ? "sentinel" : "client";
+}
+
+/** @param value what `isNodeRedis` said yes to. It is not closed here. */
+export function nodeRedisConnection(value: object): RedisConnection {
+  const given = value as AnyNodeRedis;
+  const kind = kindOf(value);
+  // An app may have told its client to answer with Buffers or Maps.
+  const client = given.withTypeMapping({});
+  const prefix = typeof given._keyPrefix === "string" ? given._keyPrefix : "";
+  const endings = new Set<() => Promise<void>>();
+
+  function send(words: readonly string[]): Promise<unknown> {
+    if (kind === "cluster") return client.sendCommand(words[1], false, words);
+    return kind === "sentinel" ? client.sendCommand(false, words) : client.sendCommand(words);
+  }
+
+  async function command(name: string, ...args: readonly string[]): Promise<RedisReply> {
+    const [key, ...rest] = args;
+    return (await clean(() => send(key === undefined ? [name] : [name, prefix + key, ...rest]))) as RedisReply;
+  }
+
+  async function subscribe(channel: string, listener: RedisListener): Promise<() => Promise<void>> {
+    const open = await clean(() => (kind === "client" ? ownLink(value as NodeRedisClient, channel, listener) : sharedLink(given, channel, listener)));
+    const end = async (): Promise<void> => {
+      endings.delete(end);
+      await open();
+    };
+    endings.add(end);
+    return end;
+  }
+
+  return {
+    library: "node-redis",
+    isCluster: kind === "cluster",
+    eval(script: RedisScript, keys, args) {
+      const options = { keys: keys as string[], arguments: args as string[] };
+      return evalWithReload(
+        () => client.evalSha(script.sha, options),
+        () => client.eval(script.source, options),
+      );
+    },
+    command,
+    publish: async (channel, message) => {
+      await clean(() => client.publish(channel, message));
+    },
+    subscribe,
+    ready: async () => {
+      if (!given.isOpen) throw new SetupError("The node-redis client is not connected. Call `await client.connect()` before ready().");
+      await command("PING");
+    },
+    close: () => endAll(endings),
+  };
+}
+
+/** Cluster and Sentinel clients subscribe on a link they keep for that themselves. */
+async function sharedLink(client: AnyNodeRedis, channel: string, listener: RedisListener): Promise<() => Promise<void>> {
+  const onMessage = (message: string): void => listener.message(message);
+  await client.subscribe(channel, onMessage);
+  return async () => {
+    if (client.isOpen) await client.unsubscribe(channel, onMessage);
+  };
+}
+
+/** A second client with the options of the first: with RESP2 one that subscribes can do nothing else. */
+async function ownLink(client: NodeRedisClient, channel: string, listener: RedisListener): Promise<() => Promise<void>> {
+  const link = client.duplicate({
+    // A silent link would otherwise be noticed only when the kernel gives up, after minutes.
+    pingInterval: 1000,
+    socket: { ...client.options?.socket, socketTimeout: 3000 },
+    disableOfflineQueue: false,
+  });
+  // Without a listener an error of the link would end the process; it reconnects by itself.
+  link.on("error", () => undefined);
+  const end = async (): Promise<void> => {
+    if (link.isOpen) link.destroy();
+  };
+  try {
+    await link.connect();
+    await link.subscribe(channel, (message) => listener.message(message));
+  } catch (error) {
+    await end();
+    throw error;
+  }
+  // Emitted when reconnected and subscribed again.
+  link.on("ready", () => listener.gap?.());
+  return end;
+}
