@@ -1,0 +1,100 @@
+import { monitorEventLoopDelay } from "node:perf_hooks";
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect } from "vitest";
+import type { SecurityEvent, SecurityEvents } from "../../src/core/events.js";
+import { Load, type Target } from "./load.js";
+
+/** Something that goes wrong with a server for a while. */
+export interface Fault {
+  readonly name: string;
+  begin(): void | Promise<void>;
+  end(): void | Promise<void>;
+  /** How long it lasts, in milliseconds; default 800. FAULT_LASTS_MS=30000 makes all of them last that long. */
+  readonly lastsMs?: number;
+}
+
+export interface Expected {
+  /** Statuses a target may answer while the fault lasts. Before and after it is 200. */
+  readonly during: Readonly<Record<string, readonly number[]>>;
+  /** Sources that announce the outage, each once, and the recovery, each once. */
+  readonly announcedBy: readonly string[];
+  /** For what may be over before anyone notices: whether nothing at all may be announced. */
+  readonly orByNobody?: boolean;
+
+}
+
+export interface OutageReport {
+  readonly load: Load;
+  readonly slowestMs: number;
+  readonly recoveredAfterMs: number;
+}
+
+export const STORE_TIMEOUT_MS = 250;
+/** Longest time of one test, in milliseconds. */
+export const FAULT_TEST_MS = 20_000 + Number(process.env["FAULT_LASTS_MS"] ?? 0);
+/** The bound of every answer: `storeTimeoutMs`, and 50 ms for everything else. */
+const ALLOWED_MS = STORE_TIMEOUT_MS + 50;
+/** What a machine that runs several suites at once may add, beside the longest stop of this process, which is measured. */
+const BUSY_MACHINE_MS = 100;
+
+export function storeEvents(events: SecurityEvents): SecurityEvent[] {
+  const seen: SecurityEvent[] = [];
+  events.on("portcullis_store_unavailable", (event) => seen.push(event));
+  events.on("portcullis_store_recovered", (event) => seen.push(event));
+  return seen;
+}
+
+/**
+ * Puts an app under load, lets the fault begin and end, waits for the app to be as before, and holds it to what is
+ * documented: every answer in time, none of them a 500, one event per outage and one on recovery. Prints one line of the
+ * table in src/stores/FAULTS.md.
+ */
+export async function outage(port: number, events: SecurityEvent[], targets: readonly Target[], fault: Fault, expected: Expected): Promise<OutageReport> {
+  events.length = 0;
+  const lag = monitorEventLoopDelay({ resolution: 5 });
+  lag.enable();
+  const load = new Load(port, targets);
+  try {
+    await expect.poll(() => isBack(load, targets, events), { timeout: 5000, interval: 20 }).toBe(true);
+    const began = performance.now();
+    await fault.begin();
+    const lastsMs = Number(process.env["FAULT_LASTS_MS"] ?? 0) || (fault.lastsMs ?? 800);
+    await sleep(lastsMs);
+    await fault.end();
+    const ended = performance.now();
+    await expect.poll(() => isBack(load, targets, events), { timeout: 8000, interval: 20 }).toBe(true);
+    const recovered = performance.now();
+    // Long enough for a relapse to show.
+    await sleep(500);
+    await load.stop();
+    const longestStopMs = lag.max / 1e6;
+    report(fault, load, targets, events, { began, ended, recovered, longestStopMs });
+    for (const { name } of targets) {
+      expect(load.statuses(name, 0, began, true), `${name} before`).toEqual([200]);
+      for (const status of load.statuses(name, began)) expect([200, ...(expected.during[name] ?? [])], `${name} during`).toContain(status);
+      expect(load.statuses(name, recovered), `${name} after`).toEqual([200]);
+    }
+    const told = (name: string): string[] => events.filter(({ event }) => event === name).map(({ source }) => source).sort();
+    const announced = expected.orByNobody === true && events.length === 0 ? [] : [...expected.announcedBy].sort();
+    expect(told("portcullis_store_unavailable")).toEqual(announced);
+    expect(told("portcullis_store_recovered")).toEqual(announced);
+    expect(load.slowest()).toBeLessThan(ALLOWED_MS + BUSY_MACHINE_MS + longestStopMs);
+    return { load, slowestMs: load.slowest(), recoveredAfterMs: recovered - ended };
+  } finally {
+    lag.disable();
+    await load.stop();
+  }
+}
+
+function isBack(load: Load, targets: readonly Target[], events: readonly SecurityEvent[]): boolean {
+  const open = events.filter(({ event }) => event === "portcullis_store_unavailable").length - events.filter(({ event }) => event === "portcullis_store_recovered").length;
+  const since = performance.now() - 150;
+  return open === 0 && targets.every(({ name }) => load.count(name, since) > 2 && load.statuses(name, since).join() === "200");
+}
+
+function report(fault: Fault, load: Load, targets: readonly Target[], events: readonly SecurityEvent[], at: { began: number; ended: number; recovered: number; longestStopMs: number }): void {
+  const seen = targets.map(({ name }) => `${name} ${load.statuses(name, at.began, at.recovered).join("/")}`).join(", ");
+  const told = events.map(({ event, source, reason }) => `${event === "portcullis_store_recovered" ? "up" : "down"} ${source} (${reason ?? ""})`).join(", ");
+  const times = `slowest ${load.slowest().toFixed(0)} ms, ${load.slowerThan(ALLOWED_MS)} of ${load.samples.length} over ${ALLOWED_MS} (this process once stood still for ${at.longestStopMs.toFixed(0)} ms), back ${(at.recovered - at.ended).toFixed(0)} ms after`;
+  process.stdout.write(`fault | ${fault.name} | ${seen} | ${times} | ${told === "" ? "none" : told}\n`);
+}

@@ -1,0 +1,73 @@
+import { execFileSync, spawnSync } from "node:child_process";
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { ROOT } from "../support/code-blocks.js";
+import { installLines } from "../support/servers/binaries.js";
+import { givenUrl } from "../support/servers/needed.js";
+
+describe("what the tests need", () => {
+  test("the install lines name each missing engine for Debian, macOS and Docker", () => {
+    expect(installLines(["redis", "postgres"])).toMatchInlineSnapshot(`
+      "The tests run on real servers and do not find Redis, PostgreSQL.
+      They start private ones by themselves (free ports, a temporary folder) from what is installed:
+        Debian, Ubuntu:  sudo apt-get update && sudo apt-get install -y redis-server postgresql
+        macOS:           brew install redis postgresql@16
+        Docker:          docker run -d -p 6379:6379 redis:7 && export REDIS_URL=redis://127.0.0.1:6379
+        Docker:          docker run -d -p 5432:5432 -e POSTGRES_HOST_AUTH_METHOD=trust postgres:16 && export DATABASE_URL="$DATABASE_URL postgres://postgres@127.0.0.1:5432/postgres"
+      \`npm run setup\` installs what is missing on Debian and Ubuntu."
+    `);
+  });
+
+  test("DATABASE_URL may name one server of each engine", () => {
+    const env = { REDIS_URL: "", DATABASE_URL: "postgresql://a@h/one  mysql://b@h/two" };
+    expect([givenUrl("redis", env), givenUrl("postgres", env), givenUrl("mariadb", env)]).toEqual([undefined, "postgresql://a@h/one", "mysql://b@h/two"]);
+  });
+
+  test("README's command and the one that CI counts are the same", () => {
+    const command = "npm install && npm run setup && npm test";
+    expect(readFileSync(join(ROOT, "README.md"), "utf8")).toContain(`\n${command}\n`);
+    expect(readFileSync(join(ROOT, ".ci/run"), "utf8")).toContain(`\n${command} -- `);
+  });
+});
+
+describe(".ci/setup", () => {
+  let bin = "";
+  beforeAll(() => {
+    bin = mkdtempSync(join(tmpdir(), "portcullis-setup-"));
+  });
+  afterAll(() => rmSync(bin, { recursive: true, force: true }));
+
+  /** The script as it is, but with every program it looks for in a folder of ours. */
+  function setUp(programs: Record<string, string>, env: Record<string, string> = {}): { status: number | null; stdout: string; stderr: string } {
+    const here = mkdtempSync(join(bin, "case-"));
+    for (const [name, body] of Object.entries(programs)) {
+      writeFileSync(join(here, name), `#!/bin/sh\n${body}\n`);
+      chmodSync(join(here, name), 0o755);
+    }
+    const tools = ["sh", "tr", "id", "env"].map((name) => `ln -s "$(command -v ${name})" "${here}/${name}"`).join("; ");
+    execFileSync("/bin/sh", ["-c", tools]);
+    const script = readFileSync(join(ROOT, ".ci/setup"), "utf8").replace(/ \/usr\/sbin .*; do/, "; do");
+    return spawnSync("/bin/sh", ["-c", script], { env: { PATH: here, ...env }, encoding: "utf8" });
+  }
+
+  test("installs what is missing, and that only", () => {
+    const { status, stdout } = setUp({ "redis-server": "", "apt-get": 'echo "apt-get $*"', sudo: '"$@"' });
+    expect(status).toBe(0);
+    expect(stdout.split("\n").filter((line) => line.startsWith("apt-get"))).toEqual(["apt-get update", "apt-get install -y --no-install-recommends postgresql mariadb-server"]);
+  });
+
+  test("does nothing when all is there or given", () => {
+    const all = setUp({ "redis-server": "", initdb: "", mariadbd: "", "apt-get": "exit 9" });
+    expect([all.status, all.stdout]).toEqual([0, "setup: Redis, PostgreSQL and MariaDB are there\n"]);
+    expect(setUp({ "apt-get": "exit 9" }, { REDIS_URL: "redis://h", DATABASE_URL: "postgres://h mysql://h" }).status).toBe(0);
+  });
+
+  test("prints the line to run where there is no apt-get, and fails", () => {
+    const { status, stderr } = setUp({});
+    expect(status).toBe(1);
+    expect(stderr).toContain("brew install redis postgresql@16 mariadb\n");
+    expect(stderr).toContain("sudo apt-get update && sudo apt-get install -y redis-server postgresql mariadb-server\n");
+  });
+});

@@ -1,0 +1,37 @@
+import { afterAll, beforeAll, describe, test } from "vitest";
+import { postgresDatabase, type RunningServer, startRedis, uniqueName } from "../support/servers.js";
+import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.js";
+import { FAULT_TEST_MS, outage } from "./outage.js";
+import { networkFaults, processFaults } from "./redis-faults.js";
+import { type StackApp, stackApp } from "./stack-app.js";
+import { expectKept, Writers } from "./writers.js";
+
+const redis: RunningServer = await startRedis();
+const proxy: TcpProxy = await startTcpProxy(redis.port);
+
+describe("the whole stack when Redis fails", () => {
+  let app: StackApp;
+  let database: string;
+  const prefix = `${uniqueName()}:`;
+  beforeAll(async () => {
+    database = await postgresDatabase();
+    app = await stackApp(`redis://127.0.0.1:${proxy.port}`, database, prefix);
+  });
+  afterAll(async () => {
+    await app.close();
+    await proxy.close();
+    await redis.close();
+  });
+
+  // The limiter counts in the process; a session cannot be read; keys are in the database; an access token is accepted from
+  // memory for a second, and then nobody knows whether it has been revoked.
+  const during = { limiter: [], session: [503], key: [], token: [503] };
+
+  test.each([...networkFaults(proxy), ...processFaults(redis)].map((fault) => [fault.name, fault] as const))("%s; and no acknowledged write is lost", async (_name, fault) => {
+    const writers = new Writers(app);
+    await outage(app.server.port, app.events, app.targets, { ...fault, name: `Redis: ${fault.name}`, lastsMs: 1500 }, { during, announcedBy: ["redis"] });
+    await writers.stop();
+    const other = await stackApp(redis.url, database, prefix);
+    await expectKept(writers, other).finally(() => other.close());
+  }, FAULT_TEST_MS);
+});
