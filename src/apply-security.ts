@@ -18,7 +18,8 @@ import type { RouteLimit } from "./rate-limit/settings.js";
 import type { LogInAs, LogInOptions, SessionInfo, SessionLayer } from "./session/middleware.js";
 import { SetupError } from "./settings/errors.js";
 import { parseSettings, type ParsedSettings, type SecuritySettings } from "./settings/schema.js";
-import { openStores, type Stores } from "./stores/open.js";
+import { lossesOnRestart, storesOfLayers, warnOfLosses } from "./store-report.js";
+import { openStores, type Stores, type StoreSettings } from "./stores/open.js";
 
 /** One row of `describe()`: what a layer effectively does. */
 export interface LayerDescription {
@@ -26,6 +27,8 @@ export interface LayerDescription {
   readonly order: number;
   readonly mode: Mode;
   readonly settings: Record<string, unknown>;
+  /** Where it keeps what outlives a request: "memory", "redis", the engine of the database, or "its own". */
+  readonly store?: string;
   /** Where its records are kept, when that is `database`: engine, location and, once it is open, driver. */
   readonly database?: Record<string, unknown>;
   /** What of this layer a restart loses, with the stores as they are. */
@@ -98,13 +101,19 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
   const parsed = parseSettings(settings);
   prepareApp(app, parsed.trustProxy, settings.trustProxy !== undefined);
   const runtime = createRuntime({ clock: dependencies.clock, onRefusal: parsed.onRefusal, debug: parsed.debug });
-  const stores = openStores(parsed.database, runtime, parsed.rateLimit ? parsed.rateLimit.maxClients : undefined);
+  const stores = openStores(storeSettings(parsed), runtime);
   const apiKeys = parsed.apiKeys
-    ? new ApiKeyService(parsed.apiKeys, { runtime, store: parsed.apiKeys.store ?? stores.apiKeys, secretKey: parsed.secretKey, limiter: stores.limits })
+    ? new ApiKeyService(parsed.apiKeys, {
+        runtime,
+        store: parsed.apiKeys.store ?? stores.apiKeys,
+        secretKey: parsed.secretKey,
+        limiter: stores.limits,
+        changes: stores.changes,
+      })
     : undefined;
   const jwt = parsed.jwt ? new JwtManager(parsed.jwt, { runtime, store: parsed.jwt.store ?? stores.tokens, secretKey: parsed.secretKey }) : undefined;
   const rows = LAYERS.flatMap((row) => {
-    const layer = row.create({ settings: parsed, runtime, limitStore: stores.limits, apiKeys, jwt });
+    const layer = row.create({ settings: parsed, runtime, limitStore: stores.limits, sessionStore: stores.sessions, apiKeys, jwt });
     return layer ? [{ order: row.order, layer }] : [];
   });
   app.use(compose(rows.map(({ layer }) => layer.handler)));
@@ -112,8 +121,7 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
 
   const find = (id: LayerId): Layer | undefined => rows.find(({ layer }) => layer.id === id)?.layer;
   const session = find("session") as SessionLayer | undefined;
-  const keptInDatabase = layersInDatabase(parsed, stores);
-  const losses = lossesOnRestart(parsed, stores);
+  const losses = lossesOnRestart(parsed, stores.places());
   warnOfLosses(losses, parsed.debug);
   const needs = <T>(part: T | undefined, setting: string, method: string): T => {
     if (part === undefined) throw new SetupError(`${method} needs ${setting}: call applySecurity(app, { ${setting}: {} }).`);
@@ -122,12 +130,23 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
 
   const security: SecurityParts & { apiKeys?: ApiKeyService; jwt?: JwtManager; sessions?: SessionDirectory } = {
     ...lifecycle(rows.map(({ layer }) => layer), [apiKeys, jwt], stores, runtime),
-    describe: () =>
-      rows.map(({ order, layer }) => {
-        const lostOnRestart = losses.get(layer.id);
-        const database = keptInDatabase.has(layer.id) ? stores.describe() : undefined;
-        return { id: layer.id, order, mode: layer.mode, settings: layer.describe(), ...(database && { database }), ...(lostOnRestart && { lostOnRestart }) };
-      }),
+    describe: () => {
+      const places = storesOfLayers(parsed, stores.places());
+      return rows.map(({ order, layer }) => {
+        const lost = losses.get(layer.id);
+        const store = places.get(layer.id);
+        const database = store !== undefined && DATABASE_LAYERS.has(layer.id) && store !== "its own" && store !== "memory" ? stores.describe() : undefined;
+        return {
+          id: layer.id,
+          order,
+          mode: layer.mode,
+          settings: layer.describe(),
+          ...(store === undefined ? {} : { store }),
+          ...(database === undefined ? {} : { database }),
+          ...(lost === undefined ? {} : { lostOnRestart: lost }),
+        };
+      });
+    },
     settings: parsed,
     events: runtime.events,
     requireAuth,
@@ -145,6 +164,22 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
     ...(session === undefined ? {} : { sessions: { list: (id: string) => session.list(id), end: (id: string, handle?: string) => session.end(id, handle) } }),
   };
   return Object.freeze(security) as Security<Settings>;
+}
+
+function storeSettings({ redis, redisPrefix, database, rateLimit, session, apiKeys, jwt }: ParsedSettings): StoreSettings {
+  return {
+    redis,
+    redisPrefix,
+    database,
+    databaseTimeoutMs: shortest(apiKeys ? apiKeys.storeTimeoutMs : undefined, jwt ? jwt.storeTimeoutMs : undefined),
+    maxClients: rateLimit ? rateLimit.maxClients : undefined,
+    sessions: session !== false && session.store === undefined,
+    credentials: apiKeys !== false || jwt !== false,
+  };
+}
+
+function shortest(a: number | undefined, b: number | undefined): number | undefined {
+  return a === undefined || b === undefined ? (a ?? b) : Math.min(a, b);
 }
 
 interface Service {
@@ -176,26 +211,5 @@ function lifecycle(layers: readonly Layer[], services: readonly (Service | undef
   return { ready: () => (started ??= start()), close: () => (ended ??= end()) };
 }
 
-/** The layers whose records are in `database`. */
-function layersInDatabase(settings: ParsedSettings, stores: Stores): ReadonlySet<LayerId> {
-  const layers = new Set<LayerId>();
-  if (!stores.durable) return layers;
-  if (settings.apiKeys && settings.apiKeys.store === undefined) layers.add("api-key");
-  if (settings.jwt && settings.jwt.store === undefined) layers.add("jwt");
-  return layers;
-}
-
-/** What a restart loses, by layer, when it is kept in this process alone. */
-function lossesOnRestart(settings: ParsedSettings, stores: Stores): ReadonlyMap<LayerId, string> {
-  const losses = new Map<LayerId, string>();
-  if (settings.session && settings.session.store === undefined) losses.set("session", "every session: people must log in again");
-  if (settings.apiKeys && settings.apiKeys.store === undefined && !stores.durable) losses.set("api-key", "every API key");
-  if (settings.jwt && settings.jwt.store === undefined && !stores.durable) losses.set("jwt", "refresh tokens and revocations: a revoked access token works again");
-  return losses;
-}
-
-function warnOfLosses(losses: ReadonlyMap<LayerId, string>, debug: boolean): void {
-  if (debug || losses.size === 0) return;
-  const list = [...losses].map(([id, what]) => `${id} (${what})`).join("; ");
-  process.emitWarning(`Kept in memory only, so a restart loses: ${list}. Set database (DATABASE_URL) or a store.`, { code: "PORTCULLIS_MEMORY" });
-}
+/** The layers whose records are in `database` when one is given. */
+const DATABASE_LAYERS: ReadonlySet<LayerId> = new Set(["api-key", "jwt"]);

@@ -33,9 +33,10 @@ export type { AccessTokenClaims } from "./jwt/decide.js";
 export { TokenError, type TokenErrorCode } from "./jwt/errors.js";
 export type { JwtAuthSettings, JwtSettings } from "./jwt/settings.js";
 
+export { RedisSlidingWindowStore } from "./stores/redis/sliding-window-store.js";
 export { SlidingWindowStore } from "./stores/memory/sliding-window-store.js";
 export { MemorySessionStore } from "./stores/memory/session-store.js";
-export type { ApiKeyStore, RateLimitStore, StoredApiKey, StoredRefreshToken, TokenStore, WindowOutcome, WindowPolicy } from "./stores/contracts.js";
+export type { ApiKeyStore, PrincipalSession, RateLimitStore, SessionStore, StoredApiKey, StoredRefreshToken, TokenStore, WindowOutcome, WindowPolicy } from "./stores/contracts.js";
 
 export type { Clock } from "./core/clock.js";
 export type { SecurityEvent, SecurityEventName, SecurityEvents } from "./core/events.js";

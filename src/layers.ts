@@ -1,3 +1,4 @@
+import type session from "express-session";
 import { createApiKey } from "./api-key/middleware.js";
 import type { ApiKeyService } from "./api-key/service.js";
 import type { Layer, LayerId } from "./core/layer.js";
@@ -19,6 +20,8 @@ export interface LayerSources {
   readonly settings: ParsedSettings;
   readonly runtime: Runtime;
   readonly limitStore: RateLimitStore;
+  /** Absent: in this process's memory. */
+  readonly sessionStore: session.Store | undefined;
   readonly apiKeys: ApiKeyService | undefined;
   readonly jwt: JwtManager | undefined;
 }
@@ -57,7 +60,8 @@ export const LAYERS: readonly LayerRow[] = Object.freeze([
   {
     id: "session",
     order: 700,
-    create: ({ settings, runtime }) => settings.session && createSession(settings.session, runtime, { secretKey: settings.secretKey }),
+    create: ({ settings, runtime, sessionStore }) =>
+      settings.session && createSession(settings.session, runtime, { secretKey: settings.secretKey, store: sessionStore }),
   },
   { id: "api-key", order: 800, create: ({ settings, runtime, apiKeys }) => settings.apiKeys && apiKeys && createApiKey(settings.apiKeys, runtime, { service: apiKeys }) },
   { id: "jwt", order: 900, create: ({ settings, runtime, jwt }) => settings.jwt && jwt && createJwt(settings.jwt, runtime, { manager: jwt }) },

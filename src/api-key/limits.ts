@@ -31,7 +31,7 @@ export class KeyLimits {
   constructor(failures: { limit: number; windowSeconds: number }, runtime: Runtime, timeoutMs: number, shared: RateLimitStore | undefined) {
     this.#local = new SlidingWindowStore({ clock: runtime.clock });
     this.#store = shared ?? this.#local;
-    this.#guard = new StoreGuard("api-key-limits", runtime, timeoutMs);
+    this.#guard = new StoreGuard("api-key-limits", runtime, timeoutMs, shared);
     const windowMs = failures.windowSeconds * 1000;
     this.#byAddress = { name: "api-key-failures-address", limit: failures.limit, windowMs };
     this.#byKey = { name: "api-key-failures-key", limit: failures.limit * PER_KEY_FACTOR, windowMs };

@@ -14,6 +14,16 @@ export interface CreatedApiKey {
 /** Who asked for a change, and by what request; goes into the event. */
 export type AuditFacts = Pick<SecurityEventDetails, "subject" | "sourceIp" | "method" | "path">;
 
+/** How services in several processes tell each other of keys that changed (see `ChangeFeed`). */
+export interface KeyChanges {
+  /** Whether what this process remembers of keys may be believed. */
+  readonly isCurrent: boolean;
+  /** Resolves when every process has been told, or will find out within its bound. */
+  publish(change: { readonly kind: "api-key"; readonly name: string }): Promise<void>;
+  /** `listener` is called with the id of a key to be read afresh; without one: every key. Returns what ends it. */
+  onKeyChange(listener: (keyId: string | undefined) => void): () => void;
+}
+
 /** What a service may be given instead of making it. */
 export interface ApiKeyServiceDeps {
   readonly runtime?: Runtime | undefined;
@@ -23,6 +33,8 @@ export interface ApiKeyServiceDeps {
   readonly secretKey?: readonly Secret[] | undefined;
   /** Counts failures and the keys' own limits; in-process when absent. Closed by whoever made it. */
   readonly limiter?: RateLimitStore | undefined;
+  /** Without it a key revoked in another process works here for up to `cacheSeconds`. */
+  readonly changes?: KeyChanges | undefined;
 }
 
 /** hmac-sha256 without a pepper would be a plain hash that anybody who can write to the store can forge. */

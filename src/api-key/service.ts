@@ -13,13 +13,13 @@ import { type CreateInput, createSchema, type PageInput, pageSchema, readInput, 
 import { KeyLimits } from "./limits.js";
 import { type ApiKeyRecord, publicRecord } from "./records.js";
 import type { VerifyResult } from "./result.js";
-import { type ApiKeyServiceDeps, type AuditFacts, type CreatedApiKey, missingSecret } from "./service-parts.js";
+import { type ApiKeyServiceDeps, type AuditFacts, type CreatedApiKey, type KeyChanges, missingSecret } from "./service-parts.js";
 import { type ApiKeyOptions, apiKeySchema, type ApiKeySettings } from "./settings.js";
 import { UsageLog } from "./usage.js";
 import { VerifiedCache } from "./verified-cache.js";
 import { KeyVerifier } from "./verifier.js";
 
-export type { ApiKeyServiceDeps, AuditFacts, CreatedApiKey } from "./service-parts.js";
+export type { ApiKeyServiceDeps, AuditFacts, CreatedApiKey, KeyChanges } from "./service-parts.js";
 
 /** What a key is made from, and what a rotation keeps of it. */
 type LastingFields = Pick<StoredApiKey, "ownerId" | "name" | "scopes" | "roles" | "allow" | "rateLimit" | "metadata" | "createdAt" | "expiresAt">;
@@ -41,6 +41,8 @@ export class ApiKeyService {
   readonly #limits: KeyLimits;
   readonly #usage: UsageLog;
   readonly #verifier: KeyVerifier;
+  readonly #changes: KeyChanges | undefined;
+  readonly #stopListening: (() => void) | undefined;
   #initialised: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
 
@@ -53,8 +55,8 @@ export class ApiKeyService {
     this.#runtime = deps.runtime ?? createRuntime();
     this.#ownsStore = options.store !== undefined || deps.store === undefined;
     this.#store = options.store ?? deps.store ?? new MemoryApiKeyStore();
-    this.#reads = new StoreGuard("api-keys", this.#runtime, options.storeTimeoutMs);
-    this.#writes = new StoreGuard("api-keys-writes", this.#runtime, options.storeTimeoutMs);
+    this.#reads = new StoreGuard("api-keys", this.#runtime, options.storeTimeoutMs, this.#store);
+    this.#writes = new StoreGuard("api-keys-writes", this.#runtime, options.storeTimeoutMs, this.#store);
     this.#cache = new VerifiedCache(options.cacheSize);
     this.#hasher = new KeyHasher(options.hash, secrets, new HashQueue(options.hashConcurrency, options.hashQueue));
     this.#limits = new KeyLimits(options.failures, this.#runtime, options.storeTimeoutMs, deps.limiter);
@@ -69,7 +71,10 @@ export class ApiKeyService {
       usage: this.#usage,
       get: (id) => this.#read((store) => store.get(id)),
       replaceHash: (id, from, to) => this.#write((store) => store.replaceHash(id, from, to)),
+      changes: deps.changes,
     });
+    this.#changes = deps.changes;
+    this.#stopListening = deps.changes?.onKeyChange((id) => (id === undefined ? this.#cache.clear() : this.#cache.evict(id)));
   }
 
   /** The effective settings; secrets print as `[secret]`. */
@@ -167,6 +172,8 @@ export class ApiKeyService {
     } finally {
       this.#cache.evict(id);
     }
+    // The new key exists and must reach its owner, so a failure here is no failure: the feed goes on trying to tell the others.
+    await this.#changes?.publish({ kind: "api-key", name: id }).catch(() => undefined);
     if (!done) {
       await this.#rotatable(id);
       throw new ApiKeyError("rotated");
@@ -177,10 +184,10 @@ export class ApiKeyService {
   }
 
   /**
-   * Ends a key for good; this process refuses it from now on, others within `cacheSeconds`.
-   *
+   * Ends a key for good; this process refuses it from now on, others that share a change feed within a second, without one
+   * within `cacheSeconds` (src/stores/README.md).
    * @returns false when there is no such key, or it is revoked already
-   * @throws ApiKeyError "invalid-input" (rejects)
+   * @throws ApiKeyError "invalid-input"; StoreUnavailableError when the store was silent or the others untold: revoke it again then
    */
   async revoke(id: string, input: RevokeInput = {}, audit: AuditFacts = {}): Promise<boolean> {
     const { reason } = readInput(revokeSchema, input);
@@ -193,6 +200,8 @@ export class ApiKeyService {
       this.#cache.evict(id);
     }
     if (done) this.#announce("authn_token_revoked", "revoked", { id }, audit);
+    // Also when it was revoked before: by a call that did not get as far as this.
+    await this.#changes?.publish({ kind: "api-key", name: id });
     return done;
   }
 
@@ -221,6 +230,7 @@ export class ApiKeyService {
   }
 
   async #close(): Promise<void> {
+    this.#stopListening?.();
     await this.#verifier.close();
     await this.#usage.close();
     this.#cache.clear();

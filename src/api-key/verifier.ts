@@ -22,6 +22,8 @@ export interface VerifierParts {
   readonly usage: UsageLog;
   readonly get: (id: string) => Promise<StoredApiKey | undefined>;
   readonly replaceHash: (id: string, from: KeyDigest, to: KeyDigest) => Promise<boolean>;
+  /** While it is there and not current, a revocation elsewhere may have been missed: then the store is asked each time. */
+  readonly changes?: { readonly isCurrent: boolean } | undefined;
 }
 
 type Proof = VerifiedKey | { readonly problem: "unknown" | "mismatch" | "unreadable"; readonly stored?: StoredApiKey };
@@ -42,12 +44,12 @@ export class KeyVerifier {
 
   /** Answers without a promise when the key is remembered (or malformed) and the limiter answers so too. Never throws. */
   check(key: string, address: string | undefined): VerifyResult | Promise<VerifyResult> {
-    const { prefix, runtime, cache } = this.#parts;
+    const { prefix, runtime, cache, changes } = this.#parts;
     const id = key.length > MAX_CREDENTIAL_LENGTH ? undefined : keyIdOf(key, prefix);
     if (id === undefined) return this.#fail("malformed", address);
     const fingerprint = cache.fingerprint(key);
     const known = cache.get(id, fingerprint);
-    if (known !== undefined && runtime.clock.monotonic() < known.freshUntil) return this.#judge(known, address);
+    if (known !== undefined && runtime.clock.monotonic() < known.freshUntil && changes?.isCurrent !== false) return this.#judge(known, address);
     return this.#lookUp(key, id, fingerprint, known, address);
   }
 

@@ -1,5 +1,5 @@
 import type { Runtime } from "../core/runtime.js";
-import { StoreGuard, StoreUnavailableError } from "../core/store-guard.js";
+import { boundedCall, StoreGuard, StoreUnavailableError } from "../core/store-guard.js";
 import type { StoredRefreshToken, TokenStore } from "../stores/contracts.js";
 import { TokenStoreFullError } from "../stores/memory/token-store.js";
 import { TokenError } from "./errors.js";
@@ -12,13 +12,15 @@ type AccessTokenFacts = Parameters<TokenStore["isRevoked"]>[0];
  */
 export class GuardedTokenStore implements TokenStore {
   readonly #store: TokenStore;
+  readonly #timeoutMs: number;
   readonly #tokens: StoreGuard;
   readonly #revocations: StoreGuard;
 
   constructor(store: TokenStore, runtime: Runtime, timeoutMs: number) {
     this.#store = store;
-    this.#tokens = new StoreGuard("refresh-token", runtime, timeoutMs);
-    this.#revocations = new StoreGuard("revocation", runtime, timeoutMs);
+    this.#timeoutMs = timeoutMs;
+    this.#tokens = new StoreGuard("refresh-token", runtime, timeoutMs, store);
+    this.#revocations = new StoreGuard("revocation", runtime, timeoutMs, store);
   }
 
   // Opening and closing may take longer than a request waits.
@@ -52,20 +54,35 @@ export class GuardedTokenStore implements TokenStore {
   }
 
   revokeSubject(subject: string, at: number, forgetAfter: number): Promise<void> {
-    return this.#call(() => this.#store.revokeSubject(subject, at, forgetAfter));
+    return this.#deny(() => this.#store.revokeSubject(subject, at, forgetAfter));
   }
 
   revokeAccessToken(jti: string, expiresAt: number): Promise<void> {
-    return this.#call(() => this.#store.revokeAccessToken(jti, expiresAt));
+    return this.#deny(() => this.#store.revokeAccessToken(jti, expiresAt));
   }
 
   denyFamily(familyId: string, until: number): Promise<void> {
-    return this.#call(() => this.#store.denyFamily(familyId, until));
+    return this.#deny(() => this.#store.denyFamily(familyId, until));
   }
 
   /** At once when the store answers at once. @throws StoreUnavailableError (or rejects with it) */
   isRevoked(token: AccessTokenFacts): boolean | Promise<boolean> {
+    // Asked before the guard, which refuses to ask while the store is down.
+    if (this.#store.isKnownRevoked?.(token) === true) return true;
+    if (this.#store.isCurrent === true) {
+      const answer = this.#store.isRevoked(token);
+      return typeof answer === "boolean" ? answer : this.#revocations.run(() => answer);
+    }
     return this.#revocations.run(() => this.#store.isRevoked(token));
+  }
+
+  /** Goes to the database and to the record of revocations, so neither is blamed; and is tried even while one is down. */
+  async #deny<T>(operation: () => Promise<T>): Promise<T> {
+    try {
+      return await boundedCall("revocation", this.#timeoutMs, operation);
+    } catch (error) {
+      throw new TokenError("store-unavailable", { cause: error });
+    }
   }
 
   async #call<T>(operation: () => Promise<T>): Promise<T> {

@@ -9,7 +9,7 @@ import type { Secret } from "../core/secret.js";
 import { SettingsError, SetupError } from "../settings/errors.js";
 import { parse } from "../settings/object.js";
 import { deriveKey } from "../settings/secrets.js";
-import type { PrincipalSession } from "../stores/memory/session-record.js";
+import type { PrincipalSession } from "../stores/contracts.js";
 import { MemorySessionStore } from "../stores/memory/session-store.js";
 import { bindSession, boundSession } from "./binding.js";
 import { readSessionCookie, timePolicy } from "./decide.js";
@@ -48,6 +48,8 @@ export interface SessionLayer extends Layer {
 export interface SessionDependencies {
   /** The root secret; a key for sessions is derived from it when `secret` is not set. */
   readonly secretKey?: readonly Secret[] | undefined;
+  /** Where sessions are kept when the settings name no store. Closed by whoever made it. */
+  readonly store?: session.Store | undefined;
 }
 
 const AMBIGUOUS: Refusal = { code: "ambiguous-credentials", reason: "two-session-cookies" };
@@ -65,7 +67,8 @@ export function createSession(options: SessionOptions, runtime: Runtime, deps: S
   if (contradictions.length > 0) throw new SettingsError(contradictions);
   const keys = signingKeys(options, deps);
   const cookie = new SessionCookie(options, runtime.debug, keys[0]);
-  const store = options.store ?? new MemorySessionStore({ maxSessions: options.maxSessions, clock: runtime.clock });
+  const given = options.store ?? deps.store;
+  const store = given ?? new MemorySessionStore({ maxSessions: options.maxSessions, clock: runtime.clock });
   const policy = timePolicy(options.maxAge, options.absoluteMaxAge);
   const stored = new StoredSessions(store, cookie, policy, runtime, options.storeTimeoutMs);
   const engine = new SessionEngine(options, keys, cookie, stored);
@@ -78,12 +81,12 @@ export function createSession(options: SessionOptions, runtime: Runtime, deps: S
     id: "session",
     mode: options.mode,
     handler: sessionHandler(context),
-    describe: () => description(context, store),
+    describe: () => description(context, store, given === undefined),
     close: async () => {
       if (!(store instanceof MemorySessionStore)) return;
       store.off("expired", onExpired);
-      // A store that was given belongs to the app.
-      if (options.store === undefined) store.close();
+      // A store that was given is its giver's to close.
+      if (given === undefined) store.close();
     },
     logIn,
     logOut,
@@ -193,9 +196,8 @@ async function endOf({ stored, runtime }: SessionContext, principalId: string, h
   return found.length + (handle === undefined ? await stored.endAllOf(principalId) : 0);
 }
 
-function description({ options, cookie }: SessionContext, store: session.Store): Record<string, unknown> {
+function description({ options, cookie }: SessionContext, store: session.Store, inMemory: boolean): Record<string, unknown> {
   const { maxAge, absoluteMaxAge, sameSite, domain, storeTimeoutMs, maxSessions, mode } = options;
-  const inMemory = options.store === undefined;
   return {
     cookieName: cookie.name,
     secure: cookie.secure,

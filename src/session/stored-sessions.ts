@@ -2,7 +2,8 @@ import type session from "express-session";
 import { LRUCache } from "lru-cache";
 import type { Runtime } from "../core/runtime.js";
 import { StoreGuard } from "../core/store-guard.js";
-import { SESSION_STAMP, type PrincipalIndex, type PrincipalSession, type SessionStamp } from "../stores/memory/session-record.js";
+import type { PrincipalSession, SessionStore } from "../stores/contracts.js";
+import { SESSION_STAMP, type SessionStamp } from "../stores/memory/session-record.js";
 import { expiryOf, timeVerdict, type TimePolicy } from "./decide.js";
 import { andThen, fromCallback, type Maybe } from "./maybe.js";
 import { sessionHandle, type SessionCookie } from "./session-cookie.js";
@@ -17,7 +18,8 @@ export interface LoadedSession {
   readonly stamp: SessionStamp;
 }
 
-type AnyStore = session.Store & Partial<PrincipalIndex>;
+/** express-session's own contract, and perhaps more of ours. */
+type AnyStore = session.Store & Partial<Pick<SessionStore, "listByPrincipal" | "destroyByPrincipal" | "create" | "replace">>;
 type Callback<T> = (error?: unknown, value?: T) => void;
 
 /** An ended id is remembered for longer than any request that could still write it runs. */
@@ -26,7 +28,8 @@ const ENDED_MS = 10 * 60_000;
 
 /**
  * The store as the session layer uses it: every call bounded in time, every session stamped and held to its times, and
- * no session written after it has ended. express-session's `set` would bring one back (expressjs/session#632).
+ * no session written after it has ended. express-session's `set` would bring one back (expressjs/session#632). A store with
+ * `create` and `replace` sees to that for all processes; with another it is seen to here, for this process.
  */
 export class StoredSessions {
   readonly #store: AnyStore;
@@ -41,7 +44,7 @@ export class StoredSessions {
     this.#cookie = cookie;
     this.#policy = policy;
     this.#runtime = runtime;
-    this.#guard = new StoreGuard("session", runtime, timeoutMs);
+    this.#guard = new StoreGuard("session", runtime, timeoutMs, store);
   }
 
   get policy(): TimePolicy {
@@ -72,6 +75,8 @@ export class StoredSessions {
    */
   write(sid: string, data: Readonly<Record<string, unknown>>, stamp: SessionStamp, fresh: boolean): Maybe<WriteOutcome> {
     if (this.#ended.has(sid)) return "ended";
+    const { create, replace } = this.#store;
+    if (create !== undefined && replace !== undefined) return this.#writeAtomically(fresh ? create : replace, sid, this.#record(data, stamp));
     return andThen(fresh ? true : andThen(this.#get(sid), (record) => record != null), (exists) => {
       if (!exists || this.#ended.has(sid)) return "ended";
       return andThen(this.#set(sid, this.#record(data, stamp)), (outcome) => {
@@ -86,8 +91,9 @@ export class StoredSessions {
     const { touch } = this.#store;
     if (touch === undefined) return this.write(sid, data, stamp, false);
     const record = this.#record(data, stamp);
-    const call = (done: Callback<never>): void => touch.call(this.#store, sid, record, done);
-    return andThen(this.#guard.run(() => fromCallback(call)), () => (this.#ended.has(sid) ? "ended" : "written"));
+    const call = (done: Callback<boolean>): void => touch.call(this.#store, sid, record, done);
+    // Most stores call back with nothing; ours with false when the session is gone.
+    return andThen(this.#guard.run(() => fromCallback<boolean>(call)), (found) => (found === false || this.#ended.has(sid) ? "ended" : "written"));
   }
 
   /** Ends a session for good: from here on its id is dead, also for a request that is still running. */
@@ -182,6 +188,17 @@ export class StoredSessions {
         }),
       );
     return andThen(this.#guard.run(run), (outcome) => outcome ?? "written");
+  }
+
+  #writeAtomically(way: SessionStore["create"], sid: string, record: session.SessionData): Maybe<WriteOutcome> {
+    const run = (): Maybe<WriteOutcome | undefined> =>
+      fromCallback<WriteOutcome>((done) =>
+        way.call(this.#store as unknown as SessionStore, sid, record, (error: unknown, written?: boolean) => {
+          if (hasCode(error, "PORTCULLIS_SESSION_STORE_FULL")) done(null, "full");
+          else done(error, written === true ? "written" : "ended");
+        }),
+      );
+    return andThen(this.#guard.run(run), (outcome) => (outcome === undefined || this.#ended.has(sid) ? "ended" : outcome));
   }
 
   #destroy(sid: string): Maybe<void> {

@@ -9,6 +9,7 @@ import { jwtSchema } from "../jwt/settings.js";
 import { rateLimitSchema } from "../rate-limit/settings.js";
 import { sessionSchema } from "../session/settings.js";
 import { DEBUG_HOSTS, trustedHostSchema } from "../trusted-host/settings.js";
+import { DATABASE_URL_PATTERN } from "../stores/database-url.js";
 import { addressRangeSchema } from "./common.js";
 import { contradictions } from "./contradictions.js";
 import { SettingsError, type SettingsIssue } from "./errors.js";
@@ -45,14 +46,6 @@ function urlOr<Instance extends object>(pattern: RegExp, remedy: string): z.ZodT
   });
 }
 
-const refusedRedis = z.custom<object>().superRefine((_value, context) => {
-  addIssue(context, {
-    code: "wrong-value",
-    message: "Redis stores are not part of this version.",
-    remedy: "Remove the setting; limits and sessions are then kept in this process, keys and tokens in `database`.",
-  });
-});
-
 const SHAPE = {
   /** Root secret; components without a secret of their own derive one from it. First signs, all verify. */
   secretKey: secretRingSchema.optional(),
@@ -60,10 +53,19 @@ const SHAPE = {
   debug: z.boolean().default(false),
   /** Number of proxies in front of the app, or their addresses. */
   trustProxy: trustProxySchema.default(false),
-  /** Not part of this version. */
-  redis: refusedRedis.optional(),
-  /** `sqlite:path`, or a Kysely instance: where API keys and refresh tokens live. In memory when unset. */
-  database: urlOr<object>(/^sqlite:./, "Write sqlite:path/to/file.db, or give a Kysely instance.").optional(),
+  /**
+   * `redis:` or `rediss:` URL, or a client of node-redis or ioredis (Sentinel and Cluster need one): where limits, sessions and
+   * revocations live, shared by all processes. In memory when unset.
+   */
+  redis: urlOr<object>(/^rediss?:\/\/./i, "Write redis://user:password@host:6379/0 (rediss:// for TLS), or give a connected client.").optional(),
+  /** What every key in Redis begins with. Apps that share one Redis need different ones. */
+  redisPrefix: z
+    .string()
+    .max(64)
+    .regex(/^[^{}]*$/, "Invalid input: braces are kept for Redis Cluster's hash tags")
+    .default("portcullis:"),
+  /** `postgres:`, `mysql:`, `mariadb:` or `sqlite:` URL, or a Kysely instance: where API keys and refresh tokens live. In memory when unset. */
+  database: urlOr<object>(DATABASE_URL_PATTERN, "Write postgres://user:password@host/name, mysql://…, mariadb://… or sqlite:path/to/file.db, or give a Kysely instance.").optional(),
   /** Replaces the body of refusals; status and headers stay. */
   onRefusal: z.custom<OnRefusal>((value) => typeof value === "function", "Invalid input: expected function").optional(),
   headers: switchable(headersSchema).prefault({}),

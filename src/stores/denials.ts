@@ -1,3 +1,5 @@
+import type { Denial } from "./changes.js";
+
 /** What `isRevoked` is asked about. */
 export interface AccessTokenFacts {
   readonly jti: string;
@@ -38,6 +40,10 @@ class ExpiringMap<V extends { readonly until: number }> {
       }
       if (next.value[1].until < now) this.#entries.delete(next.value[0]);
     }
+  }
+
+  entries(): MapIterator<[string, V]> {
+    return this.#entries.entries();
   }
 
   deleteExpired(now: number): number {
@@ -86,6 +92,15 @@ export class Denials {
     if (token.familyId !== undefined && this.#families.has(token.familyId)) return true;
     const subject = this.#subjects.get(token.subject);
     return subject !== undefined && token.issuedAt < subject.cutOff;
+  }
+
+  /** Every denial that has not ended. */
+  inForce(now: number): Denial[] {
+    const denials: Denial[] = [];
+    for (const [name, { until }] of this.#tokens.entries()) if (until >= now) denials.push({ kind: "token", name, endsAt: until });
+    for (const [name, { until }] of this.#families.entries()) if (until >= now) denials.push({ kind: "family", name, endsAt: until });
+    for (const [name, { cutOff, until }] of this.#subjects.entries()) if (until >= now) denials.push({ kind: "subject", name, cutOff, endsAt: until });
+    return denials;
   }
 
   /** Forgets what ended before `now`. Returns how many entries. */

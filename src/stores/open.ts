@@ -1,49 +1,121 @@
+import type session from "express-session";
 import type { Runtime } from "../core/runtime.js";
 import type { Secret } from "../core/secret.js";
+import { placeOn, type StoreServer } from "../core/store-server.js";
+import { ChangeFeed } from "./change-feed.js";
 import type { ApiKeyStore, RateLimitStore, TokenStore } from "./contracts.js";
-import { openDatabase } from "./database.js";
+import { openDatabase, type DatabaseStores } from "./database.js";
 import { MemoryApiKeyStore } from "./memory/api-key-store.js";
 import { SlidingWindowStore } from "./memory/sliding-window-store.js";
 import { MemoryTokenStore } from "./memory/token-store.js";
+// Neither loads a Redis package: those are loaded when a connection is made from a URL, or a store is made.
+import { RedisChangeSource } from "./redis/change-source.js";
+import { openRedis } from "./redis/client.js";
+import type { RedisConnection } from "./redis/connection.js";
+import { RedisSessionStore } from "./redis/session-store.js";
+import { RedisSlidingWindowStore } from "./redis/sliding-window-store.js";
+import { SharedTokenStore } from "./shared-token-store.js";
+
+/** What says where things are kept, and what there is to keep. */
+export interface StoreSettings {
+  readonly redis?: Secret | object | undefined;
+  readonly redisPrefix?: string | undefined;
+  readonly database?: Secret | object | undefined;
+  /** How long one statement may take, milliseconds; what the layers wait for the database, or less. */
+  readonly databaseTimeoutMs?: number | undefined;
+  /** Most clients the in-process limiter holds. */
+  readonly maxClients?: number | undefined;
+  /** Whether sessions are on and have no store of their own. */
+  readonly sessions?: boolean;
+  /** Whether API keys or tokens are on. */
+  readonly credentials?: boolean;
+}
+
+/** Where each kind of thing is, as `describe()` shows it: "memory", "redis", or the engine of the database. */
+export interface StorePlaces {
+  readonly limits: string;
+  readonly sessions: string;
+  readonly apiKeys: string;
+  readonly refreshTokens: string;
+  readonly revocations: string;
+}
 
 /** Where everything that outlives a request is kept. */
 export interface Stores {
   readonly limits: RateLimitStore;
+  /** `undefined`: the session layer keeps them in memory. */
+  readonly sessions: session.Store | undefined;
   readonly apiKeys: ApiKeyStore;
   readonly tokens: TokenStore;
-  /** False when keys and tokens are gone after a restart. */
-  readonly durable: boolean;
+  /** How processes tell each other what was revoked; `undefined` when there is nothing they share. */
+  readonly changes: ChangeFeed | undefined;
+  /** As far as known: the engine of a Kysely instance is, once it has been used. */
+  places(): StorePlaces;
   /** The database: engine, location, driver; without credentials. `undefined` when there is none. */
   describe(): Record<string, unknown> | undefined;
   ready(): Promise<void>;
   close(): Promise<void>;
 }
 
-/** Opens the stores: keys and tokens in `database` when one is given, else in memory; limits in memory. */
-export function openStores(database: Secret | object | undefined, runtime: Runtime, maxClients: number | undefined): Stores {
-  const limits = new SlidingWindowStore({ clock: runtime.clock, ...(maxClients === undefined ? {} : { maxClients }) });
-  if (database === undefined) {
-    return {
-      limits,
-      apiKeys: new MemoryApiKeyStore(),
-      tokens: new MemoryTokenStore({ clock: runtime.clock }),
-      durable: false,
-      describe: () => undefined,
-      ready: () => Promise.resolve(),
-      close: async () => limits.close(),
-    };
-  }
-  const opened = openDatabase(database, runtime);
+/**
+ * Opens the stores: limits, sessions and revocations on Redis when it is given, else limits and sessions in memory; keys and
+ * refresh tokens in the database when one is given, else in memory. Revocations are told through Redis, or through the
+ * database without it.
+ *
+ * @throws SettingsError when `redis` or `database` cannot be used
+ */
+export function openStores(settings: StoreSettings, runtime: Runtime): Stores {
+  const { clock } = runtime;
+  const { redisPrefix: prefix = "portcullis:", maxClients } = settings;
+  const redis = settings.redis === undefined ? undefined : openRedis(settings.redis);
+  const database = settings.database === undefined ? undefined : openDatabase(settings.database, runtime, { timeoutMs: settings.databaseTimeoutMs });
+  const limits =
+    redis === undefined ? new SlidingWindowStore({ clock, ...(maxClients === undefined ? {} : { maxClients }) }) : new RedisSlidingWindowStore({ redis, prefix: `${prefix}limit:` });
+  const sessions = redis === undefined || settings.sessions !== true ? undefined : new RedisSessionStore({ client: redis, prefix, clock });
+  const changes = settings.credentials === true ? openFeed(redis, database, prefix, runtime) : undefined;
+  const tokens = database?.tokens ?? new MemoryTokenStore({ clock });
+  const apiKeys = database?.apiKeys ?? new MemoryApiKeyStore();
+  const shared = changes === undefined ? tokens : new SharedTokenStore(tokens, changes);
+  const redisServer: StoreServer | undefined = redis && { name: "redis" };
+  const databaseServer: StoreServer | undefined = database && { name: "database" };
+  placeOn(redisServer, [limits, sessions]);
+  placeOn(databaseServer, [apiKeys, shared]);
+  const revocations = redisServer ?? databaseServer;
+  placeOn(revocations, [changes]);
+  placeOn(revocations, [shared], "revocation");
+  const engine = (): string => {
+    if (database === undefined) return "memory";
+    const { engine: name } = database.describe();
+    return typeof name === "string" ? name : "database";
+  };
   return {
     limits,
-    apiKeys: opened.apiKeys,
-    tokens: opened.tokens,
-    durable: true,
-    describe: () => opened.describe(),
-    ready: () => opened.ready(),
+    sessions,
+    apiKeys,
+    tokens: shared,
+    changes,
+    places: () => ({
+      limits: redis === undefined ? "memory" : "redis",
+      sessions: redis === undefined ? "memory" : "redis",
+      apiKeys: engine(),
+      refreshTokens: engine(),
+      revocations: redis === undefined ? engine() : "redis",
+    }),
+    describe: () => database?.describe(),
+    ready: async () => {
+      await Promise.all([redis?.ready(), database?.ready()]);
+      await sessions?.ready();
+      await changes?.start();
+    },
     close: async () => {
-      limits.close();
-      await opened.close();
+      // Each is closed even when another cannot be.
+      const ends = [() => changes?.close(), () => sessions?.close(), () => limits.close(), () => redis?.close(), () => database?.close()];
+      for (const end of ends) await end();
     },
   };
+}
+
+function openFeed(redis: RedisConnection | undefined, database: DatabaseStores | undefined, prefix: string, runtime: Runtime): ChangeFeed | undefined {
+  const source = redis === undefined ? database?.changes : new RedisChangeSource(redis, { prefix, clock: runtime.clock });
+  return source === undefined ? undefined : new ChangeFeed(source, runtime);
 }

@@ -118,7 +118,7 @@ const wrong: { any: never } = security.events;
   it("contains the built code and the papers, and nothing else", () => {
     const listed = npm(["pack", "--dry-run", "--json", "--ignore-scripts"], ROOT).replace(/^[^[]*/, "");
     const files = (JSON.parse(listed) as [{ files: { path: string }[] }])[0].files.map(({ path }) => path);
-    const strays = files.filter((path) => !/^(dist\/(esm|cjs)\/.+\.(js|d\.ts)|dist\/(esm|cjs)\/package\.json|package\.json|(src\/.+\/)?README\.md|LICENSE|CHANGELOG\.md|SECURITY\.md)$/.test(path));
+    const strays = files.filter((path) => !/^(dist\/(esm|cjs)\/.+\.(js|d\.ts)|dist\/(esm|cjs)\/package\.json|package\.json|(src\/.+\/)?[A-Z]+\.md|LICENSE|CHANGELOG\.md|SECURITY\.md)$/.test(path));
     expect(strays).toEqual([]);
     expect(readFileSync(join(ROOT, "package.json"), "utf8")).not.toContain("preinstall");
   });

@@ -1,0 +1,44 @@
+import type { LayerId } from "./core/layer.js";
+import type { ParsedSettings } from "./settings/schema.js";
+import type { StorePlaces } from "./stores/open.js";
+
+const OWN = "its own";
+
+/** Which store each layer uses, for `describe()`. */
+export function storesOfLayers(settings: ParsedSettings, places: StorePlaces): ReadonlyMap<LayerId, string> {
+  const { rateLimit, session, apiKeys, jwt } = settings;
+  const stores = new Map<LayerId, string>();
+  if (rateLimit) {
+    const store = rateLimit.store === undefined ? places.limits : OWN;
+    stores.set("rate-limit", store).set("principal-rate-limit", store);
+  }
+  if (session) stores.set("session", session.store === undefined ? places.sessions : OWN);
+  if (apiKeys) stores.set("api-key", apiKeys.store === undefined ? places.apiKeys : OWN);
+  if (jwt) {
+    const { refreshTokens, revocations } = places;
+    const shared = refreshTokens === revocations ? refreshTokens : `${refreshTokens}; revocations: ${revocations}`;
+    stores.set("jwt", jwt.store === undefined ? shared : OWN);
+  }
+  return stores;
+}
+
+/** What a restart loses, by layer, when it is kept in this process alone. */
+export function lossesOnRestart(settings: ParsedSettings, places: StorePlaces): ReadonlyMap<LayerId, string> {
+  const losses = new Map<LayerId, string>();
+  // With Redis there are, or will be, several processes.
+  const alone = settings.redis === undefined ? "" : "; other processes do not know them";
+  if (settings.session && settings.session.store === undefined && places.sessions === "memory") losses.set("session", "every session: people must log in again");
+  if (settings.apiKeys && settings.apiKeys.store === undefined && places.apiKeys === "memory") losses.set("api-key", `every API key${alone}`);
+  if (settings.jwt && settings.jwt.store === undefined && places.refreshTokens === "memory") {
+    losses.set("jwt", places.revocations === "memory" ? "refresh tokens and revocations: a revoked access token works again" : `refresh tokens${alone}`);
+  }
+  return losses;
+}
+
+/** Says so once, outside of development. */
+export function warnOfLosses(losses: ReadonlyMap<LayerId, string>, debug: boolean): void {
+  if (debug || losses.size === 0) return;
+  const list = [...losses].map(([id, what]) => `${id} (${what})`).join("; ");
+  const needed = [...(losses.has("session") ? ["redis (REDIS_URL)"] : []), ...(losses.has("api-key") || losses.has("jwt") ? ["database (DATABASE_URL)"] : [])];
+  process.emitWarning(`Kept in memory only, so a restart loses: ${list}. Set ${needed.join(" and ")}, or a store.`, { code: "PORTCULLIS_MEMORY" });
+}

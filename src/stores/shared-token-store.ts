@@ -1,0 +1,79 @@
+import type { ChangeFeed } from "./change-feed.js";
+import type { StoredRefreshToken, TokenStore } from "./contracts.js";
+import type { AccessTokenFacts } from "./denials.js";
+
+/**
+ * A token store whose revocations of access tokens reach every process: refresh tokens are in `families`, which is also
+ * written first (where it is a database, a denial outlives the loss of the feed's record), then the feed tells all.
+ */
+export class SharedTokenStore implements TokenStore {
+  readonly #families: TokenStore;
+  readonly #feed: ChangeFeed;
+
+  constructor(families: TokenStore, feed: ChangeFeed) {
+    this.#families = families;
+    this.#feed = feed;
+  }
+
+  async init(): Promise<void> {
+    await this.#families.init();
+    await this.#feed.start();
+  }
+
+  insert(token: StoredRefreshToken): Promise<void> {
+    return this.#families.insert(token);
+  }
+
+  get(id: string): Promise<StoredRefreshToken | undefined> {
+    return this.#families.get(id);
+  }
+
+  rotate(id: string, usedAt: number, successor: StoredRefreshToken, sealedSuccessor: string): Promise<boolean> {
+    return this.#families.rotate(id, usedAt, successor, sealedSuccessor);
+  }
+
+  revokeFamily(familyId: string, at: number): Promise<number> {
+    return this.#families.revokeFamily(familyId, at);
+  }
+
+  async revokeSubject(subject: string, at: number, forgetAfter: number): Promise<void> {
+    await this.#families.revokeSubject(subject, at, forgetAfter);
+    await this.#feed.publish({ kind: "subject", name: subject, cutOff: at, endsAt: forgetAfter });
+  }
+
+  async revokeAccessToken(jti: string, expiresAt: number): Promise<void> {
+    await this.#families.revokeAccessToken(jti, expiresAt);
+    await this.#feed.publish({ kind: "token", name: jti, endsAt: expiresAt });
+  }
+
+  async denyFamily(familyId: string, until: number): Promise<void> {
+    await this.#families.denyFamily(familyId, until);
+    await this.#feed.publish({ kind: "family", name: familyId, endsAt: until });
+  }
+
+  get isCurrent(): boolean {
+    return this.#feed.isCurrent;
+  }
+
+  isKnownRevoked(token: AccessTokenFacts): boolean {
+    return this.#feed.isKnownRevoked(token) || this.#families.isKnownRevoked?.(token) === true;
+  }
+
+  /** Without a promise while the feed is in touch. */
+  isRevoked(token: AccessTokenFacts): boolean | Promise<boolean> {
+    const own = this.#families.isRevoked(token);
+    if (own === true) return true;
+    if (own === false) return this.#feed.isRevoked(token);
+    return own.then((revoked) => revoked || this.#feed.isRevoked(token));
+  }
+
+  async deleteExpired(now: number): Promise<number> {
+    this.#feed.deleteExpired(now);
+    return this.#families.deleteExpired(now);
+  }
+
+  /** The feed is closed by whoever made it. */
+  async close(): Promise<void> {
+    await this.#families.close();
+  }
+}
