@@ -116,7 +116,8 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
     const layer = row.create({ settings: parsed, runtime, limitStore: stores.limits, sessionStore: stores.sessions, apiKeys, jwt });
     return layer ? [{ order: row.order, layer }] : [];
   });
-  app.use(compose(rows.map(({ layer }) => layer.handler)));
+  const lasts = rows.flatMap(({ layer }) => (layer.last === undefined ? [] : [layer.last]));
+  app.use(compose([...rows.map(({ layer }) => layer.handler), ...lasts]));
   markSecured(app);
 
   const find = (id: LayerId): Layer | undefined => rows.find(({ layer }) => layer.id === id)?.layer;

@@ -35,8 +35,9 @@ interface LayerRow {
 
 /**
  * The one table of layers. The order is data: headers first, so that every refusal carries them; CORS before the
- * limiter, so that a browser can read a 429 and a preflight costs nothing; the limit by address before anything that
- * hashes or signs; the limit by principal after all that prove one. Numbers are spaced so that one can come between.
+ * limiter, so that a browser can read a 429 and a preflight costs nothing; the limit by address before anything costly; the
+ * limit by principal after all that prove one. With limits in Redis, cheap proofs (a signature, a remembered key) are looked
+ * at while the first waits for the second, so that one round trip asks for both. Numbers are spaced so that one can come between.
  */
 export const LAYERS: readonly LayerRow[] = Object.freeze([
   { id: "context", order: 100, create: ({ runtime }) => createContext(runtime) },
@@ -50,7 +51,8 @@ export const LAYERS: readonly LayerRow[] = Object.freeze([
   {
     id: "rate-limit",
     order: 500,
-    create: ({ settings, runtime, limitStore }) => settings.rateLimit && createRateLimit(settings.rateLimit, runtime, { store: limitStore }),
+    create: ({ settings: { rateLimit, apiKeys }, runtime, limitStore }) =>
+      rateLimit && createRateLimit(rateLimit, runtime, { store: limitStore, joined: rateLimit.perPrincipal !== undefined || apiKeys !== false }),
   },
   {
     id: "csrf",

@@ -22,7 +22,7 @@ export function countedAddress(address: string): string {
  */
 export class KeyLimits {
   readonly #store: RateLimitStore;
-  readonly #local: RateLimitStore;
+  readonly #local: SlidingWindowStore;
   readonly #guard: StoreGuard;
   readonly #byAddress: WindowPolicy;
   readonly #byKey: WindowPolicy;
@@ -40,6 +40,16 @@ export class KeyLimits {
   /** Counts one use of a key that carries a limit. */
   use(policy: WindowPolicy, id: string): Outcome {
     return this.#ask((store) => store.consume(policy, id, 1));
+  }
+
+  /** Counts one use in this process alone: when the shared store, asked for it together with other limits, has failed. */
+  useHere(policy: WindowPolicy, id: string): WindowOutcome {
+    return this.#local.consume(policy, id, 1);
+  }
+
+  /** Whether it is this store that counts. */
+  countIn(store: object): boolean {
+    return this.#store === store;
   }
 
   /** Milliseconds until another attempt is taken from this address; 0 when one is taken now. */
@@ -63,7 +73,7 @@ export class KeyLimits {
   }
 
   async close(): Promise<void> {
-    await this.#local.close();
+    this.#local.close();
   }
 
   #ask(operation: (store: RateLimitStore) => Outcome): Outcome {

@@ -4,12 +4,14 @@ import type { Layer } from "../core/layer.js";
 import { refuse } from "../core/refusal.js";
 import { beginState, stateOf } from "../core/request-state.js";
 import type { Runtime } from "../core/runtime.js";
+import type { WaitingLimits } from "../core/waiting-limits.js";
 import { SetupError } from "../settings/errors.js";
 import { parse } from "../settings/object.js";
 import { choosePresented } from "./decide.js";
 import { keyRefusals } from "./refusals.js";
 import type { VerifyResult } from "./result.js";
 import type { ApiKeyService } from "./service.js";
+import type { Waiting } from "./verifier.js";
 import { apiKeyAuthSchema, type ApiKeyAuthSettings, type ApiKeyOptions } from "./settings.js";
 
 /** Builds the layer. The service is opened and closed by whoever made it. */
@@ -30,6 +32,13 @@ export function createApiKey(options: ApiKeyOptions, runtime: Runtime, { service
     // Only reporting, and the key is good but for its limit: the request goes on as who it is.
     if (result.principal !== undefined) req.principal = result.principal;
     next();
+  }
+
+  function waiting(req: Request, res: Response, limits: WaitingLimits | undefined, scheme: "ApiKey" | "Bearer"): Waiting | undefined {
+    if (limits === undefined) return undefined;
+    // On trial the key's limit must not keep the others from counting.
+    if (mode === "report") return { limits };
+    return { limits, settle: (result) => !result.ok && refuse(req, res, "api-key", refusals.of(result, scheme), mode) };
   }
 
   return {
@@ -68,7 +77,7 @@ export function createApiKey(options: ApiKeyOptions, runtime: Runtime, { service
       }
       state.presented = "api-key";
       const { scheme } = choice;
-      const result = service.check(choice.key, state.address(req));
+      const result = service.check(choice.key, state.address(req), waiting(req, res, state.limits, scheme));
       // What is thrown while the request goes on belongs to the app's error handling, not to nobody.
       if (result instanceof Promise) void result.then((settled) => settle(req, res, next, settled, scheme)).catch(next);
       else settle(req, res, next, result, scheme);

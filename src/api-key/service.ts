@@ -17,7 +17,7 @@ import { type ApiKeyServiceDeps, type AuditFacts, type CreatedApiKey, type KeyCh
 import { type ApiKeyOptions, apiKeySchema, type ApiKeySettings } from "./settings.js";
 import { UsageLog } from "./usage.js";
 import { VerifiedCache } from "./verified-cache.js";
-import { KeyVerifier } from "./verifier.js";
+import { KeyVerifier, type Waiting } from "./verifier.js";
 
 export type { ApiKeyServiceDeps, AuditFacts, CreatedApiKey, KeyChanges } from "./service-parts.js";
 
@@ -131,8 +131,8 @@ export class ApiKeyService {
   }
 
   /** `verify` for the request path: no promise when none is needed, which is whenever the key is remembered. */
-  check(key: string, address: string | undefined): VerifyResult | Promise<VerifyResult> {
-    return this.#verifier.check(typeof key === "string" ? key : "", address);
+  check(key: string, address: string | undefined, waiting?: Waiting): VerifyResult | Promise<VerifyResult> {
+    return this.#verifier.check(typeof key === "string" ? key : "", address, waiting);
   }
 
   /** The owner's keys, newest first, revoked ones included: `limit` of them (50; at most 100) after the key `after`. */

@@ -1,7 +1,8 @@
 import { MAX_CREDENTIAL_LENGTH } from "../core/credentials.js";
 import type { Runtime } from "../core/runtime.js";
 import { StoreUnavailableError } from "../core/store-guard.js";
-import type { KeyDigest, StoredApiKey, WindowOutcome } from "../stores/contracts.js";
+import type { WaitingLimits } from "../core/waiting-limits.js";
+import type { KeyDigest, StoredApiKey, WindowOutcome, WindowPolicy } from "../stores/contracts.js";
 import { judgeKey, stateProblem } from "./decide.js";
 import { keyIdOf } from "./format.js";
 import { HashUnavailableError } from "./hash-queue.js";
@@ -26,6 +27,16 @@ export interface VerifierParts {
   readonly changes?: { readonly isCurrent: boolean } | undefined;
 }
 
+/** The limits of the request that presents a key, while they wait to be asked. */
+export interface Waiting {
+  readonly limits: WaitingLimits;
+  /**
+   * Deals with the key's own limit, once it is known with the others; true when the request has been answered. Absent: that
+   * limit is asked by itself, after the others.
+   */
+  readonly settle?: ((result: VerifyResult) => boolean) | undefined;
+}
+
 type Proof = VerifiedKey | { readonly problem: "unknown" | "mismatch" | "unreadable"; readonly stored?: StoredApiKey };
 
 /**
@@ -42,15 +53,20 @@ export class KeyVerifier {
     this.#parts = parts;
   }
 
-  /** Answers without a promise when the key is remembered (or malformed) and the limiter answers so too. Never throws. */
-  check(key: string, address: string | undefined): VerifyResult | Promise<VerifyResult> {
+  /**
+   * Answers without a promise when the key is remembered (or malformed) and the limiter answers so too. Never throws.
+   *
+   * @param waiting limits of this request: a remembered key is judged while they wait, and its own limit joins them; anything
+   * else begins when they agree. When they refuse, the request has been answered and the promise stays open.
+   */
+  check(key: string, address: string | undefined, waiting?: Waiting): VerifyResult | Promise<VerifyResult> {
     const { prefix, runtime, cache, changes } = this.#parts;
     const id = key.length > MAX_CREDENTIAL_LENGTH ? undefined : keyIdOf(key, prefix);
-    if (id === undefined) return this.#fail("malformed", address);
+    if (id === undefined) return afterLimits(waiting, () => this.#fail("malformed", address));
     const fingerprint = cache.fingerprint(key);
     const known = cache.get(id, fingerprint);
-    if (known !== undefined && runtime.clock.monotonic() < known.freshUntil && changes?.isCurrent !== false) return this.#judge(known, address);
-    return this.#lookUp(key, id, fingerprint, known, address);
+    if (known !== undefined && runtime.clock.monotonic() < known.freshUntil && changes?.isCurrent !== false) return this.#judge(known, address, waiting);
+    return afterLimits(waiting, () => this.#lookUp(key, id, fingerprint, known, address));
   }
 
   /** Waits for upgrades of digests that are under way. */
@@ -117,12 +133,31 @@ export class KeyVerifier {
     }
   }
 
-  #judge(known: VerifiedKey, address: string | undefined): VerifyResult | Promise<VerifyResult> {
-    const problem = judgeKey(known.record, known.allow, this.#parts.runtime.clock.now(), address);
-    if (problem !== undefined) return this.#fail(problem, address, known.record);
-    if (known.limit === undefined) return this.#accept(known);
-    const outcome = this.#parts.limits.use(known.limit, known.record.id);
-    return outcome instanceof Promise ? outcome.then((settled) => this.#afterLimit(settled, known)) : this.#afterLimit(outcome, known);
+  #judge(known: VerifiedKey, address: string | undefined, waiting?: Waiting): VerifyResult | Promise<VerifyResult> {
+    const { limits, runtime } = this.#parts;
+    const problem = judgeKey(known.record, known.allow, runtime.clock.now(), address);
+    if (problem !== undefined) return afterLimits(waiting, () => this.#fail(problem, address, known.record));
+    const { limit } = known;
+    if (limit === undefined) return this.#accept(known);
+    if (waiting?.settle !== undefined && limits.countIn(waiting.limits.store)) {
+      this.#join(waiting.limits, limit, known, waiting.settle);
+      return known.accepted;
+    }
+    return afterLimits(waiting, () => {
+      const outcome = limits.use(limit, known.record.id);
+      return outcome instanceof Promise ? outcome.then((settled) => this.#afterLimit(settled, known)) : this.#afterLimit(outcome, known);
+    });
+  }
+
+  #join(waiting: WaitingLimits, limit: WindowPolicy, known: VerifiedKey, settle: (result: VerifyResult) => boolean): void {
+    const { id } = known.record;
+    waiting.add({
+      policy: limit,
+      key: id,
+      cost: 1,
+      settle: (outcome) => settle(this.#afterLimit(outcome, known)),
+      withoutStore: () => settle(this.#afterLimit(this.#parts.limits.useHere(limit, id), known)),
+    });
   }
 
   #afterLimit(outcome: WindowOutcome, known: VerifiedKey): VerifyResult {
@@ -164,6 +199,11 @@ export class KeyVerifier {
     const known = cache.get(stored.id, fingerprint);
     if (known !== undefined) cache.set({ ...known, digest: digest.digest });
   }
+}
+
+function afterLimits<T>(waiting: Waiting | undefined, work: () => T | Promise<T>): T | Promise<T> {
+  if (waiting === undefined) return work();
+  return new Promise((resolve) => waiting.limits.settle(() => resolve(work())));
 }
 
 function entryOf(stored: StoredApiKey, fingerprint: string, freshUntil: number): VerifiedKey | undefined {

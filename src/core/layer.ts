@@ -21,6 +21,8 @@ export interface Layer {
   readonly mode: Mode;
   /** The Express part. Calls `next` at most once, never throws. */
   readonly handler: RequestHandler;
+  /** What it still has to do after all the layers, before the app. */
+  readonly last?: RequestHandler;
   /** The effective settings, JSON-able, secrets as `[secret]`. */
   describe(): Record<string, unknown>;
   ready?(): Promise<void>;

@@ -152,7 +152,7 @@ const READY_BODIES = new Map<RefusalCode, string>(
  * The one place where a refusal becomes an event and an answer.
  *
  * @param mode "report" announces the event and leaves the response alone
- * @returns true when the request has been answered; false when the layer only reports and must let it go on
+ * @returns true when the request has been, or is being, answered; false when the layer only reports and must let it go on
  */
 export function refuse(
   req: Request,
@@ -162,11 +162,19 @@ export function refuse(
   mode: "enforce" | "report" = "enforce",
 ): boolean {
   const state = stateOf(req);
-  announce(req, state, source, refusal, mode);
-  if (mode === "report") return false;
+  const { limits } = state;
+  // What is refused counts too, and a client over its limit is told that and nothing else.
+  if (limits !== undefined && mode === "enforce") limits.settle(() => answer(req, res, state, source, refusal));
+  else if (mode === "enforce") answer(req, res, state, source, refusal);
+  else announce(req, state, source, refusal, mode);
+  return mode === "enforce";
+}
+
+function answer(req: Request, res: Response, state: RequestState, source: string, refusal: Refusal): void {
+  announce(req, state, source, refusal, "enforce");
   if (res.headersSent) {
     res.end();
-    return true;
+    return;
   }
   res.statusCode = REFUSALS[refusal.code].status;
   const replaced = replacedBody(req, state.runtime, refusal);
@@ -179,7 +187,6 @@ export function refuse(
     }
   }
   res.end(replaced?.body ?? (refusal.detail === undefined ? READY_BODIES.get(refusal.code) : JSON.stringify(problemOf(refusal))));
-  return true;
 }
 
 function replacedBody(req: Request, runtime: Runtime, refusal: Refusal): ReplacedBody | undefined {

@@ -3,6 +3,7 @@ import type { Request } from "express";
 import { clientAddress } from "./client-address.js";
 import type { LayerId } from "./layer.js";
 import { createRuntime, type Runtime } from "./runtime.js";
+import type { WaitingLimits } from "./waiting-limits.js";
 
 /**
  * Beside the request, not on it: Express changes a request's prototype, after which a new property costs V8 more than a
@@ -30,6 +31,8 @@ export class RequestState {
   presented: "api-key" | "jwt" | undefined;
   /** The service whose key proved the principal: no other service takes its word for it. */
   keyService: object | undefined;
+  /** Limits this request has met and is not counted in yet; no refusal and no costly work before they agree. */
+  limits: WaitingLimits | undefined;
   #ran = 0;
   #address: string | undefined;
 

@@ -3,8 +3,10 @@ import type { Mode } from "../core/layer.js";
 import { refuse } from "../core/refusal.js";
 import type { RequestState } from "../core/request-state.js";
 import type { Runtime } from "../core/runtime.js";
+import type { LimitCount } from "../core/waiting-limits.js";
 import type { RateLimitStore, WindowOutcome, WindowPolicy } from "../stores/contracts.js";
 import { SlidingWindowStore } from "../stores/memory/sliding-window-store.js";
+import { askStore } from "./ask-store.js";
 import { decide, type LimitText } from "./decide.js";
 import { guardFor } from "./store-guards.js";
 import { writeLimitHeaders } from "./write-headers.js";
@@ -26,7 +28,10 @@ export interface Limit {
 }
 
 export interface Limiter {
+  /** Counts the request in this limit alone, and answers it or lets it go on. */
   apply(req: Request, res: Response, next: NextFunction, state: RequestState): void;
+  /** What this request is to count here, for asking several limits together; `undefined`: nothing. */
+  countOf(req: Request, res: Response, state: RequestState): LimitCount | undefined;
   close(): void;
 }
 
@@ -42,79 +47,52 @@ export function createLimiter(limit: Limit, runtime: Runtime): Limiter {
   // Made when it is first needed: most stores never fail.
   let standIn: SlidingWindowStore | undefined;
 
-  function settle(outcome: WindowOutcome, req: Request, res: Response, next: NextFunction): void {
+  /** True when the request has been answered. */
+  function settle(outcome: WindowOutcome, req: Request, res: Response): boolean {
     const verdict = decide(outcome, policy.limit);
     // A limit on trial leaves no trace in the response: a client would keep to a limit that does not hold.
     if (mode === "enforce") writeLimitHeaders(res, text, verdict, runtime.clock.now());
-    if (verdict.allowed) {
-      next();
-      return;
-    }
+    if (verdict.allowed) return false;
     const headers = { "Retry-After": String(verdict.retryAfterSeconds) };
-    if (refuse(req, res, limit.source, { code: "rate-limited", reason: policy.name, headers }, mode)) return;
-    next();
+    return refuse(req, res, limit.source, { code: "rate-limited", reason: policy.name, headers }, mode);
   }
 
-  function withoutStore(req: Request, res: Response, next: NextFunction, key: string, cost: number): void {
-    if (limit.onStoreError === "local") {
-      standIn ??= new SlidingWindowStore({ maxClients: limit.maxClients, clock: runtime.clock });
-      settle(standIn.consume(policy, key, cost), req, res, next);
-    } else if (limit.onStoreError === "allow" || !refuse(req, res, limit.source, STORE_DOWN, mode)) next();
+  /** True when the request has been answered. */
+  function withoutStore(req: Request, res: Response, key: string, cost: number): boolean {
+    if (limit.onStoreError === "allow") return false;
+    if (limit.onStoreError === "deny") return refuse(req, res, limit.source, STORE_DOWN, mode);
+    standIn ??= new SlidingWindowStore({ maxClients: limit.maxClients, clock: runtime.clock });
+    return settle(standIn.consume(policy, key, cost), req, res);
   }
 
-  function askStore(req: Request, res: Response, next: NextFunction, key: string, cost: number): void {
-    let answer: WindowOutcome | Promise<WindowOutcome>;
-    try {
-      answer = guardFor(store, runtime, limit.storeTimeoutMs).run(() => checked(store.consume(policy, key, cost)));
-    } catch {
-      withoutStore(req, res, next, key, cost);
-      return;
-    }
-    if (!(answer instanceof Promise)) {
-      settle(answer, req, res, next);
-      return;
-    }
-    answer
-      .then(
-        (outcome) => settle(outcome, req, res, next),
-        () => withoutStore(req, res, next, key, cost),
-      )
-      // What is thrown while the request goes on belongs to the app's error handling, not to nobody.
-      .catch(next);
+  function countOf(req: Request, res: Response, state: RequestState): LimitCount | undefined {
+    const key = limit.key(req, state);
+    const cost = key === undefined ? 0 : limit.cost(req);
+    if (key === undefined || cost === 0) return undefined;
+    return {
+      policy,
+      key,
+      cost,
+      settle: (outcome) => settle(outcome, req, res),
+      withoutStore: () => withoutStore(req, res, key, cost),
+    };
   }
 
   return {
+    countOf,
     apply(req, res, next, state) {
-      const key = limit.key(req, state);
-      if (key === undefined) {
-        next();
+      if (local === undefined) {
+        const count = countOf(req, res, state);
+        if (count === undefined) next();
+        else askStore(store, guardFor(store, runtime, limit.storeTimeoutMs), [count], next, next);
         return;
       }
-      const cost = limit.cost(req);
-      if (cost === 0) next();
-      else if (local !== undefined) settle(local.consume(policy, key, cost), req, res, next);
-      else askStore(req, res, next, key, cost);
+      const key = limit.key(req, state);
+      const cost = key === undefined ? 0 : limit.cost(req);
+      if (key === undefined || cost === 0 || !settle(local.consume(policy, key, cost), req, res)) next();
     },
     close() {
       standIn?.close();
     },
   };
-}
-
-/** A store that answers something else than an outcome has failed. Thenables that are no promises become promises. */
-function checked(answer: WindowOutcome | Promise<WindowOutcome>): WindowOutcome | Promise<WindowOutcome> {
-  if (typeof (answer as Partial<Promise<unknown>> | undefined)?.then === "function") return Promise.resolve(answer).then(asOutcome);
-  return asOutcome(answer as WindowOutcome);
-}
-
-function asOutcome(outcome: WindowOutcome): WindowOutcome {
-  const { allowed, used, retryAfterMs, resetMs } = outcome;
-  if (typeof allowed !== "boolean" || !isAmount(used) || !isAmount(retryAfterMs) || !isAmount(resetMs)) {
-    throw new TypeError("The store's answer is not a WindowOutcome.");
-  }
-  return outcome;
-}
-
-function isAmount(value: unknown): boolean {
-  return typeof value === "number" && Number.isFinite(value) && value >= 0;
 }

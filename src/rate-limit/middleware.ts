@@ -1,8 +1,9 @@
 import type { RequestHandler } from "express";
 import type { Layer, LayerId } from "../core/layer.js";
 import { compose } from "../core/pipeline.js";
-import { beginState } from "../core/request-state.js";
+import { beginState, stateOf } from "../core/request-state.js";
 import { createRuntime, type Runtime } from "../core/runtime.js";
+import type { StoreGuard } from "../core/store-guard.js";
 import { SettingsError } from "../settings/errors.js";
 import { parse } from "../settings/object.js";
 import type { RateLimitStore } from "../stores/contracts.js";
@@ -10,12 +11,19 @@ import { SlidingWindowStore } from "../stores/memory/sliding-window-store.js";
 import { ForeignWindowStore } from "./foreign-store.js";
 import { mainLimit, principalLimit, routeLimit } from "./limits.js";
 import { createLimiter, type Limiter } from "./limiter.js";
+import { asksTogether, LimitsTogether } from "./limits-together.js";
 import { type RateLimitOptions, type RateLimitSettings, rateLimitSchema, type RouteLimit, type RouteLimitOptions, routeLimitSchema, isWindowStore } from "./settings.js";
+import { guardFor } from "./store-guards.js";
 import { untrustedProxyWatch } from "./untrusted-proxy.js";
 
 export interface RateLimitDeps {
   /** Where to count, unless the settings name a store of their own. */
   readonly store: RateLimitStore;
+}
+
+export interface MainLimitDeps extends RateLimitDeps {
+  /** Whether limits of a credential may come after this one, which the store is then asked for together with it. */
+  readonly joined?: boolean;
 }
 
 export interface RouteLimitDeps extends RateLimitDeps {
@@ -27,11 +35,21 @@ export interface RouteLimitDeps extends RateLimitDeps {
  * The limiter of order 500: the main limit, before anything expensive. `undefined` with `key: "principal"`: who the
  * caller is will only be known at order 1000.
  */
-export function createRateLimit(options: RateLimitOptions, runtime: Runtime, deps: RateLimitDeps): Layer | undefined {
+export function createRateLimit(options: RateLimitOptions, runtime: Runtime, deps: MainLimitDeps): Layer | undefined {
   if (options.key === "principal") return undefined;
   const store = storeOf(options, runtime, deps);
   const limiter = createLimiter(mainLimit("rate-limit", options, runtime, store), runtime);
-  return layer("rate-limit", options, runtime, store, [limiter], { watchProxy: options.key === "address" });
+  const shared = { runtime, store, watchProxy: options.key === "address" };
+  const forPrincipal = options.perPrincipal !== undefined;
+  // On trial each limit is asked by itself: what one would refuse must not keep the others from counting.
+  if (deps.joined !== true || options.mode === "report" || !asksTogether(store)) return layer("rate-limit", options, [limiter], shared, limiter.apply);
+  const guard = guardFor(store, runtime, options.storeTimeoutMs);
+  const keep: Limiter["apply"] = (req, res, next, state) => {
+    const count = limiter.countOf(req, res, state);
+    if (count !== undefined) new LimitsTogether(store, guard, state, forPrincipal, next).add(count);
+    next();
+  };
+  return { ...layer("rate-limit", options, [limiter], shared, keep), last: settleLimits };
 }
 
 /**
@@ -44,8 +62,35 @@ export function createPrincipalRateLimit(options: RateLimitOptions, runtime: Run
   const limiters: Limiter[] = [];
   if (options.key === "principal") limiters.push(createLimiter(mainLimit("principal-rate-limit", options, runtime, store), runtime));
   if (options.perPrincipal !== undefined) limiters.push(createLimiter(principalLimit(options, options.perPrincipal, runtime, store), runtime));
-  return layer("principal-rate-limit", options, runtime, store, limiters, { watchProxy: options.key === "principal" });
+  const shared = { runtime, store, watchProxy: options.key === "principal" };
+  const apply = options.mode === "enforce" && asksTogether(store) ? together(limiters, store, guardFor(store, runtime, options.storeTimeoutMs)) : inTurn(limiters);
+  return layer("principal-rate-limit", options, limiters, shared, apply);
 }
+
+/** Asks for these limits, and those that wait, in one round trip. */
+function together(limiters: readonly Limiter[], store: RateLimitStore, guard: StoreGuard): Limiter["apply"] {
+  return (req, res, next, state) => {
+    const waiting = state.limits ?? new LimitsTogether(store, guard, state, true, next);
+    for (const limiter of limiters) {
+      const count = limiter.countOf(req, res, state);
+      if (count !== undefined) waiting.add(count);
+    }
+    waiting.settle(next);
+  };
+}
+
+function inTurn([first, second]: readonly Limiter[]): Limiter["apply"] {
+  if (first === undefined) return (_req, _res, next) => next();
+  if (second === undefined) return first.apply;
+  return (req, res, next, state) => first.apply(req, res, (error?: unknown) => (error === undefined ? second.apply(req, res, next, state) : next(error)), state);
+}
+
+/** Before the app: limits that still wait. */
+const settleLimits: RequestHandler = function settleWaitingLimits(req, _res, next) {
+  const { limits } = stateOf(req);
+  if (limits === undefined) next();
+  else limits.settle(next);
+};
 
 /**
  * A limit for one route, beside the application's and in the same store.
@@ -95,7 +140,7 @@ export function rateLimiter(settings: RateLimitSettings = {}): RequestHandler {
   const options = parse(rateLimitSchema, settings);
   const runtime = createRuntime();
   const deps = { store: new SlidingWindowStore({ maxClients: options.maxClients, clock: runtime.clock }) };
-  const layers = [createRateLimit(options, runtime, deps), createPrincipalRateLimit(options, runtime, deps)];
+  const layers = [createRateLimit(options, runtime, { ...deps, joined: options.perPrincipal !== undefined }), createPrincipalRateLimit(options, runtime, deps)];
   const handlers = layers.flatMap((made) => (made === undefined ? [] : [made.handler]));
   const [first] = handlers;
   return handlers.length === 1 && first !== undefined ? first : compose(handlers);
@@ -107,16 +152,19 @@ function storeOf(options: RateLimitOptions, runtime: Runtime, deps: RateLimitDep
   return new ForeignWindowStore(options.store, { name: options.name, limit: options.limit, windowMs: options.windowSeconds * 1000 }, runtime.clock);
 }
 
-function layer(id: LayerId, options: RateLimitOptions, runtime: Runtime, store: RateLimitStore, limiters: readonly Limiter[], { watchProxy }: { watchProxy: boolean }): Layer {
+interface Shared {
+  readonly runtime: Runtime;
+  readonly store: RateLimitStore;
+  readonly watchProxy: boolean;
+}
+
+function layer(id: LayerId, options: RateLimitOptions, limiters: readonly Limiter[], { runtime, store, watchProxy }: Shared, apply: Limiter["apply"]): Layer {
   const watch = watchProxy ? untrustedProxyWatch(id) : undefined;
-  const [first, second] = limiters;
   const handler: RequestHandler = function rateLimitMiddleware(req, res, next) {
     const state = beginState(req, runtime);
     state.markRan(id);
     watch?.(req, state);
-    if (first === undefined) next();
-    else if (second === undefined) first.apply(req, res, next, state);
-    else first.apply(req, res, (error?: unknown) => (error === undefined ? second.apply(req, res, next, state) : next(error)), state);
+    apply(req, res, next, state);
   };
   return {
     id,

@@ -134,7 +134,9 @@ function sessionHandler(context: SessionContext): RequestHandler {
         if (!refuse(req, res, "session", AMBIGUOUS, options.mode)) next();
         return;
       case "present":
-        loadSession(current, verdict.value, next);
+        // To load a session is costly, so the limits agree first; unless one of them is to know whose session it is.
+        if (state.limits === undefined || state.limits.forPrincipal) loadSession(current, verdict.value, next);
+        else state.limits.settle(() => loadSession(current, verdict.value, next));
         return;
     }
   };

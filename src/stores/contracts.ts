@@ -1,4 +1,7 @@
 import type session from "express-session";
+import type { WindowOutcome, WindowPolicy, WindowRequest } from "../core/windows.js";
+
+export type { WindowOutcome, WindowPolicy, WindowRequest };
 
 /**
  * What a store must do, for every kind of store. The layers know these interfaces only; memory, SQL and Redis
@@ -10,31 +13,6 @@ import type session from "express-session";
  * and numbers that are not safe integers are rejected when written and match nothing when looked for. What was passed in
  * or given out can be changed without changing what is stored.
  */
-
-/** A limit: at most `limit` units in any window of `windowMs`. `name` keeps the counts of several limits apart. */
-export interface WindowPolicy {
-  readonly name: string;
-  readonly limit: number;
-  readonly windowMs: number;
-}
-
-/** What a sliding-window log says to one request. */
-export interface WindowOutcome {
-  readonly allowed: boolean;
-  /** Units recorded in the window that ends now, this request's included when allowed. */
-  readonly used: number;
-  /** Milliseconds until a request of the same cost would be allowed; 0 when this one was. */
-  readonly retryAfterMs: number;
-  /** Milliseconds until the oldest recorded unit leaves the window; 0 when none is recorded. */
-  readonly resetMs: number;
-}
-
-/** One of several limits that a request is to pass. */
-export interface WindowRequest {
-  readonly policy: WindowPolicy;
-  readonly key: string;
-  readonly cost: number;
-}
 
 /** An exact sliding-window log. A refused request is not recorded. */
 export interface RateLimitStore {
