@@ -9,6 +9,7 @@ import { parse } from "../settings/object.js";
 import type { RateLimitStore } from "../stores/contracts.js";
 import { SlidingWindowStore } from "../stores/memory/sliding-window-store.js";
 import { ForeignWindowStore } from "./foreign-store.js";
+import { JustRefused } from "./just-refused.js";
 import { mainLimit, principalLimit, routeLimit } from "./limits.js";
 import { createLimiter, type Limiter } from "./limiter.js";
 import { asksTogether, LimitsTogether } from "./limits-together.js";
@@ -44,10 +45,14 @@ export function createRateLimit(options: RateLimitOptions, runtime: Runtime, dep
   // On trial each limit is asked by itself: what one would refuse must not keep the others from counting.
   if (deps.joined !== true || options.mode === "report" || !asksTogether(store)) return layer("rate-limit", options, [limiter], shared, limiter.apply);
   const guard = guardFor(store, runtime, options.storeTimeoutMs);
+  const refused = new JustRefused(runtime.clock);
   const keep: Limiter["apply"] = (req, res, next, state) => {
     const count = limiter.countOf(req, res, state);
-    if (count !== undefined) new LimitsTogether(store, guard, state, forPrincipal, next).add(count);
-    next();
+    if (count === undefined) return next();
+    const waiting = new LimitsTogether(store, guard, state, forPrincipal, next);
+    waiting.add(refused.watch(count));
+    if (refused.has(count)) waiting.settle(next);
+    else next();
   };
   return { ...layer("rate-limit", options, [limiter], shared, keep), last: settleLimits };
 }

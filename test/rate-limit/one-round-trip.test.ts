@@ -159,6 +159,23 @@ describe.each(EXPRESS)("limits in Redis on $name", ({ express }) => {
     expect(events).toHaveLength(5);
   });
 
+  it("a client that was just refused is asked about first: no signature is checked for it", async () => {
+    const { server, token, security, events } = await start({ rateLimit: { limit: 1, perPrincipal: { limit: 500 } } });
+    const wrong = { authorization: `Bearer ${token.slice(0, -2)}AA` };
+    let checked = 0;
+    const jwt = security.jwt!;
+    const check = jwt.check.bind(jwt);
+    jwt.check = (given) => {
+      checked += 1;
+      return check(given);
+    };
+    const statuses = [];
+    for (let i = 0; i < 5; i += 1) statuses.push((await server.send("/", { headers: wrong })).status);
+    expect(statuses).toEqual([401, 429, 429, 429, 429]);
+    expect(checked).toBe(2);
+    expect(events).toHaveLength(5);
+  });
+
   it("a client over its limit gets no key hashed and no session loaded", async () => {
     const { server, makeKey, keys, security } = await start({ rateLimit: { limit: 1 }, apiKeys: {} });
     const { key, record } = await makeKey();
