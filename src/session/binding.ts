@@ -1,11 +1,12 @@
 import type { Request } from "express";
 import type { RequestSession } from "./request-session.js";
 
-/**
- * The session of each request. A WeakMap and not a property: Express changes a request's prototype, after which V8 takes
- * about a microsecond for every property added to it, ten times what this takes.
- */
-const bound = new WeakMap<object, RequestSession>();
+/** Where a request has its session. No WeakMap: see `src/core/request-state.ts`. */
+const BOUND = Symbol("portcullis.session");
+
+interface Carrier {
+  [BOUND]?: RequestSession;
+}
 
 /** `req.session`. One accessor serves every request, so binding makes no closure. */
 const SESSION: PropertyDescriptor = {
@@ -13,11 +14,11 @@ const SESSION: PropertyDescriptor = {
   configurable: false,
   // Not enumerable, so that a logger which copies a request does not begin a session.
   enumerable: false,
-  get(this: object) {
-    return bound.get(this)?.read();
+  get(this: Carrier) {
+    return this[BOUND]?.read();
   },
-  set(this: object, value: unknown) {
-    bound.get(this)?.assign(value);
+  set(this: Carrier, value: unknown) {
+    this[BOUND]?.assign(value);
   },
 };
 
@@ -26,22 +27,22 @@ const COMPANIONS: PropertyDescriptorMap = {
   sessionID: {
     configurable: true,
     enumerable: false,
-    get(this: object) {
-      return bound.get(this)?.open().sessionID;
+    get(this: Carrier) {
+      return this[BOUND]?.open().sessionID;
     },
   },
   sessionStore: {
     configurable: true,
     enumerable: false,
-    get(this: object) {
-      return bound.get(this)?.context.engine;
+    get(this: Carrier) {
+      return this[BOUND]?.context.engine;
     },
   },
 };
 
 /** Puts `req.session` in place. */
 export function bindSession(req: Request, requestSession: RequestSession): void {
-  bound.set(req, requestSession);
+  (req as Request & Carrier)[BOUND] = requestSession;
   Object.defineProperty(req, "session", SESSION);
 }
 
@@ -52,5 +53,5 @@ export function bindCompanions(req: Request): void {
 
 /** The session bound to a request, when a layer ran. */
 export function boundSession(req: Request): RequestSession | undefined {
-  return bound.get(req);
+  return (req as Request & Carrier)[BOUND];
 }
