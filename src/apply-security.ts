@@ -14,7 +14,7 @@ import { tokenRoutes, type TokenRoutesOptions } from "./jwt/routes.js";
 import { LAYERS } from "./layers.js";
 import { markSecured, prepareApp } from "./prepare-app.js";
 import { createRouteLimit } from "./rate-limit/middleware.js";
-import type { RouteLimit } from "./rate-limit/settings.js";
+import { isWindowStore, type RouteLimit } from "./rate-limit/settings.js";
 import type { LogInAs, LogInOptions, SessionInfo, SessionLayer } from "./session/middleware.js";
 import { SetupError } from "./settings/errors.js";
 import { parseSettings, type ParsedSettings, type SecuritySettings } from "./settings/schema.js";
@@ -38,7 +38,11 @@ export interface LayerDescription {
 interface SecurityParts {
   /** Resolves when the stores are connected and their schema is there; rejects with the reason. */
   ready(): Promise<void>;
-  /** Flushes and closes the stores; after it the process can exit by itself. */
+  /**
+   * Writes what is pending and closes what was opened here: connections made from a URL, and stores of API keys and tokens, given
+   * ones too (`ready` opens those with their `init`). Stores of limits and sessions that were given, clients of Redis and
+   * Kysely instances stay open: whoever made them closes them. After it, and that, the process can exit by itself.
+   */
   close(): Promise<void>;
   /** The layers in their order with their effective settings; JSON-able, secrets as `[secret]`. */
   describe(): LayerDescription[];
@@ -173,6 +177,8 @@ function storeSettings({ redis, redisPrefix, database, rateLimit, session, apiKe
     redisPrefix,
     database,
     databaseTimeoutMs: shortest(apiKeys ? apiKeys.storeTimeoutMs : undefined, jwt ? jwt.storeTimeoutMs : undefined),
+    // A store of express-rate-limit counts for the main limit only.
+    limits: rateLimit && rateLimit.store !== undefined && isWindowStore(rateLimit.store) ? rateLimit.store : undefined,
     maxClients: rateLimit ? rateLimit.maxClients : undefined,
     sessions: session !== false && session.store === undefined,
     credentials: apiKeys !== false || jwt !== false,

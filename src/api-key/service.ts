@@ -1,6 +1,6 @@
 import type { SecurityEventName, SecurityEvents } from "../core/events.js";
 import { createRuntime, type Runtime } from "../core/runtime.js";
-import { StoreGuard } from "../core/store-guard.js";
+import { boundedCall, StoreGuard } from "../core/store-guard.js";
 import { parse } from "../settings/object.js";
 import type { ApiKeyStore, StoredApiKey } from "../stores/contracts.js";
 import { MemoryApiKeyStore } from "../stores/memory/api-key-store.js";
@@ -192,17 +192,19 @@ export class ApiKeyService {
   async revoke(id: string, input: RevokeInput = {}, audit: AuditFacts = {}): Promise<boolean> {
     const { reason } = readInput(revokeSchema, input);
     if (!isKeyId(id)) return false;
-    let done: boolean;
     try {
-      done = await this.#write((store) => store.revoke(id, this.#runtime.clock.now(), reason));
+      // In this order (whoever is told must not read the key as it was), and in time as one.
+      return await boundedCall("api-keys", this.#options.storeTimeoutMs, async () => {
+        const done = await this.#write((store) => store.revoke(id, this.#runtime.clock.now(), reason));
+        if (done) this.#announce("authn_token_revoked", "revoked", { id }, audit);
+        // Also when it was revoked before: by a call that did not get as far as this.
+        await this.#changes?.publish({ kind: "api-key", name: id });
+        return done;
+      });
     } finally {
       // Also when the store was late: it may have done it.
       this.#cache.evict(id);
     }
-    if (done) this.#announce("authn_token_revoked", "revoked", { id }, audit);
-    // Also when it was revoked before: by a call that did not get as far as this.
-    await this.#changes?.publish({ kind: "api-key", name: id });
-    return done;
   }
 
   async #make(from: LastingFields): Promise<{ key: string; stored: StoredApiKey }> {

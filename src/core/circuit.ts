@@ -1,4 +1,5 @@
-import type { Runtime } from "./runtime.js";
+import type { Clock } from "./clock.js";
+import type { Outage } from "./outage.js";
 
 /** Leave to call, given by `admit` and handed back with the result. */
 export interface Pass {
@@ -12,21 +13,22 @@ const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 500;
 
 /**
- * A circuit breaker: after a failure calls are not made, save one probe at a time, until a probe succeeds. Going down and
- * coming back are announced once each.
+ * A circuit breaker: after a failure calls are not made, save one probe at a time, until a probe succeeds. What it is told
+ * of, it tells the outage it belongs to.
  */
 export class Circuit {
-  readonly #source: string;
-  readonly #runtime: Runtime;
+  readonly #outage: Outage;
+  readonly #clock: Clock;
   #isDown = false;
   #isProbing = false;
   #pauseMs = FIRST_PAUSE_MS;
   #nextProbe = 0;
+  #recoveredAt = -Infinity;
   #usual: Pass = { isProbe: false, generation: 0 };
 
-  constructor(source: string, runtime: Runtime) {
-    this.#source = source;
-    this.#runtime = runtime;
+  constructor(outage: Outage, clock: Clock) {
+    this.#outage = outage;
+    this.#clock = clock;
   }
 
   get isDown(): boolean {
@@ -36,7 +38,7 @@ export class Circuit {
   /** Whether a call may be made now. Whoever got a pass hands it to `worked`, `failed` or `returned`, exactly once. */
   admit(): Pass | undefined {
     if (!this.#isDown) return this.#usual;
-    if (this.#isProbing || this.#runtime.clock.monotonic() < this.#nextProbe) return undefined;
+    if (this.#isProbing || this.#clock.monotonic() < this.#nextProbe) return undefined;
     this.#isProbing = true;
     return { isProbe: true, generation: this.#usual.generation };
   }
@@ -45,30 +47,30 @@ export class Circuit {
     if (!pass.isProbe) return;
     this.#isProbing = false;
     this.#isDown = false;
+    this.#recoveredAt = this.#clock.monotonic();
     this.#usual = { isProbe: false, generation: pass.generation + 1 };
-    this.#runtime.events.emit("portcullis_store_recovered", () => ({ source: this.#source, reason: "answered" }));
+    this.#outage.ended();
   }
 
   failed(pass: Pass, error: unknown): void {
+    const now = this.#clock.monotonic();
+    const longer = Math.min(this.#pauseMs * 2, LONGEST_PAUSE_MS);
     if (pass.isProbe) {
       this.#isProbing = false;
-      this.#pauseMs = Math.min(this.#pauseMs * 2, LONGEST_PAUSE_MS);
+      this.#pauseMs = longer;
     } else {
       // A call from before the last recovery tells of the outage that is over.
       if (this.#isDown || pass.generation !== this.#usual.generation) return;
       this.#isDown = true;
-      this.#pauseMs = FIRST_PAUSE_MS;
-      this.#runtime.events.emit("portcullis_store_unavailable", () => ({ source: this.#source, reason: reasonOf(error) }));
+      // What fails again that soon is tried less and less often, or it would be announced twenty times a second.
+      this.#pauseMs = now - this.#recoveredAt < LONGEST_PAUSE_MS ? longer : FIRST_PAUSE_MS;
+      this.#outage.began(error);
     }
-    this.#nextProbe = this.#runtime.clock.monotonic() + this.#pauseMs;
+    this.#nextProbe = now + this.#pauseMs;
   }
 
   /** The call was not made, or its result says nothing of what this circuit stands for. */
   returned(pass: Pass): void {
     if (pass.isProbe) this.#isProbing = false;
   }
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "failed";
 }

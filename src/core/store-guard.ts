@@ -1,72 +1,56 @@
+import { StoreUnavailableError, timeOut } from "./bounded-call.js";
 import { Circuit, type Pass } from "./circuit.js";
+import { Outage } from "./outage.js";
 import type { Runtime } from "./runtime.js";
-import { circuitOf, serverOf } from "./store-server.js";
+import { healthOf, ownServer, type ServerHealth, serverOf } from "./store-server.js";
 import { isUnreachable } from "./unreachable.js";
 
-/** A store did not do what it was asked: it failed, took too long, or is known to be down. */
-export class StoreUnavailableError extends Error {
-  readonly code = "PORTCULLIS_STORE_UNAVAILABLE";
-  /** What Express's own error handler answers when the app passes this on. */
-  readonly status = 503;
-
-  constructor(store: string, options?: ErrorOptions) {
-    super(`The ${store} store did not answer.`, options);
-    this.name = "StoreUnavailableError";
-  }
-}
+export { boundedCall, StoreUnavailableError } from "./bounded-call.js";
 
 /** Clients of databases bring promises of their own; what has `then` is one. */
 function isThenable<T>(answer: T | PromiseLike<T>): answer is PromiseLike<T> {
   return typeof answer === "object" && answer !== null && "then" in answer && typeof answer.then === "function";
 }
 
-/**
- * Calls several stores at once, bounded in time, without a circuit: none of them can be blamed.
- *
- * @throws StoreUnavailableError (rejects) when one fails or is late
- */
-export function boundedCall<T>(store: string, timeoutMs: number, operation: () => Promise<T>): Promise<T> {
-  return new Promise<T>((resolve, reject) => {
-    const fail = (cause: unknown): void => reject(cause instanceof StoreUnavailableError ? cause : new StoreUnavailableError(store, { cause }));
-    const timer = setTimeout(() => setImmediate(fail, late(timeoutMs)), timeoutMs);
-    Promise.resolve()
-      .then(operation)
-      .then(resolve, fail)
-      .finally(() => clearTimeout(timer));
-  });
-}
-
-function late(timeoutMs: number): Error {
-  return Object.assign(new Error(`no answer within ${timeoutMs} ms`), { code: "ETIMEDOUT" });
+/** Leave to make one call. */
+interface Leave {
+  readonly silence: Pass;
+  readonly errors: Pass;
+  readonly writes: Pass | undefined;
 }
 
 /**
  * Stands before a store: bounds every call in time, says once when the store goes down and once when it is back, and
  * while it is down fails at once instead of letting each request wait (a circuit breaker with one probe at a time).
  *
- * Two things can be wrong. Silence (no answer in time, no connection) is the server's: a store placed on a server shares
- * that circuit with the other stores there. An answer that is an error (out of memory, read-only) is this store's alone.
+ * Three things can be wrong. Silence (no answer in time, no connection) is the server's: the stores placed there share its
+ * circuit. A server that declines to write (read-only, out of memory) is announced once, by its name, and still asked: reads
+ * work. Any other error is this store's alone, which is then not called, and announced by the store's name.
  */
 export class StoreGuard {
   readonly #store: string;
   readonly #timeoutMs: number;
-  readonly #refusals: Circuit;
-  readonly #silence: Circuit;
+  readonly #server: ServerHealth;
+  readonly #errors: Circuit;
+  /** Whether an answer without a promise came from this process' memory, and proves nothing about the server. */
+  readonly #isElsewhere: boolean;
 
   /**
    * @param timeoutMs how long one call may take, in milliseconds
-   * @param on the store that is guarded; with it the guard shares the circuit of the server the store was placed on
+   * @param on the store that is guarded; its guards share what is known of the server it was placed on
    */
-  constructor(store: string, runtime: Runtime, timeoutMs: number, on?: object) {
+  constructor(store: string, runtime: Runtime, timeoutMs: number, on: object = {}) {
     this.#store = store;
     this.#timeoutMs = timeoutMs;
-    this.#refusals = new Circuit(store, runtime);
     const server = serverOf(on, store);
-    this.#silence = server === undefined ? this.#refusals : circuitOf(server, runtime);
+    this.#isElsewhere = server !== undefined;
+    this.#server = healthOf(server ?? ownServer(on, { name: store }), runtime);
+    const { outage } = this.#server;
+    this.#errors = new Circuit(outage.source === store ? outage : new Outage(store, runtime), runtime.clock);
   }
 
   get isDown(): boolean {
-    return this.#refusals.isDown || this.#silence.isDown;
+    return this.#errors.isDown || this.#server.silence.isDown;
   }
 
   /**
@@ -75,40 +59,39 @@ export class StoreGuard {
    * @throws StoreUnavailableError (or rejects with it) when the store fails, is late, or is down
    */
   run<T>(operation: () => T | Promise<T>): T | Promise<T> {
-    const silence = this.#silence.admit();
-    if (silence === undefined) throw new StoreUnavailableError(this.#store);
-    const refusals = this.#silence === this.#refusals ? silence : this.#refusals.admit();
-    if (refusals === undefined) {
-      this.#silence.returned(silence);
-      throw new StoreUnavailableError(this.#store);
-    }
+    const leave = this.#admit();
+    if (leave === undefined) throw new StoreUnavailableError(this.#store);
     let answer: T | Promise<T>;
     try {
       answer = operation();
     } catch (error) {
-      this.#failed(error, silence, refusals);
+      this.#failed(error, leave);
       throw new StoreUnavailableError(this.#store, { cause: error });
     }
-    if (isThenable(answer)) return this.#withinTime(Promise.resolve(answer), silence, refusals);
-    // An answer without a promise came from this process and proves nothing about a server.
-    if (this.#silence === this.#refusals) this.#refusals.worked(refusals);
-    else this.#returned(silence, refusals);
+    if (isThenable(answer)) return this.#withinTime(Promise.resolve(answer), leave);
+    if (this.#isElsewhere) this.#returned(leave);
+    else this.#worked(leave);
     return answer;
   }
 
-  #withinTime<T>(answer: Promise<T>, silence: Pass, refusals: Pass): Promise<T> {
+  #admit(): Leave | undefined {
+    const silence = this.#server.silence.admit();
+    if (silence === undefined) return undefined;
+    const errors = this.#errors.admit();
+    if (errors !== undefined) return { silence, errors, writes: this.#server.watchWrites(this.#timeoutMs) };
+    this.#server.silence.returned(silence);
+    return undefined;
+  }
+
+  #withinTime<T>(answer: Promise<T>, leave: Leave): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       let isSettled = false;
-      const giveUp = (): void => {
+      const timer = timeOut(this.#timeoutMs, (cause) => {
         if (isSettled) return;
         isSettled = true;
-        const cause = late(this.#timeoutMs);
-        this.#failed(cause, silence, refusals);
+        this.#failed(cause, leave);
         reject(new StoreUnavailableError(this.#store, { cause }));
-      };
-      // When this process was busy for that long, the answer may lie in the socket unread: Node runs timers before it reads
-      // sockets, and `setImmediate` after, so a busy process does not take its own delay for the store's.
-      const timer = setTimeout(() => setImmediate(giveUp), this.#timeoutMs);
+      });
       // An answer that comes after the time is up still settles `answer`, so nothing is left unhandled; it is not used,
       // nor is it a sign that the store is back: one that is always late would be "back" between any two requests.
       answer.then(
@@ -116,40 +99,42 @@ export class StoreGuard {
           if (isSettled) return;
           isSettled = true;
           clearTimeout(timer);
-          this.#worked(silence, refusals);
+          this.#worked(leave);
           resolve(value);
         },
         (error: unknown) => {
           if (isSettled) return;
           isSettled = true;
           clearTimeout(timer);
-          this.#failed(error, silence, refusals);
+          this.#failed(error, leave);
           reject(error instanceof StoreUnavailableError ? error : new StoreUnavailableError(this.#store, { cause: error }));
         },
       );
     });
   }
 
-  #worked(silence: Pass, refusals: Pass): void {
-    this.#silence.worked(silence);
-    if (this.#refusals !== this.#silence) this.#refusals.worked(refusals);
+  #worked({ silence, errors }: Leave): void {
+    this.#server.silence.worked(silence);
+    this.#errors.worked(errors);
   }
 
-  #returned(silence: Pass, refusals: Pass): void {
-    this.#silence.returned(silence);
-    if (this.#refusals !== this.#silence) this.#refusals.returned(refusals);
+  #returned({ silence, errors }: Leave): void {
+    this.#server.silence.returned(silence);
+    this.#errors.returned(errors);
   }
 
-  #failed(error: unknown, silence: Pass, refusals: Pass): void {
+  #failed(error: unknown, leave: Leave): void {
     // Another guard within the operation has seen to it: what failed is what that one stands before.
-    if (error instanceof StoreUnavailableError) this.#returned(silence, refusals);
-    else if (this.#refusals === this.#silence) this.#refusals.failed(refusals, error);
+    if (error instanceof StoreUnavailableError) this.#returned(leave);
     else if (isUnreachable(error)) {
-      this.#silence.failed(silence, error);
-      this.#refusals.returned(refusals);
+      this.#server.silence.failed(leave.silence, error);
+      this.#errors.returned(leave.errors);
     } else {
-      this.#silence.worked(silence);
-      this.#refusals.failed(refusals, error);
+      const isDeclined = this.#server.hasDeclined(error, leave.writes);
+      // An error is an answer. After the line above: from silent to read-only is one outage.
+      this.#server.silence.worked(leave.silence);
+      if (isDeclined) this.#errors.returned(leave.errors);
+      else this.#errors.failed(leave.errors, error);
     }
   }
 }

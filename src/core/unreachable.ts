@@ -1,6 +1,6 @@
 /**
  * How clients of Redis, PostgreSQL and MySQL say that no answer came in time or the server serves nobody now. Any other error
- * is an answer: the server is there and refuses this one operation (out of memory, read-only, a constraint).
+ * is an answer: the server declines to write (`declined.ts`), or this one operation was wrong.
  */
 const CODES: ReadonlySet<string> = new Set([
   // Node: no connection, no name, no route, no descriptor left for one.
@@ -21,6 +21,12 @@ const CODES: ReadonlySet<string> = new Set([
   "LOADING",
   "CLUSTERDOWN",
   "MASTERDOWN",
+  // Nobody is let in with these credentials any more.
+  "NOAUTH",
+  "WRONGPASS",
+  "28000",
+  "28P01",
+  "ER_ACCESS_DENIED_ERROR",
   // node-redis and ioredis, by the names of their error classes.
   "ClientClosedError",
   "ClientOfflineError",
@@ -29,6 +35,11 @@ const CODES: ReadonlySet<string> = new Set([
   "SocketClosedUnexpectedlyError",
   "SocketTimeoutError",
   "SocketTimeoutDuringMaintenanceError",
+  "TimeoutError",
+  "CommandTimeoutDuringMaintenanceError",
+  "RootNodesUnavailableError",
+  "MaxCommandRedirectionsError",
+  "ReconnectStrategyError",
   "AbortError",
   "MaxRetriesPerRequestError",
   "ClusterAllFailedError",
@@ -50,12 +61,14 @@ const CODES: ReadonlySet<string> = new Set([
   "ER_STATEMENT_TIMEOUT",
   "ER_QUERY_INTERRUPTED",
   "ER_CON_COUNT_ERROR",
+  "ER_TOO_MANY_USER_CONNECTIONS",
+  "ER_USER_LIMIT_REACHED",
   "ER_SERVER_SHUTDOWN",
   "POOL_CLOSED",
 ]);
 
 /** pg and ioredis tell some losses by words alone. */
-const WORDS = /^(?:Connection (?:terminated|is closed)|Client has encountered a connection error|timeout exceeded when trying to connect|Stream isn't writeable)|closed state/;
+const WORDS = /^(?:Connection (?:terminated|is closed)|Client has encountered a connection error|timeout exceeded when trying to connect|Stream isn't writeable|Too many Cluster redirections|None of startup nodes is available|Cluster isn't ready)|closed state/;
 
 /** Whether a store's error says that its server cannot be reached, as opposed to having answered with a refusal. */
 export function isUnreachable(error: unknown): boolean {

@@ -227,10 +227,11 @@ export class JwtManager {
     return describeJwt(this.options, this.#ring.kids);
   }
 
+  /** Both, also when one fails: a Redis that is down must not leave a stolen family alive in the database. */
   async #endFamily(familyId: string): Promise<void> {
     const now = this.runtime.clock.now();
-    await this.#store.denyFamily(familyId, now + this.#accessLifeMs);
-    await this.#store.revokeFamily(familyId, now);
+    const calls = [this.#store.denyFamily(familyId, now + this.#accessLifeMs), this.#store.revokeFamily(familyId, now)];
+    for (const result of await Promise.allSettled(calls)) if (result.status === "rejected") throw result.reason;
   }
 
   async #endStolenFamily({ familyId, subject }: { readonly familyId: string; readonly subject: string }): Promise<void> {

@@ -1,9 +1,11 @@
 import type { Runtime } from "../core/runtime.js";
 import { StoreUnavailableError } from "../core/store-guard.js";
-import { circuitOf, serverOf } from "../core/store-server.js";
-import { isUnreachable } from "../core/unreachable.js";
 import type { Change, ChangeBatch, ChangeSource } from "./changes.js";
-import { Denials, type AccessTokenFacts } from "./denials.js";
+import type { AccessTokenFacts } from "./denials.js";
+import { neverTaken, OwnChanges } from "./own-changes.js";
+import { RecordHealth } from "./record-health.js";
+import { RememberedChanges } from "./remembered-changes.js";
+import { within } from "./within.js";
 
 export interface ChangeFeedOptions {
   /** How often the record is read, milliseconds. */
@@ -18,9 +20,14 @@ export interface ChangeFeedOptions {
 const POLL_MS = 250;
 const STALE_MS = 1000;
 const WRITE_MS = 250;
-/** What this process told is told again after an outage: a fail-over may have lost it after acknowledging it. */
-const MAX_OWN = 10_000;
-const OWN_MS = 600_000;
+/** A reading that takes longer than this will not end any more; another may begin beside it. */
+const HUNG_MS = 10_000;
+
+/** One time on both clocks. */
+interface Moment {
+  readonly monotonic: number;
+  readonly wall: number;
+}
 
 /**
  * What one process revokes, every process knows: a copy in memory of the denials that all processes share, kept up to date
@@ -36,19 +43,19 @@ export class ChangeFeed {
   readonly #pollMs: number;
   readonly #staleMs: number;
   readonly #writeMs: number;
-  readonly #denials = new Denials();
-  readonly #listeners = new Set<(keyId: string | undefined) => void>();
-  readonly #own: { readonly change: Change; readonly at: number }[] = [];
-  #mustRepeat = false;
+  readonly #remembered: RememberedChanges;
+  readonly #own: OwnChanges;
+  readonly #health: RecordHealth;
   #position: string | undefined;
-  /** When the last successful reading began, on the monotonic clock. */
-  #readAt = -Infinity;
+  /** When the last successful reading began. */
+  #readAt: Moment = { monotonic: -Infinity, wall: -Infinity };
   #reading: Promise<void> | undefined;
+  /** The reading itself, which may go on after everybody who waited for it has given up. */
+  #underWay: { readonly done: Promise<void>; readonly began: number } | undefined;
   #started: Promise<void> | undefined;
   #watching: Promise<() => Promise<void>> | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #isAnnouncedDown = false;
-  #closed = false;
+  #closing: Promise<unknown> | undefined;
 
   constructor(source: ChangeSource, runtime: Runtime, { pollMs = POLL_MS, staleMs = STALE_MS, writeMs = WRITE_MS }: ChangeFeedOptions = {}) {
     this.#source = source;
@@ -56,6 +63,9 @@ export class ChangeFeed {
     this.#pollMs = pollMs;
     this.#staleMs = staleMs;
     this.#writeMs = writeMs;
+    this.#remembered = new RememberedChanges(runtime.clock);
+    this.#own = new OwnChanges(source, () => this.#remembered.inForce());
+    this.#health = new RecordHealth(runtime, this, writeMs);
   }
 
   /** JSON-able. */
@@ -65,11 +75,14 @@ export class ChangeFeed {
 
   /** Whether what this process remembers may be believed. */
   get isCurrent(): boolean {
-    return this.#runtime.clock.monotonic() - this.#readAt < this.#staleMs;
+    const { clock } = this.#runtime;
+    // Linux' monotonic clock stands still while the machine is suspended; the other one shows that it was.
+    return clock.monotonic() - this.#readAt.monotonic < this.#staleMs && clock.now() - this.#readAt.wall < this.#staleMs;
   }
 
   /** Reads everything in force and begins to follow. Rejects with the source's reason, and may then be called again. */
   start(): Promise<void> {
+    if (this.#closing !== undefined) return Promise.reject(new Error("The record of revocations has been closed."));
     this.#started ??= this.#start().catch((error: unknown) => {
       this.#started = undefined;
       // The app may go on without waiting for `ready()`; it then heals by itself.
@@ -85,51 +98,56 @@ export class ChangeFeed {
    * @throws StoreUnavailableError (rejects) when the record did not take it in time; others may be told later
    */
   async publish(...changes: readonly Change[]): Promise<void> {
-    const at = this.#runtime.clock.monotonic();
-    for (const change of changes) {
-      this.#apply(change);
-      this.#own.push({ change, at });
-    }
-    while (this.#own.length > MAX_OWN || (this.#own[0]?.at ?? at) < at - OWN_MS) this.#own.shift();
+    this.note(...changes);
+    this.#own.add(changes, this.#runtime.clock.monotonic());
     try {
       await within(this.#source.record(changes), this.#writeMs);
     } catch (error) {
-      this.#mustRepeat = true;
+      if (neverTaken(error)) this.#own.remove(changes);
+      else this.#own.mayBeMissing();
       throw new StoreUnavailableError("revocation", { cause: error });
     }
   }
 
+  /** Lets changes take effect in this process alone. */
+  note(...changes: readonly Change[]): void {
+    this.#remembered.apply(changes);
+  }
+
   /** `listener` is called with the id of each API key to be read afresh; with none: all of them. Returns what ends it. */
   onKeyChange(listener: (keyId: string | undefined) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#remembered.onKeyChange(listener);
   }
 
   /** What is denied for sure; false may be out of date. */
   isKnownRevoked(token: AccessTokenFacts): boolean {
-    return this.#denials.isRevoked(token);
+    return this.#remembered.isRevoked(token);
   }
 
   /** At once when it is known; else after reading the record once more. Rejects when that fails. */
   isRevoked(token: AccessTokenFacts): boolean | Promise<boolean> {
-    if (this.#denials.isRevoked(token)) return true;
+    if (this.#remembered.isRevoked(token)) return true;
     if (this.isCurrent) return false;
-    return this.#catchUp().then(() => this.#denials.isRevoked(token));
+    return this.#catchUp().then(() => this.#remembered.isRevoked(token));
   }
 
   /** Forgets what ended before `now`. Returns how many denials. */
   deleteExpired(now: number): number {
-    return this.#denials.deleteExpired(now);
+    return this.#remembered.deleteExpired(now);
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
+    this.#closing ??= this.#end();
+    await this.#closing;
+  }
+
+  async #end(): Promise<void> {
     clearTimeout(this.#timer);
-    this.#listeners.clear();
-    await this.#started?.catch(() => undefined);
-    await this.#reading?.catch(() => undefined);
-    const stop = await within(this.#watching ?? Promise.resolve(undefined), this.#staleMs).catch(() => undefined);
-    await stop?.();
+    this.#remembered.forgetListeners();
+    // Whatever the record does not answer is not waited for; a subscription that comes later is ended then.
+    const stopped = this.#watching?.then((stop) => stop());
+    const all = Promise.allSettled([this.#started, this.#reading, stopped]);
+    await within(all, this.#staleMs).catch(() => undefined);
   }
 
   async #start(): Promise<void> {
@@ -140,19 +158,19 @@ export class ChangeFeed {
 
   /** Nothing depends on it but how soon a change is known, so nobody waits for it. */
   #watch(): void {
-    if (this.#watching !== undefined || this.#source.watch === undefined) return;
+    if (this.#closing !== undefined || this.#watching !== undefined || this.#source.watch === undefined) return;
     const onGap = (): void => void this.#read().catch(() => undefined);
-    this.#watching = this.#source.watch((changes) => changes.forEach((change) => this.#apply(change)), onGap);
+    this.#watching = this.#source.watch((changes) => this.#remembered.apply(changes), onGap);
     this.#watching.catch(() => (this.#watching = undefined));
   }
 
   async #load(): Promise<void> {
-    const began = this.#runtime.clock.monotonic();
+    const began = this.#moment();
     this.#take(await this.#source.load(), began);
   }
 
   #schedule(delay: number): void {
-    if (this.#closed) return;
+    if (this.#closing !== undefined) return;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
       const began = this.#runtime.clock.monotonic();
@@ -165,55 +183,45 @@ export class ChangeFeed {
 
   /** One reading at a time; who comes while one runs waits for it. */
   #read(): Promise<void> {
-    this.#reading ??= this.#readUnlessDown().finally(() => (this.#reading = undefined));
+    this.#reading ??= this.#health
+      .attempt(() => within(this.#readAlone(), this.#staleMs), () => !this.isCurrent && this.#closing === undefined)
+      .catch((error: unknown) => {
+        this.#own.mayBeMissing();
+        throw error;
+      })
+      .finally(() => (this.#reading = undefined));
     return this.#reading;
   }
 
   /**
-   * The reading is also what finds out, without any request, that the server all its stores share is down or back. An answer
-   * that would have been too late for a request does not count as back.
+   * Joins the reading that is under way, if any: one that is late (a backlog of a million changes) would otherwise get a
+   * second one beside it each second, and both would be later still.
    */
-  async #readUnlessDown(): Promise<void> {
-    const server = serverOf(this);
-    const circuit = server && circuitOf(server, this.#runtime);
-    const pass = circuit?.admit();
-    if (circuit !== undefined && pass === undefined) {
-      this.#mustRepeat = true;
-      throw new StoreUnavailableError("revocation");
-    }
-    const began = this.#runtime.clock.monotonic();
-    try {
-      await within(this.#readOnce(), this.#staleMs);
-    } catch (error) {
-      this.#mustRepeat = true;
-      const isSilent = isUnreachable(error);
-      if (pass !== undefined && isSilent) circuit?.failed(pass, error);
-      else if (pass !== undefined) circuit?.returned(pass);
-      if (circuit === undefined || !isSilent) this.#announceDown();
-      throw error;
-    }
-    if (pass === undefined) return;
-    if (pass.isProbe && this.#runtime.clock.monotonic() - began > this.#writeMs) circuit?.failed(pass, new Error("late"));
-    else circuit?.worked(pass);
+  #readAlone(): Promise<void> {
+    const now = this.#runtime.clock.monotonic();
+    if (this.#underWay !== undefined && now - this.#underWay.began < HUNG_MS) return this.#underWay.done;
+    const underWay = { done: this.#readOnce(), began: now };
+    this.#underWay = underWay;
+    const end = (): void => {
+      if (this.#underWay === underWay) this.#underWay = undefined;
+    };
+    underWay.done.then(end, end);
+    return underWay.done;
   }
 
   async #readOnce(): Promise<void> {
     await this.start();
-    const began = this.#runtime.clock.monotonic();
+    const began = this.#moment();
     const batch = await this.#source.since(this.#position ?? "");
     if (batch.gap) {
       // Nobody can say what was missed: no cache is believed, everything in force is read again, and what only we remember
       // is put back.
-      this.#tell(undefined);
+      this.#remembered.tell(undefined);
+      this.#own.wasLost();
       await this.#load();
-      await this.#source.restore(this.#denials.inForce(this.#runtime.clock.now()));
     } else this.#take(batch, began);
-    if (this.#mustRepeat) {
-      this.#mustRepeat = false;
-      await this.#source.restore(this.#own.map(({ change }) => change));
-    }
+    this.#own.putBack();
     this.#watch();
-    this.#announceUp();
   }
 
   async #catchUp(): Promise<void> {
@@ -223,52 +231,15 @@ export class ChangeFeed {
     if (!this.isCurrent) throw new Error("The record of revocations could not be read in time.");
   }
 
-  #take({ changes, position }: ChangeBatch, began: number): void {
-    for (const change of changes) this.#apply(change);
+  #take({ changes, position }: ChangeBatch, began: Moment): void {
+    this.#remembered.apply(changes);
     this.#position = position;
-    // Two readings may overlap when one was given up as too late.
-    this.#readAt = Math.max(this.#readAt, began);
+    // Two readings may overlap when one hung.
+    if (began.monotonic >= this.#readAt.monotonic) this.#readAt = began;
   }
 
-  #apply(change: Change): void {
-    const now = this.#runtime.clock.now();
-    switch (change.kind) {
-      case "api-key":
-        this.#tell(change.name);
-        return;
-      case "token":
-        this.#denials.denyToken(change.name, change.endsAt, now);
-        return;
-      case "family":
-        this.#denials.denyFamily(change.name, change.endsAt, now);
-        return;
-      case "subject":
-        this.#denials.cutOff(change.name, change.cutOff, change.endsAt, now);
-        return;
-    }
+  #moment(): Moment {
+    const { clock } = this.#runtime;
+    return { monotonic: clock.monotonic(), wall: clock.now() };
   }
-
-  #tell(keyId: string | undefined): void {
-    for (const listener of this.#listeners) listener(keyId);
-  }
-
-  #announceDown(): void {
-    if (this.#isAnnouncedDown || this.isCurrent || this.#closed) return;
-    this.#isAnnouncedDown = true;
-    this.#runtime.events.emit("portcullis_store_unavailable", () => ({ source: "revocations", reason: "failed" }));
-  }
-
-  #announceUp(): void {
-    if (!this.#isAnnouncedDown) return;
-    this.#isAnnouncedDown = false;
-    this.#runtime.events.emit("portcullis_store_recovered", () => ({ source: "revocations", reason: "answered" }));
-  }
-}
-
-/** Rejects after `ms`. What comes of the promise later is not used; nothing is left unhandled. */
-function within<T>(answer: Promise<T>, ms: number): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(Object.assign(new Error(`no answer within ${ms} ms`), { code: "ETIMEDOUT" })), ms);
-    answer.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
 }

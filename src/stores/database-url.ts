@@ -46,9 +46,10 @@ export function parseSqliteUrl(url: string): string {
 }
 
 function serverName(url: string, scheme: string, usualPort: number): string {
-  // The parser's own error repeats the URL, so it is not kept.
+  // The parser's own error repeats the URL, so it is not kept. An @ in the path ends a password that has a / in it: what
+  // was read as host and name is a part of it then.
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
-  if (parsed === undefined || !/^[a-z]+:\/\//i.test(url) || parsed.hash !== "" || ![parsed.username, parsed.password, parsed.pathname, parsed.hostname].every(isDecodable)) {
+  if (parsed === undefined || !/^[a-z]+:\/\//i.test(url) || parsed.hash !== "" || parsed.pathname.includes("@") || ![parsed.username, parsed.password, parsed.pathname, parsed.hostname].every(isDecodable)) {
     throw wrong(`The ${scheme}: URL cannot be read.`, SERVER_REMEDY);
   }
   const name = decodeURIComponent(parsed.pathname.slice(1));

@@ -51,9 +51,9 @@ export function openDatabase(database: Secret | string | object, runtime: Runtim
   const url = database instanceof Secret ? database.reveal() : database;
   const location = typeof url === "string" ? parseDatabaseUrl(url) : undefined;
   const instance = typeof url === "string" ? undefined : kyselyOf(url);
-  const opening = new Opening<OpenedStores>(() => {
+  const opening = new Opening<OpenedStores>((begun) => {
     if (instance !== undefined) return openInstance(instance, runtime);
-    return openUrl(url as string, location as DatabaseLocation, runtime, options);
+    return openUrl(url as string, location as DatabaseLocation, runtime, { ...options, begun });
   });
   return {
     apiKeys: new ApiKeysOfDatabase(opening),
@@ -78,9 +78,12 @@ interface Opened {
   close(): Promise<void>;
 }
 
-async function openUrl(url: string, location: DatabaseLocation, runtime: Runtime, options: OpenDatabaseOptions): Promise<OpenedStores> {
+type OpenUrlOptions = OpenDatabaseOptions & { readonly begun: (close: () => Promise<void>) => void };
+
+async function openUrl(url: string, location: DatabaseLocation, runtime: Runtime, options: OpenUrlOptions): Promise<OpenedStores> {
   const sql = await loadSql();
   const opened: Opened = await openByDriver(sql, url, location.engine, options);
+  options.begun(opened.close);
   try {
     return await storesOf(sql, opened, runtime);
   } catch (error) {
@@ -115,8 +118,8 @@ async function storesOf(sql: typeof Sql, { db, slowDb, driver, close }: Opened, 
 
 /** Servers and drivers do not repeat passwords; should one ever do, it ends here. */
 function withoutPassword(text: string, url: string): string {
-  const { password } = new URL(url);
-  return [password, decodeURIComponent(password)].filter((secret) => secret !== "").reduce((safe, secret) => safe.replaceAll(secret, "[secret]"), text);
+  const { password, searchParams } = new URL(url);
+  return [password, decodeURIComponent(password), ...searchParams.getAll("password")].filter((secret) => secret !== "").reduce((safe, secret) => safe.replaceAll(secret, "[secret]"), text);
 }
 
 async function loadSql(): Promise<typeof Sql> {

@@ -1,9 +1,10 @@
 import type session from "express-session";
+import type { Clock } from "../core/clock.js";
 import type { Runtime } from "../core/runtime.js";
 import type { Secret } from "../core/secret.js";
-import { placeOn, type StoreServer } from "../core/store-server.js";
+import { ownServer, placeOn, type StoreServer } from "../core/store-server.js";
 import { ChangeFeed } from "./change-feed.js";
-import type { ApiKeyStore, RateLimitStore, TokenStore } from "./contracts.js";
+import type { ApiKeyStore, RateLimitStore, TokenStore, WindowPolicy } from "./contracts.js";
 import { openDatabase, type DatabaseStores } from "./database.js";
 import { MemoryApiKeyStore } from "./memory/api-key-store.js";
 import { SlidingWindowStore } from "./memory/sliding-window-store.js";
@@ -23,6 +24,8 @@ export interface StoreSettings {
   readonly database?: Secret | object | undefined;
   /** How long one statement may take, milliseconds; what the layers wait for the database, or less. */
   readonly databaseTimeoutMs?: number | undefined;
+  /** Where the app wants limits to be counted; whoever made it closes it. */
+  readonly limits?: RateLimitStore | undefined;
   /** Most clients the in-process limiter holds. */
   readonly maxClients?: number | undefined;
   /** Whether sessions are on and have no store of their own. */
@@ -57,6 +60,9 @@ export interface Stores {
   close(): Promise<void>;
 }
 
+/** Counts in this one say nothing of anybody: they show that a store of limits takes writes. */
+const WRITE_CHECK: WindowPolicy = Object.freeze({ name: "write-check", limit: 1000, windowMs: 1000 });
+
 /**
  * Opens the stores: limits, sessions and revocations on Redis when it is given, else limits and sessions in memory; keys and
  * refresh tokens in the database when one is given, else in memory. Revocations are told through Redis, or through the
@@ -66,19 +72,21 @@ export interface Stores {
  */
 export function openStores(settings: StoreSettings, runtime: Runtime): Stores {
   const { clock } = runtime;
-  const { redisPrefix: prefix = "portcullis:", maxClients } = settings;
+  const { redisPrefix: prefix = "portcullis:" } = settings;
   const redis = settings.redis === undefined ? undefined : openRedis(settings.redis);
   const database = settings.database === undefined ? undefined : openDatabase(settings.database, runtime, { timeoutMs: settings.databaseTimeoutMs });
-  const limits =
-    redis === undefined ? new SlidingWindowStore({ clock, ...(maxClients === undefined ? {} : { maxClients }) }) : new RedisSlidingWindowStore({ redis, prefix: `${prefix}limit:` });
+  const limits = settings.limits ?? openLimits(redis, prefix, clock, settings.maxClients);
   const sessions = redis === undefined || settings.sessions !== true ? undefined : new RedisSessionStore({ client: redis, prefix, clock });
   const changes = settings.credentials === true ? openFeed(redis, database, prefix, runtime) : undefined;
   const tokens = database?.tokens ?? new MemoryTokenStore({ clock });
   const apiKeys = database?.apiKeys ?? new MemoryApiKeyStore();
   const shared = changes === undefined ? tokens : new SharedTokenStore(tokens, changes);
-  const redisServer: StoreServer | undefined = redis && { name: "redis" };
-  const databaseServer: StoreServer | undefined = database && { name: "database" };
-  placeOn(redisServer, [limits, sessions]);
+  const redisServer: StoreServer | undefined = redis && { name: "redis", isMany: () => redis.isCluster, tryWrite: () => redis.command("SET", `${prefix}write-check`, "1", "PX", "1000") };
+  // A key that nobody has, to be read afresh.
+  const databaseServer: StoreServer | undefined = database && { name: "database", tryWrite: () => database.changes.record([{ kind: "api-key", name: "" }]) };
+  if (settings.limits === undefined) placeOn(redisServer, [limits]);
+  else ownServer(limits, { name: "rate-limit", tryWrite: () => limits.consume(WRITE_CHECK, "", 1) });
+  placeOn(redisServer, [sessions]);
   placeOn(databaseServer, [apiKeys, shared]);
   const revocations = redisServer ?? databaseServer;
   placeOn(revocations, [changes]);
@@ -109,10 +117,15 @@ export function openStores(settings: StoreSettings, runtime: Runtime): Stores {
     },
     close: async () => {
       // Each is closed even when another cannot be.
-      const ends = [() => changes?.close(), () => sessions?.close(), () => limits.close(), () => redis?.close(), () => database?.close()];
+      const ends = [() => changes?.close(), () => sessions?.close(), () => (settings.limits === undefined ? limits.close() : undefined), () => redis?.close(), () => database?.close()];
       for (const end of ends) await end();
     },
   };
+}
+
+function openLimits(redis: RedisConnection | undefined, prefix: string, clock: Clock, maxClients: number | undefined): RateLimitStore {
+  if (redis !== undefined) return new RedisSlidingWindowStore({ redis, prefix: `${prefix}limit:` });
+  return new SlidingWindowStore({ clock, ...(maxClients === undefined ? {} : { maxClients }) });
 }
 
 function openFeed(redis: RedisConnection | undefined, database: DatabaseStores | undefined, prefix: string, runtime: Runtime): ChangeFeed | undefined {

@@ -1,6 +1,8 @@
 import type { ChangeFeed } from "./change-feed.js";
 import type { StoredRefreshToken, TokenStore } from "./contracts.js";
+import type { Denial } from "./changes.js";
 import type { AccessTokenFacts } from "./denials.js";
+import { integer, text } from "./records.js";
 
 /**
  * A token store whose revocations of access tokens reach every process: refresh tokens are in `families`, which is also
@@ -37,18 +39,15 @@ export class SharedTokenStore implements TokenStore {
   }
 
   async revokeSubject(subject: string, at: number, forgetAfter: number): Promise<void> {
-    await this.#families.revokeSubject(subject, at, forgetAfter);
-    await this.#feed.publish({ kind: "subject", name: subject, cutOff: at, endsAt: forgetAfter });
+    await this.#deny({ kind: "subject", name: subject, cutOff: integer(at), endsAt: forgetAfter }, () => this.#families.revokeSubject(subject, at, forgetAfter));
   }
 
   async revokeAccessToken(jti: string, expiresAt: number): Promise<void> {
-    await this.#families.revokeAccessToken(jti, expiresAt);
-    await this.#feed.publish({ kind: "token", name: jti, endsAt: expiresAt });
+    await this.#deny({ kind: "token", name: jti, endsAt: expiresAt }, () => this.#families.revokeAccessToken(jti, expiresAt));
   }
 
   async denyFamily(familyId: string, until: number): Promise<void> {
-    await this.#families.denyFamily(familyId, until);
-    await this.#feed.publish({ kind: "family", name: familyId, endsAt: until });
+    await this.#deny({ kind: "family", name: familyId, endsAt: until }, () => this.#families.denyFamily(familyId, until));
   }
 
   get isCurrent(): boolean {
@@ -75,5 +74,19 @@ export class SharedTokenStore implements TokenStore {
   /** The feed is closed by whoever made it. */
   async close(): Promise<void> {
     await this.#families.close();
+  }
+
+  /** Here at once, then in the store, then everywhere: also when the store failed, for whoever revokes wants it to hold. */
+  async #deny(denial: Denial, write: () => Promise<void>): Promise<void> {
+    text(denial.name);
+    integer(denial.endsAt);
+    this.#feed.note(denial);
+    try {
+      await write();
+    } catch (error) {
+      await this.#feed.publish(denial).catch(() => undefined);
+      throw error;
+    }
+    await this.#feed.publish(denial);
   }
 }

@@ -18,7 +18,7 @@ describe("argon2id", () => {
   it("digests with OWASP's parameters, salts, and tells the right key from a wrong one", async () => {
     const digest = await hasher.digest(key);
     expect(digest.algorithm).toBe("argon2id");
-    expect(digest.digest).toMatch(/^\$argon2id\$v=19\$m=19456,p=1,t=2\$/);
+    expect(digest.digest).toMatch(/^\$argon2id\$v=19\$m=19456,(t=2,p=1|p=1,t=2)\$/);
     expect(digest.digest).not.toBe((await hasher.digest(key)).digest);
     expect(await hasher.compare(key, digest, [])).toBe("match");
     expect(await hasher.compare(other, digest, [])).toBe("mismatch");

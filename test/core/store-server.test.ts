@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import type { SecurityEvent } from "../../src/core/events.js";
 import { createRuntime } from "../../src/core/runtime.js";
@@ -12,16 +12,21 @@ const fail = (code: string) => (): Promise<never> => Promise.reject(error(code))
 const never = (): Promise<never> => new Promise(() => undefined);
 const works = (): Promise<number> => Promise.resolve(1);
 
-/** Two stores on one server, and one elsewhere. */
+/** Two stores on one server that can be written to unless it declines, and one elsewhere. */
 function setUp(timeoutMs = 30) {
+  const server = { declines: "", triedWrites: 0 };
+  const tryWrite = (): Promise<number> => {
+    server.triedWrites += 1;
+    return server.declines === "" ? works() : fail(server.declines)();
+  };
   const clock = new ManualClock();
   const runtime = createRuntime({ clock });
   const events: string[] = [];
   runtime.events.on("*", ({ event, source, reason }: SecurityEvent) => events.push(`${event === "portcullis_store_recovered" ? "up" : "down"} ${source} ${reason ?? ""}`));
   const [limits, sessions, elsewhere] = [{}, {}, {}];
-  placeOn({ name: "redis" }, [limits, sessions]);
+  placeOn({ name: "redis", tryWrite }, [limits, sessions]);
   const guard = (name: string, on: object): StoreGuard => new StoreGuard(name, runtime, timeoutMs, on);
-  return { clock, events, limits: guard("limits", limits), sessions: guard("sessions", sessions), elsewhere: guard("elsewhere", elsewhere) };
+  return { clock, runtime, events, server, limits: guard("limits", limits), sessions: guard("sessions", sessions), elsewhere: guard("elsewhere", elsewhere) };
 }
 
 describe("stores on one server", () => {
@@ -37,23 +42,86 @@ describe("stores on one server", () => {
     expect(events).toEqual(["down redis ETIMEDOUT", "up redis answered"]);
   });
 
-  it("refuse alone: an answer that is an error is told by the store that got it", async () => {
+  it("fail alone: an error that is none of these is told by the store that got it", async () => {
     const { limits, sessions, events, clock } = setUp();
-    await expect(limits.run(fail("OOM"))).rejects.toBeInstanceOf(StoreUnavailableError);
+    await expect(limits.run(fail("WRONGTYPE"))).rejects.toBeInstanceOf(StoreUnavailableError);
     await expect(sessions.run(works)).resolves.toBe(1);
     expect(() => limits.run(works)).toThrow(StoreUnavailableError);
     clock.advance(50);
     await expect(limits.run(works)).resolves.toBe(1);
-    expect(events).toEqual(["down limits OOM", "up limits answered"]);
+    expect(events).toEqual(["down limits WRONGTYPE", "up limits answered"]);
   });
 
-  it("an error is an answer: it ends the silence of the server, and begins that store's own outage", async () => {
+  it("are told of once when their server declines to write, and go on being asked: reads work", async () => {
+    const { limits, sessions, events, clock, server } = setUp();
+    server.declines = "OOM";
+    for (const guard of [limits, sessions, limits]) await expect(guard.run(fail("OOM"))).rejects.toMatchObject({ cause: { code: "OOM" } });
+    // A call that works may have been a read: it says nothing of writes.
+    for (const guard of [limits, sessions]) await expect(guard.run(works)).resolves.toBe(1);
+    expect([limits.isDown, sessions.isDown, server.triedWrites]).toEqual([false, false, 0]);
+    clock.advance(50);
+    await expect(limits.run(works)).resolves.toBe(1);
+    await sleep(1);
+    expect([server.triedWrites, events]).toEqual([1, ["down redis out-of-memory"]]);
+    server.declines = "";
+    clock.advance(100);
+    await expect(sessions.run(works)).resolves.toBe(1);
+    await sleep(1);
+    await expect(limits.run(works)).resolves.toBe(1);
+    expect([server.triedWrites, events]).toEqual([2, ["down redis out-of-memory", "up redis answered"]]);
+  });
+
+  it("a refused write from before the recovery, told after it, does not bring the outage back", async () => {
     const { limits, sessions, events, clock } = setUp();
+    const old = limits.run(async () => {
+      await sleep(20);
+      throw error("READONLY");
+    });
+    await expect(sessions.run(fail("READONLY"))).rejects.toBeInstanceOf(StoreUnavailableError);
+    clock.advance(50);
+    await expect(sessions.run(works)).resolves.toBe(1);
+    await expect(old).rejects.toBeInstanceOf(StoreUnavailableError);
+    expect(events).toEqual(["down redis read-only", "up redis answered"]);
+  });
+
+  it("from silent to read-only is one outage", async () => {
+    const { limits, sessions, events, clock, server } = setUp();
+    server.declines = "READONLY";
     await expect(limits.run(fail("ECONNREFUSED"))).rejects.toBeInstanceOf(StoreUnavailableError);
     clock.advance(50);
     await expect(limits.run(fail("READONLY"))).rejects.toBeInstanceOf(StoreUnavailableError);
     await expect(sessions.run(works)).resolves.toBe(1);
-    expect(events).toEqual(["down redis ECONNREFUSED", "up redis answered", "down limits READONLY"]);
+    server.declines = "";
+    clock.advance(50);
+    await expect(sessions.run(works)).resolves.toBe(1);
+    await sleep(1);
+    expect(events).toEqual(["down redis ECONNREFUSED", "up redis answered"]);
+  });
+
+  it("where no write can be tried, a server that declines is told of by the store", async () => {
+    const { elsewhere, events } = setUp();
+    await expect(elsewhere.run(fail("READONLY"))).rejects.toBeInstanceOf(StoreUnavailableError);
+    expect(elsewhere.isDown).toBe(true);
+    expect(events).toEqual(["down elsewhere read-only"]);
+  });
+
+  it("what fails again at once is tried less and less often", async () => {
+    const { limits, clock } = setUp();
+    const pauses: number[] = [];
+    for (let i = 0; i < 6; i += 1) {
+      await expect(limits.run(fail("WRONGTYPE"))).rejects.toBeInstanceOf(StoreUnavailableError);
+      let waited = 0;
+      for (; ; waited += 50) {
+        try {
+          await limits.run(works);
+          break;
+        } catch {
+          clock.advance(50);
+        }
+      }
+      pauses.push(waited);
+    }
+    expect(pauses).toEqual([50, 100, 200, 400, 500, 500]);
   });
 
   it("an answer from this process' memory is no sign that the server is back", async () => {
@@ -107,6 +175,67 @@ describe("stores on one server", () => {
   });
 });
 
+describe("guards of one store that was placed nowhere", () => {
+  it("share its silence, named as the first of them, and not their errors", async () => {
+    const { runtime, events } = setUp();
+    const store = {};
+    const [reads, writes] = [new StoreGuard("reads", runtime, 20, store), new StoreGuard("writes", runtime, 20, store)];
+    await expect(writes.run(fail("23505"))).rejects.toBeInstanceOf(StoreUnavailableError);
+    expect([reads.isDown, writes.isDown]).toEqual([false, true]);
+    await expect(reads.run(fail("ECONNREFUSED"))).rejects.toBeInstanceOf(StoreUnavailableError);
+    expect([reads.isDown, writes.isDown]).toEqual([true, true]);
+    expect(events).toEqual(["down writes 23505", "down reads ECONNREFUSED"]);
+  });
+});
+
+describe("a request that meets several silent servers", () => {
+  /** Asks one store after the other, as layers do: each goes on without the one before. */
+  async function ask(...guards: readonly StoreGuard[]): Promise<number> {
+    const start = performance.now();
+    for (const guard of guards) {
+      try {
+        await guard.run(never);
+      } catch {
+        // The next layer.
+      }
+    }
+    return performance.now() - start;
+  }
+
+  function servers(timeoutMs: number) {
+    const { runtime, events } = setUp();
+    const guard = (name: string): StoreGuard => new StoreGuard(name, runtime, timeoutMs);
+    return { first: guard("first"), second: guard("second"), third: guard("third"), events };
+  }
+
+  it("waits for one time-out, and 30 ms for all the others", async () => {
+    const { first, second, third, events } = servers(150);
+    // In a turn of its own, as a request is: the test before may have ended with a time-out.
+    await turn();
+    const ms = await ask(first, second, third);
+    expect(ms).toBeGreaterThan(175);
+    expect(ms).toBeLessThan(150 + 50 + 60);
+    // What had not its whole time is blamed for nothing.
+    expect(events).toEqual(["down first ETIMEDOUT"]);
+    expect([second.isDown, third.isDown]).toEqual([false, false]);
+  });
+
+  it("is served by the second when that one answers", async () => {
+    const { first, second } = servers(60);
+    await turn();
+    await ask(first).then(() => expect(second.run(works)).resolves.toBe(1));
+  });
+
+  it("takes nothing from the next request, not even from one in the very next turn", async () => {
+    const { first, second, events } = servers(60);
+    await turn();
+    await ask(first);
+    const ms = await turn().then(() => ask(second));
+    expect(ms).toBeGreaterThan(58);
+    expect(events).toEqual(["down first ETIMEDOUT", "down second ETIMEDOUT"]);
+  });
+});
+
 describe("boundedCall", () => {
   it("gives up in time, and rejects with StoreUnavailableError whatever failed", async () => {
     const start = performance.now();
@@ -129,7 +258,7 @@ describe("placeOn", () => {
 });
 
 describe("isUnreachable", () => {
-  const silent = ["ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "EHOSTUNREACH", "EPIPE", "08006", "53300", "57P01", "57P03", "57014", "LOADING", "CLUSTERDOWN", "SocketClosedUnexpectedlyError", "ClientOfflineError", "MaxRetriesPerRequestError", "PROTOCOL_CONNECTION_LOST", "PORTCULLIS_DATABASE_TIMEOUT"];
+  const silent = ["ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "EHOSTUNREACH", "EPIPE", "08006", "53300", "57P01", "57P03", "57014", "LOADING", "CLUSTERDOWN", "SocketClosedUnexpectedlyError", "ClientOfflineError", "MaxRetriesPerRequestError", "PROTOCOL_CONNECTION_LOST", "PORTCULLIS_DATABASE_TIMEOUT", "NOAUTH", "WRONGPASS", "28P01"];
   const answers = ["OOM", "READONLY", "NOPERM", "WRONGTYPE", "MISCONF", "23505", "25006", "42501", "40001", "ER_DUP_ENTRY", "EXECABORT"];
   it.each(silent)("%s: yes", (code) => expect(isUnreachable(error(code))).toBe(true));
   it.each(answers)("%s: no", (code) => expect(isUnreachable(error(code))).toBe(false));

@@ -1,9 +1,14 @@
+import express from "express";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type RunningServer, startRedis } from "../support/servers.js";
+import { applySecurity } from "../../src/index.js";
+import { RedisSlidingWindowStore } from "../../src/stores/redis/index.js";
+import { serve } from "../support/serve.js";
+import { type RunningServer, startRedis, uniqueName } from "../support/servers.js";
 import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.js";
 import { type LimiterApp, limiterApp, OPEN } from "./limiter-app.js";
 import { sendOnce } from "./load.js";
-import { FAULT_TEST_MS, outage } from "./outage.js";
+import { FAULT_TEST_MS, outage, storeEvents } from "./outage.js";
+import { declines } from "./redis-declines.js";
 import { networkFaults, processFaults, redisDo } from "./redis-faults.js";
 
 const redis: RunningServer = await startRedis();
@@ -32,15 +37,10 @@ describe("the limiter on Redis, onStoreError local", () => {
     await outage(app.server.port, app.events, [OPEN], { name: "SCRIPT FLUSH every 20 ms", begin: () => void (timer = setInterval(flush, 20)), end: () => clearInterval(timer) }, { during: {}, announcedBy: [] });
   });
 
-  test("out of memory", async () => {
-    const fault = { name: "OOM (maxmemory, noeviction)", begin: () => redisDo(redis, "CONFIG SET maxmemory 1"), end: () => redisDo(redis, "CONFIG SET maxmemory 0") };
+  test.each(declines(redis).map((fault) => [fault.name, fault] as const))("%s", async (_name, fault) => {
     await outage(app.server.port, app.events, [OPEN], fault, { during: {}, announcedBy: ["rate-limit"] });
-  });
-
-  test("read-only, as the old master after a fail-over", async () => {
-    const fault = { name: "READONLY (REPLICAOF)", begin: () => redisDo(redis, "REPLICAOF 127.0.0.1 1"), end: () => redisDo(redis, "REPLICAOF NO ONE") };
-    await outage(app.server.port, app.events, [OPEN], fault, { during: {}, announcedBy: ["rate-limit"] });
-  });
+    expect(app.events.map(({ reason }) => reason)).toEqual([fault.reason, "answered"]);
+  }, FAULT_TEST_MS);
 });
 
 describe("the limiter on Redis, what it does without", () => {
@@ -69,5 +69,51 @@ describe("the limiter on Redis, what it does without", () => {
     const { load } = await outage(app.server.port, app.events, [OPEN], { name: `black hole, onStoreError ${onStoreError}`, begin: () => proxy.blackhole(), end: () => proxy.heal() }, { during: { "GET /": [status] }, announcedBy: ["rate-limit"] });
     expect(load.statuses("GET /")).toContain(status);
     await app.close();
+  });
+});
+
+describe("a store that was given for rateLimit", () => {
+  async function keyApp(store: RedisSlidingWindowStore) {
+    const app = express();
+    const security = applySecurity(app, {
+      secretKey: "kZ3vQ8sW1xY6bN0mR4tU7pL2cD5fG9hJ-fault-tests",
+      trustedHosts: ["127.0.0.1"],
+      debug: true,
+      rateLimit: { limit: 1_000_000, store },
+      apiKeys: { hash: "hmac-sha256", failures: { limit: 3, windowSeconds: 60 } },
+    });
+    app.get("/", security.requireApiKey(), (_req, res) => void res.send("ok"));
+    await security.ready();
+    const server = await serve(app);
+    const close = async (): Promise<void> => {
+      await server.close();
+      await security.close();
+    };
+    return { server, security, events: storeEvents(security.events), close };
+  }
+
+  test("counts the failures of API keys too, for all processes; one event tells that it is down, and close() leaves it open", async () => {
+    const store = new RedisSlidingWindowStore({ redis: redis.url, prefix: `${uniqueName()}:` });
+    await store.ready();
+    const [one, other] = [await keyApp(store), await keyApp(store)];
+    const { key } = await one.security.apiKeys.create({ ownerId: "ada", name: "good" });
+    const present = async (app: typeof one, presented: string): Promise<number> => (await app.server.send("/", { headers: { "x-api-key": presented } })).status;
+    // The main limit and the count of failures both meet it; each goes on in this process.
+    await redisDo(redis, "CONFIG SET maxmemory 1");
+    expect([await present(one, "pk_wrong"), await present(one, "pk_wrong"), await present(one, key)]).toEqual([401, 401, 200]);
+    await redisDo(redis, "CONFIG SET maxmemory 0");
+    await expect.poll(async () => (await present(one, key), one.events.length), { timeout: 5000 }).toBe(2);
+    expect(one.events.map(({ source, reason }) => [source, reason])).toEqual([
+      ["rate-limit", "out-of-memory"],
+      ["rate-limit", "answered"],
+    ]);
+
+    expect([await present(one, "pk_wrong"), await present(other, "pk_wrong"), await present(one, "pk_wrong")]).toEqual([401, 401, 401]);
+    expect(await present(other, "pk_wrong")).toBe(429);
+
+    await one.close();
+    await other.close();
+    await expect(store.peek({ name: "still", limit: 1, windowMs: 1000 }, "open", 1)).resolves.toMatchObject({ allowed: true });
+    await store.close();
   });
 });

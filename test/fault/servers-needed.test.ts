@@ -46,7 +46,7 @@ describe(".ci/setup", () => {
       writeFileSync(join(here, name), `#!/bin/sh\n${body}\n`);
       chmodSync(join(here, name), 0o755);
     }
-    const tools = ["sh", "tr", "id", "env"].map((name) => `ln -s "$(command -v ${name})" "${here}/${name}"`).join("; ");
+    const tools = ["sh", "tr", "id", "env", "cat"].map((name) => `[ -e "${here}/${name}" ] || ln -s "$(command -v ${name})" "${here}/${name}"`).join("; ");
     execFileSync("/bin/sh", ["-c", tools]);
     const script = readFileSync(join(ROOT, ".ci/setup"), "utf8").replace(/ \/usr\/sbin .*; do/, "; do");
     return spawnSync("/bin/sh", ["-c", script], { env: { PATH: here, ...env }, encoding: "utf8" });
@@ -64,10 +64,31 @@ describe(".ci/setup", () => {
     expect(setUp({ "apt-get": "exit 9" }, { REDIS_URL: "redis://h", DATABASE_URL: "postgres://h mysql://h" }).status).toBe(0);
   });
 
-  test("prints the line to run where there is no apt-get, and fails", () => {
-    const { status, stderr } = setUp({});
+  test("an engine is given by either of its names, wherever it stands in DATABASE_URL", () => {
+    const env = { DATABASE_URL: "mysql://h/one postgresql://h/two", REDIS_URL: "redis://h" };
+    expect(setUp({ "apt-get": "exit 9" }, env).status).toBe(0);
+    expect(setUp({ "apt-get": 'echo "apt-get $*"', sudo: '"$@"' }, { ...env, DATABASE_URL: "postgres://h/mysql:x" }).stdout).toContain("mariadb-server\n");
+  });
+
+  /** Each line of what the tests print when a server is missing, save its first two and its last, which are about the tests. */
+  const linesToRun = installLines(["redis", "postgres", "mariadb"]).split("\n").slice(2, -1);
+
+  test.each([
+    ["there is no apt-get", {}, "no apt-get here"],
+    ["the user is not root and has no sudo", { id: "echo 1000", "apt-get": "exit 9" }, "this user is not root and there is no sudo"],
+    ["sudo refuses", { id: "echo 1000", "apt-get": "", sudo: "exit 1" }, "apt-get could not install them"],
+    ["a package is not found", { id: "echo 0", "apt-get": '[ "$1" = update ] || exit 100' }, "apt-get could not install them"],
+  ])("prints what to run on Debian, macOS and with Docker when %s, and fails", (_when, programs, why) => {
+    const { status, stderr } = setUp(programs);
     expect(status).toBe(1);
-    expect(stderr).toContain("brew install redis postgresql@16 mariadb\n");
-    expect(stderr).toContain("sudo apt-get update && sudo apt-get install -y redis-server postgresql mariadb-server\n");
+    expect(stderr).toContain(`setup: ${why}. Install the missing servers and run this again:\n`);
+    for (const line of linesToRun) expect(stderr.split("\n")).toContain(line);
+  });
+
+  test("installs with what is there when the lists cannot be brought up to date", () => {
+    const { status, stdout, stderr } = setUp({ id: "echo 0", "apt-get": 'echo "apt-get $*"; [ "$1" = install ] || exit 100' });
+    expect(status).toBe(0);
+    expect(stdout).toContain("apt-get install -y --no-install-recommends redis-server postgresql mariadb-server\n");
+    expect(stderr).toContain("going on with the lists that are there");
   });
 });

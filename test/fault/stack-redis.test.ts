@@ -1,7 +1,8 @@
-import { afterAll, beforeAll, describe, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { postgresDatabase, type RunningServer, startRedis, uniqueName } from "../support/servers.js";
 import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.js";
 import { FAULT_TEST_MS, outage } from "./outage.js";
+import { declines } from "./redis-declines.js";
 import { networkFaults, processFaults } from "./redis-faults.js";
 import { type StackApp, stackApp } from "./stack-app.js";
 import { expectKept, Writers } from "./writers.js";
@@ -31,6 +32,17 @@ describe("the whole stack when Redis fails", () => {
     const writers = new Writers(app);
     await outage(app.server.port, app.events, app.targets, { ...fault, name: `Redis: ${fault.name}`, lastsMs: 1500 }, { during, announcedBy: ["redis"] });
     await writers.stop();
+    const other = await stackApp(redis.url, database, prefix);
+    await expectKept(writers, other).finally(() => other.close());
+  }, FAULT_TEST_MS);
+
+  // Nothing can be counted there, and nobody can log in or out; whoever is logged in, has a key or a token is served.
+  test.each(declines(redis).map((fault) => [fault.name, fault] as const))("%s: one event, and what only reads goes on", async (_name, fault) => {
+    const writers = new Writers(app);
+    await outage(app.server.port, app.events, app.targets, { ...fault, name: `Redis: ${fault.name}` }, { during: {}, announcedBy: ["redis"] });
+    await writers.stop();
+    expect(app.events.map(({ reason }) => reason)).toEqual([fault.reason, "answered"]);
+    expect(writers.refused).toBeGreaterThan(0);
     const other = await stackApp(redis.url, database, prefix);
     await expectKept(writers, other).finally(() => other.close());
   }, FAULT_TEST_MS);

@@ -4,6 +4,7 @@ import { Secret } from "../../src/core/secret.js";
 import { createRuntime } from "../../src/core/runtime.js";
 import { JwtManager } from "../../src/jwt/manager.js";
 import { newRefreshToken, parseRefreshToken, RefreshSecrets } from "../../src/jwt/refresh-secrets.js";
+import { MemoryTokenStore } from "../../src/stores/memory/token-store.js";
 import { bench, codeOf, HMAC_SECRET, KEYS, ROOT, UnreliableStore, type Bench } from "./support.js";
 
 const DAY = 86_400_000;
@@ -272,7 +273,22 @@ describe("races", () => {
   });
 });
 
+/** A store of two parts, of which the one that denies access tokens is down. */
+class NoDenials extends MemoryTokenStore {
+  override denyFamily(): Promise<void> {
+    return Promise.reject(new Error("connection refused"));
+  }
+}
+
 describe("revokeFamily", () => {
+  it("ends the refresh tokens also when the denial of access tokens cannot be written, and says that it failed", async () => {
+    const manager = new JwtManager({ secret: HMAC_SECRET, store: new NoDenials() });
+    const { refreshToken } = await manager.issue("anna");
+    await expect(manager.revokeFamily(refreshToken)).rejects.toMatchObject({ code: "store-unavailable" });
+    await expect(manager.refresh(refreshToken)).rejects.toMatchObject({ code: "revoked" });
+    await manager.close();
+  });
+
   it("ends the family by any of its tokens, used ones too, and no other family", async () => {
     const b = bench();
     const first = await b.manager.issue("user-1");

@@ -174,13 +174,13 @@ test("whatever the order of commits, each change is told once, when it was visib
       // Numbers in the order of time; each visible after its own delay.
       const rows = given.sort((a, b) => a.at - b.at).map(({ at, delay }, index) => ({ seq: index + 1, visible: at + delay }));
       let now = 0;
-      let position = begin(0, now);
+      let position = begin(0, now, now);
       const told: number[] = [];
       const readOnce = () => {
         const start = startOf(position);
         const seqs = rows.filter(({ seq, visible }) => seq > start && visible <= now).map(({ seq }) => seq);
-        told.push(...seqs.filter((seq) => !position.told.includes(seq)));
-        position = readPosition(writePosition(advance(position, seqs, now, now))) ?? position;
+        told.push(...seqs.filter((seq) => !position.told.some(([told]) => told === seq)));
+        position = readPosition(writePosition(advance(position, seqs.map((seq) => [seq, "row"] as const), now, now, now))) ?? position;
       };
       for (const pause of pauses) {
         now += pause;

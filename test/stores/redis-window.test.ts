@@ -28,8 +28,9 @@ class TimedRedis implements RedisConnection {
   readonly isCluster = false;
   us = START_US;
   eval: RedisConnection["eval"] = (script, keys, args) => {
-    const source = script.source.replace(/(redis\.)?call\('TIME'\)/, "cjson.decode(ARGV[#ARGV])");
-    expect(source).not.toBe(script.source);
+    const timed = script.source.replace(/(redis\.)?call\('TIME'\)/, "set");
+    expect(timed).not.toBe(script.source);
+    const source = `local set = cjson.decode(table.remove(ARGV))\n${timed}`;
     return redis.eval(redisScript(source), keys, [...args, JSON.stringify([Math.floor(this.us / 1e6), this.us % 1e6])]);
   };
   command: RedisConnection["command"] = (...args) => redis.command(...args);
@@ -66,13 +67,14 @@ describe("the script against a list of time stamps", () => {
         for (const { cost, afterUs } of steps) {
           clock.us += afterUs;
           const expected = oracle.consume({ ...policy, windowMs: 2_000_000 }, "k", cost, clock.us);
-          const outcome = await windows.decide(policy, "k", cost, true);
+          const isTimed = accepted.length % 2 === 1;
+          const outcome = isTimed ? await windows.decideTimed(policy, "k", cost) : await windows.decide(policy, "k", cost, true);
           expect(outcome).toEqual({
             allowed: expected.allowed,
             used: expected.used,
             retryAfterMs: Math.ceil(expected.retryAfterMs / 1000),
             resetMs: Math.ceil(expected.resetMs / 1000),
-            recordedAt: String(clock.us),
+            ...(isTimed && { recordedAt: String(clock.us) }),
           });
           if (outcome.allowed) for (let unit = 0; unit < cost; unit += 1) accepted.push(clock.us);
         }
@@ -141,6 +143,45 @@ describe("the script against a list of time stamps", () => {
     expect((await windows.decide(policy, "k", 200_000, true)).allowed).toBe(true);
   });
 
+  it("counts on when the sums of units go round, in narrow and in wide records, taken back or not", async () => {
+    for (const limit of [65_535, 2 ** 31 - 1]) {
+      const part = fc.record({ share: fc.double({ min: 0, max: 0.7, noNaN: true }), afterUs: fc.integer({ min: 1, max: 400_000 }), isTakenBack: fc.boolean() });
+      await fc.assert(
+        fc.asyncProperty(fc.array(part, { minLength: 8, maxLength: 30 }), async (parts) => {
+          const { clock, windows } = timed(1_000_000);
+          const policy: WindowPolicy = { name: "p", limit, windowMs: 1000 };
+          // Wide records have longer ticks; these are whole ones.
+          const tick = limit > 1_000_000 ? 1000 : 1;
+          const log: { at: number; cost: number }[] = [];
+          for (const { share, afterUs, isTakenBack } of parts) {
+            clock.us += Math.ceil(afterUs / tick) * tick;
+            const cost = 1 + Math.floor(share * limit);
+            const used = log.reduce((sum, record) => sum + (record.at > clock.us - 1_000_000 ? record.cost : 0), 0);
+            const allowed = used + cost <= limit;
+            const outcome = await windows.decideTimed(policy, "k", cost);
+            expect(outcome).toMatchObject({ allowed, used: allowed ? used + cost : used });
+            if (allowed && isTakenBack) await windows.refund(policy, "k", cost, outcome.recordedAt);
+            else if (allowed) log.push({ at: clock.us, cost });
+          }
+        }),
+        { seed: 20261122, numRuns: 25 },
+      );
+    }
+  });
+
+  it("one of several limits refuses, another's record has left, a third is new: nothing is recorded, then all is", async () => {
+    const { clock, windows } = timed();
+    const policies = [1, 2, 70_000].map((limit, index): WindowPolicy => ({ name: `p${index}`, limit, windowMs: 1000 * (index + 1) }));
+    const ask = async () => (await windows.decideAll(policies.map((policy) => ({ policy, key: "k", cost: 1 })))).map(({ allowed, used }) => [allowed, used]);
+    expect(await ask()).toEqual([[true, 1], [true, 1], [true, 1]]);
+    clock.us += 999_999;
+    expect(await ask()).toEqual([[false, 1], [true, 1], [true, 1]]);
+    clock.us += 1;
+    expect(await ask()).toEqual([[true, 1], [true, 2], [true, 2]]);
+    clock.us += 1_000_000;
+    expect(await ask()).toEqual([[true, 1], [true, 2], [true, 3]]);
+  });
+
   it("goes on when the offsets outgrow their 32 bits, in long windows too", async () => {
     for (const windowMs of [2_000_000, 3_600_000, 86_400_000, 2 ** 35]) {
       const { clock, windows } = timed();
@@ -158,9 +199,9 @@ describe("the script against a list of time stamps", () => {
   it("takes back what was recorded then, and what has gone is not taken from others", async () => {
     const { clock, prefix, windows } = timed();
     const policy: WindowPolicy = { name: "p", limit: 5, windowMs: 1000 };
-    const first = await windows.decide(policy, "k", 2, true);
+    const first = await windows.decideTimed(policy, "k", 2);
     clock.us += 300_000;
-    const second = await windows.decide(policy, "k", 3, true);
+    const second = await windows.decideTimed(policy, "k", 3);
     await windows.refund(policy, "k", 1, first.recordedAt);
     expect(await windows.decide(policy, "k", 1, false)).toMatchObject({ used: 4, resetMs: 700 });
     await windows.refund(policy, "k", 9, first.recordedAt);
@@ -179,7 +220,7 @@ describe("what a client costs", () => {
     const policy: WindowPolicy = { name: "p", limit: 2, windowMs: 60_000 };
     const act = { fresh: [1], full: [1, 1], refused: [1, 1, 1], tooMuch: [3] };
     for (const [key, costs] of Object.entries(act)) for (const cost of costs) await windows.decide(policy, key, cost, true);
-    const back = await windows.decide(policy, "taken-back", 2, true);
+    const back = await windows.decideTimed(policy, "taken-back", 2);
     await windows.refund(policy, "taken-back", 1, back.recordedAt);
     clock.us -= 50_000_000;
     await windows.decide(policy, "full", 1, true);
@@ -222,7 +263,7 @@ describe("what a client costs", () => {
     const outcomes = await windows.decideAll(policies.map((policy) => ({ policy, key: "x}{y", cost: 1 })));
     expect(outcomes.map(({ used }) => used)).toEqual([2, 2, 2, 2]);
     expect((await calls()) - before).toBe(1);
-    expect((await keysOf(prefix)).toSorted()).toEqual(policies.map(({ name }) => `${prefix}{x%7d%7by}${name}`));
+    expect((await keysOf(prefix)).toSorted()).toEqual(policies.map(({ name }) => `${prefix}{x%7d%7by}${name}%2`));
   });
 
   it("what is asked in the same tick costs one round trip together", async () => {
@@ -255,7 +296,7 @@ it("counts on when the server forgets its scripts", async () => {
 it("rejects when the key holds something else, without a word of it", async () => {
   const prefix = `${uniqueName()}:`;
   const store = new RedisSlidingWindowStore({ redis, prefix });
-  await redis.command("LPUSH", `${prefix}{k}p`, "secret");
+  await redis.command("LPUSH", `${prefix}{k}p%2`, "secret");
   const error = await store.consume({ name: "p", limit: 2, windowMs: 60_000 }, "k", 1).catch((reason: unknown) => reason);
   expect(error).toMatchObject({ name: "RedisError", code: "WRONGTYPE" });
 });

@@ -6,3 +6,4 @@ export { type RedisSentinel, startRedisSentinel } from "./servers/redis-sentinel
 export { postgresQuery, startPostgres } from "./servers/postgres.js";
 export { mariaDbQuery, startMariaDb } from "./servers/mariadb.js";
 export { mariaDbDatabase, postgresDatabase, type SharedServer, sharedMariaDb, sharedPostgres, sharedRedis, uniqueName } from "./servers/shared.js";
+export { type Certificates, makeCertificates } from "./servers/certificates.js";

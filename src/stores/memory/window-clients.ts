@@ -5,6 +5,7 @@ import { WindowIndex } from "./window-index.js";
 import { boundedKey, ownCopy, spread } from "./window-key.js";
 import { WindowLogs } from "./window-logs.js";
 import { type OverflowWindow, type WindowTable, WindowTables } from "./window-tables.js";
+import { WindowTime } from "./window-time.js";
 
 /** At most this many windows, for each policy, are shared by the keys that come while the store is full. */
 const MAX_OVERFLOW = 1024;
@@ -37,9 +38,7 @@ interface Place {
 export class WindowClients {
   readonly #maxClients: number;
   readonly #overflowWindows: number;
-  readonly #clock: Clock;
-  /** Times are counted from here: a clock may begin anywhere, and a record has room for 17 years. */
-  readonly #origin: number;
+  readonly #time: WindowTime;
   readonly #logs = new WindowLogs();
   readonly #tables = new WindowTables();
   readonly #index = new WindowIndex((slot, key, table) => this.#holders[slot] === key && this.#logs.owner(slot) === table);
@@ -51,13 +50,11 @@ export class WindowClients {
   readonly #place: Place = { table: undefined, key: "", hash: 0, slot: NONE, shared: undefined, own: true };
   #clients = 0;
   #hand = 0;
-  #time = 0;
 
   constructor(maxClients: number, clock: Clock) {
     this.#maxClients = maxClients;
     this.#overflowWindows = Math.min(MAX_OVERFLOW, Math.ceil(maxClients / 16));
-    this.#clock = clock;
-    this.#origin = clock.monotonic();
+    this.#time = new WindowTime(clock);
   }
 
   /** Clients with a log of their own. */
@@ -73,7 +70,7 @@ export class WindowClients {
   /** Decides, and when `record` is true and the cost fits, records it. */
   decide(policy: WindowPolicy, key: string, cost: number, record: boolean): WindowOutcome {
     if (!Number.isInteger(cost) || cost < 0) throw new RangeError("A cost is a whole number of units, 0 or more.");
-    const now = this.#now();
+    const now = this.#time.read();
     this.#sweep(now, SWEEP_STEP);
     const window = Math.ceil(policy.windowMs * 1000);
     const place = this.#find(policy, key, now, window);
@@ -96,12 +93,12 @@ export class WindowClients {
 
   /** The time stamp of the newest decision's record; for `uncount`. */
   get lastTime(): number {
-    return Math.ceil(this.#time * 1000);
+    return this.#time.stamp;
   }
 
   /** Takes back one unit recorded at exactly `time`, or, without a time, the oldest one. */
   uncount(policy: WindowPolicy, rawKey: string, time?: number): void {
-    const now = this.#now();
+    const now = this.#time.read();
     const place = this.#find(policy, rawKey, now, Math.ceil(policy.windowMs * 1000));
     if (time !== undefined) {
       if (place.slot !== NONE && this.#logs.uncount(place.slot, time)) return;
@@ -134,14 +131,7 @@ export class WindowClients {
 
   /** Looks at `slots` slots, in turn, and releases those that have expired. */
   sweep(slots: number): void {
-    this.#sweep(this.#now(), slots);
-  }
-
-  /** Whole microseconds, rounded down. A clock that goes backwards stands still here. */
-  #now(): number {
-    const time = this.#clock.monotonic() - this.#origin;
-    if (time > this.#time) this.#time = time;
-    return Math.floor(this.#time * 1000);
+    this.#sweep(this.#time.read(), slots);
   }
 
   #find(policy: WindowPolicy, rawKey: string, now: number, window: number): Place {
@@ -193,7 +183,7 @@ export class WindowClients {
       if (place.own) this.#track(table, place);
       else this.#share(table, place, window);
     }
-    this.#logs.add(place.slot, this.lastTime, cost, window);
+    this.#logs.add(place.slot, this.#time.stamp, cost, window);
   }
 
   #track(table: WindowTable, place: Place): void {

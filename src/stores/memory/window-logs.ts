@@ -1,12 +1,5 @@
 import { NONE, WindowBlocks } from "./window-blocks.js";
-
-/**
- * A record is one number, `time × 16 + units`: whole microseconds up to 2^49 (17 years) and up to 15 units. What one
- * request costs beyond that is a second number right after it, negative, so that a limit of ten million bytes takes no
- * more memory than one of ten requests.
- */
-const UNITS_RADIX = 16;
-const MAX_UNITS = UNITS_RADIX - 1;
+import { MAX_UNITS, recordOf, timeOf, unitsOf } from "./window-records.js";
 
 /** Slots in one page. */
 const PAGE_SLOTS = 4096;
@@ -153,7 +146,7 @@ export class WindowLogs {
     for (let cell = ints[at + HEAD]!; cell !== NONE; cell = cell === tail ? NONE : this.#blocks.after(cell)) {
       const record = this.#blocks.read(cell);
       if (timeOf(record) > time) return false;
-      if (timeOf(record) < time || record % UNITS_RADIX === 0) continue;
+      if (timeOf(record) < time || unitsOf(record) === 0) continue;
       const next = cell === tail ? NONE : this.#blocks.after(cell);
       const more = next === NONE ? 0 : this.#blocks.read(next);
       if (more < 0) this.#blocks.write(next, more + 1);
@@ -181,7 +174,7 @@ export class WindowLogs {
       return this.#put(ints, at, first, time, units);
     }
     const record = this.#blocks.read(tail);
-    const held = record % UNITS_RADIX;
+    const held = unitsOf(record);
     if (timeOf(record) === time && held < MAX_UNITS) {
       const more = Math.min(units, MAX_UNITS - held);
       this.#blocks.write(tail, record + more);
@@ -192,7 +185,7 @@ export class WindowLogs {
 
   #put(ints: Int32Array, at: number, cell: number, time: number, units: number): number {
     const held = Math.min(units, MAX_UNITS);
-    this.#putCell(ints, at, cell, time * UNITS_RADIX + held);
+    this.#putCell(ints, at, cell, recordOf(time, held));
     return held;
   }
 
@@ -249,12 +242,4 @@ export class WindowLogs {
   #page(slot: number): SlotPage {
     return this.#pages[slot >>> PAGE_SHIFT]!;
   }
-}
-
-function timeOf(record: number): number {
-  return Math.floor(record / UNITS_RADIX);
-}
-
-function unitsOf(record: number): number {
-  return record < 0 ? -record : record % UNITS_RADIX;
 }

@@ -2,8 +2,9 @@ import { redisScript } from "./connection.js";
 
 /**
  * The record: a hash `state` (epoch, and how many lines were ever written), a list `log` of the newest lines, and a
- * sorted set `denied` of everything in force by its end. All three share a hash tag. No clock of the server is used:
- * positions are counts, so a step of its clock loses nothing.
+ * sorted set `denied` of everything in force by its end. All three share a hash tag. Positions are counts, so a step of
+ * the server's clock loses nothing. What has ended is deleted only when it has by the writer's clock and the server's:
+ * one process whose clock is ahead must not readmit what all the others denied.
  *
  * A line is a random mark, a space, and the change as JSON. The mark of the last line read is compared at the next
  * reading: after a fail-over that lost lines, the count alone could look right.
@@ -39,7 +40,7 @@ return { tostring(count), behind == 0 and {} or redis.call('LRANGE', KEYS[2], -b
 `);
 
 /**
- * KEYS state log denied · ARGV epoch to begin with, life ms, channel, lines kept, now, end of what may be forgotten,
+ * KEYS state log denied · ARGV epoch to begin with, life ms, channel, lines kept, now, how long after its end it is kept,
  * "1" to leave out what is known, then line, member and end (empty for what has none) of each change
  */
 export const RECORD = redisScript(`
@@ -65,13 +66,23 @@ if #told > 0 then
   redis.call('HINCRBY', KEYS[1], 'count', #told)
   redis.call('LTRIM', KEYS[2], '-' .. ARGV[4], -1)
 end
-redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', '(' .. ARGV[6])
+local time = redis.call('TIME')
+local now = math.min(tonumber(ARGV[5]), time[1] * 1000 + math.floor(time[2] / 1000))
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', string.format('(%.0f', now - tonumber(ARGV[6])))
 local last = redis.call('ZREVRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2]
 if last then
-  redis.call('PEXPIRE', KEYS[3], string.format('%.0f', math.max(tonumber(last) - tonumber(ARGV[5]), 0) + tonumber(ARGV[2])))
+  redis.call('PEXPIRE', KEYS[3], string.format('%.0f', math.max(tonumber(last) - now, 0) + tonumber(ARGV[2])))
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 if #told > 0 then redis.pcall('PUBLISH', ARGV[3], table.concat(told, '\\n')) end
 return #told
+`);
+
+/**
+ * KEYS denied · ARGV lowest end, how many → members and their ends, in order. By the end and not by SCAN, whose cursor means
+ * nothing to the server that takes over; an end only ever moves up, so nothing is passed over.
+ */
+export const PAGE = redisScript(`
+return redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[2])
 `);

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { Clock } from "../../core/clock.js";
 import { readChange, writeChange, type Change, type ChangeBatch, type ChangeSource } from "../changes.js";
-import { POSITION, RECORD, SINCE } from "./change-scripts.js";
+import { PAGE, POSITION, RECORD, SINCE } from "./change-scripts.js";
 import type { RedisConnection, RedisReply } from "./connection.js";
 
 export interface RedisChangeSourceOptions {
@@ -17,6 +17,8 @@ const LOG_LINES = 10_000;
 /** Denials are forgotten this long after their end, since the clocks of processes differ. */
 const SLACK_MS = 3_600_000;
 const BATCH = 500;
+/** Denials read at once. */
+const PAGE_SIZE = 1000;
 
 /** The record of changes in Redis, and messages that tell of them at once. */
 export class RedisChangeSource implements ChangeSource {
@@ -67,27 +69,27 @@ export class RedisChangeSource implements ChangeSource {
     const { state, log, denied } = this.#keys;
     for (let start = 0; start < changes.length; start += BATCH) {
       const now = this.#clock.now();
-      const args = [mint(), String(LIFE_MS), this.#channel, String(LOG_LINES), String(now), String(now - SLACK_MS), onlyMissing ? "1" : "0"];
+      const args = [mint(), String(LIFE_MS), this.#channel, String(LOG_LINES), String(now), String(SLACK_MS), onlyMissing ? "1" : "0"];
       for (const change of changes.slice(start, start + BATCH)) args.push(`${mint()} ${writeChange(change)}`, memberOf(change), change.kind === "api-key" ? "" : String(change.endsAt));
       await this.#redis.eval(RECORD, [state, log, denied], args);
     }
   }
 
-  /** By ZSCAN, which shows every member that is there throughout, and does not hold Redis up. */
+  /** In pages, so that Redis is not held up. */
   async #inForce(): Promise<Change[]> {
     const changes: Change[] = [];
-    let cursor = "0";
-    do {
-      const reply = await this.#redis.command("ZSCAN", this.#keys.denied, cursor, "COUNT", "1000");
-      if (!isList(reply)) throw new TypeError("Redis did not answer ZSCAN as it should.");
-      const found = texts(reply[1]);
+    for (let from = "-inf", size = PAGE_SIZE; ; ) {
+      const found = texts(await this.#redis.eval(PAGE, [this.#keys.denied], [from, String(size)]));
       for (let at = 0; at + 1 < found.length; at += 2) {
         const change = readChange(found[at] ?? "");
         if (change !== undefined && change.kind !== "api-key") changes.push({ ...change, endsAt: Number(found[at + 1]) });
       }
-      cursor = String(reply[0]);
-    } while (cursor !== "0");
-    return changes;
+      if (found.length < 2 * size) return changes;
+      // The next page begins with the end this one ended with, which others may share; more of them than a page holds need a longer one.
+      const last = found[found.length - 1] ?? from;
+      if (last === from) size *= 2;
+      from = last;
+    }
   }
 }
 

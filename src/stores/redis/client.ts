@@ -4,6 +4,7 @@ import { endAll, type RedisConnection, RedisError, type RedisListener, type Redi
 import { ioRedisConnection, isIoRedis } from "./ioredis.js";
 import { isNodeRedis, nodeRedisConnection } from "./node-redis.js";
 import { importPackage, type LoadPackage, openOwnClient, type OwnClient } from "./own-client.js";
+import { whyRefused } from "./refused.js";
 
 export { RedisError, redisScript, type RedisConnection, type RedisListener, type RedisReply, type RedisScript } from "./connection.js";
 
@@ -52,6 +53,7 @@ function isConnection(value: object): value is RedisConnection {
 class BorrowedConnection implements RedisConnection {
   readonly #lender: RedisConnection;
   readonly #endings = new Set<() => Promise<void>>();
+  #isClosed = false;
 
   constructor(lender: RedisConnection) {
     this.#lender = lender;
@@ -79,6 +81,10 @@ class BorrowedConnection implements RedisConnection {
 
   async subscribe(channel: string, listener: RedisListener): Promise<() => Promise<void>> {
     const end = await this.#lender.subscribe(channel, listener);
+    if (this.#isClosed) {
+      await end();
+      throw closed();
+    }
     this.#endings.add(end);
     return async () => {
       this.#endings.delete(end);
@@ -95,6 +101,7 @@ class BorrowedConnection implements RedisConnection {
   }
 
   close(): Promise<void> {
+    this.#isClosed = true;
     return endAll(this.#endings);
   }
 }
@@ -158,6 +165,8 @@ class UrlConnection implements RedisConnection {
         await client.connection.ready();
         return;
       } catch (error) {
+        const refusal = whyRefused(client.lastError());
+        if (refusal !== undefined) throw new SetupError(refusal, { cause: client.lastError() });
         if (patience.aborted) {
           throw new SetupError(`Redis did not answer within ${this.#readyTimeoutMs} ms.`, { cause: client.lastError() ?? error });
         }
@@ -185,6 +194,7 @@ class UrlConnection implements RedisConnection {
     }
     return this.#opening.then(async (client) => {
       await client.firstAttempt.catch(() => undefined);
+      if (this.#isClosed) throw closed();
       return act(client.connection);
     });
   }

@@ -75,14 +75,44 @@ export async function clean<T>(call: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Runs `evalsha`, and `evalSource` when the server says it does not know the script. */
-export async function evalWithReload(evalsha: () => Promise<unknown>, evalSource: () => Promise<unknown>): Promise<RedisReply> {
-  try {
-    return (await evalsha()) as RedisReply;
-  } catch (error) {
+/**
+ * The answer to an EVALSHA; `evalSource` asks again when the server says it does not know the script. No async function: this
+ * is on the way of every decision, where each further promise shows.
+ */
+export function evalWithReload(answer: Promise<unknown>, evalSource: () => Promise<unknown>): Promise<RedisReply> {
+  return answer.catch((error: unknown) => {
     if (!(error instanceof Error) || !error.message.startsWith("NOSCRIPT")) throw new RedisError(error);
-    return (await clean(evalSource)) as RedisReply;
+    return clean(evalSource);
+  }) as Promise<RedisReply>;
+}
+
+/** A subscription on its way; `end` may be called before it is there. */
+export interface RedisLink {
+  readonly subscribed: Promise<unknown>;
+  end(): Promise<void>;
+}
+
+/**
+ * Waits for a link, which is among `endings` from the start: one that never reaches Redis tries for as long as it takes,
+ * and would keep a process that has closed everything alive.
+ */
+export async function subscribed(link: RedisLink, endings: Set<() => Promise<void>>): Promise<() => Promise<void>> {
+  let isEnded = false;
+  const end = async (): Promise<void> => {
+    isEnded = true;
+    endings.delete(end);
+    await link.end();
+  };
+  endings.add(end);
+  try {
+    await clean(() => link.subscribed);
+  } catch (error) {
+    await end();
+    throw error;
   }
+  // Ended while the last word was on its way.
+  if (isEnded) await link.end();
+  return end;
 }
 
 /** Removes and calls everything that ends something; failures to end what is broken already do not matter. */

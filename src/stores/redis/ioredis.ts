@@ -1,9 +1,10 @@
-import { clean, endAll, evalWithReload, type RedisConnection, type RedisListener, type RedisReply } from "./connection.js";
+import { clean, endAll, evalWithReload, type RedisConnection, type RedisLink, type RedisListener, type RedisReply, redisScript, subscribed } from "./connection.js";
 
 /** What is used of ioredis, of `Redis` (standalone and Sentinel) and `Cluster` alike. */
 interface IoRedis {
   readonly status: string;
   readonly isCluster?: boolean;
+  readonly options?: { readonly scaleReads?: unknown };
   connect(): Promise<unknown>;
   duplicate(...overrides: unknown[]): IoRedis;
   evalsha(...args: unknown[]): Promise<unknown>;
@@ -15,6 +16,12 @@ interface IoRedis {
   disconnect(reconnect?: boolean): void;
 }
 
+/**
+ * Any command, as a script. A Cluster client with `scaleReads` sends reads to replicas, which lag: a session that was logged
+ * out, or a record without the last revocation, would be read there. Scripts go to the master.
+ */
+const COMMAND = redisScript("return redis.call(ARGV[1], KEYS[1], unpack(ARGV, 2))");
+
 export function isIoRedis(value: object): boolean {
   const client = value as Partial<IoRedis>;
   return typeof client.status === "string" && [client.call, client.evalsha, client.eval, client.publish, client.duplicate].every((method) => typeof method === "function");
@@ -24,28 +31,26 @@ export function isIoRedis(value: object): boolean {
 export function ioRedisConnection(value: object): RedisConnection {
   const client = value as IoRedis;
   const isCluster = client.isCluster === true;
+  const readsReplicas = isCluster && (client.options?.scaleReads ?? "master") !== "master";
   const endings = new Set<() => Promise<void>>();
+  const run: RedisConnection["eval"] = (script, keys, args) =>
+    evalWithReload(
+      client.evalsha(script.sha, keys.length, ...keys, ...args),
+      () => client.eval(script.source, keys.length, ...keys, ...args),
+    );
   return {
     library: "ioredis",
     isCluster,
-    eval: (script, keys, args) =>
-      evalWithReload(
-        () => client.evalsha(script.sha, keys.length, ...keys, ...args),
-        () => client.eval(script.source, keys.length, ...keys, ...args),
-      ),
-    command: async (name, ...args) => (await clean(() => client.call(name, ...args))) as RedisReply,
+    eval: run,
+    command: async (name, ...args) => {
+      const [key, ...rest] = args;
+      if (!readsReplicas || key === undefined) return (await clean(() => client.call(name, ...args))) as RedisReply;
+      return run(COMMAND, [key], [name, ...rest]);
+    },
     publish: async (channel, message) => {
       await clean(() => client.publish(channel, message));
     },
-    async subscribe(channel, listener) {
-      const close = await clean(() => ownLink(client, isCluster, channel, listener));
-      const end = async (): Promise<void> => {
-        endings.delete(end);
-        await close();
-      };
-      endings.add(end);
-      return end;
-    },
+    subscribe: async (channel, listener) => subscribed(ownLink(client, isCluster, channel, listener), endings),
     ready: async () => {
       await clean(() => client.call("PING"));
     },
@@ -54,7 +59,7 @@ export function ioRedisConnection(value: object): RedisConnection {
 }
 
 /** A second client with the options of the first: one that subscribes can do nothing else. */
-async function ownLink(client: IoRedis, isCluster: boolean, channel: string, listener: RedisListener): Promise<() => Promise<void>> {
+function ownLink(client: IoRedis, isCluster: boolean, channel: string, listener: RedisListener): RedisLink {
   // Its offline queue carries the first SUBSCRIBE over the time until it is connected.
   const overrides = { enableOfflineQueue: true, maxRetriesPerRequest: null, lazyConnect: false, autoResubscribe: true };
   const link = isCluster ? client.duplicate([], overrides) : client.duplicate(overrides);
@@ -69,20 +74,17 @@ async function ownLink(client: IoRedis, isCluster: boolean, channel: string, lis
     clearInterval(probe);
     link.disconnect();
   };
-  try {
+  const begin = async (): Promise<void> => {
     await link.subscribe(channel);
-  } catch (error) {
-    await end();
-    throw error;
-  }
-  link.on("ready", () => {
-    // "ready" comes before ioredis has subscribed again; a SUBSCRIBE of ours is answered when that is certain.
-    void link.subscribe(channel).then(
-      () => listener.gap?.(),
-      () => undefined,
-    );
-  });
-  return end;
+    link.on("ready", () => {
+      // "ready" comes before ioredis has subscribed again; a SUBSCRIBE of ours is answered when that is certain.
+      void link.subscribe(channel).then(
+        () => listener.gap?.(),
+        () => undefined,
+      );
+    });
+  };
+  return { subscribed: begin(), end };
 }
 
 /** A silent link would be noticed only when the kernel gives up, after minutes; a PING without an answer ends it sooner. */

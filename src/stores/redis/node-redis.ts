@@ -1,5 +1,6 @@
 import { SetupError } from "../../settings/errors.js";
-import { clean, endAll, evalWithReload, type RedisConnection, type RedisListener, type RedisReply, type RedisScript } from "./connection.js";
+import { clean, endAll, evalWithReload, type RedisConnection, type RedisLink, type RedisListener, type RedisReply, type RedisScript, subscribed } from "./connection.js";
+import { retryDelay } from "./retry-delay.js";
 
 interface ScriptArguments {
   keys: string[];
@@ -30,6 +31,9 @@ interface NodeRedisClient extends AnyNodeRedis {
   on(event: string, listener: (...args: unknown[]) => void): unknown;
 }
 
+/** An app may have told its client to answer with Buffers or Maps; node-redis 5 asks the original client, not `withTypeMapping`'s. */
+const PLAIN_ANSWERS = Object.freeze({ typeMapping: Object.freeze({}) });
+
 type Kind = "client" | "cluster" | "sentinel";
 
 /** Whether a value is a client of node-redis 5 or later (version 4 has no `withTypeMapping`). */
@@ -57,30 +61,29 @@ export function nodeRedisConnection(value: object): RedisConnection {
     return kind === "sentinel" ? client.sendCommand(false, words) : client.sendCommand(words);
   }
 
+  /** Through a plain client as `sendCommand`, which costs two promises less than `evalSha`. */
+  function evalSha(script: RedisScript, keys: readonly string[], args: readonly string[]): Promise<unknown> {
+    if (kind !== "client" || (given._keyPrefix !== undefined && typeof given._keyPrefix !== "string")) {
+      return client.evalSha(script.sha, { keys: keys as string[], arguments: args as string[] });
+    }
+    const prefixed = prefix === "" ? keys : keys.map((key) => prefix + key);
+    return client.sendCommand(["EVALSHA", script.sha, String(keys.length), ...prefixed, ...args], PLAIN_ANSWERS);
+  }
+
   async function command(name: string, ...args: readonly string[]): Promise<RedisReply> {
     const [key, ...rest] = args;
     return (await clean(() => send(key === undefined ? [name] : [name, prefix + key, ...rest]))) as RedisReply;
   }
 
   async function subscribe(channel: string, listener: RedisListener): Promise<() => Promise<void>> {
-    const open = await clean(() => (kind === "client" ? ownLink(value as NodeRedisClient, channel, listener) : sharedLink(given, channel, listener)));
-    const end = async (): Promise<void> => {
-      endings.delete(end);
-      await open();
-    };
-    endings.add(end);
-    return end;
+    return subscribed(kind === "client" ? ownLink(value as NodeRedisClient, channel, listener) : sharedLink(given, channel, listener), endings);
   }
 
   return {
     library: "node-redis",
     isCluster: kind === "cluster",
     eval(script: RedisScript, keys, args) {
-      const options = { keys: keys as string[], arguments: args as string[] };
-      return evalWithReload(
-        () => client.evalSha(script.sha, options),
-        () => client.eval(script.source, options),
-      );
+      return evalWithReload(evalSha(script, keys, args), () => client.eval(script.source, { keys: keys as string[], arguments: args as string[] }));
     },
     command,
     publish: async (channel, message) => {
@@ -96,35 +99,38 @@ export function nodeRedisConnection(value: object): RedisConnection {
 }
 
 /** Cluster and Sentinel clients subscribe on a link they keep for that themselves. */
-async function sharedLink(client: AnyNodeRedis, channel: string, listener: RedisListener): Promise<() => Promise<void>> {
+function sharedLink(client: AnyNodeRedis, channel: string, listener: RedisListener): RedisLink {
   const onMessage = (message: string): void => listener.message(message);
-  await client.subscribe(channel, onMessage);
-  return async () => {
-    if (client.isOpen) await client.unsubscribe(channel, onMessage);
+  return {
+    subscribed: client.subscribe(channel, onMessage),
+    end: async () => {
+      if (client.isOpen) await client.unsubscribe(channel, onMessage);
+    },
   };
 }
 
 /** A second client with the options of the first: with RESP2 one that subscribes can do nothing else. */
-async function ownLink(client: NodeRedisClient, channel: string, listener: RedisListener): Promise<() => Promise<void>> {
+function ownLink(client: NodeRedisClient, channel: string, listener: RedisListener): RedisLink {
   const link = client.duplicate({
     // A silent link would otherwise be noticed only when the kernel gives up, after minutes.
     pingInterval: 1000,
-    socket: { ...client.options?.socket, socketTimeout: 3000 },
+    // node-redis' own strategy never connects again after such a time-out.
+    socket: { ...client.options?.socket, socketTimeout: 3000, reconnectStrategy: retryDelay },
     disableOfflineQueue: false,
   });
   // Without a listener an error of the link would end the process; it reconnects by itself.
   link.on("error", () => undefined);
-  const end = async (): Promise<void> => {
-    if (link.isOpen) link.destroy();
-  };
-  try {
+  const begin = async (): Promise<void> => {
     await link.connect();
     await link.subscribe(channel, (message) => listener.message(message));
-  } catch (error) {
-    await end();
-    throw error;
-  }
-  // Emitted when reconnected and subscribed again.
-  link.on("ready", () => listener.gap?.());
-  return end;
+    // Emitted when reconnected and subscribed again.
+    link.on("ready", () => listener.gap?.());
+  };
+  const subscribed = begin();
+  return {
+    subscribed,
+    end: async () => {
+      if (link.isOpen) link.destroy();
+    },
+  };
 }

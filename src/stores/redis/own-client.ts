@@ -2,6 +2,7 @@ import { SetupError } from "../../settings/errors.js";
 import { type RedisConnection, RedisError } from "./connection.js";
 import { ioRedisConnection } from "./ioredis.js";
 import { nodeRedisConnection } from "./node-redis.js";
+import { retryDelay } from "./retry-delay.js";
 
 /** Loads a package by name; passed in so that a test can be a machine on which one is missing. */
 export type LoadPackage = (name: string) => Promise<Record<string, unknown>>;
@@ -23,11 +24,6 @@ export interface OwnClient {
 const SILENCE_MS = 2000;
 const CONNECT_MS = 2000;
 const PING_EVERY_MS = 1000;
-
-function retryDelay(retries: number): number {
-  // Spread, so that a hundred processes do not all come back in the same millisecond.
-  return Math.min(50 * 2 ** Math.min(retries, 4), 500) + Math.floor(Math.random() * 100);
-}
 
 /**
  * A client of node-redis, or of ioredis when only that one is installed. While Redis is away its commands fail at once

@@ -32,11 +32,16 @@ redis.call('SET', KEYS[1], '-', 'PX', ARGV[2])
 return alive and head or ''
 `);
 
-/** KEYS index · ARGV session id, its end, now, end of what may be forgotten, life beyond the last end ms */
+/**
+ * KEYS index · ARGV session id, its end, now, how long after its end an entry is kept ms. Deleted is only what has ended by
+ * the server's clock too: a process whose clock is ahead must not hide other sessions from who ends them all.
+ */
 export const INDEX = redisScript(`
 redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. ARGV[4])
-local last = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2] or ARGV[3]
-redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(tonumber(last) - tonumber(ARGV[3]), 0) + tonumber(ARGV[5])))
+local time = redis.call('TIME')
+local now = math.min(tonumber(ARGV[3]), time[1] * 1000 + math.floor(time[2] / 1000))
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('(%.0f', now - tonumber(ARGV[4])))
+local last = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2] or now
+redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(tonumber(last) - now, 0) + tonumber(ARGV[4])))
 return 1
 `);

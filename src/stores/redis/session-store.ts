@@ -27,6 +27,9 @@ const ENDED_MS = 600_000;
 /** How long an entry of the index outlives its session, for processes whose clocks differ. */
 const INDEX_SLACK_MS = 300_000;
 
+/** Sessions asked about at once, so that somebody with a hundred thousand of them holds nobody up. */
+const SLICE = 500;
+
 /** What connect-redis calls "the write did not happen"; it passes errors on and results not. */
 const NOT_WRITTEN = new Error("The session has ended, or its id is taken.");
 
@@ -101,12 +104,10 @@ export class RedisSessionStore extends session.Store implements SessionStore {
   async listByPrincipal(principalId: string): Promise<PrincipalSession[]> {
     const tag = ownerTag(principalId);
     const now = this.#clock.now();
-    const found = await Promise.all(
-      (await this.#idsOf(tag)).map(async (sid) => {
-        const head = readHead(text(await this.#redis.command("GETRANGE", this.#keyOf(sid), "0", String(HEAD_LENGTH - 1))));
-        return head !== undefined && head.tag === tag && head.expiresAt > now ? [{ sid, createdAt: head.createdAt, seenAt: head.seenAt, expiresAt: head.expiresAt }] : [];
-      }),
-    );
+    const found = await inSlices(await this.#idsOf(tag), async (sid) => {
+      const head = readHead(text(await this.#redis.command("GETRANGE", this.#keyOf(sid), "0", String(HEAD_LENGTH - 1))));
+      return head !== undefined && head.tag === tag && head.expiresAt > now ? [{ sid, createdAt: head.createdAt, seenAt: head.seenAt, expiresAt: head.expiresAt }] : [];
+    });
     return found.flat();
   }
 
@@ -114,8 +115,8 @@ export class RedisSessionStore extends session.Store implements SessionStore {
     const tag = ownerTag(principalId);
     const ids = (await this.#idsOf(tag)).filter((sid) => sid !== exceptSid);
     // Also an id whose session is not there: it may be about to be created.
-    const ended = await Promise.all(ids.map((sid) => this.#end(sid, tag)));
-    if (ids.length > 0) await this.#redis.command("ZREM", this.#indexOf(tag), ...ids);
+    const ended = await inSlices(ids, (sid) => this.#end(sid, tag));
+    for (let from = 0; from < ids.length; from += SLICE) await this.#redis.command("ZREM", this.#indexOf(tag), ...ids.slice(from, from + SLICE));
     const now = this.#clock.now();
     return ended.filter((head) => head !== undefined && head.expiresAt > now).length;
   }
@@ -130,10 +131,7 @@ export class RedisSessionStore extends session.Store implements SessionStore {
     const make = (way: Way): RedisStore =>
       new Store({
         client: {
-          get: async (key: string) => {
-            const value = text(await this.#redis.command("GET", key));
-            return value === "-" ? null : value;
-          },
+          get: async (key: string) => text(await this.#redis.command("GET", key)),
           set: async (key: string, value: string, options: { expiration: { value: number } }) => {
             const written = await this.#redis.eval(WRITE, [key], [way, value, String(options.expiration.value * 1000)]);
             if (written !== 1) throw NOT_WRITTEN;
@@ -142,7 +140,8 @@ export class RedisSessionStore extends session.Store implements SessionStore {
           del: async ([key = ""]: string[]) => this.#redis.eval(END, [key], [String(HEAD_LENGTH), String(ENDED_MS), ""]),
         },
         prefix: `${this.#prefix}session:`,
-        serializer: { parse: readValue, stringify: (data) => writeValue(this.#headOf(data), data) },
+        // connect-redis gives `null` on as what it is: no session.
+        serializer: { parse: readValue as (value: string) => session.SessionData, stringify: (data) => writeValue(this.#headOf(data), data) },
         ttl: (data) => Math.ceil(this.#lifeMs(this.#headOf(data)) / 1000),
       });
     return { set: make("set"), create: make("create"), replace: make("replace") };
@@ -167,7 +166,7 @@ export class RedisSessionStore extends session.Store implements SessionStore {
   async #enter(sid: string, { tag, expiresAt }: SessionHead): Promise<void> {
     if (tag === undefined) return;
     const now = this.#clock.now();
-    const args = [sid, String(expiresAt), String(now), String(now - INDEX_SLACK_MS), String(INDEX_SLACK_MS)];
+    const args = [sid, String(expiresAt), String(now), String(INDEX_SLACK_MS)];
     await this.#redis.eval(INDEX, [this.#indexOf(tag)], args);
   }
 
@@ -176,6 +175,8 @@ export class RedisSessionStore extends session.Store implements SessionStore {
   }
 
   async #idsOf(tag: string): Promise<string[]> {
+    // As writes do, so that what was asked for first reaches Redis first.
+    await this.#ways;
     const reply = await this.#redis.command("ZRANGE", this.#indexOf(tag), "0", "-1");
     return Array.isArray(reply) ? reply.map(String) : [];
   }
@@ -205,6 +206,12 @@ async function connectRedis(load: LoadPackage): Promise<typeof RedisStore> {
     if (code !== "ERR_MODULE_NOT_FOUND" && code !== "MODULE_NOT_FOUND") throw error;
     throw new SetupError("Sessions in Redis need the package connect-redis, which is not installed. Install it with: npm install connect-redis", { cause: error });
   }
+}
+
+async function inSlices<T>(ids: readonly string[], act: (sid: string) => Promise<T>): Promise<T[]> {
+  const results: T[] = [];
+  for (let from = 0; from < ids.length; from += SLICE) results.push(...(await Promise.all(ids.slice(from, from + SLICE).map(act))));
+  return results;
 }
 
 function text(reply: RedisReply): string {

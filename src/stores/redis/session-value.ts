@@ -20,9 +20,9 @@ export interface SessionHead {
   readonly tag: string | undefined;
 }
 
-/** Names a principal in keys without telling who: 132 bits of SHA-256. */
+/** Names a principal in keys without telling who: 132 bits of SHA-256. As JSON, which tells halves of surrogate pairs apart. */
 export function ownerTag(principalId: string): string {
-  return createHash("sha256").update("portcullis/owner\0").update(principalId).digest("base64url").slice(0, 22);
+  return createHash("sha256").update("portcullis/owner\0").update(JSON.stringify(principalId)).digest("base64url").slice(0, 22);
 }
 
 export function headOf(data: session.SessionData, now: number): SessionHead {
@@ -51,15 +51,32 @@ export function readHead(value: string): SessionHead | undefined {
   return { createdAt: Number(value.slice(0, 16)), seenAt: Number(value.slice(16, 32)), expiresAt: Number(value.slice(32, 48)), tag: tag === NOBODY ? undefined : tag };
 }
 
-/** @throws SyntaxError when it is not a session */
-export function readValue(value: string): session.SessionData {
+/**
+ * `null` for what has ended, and for what is not a session (another program's, or damaged): an error would be taken for an
+ * outage of the store, for everybody.
+ */
+export function readValue(value: string): session.SessionData | null {
   const head = readHead(value);
-  if (head === undefined) throw new SyntaxError("A session in Redis cannot be read.");
-  const data = JSON.parse(value.slice(HEAD_LENGTH)) as Data & Record<string, unknown>;
+  const data = head === undefined ? undefined : parsed(value.slice(HEAD_LENGTH));
+  if (head === undefined || !isObject(data)) return null;
+  const { cookie, [SESSION_STAMP]: stamp } = data;
+  if ((cookie != null && !isObject(cookie)) || (stamp !== undefined && !isObject(stamp))) return null;
   // A touch moves these two without rewriting the data.
-  if (data.cookie != null) data.cookie.expires = new Date(head.expiresAt);
-  const stamp = data[SESSION_STAMP];
-  return stamp === undefined ? data : Object.assign(data, { [SESSION_STAMP]: { ...stamp, seenAt: head.seenAt } });
+  if (cookie != null) cookie["expires"] = new Date(head.expiresAt);
+  if (stamp !== undefined) data[SESSION_STAMP] = { ...stamp, seenAt: head.seenAt };
+  return data as unknown as session.SessionData;
+}
+
+function parsed(json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch {
+    return undefined;
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** Sixteen digits hold every safe integer; times before 1970 are as good as 0. */

@@ -96,10 +96,10 @@ export class RedisSlidingWindowStore implements RateLimitStore, Store {
     // async context does.
     const hit: Hit = { key };
     this.#hits?.enterWith(hit);
-    const { allowed, used, retryAfterMs, resetMs, recordedAt } = await this.#windows.decide(policy, key, 1, true);
+    const outcome = await (this.#hits === undefined ? this.#windows.decide(policy, key, 1, true) : this.#decideFor(hit, policy));
+    const { allowed, used, retryAfterMs, resetMs } = outcome;
     const now = Date.now();
     if (!allowed) return { totalHits: refusedHits, resetTime: new Date(now + retryAfterMs) };
-    hit.recordedAt = recordedAt;
     // That package un-counts nothing after `resetTime`; a request's own record leaves the window at the end of it.
     return { totalHits: used, resetTime: new Date(now + (this.#hits === undefined ? resetMs : policy.windowMs)) };
   }
@@ -125,6 +125,12 @@ export class RedisSlidingWindowStore implements RateLimitStore, Store {
   /** The same as `close`, by express-rate-limit's name. */
   shutdown(): Promise<void> {
     return this.close();
+  }
+
+  async #decideFor(hit: Hit, policy: WindowPolicy): Promise<WindowOutcome> {
+    const { recordedAt, ...outcome } = await this.#windows.decideTimed(policy, hit.key, 1);
+    if (outcome.allowed) hit.recordedAt = recordedAt;
+    return outcome;
   }
 
   #standalone(): StandaloneLimit {

@@ -1,22 +1,16 @@
 import type { RedisReply } from "./client.js";
+import type { BatchReply } from "./window-answers.js";
 
 /** Keys in one call of the script: more would keep Redis from answering others for more than about a third of a millisecond. */
 const MAX_KEYS = 64;
-
-/** Where in the answer to a batch the answer to one of its groups is. */
-export interface BatchReply {
-  readonly reply: RedisReply;
-  /** Number of the group's first key. */
-  readonly at: number;
-  /** Keys of the whole batch. */
-  readonly total: number;
-}
 
 type Send = (keys: readonly string[], args: readonly string[]) => Promise<RedisReply>;
 
 interface Batch {
   readonly keys: string[];
   readonly args: string[];
+  /** Keys of each group. */
+  readonly sizes: number[];
   /** Resolves to the answer to all. */
   readonly reply: Promise<RedisReply>;
   readonly start: () => void;
@@ -31,28 +25,56 @@ export class WindowBatches {
   readonly #send: Send;
   #open: Batch | undefined;
   #underWay = 0;
+  readonly #done = (): void => {
+    this.#underWay -= 1;
+  };
 
   constructor(send: Send) {
     this.#send = send;
   }
 
-  async add(keys: readonly string[], args: readonly string[]): Promise<BatchReply> {
-    if (this.#underWay === 0 && this.#open === undefined) return { reply: await this.#sendNow(keys, args), at: 0, total: keys.length };
+  /**
+   * One key while nothing is under way: resolves to the bare answer. `undefined` when something is.
+   *
+   * @param args one
+   */
+  alone(keys: readonly string[], args: readonly string[]): Promise<RedisReply> | undefined {
+    return this.#isIdle ? this.#sendNow(keys, args) : undefined;
+  }
+
+  /**
+   * A group of keys, recorded all or none.
+   *
+   * @param args one for each key
+   * @param timed whether the time of the records is wanted
+   */
+  async add(keys: readonly string[], args: readonly string[], timed: boolean): Promise<BatchReply> {
+    if (this.#isIdle) {
+      const isBare = keys.length === 1 && !timed;
+      const reply = await this.#sendNow(keys, isBare ? args : [...args, String(keys.length)]);
+      return { reply, isBare, at: 0, total: keys.length };
+    }
     if (this.#open !== undefined && this.#open.keys.length + keys.length > MAX_KEYS) this.#close(this.#open);
     const batch = (this.#open ??= this.#begin());
     const at = batch.keys.length;
-    batch.keys.push(...keys);
-    batch.args.push(...args);
+    for (const key of keys) batch.keys.push(key);
+    for (const argument of args) batch.args.push(argument);
+    batch.sizes.push(keys.length);
     const reply = await batch.reply;
-    return { reply, at, total: batch.keys.length };
+    return { reply, isBare: false, at, total: batch.keys.length };
   }
 
   #begin(): Batch {
     const keys: string[] = [];
     const args: string[] = [];
+    const sizes: number[] = [];
     let start = (): void => undefined;
-    const reply = new Promise<void>((resolve) => (start = resolve)).then(() => this.#sendNow(keys, args));
-    const batch: Batch = { keys, args, reply, start };
+    const reply = new Promise<void>((resolve) => (start = resolve)).then(() => {
+      // Without sizes each key is a group, and an answer to one key is bare.
+      if (sizes.length < keys.length || keys.length === 1) args.push(sizes.join(" "));
+      return this.#sendNow(keys, args);
+    });
+    const batch: Batch = { keys, args, sizes, reply, start };
     setImmediate(() => this.#close(batch));
     return batch;
   }
@@ -62,12 +84,15 @@ export class WindowBatches {
     batch.start();
   }
 
-  async #sendNow(keys: readonly string[], args: readonly string[]): Promise<RedisReply> {
+  get #isIdle(): boolean {
+    return this.#underWay === 0 && this.#open === undefined;
+  }
+
+  /** No async function: whoever waits for the answer does not wait for the counting too. */
+  #sendNow(keys: readonly string[], args: readonly string[]): Promise<RedisReply> {
+    const reply = this.#send(keys, args);
     this.#underWay += 1;
-    try {
-      return await this.#send(keys, args);
-    } finally {
-      this.#underWay -= 1;
-    }
+    reply.then(this.#done, this.#done);
+    return reply;
   }
 }

@@ -18,20 +18,21 @@ export function keyPart(text: string): string {
   return text.replace(/[%{}]/g, (character) => `%${character.charCodeAt(0).toString(16)}`);
 }
 
-/** A policy as the script wants it, worked out once. */
+/** A policy as the scripts want it, worked out once. */
 export interface PreparedPolicy {
   readonly name: string;
   readonly limit: number;
   readonly windowMs: number;
   /** What follows the hash tag in a key. */
   readonly suffix: string;
-  readonly limitArgument: string;
   /** Microseconds. */
-  readonly windowArgument: string;
+  readonly window: number;
   /** Microseconds. */
-  readonly tickArgument: string;
-  /** How long a key lives without a new record, in milliseconds: until its newest record has left the window. */
-  readonly lifeArgument: string;
+  readonly tick: number;
+  /** The argument for a request that costs 1. */
+  readonly argument: string;
+  /** What comes before the cost in the argument for any other. */
+  readonly longArgument: string;
 }
 
 /** Offsets have 32 bits; half of them leave room for records that are not removed yet. */
@@ -44,17 +45,27 @@ const MOST_NARROW_UNITS = 65_535;
 export function preparePolicy({ name, limit, windowMs }: WindowPolicy, maxRecords: number): PreparedPolicy {
   const window = Math.ceil(windowMs * 1000);
   const tick = Math.max(1, Math.ceil(window / MOST_TICKS), limit > maxRecords ? Math.ceil(window / maxRecords) : 1);
+  // How long a key lives without a new record, in milliseconds: until its newest record has left the window.
+  const life = Math.ceil((window + 2 * tick) / 1000) + 1;
+  // The minus tells the script that more follows.
+  const longArgument = `${limit} -${life} ${window} ${tick} `;
   return Object.freeze({
     name,
     limit,
     windowMs,
-    // Logs of different ticks or records cannot be read as one another.
-    suffix: `}${keyPart(name)}${tick === 1 ? "" : `%t${tick}`}${limit > MOST_NARROW_UNITS ? "%w" : ""}`,
-    limitArgument: String(limit),
-    windowArgument: String(window),
-    tickArgument: String(tick),
-    lifeArgument: String(Math.ceil((window + 2 * tick) / 1000) + 1),
+    // Logs of different versions, ticks or records cannot be read as one another.
+    suffix: `}${keyPart(name)}%2${tick === 1 ? "" : `%t${tick}`}${limit > MOST_NARROW_UNITS ? "%w" : ""}`,
+    window,
+    tick,
+    // The script works out the window from the life where that gives the same.
+    argument: tick === 1 && (life - 2) * 1000 === window ? `${limit} ${life}` : `${longArgument}1`,
+    longArgument,
   });
+}
+
+/** A key's limit and this request's cost, in one text: each further argument of a script is paid for by client and server. */
+export function keyArgument(policy: PreparedPolicy, cost: number): string {
+  return cost === 1 ? policy.argument : `${policy.longArgument}${cost}`;
 }
 
 /** The client is the hash tag: all limits of one client are in one slot of a Redis Cluster. */

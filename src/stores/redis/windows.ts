@@ -1,19 +1,17 @@
 import type { WindowOutcome, WindowPolicy, WindowRequest } from "../contracts.js";
 import { checkCost, mergeRequests } from "../window-requests.js";
-import { openRedis, type RedisConnection, RedisError, type RedisReply } from "./client.js";
+import { openRedis, type RedisConnection } from "./client.js";
 import { CONSUME, REFUND } from "./sliding-window-lua.js";
+import { type BatchReply, answersTo, outcomeOf, outcomesOf, recordedAt } from "./window-answers.js";
 import { WindowBatches } from "./window-batches.js";
-import { keyPart, type PreparedPolicy, preparePolicy, windowKey } from "./window-keys.js";
+import { keyArgument, keyPart, type PreparedPolicy, preparePolicy, windowKey } from "./window-keys.js";
 
 /** An outcome, and when it was decided: microseconds of Redis' clock, by which the record can be taken back. */
-export interface RedisOutcome extends WindowOutcome {
+export interface TimedOutcome extends WindowOutcome {
   readonly recordedAt: string;
 }
 
-const RECORD = "1";
-const LOOK = "0";
-/** Numbers the script answers for each key. */
-const ANSWERS = 4;
+const LOOK = "look";
 
 /** The scripts of the sliding-window log, called with keys and arguments in their order. */
 export class RedisWindows {
@@ -28,19 +26,38 @@ export class RedisWindows {
     this.redis = openRedis(redis);
     this.#prefix = prefix;
     this.#maxRecords = maxRecords;
-    this.#batches = new WindowBatches((keys, args) => this.redis.eval(CONSUME, keys, [RECORD, ...args]));
+    this.#batches = new WindowBatches((keys, args) => this.redis.eval(CONSUME, keys, args));
   }
 
-  async decide(policy: WindowPolicy, key: string, cost: number, record: boolean): Promise<RedisOutcome> {
+  /** @param record whether to record what is allowed */
+  async decide(policy: WindowPolicy, key: string, cost: number, record: boolean): Promise<WindowOutcome> {
     checkCost(cost);
-    const [outcome] = await this.#decideGroup([{ policy, key, cost }], record);
+    const prepared = this.#prepare(policy);
+    const keys = [windowKey(this.#prefix, key, prepared)];
+    const args = [keyArgument(prepared, cost)];
+    try {
+      if (!record) return outcomeOf(answersTo(await this.#look(keys, args))[0]);
+      const alone = this.redis.isCluster ? this.redis.eval(CONSUME, keys, args) : this.#batches.alone(keys, args);
+      if (alone !== undefined) return outcomeOf(await alone);
+      const batch = await this.#batches.add(keys, args, false);
+      return outcomeOf(answersTo(batch)[batch.at]);
+    } catch (error) {
+      this.redis.refused?.(error);
+      throw error;
+    }
+  }
+
+  /** Records what is allowed, for who may take it back. */
+  async decideTimed(policy: WindowPolicy, key: string, cost: number): Promise<TimedOutcome> {
+    checkCost(cost);
+    const [outcome] = await this.#decideGroup([{ policy, key, cost }], true);
     return outcome!;
   }
 
   async decideAll(requests: readonly WindowRequest[]): Promise<readonly WindowOutcome[]> {
     const { merged, places } = mergeRequests(requests);
     if (merged.length === 0) return [];
-    const outcomes = this.redis.isCluster ? await this.#acrossSlots(merged) : await this.#decideGroup(merged, true);
+    const outcomes = this.redis.isCluster ? await this.#acrossSlots(merged) : await this.#decideGroup(merged, false);
     return places.map((place) => outcomes[place]!);
   }
 
@@ -50,44 +67,56 @@ export class RedisWindows {
 
   /** @param recordedAt of the outcome; `""` takes back the oldest units */
   async refund(policy: WindowPolicy, key: string, units: number, recordedAt: string): Promise<void> {
-    const { limitArgument, windowArgument, tickArgument, ...rest } = this.#prepare(policy);
-    const keys = [windowKey(this.#prefix, key, rest)];
-    await this.redis.eval(REFUND, keys, [limitArgument, windowArgument, tickArgument, String(units), recordedAt]);
+    const prepared = this.#prepare(policy);
+    const keys = [windowKey(this.#prefix, key, prepared)];
+    await this.redis.eval(REFUND, keys, [String(prepared.limit), String(prepared.window), String(prepared.tick), String(units), recordedAt]);
   }
 
   /** All of them or none, atomic. In a Cluster the keys must be of one client. */
-  async #decideGroup(requests: readonly WindowRequest[], record: boolean): Promise<RedisOutcome[]> {
+  async #decideGroup(requests: readonly WindowRequest[], timed: false): Promise<WindowOutcome[]>;
+  async #decideGroup(requests: readonly WindowRequest[], timed: true): Promise<TimedOutcome[]>;
+  async #decideGroup(requests: readonly WindowRequest[], timed: boolean): Promise<WindowOutcome[]> {
+    const keys: string[] = [];
+    const args: string[] = [];
+    for (const { policy, key, cost } of requests) {
+      const prepared = this.#prepare(policy);
+      keys.push(windowKey(this.#prefix, key, prepared));
+      args.push(keyArgument(prepared, cost));
+    }
     try {
-      return await this.#runGroup(requests, record);
+      const batch = await this.#record(keys, args, timed);
+      const outcomes = outcomesOf(batch, keys.length);
+      return timed ? outcomes.map((outcome) => ({ ...outcome, recordedAt: recordedAt(batch) })) : outcomes;
     } catch (error) {
       this.redis.refused?.(error);
       throw error;
     }
   }
 
-  async #runGroup(requests: readonly WindowRequest[], record: boolean): Promise<RedisOutcome[]> {
-    const keys: string[] = [];
-    const args = [String(requests.length)];
-    for (const { policy, key, cost } of requests) {
-      const prepared = this.#prepare(policy);
-      keys.push(windowKey(this.#prefix, key, prepared));
-      args.push(prepared.limitArgument, prepared.windowArgument, prepared.tickArgument, String(cost), prepared.lifeArgument);
-    }
-    if (!record) return outcomesOf(await this.redis.eval(CONSUME, keys, [LOOK, ...args]), 0, keys.length, keys.length);
-    // Keys of several clients are in several slots of a Cluster, which one script cannot reach.
-    if (this.redis.isCluster) return outcomesOf(await this.redis.eval(CONSUME, keys, [RECORD, ...args]), 0, keys.length, keys.length);
-    const { reply, at, total } = await this.#batches.add(keys, args);
-    return outcomesOf(reply, at, keys.length, total);
+  #record(keys: readonly string[], args: readonly string[], timed: boolean): Promise<BatchReply> {
+    return this.redis.isCluster ? this.#alone(keys, args, timed) : this.#batches.add(keys, args, timed);
+  }
+
+  /** Keys of several clients are in several slots of a Cluster, which one script cannot reach. */
+  async #alone(keys: readonly string[], args: readonly string[], timed: boolean): Promise<BatchReply> {
+    const isBare = keys.length === 1 && !timed;
+    const reply = await this.redis.eval(CONSUME, keys, isBare ? args : [...args, String(keys.length)]);
+    return { reply, isBare, at: 0, total: keys.length };
+  }
+
+  async #look(keys: readonly string[], args: readonly string[]): Promise<BatchReply> {
+    const reply = await this.redis.eval(CONSUME, keys, [...args, String(keys.length), LOOK]);
+    return { reply, isBare: false, at: 0, total: keys.length };
   }
 
   /** One script for each client's keys, all at the same time; when one refuses, the records of the others are taken back. */
-  async #acrossSlots(requests: readonly WindowRequest[]): Promise<RedisOutcome[]> {
+  async #acrossSlots(requests: readonly WindowRequest[]): Promise<TimedOutcome[]> {
     const groups = new Map<string, number[]>();
     for (const [index, { key }] of requests.entries()) {
       const tag = keyPart(key);
       groups.set(tag, [...(groups.get(tag) ?? []), index]);
     }
-    const outcomes: RedisOutcome[] = [];
+    const outcomes: TimedOutcome[] = [];
     const results = await Promise.allSettled(
       [...groups.values()].map(async (indexes) => {
         const answers = await this.#decideGroup(indexes.map((index) => requests[index]!), true);
@@ -103,7 +132,7 @@ export class RedisWindows {
     return outcomes;
   }
 
-  async #takeBack(indexes: readonly number[], requests: readonly WindowRequest[], outcomes: RedisOutcome[]): Promise<void> {
+  async #takeBack(indexes: readonly number[], requests: readonly WindowRequest[], outcomes: TimedOutcome[]): Promise<void> {
     await Promise.allSettled(
       indexes.map(async (index) => {
         const { policy, key, cost } = requests[index]!;
@@ -122,24 +151,4 @@ export class RedisWindows {
     this.#prepared.set(policy, prepared);
     return prepared;
   }
-}
-
-/**
- * The outcomes of some of the keys of one call of the script.
- *
- * @throws RedisError what went wrong with one of them
- * @throws TypeError when a proxy or another program answered instead of the script
- */
-function outcomesOf(reply: RedisReply, at: number, keys: number, total: number): RedisOutcome[] {
-  if (!Array.isArray(reply) || reply.length !== total * ANSWERS + 1) throw new TypeError("Redis answered something else than the script does.");
-  const values = reply as readonly unknown[];
-  const recordedAt = String(values[total * ANSWERS]);
-  const outcomes: RedisOutcome[] = [];
-  for (let index = at; index < at + keys; index += 1) {
-    const [verdict, used, retryAfterMs, resetMs] = values.slice(index * ANSWERS, (index + 1) * ANSWERS);
-    if (verdict === -1) throw new RedisError(new Error(String(used)));
-    if (typeof used !== "number" || typeof retryAfterMs !== "number" || typeof resetMs !== "number") throw new TypeError("Redis answered something else than the script does.");
-    outcomes.push({ allowed: verdict === 1, used, retryAfterMs, resetMs, recordedAt });
-  }
-  return outcomes;
 }

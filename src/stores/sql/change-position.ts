@@ -9,11 +9,18 @@
 export interface ReadPosition {
   /** When the last reading began. */
   readonly readAt: number;
+  /** The same on the wall clock, which goes on while a suspended machine's monotonic clock stands still. */
+  readonly wallAt: number;
   /** [time, highest number seen by then], oldest first. */
   readonly marks: readonly (readonly [number, number])[];
-  /** Numbers told already, above the first mark. */
-  readonly told: readonly number[];
+  /**
+   * What was told already, above the first mark: [number, print of the row]. A database that takes over without the last
+   * rows gives their numbers to other rows.
+   */
+  readonly told: readonly Told[];
 }
+
+export type Told = readonly [number, string];
 
 /**
  * Longer than any of our transactions lies open after it was given a number: that is its last statement, and a server
@@ -26,8 +33,8 @@ const MARK_MS = 1000;
 const OPEN_AT_START = 1000;
 
 /** Just loaded: `top` was the highest number visible at `now`. */
-export function begin(top: number, now: number): ReadPosition {
-  return { readAt: now, marks: [[now - OVERLAP_MS, Math.max(0, top - OPEN_AT_START)], [now, top]], told: [] };
+export function begin(top: number, now: number, wallAt: number): ReadPosition {
+  return { readAt: now, wallAt, marks: [[now - OVERLAP_MS, Math.max(0, top - OPEN_AT_START)], [now, top]], told: [] };
 }
 
 /** The number above which to read. */
@@ -40,30 +47,30 @@ export function startOf(position: ReadPosition): number {
 /**
  * The position after everything above `startOf(position)` was read.
  *
- * @param read the numbers, in order
+ * @param read what was read, in order
  */
-export function advance(position: ReadPosition, read: readonly number[], began: number, ended: number): ReadPosition {
+export function advance(position: ReadPosition, read: readonly Told[], began: number, ended: number, wallAt: number): ReadPosition {
   const last = position.marks[position.marks.length - 1];
-  const top = Math.max(last?.[1] ?? 0, read[read.length - 1] ?? 0);
+  const top = Math.max(last?.[1] ?? 0, read[read.length - 1]?.[0] ?? 0);
   const isFinal = ([time]: readonly [number, number]) => began - time >= OVERLAP_MS;
   const final = position.marks.filter(isFinal).slice(-1);
   const open = position.marks.filter((mark) => !isFinal(mark));
   const isDue = last === undefined || ended - last[0] >= MARK_MS;
-  const next = { readAt: began, marks: [...final, ...open, ...(isDue ? [[ended, top] as const] : [])] };
+  const next = { readAt: began, wallAt, marks: [...final, ...open, ...(isDue ? [[ended, top] as const] : [])] };
   const start = startOf({ ...next, told: [] });
-  return { ...next, told: read.filter((seq) => seq > start) };
+  return { ...next, told: read.filter(([seq]) => seq > start) };
 }
 
-export function writePosition({ readAt, marks, told }: ReadPosition): string {
-  return JSON.stringify([readAt, marks, told]);
+export function writePosition({ readAt, marks, told, wallAt }: ReadPosition): string {
+  return JSON.stringify([readAt, marks, told, wallAt]);
 }
 
 /** `undefined` for the empty position, or one of another source. */
 export function readPosition(text: string): ReadPosition | undefined {
   try {
     const parts: unknown = JSON.parse(text);
-    if (!Array.isArray(parts) || typeof parts[0] !== "number" || !Array.isArray(parts[1]) || !Array.isArray(parts[2])) return undefined;
-    return { readAt: parts[0], marks: parts[1] as ReadPosition["marks"], told: parts[2] as number[] };
+    if (!Array.isArray(parts) || typeof parts[0] !== "number" || !Array.isArray(parts[1]) || !Array.isArray(parts[2]) || typeof parts[3] !== "number") return undefined;
+    return { readAt: parts[0], marks: parts[1] as ReadPosition["marks"], told: parts[2] as Told[], wallAt: parts[3] };
   } catch {
     return undefined;
   }

@@ -80,8 +80,9 @@ async function migrateAtOnce(db: PortcullisDatabase): Promise<void> {
 
 async function migrateMysql(db: PortcullisDatabase): Promise<void> {
   await db.connection().execute(async (connection) => {
-    // Names of locks are the server's, not the database's, and short.
-    const { rows } = await sql<{ held: unknown }>`select get_lock(concat('portcullis-', sha1(database())), ${sql.raw(String(MYSQL_LOCK_SECONDS))}) as held`.execute(connection);
+    // Names of locks are the server's, not the database's, and of 64 characters at most. MySQL 9 has no sha1().
+    const lock = sql`concat('portcullis-', left(sha2(database(), 256), 40))`;
+    const { rows } = await sql<{ held: unknown }>`select get_lock(${lock}, ${sql.raw(String(MYSQL_LOCK_SECONDS))}) as held`.execute(connection);
     if (Number(rows[0]?.held) !== 1) throw new SetupError("Another process has been making the schema of the database for a long time.");
     try {
       await runAll(connection, createTable("mysql", SCHEMA_TABLE));
@@ -90,7 +91,7 @@ async function migrateMysql(db: PortcullisDatabase): Promise<void> {
         await sql`insert ignore into portcullis_schema (version, applied_at) values (${version + 1}, ${Date.now()})`.execute(connection);
       }
     } finally {
-      await sql`do release_lock(concat('portcullis-', sha1(database())))`.execute(connection).catch(() => undefined);
+      await sql`do release_lock(${lock})`.execute(connection).catch(() => undefined);
     }
   });
 }

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { isIP } from "node:net";
 import type { PoolOptions } from "mysql2";
 import { SettingsError } from "../../settings/errors.js";
 
@@ -18,21 +19,33 @@ export function mysqlOptions(url: string): PoolOptions {
     if (!KNOWN.includes(name)) throw wrong("The database URL has an option that is not known.", `Options of a mysql: URL are ${KNOWN.join(", ")}.`);
   }
   const socketPath = searchParams.get("socket");
+  const host = decodeURIComponent(hostname).replace(/^\[|\]$/g, "") || "localhost";
   return {
-    ...(socketPath === null ? { host: decodeURIComponent(hostname).replace(/^\[|\]$/g, "") || "localhost", port: port === "" ? 3306 : Number(port) } : { socketPath }),
+    ...(socketPath === null ? { host, port: port === "" ? 3306 : Number(port) } : { socketPath }),
     user: decodeURIComponent(username),
     password: decodeURIComponent(password),
     database: decodeURIComponent(pathname.slice(1)),
-    ...tls(searchParams.get("ssl-mode"), searchParams.get("ssl-ca")),
+    ...tls(searchParams.get("ssl-mode"), searchParams.get("ssl-ca"), host),
   };
 }
 
-function tls(given: string | null, caFile: string | null): Pick<PoolOptions, "ssl"> {
+function tls(given: string | null, caFile: string | null, host: string): Pick<PoolOptions, "ssl"> {
   const mode = given ?? (caFile === null ? "DISABLED" : "VERIFY_CA");
   if (!SSL_MODES.includes(mode)) throw wrong("The ssl-mode of the database URL is not known.", `Use one of ${SSL_MODES.join(", ")}.`);
   if (mode === "DISABLED") return {};
-  const ca = caFile === null ? {} : { ca: readFileSync(caFile) };
+  // mysql2 would compare the certificate with "localhost" instead.
+  if (mode === "VERIFY_IDENTITY" && isIP(host) !== 0) throw wrong("VERIFY_IDENTITY compares the certificate with a host name, and the database URL has an IP address.", "Write the server's name as the host, or use ssl-mode=VERIFY_CA with a CA of your own.");
+  const ca = caFile === null ? {} : { ca: readCa(caFile) };
   return { ssl: { ...ca, rejectUnauthorized: mode !== "REQUIRED", verifyIdentity: mode === "VERIFY_IDENTITY" } };
+}
+
+function readCa(file: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    const code = error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "unknown reason";
+    throw wrong(`The file that ssl-ca names cannot be read (${code}).`, "Give the path of a PEM file with the certificate of the authority that signed the server's.");
+  }
 }
 
 function wrong(message: string, remedy: string): SettingsError {

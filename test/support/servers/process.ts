@@ -219,7 +219,7 @@ function stat(pid: number): string[] | undefined {
   }
 }
 
-function systemUser(name: string): User {
+export function systemUser(name: string): User {
   for (const wanted of [name, "nobody"]) {
     const line = readFileSync("/etc/passwd", "utf8").split("\n").find((entry) => entry.startsWith(`${wanted}:`));
     if (line !== undefined) return { uid: Number(line.split(":")[2]), gid: Number(line.split(":")[3]) };

@@ -1,0 +1,24 @@
+/**
+ * A record is one number, `time × 16 + units`: whole microseconds up to 2^49 (17 years) and up to 15 units. What one
+ * request costs beyond that is a second number right after it, negative, so that a limit of ten million bytes takes no
+ * more memory than one of ten requests.
+ */
+const UNITS_RADIX = 16;
+
+/** The units that a record has room for. */
+export const MAX_UNITS = UNITS_RADIX - 1;
+
+/** @param units at most `MAX_UNITS` */
+export function recordOf(time: number, units: number): number {
+  return time * UNITS_RADIX + units;
+}
+
+/** The time of a record; of a second number nothing of use. */
+export function timeOf(record: number): number {
+  return Math.floor(record / UNITS_RADIX);
+}
+
+/** The units of a record or of a second number. */
+export function unitsOf(record: number): number {
+  return record < 0 ? -record : record % UNITS_RADIX;
+}

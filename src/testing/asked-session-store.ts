@@ -1,0 +1,68 @@
+import session from "express-session";
+import type { SessionStore } from "../stores/contracts.js";
+import { SESSION_STAMP, type SessionStamp } from "../stores/memory/session-record.js";
+import type { ConformanceCase } from "./conformance.js";
+import type { ManualClock } from "./manual-clock.js";
+
+/** Makes a case of a check that gets a new, empty store and a way to let time pass for it. */
+export type SessionTestCase = (name: string, check: (store: AskedSessionStore, elapse: (ms: number) => Promise<void>) => Promise<void>) => ConformanceCase;
+
+/** A `SessionStore` with promises, as the cases want it. */
+export class AskedSessionStore {
+  constructor(
+    private readonly store: SessionStore,
+    private readonly clock: ManualClock,
+  ) {}
+
+  get(sid: string): Promise<Record<string, unknown> | null | undefined> {
+    return called((done) => this.store.get(sid, done as (error: unknown, data?: session.SessionData | null) => void));
+  }
+
+  set(sid: string, data: session.SessionData): Promise<unknown> {
+    return called((done) => this.store.set(sid, data, done));
+  }
+
+  create(sid: string, data: session.SessionData): Promise<boolean | undefined> {
+    return called((done) => this.store.create(sid, data, done));
+  }
+
+  replace(sid: string, data: session.SessionData): Promise<boolean | undefined> {
+    return called((done) => this.store.replace(sid, data, done));
+  }
+
+  touch(sid: string, data: session.SessionData): Promise<boolean | undefined> {
+    return called((done) => this.store.touch(sid, data, done));
+  }
+
+  destroy(sid: string): Promise<unknown> {
+    return called((done) => this.store.destroy(sid, done));
+  }
+
+  async ids(principalId: string): Promise<string[]> {
+    return (await this.store.listByPrincipal(principalId)).map(({ sid }) => sid).sort();
+  }
+
+  async list(principalId: string): Promise<unknown> {
+    return this.store.listByPrincipal(principalId);
+  }
+
+  async endAll(principalId: string, exceptSid?: string): Promise<number> {
+    return this.store.destroyByPrincipal(principalId, exceptSid);
+  }
+
+  now(): number {
+    return this.clock.now();
+  }
+
+  /** A session of somebody, or of nobody, that ends `lifeMs` from now. */
+  data(principal?: string, extra: object = {}, lifeMs = 60_000): session.SessionData {
+    const cookie = new session.Cookie();
+    cookie.expires = new Date(this.now() + lifeMs);
+    const who: SessionStamp["principal"] = principal === undefined ? null : { id: principal, scopes: ["read"], roles: [] };
+    return { cookie, ...extra, [SESSION_STAMP]: { createdAt: this.now(), seenAt: this.now(), principal: who } } as unknown as session.SessionData;
+  }
+}
+
+function called<T>(start: (done: (error: unknown, value?: T) => void) => void): Promise<T | undefined> {
+  return new Promise((resolve, reject) => start((error, value) => (error == null ? resolve(value) : reject(error))));
+}
