@@ -40,14 +40,14 @@ describe(".ci/setup", () => {
   afterAll(() => rmSync(bin, { recursive: true, force: true }));
 
   /** The script as it is, but with every program it looks for in a folder of ours. */
-  function setUp(programs: Record<string, string>, env: Record<string, string> = {}): { status: number | null; stdout: string; stderr: string } {
+  function setUp(programs: Record<string, string>, env: Record<string, string> = {}, tools = ["sh", "tr", "id", "env", "cat", "openssl"]): { status: number | null; stdout: string; stderr: string } {
     const here = mkdtempSync(join(bin, "case-"));
     for (const [name, body] of Object.entries(programs)) {
       writeFileSync(join(here, name), `#!/bin/sh\n${body}\n`);
       chmodSync(join(here, name), 0o755);
     }
-    const tools = ["sh", "tr", "id", "env", "cat"].map((name) => `[ -e "${here}/${name}" ] || ln -s "$(command -v ${name})" "${here}/${name}"`).join("; ");
-    execFileSync("/bin/sh", ["-c", tools]);
+    const links = tools.map((name) => `[ -e "${here}/${name}" ] || ln -s "$(command -v ${name})" "${here}/${name}"`).join("; ");
+    execFileSync("/bin/sh", ["-c", links]);
     const script = readFileSync(join(ROOT, ".ci/setup"), "utf8").replace(/ \/usr\/sbin .*; do/, "; do");
     return spawnSync("/bin/sh", ["-c", script], { env: { PATH: here, ...env }, encoding: "utf8" });
   }
@@ -56,6 +56,12 @@ describe(".ci/setup", () => {
     const { status, stdout } = setUp({ "redis-server": "", "apt-get": 'echo "apt-get $*"', sudo: '"$@"' });
     expect(status).toBe(0);
     expect(stdout.split("\n").filter((line) => line.startsWith("apt-get"))).toEqual(["apt-get update", "apt-get install -y --no-install-recommends postgresql mariadb-server"]);
+  });
+
+  test("openssl is installed with the servers, for the tests of TLS", () => {
+    const { status, stdout } = setUp({ "redis-server": "", initdb: "", mariadbd: "", "apt-get": 'echo "apt-get $*"', sudo: '"$@"' }, {}, ["sh", "tr", "id", "env", "cat"]);
+    expect(status).toBe(0);
+    expect(stdout).toContain("apt-get install -y --no-install-recommends openssl\n");
   });
 
   test("does nothing when all is there or given", () => {

@@ -12,8 +12,8 @@ export interface Contender {
   readonly algorithm: "exact log" | "fixed window";
   /** One decision for one client. */
   decide(client: string): unknown;
-  /** The decision of a request with four limits, as that package does it. */
-  decideFour(client: string): unknown;
+  /** The decision of a request with so many limits, four at most, as that package does it. */
+  decideSeveral(client: string, limits: number): unknown;
   close(): Promise<void>;
 }
 
@@ -29,7 +29,7 @@ export function memory(): Contender {
     name: "portcullis, memory",
     algorithm: "exact log",
     decide: (client) => store.consume(POLICY, client, 1),
-    decideFour: (client) => store.consumeAll(POLICIES.map((policy) => ({ policy, key: client, cost: 1 }))),
+    decideSeveral: (client, limits) => store.consumeAll(POLICIES.slice(0, limits).map((policy) => ({ policy, key: client, cost: 1 }))),
     close: async () => store.close(),
   };
 }
@@ -37,7 +37,7 @@ export function memory(): Contender {
 export function flexibleMemory(): Contender {
   const limiter = new RateLimiterMemory({ points: LIMIT, duration: WINDOW_MS / 1000 });
   const decide = (client: string) => limiter.consume(client).catch(refused);
-  return { name: "rate-limiter-flexible, memory", algorithm: "fixed window", decide, decideFour: (client) => Promise.all(["a", "b", "c", "d"].map((name) => decide(`${name}${client}`))), close: () => Promise.resolve() };
+  return { name: "rate-limiter-flexible, memory", algorithm: "fixed window", decide, decideSeveral: (client, limits) => Promise.all(POLICIES.slice(0, limits).map(({ name }) => decide(`${name}${client}`))), close: () => Promise.resolve() };
 }
 
 /** That package rejects with an object that is no Error when a request is over the limit. */
@@ -74,19 +74,19 @@ export async function throughIoRedis(url: string): Promise<Contender[]> {
 }
 
 function ours(library: string, redis: object, close: () => Promise<void>): Contender {
-  const store = new RedisSlidingWindowStore({ redis, prefix: "bench:ours:" });
+  const store = new RedisSlidingWindowStore({ redis, prefix: `bench:ours:${library}:` });
   return {
     name: `portcullis, ${library}`,
     algorithm: "exact log",
     decide: (client) => store.consume(POLICY, client, 1),
-    decideFour: (client) => store.consumeAll(POLICIES.map((policy) => ({ policy, key: client, cost: 1 }))),
+    decideSeveral: (client, limits) => store.consumeAll(POLICIES.slice(0, limits).map((policy) => ({ policy, key: client, cost: 1 }))),
     close,
   };
 }
 
 function rateLimitRedis(library: string, sendCommand: SendCommandFn, close: () => Promise<void>): Contender {
   const stores = POLICIES.map(({ name }) => {
-    const store = new RedisStore({ sendCommand, prefix: `bench:rlr:${name}:` });
+    const store = new RedisStore({ sendCommand, prefix: `bench:rlr:${library}:${name}:` });
     void store.init({ windowMs: WINDOW_MS } as Parameters<RedisStore["init"]>[0]);
     return store;
   });
@@ -96,21 +96,21 @@ function rateLimitRedis(library: string, sendCommand: SendCommandFn, close: () =
     algorithm: "fixed window",
     decide: (client) => first?.increment(client),
     // Several limits are several middlewares of express-rate-limit, one after the other.
-    decideFour: async (client) => {
-      for (const store of stores) await store.increment(client);
+    decideSeveral: async (client, limits) => {
+      for (const store of stores.slice(0, limits)) await store.increment(client);
     },
     close,
   };
 }
 
 function flexible(library: string, options: Pick<ConstructorParameters<typeof RateLimiterRedis>[0], "storeClient" | "useRedisPackage">, close: () => Promise<void>): Contender {
-  const limiters = POLICIES.map(({ name }) => new RateLimiterRedis({ ...options, keyPrefix: `bench:rlf:${name}`, points: LIMIT, duration: WINDOW_MS / 1000 }));
+  const limiters = POLICIES.map(({ name }) => new RateLimiterRedis({ ...options, keyPrefix: `bench:rlf:${library}:${name}`, points: LIMIT, duration: WINDOW_MS / 1000 }));
   const [first] = limiters;
   return {
     name: `rate-limiter-flexible, ${library}`,
     algorithm: "fixed window",
     decide: (client) => first?.consume(client).catch(refused),
-    decideFour: (client) => Promise.all(limiters.map((limiter) => limiter.consume(client).catch(refused))),
+    decideSeveral: (client, limits) => Promise.all(limiters.slice(0, limits).map((limiter) => limiter.consume(client).catch(refused))),
     close,
   };
 }

@@ -3,8 +3,8 @@ import { redisSays, type RunningServer } from "../../support/servers.js";
 import { startTcpProxy } from "../../support/tcp-proxy.js";
 import type { Contender } from "./contenders.js";
 
-/** Decisions per second over `ms`, clients taken in turn, so many decisions under way at any time. */
-export async function throughput(contender: Contender, clients: readonly string[], ms: number, inFlight: number): Promise<number> {
+/** Requests per second over `ms`, clients taken in turn, with so many limits each and so many under way at any time. */
+export async function throughput(contender: Contender, clients: readonly string[], ms: number, inFlight: number, limits: number): Promise<number> {
   let done = 0;
   let next = 0;
   const start = performance.now();
@@ -12,7 +12,7 @@ export async function throughput(contender: Contender, clients: readonly string[
   const loop = async (): Promise<void> => {
     while (performance.now() < end) {
       const client = clients[(next = (next + 1) % clients.length)]!;
-      await contender.decide(client);
+      await (limits === 1 ? contender.decide(client) : contender.decideSeveral(client, limits));
       done += 1;
     }
   };
@@ -45,7 +45,7 @@ export async function trips(server: RunningServer, open: (url: string) => Promis
   const contender = contenders[pick]!;
   try {
     await contender.decide("trips");
-    await contender.decideFour("trips");
+    await contender.decideSeveral("trips", 4);
     await sleep(50);
     const latency = 40;
     proxy.latency(latency);
@@ -55,10 +55,10 @@ export async function trips(server: RunningServer, open: (url: string) => Promis
       return Math.floor((performance.now() - start) / 5 / latency);
     };
     const one = await time(() => contender.decide("trips"));
-    const four = await time(() => contender.decideFour("trips"));
+    const four = await time(() => contender.decideSeveral("trips", 4));
     proxy.latency(0);
     await redisSays(server.port, "CONFIG RESETSTAT");
-    await contender.decideFour("trips");
+    await contender.decideSeveral("trips", 4);
     return { one, four, commandsOfFour: (await work(server)).commands };
   } finally {
     await Promise.all(contenders.map(({ close }) => close()));

@@ -6,13 +6,18 @@ import { redisSays, startRedis } from "../../support/servers.js";
 import { type Contender, flexibleMemory, LIMIT, memory, throughIoRedis, throughNodeRedis, WINDOW_MS } from "./contenders.js";
 import { bytesOf, median, serverMicroseconds, throughput, trips } from "./measure.js";
 
-const ROUNDS = Number(process.env["BENCH_ROUNDS"] ?? 9);
-const SLICE_MS = Number(process.env["BENCH_SLICE_MS"] ?? 700);
-/** What is measured: so many clients that a slice just fills their logs, and so few that nearly all is refused. */
+/** Multiplies the number of rounds; 0.1 for a first look. */
+const EFFORT = Number(process.env["BENCH_EFFORT"] ?? 1);
+const WARM_ROUNDS = 3;
+/**
+ * What is measured: so many clients that a slice nearly fills their logs, or so few that nearly all is refused. Slices are
+ * short and many: on a busy machine the two sides of a ratio are then disturbed alike more often.
+ */
 const MIXES = [
-  { title: "64 decisions under way, accepted: logs from empty to full", clients: addresses(600), inFlight: 64 },
-  { title: "64 decisions under way, refused: logs full", clients: addresses(10), inFlight: 64 },
-  { title: "One decision at a time, accepted", clients: addresses(100), inFlight: 1 },
+  { title: "64 decisions under way, accepted: logs from empty to full", clients: addresses(200), inFlight: 64, limits: 1, sliceMs: 150, rounds: 41 },
+  { title: "64 decisions under way, refused: logs full", clients: addresses(5), inFlight: 64, limits: 1, sliceMs: 150, rounds: 41 },
+  { title: "One decision at a time, accepted", clients: addresses(25), inFlight: 1, limits: 1, sliceMs: 60, rounds: 81 },
+  { title: "One request with three limits at a time, accepted", clients: addresses(15), inFlight: 1, limits: 3, sliceMs: 60, rounds: 81 },
 ];
 
 const print = (line: string): void => void process.stdout.write(`${line}\n`);
@@ -20,7 +25,7 @@ const print = (line: string): void => void process.stdout.write(`${line}\n`);
 const server = await startRedis({ args: ["--appendonly", "no"] });
 try {
   const redisVersion = /redis_version:(\S+)/.exec(await redisSays(server.port, "INFO server"))?.[1] ?? "?";
-  print(`Node ${process.versions.node}, Redis ${redisVersion}, limit ${LIMIT} in ${WINDOW_MS / 1000} s, ${ROUNDS} interleaved rounds of ${SLICE_MS} ms\n`);
+  print(`Node ${process.versions.node}, Redis ${redisVersion}, limit ${LIMIT} in ${WINDOW_MS / 1000} s\n`);
   const contenders = [memory(), flexibleMemory(), ...(await throughNodeRedis(server.url)), ...(await throughIoRedis(server.url))];
   for (const mix of MIXES) await compare(contenders, mix);
   for (const { close } of contenders) await close();
@@ -34,24 +39,26 @@ function addresses(count: number): string[] {
   return Array.from({ length: count }, (_, index) => `203.0.${index >> 8}.${index & 255}`);
 }
 
-async function compare(contenders: readonly Contender[], { title, clients, inFlight }: (typeof MIXES)[number]): Promise<void> {
-  print(`### ${title}\n`);
+async function compare(contenders: readonly Contender[], { title, clients, inFlight, limits, sliceMs, rounds }: (typeof MIXES)[number]): Promise<void> {
+  const count = Math.max(3, Math.round(rounds * EFFORT));
+  print(`### ${title}\n\n${count} interleaved rounds of ${sliceMs} ms.\n`);
   const results = new Map(contenders.map((contender) => [contender, { perSecond: [] as number[], usec: [] as number[] }]));
-  for (let round = -1; round < ROUNDS; round += 1) {
-    await redisSays(server.port, "FLUSHALL");
+  for (let round = -WARM_ROUNDS; round < count; round += 1) {
     // Every other round in the opposite order: what comes later in a round finds a warmer machine.
     for (const contender of round % 2 === 0 ? contenders : contenders.toReversed()) {
+      await redisSays(server.port, "FLUSHALL");
       let perSecond = 0;
       const usec = await serverMicroseconds(server, async () => {
-        perSecond = await throughput(contender, clients, SLICE_MS, inFlight);
-        return (perSecond * SLICE_MS) / 1000;
+        perSecond = await throughput(contender, clients, sliceMs, inFlight, limits);
+        return (perSecond * sliceMs) / 1000;
       });
       if (round < 0) continue;
       results.get(contender)?.perSecond.push(perSecond);
       results.get(contender)?.usec.push(usec);
     }
   }
-  print("| limiter | algorithm | decisions/s | of rate-limit-redis | Redis µs/decision |");
+  const unit = limits === 1 ? "decision" : "request";
+  print(`| limiter | algorithm | ${unit}s/s | of rate-limit-redis | Redis µs/${unit} |`);
   print("|---|---|--:|--:|--:|");
   for (const [{ name, algorithm }, { perSecond, usec }] of results) {
     const library = name.split(", ")[1];
