@@ -1,0 +1,62 @@
+/**
+ * `npm run bench`: what each request costs the server, for portcullis and for what one would use instead. Prints the tables
+ * of ../README.md, where the options are explained.
+ */
+import { existsSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { chooseContenders } from "./contenders.js";
+import { findLoadTool } from "./load.js";
+import { describeMachine, machineLines } from "./machine.js";
+import { measureScenario } from "./measure.js";
+import { type Row, rowsOf, table } from "./report.js";
+import { chooseScenarios } from "./scenarios.js";
+import { targets } from "./targets.js";
+
+const CONNECTIONS = 32;
+
+const { values } = parseArgs({
+  options: {
+    node: { type: "string", default: process.execPath },
+    rounds: { type: "string", default: "5" },
+    seconds: { type: "string", default: "1" },
+    scenario: { type: "string" },
+    only: { type: "string" },
+    json: { type: "string" },
+  },
+});
+const rounds = positive("rounds", values.rounds);
+const seconds = positive("seconds", values.seconds);
+const contenders = chooseContenders(values.only?.split(","));
+const scenarios = chooseScenarios(values.scenario?.split(","));
+if (!existsSync(fileURLToPath(new URL("../../../dist/esm/index.js", import.meta.url)))) throw new Error("There is no dist: npm run build makes it, and npm run bench does that first.");
+
+const print = (line: string): void => void process.stdout.write(`${line}\n`);
+const tool = findLoadTool(CONNECTIONS);
+const machine = describeMachine(values.node, tool.name);
+print(`${machineLines(machine)}\n`);
+print(`${CONNECTIONS} connections, ${rounds} interleaved rounds of ${seconds} s`);
+
+const results = new Map<string, Row[]>();
+const raw: Record<string, Record<string, unknown>> = {};
+for (const scenario of scenarios) {
+  const progress = (round: number, { title }: { title: string }): void => {
+    if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${scenario.title}: ${round === 0 ? "warming up" : `round ${round} of ${rounds}`}, ${title}`);
+  };
+  const samples = await measureScenario(scenario, { contenders, rounds, seconds, node: values.node, tool, progress });
+  if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
+  const rows = rowsOf(contenders, samples);
+  results.set(scenario.id, rows);
+  raw[scenario.id] = { rows, samples: Object.fromEntries(samples) };
+  print(`\n### ${scenario.title}\n\n${table(rows)}`);
+  if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify({ machine, connections: CONNECTIONS, rounds, seconds, scenarios: raw }, null, 2)}\n`);
+}
+const summary = targets(results);
+if (summary !== "") print(`\n### Targets\n\n${summary}`);
+
+function positive(name: string, text: string): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value > 0) return value;
+  throw new RangeError(`--${name} is a whole number above 0`);
+}
