@@ -5,6 +5,8 @@ import type { Clock } from "./core/clock.js";
 import { type SecurityEvents } from "./core/events.js";
 import type { Layer, LayerId, Mode } from "./core/layer.js";
 import { compose } from "./core/pipeline.js";
+import { beginState } from "./core/request-state.js";
+import { releaseHead } from "./core/response-head.js";
 import { createRuntime, type Runtime } from "./core/runtime.js";
 import { requireApiKey, requireAuth, requireJwt, requireSession } from "./guards.js";
 import type { HeadersLayer } from "./headers/middleware.js";
@@ -121,7 +123,7 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
     return layer ? [{ order: row.order, layer }] : [];
   });
   const lasts = rows.flatMap(({ layer }) => (layer.last === undefined ? [] : [layer.last]));
-  app.use(compose([...rows.map(({ layer }) => layer.handler), ...lasts]));
+  app.use(compose([...rows.map(({ layer }) => layer.handler), ...lasts], (req, res) => releaseHead(beginState(req, runtime), res)));
   markSecured(app);
 
   const find = (id: LayerId): Layer | undefined => rows.find(({ layer }) => layer.id === id)?.layer;

@@ -3,6 +3,7 @@ import { createApiKey } from "./api-key/middleware.js";
 import type { ApiKeyService } from "./api-key/service.js";
 import type { Layer, LayerId } from "./core/layer.js";
 import { beginState } from "./core/request-state.js";
+import { holdHead } from "./core/response-head.js";
 import type { Runtime } from "./core/runtime.js";
 import { createCors } from "./cors/middleware.js";
 import { createCsrf } from "./csrf/middleware.js";
@@ -74,13 +75,15 @@ export const LAYERS: readonly LayerRow[] = Object.freeze([
   },
 ] satisfies { id: LayerId; order: number; create(sources: LayerSources): Layer | false | undefined }[] as LayerRow[]);
 
-/** Begins the state of each request: who decides the time, where events go, what refusals look like. */
+/** Begins the state of each request: who decides the time, where events go, what refusals look like. Its headers wait from here on. */
 function createContext(runtime: Runtime): Layer {
   return {
     id: "context",
     mode: "enforce",
-    handler: function contextMiddleware(req, _res, next) {
-      beginState(req, runtime).markRan("context");
+    handler: function contextMiddleware(req, res, next) {
+      const state = beginState(req, runtime);
+      state.markRan("context");
+      holdHead(state, res);
       next();
     },
     describe: () => ({ debug: runtime.debug }),

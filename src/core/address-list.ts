@@ -1,4 +1,5 @@
-import { BlockList, isIP, isIPv4 } from "node:net";
+import { isIP } from "node:net";
+import ipaddr from "ipaddr.js";
 import { normaliseAddress } from "./client-address.js";
 
 /** An address or CIDR that cannot be read, with the reason. */
@@ -16,34 +17,89 @@ export function addressRangeProblem(text: string): AddressRangeProblem | undefin
   return undefined;
 }
 
-/** Which addresses are on a list of addresses and CIDR ranges. Built once; look-ups take any notation of an address. */
+/** Where IPv4 lies within IPv6: ::ffff:0:0/96 (RFC 4291 section 2.5.5.2). */
+const MAPPED_PREFIX = 96;
+const MAPPED = 0xffffn;
+
+/**
+ * Which addresses are on a list of addresses and CIDR ranges. Built once. A look-up asks once for each prefix length in use,
+ * however many ranges there are; `net.BlockList` goes through them one by one before Node 24.
+ */
 export class AddressList {
   readonly #exact = new Set<string>();
-  readonly #ranges = new BlockList();
-  readonly #hasRanges: boolean;
+  /** By prefix length, the leading bits of the ranges. */
+  readonly #ipv4 = new Map<number, Set<number>>();
+  readonly #ipv6 = new Map<number, Set<bigint>>();
 
   /** @throws RangeError when an entry is neither an address nor a CIDR range; check with `addressRangeProblem` first. */
   constructor(entries: readonly string[]) {
-    let ranges = 0;
     for (const entry of entries) {
       if (addressRangeProblem(entry) !== undefined) throw new RangeError("not an address or CIDR range");
       const slash = entry.indexOf("/");
-      if (slash === -1) {
-        this.#exact.add(normaliseAddress(entry) ?? entry);
-        continue;
-      }
-      const address = entry.slice(0, slash);
-      this.#ranges.addSubnet(address, Number(entry.slice(slash + 1)), isIPv4(address) ? "ipv4" : "ipv6");
-      ranges += 1;
+      if (slash === -1) this.#exact.add(normaliseAddress(entry) ?? entry);
+      else this.#addRange(entry.slice(0, slash), Number(entry.slice(slash + 1)));
     }
-    this.#hasRanges = ranges > 0;
   }
 
-  /** @param address as `normaliseAddress` gives it */
+  /** Takes any notation of an address; the one of `normaliseAddress` is the fastest. */
   has(address: string): boolean {
     if (this.#exact.has(address)) return true;
-    if (!this.#hasRanges) return false;
+    if (this.#ipv4.size === 0 && this.#ipv6.size === 0) return false;
     const family = isIP(address);
-    return family !== 0 && this.#ranges.check(address, family === 4 ? "ipv4" : "ipv6");
+    if (family === 4) return includes(this.#ipv4, ipv4Bits, ipv4Value(address));
+    if (family !== 6) return false;
+    // A zone or a dotted quad: not as `normaliseAddress` gives it.
+    if (address.includes("%") || address.includes(".")) return this.has(normaliseAddress(address) ?? "");
+    return includes(this.#ipv6, ipv6Bits, ipv6Value(address));
   }
+
+  #addRange(address: string, prefix: number): void {
+    if (isIP(address) === 4) {
+      add(this.#ipv4, prefix, ipv4Bits(ipv4Value(address), prefix));
+      return;
+    }
+    const value = ipv6Value(ipaddr.parse(address).toNormalizedString());
+    add(this.#ipv6, prefix, ipv6Bits(value, prefix));
+    // IPv4 addresses are looked up as such, so a range of IPv6 that has some of them counts as the range of IPv4 it has.
+    const shared = Math.min(prefix, MAPPED_PREFIX);
+    if (ipv6Bits(value, shared) !== ipv6Bits(MAPPED << 32n, shared)) return;
+    const inIpv4 = Math.max(0, prefix - MAPPED_PREFIX);
+    add(this.#ipv4, inIpv4, ipv4Bits(Number(value & 0xffffffffn), inIpv4));
+  }
+}
+
+function add<Bits>(ranges: Map<number, Set<Bits>>, prefix: number, bits: Bits): void {
+  const known = ranges.get(prefix);
+  if (known === undefined) ranges.set(prefix, new Set([bits]));
+  else known.add(bits);
+}
+
+function includes<Bits>(ranges: ReadonlyMap<number, ReadonlySet<Bits>>, leading: (value: Bits, prefix: number) => Bits, value: Bits): boolean {
+  for (const [prefix, known] of ranges) if (known.has(leading(value, prefix))) return true;
+  return false;
+}
+
+function ipv4Bits(value: number, prefix: number): number {
+  return Math.floor(value / 2 ** (32 - prefix));
+}
+
+function ipv6Bits(value: bigint, prefix: number): bigint {
+  return value >> BigInt(128 - prefix);
+}
+
+function ipv4Value(address: string): number {
+  return address.split(".").reduce((value, octet) => value * 256 + Number(octet), 0);
+}
+
+/** @param address without a dotted quad or a zone */
+function ipv6Value(address: string): bigint {
+  const [head = "", tail] = address.split("::");
+  const before = words(head);
+  const after = words(tail ?? "");
+  const zeros = tail === undefined ? "" : "0000".repeat(8 - before.length - after.length);
+  return BigInt(`0x${before.join("")}${zeros}${after.join("")}`);
+}
+
+function words(text: string): string[] {
+  return text === "" ? [] : text.split(":").map((word) => word.padStart(4, "0"));
 }

@@ -3,8 +3,10 @@ import type { NextFunction, Request, RequestHandler, Response } from "express";
 /**
  * One handler that runs others in their order. An error, passed on or thrown, skips the rest and goes to the app's error
  * handling: a layer that fails is never a layer that allowed.
+ *
+ * @param leave runs before the request goes on to the app, with an error or without
  */
-export function compose(handlers: readonly RequestHandler[]): RequestHandler {
+export function compose(handlers: readonly RequestHandler[], leave: (req: Request, res: Response) => void = () => undefined): RequestHandler {
   return function portcullis(req: Request, res: Response, next: NextFunction): void {
     let index = 0;
     let left = false;
@@ -13,6 +15,7 @@ export function compose(handlers: readonly RequestHandler[]): RequestHandler {
       index += 1;
       if (handler === undefined) {
         left = true;
+        leave(req, res);
         if (error === undefined || error === null) next();
         else next(error);
         return;
@@ -23,6 +26,7 @@ export function compose(handlers: readonly RequestHandler[]): RequestHandler {
         // What is thrown after the last layer is the app's, not ours.
         if (left) throw thrown;
         left = true;
+        leave(req, res);
         next(thrown);
       }
     };

@@ -4,6 +4,7 @@ import { pathOf } from "./authority.js";
 import type { SecurityEventName } from "./events.js";
 import type { RequestState } from "./request-state.js";
 import { stateOf } from "./request-state.js";
+import { answerWith } from "./response-head.js";
 import type { Runtime } from "./runtime.js";
 
 interface RefusalKind {
@@ -176,17 +177,20 @@ function answer(req: Request, res: Response, state: RequestState, source: string
     res.end();
     return;
   }
-  res.statusCode = REFUSALS[refusal.code].status;
   const replaced = replacedBody(req, state.runtime, refusal);
-  res.setHeader("Content-Type", replaced?.contentType ?? "application/problem+json; charset=utf-8");
-  res.setHeader("Cache-Control", "no-store");
-  if (refusal.headers !== undefined) {
-    for (const name in refusal.headers) {
-      const value = refusal.headers[name];
-      if (value !== undefined) res.setHeader(name, value);
-    }
+  const body = replaced?.body ?? bodyOf(refusal);
+  const lines = ["Content-Type", replaced?.contentType ?? "application/problem+json; charset=utf-8", "Cache-Control", "no-store"];
+  for (const name in refusal.headers) {
+    const value = refusal.headers[name];
+    if (value !== undefined) lines.push(name, value);
   }
-  res.end(replaced?.body ?? (refusal.detail === undefined ? READY_BODIES.get(refusal.code) : JSON.stringify(problemOf(refusal))));
+  lines.push("Content-Length", String(Buffer.byteLength(body)));
+  answerWith(state, res, REFUSALS[refusal.code].status, lines, body);
+}
+
+function bodyOf(refusal: Refusal): string {
+  const ready = refusal.detail === undefined ? READY_BODIES.get(refusal.code) : undefined;
+  return ready ?? JSON.stringify(problemOf(refusal));
 }
 
 function replacedBody(req: Request, runtime: Runtime, refusal: Refusal): ReplacedBody | undefined {

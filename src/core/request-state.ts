@@ -3,6 +3,7 @@ import type { Request } from "express";
 import { clientAddress } from "./client-address.js";
 import type { LayerId } from "./layer.js";
 import { createRuntime, type Runtime } from "./runtime.js";
+import type { ResponseHead } from "./response-head.js";
 import type { WaitingLimits } from "./waiting-limits.js";
 
 /**
@@ -37,6 +38,8 @@ export class RequestState {
   keyService: object | undefined;
   /** Limits this request has met and is not counted in yet; no refusal and no costly work before they agree. */
   limits: WaitingLimits | undefined;
+  /** Headers that wait until the request is answered here or goes on to the app. */
+  head: ResponseHead | undefined;
   #ran = 0;
   #address: string | undefined;
 

@@ -3,6 +3,7 @@ import type { SecurityEventName } from "../core/events.js";
 import type { Layer } from "../core/layer.js";
 import { refuse, type Refusal, requestFacts } from "../core/refusal.js";
 import { beginState, stateOf } from "../core/request-state.js";
+import { answerWith, headersFor, type HeaderTarget, ResponseHead } from "../core/response-head.js";
 import { createRuntime, type Runtime } from "../core/runtime.js";
 import { parse } from "../settings/object.js";
 import { compileCors, type Field } from "./compile.js";
@@ -23,16 +24,14 @@ export function createCors(options: CorsOptions, runtime: Runtime): Layer {
   const anyOrigin = rules.origins === "*";
   const preflightVary = PREFLIGHT_VARY + (options.privateNetwork ? ", Access-Control-Request-Private-Network" : "");
 
-  function allow(res: Response, origin: string, fields: readonly Field[]): void {
-    res.setHeader("Access-Control-Allow-Origin", anyOrigin ? "*" : origin);
-    for (const [name, value] of fields) res.setHeader(name, value);
+  function allow(headers: HeaderTarget, origin: string, fields: readonly Field[]): void {
+    headers.setHeader("Access-Control-Allow-Origin", anyOrigin ? "*" : origin);
+    for (const [name, value] of fields) headers.setHeader(name, value);
   }
 
-  function endPreflight(res: Response): void {
-    res.statusCode = preflightStatus;
-    // Safari waits for a body without it.
-    res.setHeader("Content-Length", preflightLength);
-    res.end();
+  function endPreflight(req: Request, res: Response): void {
+    // Safari waits for a body without Content-Length.
+    answerWith(stateOf(req), res, preflightStatus, ["Content-Length", preflightLength], undefined);
   }
 
   /** @returns true when the request has been answered */
@@ -46,17 +45,19 @@ export function createCors(options: CorsOptions, runtime: Runtime): Layer {
     stateOf(req).runtime.events.emit(refusal.event, () => ({ source: "cors", reason, mode: options.mode, ...requestFacts(req) }));
     if (verdict.kind === "refused" || options.mode === "report") return false;
     // No Access-Control header, so the browser gives up; the app is spared an OPTIONS it did not ask for.
-    endPreflight(res);
+    endPreflight(req, res);
     return true;
   }
 
   function corsMiddleware(req: Request, res: Response, next: NextFunction): void {
-    beginState(req, runtime).markRan("cors");
-    if (!anyOrigin) addVary(res, "Origin");
+    const state = beginState(req, runtime);
+    state.markRan("cors");
+    const headers = headersFor(state, res);
+    if (!anyOrigin) addVary(headers, "Origin");
     const { origin } = req.headers;
     if (origin === undefined) {
       // The answer is the same for everybody, so it must be so in a cache filled without Origin (Fetch section 3.2.6).
-      if (anyOrigin) allow(res, "*", actual);
+      if (anyOrigin) allow(headers, "*", actual);
       next();
       return;
     }
@@ -65,19 +66,19 @@ export function createCors(options: CorsOptions, runtime: Runtime): Layer {
       case "not-cors":
         break;
       case "allowed":
-        allow(res, origin, actual);
+        allow(headers, origin, actual);
         break;
       case "refused":
         if (turnAway(req, res, verdict)) return;
         break;
       case "preflight-allowed":
-        addVary(res, preflightVary);
-        allow(res, origin, preflight);
-        if (verdict.privateNetwork) res.setHeader("Access-Control-Allow-Private-Network", "true");
-        endPreflight(res);
+        addVary(headers, preflightVary);
+        allow(headers, origin, preflight);
+        if (verdict.privateNetwork) headers.setHeader("Access-Control-Allow-Private-Network", "true");
+        endPreflight(req, res);
         return;
       case "preflight-refused":
-        addVary(res, preflightVary);
+        addVary(headers, preflightVary);
         if (turnAway(req, res, verdict)) return;
         break;
     }
@@ -107,9 +108,12 @@ function field(req: Request, name: string): string | undefined {
 }
 
 /** Adds to Vary without losing what is there. */
-function addVary(res: Response, names: string): void {
-  if (res.hasHeader("Vary")) res.vary(names);
-  else res.setHeader("Vary", names);
+function addVary(headers: ResponseHead | Response, names: string): void {
+  const before = headers.getHeader("Vary");
+  if (before === undefined) headers.setHeader("Vary", names);
+  // What waits is of this layer, and never named twice.
+  else if (headers instanceof ResponseHead) headers.setHeader("Vary", `${String(before)}, ${names}`);
+  else headers.vary(names);
 }
 
 /**

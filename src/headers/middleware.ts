@@ -39,8 +39,11 @@ export function createHeaders(options: HeadersOptions, runtime: Runtime): Header
     id: "headers",
     mode: options.mode,
     handler: function securityHeadersMiddleware(req: Request, res: Response, next: NextFunction): void {
-      beginState(req, runtime).markRan("headers");
-      writeHeaders(res, plan, req.secure);
+      const state = beginState(req, runtime);
+      state.markRan("headers");
+      const { secure } = req;
+      if (state.head === undefined) writeHeaders(res, plan, secure);
+      else state.head.begin(secure ? plan.secure : plan.plain, () => writeHeaders(res, plan, secure));
       next();
     },
     describe: () => describePlan(options, plan),

@@ -2,6 +2,7 @@ import type { NextFunction, Request, Response } from "express";
 import type { Mode } from "../core/layer.js";
 import { refuse } from "../core/refusal.js";
 import type { RequestState } from "../core/request-state.js";
+import { headersFor } from "../core/response-head.js";
 import type { Runtime } from "../core/runtime.js";
 import type { LimitCount } from "../core/waiting-limits.js";
 import type { RateLimitStore, WindowOutcome, WindowPolicy } from "../stores/contracts.js";
@@ -48,21 +49,21 @@ export function createLimiter(limit: Limit, runtime: Runtime): Limiter {
   let standIn: SlidingWindowStore | undefined;
 
   /** True when the request has been answered. */
-  function settle(outcome: WindowOutcome, req: Request, res: Response): boolean {
+  function settle(outcome: WindowOutcome, req: Request, res: Response, state: RequestState): boolean {
     const verdict = decide(outcome, policy.limit);
     // A limit on trial leaves no trace in the response: a client would keep to a limit that does not hold.
-    if (mode === "enforce") writeLimitHeaders(res, text, verdict, runtime.clock.now());
+    if (mode === "enforce" && !res.headersSent) writeLimitHeaders(headersFor(state, res), text, verdict, runtime.clock.now());
     if (verdict.allowed) return false;
     const headers = { "Retry-After": String(verdict.retryAfterSeconds) };
     return refuse(req, res, limit.source, { code: "rate-limited", reason: policy.name, headers }, mode);
   }
 
   /** True when the request has been answered. */
-  function withoutStore(req: Request, res: Response, key: string, cost: number): boolean {
+  function withoutStore(req: Request, res: Response, state: RequestState, key: string, cost: number): boolean {
     if (limit.onStoreError === "allow") return false;
     if (limit.onStoreError === "deny") return refuse(req, res, limit.source, STORE_DOWN, mode);
     standIn ??= new SlidingWindowStore({ maxClients: limit.maxClients, clock: runtime.clock });
-    return settle(standIn.consume(policy, key, cost), req, res);
+    return settle(standIn.consume(policy, key, cost), req, res, state);
   }
 
   function countOf(req: Request, res: Response, state: RequestState): LimitCount | undefined {
@@ -73,8 +74,8 @@ export function createLimiter(limit: Limit, runtime: Runtime): Limiter {
       policy,
       key,
       cost,
-      settle: (outcome) => settle(outcome, req, res),
-      withoutStore: () => withoutStore(req, res, key, cost),
+      settle: (outcome) => settle(outcome, req, res, state),
+      withoutStore: () => withoutStore(req, res, state, key, cost),
     };
   }
 
@@ -89,7 +90,7 @@ export function createLimiter(limit: Limit, runtime: Runtime): Limiter {
       }
       const key = limit.key(req, state);
       const cost = key === undefined ? 0 : limit.cost(req);
-      if (key === undefined || cost === 0 || !settle(local.consume(policy, key, cost), req, res)) next();
+      if (key === undefined || cost === 0 || !settle(local.consume(policy, key, cost), req, res, state)) next();
     },
     close() {
       standIn?.close();

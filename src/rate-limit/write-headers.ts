@@ -1,39 +1,39 @@
-import type { Response } from "express";
+import type { HeaderTarget } from "../core/response-head.js";
 import { epochSeconds, isStricter, type LimitText, rateLimitItem, type Verdict } from "./decide.js";
 
 /**
- * Writes what a limit says into the response. Several limits may do so in one request: draft-8 is a list and takes
+ * Writes what a limit says. Several limits may do so in one request: draft-8 is a list and takes
  * them all; the older forms have room for one, and the strictest is kept.
  *
  * @param nowMs wall-clock time, for the one form that names a point in time
  */
-export function writeLimitHeaders(res: Response, text: LimitText, verdict: Verdict, nowMs: number): void {
-  if (text.form === false || res.headersSent) return;
+export function writeLimitHeaders(headers: HeaderTarget, text: LimitText, verdict: Verdict, nowMs: number): void {
+  if (text.form === false) return;
   if (text.form === "draft-8") {
-    append(res, "RateLimit", rateLimitItem(text, verdict));
-    append(res, "RateLimit-Policy", text.policy);
+    append(headers, "RateLimit", rateLimitItem(text, verdict));
+    append(headers, "RateLimit-Policy", text.policy);
   } else if (text.form === "draft-6") {
-    if (!mayWrite(res, verdict, "RateLimit-Remaining", "RateLimit-Reset", 0)) return;
-    res.setHeader("RateLimit-Policy", text.policy);
-    res.setHeader("RateLimit-Limit", String(text.limit));
-    res.setHeader("RateLimit-Remaining", String(verdict.remaining));
-    res.setHeader("RateLimit-Reset", String(verdict.resetSeconds));
+    if (!mayWrite(headers, verdict, "RateLimit-Remaining", "RateLimit-Reset", 0)) return;
+    headers.setHeader("RateLimit-Policy", text.policy);
+    headers.setHeader("RateLimit-Limit", String(text.limit));
+    headers.setHeader("RateLimit-Remaining", String(verdict.remaining));
+    headers.setHeader("RateLimit-Reset", String(verdict.resetSeconds));
   } else {
-    if (!mayWrite(res, verdict, "X-RateLimit-Remaining", "X-RateLimit-Reset", nowMs)) return;
-    res.setHeader("X-RateLimit-Limit", String(text.limit));
-    res.setHeader("X-RateLimit-Remaining", String(verdict.remaining));
-    res.setHeader("X-RateLimit-Reset", String(epochSeconds(verdict, nowMs)));
+    if (!mayWrite(headers, verdict, "X-RateLimit-Remaining", "X-RateLimit-Reset", nowMs)) return;
+    headers.setHeader("X-RateLimit-Limit", String(text.limit));
+    headers.setHeader("X-RateLimit-Remaining", String(verdict.remaining));
+    headers.setHeader("X-RateLimit-Reset", String(epochSeconds(verdict, nowMs)));
   }
 }
 
-function append(res: Response, name: string, item: string): void {
-  const before = res.getHeader(name);
-  if (before === undefined) res.setHeader(name, item);
-  else res.setHeader(name, `${Array.isArray(before) ? before.join(", ") : String(before)}, ${item}`);
+function append(headers: HeaderTarget, name: string, item: string): void {
+  const before = headers.getHeader(name);
+  if (before === undefined) headers.setHeader(name, item);
+  else headers.setHeader(name, `${Array.isArray(before) ? before.join(", ") : String(before)}, ${item}`);
 }
 
-function mayWrite(res: Response, verdict: Verdict, remainingName: string, resetName: string, originMs: number): boolean {
-  const remaining = res.getHeader(remainingName);
+function mayWrite(headers: HeaderTarget, verdict: Verdict, remainingName: string, resetName: string, originMs: number): boolean {
+  const remaining = headers.getHeader(remainingName);
   if (remaining === undefined) return true;
-  return isStricter(verdict, { remaining: Number(remaining), resetSeconds: Number(res.getHeader(resetName)) - originMs / 1000 });
+  return isStricter(verdict, { remaining: Number(remaining), resetSeconds: Number(headers.getHeader(resetName)) - originMs / 1000 });
 }

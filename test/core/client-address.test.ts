@@ -1,3 +1,4 @@
+import { BlockList, isIPv4 } from "node:net";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { AddressList, addressRangeProblem } from "../../src/core/address-list.js";
@@ -74,6 +75,28 @@ describe("AddressList", () => {
     ["::/0", undefined],
   ])("%j: %s", (text, problem) => {
     expect(addressRangeProblem(text)).toBe(problem);
+  });
+
+  it("says what net.BlockList says", () => {
+    const ipv4 = fc.ipV4().chain((address) => fc.integer({ min: 0, max: 32 }).map((prefix) => ({ address, prefix, family: "ipv4" as const })));
+    const mapped = fc.ipV4().map((address) => `::ffff:${address}`);
+    const ipv6 = fc.oneof(fc.ipV6(), mapped).chain((address) => fc.integer({ min: 0, max: 128 }).map((prefix) => ({ address, prefix, family: "ipv6" as const })));
+    const property = fc.property(fc.array(fc.oneof(ipv4, ipv6), { minLength: 1, maxLength: 4 }), fc.oneof(fc.ipV4(), fc.ipV6(), mapped), fc.nat({ max: 3 }), (ranges, other, near) => {
+      const oracle = new BlockList();
+      for (const { address, prefix, family } of ranges) oracle.addSubnet(address, prefix, family);
+      const subject = new AddressList(ranges.map(({ address, prefix }) => `${address}/${prefix}`));
+      // The address of a range itself, as well as any: chance alone would hardly ever meet a range.
+      for (const address of [other, ranges[near % ranges.length]!.address]) {
+        const family = isIPv4(address) ? "ipv4" : "ipv6";
+        expect([address, subject.has(normaliseAddress(address)!)]).toEqual([address, oracle.check(address, family)]);
+        expect(subject.has(address)).toBe(oracle.check(address, family));
+      }
+    });
+    fc.assert(property, { seed: 20261122, numRuns: 2000 });
+  });
+
+  it("never throws", () => {
+    fc.assert(fc.property(fc.oneof(fc.string(), fc.stringMatching(/^[0-9a-f:.%]{0,45}$/)), (text) => void list.has(text)), { seed: 20261122, numRuns: 2000 });
   });
 
   it("is not built from what is no range", () => {

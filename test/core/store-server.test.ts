@@ -1,4 +1,4 @@
-import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import type { SecurityEvent } from "../../src/core/events.js";
 import { createRuntime } from "../../src/core/runtime.js";
@@ -185,54 +185,6 @@ describe("guards of one store that was placed nowhere", () => {
     await expect(reads.run(fail("ECONNREFUSED"))).rejects.toBeInstanceOf(StoreUnavailableError);
     expect([reads.isDown, writes.isDown]).toEqual([true, true]);
     expect(events).toEqual(["down writes 23505", "down reads ECONNREFUSED"]);
-  });
-});
-
-describe("a request that meets several silent servers", () => {
-  /** Asks one store after the other, as layers do: each goes on without the one before. */
-  async function ask(...guards: readonly StoreGuard[]): Promise<number> {
-    const start = performance.now();
-    for (const guard of guards) {
-      try {
-        await guard.run(never);
-      } catch {
-        // The next layer.
-      }
-    }
-    return performance.now() - start;
-  }
-
-  function servers(timeoutMs: number) {
-    const { runtime, events } = setUp();
-    const guard = (name: string): StoreGuard => new StoreGuard(name, runtime, timeoutMs);
-    return { first: guard("first"), second: guard("second"), third: guard("third"), events };
-  }
-
-  it("waits for one time-out, and 30 ms for all the others", async () => {
-    const { first, second, third, events } = servers(150);
-    // In a turn of its own, as a request is: the test before may have ended with a time-out.
-    await turn();
-    const ms = await ask(first, second, third);
-    expect(ms).toBeGreaterThan(175);
-    expect(ms).toBeLessThan(150 + 50 + 60);
-    // What had not its whole time is blamed for nothing.
-    expect(events).toEqual(["down first ETIMEDOUT"]);
-    expect([second.isDown, third.isDown]).toEqual([false, false]);
-  });
-
-  it("is served by the second when that one answers", async () => {
-    const { first, second } = servers(60);
-    await turn();
-    await ask(first).then(() => expect(second.run(works)).resolves.toBe(1));
-  });
-
-  it("takes nothing from the next request, not even from one in the very next turn", async () => {
-    const { first, second, events } = servers(60);
-    await turn();
-    await ask(first);
-    const ms = await turn().then(() => ask(second));
-    expect(ms).toBeGreaterThan(58);
-    expect(events).toEqual(["down first ETIMEDOUT", "down second ETIMEDOUT"]);
   });
 });
 

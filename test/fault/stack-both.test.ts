@@ -44,20 +44,21 @@ describe("the whole stack when Redis and PostgreSQL fail at once", () => {
   const backToNormal = (): Promise<void> =>
     expect.poll(async () => (await Promise.all(app.targets.map((one) => sendOnce(app.server.port, one)))).map(({ status }) => status), { timeout: 8000 }).toEqual([200, 200, 200, 200]);
 
-  test("a request whose limit is in one and whose key is in the other waits for each once, and the next for neither", async () => {
+  test("a request whose limit is in one and whose key is in the other waits for each once, and those after it for neither", async () => {
     for (let i = 0; i < 3; i += 1) {
       await backToNormal();
       await sleep(600);
       toRedis.blackhole();
       toDatabase.blackhole();
       const first = await sendOnce(app.server.port, target("key"));
-      const next = await sendOnce(app.server.port, target("key"));
+      const next = await Promise.all([1, 2, 3].map(() => sendOnce(app.server.port, target("key"))));
       await heal();
-      process.stdout.write(`both silent | key ${first.status} after ${first.ms.toFixed(0)} ms, then ${next.status} after ${next.ms.toFixed(0)} ms\n`);
-      expect([first.status, next.status]).toEqual([503, 503]);
+      const soonest = Math.min(...next.map(({ ms }) => ms));
+      process.stdout.write(`both silent | key ${first.status} after ${first.ms.toFixed(0)} ms, then the soonest of three after ${soonest.toFixed(0)} ms\n`);
+      expect([first, ...next].map(({ status }) => status)).toEqual([503, 503, 503, 503]);
       expect(first.ms).toBeLessThan(IN_TIME_MS + STORE_TIMEOUT_MS);
-      // A probe of one of them may be due.
-      expect(next.ms).toBeLessThan(IN_TIME_MS);
+      // Two of them may be the probes of the two servers.
+      expect(soonest).toBeLessThan(100);
     }
   }, FAULT_TEST_MS);
 

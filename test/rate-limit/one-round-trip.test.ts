@@ -1,11 +1,28 @@
 import { createClient } from "redis";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { applySecurity, type Security, type SecurityEvent, type SecuritySettings } from "../../src/index.js";
+import type { WindowOutcome } from "../../src/stores/contracts.js";
+import { RedisSlidingWindowStore } from "../../src/stores/redis/sliding-window-store.js";
 import { EXPRESS } from "../support/express-versions.js";
 import { serve, type TestServer } from "../support/serve.js";
 import { type RunningServer, startRedis, uniqueName } from "../support/servers.js";
 
 const SECRET = "Yw3v9hQ2pX7rT5mK8sD1fG6jL4zB0nCq";
+
+/** Each call is one script, and one round trip: test/stores/redis-window.test.ts. */
+class CountedStore extends RedisSlidingWindowStore {
+  calls = 0;
+
+  override consume(...args: Parameters<RedisSlidingWindowStore["consume"]>): Promise<WindowOutcome> {
+    this.calls += 1;
+    return super.consume(...args);
+  }
+
+  override consumeAll(...args: Parameters<RedisSlidingWindowStore["consumeAll"]>): Promise<readonly WindowOutcome[]> {
+    this.calls += 1;
+    return super.consumeAll(...args);
+  }
+}
 
 /** Limits that are far away, unless a test says otherwise. */
 const RATE_LIMIT = { limit: 1000, perPrincipal: { limit: 500 } };
@@ -14,6 +31,7 @@ describe.each(EXPRESS)("limits in Redis on $name", ({ express }) => {
   let redis: RunningServer;
   const servers: TestServer[] = [];
   const opened: Security[] = [];
+  const stores: CountedStore[] = [];
   let looking: ReturnType<typeof createClient>;
   beforeAll(async () => {
     redis = await startRedis();
@@ -27,20 +45,24 @@ describe.each(EXPRESS)("limits in Redis on $name", ({ express }) => {
   afterEach(async () => {
     for (const server of servers.splice(0)) await server.close();
     for (const security of opened.splice(0)) await security.close();
+    for (const store of stores.splice(0)) await store.close();
   });
 
   async function start(settings: Partial<SecuritySettings> = {}) {
     const app = express();
+    const redisPrefix = `${uniqueName()}:`;
+    const store = new CountedStore({ redis: redis.url, prefix: redisPrefix });
+    stores.push(store);
     const security = applySecurity(app, {
       debug: true,
       secretKey: SECRET,
       redis: redis.url,
-      redisPrefix: `${uniqueName()}:`,
-      rateLimit: RATE_LIMIT,
+      redisPrefix,
       session: {},
       apiKeys: { hash: "hmac-sha256" },
       jwt: { issuer: "https://issuer.example", audience: "https://api.example" },
       ...settings,
+      rateLimit: { ...(settings.rateLimit ?? RATE_LIMIT), store },
     });
     opened.push(security);
     let reached = 0;
@@ -60,14 +82,14 @@ describe.each(EXPRESS)("limits in Redis on $name", ({ express }) => {
     const token = (await security.jwt!.issue("anna")).accessToken;
     const events: SecurityEvent[] = [];
     security.events.on("*", (event) => events.push(event));
-    return { server, security, events, makeKey, token, keys, reached: () => reached };
+    return { server, store, security, events, makeKey, token, keys, reached: () => reached };
   }
 
-  /** Scripts that Redis ran while `work` did something. */
-  async function scripts(work: () => Promise<unknown>): Promise<number> {
-    const before = await callsOf("eval", "evalsha");
+  /** Round trips to the limiter's store while `work` did something. */
+  async function trips(store: CountedStore, work: () => Promise<unknown>): Promise<number> {
+    const before = store.calls;
     await work();
-    return (await callsOf("eval", "evalsha")) - before;
+    return store.calls - before;
   }
 
   async function callsOf(...commands: string[]): Promise<number> {
@@ -78,12 +100,12 @@ describe.each(EXPRESS)("limits in Redis on $name", ({ express }) => {
   const remaining = (header: string | string[] | undefined): number[] => [...String(header).matchAll(/r=(\d+)/g)].map(([, left]) => Number(left));
 
   it("one round trip for the main limit, the limit of the key and the limit of the principal", async () => {
-    const { server, makeKey, token } = await start();
+    const { server, store, makeKey, token } = await start();
     const limited = await makeKey(50);
     const plain = await makeKey();
     await server.send("/", { headers: { "x-api-key": limited.key } });
     await server.send("/", { headers: { "x-api-key": plain.key } });
-    const trips: Record<string, number> = {};
+    const seen: Record<string, number> = {};
     const tried: [string, Record<string, string>, number[]][] = [
       ["nobody", {}, [997]],
       ["key", { "x-api-key": plain.key }, [996, 497]],
@@ -91,34 +113,33 @@ describe.each(EXPRESS)("limits in Redis on $name", ({ express }) => {
       ["token", { authorization: `Bearer ${token}` }, [994, 499]],
     ];
     for (const [name, headers, left] of tried) {
-      trips[name] = await scripts(async () => {
+      seen[name] = await trips(store, async () => {
         const answer = await server.send("/", { headers });
         expect(answer.status).toBe(200);
         expect(remaining(answer.headers.ratelimit)).toEqual(left);
       });
     }
-    expect(trips).toEqual({ nobody: 1, key: 1, "key with a limit": 1, token: 1 });
+    expect(seen).toEqual({ nobody: 1, key: 1, "key with a limit": 1, token: 1 });
   });
 
   it("a session is loaded first, and then one round trip asks for both limits", async () => {
     const calls: number[] = [];
-    const { server } = await start();
+    const { server, store } = await start();
     const cookie = String((await server.send("/log-in", { method: "POST" })).headers["set-cookie"]).split(";")[0]!;
-    const scriptsOf = async (headers: Record<string, string>) => {
-      calls.push(await scripts(() => server.send("/", { headers })));
+    const tripsOf = async (headers: Record<string, string>) => {
+      calls.push(await trips(store, () => server.send("/", { headers })));
     };
-    await scriptsOf({});
-    await scriptsOf({ cookie });
+    await tripsOf({});
+    await tripsOf({ cookie });
     const answer = await server.send("/", { headers: { cookie } });
     expect(answer.text).toBe("session");
     expect(remaining(answer.headers.ratelimit)).toHaveLength(2);
-    // Reading the session is a GET, no script.
     expect(calls).toEqual([1, 1]);
   });
 
   it("a limit of a route is one more", async () => {
-    const { server } = await start();
-    expect(await scripts(() => server.send("/limited"))).toBe(2);
+    const { server, store } = await start();
+    expect(await trips(store, () => server.send("/limited"))).toBe(2);
   });
 
   it("counts in all limits or in none: a principal over its limit uses nothing up", async () => {
@@ -193,7 +214,7 @@ describe.each(EXPRESS)("limits in Redis on $name", ({ express }) => {
     };
     expect(await refused({ cookie })).toBe(await refused({}));
     expect((await keys.usage(record.id))?.usageCount).toBe(0);
-    expect(security.describe().find(({ id }) => id === "rate-limit")?.store).toBe("redis");
+    expect(security.describe().find(({ id }) => id === "rate-limit")?.store).toBe("its own");
   });
 
   it("while Redis is down every limit is counted here, and with onStoreError \"deny\" the request is refused once", async () => {
