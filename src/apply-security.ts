@@ -6,7 +6,7 @@ import { type SecurityEvents } from "./core/events.js";
 import type { Layer, LayerId, Mode } from "./core/layer.js";
 import { compose } from "./core/pipeline.js";
 import { beginState } from "./core/request-state.js";
-import { releaseHead } from "./core/response-head.js";
+import { passHead, showHeadsOn } from "./core/head-on-response.js";
 import { createRuntime, type Runtime } from "./core/runtime.js";
 import { requireApiKey, requireAuth, requireJwt, requireSession } from "./guards.js";
 import type { HeadersLayer } from "./headers/middleware.js";
@@ -123,7 +123,8 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
     return layer ? [{ order: row.order, layer }] : [];
   });
   const lasts = rows.flatMap(({ layer }) => (layer.last === undefined ? [] : [layer.last]));
-  app.use(compose([...rows.map(({ layer }) => layer.handler), ...lasts], (req, res) => releaseHead(beginState(req, runtime), res)));
+  app.use(compose([...rows.map(({ layer }) => layer.handler), ...lasts], (req, res) => passHead(beginState(req, runtime), res)));
+  showHeadsOn(app.response);
   markSecured(app);
 
   const find = (id: LayerId): Layer | undefined => rows.find(({ layer }) => layer.id === id)?.layer;

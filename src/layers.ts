@@ -3,7 +3,7 @@ import { createApiKey } from "./api-key/middleware.js";
 import type { ApiKeyService } from "./api-key/service.js";
 import type { Layer, LayerId } from "./core/layer.js";
 import { beginState } from "./core/request-state.js";
-import { holdHead } from "./core/response-head.js";
+import { holdHead } from "./core/head-on-response.js";
 import type { Runtime } from "./core/runtime.js";
 import { createCors } from "./cors/middleware.js";
 import { createCsrf } from "./csrf/middleware.js";
@@ -75,7 +75,7 @@ export const LAYERS: readonly LayerRow[] = Object.freeze([
   },
 ] satisfies { id: LayerId; order: number; create(sources: LayerSources): Layer | false | undefined }[] as LayerRow[]);
 
-/** Begins the state of each request: who decides the time, where events go, what refusals look like. Its headers wait from here on. */
+/** Begins the state of each request: who decides the time, where events go, what refusals look like. Its headers stay in a head from here on. */
 function createContext(runtime: Runtime): Layer {
   return {
     id: "context",

@@ -4,7 +4,7 @@ import { pathOf } from "./authority.js";
 import type { SecurityEventName } from "./events.js";
 import type { RequestState } from "./request-state.js";
 import { stateOf } from "./request-state.js";
-import { answerWith } from "./response-head.js";
+import { answerWith } from "./head-on-response.js";
 import type { Runtime } from "./runtime.js";
 
 interface RefusalKind {

@@ -38,7 +38,7 @@ export class RequestState {
   keyService: object | undefined;
   /** Limits this request has met and is not counted in yet; no refusal and no costly work before they agree. */
   limits: WaitingLimits | undefined;
-  /** Headers that wait until the request is answered here or goes on to the app. */
+  /** Where the layers put headers, on a response that can carry it. */
   head: ResponseHead | undefined;
   #ran = 0;
   #address: string | undefined;

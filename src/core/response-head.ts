@@ -1,6 +1,5 @@
-import { ServerResponse } from "node:http";
 import type { Response } from "express";
-import type { RequestState } from "./request-state.js";
+import { HeaderBlock, fieldLine, lengthBit } from "./header-block.js";
 
 /** What the layers need of a response to put headers on it. */
 export interface HeaderTarget {
@@ -8,90 +7,133 @@ export interface HeaderTarget {
   setHeader(name: string, value: string): unknown;
 }
 
+/** By the names that layers write, of which there are a dozen. */
+const lastTexts = new Map<string, { readonly value: string; readonly text: string }>();
+
 /**
- * The headers of a request that is still on its way through the layers. Put on the response one by one, as the app may read
- * and change them there, they cost more than anything else a refusal does; so they wait here. A refusal sends them in one
- * list, and before the app gets the request they go on the response.
+ * The headers that the layers give a response. Put on it one by one they would cost more than all the checks together, so they
+ * stay here and go out with its first line as one text (`head-on-response.ts`). The app finds them on the response all the
+ * same: what it reads is read here, what it changes is moved over there first.
  */
-export class ResponseHead {
-  #ready: readonly string[] = [];
-  #write: ((res: Response) => void) | undefined;
-  readonly #lines: string[] = [];
+export class ResponseHead implements HeaderTarget {
+  #open = true;
+  #block = HeaderBlock.EMPTY;
+  #introduce: ((res: Response) => void) | undefined;
+  /** Lines of this one response: name, value, text, name, value, text, … */
+  #lines: string[] = [];
+  #lengths = 0;
+
+  /** Whether the request is still on its way through the layers: later ones put headers on the response, as the app does. */
+  get isOpen(): boolean {
+    return this.#open;
+  }
 
   /**
-   * The lines that are ready since start-up.
+   * The block that was ready at start.
    *
-   * @param write puts the same on the response, when it comes to that
+   * @param introduce what is to be done for a response that goes on to the app, and not for one refused before
    */
-  begin(lines: readonly string[], write: (res: Response) => void): void {
-    this.#ready = lines;
-    this.#write = write;
+  begin(block: HeaderBlock, introduce: (res: Response) => void): void {
+    this.#block = block;
+    this.#introduce = introduce;
   }
 
-  /** By the very name it was set with: all who write here are layers. */
+  /** The request leaves the layers. */
+  close(res: Response): void {
+    this.#open = false;
+    this.#introduce?.(res);
+  }
+
+  /** Another block in place of this one. False when the app has touched one of its headers: then all are on the response. */
+  exchange(before: HeaderBlock, after: HeaderBlock): boolean {
+    if (this.#block !== before) return false;
+    this.#block = after;
+    return true;
+  }
+
+  /** By the very name it was set with: for layers. */
   getHeader(name: string): string | undefined {
-    const at = this.#lines.indexOf(name);
-    return at === -1 ? undefined : this.#lines[at + 1];
+    const lines = this.#lines;
+    for (let at = 0; at < lines.length; at += 3) if (lines[at] === name) return lines[at + 1];
+    return undefined;
   }
 
+  /** @throws TypeError for what cannot be sent */
   setHeader(name: string, value: string): void {
-    const at = this.#lines.indexOf(name);
-    if (at === -1) this.#lines.push(name, value);
-    else this.#lines[at + 1] = value;
+    const text = this.#textOf(name, value);
+    const lines = this.#lines;
+    for (let at = 0; at < lines.length; at += 3) {
+      if (lines[at] !== name) continue;
+      lines[at + 1] = value;
+      lines[at + 2] = text;
+      return;
+    }
+    lines.push(name, value, text);
+    this.#lengths |= lengthBit(name);
   }
 
-  /** Puts everything on the response. */
-  writeTo(res: Response): void {
-    this.#write?.(res);
-    writeLines(res, this.#lines);
+  /** By any spelling of the name: for the response. */
+  find(name: string): string | undefined {
+    if (((this.#lengths | this.#block.lengths) & lengthBit(name)) === 0) return undefined;
+    const lower = name.toLowerCase();
+    const at = this.#lineOf(lower);
+    return at === -1 ? this.#block.values.get(lower) : this.#lines[at + 1];
   }
 
-  /** Name, value, name, value, …: everything, and these lines after it. */
-  linesWith(lines: readonly string[]): string[] {
-    return [...this.#ready, ...this.#lines, ...lines];
+  /** Gives up a header that is about to change; the block is given up as a whole. */
+  release(name: string, put: (name: string, value: string) => void): void {
+    const lower = name.toLowerCase();
+    const at = this.#lineOf(lower);
+    if (at !== -1) {
+      const [own = "", value = ""] = this.#lines.splice(at, 3);
+      put(own, value);
+    } else if (this.#block.values.has(lower)) this.#releaseBlock(put);
   }
-}
 
-/** Where a layer puts headers: with those that wait, or on the response. */
-export function headersFor(state: RequestState, res: Response): ResponseHead | Response {
-  return state.head ?? res;
-}
-
-/** Keeps the headers of this request waiting, if nobody has put any on the response before. */
-export function holdHead(state: RequestState, res: Response): void {
-  if (isUntouched(res)) state.head ??= new ResponseHead();
-}
-
-/** The request goes on to the app: its headers go on the response. */
-export function releaseHead(state: RequestState, res: Response): void {
-  const { head } = state;
-  if (head === undefined) return;
-  state.head = undefined;
-  head.writeTo(res);
-}
-
-/** Answers the request, with the headers that wait and these lines. */
-export function answerWith(state: RequestState, res: Response, status: number, lines: readonly string[], body: string | Buffer | undefined): void {
-  const { head } = state;
-  if (head !== undefined && isUntouched(res)) {
-    state.head = undefined;
-    res.writeHead(status, head.linesWith(lines));
-    res.end(body);
-    return;
+  /** Gives up everything. */
+  releaseAll(put: (name: string, value: string) => void): void {
+    this.#releaseBlock(put);
+    const lines = this.#lines;
+    this.#lines = [];
+    for (let at = 0; at < lines.length; at += 3) put(lines[at] as string, lines[at + 1] as string);
   }
-  releaseHead(state, res);
-  res.statusCode = status;
-  writeLines(res, lines);
-  res.end(body);
-}
 
-const { writeHead } = ServerResponse.prototype;
+  /** Every header that is here, in the order in which it is sent. */
+  entries(): [name: string, value: string][] {
+    const entries: [string, string][] = [];
+    for (let at = 0; at < this.#block.lines.length; at += 2) entries.push([this.#block.lines[at] as string, this.#block.lines[at + 1] as string]);
+    for (let at = 0; at < this.#lines.length; at += 3) entries.push([this.#lines[at] as string, this.#lines[at + 1] as string]);
+    return entries;
+  }
 
-/** Nothing put on it, and nobody listening for what will be: who replaces `writeHead` reads the headers there one by one. */
-function isUntouched(res: Response): boolean {
-  return res.writeHead === writeHead && res.getHeaderNames().length === 0;
-}
+  /** As it is sent. */
+  get text(): string {
+    let { text } = this.#block;
+    for (let at = 2; at < this.#lines.length; at += 3) text += this.#lines[at];
+    return text;
+  }
 
-function writeLines(res: Response, lines: readonly string[]): void {
-  for (let at = 0; at < lines.length; at += 2) res.setHeader(lines[at] as string, lines[at + 1] as string);
+  /** Most values come from settings and are the same for every response: checked and written once. */
+  #textOf(name: string, value: string): string {
+    const last = lastTexts.get(name);
+    if (last?.value === value) return last.text;
+    const text = fieldLine(name, value);
+    lastTexts.set(name, { value, text });
+    return text;
+  }
+
+  #lineOf(lower: string): number {
+    const lines = this.#lines;
+    for (let at = 0; at < lines.length; at += 3) {
+      const name = lines[at] as string;
+      if (name.length === lower.length && name.toLowerCase() === lower) return at;
+    }
+    return -1;
+  }
+
+  #releaseBlock(put: (name: string, value: string) => void): void {
+    const { lines } = this.#block;
+    this.#block = HeaderBlock.EMPTY;
+    for (let at = 0; at < lines.length; at += 2) put(lines[at] as string, lines[at + 1] as string);
+  }
 }

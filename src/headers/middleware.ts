@@ -7,7 +7,7 @@ import { parse } from "../settings/object.js";
 import { decideHeaders, patchHeaders } from "./decide.js";
 import { modelProblems } from "./model-lint.js";
 import { compilePlan, type HeaderPlan } from "./plan.js";
-import { headersOf, writeHeaders } from "./response.js";
+import { headersOf, trackHeaders, writeHeaders } from "./response.js";
 import { headersPatchSchema, headersSchema, type HeadersOptions, type HeadersPatch, type HeadersPatchOptions, type HeadersSettings } from "./settings.js";
 
 /** The headers layer. */
@@ -34,6 +34,8 @@ export function securityHeaders(settings?: HeadersSettings): RequestHandler {
 /** The layer, from parsed options. All header values are made here, once. */
 export function createHeaders(options: HeadersOptions, runtime: Runtime): HeadersLayer {
   const plan = compilePlan(decideHeaders(options, runtime.debug));
+  const trackPlain = (res: Response): void => trackHeaders(res, plan, false);
+  const trackSecure = (res: Response): void => trackHeaders(res, plan, true);
 
   return {
     id: "headers",
@@ -42,8 +44,8 @@ export function createHeaders(options: HeadersOptions, runtime: Runtime): Header
       const state = beginState(req, runtime);
       state.markRan("headers");
       const { secure } = req;
-      if (state.head === undefined) writeHeaders(res, plan, secure);
-      else state.head.begin(secure ? plan.secure : plan.plain, () => writeHeaders(res, plan, secure));
+      if (state.head?.isOpen === true) state.head.begin(secure ? plan.secure : plan.plain, secure ? trackSecure : trackPlain);
+      else writeHeaders(res, plan, secure);
       next();
     },
     describe: () => describePlan(options, plan),

@@ -1,3 +1,4 @@
+import { HeaderBlock } from "../core/header-block.js";
 import { sfDictionary, sfString } from "../core/structured-field.js";
 import { withoutEnforcedOnly, type HeaderModel } from "./decide.js";
 import { NONCE_SOURCE, type Policy } from "./directives.js";
@@ -20,10 +21,10 @@ export interface NoncedHeader {
 /** Headers ready to be written. Built at start, shared by all requests. */
 export interface HeaderPlan {
   readonly model: HeaderModel;
-  /** Name, value, name, value, …: for plain http. */
-  readonly plain: readonly string[];
+  /** For plain http. */
+  readonly plain: HeaderBlock;
   /** The same for secure requests. */
-  readonly secure: readonly string[];
+  readonly secure: HeaderBlock;
   readonly values: ReadonlyMap<string, string>;
   readonly nonced: readonly NoncedHeader[];
 }
@@ -51,8 +52,8 @@ export function compilePlan(model: HeaderModel): HeaderPlan {
   return Object.freeze({
     model,
     // RFC 6797 section 7.2: a host must not send it over plain http.
-    plain: entries.filter(([name]) => name !== TRANSPORT).flat(),
-    secure: entries.flat(),
+    plain: new HeaderBlock(entries.filter(([name]) => name !== TRANSPORT).flat()),
+    secure: new HeaderBlock(entries.flat()),
     values,
     nonced,
   });

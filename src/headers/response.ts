@@ -1,5 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { Response } from "express";
+import type { HeaderBlock } from "../core/header-block.js";
+import { headOf } from "../core/head-on-response.js";
 import { guardResponsesOf, type FinalResponse } from "./final-response.js";
 import type { HeaderPlan } from "./plan.js";
 
@@ -16,12 +18,14 @@ export class ResponseHeaders implements FinalResponse {
   readonly res: Response;
   plan: HeaderPlan;
   #secure: boolean;
+  #block: HeaderBlock;
   #nonce: string | undefined;
 
   constructor(res: Response, plan: HeaderPlan, secure: boolean) {
     this.res = res;
     this.plan = plan;
     this.#secure = secure;
+    this.#block = blockOf(plan, secure);
   }
 
   get enforced(): boolean {
@@ -29,7 +33,7 @@ export class ResponseHeaders implements FinalResponse {
   }
 
   restore(): void {
-    const lines = this.#secure ? this.plan.secure : this.plan.plain;
+    const { lines } = blockOf(this.plan, this.#secure);
     for (let i = 0; i < lines.length; i += 2) {
       const name = lines[i] as string;
       if (name !== POLICY && !this.res.hasHeader(name)) this.res.setHeader(name, lines[i + 1] as string);
@@ -51,8 +55,10 @@ export class ResponseHeaders implements FinalResponse {
     this.plan = plan;
     this.#secure = secure;
     if (before === plan || this.res.headersSent) return;
+    const block = this.#nonce === undefined ? blockOf(plan, secure) : withNonce(plan, secure, this.#nonce);
+    if (this.#exchange(block)) return;
     for (const name of before.values.keys()) if (!plan.values.has(name)) this.res.removeHeader(name);
-    const lines = secure ? plan.secure : plan.plain;
+    const { lines } = blockOf(plan, secure);
     for (let i = 0; i < lines.length; i += 2) {
       const name = lines[i] as string;
       if (before.values.get(name) !== lines[i + 1]) this.res.setHeader(name, lines[i + 1] as string);
@@ -61,12 +67,26 @@ export class ResponseHeaders implements FinalResponse {
   }
 
   #writeNonce(nonce: string): void {
-    if (this.res.headersSent) return;
+    if (this.res.headersSent || this.plan.nonced.length === 0 || this.#exchange(withNonce(this.plan, this.#secure, nonce))) return;
     for (const header of this.plan.nonced) {
       // A policy that the app, or Express's own error page, has put in its place is left alone.
       if (this.res.getHeader(header.name) === header.unread) this.res.setHeader(header.name, header.parts.join(`'nonce-${nonce}'`));
     }
   }
+  /** Where nobody has touched the headers since they were made ready, others take their place as one. */
+  #exchange(block: HeaderBlock): boolean {
+    if (headOf(this.res)?.exchange(this.#block, block) !== true) return false;
+    this.#block = block;
+    return true;
+  }
+}
+
+function blockOf(plan: HeaderPlan, secure: boolean): HeaderBlock {
+  return secure ? plan.secure : plan.plain;
+}
+
+function withNonce(plan: HeaderPlan, secure: boolean, nonce: string): HeaderBlock {
+  return blockOf(plan, secure).with(new Map(plan.nonced.map(({ name, parts }) => [name, parts.join(`'nonce-${nonce}'`)])));
 }
 
 /** 144 random bits: more than the 128 that CSP Level 3 section 7.1 asks for, and base64 without padding. */
@@ -101,11 +121,17 @@ export function writeHeaders(res: Response, plan: HeaderPlan, secure: boolean): 
     state.change(plan, secure);
     return;
   }
-  const lines = secure ? plan.secure : plan.plain;
+  const { lines } = blockOf(plan, secure);
   for (let i = 0; i < lines.length; i += 2) res.setHeader(lines[i] as string, lines[i + 1] as string);
   res.removeHeader("X-Powered-By");
+  trackHeaders(res, plan, secure);
+}
+
+/** For a response that has the headers of a plan already: what is needed to change them, and the nonce. */
+export function trackHeaders(res: Response, plan: HeaderPlan, secure: boolean): void {
   guardResponsesOf(res, headersOf);
   const locals = ((res.locals as object | undefined) ?? (res.locals = Object.create(null) as Response["locals"])) as Carrier;
-  // Reflect: a frozen `res.locals` is left as it is instead of throwing.
-  if (Reflect.set(locals, STATE, new ResponseHeaders(res, plan, secure))) Reflect.defineProperty(locals, "cspNonce", NONCE_PROPERTY);
+  // Reflect: a frozen `res.locals` is left as it is instead of throwing. The accessor first: the other way round costs more.
+  Reflect.defineProperty(locals, "cspNonce", NONCE_PROPERTY);
+  Reflect.set(locals, STATE, new ResponseHeaders(res, plan, secure));
 }

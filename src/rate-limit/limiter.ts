@@ -2,7 +2,7 @@ import type { NextFunction, Request, Response } from "express";
 import type { Mode } from "../core/layer.js";
 import { refuse } from "../core/refusal.js";
 import type { RequestState } from "../core/request-state.js";
-import { headersFor } from "../core/response-head.js";
+import { headersFor } from "../core/head-on-response.js";
 import type { Runtime } from "../core/runtime.js";
 import type { LimitCount } from "../core/waiting-limits.js";
 import type { RateLimitStore, WindowOutcome, WindowPolicy } from "../stores/contracts.js";
