@@ -7,6 +7,7 @@ import type { Grant } from "./grant.js";
 import { inspectToken } from "./inspect-token.js";
 import type { KeyRing } from "./keys.js";
 import type { JwtOptions } from "./settings.js";
+import { VerifiedTokens } from "./verified-tokens.js";
 import { verifySignature } from "./verify-compact.js";
 
 export interface SignedAccessToken {
@@ -35,9 +36,11 @@ export class AccessTokens {
   readonly #policy: ClaimsPolicy;
   readonly #audience: string;
   readonly #signOptions: jwt.SignOptions;
+  readonly #verified: VerifiedTokens | undefined;
 
   constructor(options: JwtOptions, ring: KeyRing) {
     this.#ring = ring;
+    this.#verified = options.cacheSize === 0 ? undefined : new VerifiedTokens(options.cacheSize);
     this.#audience = options.audience[0] ?? options.issuer;
     this.#policy = Object.freeze({
       issuer: options.issuer,
@@ -75,13 +78,24 @@ export class AccessTokens {
 
   /** Form, type, key, signature, then claims: nothing in the payload is looked at before the signature matched (ASVS 9.1.1). Never throws. */
   verify(token: unknown, now: number): ClaimsVerdict {
+    const known = typeof token === "string" ? this.#verified?.get(token) : undefined;
+    if (known === undefined) return this.#verifyNew(token, now);
+    const verdict = decideClaims(known, this.#policy, now / 1000);
+    if (!verdict.ok) this.#verified?.delete(token as string);
+    return verdict;
+  }
+
+  #verifyNew(token: unknown, now: number): ClaimsVerdict {
     const inspection = inspectToken(token, this.#ring.algorithm);
     if (!inspection.ok) return inspection;
     if (!isAccessTokenType(inspection.header.typ)) return { ok: false, code: "type" };
     const key = this.#ring.find(inspection.header.kid);
     if (key === undefined) return { ok: false, code: "unknown-key" };
     const signature = verifySignature(token as string, key, this.#ring.algorithm);
-    return signature.ok ? decideClaims(signature.payload, this.#policy, now / 1000) : signature;
+    if (!signature.ok) return signature;
+    const verdict = decideClaims(signature.payload, this.#policy, now / 1000);
+    if (verdict.ok) this.#verified?.add(token as string, verdict.claims);
+    return verdict;
   }
 }
 

@@ -51,6 +51,8 @@ const shape = settingsObject({
   reuseGraceSeconds: z.int().min(0).max(60).default(10),
   /** Seconds by which clocks may differ, for `exp`, `nbf` and `iat`. */
   leewaySeconds: z.int().min(0).max(60).default(5),
+  /** Tokens whose signature is remembered, so that it is not computed again for each request; all else is decided anew. 0: none. */
+  cacheSize: z.int().min(0).max(1_000_000).default(10_000),
   /** When the store cannot say whether a token is revoked: `deny` answers 503, `allow` takes it. Refreshing always needs the store. */
   onStoreError: z.enum(["deny", "allow"]).default("deny"),
   /** Milliseconds one store call may take. */

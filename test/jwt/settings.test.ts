@@ -29,6 +29,7 @@ describe("jwtSchema", () => {
         "audience": [
           "portcullis",
         ],
+        "cacheSize": 10000,
         "issuer": "portcullis",
         "leewaySeconds": 5,
         "mode": "enforce",
