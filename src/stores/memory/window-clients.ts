@@ -1,6 +1,7 @@
 import type { Clock } from "../../core/clock.js";
 import type { WindowOutcome, WindowPolicy } from "../contracts.js";
 import { NONE } from "./window-blocks.js";
+import { WindowHolders } from "./window-holders.js";
 import { WindowIndex } from "./window-index.js";
 import { boundedKey, ownCopy, spread } from "./window-key.js";
 import { WindowLogs } from "./window-logs.js";
@@ -41,9 +42,9 @@ export class WindowClients {
   readonly #time: WindowTime;
   readonly #logs = new WindowLogs();
   readonly #tables = new WindowTables();
-  readonly #index = new WindowIndex((slot, key, table) => this.#holders[slot] === key && this.#logs.owner(slot) === table);
+  readonly #index = new WindowIndex((slot, key, table) => this.#holders.get(slot) === key && this.#logs.owner(slot) === table);
   /** For each slot the client's key, or the overflow window whose log it is. */
-  readonly #holders: (string | OverflowWindow)[] = [];
+  readonly #holders = new WindowHolders();
   /** Clients that have left an overflow window which is not empty yet. */
   readonly #promoted = new Map<number, OverflowWindow>();
   /** One for all decisions, so that a decision allocates nothing but its answer. */
@@ -124,7 +125,7 @@ export class WindowClients {
     this.#tables.clear();
     this.#index.clear();
     this.#promoted.clear();
-    this.#holders.length = 0;
+    this.#holders.clear();
     this.#clients = 0;
     this.#hand = 0;
   }
@@ -189,7 +190,7 @@ export class WindowClients {
   #track(table: WindowTable, place: Place): void {
     const key = ownCopy(place.key);
     this.#index.add(place.hash, place.slot);
-    this.#holders[place.slot] = key;
+    this.#holders.set(place.slot, key);
     table.clients += 1;
     this.#clients += 1;
     if (place.shared !== undefined) this.#promoted.set(place.slot, place.shared);
@@ -198,7 +199,7 @@ export class WindowClients {
   #share(table: WindowTable, place: Place, window: number): void {
     const shared: OverflowWindow = { index: this.#overflowIndex(place.hash), slot: place.slot, window };
     table.overflow.set(shared.index, shared);
-    this.#holders[place.slot] = shared;
+    this.#holders.set(place.slot, shared);
     place.shared = shared;
   }
 
@@ -227,7 +228,7 @@ export class WindowClients {
 
   #release(slot: number): void {
     const table = this.#tables.byId(this.#logs.owner(slot));
-    const holder = this.#holders[slot]!;
+    const holder = this.#holders.get(slot);
     if (typeof holder === "string") {
       this.#index.remove(spread(holder), slot);
       table.clients -= 1;
@@ -237,7 +238,7 @@ export class WindowClients {
       table.overflow.delete(holder.index);
       holder.slot = NONE;
     }
-    this.#holders[slot] = "";
+    this.#holders.set(slot, "");
     this.#logs.close(slot);
     this.#tables.closeIfEmpty(table);
   }

@@ -28,7 +28,8 @@ interface SlotPage {
 export class WindowLogs {
   readonly #blocks = new WindowBlocks();
   #pages: SlotPage[] = [];
-  #free: number[] = [];
+  /** The slot closed last; its `HEAD` names the one before. A list of its own would stop the process to grow. */
+  #free = NONE;
   #slots = 0;
   #live = 0;
 
@@ -39,9 +40,10 @@ export class WindowLogs {
 
   /** A slot with an empty log. @param owner any number of the caller's, at least 0 */
   open(owner: number): number {
-    const slot = this.#free.pop() ?? this.#newSlot();
+    const slot = this.#free === NONE ? this.#newSlot() : this.#free;
     const { ints, doubles } = this.#page(slot);
     const at = (slot & PAGE_MASK) * STRIDE;
+    if (slot === this.#free) this.#free = ints[at + HEAD]!;
     ints[at + HEAD] = NONE;
     ints[at + TAIL] = NONE;
     ints[at + USED] = 0;
@@ -59,14 +61,15 @@ export class WindowLogs {
     while (ints[at + HEAD] !== NONE) this.#dropHead(ints, at);
     ints[at + OWNER] = NONE;
     this.#live -= 1;
-    if (this.#live === 0) this.clear();
-    else this.#free.push(slot);
+    if (this.#live === 0) return this.clear();
+    ints[at + HEAD] = this.#free;
+    this.#free = slot;
   }
 
   clear(): void {
     this.#blocks.clear();
     this.#pages.length = Math.min(this.#pages.length, 1);
-    this.#free = [];
+    this.#free = NONE;
     this.#slots = 0;
     this.#live = 0;
   }
