@@ -1,5 +1,5 @@
 import type { Response } from "express";
-import { HeaderBlock, fieldLine, lengthBit } from "./header-block.js";
+import { HeaderBlock, lengthBit } from "./header-block.js";
 
 /** What the layers need of a response to put headers on it. */
 export interface HeaderTarget {
@@ -7,8 +7,8 @@ export interface HeaderTarget {
   setHeader(name: string, value: string): unknown;
 }
 
-/** By the names that layers write, of which there are a dozen. */
-const lastTexts = new Map<string, { readonly value: string; readonly text: string }>();
+/** What must not stand in a value: RFC 9110 section 5.5, and no byte that readers may take for something else. */
+const UNSENDABLE = /[^\t\x20-\x7e]/;
 
 /**
  * The headers that the layers give a response. Put on it one by one they would cost more than all the checks together, so they
@@ -16,6 +16,8 @@ const lastTexts = new Map<string, { readonly value: string; readonly text: strin
  * same: what it reads is read here, what it changes is moved over there first.
  */
 export class ResponseHead implements HeaderTarget {
+  /** What the layer that began the block keeps of this response. */
+  memo: object | undefined;
   #open = true;
   #block = HeaderBlock.EMPTY;
   #introduce: ((res: Response) => void) | undefined;
@@ -58,9 +60,10 @@ export class ResponseHead implements HeaderTarget {
     return undefined;
   }
 
-  /** @throws TypeError for what cannot be sent */
+  /** @param name as layers write it, all of them constants. @throws TypeError for a value that cannot be sent */
   setHeader(name: string, value: string): void {
-    const text = this.#textOf(name, value);
+    if (UNSENDABLE.test(value)) throw new TypeError(`The value of ${name} has a character that no header may have.`);
+    const text = `${name}: ${value}\r\n`;
     const lines = this.#lines;
     for (let at = 0; at < lines.length; at += 3) {
       if (lines[at] !== name) continue;
@@ -110,15 +113,6 @@ export class ResponseHead implements HeaderTarget {
   get text(): string {
     let { text } = this.#block;
     for (let at = 2; at < this.#lines.length; at += 3) text += this.#lines[at];
-    return text;
-  }
-
-  /** Most values come from settings and are the same for every response: checked and written once. */
-  #textOf(name: string, value: string): string {
-    const last = lastTexts.get(name);
-    if (last?.value === value) return last.text;
-    const text = fieldLine(name, value);
-    lastTexts.set(name, { value, text });
     return text;
   }
 
