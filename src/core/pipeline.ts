@@ -4,32 +4,56 @@ import type { NextFunction, Request, RequestHandler, Response } from "express";
  * One handler that runs others in their order. An error, passed on or thrown, skips the rest and goes to the app's error
  * handling: a layer that fails is never a layer that allowed.
  *
+ * A layer that passes the request on before it returns is followed by the next one in a loop, not by a call from within: what
+ * comes after ten layers, the whole app, does not run ten layers deep in the stack.
+ *
  * @param leave runs before the request goes on to the app, with an error or without
  */
 export function compose(handlers: readonly RequestHandler[], leave: (req: Request, res: Response) => void = () => undefined): RequestHandler {
+  const { length } = handlers;
+
   return function portcullis(req: Request, res: Response, next: NextFunction): void {
     let index = 0;
-    let left = false;
+    let running = false;
+    let passed = true;
+
+    const out = (error?: unknown): void => {
+      index = length + 1;
+      leave(req, res);
+      if (error === undefined || error === null) next();
+      else next(error);
+    };
+    const run = (): void => {
+      running = true;
+      while (passed && index < length) {
+        passed = false;
+        const handler = handlers[index] as RequestHandler;
+        index += 1;
+        try {
+          void handler(req, res, step);
+        } catch (thrown) {
+          running = false;
+          out(thrown);
+          return;
+        }
+      }
+      running = false;
+      if (passed && index === length) out();
+    };
     const step = (error?: unknown): void => {
-      const handler = error === undefined || error === null ? handlers[index] : undefined;
-      index += 1;
-      if (handler === undefined) {
-        left = true;
-        leave(req, res);
-        if (error === undefined || error === null) next();
-        else next(error);
+      if (index > length) {
+        // What an app threw while a layer let it go on: it comes back by that layer's promise.
+        if (error !== undefined && error !== null) next(error);
         return;
       }
-      try {
-        void handler(req, res, step);
-      } catch (thrown) {
-        // What is thrown after the last layer is the app's, not ours.
-        if (left) throw thrown;
-        left = true;
-        leave(req, res);
-        next(thrown);
+      if (error !== undefined && error !== null) {
+        passed = false;
+        out(error);
+        return;
       }
+      passed = true;
+      if (!running) run();
     };
-    step();
+    run();
   };
 }

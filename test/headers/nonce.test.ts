@@ -1,10 +1,11 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Request, Response } from "express";
+import type { Express, Request, Response } from "express";
 import { describe, expect, it } from "vitest";
 import { securityHeaders } from "../../src/headers/middleware.js";
 import type { HeadersSettings } from "../../src/headers/settings.js";
+import { applySecurity } from "../../src/apply-security.js";
 import { EXPRESS } from "../support/express-versions.js";
 import { serve } from "../support/serve.js";
 import { parseOneCsp } from "./csp-parser.js";
@@ -16,10 +17,16 @@ const BOTH: HeadersSettings = {
   contentSecurityPolicyReportOnly: { directives: { "script-src": ["'nonce'", "'strict-dynamic'"], "require-trusted-types-for": ["'script'"] } },
 };
 
-describe.each(EXPRESS)("the nonce on $name", ({ express }) => {
+/** By itself headers go on the response; in the whole they go out as one text. */
+const WAYS: readonly { way: string; secure: (app: Express, settings: HeadersSettings) => void }[] = [
+  { way: "securityHeaders", secure: (app, settings) => void app.use(securityHeaders(settings)) },
+  { way: "applySecurity", secure: (app, headers) => void applySecurity(app, { trustedHosts: ["127.0.0.1", "localhost"], headers }) },
+];
+
+describe.each(EXPRESS.flatMap((version) => WAYS.map((way) => ({ ...version, ...way }))))("the nonce by $way on $name", ({ express, secure }) => {
   async function answerOf(settings: HeadersSettings, route: (req: Request, res: Response) => void) {
     const app = express();
-    app.use(securityHeaders(settings));
+    secure(app, settings);
     app.get("/", (req, res) => route(req, res));
     const server = await serve(app);
     const answer = await server.send("/");
@@ -54,7 +61,7 @@ describe.each(EXPRESS)("the nonce on $name", ({ express }) => {
 
   it("differs from response to response", async () => {
     const app = express();
-    app.use(securityHeaders(BOTH));
+    secure(app, BOTH);
     app.get("/", (_req, res) => void res.send(String(res.locals["cspNonce"])));
     const server = await serve(app);
     const answers = await Promise.all(Array.from({ length: 50 }, () => server.send("/")));
@@ -99,7 +106,7 @@ describe.each(EXPRESS)("the nonce on $name", ({ express }) => {
     const app = express();
     app.engine("tpl", (_path, options, done) => done(null, String((options as Record<string, unknown>)["cspNonce"])));
     app.set("views", folder);
-    app.use(securityHeaders(BOTH));
+    secure(app, BOTH);
     app.get("/", (_req, res) => void res.render("page.tpl", { title: "x" }));
     const server = await serve(app);
     const { text, headers } = await server.send("/");
@@ -118,7 +125,7 @@ describe.each(EXPRESS)("the nonce on $name", ({ express }) => {
       (res as unknown as { before: object }).before = res.locals;
       next();
     });
-    app.use(securityHeaders(BOTH));
+    secure(app, BOTH);
     app.get("/", (_req, res) => {
       same = (res as unknown as { before: object }).before === res.locals;
       res.json({ ...res.locals });
@@ -137,7 +144,8 @@ describe.each(EXPRESS)("the nonce on $name", ({ express }) => {
       res.locals = Object.freeze({ user: "ann" });
       next();
     });
-    app.use(securityHeaders(BOTH), (_req, res) => void res.json(res.locals));
+    secure(app, BOTH);
+    app.use((_req, res) => void res.json(res.locals));
     const server = await serve(app);
     const { status, headers } = await server.send("/");
     await server.close();
@@ -152,7 +160,8 @@ describe.each(EXPRESS)("the nonce on $name", ({ express }) => {
       res.locals = shared;
       next();
     });
-    app.use(securityHeaders(BOTH), (_req, res) => void res.send(String(res.locals["cspNonce"])));
+    secure(app, BOTH);
+    app.use((_req, res) => void res.send(String(res.locals["cspNonce"])));
     const server = await serve(app);
     const [one, two] = [await server.send("/"), await server.send("/")];
     await server.close();
@@ -163,7 +172,7 @@ describe.each(EXPRESS)("the nonce on $name", ({ express }) => {
   it("is the mounted app's too, and the outer app's, through one res.locals", async () => {
     const app = express();
     const inner = express();
-    app.use(securityHeaders(BOTH));
+    secure(app, BOTH);
     app.use((_req, res, next) => {
       res.setHeader("X-Outer", String(res.locals["cspNonce"]));
       next();
@@ -175,5 +184,25 @@ describe.each(EXPRESS)("the nonce on $name", ({ express }) => {
     await server.close();
     expect(text).toBe(headers["x-outer"]);
     expect(parseOneCsp(headers["content-security-policy"]).get("style-src")).toEqual([`'nonce-${text}'`]);
+  });
+});
+
+describe.each(EXPRESS)("a patch on $name that names a nonce where the settings name none", ({ express }) => {
+  it.each(["before", "after", "never"])("has the one that the route reads %s it", async (when) => {
+    const app = express();
+    const security = applySecurity(app, { trustedHosts: ["127.0.0.1"] });
+    let read = "";
+    const look = (_req: Request, res: Response, next: () => void): void => {
+      read = String(res.locals["cspNonce"]);
+      next();
+    };
+    const patch = security.headers({ contentSecurityPolicy: { directives: { "script-src": ["'nonce'"] } } });
+    app.get("/", ...(when === "before" ? [look, patch] : when === "after" ? [patch, look] : [patch]), (_req, res) => void res.json({}));
+    const server = await serve(app);
+    const sources = parseOneCsp((await server.send("/")).headers["content-security-policy"]).get("script-src");
+    await server.close();
+    await security.close();
+    if (when === "never") expect(sources).toEqual(["'self'", expect.stringMatching(/^'nonce-[A-Za-z0-9+/]{24}'$/)]);
+    else expect(sources).toEqual(["'self'", `'nonce-${read}'`]);
   });
 });

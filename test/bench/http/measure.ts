@@ -18,7 +18,7 @@ export type Samples = ReadonlyMap<string, readonly Sample[]>;
 export interface Plan {
   readonly contenders: readonly Contender[];
   readonly rounds: number;
-  /** Length of one window. */
+  /** Length of one window. Many short ones see more of what the machine does than few long ones. */
   readonly seconds: number;
   readonly node: string;
   readonly tool: LoadTool;
@@ -27,9 +27,9 @@ export interface Plan {
 }
 
 /** What wrk does before and after the window: its connections are not all there in the first moments, nor in the last. */
-const SETTLE_MS = 400;
+const SETTLE_MS = 250;
 /** By requests, not by time: on a busy machine a second is over before the compilers have seen the code. */
-const WARM_REQUESTS = 30_000;
+const WARM_REQUESTS = 60_000;
 const WARM_WINDOWS = 8;
 
 interface Running {

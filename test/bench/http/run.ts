@@ -19,15 +19,16 @@ const CONNECTIONS = 32;
 const { values } = parseArgs({
   options: {
     node: { type: "string", default: process.execPath },
-    rounds: { type: "string", default: "5" },
-    seconds: { type: "string", default: "1" },
+    rounds: { type: "string", default: "9" },
+    seconds: { type: "string", default: "0.5" },
     scenario: { type: "string" },
     only: { type: "string" },
     json: { type: "string" },
   },
 });
 const rounds = positive("rounds", values.rounds);
-const seconds = positive("seconds", values.seconds);
+const seconds = Number(values.seconds);
+if (!(seconds >= 0.1 && seconds <= 60)) throw new RangeError("--seconds is a number from 0.1 to 60");
 const contenders = chooseContenders(values.only?.split(","));
 const scenarios = chooseScenarios(values.scenario?.split(","));
 if (!existsSync(fileURLToPath(new URL("../../../dist/esm/index.js", import.meta.url)))) throw new Error("There is no dist: npm run build makes it, and npm run bench does that first.");
