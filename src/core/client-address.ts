@@ -2,7 +2,6 @@ import { isIP, isIPv4 } from "node:net";
 import type { Request } from "express";
 import { ipKeyGenerator } from "express-rate-limit";
 import ipaddr from "ipaddr.js";
-import { isFromTrustedProxy } from "./authority.js";
 
 /**
  * One spelling for one address: no port (some proxies write `IP:port`), no zone, no brackets, IPv4-mapped IPv6 as IPv4,
@@ -32,24 +31,7 @@ function stripPortAndZone(text: string): string {
  * peer when what the proxy passed on is no address.
  */
 export function clientAddress(req: Request): string {
-  return normaliseAddress(ipOf(req)) ?? normaliseAddress(req.socket.remoteAddress) ?? "unknown";
-}
-
-/**
- * `req.ip`. Where no address was passed on, or one, Express's reading of a list is spared: it costs as much as counting the
- * request does.
- */
-function ipOf(req: Request): string | undefined {
-  const passedOn = req.headers["x-forwarded-for"];
-  if (req.app === undefined || isReplaced(req)) return req.ip;
-  if (passedOn === undefined || passedOn === "") return req.socket.remoteAddress;
-  if (typeof passedOn !== "string" || passedOn.includes(",") || passedOn.includes(" ")) return req.ip;
-  return isFromTrustedProxy(req) ? passedOn : req.socket.remoteAddress;
-}
-
-/** Whether the app has put an `ip` of its own in the place of Express's. */
-function isReplaced(req: Request): boolean {
-  return Object.hasOwn(req, "ip") || Object.hasOwn((req.app as { request?: object }).request ?? {}, "ip");
+  return normaliseAddress(req.ip) ?? normaliseAddress(req.socket.remoteAddress) ?? "unknown";
 }
 
 /**

@@ -6,7 +6,7 @@ import type { RequestState } from "./request-state.js";
 
 /** The head of a response, on the response itself: wherever it is passed on to, its headers go with it. */
 const HEAD = Symbol("portcullis.head");
-/** On the `response` of an app: that the methods below are in place there. */
+/** On the prototype of the responses of one copy of Express: the methods below are in place there. */
 const VIEW = Symbol("portcullis.head-view");
 
 /** Node's own step from headers to text; all ways to send headers end in it. */
@@ -16,58 +16,72 @@ interface Storing {
 
 interface Carrier {
   [HEAD]?: ResponseHead;
-  readonly [VIEW]?: object;
+  readonly [VIEW]?: Methods;
 }
 
 type Methods = Pick<ServerResponse, "getHeader" | "hasHeader" | "getHeaderNames" | "getHeaders" | "setHeader" | "appendHeader" | "removeHeader" | "writeHead"> & {
-  getRawHeaderNames?(): string[];
+  getRawHeaderNames(): string[];
 };
 
 /**
- * Shows the heads of an app's responses on them: who reads a header finds it, who changes one finds that it was there.
+ * Shows heads on all responses of an app's copy of Express, as a response passes from app to app: who reads a header finds it,
+ * who changes one finds that it was there. Responses without a head are as they were.
  *
- * @param response the app's own `app.response`, from which its responses inherit, and no other app's
+ * @param response the app's own `app.response`
  */
 export function showHeadsOn(response: Response): void {
-  const base = Object.getPrototypeOf(response) as Methods;
+  const root = sharedPrototype(response) as (Methods & Carrier) | undefined;
+  if (root === undefined || root[VIEW] !== undefined) return;
+  // What is there already, and what Node has: another copy of this library may have been here before.
+  const { getHeader, hasHeader, getHeaderNames, getRawHeaderNames, getHeaders, setHeader, appendHeader, removeHeader, writeHead } = root;
   const view: Methods & ThisType<Response> = {
     getHeader(name) {
-      return found(this, name) ?? base.getHeader.call(this, name);
+      return getHeader.call(this, name) ?? found(this, name);
     },
     hasHeader(name) {
-      return found(this, name) !== undefined || base.hasHeader.call(this, name);
+      return hasHeader.call(this, name) || found(this, name) !== undefined;
     },
     getHeaderNames() {
-      return [...namesOf(headOf(this)).map((name) => name.toLowerCase()), ...base.getHeaderNames.call(this)];
+      return [...namesOf(headOf(this)).map((name) => name.toLowerCase()), ...getHeaderNames.call(this)];
     },
     getRawHeaderNames() {
-      return [...namesOf(headOf(this)), ...(base.getRawHeaderNames?.call(this) ?? [])];
+      return [...namesOf(headOf(this)), ...(getRawHeaderNames as () => string[]).call(this)];
     },
     getHeaders() {
-      const all = base.getHeaders.call(this);
-      for (const [name, value] of headOf(this)?.entries() ?? []) all[name.toLowerCase()] = value;
+      const all = getHeaders.call(this);
+      for (const [name, value] of headOf(this)?.entries() ?? []) all[name.toLowerCase()] ??= value;
       return all;
     },
     setHeader(name, value) {
       releaseOne(this, name);
-      return base.setHeader.call(this, name, value);
+      return setHeader.call(this, name, value);
     },
     appendHeader(name, value) {
       releaseOne(this, name);
-      return base.appendHeader.call(this, name, value);
+      return appendHeader.call(this, name, value);
     },
     removeHeader(name) {
       releaseOne(this, name);
-      base.removeHeader.call(this, name);
+      removeHeader.call(this, name);
     },
     writeHead(...args: unknown[]) {
       // Headers given here replace those that were set.
       if (args.length > 1 && args.some((arg) => typeof arg === "object" && arg !== null)) releaseAll(this);
-      return Reflect.apply(base.writeHead, this, args) as Response;
+      return Reflect.apply(writeHead, this, args) as Response;
     },
   };
-  for (const [name, value] of Object.entries(view)) Object.defineProperty(response, name, { configurable: true, enumerable: false, writable: true, value });
-  Object.defineProperty(response, VIEW, { value: response });
+  for (const [name, value] of Object.entries(view)) Object.defineProperty(root, name, { configurable: true, enumerable: false, writable: true, value });
+  Object.defineProperty(root, VIEW, { value: view });
+}
+
+/** The prototype directly above Node's: `express.response`, which the response of every app of that copy inherits from. */
+export function sharedPrototype(prototype: object): object | undefined {
+  let below: object | undefined;
+  for (let object: object | null = prototype; object !== null; object = Object.getPrototypeOf(object) as object | null) {
+    if (object === ServerResponse.prototype) return below;
+    below = object;
+  }
+  return undefined;
 }
 
 /** Lets the headers of this request stay in a head, where its response can carry one. */
@@ -94,9 +108,9 @@ export function headOf(res: Response): ResponseHead | undefined {
 }
 
 /** Answers the request, with the headers of its head and these lines. */
-export function answerWith(state: RequestState, res: Response, status: number, lines: readonly string[], body: string | Buffer | undefined): void {
-  // Whoever replaced `writeHead` wants to see the headers on the response.
-  if (state.head !== undefined && !Object.hasOwn(res, "writeHead") && hasNone(res)) {
+export function answerWith(state: RequestState, res: Response & Carrier, status: number, lines: readonly string[], body: string | Buffer | undefined): void {
+  // As a whole only while no app has had the request, and nobody listens for what is put on the response or sent.
+  if (state.head?.isOpen === true && res.writeHead === res[VIEW]?.writeHead && !hasOwnMethods(res) && hasNone(res)) {
     ServerResponse.prototype.writeHead.call(res, status, lines as string[]);
   } else {
     res.statusCode = status;
@@ -106,17 +120,27 @@ export function answerWith(state: RequestState, res: Response, status: number, l
 }
 
 /**
- * A response of HTTP/1 that nobody has put a header on, of an app that shows heads and is mounted in no other: that one would
- * take its own methods back when the request returns to it.
+ * A response of HTTP/1, made by Node, that nobody has put a header on, nor methods to see headers by, of an app that is mounted in no other: that
+ * one may be of another copy of Express, and takes its own methods back when the request returns to it.
  */
 function canCarry(res: Response & Carrier): boolean {
   return (
-    res[VIEW] === Object.getPrototypeOf(res) &&
+    res[VIEW] !== undefined &&
+    Object.hasOwn(res, "_header") &&
     (res.app as { parent?: unknown }).parent === undefined &&
     (res as unknown as Storing)._storeHeader === (ServerResponse.prototype as unknown as Storing)._storeHeader &&
+    !Object.hasOwn(res, "setHeader") &&
+    !Object.hasOwn(res, "getHeader") &&
     hasNone(res) &&
     sendsTextsFirst()
   );
+}
+
+const WRAPPED = ["setHeader", "getHeader", "writeHead", "write", "end"] as const;
+
+/** Whether somebody has put methods on this very response, to see or to change what goes through them. */
+export function hasOwnMethods(res: Response): boolean {
+  return WRAPPED.some((name) => Object.hasOwn(res, name));
 }
 
 /** No header on the response itself. */
@@ -127,16 +151,26 @@ function hasNone(res: Response): boolean {
 /** `_storeHeader` of a response with a head: the head's lines follow the status line. */
 function storeWithHead(this: Response & Carrier, firstLine: string, headers: unknown): void {
   const head = this[HEAD];
-  const text = head === undefined ? "" : this[VIEW] === undefined ? textWithout(head, headers) : head.text;
+  const text = head === undefined ? "" : overlaps(head, headers) ? textWithout(head, headers) : head.text;
   (ServerResponse.prototype as unknown as Storing)._storeHeader.call(this, firstLine + text, headers);
 }
 
-/** For a response that was handed to an app which does not show heads: what was set there counts. */
+/** Whether a header of the head stands among the response's own: it came there past the methods above. */
+function overlaps(head: ResponseHead, headers: unknown): boolean {
+  if (Array.isArray(headers)) return sentNames(headers).some((name) => head.find(name) !== undefined);
+  for (const name in headers as object | null | undefined) if (head.find(name) !== undefined) return true;
+  return false;
+}
+
+/** Lists, of which a response may have several lines (RFC 9110 section 5.2): the app's own adds to them. */
+const LISTS: ReadonlySet<string> = new Set(["vary", "ratelimit", "ratelimit-policy"]);
+
+/** The head without what the response has as well, which counts: for apps of another copy of Express, which do not show heads. */
 function textWithout(head: ResponseHead, headers: unknown): string {
   const own = new Set(sentNames(headers).map((name) => name.toLowerCase()));
   return head
     .entries()
-    .filter(([name]) => !own.has(name.toLowerCase()))
+    .filter(([name]) => !own.has(name.toLowerCase()) || LISTS.has(name.toLowerCase()))
     .map(([name, value]) => fieldLine(name, value))
     .join("");
 }

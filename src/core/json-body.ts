@@ -7,6 +7,8 @@ export const MAX_BODY_BYTES = 16_384;
 // Compressed bodies are refused: nothing this small needs them, and an inflated one is work before the limit is known.
 const parseJson = express.json({ limit: MAX_BODY_BYTES, strict: true, inflate: false });
 
+const UTF_8 = /^charset=(?:utf-8|"utf-8")$/;
+
 const TOO_LARGE: Refusal = Object.freeze({ code: "payload-too-large", reason: "body-too-large" });
 const NOT_JSON: Refusal = Object.freeze({ code: "unsupported-media-type", reason: "not-json" });
 const BROKEN: Refusal = Object.freeze({ code: "invalid-request", reason: "body-unreadable", detail: "The body is not valid JSON." });
@@ -48,10 +50,14 @@ export function bodyOf(req: Request): unknown {
   return hasBody(req) ? (req.body as unknown) : undefined;
 }
 
+/**
+ * JSON in UTF-8, which is the only one there is between systems (RFC 8259 section 8.1). body-parser also decodes UTF-7, UTF-16
+ * and UTF-32, in which a firewall that reads the body as UTF-8 sees another text than we do.
+ */
 function isJson(contentType: string | undefined): boolean {
   if (contentType === undefined) return false;
-  const end = contentType.indexOf(";");
-  return (end === -1 ? contentType : contentType.slice(0, end)).trim().toLowerCase() === "application/json";
+  const [type = "", ...parameters] = contentType.toLowerCase().split(";");
+  return type.trim() === "application/json" && parameters.every((parameter) => !parameter.includes("charset") || UTF_8.test(parameter.trim()));
 }
 
 /** By body-parser's status; its messages name what was sent and are not passed on. */

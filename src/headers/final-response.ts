@@ -1,5 +1,5 @@
-import { ServerResponse } from "node:http";
 import type { Response } from "express";
+import { sharedPrototype } from "../core/head-on-response.js";
 
 /**
  * What Express writes after us. Its error and not-found page (finalhandler) and the redirects of express.static (send)
@@ -36,16 +36,6 @@ export function guardResponsesOf(res: Response, inspect: Inspect): void {
   if (root === undefined || (root !== prototype && seen.has(root))) return;
   seen.add(root);
   guard(root, inspect);
-}
-
-/** The prototype directly above Node's: `express.response`, which the response of every app of that copy inherits from. */
-function sharedPrototype(prototype: object): object | undefined {
-  let below: object | undefined;
-  for (let object: object | null = prototype; object !== null; object = Object.getPrototypeOf(object) as object | null) {
-    if (object === ServerResponse.prototype) return below;
-    below = object;
-  }
-  return undefined;
 }
 
 function guard(prototype: object, inspect: Inspect): void {

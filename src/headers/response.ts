@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { Response } from "express";
 import type { HeaderBlock } from "../core/header-block.js";
-import { headOf } from "../core/head-on-response.js";
+import { hasOwnMethods, headOf } from "../core/head-on-response.js";
 import { guardResponsesOf, type FinalResponse } from "./final-response.js";
 import type { HeaderPlan } from "./plan.js";
 
@@ -56,6 +56,7 @@ export class ResponseHeaders implements FinalResponse {
     const before = this.plan;
     this.plan = plan;
     this.#secure = secure;
+    if (this.#nonce !== undefined && plan.nonced.length > 0) this.#holdNonce(this.#nonce);
     if (before === plan || this.res.headersSent) return;
     const block = this.#nonce === undefined ? blockOf(plan, secure) : withNonce(plan, secure, this.#nonce);
     if (this.#exchange(block)) return;
@@ -75,9 +76,15 @@ export class ResponseHeaders implements FinalResponse {
       if (this.res.getHeader(header.name) === header.unread) this.res.setHeader(header.name, header.parts.join(`'nonce-${nonce}'`));
     }
   }
+  /** The plain value of a response whose policies named no nonce before may have been changed, or lost with `res.locals`. */
+  #holdNonce(nonce: string): void {
+    const locals = this.res.locals as { cspNonce?: unknown };
+    if (locals.cspNonce !== nonce) Reflect.defineProperty(locals, "cspNonce", { configurable: true, enumerable: true, value: nonce });
+  }
+
   /** Where nobody has touched the headers since they were made ready, others take their place as one. */
   #exchange(block: HeaderBlock): boolean {
-    if (headOf(this.res)?.exchange(this.#block, block) !== true) return false;
+    if (hasOwnMethods(this.res) || headOf(this.res)?.exchange(this.#block, block) !== true) return false;
     this.#block = block;
     return true;
   }

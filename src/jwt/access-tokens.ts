@@ -7,7 +7,7 @@ import type { Grant } from "./grant.js";
 import { inspectToken } from "./inspect-token.js";
 import type { KeyRing } from "./keys.js";
 import type { JwtOptions } from "./settings.js";
-import { VerifiedTokens } from "./verified-tokens.js";
+import { deepFrozen, VerifiedTokens } from "./verified-tokens.js";
 import { verifySignature } from "./verify-compact.js";
 
 export interface SignedAccessToken {
@@ -93,7 +93,7 @@ export class AccessTokens {
     if (key === undefined) return { ok: false, code: "unknown-key" };
     const signature = verifySignature(token as string, key, this.#ring.algorithm);
     if (!signature.ok) return signature;
-    const verdict = decideClaims(signature.payload, this.#policy, now / 1000);
+    const verdict = decideClaims(deepFrozen(signature.payload), this.#policy, now / 1000);
     if (verdict.ok) this.#verified?.add(token as string, verdict.claims);
     return verdict;
   }

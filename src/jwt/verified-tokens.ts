@@ -28,9 +28,9 @@ export class VerifiedTokens {
     return this.#payloads.get(token);
   }
 
-  /** Freezes the payload, all of it: every request of this token will see it. */
+  /** @param payload frozen: every request of this token will see it */
   add(token: string, payload: object): void {
-    this.#payloads.set(token, deepFrozen(payload));
+    this.#payloads.set(token, payload);
   }
 
   delete(token: string): void {
@@ -39,7 +39,7 @@ export class VerifiedTokens {
 }
 
 /** JSON values alone: no cycles, and no deeper than a token of 8 KB can be. */
-function deepFrozen<T>(value: T): T {
+export function deepFrozen<T>(value: T): T {
   if (typeof value !== "object" || value === null) return value;
   for (const inner of Object.values(value)) deepFrozen(inner);
   return Object.freeze(value);

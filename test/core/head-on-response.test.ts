@@ -218,7 +218,6 @@ describe.each(EXPRESS)("the head of a response on $name", ({ express }) => {
     };
     const shown = (app: Express): Express => (showHeadsOn(app.response), app);
     expect(await without(shown)).toBeDefined();
-    expect(await without((app) => app)).toBeUndefined(); // nobody shows heads there
     expect(await without((app) => express().use(shown(app)))).toBeUndefined(); // the outer app takes its own methods back
     expect(await without(shown, (_req, res, next) => (res.setHeader("X-Frame-Options", "ALLOW"), next()))).toBeUndefined();
     expect(await without(shown, (_req, res, next) => (Object.assign(res, { _storeHeader: () => undefined, end: ServerResponse.prototype.end.bind(res) }), res.on("error", () => undefined), res.socket?.end("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), next()))).toBeUndefined();

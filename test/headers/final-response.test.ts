@@ -4,9 +4,11 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import type { Express } from "express";
+import { applySecurity } from "../../src/apply-security.js";
 import { createRuntime } from "../../src/core/runtime.js";
 import { createHeaders, securityHeaders } from "../../src/headers/middleware.js";
-import { headersSchema } from "../../src/headers/settings.js";
+import { headersSchema, type HeadersSettings } from "../../src/headers/settings.js";
 import { parse } from "../../src/settings/object.js";
 import { EXPRESS } from "../support/express-versions.js";
 import { expectSecurityHeaders } from "../support/security-headers.js";
@@ -16,12 +18,18 @@ import { DEFAULT_PLAIN, FINAL_CSP } from "./expected.js";
 type Send = (req: IncomingMessage, path: string, options: { root: string }) => { pipe(res: unknown): unknown };
 const { resolve } = createRequire(import.meta.url);
 
-describe.each(EXPRESS)("what Express writes last, on $name", ({ name, express }) => {
+/** By itself headers go on the response; in the whole they go out as one text. */
+const WAYS: readonly { way: string; secure: (app: Express, headers?: HeadersSettings) => Express }[] = [
+  { way: "securityHeaders", secure: (app, settings) => app.use(securityHeaders(settings)) },
+  { way: "applySecurity", secure: (app, headers = {}) => (applySecurity(app, { trustedHosts: ["127.0.0.1"], rateLimit: false, headers }), app) },
+];
+
+describe.each(EXPRESS.flatMap((version) => WAYS.map((way) => ({ ...version, ...way }))))("what Express writes last, by $way on $name", ({ name, express, secure }) => {
   it("an app mounted in a protected app does not announce Express, and its routes are protected", async () => {
     const app = express();
     const inner = express();
     inner.get("/ok", (_req, res) => void res.send("x"));
-    app.use(securityHeaders());
+    secure(app);
     app.use("/inner", inner);
     const server = await serve(app);
     expectSecurityHeaders(await server.send("/inner/ok"), DEFAULT_PLAIN);
@@ -32,7 +40,7 @@ describe.each(EXPRESS)("what Express writes last, on $name", ({ name, express })
   it("protection inside a mounted app holds when the outer app ends the request", async () => {
     const app = express();
     const inner = express();
-    inner.use(securityHeaders());
+    secure(inner);
     app.use("/inner", inner);
     const server = await serve(app);
     expectSecurityHeaders(await server.send("/inner/nothing"), { ...DEFAULT_PLAIN, "Content-Security-Policy": FINAL_CSP });
@@ -41,7 +49,7 @@ describe.each(EXPRESS)("what Express writes last, on $name", ({ name, express })
 
   it("an app of the same process without this library is left as it was", async () => {
     const [ours, other] = [express(), express()];
-    ours.use(securityHeaders());
+    secure(ours);
     const inner = express();
     inner.use((_req, _res, next) => next()); // without a handler Express 4 does not even set X-Powered-By
     other.disable("x-powered-by").use(inner);
@@ -76,7 +84,7 @@ describe.each(EXPRESS)("what Express writes last, on $name", ({ name, express })
     const folder = mkdtempSync(join(tmpdir(), "portcullis-"));
     mkdirSync(join(folder, "docs"));
     const app = express();
-    app.use(securityHeaders(), express.static(folder));
+    secure(app).use(express.static(folder));
     const server = await serve(app);
     const answer = await server.send("/docs");
     expect(answer.status).toBe(301);
@@ -98,7 +106,7 @@ describe.each(EXPRESS)("what Express writes last, on $name", ({ name, express })
 
   it("a page that has read its nonce and then fails is locked like any other", async () => {
     const app = express();
-    app.use(securityHeaders({ contentSecurityPolicy: { directives: { "script-src": ["'nonce'"] } } }));
+    secure(app, { contentSecurityPolicy: { directives: { "script-src": ["'nonce'"] } } });
     app.get("/", (_req, res) => {
       void res.locals["cspNonce"];
       throw new Error("boom");
@@ -112,7 +120,7 @@ describe.each(EXPRESS)("what Express writes last, on $name", ({ name, express })
 
   it("an X-Powered-By of the app's own is the app's business", async () => {
     const app = express();
-    app.use(securityHeaders(), (_req, res) => void res.set("X-Powered-By", "coffee").end());
+    secure(app).use((_req, res) => void res.set("X-Powered-By", "coffee").end());
     const server = await serve(app);
     expect((await server.send("/")).headers["x-powered-by"]).toBe("coffee");
     await server.close();

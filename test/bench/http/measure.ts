@@ -18,7 +18,7 @@ export type Samples = ReadonlyMap<string, readonly Sample[]>;
 export interface Plan {
   readonly contenders: readonly Contender[];
   readonly rounds: number;
-  /** Length of one window. Many short ones see more of what the machine does than few long ones. */
+  /** Length of one window. */
   readonly seconds: number;
   readonly node: string;
   readonly tool: LoadTool;

@@ -19,8 +19,8 @@ const CONNECTIONS = 32;
 const { values } = parseArgs({
   options: {
     node: { type: "string", default: process.execPath },
-    rounds: { type: "string", default: "9" },
-    seconds: { type: "string", default: "0.5" },
+    rounds: { type: "string", default: "7" },
+    seconds: { type: "string", default: "1" },
     scenario: { type: "string" },
     only: { type: "string" },
     json: { type: "string" },
