@@ -2,7 +2,8 @@ import { describe, expect, it } from "vitest";
 import type { RequestHandler } from "express";
 import type { LayerId } from "../src/core/layer.js";
 import { createPrincipal, type CredentialKind, type Principal } from "../src/core/principal.js";
-import { stateOf } from "../src/core/request-state.js";
+import { beginState, stateOf } from "../src/core/request-state.js";
+import { createRuntime } from "../src/core/runtime.js";
 import { decideGuard, requireApiKey, requireAuth, requireJwt, requireSession } from "../src/guards.js";
 import { SettingsError } from "../src/settings/errors.js";
 import { EXPRESS } from "./support/express-versions.js";
@@ -73,6 +74,27 @@ describe.each(EXPRESS)("guards on $name", ({ express }) => {
 
   it("a session does not open a route for keys", async () => {
     expect((await ask(requireApiKey(), ["api-key", "session"], principal("session"))).status).toBe(401);
+  });
+
+  it("announce every refusal, with who it was and what was missing", async () => {
+    const heard: unknown[] = [];
+    const runtime = createRuntime();
+    runtime.events.on("authz_fail", ({ source, reason, path }) => heard.push([source, reason, path]));
+    const app = express();
+    app.use((req, _res, next) => {
+      beginState(req, runtime).markRan("jwt");
+      if (req.query["as"] === "ada") req.principal = principal("jwt", ["read"], ["user"]);
+      next();
+    });
+    app.get("/any", requireAuth(), (_req, res) => void res.end());
+    app.get("/scope", requireJwt({ scopes: ["orders:write"] }), (_req, res) => void res.end());
+    app.get("/role", requireJwt({ roles: ["admin"] }), (_req, res) => void res.end());
+    const server = await serve(app);
+    expect((await server.send("/any?as=ada")).status).toBe(200);
+    expect(heard).toEqual([]);
+    for (const [path, status] of [["/any", 401], ["/scope?as=ada", 403], ["/role?as=ada", 403]] as const) expect((await server.send(path)).status).toBe(status);
+    expect(heard).toEqual([["requireAuth", "none", "/any"], ["requireJwt", "scope", "/scope"], ["requireJwt", "role", "/role"]]);
+    await server.close();
   });
 });
 
