@@ -45,7 +45,7 @@ export function showHeadsOn(response: Response): void {
       return [...namesOf(headOf(this)).map((name) => name.toLowerCase()), ...getHeaderNames.call(this)];
     },
     getRawHeaderNames() {
-      return [...namesOf(headOf(this)), ...(getRawHeaderNames as () => string[]).call(this)];
+      return [...namesOf(headOf(this)), ...getRawHeaderNames.call(this)];
     },
     getHeaders() {
       const all = getHeaders.call(this);
