@@ -1,6 +1,6 @@
-import { createHmac, createSecretKey, randomBytes } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import { AddressList } from "../core/address-list.js";
+import { MemoryKey } from "../core/memory-key.js";
 import { createPrincipal } from "../core/principal.js";
 import type { StoredApiKey, WindowPolicy } from "../stores/contracts.js";
 import { type ApiKeyRecord, publicRecord } from "./records.js";
@@ -42,7 +42,7 @@ export function verifiedKey(stored: StoredApiKey, fingerprint: string, freshUnti
  * key itself is not kept, only its HMAC under a random key of this process.
  */
 export class VerifiedCache {
-  readonly #fingerprintKey = createSecretKey(randomBytes(32));
+  readonly #memoryKey = new MemoryKey();
   readonly #entries: LRUCache<string, VerifiedKey>;
   #generation = 0;
 
@@ -60,7 +60,7 @@ export class VerifiedCache {
   }
 
   fingerprint(key: string): string {
-    return createHmac("sha256", this.#fingerprintKey).update(key).digest("binary");
+    return this.#memoryKey.of(key);
   }
 
   /** Comparing HMACs under a secret key tells a caller nothing through time. */

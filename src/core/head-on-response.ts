@@ -4,7 +4,7 @@ import { fieldLine } from "./header-block.js";
 import { ResponseHead } from "./response-head.js";
 import type { RequestState } from "./request-state.js";
 
-/** The head of a response, on the response itself: wherever it is passed on to, its headers go with it. */
+/** The head of a response, on its own `_storeHeader`: wherever the response is passed on to, its headers go with it. */
 const HEAD = Symbol("portcullis.head");
 /** On the prototype of the responses of one copy of Express: the methods below are in place there. */
 const VIEW = Symbol("portcullis.head-view");
@@ -14,8 +14,14 @@ interface Storing {
   _storeHeader(firstLine: string, headers: unknown): void;
 }
 
-interface Carrier {
+/** `_storeHeader` of a response with a head. The one property put on a response: `request-state.ts` says what each costs. */
+interface StoreWithHead {
+  (this: Response, firstLine: string, headers: unknown): void;
   [HEAD]?: ResponseHead;
+}
+
+interface Carrier {
+  _storeHeader?: StoreWithHead;
   readonly [VIEW]?: Methods;
 }
 
@@ -88,8 +94,11 @@ export function sharedPrototype(prototype: object): object | undefined {
 export function holdHead(state: RequestState, res: Response): void {
   if (state.head !== undefined || !canCarry(res)) return;
   const head = new ResponseHead();
-  (res as Carrier)[HEAD] = head;
-  (res as unknown as Storing)._storeHeader = storeWithHead;
+  const store: StoreWithHead = function storeHeader(firstLine, headers) {
+    storeWithHead(this, head, firstLine, headers);
+  };
+  store[HEAD] = head;
+  (res as Carrier)._storeHeader = store;
   state.head = head;
 }
 
@@ -104,7 +113,7 @@ export function passHead({ head }: RequestState, res: Response): void {
 }
 
 export function headOf(res: Response): ResponseHead | undefined {
-  return (res as Carrier)[HEAD];
+  return (res as Carrier)._storeHeader?.[HEAD];
 }
 
 /** Answers the request, with the headers of its head and these lines. */
@@ -148,11 +157,10 @@ function hasNone(res: Response): boolean {
   return ServerResponse.prototype.getHeaderNames.call(res).length === 0;
 }
 
-/** `_storeHeader` of a response with a head: the head's lines follow the status line. */
-function storeWithHead(this: Response & Carrier, firstLine: string, headers: unknown): void {
-  const head = this[HEAD];
-  const text = head === undefined ? "" : overlaps(head, headers) ? textWithout(head, headers) : head.text;
-  (ServerResponse.prototype as unknown as Storing)._storeHeader.call(this, firstLine + text, headers);
+/** The head's lines follow the status line. */
+function storeWithHead(res: Response, head: ResponseHead, firstLine: string, headers: unknown): void {
+  const text = overlaps(head, headers) ? textWithout(head, headers) : head.text;
+  (ServerResponse.prototype as unknown as Storing)._storeHeader.call(res, firstLine + text, headers);
 }
 
 /** Whether a header of the head stands among the response's own: it came there past the methods above. */

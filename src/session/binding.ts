@@ -1,12 +1,6 @@
 import type { Request } from "express";
+import { stateIn, stateOf } from "../core/request-state.js";
 import type { RequestSession } from "./request-session.js";
-
-/** Where a request has its session. No WeakMap: see `src/core/request-state.ts`. */
-const BOUND = Symbol("portcullis.session");
-
-interface Carrier {
-  [BOUND]?: RequestSession;
-}
 
 /** `req.session`. One accessor serves every request, so binding makes no closure. */
 const SESSION: PropertyDescriptor = {
@@ -14,11 +8,11 @@ const SESSION: PropertyDescriptor = {
   configurable: false,
   // Not enumerable, so that a logger which copies a request does not begin a session.
   enumerable: false,
-  get(this: Carrier) {
-    return this[BOUND]?.read();
+  get(this: object) {
+    return stateIn(this)?.session?.read();
   },
-  set(this: Carrier, value: unknown) {
-    this[BOUND]?.assign(value);
+  set(this: object, value: unknown) {
+    stateIn(this)?.session?.assign(value);
   },
 };
 
@@ -27,22 +21,22 @@ const COMPANIONS: PropertyDescriptorMap = {
   sessionID: {
     configurable: true,
     enumerable: false,
-    get(this: Carrier) {
-      return this[BOUND]?.open().sessionID;
+    get(this: object) {
+      return boundSession(this)?.open().sessionID;
     },
   },
   sessionStore: {
     configurable: true,
     enumerable: false,
-    get(this: Carrier) {
-      return this[BOUND]?.context.engine;
+    get(this: object) {
+      return boundSession(this)?.context.engine;
     },
   },
 };
 
 /** Puts `req.session` in place. */
 export function bindSession(req: Request, requestSession: RequestSession): void {
-  (req as Request & Carrier)[BOUND] = requestSession;
+  stateOf(req).session = requestSession;
   Object.defineProperty(req, "session", SESSION);
 }
 
@@ -52,6 +46,6 @@ export function bindCompanions(req: Request): void {
 }
 
 /** The session bound to a request, when a layer ran. */
-export function boundSession(req: Request): RequestSession | undefined {
-  return (req as Request & Carrier)[BOUND];
+export function boundSession(req: object): RequestSession | undefined {
+  return stateIn(req)?.session as RequestSession | undefined;
 }
