@@ -1,6 +1,7 @@
 import { createPublicKey, type KeyObject } from "node:crypto";
 import type { SettingsCode } from "../settings/errors.js";
 import { familyOf, hashBits, type AlgorithmFamily, type JwtAlgorithm } from "./algorithms.js";
+import { rsaWeakness } from "./rsa-fitness.js";
 
 export interface KeyProblem {
   readonly code: SettingsCode;
@@ -13,9 +14,6 @@ const CURVES = { 256: "prime256v1", 384: "secp384r1", 512: "secp521r1" } as cons
 const CURVE_NAMES = { 256: "P-256", 384: "P-384", 512: "P-521" } as const;
 
 const KEY_TYPES: Readonly<Record<Exclude<AlgorithmFamily, "HS">, readonly string[]>> = { RS: ["rsa"], PS: ["rsa", "rsa-pss"], ES: ["ec"] };
-
-/** RFC 7518 section 3.3 (a MUST). ASVS 11.2.3 asks for 3072 for new keys. */
-const MIN_RSA_BITS = 2048;
 
 /** Why an asymmetric key does not fit the algorithm, or `undefined` when it does. */
 export function keyProblem(key: KeyObject, algorithm: JwtAlgorithm): KeyProblem | undefined {
@@ -37,10 +35,7 @@ export function keyProblem(key: KeyObject, algorithm: JwtAlgorithm): KeyProblem 
     if (details.namedCurve === CURVES[bits]) return undefined;
     return { code: "contradiction", message: `${algorithm} needs a key on the curve ${CURVE_NAMES[bits]}.`, remedy: `Make one with: openssl ecparam -name ${CURVES[bits]} -genkey -noout` };
   }
-  if ((details.modulusLength ?? 0) < MIN_RSA_BITS) {
-    return { code: "weak-secret", message: `The RSA key is shorter than ${MIN_RSA_BITS} bits.`, remedy: "Make one with: openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072" };
-  }
-  return type === "rsa-pss" ? pssProblem(key, algorithm) : undefined;
+  return rsaWeakness(key) ?? (type === "rsa-pss" ? pssProblem(key, algorithm) : undefined);
 }
 
 /** A key of type rsa-pss carries its own hash and salt length, and they must be those of the algorithm (RFC 7518 section 3.5). */
@@ -56,12 +51,37 @@ function pssProblem(key: KeyObject, algorithm: JwtAlgorithm): KeyProblem | undef
   };
 }
 
-/** The public half of a private key; a public key as it is. */
-export function publicHalf(key: KeyObject): KeyObject {
-  return key.type === "private" ? createPublicKey(key) : key;
-}
-
 /** Text that is itself a key: as an HMAC secret it would be known to everyone who has the public key (CVE-2016-10555 and its heirs). */
 export function looksLikeAsymmetricKey(text: string): boolean {
+  return isKeyText(text) || isEncodedKey(text, "hex") || isEncodedKey(text, "base64");
+}
+
+function isKeyText(text: string): boolean {
   return text.includes("-----BEGIN") || /"kty"\s{0,8}:/.test(text) || /^(?:ssh-(?:rsa|ed25519)|ecdsa-sha2-)/.test(text);
+}
+
+const WRITTEN_IN = { hex: /^[0-9A-Fa-f]+$/, base64: /^[A-Za-z0-9+/_=\s-]+$/ } as const;
+
+function isEncodedKey(text: string, encoding: keyof typeof WRITTEN_IN): boolean {
+  if (!WRITTEN_IN[encoding].test(text)) return false;
+  const bytes = Buffer.from(text, encoding);
+  // Every DER form is a SEQUENCE; one random secret in 256 begins like one, and none is a key.
+  return isKeyText(bytes.toString("latin1")) || (bytes[0] === 0x30 && PUBLIC_DER.some((read) => reads(() => read(bytes))));
+}
+
+/** How a public key is handed around without PEM's lines, `x5c` of a JWK included. */
+const PUBLIC_DER: readonly ((der: Buffer) => KeyObject)[] = [
+  (der) => createPublicKey({ key: der, format: "der", type: "spki" }),
+  (der) => createPublicKey({ key: der, format: "der", type: "pkcs1" }),
+  // Node reads a certificate here in PEM alone.
+  (der) => createPublicKey(`-----BEGIN CERTIFICATE-----\n${der.toString("base64").replace(/.{64}/g, "$&\n")}\n-----END CERTIFICATE-----\n`),
+];
+
+function reads(read: () => KeyObject): boolean {
+  try {
+    read();
+    return true;
+  } catch {
+    return false;
+  }
 }

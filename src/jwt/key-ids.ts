@@ -1,5 +1,4 @@
 import { createHash, createHmac, createPublicKey, type KeyObject } from "node:crypto";
-import { publicHalf } from "./key-fitness.js";
 
 /** The public numbers of a key as RFC 7517 writes them. */
 export type PublicJwk = { readonly kty: "RSA"; readonly n: string; readonly e: string } | { readonly kty: "EC"; readonly crv: string; readonly x: string; readonly y: string };
@@ -14,6 +13,11 @@ export function derivedKid(key: KeyObject): string {
   // RFC 7638 section 3.2: the required members only, in lexicographic order, no white space.
   const members = jwk.kty === "RSA" ? { e: jwk.e, kty: jwk.kty, n: jwk.n } : { crv: jwk.crv, kty: jwk.kty, x: jwk.x, y: jwk.y };
   return createHash("sha256").update(JSON.stringify(members)).digest("base64url");
+}
+
+/** The public half of a private key; a public key as it is. */
+export function publicHalf(key: KeyObject): KeyObject {
+  return key.type === "private" ? createPublicKey(key) : key;
 }
 
 /** The public half as a JWK without metadata. */

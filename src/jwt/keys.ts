@@ -3,8 +3,7 @@ import type { Secret } from "../core/secret.js";
 import { SettingsError } from "../settings/errors.js";
 import { deriveKey } from "../settings/secrets.js";
 import { familyOf, hashBits, type JwtAlgorithm } from "./algorithms.js";
-import { publicHalf } from "./key-fitness.js";
-import { derivedKid } from "./key-ids.js";
+import { derivedKid, publicHalf } from "./key-ids.js";
 import type { JwtOptions } from "./settings.js";
 
 interface RingKey {

@@ -1,0 +1,42 @@
+import type { KeyObject } from "node:crypto";
+import { publicJwk } from "./key-ids.js";
+
+/** RFC 7518 section 3.3 (a MUST). ASVS 11.2.3 asks for 3072 for new keys. */
+const MIN_RSA_BITS = 2048;
+
+/** FIPS 186-5 appendix A.1.1. With 1 every message is its own signature; under 3 signatures have been forged again and again. */
+const MIN_EXPONENT = 65_537;
+
+const REMEDY = "Make one with: openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072";
+
+/** Why an RSA key, of whichever algorithm, is too weak to sign with, or `undefined` when nothing speaks against it. */
+export function rsaWeakness(key: KeyObject): { readonly code: "weak-secret"; readonly message: string; readonly remedy: string } | undefined {
+  const { modulusLength = 0, publicExponent = 0n } = key.asymmetricKeyDetails ?? {};
+  if (modulusLength < MIN_RSA_BITS) return { code: "weak-secret", message: `The RSA key is shorter than ${MIN_RSA_BITS} bits.`, remedy: REMEDY };
+  if (publicExponent < MIN_EXPONENT) return { code: "weak-secret", message: `The public exponent of the RSA key is less than ${MIN_EXPONENT}.`, remedy: REMEDY };
+  if (!isRecognisable(key)) return undefined;
+  return { code: "weak-secret", message: "The RSA key is one of those from whose public half the private half can be worked out (CVE-2017-15361).", remedy: REMEDY };
+}
+
+/** The primes that every factor of such a key was built around. */
+const PRIMES = [3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167];
+
+/**
+ * Nemec and others, "The Return of Coppersmith's Attack" (2017), section 4: some smart cards and TPMs made primes that are
+ * powers of 65537 modulo each of the small primes, and so is their product. One sound key in 2^27 is so by chance.
+ */
+function isRecognisable(key: KeyObject): boolean {
+  const jwk = publicJwk(key);
+  if (jwk.kty !== "RSA") return false;
+  const modulus = BigInt(`0x${Buffer.from(jwk.n, "base64url").toString("hex")}`);
+  return PRIMES.every((prime) => isPowerOf65537(Number(modulus % BigInt(prime)), prime));
+}
+
+function isPowerOf65537(residue: number, prime: number): boolean {
+  let power = 1;
+  do {
+    if (power === residue) return true;
+    power = (power * 65_537) % prime;
+  } while (power !== 1);
+  return false;
+}

@@ -1,0 +1,86 @@
+import { expect, it } from "vitest";
+import { isSfKey, isSfToken, sfBoolean, sfBytes, sfDictionary, sfInnerList, sfInteger, sfItem, sfList, sfString, sfToken } from "../../src/core/structured-field.js";
+import { type Bare, base32, canonicalOf, type Member, type Params, parsingVectors, type PlainItem, serialisingVectors, type Vector } from "./sf-vectors.js";
+import { describeVectors, expectRow, Tally } from "./vectors.js";
+
+/** The library writes no decimals, dates and display strings. */
+class NotWritten extends Error {}
+
+function bare(value: Bare): string {
+  if (typeof value === "string") return sfString(value);
+  if (typeof value === "boolean") return sfBoolean(value);
+  if (typeof value === "number") return sfInteger(value);
+  if (value.__type === "token") return sfToken(String(value.value));
+  if (value.__type === "binary") return sfBytes(base32(String(value.value)));
+  throw new NotWritten();
+}
+
+const parameters = (params: Params): [string, string | true][] => params.map(([name, value]) => [name, value === true ? true : bare(value)]);
+const item = ([value, params]: PlainItem): string => sfItem(bare(value), parameters(params));
+const member = ([value, params]: Member): string =>
+  Array.isArray(value) ? sfInnerList((value as readonly PlainItem[]).map(item), parameters(params)) : item([value as Bare, params]);
+
+function write(vector: Vector): string {
+  // JSON does not tell 1.0 from 1, the canonical text does.
+  if (/\d\.\d/.test((canonicalOf(vector) ?? "").replace(/"[^"]*"/g, ""))) throw new NotWritten();
+  switch (vector.header_type) {
+    case "item":
+      return item(vector.expected!);
+    case "list":
+      return sfList(vector.expected!.map(member));
+    case "dictionary":
+      return sfDictionary(vector.expected!.map(([name, value]) => [name, member(value)]));
+  }
+}
+
+type Outcome = { readonly text: string } | "refused" | "not written";
+
+function outcomeOf(vector: Vector): Outcome {
+  try {
+    return { text: write(vector) };
+  } catch (error) {
+    if (error instanceof NotWritten) return "not written";
+    if (error instanceof RangeError) return "refused";
+    throw error;
+  }
+}
+
+describeVectors("the serialiser, against httpwg/structured-field-tests", "structured-fields", () => {
+  it("writes every value it can in its canonical form, and refuses every value that must be", () => {
+    const tally = new Tally();
+    const wrong: string[] = [];
+    for (const vector of [...parsingVectors(), ...serialisingVectors()]) {
+      const canonical = canonicalOf(vector);
+      if (vector.expected === undefined || (vector.must_fail !== true && canonical === undefined)) continue;
+      const outcome = outcomeOf(vector);
+      if (outcome === "not written") tally.count("leftOut");
+      else {
+        const right = outcome === "refused" ? vector.must_fail === true : vector.must_fail !== true && outcome.text === canonical;
+        if (!right) wrong.push(vector.name);
+        tally.count(!right ? "questionable" : outcome === "refused" ? "refused" : "accepted");
+      }
+    }
+    expect(wrong).toEqual([]);
+    expectRow("the library writes", tally);
+  });
+
+  it("knows a key and a token from what is none, as the files of generated rows do", () => {
+    const tally = new Tally();
+    const rows = serialisingVectors();
+    for (const vector of rows) {
+      if (vector.header_type === "dictionary" && vector.must_fail === true) expect([vector.name, isSfKey(vector.expected![0]![0])]).toEqual([vector.name, false]);
+      else if (vector.header_type === "item" && vector.must_fail === true && typeof vector.expected![0] === "object") {
+        expect([vector.name, isSfToken(String(vector.expected![0].value))]).toEqual([vector.name, false]);
+      } else continue;
+      tally.count("refused");
+    }
+    for (const vector of parsingVectors()) {
+      if (vector.header_type === "dictionary" && vector.expected !== undefined) for (const [key] of vector.expected) expect([key, isSfKey(key)]).toEqual([key, true]);
+      else if (vector.header_type === "item" && vector.expected !== undefined && typeof vector.expected[0] === "object" && vector.expected[0].__type === "token") {
+        expect([vector.name, isSfToken(String(vector.expected[0].value))]).toEqual([vector.name, true]);
+      } else continue;
+      tally.count("accepted");
+    }
+    expectRow("keys and tokens", tally);
+  });
+});
