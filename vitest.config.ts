@@ -1,5 +1,6 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
+import { findChromium } from "./test/browser/support/find-chromium.js";
 import { filesWithoutTheirServer } from "./test/support/servers/needed.js";
 
 const at = (path: string) => fileURLToPath(new URL(path, import.meta.url));
@@ -17,6 +18,9 @@ const leftOut = filesWithoutTheirServer(at("."));
 for (const { engine, file } of leftOut) process.stderr.write(`not run: ${file} (it starts and kills a private ${engine}, which is not installed)\n`);
 const withoutServer = leftOut.map(({ file }) => file);
 
+const withoutBrowser = findChromium() === undefined ? ["test/browser/**"] : [];
+if (withoutBrowser.length > 0) process.stderr.write("not run: test/browser (it needs Chromium or Chrome; npm run setup installs it on Debian)\n");
+
 export default defineConfig({
   test: {
     testTimeout: 20_000,
@@ -24,7 +28,7 @@ export default defineConfig({
     projects: [
       {
         resolve: { alias: aliases("src", "ts") },
-        test: { name: "source", include: ["test/**/*.test.ts"], exclude: ["test/packaging/**", "test/fault/**", ...withoutServer], globalSetup: "test/support/servers-present.ts", testTimeout: 20_000, hookTimeout: 60_000 },
+        test: { name: "source", include: ["test/**/*.test.ts"], exclude: ["test/packaging/**", "test/fault/**", ...withoutServer, ...withoutBrowser], setupFiles: "test/property/seed.ts", globalSetup: "test/support/servers-present.ts", testTimeout: 20_000, hookTimeout: 60_000 },
       },
       {
         // Servers are stopped and killed under load for two minutes, and answers are timed: run by itself, npm run test:faults.

@@ -1,6 +1,6 @@
 import { isIP } from "node:net";
 import ipaddr from "ipaddr.js";
-import { normaliseAddress } from "./client-address.js";
+import { normaliseAddress, readableIPv6 } from "./client-address.js";
 
 /** An address or CIDR that cannot be read, with the reason. */
 export type AddressRangeProblem = "not-an-address" | "bad-prefix";
@@ -58,7 +58,7 @@ export class AddressList {
       add(this.#ipv4, prefix, ipv4Bits(ipv4Value(address), prefix));
       return;
     }
-    const value = ipv6Value(ipaddr.parse(address).toNormalizedString());
+    const value = ipv6Value(ipaddr.parse(readableIPv6(address)).toNormalizedString());
     add(this.#ipv6, prefix, ipv6Bits(value, prefix));
     // IPv4 addresses are looked up as such, so a range of IPv6 that has some of them counts as the range of IPv4 it has.
     const shared = Math.min(prefix, MAPPED_PREFIX);

@@ -14,7 +14,15 @@ export function normaliseAddress(text: string | undefined): string | undefined {
   const bare = stripPortAndZone(text);
   if (isIPv4(bare)) return bare;
   if (isIP(bare) !== 6) return undefined;
-  return ipaddr.process(bare).toString();
+  return ipaddr.process(readableIPv6(bare)).toString();
+}
+
+/**
+ * An IPv6 address as ipaddr.js reads it rightly: that package takes the deprecated `::1.2.3.4` (RFC 4291 section 2.5.5.1) for
+ * `::ffff:1.2.3.4`, and so a stranger for an IPv4 client. The URL standard writes no dotted quads.
+ */
+export function readableIPv6(bare: string): string {
+  return bare.includes(".") ? new URL(`http://[${bare}]`).hostname.slice(1, -1) : bare;
 }
 
 function stripPortAndZone(text: string): string {

@@ -1,5 +1,10 @@
 import type { NextFunction, Request, RequestHandler, Response } from "express";
 
+/** An error that Express takes for one: a falsy value and the words "route" and "router" mean "go on" to its `next`. */
+function errorOf(failure: unknown): object {
+  return typeof failure === "object" && failure !== null ? failure : new Error("A layer failed with what is no error.", { cause: failure });
+}
+
 /**
  * One handler that runs others in their order. An error, passed on or thrown, skips the rest and goes to the app's error
  * handling: a layer that fails is never a layer that allowed.
@@ -30,10 +35,11 @@ export function compose(handlers: readonly RequestHandler[], leave: (req: Reques
         const handler = handlers[index] as RequestHandler;
         index += 1;
         try {
-          void handler(req, res, step);
+          const answer: unknown = handler(req, res, step);
+          if (answer instanceof Promise) answer.catch((thrown: unknown) => step(errorOf(thrown)));
         } catch (thrown) {
           running = false;
-          out(thrown);
+          out(errorOf(thrown));
           return;
         }
       }
@@ -48,7 +54,7 @@ export function compose(handlers: readonly RequestHandler[], leave: (req: Reques
       }
       if (error !== undefined && error !== null) {
         passed = false;
-        out(error);
+        out(errorOf(error));
         return;
       }
       passed = true;

@@ -28,8 +28,8 @@ const CONTRADICTIONS: readonly Rule[] = [
     debug === true && on(session)?.sameSite === "none"
       ? { path: "session.sameSite", message: "SameSite=None needs Secure cookies, and debug switches Secure off.", remedy: "Use lax, or serve over https and set debug: false." }
       : undefined,
-  ({ session, csrf }, given) =>
-    given.csrf === false && csrf === false && on(session)?.sameSite === "none"
+  ({ session, csrf }) =>
+    csrf === false && on(session)?.sameSite === "none"
       ? { path: "csrf", message: "Sessions with SameSite=None travel with every cross-site request, and nothing checks where it came from.", remedy: "Remove csrf: false, or use sameSite lax." }
       : undefined,
   ({ trustedHosts, trustProxy }) =>
@@ -75,7 +75,7 @@ const REQUIREMENTS: readonly Rule[] = [
   ({ secretKey, jwt }, given) => {
     const options = on(jwt);
     if (options === undefined || secretKey !== undefined || given.secretKey !== undefined) return undefined;
-    if (options.secret !== undefined || options.privateKey !== undefined || options.keys !== undefined || !options.algorithm.startsWith("HS")) return undefined;
+    if (options.secret !== undefined || options.privateKey !== undefined || options.keys !== undefined) return undefined;
     return { path: "secretKey", message: "Tokens are signed with an HMAC, and there is no secret.", remedy: "Set secretKey (SECRET_KEY), at least 32 random bytes, or jwt.secret." };
   },
   ({ secretKey, apiKeys }, given) =>

@@ -28,9 +28,9 @@ export class SettingsError extends Error {
   readonly code = "PORTCULLIS_SETTINGS";
   readonly issues: readonly SettingsIssue[];
 
-  constructor(issues: readonly SettingsIssue[]) {
+  constructor(issues: readonly SettingsIssue[], { cause }: ErrorOptions = {}) {
     const lines = issues.map((issue) => `  - ${issue.path || "(settings)"}: ${issue.message} [${issue.code}]\n    ${issue.remedy}`);
-    super(`${issues.length} ${issues.length === 1 ? "setting is" : "settings are"} wrong:\n${lines.join("\n")}`);
+    super(`${issues.length} ${issues.length === 1 ? "setting is" : "settings are"} wrong:\n${lines.join("\n")}`, cause === undefined ? undefined : { cause });
     this.name = "SettingsError";
     this.issues = Object.freeze(issues.map((issue) => Object.freeze({ ...issue })));
   }

@@ -68,9 +68,23 @@ export function refuseRequest(settings: unknown): void {
  */
 export function parse<Schema extends z.ZodType>(schema: Schema, value: unknown, at: readonly PropertyKey[] = []): z.output<Schema> {
   refuseRequest(value);
-  const result = schema.safeParse(value);
-  if (result.success) return result.data;
-  throw new SettingsError(issuesOf(result.error, at));
+  const result = checked(schema, () => value, at);
+  if ("issues" in result) throw new SettingsError(result.issues, { cause: result.cause });
+  return result.data;
+}
+
+/** What the app wrote is read while it is checked, and a getter or a proxy of the app may throw: that is an issue too, with its error as the cause. */
+export function checked<Schema extends z.ZodType>(
+  schema: Schema,
+  read: () => unknown,
+  at: readonly PropertyKey[],
+): { readonly data: z.output<Schema> } | { readonly issues: SettingsIssue[]; readonly cause?: unknown } {
+  try {
+    const result = schema.safeParse(read());
+    return result.success ? { data: result.data } : { issues: issuesOf(result.error, at) };
+  } catch (cause) {
+    return { issues: [{ code: "wrong-value", path: pathText(at), message: "Reading this setting threw an error.", remedy: "Write plain values, or mend the getter: the error's cause says what it threw." }], cause };
+  }
 }
 
 /** zod's issues as ours, under the path `at`. */
@@ -133,7 +147,7 @@ export function pathText(path: readonly PropertyKey[]): string {
 
 /** A key can be any text: what of it is printable, so that an error forges no line of a log. */
 function shownKey(key: PropertyKey): string {
-  return String(key).slice(0, 64).replace(/[^\x20-\x7e]/g, "?");
+  return key === "" ? '""' : String(key).slice(0, 64).replace(/[^\x20-\x7e]/g, "?");
 }
 
 function unknownKeyMessage(key: string, known: readonly string[]): string {

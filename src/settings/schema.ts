@@ -13,7 +13,7 @@ import { DATABASE_URL_PATTERN } from "../stores/database-url.js";
 import { addressRangeSchema } from "./common.js";
 import { contradictions } from "./contradictions.js";
 import { SettingsError, type SettingsIssue } from "./errors.js";
-import { addIssue, chosen, issuesOf, refuseRequest, settingsObject, switchable } from "./object.js";
+import { addIssue, checked, chosen, refuseRequest, settingsObject, switchable } from "./object.js";
 import { secretRingSchema } from "./secrets.js";
 
 /** Names Express gives to whole private ranges. */
@@ -96,28 +96,36 @@ export function parseSettings(settings: unknown): ParsedSettings {
   if (typeof settings !== "object" || settings === null || Array.isArray(settings)) {
     throw new SettingsError([{ code: "wrong-type", path: "", message: "The settings must be an object.", remedy: "Call applySecurity(app, { trustedHosts: [\"example.com\"] })." }]);
   }
-  const issues: SettingsIssue[] = unknownKeys(settings);
+  const issues: SettingsIssue[] = [];
+  let cause: unknown;
+  const check = (schema: z.ZodType, read: () => unknown, path: readonly string[]): unknown => {
+    const result = checked(schema, read, path);
+    if (!("issues" in result)) return result.data;
+    issues.push(...result.issues);
+    cause ??= result.cause;
+    return undefined;
+  };
+  check(NO_STRANGERS, () => strangers(settings), []);
+  const given: Record<string, unknown> = {};
   const parsed: Record<string, unknown> = {};
-  // Key by key, so that what is wrong in one protection does not hide what is wrong in another.
+  // Key by key, so that what is wrong in one protection does not hide what is wrong in another. Each is read once.
   for (const [key, schema] of Object.entries(SHAPE)) {
-    const result = schema.safeParse((settings as Record<string, unknown>)[key]);
-    if (result.success) {
-      if (result.data !== undefined) parsed[key] = result.data;
-    } else issues.push(...issuesOf(result.error, [key]));
+    const data = check(schema, () => (given[key] = (settings as Record<string, unknown>)[key]), [key]);
+    if (data !== undefined) parsed[key] = data;
   }
   // Two defaults depend on another setting.
   if (parsed.debug === true && parsed.trustedHosts === undefined) parsed.trustedHosts = trustedHostSchema.parse(DEBUG_HOSTS);
   if (parsed.csrf === undefined) parsed.csrf = parsed.session === false ? false : csrfSchema.parse({});
-  issues.push(...contradictions(parsed, settings));
-  if (issues.length > 0) throw new SettingsError(issues);
+  issues.push(...contradictions(parsed, given));
+  if (issues.length > 0) throw new SettingsError(issues, { cause });
   return deepFreeze(parsed) as ParsedSettings;
 }
 
-function unknownKeys(settings: object): SettingsIssue[] {
-  const strangers = Object.fromEntries(Object.keys(settings).filter((key) => !Object.hasOwn(SHAPE, key)).map((key) => [key, undefined]));
-  if (Object.keys(strangers).length === 0) return [];
-  const result = settingsObject(Object.fromEntries(Object.keys(SHAPE).map((key) => [key, z.unknown().optional()]))).safeParse(strangers);
-  return result.success ? [] : issuesOf(result.error, []);
+const NO_STRANGERS = settingsObject(Object.fromEntries(Object.keys(SHAPE).map((key) => [key, z.unknown().optional()])));
+
+/** The keys that are not settings, without their values. */
+function strangers(settings: object): Record<string, undefined> {
+  return Object.fromEntries(Object.keys(settings).filter((key) => !Object.hasOwn(SHAPE, key)).map((key) => [key, undefined]));
 }
 
 /** Freezes plain objects and lists; leaves instances (clients, keys) alone, and a `store`, which may be a plain object that keeps its state on itself. */

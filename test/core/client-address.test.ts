@@ -10,6 +10,8 @@ describe("normaliseAddress", () => {
     ["192.0.2.7:5123", "192.0.2.7"],
     ["::ffff:192.0.2.7", "192.0.2.7"],
     ["::ffff:c000:207", "192.0.2.7"],
+    ["::192.0.2.7", "::c000:207"],
+    ["::c000:207", "::c000:207"],
     ["0:0:0:0:0:ffff:192.0.2.7", "192.0.2.7"],
     ["[::ffff:192.0.2.7]:80", "192.0.2.7"],
     ["2001:DB8:0:0::1", "2001:db8::1"],
@@ -33,7 +35,6 @@ describe("normaliseAddress", () => {
           expect(addressKey(normaliseAddress(text) ?? "", 56)).toBe(address);
         }
       }),
-      { seed: 20261122 },
     );
   });
 
@@ -44,7 +45,7 @@ describe("normaliseAddress", () => {
   });
 
   it("never throws", () => {
-    fc.assert(fc.property(fc.string({ maxLength: 80 }), (text) => void normaliseAddress(text)), { seed: 20261122, numRuns: 500 });
+    fc.assert(fc.property(fc.string({ maxLength: 80 }), (text) => void normaliseAddress(text)), { numRuns: 500 });
   });
 });
 
@@ -92,11 +93,11 @@ describe("AddressList", () => {
         expect(subject.has(address)).toBe(oracle.check(address, family));
       }
     });
-    fc.assert(property, { seed: 20261122, numRuns: 2000 });
+    fc.assert(property, { numRuns: 2000 });
   });
 
   it("never throws", () => {
-    fc.assert(fc.property(fc.oneof(fc.string(), fc.stringMatching(/^[0-9a-f:.%]{0,45}$/)), (text) => void list.has(text)), { seed: 20261122, numRuns: 2000 });
+    fc.assert(fc.property(fc.oneof(fc.string(), fc.stringMatching(/^[0-9a-f:.%]{0,45}$/)), (text) => void list.has(text)), { numRuns: 2000 });
   });
 
   it("is not built from what is no range", () => {

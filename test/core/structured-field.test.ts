@@ -54,7 +54,7 @@ describe("what cannot be written is refused, and its neighbour is not", () => {
   });
 });
 
-const options = { seed: 20261122, numRuns: 300 };
+const options = { numRuns: 300 };
 const ascii = fc.string({ unit: fc.integer({ min: 0x20, max: 0x7e }).map((code) => String.fromCharCode(code)), maxLength: 40 });
 const key = fc.stringMatching(/^[a-z*][a-z0-9_.*-]{0,12}$/);
 const token = fc.stringMatching(/^[A-Za-z*][A-Za-z0-9!#$%&'*+.^_`|~:/-]{0,12}$/);

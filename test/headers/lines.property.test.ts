@@ -9,7 +9,7 @@ import { SettingsError } from "../../src/settings/errors.js";
 import { parse } from "../../src/settings/object.js";
 import { parseCsp, parseOneCsp } from "./csp-parser.js";
 
-const options = (numRuns: number) => ({ seed: 20261122, numRuns });
+const options = (numRuns: number) => ({ numRuns });
 
 /** Text that is meant to break out: separators and control characters among words that mean something. */
 const hostile = fc

@@ -201,7 +201,7 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
         expect(answer.status).toBe(200);
         expect(answer.json()).toMatchObject({ id: null });
       }),
-      { seed: 20261122, numRuns: 300 },
+      { numRuns: 300 },
     );
     for (const changed of [mine.replace("%3A", "%3a"), mine.slice(0, -1), `${mine}A`, mine.replace("%3A", ":")]) {
       expect((await server.send("/who", withCookie(changed))).json()).toMatchObject({ id: null });
