@@ -10,17 +10,29 @@ export interface Quickstart {
   security: Security<SecuritySettings & { apiKeys: object; jwt: object; session: object }>;
 }
 
+/** What differs from the demo, for a copy that runs elsewhere or is measured. */
+export interface Deployment {
+  /** Whether browsers reach it over plain http on loopback. Off, cookies are Secure and HSTS is sent. */
+  debug?: boolean;
+  /** The names it answers for; loopback when `debug` is on. */
+  trustedHosts?: string[];
+  /** Requests a minute from one address, in all and to log in. */
+  limit?: number;
+  loginLimit?: number;
+}
+
 /** An app with people in browsers (sessions, a page) and programs (API keys, JWT). */
-export function createQuickstart(database: string, secretKey: string): Quickstart {
+export function createQuickstart(database: string, secretKey: string, { debug = true, trustedHosts, limit = 100, loginLimit = 5 }: Deployment = {}): Quickstart {
   const app = express();
 
   const security = applySecurity(app, {
     secretKey,
-    debug: true, // plain http on loopback: Secure cookies and HSTS are off, nothing else
+    debug, // plain http on loopback: Secure cookies and HSTS are off, nothing else
+    trustedHosts,
     database,
-    headers: { contentSecurityPolicy: { directives: { "script-src": ["'self'", "'nonce'"], "style-src": ["'self'", "'nonce'"] } } },
+    headers: { contentSecurityPolicy: { directives: { "script-src": ["'nonce'"], "style-src": ["'nonce'"] } } },
     cors: { origins: ["https://app.example.com"], credentials: true },
-    rateLimit: { limit: 100, windowSeconds: 60 },
+    rateLimit: { limit, windowSeconds: 60 },
     session: {},
     apiKeys: {},
     jwt: {},
@@ -35,11 +47,11 @@ export function createQuickstart(database: string, secretKey: string): Quickstar
   });
 
   // Five attempts a minute for each address. A real app checks a password here.
-  const loginLimit = security.rateLimit({ name: "login", limit: 5, windowSeconds: 60 });
-  app.post("/login", loginLimit, express.json({ limit: "1kb" }), async (req, res) => {
+  const logins = security.rateLimit({ name: "login", limit: loginLimit, windowSeconds: 60 });
+  app.post("/login", logins, express.json({ limit: "1kb" }), express.urlencoded({ extended: false, limit: "1kb" }), async (req, res) => {
     const body = loginBody.safeParse(req.body);
     if (!body.success) {
-      res.status(400).json({ error: 'Send {"username":"…"} of letters, digits, dots, dashes or underscores, as Content-Type: application/json.' });
+      res.status(400).json({ error: 'Send {"username":"…"} of letters, digits, dots, dashes or underscores, as JSON or as a form.' });
       return;
     }
     await security.logIn(req, { id: body.data.username, scopes: ["read", "orders:*"] });
@@ -66,6 +78,10 @@ export function createQuickstart(database: string, secretKey: string): Quickstar
 
   app.use("/tokens", security.tokenRoutes());
   app.use("/api-keys", security.apiKeyRoutes());
+
+  app.get("/", (_req, res) => {
+    res.redirect("/page");
+  });
 
   app.get("/page", (_req, res) => {
     res.type("html").send(page((res.locals as { cspNonce: string }).cspNonce));

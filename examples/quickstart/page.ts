@@ -4,6 +4,7 @@ export function page(nonce: string): string {
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<link rel="icon" href="data:,">
 <title>portcullis quickstart</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style nonce="${nonce}">
@@ -15,7 +16,7 @@ export function page(nonce: string): string {
 <body>
 <h1>portcullis quickstart</h1>
 <p id="status">The inline script did not run.</p>
-<form id="login"><input id="username" value="ada" aria-label="User name" autocomplete="username"> <button>Log in</button></form>
+<form id="login" method="post" action="/login"><input id="username" name="username" value="ada" aria-label="User name" autocomplete="username"> <button>Log in</button></form>
 <p>
   <button data-request="GET /me">Who am I?</button>
   <button data-request="POST /token">Get tokens</button>

@@ -39,10 +39,11 @@ describe(".ci/setup", () => {
   });
   afterAll(() => rmSync(bin, { recursive: true, force: true }));
 
-  /** The script as it is, but with every program it looks for in a folder of ours. */
-  function setUp(programs: Record<string, string>, env: Record<string, string> = {}, tools = ["sh", "tr", "id", "env", "cat", "openssl"]): { status: number | null; stdout: string; stderr: string } {
+  /** The script as it is, but with every program it looks for in a folder of ours; a browser is there unless it is said not to be. */
+  function setUp(given: Record<string, string | undefined>, env: Record<string, string> = {}, tools = ["sh", "tr", "id", "env", "cat", "openssl"]): { status: number | null; stdout: string; stderr: string } {
     const here = mkdtempSync(join(bin, "case-"));
-    for (const [name, body] of Object.entries(programs)) {
+    for (const [name, body] of Object.entries({ chromium: "", ...given })) {
+      if (body === undefined) continue;
       writeFileSync(join(here, name), `#!/bin/sh\n${body}\n`);
       chmodSync(join(here, name), 0o755);
     }
@@ -74,6 +75,16 @@ describe(".ci/setup", () => {
     const env = { DATABASE_URL: "mysql://h/one postgresql://h/two", REDIS_URL: "redis://h" };
     expect(setUp({ "apt-get": "exit 9" }, env).status).toBe(0);
     expect(setUp({ "apt-get": 'echo "apt-get $*"', sudo: '"$@"' }, { ...env, DATABASE_URL: "postgres://h/mysql:x" }).stdout).toContain("mariadb-server\n");
+  });
+
+  test("a browser is installed where it can be, and does without where it cannot", () => {
+    const servers = { "redis-server": "", initdb: "", mariadbd: "", chromium: undefined };
+    const had = setUp({ ...servers, id: "echo 0", "apt-get": 'echo "apt-get $*"' });
+    expect([had.status, had.stdout.split("\n").at(-2)]).toEqual([0, "apt-get install -y --no-install-recommends chromium"]);
+    for (const without of [{}, { id: "echo 1000", "apt-get": "" }, { id: "echo 0", "apt-get": '[ "$1" = update ] || exit 100' }]) {
+      const { status, stderr } = setUp({ ...servers, ...without });
+      expect([status, stderr]).toEqual([0, "setup: no Chromium here; the browser tests will be left out\n"]);
+    }
   });
 
   /** Each line of what the tests print when a server is missing, save its first two and its last, which are about the tests. */
