@@ -1,8 +1,9 @@
 import { spawn, spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { EVENT_LEVELS } from "../../src/core/events.js";
 import { REFUSALS } from "../../src/core/refusal.js";
 import { SETTINGS_CODES } from "../../src/settings/errors.js";
 import { codeBlocks, readmes, ROOT } from "../support/code-blocks.js";
@@ -75,5 +76,17 @@ describe("every code has its page", () => {
   });
   it("settings", () => {
     expect(codesIn("src/settings/README.md").sort()).toEqual([...SETTINGS_CODES].sort());
+  });
+  it("events, with their levels, the fields they have, and something in the source that announces each", () => {
+    const section = /\n## Events\n([^]*?)\n## /.exec(readFileSync(join(ROOT, "src/core/README.md"), "utf8"))?.[1] ?? "";
+    const rows = [...section.matchAll(/^\| `([a-z_]+)` \| ([A-Z]+) \| .{10,} \|$/gm)].map(([, name, level]) => [name, level]);
+    expect(rows).toEqual(Object.entries(EVENT_LEVELS));
+    const declared = /interface SecurityEvent \{([^]*?)\n\}/.exec(readFileSync(join(ROOT, "src/core/events.ts"), "utf8"))?.[1] ?? "";
+    const fields = [...declared.matchAll(/readonly (\w+)\??:/g)].map(([, name = ""]) => name);
+    expect(fields.length).toBeGreaterThan(10);
+    const list = section.slice(0, section.indexOf("| event |"));
+    expect(fields.filter((name) => !list.includes(`\`${name}\``))).toEqual([]);
+    const source = (readdirSync(join(ROOT, "src"), { recursive: true }) as string[]).filter((name) => name.endsWith(".ts") && !/core.events\.ts$/.test(name)).map((name) => readFileSync(join(ROOT, "src", name), "utf8")).join("\n");
+    expect(Object.keys(EVENT_LEVELS).filter((name) => !source.includes(`"${name}"`))).toEqual([]);
   });
 });
