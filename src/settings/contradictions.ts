@@ -64,22 +64,22 @@ const CONTRADICTIONS: readonly Rule[] = [
 
 /** What must be there because of what else is there. */
 const REQUIREMENTS: readonly Rule[] = [
-  ({ debug, trustedHosts }, given) =>
-    debug !== true && trustedHosts === undefined && given.trustedHosts === undefined
+  ({ trustedHosts }, given) =>
+    trustedHosts === undefined && given.trustedHosts === undefined
       ? { path: "trustedHosts", message: "The names this service answers to are not given.", remedy: 'List them: trustedHosts: ["api.example.com"]. With debug: true it is the loopback names.' }
       : undefined,
-  ({ secretKey, session }, given) =>
-    on(session) !== undefined && on(session)?.secret === undefined && secretKey === undefined && given.secretKey === undefined
+  ({ session }, given) =>
+    on(session) !== undefined && on(session)?.secret === undefined && given.secretKey === undefined
       ? { path: "secretKey", message: "Sessions sign their cookies, and there is no secret.", remedy: "Set secretKey (SECRET_KEY), at least 32 random bytes." }
       : undefined,
-  ({ secretKey, jwt }, given) => {
+  ({ jwt }, given) => {
     const options = on(jwt);
-    if (options === undefined || secretKey !== undefined || given.secretKey !== undefined) return undefined;
+    if (options === undefined || given.secretKey !== undefined) return undefined;
     if (options.secret !== undefined || options.privateKey !== undefined || options.keys !== undefined) return undefined;
     return { path: "secretKey", message: "Tokens are signed with an HMAC, and there is no secret.", remedy: "Set secretKey (SECRET_KEY), at least 32 random bytes, or jwt.secret." };
   },
-  ({ secretKey, apiKeys }, given) =>
-    on(apiKeys)?.hash === "hmac-sha256" && on(apiKeys)?.secret === undefined && secretKey === undefined && given.secretKey === undefined
+  ({ apiKeys }, given) =>
+    on(apiKeys)?.hash === "hmac-sha256" && on(apiKeys)?.secret === undefined && given.secretKey === undefined
       ? { path: "secretKey", message: "API keys are kept as HMACs, and there is no secret.", remedy: "Set secretKey (SECRET_KEY), at least 32 random bytes." }
       : undefined,
 ];

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { AddressList } from "../../src/core/address-list.js";
-import { choosePresented, excess, graceEnd, judgeKey, type KeyState, type Powers, type Presented, stateProblem } from "../../src/api-key/decide.js";
+import { choosePresented, excess, graceEnd, judgeKey, type KeyState, MANAGE_SCOPE, type Powers, type Presented, stateProblem } from "../../src/api-key/decide.js";
 
 const NOW = 1_000_000;
 
@@ -29,7 +29,7 @@ describe("which key a request presents", () => {
   ];
   it.each(rows)("$name: $verdict", ({ input, verdict }) => {
     const choice = choosePresented(input, "mcp_");
-    const text = choice.verdict === "key" ? `key ${choice.scheme} ${choice.key}` : choice.verdict === "ambiguous" ? `ambiguous ${choice.reason}` : "none";
+    const text = choice.verdict === "key" ? `key ${choice.scheme} ${choice.key}` : choice.verdict === "ambiguous" ? `ambiguous ${choice.reason}` : choice.verdict;
     expect(text).toBe(verdict);
   });
 });
@@ -75,6 +75,10 @@ it.each([
   [60, NOW + 90_000, NOW + 60_000],
 ])("grace of %i s, expiry %s ends at %i", (grace, expiresAt, end) => expect(graceEnd(NOW, grace, expiresAt)).toBe(end));
 
+it("managing keys is a scope that must be given by its name", () => {
+  expect(MANAGE_SCOPE).toBe("api-keys:manage");
+});
+
 describe("what a caller may hand out", () => {
   const own: Powers = { scopes: ["read", "orders:*"], roles: ["editor"], expiresAt: NOW, allow: ["192.0.2.0/24", "10.0.0.1"], rateLimit: { limit: 60, windowSeconds: 60 } };
   const within: Powers = { scopes: ["read", "orders:write"], roles: ["editor"], expiresAt: NOW, allow: ["192.0.2.7"], rateLimit: { limit: 60, windowSeconds: 60 } };
@@ -84,6 +88,8 @@ describe("what a caller may hand out", () => {
     { name: "another scope", input: { ...within, scopes: ["write"] }, verdict: "scope" },
     { name: "a wider scope", input: { ...within, scopes: ["read:*"] }, verdict: "scope" },
     { name: "another role", input: { ...within, roles: ["admin"] }, verdict: "role" },
+    { name: "one more role", input: { ...within, roles: ["editor", "admin"] }, verdict: "role" },
+    { name: "no role", input: { ...within, roles: [] }, verdict: undefined },
     { name: "longer", input: { ...within, expiresAt: NOW + 1 }, verdict: "expiry" },
     { name: "for ever", input: { ...within, expiresAt: null }, verdict: "expiry" },
     { name: "another address", input: { ...within, allow: ["10.0.0.2"] }, verdict: "address" },

@@ -7,18 +7,24 @@ import { createRuntime } from "../../src/core/runtime.js";
 import { apiKeyAuth, createApiKey } from "../../src/api-key/middleware.js";
 import { apiKeyRoutes } from "../../src/api-key/routes.js";
 import { ApiKeyService } from "../../src/api-key/service.js";
-import { type ApiKeySettings, apiKeySchema } from "../../src/api-key/settings.js";
+import { type ApiKeySettings, apiKeyAuthSchema, apiKeySchema } from "../../src/api-key/settings.js";
+import { testEdges, testTexts } from "../settings/edges.js";
 import { SECRET, WatchedStore } from "./support.js";
 
 function issues(build: () => unknown): string[] {
   try {
     build();
   } catch (error) {
-    if (error instanceof SettingsError) return error.issues.map(({ code, path, message }) => `${code} ${path}: ${message}`);
-    throw error;
+    if (!(error instanceof SettingsError)) throw error;
+    for (const { remedy } of error.issues) expect(remedy).toMatch(/\w{3}/);
+    return error.issues.map(({ code, path, message }) => `${code} ${path}: ${message}`);
   }
   return [];
 }
+
+const NOTHING = () => undefined;
+/** All methods of a store, and no store: what is called must be an object. */
+const STORE = { init: NOTHING, insert: NOTHING, get: NOTHING, list: NOTHING, revoke: NOTHING, rotate: NOTHING, replaceHash: NOTHING, addUsage: NOTHING, close: NOTHING };
 
 describe("settings", () => {
   it("have these defaults", () => {
@@ -89,6 +95,65 @@ describe("settings", () => {
     `);
     expect(issues(() => apiKeyAuth(new ApiKeyService(), { headerName: "x y" }))).toEqual(["wrong-value headerName: This is not a header name."]);
     expect(issues(() => apiKeyRoutes(new ApiKeyService(), { realms: "x" } as object))[0]).toContain('Did you mean "realm"?');
+  });
+
+  testEdges(apiKeySchema, [
+    { name: "length", lowest: 19, highest: 128 },
+    { name: "cacheSeconds", lowest: 0, highest: 60 },
+    { name: "cacheSize", lowest: 1, highest: 1_000_000 },
+    { name: "storeTimeoutMs", lowest: 1, highest: 60_000 },
+    { name: "hashConcurrency", lowest: 1, highest: 64 },
+    { name: "hashQueue", lowest: 0, highest: 10_000 },
+    { name: "usageFlushSeconds", lowest: 0.05, highest: 3600 },
+    { name: "failures.limit", lowest: 1, highest: 10_000 },
+    { name: "failures.windowSeconds", lowest: 1, highest: 86_400 },
+  ]);
+
+  testTexts(apiKeySchema, "prefix", [
+    ["_", ""],
+    ["mcp-", "mcp"],
+    [`${"a".repeat(15)}_`, `${"a".repeat(16)}_`],
+    ["a-9_", "a.9_"],
+    ["mcp_", " mcp_"],
+    ["mcp__", "mcp_ _"],
+    ["mcp_", "mcp_\n"],
+  ]);
+
+  testTexts(apiKeySchema, "headerName", [
+    ["x", ""],
+    ["a".repeat(64), "a".repeat(65)],
+    ["X-Key.1~", "X-Key:"],
+    ["X_Key", "(X-Key"],
+    ["X-Cookie", "cookie"],
+    ["X-Host", "HOST"],
+    ["X-Proto", "X-Forwarded-Proto"],
+    ["Ages", "Age"],
+  ]);
+
+  testTexts(apiKeySchema, "realm", [
+    ["a", ""],
+    ["a b", 'a"'],
+    ["a!#[]~", '"a'],
+    ["a".repeat(64), "a".repeat(65)],
+    ["a/b", "a\\"],
+    ["a", "\na"],
+  ], /printable ASCII/);
+
+  it.each(["init", "insert", "get", "list", "revoke", "rotate", "replaceHash", "addUsage", "close"])("a store without %s is none", (method) => {
+    const store = new WatchedStore();
+    expect(issues(() => parse(apiKeySchema, { store }))).toEqual([]);
+    expect(issues(() => parse(apiKeySchema, { store: Object.assign(Object.create(store) as object, { [method]: undefined }) }))).toEqual(["wrong-type store: This is not an ApiKeyStore: a method of the contract is missing."]);
+  });
+
+  it.each([null, "memory", 7, Object.assign(() => undefined, STORE)])("no object is no store: %s", (store) => {
+    expect(issues(() => parse(apiKeySchema, { store }))).toEqual(["wrong-type store: This is not an ApiKeyStore: a method of the contract is missing."]);
+  });
+
+  it("one mounting of the layer may set mode, header and realm, and nothing else", () => {
+    expect(parse(apiKeyAuthSchema, {})).toEqual({});
+    expect(parse(apiKeyAuthSchema, { mode: "enforce", headerName: "X-Key", realm: "keys" })).toEqual({ mode: "enforce", headerName: "X-Key", realm: "keys" });
+    expect(parse(apiKeyAuthSchema, { mode: "report" })).toEqual({ mode: "report" });
+    expect(issues(() => parse(apiKeyAuthSchema, { prefix: "a_" }))).toEqual(['unknown-setting prefix: There is no setting "prefix". Known: mode, headerName, realm.']);
   });
 
   it("hmac-sha256 wants a secret, from the settings or from the root", () => {

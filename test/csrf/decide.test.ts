@@ -70,6 +70,7 @@ const rows: { name: string; refused: Case; reason: CsrfReason; allowed: Case }[]
   { name: "the parent of a trusted wildcard", refused: { origin: "https://partner.example" }, reason: "origin-mismatch", allowed: { origin: "https://x.partner.example" } },
   { name: "no Host", refused: { origin: OWN, host: undefined }, reason: "origin-mismatch", allowed: { origin: TRUSTED, host: undefined } },
   { name: "a malformed Host", refused: { origin: OWN, host: "evil@example.com" }, reason: "origin-mismatch", allowed: { origin: OWN, host: "example.com" } },
+  { name: "another name with a closing dot", refused: { origin: "https://attacker.example.", host: "example.com." }, reason: "origin-mismatch", allowed: { origin: "https://example.com.", host: "example.com." } },
   { name: "another IPv6 address", refused: { origin: "https://[::2]", host: "[::1]" }, reason: "origin-mismatch", allowed: { origin: "https://[::1]", host: "[0:0:0:0:0:0:0:1]" } },
 ];
 
@@ -149,7 +150,7 @@ describe("for all requests", () => {
         expect(url.host.replace(/\.(?=$|:)/, "")).toBe(host);
         if (secure) expect(url.protocol).toBe("https:");
       }),
-      { seed: 20261122, numRuns: 5000 },
+      { numRuns: 5000 },
     );
   });
 
@@ -159,7 +160,7 @@ describe("for all requests", () => {
         fc.pre(by === undefined || !trusted.has(by));
         expect(verdict({ site: "cross-site", ...(by === undefined ? {} : { origin: by }), host })).toBe("cross-site");
       }),
-      { seed: 20261122, numRuns: 1000 },
+      { numRuns: 1000 },
     );
   });
 });

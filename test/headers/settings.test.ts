@@ -3,6 +3,7 @@ import { headersPatchSchema, headersSchema, type HeadersSettings } from "../../s
 import { securityHeaders } from "../../src/headers/middleware.js";
 import { SettingsError, type SettingsIssue } from "../../src/settings/errors.js";
 import { parse } from "../../src/settings/object.js";
+import { testEdges } from "../settings/edges.js";
 
 function issuesOf(settings: unknown, schema: typeof headersSchema | typeof headersPatchSchema = headersSchema): readonly SettingsIssue[] {
   try {
@@ -158,6 +159,48 @@ describe("settings that are right", () => {
     expect(securityHeaders().name).toBe("securityHeadersMiddleware");
   });
 
+  const VALUES: [string, unknown[]][] = [
+    ["mode", ["enforce", "report"]],
+    ["frameOptions", ["DENY", "SAMEORIGIN", false]],
+    ["xssProtection", ["0", "block", false]],
+    ["crossOriginOpenerPolicy", ["same-origin", "same-origin-allow-popups", "noopener-allow-popups", "unsafe-none", false]],
+    ["crossOriginResourcePolicy", ["same-origin", "same-site", "cross-origin", false]],
+    ["crossOriginEmbedderPolicy", ["require-corp", "credentialless", "unsafe-none", false]],
+    ["strictTransportSecurity", [false]],
+    ["permissionsPolicy", [false]],
+    ["referrerPolicy", ["origin", false]],
+    ["contentSecurityPolicy", [false]],
+    ["contentSecurityPolicyReportOnly", [false]],
+  ];
+  it.each(VALUES)("%s takes every value it knows, in a layer and in a patch", (name, values) => {
+    for (const value of values) {
+      expect(parse(headersSchema, { [name]: value })).toMatchObject({ [name]: value });
+      if (name !== "mode") expect(parse(headersPatchSchema, { [name]: value })).toEqual({ [name]: value });
+    }
+  });
+
+  it("have these defaults", () => {
+    expect(parse(headersSchema, {})).toEqual({
+      mode: "enforce",
+      contentSecurityPolicy: { directives: {}, useDefaults: true },
+      strictTransportSecurity: { maxAge: 31_536_000, includeSubDomains: true, preload: false },
+      permissionsPolicy: {},
+      referrerPolicy: "no-referrer",
+      xssProtection: "0",
+      crossOriginOpenerPolicy: "same-origin",
+      crossOriginResourcePolicy: "same-origin",
+      crossOriginEmbedderPolicy: false,
+      reportingEndpoints: {},
+    });
+    expect(parse(headersPatchSchema, {})).toEqual({});
+    expect(parse(headersPatchSchema, csp({ sandbox: [] }))).toEqual({ contentSecurityPolicy: { directives: { sandbox: [] } } });
+    expect(parse(headersPatchSchema, { contentSecurityPolicy: {}, contentSecurityPolicyReportOnly: {}, reportingEndpoints: { a: "https://a.example" } })).toEqual({
+      contentSecurityPolicy: { directives: {} }, contentSecurityPolicyReportOnly: { directives: {} }, reportingEndpoints: { a: "https://a.example" },
+    });
+  });
+
+  testEdges(headersSchema, [{ name: "strictTransportSecurity.maxAge", lowest: 0, highest: 2 ** 31 - 1 }]);
+
   it("copies what it is given", () => {
     const sources = ["'self'"];
     const settings = { contentSecurityPolicy: { directives: { "img-src": sources } } };
@@ -172,6 +215,7 @@ describe("a patch is held to the same rules", () => {
     ["unknown directive", csp({ scriptSrc: [] }), `${D}.scriptSrc`],
     ["unquoted keyword", csp({ "script-src": ["self"] }), `${D}.script-src[0]`],
     ["default-src taken away", csp({ "default-src": false }), `${D}.default-src`],
+    ["what browsers ignore when they only report", watched({ sandbox: [] }), "contentSecurityPolicyReportOnly.directives.sandbox"],
     ["useDefaults, which means nothing there", csp({}, { useDefaults: true }), "contentSecurityPolicy.useDefaults"],
     ["mode, which belongs to the layer", { mode: "report" }, "mode"],
   ])("%s", (_name, patch, path) => expect(issuesOf(patch, headersPatchSchema as never).map((issue) => issue.path)).toEqual([path]));

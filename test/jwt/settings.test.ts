@@ -2,9 +2,11 @@ import { inspect } from "node:util";
 import { describe, expect, it } from "vitest";
 import { Secret } from "../../src/core/secret.js";
 import { JwtManager } from "../../src/jwt/manager.js";
-import { jwtSchema, type JwtSettings } from "../../src/jwt/settings.js";
+import { jwtAuthSchema, jwtSchema, type JwtSettings } from "../../src/jwt/settings.js";
 import { SettingsError, type SettingsIssue } from "../../src/settings/errors.js";
 import { parse } from "../../src/settings/object.js";
+import { MemoryTokenStore } from "../../src/stores/memory/token-store.js";
+import { testEdges, testTexts } from "../settings/edges.js";
 import { HMAC_SECRET, KEYS, pem, ROOT } from "./support.js";
 
 function issuesOf(settings: unknown): readonly SettingsIssue[] {
@@ -98,6 +100,7 @@ describe("jwtSchema", () => {
     { name: "a JWK as secret", settings: { secret: JSON.stringify(rsa.publicKey.export({ format: "jwk" })) }, issues: ["contradiction secret: The secret is the text of an asymmetric key: whoever has the public key could forge tokens."] },
     { name: "HS256 with a private key", settings: { privateKey: rsa.privateKey }, issues: ["contradiction privateKey: HS256 signs with a secret, and this is an asymmetric key."] },
     { name: "RS256 with a secret", settings: { algorithm: "RS256", secret: HMAC_SECRET }, issues: ["contradiction secret: RS256 signs with a private key, and this is a secret."] },
+    { name: "RS512 with a secret, whose length matters no more", settings: { algorithm: "RS512", secret: short }, issues: ["contradiction secret: RS512 signs with a private key, and this is a secret."] },
     { name: "RS256 with nothing", settings: { algorithm: "RS256" }, issues: ["missing-setting privateKey: RS256 needs a private key."] },
     { name: "both kinds of key", settings: { algorithm: "RS256", privateKey: rsa.privateKey, secret: HMAC_SECRET }, issues: ["contradiction privateKey: The key is given in more than one place: secret and privateKey.", "contradiction secret: RS256 signs with a private key, and this is a secret."] },
     { name: "ES256 with P-384", settings: { algorithm: "ES256", privateKey: KEYS.ec("P-384").privateKey }, issues: ["contradiction privateKey: ES256 needs a key on the curve P-256."] },
@@ -124,7 +127,68 @@ describe("jwtSchema", () => {
   ];
   it.each(wrong)("refuses $name", ({ settings, issues }) => {
     expect(brief(settings)).toEqual(issues);
-    for (const { remedy } of issuesOf(settings)) expect(remedy).not.toBe("");
+    for (const { remedy } of issuesOf(settings)) expect(remedy).toMatch(/\w{3}/);
+  });
+
+  testEdges(jwtSchema, [
+    { name: "accessTokenMinutes", lowest: 1, highest: 43_200 },
+    { name: "refreshTokenDays", lowest: 1, highest: 365 },
+    { name: "absoluteDays", lowest: 1, highest: 3650, beside: { refreshTokenDays: 1 } },
+    { name: "reuseGraceSeconds", lowest: 0, highest: 60 },
+    { name: "leewaySeconds", lowest: 0, highest: 60 },
+    { name: "cacheSize", lowest: 0, highest: 1_000_000 },
+    { name: "storeTimeoutMs", lowest: 1, highest: 60_000 },
+  ]);
+
+  const names: [string, string][] = [
+    ["a", ""],
+    ["ab", "a "],
+    ["a b", " a"],
+    ["a".repeat(512), "a".repeat(513)],
+    ["https://id.test/~!", "https://id.tést"],
+    ["a", "a\n"],
+  ];
+  testTexts(jwtSchema, "issuer", names, /printable ASCII/);
+  testTexts(jwtSchema, "audience", names, /printable ASCII/);
+  testTexts(jwtSchema, "realm", [
+    ["a", ""],
+    ["a b!#[]~", 'a"'],
+    ["a", '"a'],
+    ["a".repeat(64), "a".repeat(65)],
+    ["a/b", "a\\b"],
+  ], /printable ASCII/);
+
+  it("absoluteDays may be refreshTokenDays", () => {
+    expect(parse(jwtSchema, { refreshTokenDays: 7, absoluteDays: 7 }).absoluteDays).toBe(7);
+    expect(brief({ refreshTokenDays: 8, absoluteDays: 7 })).toEqual(["contradiction absoluteDays: A family of refresh tokens would end before its first token does."]);
+  });
+
+  it.each(["deny", "allow"] as const)("when the store fails it may %s", (onStoreError) => {
+    expect(parse(jwtSchema, { onStoreError }).onStoreError).toBe(onStoreError);
+    expect(issuesOf({ onStoreError: "open" })).toMatchObject([{ code: "wrong-value", path: "onStoreError", remedy: 'Use one of: "deny", "allow".' }]);
+  });
+
+  it("a name for an audience stands for the list of it", () => {
+    expect(parse(jwtSchema, { audience: "api" }).audience).toEqual(["api"]);
+  });
+
+  it.each(["init", "insert", "get", "rotate", "revokeFamily", "revokeSubject", "revokeAccessToken", "denyFamily", "isRevoked", "deleteExpired", "close"])("a store without %s is none", (method) => {
+    const store = new MemoryTokenStore();
+    expect(brief({ store })).toEqual([]);
+    expect(brief({ store: Object.assign(Object.create(store) as object, { [method]: undefined }) })).toEqual(["wrong-value store: This is not a TokenStore: a method of the contract is missing."]);
+  });
+
+  const nothing = () => undefined;
+  const methods = { init: nothing, insert: nothing, get: nothing, rotate: nothing, revokeFamily: nothing, revokeSubject: nothing, revokeAccessToken: nothing, denyFamily: nothing, isRevoked: nothing, deleteExpired: nothing, close: nothing };
+  it.each([null, "memory", 7, Object.assign(() => undefined, methods)])("no object is no store: %s", (store) => {
+    expect(brief({ store })).toEqual(["wrong-value store: This is not a TokenStore: a method of the contract is missing."]);
+  });
+
+  it("one mounting of the layer may set mode and realm, and nothing else", () => {
+    expect(parse(jwtAuthSchema, {})).toEqual({});
+    expect(parse(jwtAuthSchema, { mode: "enforce", realm: "orders" })).toEqual({ mode: "enforce", realm: "orders" });
+    expect(parse(jwtAuthSchema, { mode: "report" })).toEqual({ mode: "report" });
+    expect(() => parse(jwtAuthSchema, { issuer: "x" })).toThrowError('There is no setting "issuer". Known: mode, realm.');
   });
 
   it("says nothing of a secret or a key, wherever it is printed", () => {

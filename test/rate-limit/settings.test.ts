@@ -1,9 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { rateLimiter } from "../../src/rate-limit/middleware.js";
-import { rateLimitSchema, routeLimitSchema } from "../../src/rate-limit/settings.js";
+import { isWindowStore, rateLimitSchema, routeLimitSchema } from "../../src/rate-limit/settings.js";
 import { SettingsError } from "../../src/settings/errors.js";
 import { parse } from "../../src/settings/object.js";
 import { SlidingWindowStore } from "../../src/stores/memory/sliding-window-store.js";
+import { testEdges, testTexts } from "../settings/edges.js";
 
 const DEFAULTS = {
   limit: 100,
@@ -19,6 +20,9 @@ const DEFAULTS = {
   name: "default",
   mode: "enforce",
 };
+
+const NOTHING = () => undefined;
+const FOREIGN = { increment: NOTHING, decrement: NOTHING, resetKey: NOTHING };
 
 function issuesOf(settings: unknown, schema: typeof rateLimitSchema | typeof routeLimitSchema = rateLimitSchema) {
   try {
@@ -232,11 +236,78 @@ describe("the settings", () => {
     ]);
   });
 
+  testEdges(rateLimitSchema, [
+    { name: "limit", lowest: 1, highest: 2 ** 31 - 1 },
+    { name: "windowSeconds", lowest: 1, highest: 2 ** 31 - 1 },
+    { name: "ipv6Subnet", lowest: 32, highest: 64 },
+    { name: "maxClients", lowest: 1, highest: 10_000_000 },
+    { name: "storeTimeoutMs", lowest: 1, highest: 60_000 },
+    { name: "perPrincipal.limit", lowest: 1, highest: 2 ** 31 - 1 },
+    { name: "perPrincipal.windowSeconds", lowest: 1, highest: 2 ** 31 - 1, beside: { perPrincipal: { limit: 5 } } },
+  ]);
+
+  testTexts(rateLimitSchema, "name", [
+    ["a", ""],
+    ["a.b_c-9", "a b"],
+    ["a".repeat(64), "a".repeat(65)],
+    ["login", "login\n"],
+    ["login", "/login"],
+  ]);
+
+  it.each([0, -1, 1.5])("no request costs %d", (cost) => {
+    expect(issuesOf({ cost })).toEqual([expect.objectContaining({ path: "cost" })]);
+  });
+
+  // Each contradiction with its twin, which differs in one field.
   it.each([
+    ["a cost over the limit for each principal", { cost: 3, perPrincipal: { limit: 2 } }, { cost: 2, perPrincipal: { limit: 2 } }, "perPrincipal.limit"],
+    ["a cost that is known, over the limit", { cost: 101 }, { cost: () => 101 }, "cost"],
+    ["two limits in a store for one", { store: FOREIGN, perPrincipal: { limit: 5 } }, { store: new SlidingWindowStore(), perPrincipal: { limit: 5 } }, "perPrincipal"],
+    ["the same in a store that can only consume", { store: { ...FOREIGN, consume: NOTHING }, perPrincipal: { limit: 5 } }, { store: { ...FOREIGN, consume: NOTHING } }, "perPrincipal"],
+    ["everybody allowed", { allow: ["10.0.0.0/0"] }, { allow: ["10.0.0.0/8"] }, "allow[0]"],
+  ])("refuse %s", (_name, wrong, right, path) => {
+    expect(issuesOf(wrong).map((issue) => issue.path)).toEqual([path]);
+    expect(parse(rateLimitSchema, right)).toMatchObject({ mode: "enforce" });
+  });
+
+  it.each(["increment", "decrement", "resetKey"])("a store of express-rate-limit without %s is none", (method) => {
+    expect(parse(rateLimitSchema, { store: FOREIGN }).store).toBe(FOREIGN);
+    expect(issuesOf({ store: { ...FOREIGN, [method]: undefined } })).toMatchObject([{ code: "wrong-type", path: "store" }]);
+  });
+
+  it.each(["consume", "peek"])("a store of ours without %s is none", (method) => {
+    const store: Record<string, unknown> = { consume: NOTHING, peek: NOTHING };
+    expect(parse(rateLimitSchema, { store })).toMatchObject({ store });
+    expect(issuesOf({ store: { ...store, [method]: undefined } })).toMatchObject([{ code: "wrong-type", path: "store" }]);
+  });
+
+  it.each([null, "memory", 7, Object.assign(() => undefined, FOREIGN)])("no object is no store: %s", (store) => {
+    expect(issuesOf({ store })).toMatchObject([{ code: "wrong-type", path: "store" }]);
+  });
+
+  it("no store at all is no store of ours", () => {
+    expect(isWindowStore(null)).toBe(false);
+    expect(isWindowStore(new SlidingWindowStore())).toBe(true);
+  });
+
+  it("of a route take every option", () => {
+    const key = () => "k";
+    const cost = () => 2;
+    expect(parse(routeLimitSchema, { name: "a", limit: 5, windowSeconds: 9, key, cost, mode: "enforce" })).toEqual({ name: "a", limit: 5, windowSeconds: 9, key, cost, mode: "enforce" });
+    expect(parse(routeLimitSchema, { name: "a", limit: 5, key: "address", mode: "report" })).toMatchObject({ key: "address", mode: "report" });
+    expect(issuesOf({ name: "a", limit: 5, mode: "off" }, routeLimitSchema)).toMatchObject([{ code: "wrong-value", path: "mode" }]);
+    expect(issuesOf({ name: "a", limit: 5, store: {} }, routeLimitSchema)).toMatchObject([{ code: "unknown-setting", path: "store" }]);
+  });
+
+  it.each([
+    ["key", "principal", {}],
     ["cost", 5, { limit: 5 }],
-    ["ipv6Subnet", 32, {}],
-    ["ipv6Subnet", 64, {}],
+    ["headers", "draft-6", {}],
+    ["headers", "legacy", {}],
     ["headers", false, {}],
+    ["onStoreError", "allow", {}],
+    ["onStoreError", "deny", {}],
+    ["mode", "report", {}],
   ])("accept the edge %s: %s", (name, value, rest) => {
     expect(parse(rateLimitSchema, { ...rest, [name]: value })).toMatchObject({ [name]: value });
   });

@@ -4,6 +4,7 @@ import {
   expiryOf,
   isTouchDue,
   loginKind,
+  MAX_COOKIE_BYTES,
   readSessionCookie,
   timePolicy,
   timeVerdict,
@@ -42,6 +43,10 @@ describe("readSessionCookie", () => {
     { name: "a signature one long", input: `${NAME}=${VALUE}A`, verdict: { kind: "malformed" } },
     { name: "a signature with a plus sign as such", input: `${NAME}=s%3A${SID}.${"A".repeat(42)}+`, verdict: { kind: "malformed" } },
     { name: "a signature with an encoded plus sign", input: `${NAME}=s%3A${SID}.${"A".repeat(42)}%2B`, verdict: { kind: "present", value: `s%3A${SID}.${"A".repeat(42)}%2B` } },
+    { name: "text before the id", input: `${NAME}=x${VALUE}`, verdict: { kind: "malformed" } },
+    { name: "another name as long as ours beside it", input: `__Host-mcp_sessiom=${VALUE}; ${NAME}=${VALUE}`, verdict: found },
+    { name: "blanks up to what a cookie may be", input: `${NAME}=${VALUE}${" ".repeat(MAX_COOKIE_BYTES - NAME.length - VALUE.length)}`, verdict: found },
+    { name: "one blank more", input: `${NAME}=${VALUE}${" ".repeat(MAX_COOKIE_BYTES - NAME.length - VALUE.length + 1)}`, verdict: { kind: "malformed" } },
     { name: "longer than a cookie may be", input: `${NAME}=${"a".repeat(5000)}`, verdict: { kind: "malformed" } },
   ];
   it.each(table)("$name", ({ input, verdict }) => expect(readSessionCookie(input, NAME)).toEqual(verdict));
@@ -79,6 +84,8 @@ describe("timeVerdict", () => {
     expect(timePolicy(100, 86_400).touchAfterMs).toBe(10_000);
     expect(isTouchDue({ createdAt: 0, seenAt: 0 }, policy, 59_999)).toBe(false);
     expect(isTouchDue({ createdAt: 0, seenAt: 0 }, policy, 60_000)).toBe(true);
+    expect(isTouchDue({ createdAt: 0, seenAt: now }, policy, now + 59_999)).toBe(false);
+    expect(isTouchDue({ createdAt: 0, seenAt: now }, policy, now + 60_000)).toBe(true);
   });
 });
 
@@ -92,6 +99,8 @@ describe("cookieNameOnWire", () => {
     ["__Host-sid", true, undefined, "sid"],
     ["__Secure-sid", false, undefined, "__Secure-sid"],
     ["__Secure-sid", false, "example.com", "__Secure-sid"],
+    ["sid__Host-", true, undefined, "sid__Host-"],
+    ["sid__Host-", false, undefined, "__Host-sid__Host-"],
   ];
   it.each(table)("%s, debug %s, domain %s: %s", (name, debug, domain, wire) => expect(cookieNameOnWire(name, { debug, domain })).toBe(wire));
 });

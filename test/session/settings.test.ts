@@ -7,6 +7,7 @@ import { createSession, sessions } from "../../src/session/middleware.js";
 import { sessionSchema, type SessionSettings } from "../../src/session/settings.js";
 import { SettingsError, type SettingsIssue } from "../../src/settings/errors.js";
 import { parse } from "../../src/settings/object.js";
+import { testEdges, testTexts } from "../settings/edges.js";
 import { OTHER_SECRET, SECRET, SlowStore, bench } from "./support.js";
 
 function issuesOf(act: () => unknown): readonly SettingsIssue[] {
@@ -85,6 +86,68 @@ describe("session settings", () => {
     expect(issues[0]?.remedy.length).toBeGreaterThan(5);
   });
 
+  testEdges(sessionSchema, [
+    { name: "maxAge", lowest: 1, highest: 2 ** 31 - 1 },
+    { name: "absoluteMaxAge", lowest: 1, highest: 2 ** 31 - 1, beside: { maxAge: 1 } },
+    { name: "storeTimeoutMs", lowest: 1, highest: 60_000 },
+    { name: "maxSessions", lowest: 1, highest: 100_000_000 },
+  ]);
+
+  testTexts(sessionSchema, "cookieName", [
+    ["a", ""],
+    ["a".repeat(128), "a".repeat(129)],
+    ["sid.1~", "sid="],
+    ["!sid", "(sid"],
+    ["a", "a\n"],
+    ["__Host-a", "__Host-"],
+    ["__Secure-a", "__SECURE-a"],
+    ["__Hosts-a", "__Http-a"],
+    ["host-a", "__host-a"],
+    ["a__http-b", "__http-a"],
+    ["__Secure-http-a", "__Host-Http-a"],
+    ["__Host-_a", "__Host-__a"],
+    ["sid-__Http-", "__Secure-Http-a"],
+  ]);
+
+  const label = "a".repeat(63);
+  testTexts(sessionSchema, "domain", [
+    ["a.b", "a"],
+    ["example.com", "Example.com"],
+    ["a-b.example.com", "a_b.example.com"],
+    ["a.example.com", "a..example.com"],
+    ["a.example.com", "a.example.com."],
+    ["a.example.com", ".a.example.com"],
+    ["a.example", "-a.example"],
+    ["a1.example", "a-.example"],
+    ["b.a1.example", "b.a-.example"],
+    ["b.a1.example", "b.-a.example"],
+    [`${label}.example`, `a${label}.example`],
+    [`b.${label}`, `b.a${label}`],
+    [`${label}.${label}.${label}.${"a".repeat(61)}`, `${label}.${label}.${label}.${"a".repeat(62)}`],
+    ["example.com", "example.com/"],
+    ["example.com", "example.com:443"],
+    ["example.com", "*.example.com"],
+    ["example.com", ""],
+  ]);
+
+  it("may name every host below a domain, also with the prefix that allows it", () => {
+    expect(parse(sessionSchema, { domain: "example.com", cookieName: "sid-__Host-" })).toMatchObject({ domain: "example.com" });
+  });
+
+  it.each([null, "memory", 7, Object.assign(() => 1, { get: () => 1, set: () => 1, destroy: () => 1 })])("no object is no store: %s", (store) => {
+    expect(issuesOf(() => parse(sessionSchema, { store }))).toMatchObject([{ code: "wrong-type", path: "store" }]);
+  });
+
+  it.each(["get", "set", "destroy"])("a store without %s is none", (method) => {
+    const store = { get: () => 1, set: () => 1, destroy: () => 1 };
+    expect(parse(sessionSchema, { store: store as never })).toMatchObject({ store });
+    expect(issuesOf(() => parse(sessionSchema, { store: { ...store, [method]: undefined } }))).toMatchObject([{ code: "wrong-type", path: "store" }]);
+  });
+
+  it.each(["lax", "strict", "none"] as const)("SameSite may be %s", (sameSite) => {
+    expect(parse(sessionSchema, { sameSite }).sameSite).toBe(sameSite);
+  });
+
   it("needs a secret from somewhere", () => {
     for (const make of [() => sessions({}), () => sessions(undefined as never), () => createSession(parse(sessionSchema, {}), createRuntime(), { secretKey: [] })]) {
       expect(issuesOf(make)).toMatchInlineSnapshot(`
@@ -102,7 +165,9 @@ describe("session settings", () => {
   });
 
   it("refuses SameSite=None in debug, and takes it otherwise", () => {
-    expect(issuesOf(() => bench({ sameSite: "none" }, { debug: true }))).toMatchObject([{ code: "contradiction", path: "session.sameSite" }]);
+    expect(issuesOf(() => bench({ sameSite: "none" }, { debug: true }))).toEqual([
+      { code: "contradiction", path: "session.sameSite", message: expect.stringMatching(/Secure/) as string, remedy: expect.stringMatching(/lax/) as string },
+    ]);
     expect(() => bench({ sameSite: "none" })).not.toThrow();
     expect(() => bench({ sameSite: "lax" }, { debug: true })).not.toThrow();
   });

@@ -1,7 +1,10 @@
+import { IncomingMessage, ServerResponse } from "node:http";
+import { Socket } from "node:net";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
-import { SettingsError } from "../../src/settings/errors.js";
+import { SettingsError, SetupError } from "../../src/settings/errors.js";
 import { addIssue, nearest, parse, pathText, settingsObject, switchable } from "../../src/settings/object.js";
+import { issuesOf as issuesOfSchema } from "./edges.js";
 
 const schema = settingsObject({
   limit: z.int().min(1),
@@ -64,6 +67,75 @@ describe("parse", () => {
   });
 });
 
+describe("what to do is said for every kind of mistake", () => {
+  const kinds = settingsObject({
+    list: z.array(z.string()).max(2).optional(),
+    inner: settingsObject({}).optional(),
+    flag: z.boolean().optional(),
+    size: z.number().max(5).optional(),
+    choice: z.literal(["a", 1, false]).optional(),
+    pattern: z.string().regex(/^a/, "Not an a").optional(),
+    closed: z.string().regex(/^a/, "Not an a.").optional(),
+    custom: z.custom((value) => value === 1, "Not one.").optional(),
+    either: z.union([z.literal("a"), z.literal("b")]).optional(),
+  });
+  it.each<[string, unknown, string, string, string]>([
+    ["list", "a", "wrong-type", "Invalid input: expected array, received string.", 'Write a list, also for one: ["…"].'],
+    ["list", ["a", "b", "c"], "wrong-value", "Too big: expected array to have <=2 items.", "Use at most 2."],
+    ["inner", "a", "wrong-type", "Invalid input: expected object, received string.", "Write an object; {} takes the defaults."],
+    ["flag", "a", "wrong-type", "Invalid input: expected boolean, received string.", "Give a value of type boolean."],
+    ["size", 6, "wrong-value", "Too big: expected number to be <=5.", "Use at most 5."],
+    ["choice", 2, "wrong-value", 'Invalid option: expected one of "a"|1|false.', 'Use one of: "a", 1, false.'],
+    ["pattern", "b", "wrong-value", "Not an a.", "See the settings table in README.md."],
+    ["closed", "b", "wrong-value", "Not an a.", "See the settings table in README.md."],
+    ["custom", 2, "wrong-value", "Not one.", "See the settings table in README.md."],
+    ["either", "c", "wrong-type", "Invalid input.", "See the settings table in README.md."],
+  ])("%s: %j", (path, value, code, message, remedy) => {
+    expect(issuesOfSchema(kinds, { [path]: value })).toEqual([{ code, path, message, remedy }]);
+  });
+
+  it("true says nothing of how", () => {
+    expect(issuesOf({ limit: 1, inner: true })).toEqual([
+      { code: "wrong-type", path: "layer.inner", message: "true says nothing of how; what is on is described by an object.", remedy: "Write {} for the defaults, or false to turn it off." },
+    ]);
+  });
+
+  it("what is missing is to be set", () => {
+    expect(issuesOf({ limit: 1, inner: {} })).toEqual([
+      { code: "missing-setting", path: "layer.inner.maxAge", message: "Invalid input: expected number, received undefined.", remedy: "Set it, or remove the object around it." },
+    ]);
+  });
+
+  it("a name like none that is known is answered with all of them, a strange one is not repeated", () => {
+    expect(issuesOf({ limit: 1, zzzzzz: 1, "a b": 1, ["k".repeat(64)]: 1, ["k".repeat(65)]: 1 }).map(({ message }) => message)).toEqual([
+      'There is no setting "zzzzzz". Known: limit, mode, inner.',
+      "There is no setting with this name. Known: limit, mode, inner.",
+      `There is no setting "${"k".repeat(64)}". Known: limit, mode, inner.`,
+      "There is no setting with this name. Known: limit, mode, inner.",
+    ]);
+  });
+
+  it("an error thrown while a setting is read is an issue, and the cause", () => {
+    const thrown = new Error("no such file");
+    const given = { get limit(): never { throw thrown; } };
+    try {
+      parse(schema, given, ["layer"]);
+      expect.unreachable();
+    } catch (error) {
+      expect(error).toBeInstanceOf(SettingsError);
+      expect(error).toMatchObject({ cause: thrown, issues: [{ code: "wrong-value", path: "layer", message: expect.stringMatching(/threw/) as string, remedy: expect.stringMatching(/getter/) as string }] });
+    }
+  });
+});
+
+describe("a request or a response in the place of settings", () => {
+  const request = new IncomingMessage(new Socket());
+  it.each([["request", request], ["response", new ServerResponse(request)]])("is a factory mounted uncalled: %s", (_name, value) => {
+    expect(() => parse(schema, value)).toThrowError(SetupError);
+    expect(() => parse(schema, value)).toThrowError(/app\.use\(rateLimiter\(\)\)/);
+  });
+});
+
 describe("addIssue", () => {
   it("keeps code and remedy", () => {
     const refined = schema.superRefine((_value, context) => addIssue(context, { code: "contradiction", path: ["mode"], message: "No.", remedy: "Yes." }));
@@ -82,10 +154,29 @@ describe("names and paths", () => {
     ["contentSecurityPolcy", "contentSecurityPolicy"],
     ["zzz", undefined],
     ["x".repeat(65), undefined],
+    ["LIMIT", "limit"],
+    ["limits", "limit"],
+    ["imit", "limit"],
+    ["lmiit", "limit"],
+    ["lxxit", "limit"],
+    ["lxxxt", undefined],
+    ["contentSecuritXXXXXXX", "contentSecurityPolicy"],
+    ["contentSecuriXXXXXXXX", undefined],
+    ["", undefined],
+    [`contentSecurityPolicy${"x".repeat(44)}`, undefined],
   ])("nearest to %s is %s", (name, near) => {
     expect(nearest(name, ["limit", "contentSecurityPolicy"])).toBe(near);
   });
+  it("the nearest of several, and the first of those that are as near", () => {
+    expect(nearest("maxAges", ["maxAged", "maxAge", "maxAgent"])).toBe("maxAged");
+    expect(nearest("maxAg", ["maxAgent", "maxAge"])).toBe("maxAge");
+    expect(nearest("x".repeat(64), ["x".repeat(63)])).toBe("x".repeat(63));
+    expect(nearest("x".repeat(65), ["x".repeat(64)])).toBeUndefined();
+  });
   it("writes a path as one would in code", () => {
+    expect(pathText([0, "a"])).toBe("[0].a");
+    expect(pathText(["a", "", "b"])).toBe('a."".b');
+    expect(pathText([""])).toBe('""');
     expect(pathText(["cors", "origins", 1, "x"])).toBe("cors.origins[1].x");
     expect(pathText([])).toBe("");
     expect(pathText(["a", "line\nbreak\u001b[31m", "k".repeat(1000)])).toBe(`a.line?break?[31m.${"k".repeat(64)}`);

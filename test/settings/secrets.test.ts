@@ -1,10 +1,11 @@
-import { randomBytes } from "node:crypto";
+import { createHmac, randomBytes } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Secret } from "../../src/core/secret.js";
 import { parse } from "../../src/settings/object.js";
-import { deriveBytes, secretRingSchema, weakness, type SecretPurpose } from "../../src/settings/secrets.js";
+import { deriveBytes, deriveKey, secretRingSchema, weakness, type SecretPurpose } from "../../src/settings/secrets.js";
 import { SettingsError } from "../../src/settings/errors.js";
+import { issuesOf } from "./edges.js";
 
 const good = "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E";
 
@@ -24,6 +25,32 @@ describe("weakness", () => {
     ["abcdefghijklmnopqrstuvwxyz0123456789", "low-entropy"],
     ["0123456789012345678901234567890123456789", "low-entropy"],
     [randomBytes(32).toString("hex"), undefined],
+    ...["changeme", "change-me", "change_me", "change me", "CHANGEME", "changeit", "secretkey", "secret_key", "secret-key", "yoursecret", "your-secret", "mysecret", "my secret", "supersecret", "super-secret", "placeholder", "example", "insecure", "default", "password", "replaceme", "replace-this", "keyboardcat", "keyboard cat", "notsecret", "not_secret", "todo", "xxxxxxxx"].map(
+      (word): [string, "placeholder"] => [`${good}.${word}`, "placeholder"],
+    ),
+    // A word of four letters stands alone or is chance; so does a run of seven.
+    [`todo.${good}`, "placeholder"],
+    [`${good}todo`, undefined],
+    [`${good}.todos`, undefined],
+    [`${good}.xxxxxxx`, undefined],
+    [`${good}.change--me`, undefined],
+    // 32 bytes in 16 characters.
+    ["éàüßñçøåæœþðłşğž", "low-entropy"],
+    ["éàüßñçøåæœþðłşğ", "too-short"],
+    // Entropy: 40 characters of two bits each hold the 80 that are asked for, and one fewer does not.
+    ["ckakkffcakkaaffffkkacakfccfccacakffakcca", undefined],
+    ["ckakkffcakkaaffffkkacakfccfccacakffacca", "low-entropy"],
+    ["2718281828459045235360287471352662497757247093699959574966967627", undefined],
+    ["aababbabaababbbabaabbabaababbabbabaabbbaabab", "low-entropy"],
+    ["0110100110010110100101100110100101101001100101100110100110010110100110", "low-entropy"],
+    // A piece over and over, with and without a rest; and one that only begins so.
+    ["k3Vt9sQfYb2LxWn8k3Vt9sQfYb2LxWn8", "low-entropy"],
+    ["k3Vt9sQfYb2LxWn8k3Vt9sQfYb2LxWn8k3Vt9", "low-entropy"],
+    ["k3Vt9sQfYb2LxWn8k3Vt9sQfYb2LxWn9", undefined],
+    ["k3Vt9sQfYb2LxWn8R7k3Vt9sQfYb2LxWn8", undefined],
+    // Runs: seven steps of ten are too many, and downwards is no run that anybody types.
+    ["ABCDEFGHIJKLMNOPQRSTUVWX7k3Vt9sQ", "low-entropy"],
+    ["ABCDEFGHIJKLMNOPQRSTUVW97k3Vt9sQ", undefined],
   ])("%s: %s", (secret, found) => {
     expect(weakness(secret)).toBe(found);
   });
@@ -55,8 +82,15 @@ describe("secretRingSchema", () => {
     }
   });
 
-  it("refuses an empty list", () => {
-    expect(() => parse(secretRingSchema, [])).toThrow(SettingsError);
+  it.each([
+    ["short", "weak-secret", /shorter than 32 bytes/, /randomBytes\(32\)/],
+    [`change-me-${good}`, "weak-secret", /placeholder/, /randomBytes\(32\)/],
+    ["a".repeat(40), "weak-secret", /regular/, /randomBytes\(32\)/],
+    [[], "wrong-value", /list is empty/, /\w{3}/],
+    [7, "wrong-type", /expected a string/, /\w{3}/],
+    [new Secret("short"), "weak-secret", /shorter than 32 bytes/, /randomBytes\(32\)/],
+  ])("says what is wrong and what to do: %j", (given, code, message, remedy) => {
+    expect(issuesOf(secretRingSchema, given)).toEqual([{ code, path: "", message: expect.stringMatching(message) as string, remedy: expect.stringMatching(remedy) as string }]);
   });
 
   it("no text reaches the error", () => {
@@ -68,7 +102,6 @@ describe("secretRingSchema", () => {
           expect(String(error)).not.toContain(JSON.stringify(text));
         }
       }),
-      { seed: 20261122 },
     );
   });
 });
@@ -79,4 +112,11 @@ it("two purposes and two secrets never share a key", () => {
   expect(new Set(keys).size).toBe(keys.length);
   expect(deriveBytes(new Secret(good), "session")).toHaveLength(32);
   expect(deriveBytes(new Secret(good), "session")).toEqual(deriveBytes(new Secret(good), "session"));
+});
+
+it("a derived key is HKDF-SHA-256 of the secret without salt, with the purpose as info (RFC 5869), so that it stays the same in the next version", () => {
+  const extracted = createHmac("sha256", Buffer.alloc(32)).update(good).digest();
+  const expanded = createHmac("sha256", extracted).update("portcullis/v1/session\x01").digest();
+  expect(deriveBytes(new Secret(good), "session")).toEqual(expanded);
+  expect(deriveKey(new Secret(good), "session").export()).toEqual(expanded);
 });

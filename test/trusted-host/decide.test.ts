@@ -60,6 +60,7 @@ const rows: Row[] = [
   { name: "an empty forwarded host", refused: { forwarded: "" }, reason: "forwarded-not-listed", allowed: { forwarded: undefined } },
   { name: "a hole among forwarded hosts", refused: { forwarded: "api.example.com,,api.example.com" }, reason: "forwarded-not-listed", allowed: { forwarded: "api.example.com,api.example.com" } },
   { name: "more forwarded hosts than are read", refused: { forwarded: Array(100).fill("api.example.com").join() }, reason: "forwarded-not-listed", allowed: { forwarded: Array(10).fill("api.example.com").join() } },
+  { name: "one character more of forwarded hosts than is read", refused: { forwarded: `${"api.example.com,".repeat(63)}api.example.com  ` }, reason: "forwarded-not-listed", allowed: { forwarded: `${"api.example.com,".repeat(63)}api.example.com ` } },
   { name: "a malformed Host beside a good forwarded host", refused: { ...host("a b"), forwarded: "api.example.com" }, reason: "malformed", allowed: { ...host("backend:3000"), forwarded: "api.example.com" } },
   { name: "the proxy's own name without a forwarded host", refused: { ...host("backend:3000"), forwarded: undefined }, reason: "not-listed", allowed: { ...host("backend:3000"), forwarded: "api.example.com" } },
   { name: "a target that disagrees beside a good forwarded host", refused: { target: "http://evil.com/", forwarded: "api.example.com" }, reason: "target-mismatch", allowed: { target: "/", forwarded: "api.example.com" } },
@@ -92,7 +93,7 @@ describe("for all requests", () => {
         admitted += 1;
         expect(new URL(`http://${text}`).hostname).toMatch(/^[a-z0-9_.-]+\.example\.com\.?$/);
       }),
-      { seed: 20261122, numRuns: 5000 },
+      { numRuns: 5000 },
     );
     expect(admitted).toBeGreaterThan(50);
   });
@@ -104,7 +105,7 @@ describe("for all requests", () => {
         const admitted = decideHost(exact, { ...GOOD, hostLines: [text] }) === undefined;
         expect(admitted).toBe(/^api\.example\.com\.?(?::80)?$/i.test(text));
       }),
-      { seed: 20261122, numRuns: 3000 },
+      { numRuns: 3000 },
     );
   });
 
@@ -116,7 +117,7 @@ describe("for all requests", () => {
         const refusal = decideHost(policy, { method, target, hostLines, forwarded });
         if (refusal !== undefined) expect(reasons).toContain(refusal.reason);
       }),
-      { seed: 20261122, numRuns: 3000 },
+      { numRuns: 3000 },
     );
   });
 });
