@@ -5,6 +5,7 @@ import type { Clock } from "./core/clock.js";
 import { type SecurityEvents } from "./core/events.js";
 import type { Layer, LayerId, Mode } from "./core/layer.js";
 import { compose } from "./core/pipeline.js";
+import { requestFacts } from "./core/refusal.js";
 import { beginState } from "./core/request-state.js";
 import { passHead, showHeadsOn } from "./core/head-on-response.js";
 import { createRuntime, type Runtime } from "./core/runtime.js";
@@ -123,7 +124,12 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
     return layer ? [{ order: row.order, layer }] : [];
   });
   const lasts = rows.flatMap(({ layer }) => (layer.last === undefined ? [] : [layer.last]));
-  app.use(compose([...rows.map(({ layer }) => layer.handler), ...lasts], (req, res) => passHead(beginState(req, runtime), res)));
+  const leave = (req: Request, res: Response, error?: object): void => {
+    // The error itself goes to the app's error handling, and may hold anything: it is no part of the event.
+    if (error !== undefined) runtime.events.emit("portcullis_layer_failed", () => ({ source: "pipeline", reason: "unexpected-error", ...requestFacts(req) }));
+    passHead(beginState(req, runtime), res);
+  };
+  app.use(compose([...rows.map(({ layer }) => layer.handler), ...lasts], leave));
   showHeadsOn(app.response);
   markSecured(app);
 

@@ -1,4 +1,5 @@
 import type { NextFunction, Request, RequestHandler, Response } from "express";
+import { acceptPrincipal } from "../core/accepted.js";
 import { headerCount } from "../core/credentials.js";
 import type { Layer } from "../core/layer.js";
 import { refuse } from "../core/refusal.js";
@@ -24,7 +25,7 @@ export function createApiKey(options: ApiKeyOptions, runtime: Runtime, { service
   function settle(req: Request, res: Response, next: NextFunction, result: VerifyResult, scheme: "ApiKey" | "Bearer"): void {
     if (result.ok) {
       stateOf(req).keyService = service;
-      req.principal = result.principal;
+      acceptPrincipal(req, runtime, "api-key", result.principal);
       next();
       return;
     }

@@ -29,9 +29,14 @@ export const EVENT_LEVELS = {
   portcullis_store_unavailable: "WARN",
   portcullis_store_recovered: "INFO",
   portcullis_misconfigured: "CRITICAL",
+  portcullis_layer_failed: "CRITICAL",
+  portcullis_credential_accepted: "INFO",
 } as const;
 
 export type SecurityEventName = keyof typeof EVENT_LEVELS;
+
+/** Comes with every request of somebody, so only to whoever asks for it by its name. */
+const BY_NAME_ALONE: SecurityEventName = "portcullis_credential_accepted";
 
 /** One security event. Never holds a credential, a cookie, a body or a query string. */
 export interface SecurityEvent {
@@ -64,7 +69,7 @@ export type SecurityEventListener = (event: SecurityEvent) => void;
 
 /**
  * Where every refusal, credential change and session change is announced. `on(name, listener)` for one kind,
- * `on("*", listener)` for all. A listener that throws, or is asynchronous and rejects, is reported by
+ * `on("*", listener)` for all but `portcullis_credential_accepted`. A listener that throws, or is asynchronous and rejects, is reported by
  * `process.emitWarning`; it touches neither the request nor the listeners after it.
  */
 export class SecurityEvents {
@@ -97,7 +102,7 @@ export class SecurityEvents {
   /** Announces an event. `details` is only called when somebody listens, so that an event costs nothing otherwise. */
   emit(name: SecurityEventName, details: () => SecurityEventDetails): void {
     const direct = this.#emitter.listenerCount(name) > 0;
-    const all = this.#emitter.listenerCount("*") > 0;
+    const all = name !== BY_NAME_ALONE && this.#emitter.listenerCount("*") > 0;
     if (!direct && !all) return;
     const event: SecurityEvent = Object.freeze({
       event: name,

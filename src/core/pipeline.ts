@@ -12,9 +12,9 @@ function errorOf(failure: unknown): object {
  * A layer that passes the request on before it returns is followed by the next one in a loop, not by a call from within: what
  * comes after ten layers, the whole app, does not run ten layers deep in the stack.
  *
- * @param leave runs before the request goes on to the app, with an error or without
+ * @param leave runs before the request goes on to the app, with the error of a layer or without
  */
-export function compose(handlers: readonly RequestHandler[], leave: (req: Request, res: Response) => void = () => undefined): RequestHandler {
+export function compose(handlers: readonly RequestHandler[], leave: (req: Request, res: Response, error?: object) => void = () => undefined): RequestHandler {
   const { length } = handlers;
 
   return function portcullis(req: Request, res: Response, next: NextFunction): void {
@@ -22,10 +22,10 @@ export function compose(handlers: readonly RequestHandler[], leave: (req: Reques
     let running = false;
     let passed = true;
 
-    const out = (error?: unknown): void => {
+    const out = (error?: object): void => {
       index = length + 1;
-      leave(req, res);
-      if (error === undefined || error === null) next();
+      leave(req, res, error);
+      if (error === undefined) next();
       else next(error);
     };
     const run = (): void => {

@@ -1,4 +1,5 @@
 import type { Request, RequestHandler, Response } from "express";
+import { acceptPrincipal } from "../core/accepted.js";
 import { challenge, headerCount } from "../core/credentials.js";
 import type { Layer, Mode } from "../core/layer.js";
 import { createPrincipal } from "../core/principal.js";
@@ -44,7 +45,7 @@ export function createJwt(options: JwtLayerOptions, runtime: Runtime, { manager 
       return next();
     }
     const { claims } = verdict;
-    req.principal = createPrincipal({ id: claims.sub, kind: "jwt", scopes: scopesOf(claims), roles: claims.roles ?? [], credentialId: claims.jti });
+    acceptPrincipal(req, runtime, "jwt", createPrincipal({ id: claims.sub, kind: "jwt", scopes: scopesOf(claims), roles: claims.roles ?? [], credentialId: claims.jti }));
     next();
   }
 

@@ -1,5 +1,6 @@
 import type { Request, Response } from "express";
 import session from "express-session";
+import { acceptPrincipal } from "../core/accepted.js";
 import { refuse, requestFacts } from "../core/refusal.js";
 import { bindCompanions } from "./binding.js";
 import { expiryOf, isTouchDue } from "./decide.js";
@@ -89,7 +90,7 @@ export class RequestSession implements Commit {
         return;
       }
       const who = principalOf(storedId, stamp);
-      if (who !== undefined) this.req.principal = who;
+      if (who !== undefined) acceptPrincipal(this.req, this.context.runtime, "session", who);
       if (isTouchDue(stamp, stored.policy, stored.now())) this.#touch(carrier, storedId, done);
       else done();
     });

@@ -1,0 +1,74 @@
+import express, { type ErrorRequestHandler } from "express";
+import { afterEach, describe, expect, it } from "vitest";
+import { applySecurity, type SecurityEvent } from "portcullis";
+import { ManualClock } from "../support/manual-clock.js";
+import { serve } from "../support/serve.js";
+
+const SECRET = "q7dS1uY0pXk3Vw8ZrT5nB2mC9eFgHjLa";
+const closing: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const close of closing.splice(0)) await close();
+});
+
+async function secured(clock = new ManualClock()) {
+  const app = express();
+  const security = applySecurity(app, { secretKey: SECRET, debug: true, session: {}, apiKeys: { hash: "hmac-sha256" }, jwt: { issuer: "https://issuer.example" } }, { clock });
+  const all: SecurityEvent[] = [];
+  const accepted: SecurityEvent[] = [];
+  security.events.on("*", (event) => void all.push(event));
+  security.events.on("portcullis_credential_accepted", (event) => void accepted.push(event));
+  app.post("/login", async (req, res) => {
+    await security.logIn(req, { id: "ada" });
+    res.sendStatus(204);
+  });
+  app.get("/me", (req, res) => void res.json({ id: req.principal?.id ?? null }));
+  app.use(((_error, _req, res, _next) => void res.status(500).send("the app's own")) as ErrorRequestHandler);
+  await security.ready();
+  const server = await serve(app);
+  closing.push(() => server.close(), () => security.close());
+  return { security, server, all, accepted };
+}
+
+describe("a request that proves who is calling", () => {
+  it("is announced with the kind of its credential, to who asks for that event by name", async () => {
+    const { security, server, all, accepted } = await secured();
+    const { key, record } = await security.apiKeys.create({ ownerId: "ada", name: "k" });
+    const { accessToken } = await security.jwt.issue("ada");
+    const login = await server.send("/login", { method: "POST" });
+    const cookie = String(login.headers["set-cookie"]).split(";")[0] ?? "";
+    const proofs: [name: string, value: string][] = [["X-API-Key", key], ["Authorization", `Bearer ${accessToken}`], ["Cookie", cookie]];
+    for (const [name, value] of proofs) {
+      expect((await server.send("/me", { headers: { [name]: value } })).text).toBe('{"id":"ada"}');
+    }
+    expect(accepted.map(({ source, level, subject, path }) => [source, level, subject, path])).toEqual(["api-key", "jwt", "session"].map((kind) => [kind, "INFO", "ada", "/me"]));
+    expect(accepted[0]?.credentialId).toBe(record.id);
+    expect(all.filter(({ event }) => event === "portcullis_credential_accepted")).toEqual([]);
+    const said = JSON.stringify(accepted);
+    for (const secret of [key, accessToken, cookie]) expect(said).not.toContain(secret);
+  });
+
+  it("is not announced when it proves nothing, or wrongly", async () => {
+    const { server, accepted } = await secured();
+    expect((await server.send("/me")).text).toBe('{"id":null}');
+    expect((await server.send("/me", { headers: { "X-API-Key": "mcp_wrong" } })).status).toBe(401);
+    expect((await server.send("/me", { headers: { Authorization: "Bearer a.b.c" } })).status).toBe(401);
+    expect(accepted).toEqual([]);
+  });
+});
+
+describe("an error nobody foresaw in a layer", () => {
+  it("is announced, and goes to the app's error handling", async () => {
+    const clock = new ManualClock();
+    const { server, all } = await secured(clock);
+    expect((await server.send("/me")).status).toBe(200);
+    expect(all.filter(({ event }) => event === "portcullis_layer_failed")).toEqual([]);
+    clock.monotonic = () => {
+      throw new Error("secret detail");
+    };
+    const answer = await server.send("/me");
+    expect([answer.status, answer.text]).toEqual([500, "the app's own"]);
+    expect(answer.headers["content-security-policy"]).toBeDefined();
+    expect(all.filter(({ event }) => event === "portcullis_layer_failed")).toMatchObject([{ level: "CRITICAL", source: "pipeline", reason: "unexpected-error", method: "GET", path: "/me" }]);
+    expect(JSON.stringify(all)).not.toContain("secret detail");
+  });
+});
