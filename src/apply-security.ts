@@ -6,7 +6,7 @@ import { type SecurityEvents } from "./core/events.js";
 import type { Layer, LayerId, Mode } from "./core/layer.js";
 import { compose } from "./core/pipeline.js";
 import { requestFacts } from "./core/refusal.js";
-import { beginState } from "./core/request-state.js";
+import { beginState, leaveState } from "./core/request-state.js";
 import { passHead, showHeadsOn } from "./core/head-on-response.js";
 import { createRuntime, type Runtime } from "./core/runtime.js";
 import { requireApiKey, requireAuth, requireJwt, requireSession } from "./guards.js";
@@ -125,9 +125,13 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
   });
   const lasts = rows.flatMap(({ layer }) => (layer.last === undefined ? [] : [layer.last]));
   const leave = (req: Request, res: Response, error?: object): void => {
-    // The error itself goes to the app's error handling, and may hold anything: it is no part of the event.
-    if (error !== undefined) runtime.events.emit("portcullis_layer_failed", () => ({ source: "pipeline", reason: "unexpected-error", ...requestFacts(req) }));
-    passHead(beginState(req, runtime), res);
+    const state = beginState(req, runtime);
+    leaveState(state);
+    try {
+      passHead(state, res);
+    } finally {
+      if (error !== undefined) announceFailure(req, runtime);
+    }
   };
   app.use(compose([...rows.map(({ layer }) => layer.handler), ...lasts], leave));
   showHeadsOn(app.response);
@@ -178,6 +182,19 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
     ...(session === undefined ? {} : { sessions: { list: (id: string) => session.list(id), end: (id: string, handle?: string) => session.end(id, handle) } }),
   };
   return Object.freeze(security) as Security<Settings>;
+}
+
+/** The error itself goes to the app's error handling, and may hold anything: it is no part of the event. */
+function announceFailure(req: Request, runtime: Runtime): void {
+  runtime.events.emit("portcullis_layer_failed", () => {
+    const what = { source: "pipeline", reason: "unexpected-error" };
+    try {
+      return { ...what, ...requestFacts(req) };
+    } catch {
+      // What the layer failed at may be one of these very facts.
+      return what;
+    }
+  });
 }
 
 function storeSettings({ redis, redisPrefix, database, rateLimit, session, apiKeys, jwt }: ParsedSettings): StoreSettings {

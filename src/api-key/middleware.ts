@@ -31,7 +31,7 @@ export function createApiKey(options: ApiKeyOptions, runtime: Runtime, { service
     }
     if (refuse(req, res, "api-key", refusals.of(result, scheme), mode)) return;
     // Only reporting, and the key is good but for its limit: the request goes on as who it is.
-    if (result.principal !== undefined) req.principal = result.principal;
+    if (result.principal !== undefined) acceptPrincipal(req, runtime, "api-key", result.principal);
     next();
   }
 

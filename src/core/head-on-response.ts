@@ -1,8 +1,8 @@
 import { type IncomingMessage, ServerResponse } from "node:http";
-import type { Response } from "express";
+import type { Request, Response } from "express";
 import { fieldLine } from "./header-block.js";
 import { ResponseHead } from "./response-head.js";
-import type { RequestState } from "./request-state.js";
+import { leaveState, type RequestState, stateIn } from "./request-state.js";
 
 /** The head of a response, on its own `_storeHeader`: wherever the response is passed on to, its headers go with it. */
 const HEAD = Symbol("portcullis.head");
@@ -113,7 +113,11 @@ export function passHead({ head }: RequestState, res: Response): void {
 }
 
 export function headOf(res: Response): ResponseHead | undefined {
-  return (res as Carrier)._storeHeader?.[HEAD];
+  const store = (res as Carrier)._storeHeader;
+  const head = store?.[HEAD];
+  if (head !== undefined || store === (ServerResponse.prototype as unknown as Carrier)._storeHeader) return head;
+  // Somebody has put a function of theirs around it.
+  return (res.req as Request | undefined) === undefined ? undefined : stateIn(res.req)?.head;
 }
 
 /** Answers the request, with the headers of its head and these lines. */
@@ -125,6 +129,7 @@ export function answerWith(state: RequestState, res: Response & Carrier, status:
     res.statusCode = status;
     for (let at = 0; at < lines.length; at += 2) res.setHeader(lines[at] as string, lines[at + 1] as string);
   }
+  leaveState(state);
   res.end(body);
 }
 

@@ -21,9 +21,11 @@ export function compose(handlers: readonly RequestHandler[], leave: (req: Reques
     let index = 0;
     let running = false;
     let passed = true;
+    let failed = false;
 
     const out = (error?: object): void => {
       index = length + 1;
+      failed = error !== undefined;
       leave(req, res, error);
       if (error === undefined) next();
       else next(error);
@@ -36,10 +38,10 @@ export function compose(handlers: readonly RequestHandler[], leave: (req: Reques
         index += 1;
         try {
           const answer: unknown = handler(req, res, step);
-          if (answer instanceof Promise) answer.catch((thrown: unknown) => step(errorOf(thrown)));
+          if (answer instanceof Promise) answer.catch((thrown: unknown) => step(errorOf(thrown))).catch(next);
         } catch (thrown) {
           running = false;
-          out(errorOf(thrown));
+          if (!failed) out(errorOf(thrown));
           return;
         }
       }
@@ -48,8 +50,8 @@ export function compose(handlers: readonly RequestHandler[], leave: (req: Reques
     };
     const step = (error?: unknown): void => {
       if (index > length) {
-        // What an app threw while a layer let it go on: it comes back by that layer's promise.
-        if (error !== undefined && error !== null) next(error);
+        // What an app threw while a layer let it go on: it comes back by that layer's promise. One error for a request is enough.
+        if (error !== undefined && error !== null && !failed) next(errorOf(error));
         return;
       }
       if (error !== undefined && error !== null) {

@@ -50,6 +50,8 @@ export class RequestState {
   head: ResponseHead | undefined;
   /** The session bound to it. */
   session: SessionOfRequest | undefined;
+  /** Whether the layers are done with the request. */
+  left = false;
   #ran = 0;
   #address: string | undefined;
 
@@ -84,7 +86,7 @@ export function stateIn(req: object): RequestState | undefined {
   return req === lastRequest ? lastState : (req as Carrier)[STATE];
 }
 
-/** The request asked for last: the layers of one request mostly run one after the other, and each begins by asking. */
+/** The request that the layers have at the moment: they mostly run one after the other, and each begins by asking. */
 let lastRequest: object | undefined;
 let lastState: RequestState | undefined;
 
@@ -92,7 +94,17 @@ let lastState: RequestState | undefined;
 export function beginState(req: Request, runtime: Runtime): RequestState {
   if (req === lastRequest && lastState !== undefined) return lastState;
   const state = ((req as Request & Carrier)[STATE] ??= new RequestState(runtime));
+  // Only while it is certain that the layers will say when they are done with it.
+  if (state.left || !state.hasRun("context")) return state;
   lastRequest = req;
   lastState = state;
   return state;
+}
+
+/** The request goes on to the app, or has been answered: from here on nothing of it is kept alive. */
+export function leaveState(state: RequestState): void {
+  state.left = true;
+  if (state !== lastState) return;
+  lastRequest = undefined;
+  lastState = undefined;
 }

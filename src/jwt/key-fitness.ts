@@ -57,14 +57,14 @@ export function looksLikeAsymmetricKey(text: string): boolean {
 }
 
 function isKeyText(text: string): boolean {
-  return text.includes("-----BEGIN") || /"kty"\s{0,8}:/.test(text) || /^(?:ssh-(?:rsa|ed25519)|ecdsa-sha2-)/.test(text);
+  return text.includes("-----BEGIN") || /"kty"\s{0,8}:/.test(text) || /^(?:\s{0,8}|\0\0\0.)(?:ssh-(?:rsa|ed25519)|ecdsa-sha2-)/s.test(text);
 }
 
-const WRITTEN_IN = { hex: /^[0-9A-Fa-f]+$/, base64: /^[A-Za-z0-9+/_=\s-]+$/ } as const;
+const WRITTEN_IN = { hex: /^[0-9A-Fa-f:\s]+$/, base64: /^[A-Za-z0-9+/_=\s-]+$/ } as const;
 
 function isEncodedKey(text: string, encoding: keyof typeof WRITTEN_IN): boolean {
   if (!WRITTEN_IN[encoding].test(text)) return false;
-  const bytes = Buffer.from(text, encoding);
+  const bytes = Buffer.from(encoding === "hex" ? text.replace(/[:\s]/g, "") : text, encoding);
   // Every DER form is a SEQUENCE; one random secret in 256 begins like one, and none is a key.
   return isKeyText(bytes.toString("latin1")) || (bytes[0] === 0x30 && PUBLIC_DER.some((read) => reads(() => read(bytes))));
 }

@@ -1,6 +1,7 @@
 import type { KeyObject } from "node:crypto";
 import type { NextFunction, Request, RequestHandler, Response } from "express";
 import type session from "express-session";
+import { acceptPrincipal } from "../core/accepted.js";
 import type { Layer } from "../core/layer.js";
 import { refuse, requestFacts, type Refusal } from "../core/refusal.js";
 import { beginState } from "../core/request-state.js";
@@ -144,7 +145,7 @@ function sessionHandler(context: SessionContext): RequestHandler {
 
 function loadSession(current: RequestSession, value: string, next: NextFunction): void {
   const { req, res, context } = current;
-  const { mode } = context.options;
+  const { options: { mode }, runtime } = context;
   const earlier = req.principal;
   current.load(value, (error) => {
     if (error != null) {
@@ -156,6 +157,7 @@ function loadSession(current: RequestSession, value: string, next: NextFunction)
       if (!refuse(req, res, "session", TWO_KINDS, mode)) next();
       return;
     }
+    if (req.principal?.kind === "session") acceptPrincipal(req, runtime, "session", req.principal);
     next();
   });
 }

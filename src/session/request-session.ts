@@ -1,6 +1,5 @@
 import type { Request, Response } from "express";
 import session from "express-session";
-import { acceptPrincipal } from "../core/accepted.js";
 import { refuse, requestFacts } from "../core/refusal.js";
 import { bindCompanions } from "./binding.js";
 import { expiryOf, isTouchDue } from "./decide.js";
@@ -90,7 +89,7 @@ export class RequestSession implements Commit {
         return;
       }
       const who = principalOf(storedId, stamp);
-      if (who !== undefined) acceptPrincipal(this.req, this.context.runtime, "session", who);
+      if (who !== undefined) this.req.principal = who;
       if (isTouchDue(stamp, stored.policy, stored.now())) this.#touch(carrier, storedId, done);
       else done();
     });

@@ -110,6 +110,8 @@ export function parseSettings(settings: unknown): ParsedSettings {
   const parsed: Record<string, unknown> = {};
   // Key by key, so that what is wrong in one protection does not hide what is wrong in another. Each is read once.
   for (const [key, schema] of Object.entries(SHAPE)) {
+    // Given, though nobody knows what: until it has been read.
+    given[key] = null;
     const data = check(schema, () => (given[key] = (settings as Record<string, unknown>)[key]), [key]);
     if (data !== undefined) parsed[key] = data;
   }

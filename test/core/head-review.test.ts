@@ -131,6 +131,23 @@ describe.each(EXPRESS)("headers that go out as one text, on $name", ({ express }
     await inner.close();
   });
 
+  it("are seen and removed as ever where somebody has put a function around the one that sends them", async () => {
+    const sent = await answer((app) => {
+      app.use((_req, res) => {
+        const wrapped = res as unknown as { _storeHeader: (...args: unknown[]) => unknown };
+        const { _storeHeader: store } = wrapped;
+        wrapped._storeHeader = function (...args) {
+          return store.apply(this, args);
+        };
+        res.removeHeader("X-Frame-Options");
+        res.writeHead(200, { RateLimit: "mine" });
+        res.end(String(res.getHeader("x-content-type-options")));
+      });
+    });
+    expect(sent.text).toBe("nosniff");
+    expect([lines(sent, "x-frame-options"), lines(sent, "ratelimit")]).toEqual([[], ["mine"]]);
+  });
+
   it("hold the nonce of a patch also when the app has replaced res.locals or what stood there", async () => {
     for (const change of [(res: Response) => void (res.locals = { user: "ann" }), (res: Response) => void (res.locals["cspNonce"] = "mine")]) {
       const sent = await answer((app, security) => {

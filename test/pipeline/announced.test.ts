@@ -1,6 +1,6 @@
 import express, { type ErrorRequestHandler } from "express";
 import { afterEach, describe, expect, it } from "vitest";
-import { applySecurity, type SecurityEvent } from "portcullis";
+import { apiKeyAuth, ApiKeyService, applySecurity, type SecurityEvent } from "portcullis";
 import { ManualClock } from "../support/manual-clock.js";
 import { serve } from "../support/serve.js";
 
@@ -10,9 +10,9 @@ afterEach(async () => {
   for (const close of closing.splice(0)) await close();
 });
 
-async function secured(clock = new ManualClock()) {
+async function secured(clock = new ManualClock(), mode: "enforce" | "report" = "enforce") {
   const app = express();
-  const security = applySecurity(app, { secretKey: SECRET, debug: true, session: {}, apiKeys: { hash: "hmac-sha256" }, jwt: { issuer: "https://issuer.example" } }, { clock });
+  const security = applySecurity(app, { secretKey: SECRET, debug: true, session: {}, apiKeys: { hash: "hmac-sha256", mode }, jwt: { issuer: "https://issuer.example" } }, { clock });
   const all: SecurityEvent[] = [];
   const accepted: SecurityEvent[] = [];
   security.events.on("*", (event) => void all.push(event));
@@ -56,7 +56,60 @@ describe("a request that proves who is calling", () => {
   });
 });
 
+describe("a credential beside another", () => {
+  it("is announced only where the request went on as its owner", async () => {
+    for (const [mode, status] of [["enforce", 400], ["report", 200]] as const) {
+      const app = express();
+      const service = new ApiKeyService({ hash: "hmac-sha256", secret: SECRET });
+      app.use(apiKeyAuth(service));
+      const security = applySecurity(app, { secretKey: `${SECRET}2`, debug: true, session: { mode } });
+      app.post("/login", async (req, res) => {
+        await security.logIn(req, { id: "ada" });
+        res.sendStatus(204);
+      });
+      app.get("/me", (req, res) => void res.json({ id: req.principal?.id ?? null }));
+      const server = await serve(app);
+      closing.push(() => server.close(), () => security.close(), () => service.close());
+      const cookie = String((await server.send("/login", { method: "POST" })).headers["set-cookie"]).split(";")[0] ?? "";
+      const { key } = await service.create({ ownerId: "bob", name: "k" });
+      const accepted: unknown[] = [];
+      security.events.on("portcullis_credential_accepted", ({ subject }) => void accepted.push(subject));
+      expect((await server.send("/me", { headers: { Cookie: cookie } })).status).toBe(200);
+      expect((await server.send("/me", { headers: { Cookie: cookie, "X-API-Key": key } })).status).toBe(status);
+      expect(accepted).toEqual(["ada"]);
+    }
+  });
+
+  it("is announced where a key over its limit passes, as keys only report", async () => {
+    const { security, server, accepted } = await secured(new ManualClock(), "report");
+    const { key } = await security.apiKeys.create({ ownerId: "bob", name: "k", rateLimit: { limit: 1, windowSeconds: 60 } });
+    for (let use = 1; use <= 2; use += 1) expect((await server.send("/me", { headers: { "X-API-Key": key } })).text).toBe('{"id":"bob"}');
+    expect(accepted.map(({ subject }) => subject)).toEqual(["bob", "bob"]);
+  });
+});
+
 describe("an error nobody foresaw in a layer", () => {
+  it("is announced also when it lies in the facts of the request, and the nonce is there all the same", async () => {
+    const app = express();
+    app.use((req, _res, next) => {
+      Object.defineProperty(req, "ip", {
+        get() {
+          throw new Error("no address");
+        },
+      });
+      next();
+    });
+    // The app is one that puts a middleware before us, which a router may do.
+    const security = applySecurity(app, { debug: true });
+    const all: SecurityEvent[] = [];
+    security.events.on("*", (event) => void all.push(event));
+    app.use(((error: Error, _req, res, _next) => res.status(500).send(`${error.message}, ${typeof res.locals["cspNonce"]}`)) as ErrorRequestHandler);
+    const server = await serve(app);
+    closing.push(() => server.close(), () => security.close());
+    expect((await server.send("/")).text).toBe("no address, string");
+    expect(all.filter(({ event }) => event === "portcullis_layer_failed")).toMatchObject([{ source: "pipeline", reason: "unexpected-error" }]);
+  });
+
   it("is announced, and goes to the app's error handling", async () => {
     const clock = new ManualClock();
     const { server, all } = await secured(clock);

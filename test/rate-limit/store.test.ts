@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import type { Clock } from "../../src/core/clock.js";
 import { SettingsError } from "../../src/settings/errors.js";
 import { SlidingWindowStore } from "../../src/stores/memory/sliding-window-store.js";
+import { WindowClients } from "../../src/stores/memory/window-clients.js";
 import { ManualClock } from "../support/manual-clock.js";
 
 const POLICY = { name: "p", limit: 3, windowMs: 1000 };
@@ -20,6 +21,26 @@ afterEach(() => {
 });
 
 describe("the log", () => {
+  it.each([false, true])("takes back the oldest that is left, also when one before it was taken back already (%s)", (between) => {
+    const clock = new ManualClock();
+    const clients = new WindowClients(10, clock);
+    const policy = { name: "p", limit: 5, windowMs: 100 };
+    const hit = (): number => {
+      clients.decide(policy, "k", 1, true);
+      return clients.lastTime;
+    };
+    hit();
+    clock.advance(10);
+    const middle = hit();
+    if (between) clients.uncount(policy, "k", middle);
+    clock.advance(10);
+    hit();
+    clock.advance(85);
+    const { used } = clients.decide(policy, "k", 1, false);
+    clients.uncount(policy, "k");
+    expect([used, clients.decide(policy, "k", 1, false).used]).toEqual(between ? [1, 0] : [2, 1]);
+  });
+
   it("lets a slot free when the oldest request leaves, not when a window of the calendar ends", () => {
     const { clock, store } = storeWith();
     for (const wait of [0, 400, 400]) {

@@ -158,4 +158,12 @@ describe("the whole", () => {
     expect(error.issues).toEqual([{ code: "wrong-value", path: "cors", message: "Reading this setting threw an error.", remedy: expect.stringMatching(/getter/) as string }]);
     expect(error.cause).toBe(thrown);
   });
+
+  it("calls a setting that throws wrong, and not absent as well", () => {
+    const unreadable = (): never => {
+      throw new Error("locked");
+    };
+    const error = errorOf({ session: {}, get secretKey() { return unreadable(); }, get trustedHosts() { return unreadable(); } });
+    expect(error.issues.map(({ code, path }) => [code, path]).sort()).toEqual([["wrong-value", "secretKey"], ["wrong-value", "trustedHosts"]]);
+  });
 });

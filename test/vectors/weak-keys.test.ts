@@ -62,6 +62,8 @@ describe("a public key as HMAC secret", () => {
     ["SPKI DER in base64url", der("spki").toString("base64url")],
     ["SPKI DER in base64, in lines", publicKey.export({ format: "pem", type: "spki" }).toString().replace(/-----.*-----\n/g, "")],
     ["SPKI DER in hexadecimal digits", der("spki").toString("hex")],
+    ["SPKI DER in hexadecimal digits, in lines", `${der("spki").toString("hex").replace(/.{60}/g, "$&\n")}\n`],
+    ["SPKI DER in hexadecimal digits with colons", der("spki").toString("hex").replace(/..(?!$)/g, "$&:")],
     ["PKCS #1 DER in base64", der("pkcs1").toString("base64")],
     ["SPKI DER of P-256 in base64", der("spki", KEYS.ec("P-256").publicKey).toString("base64")],
     ["SPKI DER of P-521 in base64", der("spki", KEYS.ec("P-521").publicKey).toString("base64")],

@@ -60,7 +60,9 @@ export class WindowLogs {
     const { ints } = this.#cells.page(slot);
     const at = this.#cells.at(slot);
     for (let head = ints[at + HEAD]!; head !== NONE; head = ints[at + HEAD]!) {
-      if (timeOf(this.#cells.read(head)) > time) return;
+      const record = this.#cells.read(head);
+      // One without units is in nobody's way but of `oldest`, which names the time of the first.
+      if (timeOf(record) > time && unitsOf(record) > 0) return;
       this.#dropHead(ints, at);
     }
   }
