@@ -38,6 +38,7 @@ describe("readSessionCookie", () => {
     { name: "unsigned", input: `${NAME}=${SID}`, verdict: { kind: "malformed" } },
     { name: "not encoded", input: `${NAME}=s:${SID}.${SIGNATURE}`, verdict: { kind: "malformed" } },
     { name: "encoded in lower case", input: `${NAME}=s%3a${SID}.${SIGNATURE}`, verdict: { kind: "malformed" } },
+    { name: "with a letter before it", input: `${NAME}=x${VALUE}`, verdict: { kind: "malformed" } },
     { name: "quoted", input: `${NAME}="${VALUE}"`, verdict: { kind: "malformed" } },
     { name: "an id one short", input: `${NAME}=s%3A${SID.slice(1)}.${SIGNATURE}`, verdict: { kind: "malformed" } },
     { name: "a signature one long", input: `${NAME}=${VALUE}A`, verdict: { kind: "malformed" } },

@@ -13,6 +13,11 @@ function issuesOf(env: Record<string, string>): readonly SettingsIssue[] {
 }
 
 describe("one variable", () => {
+  it.each(["SECRET_KEY", "DEBUG", "TRUST_PROXY", "ALLOWED_HOSTS", "RATE_LIMIT_PER_MINUTE", "BACKEND_CORS_ORIGINS", "SESSION_MAX_AGE", "API_KEY_LENGTH", "ALGORITHM", "REDIS_URL"])("%s that is empty or blank is not given", (name) => {
+    expect(settingsFromEnv({ [name]: "" })).toEqual(settingsFromEnv({}));
+    expect(settingsFromEnv({ [name]: " \t" })).toEqual(settingsFromEnv({}));
+  });
+
   it.each<[string, string, object]>([
     ["SECRET_KEY", "a,b", { secretKey: "a,b" }],
     ["SECRET_KEY", '["a","b"]', { secretKey: ["a", "b"] }],

@@ -66,6 +66,8 @@ describe("refused", () => {
     ["undefined hosts", { hosts: undefined }, { code: "missing-setting", path: "hosts", message: "The hosts this service answers for are not given.", remedy: 'List them: ["api.example.com"].' }],
     ["an empty list", [], { code: "missing-setting", path: "", message: "The list of hosts is empty, and an empty list never means all.", remedy: 'List the names of this service: ["api.example.com"].' }],
     ["an empty list of hosts", { hosts: [] }, { code: "missing-setting", path: "hosts", message: "The list of hosts is empty, and an empty list never means all.", remedy: 'List the names of this service: ["api.example.com"].' }],
+    ["null", null, { code: "wrong-type", path: "", message: "This is neither a list of hosts nor an object.", remedy: 'Write a list, ["api.example.com"], or { hosts: ["api.example.com"] }.' }],
+    ["nothing", undefined, { code: "missing-setting", path: "", message: "The hosts this service answers for are not given.", remedy: 'List them: ["api.example.com"].' }],
     ["a string", "example.com", { code: "wrong-type", path: "", message: "This is neither a list of hosts nor an object.", remedy: 'Write a list, ["api.example.com"], or { hosts: ["api.example.com"] }.' }],
     ["a string of hosts", { hosts: "example.com" }, { code: "wrong-type", path: "hosts", message: "The hosts are not a list.", remedy: 'Write a list: ["api.example.com"].' }],
     ["a number", [3], { code: "wrong-type", path: "[0]", message: "Invalid input: expected string, received number.", remedy: "Give a value of type string." }],
