@@ -2,7 +2,7 @@ import type { SecurityEventDetails } from "../core/events.js";
 import type { Runtime } from "../core/runtime.js";
 import type { Secret } from "../core/secret.js";
 import { SettingsError } from "../settings/errors.js";
-import type { ApiKeyStore, RateLimitStore } from "../stores/contracts.js";
+import type { ApiKeyStore, RateLimitStore, StoredApiKey } from "../stores/contracts.js";
 import type { ApiKeyRecord } from "./records.js";
 
 /** A key just made. `key` is shown here and never again. */
@@ -48,3 +48,6 @@ export function missingSecret(): SettingsError {
     },
   ]);
 }
+
+/** What a key is made from, and what a rotation keeps of it. */
+export type LastingFields = Pick<StoredApiKey, "ownerId" | "name" | "scopes" | "roles" | "allow" | "rateLimit" | "metadata" | "createdAt" | "expiresAt">;

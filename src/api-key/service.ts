@@ -13,16 +13,13 @@ import { type CreateInput, createSchema, type PageInput, pageSchema, readInput, 
 import { KeyLimits } from "./limits.js";
 import { type ApiKeyRecord, publicRecord } from "./records.js";
 import type { VerifyResult } from "./result.js";
-import { type ApiKeyServiceDeps, type AuditFacts, type CreatedApiKey, type KeyChanges, missingSecret } from "./service-parts.js";
+import { type ApiKeyServiceDeps, type AuditFacts, type CreatedApiKey, type KeyChanges, type LastingFields, missingSecret } from "./service-parts.js";
 import { type ApiKeyOptions, apiKeySchema, type ApiKeySettings } from "./settings.js";
 import { UsageLog } from "./usage.js";
 import { VerifiedCache } from "./verified-cache.js";
 import { KeyVerifier, type Waiting } from "./verifier.js";
 
 export type { ApiKeyServiceDeps, AuditFacts, CreatedApiKey, KeyChanges } from "./service-parts.js";
-
-/** What a key is made from, and what a rotation keeps of it. */
-type LastingFields = Pick<StoredApiKey, "ownerId" | "name" | "scopes" | "roles" | "allow" | "rateLimit" | "metadata" | "createdAt" | "expiresAt">;
 
 /**
  * Makes, verifies, rotates and revokes API keys. Times are milliseconds since the epoch. Methods that reach the store
