@@ -170,6 +170,6 @@ export function hostLines(req: Request): readonly string[] {
 /** Whether the peer of this connection is a proxy that the app's `trust proxy` setting trusts. */
 export function isFromTrustedProxy(req: Request): boolean {
   // The compiled setting Express itself asks for `req.hostname` and `req.protocol`; the same in Express 4 and 5.
-  const trusts: unknown = req.app.get("trust proxy fn");
+  const trusts: unknown = req.app?.get("trust proxy fn");
   return typeof trusts === "function" && (trusts as (address: string | undefined, hop: number) => unknown)(req.socket.remoteAddress, 0) === true;
 }

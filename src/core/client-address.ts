@@ -1,5 +1,4 @@
 import { isIP, isIPv4 } from "node:net";
-import type { Request } from "express";
 import { ipKeyGenerator } from "express-rate-limit";
 import ipaddr from "ipaddr.js";
 
@@ -35,11 +34,13 @@ function stripPortAndZone(text: string): string {
 }
 
 /**
- * The address of the client by trusted data only: Express's `req.ip` under the app's `trust proxy`, and the socket's
- * peer when what the proxy passed on is no address.
+ * The address of the client by trusted data only, normalised.
+ *
+ * @param ip Express's `req.ip`, which goes by the app's `trust proxy`
+ * @param peer the socket's, for when what the proxy passed on is no address
  */
-export function clientAddress(req: Request): string {
-  return normaliseAddress(req.ip) ?? normaliseAddress(req.socket.remoteAddress) ?? "unknown";
+export function clientAddress(ip: string | undefined, peer: string | undefined): string {
+  return normaliseAddress(ip) ?? normaliseAddress(peer) ?? "unknown";
 }
 
 /**

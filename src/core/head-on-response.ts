@@ -138,13 +138,15 @@ export function answerWith(state: RequestState, res: Response & Carrier, status:
  * one may be of another copy of Express, and takes its own methods back when the request returns to it.
  */
 function canCarry(res: Response & Carrier): boolean {
+  const app = res.app as unknown as { readonly parent?: unknown; readonly response: Response };
   return (
     res[VIEW] !== undefined &&
     Object.hasOwn(res, "_header") &&
-    (res.app as { parent?: unknown }).parent === undefined &&
+    app.parent === undefined &&
     (res as unknown as Storing)._storeHeader === (ServerResponse.prototype as unknown as Storing)._storeHeader &&
-    !Object.hasOwn(res, "setHeader") &&
-    !Object.hasOwn(res, "getHeader") &&
+    // Compared, which costs less than to ask for own properties.
+    res.setHeader === app.response.setHeader &&
+    res.getHeader === app.response.getHeader &&
     hasNone(res) &&
     sendsTextsFirst()
   );

@@ -54,6 +54,7 @@ export class RequestState {
   left = false;
   #ran = 0;
   #address: string | undefined;
+  #forwarded = false;
 
   constructor(runtime: Runtime) {
     this.runtime = runtime;
@@ -61,7 +62,19 @@ export class RequestState {
 
   /** The client's normalised address, worked out once per request. */
   address(req: Request): string {
-    return (this.#address ??= clientAddress(req));
+    if (this.#address === undefined) {
+      const { ip } = req;
+      const peer = req.socket.remoteAddress;
+      this.#forwarded = ip !== undefined && ip !== peer;
+      this.#address = clientAddress(ip, peer);
+    }
+    return this.#address;
+  }
+
+  /** Whether that address is another than the peer's of this connection: a proxy that the app trusts has named it. */
+  isForwarded(req: Request): boolean {
+    this.address(req);
+    return this.#forwarded;
   }
 
   markRan(layer: LayerId): void {

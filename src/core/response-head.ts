@@ -4,7 +4,8 @@ import { HeaderBlock, lengthBit } from "./header-block.js";
 /** What the layers need of a response to put headers on it. */
 export interface HeaderTarget {
   getHeader(name: string): number | string | string[] | undefined;
-  setHeader(name: string, value: string): unknown;
+  /** @param line the same made at start by `fieldLine`, for who keeps lines */
+  setHeader(name: string, value: string, line?: string): unknown;
 }
 
 /** What must not stand in a value: RFC 9110 section 5.5, and no byte that readers may take for something else. */
@@ -60,10 +61,12 @@ export class ResponseHead implements HeaderTarget {
     return undefined;
   }
 
-  /** @param name as layers write it, all of them constants. @throws TypeError for a value that cannot be sent */
-  setHeader(name: string, value: string): void {
-    if (UNSENDABLE.test(value)) throw new TypeError(`The value of ${name} has a character that no header may have.`);
-    const text = `${name}: ${value}\r\n`;
+  /**
+   * @param name as layers write it, all of them constants
+   * @param text the line, when it was made at start: for a value that is always the same
+   * @throws TypeError for a value that cannot be sent
+   */
+  setHeader(name: string, value: string, text = checkedLine(name, value)): void {
     const lines = this.#lines;
     for (let at = 0; at < lines.length; at += 3) {
       if (lines[at] !== name) continue;
@@ -130,4 +133,9 @@ export class ResponseHead implements HeaderTarget {
     this.#block = HeaderBlock.EMPTY;
     for (let at = 0; at < lines.length; at += 2) put(lines[at] as string, lines[at + 1] as string);
   }
+}
+
+function checkedLine(name: string, value: string): string {
+  if (UNSENDABLE.test(value)) throw new TypeError(`The value of ${name} has a character that no header may have.`);
+  return `${name}: ${value}\r\n`;
 }

@@ -4,6 +4,7 @@ import type { Layer } from "../core/layer.js";
 import { refuse, type Refusal, requestFacts } from "../core/refusal.js";
 import { beginState, stateOf } from "../core/request-state.js";
 import { answerWith, headersFor } from "../core/head-on-response.js";
+import { fieldLine } from "../core/header-block.js";
 import { type HeaderTarget, ResponseHead } from "../core/response-head.js";
 import { createRuntime, type Runtime } from "../core/runtime.js";
 import { parse } from "../settings/object.js";
@@ -17,6 +18,7 @@ type CorsRefusal = Refusal & { readonly event: SecurityEventName };
 type Refused = Extract<CorsVerdict, { kind: "refused" | "preflight-refused" }>;
 
 const TOO_MUCH = "The origin is trusted here, but not for this method or these headers.";
+const VARY_ORIGIN = fieldLine("Vary", "Origin");
 const PREFLIGHT_VARY = "Access-Control-Request-Method, Access-Control-Request-Headers";
 
 /** The CORS layer. Headers are set before the layers after it run, so that their refusals can be read by the page. */
@@ -54,7 +56,7 @@ export function createCors(options: CorsOptions, runtime: Runtime): Layer {
     const state = beginState(req, runtime);
     state.markRan("cors");
     const headers = headersFor(state, res);
-    if (!anyOrigin) addVary(headers, "Origin");
+    if (!anyOrigin) addVary(headers, "Origin", VARY_ORIGIN);
     const { origin } = req.headers;
     if (origin === undefined) {
       // The answer is the same for everybody, so it must be so in a cache filled without Origin (Fetch section 3.2.6).
@@ -109,9 +111,9 @@ function field(req: Request, name: string): string | undefined {
 }
 
 /** Adds to Vary without losing what is there. */
-function addVary(headers: ResponseHead | Response, names: string): void {
+function addVary(headers: ResponseHead | Response, names: string, line?: string): void {
   const before = headers.getHeader("Vary");
-  if (before === undefined) headers.setHeader("Vary", names);
+  if (before === undefined) (headers as HeaderTarget).setHeader("Vary", names, line);
   // What waits is of this layer, and never named twice.
   else if (headers instanceof ResponseHead) headers.setHeader("Vary", `${String(before)}, ${names}`);
   else headers.vary(names);

@@ -52,7 +52,7 @@ export function createLimiter(limit: Limit, runtime: Runtime): Limiter {
   function settle(outcome: WindowOutcome, req: Request, res: Response, state: RequestState): boolean {
     const verdict = decide(outcome, policy.limit);
     // A limit on trial leaves no trace in the response: a client would keep to a limit that does not hold.
-    if (mode === "enforce" && !res.headersSent) writeLimitHeaders(headersFor(state, res), text, verdict, runtime.clock.now());
+    if (mode === "enforce" && !res.headersSent) writeLimitHeaders(headersFor(state, res), text, verdict, runtime.clock);
     if (verdict.allowed) return false;
     const headers = { "Retry-After": String(verdict.retryAfterSeconds) };
     return refuse(req, res, limit.source, { code: "rate-limited", reason: policy.name, headers }, mode);

@@ -1,4 +1,5 @@
 import type { Request } from "express";
+import { isFromTrustedProxy } from "../core/authority.js";
 import type { RequestState } from "../core/request-state.js";
 import { requestFacts } from "../core/refusal.js";
 
@@ -9,14 +10,9 @@ import { requestFacts } from "../core/refusal.js";
 export function untrustedProxyWatch(source: string): (req: Request, state: RequestState) => void {
   let said = false;
   return (req, state) => {
-    if (said || req.headers["x-forwarded-for"] === undefined || trustsPeer(req)) return;
+    // An address that differs from the peer's shows the trust at once; one that does not may still come from a trusted peer.
+    if (said || req.headers["x-forwarded-for"] === undefined || state.isForwarded(req) || isFromTrustedProxy(req)) return;
     said = true;
     state.runtime.events.emit("portcullis_untrusted_proxy", () => ({ source, reason: "x-forwarded-for-not-trusted", ...requestFacts(req) }));
   };
-}
-
-function trustsPeer(req: Request): boolean {
-  // Express compiles the setting into this function; it is what `req.ip` itself goes by.
-  const trust: unknown = req.app?.get("trust proxy fn");
-  return typeof trust === "function" && (trust as (address: string | undefined, hop: number) => unknown)(req.socket.remoteAddress, 0) === true;
 }
