@@ -1,26 +1,36 @@
 /** Cells in one block; a block is the unit that is given out and taken back. */
 const BLOCK_CELLS = 8;
-/** Blocks in one page: 4096 × 8 × 8 bytes = 256 KiB, so growing never copies what is already there. */
-const PAGE_BLOCKS = 4096;
-const BLOCK_SHIFT = 12;
-const PAGE_CELLS = PAGE_BLOCKS * BLOCK_CELLS;
+/** Cells of eight bytes in one page: 256 KiB, so growing never copies what is already there. */
+const PAGE_CELLS = 32768;
 const PAGE_SHIFT = 15;
 const PAGE_MASK = PAGE_CELLS - 1;
 
+/** A cell is two integers. All of the first and these bits of the second are the number: 53, as many as are exact in a double. */
+const HIGH_BITS = 0x1f_ffff;
+const HIGH_UNIT = 2 ** 32;
+/** Set when the number is negative. */
+const SIGN_BIT = 0x20_0000;
+/** The rest of the second integer; that of a block's first three cells together is the block's link. */
+const SPARE_SHIFT = 22;
+const SPARE_BITS = 10;
+const SPARE_MASK = (1 << SPARE_BITS) - 1;
+const NUMBER_MASK = SIGN_BIT | HIGH_BITS;
+
 /** What stands where there is no cell or block. */
 export const NONE = -1;
+/** `NONE` as a link. */
+const NO_LINK = 2 ** (3 * SPARE_BITS) - 1;
 
 /**
- * Memory for many short queues of numbers, without an object per queue: blocks of eight doubles out of pages of
- * typed arrays, each block linked to the next one of its queue. A recorded request costs eight bytes and its share of
- * a four-byte link; an array or ring of its own would cost a client about 200 bytes before the first request.
+ * Memory for many short queues of numbers, without an object per queue: blocks of eight cells out of pages of typed
+ * arrays, each block linked to the next one of its queue. Numbers are integers that a double holds exactly, which leaves
+ * ten bits of their eight bytes, and there the links are: a recorded request costs eight bytes, and nothing beside them.
+ * An array or ring of its own would cost a client about 200 bytes before the first request.
  *
  * A cell is named by its number: `block × 8 + position`.
  */
 export class WindowBlocks {
-  #pages: Float64Array[] = [];
-  /** For each block in use the next of its queue, for each free block the next free one. */
-  #links: Int32Array[] = [];
+  #pages: Int32Array[] = [];
   #free = NONE;
   #blocks = 0;
   #used = 0;
@@ -31,11 +41,21 @@ export class WindowBlocks {
   }
 
   read(cell: number): number {
-    return this.#pages[cell >>> PAGE_SHIFT]![cell & PAGE_MASK]!;
+    const page = this.#pages[cell >>> PAGE_SHIFT]!;
+    const at = (cell & PAGE_MASK) << 1;
+    const high = page[at + 1]!;
+    const size = (high & HIGH_BITS) * HIGH_UNIT + (page[at]! >>> 0);
+    return (high & SIGN_BIT) === 0 ? size : -size;
   }
 
+  /** @param value an integer of at most 53 bits */
   write(cell: number, value: number): void {
-    this.#pages[cell >>> PAGE_SHIFT]![cell & PAGE_MASK] = value;
+    const page = this.#pages[cell >>> PAGE_SHIFT]!;
+    const at = (cell & PAGE_MASK) << 1;
+    const size = Math.abs(value);
+    // Storing takes the number modulo 2^32 (ECMA-262, ToInt32).
+    page[at] = size;
+    page[at + 1] = (page[at + 1]! & ~NUMBER_MASK) | (value < 0 ? SIGN_BIT : 0) | Math.floor(size / HIGH_UNIT);
   }
 
   /** The first cell of a fresh block, followed by nothing. */
@@ -43,10 +63,7 @@ export class WindowBlocks {
     let block = this.#free;
     if (block === NONE) {
       block = this.#blocks;
-      if (block >>> BLOCK_SHIFT === this.#pages.length) {
-        this.#pages.push(new Float64Array(PAGE_CELLS));
-        this.#links.push(new Int32Array(PAGE_BLOCKS));
-      }
+      if ((block * BLOCK_CELLS) >>> PAGE_SHIFT === this.#pages.length) this.#pages.push(new Int32Array(2 * PAGE_CELLS));
       this.#blocks += 1;
     } else {
       this.#free = this.#link(block);
@@ -83,17 +100,26 @@ export class WindowBlocks {
   /** Takes everything back. The memory of a burst goes; one page stays, for traffic that comes and goes. */
   clear(): void {
     this.#pages.length = Math.min(this.#pages.length, 1);
-    this.#links.length = this.#pages.length;
     this.#free = NONE;
     this.#blocks = 0;
     this.#used = 0;
   }
 
   #link(block: number): number {
-    return this.#links[block >>> BLOCK_SHIFT]![block & (PAGE_BLOCKS - 1)]!;
+    const cell = block * BLOCK_CELLS;
+    const page = this.#pages[cell >>> PAGE_SHIFT]!;
+    const at = (cell & PAGE_MASK) << 1;
+    const link = (page[at + 1]! >>> SPARE_SHIFT) | ((page[at + 3]! >>> SPARE_SHIFT) << SPARE_BITS) | ((page[at + 5]! >>> SPARE_SHIFT) << (2 * SPARE_BITS));
+    return link === NO_LINK ? NONE : link;
   }
 
   #setLink(block: number, next: number): void {
-    this.#links[block >>> BLOCK_SHIFT]![block & (PAGE_BLOCKS - 1)] = next;
+    const cell = block * BLOCK_CELLS;
+    const page = this.#pages[cell >>> PAGE_SHIFT]!;
+    let rest = next === NONE ? NO_LINK : next;
+    for (let at = ((cell & PAGE_MASK) << 1) + 1, last = at + 4; at <= last; at += 2) {
+      page[at] = (page[at]! & NUMBER_MASK) | ((rest & SPARE_MASK) << SPARE_SHIFT);
+      rest >>>= SPARE_BITS;
+    }
   }
 }

@@ -10,6 +10,7 @@ const CASES = [
   { maker: "portcullis", clients: size(1_000_000), records: [1, 8, 9] },
   { maker: "portcullis", clients: size(20_000), records: [1, 100] },
   { maker: "portcullis", clients: size(2000), records: [1, 1000] },
+  { maker: "portcullis", clients: size(20_000), records: [1, 1000] },
   { maker: "expressRateLimit", clients: size(1_000_000), records: [1, 2] },
   { maker: "rateLimiterFlexible", clients: size(1_000_000), records: [1, 2] },
 ];
