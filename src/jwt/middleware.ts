@@ -2,14 +2,14 @@ import type { Request, RequestHandler, Response } from "express";
 import { acceptPrincipal } from "../core/accepted.js";
 import { challenge, headerCount } from "../core/credentials.js";
 import type { Layer, Mode } from "../core/layer.js";
-import { createPrincipal } from "../core/principal.js";
+import { createPrincipal, type Principal } from "../core/principal.js";
 import { refuse, type Refusal } from "../core/refusal.js";
 import { beginState } from "../core/request-state.js";
 import type { Runtime } from "../core/runtime.js";
 import { SetupError } from "../settings/errors.js";
 import { parse } from "../settings/object.js";
 import type { AccessVerdict } from "./access-tokens.js";
-import { choosePresented, scopesOf } from "./decide.js";
+import { type AccessTokenClaims, choosePresented, scopesOf } from "./decide.js";
 import type { JwtManager } from "./manager.js";
 import { jwtAuthSchema, type JwtAuthSettings } from "./settings.js";
 
@@ -38,14 +38,23 @@ function refusals(realm: string): { invalid(verdict: Extract<AccessVerdict, { ok
 export function createJwt(options: JwtLayerOptions, runtime: Runtime, { manager }: { readonly manager: JwtManager }): Layer {
   const { mode } = options;
   const answers = refusals(options.realm);
+  // The requests of a token that is remembered bring the same frozen claims, and so have one principal. Others come but once.
+  const principals = manager.options.cacheSize > 0 ? new WeakMap<AccessTokenClaims, Principal>() : undefined;
+
+  function principalOf(claims: AccessTokenClaims): Principal {
+    const known = principals?.get(claims);
+    if (known !== undefined) return known;
+    const made = createPrincipal({ id: claims.sub, kind: "jwt", scopes: scopesOf(claims), roles: claims.roles ?? [], credentialId: claims.jti });
+    principals?.set(claims, made);
+    return made;
+  }
 
   function settle(req: Request, res: Response, next: () => void, verdict: AccessVerdict): void {
     if (!verdict.ok) {
       if (refuse(req, res, "jwt", answers.invalid(verdict), mode)) return;
       return next();
     }
-    const { claims } = verdict;
-    acceptPrincipal(req, runtime, "jwt", createPrincipal({ id: claims.sub, kind: "jwt", scopes: scopesOf(claims), roles: claims.roles ?? [], credentialId: claims.jti }));
+    acceptPrincipal(req, runtime, "jwt", principalOf(verdict.claims));
     next();
   }
 

@@ -38,6 +38,24 @@ describe.each(EXPRESS)("jwtAuth on $name", ({ express }) => {
     expect((await send("/closed", { headers: { authorization: `bearer   ${accessToken}` } })).status).toBe(200);
   });
 
+  it.each([
+    { cacheSize: 10, made: 1 },
+    { cacheSize: 0, made: 3 },
+  ])("makes the principal of a token once while it is remembered: $made for three requests with room for $cacheSize", async ({ cacheSize, made }) => {
+    const { manager } = bench({ cacheSize });
+    const { accessToken } = await manager.issue("user-1", { scopes: ["read"] });
+    const seen: unknown[] = [];
+    const app = express();
+    app.use(jwtAuth(manager), (req, res) => {
+      seen.push(req.principal);
+      res.end();
+    });
+    const { send } = (server = await serve(app));
+    for (let request = 0; request < 3; request += 1) await send("/", { headers: { authorization: `Bearer ${accessToken}` } });
+    expect(seen).toEqual(Array(3).fill(expect.objectContaining({ id: "user-1", scopes: ["read"] })));
+    expect(new Set(seen).size).toBe(made);
+  });
+
   it("lets a caller without a token pass, whom a guard then refuses without an error code", async () => {
     const { send } = await start(bench());
     expect((await send("/who")).json()).toBeNull();

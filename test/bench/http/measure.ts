@@ -15,24 +15,27 @@ export interface Sample {
 /** Samples of a scenario, round by round, by the id of the contender. */
 export type Samples = ReadonlyMap<string, readonly Sample[]>;
 
-export interface Plan {
-  readonly contenders: readonly Contender[];
+export interface Windows {
   readonly rounds: number;
+  /** Requests before the first window. By requests, not by time: on a busy machine a second is over before the compilers have seen the code. */
+  readonly warm: number;
   /** Length of one window. */
   readonly seconds: number;
   readonly node: string;
   readonly tool: LoadTool;
+}
+
+export interface Plan extends Windows {
+  readonly contenders: readonly Contender[];
   /** Told before each window. */
   readonly progress: (round: number, contender: Contender) => void;
 }
 
 /** What wrk does before and after the window: its connections are not all there in the first moments, nor in the last. */
 const SETTLE_MS = 250;
-/** By requests, not by time: on a busy machine a second is over before the compilers have seen the code. */
-const WARM_REQUESTS = 60_000;
 const WARM_WINDOWS = 8;
 
-interface Running {
+export interface Running {
   readonly contender: Contender;
   readonly server: ServerProcess;
   readonly ask: Ask;
@@ -51,7 +54,7 @@ export async function measureScenario(scenario: Scenario, plan: Plan): Promise<S
       const from = round % running.length;
       for (const each of [...running.slice(from), ...running.slice(0, from)]) {
         plan.progress(round, each.contender);
-        if (round === 0) await warmUp(each, plan.tool);
+        if (round === 0) await warmUp(each, plan);
         else samples.get(each.contender.id)?.push(await window(each, scenario, plan));
       }
     }
@@ -64,24 +67,29 @@ export async function measureScenario(scenario: Scenario, plan: Plan): Promise<S
 async function startChecked(contender: Contender, scenario: Scenario, options: StartOptions): Promise<Running> {
   const server = await startServer(contender, options);
   try {
-    const ask = await prepare(server, contender, scenario);
-    const found = faults(contender, scenario, ask, await send(server.port, ask));
-    if (found.length > 0) throw new Error(`${contender.title}, ${scenario.title}: ${found.join("; ")}`);
-    return { contender, server, ask };
+    return await check(server, contender, scenario);
   } catch (error) {
     await server.stop();
     throw error;
   }
 }
 
-async function warmUp({ server, ask }: Running, tool: LoadTool): Promise<void> {
+/** Brings the server into the state of the scenario, and looks at its answer before it counts. */
+export async function check(server: ServerProcess, contender: Contender, scenario: Scenario): Promise<Running> {
+  const ask = await prepare(server, contender, scenario);
+  const found = faults(contender, scenario, ask, await send(server.port, ask));
+  if (found.length > 0) throw new Error(`${contender.title}, ${scenario.title}: ${found.join("; ")}`);
+  return { contender, server, ask };
+}
+
+export async function warmUp({ server, ask }: Running, { tool, warm }: Windows): Promise<void> {
   for (let turn = 0; turn < WARM_WINDOWS; turn += 1) {
     await tool.load(server.port, ask, 2);
-    if ((await server.work()).requests >= WARM_REQUESTS) return;
+    if ((await server.work()).requests >= warm) return;
   }
 }
 
-async function window({ contender, server, ask }: Running, scenario: Scenario, { tool, seconds }: Plan): Promise<Sample> {
+export async function window({ contender, server, ask }: Running, scenario: Scenario, { tool, seconds }: Windows): Promise<Sample> {
   const load = tool.load(server.port, ask, Math.ceil(seconds + (2 * SETTLE_MS) / 1000));
   const measured = (async () => {
     await sleep(SETTLE_MS);

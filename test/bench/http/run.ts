@@ -7,6 +7,7 @@ import { writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { chooseContenders } from "./contenders.js";
+import { type CredentialCost, credentialTable, measureCredentials } from "./credentials.js";
 import { findLoadTool } from "./load.js";
 import { describeMachine, machineLines } from "./machine.js";
 import { measureScenario, type Sample } from "./measure.js";
@@ -15,13 +16,16 @@ import { chooseScenarios } from "./scenarios.js";
 import { targets } from "./targets.js";
 
 const CONNECTIONS = 32;
+/** Beside the scenarios: what a credential costs in one process. */
+const CREDENTIALS = "credentials";
 
 const { values } = parseArgs({
   options: {
     node: { type: "string", default: process.execPath },
     restarts: { type: "string", default: "3" },
-    rounds: { type: "string", default: "3" },
+    rounds: { type: "string", default: "2" },
     seconds: { type: "string", default: "1" },
+    warm: { type: "string", default: "30000" },
     scenario: { type: "string" },
     only: { type: "string" },
     json: { type: "string" },
@@ -29,17 +33,19 @@ const { values } = parseArgs({
 });
 const restarts = positive("restarts", values.restarts);
 const rounds = positive("rounds", values.rounds);
+const warm = positive("warm", values.warm);
 const seconds = Number(values.seconds);
 if (!(seconds >= 0.1 && seconds <= 60)) throw new RangeError("--seconds is a number from 0.1 to 60");
 const contenders = chooseContenders(values.only?.split(","));
-const scenarios = chooseScenarios(values.scenario?.split(","));
+const wanted = values.scenario?.split(",");
+const scenarios = chooseScenarios(wanted?.filter((id) => id !== CREDENTIALS));
 if (!existsSync(fileURLToPath(new URL("../../../dist/esm/index.js", import.meta.url)))) throw new Error("There is no dist: npm run build makes it, and npm run bench does that first.");
 
 const print = (line: string): void => void process.stdout.write(`${line}\n`);
 const tool = findLoadTool(CONNECTIONS);
 const machine = describeMachine(values.node, tool.name);
 print(`${machineLines(machine)}\n`);
-print(`${CONNECTIONS} connections, ${restarts} times ${rounds} interleaved rounds of ${seconds} s`);
+print(`${CONNECTIONS} connections, ${restarts} times ${rounds} interleaved rounds of ${seconds} s, each start after ${warm} requests`);
 
 const results = new Map<string, Row[]>();
 const raw: Record<string, Record<string, unknown>> = {};
@@ -50,7 +56,7 @@ for (const scenario of scenarios) {
   // Each process has its own luck with the compilers and its place in memory, up to a tenth of all it does: so several of each.
   const samples = new Map<string, Sample[]>();
   for (let start = 0; start < restarts; start += 1) {
-    for (const [id, more] of await measureScenario(scenario, { contenders, rounds, seconds, node: values.node, tool, progress })) samples.set(id, [...(samples.get(id) ?? []), ...more]);
+    for (const [id, more] of await measureScenario(scenario, { contenders, rounds, warm, seconds, node: values.node, tool, progress })) samples.set(id, [...(samples.get(id) ?? []), ...more]);
   }
   if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
   const rows = rowsOf(contenders, samples);
@@ -58,6 +64,13 @@ for (const scenario of scenarios) {
   raw[scenario.id] = { rows, samples: Object.fromEntries(samples) };
   print(`\n### ${scenario.title}\n\n${table(rows)}`);
   if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify({ machine, connections: CONNECTIONS, restarts, rounds, seconds, scenarios: raw }, null, 2)}\n`);
+}
+if (wanted === undefined || wanted.includes(CREDENTIALS)) {
+  const costs: CredentialCost[] = [];
+  for (let start = 0; start < restarts; start += 1) {
+    for (const contender of contenders.filter(({ id }) => id === "by-hand" || id === "everything")) costs.push(...(await measureCredentials(contender, { rounds, warm, seconds, node: values.node, tool })));
+  }
+  print(`\n### A credential, in one process\n\n${credentialTable(costs)}`);
 }
 const summary = targets(results);
 if (summary !== "") print(`\n### Targets\n\n${summary}`);
