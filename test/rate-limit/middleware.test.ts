@@ -147,6 +147,12 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
     expect(seen).toEqual(expected);
   });
 
+  it("does not doubt a trusted proxy that names its own address", async () => {
+    const { server, events } = await bench({ limit: 5 }, { prepare: (app) => app.set("trust proxy", 1) });
+    expect((await server.send("/", { headers: { "x-forwarded-for": "127.0.0.1" } })).status).toBe(200);
+    expect(events).toEqual([]);
+  });
+
   it("says once that X-Forwarded-For comes from a proxy that is not trusted", async () => {
     const { server, events } = await bench({ limit: 5 });
     for (let i = 0; i < 3; i += 1) await server.send("/", { headers: { "x-forwarded-for": `192.0.2.${i}` } });

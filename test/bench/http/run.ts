@@ -63,7 +63,7 @@ for (const scenario of scenarios) {
   results.set(scenario.id, rows);
   raw[scenario.id] = { rows, samples: Object.fromEntries(samples) };
   print(`\n### ${scenario.title}\n\n${table(rows)}`);
-  if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify({ machine, connections: CONNECTIONS, restarts, rounds, seconds, scenarios: raw }, null, 2)}\n`);
+  await keep();
 }
 if (wanted === undefined || wanted.includes(CREDENTIALS)) {
   const costs: CredentialCost[] = [];
@@ -71,9 +71,15 @@ if (wanted === undefined || wanted.includes(CREDENTIALS)) {
     for (const contender of contenders.filter(({ id }) => id === "by-hand" || id === "everything")) costs.push(...(await measureCredentials(contender, { rounds, warm, seconds, node: values.node, tool })));
   }
   print(`\n### A credential, in one process\n\n${credentialTable(costs)}`);
+  raw[CREDENTIALS] = { samples: costs.map(({ contender, scenario, samples, over }) => ({ contender: contender.id, scenario: scenario.id, samples, over })) };
+  await keep();
 }
 const summary = targets(results);
 if (summary !== "") print(`\n### Targets\n\n${summary}`);
+
+async function keep(): Promise<void> {
+  if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify({ machine, connections: CONNECTIONS, restarts, rounds, warm, seconds, scenarios: raw }, null, 2)}\n`);
+}
 
 function positive(name: string, text: string): number {
   const value = Number(text);
