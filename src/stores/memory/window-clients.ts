@@ -3,8 +3,9 @@ import type { WindowOutcome, WindowPolicy } from "../contracts.js";
 import { NONE } from "./window-blocks.js";
 import { WindowHolders } from "./window-holders.js";
 import { WindowIndex } from "./window-index.js";
-import { boundedKey, ownCopy, spread } from "./window-key.js";
+import { boundedKey, spread } from "./window-key.js";
 import { WindowLogs } from "./window-logs.js";
+import { WindowSlots } from "./window-slots.js";
 import { type OverflowWindow, type WindowTable, WindowTables } from "./window-tables.js";
 import { WindowTime } from "./window-time.js";
 
@@ -40,11 +41,12 @@ export class WindowClients {
   readonly #maxClients: number;
   readonly #overflowWindows: number;
   readonly #time: WindowTime;
-  readonly #logs = new WindowLogs();
+  readonly #slots = new WindowSlots();
+  readonly #logs = new WindowLogs(this.#slots);
   readonly #tables = new WindowTables();
-  readonly #index = new WindowIndex((slot, key, table) => this.#holders.get(slot) === key && this.#logs.owner(slot) === table);
+  readonly #index = new WindowIndex((slot, key, table) => this.#holders.isClient(slot, key) && this.#logs.owner(slot) === table);
   /** For each slot the client's key, or the overflow window whose log it is. */
-  readonly #holders = new WindowHolders();
+  readonly #holders = new WindowHolders(this.#slots);
   /** Clients that have left an overflow window which is not empty yet. */
   readonly #promoted = new Map<number, OverflowWindow>();
   /** One for all decisions, so that a decision allocates nothing but its answer. */
@@ -188,9 +190,8 @@ export class WindowClients {
   }
 
   #track(table: WindowTable, place: Place): void {
-    const key = ownCopy(place.key);
     this.#index.add(place.hash, place.slot);
-    this.#holders.set(place.slot, key);
+    this.#holders.setClient(place.slot, place.key);
     table.clients += 1;
     this.#clients += 1;
     if (place.shared !== undefined) this.#promoted.set(place.slot, place.shared);
@@ -199,7 +200,7 @@ export class WindowClients {
   #share(table: WindowTable, place: Place, window: number): void {
     const shared: OverflowWindow = { index: this.#overflowIndex(place.hash), slot: place.slot, window };
     table.overflow.set(shared.index, shared);
-    this.#holders.set(place.slot, shared);
+    this.#holders.setShared(place.slot, shared);
     place.shared = shared;
   }
 
@@ -238,7 +239,7 @@ export class WindowClients {
       table.overflow.delete(holder.index);
       holder.slot = NONE;
     }
-    this.#holders.set(slot, "");
+    this.#holders.remove(slot);
     this.#logs.close(slot);
     this.#tables.closeIfEmpty(table);
   }

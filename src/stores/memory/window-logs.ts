@@ -1,6 +1,6 @@
 import { NONE } from "./window-blocks.js";
 import { MAX_UNITS, recordOf, timeOf, unitsOf } from "./window-records.js";
-import { EXPIRES, HEAD, OWNER, RECORDS, TAIL, USED, WindowSlots } from "./window-slots.js";
+import { EXPIRES, HEAD, OWNER, RECORDS, TAIL, USED, type WindowSlots } from "./window-slots.js";
 
 /**
  * Logs of time stamps, each under a slot number: the records of one client, oldest first. Times are whole
@@ -8,7 +8,11 @@ import { EXPIRES, HEAD, OWNER, RECORDS, TAIL, USED, WindowSlots } from "./window
  * proportion to the records they add or drop.
  */
 export class WindowLogs {
-  readonly #cells = new WindowSlots();
+  readonly #cells: WindowSlots;
+
+  constructor(cells: WindowSlots) {
+    this.#cells = cells;
+  }
 
   /** Slots given out so far, free ones among them: what a sweep has to look at. */
   get slots(): number {

@@ -5,7 +5,7 @@ const PAGE_SLOTS = 4096;
 const PAGE_SHIFT = 12;
 const PAGE_MASK = PAGE_SLOTS - 1;
 
-/** A slot is 64 bytes: six integers, a double, and cells for four records. */
+/** A slot is 64 bytes, a line of the processor's cache: six integers, a double, a short key, and cells for two records. */
 const STRIDE = 16;
 /** Fields of a slot, as integers. */
 export const HEAD = 0;
@@ -17,20 +17,24 @@ export const OWNER = 4;
 const LINK = 5;
 /** As a double: bytes 24 to 31. */
 export const EXPIRES = 3;
+/** As bytes, from 32 to 47: `window-holders.ts` keeps a client's key there. */
+export const KEY = 32;
+export const KEY_BYTES = 16;
 
-/** The slot's own cells, the last half of it. */
-const OWN_CELLS = 4;
-const OWN_SHIFT = 2;
-const OWN_AT = 4;
+/** The slot's own cells, the last quarter of it. */
+const OWN_CELLS = 2;
+const OWN_SHIFT = 1;
+const OWN_AT = 6;
 
 export interface SlotPage {
   readonly ints: Int32Array;
   readonly doubles: Float64Array;
+  readonly bytes: Uint8Array;
 }
 
 /**
- * Slots and the cells of their queues. The first four records of a client lie in its slot, so that a decision about one
- * that comes seldom waits for memory once less; further ones lie in blocks.
+ * Slots and the cells of their queues. The key of most clients and their first two records lie in the slot, so that a
+ * decision about one that comes seldom waits for memory twice less; further records lie in blocks.
  *
  * A cell of a block is named by its number, 0 and up, the cells of slots from -2 down.
  */
@@ -51,7 +55,7 @@ export class WindowSlots {
     return this.#pages[slot >>> PAGE_SHIFT]!;
   }
 
-  /** Where the integers of a slot begin in its page; its doubles begin at half of that. */
+  /** Where the integers of a slot begin in its page; its doubles begin at half of that, its bytes at four times. */
   at(slot: number): number {
     return (slot & PAGE_MASK) * STRIDE;
   }
@@ -143,8 +147,8 @@ export class WindowSlots {
   #newSlot(): number {
     const slot = this.#given;
     if (slot >>> PAGE_SHIFT === this.#pages.length) {
-      const bytes = new ArrayBuffer(PAGE_SLOTS * STRIDE * 4);
-      this.#pages.push({ ints: new Int32Array(bytes), doubles: new Float64Array(bytes) });
+      const memory = new ArrayBuffer(PAGE_SLOTS * STRIDE * 4);
+      this.#pages.push({ ints: new Int32Array(memory), doubles: new Float64Array(memory), bytes: new Uint8Array(memory) });
     }
     this.#given += 1;
     return slot;
