@@ -1,5 +1,5 @@
 import type { KeyObject } from "node:crypto";
-import type { Request, RequestHandler, Response } from "express";
+import type { Request } from "express";
 import session from "express-session";
 import type { Runtime } from "../core/runtime.js";
 import type { SessionStamp } from "../stores/memory/session-record.js";
@@ -13,16 +13,12 @@ export type LiveSession = session.Session & Partial<session.SessionData>;
 
 /**
  * The request as express-session sees it. It is given one of its own because it writes `session`, `sessionID` and
- * `sessionStore` on it (which the real request shows through lazy accessors), reads cookie-parser's leavings, and asks
- * whether the connection is https, which behind a proxy only the deployment knows.
+ * `sessionStore` on it, which the real request shows through lazy accessors.
  */
 export class SessionCarrier {
   session: LiveSession | null | undefined;
   sessionID: string | undefined;
   sessionStore: session.Store | undefined;
-  readonly headers: { readonly cookie?: string };
-  readonly originalUrl = "/";
-  readonly secure = true;
   /** Our facts of the session; absent until it is first saved. */
   stamp: SessionStamp | undefined;
   /** The id under which the store knows this session. */
@@ -38,10 +34,6 @@ export class SessionCarrier {
   /** Called when the app replaces or destroys the session, and with it who was logged in. */
   onIdentityLost: (() => void) | undefined;
 
-  constructor(cookie: string | undefined) {
-    this.headers = cookie === undefined ? {} : { cookie };
-  }
-
   /** Forgets whose session it was. */
   reset(): void {
     this.stamp = undefined;
@@ -51,31 +43,28 @@ export class SessionCarrier {
   }
 }
 
-/** express-session wraps the response to save as it ends, too late for us (see held-response.ts). It wraps this instead. */
-const STAND_IN = (): Response => ({ writeHead: () => undefined, write: () => true, end: () => undefined }) as unknown as Response;
-
 /** The data of a session as JSON, by which changes are seen. @throws TypeError when JSON cannot carry it */
 export function serialise(live: object): string {
   return JSON.stringify(appData(live));
 }
 
 /**
- * express-session at work on one carrier at a time: it verifies the cookie, loads or generates, and gives the `Session`
- * object with its methods. Saving, the cookie and the times are ours.
+ * express-session at work on one carrier at a time: it generates, and gives the `Session` object with its methods. Its
+ * middleware never runs. That would make the object, parse and hash it for every request with a cookie, most of which
+ * only want to know who is calling, and save after the answer has begun to leave (held-response.ts). The cookie, the
+ * times, loading and saving are ours.
  */
 export class SessionEngine extends session.Store {
   readonly #stored: StoredSessions;
-  readonly #middleware: RequestHandler;
   readonly #generate: (carrier: SessionCarrier) => void;
 
   constructor(options: SessionOptions, keys: readonly KeyObject[], cookie: SessionCookie, stored: StoredSessions) {
     super();
     this.#stored = stored;
-    this.#middleware = session({
+    session({
       store: this,
+      // These are for its middleware; left out, they are deprecated.
       secret: [...keys],
-      name: cookie.name,
-      // Neither is used, since express-session never sees the response end; left out, they are deprecated.
       resave: false,
       saveUninitialized: false,
       cookie: {
@@ -92,15 +81,19 @@ export class SessionEngine extends session.Store {
     this.#generate = generate.bind(this);
   }
 
-  /** Fills the carrier. Without a cookie that happens before this returns: express-session generates synchronously. */
-  open(carrier: SessionCarrier, done: (error?: unknown) => void): void {
-    let called = false;
-    this.#middleware(carrier as unknown as Request, STAND_IN(), (error?: unknown) => {
-      if (called) return;
-      called = true;
-      carrier.firstId = carrier.sessionID;
-      done(error);
-    });
+  /** A new session, which nobody knows until it is saved. */
+  begin(carrier: SessionCarrier): void {
+    carrier.sessionStore = this;
+    this.#generate(carrier);
+    carrier.firstId = carrier.sessionID;
+  }
+
+  /** A session that was loaded. */
+  resume(carrier: SessionCarrier, sid: string, loaded: LoadedSession): void {
+    carrier.sessionStore = this;
+    carrier.sessionID = sid;
+    carrier.firstId = sid;
+    this.createSession(carrier as unknown as Request, withStamp(loaded));
   }
 
   /** A new id and empty data; the old session stays in the store. */
@@ -190,10 +183,11 @@ export interface SessionContext {
   readonly engine: SessionEngine;
 }
 
-/** A symbol passes by the hash and the copy that express-session makes of loaded data. */
+/** A symbol passes by the copy that express-session makes of loaded data. */
 const STAMP = Symbol("stamp");
 type Stamped = session.SessionData & { readonly [STAMP]?: SessionStamp };
 
-function withStamp({ data, stamp }: LoadedSession): session.SessionData {
+function withStamp({ record, stamp }: LoadedSession): session.SessionData {
+  const data: Record<string, unknown> & { cookie: session.Cookie } = { ...appData(record), cookie: record.cookie };
   return Object.defineProperty(data, STAMP, { value: stamp });
 }

@@ -8,6 +8,7 @@ import { boundSession } from "./binding.js";
 import { loginKind } from "./decide.js";
 import type { SessionCarrier } from "./engine.js";
 import type { RequestSession } from "./request-session.js";
+import { sessionHandle } from "./session-cookie.js";
 import { appData, principalOf } from "./stamp.js";
 
 /** Whom a session is for from now on. */
@@ -65,7 +66,7 @@ export async function logIn(req: Request, who: LogInAs, options: LogInOptions = 
   }
   // After a logOut in the same request: the browser would drop the new cookie with the old.
   bound.res.removeHeader("Clear-Site-Data");
-  req.principal = principalOf(carrier.sessionID ?? "", stamp);
+  req.principal = principalOf(sessionHandle(carrier.sessionID ?? ""), stamp);
   runtime.events.emit("authn_login_success", () => ({ source: "session", reason: "session", ...requestFacts(req) }));
   runtime.events.emit(kind === "renewal" ? "session_renewed" : "session_created", () => ({
     source: "session",

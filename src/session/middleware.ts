@@ -67,7 +67,7 @@ export function createSession(options: SessionOptions, runtime: Runtime, deps: S
   const contradictions = debugContradictions(options, runtime.debug);
   if (contradictions.length > 0) throw new SettingsError(contradictions);
   const keys = signingKeys(options, deps);
-  const cookie = new SessionCookie(options, runtime.debug, keys[0]);
+  const cookie = new SessionCookie(options, runtime.debug, keys);
   const given = options.store ?? deps.store;
   const store = given ?? new MemorySessionStore({ maxSessions: options.maxSessions, clock: runtime.clock });
   const policy = timePolicy(options.maxAge, options.absoluteMaxAge);

@@ -7,6 +7,7 @@ import { SessionCarrier, serialise, type LiveSession, type SessionContext } from
 import { holdResponse, type Commit } from "./held-response.js";
 import { andThen, settle, type Maybe } from "./maybe.js";
 import { appData, principalOf } from "./stamp.js";
+import type { LoadedSession } from "./stored-sessions.js";
 
 const UNAVAILABLE = { code: "store-unavailable", event: false } as const;
 
@@ -16,6 +17,9 @@ export class RequestSession implements Commit {
   readonly req: Request;
   readonly res: Response;
   #carrier: SessionCarrier | undefined;
+  /** The session that the cookie names, of which nothing is made until somebody reads it. */
+  #loaded: (LoadedSession & { readonly sid: string }) | undefined;
+  #hasCompanions = false;
   #watched = false;
   #unserialisable = false;
   #unset = false;
@@ -29,16 +33,19 @@ export class RequestSession implements Commit {
   /** The carrier, filled: a request without a valid cookie gets a new session that nobody knows until it is saved. */
   open(): SessionCarrier {
     if (this.#carrier === undefined) {
-      this.#carrier = this.#newCarrier(undefined);
-      this.context.engine.open(this.#carrier, () => undefined);
-      bindCompanions(this.req);
+      const carrier = new SessionCarrier();
+      carrier.onIdentityLost = () => this.#dropPrincipal();
+      this.#carrier = carrier;
+      if (this.#loaded === undefined) this.context.engine.begin(carrier);
+      else this.context.engine.resume(carrier, this.#loaded.sid, this.#loaded);
+      this.#bindCompanions();
     }
     return this.#carrier;
   }
 
   /** Whether there is a session without making one. */
   get opened(): SessionCarrier | undefined {
-    return this.#carrier;
+    return this.#loaded === undefined ? this.#carrier : this.open();
   }
 
   /** `req.session` */
@@ -74,25 +81,25 @@ export class RequestSession implements Commit {
    * @param done called once, with an error when the store did not answer
    */
   load(cookieValue: string, done: (error?: unknown) => void): void {
-    const { cookie, engine, stored } = this.context;
-    const carrier = this.#newCarrier(`${cookie.name}=${cookieValue}`);
-    engine.open(carrier, (error) => {
-      if (error != null) {
-        done(error);
-        return;
-      }
-      this.#carrier = carrier;
-      bindCompanions(this.req);
-      const { stamp, storedId } = carrier;
-      if (stamp === undefined || storedId === undefined) {
-        done();
-        return;
-      }
-      const who = principalOf(storedId, stamp);
-      if (who !== undefined) this.req.principal = who;
-      if (isTouchDue(stamp, stored.policy, stored.now())) this.#touch(carrier, storedId, done);
-      else done();
-    });
+    const { cookie, stored } = this.context;
+    const name = cookie.read(cookieValue);
+    settle(
+      () => (name === undefined ? undefined : stored.load(name.sid)),
+      (loaded) => {
+        this.#bindCompanions();
+        if (name === undefined || loaded === undefined) {
+          done();
+          return;
+        }
+        this.#loaded = { sid: name.sid, ...loaded };
+        this.#carrier = undefined;
+        const who = principalOf(name.handle, loaded.stamp);
+        if (who !== undefined) this.req.principal = who;
+        if (isTouchDue(loaded.stamp, stored.policy, stored.now())) this.#touch(this.#loaded, done);
+        else done();
+      },
+      done,
+    );
   }
 
   /** From now on the response waits for the session. */
@@ -156,12 +163,6 @@ export class RequestSession implements Commit {
     refuse(this.req, this.res, "session", { ...UNAVAILABLE, reason: "session-not-saved" });
   }
 
-  #newCarrier(cookie: string | undefined): SessionCarrier {
-    const carrier = new SessionCarrier(cookie);
-    carrier.onIdentityLost = () => this.#dropPrincipal();
-    return carrier;
-  }
-
   /** `destroy` of express-session knows nothing of `req.principal`. */
   #followDestroy(live: session.Session): void {
     const drop = (): void => this.#dropPrincipal();
@@ -176,18 +177,20 @@ export class RequestSession implements Commit {
     if (this.req.principal?.kind === "session") this.req.principal = undefined;
   }
 
-  #touch(carrier: SessionCarrier, sid: string, done: () => void): void {
+  #bindCompanions(): void {
+    if (this.#hasCompanions) return;
+    this.#hasCompanions = true;
+    bindCompanions(this.req);
+  }
+
+  #touch({ sid, record, stamp }: LoadedSession & { readonly sid: string }, done: () => void): void {
     const { stored } = this.context;
-    const { stamp, session: live } = carrier;
-    if (stamp === undefined || live == null) {
-      done();
-      return;
-    }
     const touched = { ...stamp, seenAt: stored.now() };
     settle(
-      () => stored.touch(sid, appData(live), touched),
+      () => stored.touch(sid, appData(record), touched),
       (outcome) => {
         if (outcome === "written") {
+          const carrier = this.open();
           carrier.stamp = touched;
           carrier.saved = true;
           this.watch();

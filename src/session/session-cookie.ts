@@ -1,11 +1,25 @@
-import { createHash, createHmac, type KeyObject } from "node:crypto";
+import { createHash, createHmac, type KeyObject, timingSafeEqual } from "node:crypto";
 import type { ServerResponse } from "node:http";
 import session from "express-session";
+import { LRUCache } from "lru-cache";
+import { MemoryKey } from "../core/memory-key.js";
 import { cookieNameOnWire } from "./decide.js";
 import type { SessionOptions } from "./settings.js";
 
 /** Directives that keep an answer out of shared caches; `private="name"` speaks of single headers only. */
 const IS_PRIVATE = /(?:^|[\s,])(?:no-store|private)(?:$|[\s,])/i;
+
+/** Where the id stands in a signed value, behind `s%3A`. */
+const ID_AT = 4;
+const ID_LENGTH = 32;
+/** Cookies whose signature need not be computed again; about 200 bytes each. */
+const REMEMBERED = 10_000;
+
+/** A session as its cookie names it, and as everybody else may. */
+export interface SessionName {
+  readonly sid: string;
+  readonly handle: string;
+}
 
 /** Everything about the cookie that does not change from one response to the next. */
 export class SessionCookie {
@@ -13,18 +27,34 @@ export class SessionCookie {
   readonly name: string;
   readonly secure: boolean;
   readonly #options: SessionOptions;
-  readonly #key: KeyObject;
+  readonly #keys: readonly [KeyObject, ...KeyObject[]];
   readonly #attributes: string;
+  /** Cookies verified lately, by their HMAC under a key of this process, and the handles of their sessions. */
+  readonly #handles = new LRUCache<string, string>({ max: REMEMBERED });
+  readonly #memoryKey = new MemoryKey();
 
-  /** @param key signs; the first of the ring */
-  constructor(options: SessionOptions, debug: boolean, key: KeyObject) {
+  /** @param keys all verify, the first one signs */
+  constructor(options: SessionOptions, debug: boolean, keys: readonly [KeyObject, ...KeyObject[]]) {
     this.name = cookieNameOnWire(options.cookieName, { debug, domain: options.domain });
     this.secure = !debug;
     this.#options = options;
-    this.#key = key;
+    this.#keys = keys;
     const domain = options.domain === undefined ? "" : `; Domain=${options.domain}`;
     const sameSite = `${options.sameSite[0]?.toUpperCase()}${options.sameSite.slice(1)}`;
     this.#attributes = `; Path=/${domain}; HttpOnly${debug ? "" : "; Secure"}; SameSite=${sameSite}`;
+  }
+
+  /** Whose cookie it is, from a value of the spelling that `readSessionCookie` takes; `undefined` when none of the keys signed it. */
+  read(value: string): SessionName | undefined {
+    const sid = value.slice(ID_AT, ID_AT + ID_LENGTH);
+    const memory = this.#memoryKey.of(value);
+    let handle = this.#handles.get(memory);
+    if (handle === undefined) {
+      if (!this.#isSigned(sid, decodeURIComponent(value.slice(ID_AT + ID_LENGTH + 1)))) return undefined;
+      handle = sessionHandle(sid);
+      this.#handles.set(memory, handle);
+    }
+    return { sid, handle };
   }
 
   /**
@@ -34,9 +64,7 @@ export class SessionCookie {
    * @param lifeSeconds how long the browser keeps it
    */
   give(res: ServerResponse, sid: string, lifeSeconds: number): void {
-    // The format is express-session's, which reads it back (cookie-signature's HMAC over the id).
-    const signature = createHmac("sha256", this.#key).update(sid).digest("base64").replace(/=+$/, "");
-    this.#write(res, `${this.name}=${encodeURIComponent(`s:${sid}.${signature}`)}; Max-Age=${lifeSeconds}${this.#attributes}`);
+    this.#write(res, `${this.name}=${encodeURIComponent(`s:${sid}.${signatureOf(sid, this.#keys[0])}`)}; Max-Age=${lifeSeconds}${this.#attributes}`);
     // The id is a credential. RFC 9111 section 7.3: a cache that keeps the answer hands it to others with its cookie.
     if (!IS_PRIVATE.test(String(res.getHeader("Cache-Control")))) res.setHeader("Cache-Control", "no-store");
   }
@@ -59,6 +87,14 @@ export class SessionCookie {
     return cookie;
   }
 
+  #isSigned(sid: string, signature: string): boolean {
+    const given = Buffer.from(signature);
+    return this.#keys.some((key) => {
+      const own = Buffer.from(signatureOf(sid, key));
+      return own.length === given.length && timingSafeEqual(own, given);
+    });
+  }
+
   /** One response carries our cookie once; the last word counts. */
   #write(res: ServerResponse, line: string): void {
     const before = res.getHeader("Set-Cookie");
@@ -69,6 +105,11 @@ export class SessionCookie {
     const others = (Array.isArray(before) ? before : [String(before)]).filter((other) => !other.startsWith(`${this.name}=`));
     res.setHeader("Set-Cookie", [...others, line]);
   }
+}
+
+/** As express-session signs (cookie-signature's HMAC over the id), so that cookies of either are the other's too. */
+function signatureOf(sid: string, key: KeyObject): string {
+  return createHmac("sha256", key).update(sid).digest("base64").replace(/=+$/, "");
 }
 
 /** Names a session without giving its id away: 132 bits of SHA-256 of an id that itself holds 192 random bits. */

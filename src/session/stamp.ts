@@ -1,6 +1,5 @@
 import { createPrincipal, type Principal } from "../core/principal.js";
 import { SESSION_STAMP, type SessionStamp } from "../stores/memory/session-record.js";
-import { sessionHandle } from "./session-cookie.js";
 
 /** A session's data without the parts that are not the app's: what `req.session` shows, minus its cookie. */
 export function appData(source: object): Record<string, unknown> {
@@ -20,9 +19,9 @@ export function readStamp(record: object): SessionStamp | undefined {
   return { createdAt, seenAt, principal: { id, scopes, roles } };
 }
 
-/** Who a session belongs to, as the one shape of identity. */
-export function principalOf(sid: string, stamp: SessionStamp): Principal | undefined {
-  return stamp.principal === null ? undefined : createPrincipal({ ...stamp.principal, kind: "session", credentialId: sessionHandle(sid) });
+/** Who a session belongs to, as the one shape of identity. @param handle names the session without giving its id away */
+export function principalOf(handle: string, stamp: SessionStamp): Principal | undefined {
+  return stamp.principal === null ? undefined : createPrincipal({ ...stamp.principal, kind: "session", credentialId: handle });
 }
 
 function isTime(value: unknown): value is number {

@@ -13,8 +13,8 @@ import { readStamp } from "./stamp.js";
 export type WriteOutcome = "written" | "ended" | "full";
 
 export interface LoadedSession {
-  /** As the store gave it, our stamp taken out. */
-  readonly data: session.SessionData;
+  /** As the store gave it, our stamp among it. */
+  readonly record: session.SessionData;
   readonly stamp: SessionStamp;
 }
 
@@ -143,7 +143,7 @@ export class StoredSessions {
 
   #judge(sid: string, record: session.SessionData | null | undefined): Maybe<LoadedSession | undefined> {
     // Ended while the store was answering, never there, or not written by this layer: no such session.
-    if (record == null || record.cookie == null || this.#ended.has(sid)) return undefined;
+    if (record == null || typeof record.cookie !== "object" || record.cookie === null || this.#ended.has(sid)) return undefined;
     const stamp = readStamp(record);
     if (stamp === undefined) return undefined;
     const verdict = timeVerdict(stamp, this.#policy, this.now());
@@ -151,9 +151,7 @@ export class StoredSessions {
       this.announceExpiry(sid, stamp, stamp.principal?.id);
       return andThen(this.#destroy(sid), () => undefined);
     }
-    const data = { ...record };
-    delete (data as { [SESSION_STAMP]?: unknown })[SESSION_STAMP];
-    return { data, stamp };
+    return { record, stamp };
   }
 
   /**

@@ -26,6 +26,7 @@ export function expiryOf(data: session.SessionData, now: number): number {
 export function revive(entry: Entry): session.SessionData {
   const data = JSON.parse(entry.json) as Data & Record<string, unknown>;
   data.cookie.expires = new Date(entry.expiresAt);
-  const stamp = data[SESSION_STAMP];
-  return stamp === undefined ? data : Object.assign(data, { [SESSION_STAMP]: { ...stamp, seenAt: entry.seenAt } });
+  const stamp: unknown = data[SESSION_STAMP];
+  if (typeof stamp === "object" && stamp !== null) Object.assign(stamp, { seenAt: entry.seenAt });
+  return data;
 }

@@ -43,6 +43,11 @@ export async function measureCredentials(contender: Contender, plan: Windows): P
   }
 }
 
+/** Median of what one kind of credential cost one server, in microseconds; NaN when it was not measured. */
+export function medianOver(costs: readonly CredentialCost[], contender: string, scenario: string): number {
+  return median(costs.filter((cost) => cost.contender.id === contender && cost.scenario.id === scenario).flatMap(({ over }) => over));
+}
+
 /** Costs of several starts of the same servers, as one table. */
 export function credentialTable(costs: readonly CredentialCost[]): string {
   const rows = new Map<string, CredentialCost[]>();

@@ -62,3 +62,24 @@ export function table(rows: readonly Row[]): string {
   );
   return ["| server | µs CPU/request | least–most | security tax, µs | of by hand | requests/s | of bare Express |", "|---|--:|--:|--:|--:|--:|--:|", ...lines.map((line) => `| ${line} |`)].join("\n");
 }
+
+/** All scenarios in one table: what a request takes on each server and, in brackets, its security tax. */
+export function overview(results: readonly (readonly [title: string, rows: readonly Row[]])[]): string {
+  // Bare servers of other frameworks are in the taxes already.
+  const servers = (results[0]?.[1] ?? []).filter(({ id, tax }) => id === "express" || tax !== undefined);
+  const lines = results.map(([title, rows]) => {
+    const cells = servers.map((server) => cell(rows.find(({ id }) => id === server.id)));
+    const everything = rows.find(({ id }) => id === "everything");
+    return [title, ...cells, fixed(everything?.ofByHand, 2), fixed(everything?.ofExpress, 2)].join(" | ");
+  });
+  return [
+    `| µs CPU/request (tax) | ${servers.map(({ title }) => title).join(" | ")} | everything on, of by hand | its requests/s, of bare Express |`,
+    `|---|${"--:|".repeat(servers.length + 2)}`,
+    ...lines.map((line) => `| ${line} |`),
+  ].join("\n");
+}
+
+function cell(row: Row | undefined): string {
+  if (row === undefined) return "–";
+  return row.tax === undefined ? fixed(row.cpu, 1) : `${fixed(row.cpu, 1)} (${fixed(row.tax, 1)})`;
+}

@@ -11,7 +11,7 @@ import { type CredentialCost, credentialTable, measureCredentials } from "./cred
 import { findLoadTool } from "./load.js";
 import { describeMachine, machineLines } from "./machine.js";
 import { measureScenario, type Sample } from "./measure.js";
-import { type Row, rowsOf, table } from "./report.js";
+import { overview, type Row, rowsOf, table } from "./report.js";
 import { chooseScenarios } from "./scenarios.js";
 import { targets } from "./targets.js";
 
@@ -38,7 +38,7 @@ const seconds = Number(values.seconds);
 if (!(seconds >= 0.1 && seconds <= 60)) throw new RangeError("--seconds is a number from 0.1 to 60");
 const contenders = chooseContenders(values.only?.split(","));
 const wanted = values.scenario?.split(",");
-const scenarios = chooseScenarios(wanted?.filter((id) => id !== CREDENTIALS));
+const scenarios = chooseScenarios(wanted, [CREDENTIALS]);
 if (!existsSync(fileURLToPath(new URL("../../../dist/esm/index.js", import.meta.url)))) throw new Error("There is no dist: npm run build makes it, and npm run bench does that first.");
 
 const print = (line: string): void => void process.stdout.write(`${line}\n`);
@@ -65,8 +65,9 @@ for (const scenario of scenarios) {
   print(`\n### ${scenario.title}\n\n${table(rows)}`);
   await keep();
 }
+if (scenarios.length > 1) print(`\n### All scenarios\n\n${overview(scenarios.map(({ id, title }) => [title, results.get(id) ?? []]))}`);
+const costs: CredentialCost[] = [];
 if (wanted === undefined || wanted.includes(CREDENTIALS)) {
-  const costs: CredentialCost[] = [];
   for (let start = 0; start < restarts; start += 1) {
     for (const contender of contenders.filter(({ id }) => id === "by-hand" || id === "everything")) costs.push(...(await measureCredentials(contender, { rounds, warm, seconds, node: values.node, tool })));
   }
@@ -74,7 +75,7 @@ if (wanted === undefined || wanted.includes(CREDENTIALS)) {
   raw[CREDENTIALS] = { samples: costs.map(({ contender, scenario, samples, over }) => ({ contender: contender.id, scenario: scenario.id, samples, over })) };
   await keep();
 }
-const summary = targets(results);
+const summary = targets(results, costs);
 if (summary !== "") print(`\n### Targets\n\n${summary}`);
 
 async function keep(): Promise<void> {

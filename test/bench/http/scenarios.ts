@@ -68,11 +68,12 @@ export const SCENARIOS: readonly Scenario[] = [
   },
 ];
 
-/** @throws RangeError for an unknown name */
-export function chooseScenarios(ids: readonly string[] | undefined): readonly Scenario[] {
+/** @param others names that are no scenario of one server, but may be asked for as well  @throws RangeError for an unknown name */
+export function chooseScenarios(ids: readonly string[] | undefined, others: readonly string[] = []): readonly Scenario[] {
   if (ids === undefined) return SCENARIOS;
-  const unknown = ids.find((id) => !SCENARIOS.some((scenario) => scenario.id === id));
-  if (unknown !== undefined) throw new RangeError(`No scenario is called ${unknown}. There are: ${SCENARIOS.map(({ id }) => id).join(", ")}.`);
+  const names = [...SCENARIOS.map(({ id }) => id), ...others];
+  const unknown = ids.find((id) => !names.includes(id));
+  if (unknown !== undefined) throw new RangeError(`No scenario is called ${unknown}. There are: ${names.join(", ")}.`);
   return SCENARIOS.filter(({ id }) => ids.includes(id));
 }
 

@@ -1,0 +1,79 @@
+import express from "express";
+import session from "express-session";
+import { describe, expect, it } from "vitest";
+import { Secret } from "../../src/core/secret.js";
+import { readSessionCookie } from "../../src/session/decide.js";
+import { SessionCookie, sessionHandle } from "../../src/session/session-cookie.js";
+import { sessionSchema } from "../../src/session/settings.js";
+import { parse } from "../../src/settings/object.js";
+import { deriveKey } from "../../src/settings/secrets.js";
+import { MemorySessionStore } from "../../src/stores/memory/session-store.js";
+import { serve } from "../support/serve.js";
+import { bench, COOKIE, cookieOf, OTHER_SECRET, routes, SECRET, setCookies, withCookie } from "./support.js";
+
+const key = deriveKey(new Secret(SECRET), "session");
+const otherKey = deriveKey(new Secret(OTHER_SECRET), "session");
+const options = parse(sessionSchema, { secret: SECRET });
+
+/** What express-session itself makes of our store and our key. */
+async function withExpressSession(store: session.Store, cookie?: string) {
+  const app = express();
+  app.use(session({ store, name: COOKIE, secret: [key], resave: false, saveUninitialized: true }));
+  app.get("/", (req, res) => void res.json({ id: req.sessionID, count: req.session.count ?? null }));
+  const server = await serve(app);
+  try {
+    const answer = await server.send("/", cookie === undefined ? {} : withCookie(cookie));
+    return { ...(answer.json() as { id: string; count: number | null }), setCookie: setCookies(answer)[0] };
+  } finally {
+    await server.close();
+  }
+}
+
+/** As the middleware passes a header on. */
+function valueIn(header: string): string {
+  const verdict = readSessionCookie(header, COOKIE);
+  if (verdict.kind !== "present") throw new Error(`${verdict.kind}: ${header}`);
+  return verdict.value;
+}
+
+describe("the session cookie and express-session's own", () => {
+  it("ours is read by express-session", async () => {
+    const store = new MemorySessionStore();
+    const made = bench({ store });
+    const server = await serve(routes(express(), made));
+    const cookie = cookieOf(await server.send("/count"));
+    await server.close();
+    expect(await withExpressSession(store, cookie)).toMatchObject({ id: cookie.slice(`${COOKIE}=s%3A`.length, `${COOKIE}=s%3A`.length + 32), count: 1 });
+    await made.layer.close?.();
+    store.close();
+  });
+
+  it("its is read by us, every time, and by no other key", async () => {
+    for (let n = 0; n < 20; n += 1) {
+      const store = new MemorySessionStore();
+      const { id, setCookie = "" } = await withExpressSession(store);
+      store.close();
+      const value = valueIn(setCookie.slice(0, setCookie.indexOf(";")));
+      const cookie = new SessionCookie(options, false, [key]);
+      // The second answer is a remembered one.
+      for (let time = 0; time < 2; time += 1) expect(cookie.read(value)).toEqual({ sid: id, handle: sessionHandle(id) });
+      expect(new SessionCookie(options, false, [otherKey, key]).read(value)?.sid).toBe(id);
+      expect(new SessionCookie(options, false, [otherKey]).read(value)).toBeUndefined();
+    }
+  });
+});
+
+describe("a remembered cookie", () => {
+  it("says nothing for another id, another signature, or another spelling", async () => {
+    const store = new MemorySessionStore();
+    const [one, two] = [await withExpressSession(store), await withExpressSession(store)].map(({ setCookie = "" }) => valueIn(setCookie.slice(0, setCookie.indexOf(";"))));
+    store.close();
+    if (one === undefined || two === undefined) throw new Error("no cookie");
+    const cookie = new SessionCookie(options, false, [key]);
+    expect([cookie.read(one)?.sid, cookie.read(two)?.sid]).toEqual([one.slice(4, 36), two.slice(4, 36)]);
+    expect(cookie.read(one.slice(0, 37) + two.slice(37))).toBeUndefined();
+    expect(cookie.read(`s%3A${two.slice(4, 36)}${one.slice(36)}`)).toBeUndefined();
+    expect(cookie.read(one.slice(0, -1) + (one.endsWith("A") ? "B" : "A"))).toBeUndefined();
+    expect(cookie.read(one)?.sid).toBe(one.slice(4, 36));
+  });
+});
