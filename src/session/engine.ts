@@ -93,7 +93,7 @@ export class SessionEngine extends session.Store {
     carrier.sessionStore = this;
     carrier.sessionID = sid;
     carrier.firstId = sid;
-    this.createSession(carrier as unknown as Request, withStamp(loaded));
+    this.createSession(carrier as unknown as Request, this.#dataOf(loaded));
   }
 
   /** A new id and empty data; the old session stays in the store. */
@@ -124,7 +124,7 @@ export class SessionEngine extends session.Store {
   override get(sid: string, callback: (error: unknown, data?: session.SessionData | null) => void): void {
     settle(
       () => this.#stored.load(sid),
-      (loaded) => callback(null, loaded === undefined ? null : withStamp(loaded)),
+      (loaded) => callback(null, loaded === undefined ? null : this.#dataOf(loaded)),
       (error) => callback(error),
     );
   }
@@ -141,6 +141,8 @@ export class SessionEngine extends session.Store {
 
   /** What `req.session.save()` calls. */
   override set(sid: string, live: session.SessionData, callback: (error?: unknown) => void = () => undefined): void {
+    // What JSON cannot carry is an error of the line that saves, as with express-session, and not of a callback that nobody gave.
+    serialise(live);
     const carrier = (live as unknown as { readonly req?: SessionCarrier }).req;
     settle(
       () => (carrier instanceof SessionCarrier && carrier.sessionID === sid ? this.save(carrier, live) : this.#setForeign(sid, live)),
@@ -168,6 +170,12 @@ export class SessionEngine extends session.Store {
     });
   }
 
+  /** What `createSession` takes. */
+  #dataOf({ record, stamp }: LoadedSession): session.SessionData {
+    const cookie = { ...this.#stored.cookieOf(stamp) };
+    return Object.defineProperty({ ...appData(record), cookie }, STAMP, { value: stamp });
+  }
+
   /** A session other than the request's own, changed through `req.sessionStore`: it must exist and keeps its stamp. */
   #setForeign(sid: string, data: object): Maybe<WriteOutcome> {
     return andThen(this.#stored.load(sid), (loaded) => (loaded === undefined ? "ended" : this.#stored.write(sid, appData(data), loaded.stamp, false)));
@@ -186,8 +194,3 @@ export interface SessionContext {
 /** A symbol passes by the copy that express-session makes of loaded data. */
 const STAMP = Symbol("stamp");
 type Stamped = session.SessionData & { readonly [STAMP]?: SessionStamp };
-
-function withStamp({ record, stamp }: LoadedSession): session.SessionData {
-  const data: Record<string, unknown> & { cookie: session.Cookie } = { ...appData(record), cookie: record.cookie };
-  return Object.defineProperty(data, STAMP, { value: stamp });
-}

@@ -1,6 +1,7 @@
 import type { Request, Response } from "express";
 import session from "express-session";
 import { refuse, requestFacts } from "../core/refusal.js";
+import type { SessionStamp } from "../stores/memory/session-record.js";
 import { bindCompanions } from "./binding.js";
 import { expiryOf, isTouchDue } from "./decide.js";
 import { SessionCarrier, serialise, type LiveSession, type SessionContext } from "./engine.js";
@@ -35,15 +36,15 @@ export class RequestSession implements Commit {
     if (this.#carrier === undefined) {
       const carrier = new SessionCarrier();
       carrier.onIdentityLost = () => this.#dropPrincipal();
-      this.#carrier = carrier;
       if (this.#loaded === undefined) this.context.engine.begin(carrier);
       else this.context.engine.resume(carrier, this.#loaded.sid, this.#loaded);
+      this.#carrier = carrier;
       this.#bindCompanions();
     }
     return this.#carrier;
   }
 
-  /** Whether there is a session without making one. */
+  /** The session, when there is one; none is begun. */
   get opened(): SessionCarrier | undefined {
     return this.#loaded === undefined ? this.#carrier : this.open();
   }
@@ -102,15 +103,15 @@ export class RequestSession implements Commit {
     );
   }
 
-  /** From now on the response waits for the session. */
+  /** From now on the response waits for the session. @throws TypeError when the store gave what JSON cannot carry */
   watch(): void {
     if (this.#watched) return;
-    this.#watched = true;
     const carrier = this.open();
     if (carrier.session != null) {
       if (carrier.storedId !== undefined) carrier.storedJson ??= serialise(carrier.session);
       if (carrier.stamp?.principal != null) this.#followDestroy(carrier.session);
     }
+    this.#watched = true;
     if (!this.res.writableEnded) holdResponse(this.res, this);
   }
 
@@ -183,23 +184,29 @@ export class RequestSession implements Commit {
     bindCompanions(this.req);
   }
 
-  #touch({ sid, record, stamp }: LoadedSession & { readonly sid: string }, done: () => void): void {
+  #touch({ sid, record, stamp }: LoadedSession & { readonly sid: string }, done: (error?: unknown) => void): void {
     const { stored } = this.context;
     const touched = { ...stamp, seenAt: stored.now() };
     settle(
       () => stored.touch(sid, appData(record), touched),
-      (outcome) => {
-        if (outcome === "written") {
-          const carrier = this.open();
-          carrier.stamp = touched;
-          carrier.saved = true;
-          this.watch();
-        }
-        done();
-      },
+      (outcome) => (outcome === "written" ? this.#renew(touched, done) : done()),
       // Who the caller is was proved a moment ago; the session merely ends earlier. The guard has announced the outage.
       () => done(),
     );
+  }
+
+  /** The session's end has moved: the browser is told with this answer. */
+  #renew(touched: SessionStamp, done: (error?: unknown) => void): void {
+    try {
+      const carrier = this.open();
+      carrier.stamp = touched;
+      carrier.saved = true;
+      this.watch();
+    } catch (error) {
+      done(error);
+      return;
+    }
+    done();
   }
 
   #isDirty(carrier: SessionCarrier, live: LiveSession): boolean {

@@ -3,6 +3,7 @@ import type { ServerResponse } from "node:http";
 import session from "express-session";
 import { LRUCache } from "lru-cache";
 import { MemoryKey } from "../core/memory-key.js";
+import { ownCopy } from "../core/own-copy.js";
 import { cookieNameOnWire } from "./decide.js";
 import type { SessionOptions } from "./settings.js";
 
@@ -46,7 +47,8 @@ export class SessionCookie {
 
   /** Whose cookie it is, from a value of the spelling that `readSessionCookie` takes; `undefined` when none of the keys signed it. */
   read(value: string): SessionName | undefined {
-    const sid = value.slice(ID_AT, ID_AT + ID_LENGTH);
+    // Stores keep it, and the value is a part of the header.
+    const sid = ownCopy(value.slice(ID_AT, ID_AT + ID_LENGTH));
     const memory = this.#memoryKey.of(value);
     let handle = this.#handles.get(memory);
     if (handle === undefined) {

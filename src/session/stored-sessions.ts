@@ -55,6 +55,11 @@ export class StoredSessions {
     return this.#runtime.clock.now();
   }
 
+  /** The cookie of a session as the settings have it. A store may give out anything, and express-session's `Cookie` throws for some of it. */
+  cookieOf(stamp: SessionStamp): session.Cookie {
+    return this.#cookie.forStore(expiryOf(stamp, this.#policy));
+  }
+
   hasEnded(sid: string): boolean {
     return this.#ended.has(sid);
   }
@@ -143,7 +148,7 @@ export class StoredSessions {
 
   #judge(sid: string, record: session.SessionData | null | undefined): Maybe<LoadedSession | undefined> {
     // Ended while the store was answering, never there, or not written by this layer: no such session.
-    if (record == null || typeof record.cookie !== "object" || record.cookie === null || this.#ended.has(sid)) return undefined;
+    if (record == null || record.cookie == null || this.#ended.has(sid)) return undefined;
     const stamp = readStamp(record);
     if (stamp === undefined) return undefined;
     const verdict = timeVerdict(stamp, this.#policy, this.now());
@@ -163,8 +168,7 @@ export class StoredSessions {
   }
 
   #record(data: Readonly<Record<string, unknown>>, stamp: SessionStamp): session.SessionData {
-    const cookie = this.#cookie.forStore(expiryOf(stamp, this.#policy));
-    return { ...data, cookie, [SESSION_STAMP]: stamp } as unknown as session.SessionData;
+    return { ...data, cookie: this.cookieOf(stamp), [SESSION_STAMP]: stamp } as unknown as session.SessionData;
   }
 
   #get(sid: string): Maybe<session.SessionData | null | undefined> {

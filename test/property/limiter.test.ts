@@ -160,6 +160,8 @@ describe("the promise: never more than N in any window", () => {
       maxLength: 80,
     }),
   });
+  /** Some of which lie in the client's slot, and some have no room there. */
+  const KEYS = ["10.0.0.1", "203.0.113.255", "2001:db8:0:100::/56", "\u0100", "123456789012345", "1234567890123456"];
   let largest = { ratio: 0, most: 0, limit: 0 };
   let traces = 0;
 
@@ -178,7 +180,7 @@ describe("the promise: never more than N in any window", () => {
         const accepted = new Map<number, number[]>();
         for (const { key: client, cost, wait } of hits) {
           clock.advance(wait);
-          const outcome = store.consume(policy, `10.0.0.${client}`, cost);
+          const outcome = store.consume(policy, KEYS[client] as string, cost);
           const times = accepted.get(client) ?? [];
           if (outcome.allowed) times.push(...Array<number>(cost).fill(clock.monotonic()));
           else if (mostInAnyWindow([...times.filter((time) => clock.monotonic() - time < windowMs), ...Array<number>(cost).fill(clock.monotonic())], windowMs) <= limit) crowded += 1;

@@ -1,3 +1,6 @@
+import { createHmac } from "node:crypto";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import express from "express";
 import session from "express-session";
 import { describe, expect, it } from "vitest";
@@ -75,5 +78,35 @@ describe("a remembered cookie", () => {
     expect(cookie.read(`s%3A${two.slice(4, 36)}${one.slice(36)}`)).toBeUndefined();
     expect(cookie.read(one.slice(0, -1) + (one.endsWith("A") ? "B" : "A"))).toBeUndefined();
     expect(cookie.read(one)?.sid).toBe(one.slice(4, 36));
+  });
+
+  const signedId = (n: number): string => {
+    const sid = n.toString(36).padStart(32, "0");
+    return `s%3A${sid}.${encodeURIComponent(createHmac("sha256", key).update(sid).digest("base64").replace(/=+$/, ""))}`;
+  };
+
+  it("is still one when ten thousand others have pushed it out", () => {
+    const cookie = new SessionCookie(options, false, [key]);
+    for (let n = 0; n <= 10_000; n += 1) expect(cookie.read(signedId(n))?.sid).toBe(n.toString(36).padStart(32, "0"));
+    expect(cookie.read(signedId(0))?.sid).toBe("0".repeat(32));
+  });
+
+  it("keeps nothing of the header it came in", () => {
+    setFlagsFromString("--expose-gc");
+    const gc = runInNewContext("gc") as () => void;
+    const used = (): number => {
+      gc();
+      return process.memoryUsage().heapUsed;
+    };
+    const cookie = new SessionCookie(options, false, [key]);
+    const kept: unknown[] = [];
+    const keep = (from: number, count: number): void => {
+      for (let n = from; n < from + count; n += 1) kept.push(cookie.read(valueIn(Buffer.from(`a=${"x".repeat(12_000)}; ${COOKIE}=${signedId(n)}`).toString("latin1"))));
+    };
+    keep(0, 200);
+    const before = used();
+    keep(200, 2000);
+    expect((used() - before) / 2000).toBeLessThan(2000);
+    expect(kept.length).toBe(2200);
   });
 });

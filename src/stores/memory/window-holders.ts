@@ -1,4 +1,4 @@
-import { ownCopy } from "./window-key.js";
+import { ownCopy } from "../../core/own-copy.js";
 import { KEY, KEY_BYTES, type WindowSlots } from "./window-slots.js";
 import type { OverflowWindow } from "./window-tables.js";
 

@@ -21,16 +21,3 @@ export function spread(key: string): number {
   hash = Math.imul(hash ^ (hash >>> 13), 0x2c1b3c6d);
   return hash ^ (hash >>> 16);
 }
-
-/**
- * A copy of the characters. An address cut out of X-Forwarded-For is, inside V8, a view that keeps the whole header
- * (up to 16 KiB) in memory; a store that kept it would let one client cost a thousand times its share.
- */
-export function ownCopy(key: string): string {
-  // V8 makes views only of 13 characters and more.
-  if (key.length < 13) return key;
-  const encoding = LATIN1.test(key) ? "latin1" : "utf16le";
-  return Buffer.from(key, encoding).toString(encoding);
-}
-
-const LATIN1 = /^[\x00-\xff]*$/;
