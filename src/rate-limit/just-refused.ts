@@ -1,5 +1,6 @@
 import { LRUCache } from "lru-cache";
 import type { Clock } from "../core/clock.js";
+import { ownCopy } from "../core/own-copy.js";
 import type { LimitCount } from "../core/waiting-limits.js";
 
 /** Clients remembered; a flood of more of them finds some forgotten, and those cost a signature each. */
@@ -27,7 +28,7 @@ export class JustRefused {
     return {
       ...count,
       settle: (outcome) => {
-        if (!outcome.allowed) this.#until.set(count.key, this.#clock.monotonic() + outcome.retryAfterMs);
+        if (!outcome.allowed) this.#until.set(ownCopy(count.key), this.#clock.monotonic() + outcome.retryAfterMs);
         return count.settle(outcome);
       },
     };

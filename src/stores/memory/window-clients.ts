@@ -229,15 +229,15 @@ export class WindowClients {
 
   #release(slot: number): void {
     const table = this.#tables.byId(this.#logs.owner(slot));
-    const holder = this.#holders.get(slot);
-    if (typeof holder === "string") {
-      this.#index.remove(spread(holder), slot);
+    const shared = this.#holders.shared(slot);
+    if (shared === undefined) {
+      this.#index.remove(this.#holders.hash(slot), slot);
       table.clients -= 1;
       this.#promoted.delete(slot);
       this.#clients -= 1;
     } else {
-      table.overflow.delete(holder.index);
-      holder.slot = NONE;
+      table.overflow.delete(shared.index);
+      shared.slot = NONE;
     }
     this.#holders.remove(slot);
     this.#logs.close(slot);

@@ -1,4 +1,5 @@
 import { ownCopy } from "../../core/own-copy.js";
+import { spread, spreadBytes } from "./window-key.js";
 import { KEY, KEY_BYTES, type WindowSlots } from "./window-slots.js";
 import type { OverflowWindow } from "./window-tables.js";
 
@@ -11,7 +12,7 @@ const MAX_SHORT = KEY_BYTES - 1;
 const ELSEWHERE = 0;
 
 /** Whose log a slot is: a client, by its key, or an overflow window. */
-export type Holder = string | OverflowWindow;
+type Holder = string | OverflowWindow;
 
 /**
  * The holders of all slots. A key of up to fifteen characters, each of one byte, lies in the slot itself: a text of its own is
@@ -36,12 +37,18 @@ export class WindowHolders {
     return true;
   }
 
-  /** Of a slot that has one. */
-  get(slot: number): Holder {
+  /** The overflow window whose log the slot is; `undefined` when it is a client's. */
+  shared(slot: number): OverflowWindow | undefined {
+    if (this.#slots.page(slot).bytes[this.#at(slot)] !== ELSEWHERE) return undefined;
+    const holder = this.#elsewhere(slot);
+    return typeof holder === "string" ? undefined : holder;
+  }
+
+  /** `spread` of the key of the client whose slot it is. */
+  hash(slot: number): number {
     const { bytes } = this.#slots.page(slot);
     const at = this.#at(slot);
-    if (bytes[at] === ELSEWHERE) return this.#elsewhere(slot)!;
-    return String.fromCharCode(...bytes.subarray(at + 1, at + bytes[at]!));
+    return bytes[at] === ELSEWHERE ? spread(this.#elsewhere(slot) as string) : spreadBytes(bytes, at + 1, at + bytes[at]!);
   }
 
   setClient(slot: number, key: string): void {
