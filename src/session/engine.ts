@@ -89,10 +89,10 @@ export class SessionEngine extends session.Store {
   }
 
   /** A session that was loaded. */
-  resume(carrier: SessionCarrier, sid: string, loaded: LoadedSession): void {
+  resume(carrier: SessionCarrier, loaded: LoadedSession): void {
     carrier.sessionStore = this;
-    carrier.sessionID = sid;
-    carrier.firstId = sid;
+    carrier.sessionID = loaded.sid;
+    carrier.firstId = loaded.sid;
     this.createSession(carrier as unknown as Request, this.#dataOf(loaded));
   }
 

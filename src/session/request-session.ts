@@ -19,7 +19,7 @@ export class RequestSession implements Commit {
   readonly res: Response;
   #carrier: SessionCarrier | undefined;
   /** The session that the cookie names, of which nothing is made until somebody reads it. */
-  #loaded: (LoadedSession & { readonly sid: string }) | undefined;
+  #loaded: LoadedSession | undefined;
   #hasCompanions = false;
   #watched = false;
   #unserialisable = false;
@@ -37,7 +37,7 @@ export class RequestSession implements Commit {
       const carrier = new SessionCarrier();
       carrier.onIdentityLost = () => this.#dropPrincipal();
       if (this.#loaded === undefined) this.context.engine.begin(carrier);
-      else this.context.engine.resume(carrier, this.#loaded.sid, this.#loaded);
+      else this.context.engine.resume(carrier, this.#loaded);
       this.#carrier = carrier;
       this.#bindCompanions();
     }
@@ -51,9 +51,8 @@ export class RequestSession implements Commit {
 
   /** `req.session` */
   read(): LiveSession | null | undefined {
-    const carrier = this.open();
-    if (!this.#watched) this.watch();
-    return carrier.session;
+    this.watch();
+    return this.open().session;
   }
 
   /**
@@ -92,11 +91,11 @@ export class RequestSession implements Commit {
           done();
           return;
         }
-        this.#loaded = { sid: name.sid, ...loaded };
+        this.#loaded = loaded;
         this.#carrier = undefined;
         const who = principalOf(name.handle, loaded.stamp);
         if (who !== undefined) this.req.principal = who;
-        if (isTouchDue(loaded.stamp, stored.policy, stored.now())) this.#touch(this.#loaded, done);
+        if (isTouchDue(loaded.stamp, stored.policy, stored.now())) this.#touch(loaded, done);
         else done();
       },
       done,
@@ -184,7 +183,7 @@ export class RequestSession implements Commit {
     bindCompanions(this.req);
   }
 
-  #touch({ sid, record, stamp }: LoadedSession & { readonly sid: string }, done: (error?: unknown) => void): void {
+  #touch({ sid, record, stamp }: LoadedSession, done: (error?: unknown) => void): void {
     const { stored } = this.context;
     const touched = { ...stamp, seenAt: stored.now() };
     settle(

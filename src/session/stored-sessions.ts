@@ -13,6 +13,7 @@ import { readStamp } from "./stamp.js";
 export type WriteOutcome = "written" | "ended" | "full";
 
 export interface LoadedSession {
+  readonly sid: string;
   /** As the store gave it, our stamp among it. */
   readonly record: session.SessionData;
   readonly stamp: SessionStamp;
@@ -156,7 +157,7 @@ export class StoredSessions {
       this.announceExpiry(sid, stamp, stamp.principal?.id);
       return andThen(this.#destroy(sid), () => undefined);
     }
-    return { record, stamp };
+    return { sid, record, stamp };
   }
 
   /**

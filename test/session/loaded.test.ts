@@ -4,7 +4,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { EXPRESS } from "../support/express-versions.js";
 import { ManualClock } from "../support/manual-clock.js";
 import { serve, type TestServer } from "../support/serve.js";
-import { asHandler, bench, type Bench, COOKIE, cookieOf, routes, setCookies, SlowStore, withCookie } from "./support.js";
+import { asHandler, bench, type Bench, COOKIE, cookieOf, Gate, routes, setCookies, SlowStore, withCookie } from "./support.js";
 
 const open: TestServer[] = [];
 afterEach(async () => {
@@ -40,20 +40,17 @@ describe.each(EXPRESS)("a session that was loaded, on $name", ({ express }) => {
 
   it("and first read after a log-out elsewhere, is not brought back by what is written to it", async () => {
     const store = new SlowStore();
-    const gate: { reached?: () => void; open?: () => void } = {};
-    const atGate = new Promise<void>((resolve) => (gate.reached = resolve));
-    const opened = new Promise<void>((resolve) => (gate.open = resolve));
+    const gate = new Gate();
     const server = await start(bench({ store }), (app) => app.get("/slow", asHandler(async (req, res) => {
-      gate.reached?.();
-      await opened;
+      await gate.wait();
       req.session.count = 99;
       res.json({ id: req.principal?.id ?? null });
     })));
     const mine = cookieOf(await server.send("/in/ada"));
     const slow = server.send("/slow", withCookie(mine));
-    await atGate;
+    await gate.reached;
     await server.send("/out", withCookie(mine));
-    gate.open?.();
+    gate.open();
     const answer = await slow;
     expect([answer.status, answer.json(), setCookies(answer)]).toEqual([200, { id: "ada" }, []]);
     expect(store.records.size).toBe(0);

@@ -6,7 +6,7 @@ import { MemorySessionStore } from "../../src/stores/memory/session-store.js";
 import { EXPRESS } from "../support/express-versions.js";
 import { ManualClock } from "../support/manual-clock.js";
 import { serve, type TestServer } from "../support/serve.js";
-import { asHandler, bench, cookieOf, later, routes, setCookies, SlowStore, withCookie, type Bench } from "./support.js";
+import { asHandler, bench, cookieOf, Gate, later, routes, setCookies, SlowStore, withCookie, type Bench } from "./support.js";
 
 const open: TestServer[] = [];
 afterEach(async () => {
@@ -39,21 +39,18 @@ describe.each(EXPRESS)("session stores on $name", ({ express }) => {
   ])("%s: a log-out stands against a slow request that saves afterwards", async (_name, makeStore) => {
     const store = makeStore();
     const made = bench({ ...(store === undefined ? {} : { store }) });
-    const gate: { reached?: () => void; open?: () => void } = {};
-    const atGate = new Promise<void>((resolve) => (gate.reached = resolve));
-    const opened = new Promise<void>((resolve) => (gate.open = resolve));
+    const gate = new Gate();
     const server = await start(made, (app) => app.get("/slow", asHandler(async (req, res) => {
       req.session.count = 1;
-      gate.reached?.();
-      await opened;
+      await gate.wait();
       req.session.count = 99;
       res.json({ id: req.principal?.id ?? null });
     })));
     const mine = cookieOf(await server.send("/in/ada"));
     const slow = server.send("/slow", withCookie(mine));
-    await atGate;
+    await gate.reached;
     await server.send("/out", withCookie(mine));
-    gate.open?.();
+    gate.open();
     const answer = await slow;
     expect(answer.status).toBe(200);
     // It must not hand the dead cookie out again, which would undo the log-out in the browser.

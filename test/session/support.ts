@@ -71,6 +71,24 @@ export const withCookie = (cookie: string): { headers: { cookie: string } } => (
 
 export const later = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
+/** Where a request waits until the test has done something else. */
+export class Gate {
+  #reach: () => void = () => undefined;
+  #open: () => void = () => undefined;
+  /** Resolves once a request has come here. */
+  readonly reached = new Promise<void>((resolve) => (this.#reach = resolve));
+  readonly #opened = new Promise<void>((resolve) => (this.#open = resolve));
+
+  wait(): Promise<void> {
+    this.#reach();
+    return this.#opened;
+  }
+
+  open(): void {
+    this.#open();
+  }
+}
+
 /** An express-session store of the plain kind: asynchronous, without touch or index; counts, delays and fails as told. */
 export class SlowStore extends session.Store {
   readonly records = new Map<string, string>();
