@@ -1,5 +1,5 @@
 /** Every code an `ApiKeyError` can have. */
-export const API_KEY_ERROR_CODES = ["invalid-input", "not-found", "revoked", "expired", "rotated"] as const;
+export const API_KEY_ERROR_CODES = ["invalid-input", "not-found", "revoked", "expired", "rotated", "unreadable"] as const;
 
 export type ApiKeyErrorCode = (typeof API_KEY_ERROR_CODES)[number];
 
@@ -16,6 +16,7 @@ const MESSAGES: Record<ApiKeyErrorCode, string> = {
   revoked: "The API key is revoked",
   expired: "The API key has expired",
   rotated: "The API key has been rotated already",
+  unreadable: "The record of the API key is damaged, or was written by a newer version",
 };
 
 /** A call of `ApiKeyService` that cannot be done: wrong input, or a key whose state does not allow it. */

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { MAX_ID_LENGTH } from "../core/principal.js";
 import { addressRangeSchema, scopeSchema } from "../settings/common.js";
 import { pathText } from "../settings/object.js";
 import type { JsonValue } from "../stores/contracts.js";
@@ -11,7 +12,7 @@ export const MAX_METADATA_BYTES = 4096;
 /** Longest grace of a rotated key: 30 days, in seconds. */
 export const MAX_GRACE_SECONDS = 2_592_000;
 
-/** A store rejects what it cannot keep, and a store that rejects counts as down for everybody: such text stops here. */
+/** Text that every store keeps. */
 const text = (max: number): z.ZodString =>
   z
     .string()
@@ -83,7 +84,7 @@ const ownFields = {
 /** What a caller may say about a key of their own: no owner, no id, nothing that the service decides. */
 export const ownKeySchema = z.strictObject(ownFields);
 /** What `ApiKeyService.create` takes. */
-export const createSchema = z.strictObject({ ownerId: text(256), ...ownFields });
+export const createSchema = z.strictObject({ ownerId: text(MAX_ID_LENGTH), ...ownFields });
 /** What `ApiKeyService.rotate` takes: seconds the old key stays valid beside the new one. */
 export const rotateSchema = z.strictObject({
   graceSeconds: z.int("Not a whole number").min(0, "Less than 0").max(MAX_GRACE_SECONDS, `More than ${MAX_GRACE_SECONDS}`).default(0),

@@ -1,5 +1,6 @@
 import type { SecurityEventName, SecurityEvents } from "../core/events.js";
 import { createRuntime, type Runtime } from "../core/runtime.js";
+import { faultOf } from "../core/store-fault.js";
 import { boundedCall, StoreGuard } from "../core/store-guard.js";
 import { parse } from "../settings/object.js";
 import type { ApiKeyStore, StoredApiKey } from "../stores/contracts.js";
@@ -113,7 +114,7 @@ export class ApiKeyService {
     const now = this.#runtime.clock.now();
     if (wanted.expiresAt !== null && wanted.expiresAt <= now) throw new ApiKeyError("invalid-input", [{ path: "expiresAt", message: "Not in the future" }]);
     const { key, stored } = await this.#make({ ...wanted, createdAt: now });
-    await this.#write((store) => store.insert(stored));
+    await this.#own(this.#write((store) => store.insert(stored)));
     this.#announce("authn_token_created", "created", stored, audit);
     return { key, record: publicRecord(stored) };
   }
@@ -136,14 +137,15 @@ export class ApiKeyService {
   async list(ownerId: string, page: PageInput = {}): Promise<ApiKeyRecord[]> {
     const read = readInput(pageSchema, page);
     await this.#usage.settled();
-    const keys = await this.#read((store) => store.list(ownerId, read));
+    const keys = await this.#own(this.#read((store) => store.list(ownerId, read)));
     return keys.map((key) => publicRecord(key, this.#usage.pending(key.id)));
   }
 
+  /** The record of a key; `undefined` when there is none. @throws ApiKeyError "unreadable" (rejects) when it is damaged, or of a newer version */
   async get(id: string): Promise<ApiKeyRecord | undefined> {
     if (!isKeyId(id)) return undefined;
     await this.#usage.settled();
-    const stored = await this.#read((store) => store.get(id));
+    const stored = await this.#own(this.#read((store) => store.get(id)));
     return stored === undefined ? undefined : publicRecord(stored, this.#usage.pending(id));
   }
 
@@ -157,7 +159,7 @@ export class ApiKeyService {
    * Replaces a key by one with the same owner, scopes, limits and expiry. The old one stays valid for `graceSeconds`
    * (0 by default), never beyond its own expiry.
    *
-   * @throws ApiKeyError (rejects) "not-found", "revoked", "expired", "rotated" or "invalid-input"
+   * @throws ApiKeyError (rejects) "not-found", "revoked", "expired", "rotated", "unreadable" or "invalid-input"
    */
   async rotate(id: string, input: RotateInput = {}, audit: AuditFacts = {}): Promise<CreatedApiKey> {
     const { graceSeconds } = readInput(rotateSchema, input);
@@ -213,7 +215,7 @@ export class ApiKeyService {
   }
 
   async #rotatable(id: string): Promise<StoredApiKey> {
-    const stored = isKeyId(id) ? await this.#read((store) => store.get(id)) : undefined;
+    const stored = isKeyId(id) ? await this.#own(this.#read((store) => store.get(id))) : undefined;
     if (stored === undefined) throw new ApiKeyError("not-found");
     const problem = stateProblem(stored, this.#runtime.clock.now()) ?? (stored.rotatedTo === null ? undefined : "rotated");
     if (problem !== undefined) throw new ApiKeyError(problem);
@@ -222,6 +224,18 @@ export class ApiKeyService {
 
   async #read<T>(operation: (store: ApiKeyStore) => Promise<T>): Promise<T> {
     return this.#reads.run(() => this.init().then(() => operation(this.#store)));
+  }
+
+  /** A value the store cannot keep, or a record it cannot read, is the fault of this call alone. */
+  async #own<T>(call: Promise<T>): Promise<T> {
+    try {
+      return await call;
+    } catch (error) {
+      const fault = faultOf(error);
+      if (fault === "input") throw new ApiKeyError("invalid-input", [{ path: "", message: "The store cannot keep one of the values" }], { cause: error });
+      if (fault === "record") throw new ApiKeyError("unreadable", [], { cause: error });
+      throw error;
+    }
   }
 
   async #write<T>(operation: (store: ApiKeyStore) => Promise<T>): Promise<T> {

@@ -1,5 +1,6 @@
 import { MAX_CREDENTIAL_LENGTH } from "../core/credentials.js";
 import type { Runtime } from "../core/runtime.js";
+import { faultOf } from "../core/store-fault.js";
 import { StoreUnavailableError } from "../core/store-guard.js";
 import type { WaitingLimits } from "../core/waiting-limits.js";
 import type { KeyDigest, StoredApiKey, WindowOutcome, WindowPolicy } from "../stores/contracts.js";
@@ -114,7 +115,13 @@ export class KeyVerifier {
       const generation = cache.generation;
       // From here on, not from the end of the hash, which may have waited: the record is as old as the read.
       const freshUntil = runtime.clock.monotonic() + cacheMs;
-      const stored = await this.#parts.get(id);
+      let stored: StoredApiKey | undefined;
+      try {
+        stored = await this.#parts.get(id);
+      } catch (error) {
+        if (faultOf(error) === "record") return { problem: "unreadable" };
+        throw error;
+      }
       if (stored === undefined) return { problem: "unknown" };
       if (proved !== stored.hash.digest) {
         const comparison = await hasher.compare(key, stored.hash, tags);

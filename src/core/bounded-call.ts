@@ -10,9 +10,20 @@ export class StoreUnavailableError extends Error {
   }
 }
 
+/** A call got no answer within its time. */
+export class LateAnswerError extends Error {
+  readonly code = "ETIMEDOUT";
+
+  /** @param ms the time it had, in milliseconds */
+  constructor(ms: number) {
+    super(`no answer within ${ms} ms`);
+    this.name = "LateAnswerError";
+  }
+}
+
 /** Calls `giveUp` after that many milliseconds, unless the timer is cleared first. */
 export function timeOut(ms: number, giveUp: (cause: Error) => void): NodeJS.Timeout {
-  const late = (): void => giveUp(Object.assign(new Error(`no answer within ${ms} ms`), { code: "ETIMEDOUT" }));
+  const late = (): void => giveUp(new LateAnswerError(ms));
   // When this process was busy for that long, the answer may lie in the socket unread: Node runs timers before it reads
   // sockets, and `setImmediate` after, so a busy process does not take its own delay for the store's.
   return setTimeout(() => setImmediate(late), ms);

@@ -12,6 +12,9 @@ export interface Pass {
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 500;
 
+/** How many calls must be late, with no success since the first of them began, before the circuit opens. */
+const LATE_IN_A_ROW = 5;
+
 /**
  * A circuit breaker: after a failure calls are not made, save one probe at a time, until a probe succeeds. What it is told
  * of, it tells the outage it belongs to.
@@ -25,6 +28,8 @@ export class Circuit {
   #nextProbe = 0;
   #recoveredAt = -Infinity;
   #usual: Pass = { isProbe: false, generation: 0 };
+  #successes = 0;
+  #lateInARow = 0;
 
   constructor(outage: Outage, clock: Clock) {
     this.#outage = outage;
@@ -33,6 +38,11 @@ export class Circuit {
 
   get isDown(): boolean {
     return this.#isDown;
+  }
+
+  /** How many calls have succeeded so far. A call notes it when it begins, for `late`. */
+  get successes(): number {
+    return this.#successes;
   }
 
   /** Whether a call may be made now. Whoever got a pass hands it to `worked`, `failed` or `returned`, exactly once. */
@@ -44,6 +54,8 @@ export class Circuit {
   }
 
   worked(pass: Pass): void {
+    this.#successes += 1;
+    this.#lateInARow = 0;
     if (!pass.isProbe) return;
     this.#isProbing = false;
     this.#isDown = false;
@@ -67,6 +79,19 @@ export class Circuit {
       this.#outage.began(error);
     }
     this.#nextProbe = now + this.#pauseMs;
+  }
+
+  /**
+   * The call got no answer in time. That opens the circuit only when it happens several times in a row and nobody else was
+   * answered meanwhile: one slow call (a lock, a look-up that is repeated) must not refuse the calls of others.
+   *
+   * @param successes what `successes` was when the call began
+   */
+  late(pass: Pass, successes: number, error: unknown): void {
+    if (pass.isProbe) return this.failed(pass, error);
+    if (this.#successes !== successes) return;
+    this.#lateInARow += 1;
+    if (this.#lateInARow >= LATE_IN_A_ROW) this.failed(pass, error);
   }
 
   /** The call was not made, or its result says nothing of what this circuit stands for. */

@@ -28,6 +28,8 @@ export const EVENT_LEVELS = {
   portcullis_untrusted_proxy: "WARN",
   portcullis_store_unavailable: "WARN",
   portcullis_store_recovered: "INFO",
+  portcullis_store_late: "WARN",
+  portcullis_overload: "WARN",
   portcullis_misconfigured: "CRITICAL",
   portcullis_layer_failed: "CRITICAL",
   portcullis_credential_accepted: "INFO",

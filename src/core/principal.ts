@@ -1,6 +1,9 @@
 /** How a caller proved who they are. */
 export type CredentialKind = "api-key" | "jwt" | "session";
 
+/** Longest id of a principal, in UTF-16 units: what the columns of every database hold. */
+export const MAX_ID_LENGTH = 255;
+
 /** The one shape of identity, whichever credential proved it. Frozen. */
 export interface Principal {
   /** The owner of the credential: a user id, a service name. */

@@ -1,9 +1,10 @@
 import { StoreUnavailableError, timeOut } from "./bounded-call.js";
+import { announceLate, announceOverload } from "./call-events.js";
 import { Circuit, type Pass } from "./circuit.js";
 import { Outage } from "./outage.js";
 import type { Runtime } from "./runtime.js";
+import { faultOf } from "./store-fault.js";
 import { healthOf, ownServer, type ServerHealth, serverOf } from "./store-server.js";
-import { isUnreachable } from "./unreachable.js";
 
 export { boundedCall, StoreUnavailableError } from "./bounded-call.js";
 
@@ -12,23 +13,29 @@ function isThenable<T>(answer: T | PromiseLike<T>): answer is PromiseLike<T> {
   return typeof answer === "object" && answer !== null && "then" in answer && typeof answer.then === "function";
 }
 
-/** Leave to make one call. */
-interface Leave {
+/** One call that was let through to the store. */
+interface Admission {
   readonly silence: Pass;
-  readonly errors: Pass;
+  /** `undefined` while the store is known to fail: the call is made, and its result changes nothing. */
+  readonly errors: Pass | undefined;
   readonly writes: Pass | undefined;
+  /** How many calls the server had answered when this one began. */
+  readonly successes: number;
 }
 
 /**
- * Stands before a store: bounds every call in time, says once when the store goes down and once when it is back, and
- * while it is down fails at once instead of letting each request wait (a circuit breaker with one probe at a time).
+ * Stands before a store: bounds every call in time, announces once that the store fails and once that it is back, and fails
+ * at once while its server gives no answers, instead of letting each request wait (a circuit breaker with one probe at a
+ * time).
  *
- * Three things can be wrong. Silence (no answer in time, no connection) is the server's: the stores placed there share its
- * circuit. A server that declines to write (read-only, out of memory) is announced once, by its name, and still asked: reads
- * work. Any other error is this store's alone, which is then not called, and announced by the store's name.
+ * The circuit is the server's, shared by all stores on it. It opens when the server cannot be reached, or was late several
+ * times with no answer to anybody in between. No other error opens it, since a server that answers can be asked: one that
+ * declines to write is announced by its name, any other error by the name of this store. What one call brought (a value the
+ * store cannot keep, a record it cannot read) is no outage at all.
  */
 export class StoreGuard {
   readonly #store: string;
+  readonly #runtime: Runtime;
   readonly #timeoutMs: number;
   readonly #server: ServerHealth;
   readonly #errors: Circuit;
@@ -41,6 +48,7 @@ export class StoreGuard {
    */
   constructor(store: string, runtime: Runtime, timeoutMs: number, on: object = {}) {
     this.#store = store;
+    this.#runtime = runtime;
     this.#timeoutMs = timeoutMs;
     const server = serverOf(on, store);
     this.#isElsewhere = server !== undefined;
@@ -59,37 +67,35 @@ export class StoreGuard {
    * @throws StoreUnavailableError (or rejects with it) when the store fails, is late, or is down
    */
   run<T>(operation: () => T | Promise<T>): T | Promise<T> {
-    const leave = this.#admit();
-    if (leave === undefined) throw new StoreUnavailableError(this.#store);
+    const admission = this.#admit();
+    if (admission === undefined) throw new StoreUnavailableError(this.#store);
     let answer: T | Promise<T>;
     try {
       answer = operation();
     } catch (error) {
-      this.#failed(error, leave);
+      this.#failed(error, admission);
       throw new StoreUnavailableError(this.#store, { cause: error });
     }
-    if (isThenable(answer)) return this.#withinTime(Promise.resolve(answer), leave);
-    if (this.#isElsewhere) this.#returned(leave);
-    else this.#worked(leave);
+    if (isThenable(answer)) return this.#withinTime(Promise.resolve(answer), admission);
+    if (this.#isElsewhere) this.#returned(admission);
+    else this.#worked(admission);
     return answer;
   }
 
-  #admit(): Leave | undefined {
-    const silence = this.#server.silence.admit();
-    if (silence === undefined) return undefined;
-    const errors = this.#errors.admit();
-    if (errors !== undefined) return { silence, errors, writes: this.#server.watchWrites(this.#timeoutMs) };
-    this.#server.silence.returned(silence);
-    return undefined;
+  #admit(): Admission | undefined {
+    const { silence } = this.#server;
+    const pass = silence.admit();
+    if (pass === undefined) return undefined;
+    return { silence: pass, errors: this.#errors.admit(), writes: this.#server.watchWrites(this.#timeoutMs), successes: silence.successes };
   }
 
-  #withinTime<T>(answer: Promise<T>, leave: Leave): Promise<T> {
+  #withinTime<T>(answer: Promise<T>, admission: Admission): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       let isSettled = false;
       const timer = timeOut(this.#timeoutMs, (cause) => {
         if (isSettled) return;
         isSettled = true;
-        this.#failed(cause, leave);
+        this.#failed(cause, admission);
         reject(new StoreUnavailableError(this.#store, { cause }));
       });
       // An answer that comes after the time is up still settles `answer`, so nothing is left unhandled; it is not used,
@@ -99,42 +105,60 @@ export class StoreGuard {
           if (isSettled) return;
           isSettled = true;
           clearTimeout(timer);
-          this.#worked(leave);
+          this.#worked(admission);
           resolve(value);
         },
         (error: unknown) => {
           if (isSettled) return;
           isSettled = true;
           clearTimeout(timer);
-          this.#failed(error, leave);
+          this.#failed(error, admission);
           reject(error instanceof StoreUnavailableError ? error : new StoreUnavailableError(this.#store, { cause: error }));
         },
       );
     });
   }
 
-  #worked({ silence, errors }: Leave): void {
+  #worked({ silence, errors }: Admission): void {
     this.#server.silence.worked(silence);
-    this.#errors.worked(errors);
+    if (errors !== undefined) this.#errors.worked(errors);
   }
 
-  #returned({ silence, errors }: Leave): void {
+  #returned({ silence, errors }: Admission): void {
     this.#server.silence.returned(silence);
-    this.#errors.returned(errors);
+    this.#returnedErrors(errors);
   }
 
-  #failed(error: unknown, leave: Leave): void {
+  #returnedErrors(errors: Pass | undefined): void {
+    if (errors !== undefined) this.#errors.returned(errors);
+  }
+
+  #failed(error: unknown, admission: Admission): void {
+    const { silence, errors, writes, successes } = admission;
     // Another guard within the operation has seen to it: what failed is what that one stands before.
-    if (error instanceof StoreUnavailableError) this.#returned(leave);
-    else if (isUnreachable(error)) {
-      this.#server.silence.failed(leave.silence, error);
-      this.#errors.returned(leave.errors);
-    } else {
-      const isDeclined = this.#server.hasDeclined(error, leave.writes);
-      // An error is an answer. After the line above: from silent to read-only is one outage.
-      this.#server.silence.worked(leave.silence);
-      if (isDeclined) this.#errors.returned(leave.errors);
-      else this.#errors.failed(leave.errors, error);
+    if (error instanceof StoreUnavailableError) return this.#returned(admission);
+    switch (faultOf(error)) {
+      case "unreachable":
+        this.#server.silence.failed(silence, error);
+        return this.#returnedErrors(errors);
+      case "late":
+        this.#server.silence.late(silence, successes, error);
+        if (!this.#server.silence.isDown) announceLate(this.#runtime, this.#store);
+        return this.#returnedErrors(errors);
+      case "overload":
+        announceOverload(this.#runtime, this.#store, "connections");
+        return this.#returned(admission);
+      case "input":
+      case "record":
+        this.#server.silence.worked(silence);
+        return this.#returnedErrors(errors);
+      case "other": {
+        const isDeclined = this.#server.hasDeclined(error, writes);
+        // An error is an answer. After the line above: from silent to read-only is one outage.
+        this.#server.silence.worked(silence);
+        if (isDeclined) this.#returnedErrors(errors);
+        else if (errors !== undefined) this.#errors.failed(errors, error);
+      }
     }
   }
 }

@@ -1,8 +1,8 @@
-/**
- * How clients of Redis, PostgreSQL and MySQL say that no answer came in time or the server serves nobody now. Any other error
- * is an answer: the server declines to write (`declined.ts`), or this one operation was wrong.
- */
-const CODES: ReadonlySet<string> = new Set([
+import { LateAnswerError } from "./bounded-call.js";
+import { someCause } from "./error-causes.js";
+
+/** Codes of errors that say: no connection to a server that serves anybody. */
+const NO_CONNECTION: ReadonlySet<string> = new Set([
   // Node: no connection, no name, no route, no descriptor left for one.
   "EAI_AGAIN",
   "EADDRNOTAVAIL",
@@ -35,8 +35,6 @@ const CODES: ReadonlySet<string> = new Set([
   "SocketClosedUnexpectedlyError",
   "SocketTimeoutError",
   "SocketTimeoutDuringMaintenanceError",
-  "TimeoutError",
-  "CommandTimeoutDuringMaintenanceError",
   "RootNodesUnavailableError",
   "MaxCommandRedirectionsError",
   "ReconnectStrategyError",
@@ -44,18 +42,31 @@ const CODES: ReadonlySet<string> = new Set([
   "MaxRetriesPerRequestError",
   "ClusterAllFailedError",
   "NR_CLOSED",
-  // PostgreSQL (appendix A of its manual): too many connections; a statement or a wait for a lock ended because it took too
-  // long, which is the database's own word for being late; shutting down, crashed, starting up.
-  "53300",
-  "55P03",
-  "57014",
+  // PostgreSQL (appendix A of its manual): shutting down, crashed, starting up.
   "57P01",
   "57P02",
   "57P03",
-  // No free connection, or no answer on one, within its time (stores/sql/bounded.ts).
-  "PORTCULLIS_DATABASE_TIMEOUT",
   // MySQL and MariaDB, by the names mysql2 gives their numbers: the same.
   "PROTOCOL_CONNECTION_LOST",
+  "ER_SERVER_SHUTDOWN",
+  "POOL_CLOSED",
+]);
+
+/**
+ * Codes of errors that say: this call took too long. It may be the server, and it may be this call alone (a lock, a large
+ * statement), so one of them proves nothing about the server.
+ */
+const LATE: ReadonlySet<string> = new Set([
+  // No answer on a connection, or no connection made, within its time (stores/sql/bounded.ts).
+  "PORTCULLIS_DATABASE_TIMEOUT",
+  // node-redis: a command got no answer in time.
+  "TimeoutError",
+  "CommandTimeoutDuringMaintenanceError",
+  // PostgreSQL: it ended a wait for a lock or a statement; it has no connection left to give.
+  "55P03",
+  "57014",
+  "53300",
+  // MySQL and MariaDB: the same.
   "ER_LOCK_WAIT_TIMEOUT",
   "ER_QUERY_TIMEOUT",
   "ER_STATEMENT_TIMEOUT",
@@ -63,20 +74,21 @@ const CODES: ReadonlySet<string> = new Set([
   "ER_CON_COUNT_ERROR",
   "ER_TOO_MANY_USER_CONNECTIONS",
   "ER_USER_LIMIT_REACHED",
-  "ER_SERVER_SHUTDOWN",
-  "POOL_CLOSED",
 ]);
 
-/** pg and ioredis tell some losses by words alone. */
+/** pg and ioredis report some losses by words alone. */
 const WORDS = /^(?:Connection (?:terminated|is closed)|Client has encountered a connection error|timeout exceeded when trying to connect|Stream isn't writeable|Too many Cluster redirections|None of startup nodes is available|Cluster isn't ready)|closed state/;
 
-/** Whether a store's error says that its server cannot be reached, as opposed to having answered with a refusal. */
+/** Whether the error says that a call took too long, which may be the fault of that call alone. */
+export function isLate(error: unknown): boolean {
+  return someCause(error, (cause, code) => cause instanceof LateAnswerError || (code !== undefined && LATE.has(code)));
+}
+
+/**
+ * Whether the error says that the server gave no answer: it cannot be reached, or it was late. Any other error is an answer:
+ * the server declines to write (`declined.ts`), or this one operation was wrong (`store-fault.ts`).
+ */
 export function isUnreachable(error: unknown): boolean {
-  for (let cause = error, depth = 0; cause instanceof Error && depth < 4; cause = cause.cause, depth += 1) {
-    const code = "code" in cause && typeof cause.code === "string" ? cause.code : undefined;
-    // SQLSTATE class 08: connection exceptions.
-    if (code !== undefined && (CODES.has(code) || /^08[0-9A-Z]{3}$/.test(code))) return true;
-    if (WORDS.test(cause.message)) return true;
-  }
-  return false;
+  // SQLSTATE class 08: connection exceptions.
+  return isLate(error) || someCause(error, (cause, code) => (code !== undefined && (NO_CONNECTION.has(code) || /^08[0-9A-Z]{3}$/.test(code))) || WORDS.test(cause.message));
 }

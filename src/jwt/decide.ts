@@ -1,3 +1,4 @@
+import { MAX_ID_LENGTH } from "../core/principal.js";
 import type { TokenErrorCode } from "./errors.js";
 
 /** The claims of an access token (RFC 9068 section 2.2), checked. What the app added at `issue` stands beside them. */
@@ -32,7 +33,6 @@ export interface ClaimsPolicy {
 
 export type ClaimsVerdict = { readonly ok: true; readonly claims: AccessTokenClaims } | { readonly ok: false; readonly code: TokenErrorCode };
 
-const MAX_JTI_LENGTH = 256;
 
 /**
  * RFC 9068 section 2.1: an access token says so in its header, so that no other token signed with the same key passes for one.
@@ -55,7 +55,7 @@ export function decideClaims(payload: unknown, policy: ClaimsPolicy, now: number
   if (typeof payload !== "object" || payload === null || Array.isArray(payload)) return refused("malformed");
   const claims = payload as Record<string, unknown>;
   const { exp, iat, nbf } = claims;
-  if (!isText(claims.sub) || !isText(claims.jti) || claims.jti.length > MAX_JTI_LENGTH) return refused("claims");
+  if (!isText(claims.sub) || !isText(claims.jti) || claims.jti.length > MAX_ID_LENGTH) return refused("claims");
   if (!Number.isSafeInteger(exp) || !Number.isFinite(iat) || (nbf !== undefined && !Number.isFinite(nbf))) return refused("claims");
   if (!optionalClaimsFit(claims)) return refused("claims");
   if (claims.iss !== policy.issuer) return refused("issuer");

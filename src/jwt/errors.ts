@@ -18,6 +18,7 @@ export const TOKEN_ERROR_CODES = [
   "revoked",
   "unknown",
   "reused",
+  "unreadable",
   "invalid-input",
   "store-unavailable",
 ] as const;
@@ -40,6 +41,7 @@ const MESSAGES: Readonly<Record<TokenErrorCode, string>> = {
   revoked: "The token has been revoked.",
   unknown: "There is no such refresh token.",
   reused: "The refresh token has been used before; its family is now revoked.",
+  unreadable: "The record of the refresh token is damaged, or was written by a newer version.",
   "invalid-input": "A token cannot be made from this.",
   "store-unavailable": "The token store did not answer.",
 };

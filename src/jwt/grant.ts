@@ -1,3 +1,4 @@
+import { MAX_ID_LENGTH } from "../core/principal.js";
 import { SCOPE_PATTERN } from "../core/scopes.js";
 import type { JsonValue } from "../stores/contracts.js";
 import { isStorable } from "../stores/records.js";
@@ -18,8 +19,6 @@ export interface IssueOptions {
   readonly claims?: Readonly<Record<string, unknown>> | undefined;
 }
 
-const MAX_SUBJECT_LENGTH = 256;
-const MAX_JTI_LENGTH = 256;
 const MAX_ENTRIES = 128;
 const MAX_CLAIMS_DEPTH = 8;
 const ROLE_PATTERN = /^[^\x00-\x1f\x7f]{1,64}$/;
@@ -38,8 +37,8 @@ const RESERVED_CLAIMS: ReadonlySet<string> = new Set(
  * @throws TokenError `invalid-input`, naming the argument, never its value
  */
 export function grantOf(subject: unknown, options: unknown = {}): Grant {
-  if (typeof subject !== "string" || subject === "" || subject.length > MAX_SUBJECT_LENGTH || !isStorable(subject)) {
-    throw invalid(`The subject must be a string of 1 to ${MAX_SUBJECT_LENGTH} characters, without NUL and half surrogate pairs.`);
+  if (typeof subject !== "string" || subject === "" || subject.length > MAX_ID_LENGTH || !isStorable(subject)) {
+    throw invalid(`The subject must be a string of 1 to ${MAX_ID_LENGTH} characters, without NUL and half surrogate pairs.`);
   }
   if (!isPlainObject(options)) throw invalid("The options must be an object.");
   for (const name of Object.keys(options)) {
@@ -55,7 +54,7 @@ export function grantOf(subject: unknown, options: unknown = {}): Grant {
 
 /** What can be the `jti` of a token: not a whole token, and nothing that a store would take for a failure of its own. */
 export function isTokenId(jti: unknown): boolean {
-  return typeof jti === "string" && jti !== "" && jti.length <= MAX_JTI_LENGTH && isStorable(jti);
+  return typeof jti === "string" && jti !== "" && jti.length <= MAX_ID_LENGTH && isStorable(jti);
 }
 
 function words(name: string, value: unknown, pattern: RegExp): readonly string[] {

@@ -88,7 +88,7 @@ export class JwtManager {
   /**
    * Begins a family: an access token, and a refresh token to get more.
    *
-   * @param subject the id of the user or service, 1 to 256 characters; never one that may be given to another later (ASVS 10.3.3)
+   * @param subject the id of the user or service, 1 to 255 characters; never one that may be given to another later (ASVS 10.3.3)
    * @throws TokenError `invalid-input` for wrong or reserved claims, `store-unavailable`
    */
   async issue(subject: string, options?: IssueOptions): Promise<IssuedTokens> {

@@ -1,5 +1,6 @@
 import type { Runtime } from "../core/runtime.js";
 import { boundedCall, StoreGuard, StoreUnavailableError } from "../core/store-guard.js";
+import { faultOf } from "../core/store-fault.js";
 import type { StoredRefreshToken, TokenStore } from "../stores/contracts.js";
 import { TokenStoreFullError } from "../stores/memory/token-store.js";
 import { TokenError } from "./errors.js";
@@ -81,7 +82,7 @@ export class GuardedTokenStore implements TokenStore {
     try {
       return await boundedCall("revocation", this.#timeoutMs, operation);
     } catch (error) {
-      throw new TokenError("store-unavailable", { cause: error });
+      throw tokenErrorOf(error);
     }
   }
 
@@ -100,7 +101,14 @@ export class GuardedTokenStore implements TokenStore {
       if (answer instanceof TokenStoreFullError) throw new TokenError("store-unavailable", { cause: answer });
       return answer;
     } catch (error) {
-      throw error instanceof StoreUnavailableError ? new TokenError("store-unavailable", { cause: error }) : error;
+      throw error instanceof StoreUnavailableError ? tokenErrorOf(error) : error;
     }
   }
+}
+
+/** What a failed call means for the one who made it: a value or a record at fault is theirs alone. */
+function tokenErrorOf(error: unknown): TokenError {
+  const fault = faultOf(error);
+  const code = fault === "input" ? "invalid-input" : fault === "record" ? "unreadable" : "store-unavailable";
+  return new TokenError(code, { cause: error });
 }

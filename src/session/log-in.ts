@@ -1,4 +1,5 @@
 import type { Request, Response } from "express";
+import { MAX_ID_LENGTH } from "../core/principal.js";
 import { requestFacts } from "../core/refusal.js";
 import { SCOPE_PATTERN } from "../core/scopes.js";
 import { StoreUnavailableError } from "../core/store-guard.js";
@@ -13,7 +14,7 @@ import { appData, principalOf } from "./stamp.js";
 
 /** Whom a session is for from now on. */
 export interface LogInAs {
-  /** The user's id; 1 to 256 characters. Becomes `req.principal.id`. */
+  /** The user's id; 1 to 255 characters. Becomes `req.principal.id`. */
   readonly id: string;
   readonly scopes?: readonly string[];
   readonly roles?: readonly string[];
@@ -143,7 +144,7 @@ function withStatus(error: unknown): unknown {
 function checkedDetails(who: unknown): { id: string; scopes: string[]; roles: string[] } {
   if (typeof who !== "object" || who === null) throw new TypeError("logIn needs { id, scopes?, roles? }.");
   const { id, scopes, roles } = who as Record<string, unknown>;
-  if (typeof id !== "string" || id === "" || id.length > 256) throw new TypeError("logIn: id must be a string of 1 to 256 characters.");
+  if (typeof id !== "string" || id === "" || id.length > MAX_ID_LENGTH) throw new TypeError(`logIn: id must be a string of 1 to ${MAX_ID_LENGTH} characters.`);
   // The id goes into events: a line break in it could forge a line of somebody's log.
   if (/[\x00-\x1f\x7f]/.test(id)) throw new TypeError("logIn: id must hold no control characters.");
   return {

@@ -1,6 +1,7 @@
 import type session from "express-session";
 import { LRUCache } from "lru-cache";
 import type { Runtime } from "../core/runtime.js";
+import { faultOf } from "../core/store-fault.js";
 import { StoreGuard } from "../core/store-guard.js";
 import type { PrincipalSession, SessionStore } from "../stores/contracts.js";
 import { SESSION_STAMP, type SessionStamp } from "../stores/memory/session-record.js";
@@ -175,8 +176,7 @@ export class StoredSessions {
   #get(sid: string): Maybe<session.SessionData | null | undefined> {
     return this.#guard.run(() =>
       fromCallback<session.SessionData | null>((done) =>
-        // express-session takes ENOENT for "no such session" (stores on files answer so).
-        this.#store.get(sid, (error: unknown, found) => (hasCode(error, "ENOENT") ? done(null, null) : done(error, found))),
+        this.#store.get(sid, (error: unknown, found) => (isNoSession(error) ? done(null, null) : done(error, found))),
       ),
     );
   }
@@ -207,6 +207,14 @@ export class StoredSessions {
   #destroy(sid: string): Maybe<void> {
     return andThen(this.#guard.run(() => fromCallback<void>((done) => this.#store.destroy(sid, (error: unknown) => done(error)))), () => undefined);
   }
+}
+
+/**
+ * express-session takes ENOENT for "no such session" (stores on files answer so). A record that cannot be read (damaged JSON,
+ * another type in Redis) is none either: the store is well, and the caller begins anew.
+ */
+function isNoSession(error: unknown): boolean {
+  return hasCode(error, "ENOENT") || error instanceof SyntaxError || faultOf(error) === "record";
 }
 
 function hasCode(error: unknown, code: string): boolean {

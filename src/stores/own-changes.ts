@@ -1,4 +1,4 @@
-import { isUnreachable } from "../core/unreachable.js";
+import { faultOf } from "../core/store-fault.js";
 import type { Change, ChangeSource } from "./changes.js";
 import { within } from "./within.js";
 
@@ -84,10 +84,7 @@ export class OwnChanges {
   }
 }
 
-/** PostgreSQL's and MySQL's word for a text that is too long; a TypeError is `records.ts`' for one that cannot be kept. */
-const TOO_LONG: ReadonlySet<unknown> = new Set(["22001", "ER_DATA_TOO_LONG"]);
-
 /** Whether an error says that these changes are at fault, and not the record. */
 export function neverTaken(error: unknown): boolean {
-  return error instanceof Error && !isUnreachable(error) && (error instanceof TypeError || ("code" in error && TOO_LONG.has(error.code)));
+  return faultOf(error) === "input";
 }

@@ -8,8 +8,8 @@ import type { JsonValue, KeyDigest, StoredApiKey, StoredRefreshToken } from "./c
  */
 export function copyApiKey(key: StoredApiKey): StoredApiKey {
   return Object.freeze({
-    id: text(key.id),
-    ownerId: text(key.ownerId),
+    id: nameText(key.id),
+    ownerId: nameText(key.ownerId),
     name: text(key.name),
     hash: copyDigest(key.hash),
     scopes: Object.freeze(key.scopes.map(text)),
@@ -21,7 +21,7 @@ export function copyApiKey(key: StoredApiKey): StoredApiKey {
     expiresAt: orNull(key.expiresAt, integer),
     revokedAt: orNull(key.revokedAt, integer),
     revokedReason: orNull(key.revokedReason, text),
-    rotatedTo: orNull(key.rotatedTo, text),
+    rotatedTo: orNull(key.rotatedTo, nameText),
     graceUntil: orNull(key.graceUntil, integer),
     usageCount: integer(key.usageCount),
     lastUsedAt: orNull(key.lastUsedAt, integer),
@@ -34,10 +34,10 @@ export function copyDigest(hash: KeyDigest): KeyDigest {
 
 export function copyRefreshToken(token: StoredRefreshToken): StoredRefreshToken {
   return Object.freeze({
-    id: text(token.id),
+    id: nameText(token.id),
     hash: text(token.hash),
-    familyId: text(token.familyId),
-    subject: text(token.subject),
+    familyId: nameText(token.familyId),
+    subject: nameText(token.subject),
     scopes: Object.freeze(token.scopes.map(text)),
     roles: Object.freeze(token.roles.map(text)),
     claims: copyJson(token.claims),
@@ -45,7 +45,7 @@ export function copyRefreshToken(token: StoredRefreshToken): StoredRefreshToken 
     expiresAt: integer(token.expiresAt),
     familyExpiresAt: integer(token.familyExpiresAt),
     usedAt: orNull(token.usedAt, integer),
-    successorId: orNull(token.successorId, text),
+    successorId: orNull(token.successorId, nameText),
     sealedSuccessor: orNull(token.sealedSuccessor, text),
     revokedAt: orNull(token.revokedAt, integer),
   });
@@ -61,14 +61,28 @@ export function isStorable(value: string): boolean {
 
 /** @throws TypeError when the text is not storable; the text is not repeated */
 export function text(value: string): string {
-  if (!isStorable(value)) throw new TypeError("A text holds a NUL or half of a surrogate pair, which no store keeps.");
+  if (!isStorable(value)) throw notStorable("A text holds a NUL or half of a surrogate pair, which no store keeps.");
   return value;
+}
+
+/** Longest text that is looked up by, in UTF-16 units: what the columns of every engine hold. */
+const MAX_NAME_LENGTH = 255;
+
+/** @throws TypeError when the text is not storable, or longer than what is looked up by may be */
+export function nameText(value: string): string {
+  if (value.length > MAX_NAME_LENGTH) throw notStorable(`A name is longer than ${MAX_NAME_LENGTH} characters.`);
+  return text(value);
 }
 
 /** @throws TypeError when the number is not a whole number that JavaScript and SQL both hold exactly */
 export function integer(value: number): number {
-  if (!Number.isSafeInteger(value)) throw new TypeError("A time or count is not a safe integer.");
+  if (!Number.isSafeInteger(value)) throw notStorable("A time or count is not a safe integer.");
   return value;
+}
+
+/** The value is at fault and not the store: the code is what `core/store-fault.ts` knows it by. */
+function notStorable(message: string): TypeError {
+  return Object.assign(new TypeError(message), { code: "PORTCULLIS_NOT_STORABLE" });
 }
 
 /** How many records a page has: a whole number, nothing below 0 (SQLite takes a negative LIMIT for none). */

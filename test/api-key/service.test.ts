@@ -484,8 +484,8 @@ describe("the store", () => {
     const { key } = await service.create(KEY);
     store.afterRead = () => new Promise(() => undefined);
     const begun = performance.now();
-    expect(await Promise.all([reasonOf(service.verify(key)), reasonOf(service.verify(key))])).toEqual(["store-unavailable", "store-unavailable"]);
-    expect(performance.now() - begun).toBeLessThan(200);
+    for (let call = 0; call < 5; call += 1) expect(await reasonOf(service.verify(key))).toBe("store-unavailable");
+    expect(performance.now() - begun).toBeLessThan(800);
     expect(await reasonOf(service.verify(key))).toBe("store-unavailable");
     expect(events.filter(({ event }) => event === "portcullis_store_unavailable")).toHaveLength(1);
     store.afterRead = () => Promise.resolve();

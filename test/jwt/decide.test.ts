@@ -20,7 +20,7 @@ describe("decideClaims: each refusal has a twin that differs in one claim and is
     { claim: "sub", refused: 7, code: "claims", taken: "7" },
     { claim: "jti", refused: undefined, code: "claims", taken: "x" },
     { claim: "jti", refused: "", code: "claims", taken: "0" },
-    { claim: "jti", refused: "x".repeat(257), code: "claims", taken: "x".repeat(256) },
+    { claim: "jti", refused: "x".repeat(256), code: "claims", taken: "x".repeat(255) },
     { claim: "exp", refused: undefined, code: "claims", taken: IAT + 60 },
     { claim: "exp", refused: null, code: "claims", taken: IAT + 60 },
     { claim: "exp", refused: String(IAT + 60), code: "claims", taken: IAT + 60 },

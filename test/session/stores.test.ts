@@ -99,18 +99,19 @@ describe.each(EXPRESS)("session stores on $name", ({ express }) => {
     made.events.length = 0;
     store.failing = failing;
     const begun = Date.now();
-    for (let i = 0; i < 3; i += 1) {
+    for (let i = 0; i < 6; i += 1) {
       const answer = await server.send("/who", withCookie(mine));
       expect([answer.status, answer.json()]).toEqual([503, expect.objectContaining({ code: "store-unavailable" })]);
     }
-    expect(Date.now() - begun).toBeLessThan(1000);
+    expect(Date.now() - begun).toBeLessThan(2000);
     // Whoever needs no session is served.
     expect((await server.send("/plain")).status).toBe(200);
-    expect(made.names()).toEqual(["portcullis_store_unavailable"]);
+    const late = failing === "hang" ? ["portcullis_store_late"] : [];
+    expect(made.names()).toEqual([...late, "portcullis_store_unavailable"]);
     store.failing = "no";
     clock.advance(1000);
     expect((await server.send("/who", withCookie(mine))).json()).toMatchObject({ id: "ada" });
-    expect(made.names()).toEqual(["portcullis_store_unavailable", "portcullis_store_recovered"]);
+    expect(made.names()).toEqual([...late, "portcullis_store_unavailable", "portcullis_store_recovered"]);
   });
 
   it("failing at log-in or log-out: nobody is logged in, nobody is told to be out, and the answer is 503", async () => {

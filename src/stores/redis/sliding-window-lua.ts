@@ -48,7 +48,7 @@ local found = nil
 if keys == 1 and not groups then
   found = call('GET', KEYS[1])
   local limit, life = match(ARGV[1], '^(%d+) (%d+)$')
-  if found and limit and limit + 0 <= 65535 and not found.err then
+  if found and limit and limit + 0 <= 65535 and not found.err and #found > 17 then
     local base, before, oldest = unpack('<dI4I4', found)
     local newest, last = unpack('<I4I2', found, #found - 5)
     local window, since, used = life * 1000 - 2000, now - base, (last - before) % 65536 + 1
@@ -85,6 +85,8 @@ repeat
     if text then
       if text.err then
         problem, text, fits = text.err, false, false
+      elseif #text < (wide and 20 or 18) or (#text - 12) % (wide and 8 or 6) ~= 0 then
+        problem, text, fits = 'UNREADABLE a window that holds something else', false, false
       else
         local format, width, length, units = wide and '<I4I4' or '<I4I2', wide and 8 or 6, #text, 0
         base, before, offset, units = unpack(wide and '<dI4I4I4' or '<dI4I4I2', text)

@@ -1,8 +1,9 @@
+import { UnreadableRecordError } from "../../core/store-fault.js";
 import type { ApiKeyStore, KeyDigest, StoredApiKey, UsageBatch } from "../contracts.js";
 import { copyDigest, integer, isStorable, pageSize, text } from "../records.js";
 import { migrate } from "./migrations.js";
 import { apiKeyOf, apiKeyRow } from "./rows.js";
-import type { PortcullisDatabase } from "./schema.js";
+import type { ApiKeyRow, PortcullisDatabase } from "./schema.js";
 import { read, write, writeTransaction } from "./transaction.js";
 import { addUsage, sumUsage } from "./usage.js";
 
@@ -57,7 +58,7 @@ export class SqlApiKeyStore implements ApiKeyStore {
         .where((eb) => eb.or([eb("created_at", "<", cursor.createdAt), eb("id", "<", cursor.id)]));
     }
     const rows = await read(this.#db, () => query.execute());
-    return rows.map(apiKeyOf);
+    return rows.flatMap(readableKey);
   }
 
   async revoke(id: string, at: number, reason: string): Promise<boolean> {
@@ -109,4 +110,14 @@ export class SqlApiKeyStore implements ApiKeyStore {
   }
 
   async close(): Promise<void> {}
+}
+
+/** A key whose record cannot be read is left out of a list: it must not keep its owner from the others. */
+function readableKey(row: ApiKeyRow): StoredApiKey[] {
+  try {
+    return [apiKeyOf(row)];
+  } catch (error) {
+    if (error instanceof UnreadableRecordError) return [];
+    throw error;
+  }
 }

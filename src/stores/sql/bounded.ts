@@ -11,6 +11,16 @@ export class DatabaseTimeoutError extends Error {
   }
 }
 
+/** All connections of this process' pool were in use for as long as a caller could wait. The database is well. */
+export class PoolBusyError extends Error {
+  readonly code = "PORTCULLIS_POOL_BUSY";
+
+  constructor() {
+    super("All connections of the pool are in use.");
+    this.name = "PoolBusyError";
+  }
+}
+
 /**
  * Rejects when `work` takes longer than `ms`. What comes later goes to `late`; a rejection that comes later is dropped.
  *
@@ -43,13 +53,17 @@ const FULL_PAUSE_MS = 20;
 /**
  * Gets a connection within `ms`. A server that has no more of them is asked again until then, since others give theirs
  * back: a fleet that starts all at once may want more than the server has.
+ *
+ * @param isFull whether every connection the pool may have is open, and so in use by others
+ * @throws PoolBusyError when the pool was full and no connection came back in time
  */
-export async function acquireWithin<T>(acquire: () => Promise<T>, ms: number, release: (connection: T) => void): Promise<T> {
+export async function acquireWithin<T>(acquire: () => Promise<T>, ms: number, release: (connection: T) => void, isFull: () => boolean): Promise<T> {
   const deadline = performance.now() + ms;
   for (;;) {
     try {
       return await withinTime(acquire(), Math.max(1, deadline - performance.now()), "no connection was free", release);
     } catch (error) {
+      if (error instanceof DatabaseTimeoutError && isFull()) throw new PoolBusyError();
       if (failureKind(error) !== "full" || performance.now() + FULL_PAUSE_MS > deadline) throw error;
     }
     await sleep(FULL_PAUSE_MS * (0.5 + Math.random()));

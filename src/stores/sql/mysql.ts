@@ -96,7 +96,7 @@ function boundedPool(pool: Pool, limits: PoolLimits): MysqlPool {
   };
   return {
     getConnection: (callback) => {
-      acquireWithin(acquire, limits.acquireMs, (late) => late.release()).then(
+      acquireWithin(acquire, limits.acquireMs, (late) => late.release(), () => open.size >= limits.size).then(
         (connection) => callback(undefined, boundedConnection(connection, limits.statementMs + GRACE_MS)),
         // Kysely looks at the error first.
         (error: unknown) => callback(error, undefined as unknown as MysqlPoolConnection),

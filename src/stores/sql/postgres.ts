@@ -70,7 +70,7 @@ function boundedPool(pool: Pool, limits: PoolLimits): PostgresPool {
   return {
     options: {},
     connect: async () => {
-      const client = await acquireWithin(() => pool.connect(), limits.acquireMs, (late) => late.release());
+      const client = await acquireWithin(() => pool.connect(), limits.acquireMs, (late) => late.release(), () => open.size >= limits.size);
       return new BoundedClient(client, limits.statementMs);
     },
     end: () => endPool(pool, open),

@@ -1,3 +1,4 @@
+import { UnreadableRecordError } from "../../core/store-fault.js";
 import type { JsonValue, KeyDigest, StoredApiKey, StoredRefreshToken } from "../contracts.js";
 import { copyApiKey, copyRefreshToken, parseJson } from "../records.js";
 import type { ApiKeyRow, RefreshTokenRow } from "./schema.js";
@@ -27,7 +28,12 @@ export function apiKeyRow(key: StoredApiKey): ApiKeyRow {
   };
 }
 
+/** @throws UnreadableRecordError when the row is damaged, or of a newer version */
 export function apiKeyOf(row: ApiKeyRow): StoredApiKey {
+  return readable("API key", () => readApiKey(row));
+}
+
+function readApiKey(row: ApiKeyRow): StoredApiKey {
   return Object.freeze({
     id: textOf(row.id),
     ownerId: textOf(row.owner_id),
@@ -71,7 +77,12 @@ export function refreshTokenRow(token: StoredRefreshToken): RefreshTokenRow {
   };
 }
 
+/** @throws UnreadableRecordError when the row is damaged, or of a newer version */
 export function refreshTokenOf(row: RefreshTokenRow): StoredRefreshToken {
+  return readable("refresh token", () => readRefreshToken(row));
+}
+
+function readRefreshToken(row: RefreshTokenRow): StoredRefreshToken {
   return Object.freeze({
     id: textOf(row.id),
     hash: textOf(row.hash),
@@ -90,6 +101,14 @@ export function refreshTokenOf(row: RefreshTokenRow): StoredRefreshToken {
   });
 }
 
+function readable<T>(kind: string, read: () => T): T {
+  try {
+    return read();
+  } catch (cause) {
+    throw new UnreadableRecordError(kind, { cause });
+  }
+}
+
 function numberOrNull(value: number | bigint | string | null): number | null {
   return value === null ? null : Number(value);
 }
@@ -106,7 +125,9 @@ function textOrNull(value: string | Uint8Array | null): string | null {
 }
 
 function listOf(value: string | Uint8Array): readonly string[] {
-  return parseJson(textOf(value)) as readonly string[];
+  const list = parseJson(textOf(value));
+  if (!Array.isArray(list) || !list.every((item) => typeof item === "string")) throw new TypeError("Not a list of texts.");
+  return list as readonly string[];
 }
 
 function algorithmOf(text: string): KeyDigest["algorithm"] {
