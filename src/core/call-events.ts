@@ -23,7 +23,7 @@ export function announceLate(runtime: Runtime, source: string): void {
 
 function announce(runtime: Runtime, event: "portcullis_overload" | "portcullis_store_late", source: string, reason: string): void {
   let times = announced.get(runtime);
-  if (times === undefined) announced.set(runtime, (times = new Map()));
+  if (times === undefined) announced.set(runtime, (times = new Map<string, number>()));
   const name = `${event} ${source}`;
   const now = runtime.clock.monotonic();
   if (now - (times.get(name) ?? -Infinity) < QUIET_MS) return;

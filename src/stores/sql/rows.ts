@@ -127,7 +127,7 @@ function textOrNull(value: string | Uint8Array | null): string | null {
 function listOf(value: string | Uint8Array): readonly string[] {
   const list = parseJson(textOf(value));
   if (!Array.isArray(list) || !list.every((item) => typeof item === "string")) throw new TypeError("Not a list of texts.");
-  return list as readonly string[];
+  return list;
 }
 
 function algorithmOf(text: string): KeyDigest["algorithm"] {
