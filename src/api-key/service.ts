@@ -1,7 +1,10 @@
+import { LRUCache } from "lru-cache";
 import type { SecurityEventName, SecurityEvents } from "../core/events.js";
+import { RepeatedWrites } from "../core/repeated-writes.js";
 import { createRuntime, type Runtime } from "../core/runtime.js";
 import { faultOf } from "../core/store-fault.js";
 import { boundedCall, StoreGuard } from "../core/store-guard.js";
+import type { WriteCall } from "../core/write-call.js";
 import { parse } from "../settings/object.js";
 import type { ApiKeyStore, StoredApiKey } from "../stores/contracts.js";
 import { MemoryApiKeyStore } from "../stores/memory/api-key-store.js";
@@ -22,6 +25,9 @@ import { KeyVerifier, type Waiting } from "./verifier.js";
 
 export type { ApiKeyServiceDeps, AuditFacts, CreatedApiKey, KeyChanges } from "./service-parts.js";
 
+const MOST_UNDELIVERED = 1000;
+const UNDELIVERED_MS = 10 * 60_000;
+
 /**
  * Makes, verifies, rotates and revokes API keys. Times are milliseconds since the epoch. Methods that reach the store
  * reject with `StoreUnavailableError` when it does not answer, those that make a key also with `HashUnavailableError`.
@@ -34,6 +40,7 @@ export class ApiKeyService {
   /** Reads and writes fail apart: a store that is full still verifies. */
   readonly #reads: StoreGuard;
   readonly #writes: StoreGuard;
+  readonly #unfinished = new RepeatedWrites();
   readonly #cache: VerifiedCache;
   readonly #hasher: KeyHasher;
   readonly #limits: KeyLimits;
@@ -41,6 +48,8 @@ export class ApiKeyService {
   readonly #verifier: KeyVerifier;
   readonly #changes: KeyChanges | undefined;
   readonly #stopListening: (() => void) | undefined;
+  /** New keys of rotations that a store did after their callers had been refused, by the id of the old key. */
+  readonly #undelivered = new LRUCache<string, CreatedApiKey>({ max: MOST_UNDELIVERED, ttl: UNDELIVERED_MS });
   #initialised: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
 
@@ -58,7 +67,7 @@ export class ApiKeyService {
     this.#cache = new VerifiedCache(options.cacheSize);
     this.#hasher = new KeyHasher(options.hash, secrets, new HashQueue(options.hashConcurrency, options.hashQueue));
     this.#limits = new KeyLimits(options.failures, this.#runtime, options.storeTimeoutMs, deps.limiter);
-    this.#usage = new UsageLog((batch) => this.#write((store) => store.addUsage(batch)), this.#runtime.clock, options.usageFlushSeconds);
+    this.#usage = new UsageLog((batch) => this.#write((store, call) => store.addUsage(batch, call)), this.#runtime.clock, options.usageFlushSeconds);
     this.#verifier = new KeyVerifier({
       prefix: options.prefix,
       cacheMs: options.cacheSeconds * 1000,
@@ -114,7 +123,13 @@ export class ApiKeyService {
     const now = this.#runtime.clock.now();
     if (wanted.expiresAt !== null && wanted.expiresAt <= now) throw new ApiKeyError("invalid-input", [{ path: "expiresAt", message: "Not in the future" }]);
     const { key, stored } = await this.#make({ ...wanted, createdAt: now });
-    await this.#own(this.#write((store) => store.insert(stored)));
+    await this.#own(
+      this.#write(
+        (store, call) => store.insert(stored, call),
+        // Nobody has this key: the caller was refused.
+        () => void this.#store.revoke(stored.id, this.#runtime.clock.now(), "not-delivered").catch(() => undefined),
+      ),
+    );
     this.#announce("authn_token_created", "created", stored, audit);
     return { key, record: publicRecord(stored) };
   }
@@ -157,17 +172,26 @@ export class ApiKeyService {
 
   /**
    * Replaces a key by one with the same owner, scopes, limits and expiry. The old one stays valid for `graceSeconds`
-   * (0 by default), never beyond its own expiry.
+   * (0 by default), never beyond its own expiry. A rotation that was refused with "store-unavailable" has changed nothing;
+   * where a store did it all the same, rotating the same key again in this process gives out the new key.
    *
    * @throws ApiKeyError (rejects) "not-found", "revoked", "expired", "rotated", "unreadable" or "invalid-input"
    */
   async rotate(id: string, input: RotateInput = {}, audit: AuditFacts = {}): Promise<CreatedApiKey> {
     const { graceSeconds } = readInput(rotateSchema, input);
+    const undelivered = this.#takeUndelivered(id);
+    if (undelivered !== undefined) {
+      this.#announce("authn_token_created", "rotated", undelivered.record, audit);
+      return undelivered;
+    }
     const old = await this.#rotatable(id);
     const { key, stored } = await this.#make({ ...old, createdAt: this.#runtime.clock.now() });
     let done: boolean;
     try {
-      done = await this.#write((store) => store.rotate(id, stored, graceEnd(stored.createdAt, graceSeconds, old.expiresAt)));
+      done = await this.#write(
+        (store, call) => store.rotate(id, stored, graceEnd(stored.createdAt, graceSeconds, old.expiresAt), call),
+        (isDone) => void (isDone && this.#undelivered.set(id, { key, record: publicRecord(stored) })),
+      );
     } finally {
       this.#cache.evict(id);
     }
@@ -186,20 +210,31 @@ export class ApiKeyService {
    * Ends a key for good; this process refuses it from now on, others that share a change feed within a second, without one
    * within `cacheSeconds` (src/stores/README.md).
    * @returns false when there is no such key, or it is revoked already
-   * @throws ApiKeyError "invalid-input"; StoreUnavailableError when the store was silent or the others untold: revoke it again then
+   * @throws ApiKeyError "invalid-input"; StoreUnavailableError when the store was silent or the others untold: this process repeats it until the store has it
    */
   async revoke(id: string, input: RevokeInput = {}, audit: AuditFacts = {}): Promise<boolean> {
     const { reason } = readInput(revokeSchema, input);
     if (!isKeyId(id)) return false;
+    const at = this.#runtime.clock.now();
+    const revoke = (): Promise<boolean> => this.init().then(() => this.#store.revoke(id, at, reason));
     try {
-      // In this order (whoever is told must not read the key as it was), and in time as one.
+      // In this order (whoever is told must not read the key as it was), and in time as one. No guard: a store that is down for
+      // others is still asked to revoke.
       return await boundedCall("api-keys", this.#options.storeTimeoutMs, async () => {
-        const done = await this.#write((store) => store.revoke(id, this.#runtime.clock.now(), reason));
+        const done = await revoke();
         if (done) this.#announce("authn_token_revoked", "revoked", { id }, audit);
         // Also when it was revoked before: by a call that did not get as far as this.
         await this.#changes?.publish({ kind: "api-key", name: id });
         return done;
       });
+    } catch (error) {
+      // It may have been done; it is done again until the store has it.
+      if (faultOf(error) !== "input") this.#unfinished.add(id, async () => {
+        await revoke();
+        await this.#changes?.publish({ kind: "api-key", name: id });
+        this.#cache.evict(id);
+      });
+      throw error;
     } finally {
       // Also when the store was late: it may have done it.
       this.#cache.evict(id);
@@ -238,12 +273,20 @@ export class ApiKeyService {
     }
   }
 
-  async #write<T>(operation: (store: ApiKeyStore) => Promise<T>): Promise<T> {
-    return this.#writes.run(() => this.init().then(() => operation(this.#store)));
+  async #write<T>(operation: (store: ApiKeyStore, call: WriteCall) => Promise<T>, doneLate?: (value: T) => void): Promise<T> {
+    return this.#writes.write((call) => this.init().then(() => operation(this.#store, call)), doneLate);
+  }
+
+  /** What a rotation made after its caller had been refused; given out once. */
+  #takeUndelivered(id: string): CreatedApiKey | undefined {
+    const made = this.#undelivered.get(id);
+    this.#undelivered.delete(id);
+    return made;
   }
 
   async #close(): Promise<void> {
     this.#stopListening?.();
+    this.#unfinished.close();
     await this.#verifier.close();
     await this.#usage.close();
     this.#cache.clear();

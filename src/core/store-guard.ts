@@ -4,9 +4,13 @@ import { Circuit, type Pass } from "./circuit.js";
 import { Outage } from "./outage.js";
 import type { Runtime } from "./runtime.js";
 import { faultOf } from "./store-fault.js";
+import type { WriteCall } from "./write-call.js";
 import { healthOf, ownServer, type ServerHealth, serverOf } from "./store-server.js";
 
 export { boundedCall, StoreUnavailableError } from "./bounded-call.js";
+
+/** How long a caller waits for the outcome of a commit that is on its way, in milliseconds, beyond the time-out. */
+const COMMIT_MS = 5000;
 
 /** Clients of databases bring promises of their own; what has `then` is one. */
 function isThenable<T>(answer: T | PromiseLike<T>): answer is PromiseLike<T> {
@@ -21,6 +25,30 @@ interface Admission {
   readonly writes: Pass | undefined;
   /** How many calls the server had answered when this one began. */
   readonly successes: number;
+}
+
+/** One write, as the store sees it and as the guard waits for it. */
+class GuardedWrite implements WriteCall {
+  readonly deadline: number;
+  #state: "open" | "committing" | "given-up" = "open";
+
+  constructor(timeoutMs: number) {
+    this.deadline = performance.now() + timeoutMs;
+  }
+
+  get isCommitting(): boolean {
+    return this.#state === "committing";
+  }
+
+  beginCommit(): boolean {
+    if (this.#state === "given-up" || performance.now() >= this.deadline) return false;
+    this.#state = "committing";
+    return true;
+  }
+
+  giveUp(): void {
+    this.#state = "given-up";
+  }
 }
 
 /**
@@ -82,6 +110,21 @@ export class StoreGuard {
     return answer;
   }
 
+  /**
+   * Calls the store to write something that must not be done after its caller was refused. Past the time-out the store rolls
+   * back (`WriteCall`); once it is committing, the caller waits for the outcome, up to five seconds.
+   *
+   * @param doneLate gets what a store that knows no deadlines did after the caller was refused
+   * @throws StoreUnavailableError (rejects) when the store fails, is late, or is down
+   */
+  async write<T>(operation: (call: WriteCall) => T | Promise<T>, doneLate: (value: T) => void = () => undefined): Promise<T> {
+    const admission = this.#admit();
+    if (admission === undefined) throw new StoreUnavailableError(this.#store);
+    const call = new GuardedWrite(this.#timeoutMs);
+    // A synchronous throw becomes a rejection.
+    return this.#withinTime((async () => operation(call))(), admission, call, doneLate);
+  }
+
   #admit(): Admission | undefined {
     const { silence } = this.#server;
     const pass = silence.admit();
@@ -89,20 +132,25 @@ export class StoreGuard {
     return { silence: pass, errors: this.#errors.admit(), writes: this.#server.watchWrites(this.#timeoutMs), successes: silence.successes };
   }
 
-  #withinTime<T>(answer: Promise<T>, admission: Admission): Promise<T> {
+  #withinTime<T>(answer: Promise<T>, admission: Admission, call?: GuardedWrite, doneLate: (value: T) => void = () => undefined): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       let isSettled = false;
-      const timer = timeOut(this.#timeoutMs, (cause) => {
+      const giveUp = (cause: Error): void => {
         if (isSettled) return;
         isSettled = true;
+        call?.giveUp();
         this.#failed(cause, admission);
         reject(new StoreUnavailableError(this.#store, { cause }));
+      };
+      let timer = timeOut(this.#timeoutMs, (cause) => {
+        if (!isSettled && call?.isCommitting === true) timer = timeOut(COMMIT_MS, giveUp);
+        else giveUp(cause);
       });
       // An answer that comes after the time is up still settles `answer`, so nothing is left unhandled; it is not used,
       // nor is it a sign that the store is back: one that is always late would be "back" between any two requests.
       answer.then(
         (value) => {
-          if (isSettled) return;
+          if (isSettled) return doneLate(value);
           isSettled = true;
           clearTimeout(timer);
           this.#worked(admission);

@@ -57,6 +57,8 @@ const NO_CONNECTION: ReadonlySet<string> = new Set([
  * statement), so one of them proves nothing about the server.
  */
 const LATE: ReadonlySet<string> = new Set([
+  // A store ended a write whose time was over (core/write-call.ts).
+  "PORTCULLIS_DEADLINE_PASSED",
   // No answer on a connection, or no connection made, within its time (stores/sql/bounded.ts).
   "PORTCULLIS_DATABASE_TIMEOUT",
   // node-redis: a command got no answer in time.

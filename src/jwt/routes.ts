@@ -37,6 +37,8 @@ const jsonBody = readJsonBody(SOURCE);
 export function tokenRoutes(manager: JwtManager, options?: TokenRoutesOptions, runtime: Runtime = manager.runtime): Router {
   const { jwksMaxAgeSeconds } = parse(tokenRoutesSchema, options ?? {});
   const headers = { "WWW-Authenticate": challenge("Bearer", { realm: manager.options.realm, error: "invalid_token" }) };
+  // Soon enough to find the grace, or the successor that was made and reached nobody. Without a grace a second try is a risk.
+  const tryAgain: Refusal = manager.options.reuseGraceSeconds > 0 ? { ...NO_STORE, headers: { "Retry-After": "1" } } : NO_STORE;
   const router = express.Router();
 
   router.use(function tokenRoutesState(req: Request, _res: Response, next: NextFunction) {
@@ -51,7 +53,7 @@ export function tokenRoutes(manager: JwtManager, options?: TokenRoutesOptions, r
       (issued) => answer(res, 200, issued),
       (error: unknown) => {
         if (!(error instanceof TokenError)) return next(error);
-        refuse(req, res, SOURCE, error.code === "store-unavailable" ? NO_STORE : { code: "invalid-credentials", reason: error.code, headers });
+        refuse(req, res, SOURCE, error.code === "store-unavailable" ? tryAgain : { code: "invalid-credentials", reason: error.code, headers });
       },
     );
   });

@@ -1,7 +1,9 @@
+import type { Clock } from "../core/clock.js";
+import { RepeatedWrites } from "../core/repeated-writes.js";
 import type { Runtime } from "../core/runtime.js";
 import { boundedCall, StoreGuard, StoreUnavailableError } from "../core/store-guard.js";
 import { faultOf } from "../core/store-fault.js";
-import type { StoredRefreshToken, TokenStore } from "../stores/contracts.js";
+import type { StoredRefreshToken, TokenStore, WriteCall } from "../stores/contracts.js";
 import { TokenStoreFullError } from "../stores/memory/token-store.js";
 import { TokenError } from "./errors.js";
 
@@ -13,12 +15,15 @@ type AccessTokenFacts = Parameters<TokenStore["isRevoked"]>[0];
  */
 export class GuardedTokenStore implements TokenStore {
   readonly #store: TokenStore;
+  readonly #clock: Clock;
   readonly #timeoutMs: number;
+  readonly #unfinished = new RepeatedWrites();
   readonly #tokens: StoreGuard;
   readonly #revocations: StoreGuard;
 
   constructor(store: TokenStore, runtime: Runtime, timeoutMs: number) {
     this.#store = store;
+    this.#clock = runtime.clock;
     this.#timeoutMs = timeoutMs;
     this.#tokens = new StoreGuard("refresh-token", runtime, timeoutMs, store);
     this.#revocations = new StoreGuard("revocation", runtime, timeoutMs, store);
@@ -30,6 +35,7 @@ export class GuardedTokenStore implements TokenStore {
   }
 
   close(): Promise<void> {
+    this.#unfinished.close();
     return this.#store.close();
   }
 
@@ -39,7 +45,11 @@ export class GuardedTokenStore implements TokenStore {
   }
 
   insert(token: StoredRefreshToken): Promise<void> {
-    return this.#call(() => this.#store.insert(token));
+    return this.#write(
+      (call) => this.#store.insert(token, call),
+      // Nobody has this token: the caller was refused.
+      () => void this.#store.revokeFamily(token.familyId, this.#clock.now()).catch(() => undefined),
+    );
   }
 
   get(id: string): Promise<StoredRefreshToken | undefined> {
@@ -47,23 +57,26 @@ export class GuardedTokenStore implements TokenStore {
   }
 
   rotate(id: string, usedAt: number, successor: StoredRefreshToken, sealedSuccessor: string): Promise<boolean> {
-    return this.#call(() => this.#store.rotate(id, usedAt, successor, sealedSuccessor));
+    return this.#write(
+      (call) => this.#store.rotate(id, usedAt, successor, sealedSuccessor, call),
+      (isDone) => void (isDone && this.#store.markUndelivered?.(id, this.#clock.now()).catch(() => undefined)),
+    );
   }
 
   revokeFamily(familyId: string, at: number): Promise<number> {
-    return this.#call(() => this.#store.revokeFamily(familyId, at));
+    return this.#deny(`family ${familyId}`, () => this.#store.revokeFamily(familyId, at));
   }
 
   revokeSubject(subject: string, at: number, forgetAfter: number): Promise<void> {
-    return this.#deny(() => this.#store.revokeSubject(subject, at, forgetAfter));
+    return this.#deny(`subject ${subject}`, () => this.#store.revokeSubject(subject, at, forgetAfter));
   }
 
   revokeAccessToken(jti: string, expiresAt: number): Promise<void> {
-    return this.#deny(() => this.#store.revokeAccessToken(jti, expiresAt));
+    return this.#deny(`token ${jti}`, () => this.#store.revokeAccessToken(jti, expiresAt));
   }
 
   denyFamily(familyId: string, until: number): Promise<void> {
-    return this.#deny(() => this.#store.denyFamily(familyId, until));
+    return this.#deny(`access tokens of ${familyId}`, () => this.#store.denyFamily(familyId, until));
   }
 
   /** At once when the store answers at once. @throws StoreUnavailableError (or rejects with it) */
@@ -77,32 +90,48 @@ export class GuardedTokenStore implements TokenStore {
     return this.#revocations.run(() => this.#store.isRevoked(token));
   }
 
-  /** Goes to the database and to the record of revocations, so neither is blamed; and is tried even while one is down. */
-  async #deny<T>(operation: () => Promise<T>): Promise<T> {
+  /**
+   * Goes to the database and to the record of revocations, so neither is blamed; and is tried even while one is down. What
+   * failed may have been done, and is done again until the store has it.
+   */
+  async #deny<T>(name: string, operation: () => Promise<T>): Promise<T> {
     try {
       return await boundedCall("revocation", this.#timeoutMs, operation);
     } catch (error) {
-      throw tokenErrorOf(error);
+      const told = tokenErrorOf(error);
+      if (told.code === "store-unavailable") this.#unfinished.add(name, operation);
+      throw told;
     }
   }
 
   async #call<T>(operation: () => Promise<T>): Promise<T> {
-    // A full store works. Taking it for an outage would stop revocations as well.
-    const attempt = async (): Promise<T | TokenStoreFullError> => {
-      try {
-        return await operation();
-      } catch (error) {
-        if (error instanceof TokenStoreFullError) return error;
-        throw error;
-      }
-    };
+    return this.#told(async () => this.#tokens.run(() => orFull(operation())));
+  }
+
+  /** @param doneLate gets what the store did after the caller was refused */
+  async #write<T>(operation: (call: WriteCall) => Promise<T>, doneLate: (value: T) => void): Promise<T> {
+    const late = (value: T | TokenStoreFullError): void => (value instanceof TokenStoreFullError ? undefined : doneLate(value));
+    return this.#told(() => this.#tokens.write((call) => orFull(operation(call)), late));
+  }
+
+  async #told<T>(run: () => Promise<T | TokenStoreFullError>): Promise<T> {
     try {
-      const answer = await this.#tokens.run(attempt);
+      const answer = await run();
       if (answer instanceof TokenStoreFullError) throw new TokenError("store-unavailable", { cause: answer });
       return answer;
     } catch (error) {
       throw error instanceof StoreUnavailableError ? tokenErrorOf(error) : error;
     }
+  }
+}
+
+/** A full store works. Taking it for an outage would stop revocations as well. */
+async function orFull<T>(answer: Promise<T>): Promise<T | TokenStoreFullError> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (error instanceof TokenStoreFullError) return error;
+    throw error;
   }
 }
 

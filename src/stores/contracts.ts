@@ -1,7 +1,8 @@
 import type session from "express-session";
+import type { WriteCall } from "../core/write-call.js";
 import type { WindowOutcome, WindowPolicy, WindowRequest } from "../core/windows.js";
 
-export type { WindowOutcome, WindowPolicy, WindowRequest };
+export type { WindowOutcome, WindowPolicy, WindowRequest, WriteCall };
 
 /**
  * What a store must do, for every kind of store. The layers know these interfaces only; memory, SQL and Redis
@@ -77,8 +78,8 @@ export interface UsageBatch {
 export interface ApiKeyStore {
   /** Creates the schema if needed. Called once, before anything else. */
   init(): Promise<void>;
-  /** Resolves when the key is durable. Rejects when the id exists. */
-  insert(key: StoredApiKey): Promise<void>;
+  /** Resolves when the key is durable. Rejects when the id exists. Past the deadline of `call` nothing is committed. */
+  insert(key: StoredApiKey, call?: WriteCall): Promise<void>;
   get(id: string): Promise<StoredApiKey | undefined>;
   /**
    * The owner's keys, newest first (`createdAt`, then `id`, descending), starting after the key with the id `after`.
@@ -89,13 +90,17 @@ export interface ApiKeyStore {
   revoke(id: string, at: number, reason: string): Promise<boolean>;
   /**
    * In one transaction: inserts `successor` and sets `rotatedTo` and `graceUntil` of `id`, provided that key is neither
-   * revoked nor rotated. False otherwise, and then nothing is inserted. Of N concurrent calls exactly one returns true.
+   * revoked nor rotated. False otherwise, and then nothing is inserted. Of N concurrent calls exactly one returns true. Past
+   * the deadline of `call` nothing is committed.
    */
-  rotate(id: string, successor: StoredApiKey, graceUntil: number): Promise<boolean>;
+  rotate(id: string, successor: StoredApiKey, graceUntil: number, call?: WriteCall): Promise<boolean>;
   /** Replaces the digest if it still is `from` (upgrade of the algorithm on use). */
   replaceHash(id: string, from: KeyDigest, to: KeyDigest): Promise<boolean>;
-  /** Adds counts and moves `lastUsedAt` forward, never back. Unknown ids are passed over. */
-  addUsage(batch: readonly UsageBatch[]): Promise<void>;
+  /**
+   * Adds counts and moves `lastUsedAt` forward, never back. Unknown ids are passed over. Past the deadline of `call` nothing
+   * is committed, since the batch is added again then.
+   */
+  addUsage(batch: readonly UsageBatch[], call?: WriteCall): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -118,20 +123,31 @@ export interface StoredRefreshToken {
   readonly usedAt: number | null;
   readonly successorId: string | null;
   readonly sealedSuccessor: string | null;
+  /** Since when it is known that the successor reached nobody; a store may leave it out. */
+  readonly undeliveredAt?: number | null;
   readonly revokedAt: number | null;
 }
 
 export interface TokenStore {
   /** Creates the schema if needed. Called once, before anything else. */
   init(): Promise<void>;
-  /** Resolves when the token is durable. Rejects when the id exists. In a revoked family it is stored as revoked. */
-  insert(token: StoredRefreshToken): Promise<void>;
+  /**
+   * Resolves when the token is durable. Rejects when the id exists. In a revoked family it is stored as revoked. Past the
+   * deadline of `call` nothing is committed.
+   */
+  insert(token: StoredRefreshToken, call?: WriteCall): Promise<void>;
   get(id: string): Promise<StoredRefreshToken | undefined>;
   /**
    * In one transaction: marks `id` as used and inserts `successor`, provided `id` is neither used nor revoked.
-   * False otherwise, and then nothing is inserted. Of N concurrent calls exactly one returns true.
+   * False otherwise, and then nothing is inserted. Of N concurrent calls exactly one returns true. Past the deadline of
+   * `call` nothing is committed.
    */
-  rotate(id: string, usedAt: number, successor: StoredRefreshToken, sealedSuccessor: string): Promise<boolean>;
+  rotate(id: string, usedAt: number, successor: StoredRefreshToken, sealedSuccessor: string, call?: WriteCall): Promise<boolean>;
+  /**
+   * Marks a used token whose successor is known never to have reached its owner: using it again is no theft. Nothing happens
+   * when there is no such token, or it is unused. A store without this method has no such marks.
+   */
+  markUndelivered?(id: string, at: number): Promise<void>;
   /** Revokes every token of the family, those not yet inserted by a concurrent `rotate` included. Returns how many changed. */
   revokeFamily(familyId: string, at: number): Promise<number>;
   /** Revokes every refresh token of the subject and cuts off access tokens issued before `at`, remembered until `forgetAfter`. */

@@ -47,6 +47,7 @@ export function copyRefreshToken(token: StoredRefreshToken): StoredRefreshToken 
     usedAt: orNull(token.usedAt, integer),
     successorId: orNull(token.successorId, nameText),
     sealedSuccessor: orNull(token.sealedSuccessor, text),
+    undeliveredAt: orNull(token.undeliveredAt ?? null, integer),
     revokedAt: orNull(token.revokedAt, integer),
   });
 }

@@ -1,5 +1,5 @@
 import type { ChangeFeed } from "./change-feed.js";
-import type { StoredRefreshToken, TokenStore } from "./contracts.js";
+import type { StoredRefreshToken, TokenStore, WriteCall } from "./contracts.js";
 import type { Denial } from "./changes.js";
 import type { AccessTokenFacts } from "./denials.js";
 import { integer, text } from "./records.js";
@@ -22,16 +22,20 @@ export class SharedTokenStore implements TokenStore {
     await this.#feed.start();
   }
 
-  insert(token: StoredRefreshToken): Promise<void> {
-    return this.#families.insert(token);
+  insert(token: StoredRefreshToken, call?: WriteCall): Promise<void> {
+    return this.#families.insert(token, call);
   }
 
   get(id: string): Promise<StoredRefreshToken | undefined> {
     return this.#families.get(id);
   }
 
-  rotate(id: string, usedAt: number, successor: StoredRefreshToken, sealedSuccessor: string): Promise<boolean> {
-    return this.#families.rotate(id, usedAt, successor, sealedSuccessor);
+  rotate(id: string, usedAt: number, successor: StoredRefreshToken, sealedSuccessor: string, call?: WriteCall): Promise<boolean> {
+    return this.#families.rotate(id, usedAt, successor, sealedSuccessor, call);
+  }
+
+  async markUndelivered(id: string, at: number): Promise<void> {
+    await this.#families.markUndelivered?.(id, at);
   }
 
   revokeFamily(familyId: string, at: number): Promise<number> {

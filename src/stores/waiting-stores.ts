@@ -1,4 +1,4 @@
-import type { ApiKeyStore, KeyDigest, StoredApiKey, StoredRefreshToken, TokenStore, UsageBatch } from "./contracts.js";
+import type { ApiKeyStore, KeyDigest, StoredApiKey, StoredRefreshToken, TokenStore, UsageBatch, WriteCall } from "./contracts.js";
 import type { Change, ChangeBatch, ChangeSource, Denial } from "./changes.js";
 import type { OpenedStores } from "./database.js";
 import type { AccessTokenFacts } from "./denials.js";
@@ -16,8 +16,8 @@ export class ApiKeysOfDatabase implements ApiKeyStore {
     await (await this.#opening.get()).apiKeys.init();
   }
 
-  async insert(key: StoredApiKey): Promise<void> {
-    await (await this.#opening.get()).apiKeys.insert(key);
+  async insert(key: StoredApiKey, call?: WriteCall): Promise<void> {
+    await (await this.#opening.get()).apiKeys.insert(key, call);
   }
 
   async get(id: string): Promise<StoredApiKey | undefined> {
@@ -32,16 +32,16 @@ export class ApiKeysOfDatabase implements ApiKeyStore {
     return (await this.#opening.get()).apiKeys.revoke(id, at, reason);
   }
 
-  async rotate(id: string, successor: StoredApiKey, graceUntil: number): Promise<boolean> {
-    return (await this.#opening.get()).apiKeys.rotate(id, successor, graceUntil);
+  async rotate(id: string, successor: StoredApiKey, graceUntil: number, call?: WriteCall): Promise<boolean> {
+    return (await this.#opening.get()).apiKeys.rotate(id, successor, graceUntil, call);
   }
 
   async replaceHash(id: string, from: KeyDigest, to: KeyDigest): Promise<boolean> {
     return (await this.#opening.get()).apiKeys.replaceHash(id, from, to);
   }
 
-  async addUsage(batch: readonly UsageBatch[]): Promise<void> {
-    await (await this.#opening.get()).apiKeys.addUsage(batch);
+  async addUsage(batch: readonly UsageBatch[], call?: WriteCall): Promise<void> {
+    await (await this.#opening.get()).apiKeys.addUsage(batch, call);
   }
 
   /** The database is closed by whoever opened it. */
@@ -60,16 +60,20 @@ export class TokensOfDatabase implements TokenStore {
     await (await this.#opening.get()).tokens.init();
   }
 
-  async insert(token: StoredRefreshToken): Promise<void> {
-    await (await this.#opening.get()).tokens.insert(token);
+  async insert(token: StoredRefreshToken, call?: WriteCall): Promise<void> {
+    await (await this.#opening.get()).tokens.insert(token, call);
   }
 
   async get(id: string): Promise<StoredRefreshToken | undefined> {
     return (await this.#opening.get()).tokens.get(id);
   }
 
-  async rotate(id: string, usedAt: number, successor: StoredRefreshToken, sealedSuccessor: string): Promise<boolean> {
-    return (await this.#opening.get()).tokens.rotate(id, usedAt, successor, sealedSuccessor);
+  async rotate(id: string, usedAt: number, successor: StoredRefreshToken, sealedSuccessor: string, call?: WriteCall): Promise<boolean> {
+    return (await this.#opening.get()).tokens.rotate(id, usedAt, successor, sealedSuccessor, call);
+  }
+
+  async markUndelivered(id: string, at: number): Promise<void> {
+    await (await this.#opening.get()).tokens.markUndelivered?.(id, at);
   }
 
   async revokeFamily(familyId: string, at: number): Promise<number> {

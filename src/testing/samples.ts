@@ -43,6 +43,7 @@ export function sampleToken(changes: Partial<StoredRefreshToken> = {}): StoredRe
     usedAt: null,
     successorId: null,
     sealedSuccessor: null,
+    undeliveredAt: null,
     revokedAt: null,
     ...changes,
   };

@@ -66,6 +66,11 @@ export class MemoryTokenStore implements TokenStore {
     return true;
   }
 
+  async markUndelivered(id: string, at: number): Promise<void> {
+    const token = this.#tokens.get(id);
+    if (token !== undefined && token.usedAt !== null) this.#tokens.set(id, Object.freeze({ ...token, undeliveredAt: integer(at) }));
+  }
+
   async revokeFamily(familyId: string, at: number): Promise<number> {
     return this.#revokeFamily(familyId, integer(at));
   }

@@ -1,10 +1,10 @@
 import { UnreadableRecordError } from "../../core/store-fault.js";
-import type { ApiKeyStore, KeyDigest, StoredApiKey, UsageBatch } from "../contracts.js";
+import type { ApiKeyStore, KeyDigest, StoredApiKey, UsageBatch, WriteCall } from "../contracts.js";
 import { copyDigest, integer, isStorable, pageSize, text } from "../records.js";
 import { migrate } from "./migrations.js";
 import { apiKeyOf, apiKeyRow } from "./rows.js";
 import type { ApiKeyRow, PortcullisDatabase } from "./schema.js";
-import { read, write, writeTransaction } from "./transaction.js";
+import { read, settleLostCommit, write, writeTransaction } from "./transaction.js";
 import { addUsage, sumUsage } from "./usage.js";
 
 export interface SqlApiKeyStoreOptions {
@@ -27,9 +27,19 @@ export class SqlApiKeyStore implements ApiKeyStore {
     await migrate(this.#slowDb);
   }
 
-  async insert(key: StoredApiKey): Promise<void> {
+  async insert(key: StoredApiKey, call?: WriteCall): Promise<void> {
     const row = apiKeyRow(key);
-    await write(this.#db, (db) => db.insertInto("portcullis_api_keys").values(row).execute());
+    await this.#committed(
+      row.id,
+      writeTransaction(
+        this.#db,
+        async (transaction) => {
+          await transaction.insertInto("portcullis_api_keys").values(row).execute();
+          return true;
+        },
+        call,
+      ),
+    );
   }
 
   async get(id: string): Promise<StoredApiKey | undefined> {
@@ -70,11 +80,11 @@ export class SqlApiKeyStore implements ApiKeyStore {
     return result.numUpdatedRows > 0n;
   }
 
-  async rotate(id: string, successor: StoredApiKey, graceUntil: number): Promise<boolean> {
+  async rotate(id: string, successor: StoredApiKey, graceUntil: number, call?: WriteCall): Promise<boolean> {
     if (!isStorable(id)) return false;
     const row = apiKeyRow(successor);
     const change = { rotated_to: row.id, grace_until: integer(graceUntil) };
-    return writeTransaction(this.#db, async (transaction) => {
+    const work = async (transaction: PortcullisDatabase): Promise<boolean> => {
       const result = await transaction
         .updateTable("portcullis_api_keys")
         .set(change)
@@ -85,6 +95,15 @@ export class SqlApiKeyStore implements ApiKeyStore {
       if (result.numUpdatedRows === 0n) return false;
       await transaction.insertInto("portcullis_api_keys").values(row).execute();
       return true;
+    };
+    return this.#committed(row.id, writeTransaction(this.#db, work, call));
+  }
+
+  /** Whether the key of this id is there decides about a commit whose answer was lost. */
+  #committed(id: string, transaction: Promise<boolean>): Promise<boolean> {
+    return settleLostCommit(transaction, async () => {
+      const row = await read(this.#slowDb, (db) => db.selectFrom("portcullis_api_keys").select("id").where("id", "=", id).executeTakeFirst());
+      return row !== undefined;
     });
   }
 
@@ -104,9 +123,9 @@ export class SqlApiKeyStore implements ApiKeyStore {
   }
 
   /** All of the batch or nothing, so that a batch that failed can be tried again without counting twice. */
-  async addUsage(batch: readonly UsageBatch[]): Promise<void> {
+  async addUsage(batch: readonly UsageBatch[], call?: WriteCall): Promise<void> {
     const uses = sumUsage(batch);
-    if (uses.length > 0) await write(this.#db, (db, engine) => addUsage(db, engine, uses));
+    if (uses.length > 0) await writeTransaction(this.#db, (db, engine) => addUsage(db, engine, uses), call);
   }
 
   async close(): Promise<void> {}

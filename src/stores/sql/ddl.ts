@@ -64,6 +64,18 @@ export function createTable(engine: SqlEngine, table: Table): string[] {
   ];
 }
 
+/**
+ * The statements that add columns to a table; those that are not nullable need a default there. On MySQL it is one
+ * statement, which must be run on a table that lacks all of them.
+ */
+export function addColumns(engine: SqlEngine, table: string, columns: Readonly<Record<string, ColumnType | `${ColumnType}?`>>): string[] {
+  const quote = (name: string) => (engine === "mysql" ? `\`${name}\`` : `"${name}"`);
+  const adds = Object.entries(columns).map(([name, type]) => `add column ${quote(name)} ${columnType(engine, type)}`);
+  // SQLite adds one column a statement.
+  if (engine === "sqlite") return adds.map((add) => `alter table ${quote(table)} ${add}`);
+  return [`alter table ${quote(table)} ${adds.join(", ")}`];
+}
+
 function columnType(engine: SqlEngine, type: ColumnType | `${ColumnType}?`): string {
   const mayBeNull = type.endsWith("?");
   const kind = (mayBeNull ? type.slice(0, -1) : type) as ColumnType;

@@ -1,4 +1,4 @@
-import type { StoredRefreshToken } from "../contracts.js";
+import type { StoredRefreshToken, WriteCall } from "../contracts.js";
 import type { SqlEngine } from "./engines.js";
 import { refreshTokenRow, textOf } from "./rows.js";
 import type { PortcullisDatabase } from "./schema.js";
@@ -12,10 +12,10 @@ const CHUNK = 200;
  * anyway; on engines with row locks this makes a rotation and a revocation of one family wait for each other, so that
  * no successor is inserted behind a revocation's back.
  */
-export async function insertRefreshToken(db: PortcullisDatabase, token: StoredRefreshToken): Promise<void> {
+export async function insertRefreshToken(db: PortcullisDatabase, token: StoredRefreshToken, call?: WriteCall): Promise<boolean> {
   const row = refreshTokenRow(token);
   const { family_id, subject, family_expires_at } = row;
-  await writeTransaction(db, async (transaction, engine) => {
+  return writeTransaction(db, async (transaction, engine) => {
     const insert = transaction.insertInto("portcullis_token_families").values({ id: family_id, subject, expires_at: family_expires_at });
     // Two first tokens of one family at once: one makes the family, the other waits and finds it.
     await (engine === "mysql" ? insert.onDuplicateKeyUpdate((eb) => ({ id: eb.ref("id") })) : insert.onConflict((conflict) => conflict.doNothing())).execute();
@@ -27,13 +27,15 @@ export async function insertRefreshToken(db: PortcullisDatabase, token: StoredRe
       .insertInto("portcullis_refresh_tokens")
       .values({ ...row, revoked_at: row.revoked_at ?? family.revokedAt })
       .execute();
-  });
+    return true;
+  }, call);
 }
 
 export async function rotateRefreshToken(
   db: PortcullisDatabase,
   id: string,
   change: { readonly usedAt: number; readonly successor: StoredRefreshToken; readonly sealedSuccessor: string },
+  call?: WriteCall,
 ): Promise<boolean> {
   const { successor, usedAt, sealedSuccessor } = change;
   const row = refreshTokenRow(successor);
@@ -52,7 +54,7 @@ export async function rotateRefreshToken(
     await prolong(transaction, row.family_id, family.expiresAt, successor.familyExpiresAt);
     await transaction.insertInto("portcullis_refresh_tokens").values(row).execute();
     return true;
-  });
+  }, call);
 }
 
 /** Marks one family, or all of a subject's, and their tokens. Returns how many tokens changed. */

@@ -5,7 +5,7 @@ import { noteEngine } from "./engines.js";
 import { loadDriver } from "./load-package.js";
 import { mysqlOptions } from "./mysql-url.js";
 import type { PortcullisDatabase, PortcullisTables } from "./schema.js";
-import { END_MS, GRACE_MS, IDLE_IN_TRANSACTION_MS, type OpenedServer, type OpenServerOptions, type PoolLimits, requestLimits, SLOW_LIMITS } from "./server-options.js";
+import { COMMIT_MS, END_MS, GRACE_MS, IDLE_IN_TRANSACTION_MS, type OpenedServer, type OpenServerOptions, type PoolLimits, requestLimits, SLOW_LIMITS } from "./server-options.js";
 
 type CreatePool = (options: PoolOptions) => Pool;
 
@@ -118,7 +118,8 @@ function boundedConnection(connection: PoolConnection, timeoutMs: number): Mysql
   const answer = async (text: string, parameters: readonly unknown[]): Promise<unknown> => {
     if (isBroken) throw new Error("Connection terminated");
     try {
-      return await withinTime(run(connection, text, parameters), timeoutMs, "the database did not answer");
+      const ms = text === "commit" ? COMMIT_MS : timeoutMs;
+      return await withinTime(run(connection, text, parameters), ms, "the database did not answer");
     } catch (error) {
       // An error of the server's has a state; after any other the state of the connection is unknown.
       if (!(error instanceof Error && "sqlState" in error) || text === "rollback") {

@@ -4,7 +4,7 @@ import { acquireWithin, withinTime } from "./bounded.js";
 import { noteEngine } from "./engines.js";
 import { loadDriver } from "./load-package.js";
 import type { PortcullisDatabase, PortcullisTables } from "./schema.js";
-import { END_MS, GRACE_MS, IDLE_IN_TRANSACTION_MS, type OpenedServer, type OpenServerOptions, type PoolLimits, requestLimits, SLOW_LIMITS } from "./server-options.js";
+import { COMMIT_MS, END_MS, GRACE_MS, IDLE_IN_TRANSACTION_MS, type OpenedServer, type OpenServerOptions, type PoolLimits, requestLimits, SLOW_LIMITS } from "./server-options.js";
 
 type PoolClass = new (config: PoolConfig) => Pool;
 
@@ -97,7 +97,8 @@ class BoundedClient implements PostgresPoolClient {
   query: PostgresPoolClient["query"] = (async (text: string, parameters: readonly unknown[]) => {
     if (this.#isBroken) throw new Error("Connection terminated");
     try {
-      return await withinTime(this.#client.query(text, [...parameters]), this.#timeoutMs, "the database did not answer");
+      const ms = text === "commit" ? COMMIT_MS : this.#timeoutMs;
+      return await withinTime(this.#client.query(text, [...parameters]), ms, "the database did not answer");
     } catch (error) {
       // An error of the server's has a severity; after any other the state of the connection is unknown.
       if (!(error instanceof Error && "severity" in error) || text === "rollback") this.#isBroken = true;

@@ -73,6 +73,7 @@ export function refreshTokenRow(token: StoredRefreshToken): RefreshTokenRow {
     successor_id: copy.successorId,
     sealed_successor: copy.sealedSuccessor,
     sealed_at: copy.sealedSuccessor === null ? null : copy.usedAt,
+    undelivered_at: copy.undeliveredAt ?? null,
     revoked_at: copy.revokedAt,
   };
 }
@@ -97,6 +98,7 @@ function readRefreshToken(row: RefreshTokenRow): StoredRefreshToken {
     usedAt: numberOrNull(row.used_at),
     successorId: textOrNull(row.successor_id),
     sealedSuccessor: textOrNull(row.sealed_successor),
+    undeliveredAt: numberOrNull(row.undelivered_at),
     revokedAt: numberOrNull(row.revoked_at),
   });
 }

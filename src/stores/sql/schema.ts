@@ -56,6 +56,7 @@ export interface RefreshTokenTable {
   successor_id: string | null;
   sealed_successor: string | null;
   sealed_at: BigInteger | null;
+  undelivered_at: Generated<BigInteger | null>;
   revoked_at: BigInteger | null;
 }
 

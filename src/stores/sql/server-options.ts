@@ -52,5 +52,8 @@ export const IDLE_IN_TRANSACTION_MS = 5000;
 /** The server ends a statement that is late; this much later the connection is given up. */
 export const GRACE_MS = 50;
 
+/** Milliseconds that COMMIT may take: its caller waits for the outcome, since nothing can undo it. */
+export const COMMIT_MS = 5000;
+
 /** How long closing may take before connections to a server that does not answer are given up. */
 export const END_MS = 1000;

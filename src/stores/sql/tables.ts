@@ -1,4 +1,4 @@
-import { createTable, type Table } from "./ddl.js";
+import { addColumns, createTable, type Table } from "./ddl.js";
 import type { SqlEngine } from "./engines.js";
 
 export const SCHEMA_TABLE: Table = {
@@ -91,5 +91,10 @@ function changes(engine: SqlEngine): string[] {
   return [...before, ...createTable(engine, CHANGES)];
 }
 
+/** Rows of before are of tokens that were delivered. */
+function undelivered(engine: SqlEngine): string[] {
+  return addColumns(engine, REFRESH_TOKENS.name, { undelivered_at: "time?" });
+}
+
 /** The schema, step by step. A step that has been released is never changed; a new version is a new step. */
-export const STEPS: readonly Step[] = [keysAndTokens, changes];
+export const STEPS: readonly Step[] = [keysAndTokens, changes, undelivered];

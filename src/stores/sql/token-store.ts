@@ -1,7 +1,7 @@
 import { setImmediate as yieldToOthers } from "node:timers/promises";
 import type { SelectQueryBuilder } from "kysely";
 import { systemClock, type Clock } from "../../core/clock.js";
-import type { StoredRefreshToken, TokenStore } from "../contracts.js";
+import type { StoredRefreshToken, TokenStore, WriteCall } from "../contracts.js";
 import type { Change, ChangeSource, Denial } from "../changes.js";
 import { Denials, type AccessTokenFacts } from "../denials.js";
 import { integer, isStorable, text } from "../records.js";
@@ -12,7 +12,7 @@ import { migrate } from "./migrations.js";
 import { refreshTokenOf, textOf } from "./rows.js";
 import type { SqlEngine } from "./engines.js";
 import type { PortcullisDatabase, PortcullisTables } from "./schema.js";
-import { read, write, writeTransaction } from "./transaction.js";
+import { read, settleLostCommit, write, writeTransaction } from "./transaction.js";
 
 /** Rows changed in one transaction, so that a long clean-up does not keep other writers out. */
 const CHANGED_PER_TURN = 500;
@@ -55,8 +55,8 @@ export class SqlTokenStore implements TokenStore {
     return this.#loading;
   }
 
-  async insert(token: StoredRefreshToken): Promise<void> {
-    await insertRefreshToken(this.#db, token);
+  async insert(token: StoredRefreshToken, call?: WriteCall): Promise<void> {
+    await this.#committed(token.id, insertRefreshToken(this.#db, token, call));
   }
 
   async get(id: string): Promise<StoredRefreshToken | undefined> {
@@ -65,9 +65,23 @@ export class SqlTokenStore implements TokenStore {
     return row === undefined ? undefined : refreshTokenOf(row);
   }
 
-  async rotate(id: string, usedAt: number, successor: StoredRefreshToken, sealedSuccessor: string): Promise<boolean> {
+  async rotate(id: string, usedAt: number, successor: StoredRefreshToken, sealedSuccessor: string, call?: WriteCall): Promise<boolean> {
     if (!isStorable(id)) return false;
-    return rotateRefreshToken(this.#db, id, { usedAt: integer(usedAt), successor, sealedSuccessor: text(sealedSuccessor) });
+    return this.#committed(successor.id, rotateRefreshToken(this.#db, id, { usedAt: integer(usedAt), successor, sealedSuccessor: text(sealedSuccessor) }, call));
+  }
+
+  async markUndelivered(id: string, at: number): Promise<void> {
+    if (!isStorable(id)) return;
+    integer(at);
+    await write(this.#slowDb, (db) => db.updateTable("portcullis_refresh_tokens").set({ undelivered_at: at }).where("id", "=", id).where("used_at", "is not", null).execute());
+  }
+
+  /** Whether the token of this id is there decides about a commit whose answer was lost. */
+  #committed(id: string, transaction: Promise<boolean>): Promise<boolean> {
+    return settleLostCommit(transaction, async () => {
+      const row = await read(this.#slowDb, (db) => db.selectFrom("portcullis_refresh_tokens").select("id").where("id", "=", id).executeTakeFirst());
+      return row !== undefined;
+    });
   }
 
   async revokeFamily(familyId: string, at: number): Promise<number> {

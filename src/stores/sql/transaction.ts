@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { sql } from "kysely";
+import { DeadlinePassedError, type WriteCall } from "../../core/write-call.js";
+import { DatabaseTimeoutError, withinTime } from "./bounded.js";
 import { engineOf, knownEngine, type SqlEngine } from "./engines.js";
 import { failureKind } from "./failures.js";
 import type { PortcullisDatabase } from "./schema.js";
@@ -34,25 +36,64 @@ export async function write<T>(db: PortcullisDatabase, statement: (db: Portculli
  * it and checks its WHERE again, which is what makes each compare-and-set here have one winner (PostgreSQL manual 13.2.1;
  * InnoDB reads the latest version in an UPDATE at any level). A connection that breaks before COMMIT is sent leaves
  * nothing behind, so the work is done on another; one that breaks after is an error, since nobody knows.
+ *
+ * @param call the call this write is part of: past its deadline the transaction is rolled back
+ * @throws DeadlinePassedError (rejects) then
  */
-export async function writeTransaction<T>(db: PortcullisDatabase, work: (transaction: PortcullisDatabase, engine: SqlEngine) => Promise<T>): Promise<T> {
+export async function writeTransaction<T>(
+  db: PortcullisDatabase,
+  work: (transaction: PortcullisDatabase, engine: SqlEngine) => Promise<T>,
+  call?: WriteCall,
+): Promise<T> {
   const engine = knownEngine(db) ?? (await engineOf(db));
-  if (engine === "sqlite") return sqliteTransaction(db, (transaction) => work(transaction, engine));
+  if (engine === "sqlite") return sqliteTransaction(db, (transaction) => work(transaction, engine), call);
   let isCommitting = false;
-  return repeat(
-    () => {
-      isCommitting = false;
-      return db
-        .transaction()
-        .setIsolationLevel("read committed")
-        .execute(async (transaction) => {
-          const result = await work(transaction, engine);
-          isCommitting = true;
-          return result;
-        });
-    },
-    () => !isCommitting,
-  );
+  const attempt = (): Promise<T> => {
+    isCommitting = false;
+    return db
+      .transaction()
+      .setIsolationLevel("read committed")
+      .execute(async (transaction) => {
+        // It may have waited for a connection all its time.
+        if (call !== undefined && performance.now() >= call.deadline) throw new DeadlinePassedError();
+        const result = await work(transaction, engine);
+        if (call?.beginCommit() === false) throw new DeadlinePassedError();
+        isCommitting = true;
+        return result;
+      });
+  };
+  try {
+    return await repeat(attempt, () => !isCommitting);
+  } catch (error) {
+    const isLost = error instanceof DatabaseTimeoutError || failureKind(error) === "lost";
+    throw isCommitting && isLost ? new CommitLostError(error) : error;
+  }
+}
+
+/** The connection was lost after COMMIT was sent: whether it was done, its answer would have said. */
+class CommitLostError extends Error {
+  constructor(cause: unknown) {
+    super("The connection was lost while a transaction was being committed.", { cause });
+    this.name = "CommitLostError";
+  }
+}
+
+/** How long a lost commit is asked about, in milliseconds: as long as the caller waits for it. */
+const DOUBT_MS = 4500;
+
+/**
+ * Finds out about a commit whose answer was lost with its connection.
+ *
+ * @param isThere reads, on another connection, whether what the transaction wrote is there
+ */
+export async function settleLostCommit(transaction: Promise<boolean>, isThere: () => Promise<boolean>): Promise<boolean> {
+  try {
+    return await transaction;
+  } catch (error) {
+    if (!(error instanceof CommitLostError)) throw error;
+    if (await withinTime(isThere(), DOUBT_MS, "whether a transaction was committed could not be read")) return true;
+    throw error.cause;
+  }
 }
 
 /**
@@ -60,12 +101,13 @@ export async function writeTransaction<T>(db: PortcullisDatabase, work: (transac
  * lock when another process wrote in between (https://www.sqlite.org/isolation.html). Every write goes through here,
  * those of one statement too, so that a locked file is met at BEGIN and nowhere else.
  */
-function sqliteTransaction<T>(db: PortcullisDatabase, work: (transaction: PortcullisDatabase) => Promise<T>): Promise<T> {
+function sqliteTransaction<T>(db: PortcullisDatabase, work: (transaction: PortcullisDatabase) => Promise<T>, call?: WriteCall): Promise<T> {
   return retryBusy(() =>
     db.connection().execute(async (connection) => {
       await sql`begin immediate`.execute(connection);
       try {
         const result = await work(connection);
+        if (call?.beginCommit() === false) throw new DeadlinePassedError();
         await sql`commit`.execute(connection);
         return result;
       } catch (error) {
