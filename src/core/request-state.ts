@@ -63,7 +63,12 @@ export class RequestState {
   /** The client's normalised address, worked out once per request. */
   address(req: Request): string {
     if (this.#address === undefined) {
-      const { ip } = req;
+      let { ip } = req;
+      if (ip === "") {
+        // Behind a load balancer serverless-express sets an empty `ip`, which hides what Express reads from X-Forwarded-For.
+        delete (req as { ip?: string }).ip;
+        ({ ip } = req);
+      }
       const peer = req.socket.remoteAddress;
       this.#forwarded = ip !== undefined && ip !== peer;
       this.#address = clientAddress(ip, peer);
