@@ -21,6 +21,8 @@ export interface CorsInput {
   readonly fetchSite: string | undefined;
   /** Host and port this request was sent to, as the field has them. */
   readonly host: string | undefined;
+  /** The port in X-Forwarded-Port of a trusted proxy. */
+  readonly forwardedPort: number | undefined;
   /** Whether it came over TLS, by the connection or a trusted proxy. */
   readonly secure: boolean;
 }
@@ -84,10 +86,15 @@ function originReason(origin: string): OriginReason {
  * Origin also matches a plain connection, because TLS may end at a proxy we are not told of; a plain one never matches a
  * secure connection, because whoever controls the network can write that page.
  */
-function isSameOrigin(origin: string, { fetchSite, host, secure }: CorsInput): boolean {
+function isSameOrigin(origin: string, { fetchSite, host, forwardedPort, secure }: CorsInput): boolean {
   if (fetchSite === "same-origin") return true;
   if (host === undefined || host === "" || host.length > MAX_ORIGIN_LENGTH) return false;
   const name = host.toLowerCase();
+  if (isOrigin(origin, name, secure)) return true;
+  return forwardedPort !== undefined && isOrigin(origin, `${name.replace(/:\d*$/, "")}:${forwardedPort}`, secure);
+}
+
+function isOrigin(origin: string, name: string, secure: boolean): boolean {
   return origin === `https://${without(name, ":443")}` || (!secure && origin === `http://${without(name, ":80")}`);
 }
 

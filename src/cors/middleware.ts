@@ -11,7 +11,7 @@ import { parse } from "../settings/object.js";
 import { compileCors, type Field } from "./compile.js";
 import { type CorsInput, type CorsVerdict, decide, isOriginReason } from "./decide.js";
 import { corsSchema, type CorsOptions, type CorsSettings } from "./settings.js";
-import { effectiveHost } from "../core/effective-host.js";
+import { effectiveHost, forwardedPort } from "../core/effective-host.js";
 
 /** The event is always one of ours here. */
 type CorsRefusal = Refusal & { readonly event: SecurityEventName };
@@ -100,6 +100,7 @@ function inputOf(req: Request, origin: string): CorsInput {
     requestedPrivateNetwork: field(req, "access-control-request-private-network"),
     fetchSite: field(req, "sec-fetch-site"),
     host: effectiveHost(req),
+    forwardedPort: forwardedPort(req),
     secure: req.protocol === "https",
   };
 }
