@@ -189,6 +189,7 @@ describe("hostile input", () => {
     requestedPrivateNetwork: field,
     fetchSite: field,
     host: field,
+    forwardedPort: fc.option(fc.integer({ min: 1, max: 65_535 }), { nil: undefined }),
     secure: fc.boolean(),
   });
 
