@@ -15,7 +15,7 @@ import type { HeadersPatch } from "./headers/settings.js";
 import { JwtManager } from "./jwt/manager.js";
 import { tokenRoutes, type TokenRoutesOptions } from "./jwt/routes.js";
 import { LAYERS } from "./layers.js";
-import { markSecured, prepareApp } from "./prepare-app.js";
+import { markSecured, prepareApp, watchRoutingSettings } from "./prepare-app.js";
 import { createRouteLimit } from "./rate-limit/middleware.js";
 import { isWindowStore, type RouteLimit } from "./rate-limit/settings.js";
 import type { LogInAs, LogInOptions, SessionInfo, SessionLayer } from "./session/middleware.js";
@@ -124,7 +124,13 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
     return layer ? [{ order: row.order, layer }] : [];
   });
   const lasts = rows.flatMap(({ layer }) => (layer.last === undefined ? [] : [layer.last]));
+  const lateSettings = watchRoutingSettings(app);
+  let isFirst = true;
   const leave = (req: Request, res: Response, error?: object): void => {
+    if (isFirst) {
+      isFirst = false;
+      reportLateSettings(lateSettings(), runtime);
+    }
     const state = beginState(req, runtime);
     leaveState(state);
     try {
@@ -135,7 +141,7 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
   };
   app.use(compose([...rows.map(({ layer }) => layer.handler), ...lasts], leave));
   showHeadsOn(app.response);
-  markSecured(app);
+  markSecured(app, parsed.session !== false);
 
   const find = (id: LayerId): Layer | undefined => rows.find(({ layer }) => layer.id === id)?.layer;
   const session = find("session") as SessionLayer | undefined;
@@ -182,6 +188,13 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
     ...(session === undefined ? {} : { sessions: { list: (id: string) => session.list(id), end: (id: string, handle?: string) => session.end(id, handle) } }),
   };
   return Object.freeze(security) as Security<Settings>;
+}
+
+/** Express has fixed these settings already, so what the app wrote has no effect. */
+function reportLateSettings(names: readonly string[], runtime: Runtime): void {
+  if (names.length === 0) return;
+  process.emitWarning(`Express ignores ${names.map((name) => `"${name}"`).join(", ")}, because it was set after applySecurity. Call app.set before applySecurity.`, { code: "PORTCULLIS_ROUTING" });
+  runtime.events.emit("portcullis_misconfigured", () => ({ source: "pipeline", reason: "late-routing-setting" }));
 }
 
 /** The error itself goes to the app's error handling, and may hold anything: it is no part of the event. */

@@ -46,7 +46,7 @@ const REMEDIES: Record<CredentialKind, string> = {
 
 function notRun(kinds: readonly CredentialKind[]): Refusal {
   const lines = kinds.map((kind) => REMEDIES[kind]).join("; or ");
-  return { code: "protection-not-run", reason: kinds.join(","), detail: `The protection this guard depends on did not run on this request. To mend it: ${lines}.` };
+  return { code: "protection-not-run", reason: kinds.join(","), detail: `The protection this guard depends on did not run on this request. To mend it: ${lines}. If that line is there, two versions of portcullis are installed: keep one (npm ls portcullis).` };
 }
 
 /** RFC 9110 section 11.6.1: one challenge for every way to prove who is calling that this guard takes. */

@@ -48,7 +48,7 @@ export const LAYERS: readonly LayerRow[] = Object.freeze([
     order: 300,
     create: ({ settings, runtime }) => settings.trustedHosts && createTrustedHost(settings.trustedHosts, runtime),
   },
-  { id: "cors", order: 400, create: ({ settings, runtime }) => settings.cors && createCors(settings.cors, runtime) },
+  { id: "cors", order: 400, create: ({ settings, runtime }) => settings.cors && createCors(settings.cors, runtime, { rateLimitHeaders: settings.rateLimit ? settings.rateLimit.headers : undefined }) },
   {
     id: "rate-limit",
     order: 500,

@@ -8,7 +8,8 @@ interface RouterLayer {
   readonly handle?: { readonly stack?: readonly RouterLayer[] };
 }
 
-const secured = new WeakSet<Express>();
+/** The apps that are secured, and whether each has sessions. */
+const secured = new WeakMap<Express, { readonly sessions: boolean }>();
 
 /**
  * Checks that the app may still be secured, and sets what Express itself must know.
@@ -26,17 +27,57 @@ export function prepareApp(app: Express, trustProxy: ParsedSettings["trustProxy"
       `applySecurity must come before any route, or those routes stay unprotected. Move the call above: ${routes.slice(0, 10).join(", ")}${routes.length > 10 ? `, and ${routes.length - 10} more` : ""}.`,
     );
   }
-  const own: unknown = app.get("trust proxy");
+  const own: unknown = ownSetting(app, "trust proxy");
   if (own !== false && own !== undefined && !trustProxyGiven) {
     throw new SetupError('The app sets "trust proxy" itself. Say it in the settings instead (trustProxy: 1), so that every protection sees the same.');
   }
-  app.set("trust proxy", trustProxy);
+  // Otherwise it stays at the default, false, which an app that is mounted in another one exchanges for that app's.
+  if (trustProxyGiven) app.set("trust proxy", trustProxy);
   app.disable("x-powered-by");
 }
 
-/** Remembers that the app is secured. Called last, so that a call that failed can be made again with other settings. */
-export function markSecured(app: Express): void {
-  secured.add(app);
+/**
+ * Remembers that the app is secured. Called last, so that a call that failed can be made again with other settings.
+ *
+ * @throws SetupError, also later from the `app.use` that mounts it, when the app and one it is mounted in both have sessions
+ */
+export function markSecured(app: Express, sessions: boolean): void {
+  const check = (parent: Express | undefined): void => {
+    if (!sessions) return;
+    for (let outer = parent; outer !== undefined; outer = parentOf(outer)) {
+      if (secured.get(outer)?.sessions !== true) continue;
+      throw new SetupError(
+        "A secured app with sessions is mounted in another one, and a request has one session. Set session: false in the inner app: it sees req.session and req.principal of the outer app, and its guards accept them.",
+      );
+    }
+  };
+  check(parentOf(app));
+  app.on("mount", (parent) => check(parent as Express));
+  secured.set(app, { sessions });
+}
+
+function parentOf(app: Express): Express | undefined {
+  return (app as unknown as { readonly parent?: Express }).parent;
+}
+
+/** A setting of this app, and not of one it is mounted in. */
+function ownSetting(app: Express, name: string): unknown {
+  const { settings } = app as unknown as { readonly settings: Readonly<Record<string, unknown>> };
+  return Object.hasOwn(settings, name) ? settings[name] : undefined;
+}
+
+/**
+ * Remembers the settings that Express fixes when the first middleware is mounted.
+ *
+ * @returns a function that gives the names of those that were changed since, without effect
+ */
+export function watchRoutingSettings(app: Express): () => string[] {
+  // Express 5 reads the query parser for each request.
+  const isExpress4 = typeof (app as unknown as { lazyrouter?: unknown }).lazyrouter === "function";
+  const names = ["strict routing", "case sensitive routing", ...(isExpress4 ? ["query parser"] : [])];
+  const read = (name: string): unknown => (name === "query parser" ? ownSetting(app, name) : Boolean(ownSetting(app, name)));
+  const before = names.map(read);
+  return () => names.filter((name, index) => read(name) !== before[index]);
 }
 
 /** Express 4 keeps its router in `_router`, made on first use; Express 5 in `router`, where Express 4 has a getter that throws. */

@@ -1,6 +1,6 @@
 import type { NextFunction, Request, RequestHandler, Response } from "express";
 import { acceptPrincipal } from "../core/accepted.js";
-import { headerCount } from "../core/credentials.js";
+import { headerLines } from "../core/authority.js";
 import type { Layer } from "../core/layer.js";
 import { refuse } from "../core/refusal.js";
 import { beginState, stateOf } from "../core/request-state.js";
@@ -63,7 +63,7 @@ export function createApiKey(options: ApiKeyOptions, runtime: Runtime, { service
         {
           keyHeader: Array.isArray(keyHeader) ? keyHeader.join() : keyHeader,
           authorization,
-          authorizationLines: authorization === undefined ? 0 : headerCount(req, "authorization"),
+          authorizationLines: authorization === undefined ? 0 : headerLines(req, "authorization").length,
           hasSession: req.principal?.kind === "session",
         },
         prefix,

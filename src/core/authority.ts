@@ -1,3 +1,4 @@
+import type { IncomingMessage } from "node:http";
 import { isIPv4, isIPv6 } from "node:net";
 import type { Request } from "express";
 
@@ -145,15 +146,20 @@ export function pathOf(req: Request): string | undefined {
 
 const NO_LINES: readonly string[] = Object.freeze([]);
 
-/** Every value a header field has in the request as sent. Node drops or joins duplicates; `rawHeaders` does not. */
-export function headerLines(req: Request, lowerCaseName: string): readonly string[] {
-  const raw = req.rawHeaders;
+/**
+ * Every value a header field has in the request as sent. Node drops or joins duplicates; `rawHeaders` does not. Some
+ * serverless adapters fill `headers` alone: a field without a line in `rawHeaders` has the values it has there.
+ */
+export function headerLines(req: IncomingMessage, lowerCaseName: string): readonly string[] {
+  const raw = (req.rawHeaders as readonly string[] | undefined) ?? NO_LINES;
   let lines: string[] | undefined;
   for (let i = 0; i + 1 < raw.length; i += 2) {
     const name = raw[i] ?? "";
     if (name.length === lowerCaseName.length && name.toLowerCase() === lowerCaseName) (lines ??= []).push(raw[i + 1] ?? "");
   }
-  return lines ?? NO_LINES;
+  if (lines !== undefined) return lines;
+  const value = req.headers[lowerCaseName];
+  return value === undefined ? NO_LINES : typeof value === "string" ? [value] : value;
 }
 
 /**

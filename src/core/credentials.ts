@@ -1,14 +1,3 @@
-import type { IncomingMessage } from "node:http";
-
-/** How often a header stands in the request as sent. Node joins or drops duplicates; `rawHeaders` does not. */
-export function headerCount(req: IncomingMessage, lowerCaseName: string): number {
-  let count = 0;
-  for (let i = 0; i < req.rawHeaders.length; i += 2) {
-    if (req.rawHeaders[i]?.toLowerCase() === lowerCaseName) count += 1;
-  }
-  return count;
-}
-
 /** Longest credential looked at, in characters; a longer one is refused unread. */
 export const MAX_CREDENTIAL_LENGTH = 8192;
 

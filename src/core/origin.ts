@@ -36,8 +36,9 @@ export function parseOrigin(text: string): Origin | undefined {
   const authority = text.slice(schemeEnd + 3);
   const colon = authority.indexOf(":", authority.startsWith("[") ? authority.indexOf("]") + 1 : 0);
   const host = colon === -1 ? authority : authority.slice(0, colon);
-  if (!isHost(host)) return undefined;
   const usual = DEFAULT_PORTS.get(scheme);
+  // Electron's apps have the origins app://- and app://. of a scheme of their own.
+  if (!isHost(host) && (usual !== undefined || (host !== "-" && host !== "."))) return undefined;
   if (colon === -1) return { scheme, host, port: usual ?? 0 };
   const digits = authority.slice(colon + 1);
   const port = Number(digits);
@@ -135,7 +136,7 @@ export function originPatternProblem(text: string): OriginPatternProblem | undef
   if (PAGELESS.has(pattern.scheme)) {
     return { code: "wrong-value", message: "No page has an origin of this scheme.", remedy: "Write the http or https origin of the page that sends the request." };
   }
-  if (pattern.host.endsWith(".")) {
+  if (pattern.host.endsWith(".") && pattern.host !== ".") {
     return { code: "wrong-value", message: "The host ends in a dot, which makes it another origin than the one without.", remedy: "Leave the dot out." };
   }
   if (!URL.canParse(text)) {
@@ -156,6 +157,9 @@ function shapeProblem(text: string): { message: string; remedy: string } {
   }
   if (text === "null") {
     return { message: "Any page can give itself the origin null, by a sandboxed frame.", remedy: "Serve the page from an http or https origin and name that." };
+  }
+  if (/^file:/i.test(text)) {
+    return { message: "A page that is opened from a file has the origin null or file://, which it shares with every other file.", remedy: "Serve the page from an http or https origin, or from a scheme of your own (app://-), and name that." };
   }
   if (text.length > MAX_ORIGIN_LENGTH) return { message: `An origin has at most ${MAX_ORIGIN_LENGTH} characters.`, remedy: "Write scheme://host[:port]." };
   if (text.replace("://*.", "://").includes("*")) {

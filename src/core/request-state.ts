@@ -11,8 +11,11 @@ import type { WaitingLimits } from "./waiting-limits.js";
  * collector goes through its entries again and again: with two of them half of all the time a request took in this process was
  * spent there. Each property costs too: up to Node 22 a request has a shape of its own once Express has changed its prototype,
  * so what is added to it takes 2 to 3 microseconds.
+ *
+ * A registered symbol, so that a second copy of this package (ESM and CommonJS) finds what the first one did. The number goes
+ * up when the state changes in a way that another version would not understand.
  */
-const STATE = Symbol("portcullis.state");
+const STATE = Symbol.for("portcullis.state@1");
 
 interface Carrier extends IncomingMessage {
   [STATE]?: RequestState;
@@ -63,7 +66,12 @@ export class RequestState {
   /** The client's normalised address, worked out once per request. */
   address(req: Request): string {
     if (this.#address === undefined) {
-      const { ip } = req;
+      let { ip } = req;
+      if (ip === "") {
+        // Behind a load balancer serverless-express sets an empty `ip`, which hides what Express reads from X-Forwarded-For.
+        delete (req as { ip?: string }).ip;
+        ({ ip } = req);
+      }
       const peer = req.socket.remoteAddress;
       this.#forwarded = ip !== undefined && ip !== peer;
       this.#address = clientAddress(ip, peer);

@@ -3,12 +3,31 @@ import { OriginPatterns } from "../core/origin.js";
 import type { CorsRules } from "./decide.js";
 import type { CorsOptions } from "./settings.js";
 
+/** The forms that rate limit headers come in; `false`: none. */
+export type RateLimitForm = "draft-8" | "draft-6" | "legacy" | false;
+
+/** What a page may read beside the safelisted headers, unless the settings say: enough to understand a 429. */
+function readableLimit(form: RateLimitForm): readonly string[] {
+  switch (form) {
+    case "draft-8":
+      return ["RateLimit", "RateLimit-Policy", "Retry-After"];
+    case "draft-6":
+      return ["RateLimit-Policy", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After"];
+    case "legacy":
+      return ["X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "Retry-After"];
+    case false:
+      return ["Retry-After"];
+  }
+}
+
 /** A response header, ready to be written. */
 export type Field = readonly [name: string, value: string];
 
 /** The settings as the request path wants them. */
 export interface CompiledCors {
   readonly rules: CorsRules;
+  /** What a page may read, defaults filled in. */
+  readonly exposedHeaders: readonly string[] | "*";
   /** Written on the answer to an allowed preflight, beside Access-Control-Allow-Origin. */
   readonly preflight: readonly Field[];
   /** Written on any other answer to an allowed origin, beside Access-Control-Allow-Origin. */
@@ -21,22 +40,31 @@ export interface CompiledCors {
 const ALLOW_ORIGIN = "Access-Control-Allow-Origin";
 
 /** Asks the `cors` package once for the values of all headers; only the origin and Vary are written per request. */
-export function compileCors(options: CorsOptions): CompiledCors {
-  const preflight = recorded(options, "OPTIONS");
-  const actual = recorded(options, "GET");
+export function compileCors(options: CorsOptions, rateLimitHeaders: RateLimitForm = "draft-8"): CompiledCors {
+  const { exposedHeaders = readableLimit(rateLimitHeaders) } = options;
+  const preflight = recorded(options, exposedHeaders, "OPTIONS");
+  const actual = recorded(options, exposedHeaders, "GET");
   return Object.freeze({
     rules: Object.freeze({
       origins: options.origins === "*" ? "*" : new OriginPatterns(options.origins),
       methods: options.methods === "*" ? "*" : new Set(options.methods),
       allowedHeaders: options.allowedHeaders === "*" ? "*" : new Set(options.allowedHeaders.map((name) => name.toLowerCase())),
+      credentials: options.credentials,
       privateNetwork: options.privateNetwork,
     }),
+    exposedHeaders,
     // The package exposes headers on a preflight too, where no page can read them (Fetch section 3.2.3).
-    preflight: fieldsOf(preflight, [ALLOW_ORIGIN, "Vary", "Content-Length", "Access-Control-Expose-Headers"]),
+    preflight: fieldsOf(preflight, [ALLOW_ORIGIN, "Vary", "Content-Length", "Access-Control-Expose-Headers", ...echoed(options)]),
     actual: fieldsOf(actual, [ALLOW_ORIGIN, "Vary"]),
     preflightStatus: preflight.statusCode,
     preflightLength: preflight.fields.get("Content-Length") ?? "0",
   });
+}
+
+/** What is written per request instead: with credentials `*` would be no wildcard. */
+function echoed({ credentials, methods, allowedHeaders }: CorsOptions): string[] {
+  if (!credentials) return [];
+  return [...(methods === "*" ? ["Access-Control-Allow-Methods"] : []), ...(allowedHeaders === "*" ? ["Access-Control-Allow-Headers"] : [])];
 }
 
 class RecordingResponse {
@@ -58,13 +86,13 @@ class RecordingResponse {
 }
 
 /** What the package writes on the answer to one method, for an origin that it allows. */
-function recorded(options: CorsOptions, method: string): RecordingResponse {
+function recorded(options: CorsOptions, exposedHeaders: readonly string[] | "*", method: string): RecordingResponse {
   const origin = options.origins === "*" ? "*" : "https://allowed.invalid";
   const packageOptions: CorsPackageOptions = {
     origin,
     methods: options.methods,
     allowedHeaders: options.allowedHeaders,
-    exposedHeaders: options.exposedHeaders,
+    exposedHeaders: exposedHeaders === "*" ? "*" : [...exposedHeaders],
     credentials: options.credentials,
     maxAge: options.maxAge,
   };

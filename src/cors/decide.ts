@@ -7,6 +7,8 @@ export interface CorsRules {
   readonly methods: ReadonlySet<string> | "*";
   /** Names in lower case. */
   readonly allowedHeaders: ReadonlySet<string> | "*";
+  /** With credentials browsers take no `*`: what was asked for is written back instead. */
+  readonly credentials: boolean;
   readonly privateNetwork: boolean;
 }
 
@@ -21,6 +23,8 @@ export interface CorsInput {
   readonly fetchSite: string | undefined;
   /** Host and port this request was sent to, as the field has them. */
   readonly host: string | undefined;
+  /** The port in X-Forwarded-Port of a trusted proxy. */
+  readonly forwardedPort: number | undefined;
   /** Whether it came over TLS, by the connection or a trusted proxy. */
   readonly secure: boolean;
 }
@@ -35,7 +39,14 @@ export type CorsVerdict =
   | { readonly kind: "not-cors"; readonly reason: "no-origin" | "same-origin" }
   | { readonly kind: "allowed"; readonly reason: "listed-origin" | "any-origin" }
   | { readonly kind: "refused"; readonly reason: OriginReason }
-  | { readonly kind: "preflight-allowed"; readonly reason: "listed-origin" | "any-origin"; readonly privateNetwork: boolean }
+  | {
+      readonly kind: "preflight-allowed";
+      readonly reason: "listed-origin" | "any-origin";
+      readonly privateNetwork: boolean;
+      /** The method and the request headers to be written back, in place of a `*` that browsers do not take. */
+      readonly method?: string;
+      readonly headers?: string;
+    }
   | { readonly kind: "preflight-refused"; readonly reason: OriginReason | PreflightReason };
 
 /** Longest Access-Control-Request-Headers read, in characters. Browsers send the few names a page sets. */
@@ -61,10 +72,16 @@ export function decide(rules: CorsRules, input: CorsInput): CorsVerdict {
     return preflight ? { kind: "preflight-refused", reason } : { kind: "refused", reason };
   }
   if (!preflight) return any ? ANY : LISTED;
-  const reason = methodProblem(rules, input.requestedMethod) ?? headersProblem(rules, input.requestedHeaders ?? "");
+  const names: string[] = [];
+  const reason = methodProblem(rules, input.requestedMethod) ?? headersProblem(rules, input.requestedHeaders ?? "", names);
   if (reason !== undefined) return { kind: "preflight-refused", reason };
-  const privateNetwork = rules.privateNetwork && input.requestedPrivateNetwork === "true";
-  return { kind: "preflight-allowed", reason: any ? "any-origin" : "listed-origin", privateNetwork };
+  return {
+    kind: "preflight-allowed",
+    reason: any ? "any-origin" : "listed-origin",
+    privateNetwork: rules.privateNetwork && input.requestedPrivateNetwork === "true",
+    ...(rules.credentials && rules.methods === "*" ? { method: input.requestedMethod } : {}),
+    ...(rules.credentials && rules.allowedHeaders === "*" && names.length > 0 ? { headers: names.join(",") } : {}),
+  };
 }
 
 /** True when the origin is to blame, false when a listed origin asked for too much. */
@@ -84,10 +101,15 @@ function originReason(origin: string): OriginReason {
  * Origin also matches a plain connection, because TLS may end at a proxy we are not told of; a plain one never matches a
  * secure connection, because whoever controls the network can write that page.
  */
-function isSameOrigin(origin: string, { fetchSite, host, secure }: CorsInput): boolean {
+function isSameOrigin(origin: string, { fetchSite, host, forwardedPort, secure }: CorsInput): boolean {
   if (fetchSite === "same-origin") return true;
   if (host === undefined || host === "" || host.length > MAX_ORIGIN_LENGTH) return false;
   const name = host.toLowerCase();
+  if (isOrigin(origin, name, secure)) return true;
+  return forwardedPort !== undefined && isOrigin(origin, `${name.replace(/:\d*$/, "")}:${forwardedPort}`, secure);
+}
+
+function isOrigin(origin: string, name: string, secure: boolean): boolean {
   return origin === `https://${without(name, ":443")}` || (!secure && origin === `http://${without(name, ":80")}`);
 }
 
@@ -107,8 +129,10 @@ function methodProblem(rules: CorsRules, method: string | undefined): PreflightR
  * Reads Access-Control-Request-Headers once, from left to right. Fetch sends it in lower case, sorted, unique and without
  * spaces; gateways split and space it (rs/cors#184), so case, order and white space are left free, and only the amount is
  * bounded (rs/cors#170: 121 MB for one field full of commas).
+ *
+ * @param names takes the names that are allowed, in lower case
  */
-function headersProblem(rules: CorsRules, list: string): PreflightReason | undefined {
+function headersProblem(rules: CorsRules, list: string, names: string[]): PreflightReason | undefined {
   if (list.length === 0) return undefined;
   if (list.length > MAX_REQUESTED_HEADERS_LENGTH) return "too-many-headers";
   let empty = 0;
@@ -123,8 +147,10 @@ function headersProblem(rules: CorsRules, list: string): PreflightReason | undef
       if (empty > MAX_EMPTY_ELEMENTS) return "malformed-headers";
       continue;
     }
-    const problem = headerProblem(rules, name.toLowerCase());
+    const lowerCaseName = name.toLowerCase();
+    const problem = headerProblem(rules, lowerCaseName);
     if (problem !== undefined) return problem;
+    names.push(lowerCaseName);
   }
   return undefined;
 }
@@ -132,8 +158,9 @@ function headersProblem(rules: CorsRules, list: string): PreflightReason | undef
 function headerProblem(rules: CorsRules, name: string): PreflightReason | undefined {
   if (rules.allowedHeaders !== "*" && rules.allowedHeaders.has(name)) return undefined;
   if (!isToken(name)) return "malformed-headers";
-  // Fetch section 4.8: the wildcard does not cover Authorization.
-  return rules.allowedHeaders === "*" && name !== "authorization" ? undefined : "unlisted-header";
+  if (rules.allowedHeaders !== "*") return "unlisted-header";
+  // Fetch section 4.8: the wildcard does not cover Authorization. Names that are written back do.
+  return name !== "authorization" || rules.credentials ? undefined : "unlisted-header";
 }
 
 /** The part of `text` without space and tab at its ends (RFC 9110 section 5.6.3; `trim` would take more). */

@@ -8,10 +8,10 @@ import { fieldLine } from "../core/header-block.js";
 import { type HeaderTarget, ResponseHead } from "../core/response-head.js";
 import { createRuntime, type Runtime } from "../core/runtime.js";
 import { parse } from "../settings/object.js";
-import { compileCors, type Field } from "./compile.js";
+import { compileCors, type Field, type RateLimitForm } from "./compile.js";
 import { type CorsInput, type CorsVerdict, decide, isOriginReason } from "./decide.js";
 import { corsSchema, type CorsOptions, type CorsSettings } from "./settings.js";
-import { effectiveHost } from "../core/effective-host.js";
+import { effectiveHost, forwardedPort } from "../core/effective-host.js";
 
 /** The event is always one of ours here. */
 type CorsRefusal = Refusal & { readonly event: SecurityEventName };
@@ -21,9 +21,18 @@ const TOO_MUCH = "The origin is trusted here, but not for this method or these h
 const VARY_ORIGIN = fieldLine("Vary", "Origin");
 const PREFLIGHT_VARY = "Access-Control-Request-Method, Access-Control-Request-Headers";
 
+/** What the limiter tells this layer. */
+export interface CorsDependencies {
+  /** The form of its headers, which a page should be able to read. */
+  readonly rateLimitHeaders?: RateLimitForm;
+}
+
+/** What a policy writes on an answer that is no preflight's, and a later policy of the same request takes back. */
+const WRITTEN = ["Access-Control-Allow-Origin", "Access-Control-Allow-Credentials", "Access-Control-Expose-Headers"];
+
 /** The CORS layer. Headers are set before the layers after it run, so that their refusals can be read by the page. */
-export function createCors(options: CorsOptions, runtime: Runtime): Layer {
-  const { rules, preflight, actual, preflightStatus, preflightLength } = compileCors(options);
+export function createCors(options: CorsOptions, runtime: Runtime, { rateLimitHeaders }: CorsDependencies = {}): Layer {
+  const { rules, exposedHeaders, preflight, actual, preflightStatus, preflightLength } = compileCors(options, rateLimitHeaders);
   const anyOrigin = rules.origins === "*";
   const preflightVary = PREFLIGHT_VARY + (options.privateNetwork ? ", Access-Control-Request-Private-Network" : "");
 
@@ -54,6 +63,10 @@ export function createCors(options: CorsOptions, runtime: Runtime): Layer {
 
   function corsMiddleware(req: Request, res: Response, next: NextFunction): void {
     const state = beginState(req, runtime);
+    if (state.hasRun("cors")) {
+      // The policy nearest to the route decides. Vary stays: the earlier policy's answer may already depend on Origin.
+      for (const name of WRITTEN) res.removeHeader(name);
+    }
     state.markRan("cors");
     const headers = headersFor(state, res);
     if (!anyOrigin) addVary(headers, "Origin", VARY_ORIGIN);
@@ -77,6 +90,8 @@ export function createCors(options: CorsOptions, runtime: Runtime): Layer {
       case "preflight-allowed":
         addVary(headers, preflightVary);
         allow(headers, origin, preflight);
+        if (verdict.method !== undefined) headers.setHeader("Access-Control-Allow-Methods", verdict.method);
+        if (verdict.headers !== undefined) headers.setHeader("Access-Control-Allow-Headers", verdict.headers);
         if (verdict.privateNetwork) headers.setHeader("Access-Control-Allow-Private-Network", "true");
         endPreflight(req, res);
         return;
@@ -88,7 +103,7 @@ export function createCors(options: CorsOptions, runtime: Runtime): Layer {
     next();
   }
 
-  return { id: "cors", mode: options.mode, handler: corsMiddleware, describe: () => structuredClone(options) };
+  return { id: "cors", mode: options.mode, handler: corsMiddleware, describe: () => structuredClone({ ...options, exposedHeaders }) };
 }
 
 function inputOf(req: Request, origin: string): CorsInput {
@@ -100,6 +115,7 @@ function inputOf(req: Request, origin: string): CorsInput {
     requestedPrivateNetwork: field(req, "access-control-request-private-network"),
     fetchSite: field(req, "sec-fetch-site"),
     host: effectiveHost(req),
+    forwardedPort: forwardedPort(req),
     secure: req.protocol === "https",
   };
 }

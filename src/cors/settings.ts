@@ -50,8 +50,6 @@ function headerProblem(name: string, setting: string): { code: "wrong-value"; me
   return undefined;
 }
 
-/** What a page may read beside the safelisted headers: enough to understand a 429. */
-const DEFAULT_EXPOSED_HEADERS = ["RateLimit", "RateLimit-Policy", "Retry-After"];
 /** What an API called with a JSON body and either kind of credential needs. */
 const DEFAULT_ALLOWED_HEADERS = ["Authorization", "Content-Type", "X-API-Key"];
 const DEFAULT_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
@@ -66,12 +64,18 @@ export const corsSchema = settingsObject({
   origins: listOrAll(originPatternSchema),
   /** Whether requests may carry cookies (and TLS client certificates, HTTP authentication). Tokens that a script sends itself do not need it. */
   credentials: z.boolean().default(false),
-  /** Methods a preflight may ask for; `"*"`: any. A GET, HEAD or POST that needs no preflight is not held back by this. */
+  /** Methods a preflight may ask for; `"*"`: any. With `credentials` the one that was asked for is written back. A GET, HEAD or POST that needs no preflight is not held back by this. */
   methods: listOrAll(methodSchema).default(() => [...DEFAULT_METHODS]),
-  /** Request headers a preflight may ask for; `"*"`: any but Authorization, which browsers want named. */
+  /**
+   * Request headers a preflight may ask for; `"*"`: any but Authorization, which browsers want named. With `credentials`
+   * `"*"` covers Authorization too, and the names that were asked for are written back.
+   */
   allowedHeaders: listOrAll(requestHeaderSchema).default(() => [...DEFAULT_ALLOWED_HEADERS]),
-  /** Response headers a page may read, beside the safelisted ones; `"*"`: any. */
-  exposedHeaders: listOrAll(responseHeaderSchema).default(() => [...DEFAULT_EXPOSED_HEADERS]),
+  /**
+   * Response headers a page may read, beside the safelisted ones; `"*"`: any. Default: enough to understand a 429, Retry-After
+   * and the rate limit headers in the form that `rateLimit.headers` says (`corsPolicy` alone: `draft-8`).
+   */
+  exposedHeaders: listOrAll(responseHeaderSchema).optional(),
   /** How long a browser may remember a preflight, in seconds. Firefox stops at 86400, Chromium at 7200. 0: not at all. */
   maxAge: z.int().min(0).max(86_400).default(600),
   /** Whether a public page may reach this service on a private network: answers Access-Control-Request-Private-Network. */
@@ -89,7 +93,7 @@ interface Checked {
   readonly origins: readonly string[] | "*";
   readonly methods: readonly string[] | "*";
   readonly allowedHeaders: readonly string[] | "*";
-  readonly exposedHeaders: readonly string[] | "*";
+  readonly exposedHeaders?: readonly string[] | "*" | undefined;
   readonly credentials: boolean;
   readonly privateNetwork: boolean;
 }
@@ -103,7 +107,7 @@ function checkLists(settings: Checked, context: z.core.$RefinementCtx): void {
   }
   for (const name of ["origins", "methods", "allowedHeaders", "exposedHeaders"] as const) {
     const list = settings[name];
-    if (list === "*") continue;
+    if (list === "*" || list === undefined) continue;
     const seen = new Set<string>();
     list.forEach((entry, index) => {
       const key = name === "methods" ? entry : entry.toLowerCase();
@@ -113,15 +117,18 @@ function checkLists(settings: Checked, context: z.core.$RefinementCtx): void {
   }
 }
 
-/** Fetch sections 3.2.5 and 4.8: with credentials `*` is no wildcard any more, so it would allow nothing, or, reflected, everything. */
+/**
+ * Fetch sections 3.2.5 and 4.8: with credentials `*` is no wildcard any more. Methods and request headers are written back as a
+ * preflight asks for them; origins written back would let in everybody, and response headers nobody asks for.
+ */
 function checkWildcards(settings: Checked, context: z.core.$RefinementCtx): void {
-  const named = { origins: "origins", methods: "methods", allowedHeaders: "request headers", exposedHeaders: "response headers" } as const;
-  for (const name of ["origins", "methods", "allowedHeaders", "exposedHeaders"] as const) {
+  const named = { origins: "origins", exposedHeaders: "response headers" } as const;
+  for (const name of ["origins", "exposedHeaders"] as const) {
     if (settings[name] !== "*") continue;
     addIssue(context, {
       code: "contradiction",
       path: [name],
-      message: `With credentials browsers take "*" for no wildcard.`,
+      message: `With credentials browsers do not take "*" as a wildcard.`,
       remedy: `Name the ${named[name]}, or leave out cors.credentials: a bearer token or an API key sent by a script needs none.`,
     });
   }

@@ -17,6 +17,8 @@ export interface CsrfRequest {
   readonly origin: readonly string[];
   /** The host this request is for, as sent; `undefined` when there is none or more than one. */
   readonly host: string | undefined;
+  /** The port in X-Forwarded-Port of a trusted proxy. */
+  readonly forwardedPort: number | undefined;
   /** True when the request is known to have come over https. */
   readonly secure: boolean;
 }
@@ -54,7 +56,7 @@ export function decideCsrf(policy: CsrfPolicy, request: CsrfRequest): Refusal | 
     case "same-origin":
       // `null` is what Referrer-Policy: no-referrer makes of a page's own Origin in its forms (Fetch standard, "append a
       // request Origin header"); an opaque origin, which says `null` too, is never same-origin.
-      return origin === "null" ? undefined : checkOrigin(request, origin);
+      return origin === "null" ? undefined : checkOrigin(request, origin, { anyPort: true });
     case "none":
       return checkOrigin(request, origin);
     case "same-site":
@@ -67,11 +69,13 @@ export function decideCsrf(policy: CsrfPolicy, request: CsrfRequest): Refusal | 
 }
 
 /**
- * Holds Origin against the host, where Sec-Fetch-Site is missing (plain http, old browsers) and also where it speaks for
- * the request: Safari before 2026 called a cross-site form "same-origin" when the user reloaded it, and sent the true
- * Origin beside (WebKit/WebKit#60289).
+ * Compares Origin with the host, where Sec-Fetch-Site is missing (plain http, old browsers) and also where it is there:
+ * Safari before 2026 called a cross-site form "same-origin" when the user reloaded it, and sent the true Origin beside
+ * (WebKit/WebKit#60289).
+ *
+ * @param anyPort compare host names only: the browser has compared the ports, and a proxy may have lost ours
  */
-function checkOrigin(request: CsrfRequest, origin: string | undefined): Refusal | undefined {
+function checkOrigin(request: CsrfRequest, origin: string | undefined, { anyPort = false } = {}): Refusal | undefined {
   if (origin === undefined) return undefined;
   if (origin === "null") return NULL_ORIGIN;
   const from = parseOrigin(origin);
@@ -82,7 +86,8 @@ function checkOrigin(request: CsrfRequest, origin: string | undefined): Refusal 
   // an https page of a service that believes it serves http, is what a proxy that ends TLS looks like.
   if (from.scheme !== "https" && (request.secure || from.scheme !== "http")) return ORIGIN_MISMATCH;
   const own: Authority = { host: withoutClosingDot(from.host), port: from.port };
-  return sameAuthority(own, to, from.scheme) ? undefined : ORIGIN_MISMATCH;
+  if (own.host !== to.host) return ORIGIN_MISMATCH;
+  return anyPort || sameAuthority(own, to, from.scheme) || own.port === request.forwardedPort ? undefined : ORIGIN_MISMATCH;
 }
 
 function withoutClosingDot(host: string): string {

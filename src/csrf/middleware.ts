@@ -1,6 +1,6 @@
 import type { RequestHandler } from "express";
 import { headerLines, pathOf } from "../core/authority.js";
-import { effectiveHost } from "../core/effective-host.js";
+import { effectiveHost, forwardedPort } from "../core/effective-host.js";
 import type { Layer } from "../core/layer.js";
 import { OriginPatterns } from "../core/origin.js";
 import { refuse } from "../core/refusal.js";
@@ -31,6 +31,7 @@ export function createCsrf(options: CsrfOptions, runtime: Runtime, dependencies:
       site: headerLines(req, "sec-fetch-site"),
       origin: headerLines(req, "origin"),
       host: effectiveHost(req),
+      forwardedPort: forwardedPort(req),
       secure: req.secure,
     });
     if (refusal !== undefined && refuse(req, res, "csrf", refusal, mode)) return;

@@ -1,6 +1,7 @@
 import type { Request, RequestHandler, Response } from "express";
 import { acceptPrincipal } from "../core/accepted.js";
-import { challenge, headerCount } from "../core/credentials.js";
+import { headerLines } from "../core/authority.js";
+import { challenge } from "../core/credentials.js";
 import type { Layer, Mode } from "../core/layer.js";
 import { createPrincipal, type Principal } from "../core/principal.js";
 import { refuse, type Refusal } from "../core/refusal.js";
@@ -65,7 +66,7 @@ export function createJwt(options: JwtLayerOptions, runtime: Runtime, { manager 
     if (authorization === undefined) return next();
     const choice = choosePresented({
       authorization,
-      authorizationLines: headerCount(req, "authorization"),
+      authorizationLines: headerLines(req, "authorization").length,
       byApiKey: state.presented === "api-key",
       hasPrincipal: req.principal !== undefined,
     });

@@ -231,9 +231,9 @@ export class RequestSession implements Commit {
     return Math.max(1, Math.ceil((expiryOf(stamp, stored.policy) - stored.now()) / 1000));
   }
 
-  /** `headersSent` itself is shadowed while the response is held. */
+  /** `headersSent` itself is shadowed while the response is held. Serverless adapters begin with an empty `_header`. */
   #headersLeft(): boolean {
-    return (this.res as Response & { readonly _header?: string | null })._header != null;
+    return Boolean((this.res as Response & { readonly _header?: string | null })._header);
   }
 
   #orRefused(answer: Maybe<boolean>): Maybe<boolean> {

@@ -23,8 +23,14 @@ export const addressRangeSchema = z.string().superRefine((text, context) => {
 /** One scope (`read`, `orders:write`, `orders:*`). */
 export const scopeSchema = z.string().regex(SCOPE_PATTERN, "Not a scope: words of letters, digits, '.', '_' or '-' joined by colons");
 
+/** What Express and glob patterns have and a path that is requested literally has not: `*`, `{…}`, `\\`, `/:id`. */
+const PATTERN = /[*{}\\]|\/:[A-Za-z_]/;
+
 /** A path on which a check is left out: exact, absolute, without query. */
 export const exemptPathSchema = z.string().superRefine((text, context) => {
-  if (/^\/[\x21-\x22\x24-\x3e\x40-\x7e]*$/.test(text)) return;
-  addIssue(context, { code: "wrong-value", message: "This is not an absolute path without query and fragment.", remedy: "Write the path exactly as it is requested: /health." });
+  if (PATTERN.test(text)) {
+    addIssue(context, { code: "wrong-value", message: "Exempt paths are exact, and this is a pattern: it would never match.", remedy: "Write each path exactly as it is requested: /webhooks/stripe." });
+  } else if (!/^\/[\x21-\x22\x24-\x3e\x40-\x7e]*$/.test(text)) {
+    addIssue(context, { code: "wrong-value", message: "This is not an absolute path without query and fragment.", remedy: "Write the path exactly as it is requested: /health." });
+  }
 });

@@ -16,7 +16,9 @@ export const DATABASE_URL_PATTERN = /^(?:sqlite|postgres|postgresql|mysql|mariad
 /**
  * Reads the `database` setting when it is a URL. Messages name the scheme at most: a database URL often holds a password.
  *
- * @throws SettingsError when it is not a URL of SQLite, PostgreSQL, MySQL or MariaDB
+ * A `postgres:` URL with parameters that pg does not read is one process warning (`PORTCULLIS_DATABASE_URL`) that names them.
+ *
+ * @throws SettingsError when it is not a URL of SQLite, PostgreSQL, MySQL or MariaDB, or contradicts a limit that is set here
  */
 export function parseDatabaseUrl(url: string): DatabaseLocation {
   const scheme = /^([A-Za-z][A-Za-z0-9+.-]{0,31}):/.exec(url)?.[1]?.toLowerCase();
@@ -28,8 +30,11 @@ export function parseDatabaseUrl(url: string): DatabaseLocation {
       return { engine: "sqlite", path, name: path };
     }
     case "postgres":
-    case "postgresql":
-      return { engine: "postgres", name: serverName(url, scheme, 5432) };
+    case "postgresql": {
+      const name = serverName(url, scheme, 5432);
+      checkPostgresParameters(new URL(url));
+      return { engine: "postgres", name };
+    }
     case "mysql":
     case "mariadb":
       return { engine: "mysql", name: serverName(url, scheme, 3306) };
@@ -57,6 +62,47 @@ function serverName(url: string, scheme: string, usualPort: number): string {
   const socket = parsed.searchParams.get("socket") ?? parsed.searchParams.get("host");
   const host = socket ?? `${decodeURIComponent(parsed.hostname) || "localhost"}:${parsed.port === "" ? usualPort : parsed.port}`;
   return `${host}/${name}`;
+}
+
+/** Parameters of a URL that pg reads. */
+const PG_PARAMETERS: ReadonlySet<string> = new Set([
+  "host",
+  "port",
+  "user",
+  "password",
+  "ssl",
+  "sslmode",
+  "sslcert",
+  "sslkey",
+  "sslrootcert",
+  "sslnegotiation",
+  "uselibpqcompat",
+  "application_name",
+  "fallback_application_name",
+  "client_encoding",
+  "options",
+  "lock_timeout",
+]);
+/** Those that pg would put in place of the time limits set here. */
+const OWN_PARAMETERS = ["statement_timeout", "idle_in_transaction_session_timeout", "query_timeout"];
+
+/**
+ * Hosting services and other libraries add parameters of their own (`channel_binding`, `schema`, `pgbouncer`), so one that
+ * pg does not read is no error.
+ *
+ * @throws SettingsError when a parameter contradicts a time limit that is set here
+ */
+function checkPostgresParameters({ search, searchParams }: URL): void {
+  const names = [...new Set(searchParams.keys())];
+  const contradicting = OWN_PARAMETERS.find((name) => names.includes(name) || searchParams.getAll("options").some((text) => text.includes(name)));
+  if (contradicting !== undefined) {
+    throw wrong(`The database URL sets ${contradicting}, and portcullis sets that limit itself.`, `Remove ${contradicting} from the URL, and set apiKeys.storeTimeoutMs or jwt.storeTimeoutMs.`);
+  }
+  const unread = names.filter((name) => !PG_PARAMETERS.has(name));
+  if (unread.length === 0) return;
+  // A password with unencoded characters may have ended up among the parameters; then they are not named.
+  const named = !search.includes("@") && unread.every((name) => /^[A-Za-z_][\w.-]{0,63}$/.test(name)) ? `: ${unread.join(", ")}` : "";
+  process.emitWarning(`The postgres: URL has parameters that pg does not read${named}. They have no effect.`, { code: "PORTCULLIS_DATABASE_URL" });
 }
 
 function isDecodable(part: string): boolean {

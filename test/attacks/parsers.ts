@@ -77,9 +77,9 @@ const parser = (name: string, parse: (text: string) => unknown, good: string, re
 const BODY = `mcp_${"A".repeat(12)}${"q".repeat(32)}`;
 const GOOD_KEY = BODY + checksum(BODY);
 const hostPolicy = { hosts: new HostPatterns(["a.example"]), exemptPaths: new Set<string>() };
-const corsRules = { origins: "*", methods: "*", allowedHeaders: new Set(["x-a"]), privateNetwork: false } as const;
+const corsRules = { origins: "*", methods: "*", allowedHeaders: new Set(["x-a"]), credentials: false, privateNetwork: false } as const;
 const preflight = (requestedHeaders: string) =>
-  decide(corsRules, { method: "OPTIONS", origin: "https://a.example", requestedMethod: "GET", requestedHeaders, requestedPrivateNetwork: undefined, fetchSite: undefined, host: "b.example", secure: true });
+  decide(corsRules, { method: "OPTIONS", origin: "https://a.example", requestedMethod: "GET", requestedHeaders, requestedPrivateNetwork: undefined, fetchSite: undefined, host: "b.example", forwardedPort: undefined, secure: true });
 const header = Buffer.from('{"alg":"ES256","typ":"at+jwt"}').toString("base64url");
 const issueCount = (value: unknown): number => createSchema.safeParse({ ownerId: "a", name: "b", ...(value as object) }).error?.issues.length ?? 0;
 

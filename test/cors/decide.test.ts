@@ -17,6 +17,7 @@ const GET: CorsInput = {
   requestedPrivateNetwork: undefined,
   fetchSite: undefined,
   host: "api.example.com",
+  forwardedPort: undefined,
   secure: true,
 };
 const PREFLIGHT: CorsInput = { ...GET, method: "OPTIONS", requestedMethod: "PUT", requestedHeaders: "authorization,content-type" };
@@ -77,10 +78,19 @@ table("a request of the service's own page", {}, OWN, sameOrigin, [
   { name: "a longer host", change: { host: "api.example.com.evil" }, verdict: unlisted },
   { name: "another port", change: { host: "api.example.com:8443" }, verdict: unlisted },
   { name: "port 80", change: { host: "api.example.com:80" }, verdict: unlisted },
+  { name: "another port from a trusted proxy", change: { forwardedPort: 8443 }, verdict: sameOrigin },
   { name: "no host", change: { host: undefined }, verdict: unlisted },
   { name: "an endless host", change: { host: `api.example.com${"m".repeat(10_000)}` }, verdict: unlisted },
   { name: "plain http page on a secure host", change: { origin: "http://api.example.com" }, verdict: unlisted },
   { name: "a form without referrer, where the browser says so", change: { fetchSite: "same-origin" }, verdict: sameOrigin },
+]);
+
+table("a page of the service's own port, which the proxy names beside Host", {}, { ...OWN, origin: "https://api.example.com:8443", forwardedPort: 8443 }, sameOrigin, [
+  { name: "no port named", change: { forwardedPort: undefined }, verdict: unlisted },
+  { name: "another port named", change: { forwardedPort: 8444 }, verdict: unlisted },
+  { name: "another host", change: { host: "api.example.net" }, verdict: unlisted },
+  { name: "a changed port in Host", change: { host: "api.example.com:80" }, verdict: sameOrigin },
+  { name: "plain http page on a secure host", change: { origin: "http://api.example.com:8443" }, verdict: unlisted },
 ]);
 
 table("a form of the service's own page under no-referrer", {}, { ...OWN, origin: "null", fetchSite: "same-origin" }, sameOrigin, [
@@ -179,6 +189,7 @@ describe("hostile input", () => {
     requestedPrivateNetwork: field,
     fetchSite: field,
     host: field,
+    forwardedPort: fc.option(fc.integer({ min: 1, max: 65_535 }), { nil: undefined }),
     secure: fc.boolean(),
   });
 

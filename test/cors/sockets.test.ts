@@ -132,6 +132,19 @@ describe.each(EXPRESS)("CORS over a socket, $name", ({ express }) => {
       expect(corsHeaders(await options(asks(LISTED)))).toEqual({ ...PREFLIGHT, "access-control-allow-credentials": "true" });
     });
 
+    it('with credentials and "*" writes back what was asked for, to the listed alone', async () => {
+      server.use({ ...SETTINGS, credentials: true, methods: "*", allowedHeaders: "*" });
+      const answer = await options(asks(LISTED, "PROPFIND", "authorization, X-Other,x-third"));
+      expect([answer.status, corsHeaders(answer)]).toEqual([
+        204,
+        { ...PREFLIGHT, "access-control-allow-credentials": "true", "access-control-allow-methods": "PROPFIND", "access-control-allow-headers": "authorization,x-other,x-third" },
+      ]);
+      expect(corsHeaders(await options(asks(LISTED, "PUT", "")))["access-control-allow-headers"]).toBeUndefined();
+      for (const headers of [asks(EVIL, "PUT", "x-other"), asks(LISTED, "TRACE"), asks(LISTED, "P UT"), asks(LISTED, "PUT", "x other"), asks(LISTED, "PUT", `x-${"a".repeat(200)}`), asks(LISTED, "PUT", "a,".repeat(2100))]) {
+        expect(corsHeaders(await options(headers))).toEqual({ vary: PREFLIGHT_VARY });
+      }
+    });
+
     it.each([
       ["another origin", asks(EVIL), "malicious_cors", "unlisted-origin"],
       ["null", asks("null"), "malicious_cors", "null-origin"],

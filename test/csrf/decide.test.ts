@@ -15,13 +15,14 @@ interface Case {
   origin?: string | string[];
   host?: string | undefined;
   secure?: boolean;
+  forwardedPort?: number;
 }
 
 const lines = (value: string | string[] | undefined): string[] => (value === undefined ? [] : [value].flat());
 
 function verdict(given: Case): CsrfReason | "pass" {
   const policy: CsrfPolicy = { trusted, sameSite: given.sameSite ?? "refuse", unmarked: given.unmarked ?? "allow" };
-  const request: CsrfRequest = { site: lines(given.site), origin: lines(given.origin), host: "host" in given ? given.host : "example.com", secure: given.secure ?? true };
+  const request: CsrfRequest = { site: lines(given.site), origin: lines(given.origin), host: "host" in given ? given.host : "example.com", forwardedPort: given.forwardedPort, secure: given.secure ?? true };
   const refusal = decideCsrf(policy, request);
   if (refusal === undefined) return "pass";
   expect(refusal.code).toBe("cross-origin-refused");
@@ -60,6 +61,14 @@ const rows: { name: string; refused: Case; reason: CsrfReason; allowed: Case }[]
   { name: "an extension with our name", refused: { origin: "chrome-extension://example.com" }, reason: "origin-mismatch", allowed: { origin: OWN } },
   { name: "another port", refused: { origin: "https://example.com:8444", host: "example.com:8443" }, reason: "origin-mismatch", allowed: { origin: "https://example.com:8443", host: "example.com:8443" } },
   { name: "a port where Host has none", refused: { origin: "https://example.com:8443" }, reason: "origin-mismatch", allowed: { origin: "https://example.com:8443", host: "example.com:8443" } },
+  { name: "same-origin with another port on another host", refused: { site: "same-origin", origin: "https://attacker.example:8443" }, reason: "origin-mismatch", allowed: { site: "same-origin", origin: "https://example.com:8443" } },
+  { name: "same-site with another port", refused: { site: "same-site", origin: "https://example.com:9000" }, reason: "same-site", allowed: { site: "same-origin", origin: "https://example.com:9000" } },
+  { name: "none with a port where Host has none", refused: { site: "none", origin: "https://example.com:8443" }, reason: "origin-mismatch", allowed: { site: "none", origin: "https://example.com:8443", forwardedPort: 8443 } },
+  { name: "another forwarded port", refused: { origin: "https://example.com:8443", forwardedPort: 8444 }, reason: "origin-mismatch", allowed: { origin: "https://example.com:8443", forwardedPort: 8443 } },
+  { name: "a forwarded port on another host", refused: { origin: "https://attacker.example:8443", forwardedPort: 8443 }, reason: "origin-mismatch", allowed: { origin: "https://example.com:8443", forwardedPort: 8443 } },
+  { name: "an http Origin of the forwarded port on https", refused: { origin: "http://example.com:8443", forwardedPort: 8443 }, reason: "origin-mismatch", allowed: { origin: "https://example.com:8443", forwardedPort: 8443 } },
+  { name: "the port of an inner proxy", refused: { origin: OWN, host: "example.com:80" }, reason: "origin-mismatch", allowed: { origin: OWN, host: "example.com:80", forwardedPort: 443 } },
+  { name: "the port of an inner proxy, cross-site", refused: { site: "cross-site", origin: OWN, host: "example.com:80" }, reason: "cross-site", allowed: { site: "same-origin", origin: OWN, host: "example.com:80" } },
   { name: "no port where Host has one", refused: { origin: OWN, host: "example.com:8443" }, reason: "origin-mismatch", allowed: { origin: OWN, host: "example.com:443" } },
   { name: "the other scheme's default port", refused: { origin: OWN, host: "example.com:80" }, reason: "origin-mismatch", allowed: { origin: "http://example.com", host: "example.com:80", secure: false } },
   { name: "userinfo (golang/go#78563)", refused: { origin: "https://evil@example.com" }, reason: "malformed", allowed: { origin: OWN } },
@@ -147,7 +156,9 @@ describe("for all requests", () => {
         const url = new URL(by);
         expect(from === undefined || from === "same-origin" || from === "none").toBe(true);
         expect(url.origin).toBe(by);
-        expect(url.host.replace(/\.(?=$|:)/, "")).toBe(host);
+        // The browser has compared the ports where it says same-origin.
+        const [own, to] = from === "same-origin" ? [url.hostname, new URL(`https://${host}`).hostname] : [url.host, host];
+        expect(own.replace(/\.(?=$|:)/, "")).toBe(to);
         if (secure) expect(url.protocol).toBe("https:");
       }),
       { numRuns: 5000 },

@@ -152,6 +152,32 @@ describe.each(EXPRESS)("cross-origin request forgery over a socket, $name", ({ e
     expect(await post(direct, { ...headers, origin: "http://backend:3000" })).toBe(200);
   });
 
+  it("takes its own page when a proxy loses the port and the browser says same-origin", async () => {
+    const headers = { host: "example.com", "x-forwarded-proto": "https", origin: "https://example.com:8443" };
+    const behind = await start({}, {}, (app) => app.set("trust proxy", 1));
+    expect(await post(behind, { ...headers, "sec-fetch-site": "same-origin" })).toBe(200);
+    expect(await post(behind, { ...headers, host: "example.com:80", "sec-fetch-site": "same-origin" })).toBe(200);
+    expect(await post(behind, { ...headers, host: "backend:3000", "x-forwarded-host": "example.com", "sec-fetch-site": "same-origin" })).toBe(200);
+    expect(await post(behind, { ...headers, origin: "https://attacker.example:8443", "sec-fetch-site": "same-origin" })).toBe(403);
+    expect(await post(behind, { ...headers, "sec-fetch-site": "same-site" })).toBe(403);
+    expect(await post(behind, headers)).toBe(403);
+  });
+
+  it("takes X-Forwarded-Port from a trusted proxy, and from no other peer", async () => {
+    const headers = { host: "example.com", origin: "https://example.com:8443", "x-forwarded-port": "8443" };
+    const behind = await start({}, {}, (app) => app.set("trust proxy", 1));
+    expect(await post(behind, headers)).toBe(200);
+    expect(await post(behind, { ...headers, "x-forwarded-port": "8443, 3000" })).toBe(200);
+    for (const port of ["3000, 8443", "443", "08443", "8443x", "99999", "", "-1", "8443 "]) {
+      expect(await post(behind, { ...headers, "x-forwarded-port": port }), port).toBe(port.trim() === "8443" ? 200 : 403);
+    }
+    expect(await post(behind, { ...headers, "sec-fetch-site": "same-site" })).toBe(403);
+    await behind.close();
+    const direct = await start();
+    expect(await post(direct, headers)).toBe(403);
+    expect(await post(direct, { ...headers, host: "example.com:8443" })).toBe(200);
+  });
+
   it("behind trusted hosts believes X-Forwarded-Host where that layer does", async () => {
     const headers = { host: "backend:3000", "x-forwarded-host": "example.com", origin: "https://example.com" };
     const hosts = (forwardedHost: boolean) => (app: Express) => {

@@ -51,6 +51,7 @@ describe("refused", () => {
     ["an unknown value", { sameSite: "lax" }, { code: "wrong-value", path: "sameSite", remedy: 'Use one of: "refuse", "allow".' }],
     ["a misspelt key", { trustedOrigin: [] }, { code: "unknown-setting", path: "trustedOrigin", message: 'There is no setting "trustedOrigin". Did you mean "trustedOrigins"?' }],
     ["a string for the list", { trustedOrigins: TRUSTED }, { code: "wrong-type", path: "trustedOrigins" }],
+    ...["/webhooks/*", "/pay/:id/return", "/{*rest}", "/a\\d"].map((path): [string, unknown, object] => [`${path} for a path`, { exemptPaths: ["/a:b", "/b(1)", path] }, { code: "wrong-value", path: "exemptPaths[2]" }]),
     ["a pattern for a path", { exemptPaths: ["callback"] }, { code: "wrong-value", path: "exemptPaths[0]" }],
     // From here on the cases of Go's AddTrustedOrigin.
     ["missing scheme", { trustedOrigins: ["example.com"] }, { code: "wrong-value", path: "trustedOrigins[0]" }],

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import type { Express, Request } from "express";
 import { afterEach, describe, expect, it } from "vitest";
+import { applySecurity } from "../../src/apply-security.js";
 import { SecurityEvents, type SecurityEvent } from "../../src/core/events.js";
 import { createRuntime } from "../../src/core/runtime.js";
 import { parse } from "../../src/settings/object.js";
@@ -157,6 +158,17 @@ describe.each(EXPRESS)("trusted hosts over a socket, $name", ({ express }) => {
     server = await serve(app);
     expect((await server.send("/", { headers: { host: "a.b.example.org:8443" } })).text).toBe("app");
     expect((await server.send("/", { headers: { host: "example.org" } })).json()).toEqual(PROBLEM);
+  });
+
+  it("probes of an exempt path are free of the limit by its cost, as the README says, also when the count is full", async () => {
+    const app = express();
+    const security = applySecurity(app, { trustedHosts: { hosts: [HOST], exemptPaths: ["/healthz"] }, rateLimit: { limit: 1, cost: (req) => (req.path === "/healthz" ? 0 : 1) } });
+    app.use((_req: Request, res: { end: (body: string) => void }) => res.end("app"));
+    server = await serve(app);
+    const statuses: number[] = [];
+    for (const [path, host] of [["/", HOST], ["/", HOST], ["/healthz", "10.0.0.7"], ["/healthz", "10.0.0.7"], ["/", HOST]] as const) statuses.push((await server.send(path, { headers: { host } })).status);
+    expect(statuses).toEqual([200, 429, 200, 200, 429]);
+    await security.close();
   });
 });
 

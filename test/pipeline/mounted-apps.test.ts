@@ -1,0 +1,111 @@
+import type { Express, Request, Response } from "express";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { applySecurity, requireSession, type SecurityEvent, SetupError } from "portcullis";
+import { EXPRESS } from "../support/express-versions.js";
+import { serve } from "../support/serve.js";
+
+const SECRET = "q7dS1uY0pXk3Vw8ZrT5nB2mC9eFgHjLa";
+const closing: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  vi.restoreAllMocks();
+  for (const close of closing.splice(0)) await close();
+});
+
+async function start(app: Express) {
+  const server = await serve(app);
+  closing.push(() => server.close());
+  return server;
+}
+const address = (req: Request, res: Response): void => void res.send(req.ip);
+const settings = { debug: true, secretKey: SECRET } as const;
+
+describe.each(EXPRESS)("a secured app inside another app, $name", ({ express }) => {
+  const forwarded = { headers: { "x-forwarded-for": "203.0.113.9" } };
+
+  it("has the outer app's trust proxy unless it has one of its own, mounted before or after it is secured", async () => {
+    for (const first of ["mount", "secure"]) {
+      for (const [trustProxy, expected] of [[undefined, "203.0.113.9"], [false, "127.0.0.1"]] as const) {
+        const outer = express();
+        outer.set("trust proxy", 1);
+        const inner = express();
+        if (first === "mount") outer.use("/in", inner);
+        const security = applySecurity(inner, { ...settings, trustProxy });
+        closing.push(() => security.close());
+        if (first === "secure") outer.use("/in", inner);
+        inner.get("/", address);
+        expect((await (await start(outer)).send("/in", forwarded)).text, `${first} ${String(trustProxy)}`).toBe(expected);
+      }
+    }
+  });
+
+  it("trusts nobody alone, and names a trust proxy of its own that the settings do not have", async () => {
+    const app = express();
+    const security = applySecurity(app, settings);
+    closing.push(() => security.close());
+    app.get("/", address);
+    expect((await (await start(app)).send("/", forwarded)).text).toBe("127.0.0.1");
+    expect(() => applySecurity(express().set("trust proxy", 1), settings)).toThrow(SetupError);
+  });
+
+  it("with sessions in both is an error at start; with sessions in the outer one works", async () => {
+    const [outer, twice, once] = [express(), express(), express()];
+    const security = [applySecurity(outer, { ...settings, session: {} }), applySecurity(twice, { ...settings, session: {} }), applySecurity(once, { ...settings, session: false })];
+    closing.push(...security.map((one) => () => one.close()));
+    expect(() => outer.use("/twice", twice)).toThrow(/session: false in the inner app/);
+    const late = express();
+    outer.use("/late", late);
+    expect(() => applySecurity(late, { ...settings, session: {} })).toThrow(/session: false in the inner app/);
+
+    const whole = express();
+    const outerSecurity = applySecurity(whole, { ...settings, session: {} });
+    closing.push(() => outerSecurity.close());
+    whole.post("/login", (req, res, next) => {
+      outerSecurity.logIn(req, { id: "ada" }).then(() => res.sendStatus(204), next);
+    });
+    whole.use("/once", once);
+    once.get("/me", requireSession(), (req, res) => void res.send(req.principal?.id));
+    const server = await start(whole);
+    const cookie = String((await server.send("/login", { method: "POST" })).headers["set-cookie"]).split(";")[0] ?? "";
+    expect((await server.send("/once/me", { headers: { cookie } })).text).toBe("ada");
+    expect((await server.send("/once/me")).status).toBe(401);
+  });
+});
+
+describe.each(EXPRESS)("settings that Express fixes with the first middleware, $name", ({ name: version, express }) => {
+  async function run(before: (app: Express) => void, after: (app: Express) => void) {
+    const warned = vi.spyOn(process, "emitWarning").mockImplementation(() => undefined);
+    const app = express();
+    before(app);
+    const security = applySecurity(app, settings);
+    closing.push(() => security.close());
+    const events: SecurityEvent[] = [];
+    security.events.on("portcullis_misconfigured", (event) => void events.push(event));
+    after(app);
+    app.get("/u", (req, res) => void res.json(req.query));
+    const server = await start(app);
+    const statuses = [(await server.send("/u/")).status, (await server.send("/U")).status];
+    const { text } = await server.send("/u?a[$ne]=1");
+    const said = warned.mock.calls.map(([message]) => String(message)).filter((message) => message.startsWith("Express ignores"));
+    vi.restoreAllMocks();
+    return { statuses, text, said, events };
+  }
+  const set = (app: Express): void => {
+    app.set("strict routing", true).set("case sensitive routing", true).set("query parser", "simple");
+  };
+
+  it("hold when they are set before applySecurity", async () => {
+    expect(await run(set, () => undefined)).toEqual({ statuses: [404, 404], text: '{"a[$ne]":"1"}', said: [], events: [] });
+  });
+
+  it("are reported once, by name, when they are set after it", async () => {
+    const { said, events } = await run(() => undefined, set);
+    const names = version === "Express 4" ? '"strict routing", "case sensitive routing", "query parser"' : '"strict routing", "case sensitive routing"';
+    expect(said).toEqual([`Express ignores ${names}, because it was set after applySecurity. Call app.set before applySecurity.`]);
+    expect(events).toEqual([expect.objectContaining({ source: "pipeline", reason: "late-routing-setting", level: "CRITICAL" })]);
+  });
+
+  it("are not reported when nothing changed, or for a setting that is read for each request", async () => {
+    const { said, events } = await run(set, (app) => app.set("etag", false).set("strict routing", true));
+    expect([said, events]).toEqual([[], []]);
+  });
+});
