@@ -4,7 +4,7 @@ import { challenge, headerCount } from "../core/credentials.js";
 import type { Layer, Mode } from "../core/layer.js";
 import { createPrincipal, type Principal } from "../core/principal.js";
 import { refuse, type Refusal } from "../core/refusal.js";
-import { beginState } from "../core/request-state.js";
+import { beginState, stateOf } from "../core/request-state.js";
 import type { Runtime } from "../core/runtime.js";
 import { SetupError } from "../settings/errors.js";
 import { parse } from "../settings/object.js";
@@ -54,12 +54,15 @@ export function createJwt(options: JwtLayerOptions, runtime: Runtime, { manager 
       if (refuse(req, res, "jwt", answers.invalid(verdict), mode)) return;
       return next();
     }
+    stateOf(req).tokenManager = manager;
     acceptPrincipal(req, runtime, "jwt", principalOf(verdict.claims));
     next();
   }
 
   const handler: RequestHandler = function jwtMiddleware(req, res, next) {
     const state = beginState(req, runtime);
+    // Mounted for the app and again for a route, or handed back by app.handle: the token has been verified.
+    if (req.principal?.kind === "jwt" && state.tokenManager === manager) return next();
     state.markRan("jwt");
     const { authorization } = req.headers;
     if (authorization === undefined) return next();
@@ -67,7 +70,8 @@ export function createJwt(options: JwtLayerOptions, runtime: Runtime, { manager 
       authorization,
       authorizationLines: headerCount(req, "authorization"),
       byApiKey: state.presented === "api-key",
-      hasPrincipal: req.principal !== undefined,
+      // A principal of another manager came from this same header: its token is no second credential.
+      hasPrincipal: req.principal !== undefined && req.principal.kind !== "jwt",
     });
     if (choice.verdict === "none") return next();
     if (choice.verdict === "ambiguous") {
