@@ -182,7 +182,7 @@ function answer(req: Request, res: Response, state: RequestState, source: string
   const lines = ["Content-Type", replaced?.contentType ?? "application/problem+json; charset=utf-8", "Cache-Control", "no-store"];
   for (const name in refusal.headers) {
     const value = refusal.headers[name];
-    if (value !== undefined) lines.push(name, value);
+    if (value !== undefined) lines.push(name, name === "WWW-Authenticate" ? state.runtime.resources.challenge(req, value) : value);
   }
   lines.push("Content-Length", String(Buffer.byteLength(body)));
   answerWith(state, res, REFUSALS[refusal.code].status, lines, body);

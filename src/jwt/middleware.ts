@@ -49,12 +49,13 @@ export function createJwt(options: JwtLayerOptions, runtime: Runtime, { manager 
     return made;
   }
 
-  function settle(req: Request, res: Response, next: () => void, verdict: AccessVerdict): void {
+  function settle(req: Request, res: Response, next: () => void, token: string, verdict: AccessVerdict): void {
     if (!verdict.ok) {
       if (refuse(req, res, "jwt", answers.invalid(verdict), mode)) return;
       return next();
     }
     stateOf(req).tokenManager = manager;
+    runtime.resources.keep(req, manager, token, verdict);
     acceptPrincipal(req, runtime, "jwt", principalOf(verdict.claims));
     next();
   }
@@ -80,8 +81,8 @@ export function createJwt(options: JwtLayerOptions, runtime: Runtime, { manager 
     }
     state.presented = "jwt";
     const verdict = manager.check(choice.token);
-    if (verdict instanceof Promise) verdict.then((settled) => settle(req, res, next, settled)).catch(next);
-    else settle(req, res, next, verdict);
+    if (verdict instanceof Promise) verdict.then((settled) => settle(req, res, next, choice.token, settled)).catch(next);
+    else settle(req, res, next, choice.token, verdict);
   };
 
   return {
@@ -106,5 +107,7 @@ export function jwtAuth(manager: JwtManager, settings: JwtAuthSettings = {}): Re
   if (typeof (manager as Partial<JwtManager> | undefined)?.check !== "function") {
     throw new SetupError("jwtAuth needs the manager that verifies tokens as its first argument: jwtAuth(new JwtManager({ secret })).");
   }
-  return createJwt({ mode: mode ?? manager.options.mode, realm: realm ?? manager.options.realm }, manager.runtime, { manager }).handler;
+  const { runtime } = manager;
+  const { handler } = createJwt({ mode: mode ?? manager.options.mode, realm: realm ?? manager.options.realm }, runtime, { manager });
+  return runtime.resources.carry(handler);
 }
