@@ -1,4 +1,5 @@
 import type { SecurityEventName, SecurityEvents } from "../core/events.js";
+import { maskKeysWith } from "../core/mask-credentials.js";
 import { createRuntime, type Runtime } from "../core/runtime.js";
 import { boundedCall, StoreGuard } from "../core/store-guard.js";
 import { parse } from "../settings/object.js";
@@ -49,6 +50,7 @@ export class ApiKeyService {
     const secrets = options.secret ?? deps.secretKey ?? [];
     if (options.hash === "hmac-sha256" && secrets.length === 0) throw missingSecret();
     this.#options = options;
+    maskKeysWith(options.prefix);
     this.#runtime = deps.runtime ?? createRuntime();
     this.#ownsStore = options.store !== undefined || deps.store === undefined;
     this.#store = options.store ?? deps.store ?? new MemoryApiKeyStore();
