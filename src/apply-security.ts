@@ -139,7 +139,7 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
       if (error !== undefined) announceFailure(req, runtime);
     }
   };
-  app.use(compose([...rows.map(({ layer }) => layer.handler), ...lasts], leave));
+  app.use(runtime.resources.carry(compose([...rows.map(({ layer }) => layer.handler), ...lasts], leave)));
   showHeadsOn(app.response);
   markSecured(app, parsed.session !== false);
 

@@ -8,7 +8,7 @@ import type { Runtime } from "../core/runtime.js";
 import type { WaitingLimits } from "../core/waiting-limits.js";
 import { SetupError } from "../settings/errors.js";
 import { parse } from "../settings/object.js";
-import { choosePresented } from "./decide.js";
+import { type Choice, choosePresented } from "./decide.js";
 import { keyRefusals } from "./refusals.js";
 import type { VerifyResult } from "./result.js";
 import type { ApiKeyService } from "./service.js";
@@ -22,16 +22,20 @@ export function createApiKey(options: ApiKeyOptions, runtime: Runtime, { service
   const { prefix } = service.options;
   const refusals = keyRefusals(options.realm);
 
-  function settle(req: Request, res: Response, next: NextFunction, result: VerifyResult, scheme: "ApiKey" | "Bearer"): void {
+  function settle(req: Request, res: Response, next: NextFunction, result: VerifyResult, { key, scheme }: Extract<Choice, { verdict: "key" }>): void {
     if (result.ok) {
       stateOf(req).keyService = service;
+      runtime.resources.keep(req, service, key, result);
       acceptPrincipal(req, runtime, "api-key", result.principal);
       next();
       return;
     }
     if (refuse(req, res, "api-key", refusals.of(result, scheme), mode)) return;
     // Only reporting, and the key is good but for its limit: the request goes on as who it is.
-    if (result.principal !== undefined) acceptPrincipal(req, runtime, "api-key", result.principal);
+    if (result.principal !== undefined) {
+      runtime.resources.keep(req, service, key, result);
+      acceptPrincipal(req, runtime, "api-key", result.principal);
+    }
     next();
   }
 
@@ -77,11 +81,10 @@ export function createApiKey(options: ApiKeyOptions, runtime: Runtime, { service
         return;
       }
       state.presented = "api-key";
-      const { scheme } = choice;
-      const result = service.check(choice.key, state.address(req), waiting(req, res, state.limits, scheme));
+      const result = service.check(choice.key, state.address(req), waiting(req, res, state.limits, choice.scheme));
       // What is thrown while the request goes on belongs to the app's error handling, not to nobody.
-      if (result instanceof Promise) void result.then((settled) => settle(req, res, next, settled, scheme)).catch(next);
-      else settle(req, res, next, result, scheme);
+      if (result instanceof Promise) void result.then((settled) => settle(req, res, next, settled, choice)).catch(next);
+      else settle(req, res, next, result, choice);
     },
     describe: () => describe({ ...options, prefix }),
   };
@@ -112,5 +115,6 @@ export function apiKeyAuth(service: ApiKeyService, settings?: ApiKeyAuthSettings
     throw new SetupError("apiKeyAuth needs the service that knows the keys as its first argument: apiKeyAuth(new ApiKeyService()).");
   }
   const { mode = service.options.mode, headerName = service.options.headerName, realm = service.options.realm } = own;
-  return createApiKey({ ...service.options, mode, headerName, realm }, service.runtime, { service }).handler;
+  const { runtime } = service;
+  return runtime.resources.carry(createApiKey({ ...service.options, mode, headerName, realm }, runtime, { service }).handler);
 }

@@ -1,5 +1,6 @@
 import { LRUCache } from "lru-cache";
 import type { SecurityEventName, SecurityEvents } from "../core/events.js";
+import { maskKeysWith } from "../core/mask-credentials.js";
 import { RepeatedWrites } from "../core/repeated-writes.js";
 import { createRuntime, type Runtime } from "../core/runtime.js";
 import { faultOf } from "../core/store-fault.js";
@@ -59,6 +60,7 @@ export class ApiKeyService {
     const secrets = options.secret ?? deps.secretKey ?? [];
     if (options.hash === "hmac-sha256" && secrets.length === 0) throw missingSecret();
     this.#options = options;
+    maskKeysWith(options.prefix);
     this.#runtime = deps.runtime ?? createRuntime();
     this.#ownsStore = options.store !== undefined || deps.store === undefined;
     this.#store = options.store ?? deps.store ?? new MemoryApiKeyStore();

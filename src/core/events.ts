@@ -62,7 +62,7 @@ export interface SecurityEvent {
   /** The client's address, from trusted data only. */
   readonly sourceIp?: string;
   readonly method?: string;
-  /** The path without its query string, control bytes escaped, at most 256 characters. */
+  /** The path without its query string, control bytes escaped, credentials masked, at most 256 characters. */
   readonly path?: string;
 }
 

@@ -2,6 +2,7 @@ import { validateHeaderValue } from "node:http";
 import type { Request, Response } from "express";
 import { pathOf } from "./authority.js";
 import type { SecurityEventName } from "./events.js";
+import { maskCredentials } from "./mask-credentials.js";
 import type { RequestState } from "./request-state.js";
 import { stateOf } from "./request-state.js";
 import { answerWith } from "./head-on-response.js";
@@ -182,7 +183,7 @@ function answer(req: Request, res: Response, state: RequestState, source: string
   const lines = ["Content-Type", replaced?.contentType ?? "application/problem+json; charset=utf-8", "Cache-Control", "no-store"];
   for (const name in refusal.headers) {
     const value = refusal.headers[name];
-    if (value !== undefined) lines.push(name, value);
+    if (value !== undefined) lines.push(name, name === "WWW-Authenticate" ? state.runtime.resources.challenge(req, value) : value);
   }
   lines.push("Content-Length", String(Buffer.byteLength(body)));
   answerWith(state, res, REFUSALS[refusal.code].status, lines, body);
@@ -234,11 +235,11 @@ function announce(req: Request, state: RequestState, source: string, refusal: Re
   }));
 }
 
-/** What an event says about its request: no query string (tokens travel there), nothing that could forge a log line. */
+/** What an event says about its request: no query string, no credential in the path, nothing that could forge a log line. */
 export function requestFacts(req: Request): { sourceIp: string; method: string; path: string; subject?: string; credentialId?: string } {
   const state = stateOf(req);
   // The path alone: an absolute-form target would bring the attacker's host into the log.
-  const path = (pathOf(req) ?? "").slice(0, 256);
+  const path = maskCredentials(pathOf(req) ?? "").slice(0, 256);
   const who = req.principal === undefined ? {} : { subject: req.principal.id, credentialId: req.principal.credentialId };
   return { sourceIp: state.address(req), method: req.method, path: path.replace(/[^\x21-\x7e]/g, escapeByte), ...who };
 }

@@ -47,6 +47,8 @@ export class RequestState {
   presented: "api-key" | "jwt" | undefined;
   /** The service whose key proved the principal: no other service takes its word for it. */
   keyService: object | undefined;
+  /** The manager whose access token proved the principal. */
+  tokenManager: object | undefined;
   /** Limits this request has met and is not counted in yet; no refusal and no costly work before they agree. */
   limits: WaitingLimits | undefined;
   /** Where the layers put headers, on a response that can carry it. */

@@ -1,5 +1,6 @@
 import { systemClock, type Clock } from "./clock.js";
 import { SecurityEvents } from "./events.js";
+import { ProtectedResources } from "./protected-resources.js";
 import type { OnRefusal } from "./refusal.js";
 
 /** What every layer is given: time, events, and the answers the app chose. One per `applySecurity`, or per factory used alone. */
@@ -9,6 +10,8 @@ export interface Runtime {
   readonly onRefusal: OnRefusal | undefined;
   /** The development switch: relaxes only what plain http breaks. */
   readonly debug: boolean;
+  /** The OAuth protected resources this app serves. */
+  readonly resources: ProtectedResources;
 }
 
 /** @param overrides what differs from the machine's clock, a fresh event source, no `onRefusal` and `debug: false` */
@@ -19,5 +22,6 @@ export function createRuntime(overrides: Partial<Runtime> = {}): Runtime {
     events: overrides.events ?? new SecurityEvents(() => clock.now()),
     onRefusal: overrides.onRefusal,
     debug: overrides.debug ?? false,
+    resources: overrides.resources ?? new ProtectedResources(),
   });
 }

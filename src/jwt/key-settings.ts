@@ -3,6 +3,8 @@ import { z } from "zod";
 import { Secret } from "../core/secret.js";
 import { addIssue, settingsObject } from "../settings/object.js";
 import { secretSchema } from "../settings/secrets.js";
+import type { KeyProblem } from "./key-fitness.js";
+import { pemProblem } from "./pem-problem.js";
 
 /** What a key may be given as. A parsed key is a KeyObject, which prints nothing of itself. */
 export type KeyInput = string | Secret | KeyObject;
@@ -12,23 +14,24 @@ function keySchema(half: "private" | "public"): z.ZodType<KeyObject, KeyInput> {
     .union([z.string(), z.instanceof(Secret), z.custom<KeyObject>((value) => value instanceof KeyObject)], { error: "Invalid input: expected a PEM string or a KeyObject" })
     .transform((value, context) => {
       const found = value instanceof KeyObject ? value : read(value instanceof Secret ? value.reveal() : value, half);
-      if (found?.type === half) return found;
-      addIssue(context, {
-        code: found === undefined ? "wrong-value" : "contradiction",
-        message: found === undefined ? `This cannot be read as a ${half} key.` : `This is a ${found.type} key where a ${half} key belongs.`,
-        remedy: half === "private" ? "Give an unencrypted PKCS #8 PEM, or crypto.createPrivateKey(…)." : "Give an SPKI PEM, or crypto.createPublicKey(…).",
-      });
+      if (found instanceof KeyObject && found.type === half) return found;
+      addIssue(
+        context,
+        !(found instanceof KeyObject)
+          ? found
+          : { code: "contradiction", message: `This is a ${found.type} key where a ${half} key belongs.`, remedy: `Give a PEM of the ${half} key, or crypto.${half === "private" ? "createPrivateKey" : "createPublicKey"}(…).` },
+      );
       return z.NEVER;
     });
 }
 
-/** The key, or `undefined`. An error of node:crypto is not passed on: it may quote its input. */
-function read(pem: string, half: "private" | "public"): KeyObject | undefined {
+/** The key, or what is wrong with the text. An error of node:crypto is not passed on: it may quote its input. */
+function read(pem: string, half: "private" | "public"): KeyObject | KeyProblem {
   try {
     // createPublicKey would take a private key and drop its private half, and the mistake would never be seen.
     return half === "private" || pem.includes("PRIVATE KEY-----") ? createPrivateKey(pem) : createPublicKey(pem);
   } catch {
-    return undefined;
+    return pemProblem(pem, half);
   }
 }
 

@@ -5,7 +5,7 @@ import { challenge } from "../core/credentials.js";
 import type { Layer, Mode } from "../core/layer.js";
 import { createPrincipal, type Principal } from "../core/principal.js";
 import { refuse, type Refusal } from "../core/refusal.js";
-import { beginState } from "../core/request-state.js";
+import { beginState, stateOf } from "../core/request-state.js";
 import type { Runtime } from "../core/runtime.js";
 import { SetupError } from "../settings/errors.js";
 import { parse } from "../settings/object.js";
@@ -50,17 +50,21 @@ export function createJwt(options: JwtLayerOptions, runtime: Runtime, { manager 
     return made;
   }
 
-  function settle(req: Request, res: Response, next: () => void, verdict: AccessVerdict): void {
+  function settle(req: Request, res: Response, next: () => void, token: string, verdict: AccessVerdict): void {
     if (!verdict.ok) {
       if (refuse(req, res, "jwt", answers.invalid(verdict), mode)) return;
       return next();
     }
+    stateOf(req).tokenManager = manager;
+    runtime.resources.keep(req, manager, token, verdict);
     acceptPrincipal(req, runtime, "jwt", principalOf(verdict.claims));
     next();
   }
 
   const handler: RequestHandler = function jwtMiddleware(req, res, next) {
     const state = beginState(req, runtime);
+    // Mounted for the app and again for a route, or handed back by app.handle: the token has been verified.
+    if (req.principal?.kind === "jwt" && state.tokenManager === manager) return next();
     state.markRan("jwt");
     const { authorization } = req.headers;
     if (authorization === undefined) return next();
@@ -68,7 +72,8 @@ export function createJwt(options: JwtLayerOptions, runtime: Runtime, { manager 
       authorization,
       authorizationLines: headerLines(req, "authorization").length,
       byApiKey: state.presented === "api-key",
-      hasPrincipal: req.principal !== undefined,
+      // A principal of another manager came from this same header: its token is no second credential.
+      hasPrincipal: req.principal !== undefined && req.principal.kind !== "jwt",
     });
     if (choice.verdict === "none") return next();
     if (choice.verdict === "ambiguous") {
@@ -77,8 +82,8 @@ export function createJwt(options: JwtLayerOptions, runtime: Runtime, { manager 
     }
     state.presented = "jwt";
     const verdict = manager.check(choice.token);
-    if (verdict instanceof Promise) verdict.then((settled) => settle(req, res, next, settled)).catch(next);
-    else settle(req, res, next, verdict);
+    if (verdict instanceof Promise) verdict.then((settled) => settle(req, res, next, choice.token, settled)).catch(next);
+    else settle(req, res, next, choice.token, verdict);
   };
 
   return {
@@ -103,5 +108,7 @@ export function jwtAuth(manager: JwtManager, settings: JwtAuthSettings = {}): Re
   if (typeof (manager as Partial<JwtManager> | undefined)?.check !== "function") {
     throw new SetupError("jwtAuth needs the manager that verifies tokens as its first argument: jwtAuth(new JwtManager({ secret })).");
   }
-  return createJwt({ mode: mode ?? manager.options.mode, realm: realm ?? manager.options.realm }, manager.runtime, { manager }).handler;
+  const { runtime } = manager;
+  const { handler } = createJwt({ mode: mode ?? manager.options.mode, realm: realm ?? manager.options.realm }, runtime, { manager });
+  return runtime.resources.carry(handler);
 }

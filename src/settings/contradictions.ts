@@ -84,6 +84,14 @@ const REQUIREMENTS: readonly Rule[] = [
       : undefined,
 ];
 
+/** What would work, and be dangerous. */
+const DANGERS: readonly Rule[] = [
+  ({ debug }) =>
+    debug === true && process.env.NODE_ENV === "production"
+      ? { path: "debug", message: "NODE_ENV is production, and debug takes Secure from the cookies and leaves out HSTS.", remedy: "Remove debug (PORTCULLIS_DEBUG), or run with another NODE_ENV." }
+      : undefined,
+];
+
 /** Issues that no protection can see alone. */
 export function contradictions(settings: Parsed, given: SecuritySettings): SettingsIssue[] {
   const found = (rules: readonly Rule[], code: SettingsIssue["code"]): SettingsIssue[] =>
@@ -91,5 +99,5 @@ export function contradictions(settings: Parsed, given: SecuritySettings): Setti
       const issue = rule(settings, given);
       return issue === undefined ? [] : [{ code, ...issue }];
     });
-  return [...found(REQUIREMENTS, "missing-setting"), ...found(CONTRADICTIONS, "contradiction")];
+  return [...found(REQUIREMENTS, "missing-setting"), ...found(CONTRADICTIONS, "contradiction"), ...found(DANGERS, "unsafe-setting")];
 }

@@ -1,5 +1,5 @@
 import { SettingsError, type SettingsIssue } from "./errors.js";
-import type { SecuritySettings } from "./schema.js";
+import { parseSettings, type SecuritySettings } from "./schema.js";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -50,11 +50,12 @@ const originsOrAll: Reader<"*" | string[]> = (text) => (text === "*" ? "*" : lis
  * Sessions, API keys and JWT are on when one of their variables is set. Merge what the environment cannot say:
  * `applySecurity(app, { ...settingsFromEnv(), cors: { … } })`.
  *
- * @throws SettingsError listing every variable whose text has not the form it must have, under the variable's name
+ * @throws SettingsError listing every variable whose text is not of its form or whose value is not allowed, under the variable's name
  */
 export function settingsFromEnv(env: Environment = process.env): SecuritySettings {
   const issues: SettingsIssue[] = [];
-  const read = <T>(name: string, reader: Reader<T>): T | undefined => {
+  const variables = new Map<string, string>();
+  const read = <T>(name: string, path: string, reader: Reader<T>): T | undefined => {
     const text = env[name]?.trim();
     if (text === undefined || text === "") return undefined;
     const value = reader(text);
@@ -62,36 +63,59 @@ export function settingsFromEnv(env: Environment = process.env): SecuritySetting
       issues.push({ code: "wrong-type", path: name, message: value.problem, remedy: value.remedy });
       return undefined;
     }
+    variables.set(path, name);
     return value;
   };
 
-  const limit = read("RATE_LIMIT_PER_MINUTE", integer);
-  const origins = read("BACKEND_CORS_ORIGINS", originsOrAll);
-  const trustedOrigins = read("CSRF_TRUSTED_ORIGINS", list);
+  // Other values of DEBUG belong to the package `debug`.
+  const debugVariable = env.PORTCULLIS_DEBUG?.trim() || !/^(?:true|false)$/.test(env.DEBUG ?? "") ? "PORTCULLIS_DEBUG" : "DEBUG";
+  const limit = read("RATE_LIMIT_PER_MINUTE", "rateLimit.limit", integer);
+  const origins = read("BACKEND_CORS_ORIGINS", "cors.origins", originsOrAll);
+  const trustedOrigins = read("CSRF_TRUSTED_ORIGINS", "csrf.trustedOrigins", list);
   const settings = withoutUndefined({
-    secretKey: read("SECRET_KEY", secrets),
-    debug: read("DEBUG", boolean),
-    trustProxy: read("TRUST_PROXY", hops),
-    redis: read("REDIS_URL", word),
-    database: read("DATABASE_URL", word),
-    trustedHosts: read("ALLOWED_HOSTS", list),
+    secretKey: read("SECRET_KEY", "secretKey", secrets),
+    debug: read(debugVariable, "debug", boolean),
+    trustProxy: read("TRUST_PROXY", "trustProxy", hops),
+    redis: read("REDIS_URL", "redis", word),
+    database: read("DATABASE_URL", "database", word),
+    trustedHosts: read("ALLOWED_HOSTS", "trustedHosts", list),
     rateLimit: limit === undefined ? undefined : { limit, windowSeconds: 60 },
     cors: origins === undefined ? undefined : { origins },
     csrf: trustedOrigins === undefined ? undefined : { trustedOrigins },
     session: group({
-      secret: read("SESSION_SECRET_KEY", secrets),
-      maxAge: read("SESSION_MAX_AGE", integer),
-      cookieName: read("SESSION_COOKIE", word),
+      secret: read("SESSION_SECRET_KEY", "session.secret", secrets),
+      maxAge: read("SESSION_MAX_AGE", "session.maxAge", integer),
+      cookieName: read("SESSION_COOKIE", "session.cookieName", word),
     }),
-    apiKeys: group({ prefix: read("API_KEY_PREFIX", word), length: read("API_KEY_LENGTH", integer) }),
+    apiKeys: group({ prefix: read("API_KEY_PREFIX", "apiKeys.prefix", word), length: read("API_KEY_LENGTH", "apiKeys.length", integer) }),
     jwt: group({
-      algorithm: read("ALGORITHM", word),
-      accessTokenMinutes: read("ACCESS_TOKEN_EXPIRE_MINUTES", integer),
-      refreshTokenDays: read("REFRESH_TOKEN_EXPIRE_DAYS", integer),
+      algorithm: read("ALGORITHM", "jwt.algorithm", word),
+      accessTokenMinutes: read("ACCESS_TOKEN_EXPIRE_MINUTES", "jwt.accessTokenMinutes", integer),
+      refreshTokenDays: read("REFRESH_TOKEN_EXPIRE_DAYS", "jwt.refreshTokenDays", integer),
     }),
   });
+  issues.push(...ofVariables(settingsIssues(settings), variables));
   if (issues.length > 0) throw new SettingsError(issues);
   return settings;
+}
+
+/** The issues at a setting that a variable gave, under the variable's name. The others are about what is still to be merged. */
+function ofVariables(issues: readonly SettingsIssue[], variables: ReadonlyMap<string, string>): SettingsIssue[] {
+  return issues.flatMap((issue) => {
+    const setting = issue.path.replace(/\[\d+\]$/, "");
+    const variable = variables.get(setting);
+    return variable === undefined ? [] : [{ ...issue, path: variable + issue.path.slice(setting.length) }];
+  });
+}
+
+function settingsIssues(settings: unknown): readonly SettingsIssue[] {
+  try {
+    parseSettings(settings);
+    return [];
+  } catch (error) {
+    if (error instanceof SettingsError) return error.issues;
+    throw error;
+  }
 }
 
 /** The variables of one protection; `undefined` (off) when none is set. */

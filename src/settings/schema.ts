@@ -49,7 +49,7 @@ function urlOr<Instance extends object>(pattern: RegExp, remedy: string): z.ZodT
 const SHAPE = {
   /** Root secret; components without a secret of their own derive one from it. First signs, all verify. */
   secretKey: secretRingSchema.optional(),
-  /** Development switch: relaxes Secure cookies, HSTS, upgrade-insecure-requests and the default host list, nothing else. */
+  /** Development switch: relaxes Secure cookies, HSTS, upgrade-insecure-requests and the default host list, nothing else. Refused when NODE_ENV is `production`. */
   debug: z.boolean().default(false),
   /** Number of proxies in front of the app, or their addresses. */
   trustProxy: trustProxySchema.default(false),

@@ -117,7 +117,7 @@ export const parsers: Group = {
     parser("times of keys", (expiresAt) => issueCount({ expiresAt }), "2030-01-31T12:00:00Z", 0),
     parser("hosts in settings", readHostEntry, "*.a.example", { entry: "*.a.example" }),
     parser("origins in settings", originPatternProblem, "https://a.example", undefined),
-    parser("the environment", (text) => settingsFromEnv({ ALLOWED_HOSTS: text, BACKEND_CORS_ORIGINS: text, TRUST_PROXY: text }).trustedHosts, "10.0.0.1", ["10.0.0.1"]),
+    parser("the environment", (text) => settingsFromEnv({ ALLOWED_HOSTS: text, TRUST_PROXY: text }).trustedHosts, "10.0.0.1", ["10.0.0.1"]),
     parser("structured fields", sfString, 'a"b', '"a\\"b"'),
     line("Host", "Host", `${"a.".repeat(32_000)}${MARK}`, "Host: api.example.com", { refused: "untrusted-host" }),
     line("Origin", "Origin", `https://${"a.".repeat(32_000)}${MARK}`, "Origin: https://app.example.com", { refused: "cross-origin-refused" }),

@@ -1,5 +1,5 @@
 import type { RequestHandler } from "express";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { createPrincipal } from "../../src/core/principal.js";
 import { beginState } from "../../src/core/request-state.js";
 import { requireJwt } from "../../src/guards.js";
@@ -171,6 +171,40 @@ describe.each(EXPRESS)("jwtAuth on $name", ({ express }) => {
     unreliable.trouble = trouble;
     const allowed = await (await start(lenient)).send("/who", { headers: { authorization: `Bearer ${token}` } });
     expect(allowed.json()).toMatchObject({ id: "user-1" });
+  });
+
+  it("accepts a good token when the request meets it again, and verifies the token once", async () => {
+    const b = bench();
+    const { accessToken } = await b.manager.issue("user-1", { scopes: ["read"] });
+    const check = vi.spyOn(b.manager, "check");
+    const app = express();
+    app.use(jwtAuth(b.manager));
+    app.get("/twice", jwtAuth(b.manager), requireJwt({ scopes: ["read"] }), (req, res) => void res.json(req.principal));
+    app.get("/old", (req, res, next) => {
+      req.url = "/new";
+      (app as unknown as { handle(...given: unknown[]): void }).handle(req, res, next);
+    });
+    app.get("/new", requireJwt({ scopes: ["read"] }), (req, res) => void res.json(req.principal));
+    const { send } = (server = await serve(app));
+    for (const path of ["/twice", "/old"]) {
+      check.mockClear();
+      const answer = await send(path, { headers: { authorization: `Bearer ${accessToken}` } });
+      expect([path, answer.status, check.mock.calls.length]).toEqual([path, 200, 1]);
+      expect(answer.json()).toMatchObject({ id: "user-1", kind: "jwt" });
+      expect((await send(path, { headers: { authorization: `Bearer ${accessToken}x` } })).headers["www-authenticate"]).toBe(INVALID);
+      expect((await send(path)).status).toBe(401);
+    }
+  });
+
+  it("does not take another manager's word for a token", async () => {
+    const [users, admins] = [bench({ secret: HMAC_SECRET }), bench({ secret: `other ${HMAC_SECRET}` })];
+    const app = express();
+    app.get("/admin", jwtAuth(users.manager), jwtAuth(admins.manager), (req, res) => void res.json(req.principal));
+    const { send } = (server = await serve(app));
+    const token = await users.manager.signAccessToken("user-1");
+    const answer = await send("/admin", { headers: { authorization: `Bearer ${token}` } });
+    expect(answer.status).toBe(401);
+    expect(answer.json()).toMatchObject({ code: "invalid-credentials" });
   });
 
   it("works with each family of algorithms over the wire", async () => {

@@ -162,6 +162,18 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
     expect(twin.events).toEqual([]);
   });
 
+  it("counts a client under its own address, whatever X-Forwarded-For and Forwarded it sends past no trusted proxy", async () => {
+    const { server, events } = await bench({ limit: 5 });
+    const spoofed = ["192.0.2.1", "192.0.2.1, 198.51.100.7", "127.0.0.1", "::1", "[2001:db8::1]:443", "", ",,", "x".repeat(4000), "192.0.2.9, ".repeat(300)];
+    const answers: number[] = [];
+    for (let i = 0; i < 30; i += 1) {
+      const address = spoofed[i % spoofed.length] ?? "";
+      answers.push((await server.send("/", { headers: { "x-forwarded-for": address, forwarded: `for=192.0.2.${i}`, "x-real-ip": `192.0.2.${i}` } })).status);
+    }
+    expect(answers).toEqual([...Array<number>(5).fill(200), ...Array<number>(25).fill(429)]);
+    expect(new Set(events.map(({ sourceIp }) => sourceIp))).toEqual(new Set(["127.0.0.1"]));
+  });
+
   it("weighs requests by a function, and is not fooled by a broken one", async () => {
     const costs: Record<string, unknown> = { "/free": 0, "/dear": 3, "/half": 0.5, "/minus": -5, "/nan": NaN, "/text": "1" };
     const cost = (req: { path: string }) => {

@@ -49,7 +49,7 @@ describe("every code block", () => {
     try {
       const child = spawn(process.execPath, ["--import", import.meta.resolve("tsx"), join(folder, fileOf(where))], {
         cwd,
-        env: { ...process.env, TSX_TSCONFIG_PATH: join(folder, "tsconfig.json"), SECRET_KEY: "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E", SESSION_SECRET_KEY: "Zq8mW3xC6vB9nL2kJ5hG7fD4sA1pO0iUyTrE", ALLOWED_HOSTS: "api.example.com", DEBUG: "" },
+        env: { ...process.env, TSX_TSCONFIG_PATH: join(folder, "tsconfig.json"), SECRET_KEY: "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E", SESSION_SECRET_KEY: "Zq8mW3xC6vB9nL2kJ5hG7fD4sA1pO0iUyTrE", ALLOWED_HOSTS: "api.example.com", DEBUG: "", PORTCULLIS_DEBUG: "" },
         stdio: ["ignore", "pipe", "pipe"],
       });
       let output = "";

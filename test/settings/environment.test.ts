@@ -1,6 +1,10 @@
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { settingsFromEnv } from "../../src/settings/environment.js";
 import { SettingsError, type SettingsIssue } from "../../src/settings/errors.js";
+import { parseSettings } from "../../src/settings/schema.js";
+
+const ROOT = "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E";
+const OTHER = "Zq8mW3xC6vB9nL2kJ5hG7fD4sA1pO0iUyTrE";
 
 function issuesOf(env: Record<string, string>): readonly SettingsIssue[] {
   try {
@@ -13,46 +17,32 @@ function issuesOf(env: Record<string, string>): readonly SettingsIssue[] {
 }
 
 describe("one variable", () => {
-  it.each(["SECRET_KEY", "DEBUG", "TRUST_PROXY", "ALLOWED_HOSTS", "RATE_LIMIT_PER_MINUTE", "BACKEND_CORS_ORIGINS", "SESSION_MAX_AGE", "API_KEY_LENGTH", "ALGORITHM", "REDIS_URL"])("%s that is empty or blank is not given", (name) => {
+  it.each(["SECRET_KEY", "PORTCULLIS_DEBUG", "DEBUG", "TRUST_PROXY", "ALLOWED_HOSTS", "RATE_LIMIT_PER_MINUTE", "BACKEND_CORS_ORIGINS", "SESSION_MAX_AGE", "API_KEY_LENGTH", "ALGORITHM", "REDIS_URL"])("%s that is empty or blank is not given", (name) => {
     expect(settingsFromEnv({ [name]: "" })).toEqual(settingsFromEnv({}));
     expect(settingsFromEnv({ [name]: " \t" })).toEqual(settingsFromEnv({}));
   });
 
   it.each<[string, string, object]>([
-    ["SECRET_KEY", "a,b", { secretKey: "a,b" }],
-    ["SECRET_KEY", '["a","b"]', { secretKey: ["a", "b"] }],
+    ["SECRET_KEY", `${ROOT},b`, { secretKey: `${ROOT},b` }],
+    ["SECRET_KEY", JSON.stringify([ROOT, OTHER]), { secretKey: [ROOT, OTHER] }],
+    ...(["true", "TRUE", "1", "yes", "on"].map((text) => ["PORTCULLIS_DEBUG", text, { debug: true }]) as [string, string, object][]),
+    ...(["false", "False", "0", "no", "off"].map((text) => ["PORTCULLIS_DEBUG", text, { debug: false }]) as [string, string, object][]),
     ["DEBUG", "true", { debug: true }],
-    ["DEBUG", "TRUE", { debug: true }],
-    ["DEBUG", "1", { debug: true }],
-    ["DEBUG", "yes", { debug: true }],
-    ["DEBUG", "on", { debug: true }],
-    ["DEBUG", "False", { debug: false }],
-    ["DEBUG", "0", { debug: false }],
-    ["DEBUG", "no", { debug: false }],
-    ["DEBUG", "off", { debug: false }],
+    ["DEBUG", "false", { debug: false }],
+    ...(["1", "0", "TRUE", "True", " true", "yes", "on", "off", "*", "express:*", "truest", "untrue", "true,false", "-not_this"].map((text) => ["DEBUG", text, {}]) as [string, string, object][]),
     ["TRUST_PROXY", "0", { trustProxy: 0 }],
-    ["TRUST_PROXY", "999", { trustProxy: 999 }],
-    ["TRUST_PROXY", "1000", { trustProxy: ["1000"] }],
-    ["TRUST_PROXY", "1x", { trustProxy: ["1x"] }],
-    ["TRUST_PROXY", "x1", { trustProxy: ["x1"] }],
     ["TRUST_PROXY", "FALSE", { trustProxy: false }],
-    ["TRUST_PROXY", "falsey", { trustProxy: ["falsey"] }],
-    ["TRUST_PROXY", "not false", { trustProxy: ["not false"] }],
-    ["TRUST_PROXY", "TRUE", { trustProxy: true }],
-    ["TRUST_PROXY", "trueish", { trustProxy: ["trueish"] }],
-    ["TRUST_PROXY", "not true", { trustProxy: ["not true"] }],
     ["TRUST_PROXY", " 10.0.0.1 ,, 10.0.0.2 ", { trustProxy: ["10.0.0.1", "10.0.0.2"] }],
     ["REDIS_URL", "redis://host", { redis: "redis://host" }],
     ["DATABASE_URL", "sqlite:x.db", { database: "sqlite:x.db" }],
-    ["ALLOWED_HOSTS", "[]", { trustedHosts: [] }],
     ["ALLOWED_HOSTS", ' ["a.example", "b.example"] ', { trustedHosts: ["a.example", "b.example"] }],
     ["ALLOWED_HOSTS", "a.example,", { trustedHosts: ["a.example"] }],
     ["RATE_LIMIT_PER_MINUTE", "5", { rateLimit: { limit: 5, windowSeconds: 60 } }],
-    ["RATE_LIMIT_PER_MINUTE", "9".repeat(15), { rateLimit: { limit: 999_999_999_999_999, windowSeconds: 60 } }],
+    ["RATE_LIMIT_PER_MINUTE", "000000000000005", { rateLimit: { limit: 5, windowSeconds: 60 } }],
     ["BACKEND_CORS_ORIGINS", "*", { cors: { origins: "*" } }],
     ["BACKEND_CORS_ORIGINS", "https://a.example", { cors: { origins: ["https://a.example"] } }],
     ["CSRF_TRUSTED_ORIGINS", "https://a.example", { csrf: { trustedOrigins: ["https://a.example"] } }],
-    ["SESSION_SECRET_KEY", "s", { session: { secret: "s" } }],
+    ["SESSION_SECRET_KEY", OTHER, { session: { secret: OTHER } }],
     ["SESSION_MAX_AGE", "60", { session: { maxAge: 60 } }],
     ["SESSION_COOKIE", "sid", { session: { cookieName: "sid" } }],
     ["API_KEY_PREFIX", "acme_", { apiKeys: { prefix: "acme_" } }],
@@ -65,10 +55,10 @@ describe("one variable", () => {
   });
 
   it.each<[string, string, RegExp, RegExp]>([
-    ["DEBUG", "truest", /yes or no/, /true or false/],
-    ["DEBUG", "untrue", /yes or no/, /true or false/],
-    ["DEBUG", "falsey", /yes or no/, /true or false/],
-    ["DEBUG", "gono", /yes or no/, /true or false/],
+    ["PORTCULLIS_DEBUG", "truest", /yes or no/, /true or false/],
+    ["PORTCULLIS_DEBUG", "untrue", /yes or no/, /true or false/],
+    ["PORTCULLIS_DEBUG", "falsey", /yes or no/, /true or false/],
+    ["PORTCULLIS_DEBUG", "gono", /yes or no/, /true or false/],
     ["SESSION_MAX_AGE", "1h", /whole number/, /digits/],
     ["SESSION_MAX_AGE", "-1", /whole number/, /digits/],
     ["API_KEY_LENGTH", "1".repeat(16), /whole number/, /digits/],
@@ -77,6 +67,63 @@ describe("one variable", () => {
     ["SECRET_KEY", '["a"', /JSON array/, /one,two/],
   ])("%s=%s is refused, with what to write", (name, text, message, remedy) => {
     expect(issuesOf({ [name]: text })).toEqual([{ code: "wrong-type", path: name, message: expect.stringMatching(message) as string, remedy: expect.stringMatching(remedy) as string }]);
+  });
+});
+
+describe("a value that is not allowed", () => {
+  it.each<[string, string, string]>([
+    ["SECRET_KEY", "short", "weak-secret SECRET_KEY"],
+    ["SECRET_KEY", JSON.stringify([ROOT, "short"]), "weak-secret SECRET_KEY[1]"],
+    ["TRUST_PROXY", "TRUE", "unsafe-setting TRUST_PROXY"],
+    ["TRUST_PROXY", "999", "wrong-value TRUST_PROXY"],
+    ["TRUST_PROXY", "10.0.0.1,0.0.0.0/0", "contradiction TRUST_PROXY"],
+    ...["1000", "1x", "x1", "falsey", "not false", "trueish", "not true"].map((text): [string, string, string] => ["TRUST_PROXY", text, "wrong-value TRUST_PROXY[0]"]),
+    ["REDIS_URL", "http://host", "wrong-value REDIS_URL"],
+    ["DATABASE_URL", "oracle://host", "wrong-value DATABASE_URL"],
+    ["ALLOWED_HOSTS", "[]", "missing-setting ALLOWED_HOSTS"],
+    ["ALLOWED_HOSTS", "a.example,*", "unsafe-setting ALLOWED_HOSTS[1]"],
+    ["RATE_LIMIT_PER_MINUTE", "0", "wrong-value RATE_LIMIT_PER_MINUTE"],
+    ["BACKEND_CORS_ORIGINS", "https://a.example/path", "wrong-value BACKEND_CORS_ORIGINS[0]"],
+    ["CSRF_TRUSTED_ORIGINS", "a.example", "wrong-value CSRF_TRUSTED_ORIGINS[0]"],
+    ["SESSION_SECRET_KEY", "short", "weak-secret SESSION_SECRET_KEY"],
+    ["SESSION_MAX_AGE", "0", "wrong-value SESSION_MAX_AGE"],
+    ["SESSION_COOKIE", "a b", "wrong-value SESSION_COOKIE"],
+    ["API_KEY_PREFIX", "acme", "wrong-value API_KEY_PREFIX"],
+    ["API_KEY_LENGTH", "3", "wrong-value API_KEY_LENGTH"],
+    ["ALGORITHM", "none", "wrong-value ALGORITHM"],
+    ["ACCESS_TOKEN_EXPIRE_MINUTES", "0", "wrong-value ACCESS_TOKEN_EXPIRE_MINUTES"],
+    ["REFRESH_TOKEN_EXPIRE_DAYS", "0", "wrong-value REFRESH_TOKEN_EXPIRE_DAYS"],
+  ])("%s=%s is refused under the name of the variable", (name, text, issue) => {
+    expect(issuesOf({ [name]: text }).map(({ code, path }) => `${code} ${path}`)).toEqual([issue]);
+  });
+
+  it("all of them at once, and nothing about what is still to be merged", () => {
+    expect(issuesOf({ SESSION_MAX_AGE: "1h", API_KEY_LENGTH: "3", ALGORITHM: "RS256" }).map(({ path }) => path)).toEqual(["SESSION_MAX_AGE", "API_KEY_LENGTH"]);
+    expect(settingsFromEnv({ ALGORITHM: "RS256" })).toEqual({ jwt: { algorithm: "RS256" } });
+  });
+});
+
+describe("debug with NODE_ENV=production", () => {
+  afterEach(() => vi.unstubAllEnvs());
+  const settings = { trustedHosts: ["a.example"] };
+  const refused = (path: string): unknown => expect.objectContaining({ issues: [{ code: "unsafe-setting", path, message: expect.stringMatching(/NODE_ENV/) as string, remedy: expect.stringMatching(/PORTCULLIS_DEBUG/) as string }] });
+
+  it("is refused, by the name of the setting or of the variable", () => {
+    vi.stubEnv("NODE_ENV", "production");
+    expect(() => parseSettings({ ...settings, debug: true })).toThrow(refused("debug"));
+    for (const name of ["PORTCULLIS_DEBUG", "DEBUG"]) expect(() => settingsFromEnv({ [name]: "true" })).toThrow(refused(name));
+    expect(() => settingsFromEnv({ PORTCULLIS_DEBUG: "on", DEBUG: "false" })).toThrow(refused("PORTCULLIS_DEBUG"));
+  });
+
+  it("is no matter where debug is off, or NODE_ENV is another", () => {
+    vi.stubEnv("NODE_ENV", "production");
+    expect(parseSettings({ ...settings, debug: false }).debug).toBe(false);
+    expect(parseSettings({ ...settings, ...settingsFromEnv({ DEBUG: "express:*" }) }).debug).toBe(false);
+    expect(settingsFromEnv({ PORTCULLIS_DEBUG: "false", DEBUG: "true" })).toEqual({ debug: false });
+    for (const other of ["development", "test", ""]) {
+      vi.stubEnv("NODE_ENV", other);
+      expect(parseSettings({ ...settings, ...settingsFromEnv({ PORTCULLIS_DEBUG: "true" }) }).debug).toBe(true);
+    }
   });
 });
 

@@ -1,0 +1,89 @@
+import { AsyncLocalStorage } from "node:async_hooks";
+import type { NextFunction, Request, RequestHandler, Response } from "express";
+import { pathOf } from "./authority.js";
+
+/** What a service said of a credential. */
+interface Proof {
+  readonly by: object;
+  readonly credential: string;
+  readonly verdict: unknown;
+}
+
+/** What verifies credentials: its verdict is what `check` gives. */
+interface Verifies<Verdict> {
+  check(...given: never[]): Verdict | Promise<Verdict>;
+}
+
+/**
+ * The OAuth protected resources (RFC 9728) of one app, by the path at which it serves them. For a request under such a path
+ * refusals name the metadata document, and code that is handed nothing but the credential, such as the verifier of an MCP
+ * server, finds the verdict that a layer has given on it.
+ */
+export class ProtectedResources {
+  /** Paths in lower case and without a slash at the end. */
+  readonly #metadataUrls = new Map<string, string>();
+  readonly #proofs = new WeakMap<Request, Proof>();
+  readonly #context = new AsyncLocalStorage<{ proof: Proof | undefined }>();
+
+  /**
+   * @param path where the app serves the resource; everything below it belongs to the resource
+   * @param metadataUrl the URL of the metadata document, serialised by `URL`
+   */
+  add(path: string, metadataUrl: string): void {
+    this.#metadataUrls.set(path.toLowerCase().replace(/\/$/, ""), metadataUrl);
+  }
+
+  /** The metadata document of the resource that the request is for: of several, the one with the longest path. */
+  metadataUrl(req: Request): string | undefined {
+    if (this.#metadataUrls.size === 0) return undefined;
+    const path = pathOf(req) ?? "";
+    let longest = "";
+    let url: string | undefined;
+    for (const [prefix, candidate] of this.#metadataUrls) {
+      if (prefix.length >= longest.length && isUnder(path, prefix)) [longest, url] = [prefix, candidate];
+    }
+    return url;
+  }
+
+  /**
+   * A value of WWW-Authenticate with the metadata document of the request's resource, if it is for one. A Bearer challenge comes
+   * first, because the MCP SDK's client reads no other.
+   */
+  challenge(req: Request, challenges: string): string {
+    const url = this.metadataUrl(req);
+    return url === undefined ? challenges : `Bearer resource_metadata="${url}", ${challenges.replace(/^Bearer /, "")}`;
+  }
+
+  /** `handler`, and after it the rest of the app in a context that knows what the layers said of the request's credential. */
+  carry(handler: RequestHandler): RequestHandler {
+    const carrying: RequestHandler = (req, res, next) =>
+      handler(req, res, this.metadataUrl(req) === undefined ? next : (error?: unknown) => this.#goOn(req, res, next, error));
+    return Object.defineProperty(carrying, "name", { value: handler.name });
+  }
+
+  /** Remembers what `by` said of the credential that a request presents, where it is for a resource. */
+  keep<Verdict>(req: Request, by: Verifies<Verdict>, credential: string, verdict: Verdict): void {
+    if (this.metadataUrl(req) !== undefined) this.#proofs.set(req, { by, credential, verdict });
+  }
+
+  /** The verdict of `by` on a credential of the request at hand, where a layer has asked for it. */
+  verdictOf<Verdict>(by: Verifies<Verdict>, credential: string): Verdict | undefined {
+    const proof = this.#context.getStore()?.proof;
+    return proof?.by === by && proof.credential === credential ? (proof.verdict as Verdict) : undefined;
+  }
+
+  #goOn(req: Request, res: Response, next: NextFunction, error: unknown): void {
+    const proof = this.#proofs.get(req);
+    if (proof === undefined) return next(error);
+    const context: { proof: Proof | undefined } = { proof };
+    // What was begun during the request may live on, and is no longer part of it.
+    res.once("close", () => (context.proof = undefined));
+    this.#context.run(context, () => next(error));
+  }
+}
+
+/** As Express compares them by default: without case, and a path is not under one that only begins with the same letters. */
+function isUnder(path: string, prefix: string): boolean {
+  if (path.slice(0, prefix.length).toLowerCase() !== prefix) return false;
+  return path.length === prefix.length || path.charAt(prefix.length) === "/";
+}

@@ -1,0 +1,160 @@
+import { createHmac } from "node:crypto";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { ApiKeyService, applySecurity, type SecurityEvent } from "portcullis";
+import { generateKey } from "../../src/api-key/format.js";
+import { MASK, maskCredentials, maskKeysWith } from "../../src/core/mask-credentials.js";
+import { formatRefreshToken, newRefreshToken } from "../../src/jwt/refresh-secrets.js";
+import { EXPRESS } from "../support/express-versions.js";
+import { serve } from "../support/serve.js";
+
+const SECRET = "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E";
+maskKeysWith("acme-prod_");
+
+const base64url = (min: number, max: number) => fc.uint8Array({ minLength: min, maxLength: max }).map((bytes) => Buffer.from(bytes).toString("base64url"));
+const json = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
+
+/** A credential, and what of it nobody may read. */
+const credential = fc.oneof(
+  fc.record({ prefix: fc.constantFrom("mcp_", "acme-prod_"), length: fc.integer({ min: 19, max: 128 }) }).map(({ prefix, length }) => {
+    const { key } = generateKey(prefix, length);
+    return { text: key, secret: key.slice(prefix.length + 12) };
+  }),
+  fc.tuple(fc.dictionary(fc.stringMatching(/^[a-z]{1,9}$/), fc.string()), fc.object(), base64url(1, 300)).map(([header, payload, signature]) => ({ text: `${json({ alg: "HS256", ...header })}.${json(payload)}.${signature}`, secret: signature })),
+  fc.constant(0).map(() => {
+    const token = newRefreshToken();
+    return { text: formatRefreshToken(token), secret: token.secret };
+  }),
+  fc.tuple(base64url(24, 24), fc.boolean()).map(([id, written]) => {
+    const value = `s:${id}.${createHmac("sha256", SECRET).update(id).digest("base64").replace(/=+$/, "")}`;
+    return { text: written ? encodeURIComponent(value) : value, secret: id };
+  }),
+);
+/** Around it: what a path may hold, percent signs, decoys and other credentials' beginnings too. */
+const around = fc.array(fc.oneof(fc.constantFrom("/", "eyJ", "eyJ.", "mcp_", "rt_", "s:", "%", "%2", "%41", "..", "-", "a", "Z9"), fc.string({ maxLength: 5 })), { maxLength: 8 }).map((parts) => parts.join(""));
+
+/** Each character of the text written as it is or percent-encoded, as the numbers say. */
+function encoded(text: string, which: readonly boolean[]): string {
+  return [...text].map((char, index) => (which[index % which.length] === true ? `%${char.charCodeAt(0).toString(16).toUpperCase()}` : char)).join("");
+}
+
+describe("maskCredentials", () => {
+  it("leaves nothing of a credential, whatever stands around it", () => {
+    fc.assert(
+      fc.property(around, credential, around, (before, { text, secret }, after) => {
+        const masked = maskCredentials(`/${before}/${text}/${after}`);
+        expect(masked).toContain(MASK);
+        if (secret.length > 8) expect(masked).not.toContain(secret);
+        expect(masked).not.toContain(text);
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  it("knows a credential that is percent-encoded in part", () => {
+    fc.assert(
+      fc.property(credential, fc.array(fc.boolean(), { minLength: 1, maxLength: 9 }), ({ text, secret }, which) => {
+        const masked = maskCredentials(`/a/${encoded(text, which)}/b`);
+        expect(masked).toContain(MASK);
+        if (secret.length > 8) expect(decodeURIComponent(masked)).not.toContain(secret);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it.each([
+    "/",
+    "/api-keys/0123456789AB/rotate",
+    "/users/3f2c9a4e-7b1d-4c5a-9e8f-0a1b2c3d4e5f",
+    "/mcp_server/tools/list",
+    "/mcp_",
+    "/files/report.final.v2.pdf",
+    "/orders/eyJpZCI6MTIzfQ",
+    "/orders/eyJpZCI6MTIzfQ.json",
+    "/survey.min.js",
+    "/art_direction/rt_short.x",
+    "/caf%C3%A9/%41%2F%25",
+    "/%",
+    "/s:short.value",
+    `/hash/${"0123456789abcdef".repeat(4)}`,
+    "*",
+  ])("leaves %s as it is", (path) => {
+    expect(maskCredentials(path)).toBe(path);
+  });
+
+  it("leaves paths of words and numbers as they are", () => {
+    const word = fc.stringMatching(/^[a-z0-9-]{1,40}$/).filter((text) => !text.includes("eyJ"));
+    fc.assert(fc.property(fc.array(word, { maxLength: 10 }), (words) => void expect(maskCredentials(`/${words.join("/")}`)).toBe(`/${words.join("/")}`)));
+  });
+
+  it("takes a time that grows with the length and no faster, whatever the path is made of", () => {
+    const time = (text: string): number => {
+      const best = Array.from({ length: 5 }, () => {
+        const start = process.hrtime.bigint();
+        maskCredentials(text);
+        return Number(process.hrtime.bigint() - start);
+      });
+      return Math.min(...best);
+    };
+    for (const piece of ["eyJ", "eyJ.", ".eyJa", "mcp_", "mcp_0123456789", "rt_", "rt_aaaaaaaaaaaaaaaaaaaaaa.", "s:", `s:${"a".repeat(32)}.`, "%5F", "%", "a", "."]) {
+      const [short, long] = [8_000, 128_000].map((length) => time(piece.repeat(Math.ceil(length / piece.length))));
+      // Sixteen times as long: a quadratic search would take 256 times as long. Short times are noise.
+      expect([piece, (long ?? 0) / Math.max(short ?? 0, 50_000) < 80]).toEqual([piece, true]);
+    }
+  });
+});
+
+describe.each(EXPRESS)("events on $name", ({ express }) => {
+  it("hold no credential that stands in the path, also where the path is cut", async () => {
+    const app = express();
+    const security = applySecurity(app, {
+      secretKey: SECRET,
+      trustedHosts: ["127.0.0.1"],
+      debug: true,
+      session: {},
+      apiKeys: { hash: "hmac-sha256", prefix: "shop_" },
+      jwt: {},
+      rateLimit: { limit: 100_000 },
+    });
+    const heard: SecurityEvent[] = [];
+    security.events.on("*", (event) => heard.push(event));
+    security.events.on("portcullis_credential_accepted", (event) => heard.push(event));
+    app.post("/log-in", async (req, res) => {
+      await security.logIn(req, { id: "ada" });
+      res.end();
+    });
+    app.use(security.requireAuth(), (_req, res) => void res.end());
+    const server = await serve(app);
+    const { key } = await security.apiKeys.create({ ownerId: "ada", name: "k" });
+    const { accessToken, refreshToken } = await security.jwt.issue("ada");
+    const setCookie = (await server.send("/log-in", { method: "POST" })).headers["set-cookie"]?.[0] ?? "";
+    const cookie = /=([^;]+)/.exec(setCookie)?.[1] ?? "";
+    expect(cookie).toMatch(/^s%3A/);
+
+    for (const text of [key, accessToken, refreshToken, cookie]) {
+      heard.length = 0;
+      for (const length of [1, 200, 240, 255, 256, 300]) {
+        const path = `/${"x".repeat(length - 1)}/${text}`;
+        expect((await server.send(path)).status).toBe(401);
+        expect((await server.send(path, { headers: { authorization: `Bearer ${accessToken}` } })).status).toBe(200);
+        expect((await server.send(`/?key=${text}`)).status).toBe(401);
+        await server.raw(`GET http://127.0.0.1${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n`);
+      }
+      expect(heard.length).toBe(24);
+      expect(heard[0]?.path).toBe(`//${MASK}`);
+      const log = JSON.stringify(heard);
+      // A part of it, as long as can be no accident, would be a piece cut off.
+      for (let at = 0; at + 16 <= text.length; at += 1) expect(log.includes(text.slice(at, at + 16))).toBe(false);
+      for (const { path } of heard) expect(path?.length).toBeLessThanOrEqual(256);
+    }
+    await server.close();
+    await security.close();
+  });
+});
+
+it("a service adds the prefix of its keys", async () => {
+  const service = new ApiKeyService({ prefix: "till_", hash: "hmac-sha256", secret: SECRET });
+  const { key } = await service.create({ ownerId: "ada", name: "k" });
+  expect(maskCredentials(`/till/${key}`)).toBe(`/till/${MASK}`);
+  await service.close();
+});
