@@ -1,4 +1,4 @@
-import type { KeyObject } from "node:crypto";
+import { createSecretKey, type KeyObject } from "node:crypto";
 import type { NextFunction, Request, RequestHandler, Response } from "express";
 import type session from "express-session";
 import { acceptPrincipal } from "../core/accepted.js";
@@ -166,8 +166,9 @@ function announceUnreadable(req: Request, runtime: Runtime): void {
   runtime.events.emit("input_validation_fail", () => ({ source: "session", reason: "malformed-cookie", ...requestFacts(req) }));
 }
 
-function signingKeys(options: SessionOptions, deps: SessionDependencies): readonly [KeyObject, ...KeyObject[]] {
-  const [first, ...rest] = (options.secret ?? deps.secretKey ?? []).map((secret) => deriveKey(secret, "session"));
+/** `secret` signs as it is, which is how express-session signs; from `secretKey`, which has other uses too, a key is derived. */
+function signingKeys({ secret: own }: SessionOptions, { secretKey = [] }: SessionDependencies): readonly [KeyObject, ...KeyObject[]] {
+  const [first, ...rest] = own === undefined ? secretKey.map((secret) => deriveKey(secret, "session")) : own.map(rawKey);
   if (first !== undefined) return [first, ...rest];
   throw new SettingsError([
     {
@@ -177,6 +178,10 @@ function signingKeys(options: SessionOptions, deps: SessionDependencies): readon
       remedy: "Set secret to at least 32 random bytes: node -p \"require('node:crypto').randomBytes(32).toString('base64url')\"",
     },
   ]);
+}
+
+function rawKey(secret: Secret): KeyObject {
+  return createSecretKey(Buffer.from(secret.reveal()));
 }
 
 async function listOf(stored: StoredSessions, principalId: string): Promise<readonly PrincipalSession[]> {

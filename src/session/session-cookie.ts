@@ -109,7 +109,7 @@ export class SessionCookie {
   }
 }
 
-/** As express-session signs (cookie-signature's HMAC over the id), so that cookies of either are the other's too. */
+/** As cookie-signature signs for express-session. With `session.secret` as the key, each reads the cookies of the other. */
 function signatureOf(sid: string, key: KeyObject): string {
   return createHmac("sha256", key).update(sid).digest("base64").replace(/=+$/, "");
 }

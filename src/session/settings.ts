@@ -41,7 +41,10 @@ const storeSchema = z.custom<session.Store>().superRefine((store, context) => {
 });
 
 const shape = settingsObject({
-  /** Signs the cookie: a secret, or a list of which the first signs and all verify. Derived from `secretKey` when unset. */
+  /**
+   * Signs the cookie, in the way express-session does: a secret of at least 32 bytes, or a list of which the first signs and all
+   * verify. When unset, a key is derived from `secretKey`.
+   */
   secret: secretRingSchema.optional(),
   /** Name of the cookie without prefix; `__Host-` (or `__Secure-` with a domain) is put in front unless in debug. */
   cookieName: cookieNameSchema.default("mcp_session"),
