@@ -18,9 +18,13 @@ const MESSAGES: Record<ApiKeyErrorCode, string> = {
   rotated: "The API key has been rotated already",
 };
 
+const STATUSES = { "invalid-input": 400, "not-found": 404, revoked: 409, expired: 409, rotated: 409 } as const;
+
 /** A call of `ApiKeyService` that cannot be done: wrong input, or a key whose state does not allow it. */
 export class ApiKeyError extends Error {
   readonly code: ApiKeyErrorCode;
+  /** What Express's own error handler answers when the app passes the error on. */
+  readonly status: 400 | 404 | 409;
   readonly issues: readonly ApiKeyIssue[];
 
   constructor(code: ApiKeyErrorCode, issues: readonly ApiKeyIssue[] = [], options?: ErrorOptions) {
@@ -28,6 +32,7 @@ export class ApiKeyError extends Error {
     super(`${MESSAGES[code]}${listed === "" ? "." : `: ${listed}`}`, options);
     this.name = "ApiKeyError";
     this.code = code;
+    this.status = STATUSES[code];
     this.issues = Object.freeze(issues.map((issue) => Object.freeze({ ...issue })));
   }
 }

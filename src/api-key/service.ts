@@ -1,5 +1,5 @@
 import type { SecurityEventName, SecurityEvents } from "../core/events.js";
-import { createRuntime, type Runtime } from "../core/runtime.js";
+import { partRuntime, type Runtime } from "../core/runtime.js";
 import { boundedCall, StoreGuard } from "../core/store-guard.js";
 import { parse } from "../settings/object.js";
 import type { ApiKeyStore, StoredApiKey } from "../stores/contracts.js";
@@ -49,7 +49,7 @@ export class ApiKeyService {
     const secrets = options.secret ?? deps.secretKey ?? [];
     if (options.hash === "hmac-sha256" && secrets.length === 0) throw missingSecret();
     this.#options = options;
-    this.#runtime = deps.runtime ?? createRuntime();
+    this.#runtime = deps.runtime ?? partRuntime(deps);
     this.#ownsStore = options.store !== undefined || deps.store === undefined;
     this.#store = options.store ?? deps.store ?? new MemoryApiKeyStore();
     this.#reads = new StoreGuard("api-keys", this.#runtime, options.storeTimeoutMs, this.#store);
@@ -133,10 +133,10 @@ export class ApiKeyService {
   }
 
   /** The owner's keys, newest first, revoked ones included: `limit` of them (50; at most 100) after the key `after`. */
-  async list(ownerId: string, page: PageInput = {}): Promise<ApiKeyRecord[]> {
+  async list(ownerId: string | number, page: PageInput = {}): Promise<ApiKeyRecord[]> {
     const read = readInput(pageSchema, page);
     await this.#usage.settled();
-    const keys = await this.#read((store) => store.list(ownerId, read));
+    const keys = await this.#read((store) => store.list(String(ownerId), read));
     return keys.map((key) => publicRecord(key, this.#usage.pending(key.id)));
   }
 

@@ -5,7 +5,7 @@ import type { Layer, Mode } from "../core/layer.js";
 import { createPrincipal, type Principal } from "../core/principal.js";
 import { refuse, type Refusal } from "../core/refusal.js";
 import { beginState } from "../core/request-state.js";
-import type { Runtime } from "../core/runtime.js";
+import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import { SetupError } from "../settings/errors.js";
 import { parse } from "../settings/object.js";
 import type { AccessVerdict } from "./access-tokens.js";
@@ -94,13 +94,14 @@ export function createJwt(options: JwtLayerOptions, runtime: Runtime, { manager 
  * Proves who is calling by an access token of `manager`, as `req.principal`. A request without one passes: put `requireJwt()`
  * before what is not for everyone. Call `manager.init()` before serving when the store is not memory.
  *
+ * @param deps `{ events?, clock?, onRefusal? }`; the manager's own where they are not given
  * @throws SettingsError when the settings are wrong
  * @throws SetupError when there is no manager
  */
-export function jwtAuth(manager: JwtManager, settings: JwtAuthSettings = {}): RequestHandler {
+export function jwtAuth(manager: JwtManager, settings: JwtAuthSettings = {}, deps?: PartDependencies): RequestHandler {
   const { mode, realm } = parse(jwtAuthSchema, settings);
   if (typeof (manager as Partial<JwtManager> | undefined)?.check !== "function") {
     throw new SetupError("jwtAuth needs the manager that verifies tokens as its first argument: jwtAuth(new JwtManager({ secret })).");
   }
-  return createJwt({ mode: mode ?? manager.options.mode, realm: realm ?? manager.options.realm }, manager.runtime, { manager }).handler;
+  return createJwt({ mode: mode ?? manager.options.mode, realm: realm ?? manager.options.realm }, partRuntime(deps, manager.runtime), { manager }).handler;
 }
