@@ -1,10 +1,10 @@
-import type { Express, Request, RequestHandler, Response, Router } from "express";
+import type { Express, NextFunction, Request, RequestHandler, Response, Router } from "express";
 import { apiKeyRoutes, type ApiKeyRoutesOptions } from "./api-key/routes.js";
 import { ApiKeyService } from "./api-key/service.js";
 import type { Clock } from "./core/clock.js";
 import { type SecurityEvents } from "./core/events.js";
 import type { Layer, LayerId, Mode } from "./core/layer.js";
-import { compose } from "./core/pipeline.js";
+import { compose, passingErrors } from "./core/pipeline.js";
 import { requestFacts } from "./core/refusal.js";
 import { beginState, leaveState } from "./core/request-state.js";
 import { passHead, showHeadsOn } from "./core/head-on-response.js";
@@ -64,6 +64,11 @@ interface SecurityParts {
   apiKeyRoutes(options?: ApiKeyRoutesOptions): Router;
   /** `POST /refresh`, `POST /revoke`, `GET /jwks.json`. @throws SetupError when `jwt` is off */
   tokenRoutes(options?: TokenRoutesOptions): Router;
+  /**
+   * Wraps an async handler for Express 4, where a rejection that nobody handles ends the process: it goes to the app's error
+   * handling instead. On Express 5 it changes nothing.
+   */
+  handler(handle: (req: Request, res: Response, next: NextFunction) => unknown): RequestHandler;
   /** Begins a session for someone whose identity the app has checked: new id, saved before it resolves. */
   logIn(req: Request, who: LogInAs, options?: LogInOptions): Promise<void>;
   /** Ends the session: gone from the store, cookie cleared, Clear-Site-Data sent. */
@@ -72,9 +77,9 @@ interface SecurityParts {
 
 /** The sessions of one principal, for "log out everywhere". */
 export interface SessionDirectory {
-  list(principalId: string): Promise<SessionInfo[]>;
+  list(principalId: string | number): Promise<SessionInfo[]>;
   /** Ends one session by its handle from `list`, or all of them; resolves with how many ended. */
-  end(principalId: string, handle?: string): Promise<number>;
+  end(principalId: string | number, handle?: string): Promise<number>;
 }
 
 /** `Part` when the setting is surely on, a partial of it when it may be, nothing when it is off or absent. */
@@ -173,19 +178,21 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
     },
     settings: parsed,
     events: runtime.events,
-    requireAuth,
-    requireApiKey,
-    requireJwt,
-    requireSession,
+    requireAuth: (options) => requireAuth(options, runtime),
+    requireApiKey: (options) => requireApiKey(options, runtime),
+    requireJwt: (options) => requireJwt(options, runtime),
+    requireSession: (options) => requireSession(options, runtime),
     rateLimit: (limit) => createRouteLimit(limit, runtime, { store: stores.limits, defaults: parsed.rateLimit || undefined }),
     headers: (patch) => needs(find("headers") as HeadersLayer | undefined, "headers", "headers()").patch(patch),
     apiKeyRoutes: (options) => apiKeyRoutes(needs(apiKeys, "apiKeys", "apiKeyRoutes()"), options, runtime),
     tokenRoutes: (options) => tokenRoutes(needs(jwt, "jwt", "tokenRoutes()"), options, runtime),
-    logIn: async (req, who, options) => needs(session, "session", "logIn()").logIn(req, who, options),
-    logOut: async (req, res) => needs(session, "session", "logOut()").logOut(req, res),
+    handler: passingErrors,
+    // Not `async`: what these return notices when nobody awaits it.
+    logIn: session?.logIn ?? (async () => needs(undefined, "session", "logIn()")),
+    logOut: session?.logOut ?? (async () => needs(undefined, "session", "logOut()")),
     ...(apiKeys === undefined ? {} : { apiKeys }),
     ...(jwt === undefined ? {} : { jwt }),
-    ...(session === undefined ? {} : { sessions: { list: (id: string) => session.list(id), end: (id: string, handle?: string) => session.end(id, handle) } }),
+    ...(session === undefined ? {} : { sessions: { list: session.list, end: session.end } }),
   };
   return Object.freeze(security) as Security<Settings>;
 }

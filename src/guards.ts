@@ -4,7 +4,8 @@ import { challenge } from "./core/credentials.js";
 import type { LayerId } from "./core/layer.js";
 import type { CredentialKind, Principal } from "./core/principal.js";
 import { refuse, type Refusal } from "./core/refusal.js";
-import { stateOf } from "./core/request-state.js";
+import { beginState, stateOf } from "./core/request-state.js";
+import { type PartDependencies, partRuntime } from "./core/runtime.js";
 import { missingScopes } from "./core/scopes.js";
 import { scopeSchema } from "./settings/common.js";
 import { parse, settingsObject } from "./settings/object.js";
@@ -58,8 +59,9 @@ function challenges(kinds: readonly CredentialKind[], error?: "insufficient_scop
   return list.join(", ");
 }
 
-function guard(name: string, only: readonly CredentialKind[] | undefined, options: GuardOptions | undefined): RequestHandler {
+function guard(name: string, only: readonly CredentialKind[] | undefined, options: GuardOptions | undefined, deps: PartDependencies | undefined): RequestHandler {
   const { scopes, roles, kinds: given } = parse(guardSchema, options ?? {});
+  const runtime = deps === undefined ? undefined : partRuntime(deps);
   const kinds = only ?? given ?? KINDS;
   const policy: GuardPolicy = { kinds, scopes, roles };
   const missing: Refusal = { code: "missing-credentials", reason: "none", headers: { "WWW-Authenticate": challenges(kinds) } };
@@ -71,6 +73,7 @@ function guard(name: string, only: readonly CredentialKind[] | undefined, option
   const needsAll = only !== undefined || given !== undefined;
 
   const handler: RequestHandler = (req, res, next) => {
+    if (runtime !== undefined) beginState(req, runtime);
     if (!protectionsRan(req, kinds, needsAll)) return void refuse(req, res, name, unwired);
     switch (decideGuard(req.principal, policy)) {
       case "pass":
@@ -100,23 +103,24 @@ function protectionsRan(req: Request, kinds: readonly (CredentialKind & LayerId)
  * `missing-credentials`; a caller without the scopes (all) or roles (one of) gets 403 `insufficient-scope`.
  * Answers 500 `protection-not-run`, naming the line to add, when no protection that could prove it ran on the request.
  *
+ * @param deps `{ events?, onRefusal? }`; those of the layer before it where they are not given
  * @throws SettingsError when the options are wrong
  */
-export function requireAuth(options?: GuardOptions): RequestHandler {
-  return guard("requireAuth", undefined, options);
+export function requireAuth(options?: GuardOptions, deps?: PartDependencies): RequestHandler {
+  return guard("requireAuth", undefined, options, deps);
 }
 
 /** `requireAuth` for API keys alone. @throws SettingsError when the options are wrong */
-export function requireApiKey(options?: Omit<GuardOptions, "kinds">): RequestHandler {
-  return guard("requireApiKey", ["api-key"], options);
+export function requireApiKey(options?: Omit<GuardOptions, "kinds">, deps?: PartDependencies): RequestHandler {
+  return guard("requireApiKey", ["api-key"], options, deps);
 }
 
 /** `requireAuth` for JWT access tokens alone. @throws SettingsError when the options are wrong */
-export function requireJwt(options?: Omit<GuardOptions, "kinds">): RequestHandler {
-  return guard("requireJwt", ["jwt"], options);
+export function requireJwt(options?: Omit<GuardOptions, "kinds">, deps?: PartDependencies): RequestHandler {
+  return guard("requireJwt", ["jwt"], options, deps);
 }
 
 /** `requireAuth` for logged-in sessions alone. @throws SettingsError when the options are wrong */
-export function requireSession(options?: Omit<GuardOptions, "kinds">): RequestHandler {
-  return guard("requireSession", ["session"], options);
+export function requireSession(options?: Omit<GuardOptions, "kinds">, deps?: PartDependencies): RequestHandler {
+  return guard("requireSession", ["session"], options, deps);
 }

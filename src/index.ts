@@ -16,6 +16,7 @@ export type { RateLimitSettings, RouteLimit } from "./rate-limit/settings.js";
 export { csrfProtection } from "./csrf/middleware.js";
 export type { CsrfSettings } from "./csrf/settings.js";
 export { logIn, logOut, sessions, type LogInAs, type LogInOptions, type SessionInfo } from "./session/middleware.js";
+export { SessionEndedError } from "./session/errors.js";
 export type { SessionSettings } from "./session/settings.js";
 export { apiKeyAuth } from "./api-key/middleware.js";
 export { ApiKeyError } from "./api-key/errors.js";
@@ -39,8 +40,9 @@ export { MemorySessionStore } from "./stores/memory/session-store.js";
 export type { ApiKeyStore, PrincipalSession, RateLimitStore, SessionStore, StoredApiKey, StoredRefreshToken, TokenStore, WindowOutcome, WindowPolicy } from "./stores/contracts.js";
 
 export type { Clock } from "./core/clock.js";
-export type { SecurityEvent, SecurityEventName, SecurityEvents } from "./core/events.js";
+export { SecurityEvents, type SecurityEvent, type SecurityEventName } from "./core/events.js";
 export type { Mode } from "./core/layer.js";
+export type { PartDependencies } from "./core/runtime.js";
 export type { CredentialKind, Principal } from "./core/principal.js";
 export type { OnRefusal, Problem, RefusalCode, ReplacedBody } from "./core/refusal.js";
 export { Secret } from "./core/secret.js";

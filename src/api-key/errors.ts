@@ -19,9 +19,13 @@ const MESSAGES: Record<ApiKeyErrorCode, string> = {
   unreadable: "The record of the API key is damaged, or was written by a newer version",
 };
 
+const STATUSES = { "invalid-input": 400, "not-found": 404, revoked: 409, expired: 409, rotated: 409, unreadable: 409 } as const;
+
 /** A call of `ApiKeyService` that cannot be done: wrong input, or a key whose state does not allow it. */
 export class ApiKeyError extends Error {
   readonly code: ApiKeyErrorCode;
+  /** What Express's own error handler answers when the app passes the error on. */
+  readonly status: 400 | 404 | 409;
   readonly issues: readonly ApiKeyIssue[];
 
   constructor(code: ApiKeyErrorCode, issues: readonly ApiKeyIssue[] = [], options?: ErrorOptions) {
@@ -29,6 +33,7 @@ export class ApiKeyError extends Error {
     super(`${MESSAGES[code]}${listed === "" ? "." : `: ${listed}`}`, options);
     this.name = "ApiKeyError";
     this.code = code;
+    this.status = STATUSES[code];
     this.issues = Object.freeze(issues.map((issue) => Object.freeze({ ...issue })));
   }
 }

@@ -1,6 +1,8 @@
 /** No hash could be computed now, for want of a place in the queue or of memory: the caller should come back shortly. */
 export class HashUnavailableError extends Error {
   readonly code = "PORTCULLIS_HASH_UNAVAILABLE";
+  /** What Express's own error handler answers when the app passes the error on. */
+  readonly status = 503;
 
   constructor(options?: ErrorOptions) {
     super("Too many API keys are being hashed. Try again shortly.", options);

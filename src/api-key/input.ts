@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { MAX_ID_LENGTH } from "../core/principal.js";
+import { idText, MAX_ID_LENGTH } from "../core/principal.js";
 import { addressRangeSchema, scopeSchema } from "../settings/common.js";
 import { pathText } from "../settings/object.js";
 import type { JsonValue } from "../stores/contracts.js";
@@ -83,8 +83,10 @@ const ownFields = {
 
 /** What a caller may say about a key of their own: no owner, no id, nothing that the service decides. */
 export const ownKeySchema = z.strictObject(ownFields);
+/** Whose a key is: text, or a safe integer as decimal text. */
+const ownerSchema = z.preprocess(idText, text(MAX_ID_LENGTH)) as unknown as z.ZodType<string, string | number>;
 /** What `ApiKeyService.create` takes. */
-export const createSchema = z.strictObject({ ownerId: text(MAX_ID_LENGTH), ...ownFields });
+export const createSchema = z.strictObject({ ownerId: ownerSchema, ...ownFields });
 /** What `ApiKeyService.rotate` takes: seconds the old key stays valid beside the new one. */
 export const rotateSchema = z.strictObject({
   graceSeconds: z.int("Not a whole number").min(0, "Less than 0").max(MAX_GRACE_SECONDS, `More than ${MAX_GRACE_SECONDS}`).default(0),

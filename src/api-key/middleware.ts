@@ -4,7 +4,7 @@ import { headerLines } from "../core/authority.js";
 import type { Layer } from "../core/layer.js";
 import { refuse } from "../core/refusal.js";
 import { beginState, stateOf } from "../core/request-state.js";
-import type { Runtime } from "../core/runtime.js";
+import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import type { WaitingLimits } from "../core/waiting-limits.js";
 import { SetupError } from "../settings/errors.js";
 import { parse } from "../settings/object.js";
@@ -106,15 +106,16 @@ function describe(options: ApiKeyOptions): Record<string, unknown> {
  * `req.principal`; a request without a key goes on without one, a request with a wrong key is refused.
  *
  * @param service makes and verifies the keys; its settings hold here where `settings` is silent
+ * @param deps `{ events?, clock?, onRefusal? }`; the service's own where they are not given
  * @throws SettingsError when the settings are wrong
  * @throws SetupError when there is no service
  */
-export function apiKeyAuth(service: ApiKeyService, settings?: ApiKeyAuthSettings): RequestHandler {
+export function apiKeyAuth(service: ApiKeyService, settings?: ApiKeyAuthSettings, deps?: PartDependencies): RequestHandler {
   const own = parse(apiKeyAuthSchema, settings ?? {});
   if (typeof (service as Partial<ApiKeyService> | undefined)?.check !== "function") {
     throw new SetupError("apiKeyAuth needs the service that knows the keys as its first argument: apiKeyAuth(new ApiKeyService()).");
   }
   const { mode = service.options.mode, headerName = service.options.headerName, realm = service.options.realm } = own;
-  const { runtime } = service;
+  const runtime = partRuntime(deps, service.runtime);
   return runtime.resources.carry(createApiKey({ ...service.options, mode, headerName, realm }, runtime, { service }).handler);
 }

@@ -3,7 +3,7 @@ import { bodyOf, readJsonBody } from "../core/json-body.js";
 import type { z } from "zod";
 import { type Refusal, refuse, requestFacts } from "../core/refusal.js";
 import { beginState } from "../core/request-state.js";
-import type { Runtime } from "../core/runtime.js";
+import { type PartDependencies, partRuntime } from "../core/runtime.js";
 import { StoreUnavailableError } from "../core/store-guard.js";
 import { parse, settingsObject } from "../settings/object.js";
 import { ApiKeyError } from "./errors.js";
@@ -37,9 +37,11 @@ type Action = (caller: Caller, req: Request) => Promise<Reply>;
  * The owner is `req.principal.id`, never the body (CVE-2025-61928); another owner's key is as unknown as one that does
  * not exist. Mount behind what sets `req.principal`.
  *
+ * @param deps `{ events?, clock?, onRefusal? }`; the service's own where they are not given
  * @throws SettingsError when the options are wrong
  */
-export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesOptions, runtime: Runtime = service.runtime): Router {
+export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesOptions, deps?: PartDependencies): Router {
+  const runtime = partRuntime(deps, service.runtime);
   const refusals = callerRefusals(parse(apiKeyRoutesSchema, options ?? {}).realm ?? service.options.realm);
 
   /** The caller's own key by the id in the path. */

@@ -1,5 +1,5 @@
 import type { SecurityEventDetails } from "../core/events.js";
-import type { Runtime } from "../core/runtime.js";
+import type { PartDependencies, Runtime } from "../core/runtime.js";
 import type { Secret } from "../core/secret.js";
 import { SettingsError } from "../settings/errors.js";
 import type { ApiKeyStore, RateLimitStore, StoredApiKey } from "../stores/contracts.js";
@@ -25,7 +25,8 @@ export interface KeyChanges {
 }
 
 /** What a service may be given instead of making it. */
-export interface ApiKeyServiceDeps {
+export interface ApiKeyServiceDeps extends PartDependencies {
+  /** In place of `events`, `clock` and `onRefusal`: those of a whole application. */
   readonly runtime?: Runtime | undefined;
   /** Used when the settings name no store. Closed by whoever made it. */
   readonly store?: ApiKeyStore | undefined;

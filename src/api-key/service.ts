@@ -2,7 +2,7 @@ import { LRUCache } from "lru-cache";
 import type { SecurityEventName, SecurityEvents } from "../core/events.js";
 import { maskKeysWith } from "../core/mask-credentials.js";
 import { RepeatedWrites } from "../core/repeated-writes.js";
-import { createRuntime, type Runtime } from "../core/runtime.js";
+import { partRuntime, type Runtime } from "../core/runtime.js";
 import { faultOf } from "../core/store-fault.js";
 import { boundedCall, StoreGuard } from "../core/store-guard.js";
 import type { WriteCall } from "../core/write-call.js";
@@ -61,7 +61,7 @@ export class ApiKeyService {
     if (options.hash === "hmac-sha256" && secrets.length === 0) throw missingSecret();
     this.#options = options;
     maskKeysWith(options.prefix);
-    this.#runtime = deps.runtime ?? createRuntime();
+    this.#runtime = deps.runtime ?? partRuntime(deps);
     this.#ownsStore = options.store !== undefined || deps.store === undefined;
     this.#store = options.store ?? deps.store ?? new MemoryApiKeyStore();
     this.#reads = new StoreGuard("api-keys", this.#runtime, options.storeTimeoutMs, this.#store);
@@ -151,10 +151,10 @@ export class ApiKeyService {
   }
 
   /** The owner's keys, newest first, revoked ones included: `limit` of them (50; at most 100) after the key `after`. */
-  async list(ownerId: string, page: PageInput = {}): Promise<ApiKeyRecord[]> {
+  async list(ownerId: string | number, page: PageInput = {}): Promise<ApiKeyRecord[]> {
     const read = readInput(pageSchema, page);
     await this.#usage.settled();
-    const keys = await this.#own(this.#read((store) => store.list(ownerId, read)));
+    const keys = await this.#own(this.#read((store) => store.list(String(ownerId), read)));
     return keys.map((key) => publicRecord(key, this.#usage.pending(key.id)));
   }
 

@@ -2,7 +2,7 @@ import { EventEmitter } from "node:events";
 
 /**
  * Names of the OWASP Logging Vocabulary where it has one, and our own under `portcullis_` where it has none.
- * The level is the vocabulary's.
+ * The level is the vocabulary's; where a reason is everyday traffic, its event has a lower one.
  * https://cheatsheetseries.owasp.org/cheatsheets/Logging_Vocabulary_Cheat_Sheet.html
  */
 export const EVENT_LEVELS = {
@@ -40,7 +40,7 @@ export type SecurityEventName = keyof typeof EVENT_LEVELS;
 /** Comes with every request of somebody, so only to whoever asks for it by its name. */
 const BY_NAME_ALONE: SecurityEventName = "portcullis_credential_accepted";
 
-/** One security event. Never holds a credential, a cookie, a body or a query string. */
+/** One security event; every text in it is one line. Never holds a credential, a cookie, a body or a query string. */
 export interface SecurityEvent {
   readonly event: SecurityEventName;
   readonly level: "INFO" | "WARN" | "CRITICAL";
@@ -66,7 +66,8 @@ export interface SecurityEvent {
   readonly path?: string;
 }
 
-export type SecurityEventDetails = Omit<SecurityEvent, "event" | "level" | "datetime">;
+/** What an emitter says of an event; `level` where it is not that of the name. */
+export type SecurityEventDetails = Omit<SecurityEvent, "event" | "level" | "datetime"> & Partial<Pick<SecurityEvent, "level">>;
 export type SecurityEventListener = (event: SecurityEvent) => void;
 
 /**
@@ -110,7 +111,7 @@ export class SecurityEvents {
       event: name,
       level: EVENT_LEVELS[name],
       datetime: new Date(this.#now()).toISOString(),
-      ...details(),
+      ...oneLine(details()),
     });
     if (direct) this.#deliver(name, event);
     if (all) this.#deliver("*", event);
@@ -128,6 +129,24 @@ export class SecurityEvents {
       }
     }
   }
+}
+
+/**
+ * What ends a line for some reader of logs, or moves a terminal: controls of C0 and C1 (U+0085 among them), U+2028 and U+2029.
+ * `JSON.stringify` escapes only the first of these.
+ */
+const BREAKS_LINES = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
+const ALL_BREAKS = new RegExp(BREAKS_LINES, "g");
+
+/** The same with those characters written as `\\u2028`. */
+function oneLine(details: SecurityEventDetails): SecurityEventDetails {
+  const entries = Object.entries(details);
+  if (!entries.some(([, value]) => typeof value === "string" && BREAKS_LINES.test(value))) return details;
+  return Object.fromEntries(entries.map(([name, value]) => [name, typeof value === "string" ? value.replace(ALL_BREAKS, escapeUnit) : value])) as unknown as SecurityEventDetails;
+}
+
+function escapeUnit(char: string): string {
+  return `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
 
 function warnOfListener(name: SecurityEventName, error: unknown): void {

@@ -1,8 +1,25 @@
 import type { NextFunction, Request, RequestHandler, Response } from "express";
 
+/**
+ * A handler whose error, thrown or rejected with, goes to the app's error handling. Express 5 does that itself; on Express 4 a
+ * rejection that nobody handles ends the process.
+ */
+export function passingErrors(handle: (req: Request, res: Response, next: NextFunction) => unknown): RequestHandler {
+  return function passingErrorsHandler(req, res, next) {
+    const fail = (failure: unknown): void => next(errorOf(failure));
+    try {
+      const answer: unknown = handle(req, res, next);
+      if (answer instanceof Promise) answer.catch(fail);
+    } catch (failure) {
+      fail(failure);
+    }
+  };
+}
+
+
 /** An error that Express takes for one: a falsy value and the words "route" and "router" mean "go on" to its `next`. */
 function errorOf(failure: unknown): object {
-  return typeof failure === "object" && failure !== null ? failure : new Error("A layer failed with what is no error.", { cause: failure });
+  return typeof failure === "object" && failure !== null ? failure : new Error("A handler failed with a value that is not an Error.", { cause: failure });
 }
 
 /**

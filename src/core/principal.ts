@@ -15,6 +15,11 @@ export interface Principal {
   readonly credentialId: string;
 }
 
+/** An id as the text it is kept as: a safe integer, which many databases give, in decimal. Anything else is left for its check. */
+export function idText(id: unknown): unknown {
+  return Number.isSafeInteger(id) ? String(id) : id;
+}
+
 /** Copies and freezes, so that neither the app nor a store can change an identity in flight. */
 export function createPrincipal(from: Principal): Principal {
   return Object.freeze({

@@ -1,7 +1,7 @@
 import { validateHeaderValue } from "node:http";
 import type { Request, Response } from "express";
 import { pathOf } from "./authority.js";
-import type { SecurityEventName } from "./events.js";
+import type { SecurityEvent, SecurityEventName } from "./events.js";
 import { maskCredentials } from "./mask-credentials.js";
 import type { RequestState } from "./request-state.js";
 import { stateOf } from "./request-state.js";
@@ -13,6 +13,8 @@ interface RefusalKind {
   readonly title: string;
   readonly detail: string;
   readonly event: SecurityEventName;
+  /** The level of the event where it is not that of its name. */
+  readonly level?: SecurityEvent["level"];
 }
 
 /** Every way a request can be refused: the one table of codes, statuses and sentences. `src/core/README.md` explains each. */
@@ -40,6 +42,8 @@ export const REFUSALS = {
     title: "Credentials required",
     detail: "This resource needs credentials, and the request carried none.",
     event: "authz_fail",
+    // A page that asks who is logged in meets this all day.
+    level: "INFO",
   },
   "invalid-credentials": {
     status: 401,
@@ -151,7 +155,7 @@ const READY_BODIES = new Map<RefusalCode, string>(
 );
 
 /**
- * The one place where a refusal becomes an event and an answer.
+ * The one place where a refusal becomes an event and an answer, both by the layer that has the request at the moment.
  *
  * @param mode "report" announces the event and leaves the response alone
  * @returns true when the request has been, or is being, answered; false when the layer only reports and must let it go on
@@ -164,21 +168,21 @@ export function refuse(
   mode: "enforce" | "report" = "enforce",
 ): boolean {
   const state = stateOf(req);
-  const { limits } = state;
+  const { limits, runtime } = state;
   // What is refused counts too, and a client over its limit is told that and nothing else.
-  if (limits !== undefined && mode === "enforce") limits.settle(() => answer(req, res, state, source, refusal));
-  else if (mode === "enforce") answer(req, res, state, source, refusal);
-  else announce(req, state, source, refusal, mode);
+  if (limits !== undefined && mode === "enforce") limits.settle(() => answer(req, res, state, runtime, source, refusal));
+  else if (mode === "enforce") answer(req, res, state, runtime, source, refusal);
+  else announce(req, runtime, source, refusal, mode);
   return mode === "enforce";
 }
 
-function answer(req: Request, res: Response, state: RequestState, source: string, refusal: Refusal): void {
-  announce(req, state, source, refusal, "enforce");
+function answer(req: Request, res: Response, state: RequestState, runtime: Runtime, source: string, refusal: Refusal): void {
+  announce(req, runtime, source, refusal, "enforce");
   if (res.headersSent) {
     res.end();
     return;
   }
-  const replaced = replacedBody(req, state.runtime, refusal);
+  const replaced = replacedBody(req, runtime, refusal);
   const body = replaced?.body ?? bodyOf(refusal);
   const lines = ["Content-Type", replaced?.contentType ?? "application/problem+json; charset=utf-8", "Cache-Control", "no-store"];
   for (const name in refusal.headers) {
@@ -220,10 +224,12 @@ function warnOfReplacement(error: unknown): void {
   process.emitWarning(`onRefusal threw: ${error instanceof Error ? error.message : "not an Error"}`, { code: "PORTCULLIS_ON_REFUSAL" });
 }
 
-function announce(req: Request, state: RequestState, source: string, refusal: Refusal, mode: "enforce" | "report"): void {
-  const kind = REFUSALS[refusal.code];
+function announce(req: Request, runtime: Runtime, source: string, refusal: Refusal, mode: "enforce" | "report"): void {
+  const kind: RefusalKind = REFUSALS[refusal.code];
   if (refusal.event === false) return;
-  state.runtime.events.emit(refusal.event ?? kind.event, () => ({
+  const level = refusal.event === undefined && kind.level !== undefined ? { level: kind.level } : {};
+  runtime.events.emit(refusal.event ?? kind.event, () => ({
+    ...level,
     source,
     reason: refusal.reason,
     mode,

@@ -42,6 +42,7 @@ export interface SessionOfRequest {
 
 /** What the layers know of one request. */
 export class RequestState {
+  /** Of the layer that has the request at the moment, or had it last: it announces what is refused. */
   runtime: Runtime;
   /** Which credential kinds were presented, whether or not they proved valid. */
   presented: "api-key" | "jwt" | undefined;
@@ -101,7 +102,7 @@ const standalone = createRuntime();
 
 /** The state of a request, made on first use. A factory used alone gets a default runtime. */
 export function stateOf(req: Request): RequestState {
-  return beginState(req, standalone);
+  return stateIn(req) ?? ((req as Request & Carrier)[STATE] = new RequestState(standalone));
 }
 
 /** The state of a request, where one has begun. */
@@ -113,10 +114,11 @@ export function stateIn(req: object): RequestState | undefined {
 let lastRequest: object | undefined;
 let lastState: RequestState | undefined;
 
-/** Begins the state of a request under `runtime`, or keeps the one that an outer pipeline has begun. */
+/** The state of a request, begun or as the layers before have left it, now in the hands of a layer of `runtime`. */
 export function beginState(req: Request, runtime: Runtime): RequestState {
   if (req === lastRequest && lastState !== undefined) return lastState;
   const state = ((req as Request & Carrier)[STATE] ??= new RequestState(runtime));
+  state.runtime = runtime;
   // Only while it is certain that the layers will say when they are done with it.
   if (state.left || !state.hasRun("context")) return state;
   lastRequest = req;

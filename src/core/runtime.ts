@@ -2,6 +2,7 @@ import { systemClock, type Clock } from "./clock.js";
 import { SecurityEvents } from "./events.js";
 import { ProtectedResources } from "./protected-resources.js";
 import type { OnRefusal } from "./refusal.js";
+import { SetupError } from "../settings/errors.js";
 
 /** What every layer is given: time, events, and the answers the app chose. One per `applySecurity`, or per factory used alone. */
 export interface Runtime {
@@ -12,6 +13,30 @@ export interface Runtime {
   readonly debug: boolean;
   /** The OAuth protected resources this app serves. */
   readonly resources: ProtectedResources;
+}
+
+/** What a part used alone may be given: the last argument of its factory. */
+export interface PartDependencies {
+  /** Where its events go: a `SecurityEvents`, also one that several parts share. */
+  readonly events?: SecurityEvents | undefined;
+  /** The time, for tests. Default: the machine's. */
+  readonly clock?: Clock | undefined;
+  /** Replaces the body of its refusals; status and headers stay. */
+  readonly onRefusal?: OnRefusal | undefined;
+}
+
+/**
+ * The runtime of a part used alone.
+ *
+ * @param base what holds where `deps` says nothing: the runtime of the service the part works for
+ * @throws SetupError when `events` is no `SecurityEvents`
+ */
+export function partRuntime(deps: PartDependencies = {}, base?: Runtime): Runtime {
+  const { events = base?.events, clock = base?.clock, onRefusal = base?.onRefusal } = deps;
+  if (events !== undefined && typeof (events as Partial<SecurityEvents>).emit !== "function") {
+    throw new SetupError("events is not where events go. Give { events: new SecurityEvents() }, or the events of what applySecurity returned.");
+  }
+  return createRuntime({ clock, events, onRefusal, debug: base?.debug, resources: base?.resources });
 }
 
 /** @param overrides what differs from the machine's clock, a fresh event source, no `onRefusal` and `debug: false` */

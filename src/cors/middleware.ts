@@ -6,7 +6,7 @@ import { beginState, stateOf } from "../core/request-state.js";
 import { answerWith, headersFor } from "../core/head-on-response.js";
 import { fieldLine } from "../core/header-block.js";
 import { type HeaderTarget, ResponseHead } from "../core/response-head.js";
-import { createRuntime, type Runtime } from "../core/runtime.js";
+import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import { parse } from "../settings/object.js";
 import { compileCors, type Field, type RateLimitForm } from "./compile.js";
 import { type CorsInput, type CorsVerdict, decide, isOriginReason } from "./decide.js";
@@ -139,8 +139,9 @@ function addVary(headers: ResponseHead | Response, names: string, line?: string)
  * CORS alone, as Express middleware (Fetch section 3.2). Mount it before anything that answers.
  *
  * @param settings `origins` is required; `maxAge` is in seconds
+ * @param deps `{ events?, clock?, onRefusal? }`, so that the part can be observed and tested
  * @throws SettingsError listing everything wrong with the settings
  */
-export function corsPolicy(settings: CorsSettings): RequestHandler {
-  return createCors(parse(corsSchema, settings ?? {}), createRuntime()).handler;
+export function corsPolicy(settings: CorsSettings, deps?: PartDependencies): RequestHandler {
+  return createCors(parse(corsSchema, settings ?? {}), partRuntime(deps)).handler;
 }

@@ -5,7 +5,7 @@ import type { Layer } from "../core/layer.js";
 import { OriginPatterns } from "../core/origin.js";
 import { refuse } from "../core/refusal.js";
 import { beginState } from "../core/request-state.js";
-import { createRuntime, type Runtime } from "../core/runtime.js";
+import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import { parse } from "../settings/object.js";
 import { type CsrfPolicy, decideCsrf, isSafeMethod } from "./decide.js";
 import { csrfSchema, type CsrfOptions, type CsrfSettings } from "./settings.js";
@@ -45,8 +45,9 @@ export function createCsrf(options: CsrfOptions, runtime: Runtime, dependencies:
  * Refuses unsafe requests that another site made a browser send: 403 `cross-origin-refused`. By Sec-Fetch-Site, then
  * Origin against Host; no token, nothing kept. Programs that send neither field pass, unless `unmarked: "refuse"`.
  *
+ * @param deps `{ events?, clock?, onRefusal? }`, so that the part can be observed and tested
  * @throws SettingsError when a trusted origin is none
  */
-export function csrfProtection(settings?: CsrfSettings): RequestHandler {
-  return createCsrf(parse(csrfSchema, settings ?? {}), createRuntime()).handler;
+export function csrfProtection(settings?: CsrfSettings, deps?: PartDependencies): RequestHandler {
+  return createCsrf(parse(csrfSchema, settings ?? {}), partRuntime(deps)).handler;
 }

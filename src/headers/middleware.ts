@@ -1,7 +1,7 @@
 import type { NextFunction, Request, RequestHandler, Response } from "express";
 import type { Layer } from "../core/layer.js";
 import { beginState } from "../core/request-state.js";
-import { createRuntime, type Runtime } from "../core/runtime.js";
+import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import { SettingsError } from "../settings/errors.js";
 import { parse } from "../settings/object.js";
 import { decideHeaders, patchHeaders } from "./decide.js";
@@ -25,10 +25,11 @@ export interface HeadersLayer extends Layer {
  * Security headers on every response: see `src/headers/README.md`.
  *
  * @param settings nothing for the defaults
+ * @param deps `{ events?, clock?, onRefusal? }`, so that the part can be observed and tested
  * @throws SettingsError listing everything that is wrong with the settings
  */
-export function securityHeaders(settings?: HeadersSettings): RequestHandler {
-  return createHeaders(parse(headersSchema, settings ?? {}), createRuntime()).handler;
+export function securityHeaders(settings?: HeadersSettings, deps?: PartDependencies): RequestHandler {
+  return createHeaders(parse(headersSchema, settings ?? {}), partRuntime(deps)).handler;
 }
 
 /** The layer, from parsed options. All header values are made here, once. */

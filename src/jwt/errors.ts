@@ -49,10 +49,13 @@ const MESSAGES: Readonly<Record<TokenErrorCode, string>> = {
 /** A token was refused or could not be made; `code` says why. The message never holds the token or a part of it. */
 export class TokenError extends Error {
   readonly code: TokenErrorCode;
+  /** What Express's own error handler answers when the app passes the error on. */
+  readonly status: 400 | 401 | 503;
 
   constructor(code: TokenErrorCode, options: ErrorOptions & { message?: string } = {}) {
     super(options.message ?? MESSAGES[code], options.cause === undefined ? undefined : { cause: options.cause });
     this.name = "TokenError";
     this.code = code;
+    this.status = code === "invalid-input" ? 400 : code === "store-unavailable" ? 503 : 401;
   }
 }

@@ -1,4 +1,4 @@
-import { MAX_ID_LENGTH } from "../core/principal.js";
+import { idText, MAX_ID_LENGTH } from "../core/principal.js";
 import { SCOPE_PATTERN } from "../core/scopes.js";
 import type { JsonValue } from "../stores/contracts.js";
 import { isStorable } from "../stores/records.js";
@@ -36,9 +36,10 @@ const RESERVED_CLAIMS: ReadonlySet<string> = new Set(
  *
  * @throws TokenError `invalid-input`, naming the argument, never its value
  */
-export function grantOf(subject: unknown, options: unknown = {}): Grant {
+export function grantOf(id: unknown, options: unknown = {}): Grant {
+  const subject = idText(id);
   if (typeof subject !== "string" || subject === "" || subject.length > MAX_ID_LENGTH || !isStorable(subject)) {
-    throw invalid(`The subject must be a string of 1 to ${MAX_ID_LENGTH} characters, without NUL and half surrogate pairs.`);
+    throw invalid(`The subject must be text of 1 to ${MAX_ID_LENGTH} characters, without NUL and half surrogate pairs, or a safe integer.`);
   }
   if (!isPlainObject(options)) throw invalid("The options must be an object.");
   for (const name of Object.keys(options)) {

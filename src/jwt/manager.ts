@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { createRuntime, type Runtime } from "../core/runtime.js";
+import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import type { Secret } from "../core/secret.js";
 import { parse } from "../settings/object.js";
 import type { TokenStore } from "../stores/contracts.js";
@@ -27,7 +27,8 @@ export interface IssuedTokens {
   readonly expiresIn: number;
 }
 
-export interface JwtManagerDependencies {
+export interface JwtManagerDependencies extends PartDependencies {
+  /** In place of `events`, `clock` and `onRefusal`: those of a whole application. */
   readonly runtime?: Runtime | undefined;
   /** A store that somebody else closes; `settings.store` goes first. */
   readonly store?: TokenStore | undefined;
@@ -57,7 +58,8 @@ export class JwtManager {
   #opened?: Promise<void>;
   #closed?: Promise<void>;
 
-  constructor(settings: JwtSettings = {}, { runtime = createRuntime(), store, secretKey }: JwtManagerDependencies = {}) {
+  constructor(settings: JwtSettings = {}, { runtime: given, store, secretKey, ...deps }: JwtManagerDependencies = {}) {
+    const runtime = given ?? partRuntime(deps);
     this.runtime = runtime;
     this.options = Object.freeze(parse(jwtSchema, settings));
     this.#ring = KeyRing.from(this.options, secretKey);
@@ -88,25 +90,26 @@ export class JwtManager {
   /**
    * Begins a family: an access token, and a refresh token to get more.
    *
-   * @param subject the id of the user or service, 1 to 255 characters; never one that may be given to another later (ASVS 10.3.3)
+   * @param subject the id of the user or service, 1 to 255 characters or a safe integer, which is taken as decimal text; never one that may be given to another later (ASVS 10.3.3)
    * @throws TokenError `invalid-input` for wrong or reserved claims, `store-unavailable`
    */
-  async issue(subject: string, options?: IssueOptions): Promise<IssuedTokens> {
+  async issue(subject: string | number, options?: IssueOptions): Promise<IssuedTokens> {
     const grant = grantOf(subject, options);
     const at = this.#issueClock.take();
     const familyId = randomBytes(16).toString("base64url");
     // Signed before anything is stored, so that a token too long to be made leaves no trace.
     const { token, jti, expiresIn } = this.#access.sign(grant, at, familyId);
     const refreshToken = await this.#refresh.start(familyId, grant);
-    this.#announceCreated(subject, jti, "issue");
+    this.#announceCreated(grant.subject, jti, "issue");
     this.#cleaner.sometimes();
     return { accessToken: token, refreshToken, tokenType: "Bearer", expiresIn };
   }
 
   /** An access token alone, which cannot be refreshed. @throws TokenError `invalid-input` */
-  async signAccessToken(subject: string, options?: IssueOptions): Promise<string> {
-    const { token, jti } = this.#access.sign(grantOf(subject, options), this.#issueClock.take());
-    this.#announceCreated(subject, jti, "sign");
+  async signAccessToken(subject: string | number, options?: IssueOptions): Promise<string> {
+    const grant = grantOf(subject, options);
+    const { token, jti } = this.#access.sign(grant, this.#issueClock.take());
+    this.#announceCreated(grant.subject, jti, "sign");
     return token;
   }
 
@@ -206,7 +209,7 @@ export class JwtManager {
    *
    * @throws TokenError `invalid-input`, `store-unavailable`
    */
-  async revokeSubject(id: string): Promise<void> {
+  async revokeSubject(id: string | number): Promise<void> {
     const { subject } = grantOf(id);
     // Twice: a refresh under way may slip in before the first call takes effect, with a token stamped after the first cut-off.
     for (let pass = 0; pass < 2; pass += 1) {

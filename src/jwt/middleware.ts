@@ -6,7 +6,7 @@ import type { Layer, Mode } from "../core/layer.js";
 import { createPrincipal, type Principal } from "../core/principal.js";
 import { refuse, type Refusal } from "../core/refusal.js";
 import { beginState, stateOf } from "../core/request-state.js";
-import type { Runtime } from "../core/runtime.js";
+import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import { SetupError } from "../settings/errors.js";
 import { parse } from "../settings/object.js";
 import type { AccessVerdict } from "./access-tokens.js";
@@ -100,15 +100,16 @@ export function createJwt(options: JwtLayerOptions, runtime: Runtime, { manager 
  * Proves who is calling by an access token of `manager`, as `req.principal`. A request without one passes: put `requireJwt()`
  * before what is not for everyone. Call `manager.init()` before serving when the store is not memory.
  *
+ * @param deps `{ events?, clock?, onRefusal? }`; the manager's own where they are not given
  * @throws SettingsError when the settings are wrong
  * @throws SetupError when there is no manager
  */
-export function jwtAuth(manager: JwtManager, settings: JwtAuthSettings = {}): RequestHandler {
+export function jwtAuth(manager: JwtManager, settings: JwtAuthSettings = {}, deps?: PartDependencies): RequestHandler {
   const { mode, realm } = parse(jwtAuthSchema, settings);
   if (typeof (manager as Partial<JwtManager> | undefined)?.check !== "function") {
     throw new SetupError("jwtAuth needs the manager that verifies tokens as its first argument: jwtAuth(new JwtManager({ secret })).");
   }
-  const { runtime } = manager;
+  const runtime = partRuntime(deps, manager.runtime);
   const { handler } = createJwt({ mode: mode ?? manager.options.mode, realm: realm ?? manager.options.realm }, runtime, { manager });
   return runtime.resources.carry(handler);
 }

@@ -4,7 +4,7 @@ import { challenge } from "../core/credentials.js";
 import { bodyOf, readJsonBody } from "../core/json-body.js";
 import { refuse, type Refusal } from "../core/refusal.js";
 import { beginState } from "../core/request-state.js";
-import type { Runtime } from "../core/runtime.js";
+import { type PartDependencies, partRuntime } from "../core/runtime.js";
 import { parse, settingsObject } from "../settings/object.js";
 import { TokenError } from "./errors.js";
 import type { JwtManager } from "./manager.js";
@@ -32,9 +32,11 @@ const jsonBody = readJsonBody(SOURCE);
  * what was not known (RFC 7009 section 2.2); `GET /jwks.json`. Clients send no Authorization header with the first: an expired access token
  * there is refused before it gets here.
  *
+ * @param deps `{ events?, clock?, onRefusal? }`; the manager's own where they are not given
  * @throws SettingsError when the options are wrong
  */
-export function tokenRoutes(manager: JwtManager, options?: TokenRoutesOptions, runtime: Runtime = manager.runtime): Router {
+export function tokenRoutes(manager: JwtManager, options?: TokenRoutesOptions, deps?: PartDependencies): Router {
+  const runtime = partRuntime(deps, manager.runtime);
   const { jwksMaxAgeSeconds } = parse(tokenRoutesSchema, options ?? {});
   const headers = { "WWW-Authenticate": challenge("Bearer", { realm: manager.options.realm, error: "invalid_token" }) };
   // Soon enough to find the grace, or the successor that was made and reached nobody. Without a grace a second try is a risk.

@@ -2,7 +2,7 @@ import type { RequestHandler } from "express";
 import type { Layer, LayerId } from "../core/layer.js";
 import { compose } from "../core/pipeline.js";
 import { beginState, stateOf } from "../core/request-state.js";
-import { createRuntime, type Runtime } from "../core/runtime.js";
+import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import type { StoreGuard } from "../core/store-guard.js";
 import { SettingsError } from "../settings/errors.js";
 import { parse } from "../settings/object.js";
@@ -139,13 +139,14 @@ function holdWindow(store: RateLimitStore, { name, windowSeconds }: RouteLimitOp
  * A sliding-window rate limiter with a store of its own: 100 requests a minute for each client address unless told
  * otherwise. Put it before what it protects; with `key: "principal"` or `perPrincipal`, after authentication.
  *
+ * @param deps `{ events?, clock?, onRefusal? }`, so that the part can be observed and tested
  * @throws SettingsError
  */
-export function rateLimiter(settings: RateLimitSettings = {}): RequestHandler {
+export function rateLimiter(settings: RateLimitSettings = {}, deps?: PartDependencies): RequestHandler {
   const options = parse(rateLimitSchema, settings);
-  const runtime = createRuntime();
-  const deps = { store: new SlidingWindowStore({ maxClients: options.maxClients, clock: runtime.clock }) };
-  const layers = [createRateLimit(options, runtime, { ...deps, joined: options.perPrincipal !== undefined }), createPrincipalRateLimit(options, runtime, deps)];
+  const runtime = partRuntime(deps);
+  const shared = { store: new SlidingWindowStore({ maxClients: options.maxClients, clock: runtime.clock }) };
+  const layers = [createRateLimit(options, runtime, { ...shared, joined: options.perPrincipal !== undefined }), createPrincipalRateLimit(options, runtime, shared)];
   const handlers = layers.flatMap((made) => (made === undefined ? [] : [made.handler]));
   const [first] = handlers;
   return handlers.length === 1 && first !== undefined ? first : compose(handlers);

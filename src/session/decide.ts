@@ -16,12 +16,23 @@ export type CookieVerdict =
   | { readonly kind: "duplicate" }
   | { readonly kind: "present"; readonly value: string };
 
-const NONE: CookieVerdict = Object.freeze({ kind: "none" });
+const NONE = Object.freeze({ kind: "none" });
 const MALFORMED: CookieVerdict = Object.freeze({ kind: "malformed" });
-const DUPLICATE: CookieVerdict = Object.freeze({ kind: "duplicate" });
+const DUPLICATE = Object.freeze({ kind: "duplicate" });
 
-/** Finds our cookie by RFC 6265 section 4.2.1 in one pass over the header. */
+/** Finds our cookie, and says whether it is of the form we give out. */
 export function readSessionCookie(header: string | undefined, name: string): CookieVerdict {
+  const found = findCookie(header, name);
+  if (found.kind === "none") return NONE;
+  if (found.kind === "duplicate") return DUPLICATE;
+  return SIGNED_ID.test(found.value) ? { kind: "present", value: found.value } : MALFORMED;
+}
+
+/** What a Cookie header says of one name: nothing, several values, or one value without the blanks around it; "" when it is too long. */
+type FoundCookie = { readonly kind: "none" } | { readonly kind: "duplicate" } | { readonly kind: "one"; readonly value: string };
+
+/** Finds a cookie by RFC 6265 section 4.2.1 in one pass over the header. */
+export function findCookie(header: string | undefined, name: string): FoundCookie {
   if (header === undefined || !header.includes(name)) return NONE;
   let value: string | undefined;
   let start = 0;
@@ -36,9 +47,7 @@ export function readSessionCookie(header: string | undefined, name: string): Coo
     start = end + 1;
   }
   if (value === undefined) return NONE;
-  if (value.length + name.length > MAX_COOKIE_BYTES) return MALFORMED;
-  const trimmed = value.trim();
-  return SIGNED_ID.test(trimmed) ? { kind: "present", value: trimmed } : MALFORMED;
+  return { kind: "one", value: value.length + name.length > MAX_COOKIE_BYTES ? "" : value.trim() };
 }
 
 /** Where the `=` of a pair of this name stands between `start` and `end`, or -1. */

@@ -3,6 +3,7 @@ import type { Request } from "express";
 import session from "express-session";
 import type { Runtime } from "../core/runtime.js";
 import type { SessionStamp } from "../stores/memory/session-record.js";
+import type { FormerSessions } from "./former-sessions.js";
 import { andThen, settle, type Maybe } from "./maybe.js";
 import type { SessionCookie } from "./session-cookie.js";
 import type { SessionOptions } from "./settings.js";
@@ -189,6 +190,8 @@ export interface SessionContext {
   readonly cookie: SessionCookie;
   readonly stored: StoredSessions;
   readonly engine: SessionEngine;
+  /** Sessions of the express-session before us, where they are looked for. */
+  readonly former: FormerSessions | undefined;
 }
 
 /** A symbol passes by the copy that express-session makes of loaded data. */

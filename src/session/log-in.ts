@@ -1,21 +1,22 @@
 import type { Request, Response } from "express";
-import { MAX_ID_LENGTH } from "../core/principal.js";
+import { idText, MAX_ID_LENGTH } from "../core/principal.js";
 import { requestFacts } from "../core/refusal.js";
 import { SCOPE_PATTERN } from "../core/scopes.js";
-import { StoreUnavailableError } from "../core/store-guard.js";
 import { SetupError } from "../settings/errors.js";
 import { SessionStoreFullError } from "../stores/memory/session-record.js";
 import { boundSession } from "./binding.js";
-import { loginKind } from "./decide.js";
+import { loginKind, type LoginKind } from "./decide.js";
 import type { SessionCarrier } from "./engine.js";
+import { SessionEndedError } from "./errors.js";
+import { mustBeAwaited } from "./must-be-awaited.js";
 import type { RequestSession } from "./request-session.js";
 import { sessionHandle } from "./session-cookie.js";
 import { appData, principalOf } from "./stamp.js";
 
 /** Whom a session is for from now on. */
 export interface LogInAs {
-  /** The user's id; 1 to 255 characters. Becomes `req.principal.id`. */
-  readonly id: string;
+  /** The user's id: text of 1 to 255 characters, or a safe integer, which is taken as decimal text. Becomes `req.principal.id`. */
+  readonly id: string | number;
   readonly scopes?: readonly string[];
   readonly roles?: readonly string[];
 }
@@ -36,11 +37,22 @@ const ADD_THE_LAYER =
  * `req.principal` set. The old id is dead. Call it after the credentials have been checked, and again after a
  * re-authentication.
  *
+ * Await it before answering. The answer waits for a log-in that nobody awaits, and a process warning says that it was not awaited.
+ *
  * @throws TypeError (rejects) when `who` is not well formed
  * @throws SetupError (rejects) when no session layer ran, or the response has already begun
+ * @throws SessionEndedError (rejects, with `status` 401) when this is a re-authentication and the session has ended meanwhile, by
+ * a log-out, by `sessions.end` or by its time; nobody is logged in then
  * @throws StoreUnavailableError (rejects, with `status` 503) when the store did not answer; nobody is logged in then
  */
-export async function logIn(req: Request, who: LogInAs, options: LogInOptions = {}): Promise<void> {
+export function logIn(req: Request, who: LogInAs, options: LogInOptions = {}): Promise<void> {
+  const work = begin(req, who, options);
+  const bound = boundSession(req);
+  bound?.waitFor(work);
+  return mustBeAwaited("logIn", bound?.res, work);
+}
+
+async function begin(req: Request, who: LogInAs, options: LogInOptions): Promise<void> {
   const stamped = checkedDetails(who);
   const bound = requireBound(req);
   if (bound.res.headersSent) throw new SetupError("logIn was called after the response had begun, so its cookie cannot be sent. Call it before answering.");
@@ -49,6 +61,8 @@ export async function logIn(req: Request, who: LogInAs, options: LogInOptions = 
   bound.watch();
   const before = snapshot(carrier);
   const kind = loginKind(before.stamp?.principal?.id, stamped.id);
+  const isOver = before.ended || (before.storedId !== undefined && stored.hasEnded(before.storedId));
+  if (kind === "renewal" && isOver) throw hasEnded(req, carrier);
   const keeps = options.keepData !== false && kind !== "other-user" && carrier.session != null;
   const data = keeps && carrier.session != null ? appData(carrier.session) : {};
 
@@ -60,13 +74,13 @@ export async function logIn(req: Request, who: LogInAs, options: LogInOptions = 
   try {
     const outcome = await engine.save(carrier, live);
     if (outcome !== "written") throw new SessionStoreFullError();
-    if (before.storedId !== undefined) await endReplaced(bound, before.storedId, carrier);
+    if (before.storedId !== undefined) await endReplaced(bound, before.storedId, carrier, kind);
   } catch (error) {
     Object.assign(carrier, before);
-    throw withStatus(error);
+    throw error instanceof SessionEndedError ? hasEnded(req, carrier) : error;
   }
   // After a logOut in the same request: the browser would drop the new cookie with the old.
-  bound.res.removeHeader("Clear-Site-Data");
+  if (!bound.res.headersSent) bound.res.removeHeader("Clear-Site-Data");
   req.principal = principalOf(sessionHandle(carrier.sessionID ?? ""), stamp);
   runtime.events.emit("authn_login_success", () => ({ source: "session", reason: "session", ...requestFacts(req) }));
   runtime.events.emit(kind === "renewal" ? "session_renewed" : "session_created", () => ({
@@ -84,17 +98,17 @@ export async function logIn(req: Request, who: LogInAs, options: LogInOptions = 
  * @throws SetupError (rejects) when no session layer ran
  * @throws StoreUnavailableError (rejects, with `status` 503) when the store did not answer; the session is still there then
  */
-export async function logOut(req: Request, res: Response): Promise<void> {
+export function logOut(req: Request, res: Response): Promise<void> {
+  return mustBeAwaited("logOut", res, end(req, res));
+}
+
+async function end(req: Request, res: Response): Promise<void> {
   const bound = requireBound(req);
   const { stored, cookie, runtime } = bound.context;
   const carrier = bound.opened;
   const sid = carrier?.storedId;
   if (sid !== undefined) {
-    try {
-      await stored.end(sid);
-    } catch (error) {
-      throw withStatus(error);
-    }
+    await stored.end(sid);
     runtime.events.emit("session_logout", () => ({ source: "session", reason: "log-out", ...requestFacts(req) }));
   }
   const ended = carrier ?? bound.open();
@@ -109,10 +123,12 @@ export async function logOut(req: Request, res: Response): Promise<void> {
 }
 
 /** The old id dies with the log-in; when it cannot, the new session must not stay either. */
-async function endReplaced(bound: RequestSession, oldSid: string, carrier: SessionCarrier): Promise<void> {
+async function endReplaced(bound: RequestSession, oldSid: string, carrier: SessionCarrier, kind: LoginKind): Promise<void> {
   const { stored } = bound.context;
   try {
-    await stored.end(oldSid);
+    // The new session is in the store already, so whoever ends all sessions after this moment finds it.
+    if (kind !== "renewal") await stored.end(oldSid, "replaced");
+    else if (!(await stored.endIfAlive(oldSid, "replaced"))) throw new SessionEndedError();
   } catch (error) {
     try {
       if (carrier.sessionID !== undefined) await stored.end(carrier.sessionID);
@@ -121,6 +137,13 @@ async function endReplaced(bound: RequestSession, oldSid: string, carrier: Sessi
     }
     throw error;
   }
+}
+
+/** A session that is over proves nobody, and what the app has put on it is not saved. */
+function hasEnded(req: Request, carrier: SessionCarrier): SessionEndedError {
+  carrier.ended = true;
+  if (req.principal?.kind === "session") req.principal = undefined;
+  return new SessionEndedError();
 }
 
 function requireBound(req: Request): RequestSession {
@@ -135,16 +158,13 @@ function snapshot({ session, sessionID, stamp, storedId, storedJson, saved, ende
   return { session, sessionID, stamp, storedId, storedJson, saved, ended };
 }
 
-/** Express's own error handler answers with an error's `status`. */
-function withStatus(error: unknown): unknown {
-  const known = error instanceof StoreUnavailableError || error instanceof SessionStoreFullError;
-  return known && !("status" in error) ? Object.assign(error, { status: 503 }) : error;
-}
-
 function checkedDetails(who: unknown): { id: string; scopes: string[]; roles: string[] } {
   if (typeof who !== "object" || who === null) throw new TypeError("logIn needs { id, scopes?, roles? }.");
-  const { id, scopes, roles } = who as Record<string, unknown>;
-  if (typeof id !== "string" || id === "" || id.length > MAX_ID_LENGTH) throw new TypeError(`logIn: id must be a string of 1 to ${MAX_ID_LENGTH} characters.`);
+  const { scopes, roles, ...rest } = who as Record<string, unknown>;
+  const id = idText(rest["id"]);
+  if (typeof id !== "string" || id === "" || id.length > MAX_ID_LENGTH) {
+    throw new TypeError(`logIn: id must be text of 1 to ${MAX_ID_LENGTH} characters, or a safe integer. Write the id of another type as text: { id: String(user.id) }.`);
+  }
   // The id goes into events: a line break in it could forge a line of somebody's log.
   if (/[\x00-\x1f\x7f]/.test(id)) throw new TypeError("logIn: id must hold no control characters.");
   return {

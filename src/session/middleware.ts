@@ -1,11 +1,11 @@
-import type { KeyObject } from "node:crypto";
+import { createSecretKey, type KeyObject } from "node:crypto";
 import type { NextFunction, Request, RequestHandler, Response } from "express";
 import type session from "express-session";
 import { acceptPrincipal } from "../core/accepted.js";
 import type { Layer } from "../core/layer.js";
 import { refuse, requestFacts, type Refusal } from "../core/refusal.js";
 import { beginState } from "../core/request-state.js";
-import { createRuntime, type Runtime } from "../core/runtime.js";
+import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import type { Secret } from "../core/secret.js";
 import { SettingsError, SetupError } from "../settings/errors.js";
 import { parse } from "../settings/object.js";
@@ -15,6 +15,7 @@ import { MemorySessionStore } from "../stores/memory/session-store.js";
 import { bindSession, boundSession } from "./binding.js";
 import { readSessionCookie, timePolicy } from "./decide.js";
 import { SessionEngine, type SessionContext } from "./engine.js";
+import { FormerSessions } from "./former-sessions.js";
 import { logIn, logOut, type LogInAs, type LogInOptions } from "./log-in.js";
 import { RequestSession } from "./request-session.js";
 import { SessionCookie, sessionHandle } from "./session-cookie.js";
@@ -36,14 +37,14 @@ export interface SessionInfo {
 export interface SessionLayer extends Layer {
   logIn(req: Request, who: LogInAs, options?: LogInOptions): Promise<void>;
   logOut(req: Request, res: Response): Promise<void>;
-  /** The sessions of a principal. @throws SetupError (rejects) when the store keeps no index of principals */
-  list(principalId: string): Promise<SessionInfo[]>;
+  /** The sessions of a principal, by its id. @throws SetupError (rejects) when the store keeps no index of principals */
+  list(principalId: string | number): Promise<SessionInfo[]>;
   /**
    * Ends one session of a principal, or all of them. Returns how many ended.
    *
    * @throws SetupError (rejects) when the store keeps no index of principals
    */
-  end(principalId: string, handle?: string): Promise<number>;
+  end(principalId: string | number, handle?: string): Promise<number>;
 }
 
 export interface SessionDependencies {
@@ -73,7 +74,9 @@ export function createSession(options: SessionOptions, runtime: Runtime, deps: S
   const policy = timePolicy(options.maxAge, options.absoluteMaxAge);
   const stored = new StoredSessions(store, cookie, policy, runtime, options.storeTimeoutMs);
   const engine = new SessionEngine(options, keys, cookie, stored);
-  const context: SessionContext = { options, runtime, cookie, stored, engine };
+  const looksBack = options.migrateFrom !== undefined || runtime.debug;
+  const former = looksBack ? new FormerSessions(options.migrateFrom, runtime.debug, cookie, keys, stored) : undefined;
+  const context: SessionContext = { options, runtime, cookie, stored, engine, former };
   const onExpired = (ended: { sid: string; createdAt: number; seenAt: number; principalId: string | undefined }): void =>
     stored.announceExpiry(ended.sid, ended, ended.principalId);
   if (store instanceof MemorySessionStore) store.on("expired", onExpired);
@@ -91,22 +94,23 @@ export function createSession(options: SessionOptions, runtime: Runtime, deps: S
     },
     logIn,
     logOut,
-    list: async (principalId) => (await listOf(stored, principalId)).map(infoOf),
-    end: async (principalId, handle) => endOf(context, principalId, handle),
+    list: async (principalId) => (await listOf(stored, String(principalId))).map(infoOf),
+    end: async (principalId, handle) => endOf(context, String(principalId), handle),
   };
 }
 
 /**
  * Sessions on express-session, as Express middleware of its own. Log users in and out by `logIn` and `logOut`.
  *
+ * @param deps `{ events?, clock?, onRefusal? }`, so that the part can be observed and tested
  * @throws SettingsError when the settings are wrong; `secret` is required here
  */
-export function sessions(settings: SessionSettings): RequestHandler {
-  return createSession(parse(sessionSchema, settings ?? {}), createRuntime()).handler;
+export function sessions(settings: SessionSettings, deps?: PartDependencies): RequestHandler {
+  return createSession(parse(sessionSchema, settings ?? {}), partRuntime(deps)).handler;
 }
 
 function sessionHandler(context: SessionContext): RequestHandler {
-  const { cookie, options, runtime } = context;
+  const { cookie, former, options, runtime } = context;
   return function sessionMiddleware(req: Request, res: Response, next: NextFunction): void {
     const state = beginState(req, runtime);
     const outer = boundSession(req);
@@ -123,31 +127,25 @@ function sessionHandler(context: SessionContext): RequestHandler {
     const current = new RequestSession(context, req, res);
     bindSession(req, current);
     const verdict = readSessionCookie(req.headers.cookie, cookie.name);
-    switch (verdict.kind) {
-      case "none":
-        next();
-        return;
-      case "malformed":
-        announceUnreadable(req, runtime);
-        next();
-        return;
-      case "duplicate":
-        if (!refuse(req, res, "session", AMBIGUOUS, options.mode)) next();
-        return;
-      case "present":
-        // To load a session is costly, so the limits agree first; unless one of them is to know whose session it is.
-        if (state.limits === undefined || state.limits.forPrincipal) loadSession(current, verdict.value, next);
-        else state.limits.settle(() => loadSession(current, verdict.value, next));
-        return;
+    if (verdict.kind === "duplicate") {
+      if (!refuse(req, res, "session", AMBIGUOUS, options.mode)) next();
+      return;
     }
+    const value = verdict.kind === "present" ? verdict.value : undefined;
+    const oldSid = former?.find(req.headers.cookie);
+    if (verdict.kind === "malformed" && oldSid === undefined) announceUnreadable(req, runtime);
+    // To load a session is costly, so the limits agree first; unless one of them is to know whose session it is.
+    if (value === undefined && oldSid === undefined) next();
+    else if (state.limits === undefined || state.limits.forPrincipal) loadSession(current, value, oldSid, next);
+    else state.limits.settle(() => loadSession(current, value, oldSid, next));
   };
 }
 
-function loadSession(current: RequestSession, value: string, next: NextFunction): void {
+function loadSession(current: RequestSession, value: string | undefined, oldSid: string | undefined, next: NextFunction): void {
   const { req, res, context } = current;
   const { options: { mode }, runtime } = context;
   const earlier = req.principal;
-  current.load(value, (error) => {
+  current.load(value, oldSid, (error) => {
     if (error != null) {
       if (!refuse(req, res, "session", UNAVAILABLE, mode)) next();
       return;
@@ -166,8 +164,9 @@ function announceUnreadable(req: Request, runtime: Runtime): void {
   runtime.events.emit("input_validation_fail", () => ({ source: "session", reason: "malformed-cookie", ...requestFacts(req) }));
 }
 
-function signingKeys(options: SessionOptions, deps: SessionDependencies): readonly [KeyObject, ...KeyObject[]] {
-  const [first, ...rest] = (options.secret ?? deps.secretKey ?? []).map((secret) => deriveKey(secret, "session"));
+/** `secret` signs as it is, which is how express-session signs; from `secretKey`, which has other uses too, a key is derived. */
+function signingKeys({ secret: own }: SessionOptions, { secretKey = [] }: SessionDependencies): readonly [KeyObject, ...KeyObject[]] {
+  const [first, ...rest] = own === undefined ? secretKey.map((secret) => deriveKey(secret, "session")) : own.map(rawKey);
   if (first !== undefined) return [first, ...rest];
   throw new SettingsError([
     {
@@ -177,6 +176,10 @@ function signingKeys(options: SessionOptions, deps: SessionDependencies): readon
       remedy: "Set secret to at least 32 random bytes: node -p \"require('node:crypto').randomBytes(32).toString('base64url')\"",
     },
   ]);
+}
+
+function rawKey(secret: Secret): KeyObject {
+  return createSecretKey(Buffer.from(secret.reveal()));
 }
 
 async function listOf(stored: StoredSessions, principalId: string): Promise<readonly PrincipalSession[]> {
@@ -193,15 +196,17 @@ function infoOf({ sid, createdAt, seenAt, expiresAt }: PrincipalSession): Sessio
 async function endOf({ stored, runtime }: SessionContext, principalId: string, handle: string | undefined): Promise<number> {
   const found = (await listOf(stored, principalId)).filter(({ sid }) => handle === undefined || sessionHandle(sid) === handle);
   // One by one, so that each id is known to be dead to requests that are still running.
+  let count = 0;
   for (const { sid } of found) {
-    await stored.end(sid);
+    if (!(await stored.end(sid, "revoked"))) continue;
+    count += 1;
     runtime.events.emit("session_logout", () => ({ source: "session", reason: "ended", subject: principalId, credentialId: sessionHandle(sid) }));
   }
-  return found.length + (handle === undefined ? await stored.endAllOf(principalId) : 0);
+  return count + (handle === undefined ? await stored.endAllOf(principalId) : 0);
 }
 
 function description({ options, cookie }: SessionContext, store: session.Store, inMemory: boolean): Record<string, unknown> {
-  const { maxAge, absoluteMaxAge, sameSite, domain, storeTimeoutMs, maxSessions, mode } = options;
+  const { maxAge, absoluteMaxAge, sameSite, domain, migrateFrom, storeTimeoutMs, maxSessions, mode } = options;
   return {
     cookieName: cookie.name,
     secure: cookie.secure,
@@ -210,6 +215,7 @@ function description({ options, cookie }: SessionContext, store: session.Store, 
     sameSite,
     ...(domain === undefined ? {} : { domain }),
     secret: "[secret]",
+    ...(migrateFrom === undefined ? {} : { migrateFrom: { cookieName: migrateFrom.cookieName, until: new Date(migrateFrom.until).toISOString() } }),
     store: store.constructor.name,
     storeTimeoutMs,
     ...(inMemory ? { maxSessions } : {}),

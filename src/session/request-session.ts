@@ -1,12 +1,15 @@
 import type { Request, Response } from "express";
 import session from "express-session";
 import { refuse, requestFacts } from "../core/refusal.js";
+import { beginState } from "../core/request-state.js";
 import type { SessionStamp } from "../stores/memory/session-record.js";
 import { bindCompanions } from "./binding.js";
 import { expiryOf, isTouchDue } from "./decide.js";
 import { SessionCarrier, serialise, type LiveSession, type SessionContext } from "./engine.js";
+import type { AdoptedSession, FormerSessions } from "./former-sessions.js";
 import { holdResponse, type Commit } from "./held-response.js";
 import { andThen, settle, type Maybe } from "./maybe.js";
+import { sessionHandle } from "./session-cookie.js";
 import { appData, principalOf } from "./stamp.js";
 import type { LoadedSession } from "./stored-sessions.js";
 
@@ -22,8 +25,12 @@ export class RequestSession implements Commit {
   #loaded: LoadedSession | undefined;
   #hasCompanions = false;
   #watched = false;
+  /** A log-in under way: the answer waits for it. */
+  #underWay: Promise<void> | undefined;
   #unserialisable = false;
   #unset = false;
+  /** The session of express-session that this one goes on with, whose cookie is to be taken back. */
+  #adopted: AdoptedSession | undefined;
 
   constructor(context: SessionContext, req: Request, res: Response) {
     this.context = context;
@@ -78,17 +85,20 @@ export class RequestSession implements Commit {
   /**
    * Loads the session that the cookie names. Without such a session the caller is anonymous, and the id is not adopted.
    *
+   * @param value of our cookie, of the spelling that `readSessionCookie` takes
+   * @param oldSid from the cookie that `migrateFrom` names, for a caller without a session of ours
    * @param done called once, with an error when the store did not answer
    */
-  load(cookieValue: string, done: (error?: unknown) => void): void {
-    const { cookie, stored } = this.context;
-    const name = cookie.read(cookieValue);
+  load(value: string | undefined, oldSid: string | undefined, done: (error?: unknown) => void): void {
+    const { cookie, stored, former } = this.context;
+    const name = value === undefined ? undefined : cookie.read(value);
     settle(
       () => (name === undefined ? undefined : stored.load(name.sid)),
       (loaded) => {
         this.#bindCompanions();
         if (name === undefined || loaded === undefined) {
-          done();
+          if (former === undefined || oldSid === undefined) done();
+          else this.#adopt(former, oldSid, done);
           return;
         }
         this.#loaded = loaded;
@@ -97,6 +107,27 @@ export class RequestSession implements Commit {
         if (who !== undefined) this.req.principal = who;
         if (isTouchDue(loaded.stamp, stored.policy, stored.now())) this.#touch(loaded, done);
         else done();
+      },
+      done,
+    );
+  }
+
+  /** Goes on with a session that express-session began; the answer brings the new cookie and ends the old one. */
+  #adopt(former: FormerSessions, oldSid: string, done: (error?: unknown) => void): void {
+    settle(
+      () => former.adopt(oldSid),
+      (adopted) => {
+        if (adopted === undefined) {
+          done();
+          return;
+        }
+        this.#loaded = adopted;
+        this.#carrier = undefined;
+        this.#adopted = adopted;
+        const who = principalOf(sessionHandle(adopted.sid), adopted.stamp);
+        if (who !== undefined) this.req.principal = who;
+        if (adopted.isNew) this.#announceCreated("adopted");
+        this.#renew(adopted.stamp, done);
       },
       done,
     );
@@ -114,8 +145,18 @@ export class RequestSession implements Commit {
     if (!this.res.writableEnded) holdResponse(this.res, this);
   }
 
+  /** Holds the answer back until `work` is done, whatever becomes of it. */
+  waitFor(work: Promise<void>): void {
+    const done = (): void => {
+      if (this.#underWay === settled) this.#underWay = undefined;
+    };
+    const settled: Promise<void> = work.then(done, done);
+    this.#underWay = settled;
+  }
+
   /** @throws TypeError once, when the app put something on its session that JSON cannot carry; the error answer then passes */
   isPending(): boolean {
+    if (this.#underWay !== undefined) return true;
     const carrier = this.open();
     if (carrier.session == null) return carrier.storedId !== undefined;
     if (this.#unserialisable) return false;
@@ -128,6 +169,7 @@ export class RequestSession implements Commit {
   }
 
   run(): Maybe<boolean> {
+    if (this.#underWay !== undefined) return this.#underWay.then(() => this.run());
     const carrier = this.open();
     const live = carrier.session;
     try {
@@ -138,7 +180,7 @@ export class RequestSession implements Commit {
       const fresh = carrier.storedId === undefined;
       return this.#orRefused(
         andThen(this.context.engine.save(carrier, live), (outcome) => {
-          if (fresh && outcome === "written") this.#announceCreated();
+          if (fresh && outcome === "written") this.#announceCreated("anonymous");
           return outcome !== "full" || this.#mayPassUnsaved;
         }),
       );
@@ -152,6 +194,7 @@ export class RequestSession implements Commit {
     const { cookie, stored } = this.context;
     const carrier = this.open();
     if (this.#headersLeft()) return;
+    if (this.#adopted !== undefined) this.context.former?.takeBack(this.res, this.#adopted);
     const sid = carrier.storedId;
     if (this.#unset) cookie.take(this.res);
     else if (carrier.saved && sid !== undefined && !carrier.ended && !stored.hasEnded(sid)) cookie.give(this.res, sid, this.#lifeSeconds(carrier));
@@ -160,6 +203,7 @@ export class RequestSession implements Commit {
   }
 
   onRefused(): void {
+    beginState(this.req, this.context.runtime);
     refuse(this.req, this.res, "session", { ...UNAVAILABLE, reason: "session-not-saved" });
   }
 
@@ -244,7 +288,7 @@ export class RequestSession implements Commit {
     return this.context.options.mode === "report";
   }
 
-  #announceCreated(): void {
-    this.context.runtime.events.emit("session_created", () => ({ source: "session", reason: "anonymous", ...requestFacts(this.req) }));
+  #announceCreated(reason: "anonymous" | "adopted"): void {
+    this.context.runtime.events.emit("session_created", () => ({ source: "session", reason, ...requestFacts(this.req) }));
   }
 }

@@ -52,7 +52,7 @@ export class SessionCookie {
     const memory = this.#memoryKey.of(value);
     let handle = this.#handles.get(memory);
     if (handle === undefined) {
-      if (!this.#isSigned(sid, decodeURIComponent(value.slice(ID_AT + ID_LENGTH + 1)))) return undefined;
+      if (!isSignedBy(sid, decodeURIComponent(value.slice(ID_AT + ID_LENGTH + 1)), this.#keys)) return undefined;
       handle = sessionHandle(sid);
       this.#handles.set(memory, handle);
     }
@@ -76,6 +76,13 @@ export class SessionCookie {
     this.#write(res, `${this.name}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT${this.#attributes}`);
   }
 
+  /** Takes a cookie of another name back, from where it was set. What cannot stand in a header is left out. */
+  takeOther(res: ServerResponse, name: string, path: string, domain: string | undefined): void {
+    const at = /^\/[\x21-\x3a\x3c-\x7e]*$/.test(path) ? path : "/";
+    const shared = domain !== undefined && /^[A-Za-z0-9.-]{1,255}$/.test(domain) ? `; Domain=${domain}` : "";
+    this.#write(res, `${name}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=${at}${shared}; HttpOnly${this.secure ? "; Secure" : ""}`, name);
+  }
+
   /** The cookie as stores read it, which take a session's end from it. */
   forStore(expiresAt: number): session.Cookie {
     const cookie = new session.Cookie();
@@ -89,29 +96,30 @@ export class SessionCookie {
     return cookie;
   }
 
-  #isSigned(sid: string, signature: string): boolean {
-    const given = Buffer.from(signature);
-    return this.#keys.some((key) => {
-      const own = Buffer.from(signatureOf(sid, key));
-      return own.length === given.length && timingSafeEqual(own, given);
-    });
-  }
-
-  /** One response carries our cookie once; the last word counts. */
-  #write(res: ServerResponse, line: string): void {
+  /** One response carries a cookie once; the last word counts. */
+  #write(res: ServerResponse, line: string, name = this.name): void {
     const before = res.getHeader("Set-Cookie");
     if (before === undefined) {
       res.setHeader("Set-Cookie", line);
       return;
     }
-    const others = (Array.isArray(before) ? before : [String(before)]).filter((other) => !other.startsWith(`${this.name}=`));
+    const others = (Array.isArray(before) ? before : [String(before)]).filter((other) => !other.startsWith(`${name}=`));
     res.setHeader("Set-Cookie", [...others, line]);
   }
 }
 
-/** As express-session signs (cookie-signature's HMAC over the id), so that cookies of either are the other's too. */
+/** As cookie-signature signs for express-session. With `session.secret` as the key, each reads the cookies of the other. */
 function signatureOf(sid: string, key: KeyObject): string {
   return createHmac("sha256", key).update(sid).digest("base64").replace(/=+$/, "");
+}
+
+/** Whether one of the keys made that signature. */
+export function isSignedBy(sid: string, signature: string, keys: readonly KeyObject[]): boolean {
+  const given = Buffer.from(signature);
+  return keys.some((key) => {
+    const own = Buffer.from(signatureOf(sid, key));
+    return own.length === given.length && timingSafeEqual(own, given);
+  });
 }
 
 /** Names a session without giving its id away: 132 bits of SHA-256 of an id that itself holds 192 random bits. */

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { modeSchema, secondsSchema } from "../settings/common.js";
 import type { SettingsIssue } from "../settings/errors.js";
 import { addIssue, settingsObject } from "../settings/object.js";
-import { secretRingSchema } from "../settings/secrets.js";
+import { formerSecretRingSchema, secretRingSchema } from "../settings/secrets.js";
 
 /** NIST SP 800-63B-4 section 2.2.3 (AAL2): log in again after an hour idle, and after a day in any case. */
 const DEFAULT_MAX_AGE = 3600;
@@ -40,8 +40,28 @@ const storeSchema = z.custom<session.Store>().superRefine((store, context) => {
   });
 });
 
+const NOT_A_TIME = "Not a time: a Date, a date (2027-01-31), a date with time and zone (2027-01-31T12:00:00Z), or milliseconds since the epoch";
+
+/** A moment as a Date, as ISO 8601 text or in milliseconds since the epoch; kept as milliseconds. */
+const momentSchema = z
+  .union([z.date(), z.iso.date({ error: NOT_A_TIME }), z.iso.datetime({ offset: true, error: NOT_A_TIME }), z.number()], { error: NOT_A_TIME })
+  .transform((value) => new Date(value).getTime())
+  .refine((ms) => Number.isFinite(ms), NOT_A_TIME);
+
+const migrateFromSchema = settingsObject({
+  /** The `name` of express-session: `connect.sid` unless the old app named it. */
+  cookieName: z.string().regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$/, "This is not a cookie name."),
+  /** The `secret` of express-session, or a list. It only verifies, so it may be short. Default: `session.secret`. */
+  secret: formerSecretRingSchema.optional(),
+  /** From then on old cookies are not read: a Date, ISO 8601 text, or milliseconds since the epoch. */
+  until: momentSchema,
+});
+
 const shape = settingsObject({
-  /** Signs the cookie: a secret, or a list of which the first signs and all verify. Derived from `secretKey` when unset. */
+  /**
+   * Signs the cookie, in the way express-session does: a secret of at least 32 bytes, or a list of which the first signs and all
+   * verify. When unset, a key is derived from `secretKey`.
+   */
   secret: secretRingSchema.optional(),
   /** Name of the cookie without prefix; `__Host-` (or `__Secure-` with a domain) is put in front unless in debug. */
   cookieName: cookieNameSchema.default("mcp_session"),
@@ -55,6 +75,11 @@ const shape = settingsObject({
   domain: z.string().optional(),
   /** Where sessions are kept: an express-session store. Unset: this process's memory. */
   store: storeSchema.optional(),
+  /**
+   * Also reads the cookie of the express-session that this app ran before, with the same `store`: its sessions are adopted, each
+   * once, with their data, under a new id and our cookie. Unset: those sessions end.
+   */
+  migrateFrom: migrateFromSchema.optional(),
   /** How long one call of the store may take, milliseconds. */
   storeTimeoutMs: z.int().min(1).max(60_000).default(250),
   /** How many sessions the memory store keeps at most. */
@@ -71,6 +96,14 @@ export const sessionSchema = shape
         path: ["absoluteMaxAge"],
         message: "The absolute time-out is shorter than the idle time-out, which could then never be reached.",
         remedy: "Make absoluteMaxAge at least maxAge.",
+      });
+    }
+    if (settings.migrateFrom !== undefined && settings.migrateFrom.secret === undefined && settings.secret === undefined) {
+      addIssue(context, {
+        code: "missing-setting",
+        path: ["migrateFrom", "secret"],
+        message: "Old cookies can only be verified with the secret that signed them.",
+        remedy: "Set migrateFrom.secret to the secret that express-session had.",
       });
     }
     if (settings.domain === undefined) return;
@@ -97,6 +130,9 @@ export const sessionSchema = shape
 export type SessionSettings = z.input<typeof sessionSchema>;
 /** The same, complete. */
 export type SessionOptions = z.output<typeof sessionSchema>;
+
+/** Where the sessions of before are found. */
+export type MigrateFromOptions = NonNullable<SessionOptions["migrateFrom"]>;
 
 /** What contradicts the development switch, which these settings do not hold themselves. Paths are those of `applySecurity`. */
 export function debugContradictions(options: Pick<SessionOptions, "sameSite">, debug: boolean): SettingsIssue[] {

@@ -24,6 +24,15 @@ export interface LoadedSession {
 type AnyStore = session.Store & Partial<Pick<SessionStore, "listByPrincipal" | "destroyByPrincipal" | "create" | "replace">>;
 type Callback<T> = (error?: unknown, value?: T) => void;
 
+/** Why a session ended: `replaced` by a log-in, `revoked` through `sessions.end`, `ended` by a log-out or the app. */
+export type EndReason = "ended" | "replaced" | "revoked";
+
+/**
+ * For this long an honest client may still send an id that a log-in has replaced or `sessions.end` has ended: its requests were
+ * on their way, or it is another tab.
+ */
+const HONEST_MS = 60_000;
+
 /** An ended id is remembered for longer than any request that could still write it runs. */
 const ENDED_IDS = 10_000;
 const ENDED_MS = 10 * 60_000;
@@ -39,7 +48,7 @@ export class StoredSessions {
   readonly #policy: TimePolicy;
   readonly #runtime: Runtime;
   readonly #cookie: SessionCookie;
-  readonly #ended = new LRUCache<string, true>({ max: ENDED_IDS, ttl: ENDED_MS });
+  readonly #ended = new LRUCache<string, { readonly why: EndReason; readonly at: number }>({ max: ENDED_IDS, ttl: ENDED_MS });
 
   constructor(store: session.Store, cookie: SessionCookie, policy: TimePolicy, runtime: Runtime, timeoutMs: number) {
     this.#store = store;
@@ -69,10 +78,19 @@ export class StoredSessions {
   /** A session that is there and within its times. One past them is destroyed. */
   load(sid: string): Maybe<LoadedSession | undefined> {
     if (this.#ended.has(sid)) {
-      this.#runtime.events.emit("session_use_after_expire", () => ({ source: "session", reason: "ended", credentialId: sessionHandle(sid) }));
+      this.#announceUseAfterEnd(sid);
       return undefined;
     }
     return andThen(this.#get(sid), (record) => this.#judge(sid, record));
+  }
+
+  /** A session in the store that this layer has not written: express-session's own, within the time its cookie says. */
+  formerRecord(sid: string): Maybe<session.SessionData | undefined> {
+    if (this.#ended.has(sid)) return undefined;
+    return andThen(this.#get(sid), (record) => {
+      if (record == null || record.cookie == null || SESSION_STAMP in record || this.#ended.has(sid)) return undefined;
+      return isPast(record.cookie.expires, this.now()) ? undefined : record;
+    });
   }
 
   /**
@@ -103,21 +121,37 @@ export class StoredSessions {
     return andThen(this.#guard.run(() => fromCallback<boolean>(call)), (found) => (found === false || this.#ended.has(sid) ? "ended" : "written"));
   }
 
-  /** Ends a session for good: from here on its id is dead, also for a request that is still running. */
-  end(sid: string): Maybe<void> {
-    this.#ended.set(sid, true);
+  /**
+   * Ends a session for good: from here on its id is dead, also for a request that is still running.
+   *
+   * @returns false when the session had ended before, as far as this process and the store can tell
+   */
+  end(sid: string, why: EndReason = "ended"): Maybe<boolean> {
+    const before = this.#ended.get(sid);
+    this.#ended.set(sid, before ?? { why, at: this.now() });
     const failed = (error: unknown): never => {
       // Still in the store, so it must not look ended: the caller may try again.
       this.#ended.delete(sid);
       throw error;
     };
-    let answer: Maybe<void>;
+    let answer: Maybe<boolean>;
     try {
       answer = this.#destroy(sid);
     } catch (error) {
       return failed(error);
     }
-    return answer instanceof Promise ? answer.catch(failed) : answer;
+    const wasAlive = (found: boolean): boolean => found && before === undefined;
+    return answer instanceof Promise ? answer.then(wasAlive, failed) : wasAlive(answer);
+  }
+
+  /**
+   * Ends a session that must still be alive. Of two callers that end it at once, in whatever process, one is told true; with a
+   * store that does not say what `destroy` found, two processes may both be.
+   */
+  endIfAlive(sid: string, why: EndReason): Maybe<boolean> {
+    if (this.#ended.has(sid)) return false;
+    const isThere = this.#isAtomic ? true : andThen(this.#get(sid), (record) => record != null);
+    return andThen(isThere, (there) => there && this.end(sid, why));
   }
 
   get hasIndex(): boolean {
@@ -204,9 +238,28 @@ export class StoredSessions {
     return andThen(this.#guard.run(run), (outcome) => (outcome === undefined || this.#ended.has(sid) ? "ended" : outcome));
   }
 
-  #destroy(sid: string): Maybe<void> {
-    return andThen(this.#guard.run(() => fromCallback<void>((done) => this.#store.destroy(sid, (error: unknown) => done(error)))), () => undefined);
+  /** False when the store says that there was no such session. */
+  #destroy(sid: string): Maybe<boolean> {
+    const run = (): Maybe<boolean | undefined> => fromCallback<boolean>((done) => this.#store.destroy(sid, (error: unknown, found?: boolean) => done(error, found)));
+    return andThen(this.#guard.run(run), (found) => found !== false);
   }
+
+  /** Whether writes and `destroy` of this store say what they found. */
+  get #isAtomic(): boolean {
+    return this.#store.create !== undefined && this.#store.replace !== undefined;
+  }
+
+  #announceUseAfterEnd(sid: string): void {
+    const { why, at } = this.#ended.get(sid) ?? { why: "ended", at: 0 };
+    const isHonest = why !== "ended" && this.now() - at < HONEST_MS;
+    this.#runtime.events.emit("session_use_after_expire", () => ({ ...(isHonest ? { level: "INFO" } : {}), source: "session", reason: why, credentialId: sessionHandle(sid) }));
+  }
+}
+
+/** Stores give the end of a session as a `Date` or as its JSON; one without an end is the store's to end. */
+function isPast(expires: unknown, now: number): boolean {
+  if (expires == null) return false;
+  return !(new Date(expires as string | Date).getTime() > now);
 }
 
 /**

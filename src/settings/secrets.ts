@@ -60,6 +60,17 @@ export const secretRingSchema: z.ZodType<readonly Secret[], string | Secret | re
     : secretSchema.transform((secret) => [secret]),
 );
 
+const formerSecretSchema: z.ZodType<Secret, string | Secret> = z
+  .union([z.string().min(1, "The secret is empty."), z.instanceof(Secret)], { error: "Invalid input: expected a string" })
+  .transform((value) => (typeof value === "string" ? new Secret(value) : value));
+
+/** Secrets of another program, which only verify what it has signed: of any length, one or a list. */
+export const formerSecretRingSchema: z.ZodType<readonly Secret[], string | Secret | readonly (string | Secret)[]> = chosen((value) =>
+  Array.isArray(value)
+    ? z.array(formerSecretSchema).min(1, "The list is empty; give at least one secret.")
+    : formerSecretSchema.transform((secret) => [secret]),
+);
+
 /** The purposes keys are derived for. Two purposes never share a key. */
 export type SecretPurpose = "session" | "jwt" | "api-key-hash" | "api-key-cache" | "refresh-token" | "credential-id";
 

@@ -212,6 +212,9 @@ export interface SessionStore extends PrincipalIndex {
   replace(sid: string, data: session.SessionData, callback: Answer<boolean>): void;
   /** Moves the end and `seenAt`, not the data. False when the session is not there. */
   touch(sid: string, data: session.SessionData, callback?: Answer<boolean>): void;
-  /** Ends a session in every process. Also of an id that is not there: its `create` may be on its way. */
-  destroy(sid: string, callback?: Answer<void>): void;
+  /**
+   * Ends a session in every process. Also of an id that is not there: its `create` may be on its way. Says false when the session
+   * had ended before, and true to one caller only. Atomic across processes.
+   */
+  destroy(sid: string, callback?: Answer<boolean>): void;
 }

@@ -34,7 +34,7 @@ export class AskedSessionStore {
     return called((done) => this.store.touch(sid, data, done));
   }
 
-  destroy(sid: string): Promise<unknown> {
+  destroy(sid: string): Promise<boolean | undefined> {
     return called((done) => this.store.destroy(sid, done));
   }
 

@@ -26,6 +26,14 @@ export function endingCases(testCase: SessionTestCase): ConformanceCase[] {
       assert.equal(await store.get("s"), null);
     }),
 
+    testCase("destroy says true to one caller of twenty at once, and false of what has ended before", async (store) => {
+      await store.create("s", store.data("ada"));
+      const answers = await Promise.all(Array.from({ length: 20 }, () => store.destroy("s")));
+      assert.equal(answers.filter((found) => found === true).length, 1);
+      assert.equal(answers.filter((found) => found === false).length, 19);
+      assert.equal(await store.destroy("s"), false);
+    }),
+
     testCase("destroy among twenty saves and touches at once: it is gone when all are done", async (store) => {
       for (let round = 0; round < 5; round += 1) {
         const sid = `s${round}`;

@@ -3,7 +3,7 @@ import { hostLines, isFromTrustedProxy } from "../core/authority.js";
 import type { Layer } from "../core/layer.js";
 import { refuse } from "../core/refusal.js";
 import { beginState } from "../core/request-state.js";
-import { createRuntime, type Runtime } from "../core/runtime.js";
+import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import { parse } from "../settings/object.js";
 import { decideHost, type HostPolicy } from "./decide.js";
 import { HostPatterns } from "./host-patterns.js";
@@ -45,8 +45,9 @@ function readForwarded(req: Request, believed: boolean): string | undefined {
  * section 7.2), against DNS rebinding and links built from a forged Host.
  *
  * @param settings the list of hosts, or an object with `hosts`
+ * @param deps `{ events?, clock?, onRefusal? }`, so that the part can be observed and tested
  * @throws SettingsError when no hosts are given or an entry is none
  */
-export function trustedHost(settings?: TrustedHostSettings): RequestHandler {
-  return createTrustedHost(parse(trustedHostSchema, settings ?? {}), createRuntime()).handler;
+export function trustedHost(settings?: TrustedHostSettings, deps?: PartDependencies): RequestHandler {
+  return createTrustedHost(parse(trustedHostSchema, settings ?? {}), partRuntime(deps)).handler;
 }

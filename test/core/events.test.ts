@@ -22,6 +22,36 @@ describe("SecurityEvents", () => {
     expect(Object.isFrozen(seen[0])).toBe(true);
   });
 
+  it.each([
+    ["a line feed", "\n"],
+    ["a carriage return", "\r"],
+    ["an escape", "\u001b"],
+    ["DEL", "\u007f"],
+    ["U+0085, a next line", "\u0085"],
+    ["a control of C1", "\u009b"],
+    ["U+2028, a line separator", "\u2028"],
+    ["U+2029, a paragraph separator", "\u2029"],
+  ])("writes %s in any text of an event as its code, so that the event is one line for every reader", (_name, char) => {
+    const events = new SecurityEvents();
+    const lines: string[] = [];
+    const seen: SecurityEvent[] = [];
+    events.on("*", (event) => void (lines.push(JSON.stringify(event)), seen.push(event)));
+    events.emit("session_created", () => ({ source: "session", subject: `ada${char}root`, credentialId: `${char}${char}`, reason: "log-in", status: 1 }));
+    const code = `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`;
+    expect(seen[0]).toMatchObject({ subject: `ada${code}root`, credentialId: code + code, reason: "log-in", status: 1 });
+    // What readers take for the end of a line: Unicode's and Python's (splitlines), and ECMAScript's.
+    expect(lines[0]?.split(/[\n\r\v\f\u001c-\u001e\u0085\u2028\u2029]/)).toHaveLength(1);
+    expect(lines[0]).not.toContain(char);
+  });
+
+  it("leaves other text as it is", () => {
+    const events = new SecurityEvents();
+    const seen: SecurityEvent[] = [];
+    events.on("*", (event) => seen.push(event));
+    events.emit("session_created", () => ({ source: "session", subject: "Ада \\u2028 é 日本\u00a0" }));
+    expect(seen[0]?.subject).toBe("Ада \\u2028 é 日本\u00a0");
+  });
+
   it("a listener that is taken off hears nothing more", () => {
     const events = new SecurityEvents();
     const listener = vi.fn();

@@ -40,6 +40,11 @@ describe.each(EXPRESS)("refuse on $name", ({ express }) => {
     expect(events[0]).toMatchObject({ event: REFUSALS[code].event, source: "test", reason: "why", code, path: "/a/b%0d%0a", method: "GET", sourceIp: "127.0.0.1" });
   });
 
+  it("missing credentials are everyday traffic: INFO; a missing scope is CRITICAL", async () => {
+    expect((await answerTo({ code: "missing-credentials", reason: "none" })).events[0]).toMatchObject({ event: "authz_fail", level: "INFO" });
+    expect((await answerTo({ code: "insufficient-scope", reason: "scope" })).events[0]).toMatchObject({ event: "authz_fail", level: "CRITICAL" });
+  });
+
   it("sends the headers of the refusal", async () => {
     const { answer } = await answerTo({ code: "rate-limited", reason: "x", headers: { "Retry-After": "7" } });
     expect(answer.headers["retry-after"]).toBe("7");

@@ -64,7 +64,7 @@ describe("issue", () => {
   cyclic.self = cyclic;
   const wrong: { name: string; subject?: unknown; options?: unknown }[] = [
     { name: "no subject", subject: "" },
-    { name: "a subject that is no string", subject: 7 },
+    { name: "a subject that is no string", subject: 1.5 },
     { name: "a long subject", subject: "x".repeat(257) },
     { name: "half a character as subject", subject: "\ud800" },
     { name: "a NUL in the subject, which no store keeps", subject: "a\0b" },

@@ -1,9 +1,12 @@
-import { createHmac } from "node:crypto";
+import { createHmac, createSecretKey } from "node:crypto";
+import { sign, unsign } from "cookie-signature";
 import express from "express";
 import session from "express-session";
 import { describe, expect, it } from "vitest";
+import { createRuntime } from "../../src/core/runtime.js";
 import { Secret } from "../../src/core/secret.js";
 import { readSessionCookie } from "../../src/session/decide.js";
+import { createSession } from "../../src/session/middleware.js";
 import { SessionCookie, sessionHandle } from "../../src/session/session-cookie.js";
 import { sessionSchema } from "../../src/session/settings.js";
 import { parse } from "../../src/settings/object.js";
@@ -13,14 +16,14 @@ import { heapUsed } from "../support/heap.js";
 import { serve } from "../support/serve.js";
 import { bench, COOKIE, cookieOf, OTHER_SECRET, routes, SECRET, setCookies, withCookie } from "./support.js";
 
-const key = deriveKey(new Secret(SECRET), "session");
-const otherKey = deriveKey(new Secret(OTHER_SECRET), "session");
+const key = createSecretKey(Buffer.from(SECRET));
+const otherKey = createSecretKey(Buffer.from(OTHER_SECRET));
 const options = parse(sessionSchema, { secret: SECRET });
 
-/** What express-session itself makes of our store and our key. */
+/** What express-session itself makes of our store and our secret. */
 async function withExpressSession(store: session.Store, cookie?: string) {
   const app = express();
-  app.use(session({ store, name: COOKIE, secret: [key], resave: false, saveUninitialized: true }));
+  app.use(session({ store, name: COOKIE, secret: SECRET, resave: false, saveUninitialized: true }));
   app.get("/", (req, res) => void res.json({ id: req.sessionID, count: req.session.count ?? null }));
   const server = await serve(app);
   try {
@@ -62,6 +65,30 @@ describe("the session cookie and express-session's own", () => {
       expect(new SessionCookie(options, false, [otherKey, key]).read(value)?.sid).toBe(id);
       expect(new SessionCookie(options, false, [otherKey]).read(value)).toBeUndefined();
     }
+  });
+});
+
+describe("the signature of the session cookie", () => {
+  const signedBy = async (settings: Parameters<typeof parse<typeof sessionSchema>>[1], secretKey?: readonly Secret[]): Promise<string> => {
+    const layer = createSession(parse(sessionSchema, settings), createRuntime(), { secretKey });
+    const server = await serve(routes(express(), { layer }));
+    const cookie = cookieOf(await server.send("/count"));
+    await server.close();
+    await layer.close?.();
+    return decodeURIComponent(cookie.slice(`${COOKIE}=s%3A`.length));
+  };
+
+  it("is cookie-signature's with session.secret, and opens with no other secret", async () => {
+    const value = await signedBy({ secret: [SECRET, OTHER_SECRET] });
+    expect(unsign(value, SECRET)).toBe(value.slice(0, 32));
+    expect(unsign(value, OTHER_SECRET)).toBe(false);
+    expect(new SessionCookie(options, false, [key]).read(`s%3A${encodeURIComponent(sign("a".repeat(32), SECRET))}`)?.sid).toBe("a".repeat(32));
+  });
+
+  it("is made with a derived key from secretKey, which signs nothing itself", async () => {
+    const value = await signedBy({}, [new Secret(SECRET)]);
+    expect(unsign(value, SECRET)).toBe(false);
+    expect(unsign(value, deriveKey(new Secret(SECRET), "session"))).toBe(value.slice(0, 32));
   });
 });
 

@@ -6,6 +6,7 @@ import pg from "pg";
 import { applySecurity } from "portcullis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { SecurityEvent } from "../../src/core/events.js";
+import type { CreatedApiKey } from "../../src/api-key/service.js";
 import { type RunningServer, startMariaDb, startPostgres } from "../support/servers.js";
 
 const TABLES = ["portcullis_api_keys", "portcullis_refresh_tokens"];
@@ -110,8 +111,8 @@ describe.each(ENGINES)("$engine: a call that was refused has changed nothing", (
   });
 
   test("120 rotations and 120 refreshes at once: each is done and its result is there, or nothing happened", async () => {
-    const keys = [];
-    const tokens = [];
+    const keys: CreatedApiKey[] = [];
+    const tokens: string[] = [];
     for (let n = 0; n < 120; n += 1) {
       keys.push(await security.apiKeys.create({ ownerId: `owner-${n}`, name: "n" }));
       tokens.push((await security.jwt.issue(`user-${n}`)).refreshToken);

@@ -14,6 +14,8 @@ export interface SessionStamp {
 /** The store holds as many sessions as it may, and none of them may make room for this one. */
 export class SessionStoreFullError extends Error {
   readonly code = "PORTCULLIS_SESSION_STORE_FULL";
+  /** What Express's own error handler answers when the app passes the error on. */
+  readonly status = 503;
 
   constructor() {
     super("The session store is full.");

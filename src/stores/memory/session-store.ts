@@ -96,9 +96,13 @@ export class MemorySessionStore extends session.Store implements SessionStore {
     callback?.(null, entry !== undefined);
   }
 
-  override destroy(sid: string, callback?: Done): void {
+  override destroy(sid: string, callback?: Answer): void {
+    const wasDestroyed = this.#ended.has(sid);
+    const entry = this.#owned.get(sid) ?? this.#anonymous.get(sid);
+    const isExpired = entry !== undefined && entry.expiresAt <= this.#clock.now();
     this.#end(sid);
-    callback?.();
+    // A session that made room for another has not been ended by anybody.
+    callback?.(null, !wasDestroyed && !isExpired);
   }
 
   override all(callback: (error: unknown, sessions?: Record<string, session.SessionData> | null) => void): void {

@@ -92,10 +92,11 @@ export class RedisSessionStore extends session.Store implements SessionStore {
     );
   }
 
-  override destroy(sid: string, callback?: Callback<void>): void {
+  override destroy(sid: string, callback?: Callback<boolean>): void {
     answer(
       this.#end(sid, "").then(async (head) => {
         if (head?.tag !== undefined) await this.#redis.command("ZREM", this.#indexOf(head.tag), sid);
+        return head !== undefined;
       }),
       callback,
     );

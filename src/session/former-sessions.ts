@@ -1,0 +1,132 @@
+import { createHmac, createSecretKey, type KeyObject } from "node:crypto";
+import type { ServerResponse } from "node:http";
+import { StoreUnavailableError } from "../core/store-guard.js";
+import { findCookie } from "./decide.js";
+import { andThen, type Maybe } from "./maybe.js";
+import { isSignedBy, type SessionCookie } from "./session-cookie.js";
+import type { MigrateFromOptions } from "./settings.js";
+import { appData } from "./stamp.js";
+import type { LoadedSession, StoredSessions } from "./stored-sessions.js";
+
+/** How long after its adoption a session is found by its old cookie: requests that were sent before the answer came. */
+const LATE_REQUESTS_MS = 60_000;
+
+/** A session of express-session that is ours from now on. */
+export interface AdoptedSession extends LoadedSession {
+  /** Whether this request adopted it. */
+  readonly isNew: boolean;
+  /** Where the old cookie was set, as its record says. */
+  readonly path: string;
+  readonly domain: string | undefined;
+}
+
+/**
+ * Sessions that express-session wrote into the same store before this layer took over. Such a session is adopted once: its data go
+ * on under a new id, and its absolute time begins. In debug, under the same cookie name, it keeps its id.
+ *
+ * The new id is an HMAC of the old one, so that requests which adopt one session at the same time, in whatever process, agree on it.
+ */
+export class FormerSessions {
+  readonly #name: string;
+  readonly #keys: readonly KeyObject[];
+  readonly #until: number;
+  readonly #cookie: SessionCookie;
+  readonly #idKey: KeyObject;
+  readonly #stored: StoredSessions;
+  readonly #keepsId: boolean;
+  readonly #underWay = new Map<string, Promise<AdoptedSession | undefined>>();
+
+  /**
+   * @param from undefined in debug without `migrateFrom`: then cookies of our own name and keys are looked at
+   * @param keys those of the settings, of which the first makes the new ids
+   */
+  constructor(from: MigrateFromOptions | undefined, debug: boolean, cookie: SessionCookie, keys: readonly [KeyObject, ...KeyObject[]], stored: StoredSessions) {
+    this.#name = from?.cookieName ?? cookie.name;
+    this.#keys = from?.secret?.map((secret) => createSecretKey(Buffer.from(secret.reveal()))) ?? keys;
+    this.#until = from?.until ?? Number.POSITIVE_INFINITY;
+    this.#keepsId = debug && this.#name === cookie.name;
+    this.#cookie = cookie;
+    this.#idKey = keys[0];
+    this.#stored = stored;
+  }
+
+  /** The id in the old cookie of this header, while old cookies are read. Two of them are as good as none. */
+  find(header: string | undefined): string | undefined {
+    if (header === undefined || this.#stored.now() >= this.#until) return undefined;
+    const found = findCookie(header, this.#name);
+    return found.kind === "one" ? this.#idIn(found.value) : undefined;
+  }
+
+  /** The session of that old id, ours from now on. */
+  adopt(oldSid: string): Maybe<AdoptedSession | undefined> {
+    const known = this.#underWay.get(oldSid);
+    if (known !== undefined) return known.then((adopted) => adopted && { ...adopted, isNew: false });
+    const adopted = this.#adoptId(oldSid);
+    if (!(adopted instanceof Promise)) return adopted;
+    const settled = adopted.finally(() => this.#underWay.delete(oldSid));
+    this.#underWay.set(oldSid, settled);
+    return settled;
+  }
+
+  /** Takes the old cookie back from the browser. */
+  takeBack(res: ServerResponse, { path, domain }: AdoptedSession): void {
+    if (this.#name !== this.#cookie.name) this.#cookie.takeOther(res, this.#name, path, domain);
+  }
+
+  #adoptId(oldSid: string): Maybe<AdoptedSession | undefined> {
+    const sid = this.#keepsId ? oldSid : this.#newIdOf(oldSid);
+    return andThen(this.#stored.formerRecord(oldSid), (record) => {
+      if (record === undefined) return this.#keepsId ? undefined : this.#lately(sid);
+      const { path, domain } = record.cookie as { path?: unknown; domain?: unknown };
+      const place = { path: typeof path === "string" ? path : "/", domain: typeof domain === "string" ? domain : undefined };
+      if (this.#keepsId) return this.#write(sid, appData(record), place, false);
+      // Another process may have been first.
+      return andThen(this.#stored.load(sid), (there) =>
+        andThen(there === undefined ? this.#write(sid, appData(record), place, true) : { ...there, ...place, isNew: false }, (adopted) =>
+          andThen(this.#stored.end(oldSid, "replaced"), () => adopted),
+        ),
+      );
+    });
+  }
+
+  /** A session adopted a moment ago, whose old record is gone. */
+  #lately(sid: string): Maybe<AdoptedSession | undefined> {
+    return andThen(this.#stored.load(sid), (there) => {
+      if (there === undefined || this.#stored.now() - there.stamp.createdAt >= LATE_REQUESTS_MS) return undefined;
+      return { ...there, path: "/", domain: undefined, isNew: false };
+    });
+  }
+
+  #write(sid: string, data: Record<string, unknown>, place: Pick<AdoptedSession, "path" | "domain">, fresh: boolean): Maybe<AdoptedSession | undefined> {
+    const now = this.#stored.now();
+    const stamp = { createdAt: now, seenAt: now, principal: null };
+    return andThen(this.#stored.write(sid, data, stamp, fresh), (outcome) => {
+      if (outcome === "written") return andThen(this.#stored.load(sid), (loaded) => loaded && { ...loaded, ...place, isNew: true });
+      // Ended, or adopted by another process a moment ago. A full store is an outage for this caller: the old session stays.
+      if (outcome === "full") throw new StoreUnavailableError("session");
+      return andThen(this.#stored.load(sid), (loaded) => loaded && { ...loaded, ...place, isNew: false });
+    });
+  }
+
+  /** The id in a cookie that express-session signed: `s:`, the id, a dot and the signature, percent-encoded. Apps may make ids of any form. */
+  #idIn(value: string): string | undefined {
+    const signed = decoded(value);
+    const dot = signed.lastIndexOf(".");
+    if (!signed.startsWith("s:") || dot < 3 || encodeURIComponent(signed) !== value) return undefined;
+    const sid = signed.slice(2, dot);
+    return isSignedBy(sid, signed.slice(dot + 1), this.#keys) ? sid : undefined;
+  }
+
+  /** 192 bits, as every id has. */
+  #newIdOf(oldSid: string): string {
+    return createHmac("sha256", this.#idKey).update("portcullis/adopted\0").update(oldSid).digest("base64url").slice(0, 32);
+  }
+}
+
+function decoded(value: string): string {
+  try {
+    return decodeURIComponent(value);
+  } catch {
+    return "";
+  }
+}
