@@ -1,4 +1,5 @@
 import type { Express } from "express";
+import { trustedProxies } from "./core/trusted-proxies.js";
 import type { ParsedSettings } from "./settings/schema.js";
 import { SetupError } from "./settings/errors.js";
 
@@ -30,7 +31,7 @@ export function prepareApp(app: Express, trustProxy: ParsedSettings["trustProxy"
   if (own !== false && own !== undefined && !trustProxyGiven) {
     throw new SetupError('The app sets "trust proxy" itself. Say it in the settings instead (trustProxy: 1), so that every protection sees the same.');
   }
-  app.set("trust proxy", trustProxy);
+  app.set("trust proxy", trustedProxies(trustProxy));
   app.disable("x-powered-by");
 }
 

@@ -48,7 +48,7 @@ export function routeLimit(route: RouteLimitOptions, defaults: RateLimitOptions,
   return build(particulars, { ...defaults, mode: route.mode ?? defaults.mode }, store);
 }
 
-function keyOf(key: "address" | "principal" | KeyFunction, ipv6Subnet: number, announce: (reason: string) => void): KeyOf {
+function keyOf(key: "address" | "principal" | KeyFunction, ipv6Subnet: number, announce: (reason: string) => boolean): KeyOf {
   const address = byAddress(ipv6Subnet);
   if (key === "address") return address;
   if (key === "principal") return byPrincipal(address);
