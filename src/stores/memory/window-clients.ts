@@ -96,14 +96,15 @@ export class WindowClients {
     const window = Math.ceil(policy.windowMs * 1000);
     const place = this.#find(policy, key, now, window);
     let used = place.slot === NONE ? 0 : this.#logs.used(place.slot);
-    for (const slot of place.others) used += this.#logs.used(slot);
+    if (place.others.length > 0) for (const slot of place.others) used += this.#logs.used(slot);
+    const tick = policy.limit > MOST_TICKS ? Math.ceil(window / MOST_TICKS) : 1;
     const allowed = used + cost <= policy.limit;
     if (allowed && record && cost > 0) {
-      this.#record(policy, place, cost, window);
+      this.#record(policy, place, cost, window, tick);
       used += cost;
     }
     // In an overflow window records stay as long as the longest window they were made for; a record is rounded up to a tick.
-    const stay = place.stay + tickOf(policy.limit, window) - 1;
+    const stay = place.stay + tick - 1;
     return {
       allowed,
       used,
@@ -181,7 +182,7 @@ export class WindowClients {
     place.table = this.#tables.find(policy.name);
     place.kind = OWN;
     place.before = undefined;
-    place.others.length = 0;
+    if (place.others.length > 0) place.others.length = 0;
     place.stay = window;
     place.slot = place.table === undefined ? NONE : this.#index.find(place.hash, place.key, place.table.id);
     if (place.slot !== NONE) {
@@ -254,15 +255,15 @@ export class WindowClients {
     return false;
   }
 
-  #record(policy: WindowPolicy, place: Place, cost: number, window: number): void {
+  #record(policy: WindowPolicy, place: Place, cost: number, window: number, tick: number): void {
     if (place.slot === NONE) {
       const table = this.#tables.open(policy);
       place.slot = this.#logs.open(table.id);
       if (place.kind === OWN) this.#track(table, place);
       else this.#share(table, place, window);
     }
-    const tick = tickOf(policy.limit, window);
-    this.#lastTime = this.#logs.add(place.slot, Math.ceil(this.#time.stamp / tick) * tick, cost, window);
+    const { stamp } = this.#time;
+    this.#lastTime = this.#logs.add(place.slot, tick === 1 ? stamp : Math.ceil(stamp / tick) * tick, cost, window);
   }
 
   #track(table: WindowTable, place: Place): void {
@@ -321,11 +322,6 @@ export class WindowClients {
     this.#logs.close(slot);
     this.#tables.count(table, shared?.kind ?? OWN, -1);
   }
-}
-
-/** Microseconds that the times of a limit's records are rounded up to. */
-function tickOf(limit: number, window: number): number {
-  return limit > MOST_TICKS ? Math.ceil(window / MOST_TICKS) : 1;
 }
 
 function enter(table: WindowTable, id: string, kind: number): WideNetwork {

@@ -79,11 +79,13 @@ export class WindowLogs {
   add(slot: number, time: number, units: number, window: number): number {
     const { ints, doubles } = this.#cells.page(slot);
     const at = this.#cells.at(slot);
-    const later = Math.max(time, this.#newest(ints[at + TAIL]!));
+    const tail = ints[at + TAIL]!;
+    const newest = this.#newest(tail);
+    const later = Math.max(time, newest);
     ints[at + USED]! += units;
     const expires = (at >> 1) + EXPIRES;
     doubles[expires] = Math.max(doubles[expires]!, later + window);
-    this.#write(slot, later, units);
+    this.#write(slot, tail, newest === later, later, units);
     return later;
   }
 
@@ -168,9 +170,10 @@ export class WindowLogs {
     return timeOf(last < 0 ? this.#cells.read(this.#cells.previous(tail)) : last);
   }
 
-  #write(slot: number, time: number, units: number): void {
-    let tail = this.#tail(slot);
-    let follows = tail !== NONE && this.#newest(tail) === time;
+  /** @param isSameTime whether the record in the last cell, `last`, is of that time */
+  #write(slot: number, last: number, isSameTime: boolean, time: number, units: number): void {
+    let tail = last;
+    let follows = isSameTime;
     let left = follows ? units - this.#addTo(tail, units) : units;
     for (; left > 0; tail = this.#tail(slot)) {
       if (follows && this.#cells.hasNext(tail)) {
@@ -225,7 +228,8 @@ export class WindowLogs {
     }
     for (const { time, units } of kept) {
       ints[at + USED]! += units;
-      this.#write(slot, time, units);
+      const tail = ints[at + TAIL]!;
+      this.#write(slot, tail, this.#newest(tail) === time, time, units);
     }
   }
 }
