@@ -45,5 +45,6 @@ export type { Mode } from "./core/layer.js";
 export type { PartDependencies } from "./core/runtime.js";
 export type { CredentialKind, Principal } from "./core/principal.js";
 export type { OnRefusal, Problem, RefusalCode, ReplacedBody } from "./core/refusal.js";
+export { clientAddress } from "./core/request-state.js";
 export { Secret } from "./core/secret.js";
 export { StoreUnavailableError } from "./core/store-guard.js";

@@ -1,4 +1,5 @@
 import type { Express } from "express";
+import { trustedProxies } from "./core/trusted-proxies.js";
 import type { ParsedSettings } from "./settings/schema.js";
 import { SetupError } from "./settings/errors.js";
 
@@ -32,7 +33,7 @@ export function prepareApp(app: Express, trustProxy: ParsedSettings["trustProxy"
     throw new SetupError('The app sets "trust proxy" itself. Say it in the settings instead (trustProxy: 1), so that every protection sees the same.');
   }
   // Otherwise it stays at the default, false, which an app that is mounted in another one exchanges for that app's.
-  if (trustProxyGiven) app.set("trust proxy", trustProxy);
+  if (trustProxyGiven) app.set("trust proxy", trustedProxies(trustProxy));
   app.disable("x-powered-by");
 }
 

@@ -1,6 +1,6 @@
 import { isIP } from "node:net";
 import ipaddr from "ipaddr.js";
-import { normaliseAddress, readableIPv6 } from "./client-address.js";
+import { isTranslated, normaliseAddress, readableIPv6 } from "./client-address.js";
 
 /** An address or CIDR that cannot be read, with the reason. */
 export type AddressRangeProblem = "not-an-address" | "bad-prefix";
@@ -20,6 +20,9 @@ export function addressRangeProblem(text: string): AddressRangeProblem | undefin
 /** Where IPv4 lies within IPv6: ::ffff:0:0/96 (RFC 4291 section 2.5.5.2). */
 const MAPPED_PREFIX = 96;
 const MAPPED = 0xffffn;
+
+/** A zone, a dotted quad, or a prefix under which IPv4 addresses are: maybe not as `normaliseAddress` gives it. */
+const MAYBE_NOT_NORMAL = /[%.]|^(?:0*:|0*64:ff9b:)/i;
 
 /**
  * Which addresses are on a list of addresses and CIDR ranges. Built once. A look-up asks once for each prefix length in use,
@@ -48,8 +51,10 @@ export class AddressList {
     const family = isIP(address);
     if (family === 4) return includes(this.#ipv4, ipv4Bits, ipv4Value(address));
     if (family !== 6) return false;
-    // A zone or a dotted quad: not as `normaliseAddress` gives it.
-    if (address.includes("%") || address.includes(".")) return this.has(normaliseAddress(address) ?? "");
+    if (MAYBE_NOT_NORMAL.test(address)) {
+      const normal = normaliseAddress(address) ?? "";
+      if (normal !== address) return this.has(normal);
+    }
     return includes(this.#ipv6, ipv6Bits, ipv6Value(address));
   }
 
@@ -58,8 +63,14 @@ export class AddressList {
       add(this.#ipv4, prefix, ipv4Bits(ipv4Value(address), prefix));
       return;
     }
-    const value = ipv6Value(ipaddr.parse(readableIPv6(address)).toNormalizedString());
+    const parsed = ipaddr.parse(readableIPv6(address)) as ipaddr.IPv6;
+    const value = ipv6Value(parsed.toNormalizedString());
     add(this.#ipv6, prefix, ipv6Bits(value, prefix));
+    // A range of translated addresses counts as its range of IPv4; the whole of a translator's prefix does not: that is everybody.
+    if (prefix > MAPPED_PREFIX && isTranslated(parsed.parts)) {
+      add(this.#ipv4, prefix - MAPPED_PREFIX, ipv4Bits(Number(value & 0xffffffffn), prefix - MAPPED_PREFIX));
+      return;
+    }
     // IPv4 addresses are looked up as such, so a range of IPv6 that has some of them counts as the range of IPv4 it has.
     const shared = Math.min(prefix, MAPPED_PREFIX);
     if (ipv6Bits(value, shared) !== ipv6Bits(MAPPED << 32n, shared)) return;

@@ -3,8 +3,8 @@ import { ipKeyGenerator } from "express-rate-limit";
 import ipaddr from "ipaddr.js";
 
 /**
- * One spelling for one address: no port (some proxies write `IP:port`), no zone, no brackets, IPv4-mapped IPv6 as IPv4,
- * IPv6 in canonical form. `undefined` when the text is no address. The bits decide, not the notation: `::ffff:1.2.3.4`,
+ * One spelling for one address: no port (some proxies write `IP:port`), no zone, no brackets, IPv4 within IPv6 (mapped,
+ * translated, NAT64) as IPv4, IPv6 in canonical form. `undefined` when the text is no address. The bits decide, not the notation: `::ffff:1.2.3.4`,
  * `::ffff:102:304` and `1.2.3.4` are one client (GHSA-46wh-pxpv-q5gq).
  */
 export function normaliseAddress(text: string | undefined): string | undefined {
@@ -13,7 +13,18 @@ export function normaliseAddress(text: string | undefined): string | undefined {
   const bare = stripPortAndZone(text);
   if (isIPv4(bare)) return bare;
   if (isIP(bare) !== 6) return undefined;
-  return ipaddr.process(readableIPv6(bare)).toString();
+  const address = ipaddr.process(readableIPv6(bare));
+  return address instanceof ipaddr.IPv6 && isTranslated(address.parts) ? address.toByteArray().slice(12).join(".") : address.toString();
+}
+
+/**
+ * Whether a translator wrote an IPv4 address into the last four bytes: 64:ff9b::/96 (RFC 6052), ::ffff:0:0:0/96 (RFC 2765), or
+ * 64:ff9b:1::/48 (RFC 8215) where they are not empty. All IPv4 clients behind a translator would else be one IPv6 subnet.
+ */
+export function isTranslated(parts: readonly number[]): boolean {
+  const [a, b, c, d, e, f] = parts;
+  if (a === 0x64 && b === 0xff9b) return c === 1 ? parts[6] !== 0 || parts[7] !== 0 : c === 0 && d === 0 && e === 0 && f === 0;
+  return a === 0 && b === 0 && c === 0 && d === 0 && e === 0xffff && f === 0;
 }
 
 /**
@@ -39,16 +50,21 @@ function stripPortAndZone(text: string): string {
  * @param ip Express's `req.ip`, which goes by the app's `trust proxy`
  * @param peer the socket's, for when what the proxy passed on is no address
  */
-export function clientAddress(ip: string | undefined, peer: string | undefined): string {
+export function addressOf(ip: string | undefined, peer: string | undefined): string {
   return normaliseAddress(ip) ?? normaliseAddress(peer) ?? "unknown";
 }
 
+/** A 6to4 network belongs to one IPv4 address: 2002::/16 and its 32 bits (RFC 3056). */
+const SIX_TO_FOUR = /^2002:/;
+const SIX_TO_FOUR_PREFIX = 48;
+
 /**
  * The key a limit counts an address under: IPv4 whole, IPv6 by its subnet, since one household owns a whole subnet and
- * may change address with every request.
+ * may change address with every request; 6to4 by the /48 that its IPv4 address has.
  *
  * @param ipv6Subnet prefix length, 32–64
  */
 export function addressKey(address: string, ipv6Subnet: number): string {
-  return isIP(address) === 6 ? ipKeyGenerator(address, ipv6Subnet) : address;
+  if (isIP(address) !== 6) return address;
+  return ipKeyGenerator(address, SIX_TO_FOUR.test(address) ? Math.min(ipv6Subnet, SIX_TO_FOUR_PREFIX) : ipv6Subnet);
 }

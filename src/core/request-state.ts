@@ -1,6 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import type { Request } from "express";
-import { clientAddress } from "./client-address.js";
+import { addressOf } from "./client-address.js";
 import type { LayerId } from "./layer.js";
 import { createRuntime, type Runtime } from "./runtime.js";
 import type { ResponseHead } from "./response-head.js";
@@ -34,6 +34,18 @@ const BITS: Readonly<Record<LayerId, number>> = {
   "principal-rate-limit": 512,
 };
 
+/** One count that a request was entered in, and those before it. */
+export interface CountedIn {
+  readonly store: object;
+  readonly name: string;
+  readonly key: string;
+  /** Units counted. */
+  cost: number;
+  /** The limit that the count was compared with. */
+  limit: number;
+  readonly next: CountedIn | undefined;
+}
+
 /** What `req.session` stands for. */
 export interface SessionOfRequest {
   read(): unknown;
@@ -52,6 +64,8 @@ export class RequestState {
   tokenManager: object | undefined;
   /** Limits this request has met and is not counted in yet; no refusal and no costly work before they agree. */
   limits: WaitingLimits | undefined;
+  /** What this request has been counted in: a limit met again counts no more. */
+  counted: CountedIn | undefined;
   /** Where the layers put headers, on a response that can carry it. */
   head: ResponseHead | undefined;
   /** The session bound to it. */
@@ -77,7 +91,7 @@ export class RequestState {
       }
       const peer = req.socket.remoteAddress;
       this.#forwarded = ip !== undefined && ip !== peer;
-      this.#address = clientAddress(ip, peer);
+      this.#address = addressOf(ip, peer);
     }
     return this.#address;
   }
@@ -108,6 +122,16 @@ export function stateOf(req: Request): RequestState {
 /** The state of a request, where one has begun. */
 export function stateIn(req: object): RequestState | undefined {
   return req === lastRequest ? lastState : (req as Carrier)[STATE];
+}
+
+/**
+ * The client's address as the limiter counts it, for keys of limits and for logs: by the app's `trust proxy` setting, in one
+ * spelling (no port, brackets or zone; IPv4 that is mapped or translated into IPv6 as IPv4). `"unknown"` when there is none.
+ *
+ *     security.rateLimit({ name: "search", limit: 10, key: (req) => `${clientAddress(req)} ${req.params.index}` })
+ */
+export function clientAddress(req: Request): string {
+  return stateIn(req)?.address(req) ?? addressOf(req.ip, req.socket.remoteAddress);
 }
 
 /** The request that the layers have at the moment: they mostly run one after the other, and each begins by asking. */

@@ -3,6 +3,8 @@ export interface WindowPolicy {
   readonly name: string;
   readonly limit: number;
   readonly windowMs: number;
+  /** The in-memory store keeps room for this limit apart from all others, so that their keys cannot displace its clients. */
+  readonly isMain?: boolean | undefined;
 }
 
 /** What a sliding-window log says to one request. */

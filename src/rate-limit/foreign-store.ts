@@ -5,7 +5,7 @@ import type { RateLimitStore, WindowOutcome, WindowPolicy } from "../stores/cont
 /**
  * Any store of express-rate-limit's ecosystem behind our contract, for one limit. Such a store counts in a fixed
  * window and counts refused requests as well, so what it gives is that store's promise and not the exact log's: up to
- * twice the limit around the end of a window. A cost of n is n increments, one after the other.
+ * twice the limit around the end of a window. A cost of n is n increments, one after the other, until the limit is passed.
  */
 export class ForeignWindowStore implements RateLimitStore {
   readonly #store: Store;
@@ -36,8 +36,10 @@ export class ForeignWindowStore implements RateLimitStore {
     if (this.#failed) throw this.#failure;
     // Never acceptable, whatever has been counted: no reason to ask that often.
     if (cost > policy.limit) return { allowed: false, used: 0, retryAfterMs: policy.windowMs, resetMs: 0 };
+    if (cost === 0) return this.peek(policy, key, 0);
     let { totalHits, resetTime } = await this.#store.increment(key);
-    for (let unit = 1; unit < cost; unit += 1) ({ totalHits, resetTime } = await this.#store.increment(key));
+    // Once it is over the limit, the other units would not change the answer.
+    for (let unit = 1; unit < cost && totalHits <= policy.limit; unit += 1) ({ totalHits, resetTime } = await this.#store.increment(key));
     return this.#outcome(policy, totalHits, resetTime, totalHits <= policy.limit);
   }
 

@@ -43,9 +43,9 @@ export function principalKey({ kind, id }: { kind: string; id: string }): string
 
 /**
  * The key a function of the app gives. One that throws, or gives no usable text, must not become "not limited": the
- * request is counted by its address, and the mistake is announced once.
+ * request is counted by its address, and the mistake is announced once. A raw `req.ip` in a key is put in one spelling.
  */
-export function byFunction(keyOf: KeyFunction, fallback: KeyOf, announce: (reason: string) => void): KeyOf {
+export function byFunction(keyOf: KeyFunction, fallback: KeyOf, announce: (reason: string) => boolean): KeyOf {
   return (req, state) => {
     let key: unknown;
     try {
@@ -54,11 +54,27 @@ export function byFunction(keyOf: KeyFunction, fallback: KeyOf, announce: (reaso
       announce("key-function-threw");
       return fallback(req, state);
     }
-    if (typeof key === "string" && key.length > 0 && key.length <= MAX_KEY_LENGTH) return key;
+    if (typeof key === "string" && key.length > 0 && key.length <= MAX_KEY_LENGTH) return inOneSpelling(key, req, state, announce);
     neverUnhandled(key);
     announce("key-function-gave-no-key");
     return fallback(req, state);
   };
+}
+
+/** An address followed by a port, as some proxies write it. */
+const WITH_PORT = /^(?:[\d.]+|\[[^\]]*\]):\d+$/;
+
+/** With the port of each connection in it a key would be new again and again, and nobody limited. */
+function inOneSpelling(key: string, req: Request, state: RequestState, announce: (reason: string) => boolean): string {
+  // Only a spelling with a colon may have another.
+  if (!key.includes(":")) return key;
+  const { ip } = req;
+  if (ip === undefined || ip === "" || !key.includes(ip)) return key;
+  if (WITH_PORT.test(ip) && announce("key-function-gave-a-port")) {
+    process.emitWarning("The key function of a rate limit returned req.ip with a port, which is new with every connection. Write clientAddress(req) in place of req.ip.", { code: "PORTCULLIS_KEY_PORT" });
+  }
+  const address = state.address(req);
+  return ip === address ? key : key.replaceAll(ip, address);
 }
 
 /** The units a request costs. A function that throws or gives no whole number costs 1, and is announced once. */
@@ -92,11 +108,12 @@ export function allowList(ranges: readonly string[]): ((req: Request, state: Req
 }
 
 /** Announces a mistake in the app's own functions, once for each reason: it would come with every request. */
-export function onceEach(runtime: Runtime, source: string): (reason: string) => void {
+export function onceEach(runtime: Runtime, source: string): (reason: string) => boolean {
   const announced = new Set<string>();
   return (reason) => {
-    if (announced.has(reason)) return;
+    if (announced.has(reason)) return false;
     announced.add(reason);
     runtime.events.emit("portcullis_misconfigured", () => ({ source, reason }));
+    return true;
   };
 }

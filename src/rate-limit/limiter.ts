@@ -8,6 +8,7 @@ import type { LimitCount } from "../core/waiting-limits.js";
 import type { RateLimitStore, WindowOutcome, WindowPolicy } from "../stores/contracts.js";
 import { SlidingWindowStore } from "../stores/memory/sliding-window-store.js";
 import { askStore } from "./ask-store.js";
+import { unitsLeft } from "./counted-once.js";
 import { decide, type LimitText } from "./decide.js";
 import { guardFor } from "./store-guards.js";
 import { writeLimitHeaders } from "./write-headers.js";
@@ -66,10 +67,16 @@ export function createLimiter(limit: Limit, runtime: Runtime): Limiter {
     return settle(standIn.consume(policy, key, cost), req, res, state);
   }
 
+  /** The units this request is to count here; `undefined` when it is free or has been counted. */
+  function costOf(req: Request, state: RequestState, key: string): number | undefined {
+    const cost = limit.cost(req);
+    return cost === 0 ? undefined : unitsLeft(state, store, policy, key, cost);
+  }
+
   function countOf(req: Request, res: Response, state: RequestState): LimitCount | undefined {
     const key = limit.key(req, state);
-    const cost = key === undefined ? 0 : limit.cost(req);
-    if (key === undefined || cost === 0) return undefined;
+    const cost = key === undefined ? undefined : costOf(req, state, key);
+    if (key === undefined || cost === undefined) return undefined;
     return {
       policy,
       key,
@@ -89,8 +96,8 @@ export function createLimiter(limit: Limit, runtime: Runtime): Limiter {
         return;
       }
       const key = limit.key(req, state);
-      const cost = key === undefined ? 0 : limit.cost(req);
-      if (key === undefined || cost === 0 || !settle(local.consume(policy, key, cost), req, res, state)) next();
+      const cost = key === undefined ? undefined : costOf(req, state, key);
+      if (key === undefined || cost === undefined || !settle(local.consume(policy, key, cost), req, res, state)) next();
     },
     close() {
       standIn?.close();

@@ -16,6 +16,7 @@ interface Particulars {
   readonly storeName: string;
   /** Name in headers. */
   readonly name: string;
+  readonly isMain?: true;
   readonly limit: number;
   readonly windowSeconds: number;
   readonly key: (req: Request, state: RequestState) => string | undefined;
@@ -27,7 +28,7 @@ export function mainLimit(source: string, options: RateLimitOptions, runtime: Ru
   const { name, limit, windowSeconds } = options;
   const announce = onceEach(runtime, source);
   const key = keyOf(options.key, options.ipv6Subnet, announce);
-  return build({ source, storeName: name, name, limit, windowSeconds, key, cost: costOf(options.cost, announce) }, options, store);
+  return build({ source, storeName: name, name, isMain: true, limit, windowSeconds, key, cost: costOf(options.cost, announce) }, options, store);
 }
 
 /** The limit of `perPrincipal`, which lets anonymous callers pass. */
@@ -47,7 +48,7 @@ export function routeLimit(route: RouteLimitOptions, defaults: RateLimitOptions,
   return build(particulars, { ...defaults, mode: route.mode ?? defaults.mode }, store);
 }
 
-function keyOf(key: "address" | "principal" | KeyFunction, ipv6Subnet: number, announce: (reason: string) => void): KeyOf {
+function keyOf(key: "address" | "principal" | KeyFunction, ipv6Subnet: number, announce: (reason: string) => boolean): KeyOf {
   const address = byAddress(ipv6Subnet);
   if (key === "address") return address;
   if (key === "principal") return byPrincipal(address);
@@ -55,12 +56,12 @@ function keyOf(key: "address" | "principal" | KeyFunction, ipv6Subnet: number, a
 }
 
 function build(particulars: Particulars, common: Common, store: RateLimitStore): Limit {
-  const { source, storeName, name, limit, windowSeconds, key, cost } = particulars;
+  const { source, storeName, name, isMain, limit, windowSeconds, key, cost } = particulars;
   const windowMs = windowSeconds * 1000;
   const isAllowed = allowList(common.allow);
   return Object.freeze({
     source,
-    policy: Object.freeze({ name: storeName, limit, windowMs }),
+    policy: Object.freeze({ name: storeName, limit, windowMs, isMain }),
     text: limitText(common.headers, name, limit, windowMs),
     mode: common.mode,
     key: isAllowed === undefined ? key : (req: Request, state: RequestState) => (isAllowed(req, state) ? undefined : key(req, state)),

@@ -17,7 +17,18 @@ describe("normaliseAddress", () => {
     ["2001:DB8:0:0::1", "2001:db8::1"],
     ["[2001:db8::1]:443", "2001:db8::1"],
     ["fe80::1%eth0", "fe80::1"],
+    ["fe80::1%25eth0", "fe80::1"],
+    ["[fe80::1%eth0]:80", "fe80::1"],
     ["::1", "::1"],
+    ["64:ff9b::192.0.2.7", "192.0.2.7"],
+    ["64:FF9B::c000:207", "192.0.2.7"],
+    ["[64:ff9b::c000:207]:4001", "192.0.2.7"],
+    ["64:ff9b:1::c000:207", "192.0.2.7"],
+    ["64:ff9b:1:c000:0002:0700::", "64:ff9b:1:c000:2:700::"],
+    ["64:ff9b:2::c000:207", "64:ff9b:2::c000:207"],
+    ["::ffff:0:192.0.2.7", "192.0.2.7"],
+    ["::ffff:0:c000:207", "192.0.2.7"],
+    ["64:ff9b:0:0:1::c000:207", "64:ff9b::1:0:c000:207"],
   ])("%s is %s", (text, normal) => {
     expect(normaliseAddress(text)).toBe(normal);
   });
@@ -44,12 +55,24 @@ describe("normaliseAddress", () => {
     expect(key("2001:db8:0:1200::1")).not.toBe(key("2001:db8:0:1300::1"));
   });
 
+  it("gives one key to the 6to4 network of an IPv4 address", () => {
+    expect(addressKey("2002:c000:207:1::1", 56)).toBe(addressKey("2002:c000:207:ff00::9", 56));
+    expect(addressKey("2002:c000:207::1", 56)).not.toBe(addressKey("2002:c000:208::1", 56));
+  });
+
   it("never throws", () => {
     fc.assert(fc.property(fc.string({ maxLength: 80 }), (text) => void normaliseAddress(text)), { numRuns: 500 });
   });
 });
 
 describe("AddressList", () => {
+  it("takes a range of translated addresses for the range of IPv4, and a translator's whole prefix for no IPv4 address", () => {
+    const some = new AddressList(["64:ff9b::c000:200/120"]);
+    expect(["192.0.2.9", "192.0.3.9"].map((address) => some.has(address))).toEqual([true, false]);
+    expect(new AddressList(["64:ff9b::/96"]).has("192.0.2.9")).toBe(false);
+  });
+
+
   const list = new AddressList(["192.0.2.0/24", "198.51.100.7", "2001:db8::/32", "::1"]);
   it.each([
     ["192.0.2.200", true],
@@ -60,6 +83,10 @@ describe("AddressList", () => {
     ["2001:db9::1", false],
     ["::1", true],
     ["unknown", false],
+    ["64:ff9b::192.0.2.9", true],
+    ["64:ff9b::c000:209", true],
+    ["::ffff:c000:209", true],
+    ["::ffff:c000:309", false],
   ])("%s: %s", (address, listed) => {
     expect(list.has(address)).toBe(listed);
   });

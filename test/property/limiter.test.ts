@@ -205,6 +205,50 @@ describe("the promise: never more than N in any window", () => {
     expect(largest.most).toBe(largest.limit);
   }, 60_000);
 
+  it("holds where keys move between windows of their own, of their networks and hashed ones", () => {
+    const addresses = [0, 1, 2, 3].flatMap((network) => [1, 2, 3].map((host) => `10.${network >> 1}.${network}.${host}`));
+    const keys = [...addresses, "2001:db8:1:100::/56", "2001:db8:1:200::/56", "2001:db8:2:100::/56", "a name", "another"];
+    const moves = fc.record({
+      limit: fc.integer({ min: 1, max: 8 }),
+      windowMs: fc.integer({ min: 1, max: 50 }),
+      maxClients: fc.integer({ min: 1, max: 24 }),
+      isMain: fc.boolean(),
+      hits: fc.array(fc.record({ key: fc.constantFrom(...keys), cost: fc.integer({ min: 1, max: 3 }), wait: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 30 })) }), { minLength: 20, maxLength: 150 }),
+    });
+    let held = 0;
+    fc.assert(
+      fc.property(moves, ({ limit, windowMs, maxClients, isMain, hits }) => {
+        const clock = new ManualClock();
+        const store = new SlidingWindowStore({ clock, maxClients });
+        const oracle = new ListOracle();
+        const policy = { name: "p", limit, windowMs, isMain };
+        const accepted = new Map<string, number[]>();
+        for (const { key: client, cost, wait } of hits) {
+          clock.advance(wait);
+          const now = clock.monotonic();
+          const own = oracle.peek(policy, client, cost, now);
+          const outcome = store.consume(policy, client, cost);
+          // Never more than the key's own log would allow; less only where it shares.
+          if (outcome.allowed) {
+            expect(own.allowed).toBe(true);
+            oracle.consume(policy, client, cost, now);
+            accepted.set(client, [...(accepted.get(client) ?? []), ...new Array<number>(cost).fill(now)]);
+          } else if (own.allowed) held += 1;
+          expect(outcome.used).toBeGreaterThanOrEqual(oracle.live(client, windowMs, now).length);
+          expect(outcome.retryAfterMs).toBeLessThanOrEqual(windowMs);
+          expect(store.size).toBeLessThanOrEqual(maxClients);
+        }
+        for (const times of accepted.values()) expect(mostInAnyWindow(times, windowMs)).toBeLessThanOrEqual(limit);
+        // Nothing stays for ever: once the windows are over, each key has its whole limit.
+        clock.advance(windowMs);
+        for (const client of keys) expect(store.peek(policy, client, limit)).toMatchObject({ allowed: true, used: 0 });
+        store.close();
+      }),
+      { numRuns: 3000 },
+    );
+    expect(held).toBeGreaterThan(500);
+  }, 60_000);
+
   it("holds on a clock with fractions of a millisecond", () => {
     const fractions = fc.array(fc.double({ min: 0, max: 3, noNaN: true }), { minLength: 20, maxLength: 200 });
     fc.assert(

@@ -30,7 +30,7 @@ describe("whose log a slot is", () => {
           if (model.has(slot)) holders.remove(slot);
           model.delete(slot);
           if (holder === undefined) continue;
-          const next = holder === "shared" ? { index: 1, slot, window: 1 } : holder;
+          const next = holder === "shared" ? { id: 1, kind: 4, network: undefined, before: undefined, slot, window: 1 } : holder;
           if (typeof next === "string") holders.setClient(slot, next);
           else holders.setShared(slot, next);
           model.set(slot, next);

@@ -72,8 +72,8 @@ export class SlidingWindowStore implements RateLimitStore, Store {
   /** @throws RangeError when a cost is not a whole number of at least 0 */
   consumeAll(requests: readonly WindowRequest[]): readonly WindowOutcome[] {
     const { merged, places } = mergeRequests(requests);
-    let outcomes = merged.map(({ policy, key, cost }) => this.peek(policy, key, cost));
-    if (outcomes.every(({ allowed }) => allowed)) outcomes = this.#recordAll(merged);
+    const outcomes = this.#clients.decideAll(merged);
+    if (this.#timer === undefined && !this.#clients.isEmpty) this.#startTimer();
     return places.map((place) => outcomes[place]!);
   }
 
@@ -145,33 +145,6 @@ export class SlidingWindowStore implements RateLimitStore, Store {
 
   #standalone(): StandaloneLimit {
     return this.#limit ?? noLimit("SlidingWindowStore");
-  }
-
-  /** Each fits; but of two new clients of a full store, who share an overflow window, maybe only one. */
-  #recordAll(requests: readonly WindowRequest[]): WindowOutcome[] {
-    const outcomes: WindowOutcome[] = [];
-    const undo: (() => void)[] = [];
-    for (const { policy, key, cost } of requests) {
-      const outcome = this.consume(policy, key, cost);
-      outcomes.push(outcome);
-      const time = this.#clients.lastTime;
-      if (outcome.allowed) undo.push(() => this.#uncountAll(policy, key, time, cost));
-      else return this.#undoAll(undo, requests);
-    }
-    return outcomes;
-  }
-
-  #undoAll(undo: readonly (() => void)[], requests: readonly WindowRequest[]): WindowOutcome[] {
-    for (const step of undo) step();
-    // What is left over for the last of those who share is told as refused: together they do not fit.
-    return requests.map(({ policy, key, cost }, index) => {
-      const outcome = this.peek(policy, key, cost);
-      return index === undo.length && outcome.allowed ? { ...outcome, allowed: false, retryAfterMs: policy.windowMs } : outcome;
-    });
-  }
-
-  #uncountAll(policy: WindowPolicy, key: string, time: number, units: number): void {
-    for (let unit = 0; unit < units; unit += 1) this.#clients.uncount(policy, key, time);
   }
 
   #startTimer(): void {

@@ -84,14 +84,14 @@ export class WindowBlocks {
 
   /** The cell after `cell` in its queue; `NONE` at the end of the last block. */
   after(cell: number): number {
-    if ((cell & (BLOCK_CELLS - 1)) !== BLOCK_CELLS - 1) return cell + 1;
+    if (!isLastOfBlock(cell)) return cell + 1;
     const next = this.#link(cell >>> 3);
     return next === NONE ? NONE : next * BLOCK_CELLS;
   }
 
   /** The cell after `cell`, in a fresh block when its own is full. */
   extend(cell: number): number {
-    if ((cell & (BLOCK_CELLS - 1)) !== BLOCK_CELLS - 1) return cell + 1;
+    if (!isLastOfBlock(cell)) return cell + 1;
     const first = this.take();
     this.#setLink(cell >>> 3, first >>> 3);
     return first;
@@ -122,4 +122,9 @@ export class WindowBlocks {
       rest >>>= SPARE_BITS;
     }
   }
+}
+
+/** Whether `cell` is the last one of its block. */
+export function isLastOfBlock(cell: number): boolean {
+  return (cell & (BLOCK_CELLS - 1)) === BLOCK_CELLS - 1;
 }

@@ -4,8 +4,8 @@ import { EXPIRES, HEAD, OWNER, RECORDS, TAIL, USED, type WindowSlots } from "./w
 
 /**
  * Logs of time stamps, each under a slot number: the records of one client, oldest first. Times are whole
- * microseconds that never go backwards within one log. All operations but `uncount` and `timeFreeing` take time in
- * proportion to the records they add or drop.
+ * microseconds that never go backwards within one log. A log holds at most a few records for each of
+ * `MOST_TICKS` times, whatever its limit, and no operation looks at more than the records of the logs it is given.
  */
 export class WindowLogs {
   readonly #cells: WindowSlots;
@@ -71,34 +71,40 @@ export class WindowLogs {
     }
   }
 
-  /** Records units at a time no earlier than the newest record's, for a window that long. */
-  add(slot: number, time: number, units: number, window: number): void {
+  /**
+   * Records units for a window that long, at this time or, if that is later, at the newest record's.
+   *
+   * @returns the time of the record
+   */
+  add(slot: number, time: number, units: number, window: number): number {
     const { ints, doubles } = this.#cells.page(slot);
     const at = this.#cells.at(slot);
+    const tail = ints[at + TAIL]!;
+    const newest = this.#newest(tail);
+    const later = Math.max(time, newest);
     ints[at + USED]! += units;
     const expires = (at >> 1) + EXPIRES;
-    doubles[expires] = Math.max(doubles[expires]!, time + window);
-    this.#write(slot, time, units);
+    doubles[expires] = Math.max(doubles[expires]!, later + window);
+    this.#write(slot, tail, newest === later, later, units);
+    return later;
   }
 
   /**
    * The time of the record with which, counted from the oldest, `units` units are gone.
-   * Of two logs (`other` may be -1), the records are taken in the order of their times.
+   * Records of several logs are taken in the order of their times.
+   *
+   * @param slot may be -1
+   * @param others further logs; most often none
    */
-  timeFreeing(units: number, slot: number, other: number): number {
-    let a = this.#head(slot);
-    let b = other === NONE ? NONE : this.#head(other);
-    const lastA = this.#tail(slot);
-    const lastB = other === NONE ? NONE : this.#tail(other);
+  timeFreeing(units: number, slot: number, others: readonly number[]): number {
+    if (others.length > 0) return this.#timeFreeingOf(units, slot === NONE ? others : [slot, ...others]);
+    const tail = this.#tail(slot);
     let time = NaN;
-    for (let left = units; left > 0 && (a !== NONE || b !== NONE); ) {
-      const fromA = b === NONE || (a !== NONE && this.#cells.read(a) <= this.#cells.read(b));
-      // A second number is less than any record, so it is taken right after its own.
-      const record = this.#cells.read(fromA ? a : b);
+    let cell = this.#head(slot);
+    for (let left = units; left > 0 && cell !== NONE; cell = cell === tail ? NONE : this.#cells.after(cell)) {
+      const record = this.#cells.read(cell);
       if (record >= 0) time = timeOf(record);
       left -= unitsOf(record);
-      if (fromA) a = a === lastA ? NONE : this.#cells.after(a);
-      else b = b === lastB ? NONE : this.#cells.after(b);
     }
     return time;
   }
@@ -118,7 +124,7 @@ export class WindowLogs {
       if (timeOf(record) < time || unitsOf(record) === 0) continue;
       const next = cell === tail ? NONE : this.#cells.after(cell);
       const more = next === NONE ? 0 : this.#cells.read(next);
-      if (more < 0) this.#cells.write(next, more + 1);
+      if (more < 0) this.#cells.write(next, more === -1 ? recordOf(time, 0) : more + 1);
       else this.#cells.write(cell, record - 1);
       ints[at + USED]! -= 1;
       this.#dropEmptyHeads(ints, at);
@@ -137,26 +143,56 @@ export class WindowLogs {
     return this.#cells.page(slot).ints[this.#cells.at(slot) + TAIL]!;
   }
 
-  #write(slot: number, time: number, units: number): void {
-    const left = units - this.#append(slot, time, units);
-    if (left > 0) this.#putCell(slot, this.#cells.extend(this.#tail(slot)), -left);
+  #timeFreeingOf(units: number, slots: readonly number[]): number {
+    const heads = slots.map((slot) => this.#head(slot));
+    let time = NaN;
+    for (let left = units; left > 0; ) {
+      let oldest = NONE;
+      let record = Infinity;
+      for (const [index, head] of heads.entries()) {
+        // A second number is less than any record, so it is taken right after its own.
+        const next = head === NONE ? Infinity : this.#cells.read(head);
+        if (next < record) [oldest, record] = [index, next];
+      }
+      if (oldest === NONE) break;
+      if (record >= 0) time = timeOf(record);
+      left -= unitsOf(record);
+      const cell = heads[oldest]!;
+      heads[oldest] = cell === this.#tail(slots[oldest]!) ? NONE : this.#cells.after(cell);
+    }
+    return time;
   }
 
-  /** @returns how many of the units found room in one record */
-  #append(slot: number, time: number, units: number): number {
-    const tail = this.#tail(slot);
-    if (tail !== NONE) {
-      const record = this.#cells.read(tail);
-      const held = unitsOf(record);
-      if (timeOf(record) === time && held < MAX_UNITS) {
-        const more = Math.min(units, MAX_UNITS - held);
-        this.#cells.write(tail, record + more);
-        return more;
+  /** The time of the newest record, -1 in an empty log. @param tail its last cell */
+  #newest(tail: number): number {
+    if (tail === NONE) return -1;
+    const last = this.#cells.read(tail);
+    return timeOf(last < 0 ? this.#cells.read(this.#cells.previous(tail)) : last);
+  }
+
+  /** @param isSameTime whether the record in the last cell, `last`, is of that time */
+  #write(slot: number, last: number, isSameTime: boolean, time: number, units: number): void {
+    let tail = last;
+    let follows = isSameTime;
+    let left = follows ? units - this.#addTo(tail, units) : units;
+    for (; left > 0; tail = this.#tail(slot)) {
+      if (follows && this.#cells.hasNext(tail)) {
+        this.#putCell(slot, this.#cells.extend(tail), -left);
+        return;
       }
+      const held = Math.min(left, MAX_UNITS);
+      this.#putCell(slot, tail === NONE ? this.#cells.first(slot) : this.#cells.extend(tail), recordOf(time, held));
+      left -= held;
+      follows = true;
     }
-    const held = Math.min(units, MAX_UNITS);
-    this.#putCell(slot, tail === NONE ? this.#cells.first(slot) : this.#cells.extend(tail), recordOf(time, held));
-    return held;
+  }
+
+  /** Adds units to the newest record or its second number. @returns how many found room there */
+  #addTo(cell: number, units: number): number {
+    const held = this.#cells.read(cell);
+    const more = held < 0 ? units : Math.min(units, MAX_UNITS - unitsOf(held));
+    this.#cells.write(cell, held < 0 ? held - more : held + more);
+    return more;
   }
 
   #putCell(slot: number, cell: number, value: number): void {
@@ -192,7 +228,8 @@ export class WindowLogs {
     }
     for (const { time, units } of kept) {
       ints[at + USED]! += units;
-      this.#write(slot, time, units);
+      const tail = ints[at + TAIL]!;
+      this.#write(slot, tail, this.#newest(tail) === time, time, units);
     }
   }
 }

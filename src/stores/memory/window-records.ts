@@ -1,7 +1,7 @@
 /**
  * A record is one number, `time × 16 + units`: whole microseconds up to 2^49 (17 years) and up to 15 units. What one
  * request costs beyond that is a second number right after it, negative, so that a limit of ten million bytes takes no
- * more memory than one of ten requests.
+ * more memory than one of ten requests. A second number is never the first of its block.
  */
 const UNITS_RADIX = 16;
 

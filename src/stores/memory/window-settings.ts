@@ -5,7 +5,7 @@ import { settingsObject } from "../../settings/object.js";
 /** Clients a store tracks unless told otherwise. */
 export const DEFAULT_MAX_CLIENTS = 100_000;
 
-/** How many clients, over all limits of a store, have a log of their own. With an address as key at most 200 bytes each, and 8 per recorded request. */
+/** How many clients of the main limit, and how many of all other limits of a store together, have a log of their own. With an address as key at most 200 bytes each, and 8 per recorded request. */
 export const maxClientsSchema = z.int().min(1).max(10_000_000);
 
 const clockSchema = z.custom<Clock>(

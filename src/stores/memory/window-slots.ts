@@ -1,4 +1,4 @@
-import { NONE, WindowBlocks } from "./window-blocks.js";
+import { isLastOfBlock, NONE, WindowBlocks } from "./window-blocks.js";
 
 /** Slots in one page. */
 const PAGE_SLOTS = 4096;
@@ -121,6 +121,16 @@ export class WindowSlots {
   after(cell: number): number {
     if (cell >= 0) return this.#blocks.after(cell);
     return isLastOwn(cell) ? this.#linkOf(cell) : cell - 1;
+  }
+
+  /** Whether the cell after `cell` lies beside it, in the same slot or block. */
+  hasNext(cell: number): boolean {
+    return cell >= 0 ? !isLastOfBlock(cell) : !isLastOwn(cell);
+  }
+
+  /** The cell before `cell`, which `hasNext`. */
+  previous(cell: number): number {
+    return cell >= 0 ? cell - 1 : cell + 1;
   }
 
   /** The cell after `cell`, in a fresh block when there is none yet. */

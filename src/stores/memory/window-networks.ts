@@ -1,0 +1,32 @@
+import { isIP } from "node:net";
+
+/** The networks of an address: those that one subscriber or one data centre usually has, and those of one provider. */
+export interface Networks {
+  /** IPv4 /24, IPv6 /48. */
+  readonly narrow: string;
+  /** IPv4 /16, IPv6 /32. */
+  readonly wide: string;
+}
+
+/** The networks of a key that is an address or a prefix; `undefined` for every other key. */
+export function networksOf(key: string): Networks | undefined {
+  const slash = key.indexOf("/");
+  const address = slash === -1 ? key : key.slice(0, slash);
+  const family = isIP(address);
+  if (family === 0) return undefined;
+  if (family === 4) {
+    const [first, second, third] = address.split(".");
+    return { narrow: `${first}.${second}.${third}`, wide: `${first}.${second}` };
+  }
+  const [first, second, third] = groups(address.toLowerCase());
+  return { narrow: `${first}:${second}:${third}`, wide: `${first}:${second}` };
+}
+
+/** The first three groups of an IPv6 address. */
+function groups(address: string): string[] {
+  const [head = "", tail] = address.split("::");
+  const before = head === "" ? [] : head.split(":");
+  const after = tail === undefined || tail === "" ? [] : tail.split(":");
+  const zeros = tail === undefined ? [] : new Array<string>(Math.max(0, 8 - before.length - after.length)).fill("0");
+  return [...before, ...zeros, ...after].slice(0, 3);
+}
