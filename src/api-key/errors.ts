@@ -1,5 +1,5 @@
 /** Every code an `ApiKeyError` can have. */
-export const API_KEY_ERROR_CODES = ["invalid-input", "not-found", "revoked", "expired", "rotated", "unreadable"] as const;
+export const API_KEY_ERROR_CODES = ["invalid-input", "not-found", "revoked", "expired", "rotated", "unreadable", "too-many-keys"] as const;
 
 export type ApiKeyErrorCode = (typeof API_KEY_ERROR_CODES)[number];
 
@@ -17,6 +17,7 @@ const MESSAGES: Record<ApiKeyErrorCode, string> = {
   expired: "The API key has expired",
   rotated: "The API key has been rotated already",
   unreadable: "The record of the API key is damaged, or was written by a newer version",
+  "too-many-keys": "The owner has as many API keys as one may have; revoke some",
 };
 
 /** A call of `ApiKeyService` that cannot be done: wrong input, or a key whose state does not allow it. */

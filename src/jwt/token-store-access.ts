@@ -2,14 +2,13 @@ import type { Runtime } from "../core/runtime.js";
 import { boundedCall, StoreGuard, StoreUnavailableError } from "../core/store-guard.js";
 import { faultOf } from "../core/store-fault.js";
 import type { StoredRefreshToken, TokenStore } from "../stores/contracts.js";
-import { TokenStoreFullError } from "../stores/memory/token-store.js";
 import { TokenError } from "./errors.js";
 
 type AccessTokenFacts = Parameters<TokenStore["isRevoked"]>[0];
 
 /**
- * A token store bounded in time. Revocations and refresh tokens have a guard each: a store too full to take another
- * refresh token must not stop requests whose tokens it can still judge.
+ * A token store bounded in time. Revocations and refresh tokens have a guard each: a store that cannot take another refresh
+ * token must not stop requests whose tokens it can still judge.
  */
 export class GuardedTokenStore implements TokenStore {
   readonly #store: TokenStore;
@@ -50,7 +49,7 @@ export class GuardedTokenStore implements TokenStore {
     return this.#call(() => this.#store.rotate(id, usedAt, successor, sealedSuccessor));
   }
 
-  revokeFamily(familyId: string, at: number): Promise<number> {
+  revokeFamily(familyId: string, at: number): Promise<boolean> {
     return this.#call(() => this.#store.revokeFamily(familyId, at));
   }
 
@@ -87,19 +86,8 @@ export class GuardedTokenStore implements TokenStore {
   }
 
   async #call<T>(operation: () => Promise<T>): Promise<T> {
-    // A full store works. Taking it for an outage would stop revocations as well.
-    const attempt = async (): Promise<T | TokenStoreFullError> => {
-      try {
-        return await operation();
-      } catch (error) {
-        if (error instanceof TokenStoreFullError) return error;
-        throw error;
-      }
-    };
     try {
-      const answer = await this.#tokens.run(attempt);
-      if (answer instanceof TokenStoreFullError) throw new TokenError("store-unavailable", { cause: answer });
-      return answer;
+      return await this.#tokens.run(operation);
     } catch (error) {
       throw error instanceof StoreUnavailableError ? tokenErrorOf(error) : error;
     }
@@ -109,6 +97,7 @@ export class GuardedTokenStore implements TokenStore {
 /** What a failed call means for the one who made it: a value or a record at fault is theirs alone. */
 function tokenErrorOf(error: unknown): TokenError {
   const fault = faultOf(error);
+  if (fault === "full") return new TokenError("store-unavailable", { message: "The token store is full.", cause: error });
   const code = fault === "input" ? "invalid-input" : fault === "record" ? "unreadable" : "store-unavailable";
   return new TokenError(code, { cause: error });
 }

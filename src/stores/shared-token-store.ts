@@ -34,7 +34,7 @@ export class SharedTokenStore implements TokenStore {
     return this.#families.rotate(id, usedAt, successor, sealedSuccessor);
   }
 
-  revokeFamily(familyId: string, at: number): Promise<number> {
+  revokeFamily(familyId: string, at: number): Promise<boolean> {
     return this.#families.revokeFamily(familyId, at);
   }
 

@@ -72,7 +72,7 @@ export class TokensOfDatabase implements TokenStore {
     return (await this.#opening.get()).tokens.rotate(id, usedAt, successor, sealedSuccessor);
   }
 
-  async revokeFamily(familyId: string, at: number): Promise<number> {
+  async revokeFamily(familyId: string, at: number): Promise<boolean> {
     return (await this.#opening.get()).tokens.revokeFamily(familyId, at);
   }
 

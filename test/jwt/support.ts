@@ -147,7 +147,7 @@ export class UnreliableStore implements TokenStore {
   insert = (token: StoredRefreshToken): Promise<void> => this.#through(() => this.inner.insert(token));
   get = (id: string): Promise<StoredRefreshToken | undefined> => this.#through(() => this.inner.get(id));
   rotate = (...args: Parameters<TokenStore["rotate"]>): Promise<boolean> => this.#through(() => this.inner.rotate(...args));
-  revokeFamily = (...args: Parameters<TokenStore["revokeFamily"]>): Promise<number> => this.#through(() => this.inner.revokeFamily(...args));
+  revokeFamily = (...args: Parameters<TokenStore["revokeFamily"]>): Promise<boolean> => this.#through(() => this.inner.revokeFamily(...args));
   revokeSubject = (...args: Parameters<TokenStore["revokeSubject"]>): Promise<void> => this.#through(() => this.inner.revokeSubject(...args));
   revokeAccessToken = (...args: Parameters<TokenStore["revokeAccessToken"]>): Promise<void> => this.#through(() => this.inner.revokeAccessToken(...args));
   denyFamily = (...args: Parameters<TokenStore["denyFamily"]>): Promise<void> => this.#through(() => this.inner.denyFamily(...args));

@@ -64,6 +64,21 @@ export function createTable(engine: SqlEngine, table: Table): string[] {
   ];
 }
 
+/**
+ * The statements that add a column which may be null. MySQL has no `add column if not exists`, and a statement that a crash
+ * kept from being noted must be repeatable there; so it is made only when the column is missing.
+ */
+export function addColumn(engine: SqlEngine, table: string, column: string, type: `${ColumnType}?`): string[] {
+  if (engine !== "mysql") return [`alter table "${table}" add column "${column}" ${columnType(engine, type)}`];
+  const exists = `select count(*) from information_schema.columns where table_schema = database() and table_name = '${table}' and column_name = '${column}'`;
+  return [
+    `set @portcullis = if((${exists}) = 0, 'alter table \`${table}\` add column \`${column}\` ${columnType(engine, type)}', 'do 0')`,
+    "prepare portcullis from @portcullis",
+    "execute portcullis",
+    "deallocate prepare portcullis",
+  ];
+}
+
 function columnType(engine: SqlEngine, type: ColumnType | `${ColumnType}?`): string {
   const mayBeNull = type.endsWith("?");
   const kind = (mayBeNull ? type.slice(0, -1) : type) as ColumnType;

@@ -1,4 +1,4 @@
-import { createTable, type Table } from "./ddl.js";
+import { addColumn, createTable, type Table } from "./ddl.js";
 import type { SqlEngine } from "./engines.js";
 
 export const SCHEMA_TABLE: Table = {
@@ -78,6 +78,13 @@ const CHANGES: Table = {
   indexes: { portcullis_changes_by_name: ["kind", "name"], portcullis_changes_by_end: ["ends_at"] },
 };
 
+const SUBJECT_MARKS: Table = {
+  name: "portcullis_subject_marks",
+  columns: { subject: "name", mark: "name", revoked_at: "time", ends_at: "time" },
+  primaryKey: ["subject"],
+  indexes: { portcullis_marks_by_end: ["ends_at"] },
+};
+
 /** The statements of one step of the schema. */
 type Step = (engine: SqlEngine) => string[];
 
@@ -91,5 +98,9 @@ function changes(engine: SqlEngine): string[] {
   return [...before, ...createTable(engine, CHANGES)];
 }
 
+function subjectMarks(engine: SqlEngine): string[] {
+  return [...createTable(engine, SUBJECT_MARKS), ...addColumn(engine, "portcullis_token_families", "subject_mark", "name?")];
+}
+
 /** The schema, step by step. A step that has been released is never changed; a new version is a new step. */
-export const STEPS: readonly Step[] = [keysAndTokens, changes];
+export const STEPS: readonly Step[] = [keysAndTokens, changes, subjectMarks];
