@@ -1,8 +1,8 @@
-import { randomUUID } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import type { StoredRefreshToken } from "../contracts.js";
 import type { SqlEngine } from "./engines.js";
 import { refreshTokenRow, textOf } from "./rows.js";
-import type { PortcullisDatabase } from "./schema.js";
+import type { PortcullisDatabase, RefreshTokenRow } from "./schema.js";
 import { write, writeTransaction } from "./transaction.js";
 
 /**
@@ -54,8 +54,17 @@ export async function rotateRefreshToken(
   });
 }
 
+export interface MarkedTokenRow extends RefreshTokenRow {
+  readonly family_revoked_at: RefreshTokenRow["revoked_at"];
+  /** The subject's mark when the family began. */
+  readonly subject_mark: string | null;
+  /** The subject's mark now, and when it was made. */
+  readonly mark: string | null;
+  readonly subject_revoked_at: RefreshTokenRow["revoked_at"];
+}
+
 /** The row of a token that is looked up by its id, and whether its family or its subject has been revoked. */
-export function tokenWithMarks(db: PortcullisDatabase, id: string) {
+export function tokenWithMarks(db: PortcullisDatabase, id: string): Promise<MarkedTokenRow | undefined> {
   return db
     .selectFrom("portcullis_refresh_tokens")
     .innerJoin("portcullis_token_families as family", "family.id", "portcullis_refresh_tokens.family_id")
@@ -65,8 +74,6 @@ export function tokenWithMarks(db: PortcullisDatabase, id: string) {
     .where("portcullis_refresh_tokens.id", "=", id)
     .executeTakeFirst();
 }
-
-export type MarkedTokenRow = NonNullable<Awaited<ReturnType<typeof tokenWithMarks>>>;
 
 /** When the token was revoked: by itself, with its family, or with its subject. */
 export function revokedAtOf(row: MarkedTokenRow): number | null {
@@ -83,7 +90,7 @@ export async function revokeFamily(db: PortcullisDatabase, id: string, at: numbe
 
 /** One mark, however many families the subject has: those that began before it are revoked. */
 export async function markSubject(transaction: PortcullisDatabase, engine: SqlEngine, subject: string, at: number, endsAt: number): Promise<void> {
-  const change = { mark: randomUUID(), revoked_at: at, ends_at: endsAt };
+  const change = { mark: randomBytes(16).toString("base64url"), revoked_at: at, ends_at: endsAt };
   const insert = transaction.insertInto("portcullis_subject_marks").values({ subject, ...change });
   await (engine === "mysql" ? insert.onDuplicateKeyUpdate(change) : insert.onConflict((conflict) => conflict.column("subject").doUpdateSet(change))).execute();
 }
