@@ -338,7 +338,7 @@ describe("what a caller gets wrong or too much of is no outage", () => {
     let newest = first;
     let code = "fulfilled";
     for (let n = 0; n < 30 && code === "fulfilled"; n += 1) {
-      code = await codeOf(manager.refresh(newest).then(({ refreshToken }) => (newest = refreshToken)));
+      code = String(await codeOf(manager.refresh(newest).then(({ refreshToken }) => (newest = refreshToken))));
     }
     expect(code).toBe("revoked");
     expect(await codeOf(manager.refresh(newest))).toBe("revoked");
