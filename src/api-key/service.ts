@@ -63,7 +63,7 @@ export class ApiKeyService {
     maskKeysWith(options.prefix);
     this.#runtime = deps.runtime ?? partRuntime(deps);
     this.#ownsStore = options.store !== undefined || deps.store === undefined;
-    this.#store = options.store ?? deps.store ?? new MemoryApiKeyStore();
+    this.#store = options.store ?? deps.store ?? new MemoryApiKeyStore({ clock: this.#runtime.clock });
     this.#reads = new StoreGuard("api-keys", this.#runtime, options.storeTimeoutMs, this.#store);
     this.#writes = new StoreGuard("api-keys-writes", this.#runtime, options.storeTimeoutMs, this.#store);
     this.#cache = new VerifiedCache(options.cacheSize);
@@ -118,7 +118,8 @@ export class ApiKeyService {
   /**
    * Makes a key. The secret is in the answer and nowhere else.
    *
-   * @throws ApiKeyError "invalid-input" (rejects) listing every issue
+   * @throws ApiKeyError (rejects) "invalid-input" listing every issue; "too-many-keys" when the owner's share of a bounded store is
+   *   used up
    */
   async create(input: CreateInput, audit: AuditFacts = {}): Promise<CreatedApiKey> {
     const wanted = readInput(createSchema, input);
@@ -177,7 +178,7 @@ export class ApiKeyService {
    * (0 by default), never beyond its own expiry. A rotation that was refused with "store-unavailable" has changed nothing;
    * where a store did it all the same, rotating the same key again in this process gives out the new key.
    *
-   * @throws ApiKeyError (rejects) "not-found", "revoked", "expired", "rotated", "unreadable" or "invalid-input"
+   * @throws ApiKeyError (rejects) "not-found", "revoked", "expired", "rotated", "unreadable", "too-many-keys" or "invalid-input"
    */
   async rotate(id: string, input: RotateInput = {}, audit: AuditFacts = {}): Promise<CreatedApiKey> {
     const { graceSeconds } = readInput(rotateSchema, input);
@@ -190,9 +191,11 @@ export class ApiKeyService {
     const { key, stored } = await this.#make({ ...old, createdAt: this.#runtime.clock.now() });
     let done: boolean;
     try {
-      done = await this.#write(
-        (store, call) => store.rotate(id, stored, graceEnd(stored.createdAt, graceSeconds, old.expiresAt), call),
-        (isDone) => void (isDone && this.#undelivered.set(id, { key, record: publicRecord(stored) })),
+      done = await this.#own(
+        this.#write(
+          (store, call) => store.rotate(id, stored, graceEnd(stored.createdAt, graceSeconds, old.expiresAt), call),
+          (isDone) => void (isDone && this.#undelivered.set(id, { key, record: publicRecord(stored) })),
+        ),
       );
     } finally {
       this.#cache.evict(id);
@@ -263,13 +266,14 @@ export class ApiKeyService {
     return this.#reads.run(() => this.init().then(() => operation(this.#store)));
   }
 
-  /** A value the store cannot keep, or a record it cannot read, is the fault of this call alone. */
+  /** A value the store cannot keep, a record it cannot read, or an owner with too many keys, is the fault of this call alone. */
   async #own<T>(call: Promise<T>): Promise<T> {
     try {
       return await call;
     } catch (error) {
       const fault = faultOf(error);
       if (fault === "input") throw new ApiKeyError("invalid-input", [{ path: "", message: "The store cannot keep one of the values" }], { cause: error });
+      if (fault === "share") throw new ApiKeyError("too-many-keys", [], { cause: error });
       if (fault === "record") throw new ApiKeyError("unreadable", [], { cause: error });
       throw error;
     }

@@ -8,10 +8,12 @@ import { isLate, isUnreachable } from "./unreachable.js";
  * - `late`: this call took too long. Several in a row are an outage, one is not.
  * - `overload`: this process has more calls under way than its pool of connections serves; the server is well.
  * - `input`: the store cannot keep a value of this call. The caller's fault alone.
+ * - `full`: the store has no room for what this call adds. All it holds still works.
+ * - `share`: the owner it is for has used up their share of the store. Others can go on.
  * - `record`: what is stored under this name cannot be read. The fault of that record alone.
  * - `other`: anything else; the store answered with it.
  */
-export type StoreFault = "unreachable" | "late" | "overload" | "input" | "record" | "other";
+export type StoreFault = "unreachable" | "late" | "overload" | "full" | "share" | "input" | "record" | "other";
 
 /** A stored record that this version cannot read: damaged, or written by a newer version. */
 export class UnreadableRecordError extends Error {
@@ -47,6 +49,8 @@ const WRONG_TYPE = /(?:^|[ :-])WRONGTYPE /;
 /** Says what a store's error means, by the error and its causes. */
 export function faultOf(error: unknown): StoreFault {
   if (someCause(error, (_cause, code) => code === "PORTCULLIS_POOL_BUSY")) return "overload";
+  if (someCause(error, (_cause, code) => code === "PORTCULLIS_STORE_FULL")) return "full";
+  if (someCause(error, (_cause, code) => code === "PORTCULLIS_SHARE_FULL")) return "share";
   if (someCause(error, isInput)) return "input";
   if (someCause(error, (cause, code) => code === "PORTCULLIS_UNREADABLE_RECORD" || code === "WRONGTYPE" || code === "UNREADABLE" || WRONG_TYPE.test(cause.message))) return "record";
   if (isLate(error)) return "late";

@@ -196,6 +196,11 @@ export class StoreGuard {
       case "overload":
         announceOverload(this.#runtime, this.#store, "connections");
         return this.#returned(admission);
+      case "full":
+        announceOverload(this.#runtime, this.#store, "store");
+        this.#server.silence.worked(silence);
+        return this.#returnedErrors(errors);
+      case "share":
       case "input":
       case "record":
         this.#server.silence.worked(silence);

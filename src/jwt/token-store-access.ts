@@ -4,14 +4,13 @@ import type { Runtime } from "../core/runtime.js";
 import { boundedCall, StoreGuard, StoreUnavailableError } from "../core/store-guard.js";
 import { faultOf } from "../core/store-fault.js";
 import type { StoredRefreshToken, TokenStore, WriteCall } from "../stores/contracts.js";
-import { TokenStoreFullError } from "../stores/memory/token-store.js";
 import { TokenError } from "./errors.js";
 
 type AccessTokenFacts = Parameters<TokenStore["isRevoked"]>[0];
 
 /**
- * A token store bounded in time. Revocations and refresh tokens have a guard each: a store too full to take another
- * refresh token must not stop requests whose tokens it can still judge.
+ * A token store bounded in time. Revocations and refresh tokens have a guard each: a store that cannot take another refresh
+ * token must not stop requests whose tokens it can still judge.
  */
 export class GuardedTokenStore implements TokenStore {
   readonly #store: TokenStore;
@@ -63,7 +62,7 @@ export class GuardedTokenStore implements TokenStore {
     );
   }
 
-  revokeFamily(familyId: string, at: number): Promise<number> {
+  revokeFamily(familyId: string, at: number): Promise<boolean> {
     return this.#deny(`family ${familyId}`, () => this.#store.revokeFamily(familyId, at));
   }
 
@@ -105,39 +104,27 @@ export class GuardedTokenStore implements TokenStore {
   }
 
   async #call<T>(operation: () => Promise<T>): Promise<T> {
-    return this.#told(async () => this.#tokens.run(() => orFull(operation())));
+    return this.#told(async () => this.#tokens.run(operation));
   }
 
   /** @param doneLate gets what the store did after the caller was refused */
   async #write<T>(operation: (call: WriteCall) => Promise<T>, doneLate: (value: T) => void): Promise<T> {
-    const late = (value: T | TokenStoreFullError): void => (value instanceof TokenStoreFullError ? undefined : doneLate(value));
-    return this.#told(() => this.#tokens.write((call) => orFull(operation(call)), late));
+    return this.#told(() => this.#tokens.write(operation, doneLate));
   }
 
-  async #told<T>(run: () => Promise<T | TokenStoreFullError>): Promise<T> {
+  async #told<T>(run: () => Promise<T>): Promise<T> {
     try {
-      const answer = await run();
-      if (answer instanceof TokenStoreFullError) throw new TokenError("store-unavailable", { cause: answer });
-      return answer;
+      return await run();
     } catch (error) {
       throw error instanceof StoreUnavailableError ? tokenErrorOf(error) : error;
     }
   }
 }
 
-/** A full store works. Taking it for an outage would stop revocations as well. */
-async function orFull<T>(answer: Promise<T>): Promise<T | TokenStoreFullError> {
-  try {
-    return await answer;
-  } catch (error) {
-    if (error instanceof TokenStoreFullError) return error;
-    throw error;
-  }
-}
-
 /** What a failed call means for the one who made it: a value or a record at fault is theirs alone. */
 function tokenErrorOf(error: unknown): TokenError {
   const fault = faultOf(error);
+  if (fault === "full") return new TokenError("store-unavailable", { message: "The token store is full.", cause: error });
   const code = fault === "input" ? "invalid-input" : fault === "record" ? "unreadable" : "store-unavailable";
   return new TokenError(code, { cause: error });
 }

@@ -13,6 +13,9 @@ export type { WindowOutcome, WindowPolicy, WindowRequest, WriteCall };
  * Text and numbers come back exactly as they went in. Text that not every engine keeps (a NUL, half of a surrogate pair)
  * and numbers that are not safe integers are rejected when written and match nothing when looked for. What was passed in
  * or given out can be changed without changing what is stored.
+ *
+ * No method costs in proportion to what one caller has stored, except where its comment says so: `n` is the number of
+ * records in the store. A SQL store does what costs O(log n) by one look-up in an index for each statement.
  */
 
 /** An exact sliding-window log. A refused request is not recorded. */
@@ -78,27 +81,31 @@ export interface UsageBatch {
 export interface ApiKeyStore {
   /** Creates the schema if needed. Called once, before anything else. */
   init(): Promise<void>;
-  /** Resolves when the key is durable. Rejects when the id exists. Past the deadline of `call` nothing is committed. */
+  /**
+   * Resolves when the key is durable. Rejects when the id exists; with a `StoreFullError` when a bounded store has no room for
+   * it, or its owner has used up their share. A bounded store drops ended keys first. Past the deadline of `call` nothing is committed. Cost: O(log n).
+   */
   insert(key: StoredApiKey, call?: WriteCall): Promise<void>;
+  /** Cost: O(log n). */
   get(id: string): Promise<StoredApiKey | undefined>;
   /**
    * The owner's keys, newest first (`createdAt`, then `id`, descending), starting after the key with the id `after`.
-   * Empty when `after` is not a key of this owner, or when `limit` is 0 or less.
+   * Empty when `after` is not a key of this owner, or when `limit` is 0 or less. Cost: O(log n + limit).
    */
   list(ownerId: string, page: { readonly limit: number; readonly after?: string | undefined }): Promise<StoredApiKey[]>;
-  /** Revokes for good. False when there is no such key or it is revoked already; then nothing changes. */
+  /** Revokes for good, also when the store is full. False when there is no such key or it is revoked already; then nothing changes. Cost: O(log n). */
   revoke(id: string, at: number, reason: string): Promise<boolean>;
   /**
    * In one transaction: inserts `successor` and sets `rotatedTo` and `graceUntil` of `id`, provided that key is neither
-   * revoked nor rotated. False otherwise, and then nothing is inserted. Of N concurrent calls exactly one returns true. Past
-   * the deadline of `call` nothing is committed.
+   * revoked nor rotated. False otherwise, and then nothing is inserted. Of N concurrent calls exactly one returns true. Rejects
+   * as `insert` does, and then nothing changed. Past the deadline of `call` nothing is committed. Cost: O(log n).
    */
   rotate(id: string, successor: StoredApiKey, graceUntil: number, call?: WriteCall): Promise<boolean>;
-  /** Replaces the digest if it still is `from` (upgrade of the algorithm on use). */
+  /** Replaces the digest if it still is `from` (upgrade of the algorithm on use). Cost: O(log n). */
   replaceHash(id: string, from: KeyDigest, to: KeyDigest): Promise<boolean>;
   /**
    * Adds counts and moves `lastUsedAt` forward, never back. Unknown ids are passed over. Past the deadline of `call` nothing
-   * is committed, since the batch is added again then.
+   * is committed, since the batch is added again then. Cost: O(log n) for each id of the batch.
    */
   addUsage(batch: readonly UsageBatch[], call?: WriteCall): Promise<void>;
   close(): Promise<void>;
@@ -132,25 +139,37 @@ export interface TokenStore {
   /** Creates the schema if needed. Called once, before anything else. */
   init(): Promise<void>;
   /**
-   * Resolves when the token is durable. Rejects when the id exists. In a revoked family it is stored as revoked. Past the
-   * deadline of `call` nothing is committed.
+   * Resolves when the token is durable. Rejects when the id exists; with a `StoreFullError` when a bounded store has no room for
+   * it. A bounded store drops expired tokens and those of revoked families first, and may end the family of this subject that
+   * was idle for longest. In a revoked family the token is revoked from the beginning. Past the
+   * deadline of `call` nothing is committed. Cost: O(log n).
    */
   insert(token: StoredRefreshToken, call?: WriteCall): Promise<void>;
+  /** The token. `revokedAt` is also set when its family or its subject was revoked. Cost: O(log n). */
   get(id: string): Promise<StoredRefreshToken | undefined>;
   /**
-   * In one transaction: marks `id` as used and inserts `successor`, provided `id` is neither used nor revoked.
-   * False otherwise, and then nothing is inserted. Of N concurrent calls exactly one returns true. Past the deadline of
-   * `call` nothing is committed.
+   * In one transaction: marks `id` as used and inserts `successor`, provided `id` is neither used nor revoked, by itself, with
+   * its family or with its subject. False otherwise, and then nothing is inserted. Of N concurrent calls exactly one returns
+   * true. A revocation that happens at the same time wins: the successor is then revoked. Rejects as `insert` does. Past
+   * the deadline of `call` nothing is committed. Cost: O(log n).
    */
   rotate(id: string, usedAt: number, successor: StoredRefreshToken, sealedSuccessor: string, call?: WriteCall): Promise<boolean>;
   /**
    * Marks a used token whose successor is known never to have reached its owner: using it again is no theft. Nothing happens
-   * when there is no such token, or it is unused. A store without this method has no such marks.
+   * when there is no such token, or it is unused. A store without this method has no such marks. Cost: O(log n).
    */
   markUndelivered?(id: string, at: number): Promise<void>;
-  /** Revokes every token of the family, those not yet inserted by a concurrent `rotate` included. Returns how many changed. */
-  revokeFamily(familyId: string, at: number): Promise<number>;
-  /** Revokes every refresh token of the subject and cuts off access tokens issued before `at`, remembered until `forgetAfter`. */
+  /**
+   * Revokes every token of the family, those not yet inserted by a concurrent `rotate` included, also when the store is full.
+   * One mark on the family, however many tokens it has. False when there is no such family, or this was done before; then
+   * nothing changes. Cost: O(log n).
+   */
+  revokeFamily(familyId: string, at: number): Promise<boolean>;
+  /**
+   * Revokes every refresh token of the subject in families that began before this call, and cuts off access tokens issued
+   * before `at`, remembered until `forgetAfter`. One mark on the subject, however many families it has; no clock decides which
+   * families began before. Works when the store is full. Cost: O(log n).
+   */
   revokeSubject(subject: string, at: number, forgetAfter: number): Promise<void>;
   /** Denies one access token until it would have expired anyway. As with the others, a later call never shortens a denial. */
   revokeAccessToken(jti: string, expiresAt: number): Promise<void>;
@@ -169,7 +188,8 @@ export interface TokenStore {
    * Deletes what has ended before `now`: denials after their end, unused tokens after `expiresAt`, used ones after
    * `familyExpiresAt` (until then they show a reuse). Returns how many tokens and denials. Also forgets (sets to null)
    * `sealedSuccessor` of tokens used more than 60 s before `now`: nobody may ask for it again, and who steals the store and
-   * an old token must not find the way from one to the other.
+   * an old token must not find the way from one to the other. In slices, so that others get their turn in between. Cost: O(n) in a
+   * memory store, and O(log n) for each row that is deleted or changed in a database; no request waits for it.
    */
   deleteExpired(now: number): Promise<number>;
   close(): Promise<void>;

@@ -79,7 +79,7 @@ export function openStores(settings: StoreSettings, runtime: Runtime): Stores {
   const sessions = redis === undefined || settings.sessions !== true ? undefined : new RedisSessionStore({ client: redis, prefix, clock });
   const changes = settings.credentials === true ? openFeed(redis, database, prefix, runtime) : undefined;
   const tokens = database?.tokens ?? new MemoryTokenStore({ clock });
-  const apiKeys = database?.apiKeys ?? new MemoryApiKeyStore();
+  const apiKeys = database?.apiKeys ?? new MemoryApiKeyStore({ clock });
   const shared = changes === undefined ? tokens : new SharedTokenStore(tokens, changes);
   const redisServer: StoreServer | undefined = redis && { name: "redis", isMany: () => redis.isCluster, tryWrite: () => redis.command("SET", `${prefix}write-check`, "1", "PX", "1000") };
   // A key that nobody has, to be read afresh.

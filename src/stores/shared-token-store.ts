@@ -38,7 +38,7 @@ export class SharedTokenStore implements TokenStore {
     await this.#families.markUndelivered?.(id, at);
   }
 
-  revokeFamily(familyId: string, at: number): Promise<number> {
+  revokeFamily(familyId: string, at: number): Promise<boolean> {
     return this.#families.revokeFamily(familyId, at);
   }
 

@@ -76,7 +76,7 @@ export class TokensOfDatabase implements TokenStore {
     await (await this.#opening.get()).tokens.markUndelivered?.(id, at);
   }
 
-  async revokeFamily(familyId: string, at: number): Promise<number> {
+  async revokeFamily(familyId: string, at: number): Promise<boolean> {
     return (await this.#opening.get()).tokens.revokeFamily(familyId, at);
   }
 

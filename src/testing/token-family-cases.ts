@@ -51,18 +51,18 @@ export function familyCases(testCase: TokenCase): ConformanceCase[] {
       assert.equal(token?.sealedSuccessor, `sealed-${present[0]?.slice("next-".length)}`);
     }),
 
-    testCase("revokeFamily: every token of the family, used ones included, and none of another; counts what changed", async (store) => {
+    testCase("revokeFamily: every token of the family, used ones included, and none of another; true once", async (store) => {
       const at = Date.now();
       await store.insert(sampleToken());
       await store.rotate("token-1", at, sampleToken({ id: "token-2" }), "sealed");
       await store.insert(sampleToken({ id: "other", familyId: "family-2" }));
-      assert.equal(await store.revokeFamily("family-1", at), 2);
+      assert.equal(await store.revokeFamily("family-1", at), true);
       assert.equal((await store.get("token-1"))?.revokedAt, at);
       assert.equal((await store.get("token-2"))?.revokedAt, at);
       assert.equal((await store.get("other"))?.revokedAt, null);
-      assert.equal(await store.revokeFamily("family-1", at + 1), 0);
+      assert.equal(await store.revokeFamily("family-1", at + 1), false);
       assert.equal((await store.get("token-1"))?.revokedAt, at);
-      for (const familyId of ["unknown", "", ...UNSTORABLE_TEXTS]) assert.equal(await store.revokeFamily(familyId, at), 0);
+      for (const familyId of ["unknown", "", ...UNSTORABLE_TEXTS]) assert.equal(await store.revokeFamily(familyId, at), false);
     }),
 
     testCase("a revoked family stays revoked: its tokens do not rotate, and one inserted later is born revoked", async (store) => {
@@ -105,6 +105,62 @@ export function familyCases(testCase: TokenCase): ConformanceCase[] {
       assert.deepEqual(marks, [at, at, at, null, null]);
       assert.equal(await store.rotate("c", at, sampleToken({ id: "x", familyId: "f2" }), "sealed"), false);
       assert.equal(await store.rotate("d", at, sampleToken({ id: "y", familyId: "f3", subject: "USER-1" }), "sealed"), true);
+    }),
+
+    testCase("revokeSubject: a family that began after it is in force, at the same time of day too, until the next one", async (store) => {
+      const at = Date.now();
+      await store.insert(sampleToken({ id: "before", familyId: "f1" }));
+      await store.revokeSubject("user-1", at, at + 60_000);
+      await store.insert(sampleToken({ id: "after", familyId: "f2", issuedAt: at - 1000 }));
+      await store.insert(sampleToken({ id: "late", familyId: "f1" }));
+      const marks = async () => Promise.all(["before", "late", "after"].map(async (id) => (await store.get(id))?.revokedAt));
+      assert.deepEqual(await marks(), [at, at, null]);
+      assert.equal(await store.rotate("after", at, sampleToken({ id: "after-2", familyId: "f2" }), "sealed"), true);
+      await store.revokeSubject("user-1", at, at + 60_000);
+      assert.deepEqual(await marks(), [at, at, at]);
+      assert.equal(await store.rotate("after-2", at, sampleToken({ id: "after-3", familyId: "f2" }), "sealed"), false);
+    }),
+
+    testCase("revokeSubject holds as long as a family of before could live, and deleteExpired does not undo it", async (store) => {
+      const at = Date.now();
+      const token = sampleToken();
+      await store.insert(token);
+      await store.revokeSubject("user-1", at, at + 60_000);
+      await store.deleteExpired(token.expiresAt - 1);
+      assert.equal((await store.get("token-1"))?.revokedAt, at);
+      assert.equal(await store.rotate("token-1", at, sampleToken({ id: "token-2" }), "sealed"), false);
+      await store.deleteExpired(token.familyExpiresAt + 1);
+      await store.insert(sampleToken({ id: "new", familyId: "new" }));
+      assert.equal((await store.get("new"))?.revokedAt, null);
+      await store.revokeSubject("user-1", at, at + 60_000);
+      assert.equal((await store.get("new"))?.revokedAt, at);
+    }),
+
+    testCase("revokeSubject and rotate at once: whichever wins, no live token is left", async (store) => {
+      for (let round = 0; round < 12; round += 1) {
+        const familyId = `race-${round}`;
+        const subject = `subject-${round}`;
+        await store.insert(sampleToken({ id: `${familyId}-a`, familyId, subject }));
+        const calls: (() => Promise<unknown>)[] = [
+          () => store.rotate(`${familyId}-a`, Date.now(), sampleToken({ id: `${familyId}-b`, familyId, subject }), "sealed"),
+          () => store.revokeSubject(subject, Date.now(), Date.now() + 60_000),
+          () => store.rotate(`${familyId}-b`, Date.now(), sampleToken({ id: `${familyId}-c`, familyId, subject }), "sealed"),
+        ];
+        for (let turn = 0; turn < round % 3; turn += 1) calls.push(...calls.splice(0, 1));
+        await Promise.all(calls.map((call) => call()));
+        for (const id of ["a", "b", "c"]) assert.notEqual((await store.get(`${familyId}-${id}`))?.revokedAt, null, `${familyId}-${id} is live`);
+      }
+    }),
+
+    testCase("a family of many used tokens and a subject of many families are revoked whole", async (store) => {
+      const at = Date.now();
+      await store.insert(sampleToken({ id: "t0" }));
+      for (let n = 0; n < 30; n += 1) await store.rotate(`t${n}`, at, sampleToken({ id: `t${n + 1}` }), "sealed");
+      assert.equal(await store.revokeFamily("family-1", at), true);
+      for (let n = 0; n <= 30; n += 1) assert.equal((await store.get(`t${n}`))?.revokedAt, at, `t${n}`);
+      for (let n = 0; n < 30; n += 1) await store.insert(sampleToken({ id: `f${n}`, familyId: `f${n}`, subject: "user-2" }));
+      await store.revokeSubject("user-2", at, at + 60_000);
+      for (let n = 0; n < 30; n += 1) assert.equal((await store.get(`f${n}`))?.revokedAt, at, `f${n}`);
     }),
 
     testCase("revokeSubject of someone without tokens is no error, and a later log-in works", async (store) => {

@@ -4,7 +4,10 @@ import { createPrincipal, type Principal } from "../../src/core/principal.js";
 import { apiKeyAuth } from "../../src/api-key/middleware.js";
 import { apiKeyRoutes } from "../../src/api-key/routes.js";
 import type { ApiKeyRecord } from "../../src/api-key/records.js";
+import type { ApiKeySettings } from "../../src/api-key/settings.js";
+import { MemoryApiKeyStore } from "../../src/stores/memory/api-key-store.js";
 import { EXPRESS } from "../support/express-versions.js";
+import { ManualClock } from "../support/manual-clock.js";
 import { type Answer, serve, type TestServer } from "../support/serve.js";
 import { type Bench, bench } from "./support.js";
 
@@ -22,8 +25,8 @@ describe.each(EXPRESS)("API key routes on $name", ({ express }) => {
   type Call = (path: string, options?: { method?: string; as?: Partial<Principal> | undefined; key?: string; body?: unknown; headers?: Record<string, string>; text?: string }) => Promise<Answer>;
 
   /** An app whose "session" is whoever the x-test-principal header says. */
-  async function start(before: (app: Express) => void = () => undefined): Promise<Bench & { call: Call; server: TestServer }> {
-    const parts = bench({ failures: { limit: 1000 } });
+  async function start(before: (app: Express) => void = () => undefined, settings: ApiKeySettings = {}): Promise<Bench & { call: Call; server: TestServer }> {
+    const parts = bench({ failures: { limit: 1000 }, ...settings });
     const app = express();
     app.disable("x-powered-by");
     app.use((req: Request, _res, next) => {
@@ -294,6 +297,28 @@ describe.each(EXPRESS)("API key routes on $name", ({ express }) => {
     expect((await call("/", { method: "POST", as: alice, text: "name=x", headers: { "content-type": "application/x-www-form-urlencoded" } })).status).toBe(415);
     const { record } = (await call("/", { method: "POST", as: alice, body: { name: "y" } })).json() as Created;
     expect((await call(`/${record.id}/rotate`, { method: "POST", as: alice })).status).toBe(201);
+  });
+
+  it("answer 409 to an owner with too many keys, 503 to all when the store is full, and revoke at any time", async () => {
+    const { call, events } = await start(undefined, { store: new MemoryApiKeyStore({ maxKeys: 20, clock: new ManualClock() }) });
+    const make = (as: Partial<Principal>) => call("/", { method: "POST", as, body: { name: "n" } });
+    const made: Created[] = [];
+    for (let n = 0; n < 10; n += 1) made.push((await make(alice)).json() as Created);
+    const id = made[3]?.record.id ?? "";
+    for (let n = 0; n < 10; n += 1) {
+      const refused = await make(alice);
+      expect([refused.status, refused.json()]).toMatchObject([409, { code: "conflict", detail: "The owner has as many API keys as one may have; revoke some." }]);
+    }
+    expect((await call(`/${id}/rotate`, { method: "POST", as: alice, body: { graceSeconds: 60 } })).status).toBe(409);
+    for (let n = 0; n < 10; n += 1) expect((await make(mallory)).status).toBe(201);
+    for (let n = 0; n < 10; n += 1) {
+      const refused = await make({ id: "bob", scopes: [], roles: [] });
+      expect([refused.status, refused.json(), refused.headers["retry-after"]]).toMatchObject([503, { code: "store-unavailable" }, "1"]);
+    }
+    expect((await call(`/${id}`, { method: "DELETE", as: alice })).status).toBe(204);
+    expect((await make(alice)).status).toBe(201);
+    const announced = events.filter(({ event }) => event.startsWith("portcullis_"));
+    expect(announced.map(({ event, source, reason }) => [event, source, reason])).toEqual([["portcullis_overload", "api-keys-writes", "store"]]);
   });
 
   it("answer 503 while the store is down, and leave what they do not know to the app", async () => {

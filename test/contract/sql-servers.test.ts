@@ -15,7 +15,7 @@ const ENGINES = [
   { engine: "MariaDB", newDatabase: mariaDbDatabase, open: openMysql },
 ] as const;
 
-const TABLES = ["portcullis_changes", "portcullis_refresh_tokens", "portcullis_token_families", "portcullis_api_keys"] as const;
+const TABLES = ["portcullis_changes", "portcullis_subject_marks", "portcullis_refresh_tokens", "portcullis_token_families", "portcullis_api_keys"] as const;
 
 async function empty({ slowDb }: OpenedServer): Promise<void> {
   await migrate(slowDb);

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { createRuntime } from "../../src/core/runtime.js";
 import { faultOf, type StoreFault, UnreadableRecordError } from "../../src/core/store-fault.js";
+import { StoreFullError } from "../../src/core/store-full.js";
 import { StoreGuard, StoreUnavailableError } from "../../src/core/store-guard.js";
 import { nameText, text } from "../../src/stores/records.js";
 import { PoolBusyError } from "../../src/stores/sql/bounded.js";
@@ -27,6 +28,8 @@ const TABLE: readonly (readonly [StoreFault, string, unknown])[] = [
   ["input", "NUL, refused before any engine is asked", thrownBy(() => text("\0"))],
   ["input", "a name of 256 characters", thrownBy(() => nameText("a".repeat(256)))],
   ["input", "a cause", new StoreUnavailableError("x", { cause: coded("22001") })],
+  ["full", "a bounded store without a place left", new StoreFullError("store", "x")],
+  ["share", "an owner whose places are taken", new StoreUnavailableError("x", { cause: new StoreFullError("share", "x") })],
   ["record", "a record of a newer version", new UnreadableRecordError("API key")],
   ["record", "another type in Redis", coded("WRONGTYPE")],
   ["record", "another type in Redis, met by a script", new Error("ERR Error running script: -WRONGTYPE Operation against a key")],

@@ -74,7 +74,7 @@ describe("cryptography in the source", () => {
   it("draws what nobody may guess from randomBytes, 128 bits and more of it", () => {
     expect(found(/\brandomBytes\((?!\$|\d+\)\.toString\('base64url'\))([^)]+)\)/g)).toEqual({
       // 128 bits and more: ids of tokens and families, secrets of refresh tokens, nonces of 18 bytes each, the key of a process, and base62 characters without bias.
-      "16": ["src/jwt/access-tokens.ts", "src/jwt/manager.ts", "src/jwt/refresh-secrets.ts"],
+      "16": ["src/jwt/access-tokens.ts", "src/jwt/manager.ts", "src/jwt/refresh-secrets.ts", "src/stores/sql/families.ts"],
       "32": ["src/jwt/refresh-secrets.ts"],
       "NONCE_BYTES * NONCES_AT_ONCE": ["src/headers/response.ts"],
       BLOCK: ["src/core/memory-key.ts"],

@@ -327,6 +327,23 @@ describe("what a caller gets wrong or too much of is no outage", () => {
     expect(await manager.revokeFamily(refreshToken)).toBe(true);
     expect(await codeOf(manager.verifyAccessToken(accessToken))).toBe("revoked");
     expect(events.filter(({ event }) => event === "portcullis_store_unavailable")).toEqual([]);
+    expect(events.filter(({ event }) => event === "portcullis_overload")).toMatchObject([{ source: "refresh-token", reason: "store" }]);
+    // What was revoked gives way.
+    expect(await codeOf(manager.issue("user-2"))).toBe("fulfilled");
+  });
+
+  it("a family that fills its subject's share ends, a theft is noticed until then, and others log in", async () => {
+    const { manager } = bench({}, new MemoryTokenStore({ maxTokens: 100, clock: new ManualClock(START) }));
+    const { refreshToken: first } = await manager.issue("user-1");
+    let newest = first;
+    let code = "fulfilled";
+    for (let n = 0; n < 30 && code === "fulfilled"; n += 1) {
+      code = String(await codeOf(manager.refresh(newest).then(({ refreshToken }) => (newest = refreshToken))));
+    }
+    expect(code).toBe("revoked");
+    expect(await codeOf(manager.refresh(newest))).toBe("revoked");
+    expect(await codeOf(manager.issue("user-1"))).toBe("fulfilled");
+    expect(await codeOf(manager.issue("user-2"))).toBe("fulfilled");
   });
 });
 

@@ -40,6 +40,7 @@ const ENGINES = [
       `insert into portcullis_api_keys (${KEY_COLUMNS}) select ${keyRow("'key-' || n")} from generate_series(1, ${KEYS}) n`,
       `insert into portcullis_token_families (id, subject, expires_at) select 'family-' || n, 'user-' || (n / 5), 5000000000000 from generate_series(1, ${TOKENS}) n`,
       `insert into portcullis_refresh_tokens (${TOKEN_COLUMNS}) select ${tokenRow("'token-' || n", "'family-' || n", "'user-' || (n / 5)")} from generate_series(1, ${TOKENS}) n`,
+      `insert into portcullis_subject_marks (subject, mark, revoked_at, ends_at) select 'user-' || n, 'mark-' || n, 0, 5000000000000 from generate_series(10, ${TOKENS}) n`,
       `insert into portcullis_changes (kind, name, cut_off, ends_at) select 'token', 'jti-' || n, 0, 5000000000000 from generate_series(1, ${TOKENS}) n`,
       "analyze",
     ],
@@ -57,8 +58,9 @@ const ENGINES = [
       `insert into portcullis_api_keys (${KEY_COLUMNS}) select ${keyRow("concat('key-', n)")} from ${numbers(KEYS)}`,
       `insert into portcullis_token_families (id, subject, expires_at) select concat('family-', n), concat('user-', n div 5), 5000000000000 from ${numbers(TOKENS)}`,
       `insert into portcullis_refresh_tokens (${TOKEN_COLUMNS}) select ${tokenRow("concat('token-', n)", "concat('family-', n)", "concat('user-', n div 5)")} from ${numbers(TOKENS)}`,
+      `insert into portcullis_subject_marks (subject, mark, revoked_at, ends_at) select concat('user-', n + 9), concat('mark-', n), 0, 5000000000000 from ${numbers(TOKENS)}`,
       `insert into portcullis_changes (kind, name, cut_off, ends_at) select 'token', concat('jti-', n), 0, 5000000000000 from ${numbers(TOKENS)}`,
-      "analyze table portcullis_api_keys, portcullis_token_families, portcullis_refresh_tokens, portcullis_changes",
+      "analyze table portcullis_api_keys, portcullis_token_families, portcullis_refresh_tokens, portcullis_subject_marks, portcullis_changes",
     ],
     // As a table: MySQL 9 draws a tree unless told.
     explain: "explain format=traditional ",

@@ -86,13 +86,11 @@ describe.each(ENGINES)("$engine", ({ newDatabase, open, start }) => {
       );
     }
     expect(failures.map((error) => inspect(error))).toEqual([]);
-    const alive = await db
-      .selectFrom("portcullis_refresh_tokens")
-      .innerJoin("portcullis_token_families", "portcullis_token_families.id", "portcullis_refresh_tokens.family_id")
-      .select("portcullis_refresh_tokens.id")
-      .where("portcullis_token_families.revoked_at", "is not", null)
-      .where("portcullis_refresh_tokens.revoked_at", "is", null)
-      .execute();
+    // Each of these families began before a revocation of its subject.
+    const rows = await db.selectFrom("portcullis_refresh_tokens").select("id").where("family_id", "like", "f%").execute();
+    const tokens = await Promise.all(rows.map(({ id }) => store.get(Buffer.from(id).toString())));
+    expect(tokens.length).toBeGreaterThan(71);
+    const alive = tokens.filter((token) => token?.revokedAt === null);
     expect(alive).toEqual([]);
   });
 

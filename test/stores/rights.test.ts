@@ -18,8 +18,14 @@ function as(url: string, user: string): string {
   return changed.href;
 }
 
-async function runAll(query: (url: string, statement: string) => Promise<unknown>, url: string, text: string): Promise<void> {
-  for (const statement of text.split(/;\s*$/m)) if (statement.replace(/^--.*$/gm, "").trim() !== "") await query(url, statement);
+/** Over one connection, as the mysql client runs a file. */
+async function runMysql(url: string, text: string): Promise<void> {
+  const connection = mysql.createConnection({ uri: url, multipleStatements: true }).promise();
+  try {
+    await connection.query(text);
+  } finally {
+    await connection.end();
+  }
 }
 
 const ENGINES = [
@@ -43,7 +49,7 @@ const ENGINES = [
     engine: "mysql",
     newDatabase: mariaDbDatabase,
     open: openMysql,
-    run: (url: string, text: string) => runAll(mariaDbQuery, url, text),
+    run: runMysql,
     denied: "command denied",
     async newRole(url: string): Promise<string> {
       const role = uniqueName();
@@ -112,7 +118,7 @@ describe.each(ENGINES)("$engine", ({ engine, newDatabase, open, run, denied, new
     const opened = openDatabase(url, createRuntime());
     await opened.ready();
     await opened.close();
-    const columns = { portcullis_schema: 2, portcullis_api_keys: 18, portcullis_token_families: 4, portcullis_refresh_tokens: 15, portcullis_changes: 5 };
+    const columns = { portcullis_schema: 2, portcullis_api_keys: 18, portcullis_token_families: 5, portcullis_subject_marks: 4, portcullis_refresh_tokens: 15, portcullis_changes: 5 };
     expect(await describeSchema(url)).toHaveLength(Object.values(columns).reduce((sum, count) => sum + count, 0));
   });
 

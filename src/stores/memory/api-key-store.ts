@@ -1,24 +1,52 @@
+import { systemClock, type Clock } from "../../core/clock.js";
+import { StoreFullError } from "../../core/store-full.js";
 import type { ApiKeyStore, KeyDigest, StoredApiKey, UsageBatch } from "../contracts.js";
 import { copyApiKey, copyDigest, integer, pageSize, text } from "../records.js";
+import { shareOf } from "./share.js";
+import { SortedList } from "./sorted-list.js";
 
 const MAX_KEYS = 100_000;
+/** Keys looked at on each insertion, to find those whose time is over: more than one, so that they leave faster than new ones come. */
+const SWEPT_PER_INSERT = 4;
 
 export interface MemoryApiKeyStoreOptions {
-  /** Most keys held, revoked ones included (default 100 000). Beyond it `insert` and `rotate` reject. */
+  readonly clock?: Clock | undefined;
+  /**
+   * Most keys held, ended ones included (default 100 000). One owner holds a hundredth of them at most, but may always hold
+   * ten. Ended keys (revoked, expired, rotated and past their grace) give way, the one that ended first before the others.
+   */
   readonly maxKeys?: number | undefined;
+}
+
+/** Where a key stands among its owner's. */
+type Position = Pick<StoredApiKey, "createdAt" | "id">;
+
+interface Owner {
+  readonly positions: SortedList<Position>;
+  readonly ended: Set<string>;
+  count: number;
+  sweptTo: Position | undefined;
 }
 
 /**
  * API keys in this process's memory: gone after a restart, unknown to other processes. Every method does its work before
- * it returns its promise, so each one is atomic.
+ * it returns its promise, so each one is atomic. `insert` and `rotate` cost O(log n) of the owner's keys, a page O(log n)
+ * and its length, every other method O(1).
  */
 export class MemoryApiKeyStore implements ApiKeyStore {
   readonly #keys = new Map<string, StoredApiKey>();
-  readonly #owners = new Map<string, Set<string>>();
+  readonly #owners = new Map<string, Owner>();
+  /** Ids of ended keys, in the order in which they were found to have ended. */
+  readonly #ended = new Set<string>();
+  readonly #clock: Clock;
   readonly #maxKeys: number;
+  readonly #share: number;
+  #sweep: MapIterator<StoredApiKey> | undefined;
 
   constructor(options: MemoryApiKeyStoreOptions = {}) {
+    this.#clock = options.clock ?? systemClock;
     this.#maxKeys = options.maxKeys ?? MAX_KEYS;
+    this.#share = shareOf(this.#maxKeys);
   }
 
   async init(): Promise<void> {}
@@ -32,13 +60,10 @@ export class MemoryApiKeyStore implements ApiKeyStore {
   }
 
   async list(ownerId: string, page: { readonly limit: number; readonly after?: string | undefined }): Promise<StoredApiKey[]> {
-    let keys = [...(this.#owners.get(ownerId) ?? [])].flatMap((id) => this.#keys.get(id) ?? []);
-    if (page.after !== undefined) {
-      const after = this.#keys.get(page.after);
-      if (after === undefined || after.ownerId !== ownerId) return [];
-      keys = keys.filter((key) => newestFirst(after, key) < 0);
-    }
-    return keys.sort(newestFirst).slice(0, pageSize(page.limit));
+    const after = page.after === undefined ? undefined : this.#keys.get(page.after);
+    if (page.after !== undefined && after?.ownerId !== ownerId) return [];
+    const positions = this.#owners.get(ownerId)?.positions.page(after, pageSize(page.limit)) ?? [];
+    return positions.flatMap(({ id }) => this.#keys.get(id) ?? []);
   }
 
   async revoke(id: string, at: number, reason: string): Promise<boolean> {
@@ -52,8 +77,15 @@ export class MemoryApiKeyStore implements ApiKeyStore {
     const key = this.#keys.get(id);
     if (key === undefined || key.revokedAt !== null || key.rotatedTo !== null) return false;
     const until = integer(graceUntil);
-    this.#add(copyApiKey(successor));
-    this.#change(key, { rotatedTo: successor.id, graceUntil: until });
+    const next = copyApiKey(successor);
+    // First, so that a key rotated without a grace can give its place to its successor.
+    this.#change(key, { rotatedTo: next.id, graceUntil: until });
+    try {
+      this.#add(next);
+    } catch (error) {
+      this.#put(key);
+      throw error;
+    }
     return true;
   }
 
@@ -83,22 +115,94 @@ export class MemoryApiKeyStore implements ApiKeyStore {
 
   #add(key: StoredApiKey): void {
     if (this.#keys.has(key.id)) throw new Error("An API key with this id exists already.");
-    if (this.#keys.size >= this.#maxKeys) {
-      throw new Error(`The memory store holds its ${this.#maxKeys} API keys. Give \`database\` a URL to keep more.`);
+    this.#makeRoom(key.ownerId);
+    let owner = this.#owners.get(key.ownerId);
+    if (owner === undefined) {
+      owner = { positions: new SortedList(newestFirst), ended: new Set(), count: 0, sweptTo: undefined };
+      this.#owners.set(key.ownerId, owner);
     }
-    this.#keys.set(key.id, key);
-    const owned = this.#owners.get(key.ownerId);
-    if (owned === undefined) this.#owners.set(key.ownerId, new Set([key.id]));
-    else owned.add(key.id);
+    owner.positions.add({ createdAt: key.createdAt, id: key.id });
+    owner.count += 1;
+    this.#put(key);
   }
 
   #change(key: StoredApiKey, change: Partial<StoredApiKey>): void {
-    this.#keys.set(key.id, Object.freeze({ ...key, ...change }));
+    this.#put(Object.freeze({ ...key, ...change }));
+  }
+
+  #put(key: StoredApiKey): void {
+    this.#keys.set(key.id, key);
+    this.#sort(key, this.#clock.now());
+  }
+
+  /** Puts a key among those that have ended, or takes it from there. */
+  #sort(key: StoredApiKey, now: number): void {
+    const hasEnded = keyHasEnded(key, now);
+    for (const set of [this.#ended, this.#owners.get(key.ownerId)?.ended]) {
+      if (hasEnded) set?.add(key.id);
+      else set?.delete(key.id);
+    }
+  }
+
+  #makeRoom(ownerId: string): void {
+    const now = this.#clock.now();
+    this.#sweepSome(now);
+    const owner = this.#owners.get(ownerId);
+    if (owner !== undefined && owner.count >= this.#share) {
+      this.#sweepOwner(owner, now);
+      if (!this.#dropFirst(owner.ended)) throw new StoreFullError("share", `This owner holds ${this.#share} API keys, as many as one may in the memory store.`);
+    }
+    if (this.#keys.size >= this.#maxKeys && !this.#dropFirst(this.#ended)) {
+      throw new StoreFullError("store", `The memory store holds its ${this.#maxKeys} API keys. Give \`database\` a URL to keep more.`);
+    }
+  }
+
+  #sweepSome(now: number): void {
+    for (let step = 0; step < SWEPT_PER_INSERT; step += 1) {
+      this.#sweep ??= this.#keys.values();
+      const next = this.#sweep.next();
+      if (next.done === true) {
+        this.#sweep = undefined;
+        return;
+      }
+      this.#sort(next.value, now);
+    }
+  }
+
+  #sweepOwner(owner: Owner, now: number): void {
+    const some = owner.positions.page(owner.sweptTo, SWEPT_PER_INSERT);
+    owner.sweptTo = some.at(-1);
+    for (const { id } of some) {
+      const key = this.#keys.get(id);
+      if (key !== undefined) this.#sort(key, now);
+    }
+  }
+
+  /** Drops the key that was found to have ended first. False when there is none. */
+  #dropFirst(ended: Set<string>): boolean {
+    const [id] = ended;
+    const key = id === undefined ? undefined : this.#keys.get(id);
+    if (key === undefined) return false;
+    this.#keys.delete(key.id);
+    this.#ended.delete(key.id);
+    const owner = this.#owners.get(key.ownerId);
+    if (owner === undefined) return true;
+    owner.ended.delete(key.id);
+    owner.positions.remove(key);
+    owner.count -= 1;
+    if (owner.count === 0) this.#owners.delete(key.ownerId);
+    return true;
   }
 }
 
+/** Whether a key can never be accepted again, unless its expiry is moved. */
+function keyHasEnded(key: StoredApiKey, now: number): boolean {
+  const isOver = (end: number | null): boolean => end !== null && end <= now;
+  return key.revokedAt !== null || isOver(key.expiresAt) || (key.rotatedTo !== null && (key.graceUntil === null || isOver(key.graceUntil)));
+}
+
 /** By `createdAt`, then `id`, both descending; ids by code unit, as SQL's binary collation orders ASCII. */
-function newestFirst(a: StoredApiKey, b: StoredApiKey): number {
+function newestFirst(a: Position, b: Position): number {
   if (a.createdAt !== b.createdAt) return b.createdAt - a.createdAt;
   return a.id < b.id ? 1 : a.id > b.id ? -1 : 0;
 }

@@ -1,67 +1,78 @@
+import { setImmediate as yieldToOthers } from "node:timers/promises";
 import { systemClock, type Clock } from "../../core/clock.js";
+import { StoreFullError } from "../../core/store-full.js";
 import type { StoredRefreshToken, TokenStore } from "../contracts.js";
 import { Denials, type AccessTokenFacts } from "../denials.js";
 import { copyRefreshToken, integer, text } from "../records.js";
 import { sealsEndBefore, tokenHasEnded } from "../token-lifetime.js";
+import { shareOf } from "./share.js";
+import { TokenFamilies, type Family } from "./token-families.js";
 
 const MAX_TOKENS = 200_000;
-
-/** The store has no room for another refresh token; all it holds still works, and can be revoked. */
-export class TokenStoreFullError extends Error {
-  readonly code = "PORTCULLIS_TOKEN_STORE_FULL";
-
-  constructor(maxTokens: number) {
-    super(`The memory store holds its ${maxTokens} refresh tokens. Give \`database\` a URL to keep more.`);
-    this.name = "TokenStoreFullError";
-  }
-}
+/** Tokens looked at on each insertion, to find those whose time is over: more than one, so that they leave faster than new ones come. */
+const SWEPT_PER_INSERT = 4;
+/** Tokens looked at in one turn of a clean-up: about a millisecond of work. */
+const CLEANED_PER_TURN = 2000;
 
 export interface MemoryTokenStoreOptions {
   readonly clock?: Clock | undefined;
-  /** Most refresh tokens held, used ones included (default 200 000). Beyond it `insert` and `rotate` reject. */
+  /**
+   * Most refresh tokens held, used ones included (default 200 000). One subject holds a hundredth of them at most, but may
+   * always hold ten. Tokens that have expired and those of revoked families give way. Used ones do not, because presenting one
+   * again is how a theft is noticed. A subject with no place left makes room by ending the family that was idle for longest,
+   * and a family that alone holds the whole share ends itself.
+   */
   readonly maxTokens?: number | undefined;
-}
-
-interface Family {
-  readonly members: Set<string>;
-  revokedAt: number | null;
 }
 
 /**
  * Refresh tokens and revocations in this process's memory: gone after a restart, unknown to other processes. Every
- * method does its work before it returns its promise, so each one is atomic.
+ * method but `deleteExpired` does its work before it returns its promise, so each one is atomic, and costs O(1).
  */
 export class MemoryTokenStore implements TokenStore {
   readonly #tokens = new Map<string, StoredRefreshToken>();
-  readonly #families = new Map<string, Family>();
-  readonly #subjects = new Map<string, Set<string>>();
+  readonly #families = new TokenFamilies();
   readonly #denials = new Denials();
   readonly #clock: Clock;
   readonly #maxTokens: number;
+  readonly #share: number;
   #sweep: MapIterator<StoredRefreshToken> | undefined;
 
   constructor(options: MemoryTokenStoreOptions = {}) {
     this.#clock = options.clock ?? systemClock;
     this.#maxTokens = options.maxTokens ?? MAX_TOKENS;
+    this.#share = shareOf(this.#maxTokens);
   }
 
   async init(): Promise<void> {}
 
   async insert(token: StoredRefreshToken): Promise<void> {
-    this.#makeRoom();
-    this.#add(copyRefreshToken(token));
+    const copy = copyRefreshToken(token);
+    if (this.#tokens.has(copy.id)) throw taken();
+    this.#sweepSome();
+    this.#makeRoom(copy, this.#families.find(copy.familyId));
+    this.#add(copy);
   }
 
   async get(id: string): Promise<StoredRefreshToken | undefined> {
-    return this.#tokens.get(id);
+    const token = this.#tokens.get(id);
+    const revokedAt = token?.revokedAt ?? this.#families.find(token?.familyId ?? "")?.group.revokedAt ?? null;
+    return token === undefined || token.revokedAt === revokedAt ? token : Object.freeze({ ...token, revokedAt });
   }
 
   async rotate(id: string, usedAt: number, successor: StoredRefreshToken, sealedSuccessor: string): Promise<boolean> {
-    this.#makeRoom();
+    const used = { usedAt: integer(usedAt), successorId: successor.id, sealedSuccessor: text(sealedSuccessor) };
+    const next = copyRefreshToken(successor);
+    this.#sweepSome();
     const token = this.#tokens.get(id);
     if (token === undefined || token.usedAt !== null || token.revokedAt !== null) return false;
-    const used = { usedAt: integer(usedAt), successorId: successor.id, sealedSuccessor: text(sealedSuccessor) };
-    this.#add(copyRefreshToken(successor));
+    const family = this.#families.find(token.familyId);
+    if (family === undefined || isRevoked(family)) return false;
+    if (this.#tokens.has(next.id)) throw taken();
+    this.#makeRoom(next, family);
+    // A family that held the whole share has ended to make room.
+    if (isRevoked(family)) return false;
+    this.#add(next);
     this.#tokens.set(id, Object.freeze({ ...token, ...used }));
     return true;
   }
@@ -71,13 +82,13 @@ export class MemoryTokenStore implements TokenStore {
     if (token !== undefined && token.usedAt !== null) this.#tokens.set(id, Object.freeze({ ...token, undeliveredAt: integer(at) }));
   }
 
-  async revokeFamily(familyId: string, at: number): Promise<number> {
-    return this.#revokeFamily(familyId, integer(at));
+  async revokeFamily(familyId: string, at: number): Promise<boolean> {
+    return this.#families.revokeFamily(familyId, integer(at));
   }
 
   async revokeSubject(subject: string, at: number, forgetAfter: number): Promise<void> {
     this.#denials.cutOff(text(subject), integer(at), integer(forgetAfter), this.#clock.now());
-    for (const familyId of this.#subjects.get(subject) ?? []) this.#revokeFamily(familyId, at);
+    this.#families.revokeSubject(subject, at);
   }
 
   async revokeAccessToken(jti: string, expiresAt: number): Promise<void> {
@@ -95,6 +106,7 @@ export class MemoryTokenStore implements TokenStore {
   async deleteExpired(now: number): Promise<number> {
     let deleted = this.#denials.deleteExpired(now);
     const sealsEnd = sealsEndBefore(now);
+    let seen = 0;
     for (const token of this.#tokens.values()) {
       if (tokenHasEnded(token, now)) {
         this.#drop(token);
@@ -102,67 +114,62 @@ export class MemoryTokenStore implements TokenStore {
       } else if (token.sealedSuccessor !== null && token.usedAt !== null && token.usedAt < sealsEnd) {
         this.#tokens.set(token.id, Object.freeze({ ...token, sealedSuccessor: null }));
       }
+      seen += 1;
+      if (seen % CLEANED_PER_TURN === 0) await yieldToOthers();
     }
     return deleted;
   }
 
   async close(): Promise<void> {}
 
-  #revokeFamily(familyId: string, at: number): number {
-    const family = this.#families.get(familyId);
-    if (family === undefined) return 0;
-    family.revokedAt ??= at;
-    let changed = 0;
-    for (const id of family.members) {
-      const token = this.#tokens.get(id);
-      if (token === undefined || token.revokedAt !== null) continue;
-      this.#tokens.set(id, Object.freeze({ ...token, revokedAt: at }));
-      changed += 1;
-    }
-    return changed;
-  }
-
   #add(token: StoredRefreshToken): void {
-    if (this.#tokens.has(token.id)) throw new Error("A refresh token with this id exists already.");
-    let family = this.#families.get(token.familyId);
-    if (family === undefined) {
-      family = { members: new Set(), revokedAt: null };
-      this.#families.set(token.familyId, family);
-      const owned = this.#subjects.get(token.subject);
-      if (owned === undefined) this.#subjects.set(token.subject, new Set([token.familyId]));
-      else owned.add(token.familyId);
-    }
-    family.members.add(token.id);
-    // A family once revoked stays revoked, for late comers too.
-    const born = family.revokedAt === null || token.revokedAt !== null ? token : Object.freeze({ ...token, revokedAt: family.revokedAt });
-    this.#tokens.set(token.id, born);
+    this.#families.add(token.id, token.familyId, token.subject);
+    this.#tokens.set(token.id, token);
   }
 
-  /** Looks at a few tokens on each insertion, so that ended ones leave without anyone calling `deleteExpired`. */
-  #makeRoom(): void {
+  #sweepSome(): void {
     const now = this.#clock.now();
-    for (let step = 0; step < 4; step += 1) {
+    for (let step = 0; step < SWEPT_PER_INSERT; step += 1) {
       this.#sweep ??= this.#tokens.values();
       const next = this.#sweep.next();
       if (next.done === true) {
         this.#sweep = undefined;
-        break;
+        return;
       }
       if (tokenHasEnded(next.value, now)) this.#drop(next.value);
     }
-    if (this.#tokens.size < this.#maxTokens) return;
-    throw new TokenStoreFullError(this.#maxTokens);
+  }
+
+  /** @throws StoreFullError when all places are taken by what is in force, or may still show a theft */
+  #makeRoom(token: StoredRefreshToken, family: Family | undefined): void {
+    const subject = family?.group.subject ?? this.#families.subject(token.subject);
+    if (subject !== undefined && subject.tokens >= this.#share && !this.#dropById(this.#families.firstRevoked(subject))) {
+      const [idlest, next] = subject.live.families;
+      const ending = idlest === family ? (next ?? idlest) : idlest;
+      if (ending !== undefined) this.#families.revokeFamily(ending.id, this.#clock.now());
+      this.#dropById(this.#families.firstRevoked(subject));
+    }
+    if (this.#tokens.size < this.#maxTokens || this.#dropById(this.#families.firstRevoked())) return;
+    throw new StoreFullError("store", `The memory store holds its ${this.#maxTokens} refresh tokens. Give \`database\` a URL to keep more.`);
+  }
+
+  #dropById(id: string | undefined): boolean {
+    const token = id === undefined ? undefined : this.#tokens.get(id);
+    if (token === undefined) return false;
+    this.#drop(token);
+    return true;
   }
 
   #drop(token: StoredRefreshToken): void {
     this.#tokens.delete(token.id);
-    const family = this.#families.get(token.familyId);
-    if (family === undefined) return;
-    family.members.delete(token.id);
-    if (family.members.size > 0) return;
-    this.#families.delete(token.familyId);
-    const owned = this.#subjects.get(token.subject);
-    owned?.delete(token.familyId);
-    if (owned?.size === 0) this.#subjects.delete(token.subject);
+    this.#families.remove(token.id, token.familyId);
   }
+}
+
+function isRevoked(family: Family): boolean {
+  return family.group.revokedAt !== null;
+}
+
+function taken(): Error {
+  return new Error("A refresh token with this id exists already.");
 }

@@ -65,15 +65,18 @@ export function createTable(engine: SqlEngine, table: Table): string[] {
 }
 
 /**
- * The statements that add columns to a table; those that are not nullable need a default there. On MySQL it is one
- * statement, which must be run on a table that lacks all of them.
+ * The statements that add a column which may be null. MySQL has no `add column if not exists`, and a statement that a crash
+ * kept from being noted must be repeatable there; so it is made only when the column is missing.
  */
-export function addColumns(engine: SqlEngine, table: string, columns: Readonly<Record<string, ColumnType | `${ColumnType}?`>>): string[] {
-  const quote = (name: string) => (engine === "mysql" ? `\`${name}\`` : `"${name}"`);
-  const adds = Object.entries(columns).map(([name, type]) => `add column ${quote(name)} ${columnType(engine, type)}`);
-  // SQLite adds one column a statement.
-  if (engine === "sqlite") return adds.map((add) => `alter table ${quote(table)} ${add}`);
-  return [`alter table ${quote(table)} ${adds.join(", ")}`];
+export function addColumn(engine: SqlEngine, table: string, column: string, type: `${ColumnType}?`): string[] {
+  if (engine !== "mysql") return [`alter table "${table}" add column "${column}" ${columnType(engine, type)}`];
+  const exists = `select count(*) from information_schema.columns where table_schema = database() and table_name = '${table}' and column_name = '${column}'`;
+  return [
+    `set @portcullis = if((${exists}) = 0, 'alter table \`${table}\` add column \`${column}\` ${columnType(engine, type)}', 'do 0')`,
+    "prepare portcullis from @portcullis",
+    "execute portcullis",
+    "deallocate prepare portcullis",
+  ];
 }
 
 function columnType(engine: SqlEngine, type: ColumnType | `${ColumnType}?`): string {

@@ -1,32 +1,31 @@
+import { randomBytes } from "node:crypto";
 import type { StoredRefreshToken, WriteCall } from "../contracts.js";
 import type { SqlEngine } from "./engines.js";
 import { refreshTokenRow, textOf } from "./rows.js";
-import type { PortcullisDatabase } from "./schema.js";
-import { writeTransaction } from "./transaction.js";
-
-/** Names in one IN list. */
-const CHUNK = 200;
+import type { PortcullisDatabase, RefreshTokenRow } from "./schema.js";
+import { write, writeTransaction } from "./transaction.js";
 
 /**
- * The changes to families of refresh tokens. Each begins by locking the family's row. On SQLite there is one writer
- * anyway; on engines with row locks this makes a rotation and a revocation of one family wait for each other, so that
- * no successor is inserted behind a revocation's back.
+ * The changes to families of refresh tokens. Whether a token is revoked is decided by the marks of its family and its subject
+ * when it is read, so revoking is one mark, and a successor that a concurrent rotation inserts is revoked with the others.
+ * Inserting and rotating lock the family's row, so that the family is not deleted meanwhile and one rotation follows another.
  */
 export async function insertRefreshToken(db: PortcullisDatabase, token: StoredRefreshToken, call?: WriteCall): Promise<boolean> {
   const row = refreshTokenRow(token);
   const { family_id, subject, family_expires_at } = row;
   return writeTransaction(db, async (transaction, engine) => {
-    const insert = transaction.insertInto("portcullis_token_families").values({ id: family_id, subject, expires_at: family_expires_at });
+    const insert = transaction.insertInto("portcullis_token_families").values(({ selectFrom }) => ({
+      id: family_id,
+      subject,
+      expires_at: family_expires_at,
+      subject_mark: selectFrom("portcullis_subject_marks as subject").select("subject.mark").where("subject.subject", "=", subject),
+    }));
     // Two first tokens of one family at once: one makes the family, the other waits and finds it.
     await (engine === "mysql" ? insert.onDuplicateKeyUpdate((eb) => ({ id: eb.ref("id") })) : insert.onConflict((conflict) => conflict.doNothing())).execute();
     const family = await lockFamily(transaction, engine, family_id);
     if (family === undefined) throw new Error("The family of a refresh token was deleted while the token was being stored.");
     await prolong(transaction, family_id, family.expiresAt, token.familyExpiresAt);
-    // A family once revoked stays revoked, for late comers too.
-    await transaction
-      .insertInto("portcullis_refresh_tokens")
-      .values({ ...row, revoked_at: row.revoked_at ?? family.revokedAt })
-      .execute();
+    await transaction.insertInto("portcullis_refresh_tokens").values(row).execute();
     return true;
   }, call);
 }
@@ -41,7 +40,7 @@ export async function rotateRefreshToken(
   const row = refreshTokenRow(successor);
   return writeTransaction(db, async (transaction, engine) => {
     const family = await lockFamily(transaction, engine, row.family_id);
-    if (family === undefined || family.revokedAt !== null) return false;
+    if (family === undefined || family.isRevoked) return false;
     const result = await transaction
       .updateTable("portcullis_refresh_tokens")
       .set({ used_at: usedAt, successor_id: row.id, sealed_successor: sealedSuccessor, sealed_at: usedAt })
@@ -57,38 +56,65 @@ export async function rotateRefreshToken(
   }, call);
 }
 
-/** Marks one family, or all of a subject's, and their tokens. Returns how many tokens changed. */
-export async function revokeFamilies(
-  transaction: PortcullisDatabase,
-  engine: SqlEngine,
-  which: { readonly familyId: string } | { readonly subject: string },
-  at: number,
-): Promise<number> {
-  // In one order in every process, so that two revocations of a subject do not wait for each other in a circle.
-  const families = transaction
-    .selectFrom("portcullis_token_families")
-    .select("id")
-    .where("revoked_at", "is", null)
-    .$if("familyId" in which, (query) => query.where("id", "=", "familyId" in which ? which.familyId : ""))
-    .$if("subject" in which, (query) => query.where("subject", "=", "subject" in which ? which.subject : ""))
-    .orderBy("id");
-  const rows = await (engine === "sqlite" ? families : families.forUpdate()).execute();
-  const ids = rows.map((row) => textOf(row.id));
-  let changed = 0;
-  for (let from = 0; from < ids.length; from += CHUNK) {
-    const some = ids.slice(from, from + CHUNK);
-    await transaction.updateTable("portcullis_token_families").set({ revoked_at: at }).where("id", "in", some).execute();
-    // A statement of its own, so that it sees the successor a rotation committed while the lock was waited for.
-    const result = await transaction.updateTable("portcullis_refresh_tokens").set({ revoked_at: at }).where("family_id", "in", some).where("revoked_at", "is", null).executeTakeFirst();
-    changed += Number(result.numUpdatedRows);
-  }
-  return changed;
+export interface MarkedTokenRow extends RefreshTokenRow {
+  readonly family_revoked_at: RefreshTokenRow["revoked_at"];
+  /** The subject's mark when the family began. */
+  readonly subject_mark: string | null;
+  /** The subject's mark now, and when it was made. */
+  readonly mark: string | null;
+  readonly subject_revoked_at: RefreshTokenRow["revoked_at"];
 }
 
-async function lockFamily(transaction: PortcullisDatabase, engine: SqlEngine, id: string): Promise<{ revokedAt: number | null; expiresAt: number } | undefined> {
-  const query = transaction.selectFrom("portcullis_token_families").select(["revoked_at", "expires_at"]).where("id", "=", id);
+/** The row of a token that is looked up by its id, and whether its family or its subject has been revoked. */
+export function tokenWithMarks(db: PortcullisDatabase, id: string): Promise<MarkedTokenRow | undefined> {
+  return db
+    .selectFrom("portcullis_refresh_tokens")
+    .innerJoin("portcullis_token_families as family", "family.id", "portcullis_refresh_tokens.family_id")
+    .leftJoin("portcullis_subject_marks as subject", "subject.subject", "family.subject")
+    .selectAll("portcullis_refresh_tokens")
+    .select(["family.revoked_at as family_revoked_at", "family.subject_mark", "subject.mark", "subject.revoked_at as subject_revoked_at"])
+    .where("portcullis_refresh_tokens.id", "=", id)
+    .executeTakeFirst();
+}
+
+/** When the token was revoked: by itself, with its family, or with its subject. */
+export function revokedAtOf(row: MarkedTokenRow): number | null {
+  const isCutOff = row.mark !== null && !isMark(row.mark, row.subject_mark);
+  const at = row.revoked_at ?? row.family_revoked_at ?? (isCutOff ? row.subject_revoked_at : null);
+  return at === null ? null : Number(at);
+}
+
+/** One mark, however many tokens the family has. False when there is no such family, or it has a mark already. */
+export async function revokeFamily(db: PortcullisDatabase, id: string, at: number): Promise<boolean> {
+  const result = await write(db, (one) => one.updateTable("portcullis_token_families").set({ revoked_at: at }).where("id", "=", id).where("revoked_at", "is", null).executeTakeFirst());
+  return result.numUpdatedRows > 0n;
+}
+
+/** One mark, however many families the subject has: those that began before it are revoked. */
+export async function markSubject(transaction: PortcullisDatabase, engine: SqlEngine, subject: string, at: number, endsAt: number): Promise<void> {
+  const change = { mark: randomBytes(16).toString("base64url"), revoked_at: at, ends_at: endsAt };
+  const insert = transaction.insertInto("portcullis_subject_marks").values({ subject, ...change });
+  await (engine === "mysql" ? insert.onDuplicateKeyUpdate(change) : insert.onConflict((conflict) => conflict.column("subject").doUpdateSet(change))).execute();
+}
+
+interface LockedFamily {
+  readonly isRevoked: boolean;
+  readonly expiresAt: number;
+}
+
+async function lockFamily(transaction: PortcullisDatabase, engine: SqlEngine, id: string): Promise<LockedFamily | undefined> {
+  const query = transaction
+    .selectFrom("portcullis_token_families")
+    .select(["revoked_at", "expires_at", "subject_mark"])
+    .select((eb) => eb.selectFrom("portcullis_subject_marks as subject").select("subject.mark").whereRef("subject.subject", "=", "portcullis_token_families.subject").as("mark"))
+    .where("id", "=", id);
   const row = await (engine === "sqlite" ? query : query.forUpdate()).executeTakeFirst();
-  return row === undefined ? undefined : { revokedAt: row.revoked_at === null ? null : Number(row.revoked_at), expiresAt: Number(row.expires_at) };
+  if (row === undefined) return undefined;
+  return { isRevoked: row.revoked_at !== null || (row.mark !== null && !isMark(row.mark, row.subject_mark)), expiresAt: Number(row.expires_at) };
+}
+
+function isMark(mark: string, other: string | null): boolean {
+  return other !== null && textOf(mark) === textOf(other);
 }
 
 /** A family ends when the last of its tokens does. */

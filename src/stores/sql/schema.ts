@@ -33,12 +33,27 @@ export interface ApiKeyTable {
   last_used_at: BigInteger | null;
 }
 
-/** One row a family, so that revoking and rotating have one row to lock: a successor cannot slip past a revocation. */
+/**
+ * One row for each family, so that revoking it is one mark and rotating locks one row. A token is revoked when its family is,
+ * or when its subject has another mark than the family had at its beginning.
+ */
 export interface TokenFamilyTable {
   id: string;
   subject: string;
   expires_at: BigInteger;
   revoked_at: Generated<BigInteger | null>;
+  /** The subject's mark when the family began; null when there was none. */
+  subject_mark: Generated<string | null>;
+}
+
+/** The last revocation of a subject: it ends every family that began without this mark. */
+export interface SubjectMarkTable {
+  subject: string;
+  /** Unique to this revocation. It says which came first without comparing clocks. */
+  mark: string;
+  revoked_at: BigInteger;
+  /** Until when it is kept in any case; later only while a family needs it. */
+  ends_at: BigInteger;
 }
 
 export interface RefreshTokenTable {
@@ -77,6 +92,7 @@ export interface PortcullisTables {
   portcullis_schema: SchemaTable;
   portcullis_api_keys: ApiKeyTable;
   portcullis_token_families: TokenFamilyTable;
+  portcullis_subject_marks: SubjectMarkTable;
   portcullis_refresh_tokens: RefreshTokenTable;
   portcullis_changes: ChangeTable;
 }

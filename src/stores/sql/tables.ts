@@ -1,4 +1,4 @@
-import { addColumns, createTable, type Table } from "./ddl.js";
+import { addColumn, createTable, type Table } from "./ddl.js";
 import type { SqlEngine } from "./engines.js";
 
 export const SCHEMA_TABLE: Table = {
@@ -78,6 +78,13 @@ const CHANGES: Table = {
   indexes: { portcullis_changes_by_name: ["kind", "name"], portcullis_changes_by_end: ["ends_at"] },
 };
 
+const SUBJECT_MARKS: Table = {
+  name: "portcullis_subject_marks",
+  columns: { subject: "name", mark: "name", revoked_at: "time", ends_at: "time" },
+  primaryKey: ["subject"],
+  indexes: { portcullis_marks_by_end: ["ends_at"] },
+};
+
 /** The statements of one step of the schema. */
 type Step = (engine: SqlEngine) => string[];
 
@@ -93,8 +100,12 @@ function changes(engine: SqlEngine): string[] {
 
 /** Rows of before are of tokens that were delivered. */
 function undelivered(engine: SqlEngine): string[] {
-  return addColumns(engine, REFRESH_TOKENS.name, { undelivered_at: "time?" });
+  return addColumn(engine, "portcullis_refresh_tokens", "undelivered_at", "time?");
+}
+
+function subjectMarks(engine: SqlEngine): string[] {
+  return [...createTable(engine, SUBJECT_MARKS), ...addColumn(engine, "portcullis_token_families", "subject_mark", "name?")];
 }
 
 /** The schema, step by step. A step that has been released is never changed; a new version is a new step. */
-export const STEPS: readonly Step[] = [keysAndTokens, changes, undelivered];
+export const STEPS: readonly Step[] = [keysAndTokens, changes, undelivered, subjectMarks];

@@ -7,7 +7,7 @@ import { Denials, type AccessTokenFacts } from "../denials.js";
 import { integer, isStorable, text } from "../records.js";
 import { rowOf, SqlChangeSource } from "./change-source.js";
 import { sealsEndBefore } from "../token-lifetime.js";
-import { insertRefreshToken, revokeFamilies, rotateRefreshToken } from "./families.js";
+import { insertRefreshToken, markSubject, revokedAtOf, revokeFamily, rotateRefreshToken, tokenWithMarks } from "./families.js";
 import { migrate } from "./migrations.js";
 import { refreshTokenOf, textOf } from "./rows.js";
 import type { SqlEngine } from "./engines.js";
@@ -61,8 +61,8 @@ export class SqlTokenStore implements TokenStore {
 
   async get(id: string): Promise<StoredRefreshToken | undefined> {
     if (!isStorable(id)) return undefined;
-    const row = await read(this.#db, (db) => db.selectFrom("portcullis_refresh_tokens").selectAll().where("id", "=", id).executeTakeFirst());
-    return row === undefined ? undefined : refreshTokenOf(row);
+    const row = await read(this.#db, (db) => tokenWithMarks(db, id));
+    return row === undefined ? undefined : refreshTokenOf({ ...row, revoked_at: revokedAtOf(row) });
   }
 
   async rotate(id: string, usedAt: number, successor: StoredRefreshToken, sealedSuccessor: string, call?: WriteCall): Promise<boolean> {
@@ -84,17 +84,15 @@ export class SqlTokenStore implements TokenStore {
     });
   }
 
-  async revokeFamily(familyId: string, at: number): Promise<number> {
-    if (!isStorable(familyId)) return 0;
-    integer(at);
-    return writeTransaction(this.#db, (transaction, engine) => revokeFamilies(transaction, engine, { familyId }, at));
+  async revokeFamily(familyId: string, at: number): Promise<boolean> {
+    return isStorable(familyId) && revokeFamily(this.#db, familyId, integer(at));
   }
 
   async revokeSubject(subject: string, at: number, forgetAfter: number): Promise<void> {
     const denial: Denial = { kind: "subject", name: text(subject), cutOff: integer(at), endsAt: integer(forgetAfter) };
     const row = rowOf(denial);
     await writeTransaction(this.#db, async (transaction, engine) => {
-      await revokeFamilies(transaction, engine, { subject }, at);
+      await markSubject(transaction, engine, subject, at, forgetAfter);
       // Last, so that its number is given shortly before the commit (see `change-position.ts`).
       await transaction.insertInto("portcullis_changes").values(row).execute();
     });
@@ -135,6 +133,7 @@ export class SqlTokenStore implements TokenStore {
     let deleted = await this.#deleteTokens((ids) => ids.where("family_expires_at", "<", now));
     deleted += await this.#deleteTokens((ids) => ids.where("used_at", "is", null).where("expires_at", "<", now));
     await this.#deleteFamilies(now);
+    await this.#deleteMarks(now);
     deleted += await this.#deleteChanges(now);
     this.#denials.deleteExpired(now);
     return deleted;
@@ -196,6 +195,29 @@ export class SqlTokenStore implements TokenStore {
       const ids = (await oneTurn(ended, engine).execute()).map((row) => textOf(row.id));
       if (ids.length > 0) await transaction.deleteFrom("portcullis_token_families").where("id", "in", ids).where("expires_at", "<", now).execute();
       return ids.length;
+    });
+  }
+
+  /** Those that no family needs any more: each of the subject's began after it. */
+  #deleteMarks(now: number): Promise<number> {
+    return inTurns(this.#slowDb, async (transaction, engine) => {
+      const unneeded = transaction
+        .selectFrom("portcullis_subject_marks")
+        .select("portcullis_subject_marks.mark")
+        .where("portcullis_subject_marks.ends_at", "<", now)
+        .where(({ not, exists, selectFrom }) =>
+          not(
+            exists(
+              selectFrom("portcullis_token_families as family")
+                .select("family.id")
+                .whereRef("family.subject", "=", "portcullis_subject_marks.subject")
+                .where((family) => family.or([family("family.subject_mark", "is", null), family("family.subject_mark", "<>", family.ref("portcullis_subject_marks.mark"))])),
+            ),
+          ),
+        );
+      const marks = (await oneTurn(unneeded, engine).execute()).map((row) => textOf(row.mark));
+      if (marks.length > 0) await transaction.deleteFrom("portcullis_subject_marks").where("mark", "in", marks).execute();
+      return marks.length;
     });
   }
 

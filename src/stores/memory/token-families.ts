@@ -1,0 +1,121 @@
+/** What has one fate: families that are in force, or that one call revoked. Revoking it is one mark, however large it is. */
+export interface Group {
+  readonly subject: Subject;
+  /** The family idle for longest first. */
+  readonly families: Set<Family>;
+  revokedAt: number | null;
+}
+
+export interface Family {
+  readonly id: string;
+  /** Ids of its tokens, the oldest first. */
+  readonly members: Set<string>;
+  group: Group;
+}
+
+export class Subject {
+  readonly name: string;
+  readonly revoked = new Set<Group>();
+  live: Group = this.#newGroup();
+  /** How many tokens it holds, those of revoked families included. */
+  tokens = 0;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  /** Takes the families in force out of `live`, for one mark that revokes them all. */
+  takeLive(): Group {
+    const { live } = this;
+    this.live = this.#newGroup();
+    return live;
+  }
+
+  #newGroup(): Group {
+    return { subject: this, families: new Set(), revokedAt: null };
+  }
+}
+
+/** Which token belongs to which family and subject, and which of them are revoked. Every method costs O(1). */
+export class TokenFamilies {
+  readonly #families = new Map<string, Family>();
+  readonly #subjects = new Map<string, Subject>();
+  /** In the order in which they were revoked. */
+  readonly #revoked = new Set<Group>();
+
+  find(familyId: string): Family | undefined {
+    return this.#families.get(familyId);
+  }
+
+  subject(name: string): Subject | undefined {
+    return this.#subjects.get(name);
+  }
+
+  /** Adds a token, with its family and subject when they are new. The family is now the one used last. */
+  add(tokenId: string, familyId: string, subjectName: string): void {
+    let family = this.#families.get(familyId);
+    if (family === undefined) {
+      const { live } = this.#subject(subjectName);
+      family = { id: familyId, members: new Set(), group: live };
+      this.#families.set(familyId, family);
+    }
+    family.members.add(tokenId);
+    family.group.families.delete(family);
+    family.group.families.add(family);
+    family.group.subject.tokens += 1;
+  }
+
+  remove(tokenId: string, familyId: string): void {
+    const family = this.#families.get(familyId);
+    if (family?.members.delete(tokenId) !== true) return;
+    const { group } = family;
+    const { subject } = group;
+    subject.tokens -= 1;
+    if (subject.tokens === 0) this.#subjects.delete(subject.name);
+    if (family.members.size > 0) return;
+    this.#families.delete(familyId);
+    group.families.delete(family);
+    if (group.families.size > 0 || group.revokedAt === null) return;
+    subject.revoked.delete(group);
+    this.#revoked.delete(group);
+  }
+
+  /** False when there is no such family, or it is revoked already. */
+  revokeFamily(familyId: string, at: number): boolean {
+    const family = this.#families.get(familyId);
+    if (family === undefined || family.group.revokedAt !== null) return false;
+    family.group.families.delete(family);
+    family.group = { subject: family.group.subject, families: new Set([family]), revokedAt: null };
+    this.#revoke(family.group, at);
+    return true;
+  }
+
+  revokeSubject(name: string, at: number): void {
+    const subject = this.#subjects.get(name);
+    if (subject === undefined || subject.live.families.size === 0) return;
+    this.#revoke(subject.takeLive(), at);
+  }
+
+  /** A token of what was revoked first: of this subject, or of anybody. */
+  firstRevoked(subject?: Subject): string | undefined {
+    const [group] = subject?.revoked ?? this.#revoked;
+    const [family] = group?.families ?? [];
+    const [tokenId] = family?.members ?? [];
+    return tokenId;
+  }
+
+  #subject(name: string): Subject {
+    let subject = this.#subjects.get(name);
+    if (subject === undefined) {
+      subject = new Subject(name);
+      this.#subjects.set(name, subject);
+    }
+    return subject;
+  }
+
+  #revoke(group: Group, at: number): void {
+    group.revokedAt = at;
+    group.subject.revoked.add(group);
+    this.#revoked.add(group);
+  }
+}
