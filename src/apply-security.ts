@@ -15,7 +15,7 @@ import type { HeadersPatch } from "./headers/settings.js";
 import { JwtManager } from "./jwt/manager.js";
 import { tokenRoutes, type TokenRoutesOptions } from "./jwt/routes.js";
 import { LAYERS } from "./layers.js";
-import { markSecured, prepareApp, watchRoutingSettings } from "./prepare-app.js";
+import { lateQueryParser, markSecured, prepareApp, watchRoutingSettings } from "./prepare-app.js";
 import { createRouteLimit } from "./rate-limit/middleware.js";
 import { isWindowStore, type RouteLimit } from "./rate-limit/settings.js";
 import type { LogInAs, LogInOptions, SessionInfo, SessionLayer } from "./session/middleware.js";
@@ -128,7 +128,7 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
     const layer = row.create({ settings: parsed, runtime, limitStore: stores.limits, sessionStore: stores.sessions, apiKeys, jwt });
     return layer ? [{ order: row.order, layer }] : [];
   });
-  const lasts = rows.flatMap(({ layer }) => (layer.last === undefined ? [] : [layer.last]));
+  const lasts = [...rows.map(({ layer }) => layer.last), lateQueryParser(app)].filter((last) => last !== undefined);
   const lateSettings = watchRoutingSettings(app);
   let isFirst = true;
   const leave = (req: Request, res: Response, error?: object): void => {

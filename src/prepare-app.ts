@@ -1,4 +1,4 @@
-import type { Express } from "express";
+import type { Express, Request, RequestHandler } from "express";
 import { trustedProxies } from "./core/trusted-proxies.js";
 import type { ParsedSettings } from "./settings/schema.js";
 import { SetupError } from "./settings/errors.js";
@@ -67,24 +67,43 @@ function ownSetting(app: Express, name: string): unknown {
   return Object.hasOwn(settings, name) ? settings[name] : undefined;
 }
 
+/** Express 4 makes its router on first use; Express 5 has no such method. */
+function isExpress4(app: Express): boolean {
+  return typeof (app as unknown as { lazyrouter?: unknown }).lazyrouter === "function";
+}
+
 /**
  * Remembers the settings that Express fixes when the first middleware is mounted.
  *
  * @returns a function that gives the names of those that were changed since, without effect
  */
 export function watchRoutingSettings(app: Express): () => string[] {
-  // Express 5 reads the query parser for each request.
-  const isExpress4 = typeof (app as unknown as { lazyrouter?: unknown }).lazyrouter === "function";
-  const names = ["strict routing", "case sensitive routing", ...(isExpress4 ? ["query parser"] : [])];
-  const read = (name: string): unknown => (name === "query parser" ? ownSetting(app, name) : Boolean(ownSetting(app, name)));
-  const before = names.map(read);
-  return () => names.filter((name, index) => read(name) !== before[index]);
+  const names = ["strict routing", "case sensitive routing"];
+  const before = names.map((name) => Boolean(ownSetting(app, name)));
+  return () => names.filter((name, index) => Boolean(ownSetting(app, name)) !== before[index]);
+}
+
+/**
+ * Express 4 fixes the query parser with the first middleware too. One that is set later is used here: it is often the stricter
+ * one (`simple` makes no objects of `?a[$ne]=1`). `undefined` on Express 5, which reads the setting for each request.
+ */
+export function lateQueryParser(app: Express): RequestHandler | undefined {
+  if (!isExpress4(app)) return undefined;
+  const fixed = ownSetting(app, "query parser fn");
+  return function queryParserMiddleware(req, _res, next) {
+    const parse = ownSetting(app, "query parser fn");
+    if (parse !== fixed) {
+      const start = req.url.indexOf("?");
+      req.query = typeof parse === "function" ? (parse as (text: string) => Request["query"])(start === -1 ? "" : req.url.slice(start + 1)) : {};
+    }
+    next();
+  };
 }
 
 /** Express 4 keeps its router in `_router`, made on first use; Express 5 in `router`, where Express 4 has a getter that throws. */
 function stackOf(app: Express): readonly RouterLayer[] {
-  const inside = app as unknown as { lazyrouter?: unknown; _router?: { stack: RouterLayer[] }; router: { stack: RouterLayer[] } };
-  const router = typeof inside.lazyrouter === "function" ? inside._router : inside.router;
+  const inside = app as unknown as { _router?: { stack: RouterLayer[] }; router: { stack: RouterLayer[] } };
+  const router = isExpress4(app) ? inside._router : inside.router;
   return router?.stack ?? [];
 }
 

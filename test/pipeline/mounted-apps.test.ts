@@ -71,7 +71,7 @@ describe.each(EXPRESS)("a secured app inside another app, $name", ({ express }) 
   });
 });
 
-describe.each(EXPRESS)("settings that Express fixes with the first middleware, $name", ({ name: version, express }) => {
+describe.each(EXPRESS)("settings that Express fixes with the first middleware, $name", ({ express }) => {
   async function run(before: (app: Express) => void, after: (app: Express) => void) {
     const warned = vi.spyOn(process, "emitWarning").mockImplementation(() => undefined);
     const app = express();
@@ -97,10 +97,10 @@ describe.each(EXPRESS)("settings that Express fixes with the first middleware, $
     expect(await run(set, () => undefined)).toEqual({ statuses: [404, 404], text: '{"a[$ne]":"1"}', said: [], events: [] });
   });
 
-  it("are reported once, by name, when they are set after it", async () => {
-    const { said, events } = await run(() => undefined, set);
-    const names = version === "Express 4" ? '"strict routing", "case sensitive routing", "query parser"' : '"strict routing", "case sensitive routing"';
-    expect(said).toEqual([`Express ignores ${names}, because it was set after applySecurity. Call app.set before applySecurity.`]);
+  it("are reported once, by name, when they are set after it; the query parser holds", async () => {
+    const { said, events, text } = await run(() => undefined, set);
+    expect(text).toBe('{"a[$ne]":"1"}');
+    expect(said).toEqual([`Express ignores "strict routing", "case sensitive routing", because it was set after applySecurity. Call app.set before applySecurity.`]);
     expect(events).toEqual([expect.objectContaining({ source: "pipeline", reason: "late-routing-setting", level: "CRITICAL" })]);
   });
 
