@@ -19,8 +19,8 @@ const NETWORK_PART = 2;
 /** Slots looked at by every call, and by a call that finds no room. */
 const SWEEP_STEP = 2;
 const SWEEP_WHEN_FULL = 64;
-/** A limit above this has its records at so many times of a window, rounded up, so that a decision looks at no more of them. */
-const MOST_TICKS = 4096;
+/** A log with as many records has further ones at so many times of a window, rounded up, so that a decision looks at few more. */
+const MOST_TIMES = 4096;
 
 /** What a decision is made on: the client's own log or the one it shares, and those it used to share with others. */
 interface Place {
@@ -87,7 +87,7 @@ export class WindowClients {
 
   /**
    * Decides, and when `record` is true and the cost fits, records it. The steps this takes are bounded: they do not grow with
-   * the cost, and with what is recorded only up to `MOST_TICKS` times a small number.
+   * the cost, and with what is recorded only up to `MOST_TIMES` times a small number.
    */
   decide(policy: WindowPolicy, key: string, cost: number, record: boolean): WindowOutcome {
     if (!Number.isInteger(cost) || cost < 0) throw new RangeError("A cost is a whole number of units, 0 or more.");
@@ -97,19 +97,18 @@ export class WindowClients {
     const place = this.#find(policy, key, now, window);
     let used = place.slot === NONE ? 0 : this.#logs.used(place.slot);
     if (place.others.length > 0) for (const slot of place.others) used += this.#logs.used(slot);
-    const tick = policy.limit > MOST_TICKS ? Math.ceil(window / MOST_TICKS) : 1;
     const allowed = used + cost <= policy.limit;
     if (allowed && record && cost > 0) {
-      this.#record(policy, place, cost, window, tick);
+      this.#record(policy, place, cost, window);
       used += cost;
     }
-    // In an overflow window records stay as long as the longest window they were made for; a record is rounded up to a tick.
-    const stay = place.stay + tick - 1;
+    // In an overflow window records stay as long as the longest window they were made for.
+    const { stay } = place;
     return {
       allowed,
       used,
-      retryAfterMs: allowed ? 0 : cost > policy.limit ? Math.ceil(place.stay / 1000) : this.#wait(this.#timeFreeing(used + cost - policy.limit, place), place.stay, stay, now),
-      resetMs: used === 0 ? 0 : this.#wait(this.#timeFreeing(1, place), place.stay, stay, now),
+      retryAfterMs: allowed ? 0 : cost > policy.limit ? Math.ceil(stay / 1000) : this.#wait(this.#timeFreeing(used + cost - policy.limit, place), stay, now),
+      resetMs: used === 0 ? 0 : this.#wait(this.#timeFreeing(1, place), stay, now),
     };
   }
 
@@ -255,7 +254,7 @@ export class WindowClients {
     return false;
   }
 
-  #record(policy: WindowPolicy, place: Place, cost: number, window: number, tick: number): void {
+  #record(policy: WindowPolicy, place: Place, cost: number, window: number): void {
     if (place.slot === NONE) {
       const table = this.#tables.open(policy);
       place.slot = this.#logs.open(table.id);
@@ -263,7 +262,8 @@ export class WindowClients {
       else this.#share(table, place, window);
     }
     const { stamp } = this.#time;
-    this.#lastTime = this.#logs.add(place.slot, tick === 1 ? stamp : Math.ceil(stamp / tick) * tick, cost, window);
+    const time = policy.limit > MOST_TIMES && this.#logs.records(place.slot) >= MOST_TIMES ? roundedUp(stamp, Math.ceil(window / MOST_TIMES)) : stamp;
+    this.#lastTime = this.#logs.add(place.slot, time, cost, window);
   }
 
   #track(table: WindowTable, place: Place): void {
@@ -291,9 +291,11 @@ export class WindowClients {
     return this.#logs.timeFreeing(units, slot, others);
   }
 
-  /** Milliseconds, rounded up, until what was recorded at `time` has been there for `stay`; never more than `most`. */
-  #wait(time: number, stay: number, most: number, now: number): number {
-    return Math.ceil(Math.min(time + stay - now, most) / 1000);
+  /** Milliseconds, rounded up, until what was recorded at `time` has been there for `stay`. */
+  #wait(time: number, stay: number, now: number): number {
+    // A microsecond ahead is the same moment, which records have rounded up and decisions down.
+    const ahead = time - now;
+    return Math.ceil((ahead === 1 ? stay : stay + ahead) / 1000);
   }
 
   #sweep(now: number, steps: number): void {
@@ -322,6 +324,10 @@ export class WindowClients {
     this.#logs.close(slot);
     this.#tables.count(table, shared?.kind ?? OWN, -1);
   }
+}
+
+function roundedUp(time: number, tick: number): number {
+  return Math.ceil(time / tick) * tick;
 }
 
 function enter(table: WindowTable, id: string, kind: number): WideNetwork {

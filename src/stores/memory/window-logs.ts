@@ -4,8 +4,8 @@ import { EXPIRES, HEAD, OWNER, RECORDS, TAIL, USED, type WindowSlots } from "./w
 
 /**
  * Logs of time stamps, each under a slot number: the records of one client, oldest first. Times are whole
- * microseconds that never go backwards within one log. A log holds at most a few records for each of
- * `MOST_TICKS` times, whatever its limit, and no operation looks at more than the records of the logs it is given.
+ * microseconds that never go backwards within one log. No operation looks at more than the
+ * records of the logs it is given; `window-clients.ts` bounds how many those are, whatever the limit.
  */
 export class WindowLogs {
   readonly #cells: WindowSlots;
@@ -51,6 +51,11 @@ export class WindowLogs {
   /** Units recorded. */
   used(slot: number): number {
     return this.#cells.page(slot).ints[this.#cells.at(slot) + USED]!;
+  }
+
+  /** Cells in use. */
+  records(slot: number): number {
+    return this.#cells.page(slot).ints[this.#cells.at(slot) + RECORDS]!;
   }
 
   /** The time of the oldest record, or `NaN` when there is none. */
