@@ -28,10 +28,12 @@ export interface PartDependencies {
 /**
  * The runtime of a part used alone.
  *
+ * @param deps a runtime is taken as it is
  * @param base what holds where `deps` says nothing: the runtime of the service the part works for
  * @throws SetupError when `events` is no `SecurityEvents`
  */
-export function partRuntime(deps: PartDependencies = {}, base?: Runtime): Runtime {
+export function partRuntime(deps: PartDependencies | Runtime = {}, base?: Runtime): Runtime {
+  if ("resources" in deps) return deps;
   const { events = base?.events, clock = base?.clock, onRefusal = base?.onRefusal } = deps;
   if (events !== undefined && typeof (events as Partial<SecurityEvents>).emit !== "function") {
     throw new SetupError("events is not where events go. Give { events: new SecurityEvents() }, or the events of what applySecurity returned.");

@@ -41,8 +41,8 @@ const NO_TEXTS = ["null", "true", "0", "1e400", "[]", "{}", '{"toString":"user-1
 
 export const NAMES: readonly ClaimCase[] = [
   ...cases("sub", "claims", undefined, ...NO_TEXTS, '""', '["user-1"]'),
-  ...cases("jti", "claims", undefined, ...NO_TEXTS, '""', '["token-1"]', JSON.stringify("j".repeat(257))),
-  ...cases("jti", "accepted", JSON.stringify("j".repeat(256))),
+  ...cases("jti", "claims", undefined, ...NO_TEXTS, '""', '["token-1"]', JSON.stringify("j".repeat(256))),
+  ...cases("jti", "accepted", JSON.stringify("j".repeat(255))),
   ...cases("iss", "issuer", undefined, ...NO_TEXTS, '""', '["portcullis"]', '"Portcullis"', '"portcullis "', '"portcullis\\u0000"', '"*"', '"https://portcullis"'),
   ...cases("aud", "audience", undefined, ...NO_TEXTS, '""', '"*"', '"Portcullis"', '"portcullis "', '"portcullis,other"', '["other"]', '[["portcullis"]]', '["portcullis",0]', '[null,"portcullis"]', '{"0":"portcullis","length":1}'),
   ...cases("aud", "accepted", '["portcullis"]', '["other","portcullis"]'),
