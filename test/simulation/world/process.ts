@@ -57,7 +57,7 @@ export function startProcess({ name, seed, database, sessions }: ProcessOptions)
     const security = applySecurity(app, {
       debug: true,
       secretKey: SECRET,
-      trustProxy: 1,
+      trustProxy: ["loopback", "10.0.0.0/8"],
       headers: false,
       csrf: false,
       rateLimit: LIMIT,

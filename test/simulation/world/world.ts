@@ -67,8 +67,9 @@ export class World {
     return started;
   }
 
-  /** Another process takes the place of this one, as in a deployment. */
+  /** Another process takes the place of this one, as in a deployment; it starts when the database is there. */
   async replaceProcess(at: number): Promise<void> {
+    await pause(Math.max(0, (this.server?.troubleUntil ?? 0) - virtualNow()) + 100);
     const old = this.processes[at];
     this.processes[at] = await this.#start();
     this.faults.add("process-restart");
