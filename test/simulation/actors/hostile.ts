@@ -21,8 +21,8 @@ const limitedKey = async (mallory: Caller): Promise<Key> => {
 const longIds: Attack = async (mallory) => {
   for (let turn = 0; turn < 8; turn += 1) {
     const id = "m".repeat(mallory.random.between(254, 258));
-    const from = await mallory.send("long id", "POST", "/tokens/issue", { body: { id } });
-    if (from.answer.status === 503 && !from.wasFull) mallory.world.faults.add("value-too-long");
+    if (id.length > 255) mallory.world.faults.add("value-too-long");
+    await mallory.send("long id", "POST", "/tokens/issue", { body: { id } });
     await mallory.send("long id", "POST", "/keys/issue", { body: { id, name: "k" } });
     await pause(mallory.random.between(100, 400));
   }

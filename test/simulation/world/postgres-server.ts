@@ -92,7 +92,7 @@ export class PostgresServer {
   async #effect(connection: Connection, text: string, parameters: readonly unknown[], time: { ms: number; limit: number }): Promise<Result> {
     await pause(Math.min(time.ms, time.limit));
     connection.check();
-    if (time.ms > time.limit) throw connection.fail(serverError("57014", "canceling statement due to statement timeout"));
+    if (time.ms > time.limit) throw this.#timeOut(connection);
     if (virtualNow() < this.#fullUntil && /^(?:insert|update|delete)/.test(text)) throw connection.fail(serverError("53100", "could not extend file: No space left on device"));
     const result = connection.execute(text, parameters);
     const weight = result.command === "UPDATE" || result.command === "DELETE" ? result.rowCount * MS_PER_ROW : 0;
@@ -100,11 +100,13 @@ export class PostgresServer {
     // Its locks and its work last: a statement too long for the time it has leaves nothing behind.
     await pause(Math.min(weight, time.limit - time.ms));
     connection.check();
-    if (weight > time.limit - time.ms) {
-      this.#faults.add("statement-time-out");
-      throw connection.fail(serverError("57014", "canceling statement due to statement timeout"));
-    }
+    if (weight > time.limit - time.ms) throw this.#timeOut(connection);
     return result;
+  }
+
+  #timeOut(connection: Connection): Error {
+    this.#faults.add("statement-time-out");
+    return connection.fail(serverError("57014", "canceling statement due to statement timeout"));
   }
 
   /** The statement has taken effect; what becomes of its answer? */

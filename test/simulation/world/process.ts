@@ -104,6 +104,7 @@ function answerError(error: unknown, _req: Request, res: Response, _next: NextFu
   const { status, code, name } = error as { status?: unknown; code?: unknown; name?: unknown };
   const isUnavailable = error instanceof StoreUnavailableError || (error instanceof TokenError && error.code === "store-unavailable") || status === 503;
   if (isUnavailable) res.setHeader("Retry-After", "1");
-  const known = code === "invalid-input" || error instanceof TypeError ? 400 : typeof status === "number" ? status : 500;
+  const isOfCaller = name === "ApiKeyError" || name === "TokenError";
+  const known = code === "invalid-input" || error instanceof TypeError ? 400 : isOfCaller ? 409 : typeof status === "number" ? status : 500;
   res.status(isUnavailable ? 503 : known).json({ error: String(name), code: String(code) });
 }
