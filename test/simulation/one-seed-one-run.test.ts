@@ -35,7 +35,7 @@ describe("one seed", () => {
 
 describe("the check of the main limit", () => {
   const worldWith = (times: readonly number[]): World => {
-    const world = new World(1, "memory");
+    const world = new World(1, "memory", "shared");
     const answer = { status: 200, headers: {}, cookies: [], body: {} };
     for (const began of times) world.exchanges.push({ actor: "x", step: "x", process: "one", client: "c", began, ended: began, answer, operation: newOperation("x"), wasFull: false });
     world.checkMainLimit();

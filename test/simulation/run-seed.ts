@@ -11,6 +11,8 @@ export interface Plan {
   readonly seed: number;
   readonly weather: Weather;
   readonly attacks: readonly string[];
+  /** Which store processes share their sessions in: one of express-session's plain contract, or one of the library's. */
+  readonly sessions: "files" | "shared";
 }
 
 /** One run, told in full: the same seed gives the same text. */
@@ -30,13 +32,14 @@ export function planOf(seed: number): Plan {
   const weather = random.pick<Weather>(["calm", "calm", "storm", "storm", "memory"]);
   const names = Object.keys(ATTACKS[weather]) as [string];
   const attacks = random.chance(0.3) ? [random.pick(names), random.pick(names)] : [random.pick(names)];
-  return { seed, weather, attacks: [...new Set(attacks)] };
+  const sessions = attacks.includes("missingSession") || random.chance(0.5) ? "files" : "shared";
+  return { seed, weather, attacks: [...new Set(attacks)], sessions };
 }
 
 /** Runs one seed, with its hostile callers or without them. */
 export function runOnce(plan: Plan, { hostile }: { readonly hostile: boolean }): Promise<Run> {
   return inVirtualTime(async () => {
-    const world = new World(plan.seed, plan.weather);
+    const world = new World(plan.seed, plan.weather, plan.sessions);
     await world.open();
     const people = PEOPLE.map((name, at) => new HonestCaller(world, name, `192.0.2.${at + 1}`));
     // Somebody who was never here before comes in the middle of it all.

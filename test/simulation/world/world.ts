@@ -1,3 +1,4 @@
+import type { Store } from "express-session";
 import { ask, type Answer, type Question } from "./ask.js";
 import { newOperation, type Operation, within } from "./context.js";
 import { drawFault, FaultCounts } from "./faults.js";
@@ -5,7 +6,8 @@ import { lastWait, publish } from "./pg.js";
 import { PostgresServer } from "./postgres-server.js";
 import { LIMIT, MEMORY, type SimulatedProcess, startProcess } from "./process.js";
 import { Random } from "./random.js";
-import { FileSessionStore } from "./session-store.js";
+import { FileSessionStore } from "./file-session-store.js";
+import { SharedSessionStore } from "./shared-session-store.js";
 import { pause, virtualNow } from "./virtual-time.js";
 
 /**
@@ -41,15 +43,19 @@ export class World {
   readonly violations: string[] = [];
   readonly processes: SimulatedProcess[] = [];
   readonly server: PostgresServer | undefined;
-  /** Where the sessions of processes that share a database are. */
   readonly files = new FileSessionStore(this.faults);
+  /** Where the sessions of processes that share a database are. */
+  readonly sessions: "files" | "shared";
+  readonly #sessionStore: Store;
   readonly #unpublish: () => void;
   readonly #all: SimulatedProcess[] = [];
   #lives = 0;
 
-  constructor(seed: number, weather: Weather) {
+  constructor(seed: number, weather: Weather, sessions: "files" | "shared") {
     this.seed = seed;
     this.weather = weather;
+    this.sessions = sessions;
+    this.#sessionStore = sessions === "files" ? this.files : new SharedSessionStore();
     this.server = weather === "memory" ? undefined : new PostgresServer(this.faults);
     this.#unpublish = this.server === undefined ? () => undefined : publish("db.test", this.server);
   }
@@ -62,7 +68,7 @@ export class World {
   async #start(): Promise<SimulatedProcess> {
     const name = `process-${(this.#lives += 1)}`;
     const database = this.server === undefined ? undefined : `postgres://${name}@db.test/app`;
-    const started = await startProcess({ name, seed: this.seed, database, sessions: this.server === undefined ? undefined : this.files });
+    const started = await startProcess({ name, seed: this.seed, database, sessions: this.server === undefined ? undefined : this.#sessionStore });
     this.#all.push(started);
     return started;
   }
