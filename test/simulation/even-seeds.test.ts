@@ -2,6 +2,7 @@ import { describe, expect, it, vi } from "vitest";
 import { count, oneSeed, report, runSeeds, seedsOf } from "./seeds.js";
 
 vi.mock("pg", () => import("./world/pg.js"));
+vi.mock("lru-cache", () => import("./world/small-lru.js"));
 
 // About 60 ms a seed on a machine of its own.
 const TIME_OUT = 60_000 + count * 500;

@@ -5,6 +5,7 @@ import { newOperation } from "./world/context.js";
 import { LIMIT } from "./world/process.js";
 
 vi.mock("pg", () => import("./world/pg.js"));
+vi.mock("lru-cache", () => import("./world/small-lru.js"));
 
 const SEEDS = Array.from({ length: 20 }, (_, at) => at + 1);
 

@@ -188,7 +188,7 @@ const guesses: Attack = async (mallory) => {
 
 /** Keys until the store takes no more. */
 const fillKeys: Attack = async (mallory) => {
-  for (let turn = 0; turn < 90; turn += 1) {
+  for (let turn = 0; turn < 75; turn += 1) {
     const { answer } = await mallory.send("fill with keys", "POST", "/keys/issue", { address: `203.0.113.${turn}`, body: { id: mallory.name, name: `${turn}` } });
     if (answer.status !== 201) mallory.world.faults.add("store-full");
     await pause(mallory.random.between(5, 60));
@@ -199,7 +199,7 @@ const fillKeys: Attack = async (mallory) => {
 const fillTokens: Attack = async (mallory) => {
   const issued = await mallory.send("get tokens", "POST", "/tokens/issue", { body: { id: mallory.name } });
   let { refreshToken } = issued.answer.body as { refreshToken: string };
-  for (let turn = 0; turn < 200; turn += 1) {
+  for (let turn = 0; turn < 130; turn += 1) {
     const { answer } = await mallory.send("fill with tokens", "POST", "/tokens/refresh", { address: `203.0.113.${turn}`, body: { refreshToken } });
     if (answer.status === 200) ({ refreshToken } = answer.body as { refreshToken: string });
     else mallory.world.faults.add("store-full");

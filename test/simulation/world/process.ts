@@ -9,7 +9,7 @@ import { holdTime, virtualNow } from "./virtual-time.js";
 export const LIMIT = { limit: 60, windowSeconds: 10, maxClients: 64 };
 export const GRACE_SECONDS = 10;
 /** Places in the stores of a process that keeps everything in memory. */
-export const MEMORY = { keys: 60, tokens: 160, sessions: 60 };
+export const MEMORY = { keys: 60, tokens: 100, sessions: 60 };
 
 /** More than a run has; the usual ten thousand places would be laid out anew for each process of each seed. */
 const REMEMBERED = 200;
