@@ -1,0 +1,52 @@
+import { describe, expect, it, vi } from "vitest";
+import { planOf, runOnce } from "./run-seed.js";
+import { World } from "./world/world.js";
+import { newOperation } from "./world/context.js";
+import { LIMIT } from "./world/process.js";
+
+vi.mock("pg", () => import("./world/pg.js"));
+vi.mock("lru-cache", () => import("./world/small-lru.js"));
+
+const SEEDS = Array.from({ length: 20 }, (_, at) => at + 1);
+
+describe("one seed", () => {
+  it("gives one run, to the last millisecond and status", async () => {
+    for (const seed of SEEDS) {
+      const [one, other] = [await runOnce(planOf(seed), { hostile: true }), await runOnce(planOf(seed), { hostile: true })];
+      expect({ seed, trace: other.trace, faults: String(other.faults) }).toEqual({ seed, trace: one.trace, faults: String(one.faults) });
+      expect(one.trace.length).toBeGreaterThan(20);
+    }
+  });
+
+  it("gives another run than the next seed", async () => {
+    const traces = new Set<string>();
+    for (const seed of SEEDS) traces.add((await runOnce(planOf(seed), { hostile: true })).trace.join("\n"));
+    expect(traces.size).toBe(SEEDS.length);
+  });
+
+  it("runs in virtual time and leaves the real one as it was", async () => {
+    const { setTimeout: timer } = globalThis;
+    const before = Date.now();
+    await runOnce(planOf(1), { hostile: false });
+    expect(globalThis.setTimeout).toBe(timer);
+    expect(Date.now() - before).toBeLessThan(60_000);
+    expect(Math.abs(Date.now() - before)).toBeLessThan(Date.UTC(2026, 0, 2) - Date.UTC(2026, 0, 1));
+  });
+});
+
+describe("the check of the main limit", () => {
+  const worldWith = (times: readonly number[]): World => {
+    const world = new World(1, "memory", "shared");
+    const answer = { status: 200, headers: {}, cookies: [], body: {} };
+    for (const began of times) world.exchanges.push({ actor: "x", step: "x", process: "one", client: "c", began, ended: began, answer, operation: newOperation("x"), wasFull: false });
+    world.checkMainLimit();
+    return world;
+  };
+  const spread = (count: number, ms: number): number[] => Array.from({ length: count }, (_, at) => (at * ms) / count);
+
+  it("takes a full window, and no more than that", () => {
+    expect(worldWith(spread(LIMIT.limit, 1000)).violations).toEqual([]);
+    expect(worldWith(spread(LIMIT.limit + 1, 1000)).violations).toHaveLength(1);
+    expect(worldWith(spread(LIMIT.limit + 1, LIMIT.windowSeconds * 1000 + 200)).violations).toEqual([]);
+  });
+});

@@ -1,0 +1,144 @@
+import type { Store } from "express-session";
+import { ask, type Answer, type Question } from "./ask.js";
+import { newOperation, type Operation, within } from "./context.js";
+import { drawFault, FaultCounts } from "./faults.js";
+import { lastWait, publish } from "./pg.js";
+import { PostgresServer } from "./postgres-server.js";
+import { LIMIT, MEMORY, type SimulatedProcess, startProcess } from "./process.js";
+import { Random } from "./random.js";
+import { FileSessionStore } from "./file-session-store.js";
+import { SharedSessionStore } from "./shared-session-store.js";
+import { pause, virtualNow } from "./virtual-time.js";
+
+/**
+ * - `calm`: two processes on one database that answers everybody; only hostile callers make trouble.
+ * - `storm`: the same, and the database and the network fail.
+ * - `memory`: one process that keeps everything in memory.
+ */
+export type Weather = "calm" | "storm" | "memory";
+
+/** One request and its answer, as the caller saw it. */
+export interface Exchange {
+  readonly actor: string;
+  readonly step: string;
+  readonly process: string;
+  readonly client: string;
+  readonly began: number;
+  readonly ended: number;
+  readonly answer: Answer;
+  readonly operation: Operation;
+  /** Somebody waited for a connection of this process's pool meanwhile: a shared resource was full. */
+  readonly wasFull: boolean;
+}
+
+const FAULTS_IN_A_STORM = 0.25;
+/** How long a process that is replaced goes on with the requests it has, in milliseconds. */
+const LEAVE_MS = 6000;
+
+export class World {
+  readonly seed: number;
+  readonly weather: Weather;
+  readonly faults = new FaultCounts();
+  readonly exchanges: Exchange[] = [];
+  readonly violations: string[] = [];
+  readonly processes: SimulatedProcess[] = [];
+  readonly server: PostgresServer | undefined;
+  readonly files = new FileSessionStore(this.faults);
+  /** Where the sessions of processes that share a database are. */
+  readonly sessions: "files" | "shared";
+  readonly #sessionStore: Store;
+  readonly #unpublish: () => void;
+  readonly #all: SimulatedProcess[] = [];
+  #lives = 0;
+
+  constructor(seed: number, weather: Weather, sessions: "files" | "shared") {
+    this.seed = seed;
+    this.weather = weather;
+    this.sessions = sessions;
+    this.#sessionStore = sessions === "files" ? this.files : new SharedSessionStore();
+    this.server = weather === "memory" ? undefined : new PostgresServer(this.faults);
+    this.#unpublish = this.server === undefined ? () => undefined : publish("db.test", this.server);
+  }
+
+  async open(): Promise<void> {
+    const count = this.weather === "memory" ? 1 : 2;
+    for (let at = 0; at < count; at += 1) this.processes.push(await this.#start());
+  }
+
+  async #start(): Promise<SimulatedProcess> {
+    const name = `process-${(this.#lives += 1)}`;
+    const database = this.server === undefined ? undefined : `postgres://${name}@db.test/app`;
+    const started = await startProcess({ name, seed: this.seed, database, sessions: this.server === undefined ? undefined : this.#sessionStore });
+    this.#all.push(started);
+    return started;
+  }
+
+  /** Another process takes the place of this one, as in a deployment; it starts when the database is there. */
+  async replaceProcess(at: number): Promise<void> {
+    await pause(Math.max(0, (this.server?.troubleUntil ?? 0) - virtualNow()) + 100);
+    const old = this.processes[at];
+    this.processes[at] = await this.#start();
+    this.faults.add("process-restart");
+    await pause(LEAVE_MS);
+    await old?.close();
+  }
+
+  async close(): Promise<void> {
+    for (const process of this.#all) await process.close();
+    this.#unpublish();
+    this.server?.close();
+  }
+
+  get outages(): readonly { readonly at: number; readonly source: string }[] {
+    return this.#all.flatMap(({ outages }) => outages);
+  }
+
+  /** @param client who the client is, however its address is written in the question */
+  async ask(id: string, step: string, at: number, question: Question, client = question.address): Promise<Exchange> {
+    const process = this.processes[at % this.processes.length];
+    if (process === undefined) throw new Error("There is no process.");
+    const fault = this.weather === "storm" ? drawFault(new Random(`${this.seed}/${id}/fault`), FAULTS_IN_A_STORM) : undefined;
+    const operation = newOperation(id, this.seed, fault);
+    const began = virtualNow();
+    const answer = await within(operation, () => ask(process.app, question));
+    const wasFull = process.database !== undefined && lastWait(process.database) >= began;
+    const exchange: Exchange = { actor: id.split("/")[0] ?? id, step, process: process.name, client, began, ended: virtualNow(), answer, operation, wasFull };
+    this.exchanges.push(exchange);
+    if (answer.status >= 500 && answer.status !== 503) this.violation("c", `${id} ${step}: status ${answer.status} ${JSON.stringify(answer.body)}`);
+    return exchange;
+  }
+
+  /** Invariant (e): what the memory stores hold stays within the places they have. */
+  async checkBounds(): Promise<void> {
+    const owners = [...new Set(this.exchanges.map(({ actor }) => actor))];
+    for (const { name, memory } of this.#all) {
+      if (memory === undefined) continue;
+      let keys = 0;
+      for (const owner of owners) keys += (await memory.keys.list(owner, { limit: 10_000 })).length;
+      if (keys > MEMORY.keys) this.violation("e", `${name}: ${keys} keys held in ${MEMORY.keys} places`);
+      if (memory.sessions.size > MEMORY.sessions) this.violation("e", `${name}: ${memory.sessions.size} sessions held in ${MEMORY.sessions} places`);
+    }
+  }
+
+  violation(invariant: string, what: string): void {
+    const told = `(${invariant}) ${what}`;
+    if (!this.violations.includes(told)) this.violations.push(told);
+  }
+
+  /** Invariant (a) for the main limit: at most N accepted in any window, in each process. */
+  checkMainLimit(): void {
+    const accepted = new Map<string, number[]>();
+    for (const { process, client, began, answer } of this.exchanges) {
+      if (answer.status === 429) continue;
+      const name = `${process} ${client}`;
+      const times = accepted.get(name) ?? [];
+      times.push(began);
+      accepted.set(name, times);
+    }
+    for (const [name, times] of accepted) {
+      times.sort((a, b) => a - b);
+      const isOver = times.some((time, at) => (times[at + LIMIT.limit] ?? Infinity) - time < LIMIT.windowSeconds * 1000);
+      if (isOver) this.violation("a", `${name}: more than ${LIMIT.limit} requests accepted in ${LIMIT.windowSeconds} s`);
+    }
+  }
+}
