@@ -83,6 +83,30 @@ export interface Powers {
 /** What a caller has to give. `expiresAt`, `allow` and `rateLimit` bind callers that are keys themselves; null and empty: unbound. */
 export type Excess = "scope" | "role" | "expiry" | "address" | "limit";
 
+/** Makers a key may have, its maker's makers included. */
+export const MAX_MAKERS = 8;
+
+/** Who made a key: see the fields of `StoredApiKey`. */
+export interface Maker {
+  readonly madeBy: string | null;
+  /** The lineage the key shares; null: it begins one. */
+  readonly lineage: string | null;
+  readonly path: readonly string[];
+}
+
+/** The maker of keys that the app's own code makes. */
+export const THE_APP: Maker = Object.freeze({ madeBy: null, lineage: null, path: Object.freeze([]) });
+
+/** What a key hands down to those it makes. A key without a limit begins no lineage. */
+export function makerOf(key: { readonly id: string; readonly lineage: string; readonly firstId: string; readonly path: readonly string[]; readonly rateLimit: object | null }): Maker {
+  return { madeBy: key.id, lineage: key.rateLimit === null ? null : key.lineage, path: [...key.path, key.firstId] };
+}
+
+/** Whether `key` is the caller's own key, by whichever rotation, or descends from it. */
+export function isOfLine(key: { readonly firstId: string; readonly path: readonly string[] }, caller: { readonly firstId: string }): boolean {
+  return key.firstId === caller.firstId || key.path.includes(caller.firstId);
+}
+
 /**
  * What `wanted` has beyond `own`, or `undefined` when nothing: nobody hands out, by making a key or by rotating one,
  * what they do not hold. A key also hands out nothing that outlives it, works from more places or more often than it.
@@ -92,11 +116,11 @@ export function excess(own: Powers, wanted: Powers, ownAllow: AddressList | unde
   if (wanted.roles.some((role) => !own.roles.includes(role))) return "role";
   if (own.expiresAt !== null && (wanted.expiresAt === null || wanted.expiresAt > own.expiresAt)) return "expiry";
   if (ownAllow !== undefined && (wanted.allow.length === 0 || !wanted.allow.every((entry) => own.allow.includes(entry) || ownAllow.has(entry)))) return "address";
-  if (own.rateLimit !== null && (wanted.rateLimit === null || isLooser(wanted.rateLimit, own.rateLimit))) return "limit";
+  if (own.rateLimit !== null && (wanted.rateLimit === null || isOtherOrLooser(wanted.rateLimit, own.rateLimit))) return "limit";
   return undefined;
 }
 
-/** Whether a limit allows more at once, or more in the long run. */
-function isLooser(one: { limit: number; windowSeconds: number }, other: { limit: number; windowSeconds: number }): boolean {
-  return one.limit > other.limit || one.limit * other.windowSeconds > other.limit * one.windowSeconds;
+/** Keys of one lineage are counted in one log, which has one window. */
+function isOtherOrLooser(one: { limit: number; windowSeconds: number }, other: { limit: number; windowSeconds: number }): boolean {
+  return one.windowSeconds !== other.windowSeconds || one.limit > other.limit;
 }

@@ -92,7 +92,11 @@ export const rotateSchema = z.strictObject({
   graceSeconds: z.int("Not a whole number").min(0, "Less than 0").max(MAX_GRACE_SECONDS, `More than ${MAX_GRACE_SECONDS}`).default(0),
 });
 /** What `ApiKeyService.revoke` takes. */
-export const revokeSchema = z.strictObject({ reason: text(200).default("revoked") });
+export const revokeSchema = z.strictObject({
+  reason: text(200).default("revoked"),
+  /** Also ends every key made with it or with its successors, and those successors. */
+  descendants: z.boolean().default(false),
+});
 /** What `ApiKeyService.list` takes. */
 export const pageSchema = z.strictObject({
   limit: z.int("Not a whole number").min(1, "Less than 1").max(100, "More than 100").default(50),

@@ -37,14 +37,14 @@ export class KeyLimits {
     this.#byKey = { name: "api-key-failures-key", limit: failures.limit * PER_KEY_FACTOR, windowMs };
   }
 
-  /** Counts one use of a key that carries a limit. */
-  use(policy: WindowPolicy, id: string): Outcome {
-    return this.#ask((store) => store.consume(policy, id, 1));
+  /** Counts one use of a key that carries a limit, in the log of its lineage. */
+  use(policy: WindowPolicy, lineage: string): Outcome {
+    return this.#ask((store) => store.consume(policy, lineage, 1));
   }
 
   /** Counts one use in this process alone: when the shared store, asked for it together with other limits, has failed. */
-  useHere(policy: WindowPolicy, id: string): WindowOutcome {
-    return this.#local.consume(policy, id, 1);
+  useHere(policy: WindowPolicy, lineage: string): WindowOutcome {
+    return this.#local.consume(policy, lineage, 1);
   }
 
   /** Whether it is this store that counts. */

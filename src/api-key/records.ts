@@ -26,6 +26,10 @@ export function publicRecord(stored: StoredApiKey, pending?: PendingUsage): ApiK
     revokedReason: stored.revokedReason,
     rotatedTo: stored.rotatedTo,
     graceUntil: stored.graceUntil,
+    madeBy: stored.madeBy,
+    lineage: stored.lineage,
+    firstId: stored.firstId,
+    path: Object.freeze([...stored.path]),
     usageCount: stored.usageCount + (pending?.count ?? 0),
     lastUsedAt: pending === undefined ? stored.lastUsedAt : Math.max(stored.lastUsedAt ?? 0, pending.lastUsedAt),
   });

@@ -3,7 +3,8 @@ import { AddressList } from "../core/address-list.js";
 import { challenge } from "../core/credentials.js";
 import type { Refusal } from "../core/refusal.js";
 import { missingScopes } from "../core/scopes.js";
-import { type Excess, excess, MANAGE_SCOPE, type Powers, stateProblem } from "./decide.js";
+import { tokenEndOf } from "../core/token-end.js";
+import { type Excess, excess, isOfLine, type Maker, makerOf, MANAGE_SCOPE, MAX_MAKERS, type Powers, stateProblem } from "./decide.js";
 import type { ApiKeyRecord } from "./records.js";
 import type { ApiKeyService } from "./service.js";
 
@@ -14,6 +15,8 @@ export interface Caller {
   readonly key: ApiKeyRecord | undefined;
   readonly powers: Powers;
   readonly allow: AddressList | undefined;
+  /** What is written into the keys they make. */
+  readonly maker: Maker;
 }
 
 /** The refusals that depend on who calls, built once. */
@@ -21,6 +24,8 @@ export interface CallerRefusals {
   readonly missing: Refusal;
   readonly invalid: Refusal;
   readonly mayNotManage: Refusal;
+  readonly tooDeep: Refusal;
+  readonly otherLine: Refusal;
   readonly beyondOwn: Readonly<Record<Excess, Refusal>>;
 }
 
@@ -33,31 +38,44 @@ export function callerRefusals(realm: string): CallerRefusals {
     missing: { code: "missing-credentials", reason: "no-principal", headers: both },
     invalid: { code: "invalid-credentials", reason: "key-no-longer-valid", headers: both },
     mayNotManage: { code: "insufficient-scope", reason: "manage-scope-missing", headers: scope },
+    tooDeep: beyond("too-many-makers", `A key has at most ${MAX_MAKERS} makers, one after the other.`),
+    otherLine: beyond("line-beyond-own", "A key rotates only itself and keys that were made with it."),
     beyondOwn: {
       scope: beyond("scope-beyond-own", "A key cannot be given scopes its maker does not hold."),
       role: beyond("role-beyond-own", "A key cannot be given roles its maker does not hold."),
-      expiry: beyond("expiry-beyond-own", "A key made with a key cannot outlive it."),
+      expiry: beyond("expiry-beyond-own", "A key cannot outlive the key that made it, nor the lifetime a token may give."),
       address: beyond("address-beyond-own", "A key made with a key cannot work from more addresses than it."),
-      limit: beyond("limit-beyond-own", "A key made with a key cannot have a looser limit than it."),
+      limit: beyond("limit-beyond-own", "A key made with a key has its window, and at most its limit."),
     },
   };
 }
 
 /**
- * The caller by `req.principal`. A caller with an API key needs the managing scope, and is looked up afresh: a
+ * The caller by `req.principal`. Everybody but the person of a session needs the managing scope. What a token makes ends
+ * with the token, or after `maxLifetimeMs`. A caller with an API key needs the managing scope, and is looked up afresh: a
  * remembered key may be `cacheSeconds` old, which is too old to mint keys with.
  */
-export async function callerOf(req: Request, service: ApiKeyService, refusals: CallerRefusals): Promise<Caller | Refusal> {
+export async function callerOf(req: Request, service: ApiKeyService, refusals: CallerRefusals, maxLifetimeMs: number | undefined): Promise<Caller | Refusal> {
   const { principal } = req;
   if (principal === undefined) return refusals.missing;
   if (principal.kind !== "api-key") {
-    const { id, scopes, roles } = principal;
-    return { ownerId: id, key: undefined, powers: { scopes, roles, expiresAt: null, allow: [], rateLimit: null }, allow: undefined };
+    const { id, scopes, roles, credentialId } = principal;
+    const isPerson = principal.kind === "session";
+    if (!isPerson && missingScopes(scopes, [MANAGE_SCOPE]).length > 0) return refusals.mayNotManage;
+    const now = service.runtime.clock.now();
+    const expiresAt = isPerson ? null : maxLifetimeMs === undefined ? (tokenEndOf(principal) ?? now) : now + maxLifetimeMs;
+    const maker = { madeBy: credentialId, lineage: null, path: [] };
+    return { ownerId: id, key: undefined, powers: { scopes, roles, expiresAt, allow: [], rateLimit: null }, allow: undefined, maker };
   }
   const key = await service.get(principal.credentialId);
   if (key === undefined || key.ownerId !== principal.id || stateProblem(key, service.runtime.clock.now()) !== undefined) return refusals.invalid;
   if (missingScopes(key.scopes, [MANAGE_SCOPE]).length > 0) return refusals.mayNotManage;
-  return { ownerId: principal.id, key, powers: key, allow: key.allow.length === 0 ? undefined : new AddressList(key.allow) };
+  return { ownerId: principal.id, key, powers: key, allow: key.allow.length === 0 ? undefined : new AddressList(key.allow), maker: makerOf(key) };
+}
+
+/** Whether the caller may get a working key by rotating `key`: a key takes over no line but its own. */
+export function mayRotate(caller: Caller, key: ApiKeyRecord): boolean {
+  return caller.key === undefined || isOfLine(key, caller.key);
 }
 
 /** The refusal of a key with `wanted` powers, or `undefined` when the caller may make or rotate it. */

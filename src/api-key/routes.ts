@@ -1,16 +1,17 @@
 import express, { type NextFunction, type Request, type RequestHandler, type Response, type Router } from "express";
 import { bodyOf, readJsonBody } from "../core/json-body.js";
-import type { z } from "zod";
+import { z } from "zod";
 import { type Refusal, refuse, requestFacts } from "../core/refusal.js";
 import { beginState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
 import { StoreUnavailableError } from "../core/store-guard.js";
 import { parse, settingsObject } from "../settings/object.js";
+import { MAX_MAKERS } from "./decide.js";
 import { ApiKeyError } from "./errors.js";
 import { HashUnavailableError } from "./hash-queue.js";
 import { ownKeySchema, pageSchema, readInput, rotateSchema } from "./input.js";
 import type { ApiKeyRecord } from "./records.js";
-import { beyond, type Caller, callerOf, callerRefusals } from "./routes-caller.js";
+import { beyond, type Caller, callerOf, callerRefusals, mayRotate } from "./routes-caller.js";
 import type { ApiKeyService, AuditFacts } from "./service.js";
 import { apiKeySchema } from "./settings.js";
 
@@ -23,6 +24,21 @@ const NOT_FOUND: Refusal = Object.freeze({ code: "not-found", reason: "unknown-o
 export const apiKeyRoutesSchema = settingsObject({
   /** The realm named in WWW-Authenticate; the service's own when absent. */
   realm: apiKeySchema.shape.realm.unwrap().optional(),
+  /**
+   * Days that a key made with a token may live, 1 to 3650. When absent it ends with the token. Keys made in a session are
+   * not bound by it, and a key made with a key never outlives that one.
+   */
+  maxLifetimeDays: z.int().min(1).max(3650).optional(),
+});
+
+/** In the answer when a token asked for a later end than it may give. */
+const CUT = "The key ends earlier than you asked: a key made with a token ends with it, or after the lifetime that this server allows.";
+
+const DAY_MS = 86_400_000;
+
+const revokeQuerySchema = z.strictObject({
+  /** Also ends the keys made with it, its successors, and what was made with those. */
+  descendants: z.enum(["true", "false"], "Neither true nor false").default("false"),
 });
 
 export type ApiKeyRoutesOptions = z.input<typeof apiKeyRoutesSchema>;
@@ -42,7 +58,9 @@ type Action = (caller: Caller, req: Request) => Promise<Reply>;
  */
 export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesOptions, deps?: PartDependencies): Router {
   const runtime = partRuntime(deps, service.runtime);
-  const refusals = callerRefusals(parse(apiKeyRoutesSchema, options ?? {}).realm ?? service.options.realm);
+  const { realm = service.options.realm, maxLifetimeDays } = parse(apiKeyRoutesSchema, options ?? {});
+  const refusals = callerRefusals(realm);
+  const maxLifetimeMs = maxLifetimeDays === undefined ? undefined : maxLifetimeDays * DAY_MS;
 
   /** The caller's own key by the id in the path. */
   async function ownKey(caller: Caller, req: Request): Promise<ApiKeyRecord | undefined> {
@@ -53,19 +71,20 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesOptio
 
   const create: Action = async (caller, req) => {
     const asked = readInput(ownKeySchema, bodyOf(req));
-    // What a key mints is bound as it is, where the body does not bind it closer.
-    const wanted =
-      caller.key === undefined
-        ? asked
-        : {
-            ...asked,
-            expiresAt: asked.expiresAt ?? caller.key.expiresAt,
-            allow: asked.allow.length === 0 ? [...caller.key.allow] : asked.allow,
-            rateLimit: asked.rateLimit ?? caller.key.rateLimit,
-          };
+    if (caller.maker.path.length > MAX_MAKERS) return refusals.tooDeep;
+    // What a key or a token makes is bound as it is, where the body does not bind it closer.
+    const { powers } = caller;
+    const isCut = caller.key === undefined && powers.expiresAt !== null && asked.expiresAt !== null && asked.expiresAt > powers.expiresAt;
+    const wanted = {
+      ...asked,
+      expiresAt: isCut ? powers.expiresAt : (asked.expiresAt ?? powers.expiresAt),
+      allow: asked.allow.length === 0 ? [...powers.allow] : asked.allow,
+      rateLimit: asked.rateLimit ?? powers.rateLimit,
+    };
     const refusal = beyond(caller, wanted, refusals);
     if (refusal !== undefined) return refusal;
-    return { status: 201, body: await service.create({ ...wanted, ownerId: caller.ownerId }, auditFacts(req)) };
+    const made = await service.create({ ...wanted, ownerId: caller.ownerId }, auditFacts(req), caller.maker);
+    return { status: 201, body: isCut ? { ...made, notice: CUT } : made };
   };
 
   const list: Action = async (caller, req) => {
@@ -83,6 +102,7 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesOptio
     const record = await ownKey(caller, req);
     if (record === undefined) return NOT_FOUND;
     const input = readInput(rotateSchema, bodyOf(req) ?? {});
+    if (!mayRotate(caller, record)) return refusals.otherLine;
     // The answer holds a working key: who rotates must hold what it may do.
     const refusal = beyond(caller, record, refusals);
     if (refusal !== undefined) return refusal;
@@ -91,13 +111,15 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesOptio
 
   const revoke: Action = async (caller, req) => {
     const record = await ownKey(caller, req);
-    const done = record !== undefined && (await service.revoke(record.id, { reason: "revoked by its owner" }, auditFacts(req)));
+    if (record === undefined) return NOT_FOUND;
+    const descendants = readInput(revokeQuerySchema, queryOf(req)).descendants === "true";
+    const done = await service.revoke(record.id, { reason: "revoked by its owner", descendants }, auditFacts(req));
     return done ? { status: 204 } : NOT_FOUND;
   };
 
   function act(action: Action): RequestHandler {
     return function apiKeyRoute(req: Request, res: Response, next: NextFunction): void {
-      callerOf(req, service, refusals)
+      callerOf(req, service, refusals, maxLifetimeMs)
         .then((caller) => ("ownerId" in caller ? action(caller, req) : caller))
         .catch(refusalOfError)
         .then((reply) => send(req, res, reply), next);

@@ -9,7 +9,7 @@ import type { WriteCall } from "../core/write-call.js";
 import { parse } from "../settings/object.js";
 import type { ApiKeyStore, StoredApiKey } from "../stores/contracts.js";
 import { MemoryApiKeyStore } from "../stores/memory/api-key-store.js";
-import { graceEnd, stateProblem } from "./decide.js";
+import { graceEnd, type Maker, stateProblem, THE_APP } from "./decide.js";
 import { ApiKeyError } from "./errors.js";
 import { generateKey, isKeyId } from "./format.js";
 import { HashQueue } from "./hash-queue.js";
@@ -118,14 +118,15 @@ export class ApiKeyService {
   /**
    * Makes a key. The secret is in the answer and nowhere else.
    *
+   * @param maker the key or token that asked for it, as `apiKeyRoutes` says; the app's own code by default
    * @throws ApiKeyError (rejects) "invalid-input" listing every issue; "too-many-keys" when the owner's share of a bounded store is
    *   used up
    */
-  async create(input: CreateInput, audit: AuditFacts = {}): Promise<CreatedApiKey> {
+  async create(input: CreateInput, audit: AuditFacts = {}, maker: Maker = THE_APP): Promise<CreatedApiKey> {
     const wanted = readInput(createSchema, input);
     const now = this.#runtime.clock.now();
     if (wanted.expiresAt !== null && wanted.expiresAt <= now) throw new ApiKeyError("invalid-input", [{ path: "expiresAt", message: "Not in the future" }]);
-    const { key, stored } = await this.#make({ ...wanted, createdAt: now });
+    const { key, stored } = await this.#make({ ...wanted, ...maker, firstId: null, createdAt: now });
     await this.#own(
       this.#write(
         (store, call) => store.insert(stored, call),
@@ -212,16 +213,19 @@ export class ApiKeyService {
   }
 
   /**
-   * Ends a key for good; this process refuses it from now on, others that share a change feed within a second, without one
+   * Ends a key for good, and with it every key made with it: a key made with a key ends with it. Keys made with one that was
+   * rotated belong to its successor and live on; `descendants: true` ends those and the successors too, also when the key
+   * itself is revoked already (it leaked, and whoever had it may have rotated it). One mark in the store, whatever their
+   * number. This process refuses it from now on, others that share a change feed within a second, without one
    * within `cacheSeconds` (src/stores/README.md).
-   * @returns false when there is no such key, or it is revoked already
+   * @returns false when there is no such key, or it is revoked already and there was nothing left to end
    * @throws ApiKeyError "invalid-input"; StoreUnavailableError when the store was silent or the others untold: this process repeats it until the store has it
    */
   async revoke(id: string, input: RevokeInput = {}, audit: AuditFacts = {}): Promise<boolean> {
-    const { reason } = readInput(revokeSchema, input);
+    const { reason, descendants } = readInput(revokeSchema, input);
     if (!isKeyId(id)) return false;
     const at = this.#runtime.clock.now();
-    const revoke = (): Promise<boolean> => this.init().then(() => this.#store.revoke(id, at, reason));
+    const revoke = (): Promise<boolean> => this.init().then(() => this.#store.revoke(id, at, reason, descendants));
     try {
       // In this order (whoever is told must not read the key as it was), and in time as one. No guard: a store that is down for
       // others is still asked to revoke.
@@ -229,14 +233,14 @@ export class ApiKeyService {
         const done = await revoke();
         if (done) this.#announce("authn_token_revoked", "revoked", { id }, audit);
         // Also when it was revoked before: by a call that did not get as far as this.
-        await this.#changes?.publish({ kind: "api-key", name: id });
+        await this.#tellOfEnding(id);
         return done;
       });
     } catch (error) {
       // It may have been done; it is done again until the store has it.
       if (faultOf(error) !== "input") this.#unfinished.add(id, async () => {
         await revoke();
-        await this.#changes?.publish({ kind: "api-key", name: id });
+        await this.#tellOfEnding(id);
         this.#cache.evict(id);
       });
       throw error;
@@ -246,12 +250,30 @@ export class ApiKeyService {
     }
   }
 
+  /** Makes every process read this key, and the keys that a mark on its line has ended, from the store again. */
+  async #tellOfEnding(id: string): Promise<void> {
+    const line = await this.#firstIdOf(id);
+    this.#cache.evict(line);
+    for (const name of new Set([id, line])) await this.#changes?.publish({ kind: "api-key", name });
+  }
+
+  /** The key that the line of `id` began with. A damaged record is revoked all the same. */
+  async #firstIdOf(id: string): Promise<string> {
+    try {
+      return (await this.#store.get(id))?.firstId ?? id;
+    } catch (error) {
+      if (faultOf(error) === "record") return id;
+      throw error;
+    }
+  }
+
   async #make(from: LastingFields): Promise<{ key: string; stored: StoredApiKey }> {
-    const { ownerId, name, scopes, roles, allow, rateLimit, metadata, createdAt, expiresAt } = from;
+    const { ownerId, name, scopes, roles, allow, rateLimit, metadata, createdAt, expiresAt, madeBy, path } = from;
     const { key, id } = generateKey(this.#options.prefix, this.#options.length);
     const hash = await this.#hasher.digest(key, [`owner ${ownerId}`]);
     const fresh = { revokedAt: null, revokedReason: null, rotatedTo: null, graceUntil: null, usageCount: 0, lastUsedAt: null };
-    return { key, stored: { id, ownerId, name, hash, scopes, roles, allow, rateLimit, metadata, createdAt, expiresAt, ...fresh } };
+    const makers = { madeBy, path, lineage: from.lineage ?? id, firstId: from.firstId ?? id };
+    return { key, stored: { id, ownerId, name, hash, scopes, roles, allow, rateLimit, metadata, createdAt, expiresAt, ...makers, ...fresh } };
   }
 
   async #rotatable(id: string): Promise<StoredApiKey> {

@@ -3,6 +3,7 @@ import { AddressList } from "../core/address-list.js";
 import { MemoryKey } from "../core/memory-key.js";
 import { createPrincipal } from "../core/principal.js";
 import type { StoredApiKey, WindowPolicy } from "../stores/contracts.js";
+import { endingIds } from "../stores/records.js";
 import { type ApiKeyRecord, publicRecord } from "./records.js";
 import type { Accepted } from "./result.js";
 
@@ -15,10 +16,19 @@ export interface VerifiedKey {
   readonly record: ApiKeyRecord;
   readonly allow: AddressList | undefined;
   readonly limit: WindowPolicy | undefined;
+  /** The ids whose ending ends this key. */
+  readonly ends: readonly string[];
   /** Monotonic milliseconds until which the record is used without asking the store. */
   readonly freshUntil: number;
   /** The answer of every accepted request, made once. */
   readonly accepted: Accepted;
+}
+
+/** Evictions known by their id; when more come, keys with makers are read again from the store. */
+const REMEMBERED_EVICTIONS = 10_000;
+
+interface Remembered extends VerifiedKey {
+  readonly generation: number;
 }
 
 /** Makes ready what the requests of one key need. */
@@ -32,6 +42,7 @@ export function verifiedKey(stored: StoredApiKey, fingerprint: string, freshUnti
     record,
     accepted: Object.freeze({ ok: true, record, principal }),
     allow: allow.length === 0 ? undefined : new AddressList(allow),
+    ends: endingIds(stored),
     limit: rateLimit === null ? undefined : { name: "api-key", limit: rateLimit.limit, windowMs: rateLimit.windowSeconds * 1000 },
     freshUntil,
   };
@@ -43,11 +54,15 @@ export function verifiedKey(stored: StoredApiKey, fingerprint: string, freshUnti
  */
 export class VerifiedCache {
   readonly #memoryKey = new MemoryKey();
-  readonly #entries: LRUCache<string, VerifiedKey>;
+  readonly #entries: LRUCache<string, Remembered>;
+  /** At which generation a key was evicted. A remembered key is stale when one it descends from was evicted after it was remembered. */
+  readonly #evicted = new LRUCache<string, number>({ max: REMEMBERED_EVICTIONS, dispose: (generation, _id, reason) => this.#forget(generation, reason) });
+  /** The last generation of which an eviction is no longer known: keys with makers remembered before it are read again. */
+  #forgotten = 0;
   #generation = 0;
 
   constructor(size: number) {
-    this.#entries = new LRUCache<string, VerifiedKey>({ max: size });
+    this.#entries = new LRUCache<string, Remembered>({ max: size });
   }
 
   /** Rises with every eviction: what was read from the store before one is not to be believed after it. */
@@ -66,17 +81,29 @@ export class VerifiedCache {
   /** Comparing HMACs under a secret key tells a caller nothing through time. */
   get(id: string, fingerprint: string): VerifiedKey | undefined {
     const entry = this.#entries.get(id);
-    return entry !== undefined && entry.fingerprint === fingerprint ? entry : undefined;
+    if (entry?.fingerprint !== fingerprint || this.#isStale(entry)) return undefined;
+    return entry;
   }
 
   set(entry: VerifiedKey): void {
-    this.#entries.set(entry.record.id, entry);
+    this.#entries.set(entry.record.id, { ...entry, generation: this.#generation });
   }
 
   /** Forgets a key at once: it was revoked or rotated. */
   evict(id: string): void {
     this.#generation += 1;
     this.#entries.delete(id);
+    this.#evicted.set(id, this.#generation);
+  }
+
+  /** Not when the same key is evicted again: then its later eviction is known. */
+  #forget(generation: number, reason: string): void {
+    if (reason === "evict") this.#forgotten = Math.max(this.#forgotten, generation);
+  }
+
+  #isStale({ ends, generation }: Remembered): boolean {
+    if (ends.length === 0) return false;
+    return generation < this.#forgotten || ends.some((id) => (this.#evicted.peek(id) ?? 0) > generation);
   }
 
   clear(): void {

@@ -151,19 +151,19 @@ export class KeyVerifier {
       return known.accepted;
     }
     return afterLimits(waiting, () => {
-      const outcome = limits.use(limit, known.record.id);
+      const outcome = limits.use(limit, known.record.lineage);
       return outcome instanceof Promise ? outcome.then((settled) => this.#afterLimit(settled, known)) : this.#afterLimit(outcome, known);
     });
   }
 
   #join(waiting: WaitingLimits, limit: WindowPolicy, known: VerifiedKey, settle: (result: VerifyResult) => boolean): void {
-    const { id } = known.record;
+    const { lineage } = known.record;
     waiting.add({
       policy: limit,
-      key: id,
+      key: lineage,
       cost: 1,
       settle: (outcome) => settle(this.#afterLimit(outcome, known)),
-      withoutStore: () => settle(this.#afterLimit(this.#parts.limits.useHere(limit, id), known)),
+      withoutStore: () => settle(this.#afterLimit(this.#parts.limits.useHere(limit, lineage), known)),
     });
   }
 

@@ -7,6 +7,7 @@ import { createPrincipal, type Principal } from "../core/principal.js";
 import { refuse, type Refusal } from "../core/refusal.js";
 import { beginState, stateOf } from "../core/request-state.js";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
+import { noteTokenEnd } from "../core/token-end.js";
 import { SetupError } from "../settings/errors.js";
 import { parse } from "../settings/object.js";
 import type { AccessVerdict } from "./access-tokens.js";
@@ -46,6 +47,7 @@ export function createJwt(options: JwtLayerOptions, runtime: Runtime, { manager 
     const known = principals?.get(claims);
     if (known !== undefined) return known;
     const made = createPrincipal({ id: claims.sub, kind: "jwt", scopes: scopesOf(claims), roles: claims.roles ?? [], credentialId: claims.jti });
+    noteTokenEnd(made, claims.exp * 1000);
     principals?.set(claims, made);
     return made;
   }

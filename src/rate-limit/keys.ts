@@ -36,9 +36,9 @@ export function byPrincipal(anonymous: KeyOf): KeyOf {
   return (req, state) => (req.principal === undefined ? anonymous(req, state) : principalKey(req.principal));
 }
 
-/** `kind:id`. No address has such a form, so the two kinds of key cannot meet. */
-export function principalKey({ kind, id }: { kind: string; id: string }): string {
-  return `${kind}:${id}`;
+/** One count for a principal, whichever credential proved it. No address has such a form, so the two kinds of key cannot meet. */
+export function principalKey({ id }: { id: string }): string {
+  return `principal:${id}`;
 }
 
 /**

@@ -68,6 +68,14 @@ export interface StoredApiKey {
   /** The key that replaced this one, and until when this one still works beside it. */
   readonly rotatedTo: string | null;
   readonly graceUntil: number | null;
+  /** The id of the credential that made it through the routes: a key id, a `jti`, a session's handle. Null: the app's own code did. */
+  readonly madeBy: string | null;
+  /** The keys of one lineage share one log of requests: its own id, or the lineage of the limited key that made it. */
+  readonly lineage: string;
+  /** The first key of the rotations that led to this one; its own id when it replaced none. */
+  readonly firstId: string;
+  /** The `firstId` of each key it descends from, the first maker first; at most 8. */
+  readonly path: readonly string[];
   readonly usageCount: number;
   readonly lastUsedAt: number | null;
 }
@@ -86,15 +94,22 @@ export interface ApiKeyStore {
    * it, or its owner has used up their share. A bounded store drops ended keys first. Past the deadline of `call` nothing is committed. Cost: O(log n).
    */
   insert(key: StoredApiKey, call?: WriteCall): Promise<void>;
-  /** Cost: O(log n). */
+  /**
+   * A key whose `path` or `firstId` carries the mark of `revoke` comes back as revoked, at the time of the mark and for the
+   * reason "maker-ended". Cost: O(log n), for the key and at most 9 marks.
+   */
   get(id: string): Promise<StoredApiKey | undefined>;
   /**
    * The owner's keys, newest first (`createdAt`, then `id`, descending), starting after the key with the id `after`.
    * Empty when `after` is not a key of this owner, or when `limit` is 0 or less. Cost: O(log n + limit).
    */
   list(ownerId: string, page: { readonly limit: number; readonly after?: string | undefined }): Promise<StoredApiKey[]>;
-  /** Revokes for good, also when the store is full. False when there is no such key or it is revoked already; then nothing changes. Cost: O(log n). */
-  revoke(id: string, at: number, reason: string): Promise<boolean>;
+  /**
+   * Revokes for good, also when the store is full. When the key has no successor, or with `descendants`, it also marks
+   * `firstId` as ended, in the same transaction: one mark, whatever the number of keys that it ends. False when there is no
+   * such key, or nothing changed. Cost: O(log n).
+   */
+  revoke(id: string, at: number, reason: string, descendants?: boolean): Promise<boolean>;
   /**
    * In one transaction: inserts `successor` and sets `rotatedTo` and `graceUntil` of `id`, provided that key is neither
    * revoked nor rotated. False otherwise, and then nothing is inserted. Of N concurrent calls exactly one returns true. Rejects

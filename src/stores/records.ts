@@ -23,9 +23,26 @@ export function copyApiKey(key: StoredApiKey): StoredApiKey {
     revokedReason: orNull(key.revokedReason, text),
     rotatedTo: orNull(key.rotatedTo, nameText),
     graceUntil: orNull(key.graceUntil, integer),
+    madeBy: orNull(key.madeBy, text),
+    lineage: text(key.lineage),
+    firstId: text(key.firstId),
+    path: Object.freeze(key.path.map(text)),
     usageCount: integer(key.usageCount),
     lastUsedAt: orNull(key.lastUsedAt, integer),
   });
+}
+
+/** Why a key is refused whose maker, or whose line of rotations, has been ended. */
+const MAKER_ENDED = "maker-ended";
+
+/** The ids whose mark ends this key. */
+export function endingIds(key: StoredApiKey): readonly string[] {
+  return key.firstId === key.id ? key.path : [...key.path, key.firstId];
+}
+
+/** The key as revoked at `endedAt` by a mark, unless it is revoked by itself or there is no mark. */
+export function endedByMark(key: StoredApiKey, endedAt: number | undefined): StoredApiKey {
+  return endedAt === undefined || key.revokedAt !== null ? key : Object.freeze({ ...key, revokedAt: endedAt, revokedReason: MAKER_ENDED });
 }
 
 export function copyDigest(hash: KeyDigest): KeyDigest {

@@ -31,6 +31,33 @@ export function apiKeyChangeCases(makeStore: () => ApiKeyStore | Promise<ApiKeyS
       assert.equal(key.revokedReason, `by ${winner}`);
     }),
 
+    testCase("revoke: ends the keys that descend from it by one mark, and no others", async (store) => {
+      await store.insert(sampleKey({ id: "child", madeBy: "key-1", lineage: "key-1", path: ["key-1"] }));
+      await store.insert(sampleKey({ id: "grandchild", madeBy: "child", lineage: "key-1", path: ["key-1", "child"] }));
+      await store.insert(sampleKey({ id: "other" }));
+      assert.equal((await store.get("grandchild"))?.revokedAt, null);
+      assert.equal(await store.revoke("key-1", AT, "leaked"), true);
+      for (const id of ["child", "grandchild"]) {
+        const key = await store.get(id);
+        assert.deepEqual([key?.revokedAt, key?.revokedReason], [AT, "maker-ended"]);
+      }
+      await store.insert(sampleKey({ id: "late", madeBy: "child", path: ["key-1", "child"] }));
+      assert.equal((await store.get("late"))?.revokedAt, AT);
+      assert.equal((await store.get("other"))?.revokedAt, null);
+      const ended = (await store.list("owner", { limit: 10 })).filter(({ revokedAt }) => revokedAt === AT);
+      assert.deepEqual(ended.map(({ id }) => id).sort(), ["child", "grandchild", "key-1", "late"]);
+    }),
+
+    testCase("revoke: a rotated key leaves its successor and children alive, unless descendants end too", async (store) => {
+      await store.insert(sampleKey({ id: "child", madeBy: "key-1", path: ["key-1"] }));
+      await store.rotate("key-1", sampleKey({ id: "key-2", firstId: "key-1", lineage: "key-1" }), AT);
+      assert.equal(await store.revoke("key-1", AT, "leaked"), true);
+      for (const id of ["key-2", "child"]) assert.equal((await store.get(id))?.revokedAt, null);
+      assert.equal(await store.revoke("key-1", AT + 1, "leaked", true), true);
+      for (const id of ["key-2", "child"]) assert.equal((await store.get(id))?.revokedAt, AT + 1);
+      assert.equal(await store.revoke("key-1", AT + 2, "leaked", true), false);
+    }),
+
     testCase("rotate: inserts the successor and marks the old key", async (store) => {
       const successor = sampleKey({ id: "key-2", createdAt: AT });
       assert.equal(await store.rotate("key-1", successor, AT + 60_000), true);

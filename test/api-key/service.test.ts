@@ -58,6 +58,10 @@ describe("create", () => {
       revokedReason: null,
       rotatedTo: null,
       graceUntil: null,
+      madeBy: null,
+      lineage: record.id,
+      firstId: record.id,
+      path: [],
       usageCount: 0,
       lastUsedAt: null,
     });

@@ -118,7 +118,7 @@ describe.each(ENGINES)("$engine", ({ engine, newDatabase, open, run, denied, new
     const opened = openDatabase(url, createRuntime());
     await opened.ready();
     await opened.close();
-    const columns = { portcullis_schema: 2, portcullis_api_keys: 18, portcullis_token_families: 5, portcullis_subject_marks: 4, portcullis_refresh_tokens: 16, portcullis_changes: 5 };
+    const columns = { portcullis_schema: 2, portcullis_api_keys: 23, portcullis_token_families: 5, portcullis_subject_marks: 4, portcullis_refresh_tokens: 16, portcullis_changes: 5 };
     expect(await describeSchema(url)).toHaveLength(Object.values(columns).reduce((sum, count) => sum + count, 0));
   });
 

@@ -1,11 +1,14 @@
 import { UnreadableRecordError } from "../../core/store-fault.js";
 import type { ApiKeyStore, KeyDigest, StoredApiKey, UsageBatch, WriteCall } from "../contracts.js";
-import { copyDigest, integer, isStorable, pageSize, text } from "../records.js";
+import { copyDigest, endedByMark, endingIds, integer, isStorable, pageSize, text } from "../records.js";
 import { migrate } from "./migrations.js";
-import { apiKeyOf, apiKeyRow } from "./rows.js";
+import { apiKeyOf, apiKeyRow, textOf } from "./rows.js";
 import type { ApiKeyRow, PortcullisDatabase } from "./schema.js";
 import { read, settleLostCommit, write, writeTransaction } from "./transaction.js";
 import { addUsage, sumUsage } from "./usage.js";
+
+/** A page of the routes needs one or two. */
+const IDS_PER_QUERY = 500;
 
 export interface SqlApiKeyStoreOptions {
   /** The same database with more time, for what no request waits for. `db` when absent. */
@@ -46,7 +49,7 @@ export class SqlApiKeyStore implements ApiKeyStore {
     // Text that could not have been stored is not looked for: a driver might alter it into an id that exists.
     if (!isStorable(id)) return undefined;
     const row = await read(this.#db, (db) => db.selectFrom("portcullis_api_keys").selectAll().where("id", "=", id).executeTakeFirst());
-    return row === undefined ? undefined : apiKeyOf(row);
+    return row === undefined ? undefined : (await this.#withMarks([apiKeyOf(row)]))[0];
   }
 
   async list(ownerId: string, page: { readonly limit: number; readonly after?: string | undefined }): Promise<StoredApiKey[]> {
@@ -68,16 +71,21 @@ export class SqlApiKeyStore implements ApiKeyStore {
         .where((eb) => eb.or([eb("created_at", "<", cursor.createdAt), eb("id", "<", cursor.id)]));
     }
     const rows = await read(this.#db, () => query.execute());
-    return rows.flatMap(readableKey);
+    return this.#withMarks(rows.flatMap(readableKey));
   }
 
-  async revoke(id: string, at: number, reason: string): Promise<boolean> {
+  async revoke(id: string, at: number, reason: string, descendants = false): Promise<boolean> {
     if (!isStorable(id)) return false;
     const change = { revoked_at: integer(at), revoked_reason: text(reason) };
-    const result = await write(this.#db, (db) =>
-      db.updateTable("portcullis_api_keys").set(change).where("id", "=", id).where("revoked_at", "is", null).executeTakeFirst(),
-    );
-    return result.numUpdatedRows > 0n;
+    return writeTransaction(this.#db, async (transaction) => {
+      const revoked = await transaction.updateTable("portcullis_api_keys").set(change).where("id", "=", id).where("revoked_at", "is", null).executeTakeFirst();
+      const changed = revoked.numUpdatedRows > 0n;
+      const row = await transaction.selectFrom("portcullis_api_keys").select(["first_id", "rotated_to"]).where("id", "=", id).executeTakeFirst();
+      if (row === undefined || !(descendants || (changed && row.rotated_to === null))) return changed;
+      const first = row.first_id === null ? id : textOf(row.first_id);
+      const marked = await transaction.updateTable("portcullis_api_keys").set({ line_ended_at: at }).where("id", "=", first).where("line_ended_at", "is", null).executeTakeFirst();
+      return changed || marked.numUpdatedRows > 0n;
+    });
   }
 
   async rotate(id: string, successor: StoredApiKey, graceUntil: number, call?: WriteCall): Promise<boolean> {
@@ -129,6 +137,18 @@ export class SqlApiKeyStore implements ApiKeyStore {
   }
 
   async close(): Promise<void> {}
+
+  /** The keys, those as revoked that a mark has ended. A key that nobody's key made and that replaced none costs no query. */
+  async #withMarks(keys: readonly StoredApiKey[]): Promise<StoredApiKey[]> {
+    const ids = [...new Set(keys.flatMap(endingIds))];
+    const ended = new Map<string, number>();
+    for (let from = 0; from < ids.length; from += IDS_PER_QUERY) {
+      const some = ids.slice(from, from + IDS_PER_QUERY);
+      const rows = await read(this.#db, (db) => db.selectFrom("portcullis_api_keys").select(["id", "line_ended_at"]).where("id", "in", some).where("line_ended_at", "is not", null).execute());
+      for (const row of rows) ended.set(textOf(row.id), Number(row.line_ended_at));
+    }
+    return keys.map((key) => endedByMark(key, endingIds(key).map((id) => ended.get(id)).find((at) => at !== undefined)));
+  }
 }
 
 /** A key whose record cannot be read is left out of a list: it must not keep its owner from the others. */

@@ -23,6 +23,11 @@ export function apiKeyRow(key: StoredApiKey): ApiKeyRow {
     revoked_reason: copy.revokedReason,
     rotated_to: copy.rotatedTo,
     grace_until: copy.graceUntil,
+    made_by: copy.madeBy,
+    lineage: copy.lineage,
+    first_id: copy.firstId,
+    path: JSON.stringify(copy.path),
+    line_ended_at: null,
     usage_count: copy.usageCount,
     last_used_at: copy.lastUsedAt,
   };
@@ -50,6 +55,11 @@ function readApiKey(row: ApiKeyRow): StoredApiKey {
     revokedReason: textOrNull(row.revoked_reason),
     rotatedTo: textOrNull(row.rotated_to),
     graceUntil: numberOrNull(row.grace_until),
+    madeBy: textOrNull(row.made_by),
+    // Rows of before these columns have none: such a key stands by itself.
+    lineage: textOf(row.lineage ?? row.id),
+    firstId: textOf(row.first_id ?? row.id),
+    path: row.path === null ? Object.freeze([]) : listOf(row.path),
     usageCount: Number(row.usage_count),
     lastUsedAt: numberOrNull(row.last_used_at),
   });

@@ -29,6 +29,12 @@ export interface ApiKeyTable {
   revoked_reason: string | null;
   rotated_to: string | null;
   grace_until: BigInteger | null;
+  made_by: string | null;
+  lineage: string | null;
+  first_id: string | null;
+  path: string | null;
+  /** When the line of keys that begins with this one was ended. */
+  line_ended_at: BigInteger | null;
   usage_count: BigInteger;
   last_used_at: BigInteger | null;
 }

@@ -107,5 +107,11 @@ function subjectMarks(engine: SqlEngine): string[] {
   return [...createTable(engine, SUBJECT_MARKS), ...addColumn(engine, "portcullis_token_families", "subject_mark", "name?")];
 }
 
+/** Rows without them are of keys that nobody's key made and that replaced none. */
+function keyLineage(engine: SqlEngine): string[] {
+  const columns = { made_by: "name?", lineage: "name?", first_id: "name?", path: "text?", line_ended_at: "time?" } as const;
+  return Object.entries(columns).flatMap(([column, type]) => addColumn(engine, "portcullis_api_keys", column, type));
+}
+
 /** The schema, step by step. A step that has been released is never changed; a new version is a new step. */
-export const STEPS: readonly Step[] = [keysAndTokens, changes, undelivered, subjectMarks];
+export const STEPS: readonly Step[] = [keysAndTokens, changes, undelivered, subjectMarks, keyLineage];

@@ -1,0 +1,127 @@
+import express, { type Request } from "express";
+import { afterEach, describe, expect, it } from "vitest";
+import { apiKeyAuth } from "../../src/api-key/middleware.js";
+import type { ApiKeyRecord } from "../../src/api-key/records.js";
+import { apiKeyRoutes } from "../../src/api-key/routes.js";
+import { createPrincipal } from "../../src/core/principal.js";
+import { noteTokenEnd } from "../../src/core/token-end.js";
+import { MemoryApiKeyStore } from "../../src/stores/memory/api-key-store.js";
+import { sampleKey } from "../../src/testing/samples.js";
+import { type Answer, serve, type TestServer } from "../support/serve.js";
+import { type Bench, bench } from "./support.js";
+
+interface Made {
+  readonly key: string;
+  readonly record: ApiKeyRecord;
+  readonly notice?: string;
+}
+
+const HOUR_MS = 3_600_000;
+const MANAGES = ["read", "api-keys:manage"];
+
+describe("keys and their makers", () => {
+  const open: TestServer[] = [];
+  afterEach(async () => {
+    for (const server of open.splice(0)) await server.close();
+  });
+
+  type Call = (method: string, path: string, by: { key?: string; scopes?: string[] }, body?: object) => Promise<Answer>;
+
+  /** An app whose token holds the scopes that a header names, for an hour. */
+  async function start(maxLifetimeDays?: number): Promise<Bench & { call: Call }> {
+    const parts = bench({ failures: { limit: 1000 } });
+    const app = express();
+    app.use((req: Request, _res, next) => {
+      const scopes = req.get("x-test-scopes");
+      if (scopes !== undefined) {
+        req.principal = createPrincipal({ id: "ada", kind: "jwt", scopes: scopes.split(" "), roles: [], credentialId: "jti" });
+        noteTokenEnd(req.principal, parts.clock.now() + HOUR_MS);
+      }
+      next();
+    });
+    app.use(apiKeyAuth(parts.service), apiKeyRoutes(parts.service, maxLifetimeDays === undefined ? {} : { maxLifetimeDays }));
+    const server = await serve(app);
+    open.push(server);
+    const call: Call = (method, path, { key, scopes }, body) =>
+      server.send(path, {
+        method,
+        headers: { ...(key && { "x-api-key": key }), ...(scopes && { "x-test-scopes": scopes.join(" ") }), ...(body && { "content-type": "application/json" }) },
+        ...(body && { body: JSON.stringify(body) }),
+      });
+    return { ...parts, call };
+  }
+
+  it("a token manages keys only with the scope for it", async () => {
+    const { call } = await start();
+    expect((await call("GET", "/", { scopes: ["read"] })).status).toBe(403);
+    expect((await call("POST", "/", { scopes: ["read"] }, { name: "k" })).status).toBe(403);
+    expect((await call("GET", "/", { scopes: MANAGES })).status).toBe(200);
+  });
+
+  it.each([
+    { days: undefined, lifetime: HOUR_MS },
+    { days: 3, lifetime: 3 * 24 * HOUR_MS },
+  ])("a key made with a token ends with it, or after maxLifetimeDays ($days)", async ({ days, lifetime }) => {
+    const { call, clock } = await start(days);
+    const end = clock.now() + lifetime;
+    const unbound = (await call("POST", "/", { scopes: MANAGES }, { name: "k" })).json() as Made;
+    expect(unbound.record).toMatchObject({ expiresAt: end, madeBy: "jti" });
+    expect(unbound).not.toHaveProperty("notice");
+    const late = (await call("POST", "/", { scopes: MANAGES }, { name: "k", expiresAt: new Date(end + 1000).toISOString() })).json() as Made;
+    expect([late.record.expiresAt, typeof late.notice]).toEqual([end, "string"]);
+  });
+
+  it("a key ends with its maker, in this process at once, and its record names that", async () => {
+    const { call, service } = await start();
+    const maker = await service.create({ ownerId: "ada", name: "ci", scopes: MANAGES });
+    const child = (await call("POST", "/", { key: maker.key }, { name: "c", scopes: MANAGES })).json() as Made;
+    expect(child.record).toMatchObject({ madeBy: maker.record.id, path: [maker.record.id] });
+    expect((await service.verify(child.key)).ok).toBe(true);
+    await service.revoke(maker.record.id);
+    expect(await service.verify(child.key)).toMatchObject({ ok: false, reason: "revoked" });
+  });
+
+  it("a rotated maker hands its keys on; DELETE with descendants ends them all", async () => {
+    const { call, service } = await start();
+    const maker = await service.create({ ownerId: "ada", name: "ci", scopes: MANAGES });
+    const child = (await call("POST", "/", { key: maker.key }, { name: "c", scopes: ["read"] })).json() as Made;
+    const next = await service.rotate(maker.record.id);
+    for (const { key } of [child, next]) expect((await service.verify(key)).ok).toBe(true);
+    expect((await call("DELETE", `/${maker.record.id}?descendants=perhaps`, { scopes: MANAGES })).status).toBe(400);
+    expect((await call("DELETE", `/${maker.record.id}?descendants=true`, { scopes: MANAGES })).status).toBe(204);
+    for (const { key } of [child, next]) expect((await service.verify(key)).ok).toBe(false);
+  });
+
+  it("one limit for a key, its successor and its children, each with its own number", async () => {
+    const { call, service } = await start();
+    const maker = await service.create({ ownerId: "ada", name: "ci", scopes: MANAGES, rateLimit: { limit: 6, windowSeconds: 3600 } });
+    const child = (await call("POST", "/", { key: maker.key }, { name: "c", scopes: ["read"], rateLimit: { limit: 3, windowSeconds: 3600 } })).json() as Made;
+    expect((await service.verify(maker.key)).ok).toBe(true);
+    expect((await service.verify(child.key)).ok).toBe(true);
+    expect(await service.verify(child.key)).toMatchObject({ ok: false, reason: "rate-limited" });
+    const next = await service.rotate(maker.record.id);
+    for (let left = 3; left > 0; left -= 1) expect((await service.verify(next.key)).ok).toBe(true);
+    expect(await service.verify(next.key)).toMatchObject({ ok: false, reason: "rate-limited" });
+  });
+
+  it("a key has at most eight makers", async () => {
+    const { call, service } = await start();
+    let { key } = await service.create({ ownerId: "ada", name: "0", scopes: MANAGES });
+    for (let makers = 1; makers <= 8; makers += 1) {
+      const made = await call("POST", "/", { key }, { name: String(makers), scopes: MANAGES });
+      expect(made.status).toBe(201);
+      ({ key } = made.json() as Made);
+    }
+    expect((await call("POST", "/", { key }, { name: "9", scopes: MANAGES })).status).toBe(403);
+  });
+
+  it("the mark outlives the record of the maker in a full memory store", async () => {
+    const store = new MemoryApiKeyStore({ maxKeys: 2 });
+    await store.insert(sampleKey({ id: "maker" }));
+    await store.insert(sampleKey({ id: "child", ownerId: "b", path: ["maker"], revokedAt: null }));
+    await store.revoke("maker", 5, "leaked");
+    await store.insert(sampleKey({ id: "other", ownerId: "c" }));
+    expect(await store.get("maker")).toBeUndefined();
+    expect(await store.get("child")).toMatchObject({ revokedAt: 5, revokedReason: "maker-ended" });
+  });
+});
