@@ -130,7 +130,7 @@ export class ApiKeyService {
       this.#write(
         (store, call) => store.insert(stored, call),
         // Nobody has this key: the caller was refused.
-        () => void this.#store.revoke(stored.id, this.#runtime.clock.now(), "not-delivered").catch(() => undefined),
+        () => this.#unfinished.add(stored.id, () => this.#store.revoke(stored.id, this.#runtime.clock.now(), "not-delivered")),
       ),
     );
     this.#announce("authn_token_created", "created", stored, audit);
@@ -182,7 +182,7 @@ export class ApiKeyService {
    */
   async rotate(id: string, input: RotateInput = {}, audit: AuditFacts = {}): Promise<CreatedApiKey> {
     const { graceSeconds } = readInput(rotateSchema, input);
-    const undelivered = this.#takeUndelivered(id);
+    const undelivered = await this.#takeUndelivered(id);
     if (undelivered !== undefined) {
       this.#announce("authn_token_created", "rotated", undelivered.record, audit);
       return undelivered;
@@ -194,7 +194,7 @@ export class ApiKeyService {
       done = await this.#own(
         this.#write(
           (store, call) => store.rotate(id, stored, graceEnd(stored.createdAt, graceSeconds, old.expiresAt), call),
-          (isDone) => void (isDone && this.#undelivered.set(id, { key, record: publicRecord(stored) })),
+          (isDone) => void (isDone !== false && this.#undelivered.set(id, { key, record: publicRecord(stored) })),
         ),
       );
     } finally {
@@ -279,15 +279,22 @@ export class ApiKeyService {
     }
   }
 
-  async #write<T>(operation: (store: ApiKeyStore, call: WriteCall) => Promise<T>, doneLate?: (value: T) => void): Promise<T> {
-    return this.#writes.write((call) => this.init().then(() => operation(this.#store, call)), doneLate);
+  async #write<T>(operation: (store: ApiKeyStore, call: WriteCall) => Promise<T>, notTold?: (value: T | undefined) => void): Promise<T> {
+    return this.#writes.write((call) => this.init().then(() => operation(this.#store, call)), notTold);
   }
 
-  /** What a rotation made after its caller had been refused; given out once. */
-  #takeUndelivered(id: string): CreatedApiKey | undefined {
+  /**
+   * What a rotation made although its caller was refused; given out once, and only while it is in force. It is not there when
+   * a rotation that was in doubt has not taken place.
+   */
+  async #takeUndelivered(id: string): Promise<CreatedApiKey | undefined> {
     const made = this.#undelivered.get(id);
+    if (made === undefined) return undefined;
+    const stored = await this.#own(this.#read((store) => store.get(made.record.id)));
+    // Another call may have taken it meanwhile.
+    if (stored === undefined || this.#undelivered.peek(id) !== made) return undefined;
     this.#undelivered.delete(id);
-    return made;
+    return stateProblem(stored, this.#runtime.clock.now()) === undefined ? made : undefined;
   }
 
   async #close(): Promise<void> {

@@ -83,6 +83,7 @@ export class JwtManager {
   close(): Promise<void> {
     return (this.#closed ??= (async () => {
       await this.#cleaner.finished(this.options.storeTimeoutMs);
+      this.#store.stopRepeating();
       if (this.#closesStore) await this.#store.close();
     })());
   }
