@@ -26,6 +26,7 @@ import { KeyVerifier, type Waiting } from "./verifier.js";
 
 export type { ApiKeyServiceDeps, AuditFacts, CreatedApiKey, KeyChanges } from "./service-parts.js";
 
+const MOST_REFUSED = 10_000;
 const MOST_UNDELIVERED = 1000;
 const UNDELIVERED_MS = 10 * 60_000;
 
@@ -51,6 +52,8 @@ export class ApiKeyService {
   readonly #stopListening: (() => void) | undefined;
   /** New keys of rotations that a store did after their callers had been refused, by the id of the old key. */
   readonly #undelivered = new LRUCache<string, CreatedApiKey>({ max: MOST_UNDELIVERED, ttl: UNDELIVERED_MS });
+  /** Keys whose revocation was refused and is repeated, or has been done since. */
+  readonly #refusedRevocations = new LRUCache<string, { isAnnounced: boolean; wasRevokedBefore: boolean }>({ max: MOST_REFUSED, ttl: UNDELIVERED_MS });
   #initialised: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
 
@@ -214,7 +217,8 @@ export class ApiKeyService {
   /**
    * Ends a key for good; this process refuses it from now on, others that share a change feed within a second, without one
    * within `cacheSeconds` (src/stores/README.md).
-   * @returns false when there is no such key, or it is revoked already
+   * @returns false when there is no such key, or it is revoked already; true once more when this process was refused the
+   *   same revocation and has it done since
    * @throws ApiKeyError "invalid-input"; StoreUnavailableError when the store was silent or the others untold: this process repeats it until the store has it
    */
   async revoke(id: string, input: RevokeInput = {}, audit: AuditFacts = {}): Promise<boolean> {
@@ -222,23 +226,36 @@ export class ApiKeyService {
     if (!isKeyId(id)) return false;
     const at = this.#runtime.clock.now();
     const revoke = (): Promise<boolean> => this.init().then(() => this.#store.revoke(id, at, reason));
+    const earlier = this.#refusedRevocations.get(id);
+    const revocation = earlier ?? { isAnnounced: false, wasRevokedBefore: false };
+    const announce = (): void => {
+      if (revocation.isAnnounced || revocation.wasRevokedBefore) return;
+      revocation.isAnnounced = true;
+      this.#announce("authn_token_revoked", "revoked", { id }, audit);
+    };
     try {
       // In this order (whoever is told must not read the key as it was), and in time as one. No guard: a store that is down for
       // others is still asked to revoke.
       return await boundedCall("api-keys", this.#options.storeTimeoutMs, async () => {
         const done = await revoke();
-        if (done) this.#announce("authn_token_revoked", "revoked", { id }, audit);
+        // After a refusal, false may be the work of the call that was refused, or of its repetition.
+        if (!done && !this.#refusedRevocations.has(id)) revocation.wasRevokedBefore = true;
+        announce();
         // Also when it was revoked before: by a call that did not get as far as this.
         await this.#changes?.publish({ kind: "api-key", name: id });
-        return done;
+        this.#refusedRevocations.delete(id);
+        return !revocation.wasRevokedBefore;
       });
     } catch (error) {
+      if (faultOf(error) === "input") throw error;
       // It may have been done; it is done again until the store has it.
-      if (faultOf(error) !== "input") this.#unfinished.add(id, async () => {
+      this.#unfinished.add(id, async () => {
         await revoke();
+        announce();
         await this.#changes?.publish({ kind: "api-key", name: id });
         this.#cache.evict(id);
       });
+      this.#refusedRevocations.set(id, revocation);
       throw error;
     } finally {
       // Also when the store was late: it may have done it.

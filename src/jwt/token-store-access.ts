@@ -84,20 +84,20 @@ export class GuardedTokenStore implements TokenStore {
     this.#unfinished.add(`undelivered ${id}`, async () => this.#store.markUndelivered?.(id, successorId, at));
   }
 
-  revokeFamily(familyId: string, at: number): Promise<boolean> {
-    return this.#deny(`family ${familyId}`, () => this.#store.revokeFamily(familyId, at));
+  revokeFamily(familyId: string, at: number, doneLater?: () => void): Promise<boolean> {
+    return this.#deny(`family ${familyId}`, () => this.#store.revokeFamily(familyId, at), doneLater);
   }
 
-  revokeSubject(subject: string, at: number, forgetAfter: number): Promise<void> {
-    return this.#deny(`subject ${subject}`, () => this.#store.revokeSubject(subject, at, forgetAfter));
+  revokeSubject(subject: string, at: number, forgetAfter: number, doneLater?: () => void): Promise<void> {
+    return this.#deny(`subject ${subject}`, () => this.#store.revokeSubject(subject, at, forgetAfter), doneLater);
   }
 
-  revokeAccessToken(jti: string, expiresAt: number): Promise<void> {
-    return this.#deny(`token ${jti}`, () => this.#store.revokeAccessToken(jti, expiresAt));
+  revokeAccessToken(jti: string, expiresAt: number, doneLater?: () => void): Promise<void> {
+    return this.#deny(`token ${jti}`, () => this.#store.revokeAccessToken(jti, expiresAt), doneLater);
   }
 
-  denyFamily(familyId: string, until: number): Promise<void> {
-    return this.#deny(`access tokens of ${familyId}`, () => this.#store.denyFamily(familyId, until));
+  denyFamily(familyId: string, until: number, doneLater?: () => void): Promise<void> {
+    return this.#deny(`access tokens of ${familyId}`, () => this.#store.denyFamily(familyId, until), doneLater);
   }
 
   /** At once when the store answers at once. @throws StoreUnavailableError (or rejects with it) */
@@ -114,13 +114,15 @@ export class GuardedTokenStore implements TokenStore {
   /**
    * Goes to the database and to the record of revocations, so neither is blamed; and is tried even while one is down. What
    * failed may have been done, and is done again until the store has it.
+   *
+   * @param doneLater called when the repetition has done it
    */
-  async #deny<T>(name: string, operation: () => Promise<T>): Promise<T> {
+  async #deny<T>(name: string, operation: () => Promise<T>, doneLater?: () => void): Promise<T> {
     try {
       return await boundedCall("revocation", this.#timeoutMs, operation);
     } catch (error) {
       const told = tokenErrorOf(error);
-      if (told.code === "store-unavailable") this.#unfinished.add(name, operation);
+      if (told.code === "store-unavailable") this.#unfinished.add(name, () => operation().then(doneLater));
       throw told;
     }
   }

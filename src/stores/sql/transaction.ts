@@ -50,7 +50,7 @@ export async function writeTransaction<T>(
   let isCommitting = false;
   const attempt = (): Promise<T> => {
     isCommitting = false;
-    return db.connection().execute((connection) => {
+    return db.connection().execute(async (connection) => {
       refuseIfPast(call);
       return connection
         .transaction()
