@@ -26,6 +26,7 @@ import { KeyVerifier, type Waiting } from "./verifier.js";
 
 export type { ApiKeyServiceDeps, AuditFacts, CreatedApiKey, KeyChanges } from "./service-parts.js";
 
+const MOST_REFUSED = 10_000;
 const MOST_UNDELIVERED = 1000;
 const UNDELIVERED_MS = 10 * 60_000;
 
@@ -51,6 +52,8 @@ export class ApiKeyService {
   readonly #stopListening: (() => void) | undefined;
   /** New keys of rotations that a store did after their callers had been refused, by the id of the old key. */
   readonly #undelivered = new LRUCache<string, CreatedApiKey>({ max: MOST_UNDELIVERED, ttl: UNDELIVERED_MS });
+  /** Keys whose revocation was refused and is repeated, or has been done since. */
+  readonly #refusedRevocations = new LRUCache<string, { isAnnounced: boolean; wasRevokedBefore: boolean }>({ max: MOST_REFUSED, ttl: UNDELIVERED_MS });
   #initialised: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
 
@@ -131,7 +134,7 @@ export class ApiKeyService {
       this.#write(
         (store, call) => store.insert(stored, call),
         // Nobody has this key: the caller was refused.
-        () => void this.#store.revoke(stored.id, this.#runtime.clock.now(), "not-delivered").catch(() => undefined),
+        () => this.#unfinished.add(stored.id, () => this.#store.revoke(stored.id, this.#runtime.clock.now(), "not-delivered")),
       ),
     );
     this.#announce("authn_token_created", "created", stored, audit);
@@ -183,7 +186,7 @@ export class ApiKeyService {
    */
   async rotate(id: string, input: RotateInput = {}, audit: AuditFacts = {}): Promise<CreatedApiKey> {
     const { graceSeconds } = readInput(rotateSchema, input);
-    const undelivered = this.#takeUndelivered(id);
+    const undelivered = await this.#takeUndelivered(id);
     if (undelivered !== undefined) {
       this.#announce("authn_token_created", "rotated", undelivered.record, audit);
       return undelivered;
@@ -195,7 +198,7 @@ export class ApiKeyService {
       done = await this.#own(
         this.#write(
           (store, call) => store.rotate(id, stored, graceEnd(stored.createdAt, graceSeconds, old.expiresAt), call),
-          (isDone) => void (isDone && this.#undelivered.set(id, { key, record: publicRecord(stored) })),
+          (isDone) => void (isDone !== false && this.#undelivered.set(id, { key, record: publicRecord(stored) })),
         ),
       );
     } finally {
@@ -218,7 +221,8 @@ export class ApiKeyService {
    * itself is revoked already (it leaked, and whoever had it may have rotated it). One mark in the store, whatever their
    * number. This process refuses it from now on, others that share a change feed within a second, without one
    * within `cacheSeconds` (src/stores/README.md).
-   * @returns false when there is no such key, or it is revoked already and there was nothing left to end
+   * @returns false when there is no such key, or it is revoked already and there was nothing left to end;
+   *   true once more when this process was refused the same revocation and has it done since
    * @throws ApiKeyError "invalid-input"; StoreUnavailableError when the store was silent or the others untold: this process repeats it until the store has it
    */
   async revoke(id: string, input: RevokeInput = {}, audit: AuditFacts = {}): Promise<boolean> {
@@ -226,23 +230,36 @@ export class ApiKeyService {
     if (!isKeyId(id)) return false;
     const at = this.#runtime.clock.now();
     const revoke = (): Promise<boolean> => this.init().then(() => this.#store.revoke(id, at, reason, descendants));
+    const earlier = this.#refusedRevocations.get(id);
+    const revocation = earlier ?? { isAnnounced: false, wasRevokedBefore: false };
+    const announce = (): void => {
+      if (revocation.isAnnounced || revocation.wasRevokedBefore) return;
+      revocation.isAnnounced = true;
+      this.#announce("authn_token_revoked", "revoked", { id }, audit);
+    };
     try {
       // In this order (whoever is told must not read the key as it was), and in time as one. No guard: a store that is down for
       // others is still asked to revoke.
       return await boundedCall("api-keys", this.#options.storeTimeoutMs, async () => {
         const done = await revoke();
-        if (done) this.#announce("authn_token_revoked", "revoked", { id }, audit);
+        // After a refusal, false may be the work of the call that was refused, or of its repetition.
+        if (!done && !this.#refusedRevocations.has(id)) revocation.wasRevokedBefore = true;
+        announce();
         // Also when it was revoked before: by a call that did not get as far as this.
         await this.#tellOfEnding(id);
-        return done;
+        this.#refusedRevocations.delete(id);
+        return !revocation.wasRevokedBefore;
       });
     } catch (error) {
+      if (faultOf(error) === "input") throw error;
       // It may have been done; it is done again until the store has it.
-      if (faultOf(error) !== "input") this.#unfinished.add(id, async () => {
+      this.#unfinished.add(id, async () => {
         await revoke();
+        announce();
         await this.#tellOfEnding(id);
         this.#cache.evict(id);
       });
+      this.#refusedRevocations.set(id, revocation);
       throw error;
     } finally {
       // Also when the store was late: it may have done it.
@@ -301,15 +318,22 @@ export class ApiKeyService {
     }
   }
 
-  async #write<T>(operation: (store: ApiKeyStore, call: WriteCall) => Promise<T>, doneLate?: (value: T) => void): Promise<T> {
-    return this.#writes.write((call) => this.init().then(() => operation(this.#store, call)), doneLate);
+  async #write<T>(operation: (store: ApiKeyStore, call: WriteCall) => Promise<T>, notTold?: (value: T | undefined) => void): Promise<T> {
+    return this.#writes.write((call) => this.init().then(() => operation(this.#store, call)), notTold);
   }
 
-  /** What a rotation made after its caller had been refused; given out once. */
-  #takeUndelivered(id: string): CreatedApiKey | undefined {
+  /**
+   * What a rotation made although its caller was refused; given out once, and only while it is in force. It is not there when
+   * a rotation that was in doubt has not taken place.
+   */
+  async #takeUndelivered(id: string): Promise<CreatedApiKey | undefined> {
     const made = this.#undelivered.get(id);
+    if (made === undefined) return undefined;
+    const stored = await this.#own(this.#read((store) => store.get(made.record.id)));
+    // Another call may have taken it meanwhile.
+    if (stored === undefined || this.#undelivered.peek(id) !== made) return undefined;
     this.#undelivered.delete(id);
-    return made;
+    return stateProblem(stored, this.#runtime.clock.now()) === undefined ? made : undefined;
   }
 
   async #close(): Promise<void> {

@@ -41,9 +41,12 @@ class GuardedWrite implements WriteCall {
   }
 
   beginCommit(): boolean {
-    if (this.#state === "given-up" || performance.now() >= this.deadline) return false;
-    this.#state = "committing";
-    return true;
+    this.#state = this.#state === "given-up" || performance.now() >= this.deadline ? "given-up" : "committing";
+    return this.#state === "committing";
+  }
+
+  commitEnded(): void {
+    if (this.#state === "committing") this.#state = "open";
   }
 
   giveUp(): void {
@@ -114,15 +117,16 @@ export class StoreGuard {
    * Calls the store to write something that must not be done after its caller was refused. Past the time-out the store rolls
    * back (`WriteCall`); once it is committing, the caller waits for the outcome, up to five seconds.
    *
-   * @param doneLate gets what a store that knows no deadlines did after the caller was refused
+   * @param notTold called when the caller was refused and the store may have done it all the same: with what a store that knows
+   *   no deadlines did later, and with `undefined` when a commit is in doubt. It may be called twice.
    * @throws StoreUnavailableError (rejects) when the store fails, is late, or is down
    */
-  async write<T>(operation: (call: WriteCall) => T | Promise<T>, doneLate: (value: T) => void = () => undefined): Promise<T> {
+  async write<T>(operation: (call: WriteCall) => T | Promise<T>, notTold: (value: T | undefined) => void = () => undefined): Promise<T> {
     const admission = this.#admit();
     if (admission === undefined) throw new StoreUnavailableError(this.#store);
     const call = new GuardedWrite(this.#timeoutMs);
     // A synchronous throw becomes a rejection.
-    return this.#withinTime((async () => operation(call))(), admission, call, doneLate);
+    return this.#withinTime((async () => operation(call))(), admission, call, notTold);
   }
 
   #admit(): Admission | undefined {
@@ -132,14 +136,16 @@ export class StoreGuard {
     return { silence: pass, errors: this.#errors.admit(), writes: this.#server.watchWrites(this.#timeoutMs), successes: silence.successes };
   }
 
-  #withinTime<T>(answer: Promise<T>, admission: Admission, call?: GuardedWrite, doneLate: (value: T) => void = () => undefined): Promise<T> {
+  #withinTime<T>(answer: Promise<T>, admission: Admission, call?: GuardedWrite, notTold: (value: T | undefined) => void = () => undefined): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       let isSettled = false;
       const giveUp = (cause: Error): void => {
         if (isSettled) return;
         isSettled = true;
+        const isInDoubt = call?.isCommitting === true;
         call?.giveUp();
         this.#failed(cause, admission);
+        if (isInDoubt) notTold(undefined);
         reject(new StoreUnavailableError(this.#store, { cause }));
       };
       let timer = timeOut(this.#timeoutMs, (cause) => {
@@ -150,7 +156,7 @@ export class StoreGuard {
       // nor is it a sign that the store is back: one that is always late would be "back" between any two requests.
       answer.then(
         (value) => {
-          if (isSettled) return doneLate(value);
+          if (isSettled) return notTold(value);
           isSettled = true;
           clearTimeout(timer);
           this.#worked(admission);
@@ -161,6 +167,7 @@ export class StoreGuard {
           isSettled = true;
           clearTimeout(timer);
           this.#failed(error, admission);
+          if (call?.isCommitting === true) notTold(undefined);
           reject(error instanceof StoreUnavailableError ? error : new StoreUnavailableError(this.#store, { cause: error }));
         },
       );

@@ -10,6 +10,8 @@ export interface WriteCall {
    * store rolls back and rejects.
    */
   beginCommit(): boolean;
+  /** To be called when the commit has been answered: the caller waits past the deadline for a commit and nothing else. */
+  commitEnded(): void;
 }
 
 /** A store rolled a write back because its caller waits no longer. Nothing was changed. */

@@ -83,6 +83,7 @@ export class JwtManager {
   close(): Promise<void> {
     return (this.#closed ??= (async () => {
       await this.#cleaner.finished(this.options.storeTimeoutMs);
+      this.#store.stopRepeating();
       if (this.#closesStore) await this.#store.close();
     })());
   }
@@ -171,8 +172,9 @@ export class JwtManager {
     if (!isTokenId(jti)) {
       throw new TokenError("invalid-input", { message: "revokeToken takes the jti claim of a token, not the token." });
     }
-    await this.#store.revokeAccessToken(jti, this.runtime.clock.now() + this.#accessLifeMs);
-    this.#announceRevoked({ reason: "token", credentialId: jti });
+    const announce = (): void => this.#announceRevoked({ reason: "token", credentialId: jti });
+    await this.#store.revokeAccessToken(jti, this.runtime.clock.now() + this.#accessLifeMs, announce);
+    announce();
   }
 
   /**
@@ -199,8 +201,7 @@ export class JwtManager {
   async revokeFamily(refreshToken: string): Promise<boolean> {
     const record = await this.#refresh.find(refreshToken);
     if (record === undefined) return false;
-    await this.#endFamily(record.familyId);
-    this.#announceRevoked({ reason: "family", credentialId: record.familyId, subject: record.subject });
+    await this.#endFamily(record.familyId, () => this.#announceRevoked({ reason: "family", credentialId: record.familyId, subject: record.subject }));
     return true;
   }
 
@@ -211,13 +212,14 @@ export class JwtManager {
    */
   async revokeSubject(id: string | number): Promise<void> {
     const { subject } = grantOf(id);
+    const announce = (): void => this.#announceRevoked({ reason: "subject", subject });
     // Twice: a refresh under way may slip in before the first call takes effect, with a token stamped after the first cut-off.
     for (let pass = 0; pass < 2; pass += 1) {
       const cutOff = this.#issueClock.cutOff();
-      await this.#store.revokeSubject(subject, cutOff, Math.max(cutOff, this.runtime.clock.now()) + this.#accessLifeMs);
+      await this.#store.revokeSubject(subject, cutOff, Math.max(cutOff, this.runtime.clock.now()) + this.#accessLifeMs, announce);
       if (pass === 1) this.#issueClock.settle(cutOff);
     }
-    this.#announceRevoked({ reason: "subject", subject });
+    announce();
   }
 
   /** The public keys (RFC 7517), those that only verify included; empty for HMAC, whose keys are all secret. */
@@ -230,10 +232,17 @@ export class JwtManager {
     return describeJwt(this.options, this.#ring.kids);
   }
 
-  /** Both, also when one fails: a Redis that is down must not leave a stolen family alive in the database. */
-  async #endFamily(familyId: string): Promise<void> {
+  /**
+   * Both, also when one fails: a Redis that is down must not leave a stolen family alive in the database.
+   *
+   * @param done called once both are done, by repetition if need be
+   */
+  async #endFamily(familyId: string, done: () => void = () => undefined): Promise<void> {
     const now = this.runtime.clock.now();
-    const calls = [this.#store.denyFamily(familyId, now + this.#accessLifeMs), this.#store.revokeFamily(familyId, now)];
+    let left = 2;
+    const oneDone = (): void => void ((left -= 1) === 0 && done());
+    const calls = [this.#store.denyFamily(familyId, now + this.#accessLifeMs, oneDone), this.#store.revokeFamily(familyId, now, oneDone)];
+    for (const call of calls) call.then(oneDone, () => undefined);
     for (const result of await Promise.allSettled(calls)) if (result.status === "rejected") throw result.reason;
   }
 

@@ -1,3 +1,4 @@
+import { LRUCache } from "lru-cache";
 import type { Clock } from "../core/clock.js";
 import { RepeatedWrites } from "../core/repeated-writes.js";
 import type { Runtime } from "../core/runtime.js";
@@ -8,6 +9,9 @@ import { TokenError } from "./errors.js";
 
 type AccessTokenFacts = Parameters<TokenStore["isRevoked"]>[0];
 
+/** How many marks of undelivered successors one process remembers; the store keeps all. */
+const MOST_UNDELIVERED = 10_000;
+
 /**
  * A token store bounded in time. Revocations and refresh tokens have a guard each: a store that cannot take another refresh
  * token must not stop requests whose tokens it can still judge.
@@ -17,6 +21,8 @@ export class GuardedTokenStore implements TokenStore {
   readonly #clock: Clock;
   readonly #timeoutMs: number;
   readonly #unfinished = new RepeatedWrites();
+  /** Tokens whose successor reached nobody, as far as this process knows; the store may not have the mark yet. */
+  readonly #undelivered = new LRUCache<string, { readonly successorId: string; readonly at: number }>({ max: MOST_UNDELIVERED });
   readonly #tokens: StoreGuard;
   readonly #revocations: StoreGuard;
 
@@ -34,8 +40,13 @@ export class GuardedTokenStore implements TokenStore {
   }
 
   close(): Promise<void> {
-    this.#unfinished.close();
+    this.stopRepeating();
     return this.#store.close();
+  }
+
+  /** Gives up what has not reached the store; for a store that somebody else closes. */
+  stopRepeating(): void {
+    this.#unfinished.close();
   }
 
   // What is thrown becomes a rejection: a clean-up that fails must not fail the request it came with.
@@ -47,35 +58,46 @@ export class GuardedTokenStore implements TokenStore {
     return this.#write(
       (call) => this.#store.insert(token, call),
       // Nobody has this token: the caller was refused.
-      () => void this.#store.revokeFamily(token.familyId, this.#clock.now()).catch(() => undefined),
+      () => this.#unfinished.add(`family ${token.familyId}`, () => this.#store.revokeFamily(token.familyId, this.#clock.now())),
     );
   }
 
-  get(id: string): Promise<StoredRefreshToken | undefined> {
-    return this.#call(() => this.#store.get(id));
+  async get(id: string): Promise<StoredRefreshToken | undefined> {
+    const token = await this.#call(() => this.#store.get(id));
+    const undelivered = this.#undelivered.get(id);
+    return token === undefined || undelivered === undefined || token.successorId !== undelivered.successorId ? token : { ...token, undeliveredAt: undelivered.at };
   }
 
   rotate(id: string, usedAt: number, successor: StoredRefreshToken, sealedSuccessor: string): Promise<boolean> {
     return this.#write(
       (call) => this.#store.rotate(id, usedAt, successor, sealedSuccessor, call),
-      (isDone) => void (isDone && this.#store.markUndelivered?.(id, this.#clock.now()).catch(() => undefined)),
+      (isDone) => {
+        if (isDone !== false) this.#markUndelivered(id, successor.id);
+      },
     );
   }
 
-  revokeFamily(familyId: string, at: number): Promise<boolean> {
-    return this.#deny(`family ${familyId}`, () => this.#store.revokeFamily(familyId, at));
+  /** Here at once, and in the store when it can: the owner may come again at any process. */
+  #markUndelivered(id: string, successorId: string): void {
+    const at = this.#clock.now();
+    this.#undelivered.set(id, { successorId, at });
+    this.#unfinished.add(`undelivered ${id}`, async () => this.#store.markUndelivered?.(id, successorId, at));
   }
 
-  revokeSubject(subject: string, at: number, forgetAfter: number): Promise<void> {
-    return this.#deny(`subject ${subject}`, () => this.#store.revokeSubject(subject, at, forgetAfter));
+  revokeFamily(familyId: string, at: number, doneLater?: () => void): Promise<boolean> {
+    return this.#deny(`family ${familyId}`, () => this.#store.revokeFamily(familyId, at), doneLater);
   }
 
-  revokeAccessToken(jti: string, expiresAt: number): Promise<void> {
-    return this.#deny(`token ${jti}`, () => this.#store.revokeAccessToken(jti, expiresAt));
+  revokeSubject(subject: string, at: number, forgetAfter: number, doneLater?: () => void): Promise<void> {
+    return this.#deny(`subject ${subject}`, () => this.#store.revokeSubject(subject, at, forgetAfter), doneLater);
   }
 
-  denyFamily(familyId: string, until: number): Promise<void> {
-    return this.#deny(`access tokens of ${familyId}`, () => this.#store.denyFamily(familyId, until));
+  revokeAccessToken(jti: string, expiresAt: number, doneLater?: () => void): Promise<void> {
+    return this.#deny(`token ${jti}`, () => this.#store.revokeAccessToken(jti, expiresAt), doneLater);
+  }
+
+  denyFamily(familyId: string, until: number, doneLater?: () => void): Promise<void> {
+    return this.#deny(`access tokens of ${familyId}`, () => this.#store.denyFamily(familyId, until), doneLater);
   }
 
   /** At once when the store answers at once. @throws StoreUnavailableError (or rejects with it) */
@@ -92,13 +114,15 @@ export class GuardedTokenStore implements TokenStore {
   /**
    * Goes to the database and to the record of revocations, so neither is blamed; and is tried even while one is down. What
    * failed may have been done, and is done again until the store has it.
+   *
+   * @param doneLater called when the repetition has done it
    */
-  async #deny<T>(name: string, operation: () => Promise<T>): Promise<T> {
+  async #deny<T>(name: string, operation: () => Promise<T>, doneLater?: () => void): Promise<T> {
     try {
       return await boundedCall("revocation", this.#timeoutMs, operation);
     } catch (error) {
       const told = tokenErrorOf(error);
-      if (told.code === "store-unavailable") this.#unfinished.add(name, operation);
+      if (told.code === "store-unavailable") this.#unfinished.add(name, () => operation().then(doneLater));
       throw told;
     }
   }
@@ -107,9 +131,9 @@ export class GuardedTokenStore implements TokenStore {
     return this.#told(async () => this.#tokens.run(operation));
   }
 
-  /** @param doneLate gets what the store did after the caller was refused */
-  async #write<T>(operation: (call: WriteCall) => Promise<T>, doneLate: (value: T) => void): Promise<T> {
-    return this.#told(() => this.#tokens.write(operation, doneLate));
+  /** @param notTold as of `StoreGuard.write` */
+  async #write<T>(operation: (call: WriteCall) => Promise<T>, notTold: (value: T | undefined) => void): Promise<T> {
+    return this.#told(() => this.#tokens.write(operation, notTold));
   }
 
   async #told<T>(run: () => Promise<T>): Promise<T> {

@@ -87,6 +87,7 @@ export function createSession(options: SessionOptions, runtime: Runtime, deps: S
     handler: sessionHandler(context),
     describe: () => description(context, store, given === undefined),
     close: async () => {
+      stored.close();
       if (!(store instanceof MemorySessionStore)) return;
       store.off("expired", onExpired);
       // A store that was given is its giver's to close.

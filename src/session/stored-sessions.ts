@@ -1,5 +1,6 @@
 import type session from "express-session";
 import { LRUCache } from "lru-cache";
+import { RepeatedWrites } from "../core/repeated-writes.js";
 import type { Runtime } from "../core/runtime.js";
 import { faultOf } from "../core/store-fault.js";
 import { StoreGuard } from "../core/store-guard.js";
@@ -48,6 +49,7 @@ export class StoredSessions {
   readonly #policy: TimePolicy;
   readonly #runtime: Runtime;
   readonly #cookie: SessionCookie;
+  readonly #unfinished = new RepeatedWrites();
   readonly #ended = new LRUCache<string, { readonly why: EndReason; readonly at: number }>({ max: ENDED_IDS, ttl: ENDED_MS });
 
   constructor(store: session.Store, cookie: SessionCookie, policy: TimePolicy, runtime: Runtime, timeoutMs: number) {
@@ -56,6 +58,11 @@ export class StoredSessions {
     this.#policy = policy;
     this.#runtime = runtime;
     this.#guard = new StoreGuard("session", runtime, timeoutMs, store);
+  }
+
+  /** Gives up the ends that have not reached the store. The store stays open. */
+  close(): void {
+    this.#unfinished.close();
   }
 
   get policy(): TimePolicy {
@@ -122,7 +129,8 @@ export class StoredSessions {
   }
 
   /**
-   * Ends a session for good: from here on its id is dead, also for a request that is still running.
+   * Ends a session for good: from here on its id is dead, also for a request that is still running. When the store fails, the
+   * caller is told so and the end is repeated until the store has it; but a log-in that fails leaves the old session alone.
    *
    * @returns false when the session had ended before, as far as this process and the store can tell
    */
@@ -132,6 +140,12 @@ export class StoredSessions {
     const failed = (error: unknown): never => {
       // Still in the store, so it must not look ended: the caller may try again.
       this.#ended.delete(sid);
+      if (why !== "replaced") {
+        this.#unfinished.add(`session ${sid}`, async () => {
+          await this.#destroy(sid);
+          this.#ended.set(sid, { why, at: this.now() });
+        });
+      }
       throw error;
     };
     let answer: Maybe<boolean>;
@@ -167,9 +181,19 @@ export class StoredSessions {
     );
   }
 
-  /** Ends all sessions of a principal at once, those that began after the list was read included. */
+  /** Ends all sessions of a principal at once, those that began after the list was read included. Repeated as `end` is. */
   endAllOf(principalId: string): Maybe<number> {
-    return this.#guard.run(() => this.#store.destroyByPrincipal?.(principalId) ?? 0);
+    const endAll = (): Maybe<number> => this.#guard.run(() => this.#store.destroyByPrincipal?.(principalId) ?? 0);
+    const failed = (error: unknown): never => {
+      this.#unfinished.add(`principal ${principalId}`, async () => endAll());
+      throw error;
+    };
+    try {
+      const answer = endAll();
+      return answer instanceof Promise ? answer.catch(failed) : answer;
+    } catch (error) {
+      return failed(error);
+    }
   }
 
   /** Says that a session ended by its time. Also called for what the memory store prunes. */

@@ -170,10 +170,11 @@ export interface TokenStore {
    */
   rotate(id: string, usedAt: number, successor: StoredRefreshToken, sealedSuccessor: string, call?: WriteCall): Promise<boolean>;
   /**
-   * Marks a used token whose successor is known never to have reached its owner: using it again is no theft. Nothing happens
-   * when there is no such token, or it is unused. A store without this method has no such marks. Cost: O(log n).
+   * Marks a token whose successor is known never to have reached its owner: using it again is no theft. Nothing happens when
+   * there is no such token, or its successor is not `successorId`. Waits for a `rotate` of this token that is being committed.
+   * A store without this method has no such marks. Cost: O(log n).
    */
-  markUndelivered?(id: string, at: number): Promise<void>;
+  markUndelivered?(id: string, successorId: string, at: number): Promise<void>;
   /**
    * Revokes every token of the family, those not yet inserted by a concurrent `rotate` included, also when the store is full.
    * One mark on the family, however many tokens it has. False when there is no such family, or this was done before; then

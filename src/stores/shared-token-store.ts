@@ -34,8 +34,8 @@ export class SharedTokenStore implements TokenStore {
     return this.#families.rotate(id, usedAt, successor, sealedSuccessor, call);
   }
 
-  async markUndelivered(id: string, at: number): Promise<void> {
-    await this.#families.markUndelivered?.(id, at);
+  async markUndelivered(id: string, successorId: string, at: number): Promise<void> {
+    await this.#families.markUndelivered?.(id, successorId, at);
   }
 
   revokeFamily(familyId: string, at: number): Promise<boolean> {

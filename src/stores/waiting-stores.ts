@@ -72,8 +72,8 @@ export class TokensOfDatabase implements TokenStore {
     return (await this.#opening.get()).tokens.rotate(id, usedAt, successor, sealedSuccessor, call);
   }
 
-  async markUndelivered(id: string, at: number): Promise<void> {
-    await (await this.#opening.get()).tokens.markUndelivered?.(id, at);
+  async markUndelivered(id: string, successorId: string, at: number): Promise<void> {
+    await (await this.#opening.get()).tokens.markUndelivered?.(id, successorId, at);
   }
 
   async revokeFamily(familyId: string, at: number): Promise<boolean> {

@@ -40,6 +40,21 @@ export function familyCases(testCase: TokenCase): ConformanceCase[] {
       assert.equal(await store.rotate("token-1", Date.now(), sampleToken({ id: "token-3" }), "sealed"), true);
     }),
 
+    testCase("markUndelivered: marks a token with this successor, and no other token", async (store) => {
+      if (store.markUndelivered === undefined) return;
+      const at = Date.now();
+      await store.insert(sampleToken());
+      await store.markUndelivered("token-1", "token-2", at);
+      assert.equal((await store.get("token-1"))?.undeliveredAt, null);
+      await store.rotate("token-1", at, sampleToken({ id: "token-2" }), "sealed");
+      for (const other of ["token-3", "", ...UNSTORABLE_TEXTS]) await store.markUndelivered("token-1", other, at);
+      for (const unknown of ["token-3", ...UNSTORABLE_TEXTS]) await store.markUndelivered(unknown, "token-2", at);
+      assert.equal((await store.get("token-1"))?.undeliveredAt, null);
+      await store.markUndelivered("token-1", "token-2", at);
+      assert.equal((await store.get("token-1"))?.undeliveredAt, at);
+      assert.equal((await store.get("token-2"))?.undeliveredAt, null);
+    }),
+
     testCase("rotate: of twenty calls at once exactly one is true, and exactly its successor exists", async (store) => {
       await store.insert(sampleToken());
       const count = await countTrue(20, (index) => store.rotate("token-1", Date.now(), sampleToken({ id: `next-${index}` }), `sealed-${index}`));

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { Secret } from "../../src/core/secret.js";
 import type { RateLimitStore } from "../../src/stores/contracts.js";
 import { ApiKeyError } from "../../src/api-key/errors.js";
@@ -287,6 +287,32 @@ describe("rotate", () => {
     expect(settled.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
     for (const result of settled) if (result.status === "rejected") expect(result.reason).toMatchObject({ code: "rotated" });
     expect(await store.list("user-1", { limit: 10 })).toHaveLength(2);
+  });
+});
+
+describe("a revocation that was refused", () => {
+  it.each(["before the store was asked", "after the store had done it"])("%s: is done later, announced once, and succeeds when asked for again", async (when) => {
+    const { service, store, events } = bench();
+    const { record } = await service.create(KEY);
+    const revoke = store.revoke.bind(store);
+    vi.spyOn(store, "revoke").mockImplementationOnce(async (...args) => {
+      if (when.startsWith("after")) await revoke(...args);
+      throw new Error("connection lost");
+    });
+    await expect(service.revoke(record.id)).rejects.toMatchObject({ status: 503 });
+    await expect.poll(() => events.filter(({ event }) => event === "authn_token_revoked").length, { timeout: 3000 }).toBe(1);
+    expect((await store.get(record.id))?.revokedAt).not.toBeNull();
+    expect([await service.revoke(record.id), await service.revoke(record.id)]).toEqual([true, false]);
+    expect(events.filter(({ event }) => event === "authn_token_revoked")).toMatchObject([{ credentialId: record.id }]);
+    await service.close();
+  });
+
+  it("of a key that somebody else had revoked is not announced", async () => {
+    const { service, store, events } = bench();
+    const { record } = await service.create(KEY);
+    await store.revoke(record.id, 1, "elsewhere");
+    expect(await service.revoke(record.id)).toBe(false);
+    expect(events.filter(({ event }) => event === "authn_token_revoked")).toEqual([]);
   });
 });
 

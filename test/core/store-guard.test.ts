@@ -90,3 +90,60 @@ describe("StoreGuard", () => {
     expect(events.map(({ event }) => event)).toEqual(["portcullis_store_late", "portcullis_store_unavailable"]);
   });
 });
+
+describe("StoreGuard.write", () => {
+  const after = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+
+  it("gives the answer, and nothing else", async () => {
+    const untold: unknown[] = [];
+    const write = setUp().guard.write((call) => Promise.resolve(call.beginCommit()), (value) => untold.push(value));
+    expect([await write, untold]).toEqual([true, []]);
+  });
+
+  it("a store that begins to commit after the time is up may not", async () => {
+    const untold: unknown[] = [];
+    let mayCommit: boolean | undefined;
+    const write = setUp(20).guard.write(
+      async (call) => {
+        await after(60);
+        mayCommit = call.beginCommit();
+        if (!mayCommit) throw new Error("rolled back");
+      },
+      (value) => untold.push(value),
+    );
+    await expect(write).rejects.toBeInstanceOf(StoreUnavailableError);
+    await after(80);
+    expect([mayCommit, untold]).toEqual([false, []]);
+  });
+
+  it("waits for the outcome of a commit that began in time", async () => {
+    const write = setUp(20).guard.write(async (call) => {
+      call.beginCommit();
+      await after(80);
+      return 7;
+    });
+    expect(await write).toBe(7);
+  });
+
+  it("tells of what a store that knows no deadlines did late", async () => {
+    const untold: unknown[] = [];
+    await expect(setUp(20).guard.write(() => after(60).then(() => 7), (value) => untold.push(value))).rejects.toBeInstanceOf(StoreUnavailableError);
+    await after(80);
+    expect(untold).toEqual([7]);
+  });
+
+  it("tells of a commit in doubt; an error before the commit leaves none", async () => {
+    for (const begins of [true, false]) {
+      const untold: unknown[] = [];
+      const write = setUp().guard.write(
+        (call) => {
+          if (begins) call.beginCommit();
+          return fail();
+        },
+        (value) => untold.push(value),
+      );
+      await expect(write).rejects.toBeInstanceOf(StoreUnavailableError);
+      expect(untold).toEqual(begins ? [undefined] : []);
+    }
+  });
+});

@@ -147,7 +147,7 @@ export class UnreliableStore implements TokenStore {
   insert = (token: StoredRefreshToken): Promise<void> => this.#through(() => this.inner.insert(token));
   get = (id: string): Promise<StoredRefreshToken | undefined> => this.#through(() => this.inner.get(id));
   rotate = (id: string, usedAt: number, successor: StoredRefreshToken, sealed: string): Promise<boolean> => this.#through(() => this.inner.rotate(id, usedAt, successor, sealed));
-  markUndelivered = (id: string, at: number): Promise<void> => this.#through(() => this.inner.markUndelivered(id, at));
+  markUndelivered = (...args: Parameters<MemoryTokenStore["markUndelivered"]>): Promise<void> => this.#through(() => this.inner.markUndelivered(...args));
   revokeFamily = (...args: Parameters<TokenStore["revokeFamily"]>): Promise<boolean> => this.#through(() => this.inner.revokeFamily(...args));
   revokeSubject = (...args: Parameters<TokenStore["revokeSubject"]>): Promise<void> => this.#through(() => this.inner.revokeSubject(...args));
   revokeAccessToken = (...args: Parameters<TokenStore["revokeAccessToken"]>): Promise<void> => this.#through(() => this.inner.revokeAccessToken(...args));

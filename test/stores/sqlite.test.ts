@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { Kysely, SqliteDialect, type CompiledQuery } from "kysely";
 import { afterAll, describe, expect, test } from "vitest";
 import { openSqlite, SqlApiKeyStore, SqlTokenStore, type PortcullisTables } from "portcullis/sql";
+import { DeadlinePassedError } from "../../src/core/write-call.js";
 import { loadSqliteEngine } from "../../src/stores/sql/sqlite-engines.js";
 import { ManualClock } from "../../src/testing/manual-clock.js";
 import { sampleKey, sampleToken } from "../../src/testing/samples.js";
@@ -195,5 +196,28 @@ test("a stored key with a hash algorithm of the future is an error, never a key 
   await db.updateTable("portcullis_api_keys").set({ hash_algorithm: "none" }).execute();
   await expect(store.get("key-1")).rejects.toMatchObject({ code: "PORTCULLIS_UNREADABLE_RECORD" });
   expect(await store.list("owner", { limit: 10 })).toEqual([]);
+  await close();
+});
+
+test("a write whose deadline is past, or whose caller was refused before the commit, has changed nothing", async () => {
+  const { db, close } = await openSqlite("sqlite::memory:");
+  const [keys, tokens] = [new SqlApiKeyStore(db), new SqlTokenStore(db)];
+  await keys.init();
+  await tokens.init();
+  await keys.insert(sampleKey());
+  await tokens.insert(sampleToken());
+  const past = { deadline: performance.now() - 1, beginCommit: () => true, commitEnded: () => undefined };
+  const refused = { deadline: performance.now() + 60_000, beginCommit: () => false, commitEnded: () => undefined };
+  for (const call of [past, refused]) {
+    await expect(keys.insert(sampleKey({ id: "key-2" }), call)).rejects.toBeInstanceOf(DeadlinePassedError);
+    await expect(keys.rotate("key-1", sampleKey({ id: "key-2" }), 0, call)).rejects.toBeInstanceOf(DeadlinePassedError);
+    await expect(tokens.insert(sampleToken({ id: "token-2" }), call)).rejects.toBeInstanceOf(DeadlinePassedError);
+    await expect(tokens.rotate("token-1", 1, sampleToken({ id: "token-2" }), "sealed", call)).rejects.toBeInstanceOf(DeadlinePassedError);
+  }
+  expect([await keys.get("key-2"), await tokens.get("token-2")]).toEqual([undefined, undefined]);
+  expect([(await keys.get("key-1"))?.rotatedTo, (await tokens.get("token-1"))?.usedAt]).toEqual([null, null]);
+  const inTime = { deadline: performance.now() + 60_000, beginCommit: () => true, commitEnded: () => undefined };
+  expect(await keys.rotate("key-1", sampleKey({ id: "key-2" }), 0, inTime)).toBe(true);
+  expect(await tokens.rotate("token-1", 1, sampleToken({ id: "token-2" }), "sealed", inTime)).toBe(true);
   await close();
 });

@@ -77,9 +77,9 @@ export class MemoryTokenStore implements TokenStore {
     return true;
   }
 
-  async markUndelivered(id: string, at: number): Promise<void> {
+  async markUndelivered(id: string, successorId: string, at: number): Promise<void> {
     const token = this.#tokens.get(id);
-    if (token !== undefined && token.usedAt !== null) this.#tokens.set(id, Object.freeze({ ...token, undeliveredAt: integer(at) }));
+    if (token?.successorId === successorId) this.#tokens.set(id, Object.freeze({ ...token, undeliveredAt: integer(at) }));
   }
 
   async revokeFamily(familyId: string, at: number): Promise<boolean> {

@@ -1,6 +1,7 @@
 import { UnreadableRecordError } from "../../core/store-fault.js";
 import type { ApiKeyStore, KeyDigest, StoredApiKey, UsageBatch, WriteCall } from "../contracts.js";
 import { copyDigest, endedByMark, endingIds, integer, isStorable, pageSize, text } from "../records.js";
+import { engineOf } from "./engines.js";
 import { migrate } from "./migrations.js";
 import { apiKeyOf, apiKeyRow, textOf } from "./rows.js";
 import type { ApiKeyRow, PortcullisDatabase } from "./schema.js";
@@ -32,17 +33,14 @@ export class SqlApiKeyStore implements ApiKeyStore {
 
   async insert(key: StoredApiKey, call?: WriteCall): Promise<void> {
     const row = apiKeyRow(key);
-    await this.#committed(
-      row.id,
-      writeTransaction(
-        this.#db,
-        async (transaction) => {
-          await transaction.insertInto("portcullis_api_keys").values(row).execute();
-          return true;
-        },
-        call,
-      ),
-    );
+    const work = async (transaction: PortcullisDatabase): Promise<boolean> => {
+      await transaction.insertInto("portcullis_api_keys").values(row).execute();
+      return true;
+    };
+    await settleLostCommit(writeTransaction(this.#db, work, call), async () => {
+      const found = await read(this.#slowDb, (db) => db.selectFrom("portcullis_api_keys").select("id").where("id", "=", row.id).executeTakeFirst());
+      return found !== undefined;
+    });
   }
 
   async get(id: string): Promise<StoredApiKey | undefined> {
@@ -104,14 +102,13 @@ export class SqlApiKeyStore implements ApiKeyStore {
       await transaction.insertInto("portcullis_api_keys").values(row).execute();
       return true;
     };
-    return this.#committed(row.id, writeTransaction(this.#db, work, call));
-  }
-
-  /** Whether the key of this id is there decides about a commit whose answer was lost. */
-  #committed(id: string, transaction: Promise<boolean>): Promise<boolean> {
-    return settleLostCommit(transaction, async () => {
-      const row = await read(this.#slowDb, (db) => db.selectFrom("portcullis_api_keys").select("id").where("id", "=", id).executeTakeFirst());
-      return row !== undefined;
+    return settleLostCommit(writeTransaction(this.#db, work, call), async () => {
+      const engine = await engineOf(this.#slowDb);
+      const found = await read(this.#slowDb, (db) => {
+        const query = db.selectFrom("portcullis_api_keys").select("rotated_to").where("id", "=", id);
+        return (engine === "sqlite" ? query : query.forUpdate()).executeTakeFirst();
+      });
+      return found?.rotated_to != null && textOf(found.rotated_to) === row.id;
     });
   }
 

@@ -56,6 +56,16 @@ export async function rotateRefreshToken(
   }, call);
 }
 
+/**
+ * The successor of a token, or null; undefined when there is no such token. Locks the token's row on a server, and so waits
+ * for a transaction that is changing it.
+ */
+export async function lockSuccessor(db: PortcullisDatabase, engine: SqlEngine, id: string): Promise<string | null | undefined> {
+  const query = db.selectFrom("portcullis_refresh_tokens").select("successor_id").where("id", "=", id);
+  const row = await (engine === "sqlite" ? query : query.forUpdate()).executeTakeFirst();
+  return row?.successor_id == null ? row?.successor_id : textOf(row.successor_id);
+}
+
 export interface MarkedTokenRow extends RefreshTokenRow {
   readonly family_revoked_at: RefreshTokenRow["revoked_at"];
   /** The subject's mark when the family began. */

@@ -6,7 +6,8 @@ export interface OpenServerOptions {
   readonly poolSize?: number | undefined;
   /**
    * Milliseconds that getting a connection, and then each statement, may take (250). The server ends the statement; if the
-   * server does not answer either, the connection is given up and another one takes its place.
+   * server does not answer either, the connection is given up and another one takes its place. COMMIT alone may take five
+   * seconds. The time of a whole call is the layer's `storeTimeoutMs`: a transaction past it is rolled back.
    */
   readonly timeoutMs?: number | undefined;
 }

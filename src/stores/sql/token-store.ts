@@ -7,10 +7,10 @@ import { Denials, type AccessTokenFacts } from "../denials.js";
 import { integer, isStorable, text } from "../records.js";
 import { rowOf, SqlChangeSource } from "./change-source.js";
 import { sealsEndBefore } from "../token-lifetime.js";
-import { insertRefreshToken, markSubject, revokedAtOf, revokeFamily, rotateRefreshToken, tokenWithMarks } from "./families.js";
+import { insertRefreshToken, lockSuccessor, markSubject, revokedAtOf, revokeFamily, rotateRefreshToken, tokenWithMarks } from "./families.js";
 import { migrate } from "./migrations.js";
 import { refreshTokenOf, textOf } from "./rows.js";
-import type { SqlEngine } from "./engines.js";
+import { engineOf, type SqlEngine } from "./engines.js";
 import type { PortcullisDatabase, PortcullisTables } from "./schema.js";
 import { read, settleLostCommit, write, writeTransaction } from "./transaction.js";
 
@@ -56,7 +56,10 @@ export class SqlTokenStore implements TokenStore {
   }
 
   async insert(token: StoredRefreshToken, call?: WriteCall): Promise<void> {
-    await this.#committed(token.id, insertRefreshToken(this.#db, token, call));
+    await settleLostCommit(insertRefreshToken(this.#db, token, call), async () => {
+      const row = await read(this.#slowDb, (db) => db.selectFrom("portcullis_refresh_tokens").select("id").where("id", "=", token.id).executeTakeFirst());
+      return row !== undefined;
+    });
   }
 
   async get(id: string): Promise<StoredRefreshToken | undefined> {
@@ -67,20 +70,19 @@ export class SqlTokenStore implements TokenStore {
 
   async rotate(id: string, usedAt: number, successor: StoredRefreshToken, sealedSuccessor: string, call?: WriteCall): Promise<boolean> {
     if (!isStorable(id)) return false;
-    return this.#committed(successor.id, rotateRefreshToken(this.#db, id, { usedAt: integer(usedAt), successor, sealedSuccessor: text(sealedSuccessor) }, call));
-  }
-
-  async markUndelivered(id: string, at: number): Promise<void> {
-    if (!isStorable(id)) return;
-    integer(at);
-    await write(this.#slowDb, (db) => db.updateTable("portcullis_refresh_tokens").set({ undelivered_at: at }).where("id", "=", id).where("used_at", "is not", null).execute());
-  }
-
-  /** Whether the token of this id is there decides about a commit whose answer was lost. */
-  #committed(id: string, transaction: Promise<boolean>): Promise<boolean> {
+    const transaction = rotateRefreshToken(this.#db, id, { usedAt: integer(usedAt), successor, sealedSuccessor: text(sealedSuccessor) }, call);
     return settleLostCommit(transaction, async () => {
-      const row = await read(this.#slowDb, (db) => db.selectFrom("portcullis_refresh_tokens").select("id").where("id", "=", id).executeTakeFirst());
-      return row !== undefined;
+      const engine = await engineOf(this.#slowDb);
+      return (await read(this.#slowDb, (db) => lockSuccessor(db, engine, id))) === successor.id;
+    });
+  }
+
+  async markUndelivered(id: string, successorId: string, at: number): Promise<void> {
+    if (!isStorable(id) || !isStorable(successorId)) return;
+    integer(at);
+    await writeTransaction(this.#slowDb, async (transaction, engine) => {
+      if ((await lockSuccessor(transaction, engine, id)) !== successorId) return;
+      await transaction.updateTable("portcullis_refresh_tokens").set({ undelivered_at: at }).where("id", "=", id).execute();
     });
   }
 

@@ -50,24 +50,32 @@ export async function writeTransaction<T>(
   let isCommitting = false;
   const attempt = (): Promise<T> => {
     isCommitting = false;
-    return db
-      .transaction()
-      .setIsolationLevel("read committed")
-      .execute(async (transaction) => {
-        // It may have waited for a connection all its time.
-        if (call !== undefined && performance.now() >= call.deadline) throw new DeadlinePassedError();
-        const result = await work(transaction, engine);
-        if (call?.beginCommit() === false) throw new DeadlinePassedError();
-        isCommitting = true;
-        return result;
-      });
+    return db.connection().execute(async (connection) => {
+      refuseIfPast(call);
+      return connection
+        .transaction()
+        .setIsolationLevel("read committed")
+        .execute(async (transaction) => {
+          const result = await work(transaction, engine);
+          if (call?.beginCommit() === false) throw new DeadlinePassedError();
+          isCommitting = true;
+          return result;
+        });
+    });
   };
   try {
-    return await repeat(attempt, () => !isCommitting);
+    const result = await repeat(attempt, () => !isCommitting);
+    call?.commitEnded();
+    return result;
   } catch (error) {
     const isLost = error instanceof DatabaseTimeoutError || failureKind(error) === "lost";
     throw isCommitting && isLost ? new CommitLostError(error) : error;
   }
+}
+
+/** Called when the connection is there: the wait for it may have taken all the time of the call. */
+function refuseIfPast(call: WriteCall | undefined): void {
+  if (call !== undefined && performance.now() >= call.deadline) throw new DeadlinePassedError();
 }
 
 /** The connection was lost after COMMIT was sent: whether it was done, its answer would have said. */
@@ -82,9 +90,11 @@ class CommitLostError extends Error {
 const DOUBT_MS = 4500;
 
 /**
- * Finds out about a commit whose answer was lost with its connection.
+ * Finds out about a commit whose answer was lost with its connection. When that cannot be read in time, the commit stays in
+ * doubt: the promise rejects, and the server may still commit.
  *
- * @param isThere reads, on another connection, whether what the transaction wrote is there
+ * @param isThere reads, on another connection, whether what the transaction wrote is there. For a row that was changed, by
+ *   locking it: the lock waits until the server has ended the transaction, so the answer is final.
  */
 export async function settleLostCommit(transaction: Promise<boolean>, isThere: () => Promise<boolean>): Promise<boolean> {
   try {
@@ -102,13 +112,15 @@ export async function settleLostCommit(transaction: Promise<boolean>, isThere: (
  * those of one statement too, so that a locked file is met at BEGIN and nowhere else.
  */
 function sqliteTransaction<T>(db: PortcullisDatabase, work: (transaction: PortcullisDatabase) => Promise<T>, call?: WriteCall): Promise<T> {
-  return retryBusy(() =>
-    db.connection().execute(async (connection) => {
+  return repeat(
+    () => db.connection().execute(async (connection) => {
+      refuseIfPast(call);
       await sql`begin immediate`.execute(connection);
       try {
         const result = await work(connection);
         if (call?.beginCommit() === false) throw new DeadlinePassedError();
         await sql`commit`.execute(connection);
+        call?.commitEnded();
         return result;
       } catch (error) {
         // SQLite may have rolled back by itself (a full disk); what went wrong is told by the first error.
@@ -116,6 +128,8 @@ function sqliteTransaction<T>(db: PortcullisDatabase, work: (transaction: Portcu
         throw error;
       }
     }),
+    () => false,
+    call?.deadline,
   );
 }
 
@@ -128,8 +142,8 @@ export function retryBusy<T>(operation: () => Promise<T>): Promise<T> {
  * The waiting for a locked SQLite file is done here and not by SQLite's own `busy_timeout`: the drivers are synchronous,
  * so that one would stop the whole process.
  */
-async function repeat<T>(operation: () => Promise<T>, mayBeRepeatedWhenLost: () => boolean): Promise<T> {
-  const deadline = performance.now() + BUSY_TIMEOUT_MS;
+async function repeat<T>(operation: () => Promise<T>, mayBeRepeatedWhenLost: () => boolean, callEnds = Infinity): Promise<T> {
+  const deadline = Math.min(performance.now() + BUSY_TIMEOUT_MS, callEnds);
   let conflicts = 0;
   let losses = 0;
   for (let pause = 1; ; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {
