@@ -1,4 +1,5 @@
 import { LRUCache } from "lru-cache";
+import { announceOverload } from "../core/call-events.js";
 import type { SecurityEventName, SecurityEvents } from "../core/events.js";
 import { maskKeysWith } from "../core/mask-credentials.js";
 import { RepeatedWrites } from "../core/repeated-writes.js";
@@ -70,7 +71,7 @@ export class ApiKeyService {
     this.#reads = new StoreGuard("api-keys", this.#runtime, options.storeTimeoutMs, this.#store);
     this.#writes = new StoreGuard("api-keys-writes", this.#runtime, options.storeTimeoutMs, this.#store);
     this.#cache = new VerifiedCache(options.cacheSize);
-    this.#hasher = new KeyHasher(options.hash, secrets, new HashQueue(options.hashConcurrency, options.hashQueue));
+    this.#hasher = new KeyHasher(options.hash, secrets, new HashQueue(options.hashConcurrency, options.hashQueue, () => announceOverload(this.#runtime, "api-keys", "queue")));
     this.#limits = new KeyLimits(options.failures, this.#runtime, options.storeTimeoutMs, deps.limiter);
     this.#usage = new UsageLog((batch) => this.#write((store, call) => store.addUsage(batch, call)), this.#runtime.clock, options.usageFlushSeconds);
     this.#verifier = new KeyVerifier({

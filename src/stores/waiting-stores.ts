@@ -28,8 +28,8 @@ export class ApiKeysOfDatabase implements ApiKeyStore {
     return (await this.#opening.get()).apiKeys.list(ownerId, page);
   }
 
-  async revoke(id: string, at: number, reason: string): Promise<boolean> {
-    return (await this.#opening.get()).apiKeys.revoke(id, at, reason);
+  async revoke(id: string, at: number, reason: string, descendants?: boolean): Promise<boolean> {
+    return (await this.#opening.get()).apiKeys.revoke(id, at, reason, descendants);
   }
 
   async rotate(id: string, successor: StoredApiKey, graceUntil: number, call?: WriteCall): Promise<boolean> {

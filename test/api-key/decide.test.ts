@@ -95,7 +95,7 @@ describe("what a caller may hand out", () => {
     { name: "another address", input: { ...within, allow: ["10.0.0.2"] }, verdict: "address" },
     { name: "one more address", input: { ...within, allow: ["192.0.2.7", "10.0.0.2"] }, verdict: "address" },
     { name: "a wider range", input: { ...within, allow: ["192.0.0.0/16"] }, verdict: "address" },
-    { name: "a tighter limit", input: { ...within, rateLimit: { limit: 1, windowSeconds: own.rateLimit?.windowSeconds ?? 60 } }, verdict: undefined },
+    { name: "a tighter limit", input: { ...within, rateLimit: { limit: 1, windowSeconds: 60 } }, verdict: undefined },
     { name: "another window", input: { ...within, rateLimit: { limit: 1, windowSeconds: 1 } }, verdict: "limit" },
     { name: "more at once", input: { ...within, rateLimit: { limit: 61, windowSeconds: 86_400 } }, verdict: "limit" },
     { name: "more in the long run", input: { ...within, rateLimit: { limit: 2, windowSeconds: 1 } }, verdict: "limit" },
