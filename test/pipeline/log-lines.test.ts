@@ -44,7 +44,8 @@ describe.each(EXPRESS)("one line of a log for one event on $name", ({ express })
     const lines = log.split("\n").slice(0, -1);
     expect(lines).toHaveLength(heard.length);
     expect(lines.map((line) => JSON.parse(line) as SecurityEvent)).toEqual(heard);
-    expect(log.replaceAll("\n", "")).not.toMatch(/[\u0000-\u001f]/);
+    // Every line separator that some reader knows, and every control character.
+    expect(log.replaceAll("\n", "")).not.toMatch(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/);
     // Some of it did arrive: a subject is what the issuer of the token says, and no rule of ours bends it.
     expect(heard.filter(({ subject }) => subject !== undefined && HOSTILE.some((text) => subject.endsWith(text))).length).toBeGreaterThan(0);
     expect(new Set(heard.map(({ event }) => event)).size).toBeGreaterThan(5);
