@@ -2,7 +2,7 @@ import { runSeed } from "./run-seed.js";
 import { FaultCounts } from "./world/faults.js";
 
 /** How many seeds CI runs. */
-const IN_CI = 2000;
+const IN_CI = 300;
 /** Seeds that are told in full when they fail; of the others the number. */
 const TOLD = 5;
 
