@@ -102,9 +102,17 @@ export function makerOf(key: { readonly id: string; readonly lineage: string; re
   return { madeBy: key.id, lineage: key.rateLimit === null ? null : key.lineage, path: [...key.path, key.firstId] };
 }
 
-/** Whether `key` is the caller's own key, by whichever rotation, or descends from it. */
-export function isOfLine(key: { readonly firstId: string; readonly path: readonly string[] }, caller: { readonly firstId: string }): boolean {
-  return key.firstId === caller.firstId || key.path.includes(caller.firstId);
+type Descent = Maker & { readonly id: string; readonly lineage: string; readonly firstId: string; readonly rateLimit: object | null };
+
+/**
+ * The makers of the successor when `by` rotates `key`: those of `key`. A key that gets another key of its owner by rotating
+ * it is a maker of the successor, which ends with it and is counted with it.
+ */
+export function successorOf(key: Descent, by: Descent | undefined): Maker {
+  const { madeBy, lineage, path } = key;
+  if (by === undefined || key.firstId === by.firstId || path.includes(by.firstId)) return { madeBy, lineage, path };
+  const added = makerOf(by);
+  return { madeBy: by.id, lineage: added.lineage ?? lineage, path: [...new Set([...path, ...added.path])].filter((id) => id !== key.firstId) };
 }
 
 /**

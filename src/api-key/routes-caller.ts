@@ -4,7 +4,7 @@ import { challenge } from "../core/credentials.js";
 import type { Refusal } from "../core/refusal.js";
 import { missingScopes } from "../core/scopes.js";
 import { tokenEndOf } from "../core/token-end.js";
-import { type Excess, excess, isOfLine, type Maker, makerOf, MANAGE_SCOPE, MAX_MAKERS, type Powers, stateProblem } from "./decide.js";
+import { type Excess, excess, type Maker, makerOf, MANAGE_SCOPE, MAX_MAKERS, type Powers, stateProblem } from "./decide.js";
 import type { ApiKeyRecord } from "./records.js";
 import type { ApiKeyService } from "./service.js";
 
@@ -25,7 +25,6 @@ export interface CallerRefusals {
   readonly invalid: Refusal;
   readonly mayNotManage: Refusal;
   readonly tooDeep: Refusal;
-  readonly otherLine: Refusal;
   readonly beyondOwn: Readonly<Record<Excess, Refusal>>;
 }
 
@@ -39,7 +38,6 @@ export function callerRefusals(realm: string): CallerRefusals {
     invalid: { code: "invalid-credentials", reason: "key-no-longer-valid", headers: both },
     mayNotManage: { code: "insufficient-scope", reason: "manage-scope-missing", headers: scope },
     tooDeep: beyond("too-many-makers", `A key has at most ${MAX_MAKERS} makers, one after the other.`),
-    otherLine: beyond("line-beyond-own", "A key rotates only itself and keys that were made with it."),
     beyondOwn: {
       scope: beyond("scope-beyond-own", "A key cannot be given scopes its maker does not hold."),
       role: beyond("role-beyond-own", "A key cannot be given roles its maker does not hold."),
@@ -71,11 +69,6 @@ export async function callerOf(req: Request, service: ApiKeyService, refusals: C
   if (key === undefined || key.ownerId !== principal.id || stateProblem(key, service.runtime.clock.now()) !== undefined) return refusals.invalid;
   if (missingScopes(key.scopes, [MANAGE_SCOPE]).length > 0) return refusals.mayNotManage;
   return { ownerId: principal.id, key, powers: key, allow: key.allow.length === 0 ? undefined : new AddressList(key.allow), maker: makerOf(key) };
-}
-
-/** Whether the caller may get a working key by rotating `key`: a key takes over no line but its own. */
-export function mayRotate(caller: Caller, key: ApiKeyRecord): boolean {
-  return caller.key === undefined || isOfLine(key, caller.key);
 }
 
 /** The refusal of a key with `wanted` powers, or `undefined` when the caller may make or rotate it. */

@@ -6,12 +6,12 @@ import { beginState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
 import { StoreUnavailableError } from "../core/store-guard.js";
 import { parse, settingsObject } from "../settings/object.js";
-import { MAX_MAKERS } from "./decide.js";
+import { MAX_MAKERS, successorOf } from "./decide.js";
 import { ApiKeyError } from "./errors.js";
 import { HashUnavailableError } from "./hash-queue.js";
 import { ownKeySchema, pageSchema, readInput, rotateSchema } from "./input.js";
 import type { ApiKeyRecord } from "./records.js";
-import { beyond, type Caller, callerOf, callerRefusals, mayRotate } from "./routes-caller.js";
+import { beyond, type Caller, callerOf, callerRefusals } from "./routes-caller.js";
 import type { ApiKeyService, AuditFacts } from "./service.js";
 import { apiKeySchema } from "./settings.js";
 
@@ -102,11 +102,12 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesOptio
     const record = await ownKey(caller, req);
     if (record === undefined) return NOT_FOUND;
     const input = readInput(rotateSchema, bodyOf(req) ?? {});
-    if (!mayRotate(caller, record)) return refusals.otherLine;
+    const maker = successorOf(record, caller.key);
+    if (maker.path.length > MAX_MAKERS) return refusals.tooDeep;
     // The answer holds a working key: who rotates must hold what it may do.
     const refusal = beyond(caller, record, refusals);
     if (refusal !== undefined) return refusal;
-    return { status: 201, body: await service.rotate(record.id, input, auditFacts(req)) };
+    return { status: 201, body: await service.rotate(record.id, input, auditFacts(req), maker) };
   };
 
   const revoke: Action = async (caller, req) => {

@@ -183,17 +183,18 @@ export class ApiKeyService {
    * (0 by default), never beyond its own expiry. A rotation that was refused with "store-unavailable" has changed nothing;
    * where a store did it all the same, rotating the same key again in this process gives out the new key.
    *
+   * @param maker the makers of the successor, when they are others than those of the old key
    * @throws ApiKeyError (rejects) "not-found", "revoked", "expired", "rotated", "unreadable", "too-many-keys" or "invalid-input"
    */
-  async rotate(id: string, input: RotateInput = {}, audit: AuditFacts = {}): Promise<CreatedApiKey> {
+  async rotate(id: string, input: RotateInput = {}, audit: AuditFacts = {}, maker?: Maker): Promise<CreatedApiKey> {
     const { graceSeconds } = readInput(rotateSchema, input);
-    const undelivered = await this.#takeUndelivered(id);
+    const undelivered = await this.#takeUndelivered(id, maker);
     if (undelivered !== undefined) {
       this.#announce("authn_token_created", "rotated", undelivered.record, audit);
       return undelivered;
     }
     const old = await this.#rotatable(id);
-    const { key, stored } = await this.#make({ ...old, createdAt: this.#runtime.clock.now() });
+    const { key, stored } = await this.#make({ ...old, ...maker, createdAt: this.#runtime.clock.now() });
     let done: boolean;
     try {
       done = await this.#own(
@@ -327,9 +328,10 @@ export class ApiKeyService {
    * What a rotation made although its caller was refused; given out once, and only while it is in force. It is not there when
    * a rotation that was in doubt has not taken place.
    */
-  async #takeUndelivered(id: string): Promise<CreatedApiKey | undefined> {
+  async #takeUndelivered(id: string, maker: Maker | undefined): Promise<CreatedApiKey | undefined> {
     const made = this.#undelivered.get(id);
-    if (made === undefined) return undefined;
+    // Nobody gets a key that does not end with all its makers.
+    if (made === undefined || maker?.path.some((by) => !made.record.path.includes(by)) === true) return undefined;
     const stored = await this.#own(this.#read((store) => store.get(made.record.id)));
     // Another call may have taken it meanwhile.
     if (stored === undefined || this.#undelivered.peek(id) !== made) return undefined;

@@ -104,6 +104,28 @@ describe("keys and their makers", () => {
     expect(await service.verify(next.key)).toMatchObject({ ok: false, reason: "rate-limited" });
   });
 
+  it("a key is a maker of what it gets by rotating another key of its owner", async () => {
+    const { call, service } = await start();
+    const rateLimit = { limit: 3, windowSeconds: 3600 };
+    const one = await service.create({ ownerId: "ada", name: "one", scopes: MANAGES, rateLimit });
+    const [other, free] = [await service.create({ ownerId: "ada", name: "other", scopes: ["read"], rateLimit }), await service.create({ ownerId: "ada", name: "free", scopes: ["read"], rateLimit })];
+    const taken = (await call("POST", `/${other.record.id}/rotate`, { key: one.key })).json() as Made; // the first use of `one`
+    expect(taken.record).toMatchObject({ madeBy: one.record.id, lineage: one.record.id, firstId: other.record.id, path: [one.record.id] });
+    for (const ok of [true, true, false]) expect((await service.verify(taken.key)).ok).toBe(ok);
+    expect(await service.verify(one.key)).toMatchObject({ ok: false, reason: "rate-limited" });
+    await service.revoke(one.record.id);
+    expect([(await service.verify(taken.key)).ok, (await service.verify(free.key)).ok]).toEqual([false, true]);
+  });
+
+  it("a key that rotates itself or what it made is no further maker", async () => {
+    const { call, service } = await start();
+    const one = await service.create({ ownerId: "ada", name: "one", scopes: MANAGES });
+    const child = (await call("POST", "/", { key: one.key }, { name: "c", scopes: ["read"] })).json() as Made;
+    const rotate = async (id: string) => ((await call("POST", `/${id}/rotate`, { key: one.key })).json() as Made).record;
+    expect(await rotate(child.record.id)).toMatchObject({ madeBy: one.record.id, firstId: child.record.id, path: [one.record.id] });
+    expect(await rotate(one.record.id)).toMatchObject({ madeBy: null, firstId: one.record.id, path: [] });
+  });
+
   it("a key has at most eight makers", async () => {
     const { call, service } = await start();
     let { key } = await service.create({ ownerId: "ada", name: "0", scopes: MANAGES });

@@ -84,7 +84,7 @@ class LimitedApp {
 
   requests({ client, principal }: Call): WindowRequest[] {
     const main = { policy: MAIN, key: client, cost: 1 };
-    return principal === undefined ? [main] : [main, { policy: PER_PRINCIPAL, key: `jwt:${principal}`, cost: 1 }];
+    return principal === undefined ? [main] : [main, { policy: PER_PRINCIPAL, key: `principal:${principal}`, cost: 1 }];
   }
 
   /** While the store answers: all limits count the request or none does. */
