@@ -3,11 +3,10 @@ import { apiKeyRoutes, type ApiKeyRoutesOptions } from "./api-key/routes.js";
 import { ApiKeyService } from "./api-key/service.js";
 import type { Clock } from "./core/clock.js";
 import { type SecurityEvents } from "./core/events.js";
-import type { Layer, LayerId, Mode } from "./core/layer.js";
+import type { Layer, Mode } from "./core/layer.js";
+import type { LayerId } from "./core/layer-id.js";
 import { compose, passingErrors } from "./core/pipeline.js";
 import { requestFacts } from "./core/refusal.js";
-import { beginState, leaveState } from "./core/request-state.js";
-import { passHead, showHeadsOn } from "./core/head-on-response.js";
 import { createRuntime, type Runtime } from "./core/runtime.js";
 import { requireApiKey, requireAuth, requireJwt, requireSession } from "./guards.js";
 import type { HeadersLayer } from "./headers/middleware.js";
@@ -128,24 +127,17 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
     const layer = row.create({ settings: parsed, runtime, limitStore: stores.limits, sessionStore: stores.sessions, apiKeys, jwt });
     return layer ? [{ order: row.order, layer }] : [];
   });
-  const lasts = [...rows.map(({ layer }) => layer.last), lateQueryParser(app)].filter((last) => last !== undefined);
+  const lateParser = lateQueryParser(app);
   const lateSettings = watchRoutingSettings(app);
   let isFirst = true;
-  const leave = (req: Request, res: Response, error?: object): void => {
+  const leave = (req: Request, _res: Response, error?: object): void => {
     if (isFirst) {
       isFirst = false;
       reportLateSettings(lateSettings(), runtime);
     }
-    const state = beginState(req, runtime);
-    leaveState(state);
-    try {
-      passHead(state, res);
-    } finally {
-      if (error !== undefined) announceFailure(req, runtime);
-    }
+    if (error !== undefined) announceFailure(req, runtime);
   };
-  app.use(runtime.resources.carry(compose([...rows.map(({ layer }) => layer.handler), ...lasts], leave)));
-  showHeadsOn(app.response);
+  app.use(runtime.resources.carry(compose(rows.map(({ layer }) => layer), runtime, lateParser === undefined ? [] : [lateParser], leave)));
   markSecured(app, parsed.session !== false);
 
   const find = (id: LayerId): Layer | undefined => rows.find(({ layer }) => layer.id === id)?.layer;

@@ -1,7 +1,7 @@
 import type { Request, RequestHandler } from "express";
 import { z } from "zod";
 import { challenge } from "./core/credentials.js";
-import type { LayerId } from "./core/layer.js";
+import type { LayerId } from "./core/layer-id.js";
 import type { CredentialKind, Principal } from "./core/principal.js";
 import { refuse, type Refusal } from "./core/refusal.js";
 import { beginState, stateOf } from "./core/request-state.js";

@@ -1,9 +1,8 @@
 import type session from "express-session";
 import { createApiKey } from "./api-key/middleware.js";
 import type { ApiKeyService } from "./api-key/service.js";
-import type { Layer, LayerId } from "./core/layer.js";
-import { beginState } from "./core/request-state.js";
-import { holdHead } from "./core/head-on-response.js";
+import type { Layer } from "./core/layer.js";
+import type { LayerId } from "./core/layer-id.js";
 import type { Runtime } from "./core/runtime.js";
 import { createCors } from "./cors/middleware.js";
 import { createCsrf } from "./csrf/middleware.js";
@@ -46,9 +45,9 @@ export const LAYERS: readonly LayerRow[] = Object.freeze([
   {
     id: "trusted-host",
     order: 300,
-    create: ({ settings, runtime }) => settings.trustedHosts && createTrustedHost(settings.trustedHosts, runtime),
+    create: ({ settings }) => settings.trustedHosts && createTrustedHost(settings.trustedHosts),
   },
-  { id: "cors", order: 400, create: ({ settings, runtime }) => settings.cors && createCors(settings.cors, runtime, { rateLimitHeaders: settings.rateLimit ? settings.rateLimit.headers : undefined }) },
+  { id: "cors", order: 400, create: ({ settings }) => settings.cors && createCors(settings.cors, { rateLimitHeaders: settings.rateLimit ? settings.rateLimit.headers : undefined }) },
   {
     id: "rate-limit",
     order: 500,
@@ -58,7 +57,7 @@ export const LAYERS: readonly LayerRow[] = Object.freeze([
   {
     id: "csrf",
     order: 600,
-    create: ({ settings, runtime }) => settings.csrf && createCsrf(settings.csrf, runtime, { corsOrigins: settings.cors ? settings.cors.origins : [] }),
+    create: ({ settings }) => settings.csrf && createCsrf(settings.csrf, { corsOrigins: settings.cors ? settings.cors.origins : [] }),
   },
   {
     id: "session",
@@ -75,15 +74,13 @@ export const LAYERS: readonly LayerRow[] = Object.freeze([
   },
 ] satisfies { id: LayerId; order: number; create(sources: LayerSources): Layer | false | undefined }[] as LayerRow[]);
 
-/** Begins the state of each request: who decides the time, where events go, what refusals look like. Its headers stay in a head from here on. */
+/** Keeps the headers of the layers back until all have let the request pass, so that a refusal is sent in one call. */
 function createContext(runtime: Runtime): Layer {
   return {
     id: "context",
     mode: "enforce",
-    handler: function contextMiddleware(req, res, next) {
-      const state = beginState(req, runtime);
-      state.markRan("context");
-      holdHead(state, res);
+    run: function contextLayer(_req, res, next, state) {
+      state.holdHeaders(res);
       next();
     },
     describe: () => ({ debug: runtime.debug }),

@@ -1,4 +1,4 @@
-import type { LayerId } from "./core/layer.js";
+import type { LayerId } from "./core/layer-id.js";
 import type { ParsedSettings } from "./settings/schema.js";
 import type { StorePlaces } from "./stores/open.js";
 

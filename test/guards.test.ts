@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { RequestHandler } from "express";
-import type { LayerId } from "../src/core/layer.js";
+import type { LayerId } from "../src/core/layer-id.js";
 import { createPrincipal, type CredentialKind, type Principal } from "../src/core/principal.js";
 import { beginState, stateOf } from "../src/core/request-state.js";
 import { createRuntime } from "../src/core/runtime.js";

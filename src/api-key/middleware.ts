@@ -2,8 +2,9 @@ import type { NextFunction, Request, RequestHandler, Response } from "express";
 import { acceptPrincipal } from "../core/accepted.js";
 import { headerLines } from "../core/authority.js";
 import type { Layer } from "../core/layer.js";
+import { standalone } from "../core/pipeline.js";
 import { refuse } from "../core/refusal.js";
-import { beginState, stateOf } from "../core/request-state.js";
+import type { RequestState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import type { WaitingLimits } from "../core/waiting-limits.js";
 import { SetupError } from "../settings/errors.js";
@@ -22,11 +23,11 @@ export function createApiKey(options: ApiKeyOptions, runtime: Runtime, { service
   const { prefix } = service.options;
   const refusals = keyRefusals(options.realm);
 
-  function settle(req: Request, res: Response, next: NextFunction, result: VerifyResult, { key, scheme }: Extract<Choice, { verdict: "key" }>): void {
+  function settle(req: Request, res: Response, next: NextFunction, state: RequestState, result: VerifyResult, { key, scheme }: Extract<Choice, { verdict: "key" }>): void {
     if (result.ok) {
-      stateOf(req).keyService = service;
+      state.keyService = service;
       runtime.resources.keep(req, service, key, result);
-      acceptPrincipal(req, runtime, "api-key", result.principal);
+      acceptPrincipal(req, state, runtime, "api-key", result.principal);
       next();
       return;
     }
@@ -34,7 +35,7 @@ export function createApiKey(options: ApiKeyOptions, runtime: Runtime, { service
     // Only reporting, and the key is good but for its limit: the request goes on as who it is.
     if (result.principal !== undefined) {
       runtime.resources.keep(req, service, key, result);
-      acceptPrincipal(req, runtime, "api-key", result.principal);
+      acceptPrincipal(req, state, runtime, "api-key", result.principal);
     }
     next();
   }
@@ -49,14 +50,12 @@ export function createApiKey(options: ApiKeyOptions, runtime: Runtime, { service
   return {
     id: "api-key",
     mode,
-    handler: function apiKeyMiddleware(req, res, next) {
-      const state = beginState(req, runtime);
+    run: function apiKeyMiddleware(req, res, next, state) {
       // Mounted for the app and again for a route: one request is one use of the key.
       if (req.principal?.kind === "api-key" && state.keyService === service) {
         next();
         return;
       }
-      state.markRan("api-key");
       const keyHeader = req.headers[headerName];
       const { authorization } = req.headers;
       if (keyHeader === undefined && authorization === undefined) {
@@ -83,8 +82,8 @@ export function createApiKey(options: ApiKeyOptions, runtime: Runtime, { service
       state.presented = "api-key";
       const result = service.check(choice.key, state.address(req), waiting(req, res, state.limits, choice.scheme));
       // What is thrown while the request goes on belongs to the app's error handling, not to nobody.
-      if (result instanceof Promise) void result.then((settled) => settle(req, res, next, settled, choice)).catch(next);
-      else settle(req, res, next, result, choice);
+      if (result instanceof Promise) void result.then((settled) => settle(req, res, next, state, settled, choice)).catch(next);
+      else settle(req, res, next, state, result, choice);
     },
     describe: () => describe({ ...options, prefix }),
   };
@@ -117,5 +116,5 @@ export function apiKeyAuth(service: ApiKeyService, settings?: ApiKeyAuthSettings
   }
   const { mode = service.options.mode, headerName = service.options.headerName, realm = service.options.realm } = own;
   const runtime = partRuntime(deps, service.runtime);
-  return runtime.resources.carry(createApiKey({ ...service.options, mode, headerName, realm }, runtime, { service }).handler);
+  return runtime.resources.carry(standalone([createApiKey({ ...service.options, mode, headerName, realm }, runtime, { service })], runtime));
 }

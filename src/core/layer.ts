@@ -1,28 +1,25 @@
-import type { RequestHandler } from "express";
-
-/** Ids of the layers, in no order: the order is a number in `src/layers.ts`. */
-export type LayerId =
-  | "context"
-  | "headers"
-  | "trusted-host"
-  | "cors"
-  | "rate-limit"
-  | "csrf"
-  | "session"
-  | "api-key"
-  | "jwt"
-  | "principal-rate-limit";
+import type { NextFunction, Request, Response } from "express";
+import type { LayerId } from "./layer-id.js";
+import type { RequestState } from "./request-state.js";
 
 export type Mode = "enforce" | "report";
 
-/** A layer at work: a named handler, and what `describe`, `ready` and `close` need of it. */
+/**
+ * What a layer does with one request. It calls `next` at most once. An error that it throws, or passes to `next`, goes to the
+ * app's error handling.
+ *
+ * @param state what the layers know of the request, and where this one puts its headers
+ */
+export type RunLayer = (req: Request, res: Response, next: NextFunction, state: RequestState) => void;
+
+/** A layer at work, and what `describe`, `ready` and `close` need of it. */
 export interface Layer {
   readonly id: LayerId;
   readonly mode: Mode;
-  /** The Express part. Calls `next` at most once, never throws. */
-  readonly handler: RequestHandler;
-  /** What it still has to do after all the layers, before the app. */
-  readonly last?: RequestHandler;
+  /** A named function: Express shows the name. */
+  readonly run: RunLayer;
+  /** What is left to do after all the layers, before the app. */
+  readonly runLast?: RunLayer;
   /** The effective settings, JSON-able, secrets as `[secret]`. */
   describe(): Record<string, unknown>;
   ready?(): Promise<void>;

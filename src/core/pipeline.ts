@@ -1,4 +1,9 @@
 import type { NextFunction, Request, RequestHandler, Response } from "express";
+import type { Layer, RunLayer } from "./layer.js";
+import type { LayerId } from "./layer-id.js";
+import { beginState } from "./request-state.js";
+import { finishHeadOf } from "./response/finish-head.js";
+import type { Runtime } from "./runtime.js";
 
 /**
  * A handler whose error, thrown or rejected with, goes to the app's error handling. Express 5 does that itself; on Express 4 a
@@ -16,25 +21,32 @@ export function passingErrors(handle: (req: Request, res: Response, next: NextFu
   };
 }
 
-
 /** An error that Express takes for one: a falsy value and the words "route" and "router" mean "go on" to its `next`. */
 function errorOf(failure: unknown): object {
   return typeof failure === "object" && failure !== null ? failure : new Error("A handler failed with a value that is not an Error.", { cause: failure });
 }
 
+type Leave = (req: Request, res: Response, error?: object) => void;
+
+type Step = Pick<Layer, "run" | "runLast"> & { readonly id?: LayerId };
+
 /**
- * One handler that runs others in their order. An error, passed on or thrown, skips the rest and goes to the app's error
- * handling: a layer that fails is never a layer that allowed.
+ * One handler, `portcullis`, that runs layers in their order. An error, passed on or thrown, skips the rest and goes to the app's
+ * error handling: a layer that fails is never a layer that allowed. Headers of the layers are put on the response when the request
+ * goes on to the app.
  *
  * A layer that passes the request on before it returns is followed by the next one in a loop, not by a call from within: what
  * comes after ten layers, the whole app, does not run ten layers deep in the stack.
  *
+ * @param last what runs after all the layers
  * @param leave runs before the request goes on to the app, with the error of a layer or without
  */
-export function compose(handlers: readonly RequestHandler[], leave: (req: Request, res: Response, error?: object) => void = () => undefined): RequestHandler {
-  const { length } = handlers;
+export function compose(layers: readonly Step[], runtime: Runtime, last: readonly RunLayer[] = [], leave: Leave = () => undefined): RequestHandler {
+  const steps = stepsOf(layers, last);
+  const { length } = steps;
 
   return function portcullis(req: Request, res: Response, next: NextFunction): void {
+    const state = beginState(req, runtime);
     let index = 0;
     let running = false;
     let passed = true;
@@ -43,6 +55,8 @@ export function compose(handlers: readonly RequestHandler[], leave: (req: Reques
     const out = (error?: object): void => {
       index = length + 1;
       failed = error !== undefined;
+      finishHeadOf(res, state);
+      state.headersOf(res).release(res);
       leave(req, res, error);
       if (error === undefined) next();
       else next(error);
@@ -51,10 +65,11 @@ export function compose(handlers: readonly RequestHandler[], leave: (req: Reques
       running = true;
       while (passed && index < length) {
         passed = false;
-        const handler = handlers[index] as RequestHandler;
+        const { run: runLayer, id } = steps[index] as Step;
         index += 1;
+        if (id !== undefined) state.markRan(id);
         try {
-          const answer: unknown = handler(req, res, step);
+          const answer: unknown = runLayer(req, res, step, state);
           if (answer instanceof Promise) answer.catch((thrown: unknown) => step(errorOf(thrown))).catch(next);
         } catch (thrown) {
           running = false;
@@ -81,4 +96,28 @@ export function compose(handlers: readonly RequestHandler[], leave: (req: Reques
     };
     run();
   };
+}
+
+/**
+ * Layers as Express middleware of their own. Their headers are put on the response at once, beside those of others.
+ *
+ * @param layers more than one run in their order
+ */
+export function standalone(layers: readonly Layer[], runtime: Runtime): RequestHandler {
+  const [first, ...rest] = layers;
+  if (first === undefined) return (_req, _res, next) => next();
+  const { id, run } = first;
+  const others = rest.length === 0 ? undefined : standalone(rest, runtime);
+  const handler: RequestHandler = (req, res, next) => {
+    const state = beginState(req, runtime);
+    finishHeadOf(res, state);
+    state.markRan(id);
+    run(req, res, others === undefined ? next : (error?: unknown) => (error === undefined ? others(req, res, next) : next(error)), state);
+  };
+  return Object.defineProperty(handler, "name", { value: run.name });
+}
+
+function stepsOf(layers: readonly Step[], last: readonly RunLayer[]): Step[] {
+  const lasts = [...layers.flatMap(({ runLast }) => (runLast === undefined ? [] : [runLast])), ...last];
+  return [...layers, ...lasts.map((run) => ({ run }))];
 }

@@ -5,7 +5,7 @@ import type { SecurityEvent, SecurityEventName } from "./events.js";
 import { maskCredentials } from "./mask-credentials.js";
 import type { RequestState } from "./request-state.js";
 import { stateOf } from "./request-state.js";
-import { answerWith } from "./head-on-response.js";
+import { send } from "./response/send.js";
 import type { Runtime } from "./runtime.js";
 
 interface RefusalKind {
@@ -185,13 +185,14 @@ function answer(req: Request, res: Response, state: RequestState, runtime: Runti
   const replaced = replacedBody(req, runtime, refusal);
   const body = replaced?.body ?? bodyOf(refusal);
   const lines = ["Content-Type", replaced?.contentType ?? "application/problem+json; charset=utf-8", "Cache-Control", "no-store"];
-  for (const name in refusal.headers) {
-    const value = refusal.headers[name];
-    if (value !== undefined) lines.push(name, name === "WWW-Authenticate" ? state.runtime.resources.challenge(req, value) : value);
+  for (const [name, value] of Object.entries(refusal.headers ?? NONE)) {
+    lines.push(name, name === "WWW-Authenticate" ? state.runtime.resources.challenge(req, value) : value);
   }
   lines.push("Content-Length", String(Buffer.byteLength(body)));
-  answerWith(state, res, REFUSALS[refusal.code].status, lines, body);
+  send(res, state.headersOf(res), REFUSALS[refusal.code].status, lines, body);
 }
+
+const NONE: Readonly<Record<string, string>> = Object.freeze({});
 
 function bodyOf(refusal: Refusal): string {
   const ready = refusal.detail === undefined ? READY_BODIES.get(refusal.code) : undefined;

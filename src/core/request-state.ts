@@ -1,9 +1,9 @@
 import type { IncomingMessage } from "node:http";
-import type { Request } from "express";
+import type { Request, Response } from "express";
 import { addressOf } from "./client-address.js";
-import type { LayerId } from "./layer.js";
+import type { LayerId } from "./layer-id.js";
+import { HeaderBuffer } from "./response/header-buffer.js";
 import { createRuntime, type Runtime } from "./runtime.js";
-import type { ResponseHead } from "./response-head.js";
 import type { WaitingLimits } from "./waiting-limits.js";
 
 /**
@@ -66,18 +66,36 @@ export class RequestState {
   limits: WaitingLimits | undefined;
   /** What this request has been counted in: a limit met again counts no more. */
   counted: CountedIn | undefined;
-  /** Where the layers put headers, on a response that can carry it. */
-  head: ResponseHead | undefined;
   /** The session bound to it. */
   session: SessionOfRequest | undefined;
-  /** Whether the layers are done with the request. */
-  left = false;
+  /** Whether a credential has been proved: the answer is for its caller alone. */
+  isPrivate = false;
   #ran = 0;
+  #res: Response | undefined;
+  #headers: HeaderBuffer | undefined;
   #address: string | undefined;
   #forwarded = false;
 
   constructor(runtime: Runtime) {
     this.runtime = runtime;
+  }
+
+  /** Where the layers put headers of the response. */
+  headersOf(res: Response): HeaderBuffer {
+    if (this.#headers === undefined || this.#res !== res) {
+      this.#res = res;
+      this.#headers = new HeaderBuffer(res);
+    }
+    return this.#headers;
+  }
+
+  /** Keeps headers back until the layers are done with the request, where nobody has given the response any. */
+  holdHeaders(res: Response): HeaderBuffer {
+    if (this.#headers === undefined && res.getHeaderNames().length === 0) {
+      this.#res = res;
+      this.#headers = new HeaderBuffer();
+    }
+    return this.headersOf(res);
   }
 
   /** The client's normalised address, worked out once per request. */
@@ -112,16 +130,24 @@ export class RequestState {
   }
 }
 
-const standalone = createRuntime();
+/** For a request that no part with a runtime has seen. */
+const standaloneRuntime = createRuntime();
 
-/** The state of a request, made on first use. A factory used alone gets a default runtime. */
+/** The state of a request, made on first use. */
 export function stateOf(req: Request): RequestState {
-  return stateIn(req) ?? ((req as Request & Carrier)[STATE] = new RequestState(standalone));
+  return ((req as Request & Carrier)[STATE] ??= new RequestState(standaloneRuntime));
 }
 
 /** The state of a request, where one has begun. */
 export function stateIn(req: object): RequestState | undefined {
-  return req === lastRequest ? lastState : (req as Carrier)[STATE];
+  return (req as Carrier)[STATE];
+}
+
+/** The state of a request that a part of `runtime` has now: its refusals are announced there. */
+export function beginState(req: Request, runtime: Runtime): RequestState {
+  const state = ((req as Request & Carrier)[STATE] ??= new RequestState(runtime));
+  state.runtime = runtime;
+  return state;
 }
 
 /**
@@ -132,28 +158,4 @@ export function stateIn(req: object): RequestState | undefined {
  */
 export function clientAddress(req: Request): string {
   return stateIn(req)?.address(req) ?? addressOf(req.ip, req.socket.remoteAddress);
-}
-
-/** The request that the layers have at the moment: they mostly run one after the other, and each begins by asking. */
-let lastRequest: object | undefined;
-let lastState: RequestState | undefined;
-
-/** The state of a request, begun or as the layers before have left it, now in the hands of a layer of `runtime`. */
-export function beginState(req: Request, runtime: Runtime): RequestState {
-  if (req === lastRequest && lastState !== undefined) return lastState;
-  const state = ((req as Request & Carrier)[STATE] ??= new RequestState(runtime));
-  state.runtime = runtime;
-  // Only while it is certain that the layers will say when they are done with it.
-  if (state.left || !state.hasRun("context")) return state;
-  lastRequest = req;
-  lastState = state;
-  return state;
-}
-
-/** The request goes on to the app, or has been answered: from here on nothing of it is kept alive. */
-export function leaveState(state: RequestState): void {
-  state.left = true;
-  if (state !== lastState) return;
-  lastRequest = undefined;
-  lastState = undefined;
 }

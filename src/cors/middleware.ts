@@ -1,12 +1,12 @@
-import type { NextFunction, Request, RequestHandler, Response } from "express";
+import type { Request, RequestHandler, Response } from "express";
 import type { SecurityEventName } from "../core/events.js";
-import type { Layer } from "../core/layer.js";
+import type { Layer, RunLayer } from "../core/layer.js";
+import { standalone } from "../core/pipeline.js";
 import { refuse, type Refusal, requestFacts } from "../core/refusal.js";
-import { beginState, stateOf } from "../core/request-state.js";
-import { answerWith, headersFor } from "../core/head-on-response.js";
-import { fieldLine } from "../core/header-block.js";
-import { type HeaderTarget, ResponseHead } from "../core/response-head.js";
-import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
+import { stateOf } from "../core/request-state.js";
+import type { HeaderBuffer } from "../core/response/header-buffer.js";
+import { send } from "../core/response/send.js";
+import { type PartDependencies, partRuntime } from "../core/runtime.js";
 import { parse } from "../settings/object.js";
 import { compileCors, type Field, type RateLimitForm } from "./compile.js";
 import { type CorsInput, type CorsVerdict, decide, isOriginReason } from "./decide.js";
@@ -18,7 +18,6 @@ type CorsRefusal = Refusal & { readonly event: SecurityEventName };
 type Refused = Extract<CorsVerdict, { kind: "refused" | "preflight-refused" }>;
 
 const TOO_MUCH = "The origin is trusted here, but not for this method or these headers.";
-const VARY_ORIGIN = fieldLine("Vary", "Origin");
 const PREFLIGHT_VARY = "Access-Control-Request-Method, Access-Control-Request-Headers";
 
 /** What the limiter tells this layer. */
@@ -31,19 +30,19 @@ export interface CorsDependencies {
 const WRITTEN = ["Access-Control-Allow-Origin", "Access-Control-Allow-Credentials", "Access-Control-Expose-Headers"];
 
 /** The CORS layer. Headers are set before the layers after it run, so that their refusals can be read by the page. */
-export function createCors(options: CorsOptions, runtime: Runtime, { rateLimitHeaders }: CorsDependencies = {}): Layer {
+export function createCors(options: CorsOptions, { rateLimitHeaders }: CorsDependencies = {}): Layer {
   const { rules, exposedHeaders, preflight, actual, preflightStatus, preflightLength } = compileCors(options, rateLimitHeaders);
   const anyOrigin = rules.origins === "*";
   const preflightVary = PREFLIGHT_VARY + (options.privateNetwork ? ", Access-Control-Request-Private-Network" : "");
 
-  function allow(headers: HeaderTarget, origin: string, fields: readonly Field[]): void {
-    headers.setHeader("Access-Control-Allow-Origin", anyOrigin ? "*" : origin);
-    for (const [name, value] of fields) headers.setHeader(name, value);
+  function allow(headers: HeaderBuffer, origin: string, fields: readonly Field[]): void {
+    headers.set("Access-Control-Allow-Origin", anyOrigin ? "*" : origin);
+    for (const [name, value] of fields) headers.set(name, value);
   }
 
   function endPreflight(req: Request, res: Response): void {
     // Safari waits for a body without Content-Length.
-    answerWith(stateOf(req), res, preflightStatus, ["Content-Length", preflightLength], undefined);
+    send(res, stateOf(req).headersOf(res), preflightStatus, ["Content-Length", preflightLength], undefined);
   }
 
   /** @returns true when the request has been answered */
@@ -61,15 +60,11 @@ export function createCors(options: CorsOptions, runtime: Runtime, { rateLimitHe
     return true;
   }
 
-  function corsMiddleware(req: Request, res: Response, next: NextFunction): void {
-    const state = beginState(req, runtime);
-    if (state.hasRun("cors")) {
-      // The policy nearest to the route decides. Vary stays: the earlier policy's answer may already depend on Origin.
-      for (const name of WRITTEN) res.removeHeader(name);
-    }
-    state.markRan("cors");
-    const headers = headersFor(state, res);
-    if (!anyOrigin) addVary(headers, "Origin", VARY_ORIGIN);
+  const run: RunLayer = function corsMiddleware(req, res, next, state) {
+    const headers = state.headersOf(res);
+    // The policy nearest to the route decides. Vary stays: the earlier policy's answer may already depend on Origin.
+    for (const name of WRITTEN) headers.remove(name);
+    if (!anyOrigin) headers.vary("Origin");
     const { origin } = req.headers;
     if (origin === undefined) {
       // The answer is the same for everybody, so it must be so in a cache filled without Origin (Fetch section 3.2.6).
@@ -88,22 +83,22 @@ export function createCors(options: CorsOptions, runtime: Runtime, { rateLimitHe
         if (turnAway(req, res, verdict)) return;
         break;
       case "preflight-allowed":
-        addVary(headers, preflightVary);
+        headers.vary(preflightVary);
         allow(headers, origin, preflight);
-        if (verdict.method !== undefined) headers.setHeader("Access-Control-Allow-Methods", verdict.method);
-        if (verdict.headers !== undefined) headers.setHeader("Access-Control-Allow-Headers", verdict.headers);
-        if (verdict.privateNetwork) headers.setHeader("Access-Control-Allow-Private-Network", "true");
+        if (verdict.method !== undefined) headers.set("Access-Control-Allow-Methods", verdict.method);
+        if (verdict.headers !== undefined) headers.set("Access-Control-Allow-Headers", verdict.headers);
+        if (verdict.privateNetwork) headers.set("Access-Control-Allow-Private-Network", "true");
         endPreflight(req, res);
         return;
       case "preflight-refused":
-        addVary(headers, preflightVary);
+        headers.vary(preflightVary);
         if (turnAway(req, res, verdict)) return;
         break;
     }
     next();
-  }
+  };
 
-  return { id: "cors", mode: options.mode, handler: corsMiddleware, describe: () => structuredClone({ ...options, exposedHeaders }) };
+  return { id: "cors", mode: options.mode, run, describe: () => structuredClone({ ...options, exposedHeaders }) };
 }
 
 function inputOf(req: Request, origin: string): CorsInput {
@@ -126,15 +121,6 @@ function field(req: Request, name: string): string | undefined {
   return typeof value === "string" ? value : value?.join(", ");
 }
 
-/** Adds to Vary without losing what is there. */
-function addVary(headers: ResponseHead | Response, names: string, line?: string): void {
-  const before = headers.getHeader("Vary");
-  if (before === undefined) (headers as HeaderTarget).setHeader("Vary", names, line);
-  // What waits is of this layer, and never named twice.
-  else if (headers instanceof ResponseHead) headers.setHeader("Vary", `${String(before)}, ${names}`);
-  else headers.vary(names);
-}
-
 /**
  * CORS alone, as Express middleware (Fetch section 3.2). Mount it before anything that answers.
  *
@@ -143,5 +129,5 @@ function addVary(headers: ResponseHead | Response, names: string, line?: string)
  * @throws SettingsError listing everything wrong with the settings
  */
 export function corsPolicy(settings: CorsSettings, deps?: PartDependencies): RequestHandler {
-  return createCors(parse(corsSchema, settings ?? {}), partRuntime(deps)).handler;
+  return standalone([createCors(parse(corsSchema, settings ?? {}))], partRuntime(deps));
 }

@@ -1,11 +1,11 @@
 import type { RequestHandler } from "express";
 import { headerLines, pathOf } from "../core/authority.js";
 import { effectiveHost, forwardedPort } from "../core/effective-host.js";
-import type { Layer } from "../core/layer.js";
+import type { Layer, RunLayer } from "../core/layer.js";
 import { OriginPatterns } from "../core/origin.js";
+import { standalone } from "../core/pipeline.js";
 import { refuse } from "../core/refusal.js";
-import { beginState } from "../core/request-state.js";
-import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
+import { type PartDependencies, partRuntime } from "../core/runtime.js";
 import { parse } from "../settings/object.js";
 import { type CsrfPolicy, decideCsrf, isSafeMethod } from "./decide.js";
 import { csrfSchema, type CsrfOptions, type CsrfSettings } from "./settings.js";
@@ -17,15 +17,14 @@ export interface CsrfDependencies {
 }
 
 /** The layer: refuses unsafe requests that another site made a browser send. README.md has the rules. */
-export function createCsrf(options: CsrfOptions, runtime: Runtime, dependencies: CsrfDependencies = {}): Layer {
+export function createCsrf(options: CsrfOptions, dependencies: CsrfDependencies = {}): Layer {
   const { mode, sameSite, unmarked } = options;
   const { corsOrigins = [] } = dependencies;
   const trusted = [...(corsOrigins === "*" ? [] : corsOrigins), ...options.trustedOrigins];
   const policy: CsrfPolicy = { trusted: new OriginPatterns(trusted), sameSite, unmarked };
   const exemptPaths = new Set(options.exemptPaths);
 
-  const handler: RequestHandler = function csrfMiddleware(req, res, next) {
-    beginState(req, runtime).markRan("csrf");
+  const run: RunLayer = function csrfMiddleware(req, res, next) {
     if (isSafeMethod(req.method) || (exemptPaths.size > 0 && exemptPaths.has(pathOf(req) ?? ""))) return next();
     const refusal = decideCsrf(policy, {
       site: headerLines(req, "sec-fetch-site"),
@@ -38,7 +37,7 @@ export function createCsrf(options: CsrfOptions, runtime: Runtime, dependencies:
     next();
   };
 
-  return { id: "csrf", mode, handler, describe: () => ({ ...options, trustedOrigins: trusted, exemptPaths: [...options.exemptPaths] }) };
+  return { id: "csrf", mode, run, describe: () => ({ ...options, trustedOrigins: trusted, exemptPaths: [...options.exemptPaths] }) };
 }
 
 /**
@@ -49,5 +48,5 @@ export function createCsrf(options: CsrfOptions, runtime: Runtime, dependencies:
  * @throws SettingsError when a trusted origin is none
  */
 export function csrfProtection(settings?: CsrfSettings, deps?: PartDependencies): RequestHandler {
-  return createCsrf(parse(csrfSchema, settings ?? {}), partRuntime(deps)).handler;
+  return standalone([createCsrf(parse(csrfSchema, settings ?? {}))], partRuntime(deps));
 }

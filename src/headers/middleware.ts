@@ -1,13 +1,15 @@
 import type { NextFunction, Request, RequestHandler, Response } from "express";
 import type { Layer } from "../core/layer.js";
+import { standalone } from "../core/pipeline.js";
 import { beginState } from "../core/request-state.js";
+import { finishHeadOf } from "../core/response/finish-head.js";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import { SettingsError } from "../settings/errors.js";
 import { parse } from "../settings/object.js";
 import { decideHeaders, patchHeaders } from "./decide.js";
 import { modelProblems } from "./model-lint.js";
 import { compilePlan, type HeaderPlan } from "./plan.js";
-import { headersOf, trackHeaders, writeHeaders } from "./response.js";
+import { planOf, writeHeaders } from "./response.js";
 import { headersPatchSchema, headersSchema, type HeadersOptions, type HeadersPatch, type HeadersPatchOptions, type HeadersSettings } from "./settings.js";
 
 /** The headers layer. */
@@ -29,24 +31,19 @@ export interface HeadersLayer extends Layer {
  * @throws SettingsError listing everything that is wrong with the settings
  */
 export function securityHeaders(settings?: HeadersSettings, deps?: PartDependencies): RequestHandler {
-  return createHeaders(parse(headersSchema, settings ?? {}), partRuntime(deps)).handler;
+  const runtime = partRuntime(deps);
+  return standalone([createHeaders(parse(headersSchema, settings ?? {}), runtime)], runtime);
 }
 
 /** The layer, from parsed options. All header values are made here, once. */
 export function createHeaders(options: HeadersOptions, runtime: Runtime): HeadersLayer {
   const plan = compilePlan(decideHeaders(options, runtime.debug));
-  const trackPlain = (res: Response): void => trackHeaders(res, plan, false);
-  const trackSecure = (res: Response): void => trackHeaders(res, plan, true);
 
   return {
     id: "headers",
     mode: options.mode,
-    handler: function securityHeadersMiddleware(req: Request, res: Response, next: NextFunction): void {
-      const state = beginState(req, runtime);
-      state.markRan("headers");
-      const { secure } = req;
-      if (state.head?.isOpen === true) state.head.begin(secure ? plan.secure : plan.plain, secure ? trackSecure : trackPlain);
-      else writeHeaders(res, plan, secure);
+    run: function securityHeadersMiddleware(req, res, next, state) {
+      writeHeaders(res, state.headersOf(res), plan, req.secure);
       next();
     },
     describe: () => describePlan(options, plan),
@@ -70,9 +67,12 @@ function createPatch(patch: HeadersPatchOptions, base: HeaderPlan, runtime: Runt
   }
 
   return function headersPatchMiddleware(req: Request, res: Response, next: NextFunction): void {
-    beginState(req, runtime).markRan("headers");
+    const state = beginState(req, runtime);
+    state.markRan("headers");
+    finishHeadOf(res, state);
+    const headers = state.headersOf(res);
     // Where the layer itself did not run, its headers are written here as well: a patch never stands alone.
-    writeHeaders(res, planAfter(headersOf(res)?.plan ?? base), req.secure);
+    writeHeaders(res, headers, planAfter(planOf(headers) ?? base), req.secure);
     next();
   };
 }

@@ -1,4 +1,5 @@
-import { HeaderBlock } from "../core/header-block.js";
+import { validateHeaderName, validateHeaderValue } from "node:http";
+import type { HeaderLines } from "../core/response/header-buffer.js";
 import { sfDictionary, sfString } from "../core/structured-field.js";
 import { withoutEnforcedOnly, type HeaderModel } from "./decide.js";
 import { NONCE_SOURCE, type Policy } from "./directives.js";
@@ -22,14 +23,14 @@ export interface NoncedHeader {
 export interface HeaderPlan {
   readonly model: HeaderModel;
   /** For plain http. */
-  readonly plain: HeaderBlock;
+  readonly plain: HeaderLines;
   /** The same for secure requests. */
-  readonly secure: HeaderBlock;
+  readonly secure: HeaderLines;
   readonly values: ReadonlyMap<string, string>;
   readonly nonced: readonly NoncedHeader[];
 }
 
-/** Turns a model into header lines. */
+/** Turns a model into header lines. @throws TypeError when a value cannot be sent (`ERR_INVALID_CHAR`) */
 export function compilePlan(model: HeaderModel): HeaderPlan {
   const values = new Map<string, string>();
   const nonced: NoncedHeader[] = [];
@@ -49,11 +50,15 @@ export function compilePlan(model: HeaderModel): HeaderPlan {
     values.set("Reporting-Endpoints", sfDictionary([...model.endpoints].map(([name, url]) => [name, sfString(url)])));
   }
   const entries = [...values];
+  for (const [name, value] of entries) {
+    validateHeaderName(name);
+    validateHeaderValue(name, value);
+  }
   return Object.freeze({
     model,
     // RFC 6797 section 7.2: a host must not send it over plain http.
-    plain: new HeaderBlock(entries.filter(([name]) => name !== TRANSPORT).flat()),
-    secure: new HeaderBlock(entries.flat()),
+    plain: Object.freeze(entries.filter(([name]) => name !== TRANSPORT).flat()),
+    secure: Object.freeze(entries.flat()),
     values,
     nonced,
   });

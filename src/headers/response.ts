@@ -1,44 +1,40 @@
 import { randomBytes } from "node:crypto";
 import type { Response } from "express";
-import type { HeaderBlock } from "../core/header-block.js";
-import { hasOwnMethods, headOf } from "../core/head-on-response.js";
-import { guardResponsesOf, type FinalResponse } from "./final-response.js";
-import type { HeaderPlan } from "./plan.js";
+import type { HeaderBuffer, HeaderLines, ResponsePolicies } from "../core/response/header-buffer.js";
+import type { HeaderPlan, NoncedHeader } from "./plan.js";
 
-const STATE = Symbol("portcullis.headers");
+const HEADERS = Symbol("portcullis.headers");
 const POLICY = "Content-Security-Policy";
 
-/** `res.locals` under a symbol: a new property of the response itself costs microseconds (Express has changed its prototype), here it costs nothing. */
+/** `res.locals` under a symbol, for the accessor of the nonce. */
 interface Carrier {
-  [STATE]?: ResponseHeaders;
+  [HEADERS]?: ResponseHeaders;
 }
 
 /** What is known of one response's headers: which plan wrote them, and the nonce once it was read. */
-export class ResponseHeaders implements FinalResponse {
-  readonly res: Response;
+export class ResponseHeaders implements ResponsePolicies {
   plan: HeaderPlan;
-  #secure: boolean;
-  #block: HeaderBlock;
+  readonly #res: Response;
+  readonly #headers: HeaderBuffer;
   #nonce: string | undefined;
 
   /** @param nonce one that may have been read already */
-  constructor(res: Response, plan: HeaderPlan, secure: boolean, nonce?: string) {
-    this.#nonce = nonce;
-    this.res = res;
+  constructor(res: Response, headers: HeaderBuffer, plan: HeaderPlan, nonce?: string) {
+    this.#res = res;
+    this.#headers = headers;
     this.plan = plan;
-    this.#secure = secure;
-    this.#block = blockOf(plan, secure);
+    this.#nonce = nonce;
   }
 
-  get enforced(): boolean {
+  get isEnforced(): boolean {
     return this.plan.values.has(POLICY);
   }
 
-  restore(): void {
-    const { lines } = blockOf(this.plan, this.#secure);
-    for (let i = 0; i < lines.length; i += 2) {
-      const name = lines[i] as string;
-      if (name !== POLICY && !this.res.hasHeader(name)) this.res.setHeader(name, lines[i + 1] as string);
+  removeNonced(): void {
+    for (const header of this.plan.nonced) {
+      // A policy that the app has put in its place stays.
+      const value = this.#res.getHeader(header.name);
+      if (value === header.unread || value === this.#withNonce(header)) this.#res.removeHeader(header.name);
     }
   }
 
@@ -46,7 +42,7 @@ export class ResponseHeaders implements FinalResponse {
   nonce(): string {
     if (this.#nonce === undefined) {
       this.#nonce = newNonce();
-      this.#writeNonce(this.#nonce);
+      this.#writeNonce();
     }
     return this.#nonce;
   }
@@ -55,47 +51,38 @@ export class ResponseHeaders implements FinalResponse {
   change(plan: HeaderPlan, secure: boolean): void {
     const before = this.plan;
     this.plan = plan;
-    this.#secure = secure;
     if (this.#nonce !== undefined && plan.nonced.length > 0) this.#holdNonce(this.#nonce);
-    if (before === plan || this.res.headersSent) return;
-    const block = this.#nonce === undefined ? blockOf(plan, secure) : withNonce(plan, secure, this.#nonce);
-    if (this.#exchange(block)) return;
-    for (const name of before.values.keys()) if (!plan.values.has(name)) this.res.removeHeader(name);
-    const { lines } = blockOf(plan, secure);
-    for (let i = 0; i < lines.length; i += 2) {
-      const name = lines[i] as string;
-      if (before.values.get(name) !== lines[i + 1]) this.res.setHeader(name, lines[i + 1] as string);
+    if (before === plan || this.#res.headersSent) return;
+    for (const name of before.values.keys()) if (!plan.values.has(name)) this.#headers.remove(name);
+    const lines = linesOf(plan, secure);
+    for (let at = 0; at < lines.length; at += 2) {
+      const name = lines[at] as string;
+      if (before.values.get(name) !== lines[at + 1]) this.#headers.set(name, lines[at + 1] as string);
     }
-    if (this.#nonce !== undefined) this.#writeNonce(this.#nonce);
+    if (this.#nonce !== undefined) this.#writeNonce();
   }
 
-  #writeNonce(nonce: string): void {
-    if (this.res.headersSent || this.plan.nonced.length === 0 || this.#exchange(withNonce(this.plan, this.#secure, nonce))) return;
+  #writeNonce(): void {
+    if (this.#res.headersSent) return;
     for (const header of this.plan.nonced) {
       // A policy that the app, or Express's own error page, has put in its place is left alone.
-      if (this.res.getHeader(header.name) === header.unread) this.res.setHeader(header.name, header.parts.join(`'nonce-${nonce}'`));
+      if (this.#headers.get(header.name) === header.unread) this.#headers.set(header.name, this.#withNonce(header));
     }
   }
+
+  #withNonce({ parts }: NoncedHeader): string {
+    return parts.join(`'nonce-${this.#nonce}'`);
+  }
+
   /** The plain value of a response whose policies named no nonce before may have been changed, or lost with `res.locals`. */
   #holdNonce(nonce: string): void {
-    const locals = this.res.locals as { cspNonce?: unknown };
+    const locals = this.#res.locals as { cspNonce?: unknown };
     if (locals.cspNonce !== nonce) Reflect.defineProperty(locals, "cspNonce", { configurable: true, enumerable: true, value: nonce });
   }
-
-  /** Where nobody has touched the headers since they were made ready, others take their place as one. */
-  #exchange(block: HeaderBlock): boolean {
-    if (hasOwnMethods(this.res) || headOf(this.res)?.exchange(this.#block, block) !== true) return false;
-    this.#block = block;
-    return true;
-  }
 }
 
-function blockOf(plan: HeaderPlan, secure: boolean): HeaderBlock {
+function linesOf(plan: HeaderPlan, secure: boolean): HeaderLines {
   return secure ? plan.secure : plan.plain;
-}
-
-function withNonce(plan: HeaderPlan, secure: boolean, nonce: string): HeaderBlock {
-  return blockOf(plan, secure).with(new Map(plan.nonced.map(({ name, parts }) => [name, parts.join(`'nonce-${nonce}'`)])));
 }
 
 /** 144 random bits: more than the 128 that CSP Level 3 section 7.1 asks for, and base64 without padding. */
@@ -125,42 +112,36 @@ const NONCE_PROPERTY: PropertyDescriptor = {
   enumerable: true,
   get(this: Carrier): string {
     // A copy that lost the symbol still gets a nonce: one that allows nothing.
-    return this[STATE]?.nonce() ?? newNonce();
+    return this[HEADERS]?.nonce() ?? newNonce();
   },
 };
 
-/** The state of a response on which a plan was written. */
-export function headersOf(res: Response): ResponseHeaders | undefined {
-  const state = (headOf(res)?.memo as ResponseHeaders | undefined) ?? (res.locals as Carrier | undefined)?.[STATE];
-  return state?.res === res ? state : undefined;
-}
-
-/** Writes a plan on a response in one pass, or goes over to it when another was written before. */
-export function writeHeaders(res: Response, plan: HeaderPlan, secure: boolean): void {
+/** Writes a plan on a response, or goes over to it when another was written before. */
+export function writeHeaders(res: Response, headers: HeaderBuffer, plan: HeaderPlan, secure: boolean): void {
   if (res.headersSent) return;
-  const state = headersOf(res);
-  if (state !== undefined) {
-    state.change(plan, secure);
-    return;
-  }
-  const { lines } = blockOf(plan, secure);
-  for (let i = 0; i < lines.length; i += 2) res.setHeader(lines[i] as string, lines[i + 1] as string);
-  res.removeHeader("X-Powered-By");
-  trackHeaders(res, plan, secure);
+  const { policies } = headers;
+  if (policies instanceof ResponseHeaders) policies.change(plan, secure);
+  else headers.begin(linesOf(plan, secure), (released) => offerNonce(released, headers, plan));
 }
 
-/** For a response that has the headers of a plan already: what is needed to change them, and the nonce. */
-export function trackHeaders(res: Response, plan: HeaderPlan, secure: boolean): void {
-  guardResponsesOf(res, headersOf);
+/** The plan that was written on a response, if one was. */
+export function planOf({ policies }: HeaderBuffer): HeaderPlan | undefined {
+  return policies instanceof ResponseHeaders ? policies.plan : undefined;
+}
+
+/** Puts `res.locals.cspNonce` in place, on a response that goes on to the app. */
+function offerNonce(res: Response, headers: HeaderBuffer, plan: HeaderPlan): void {
+  res.removeHeader("X-Powered-By");
   const locals = ((res.locals as object | undefined) ?? (res.locals = Object.create(null) as Response["locals"])) as Carrier & { cspNonce?: string };
-  const head = headOf(res);
   // No policy names a nonce, so it makes no difference whether it is read: a plain value, at a tenth of what the accessor costs.
-  if (head !== undefined && plan.nonced.length === 0 && Object.isExtensible(locals) && !("cspNonce" in locals)) {
+  if (plan.nonced.length === 0 && Object.isExtensible(locals) && !("cspNonce" in locals)) {
     locals.cspNonce = newNonce();
-    head.memo = new ResponseHeaders(res, plan, secure, locals.cspNonce);
+    headers.policies = new ResponseHeaders(res, headers, plan, locals.cspNonce);
     return;
   }
+  const policies = new ResponseHeaders(res, headers, plan);
+  headers.policies = policies;
   // Reflect: a frozen `res.locals` is left as it is instead of throwing. The accessor first: the other way round costs more.
   Reflect.defineProperty(locals, "cspNonce", NONCE_PROPERTY);
-  Reflect.set(locals, STATE, new ResponseHeaders(res, plan, secure));
+  Reflect.set(locals, HEADERS, policies);
 }

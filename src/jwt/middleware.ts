@@ -2,10 +2,11 @@ import type { Request, RequestHandler, Response } from "express";
 import { acceptPrincipal } from "../core/accepted.js";
 import { headerLines } from "../core/authority.js";
 import { challenge } from "../core/credentials.js";
-import type { Layer, Mode } from "../core/layer.js";
+import type { Layer, Mode, RunLayer } from "../core/layer.js";
+import { standalone } from "../core/pipeline.js";
 import { createPrincipal, type Principal } from "../core/principal.js";
 import { refuse, type Refusal } from "../core/refusal.js";
-import { beginState, stateOf } from "../core/request-state.js";
+import type { RequestState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import { noteTokenEnd } from "../core/token-end.js";
 import { SetupError } from "../settings/errors.js";
@@ -52,22 +53,20 @@ export function createJwt(options: JwtLayerOptions, runtime: Runtime, { manager 
     return made;
   }
 
-  function settle(req: Request, res: Response, next: () => void, token: string, verdict: AccessVerdict): void {
+  function settle(req: Request, res: Response, next: () => void, state: RequestState, token: string, verdict: AccessVerdict): void {
     if (!verdict.ok) {
       if (refuse(req, res, "jwt", answers.invalid(verdict), mode)) return;
       return next();
     }
-    stateOf(req).tokenManager = manager;
+    state.tokenManager = manager;
     runtime.resources.keep(req, manager, token, verdict);
-    acceptPrincipal(req, runtime, "jwt", principalOf(verdict.claims));
+    acceptPrincipal(req, state, runtime, "jwt", principalOf(verdict.claims));
     next();
   }
 
-  const handler: RequestHandler = function jwtMiddleware(req, res, next) {
-    const state = beginState(req, runtime);
+  const run: RunLayer = function jwtMiddleware(req, res, next, state) {
     // Mounted for the app and again for a route, or handed back by app.handle: the token has been verified.
     if (req.principal?.kind === "jwt" && state.tokenManager === manager) return next();
-    state.markRan("jwt");
     const { authorization } = req.headers;
     if (authorization === undefined) return next();
     const choice = choosePresented({
@@ -84,14 +83,14 @@ export function createJwt(options: JwtLayerOptions, runtime: Runtime, { manager 
     }
     state.presented = "jwt";
     const verdict = manager.check(choice.token);
-    if (verdict instanceof Promise) verdict.then((settled) => settle(req, res, next, choice.token, settled)).catch(next);
-    else settle(req, res, next, choice.token, verdict);
+    if (verdict instanceof Promise) verdict.then((settled) => settle(req, res, next, state, choice.token, settled)).catch(next);
+    else settle(req, res, next, state, choice.token, verdict);
   };
 
   return {
     id: "jwt",
     mode,
-    handler,
+    run,
     describe: () => manager.describe(),
     ready: () => manager.init(),
     close: () => manager.close(),
@@ -112,6 +111,6 @@ export function jwtAuth(manager: JwtManager, settings: JwtAuthSettings = {}, dep
     throw new SetupError("jwtAuth needs the manager that verifies tokens as its first argument: jwtAuth(new JwtManager({ secret })).");
   }
   const runtime = partRuntime(deps, manager.runtime);
-  const { handler } = createJwt({ mode: mode ?? manager.options.mode, realm: realm ?? manager.options.realm }, runtime, { manager });
-  return runtime.resources.carry(handler);
+  const layer = createJwt({ mode: mode ?? manager.options.mode, realm: realm ?? manager.options.realm }, runtime, { manager });
+  return runtime.resources.carry(standalone([layer], runtime));
 }

@@ -1,4 +1,3 @@
-import { fieldLine } from "../core/header-block.js";
 import { sfInteger, sfString } from "../core/structured-field.js";
 import type { WindowOutcome } from "../stores/contracts.js";
 
@@ -13,8 +12,6 @@ export interface LimitText {
   readonly name: string;
   /** The `RateLimit-Policy` value, whole. */
   readonly policy: string;
-  /** The same as a line of the response. */
-  readonly policyLine: string;
 }
 
 /** What a limit says to a request. */
@@ -37,7 +34,7 @@ export function limitText(form: HeaderForm, name: string, limit: number, windowM
   const quoted = sfString(name);
   const window = sfInteger(Math.ceil(windowMs / 1000));
   const policy = form === "draft-6" ? `${sfInteger(limit)};w=${window}` : `${quoted};q=${sfInteger(limit)};w=${window}`;
-  return Object.freeze({ form, limit, windowMs, name: quoted, policy, policyLine: fieldLine("RateLimit-Policy", policy) });
+  return Object.freeze({ form, limit, windowMs, name: quoted, policy });
 }
 
 /** The verdict on a store's answer. Draft -08 section 4: Retry-After is not earlier than `t`; here they are the same. */

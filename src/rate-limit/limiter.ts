@@ -2,7 +2,6 @@ import type { NextFunction, Request, Response } from "express";
 import type { Mode } from "../core/layer.js";
 import { refuse } from "../core/refusal.js";
 import type { RequestState } from "../core/request-state.js";
-import { headersFor } from "../core/head-on-response.js";
 import type { Runtime } from "../core/runtime.js";
 import type { LimitCount } from "../core/waiting-limits.js";
 import type { RateLimitStore, WindowOutcome, WindowPolicy } from "../stores/contracts.js";
@@ -53,7 +52,7 @@ export function createLimiter(limit: Limit, runtime: Runtime): Limiter {
   function settle(outcome: WindowOutcome, req: Request, res: Response, state: RequestState): boolean {
     const verdict = decide(outcome, policy.limit);
     // A limit on trial leaves no trace in the response: a client would keep to a limit that does not hold.
-    if (mode === "enforce" && !res.headersSent) writeLimitHeaders(headersFor(state, res), text, verdict, runtime.clock);
+    if (mode === "enforce" && !res.headersSent) writeLimitHeaders(state.headersOf(res), text, verdict, runtime.clock);
     if (verdict.allowed) return false;
     const headers = { "Retry-After": String(verdict.retryAfterSeconds) };
     return refuse(req, res, limit.source, { code: "rate-limited", reason: policy.name, headers }, mode);

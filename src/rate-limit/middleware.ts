@@ -1,7 +1,8 @@
 import type { RequestHandler } from "express";
-import type { Layer, LayerId } from "../core/layer.js";
-import { compose } from "../core/pipeline.js";
-import { beginState, stateOf } from "../core/request-state.js";
+import type { Layer, RunLayer } from "../core/layer.js";
+import type { LayerId } from "../core/layer-id.js";
+import { standalone } from "../core/pipeline.js";
+import { beginState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import type { StoreGuard } from "../core/store-guard.js";
 import { SettingsError } from "../settings/errors.js";
@@ -40,7 +41,7 @@ export function createRateLimit(options: RateLimitOptions, runtime: Runtime, dep
   if (options.key === "principal") return undefined;
   const store = storeOf(options, runtime, deps);
   const limiter = createLimiter(mainLimit("rate-limit", options, runtime, store), runtime);
-  const shared = { runtime, store, watchProxy: options.key === "address" };
+  const shared = { store, watchProxy: options.key === "address" };
   const forPrincipal = options.perPrincipal !== undefined;
   // On trial each limit is asked by itself: what one would refuse must not keep the others from counting.
   if (deps.joined !== true || options.mode === "report" || !asksTogether(store)) return layer("rate-limit", options, [limiter], shared, limiter.apply);
@@ -54,7 +55,7 @@ export function createRateLimit(options: RateLimitOptions, runtime: Runtime, dep
     if (refused.has(count)) waiting.settle(next);
     else next();
   };
-  return { ...layer("rate-limit", options, [limiter], shared, keep), last: settleLimits };
+  return { ...layer("rate-limit", options, [limiter], shared, keep), runLast: settleLimits };
 }
 
 /**
@@ -67,7 +68,7 @@ export function createPrincipalRateLimit(options: RateLimitOptions, runtime: Run
   const limiters: Limiter[] = [];
   if (options.key === "principal") limiters.push(createLimiter(mainLimit("principal-rate-limit", options, runtime, store), runtime));
   if (options.perPrincipal !== undefined) limiters.push(createLimiter(principalLimit(options, options.perPrincipal, runtime, store), runtime));
-  const shared = { runtime, store, watchProxy: options.key === "principal" };
+  const shared = { store, watchProxy: options.key === "principal" };
   const apply = options.mode === "enforce" && asksTogether(store) ? together(limiters, store, guardFor(store, runtime, options.storeTimeoutMs)) : inTurn(limiters);
   return layer("principal-rate-limit", options, limiters, shared, apply);
 }
@@ -91,8 +92,7 @@ function inTurn([first, second]: readonly Limiter[]): Limiter["apply"] {
 }
 
 /** Before the app: limits that still wait. */
-const settleLimits: RequestHandler = function settleWaitingLimits(req, _res, next) {
-  const { limits } = stateOf(req);
+const settleLimits: RunLayer = function settleWaitingLimits(_req, _res, next, { limits }) {
   if (limits === undefined) next();
   else limits.settle(next);
 };
@@ -147,9 +147,7 @@ export function rateLimiter(settings: RateLimitSettings = {}, deps?: PartDepende
   const runtime = partRuntime(deps);
   const shared = { store: new SlidingWindowStore({ maxClients: options.maxClients, clock: runtime.clock }) };
   const layers = [createRateLimit(options, runtime, { ...shared, joined: options.perPrincipal !== undefined }), createPrincipalRateLimit(options, runtime, shared)];
-  const handlers = layers.flatMap((made) => (made === undefined ? [] : [made.handler]));
-  const [first] = handlers;
-  return handlers.length === 1 && first !== undefined ? first : compose(handlers);
+  return standalone(layers.filter((made) => made !== undefined), runtime);
 }
 
 function storeOf(options: RateLimitOptions, runtime: Runtime, deps: RateLimitDeps): RateLimitStore {
@@ -159,23 +157,20 @@ function storeOf(options: RateLimitOptions, runtime: Runtime, deps: RateLimitDep
 }
 
 interface Shared {
-  readonly runtime: Runtime;
   readonly store: RateLimitStore;
   readonly watchProxy: boolean;
 }
 
-function layer(id: LayerId, options: RateLimitOptions, limiters: readonly Limiter[], { runtime, store, watchProxy }: Shared, apply: Limiter["apply"]): Layer {
+function layer(id: LayerId, options: RateLimitOptions, limiters: readonly Limiter[], { store, watchProxy }: Shared, apply: Limiter["apply"]): Layer {
   const watch = watchProxy ? untrustedProxyWatch(id) : undefined;
-  const handler: RequestHandler = function rateLimitMiddleware(req, res, next) {
-    const state = beginState(req, runtime);
-    state.markRan(id);
+  const run: RunLayer = function rateLimitMiddleware(req, res, next, state) {
     watch?.(req, state);
     apply(req, res, next, state);
   };
   return {
     id,
     mode: options.mode,
-    handler,
+    run,
     describe: () => describe(options),
     ...(store instanceof ForeignWindowStore ? { ready: () => store.ready() } : {}),
     close: async () => {

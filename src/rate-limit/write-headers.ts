@@ -1,5 +1,5 @@
 import type { Clock } from "../core/clock.js";
-import type { HeaderTarget } from "../core/response-head.js";
+import type { HeaderBuffer } from "../core/response/header-buffer.js";
 import { epochSeconds, isStricter, type LimitText, rateLimitItem, type Verdict } from "./decide.js";
 
 /**
@@ -8,34 +8,28 @@ import { epochSeconds, isStricter, type LimitText, rateLimitItem, type Verdict }
  *
  * @param clock for the one form that names a point in time
  */
-export function writeLimitHeaders(headers: HeaderTarget, text: LimitText, verdict: Verdict, clock: Pick<Clock, "now">): void {
+export function writeLimitHeaders(headers: HeaderBuffer, text: LimitText, verdict: Verdict, clock: Pick<Clock, "now">): void {
   if (text.form === false) return;
   if (text.form === "draft-8") {
-    append(headers, "RateLimit", rateLimitItem(text, verdict));
-    append(headers, "RateLimit-Policy", text.policy, text.policyLine);
+    headers.append("RateLimit", rateLimitItem(text, verdict));
+    headers.append("RateLimit-Policy", text.policy);
   } else if (text.form === "draft-6") {
     if (!mayWrite(headers, verdict, "RateLimit-Remaining", "RateLimit-Reset", 0)) return;
-    headers.setHeader("RateLimit-Policy", text.policy, text.policyLine);
-    headers.setHeader("RateLimit-Limit", String(text.limit));
-    headers.setHeader("RateLimit-Remaining", String(verdict.remaining));
-    headers.setHeader("RateLimit-Reset", String(verdict.resetSeconds));
+    headers.set("RateLimit-Policy", text.policy);
+    headers.set("RateLimit-Limit", String(text.limit));
+    headers.set("RateLimit-Remaining", String(verdict.remaining));
+    headers.set("RateLimit-Reset", String(verdict.resetSeconds));
   } else {
     const nowMs = clock.now();
     if (!mayWrite(headers, verdict, "X-RateLimit-Remaining", "X-RateLimit-Reset", nowMs)) return;
-    headers.setHeader("X-RateLimit-Limit", String(text.limit));
-    headers.setHeader("X-RateLimit-Remaining", String(verdict.remaining));
-    headers.setHeader("X-RateLimit-Reset", String(epochSeconds(verdict, nowMs)));
+    headers.set("X-RateLimit-Limit", String(text.limit));
+    headers.set("X-RateLimit-Remaining", String(verdict.remaining));
+    headers.set("X-RateLimit-Reset", String(epochSeconds(verdict, nowMs)));
   }
 }
 
-function append(headers: HeaderTarget, name: string, item: string, line?: string): void {
-  const before = headers.getHeader(name);
-  if (before === undefined) headers.setHeader(name, item, line);
-  else headers.setHeader(name, `${Array.isArray(before) ? before.join(", ") : String(before)}, ${item}`);
-}
-
-function mayWrite(headers: HeaderTarget, verdict: Verdict, remainingName: string, resetName: string, originMs: number): boolean {
-  const remaining = headers.getHeader(remainingName);
+function mayWrite(headers: HeaderBuffer, verdict: Verdict, remainingName: string, resetName: string, originMs: number): boolean {
+  const remaining = headers.get(remainingName);
   if (remaining === undefined) return true;
-  return isStricter(verdict, { remaining: Number(remaining), resetSeconds: Number(headers.getHeader(resetName)) - originMs / 1000 });
+  return isStricter(verdict, { remaining: Number(remaining), resetSeconds: Number(headers.get(resetName)) - originMs / 1000 });
 }

@@ -4,7 +4,7 @@ import session from "express-session";
 import type { Runtime } from "../core/runtime.js";
 import type { SessionStamp } from "../stores/memory/session-record.js";
 import type { FormerSessions } from "./former-sessions.js";
-import { andThen, settle, type Maybe } from "./maybe.js";
+import { andThen, settle, type Maybe } from "../core/maybe.js";
 import type { SessionCookie } from "./session-cookie.js";
 import type { SessionOptions } from "./settings.js";
 import { appData } from "./stamp.js";

@@ -1,8 +1,8 @@
 import { createHmac, createSecretKey, type KeyObject } from "node:crypto";
-import type { ServerResponse } from "node:http";
 import { StoreUnavailableError } from "../core/store-guard.js";
 import { findCookie } from "./decide.js";
-import { andThen, type Maybe } from "./maybe.js";
+import type { HeaderBuffer } from "../core/response/header-buffer.js";
+import { andThen, type Maybe } from "../core/maybe.js";
 import { isSignedBy, type SessionCookie } from "./session-cookie.js";
 import type { MigrateFromOptions } from "./settings.js";
 import { appData } from "./stamp.js";
@@ -69,8 +69,8 @@ export class FormerSessions {
   }
 
   /** Takes the old cookie back from the browser. */
-  takeBack(res: ServerResponse, { path, domain }: AdoptedSession): void {
-    if (this.#name !== this.#cookie.name) this.#cookie.takeOther(res, this.#name, path, domain);
+  takeBack(headers: HeaderBuffer, { path, domain }: AdoptedSession): void {
+    if (this.#name !== this.#cookie.name) this.#cookie.takeOther(headers, this.#name, path, domain);
   }
 
   #adoptId(oldSid: string): Maybe<AdoptedSession | undefined> {

@@ -1,6 +1,7 @@
 import type { Request, Response } from "express";
 import { idText, MAX_ID_LENGTH } from "../core/principal.js";
 import { requestFacts } from "../core/refusal.js";
+import { stateOf } from "../core/request-state.js";
 import { SCOPE_PATTERN } from "../core/scopes.js";
 import { SetupError } from "../settings/errors.js";
 import { SessionStoreFullError } from "../stores/memory/session-record.js";
@@ -116,7 +117,7 @@ async function end(req: Request, res: Response): Promise<void> {
   ended.session = undefined;
   if (req.principal?.kind === "session") req.principal = undefined;
   if (res.headersSent) return;
-  cookie.take(res);
+  cookie.take(stateOf(req).headersOf(res));
   // Browsers heed it over https only.
   res.setHeader("Clear-Site-Data", '"cache", "cookies", "storage"');
   res.setHeader("Cache-Control", "no-store");

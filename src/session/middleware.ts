@@ -2,9 +2,10 @@ import { createSecretKey, type KeyObject } from "node:crypto";
 import type { NextFunction, Request, RequestHandler, Response } from "express";
 import type session from "express-session";
 import { acceptPrincipal } from "../core/accepted.js";
-import type { Layer } from "../core/layer.js";
+import type { Layer, RunLayer } from "../core/layer.js";
+import { standalone } from "../core/pipeline.js";
 import { refuse, requestFacts, type Refusal } from "../core/refusal.js";
-import { beginState } from "../core/request-state.js";
+import type { RequestState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import type { Secret } from "../core/secret.js";
 import { SettingsError, SetupError } from "../settings/errors.js";
@@ -84,7 +85,7 @@ export function createSession(options: SessionOptions, runtime: Runtime, deps: S
   return {
     id: "session",
     mode: options.mode,
-    handler: sessionHandler(context),
+    run: sessionRun(context),
     describe: () => description(context, store, given === undefined),
     close: async () => {
       stored.close();
@@ -107,13 +108,13 @@ export function createSession(options: SessionOptions, runtime: Runtime, deps: S
  * @throws SettingsError when the settings are wrong; `secret` is required here
  */
 export function sessions(settings: SessionSettings, deps?: PartDependencies): RequestHandler {
-  return createSession(parse(sessionSchema, settings ?? {}), partRuntime(deps)).handler;
+  const runtime = partRuntime(deps);
+  return standalone([createSession(parse(sessionSchema, settings ?? {}), runtime)], runtime);
 }
 
-function sessionHandler(context: SessionContext): RequestHandler {
+function sessionRun(context: SessionContext): RunLayer {
   const { cookie, former, options, runtime } = context;
-  return function sessionMiddleware(req: Request, res: Response, next: NextFunction): void {
-    const state = beginState(req, runtime);
+  return function sessionMiddleware(req, res, next, state) {
     const outer = boundSession(req);
     if (outer?.context === context) {
       next();
@@ -124,7 +125,6 @@ function sessionHandler(context: SessionContext): RequestHandler {
       if (!refuse(req, res, "session", TWICE, options.mode)) next();
       return;
     }
-    state.markRan("session");
     const current = new RequestSession(context, req, res);
     bindSession(req, current);
     const verdict = readSessionCookie(req.headers.cookie, cookie.name);
@@ -137,12 +137,12 @@ function sessionHandler(context: SessionContext): RequestHandler {
     if (verdict.kind === "malformed" && oldSid === undefined) announceUnreadable(req, runtime);
     // To load a session is costly, so the limits agree first; unless one of them is to know whose session it is.
     if (value === undefined && oldSid === undefined) next();
-    else if (state.limits === undefined || state.limits.forPrincipal) loadSession(current, value, oldSid, next);
-    else state.limits.settle(() => loadSession(current, value, oldSid, next));
+    else if (state.limits === undefined || state.limits.forPrincipal) loadSession(current, value, oldSid, next, state);
+    else state.limits.settle(() => loadSession(current, value, oldSid, next, state));
   };
 }
 
-function loadSession(current: RequestSession, value: string | undefined, oldSid: string | undefined, next: NextFunction): void {
+function loadSession(current: RequestSession, value: string | undefined, oldSid: string | undefined, next: NextFunction, state: RequestState): void {
   const { req, res, context } = current;
   const { options: { mode }, runtime } = context;
   const earlier = req.principal;
@@ -156,7 +156,7 @@ function loadSession(current: RequestSession, value: string | undefined, oldSid:
       if (!refuse(req, res, "session", TWO_KINDS, mode)) next();
       return;
     }
-    if (req.principal?.kind === "session") acceptPrincipal(req, runtime, "session", req.principal);
+    if (req.principal?.kind === "session") acceptPrincipal(req, state, runtime, "session", req.principal);
     next();
   });
 }

@@ -1,14 +1,14 @@
 import type { Request, Response } from "express";
 import session from "express-session";
 import { refuse, requestFacts } from "../core/refusal.js";
-import { beginState } from "../core/request-state.js";
+import { beginState, stateOf } from "../core/request-state.js";
 import type { SessionStamp } from "../stores/memory/session-record.js";
 import { bindCompanions } from "./binding.js";
 import { expiryOf, isTouchDue } from "./decide.js";
 import { SessionCarrier, serialise, type LiveSession, type SessionContext } from "./engine.js";
 import type { AdoptedSession, FormerSessions } from "./former-sessions.js";
-import { holdResponse, type Commit } from "./held-response.js";
-import { andThen, settle, type Maybe } from "./maybe.js";
+import { holdResponse, type Commit } from "../core/response/held-response.js";
+import { andThen, settle, type Maybe } from "../core/maybe.js";
 import { sessionHandle } from "./session-cookie.js";
 import { appData, principalOf } from "./stamp.js";
 import type { LoadedSession } from "./stored-sessions.js";
@@ -142,7 +142,7 @@ export class RequestSession implements Commit {
       if (carrier.stamp?.principal != null) this.#followDestroy(carrier.session);
     }
     this.#watched = true;
-    if (!this.res.writableEnded) holdResponse(this.res, this);
+    if (!this.res.writableEnded) holdResponse(this.res, stateOf(this.req), this);
   }
 
   /** Holds the answer back until `work` is done, whatever becomes of it. */
@@ -193,11 +193,12 @@ export class RequestSession implements Commit {
   onGranted(): void {
     const { cookie, stored } = this.context;
     const carrier = this.open();
-    if (this.#headersLeft()) return;
-    if (this.#adopted !== undefined) this.context.former?.takeBack(this.res, this.#adopted);
+    if (this.res.headersSent) return;
+    const headers = stateOf(this.req).headersOf(this.res);
+    if (this.#adopted !== undefined) this.context.former?.takeBack(headers, this.#adopted);
     const sid = carrier.storedId;
-    if (this.#unset) cookie.take(this.res);
-    else if (carrier.saved && sid !== undefined && !carrier.ended && !stored.hasEnded(sid)) cookie.give(this.res, sid, this.#lifeSeconds(carrier));
+    if (this.#unset) cookie.take(headers);
+    else if (carrier.saved && sid !== undefined && !carrier.ended && !stored.hasEnded(sid)) cookie.give(headers, sid, this.#lifeSeconds(carrier));
     this.#unset = false;
     carrier.saved = false;
   }
@@ -273,11 +274,6 @@ export class RequestSession implements Commit {
     const { stored, options } = this.context;
     if (stamp === undefined) return options.maxAge;
     return Math.max(1, Math.ceil((expiryOf(stamp, stored.policy) - stored.now()) / 1000));
-  }
-
-  /** `headersSent` itself is shadowed while the response is held. Serverless adapters begin with an empty `_header`. */
-  #headersLeft(): boolean {
-    return Boolean((this.res as Response & { readonly _header?: string | null })._header);
   }
 
   #orRefused(answer: Maybe<boolean>): Maybe<boolean> {

@@ -1,14 +1,11 @@
 import { createHash, createHmac, type KeyObject, timingSafeEqual } from "node:crypto";
-import type { ServerResponse } from "node:http";
 import session from "express-session";
 import { LRUCache } from "lru-cache";
 import { MemoryKey } from "../core/memory-key.js";
+import type { HeaderBuffer } from "../core/response/header-buffer.js";
 import { ownCopy } from "../core/own-copy.js";
 import { cookieNameOnWire } from "./decide.js";
 import type { SessionOptions } from "./settings.js";
-
-/** Directives that keep an answer out of shared caches; `private="name"` speaks of single headers only. */
-const IS_PRIVATE = /(?:^|[\s,])(?:no-store|private)(?:$|[\s,])/i;
 
 /** Where the id stands in a signed value, behind `s%3A`. */
 const ID_AT = 4;
@@ -65,22 +62,20 @@ export class SessionCookie {
    *
    * @param lifeSeconds how long the browser keeps it
    */
-  give(res: ServerResponse, sid: string, lifeSeconds: number): void {
-    this.#write(res, `${this.name}=${encodeURIComponent(`s:${sid}.${signatureOf(sid, this.#keys[0])}`)}; Max-Age=${lifeSeconds}${this.#attributes}`);
-    // The id is a credential. RFC 9111 section 7.3: a cache that keeps the answer hands it to others with its cookie.
-    if (!IS_PRIVATE.test(String(res.getHeader("Cache-Control")))) res.setHeader("Cache-Control", "no-store");
+  give(headers: HeaderBuffer, sid: string, lifeSeconds: number): void {
+    headers.setCookie(this.name, `${this.name}=${encodeURIComponent(`s:${sid}.${signatureOf(sid, this.#keys[0])}`)}; Max-Age=${lifeSeconds}${this.#attributes}`, true);
   }
 
   /** Takes the cookie back (expressjs/session#241: nobody else does). */
-  take(res: ServerResponse): void {
-    this.#write(res, `${this.name}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT${this.#attributes}`);
+  take(headers: HeaderBuffer): void {
+    headers.setCookie(this.name, `${this.name}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT${this.#attributes}`, false);
   }
 
   /** Takes a cookie of another name back, from where it was set. What cannot stand in a header is left out. */
-  takeOther(res: ServerResponse, name: string, path: string, domain: string | undefined): void {
+  takeOther(headers: HeaderBuffer, name: string, path: string, domain: string | undefined): void {
     const at = /^\/[\x21-\x3a\x3c-\x7e]*$/.test(path) ? path : "/";
     const shared = domain !== undefined && /^[A-Za-z0-9.-]{1,255}$/.test(domain) ? `; Domain=${domain}` : "";
-    this.#write(res, `${name}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=${at}${shared}; HttpOnly${this.secure ? "; Secure" : ""}`, name);
+    headers.setCookie(name, `${name}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=${at}${shared}; HttpOnly${this.secure ? "; Secure" : ""}`, false);
   }
 
   /** The cookie as stores read it, which take a session's end from it. */
@@ -94,17 +89,6 @@ export class SessionCookie {
     cookie.expires = new Date(expiresAt);
     cookie.originalMaxAge = this.#options.maxAge * 1000;
     return cookie;
-  }
-
-  /** One response carries a cookie once; the last word counts. */
-  #write(res: ServerResponse, line: string, name = this.name): void {
-    const before = res.getHeader("Set-Cookie");
-    if (before === undefined) {
-      res.setHeader("Set-Cookie", line);
-      return;
-    }
-    const others = (Array.isArray(before) ? before : [String(before)]).filter((other) => !other.startsWith(`${name}=`));
-    res.setHeader("Set-Cookie", [...others, line]);
   }
 }
 

@@ -7,7 +7,7 @@ import { StoreGuard } from "../core/store-guard.js";
 import type { PrincipalSession, SessionStore } from "../stores/contracts.js";
 import { SESSION_STAMP, type SessionStamp } from "../stores/memory/session-record.js";
 import { expiryOf, timeVerdict, type TimePolicy } from "./decide.js";
-import { andThen, fromCallback, type Maybe } from "./maybe.js";
+import { andThen, fromCallback, type Maybe } from "../core/maybe.js";
 import { sessionHandle, type SessionCookie } from "./session-cookie.js";
 import { readStamp } from "./stamp.js";
 

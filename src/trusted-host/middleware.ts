@@ -1,21 +1,20 @@
 import type { Request, RequestHandler } from "express";
 import { hostLines, isFromTrustedProxy } from "../core/authority.js";
-import type { Layer } from "../core/layer.js";
+import type { Layer, RunLayer } from "../core/layer.js";
+import { standalone } from "../core/pipeline.js";
 import { refuse } from "../core/refusal.js";
-import { beginState } from "../core/request-state.js";
-import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
+import { type PartDependencies, partRuntime } from "../core/runtime.js";
 import { parse } from "../settings/object.js";
 import { decideHost, type HostPolicy } from "./decide.js";
 import { HostPatterns } from "./host-patterns.js";
 import { trustedHostSchema, type TrustedHostOptions, type TrustedHostSettings } from "./settings.js";
 
 /** The layer: refuses requests for hosts that are not this service's. README.md has the rules. */
-export function createTrustedHost(options: TrustedHostOptions, runtime: Runtime): Layer {
+export function createTrustedHost(options: TrustedHostOptions): Layer {
   const { mode, forwardedHost } = options;
   const policy: HostPolicy = { hosts: new HostPatterns(options.hosts), exemptPaths: new Set(options.exemptPaths) };
 
-  const handler: RequestHandler = function trustedHostMiddleware(req, res, next) {
-    beginState(req, runtime).markRan("trusted-host");
+  const run: RunLayer = function trustedHostMiddleware(req, res, next) {
     const forwarded = readForwarded(req, forwardedHost);
     // What this layer does not believe, nobody behind it shall: Express's own `req.hostname` would.
     if (forwarded === undefined && mode === "enforce" && req.headers["x-forwarded-host"] !== undefined) delete req.headers["x-forwarded-host"];
@@ -27,7 +26,7 @@ export function createTrustedHost(options: TrustedHostOptions, runtime: Runtime)
   return {
     id: "trusted-host",
     mode,
-    handler,
+    run,
     describe: () => ({ ...options, hosts: [...options.hosts], exemptPaths: [...options.exemptPaths] }),
   };
 }
@@ -49,5 +48,5 @@ function readForwarded(req: Request, believed: boolean): string | undefined {
  * @throws SettingsError when no hosts are given or an entry is none
  */
 export function trustedHost(settings?: TrustedHostSettings, deps?: PartDependencies): RequestHandler {
-  return createTrustedHost(parse(trustedHostSchema, settings ?? {}), partRuntime(deps)).handler;
+  return standalone([createTrustedHost(parse(trustedHostSchema, settings ?? {}))], partRuntime(deps));
 }

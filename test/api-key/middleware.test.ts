@@ -227,7 +227,7 @@ describe.each(EXPRESS)("API key layer on $name", ({ express }) => {
         if (error === undefined) throw new Error("thrown behind the layer");
         next(error);
       };
-      void layer.handler(req, res, failing);
+      layer.run(req, res, failing, stateOf(req));
     });
     app.use((error: Error, _req: Request, res: Response, _next: NextFunction) => void res.status(500).send(error.message));
     const server = await serve(app);
@@ -245,7 +245,7 @@ describe.each(EXPRESS)("API key layer on $name", ({ express }) => {
     const app = express();
     app.use((req, res, next) => {
       let called = false;
-      void layer.handler(req, res, () => (called = true));
+      layer.run(req, res, () => (called = true), stateOf(req));
       inTick.push(called);
       next();
     });

@@ -2,13 +2,14 @@ import type { ErrorRequestHandler, RequestHandler } from "express";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { compose } from "../../src/core/pipeline.js";
+import { createRuntime } from "../../src/core/runtime.js";
 import { EXPRESS } from "../support/express-versions.js";
 import { serve } from "../support/serve.js";
 
 describe.each(EXPRESS)("compose on $name", ({ express }) => {
   async function through(handlers: RequestHandler[]) {
     const app = express();
-    app.use(compose(handlers));
+    app.use(compose(handlers.map((run) => ({ run })), createRuntime()));
     app.get("/", (_req, res) => void res.send("reached"));
     app.use(((error, _req, res, _next) => res.status(500).send(`error: ${(error as Error).message}`)) as ErrorRequestHandler);
     const server = await serve(app);

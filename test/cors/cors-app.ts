@@ -1,5 +1,6 @@
 import type { Request, Response } from "express";
 import type express from "express";
+import { standalone } from "../../src/core/pipeline.js";
 import { SecurityEvents, type SecurityEvent } from "../../src/core/events.js";
 import { createRuntime } from "../../src/core/runtime.js";
 import { createCors } from "../../src/cors/middleware.js";
@@ -19,7 +20,7 @@ export async function corsServer(factory: typeof express, settings: CorsSettings
   const events: SecurityEvent[] = [];
   const reached: string[] = [];
   const runtime = createRuntime({ events: new SecurityEvents().on("*", (event) => events.push(event)) });
-  const make = (next: CorsSettings) => createCors(parse(corsSchema, next), runtime).handler;
+  const make = (next: CorsSettings) => standalone([createCors(parse(corsSchema, next))], runtime);
   let handler = make(settings);
   const app = factory();
   app.set("trust proxy", trustProxy);

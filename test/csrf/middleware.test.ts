@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import type { Express, Request } from "express";
 import { afterEach, describe, expect, it } from "vitest";
+import { standalone } from "../../src/core/pipeline.js";
 import { SecurityEvents, type SecurityEvent } from "../../src/core/events.js";
 import { createRuntime } from "../../src/core/runtime.js";
 import { createCsrf, csrfProtection, type CsrfDependencies } from "../../src/csrf/middleware.js";
@@ -34,7 +35,7 @@ describe.each(EXPRESS)("cross-origin request forgery over a socket, $name", ({ e
     const app = express();
     prepare(app);
     const runtime = createRuntime({ events: new SecurityEvents().on("*", (event) => events.push(event)) });
-    app.use(createCsrf(parse(csrfSchema, settings), runtime, dependencies).handler);
+    app.use(standalone([createCsrf(parse(csrfSchema, settings), dependencies)], runtime));
     app.use((_req: Request, res: { end: (body: string) => void }) => res.end("app"));
     server = await serve(app);
     return server;
@@ -182,7 +183,7 @@ describe.each(EXPRESS)("cross-origin request forgery over a socket, $name", ({ e
     const headers = { host: "backend:3000", "x-forwarded-host": "example.com", origin: "https://example.com" };
     const hosts = (forwardedHost: boolean) => (app: Express) => {
       app.set("trust proxy", 1);
-      app.use(createTrustedHost(parse(trustedHostSchema, { hosts: ["backend", "example.com"], forwardedHost }), createRuntime()).handler);
+      app.use(standalone([createTrustedHost(parse(trustedHostSchema, { hosts: ["backend", "example.com"], forwardedHost }))], createRuntime()));
     };
     const believing = await start({}, {}, hosts(true));
     expect(await post(believing, headers)).toBe(200);
@@ -203,10 +204,10 @@ describe.each(EXPRESS)("cross-origin request forgery over a socket, $name", ({ e
 });
 
 describe("the layer", () => {
-  const layer = createCsrf(parse(csrfSchema, { trustedOrigins: [TRUSTED], mode: "report" }), createRuntime(), { corsOrigins: ["https://app.example.com"] });
+  const layer = createCsrf(parse(csrfSchema, { trustedOrigins: [TRUSTED], mode: "report" }), { corsOrigins: ["https://app.example.com"] });
 
   it("has its id, mode and a named handler", () => {
-    expect([layer.id, layer.mode, layer.handler.name]).toEqual(["csrf", "report", "csrfMiddleware"]);
+    expect([layer.id, layer.mode, layer.run.name]).toEqual(["csrf", "report", "csrfMiddleware"]);
   });
 
   it("describes what it does, the origins of CORS included", () => {

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { standalone } from "../../src/core/pipeline.js";
 import { stateOf } from "../../src/core/request-state.js";
 import { refuse } from "../../src/core/refusal.js";
 import { createRuntime } from "../../src/core/runtime.js";
@@ -113,7 +114,7 @@ describe.each(EXPRESS)("on $name", ({ express }) => {
   it.each(CASES)("$name", async ({ settings, debug, change }) => {
     const app = express();
     app.set("trust proxy", "loopback");
-    app.use(layer(settings, debug).handler, (_req, res) => void res.end());
+    app.use(standalone([layer(settings, debug)], createRuntime()), (_req, res) => void res.end());
     const server = await serve(app);
     const expected = Object.fromEntries(Object.entries({ ...DEFAULT_SECURE, ...change }).filter((entry): entry is [string, string] => entry[1] !== undefined));
     expectSecurityHeaders(await server.send("/", { headers: SECURE }), expected);

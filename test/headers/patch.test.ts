@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { standalone } from "../../src/core/pipeline.js";
 import { createRuntime } from "../../src/core/runtime.js";
 import { createHeaders, type HeadersLayer } from "../../src/headers/middleware.js";
 import { headersSchema, type HeadersPatch, type HeadersSettings } from "../../src/headers/settings.js";
@@ -19,7 +20,7 @@ describe.each(EXPRESS)("a patch on $name", ({ express }) => {
     const headers = layer();
     const app = express();
     app.set("trust proxy", "loopback");
-    app.use(headers.handler);
+    app.use(standalone([headers], createRuntime()));
     app.get("/map", headers.patch({ ...csp({ "img-src": ["https://tiles.example"] }), referrerPolicy: "origin", permissionsPolicy: { geolocation: ["self"] }, crossOriginOpenerPolicy: false, strictTransportSecurity: { maxAge: 7 } }), (_req, res) => void res.end());
     app.get("/other", (_req, res) => void res.end());
     const server = await serve(app);
@@ -43,7 +44,7 @@ describe.each(EXPRESS)("a patch on $name", ({ express }) => {
     router.use(headers.patch(csp({ "img-src": ["https://a.example"] })));
     router.get("/both", headers.patch(csp({ "img-src": ["https://b.example"], "frame-ancestors": ["'self'"] })), (_req, res) => void res.end());
     router.get("/one", (_req, res) => void res.end());
-    app.use(headers.handler, router);
+    app.use(standalone([headers], createRuntime()), router);
     const server = await serve(app);
     for (let round = 0; round < 2; round += 1) {
       const both = await server.send("/both");
@@ -59,7 +60,7 @@ describe.each(EXPRESS)("a patch on $name", ({ express }) => {
   it.each(["before", "after"])("works with a nonce read %s the patch", async (when) => {
     const headers = layer({ ...csp({ "script-src": ["'nonce'"] }), contentSecurityPolicyReportOnly: {} });
     const app = express();
-    app.use(headers.handler);
+    app.use(standalone([headers], createRuntime()));
     if (when === "before") {
       app.use((_req, res, next) => {
         void res.locals["cspNonce"];
@@ -80,7 +81,7 @@ describe.each(EXPRESS)("a patch on $name", ({ express }) => {
   it("brings a nonce to a policy that had none, also when it has been read already", async () => {
     const headers = layer();
     const app = express();
-    app.use(headers.handler, (_req, res, next) => {
+    app.use(standalone([headers], createRuntime()), (_req, res, next) => {
       void res.locals["cspNonce"];
       next();
     });
@@ -94,7 +95,7 @@ describe.each(EXPRESS)("a patch on $name", ({ express }) => {
   it("leaves a header the app has set in between, unless it patches that one", async () => {
     const headers = layer();
     const app = express();
-    app.use(headers.handler, (_req, res, next) => {
+    app.use(standalone([headers], createRuntime()), (_req, res, next) => {
       res.set({ "Referrer-Policy": "same-origin", "X-Frame-Options": "SAMEORIGIN" });
       next();
     });
@@ -115,7 +116,7 @@ describe.each(EXPRESS)("a patch on $name", ({ express }) => {
   it("an error on a patched route is answered with the locked policy; without a policy Express's own stays", async () => {
     const headers = layer();
     const app = express();
-    app.use(headers.handler);
+    app.use(standalone([headers], createRuntime()));
     app.use("/patched", headers.patch({ ...csp({ "frame-ancestors": ["'self'"] }) }));
     app.use("/off", headers.patch({ contentSecurityPolicy: false }));
     const server = await serve(app);
@@ -127,7 +128,7 @@ describe.each(EXPRESS)("a patch on $name", ({ express }) => {
   it("passes on when the response has begun already", async () => {
     const headers = layer();
     const app = express();
-    app.use(headers.handler, (_req, res, next) => {
+    app.use(standalone([headers], createRuntime()), (_req, res, next) => {
       res.write("a");
       next();
     });

@@ -1,5 +1,6 @@
 import type { RequestHandler } from "express";
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { stateOf } from "../../src/core/request-state.js";
 import { createPrincipal } from "../../src/core/principal.js";
 import { beginState } from "../../src/core/request-state.js";
 import { requireJwt } from "../../src/guards.js";
@@ -251,7 +252,7 @@ describe("the factories", () => {
     const token = await manager.signAccessToken("user-1");
     let passed = false;
     const req = { headers: { authorization: `Bearer ${token}` }, rawHeaders: ["Authorization", `Bearer ${token}`] };
-    void createJwt(manager.options, runtime, { manager }).handler(req as never, {} as never, () => (passed = true));
+    createJwt(manager.options, runtime, { manager }).run(req as never, {} as never, () => (passed = true), stateOf(req as never));
     expect(passed).toBe(true);
   });
 });

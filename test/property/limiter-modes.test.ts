@@ -1,6 +1,7 @@
 import express from "express";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { standalone } from "../../src/core/pipeline.js";
 import { createPrincipal } from "../../src/core/principal.js";
 import { createRuntime } from "../../src/core/runtime.js";
 import { createPrincipalRateLimit, createRateLimit } from "../../src/rate-limit/middleware.js";
@@ -60,13 +61,13 @@ class LimitedApp {
     });
     const app = express();
     const [first, second] = [createRateLimit(options, runtime, { store: this.store, joined: true }), createPrincipalRateLimit(options, runtime, { store: this.store })];
-    if (first?.last === undefined || second === undefined) throw new Error("both limits are on, and the first waits for the second");
-    app.use(first.handler, (req, _res, next) => {
+    if (first?.runLast === undefined || second === undefined) throw new Error("both limits are on, and the first waits for the second");
+    app.use(standalone([first], runtime), (req, _res, next) => {
       const id = req.headers["x-principal"];
       if (typeof id === "string") req.principal = createPrincipal({ id, kind: "jwt", scopes: [], roles: [], credentialId: "c" });
       next();
     });
-    app.use(second.handler, first.last, (_req, res) => {
+    app.use(standalone([second, { ...first, run: first.runLast }], runtime), (_req, res) => {
       this.reached += 1;
       res.send("ok");
     });

@@ -1,9 +1,10 @@
-import type { ErrorRequestHandler, RequestHandler } from "express";
+import type { ErrorRequestHandler } from "express";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ApiKeyService, JwtManager, parseSettings, SlidingWindowStore } from "portcullis";
 import { compose } from "../../src/core/pipeline.js";
-import { createRuntime } from "../../src/core/runtime.js";
+import type { RunLayer } from "../../src/core/layer.js";
+import { createRuntime, type Runtime } from "../../src/core/runtime.js";
 import { LAYERS } from "../../src/layers.js";
 import { EXPRESS } from "../support/express-versions.js";
 import { serve } from "../support/serve.js";
@@ -12,7 +13,7 @@ import { runs } from "./seed.js";
 import { SECRETS } from "./settings-arbitraries.js";
 
 /** The real layers, one of which may be put out of order. */
-function realLayers(): { handlers: RequestHandler[]; close: () => Promise<void> } {
+function realLayers(): { handlers: RunLayer[]; runtime: Runtime; close: () => Promise<void> } {
   const settings = parseSettings({ secretKey: SECRETS.root, trustedHosts: ["127.0.0.1"], debug: true, cors: { origins: ["https://app.example"] }, rateLimit: { limit: 1000, perPrincipal: { limit: 1000 } }, session: {}, apiKeys: {}, jwt: {} });
   const runtime = createRuntime({ debug: true });
   const limitStore = new SlidingWindowStore();
@@ -23,12 +24,12 @@ function realLayers(): { handlers: RequestHandler[]; close: () => Promise<void> 
     await Promise.all([apiKeys.close(), jwt.close(), ...layers.map(async (layer) => layer.close?.())]);
     limitStore.close();
   };
-  return { handlers: layers.map(({ handler }) => handler), close };
+  return { handlers: layers.map(({ run }) => run), runtime, close };
 }
 
 const WAYS = ["throws", "throws after a while", "passes on", "passes on after a while"] as const;
 
-function failing(way: (typeof WAYS)[number], error: unknown): RequestHandler {
+function failing(way: (typeof WAYS)[number], error: unknown): RunLayer {
   return (_req, _res, next) => {
     switch (way) {
       case "throws":
@@ -46,16 +47,16 @@ function failing(way: (typeof WAYS)[number], error: unknown): RequestHandler {
 
 describe.each(EXPRESS)("on $name", ({ express }) => {
   it("a layer that fails, in whatever place and with whatever it throws, is an error of the app: no later layer and no route runs", async () => {
-    const { handlers, close } = realLayers();
+    const { handlers, runtime, close } = realLayers();
     expect(handlers).toHaveLength(LAYERS.length);
     await fc.assert(
       fc.asyncProperty(fc.nat(handlers.length - 1), fc.boolean(), fc.constantFrom(...WAYS), thrown, async (at, isInstead, way, error) => {
         // `next()` and `next(null)` say that all is well.
         fc.pre(!way.startsWith("passes") || (error !== undefined && error !== null));
         const later: number[] = [];
-        const watched = handlers.map((handler, index): RequestHandler => (req, res, next) => (later.push(index), handler(req, res, next)));
+        const watched = handlers.map((handler, index): RunLayer => (req, res, next, state) => (later.push(index), handler(req, res, next, state)));
         const app = express();
-        app.use(compose([...watched.slice(0, at), failing(way, error), ...watched.slice(isInstead ? at + 1 : at)]));
+        app.use(compose([...watched.slice(0, at), failing(way, error), ...watched.slice(isInstead ? at + 1 : at)].map((run) => ({ run })), runtime));
         let reached = false;
         app.get("/", (_req, res) => {
           reached = true;

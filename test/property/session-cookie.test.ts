@@ -1,6 +1,7 @@
 import express from "express";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { standalone } from "../../src/core/pipeline.js";
 import { asHandler, bench, type Bench, cookieOf, withCookie } from "../session/support.js";
 import { serve, type TestServer } from "../support/serve.js";
 import { runs } from "./seed.js";
@@ -23,7 +24,7 @@ describe("a session", () => {
   beforeAll(async () => {
     made = bench();
     const app = express();
-    app.use(made.layer.handler, express.json({ strict: false }));
+    app.use(standalone([made.layer], made.runtime), express.json({ strict: false }));
     app.post("/in", asHandler(async (req, res) => {
       const { principal, kept } = req.body as { principal: { id: string }; kept: unknown };
       await made.layer.logIn(req, principal);

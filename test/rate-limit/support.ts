@@ -1,4 +1,5 @@
 import type { Express, Request } from "express";
+import { standalone } from "../../src/core/pipeline.js";
 import type { Runtime } from "../../src/core/runtime.js";
 import { createRuntime } from "../../src/core/runtime.js";
 import type { SecurityEvent } from "../../src/core/events.js";
@@ -42,13 +43,13 @@ export async function bench(
   const app = express();
   prepare?.(app, runtime);
   const first = createRateLimit(options, runtime, deps);
-  if (first !== undefined) app.use(first.handler);
+  if (first !== undefined) app.use(standalone([first], runtime));
   app.use((req, _res, next) => {
     authenticate(req);
     next();
   });
   const second = createPrincipalRateLimit(options, runtime, deps);
-  if (second !== undefined) app.use(second.handler);
+  if (second !== undefined) app.use(standalone([second], runtime));
   routes?.(app, runtime, deps.store);
   let reached = 0;
   app.use((_req, res) => {

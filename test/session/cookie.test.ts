@@ -71,7 +71,7 @@ describe("the session cookie and express-session's own", () => {
 describe("the signature of the session cookie", () => {
   const signedBy = async (settings: Parameters<typeof parse<typeof sessionSchema>>[1], secretKey?: readonly Secret[]): Promise<string> => {
     const layer = createSession(parse(sessionSchema, settings), createRuntime(), { secretKey });
-    const server = await serve(routes(express(), { layer }));
+    const server = await serve(routes(express(), { layer, runtime: createRuntime() }));
     const cookie = cookieOf(await server.send("/count"));
     await server.close();
     await layer.close?.();

@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import type { ErrorRequestHandler, Express } from "express";
+import { standalone } from "../../src/core/pipeline.js";
 import { SetupError } from "../../src/settings/errors.js";
 import { logIn, logOut, sessions } from "../../src/session/middleware.js";
 import { EXPRESS } from "../support/express-versions.js";
@@ -465,7 +466,7 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
 
       const made = bench();
       const twice = express();
-      twice.use(made.layer.handler);
+      twice.use(standalone([made.layer], made.runtime));
       const again = await serve(routes(twice, made));
       open.push(again);
       expect((await again.send("/count")).json()).toEqual({ count: 1 });

@@ -1,5 +1,6 @@
 import type { Express, Request, RequestHandler, Response } from "express";
 import session from "express-session";
+import { standalone } from "../../src/core/pipeline.js";
 import type { Clock } from "../../src/core/clock.js";
 import type { SecurityEvent } from "../../src/core/events.js";
 import { createRuntime, type Runtime } from "../../src/core/runtime.js";
@@ -40,9 +41,9 @@ export const asHandler = (handle: (req: Request, res: Response) => Promise<unkno
   (req, res, next) => void handle(req, res).catch(next);
 
 /** An app with the routes most tests need. */
-export function routes(app: Express, { layer }: Pick<Bench, "layer">): Express {
-  app.use(layer.handler);
-  app.get("/plain", (req, res) => void res.json({ principal: req.principal ?? null, wrapped: Object.hasOwn(res, "end") || Object.hasOwn(res, "writeHead") }));
+export function routes(app: Express, { layer, runtime }: Pick<Bench, "layer" | "runtime">): Express {
+  app.use(standalone([layer], runtime));
+  app.get("/plain", (req, res) => void res.json({ principal: req.principal ?? null, wrapped: Object.hasOwn(res, "end") || Object.hasOwn(res, "write") }));
   app.get("/who", (req, res) => void res.json({ id: req.principal?.id ?? null, credentialId: req.principal?.credentialId ?? null, count: req.session.count ?? null }));
   app.get("/count", (req, res) => void res.json({ count: (req.session.count = (req.session.count ?? 0) + 1) }));
   app.get("/read", (req, res) => void res.json({ count: req.session.count ?? null }));

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import type { Express, Request } from "express";
 import { afterEach, describe, expect, it } from "vitest";
+import { standalone } from "../../src/core/pipeline.js";
 import { applySecurity } from "../../src/apply-security.js";
 import { SecurityEvents, type SecurityEvent } from "../../src/core/events.js";
 import { createRuntime } from "../../src/core/runtime.js";
@@ -32,7 +33,7 @@ describe.each(EXPRESS)("trusted hosts over a socket, $name", ({ express }) => {
     const app = express();
     prepare(app);
     const runtime = createRuntime({ events: new SecurityEvents().on("*", (event) => events.push(event)) });
-    app.use(createTrustedHost(parse(trustedHostSchema, settings), runtime).handler);
+    app.use(standalone([createTrustedHost(parse(trustedHostSchema, settings))], runtime));
     app.use((req: Request, res: { json: (body: unknown) => void }) => res.json({ hostname: req.hostname, forwarded: req.headers["x-forwarded-host"] ?? null }));
     server = await serve(app);
     return server;
@@ -173,10 +174,10 @@ describe.each(EXPRESS)("trusted hosts over a socket, $name", ({ express }) => {
 });
 
 describe("the layer", () => {
-  const layer = createTrustedHost(parse(trustedHostSchema, { hosts: ["A.example", "::1"], exemptPaths: ["/healthz"] }), createRuntime());
+  const layer = createTrustedHost(parse(trustedHostSchema, { hosts: ["A.example", "::1"], exemptPaths: ["/healthz"] }));
 
   it("has its id, mode and a named handler", () => {
-    expect([layer.id, layer.mode, layer.handler.name]).toEqual(["trusted-host", "enforce", "trustedHostMiddleware"]);
+    expect([layer.id, layer.mode, layer.run.name]).toEqual(["trusted-host", "enforce", "trustedHostMiddleware"]);
   });
 
   it("describes what it does, as a copy", () => {

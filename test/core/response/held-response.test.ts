@@ -2,9 +2,9 @@ import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
 import type { Express, NextFunction, Request, Response } from "express";
 import { afterEach, describe, expect, it } from "vitest";
-import { EXPRESS } from "../support/express-versions.js";
-import { serve, type TestServer } from "../support/serve.js";
-import { asHandler, bench, cookieOf, later, routes, setCookies, SlowStore, withCookie, type Bench } from "./support.js";
+import { EXPRESS } from "../../support/express-versions.js";
+import { serve, type TestServer } from "../../support/serve.js";
+import { asHandler, bench, cookieOf, later, routes, setCookies, SlowStore, withCookie, type Bench } from "../../session/support.js";
 
 describe.each(EXPRESS)("a response waits for its session on $name", ({ express }) => {
   const open: TestServer[] = [];

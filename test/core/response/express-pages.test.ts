@@ -5,15 +5,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { Express } from "express";
-import { applySecurity } from "../../src/apply-security.js";
-import { createRuntime } from "../../src/core/runtime.js";
-import { createHeaders, securityHeaders } from "../../src/headers/middleware.js";
-import { headersSchema, type HeadersSettings } from "../../src/headers/settings.js";
-import { parse } from "../../src/settings/object.js";
-import { EXPRESS } from "../support/express-versions.js";
-import { expectSecurityHeaders } from "../support/security-headers.js";
-import { serve } from "../support/serve.js";
-import { DEFAULT_PLAIN, FINAL_CSP } from "./expected.js";
+import { standalone } from "../../../src/core/pipeline.js";
+import { applySecurity } from "../../../src/apply-security.js";
+import { createRuntime } from "../../../src/core/runtime.js";
+import { createHeaders, securityHeaders } from "../../../src/headers/middleware.js";
+import { headersSchema, type HeadersSettings } from "../../../src/headers/settings.js";
+import { parse } from "../../../src/settings/object.js";
+import { EXPRESS } from "../../support/express-versions.js";
+import { expectSecurityHeaders } from "../../support/security-headers.js";
+import { serve } from "../../support/serve.js";
+import { DEFAULT_PLAIN, FINAL_CSP } from "../../headers/expected.js";
 
 type Send = (req: IncomingMessage, path: string, options: { root: string }) => { pipe(res: unknown): unknown };
 const { resolve } = createRequire(import.meta.url);
@@ -65,7 +66,7 @@ describe.each(EXPRESS.flatMap((version) => WAYS.map((way) => ({ ...version, ...w
     for (const secure of [false, true]) {
       const app = express().set("trust proxy", true);
       const layer = createHeaders(parse(headersSchema, { frameOptions: "SAMEORIGIN" }), createRuntime());
-      app.use(layer.handler, layer.patch({ referrerPolicy: "origin" }), (req, res) => void send(req, "/none", { root: tmpdir() }).pipe(res));
+      app.use(standalone([layer], createRuntime()), layer.patch({ referrerPolicy: "origin" }), (req, res) => void send(req, "/none", { root: tmpdir() }).pipe(res));
       const server = await serve(app);
       const answer = await server.send("/", { headers: { "x-forwarded-proto": secure ? "https" : "http" } });
       expect(answer.status).toBe(404);
@@ -98,7 +99,7 @@ describe.each(EXPRESS.flatMap((version) => WAYS.map((way) => ({ ...version, ...w
     ["a policy that is only reported on", { mode: "report" as const }],
   ])("is not touched where the settings enforce %s", async (_name, settings) => {
     const app = express();
-    app.use(createHeaders(parse(headersSchema, settings), createRuntime()).handler);
+    app.use(standalone([createHeaders(parse(headersSchema, settings), createRuntime())], createRuntime()));
     const server = await serve(app);
     expect((await server.send("/nothing")).headers["content-security-policy"]).toBe("default-src 'none'");
     await server.close();

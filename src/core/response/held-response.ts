@@ -1,6 +1,9 @@
-import type { ServerResponse } from "node:http";
+import type { Response } from "express";
+import type { Maybe } from "../maybe.js";
+import type { RequestState } from "../request-state.js";
 import { applyHead } from "./apply-head.js";
-import type { Maybe } from "./maybe.js";
+import { finishHeadOf } from "./finish-head.js";
+import { keepConnection } from "./keep-connection.js";
 
 /** What has to happen before a response may leave. */
 export interface Commit {
@@ -34,23 +37,27 @@ const OF_THE_ANSWER = /^(?:content-(?!security-policy)|(?:etag|last-modified|loc
  *
  * When the commit is done at once (a store in memory) nothing is queued.
  */
-export function holdResponse(res: ServerResponse, commit: Commit): void {
-  new HeldResponse(res, commit).install();
+export function holdResponse(res: Response, state: RequestState, commit: Commit): void {
+  // Before this is put around it: what the commit adds goes out with the head.
+  finishHeadOf(res, state);
+  new HeldResponse(res, state, commit).install();
 }
 
 class HeldResponse {
-  readonly #res: ServerResponse;
+  readonly #res: Response;
+  readonly #state: RequestState;
   readonly #commit: Commit;
   readonly #original: Record<Method, AnyMethod>;
-  #state: "waiting" | "held" | "open" | "refused" = "waiting";
+  #phase: "waiting" | "held" | "open" | "refused" = "waiting";
   #queue: (readonly [Method, readonly unknown[]])[] = [];
   #unlock: () => void = () => undefined;
   #headQueued = false;
   #endQueued = false;
   #owesDrain = false;
 
-  constructor(res: ServerResponse, commit: Commit) {
+  constructor(res: Response, state: RequestState, commit: Commit) {
     this.#res = res;
+    this.#state = state;
     this.#commit = commit;
     this.#original = { writeHead: method(res, "writeHead"), write: method(res, "write"), end: method(res, "end"), flushHeaders: method(res, "flushHeaders") };
   }
@@ -70,14 +77,14 @@ class HeldResponse {
   }
 
   #writeHead(args: unknown[]): unknown {
-    if (this.#state === "waiting" && isStatus(args[0]) && this.#begins()) {
+    if (this.#phase === "waiting" && isStatus(args[0]) && this.#begins()) {
       // Applied now, so that what is wrong with them throws here, and so that ours are added to them and not replaced.
       applyHead(this.#res, args);
       this.#start();
       if (this.#after() === "open") return this.#call("writeHead", [this.#res.statusCode]);
     }
-    if (this.#state === "refused") return this.#res;
-    if (this.#state !== "held") return this.#call("writeHead", args);
+    if (this.#phase === "refused") return this.#res;
+    if (this.#phase !== "held") return this.#call("writeHead", args);
     // compression calls this before every write for as long as no header was sent.
     if (!this.#headQueued) {
       this.#headQueued = true;
@@ -87,16 +94,16 @@ class HeldResponse {
   }
 
   #flushHeaders(): void {
-    if (this.#state === "waiting" && this.#begins()) this.#start();
-    if (this.#state === "held") this.#queue.push(["flushHeaders", []]);
-    else if (this.#state === "open") this.#call("flushHeaders", []);
+    if (this.#phase === "waiting" && this.#begins()) this.#start();
+    if (this.#phase === "held") this.#queue.push(["flushHeaders", []]);
+    else if (this.#phase === "open") this.#call("flushHeaders", []);
   }
 
   #write(args: unknown[]): unknown {
     if (!isChunk(args[0])) return this.#call("write", args);
-    if (this.#state === "waiting" && this.#begins()) this.#start();
-    if (this.#state === "refused") return swallowed(args, true);
-    if (this.#state !== "held") return this.#call("write", args);
+    if (this.#phase === "waiting" && this.#begins()) this.#start();
+    if (this.#phase === "refused") return swallowed(args, true);
+    if (this.#phase !== "held") return this.#call("write", args);
     this.#queue.push(["write", args]);
     this.#owesDrain = true;
     return false;
@@ -104,8 +111,8 @@ class HeldResponse {
 
   #end(args: unknown[]): unknown {
     if (args[0] != null && typeof args[0] !== "function" && !isChunk(args[0])) return this.#call("end", args);
-    if (this.#state === "refused") return swallowed(args, this.#res);
-    if (this.#state === "held") {
+    if (this.#phase === "refused") return swallowed(args, this.#res);
+    if (this.#phase === "held") {
       if (!this.#endQueued) this.#queueEnd(args);
       return this.#res;
     }
@@ -125,12 +132,12 @@ class HeldResponse {
 
   /** The state as `#start` left it; a method, because the compiler thinks fields do not change in calls. */
   #after(): string {
-    return this.#state;
+    return this.#phase;
   }
 
   /** Whether there is something to commit. From here on the state is `open` unless `#start` says otherwise. */
   #begins(): boolean {
-    this.#state = "open";
+    this.#phase = "open";
     return this.#commit.isPending();
   }
 
@@ -141,15 +148,22 @@ class HeldResponse {
       else this.#refuse();
       return;
     }
-    this.#state = "held";
+    this.#phase = "held";
     // For the app the answer is given: a second one (an error handler's) must not be mixed into it.
     this.#unlock = lock(this.#res);
-    void answer.then((granted) => this.#release(granted));
+    const release = keepConnection(this.#res.socket);
+    void answer.then((granted) => {
+      const destroy = release();
+      this.#release(granted);
+      if (destroy === undefined) return;
+      if (this.#endQueued && !this.#res.destroyed) this.#res.once("close", destroy);
+      else destroy();
+    });
   }
 
   #release(granted: boolean): void {
     this.#unlock();
-    this.#state = "open";
+    this.#phase = "open";
     if (!granted && !this.#res.headersSent) {
       this.#refuse();
     } else {
@@ -180,24 +194,25 @@ class HeldResponse {
     this.#queue = [];
     if (this.#res.headersSent) return;
     clearAnswer(this.#res);
+    this.#state.headersOf(this.#res).takeCookies();
     // Past what was wrapped around us since (compression), which believes that the answer has ended.
     put(this.#res, this.#original);
     this.#commit.onRefused();
-    this.#state = "refused";
+    this.#phase = "refused";
     this.install();
   }
 }
 
-function method(res: ServerResponse, name: Method): AnyMethod {
+function method(res: Response, name: Method): AnyMethod {
   return res[name] as unknown as AnyMethod;
 }
 
-function put(res: ServerResponse, methods: Record<Method, AnyMethod>): void {
+function put(res: Response, methods: Record<Method, AnyMethod>): void {
   for (const name of METHODS) (res as unknown as Record<Method, AnyMethod>)[name] = methods[name];
 }
 
 /** Returns what undoes it. */
-function lock(res: ServerResponse): () => void {
+function lock(res: Response): () => void {
   const { statusCode, statusMessage } = res;
   const before = Object.keys(LOCK).map((name) => [name, Object.getOwnPropertyDescriptor(res, name)] as const);
   Object.defineProperties(res, LOCK);
@@ -231,7 +246,7 @@ function swallowed<T>(args: readonly unknown[], answer: T): T {
   return answer;
 }
 
-function clearAnswer(res: ServerResponse): void {
+function clearAnswer(res: Response): void {
   for (const name of res.getHeaderNames()) if (OF_THE_ANSWER.test(name)) res.removeHeader(name);
   res.statusMessage = "";
 }

@@ -1,0 +1,46 @@
+import type { ServerResponse } from "node:http";
+
+/** A directive with its value, which may be a quoted string (RFC 9111 section 5.2). */
+const DIRECTIVE = /[^\s,=]+(?:\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^\s,]*))?/g;
+
+/** Directives about storing and reuse: `no-store` contradicts them or makes them needless. */
+const ABOUT_REUSE = /^(?:public|max-age|s-maxage|immutable|no-cache|must-revalidate|proxy-revalidate|stale-while-revalidate|stale-if-error|must-understand|private)(?:\s*=|$)/i;
+
+/** `no-store`, and `private` for the whole answer: `private="name"` speaks of single headers only. */
+const KEEPS_OUT = /^(?:no-store|private)$/i;
+
+/** Headers in which CDNs look first: RFC 9213, and its forerunner. */
+const TARGETED = ["CDN-Cache-Control", "Surrogate-Control"] as const;
+
+/** Any of these says how long the answer may be kept. */
+const DECIDED_BY_APP = ["Cache-Control", "Expires", ...TARGETED] as const;
+
+function directivesOf(value: unknown): string[] {
+  return String(value ?? "").match(DIRECTIVE) ?? [];
+}
+
+/** `value` so that no shared cache stores the answer; what it says of other matters (`no-transform`) stays. */
+export function withNoStore(value: unknown): string {
+  const directives = directivesOf(value);
+  if (directives.some((directive) => KEEPS_OUT.test(directive))) return String(value);
+  return ["no-store", ...directives.filter((directive) => !ABOUT_REUSE.test(directive))].join(", ");
+}
+
+/**
+ * For an answer that hands out a credential: a cache that stored it would give it to others (RFC 9111 section 7.3). An app that
+ * says `private` or `no-store` itself is left to it.
+ */
+export function forbidStoring(res: ServerResponse): void {
+  const value = res.getHeader("Cache-Control");
+  const wanted = withNoStore(value);
+  if (wanted !== value) res.setHeader("Cache-Control", wanted);
+  for (const name of TARGETED) {
+    const targeted = res.getHeader(name);
+    if (targeted !== undefined && withNoStore(targeted) !== targeted) res.removeHeader(name);
+  }
+}
+
+/** For an answer that depends on who called: shared caches must not give it to others, unless the app has said what holds. */
+export function keepPrivate(res: ServerResponse): void {
+  if (!DECIDED_BY_APP.some((name) => res.hasHeader(name))) res.setHeader("Cache-Control", "private");
+}

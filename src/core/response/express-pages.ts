@@ -1,0 +1,17 @@
+import type { ServerResponse } from "node:http";
+import type { HeaderBuffer } from "./header-buffer.js";
+
+/**
+ * The policy of the pages that Express makes itself: errors and "not found" (finalhandler), redirects and errors of
+ * express.static (send). It says nothing of framing, base and forms, which have no fallback; and send removes all headers
+ * before its error page. The policy is the only sign of such a page.
+ */
+const EXPRESS_POLICY = "default-src 'none'";
+
+/** As strict as Express's own, and with frame-ancestors on every response (ASVS 5.0 V3.4.6). */
+export const FINAL_POLICY = "default-src 'none';base-uri 'none';form-action 'none';frame-ancestors 'none';object-src 'none'";
+
+/** Whether Express made the page. A policy of these very words that the settings ask for is no sign. */
+export function isExpressPage(res: ServerResponse, { lines }: HeaderBuffer): boolean {
+  return res.getHeader("Content-Security-Policy") === EXPRESS_POLICY && !lines.includes(EXPRESS_POLICY);
+}

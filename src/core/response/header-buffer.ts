@@ -1,0 +1,154 @@
+import type { Response } from "express";
+
+/** Header fields: name, value, name, value, … */
+export type HeaderLines = readonly string[];
+
+/** What the headers layer knows of the policies of one response. */
+export interface ResponsePolicies {
+  /** Whether a Content-Security-Policy of ours is enforced. */
+  readonly isEnforced: boolean;
+  /** Removes the policies that name a nonce. */
+  removeNonced(): void;
+}
+
+/** A cookie that is put on the response when its head is written. */
+interface PendingCookie {
+  readonly name: string;
+  readonly line: string;
+}
+
+/**
+ * The headers that the layers give one response. Until the request goes on to the app they wait here, so that a refusal is sent in
+ * one call; after `release` each is put on the response at once. All are remembered, to restore them on pages for which `send`
+ * removes every header.
+ */
+export class HeaderBuffer {
+  /** Set by the headers layer. */
+  policies: ResponsePolicies | undefined;
+  /** Whether the function that finishes the head is in place (`finish-head.ts`). */
+  isFinished = false;
+  #res: Response | undefined;
+  #lines: string[] = [];
+  #cookies: PendingCookie[] | undefined;
+  #hasCredential = false;
+  #onRelease: ((res: Response) => void) | undefined;
+
+  /** @param res given when headers are to be put on the response at once */
+  constructor(res?: Response) {
+    this.#res = res;
+  }
+
+  /** Whether the headers are still kept back from the response. */
+  get isWaiting(): boolean {
+    return this.#res === undefined;
+  }
+
+  get lines(): HeaderLines {
+    return this.#lines;
+  }
+
+  /** The present value of a header: of the response, once it has been released. */
+  get(name: string): string | undefined {
+    if (this.#res === undefined) return this.#lines[this.#find(name) + 1];
+    const value = this.#res.getHeader(name);
+    return Array.isArray(value) ? value.join(", ") : value?.toString();
+  }
+
+  /** @param name in the spelling that is sent; layers spell a name in one way */
+  set(name: string, value: string): void {
+    this.#note(name, value);
+    this.#res?.setHeader(name, value);
+  }
+
+  /** Adds an item to a list header (RFC 9110 section 5.6.1). */
+  append(name: string, item: string): void {
+    const before = this.get(name);
+    this.set(name, before === undefined ? item : `${before}, ${item}`);
+  }
+
+  /** Adds to Vary what it does not name yet. */
+  vary(names: string): void {
+    if (this.#res === undefined) {
+      this.append("Vary", names);
+      return;
+    }
+    this.#res.vary(names);
+    this.#note("Vary", String(this.#res.getHeader("Vary")));
+  }
+
+  /** Removes a header that a layer has set; one that somebody else has set stays. */
+  remove(name: string): void {
+    const at = this.#find(name);
+    if (at < 0) return;
+    this.#lines.splice(at, 2);
+    this.#res?.removeHeader(name);
+  }
+
+  /**
+   * Sets many headers at once, none of which has been set here before.
+   *
+   * @param onRelease is called when the request goes on to the app, and not when it is refused before
+   */
+  begin(lines: HeaderLines, onRelease: (res: Response) => void): void {
+    for (const item of lines) this.#lines.push(item);
+    if (this.#res === undefined) {
+      this.#onRelease = onRelease;
+      return;
+    }
+    putOn(this.#res, lines);
+    onRelease(this.#res);
+  }
+
+  /** The request goes on to the app: its response has the headers from here on. */
+  release(res: Response): void {
+    if (this.#res !== undefined) return;
+    this.#res = res;
+    putOn(res, this.#lines);
+    this.#onRelease?.(res);
+  }
+
+  /** Puts back what has been removed from the response. */
+  restore(res: Response): void {
+    const lines = this.#lines;
+    for (let at = 0; at < lines.length; at += 2) {
+      if (!res.hasHeader(lines[at] as string)) res.setHeader(lines[at] as string, lines[at + 1] as string);
+    }
+  }
+
+  /**
+   * Keeps a cookie for when the head is written. The last line for a name counts.
+   *
+   * @param isCredential whether the response must not be stored by a cache
+   */
+  setCookie(name: string, line: string, isCredential: boolean): void {
+    this.#cookies = [...(this.#cookies ?? []).filter((other) => other.name !== name), { name, line }];
+    this.#hasCredential ||= isCredential;
+  }
+
+  /** The cookies that are due, once. */
+  takeCookies(): { readonly cookies: readonly PendingCookie[]; readonly hasCredential: boolean } | undefined {
+    const cookies = this.#cookies;
+    if (cookies === undefined) return undefined;
+    const due = { cookies, hasCredential: this.#hasCredential };
+    this.#cookies = undefined;
+    this.#hasCredential = false;
+    return due;
+  }
+
+  #note(name: string, value: string): void {
+    const at = this.#find(name);
+    if (at < 0) this.#lines.push(name, value);
+    else this.#lines[at + 1] = value;
+  }
+
+  /** Where the name stands, or -2. */
+  #find(name: string): number {
+    const lines = this.#lines;
+    for (let at = 0; at < lines.length; at += 2) if (lines[at] === name) return at;
+    return -2;
+  }
+}
+
+function putOn(res: Response, lines: HeaderLines): void {
+  for (let at = 0; at < lines.length; at += 2) res.setHeader(lines[at] as string, lines[at + 1] as string);
+}
