@@ -19,7 +19,7 @@ import { DEFAULT_PLAIN, FINAL_CSP } from "../../headers/expected.js";
 type Send = (req: IncomingMessage, path: string, options: { root: string }) => { pipe(res: unknown): unknown };
 const { resolve } = createRequire(import.meta.url);
 
-/** By itself headers go on the response; in the whole they go out as one text. */
+/** By itself, and as a part of the whole. */
 const WAYS: readonly { way: string; secure: (app: Express, headers?: HeadersSettings) => Express }[] = [
   { way: "securityHeaders", secure: (app, settings) => app.use(securityHeaders(settings)) },
   { way: "applySecurity", secure: (app, headers = {}) => (applySecurity(app, { trustedHosts: ["127.0.0.1"], rateLimit: false, headers }), app) },
