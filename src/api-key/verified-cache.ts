@@ -1,6 +1,6 @@
 import { LRUCache } from "lru-cache";
 import { AddressList } from "../core/address-list.js";
-import { MemoryKey } from "../core/memory-key.js";
+import { CacheKey } from "../core/cache-key.js";
 import { createPrincipal } from "../core/principal.js";
 import type { StoredApiKey, WindowPolicy } from "../stores/contracts.js";
 import { endingIds } from "../stores/records.js";
@@ -9,7 +9,7 @@ import type { Accepted } from "./result.js";
 
 /** A key that was proved right, with everything a request needs made ready. */
 export interface VerifiedKey {
-  /** HMAC of the key as presented, under a key of this process. */
+  /** The cache key of the key as presented. */
   readonly fingerprint: string;
   /** The digest it matched: while the record still has it, the key need not be hashed again. */
   readonly digest: string;
@@ -50,10 +50,10 @@ export function verifiedKey(stored: StoredApiKey, fingerprint: string, freshUnti
 
 /**
  * Keys that were proved right, by key id. A key id has one right key, so a wrong one neither hits nor displaces it. The
- * key itself is not kept, only its HMAC under a random key of this process.
+ * key itself is not kept, only its cache key.
  */
 export class VerifiedCache {
-  readonly #memoryKey = new MemoryKey();
+  readonly #cacheKey = new CacheKey();
   readonly #entries: LRUCache<string, Remembered>;
   /** At which generation a key was evicted. A remembered key is stale when one it descends from was evicted after it was remembered. */
   readonly #evicted = new LRUCache<string, number>({ max: REMEMBERED_EVICTIONS, dispose: (generation, _id, reason) => this.#forget(generation, reason) });
@@ -75,10 +75,10 @@ export class VerifiedCache {
   }
 
   fingerprint(key: string): string {
-    return this.#memoryKey.of(key);
+    return this.#cacheKey.digest(key);
   }
 
-  /** Comparing HMACs under a secret key tells a caller nothing through time. */
+  /** Comparing digests with a secret prefix tells a caller nothing through time. */
   get(id: string, fingerprint: string): VerifiedKey | undefined {
     const entry = this.#entries.get(id);
     if (entry?.fingerprint !== fingerprint || this.#isStale(entry)) return undefined;

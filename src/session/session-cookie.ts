@@ -1,7 +1,7 @@
 import { createHash, createHmac, type KeyObject, timingSafeEqual } from "node:crypto";
 import session from "express-session";
 import { LRUCache } from "lru-cache";
-import { MemoryKey } from "../core/memory-key.js";
+import { CacheKey } from "../core/cache-key.js";
 import type { HeaderBuffer } from "../core/response/header-buffer.js";
 import { ownCopy } from "../core/own-copy.js";
 import { cookieNameOnWire } from "./decide.js";
@@ -27,9 +27,9 @@ export class SessionCookie {
   readonly #options: SessionOptions;
   readonly #keys: readonly [KeyObject, ...KeyObject[]];
   readonly #attributes: string;
-  /** Cookies verified lately, by their HMAC under a key of this process, and the handles of their sessions. */
+  /** Cookies verified lately, by their cache key, and the handles of their sessions. */
   readonly #handles = new LRUCache<string, string>({ max: REMEMBERED });
-  readonly #memoryKey = new MemoryKey();
+  readonly #cacheKey = new CacheKey();
 
   /** @param keys all verify, the first one signs */
   constructor(options: SessionOptions, debug: boolean, keys: readonly [KeyObject, ...KeyObject[]]) {
@@ -46,12 +46,12 @@ export class SessionCookie {
   read(value: string): SessionName | undefined {
     // Stores keep it, and the value is a part of the header.
     const sid = ownCopy(value.slice(ID_AT, ID_AT + ID_LENGTH));
-    const memory = this.#memoryKey.of(value);
-    let handle = this.#handles.get(memory);
+    const cacheKey = this.#cacheKey.digest(value);
+    let handle = this.#handles.get(cacheKey);
     if (handle === undefined) {
       if (!isSignedBy(sid, decodeURIComponent(value.slice(ID_AT + ID_LENGTH + 1)), this.#keys)) return undefined;
       handle = sessionHandle(sid);
-      this.#handles.set(memory, handle);
+      this.#handles.set(cacheKey, handle);
     }
     return { sid, handle };
   }

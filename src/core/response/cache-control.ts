@@ -15,14 +15,10 @@ const TARGETED = ["CDN-Cache-Control", "Surrogate-Control"] as const;
 /** Any of these says how long the answer may be kept. */
 const DECIDED_BY_APP = ["Cache-Control", "Expires", ...TARGETED] as const;
 
-function directivesOf(value: unknown): string[] {
-  return String(value ?? "").match(DIRECTIVE) ?? [];
-}
-
 /** `value` so that no shared cache stores the answer; what it says of other matters (`no-transform`) stays. */
-export function withNoStore(value: unknown): string {
-  const directives = directivesOf(value);
-  if (directives.some((directive) => KEEPS_OUT.test(directive))) return String(value);
+export function withNoStore(value: string): string {
+  const directives = value.match(DIRECTIVE) ?? [];
+  if (directives.some((directive) => KEEPS_OUT.test(directive))) return value;
   return ["no-store", ...directives.filter((directive) => !ABOUT_REUSE.test(directive))].join(", ");
 }
 
@@ -31,16 +27,21 @@ export function withNoStore(value: unknown): string {
  * says `private` or `no-store` itself is left to it.
  */
 export function forbidStoring(res: ServerResponse): void {
-  const value = res.getHeader("Cache-Control");
+  const value = textOf(res, "Cache-Control");
   const wanted = withNoStore(value);
   if (wanted !== value) res.setHeader("Cache-Control", wanted);
   for (const name of TARGETED) {
-    const targeted = res.getHeader(name);
-    if (targeted !== undefined && withNoStore(targeted) !== targeted) res.removeHeader(name);
+    const targeted = textOf(res, name);
+    if (targeted !== "" && withNoStore(targeted) !== targeted) res.removeHeader(name);
   }
 }
 
 /** For an answer that depends on who called: shared caches must not give it to others, unless the app has said what holds. */
 export function keepPrivate(res: ServerResponse): void {
   if (!DECIDED_BY_APP.some((name) => res.hasHeader(name))) res.setHeader("Cache-Control", "private");
+}
+
+function textOf(res: ServerResponse, name: string): string {
+  const value = res.getHeader(name);
+  return value === undefined ? "" : String(value);
 }
