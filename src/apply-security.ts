@@ -15,7 +15,7 @@ import type { HeadersPatch } from "./headers/settings.js";
 import { JwtManager } from "./jwt/manager.js";
 import { tokenRoutes, type TokenRoutesOptions } from "./jwt/routes.js";
 import { LAYERS } from "./layers.js";
-import { lateQueryParser, markSecured, prepareApp, watchRoutingSettings } from "./prepare-app.js";
+import { checkMountedByRouters, lateQueryParser, markSecured, prepareApp, watchRoutingSettings } from "./prepare-app.js";
 import { createRouteLimit } from "./rate-limit/middleware.js";
 import { isWindowStore, type RouteLimit } from "./rate-limit/settings.js";
 import type { LogInAs, LogInOptions, SessionInfo, SessionLayer } from "./session/middleware.js";
@@ -39,7 +39,11 @@ export interface LayerDescription {
 }
 
 interface SecurityParts {
-  /** Resolves when the stores are connected and their schema is there; rejects with the reason. */
+  /**
+   * Resolves when the stores are connected and their schema is there; rejects with the reason.
+   *
+   * @throws SetupError (rejects) when a router of this app mounts another secured app, and both have sessions
+   */
   ready(): Promise<void>;
   /**
    * Writes what is pending and closes what was opened here: connections made from a URL, and stores of API keys and tokens, given
@@ -157,8 +161,13 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
     return part;
   };
 
+  const { ready, close } = lifecycle(rows.map(({ layer }) => layer), [apiKeys, jwt], stores, runtime);
   const security: SecurityParts & { apiKeys?: ApiKeyService; jwt?: JwtManager; sessions?: SessionDirectory } = {
-    ...lifecycle(rows.map(({ layer }) => layer), [apiKeys, jwt], stores, runtime),
+    close,
+    ready: async () => {
+      checkMountedByRouters(app);
+      await ready();
+    },
     describe: () => {
       const places = storesOfLayers(parsed, stores.places());
       return rows.map(({ order, layer }) => {

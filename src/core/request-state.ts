@@ -102,6 +102,11 @@ export class RequestState {
     return this.#forwarded;
   }
 
+  /** Whether the app that has the request now takes another client for its sender than the one that was asked first. */
+  isAddressedOtherwise(req: Request): boolean {
+    return this.#address !== undefined && addressOf(req.ip, req.socket.remoteAddress) !== this.#address;
+  }
+
   markRan(layer: LayerId): void {
     this.#ran |= BITS[layer];
   }
