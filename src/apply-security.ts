@@ -133,13 +133,7 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
     return layer ? [{ order: row.order, layer }] : [];
   });
   const lasts = [...rows.map(({ layer }) => layer.last), lateQueryParser(app)].filter((last) => last !== undefined);
-  const lateSettings = watchRoutingSettings(app);
-  let isFirst = true;
   const leave = (req: Request, res: Response, error?: object): void => {
-    if (isFirst) {
-      isFirst = false;
-      reportLateSettings(lateSettings(), runtime);
-    }
     const state = beginState(req, runtime);
     leaveState(state);
     try {
@@ -148,7 +142,7 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
       if (error !== undefined) announceFailure(req, runtime);
     }
   };
-  app.use(runtime.resources.carry(compose([...rows.map(({ layer }) => layer.handler), ...lasts], leave)));
+  app.use(runtime.resources.carry(compose([lateSettingsReport(app, runtime), ...rows.map(({ layer }) => layer.handler), ...lasts], leave)));
   showHeadsOn(app.response);
   markSecured(app, parsed.session !== false);
 
@@ -206,11 +200,21 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
   return Object.freeze(security) as Security<Settings>;
 }
 
-/** Express has fixed these settings already, so what the app wrote has no effect. */
-function reportLateSettings(names: readonly string[], runtime: Runtime): void {
-  if (names.length === 0) return;
-  process.emitWarning(`Express ignores ${names.map((name) => `"${name}"`).join(", ")}, because it was set after applySecurity. Call app.set before applySecurity.`, { code: "PORTCULLIS_ROUTING" });
-  runtime.events.emit("portcullis_misconfigured", () => ({ source: "pipeline", reason: "late-routing-setting" }));
+/** Reports, at the first request and whatever becomes of it, the settings that the app wrote after Express had fixed them. */
+function lateSettingsReport(app: Express, runtime: Runtime): RequestHandler {
+  const lateSettings = watchRoutingSettings(app);
+  let isFirst = true;
+  return function lateSettingsMiddleware(_req, _res, next) {
+    if (isFirst) {
+      isFirst = false;
+      const names = lateSettings();
+      if (names.length > 0) {
+        process.emitWarning(`Express ignores ${names.map((name) => `"${name}"`).join(", ")}, because it was set after applySecurity. Call app.set before applySecurity.`, { code: "PORTCULLIS_ROUTING" });
+        runtime.events.emit("portcullis_misconfigured", () => ({ source: "pipeline", reason: "late-routing-setting" }));
+      }
+    }
+    next();
+  };
 }
 
 /** The error itself goes to the app's error handling, and may hold anything: it is no part of the event. */

@@ -166,6 +166,27 @@ describe.each(EXPRESS)("settings that Express fixes with the first middleware, $
     expect(events).toEqual([expect.objectContaining({ source: "pipeline", reason: "late-routing-setting", level: "CRITICAL" })]);
   });
 
+  it.each([
+    ["refused for its host", { trustedHosts: ["api.example.com"] }, {}, 400],
+    ["refused for its origin", { cors: { origins: ["https://app.example.com"], refused: "reject" } }, { headers: { origin: "https://evil.example" } }, 403],
+    ["a preflight", { cors: { origins: ["https://app.example.com"] } }, { method: "OPTIONS", headers: { origin: "https://app.example.com", "access-control-request-method": "GET" } }, 204],
+    ["refused for its key", { apiKeys: { hash: "hmac-sha256" } }, { headers: { "x-api-key": "mcp_x" } }, 401],
+  ] as const)("are reported by the first request when it is %s, and only by the first", async (_what, protection, request, status) => {
+    const warned = vi.spyOn(process, "emitWarning").mockImplementation(() => undefined);
+    const app = express();
+    const security = applySecurity(app, { ...settings, ...protection });
+    closing.push(() => security.close());
+    const reasons: unknown[] = [];
+    security.events.on("portcullis_misconfigured", ({ reason }) => void reasons.push(reason));
+    set(app);
+    const server = await start(app);
+    for (let time = 0; time < 2; time += 1) {
+      expect((await server.send("/", request)).status).toBe(status);
+      expect(reasons).toEqual(["late-routing-setting"]);
+    }
+    expect(warned.mock.calls.filter(([message]) => String(message).startsWith("Express ignores"))).toHaveLength(1);
+  });
+
   it("are not reported when nothing changed, or for a setting that is read for each request", async () => {
     const { said, events } = await run(set, (app) => app.set("etag", false).set("strict routing", true));
     expect([said, events]).toEqual([[], []]);
