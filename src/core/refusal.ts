@@ -187,8 +187,10 @@ function answer(req: Request, res: Response, state: RequestState, runtime: Runti
   const lines = ["Content-Type", replaced?.contentType ?? "application/problem+json; charset=utf-8", "Cache-Control", "no-store"];
   for (const name in refusal.headers) {
     const value = refusal.headers[name];
-    if (value !== undefined) lines.push(name, name === "WWW-Authenticate" ? state.runtime.resources.challenge(req, value) : value);
+    if (value !== undefined && name !== "WWW-Authenticate") lines.push(name, value);
   }
+  const challenge = runtime.resources.challenge(req, refusal.headers?.["WWW-Authenticate"]);
+  if (challenge !== undefined) lines.push("WWW-Authenticate", challenge);
   lines.push("Content-Length", String(Buffer.byteLength(body)));
   answerWith(state, res, REFUSALS[refusal.code].status, lines, body);
 }
