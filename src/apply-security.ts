@@ -142,7 +142,7 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
       if (error !== undefined) announceFailure(req, runtime);
     }
   };
-  app.use(runtime.resources.carry(compose([lateSettingsReport(app, runtime), ...rows.map(({ layer }) => layer.handler), ...lasts], leave)));
+  app.use(runtime.resources.carry(compose([...rows.map(({ layer }) => layer.handler), ...lasts], leave, lateSettingsReport(app, runtime))));
   showHeadsOn(app.response);
   markSecured(app, parsed.session !== false);
 
@@ -200,20 +200,17 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
   return Object.freeze(security) as Security<Settings>;
 }
 
-/** Reports, at the first request and whatever becomes of it, the settings that the app wrote after Express had fixed them. */
-function lateSettingsReport(app: Express, runtime: Runtime): RequestHandler {
+/** Reports, when it is first called, the settings that the app wrote after Express had fixed them. */
+function lateSettingsReport(app: Express, runtime: Runtime): () => void {
   const lateSettings = watchRoutingSettings(app);
   let isFirst = true;
-  return function lateSettingsMiddleware(_req, _res, next) {
-    if (isFirst) {
-      isFirst = false;
-      const names = lateSettings();
-      if (names.length > 0) {
-        process.emitWarning(`Express ignores ${names.map((name) => `"${name}"`).join(", ")}, because it was set after applySecurity. Call app.set before applySecurity.`, { code: "PORTCULLIS_ROUTING" });
-        runtime.events.emit("portcullis_misconfigured", () => ({ source: "pipeline", reason: "late-routing-setting" }));
-      }
-    }
-    next();
+  return () => {
+    if (!isFirst) return;
+    isFirst = false;
+    const names = lateSettings();
+    if (names.length === 0) return;
+    process.emitWarning(`Express ignores ${names.map((name) => `"${name}"`).join(", ")}, because it was set after applySecurity. Call app.set before applySecurity.`, { code: "PORTCULLIS_ROUTING" });
+    runtime.events.emit("portcullis_misconfigured", () => ({ source: "pipeline", reason: "late-routing-setting" }));
   };
 }
 
