@@ -15,7 +15,7 @@ import type { HeadersPatch } from "./headers/settings.js";
 import { JwtManager } from "./jwt/manager.js";
 import { tokenRoutes, type TokenRoutesOptions } from "./jwt/routes.js";
 import { LAYERS } from "./layers.js";
-import { lateQueryParser, markSecured, prepareApp, watchRoutingSettings } from "./prepare-app.js";
+import { checkMountedByRouters, lateQueryParser, markSecured, prepareApp, watchRoutingSettings } from "./prepare-app.js";
 import { createRouteLimit } from "./rate-limit/middleware.js";
 import { isWindowStore, type RouteLimit } from "./rate-limit/settings.js";
 import type { LogInAs, LogInOptions, SessionInfo, SessionLayer } from "./session/middleware.js";
@@ -39,7 +39,11 @@ export interface LayerDescription {
 }
 
 interface SecurityParts {
-  /** Resolves when the stores are connected and their schema is there; rejects with the reason. */
+  /**
+   * Resolves when the stores are connected and their schema is there; rejects with the reason.
+   *
+   * @throws SetupError (rejects) when a router of this app mounts another secured app, and both have sessions
+   */
   ready(): Promise<void>;
   /**
    * Writes what is pending and closes what was opened here: connections made from a URL, and stores of API keys and tokens, given
@@ -129,13 +133,7 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
     return layer ? [{ order: row.order, layer }] : [];
   });
   const lasts = [...rows.map(({ layer }) => layer.last), lateQueryParser(app)].filter((last) => last !== undefined);
-  const lateSettings = watchRoutingSettings(app);
-  let isFirst = true;
   const leave = (req: Request, res: Response, error?: object): void => {
-    if (isFirst) {
-      isFirst = false;
-      reportLateSettings(lateSettings(), runtime);
-    }
     const state = beginState(req, runtime);
     leaveState(state);
     try {
@@ -144,7 +142,7 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
       if (error !== undefined) announceFailure(req, runtime);
     }
   };
-  app.use(runtime.resources.carry(compose([...rows.map(({ layer }) => layer.handler), ...lasts], leave)));
+  app.use(runtime.resources.carry(compose([...rows.map(({ layer }) => layer.handler), ...lasts], leave, lateSettingsReport(app, runtime))));
   showHeadsOn(app.response);
   markSecured(app, parsed.session !== false);
 
@@ -157,8 +155,13 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
     return part;
   };
 
+  const { ready, close } = lifecycle(rows.map(({ layer }) => layer), [apiKeys, jwt], stores, runtime);
   const security: SecurityParts & { apiKeys?: ApiKeyService; jwt?: JwtManager; sessions?: SessionDirectory } = {
-    ...lifecycle(rows.map(({ layer }) => layer), [apiKeys, jwt], stores, runtime),
+    close,
+    ready: async () => {
+      checkMountedByRouters(app);
+      await ready();
+    },
     describe: () => {
       const places = storesOfLayers(parsed, stores.places());
       return rows.map(({ order, layer }) => {
@@ -197,11 +200,18 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
   return Object.freeze(security) as Security<Settings>;
 }
 
-/** Express has fixed these settings already, so what the app wrote has no effect. */
-function reportLateSettings(names: readonly string[], runtime: Runtime): void {
-  if (names.length === 0) return;
-  process.emitWarning(`Express ignores ${names.map((name) => `"${name}"`).join(", ")}, because it was set after applySecurity. Call app.set before applySecurity.`, { code: "PORTCULLIS_ROUTING" });
-  runtime.events.emit("portcullis_misconfigured", () => ({ source: "pipeline", reason: "late-routing-setting" }));
+/** Reports, when it is first called, the settings that the app wrote after Express had fixed them. */
+function lateSettingsReport(app: Express, runtime: Runtime): () => void {
+  const lateSettings = watchRoutingSettings(app);
+  let isFirst = true;
+  return () => {
+    if (!isFirst) return;
+    isFirst = false;
+    const names = lateSettings();
+    if (names.length === 0) return;
+    process.emitWarning(`Express ignores ${names.map((name) => `"${name}"`).join(", ")}, because it was set after applySecurity. Call app.set before applySecurity.`, { code: "PORTCULLIS_ROUTING" });
+    runtime.events.emit("portcullis_misconfigured", () => ({ source: "pipeline", reason: "late-routing-setting" }));
+  };
 }
 
 /** The error itself goes to the app's error handling, and may hold anything: it is no part of the event. */

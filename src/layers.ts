@@ -1,8 +1,10 @@
+import type { Request } from "express";
 import type session from "express-session";
 import { createApiKey } from "./api-key/middleware.js";
 import type { ApiKeyService } from "./api-key/service.js";
 import type { Layer, LayerId } from "./core/layer.js";
-import { beginState } from "./core/request-state.js";
+import { requestFacts } from "./core/refusal.js";
+import { beginState, type RequestState } from "./core/request-state.js";
 import { holdHead } from "./core/head-on-response.js";
 import type { Runtime } from "./core/runtime.js";
 import { createCors } from "./cors/middleware.js";
@@ -77,15 +79,31 @@ export const LAYERS: readonly LayerRow[] = Object.freeze([
 
 /** Begins the state of each request: who decides the time, where events go, what refusals look like. Its headers stay in a head from here on. */
 function createContext(runtime: Runtime): Layer {
+  const watchAddress = otherAddressWatch();
   return {
     id: "context",
     mode: "enforce",
     handler: function contextMiddleware(req, res, next) {
       const state = beginState(req, runtime);
+      if (state.hasRun("context")) watchAddress(req, state);
       state.markRan("context");
       holdHead(state, res);
       next();
     },
     describe: () => ({ debug: runtime.debug }),
+  };
+}
+
+/**
+ * Looks, in a secured app that another one hands its requests to, for a client's address that differs from the outer app's.
+ * Express gives `trust proxy` of the outer app only to an app that `app.use` mounts. Said once.
+ */
+function otherAddressWatch(): (req: Request, state: RequestState) => void {
+  let isTold = false;
+  return (req, state) => {
+    if (isTold || (req.app as { parent?: unknown }).parent !== undefined || !state.isAddressedOtherwise(req)) return;
+    isTold = true;
+    process.emitWarning("A secured app inside another one reads another client address in req.ip. Set trustProxy in its settings too, or mount it by app.use of the outer app.", { code: "PORTCULLIS_TRUST_PROXY" });
+    state.runtime.events.emit("portcullis_untrusted_proxy", () => ({ source: "pipeline", reason: "inner-app-without-trust-proxy", ...requestFacts(req) }));
   };
 }

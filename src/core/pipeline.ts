@@ -30,11 +30,17 @@ function errorOf(failure: unknown): object {
  * comes after ten layers, the whole app, does not run ten layers deep in the stack.
  *
  * @param leave runs before the request goes on to the app, with the error of a layer or without
+ * @param enter runs before the first handler, must not throw
  */
-export function compose(handlers: readonly RequestHandler[], leave: (req: Request, res: Response, error?: object) => void = () => undefined): RequestHandler {
+export function compose(
+  handlers: readonly RequestHandler[],
+  leave: (req: Request, res: Response, error?: object) => void = () => undefined,
+  enter: () => void = () => undefined,
+): RequestHandler {
   const { length } = handlers;
 
   return function portcullis(req: Request, res: Response, next: NextFunction): void {
+    enter();
     let index = 0;
     let running = false;
     let passed = true;

@@ -62,6 +62,8 @@ const TWICE: Refusal = {
   reason: "second-session-middleware",
   detail: "Another session middleware ran before this one. Keep one of the two.",
 };
+/** Announced once: it is the wiring, and the same for every request. */
+const TWICE_AGAIN: Refusal = { ...TWICE, event: false };
 
 /** Builds the session layer from parsed options. @throws SettingsError when there is no secret, or debug contradicts them */
 export function createSession(options: SessionOptions, runtime: Runtime, deps: SessionDependencies = {}): SessionLayer {
@@ -112,6 +114,7 @@ export function sessions(settings: SessionSettings, deps?: PartDependencies): Re
 
 function sessionHandler(context: SessionContext): RequestHandler {
   const { cookie, former, options, runtime } = context;
+  let isTold = false;
   return function sessionMiddleware(req: Request, res: Response, next: NextFunction): void {
     const state = beginState(req, runtime);
     const outer = boundSession(req);
@@ -121,7 +124,14 @@ function sessionHandler(context: SessionContext): RequestHandler {
     }
     if (outer !== undefined || req.session !== undefined) {
       // Two of them would each send a cookie and save over the other.
-      if (!refuse(req, res, "session", TWICE, options.mode)) next();
+      if (!isTold) {
+        process.emitWarning(
+          "A session middleware meets requests that have a session already. Keep one of the two; of secured apps inside one another, set session: false in the inner one.",
+          { code: "PORTCULLIS_SESSION" },
+        );
+      }
+      if (!refuse(req, res, "session", isTold ? TWICE_AGAIN : TWICE, options.mode)) next();
+      isTold = true;
       return;
     }
     state.markRan("session");
