@@ -14,7 +14,7 @@ import type { HeadersPatch } from "./headers/settings.js";
 import { JwtManager } from "./jwt/manager.js";
 import { tokenRoutes, type TokenRoutesOptions } from "./jwt/routes.js";
 import { LAYERS } from "./layers.js";
-import { lateQueryParser, markSecured, prepareApp, watchRoutingSettings } from "./prepare-app.js";
+import { checkMountedByRouters, lateQueryParser, markSecured, prepareApp, watchRoutingSettings } from "./prepare-app.js";
 import { createRouteLimit } from "./rate-limit/middleware.js";
 import { isWindowStore, type RouteLimit } from "./rate-limit/settings.js";
 import type { LogInAs, LogInOptions, SessionInfo, SessionLayer } from "./session/middleware.js";
@@ -38,7 +38,11 @@ export interface LayerDescription {
 }
 
 interface SecurityParts {
-  /** Resolves when the stores are connected and their schema is there; rejects with the reason. */
+  /**
+   * Resolves when the stores are connected and their schema is there; rejects with the reason.
+   *
+   * @throws SetupError (rejects) when a router of this app mounts another secured app, and both have sessions
+   */
   ready(): Promise<void>;
   /**
    * Writes what is pending and closes what was opened here: connections made from a URL, and stores of API keys and tokens, given
@@ -128,16 +132,11 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
     return layer ? [{ order: row.order, layer }] : [];
   });
   const lateParser = lateQueryParser(app);
-  const lateSettings = watchRoutingSettings(app);
-  let isFirst = true;
-  const leave = (req: Request, _res: Response, error?: object): void => {
-    if (isFirst) {
-      isFirst = false;
-      reportLateSettings(lateSettings(), runtime);
-    }
+  const leave = (req: Request, error?: object): void => {
     if (error !== undefined) announceFailure(req, runtime);
   };
-  app.use(runtime.resources.carry(compose(rows.map(({ layer }) => layer), runtime, lateParser === undefined ? [] : [lateParser], leave)));
+  const pipeline = compose(rows.map(({ layer }) => layer), runtime, { last: lateParser === undefined ? [] : [lateParser], enter: lateSettingsReport(app, runtime), leave });
+  app.use(runtime.resources.carry(pipeline));
   markSecured(app, parsed.session !== false);
 
   const find = (id: LayerId): Layer | undefined => rows.find(({ layer }) => layer.id === id)?.layer;
@@ -149,8 +148,13 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
     return part;
   };
 
+  const { ready, close } = lifecycle(rows.map(({ layer }) => layer), [apiKeys, jwt], stores, runtime);
   const security: SecurityParts & { apiKeys?: ApiKeyService; jwt?: JwtManager; sessions?: SessionDirectory } = {
-    ...lifecycle(rows.map(({ layer }) => layer), [apiKeys, jwt], stores, runtime),
+    close,
+    ready: async () => {
+      checkMountedByRouters(app);
+      await ready();
+    },
     describe: () => {
       const places = storesOfLayers(parsed, stores.places());
       return rows.map(({ order, layer }) => {
@@ -189,11 +193,18 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
   return Object.freeze(security) as Security<Settings>;
 }
 
-/** Express has fixed these settings already, so what the app wrote has no effect. */
-function reportLateSettings(names: readonly string[], runtime: Runtime): void {
-  if (names.length === 0) return;
-  process.emitWarning(`Express ignores ${names.map((name) => `"${name}"`).join(", ")}, because it was set after applySecurity. Call app.set before applySecurity.`, { code: "PORTCULLIS_ROUTING" });
-  runtime.events.emit("portcullis_misconfigured", () => ({ source: "pipeline", reason: "late-routing-setting" }));
+/** Reports, when it is first called, the settings that the app wrote after Express had fixed them. */
+function lateSettingsReport(app: Express, runtime: Runtime): () => void {
+  const lateSettings = watchRoutingSettings(app);
+  let isFirst = true;
+  return () => {
+    if (!isFirst) return;
+    isFirst = false;
+    const names = lateSettings();
+    if (names.length === 0) return;
+    process.emitWarning(`Express ignores ${names.map((name) => `"${name}"`).join(", ")}, because it was set after applySecurity. Call app.set before applySecurity.`, { code: "PORTCULLIS_ROUTING" });
+    runtime.events.emit("portcullis_misconfigured", () => ({ source: "pipeline", reason: "late-routing-setting" }));
+  };
 }
 
 /** The error itself goes to the app's error handling, and may hold anything: it is no part of the event. */

@@ -1,6 +1,9 @@
+import type { Request } from "express";
 import type session from "express-session";
 import { createApiKey } from "./api-key/middleware.js";
 import type { ApiKeyService } from "./api-key/service.js";
+import { requestFacts } from "./core/refusal.js";
+import type { RequestState } from "./core/request-state.js";
 import type { Layer } from "./core/layer.js";
 import type { LayerId } from "./core/layer-id.js";
 import type { Runtime } from "./core/runtime.js";
@@ -76,13 +79,29 @@ export const LAYERS: readonly LayerRow[] = Object.freeze([
 
 /** Keeps the headers of the layers back until all have let the request pass, so that a refusal is sent in one call. */
 function createContext(runtime: Runtime): Layer {
+  const watchAddress = otherAddressWatch();
   return {
     id: "context",
     mode: "enforce",
-    run: function contextLayer(_req, res, next, state) {
+    run: function contextLayer(req, res, next, state) {
+      watchAddress(req, state);
       state.holdHeaders(res);
       next();
     },
     describe: () => ({ debug: runtime.debug }),
+  };
+}
+
+/**
+ * Looks, in a secured app that another one hands its requests to, for a client's address that differs from the outer app's.
+ * Express gives `trust proxy` of the outer app only to an app that `app.use` mounts. Said once.
+ */
+function otherAddressWatch(): (req: Request, state: RequestState) => void {
+  let isTold = false;
+  return (req, state) => {
+    if (isTold || (req.app as { parent?: unknown }).parent !== undefined || !state.isAddressedOtherwise(req)) return;
+    isTold = true;
+    process.emitWarning("A secured app inside another one reads another client address in req.ip. Set trustProxy in its settings too, or mount it by app.use of the outer app.", { code: "PORTCULLIS_TRUST_PROXY" });
+    state.runtime.events.emit("portcullis_untrusted_proxy", () => ({ source: "pipeline", reason: "inner-app-without-trust-proxy", ...requestFacts(req) }));
   };
 }

@@ -6,7 +6,7 @@ import { SetupError } from "./settings/errors.js";
 interface RouterLayer {
   readonly name?: string;
   readonly route?: { readonly path: unknown; readonly methods: Readonly<Record<string, boolean>> };
-  readonly handle?: { readonly stack?: readonly RouterLayer[] };
+  readonly handle?: object & { readonly stack?: readonly RouterLayer[] };
 }
 
 /** The apps that are secured, and whether each has sessions. */
@@ -37,6 +37,9 @@ export function prepareApp(app: Express, trustProxy: ParsedSettings["trustProxy"
   app.disable("x-powered-by");
 }
 
+const TWO_SESSIONS =
+  "A secured app with sessions is mounted in another one, and a request has one session. Set session: false in the inner app: it sees req.session and req.principal of the outer app, and its guards accept them.";
+
 /**
  * Remembers that the app is secured. Called last, so that a call that failed can be made again with other settings.
  *
@@ -46,15 +49,35 @@ export function markSecured(app: Express, sessions: boolean): void {
   const check = (parent: Express | undefined): void => {
     if (!sessions) return;
     for (let outer = parent; outer !== undefined; outer = parentOf(outer)) {
-      if (secured.get(outer)?.sessions !== true) continue;
-      throw new SetupError(
-        "A secured app with sessions is mounted in another one, and a request has one session. Set session: false in the inner app: it sees req.session and req.principal of the outer app, and its guards accept them.",
-      );
+      if (secured.get(outer)?.sessions === true) throw new SetupError(TWO_SESSIONS);
     }
   };
   check(parentOf(app));
   app.on("mount", (parent) => check(parent as Express));
   secured.set(app, { sessions });
+}
+
+/**
+ * Looks through the routers of a secured app for others: Express tells an app that it is mounted only when `app.use` mounts it.
+ * What calls an app from a function of its own is seen by the first request.
+ *
+ * @throws SetupError when the app and one in its routers both have sessions
+ */
+export function checkMountedByRouters(app: Express): void {
+  if (secured.get(app)?.sessions === true && hasSessionsWithin(stackOf(app), new Set())) throw new SetupError(TWO_SESSIONS);
+}
+
+function hasSessionsWithin(stack: readonly RouterLayer[], seen: Set<unknown>): boolean {
+  return stack.some(({ handle }) => {
+    if (handle === undefined || seen.has(handle)) return false;
+    seen.add(handle);
+    if (secured.get(handle as Express)?.sessions === true) return true;
+    return hasSessionsWithin(isApp(handle) ? stackOf(handle) : (handle.stack ?? []), seen);
+  });
+}
+
+function isApp(handle: object): handle is Express {
+  return "set" in handle && "settings" in handle;
 }
 
 function parentOf(app: Express): Express | undefined {

@@ -25,7 +25,9 @@ const PORT = /^[1-9]\d{0,4}$/;
  * Reads a serialised origin (RFC 6454 section 6.2) exactly as a browser writes it: lower case, no userinfo, path, query
  * or default port, one spelling per address. Whatever differs is no origin: `undefined`, and so is `null`. Linear, never
  * throws. `_` is taken in names (browsers send it, container networks use it), and one closing dot is kept: with it the
- * name is another origin.
+ * name is another origin. The host of a scheme other than http and https may be in capitals and is read in lower case:
+ * WebKit writes it as the extension or app has it (Safari: `safari-web-extension://` and a UUID in capitals), Chromium in
+ * lower case.
  */
 export function parseOrigin(text: string): Origin | undefined {
   if (text.length > MAX_ORIGIN_LENGTH) return undefined;
@@ -35,14 +37,20 @@ export function parseOrigin(text: string): Origin | undefined {
   if (!SCHEME.test(scheme)) return undefined;
   const authority = text.slice(schemeEnd + 3);
   const colon = authority.indexOf(":", authority.startsWith("[") ? authority.indexOf("]") + 1 : 0);
-  const host = colon === -1 ? authority : authority.slice(0, colon);
   const usual = DEFAULT_PORTS.get(scheme);
+  const written = colon === -1 ? authority : authority.slice(0, colon);
+  const host = usual === undefined ? inLowerCase(written) : written;
   // Electron's apps have the origins app://- and app://. of a scheme of their own.
   if (!isHost(host) && (usual !== undefined || (host !== "-" && host !== "."))) return undefined;
   if (colon === -1) return { scheme, host, port: usual ?? 0 };
   const digits = authority.slice(colon + 1);
   const port = Number(digits);
   return PORT.test(digits) && port <= 65535 && port !== usual ? { scheme, host, port } : undefined;
+}
+
+/** ASCII alone: `toLowerCase` makes a `k` of the Kelvin sign. */
+function inLowerCase(text: string): string {
+  return text.replace(/[A-Z]+/g, (capitals) => capitals.toLowerCase());
 }
 
 function isHost(host: string): boolean {
@@ -72,8 +80,10 @@ export interface OriginPattern extends Origin {
   readonly subdomains: boolean;
 }
 
-/** Reads `https://app.example.com` or `https://*.example.com[:port]`; `undefined` when it is neither. */
-export function parseOriginPattern(text: string): OriginPattern | undefined {
+/** Reads `https://app.example.com` or `https://*.example.com[:port]`, the scheme without case; `undefined` when it is neither. */
+export function parseOriginPattern(entry: string): OriginPattern | undefined {
+  const schemeEnd = entry.indexOf("://");
+  const text = inLowerCase(entry.slice(0, schemeEnd + 1)) + entry.slice(schemeEnd + 1);
   const star = text.indexOf("://*.");
   if (star === -1) {
     const origin = parseOrigin(text);
@@ -86,6 +96,7 @@ export function parseOriginPattern(text: string): OriginPattern | undefined {
 
 /** Which origins are on a list of exact origins and wildcards. Built once; a look-up costs the same however long the list. */
 export class OriginPatterns {
+  /** Origins as `nameOf` writes them. */
   readonly #exact = new Set<string>();
   /** Parent name → the `scheme:port` its subdomains may have. */
   readonly #parents = new Map<string, Set<string>>();
@@ -96,7 +107,7 @@ export class OriginPatterns {
       const pattern = parseOriginPattern(text);
       if (pattern === undefined) throw new RangeError("not an origin or origin pattern");
       if (!pattern.subdomains) {
-        this.#exact.add(text);
+        this.#exact.add(nameOf(pattern));
         continue;
       }
       const ends = this.#parents.get(pattern.host) ?? new Set<string>();
@@ -107,9 +118,9 @@ export class OriginPatterns {
   /** @param text the value of an Origin field; anything at all */
   has(text: string): boolean {
     if (this.#exact.has(text)) return true;
-    if (this.#parents.size === 0) return false;
     const origin = parseOrigin(text);
     if (origin === undefined) return false;
+    if (!DEFAULT_PORTS.has(origin.scheme)) return this.#exact.has(nameOf(origin));
     const end = `${origin.scheme}:${origin.port}`;
     // From dot to dot, so that only whole labels are ever compared (`evil-example.com` is no part of `example.com`).
     for (let dot = origin.host.indexOf("."); dot !== -1; dot = origin.host.indexOf(".", dot + 1)) {
@@ -117,6 +128,12 @@ export class OriginPatterns {
     }
     return false;
   }
+}
+
+/** An origin as a browser writes it, in lower case. */
+function nameOf({ scheme, host, port }: Origin): string {
+  const usual = DEFAULT_PORTS.get(scheme) ?? 0;
+  return `${scheme}://${host}${port === usual ? "" : `:${port}`}`;
 }
 
 /** What is wrong with an entry of a list of origins. */
@@ -170,10 +187,12 @@ function shapeProblem(text: string): { message: string; remedy: string } {
   }
   const remedy = suggestion(text);
   if (/[^\x21-\x7e]/.test(text)) return { message: "An origin is ASCII without spaces; a browser sends other scripts as punycode.", remedy };
-  if (/[A-Z]/.test(text)) return { message: "A browser sends origins in lower case, so this would never match.", remedy };
+  if (/^https?:\/\/[^/?#]*$/i.test(text) && /[A-Z]/.test(text.slice(text.indexOf("://")))) {
+    return { message: "A browser sends the host of an http or https origin in lower case, so this would never match.", remedy };
+  }
   if (!text.includes("://")) return { message: "There is no scheme.", remedy: "Write scheme://host[:port], for example https://app.example.com." };
   if (text.includes("@")) return { message: "An origin has no user name.", remedy };
-  if (/^http:.*:80$|^https:.*:443$/.test(text)) return { message: "A browser leaves the default port out, so this would never match.", remedy };
+  if (/^http:.*:80$|^https:.*:443$/i.test(text)) return { message: "A browser leaves the default port out, so this would never match.", remedy };
   if (/[/?#\\]/.test(text.slice(text.indexOf("://") + 3))) return { message: "An origin has no path, query or fragment, not even a closing slash.", remedy };
   return { message: "This is not an origin as a browser sends it.", remedy };
 }

@@ -26,7 +26,15 @@ function errorOf(failure: unknown): object {
   return typeof failure === "object" && failure !== null ? failure : new Error("A handler failed with a value that is not an Error.", { cause: failure });
 }
 
-type Leave = (req: Request, res: Response, error?: object) => void;
+/** What is done around the layers. */
+export interface PipelineHooks {
+  /** Run after all the layers. */
+  readonly last?: readonly RunLayer[];
+  /** Runs before the first layer; it must not throw. */
+  readonly enter?: () => void;
+  /** Runs before the request goes on to the app, with the error of a layer or without. */
+  readonly leave?: (req: Request, error?: object) => void;
+}
 
 type Step = Pick<Layer, "run" | "runLast"> & { readonly id?: LayerId };
 
@@ -37,15 +45,13 @@ type Step = Pick<Layer, "run" | "runLast"> & { readonly id?: LayerId };
  *
  * A layer that passes the request on before it returns is followed by the next one in a loop, not by a call from within: what
  * comes after ten layers, the whole app, does not run ten layers deep in the stack.
- *
- * @param last what runs after all the layers
- * @param leave runs before the request goes on to the app, with the error of a layer or without
  */
-export function compose(layers: readonly Step[], runtime: Runtime, last: readonly RunLayer[] = [], leave: Leave = () => undefined): RequestHandler {
+export function compose(layers: readonly Step[], runtime: Runtime, { last = [], enter, leave }: PipelineHooks = {}): RequestHandler {
   const steps = stepsOf(layers, last);
   const { length } = steps;
 
   return function portcullis(req: Request, res: Response, next: NextFunction): void {
+    enter?.();
     const state = beginState(req, runtime);
     let index = 0;
     let running = false;
@@ -57,7 +63,7 @@ export function compose(layers: readonly Step[], runtime: Runtime, last: readonl
       failed = error !== undefined;
       finishHeadOf(res, state);
       state.headersOf(res).release(res);
-      leave(req, res, error);
+      leave?.(req, error);
       if (error === undefined) next();
       else next(error);
     };

@@ -46,12 +46,17 @@ export class ProtectedResources {
   }
 
   /**
-   * A value of WWW-Authenticate with the metadata document of the request's resource, if it is for one. A Bearer challenge comes
-   * first, because the MCP SDK's client reads no other.
+   * The WWW-Authenticate of a refusal: with the metadata document of the request's resource, if it is for one, also where the
+   * refusal has no challenge of its own (RFC 9110 section 11.6.1 allows one on any status). A Bearer challenge comes first, because
+   * the MCP SDK's client reads no other.
+   *
+   * @param challenges the refusal's own, if it has any
    */
-  challenge(req: Request, challenges: string): string {
+  challenge(req: Request, challenges: string | undefined): string | undefined {
     const url = this.metadataUrl(req);
-    return url === undefined ? challenges : `Bearer resource_metadata="${url}", ${challenges.replace(/^Bearer /, "")}`;
+    if (url === undefined) return challenges;
+    const bearer = `Bearer resource_metadata="${url}"`;
+    return challenges === undefined ? bearer : `${bearer}, ${challenges.replace(/^Bearer /, "")}`;
   }
 
   /** `handler`, and after it the rest of the app in a context that knows what the layers said of the request's credential. */

@@ -157,7 +157,7 @@ const READY_BODIES = new Map<RefusalCode, string>(
 /**
  * The one place where a refusal becomes an event and an answer, both by the layer that has the request at the moment.
  *
- * @param mode "report" announces the event and leaves the response alone
+ * @param mode "report" announces the event, once for a request, and leaves the response alone
  * @returns true when the request has been, or is being, answered; false when the layer only reports and must let it go on
  */
 export function refuse(
@@ -172,7 +172,7 @@ export function refuse(
   // What is refused counts too, and a client over its limit is told that and nothing else.
   if (limits !== undefined && mode === "enforce") limits.settle(() => answer(req, res, state, runtime, source, refusal));
   else if (mode === "enforce") answer(req, res, state, runtime, source, refusal);
-  else announce(req, runtime, source, refusal, mode);
+  else if (state.isNews(runtime.events, `${source} ${refusal.code} ${refusal.reason}`)) announce(req, runtime, source, refusal, mode);
   return mode === "enforce";
 }
 
@@ -186,8 +186,10 @@ function answer(req: Request, res: Response, state: RequestState, runtime: Runti
   const body = replaced?.body ?? bodyOf(refusal);
   const lines = ["Content-Type", replaced?.contentType ?? "application/problem+json; charset=utf-8", "Cache-Control", "no-store"];
   for (const [name, value] of Object.entries(refusal.headers ?? NONE)) {
-    lines.push(name, name === "WWW-Authenticate" ? state.runtime.resources.challenge(req, value) : value);
+    if (name !== "WWW-Authenticate") lines.push(name, value);
   }
+  const challenge = runtime.resources.challenge(req, refusal.headers?.["WWW-Authenticate"]);
+  if (challenge !== undefined) lines.push("WWW-Authenticate", challenge);
   lines.push("Content-Length", String(Buffer.byteLength(body)));
   send(res, state.headersOf(res), REFUSALS[refusal.code].status, lines, body);
 }

@@ -75,6 +75,7 @@ export class RequestState {
   #headers: HeaderBuffer | undefined;
   #address: string | undefined;
   #forwarded = false;
+  #announced: [events: object, what: string][] | undefined;
 
   constructor(runtime: Runtime) {
     this.runtime = runtime;
@@ -118,6 +119,21 @@ export class RequestState {
   isForwarded(req: Request): boolean {
     this.address(req);
     return this.#forwarded;
+  }
+
+  /** Whether the app that has the request now takes another client for its sender than the one that was asked first. */
+  isAddressedOtherwise(req: Request): boolean {
+    return this.#address !== undefined && addressOf(req.ip, req.socket.remoteAddress) !== this.#address;
+  }
+
+  /**
+   * Whether `events` hears this of the request for the first time: what a request that goes on meets twice, the layer of an app
+   * and of one mounted in it or one factory's handler mounted twice, is announced once.
+   */
+  isNews(events: object, what: string): boolean {
+    if (this.#announced?.some((known) => known[0] === events && known[1] === what) === true) return false;
+    (this.#announced ??= []).push([events, what]);
+    return true;
   }
 
   markRan(layer: LayerId): void {

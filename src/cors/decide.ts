@@ -5,7 +5,7 @@ import { isForbiddenMethod, isToken } from "./names.js";
 export interface CorsRules {
   readonly origins: OriginPatterns | "*";
   readonly methods: ReadonlySet<string> | "*";
-  /** Names in lower case. */
+  /** Names in lower case. A list may hold `*` beside `authorization`, which it does not cover. */
   readonly allowedHeaders: ReadonlySet<string> | "*";
   /** With credentials browsers take no `*`: what was asked for is written back instead. */
   readonly credentials: boolean;
@@ -158,7 +158,7 @@ function headersProblem(rules: CorsRules, list: string, names: string[]): Prefli
 function headerProblem(rules: CorsRules, name: string): PreflightReason | undefined {
   if (rules.allowedHeaders !== "*" && rules.allowedHeaders.has(name)) return undefined;
   if (!isToken(name)) return "malformed-headers";
-  if (rules.allowedHeaders !== "*") return "unlisted-header";
+  if (rules.allowedHeaders !== "*") return rules.allowedHeaders.has("*") ? undefined : "unlisted-header";
   // Fetch section 4.8: the wildcard does not cover Authorization. Names that are written back do.
   return name !== "authorization" || rules.credentials ? undefined : "unlisted-header";
 }

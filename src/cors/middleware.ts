@@ -53,7 +53,9 @@ export function createCors(options: CorsOptions, { rateLimitHeaders }: CorsDepen
       ? { code: "cross-origin-refused", reason, event: "malicious_cors" }
       : { code: "cross-origin-refused", reason, event: "input_validation_fail", detail: TOO_MUCH };
     if (options.refused === "reject") return refuse(req, res, "cors", refusal, options.mode);
-    stateOf(req).runtime.events.emit(refusal.event, () => ({ source: "cors", reason, mode: options.mode, ...requestFacts(req) }));
+    const state = stateOf(req);
+    const { events } = state.runtime;
+    if (state.isNews(events, `cors ${reason}`)) events.emit(refusal.event, () => ({ source: "cors", reason, mode: options.mode, ...requestFacts(req) }));
     if (verdict.kind === "refused" || options.mode === "report") return false;
     // No Access-Control header, so the browser gives up; the app is spared an OPTIONS it did not ask for.
     endPreflight(req, res);

@@ -31,6 +31,15 @@ const requestHeaderSchema = z.string().superRefine((name, context) => {
   }
 });
 
+/** `["*", "Authorization"]` in either order: without credentials `*` covers every other name (Fetch section 4.8). */
+function isAllAndAuthorization(names: readonly unknown[]): boolean {
+  return names.length === 2 && names.includes("*") && names.some((name) => typeof name === "string" && name.toLowerCase() === "authorization");
+}
+
+const requestHeadersSchema: z.ZodType<string[] | "*", readonly string[] | "*"> = chosen((value) =>
+  Array.isArray(value) && isAllAndAuthorization(value) ? z.array(z.string()) : listOrAll(requestHeaderSchema),
+);
+
 const responseHeaderSchema = z.string().superRefine((name, context) => {
   const problem = headerProblem(name, "exposedHeaders");
   if (problem !== undefined) addIssue(context, problem);
@@ -67,10 +76,10 @@ export const corsSchema = settingsObject({
   /** Methods a preflight may ask for; `"*"`: any. With `credentials` the one that was asked for is written back. A GET, HEAD or POST that needs no preflight is not held back by this. */
   methods: listOrAll(methodSchema).default(() => [...DEFAULT_METHODS]),
   /**
-   * Request headers a preflight may ask for; `"*"`: any but Authorization, which browsers want named. With `credentials`
-   * `"*"` covers Authorization too, and the names that were asked for are written back.
+   * Request headers a preflight may ask for; `"*"`: any but Authorization, which browsers want named; `["*", "Authorization"]`:
+   * any. With `credentials` `"*"` covers Authorization too, and the names that were asked for are written back.
    */
-  allowedHeaders: listOrAll(requestHeaderSchema).default(() => [...DEFAULT_ALLOWED_HEADERS]),
+  allowedHeaders: requestHeadersSchema.default(() => [...DEFAULT_ALLOWED_HEADERS]),
   /**
    * Response headers a page may read, beside the safelisted ones; `"*"`: any. Default: enough to understand a 429, Retry-After
    * and the rate limit headers in the form that `rateLimit.headers` says (`corsPolicy` alone: `draft-8`).
@@ -132,6 +141,13 @@ function checkWildcards(settings: Checked, context: z.core.$RefinementCtx): void
       remedy: `Name the ${named[name]}, or leave out cors.credentials: a bearer token or an API key sent by a script needs none.`,
     });
   }
+  if (settings.allowedHeaders === "*" || !settings.allowedHeaders.includes("*")) return;
+  addIssue(context, {
+    code: "contradiction",
+    path: ["allowedHeaders"],
+    message: `With credentials browsers do not take "*" as a wildcard.`,
+    remedy: 'Write cors.allowedHeaders: "*": with credentials it covers Authorization too.',
+  });
 }
 
 function checkOrigins(settings: Checked, context: z.core.$RefinementCtx): void {

@@ -38,7 +38,7 @@ export interface McpVerifierOptions {
    */
   readonly path?: string;
   /**
-   * The URL of the resource's metadata document (RFC 9728), which every 401 names. By default the well-known URL of `resource`:
+   * The URL of the resource's metadata document (RFC 9728), which every refusal names. By default the well-known URL of `resource`:
    * `https://mcp.example.com/.well-known/oauth-protected-resource/mcp` for `https://mcp.example.com/mcp`.
    */
   readonly resourceMetadataUrl?: string | URL;

@@ -63,6 +63,8 @@ const TWICE: Refusal = {
   reason: "second-session-middleware",
   detail: "Another session middleware ran before this one. Keep one of the two.",
 };
+/** Announced once: it is the wiring, and the same for every request. */
+const TWICE_AGAIN: Refusal = { ...TWICE, event: false };
 
 /** Builds the session layer from parsed options. @throws SettingsError when there is no secret, or debug contradicts them */
 export function createSession(options: SessionOptions, runtime: Runtime, deps: SessionDependencies = {}): SessionLayer {
@@ -114,6 +116,7 @@ export function sessions(settings: SessionSettings, deps?: PartDependencies): Re
 
 function sessionRun(context: SessionContext): RunLayer {
   const { cookie, former, options, runtime } = context;
+  let isTold = false;
   return function sessionMiddleware(req, res, next, state) {
     const outer = boundSession(req);
     if (outer?.context === context) {
@@ -122,7 +125,14 @@ function sessionRun(context: SessionContext): RunLayer {
     }
     if (outer !== undefined || req.session !== undefined) {
       // Two of them would each send a cookie and save over the other.
-      if (!refuse(req, res, "session", TWICE, options.mode)) next();
+      if (!isTold) {
+        process.emitWarning(
+          "A session middleware meets requests that have a session already. Keep one of the two; of secured apps inside one another, set session: false in the inner one.",
+          { code: "PORTCULLIS_SESSION" },
+        );
+      }
+      if (!refuse(req, res, "session", isTold ? TWICE_AGAIN : TWICE, options.mode)) next();
+      isTold = true;
       return;
     }
     const current = new RequestSession(context, req, res);

@@ -46,7 +46,19 @@ const hops: Reader<number | boolean | string[]> = (text) => {
 const originsOrAll: Reader<"*" | string[]> = (text) => (text === "*" ? "*" : list(text));
 
 /**
+ * CORS as the environment says it: every method and every request header, and credentials for listed origins unless they are
+ * switched off. Without credentials browsers take `*`, and want Authorization named beside it (Fetch section 4.8).
+ */
+function corsOf(origins: "*" | string[] | undefined, allowCredentials: boolean | undefined): object | undefined {
+  if (origins === undefined) return undefined;
+  const credentials = allowCredentials ?? origins !== "*";
+  return { origins, credentials, methods: "*", allowedHeaders: credentials ? "*" : ["*", "Authorization"] };
+}
+
+/**
  * Settings from environment variables: the names in the table of README.md, `undefined` and empty ones left out.
+ * `BACKEND_CORS_ORIGINS` turns CORS on for the listed origins with credentials, every method and every request header;
+ * `CORS_ALLOW_CREDENTIALS=off` takes the credentials away. For `*` there are none unless it asks for them, which is an error.
  * Sessions, API keys and JWT are on when one of their variables is set. Merge what the environment cannot say:
  * `applySecurity(app, { ...settingsFromEnv(), cors: { … } })`.
  *
@@ -71,6 +83,7 @@ export function settingsFromEnv(env: Environment = process.env): SecuritySetting
   const debugVariable = env.PORTCULLIS_DEBUG?.trim() || !/^(?:true|false)$/.test(env.DEBUG ?? "") ? "PORTCULLIS_DEBUG" : "DEBUG";
   const limit = read("RATE_LIMIT_PER_MINUTE", "rateLimit.limit", integer);
   const origins = read("BACKEND_CORS_ORIGINS", "cors.origins", originsOrAll);
+  const allowCredentials = read("CORS_ALLOW_CREDENTIALS", "cors.credentials", boolean);
   const trustedOrigins = read("CSRF_TRUSTED_ORIGINS", "csrf.trustedOrigins", list);
   const settings = withoutUndefined({
     secretKey: read("SECRET_KEY", "secretKey", secrets),
@@ -80,7 +93,7 @@ export function settingsFromEnv(env: Environment = process.env): SecuritySetting
     database: read("DATABASE_URL", "database", word),
     trustedHosts: read("ALLOWED_HOSTS", "trustedHosts", list),
     rateLimit: limit === undefined ? undefined : { limit, windowSeconds: 60 },
-    cors: origins === undefined ? undefined : { origins },
+    cors: corsOf(origins, allowCredentials),
     csrf: trustedOrigins === undefined ? undefined : { trustedOrigins },
     session: group({
       secret: read("SESSION_SECRET_KEY", "session.secret", secrets),

@@ -18,6 +18,7 @@ describe("parseOrigin", () => {
     ["https://xn--bcher-kva.example", { scheme: "https", host: "xn--bcher-kva.example", port: 443 }],
     ["tauri://localhost", { scheme: "tauri", host: "localhost", port: 0 }],
     ["app://-", { scheme: "app", host: "-", port: 0 }],
+    ["safari-web-extension://6F1C2A4B-9D3E-4C5F-8A7B-0123456789AB", { scheme: "safari-web-extension", host: "6f1c2a4b-9d3e-4c5f-8a7b-0123456789ab", port: 0 }],
     ["app://.", { scheme: "app", host: ".", port: 0 }],
     ["chrome-extension://abcdefghijklmnopabcdefghijklmnop", { scheme: "chrome-extension", host: "abcdefghijklmnopabcdefghijklmnop", port: 0 }],
     [`https://${`${"a".repeat(63)}.`.repeat(3)}${"a".repeat(61)}`, { scheme: "https", host: `${`${"a".repeat(63)}.`.repeat(3)}${"a".repeat(61)}`, port: 443 }],
@@ -27,7 +28,7 @@ describe("parseOrigin", () => {
 
   it.each([
     "", "null", "*", "example.com", "https:", "https://", "https:/example.com", "://example.com", "https:example.com",
-    "https://Example.com", "HTTPS://example.com", "https://example.com/", "https://example.com?x", "https://example.com#x",
+    "https://Example.com", "HTTPS://example.com", "APP://example", "app://Exa\u212Aple", "app://Example/", "https://example.com/", "https://example.com?x", "https://example.com#x",
     "https://user@example.com", "https://evil@example.com", "https://example.com\\x", "https://example.com,https://example.com",
     "https://example.com, https://example.com", " https://example.com", "https://example.com ", "https://exa mple.com",
     "https://example.com:443", "http://example.com:80", "https://example.com:", "https://example.com:0", "https://example.com:08443",
@@ -85,6 +86,29 @@ describe("OriginPatterns", () => {
     "https://b.app.example.org", "http://app.example.org", "https://app.example.org:443", "https://dev.example.net", "http://dev.example.net", "http://a.example.net",
     "tauri://a.localhost", "null", "*", "", "https://a.example.com,https://a.example.com",
   ])("has not %j", (origin) => expect(patterns.has(origin)).toBe(false));
+
+  it.each([
+    ["safari-web-extension://6F1C2A4B-9D3E-4C5F-8A7B-0123456789AB", "safari-web-extension://6f1c2a4b-9d3e-4c5f-8a7b-0123456789ab"],
+    ["safari-web-extension://6f1c2a4b-9d3e-4c5f-8a7b-0123456789ab", "safari-web-extension://6F1C2A4B-9D3E-4C5F-8A7B-0123456789AB"],
+    ["SAFARI-WEB-EXTENSION://6F1C2A4B-9D3E-4C5F-8A7B-0123456789AB", "safari-web-extension://6F1C2A4B-9D3E-4C5F-8A7B-0123456789AB"],
+    ["Chrome-Extension://ABCDEFGHIJKLMNOPABCDEFGHIJKLMNOP", "chrome-extension://abcdefghijklmnopabcdefghijklmnop"],
+    ["Capacitor://LocalHost:8080", "capacitor://localhost:8080"],
+    ["APP://-", "app://-"],
+    ["HTTPS://app.example.com", "https://app.example.com"],
+    ["HTTPS://*.example.com", "https://a.example.com"],
+  ])("an entry %s is the origin %s", (entry, origin) => {
+    expect(new OriginPatterns([entry]).has(origin)).toBe(true);
+    expect(parse(originPatternSchema, entry)).toBe(entry);
+  });
+
+  it.each([
+    ["safari-web-extension://ABC-1", ["safari-web-extension://ABC-2", "safari-web-extension://abc-1:1", "safari-web-extension://abc-1/", "SAFARI-WEB-EXTENSION://ABC-1", "https://abc-1", "safari-web-extension://abc-1.x", "safari-web-extension://x.abc-1", " safari-web-extension://abc-1"]],
+    ["app://kit", ["app://\u212Ait", "app://KIT.", "app://KIT, app://kit"]],
+    ["HTTPS://app.example.com", ["HTTPS://app.example.com", "https://App.example.com", "http://app.example.com"]],
+  ])("an entry %s is no other origin", (entry, others) => {
+    const list = new OriginPatterns([entry]);
+    for (const other of others) expect([other, list.has(other)]).toEqual([other, false]);
+  });
 
   it("refuses what is no pattern", () => {
     for (const text of ["*", "null", "https://*", "https://*.", "https://a.*.com", "tauri://*.localhost", "https://*.[::1]", "https://*.0.0.1", "https://*.*.com"]) {
@@ -156,6 +180,15 @@ describe("originPatternSchema", () => {
     ["https://*.example.com/", "wrong-value", "no path", "Write https://*.example.com."],
     ["https://user:pass@app.example.com", "wrong-value", "no user name", "Write https://app.example.com."],
     ["https://App.example.com", "wrong-value", "lower case", "Write https://app.example.com."],
+    ["HTTPS://App.example.com", "wrong-value", "lower case", "Write https://app.example.com."],
+    ["https://app.example.com/Path", "wrong-value", "no path", "Write https://app.example.com."],
+    ["HTTPS://app.example.com/", "wrong-value", "no path", "Write https://app.example.com."],
+    ["HTTPS://app.example.com:443", "wrong-value", "default port", "Write https://app.example.com."],
+    ["FILE://app", "wrong-value", "scheme", "Write the http or https origin of the page that sends the request."],
+    ["App.example.com", "wrong-value", "no scheme", example],
+    ["SAFARI-WEB-EXTENSION://ABC/", "wrong-value", "no path", example],
+    ["safari-web-extension://", "wrong-value", "not an origin", example],
+    ["safari-web-extension://*.ABC", "wrong-value", "http or https", "Name the origins of this scheme one by one."],
     ["https://bücher.example", "wrong-value", "punycode", "Write https://xn--bcher-kva.example."],
     ["https://app.example.com:443", "wrong-value", "default port", "Write https://app.example.com."],
     ["http://app.example.com:80", "wrong-value", "default port", "Write http://app.example.com."],
@@ -195,9 +228,10 @@ describe("originPatternSchema", () => {
 
   it("takes nothing that OriginPatterns refuses, and what it takes matches itself", () => {
     fc.assert(
-      fc.property(fc.oneof(fc.webUrl().map((url) => new URL(url).origin), fc.string({ unit: "binary" }), fc.domain().map((domain) => `https://*.${domain}`)), (text) => {
+      fc.property(fc.oneof(fc.webUrl().map((url) => new URL(url).origin), fc.string({ unit: "binary" }), fc.domain().map((domain) => `https://*.${domain}`), fc.tuple(fc.constantFrom("app", "APP", "Safari-Web-Extension", "HTTPS", "http"), fc.string({ unit: fc.constantFrom("a", "Z", "0", "-", ".", ":", "/") })).map((parts) => parts.join("://"))), (text) => {
         if (originPatternProblem(text) !== undefined) return;
-        expect(new OriginPatterns([text]).has(text.replace("*", "a"))).toBe(true);
+        const sent = text.replace("*", "a").replace(/^[^:]*/, (scheme) => scheme.toLowerCase());
+        expect(new OriginPatterns([text]).has(sent)).toBe(true);
       }),
       { numRuns: 3000 },
     );

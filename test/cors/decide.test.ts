@@ -172,6 +172,10 @@ table("every method and header", EVERYTHING, { ...PREFLIGHT, requestedHeaders: "
   { name: "Authorization, which * does not cover", change: { requestedHeaders: "authorization" }, verdict: preflightRefused("unlisted-header") },
   { name: "what is no name", change: { requestedHeaders: "x anything" }, verdict: preflightRefused("malformed-headers") },
 ]);
+table("every header and Authorization", { ...EVERYTHING, allowedHeaders: ["Authorization", "*"] }, { ...PREFLIGHT, requestedHeaders: "authorization,x-anything" }, anyPreflight, [
+  { name: "Authorization alone", change: { requestedHeaders: "AUTHORIZATION" }, verdict: anyPreflight },
+  { name: "what is no name", change: { requestedHeaders: "x anything" }, verdict: preflightRefused("malformed-headers") },
+]);
 
 describe("who is to blame for a refusal", () => {
   it.each(["unlisted-origin", "null-origin", "malformed-origin", "several-origins"] as const)("%s: the origin", (reason) => expect(isOriginReason(reason)).toBe(true));

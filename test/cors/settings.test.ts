@@ -72,6 +72,8 @@ describe("corsSchema", () => {
     ["https and custom schemes with credentials", { origins: ["https://*.example.com", "tauri://localhost"], credentials: true }],
     ["every origin without credentials", { origins: "*" }],
     ["every method and request header with credentials", { origins, credentials: true, methods: "*", allowedHeaders: "*" }],
+    ["every request header and Authorization beside it", { origins, allowedHeaders: ["*", "Authorization"] }],
+    ["every request header and Authorization beside it", { origins: "*", allowedHeaders: ["authorization", "*"] }],
     ["the origins of Electron's apps", { origins: ["app://-", "app://."], credentials: true }],
     ["no request headers and none exposed", { origins, allowedHeaders: [], exposedHeaders: [] }],
     ["maxAge at its ends", { origins, maxAge: 0 }],
@@ -92,6 +94,14 @@ describe("corsSchema", () => {
       'wrong-value allowedHeaders[0]: "*" is not a header, and in a list it does not stand for all of them. → Name the headers, or set cors.allowedHeaders: "*", not a list.',
       'wrong-value exposedHeaders[0]: "*" is not a header, and in a list it does not stand for all of them. → Name the headers, or set cors.exposedHeaders: "*", not a list.',
     ]],
+    ["* and Authorization with credentials", { origins, allowedHeaders: ["Authorization", "*"], credentials: true }, [
+      'contradiction allowedHeaders: With credentials browsers do not take "*" as a wildcard. → Write cors.allowedHeaders: "*": with credentials it covers Authorization too.',
+    ]],
+    ...[{ allowedHeaders: ["X-A", "*"] }, { allowedHeaders: ["Authorization", "*", "X-A"] }, { allowedHeaders: ["*", "*"] }].map((wrong): [string, unknown, string[]] => [
+      `* in the list of headers where it is not Authorization's one neighbour: ${JSON.stringify(wrong)}`,
+      { origins, ...wrong },
+      wrong.allowedHeaders.flatMap((name, index) => (name === "*" ? [index] : [])).map((index) => `wrong-value allowedHeaders[${index}]: "*" is not a header, and in a list it does not stand for all of them. → Name the headers, or set cors.allowedHeaders: "*", not a list.`),
+    ]),
     ["every * with credentials", { origins: "*", methods: "*", allowedHeaders: "*", exposedHeaders: "*", credentials: true }, [
       `contradiction origins: ${wildcard("origins")}`,
       `contradiction exposedHeaders: ${wildcard("response headers")}`,

@@ -49,6 +49,19 @@ describe.each(EXPRESS)("CORS over a socket, $name", ({ express }) => {
       expect(corsHeaders(answer)).toEqual({ ...ACTUAL, "access-control-allow-origin": "https://a.b.example.org" });
     });
 
+    it("of a Safari extension gets back what the browser sent, however the list writes it", async () => {
+      const id = "6F1C2A4B-9D3E-4C5F-8A7B-0123456789AB";
+      for (const listed of [`safari-web-extension://${id}`, `SAFARI-WEB-EXTENSION://${id.toLowerCase()}`]) {
+        server.use({ origins: [listed], credentials: true });
+        for (const origin of [`safari-web-extension://${id}`, `safari-web-extension://${id.toLowerCase()}`]) {
+          for (const answer of [await server.send("/", { headers: { origin } }), await options(asks(origin))]) {
+            expect(answer.headers).toMatchObject({ "access-control-allow-origin": origin, "access-control-allow-credentials": "true" });
+          }
+        }
+        expect(corsHeaders(await server.send("/", { headers: { origin: `safari-web-extension://${id.replace("6", "7")}` } }))).toEqual({ vary: "Origin" });
+      }
+    });
+
     it("with credentials allowed says so to the listed alone", async () => {
       server.use({ ...SETTINGS, credentials: true });
       expect(corsHeaders(await server.send("/", { headers: { origin: LISTED } }))).toEqual({ ...ACTUAL, "access-control-allow-credentials": "true" });

@@ -6,7 +6,8 @@ import { type CsrfPolicy, type CsrfReason, type CsrfRequest, decideCsrf, isSafeM
 const OWN = "https://example.com";
 const TRUSTED = "https://trusted.example";
 const EVIL = "https://attacker.example";
-const trusted = new OriginPatterns([TRUSTED, "https://*.partner.example"]);
+const EXTENSION = "safari-web-extension://6F1C2A4B-9D3E-4C5F-8A7B-0123456789AB";
+const trusted = new OriginPatterns([TRUSTED, "https://*.partner.example", EXTENSION.toLowerCase()]);
 
 interface Case {
   sameSite?: CsrfPolicy["sameSite"];
@@ -40,6 +41,7 @@ const rows: { name: string; refused: Case; reason: CsrfReason; allowed: Case }[]
   { name: "same-site allowed is not cross-site", refused: { site: "cross-site", sameSite: "allow" }, reason: "cross-site", allowed: { site: "same-site", sameSite: "allow" } },
   { name: "same-site allowed is not another Origin", refused: { origin: "https://a.example.com", sameSite: "allow" }, reason: "origin-mismatch", allowed: { origin: OWN, sameSite: "allow" } },
   { name: "a site of another case", refused: { site: "Same-Origin" }, reason: "malformed", allowed: { site: "same-origin" } },
+  { name: "another Safari extension", refused: { site: "cross-site", origin: EXTENSION.replace("6F", "7F") }, reason: "cross-site", allowed: { site: "cross-site", origin: EXTENSION } },
   { name: "an unknown site", refused: { site: "sibling", origin: OWN }, reason: "malformed", allowed: { site: "sibling", origin: TRUSTED } },
   { name: "an empty site", refused: { site: "" }, reason: "malformed", allowed: {} },
   { name: "two sites", refused: { site: ["same-origin", "same-origin"] }, reason: "malformed", allowed: { site: ["same-origin"] } },

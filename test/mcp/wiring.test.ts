@@ -12,7 +12,9 @@ import { applySecurity, type Security } from "../../src/apply-security.js";
 import { jwtAuth } from "../../src/jwt/middleware.js";
 import { JwtManager } from "../../src/jwt/manager.js";
 import { mcpVerifier, type McpVerifierOptions } from "../../src/mcp/index.js";
+import type { RouteLimit } from "../../src/rate-limit/settings.js";
 import type { SecuritySettings } from "../../src/settings/schema.js";
+import { MemoryTokenStore } from "../../src/stores/memory/token-store.js";
 import { EXPRESS } from "../support/express-versions.js";
 import { serve, type Answer, type TestServer } from "../support/serve.js";
 
@@ -43,16 +45,19 @@ interface Wiring {
   readonly settings?: Partial<SecuritySettings>;
   readonly verifier?: Partial<McpVerifierOptions>;
   readonly requiredScopes?: string[];
+  /** A limit of the route. */
+  readonly limit?: RouteLimit;
   /** Mounted between the layers and the SDK. */
   readonly between?: RequestHandler[];
 }
 
 /** An MCP server wired as src/mcp/README.md says. */
-async function mcpServer({ express = express5, generation = GENERATIONS[0], settings, verifier: options, requiredScopes, between = [] }: Wiring = {}): Promise<McpServer> {
+async function mcpServer({ express = express5, generation = GENERATIONS[0], settings, verifier: options, requiredScopes, limit, between = [] }: Wiring = {}): Promise<McpServer> {
   if (generation === undefined) throw new Error("There is no such generation.");
   const app = express();
   const security = applySecurity(app, { secretKey: SECRET, trustedHosts: ["127.0.0.1"], apiKeys: { hash: "hmac-sha256" }, jwt: { audience: RESOURCE }, ...settings }) as unknown as Both;
   const verifier = mcpVerifier({ jwt: security.jwt, apiKeys: security.apiKeys, resource: RESOURCE, invalidToken: generation.invalidToken, ...options });
+  if (limit !== undefined) app.use("/mcp", security.rateLimit(limit));
   app.use("/mcp", ...between, generation.requireBearerAuth({ verifier, expectedResource: new URL(RESOURCE), resourceMetadataUrl: verifier.resourceMetadataUrl, requiredScopes }));
   app.post("/mcp", (req, res) => void res.json((req as unknown as { auth: unknown }).auth));
   app.post("/guarded", security.requireAuth({ scopes: ["admin"] }), (_req, res) => void res.json("in"));
@@ -106,6 +111,41 @@ describe.each(EXPRESS.flatMap(({ name, express }) => GENERATIONS.map((generation
     expect(byHeader.headers["www-authenticate"]).toContain('ApiKey realm="api"');
     const two = await send("/mcp", { method: "POST", headers: { "x-api-key": weak.key, authorization: `Bearer ${accessToken}` } });
     expect(challengeOf(two)).toEqual({ status: 400, metadata: METADATA, error: "invalid_request" });
+  });
+
+  it("names it in refusals that are not about the credential, 429 and 503 among them, and no error", async () => {
+    class Down extends MemoryTokenStore {
+      override isRevoked(): never {
+        throw new Error("down");
+      }
+    }
+    const named = (status: number): unknown => ({ status, metadata: METADATA, error: undefined });
+    const settings: Partial<SecuritySettings> = { rateLimit: { limit: 2 }, jwt: { audience: RESOURCE, store: new Down() }, cors: { origins: ["https://app.example.com"], refused: "reject" } };
+    const { security, post, send } = await mcpServer({ express, generation, settings });
+    const foreign = { method: "POST", headers: { origin: "https://evil.example" } };
+    expect(challengeOf(await send("/mcp", { method: "POST", headers: { host: "evil.example" } }))).toEqual(named(400));
+    expect(challengeOf(await send("/mcp", foreign))).toEqual(named(403));
+    const { key } = await security.apiKeys.create({ ownerId: "ada", name: "k" });
+    expect((await post(key)).status).toBe(200);
+    const { accessToken } = await security.jwt.issue("ada");
+    const unavailable = await post(accessToken);
+    expect([challengeOf(unavailable), unavailable.headers["www-authenticate"]]).toEqual([named(503), `Bearer resource_metadata="${METADATA}"`]);
+    const limited = await post(key);
+    expect([challengeOf(limited), Number(limited.headers["retry-after"]) > 0]).toEqual([named(429), true]);
+    for (const [path, options, status] of [["/guarded", { method: "POST" }, 429], ["/other", foreign, 403]] as const) {
+      const elsewhere = await send(path, options);
+      expect([elsewhere.status, elsewhere.headers["www-authenticate"]]).toEqual([status, undefined]);
+    }
+  });
+
+  it("names it in the 429 of a key over its limit and of a route's limit", async () => {
+    const { security, post } = await mcpServer({ express, generation, limit: { name: "mcp", limit: 3, windowSeconds: 60 } });
+    const { key } = await security.apiKeys.create({ ownerId: "ada", name: "k", rateLimit: { limit: 1, windowSeconds: 60 } });
+    const { key: free } = await security.apiKeys.create({ ownerId: "ada", name: "free" });
+    expect((await post(key)).status).toBe(200);
+    expect(challengeOf(await post(key))).toEqual({ status: 429, metadata: METADATA, error: undefined });
+    expect([(await post(free)).status, (await post(free)).status]).toEqual([200, 200]);
+    expect(challengeOf(await post(free))).toEqual({ status: 429, metadata: METADATA, error: undefined });
   });
 });
 

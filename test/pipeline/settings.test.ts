@@ -124,12 +124,12 @@ describe("parseSettings", () => {
 describe("settingsFromEnv", () => {
   it("reads every name of the contract", () => {
     const settings = settingsFromEnv({
-      SECRET_KEY: SECRET, PORTCULLIS_DEBUG: "false", TRUST_PROXY: "1", RATE_LIMIT_PER_MINUTE: "50", BACKEND_CORS_ORIGINS: '["https://a.example","https://b.example"]',
+      SECRET_KEY: SECRET, PORTCULLIS_DEBUG: "false", TRUST_PROXY: "1", RATE_LIMIT_PER_MINUTE: "50", BACKEND_CORS_ORIGINS: '["https://a.example","https://b.example"]', CORS_ALLOW_CREDENTIALS: "true",
       ALLOWED_HOSTS: "a.example, *.b.example", SESSION_SECRET_KEY: OTHER, SESSION_MAX_AGE: "60", SESSION_COOKIE: "sid", API_KEY_PREFIX: "acme_", API_KEY_LENGTH: "40",
       ALGORITHM: "HS384", ACCESS_TOKEN_EXPIRE_MINUTES: "5", REFRESH_TOKEN_EXPIRE_DAYS: "3", CSRF_TRUSTED_ORIGINS: "https://c.example", DATABASE_URL: "sqlite:x.db", UNRELATED: "x",
     });
     expect(settings).toEqual({
-      secretKey: SECRET, debug: false, trustProxy: 1, rateLimit: { limit: 50, windowSeconds: 60 }, cors: { origins: ["https://a.example", "https://b.example"] },
+      secretKey: SECRET, debug: false, trustProxy: 1, rateLimit: { limit: 50, windowSeconds: 60 }, cors: { origins: ["https://a.example", "https://b.example"], credentials: true, methods: "*", allowedHeaders: "*" },
       trustedHosts: ["a.example", "*.b.example"], session: { secret: OTHER, maxAge: 60, cookieName: "sid" }, apiKeys: { prefix: "acme_", length: 40 },
       jwt: { algorithm: "HS384", accessTokenMinutes: 5, refreshTokenDays: 3 }, csrf: { trustedOrigins: ["https://c.example"] }, database: "sqlite:x.db",
     });

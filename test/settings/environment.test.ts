@@ -1,7 +1,10 @@
+import express from "express";
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { corsPolicy } from "../../src/cors/middleware.js";
 import { settingsFromEnv } from "../../src/settings/environment.js";
 import { SettingsError, type SettingsIssue } from "../../src/settings/errors.js";
 import { parseSettings } from "../../src/settings/schema.js";
+import { serve } from "../support/serve.js";
 
 const ROOT = "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E";
 const OTHER = "Zq8mW3xC6vB9nL2kJ5hG7fD4sA1pO0iUyTrE";
@@ -17,7 +20,7 @@ function issuesOf(env: Record<string, string>): readonly SettingsIssue[] {
 }
 
 describe("one variable", () => {
-  it.each(["SECRET_KEY", "PORTCULLIS_DEBUG", "DEBUG", "TRUST_PROXY", "ALLOWED_HOSTS", "RATE_LIMIT_PER_MINUTE", "BACKEND_CORS_ORIGINS", "SESSION_MAX_AGE", "API_KEY_LENGTH", "ALGORITHM", "REDIS_URL"])("%s that is empty or blank is not given", (name) => {
+  it.each(["SECRET_KEY", "PORTCULLIS_DEBUG", "DEBUG", "TRUST_PROXY", "ALLOWED_HOSTS", "RATE_LIMIT_PER_MINUTE", "BACKEND_CORS_ORIGINS", "CORS_ALLOW_CREDENTIALS", "SESSION_MAX_AGE", "API_KEY_LENGTH", "ALGORITHM", "REDIS_URL"])("%s that is empty or blank is not given", (name) => {
     expect(settingsFromEnv({ [name]: "" })).toEqual(settingsFromEnv({}));
     expect(settingsFromEnv({ [name]: " \t" })).toEqual(settingsFromEnv({}));
   });
@@ -39,8 +42,10 @@ describe("one variable", () => {
     ["ALLOWED_HOSTS", "a.example,", { trustedHosts: ["a.example"] }],
     ["RATE_LIMIT_PER_MINUTE", "5", { rateLimit: { limit: 5, windowSeconds: 60 } }],
     ["RATE_LIMIT_PER_MINUTE", "000000000000005", { rateLimit: { limit: 5, windowSeconds: 60 } }],
-    ["BACKEND_CORS_ORIGINS", "*", { cors: { origins: "*" } }],
-    ["BACKEND_CORS_ORIGINS", "https://a.example", { cors: { origins: ["https://a.example"] } }],
+    ["BACKEND_CORS_ORIGINS", "*", { cors: { origins: "*", credentials: false, methods: "*", allowedHeaders: ["*", "Authorization"] } }],
+    ["BACKEND_CORS_ORIGINS", "https://a.example", { cors: { origins: ["https://a.example"], credentials: true, methods: "*", allowedHeaders: "*" } }],
+    ["CORS_ALLOW_CREDENTIALS", "on", {}],
+    ["CORS_ALLOW_CREDENTIALS", "off", {}],
     ["CSRF_TRUSTED_ORIGINS", "https://a.example", { csrf: { trustedOrigins: ["https://a.example"] } }],
     ["SESSION_SECRET_KEY", OTHER, { session: { secret: OTHER } }],
     ["SESSION_MAX_AGE", "60", { session: { maxAge: 60 } }],
@@ -55,6 +60,7 @@ describe("one variable", () => {
   });
 
   it.each<[string, string, RegExp, RegExp]>([
+    ["CORS_ALLOW_CREDENTIALS", "never", /yes or no/, /true or false/],
     ["PORTCULLIS_DEBUG", "truest", /yes or no/, /true or false/],
     ["PORTCULLIS_DEBUG", "untrue", /yes or no/, /true or false/],
     ["PORTCULLIS_DEBUG", "falsey", /yes or no/, /true or false/],
@@ -84,6 +90,7 @@ describe("a value that is not allowed", () => {
     ["ALLOWED_HOSTS", "a.example,*", "unsafe-setting ALLOWED_HOSTS[1]"],
     ["RATE_LIMIT_PER_MINUTE", "0", "wrong-value RATE_LIMIT_PER_MINUTE"],
     ["BACKEND_CORS_ORIGINS", "https://a.example/path", "wrong-value BACKEND_CORS_ORIGINS[0]"],
+    ["BACKEND_CORS_ORIGINS", "https://a.example,http://b.example", "unsafe-setting BACKEND_CORS_ORIGINS[1]"],
     ["CSRF_TRUSTED_ORIGINS", "a.example", "wrong-value CSRF_TRUSTED_ORIGINS[0]"],
     ["SESSION_SECRET_KEY", "short", "weak-secret SESSION_SECRET_KEY"],
     ["SESSION_MAX_AGE", "0", "wrong-value SESSION_MAX_AGE"],
@@ -100,6 +107,39 @@ describe("a value that is not allowed", () => {
   it("all of them at once, and nothing about what is still to be merged", () => {
     expect(issuesOf({ SESSION_MAX_AGE: "1h", API_KEY_LENGTH: "3", ALGORITHM: "RS256" }).map(({ path }) => path)).toEqual(["SESSION_MAX_AGE", "API_KEY_LENGTH"]);
     expect(settingsFromEnv({ ALGORITHM: "RS256" })).toEqual({ jwt: { algorithm: "RS256" } });
+  });
+});
+
+describe("CORS from the environment", () => {
+  const origins = "https://a.example,https://b.example";
+
+  it.each(["off", "false", "0", "no"])("has no credentials with CORS_ALLOW_CREDENTIALS=%s, and then takes plain http", (text) => {
+    expect(settingsFromEnv({ BACKEND_CORS_ORIGINS: `${origins},http://c.example`, CORS_ALLOW_CREDENTIALS: text })).toEqual({
+      cors: { origins: ["https://a.example", "https://b.example", "http://c.example"], credentials: false, methods: "*", allowedHeaders: ["*", "Authorization"] },
+    });
+  });
+
+  it("has them with CORS_ALLOW_CREDENTIALS=on as without it, but for every origin there are none", () => {
+    expect(settingsFromEnv({ BACKEND_CORS_ORIGINS: origins, CORS_ALLOW_CREDENTIALS: "on" })).toEqual(settingsFromEnv({ BACKEND_CORS_ORIGINS: origins }));
+    expect(issuesOf({ BACKEND_CORS_ORIGINS: "*", CORS_ALLOW_CREDENTIALS: "on" }).map(({ code, path }) => `${code} ${path}`)).toEqual(["contradiction BACKEND_CORS_ORIGINS"]);
+    expect(issuesOf({ BACKEND_CORS_ORIGINS: "*", CORS_ALLOW_CREDENTIALS: "off" })).toEqual([]);
+  });
+
+  it.each([
+    [{ BACKEND_CORS_ORIGINS: origins }, "true", "REPORT", "authorization,mcp-session-id"],
+    [{ BACKEND_CORS_ORIGINS: origins, CORS_ALLOW_CREDENTIALS: "off" }, undefined, "*", "*,Authorization"],
+  ])("with %j answers a preflight for any method and any header, and none to another origin", async (env, credentials, methods, headers) => {
+    const { cors } = settingsFromEnv(env);
+    if (cors === undefined || cors === false) throw new Error("CORS is off.");
+    const app = express();
+    app.use(corsPolicy(cors));
+    const server = await serve(app);
+    const ask = (origin: string) => server.send("/", { method: "OPTIONS", headers: { origin, "access-control-request-method": "REPORT", "access-control-request-headers": "authorization,mcp-session-id" } });
+    const answer = await ask("https://b.example");
+    expect([answer.status, answer.headers["access-control-allow-origin"], answer.headers["access-control-allow-credentials"]]).toEqual([204, "https://b.example", credentials]);
+    expect([answer.headers["access-control-allow-methods"], answer.headers["access-control-allow-headers"]]).toEqual([methods, headers]);
+    expect(Object.keys((await ask("https://c.example")).headers).filter((name) => name.startsWith("access-control-"))).toEqual([]);
+    await server.close();
   });
 });
 
