@@ -223,6 +223,21 @@ describe.each(EXPRESS)("session stores on $name", ({ express }) => {
     store.close();
   });
 
+  it("that cannot list a person's sessions in time: all of them end all the same, and one alone is refused", async () => {
+    const store = new MemorySessionStore();
+    const made = bench({ store, storeTimeoutMs: 20 });
+    const server = await start(made);
+    const cookies = [cookieOf(await server.send("/in/ada")), cookieOf(await server.send("/in/ada"))];
+    const [first] = await made.layer.list("ada");
+    const never = new Promise<never>(() => undefined) as never;
+    vi.spyOn(store, "listByPrincipal").mockReturnValueOnce(never).mockReturnValueOnce(never);
+    await expect(made.layer.end("ada", first!.handle)).rejects.toMatchObject({ status: 503 });
+    expect((await server.send("/who", withCookie(cookies[0]!))).json()).toMatchObject({ id: "ada" });
+    expect(await made.layer.end("ada")).toBe(2);
+    for (const cookie of cookies) expect((await server.send("/who", withCookie(cookie))).json()).toMatchObject({ id: null });
+    store.close();
+  });
+
   it("full of other people's sessions: 503 for one more, and nobody is logged out or cut off", async () => {
     const store = new MemorySessionStore({ maxSessions: 3 });
     const made = bench({ store });
