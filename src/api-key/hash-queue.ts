@@ -28,7 +28,7 @@ interface Party {
  * anybody fill the memory and the thread pool (keycloak/keycloak#28477). The place belongs to the job: a client that hangs
  * up frees nothing early.
  *
- * The parties of a job are its tags: the address and the key id of a guess, the owner of a new key. Jobs are served in
+ * The parties of a job are its tags: the address, the key id and its owner for a guess, the owner for a new key. Jobs are served in
  * rounds, one of each party in a round (start-time fair queueing, Goyal et al. 1996), and a job counts as the party of its
  * that has most. No party holds more than half of the places; and when all are taken, a job of an earlier round takes the
  * place of the last one of a later round. So many parties that fill the queue together leave room for another one.

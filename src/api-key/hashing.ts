@@ -53,7 +53,7 @@ export class KeyHasher {
   }
 
   /**
-   * @param tags who holds the place in the queue: the address and the key id
+   * @param tags who holds the place in the queue: the address, the key id and its owner
    * @throws HashUnavailableError (rejects) when argon2 has no place left
    */
   async compare(key: string, { algorithm, digest }: KeyDigest, tags: readonly string[]): Promise<Comparison> {

@@ -124,7 +124,7 @@ export class KeyVerifier {
       }
       if (stored === undefined) return { problem: "unknown" };
       if (proved !== stored.hash.digest) {
-        const comparison = await hasher.compare(key, stored.hash, tags);
+        const comparison = await hasher.compare(key, stored.hash, [...tags, `owner ${stored.ownerId}`]);
         if (comparison !== "match") return { problem: comparison, stored };
         proved = stored.hash.digest;
       }

@@ -87,7 +87,7 @@ describe("a flood of well-formed wrong keys", () => {
   it("is bounded, and leaves room for everybody else", async () => {
     const { service } = bench({ hash: "argon2id", hashQueue: 20, failures: { limit: 10_000 } });
     services.push(service);
-    const [target, known, fresh] = [await service.create(KEY), await service.create(KEY), await service.create(KEY)];
+    const [target, known, fresh] = [await service.create(KEY), await service.create(KEY), await service.create({ ...KEY, ownerId: "user-2" })];
     expect(await service.verify(known.key, { address: "192.0.2.1" })).toMatchObject({ ok: true });
 
     const flood = Array.from({ length: 200 }, (_, i) => service.verify(forged(target.key, i), { address: "203.0.113.1" }));
@@ -107,6 +107,19 @@ describe("a flood of well-formed wrong keys", () => {
     const hashed = reasons.filter((reason) => reason === "mismatch").length;
     expect(hashed).toBe(11); // half of the 2 + 20 places
     expect(reasons.filter((reason) => reason === "busy")).toHaveLength(200 - hashed);
+  });
+
+  it("on the many keys of one owner, from as many addresses, leaves room for the keys of others", async () => {
+    const { service } = bench({ hash: "argon2id", hashQueue: 20 });
+    services.push(service);
+    const own: string[] = [];
+    for (let n = 0; n < 23; n += 1) own.push((await service.create({ ownerId: "mallory", name: "ci" })).key);
+    const { key } = await service.create(KEY);
+    const flood = own.map((target, n) => service.verify(forged(target, n), { address: `2001:db8:0:${(n * 256).toString(16)}::1` }));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(await service.verify(key, { address: "192.0.2.2" })).toMatchObject({ ok: true });
+    const hashed = (await Promise.all(flood)).filter((result) => !result.ok && result.reason === "mismatch");
+    expect(hashed).toHaveLength(11); // half of the 2 + 20 places
   });
 
   it("from one address runs into its limit", async () => {
