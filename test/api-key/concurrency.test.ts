@@ -9,7 +9,7 @@ import { UsageLog } from "../../src/api-key/usage.js";
 import { VerifiedCache } from "../../src/api-key/verified-cache.js";
 import { KeyVerifier } from "../../src/api-key/verifier.js";
 import { ManualClock } from "../support/manual-clock.js";
-import { bench, forged, WatchedStore } from "./support.js";
+import { bench, forged, SECRET, WatchedStore } from "./support.js";
 
 const KEY = { ownerId: "user-1", name: "ci" };
 
@@ -17,9 +17,9 @@ const KEY = { ownerId: "user-1", name: "ci" };
 class CountingHasher extends KeyHasher {
   compared = 0;
 
-  override compare(key: string, digest: KeyDigest, tags: readonly string[]): Promise<Comparison> {
+  override compare(key: string, digest: KeyDigest, callers: readonly string[], target: string): Promise<Comparison> {
     this.compared += 1;
-    return super.compare(key, digest, tags);
+    return super.compare(key, digest, callers, target);
   }
 }
 
@@ -107,6 +107,20 @@ describe("a flood of well-formed wrong keys", () => {
     const hashed = reasons.filter((reason) => reason === "mismatch").length;
     expect(hashed).toBe(11); // half of the 2 + 20 places
     expect(reasons.filter((reason) => reason === "busy")).toHaveLength(200 - hashed);
+  });
+
+  it("leaves room beside an owner whose many keys move to argon2id at once", async () => {
+    const { service: before, store } = bench();
+    const { service } = bench({ hash: "argon2id", store, secret: SECRET, hashQueue: 10, hashConcurrency: 1 });
+    services.push(before, service);
+    const keys = await Promise.all(Array.from({ length: 40 }, () => before.create(KEY)));
+    for (const result of await Promise.all(keys.map(({ key }) => service.verify(key)))) expect(result.ok).toBe(true);
+    const made = await service.create({ ownerId: "user-2", name: "n" });
+    expect(await service.verify(made.key)).toMatchObject({ ok: true });
+    await service.close();
+    const algorithms = await Promise.all(keys.map(async ({ record }) => (await store.get(record.id))?.hash.algorithm));
+    // Half of the places; the others move when they are next used.
+    expect(algorithms.filter((algorithm) => algorithm === "argon2id")).toHaveLength(6);
   });
 
   it("from one address runs into its limit", async () => {

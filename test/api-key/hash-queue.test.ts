@@ -9,13 +9,13 @@ function steps(concurrency: number, waiting: number) {
   let full = 0;
   const queue = new HashQueue(concurrency, waiting, () => (full += 1));
   const outcomes = new Map<string, "done" | "refused">();
-  const add = (name: string, tags: readonly string[]): Promise<void> => {
+  const add = (name: string, callers: readonly string[], target?: string): Promise<void> => {
     const job = (): Promise<void> =>
       new Promise((resolve) => {
         began.push(name);
         running.push(resolve);
       });
-    return queue.run(job, tags).then(
+    return queue.run(job, callers, target).then(
       () => void outcomes.set(name, "done"),
       (error: unknown) => {
         expect(error).toBeInstanceOf(HashUnavailableError);
@@ -37,16 +37,16 @@ describe("the queue of hashes", () => {
   it("serves a newcomer after one job of each other party, not after all of them", async () => {
     const { add, began, endOne, settle } = steps(1, 20);
     for (let n = 0; n < 8; n += 1) void add(`a${n}`, ["address a"]);
-    void add("b0", ["address b", "key b"]);
+    void add("b0", ["address b"], "key b");
     await settle();
     for (let n = 0; n < 3; n += 1) await endOne();
     expect(began.slice(0, 3)).toContain("b0");
   });
 
   it("counts a job by whichever of its parties has most: one address with many keys, one key from many addresses", async () => {
-    for (const tags of [(n: number) => ["address a", `key ${n}`], (n: number) => [`address ${n}`, "key k"]]) {
+    for (const [address, key] of [[() => "a", String], [String, () => "k"]] as const) {
       const { add, began, endOne, settle } = steps(1, 20);
-      for (let n = 0; n < 8; n += 1) void add(`a${n}`, tags(n));
+      for (let n = 0; n < 8; n += 1) void add(`a${n}`, [`address ${address(n)}`], `key ${key(n)}`);
       void add("owner", ["owner o"]);
       await settle();
       for (let n = 0; n < 3; n += 1) await endOne();
@@ -68,6 +68,57 @@ describe("the queue of hashes", () => {
     expect([...even.outcomes]).toEqual([["newcomer", "refused"]]);
   });
 
+  it("serves the holder of a key before the second guess of anybody else, also when guesses have all the places of that key", async () => {
+    for (const guesses of [3, 11]) {
+      const { add, began, endOne, outcomes, settle } = steps(1, 20);
+      for (let n = 0; n < guesses; n += 1) void add(`guess${n}`, ["address a"], "key k");
+      void add("holder", ["address b"], "key k");
+      await settle();
+      for (let n = 0; n < 3; n += 1) await endOne();
+      expect(began.slice(0, 3)).toContain("holder");
+      // In place of the last guess, where there was none.
+      expect([...outcomes].filter(([, outcome]) => outcome === "refused")).toEqual(guesses === 11 ? [["guess10", "refused"]] : []);
+    }
+  });
+
+  it("refuses one more address at a key whose places all went to different addresses", async () => {
+    const { add, outcomes, settle } = steps(1, 20);
+    for (let n = 0; n < 12; n += 1) void add(`guess${n}`, [`address ${n}`], "key k");
+    void add("newcomer", ["address b"], "key b");
+    await settle();
+    expect([...outcomes]).toEqual([["guess11", "refused"]]);
+  });
+
+  it.each([
+    ["callers that come back after each job", (last: string) => last],
+    ["ever new callers", (_last: string, count: number) => `new ${count}`],
+  ])("serves the second job of a caller although there are %s", async (_name, next) => {
+    const { add, began, endOne, settle } = steps(2, 6);
+    const others = ["x", "y", "z"];
+    for (const other of others) void add(other, [`address ${other}`]);
+    for (const name of ["mine", "mine"]) void add(name, ["address mine"]);
+    await settle();
+    for (let ended = 0; ended < 12; ended += 1) {
+      const last = began[ended] ?? "";
+      await endOne();
+      const other = next(last, ended);
+      if (last !== "mine") void add(other, [`address ${other}`]);
+      await settle();
+    }
+    expect(began.slice(0, 4)).toContain("mine");
+    expect(began.filter((name) => name === "mine")).toHaveLength(2);
+  });
+
+  it("forgets callers that were served, whatever their number", async () => {
+    const { add, endOne, queue, settle } = steps(1, 9);
+    for (let n = 0; n < 500; n += 1) {
+      void add(`job${n}`, [`address ${n}`], `key ${n}`);
+      await settle();
+      if (n >= 5) await endOne();
+      expect(queue.parties).toBeLessThanOrEqual(50);
+    }
+  });
+
   it("is bounded, refuses nobody while there is room, and serves whoever has a place: property", async () => {
     const arrival = fc.record({ address: fc.integer({ min: 0, max: 3 }), key: fc.integer({ min: 0, max: 3 }), ends: fc.integer({ min: 0, max: 2 }) });
     await fc.assert(
@@ -76,7 +127,7 @@ describe("the queue of hashes", () => {
         const jobs: Promise<void>[] = [];
         for (const [index, { address, key, ends }] of arrivals.entries()) {
           const before = { size: queue.size, refused: [...outcomes.values()].filter((outcome) => outcome === "refused").length };
-          jobs.push(add(String(index), [`address ${address}`, `key ${key}`]));
+          jobs.push(add(String(index), [`address ${address}`], `key ${key}`));
           await settle();
           expect(queue.size).toBeLessThanOrEqual(concurrency + waiting);
           expect(running.length).toBeLessThanOrEqual(concurrency);
@@ -89,6 +140,7 @@ describe("the queue of hashes", () => {
         while (queue.size > 0) await endOne();
         await Promise.all(jobs);
         expect(outcomes.size).toBe(arrivals.length);
+        expect(queue.parties).toBe(0);
       }),
       { numRuns: 300 },
     );
