@@ -145,4 +145,32 @@ describe("the queue of hashes", () => {
       { numRuns: 300 },
     );
   });
+
+  it("serves a caller with one job after at most three of each other caller, and refuses none, whatever a flood guesses at: property", async () => {
+    const flood = fc.array(fc.record({ address: fc.integer({ min: 1, max: 4 }), key: fc.integer({ min: 0, max: 9 }) }), { minLength: 30, maxLength: 120 });
+    // Its key is one of those that are guessed at, or another.
+    await fc.assert(
+      fc.asyncProperty(flood, flood, fc.integer({ min: 0, max: 10 }), async (before, after, own) => {
+        const { add, began, endOne, outcomes, settle, queue } = steps(1, 19);
+        const attack = (list: readonly { address: number; key: number }[]): void => {
+          for (const { address, key } of list) void add(`flood ${address}`, [`address ${address}`], `key ${key}`);
+        };
+        attack(before);
+        await settle();
+        const from = began.length;
+        void add("honest", ["address 0"], `key ${own}`);
+        attack(after);
+        await settle();
+        while (!began.includes("honest") && queue.size > 0) {
+          await endOne();
+          attack(after.slice(0, 8));
+          await settle();
+        }
+        expect(outcomes.get("honest")).not.toBe("refused");
+        const ahead = began.slice(from, began.indexOf("honest"));
+        for (const address of [1, 2, 3, 4]) expect(ahead.filter((name) => name === `flood ${address}`).length).toBeLessThanOrEqual(3);
+      }),
+      { numRuns: 100 },
+    );
+  });
 });
