@@ -19,7 +19,7 @@ export const count = fromEnvironment("SIMULATION_SEEDS") ?? IN_CI;
 
 /** The half of the seeds that one worker runs; they are 1 to `count`, the same in every run. */
 export function seedsOf(half: 0 | 1): number[] {
-  if (oneSeed !== undefined) return oneSeed % 2 === half ? [oneSeed] : [];
+  if (oneSeed !== undefined) return oneSeed % 2 !== half ? [oneSeed] : [];
   return Array.from({ length: Math.ceil((count - half) / 2) }, (_, at) => at * 2 + 1 + half).filter((seed) => seed <= count);
 }
 

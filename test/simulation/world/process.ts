@@ -7,6 +7,8 @@ import { holdTime, virtualNow } from "./virtual-time.js";
 
 /** The settings that the invariants speak of. */
 export const LIMIT = { limit: 60, windowSeconds: 10, maxClients: 64 };
+/** The limit of each key that `/keys/issue` hands out. */
+export const KEY_LIMIT = { limit: 5, windowSeconds: 60 };
 export const GRACE_SECONDS = 10;
 /** Places in the stores of a process that keeps everything in memory. */
 export const MEMORY = { keys: 60, tokens: 100, sessions: 60 };
@@ -82,7 +84,7 @@ export function startProcess({ name, seed, database, sessions }: ProcessOptions)
     }));
     app.post("/tokens/issue", body, route(async (req, res) => void res.json(await security.jwt.issue(field(req, "id"), { scopes: ["orders:read"] }))));
     app.post("/keys/issue", body, route(async (req, res) => {
-      const made = await security.apiKeys.create({ ownerId: field(req, "id"), name: field(req, "name"), scopes: ["orders:read", "api-keys:manage"], rateLimit: { limit: 5, windowSeconds: 60 } });
+      const made = await security.apiKeys.create({ ownerId: field(req, "id"), name: field(req, "name"), scopes: ["orders:read", "api-keys:manage"], rateLimit: KEY_LIMIT });
       res.status(201).json(made);
     }));
     app.post("/subjects/revoke", security.requireAuth(), route(async (req, res) => {
