@@ -1,5 +1,5 @@
 import { IncomingMessage, ServerResponse } from "node:http";
-import type { Express } from "express";
+import express, { type Express } from "express";
 import { Duplex } from "node:stream";
 import type { Socket } from "node:net";
 
@@ -34,11 +34,32 @@ class Wire extends Duplex {
   setTimeout = (): this => this;
 }
 
+/**
+ * A request that inherits Express's methods from the start. Express changes the prototype of each request and response it is
+ * given, and V8 then gives each of them a hidden class of its own, so that no access to them is ever fast.
+ */
+class AppRequest extends IncomingMessage {
+  app: Express | undefined;
+}
+
+class AppResponse extends ServerResponse {
+  app: Express | undefined;
+}
+
+Object.setPrototypeOf(AppRequest.prototype, express.request);
+Object.setPrototypeOf(AppResponse.prototype, express.response);
+
+/** An app whose requests and responses come from `ask`. */
+export function newApp(): Express {
+  const app = express();
+  return Object.assign(app, { request: AppRequest.prototype, response: AppResponse.prototype });
+}
+
 /** Asks an Express app in this process, by real request and response objects over no network. */
 export function ask(app: Express, { method, path, address, headers = {}, body }: Question): Promise<Answer> {
   return new Promise((resolve) => {
     const wire = new Wire();
-    const req = new IncomingMessage(wire as unknown as Socket);
+    const req = new AppRequest(wire as unknown as Socket);
     const text = body === undefined ? undefined : JSON.stringify(body);
     const all: Record<string, string> = { host: "localhost", "x-forwarded-for": address, ...headers };
     if (text !== undefined) Object.assign(all, { "content-type": "application/json", "content-length": String(Buffer.byteLength(text)) });
@@ -46,9 +67,11 @@ export function ask(app: Express, { method, path, address, headers = {}, body }:
     req.rawHeaders = Object.entries(all).flat();
     if (text !== undefined) req.push(text);
     req.push(null);
-    const res = new ServerResponse(req);
+    const res = new AppResponse(req);
     res.assignSocket(wire as unknown as Socket);
     res.once("finish", () => resolve(read(res, Buffer.concat(wire.chunks).toString())));
+    req.app = app;
+    res.app = app;
     app(req as never, res as never);
   });
 }

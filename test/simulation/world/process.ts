@@ -1,5 +1,6 @@
 import express, { type Express, type NextFunction, type Request, type RequestHandler, type Response } from "express";
 import type session from "express-session";
+import { newApp } from "./ask.js";
 import { newOperation, within } from "./context.js";
 import { applySecurity, MemoryApiKeyStore, MemorySessionStore, MemoryTokenStore, StoreUnavailableError, TokenError } from "./library.js";
 import { whenPoolIsMade } from "./pg.js";
@@ -52,7 +53,7 @@ const field = (req: Request, name: string): string => (req.body as Record<string
 
 export function startProcess({ name, seed, database, sessions }: ProcessOptions): Promise<SimulatedProcess> {
   return within(newOperation(`${name}/background`, seed), async () => {
-    const app = express();
+    const app = newApp();
     const memory = database === undefined ? memoryStores() : undefined;
     // The library loads what it needs for a database while it opens it, which takes real time.
     if (database !== undefined) whenPoolIsMade(database, holdTime());
