@@ -31,7 +31,9 @@ class Wire extends Duplex {
     done();
   }
 
-  setTimeout = (): this => this;
+  setTimeout(): this {
+    return this;
+  }
 }
 
 /**
@@ -69,23 +71,45 @@ export function ask(app: Express, { method, path, address, headers = {}, body }:
     req.push(null);
     const res = new AppResponse(req);
     res.assignSocket(wire as unknown as Socket);
-    res.once("finish", () => resolve(read(res, Buffer.concat(wire.chunks).toString())));
+    res.once("finish", () => resolve(new WrittenAnswer(res.statusCode, Buffer.concat(wire.chunks).toString())));
     req.app = app;
     res.app = app;
     app(req as never, res as never);
   });
 }
 
-function read(res: ServerResponse, text: string): Answer {
-  const [head = "", ...rest] = text.split("\r\n\r\n");
-  const headers: Record<string, string> = {};
-  const cookies: string[] = [];
-  for (const line of head.split("\r\n").slice(1)) {
-    const colon = line.indexOf(":");
-    const name = line.slice(0, colon).toLowerCase();
-    headers[name] = line.slice(colon + 2);
-    if (name === "set-cookie") cookies.push(headers[name]);
+/** An answer as it was written; it is read only as far as somebody asks. */
+class WrittenAnswer implements Answer {
+  readonly status: number;
+  readonly #text: string;
+
+  constructor(status: number, text: string) {
+    this.status = status;
+    this.#text = text;
   }
-  const content = rest.join("\r\n\r\n").replace(/^[0-9a-f]+\r\n|\r\n0(?:\r\n)*$/g, "");
-  return { status: res.statusCode, headers, cookies, body: content.startsWith("{") ? (JSON.parse(content) as Record<string, unknown>) : {} };
+
+  get headers(): Readonly<Record<string, string>> {
+    return Object.fromEntries(this.#lines());
+  }
+
+  get cookies(): readonly string[] {
+    return this.#lines().flatMap(([name, value]) => (name === "set-cookie" ? [value] : []));
+  }
+
+  get body(): Record<string, unknown> {
+    const content = this.#text.slice(this.#headEnd + 4).replace(/^[0-9a-f]+\r\n|\r\n0(?:\r\n)*$/g, "");
+    return content.startsWith("{") ? (JSON.parse(content) as Record<string, unknown>) : {};
+  }
+
+  get #headEnd(): number {
+    return this.#text.indexOf("\r\n\r\n");
+  }
+
+  #lines(): [string, string][] {
+    const lines = this.#text.slice(0, this.#headEnd).split("\r\n").slice(1);
+    return lines.map((line) => {
+      const colon = line.indexOf(":");
+      return [line.slice(0, colon).toLowerCase(), line.slice(colon + 2)];
+    });
+  }
 }
