@@ -10,11 +10,27 @@ export class HashUnavailableError extends Error {
   }
 }
 
-interface Waiter {
-  /** When its turn is, in rounds: the number of jobs before it of the party that has most. */
-  readonly round: number;
-  readonly begin: () => void;
-  readonly refuse: (error: HashUnavailableError) => void;
+/** What a guess is aimed at. */
+export interface HashTarget {
+  /** The key id. */
+  readonly key: string;
+  readonly owner: string;
+}
+
+/** What `run` was given, on its way through the queue. */
+interface Job {
+  /** Whom it is charged to: the address of a guess, the owner of a new key. */
+  readonly callers: readonly string[];
+  /** The key of a guess, by a name that is no caller's. */
+  readonly target: string | undefined;
+  /** All keys of its owner together. */
+  readonly group: string | undefined;
+  /** Its turn among the jobs of its callers, in rounds. */
+  readonly turn: number;
+  /** The round it is served in: that of its turn, or a later one, after the jobs for its target that have an earlier turn. */
+  round: number;
+  begin: () => void;
+  refuse: (error: HashUnavailableError) => void;
 }
 
 interface Party {
@@ -28,25 +44,29 @@ interface Party {
  * anybody fill the memory and the thread pool (keycloak/keycloak#28477). The place belongs to the job: a client that hangs
  * up frees nothing early.
  *
- * The parties of a job are its tags: the address and the key id of a guess, the owner of a new key. Jobs are served in
- * rounds, one of each party in a round (start-time fair queueing, Goyal et al. 1996), and a job counts as the party of its
- * that has most. No party holds more than half of the places; and when all are taken, a job of an earlier round takes the
- * place of the last one of a later round. So many parties that fill the queue together leave room for another one.
+ * Jobs are served in rounds, one of each caller and one for each target in a round (start-time fair queueing, Goyal et al.
+ * 1996). Jobs for one target are ordered by the turns of their callers, so the holder of a key comes before the second
+ * guess of anybody else. No caller holds more than half of the places, no target, and not all targets of one owner together;
+ * when all are taken, or one of these has its half, the job of it that would be served last is refused. A round ends at the latest after as many jobs as there are
+ * places, so new callers delay nobody for longer than that.
  */
 export class HashQueue {
   readonly #concurrency: number;
   readonly #places: number;
   readonly #share: number;
   readonly #onFull: () => void;
-  readonly #waiting: Waiter[] = [];
+  /** In the order in which they are served. */
+  readonly #waiting: Job[] = [];
+  /** Who holds a place, or had a job in the round that is served now. */
   readonly #parties = new Map<string, Party>();
   #round = 0;
+  #begunInRound = 0;
   #running = 0;
 
   /**
    * @param concurrency jobs at work at once
    * @param waiting jobs that may wait
-   * @param onFull told when a job is refused because all places are taken
+   * @param onFull called when a job is refused because all places are taken
    */
   constructor(concurrency: number, waiting: number, onFull: () => void = () => undefined) {
     this.#concurrency = concurrency;
@@ -60,69 +80,113 @@ export class HashQueue {
     return this.#running + this.#waiting.length;
   }
 
-  /** @throws HashUnavailableError (rejects with it) when there is no place, or the place went to a job of an earlier round */
-  async run<T>(job: () => Promise<T>, tags: readonly string[] = []): Promise<T> {
-    if (tags.some((tag) => (this.#parties.get(tag)?.held ?? 0) >= this.#share)) throw new HashUnavailableError();
-    const round = Math.max(this.#round, ...tags.map((tag) => this.#parties.get(tag)?.next ?? 0));
-    if (this.size >= this.#places) {
-      this.#onFull();
-      if (!this.#refuseLaterThan(round)) throw new HashUnavailableError();
-    }
-    for (const tag of tags) this.#parties.set(tag, { held: (this.#parties.get(tag)?.held ?? 0) + 1, next: round + 1 });
-    try {
-      await this.#turn(round);
-      return await this.#work(job);
-    } finally {
-      for (const tag of tags) this.#letGo(tag);
-    }
+  /** Parties that are remembered; at most a few for each place. */
+  get parties(): number {
+    return this.#parties.size;
   }
 
-  async #work<T>(job: () => Promise<T>): Promise<T> {
+  /**
+   * @param callers whom the job is charged to
+   * @throws HashUnavailableError (rejects) when there is no place, or when the job lost its place to one of an earlier round
+   */
+  async run<T>(work: () => Promise<T>, callers: readonly string[] = [], at?: HashTarget): Promise<T> {
+    if (callers.some((caller) => this.#party(caller).held >= this.#share)) throw new HashUnavailableError();
+    const turn = Math.max(this.#round, ...callers.map((caller) => this.#party(caller).next));
+    const target = at === undefined ? undefined : `key ${at.key}`;
+    const group = at === undefined ? undefined : `keys of ${at.owner}`;
+    const job: Job = { callers, target, group, turn, round: turn, begin: () => undefined, refuse: () => undefined };
+    const begun = new Promise<void>((resolve, reject) => {
+      job.begin = resolve;
+      job.refuse = reject;
+    });
+    this.#add(job);
+    await begun;
     try {
-      return await job();
+      return await work();
     } catch (error) {
       // What argon2 itself reports is want of memory.
       throw new HashUnavailableError({ cause: error });
     } finally {
       this.#running -= 1;
+      this.#letGo(job);
+      if (this.size === 0) this.#parties.clear();
       this.#beginNext();
     }
   }
 
-  /** Resolves when the job may begin; it counts as running from then on. */
-  async #turn(round: number): Promise<void> {
-    if (this.#running < this.#concurrency) {
-      this.#running += 1;
-      return;
+  #add(job: Job): void {
+    const { callers, target, group, turn } = job;
+    for (const caller of callers) this.#parties.set(caller, { held: this.#party(caller).held + 1, next: turn + 1 });
+    for (const tag of [target, group]) if (tag !== undefined) this.#parties.set(tag, { ...this.#party(tag), held: this.#party(tag).held + 1 });
+    this.#waiting.push(job);
+    this.#arrange(target);
+    if (target !== undefined && this.#party(target).held > this.#share) {
+      this.#refuse(this.#waiting.findLast((other) => other.target === target));
+    } else if (group !== undefined && this.#party(group).held > this.#share) {
+      this.#refuse(this.#waiting.findLast((other) => other.group === group));
+    } else if (this.size > this.#places) {
+      this.#onFull();
+      this.#refuse(this.#waiting.at(-1));
     }
-    await new Promise<void>((resolve, reject) => {
-      const waiter = { round, begin: resolve, refuse: reject };
-      const after = this.#waiting.findIndex((other) => other.round > round);
-      this.#waiting.splice(after === -1 ? this.#waiting.length : after, 0, waiter);
-    });
+    this.#beginNext();
+  }
+
+  /** Puts the waiting jobs in order, after those for one target have changed. */
+  #arrange(target: string | undefined): void {
+    if (target !== undefined) {
+      let round = this.#party(target).next;
+      for (const job of this.#waiting.filter((other) => other.target === target).sort((a, b) => a.turn - b.turn)) {
+        job.round = Math.max(job.turn, round);
+        round = job.round + 1;
+      }
+    }
+    this.#waiting.sort((a, b) => a.round - b.round);
+  }
+
+  #refuse(job: Job | undefined): void {
+    if (job === undefined) return;
+    this.#waiting.splice(this.#waiting.indexOf(job), 1);
+    for (const caller of job.callers) this.#party(caller).next -= 1;
+    this.#letGo(job);
+    this.#arrange(job.target);
+    job.refuse(new HashUnavailableError());
   }
 
   #beginNext(): void {
-    const next = this.#waiting.shift();
-    if (next === undefined) return;
-    this.#round = next.round;
+    if (this.#running >= this.#concurrency) return;
+    const job = this.#waiting.shift();
+    if (job === undefined) return;
     this.#running += 1;
-    next.begin();
+    if (job.target !== undefined) this.#party(job.target).next = job.round + 1;
+    this.#countRound(job.round);
+    job.begin();
   }
 
-  /** Frees the place of the last waiting job, when its round is a later one. */
-  #refuseLaterThan(round: number): boolean {
-    const last = this.#waiting.at(-1);
-    if (last === undefined || last.round <= round) return false;
-    this.#waiting.pop();
-    last.refuse(new HashUnavailableError());
-    return true;
+  #countRound(round: number): void {
+    this.#begunInRound += 1;
+    const now = this.#begunInRound < this.#places ? Math.max(this.#round, round) : Math.max(this.#round + 1, round);
+    if (now === this.#round) return;
+    this.#round = now;
+    this.#begunInRound = 0;
+    for (const tag of this.#parties.keys()) this.#forget(tag);
   }
 
-  #letGo(tag: string): void {
-    const party = this.#parties.get(tag);
-    if (party === undefined) return;
-    party.held -= 1;
-    if (party.held <= 0) this.#parties.delete(tag);
+  /** A party that is not there is in no place, and a change to it is lost. */
+  #party(tag: string): Party {
+    return this.#parties.get(tag) ?? { held: 0, next: 0 };
+  }
+
+  #letGo({ callers, target, group }: Job): void {
+    for (const tag of [...callers, target, group]) {
+      if (tag === undefined) continue;
+      this.#party(tag).held -= 1;
+      this.#forget(tag);
+    }
+  }
+
+  /** A caller that comes back after each job would be served before the second job of others; so it is kept for its round. */
+  #forget(tag: string): void {
+    const { held, next } = this.#party(tag);
+    if (held <= 0 && next <= this.#round) this.#parties.delete(tag);
   }
 }

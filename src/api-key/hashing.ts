@@ -3,7 +3,7 @@ import type * as Argon2 from "argon2";
 import type { Secret } from "../core/secret.js";
 import { deriveKey } from "../settings/secrets.js";
 import type { KeyDigest } from "../stores/contracts.js";
-import type { HashQueue } from "./hash-queue.js";
+import type { HashQueue, HashTarget } from "./hash-queue.js";
 
 /** OWASP Password Storage Cheat Sheet: argon2id with 19 MiB, two passes, one lane. 2 is the package's number for argon2id. */
 export const ARGON2ID = Object.freeze({ type: 2, memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const);
@@ -40,27 +40,27 @@ export class KeyHasher {
   }
 
   /**
-   * @param tags who holds the place in the queue
+   * @param callers whom the place in the queue is charged to
    * @throws HashUnavailableError (rejects) when argon2 has no place left
    */
-  async digest(key: string, tags: readonly string[] = []): Promise<KeyDigest> {
+  async digest(key: string, callers: readonly string[] = []): Promise<KeyDigest> {
     const pepper = this.#peppers[0];
     if (this.#algorithm === "hmac-sha256" && pepper !== undefined) {
       return { algorithm: "hmac-sha256", digest: `${pepper.id}.${mac(pepper, key).toString("base64url")}` };
     }
     const argon2 = await loadArgon2();
-    return { algorithm: "argon2id", digest: await this.#queue.run(() => argon2.hash(key, ARGON2ID), tags) };
+    return { algorithm: "argon2id", digest: await this.#queue.run(() => argon2.hash(key, ARGON2ID), callers) };
   }
 
   /**
-   * @param tags who holds the place in the queue: the address and the key id
+   * @param callers whom the place in the queue is charged to: the address
    * @throws HashUnavailableError (rejects) when argon2 has no place left
    */
-  async compare(key: string, { algorithm, digest }: KeyDigest, tags: readonly string[]): Promise<Comparison> {
+  async compare(key: string, { algorithm, digest }: KeyDigest, callers: readonly string[] = [], target?: HashTarget): Promise<Comparison> {
     if (algorithm === "hmac-sha256") return this.#compareMac(key, digest);
     if (!PHC.test(digest)) return "unreadable";
     const argon2 = await loadArgon2();
-    return (await this.#queue.run(() => argon2.verify(digest, key), tags)) ? "match" : "mismatch";
+    return (await this.#queue.run(() => argon2.verify(digest, key), callers, target)) ? "match" : "mismatch";
   }
 
   /** Whether a digest is of another algorithm, pepper or parameters than new ones. */

@@ -102,13 +102,13 @@ export class KeyVerifier {
   #proveOnce(key: string, id: string, fingerprint: string, known: VerifiedKey | undefined, address: string | undefined): Promise<Proof> {
     const underWay = this.#inFlight.get(fingerprint);
     if (underWay !== undefined) return underWay;
-    const tags = address === undefined ? [`key ${id}`] : [`key ${id}`, `address ${countedAddress(address)}`];
-    const proof = this.#prove(key, id, fingerprint, known?.digest, tags).finally(() => this.#inFlight.delete(fingerprint));
+    const callers = address === undefined ? [] : [`address ${countedAddress(address)}`];
+    const proof = this.#prove(key, id, fingerprint, known?.digest, callers).finally(() => this.#inFlight.delete(fingerprint));
     this.#inFlight.set(fingerprint, proof);
     return proof;
   }
 
-  async #prove(key: string, id: string, fingerprint: string, digest: string | undefined, tags: readonly string[]): Promise<Proof> {
+  async #prove(key: string, id: string, fingerprint: string, digest: string | undefined, callers: readonly string[]): Promise<Proof> {
     const { cache, cacheMs, hasher, runtime } = this.#parts;
     let proved = digest;
     for (let attempt = 1; ; attempt += 1) {
@@ -124,7 +124,7 @@ export class KeyVerifier {
       }
       if (stored === undefined) return { problem: "unknown" };
       if (proved !== stored.hash.digest) {
-        const comparison = await hasher.compare(key, stored.hash, tags);
+        const comparison = await hasher.compare(key, stored.hash, callers, { key: id, owner: stored.ownerId });
         if (comparison !== "match") return { problem: comparison, stored };
         proved = stored.hash.digest;
       }
@@ -201,7 +201,7 @@ export class KeyVerifier {
   async #replaceDigest(key: string, stored: StoredApiKey, fingerprint: string): Promise<void> {
     const { cache, hasher, replaceHash } = this.#parts;
     if (!(await hasher.isOutdated(stored.hash))) return;
-    const digest = await hasher.digest(key);
+    const digest = await hasher.digest(key, [`owner ${stored.ownerId}`]);
     if (!(await replaceHash(stored.id, stored.hash, digest))) return;
     const known = cache.get(stored.id, fingerprint);
     if (known !== undefined) cache.set({ ...known, digest: digest.digest });

@@ -36,6 +36,17 @@ export class RepeatedWrites {
     this.#schedule();
   }
 
+  /**
+   * For a call that does what the write of this name would: call it when the call begins, and what it returns when the call has
+   * succeeded. The write that waited at the beginning is then given up. It would end what began after that success.
+   */
+  replacing(name: string): () => void {
+    const write = this.#waiting.get(name);
+    return () => {
+      if (write !== undefined && this.#waiting.get(name) === write) this.#waiting.delete(name);
+    };
+  }
+
   /** Gives up what is left. */
   close(): void {
     this.#isClosed = true;

@@ -113,13 +113,16 @@ export class GuardedTokenStore implements TokenStore {
 
   /**
    * Goes to the database and to the record of revocations, so neither is blamed; and is tried even while one is down. What
-   * failed may have been done, and is done again until the store has it.
+   * failed may have been done, and is done again until the store has it, or until the same call has succeeded.
    *
    * @param doneLater called when the repetition has done it
    */
   async #deny<T>(name: string, operation: () => Promise<T>, doneLater?: () => void): Promise<T> {
+    const succeeded = this.#unfinished.replacing(name);
     try {
-      return await boundedCall("revocation", this.#timeoutMs, operation);
+      const answer = await boundedCall("revocation", this.#timeoutMs, operation);
+      succeeded();
+      return answer;
     } catch (error) {
       const told = tokenErrorOf(error);
       if (told.code === "store-unavailable") this.#unfinished.add(name, () => operation().then(doneLater));

@@ -18,3 +18,15 @@ export function unitsLeft(state: RequestState, store: RateLimitStore, { name, li
   state.counted = { store, name, key, cost, limit, next: state.counted };
   return cost;
 }
+
+/**
+ * Takes back what `unitsLeft` noted, for a limit on trial that was used up: it let the request pass and recorded nothing, and
+ * says nothing for the limits of the same name that come after it.
+ */
+export function notCounted(state: RequestState, store: RateLimitStore, { name }: WindowPolicy, key: string, units: number): void {
+  for (let known = state.counted; known !== undefined; known = known.next) {
+    if (known.key !== key || known.name !== name || known.store !== store) continue;
+    known.cost -= units;
+    known.limit = Infinity;
+  }
+}

@@ -7,7 +7,7 @@ import type { LimitCount } from "../core/waiting-limits.js";
 import type { RateLimitStore, WindowOutcome, WindowPolicy } from "../stores/contracts.js";
 import { SlidingWindowStore } from "../stores/memory/sliding-window-store.js";
 import { askStore } from "./ask-store.js";
-import { unitsLeft } from "./counted-once.js";
+import { notCounted, unitsLeft } from "./counted-once.js";
 import { decide, type LimitText } from "./decide.js";
 import { guardFor } from "./store-guards.js";
 import { writeLimitHeaders } from "./write-headers.js";
@@ -49,13 +49,15 @@ export function createLimiter(limit: Limit, runtime: Runtime): Limiter {
   let standIn: SlidingWindowStore | undefined;
 
   /** True when the request has been answered. */
-  function settle(outcome: WindowOutcome, req: Request, res: Response, state: RequestState): boolean {
+  function settle(outcome: WindowOutcome, req: Request, res: Response, state: RequestState, key: string, cost: number): boolean {
     const verdict = decide(outcome, policy.limit);
     // A limit on trial leaves no trace in the response: a client would keep to a limit that does not hold.
     if (mode === "enforce" && !res.headersSent) writeLimitHeaders(state.headersOf(res), text, verdict, runtime.clock);
     if (verdict.allowed) return false;
     const headers = { "Retry-After": String(verdict.retryAfterSeconds) };
-    return refuse(req, res, limit.source, { code: "rate-limited", reason: policy.name, headers }, mode);
+    if (refuse(req, res, limit.source, { code: "rate-limited", reason: policy.name, headers }, mode)) return true;
+    notCounted(state, store, policy, key, cost);
+    return false;
   }
 
   /** True when the request has been answered. */
@@ -63,7 +65,7 @@ export function createLimiter(limit: Limit, runtime: Runtime): Limiter {
     if (limit.onStoreError === "allow") return false;
     if (limit.onStoreError === "deny") return refuse(req, res, limit.source, STORE_DOWN, mode);
     standIn ??= new SlidingWindowStore({ maxClients: limit.maxClients, clock: runtime.clock });
-    return settle(standIn.consume(policy, key, cost), req, res, state);
+    return settle(standIn.consume(policy, key, cost), req, res, state, key, cost);
   }
 
   /** The units this request is to count here; `undefined` when it is free or has been counted. */
@@ -80,7 +82,7 @@ export function createLimiter(limit: Limit, runtime: Runtime): Limiter {
       policy,
       key,
       cost,
-      settle: (outcome) => settle(outcome, req, res, state),
+      settle: (outcome) => settle(outcome, req, res, state, key, cost),
       withoutStore: () => withoutStore(req, res, state, key, cost),
     };
   }
@@ -96,7 +98,7 @@ export function createLimiter(limit: Limit, runtime: Runtime): Limiter {
       }
       const key = limit.key(req, state);
       const cost = key === undefined ? undefined : costOf(req, state, key);
-      if (key === undefined || cost === undefined || !settle(local.consume(policy, key, cost), req, res, state)) next();
+      if (key === undefined || cost === undefined || !settle(local.consume(policy, key, cost), req, res, state, key, cost)) next();
     },
     close() {
       standIn?.close();

@@ -8,6 +8,7 @@ import { refuse, requestFacts, type Refusal } from "../core/refusal.js";
 import type { RequestState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import type { Secret } from "../core/secret.js";
+import { StoreUnavailableError } from "../core/store-guard.js";
 import { SettingsError, SetupError } from "../settings/errors.js";
 import { parse } from "../settings/object.js";
 import { deriveKey } from "../settings/secrets.js";
@@ -205,7 +206,15 @@ function infoOf({ sid, createdAt, seenAt, expiresAt }: PrincipalSession): Sessio
 }
 
 async function endOf({ stored, runtime }: SessionContext, principalId: string, handle: string | undefined): Promise<number> {
-  const found = (await listOf(stored, principalId)).filter(({ sid }) => handle === undefined || sessionHandle(sid) === handle);
+  let listed: readonly PrincipalSession[];
+  try {
+    listed = await listOf(stored, principalId);
+  } catch (error) {
+    // There may be too many to be listed in time: whoever has a stolen password can make as many. They end all the same.
+    if (handle === undefined && error instanceof StoreUnavailableError) return stored.endAllOf(principalId);
+    throw error;
+  }
+  const found = listed.filter(({ sid }) => handle === undefined || sessionHandle(sid) === handle);
   // One by one, so that each id is known to be dead to requests that are still running.
   let count = 0;
   for (const { sid } of found) {

@@ -188,9 +188,14 @@ export class StoredSessions {
       this.#unfinished.add(`principal ${principalId}`, async () => endAll());
       throw error;
     };
+    const succeeded = this.#unfinished.replacing(`principal ${principalId}`);
+    const worked = (count: number): number => {
+      succeeded();
+      return count;
+    };
     try {
       const answer = endAll();
-      return answer instanceof Promise ? answer.catch(failed) : answer;
+      return answer instanceof Promise ? answer.then(worked, failed) : worked(answer);
     } catch (error) {
       return failed(error);
     }

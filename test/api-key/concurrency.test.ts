@@ -2,14 +2,14 @@ import { afterEach, describe, expect, it } from "vitest";
 import { createRuntime } from "../../src/core/runtime.js";
 import type { KeyDigest } from "../../src/stores/contracts.js";
 import { ApiKeyService } from "../../src/api-key/service.js";
-import { HashQueue } from "../../src/api-key/hash-queue.js";
+import { HashQueue, type HashTarget } from "../../src/api-key/hash-queue.js";
 import { type Comparison, KeyHasher } from "../../src/api-key/hashing.js";
 import { KeyLimits } from "../../src/api-key/limits.js";
 import { UsageLog } from "../../src/api-key/usage.js";
 import { VerifiedCache } from "../../src/api-key/verified-cache.js";
 import { KeyVerifier } from "../../src/api-key/verifier.js";
 import { ManualClock } from "../support/manual-clock.js";
-import { bench, forged, WatchedStore } from "./support.js";
+import { bench, forged, SECRET, WatchedStore } from "./support.js";
 
 const KEY = { ownerId: "user-1", name: "ci" };
 
@@ -17,9 +17,9 @@ const KEY = { ownerId: "user-1", name: "ci" };
 class CountingHasher extends KeyHasher {
   compared = 0;
 
-  override compare(key: string, digest: KeyDigest, tags: readonly string[]): Promise<Comparison> {
+  override compare(key: string, digest: KeyDigest, callers: readonly string[], target?: HashTarget): Promise<Comparison> {
     this.compared += 1;
-    return super.compare(key, digest, tags);
+    return super.compare(key, digest, callers, target);
   }
 }
 
@@ -87,7 +87,7 @@ describe("a flood of well-formed wrong keys", () => {
   it("is bounded, and leaves room for everybody else", async () => {
     const { service } = bench({ hash: "argon2id", hashQueue: 20, failures: { limit: 10_000 } });
     services.push(service);
-    const [target, known, fresh] = [await service.create(KEY), await service.create(KEY), await service.create(KEY)];
+    const [target, known, fresh] = [await service.create(KEY), await service.create(KEY), await service.create({ ...KEY, ownerId: "user-2" })];
     expect(await service.verify(known.key, { address: "192.0.2.1" })).toMatchObject({ ok: true });
 
     const flood = Array.from({ length: 200 }, (_, i) => service.verify(forged(target.key, i), { address: "203.0.113.1" }));
@@ -107,6 +107,33 @@ describe("a flood of well-formed wrong keys", () => {
     const hashed = reasons.filter((reason) => reason === "mismatch").length;
     expect(hashed).toBe(11); // half of the 2 + 20 places
     expect(reasons.filter((reason) => reason === "busy")).toHaveLength(200 - hashed);
+  });
+
+  it("on the many keys of one owner, from as many addresses, leaves room for the keys of others", async () => {
+    const { service } = bench({ hash: "argon2id", hashQueue: 20 });
+    services.push(service);
+    const own: string[] = [];
+    for (let n = 0; n < 23; n += 1) own.push((await service.create({ ownerId: "mallory", name: "ci" })).key);
+    const { key } = await service.create(KEY);
+    const flood = own.map((target, n) => service.verify(forged(target, n), { address: `2001:db8:0:${(n * 256).toString(16)}::1` }));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(await service.verify(key, { address: "192.0.2.2" })).toMatchObject({ ok: true });
+    const hashed = (await Promise.all(flood)).filter((result) => !result.ok && result.reason === "mismatch");
+    expect(hashed).toHaveLength(11); // half of the 2 + 20 places
+  });
+
+  it("leaves room beside an owner whose many keys move to argon2id at once", async () => {
+    const { service: before, store } = bench();
+    const { service } = bench({ hash: "argon2id", store, secret: SECRET, hashQueue: 10, hashConcurrency: 1 });
+    services.push(before, service);
+    const keys = await Promise.all(Array.from({ length: 40 }, () => before.create(KEY)));
+    for (const result of await Promise.all(keys.map(({ key }) => service.verify(key)))) expect(result.ok).toBe(true);
+    const made = await service.create({ ownerId: "user-2", name: "n" });
+    expect(await service.verify(made.key)).toMatchObject({ ok: true });
+    await service.close();
+    const algorithms = await Promise.all(keys.map(async ({ record }) => (await store.get(record.id))?.hash.algorithm));
+    // Half of the places; the others move when they are next used.
+    expect(algorithms.filter((algorithm) => algorithm === "argon2id")).toHaveLength(6);
   });
 
   it("from one address runs into its limit", async () => {

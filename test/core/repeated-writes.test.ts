@@ -68,6 +68,17 @@ describe("RepeatedWrites", () => {
     expect([first.mock.calls.length, second.mock.calls.length, writes.size]).toEqual([1, 1, 0]);
   });
 
+  it("gives up a write once the same call has succeeded, unless it was added while that call ran", async () => {
+    const writes = new RepeatedWrites();
+    const [replaced, added] = [vi.fn(() => Promise.resolve()), vi.fn(() => Promise.resolve())];
+    writes.add("a", replaced);
+    const succeeded = [writes.replacing("a"), writes.replacing("b")];
+    writes.add("b", added);
+    for (const call of succeeded) call();
+    await vi.advanceTimersByTimeAsync(2000);
+    expect([replaced.mock.calls.length, added.mock.calls.length, writes.size]).toEqual([0, 1, 0]);
+  });
+
   it("gives up the oldest of more than 10,000, and all when closed", async () => {
     const writes = new RepeatedWrites();
     const oldest = vi.fn(fail);

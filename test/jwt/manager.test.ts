@@ -1,6 +1,6 @@
 import { constants, createPublicKey, verify } from "node:crypto";
 import jwt from "jsonwebtoken";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { createRuntime } from "../../src/core/runtime.js";
 import { derivedKid } from "../../src/jwt/key-ids.js";
 import { JwtManager } from "../../src/jwt/manager.js";
@@ -288,6 +288,26 @@ describe("a store that fails", () => {
     clock.advance(1000);
     expect(await codeOf(manager.verifyAccessToken(accessToken))).toBe("fulfilled");
     expect(await codeOf(manager.refresh(refreshToken))).toBe("fulfilled");
+  });
+
+  it("a revocation that was refused and then done by its caller is not repeated, and a log-in after it lives on", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    try {
+      const { manager, unreliable, store } = broken();
+      const { refreshToken } = await manager.issue("user-1");
+      unreliable.trouble = "fails";
+      expect(await codeOf(manager.revokeSubject("user-1"))).toBe("store-unavailable");
+      unreliable.trouble = "none";
+      await manager.revokeSubject("user-1");
+      expect(await codeOf(manager.refresh(refreshToken))).toBe("revoked");
+      const again = await manager.issue("user-1");
+      const revoke = vi.spyOn(store, "revokeSubject");
+      await vi.advanceTimersByTimeAsync(60_000);
+      expect(await codeOf(manager.refresh(again.refreshToken))).toBe("fulfilled");
+      expect(revoke).not.toHaveBeenCalled();
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   it("onStoreError allow takes a good token, never a bad one, and still does not refresh", async () => {

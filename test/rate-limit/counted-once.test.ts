@@ -89,6 +89,18 @@ describe.each(EXPRESS)("a request is counted once on $name", ({ express }) => {
     expect([(await server.send("/dear")).status, (await server.send("/dear")).status]).toEqual([200, 429]);
   });
 
+  it.each([["the same limit", 2], ["a lower limit", 1]])("and is refused by a limit that comes after %s of its name on trial", async (_what, trial) => {
+    const app = express();
+    const security = applySecurity(app, { trustedHosts: ["127.0.0.1"], rateLimit: { limit: 1000 } });
+    ends.push(() => security.close());
+    app.use("/first", security.rateLimit({ name: "x", limit: 100 }));
+    app.use(security.rateLimit({ name: "x", limit: trial, mode: "report" }));
+    app.get(["/", "/first"], security.rateLimit({ name: "x", limit: 2 }), ok);
+    const server = await start(app);
+    for (const status of [200, 200, 429, 429]) expect((await server.send("/")).status).toBe(status);
+    expect((await server.send("/first")).status).toBe(429);
+  });
+
   it("as one request each: the next on the same connection counts", async () => {
     const app = express();
     app.use(rateLimiter({ limit: 2 }));

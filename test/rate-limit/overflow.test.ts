@@ -110,6 +110,21 @@ describe("clients beyond maxClients without an attack", () => {
   });
 });
 
+describe("a flood of names invented at one address", () => {
+  const pairs = { name: "route:login-pair", limit: 10, windowMs: 3_600_000 };
+  const flood = (key: (name: number) => string): SlidingWindowStore => {
+    const { store } = storeWith({ maxClients: 10_000 });
+    for (let i = 0; i < 40_000; i += 1) store.consume(pairs, key(i), 1);
+    return store;
+  };
+  const refused = (store: SlidingWindowStore): number => Array.from({ length: 2000 }, (_, i) => store.consume(pairs, `${spreadOut(i)} ada`, 1)).filter(({ allowed }) => !allowed).length;
+
+  it("refuses nobody of another network where the key begins with the address; its twin of names first refuses everybody", () => {
+    expect(refused(flood((name) => `203.0.113.7 u${name}`))).toBe(0);
+    expect(refused(flood((name) => `u${name} 203.0.113.7`))).toBe(2000);
+  });
+});
+
 describe("room for each limit", () => {
   const named = (name: string) => ({ name, limit: 100, windowMs: 3_600_000 });
 
@@ -143,11 +158,13 @@ describe("the networks of a key", () => {
     ["::2:3:4:5:6:7:8", "0:2:3", "0:2"],
     ["2001:db8:1:2:3:4:5:6", "2001:db8:1", "2001:db8"],
     ["2001:db8::/32", "2001:db8:0", "2001:db8"],
+    ["203.0.113.9 ada", "203.0.113", "203.0"],
+    ["2001:db8:1:200::/56 10.0.0.1", "2001:db8:1", "2001:db8"],
   ])("%s", (key, narrow, wide) => {
     expect(networksOf(key)).toEqual({ narrow, wide });
   });
 
-  it.each(["", "account ada", "session:ada", "jwt:10.0.0.1", "203.0.113.9 ada", "1.2.3", "203.0.113.9:4001", "unknown"])("has none: %j", (key) => {
+  it.each(["", "account ada", "session:ada", "jwt:10.0.0.1", "ada 203.0.113.9", " 203.0.113.9", "1.2.3", "203.0.113.9:4001", "unknown"])("has none: %j", (key) => {
     expect(networksOf(key)).toBeUndefined();
   });
 });

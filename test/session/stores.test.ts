@@ -1,5 +1,5 @@
 import session from "express-session";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import type { Express } from "express";
 import { SetupError } from "../../src/settings/errors.js";
 import { MemorySessionStore } from "../../src/stores/memory/session-store.js";
@@ -204,6 +204,38 @@ describe.each(EXPRESS)("session stores on $name", ({ express }) => {
     const { layer } = bench({ store: new SlowStore() });
     await expect(layer.list("ada")).rejects.toThrow(SetupError);
     await expect(layer.end("ada")).rejects.toThrow(/keeps no index of principals/);
+  });
+
+  it("down for a moment when all sessions of a person end: done by the same call again, and not repeated after a new log-in", async () => {
+    const store = new MemorySessionStore();
+    const made = bench({ store });
+    const server = await start(made);
+    const first = cookieOf(await server.send("/in/ada"));
+    vi.spyOn(store, "destroyByPrincipal").mockImplementationOnce(() => {
+      throw new Error("down");
+    });
+    await expect(made.layer.end("ada")).rejects.toThrow();
+    await made.layer.end("ada");
+    const second = cookieOf(await server.send("/in/ada"));
+    await later(700);
+    expect((await server.send("/who", withCookie(first))).json()).toMatchObject({ id: null });
+    expect((await server.send("/who", withCookie(second))).json()).toMatchObject({ id: "ada" });
+    store.close();
+  });
+
+  it("that cannot list a person's sessions in time: all of them end all the same, and one alone is refused", async () => {
+    const store = new MemorySessionStore();
+    const made = bench({ store, storeTimeoutMs: 20 });
+    const server = await start(made);
+    const cookies = [cookieOf(await server.send("/in/ada")), cookieOf(await server.send("/in/ada"))];
+    const [first] = await made.layer.list("ada");
+    const never = new Promise<never>(() => undefined) as never;
+    vi.spyOn(store, "listByPrincipal").mockReturnValueOnce(never).mockReturnValueOnce(never);
+    await expect(made.layer.end("ada", first!.handle)).rejects.toMatchObject({ status: 503 });
+    expect((await server.send("/who", withCookie(cookies[0]!))).json()).toMatchObject({ id: "ada" });
+    expect(await made.layer.end("ada")).toBe(2);
+    for (const cookie of cookies) expect((await server.send("/who", withCookie(cookie))).json()).toMatchObject({ id: null });
+    store.close();
   });
 
   it("full of other people's sessions: 503 for one more, and nobody is logged out or cut off", async () => {

@@ -4,7 +4,7 @@ import { count, oneSeed, report, runSeeds, seedsOf } from "./seeds.js";
 vi.mock("pg", () => import("./world/pg.js"));
 vi.mock("lru-cache", () => import("./world/small-lru.js"));
 
-// About 60 ms a seed on a machine of its own.
+// A seed takes about 100 ms of one core; the rest is for cores that other test files share.
 const TIME_OUT = 60_000 + count * 500;
 
 describe("the simulation, even seeds", () => {

@@ -106,6 +106,20 @@ describe("a share of the memory key store", () => {
     for (const owner of ["ada", "carol"]) expect(await store.list(owner, { limit: 100 })).toHaveLength(10);
   });
 
+  test("an owner whose oldest keys have expired, or are past their grace, gets a place at once", async () => {
+    const clock = new ManualClock();
+    const store = new MemoryApiKeyStore({ maxKeys: 2000, clock });
+    for (let n = 0; n < 1000; n += 1) await store.insert(live(`x${n}`, `other ${n}`));
+    const key = (id: string, createdAt: number, ends: boolean) => sampleKey({ id, ownerId: "ada", createdAt, expiresAt: ends ? clock.now() + 1000 : null });
+    for (let n = 0; n < 10; n += 1) await store.insert(key(`a${n}`, n, n > 0 && n < 5));
+    for (let n = 10; n < 19; n += 1) await store.insert(key(`a${n}`, n, false));
+    expect(await store.rotate("a0", key("a19", 19, false), clock.now() + 1000)).toBe(true);
+    await expect(store.insert(live("b", "ada"))).rejects.toMatchObject({ code: "PORTCULLIS_SHARE_FULL" });
+    clock.advance(1000);
+    for (let n = 20; n < 25; n += 1) await store.insert(key(`a${n}`, n, false));
+    await expect(store.insert(live("b", "ada"))).rejects.toMatchObject({ code: "PORTCULLIS_SHARE_FULL" });
+  });
+
   test("no operation takes more steps in a store with 20 000 keys of the owner than in one with 200", async () => {
     const steps: number[][] = [];
     for (const count of [200, 20_000]) {

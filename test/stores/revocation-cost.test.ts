@@ -2,6 +2,9 @@ import { sql, type KyselyPlugin } from "kysely";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { migrate, openMysql, openPostgres, openSqlite, SqlTokenStore, type PortcullisDatabase } from "portcullis/sql";
 import { sampleToken } from "../../src/testing/samples.js";
+import type { JwtManager } from "../../src/jwt/manager.js";
+import { parseRefreshToken } from "../../src/jwt/refresh-secrets.js";
+import { type Bench, bench, codeOf } from "../jwt/support.js";
 import { mariaDbDatabase, postgresDatabase } from "../support/servers.js";
 
 // What an attacker can make large: the tokens of a family (by refreshing) and the families of a subject (by logging in).
@@ -45,6 +48,13 @@ const ENGINES = [
   },
 ];
 
+/** A manager whose clock begins at the time that the database server has too. */
+function processOn(store: SqlTokenStore): Bench {
+  const made = bench({}, store);
+  made.clock.step(Date.now() - made.clock.now());
+  return made;
+}
+
 /** Counts statements, and rows that they read or change. */
 class Steps implements KyselyPlugin {
   statements = 0;
@@ -72,18 +82,22 @@ describe.each(ENGINES)("on $engine, with a family of 100 000 tokens and a subjec
   const steps = new Steps();
   let opened: Opened;
   let store: SqlTokenStore;
+  const run = (statement: string) => sql.raw(statement).execute(opened.slowDb);
+
+  /** 100 000 used tokens of one family, in slices, as a statement may take this server's five seconds. */
+  async function fill(family: string, subject: string, name: string): Promise<void> {
+    for (let part = 0; part < 10; part += 1) {
+      await run(`insert into portcullis_refresh_tokens (${TOKEN}) select ${row(text(`${name}${part}`), `'${family}'`, `'${subject}'`)} from ${numbers(TOKENS / 10)}`);
+    }
+  }
 
   beforeAll(async () => {
     opened = await open();
     const { db, slowDb } = opened;
     await migrate(slowDb);
-    const run = (statement: string) => sql.raw(statement).execute(slowDb);
     await run("insert into portcullis_token_families (id, subject, expires_at) values ('large', 'mallory', 5000000000000), ('other', 'ada', 5000000000000)");
     await run(`insert into portcullis_token_families (id, subject, expires_at) select ${text("family")}, 'bot', 5000000000000 from ${numbers(FAMILIES)}`);
-    // In slices, as a statement may take this server's five seconds.
-    for (let part = 0; part < 10; part += 1) {
-      await run(`insert into portcullis_refresh_tokens (${TOKEN}) select ${row(text(`t${part}`), "'large'", "'mallory'")} from ${numbers(TOKENS / 10)}`);
-    }
+    await fill("large", "mallory", "t");
     await run(`insert into portcullis_refresh_tokens (${TOKEN}) select ${row(text("b"), text("family"), "'bot'")} from ${numbers(FAMILIES)}`);
     store = new SqlTokenStore(db.withPlugin(steps), { slowDb });
     await store.init();
@@ -139,5 +153,47 @@ describe.each(ENGINES)("on $engine, with a family of 100 000 tokens and a subjec
     await store.deleteExpired(Date.now());
     expect(await marks()).toEqual(["bot", "lone"]);
     expect((await store.get("lone"))?.revokedAt).toBe(7);
+  });
+
+  /** A log-in whose refresh token was copied: the owner went on to `second`, and the thief has `first`. */
+  async function stolen(manager: JwtManager, subject: string) {
+    const first = await manager.issue(subject);
+    const second = await manager.refresh(first.refreshToken);
+    const family = (await store.get(parseRefreshToken(first.refreshToken)!.id))!.familyId;
+    return { first, second, family };
+  }
+
+  test("a used token that comes back ends its whole family, in the steps that a family of two tokens takes", async () => {
+    const { manager, clock, events } = processOn(store);
+    const [small, large, other] = [await stolen(manager, "eve"), await stolen(manager, "eve"), await manager.issue("eve")];
+    await fill(large.family, "eve", "stolen");
+    clock.advance(60_000);
+    const theft = (token: string) => steps.of(async () => expect(await codeOf(manager.refresh(token))).toBe("reused"));
+    expect(await theft(large.first.refreshToken)).toEqual(await theft(small.first.refreshToken));
+    expect(events.filter(({ event, level }) => event === "authn_token_reuse" && level === "CRITICAL")).toHaveLength(2);
+    // Another process on this database, which has seen nothing.
+    for (const one of [manager, processOn(store).manager]) {
+      for (const { first, second } of [small, large]) {
+        for (const { refreshToken } of [second, first]) expect(await codeOf(one.refresh(refreshToken))).toBe("revoked");
+        for (const { accessToken } of [second, first]) expect(await codeOf(one.verifyAccessToken(accessToken))).toBe("revoked");
+      }
+      expect(await codeOf(one.verifyAccessToken(other.accessToken))).toBe("fulfilled");
+    }
+    expect(await codeOf(manager.refresh(other.refreshToken))).toBe("fulfilled");
+  });
+
+  test.each(["its family", "its subject"])("a log-in whose family is large is ended by %s, and another user's goes on", async (what) => {
+    const { manager } = processOn(store);
+    const owner = `owner of ${what}`;
+    const [mine, other] = [await stolen(manager, owner), await manager.issue("somebody else")];
+    await fill(mine.family, owner, what);
+    if (what === "its family") expect(await manager.revokeFamily(mine.second.refreshToken)).toBe(true);
+    else await manager.revokeSubject(owner);
+    for (const { refreshToken, accessToken } of [mine.first, mine.second]) {
+      expect(await codeOf(manager.refresh(refreshToken))).toBe("revoked");
+      expect(await codeOf(manager.verifyAccessToken(accessToken))).toBe("revoked");
+    }
+    expect(await codeOf(manager.verifyAccessToken(other.accessToken))).toBe("fulfilled");
+    expect(await codeOf(manager.refresh(other.refreshToken))).toBe("fulfilled");
   });
 });

@@ -21,8 +21,16 @@ export interface MemoryApiKeyStoreOptions {
 /** Where a key stands among its owner's. */
 type Position = Pick<StoredApiKey, "createdAt" | "id">;
 
+/** When a key ends by time. */
+interface End {
+  readonly at: number;
+  readonly id: string;
+}
+
 interface Owner {
   readonly positions: SortedList<Position>;
+  /** The key that ends first before the others. */
+  readonly ends: SortedList<End>;
   readonly ended: Set<string>;
   count: number;
   sweptTo: Position | undefined;
@@ -133,7 +141,7 @@ export class MemoryApiKeyStore implements ApiKeyStore {
     this.#makeRoom(key.ownerId);
     let owner = this.#owners.get(key.ownerId);
     if (owner === undefined) {
-      owner = { positions: new SortedList(newestFirst), ended: new Set(), count: 0, sweptTo: undefined };
+      owner = { positions: new SortedList(newestFirst), ends: new SortedList(firstEndFirst), ended: new Set(), count: 0, sweptTo: undefined };
       this.#owners.set(key.ownerId, owner);
     }
     owner.positions.add({ createdAt: key.createdAt, id: key.id });
@@ -170,7 +178,14 @@ export class MemoryApiKeyStore implements ApiKeyStore {
   }
 
   #put(key: StoredApiKey): void {
+    const before = this.#keys.get(key.id);
     this.#keys.set(key.id, key);
+    const [was, is] = [before && endByTime(before), endByTime(key)];
+    if (was?.at !== is?.at) {
+      const ends = this.#owners.get(key.ownerId)?.ends;
+      if (was !== undefined) ends?.remove(was);
+      if (is !== undefined) ends?.add(is);
+    }
     this.#sort(key, this.#clock.now());
   }
 
@@ -208,7 +223,12 @@ export class MemoryApiKeyStore implements ApiKeyStore {
     }
   }
 
+  /** Finds the key that ended first by time, and a few of those that a mark has ended. */
   #sweepOwner(owner: Owner, now: number): void {
+    for (const { id } of owner.ends.page(undefined, 1)) {
+      const key = this.#keys.get(id);
+      if (key !== undefined) this.#sort(key, now);
+    }
     const some = owner.positions.page(owner.sweptTo, SWEPT_PER_INSERT);
     owner.sweptTo = some.at(-1);
     for (const { id } of some) {
@@ -229,6 +249,8 @@ export class MemoryApiKeyStore implements ApiKeyStore {
     if (owner === undefined) return true;
     owner.ended.delete(key.id);
     owner.positions.remove(key);
+    const end = endByTime(key);
+    if (end !== undefined) owner.ends.remove(end);
     owner.count -= 1;
     if (owner.count === 0) this.#owners.delete(key.ownerId);
     return true;
@@ -239,6 +261,16 @@ export class MemoryApiKeyStore implements ApiKeyStore {
 function keyHasEnded(key: StoredApiKey, now: number): boolean {
   const isOver = (end: number | null): boolean => end !== null && end <= now;
   return key.revokedAt !== null || isOver(key.expiresAt) || (key.rotatedTo !== null && (key.graceUntil === null || isOver(key.graceUntil)));
+}
+
+/** Undefined when it ends by no time. */
+function endByTime({ id, expiresAt, rotatedTo, graceUntil }: StoredApiKey): End | undefined {
+  const at = Math.min(expiresAt ?? Infinity, rotatedTo === null ? Infinity : (graceUntil ?? 0));
+  return at === Infinity ? undefined : { at, id };
+}
+
+function firstEndFirst(a: End, b: End): number {
+  return a.at - b.at || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
 }
 
 /** By `createdAt`, then `id`, both descending; ids by code unit, as SQL's binary collation orders ASCII. */

@@ -44,7 +44,7 @@ interface Place {
  *
  * A client is tracked from its first accepted request until its last one has left the window. When there is no room for
  * another, no one is pushed out: a newcomer then uses the finest window that its key may open or that is open already. If
- * the key is an address or a prefix, that is one of its own, of its network (/24 or /48), or of the wider one (/16 or /32);
+ * the key is an address or a prefix, or begins with one and a space, that is one of its own, of its network (/24 or /48), or of the wider one (/16 or /32);
  * for all other keys, and when there are too many of those, one of a fixed number, chosen by a hash that is seeded anew in
  * every process. A wide network may open half as many as are still free, so a flood uses up its own share of them
  * and leaves others some. So a flood of addresses neither grows memory nor resets anybody's count.

@@ -8,10 +8,13 @@ export interface Networks {
   readonly wide: string;
 }
 
-/** The networks of a key that is an address or a prefix; `undefined` for every other key. */
+/**
+ * The networks of a key that is an address or a prefix, or one and more text after a space, as keys of an address and a name
+ * are written; `undefined` for every other key. So one network that invents names has its own windows filled and no others.
+ */
 export function networksOf(key: string): Networks | undefined {
-  const slash = key.indexOf("/");
-  const address = slash === -1 ? key : key.slice(0, slash);
+  const end = key.search(/[ /]/);
+  const address = end === -1 ? key : key.slice(0, end);
   const family = isIP(address);
   if (family === 0) return undefined;
   if (family === 4) {

@@ -1,5 +1,6 @@
 import express, { type Express, type NextFunction, type Request, type RequestHandler, type Response } from "express";
 import type session from "express-session";
+import { newApp } from "./ask.js";
 import { newOperation, within } from "./context.js";
 import { applySecurity, MemoryApiKeyStore, MemorySessionStore, MemoryTokenStore, StoreUnavailableError, TokenError } from "./library.js";
 import { whenPoolIsMade } from "./pg.js";
@@ -7,6 +8,8 @@ import { holdTime, virtualNow } from "./virtual-time.js";
 
 /** The settings that the invariants speak of. */
 export const LIMIT = { limit: 60, windowSeconds: 10, maxClients: 64 };
+/** The limit of each key that `/keys/issue` hands out. */
+export const KEY_LIMIT = { limit: 5, windowSeconds: 60 };
 export const GRACE_SECONDS = 10;
 /** Places in the stores of a process that keeps everything in memory. */
 export const MEMORY = { keys: 60, tokens: 100, sessions: 60 };
@@ -50,7 +53,7 @@ const field = (req: Request, name: string): string => (req.body as Record<string
 
 export function startProcess({ name, seed, database, sessions }: ProcessOptions): Promise<SimulatedProcess> {
   return within(newOperation(`${name}/background`, seed), async () => {
-    const app = express();
+    const app = newApp();
     const memory = database === undefined ? memoryStores() : undefined;
     // The library loads what it needs for a database while it opens it, which takes real time.
     if (database !== undefined) whenPoolIsMade(database, holdTime());
@@ -82,7 +85,7 @@ export function startProcess({ name, seed, database, sessions }: ProcessOptions)
     }));
     app.post("/tokens/issue", body, route(async (req, res) => void res.json(await security.jwt.issue(field(req, "id"), { scopes: ["orders:read"] }))));
     app.post("/keys/issue", body, route(async (req, res) => {
-      const made = await security.apiKeys.create({ ownerId: field(req, "id"), name: field(req, "name"), scopes: ["orders:read", "api-keys:manage"], rateLimit: { limit: 5, windowSeconds: 60 } });
+      const made = await security.apiKeys.create({ ownerId: field(req, "id"), name: field(req, "name"), scopes: ["orders:read", "api-keys:manage"], rateLimit: KEY_LIMIT });
       res.status(201).json(made);
     }));
     app.post("/subjects/revoke", security.requireAuth(), route(async (req, res) => {
