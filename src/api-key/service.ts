@@ -6,6 +6,7 @@ import { RepeatedWrites } from "../core/repeated-writes.js";
 import { partRuntime, type Runtime } from "../core/runtime.js";
 import { faultOf } from "../core/store-fault.js";
 import { boundedCall, StoreGuard } from "../core/store-guard.js";
+import { StoreTime } from "../core/store-time.js";
 import type { WriteCall } from "../core/write-call.js";
 import { parse } from "../settings/object.js";
 import type { ApiKeyStore, StoredApiKey } from "../stores/contracts.js";
@@ -187,19 +188,21 @@ export class ApiKeyService {
    */
   async rotate(id: string, input: RotateInput = {}, audit: AuditFacts = {}): Promise<CreatedApiKey> {
     const { graceSeconds } = readInput(rotateSchema, input);
-    const undelivered = await this.#takeUndelivered(id);
+    const time = new StoreTime(this.#options.storeTimeoutMs);
+    const undelivered = await this.#takeUndelivered(id, time);
     if (undelivered !== undefined) {
       this.#announce("authn_token_created", "rotated", undelivered.record, audit);
       return undelivered;
     }
-    const old = await this.#rotatable(id);
-    const { key, stored } = await this.#make({ ...old, createdAt: this.#runtime.clock.now() });
+    const old = await this.#rotatable(id, time);
+    const { key, stored } = await time.besides(() => this.#make({ ...old, createdAt: this.#runtime.clock.now() }));
     let done: boolean;
     try {
       done = await this.#own(
         this.#write(
           (store, call) => store.rotate(id, stored, graceEnd(stored.createdAt, graceSeconds, old.expiresAt), call),
           (isDone) => void (isDone !== false && this.#undelivered.set(id, { key, record: publicRecord(stored) })),
+          time,
         ),
       );
     } finally {
@@ -208,7 +211,7 @@ export class ApiKeyService {
     // The new key exists and must reach its owner, so a failure here is no failure: the feed goes on trying to tell the others.
     await this.#changes?.publish({ kind: "api-key", name: id }).catch(() => undefined);
     if (!done) {
-      await this.#rotatable(id);
+      await this.#rotatable(id, time);
       throw new ApiKeyError("rotated");
     }
     this.#announce("authn_token_created", "rotated", stored, audit);
@@ -294,16 +297,16 @@ export class ApiKeyService {
     return { key, stored: { id, ownerId, name, hash, scopes, roles, allow, rateLimit, metadata, createdAt, expiresAt, ...makers, ...fresh } };
   }
 
-  async #rotatable(id: string): Promise<StoredApiKey> {
-    const stored = isKeyId(id) ? await this.#own(this.#read((store) => store.get(id))) : undefined;
+  async #rotatable(id: string, time: StoreTime): Promise<StoredApiKey> {
+    const stored = isKeyId(id) ? await this.#own(this.#read((store) => store.get(id), time)) : undefined;
     if (stored === undefined) throw new ApiKeyError("not-found");
     const problem = stateProblem(stored, this.#runtime.clock.now()) ?? (stored.rotatedTo === null ? undefined : "rotated");
     if (problem !== undefined) throw new ApiKeyError(problem);
     return stored;
   }
 
-  async #read<T>(operation: (store: ApiKeyStore) => Promise<T>): Promise<T> {
-    return this.#reads.run(() => this.init().then(() => operation(this.#store)));
+  async #read<T>(operation: (store: ApiKeyStore) => Promise<T>, time?: StoreTime): Promise<T> {
+    return this.#reads.run(() => this.init().then(() => operation(this.#store)), time);
   }
 
   /** A value the store cannot keep, a record it cannot read, or an owner with too many keys, is the fault of this call alone. */
@@ -319,18 +322,18 @@ export class ApiKeyService {
     }
   }
 
-  async #write<T>(operation: (store: ApiKeyStore, call: WriteCall) => Promise<T>, notTold?: (value: T | undefined) => void): Promise<T> {
-    return this.#writes.write((call) => this.init().then(() => operation(this.#store, call)), notTold);
+  async #write<T>(operation: (store: ApiKeyStore, call: WriteCall) => Promise<T>, notTold?: (value: T | undefined) => void, time?: StoreTime): Promise<T> {
+    return this.#writes.write((call) => this.init().then(() => operation(this.#store, call)), notTold, time);
   }
 
   /**
    * What a rotation made although its caller was refused; given out once, and only while it is in force. It is not there when
    * a rotation that was in doubt has not taken place.
    */
-  async #takeUndelivered(id: string): Promise<CreatedApiKey | undefined> {
+  async #takeUndelivered(id: string, time: StoreTime): Promise<CreatedApiKey | undefined> {
     const made = this.#undelivered.get(id);
     if (made === undefined) return undefined;
-    const stored = await this.#own(this.#read((store) => store.get(made.record.id)));
+    const stored = await this.#own(this.#read((store) => store.get(made.record.id), time));
     // Another call may have taken it meanwhile.
     if (stored === undefined || this.#undelivered.peek(id) !== made) return undefined;
     this.#undelivered.delete(id);

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import type { Secret } from "../core/secret.js";
+import { StoreTime } from "../core/store-time.js";
 import { parse } from "../settings/object.js";
 import type { TokenStore } from "../stores/contracts.js";
 import { MemoryTokenStore } from "../stores/memory/token-store.js";
@@ -155,7 +156,7 @@ export class JwtManager {
    */
   async refresh(refreshToken: string): Promise<IssuedTokens> {
     const at = this.#issueClock.take();
-    const redemption = await this.#refresh.redeem(refreshToken);
+    const redemption = await this.#refresh.redeem(refreshToken, this.#storeTime());
     if (!redemption.ok) {
       if (redemption.code === "reused" && redemption.record !== undefined) await this.#endStolenFamily(redemption.record);
       throw new TokenError(redemption.code);
@@ -199,7 +200,7 @@ export class JwtManager {
    * @throws TokenError `store-unavailable`
    */
   async revokeFamily(refreshToken: string): Promise<boolean> {
-    const record = await this.#refresh.find(refreshToken);
+    const record = await this.#refresh.find(refreshToken, this.#storeTime());
     if (record === undefined) return false;
     await this.#endFamily(record.familyId, () => this.#announceRevoked({ reason: "family", credentialId: record.familyId, subject: record.subject }));
     return true;
@@ -230,6 +231,10 @@ export class JwtManager {
   /** The effective settings without a secret, JSON-able. */
   describe(): Record<string, unknown> {
     return describeJwt(this.options, this.#ring.kids);
+  }
+
+  #storeTime(): StoreTime {
+    return new StoreTime(this.options.storeTimeoutMs);
   }
 
   /**

@@ -2,8 +2,9 @@ import { LRUCache } from "lru-cache";
 import type { Clock } from "../core/clock.js";
 import { RepeatedWrites } from "../core/repeated-writes.js";
 import type { Runtime } from "../core/runtime.js";
-import { boundedCall, StoreGuard, StoreUnavailableError } from "../core/store-guard.js";
 import { faultOf } from "../core/store-fault.js";
+import { boundedCall, StoreGuard, StoreUnavailableError } from "../core/store-guard.js";
+import type { StoreTime } from "../core/store-time.js";
 import type { StoredRefreshToken, TokenStore, WriteCall } from "../stores/contracts.js";
 import { TokenError } from "./errors.js";
 
@@ -14,9 +15,9 @@ const MOST_UNDELIVERED = 10_000;
 
 /**
  * A token store bounded in time. Revocations and refresh tokens have a guard each: a store that cannot take another refresh
- * token must not stop requests whose tokens it can still judge.
+ * token must not stop requests whose tokens it can still judge. Calls that serve one public call are given its `StoreTime`.
  */
-export class GuardedTokenStore implements TokenStore {
+export class GuardedTokenStore {
   readonly #store: TokenStore;
   readonly #clock: Clock;
   readonly #timeoutMs: number;
@@ -62,18 +63,19 @@ export class GuardedTokenStore implements TokenStore {
     );
   }
 
-  async get(id: string): Promise<StoredRefreshToken | undefined> {
-    const token = await this.#call(() => this.#store.get(id));
+  async get(id: string, time: StoreTime): Promise<StoredRefreshToken | undefined> {
+    const token = await this.#told(async () => this.#tokens.run(() => this.#store.get(id), time));
     const undelivered = this.#undelivered.get(id);
     return token === undefined || undelivered === undefined || token.successorId !== undelivered.successorId ? token : { ...token, undeliveredAt: undelivered.at };
   }
 
-  rotate(id: string, usedAt: number, successor: StoredRefreshToken, sealedSuccessor: string): Promise<boolean> {
+  rotate(id: string, usedAt: number, successor: StoredRefreshToken, sealedSuccessor: string, time: StoreTime): Promise<boolean> {
     return this.#write(
       (call) => this.#store.rotate(id, usedAt, successor, sealedSuccessor, call),
       (isDone) => {
         if (isDone !== false) this.#markUndelivered(id, successor.id);
       },
+      time,
     );
   }
 
@@ -127,13 +129,9 @@ export class GuardedTokenStore implements TokenStore {
     }
   }
 
-  async #call<T>(operation: () => Promise<T>): Promise<T> {
-    return this.#told(async () => this.#tokens.run(operation));
-  }
-
   /** @param notTold as of `StoreGuard.write` */
-  async #write<T>(operation: (call: WriteCall) => Promise<T>, notTold: (value: T | undefined) => void): Promise<T> {
-    return this.#told(() => this.#tokens.write(operation, notTold));
+  async #write<T>(operation: (call: WriteCall) => Promise<T>, notTold: (value: T | undefined) => void, time?: StoreTime): Promise<T> {
+    return this.#told(() => this.#tokens.write(operation, notTold, time));
   }
 
   async #told<T>(run: () => Promise<T>): Promise<T> {
