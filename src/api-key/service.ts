@@ -28,9 +28,17 @@ import { KeyVerifier, type Waiting } from "./verifier.js";
 
 export type { ApiKeyServiceDeps, AuditFacts, CreatedApiKey, KeyChanges } from "./service-parts.js";
 
-const MOST_REFUSED = 10_000;
+const MOST_REVOCATIONS = 10_000;
 const MOST_UNDELIVERED = 1000;
 const UNDELIVERED_MS = 10 * 60_000;
+
+/** A revocation that is under way, or was refused and is repeated. Calls that revoke the same key meanwhile share it. */
+interface Revocation {
+  /** The `revokedAt` that it writes, also when it is repeated. It shows in the record whose work the revocation was. */
+  readonly at: number;
+  isAnnounced: boolean;
+  wasRefused: boolean;
+}
 
 /**
  * Makes, verifies, rotates and revokes API keys. Times are milliseconds since the epoch. Methods that reach the store
@@ -54,8 +62,8 @@ export class ApiKeyService {
   readonly #stopListening: (() => void) | undefined;
   /** New keys of rotations that a store did after their callers had been refused, by the id of the old key. */
   readonly #undelivered = new LRUCache<string, CreatedApiKey>({ max: MOST_UNDELIVERED, ttl: UNDELIVERED_MS });
-  /** Keys whose revocation was refused and is repeated, or has been done since. */
-  readonly #refusedRevocations = new LRUCache<string, { isAnnounced: boolean; wasRevokedBefore: boolean }>({ max: MOST_REFUSED, ttl: UNDELIVERED_MS });
+  /** By the id of the key. */
+  readonly #revocations = new LRUCache<string, Revocation>({ max: MOST_REVOCATIONS, ttl: UNDELIVERED_MS });
   #initialised: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
 
@@ -232,38 +240,36 @@ export class ApiKeyService {
   async revoke(id: string, input: RevokeInput = {}, audit: AuditFacts = {}): Promise<boolean> {
     const { reason, descendants } = readInput(revokeSchema, input);
     if (!isKeyId(id)) return false;
-    const at = this.#runtime.clock.now();
-    const revoke = (): Promise<boolean> => this.init().then(() => this.#store.revoke(id, at, reason, descendants));
-    const earlier = this.#refusedRevocations.get(id);
-    const revocation = earlier ?? { isAnnounced: false, wasRevokedBefore: false };
-    const announce = (): void => {
-      if (revocation.isAnnounced || revocation.wasRevokedBefore) return;
-      revocation.isAnnounced = true;
-      this.#announce("authn_token_revoked", "revoked", { id }, audit);
+    const revocation = this.#revocations.get(id) ?? { at: this.#runtime.clock.now(), isAnnounced: false, wasRefused: false };
+    this.#revocations.set(id, revocation);
+    // In this order: who is told must not read the key as it was.
+    const revoke = async (): Promise<boolean> => {
+      await this.init();
+      const isDone = (await this.#store.revoke(id, revocation.at, reason, descendants)) || (revocation.wasRefused && (await this.#isDone(revocation, id, descendants)));
+      if (isDone && !revocation.isAnnounced) {
+        revocation.isAnnounced = true;
+        this.#announce("authn_token_revoked", "revoked", { id }, audit);
+      }
+      // Also when there was nothing to do: a call that did it may not have got as far as this.
+      await this.#tellOfEnding(id);
+      return isDone;
     };
     try {
-      // In this order (whoever is told must not read the key as it was), and in time as one. No guard: a store that is down for
-      // others is still asked to revoke.
-      return await boundedCall("api-keys", this.#options.storeTimeoutMs, async () => {
-        const done = await revoke();
-        // After a refusal, false may be the work of the call that was refused, or of its repetition.
-        if (!done && !this.#refusedRevocations.has(id)) revocation.wasRevokedBefore = true;
-        announce();
-        // Also when it was revoked before: by a call that did not get as far as this.
-        await this.#tellOfEnding(id);
-        this.#refusedRevocations.delete(id);
-        return !revocation.wasRevokedBefore;
-      });
+      // In time as one, and without a guard: a store that is down for others is still asked to revoke.
+      const isDone = await boundedCall("api-keys", this.#options.storeTimeoutMs, revoke);
+      this.#revocations.delete(id);
+      return isDone;
     } catch (error) {
-      if (faultOf(error) === "input") throw error;
+      if (faultOf(error) === "input") {
+        this.#revocations.delete(id);
+        throw error;
+      }
+      revocation.wasRefused = true;
       // It may have been done; it is done again until the store has it.
       this.#unfinished.add(id, async () => {
         await revoke();
-        announce();
-        await this.#tellOfEnding(id);
         this.#cache.evict(id);
       });
-      this.#refusedRevocations.set(id, revocation);
       throw error;
     } finally {
       // Also when the store was late: it may have done it.
@@ -271,19 +277,28 @@ export class ApiKeyService {
     }
   }
 
+  /**
+   * Whether a revocation that was refused is why the store had nothing left to do. With descendants the mark on the line is not
+   * seen in the record, and any key that exists counts.
+   */
+  async #isDone({ at }: Revocation, id: string, descendants: boolean): Promise<boolean> {
+    const stored = await this.#readable(id);
+    return stored !== undefined && (stored.revokedAt === at || descendants);
+  }
+
   /** Makes every process read this key, and the keys that a mark on its line has ended, from the store again. */
   async #tellOfEnding(id: string): Promise<void> {
-    const line = await this.#firstIdOf(id);
+    const line = (await this.#readable(id))?.firstId ?? id;
     this.#cache.evict(line);
     for (const name of new Set([id, line])) await this.#changes?.publish({ kind: "api-key", name });
   }
 
-  /** The key that the line of `id` began with. A damaged record is revoked all the same. */
-  async #firstIdOf(id: string): Promise<string> {
+  /** The record of a key. None for a damaged one, which is revoked all the same. */
+  async #readable(id: string): Promise<StoredApiKey | undefined> {
     try {
-      return (await this.#store.get(id))?.firstId ?? id;
+      return await this.#store.get(id);
     } catch (error) {
-      if (faultOf(error) === "record") return id;
+      if (faultOf(error) === "record") return undefined;
       throw error;
     }
   }
