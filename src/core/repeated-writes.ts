@@ -36,6 +36,11 @@ export class RepeatedWrites {
     this.#schedule();
   }
 
+  /** Forgets a write that has been done in another way. One that is under way goes on. */
+  drop(name: string): void {
+    this.#waiting.delete(name);
+  }
+
   /** Gives up what is left. */
   close(): void {
     this.#isClosed = true;

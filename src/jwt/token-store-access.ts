@@ -20,7 +20,6 @@ const MOST_UNDELIVERED = 10_000;
 export class GuardedTokenStore {
   readonly #store: TokenStore;
   readonly #clock: Clock;
-  readonly #timeoutMs: number;
   readonly #unfinished = new RepeatedWrites();
   /** Tokens whose successor reached nobody, as far as this process knows; the store may not have the mark yet. */
   readonly #undelivered = new LRUCache<string, { readonly successorId: string; readonly at: number }>({ max: MOST_UNDELIVERED });
@@ -30,7 +29,6 @@ export class GuardedTokenStore {
   constructor(store: TokenStore, runtime: Runtime, timeoutMs: number) {
     this.#store = store;
     this.#clock = runtime.clock;
-    this.#timeoutMs = timeoutMs;
     this.#tokens = new StoreGuard("refresh-token", runtime, timeoutMs, store);
     this.#revocations = new StoreGuard("revocation", runtime, timeoutMs, store);
   }
@@ -86,20 +84,20 @@ export class GuardedTokenStore {
     this.#unfinished.add(`undelivered ${id}`, async () => this.#store.markUndelivered?.(id, successorId, at));
   }
 
-  revokeFamily(familyId: string, at: number, doneLater?: () => void): Promise<boolean> {
-    return this.#deny(`family ${familyId}`, () => this.#store.revokeFamily(familyId, at), doneLater);
+  revokeFamily(familyId: string, at: number, time: StoreTime, doneLater?: () => void): Promise<boolean> {
+    return this.#deny(`family ${familyId}`, () => this.#store.revokeFamily(familyId, at), time, doneLater);
   }
 
-  revokeSubject(subject: string, at: number, forgetAfter: number, doneLater?: () => void): Promise<void> {
-    return this.#deny(`subject ${subject}`, () => this.#store.revokeSubject(subject, at, forgetAfter), doneLater);
+  revokeSubject(subject: string, at: number, forgetAfter: number, time: StoreTime, doneLater?: () => void): Promise<void> {
+    return this.#deny(`subject ${subject}`, () => this.#store.revokeSubject(subject, at, forgetAfter), time, doneLater);
   }
 
-  revokeAccessToken(jti: string, expiresAt: number, doneLater?: () => void): Promise<void> {
-    return this.#deny(`token ${jti}`, () => this.#store.revokeAccessToken(jti, expiresAt), doneLater);
+  revokeAccessToken(jti: string, expiresAt: number, time: StoreTime, doneLater?: () => void): Promise<void> {
+    return this.#deny(`token ${jti}`, () => this.#store.revokeAccessToken(jti, expiresAt), time, doneLater);
   }
 
-  denyFamily(familyId: string, until: number, doneLater?: () => void): Promise<void> {
-    return this.#deny(`access tokens of ${familyId}`, () => this.#store.denyFamily(familyId, until), doneLater);
+  denyFamily(familyId: string, until: number, time: StoreTime, doneLater?: () => void): Promise<void> {
+    return this.#deny(`access tokens of ${familyId}`, () => this.#store.denyFamily(familyId, until), time, doneLater);
   }
 
   /** At once when the store answers at once. @throws StoreUnavailableError (or rejects with it) */
@@ -119,9 +117,12 @@ export class GuardedTokenStore {
    *
    * @param doneLater called when the repetition has done it
    */
-  async #deny<T>(name: string, operation: () => Promise<T>, doneLater?: () => void): Promise<T> {
+  async #deny<T>(name: string, operation: () => Promise<T>, { deadline }: StoreTime, doneLater?: () => void): Promise<T> {
     try {
-      return await boundedCall("revocation", this.#timeoutMs, operation);
+      const answer = await boundedCall("revocation", deadline - performance.now(), operation);
+      // A repetition now could end what began since.
+      this.#unfinished.drop(name);
+      return answer;
     } catch (error) {
       const told = tokenErrorOf(error);
       if (told.code === "store-unavailable") this.#unfinished.add(name, () => operation().then(doneLater));

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it, vi } from "vitest";
 import { Secret } from "../../src/core/secret.js";
-import type { RateLimitStore } from "../../src/stores/contracts.js";
+import type { ApiKeyStore, RateLimitStore } from "../../src/stores/contracts.js";
 import { ApiKeyError } from "../../src/api-key/errors.js";
 import { ApiKeyService } from "../../src/api-key/service.js";
 import type { CreateInput } from "../../src/api-key/input.js";
@@ -407,8 +407,8 @@ describe("a rotation that was refused", () => {
   it("in the middle of a commit that did not take place: the same call again makes a new key", async () => {
     const { service, store } = bench();
     const { key, record } = await service.create(KEY);
-    vi.spyOn(store, "rotate").mockImplementationOnce(async (...args) => {
-      args[3]?.beginCommit();
+    vi.spyOn<ApiKeyStore, "rotate">(store, "rotate").mockImplementationOnce(async (_id, _successor, _graceUntil, call) => {
+      call?.beginCommit();
       throw new Error("connection lost");
     });
     await expect(service.rotate(record.id)).rejects.toMatchObject({ status: 503 });

@@ -57,6 +57,17 @@ describe("RepeatedWrites", () => {
     expect([again.mock.calls.length, late.mock.calls.length, writes.size]).toEqual([2, 1, 0]);
   });
 
+  it("forgets what was done in another way", async () => {
+    const writes = new RepeatedWrites();
+    const [dropped, kept] = [vi.fn(() => Promise.resolve()), vi.fn(() => Promise.resolve())];
+    writes.add("dropped", dropped);
+    writes.add("kept", kept);
+    writes.drop("dropped");
+    writes.drop("unknown");
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect([dropped.mock.calls.length, kept.mock.calls.length, writes.size]).toEqual([0, 1, 0]);
+  });
+
   it("a later write of a name takes the place of the earlier one, also of one under way", async () => {
     const writes = new RepeatedWrites();
     const first = vi.fn(() => new Promise<void>((resolve) => setTimeout(resolve, 100)));
