@@ -7,6 +7,7 @@ import { refuse, requestFacts, type Refusal } from "../core/refusal.js";
 import { beginState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import type { Secret } from "../core/secret.js";
+import { StoreUnavailableError } from "../core/store-guard.js";
 import { SettingsError, SetupError } from "../settings/errors.js";
 import { parse } from "../settings/object.js";
 import { deriveKey } from "../settings/secrets.js";
@@ -42,7 +43,8 @@ export interface SessionLayer extends Layer {
   /**
    * Ends one session of a principal, or all of them. Returns how many ended.
    *
-   * @throws SetupError (rejects) when the store keeps no index of principals
+   * @throws SetupError (rejects) when the store keeps no index of principals; StoreUnavailableError (rejects), once all have been
+   *   tried, when the store did not end one of them: this process repeats that until it has
    */
   end(principalId: string | number, handle?: string): Promise<number>;
 }
@@ -194,16 +196,41 @@ function infoOf({ sid, createdAt, seenAt, expiresAt }: PrincipalSession): Sessio
   return { handle: sessionHandle(sid), createdAt, lastSeenAt: seenAt, expiresAt };
 }
 
-async function endOf({ stored, runtime }: SessionContext, principalId: string, handle: string | undefined): Promise<number> {
-  const found = (await listOf(stored, principalId)).filter(({ sid }) => handle === undefined || sessionHandle(sid) === handle);
-  // One by one, so that each id is known to be dead to requests that are still running.
+/** Tries every session, also after one has failed, and those that began after the list was read. */
+async function endOf(context: SessionContext, principalId: string, handle: string | undefined): Promise<number> {
+  const [listed] = await Promise.allSettled([endListed(context, principalId, handle)]);
+  const others = handle === undefined && context.stored.hasIndex ? await context.stored.endAllOf(principalId) : 0;
+  if (listed.status === "rejected") throw listed.reason;
+  return listed.value + others;
+}
+
+async function endListed(context: SessionContext, principalId: string, handle: string | undefined): Promise<number> {
+  const { stored, runtime } = context;
+  const found = await listToEnd(context, principalId, handle);
+  // Each by its id, so that it is known to be dead to requests that are still running.
+  const ends = found.map(async ({ sid }) => {
+    const announce = (): void => runtime.events.emit("session_logout", () => ({ source: "session", reason: "ended", subject: principalId, credentialId: sessionHandle(sid) }));
+    const isEnded = await stored.end(sid, "revoked", announce);
+    if (isEnded) announce();
+    return isEnded;
+  });
   let count = 0;
-  for (const { sid } of found) {
-    if (!(await stored.end(sid, "revoked"))) continue;
-    count += 1;
-    runtime.events.emit("session_logout", () => ({ source: "session", reason: "ended", subject: principalId, credentialId: sessionHandle(sid) }));
+  for (const result of await Promise.allSettled(ends)) {
+    if (result.status === "rejected") throw result.reason;
+    if (result.value) count += 1;
   }
-  return count + (handle === undefined ? await stored.endAllOf(principalId) : 0);
+  return count;
+}
+
+/** A list that could not be read is read again later, to end the session with this handle. */
+async function listToEnd(context: SessionContext, principalId: string, handle: string | undefined): Promise<readonly PrincipalSession[]> {
+  try {
+    const found = await listOf(context.stored, principalId);
+    return handle === undefined ? found : found.filter(({ sid }) => sessionHandle(sid) === handle);
+  } catch (error) {
+    if (handle !== undefined && error instanceof StoreUnavailableError) context.stored.repeat(`handle ${handle}`, () => endListed(context, principalId, handle));
+    throw error;
+  }
 }
 
 function description({ options, cookie }: SessionContext, store: session.Store, inMemory: boolean): Record<string, unknown> {
