@@ -6,6 +6,7 @@ import { RepeatedWrites } from "../core/repeated-writes.js";
 import { partRuntime, type Runtime } from "../core/runtime.js";
 import { faultOf } from "../core/store-fault.js";
 import { boundedCall, StoreGuard } from "../core/store-guard.js";
+import { StoreTime } from "../core/store-time.js";
 import type { WriteCall } from "../core/write-call.js";
 import { parse } from "../settings/object.js";
 import type { ApiKeyStore, StoredApiKey } from "../stores/contracts.js";
@@ -27,9 +28,17 @@ import { KeyVerifier, type Waiting } from "./verifier.js";
 
 export type { ApiKeyServiceDeps, AuditFacts, CreatedApiKey, KeyChanges } from "./service-parts.js";
 
-const MOST_REFUSED = 10_000;
+const MOST_REVOCATIONS = 10_000;
 const MOST_UNDELIVERED = 1000;
 const UNDELIVERED_MS = 10 * 60_000;
+
+/** A revocation that is under way, or was refused and is repeated. Calls that revoke the same key meanwhile share it. */
+interface Revocation {
+  /** The `revokedAt` that it writes, also when it is repeated. It shows in the record whose work the revocation was. */
+  readonly at: number;
+  isAnnounced: boolean;
+  wasRefused: boolean;
+}
 
 /**
  * Makes, verifies, rotates and revokes API keys. Times are milliseconds since the epoch. Methods that reach the store
@@ -53,8 +62,8 @@ export class ApiKeyService {
   readonly #stopListening: (() => void) | undefined;
   /** New keys of rotations that a store did after their callers had been refused, by the id of the old key. */
   readonly #undelivered = new LRUCache<string, CreatedApiKey>({ max: MOST_UNDELIVERED, ttl: UNDELIVERED_MS });
-  /** Keys whose revocation was refused and is repeated, or has been done since. */
-  readonly #refusedRevocations = new LRUCache<string, { isAnnounced: boolean; wasRevokedBefore: boolean }>({ max: MOST_REFUSED, ttl: UNDELIVERED_MS });
+  /** By the id of the key. */
+  readonly #revocations = new LRUCache<string, Revocation>({ max: MOST_REVOCATIONS, ttl: UNDELIVERED_MS });
   #initialised: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
 
@@ -188,19 +197,21 @@ export class ApiKeyService {
    */
   async rotate(id: string, input: RotateInput = {}, audit: AuditFacts = {}, maker?: Maker): Promise<CreatedApiKey> {
     const { graceSeconds } = readInput(rotateSchema, input);
-    const undelivered = await this.#takeUndelivered(id, maker);
+    const time = new StoreTime(this.#options.storeTimeoutMs);
+    const undelivered = await this.#takeUndelivered(id, maker, time);
     if (undelivered !== undefined) {
       this.#announce("authn_token_created", "rotated", undelivered.record, audit);
       return undelivered;
     }
-    const old = await this.#rotatable(id);
-    const { key, stored } = await this.#make({ ...old, ...maker, createdAt: this.#runtime.clock.now() });
+    const old = await this.#rotatable(id, time);
+    const { key, stored } = await time.besides(() => this.#make({ ...old, ...maker, createdAt: this.#runtime.clock.now() }));
     let done: boolean;
     try {
       done = await this.#own(
         this.#write(
           (store, call) => store.rotate(id, stored, graceEnd(stored.createdAt, graceSeconds, old.expiresAt), call),
           (isDone) => void (isDone !== false && this.#undelivered.set(id, { key, record: publicRecord(stored) })),
+          time,
         ),
       );
     } finally {
@@ -209,7 +220,7 @@ export class ApiKeyService {
     // The new key exists and must reach its owner, so a failure here is no failure: the feed goes on trying to tell the others.
     await this.#changes?.publish({ kind: "api-key", name: id }).catch(() => undefined);
     if (!done) {
-      await this.#rotatable(id);
+      await this.#rotatable(id, time);
       throw new ApiKeyError("rotated");
     }
     this.#announce("authn_token_created", "rotated", stored, audit);
@@ -230,38 +241,36 @@ export class ApiKeyService {
   async revoke(id: string, input: RevokeInput = {}, audit: AuditFacts = {}): Promise<boolean> {
     const { reason, descendants } = readInput(revokeSchema, input);
     if (!isKeyId(id)) return false;
-    const at = this.#runtime.clock.now();
-    const revoke = (): Promise<boolean> => this.init().then(() => this.#store.revoke(id, at, reason, descendants));
-    const earlier = this.#refusedRevocations.get(id);
-    const revocation = earlier ?? { isAnnounced: false, wasRevokedBefore: false };
-    const announce = (): void => {
-      if (revocation.isAnnounced || revocation.wasRevokedBefore) return;
-      revocation.isAnnounced = true;
-      this.#announce("authn_token_revoked", "revoked", { id }, audit);
+    const revocation = this.#revocations.get(id) ?? { at: this.#runtime.clock.now(), isAnnounced: false, wasRefused: false };
+    this.#revocations.set(id, revocation);
+    // In this order: who is told must not read the key as it was.
+    const revoke = async (): Promise<boolean> => {
+      await this.init();
+      const isDone = (await this.#store.revoke(id, revocation.at, reason, descendants)) || (revocation.wasRefused && (await this.#isDone(revocation, id, descendants)));
+      if (isDone && !revocation.isAnnounced) {
+        revocation.isAnnounced = true;
+        this.#announce("authn_token_revoked", "revoked", { id }, audit);
+      }
+      // Also when there was nothing to do: a call that did it may not have got as far as this.
+      await this.#tellOfEnding(id);
+      return isDone;
     };
     try {
-      // In this order (whoever is told must not read the key as it was), and in time as one. No guard: a store that is down for
-      // others is still asked to revoke.
-      return await boundedCall("api-keys", this.#options.storeTimeoutMs, async () => {
-        const done = await revoke();
-        // After a refusal, false may be the work of the call that was refused, or of its repetition.
-        if (!done && !this.#refusedRevocations.has(id)) revocation.wasRevokedBefore = true;
-        announce();
-        // Also when it was revoked before: by a call that did not get as far as this.
-        await this.#tellOfEnding(id);
-        this.#refusedRevocations.delete(id);
-        return !revocation.wasRevokedBefore;
-      });
+      // In time as one, and without a guard: a store that is down for others is still asked to revoke.
+      const isDone = await boundedCall("api-keys", this.#options.storeTimeoutMs, revoke);
+      this.#revocations.delete(id);
+      return isDone;
     } catch (error) {
-      if (faultOf(error) === "input") throw error;
+      if (faultOf(error) === "input") {
+        this.#revocations.delete(id);
+        throw error;
+      }
+      revocation.wasRefused = true;
       // It may have been done; it is done again until the store has it.
       this.#unfinished.add(id, async () => {
         await revoke();
-        announce();
-        await this.#tellOfEnding(id);
         this.#cache.evict(id);
       });
-      this.#refusedRevocations.set(id, revocation);
       throw error;
     } finally {
       // Also when the store was late: it may have done it.
@@ -269,19 +278,28 @@ export class ApiKeyService {
     }
   }
 
+  /**
+   * Whether a revocation that was refused is why the store had nothing left to do. With descendants the mark on the line is not
+   * seen in the record, and any key that exists counts.
+   */
+  async #isDone({ at }: Revocation, id: string, descendants: boolean): Promise<boolean> {
+    const stored = await this.#readable(id);
+    return stored !== undefined && (stored.revokedAt === at || descendants);
+  }
+
   /** Makes every process read this key, and the keys that a mark on its line has ended, from the store again. */
   async #tellOfEnding(id: string): Promise<void> {
-    const line = await this.#firstIdOf(id);
+    const line = (await this.#readable(id))?.firstId ?? id;
     this.#cache.evict(line);
     for (const name of new Set([id, line])) await this.#changes?.publish({ kind: "api-key", name });
   }
 
-  /** The key that the line of `id` began with. A damaged record is revoked all the same. */
-  async #firstIdOf(id: string): Promise<string> {
+  /** The record of a key. None for a damaged one, which is revoked all the same. */
+  async #readable(id: string): Promise<StoredApiKey | undefined> {
     try {
-      return (await this.#store.get(id))?.firstId ?? id;
+      return await this.#store.get(id);
     } catch (error) {
-      if (faultOf(error) === "record") return id;
+      if (faultOf(error) === "record") return undefined;
       throw error;
     }
   }
@@ -295,16 +313,16 @@ export class ApiKeyService {
     return { key, stored: { id, ownerId, name, hash, scopes, roles, allow, rateLimit, metadata, createdAt, expiresAt, ...makers, ...fresh } };
   }
 
-  async #rotatable(id: string): Promise<StoredApiKey> {
-    const stored = isKeyId(id) ? await this.#own(this.#read((store) => store.get(id))) : undefined;
+  async #rotatable(id: string, time: StoreTime): Promise<StoredApiKey> {
+    const stored = isKeyId(id) ? await this.#own(this.#read((store) => store.get(id), time)) : undefined;
     if (stored === undefined) throw new ApiKeyError("not-found");
     const problem = stateProblem(stored, this.#runtime.clock.now()) ?? (stored.rotatedTo === null ? undefined : "rotated");
     if (problem !== undefined) throw new ApiKeyError(problem);
     return stored;
   }
 
-  async #read<T>(operation: (store: ApiKeyStore) => Promise<T>): Promise<T> {
-    return this.#reads.run(() => this.init().then(() => operation(this.#store)));
+  async #read<T>(operation: (store: ApiKeyStore) => Promise<T>, time?: StoreTime): Promise<T> {
+    return this.#reads.run(() => this.init().then(() => operation(this.#store)), time);
   }
 
   /** A value the store cannot keep, a record it cannot read, or an owner with too many keys, is the fault of this call alone. */
@@ -320,19 +338,19 @@ export class ApiKeyService {
     }
   }
 
-  async #write<T>(operation: (store: ApiKeyStore, call: WriteCall) => Promise<T>, notTold?: (value: T | undefined) => void): Promise<T> {
-    return this.#writes.write((call) => this.init().then(() => operation(this.#store, call)), notTold);
+  async #write<T>(operation: (store: ApiKeyStore, call: WriteCall) => Promise<T>, notTold?: (value: T | undefined) => void, time?: StoreTime): Promise<T> {
+    return this.#writes.write((call) => this.init().then(() => operation(this.#store, call)), notTold, time);
   }
 
   /**
    * What a rotation made although its caller was refused; given out once, and only while it is in force. It is not there when
    * a rotation that was in doubt has not taken place.
    */
-  async #takeUndelivered(id: string, maker: Maker | undefined): Promise<CreatedApiKey | undefined> {
+  async #takeUndelivered(id: string, maker: Maker | undefined, time: StoreTime): Promise<CreatedApiKey | undefined> {
     const made = this.#undelivered.get(id);
     // Nobody gets a key that does not end with all its makers.
     if (made === undefined || maker?.path.some((by) => !made.record.path.includes(by)) === true) return undefined;
-    const stored = await this.#own(this.#read((store) => store.get(made.record.id)));
+    const stored = await this.#own(this.#read((store) => store.get(made.record.id), time));
     // Another call may have taken it meanwhile.
     if (stored === undefined || this.#undelivered.peek(id) !== made) return undefined;
     this.#undelivered.delete(id);

@@ -80,7 +80,7 @@ export const apiKeySchema = settingsObject({
       params: { code: "wrong-type", remedy: "Pass an object with the methods of ApiKeyStore, or leave `store` out." },
     })
     .optional(),
-  /** Milliseconds one store call may take before the request gets 503. */
+  /** Milliseconds the store may take for one call of the service, all its queries together; then it gets 503. Hashing does not count. */
   storeTimeoutMs: z.int().min(1).max(60_000).default(250),
   /** Argon2 hashes computed at once. Each holds 19 MiB and one of libuv's threads (4 unless UV_THREADPOOL_SIZE says otherwise). */
   hashConcurrency: z.int().min(1).max(64).default(2),

@@ -1,11 +1,12 @@
-import { StoreUnavailableError, timeOut } from "./bounded-call.js";
+import { LateAnswerError, StoreUnavailableError, timeOut } from "./bounded-call.js";
 import { announceLate, announceOverload } from "./call-events.js";
 import { Circuit, type Pass } from "./circuit.js";
 import { Outage } from "./outage.js";
 import type { Runtime } from "./runtime.js";
 import { faultOf } from "./store-fault.js";
-import type { WriteCall } from "./write-call.js";
 import { healthOf, ownServer, type ServerHealth, serverOf } from "./store-server.js";
+import type { StoreTime } from "./store-time.js";
+import type { WriteCall } from "./write-call.js";
 
 export { boundedCall, StoreUnavailableError } from "./bounded-call.js";
 
@@ -25,6 +26,10 @@ interface Admission {
   readonly writes: Pass | undefined;
   /** How many calls the server had answered when this one began. */
   readonly successes: number;
+  /** How long the store has to answer, in milliseconds. */
+  readonly ms: number;
+  /** Whether that is the whole time-out. The lack of an answer in what an earlier call has left over is no sign of an outage. */
+  readonly hasWholeTime: boolean;
 }
 
 /** One write, as the store sees it and as the guard waits for it. */
@@ -32,8 +37,8 @@ class GuardedWrite implements WriteCall {
   readonly deadline: number;
   #state: "open" | "committing" | "given-up" = "open";
 
-  constructor(timeoutMs: number) {
-    this.deadline = performance.now() + timeoutMs;
+  constructor(deadline: number) {
+    this.deadline = deadline;
   }
 
   get isCommitting(): boolean {
@@ -95,10 +100,11 @@ export class StoreGuard {
   /**
    * Calls the store. A synchronous answer comes back as it is, without a promise.
    *
+   * @param time what the call shares with other calls; the time-out is its own when absent
    * @throws StoreUnavailableError (or rejects with it) when the store fails, is late, or is down
    */
-  run<T>(operation: () => T | Promise<T>): T | Promise<T> {
-    const admission = this.#admit();
+  run<T>(operation: () => T | Promise<T>, time?: StoreTime): T | Promise<T> {
+    const admission = this.#admit(time);
     if (admission === undefined) throw new StoreUnavailableError(this.#store);
     let answer: T | Promise<T>;
     try {
@@ -119,21 +125,34 @@ export class StoreGuard {
    *
    * @param notTold called when the caller was refused and the store may have done it all the same: with what a store that knows
    *   no deadlines did later, and with `undefined` when a commit is in doubt. It may be called twice.
+   * @param time as of `run`
    * @throws StoreUnavailableError (rejects) when the store fails, is late, or is down
    */
-  async write<T>(operation: (call: WriteCall) => T | Promise<T>, notTold: (value: T | undefined) => void = () => undefined): Promise<T> {
-    const admission = this.#admit();
+  async write<T>(operation: (call: WriteCall) => T | Promise<T>, notTold: (value: T | undefined) => void = () => undefined, time?: StoreTime): Promise<T> {
+    const admission = this.#admit(time);
     if (admission === undefined) throw new StoreUnavailableError(this.#store);
-    const call = new GuardedWrite(this.#timeoutMs);
+    const call = new GuardedWrite(time?.deadline ?? performance.now() + this.#timeoutMs);
     // A synchronous throw becomes a rejection.
     return this.#withinTime((async () => operation(call))(), admission, call, notTold);
   }
 
-  #admit(): Admission | undefined {
+  #admit(time: StoreTime | undefined): Admission | undefined {
+    if (time?.isOver === true) {
+      announceLate(this.#runtime, this.#store);
+      throw new StoreUnavailableError(this.#store, { cause: new LateAnswerError(this.#timeoutMs) });
+    }
     const { silence } = this.#server;
     const pass = silence.admit();
     if (pass === undefined) return undefined;
-    return { silence: pass, errors: this.#errors.admit(), writes: this.#server.watchWrites(this.#timeoutMs), successes: silence.successes };
+    const left = time?.begin();
+    return {
+      silence: pass,
+      errors: this.#errors.admit(),
+      writes: this.#server.watchWrites(this.#timeoutMs),
+      successes: silence.successes,
+      ms: left?.ms ?? this.#timeoutMs,
+      hasWholeTime: left?.isWhole ?? true,
+    };
   }
 
   #withinTime<T>(answer: Promise<T>, admission: Admission, call?: GuardedWrite, notTold: (value: T | undefined) => void = () => undefined): Promise<T> {
@@ -148,7 +167,7 @@ export class StoreGuard {
         if (isInDoubt) notTold(undefined);
         reject(new StoreUnavailableError(this.#store, { cause }));
       };
-      let timer = timeOut(this.#timeoutMs, (cause) => {
+      let timer = timeOut(admission.ms, (cause) => {
         if (!isSettled && call?.isCommitting === true) timer = timeOut(COMMIT_MS, giveUp);
         else giveUp(cause);
       });
@@ -189,7 +208,7 @@ export class StoreGuard {
   }
 
   #failed(error: unknown, admission: Admission): void {
-    const { silence, errors, writes, successes } = admission;
+    const { silence, errors, writes, successes, hasWholeTime } = admission;
     // Another guard within the operation has seen to it: what failed is what that one stands before.
     if (error instanceof StoreUnavailableError) return this.#returned(admission);
     switch (faultOf(error)) {
@@ -197,7 +216,8 @@ export class StoreGuard {
         this.#server.silence.failed(silence, error);
         return this.#returnedErrors(errors);
       case "late":
-        this.#server.silence.late(silence, successes, error);
+        if (hasWholeTime) this.#server.silence.late(silence, successes, error);
+        else this.#server.silence.returned(silence);
         if (!this.#server.silence.isDown) announceLate(this.#runtime, this.#store);
         return this.#returnedErrors(errors);
       case "overload":

@@ -59,6 +59,8 @@ const NO_CONNECTION: ReadonlySet<string> = new Set([
 const LATE: ReadonlySet<string> = new Set([
   // A store ended a write whose time was over (core/write-call.ts).
   "PORTCULLIS_DEADLINE_PASSED",
+  // One connection was lost at COMMIT, and the server answered on another (stores/sql/transaction.ts).
+  "PORTCULLIS_COMMIT_UNDONE",
   // No answer on a connection, or no connection made, within its time (stores/sql/bounded.ts).
   "PORTCULLIS_DATABASE_TIMEOUT",
   // node-redis: a command got no answer in time.

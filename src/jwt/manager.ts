@@ -1,6 +1,8 @@
 import { randomBytes } from "node:crypto";
+import { LRUCache } from "lru-cache";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import type { Secret } from "../core/secret.js";
+import { StoreTime } from "../core/store-time.js";
 import { parse } from "../settings/object.js";
 import type { TokenStore } from "../stores/contracts.js";
 import { MemoryTokenStore } from "../stores/memory/token-store.js";
@@ -27,6 +29,13 @@ export interface IssuedTokens {
   readonly expiresIn: number;
 }
 
+/** What was revoked, as its event says. */
+interface Revoked {
+  readonly reason: "token" | "family" | "subject";
+  readonly credentialId?: string;
+  readonly subject?: string;
+}
+
 export interface JwtManagerDependencies extends PartDependencies {
   /** In place of `events`, `clock` and `onRefusal`: those of a whole application. */
   readonly runtime?: Runtime | undefined;
@@ -35,6 +44,11 @@ export interface JwtManagerDependencies extends PartDependencies {
   /** Root secrets, from which the HMAC key is derived when the settings name none, and the key of the refresh tokens' hashes. */
   readonly secretKey?: readonly Secret[] | undefined;
 }
+
+/** How many refused revocations one process remembers. */
+const MOST_REFUSED = 10_000;
+/** For this long after the repetition of a revocation the same call is the caller's second try, and no new revocation; in milliseconds. */
+const SECOND_TRY_MS = 60_000;
 
 const UNAVAILABLE: AccessVerdict = Object.freeze({ ok: false, code: "store-unavailable" });
 
@@ -55,6 +69,8 @@ export class JwtManager {
   readonly #issueClock: IssueClock;
   readonly #accessLifeMs: number;
   readonly #cleaner: Cleaner;
+  /** Revocations that were refused, by what they revoke. Each is announced once: by its repetition or by the caller's second try. */
+  readonly #refused = new LRUCache<string, { isAnnounced: boolean }>({ max: MOST_REFUSED });
   #opened?: Promise<void>;
   #closed?: Promise<void>;
 
@@ -155,9 +171,10 @@ export class JwtManager {
    */
   async refresh(refreshToken: string): Promise<IssuedTokens> {
     const at = this.#issueClock.take();
-    const redemption = await this.#refresh.redeem(refreshToken);
+    const time = this.#storeTime();
+    const redemption = await this.#refresh.redeem(refreshToken, time);
     if (!redemption.ok) {
-      if (redemption.code === "reused" && redemption.record !== undefined) await this.#endStolenFamily(redemption.record);
+      if (redemption.code === "reused" && redemption.record !== undefined) await this.#endStolenFamily(redemption.record, time);
       throw new TokenError(redemption.code);
     }
     const { grant, familyId } = redemption;
@@ -172,9 +189,9 @@ export class JwtManager {
     if (!isTokenId(jti)) {
       throw new TokenError("invalid-input", { message: "revokeToken takes the jti claim of a token, not the token." });
     }
-    const announce = (): void => this.#announceRevoked({ reason: "token", credentialId: jti });
-    await this.#store.revokeAccessToken(jti, this.runtime.clock.now() + this.#accessLifeMs, announce);
-    announce();
+    await this.#revoke({ reason: "token", credentialId: jti }, (doneLater) =>
+      this.#store.revokeAccessToken(jti, this.runtime.clock.now() + this.#accessLifeMs, this.#storeTime(), doneLater),
+    );
   }
 
   /**
@@ -199,9 +216,11 @@ export class JwtManager {
    * @throws TokenError `store-unavailable`
    */
   async revokeFamily(refreshToken: string): Promise<boolean> {
-    const record = await this.#refresh.find(refreshToken);
+    const time = this.#storeTime();
+    const record = await this.#refresh.find(refreshToken, time);
     if (record === undefined) return false;
-    await this.#endFamily(record.familyId, () => this.#announceRevoked({ reason: "family", credentialId: record.familyId, subject: record.subject }));
+    const { familyId, subject } = record;
+    await this.#revoke({ reason: "family", credentialId: familyId, subject }, (doneLater) => this.#endFamily(familyId, time, doneLater));
     return true;
   }
 
@@ -212,14 +231,15 @@ export class JwtManager {
    */
   async revokeSubject(id: string | number): Promise<void> {
     const { subject } = grantOf(id);
-    const announce = (): void => this.#announceRevoked({ reason: "subject", subject });
-    // Twice: a refresh under way may slip in before the first call takes effect, with a token stamped after the first cut-off.
-    for (let pass = 0; pass < 2; pass += 1) {
-      const cutOff = this.#issueClock.cutOff();
-      await this.#store.revokeSubject(subject, cutOff, Math.max(cutOff, this.runtime.clock.now()) + this.#accessLifeMs, announce);
-      if (pass === 1) this.#issueClock.settle(cutOff);
-    }
-    announce();
+    const time = this.#storeTime();
+    await this.#revoke({ reason: "subject", subject }, async (doneLater) => {
+      // Twice: a refresh under way may slip in before the first call takes effect, with a token stamped after the first cut-off.
+      for (let pass = 0; pass < 2; pass += 1) {
+        const cutOff = this.#issueClock.cutOff();
+        await this.#store.revokeSubject(subject, cutOff, Math.max(cutOff, this.runtime.clock.now()) + this.#accessLifeMs, time, doneLater);
+        if (pass === 1) this.#issueClock.settle(cutOff);
+      }
+    });
   }
 
   /** The public keys (RFC 7517), those that only verify included; empty for HMAC, whose keys are all secret. */
@@ -232,31 +252,57 @@ export class JwtManager {
     return describeJwt(this.options, this.#ring.kids);
   }
 
+  #storeTime(): StoreTime {
+    return new StoreTime(this.options.storeTimeoutMs);
+  }
+
+  /**
+   * Revokes and announces it, once: when the call was refused, the repetition announces it, or the caller's second try.
+   *
+   * @param run is told what to call once a repetition has done what was refused
+   */
+  async #revoke(what: Revoked, run: (doneLater: () => void) => Promise<void>): Promise<void> {
+    const name = `${what.reason} ${what.credentialId ?? what.subject}`;
+    const revocation = this.#refused.get(name) ?? { isAnnounced: false };
+    const announce = (): void => {
+      if (revocation.isAnnounced) return;
+      revocation.isAnnounced = true;
+      this.runtime.events.emit("authn_token_revoked", () => ({ source: "jwt", ...what }));
+    };
+    try {
+      await run(() => {
+        announce();
+        if (this.#refused.peek(name) === revocation) this.#refused.set(name, revocation, { ttl: SECOND_TRY_MS });
+      });
+    } catch (error) {
+      if (error instanceof TokenError && error.code === "store-unavailable") this.#refused.set(name, revocation);
+      throw error;
+    }
+    announce();
+    this.#refused.delete(name);
+  }
+
   /**
    * Both, also when one fails: a Redis that is down must not leave a stolen family alive in the database.
    *
    * @param done called once both are done, by repetition if need be
    */
-  async #endFamily(familyId: string, done: () => void = () => undefined): Promise<void> {
+  async #endFamily(familyId: string, time: StoreTime, done: () => void = () => undefined): Promise<void> {
     const now = this.runtime.clock.now();
     let left = 2;
     const oneDone = (): void => void ((left -= 1) === 0 && done());
-    const calls = [this.#store.denyFamily(familyId, now + this.#accessLifeMs, oneDone), this.#store.revokeFamily(familyId, now, oneDone)];
+    const calls = [this.#store.denyFamily(familyId, now + this.#accessLifeMs, time, oneDone), this.#store.revokeFamily(familyId, now, time, oneDone)];
     for (const call of calls) call.then(oneDone, () => undefined);
     for (const result of await Promise.allSettled(calls)) if (result.status === "rejected") throw result.reason;
   }
 
-  async #endStolenFamily({ familyId, subject }: { readonly familyId: string; readonly subject: string }): Promise<void> {
+  async #endStolenFamily({ familyId, subject }: { readonly familyId: string; readonly subject: string }, time: StoreTime): Promise<void> {
     // Announced first: a store that fails now must not hide the theft.
     this.runtime.events.emit("authn_token_reuse", () => ({ source: "jwt", reason: "refresh-token", subject, credentialId: familyId }));
-    await this.#endFamily(familyId);
+    await this.#endFamily(familyId, time);
   }
 
   #announceCreated(subject: string, jti: string, reason: string): void {
     this.runtime.events.emit("authn_token_created", () => ({ source: "jwt", reason, subject, credentialId: jti }));
-  }
-
-  #announceRevoked(details: { reason: string; subject?: string; credentialId?: string }): void {
-    this.runtime.events.emit("authn_token_revoked", () => ({ source: "jwt", ...details }));
   }
 }

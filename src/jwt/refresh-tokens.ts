@@ -1,9 +1,11 @@
 import type { Clock } from "../core/clock.js";
-import type { StoredRefreshToken, TokenStore } from "../stores/contracts.js";
+import type { StoreTime } from "../core/store-time.js";
+import type { StoredRefreshToken } from "../stores/contracts.js";
 import { decideRefresh } from "./decide-refresh.js";
 import type { TokenErrorCode } from "./errors.js";
 import type { Grant } from "./grant.js";
 import { formatRefreshToken, newRefreshToken, parseRefreshToken, type RefreshSecrets, type RefreshToken } from "./refresh-secrets.js";
+import type { GuardedTokenStore } from "./token-store-access.js";
 
 const DAY_MS = 86_400_000;
 
@@ -23,12 +25,12 @@ export type Redemption =
 
 /** The families of refresh tokens: each begins at a log-in, goes on by rotation, and ends by time, by revocation or by theft. */
 export class RefreshTokens {
-  readonly #store: TokenStore;
+  readonly #store: GuardedTokenStore;
   readonly #secrets: RefreshSecrets;
   readonly #policy: RefreshPolicy;
   readonly #clock: Clock;
 
-  constructor(store: TokenStore, secrets: RefreshSecrets, policy: RefreshPolicy, clock: Clock) {
+  constructor(store: GuardedTokenStore, secrets: RefreshSecrets, policy: RefreshPolicy, clock: Clock) {
     this.#store = store;
     this.#secrets = secrets;
     this.#policy = policy;
@@ -44,35 +46,35 @@ export class RefreshTokens {
   }
 
   /** Exchanges a token for its successor. Says `reused` without acting on it: that is the caller's. */
-  async redeem(text: unknown): Promise<Redemption> {
+  async redeem(text: unknown, time: StoreTime): Promise<Redemption> {
     const presented = parseRefreshToken(text);
     if (presented === undefined) return { ok: false, code: "malformed" };
-    const record = await this.#prove(presented);
+    const record = await this.#prove(presented, time);
     if (record === undefined) return { ok: false, code: "unknown" };
-    return this.#exchange(presented, record, true);
+    return this.#exchange(presented, record, time, true);
   }
 
   /** The record of a token, provided its secret is right: who knows an id alone can neither use a family nor end it. */
-  async find(text: unknown): Promise<StoredRefreshToken | undefined> {
+  async find(text: unknown, time: StoreTime): Promise<StoredRefreshToken | undefined> {
     const presented = parseRefreshToken(text);
-    return presented === undefined ? undefined : this.#prove(presented);
+    return presented === undefined ? undefined : this.#prove(presented, time);
   }
 
-  async #prove(presented: RefreshToken): Promise<StoredRefreshToken | undefined> {
-    const record = await this.#store.get(presented.id);
+  async #prove(presented: RefreshToken, time: StoreTime): Promise<StoredRefreshToken | undefined> {
+    const record = await this.#store.get(presented.id, time);
     return record !== undefined && this.#secrets.matches(presented.secret, record.hash) ? record : undefined;
   }
 
-  async #exchange(presented: RefreshToken, record: StoredRefreshToken, mayRetry: boolean): Promise<Redemption> {
+  async #exchange(presented: RefreshToken, record: StoredRefreshToken, time: StoreTime, mayRetry: boolean): Promise<Redemption> {
     const now = this.#clock.now();
-    const successor = record.successorId === null ? undefined : await this.#store.get(record.successorId);
+    const successor = record.successorId === null ? undefined : await this.#store.get(record.successorId, time);
     switch (decideRefresh(record, successor, now, this.#policy.graceMs)) {
       case "rotate": {
         const next = newRefreshToken();
         // One compare-and-set in the store decides between all who come with this token at once, on whichever server.
-        if (await this.#store.rotate(record.id, now, this.#record(next, record, now), this.#secrets.seal(presented, next))) return redeemed(record, next);
-        const current = mayRetry ? await this.#store.get(record.id) : undefined;
-        return current === undefined ? { ok: false, code: "unknown" } : this.#exchange(presented, current, false);
+        if (await this.#store.rotate(record.id, now, this.#record(next, record, now), this.#secrets.seal(presented, next), time)) return redeemed(record, next);
+        const current = mayRetry ? await this.#store.get(record.id, time) : undefined;
+        return current === undefined ? { ok: false, code: "unknown" } : this.#exchange(presented, current, time, false);
       }
       case "replay": {
         const secret = successor === undefined || record.sealedSuccessor === null ? undefined : this.#secrets.open(presented, successor.id, record.sealedSuccessor);

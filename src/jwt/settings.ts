@@ -55,7 +55,7 @@ const shape = settingsObject({
   cacheSize: z.int().min(0).max(1_000_000).default(10_000),
   /** When the store cannot say whether a token is revoked: `deny` answers 503, `allow` takes it. Refreshing always needs the store. */
   onStoreError: z.enum(["deny", "allow"]).default("deny"),
-  /** Milliseconds one store call may take. */
+  /** Milliseconds the store may take for one call of the manager, all its queries together. */
   storeTimeoutMs: z.int().min(1).max(60_000).default(250),
   /** Where refresh tokens and revocations are kept; in memory when none is given. The manager opens and closes it. */
   store: z.custom<TokenStore>(isTokenStore, "This is not a TokenStore: a method of the contract is missing.").optional(),

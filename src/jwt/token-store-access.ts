@@ -2,8 +2,9 @@ import { LRUCache } from "lru-cache";
 import type { Clock } from "../core/clock.js";
 import { RepeatedWrites } from "../core/repeated-writes.js";
 import type { Runtime } from "../core/runtime.js";
-import { boundedCall, StoreGuard, StoreUnavailableError } from "../core/store-guard.js";
 import { faultOf } from "../core/store-fault.js";
+import { boundedCall, StoreGuard, StoreUnavailableError } from "../core/store-guard.js";
+import type { StoreTime } from "../core/store-time.js";
 import type { StoredRefreshToken, TokenStore, WriteCall } from "../stores/contracts.js";
 import { TokenError } from "./errors.js";
 
@@ -14,12 +15,11 @@ const MOST_UNDELIVERED = 10_000;
 
 /**
  * A token store bounded in time. Revocations and refresh tokens have a guard each: a store that cannot take another refresh
- * token must not stop requests whose tokens it can still judge.
+ * token must not stop requests whose tokens it can still judge. Calls that serve one public call are given its `StoreTime`.
  */
-export class GuardedTokenStore implements TokenStore {
+export class GuardedTokenStore {
   readonly #store: TokenStore;
   readonly #clock: Clock;
-  readonly #timeoutMs: number;
   readonly #unfinished = new RepeatedWrites();
   /** Tokens whose successor reached nobody, as far as this process knows; the store may not have the mark yet. */
   readonly #undelivered = new LRUCache<string, { readonly successorId: string; readonly at: number }>({ max: MOST_UNDELIVERED });
@@ -29,7 +29,6 @@ export class GuardedTokenStore implements TokenStore {
   constructor(store: TokenStore, runtime: Runtime, timeoutMs: number) {
     this.#store = store;
     this.#clock = runtime.clock;
-    this.#timeoutMs = timeoutMs;
     this.#tokens = new StoreGuard("refresh-token", runtime, timeoutMs, store);
     this.#revocations = new StoreGuard("revocation", runtime, timeoutMs, store);
   }
@@ -62,18 +61,19 @@ export class GuardedTokenStore implements TokenStore {
     );
   }
 
-  async get(id: string): Promise<StoredRefreshToken | undefined> {
-    const token = await this.#call(() => this.#store.get(id));
+  async get(id: string, time: StoreTime): Promise<StoredRefreshToken | undefined> {
+    const token = await this.#told(async () => this.#tokens.run(() => this.#store.get(id), time));
     const undelivered = this.#undelivered.get(id);
     return token === undefined || undelivered === undefined || token.successorId !== undelivered.successorId ? token : { ...token, undeliveredAt: undelivered.at };
   }
 
-  rotate(id: string, usedAt: number, successor: StoredRefreshToken, sealedSuccessor: string): Promise<boolean> {
+  rotate(id: string, usedAt: number, successor: StoredRefreshToken, sealedSuccessor: string, time: StoreTime): Promise<boolean> {
     return this.#write(
       (call) => this.#store.rotate(id, usedAt, successor, sealedSuccessor, call),
       (isDone) => {
         if (isDone !== false) this.#markUndelivered(id, successor.id);
       },
+      time,
     );
   }
 
@@ -84,20 +84,20 @@ export class GuardedTokenStore implements TokenStore {
     this.#unfinished.add(`undelivered ${id}`, async () => this.#store.markUndelivered?.(id, successorId, at));
   }
 
-  revokeFamily(familyId: string, at: number, doneLater?: () => void): Promise<boolean> {
-    return this.#deny(`family ${familyId}`, () => this.#store.revokeFamily(familyId, at), doneLater);
+  revokeFamily(familyId: string, at: number, time: StoreTime, doneLater?: () => void): Promise<boolean> {
+    return this.#deny(`family ${familyId}`, () => this.#store.revokeFamily(familyId, at), time, doneLater);
   }
 
-  revokeSubject(subject: string, at: number, forgetAfter: number, doneLater?: () => void): Promise<void> {
-    return this.#deny(`subject ${subject}`, () => this.#store.revokeSubject(subject, at, forgetAfter), doneLater);
+  revokeSubject(subject: string, at: number, forgetAfter: number, time: StoreTime, doneLater?: () => void): Promise<void> {
+    return this.#deny(`subject ${subject}`, () => this.#store.revokeSubject(subject, at, forgetAfter), time, doneLater);
   }
 
-  revokeAccessToken(jti: string, expiresAt: number, doneLater?: () => void): Promise<void> {
-    return this.#deny(`token ${jti}`, () => this.#store.revokeAccessToken(jti, expiresAt), doneLater);
+  revokeAccessToken(jti: string, expiresAt: number, time: StoreTime, doneLater?: () => void): Promise<void> {
+    return this.#deny(`token ${jti}`, () => this.#store.revokeAccessToken(jti, expiresAt), time, doneLater);
   }
 
-  denyFamily(familyId: string, until: number, doneLater?: () => void): Promise<void> {
-    return this.#deny(`access tokens of ${familyId}`, () => this.#store.denyFamily(familyId, until), doneLater);
+  denyFamily(familyId: string, until: number, time: StoreTime, doneLater?: () => void): Promise<void> {
+    return this.#deny(`access tokens of ${familyId}`, () => this.#store.denyFamily(familyId, until), time, doneLater);
   }
 
   /** At once when the store answers at once. @throws StoreUnavailableError (or rejects with it) */
@@ -117,10 +117,10 @@ export class GuardedTokenStore implements TokenStore {
    *
    * @param doneLater called when the repetition has done it
    */
-  async #deny<T>(name: string, operation: () => Promise<T>, doneLater?: () => void): Promise<T> {
+  async #deny<T>(name: string, operation: () => Promise<T>, { deadline }: StoreTime, doneLater?: () => void): Promise<T> {
     const succeeded = this.#unfinished.replacing(name);
     try {
-      const answer = await boundedCall("revocation", this.#timeoutMs, operation);
+      const answer = await boundedCall("revocation", deadline - performance.now(), operation);
       succeeded();
       return answer;
     } catch (error) {
@@ -130,13 +130,9 @@ export class GuardedTokenStore implements TokenStore {
     }
   }
 
-  async #call<T>(operation: () => Promise<T>): Promise<T> {
-    return this.#told(async () => this.#tokens.run(operation));
-  }
-
   /** @param notTold as of `StoreGuard.write` */
-  async #write<T>(operation: (call: WriteCall) => Promise<T>, notTold: (value: T | undefined) => void): Promise<T> {
-    return this.#told(() => this.#tokens.write(operation, notTold));
+  async #write<T>(operation: (call: WriteCall) => Promise<T>, notTold: (value: T | undefined) => void, time?: StoreTime): Promise<T> {
+    return this.#told(() => this.#tokens.write(operation, notTold, time));
   }
 
   async #told<T>(run: () => Promise<T>): Promise<T> {

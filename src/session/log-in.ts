@@ -109,8 +109,10 @@ async function end(req: Request, res: Response): Promise<void> {
   const carrier = bound.opened;
   const sid = carrier?.storedId;
   if (sid !== undefined) {
-    await stored.end(sid);
-    runtime.events.emit("session_logout", () => ({ source: "session", reason: "log-out", ...requestFacts(req) }));
+    const facts = requestFacts(req);
+    const announce = (): void => runtime.events.emit("session_logout", () => ({ source: "session", reason: "log-out", ...facts }));
+    await stored.end(sid, "ended", announce);
+    announce();
   }
   const ended = carrier ?? bound.open();
   ended.reset();

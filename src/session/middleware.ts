@@ -44,7 +44,8 @@ export interface SessionLayer extends Layer {
   /**
    * Ends one session of a principal, or all of them. Returns how many ended.
    *
-   * @throws SetupError (rejects) when the store keeps no index of principals
+   * @throws SetupError (rejects) when the store keeps no index of principals; StoreUnavailableError (rejects), once all have been
+   *   tried, when the store did not end one of them: this process repeats that until it has
    */
   end(principalId: string | number, handle?: string): Promise<number>;
 }
@@ -205,24 +206,43 @@ function infoOf({ sid, createdAt, seenAt, expiresAt }: PrincipalSession): Sessio
   return { handle: sessionHandle(sid), createdAt, lastSeenAt: seenAt, expiresAt };
 }
 
-async function endOf({ stored, runtime }: SessionContext, principalId: string, handle: string | undefined): Promise<number> {
-  let listed: readonly PrincipalSession[];
+/** Tries every session, also after one has failed, and those that began after the list was read. */
+async function endOf(context: SessionContext, principalId: string, handle: string | undefined): Promise<number> {
+  const [listed] = await Promise.allSettled([endListed(context, principalId, handle)]);
+  const others = handle === undefined && context.stored.hasIndex ? await context.stored.endAllOf(principalId) : 0;
+  if (listed.status === "fulfilled") return listed.value + others;
+  // There may be too many to be listed in time, as whoever has a stolen password can make them. They have ended all the same.
+  if (handle === undefined && context.stored.hasIndex && listed.reason instanceof StoreUnavailableError) return others;
+  throw listed.reason;
+}
+
+async function endListed(context: SessionContext, principalId: string, handle: string | undefined): Promise<number> {
+  const { stored, runtime } = context;
+  const found = await listToEnd(context, principalId, handle);
+  // Each by its id, so that it is known to be dead to requests that are still running.
+  const ends = found.map(async ({ sid }) => {
+    const announce = (): void => runtime.events.emit("session_logout", () => ({ source: "session", reason: "ended", subject: principalId, credentialId: sessionHandle(sid) }));
+    const isEnded = await stored.end(sid, "revoked", announce);
+    if (isEnded) announce();
+    return isEnded;
+  });
+  let count = 0;
+  for (const result of await Promise.allSettled(ends)) {
+    if (result.status === "rejected") throw result.reason;
+    if (result.value) count += 1;
+  }
+  return count;
+}
+
+/** A list that could not be read is read again later, to end the session with this handle. */
+async function listToEnd(context: SessionContext, principalId: string, handle: string | undefined): Promise<readonly PrincipalSession[]> {
   try {
-    listed = await listOf(stored, principalId);
+    const found = await listOf(context.stored, principalId);
+    return handle === undefined ? found : found.filter(({ sid }) => sessionHandle(sid) === handle);
   } catch (error) {
-    // There may be too many to be listed in time: whoever has a stolen password can make as many. They end all the same.
-    if (handle === undefined && error instanceof StoreUnavailableError) return stored.endAllOf(principalId);
+    if (handle !== undefined && error instanceof StoreUnavailableError) context.stored.repeat(`handle ${handle}`, () => endListed(context, principalId, handle));
     throw error;
   }
-  const found = listed.filter(({ sid }) => handle === undefined || sessionHandle(sid) === handle);
-  // One by one, so that each id is known to be dead to requests that are still running.
-  let count = 0;
-  for (const { sid } of found) {
-    if (!(await stored.end(sid, "revoked"))) continue;
-    count += 1;
-    runtime.events.emit("session_logout", () => ({ source: "session", reason: "ended", subject: principalId, credentialId: sessionHandle(sid) }));
-  }
-  return count + (handle === undefined ? await stored.endAllOf(principalId) : 0);
 }
 
 function description({ options, cookie }: SessionContext, store: session.Store, inMemory: boolean): Record<string, unknown> {

@@ -65,6 +65,11 @@ export class StoredSessions {
     this.#unfinished.close();
   }
 
+  /** Repeats what a caller was refused until the store has done it. */
+  repeat(name: string, write: () => Promise<unknown>): void {
+    this.#unfinished.add(name, write);
+  }
+
   get policy(): TimePolicy {
     return this.#policy;
   }
@@ -132,9 +137,10 @@ export class StoredSessions {
    * Ends a session for good: from here on its id is dead, also for a request that is still running. When the store fails, the
    * caller is told so and the end is repeated until the store has it; but a log-in that fails leaves the old session alone.
    *
+   * @param doneLater called when a repetition has ended it, unless another call had by then
    * @returns false when the session had ended before, as far as this process and the store can tell
    */
-  end(sid: string, why: EndReason = "ended"): Maybe<boolean> {
+  end(sid: string, why: EndReason = "ended", doneLater: () => void = () => undefined): Maybe<boolean> {
     const before = this.#ended.get(sid);
     this.#ended.set(sid, before ?? { why, at: this.now() });
     const failed = (error: unknown): never => {
@@ -143,18 +149,24 @@ export class StoredSessions {
       if (why !== "replaced") {
         this.#unfinished.add(`session ${sid}`, async () => {
           await this.#destroy(sid);
+          if (this.#ended.has(sid)) return;
           this.#ended.set(sid, { why, at: this.now() });
+          doneLater();
         });
       }
       throw error;
     };
+    const succeeded = this.#unfinished.replacing(`session ${sid}`);
     let answer: Maybe<boolean>;
     try {
       answer = this.#destroy(sid);
     } catch (error) {
       return failed(error);
     }
-    const wasAlive = (found: boolean): boolean => found && before === undefined;
+    const wasAlive = (found: boolean): boolean => {
+      succeeded();
+      return found && before === undefined;
+    };
     return answer instanceof Promise ? answer.then(wasAlive, failed) : wasAlive(answer);
   }
 
@@ -184,11 +196,12 @@ export class StoredSessions {
   /** Ends all sessions of a principal at once, those that began after the list was read included. Repeated as `end` is. */
   endAllOf(principalId: string): Maybe<number> {
     const endAll = (): Maybe<number> => this.#guard.run(() => this.#store.destroyByPrincipal?.(principalId) ?? 0);
+    const name = `principal ${principalId}`;
     const failed = (error: unknown): never => {
-      this.#unfinished.add(`principal ${principalId}`, async () => endAll());
+      this.#unfinished.add(name, async () => endAll());
       throw error;
     };
-    const succeeded = this.#unfinished.replacing(`principal ${principalId}`);
+    const succeeded = this.#unfinished.replacing(name);
     const worked = (count: number): number => {
       succeeded();
       return count;

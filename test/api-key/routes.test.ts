@@ -1,5 +1,5 @@
 import type { Express, Request } from "express";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { createPrincipal, type Principal } from "../../src/core/principal.js";
 import { apiKeyAuth } from "../../src/api-key/middleware.js";
 import { apiKeyRoutes } from "../../src/api-key/routes.js";
@@ -319,6 +319,21 @@ describe.each(EXPRESS)("API key routes on $name", ({ express }) => {
     expect((await make(alice)).status).toBe(201);
     const announced = events.filter(({ event }) => event.startsWith("portcullis_"));
     expect(announced.map(({ event, source, reason }) => [event, source, reason])).toEqual([["portcullis_overload", "api-keys-writes", "store"]]);
+  });
+
+  it.each(["before", "after"])("answer 204 to a DELETE that was answered 503 %s the store had done it, and 404 from then on", async (when) => {
+    const { call, store, events } = await start();
+    const { record } = (await call("/", { method: "POST", as: alice, body: { name: "n" } })).json() as Created;
+    const revoke = store.revoke.bind(store);
+    vi.spyOn(store, "revoke").mockImplementationOnce(async (...args) => {
+      if (when === "after") await revoke(...args);
+      throw new Error("connection lost");
+    });
+    const remove = (): Promise<Answer> => call(`/${record.id}`, { method: "DELETE", as: alice });
+    const refused = await remove();
+    expect([refused.status, refused.headers["retry-after"], refused.json()]).toMatchObject([503, "1", { code: "store-unavailable" }]);
+    expect([(await remove()).status, (await remove()).status]).toEqual([204, 404]);
+    expect(events.filter(({ event }) => event === "authn_token_revoked")).toMatchObject([{ credentialId: record.id, subject: "alice", method: "DELETE" }]);
   });
 
   it("answer 503 while the store is down, and leave what they do not know to the app", async () => {

@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it, vi } from "vitest";
 import { Secret } from "../../src/core/secret.js";
-import type { RateLimitStore } from "../../src/stores/contracts.js";
+import type { ApiKeyStore, RateLimitStore } from "../../src/stores/contracts.js";
 import { ApiKeyError } from "../../src/api-key/errors.js";
 import { ApiKeyService } from "../../src/api-key/service.js";
 import type { CreateInput } from "../../src/api-key/input.js";
@@ -307,12 +308,113 @@ describe("a revocation that was refused", () => {
     await service.close();
   });
 
+  it.each([
+    { kind: "does not exist", make: async () => undefined },
+    { kind: "was revoked before", make: async (store: WatchedStore, id: string) => void (await store.revoke(id, 1, "elsewhere")) },
+  ])("of a key that $kind is announced neither later nor when asked for again", async ({ kind, make }) => {
+    const { service, store, events } = bench();
+    const id = kind === "does not exist" ? "AAAAAAAAAAAA" : (await service.create(KEY)).record.id;
+    await make(store, id);
+    const revoke = vi.spyOn(store, "revoke").mockRejectedValueOnce(new Error("connection lost"));
+    await expect(service.revoke(id)).rejects.toMatchObject({ status: 503 });
+    await expect.poll(() => revoke.mock.calls.length, { timeout: 3000 }).toBe(2);
+    expect([await service.revoke(id), await service.revoke(id)]).toEqual([false, false]);
+    expect(events.filter(({ event }) => event === "authn_token_revoked")).toEqual([]);
+    await service.close();
+  });
+
+  it("by two callers at once is announced once, and each is told so when they ask again", async () => {
+    const { service, store, events } = bench();
+    const { record } = await service.create(KEY);
+    const revoke = store.revoke.bind(store);
+    vi.spyOn(store, "revoke")
+      .mockImplementationOnce(async (...args) => {
+        await revoke(...args);
+        throw new Error("connection lost");
+      })
+      .mockRejectedValueOnce(new Error("connection lost"));
+    const both = await Promise.allSettled([service.revoke(record.id), service.revoke(record.id)]);
+    expect(both.map(({ status }) => status)).toEqual(["rejected", "rejected"]);
+    expect(await service.revoke(record.id)).toBe(true);
+    await service.close();
+    expect(events.filter(({ event }) => event === "authn_token_revoked")).toHaveLength(1);
+  });
+
+  it("of a value the store cannot keep is not repeated", async () => {
+    const { service, store, clock } = bench();
+    const { record } = await service.create(KEY);
+    const revoke = vi.spyOn(store, "revoke").mockRejectedValueOnce(Object.assign(new Error("bad value"), { code: "22001" }));
+    await expect(service.revoke(record.id)).rejects.toThrow();
+    clock.advance(5000);
+    await sleep(700);
+    expect(revoke).toHaveBeenCalledTimes(1);
+    expect(await service.revoke(record.id)).toBe(true);
+    expect((await store.get(record.id))?.revokedAt).toBe(clock.now());
+    await service.close();
+  });
+
   it("of a key that somebody else had revoked is not announced", async () => {
     const { service, store, events } = bench();
     const { record } = await service.create(KEY);
     await store.revoke(record.id, 1, "elsewhere");
     expect(await service.revoke(record.id)).toBe(false);
     expect(events.filter(({ event }) => event === "authn_token_revoked")).toEqual([]);
+  });
+});
+
+describe("a rotation that was refused", () => {
+  /** The store does the next rotation, and answers after the caller has been refused. */
+  function answerLate(store: WatchedStore): void {
+    const rotate = store.rotate.bind(store);
+    vi.spyOn(store, "rotate").mockImplementationOnce(async (...args) => {
+      const isDone = await rotate(...args);
+      await sleep(60);
+      return isDone;
+    });
+  }
+
+  async function refused() {
+    const parts = bench({ storeTimeoutMs: 20, cacheSeconds: 0 });
+    const { key, record } = await parts.service.create(KEY);
+    answerLate(parts.store);
+    await expect(parts.service.rotate(record.id)).rejects.toMatchObject({ status: 503 });
+    await sleep(100);
+    parts.events.length = 0;
+    return { ...parts, key, id: record.id };
+  }
+
+  it("and done all the same: the same call again gives out the new key, once, and announces it", async () => {
+    const { service, events, key, id } = await refused();
+    const made = await service.rotate(id);
+    expect([await reasonOf(service.verify(made.key)), await reasonOf(service.verify(key))]).toEqual(["ok", "rotated"]);
+    await expect(service.rotate(id)).rejects.toMatchObject({ code: "rotated" });
+    expect(events.filter(({ event }) => event === "authn_token_created")).toMatchObject([{ reason: "rotated", credentialId: made.record.id }]);
+  });
+
+  it("and done all the same: of many calls at once one gets the new key", async () => {
+    const { service, id } = await refused();
+    const settled = await Promise.allSettled(Array.from({ length: 10 }, () => service.rotate(id)));
+    expect(settled.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+    for (const result of settled) if (result.status === "rejected") expect(result.reason).toMatchObject({ code: "rotated" });
+  });
+
+  it("and done all the same, but revoked since: its new key is not given out", async () => {
+    const { service, store, id } = await refused();
+    await service.revoke((await store.get(id))?.rotatedTo ?? "");
+    await expect(service.rotate(id)).rejects.toMatchObject({ code: "rotated" });
+  });
+
+  it("in the middle of a commit that did not take place: the same call again makes a new key", async () => {
+    const { service, store } = bench();
+    const { key, record } = await service.create(KEY);
+    vi.spyOn<ApiKeyStore, "rotate">(store, "rotate").mockImplementationOnce(async (_id, _successor, _graceUntil, call) => {
+      call?.beginCommit();
+      throw new Error("connection lost");
+    });
+    await expect(service.rotate(record.id)).rejects.toMatchObject({ status: 503 });
+    expect(await reasonOf(service.verify(key))).toBe("ok");
+    const made = await service.rotate(record.id);
+    expect([await reasonOf(service.verify(made.key)), await reasonOf(service.verify(key))]).toEqual(["ok", "rotated"]);
   });
 });
 

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { SecurityEvent } from "../../src/core/events.js";
 import { createRuntime } from "../../src/core/runtime.js";
 import { StoreGuard, StoreUnavailableError } from "../../src/core/store-guard.js";
+import { StoreTime } from "../../src/core/store-time.js";
 import { ManualClock } from "../support/manual-clock.js";
 
 function setUp(timeoutMs = 50) {
@@ -145,5 +146,50 @@ describe("StoreGuard.write", () => {
       await expect(write).rejects.toBeInstanceOf(StoreUnavailableError);
       expect(untold).toEqual(begins ? [undefined] : []);
     }
+  });
+});
+
+describe("StoreGuard with a shared StoreTime", () => {
+  const after = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+  const silent = () => new Promise<never>(() => undefined);
+
+  it("gives a call what earlier ones have left, and makes none when nothing is left", async () => {
+    const { guard } = setUp(150);
+    const time = new StoreTime(150);
+    const began = performance.now();
+    await guard.run(() => after(100), time);
+    await expect(guard.run(silent, time)).rejects.toBeInstanceOf(StoreUnavailableError);
+    expect(performance.now() - began).toBeLessThan(250);
+    let calls = 0;
+    expect(() => guard.run(() => (calls += 1), time)).toThrow(StoreUnavailableError);
+    await expect(guard.write(() => (calls += 1), undefined, time)).rejects.toBeInstanceOf(StoreUnavailableError);
+    expect(calls).toBe(0);
+    expect(guard.run(() => (calls += 1), new StoreTime(150))).toBe(1);
+  });
+
+  it("gives a write the deadline of all, moved by the time of other work", async () => {
+    const { guard } = setUp(150);
+    const time = new StoreTime(150);
+    await guard.run(() => after(20), time);
+    const { deadline } = time;
+    expect(await guard.write((call) => call.deadline, undefined, time)).toBe(deadline);
+    await time.besides(() => after(80));
+    expect(await guard.write((call) => [call.deadline >= deadline + 75, call.beginCommit()], undefined, time)).toEqual([true, true]);
+  });
+
+  it("takes silence for an outage only where calls had the whole time", async () => {
+    const { guard, events } = setUp(30);
+    const rest = async (): Promise<StoreTime> => {
+      const time = new StoreTime(30);
+      await guard.run(() => Promise.resolve(), time);
+      return time;
+    };
+    const late = async (times: readonly StoreTime[]): Promise<void> => {
+      for (const result of await Promise.allSettled(times.map((time) => guard.run(silent, time)))) expect(result.status).toBe("rejected");
+    };
+    await late(await Promise.all(Array.from({ length: 12 }, rest)));
+    expect([guard.isDown, events.map(({ event }) => event)]).toEqual([false, ["portcullis_store_late"]]);
+    await late(Array.from({ length: 12 }, () => new StoreTime(30)));
+    expect(guard.isDown).toBe(true);
   });
 });

@@ -23,6 +23,13 @@ export function faultyMariaDb(server: RunningServer): FaultyDatabase {
       await endConnectionsOfApp(admin, which);
       await admin.end();
     },
+    lockRowsOf: async (subject, keyId) => {
+      const holder = await connect(url(server.port));
+      await holder.query("begin");
+      await holder.query("select id from portcullis_api_keys where id = ? for update", [keyId]);
+      await holder.query("select id from portcullis_token_families where subject = ? for update", [subject]);
+      return { release: () => holder.end() };
+    },
     // Holds for whoever lacks READ_ONLY ADMIN, which the app's user does.
     setReadOnly: (isReadOnly) => asAdmin(`set global read_only = ${isReadOnly ? 1 : 0}`),
   };

@@ -24,8 +24,22 @@ export function faultyPostgres(server: RunningServer): FaultyDatabase {
       },
     ],
     endConnections: (which) => asAdmin(which === "one" ? `${TERMINATE} limit 1` : TERMINATE),
+    lockRowsOf: async (subject, keyId) => {
+      const holder = await connect(url(server.port));
+      await holder.query("begin");
+      await holder.query("select id from portcullis_api_keys where id = $1 for update", [keyId]);
+      await holder.query("select id from portcullis_token_families where subject = $1 for update", [subject]);
+      return { release: () => holder.end() };
+    },
     setReadOnly: (isReadOnly) => asAdmin(`alter system set default_transaction_read_only = ${isReadOnly ? "on" : "off"}`, "select pg_reload_conf()"),
   };
+}
+
+async function connect(url: string): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: url });
+  client.on("error", () => undefined);
+  await client.connect();
+  return client;
 }
 
 /** A lock on the tables, as a migration by hand takes it: every statement waits, every connection of the pool is in use. */
@@ -34,9 +48,7 @@ function exhaustedPool(url: () => string): Fault {
   return {
     name: "exhausted pool (tables locked)",
     begin: async () => {
-      holder = new pg.Client({ connectionString: url() });
-      holder.on("error", () => undefined);
-      await holder.connect();
+      holder = await connect(url());
       const { rows } = await holder.query<{ name: string }>("select tablename as name from pg_tables where tablename like 'portcullis%'");
       await holder.query(`begin; lock table ${rows.map(({ name }) => name).join(", ")} in access exclusive mode`);
     },

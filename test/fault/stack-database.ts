@@ -18,6 +18,8 @@ export interface FaultyDatabase {
   readonly faults: readonly Fault[];
   endConnections(which: "one" | "all"): Promise<void>;
   setReadOnly(isReadOnly: boolean): Promise<void>;
+  /** Locks one key and the families of refresh tokens of one subject, as a transaction that is left open does. */
+  lockRowsOf(subject: string, keyId: string): Promise<{ release(): Promise<void> }>;
 }
 
 /**

@@ -51,19 +51,16 @@ export function withinTime<T>(work: Promise<T>, ms: number, what: string, late: 
 const FULL_PAUSE_MS = 20;
 
 /**
- * Gets a connection within `ms`. A server that has no more of them is asked again until then, since others give theirs
+ * Gets a connection by the deadline. A server that has no more of them is asked again until then, since others give theirs
  * back: a fleet that starts all at once may want more than the server has.
  *
- * @param isFull whether every connection the pool may have is open, and so in use by others
- * @throws PoolBusyError when the pool was full and no connection came back in time
+ * @param deadline on the clock of `performance.now()`, in milliseconds
  */
-export async function acquireWithin<T>(acquire: () => Promise<T>, ms: number, release: (connection: T) => void, isFull: () => boolean): Promise<T> {
-  const deadline = performance.now() + ms;
+export async function acquireWithin<T>(acquire: () => Promise<T>, deadline: number, release: (connection: T) => void): Promise<T> {
   for (;;) {
     try {
       return await withinTime(acquire(), Math.max(1, deadline - performance.now()), "no connection was free", release);
     } catch (error) {
-      if (error instanceof DatabaseTimeoutError && isFull()) throw new PoolBusyError();
       if (failureKind(error) !== "full" || performance.now() + FULL_PAUSE_MS > deadline) throw error;
     }
     await sleep(FULL_PAUSE_MS * (0.5 + Math.random()));

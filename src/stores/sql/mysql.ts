@@ -1,9 +1,10 @@
 import { Kysely, MysqlDialect, type MysqlPool, type MysqlPoolConnection } from "kysely";
 import type { Pool, PoolConnection, PoolOptions } from "mysql2";
-import { acquireWithin, withinTime } from "./bounded.js";
+import { withinTime } from "./bounded.js";
 import { noteEngine } from "./engines.js";
 import { loadDriver } from "./load-package.js";
 import { mysqlOptions } from "./mysql-url.js";
+import { Places } from "./places.js";
 import type { PortcullisDatabase, PortcullisTables } from "./schema.js";
 import { COMMIT_MS, END_MS, GRACE_MS, IDLE_IN_TRANSACTION_MS, type OpenedServer, type OpenServerOptions, type PoolLimits, requestLimits, SLOW_LIMITS } from "./server-options.js";
 
@@ -72,6 +73,7 @@ function sessionStatements(limits: PoolLimits): readonly string[] {
 function boundedPool(pool: Pool, limits: PoolLimits): MysqlPool {
   const ready = new WeakSet<PoolConnection>();
   const open = new Set<PoolConnection>();
+  const places = new Places(limits.size, () => open.size >= limits.size);
   pool.on("connection", (connection: PoolConnection) => {
     open.add(connection);
     connection.once("end", () => open.delete(connection));
@@ -96,8 +98,8 @@ function boundedPool(pool: Pool, limits: PoolLimits): MysqlPool {
   };
   return {
     getConnection: (callback) => {
-      acquireWithin(acquire, limits.acquireMs, (late) => late.release(), () => open.size >= limits.size).then(
-        (connection) => callback(undefined, boundedConnection(connection, limits.statementMs + GRACE_MS)),
+      places.acquire(acquire, limits.acquireMs, (late) => late.release()).then(
+        (connection) => callback(undefined, boundedConnection(connection, limits.statementMs + GRACE_MS, () => places.give())),
         // Kysely looks at the error first.
         (error: unknown) => callback(error, undefined as unknown as MysqlPoolConnection),
       );
@@ -113,7 +115,7 @@ function boundedPool(pool: Pool, limits: PoolLimits): MysqlPool {
 }
 
 /** A connection that is closed, and not given to anybody else, when a statement got no answer: it may still be running. */
-function boundedConnection(connection: PoolConnection, timeoutMs: number): MysqlPoolConnection {
+function boundedConnection(connection: PoolConnection, timeoutMs: number, released: () => void): MysqlPoolConnection {
   let isBroken = false;
   const answer = async (text: string, parameters: readonly unknown[]): Promise<unknown> => {
     if (isBroken) throw new Error("Connection terminated");
@@ -136,6 +138,7 @@ function boundedConnection(connection: PoolConnection, timeoutMs: number): Mysql
     destroy: () => connection.destroy(),
     release: () => {
       if (!isBroken) connection.release();
+      released();
     },
     query: (text: string, parameters: readonly unknown[], callback: (error: unknown, result?: unknown) => void) => {
       answer(text, parameters).then(

@@ -1,8 +1,9 @@
 import { Kysely, PostgresDialect, type PostgresPool, type PostgresPoolClient } from "kysely";
 import type { Pool, PoolClient, PoolConfig } from "pg";
-import { acquireWithin, withinTime } from "./bounded.js";
+import { withinTime } from "./bounded.js";
 import { noteEngine } from "./engines.js";
 import { loadDriver } from "./load-package.js";
+import { Places } from "./places.js";
 import type { PortcullisDatabase, PortcullisTables } from "./schema.js";
 import { COMMIT_MS, END_MS, GRACE_MS, IDLE_IN_TRANSACTION_MS, type OpenedServer, type OpenServerOptions, type PoolLimits, requestLimits, SLOW_LIMITS } from "./server-options.js";
 
@@ -65,13 +66,14 @@ async function endPool(pool: Pool, open: ReadonlySet<PoolClient>): Promise<void>
 
 function boundedPool(pool: Pool, limits: PoolLimits): PostgresPool {
   const open = new Set<PoolClient>();
+  const places = new Places(limits.size, () => open.size >= limits.size);
   pool.on("connect", (client) => open.add(client));
   pool.on("remove", (client) => open.delete(client));
   return {
     options: {},
     connect: async () => {
-      const client = await acquireWithin(() => pool.connect(), limits.acquireMs, (late) => late.release(), () => open.size >= limits.size);
-      return new BoundedClient(client, limits.statementMs);
+      const client = await places.acquire(() => pool.connect(), limits.acquireMs, (late) => late.release());
+      return new BoundedClient(client, limits.statementMs, () => places.give());
     },
     end: () => endPool(pool, open),
   };
@@ -81,10 +83,12 @@ function boundedPool(pool: Pool, limits: PoolLimits): PostgresPool {
 class BoundedClient implements PostgresPoolClient {
   readonly #client: PoolClient;
   readonly #timeoutMs: number;
+  readonly #released: () => void;
   #isBroken = false;
 
-  constructor(client: PoolClient, timeoutMs: number) {
+  constructor(client: PoolClient, timeoutMs: number, released: () => void) {
     this.#client = client;
+    this.#released = released;
     this.#timeoutMs = timeoutMs + GRACE_MS;
     // While it is in use, the pool does not listen; the query tells of the same error.
     client.on("error", this.#markBroken);
@@ -110,5 +114,6 @@ class BoundedClient implements PostgresPoolClient {
   release(destroy = false): void {
     this.#client.removeListener("error", this.#markBroken);
     this.#client.release(destroy || this.#isBroken);
+    this.#released();
   }
 }

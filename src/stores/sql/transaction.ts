@@ -86,6 +86,16 @@ class CommitLostError extends Error {
   }
 }
 
+/** The connection was lost at COMMIT, and another one found nothing of the transaction: the server is well, and this one call failed. */
+class CommitUndoneError extends Error {
+  readonly code = "PORTCULLIS_COMMIT_UNDONE";
+
+  constructor(lost: CommitLostError) {
+    super("A transaction was not committed, since its connection was lost.", { cause: lost.cause });
+    this.name = "CommitUndoneError";
+  }
+}
+
 /** How long a lost commit is asked about, in milliseconds: as long as the caller waits for it. */
 const DOUBT_MS = 4500;
 
@@ -102,7 +112,7 @@ export async function settleLostCommit(transaction: Promise<boolean>, isThere: (
   } catch (error) {
     if (!(error instanceof CommitLostError)) throw error;
     if (await withinTime(isThere(), DOUBT_MS, "whether a transaction was committed could not be read")) return true;
-    throw error.cause;
+    throw new CommitUndoneError(error);
   }
 }
 

@@ -1,0 +1,126 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterEach, describe, expect, it } from "vitest";
+import type { IssuedTokens } from "../../src/jwt/manager.js";
+import { MemoryTokenStore } from "../../src/stores/memory/token-store.js";
+import { ManualClock } from "../support/manual-clock.js";
+import { bench, type Bench, codeOf, START, UnreliableStore } from "./support.js";
+
+/** Longer than the first pause before a refused write is repeated. */
+const REPEATED_MS = 700;
+
+/** A store that refuses to revoke while told to. */
+class RefusingStore extends UnreliableStore {
+  refusing = false;
+  /** Whether what is refused is done all the same. */
+  doesIt = false;
+
+  constructor(inner: MemoryTokenStore) {
+    super(inner);
+    for (const name of ["revokeFamily", "revokeSubject", "revokeAccessToken", "denyFamily"] as const) {
+      const call = this[name] as (...args: unknown[]) => Promise<unknown>;
+      Object.assign(this, {
+        [name]: async (...args: unknown[]) => {
+          if (this.refusing && !this.doesIt) throw new Error("connection lost");
+          const answer = await call(...args);
+          if (this.refusing) throw new Error("connection lost");
+          return answer;
+        },
+      });
+    }
+  }
+}
+
+const jtiOf = async ({ manager }: Bench, { accessToken }: IssuedTokens): Promise<string> => (await manager.verifyAccessToken(accessToken)).jti;
+
+describe.each([
+  { what: "revokeToken", reason: "token", ends: "access", revoke: async (parts: Bench, tokens: IssuedTokens) => parts.manager.revokeToken(await jtiOf(parts, tokens)) },
+  { what: "revokeFamily", reason: "family", ends: "both", revoke: ({ manager }: Bench, { refreshToken }: IssuedTokens) => manager.revokeFamily(refreshToken) },
+  { what: "revokeSubject", reason: "subject", ends: "both", revoke: ({ manager }: Bench) => manager.revokeSubject("ada") },
+])("$what, refused", ({ reason, ends, revoke }) => {
+  let parts: Bench;
+  let store: RefusingStore;
+  afterEach(() => parts.manager.close());
+
+  async function refused(doesIt = false): Promise<{ tokens: IssuedTokens; again: () => Promise<unknown> }> {
+    store = new RefusingStore(new MemoryTokenStore({ clock: new ManualClock(START) }));
+    parts = bench({}, store);
+    const tokens = await parts.manager.issue("ada");
+    // The id is read while the token is good.
+    const jti = await jtiOf(parts, tokens);
+    const again = (): Promise<unknown> => (reason === "token" ? parts.manager.revokeToken(jti) : revoke(parts, tokens));
+    store.refusing = true;
+    store.doesIt = doesIt;
+    expect(await codeOf(again())).toBe("store-unavailable");
+    expect(announced()).toEqual([]);
+    store.refusing = false;
+    return { tokens, again };
+  }
+
+  const announced = (): unknown[] => parts.events.filter(({ event }) => event === "authn_token_revoked").map((event) => event.reason);
+
+  async function expectEnded({ accessToken, refreshToken }: IssuedTokens): Promise<void> {
+    expect(await codeOf(parts.manager.verifyAccessToken(accessToken))).toBe("revoked");
+    expect(await codeOf(parts.manager.refresh(refreshToken))).toBe(ends === "both" ? "revoked" : "fulfilled");
+  }
+
+  it.each([
+    { when: "before the store had done it", doesIt: false },
+    { when: "after the store had done it", doesIt: true },
+  ])("$when: is repeated until the store has it, and announced once; the same call again succeeds and announces nothing more", async ({ doesIt }) => {
+    const { tokens, again } = await refused(doesIt);
+    await expect.poll(announced, { timeout: 3000 }).toEqual([reason]);
+    await expectEnded(tokens);
+    expect(await codeOf(again())).toBe("fulfilled");
+    expect(announced()).toEqual([reason]);
+  });
+
+  it("is repeated while the store goes on refusing", async () => {
+    const { tokens } = await refused();
+    store.refusing = true;
+    await sleep(REPEATED_MS);
+    expect(announced()).toEqual([]);
+    store.refusing = false;
+    await expect.poll(announced, { timeout: 4000 }).toEqual([reason]);
+    await expectEnded(tokens);
+  });
+
+  it("and asked for again at once: is done and announced by the second call, and not repeated", async () => {
+    const { tokens, again } = await refused();
+    expect(await codeOf(again())).toBe("fulfilled");
+    expect(announced()).toEqual([reason]);
+    const calls = store.calls;
+    await sleep(REPEATED_MS);
+    expect([store.calls, announced()]).toEqual([calls, [reason]]);
+    await expectEnded(tokens);
+  });
+
+  it("and asked for again: a log-in after that stands", async () => {
+    const { again } = await refused();
+    await again();
+    parts.clock.advance(1);
+    const { accessToken, refreshToken } = await parts.manager.issue("ada");
+    await sleep(REPEATED_MS);
+    expect(await codeOf(parts.manager.verifyAccessToken(accessToken))).toBe("fulfilled");
+    expect(await codeOf(parts.manager.refresh(refreshToken))).toBe("fulfilled");
+  });
+
+  it("twice in a row: is announced once", async () => {
+    const { again } = await refused();
+    store.refusing = true;
+    expect(await codeOf(again())).toBe("store-unavailable");
+    store.refusing = false;
+    expect(await codeOf(again())).toBe("fulfilled");
+    await sleep(REPEATED_MS);
+    expect(announced()).toEqual([reason]);
+  });
+
+  it("the twin that is not refused is announced each time", async () => {
+    parts = bench();
+    const tokens = await parts.manager.issue("ada");
+    const jti = await jtiOf(parts, tokens);
+    const once = (): Promise<unknown> => (reason === "token" ? parts.manager.revokeToken(jti) : revoke(parts, tokens));
+    await once();
+    await once();
+    expect(announced()).toEqual([reason, reason]);
+  });
+});
