@@ -5,6 +5,7 @@ import { type Refusal, refuse, requestFacts } from "../core/refusal.js";
 import { beginState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
 import { StoreUnavailableError } from "../core/store-guard.js";
+import { SetupError } from "../settings/errors.js";
 import { parse, settingsObject } from "../settings/object.js";
 import { MAX_MAKERS, successorOf } from "./decide.js";
 import { ApiKeyError } from "./errors.js";
@@ -55,8 +56,12 @@ type Action = (caller: Caller, req: Request) => Promise<Reply>;
  *
  * @param deps `{ events?, clock?, onRefusal? }`; the service's own where they are not given
  * @throws SettingsError when the options are wrong
+ * @throws SetupError when there is no service
  */
 export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesOptions, deps?: PartDependencies): Router {
+  if (typeof (service as Partial<ApiKeyService> | undefined)?.verify !== "function") {
+    throw new SetupError("apiKeyRoutes needs the service that makes the keys as its first argument: apiKeyRoutes(new ApiKeyService()).");
+  }
   const runtime = partRuntime(deps, service.runtime);
   const { realm = service.options.realm, maxLifetimeDays } = parse(apiKeyRoutesSchema, options ?? {});
   const refusals = callerRefusals(realm);

@@ -167,8 +167,9 @@ export function beginState(req: Request, runtime: Runtime): RequestState {
 }
 
 /**
- * The client's address as the limiter counts it, for keys of limits and for logs: by the app's `trust proxy` setting, in one
- * spelling (no port, brackets or zone; IPv4 that is mapped or translated into IPv6 as IPv4). `"unknown"` when there is none.
+ * The client's address, for keys of limits and for logs: by the app's `trust proxy` setting, in one spelling (no port, brackets or
+ * zone; IPv4 that is mapped or translated into IPv6 as IPv4). `"unknown"` when there is none. In the key of a limit an IPv6
+ * address counts by its subnet (`ipv6Subnet`).
  *
  *     security.rateLimit({ name: "search", limit: 10, key: (req) => `${clientAddress(req)} ${req.params.index}` })
  */

@@ -5,6 +5,7 @@ import { bodyOf, readJsonBody } from "../core/json-body.js";
 import { refuse, type Refusal } from "../core/refusal.js";
 import { beginState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
+import { SetupError } from "../settings/errors.js";
 import { parse, settingsObject } from "../settings/object.js";
 import { TokenError } from "./errors.js";
 import type { JwtManager } from "./manager.js";
@@ -34,8 +35,12 @@ const jsonBody = readJsonBody(SOURCE);
  *
  * @param deps `{ events?, clock?, onRefusal? }`; the manager's own where they are not given
  * @throws SettingsError when the options are wrong
+ * @throws SetupError when there is no manager
  */
 export function tokenRoutes(manager: JwtManager, options?: TokenRoutesOptions, deps?: PartDependencies): Router {
+  if (typeof (manager as Partial<JwtManager> | undefined)?.refresh !== "function") {
+    throw new SetupError("tokenRoutes needs the manager that issues the tokens as its first argument: tokenRoutes(new JwtManager({ secret })).");
+  }
   const runtime = partRuntime(deps, manager.runtime);
   const { jwksMaxAgeSeconds } = parse(tokenRoutesSchema, options ?? {});
   const headers = { "WWW-Authenticate": challenge("Bearer", { realm: manager.options.realm, error: "invalid_token" }) };

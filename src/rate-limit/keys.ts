@@ -43,7 +43,8 @@ export function principalKey({ id }: { id: string }): string {
 
 /**
  * The key a function of the app gives. One that throws, or gives no usable text, must not become "not limited": the
- * request is counted by its address, and the mistake is announced once. A raw `req.ip` in a key is put in one spelling.
+ * request is counted by its address, and the mistake is announced once. The client's address in a key counts as it does by itself:
+ * in one spelling, and IPv6 by its subnet.
  */
 export function byFunction(keyOf: KeyFunction, fallback: KeyOf, announce: (reason: string) => boolean): KeyOf {
   return (req, state) => {
@@ -54,7 +55,7 @@ export function byFunction(keyOf: KeyFunction, fallback: KeyOf, announce: (reaso
       announce("key-function-threw");
       return fallback(req, state);
     }
-    if (typeof key === "string" && key.length > 0 && key.length <= MAX_KEY_LENGTH) return inOneSpelling(key, req, state, announce);
+    if (typeof key === "string" && key.length > 0 && key.length <= MAX_KEY_LENGTH) return withCountedAddress(key, req, state, fallback, announce);
     neverUnhandled(key);
     announce("key-function-gave-no-key");
     return fallback(req, state);
@@ -65,9 +66,18 @@ export function byFunction(keyOf: KeyFunction, fallback: KeyOf, announce: (reaso
 const WITH_PORT = /^(?:[\d.]+|\[[^\]]*\]):\d+$/;
 
 /** With the port of each connection in it a key would be new again and again, and nobody limited. */
-function inOneSpelling(key: string, req: Request, state: RequestState, announce: (reason: string) => boolean): string {
-  // Only a spelling with a colon may have another.
+function withCountedAddress(key: string, req: Request, state: RequestState, counted: KeyOf, announce: (reason: string) => boolean): string {
+  // Only an address with a colon may be spelt otherwise, or has a subnet.
   if (!key.includes(":")) return key;
+  const spelt = inOneSpelling(key, req, state, announce);
+  const address = state.address(req);
+  if (!address.includes(":") || !spelt.includes(address)) return spelt;
+  const subnet = counted(req, state);
+  // The app may have written the subnet itself, which begins with the address where that is the first of it.
+  return spelt.includes(subnet) ? spelt : spelt.replaceAll(address, subnet);
+}
+
+function inOneSpelling(key: string, req: Request, state: RequestState, announce: (reason: string) => boolean): string {
   const { ip } = req;
   if (ip === undefined || ip === "" || !key.includes(ip)) return key;
   if (WITH_PORT.test(ip) && announce("key-function-gave-a-port")) {

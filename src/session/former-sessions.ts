@@ -68,6 +68,11 @@ export class FormerSessions {
     return settled;
   }
 
+  /** Whether a log-in has just replaced the session that was adopted from that old id. */
+  wasReplaced(oldSid: string): boolean {
+    return this.#stored.wasReplaced(this.#keepsId ? oldSid : this.#newIdOf(oldSid));
+  }
+
   /** Takes the old cookie back from the browser. */
   takeBack(headers: HeaderBuffer, { path, domain }: AdoptedSession): void {
     if (this.#name !== this.#cookie.name) this.#cookie.takeOther(headers, this.#name, path, domain);

@@ -1,7 +1,6 @@
 import type { Request, Response } from "express";
 import { idText, MAX_ID_LENGTH } from "../core/principal.js";
 import { requestFacts } from "../core/refusal.js";
-import { stateOf } from "../core/request-state.js";
 import { SCOPE_PATTERN } from "../core/scopes.js";
 import { SetupError } from "../settings/errors.js";
 import { SessionStoreFullError } from "../stores/memory/session-record.js";
@@ -96,17 +95,22 @@ async function begin(req: Request, who: LogInAs, options: LogInOptions): Promise
  * still running, the cookie is taken back and the browser told to forget this site (Clear-Site-Data, ASVS 14.3.1).
  * `req.session` is undefined from then on. Without a session only the browser's part is done.
  *
+ * Await it before answering. The answer waits for a log-out that nobody awaits, and a process warning says that it was not awaited.
+ *
  * @throws SetupError (rejects) when no session layer ran
  * @throws StoreUnavailableError (rejects, with `status` 503) when the store did not answer; the session is still there then
  */
 export function logOut(req: Request, res: Response): Promise<void> {
-  return mustBeAwaited("logOut", res, end(req, res));
+  const work = end(req, res);
+  boundSession(req)?.waitFor(work);
+  return mustBeAwaited("logOut", res, work);
 }
 
 async function end(req: Request, res: Response): Promise<void> {
   const bound = requireBound(req);
-  const { stored, cookie, runtime } = bound.context;
+  const { stored, runtime } = bound.context;
   const carrier = bound.opened;
+  if (!res.headersSent) bound.watch();
   const sid = carrier?.storedId;
   if (sid !== undefined) {
     const facts = requestFacts(req);
@@ -118,11 +122,7 @@ async function end(req: Request, res: Response): Promise<void> {
   ended.reset();
   ended.session = undefined;
   if (req.principal?.kind === "session") req.principal = undefined;
-  if (res.headersSent) return;
-  cookie.take(stateOf(req).headersOf(res));
-  // Browsers heed it over https only.
-  res.setHeader("Clear-Site-Data", '"cache", "cookies", "storage"');
-  res.setHeader("Cache-Control", "no-store");
+  bound.takeBack();
 }
 
 /** The old id dies with the log-in; when it cannot, the new session must not stay either. */

@@ -2,6 +2,7 @@ import type { Request, Response } from "express";
 import session from "express-session";
 import { refuse, requestFacts } from "../core/refusal.js";
 import { beginState, stateOf } from "../core/request-state.js";
+import type { HeaderBuffer } from "../core/response/header-buffer.js";
 import type { SessionStamp } from "../stores/memory/session-record.js";
 import { bindCompanions } from "./binding.js";
 import { expiryOf, isTouchDue } from "./decide.js";
@@ -29,6 +30,10 @@ export class RequestSession implements Commit {
   #underWay: Promise<void> | undefined;
   #unserialisable = false;
   #unset = false;
+  /** The answer tells the browser to forget this site. */
+  #clearsSite = false;
+  /** The request was sent before the answer to a log-in came: a session begun here would take the place of the one logged in. */
+  #isBehindLogIn = false;
   /** The session of express-session that this one goes on with, whose cookie is to be taken back. */
   #adopted: AdoptedSession | undefined;
 
@@ -97,6 +102,7 @@ export class RequestSession implements Commit {
       (loaded) => {
         this.#bindCompanions();
         if (name === undefined || loaded === undefined) {
+          this.#isBehindLogIn = name !== undefined && stored.wasReplaced(name.sid);
           if (former === undefined || oldSid === undefined) done();
           else this.#adopt(former, oldSid, done);
           return;
@@ -118,6 +124,7 @@ export class RequestSession implements Commit {
       () => former.adopt(oldSid),
       (adopted) => {
         if (adopted === undefined) {
+          this.#isBehindLogIn ||= former.wasReplaced(oldSid);
           done();
           return;
         }
@@ -131,6 +138,23 @@ export class RequestSession implements Commit {
       },
       done,
     );
+  }
+
+  /** After a log-out: the answer takes the cookie back and tells the browser to forget this site. */
+  takeBack(): void {
+    if (this.res.headersSent) {
+      // An answer that the app has given waits for the log-out, and gets these when it goes.
+      this.#unset = true;
+      this.#clearsSite = true;
+    } else this.#clearBrowser(stateOf(this.req).headersOf(this.res), true);
+  }
+
+  #clearBrowser(headers: HeaderBuffer, site: boolean): void {
+    this.context.cookie.take(headers);
+    if (!site) return;
+    // Browsers heed it over https only.
+    this.res.setHeader("Clear-Site-Data", '"cache", "cookies", "storage"');
+    this.res.setHeader("Cache-Control", "no-store");
   }
 
   /** From now on the response waits for the session. @throws TypeError when the store gave what JSON cannot carry */
@@ -178,6 +202,7 @@ export class RequestSession implements Commit {
       // An id that the answer can no longer carry would be a session nobody has.
       if (carrier.storedId === undefined && this.res.headersSent) return true;
       const fresh = carrier.storedId === undefined;
+      if (fresh && this.#isBehindLogIn) return true;
       return this.#orRefused(
         andThen(this.context.engine.save(carrier, live), (outcome) => {
           if (fresh && outcome === "written") this.#announceCreated("anonymous");
@@ -197,7 +222,7 @@ export class RequestSession implements Commit {
     const headers = stateOf(this.req).headersOf(this.res);
     if (this.#adopted !== undefined) this.context.former?.takeBack(headers, this.#adopted);
     const sid = carrier.storedId;
-    if (this.#unset) cookie.take(headers);
+    if (this.#unset) this.#clearBrowser(headers, this.#clearsSite);
     else if (carrier.saved && sid !== undefined && !carrier.ended && !stored.hasEnded(sid)) cookie.give(headers, sid, this.#lifeSeconds(carrier));
     this.#unset = false;
     carrier.saved = false;

@@ -87,6 +87,12 @@ export class StoredSessions {
     return this.#ended.has(sid);
   }
 
+  /** Whether a log-in has just put another session in its place: the browser has that one's cookie, or is about to get it. */
+  wasReplaced(sid: string): boolean {
+    const ended = this.#ended.get(sid);
+    return ended?.why === "replaced" && this.now() - ended.at < HONEST_MS;
+  }
+
   /** A session that is there and within its times. One past them is destroyed. */
   load(sid: string): Maybe<LoadedSession | undefined> {
     if (this.#ended.has(sid)) {

@@ -59,8 +59,12 @@ function corsOf(origins: "*" | string[] | undefined, allowCredentials: boolean |
  * Settings from environment variables: the names in the table of README.md, `undefined` and empty ones left out.
  * `BACKEND_CORS_ORIGINS` turns CORS on for the listed origins with credentials, every method and every request header;
  * `CORS_ALLOW_CREDENTIALS=off` takes the credentials away. For `*` there are none unless it asks for them, which is an error.
- * Sessions, API keys and JWT are on when one of their variables is set. Merge what the environment cannot say:
- * `applySecurity(app, { ...settingsFromEnv(), cors: { … } })`.
+ * Sessions, API keys and JWT are on when one of their variables is set.
+ *
+ * Add what the environment cannot say. An object of yours replaces the one from the environment, so spread that too:
+ *
+ *     const env = settingsFromEnv();
+ *     applySecurity(app, { ...env, session: { ...env.session, sameSite: "strict" } });
  *
  * @throws SettingsError listing every variable whose text is not of its form or whose value is not allowed, under the variable's name
  */

@@ -1,4 +1,4 @@
-import type { Express } from "express";
+import type { Express, Request } from "express";
 import { ipKeyGenerator } from "express-rate-limit";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { applySecurity } from "../../src/apply-security.js";
@@ -39,6 +39,21 @@ describe.each(EXPRESS)("one client in all its spellings on $name", ({ express })
     }
     // Once for the limiter whose function gave a port, and not for the recipe.
     expect(vi.mocked(process.emitWarning).mock.calls.filter(([text]) => String(text).includes("clientAddress(req)"))).toHaveLength(1);
+  });
+
+  it("and so does the subnet of an IPv6 address in a key of a function, however the function writes it; other subnets are others", async () => {
+    const keys: Record<string, (req: Request) => string> = {
+      "clientAddress": clientAddress,
+      "clientAddress with a name": (req) => `${clientAddress(req)} ada`,
+      "req.ip": (req) => String(req.ip),
+      "ipKeyGenerator": (req) => ipKeyGenerator(clientAddress(req), 56),
+    };
+    for (const [name, key] of Object.entries(keys)) {
+      const ask = await start({ rateLimit: { limit: 3, key } });
+      const statuses: number[] = [];
+      for (const address of ["2001:db8::", "2001:db8::1", "2001:db8:0:7f::2", "2001:db8::3", "2001:db8:0:100::1"]) statuses.push(await ask(address));
+      expect([name, statuses]).toEqual([name, [200, 200, 200, 429, 200]]);
+    }
   });
 
   it("among trusted proxies that write ports, and not for proxies that are not listed", async () => {

@@ -68,6 +68,17 @@ describe.each<[string, () => session.Store | Promise<session.Store>]>([
     expect(made.events.map(({ event, reason }) => [event, reason])).toEqual([["session_created", "adopted"]]);
   });
 
+  it("logged in by one request: what another one writes that brought the old cookie takes no place of theirs", async () => {
+    const store = await makeStore();
+    const old = await before(store);
+    const oldCookie = pairOf(setCookies(await old.send("/count"))[0]);
+    const { server } = await after({ store, migrateFrom: { cookieName: "connect.sid", secret: "keyboard cat", until: TOMORROW } });
+    const loggedIn = cookieOf(await server.send("/in/ada", withCookie(oldCookie)));
+    const late = await server.send("/count", withCookie(oldCookie));
+    expect([late.status, setCookies(late)]).toEqual([200, []]);
+    expect((await server.send("/who", withCookie(loggedIn))).json()).toMatchObject({ id: "ada", count: 1 });
+  });
+
   it("are adopted once by twenty requests at the same time, in two processes", async () => {
     const store = await makeStore();
     const old = await before(store);

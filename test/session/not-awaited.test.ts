@@ -4,7 +4,7 @@ import { passingErrors } from "../../src/core/pipeline.js";
 import { applySecurity } from "../../src/apply-security.js";
 import { EXPRESS } from "../support/express-versions.js";
 import { serve, type TestServer } from "../support/serve.js";
-import { asHandler, bench, cookieOf, later, routes, SECRET, SlowStore, withCookie, type Bench } from "./support.js";
+import { asHandler, bench, cookieOf, later, routes, SECRET, setCookies, SlowStore, withCookie, type Bench } from "./support.js";
 
 const warnings: string[] = [];
 const unhandled: unknown[] = [];
@@ -93,6 +93,23 @@ describe.each(EXPRESS)("on $name", ({ express }) => {
     await later(20);
     expect(caught).toEqual([expect.any(TypeError), expect.any(TypeError), expect.any(TypeError)]);
     expect(notAwaited()).toEqual([]);
+  });
+
+  it("a logOut that nobody awaits holds the answer until the session has ended, with the cookie taken back", async () => {
+    const store = new SlowStore();
+    const made = bench({ store });
+    const server = await start(made, (app) => app.get("/forgets-out", (req, res) => {
+      store.delay.destroy = 30;
+      void made.layer.logOut(req, res);
+      res.send("ok");
+    }));
+    const cookie = cookieOf(await server.send("/in/ada"));
+    const answer = await server.send("/forgets-out", withCookie(cookie));
+    expect([answer.status, answer.text, answer.headers["clear-site-data"], answer.headers["cache-control"]]).toEqual([200, "ok", '"cache", "cookies", "storage"', "no-store"]);
+    expect(setCookies(answer)).toEqual([expect.stringMatching(/^__Host-mcp_session=; Max-Age=0/)]);
+    expect((await server.send("/who", withCookie(cookie))).json()).toMatchObject({ id: null });
+    await later(20);
+    expect(notAwaited()).toEqual([expect.stringContaining("logOut was not awaited")]);
   });
 
   it("a logOut that nobody awaits, and that fails, ends no process", async () => {

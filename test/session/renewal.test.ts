@@ -50,6 +50,34 @@ const STORES: readonly (readonly [string, () => Promise<readonly [session.Store,
   }],
 ];
 
+describe.each(STORES)("a request behind a log-in, on %s", (_name, stores) => {
+  it("begins no session that would take the place of the one logged in; behind a log-out it does", async () => {
+    const [store] = await stores();
+    const made = bench(store === undefined ? {} : { store });
+    const server = await serve(routes(express(), made));
+    open.push(server, { close: () => made.layer.close?.() });
+    const anonymous = cookieOf(await server.send("/count"));
+    const mine = cookieOf(await server.send("/in/ada", withCookie(anonymous)));
+    const late = await server.send("/count", withCookie(anonymous));
+    expect([late.json(), setCookies(late)]).toEqual([{ count: 1 }, []]);
+    expect((await server.send("/who", withCookie(mine))).json()).toMatchObject({ id: "ada" });
+    await server.send("/out", withCookie(mine));
+    expect(setCookies(await server.send("/count", withCookie(mine)))).toHaveLength(1);
+  });
+});
+
+it("a request with the id of before a log-in may begin a session a minute later", async () => {
+  const clock = new ManualClock();
+  const made = bench({}, { clock });
+  const server = await serve(routes(express(), made));
+  open.push(server, { close: () => made.layer.close?.() });
+  const anonymous = cookieOf(await server.send("/count"));
+  await server.send("/in/ada", withCookie(anonymous));
+  expect(setCookies(await server.send("/count", withCookie(anonymous)))).toEqual([]);
+  clock.advance(60_000);
+  expect(setCookies(await server.send("/count", withCookie(anonymous)))).toHaveLength(1);
+});
+
 describe.each(STORES)("logIn as a renewal, on %s", (_name, stores) => {
   it.each([["in this process", 0], ["in another one", 1]] as const)("rejects when the session was logged out %s meanwhile, and leaves no session", async (_where, other) => {
     const [mine, theirs] = await stores();
