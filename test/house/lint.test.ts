@@ -23,8 +23,18 @@ describe("dependencies point down", { timeout: 60_000 }, () => {
     ["nor chance", "src/session/decide.ts", "export const id = Math.random();", "no chance in decide.ts"],
     ["core imports no layer", "src/core/refusal.ts", 'import { csrfSchema } from "../csrf/settings.js"; void csrfSchema;', "core imports no layer"],
     ["core imports no store", "src/core/refusal.ts", 'import type { TokenStore } from "../stores/contracts.js"; export type T = TokenStore;', "core imports no layer"],
+    ["not from a folder deeper either", "src/core/response/send.ts", 'import { csrfSchema } from "../../csrf/settings.js"; void csrfSchema;', "core imports no layer"],
     ["core does not know the whole", "src/core/refusal.ts", 'import { LAYERS } from "../layers.js"; void LAYERS;', "core imports no layer"],
     ["stores know the contracts, not the layers", "src/stores/open.ts", 'import { ApiKeyService } from "../api-key/service.js"; void ApiKeyService;', "not the layers"],
+    ...["headers", "trusted-host", "cors", "rate-limit", "csrf", "session", "api-key", "jwt"].map((layer) => {
+      const other = layer === "csrf" ? "cors" : "csrf";
+      return [`${layer} imports no other layer`, `src/${layer}/settings.ts`, `import { ${other}Schema } from "../${other}/settings.js"; void ${other}Schema;`, "imports no other layer"] as const;
+    }),
+    ["nobody changes a prototype", "src/csrf/middleware.ts", "String.prototype.trim = () => '';", "Nobody changes a prototype"],
+    ["nor does core/response", "src/core/response/send.ts", "String.prototype.trim = () => '';", "Nobody changes a prototype"],
+    ["nobody reads what Node does not document", "src/session/middleware.ts", "export const sent = (res: { _header: unknown }) => res._header;", "by documented members"],
+    ["nor does core/response", "src/core/response/send.ts", "export const sent = (res: { _header: unknown }) => res._header;", "Documented members"],
+    ["only core/response puts methods on a response", "src/session/middleware.ts", "export const patch = (res: { end: unknown }) => void (res.end = 1);", "puts methods on a response"],
     ["nor do stores a folder deeper", "src/stores/memory/token-store.ts", 'import { jwtSchema } from "../../jwt/settings.js"; void jwtSchema;', "not the layers"],
   ])("%s", async (_name, file, line, message) => {
     expect(await complaints(file, line)).toEqual([expect.stringContaining(message)]);
@@ -33,6 +43,7 @@ describe("dependencies point down", { timeout: 60_000 }, () => {
   it.each([
     ["a middleware imports Express", "src/csrf/middleware.ts", 'import type { Request } from "express"; export type R = Request;'],
     ["a decision imports core", "src/csrf/decide.ts", 'import { parseOriginPattern } from "../core/origin.js"; void parseOriginPattern;'],
+    ["core/response puts methods on a response", "src/core/response/send.ts", "export const patch = (res: { end: unknown }) => void (res.end = 1);"],
     ["core imports core", "src/core/refusal.ts", 'import { Secret } from "./secret.js"; void Secret;'],
     ["a layer imports core and the contracts", "src/jwt/manager.ts", 'import type { TokenStore } from "../stores/contracts.js"; export type T = TokenStore;'],
     ["a store imports the contracts", "src/stores/memory/token-store.ts", 'import type { TokenStore } from "../contracts.js"; export type T = TokenStore;'],
