@@ -88,7 +88,8 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesOptio
     };
     const refusal = beyond(caller, wanted, refusals);
     if (refusal !== undefined) return refusal;
-    const made = await service.create({ ...wanted, ownerId: caller.ownerId }, auditFacts(req), caller.maker);
+    const made = await service.create({ ...wanted, ownerId: caller.ownerId }, auditFacts(req), caller.maker).catch(noneOfEndedMaker);
+    if (made === undefined) return refusals.invalid;
     return { status: 201, body: isCut ? { ...made, notice: CUT } : made };
   };
 
@@ -167,6 +168,12 @@ function send(req: Request, res: Response, reply: Reply): void {
   }
   res.setHeader("Content-Type", "application/json; charset=utf-8");
   res.end(JSON.stringify(reply.body));
+}
+
+/** Nothing is made when the key that makes it has ended since it was looked up. */
+function noneOfEndedMaker(error: unknown): undefined {
+  if (error instanceof ApiKeyError && ["revoked", "expired", "rotated"].includes(error.code)) return undefined;
+  throw error;
 }
 
 /** What the service threw, as a refusal; what is no refusal is the app's to handle. */

@@ -133,13 +133,15 @@ export class ApiKeyService {
    *
    * @param maker the key or token that asked for it, as `apiKeyRoutes` says; the app's own code by default
    * @throws ApiKeyError (rejects) "invalid-input" listing every issue; "too-many-keys" when the owner's share of a bounded store is
-   *   used up
+   *   used up; "revoked", "expired" or "rotated" when the key that asked for it does not work any more
    */
   async create(input: CreateInput, audit: AuditFacts = {}, maker: Maker = THE_APP): Promise<CreatedApiKey> {
     const wanted = readInput(createSchema, input);
     const now = this.#runtime.clock.now();
     if (wanted.expiresAt !== null && wanted.expiresAt <= now) throw new ApiKeyError("invalid-input", [{ path: "expiresAt", message: "Not in the future" }]);
     const { key, stored } = await this.#make({ ...wanted, ...maker, firstId: null, createdAt: now });
+    // After the hash, which may have waited: what a key makes once it has ended would never work.
+    if (maker.path.length > 0) await this.#demandInForce(maker.madeBy);
     await this.#own(
       this.#write(
         (store, call) => store.insert(stored, call),
@@ -231,8 +233,8 @@ export class ApiKeyService {
   /**
    * Ends a key for good, and with it every key made with it: a key made with a key ends with it. Keys made with one that was
    * rotated belong to its successor and live on; `descendants: true` ends those and the successors too, also when the key
-   * itself is revoked already (it leaked, and whoever had it may have rotated it). One mark in the store, whatever their
-   * number. This process refuses it from now on, others that share a change feed within a second, without one
+   * itself is revoked already (it leaked, and whoever had it may have rotated it). A key that has no successor takes with it
+   * those it replaced, which may be in their grace. One mark in the store, whatever their number. This process refuses it from now on, others that share a change feed within a second, without one
    * within `cacheSeconds` (src/stores/README.md).
    * @returns false when there is no such key, or it is revoked already and there was nothing left to end;
    *   true once more when this process was refused the same revocation and has it done since
@@ -319,6 +321,13 @@ export class ApiKeyService {
     const problem = stateProblem(stored, this.#runtime.clock.now()) ?? (stored.rotatedTo === null ? undefined : "rotated");
     if (problem !== undefined) throw new ApiKeyError(problem);
     return stored;
+  }
+
+  /** @param id of a key that makes another */
+  async #demandInForce(id: string | null): Promise<void> {
+    const stored = id === null ? undefined : await this.#own(this.#read((store) => store.get(id)));
+    const problem = stored === undefined ? "revoked" : stateProblem(stored, this.#runtime.clock.now());
+    if (problem !== undefined) throw new ApiKeyError(problem);
   }
 
   async #read<T>(operation: (store: ApiKeyStore) => Promise<T>, time?: StoreTime): Promise<T> {

@@ -7,13 +7,19 @@ const WRITE_MS = 10_000;
 /** How many writes are under way at once, so that a few that hang do not hold up the others. */
 const AT_ONCE = 16;
 
+interface Waiting {
+  readonly write: () => Promise<unknown>;
+  /** The latest call, while it is under way. */
+  underWay: Promise<unknown> | undefined;
+}
+
 /**
  * Writes that must be done although their callers were told "not now": revocations. Each is repeated until the store has
  * done it, less and less often while the store fails. One that fails or hangs does not hold up the others. They end with the
  * process; the caller, who was told that the store did not answer, revokes again then.
  */
 export class RepeatedWrites {
-  readonly #waiting = new Map<string, () => Promise<unknown>>();
+  readonly #waiting = new Map<string, Waiting>();
   #timer: NodeJS.Timeout | undefined;
   #isRunning = false;
   #pauseMs = FIRST_PAUSE_MS;
@@ -27,11 +33,12 @@ export class RepeatedWrites {
   /**
    * @param name what is written; a later write of the same name takes the place of an earlier one
    * @param write may be called again while an earlier call hangs
+   * @param underWay the call that was given up, if the store may still be doing it
    */
-  add(name: string, write: () => Promise<unknown>): void {
+  add(name: string, write: () => Promise<unknown>, underWay?: Promise<unknown>): void {
     if (this.#isClosed) return;
     this.#waiting.delete(name);
-    this.#waiting.set(name, write);
+    this.#waiting.set(name, { write, underWay });
     if (this.#waiting.size > MOST) for (const oldest of this.#waiting.keys()) return void this.#waiting.delete(oldest);
     this.#schedule();
   }
@@ -41,9 +48,9 @@ export class RepeatedWrites {
    * succeeded. The write that waited at the beginning is then given up. It would end what began after that success.
    */
   replacing(name: string): () => void {
-    const write = this.#waiting.get(name);
+    const waiting = this.#waiting.get(name);
     return () => {
-      if (write !== undefined && this.#waiting.get(name) === write) this.#waiting.delete(name);
+      if (waiting !== undefined) this.#remove(name, waiting);
     };
   }
 
@@ -52,6 +59,23 @@ export class RepeatedWrites {
     this.#isClosed = true;
     clearTimeout(this.#timer);
     this.#waiting.clear();
+  }
+
+  /**
+   * For what begins now, and what a write of this name that waits would end: it begins when that write is done. Undefined when
+   * none waits.
+   *
+   * @returns rejects when the write fails
+   */
+  doNow(name: string): Promise<void> | undefined {
+    const waiting = this.#waiting.get(name);
+    return waiting && this.#doNow(name, waiting);
+  }
+
+  async #doNow(name: string, waiting: Waiting): Promise<void> {
+    // An earlier call that the store does last would end what begins now.
+    await waiting.underWay?.catch(() => undefined);
+    if (this.#waiting.get(name) === waiting) await this.#do(name, waiting);
   }
 
   #schedule(): void {
@@ -71,26 +95,40 @@ export class RepeatedWrites {
   }
 
   /** Takes one write after the other from the turn. False when one was not done. */
-  async #runSome(turn: Iterator<[string, () => Promise<unknown>]>): Promise<boolean> {
+  async #runSome(turn: Iterator<[string, Waiting]>): Promise<boolean> {
     let areDone = true;
     for (let next = turn.next(); next.done !== true; next = turn.next()) {
-      const [name, write] = next.value;
-      if (this.#waiting.get(name) === write && !(await this.#attempt(name, write))) areDone = false;
+      const [name, waiting] = next.value;
+      if (this.#waiting.get(name) === waiting && !(await this.#attempt(name, waiting))) areDone = false;
     }
     return areDone;
   }
 
   /** False when the write failed or took too long; one that is done later counts all the same. */
-  #attempt(name: string, write: () => Promise<unknown>): Promise<boolean> {
+  #attempt(name: string, waiting: Waiting): Promise<boolean> {
     return new Promise((resolve) => {
       const timer = setTimeout(() => resolve(false), WRITE_MS).unref();
       const settled = (isDone: boolean): void => {
         clearTimeout(timer);
-        if (isDone && this.#waiting.get(name) === write) this.#waiting.delete(name);
         resolve(isDone);
       };
       // The guard of the store, or the call that was refused, has announced why it fails.
-      Promise.resolve().then(write).then(() => settled(true), () => settled(false));
+      this.#do(name, waiting).then(() => settled(true), () => settled(false));
     });
+  }
+
+  async #do(name: string, waiting: Waiting): Promise<void> {
+    const call = Promise.resolve().then(waiting.write);
+    waiting.underWay = call;
+    try {
+      await call;
+    } finally {
+      if (waiting.underWay === call) waiting.underWay = undefined;
+    }
+    this.#remove(name, waiting);
+  }
+
+  #remove(name: string, waiting: Waiting): void {
+    if (this.#waiting.get(name) === waiting) this.#waiting.delete(name);
   }
 }

@@ -55,7 +55,11 @@ export class GuardedTokenStore {
 
   insert(token: StoredRefreshToken): Promise<void> {
     return this.#write(
-      (call) => this.#store.insert(token, call),
+      async (call) => {
+        // A log-in after "log out everywhere" that was refused: what is still to be ended is what was there before it.
+        await this.#unfinished.doNow(`subject ${token.subject}`);
+        return this.#store.insert(token, call);
+      },
       // Nobody has this token: the caller was refused.
       () => this.#unfinished.add(`family ${token.familyId}`, () => this.#store.revokeFamily(token.familyId, this.#clock.now())),
     );
@@ -119,13 +123,14 @@ export class GuardedTokenStore {
    */
   async #deny<T>(name: string, operation: () => Promise<T>, { deadline }: StoreTime, doneLater?: () => void): Promise<T> {
     const succeeded = this.#unfinished.replacing(name);
+    let call: Promise<T> | undefined;
     try {
-      const answer = await boundedCall("revocation", deadline - performance.now(), operation);
+      const answer = await boundedCall("revocation", deadline - performance.now(), () => (call = operation()));
       succeeded();
       return answer;
     } catch (error) {
       const told = tokenErrorOf(error);
-      if (told.code === "store-unavailable") this.#unfinished.add(name, () => operation().then(doneLater));
+      if (told.code === "store-unavailable") this.#unfinished.add(name, () => operation().then(doneLater), call);
       throw told;
     }
   }

@@ -118,6 +118,13 @@ export class StoredSessions {
    */
   write(sid: string, data: Readonly<Record<string, unknown>>, stamp: SessionStamp, fresh: boolean): Maybe<WriteOutcome> {
     if (this.#ended.has(sid)) return "ended";
+    const principalId = fresh ? stamp.principal?.id : undefined;
+    // A log-in after an end of all sessions that was refused: what is still to be ended is what was there before it.
+    const before = principalId === undefined ? undefined : this.#unfinished.doNow(`principal ${principalId}`);
+    return before === undefined ? this.#write(sid, data, stamp, fresh) : before.then(() => this.#write(sid, data, stamp, fresh));
+  }
+
+  #write(sid: string, data: Readonly<Record<string, unknown>>, stamp: SessionStamp, fresh: boolean): Maybe<WriteOutcome> {
     const { create, replace } = this.#store;
     if (create !== undefined && replace !== undefined) return this.#writeAtomically(fresh ? create : replace, sid, this.#record(data, stamp));
     return andThen(fresh ? true : andThen(this.#get(sid), (record) => record != null), (exists) => {
@@ -201,10 +208,11 @@ export class StoredSessions {
 
   /** Ends all sessions of a principal at once, those that began after the list was read included. Repeated as `end` is. */
   endAllOf(principalId: string): Maybe<number> {
-    const endAll = (): Maybe<number> => this.#guard.run(() => this.#store.destroyByPrincipal?.(principalId) ?? 0);
+    let call: Maybe<number> = 0;
+    const endAll = (): Maybe<number> => this.#guard.run(() => (call = this.#store.destroyByPrincipal?.(principalId) ?? 0));
     const name = `principal ${principalId}`;
     const failed = (error: unknown): never => {
-      this.#unfinished.add(name, async () => endAll());
+      this.#unfinished.add(name, async () => endAll(), call instanceof Promise ? call : undefined);
       throw error;
     };
     const succeeded = this.#unfinished.replacing(name);

@@ -106,7 +106,8 @@ export interface ApiKeyStore {
   list(ownerId: string, page: { readonly limit: number; readonly after?: string | undefined }): Promise<StoredApiKey[]>;
   /**
    * Revokes for good, also when the store is full. When the key has no successor, or with `descendants`, it also marks
-   * `firstId` as ended, in the same transaction: one mark, whatever the number of keys that it ends. False when there is no
+   * `firstId` as ended, in the same transaction: one mark, whatever the number of keys that it ends, those before it in
+   * their grace included. False when there is no
    * such key, or nothing changed. Cost: O(log n).
    */
   revoke(id: string, at: number, reason: string, descendants?: boolean): Promise<boolean>;

@@ -35,7 +35,7 @@ export function copyApiKey(key: StoredApiKey): StoredApiKey {
 /** Why a key is refused whose maker, or whose line of rotations, has been ended. */
 const MAKER_ENDED = "maker-ended";
 
-/** The ids whose mark ends this key. */
+/** The ids, beside its own, whose mark ends this key. */
 export function endingIds(key: StoredApiKey): readonly string[] {
   return key.firstId === key.id ? key.path : [...key.path, key.firstId];
 }

@@ -58,6 +58,25 @@ export function apiKeyChangeCases(makeStore: () => ApiKeyStore | Promise<ApiKeyS
       assert.equal(await store.revoke("key-1", AT + 2, "leaked", true), false);
     }),
 
+    testCase("revoke: the last key of a line ends those that were rotated and are in their grace", async (store) => {
+      for (const descendants of [false, true]) {
+        const [first, second, third] = ["first", "second", "third"].map((name) => `${name} ${descendants}`) as [string, string, string];
+        await store.insert(sampleKey({ id: first }));
+        await store.rotate(first, sampleKey({ id: second, firstId: first }), AT + 60_000);
+        await store.rotate(second, sampleKey({ id: third, firstId: first }), AT + 60_000);
+        for (const id of [first, second, third]) assert.equal((await store.get(id))?.revokedAt, null);
+        assert.equal(await store.revoke(third, AT, "leaked", descendants), true);
+        for (const id of [first, second]) {
+          const key = await store.get(id);
+          assert.deepEqual([key?.revokedAt, key?.revokedReason], [AT, "maker-ended"], id);
+        }
+        const listed = (await store.list("owner", { limit: 10 })).filter(({ firstId }) => firstId === first);
+        assert.deepEqual(listed.map(({ revokedAt }) => revokedAt), [AT, AT, AT]);
+        await store.insert(sampleKey({ id: `made with ${first}`, madeBy: first, path: [first] }));
+        assert.equal((await store.get(`made with ${first}`))?.revokedAt, AT);
+      }
+    }),
+
     testCase("rotate: inserts the successor and marks the old key", async (store) => {
       const successor = sampleKey({ id: "key-2", createdAt: AT });
       assert.equal(await store.rotate("key-1", successor, AT + 60_000), true);

@@ -1,14 +1,17 @@
 import express, { type Request } from "express";
 import { afterEach, describe, expect, it } from "vitest";
+import { makerOf } from "../../src/api-key/decide.js";
 import { apiKeyAuth } from "../../src/api-key/middleware.js";
 import type { ApiKeyRecord } from "../../src/api-key/records.js";
 import { apiKeyRoutes } from "../../src/api-key/routes.js";
+import type { KeyChanges } from "../../src/api-key/service-parts.js";
+import { ApiKeyService } from "../../src/api-key/service.js";
 import { createPrincipal } from "../../src/core/principal.js";
 import { noteTokenEnd } from "../../src/core/token-end.js";
 import { MemoryApiKeyStore } from "../../src/stores/memory/api-key-store.js";
 import { sampleKey } from "../../src/testing/samples.js";
 import { type Answer, serve, type TestServer } from "../support/serve.js";
-import { type Bench, bench } from "./support.js";
+import { type Bench, bench, SECRET } from "./support.js";
 
 interface Made {
   readonly key: string;
@@ -90,6 +93,45 @@ describe("keys and their makers", () => {
     expect((await call("DELETE", `/${maker.record.id}?descendants=perhaps`, { scopes: MANAGES })).status).toBe(400);
     expect((await call("DELETE", `/${maker.record.id}?descendants=true`, { scopes: MANAGES })).status).toBe(204);
     for (const { key } of [child, next]) expect((await service.verify(key)).ok).toBe(false);
+  });
+
+  it.each([false, true])("a key in its grace ends with its successor, also where it is remembered (descendants: %s)", async (descendants) => {
+    const told = new Set<(id: string | undefined) => void>();
+    const changes: KeyChanges = {
+      isCurrent: true,
+      onKeyChange: (listener) => {
+        told.add(listener);
+        return () => told.delete(listener);
+      },
+      publish: async ({ name }) => told.forEach((listener) => listener(name)),
+    };
+    const { service, store, clock } = bench({}, { changes });
+    const elsewhere = new ApiKeyService({ hash: "hmac-sha256", secret: SECRET, store }, { changes, clock });
+    const old = await service.create({ ownerId: "ada", name: "ci", scopes: MANAGES });
+    const next = await service.rotate(old.record.id, { graceSeconds: 86_400 });
+    for (const process of [service, elsewhere]) expect((await process.verify(old.key)).ok).toBe(true);
+    const other = await service.create({ ownerId: "ada", name: "child" }, {}, makerOf(old.record));
+    expect((await service.verify(other.key)).ok).toBe(true);
+    await service.revoke(next.record.id, { descendants });
+    for (const process of [service, elsewhere]) {
+      for (const { key } of [old, next, other]) expect(await process.verify(key)).toMatchObject({ ok: false, reason: "revoked" });
+    }
+    await expect(service.create({ ownerId: "ada", name: "late" }, {}, makerOf(old.record))).rejects.toMatchObject({ code: "revoked" });
+    await expect(service.rotate(old.record.id)).rejects.toMatchObject({ code: "revoked" });
+    expect((await service.list("ada")).map(({ name }) => name)).not.toContain("late");
+  });
+
+  it("a key that ends while it makes another is refused, and makes nothing", async () => {
+    const { call, service, store } = await start();
+    const maker = await service.create({ ownerId: "ada", name: "ci", scopes: MANAGES });
+    expect((await call("POST", "/", { key: maker.key }, { name: "in time" })).status).toBe(201);
+    store.afterRead = async () => {
+      store.afterRead = () => Promise.resolve();
+      await store.revoke(maker.record.id, 5, "leaked");
+    };
+    const answer = await call("POST", "/", { key: maker.key }, { name: "late" });
+    expect([answer.status, (answer.json() as { code: string }).code]).toEqual([401, "invalid-credentials"]);
+    expect((await service.list("ada")).map(({ name }) => name).sort()).toEqual(["ci", "in time"]);
   });
 
   it("one limit for a key, its successor and its children, each with its own number", async () => {

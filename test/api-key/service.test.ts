@@ -401,7 +401,7 @@ describe("a rotation that was refused", () => {
   it("and done all the same, but revoked since: its new key is not given out", async () => {
     const { service, store, id } = await refused();
     await service.revoke((await store.get(id))?.rotatedTo ?? "");
-    await expect(service.rotate(id)).rejects.toMatchObject({ code: "rotated" });
+    await expect(service.rotate(id)).rejects.toMatchObject({ code: "revoked" });
   });
 
   it("in the middle of a commit that did not take place: the same call again makes a new key", async () => {

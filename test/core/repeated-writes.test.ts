@@ -79,6 +79,42 @@ describe("RepeatedWrites", () => {
     expect([replaced.mock.calls.length, added.mock.calls.length, writes.size]).toEqual([0, 1, 0]);
   });
 
+  it("does a write now for what must not be ended by it, and not again", async () => {
+    const writes = new RepeatedWrites();
+    const write = vi.fn(() => Promise.resolve());
+    writes.add("a", write);
+    expect(writes.doNow("b")).toBeUndefined();
+    await writes.doNow("a");
+    expect([write.mock.calls.length, writes.size, writes.doNow("a")]).toEqual([1, 0, undefined]);
+    await vi.advanceTimersByTimeAsync(2000);
+    expect(write).toHaveBeenCalledTimes(1);
+  });
+
+  it("says that a write cannot be done now, and goes on repeating it", async () => {
+    const writes = new RepeatedWrites();
+    const write = vi.fn(() => (write.mock.calls.length === 1 ? fail() : Promise.resolve()));
+    writes.add("a", write);
+    await expect(writes.doNow("a")).rejects.toThrow("down");
+    await vi.advanceTimersByTimeAsync(500);
+    expect([write.mock.calls.length, writes.size]).toEqual([2, 0]);
+  });
+
+  it("waits for the call that was given up, or is under way, before it does a write now", async () => {
+    const writes = new RepeatedWrites();
+    const done: string[] = [];
+    const takes = (ms: number, name: string) => new Promise<void>((resolve) => setTimeout(() => resolve(void done.push(name)), ms));
+    writes.add("a", () => takes(10, "a again"), takes(400, "a given up"));
+    const first = writes.doNow("a");
+    await vi.advanceTimersByTimeAsync(410);
+    await first;
+    writes.add("b", () => takes(1000, "b repeated"));
+    await vi.advanceTimersByTimeAsync(600);
+    const second = writes.doNow("b");
+    await vi.advanceTimersByTimeAsync(1000);
+    await second;
+    expect([done, writes.size]).toEqual([["a given up", "a again", "b repeated"], 0]);
+  });
+
   it("gives up the oldest of more than 10,000, and all when closed", async () => {
     const writes = new RepeatedWrites();
     const oldest = vi.fn(fail);

@@ -104,6 +104,18 @@ describe.each([
     expect(await codeOf(parts.manager.refresh(refreshToken))).toBe("fulfilled");
   });
 
+  it.each([false, true])("and not asked for again: a log-in after that stands, what was there before ends (done all the same: %s)", async (doesIt) => {
+    const { tokens } = await refused(doesIt);
+    parts.clock.advance(1);
+    const fresh = await parts.manager.issue("ada");
+    await expect.poll(announced, { timeout: 3000 }).toEqual([reason]);
+    await sleep(REPEATED_MS);
+    expect(await codeOf(parts.manager.verifyAccessToken(fresh.accessToken))).toBe("fulfilled");
+    expect(await codeOf(parts.manager.refresh(fresh.refreshToken))).toBe("fulfilled");
+    await expectEnded(tokens);
+    expect(announced()).toEqual([reason]);
+  });
+
   it("twice in a row: is announced once", async () => {
     const { again } = await refused();
     store.refusing = true;
@@ -123,4 +135,16 @@ describe.each([
     await once();
     expect(announced()).toEqual([reason, reason]);
   });
+});
+
+it("a log-in is refused while all tokens of its subject are still to be revoked, and those of others are not", async () => {
+  const store = new RefusingStore(new MemoryTokenStore({ clock: new ManualClock(START) }));
+  const { manager } = bench({}, store);
+  store.refusing = true;
+  expect(await codeOf(manager.revokeSubject("ada"))).toBe("store-unavailable");
+  expect(await codeOf(manager.issue("ada"))).toBe("store-unavailable");
+  expect(await codeOf(manager.issue("bob"))).toBe("fulfilled");
+  store.refusing = false;
+  expect(await codeOf(manager.issue("ada"))).toBe("fulfilled");
+  await manager.close();
 });

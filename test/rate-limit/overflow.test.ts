@@ -117,11 +117,37 @@ describe("a flood of names invented at one address", () => {
     for (let i = 0; i < 40_000; i += 1) store.consume(pairs, key(i), 1);
     return store;
   };
-  const refused = (store: SlidingWindowStore): number => Array.from({ length: 2000 }, (_, i) => store.consume(pairs, `${spreadOut(i)} ada`, 1)).filter(({ allowed }) => !allowed).length;
+  const refused = (store: SlidingWindowStore, key = (address: string) => `${address} ada`): number =>
+    Array.from({ length: 2000 }, (_, i) => store.consume(pairs, key(spreadOut(i)), 1)).filter(({ allowed }) => !allowed).length;
 
   it("refuses nobody of another network where the key begins with the address; its twin of names first refuses everybody", () => {
     expect(refused(flood((name) => `203.0.113.7 u${name}`))).toBe(0);
-    expect(refused(flood((name) => `u${name} 203.0.113.7`))).toBe(2000);
+    expect(refused(flood((name) => `u${name} 203.0.113.7`), (address) => `ada ${address}`)).toBe(2000);
+  });
+
+  it("refuses no address of the same limit where the keys of the flood are no addresses", () => {
+    const store = flood((name) => `u${name}`);
+    expect(refused(store, (address) => address)).toBe(0);
+    expect(refused(store)).toBe(0);
+  });
+
+  it("keeps the promise for addresses that share a window by hash: their window counts, and never those of names", () => {
+    // One window for addresses and one for other keys.
+    const { store, clock } = storeWith({ maxClients: 16 });
+    const policy = { ...pairs, limit: 5, windowMs: 1000 };
+    for (let i = 0; i < 40; i += 1) store.consume(policy, `u${i}`, 1);
+    expect(store.consume(policy, "u41", 1).allowed).toBe(false);
+    let accepted = 0;
+    for (let i = 0; i < 200; i += 1) if (store.consume(policy, `10.${i}.0.1`, 1).allowed) accepted += 1;
+    // A few have windows of their own or of their networks; the rest share one.
+    const late = store.consume(policy, "11.0.0.1", 1);
+    expect([late.allowed, late.used]).toEqual([false, 5]);
+    expect(accepted).toBeGreaterThanOrEqual(5);
+    // With room for windows of its own again, an address still counts what it may have in the window by hash.
+    clock.advance(999);
+    expect(store.peek(policy, "11.0.0.1", 1).allowed).toBe(false);
+    clock.advance(1);
+    expect(store.consume(policy, "11.0.0.1", 5).allowed).toBe(true);
   });
 });
 

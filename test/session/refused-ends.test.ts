@@ -102,6 +102,19 @@ describe("an end of sessions that was refused", () => {
     expect(await idOf(fresh)).toBe("ada");
   });
 
+  it("and not asked for again: a log-in after that stands, what was there before ends", async () => {
+    const { made, store, server, cookies, idOf } = await start();
+    store.refusing = "all";
+    await expect(made.layer.end("ada")).rejects.toMatchObject({ status: 503 });
+    expect((await server.send("/in/ada")).status).toBe(503);
+    expect((await server.send("/in/bob")).status).toBe(200);
+    store.refusing = "none";
+    const fresh = cookieOf(await server.send("/in/ada"));
+    await later(REPEATED_MS);
+    expect(await idOf(fresh)).toBe("ada");
+    expect(await Promise.all(cookies.map(idOf))).toEqual([null, null, null]);
+  });
+
   it("because the list could not be read: one session by its handle is ended later, all of a principal at once", async () => {
     const { made, store, cookies, idOf, logOuts } = await start();
     const [one] = await made.layer.list("ada");

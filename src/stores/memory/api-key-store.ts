@@ -1,7 +1,7 @@
 import { systemClock, type Clock } from "../../core/clock.js";
 import { StoreFullError } from "../../core/store-full.js";
 import type { ApiKeyStore, KeyDigest, StoredApiKey, UsageBatch } from "../contracts.js";
-import { copyApiKey, copyDigest, endedByMark, endingIds, integer, pageSize, text } from "../records.js";
+import { copyApiKey, copyDigest, endedByMark, integer, pageSize, text } from "../records.js";
 import { shareOf } from "./share.js";
 import { SortedList } from "./sorted-list.js";
 
@@ -151,7 +151,7 @@ export class MemoryApiKeyStore implements ApiKeyStore {
   }
 
   #withMark(key: StoredApiKey): StoredApiKey {
-    const marked = endingIds(key).find((id) => this.#lines.get(id)?.endedAt !== undefined);
+    const marked = [...key.path, key.firstId].find((id) => this.#lines.get(id)?.endedAt !== undefined);
     return marked === undefined ? key : endedByMark(key, this.#lines.get(marked)?.endedAt);
   }
 

@@ -12,7 +12,7 @@ import { WindowSlots } from "./window-slots.js";
 import { type Before, type OverflowWindow, type WideNetwork, type WindowTable, WindowTables } from "./window-tables.js";
 import { WindowTime } from "./window-time.js";
 
-/** At most this many windows, for each policy, are shared by hash. */
+/** At most this many windows, for each policy, are shared by hash: by addresses, and as many by other keys. */
 const MAX_HASHED = 1024;
 /** One wide network may open this part of the address and narrow windows that are free beside its own: a half. */
 const NETWORK_PART = 2;
@@ -46,7 +46,7 @@ interface Place {
  * another, no one is pushed out: a newcomer then uses the finest window that its key may open or that is open already. If
  * the key is an address or a prefix, or begins with one and a space, that is one of its own, of its network (/24 or /48), or of the wider one (/16 or /32);
  * for all other keys, and when there are too many of those, one of a fixed number, chosen by a hash that is seeded anew in
- * every process. A wide network may open half as many as are still free, so a flood uses up its own share of them
+ * every process. Addresses and other keys share none of these, so that names which callers invent refuse no address. A wide network may open half as many as are still free, so a flood uses up its own share of them
  * and leaves others some. So a flood of addresses neither grows memory nor resets anybody's count.
  *
  * When there is room again a key gets a finer window or a log of its own, and the records of the coarser one count along
@@ -211,7 +211,7 @@ export class WindowClients {
     const networks = networksOf(key);
     let isChosen = hasRoom;
     for (let kind = networks === undefined ? HASHED : ADDRESS; kind <= HASHED; kind += 1) {
-      const shared = table?.overflow.get(networks === undefined || kind === HASHED ? this.#hashedId(place.hash) : kind === ADDRESS ? key : kind === NARROW ? networks.narrow : networks.wide);
+      const shared = table?.overflow.get(networks === undefined || kind === HASHED ? this.#hashedId(place.hash, networks !== undefined) : kind === ADDRESS ? key : kind === NARROW ? networks.narrow : networks.wide);
       if (shared !== undefined && this.#isLive(shared, now, window)) {
         place.stay = Math.max(window, shared.window);
         if (isChosen) {
@@ -275,16 +275,17 @@ export class WindowClients {
   }
 
   #share(table: WindowTable, { key, hash, kind, slot, before }: Place, window: number): void {
-    const networks = kind === HASHED ? undefined : networksOf(key);
-    const id = networks === undefined ? this.#hashedId(hash) : kind === ADDRESS ? ownCopy(key) : kind === NARROW ? networks.narrow : networks.wide;
-    const shared: OverflowWindow = { id, kind, network: networks && enter(table, networks.wide, kind), before, slot, window };
+    const networks = networksOf(key);
+    const id = networks === undefined || kind === HASHED ? this.#hashedId(hash, networks !== undefined) : kind === ADDRESS ? ownCopy(key) : kind === NARROW ? networks.narrow : networks.wide;
+    const shared: OverflowWindow = { id, kind, network: networks === undefined || kind === HASHED ? undefined : enter(table, networks.wide, kind), before, slot, window };
     table.overflow.set(id, shared);
     this.#holders.setShared(slot, shared);
     this.#tables.count(table, kind, 1);
   }
 
-  #hashedId(hash: number): number {
-    return (hash >>> 0) % this.#hashedWindows;
+  #hashedId(hash: number, isAddress: boolean): number {
+    const id = (hash >>> 0) % this.#hashedWindows;
+    return isAddress ? id : id + this.#hashedWindows;
   }
 
   #timeFreeing(units: number, { slot, others }: Place): number {

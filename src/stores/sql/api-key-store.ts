@@ -47,7 +47,7 @@ export class SqlApiKeyStore implements ApiKeyStore {
     // Text that could not have been stored is not looked for: a driver might alter it into an id that exists.
     if (!isStorable(id)) return undefined;
     const row = await read(this.#db, (db) => db.selectFrom("portcullis_api_keys").selectAll().where("id", "=", id).executeTakeFirst());
-    return row === undefined ? undefined : (await this.#withMarks([apiKeyOf(row)]))[0];
+    return row === undefined ? undefined : (await this.#withMarks([markedKey(row)]))[0];
   }
 
   async list(ownerId: string, page: { readonly limit: number; readonly after?: string | undefined }): Promise<StoredApiKey[]> {
@@ -136,22 +136,32 @@ export class SqlApiKeyStore implements ApiKeyStore {
   async close(): Promise<void> {}
 
   /** The keys, those as revoked that a mark has ended. A key that nobody's key made and that replaced none costs no query. */
-  async #withMarks(keys: readonly StoredApiKey[]): Promise<StoredApiKey[]> {
-    const ids = [...new Set(keys.flatMap(endingIds))];
+  async #withMarks(keys: readonly MarkedKey[]): Promise<StoredApiKey[]> {
+    const ids = [...new Set(keys.flatMap(({ key }) => endingIds(key)))];
     const ended = new Map<string, number>();
     for (let from = 0; from < ids.length; from += IDS_PER_QUERY) {
       const some = ids.slice(from, from + IDS_PER_QUERY);
       const rows = await read(this.#db, (db) => db.selectFrom("portcullis_api_keys").select(["id", "line_ended_at"]).where("id", "in", some).where("line_ended_at", "is not", null).execute());
       for (const row of rows) ended.set(textOf(row.id), Number(row.line_ended_at));
     }
-    return keys.map((key) => endedByMark(key, endingIds(key).map((id) => ended.get(id)).find((at) => at !== undefined)));
+    return keys.map(({ key, endedAt }) => endedByMark(key, endedAt ?? endingIds(key).map((id) => ended.get(id)).find((at) => at !== undefined)));
   }
 }
 
+/** A key, and the mark on its own record, which is where the line of its rotations has it. */
+interface MarkedKey {
+  readonly key: StoredApiKey;
+  readonly endedAt: number | undefined;
+}
+
+function markedKey(row: ApiKeyRow): MarkedKey {
+  return { key: apiKeyOf(row), endedAt: row.line_ended_at === null ? undefined : Number(row.line_ended_at) };
+}
+
 /** A key whose record cannot be read is left out of a list: it must not keep its owner from the others. */
-function readableKey(row: ApiKeyRow): StoredApiKey[] {
+function readableKey(row: ApiKeyRow): MarkedKey[] {
   try {
-    return [apiKeyOf(row)];
+    return [markedKey(row)];
   } catch (error) {
     if (error instanceof UnreadableRecordError) return [];
     throw error;
