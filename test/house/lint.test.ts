@@ -13,7 +13,7 @@ async function complaints(file: string, line: string): Promise<string[]> {
 }
 
 describe("dependencies point down", { timeout: 60_000 }, () => {
-  it.each([
+  it.each<readonly [name: string, file: string, line: string, message: string]>([
     ["a decision is pure: no Express", "src/csrf/decide.ts", 'import express from "express"; void express;', "no Express in decide.ts"],
     ["not even its types", "src/csrf/decide.ts", 'import type { Request } from "express"; export type R = Request;', "no Express in decide.ts"],
     ["nor a middleware of ours", "src/cors/decide.ts", 'import { corsPolicy } from "./middleware.js"; void corsPolicy;', "no Express in decide.ts"],
