@@ -10,7 +10,7 @@ export type Mode = "enforce" | "report";
  *
  * @param state what the layers know of the request, and where this one puts its headers
  */
-export type RunLayer = (req: Request, res: Response, next: NextFunction, state: RequestState) => void;
+export type RunLayer = (req: Request, res: Response, next: NextFunction, state: RequestState) => unknown;
 
 /** A layer at work, and what `describe`, `ready` and `close` need of it. */
 export interface Layer {

@@ -118,7 +118,7 @@ export function standalone(layers: readonly Layer[], runtime: Runtime): RequestH
     const state = beginState(req, runtime);
     finishHeadOf(res, state);
     state.markRan(id);
-    run(req, res, others === undefined ? next : (error?: unknown) => (error === undefined ? others(req, res, next) : next(error)), state);
+    return run(req, res, others === undefined ? next : (error?: unknown) => (error === undefined ? others(req, res, next) : next(error)), state);
   };
   return Object.defineProperty(handler, "name", { value: run.name });
 }
