@@ -4,6 +4,8 @@ const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 30_000;
 /** How long one write is waited for, in milliseconds, before the next takes its place. */
 const WRITE_MS = 10_000;
+/** How long what begins now waits for an earlier call, in milliseconds: most that are still done after their time are done by then. */
+const EARLIER_CALL_MS = 50;
 /** How many writes are under way at once, so that a few that hang do not hold up the others. */
 const AT_ONCE = 16;
 
@@ -73,8 +75,8 @@ export class RepeatedWrites {
   }
 
   async #doNow(name: string, waiting: Waiting): Promise<void> {
-    // An earlier call that the store does last would end what begins now.
-    await waiting.underWay?.catch(() => undefined);
+    // An earlier call that the store does last would end what begins now. One that hangs must not keep it from beginning.
+    if (waiting.underWay !== undefined) await settledOr(EARLIER_CALL_MS, waiting.underWay);
     if (this.#waiting.get(name) === waiting) await this.#do(name, waiting);
   }
 
@@ -131,4 +133,16 @@ export class RepeatedWrites {
   #remove(name: string, waiting: Waiting): void {
     if (this.#waiting.get(name) === waiting) this.#waiting.delete(name);
   }
+}
+
+/** Resolves when the call has settled, however, or the time is up. */
+function settledOr(ms: number, call: Promise<unknown>): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    const settled = (): void => {
+      clearTimeout(timer);
+      resolve();
+    };
+    call.then(settled, settled);
+  });
 }

@@ -137,6 +137,27 @@ describe.each([
   });
 });
 
+it("a log-in does not wait for a revocation that hangs, and stands", async () => {
+  class SlowOnce extends MemoryTokenStore {
+    isSlow = true;
+    override async revokeSubject(...call: Parameters<MemoryTokenStore["revokeSubject"]>): Promise<void> {
+      if (!this.isSlow) return super.revokeSubject(...call);
+      this.isSlow = false;
+      await sleep(300);
+      throw new Error("late");
+    }
+  }
+  const { manager, clock } = bench({ storeTimeoutMs: 150 }, new UnreliableStore(new SlowOnce({ clock: new ManualClock(START) })));
+  const old = await manager.issue("ada");
+  expect(await codeOf(manager.revokeSubject("ada"))).toBe("store-unavailable");
+  clock.advance(1);
+  const fresh = await manager.issue("ada");
+  await sleep(REPEATED_MS);
+  expect(await codeOf(manager.refresh(fresh.refreshToken))).toBe("fulfilled");
+  expect(await codeOf(manager.refresh(old.refreshToken))).toBe("revoked");
+  await manager.close();
+});
+
 it("a log-in is refused while all tokens of its subject are still to be revoked, and those of others are not", async () => {
   const store = new RefusingStore(new MemoryTokenStore({ clock: new ManualClock(START) }));
   const { manager } = bench({}, store);
