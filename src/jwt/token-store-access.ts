@@ -89,7 +89,7 @@ export class GuardedTokenStore {
   }
 
   revokeSubject(subject: string, at: number, forgetAfter: number, time: StoreTime, doneLater?: () => void): Promise<void> {
-    return this.#deny(`subject ${subject}`, () => this.#store.revokeSubject(subject, at, forgetAfter), time, doneLater);
+    return this.#deny(`subject ${subject}`, (isRepeated) => this.#store.revokeSubject(subject, at, forgetAfter, isRepeated), time, doneLater);
   }
 
   revokeAccessToken(jti: string, expiresAt: number, time: StoreTime, doneLater?: () => void): Promise<void> {
@@ -117,15 +117,15 @@ export class GuardedTokenStore {
    *
    * @param doneLater called when the repetition has done it
    */
-  async #deny<T>(name: string, operation: () => Promise<T>, { deadline }: StoreTime, doneLater?: () => void): Promise<T> {
+  async #deny<T>(name: string, operation: (isRepeated: boolean) => Promise<T>, { deadline }: StoreTime, doneLater?: () => void): Promise<T> {
     const succeeded = this.#unfinished.replacing(name);
     try {
-      const answer = await boundedCall("revocation", deadline - performance.now(), operation);
+      const answer = await boundedCall("revocation", deadline - performance.now(), () => operation(false));
       succeeded();
       return answer;
     } catch (error) {
       const told = tokenErrorOf(error);
-      if (told.code === "store-unavailable") this.#unfinished.add(name, () => operation().then(doneLater));
+      if (told.code === "store-unavailable") this.#unfinished.add(name, () => operation(true).then(doneLater));
       throw told;
     }
   }
