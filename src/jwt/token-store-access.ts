@@ -93,7 +93,7 @@ export class GuardedTokenStore {
   }
 
   revokeSubject(subject: string, at: number, forgetAfter: number, time: StoreTime, doneLater?: () => void): Promise<void> {
-    return this.#deny(`subject ${subject}`, () => this.#store.revokeSubject(subject, at, forgetAfter), time, doneLater);
+    return this.#deny(`subject ${subject}`, (isRepeated) => this.#store.revokeSubject(subject, at, forgetAfter, isRepeated), time, doneLater);
   }
 
   revokeAccessToken(jti: string, expiresAt: number, time: StoreTime, doneLater?: () => void): Promise<void> {
@@ -121,16 +121,16 @@ export class GuardedTokenStore {
    *
    * @param doneLater called when the repetition has done it
    */
-  async #deny<T>(name: string, operation: () => Promise<T>, { deadline }: StoreTime, doneLater?: () => void): Promise<T> {
+  async #deny<T>(name: string, operation: (isRepeated: boolean) => Promise<T>, { deadline }: StoreTime, doneLater?: () => void): Promise<T> {
     const succeeded = this.#unfinished.replacing(name);
     let call: Promise<T> | undefined;
     try {
-      const answer = await boundedCall("revocation", deadline - performance.now(), () => (call = operation()));
+      const answer = await boundedCall("revocation", deadline - performance.now(), () => (call = operation(false)));
       succeeded();
       return answer;
     } catch (error) {
       const told = tokenErrorOf(error);
-      if (told.code === "store-unavailable") this.#unfinished.add(name, () => operation().then(doneLater), call);
+      if (told.code === "store-unavailable") this.#unfinished.add(name, () => operation(true).then(doneLater), call);
       throw told;
     }
   }

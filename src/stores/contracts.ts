@@ -186,8 +186,11 @@ export interface TokenStore {
    * Revokes every refresh token of the subject in families that began before this call, and cuts off access tokens issued
    * before `at`, remembered until `forgetAfter`. One mark on the subject, however many families it has; no clock decides which
    * families began before. Works when the store is full. Cost: O(log n).
+   *
+   * @param isRepeated the call was made before with the same times and failed, maybe long ago. Then families stay as they are
+   *   when the subject has been revoked at `at` or later: the one who revoked has logged in again since. False by default.
    */
-  revokeSubject(subject: string, at: number, forgetAfter: number): Promise<void>;
+  revokeSubject(subject: string, at: number, forgetAfter: number, isRepeated?: boolean): Promise<void>;
   /** Denies one access token until it would have expired anyway. As with the others, a later call never shortens a denial. */
   revokeAccessToken(jti: string, expiresAt: number): Promise<void>;
   /** Denies the access tokens of a family until the last of them would have expired. */

@@ -87,6 +87,11 @@ export class Denials {
     this.#subjects.set(subject, { cutOff: Math.max(cutOff, known?.cutOff ?? cutOff), until: Math.max(until, known?.until ?? until) }, now);
   }
 
+  /** Whether the subject has a cut-off of `at` or later. */
+  isCutOff(subject: string, at: number): boolean {
+    return (this.#subjects.get(subject)?.cutOff ?? -Infinity) >= at;
+  }
+
   isRevoked(token: AccessTokenFacts): boolean {
     if (this.#tokens.has(token.jti)) return true;
     if (token.familyId !== undefined && this.#families.has(token.familyId)) return true;

@@ -42,8 +42,8 @@ export class SharedTokenStore implements TokenStore {
     return this.#families.revokeFamily(familyId, at);
   }
 
-  async revokeSubject(subject: string, at: number, forgetAfter: number): Promise<void> {
-    await this.#deny({ kind: "subject", name: subject, cutOff: integer(at), endsAt: forgetAfter }, () => this.#families.revokeSubject(subject, at, forgetAfter));
+  async revokeSubject(subject: string, at: number, forgetAfter: number, isRepeated?: boolean): Promise<void> {
+    await this.#deny({ kind: "subject", name: subject, cutOff: integer(at), endsAt: forgetAfter }, () => this.#families.revokeSubject(subject, at, forgetAfter, isRepeated));
   }
 
   async revokeAccessToken(jti: string, expiresAt: number): Promise<void> {

@@ -80,8 +80,8 @@ export class TokensOfDatabase implements TokenStore {
     return (await this.#opening.get()).tokens.revokeFamily(familyId, at);
   }
 
-  async revokeSubject(subject: string, at: number, forgetAfter: number): Promise<void> {
-    await (await this.#opening.get()).tokens.revokeSubject(subject, at, forgetAfter);
+  async revokeSubject(subject: string, at: number, forgetAfter: number, isRepeated?: boolean): Promise<void> {
+    await (await this.#opening.get()).tokens.revokeSubject(subject, at, forgetAfter, isRepeated);
   }
 
   async revokeAccessToken(jti: string, expiresAt: number): Promise<void> {

@@ -136,6 +136,25 @@ export function familyCases(testCase: TokenCase): ConformanceCase[] {
       assert.equal(await store.rotate("after-2", at, sampleToken({ id: "after-3", familyId: "f2" }), "sealed"), false);
     }),
 
+    testCase("revokeSubject, repeated: what began before is revoked, once; what began after a later revocation is not", async (store) => {
+      const at = Date.now();
+      const revokedAt = async (id: string) => (await store.get(id))?.revokedAt;
+      await store.insert(sampleToken({ id: "before", familyId: "f1" }));
+      // The first call did not reach the store.
+      await store.revokeSubject("user-1", at, at + 60_000, true);
+      assert.equal(await revokedAt("before"), at);
+      await store.insert(sampleToken({ id: "after", familyId: "f2" }));
+      await store.revokeSubject("user-1", at, at + 60_000, true);
+      assert.equal(await revokedAt("after"), null);
+      await store.revokeSubject("user-1", at + 10, at + 60_000);
+      await store.insert(sampleToken({ id: "later", familyId: "f3" }));
+      await store.revokeSubject("user-1", at + 5, at + 60_000, true);
+      assert.equal(await revokedAt("later"), null);
+      assert.equal(await store.rotate("later", at, sampleToken({ id: "later-2", familyId: "f3" }), "sealed"), true);
+      await store.revokeSubject("user-1", at + 20, at + 60_000, true);
+      for (const id of ["before", "after", "later", "later-2"]) assert.notEqual(await revokedAt(id), null, `${id} is live`);
+    }),
+
     testCase("revokeSubject holds as long as a family of before could live, and deleteExpired does not undo it", async (store) => {
       const at = Date.now();
       const token = sampleToken();

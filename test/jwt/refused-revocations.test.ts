@@ -169,3 +169,22 @@ it("a log-in is refused while all tokens of its subject are still to be revoked,
   expect(await codeOf(manager.issue("ada"))).toBe("fulfilled");
   await manager.close();
 });
+
+describe("revokeSubject, refused in one process and done in another", () => {
+  it("is repeated by the first without ending who has logged in since; who has not stays out", async () => {
+    const store = new RefusingStore(new MemoryTokenStore({ clock: new ManualClock(START) }));
+    const [one, other] = [bench({}, store), bench({}, store.inner)];
+    const before = await one.manager.issue("ada");
+    store.refusing = true;
+    expect(await codeOf(one.manager.revokeSubject("ada"))).toBe("store-unavailable");
+    other.clock.advance(1000);
+    await other.manager.revokeSubject("ada");
+    const since = await other.manager.issue("ada");
+    store.refusing = false;
+    await expect.poll(() => one.events.filter(({ event }) => event === "authn_token_revoked").length, { timeout: 3000 }).toBe(1);
+    expect(await codeOf(other.manager.verifyAccessToken(since.accessToken))).toBe("fulfilled");
+    expect(await codeOf(other.manager.refresh(since.refreshToken))).toBe("fulfilled");
+    expect(await codeOf(other.manager.refresh(before.refreshToken))).toBe("revoked");
+    await Promise.all([one.manager.close(), other.manager.close()]);
+  });
+});

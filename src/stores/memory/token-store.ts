@@ -86,9 +86,10 @@ export class MemoryTokenStore implements TokenStore {
     return this.#families.revokeFamily(familyId, integer(at));
   }
 
-  async revokeSubject(subject: string, at: number, forgetAfter: number): Promise<void> {
+  async revokeSubject(subject: string, at: number, forgetAfter: number, isRepeated = false): Promise<void> {
+    const isDone = isRepeated && this.#denials.isCutOff(subject, at);
     this.#denials.cutOff(text(subject), integer(at), integer(forgetAfter), this.#clock.now());
-    this.#families.revokeSubject(subject, at);
+    if (!isDone) this.#families.revokeSubject(subject, at);
   }
 
   async revokeAccessToken(jti: string, expiresAt: number): Promise<void> {

@@ -100,8 +100,21 @@ export async function revokeFamily(db: PortcullisDatabase, id: string, at: numbe
   return result.numUpdatedRows > 0n;
 }
 
+interface SubjectRevocation {
+  readonly subject: string;
+  readonly at: number;
+  readonly endsAt: number;
+  /** Done only where nobody has revoked the subject at that time or later. */
+  readonly isRepeated: boolean;
+}
+
 /** One mark, however many families the subject has: those that began before it are revoked. */
-export async function markSubject(transaction: PortcullisDatabase, engine: SqlEngine, subject: string, at: number, endsAt: number): Promise<void> {
+export async function markSubject(transaction: PortcullisDatabase, engine: SqlEngine, { subject, at, endsAt, isRepeated }: SubjectRevocation): Promise<void> {
+  if (isRepeated) {
+    const query = transaction.selectFrom("portcullis_subject_marks").select("revoked_at").where("subject", "=", subject);
+    const known = await (engine === "sqlite" ? query : query.forUpdate()).executeTakeFirst();
+    if (known !== undefined && Number(known.revoked_at) >= at) return;
+  }
   const change = { mark: randomBytes(16).toString("base64url"), revoked_at: at, ends_at: endsAt };
   const insert = transaction.insertInto("portcullis_subject_marks").values({ subject, ...change });
   await (engine === "mysql" ? insert.onDuplicateKeyUpdate(change) : insert.onConflict((conflict) => conflict.column("subject").doUpdateSet(change))).execute();

@@ -90,11 +90,11 @@ export class SqlTokenStore implements TokenStore {
     return isStorable(familyId) && revokeFamily(this.#db, familyId, integer(at));
   }
 
-  async revokeSubject(subject: string, at: number, forgetAfter: number): Promise<void> {
+  async revokeSubject(subject: string, at: number, forgetAfter: number, isRepeated = false): Promise<void> {
     const denial: Denial = { kind: "subject", name: text(subject), cutOff: integer(at), endsAt: integer(forgetAfter) };
     const row = rowOf(denial);
     await writeTransaction(this.#db, async (transaction, engine) => {
-      await markSubject(transaction, engine, subject, at, forgetAfter);
+      await markSubject(transaction, engine, { subject, at, endsAt: forgetAfter, isRepeated });
       // Last, so that its number is given shortly before the commit (see `change-position.ts`).
       await transaction.insertInto("portcullis_changes").values(row).execute();
     });
