@@ -1,10 +1,10 @@
 import type { Clock } from "./clock.js";
 import type { Outage } from "./outage.js";
 
-/** Permission for one call. `admit` gives it, and the caller hands it back with the result. */
+/** Leave to call, given by `admit` and handed back with the result. */
 export interface Pass {
   readonly isProbe: boolean;
-  /** Of which period it is: a new one begins when the circuit closes, and when it turns out that the server cannot be reached. */
+  /** Between which two recoveries the call began. */
   readonly generation: number;
 }
 
@@ -16,26 +16,14 @@ const LONGEST_PAUSE_MS = 500;
 const LATE_IN_A_ROW = 5;
 
 /**
- * While the server is late, at most so many probes begin within so many milliseconds. A probe that waits longer keeps nobody from
- * probing: it may be slow for a reason of its own.
- */
-const LATE_PROBES = 5;
-const LATE_PROBES_MS = 50;
-/** How long no call is made after a late one, in milliseconds, so that a request does not wait for each of its stores in turn. */
-const LATE_PAUSE_MS = 20;
-
-/**
- * A circuit breaker. After a failure one probe at a time is made, until one succeeds. A server that is only late may be late
- * for one caller alone: then several probes may wait, and an answer to any call closes the circuit. It reports to its outage.
+ * A circuit breaker: after a failure calls are not made, save one probe at a time, until a probe succeeds. What it is told
+ * of, it tells the outage it belongs to.
  */
 export class Circuit {
   readonly #outage: Outage;
   readonly #clock: Clock;
-  #state: "closed" | "late" | "failed" = "closed";
-  /** Probes of this generation that wait. */
-  #probes = 0;
-  /** When the latest probes of a late server began, the oldest first. */
-  #begun: number[] = [];
+  #isDown = false;
+  #isProbing = false;
   #pauseMs = FIRST_PAUSE_MS;
   #nextProbe = 0;
   #recoveredAt = -Infinity;
@@ -49,7 +37,7 @@ export class Circuit {
   }
 
   get isDown(): boolean {
-    return this.#state !== "closed";
+    return this.#isDown;
   }
 
   /** How many calls have succeeded so far. A call notes it when it begins, for `late`. */
@@ -57,43 +45,40 @@ export class Circuit {
     return this.#successes;
   }
 
-  /** Whether a call may be made now. The caller hands its pass to `worked`, `failed`, `late` or `returned`, exactly once. */
+  /** Whether a call may be made now. Whoever got a pass hands it to `worked`, `failed` or `returned`, exactly once. */
   admit(): Pass | undefined {
-    if (this.#state === "closed") return this.#usual;
-    const now = this.#clock.monotonic();
-    if (now < this.#nextProbe) return undefined;
-    if (this.#state === "failed") {
-      if (this.#probes > 0) return undefined;
-    } else {
-      if (this.#begun.length === LATE_PROBES && now - this.#begun[0]! < LATE_PROBES_MS) return undefined;
-      this.#begun = [...this.#begun, now].slice(-LATE_PROBES);
-    }
-    this.#probes += 1;
+    if (!this.#isDown) return this.#usual;
+    if (this.#isProbing || this.#clock.monotonic() < this.#nextProbe) return undefined;
+    this.#isProbing = true;
     return { isProbe: true, generation: this.#usual.generation };
   }
 
   worked(pass: Pass): void {
     this.#successes += 1;
     this.#lateInARow = 0;
-    if (this.#state !== "late" && !this.#isProbe(pass)) return;
-    this.#state = "closed";
+    if (!pass.isProbe) return;
+    this.#isProbing = false;
+    this.#isDown = false;
     this.#recoveredAt = this.#clock.monotonic();
-    this.#beginGeneration();
+    this.#usual = { isProbe: false, generation: pass.generation + 1 };
     this.#outage.ended();
   }
 
   failed(pass: Pass, error: unknown): void {
-    // A call from an earlier generation tells of what is over.
-    if (pass.generation !== this.#usual.generation || (this.#state === "failed" && !pass.isProbe)) return;
     const now = this.#clock.monotonic();
-    // What fails again that soon is tried less and less often, or it would be announced twenty times a second.
-    const isAgain = this.#state === "failed" || (this.#state === "closed" && now - this.#recoveredAt < LONGEST_PAUSE_MS);
-    this.#pauseMs = isAgain ? Math.min(this.#pauseMs * 2, LONGEST_PAUSE_MS) : FIRST_PAUSE_MS;
+    const longer = Math.min(this.#pauseMs * 2, LONGEST_PAUSE_MS);
+    if (pass.isProbe) {
+      this.#isProbing = false;
+      this.#pauseMs = longer;
+    } else {
+      // A call from before the last recovery tells of the outage that is over.
+      if (this.#isDown || pass.generation !== this.#usual.generation) return;
+      this.#isDown = true;
+      // What fails again that soon is tried less and less often, or it would be announced twenty times a second.
+      this.#pauseMs = now - this.#recoveredAt < LONGEST_PAUSE_MS ? longer : FIRST_PAUSE_MS;
+      this.#outage.began(error);
+    }
     this.#nextProbe = now + this.#pauseMs;
-    if (this.#state === "failed") this.#probes -= 1;
-    else if (this.#state === "late") this.#beginGeneration();
-    else this.#outage.began(error);
-    this.#state = "failed";
   }
 
   /**
@@ -103,33 +88,14 @@ export class Circuit {
    * @param successes what `successes` was when the call began
    */
   late(pass: Pass, successes: number, error: unknown): void {
-    if (this.#isProbe(pass)) {
-      this.#probes -= 1;
-      // It was not refused: the server may answer others.
-      this.#state = "late";
-    } else {
-      if (this.#state !== "closed" || this.#successes !== successes) return;
-      this.#lateInARow += 1;
-      if (this.#lateInARow < LATE_IN_A_ROW) return;
-      this.#state = "late";
-      this.#outage.began(error);
-    }
-    // With other probes waiting there is more than one caller, and one of them must not hold up the others.
-    if (this.#probes === 0) this.#nextProbe = this.#clock.monotonic() + LATE_PAUSE_MS;
+    if (pass.isProbe) return this.failed(pass, error);
+    if (this.#successes !== successes) return;
+    this.#lateInARow += 1;
+    if (this.#lateInARow >= LATE_IN_A_ROW) this.failed(pass, error);
   }
 
   /** The call was not made, or its result says nothing of what this circuit stands for. */
   returned(pass: Pass): void {
-    if (this.#isProbe(pass)) this.#probes -= 1;
-  }
-
-  #isProbe(pass: Pass): boolean {
-    return pass.isProbe && pass.generation === this.#usual.generation;
-  }
-
-  #beginGeneration(): void {
-    this.#usual = { isProbe: false, generation: this.#usual.generation + 1 };
-    this.#probes = 0;
-    this.#begun = [];
+    if (pass.isProbe) this.#isProbing = false;
   }
 }

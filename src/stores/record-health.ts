@@ -35,7 +35,6 @@ export class RecordHealth {
     const pass = circuit?.admit();
     if (circuit !== undefined && pass === undefined) throw new StoreUnavailableError("revocation");
     const began = this.#runtime.clock.monotonic();
-    const successes = circuit?.successes ?? 0;
     try {
       await reading();
     } catch (error) {
@@ -47,8 +46,7 @@ export class RecordHealth {
     }
     this.#announceUp();
     if (pass === undefined) return;
-    const isLate = this.#runtime.clock.monotonic() - began > this.#lateMs;
-    if (isLate && circuit?.isDown === true) circuit.late(pass, successes, new Error("late"));
+    if (pass.isProbe && this.#runtime.clock.monotonic() - began > this.#lateMs) circuit?.failed(pass, new Error("late"));
     else circuit?.worked(pass);
   }
 
