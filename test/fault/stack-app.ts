@@ -32,7 +32,8 @@ export async function stackApp(redis: string | object, database: string, redisPr
     database,
     rateLimit: { limit: 1_000_000, storeTimeoutMs: STORE_TIMEOUT_MS },
     session: { storeTimeoutMs: STORE_TIMEOUT_MS },
-    apiKeys: { hash: "hmac-sha256", cacheSeconds, usageFlushSeconds, storeTimeoutMs: STORE_TIMEOUT_MS },
+    // All callers share the address of the loopback: wrong keys of one must not be counted against the others.
+    apiKeys: { hash: "hmac-sha256", failures: { limit: 10_000 }, cacheSeconds, usageFlushSeconds, storeTimeoutMs: STORE_TIMEOUT_MS },
     jwt: { issuer: "https://fault.test", audience: "https://fault.test", storeTimeoutMs: STORE_TIMEOUT_MS },
   });
   app.get("/", (_req, res) => void res.send("ok"));
