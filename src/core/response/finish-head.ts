@@ -17,7 +17,8 @@ export function finishHeadOf(res: Response, state: RequestState): void {
     const [status] = args;
     if (this.headersSent || typeof status !== "number") return writeHead.apply(this, args);
     // What is given here counts as set before, or it would be added after the last word.
-    applyHead(this, args);
+    if (args.length > 1) applyHead(this, args);
+    else this.statusCode = status;
     finish(this, state);
     return writeHead.call(this, status);
   } as Response["writeHead"];

@@ -90,7 +90,7 @@ export class HeaderBuffer {
    * @param onRelease is called when the request goes on to the app, and not when it is refused before
    */
   begin(lines: HeaderLines, onRelease: (res: Response) => void): void {
-    for (const item of lines) this.#lines.push(item);
+    this.#lines = [...this.#lines, ...lines];
     if (this.#res === undefined) {
       this.#onRelease = onRelease;
       return;
