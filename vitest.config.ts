@@ -16,11 +16,13 @@ const aliases = (folder: "src" | "dist/esm", ending: "ts" | "js") => [
 ];
 
 const leftOut = filesWithoutTheirServer(at("."));
-for (const { engine, file } of leftOut) process.stderr.write(`not run: ${file} (it starts and kills a private ${engine}, which is not installed)\n`);
+for (const { engine, file } of leftOut)
+  process.stderr.write(`not run: ${file} (it starts and kills a private ${engine}, which is not installed)\n`);
 const withoutServer = leftOut.map(({ file }) => file);
 
 const withoutBrowser = findChromium() === undefined ? ["test/browser/**"] : [];
-if (withoutBrowser.length > 0) process.stderr.write("not run: test/browser (it needs Chromium or Chrome; npm run setup installs it on Debian)\n");
+if (withoutBrowser.length > 0)
+  process.stderr.write("not run: test/browser (it needs Chromium or Chrome; npm run setup installs it on Debian)\n");
 
 export default defineConfig({
   test: {
@@ -31,12 +33,27 @@ export default defineConfig({
     projects: [
       {
         resolve: { alias: aliases("src", "ts") },
-        test: { name: "source", include: ["test/**/*.test.ts"], exclude: ["test/packaging/**", "test/fault/**", ...withoutServer, ...withoutBrowser], setupFiles: "test/property/seed.ts", globalSetup: "test/support/servers-present.ts", testTimeout: 20_000, hookTimeout: 60_000 },
+        test: {
+          name: "source",
+          include: ["test/**/*.test.ts"],
+          exclude: ["test/packaging/**", "test/fault/**", ...withoutServer, ...withoutBrowser],
+          setupFiles: "test/property/seed.ts",
+          globalSetup: "test/support/servers-present.ts",
+          testTimeout: 20_000,
+          hookTimeout: 60_000,
+        },
       },
       {
         // Servers are stopped and killed under load for two minutes, and answers are timed: run by itself, npm run test:faults.
         resolve: { alias: aliases("src", "ts") },
-        test: { name: "faults", include: ["test/fault/**/*.test.ts"], exclude: withoutServer, globalSetup: "test/support/servers-present.ts", testTimeout: 20_000, hookTimeout: 60_000 },
+        test: {
+          name: "faults",
+          include: ["test/fault/**/*.test.ts"],
+          exclude: withoutServer,
+          globalSetup: "test/support/servers-present.ts",
+          testTimeout: 20_000,
+          hookTimeout: 60_000,
+        },
       },
       {
         // The public face once more, against the built package: a build step must not change what the source does.

@@ -9,7 +9,10 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const tsc = `${root}node_modules/typescript/bin/tsc`;
 rmSync(`${root}dist`, { recursive: true, force: true });
 
-for (const [format, type] of [["esm", "module"], ["cjs", "commonjs"]]) {
+for (const [format, type] of [
+  ["esm", "module"],
+  ["cjs", "commonjs"],
+]) {
   const stage = `${root}dist/stage-${format}`;
   mkdirSync(stage, { recursive: true });
   cpSync(`${root}src`, `${stage}/src`, { recursive: true, filter: (path) => !path.endsWith(".md") });
@@ -18,7 +21,14 @@ for (const [format, type] of [["esm", "module"], ["cjs", "commonjs"]]) {
     `${stage}/tsconfig.json`,
     JSON.stringify({
       extends: `${root}tsconfig.json`,
-      compilerOptions: { noEmit: false, declaration: true, outDir: `../${format}`, rootDir: "src", paths: {}, typeRoots: [`${root}node_modules/@types`] },
+      compilerOptions: {
+        noEmit: false,
+        declaration: true,
+        outDir: `../${format}`,
+        rootDir: "src",
+        paths: {},
+        typeRoots: [`${root}node_modules/@types`],
+      },
       include: ["src"],
       exclude: [],
     }),

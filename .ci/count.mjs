@@ -3,7 +3,9 @@ import { readFileSync } from "node:fs";
 
 const { testResults } = JSON.parse(readFileSync(process.argv[2], "utf8"));
 const tests = testResults.flatMap((file) => file.assertionResults);
-const unexplained = tests.filter(({ status, title }) => !["passed", "failed"].includes(status) && !/\(skipped: .+\)/.test(title));
+const unexplained = tests.filter(
+  ({ status, title }) => !["passed", "failed"].includes(status) && !/\(skipped: .+\)/.test(title),
+);
 for (const { fullName } of unexplained) console.log(`skipped without a reason: ${fullName}`);
 const broken = testResults.filter((file) => file.status === "failed" && file.assertionResults.length === 0);
 for (const { name } of broken) console.log(`did not run: ${name}`);

@@ -14,7 +14,13 @@ import type { HeadersPatch } from "./headers/settings.js";
 import { JwtManager } from "./jwt/manager.js";
 import { tokenRoutes, type TokenRoutesOptions } from "./jwt/routes.js";
 import { LAYERS } from "./layers.js";
-import { checkMountedByRouters, lateQueryParser, markSecured, prepareApp, watchRoutingSettings } from "./prepare-app.js";
+import {
+  checkMountedByRouters,
+  lateQueryParser,
+  markSecured,
+  prepareApp,
+  watchRoutingSettings,
+} from "./prepare-app.js";
 import { createRouteLimit } from "./rate-limit/middleware.js";
 import { isWindowStore, type RouteLimit } from "./rate-limit/settings.js";
 import type { LogInAs, LogInOptions, SessionInfo, SessionLayer } from "./session/middleware.js";
@@ -112,7 +118,11 @@ export interface SecurityDependencies {
  * @throws SettingsError listing everything that is wrong with the settings
  * @throws SetupError when the app has routes already, or was secured before
  */
-export function applySecurity<Settings extends SecuritySettings>(app: Express, settings: Settings, dependencies: SecurityDependencies = {}): Security<Settings> {
+export function applySecurity<Settings extends SecuritySettings>(
+  app: Express,
+  settings: Settings,
+  dependencies: SecurityDependencies = {},
+): Security<Settings> {
   const parsed = parseSettings(settings);
   prepareApp(app, parsed.trustProxy, settings.trustProxy !== undefined);
   const runtime = createRuntime({ clock: dependencies.clock, onRefusal: parsed.onRefusal, debug: parsed.debug });
@@ -126,16 +136,29 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
         changes: stores.changes,
       })
     : undefined;
-  const jwt = parsed.jwt ? new JwtManager(parsed.jwt, { runtime, store: parsed.jwt.store ?? stores.tokens, secretKey: parsed.secretKey }) : undefined;
+  const jwt = parsed.jwt
+    ? new JwtManager(parsed.jwt, { runtime, store: parsed.jwt.store ?? stores.tokens, secretKey: parsed.secretKey })
+    : undefined;
   const rows = LAYERS.flatMap((row) => {
-    const layer = row.create({ settings: parsed, runtime, limitStore: stores.limits, sessionStore: stores.sessions, apiKeys, jwt });
+    const layer = row.create({
+      settings: parsed,
+      runtime,
+      limitStore: stores.limits,
+      sessionStore: stores.sessions,
+      apiKeys,
+      jwt,
+    });
     return layer ? [{ order: row.order, layer }] : [];
   });
   const lateParser = lateQueryParser(app);
   const leave = (req: Request, error?: object): void => {
     if (error !== undefined) announceFailure(req, runtime);
   };
-  const pipeline = compose(rows.map(({ layer }) => layer), runtime, { last: lateParser === undefined ? [] : [lateParser], enter: lateSettingsReport(app, runtime), leave });
+  const pipeline = compose(
+    rows.map(({ layer }) => layer),
+    runtime,
+    { last: lateParser === undefined ? [] : [lateParser], enter: lateSettingsReport(app, runtime), leave },
+  );
   app.use(runtime.resources.carry(pipeline));
   markSecured(app, parsed.session !== false);
 
@@ -144,11 +167,17 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
   const losses = lossesOnRestart(parsed, stores.places());
   warnOfLosses(losses, parsed.debug);
   const needs = <T>(part: T | undefined, setting: string, method: string): T => {
-    if (part === undefined) throw new SetupError(`${method} needs ${setting}: call applySecurity(app, { ${setting}: {} }).`);
+    if (part === undefined)
+      throw new SetupError(`${method} needs ${setting}: call applySecurity(app, { ${setting}: {} }).`);
     return part;
   };
 
-  const { ready, close } = lifecycle(rows.map(({ layer }) => layer), [apiKeys, jwt], stores, runtime);
+  const { ready, close } = lifecycle(
+    rows.map(({ layer }) => layer),
+    [apiKeys, jwt],
+    stores,
+    runtime,
+  );
   const security: SecurityParts & { apiKeys?: ApiKeyService; jwt?: JwtManager; sessions?: SessionDirectory } = {
     close,
     ready: async () => {
@@ -160,7 +189,10 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
       return rows.map(({ order, layer }) => {
         const lost = losses.get(layer.id);
         const store = places.get(layer.id);
-        const database = store !== undefined && DATABASE_LAYERS.has(layer.id) && store !== "its own" && store !== "memory" ? stores.describe() : undefined;
+        const database =
+          store !== undefined && DATABASE_LAYERS.has(layer.id) && store !== "its own" && store !== "memory"
+            ? stores.describe()
+            : undefined;
         return {
           id: layer.id,
           order,
@@ -178,7 +210,8 @@ export function applySecurity<Settings extends SecuritySettings>(app: Express, s
     requireApiKey: (options) => requireApiKey(options, runtime),
     requireJwt: (options) => requireJwt(options, runtime),
     requireSession: (options) => requireSession(options, runtime),
-    rateLimit: (limit) => createRouteLimit(limit, runtime, { store: stores.limits, defaults: parsed.rateLimit || undefined }),
+    rateLimit: (limit) =>
+      createRouteLimit(limit, runtime, { store: stores.limits, defaults: parsed.rateLimit || undefined }),
     headers: (patch) => needs(find("headers") as HeadersLayer | undefined, "headers", "headers()").patch(patch),
     apiKeyRoutes: (options) => apiKeyRoutes(needs(apiKeys, "apiKeys", "apiKeyRoutes()"), options, runtime),
     tokenRoutes: (options) => tokenRoutes(needs(jwt, "jwt", "tokenRoutes()"), options, runtime),
@@ -202,7 +235,10 @@ function lateSettingsReport(app: Express, runtime: Runtime): () => void {
     isFirst = false;
     const names = lateSettings();
     if (names.length === 0) return;
-    process.emitWarning(`Express ignores ${names.map((name) => `"${name}"`).join(", ")}, because it was set after applySecurity. Call app.set before applySecurity.`, { code: "PORTCULLIS_ROUTING" });
+    process.emitWarning(
+      `Express ignores ${names.map((name) => `"${name}"`).join(", ")}, because it was set after applySecurity. Call app.set before applySecurity.`,
+      { code: "PORTCULLIS_ROUTING" },
+    );
     runtime.events.emit("portcullis_misconfigured", () => ({ source: "pipeline", reason: "late-routing-setting" }));
   };
 }
@@ -220,7 +256,15 @@ function announceFailure(req: Request, runtime: Runtime): void {
   });
 }
 
-function storeSettings({ redis, redisPrefix, database, rateLimit, session, apiKeys, jwt }: ParsedSettings): StoreSettings {
+function storeSettings({
+  redis,
+  redisPrefix,
+  database,
+  rateLimit,
+  session,
+  apiKeys,
+  jwt,
+}: ParsedSettings): StoreSettings {
   return {
     redis,
     redisPrefix,
@@ -244,7 +288,12 @@ interface Service {
 }
 
 /** Start and end, each done once however often it is asked for. */
-function lifecycle(layers: readonly Layer[], services: readonly (Service | undefined)[], stores: Stores, runtime: Runtime): Pick<SecurityParts, "ready" | "close"> {
+function lifecycle(
+  layers: readonly Layer[],
+  services: readonly (Service | undefined)[],
+  stores: Stores,
+  runtime: Runtime,
+): Pick<SecurityParts, "ready" | "close"> {
   const start = async (): Promise<void> => {
     await stores.ready();
     await Promise.all(services.map(async (service) => service?.init()));
@@ -262,7 +311,10 @@ function lifecycle(layers: readonly Layer[], services: readonly (Service | undef
   // Whoever forgets ready() would see nothing but 503s.
   stores.ready().catch((error: unknown) => {
     if (started !== undefined || ended !== undefined) return;
-    process.emitWarning(`The stores could not be opened, and nobody awaits ready(): ${error instanceof Error ? error.message : "unknown reason"}`, { code: "PORTCULLIS_STORES" });
+    process.emitWarning(
+      `The stores could not be opened, and nobody awaits ready(): ${error instanceof Error ? error.message : "unknown reason"}`,
+      { code: "PORTCULLIS_STORES" },
+    );
   });
   return { ready: () => (started ??= start()), close: () => (ended ??= end()) };
 }

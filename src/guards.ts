@@ -30,7 +30,10 @@ interface GuardPolicy {
 }
 
 /** What a guard says: pass, or why not. Pure. */
-export function decideGuard(principal: Principal | undefined, policy: GuardPolicy): "pass" | "missing" | "other-kind" | "scope" | "role" {
+export function decideGuard(
+  principal: Principal | undefined,
+  policy: GuardPolicy,
+): "pass" | "missing" | "other-kind" | "scope" | "role" {
   if (principal === undefined) return "missing";
   if (!policy.kinds.includes(principal.kind)) return "other-kind";
   if (policy.scopes.length > 0 && missingScopes(principal.scopes, policy.scopes).length > 0) return "scope";
@@ -47,11 +50,19 @@ const REMEDIES: Record<CredentialKind, string> = {
 
 function notRun(kinds: readonly CredentialKind[]): Refusal {
   const lines = kinds.map((kind) => REMEDIES[kind]).join("; or ");
-  return { code: "protection-not-run", reason: kinds.join(","), detail: `The protection this guard depends on did not run on this request. To mend it: ${lines}. If that line is there, two versions of portcullis are installed: keep one (npm ls portcullis).` };
+  return {
+    code: "protection-not-run",
+    reason: kinds.join(","),
+    detail: `The protection this guard depends on did not run on this request. To mend it: ${lines}. If that line is there, two versions of portcullis are installed: keep one (npm ls portcullis).`,
+  };
 }
 
 /** RFC 9110 section 11.6.1: one challenge for every way to prove who is calling that this guard takes. */
-function challenges(kinds: readonly CredentialKind[], error?: "insufficient_scope", scopes?: readonly string[]): string {
+function challenges(
+  kinds: readonly CredentialKind[],
+  error?: "insufficient_scope",
+  scopes?: readonly string[],
+): string {
   const list: string[] = [];
   if (kinds.includes("api-key") || kinds.includes("jwt")) list.push(challenge("Bearer", { error, scopes }));
   if (kinds.includes("api-key")) list.push(challenge("ApiKey"));
@@ -59,12 +70,21 @@ function challenges(kinds: readonly CredentialKind[], error?: "insufficient_scop
   return list.join(", ");
 }
 
-function guard(name: string, only: readonly CredentialKind[] | undefined, options: GuardOptions | undefined, deps: PartDependencies | undefined): RequestHandler {
+function guard(
+  name: string,
+  only: readonly CredentialKind[] | undefined,
+  options: GuardOptions | undefined,
+  deps: PartDependencies | undefined,
+): RequestHandler {
   const { scopes, roles, kinds: given } = parse(guardSchema, options ?? {});
   const runtime = deps === undefined ? undefined : partRuntime(deps);
   const kinds = only ?? given ?? KINDS;
   const policy: GuardPolicy = { kinds, scopes, roles };
-  const missing: Refusal = { code: "missing-credentials", reason: "none", headers: { "WWW-Authenticate": challenges(kinds) } };
+  const missing: Refusal = {
+    code: "missing-credentials",
+    reason: "none",
+    headers: { "WWW-Authenticate": challenges(kinds) },
+  };
   const otherKind: Refusal = { ...missing, reason: "other-kind" };
   const insufficient = { "WWW-Authenticate": challenges(kinds, "insufficient_scope", scopes) };
   const lacksScope: Refusal = { code: "insufficient-scope", reason: "scope", headers: insufficient };

@@ -1,4 +1,10 @@
-export { applySecurity, type LayerDescription, type Security, type SecurityDependencies, type SessionDirectory } from "./apply-security.js";
+export {
+  applySecurity,
+  type LayerDescription,
+  type Security,
+  type SecurityDependencies,
+  type SessionDirectory,
+} from "./apply-security.js";
 export { requireApiKey, requireAuth, requireJwt, requireSession, type GuardOptions } from "./guards.js";
 
 export { parseSettings, type ParsedSettings, type SecuritySettings } from "./settings/schema.js";
@@ -37,7 +43,17 @@ export type { JwtAuthSettings, JwtSettings } from "./jwt/settings.js";
 export { RedisSlidingWindowStore } from "./stores/redis/sliding-window-store.js";
 export { SlidingWindowStore } from "./stores/memory/sliding-window-store.js";
 export { MemorySessionStore } from "./stores/memory/session-store.js";
-export type { ApiKeyStore, PrincipalSession, RateLimitStore, SessionStore, StoredApiKey, StoredRefreshToken, TokenStore, WindowOutcome, WindowPolicy } from "./stores/contracts.js";
+export type {
+  ApiKeyStore,
+  PrincipalSession,
+  RateLimitStore,
+  SessionStore,
+  StoredApiKey,
+  StoredRefreshToken,
+  TokenStore,
+  WindowOutcome,
+  WindowPolicy,
+} from "./stores/contracts.js";
 
 export type { Clock } from "./core/clock.js";
 export { SecurityEvents, type SecurityEvent, type SecurityEventName } from "./core/events.js";

@@ -44,36 +44,62 @@ interface LayerRow {
  */
 export const LAYERS: readonly LayerRow[] = Object.freeze([
   { id: "context", order: 100, create: ({ runtime }) => createContext(runtime) },
-  { id: "headers", order: 200, create: ({ settings, runtime }) => settings.headers && createHeaders(settings.headers, runtime) },
+  {
+    id: "headers",
+    order: 200,
+    create: ({ settings, runtime }) => settings.headers && createHeaders(settings.headers, runtime),
+  },
   {
     id: "trusted-host",
     order: 300,
     create: ({ settings }) => settings.trustedHosts && createTrustedHost(settings.trustedHosts),
   },
-  { id: "cors", order: 400, create: ({ settings }) => settings.cors && createCors(settings.cors, { rateLimitHeaders: settings.rateLimit ? settings.rateLimit.headers : undefined }) },
+  {
+    id: "cors",
+    order: 400,
+    create: ({ settings }) =>
+      settings.cors &&
+      createCors(settings.cors, { rateLimitHeaders: settings.rateLimit ? settings.rateLimit.headers : undefined }),
+  },
   {
     id: "rate-limit",
     order: 500,
     create: ({ settings: { rateLimit, apiKeys }, runtime, limitStore }) =>
-      rateLimit && createRateLimit(rateLimit, runtime, { store: limitStore, joined: rateLimit.perPrincipal !== undefined || apiKeys !== false }),
+      rateLimit &&
+      createRateLimit(rateLimit, runtime, {
+        store: limitStore,
+        joined: rateLimit.perPrincipal !== undefined || apiKeys !== false,
+      }),
   },
   {
     id: "csrf",
     order: 600,
-    create: ({ settings }) => settings.csrf && createCsrf(settings.csrf, { corsOrigins: settings.cors ? settings.cors.origins : [] }),
+    create: ({ settings }) =>
+      settings.csrf && createCsrf(settings.csrf, { corsOrigins: settings.cors ? settings.cors.origins : [] }),
   },
   {
     id: "session",
     order: 700,
     create: ({ settings, runtime, sessionStore }) =>
-      settings.session && createSession(settings.session, runtime, { secretKey: settings.secretKey, store: sessionStore }),
+      settings.session &&
+      createSession(settings.session, runtime, { secretKey: settings.secretKey, store: sessionStore }),
   },
-  { id: "api-key", order: 800, create: ({ settings, runtime, apiKeys }) => settings.apiKeys && apiKeys && createApiKey(settings.apiKeys, runtime, { service: apiKeys }) },
-  { id: "jwt", order: 900, create: ({ settings, runtime, jwt }) => settings.jwt && jwt && createJwt(settings.jwt, runtime, { manager: jwt }) },
+  {
+    id: "api-key",
+    order: 800,
+    create: ({ settings, runtime, apiKeys }) =>
+      settings.apiKeys && apiKeys && createApiKey(settings.apiKeys, runtime, { service: apiKeys }),
+  },
+  {
+    id: "jwt",
+    order: 900,
+    create: ({ settings, runtime, jwt }) => settings.jwt && jwt && createJwt(settings.jwt, runtime, { manager: jwt }),
+  },
   {
     id: "principal-rate-limit",
     order: 1000,
-    create: ({ settings, runtime, limitStore }) => settings.rateLimit && createPrincipalRateLimit(settings.rateLimit, runtime, { store: limitStore }),
+    create: ({ settings, runtime, limitStore }) =>
+      settings.rateLimit && createPrincipalRateLimit(settings.rateLimit, runtime, { store: limitStore }),
   },
 ] satisfies { id: LayerId; order: number; create(sources: LayerSources): Layer | false | undefined }[] as LayerRow[]);
 
@@ -101,7 +127,14 @@ function otherAddressWatch(): (req: Request, state: RequestState) => void {
   return (req, state) => {
     if (isTold || (req.app as { parent?: unknown }).parent !== undefined || !state.isAddressedOtherwise(req)) return;
     isTold = true;
-    process.emitWarning("A secured app inside another one reads another client address in req.ip. Set trustProxy in its settings too, or mount it by app.use of the outer app.", { code: "PORTCULLIS_TRUST_PROXY" });
-    state.runtime.events.emit("portcullis_untrusted_proxy", () => ({ source: "pipeline", reason: "inner-app-without-trust-proxy", ...requestFacts(req) }));
+    process.emitWarning(
+      "A secured app inside another one reads another client address in req.ip. Set trustProxy in its settings too, or mount it by app.use of the outer app.",
+      { code: "PORTCULLIS_TRUST_PROXY" },
+    );
+    state.runtime.events.emit("portcullis_untrusted_proxy", () => ({
+      source: "pipeline",
+      reason: "inner-app-without-trust-proxy",
+      ...requestFacts(req),
+    }));
   };
 }

@@ -19,9 +19,12 @@ const secured = new WeakMap<Express, { readonly sessions: boolean }>();
  */
 export function prepareApp(app: Express, trustProxy: ParsedSettings["trustProxy"], trustProxyGiven: boolean): void {
   if (typeof (app as unknown) !== "function" || typeof app.use !== "function" || typeof app.set !== "function") {
-    throw new SetupError("applySecurity needs an Express app as its first argument: applySecurity(express(), settings).");
+    throw new SetupError(
+      "applySecurity needs an Express app as its first argument: applySecurity(express(), settings).",
+    );
   }
-  if (secured.has(app)) throw new SetupError("applySecurity was called twice on this app. Call it once, and keep what it returns.");
+  if (secured.has(app))
+    throw new SetupError("applySecurity was called twice on this app. Call it once, and keep what it returns.");
   const routes = routesOf(stackOf(app));
   if (routes.length > 0) {
     throw new SetupError(
@@ -30,7 +33,9 @@ export function prepareApp(app: Express, trustProxy: ParsedSettings["trustProxy"
   }
   const own: unknown = ownSetting(app, "trust proxy");
   if (own !== false && own !== undefined && !trustProxyGiven) {
-    throw new SetupError('The app sets "trust proxy" itself. Say it in the settings instead (trustProxy: 1), so that every protection sees the same.');
+    throw new SetupError(
+      'The app sets "trust proxy" itself. Say it in the settings instead (trustProxy: 1), so that every protection sees the same.',
+    );
   }
   // Otherwise it stays at the default, false, which an app that is mounted in another one exchanges for that app's.
   if (trustProxyGiven) app.set("trust proxy", trustedProxies(trustProxy));
@@ -64,7 +69,8 @@ export function markSecured(app: Express, sessions: boolean): void {
  * @throws SetupError when the app and one in its routers both have sessions
  */
 export function checkMountedByRouters(app: Express): void {
-  if (secured.get(app)?.sessions === true && hasSessionsWithin(stackOf(app), new Set())) throw new SetupError(TWO_SESSIONS);
+  if (secured.get(app)?.sessions === true && hasSessionsWithin(stackOf(app), new Set()))
+    throw new SetupError(TWO_SESSIONS);
 }
 
 function hasSessionsWithin(stack: readonly RouterLayer[], seen: Set<unknown>): boolean {
@@ -117,7 +123,10 @@ export function lateQueryParser(app: Express): RequestHandler | undefined {
     const parse = ownSetting(app, "query parser fn");
     if (parse !== fixed) {
       const start = req.url.indexOf("?");
-      req.query = typeof parse === "function" ? (parse as (text: string) => Request["query"])(start === -1 ? "" : req.url.slice(start + 1)) : {};
+      req.query =
+        typeof parse === "function"
+          ? (parse as (text: string) => Request["query"])(start === -1 ? "" : req.url.slice(start + 1))
+          : {};
     }
     next();
   };
@@ -135,7 +144,9 @@ function routesOf(stack: readonly RouterLayer[]): string[] {
   return stack.flatMap((layer) => {
     if (layer.route !== undefined) {
       const methods = Object.keys(layer.route.methods).filter((method) => layer.route?.methods[method] === true);
-      return [`${methods.map((method) => (method === "_all" ? "ALL" : method.toUpperCase())).join("|")} ${String(layer.route.path)}`];
+      return [
+        `${methods.map((method) => (method === "_all" ? "ALL" : method.toUpperCase())).join("|")} ${String(layer.route.path)}`,
+      ];
     }
     if (layer.name === "mounted_app") return ["a mounted app"];
     const inner = layer.handle?.stack;

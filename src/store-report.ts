@@ -27,10 +27,17 @@ export function lossesOnRestart(settings: ParsedSettings, places: StorePlaces): 
   const losses = new Map<LayerId, string>();
   // With Redis there are, or will be, several processes.
   const alone = settings.redis === undefined ? "" : "; other processes do not know them";
-  if (settings.session && settings.session.store === undefined && places.sessions === "memory") losses.set("session", "every session: people must log in again");
-  if (settings.apiKeys && settings.apiKeys.store === undefined && places.apiKeys === "memory") losses.set("api-key", `every API key${alone}`);
+  if (settings.session && settings.session.store === undefined && places.sessions === "memory")
+    losses.set("session", "every session: people must log in again");
+  if (settings.apiKeys && settings.apiKeys.store === undefined && places.apiKeys === "memory")
+    losses.set("api-key", `every API key${alone}`);
   if (settings.jwt && settings.jwt.store === undefined && places.refreshTokens === "memory") {
-    losses.set("jwt", places.revocations === "memory" ? "refresh tokens and revocations: a revoked access token works again" : `refresh tokens${alone}`);
+    losses.set(
+      "jwt",
+      places.revocations === "memory"
+        ? "refresh tokens and revocations: a revoked access token works again"
+        : `refresh tokens${alone}`,
+    );
   }
   return losses;
 }
@@ -39,6 +46,11 @@ export function lossesOnRestart(settings: ParsedSettings, places: StorePlaces): 
 export function warnOfLosses(losses: ReadonlyMap<LayerId, string>, debug: boolean): void {
   if (debug || losses.size === 0) return;
   const list = [...losses].map(([id, what]) => `${id} (${what})`).join("; ");
-  const needed = [...(losses.has("session") ? ["redis (REDIS_URL)"] : []), ...(losses.has("api-key") || losses.has("jwt") ? ["database (DATABASE_URL)"] : [])];
-  process.emitWarning(`Kept in memory only, so a restart loses: ${list}. Set ${needed.join(" and ")}, or a store.`, { code: "PORTCULLIS_MEMORY" });
+  const needed = [
+    ...(losses.has("session") ? ["redis (REDIS_URL)"] : []),
+    ...(losses.has("api-key") || losses.has("jwt") ? ["database (DATABASE_URL)"] : []),
+  ];
+  process.emitWarning(`Kept in memory only, so a restart loses: ${list}. Set ${needed.join(" and ")}, or a store.`, {
+    code: "PORTCULLIS_MEMORY",
+  });
 }

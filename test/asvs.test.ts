@@ -81,7 +81,9 @@ function isSetting(path: string): boolean {
     parseSettings(settings);
   } catch (error) {
     if (!(error instanceof SettingsError)) throw error;
-    const known = error.issues.map(({ code, message }) => (code === "unknown-setting" ? /Known: (.+)\.$/.exec(message)?.[1] : undefined));
+    const known = error.issues.map(({ code, message }) =>
+      code === "unknown-setting" ? /Known: (.+)\.$/.exec(message)?.[1] : undefined,
+    );
     return known.some((list) => list?.split(", ").includes(names.at(-1) ?? ""));
   }
   return false;
@@ -98,10 +100,12 @@ function wrongWith(requirement: Requirement): string[] {
   const section = sectionOf(file, heading);
   if (section === undefined) return [`${file} has no heading "${heading}"`];
   const wrong: string[] = [];
-  if (says !== undefined && !section.includes(oneLine(says))) wrong.push(`"${heading}" of ${file} does not say "${says}"`);
+  if (says !== undefined && !section.includes(oneLine(says)))
+    wrong.push(`"${heading}" of ${file} does not say "${says}"`);
   if (!("setting" in requirement)) return wrong;
   if (!isSetting(requirement.setting)) wrong.push(`there is no setting ${requirement.setting}`);
-  if (!section.includes(nameOnPage(requirement.setting))) wrong.push(`"${heading}" of ${file} does not name ${nameOnPage(requirement.setting)}`);
+  if (!section.includes(nameOnPage(requirement.setting)))
+    wrong.push(`"${heading}" of ${file} does not name ${nameOnPage(requirement.setting)}`);
   return wrong;
 }
 
@@ -122,15 +126,21 @@ describe("ASVS 5.0", () => {
   });
 
   it("every test, setting and page that is named is there", () => {
-    expect(requirements.flatMap((requirement) => wrongWith(requirement).map((what) => `${requirement.id}: ${what}`))).toEqual([]);
+    expect(
+      requirements.flatMap((requirement) => wrongWith(requirement).map((what) => `${requirement.id}: ${what}`)),
+    ).toEqual([]);
   });
 
   it("every requirement of the checklist is here, with its level and mark, and no other", () => {
     if (!existsSync(CHECKLIST)) {
-      process.stdout.write(`test/asvs.test.ts: ${CHECKLIST} is not there, so asvs.json was not held against it. It is kept beside the repository, not in it.\n`);
+      process.stdout.write(
+        `test/asvs.test.ts: ${CHECKLIST} is not there, so asvs.json was not held against it. It is kept beside the repository, not in it.\n`,
+      );
       return;
     }
-    const rows = [...readFileSync(CHECKLIST, "utf8").matchAll(/^\| (V\d+\.\d+\.\d+) \| (\d) \| [^|]+ \| ([A-Z]+) \|/gm)].map(([, id, level, mark]) => `${id} ${level} ${mark}`);
+    const rows = [
+      ...readFileSync(CHECKLIST, "utf8").matchAll(/^\| (V\d+\.\d+\.\d+) \| (\d) \| [^|]+ \| ([A-Z]+) \|/gm),
+    ].map(([, id, level, mark]) => `${id} ${level} ${mark}`);
     expect(rows.length).toBeGreaterThan(200);
     expect(requirements.map(({ id, level, mark }) => `${id} ${level} ${mark}`).sort()).toEqual(rows.sort());
   });
@@ -149,7 +159,15 @@ describe("ASVS 5.0", () => {
     expect(missingTest({ file: "test/asvs.test.ts", title: "%s: %i covered, %i say why not" })).toBeUndefined();
     expect(missingTest({ file: "test/asvs.test.ts", title: "ASVS 5.0" })).toMatch(/has no test/);
     expect(missingTest({ file: "test/none.test.ts", title: "x" })).toMatch(/no test file/);
-    expect([isSetting("database"), isSetting("headers.contentSecurityPolicy.directives"), isSetting("headers.frameOption"), isSetting("headers.frameOptions.x")]).toEqual([true, true, false, false]);
-    expect([sectionOf("README.md", "Guards") === undefined, sectionOf("README.md", "Guard") === undefined]).toEqual([false, true]);
+    expect([
+      isSetting("database"),
+      isSetting("headers.contentSecurityPolicy.directives"),
+      isSetting("headers.frameOption"),
+      isSetting("headers.frameOptions.x"),
+    ]).toEqual([true, true, false, false]);
+    expect([sectionOf("README.md", "Guards") === undefined, sectionOf("README.md", "Guard") === undefined]).toEqual([
+      false,
+      true,
+    ]);
   });
 });

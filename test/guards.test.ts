@@ -9,7 +9,8 @@ import { SettingsError } from "../src/settings/errors.js";
 import { EXPRESS } from "./support/express-versions.js";
 import { serve } from "./support/serve.js";
 
-const principal = (kind: CredentialKind, scopes: string[] = [], roles: string[] = []): Principal => createPrincipal({ id: "ada", kind, scopes, roles, credentialId: "c1" });
+const principal = (kind: CredentialKind, scopes: string[] = [], roles: string[] = []): Principal =>
+  createPrincipal({ id: "ada", kind, scopes, roles, credentialId: "c1" });
 const any = { kinds: ["api-key", "jwt", "session"] as const, scopes: [], roles: [] };
 
 describe("decideGuard", () => {
@@ -57,7 +58,10 @@ describe.each(EXPRESS)("guards on $name", ({ express }) => {
 
   it("challenges without an error code when no credential came", async () => {
     const answer = await ask(requireAuth(), ["jwt"]);
-    expect([answer.status, answer.headers["www-authenticate"]]).toEqual([401, 'Bearer realm="api", ApiKey realm="api", Session realm="api"']);
+    expect([answer.status, answer.headers["www-authenticate"]]).toEqual([
+      401,
+      'Bearer realm="api", ApiKey realm="api", Session realm="api"',
+    ]);
     expect((await ask(requireJwt(), ["jwt"])).headers["www-authenticate"]).toBe('Bearer realm="api"');
   });
 
@@ -69,7 +73,9 @@ describe.each(EXPRESS)("guards on $name", ({ express }) => {
   it("refuses too small a scope with 403 and says which scope is wanted (RFC 6750 section 3.1)", async () => {
     const answer = await ask(requireJwt({ scopes: ["orders:write", "read"] }), ["jwt"], principal("jwt", ["read"]));
     expect([answer.status, answer.json()]).toMatchObject([403, { code: "insufficient-scope" }]);
-    expect(answer.headers["www-authenticate"]).toBe('Bearer realm="api", error="insufficient_scope", scope="orders:write read"');
+    expect(answer.headers["www-authenticate"]).toBe(
+      'Bearer realm="api", error="insufficient_scope", scope="orders:write read"',
+    );
   });
 
   it("a session does not open a route for keys", async () => {
@@ -92,14 +98,26 @@ describe.each(EXPRESS)("guards on $name", ({ express }) => {
     const server = await serve(app);
     expect((await server.send("/any?as=ada")).status).toBe(200);
     expect(heard).toEqual([]);
-    for (const [path, status] of [["/any", 401], ["/scope?as=ada", 403], ["/role?as=ada", 403]] as const) expect((await server.send(path)).status).toBe(status);
-    expect(heard).toEqual([["requireAuth", "none", "/any"], ["requireJwt", "scope", "/scope"], ["requireJwt", "role", "/role"]]);
+    for (const [path, status] of [
+      ["/any", 401],
+      ["/scope?as=ada", 403],
+      ["/role?as=ada", 403],
+    ] as const)
+      expect((await server.send(path)).status).toBe(status);
+    expect(heard).toEqual([
+      ["requireAuth", "none", "/any"],
+      ["requireJwt", "scope", "/scope"],
+      ["requireJwt", "role", "/role"],
+    ]);
     await server.close();
   });
 });
 
 describe("guard options", () => {
-  it.each([[{ scope: ["read"] }], [{ scopes: ["a b"] }], [{ kinds: [] }], [{ kinds: ["cookie"] }]])("%j is refused at start", (options) => {
-    expect(() => requireAuth(options as never)).toThrow(SettingsError);
-  });
+  it.each([[{ scope: ["read"] }], [{ scopes: ["a b"] }], [{ kinds: [] }], [{ kinds: ["cookie"] }]])(
+    "%j is refused at start",
+    (options) => {
+      expect(() => requireAuth(options as never)).toThrow(SettingsError);
+    },
+  );
 });

@@ -26,7 +26,14 @@ export interface FleetApp {
 }
 
 /** The app, as each process runs it. Only `redis`, `database` and `trustProxy` tell it from an app of one process. */
-export function createFleetApp({ name, redis, redisPrefix, database, storeTimeoutMs, secretKey }: FleetAppSettings): FleetApp {
+export function createFleetApp({
+  name,
+  redis,
+  redisPrefix,
+  database,
+  storeTimeoutMs,
+  secretKey,
+}: FleetAppSettings): FleetApp {
   const app = express();
 
   const security = applySecurity(app, {
@@ -57,7 +64,10 @@ export function createFleetApp({ name, redis, redisPrefix, database, storeTimeou
   app.post("/log-in", loginLimit, express.json({ limit: "1kb" }), async (req, res) => {
     const body = loginBody.safeParse(req.body);
     if (!body.success) {
-      res.status(400).json({ error: 'Send {"username":"…"} of letters, digits, dots, dashes or underscores, as Content-Type: application/json.' });
+      res.status(400).json({
+        error:
+          'Send {"username":"…"} of letters, digits, dots, dashes or underscores, as Content-Type: application/json.',
+      });
       return;
     }
     await security.logIn(req, { id: body.data.username, scopes: ["orders"] });
@@ -95,7 +105,9 @@ export function createFleetApp({ name, redis, redisPrefix, database, storeTimeou
   app.use((error: { status?: number }, _req: Request, res: Response, next: NextFunction) => {
     if (res.headersSent) return next(error);
     if (error.status === undefined) console.error(error);
-    res.status(error.status ?? 500).json({ error: error.status === 503 ? "Not now. Try again in a moment." : "This did not work." });
+    res
+      .status(error.status ?? 500)
+      .json({ error: error.status === 503 ? "Not now. Try again in a moment." : "This did not work." });
   });
 
   return { app, security };

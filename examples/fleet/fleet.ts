@@ -37,7 +37,8 @@ export class Fleet {
   /** @param says is called with each line a process prints */
   async start(options: { port: number; forTour: boolean; says: (name: string, line: string) => void }): Promise<void> {
     requireServers();
-    const server = async (engine: "redis" | "postgres"): Promise<FleetServer> => this.#closesLater(await startServer(engine, options.forTour));
+    const server = async (engine: "redis" | "postgres"): Promise<FleetServer> =>
+      this.#closesLater(await startServer(engine, options.forTour));
     const [redis, database] = await Promise.allSettled([server("redis"), server("postgres")]);
     [this.#redis, this.#database] = [settled(redis), settled(database)];
     const env = {

@@ -79,7 +79,10 @@ export class Load {
 
   /** When the last answer other than 200 was there; `since` when there was none. */
   lastTroubleAt(since: number): number {
-    return Math.max(since, ...this.#since(since).map(({ status, startedAt, ms }) => (status === 200 ? since : startedAt + ms)));
+    return Math.max(
+      since,
+      ...this.#since(since).map(({ status, startedAt, ms }) => (status === 200 ? since : startedAt + ms)),
+    );
   }
 
   #since(since: number, name?: string): Sample[] {

@@ -25,7 +25,13 @@ try {
   }
 } catch (error) {
   const taken = (error as NodeJS.ErrnoException).code === "EADDRINUSE";
-  console.error(taken ? `Port ${port} is taken. Choose another: PORT=3001 npm run demo:fleet` : error instanceof Error ? error.message : error);
+  console.error(
+    taken
+      ? `Port ${port} is taken. Choose another: PORT=3001 npm run demo:fleet`
+      : error instanceof Error
+        ? error.message
+        : error,
+  );
   process.exitCode = 1;
   await fleet.close();
 }

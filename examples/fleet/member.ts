@@ -4,11 +4,27 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { createFleetApp } from "./app.js";
 
-const { MEMBER_NAME: name = "app", PORT: port = "0", REDIS_URL: redis = "", REDIS_PREFIX: redisPrefix = "", DATABASE_URL: database = "", SECRET_KEY: secretKey = "" } = process.env;
+const {
+  MEMBER_NAME: name = "app",
+  PORT: port = "0",
+  REDIS_URL: redis = "",
+  REDIS_PREFIX: redisPrefix = "",
+  DATABASE_URL: database = "",
+  SECRET_KEY: secretKey = "",
+} = process.env;
 
-const { app, security } = createFleetApp({ name, redis, redisPrefix, database, secretKey, storeTimeoutMs: Number(process.env.STORE_TIMEOUT_MS) });
+const { app, security } = createFleetApp({
+  name,
+  redis,
+  redisPrefix,
+  database,
+  secretKey,
+  storeTimeoutMs: Number(process.env.STORE_TIMEOUT_MS),
+});
 for (const event of ["portcullis_store_unavailable", "portcullis_store_recovered"] as const) {
-  security.events.on(event, ({ source, reason }) => console.log(`${event} source=${source}${reason === undefined ? "" : ` reason=${reason}`}`));
+  security.events.on(event, ({ source, reason }) =>
+    console.log(`${event} source=${source}${reason === undefined ? "" : ` reason=${reason}`}`),
+  );
 }
 
 await security.ready();

@@ -36,7 +36,10 @@ export class AppProcess {
 
   /** @throws Error (rejects) with what it printed when it ends before it serves */
   async start(): Promise<void> {
-    const child = fork(MEMBER, { silent: true, env: { ...process.env, ...this.env, MEMBER_NAME: this.name, PORT: String(this.#port) } });
+    const child = fork(MEMBER, {
+      silent: true,
+      env: { ...process.env, ...this.env, MEMBER_NAME: this.name, PORT: String(this.#port) },
+    });
     this.#child = child;
     this.#gone = once(child, "exit").then(([code]) => code as number | null);
     this.storeEvents.length = 0;
@@ -52,7 +55,9 @@ export class AppProcess {
         });
       }
     });
-    const failed = this.#gone.then((code) => Promise.reject(new Error(`${this.name} ended with ${code ?? "a signal"} at its start: ${printed.join("\n")}`)));
+    const failed = this.#gone.then((code) =>
+      Promise.reject(new Error(`${this.name} ended with ${code ?? "a signal"} at its start: ${printed.join("\n")}`)),
+    );
     this.#port = await Promise.race([serves, failed]);
   }
 

@@ -20,7 +20,17 @@ const REST_MS = 250;
 const ANSWER_MS = 10_000;
 
 /** RFC 9110 section 7.6.1: these concern one connection and are not passed on. */
-const HOP_BY_HOP = ["connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
+const HOP_BY_HOP = [
+  "connection",
+  "keep-alive",
+  "proxy-authenticate",
+  "proxy-authorization",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+];
 
 /**
  * A round-robin proxy on 127.0.0.1, as small as can be. In earnest this is nginx, HAProxy or a cloud's load balancer; what
@@ -37,8 +47,12 @@ export async function startProxy(upstreams: readonly Upstream[], port: number): 
   let turn = 0;
 
   function next(tried: ReadonlySet<Upstream>): Upstream | undefined {
-    const inTurn = upstreams.map((_, index) => upstreams[(turn + index) % upstreams.length]).filter((upstream) => upstream !== undefined && !tried.has(upstream));
-    const chosen = inTurn.find((upstream) => upstream !== undefined && (restsUntil.get(upstream) ?? 0) <= performance.now()) ?? inTurn[0];
+    const inTurn = upstreams
+      .map((_, index) => upstreams[(turn + index) % upstreams.length])
+      .filter((upstream) => upstream !== undefined && !tried.has(upstream));
+    const chosen =
+      inTurn.find((upstream) => upstream !== undefined && (restsUntil.get(upstream) ?? 0) <= performance.now()) ??
+      inTurn[0];
     if (chosen !== undefined) turn = upstreams.indexOf(chosen) + 1;
     return chosen;
   }
@@ -49,7 +63,15 @@ export async function startProxy(upstreams: readonly Upstream[], port: number): 
     tried.add(upstream);
     let isConnected = false;
     // A connection of its own for each request: a kept one may be closed by the process in the moment it is used again.
-    const passed = request({ host: "127.0.0.1", port: upstream.port, method: req.method, path: req.url, headers: requestHeaders(req), agent: false, timeout: ANSWER_MS });
+    const passed = request({
+      host: "127.0.0.1",
+      port: upstream.port,
+      method: req.method,
+      path: req.url,
+      headers: requestHeaders(req),
+      agent: false,
+      timeout: ANSWER_MS,
+    });
     const abandon = (): void => void passed.destroy();
     res.once("close", abandon);
     passed.once("socket", (socket) =>
@@ -70,7 +92,11 @@ export async function startProxy(upstreams: readonly Upstream[], port: number): 
       if (res.headersSent || res.destroyed) return;
       restsUntil.set(upstream, performance.now() + REST_MS);
       if (!isConnected || isRepeatable(req)) return forward(req, res, tried);
-      refuse(res, upstream.name, "The process went away while it had this request. Whether it was carried out is not known.");
+      refuse(
+        res,
+        upstream.name,
+        "The process went away while it had this request. Whether it was carried out is not known.",
+      );
     });
   }
 
@@ -101,7 +127,9 @@ function isRepeatable(req: IncomingMessage): boolean {
 function passedOn(message: IncomingMessage): Record<string, string | string[]> {
   const dropped = new Set([...HOP_BY_HOP, ...(message.headers.connection ?? "").toLowerCase().split(/[\s,]+/)]);
   const kept = Object.entries(message.headersDistinct).filter(([name]) => !dropped.has(name));
-  return Object.fromEntries(kept.map(([name, values = []]) => [name, values.length === 1 ? (values[0] ?? "") : values]));
+  return Object.fromEntries(
+    kept.map(([name, values = []]) => [name, values.length === 1 ? (values[0] ?? "") : values]),
+  );
 }
 
 /**

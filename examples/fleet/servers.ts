@@ -47,18 +47,31 @@ export async function startServer(engine: "redis" | "postgres", forTour: boolean
 async function givenServer(engine: "redis" | "postgres", given: string, forTour: boolean): Promise<FleetServer> {
   const nothing = (): Promise<void> => Promise.resolve();
   const what = `the one of ${engine === "redis" ? "REDIS_URL" : "DATABASE_URL"}`;
-  if (!forTour || engine === "postgres") return { url: given, what, killedBy: "nobody", kill: nothing, restart: nothing, close: nothing };
+  if (!forTour || engine === "postgres")
+    return { url: given, what, killedBy: "nobody", kill: nothing, restart: nothing, close: nothing };
   const url = new URL(given);
   if (url.protocol !== "redis:" || !["127.0.0.1", "localhost"].includes(url.hostname)) {
-    throw new Error(`The tour takes Redis away and brings it back, which it can do with an installed redis-server, or a REDIS_URL of the form redis://127.0.0.1:6379.\n${installLines(["redis"])}`);
+    throw new Error(
+      `The tour takes Redis away and brings it back, which it can do with an installed redis-server, or a REDIS_URL of the form redis://127.0.0.1:6379.\n${installLines(["redis"])}`,
+    );
   }
   const cut = await startTcpProxy(Number(url.port || 6379));
   url.host = `127.0.0.1:${cut.port}`;
-  return { url: url.href, what, killedBy: "cutting every connection to it", kill: () => cut.refuse(), restart: () => cut.heal(), close: () => cut.close() };
+  return {
+    url: url.href,
+    what,
+    killedBy: "cutting every connection to it",
+    kill: () => cut.refuse(),
+    restart: () => cut.heal(),
+    close: () => cut.close(),
+  };
 }
 
 /** @throws Error with the install lines */
 export function requireServers(): void {
-  const missing = (["redis", "postgres"] satisfies EngineName[]).filter((engine) => givenUrl(engine) === undefined && !canStart(engine));
-  if (missing.length > 0) throw new Error(`The fleet runs on a real Redis and a real PostgreSQL.\n${installLines(missing)}`);
+  const missing = (["redis", "postgres"] satisfies EngineName[]).filter(
+    (engine) => givenUrl(engine) === undefined && !canStart(engine),
+  );
+  if (missing.length > 0)
+    throw new Error(`The fleet runs on a real Redis and a real PostgreSQL.\n${installLines(missing)}`);
 }

@@ -35,10 +35,15 @@ export class Guide {
   async send(request: Call, show: readonly string[] = []): Promise<Answer> {
     const answer = await this.ask(request);
     const { method = "GET", path, headers = {}, body = "" } = request;
-    const sent = [`${method} ${path}`, ...Object.entries(headers).map(([name, value]) => `${name}: ${shorten(String(value), 28)}`), body].filter((part) => part !== "");
+    const sent = [
+      `${method} ${path}`,
+      ...Object.entries(headers).map(([name, value]) => `${name}: ${shorten(String(value), 28)}`),
+      body,
+    ].filter((part) => part !== "");
     console.log(`   > ${sent.join("  ")}`);
     console.log(`   < ${answer.status} from ${answer.servedBy}, ${answer.ms.toFixed(0)} ms  ${said(answer)}`);
-    for (const name of show) console.log(`     ${name}: ${shorten(String(answer.headers[name.toLowerCase()] ?? "(none)"), 110)}`);
+    for (const name of show)
+      console.log(`     ${name}: ${shorten(String(answer.headers[name.toLowerCase()] ?? "(none)"), 110)}`);
     return answer;
   }
 
@@ -52,7 +57,8 @@ export class Guide {
   /** Sends and prints a request until each process has answered it: the proxy gives them in turn. */
   async sendToBoth(request: Call, show: readonly string[] = []): Promise<Answer[]> {
     const answers: Answer[] = [];
-    while (answers.length < 2 || (answers.length < 6 && new Set(answers.map(({ servedBy }) => servedBy)).size < 2)) answers.push(await this.send(request, show));
+    while (answers.length < 2 || (answers.length < 6 && new Set(answers.map(({ servedBy }) => servedBy)).size < 2))
+      answers.push(await this.send(request, show));
     return answers;
   }
 
@@ -87,7 +93,9 @@ export class Guide {
  */
 export async function tour(fleet: Fleet): Promise<number> {
   const guide = new Guide(fleet);
-  console.log(`The fleet: ${fleet.members.map(({ name, pid }) => `${name} (pid ${pid})`).join(" and ")} behind a proxy on ${fleet.origin}.`);
+  console.log(
+    `The fleet: ${fleet.members.map(({ name, pid }) => `${name} (pid ${pid})`).join(" and ")} behind a proxy on ${fleet.origin}.`,
+  );
   console.log(`Redis: ${fleet.redis.what}. PostgreSQL: ${fleet.database.what}.`);
   console.log('"> " is what the client sent, "< " what it saw, and "[app-1] " a line that process printed.');
   let failures = 0;
@@ -97,7 +105,10 @@ export async function tour(fleet: Fleet): Promise<number> {
     try {
       await stop.run(guide);
     } catch (error) {
-      guide.promise(`the stop ends without an error (${error instanceof Error ? error.message : String(error)})`, false);
+      guide.promise(
+        `the stop ends without an error (${error instanceof Error ? error.message : String(error)})`,
+        false,
+      );
     }
     if (!guide.isAsPromised) failures += 1;
   }

@@ -22,7 +22,11 @@ export interface Deployment {
 }
 
 /** An app with people in browsers (sessions, a page) and programs (API keys, JWT). */
-export function createQuickstart(database: string, secretKey: string, { debug = true, trustedHosts, limit = 100, loginLimit = 5 }: Deployment = {}): Quickstart {
+export function createQuickstart(
+  database: string,
+  secretKey: string,
+  { debug = true, trustedHosts, limit = 100, loginLimit = 5 }: Deployment = {},
+): Quickstart {
   const app = express();
 
   const security = applySecurity(app, {
@@ -48,15 +52,23 @@ export function createQuickstart(database: string, secretKey: string, { debug = 
 
   // Five attempts a minute for each address. A real app checks a password here.
   const logins = security.rateLimit({ name: "login", limit: loginLimit, windowSeconds: 60 });
-  app.post("/login", logins, express.json({ limit: "1kb" }), express.urlencoded({ extended: false, limit: "1kb" }), async (req, res) => {
-    const body = loginBody.safeParse(req.body);
-    if (!body.success) {
-      res.status(400).json({ error: 'Send {"username":"…"} of letters, digits, dots, dashes or underscores, as JSON or as a form.' });
-      return;
-    }
-    await security.logIn(req, { id: body.data.username, scopes: ["read", "orders:*"] });
-    res.json({ message: `Welcome, ${body.data.username}!` });
-  });
+  app.post(
+    "/login",
+    logins,
+    express.json({ limit: "1kb" }),
+    express.urlencoded({ extended: false, limit: "1kb" }),
+    async (req, res) => {
+      const body = loginBody.safeParse(req.body);
+      if (!body.success) {
+        res.status(400).json({
+          error: 'Send {"username":"…"} of letters, digits, dots, dashes or underscores, as JSON or as a form.',
+        });
+        return;
+      }
+      await security.logIn(req, { id: body.data.username, scopes: ["read", "orders:*"] });
+      res.json({ message: `Welcome, ${body.data.username}!` });
+    },
+  );
 
   app.post("/logout", security.requireSession(), async (req, res) => {
     await security.logOut(req, res);

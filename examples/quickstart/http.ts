@@ -16,7 +16,8 @@ export interface Reply {
 /** One request by node:http, which (unlike fetch) lets the tour send a wrong Host, an Origin and a Cookie. */
 export function call(origin: string, { method = "GET", path, headers = {}, body }: Call): Promise<Reply> {
   const { hostname, port } = new URL(origin);
-  const length = body === undefined ? {} : { "Content-Type": "application/json", "Content-Length": String(Buffer.byteLength(body)) };
+  const length =
+    body === undefined ? {} : { "Content-Type": "application/json", "Content-Length": String(Buffer.byteLength(body)) };
   return new Promise((resolve, reject) => {
     const req = request({ hostname, port, path, method, headers: { ...length, ...headers }, agent: false }, (res) => {
       let text = "";

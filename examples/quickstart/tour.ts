@@ -8,7 +8,15 @@ import { stops, type Memory } from "./tour-stops.js";
  * @returns how many outcomes differed from what was promised
  */
 export async function tour(origin: string, apiKey: string, security: Quickstart["security"]): Promise<number> {
-  const memory: Memory = { apiKey, cookie: "", accessToken: "", refreshToken: "", usedRefreshToken: "", madeKey: "", madeKeyId: "" };
+  const memory: Memory = {
+    apiKey,
+    cookie: "",
+    accessToken: "",
+    refreshToken: "",
+    usedRefreshToken: "",
+    madeKey: "",
+    madeKeyId: "",
+  };
   const events = new Map<string, number>();
   security.events.on("*", ({ event }) => events.set(event, (events.get(event) ?? 0) + 1));
   let chapter = "";
@@ -29,8 +37,12 @@ export async function tour(origin: string, apiKey: string, security: Quickstart[
 }
 
 function print(request: Call, reply: Reply, why: string, differences: readonly string[]): void {
-  const headers = Object.entries(request.headers ?? {}).map(([name, value]) => ` ${name}: ${shorten(String(value))};`).join("");
-  console.log(`\n> ${request.method ?? "GET"} ${request.path}${headers}${request.body === undefined ? "" : ` ${shorten(request.body)}`}`);
+  const headers = Object.entries(request.headers ?? {})
+    .map(([name, value]) => ` ${name}: ${shorten(String(value))};`)
+    .join("");
+  console.log(
+    `\n> ${request.method ?? "GET"} ${request.path}${headers}${request.body === undefined ? "" : ` ${shorten(request.body)}`}`,
+  );
   console.log(`< ${reply.status} ${shorten(reply.text.replace(/\s+/g, " "), 160)}`);
   console.log(`  ${differences.length === 0 ? "as promised" : "NOT AS PROMISED"}: ${why}`);
   for (const difference of differences) console.log(`  !! ${difference}`);

@@ -36,7 +36,9 @@ export function choosePresented(presented: Presented, prefix: string): Choice {
   if (keyHeader?.includes(",") === true) return { verdict: "ambiguous", reason: "repeated-header" };
   if (keyHeader !== undefined && bearer !== undefined) return { verdict: "ambiguous", reason: "two-methods" };
   if (presented.hasSession) return { verdict: "ambiguous", reason: "session-and-key" };
-  return keyHeader === undefined ? { verdict: "key", key: bearer ?? "", scheme: "Bearer" } : { verdict: "key", key: keyHeader, scheme: "ApiKey" };
+  return keyHeader === undefined
+    ? { verdict: "key", key: bearer ?? "", scheme: "Bearer" }
+    : { verdict: "key", key: keyHeader, scheme: "ApiKey" };
 }
 
 /** The state of a key that decides whether it may be used. */
@@ -58,7 +60,12 @@ export function stateProblem(key: KeyState, now: number): StateProblem | undefin
 }
 
 /** Why a key that was proved right is refused, or `undefined` when it is good. An address that is not known is on no list. */
-export function judgeKey(key: KeyState, allow: AddressList | undefined, now: number, address: string | undefined): StateProblem | "address-not-allowed" | undefined {
+export function judgeKey(
+  key: KeyState,
+  allow: AddressList | undefined,
+  now: number,
+  address: string | undefined,
+): StateProblem | "address-not-allowed" | undefined {
   const problem = stateProblem(key, now);
   if (problem !== undefined) return problem;
   if (allow !== undefined && (address === undefined || !allow.has(address))) return "address-not-allowed";
@@ -98,11 +105,22 @@ export interface Maker {
 export const THE_APP: Maker = Object.freeze({ madeBy: null, lineage: null, path: Object.freeze([]) });
 
 /** What a key hands down to those it makes. A key without a limit begins no lineage. */
-export function makerOf(key: { readonly id: string; readonly lineage: string; readonly firstId: string; readonly path: readonly string[]; readonly rateLimit: object | null }): Maker {
+export function makerOf(key: {
+  readonly id: string;
+  readonly lineage: string;
+  readonly firstId: string;
+  readonly path: readonly string[];
+  readonly rateLimit: object | null;
+}): Maker {
   return { madeBy: key.id, lineage: key.rateLimit === null ? null : key.lineage, path: [...key.path, key.firstId] };
 }
 
-type Descent = Maker & { readonly id: string; readonly lineage: string; readonly firstId: string; readonly rateLimit: object | null };
+type Descent = Maker & {
+  readonly id: string;
+  readonly lineage: string;
+  readonly firstId: string;
+  readonly rateLimit: object | null;
+};
 
 /**
  * The makers of the successor when `by` rotates `key`: those of `key`. A key that gets another key of its owner by rotating
@@ -112,7 +130,11 @@ export function successorOf(key: Descent, by: Descent | undefined): Maker {
   const { madeBy, lineage, path } = key;
   if (by === undefined || key.firstId === by.firstId || path.includes(by.firstId)) return { madeBy, lineage, path };
   const added = makerOf(by);
-  return { madeBy: by.id, lineage: added.lineage ?? lineage, path: [...new Set([...path, ...added.path])].filter((id) => id !== key.firstId) };
+  return {
+    madeBy: by.id,
+    lineage: added.lineage ?? lineage,
+    path: [...new Set([...path, ...added.path])].filter((id) => id !== key.firstId),
+  };
 }
 
 /**
@@ -123,12 +145,20 @@ export function excess(own: Powers, wanted: Powers, ownAllow: AddressList | unde
   if (missingScopes(own.scopes, wanted.scopes).length > 0) return "scope";
   if (wanted.roles.some((role) => !own.roles.includes(role))) return "role";
   if (own.expiresAt !== null && (wanted.expiresAt === null || wanted.expiresAt > own.expiresAt)) return "expiry";
-  if (ownAllow !== undefined && (wanted.allow.length === 0 || !wanted.allow.every((entry) => own.allow.includes(entry) || ownAllow.has(entry)))) return "address";
-  if (own.rateLimit !== null && (wanted.rateLimit === null || isOtherOrLooser(wanted.rateLimit, own.rateLimit))) return "limit";
+  if (
+    ownAllow !== undefined &&
+    (wanted.allow.length === 0 || !wanted.allow.every((entry) => own.allow.includes(entry) || ownAllow.has(entry)))
+  )
+    return "address";
+  if (own.rateLimit !== null && (wanted.rateLimit === null || isOtherOrLooser(wanted.rateLimit, own.rateLimit)))
+    return "limit";
   return undefined;
 }
 
 /** Keys of one lineage are counted in one log, which has one window. */
-function isOtherOrLooser(one: { limit: number; windowSeconds: number }, other: { limit: number; windowSeconds: number }): boolean {
+function isOtherOrLooser(
+  one: { limit: number; windowSeconds: number },
+  other: { limit: number; windowSeconds: number },
+): boolean {
   return one.windowSeconds !== other.windowSeconds || one.limit > other.limit;
 }

@@ -1,5 +1,13 @@
 /** Every code an `ApiKeyError` can have. */
-export const API_KEY_ERROR_CODES = ["invalid-input", "not-found", "revoked", "expired", "rotated", "unreadable", "too-many-keys"] as const;
+export const API_KEY_ERROR_CODES = [
+  "invalid-input",
+  "not-found",
+  "revoked",
+  "expired",
+  "rotated",
+  "unreadable",
+  "too-many-keys",
+] as const;
 
 export type ApiKeyErrorCode = (typeof API_KEY_ERROR_CODES)[number];
 
@@ -20,7 +28,15 @@ const MESSAGES: Record<ApiKeyErrorCode, string> = {
   "too-many-keys": "The owner has as many API keys as one may have; revoke some",
 };
 
-const STATUSES = { "invalid-input": 400, "not-found": 404, revoked: 409, expired: 409, rotated: 409, unreadable: 409, "too-many-keys": 409 } as const;
+const STATUSES = {
+  "invalid-input": 400,
+  "not-found": 404,
+  revoked: 409,
+  expired: 409,
+  rotated: 409,
+  unreadable: 409,
+  "too-many-keys": 409,
+} as const;
 
 /** A call of `ApiKeyService` that cannot be done: wrong input, or a key whose state does not allow it. */
 export class ApiKeyError extends Error {

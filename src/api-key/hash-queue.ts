@@ -117,7 +117,8 @@ export class HashQueue {
   #add(job: Job): void {
     const { callers, target, group, turn } = job;
     for (const caller of callers) this.#parties.set(caller, { held: this.#party(caller).held + 1, next: turn + 1 });
-    for (const tag of [target, group]) if (tag !== undefined) this.#parties.set(tag, { ...this.#party(tag), held: this.#party(tag).held + 1 });
+    for (const tag of [target, group])
+      if (tag !== undefined) this.#parties.set(tag, { ...this.#party(tag), held: this.#party(tag).held + 1 });
     this.#waiting.push(job);
     this.#arrange(target);
     if (target !== undefined && this.#party(target).held > this.#share) {

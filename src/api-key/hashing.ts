@@ -8,7 +8,8 @@ import type { HashQueue, HashTarget } from "./hash-queue.js";
 /** OWASP Password Storage Cheat Sheet: argon2id with 19 MiB, two passes, one lane. 2 is the package's number for argon2id. */
 export const ARGON2ID = Object.freeze({ type: 2, memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const);
 
-const PHC = /^\$argon2id\$v=\d{1,3}\$[mtp]=\d{1,9},[mtp]=\d{1,9},[mtp]=\d{1,9}\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{22,172}$/;
+const PHC =
+  /^\$argon2id\$v=\d{1,3}\$[mtp]=\d{1,9},[mtp]=\d{1,9},[mtp]=\d{1,9}\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{22,172}$/;
 
 /** What a comparison found. "unreadable": the record's digest is damaged, or its pepper is not among the settings. */
 export type Comparison = "match" | "mismatch" | "unreadable";
@@ -56,7 +57,12 @@ export class KeyHasher {
    * @param callers whom the place in the queue is charged to: the address
    * @throws HashUnavailableError (rejects) when argon2 has no place left
    */
-  async compare(key: string, { algorithm, digest }: KeyDigest, callers: readonly string[] = [], target?: HashTarget): Promise<Comparison> {
+  async compare(
+    key: string,
+    { algorithm, digest }: KeyDigest,
+    callers: readonly string[] = [],
+    target?: HashTarget,
+  ): Promise<Comparison> {
     if (algorithm === "hmac-sha256") return this.#compareMac(key, digest);
     if (!PHC.test(digest)) return "unreadable";
     const argon2 = await loadArgon2();

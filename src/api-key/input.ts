@@ -21,7 +21,8 @@ const text = (max: number): z.ZodString =>
     .regex(/^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$/, "Holds control characters")
     .refine(isStorable, "Holds half of a surrogate pair");
 
-const NOT_A_TIME = "Not a time: a date with time and zone (2030-01-31T12:00:00Z), milliseconds since the epoch or a Date";
+const NOT_A_TIME =
+  "Not a time: a date with time and zone (2030-01-31T12:00:00Z), milliseconds since the epoch or a Date";
 /** A date with its zone, or a number of milliseconds since the epoch, or a Date; kept as milliseconds. */
 const timeSchema = z
   .union([z.date(), z.iso.datetime({ offset: true, error: NOT_A_TIME }), z.number()], { error: NOT_A_TIME })
@@ -29,12 +30,21 @@ const timeSchema = z
   .refine((ms) => Number.isInteger(ms), NOT_A_TIME);
 
 const unique = <Item extends z.ZodType<string>>(item: Item, max: number): z.ZodType<string[], string[]> =>
-  z.array(item).max(max, `More than ${max} entries`).transform((items) => [...new Set(items)]) as unknown as z.ZodType<string[], string[]>;
+  z
+    .array(item)
+    .max(max, `More than ${max} entries`)
+    .transform((items) => [...new Set(items)]) as unknown as z.ZodType<string[], string[]>;
 
 const metadataSchema = z.unknown().transform((value, context): Readonly<Record<string, JsonValue>> => {
   const copy = copyJson(value, 0);
-  const problem = copy === undefined || typeof copy !== "object" || copy === null || Array.isArray(copy) ? "Not an object of JSON values at most 8 levels deep" : undefined;
-  const tooLarge = problem === undefined && Buffer.byteLength(JSON.stringify(copy)) > MAX_METADATA_BYTES ? `More than ${MAX_METADATA_BYTES} bytes of JSON` : undefined;
+  const problem =
+    copy === undefined || typeof copy !== "object" || copy === null || Array.isArray(copy)
+      ? "Not an object of JSON values at most 8 levels deep"
+      : undefined;
+  const tooLarge =
+    problem === undefined && Buffer.byteLength(JSON.stringify(copy)) > MAX_METADATA_BYTES
+      ? `More than ${MAX_METADATA_BYTES} bytes of JSON`
+      : undefined;
   const message = problem ?? tooLarge;
   if (message === undefined) return copy as Readonly<Record<string, JsonValue>>;
   context.addIssue({ code: "custom", message });
@@ -72,7 +82,10 @@ const keyLimitSchema = z.strictObject({
 const ownFields = {
   name: text(100),
   scopes: unique(scopeSchema, 100).default([]),
-  roles: unique(z.string().regex(/^[A-Za-z0-9._:-]{1,64}$/, "Not a role: 1 to 64 letters, digits, '.', '_', ':' or '-'"), 50).default([]),
+  roles: unique(
+    z.string().regex(/^[A-Za-z0-9._:-]{1,64}$/, "Not a role: 1 to 64 letters, digits, '.', '_', ':' or '-'"),
+    50,
+  ).default([]),
   /** When the key stops working; null: never. */
   expiresAt: timeSchema.nullable().default(null),
   /** Addresses and CIDR ranges the key may be used from; empty: from anywhere. */
@@ -89,7 +102,11 @@ const ownerSchema = z.preprocess(idText, text(MAX_ID_LENGTH)) as unknown as z.Zo
 export const createSchema = z.strictObject({ ownerId: ownerSchema, ...ownFields });
 /** What `ApiKeyService.rotate` takes: seconds the old key stays valid beside the new one. */
 export const rotateSchema = z.strictObject({
-  graceSeconds: z.int("Not a whole number").min(0, "Less than 0").max(MAX_GRACE_SECONDS, `More than ${MAX_GRACE_SECONDS}`).default(0),
+  graceSeconds: z
+    .int("Not a whole number")
+    .min(0, "Less than 0")
+    .max(MAX_GRACE_SECONDS, `More than ${MAX_GRACE_SECONDS}`)
+    .default(0),
 });
 /** What `ApiKeyService.revoke` takes. */
 export const revokeSchema = z.strictObject({
@@ -122,6 +139,7 @@ export function readInput<Schema extends z.ZodType>(schema: Schema, value: unkno
 function issueOf(issue: z.core.$ZodIssue): ApiKeyIssue {
   const path = pathText(issue.path);
   if (issue.code === "unrecognized_keys") return { path, message: "There are fields that are not known here" };
-  if (issue.code === "invalid_type") return { path, message: issue.input === undefined ? "Missing" : `Not of type ${issue.expected}` };
+  if (issue.code === "invalid_type")
+    return { path, message: issue.input === undefined ? "Missing" : `Not of type ${issue.expected}` };
   return { path, message: issue.message };
 }

@@ -28,7 +28,12 @@ export class KeyLimits {
   readonly #byKey: WindowPolicy;
 
   /** @param shared a store used by others too; not closed here */
-  constructor(failures: { limit: number; windowSeconds: number }, runtime: Runtime, timeoutMs: number, shared: RateLimitStore | undefined) {
+  constructor(
+    failures: { limit: number; windowSeconds: number },
+    runtime: Runtime,
+    timeoutMs: number,
+    shared: RateLimitStore | undefined,
+  ) {
     this.#local = new SlidingWindowStore({ clock: runtime.clock });
     this.#store = shared ?? this.#local;
     this.#guard = new StoreGuard("api-key-limits", runtime, timeoutMs, shared);

@@ -17,13 +17,24 @@ import type { Waiting } from "./verifier.js";
 import { apiKeyAuthSchema, type ApiKeyAuthSettings, type ApiKeyOptions } from "./settings.js";
 
 /** Builds the layer. The service is opened and closed by whoever made it. */
-export function createApiKey(options: ApiKeyOptions, runtime: Runtime, { service }: { readonly service: ApiKeyService }): Layer {
+export function createApiKey(
+  options: ApiKeyOptions,
+  runtime: Runtime,
+  { service }: { readonly service: ApiKeyService },
+): Layer {
   const headerName = options.headerName.toLowerCase();
   const { mode } = options;
   const { prefix } = service.options;
   const refusals = keyRefusals(options.realm);
 
-  function settle(req: Request, res: Response, next: NextFunction, state: RequestState, result: VerifyResult, { key, scheme }: Extract<Choice, { verdict: "key" }>): void {
+  function settle(
+    req: Request,
+    res: Response,
+    next: NextFunction,
+    state: RequestState,
+    result: VerifyResult,
+    { key, scheme }: Extract<Choice, { verdict: "key" }>,
+  ): void {
     if (result.ok) {
       state.keyService = service;
       runtime.resources.keep(req, service, key, result);
@@ -40,7 +51,12 @@ export function createApiKey(options: ApiKeyOptions, runtime: Runtime, { service
     next();
   }
 
-  function waiting(req: Request, res: Response, limits: WaitingLimits | undefined, scheme: "ApiKey" | "Bearer"): Waiting | undefined {
+  function waiting(
+    req: Request,
+    res: Response,
+    limits: WaitingLimits | undefined,
+    scheme: "ApiKey" | "Bearer",
+  ): Waiting | undefined {
     if (limits === undefined) return undefined;
     // On trial the key's limit must not keep the others from counting.
     if (mode === "report") return { limits };
@@ -82,7 +98,8 @@ export function createApiKey(options: ApiKeyOptions, runtime: Runtime, { service
       state.presented = "api-key";
       const result = service.check(choice.key, state.address(req), waiting(req, res, state.limits, choice.scheme));
       // What is thrown while the request goes on belongs to the app's error handling, not to nobody.
-      if (result instanceof Promise) void result.then((settled) => settle(req, res, next, state, settled, choice)).catch(next);
+      if (result instanceof Promise)
+        void result.then((settled) => settle(req, res, next, state, settled, choice)).catch(next);
       else settle(req, res, next, state, result, choice);
     },
     describe: () => describe({ ...options, prefix }),
@@ -109,12 +126,20 @@ function describe(options: ApiKeyOptions): Record<string, unknown> {
  * @throws SettingsError when the settings are wrong
  * @throws SetupError when there is no service
  */
-export function apiKeyAuth(service: ApiKeyService, settings?: ApiKeyAuthSettings, deps?: PartDependencies): RequestHandler {
+export function apiKeyAuth(
+  service: ApiKeyService,
+  settings?: ApiKeyAuthSettings,
+  deps?: PartDependencies,
+): RequestHandler {
   const own = parse(apiKeyAuthSchema, settings ?? {});
   if (typeof (service as Partial<ApiKeyService> | undefined)?.check !== "function") {
-    throw new SetupError("apiKeyAuth needs the service that knows the keys as its first argument: apiKeyAuth(new ApiKeyService()).");
+    throw new SetupError(
+      "apiKeyAuth needs the service that knows the keys as its first argument: apiKeyAuth(new ApiKeyService()).",
+    );
   }
   const { mode = service.options.mode, headerName = service.options.headerName, realm = service.options.realm } = own;
   const runtime = partRuntime(deps, service.runtime);
-  return runtime.resources.carry(standalone([createApiKey({ ...service.options, mode, headerName, realm }, runtime, { service })], runtime));
+  return runtime.resources.carry(
+    standalone([createApiKey({ ...service.options, mode, headerName, realm }, runtime, { service })], runtime),
+  );
 }

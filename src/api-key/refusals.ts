@@ -21,7 +21,10 @@ export function keyRefusals(realm: string): KeyRefusals {
   const twoMethods = Object.freeze({ "WWW-Authenticate": challenge("Bearer", { realm, error: "invalid_request" }) });
   return {
     of(result, scheme) {
-      const about = { reason: result.reason, ...(result.keyId === undefined ? {} : { credentialId: result.keyId, subject: result.ownerId }) };
+      const about = {
+        reason: result.reason,
+        ...(result.keyId === undefined ? {} : { credentialId: result.keyId, subject: result.ownerId }),
+      };
       switch (result.reason) {
         case "rate-limited":
           return { ...about, code: "rate-limited", headers: retryAfter(result) };

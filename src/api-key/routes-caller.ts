@@ -4,7 +4,16 @@ import { challenge } from "../core/credentials.js";
 import type { Refusal } from "../core/refusal.js";
 import { missingScopes } from "../core/scopes.js";
 import { tokenEndOf } from "../core/token-end.js";
-import { type Excess, excess, type Maker, makerOf, MANAGE_SCOPE, MAX_MAKERS, type Powers, stateProblem } from "./decide.js";
+import {
+  type Excess,
+  excess,
+  type Maker,
+  makerOf,
+  MANAGE_SCOPE,
+  MAX_MAKERS,
+  type Powers,
+  stateProblem,
+} from "./decide.js";
 import type { ApiKeyRecord } from "./records.js";
 import type { ApiKeyService } from "./service.js";
 
@@ -31,7 +40,9 @@ export interface CallerRefusals {
 export function callerRefusals(realm: string): CallerRefusals {
   // RFC 6750 section 3.1: no error code when no credential came.
   const both = { "WWW-Authenticate": `${challenge("Bearer", { realm })}, ${challenge("ApiKey", { realm })}` };
-  const scope = { "WWW-Authenticate": challenge("Bearer", { realm, error: "insufficient_scope", scopes: [MANAGE_SCOPE] }) };
+  const scope = {
+    "WWW-Authenticate": challenge("Bearer", { realm, error: "insufficient_scope", scopes: [MANAGE_SCOPE] }),
+  };
   const beyond = (reason: string, detail: string): Refusal => ({ code: "insufficient-scope", reason, detail });
   return {
     missing: { code: "missing-credentials", reason: "no-principal", headers: both },
@@ -41,7 +52,10 @@ export function callerRefusals(realm: string): CallerRefusals {
     beyondOwn: {
       scope: beyond("scope-beyond-own", "A key cannot be given scopes its maker does not hold."),
       role: beyond("role-beyond-own", "A key cannot be given roles its maker does not hold."),
-      expiry: beyond("expiry-beyond-own", "A key cannot outlive the key that made it, nor the lifetime a token may give."),
+      expiry: beyond(
+        "expiry-beyond-own",
+        "A key cannot outlive the key that made it, nor the lifetime a token may give.",
+      ),
       address: beyond("address-beyond-own", "A key made with a key cannot work from more addresses than it."),
       limit: beyond("limit-beyond-own", "A key made with a key has its window, and at most its limit."),
     },
@@ -53,7 +67,12 @@ export function callerRefusals(realm: string): CallerRefusals {
  * with the token, or after `maxLifetimeMs`. A caller with an API key needs the managing scope, and is looked up afresh: a
  * remembered key may be `cacheSeconds` old, which is too old to mint keys with.
  */
-export async function callerOf(req: Request, service: ApiKeyService, refusals: CallerRefusals, maxLifetimeMs: number | undefined): Promise<Caller | Refusal> {
+export async function callerOf(
+  req: Request,
+  service: ApiKeyService,
+  refusals: CallerRefusals,
+  maxLifetimeMs: number | undefined,
+): Promise<Caller | Refusal> {
   const { principal } = req;
   if (principal === undefined) return refusals.missing;
   if (principal.kind !== "api-key") {
@@ -61,14 +80,31 @@ export async function callerOf(req: Request, service: ApiKeyService, refusals: C
     const isPerson = principal.kind === "session";
     if (!isPerson && missingScopes(scopes, [MANAGE_SCOPE]).length > 0) return refusals.mayNotManage;
     const now = service.runtime.clock.now();
-    const expiresAt = isPerson ? null : maxLifetimeMs === undefined ? (tokenEndOf(principal) ?? now) : now + maxLifetimeMs;
+    const expiresAt = isPerson
+      ? null
+      : maxLifetimeMs === undefined
+        ? (tokenEndOf(principal) ?? now)
+        : now + maxLifetimeMs;
     const maker = { madeBy: credentialId, lineage: null, path: [] };
-    return { ownerId: id, key: undefined, powers: { scopes, roles, expiresAt, allow: [], rateLimit: null }, allow: undefined, maker };
+    return {
+      ownerId: id,
+      key: undefined,
+      powers: { scopes, roles, expiresAt, allow: [], rateLimit: null },
+      allow: undefined,
+      maker,
+    };
   }
   const key = await service.get(principal.credentialId);
-  if (key === undefined || key.ownerId !== principal.id || stateProblem(key, service.runtime.clock.now()) !== undefined) return refusals.invalid;
+  if (key === undefined || key.ownerId !== principal.id || stateProblem(key, service.runtime.clock.now()) !== undefined)
+    return refusals.invalid;
   if (missingScopes(key.scopes, [MANAGE_SCOPE]).length > 0) return refusals.mayNotManage;
-  return { ownerId: principal.id, key, powers: key, allow: key.allow.length === 0 ? undefined : new AddressList(key.allow), maker: makerOf(key) };
+  return {
+    ownerId: principal.id,
+    key,
+    powers: key,
+    allow: key.allow.length === 0 ? undefined : new AddressList(key.allow),
+    maker: makerOf(key),
+  };
 }
 
 /** The refusal of a key with `wanted` powers, or `undefined` when the caller may make or rotate it. */

@@ -33,7 +33,8 @@ export const apiKeyRoutesSchema = settingsObject({
 });
 
 /** In the answer when a token asked for a later end than it may give. */
-const CUT = "The key ends earlier than you asked: a key made with a token ends with it, or after the lifetime that this server allows.";
+const CUT =
+  "The key ends earlier than you asked: a key made with a token ends with it, or after the lifetime that this server allows.";
 
 const DAY_MS = 86_400_000;
 
@@ -60,7 +61,9 @@ type Action = (caller: Caller, req: Request) => Promise<Reply>;
  */
 export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesOptions, deps?: PartDependencies): Router {
   if (typeof (service as Partial<ApiKeyService> | undefined)?.verify !== "function") {
-    throw new SetupError("apiKeyRoutes needs the service that makes the keys as its first argument: apiKeyRoutes(new ApiKeyService()).");
+    throw new SetupError(
+      "apiKeyRoutes needs the service that makes the keys as its first argument: apiKeyRoutes(new ApiKeyService()).",
+    );
   }
   const runtime = partRuntime(deps, service.runtime);
   const { realm = service.options.realm, maxLifetimeDays } = parse(apiKeyRoutesSchema, options ?? {});
@@ -79,7 +82,11 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesOptio
     if (caller.maker.path.length > MAX_MAKERS) return refusals.tooDeep;
     // What a key or a token makes is bound as it is, where the body does not bind it closer.
     const { powers } = caller;
-    const isCut = caller.key === undefined && powers.expiresAt !== null && asked.expiresAt !== null && asked.expiresAt > powers.expiresAt;
+    const isCut =
+      caller.key === undefined &&
+      powers.expiresAt !== null &&
+      asked.expiresAt !== null &&
+      asked.expiresAt > powers.expiresAt;
     const wanted = {
       ...asked,
       expiresAt: isCut ? powers.expiresAt : (asked.expiresAt ?? powers.expiresAt),
@@ -88,7 +95,9 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesOptio
     };
     const refusal = beyond(caller, wanted, refusals);
     if (refusal !== undefined) return refusal;
-    const made = await service.create({ ...wanted, ownerId: caller.ownerId }, auditFacts(req), caller.maker).catch(noneOfEndedMaker);
+    const made = await service
+      .create({ ...wanted, ownerId: caller.ownerId }, auditFacts(req), caller.maker)
+      .catch(noneOfEndedMaker);
     if (made === undefined) return refusals.invalid;
     return { status: 201, body: isCut ? { ...made, notice: CUT } : made };
   };
@@ -96,7 +105,10 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesOptio
   const list: Action = async (caller, req) => {
     const page = readInput(pageSchema, queryOf(req));
     const records = await service.list(caller.ownerId, page);
-    return { status: 200, body: { records, next: records.length === page.limit ? (records.at(-1)?.id ?? null) : null } };
+    return {
+      status: 200,
+      body: { records, next: records.length === page.limit ? (records.at(-1)?.id ?? null) : null },
+    };
   };
 
   const show: Action = async (caller, req) => {
@@ -178,11 +190,14 @@ function noneOfEndedMaker(error: unknown): undefined {
 
 /** What the service threw, as a refusal; what is no refusal is the app's to handle. */
 function refusalOfError(error: unknown): Refusal {
-  if (error instanceof StoreUnavailableError) return { code: "store-unavailable", reason: "store-unavailable", headers: { "Retry-After": "1" }, event: false };
-  if (error instanceof HashUnavailableError) return { code: "store-unavailable", reason: "busy", headers: { "Retry-After": "1" } };
+  if (error instanceof StoreUnavailableError)
+    return { code: "store-unavailable", reason: "store-unavailable", headers: { "Retry-After": "1" }, event: false };
+  if (error instanceof HashUnavailableError)
+    return { code: "store-unavailable", reason: "busy", headers: { "Retry-After": "1" } };
   if (!(error instanceof ApiKeyError)) throw error;
   if (error.code === "not-found") return NOT_FOUND;
-  if (error.code === "invalid-input") return { code: "invalid-request", reason: "invalid-input", detail: issueText(error) };
+  if (error.code === "invalid-input")
+    return { code: "invalid-request", reason: "invalid-input", detail: issueText(error) };
   return { code: "conflict", reason: error.code, detail: error.message };
 }
 

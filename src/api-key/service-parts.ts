@@ -51,7 +51,20 @@ export function missingSecret(): SettingsError {
 }
 
 /** What a key is made from, and what a rotation keeps of it. */
-export type LastingFields = Pick<StoredApiKey, "ownerId" | "name" | "scopes" | "roles" | "allow" | "rateLimit" | "metadata" | "createdAt" | "expiresAt" | "madeBy" | "path"> & {
+export type LastingFields = Pick<
+  StoredApiKey,
+  | "ownerId"
+  | "name"
+  | "scopes"
+  | "roles"
+  | "allow"
+  | "rateLimit"
+  | "metadata"
+  | "createdAt"
+  | "expiresAt"
+  | "madeBy"
+  | "path"
+> & {
   /** Null: the new key begins one. */
   readonly lineage: string | null;
   readonly firstId: string | null;

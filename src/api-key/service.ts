@@ -16,11 +16,28 @@ import { ApiKeyError } from "./errors.js";
 import { generateKey, isKeyId } from "./format.js";
 import { HashQueue } from "./hash-queue.js";
 import { KeyHasher } from "./hashing.js";
-import { type CreateInput, createSchema, type PageInput, pageSchema, readInput, type RevokeInput, revokeSchema, type RotateInput, rotateSchema } from "./input.js";
+import {
+  type CreateInput,
+  createSchema,
+  type PageInput,
+  pageSchema,
+  readInput,
+  type RevokeInput,
+  revokeSchema,
+  type RotateInput,
+  rotateSchema,
+} from "./input.js";
 import { KeyLimits } from "./limits.js";
 import { type ApiKeyRecord, publicRecord } from "./records.js";
 import type { VerifyResult } from "./result.js";
-import { type ApiKeyServiceDeps, type AuditFacts, type CreatedApiKey, type KeyChanges, type LastingFields, missingSecret } from "./service-parts.js";
+import {
+  type ApiKeyServiceDeps,
+  type AuditFacts,
+  type CreatedApiKey,
+  type KeyChanges,
+  type LastingFields,
+  missingSecret,
+} from "./service-parts.js";
 import { type ApiKeyOptions, apiKeySchema, type ApiKeySettings } from "./settings.js";
 import { UsageLog } from "./usage.js";
 import { VerifiedCache } from "./verified-cache.js";
@@ -80,9 +97,19 @@ export class ApiKeyService {
     this.#reads = new StoreGuard("api-keys", this.#runtime, options.storeTimeoutMs, this.#store);
     this.#writes = new StoreGuard("api-keys-writes", this.#runtime, options.storeTimeoutMs, this.#store);
     this.#cache = new VerifiedCache(options.cacheSize);
-    this.#hasher = new KeyHasher(options.hash, secrets, new HashQueue(options.hashConcurrency, options.hashQueue, () => announceOverload(this.#runtime, "api-keys", "queue")));
+    this.#hasher = new KeyHasher(
+      options.hash,
+      secrets,
+      new HashQueue(options.hashConcurrency, options.hashQueue, () =>
+        announceOverload(this.#runtime, "api-keys", "queue"),
+      ),
+    );
     this.#limits = new KeyLimits(options.failures, this.#runtime, options.storeTimeoutMs, deps.limiter);
-    this.#usage = new UsageLog((batch) => this.#write((store, call) => store.addUsage(batch, call)), this.#runtime.clock, options.usageFlushSeconds);
+    this.#usage = new UsageLog(
+      (batch) => this.#write((store, call) => store.addUsage(batch, call)),
+      this.#runtime.clock,
+      options.usageFlushSeconds,
+    );
     this.#verifier = new KeyVerifier({
       prefix: options.prefix,
       cacheMs: options.cacheSeconds * 1000,
@@ -96,7 +123,9 @@ export class ApiKeyService {
       changes: deps.changes,
     });
     this.#changes = deps.changes;
-    this.#stopListening = deps.changes?.onKeyChange((id) => (id === undefined ? this.#cache.clear() : this.#cache.evict(id)));
+    this.#stopListening = deps.changes?.onKeyChange((id) =>
+      id === undefined ? this.#cache.clear() : this.#cache.evict(id),
+    );
   }
 
   /** The effective settings; secrets print as `[secret]`. */
@@ -138,7 +167,8 @@ export class ApiKeyService {
   async create(input: CreateInput, audit: AuditFacts = {}, maker: Maker = THE_APP): Promise<CreatedApiKey> {
     const wanted = readInput(createSchema, input);
     const now = this.#runtime.clock.now();
-    if (wanted.expiresAt !== null && wanted.expiresAt <= now) throw new ApiKeyError("invalid-input", [{ path: "expiresAt", message: "Not in the future" }]);
+    if (wanted.expiresAt !== null && wanted.expiresAt <= now)
+      throw new ApiKeyError("invalid-input", [{ path: "expiresAt", message: "Not in the future" }]);
     const { key, stored } = await this.#make({ ...wanted, ...maker, firstId: null, createdAt: now });
     // After the hash, which may have waited: what a key makes once it has ended would never work.
     if (maker.path.length > 0) await this.#demandInForce(maker.madeBy);
@@ -146,7 +176,10 @@ export class ApiKeyService {
       this.#write(
         (store, call) => store.insert(stored, call),
         // Nobody has this key: the caller was refused.
-        () => this.#unfinished.add(stored.id, () => this.#store.revoke(stored.id, this.#runtime.clock.now(), "not-delivered")),
+        () =>
+          this.#unfinished.add(stored.id, () =>
+            this.#store.revoke(stored.id, this.#runtime.clock.now(), "not-delivered"),
+          ),
       ),
     );
     this.#announce("authn_token_created", "created", stored, audit);
@@ -206,7 +239,9 @@ export class ApiKeyService {
       return undelivered;
     }
     const old = await this.#rotatable(id, time);
-    const { key, stored } = await time.besides(() => this.#make({ ...old, ...maker, createdAt: this.#runtime.clock.now() }));
+    const { key, stored } = await time.besides(() =>
+      this.#make({ ...old, ...maker, createdAt: this.#runtime.clock.now() }),
+    );
     let done: boolean;
     try {
       done = await this.#own(
@@ -243,12 +278,18 @@ export class ApiKeyService {
   async revoke(id: string, input: RevokeInput = {}, audit: AuditFacts = {}): Promise<boolean> {
     const { reason, descendants } = readInput(revokeSchema, input);
     if (!isKeyId(id)) return false;
-    const revocation = this.#revocations.get(id) ?? { at: this.#runtime.clock.now(), isAnnounced: false, wasRefused: false };
+    const revocation = this.#revocations.get(id) ?? {
+      at: this.#runtime.clock.now(),
+      isAnnounced: false,
+      wasRefused: false,
+    };
     this.#revocations.set(id, revocation);
     // In this order: who is told must not read the key as it was.
     const revoke = async (): Promise<boolean> => {
       await this.init();
-      const isDone = (await this.#store.revoke(id, revocation.at, reason, descendants)) || (revocation.wasRefused && (await this.#isDone(revocation, id, descendants)));
+      const isDone =
+        (await this.#store.revoke(id, revocation.at, reason, descendants)) ||
+        (revocation.wasRefused && (await this.#isDone(revocation, id, descendants)));
       if (isDone && !revocation.isAnnounced) {
         revocation.isAnnounced = true;
         this.#announce("authn_token_revoked", "revoked", { id }, audit);
@@ -310,15 +351,40 @@ export class ApiKeyService {
     const { ownerId, name, scopes, roles, allow, rateLimit, metadata, createdAt, expiresAt, madeBy, path } = from;
     const { key, id } = generateKey(this.#options.prefix, this.#options.length);
     const hash = await this.#hasher.digest(key, [`owner ${ownerId}`]);
-    const fresh = { revokedAt: null, revokedReason: null, rotatedTo: null, graceUntil: null, usageCount: 0, lastUsedAt: null };
+    const fresh = {
+      revokedAt: null,
+      revokedReason: null,
+      rotatedTo: null,
+      graceUntil: null,
+      usageCount: 0,
+      lastUsedAt: null,
+    };
     const makers = { madeBy, path, lineage: from.lineage ?? id, firstId: from.firstId ?? id };
-    return { key, stored: { id, ownerId, name, hash, scopes, roles, allow, rateLimit, metadata, createdAt, expiresAt, ...makers, ...fresh } };
+    return {
+      key,
+      stored: {
+        id,
+        ownerId,
+        name,
+        hash,
+        scopes,
+        roles,
+        allow,
+        rateLimit,
+        metadata,
+        createdAt,
+        expiresAt,
+        ...makers,
+        ...fresh,
+      },
+    };
   }
 
   async #rotatable(id: string, time: StoreTime): Promise<StoredApiKey> {
     const stored = isKeyId(id) ? await this.#own(this.#read((store) => store.get(id), time)) : undefined;
     if (stored === undefined) throw new ApiKeyError("not-found");
-    const problem = stateProblem(stored, this.#runtime.clock.now()) ?? (stored.rotatedTo === null ? undefined : "rotated");
+    const problem =
+      stateProblem(stored, this.#runtime.clock.now()) ?? (stored.rotatedTo === null ? undefined : "rotated");
     if (problem !== undefined) throw new ApiKeyError(problem);
     return stored;
   }
@@ -340,14 +406,21 @@ export class ApiKeyService {
       return await call;
     } catch (error) {
       const fault = faultOf(error);
-      if (fault === "input") throw new ApiKeyError("invalid-input", [{ path: "", message: "The store cannot keep one of the values" }], { cause: error });
+      if (fault === "input")
+        throw new ApiKeyError("invalid-input", [{ path: "", message: "The store cannot keep one of the values" }], {
+          cause: error,
+        });
       if (fault === "share") throw new ApiKeyError("too-many-keys", [], { cause: error });
       if (fault === "record") throw new ApiKeyError("unreadable", [], { cause: error });
       throw error;
     }
   }
 
-  async #write<T>(operation: (store: ApiKeyStore, call: WriteCall) => Promise<T>, notTold?: (value: T | undefined) => void, time?: StoreTime): Promise<T> {
+  async #write<T>(
+    operation: (store: ApiKeyStore, call: WriteCall) => Promise<T>,
+    notTold?: (value: T | undefined) => void,
+    time?: StoreTime,
+  ): Promise<T> {
     return this.#writes.write((call) => this.init().then(() => operation(this.#store, call)), notTold, time);
   }
 

@@ -12,7 +12,17 @@ const TAKEN_HEADERS = new Set(
   ),
 );
 
-const STORE_METHODS = ["init", "insert", "get", "list", "revoke", "rotate", "replaceHash", "addUsage", "close"] as const;
+const STORE_METHODS = [
+  "init",
+  "insert",
+  "get",
+  "list",
+  "revoke",
+  "rotate",
+  "replaceHash",
+  "addUsage",
+  "close",
+] as const;
 
 function isApiKeyStore(value: unknown): value is ApiKeyStore {
   if (typeof value !== "object" || value === null) return false;
@@ -31,7 +41,11 @@ const prefixSchema = z.string().superRefine((text, context) => {
 const headerNameSchema = z.string().superRefine((text, context) => {
   // RFC 9110 section 5.6.2: a field name is a token.
   if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$/.test(text)) {
-    addIssue(context, { code: "wrong-value", message: "This is not a header name.", remedy: 'Use letters, digits and hyphens, such as "X-API-Key".' });
+    addIssue(context, {
+      code: "wrong-value",
+      message: "This is not a header name.",
+      remedy: 'Use letters, digits and hyphens, such as "X-API-Key".',
+    });
   } else if (TAKEN_HEADERS.has(text.toLowerCase())) {
     addIssue(context, {
       code: "wrong-value",
@@ -93,7 +107,10 @@ export const apiKeySchema = settingsObject({
   /** Pepper for `hmac-sha256`: the first is used for new digests, all verify. Derived from the root `secretKey` when absent. */
   secret: secretRingSchema.optional(),
   /** The realm named in WWW-Authenticate. */
-  realm: z.string().regex(/^[\x20-\x21\x23-\x5b\x5d-\x7e]{1,64}$/, "Not 1 to 64 printable ASCII characters without quotes").default("api"),
+  realm: z
+    .string()
+    .regex(/^[\x20-\x21\x23-\x5b\x5d-\x7e]{1,64}$/, "Not 1 to 64 printable ASCII characters without quotes")
+    .default("api"),
 });
 
 /** What the user writes. */

@@ -77,7 +77,9 @@ export class UsageLog {
 
   async #writeAll(counts: readonly (readonly [string, Count])[]): Promise<void> {
     // The same order in every process, so that two writers do not deadlock on rows.
-    const batch = counts.map(([id, { count, lastUsedAt }]) => ({ id, count, lastUsedAt })).sort((a, b) => (a.id < b.id ? -1 : 1));
+    const batch = counts
+      .map(([id, { count, lastUsedAt }]) => ({ id, count, lastUsedAt }))
+      .sort((a, b) => (a.id < b.id ? -1 : 1));
     for (let i = 0; i < batch.length; i += BATCH_SIZE) {
       const part = batch.slice(i, i + BATCH_SIZE);
       try {

@@ -43,7 +43,10 @@ export function verifiedKey(stored: StoredApiKey, fingerprint: string, freshUnti
     accepted: Object.freeze({ ok: true, record, principal }),
     allow: allow.length === 0 ? undefined : new AddressList(allow),
     ends: endingIds(stored),
-    limit: rateLimit === null ? undefined : { name: "api-key", limit: rateLimit.limit, windowMs: rateLimit.windowSeconds * 1000 },
+    limit:
+      rateLimit === null
+        ? undefined
+        : { name: "api-key", limit: rateLimit.limit, windowMs: rateLimit.windowSeconds * 1000 },
     freshUntil,
   };
 }
@@ -56,7 +59,10 @@ export class VerifiedCache {
   readonly #cacheKey = new CacheKey();
   readonly #entries: LRUCache<string, Remembered>;
   /** At which generation a key was evicted. A remembered key is stale when one it descends from was evicted after it was remembered. */
-  readonly #evicted = new LRUCache<string, number>({ max: REMEMBERED_EVICTIONS, dispose: (generation, _id, reason) => this.#forget(generation, reason) });
+  readonly #evicted = new LRUCache<string, number>({
+    max: REMEMBERED_EVICTIONS,
+    dispose: (generation, _id, reason) => this.#forget(generation, reason),
+  });
   /** The last generation of which an eviction is no longer known: keys with makers remembered before it are read again. */
   #forgotten = 0;
   #generation = 0;

@@ -66,7 +66,8 @@ export class KeyVerifier {
     if (id === undefined) return afterLimits(waiting, () => this.#fail("malformed", address));
     const fingerprint = cache.fingerprint(key);
     const known = cache.get(id, fingerprint);
-    if (known !== undefined && runtime.clock.monotonic() < known.freshUntil && changes?.isCurrent !== false) return this.#judge(known, address, waiting);
+    if (known !== undefined && runtime.clock.monotonic() < known.freshUntil && changes?.isCurrent !== false)
+      return this.#judge(known, address, waiting);
     return afterLimits(waiting, () => this.#lookUp(key, id, fingerprint, known, address));
   }
 
@@ -75,7 +76,13 @@ export class KeyVerifier {
     await Promise.all(this.#upgrades.values());
   }
 
-  async #lookUp(key: string, id: string, fingerprint: string, known: VerifiedKey | undefined, address: string | undefined): Promise<VerifyResult> {
+  async #lookUp(
+    key: string,
+    id: string,
+    fingerprint: string,
+    known: VerifiedKey | undefined,
+    address: string | undefined,
+  ): Promise<VerifyResult> {
     try {
       // A key that proved right in this process is past the limits: attempts on a key, or from behind the same
       // gateway, do not lock its owner out.
@@ -84,7 +91,9 @@ export class KeyVerifier {
         if (waitMs > 0) return notAccepted("too-many-failures", waitMs);
       }
       const proof = await this.#proveOnce(key, id, fingerprint, known, address);
-      return await ("problem" in proof ? this.#fail(proof.problem, address, proof.stored) : this.#judge(proof, address));
+      return await ("problem" in proof
+        ? this.#fail(proof.problem, address, proof.stored)
+        : this.#judge(proof, address));
     } catch (error) {
       if (error instanceof StoreUnavailableError) return notAccepted("store-unavailable", 1000);
       if (error instanceof HashUnavailableError) return notAccepted("busy", 1000);
@@ -99,16 +108,30 @@ export class KeyVerifier {
   }
 
   /** Concurrent uses of the same key share one look-up and one hash. */
-  #proveOnce(key: string, id: string, fingerprint: string, known: VerifiedKey | undefined, address: string | undefined): Promise<Proof> {
+  #proveOnce(
+    key: string,
+    id: string,
+    fingerprint: string,
+    known: VerifiedKey | undefined,
+    address: string | undefined,
+  ): Promise<Proof> {
     const underWay = this.#inFlight.get(fingerprint);
     if (underWay !== undefined) return underWay;
     const callers = address === undefined ? [] : [`address ${countedAddress(address)}`];
-    const proof = this.#prove(key, id, fingerprint, known?.digest, callers).finally(() => this.#inFlight.delete(fingerprint));
+    const proof = this.#prove(key, id, fingerprint, known?.digest, callers).finally(() =>
+      this.#inFlight.delete(fingerprint),
+    );
     this.#inFlight.set(fingerprint, proof);
     return proof;
   }
 
-  async #prove(key: string, id: string, fingerprint: string, digest: string | undefined, callers: readonly string[]): Promise<Proof> {
+  async #prove(
+    key: string,
+    id: string,
+    fingerprint: string,
+    digest: string | undefined,
+    callers: readonly string[],
+  ): Promise<Proof> {
     const { cache, cacheMs, hasher, runtime } = this.#parts;
     let proved = digest;
     for (let attempt = 1; ; attempt += 1) {
@@ -152,11 +175,18 @@ export class KeyVerifier {
     }
     return afterLimits(waiting, () => {
       const outcome = limits.use(limit, known.record.lineage);
-      return outcome instanceof Promise ? outcome.then((settled) => this.#afterLimit(settled, known)) : this.#afterLimit(outcome, known);
+      return outcome instanceof Promise
+        ? outcome.then((settled) => this.#afterLimit(settled, known))
+        : this.#afterLimit(outcome, known);
     });
   }
 
-  #join(waiting: WaitingLimits, limit: WindowPolicy, known: VerifiedKey, settle: (result: VerifyResult) => boolean): void {
+  #join(
+    waiting: WaitingLimits,
+    limit: WindowPolicy,
+    known: VerifiedKey,
+    settle: (result: VerifyResult) => boolean,
+  ): void {
     const { lineage } = known.record;
     waiting.add({
       policy: limit,
@@ -177,7 +207,11 @@ export class KeyVerifier {
     return known.accepted;
   }
 
-  #fail(reason: VerifyFailureReason, address: string | undefined, key?: { id: string; ownerId: string }): VerifyResult | Promise<VerifyResult> {
+  #fail(
+    reason: VerifyFailureReason,
+    address: string | undefined,
+    key?: { id: string; ownerId: string },
+  ): VerifyResult | Promise<VerifyResult> {
     const { limits } = this.#parts;
     const forKey = reason === "mismatch" && key !== undefined ? limits.failedFor(key.id) : undefined;
     const fromAddress = address === undefined ? undefined : limits.failedFrom(address);
@@ -222,7 +256,11 @@ function entryOf(stored: StoredApiKey, fingerprint: string, freshUntil: number):
 }
 
 /** The attempt that is one too many learns that, and not whether the key was right. */
-function afterFailure(reason: VerifyFailureReason, outcome: WindowOutcome | undefined, key?: { id: string; ownerId: string }): NotAccepted {
+function afterFailure(
+  reason: VerifyFailureReason,
+  outcome: WindowOutcome | undefined,
+  key?: { id: string; ownerId: string },
+): NotAccepted {
   if (outcome !== undefined && !outcome.allowed) return notAccepted("too-many-failures", outcome.retryAfterMs, key);
   return key === undefined ? { ok: false, reason } : { ok: false, reason, keyId: key.id, ownerId: key.ownerId };
 }
@@ -230,5 +268,7 @@ function afterFailure(reason: VerifyFailureReason, outcome: WindowOutcome | unde
 function notAccepted(reason: VerifyFailureReason, waitMs: number, key?: { id: string; ownerId: string }): NotAccepted {
   // RFC 9110 section 10.2.3: whole seconds; rounded up, so that who waits is not early.
   const retryAfterSeconds = Math.max(1, Math.ceil(waitMs / 1000));
-  return key === undefined ? { ok: false, reason, retryAfterSeconds } : { ok: false, reason, retryAfterSeconds, keyId: key.id, ownerId: key.ownerId };
+  return key === undefined
+    ? { ok: false, reason, retryAfterSeconds }
+    : { ok: false, reason, retryAfterSeconds, keyId: key.id, ownerId: key.ownerId };
 }

@@ -85,7 +85,11 @@ function add<Bits>(ranges: Map<number, Set<Bits>>, prefix: number, bits: Bits): 
   else known.add(bits);
 }
 
-function includes<Bits>(ranges: ReadonlyMap<number, ReadonlySet<Bits>>, leading: (value: Bits, prefix: number) => Bits, value: Bits): boolean {
+function includes<Bits>(
+  ranges: ReadonlyMap<number, ReadonlySet<Bits>>,
+  leading: (value: Bits, prefix: number) => Bits,
+  value: Bits,
+): boolean {
   for (const [prefix, known] of ranges) if (known.has(leading(value, prefix))) return true;
   return false;
 }

@@ -52,7 +52,8 @@ function endOfName(text: string): number {
 /** The port after the colon at `colon`; `undefined` when there is no colon there or no port after it. */
 function readPort(text: string, colon: number): number | undefined {
   const digits = text.length - colon - 1;
-  if (text.charCodeAt(colon) !== 0x3a /* : */ || digits < 1 || digits > 5 || text.charCodeAt(colon + 1) === 0x30) return undefined;
+  if (text.charCodeAt(colon) !== 0x3a /* : */ || digits < 1 || digits > 5 || text.charCodeAt(colon + 1) === 0x30)
+    return undefined;
   let port = 0;
   for (let i = colon + 1; i < text.length; i += 1) {
     const digit = text.charCodeAt(i) - 0x30;
@@ -89,7 +90,13 @@ function readName(written: string): string | undefined {
 
 /** Letters, digits, `-` and `_`. */
 function isNameByte(code: number): boolean {
-  return (code >= 0x61 && code <= 0x7a) || (code >= 0x30 && code <= 0x39) || code === HYPHEN || (code >= 0x41 && code <= 0x5a) || code === 0x5f;
+  return (
+    (code >= 0x61 && code <= 0x7a) ||
+    (code >= 0x30 && code <= 0x39) ||
+    code === HYPHEN ||
+    (code >= 0x41 && code <= 0x5a) ||
+    code === 0x5f
+  );
 }
 
 /** URL standard, "ends in a number checker": decimal digits, or `0x` and hexadecimal digits, perhaps none. */
@@ -116,14 +123,18 @@ export interface RequestTarget {
 
 /** Reads a request target as it stood in the request line; `undefined` when it has none of the forms a server takes. */
 export function parseTarget(target: string): RequestTarget | undefined {
-  if (target.startsWith("/") || target === "*") return { path: target.slice(0, endOfPath(target, 0)), absolute: undefined };
+  if (target.startsWith("/") || target === "*")
+    return { path: target.slice(0, endOfPath(target, 0)), absolute: undefined };
   const scheme = /^https?(?=:\/\/)/i.exec(target)?.[0];
   if (scheme === undefined) return undefined;
   const start = scheme.length + 3;
   let end = start;
   while (end < target.length && !isAuthorityEnd(target.charCodeAt(end))) end += 1;
   const path = target.slice(end, endOfPath(target, end));
-  return { path: path === "" ? "/" : path, absolute: { scheme: scheme.toLowerCase(), authority: target.slice(start, end) } };
+  return {
+    path: path === "" ? "/" : path,
+    absolute: { scheme: scheme.toLowerCase(), authority: target.slice(start, end) },
+  };
 }
 
 /** `/`, `?` or `#` */
@@ -155,7 +166,8 @@ export function headerLines(req: IncomingMessage, lowerCaseName: string): readon
   let lines: string[] | undefined;
   for (let i = 0; i + 1 < raw.length; i += 2) {
     const name = raw[i] ?? "";
-    if (name.length === lowerCaseName.length && name.toLowerCase() === lowerCaseName) (lines ??= []).push(raw[i + 1] ?? "");
+    if (name.length === lowerCaseName.length && name.toLowerCase() === lowerCaseName)
+      (lines ??= []).push(raw[i + 1] ?? "");
   }
   if (lines !== undefined) return lines;
   const value = req.headers[lowerCaseName];
@@ -177,5 +189,8 @@ export function hostLines(req: Request): readonly string[] {
 export function isFromTrustedProxy(req: Request): boolean {
   // The compiled setting Express itself asks for `req.hostname` and `req.protocol`; the same in Express 4 and 5.
   const trusts: unknown = req.app?.get("trust proxy fn");
-  return typeof trusts === "function" && (trusts as (address: string | undefined, hop: number) => unknown)(req.socket.remoteAddress, 0) === true;
+  return (
+    typeof trusts === "function" &&
+    (trusts as (address: string | undefined, hop: number) => unknown)(req.socket.remoteAddress, 0) === true
+  );
 }

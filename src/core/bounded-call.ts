@@ -36,7 +36,8 @@ export function timeOut(ms: number, giveUp: (cause: Error) => void): NodeJS.Time
  */
 export function boundedCall<T>(store: string, timeoutMs: number, operation: () => Promise<T>): Promise<T> {
   return new Promise<T>((resolve, reject) => {
-    const fail = (cause: unknown): void => reject(cause instanceof StoreUnavailableError ? cause : new StoreUnavailableError(store, { cause }));
+    const fail = (cause: unknown): void =>
+      reject(cause instanceof StoreUnavailableError ? cause : new StoreUnavailableError(store, { cause }));
     const timer = timeOut(timeoutMs, fail);
     Promise.resolve()
       .then(operation)

@@ -21,7 +21,12 @@ export function announceLate(runtime: Runtime, source: string): void {
   announce(runtime, "portcullis_store_late", source, "no-answer-in-time");
 }
 
-function announce(runtime: Runtime, event: "portcullis_overload" | "portcullis_store_late", source: string, reason: string): void {
+function announce(
+  runtime: Runtime,
+  event: "portcullis_overload" | "portcullis_store_late",
+  source: string,
+  reason: string,
+): void {
   let times = announced.get(runtime);
   if (times === undefined) announced.set(runtime, (times = new Map<string, number>()));
   const name = `${event} ${source}`;

@@ -14,7 +14,9 @@ export function normaliseAddress(text: string | undefined): string | undefined {
   if (isIPv4(bare)) return bare;
   if (isIP(bare) !== 6) return undefined;
   const address = ipaddr.process(readableIPv6(bare));
-  return address instanceof ipaddr.IPv6 && isTranslated(address.parts) ? address.toByteArray().slice(12).join(".") : address.toString();
+  return address instanceof ipaddr.IPv6 && isTranslated(address.parts)
+    ? address.toByteArray().slice(12).join(".")
+    : address.toString();
 }
 
 /**
@@ -23,7 +25,8 @@ export function normaliseAddress(text: string | undefined): string | undefined {
  */
 export function isTranslated(parts: readonly number[]): boolean {
   const [a, b, c, d, e, f] = parts;
-  if (a === 0x64 && b === 0xff9b) return c === 1 ? parts[6] !== 0 || parts[7] !== 0 : c === 0 && d === 0 && e === 0 && f === 0;
+  if (a === 0x64 && b === 0xff9b)
+    return c === 1 ? parts[6] !== 0 || parts[7] !== 0 : c === 0 && d === 0 && e === 0 && f === 0;
   return a === 0 && b === 0 && c === 0 && d === 0 && e === 0xffff && f === 0;
 }
 

@@ -22,7 +22,10 @@ export interface Challenge {
 }
 
 /** One challenge for WWW-Authenticate (RFC 9110 section 11.6.1, RFC 6750 section 3). */
-export function challenge(scheme: "Bearer" | "ApiKey" | "Session", { realm = "api", error, scopes }: Challenge = {}): string {
+export function challenge(
+  scheme: "Bearer" | "ApiKey" | "Session",
+  { realm = "api", error, scopes }: Challenge = {},
+): string {
   let text = `${scheme} realm=${quoted(realm)}`;
   if (error !== undefined) text += `, error=${quoted(error)}`;
   if (scopes !== undefined && scopes.length > 0) text += `, scope=${quoted(scopes.join(" "))}`;

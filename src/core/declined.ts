@@ -1,5 +1,6 @@
 /** Why a server that answers does not take writes, from anybody. */
-export type DeclineReason = "read-only" | "out-of-memory" | "disk-full" | "not-saving" | "too-few-replicas" | "no-rights";
+export type DeclineReason =
+  "read-only" | "out-of-memory" | "disk-full" | "not-saving" | "too-few-replicas" | "no-rights";
 
 /** Redis by the first word of its answer, PostgreSQL by SQLSTATE (appendix A of its manual), MySQL and MariaDB by mysql2's names. */
 const REASONS: ReadonlyMap<string, DeclineReason> = new Map([

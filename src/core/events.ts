@@ -67,7 +67,8 @@ export interface SecurityEvent {
 }
 
 /** What an emitter says of an event; `level` where it is not that of the name. */
-export type SecurityEventDetails = Omit<SecurityEvent, "event" | "level" | "datetime"> & Partial<Pick<SecurityEvent, "level">>;
+export type SecurityEventDetails = Omit<SecurityEvent, "event" | "level" | "datetime"> &
+  Partial<Pick<SecurityEvent, "level">>;
 export type SecurityEventListener = (event: SecurityEvent) => void;
 
 /**
@@ -142,7 +143,9 @@ const ALL_BREAKS = new RegExp(BREAKS_LINES, "g");
 function oneLine(details: SecurityEventDetails): SecurityEventDetails {
   const entries = Object.entries(details);
   if (!entries.some(([, value]) => typeof value === "string" && BREAKS_LINES.test(value))) return details;
-  return Object.fromEntries(entries.map(([name, value]) => [name, typeof value === "string" ? value.replace(ALL_BREAKS, escapeUnit) : value])) as unknown as SecurityEventDetails;
+  return Object.fromEntries(
+    entries.map(([name, value]) => [name, typeof value === "string" ? value.replace(ALL_BREAKS, escapeUnit) : value]),
+  ) as unknown as SecurityEventDetails;
 }
 
 function escapeUnit(char: string): string {
@@ -150,5 +153,7 @@ function escapeUnit(char: string): string {
 }
 
 function warnOfListener(name: SecurityEventName, error: unknown): void {
-  process.emitWarning(`A listener of ${name} threw: ${error instanceof Error ? error.message : "not an Error"}`, { code: "PORTCULLIS_LISTENER" });
+  process.emitWarning(`A listener of ${name} threw: ${error instanceof Error ? error.message : "not an Error"}`, {
+    code: "PORTCULLIS_LISTENER",
+  });
 }

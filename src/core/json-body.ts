@@ -11,7 +11,11 @@ const UTF_8 = /^charset=(?:utf-8|"utf-8")$/;
 
 const TOO_LARGE: Refusal = Object.freeze({ code: "payload-too-large", reason: "body-too-large" });
 const NOT_JSON: Refusal = Object.freeze({ code: "unsupported-media-type", reason: "not-json" });
-const BROKEN: Refusal = Object.freeze({ code: "invalid-request", reason: "body-unreadable", detail: "The body is not valid JSON." });
+const BROKEN: Refusal = Object.freeze({
+  code: "invalid-request",
+  reason: "body-unreadable",
+  detail: "The body is not valid JSON.",
+});
 
 /** Whether the request announces a body (RFC 9112 section 6.3). */
 function hasBody(req: Request): boolean {
@@ -57,7 +61,10 @@ export function bodyOf(req: Request): unknown {
 function isJson(contentType: string | undefined): boolean {
   if (contentType === undefined) return false;
   const [type = "", ...parameters] = contentType.toLowerCase().split(";");
-  return type.trim() === "application/json" && parameters.every((parameter) => !parameter.includes("charset") || UTF_8.test(parameter.trim()));
+  return (
+    type.trim() === "application/json" &&
+    parameters.every((parameter) => !parameter.includes("charset") || UTF_8.test(parameter.trim()))
+  );
 }
 
 /** By body-parser's status; its messages name what was sent and are not passed on. */

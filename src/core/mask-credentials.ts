@@ -29,7 +29,9 @@ export function maskCredentials(path: string): string {
   const masked = mask(path);
   if (masked !== path || !path.includes("%")) return masked;
   // `%5F` is another way to write `_` (RFC 3986 section 2.3), and the receiver of an event may undo it.
-  const decoded = path.replace(/%(?:2[1-9A-F]|[3-6][0-9A-F]|7[0-9A-E])/gi, (escaped) => String.fromCharCode(parseInt(escaped.slice(1), 16)));
+  const decoded = path.replace(/%(?:2[1-9A-F]|[3-6][0-9A-F]|7[0-9A-E])/gi, (escaped) =>
+    String.fromCharCode(parseInt(escaped.slice(1), 16)),
+  );
   const maskedDecoded = mask(decoded);
   return maskedDecoded === decoded ? path : maskedDecoded;
 }

@@ -23,7 +23,9 @@ export function passingErrors(handle: (req: Request, res: Response, next: NextFu
 
 /** An error that Express takes for one: a falsy value and the words "route" and "router" mean "go on" to its `next`. */
 function errorOf(failure: unknown): object {
-  return typeof failure === "object" && failure !== null ? failure : new Error("A handler failed with a value that is not an Error.", { cause: failure });
+  return typeof failure === "object" && failure !== null
+    ? failure
+    : new Error("A handler failed with a value that is not an Error.", { cause: failure });
 }
 
 /** What is done around the layers. */
@@ -46,7 +48,11 @@ type Step = Pick<Layer, "run" | "runLast"> & { readonly id?: LayerId };
  * A layer that passes the request on before it returns is followed by the next one in a loop, not by a call from within: what
  * comes after ten layers, the whole app, does not run ten layers deep in the stack.
  */
-export function compose(layers: readonly Step[], runtime: Runtime, { last = [], enter, leave }: PipelineHooks = {}): RequestHandler {
+export function compose(
+  layers: readonly Step[],
+  runtime: Runtime,
+  { last = [], enter, leave }: PipelineHooks = {},
+): RequestHandler {
   const steps = stepsOf(layers, last);
   const { length } = steps;
 
@@ -118,7 +124,12 @@ export function standalone(layers: readonly Layer[], runtime: Runtime): RequestH
     const state = beginState(req, runtime);
     finishHeadOf(res, state);
     state.markRan(id);
-    return run(req, res, others === undefined ? next : (error?: unknown) => (error === undefined ? others(req, res, next) : next(error)), state);
+    return run(
+      req,
+      res,
+      others === undefined ? next : (error?: unknown) => (error === undefined ? others(req, res, next) : next(error)),
+      state,
+    );
   };
   return Object.defineProperty(handler, "name", { value: run.name });
 }

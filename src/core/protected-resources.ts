@@ -62,7 +62,11 @@ export class ProtectedResources {
   /** `handler`, and after it the rest of the app in a context that knows what the layers said of the request's credential. */
   carry(handler: RequestHandler): RequestHandler {
     const carrying: RequestHandler = (req, res, next) =>
-      handler(req, res, this.metadataUrl(req) === undefined ? next : (error?: unknown) => this.#goOn(req, res, next, error));
+      handler(
+        req,
+        res,
+        this.metadataUrl(req) === undefined ? next : (error?: unknown) => this.#goOn(req, res, next, error),
+      );
     return Object.defineProperty(carrying, "name", { value: handler.name });
   }
 

@@ -170,13 +170,22 @@ export function refuse(
   const state = stateOf(req);
   const { limits, runtime } = state;
   // What is refused counts too, and a client over its limit is told that and nothing else.
-  if (limits !== undefined && mode === "enforce") limits.settle(() => answer(req, res, state, runtime, source, refusal));
+  if (limits !== undefined && mode === "enforce")
+    limits.settle(() => answer(req, res, state, runtime, source, refusal));
   else if (mode === "enforce") answer(req, res, state, runtime, source, refusal);
-  else if (state.isNews(runtime.events, `${source} ${refusal.code} ${refusal.reason}`)) announce(req, runtime, source, refusal, mode);
+  else if (state.isNews(runtime.events, `${source} ${refusal.code} ${refusal.reason}`))
+    announce(req, runtime, source, refusal, mode);
   return mode === "enforce";
 }
 
-function answer(req: Request, res: Response, state: RequestState, runtime: Runtime, source: string, refusal: Refusal): void {
+function answer(
+  req: Request,
+  res: Response,
+  state: RequestState,
+  runtime: Runtime,
+  source: string,
+  refusal: Refusal,
+): void {
   announce(req, runtime, source, refusal, "enforce");
   if (res.headersSent) {
     res.end();
@@ -184,7 +193,12 @@ function answer(req: Request, res: Response, state: RequestState, runtime: Runti
   }
   const replaced = replacedBody(req, runtime, refusal);
   const body = replaced?.body ?? bodyOf(refusal);
-  const lines = ["Content-Type", replaced?.contentType ?? "application/problem+json; charset=utf-8", "Cache-Control", "no-store"];
+  const lines = [
+    "Content-Type",
+    replaced?.contentType ?? "application/problem+json; charset=utf-8",
+    "Cache-Control",
+    "no-store",
+  ];
   for (const [name, value] of Object.entries(refusal.headers ?? NONE)) {
     if (name !== "WWW-Authenticate") lines.push(name, value);
   }
@@ -224,7 +238,9 @@ function checkedBody(given: unknown): ReplacedBody | undefined {
 }
 
 function warnOfReplacement(error: unknown): void {
-  process.emitWarning(`onRefusal threw: ${error instanceof Error ? error.message : "not an Error"}`, { code: "PORTCULLIS_ON_REFUSAL" });
+  process.emitWarning(`onRefusal threw: ${error instanceof Error ? error.message : "not an Error"}`, {
+    code: "PORTCULLIS_ON_REFUSAL",
+  });
 }
 
 function announce(req: Request, runtime: Runtime, source: string, refusal: Refusal, mode: "enforce" | "report"): void {
@@ -245,11 +261,18 @@ function announce(req: Request, runtime: Runtime, source: string, refusal: Refus
 }
 
 /** What an event says about its request: no query string, no credential in the path, nothing that could forge a log line. */
-export function requestFacts(req: Request): { sourceIp: string; method: string; path: string; subject?: string; credentialId?: string } {
+export function requestFacts(req: Request): {
+  sourceIp: string;
+  method: string;
+  path: string;
+  subject?: string;
+  credentialId?: string;
+} {
   const state = stateOf(req);
   // The path alone: an absolute-form target would bring the attacker's host into the log.
   const path = maskCredentials(pathOf(req) ?? "").slice(0, 256);
-  const who = req.principal === undefined ? {} : { subject: req.principal.id, credentialId: req.principal.credentialId };
+  const who =
+    req.principal === undefined ? {} : { subject: req.principal.id, credentialId: req.principal.credentialId };
   return { sourceIp: state.address(req), method: req.method, path: path.replace(/[^\x21-\x7e]/g, escapeByte), ...who };
 }
 

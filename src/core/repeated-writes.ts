@@ -115,7 +115,10 @@ export class RepeatedWrites {
         resolve(isDone);
       };
       // The guard of the store, or the call that was refused, has announced why it fails.
-      this.#do(name, waiting).then(() => settled(true), () => settled(false));
+      this.#do(name, waiting).then(
+        () => settled(true),
+        () => settled(false),
+      );
     });
   }
 

@@ -36,7 +36,9 @@ export function partRuntime(deps: PartDependencies | Runtime = {}, base?: Runtim
   if ("resources" in deps) return deps;
   const { events = base?.events, clock = base?.clock, onRefusal = base?.onRefusal } = deps;
   if (events !== undefined && typeof (events as Partial<SecurityEvents>).emit !== "function") {
-    throw new SetupError("events is not where events go. Give { events: new SecurityEvents() }, or the events of what applySecurity returned.");
+    throw new SetupError(
+      "events is not where events go. Give { events: new SecurityEvents() }, or the events of what applySecurity returned.",
+    );
   }
   return createRuntime({ clock, events, onRefusal, debug: base?.debug, resources: base?.resources });
 }

@@ -52,7 +52,17 @@ export function faultOf(error: unknown): StoreFault {
   if (someCause(error, (_cause, code) => code === "PORTCULLIS_STORE_FULL")) return "full";
   if (someCause(error, (_cause, code) => code === "PORTCULLIS_SHARE_FULL")) return "share";
   if (someCause(error, isInput)) return "input";
-  if (someCause(error, (cause, code) => code === "PORTCULLIS_UNREADABLE_RECORD" || code === "WRONGTYPE" || code === "UNREADABLE" || WRONG_TYPE.test(cause.message))) return "record";
+  if (
+    someCause(
+      error,
+      (cause, code) =>
+        code === "PORTCULLIS_UNREADABLE_RECORD" ||
+        code === "WRONGTYPE" ||
+        code === "UNREADABLE" ||
+        WRONG_TYPE.test(cause.message),
+    )
+  )
+    return "record";
   if (isLate(error)) return "late";
   return isUnreachable(error) ? "unreachable" : "other";
 }

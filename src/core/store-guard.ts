@@ -128,7 +128,11 @@ export class StoreGuard {
    * @param time as of `run`
    * @throws StoreUnavailableError (rejects) when the store fails, is late, or is down
    */
-  async write<T>(operation: (call: WriteCall) => T | Promise<T>, notTold: (value: T | undefined) => void = () => undefined, time?: StoreTime): Promise<T> {
+  async write<T>(
+    operation: (call: WriteCall) => T | Promise<T>,
+    notTold: (value: T | undefined) => void = () => undefined,
+    time?: StoreTime,
+  ): Promise<T> {
     const admission = this.#admit(time);
     if (admission === undefined) throw new StoreUnavailableError(this.#store);
     const call = new GuardedWrite(time?.deadline ?? performance.now() + this.#timeoutMs);
@@ -155,7 +159,12 @@ export class StoreGuard {
     };
   }
 
-  #withinTime<T>(answer: Promise<T>, admission: Admission, call?: GuardedWrite, notTold: (value: T | undefined) => void = () => undefined): Promise<T> {
+  #withinTime<T>(
+    answer: Promise<T>,
+    admission: Admission,
+    call?: GuardedWrite,
+    notTold: (value: T | undefined) => void = () => undefined,
+  ): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       let isSettled = false;
       const giveUp = (cause: Error): void => {
@@ -187,7 +196,9 @@ export class StoreGuard {
           clearTimeout(timer);
           this.#failed(error, admission);
           if (call?.isCommitting === true) notTold(undefined);
-          reject(error instanceof StoreUnavailableError ? error : new StoreUnavailableError(this.#store, { cause: error }));
+          reject(
+            error instanceof StoreUnavailableError ? error : new StoreUnavailableError(this.#store, { cause: error }),
+          );
         },
       );
     });

@@ -53,7 +53,8 @@ export function sfToken(text: string): SfText {
  * @throws RangeError when `text` holds anything but printable ASCII
  */
 export function sfString(text: string): SfText {
-  if (!STRING.test(text)) throw new RangeError("Not a structured field string: printable ASCII only (RFC 9651 section 3.3.3).");
+  if (!STRING.test(text))
+    throw new RangeError("Not a structured field string: printable ASCII only (RFC 9651 section 3.3.3).");
   return `"${text.replace(/["\\]/g, "\\$&")}"`;
 }
 
@@ -64,7 +65,9 @@ export function sfString(text: string): SfText {
  */
 export function sfInteger(value: number): SfText {
   if (!Number.isInteger(value) || Math.abs(value) > SF_MAX_INTEGER) {
-    throw new RangeError("Not a structured field integer: a whole number of at most 15 digits (RFC 9651 section 3.3.1).");
+    throw new RangeError(
+      "Not a structured field integer: a whole number of at most 15 digits (RFC 9651 section 3.3.1).",
+    );
   }
   // `-0` is written 0, as String() does.
   return String(value);

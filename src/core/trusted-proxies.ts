@@ -13,7 +13,9 @@ const NAMED_RANGES: Readonly<Record<string, readonly string[]>> = {
  * that writes `IP:port` into X-Forwarded-For would be taken for the client, so a list becomes a function that knows all
  * spellings of an address.
  */
-export function trustedProxies(setting: false | number | readonly string[]): false | number | ((address: string | undefined) => boolean) {
+export function trustedProxies(
+  setting: false | number | readonly string[],
+): false | number | ((address: string | undefined) => boolean) {
   if (setting === false || typeof setting === "number") return setting;
   const list = new AddressList(setting.flatMap((range) => NAMED_RANGES[range] ?? [range]));
   return (address) => {

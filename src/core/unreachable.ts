@@ -81,7 +81,8 @@ const LATE: ReadonlySet<string> = new Set([
 ]);
 
 /** pg and ioredis report some losses by words alone. */
-const WORDS = /^(?:Connection (?:terminated|is closed)|Client has encountered a connection error|timeout exceeded when trying to connect|Stream isn't writeable|Too many Cluster redirections|None of startup nodes is available|Cluster isn't ready)|closed state/;
+const WORDS =
+  /^(?:Connection (?:terminated|is closed)|Client has encountered a connection error|timeout exceeded when trying to connect|Stream isn't writeable|Too many Cluster redirections|None of startup nodes is available|Cluster isn't ready)|closed state/;
 
 /** Whether the error says that a call took too long, which may be the fault of that call alone. */
 export function isLate(error: unknown): boolean {
@@ -94,5 +95,12 @@ export function isLate(error: unknown): boolean {
  */
 export function isUnreachable(error: unknown): boolean {
   // SQLSTATE class 08: connection exceptions.
-  return isLate(error) || someCause(error, (cause, code) => (code !== undefined && (NO_CONNECTION.has(code) || /^08[0-9A-Z]{3}$/.test(code))) || WORDS.test(cause.message));
+  return (
+    isLate(error) ||
+    someCause(
+      error,
+      (cause, code) =>
+        (code !== undefined && (NO_CONNECTION.has(code) || /^08[0-9A-Z]{3}$/.test(code))) || WORDS.test(cause.message),
+    )
+  );
 }

@@ -48,13 +48,20 @@ export function compileCors(options: CorsOptions, rateLimitHeaders: RateLimitFor
     rules: Object.freeze({
       origins: options.origins === "*" ? "*" : new OriginPatterns(options.origins),
       methods: options.methods === "*" ? "*" : new Set(options.methods),
-      allowedHeaders: options.allowedHeaders === "*" ? "*" : new Set(options.allowedHeaders.map((name) => name.toLowerCase())),
+      allowedHeaders:
+        options.allowedHeaders === "*" ? "*" : new Set(options.allowedHeaders.map((name) => name.toLowerCase())),
       credentials: options.credentials,
       privateNetwork: options.privateNetwork,
     }),
     exposedHeaders,
     // The package exposes headers on a preflight too, where no page can read them (Fetch section 3.2.3).
-    preflight: fieldsOf(preflight, [ALLOW_ORIGIN, "Vary", "Content-Length", "Access-Control-Expose-Headers", ...echoed(options)]),
+    preflight: fieldsOf(preflight, [
+      ALLOW_ORIGIN,
+      "Vary",
+      "Content-Length",
+      "Access-Control-Expose-Headers",
+      ...echoed(options),
+    ]),
     actual: fieldsOf(actual, [ALLOW_ORIGIN, "Vary"]),
     preflightStatus: preflight.statusCode,
     preflightLength: preflight.fields.get("Content-Length") ?? "0",
@@ -64,7 +71,10 @@ export function compileCors(options: CorsOptions, rateLimitHeaders: RateLimitFor
 /** What is written per request instead: with credentials `*` would be no wildcard. */
 function echoed({ credentials, methods, allowedHeaders }: CorsOptions): string[] {
   if (!credentials) return [];
-  return [...(methods === "*" ? ["Access-Control-Allow-Methods"] : []), ...(allowedHeaders === "*" ? ["Access-Control-Allow-Headers"] : [])];
+  return [
+    ...(methods === "*" ? ["Access-Control-Allow-Methods"] : []),
+    ...(allowedHeaders === "*" ? ["Access-Control-Allow-Headers"] : []),
+  ];
 }
 
 class RecordingResponse {

@@ -33,7 +33,8 @@ const ORIGIN_REASONS = ["unlisted-origin", "null-origin", "malformed-origin", "s
 /** Why the origin itself is refused. */
 export type OriginReason = (typeof ORIGIN_REASONS)[number];
 /** Why the preflight of a listed origin is refused. */
-export type PreflightReason = "malformed-method" | "unlisted-method" | "malformed-headers" | "too-many-headers" | "unlisted-header";
+export type PreflightReason =
+  "malformed-method" | "unlisted-method" | "malformed-headers" | "too-many-headers" | "unlisted-header";
 
 export type CorsVerdict =
   | { readonly kind: "not-cors"; readonly reason: "no-origin" | "same-origin" }
@@ -73,7 +74,8 @@ export function decide(rules: CorsRules, input: CorsInput): CorsVerdict {
   }
   if (!preflight) return any ? ANY : LISTED;
   const names: string[] = [];
-  const reason = methodProblem(rules, input.requestedMethod) ?? headersProblem(rules, input.requestedHeaders ?? "", names);
+  const reason =
+    methodProblem(rules, input.requestedMethod) ?? headersProblem(rules, input.requestedHeaders ?? "", names);
   if (reason !== undefined) return { kind: "preflight-refused", reason };
   return {
     kind: "preflight-allowed",

@@ -31,7 +31,10 @@ const WRITTEN = ["Access-Control-Allow-Origin", "Access-Control-Allow-Credential
 
 /** The CORS layer. Headers are set before the layers after it run, so that their refusals can be read by the page. */
 export function createCors(options: CorsOptions, { rateLimitHeaders }: CorsDependencies = {}): Layer {
-  const { rules, exposedHeaders, preflight, actual, preflightStatus, preflightLength } = compileCors(options, rateLimitHeaders);
+  const { rules, exposedHeaders, preflight, actual, preflightStatus, preflightLength } = compileCors(
+    options,
+    rateLimitHeaders,
+  );
   const anyOrigin = rules.origins === "*";
   const preflightVary = PREFLIGHT_VARY + (options.privateNetwork ? ", Access-Control-Request-Private-Network" : "");
 
@@ -55,7 +58,8 @@ export function createCors(options: CorsOptions, { rateLimitHeaders }: CorsDepen
     if (options.refused === "reject") return refuse(req, res, "cors", refusal, options.mode);
     const state = stateOf(req);
     const { events } = state.runtime;
-    if (state.isNews(events, `cors ${reason}`)) events.emit(refusal.event, () => ({ source: "cors", reason, mode: options.mode, ...requestFacts(req) }));
+    if (state.isNews(events, `cors ${reason}`))
+      events.emit(refusal.event, () => ({ source: "cors", reason, mode: options.mode, ...requestFacts(req) }));
     if (verdict.kind === "refused" || options.mode === "report") return false;
     // No Access-Control header, so the browser gives up; the app is spared an OPTIONS it did not ask for.
     endPreflight(req, res);

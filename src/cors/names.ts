@@ -39,7 +39,11 @@ export function isForbiddenMethod(method: string): boolean {
 }
 
 export function isForbiddenRequestHeader(lowerCaseName: string): boolean {
-  return FORBIDDEN_REQUEST_HEADERS.has(lowerCaseName) || lowerCaseName.startsWith("proxy-") || lowerCaseName.startsWith("sec-");
+  return (
+    FORBIDDEN_REQUEST_HEADERS.has(lowerCaseName) ||
+    lowerCaseName.startsWith("proxy-") ||
+    lowerCaseName.startsWith("sec-")
+  );
 }
 
 export function isForbiddenResponseHeader(lowerCaseName: string): boolean {

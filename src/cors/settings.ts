@@ -3,7 +3,13 @@ import { z } from "zod";
 import { isLoopbackHost, originPatternSchema, parseOriginPattern } from "../core/origin.js";
 import { modeSchema } from "../settings/common.js";
 import { addIssue, chosen, settingsObject } from "../settings/object.js";
-import { isCorsProtocolHeader, isForbiddenMethod, isForbiddenRequestHeader, isForbiddenResponseHeader, isToken } from "./names.js";
+import {
+  isCorsProtocolHeader,
+  isForbiddenMethod,
+  isForbiddenRequestHeader,
+  isForbiddenResponseHeader,
+  isToken,
+} from "./names.js";
 
 /** A list, or `"*"` for everything. Never `"*"` in a list. */
 function listOrAll(element: z.ZodType<string, string>): z.ZodType<string[] | "*", readonly string[] | "*"> {
@@ -13,13 +19,29 @@ function listOrAll(element: z.ZodType<string, string>): z.ZodType<string[] | "*"
 const methodSchema = z.string().superRefine((method, context) => {
   const upper = method.toUpperCase();
   if (method === "*") {
-    addIssue(context, { code: "wrong-value", message: '"*" is not a method, and in a list it does not stand for all of them.', remedy: 'Name the methods, or set cors.methods: "*", not a list.' });
+    addIssue(context, {
+      code: "wrong-value",
+      message: '"*" is not a method, and in a list it does not stand for all of them.',
+      remedy: 'Name the methods, or set cors.methods: "*", not a list.',
+    });
   } else if (isForbiddenMethod(method)) {
-    addIssue(context, { code: "wrong-value", message: "No browser lets a page use CONNECT, TRACE or TRACK.", remedy: "Remove it." });
+    addIssue(context, {
+      code: "wrong-value",
+      message: "No browser lets a page use CONNECT, TRACE or TRACK.",
+      remedy: "Remove it.",
+    });
   } else if (method !== upper && METHODS.includes(upper)) {
-    addIssue(context, { code: "wrong-value", message: "Methods are compared with case, so this would never match.", remedy: `Write ${upper}.` });
+    addIssue(context, {
+      code: "wrong-value",
+      message: "Methods are compared with case, so this would never match.",
+      remedy: `Write ${upper}.`,
+    });
   } else if (!METHODS.includes(method)) {
-    addIssue(context, { code: "wrong-value", message: "This version of Node takes no requests of this method.", remedy: "Name methods such as GET, POST or PATCH." });
+    addIssue(context, {
+      code: "wrong-value",
+      message: "This version of Node takes no requests of this method.",
+      remedy: "Name methods such as GET, POST or PATCH.",
+    });
   }
 });
 
@@ -27,13 +49,21 @@ const requestHeaderSchema = z.string().superRefine((name, context) => {
   const problem = headerProblem(name, "allowedHeaders");
   if (problem !== undefined) addIssue(context, problem);
   else if (isForbiddenRequestHeader(name.toLowerCase())) {
-    addIssue(context, { code: "wrong-value", message: "Only the browser itself writes this request header, so allowing it does nothing.", remedy: "Remove it. For cookies set cors.credentials instead." });
+    addIssue(context, {
+      code: "wrong-value",
+      message: "Only the browser itself writes this request header, so allowing it does nothing.",
+      remedy: "Remove it. For cookies set cors.credentials instead.",
+    });
   }
 });
 
 /** `["*", "Authorization"]` in either order: without credentials `*` covers every other name (Fetch section 4.8). */
 function isAllAndAuthorization(names: readonly unknown[]): boolean {
-  return names.length === 2 && names.includes("*") && names.some((name) => typeof name === "string" && name.toLowerCase() === "authorization");
+  return (
+    names.length === 2 &&
+    names.includes("*") &&
+    names.some((name) => typeof name === "string" && name.toLowerCase() === "authorization")
+  );
 }
 
 const requestHeadersSchema: z.ZodType<string[] | "*", readonly string[] | "*"> = chosen((value) =>
@@ -44,17 +74,37 @@ const responseHeaderSchema = z.string().superRefine((name, context) => {
   const problem = headerProblem(name, "exposedHeaders");
   if (problem !== undefined) addIssue(context, problem);
   else if (isForbiddenResponseHeader(name.toLowerCase())) {
-    addIssue(context, { code: "wrong-value", message: "No browser shows this response header to a page.", remedy: "Remove it." });
+    addIssue(context, {
+      code: "wrong-value",
+      message: "No browser shows this response header to a page.",
+      remedy: "Remove it.",
+    });
   }
 });
 
-function headerProblem(name: string, setting: string): { code: "wrong-value"; message: string; remedy: string } | undefined {
+function headerProblem(
+  name: string,
+  setting: string,
+): { code: "wrong-value"; message: string; remedy: string } | undefined {
   if (name === "*") {
-    return { code: "wrong-value", message: '"*" is not a header, and in a list it does not stand for all of them.', remedy: `Name the headers, or set cors.${setting}: "*", not a list.` };
+    return {
+      code: "wrong-value",
+      message: '"*" is not a header, and in a list it does not stand for all of them.',
+      remedy: `Name the headers, or set cors.${setting}: "*", not a list.`,
+    };
   }
-  if (!isToken(name)) return { code: "wrong-value", message: "This is not the name of a header.", remedy: "Use letters, digits and hyphens, without spaces and colon." };
+  if (!isToken(name))
+    return {
+      code: "wrong-value",
+      message: "This is not the name of a header.",
+      remedy: "Use letters, digits and hyphens, without spaces and colon.",
+    };
   if (isCorsProtocolHeader(name.toLowerCase())) {
-    return { code: "wrong-value", message: "Access-Control-* headers are written by the browser and by this protection.", remedy: "Remove it." };
+    return {
+      code: "wrong-value",
+      message: "Access-Control-* headers are written by the browser and by this protection.",
+      remedy: "Remove it.",
+    };
   }
   return undefined;
 }
@@ -109,10 +159,20 @@ interface Checked {
 
 function checkLists(settings: Checked, context: z.core.$RefinementCtx): void {
   if (settings.origins.length === 0) {
-    addIssue(context, { code: "wrong-value", path: ["origins"], message: "The list of origins is empty.", remedy: "Name at least one origin, or turn the protection off: cors: false." });
+    addIssue(context, {
+      code: "wrong-value",
+      path: ["origins"],
+      message: "The list of origins is empty.",
+      remedy: "Name at least one origin, or turn the protection off: cors: false.",
+    });
   }
   if (settings.methods.length === 0) {
-    addIssue(context, { code: "wrong-value", path: ["methods"], message: "The list of methods is empty.", remedy: "Name at least one method, or leave the setting out." });
+    addIssue(context, {
+      code: "wrong-value",
+      path: ["methods"],
+      message: "The list of methods is empty.",
+      remedy: "Name at least one method, or leave the setting out.",
+    });
   }
   for (const name of ["origins", "methods", "allowedHeaders", "exposedHeaders"] as const) {
     const list = settings[name];
@@ -120,7 +180,13 @@ function checkLists(settings: Checked, context: z.core.$RefinementCtx): void {
     const seen = new Set<string>();
     list.forEach((entry, index) => {
       const key = name === "methods" ? entry : entry.toLowerCase();
-      if (seen.has(key)) addIssue(context, { code: "wrong-value", path: [name, index], message: "This stands in the list already.", remedy: "Remove one of the two." });
+      if (seen.has(key))
+        addIssue(context, {
+          code: "wrong-value",
+          path: [name, index],
+          message: "This stands in the list already.",
+          remedy: "Remove one of the two.",
+        });
       seen.add(key);
     });
   }
@@ -153,7 +219,12 @@ function checkWildcards(settings: Checked, context: z.core.$RefinementCtx): void
 function checkOrigins(settings: Checked, context: z.core.$RefinementCtx): void {
   if (settings.origins === "*") {
     if (!settings.privateNetwork) return;
-    addIssue(context, { code: "unsafe-setting", path: ["origins"], message: "Every page there is could reach into the private network.", remedy: "Name the origins, or leave out cors.privateNetwork." });
+    addIssue(context, {
+      code: "unsafe-setting",
+      path: ["origins"],
+      message: "Every page there is could reach into the private network.",
+      remedy: "Name the origins, or leave out cors.privateNetwork.",
+    });
     return;
   }
   if (!settings.credentials && !settings.privateNetwork) return;

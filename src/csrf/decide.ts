@@ -87,7 +87,9 @@ function checkOrigin(request: CsrfRequest, origin: string | undefined, { anyPort
   if (from.scheme !== "https" && (request.secure || from.scheme !== "http")) return ORIGIN_MISMATCH;
   const own: Authority = { host: withoutClosingDot(from.host), port: from.port };
   if (own.host !== to.host) return ORIGIN_MISMATCH;
-  return anyPort || sameAuthority(own, to, from.scheme) || own.port === request.forwardedPort ? undefined : ORIGIN_MISMATCH;
+  return anyPort || sameAuthority(own, to, from.scheme) || own.port === request.forwardedPort
+    ? undefined
+    : ORIGIN_MISMATCH;
 }
 
 function withoutClosingDot(host: string): string {

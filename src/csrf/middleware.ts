@@ -37,7 +37,12 @@ export function createCsrf(options: CsrfOptions, dependencies: CsrfDependencies 
     next();
   };
 
-  return { id: "csrf", mode, run, describe: () => ({ ...options, trustedOrigins: trusted, exemptPaths: [...options.exemptPaths] }) };
+  return {
+    id: "csrf",
+    mode,
+    run,
+    describe: () => ({ ...options, trustedOrigins: trusted, exemptPaths: [...options.exemptPaths] }),
+  };
 }
 
 /**

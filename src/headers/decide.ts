@@ -1,4 +1,11 @@
-import { defaultPolicy, DIRECTIVES, effectiveSources, ENFORCED_ONLY, type DirectiveName, type Policy } from "./directives.js";
+import {
+  defaultPolicy,
+  DIRECTIVES,
+  effectiveSources,
+  ENFORCED_ONLY,
+  type DirectiveName,
+  type Policy,
+} from "./directives.js";
 import type { DirectiveSettings } from "./fields.js";
 import { DENIED_FEATURES, type Allowlist, type Permissions } from "./permissions.js";
 import type { HeadersOptions, HeadersPatchOptions } from "./settings.js";
@@ -9,7 +16,8 @@ export interface HeaderModel {
   readonly reportOnly: boolean;
   readonly csp: Policy | false;
   readonly cspReportOnly: Policy | false;
-  readonly transport: { readonly maxAge: number; readonly includeSubDomains: boolean; readonly preload: boolean } | false;
+  readonly transport:
+    { readonly maxAge: number; readonly includeSubDomains: boolean; readonly preload: boolean } | false;
   readonly permissions: Permissions | false;
   readonly referrer: readonly string[] | false;
   readonly frame: "DENY" | "SAMEORIGIN" | false;
@@ -36,9 +44,17 @@ export function decideHeaders(options: HeadersOptions, debug: boolean): HeaderMo
   return {
     reportOnly: options.mode === "report",
     csp,
-    cspReportOnly: watched !== undefined && watched !== false && withoutEnforcedOnly(policyOf(watched.directives, watched.useDefaults)),
+    cspReportOnly:
+      watched !== undefined &&
+      watched !== false &&
+      withoutEnforcedOnly(policyOf(watched.directives, watched.useDefaults)),
     transport: debug ? false : options.strictTransportSecurity,
-    permissions: options.permissionsPolicy !== false && overlaid(options.permissionsPolicy, DENIED_FEATURES.map((name) => [name, []] as const)),
+    permissions:
+      options.permissionsPolicy !== false &&
+      overlaid(
+        options.permissionsPolicy,
+        DENIED_FEATURES.map((name) => [name, []] as const),
+      ),
     referrer: referrerList(options.referrerPolicy),
     frame: frameOptions ?? frameFor(csp),
     xss: options.xssProtection,
@@ -53,9 +69,13 @@ export function decideHeaders(options: HeadersOptions, debug: boolean): HeaderMo
 export function patchHeaders(model: HeaderModel, patch: HeadersPatchOptions, debug: boolean): HeaderModel {
   const enforced = patch.contentSecurityPolicy;
   const watched = patch.contentSecurityPolicyReportOnly;
-  const csp = enforced === undefined ? copyOf(model.csp) : enforced !== false && patched(model.csp || defaultPolicy(), enforced.directives);
+  const csp =
+    enforced === undefined
+      ? copyOf(model.csp)
+      : enforced !== false && patched(model.csp || defaultPolicy(), enforced.directives);
   if (debug && csp !== false) csp.delete("upgrade-insecure-requests");
-  const patchesAncestors = enforced !== undefined && enforced !== false && enforced.directives["frame-ancestors"] !== undefined;
+  const patchesAncestors =
+    enforced !== undefined && enforced !== false && enforced.directives["frame-ancestors"] !== undefined;
   if (patch.frameOptions && !patchesAncestors && csp !== false && csp.has("frame-ancestors")) {
     csp.set("frame-ancestors", ancestorsFor(patch.frameOptions));
   }
@@ -63,12 +83,15 @@ export function patchHeaders(model: HeaderModel, patch: HeadersPatchOptions, deb
     reportOnly: model.reportOnly,
     csp,
     cspReportOnly:
-      watched === undefined ? model.cspReportOnly : watched !== false && withoutEnforcedOnly(patched(model.cspReportOnly || defaultPolicy(), watched.directives)),
+      watched === undefined
+        ? model.cspReportOnly
+        : watched !== false && withoutEnforcedOnly(patched(model.cspReportOnly || defaultPolicy(), watched.directives)),
     transport: debug ? false : (patch.strictTransportSecurity ?? model.transport),
     permissions:
       patch.permissionsPolicy === undefined
         ? model.permissions
-        : patch.permissionsPolicy !== false && overlaid(patch.permissionsPolicy, model.permissions === false ? [] : [...model.permissions]),
+        : patch.permissionsPolicy !== false &&
+          overlaid(patch.permissionsPolicy, model.permissions === false ? [] : [...model.permissions]),
     referrer: patch.referrerPolicy === undefined ? model.referrer : referrerList(patch.referrerPolicy),
     frame: patch.frameOptions ?? (patchesAncestors ? frameFor(csp) : model.frame),
     xss: patch.xssProtection ?? model.xss,
@@ -126,7 +149,10 @@ export function frameFor(csp: Policy | false): "DENY" | "SAMEORIGIN" | false {
 }
 
 /** What is set comes first, then what was there and is not mentioned. */
-function overlaid(set: Readonly<Record<string, Allowlist | false>>, under: readonly (readonly [string, Allowlist])[]): Permissions {
+function overlaid(
+  set: Readonly<Record<string, Allowlist | false>>,
+  under: readonly (readonly [string, Allowlist])[],
+): Permissions {
   const result = new Map<string, Allowlist>();
   for (const [name, allow] of Object.entries(set)) if (allow !== false) result.set(name, allow);
   for (const [name, allow] of under) if (!Object.hasOwn(set, name)) result.set(name, allow);

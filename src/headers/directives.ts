@@ -54,7 +54,13 @@ export type Policy = ReadonlyMap<DirectiveName, readonly string[]>;
 export const NONCE_SOURCE = "'nonce'";
 
 /** Where a nonce has a meaning: on elements, not on attributes and not on images. */
-export const TAKES_NONCE: ReadonlySet<DirectiveName> = new Set(["default-src", "script-src", "script-src-elem", "style-src", "style-src-elem"]);
+export const TAKES_NONCE: ReadonlySet<DirectiveName> = new Set([
+  "default-src",
+  "script-src",
+  "script-src-elem",
+  "style-src",
+  "style-src-elem",
+]);
 
 /** Browsers ignore these in a report-only policy (CSP Level 3 section 6.3.2; upgrade-insecure-requests section 3.3). */
 export const ENFORCED_ONLY: ReadonlySet<DirectiveName> = new Set(["sandbox", "upgrade-insecure-requests"]);

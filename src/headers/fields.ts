@@ -16,7 +16,11 @@ type SourcesSchema = z.ZodType<readonly string[] | false, readonly string[] | fa
 function sourcesSchema(name: DirectiveName, reportOnly: boolean): SourcesSchema {
   const list = z.array(z.string()).superRefine((sources, context) => {
     if (reportOnly && ENFORCED_ONLY.has(name)) {
-      addIssue(context, { code: "contradiction", message: "Browsers ignore this directive in a report-only policy.", remedy: "Move it to contentSecurityPolicy." });
+      addIssue(context, {
+        code: "contradiction",
+        message: "Browsers ignore this directive in a report-only policy.",
+        remedy: "Move it to contentSecurityPolicy.",
+      });
     }
     for (const { index, ...problem } of sourceProblems(name, sources)) {
       addIssue(context, { ...problem, path: index === undefined ? [] : [index] });
@@ -29,7 +33,11 @@ function sourcesSchema(name: DirectiveName, reportOnly: boolean): SourcesSchema 
 function leftOut(name: DirectiveName, reportOnly: boolean): z.ZodType {
   if (name !== "default-src" || reportOnly) return z.literal(false);
   return z.literal(false).superRefine((_value, context) => {
-    addIssue(context, { code: "unsafe-setting", message: "Without default-src a policy allows whatever it does not mention.", remedy: "Write [\"'self'\"] or [\"'none'\"]." });
+    addIssue(context, {
+      code: "unsafe-setting",
+      message: "Without default-src a policy allows whatever it does not mention.",
+      remedy: "Write [\"'self'\"] or [\"'none'\"].",
+    });
   });
 }
 
@@ -46,7 +54,11 @@ export const YEAR_SECONDS = 31_536_000;
 /** Strict-Transport-Security (RFC 6797), or `false`. */
 export const transportSchema = settingsObject({
   /** For how long browsers use https only, in seconds. Default: a year. 0 makes them forget. */
-  maxAge: z.int().min(0).max(2 ** 31 - 1).default(YEAR_SECONDS),
+  maxAge: z
+    .int()
+    .min(0)
+    .max(2 ** 31 - 1)
+    .default(YEAR_SECONDS),
   /** Also for every subdomain. Default true. */
   includeSubDomains: z.boolean().default(true),
   /** Agreement to be built into browsers (hstspreload.org); hard to take back. Default false. */
@@ -54,10 +66,20 @@ export const transportSchema = settingsObject({
 }).superRefine((value, context) => {
   if (!value.preload) return;
   if (value.maxAge < YEAR_SECONDS) {
-    addIssue(context, { code: "contradiction", path: ["maxAge"], message: "The preload list takes no maxAge under a year.", remedy: `Use at least ${YEAR_SECONDS}, or preload: false.` });
+    addIssue(context, {
+      code: "contradiction",
+      path: ["maxAge"],
+      message: "The preload list takes no maxAge under a year.",
+      remedy: `Use at least ${YEAR_SECONDS}, or preload: false.`,
+    });
   }
   if (!value.includeSubDomains) {
-    addIssue(context, { code: "contradiction", path: ["includeSubDomains"], message: "The preload list takes no site without its subdomains.", remedy: "Set includeSubDomains: true, or preload: false." });
+    addIssue(context, {
+      code: "contradiction",
+      path: ["includeSubDomains"],
+      message: "The preload list takes no site without its subdomains.",
+      remedy: "Set includeSubDomains: true, or preload: false.",
+    });
   }
 });
 
@@ -71,7 +93,12 @@ function namedValues<Value>(
     for (const name of Object.keys(input)) {
       const problem = nameProblem(name);
       if (problem === undefined) continue;
-      addIssue(context, { code: "wrong-value", path: [/^[\w.*-]{1,64}$/.test(name) ? name : "?"], message: problem, remedy: "Correct the name or remove the setting." });
+      addIssue(context, {
+        code: "wrong-value",
+        path: [/^[\w.*-]{1,64}$/.test(name) ? name : "?"],
+        message: problem,
+        remedy: "Correct the name or remove the setting.",
+      });
     }
   });
   const record = z.record(z.string(), value);
@@ -97,7 +124,11 @@ const allowlistSchema: z.ZodType<Allowlist | false, Allowlist | false> = chosen(
   if (value === "*") return z.literal("*");
   if (typeof value === "string") {
     return z.string().superRefine((_text, context) => {
-      addIssue(context, { code: "wrong-type", message: "An allowlist is a list or \"*\".", remedy: 'Write ["self"], ["https://maps.example.com"], [] for nobody, "*" for everybody.' });
+      addIssue(context, {
+        code: "wrong-type",
+        message: 'An allowlist is a list or "*".',
+        remedy: 'Write ["self"], ["https://maps.example.com"], [] for nobody, "*" for everybody.',
+      });
     });
   }
   return z.array(z.string()).superRefine((entries, context) => {
@@ -118,17 +149,25 @@ const endpointSchema = z.string().superRefine((text, context) => {
 
 /** Endpoint name to URL. */
 export const endpointsSchema = namedValues(endpointSchema, (name) =>
-  isSfKey(name) && name.length <= 64 ? undefined : "Not an endpoint name: lower-case letters, digits, '-', '_', '.', beginning with a letter.",
+  isSfKey(name) && name.length <= 64
+    ? undefined
+    : "Not an endpoint name: lower-case letters, digits, '-', '_', '.', beginning with a letter.",
 );
 
 /** Browsers pass over an endpoint that is not trustworthy (Reporting API section 3.3), so it would report nothing. */
-function endpointProblem(text: string): { code: "wrong-value" | "unsafe-setting"; message: string; remedy: string } | undefined {
+function endpointProblem(
+  text: string,
+): { code: "wrong-value" | "unsafe-setting"; message: string; remedy: string } | undefined {
   const remedy = "Write an absolute https URL.";
-  if (!/^[\x21-\x7e]+$/.test(text) || !URL.canParse(text)) return { code: "wrong-value", message: "This is not an absolute URL in ASCII.", remedy };
+  if (!/^[\x21-\x7e]+$/.test(text) || !URL.canParse(text))
+    return { code: "wrong-value", message: "This is not an absolute URL in ASCII.", remedy };
   const url = new URL(text);
-  if (url.username !== "" || url.password !== "") return { code: "unsafe-setting", message: "The URL holds credentials, which every visitor would read.", remedy };
+  if (url.username !== "" || url.password !== "")
+    return { code: "unsafe-setting", message: "The URL holds credentials, which every visitor would read.", remedy };
   if (url.protocol === "https:") return undefined;
-  return url.protocol === "http:" && isLoopbackHost(url.hostname) ? undefined : { code: "unsafe-setting", message: "Browsers send no report to an endpoint without https.", remedy };
+  return url.protocol === "http:" && isLoopbackHost(url.hostname)
+    ? undefined
+    : { code: "unsafe-setting", message: "Browsers send no report to an endpoint without https.", remedy };
 }
 
 const REFERRER_TOKENS = [
@@ -145,17 +184,22 @@ const REFERRER_TOKENS = [
 const referrerTokenSchema = z.string().superRefine((token, context) => {
   if (REFERRER_TOKENS.includes(token)) return;
   const near = nearest(token, REFERRER_TOKENS);
-  addIssue(context, { code: "wrong-value", message: "There is no such referrer policy.", remedy: near === undefined ? `Use: ${REFERRER_TOKENS.join(", ")}.` : `Did you mean "${near}"?` });
+  addIssue(context, {
+    code: "wrong-value",
+    message: "There is no such referrer policy.",
+    remedy: near === undefined ? `Use: ${REFERRER_TOKENS.join(", ")}.` : `Did you mean "${near}"?`,
+  });
 });
 
 const referrerListSchema = z
   .array(referrerTokenSchema)
   .min(1, "The list is empty; give a policy, or false.")
   .superRefine((tokens, context) => {
-    if (new Set(tokens).size < tokens.length) addIssue(context, { code: "wrong-value", message: "A policy is listed twice.", remedy: "Keep one of them." });
+    if (new Set(tokens).size < tokens.length)
+      addIssue(context, { code: "wrong-value", message: "A policy is listed twice.", remedy: "Keep one of them." });
   });
 
 /** One policy, or several of which a browser takes the last it knows, or `false`. */
-export const referrerSchema: z.ZodType<string | readonly string[] | false, string | readonly string[] | false> = chosen((value) =>
-  value === false ? z.literal(false) : Array.isArray(value) ? referrerListSchema : referrerTokenSchema,
+export const referrerSchema: z.ZodType<string | readonly string[] | false, string | readonly string[] | false> = chosen(
+  (value) => (value === false ? z.literal(false) : Array.isArray(value) ? referrerListSchema : referrerTokenSchema),
 );

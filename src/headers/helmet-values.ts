@@ -23,8 +23,12 @@ function recorded(middleware: Middleware): Map<string, string> {
 
 /** The text of one policy, as helmet writes it. A report-only policy may be about one directive alone. */
 export function policyText(policy: Policy, reportOnly: boolean): string {
-  const directives: Record<string, readonly string[] | typeof helmet.contentSecurityPolicy.dangerouslyDisableDefaultSrc> = Object.fromEntries(policy);
-  if (reportOnly && !policy.has("default-src")) directives["default-src"] = helmet.contentSecurityPolicy.dangerouslyDisableDefaultSrc;
+  const directives: Record<
+    string,
+    readonly string[] | typeof helmet.contentSecurityPolicy.dangerouslyDisableDefaultSrc
+  > = Object.fromEntries(policy);
+  if (reportOnly && !policy.has("default-src"))
+    directives["default-src"] = helmet.contentSecurityPolicy.dangerouslyDisableDefaultSrc;
   const headers = recorded(helmet.contentSecurityPolicy({ useDefaults: false, reportOnly, directives }));
   const [text = ""] = headers.values();
   return text;

@@ -10,7 +10,14 @@ import { decideHeaders, patchHeaders } from "./decide.js";
 import { modelProblems } from "./model-lint.js";
 import { compilePlan, type HeaderPlan } from "./plan.js";
 import { planOf, writeHeaders } from "./response.js";
-import { headersPatchSchema, headersSchema, type HeadersOptions, type HeadersPatch, type HeadersPatchOptions, type HeadersSettings } from "./settings.js";
+import {
+  headersPatchSchema,
+  headersSchema,
+  type HeadersOptions,
+  type HeadersPatch,
+  type HeadersPatchOptions,
+  type HeadersSettings,
+} from "./settings.js";
 
 /** The headers layer. */
 export interface HeadersLayer extends Layer {

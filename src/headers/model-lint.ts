@@ -25,9 +25,19 @@ function policyProblems(setting: string, policy: Policy | false, model: HeaderMo
   const path = [setting, "directives"];
   const problems: ModelProblem[] = [];
   if (policy.size === 0) {
-    problems.push({ code: "missing-setting", path, message: "The policy has no directives.", remedy: "Set some, leave useDefaults on, or turn the policy off with false." });
+    problems.push({
+      code: "missing-setting",
+      path,
+      message: "The policy has no directives.",
+      remedy: "Set some, leave useDefaults on, or turn the policy off with false.",
+    });
   } else if (setting === "contentSecurityPolicy" && !policy.has("default-src")) {
-    problems.push({ code: "missing-setting", path: [...path, "default-src"], message: "Without default-src a policy allows whatever it does not mention.", remedy: "Add \"default-src\": [\"'none'\"] or [\"'self'\"]." });
+    problems.push({
+      code: "missing-setting",
+      path: [...path, "default-src"],
+      message: "Without default-src a policy allows whatever it does not mention.",
+      remedy: 'Add "default-src": ["\'none\'"] or ["\'self\'"].',
+    });
   }
   for (const [name, sources] of policy) {
     if (sources.includes(NONCE_SOURCE) && sources.includes("'unsafe-inline'")) {
@@ -41,7 +51,14 @@ function policyProblems(setting: string, policy: Policy | false, model: HeaderMo
 function endpointProblems(path: readonly string[], policy: Policy, model: HeaderModel): ModelProblem[] {
   const [endpoint] = policy.get("report-to") ?? [];
   if (endpoint === undefined || model.endpoints.has(endpoint)) return [];
-  return [{ code: "contradiction", path, message: "No reporting endpoint has this name, so nothing would be reported.", remedy: "Add the name and its URL to reportingEndpoints." }];
+  return [
+    {
+      code: "contradiction",
+      path,
+      message: "No reporting endpoint has this name, so nothing would be reported.",
+      remedy: "Add the name and its URL to reportingEndpoints.",
+    },
+  ];
 }
 
 /** Browsers that know frame-ancestors ignore X-Frame-Options, so the two must say the same. */
@@ -50,6 +67,15 @@ function frameProblems(model: HeaderModel): ModelProblem[] {
   const expected = frameFor(model.csp);
   if (expected === model.frame) return [];
   const remedy =
-    expected === false ? "Set frameOptions: false; X-Frame-Options cannot express this list." : `Leave frameOptions out or set it to "${expected}", or change frame-ancestors.`;
-  return [{ code: "contradiction", path: ["frameOptions"], message: `X-Frame-Options ${model.frame} contradicts the policy's frame-ancestors, which browsers follow.`, remedy }];
+    expected === false
+      ? "Set frameOptions: false; X-Frame-Options cannot express this list."
+      : `Leave frameOptions out or set it to "${expected}", or change frame-ancestors.`;
+  return [
+    {
+      code: "contradiction",
+      path: ["frameOptions"],
+      message: `X-Frame-Options ${model.frame} contradicts the policy's frame-ancestors, which browsers follow.`,
+      remedy,
+    },
+  ];
 }

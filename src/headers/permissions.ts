@@ -33,18 +33,29 @@ export const DENIED_FEATURES: readonly string[] = [
 
 /** Features evolve, so only the form of a name is checked. */
 export function featureProblem(name: string): string | undefined {
-  return /^[a-z][a-z0-9-]{0,63}$/.test(name) ? undefined : "Not a feature name: lower-case letters, digits and hyphens.";
+  return /^[a-z][a-z0-9-]{0,63}$/.test(name)
+    ? undefined
+    : "Not a feature name: lower-case letters, digits and hyphens.";
 }
 
 /** What is wrong with one entry of an allowlist, and what to write. */
 export function allowProblem(entry: string): { message: string; remedy: string } | undefined {
   if (entry === "self" || entry === "src") return undefined;
-  if (entry === "'self'" || entry === "'src'") return { message: "The keyword has quotes, which Permissions-Policy does not take.", remedy: "Write self without quotes." };
+  if (entry === "'self'" || entry === "'src'")
+    return {
+      message: "The keyword has quotes, which Permissions-Policy does not take.",
+      remedy: "Write self without quotes.",
+    };
   if (entry === "*") return { message: "* stands inside a list.", remedy: 'Write "*" in place of the list.' };
-  if (entry === "none" || entry === "'none'") return { message: "Permissions-Policy has no keyword none.", remedy: "Write an empty list." };
+  if (entry === "none" || entry === "'none'")
+    return { message: "Permissions-Policy has no keyword none.", remedy: "Write an empty list." };
   return isOriginPattern(entry)
     ? undefined
-    : { message: "This is not an origin.", remedy: "Write scheme, host and port as the browser would: https://maps.example.com, https://*.example.com; no path, no default port." };
+    : {
+        message: "This is not an origin.",
+        remedy:
+          "Write scheme, host and port as the browser would: https://maps.example.com, https://*.example.com; no path, no default port.",
+      };
 }
 
 /** A serialised origin (RFC 6454), or one with `*.` for its subdomains. */

@@ -45,7 +45,8 @@ export function compilePlan(model: HeaderModel): HeaderPlan {
   for (const [name, value] of helmetValues(model)) values.set(name, value);
   // helmet only writes 0; "block" is for who must please a scanner.
   if (model.xss === "block") values.set("X-XSS-Protection", "1; mode=block");
-  if (model.permissions !== false && model.permissions.size > 0) values.set("Permissions-Policy", permissionsText(model.permissions));
+  if (model.permissions !== false && model.permissions.size > 0)
+    values.set("Permissions-Policy", permissionsText(model.permissions));
   if (model.endpoints.size > 0) {
     values.set("Reporting-Endpoints", sfDictionary([...model.endpoints].map(([name, url]) => [name, sfString(url)])));
   }
@@ -69,7 +70,10 @@ function policyHeaders(model: HeaderModel): [string, Policy[]][] {
   const enforced = model.csp === false ? [] : [model.csp];
   const headers: [string, Policy[]][] = model.reportOnly
     ? [[REPORT_ONLY, [...enforced.map(withoutEnforcedOnly), ...watched]]]
-    : [[ENFORCED, enforced], [REPORT_ONLY, watched]];
+    : [
+        [ENFORCED, enforced],
+        [REPORT_ONLY, watched],
+      ];
   return headers.filter(([, policies]) => policies.length > 0);
 }
 

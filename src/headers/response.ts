@@ -77,7 +77,8 @@ export class ResponseHeaders implements ResponsePolicies {
   /** The plain value of a response whose policies named no nonce before may have been changed, or lost with `res.locals`. */
   #holdNonce(nonce: string): void {
     const locals = this.#res.locals as { cspNonce?: unknown };
-    if (locals.cspNonce !== nonce) Reflect.defineProperty(locals, "cspNonce", { configurable: true, enumerable: true, value: nonce });
+    if (locals.cspNonce !== nonce)
+      Reflect.defineProperty(locals, "cspNonce", { configurable: true, enumerable: true, value: nonce });
   }
 }
 
@@ -132,7 +133,8 @@ export function planOf({ policies }: HeaderBuffer): HeaderPlan | undefined {
 /** Puts `res.locals.cspNonce` in place, on a response that goes on to the app. */
 function offerNonce(res: Response, headers: HeaderBuffer, plan: HeaderPlan): void {
   res.removeHeader("X-Powered-By");
-  const locals = ((res.locals as object | undefined) ?? (res.locals = Object.create(null) as Response["locals"])) as Carrier & { cspNonce?: string };
+  const locals = ((res.locals as object | undefined) ??
+    (res.locals = Object.create(null) as Response["locals"])) as Carrier & { cspNonce?: string };
   // No policy names a nonce, so it makes no difference whether it is read: a plain value, at a tenth of what the accessor costs.
   if (plan.nonced.length === 0 && Object.isExtensible(locals) && !("cspNonce" in locals)) {
     locals.cspNonce = newNonce();

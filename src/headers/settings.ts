@@ -5,7 +5,13 @@ import { decideHeaders } from "./decide.js";
 import { directivesSchema, endpointsSchema, permissionsSchema, referrerSchema, transportSchema } from "./fields.js";
 import { modelProblems } from "./model-lint.js";
 
-const openerSchema = z.literal(["same-origin", "same-origin-allow-popups", "noopener-allow-popups", "unsafe-none", false]);
+const openerSchema = z.literal([
+  "same-origin",
+  "same-origin-allow-popups",
+  "noopener-allow-popups",
+  "unsafe-none",
+  false,
+]);
 const resourceSchema = z.literal(["same-origin", "same-site", "cross-origin", false]);
 const embedderSchema = z.literal(["require-corp", "credentialless", "unsafe-none", false]);
 const frameSchema = z.literal(["DENY", "SAMEORIGIN", false]);

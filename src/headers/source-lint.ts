@@ -75,18 +75,35 @@ function wrong(message: string, remedy: string, code: SettingsCode = "wrong-valu
 /** A source that could begin a new directive, a new policy or a new header. */
 function forbiddenCharacter(source: string): Found | undefined {
   if (source === "") return wrong("A source is empty.", "Remove it.");
-  if (/[;,]/.test(source)) return wrong("A source holds ';' or ',', which would end it.", "Write each directive as its own key and each source as its own entry; in a URL write %3B and %2C.");
-  if (/[^\x21-\x7e]/.test(source)) return wrong("A source holds white space, a control character or one outside ASCII.", "Write each source as its own entry of the list; a host in its xn-- form, a path percent-encoded.");
+  if (/[;,]/.test(source))
+    return wrong(
+      "A source holds ';' or ',', which would end it.",
+      "Write each directive as its own key and each source as its own entry; in a URL write %3B and %2C.",
+    );
+  if (/[^\x21-\x7e]/.test(source))
+    return wrong(
+      "A source holds white space, a control character or one outside ASCII.",
+      "Write each source as its own entry of the list; a host in its xn-- form, a path percent-encoded.",
+    );
   return undefined;
 }
 
 function listProblems(kind: DirectiveKind, sources: readonly string[]): SourceProblem[] {
-  if (kind === "flag") return sources.length === 0 ? [] : [wrong("This directive takes no value.", "Write an empty list.")];
+  if (kind === "flag")
+    return sources.length === 0 ? [] : [wrong("This directive takes no value.", "Write an empty list.")];
   if (kind === "sandbox") return [];
-  if (sources.length === 0) return [wrong("The list is empty.", "Write [\"'none'\"] to allow nothing, or false to leave the directive out.")];
-  if (sources.length > 1 && (kind === "endpoint" || kind === "webrtc")) return [wrong("This directive takes one value.", "Keep one.")];
+  if (sources.length === 0)
+    return [wrong("The list is empty.", "Write [\"'none'\"] to allow nothing, or false to leave the directive out.")];
+  if (sources.length > 1 && (kind === "endpoint" || kind === "webrtc"))
+    return [wrong("This directive takes one value.", "Keep one.")];
   if (sources.length > 1 && sources.includes("'none'")) {
-    return [wrong("'none' stands beside other sources, where browsers ignore it.", "Remove 'none', or everything else.", "contradiction")];
+    return [
+      wrong(
+        "'none' stands beside other sources, where browsers ignore it.",
+        "Remove 'none', or everything else.",
+        "contradiction",
+      ),
+    ];
   }
   // Where nobody reads the nonce it is left out of the header, and 'unsafe-inline' would then hold.
   if (sources.includes(NONCE_SOURCE) && sources.includes("'unsafe-inline'")) return [UNSAFE_INLINE_WITH_NONCE];
@@ -96,7 +113,8 @@ function listProblems(kind: DirectiveKind, sources: readonly string[]): SourcePr
 /** Also found when a per-route patch brings the two together. */
 export const UNSAFE_INLINE_WITH_NONCE: SourceProblem = {
   code: "contradiction",
-  message: "'unsafe-inline' stands beside 'nonce': it would allow every inline script on each page that does not read the nonce.",
+  message:
+    "'unsafe-inline' stands beside 'nonce': it would allow every inline script on each page that does not read the nonce.",
   remedy: "Remove 'unsafe-inline'; give inline scripts and styles the nonce of res.locals.cspNonce.",
 };
 
@@ -116,7 +134,10 @@ function sourceProblem(name: DirectiveName, kind: DirectiveKind, source: string)
     case "trusted-types":
       return /^(?:\*|'none'|'allow-duplicates'|[A-Za-z0-9\-#=_/@.%]+)$/.test(source)
         ? undefined
-        : wrong("This is not the name of a Trusted Types policy.", "Write a policy name, *, 'none' or 'allow-duplicates'.");
+        : wrong(
+            "This is not the name of a Trusted Types policy.",
+            "Write a policy name, *, 'none' or 'allow-duplicates'.",
+          );
     case "endpoint":
       return undefined; // compared with reportingEndpoints where both are known
     case "uris":
@@ -128,7 +149,9 @@ function sourceProblem(name: DirectiveName, kind: DirectiveKind, source: string)
 
 function listedSourceProblem(name: DirectiveName, source: string): Found | undefined {
   if (source === NONCE_SOURCE) {
-    return TAKES_NONCE.has(name) ? undefined : wrong("A nonce means nothing in this directive.", `Use 'nonce' in ${[...TAKES_NONCE].join(", ")}.`);
+    return TAKES_NONCE.has(name)
+      ? undefined
+      : wrong("A nonce means nothing in this directive.", `Use 'nonce' in ${[...TAKES_NONCE].join(", ")}.`);
   }
   if (source.startsWith("'")) return quotedProblem(source);
   return bareProblem(source);
@@ -136,42 +159,70 @@ function listedSourceProblem(name: DirectiveName, source: string): Found | undef
 
 function ancestorProblem(source: string): Found | undefined {
   if (source === "'self'" || source === "'none'") return undefined;
-  if (source.startsWith("'")) return wrong("frame-ancestors takes 'self', 'none', hosts and schemes only.", "Remove the source.");
+  if (source.startsWith("'"))
+    return wrong("frame-ancestors takes 'self', 'none', hosts and schemes only.", "Remove the source.");
   return bareProblem(source);
 }
 
 function quotedProblem(source: string): Found | undefined {
   if (KEYWORDS.includes(source)) return undefined;
   if (source.startsWith("'nonce-")) {
-    return wrong("A nonce written into the settings is the same on every response, so it protects nothing.", "Write 'nonce' and read res.locals.cspNonce.", "unsafe-setting");
+    return wrong(
+      "A nonce written into the settings is the same on every response, so it protects nothing.",
+      "Write 'nonce' and read res.locals.cspNonce.",
+      "unsafe-setting",
+    );
   }
   const hash = HASH.exec(source);
   if (hash !== null) {
     const [, algorithm = "", digest = ""] = hash;
-    return digest.length === HASH_LENGTHS[algorithm] ? undefined : wrong("The hash does not have the length of its algorithm.", "Write the base64 digest of the inline text, padding included.");
+    return digest.length === HASH_LENGTHS[algorithm]
+      ? undefined
+      : wrong(
+          "The hash does not have the length of its algorithm.",
+          "Write the base64 digest of the inline text, padding included.",
+        );
   }
   const near = nearest(source, KEYWORDS);
-  return wrong("There is no such keyword.", near === undefined ? `Keywords: ${KEYWORDS.join(", ")}.` : `Did you mean ${near}?`);
+  return wrong(
+    "There is no such keyword.",
+    near === undefined ? `Keywords: ${KEYWORDS.join(", ")}.` : `Did you mean ${near}?`,
+  );
 }
 
 /** A keyword without its quotes; refused as a name of anything else too, as nobody could tell what was meant. */
 function unquotedProblem(source: string): Found | undefined {
   const lower = source.toLowerCase();
-  if (BARE_KEYWORDS.has(lower)) return wrong(`The keyword ${lower} lacks its single quotes, so browsers read it as a name.`, `Write "'${lower}'".`);
-  if (BARE_HASH_OR_NONCE.test(source)) return wrong("A hash or nonce lacks its single quotes, so browsers read it as a name.", "Put single quotes around it.");
+  if (BARE_KEYWORDS.has(lower))
+    return wrong(`The keyword ${lower} lacks its single quotes, so browsers read it as a name.`, `Write "'${lower}'".`);
+  if (BARE_HASH_OR_NONCE.test(source))
+    return wrong(
+      "A hash or nonce lacks its single quotes, so browsers read it as a name.",
+      "Put single quotes around it.",
+    );
   return undefined;
 }
 
 function bareProblem(source: string): Found | undefined {
   const lower = source.toLowerCase();
-  if (BARE_SCHEMES.has(lower)) return wrong(`The scheme ${lower} lacks its colon, so browsers read it as a host name.`, `Write "${lower}:".`);
-  if (source.includes("'") || source.includes('"')) return wrong("A quotation mark stands where none belongs.", "Quote keywords in single quotes, and nothing else.");
-  return SCHEME.test(source) || HOST.test(source) ? undefined : wrong("This is neither a keyword, a scheme nor a host.", "Write 'self', https:, https://cdn.example.com or *.example.com; without query and fragment.");
+  if (BARE_SCHEMES.has(lower))
+    return wrong(`The scheme ${lower} lacks its colon, so browsers read it as a host name.`, `Write "${lower}:".`);
+  if (source.includes("'") || source.includes('"'))
+    return wrong("A quotation mark stands where none belongs.", "Quote keywords in single quotes, and nothing else.");
+  return SCHEME.test(source) || HOST.test(source)
+    ? undefined
+    : wrong(
+        "This is neither a keyword, a scheme nor a host.",
+        "Write 'self', https:, https://cdn.example.com or *.example.com; without query and fragment.",
+      );
 }
 
 function uriProblem(source: string): Found | undefined {
-  const ok = !source.includes("'") && URL.canParse(source, "https://this.invalid") && /^(?:https?:\/\/|\/)/i.test(source);
-  return ok ? undefined : wrong("This is not an address reports can be sent to.", "Write an absolute path or an http(s) URL.");
+  const ok =
+    !source.includes("'") && URL.canParse(source, "https://this.invalid") && /^(?:https?:\/\/|\/)/i.test(source);
+  return ok
+    ? undefined
+    : wrong("This is not an address reports can be sent to.", "Write an absolute path or an http(s) URL.");
 }
 
 function oneOf(source: string, known: readonly string[], what: string): Found | undefined {

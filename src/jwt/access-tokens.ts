@@ -1,7 +1,13 @@
 import { randomBytes } from "node:crypto";
 import jwt from "jsonwebtoken";
 import { MAX_CREDENTIAL_LENGTH } from "../core/credentials.js";
-import { decideClaims, isAccessTokenType, type AccessTokenClaims, type ClaimsPolicy, type ClaimsVerdict } from "./decide.js";
+import {
+  decideClaims,
+  isAccessTokenType,
+  type AccessTokenClaims,
+  type ClaimsPolicy,
+  type ClaimsVerdict,
+} from "./decide.js";
 import { TokenError, type TokenErrorCode } from "./errors.js";
 import type { Grant } from "./grant.js";
 import { inspectToken } from "./inspect-token.js";
@@ -48,7 +54,10 @@ export class AccessTokens {
       maxLifeSeconds: options.accessTokenMinutes * 60,
       leewaySeconds: options.leewaySeconds,
     });
-    this.#signOptions = { algorithm: ring.algorithm, header: { alg: ring.algorithm, typ: "at+jwt", kid: ring.signingKid } };
+    this.#signOptions = {
+      algorithm: ring.algorithm,
+      header: { alg: ring.algorithm, typ: "at+jwt", kid: ring.signingKid },
+    };
   }
 
   /** @throws TokenError `invalid-input` when the token would be too long to be taken again */
@@ -71,7 +80,9 @@ export class AccessTokens {
     };
     const token = jwt.sign(claims, this.#ring.signingKey, this.#signOptions);
     if (token.length > MAX_CREDENTIAL_LENGTH) {
-      throw new TokenError("invalid-input", { message: `The token would be longer than ${MAX_CREDENTIAL_LENGTH} characters, which no request may present.` });
+      throw new TokenError("invalid-input", {
+        message: `The token would be longer than ${MAX_CREDENTIAL_LENGTH} characters, which no request may present.`,
+      });
     }
     return { token, jti, expiresIn };
   }

@@ -1,5 +1,18 @@
 /** The signature algorithms of RFC 7518 section 3.1 that jsonwebtoken knows; `none` is not one of them. */
-export const ALGORITHMS = ["HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"] as const;
+export const ALGORITHMS = [
+  "HS256",
+  "HS384",
+  "HS512",
+  "RS256",
+  "RS384",
+  "RS512",
+  "PS256",
+  "PS384",
+  "PS512",
+  "ES256",
+  "ES384",
+  "ES512",
+] as const;
 
 export type JwtAlgorithm = (typeof ALGORITHMS)[number];
 

@@ -33,7 +33,10 @@ export class Cleaner {
   async finished(patienceMs: number): Promise<void> {
     if (this.#running === undefined) return;
     const waiting = new AbortController();
-    await Promise.race([this.#running, sleep(patienceMs, undefined, { signal: waiting.signal }).catch(() => undefined)]);
+    await Promise.race([
+      this.#running,
+      sleep(patienceMs, undefined, { signal: waiting.signal }).catch(() => undefined),
+    ]);
     waiting.abort();
   }
 }

@@ -16,7 +16,12 @@ const MAX_GRACE_MS = 60_000;
  * @param successor the token it was exchanged for, when it was and the record is still there
  * @param now milliseconds since the epoch
  */
-export function decideRefresh(token: StoredRefreshToken, successor: StoredRefreshToken | undefined, now: number, graceMs: number): RefreshDecision {
+export function decideRefresh(
+  token: StoredRefreshToken,
+  successor: StoredRefreshToken | undefined,
+  now: number,
+  graceMs: number,
+): RefreshDecision {
   if (token.revokedAt !== null) return "revoked";
   if (now >= token.familyExpiresAt) return "expired";
   // Before its own expiry: an old token that was used is still a sign of theft while the family lives.
@@ -25,7 +30,8 @@ export function decideRefresh(token: StoredRefreshToken, successor: StoredRefres
     const isUndelivered = token.undeliveredAt != null;
     const kept = isUndelivered ? MAX_GRACE_MS : graceMs;
     const mayReplay = kept > 0 && elapsed < kept && elapsed > -MAX_GRACE_MS;
-    if (mayReplay && successor !== undefined && successor.usedAt === null && successor.revokedAt === null) return "replay";
+    if (mayReplay && successor !== undefined && successor.usedAt === null && successor.revokedAt === null)
+      return "replay";
     return isUndelivered ? "expired" : "reuse";
   }
   return now >= token.expiresAt ? "expired" : "rotate";

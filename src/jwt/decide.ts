@@ -31,8 +31,8 @@ export interface ClaimsPolicy {
   readonly leewaySeconds: number;
 }
 
-export type ClaimsVerdict = { readonly ok: true; readonly claims: AccessTokenClaims } | { readonly ok: false; readonly code: TokenErrorCode };
-
+export type ClaimsVerdict =
+  { readonly ok: true; readonly claims: AccessTokenClaims } | { readonly ok: false; readonly code: TokenErrorCode };
 
 /**
  * RFC 9068 section 2.1: an access token says so in its header, so that no other token signed with the same key passes for one.
@@ -56,7 +56,8 @@ export function decideClaims(payload: unknown, policy: ClaimsPolicy, now: number
   const claims = payload as Record<string, unknown>;
   const { exp, iat, nbf } = claims;
   if (!isText(claims.sub) || !isText(claims.jti) || claims.jti.length > MAX_ID_LENGTH) return refused("claims");
-  if (!Number.isSafeInteger(exp) || !Number.isFinite(iat) || (nbf !== undefined && !Number.isFinite(nbf))) return refused("claims");
+  if (!Number.isSafeInteger(exp) || !Number.isFinite(iat) || (nbf !== undefined && !Number.isFinite(nbf)))
+    return refused("claims");
   if (!optionalClaimsFit(claims)) return refused("claims");
   if (claims.iss !== policy.issuer) return refused("issuer");
   if (!audienceFits(claims.aud, policy.audiences)) return refused("audience");
@@ -68,7 +69,8 @@ function timesVerdict(claims: AccessTokenClaims, policy: ClaimsPolicy, now: numb
   const life = exp - iat;
   if (life <= 0 || life > policy.maxLifeSeconds + policy.leewaySeconds) return refused("lifetime");
   if (now >= exp + policy.leewaySeconds) return refused("expired");
-  if (iat > now + policy.leewaySeconds || (nbf !== undefined && nbf > now + policy.leewaySeconds)) return refused("not-yet-valid");
+  if (iat > now + policy.leewaySeconds || (nbf !== undefined && nbf > now + policy.leewaySeconds))
+    return refused("not-yet-valid");
   return { ok: true, claims };
 }
 

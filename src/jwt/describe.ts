@@ -2,9 +2,32 @@ import type { JwtOptions } from "./settings.js";
 
 /** The effective settings without a secret or a key, JSON-able. */
 export function describeJwt(options: JwtOptions, kids: readonly string[]): Record<string, unknown> {
-  const { algorithm, issuer, audience, accessTokenMinutes, refreshTokenDays, absoluteDays, reuseGraceSeconds, leewaySeconds, cacheSize, onStoreError, storeTimeoutMs, realm } = options;
+  const {
+    algorithm,
+    issuer,
+    audience,
+    accessTokenMinutes,
+    refreshTokenDays,
+    absoluteDays,
+    reuseGraceSeconds,
+    leewaySeconds,
+    cacheSize,
+    onStoreError,
+    storeTimeoutMs,
+    realm,
+  } = options;
   const times = { accessTokenMinutes, refreshTokenDays, absoluteDays, reuseGraceSeconds, leewaySeconds, cacheSize };
-  return { algorithm, key: keySource(options), kids: [...kids], issuer, audience: [...audience], ...times, onStoreError, storeTimeoutMs, realm };
+  return {
+    algorithm,
+    key: keySource(options),
+    kids: [...kids],
+    issuer,
+    audience: [...audience],
+    ...times,
+    onStoreError,
+    storeTimeoutMs,
+    realm,
+  };
 }
 
 function keySource(options: JwtOptions): string {

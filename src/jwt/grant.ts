@@ -28,7 +28,9 @@ const ROLE_PATTERN = /^[^\x00-\x1f\x7f]{1,64}$/;
  * mean something else to a program that merges objects.
  */
 const RESERVED_CLAIMS: ReadonlySet<string> = new Set(
-  "iss sub aud exp nbf iat iat_ms jti scope scopes roles fam cnf act may_act crit __proto__ constructor prototype".split(" "),
+  "iss sub aud exp nbf iat iat_ms jti scope scopes roles fam cnf act may_act crit __proto__ constructor prototype".split(
+    " ",
+  ),
 );
 
 /**
@@ -39,11 +41,14 @@ const RESERVED_CLAIMS: ReadonlySet<string> = new Set(
 export function grantOf(id: unknown, options: unknown = {}): Grant {
   const subject = idText(id);
   if (typeof subject !== "string" || subject === "" || subject.length > MAX_ID_LENGTH || !isStorable(subject)) {
-    throw invalid(`The subject must be text of 1 to ${MAX_ID_LENGTH} characters, without NUL and half surrogate pairs, or a safe integer.`);
+    throw invalid(
+      `The subject must be text of 1 to ${MAX_ID_LENGTH} characters, without NUL and half surrogate pairs, or a safe integer.`,
+    );
   }
   if (!isPlainObject(options)) throw invalid("The options must be an object.");
   for (const name of Object.keys(options)) {
-    if (name !== "scopes" && name !== "roles" && name !== "claims") throw invalid("There are no other options than scopes, roles and claims.");
+    if (name !== "scopes" && name !== "roles" && name !== "claims")
+      throw invalid("There are no other options than scopes, roles and claims.");
   }
   return Object.freeze({
     subject,
@@ -60,9 +65,11 @@ export function isTokenId(jti: unknown): boolean {
 
 function words(name: string, value: unknown, pattern: RegExp): readonly string[] {
   if (value === undefined) return [];
-  if (!Array.isArray(value) || value.length > MAX_ENTRIES) throw invalid(`${name} must be a list of at most ${MAX_ENTRIES} strings.`);
+  if (!Array.isArray(value) || value.length > MAX_ENTRIES)
+    throw invalid(`${name} must be a list of at most ${MAX_ENTRIES} strings.`);
   const list = value.map((entry: unknown) => {
-    if (typeof entry !== "string" || !pattern.test(entry) || !isWellFormed(entry)) throw invalid(`An entry of ${name} is not of the form it must have.`);
+    if (typeof entry !== "string" || !pattern.test(entry) || !isWellFormed(entry))
+      throw invalid(`An entry of ${name} is not of the form it must have.`);
     return entry;
   });
   return Object.freeze([...new Set(list)]);

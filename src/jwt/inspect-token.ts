@@ -9,7 +9,8 @@ export interface TokenHeader {
   readonly typ: unknown;
 }
 
-export type Inspection = { readonly ok: true; readonly header: TokenHeader } | { readonly ok: false; readonly code: TokenErrorCode };
+export type Inspection =
+  { readonly ok: true; readonly header: TokenHeader } | { readonly ok: false; readonly code: TokenErrorCode };
 
 const MALFORMED: Inspection = Object.freeze({ ok: false, code: "malformed" });
 const WRONG_ALGORITHM: Inspection = Object.freeze({ ok: false, code: "algorithm" });
@@ -72,5 +73,7 @@ function jsonObject(part: string): Record<string, unknown> | undefined {
   } catch {
     return undefined;
   }
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined;
+  return typeof value === "object" && value !== null && !Array.isArray(value)
+    ? (value as Record<string, unknown>)
+    : undefined;
 }

@@ -11,5 +11,7 @@ export interface JwkSet {
 
 /** Every public key of the ring, those kept only to verify included; empty for HMAC. */
 export function jwkSet(ring: KeyRing): JwkSet {
-  return { keys: ring.publicKeys().map(({ kid, key }) => ({ ...publicJwk(key), kid, alg: ring.algorithm, use: "sig" })) };
+  return {
+    keys: ring.publicKeys().map(({ kid, key }) => ({ ...publicJwk(key), kid, alg: ring.algorithm, use: "sig" })),
+  };
 }

@@ -1,17 +1,21 @@
 import { createHash, createHmac, createPublicKey, type KeyObject } from "node:crypto";
 
 /** The public numbers of a key as RFC 7517 writes them. */
-export type PublicJwk = { readonly kty: "RSA"; readonly n: string; readonly e: string } | { readonly kty: "EC"; readonly crv: string; readonly x: string; readonly y: string };
+export type PublicJwk =
+  | { readonly kty: "RSA"; readonly n: string; readonly e: string }
+  | { readonly kty: "EC"; readonly crv: string; readonly x: string; readonly y: string };
 
 /**
  * The name of a key when none is given: for a key pair the thumbprint of RFC 7638, for a secret 96 bits of an HMAC under
  * it, which tell nothing more than any token signed with it does.
  */
 export function derivedKid(key: KeyObject): string {
-  if (key.type === "secret") return createHmac("sha256", key).update("portcullis/v1/kid").digest("base64url").slice(0, 16);
+  if (key.type === "secret")
+    return createHmac("sha256", key).update("portcullis/v1/kid").digest("base64url").slice(0, 16);
   const jwk = publicJwk(key);
   // RFC 7638 section 3.2: the required members only, in lexicographic order, no white space.
-  const members = jwk.kty === "RSA" ? { e: jwk.e, kty: jwk.kty, n: jwk.n } : { crv: jwk.crv, kty: jwk.kty, x: jwk.x, y: jwk.y };
+  const members =
+    jwk.kty === "RSA" ? { e: jwk.e, kty: jwk.kty, n: jwk.n } : { crv: jwk.crv, kty: jwk.kty, x: jwk.x, y: jwk.y };
   return createHash("sha256").update(JSON.stringify(members)).digest("base64url");
 }
 

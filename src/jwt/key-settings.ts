@@ -11,7 +11,9 @@ export type KeyInput = string | Secret | KeyObject;
 
 function keySchema(half: "private" | "public"): z.ZodType<KeyObject, KeyInput> {
   return z
-    .union([z.string(), z.instanceof(Secret), z.custom<KeyObject>((value) => value instanceof KeyObject)], { error: "Invalid input: expected a PEM string or a KeyObject" })
+    .union([z.string(), z.instanceof(Secret), z.custom<KeyObject>((value) => value instanceof KeyObject)], {
+      error: "Invalid input: expected a PEM string or a KeyObject",
+    })
     .transform((value, context) => {
       const found = value instanceof KeyObject ? value : read(value instanceof Secret ? value.reveal() : value, half);
       if (found instanceof KeyObject && found.type === half) return found;
@@ -19,7 +21,11 @@ function keySchema(half: "private" | "public"): z.ZodType<KeyObject, KeyInput> {
         context,
         !(found instanceof KeyObject)
           ? found
-          : { code: "contradiction", message: `This is a ${found.type} key where a ${half} key belongs.`, remedy: `Give a PEM of the ${half} key, or crypto.${half === "private" ? "createPrivateKey" : "createPublicKey"}(…).` },
+          : {
+              code: "contradiction",
+              message: `This is a ${found.type} key where a ${half} key belongs.`,
+              remedy: `Give a PEM of the ${half} key, or crypto.${half === "private" ? "createPrivateKey" : "createPublicKey"}(…).`,
+            },
       );
       return z.NEVER;
     });
@@ -41,7 +47,10 @@ const publicKeySchema = keySchema("public");
 /** One key of a ring: exactly one of `secret`, `privateKey` and `publicKey`. */
 export const keyEntrySchema = settingsObject({
   /** The name in the token's header; derived from the key when unset. */
-  kid: z.string().regex(/^[A-Za-z0-9._~-]{1,64}$/, "Not 1 to 64 letters, digits, '.', '_', '~' or '-'").optional(),
+  kid: z
+    .string()
+    .regex(/^[A-Za-z0-9._~-]{1,64}$/, "Not 1 to 64 letters, digits, '.', '_', '~' or '-'")
+    .optional(),
   /** HMAC secret, used as it is. */
   secret: secretSchema.optional(),
   /** Signs and verifies. */

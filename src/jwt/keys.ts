@@ -51,12 +51,24 @@ export class KeyRing {
         }),
       );
     }
-    if (options.secret !== undefined) return new KeyRing(algorithm, options.secret.map((secret) => ({ kid: undefined, key: secretKeyOf(secret) })));
+    if (options.secret !== undefined)
+      return new KeyRing(
+        algorithm,
+        options.secret.map((secret) => ({ kid: undefined, key: secretKeyOf(secret) })),
+      );
     if (familyOf(algorithm) === "HS" && secretKey !== undefined && secretKey.length > 0) {
-      return new KeyRing(algorithm, secretKey.map((secret) => ({ kid: undefined, key: derivedKey(secret, algorithm) })));
+      return new KeyRing(
+        algorithm,
+        secretKey.map((secret) => ({ kid: undefined, key: derivedKey(secret, algorithm) })),
+      );
     }
     throw new SettingsError([
-      { code: "missing-setting", path: "secret", message: "There is no key to sign tokens with.", remedy: "Give secret, privateKey or keys, or a secretKey to derive one from." },
+      {
+        code: "missing-setting",
+        path: "secret",
+        message: "There is no key to sign tokens with.",
+        remedy: "Give secret, privateKey or keys, or a secretKey to derive one from.",
+      },
     ]);
   }
 
@@ -78,7 +90,9 @@ export class KeyRing {
 
   /** Public keys by kid; none for an HMAC ring, whose keys are all secret. */
   publicKeys(): readonly { kid: string; key: KeyObject }[] {
-    return [...this.#byKid.values()].filter(({ verifies }) => verifies.type === "public").map(({ kid, verifies }) => ({ kid, key: verifies }));
+    return [...this.#byKid.values()]
+      .filter(({ verifies }) => verifies.type === "public")
+      .map(({ kid, verifies }) => ({ kid, key: verifies }));
   }
 }
 
@@ -89,5 +103,9 @@ function secretKeyOf(secret: Secret): KeyObject {
 /** RFC 7518 section 3.2: a key as long as the hash. A longer one has a label of its own, or its first half would be HS256's key. */
 function derivedKey(secret: Secret, algorithm: JwtAlgorithm): KeyObject {
   if (algorithm === "HS256") return deriveKey(secret, "jwt");
-  return createSecretKey(Buffer.from(hkdfSync("sha256", secret.reveal(), Buffer.alloc(0), `portcullis/v1/jwt/${algorithm}`, hashBits(algorithm) / 8)));
+  return createSecretKey(
+    Buffer.from(
+      hkdfSync("sha256", secret.reveal(), Buffer.alloc(0), `portcullis/v1/jwt/${algorithm}`, hashBits(algorithm) / 8),
+    ),
+  );
 }

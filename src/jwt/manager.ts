@@ -83,7 +83,12 @@ export class JwtManager {
     this.#closesStore = this.options.store !== undefined || store === undefined;
     const chosen = this.options.store ?? store ?? new MemoryTokenStore({ clock: runtime.clock });
     this.#store = new GuardedTokenStore(chosen, runtime, this.options.storeTimeoutMs);
-    this.#refresh = new RefreshTokens(this.#store, new RefreshSecrets(refreshPeppers(this.options, secretKey)), refreshPolicy(this.options), runtime.clock);
+    this.#refresh = new RefreshTokens(
+      this.#store,
+      new RefreshSecrets(refreshPeppers(this.options, secretKey)),
+      refreshPolicy(this.options),
+      runtime.clock,
+    );
     this.#issueClock = new IssueClock(runtime.clock);
     // Until when an access token made now can be presented: its life, the leeway, and a second of rounding.
     this.#accessLifeMs = (this.options.accessTokenMinutes * 60 + this.options.leewaySeconds + 1) * 1000;
@@ -92,7 +97,9 @@ export class JwtManager {
 
   /** Opens the store, once. Rejects with the store's reason, and may then be called again. */
   init(): Promise<void> {
-    return (this.#opened ??= this.#store.init().catch((error: unknown) => ((this.#opened = undefined), Promise.reject(error))));
+    return (this.#opened ??= this.#store
+      .init()
+      .catch((error: unknown) => ((this.#opened = undefined), Promise.reject(error))));
   }
 
   /** Closes the store, unless it was passed as a dependency and so belongs to somebody else. */
@@ -148,7 +155,12 @@ export class JwtManager {
     const { claims } = verdict;
     try {
       // After the signature, so that nobody learns which ids are revoked by making tokens up (auth0/express-jwt#100).
-      const revoked = this.#store.isRevoked({ jti: claims.jti, subject: claims.sub, issuedAt: issuedAt(claims), familyId: claims.fam });
+      const revoked = this.#store.isRevoked({
+        jti: claims.jti,
+        subject: claims.sub,
+        issuedAt: issuedAt(claims),
+        familyId: claims.fam,
+      });
       if (typeof revoked === "boolean") return revoked ? { ok: false, code: "revoked", claims } : verdict;
       return revoked.then(
         (answer): AccessVerdict => (answer ? { ok: false, code: "revoked", claims } : verdict),
@@ -174,7 +186,8 @@ export class JwtManager {
     const time = this.#storeTime();
     const redemption = await this.#refresh.redeem(refreshToken, time);
     if (!redemption.ok) {
-      if (redemption.code === "reused" && redemption.record !== undefined) await this.#endStolenFamily(redemption.record, time);
+      if (redemption.code === "reused" && redemption.record !== undefined)
+        await this.#endStolenFamily(redemption.record, time);
       throw new TokenError(redemption.code);
     }
     const { grant, familyId } = redemption;
@@ -220,7 +233,9 @@ export class JwtManager {
     const record = await this.#refresh.find(refreshToken, time);
     if (record === undefined) return false;
     const { familyId, subject } = record;
-    await this.#revoke({ reason: "family", credentialId: familyId, subject }, (doneLater) => this.#endFamily(familyId, time, doneLater));
+    await this.#revoke({ reason: "family", credentialId: familyId, subject }, (doneLater) =>
+      this.#endFamily(familyId, time, doneLater),
+    );
     return true;
   }
 
@@ -236,7 +251,13 @@ export class JwtManager {
       // Twice: a refresh under way may slip in before the first call takes effect, with a token stamped after the first cut-off.
       for (let pass = 0; pass < 2; pass += 1) {
         const cutOff = this.#issueClock.cutOff();
-        await this.#store.revokeSubject(subject, cutOff, Math.max(cutOff, this.runtime.clock.now()) + this.#accessLifeMs, time, doneLater);
+        await this.#store.revokeSubject(
+          subject,
+          cutOff,
+          Math.max(cutOff, this.runtime.clock.now()) + this.#accessLifeMs,
+          time,
+          doneLater,
+        );
         if (pass === 1) this.#issueClock.settle(cutOff);
       }
     });
@@ -291,14 +312,25 @@ export class JwtManager {
     const now = this.runtime.clock.now();
     let left = 2;
     const oneDone = (): void => void ((left -= 1) === 0 && done());
-    const calls = [this.#store.denyFamily(familyId, now + this.#accessLifeMs, time, oneDone), this.#store.revokeFamily(familyId, now, time, oneDone)];
+    const calls = [
+      this.#store.denyFamily(familyId, now + this.#accessLifeMs, time, oneDone),
+      this.#store.revokeFamily(familyId, now, time, oneDone),
+    ];
     for (const call of calls) call.then(oneDone, () => undefined);
     for (const result of await Promise.allSettled(calls)) if (result.status === "rejected") throw result.reason;
   }
 
-  async #endStolenFamily({ familyId, subject }: { readonly familyId: string; readonly subject: string }, time: StoreTime): Promise<void> {
+  async #endStolenFamily(
+    { familyId, subject }: { readonly familyId: string; readonly subject: string },
+    time: StoreTime,
+  ): Promise<void> {
     // Announced first: a store that fails now must not hide the theft.
-    this.runtime.events.emit("authn_token_reuse", () => ({ source: "jwt", reason: "refresh-token", subject, credentialId: familyId }));
+    this.runtime.events.emit("authn_token_reuse", () => ({
+      source: "jwt",
+      reason: "refresh-token",
+      subject,
+      credentialId: familyId,
+    }));
     await this.#endFamily(familyId, time);
   }
 

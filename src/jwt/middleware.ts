@@ -23,7 +23,10 @@ export interface JwtLayerOptions {
 }
 
 /** The refusals of this layer, made once. The reason goes into the event; the caller sees one answer for all. */
-function refusals(realm: string): { invalid(verdict: Extract<AccessVerdict, { ok: false }>): Refusal; ambiguous(reason: string): Refusal } {
+function refusals(realm: string): {
+  invalid(verdict: Extract<AccessVerdict, { ok: false }>): Refusal;
+  ambiguous(reason: string): Refusal;
+} {
   const invalid = { "WWW-Authenticate": challenge("Bearer", { realm, error: "invalid_token" }) };
   const ambiguous = { "WWW-Authenticate": challenge("Bearer", { realm, error: "invalid_request" }) };
   return {
@@ -38,7 +41,11 @@ function refusals(realm: string): { invalid(verdict: Extract<AccessVerdict, { ok
 }
 
 /** The layer: proves who is calling by an access token in `Authorization: Bearer`, and lets callers without one pass. */
-export function createJwt(options: JwtLayerOptions, runtime: Runtime, { manager }: { readonly manager: JwtManager }): Layer {
+export function createJwt(
+  options: JwtLayerOptions,
+  runtime: Runtime,
+  { manager }: { readonly manager: JwtManager },
+): Layer {
   const { mode } = options;
   const answers = refusals(options.realm);
   // The requests of a token that is remembered bring the same frozen claims, and so have one principal. Others come but once.
@@ -47,13 +54,26 @@ export function createJwt(options: JwtLayerOptions, runtime: Runtime, { manager 
   function principalOf(claims: AccessTokenClaims): Principal {
     const known = principals?.get(claims);
     if (known !== undefined) return known;
-    const made = createPrincipal({ id: claims.sub, kind: "jwt", scopes: scopesOf(claims), roles: claims.roles ?? [], credentialId: claims.jti });
+    const made = createPrincipal({
+      id: claims.sub,
+      kind: "jwt",
+      scopes: scopesOf(claims),
+      roles: claims.roles ?? [],
+      credentialId: claims.jti,
+    });
     noteTokenEnd(made, claims.exp * 1000);
     principals?.set(claims, made);
     return made;
   }
 
-  function settle(req: Request, res: Response, next: () => void, state: RequestState, token: string, verdict: AccessVerdict): void {
+  function settle(
+    req: Request,
+    res: Response,
+    next: () => void,
+    state: RequestState,
+    token: string,
+    verdict: AccessVerdict,
+  ): void {
     if (!verdict.ok) {
       if (refuse(req, res, "jwt", answers.invalid(verdict), mode)) return;
       return next();
@@ -83,7 +103,8 @@ export function createJwt(options: JwtLayerOptions, runtime: Runtime, { manager 
     }
     state.presented = "jwt";
     const verdict = manager.check(choice.token);
-    if (verdict instanceof Promise) verdict.then((settled) => settle(req, res, next, state, choice.token, settled)).catch(next);
+    if (verdict instanceof Promise)
+      verdict.then((settled) => settle(req, res, next, state, choice.token, settled)).catch(next);
     else settle(req, res, next, state, choice.token, verdict);
   };
 
@@ -108,9 +129,13 @@ export function createJwt(options: JwtLayerOptions, runtime: Runtime, { manager 
 export function jwtAuth(manager: JwtManager, settings: JwtAuthSettings = {}, deps?: PartDependencies): RequestHandler {
   const { mode, realm } = parse(jwtAuthSchema, settings);
   if (typeof (manager as Partial<JwtManager> | undefined)?.check !== "function") {
-    throw new SetupError("jwtAuth needs the manager that verifies tokens as its first argument: jwtAuth(new JwtManager({ secret })).");
+    throw new SetupError(
+      "jwtAuth needs the manager that verifies tokens as its first argument: jwtAuth(new JwtManager({ secret })).",
+    );
   }
   const runtime = partRuntime(deps, manager.runtime);
-  const layer = createJwt({ mode: mode ?? manager.options.mode, realm: realm ?? manager.options.realm }, runtime, { manager });
+  const layer = createJwt({ mode: mode ?? manager.options.mode, realm: realm ?? manager.options.realm }, runtime, {
+    manager,
+  });
   return runtime.resources.carry(standalone([layer], runtime));
 }

@@ -1,4 +1,13 @@
-import { createCipheriv, createDecipheriv, createHmac, createSecretKey, hkdfSync, randomBytes, timingSafeEqual, type KeyObject } from "node:crypto";
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHmac,
+  createSecretKey,
+  hkdfSync,
+  randomBytes,
+  timingSafeEqual,
+  type KeyObject,
+} from "node:crypto";
 import type { Secret } from "../core/secret.js";
 import { deriveKey } from "../settings/secrets.js";
 import type { JwtOptions } from "./settings.js";
@@ -50,7 +59,10 @@ export class RefreshSecrets {
   /** @param secrets the first hashes and seals, all verify; none: keys known to everyone, which is a plain hash (enough for 256 random bits) */
   constructor(secrets: readonly Secret[]) {
     const [first, ...others] = secrets.map((secret) => pepperFrom(deriveKey(secret, "refresh-token")));
-    this.#peppers = first === undefined ? [pepperFrom(createSecretKey(Buffer.from("portcullis/v1/refresh-token")))] : [first, ...others];
+    this.#peppers =
+      first === undefined
+        ? [pepperFrom(createSecretKey(Buffer.from("portcullis/v1/refresh-token")))]
+        : [first, ...others];
   }
 
   hash(secret: string): string {
@@ -80,7 +92,9 @@ export class RefreshSecrets {
     const bytes = Buffer.from(sealed, "base64url");
     for (const pepper of this.#peppers) {
       try {
-        const decipher = createDecipheriv("aes-256-gcm", sealKey(pepper, presented.secret), bytes.subarray(0, 12), { authTagLength: 16 });
+        const decipher = createDecipheriv("aes-256-gcm", sealKey(pepper, presented.secret), bytes.subarray(0, 12), {
+          authTagLength: 16,
+        });
         decipher.setAAD(Buffer.from(`${presented.id}.${successorId}`));
         decipher.setAuthTag(bytes.subarray(12, 28));
         return Buffer.concat([decipher.update(bytes.subarray(28)), decipher.final()]).toString("utf8");

@@ -4,7 +4,13 @@ import type { StoredRefreshToken } from "../stores/contracts.js";
 import { decideRefresh } from "./decide-refresh.js";
 import type { TokenErrorCode } from "./errors.js";
 import type { Grant } from "./grant.js";
-import { formatRefreshToken, newRefreshToken, parseRefreshToken, type RefreshSecrets, type RefreshToken } from "./refresh-secrets.js";
+import {
+  formatRefreshToken,
+  newRefreshToken,
+  parseRefreshToken,
+  type RefreshSecrets,
+  type RefreshToken,
+} from "./refresh-secrets.js";
 import type { GuardedTokenStore } from "./token-store-access.js";
 
 const DAY_MS = 86_400_000;
@@ -15,8 +21,16 @@ export interface RefreshPolicy {
   readonly graceMs: number;
 }
 
-export function refreshPolicy(options: { readonly refreshTokenDays: number; readonly absoluteDays: number; readonly reuseGraceSeconds: number }): RefreshPolicy {
-  return { refreshTokenMs: options.refreshTokenDays * DAY_MS, absoluteMs: options.absoluteDays * DAY_MS, graceMs: options.reuseGraceSeconds * 1000 };
+export function refreshPolicy(options: {
+  readonly refreshTokenDays: number;
+  readonly absoluteDays: number;
+  readonly reuseGraceSeconds: number;
+}): RefreshPolicy {
+  return {
+    refreshTokenMs: options.refreshTokenDays * DAY_MS,
+    absoluteMs: options.absoluteDays * DAY_MS,
+    graceMs: options.reuseGraceSeconds * 1000,
+  };
 }
 
 export type Redemption =
@@ -41,7 +55,9 @@ export class RefreshTokens {
   async start(familyId: string, grant: Grant): Promise<string> {
     const now = this.#clock.now();
     const token = newRefreshToken();
-    await this.#store.insert(this.#record(token, { ...grant, familyId, familyExpiresAt: now + this.#policy.absoluteMs }, now));
+    await this.#store.insert(
+      this.#record(token, { ...grant, familyId, familyExpiresAt: now + this.#policy.absoluteMs }, now),
+    );
     return formatRefreshToken(token);
   }
 
@@ -65,20 +81,39 @@ export class RefreshTokens {
     return record !== undefined && this.#secrets.matches(presented.secret, record.hash) ? record : undefined;
   }
 
-  async #exchange(presented: RefreshToken, record: StoredRefreshToken, time: StoreTime, mayRetry: boolean): Promise<Redemption> {
+  async #exchange(
+    presented: RefreshToken,
+    record: StoredRefreshToken,
+    time: StoreTime,
+    mayRetry: boolean,
+  ): Promise<Redemption> {
     const now = this.#clock.now();
     const successor = record.successorId === null ? undefined : await this.#store.get(record.successorId, time);
     switch (decideRefresh(record, successor, now, this.#policy.graceMs)) {
       case "rotate": {
         const next = newRefreshToken();
         // One compare-and-set in the store decides between all who come with this token at once, on whichever server.
-        if (await this.#store.rotate(record.id, now, this.#record(next, record, now), this.#secrets.seal(presented, next), time)) return redeemed(record, next);
+        if (
+          await this.#store.rotate(
+            record.id,
+            now,
+            this.#record(next, record, now),
+            this.#secrets.seal(presented, next),
+            time,
+          )
+        )
+          return redeemed(record, next);
         const current = mayRetry ? await this.#store.get(record.id, time) : undefined;
         return current === undefined ? { ok: false, code: "unknown" } : this.#exchange(presented, current, time, false);
       }
       case "replay": {
-        const secret = successor === undefined || record.sealedSuccessor === null ? undefined : this.#secrets.open(presented, successor.id, record.sealedSuccessor);
-        return successor === undefined || secret === undefined ? { ok: false, code: "unknown", record } : redeemed(record, { id: successor.id, secret });
+        const secret =
+          successor === undefined || record.sealedSuccessor === null
+            ? undefined
+            : this.#secrets.open(presented, successor.id, record.sealedSuccessor);
+        return successor === undefined || secret === undefined
+          ? { ok: false, code: "unknown", record }
+          : redeemed(record, { id: successor.id, secret });
       }
       case "reuse":
         return { ok: false, code: "reused", record };
@@ -89,7 +124,11 @@ export class RefreshTokens {
     }
   }
 
-  #record(token: RefreshToken, family: Grant & { readonly familyId: string; readonly familyExpiresAt: number }, now: number): StoredRefreshToken {
+  #record(
+    token: RefreshToken,
+    family: Grant & { readonly familyId: string; readonly familyExpiresAt: number },
+    now: number,
+  ): StoredRefreshToken {
     return {
       id: token.id,
       hash: this.#secrets.hash(token.secret),

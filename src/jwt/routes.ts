@@ -39,13 +39,16 @@ const jsonBody = readJsonBody(SOURCE);
  */
 export function tokenRoutes(manager: JwtManager, options?: TokenRoutesOptions, deps?: PartDependencies): Router {
   if (typeof (manager as Partial<JwtManager> | undefined)?.refresh !== "function") {
-    throw new SetupError("tokenRoutes needs the manager that issues the tokens as its first argument: tokenRoutes(new JwtManager({ secret })).");
+    throw new SetupError(
+      "tokenRoutes needs the manager that issues the tokens as its first argument: tokenRoutes(new JwtManager({ secret })).",
+    );
   }
   const runtime = partRuntime(deps, manager.runtime);
   const { jwksMaxAgeSeconds } = parse(tokenRoutesSchema, options ?? {});
   const headers = { "WWW-Authenticate": challenge("Bearer", { realm: manager.options.realm, error: "invalid_token" }) };
   // Soon enough to find the grace, or the successor that was made and reached nobody. Without a grace a second try is a risk.
-  const tryAgain: Refusal = manager.options.reuseGraceSeconds > 0 ? { ...NO_STORE, headers: { "Retry-After": "1" } } : NO_STORE;
+  const tryAgain: Refusal =
+    manager.options.reuseGraceSeconds > 0 ? { ...NO_STORE, headers: { "Retry-After": "1" } } : NO_STORE;
   const router = express.Router();
 
   router.use(function tokenRoutesState(req: Request, _res: Response, next: NextFunction) {
@@ -60,7 +63,12 @@ export function tokenRoutes(manager: JwtManager, options?: TokenRoutesOptions, d
       (issued) => answer(res, 200, issued),
       (error: unknown) => {
         if (!(error instanceof TokenError)) return next(error);
-        refuse(req, res, SOURCE, error.code === "store-unavailable" ? tryAgain : { code: "invalid-credentials", reason: error.code, headers });
+        refuse(
+          req,
+          res,
+          SOURCE,
+          error.code === "store-unavailable" ? tryAgain : { code: "invalid-credentials", reason: error.code, headers },
+        );
       },
     );
   });
@@ -68,7 +76,10 @@ export function tokenRoutes(manager: JwtManager, options?: TokenRoutesOptions, d
   router.post("/revoke", jsonBody, function revokeRoute(req: Request, res: Response, next: NextFunction) {
     const body = revokeBody.safeParse(bodyOf(req));
     if (!body.success) return void refuse(req, res, SOURCE, WRONG_FORM);
-    const done = "refreshToken" in body.data ? manager.revokeFamily(body.data.refreshToken) : manager.revokeAccessToken(body.data.accessToken);
+    const done =
+      "refreshToken" in body.data
+        ? manager.revokeFamily(body.data.refreshToken)
+        : manager.revokeAccessToken(body.data.accessToken);
     done.then(
       () => answer(res, 204),
       (error: unknown) => (error instanceof TokenError ? void refuse(req, res, SOURCE, NO_STORE) : next(error)),

@@ -10,16 +10,31 @@ const MIN_EXPONENT = 65_537;
 const REMEDY = "Make one with: openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072";
 
 /** Why an RSA key, of whichever algorithm, is too weak to sign with, or `undefined` when nothing speaks against it. */
-export function rsaWeakness(key: KeyObject): { readonly code: "weak-secret"; readonly message: string; readonly remedy: string } | undefined {
+export function rsaWeakness(
+  key: KeyObject,
+): { readonly code: "weak-secret"; readonly message: string; readonly remedy: string } | undefined {
   const { modulusLength = 0, publicExponent = 0n } = key.asymmetricKeyDetails ?? {};
-  if (modulusLength < MIN_RSA_BITS) return { code: "weak-secret", message: `The RSA key is shorter than ${MIN_RSA_BITS} bits.`, remedy: REMEDY };
-  if (publicExponent < MIN_EXPONENT) return { code: "weak-secret", message: `The public exponent of the RSA key is less than ${MIN_EXPONENT}.`, remedy: REMEDY };
+  if (modulusLength < MIN_RSA_BITS)
+    return { code: "weak-secret", message: `The RSA key is shorter than ${MIN_RSA_BITS} bits.`, remedy: REMEDY };
+  if (publicExponent < MIN_EXPONENT)
+    return {
+      code: "weak-secret",
+      message: `The public exponent of the RSA key is less than ${MIN_EXPONENT}.`,
+      remedy: REMEDY,
+    };
   if (!isRecognisable(key)) return undefined;
-  return { code: "weak-secret", message: "The RSA key is one of those from whose public half the private half can be worked out (CVE-2017-15361).", remedy: REMEDY };
+  return {
+    code: "weak-secret",
+    message: "The RSA key is one of those from whose public half the private half can be worked out (CVE-2017-15361).",
+    remedy: REMEDY,
+  };
 }
 
 /** The primes that every factor of such a key was built around. */
-const PRIMES = [3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167];
+const PRIMES = [
+  3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109, 113,
+  127, 131, 137, 139, 149, 151, 157, 163, 167,
+];
 
 /**
  * Nemec and others, "The Return of Coppersmith's Attack" (2017), section 4: some smart cards and TPMs made primes that are

@@ -10,7 +10,19 @@ import { keyProblem, looksLikeAsymmetricKey } from "./key-fitness.js";
 import { derivedKid } from "./key-ids.js";
 import { keyEntrySchema, privateKeySchema, type KeyEntry } from "./key-settings.js";
 
-const STORE_METHODS = ["init", "insert", "get", "rotate", "revokeFamily", "revokeSubject", "revokeAccessToken", "denyFamily", "isRevoked", "deleteExpired", "close"] as const;
+const STORE_METHODS = [
+  "init",
+  "insert",
+  "get",
+  "rotate",
+  "revokeFamily",
+  "revokeSubject",
+  "revokeAccessToken",
+  "denyFamily",
+  "isRevoked",
+  "deleteExpired",
+  "close",
+] as const;
 
 function isTokenStore(value: unknown): value is TokenStore {
   if (typeof value !== "object" || value === null) return false;
@@ -18,13 +30,22 @@ function isTokenStore(value: unknown): value is TokenStore {
 }
 
 /** A name of an issuer or an audience: visible characters, not blank. `audience: ""` must never mean "any" (jsonwebtoken takes it so). */
-const nameSchema = z.string().regex(/^[\x21-\x7e](?:[\x20-\x7e]{0,510}[\x21-\x7e])?$/, "Not 1 to 512 printable ASCII characters without spaces around them");
+const nameSchema = z
+  .string()
+  .regex(
+    /^[\x21-\x7e](?:[\x20-\x7e]{0,510}[\x21-\x7e])?$/,
+    "Not 1 to 512 printable ASCII characters without spaces around them",
+  );
 
 const audienceSchema = chosen<string | readonly string[], readonly string[]>((value) =>
-  Array.isArray(value) ? z.array(nameSchema).min(1, "The list is empty; give at least one audience.") : nameSchema.transform((name) => [name]),
+  Array.isArray(value)
+    ? z.array(nameSchema).min(1, "The list is empty; give at least one audience.")
+    : nameSchema.transform((name) => [name]),
 );
 
-const realmSchema = z.string().regex(/^[\x20-\x21\x23-\x5b\x5d-\x7e]{1,64}$/, "Not 1 to 64 printable ASCII characters without quotes");
+const realmSchema = z
+  .string()
+  .regex(/^[\x20-\x21\x23-\x5b\x5d-\x7e]{1,64}$/, "Not 1 to 64 printable ASCII characters without quotes");
 
 const shape = settingsObject({
   /** `report` decides and announces, and lets the request pass without a principal. */
@@ -58,7 +79,9 @@ const shape = settingsObject({
   /** Milliseconds the store may take for one call of the manager, all its queries together. */
   storeTimeoutMs: z.int().min(1).max(60_000).default(250),
   /** Where refresh tokens and revocations are kept; in memory when none is given. The manager opens and closes it. */
-  store: z.custom<TokenStore>(isTokenStore, "This is not a TokenStore: a method of the contract is missing.").optional(),
+  store: z
+    .custom<TokenStore>(isTokenStore, "This is not a TokenStore: a method of the contract is missing.")
+    .optional(),
   /** The realm named in WWW-Authenticate. */
   realm: realmSchema.default("api"),
 });
@@ -70,8 +93,11 @@ type Report = z.core.$RefinementCtx;
 export const jwtSchema = shape
   .superRefine((settings, context) => {
     checkKeySources(settings, context);
-    settings.secret?.forEach((secret, index) => checkSecret(secret, settings.algorithm, settings.secret?.length === 1 ? ["secret"] : ["secret", index], context));
-    if (settings.privateKey !== undefined) report(context, ["privateKey"], keyProblem(settings.privateKey, settings.algorithm));
+    settings.secret?.forEach((secret, index) =>
+      checkSecret(secret, settings.algorithm, settings.secret?.length === 1 ? ["secret"] : ["secret", index], context),
+    );
+    if (settings.privateKey !== undefined)
+      report(context, ["privateKey"], keyProblem(settings.privateKey, settings.algorithm));
     if (settings.keys !== undefined) checkKeys(settings.keys, settings.algorithm, context);
     if (settings.absoluteDays !== undefined && settings.absoluteDays < settings.refreshTokenDays) {
       addIssue(context, {
@@ -111,7 +137,12 @@ function checkKeySources(settings: Shape, context: Report): void {
   const given = (["secret", "privateKey", "keys"] as const).filter((name) => settings[name] !== undefined);
   const [, second] = given;
   if (second !== undefined) {
-    addIssue(context, { code: "contradiction", path: [second], message: `The key is given in more than one place: ${given.join(" and ")}.`, remedy: "Keep one; for rotation use keys." });
+    addIssue(context, {
+      code: "contradiction",
+      path: [second],
+      message: `The key is given in more than one place: ${given.join(" and ")}.`,
+      remedy: "Keep one; for rotation use keys.",
+    });
   }
   const symmetric = familyOf(settings.algorithm) === "HS";
   if (!symmetric && settings.secret !== undefined) {
@@ -123,11 +154,21 @@ function checkKeySources(settings: Shape, context: Report): void {
     });
   }
   if (!symmetric && given.length === 0) {
-    addIssue(context, { code: "missing-setting", path: ["privateKey"], message: `${settings.algorithm} needs a private key.`, remedy: "Give privateKey or keys, or choose HS256." });
+    addIssue(context, {
+      code: "missing-setting",
+      path: ["privateKey"],
+      message: `${settings.algorithm} needs a private key.`,
+      remedy: "Give privateKey or keys, or choose HS256.",
+    });
   }
 }
 
-function checkSecret(secret: Secret, algorithm: JwtAlgorithm, path: readonly (string | number)[], context: Report): void {
+function checkSecret(
+  secret: Secret,
+  algorithm: JwtAlgorithm,
+  path: readonly (string | number)[],
+  context: Report,
+): void {
   const text = secret.reveal();
   const bytes = hashBits(algorithm) / 8;
   if (looksLikeAsymmetricKey(text)) {
@@ -162,7 +203,12 @@ function checkKeys(entries: readonly KeyEntry[], algorithm: JwtAlgorithm, contex
     const kid = entryKid(entry);
     if (kid === undefined) return;
     if (seen.has(kid)) {
-      addIssue(context, { code: "contradiction", path: ["keys", index], message: "Two keys have the same kid.", remedy: "Give each its own kid, and each key once." });
+      addIssue(context, {
+        code: "contradiction",
+        path: ["keys", index],
+        message: "Two keys have the same kid.",
+        remedy: "Give each its own kid, and each key once.",
+      });
     }
     seen.add(kid);
   });
@@ -189,7 +235,10 @@ function checkEntry(entry: KeyEntry, index: number, algorithm: JwtAlgorithm, con
 function entryKid(entry: KeyEntry): string | undefined {
   if (entry.kid !== undefined) return entry.kid;
   try {
-    const key = entry.secret === undefined ? (entry.privateKey ?? entry.publicKey) : createSecretKey(Buffer.from(entry.secret.reveal()));
+    const key =
+      entry.secret === undefined
+        ? (entry.privateKey ?? entry.publicKey)
+        : createSecretKey(Buffer.from(entry.secret.reveal()));
     return key === undefined ? undefined : derivedKid(key);
   } catch {
     return undefined;

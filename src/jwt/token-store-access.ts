@@ -22,7 +22,9 @@ export class GuardedTokenStore {
   readonly #clock: Clock;
   readonly #unfinished = new RepeatedWrites();
   /** Tokens whose successor reached nobody, as far as this process knows; the store may not have the mark yet. */
-  readonly #undelivered = new LRUCache<string, { readonly successorId: string; readonly at: number }>({ max: MOST_UNDELIVERED });
+  readonly #undelivered = new LRUCache<string, { readonly successorId: string; readonly at: number }>({
+    max: MOST_UNDELIVERED,
+  });
   readonly #tokens: StoreGuard;
   readonly #revocations: StoreGuard;
 
@@ -61,17 +63,28 @@ export class GuardedTokenStore {
         return this.#store.insert(token, call);
       },
       // Nobody has this token: the caller was refused.
-      () => this.#unfinished.add(`family ${token.familyId}`, () => this.#store.revokeFamily(token.familyId, this.#clock.now())),
+      () =>
+        this.#unfinished.add(`family ${token.familyId}`, () =>
+          this.#store.revokeFamily(token.familyId, this.#clock.now()),
+        ),
     );
   }
 
   async get(id: string, time: StoreTime): Promise<StoredRefreshToken | undefined> {
     const token = await this.#told(async () => this.#tokens.run(() => this.#store.get(id), time));
     const undelivered = this.#undelivered.get(id);
-    return token === undefined || undelivered === undefined || token.successorId !== undelivered.successorId ? token : { ...token, undeliveredAt: undelivered.at };
+    return token === undefined || undelivered === undefined || token.successorId !== undelivered.successorId
+      ? token
+      : { ...token, undeliveredAt: undelivered.at };
   }
 
-  rotate(id: string, usedAt: number, successor: StoredRefreshToken, sealedSuccessor: string, time: StoreTime): Promise<boolean> {
+  rotate(
+    id: string,
+    usedAt: number,
+    successor: StoredRefreshToken,
+    sealedSuccessor: string,
+    time: StoreTime,
+  ): Promise<boolean> {
     return this.#write(
       (call) => this.#store.rotate(id, usedAt, successor, sealedSuccessor, call),
       (isDone) => {
@@ -92,8 +105,19 @@ export class GuardedTokenStore {
     return this.#deny(`family ${familyId}`, () => this.#store.revokeFamily(familyId, at), time, doneLater);
   }
 
-  revokeSubject(subject: string, at: number, forgetAfter: number, time: StoreTime, doneLater?: () => void): Promise<void> {
-    return this.#deny(`subject ${subject}`, (isRepeated) => this.#store.revokeSubject(subject, at, forgetAfter, isRepeated), time, doneLater);
+  revokeSubject(
+    subject: string,
+    at: number,
+    forgetAfter: number,
+    time: StoreTime,
+    doneLater?: () => void,
+  ): Promise<void> {
+    return this.#deny(
+      `subject ${subject}`,
+      (isRepeated) => this.#store.revokeSubject(subject, at, forgetAfter, isRepeated),
+      time,
+      doneLater,
+    );
   }
 
   revokeAccessToken(jti: string, expiresAt: number, time: StoreTime, doneLater?: () => void): Promise<void> {
@@ -121,7 +145,12 @@ export class GuardedTokenStore {
    *
    * @param doneLater called when the repetition has done it
    */
-  async #deny<T>(name: string, operation: (isRepeated: boolean) => Promise<T>, { deadline }: StoreTime, doneLater?: () => void): Promise<T> {
+  async #deny<T>(
+    name: string,
+    operation: (isRepeated: boolean) => Promise<T>,
+    { deadline }: StoreTime,
+    doneLater?: () => void,
+  ): Promise<T> {
     const succeeded = this.#unfinished.replacing(name);
     let call: Promise<T> | undefined;
     try {
@@ -136,7 +165,11 @@ export class GuardedTokenStore {
   }
 
   /** @param notTold as of `StoreGuard.write` */
-  async #write<T>(operation: (call: WriteCall) => Promise<T>, notTold: (value: T | undefined) => void, time?: StoreTime): Promise<T> {
+  async #write<T>(
+    operation: (call: WriteCall) => Promise<T>,
+    notTold: (value: T | undefined) => void,
+    time?: StoreTime,
+  ): Promise<T> {
     return this.#told(() => this.#tokens.write(operation, notTold, time));
   }
 
@@ -152,7 +185,8 @@ export class GuardedTokenStore {
 /** What a failed call means for the one who made it: a value or a record at fault is theirs alone. */
 function tokenErrorOf(error: unknown): TokenError {
   const fault = faultOf(error);
-  if (fault === "full") return new TokenError("store-unavailable", { message: "The token store is full.", cause: error });
+  if (fault === "full")
+    return new TokenError("store-unavailable", { message: "The token store is full.", cause: error });
   const code = fault === "input" ? "invalid-input" : fault === "record" ? "unreadable" : "store-unavailable";
   return new TokenError(code, { cause: error });
 }

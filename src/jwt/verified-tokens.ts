@@ -17,7 +17,11 @@ export class VerifiedTokens {
 
   /** @param size tokens remembered at most, at least 1; the least recently used goes first */
   constructor(size: number) {
-    this.#payloads = new LRUCache({ max: size, maxSize: size * CHARACTERS_EACH, sizeCalculation: (_payload, token) => token.length });
+    this.#payloads = new LRUCache({
+      max: size,
+      maxSize: size * CHARACTERS_EACH,
+      sizeCalculation: (_payload, token) => token.length,
+    });
   }
 
   get size(): number {

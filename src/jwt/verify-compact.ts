@@ -9,10 +9,14 @@ import { inspectToken, type TokenHeader } from "./inspect-token.js";
  * and an infinite one; `decideClaims` is stricter.
  */
 const VERIFY_OPTIONS = new Map<JwtAlgorithm, jwt.VerifyOptions>(
-  ALGORITHMS.map((algorithm) => [algorithm, { algorithms: [algorithm], ignoreExpiration: true, ignoreNotBefore: true, complete: false }]),
+  ALGORITHMS.map((algorithm) => [
+    algorithm,
+    { algorithms: [algorithm], ignoreExpiration: true, ignoreNotBefore: true, complete: false },
+  ]),
 );
 
-export type SignatureVerdict = { readonly ok: true; readonly payload: unknown } | { readonly ok: false; readonly code: TokenErrorCode };
+export type SignatureVerdict =
+  { readonly ok: true; readonly payload: unknown } | { readonly ok: false; readonly code: TokenErrorCode };
 
 const MISMATCH: SignatureVerdict = Object.freeze({ ok: false, code: "signature" });
 
@@ -31,7 +35,9 @@ export function verifyCompact(
   token: unknown,
   key: KeyObject,
   algorithm: JwtAlgorithm,
-): { readonly ok: true; readonly header: TokenHeader; readonly payload: unknown } | { readonly ok: false; readonly code: TokenErrorCode } {
+):
+  | { readonly ok: true; readonly header: TokenHeader; readonly payload: unknown }
+  | { readonly ok: false; readonly code: TokenErrorCode } {
   const inspection = inspectToken(token, algorithm);
   if (!inspection.ok) return inspection;
   const signature = verifySignature(token as string, key, algorithm);

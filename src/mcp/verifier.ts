@@ -53,7 +53,12 @@ export interface McpVerifierOptions {
 /** How long the SDK may take an API key that does not expire for good, in seconds: it asks again with every request. */
 const KEY_GOOD_FOR_SECONDS = 60;
 /** Failures after which the same key may be good: the SDK answers 500, and the client keeps its key. The layers answer 429 and 503. */
-const NOT_THE_KEYS_FAULT: ReadonlySet<string> = new Set(["store-unavailable", "busy", "rate-limited", "too-many-failures"]);
+const NOT_THE_KEYS_FAULT: ReadonlySet<string> = new Set([
+  "store-unavailable",
+  "busy",
+  "rate-limited",
+  "too-many-failures",
+]);
 const REFUSAL = "The token is not valid.";
 
 /**
@@ -65,11 +70,20 @@ const REFUSAL = "The token is not valid.";
  * @throws SetupError when neither `jwt` nor `apiKeys` is given, an option is not of its form, or the tokens are not made for
  * `resource`
  */
-export function mcpVerifier({ jwt, apiKeys, resource, path, resourceMetadataUrl, invalidToken }: McpVerifierOptions): McpVerifier {
+export function mcpVerifier({
+  jwt,
+  apiKeys,
+  resource,
+  path,
+  resourceMetadataUrl,
+  invalidToken,
+}: McpVerifierOptions): McpVerifier {
   if (jwt === undefined && apiKeys === undefined) throw new SetupError("mcpVerifier needs jwt, apiKeys, or both.");
   const url = urlOf("resource", resource);
-  if (path?.startsWith("/") === false) throw new SetupError('mcpVerifier takes a path that begins with a slash: path: "/mcp".');
-  const metadata = resourceMetadataUrl === undefined ? wellKnownUrl(url) : urlOf("resourceMetadataUrl", resourceMetadataUrl).href;
+  if (path?.startsWith("/") === false)
+    throw new SetupError('mcpVerifier takes a path that begins with a slash: path: "/mcp".');
+  const metadata =
+    resourceMetadataUrl === undefined ? wellKnownUrl(url) : urlOf("resourceMetadataUrl", resourceMetadataUrl).href;
   if (jwt !== undefined && ![jwt.options.audience].flat().some((audience) => sameResource(audience, url))) {
     throw new SetupError("The access tokens are not made for this resource: add its URL to jwt.audience.");
   }
@@ -80,7 +94,10 @@ export function mcpVerifier({ jwt, apiKeys, resource, path, resourceMetadataUrl,
     const result = kept ?? (await service.verify(key));
     // A layer that only reports has let a key over its limit pass.
     const principal = result.ok ? result.principal : kept?.principal;
-    if (principal === undefined) throw !result.ok && NOT_THE_KEYS_FAULT.has(result.reason) ? new Error("The key could not be verified now.") : invalidToken(REFUSAL);
+    if (principal === undefined)
+      throw !result.ok && NOT_THE_KEYS_FAULT.has(result.reason)
+        ? new Error("The key could not be verified now.")
+        : invalidToken(REFUSAL);
     const { id, scopes, roles, credentialId } = principal;
     const soon = service.runtime.clock.now() / 1000 + KEY_GOOD_FOR_SECONDS;
     const ends = result.ok ? result.record.expiresAt : null;
@@ -122,7 +139,8 @@ export function mcpVerifier({ jwt, apiKeys, resource, path, resourceMetadataUrl,
 
 /** @throws SetupError when the text is no absolute URL of the web */
 function urlOf(option: string, text: string | URL): URL {
-  if (!/^https?:/i.test(String(text)) || !URL.canParse(String(text))) throw new SetupError(`mcpVerifier takes an absolute URL as ${option}: ${option}: "https://mcp.example.com/…".`);
+  if (!/^https?:/i.test(String(text)) || !URL.canParse(String(text)))
+    throw new SetupError(`mcpVerifier takes an absolute URL as ${option}: ${option}: "https://mcp.example.com/…".`);
   return new URL(text);
 }
 

@@ -9,7 +9,13 @@ import type { RateLimitStore, WindowOutcome } from "../stores/contracts.js";
  * @param done runs when every limit lets the request pass, which is also what a limit on trial does
  * @param failed gets what was thrown while the request went on: it belongs to the app's error handling, not to nobody
  */
-export function askStore(store: RateLimitStore, guard: StoreGuard, counts: readonly LimitCount[], done: () => void, failed: (error: unknown) => void): void {
+export function askStore(
+  store: RateLimitStore,
+  guard: StoreGuard,
+  counts: readonly LimitCount[],
+  done: () => void,
+  failed: (error: unknown) => void,
+): void {
   let answer: Outcomes | Promise<Outcomes>;
   try {
     answer = guard.run(() => consume(store, counts));
@@ -53,14 +59,19 @@ function consume(store: RateLimitStore, counts: readonly LimitCount[]): Outcomes
 }
 
 /** Thenables that are no promises become promises. */
-function whenThere<Answer, Checked>(answer: Answer | Promise<Answer>, check: (answer: Answer) => Checked): Checked | Promise<Checked> {
-  if (typeof (answer as Partial<Promise<unknown>> | undefined)?.then === "function") return Promise.resolve(answer).then(check);
+function whenThere<Answer, Checked>(
+  answer: Answer | Promise<Answer>,
+  check: (answer: Answer) => Checked,
+): Checked | Promise<Checked> {
+  if (typeof (answer as Partial<Promise<unknown>> | undefined)?.then === "function")
+    return Promise.resolve(answer).then(check);
   return check(answer as Answer);
 }
 
 /** A store that answers something else than outcomes has failed. @throws TypeError */
 function asOutcomes(outcomes: Outcomes, count: number): Outcomes {
-  if (!Array.isArray(outcomes) || outcomes.length !== count) throw new TypeError("The store did not answer for each limit.");
+  if (!Array.isArray(outcomes) || outcomes.length !== count)
+    throw new TypeError("The store did not answer for each limit.");
   return outcomes.map(asOutcome);
 }
 

@@ -40,7 +40,8 @@ export function limitText(form: HeaderForm, name: string, limit: number, windowM
 /** The verdict on a store's answer. Draft -08 section 4: Retry-After is not earlier than `t`; here they are the same. */
 export function decide(outcome: WindowOutcome, limit: number): Verdict {
   const remaining = Math.max(0, limit - outcome.used);
-  if (outcome.allowed) return { allowed: true, remaining, resetSeconds: Math.ceil(outcome.resetMs / 1000), retryAfterSeconds: 0 };
+  if (outcome.allowed)
+    return { allowed: true, remaining, resetSeconds: Math.ceil(outcome.resetMs / 1000), retryAfterSeconds: 0 };
   const seconds = Math.max(1, Math.ceil(outcome.retryAfterMs / 1000));
   return { allowed: false, remaining, resetSeconds: seconds, retryAfterSeconds: seconds };
 }

@@ -39,7 +39,8 @@ export class ForeignWindowStore implements RateLimitStore {
     if (cost === 0) return this.peek(policy, key, 0);
     let { totalHits, resetTime } = await this.#store.increment(key);
     // Once it is over the limit, the other units would not change the answer.
-    for (let unit = 1; unit < cost && totalHits <= policy.limit; unit += 1) ({ totalHits, resetTime } = await this.#store.increment(key));
+    for (let unit = 1; unit < cost && totalHits <= policy.limit; unit += 1)
+      ({ totalHits, resetTime } = await this.#store.increment(key));
     return this.#outcome(policy, totalHits, resetTime, totalHits <= policy.limit);
   }
 
@@ -59,7 +60,8 @@ export class ForeignWindowStore implements RateLimitStore {
 
   #outcome(policy: WindowPolicy, totalHits: number, resetTime: Date | undefined, allowed: boolean): WindowOutcome {
     // A store that answers nonsense has failed; comparing NaN with the limit would decide at random.
-    if (!Number.isFinite(totalHits) || totalHits < 0) throw new TypeError("The store's totalHits is not a number of hits.");
+    if (!Number.isFinite(totalHits) || totalHits < 0)
+      throw new TypeError("The store's totalHits is not a number of hits.");
     const resetAt = resetTime instanceof Date ? resetTime.getTime() : NaN;
     const resetMs = Number.isNaN(resetAt) ? policy.windowMs : Math.max(1, resetAt - this.#clock.now());
     return { allowed, used: Math.min(totalHits, policy.limit), retryAfterMs: allowed ? 0 : resetMs, resetMs };

@@ -55,7 +55,8 @@ export function byFunction(keyOf: KeyFunction, fallback: KeyOf, announce: (reaso
       announce("key-function-threw");
       return fallback(req, state);
     }
-    if (typeof key === "string" && key.length > 0 && key.length <= MAX_KEY_LENGTH) return withCountedAddress(key, req, state, fallback, announce);
+    if (typeof key === "string" && key.length > 0 && key.length <= MAX_KEY_LENGTH)
+      return withCountedAddress(key, req, state, fallback, announce);
     neverUnhandled(key);
     announce("key-function-gave-no-key");
     return fallback(req, state);
@@ -66,7 +67,13 @@ export function byFunction(keyOf: KeyFunction, fallback: KeyOf, announce: (reaso
 const WITH_PORT = /^(?:[\d.]+|\[[^\]]*\]):\d+$/;
 
 /** With the port of each connection in it a key would be new again and again, and nobody limited. */
-function withCountedAddress(key: string, req: Request, state: RequestState, counted: KeyOf, announce: (reason: string) => boolean): string {
+function withCountedAddress(
+  key: string,
+  req: Request,
+  state: RequestState,
+  counted: KeyOf,
+  announce: (reason: string) => boolean,
+): string {
   // Only an address with a colon may be spelt otherwise, or has a subnet.
   if (!key.includes(":")) return key;
   const spelt = inOneSpelling(key, req, state, announce);
@@ -81,7 +88,10 @@ function inOneSpelling(key: string, req: Request, state: RequestState, announce:
   const { ip } = req;
   if (ip === undefined || ip === "" || !key.includes(ip)) return key;
   if (WITH_PORT.test(ip) && announce("key-function-gave-a-port")) {
-    process.emitWarning("The key function of a rate limit returned req.ip with a port, which is new with every connection. Write clientAddress(req) in place of req.ip.", { code: "PORTCULLIS_KEY_PORT" });
+    process.emitWarning(
+      "The key function of a rate limit returned req.ip with a port, which is new with every connection. Write clientAddress(req) in place of req.ip.",
+      { code: "PORTCULLIS_KEY_PORT" },
+    );
   }
   const address = state.address(req);
   return ip === address ? key : key.replaceAll(ip, address);

@@ -49,7 +49,14 @@ export function createLimiter(limit: Limit, runtime: Runtime): Limiter {
   let standIn: SlidingWindowStore | undefined;
 
   /** True when the request has been answered. */
-  function settle(outcome: WindowOutcome, req: Request, res: Response, state: RequestState, key: string, cost: number): boolean {
+  function settle(
+    outcome: WindowOutcome,
+    req: Request,
+    res: Response,
+    state: RequestState,
+    key: string,
+    cost: number,
+  ): boolean {
     const verdict = decide(outcome, policy.limit);
     // A limit on trial leaves no trace in the response: a client would keep to a limit that does not hold.
     if (mode === "enforce" && !res.headersSent) writeLimitHeaders(state.headersOf(res), text, verdict, runtime.clock);
@@ -98,7 +105,12 @@ export function createLimiter(limit: Limit, runtime: Runtime): Limiter {
       }
       const key = limit.key(req, state);
       const cost = key === undefined ? undefined : costOf(req, state, key);
-      if (key === undefined || cost === undefined || !settle(local.consume(policy, key, cost), req, res, state, key, cost)) next();
+      if (
+        key === undefined ||
+        cost === undefined ||
+        !settle(local.consume(policy, key, cost), req, res, state, key, cost)
+      )
+        next();
     },
     close() {
       standIn?.close();

@@ -23,7 +23,13 @@ export class LimitsTogether implements WaitingLimits {
   readonly #counts: LimitCount[] = [];
 
   /** @param failed gets what is thrown while the request goes on */
-  constructor(store: RateLimitStore, guard: StoreGuard, state: RequestState, forPrincipal: boolean, failed: (error: unknown) => void) {
+  constructor(
+    store: RateLimitStore,
+    guard: StoreGuard,
+    state: RequestState,
+    forPrincipal: boolean,
+    failed: (error: unknown) => void,
+  ) {
     this.store = store;
     this.forPrincipal = forPrincipal;
     this.#guard = guard;

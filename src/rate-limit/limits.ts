@@ -8,7 +8,10 @@ import type { Limit } from "./limiter.js";
 import type { KeyFunction, RateLimitOptions, RouteLimitOptions } from "./settings.js";
 
 /** What the limits of one application have in common. */
-type Common = Pick<RateLimitOptions, "headers" | "allow" | "ipv6Subnet" | "onStoreError" | "storeTimeoutMs" | "maxClients" | "mode">;
+type Common = Pick<
+  RateLimitOptions,
+  "headers" | "allow" | "ipv6Subnet" | "onStoreError" | "storeTimeoutMs" | "maxClients" | "mode"
+>;
 
 interface Particulars {
   readonly source: string;
@@ -28,27 +31,58 @@ export function mainLimit(source: string, options: RateLimitOptions, runtime: Ru
   const { name, limit, windowSeconds } = options;
   const announce = onceEach(runtime, source);
   const key = keyOf(options.key, options.ipv6Subnet, announce);
-  return build({ source, storeName: name, name, isMain: true, limit, windowSeconds, key, cost: costOf(options.cost, announce) }, options, store);
+  return build(
+    { source, storeName: name, name, isMain: true, limit, windowSeconds, key, cost: costOf(options.cost, announce) },
+    options,
+    store,
+  );
 }
 
 /** The limit of `perPrincipal`, which lets anonymous callers pass. */
-export function principalLimit(options: RateLimitOptions, per: { limit: number; windowSeconds: number }, runtime: Runtime, store: RateLimitStore): Limit {
+export function principalLimit(
+  options: RateLimitOptions,
+  per: { limit: number; windowSeconds: number },
+  runtime: Runtime,
+  store: RateLimitStore,
+): Limit {
   const source = "principal-rate-limit";
   const cost = costOf(options.cost, onceEach(runtime, source));
-  const key = (req: Request): string | undefined => (req.principal === undefined ? undefined : principalKey(req.principal));
-  return build({ source, storeName: `${options.name}:principal`, name: `${options.name}-principal`, ...per, key, cost }, options, store);
+  const key = (req: Request): string | undefined =>
+    req.principal === undefined ? undefined : principalKey(req.principal);
+  return build(
+    { source, storeName: `${options.name}:principal`, name: `${options.name}-principal`, ...per, key, cost },
+    options,
+    store,
+  );
 }
 
 /** A limit for one route. */
-export function routeLimit(route: RouteLimitOptions, defaults: RateLimitOptions, runtime: Runtime, store: RateLimitStore): Limit {
+export function routeLimit(
+  route: RouteLimitOptions,
+  defaults: RateLimitOptions,
+  runtime: Runtime,
+  store: RateLimitStore,
+): Limit {
   const { name, limit, windowSeconds } = route;
   const announce = onceEach(runtime, "rate-limit");
   const key = keyOf(route.key, defaults.ipv6Subnet, announce);
-  const particulars = { source: "rate-limit", storeName: `route:${name}`, name, limit, windowSeconds, key, cost: costOf(route.cost, announce) };
+  const particulars = {
+    source: "rate-limit",
+    storeName: `route:${name}`,
+    name,
+    limit,
+    windowSeconds,
+    key,
+    cost: costOf(route.cost, announce),
+  };
   return build(particulars, { ...defaults, mode: route.mode ?? defaults.mode }, store);
 }
 
-function keyOf(key: "address" | "principal" | KeyFunction, ipv6Subnet: number, announce: (reason: string) => boolean): KeyOf {
+function keyOf(
+  key: "address" | "principal" | KeyFunction,
+  ipv6Subnet: number,
+  announce: (reason: string) => boolean,
+): KeyOf {
   const address = byAddress(ipv6Subnet);
   if (key === "address") return address;
   if (key === "principal") return byPrincipal(address);
@@ -64,7 +98,10 @@ function build(particulars: Particulars, common: Common, store: RateLimitStore):
     policy: Object.freeze({ name: storeName, limit, windowMs, isMain }),
     text: limitText(common.headers, name, limit, windowMs),
     mode: common.mode,
-    key: isAllowed === undefined ? key : (req: Request, state: RequestState) => (isAllowed(req, state) ? undefined : key(req, state)),
+    key:
+      isAllowed === undefined
+        ? key
+        : (req: Request, state: RequestState) => (isAllowed(req, state) ? undefined : key(req, state)),
     cost,
     store,
     onStoreError: common.onStoreError,
@@ -72,4 +109,3 @@ function build(particulars: Particulars, common: Common, store: RateLimitStore):
     maxClients: common.maxClients,
   });
 }
-

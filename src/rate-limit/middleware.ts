@@ -14,7 +14,15 @@ import { JustRefused } from "./just-refused.js";
 import { mainLimit, principalLimit, routeLimit } from "./limits.js";
 import { createLimiter, type Limiter } from "./limiter.js";
 import { asksTogether, LimitsTogether } from "./limits-together.js";
-import { type RateLimitOptions, type RateLimitSettings, rateLimitSchema, type RouteLimit, type RouteLimitOptions, routeLimitSchema, isWindowStore } from "./settings.js";
+import {
+  type RateLimitOptions,
+  type RateLimitSettings,
+  rateLimitSchema,
+  type RouteLimit,
+  type RouteLimitOptions,
+  routeLimitSchema,
+  isWindowStore,
+} from "./settings.js";
 import { guardFor } from "./store-guards.js";
 import { untrustedProxyWatch } from "./untrusted-proxy.js";
 
@@ -44,7 +52,8 @@ export function createRateLimit(options: RateLimitOptions, runtime: Runtime, dep
   const shared = { store, watchProxy: options.key === "address" };
   const forPrincipal = options.perPrincipal !== undefined;
   // On trial each limit is asked by itself: what one would refuse must not keep the others from counting.
-  if (deps.joined !== true || options.mode === "report" || !asksTogether(store)) return layer("rate-limit", options, [limiter], shared, limiter.apply);
+  if (deps.joined !== true || options.mode === "report" || !asksTogether(store))
+    return layer("rate-limit", options, [limiter], shared, limiter.apply);
   const guard = guardFor(store, runtime, options.storeTimeoutMs);
   const refused = new JustRefused(runtime.clock);
   const keep: Limiter["apply"] = (req, res, next, state) => {
@@ -62,14 +71,23 @@ export function createRateLimit(options: RateLimitOptions, runtime: Runtime, dep
  * The limiter of order 1000: the main limit when it is counted by principal, and `perPrincipal`. Anonymous callers are
  * counted by address in the first and pass the second. `undefined` when the settings have neither.
  */
-export function createPrincipalRateLimit(options: RateLimitOptions, runtime: Runtime, deps: RateLimitDeps): Layer | undefined {
+export function createPrincipalRateLimit(
+  options: RateLimitOptions,
+  runtime: Runtime,
+  deps: RateLimitDeps,
+): Layer | undefined {
   if (options.key !== "principal" && options.perPrincipal === undefined) return undefined;
   const store = storeOf(options, runtime, deps);
   const limiters: Limiter[] = [];
-  if (options.key === "principal") limiters.push(createLimiter(mainLimit("principal-rate-limit", options, runtime, store), runtime));
-  if (options.perPrincipal !== undefined) limiters.push(createLimiter(principalLimit(options, options.perPrincipal, runtime, store), runtime));
+  if (options.key === "principal")
+    limiters.push(createLimiter(mainLimit("principal-rate-limit", options, runtime, store), runtime));
+  if (options.perPrincipal !== undefined)
+    limiters.push(createLimiter(principalLimit(options, options.perPrincipal, runtime, store), runtime));
   const shared = { store, watchProxy: options.key === "principal" };
-  const apply = options.mode === "enforce" && asksTogether(store) ? together(limiters, store, guardFor(store, runtime, options.storeTimeoutMs)) : inTurn(limiters);
+  const apply =
+    options.mode === "enforce" && asksTogether(store)
+      ? together(limiters, store, guardFor(store, runtime, options.storeTimeoutMs))
+      : inTurn(limiters);
   return layer("principal-rate-limit", options, limiters, shared, apply);
 }
 
@@ -88,7 +106,13 @@ function together(limiters: readonly Limiter[], store: RateLimitStore, guard: St
 function inTurn([first, second]: readonly Limiter[]): Limiter["apply"] {
   if (first === undefined) return (_req, _res, next) => next();
   if (second === undefined) return first.apply;
-  return (req, res, next, state) => first.apply(req, res, (error?: unknown) => (error === undefined ? second.apply(req, res, next, state) : next(error)), state);
+  return (req, res, next, state) =>
+    first.apply(
+      req,
+      res,
+      (error?: unknown) => (error === undefined ? second.apply(req, res, next, state) : next(error)),
+      state,
+    );
 }
 
 /** Before the app: limits that still wait. */
@@ -130,7 +154,14 @@ function holdWindow(store: RateLimitStore, { name, windowSeconds }: RouteLimitOp
   const known = windows.get(name) ?? windowSeconds;
   if (known !== windowSeconds) {
     const message = `Another limit of this name has a window of ${known} s, and limits of one name share one count.`;
-    throw new SettingsError([{ code: "contradiction", path: "windowSeconds", message, remedy: "Give this limit a name of its own, or the same window." }]);
+    throw new SettingsError([
+      {
+        code: "contradiction",
+        path: "windowSeconds",
+        message,
+        remedy: "Give this limit a name of its own, or the same window.",
+      },
+    ]);
   }
   windows.set(name, windowSeconds);
 }
@@ -146,14 +177,24 @@ export function rateLimiter(settings: RateLimitSettings = {}, deps?: PartDepende
   const options = parse(rateLimitSchema, settings);
   const runtime = partRuntime(deps);
   const shared = { store: new SlidingWindowStore({ maxClients: options.maxClients, clock: runtime.clock }) };
-  const layers = [createRateLimit(options, runtime, { ...shared, joined: options.perPrincipal !== undefined }), createPrincipalRateLimit(options, runtime, shared)];
-  return standalone(layers.filter((made) => made !== undefined), runtime);
+  const layers = [
+    createRateLimit(options, runtime, { ...shared, joined: options.perPrincipal !== undefined }),
+    createPrincipalRateLimit(options, runtime, shared),
+  ];
+  return standalone(
+    layers.filter((made) => made !== undefined),
+    runtime,
+  );
 }
 
 function storeOf(options: RateLimitOptions, runtime: Runtime, deps: RateLimitDeps): RateLimitStore {
   if (options.store === undefined) return deps.store;
   if (isWindowStore(options.store)) return options.store;
-  return new ForeignWindowStore(options.store, { name: options.name, limit: options.limit, windowMs: options.windowSeconds * 1000 }, runtime.clock);
+  return new ForeignWindowStore(
+    options.store,
+    { name: options.name, limit: options.limit, windowMs: options.windowSeconds * 1000 },
+    runtime.clock,
+  );
 }
 
 interface Shared {
@@ -161,7 +202,13 @@ interface Shared {
   readonly watchProxy: boolean;
 }
 
-function layer(id: LayerId, options: RateLimitOptions, limiters: readonly Limiter[], { store, watchProxy }: Shared, apply: Limiter["apply"]): Layer {
+function layer(
+  id: LayerId,
+  options: RateLimitOptions,
+  limiters: readonly Limiter[],
+  { store, watchProxy }: Shared,
+  apply: Limiter["apply"],
+): Layer {
   const watch = watchProxy ? untrustedProxyWatch(id) : undefined;
   const run: RunLayer = function rateLimitMiddleware(req, res, next, state) {
     watch?.(req, state);

@@ -12,12 +12,19 @@ export type KeyFunction = (req: Request) => string;
 export type CostFunction = (req: Request) => number;
 
 /** Units in a window: a whole number, at least 1. */
-const limitSchema = z.int().min(1).max(2 ** 31 - 1);
+const limitSchema = z
+  .int()
+  .min(1)
+  .max(2 ** 31 - 1);
 
 /** A name in a `RateLimit` header and in the store. */
 const nameSchema = z.string().superRefine((name, context) => {
   if (/^[A-Za-z0-9._-]{1,64}$/.test(name)) return;
-  addIssue(context, { code: "wrong-value", message: "This is not a name of a limit.", remedy: "Use 1 to 64 letters, digits, '.', '_' or '-'." });
+  addIssue(context, {
+    code: "wrong-value",
+    message: "This is not a name of a limit.",
+    remedy: "Use 1 to 64 letters, digits, '.', '_' or '-'.",
+  });
 });
 
 const functionSchema = z.custom((value) => typeof value === "function");
@@ -26,7 +33,9 @@ const keySchema = chosen<"address" | "principal" | KeyFunction, "address" | "pri
   typeof value === "function" ? functionSchema : z.enum(["address", "principal"]),
 );
 
-const costSchema = chosen<number | CostFunction, number | CostFunction>((value) => (typeof value === "function" ? functionSchema : z.int().min(1)));
+const costSchema = chosen<number | CostFunction, number | CostFunction>((value) =>
+  typeof value === "function" ? functionSchema : z.int().min(1),
+);
 
 /** An address or range that is not limited; one that holds everybody is a mistake. */
 const allowedRangeSchema = addressRangeSchema.superRefine((range, context) => {
@@ -95,7 +104,11 @@ export const rateLimitSchema = settingsObject({
   mode: modeSchema,
 }).superRefine((settings, context) => {
   checkCost(settings, context);
-  if (typeof settings.cost === "number" && settings.perPrincipal !== undefined && settings.cost > settings.perPrincipal.limit) {
+  if (
+    typeof settings.cost === "number" &&
+    settings.perPrincipal !== undefined &&
+    settings.cost > settings.perPrincipal.limit
+  ) {
     addIssue(context, {
       code: "contradiction",
       path: ["perPrincipal", "limit"],

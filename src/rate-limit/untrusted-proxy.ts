@@ -11,8 +11,13 @@ export function untrustedProxyWatch(source: string): (req: Request, state: Reque
   let said = false;
   return (req, state) => {
     // An address that differs from the peer's shows the trust at once; one that does not may still come from a trusted peer.
-    if (said || req.headers["x-forwarded-for"] === undefined || state.isForwarded(req) || isFromTrustedProxy(req)) return;
+    if (said || req.headers["x-forwarded-for"] === undefined || state.isForwarded(req) || isFromTrustedProxy(req))
+      return;
     said = true;
-    state.runtime.events.emit("portcullis_untrusted_proxy", () => ({ source, reason: "x-forwarded-for-not-trusted", ...requestFacts(req) }));
+    state.runtime.events.emit("portcullis_untrusted_proxy", () => ({
+      source,
+      reason: "x-forwarded-for-not-trusted",
+      ...requestFacts(req),
+    }));
   };
 }

@@ -8,7 +8,12 @@ import { epochSeconds, isStricter, type LimitText, rateLimitItem, type Verdict }
  *
  * @param clock for the one form that names a point in time
  */
-export function writeLimitHeaders(headers: HeaderBuffer, text: LimitText, verdict: Verdict, clock: Pick<Clock, "now">): void {
+export function writeLimitHeaders(
+  headers: HeaderBuffer,
+  text: LimitText,
+  verdict: Verdict,
+  clock: Pick<Clock, "now">,
+): void {
   if (text.form === false) return;
   if (text.form === "draft-8") {
     headers.append("RateLimit", rateLimitItem(text, verdict));
@@ -28,8 +33,17 @@ export function writeLimitHeaders(headers: HeaderBuffer, text: LimitText, verdic
   }
 }
 
-function mayWrite(headers: HeaderBuffer, verdict: Verdict, remainingName: string, resetName: string, originMs: number): boolean {
+function mayWrite(
+  headers: HeaderBuffer,
+  verdict: Verdict,
+  remainingName: string,
+  resetName: string,
+  originMs: number,
+): boolean {
   const remaining = headers.get(remainingName);
   if (remaining === undefined) return true;
-  return isStricter(verdict, { remaining: Number(remaining), resetSeconds: Number(headers.get(resetName)) - originMs / 1000 });
+  return isStricter(verdict, {
+    remaining: Number(remaining),
+    resetSeconds: Number(headers.get(resetName)) - originMs / 1000,
+  });
 }

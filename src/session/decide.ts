@@ -29,7 +29,8 @@ export function readSessionCookie(header: string | undefined, name: string): Coo
 }
 
 /** What a Cookie header says of one name: nothing, several values, or one value without the blanks around it; "" when it is too long. */
-type FoundCookie = { readonly kind: "none" } | { readonly kind: "duplicate" } | { readonly kind: "one"; readonly value: string };
+type FoundCookie =
+  { readonly kind: "none" } | { readonly kind: "duplicate" } | { readonly kind: "one"; readonly value: string };
 
 /** Finds a cookie by RFC 6265 section 4.2.1 in one pass over the header. */
 export function findCookie(header: string | undefined, name: string): FoundCookie {
@@ -106,7 +107,10 @@ export function timePolicy(maxAgeSeconds: number, absoluteMaxAgeSeconds: number)
  * The cookie's name on the wire: `__Host-` binds it to this host and https, `__Secure-` to https where a Domain is set
  * (RFC 6265bis section 4.1.3, ASVS 3.3.1 and 3.3.3). Over plain http browsers take neither.
  */
-export function cookieNameOnWire(name: string, { debug, domain }: { readonly debug: boolean; readonly domain: string | undefined }): string {
+export function cookieNameOnWire(
+  name: string,
+  { debug, domain }: { readonly debug: boolean; readonly domain: string | undefined },
+): string {
   const bare = name.replace(/^__(?:Host|Secure)-/, "");
   if (debug) return bare;
   if (bare !== name) return name;

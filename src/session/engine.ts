@@ -110,7 +110,11 @@ export class SessionEngine extends session.Store {
     const data = appData(live);
     const json = JSON.stringify(data);
     const now = this.#stored.now();
-    const stamp = { createdAt: carrier.stamp?.createdAt ?? now, seenAt: now, principal: carrier.stamp?.principal ?? null };
+    const stamp = {
+      createdAt: carrier.stamp?.createdAt ?? now,
+      seenAt: now,
+      principal: carrier.stamp?.principal ?? null,
+    };
     return andThen(this.#stored.write(sid, data, stamp, carrier.storedId !== sid), (outcome) => {
       if (outcome === "ended") carrier.ended = true;
       if (outcome !== "written" || carrier.sessionID !== sid) return outcome;
@@ -146,7 +150,10 @@ export class SessionEngine extends session.Store {
     serialise(live);
     const carrier = (live as unknown as { readonly req?: SessionCarrier }).req;
     settle(
-      () => (carrier instanceof SessionCarrier && carrier.sessionID === sid ? this.save(carrier, live) : this.#setForeign(sid, live)),
+      () =>
+        carrier instanceof SessionCarrier && carrier.sessionID === sid
+          ? this.save(carrier, live)
+          : this.#setForeign(sid, live),
       (outcome) => callback(outcome === "full" ? new Error("The session store is full.") : null),
       (error) => callback(error),
     );
@@ -179,7 +186,9 @@ export class SessionEngine extends session.Store {
 
   /** A session other than the request's own, changed through `req.sessionStore`: it must exist and keeps its stamp. */
   #setForeign(sid: string, data: object): Maybe<WriteOutcome> {
-    return andThen(this.#stored.load(sid), (loaded) => (loaded === undefined ? "ended" : this.#stored.write(sid, appData(data), loaded.stamp, false)));
+    return andThen(this.#stored.load(sid), (loaded) =>
+      loaded === undefined ? "ended" : this.#stored.write(sid, appData(data), loaded.stamp, false),
+    );
   }
 }
 

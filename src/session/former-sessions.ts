@@ -40,7 +40,13 @@ export class FormerSessions {
    * @param from undefined in debug without `migrateFrom`: then cookies of our own name and keys are looked at
    * @param keys those of the settings, of which the first makes the new ids
    */
-  constructor(from: MigrateFromOptions | undefined, debug: boolean, cookie: SessionCookie, keys: readonly [KeyObject, ...KeyObject[]], stored: StoredSessions) {
+  constructor(
+    from: MigrateFromOptions | undefined,
+    debug: boolean,
+    cookie: SessionCookie,
+    keys: readonly [KeyObject, ...KeyObject[]],
+    stored: StoredSessions,
+  ) {
     this.#name = from?.cookieName ?? cookie.name;
     this.#keys = from?.secret?.map((secret) => createSecretKey(Buffer.from(secret.reveal()))) ?? keys;
     this.#until = from?.until ?? Number.POSITIVE_INFINITY;
@@ -83,12 +89,16 @@ export class FormerSessions {
     return andThen(this.#stored.formerRecord(oldSid), (record) => {
       if (record === undefined) return this.#keepsId ? undefined : this.#lately(sid);
       const { path, domain } = record.cookie as { path?: unknown; domain?: unknown };
-      const place = { path: typeof path === "string" ? path : "/", domain: typeof domain === "string" ? domain : undefined };
+      const place = {
+        path: typeof path === "string" ? path : "/",
+        domain: typeof domain === "string" ? domain : undefined,
+      };
       if (this.#keepsId) return this.#write(sid, appData(record), place, false);
       // Another process may have been first.
       return andThen(this.#stored.load(sid), (there) =>
-        andThen(there === undefined ? this.#write(sid, appData(record), place, true) : { ...there, ...place, isNew: false }, (adopted) =>
-          andThen(this.#stored.end(oldSid, "replaced"), () => adopted),
+        andThen(
+          there === undefined ? this.#write(sid, appData(record), place, true) : { ...there, ...place, isNew: false },
+          (adopted) => andThen(this.#stored.end(oldSid, "replaced"), () => adopted),
         ),
       );
     });
@@ -102,11 +112,17 @@ export class FormerSessions {
     });
   }
 
-  #write(sid: string, data: Record<string, unknown>, place: Pick<AdoptedSession, "path" | "domain">, fresh: boolean): Maybe<AdoptedSession | undefined> {
+  #write(
+    sid: string,
+    data: Record<string, unknown>,
+    place: Pick<AdoptedSession, "path" | "domain">,
+    fresh: boolean,
+  ): Maybe<AdoptedSession | undefined> {
     const now = this.#stored.now();
     const stamp = { createdAt: now, seenAt: now, principal: null };
     return andThen(this.#stored.write(sid, data, stamp, fresh), (outcome) => {
-      if (outcome === "written") return andThen(this.#stored.load(sid), (loaded) => loaded && { ...loaded, ...place, isNew: true });
+      if (outcome === "written")
+        return andThen(this.#stored.load(sid), (loaded) => loaded && { ...loaded, ...place, isNew: true });
       // Ended, or adopted by another process a moment ago. A full store is an outage for this caller: the old session stays.
       if (outcome === "full") throw new StoreUnavailableError("session");
       return andThen(this.#stored.load(sid), (loaded) => loaded && { ...loaded, ...place, isNew: false });
@@ -124,7 +140,11 @@ export class FormerSessions {
 
   /** 192 bits, as every id has. */
   #newIdOf(oldSid: string): string {
-    return createHmac("sha256", this.#idKey).update("portcullis/adopted\0").update(oldSid).digest("base64url").slice(0, 32);
+    return createHmac("sha256", this.#idKey)
+      .update("portcullis/adopted\0")
+      .update(oldSid)
+      .digest("base64url")
+      .slice(0, 32);
   }
 }
 

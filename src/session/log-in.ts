@@ -55,7 +55,10 @@ export function logIn(req: Request, who: LogInAs, options: LogInOptions = {}): P
 async function begin(req: Request, who: LogInAs, options: LogInOptions): Promise<void> {
   const stamped = checkedDetails(who);
   const bound = requireBound(req);
-  if (bound.res.headersSent) throw new SetupError("logIn was called after the response had begun, so its cookie cannot be sent. Call it before answering.");
+  if (bound.res.headersSent)
+    throw new SetupError(
+      "logIn was called after the response had begun, so its cookie cannot be sent. Call it before answering.",
+    );
   const { engine, stored, runtime } = bound.context;
   const carrier = bound.open();
   bound.watch();
@@ -114,7 +117,8 @@ async function end(req: Request, res: Response): Promise<void> {
   const sid = carrier?.storedId;
   if (sid !== undefined) {
     const facts = requestFacts(req);
-    const announce = (): void => runtime.events.emit("session_logout", () => ({ source: "session", reason: "log-out", ...facts }));
+    const announce = (): void =>
+      runtime.events.emit("session_logout", () => ({ source: "session", reason: "log-out", ...facts }));
     await stored.end(sid, "ended", announce);
     announce();
   }
@@ -126,7 +130,12 @@ async function end(req: Request, res: Response): Promise<void> {
 }
 
 /** The old id dies with the log-in; when it cannot, the new session must not stay either. */
-async function endReplaced(bound: RequestSession, oldSid: string, carrier: SessionCarrier, kind: LoginKind): Promise<void> {
+async function endReplaced(
+  bound: RequestSession,
+  oldSid: string,
+  carrier: SessionCarrier,
+  kind: LoginKind,
+): Promise<void> {
   const { stored } = bound.context;
   try {
     // The new session is in the store already, so whoever ends all sessions after this moment finds it.
@@ -166,7 +175,9 @@ function checkedDetails(who: unknown): { id: string; scopes: string[]; roles: st
   const { scopes, roles, ...rest } = who as Record<string, unknown>;
   const id = idText(rest["id"]);
   if (typeof id !== "string" || id === "" || id.length > MAX_ID_LENGTH) {
-    throw new TypeError(`logIn: id must be text of 1 to ${MAX_ID_LENGTH} characters, or a safe integer. Write the id of another type as text: { id: String(user.id) }.`);
+    throw new TypeError(
+      `logIn: id must be text of 1 to ${MAX_ID_LENGTH} characters, or a safe integer. Write the id of another type as text: { id: String(user.id) }.`,
+    );
   }
   // The id goes into events: a line break in it could forge a line of somebody's log.
   if (/[\x00-\x1f\x7f]/.test(id)) throw new TypeError("logIn: id must hold no control characters.");

@@ -82,8 +82,12 @@ export function createSession(options: SessionOptions, runtime: Runtime, deps: S
   const looksBack = options.migrateFrom !== undefined || runtime.debug;
   const former = looksBack ? new FormerSessions(options.migrateFrom, runtime.debug, cookie, keys, stored) : undefined;
   const context: SessionContext = { options, runtime, cookie, stored, engine, former };
-  const onExpired = (ended: { sid: string; createdAt: number; seenAt: number; principalId: string | undefined }): void =>
-    stored.announceExpiry(ended.sid, ended, ended.principalId);
+  const onExpired = (ended: {
+    sid: string;
+    createdAt: number;
+    seenAt: number;
+    principalId: string | undefined;
+  }): void => stored.announceExpiry(ended.sid, ended, ended.principalId);
   if (store instanceof MemorySessionStore) store.on("expired", onExpired);
 
   return {
@@ -154,9 +158,18 @@ function sessionRun(context: SessionContext): RunLayer {
   };
 }
 
-function loadSession(current: RequestSession, value: string | undefined, oldSid: string | undefined, next: NextFunction, state: RequestState): void {
+function loadSession(
+  current: RequestSession,
+  value: string | undefined,
+  oldSid: string | undefined,
+  next: NextFunction,
+  state: RequestState,
+): void {
   const { req, res, context } = current;
-  const { options: { mode }, runtime } = context;
+  const {
+    options: { mode },
+    runtime,
+  } = context;
   const earlier = req.principal;
   current.load(value, oldSid, (error) => {
     if (error != null) {
@@ -174,19 +187,28 @@ function loadSession(current: RequestSession, value: string | undefined, oldSid:
 }
 
 function announceUnreadable(req: Request, runtime: Runtime): void {
-  runtime.events.emit("input_validation_fail", () => ({ source: "session", reason: "malformed-cookie", ...requestFacts(req) }));
+  runtime.events.emit("input_validation_fail", () => ({
+    source: "session",
+    reason: "malformed-cookie",
+    ...requestFacts(req),
+  }));
 }
 
 /** `secret` signs as it is, which is how express-session signs; from `secretKey`, which has other uses too, a key is derived. */
-function signingKeys({ secret: own }: SessionOptions, { secretKey = [] }: SessionDependencies): readonly [KeyObject, ...KeyObject[]] {
-  const [first, ...rest] = own === undefined ? secretKey.map((secret) => deriveKey(secret, "session")) : own.map(rawKey);
+function signingKeys(
+  { secret: own }: SessionOptions,
+  { secretKey = [] }: SessionDependencies,
+): readonly [KeyObject, ...KeyObject[]] {
+  const [first, ...rest] =
+    own === undefined ? secretKey.map((secret) => deriveKey(secret, "session")) : own.map(rawKey);
   if (first !== undefined) return [first, ...rest];
   throw new SettingsError([
     {
       code: "missing-setting",
       path: "secret",
       message: "Sessions need a secret that signs their cookie.",
-      remedy: "Set secret to at least 32 random bytes: node -p \"require('node:crypto').randomBytes(32).toString('base64url')\"",
+      remedy:
+        "Set secret to at least 32 random bytes: node -p \"require('node:crypto').randomBytes(32).toString('base64url')\"",
     },
   ]);
 }
@@ -197,7 +219,9 @@ function rawKey(secret: Secret): KeyObject {
 
 async function listOf(stored: StoredSessions, principalId: string): Promise<readonly PrincipalSession[]> {
   if (!stored.hasIndex) {
-    throw new SetupError("This session store keeps no index of principals, so their sessions cannot be listed or ended. Use one with listByPrincipal and destroyByPrincipal, such as MemorySessionStore.");
+    throw new SetupError(
+      "This session store keeps no index of principals, so their sessions cannot be listed or ended. Use one with listByPrincipal and destroyByPrincipal, such as MemorySessionStore.",
+    );
   }
   return stored.listOf(principalId);
 }
@@ -221,7 +245,13 @@ async function endListed(context: SessionContext, principalId: string, handle: s
   const found = await listToEnd(context, principalId, handle);
   // Each by its id, so that it is known to be dead to requests that are still running.
   const ends = found.map(async ({ sid }) => {
-    const announce = (): void => runtime.events.emit("session_logout", () => ({ source: "session", reason: "ended", subject: principalId, credentialId: sessionHandle(sid) }));
+    const announce = (): void =>
+      runtime.events.emit("session_logout", () => ({
+        source: "session",
+        reason: "ended",
+        subject: principalId,
+        credentialId: sessionHandle(sid),
+      }));
     const isEnded = await stored.end(sid, "revoked", announce);
     if (isEnded) announce();
     return isEnded;
@@ -235,17 +265,26 @@ async function endListed(context: SessionContext, principalId: string, handle: s
 }
 
 /** A list that could not be read is read again later, to end the session with this handle. */
-async function listToEnd(context: SessionContext, principalId: string, handle: string | undefined): Promise<readonly PrincipalSession[]> {
+async function listToEnd(
+  context: SessionContext,
+  principalId: string,
+  handle: string | undefined,
+): Promise<readonly PrincipalSession[]> {
   try {
     const found = await listOf(context.stored, principalId);
     return handle === undefined ? found : found.filter(({ sid }) => sessionHandle(sid) === handle);
   } catch (error) {
-    if (handle !== undefined && error instanceof StoreUnavailableError) context.stored.repeat(`handle ${handle}`, () => endListed(context, principalId, handle));
+    if (handle !== undefined && error instanceof StoreUnavailableError)
+      context.stored.repeat(`handle ${handle}`, () => endListed(context, principalId, handle));
     throw error;
   }
 }
 
-function description({ options, cookie }: SessionContext, store: session.Store, inMemory: boolean): Record<string, unknown> {
+function description(
+  { options, cookie }: SessionContext,
+  store: session.Store,
+  inMemory: boolean,
+): Record<string, unknown> {
   const { maxAge, absoluteMaxAge, sameSite, domain, migrateFrom, storeTimeoutMs, maxSessions, mode } = options;
   return {
     cookieName: cookie.name,
@@ -255,7 +294,9 @@ function description({ options, cookie }: SessionContext, store: session.Store, 
     sameSite,
     ...(domain === undefined ? {} : { domain }),
     secret: "[secret]",
-    ...(migrateFrom === undefined ? {} : { migrateFrom: { cookieName: migrateFrom.cookieName, until: new Date(migrateFrom.until).toISOString() } }),
+    ...(migrateFrom === undefined
+      ? {}
+      : { migrateFrom: { cookieName: migrateFrom.cookieName, until: new Date(migrateFrom.until).toISOString() } }),
     store: store.constructor.name,
     storeTimeoutMs,
     ...(inMemory ? { maxSessions } : {}),

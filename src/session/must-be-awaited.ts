@@ -8,7 +8,10 @@ class Observed extends Promise<void> {
 
   isObserved = false;
 
-  override then<A = void, B = never>(onValue?: ((value: void) => A | PromiseLike<A>) | null, onError?: ((reason: unknown) => B | PromiseLike<B>) | null): Promise<A | B> {
+  override then<A = void, B = never>(
+    onValue?: ((value: void) => A | PromiseLike<A>) | null,
+    onError?: ((reason: unknown) => B | PromiseLike<B>) | null,
+  ): Promise<A | B> {
     this.isObserved = true;
     return super.then(onValue, onError);
   }
@@ -30,7 +33,8 @@ export function mustBeAwaited(name: string, res: ServerResponse | undefined, wor
   };
   const settled = (failure?: unknown): void => {
     if (outcome.isObserved) return;
-    if (res === undefined || typeof res.once !== "function" || res.writableEnded || res.destroyed) setImmediate(check, failure);
+    if (res === undefined || typeof res.once !== "function" || res.writableEnded || res.destroyed)
+      setImmediate(check, failure);
     else res.once("close", () => check(failure));
   };
   // Asked of `work`, not of `outcome`: this must not count as observing it. The last one keeps a rejection from being unhandled.
@@ -40,6 +44,10 @@ export function mustBeAwaited(name: string, res: ServerResponse | undefined, wor
 }
 
 function warn(name: string, failure: unknown): void {
-  const failed = failure === undefined ? "" : ` It failed: ${failure instanceof Error ? failure.message : "not an Error"}`;
-  process.emitWarning(`${name} was not awaited. Write \`await ${name}(…)\`, or \`${name}(…).then(…, next)\`, and answer after it.${failed}`, { code: "PORTCULLIS_NOT_AWAITED" });
+  const failed =
+    failure === undefined ? "" : ` It failed: ${failure instanceof Error ? failure.message : "not an Error"}`;
+  process.emitWarning(
+    `${name} was not awaited. Write \`await ${name}(…)\`, or \`${name}(…).then(…, next)\`, and answer after it.${failed}`,
+    { code: "PORTCULLIS_NOT_AWAITED" },
+  );
 }

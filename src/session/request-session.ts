@@ -82,7 +82,9 @@ export class RequestSession implements Commit {
     }
     if (value === carrier.session) return;
     if (!(value instanceof session.Session) || value.id !== carrier.sessionID) {
-      throw new TypeError("req.session can be set to null, which ends it; set properties on it instead of replacing it.");
+      throw new TypeError(
+        "req.session can be set to null, which ends it; set properties on it instead of replacing it.",
+      );
     }
     carrier.session = value;
   }
@@ -223,7 +225,8 @@ export class RequestSession implements Commit {
     if (this.#adopted !== undefined) this.context.former?.takeBack(headers, this.#adopted);
     const sid = carrier.storedId;
     if (this.#unset) this.#clearBrowser(headers, this.#clearsSite);
-    else if (carrier.saved && sid !== undefined && !carrier.ended && !stored.hasEnded(sid)) cookie.give(headers, sid, this.#lifeSeconds(carrier));
+    else if (carrier.saved && sid !== undefined && !carrier.ended && !stored.hasEnded(sid))
+      cookie.give(headers, sid, this.#lifeSeconds(carrier));
     this.#unset = false;
     carrier.saved = false;
   }
@@ -310,6 +313,10 @@ export class RequestSession implements Commit {
   }
 
   #announceCreated(reason: "anonymous" | "adopted"): void {
-    this.context.runtime.events.emit("session_created", () => ({ source: "session", reason, ...requestFacts(this.req) }));
+    this.context.runtime.events.emit("session_created", () => ({
+      source: "session",
+      reason,
+      ...requestFacts(this.req),
+    }));
   }
 }

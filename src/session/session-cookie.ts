@@ -63,19 +63,31 @@ export class SessionCookie {
    * @param lifeSeconds how long the browser keeps it
    */
   give(headers: HeaderBuffer, sid: string, lifeSeconds: number): void {
-    headers.setCookie(this.name, `${this.name}=${encodeURIComponent(`s:${sid}.${signatureOf(sid, this.#keys[0])}`)}; Max-Age=${lifeSeconds}${this.#attributes}`, true);
+    headers.setCookie(
+      this.name,
+      `${this.name}=${encodeURIComponent(`s:${sid}.${signatureOf(sid, this.#keys[0])}`)}; Max-Age=${lifeSeconds}${this.#attributes}`,
+      true,
+    );
   }
 
   /** Takes the cookie back (expressjs/session#241: nobody else does). */
   take(headers: HeaderBuffer): void {
-    headers.setCookie(this.name, `${this.name}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT${this.#attributes}`, false);
+    headers.setCookie(
+      this.name,
+      `${this.name}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT${this.#attributes}`,
+      false,
+    );
   }
 
   /** Takes a cookie of another name back, from where it was set. What cannot stand in a header is left out. */
   takeOther(headers: HeaderBuffer, name: string, path: string, domain: string | undefined): void {
     const at = /^\/[\x21-\x3a\x3c-\x7e]*$/.test(path) ? path : "/";
     const shared = domain !== undefined && /^[A-Za-z0-9.-]{1,255}$/.test(domain) ? `; Domain=${domain}` : "";
-    headers.setCookie(name, `${name}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=${at}${shared}; HttpOnly${this.secure ? "; Secure" : ""}`, false);
+    headers.setCookie(
+      name,
+      `${name}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=${at}${shared}; HttpOnly${this.secure ? "; Secure" : ""}`,
+      false,
+    );
   }
 
   /** The cookie as stores read it, which take a session's end from it. */

@@ -40,11 +40,15 @@ const storeSchema = z.custom<session.Store>().superRefine((store, context) => {
   });
 });
 
-const NOT_A_TIME = "Not a time: a Date, a date (2027-01-31), a date with time and zone (2027-01-31T12:00:00Z), or milliseconds since the epoch";
+const NOT_A_TIME =
+  "Not a time: a Date, a date (2027-01-31), a date with time and zone (2027-01-31T12:00:00Z), or milliseconds since the epoch";
 
 /** A moment as a Date, as ISO 8601 text or in milliseconds since the epoch; kept as milliseconds. */
 const momentSchema = z
-  .union([z.date(), z.iso.date({ error: NOT_A_TIME }), z.iso.datetime({ offset: true, error: NOT_A_TIME }), z.number()], { error: NOT_A_TIME })
+  .union(
+    [z.date(), z.iso.date({ error: NOT_A_TIME }), z.iso.datetime({ offset: true, error: NOT_A_TIME }), z.number()],
+    { error: NOT_A_TIME },
+  )
   .transform((value) => new Date(value).getTime())
   .refine((ms) => Number.isFinite(ms), NOT_A_TIME);
 
@@ -98,7 +102,11 @@ export const sessionSchema = shape
         remedy: "Make absoluteMaxAge at least maxAge.",
       });
     }
-    if (settings.migrateFrom !== undefined && settings.migrateFrom.secret === undefined && settings.secret === undefined) {
+    if (
+      settings.migrateFrom !== undefined &&
+      settings.migrateFrom.secret === undefined &&
+      settings.secret === undefined
+    ) {
       addIssue(context, {
         code: "missing-setting",
         path: ["migrateFrom", "secret"],
@@ -124,7 +132,10 @@ export const sessionSchema = shape
       });
     }
   })
-  .transform((settings) => ({ ...settings, absoluteMaxAge: settings.absoluteMaxAge ?? Math.max(DEFAULT_ABSOLUTE_MAX_AGE, settings.maxAge) }));
+  .transform((settings) => ({
+    ...settings,
+    absoluteMaxAge: settings.absoluteMaxAge ?? Math.max(DEFAULT_ABSOLUTE_MAX_AGE, settings.maxAge),
+  }));
 
 /** What a user writes. */
 export type SessionSettings = z.input<typeof sessionSchema>;

@@ -3,7 +3,9 @@ import { SESSION_STAMP, type SessionStamp } from "../stores/memory/session-recor
 
 /** A session's data without the parts that are not the app's: what `req.session` shows, minus its cookie. */
 export function appData(source: object): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(source).filter(([key]) => key !== "cookie" && key !== SESSION_STAMP && key !== "__proto__"));
+  return Object.fromEntries(
+    Object.entries(source).filter(([key]) => key !== "cookie" && key !== SESSION_STAMP && key !== "__proto__"),
+  );
 }
 
 /** Reads a stamp back from a store. `undefined` when the record was not written by the session layer. */
@@ -21,7 +23,9 @@ export function readStamp(record: object): SessionStamp | undefined {
 
 /** Who a session belongs to, as the one shape of identity. @param handle names the session without giving its id away */
 export function principalOf(handle: string, stamp: SessionStamp): Principal | undefined {
-  return stamp.principal === null ? undefined : createPrincipal({ ...stamp.principal, kind: "session", credentialId: handle });
+  return stamp.principal === null
+    ? undefined
+    : createPrincipal({ ...stamp.principal, kind: "session", credentialId: handle });
 }
 
 function isTime(value: unknown): value is number {

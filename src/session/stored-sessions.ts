@@ -22,7 +22,8 @@ export interface LoadedSession {
 }
 
 /** express-session's own contract, and perhaps more of ours. */
-type AnyStore = session.Store & Partial<Pick<SessionStore, "listByPrincipal" | "destroyByPrincipal" | "create" | "replace">>;
+type AnyStore = session.Store &
+  Partial<Pick<SessionStore, "listByPrincipal" | "destroyByPrincipal" | "create" | "replace">>;
 type Callback<T> = (error?: unknown, value?: T) => void;
 
 /** Why a session ended: `replaced` by a log-in, `revoked` through `sessions.end`, `ended` by a log-out or the app. */
@@ -50,7 +51,10 @@ export class StoredSessions {
   readonly #runtime: Runtime;
   readonly #cookie: SessionCookie;
   readonly #unfinished = new RepeatedWrites();
-  readonly #ended = new LRUCache<string, { readonly why: EndReason; readonly at: number }>({ max: ENDED_IDS, ttl: ENDED_MS });
+  readonly #ended = new LRUCache<string, { readonly why: EndReason; readonly at: number }>({
+    max: ENDED_IDS,
+    ttl: ENDED_MS,
+  });
 
   constructor(store: session.Store, cookie: SessionCookie, policy: TimePolicy, runtime: Runtime, timeoutMs: number) {
     this.#store = store;
@@ -116,17 +120,30 @@ export class StoredSessions {
    *
    * @param fresh the id was made in this request; any other must still be in the store to be written
    */
-  write(sid: string, data: Readonly<Record<string, unknown>>, stamp: SessionStamp, fresh: boolean): Maybe<WriteOutcome> {
+  write(
+    sid: string,
+    data: Readonly<Record<string, unknown>>,
+    stamp: SessionStamp,
+    fresh: boolean,
+  ): Maybe<WriteOutcome> {
     if (this.#ended.has(sid)) return "ended";
     const principalId = fresh ? stamp.principal?.id : undefined;
     // A log-in after an end of all sessions that was refused: what is still to be ended is what was there before it.
     const before = principalId === undefined ? undefined : this.#unfinished.doNow(`principal ${principalId}`);
-    return before === undefined ? this.#write(sid, data, stamp, fresh) : before.then(() => this.#write(sid, data, stamp, fresh));
+    return before === undefined
+      ? this.#write(sid, data, stamp, fresh)
+      : before.then(() => this.#write(sid, data, stamp, fresh));
   }
 
-  #write(sid: string, data: Readonly<Record<string, unknown>>, stamp: SessionStamp, fresh: boolean): Maybe<WriteOutcome> {
+  #write(
+    sid: string,
+    data: Readonly<Record<string, unknown>>,
+    stamp: SessionStamp,
+    fresh: boolean,
+  ): Maybe<WriteOutcome> {
     const { create, replace } = this.#store;
-    if (create !== undefined && replace !== undefined) return this.#writeAtomically(fresh ? create : replace, sid, this.#record(data, stamp));
+    if (create !== undefined && replace !== undefined)
+      return this.#writeAtomically(fresh ? create : replace, sid, this.#record(data, stamp));
     return andThen(fresh ? true : andThen(this.#get(sid), (record) => record != null), (exists) => {
       if (!exists || this.#ended.has(sid)) return "ended";
       return andThen(this.#set(sid, this.#record(data, stamp)), (outcome) => {
@@ -143,7 +160,10 @@ export class StoredSessions {
     const record = this.#record(data, stamp);
     const call = (done: Callback<boolean>): void => touch.call(this.#store, sid, record, done);
     // Most stores call back with nothing; ours with false when the session is gone.
-    return andThen(this.#guard.run(() => fromCallback<boolean>(call)), (found) => (found === false || this.#ended.has(sid) ? "ended" : "written"));
+    return andThen(
+      this.#guard.run(() => fromCallback<boolean>(call)),
+      (found) => (found === false || this.#ended.has(sid) ? "ended" : "written"),
+    );
   }
 
   /**
@@ -209,7 +229,8 @@ export class StoredSessions {
   /** Ends all sessions of a principal at once, those that began after the list was read included. Repeated as `end` is. */
   endAllOf(principalId: string): Maybe<number> {
     let call: Maybe<number> = 0;
-    const endAll = (): Maybe<number> => this.#guard.run(() => (call = this.#store.destroyByPrincipal?.(principalId) ?? 0));
+    const endAll = (): Maybe<number> =>
+      this.#guard.run(() => (call = this.#store.destroyByPrincipal?.(principalId) ?? 0));
     const name = `principal ${principalId}`;
     const failed = (error: unknown): never => {
       this.#unfinished.add(name, async () => endAll(), call instanceof Promise ? call : undefined);
@@ -291,12 +312,17 @@ export class StoredSessions {
           else done(error, written === true ? "written" : "ended");
         }),
       );
-    return andThen(this.#guard.run(run), (outcome) => (outcome === undefined || this.#ended.has(sid) ? "ended" : outcome));
+    return andThen(this.#guard.run(run), (outcome) =>
+      outcome === undefined || this.#ended.has(sid) ? "ended" : outcome,
+    );
   }
 
   /** False when the store says that there was no such session. */
   #destroy(sid: string): Maybe<boolean> {
-    const run = (): Maybe<boolean | undefined> => fromCallback<boolean>((done) => this.#store.destroy(sid, (error: unknown, found?: boolean) => done(error, found)));
+    const run = (): Maybe<boolean | undefined> =>
+      fromCallback<boolean>((done) =>
+        this.#store.destroy(sid, (error: unknown, found?: boolean) => done(error, found)),
+      );
     return andThen(this.#guard.run(run), (found) => found !== false);
   }
 
@@ -308,7 +334,12 @@ export class StoredSessions {
   #announceUseAfterEnd(sid: string): void {
     const { why, at } = this.#ended.get(sid) ?? { why: "ended", at: 0 };
     const isHonest = why !== "ended" && this.now() - at < HONEST_MS;
-    this.#runtime.events.emit("session_use_after_expire", () => ({ ...(isHonest ? { level: "INFO" } : {}), source: "session", reason: why, credentialId: sessionHandle(sid) }));
+    this.#runtime.events.emit("session_use_after_expire", () => ({
+      ...(isHonest ? { level: "INFO" } : {}),
+      source: "session",
+      reason: why,
+      credentialId: sessionHandle(sid),
+    }));
   }
 }
 

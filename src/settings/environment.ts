@@ -13,13 +13,19 @@ const boolean: Reader<boolean> = (text) => {
 };
 
 const integer: Reader<number> = (text) =>
-  /^\d{1,15}$/.test(text) ? Number(text) : { problem: "This is not a whole number.", remedy: "Write digits only, without a unit." };
+  /^\d{1,15}$/.test(text)
+    ? Number(text)
+    : { problem: "This is not a whole number.", remedy: "Write digits only, without a unit." };
 
 const word: Reader<string> = (text) => text;
 
 /** A JSON array of strings, or words separated by commas. */
 const list: Reader<string[]> = (text) => {
-  if (!text.startsWith("[")) return text.split(",").map((entry) => entry.trim()).filter((entry) => entry !== "");
+  if (!text.startsWith("["))
+    return text
+      .split(",")
+      .map((entry) => entry.trim())
+      .filter((entry) => entry !== "");
   return jsonList(text);
 };
 
@@ -33,7 +39,10 @@ function jsonList(text: string): string[] | { problem: string; remedy: string } 
   } catch {
     // Falls through to the problem below: a parser's message could repeat the text, which may be a secret.
   }
-  return { problem: "This begins like a JSON array but is not an array of strings.", remedy: 'Write ["one","two"] or one,two.' };
+  return {
+    problem: "This begins like a JSON array but is not an array of strings.",
+    remedy: 'Write ["one","two"] or one,two.',
+  };
 }
 
 const hops: Reader<number | boolean | string[]> = (text) => {
@@ -84,7 +93,8 @@ export function settingsFromEnv(env: Environment = process.env): SecuritySetting
   };
 
   // Other values of DEBUG belong to the package `debug`.
-  const debugVariable = env.PORTCULLIS_DEBUG?.trim() || !/^(?:true|false)$/.test(env.DEBUG ?? "") ? "PORTCULLIS_DEBUG" : "DEBUG";
+  const debugVariable =
+    env.PORTCULLIS_DEBUG?.trim() || !/^(?:true|false)$/.test(env.DEBUG ?? "") ? "PORTCULLIS_DEBUG" : "DEBUG";
   const limit = read("RATE_LIMIT_PER_MINUTE", "rateLimit.limit", integer);
   const origins = read("BACKEND_CORS_ORIGINS", "cors.origins", originsOrAll);
   const allowCredentials = read("CORS_ALLOW_CREDENTIALS", "cors.credentials", boolean);
@@ -104,7 +114,10 @@ export function settingsFromEnv(env: Environment = process.env): SecuritySetting
       maxAge: read("SESSION_MAX_AGE", "session.maxAge", integer),
       cookieName: read("SESSION_COOKIE", "session.cookieName", word),
     }),
-    apiKeys: group({ prefix: read("API_KEY_PREFIX", "apiKeys.prefix", word), length: read("API_KEY_LENGTH", "apiKeys.length", integer) }),
+    apiKeys: group({
+      prefix: read("API_KEY_PREFIX", "apiKeys.prefix", word),
+      length: read("API_KEY_LENGTH", "apiKeys.length", integer),
+    }),
     jwt: group({
       algorithm: read("ALGORITHM", "jwt.algorithm", word),
       accessTokenMinutes: read("ACCESS_TOKEN_EXPIRE_MINUTES", "jwt.accessTokenMinutes", integer),

@@ -29,8 +29,13 @@ export class SettingsError extends Error {
   readonly issues: readonly SettingsIssue[];
 
   constructor(issues: readonly SettingsIssue[], { cause }: ErrorOptions = {}) {
-    const lines = issues.map((issue) => `  - ${issue.path || "(settings)"}: ${issue.message} [${issue.code}]\n    ${issue.remedy}`);
-    super(`${issues.length} ${issues.length === 1 ? "setting is" : "settings are"} wrong:\n${lines.join("\n")}`, cause === undefined ? undefined : { cause });
+    const lines = issues.map(
+      (issue) => `  - ${issue.path || "(settings)"}: ${issue.message} [${issue.code}]\n    ${issue.remedy}`,
+    );
+    super(
+      `${issues.length} ${issues.length === 1 ? "setting is" : "settings are"} wrong:\n${lines.join("\n")}`,
+      cause === undefined ? undefined : { cause },
+    );
     this.name = "SettingsError";
     this.issues = Object.freeze(issues.map((issue) => Object.freeze({ ...issue })));
   }

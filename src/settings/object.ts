@@ -9,7 +9,10 @@ import { SettingsError, SetupError, type SettingsCode, type SettingsIssue } from
 export function settingsObject<const Shape extends z.ZodRawShape>(shape: Shape): z.ZodObject<Shape, z.core.$strict> {
   const known = Object.keys(shape);
   return z.strictObject(shape, {
-    error: (issue) => (issue.code === "unrecognized_keys" ? issue.keys.map((key) => unknownKeyMessage(key, known)).join("\n") : undefined),
+    error: (issue) =>
+      issue.code === "unrecognized_keys"
+        ? issue.keys.map((key) => unknownKeyMessage(key, known)).join("\n")
+        : undefined,
   });
 }
 
@@ -17,11 +20,17 @@ export function settingsObject<const Shape extends z.ZodRawShape>(shape: Shape):
 export function switchable<const Schema extends z.ZodType>(
   schema: Schema,
 ): z.ZodType<false | z.output<Schema>, false | z.input<Schema>> {
-  return chosen<false | z.input<Schema>, false | z.output<Schema>>((value) => (value === false ? z.literal(false) : value === true ? NOT_TRUE : schema));
+  return chosen<false | z.input<Schema>, false | z.output<Schema>>((value) =>
+    value === false ? z.literal(false) : value === true ? NOT_TRUE : schema,
+  );
 }
 
 const NOT_TRUE = z.unknown().superRefine((_value, context) =>
-  addIssue(context, { code: "wrong-type", message: "true says nothing of how; what is on is described by an object.", remedy: "Write {} for the defaults, or false to turn it off." }),
+  addIssue(context, {
+    code: "wrong-type",
+    message: "true says nothing of how; what is on is described by an object.",
+    remedy: "Write {} for the defaults, or false to turn it off.",
+  }),
 );
 
 /**
@@ -57,7 +66,9 @@ export function addIssue(
  */
 export function refuseRequest(settings: unknown): void {
   if (!(settings instanceof IncomingMessage) && !(settings instanceof OutgoingMessage)) return;
-  throw new SetupError("A factory was mounted in place of the middleware it makes. Call it: app.use(rateLimiter()), not app.use(rateLimiter).");
+  throw new SetupError(
+    "A factory was mounted in place of the middleware it makes. Call it: app.use(rateLimiter()), not app.use(rateLimiter).",
+  );
 }
 
 /**
@@ -66,7 +77,11 @@ export function refuseRequest(settings: unknown): void {
  * @throws SettingsError listing every issue
  * @throws SetupError when they are a request: the factory was mounted uncalled
  */
-export function parse<Schema extends z.ZodType>(schema: Schema, value: unknown, at: readonly PropertyKey[] = []): z.output<Schema> {
+export function parse<Schema extends z.ZodType>(
+  schema: Schema,
+  value: unknown,
+  at: readonly PropertyKey[] = [],
+): z.output<Schema> {
   refuseRequest(value);
   const result = checked(schema, () => value, at);
   if ("issues" in result) throw new SettingsError(result.issues, { cause: result.cause });
@@ -83,7 +98,17 @@ export function checked<Schema extends z.ZodType>(
     const result = schema.safeParse(read());
     return result.success ? { data: result.data } : { issues: issuesOf(result.error, at) };
   } catch (cause) {
-    return { issues: [{ code: "wrong-value", path: pathText(at), message: "Reading this setting threw an error.", remedy: "Write plain values, or mend the getter: the error's cause says what it threw." }], cause };
+    return {
+      issues: [
+        {
+          code: "wrong-value",
+          path: pathText(at),
+          message: "Reading this setting threw an error.",
+          remedy: "Write plain values, or mend the getter: the error's cause says what it threw.",
+        },
+      ],
+      cause,
+    };
   }
 }
 
@@ -105,7 +130,14 @@ function settingsIssues(issue: z.core.$ZodIssue, at: readonly PropertyKey[]): Se
   }
   if (issue.code === "custom") {
     const params = (issue.params ?? {}) as { code?: SettingsCode; remedy?: string };
-    return [{ code: params.code ?? "wrong-value", path: pathText(path), message: issue.message, remedy: params.remedy ?? "See the settings table in README.md." }];
+    return [
+      {
+        code: params.code ?? "wrong-value",
+        path: pathText(path),
+        message: issue.message,
+        remedy: params.remedy ?? "See the settings table in README.md.",
+      },
+    ];
   }
   const missing = issue.code === "invalid_type" && issue.message.endsWith("received undefined");
   const mistyped = issue.code === "invalid_type" || issue.code === "invalid_union";
@@ -117,7 +149,7 @@ function remedyFor(issue: z.core.$ZodIssue, missing: boolean): string {
   if (missing) return "Set it, or remove the object around it.";
   switch (issue.code) {
     case "invalid_type":
-      if (issue.expected === "array") return "Write a list, also for one: [\"…\"].";
+      if (issue.expected === "array") return 'Write a list, also for one: ["…"].';
       if (issue.expected === "object") return "Write an object; {} takes the defaults.";
       return `Give a value of type ${issue.expected}.`;
     case "too_small":
@@ -147,7 +179,11 @@ export function pathText(path: readonly PropertyKey[]): string {
 
 /** A key can be any text: what of it is printable, so that an error forges no line of a log. */
 function shownKey(key: PropertyKey): string {
-  return key === "" ? '""' : String(key).slice(0, 64).replace(/[^\x20-\x7e]/g, "?");
+  return key === ""
+    ? '""'
+    : String(key)
+        .slice(0, 64)
+        .replace(/[^\x20-\x7e]/g, "?");
 }
 
 function unknownKeyMessage(key: string, known: readonly string[]): string {
@@ -176,7 +212,9 @@ function editDistance(a: string, b: string): number {
   for (let i = 1; i <= a.length; i += 1) {
     const next = [i];
     for (let j = 1; j <= b.length; j += 1) {
-      next.push(Math.min((next[j - 1] ?? 0) + 1, (row[j] ?? 0) + 1, (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)));
+      next.push(
+        Math.min((next[j - 1] ?? 0) + 1, (row[j] ?? 0) + 1, (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)),
+      );
     }
     row = next;
   }

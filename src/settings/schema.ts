@@ -27,21 +27,32 @@ const trustProxySchema = chosen<false | number | readonly string[], false | numb
   return z.unknown().superRefine((_value, context) => {
     addIssue(context, {
       code: value === true ? "unsafe-setting" : "wrong-type",
-      message: value === true ? "true believes X-Forwarded-* from anyone, so any client can choose its own address." : "This is neither a number of proxies nor a list of addresses.",
+      message:
+        value === true
+          ? "true believes X-Forwarded-* from anyone, so any client can choose its own address."
+          : "This is neither a number of proxies nor a list of addresses.",
       remedy: "Give the number of proxies in front of the app (1), or their addresses or CIDR ranges.",
     });
   });
 });
 
 /** A URL is kept as a `Secret`, because it may hold a password; an instance of a client is passed through. */
-function urlOr<Instance extends object>(pattern: RegExp, remedy: string): z.ZodType<Secret | Instance, string | Secret | Instance> {
+function urlOr<Instance extends object>(
+  pattern: RegExp,
+  remedy: string,
+): z.ZodType<Secret | Instance, string | Secret | Instance> {
   return chosen((value) => {
-    if (typeof value !== "string" && !(value instanceof Secret)) return z.custom<Instance>((given) => typeof given === "object" && given !== null && !(given instanceof Promise), "Invalid input: expected a URL or a client");
+    if (typeof value !== "string" && !(value instanceof Secret))
+      return z.custom<Instance>(
+        (given) => typeof given === "object" && given !== null && !(given instanceof Promise),
+        "Invalid input: expected a URL or a client",
+      );
     return z
       .union([z.string(), z.instanceof(Secret)])
       .transform((text) => (text instanceof Secret ? text : new Secret(text)))
       .superRefine((url, context) => {
-        if (!pattern.test(url.reveal())) addIssue(context, { code: "wrong-value", message: "This URL is not of a kind that is supported.", remedy });
+        if (!pattern.test(url.reveal()))
+          addIssue(context, { code: "wrong-value", message: "This URL is not of a kind that is supported.", remedy });
       });
   });
 }
@@ -57,7 +68,10 @@ const SHAPE = {
    * `redis:` or `rediss:` URL, or a client of node-redis or ioredis (Sentinel and Cluster need one): where limits, sessions and
    * revocations live, shared by all processes. In memory when unset.
    */
-  redis: urlOr<object>(/^rediss?:\/\/./i, "Write redis://user:password@host:6379/0 (rediss:// for TLS), or give a connected client.").optional(),
+  redis: urlOr<object>(
+    /^rediss?:\/\/./i,
+    "Write redis://user:password@host:6379/0 (rediss:// for TLS), or give a connected client.",
+  ).optional(),
   /** What every key in Redis begins with. Apps that share one Redis need different ones. */
   redisPrefix: z
     .string()
@@ -65,7 +79,10 @@ const SHAPE = {
     .regex(/^[^{}]*$/, "Invalid input: braces are kept for Redis Cluster's hash tags")
     .default("portcullis:"),
   /** `postgres:`, `mysql:`, `mariadb:` or `sqlite:` URL, or a Kysely instance: where API keys and refresh tokens live. In memory when unset. */
-  database: urlOr<object>(DATABASE_URL_PATTERN, "Write postgres://user:password@host/name, mysql://…, mariadb://… or sqlite:path/to/file.db, or give a Kysely instance.").optional(),
+  database: urlOr<object>(
+    DATABASE_URL_PATTERN,
+    "Write postgres://user:password@host/name, mysql://…, mariadb://… or sqlite:path/to/file.db, or give a Kysely instance.",
+  ).optional(),
   /** Replaces the body of refusals; status and headers stay. */
   onRefusal: z.custom<OnRefusal>((value) => typeof value === "function", "Invalid input: expected function").optional(),
   headers: switchable(headersSchema).prefault({}),
@@ -94,7 +111,14 @@ export type ParsedSettings = z.output<typeof settingsSchema>;
 export function parseSettings(settings: unknown): ParsedSettings {
   refuseRequest(settings);
   if (typeof settings !== "object" || settings === null || Array.isArray(settings)) {
-    throw new SettingsError([{ code: "wrong-type", path: "", message: "The settings must be an object.", remedy: "Call applySecurity(app, { trustedHosts: [\"example.com\"] })." }]);
+    throw new SettingsError([
+      {
+        code: "wrong-type",
+        path: "",
+        message: "The settings must be an object.",
+        remedy: 'Call applySecurity(app, { trustedHosts: ["example.com"] }).',
+      },
+    ]);
   }
   const issues: SettingsIssue[] = [];
   let cause: unknown;
@@ -116,7 +140,8 @@ export function parseSettings(settings: unknown): ParsedSettings {
     if (data !== undefined) parsed[key] = data;
   }
   // Two defaults depend on another setting.
-  if (parsed.debug === true && parsed.trustedHosts === undefined) parsed.trustedHosts = trustedHostSchema.parse(DEBUG_HOSTS);
+  if (parsed.debug === true && parsed.trustedHosts === undefined)
+    parsed.trustedHosts = trustedHostSchema.parse(DEBUG_HOSTS);
   if (parsed.csrf === undefined) parsed.csrf = parsed.session === false ? false : csrfSchema.parse({});
   issues.push(...contradictions(parsed, given));
   if (issues.length > 0) throw new SettingsError(issues, { cause });
@@ -127,12 +152,19 @@ const NO_STRANGERS = settingsObject(Object.fromEntries(Object.keys(SHAPE).map((k
 
 /** The keys that are not settings, without their values. */
 function strangers(settings: object): Record<string, undefined> {
-  return Object.fromEntries(Object.keys(settings).filter((key) => !Object.hasOwn(SHAPE, key)).map((key) => [key, undefined]));
+  return Object.fromEntries(
+    Object.keys(settings)
+      .filter((key) => !Object.hasOwn(SHAPE, key))
+      .map((key) => [key, undefined]),
+  );
 }
 
 /** Freezes plain objects and lists; leaves instances (clients, keys) alone, and a `store`, which may be a plain object that keeps its state on itself. */
 function deepFreeze<T>(value: T): T {
-  if (Array.isArray(value) || (typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype)) {
+  if (
+    Array.isArray(value) ||
+    (typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype)
+  ) {
     for (const [key, inner] of Object.entries(value)) if (key !== "store") deepFreeze(inner);
     Object.freeze(value);
   }

@@ -7,7 +7,8 @@ import { addIssue, chosen } from "./object.js";
 export const MIN_SECRET_BYTES = 32;
 
 /** Words short enough to turn up in random base64 by chance must stand alone or be long: one secret in 13 000 held `todo` or `xxxx`. */
-const PLACEHOLDER = /change[-_ ]?me|changeit|secret[-_ ]?key|your[-_ ]?secret|my[-_ ]?secret|super[-_ ]?secret|placeholder|example|insecure|default|password|replace[-_ ]?(me|this)|keyboard ?cat|not[-_ ]?secret|(?<![a-z0-9])todo(?![a-z0-9])|x{8}/i;
+const PLACEHOLDER =
+  /change[-_ ]?me|changeit|secret[-_ ]?key|your[-_ ]?secret|my[-_ ]?secret|super[-_ ]?secret|placeholder|example|insecure|default|password|replace[-_ ]?(me|this)|keyboard ?cat|not[-_ ]?secret|(?<![a-z0-9])todo(?![a-z0-9])|x{8}/i;
 
 /** Why a secret is too weak to sign with, or `undefined` when nothing speaks against it. */
 export function weakness(secret: string): "too-short" | "placeholder" | "low-entropy" | undefined {
@@ -29,7 +30,14 @@ function shannonBits(text: string): number {
 /** The same short piece over and over ("abcabcabc…"), or a run of the alphabet or digits. */
 function isRepetition(text: string): boolean {
   for (let size = 1; size <= text.length / 2; size += 1) {
-    if (text === text.slice(0, size).repeat(Math.ceil(text.length / size)).slice(0, text.length)) return true;
+    if (
+      text ===
+      text
+        .slice(0, size)
+        .repeat(Math.ceil(text.length / size))
+        .slice(0, text.length)
+    )
+      return true;
   }
   let steps = 0;
   for (let i = 1; i < text.length; i += 1) if (text.charCodeAt(i) - text.charCodeAt(i - 1) === 1) steps += 1;
@@ -50,26 +58,31 @@ export const secretSchema: z.ZodType<Secret, string | Secret> = z
   .transform((value) => (typeof value === "string" ? new Secret(value) : value))
   .superRefine((value, context) => {
     const found = weakness(value.reveal());
-    if (found !== undefined) addIssue(context, { code: "weak-secret", message: WEAKNESS_MESSAGES[found], remedy: REMEDY });
+    if (found !== undefined)
+      addIssue(context, { code: "weak-secret", message: WEAKNESS_MESSAGES[found], remedy: REMEDY });
   });
 
 /** A secret or a list of them: the first signs, all verify, so that a secret can be rotated. */
-export const secretRingSchema: z.ZodType<readonly Secret[], string | Secret | readonly (string | Secret)[]> = chosen((value) =>
-  Array.isArray(value)
-    ? z.array(secretSchema).min(1, "The list is empty; give at least one secret.")
-    : secretSchema.transform((secret) => [secret]),
+export const secretRingSchema: z.ZodType<readonly Secret[], string | Secret | readonly (string | Secret)[]> = chosen(
+  (value) =>
+    Array.isArray(value)
+      ? z.array(secretSchema).min(1, "The list is empty; give at least one secret.")
+      : secretSchema.transform((secret) => [secret]),
 );
 
 const formerSecretSchema: z.ZodType<Secret, string | Secret> = z
-  .union([z.string().min(1, "The secret is empty."), z.instanceof(Secret)], { error: "Invalid input: expected a string" })
+  .union([z.string().min(1, "The secret is empty."), z.instanceof(Secret)], {
+    error: "Invalid input: expected a string",
+  })
   .transform((value) => (typeof value === "string" ? new Secret(value) : value));
 
 /** Secrets of another program, which only verify what it has signed: of any length, one or a list. */
-export const formerSecretRingSchema: z.ZodType<readonly Secret[], string | Secret | readonly (string | Secret)[]> = chosen((value) =>
-  Array.isArray(value)
-    ? z.array(formerSecretSchema).min(1, "The list is empty; give at least one secret.")
-    : formerSecretSchema.transform((secret) => [secret]),
-);
+export const formerSecretRingSchema: z.ZodType<readonly Secret[], string | Secret | readonly (string | Secret)[]> =
+  chosen((value) =>
+    Array.isArray(value)
+      ? z.array(formerSecretSchema).min(1, "The list is empty; give at least one secret.")
+      : formerSecretSchema.transform((secret) => [secret]),
+  );
 
 /** The purposes keys are derived for. Two purposes never share a key. */
 export type SecretPurpose = "session" | "jwt" | "api-key-hash" | "api-key-cache" | "refresh-token" | "credential-id";

@@ -57,7 +57,11 @@ export class ChangeFeed {
   #timer: NodeJS.Timeout | undefined;
   #closing: Promise<unknown> | undefined;
 
-  constructor(source: ChangeSource, runtime: Runtime, { pollMs = POLL_MS, staleMs = STALE_MS, writeMs = WRITE_MS }: ChangeFeedOptions = {}) {
+  constructor(
+    source: ChangeSource,
+    runtime: Runtime,
+    { pollMs = POLL_MS, staleMs = STALE_MS, writeMs = WRITE_MS }: ChangeFeedOptions = {},
+  ) {
     this.#source = source;
     this.#runtime = runtime;
     this.#pollMs = pollMs;
@@ -77,7 +81,9 @@ export class ChangeFeed {
   get isCurrent(): boolean {
     const { clock } = this.#runtime;
     // Linux' monotonic clock stands still while the machine is suspended; the other one shows that it was.
-    return clock.monotonic() - this.#readAt.monotonic < this.#staleMs && clock.now() - this.#readAt.wall < this.#staleMs;
+    return (
+      clock.monotonic() - this.#readAt.monotonic < this.#staleMs && clock.now() - this.#readAt.wall < this.#staleMs
+    );
   }
 
   /** Reads everything in force and begins to follow. Rejects with the source's reason, and may then be called again. */
@@ -184,7 +190,10 @@ export class ChangeFeed {
   /** One reading at a time; who comes while one runs waits for it. */
   #read(): Promise<void> {
     this.#reading ??= this.#health
-      .attempt(() => within(this.#readAlone(), this.#staleMs), () => !this.isCurrent && this.#closing === undefined)
+      .attempt(
+        () => within(this.#readAlone(), this.#staleMs),
+        () => !this.isCurrent && this.#closing === undefined,
+      )
       .catch((error: unknown) => {
         this.#own.mayBeMissing();
         throw error;

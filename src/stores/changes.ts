@@ -59,5 +59,7 @@ export function readChange(line: string): Change | undefined {
   if (kind === "api-key") return { kind, name };
   if (typeof endsAt !== "number" || !Number.isSafeInteger(endsAt)) return undefined;
   if (kind === "token" || kind === "family") return { kind, name, endsAt };
-  return kind === "subject" && typeof cutOff === "number" && Number.isSafeInteger(cutOff) ? { kind, name, endsAt, cutOff } : undefined;
+  return kind === "subject" && typeof cutOff === "number" && Number.isSafeInteger(cutOff)
+    ? { kind, name, endsAt, cutOff }
+    : undefined;
 }

@@ -169,7 +169,13 @@ export interface TokenStore {
    * true. A revocation that happens at the same time wins: the successor is then revoked. Rejects as `insert` does. Past
    * the deadline of `call` nothing is committed. Cost: O(log n).
    */
-  rotate(id: string, usedAt: number, successor: StoredRefreshToken, sealedSuccessor: string, call?: WriteCall): Promise<boolean>;
+  rotate(
+    id: string,
+    usedAt: number,
+    successor: StoredRefreshToken,
+    sealedSuccessor: string,
+    call?: WriteCall,
+  ): Promise<boolean>;
   /**
    * Marks a token whose successor is known never to have reached its owner: using it again is no theft. Nothing happens when
    * there is no such token, or its successor is not `successorId`. Waits for a `rotate` of this token that is being committed.
@@ -196,14 +202,24 @@ export interface TokenStore {
   /** Denies the access tokens of a family until the last of them would have expired. */
   denyFamily(familyId: string, until: number): Promise<void>;
   /** Whether an access token is denied by its id, its family or its subject's cut-off. On the hot path: answer without I/O where possible. */
-  isRevoked(token: { readonly jti: string; readonly subject: string; readonly issuedAt: number; readonly familyId?: string | undefined }): boolean | Promise<boolean>;
+  isRevoked(token: {
+    readonly jti: string;
+    readonly subject: string;
+    readonly issuedAt: number;
+    readonly familyId?: string | undefined;
+  }): boolean | Promise<boolean>;
   /** Whether `isRevoked` answers from memory now. Then it is asked even while the store it follows is down. */
   readonly isCurrent?: boolean;
   /**
    * Whether it is known without asking anyone that this token is denied; false proves nothing. Asked when `isRevoked` cannot
    * answer, so that an outage never readmits a token this process knows to be revoked.
    */
-  isKnownRevoked?(token: { readonly jti: string; readonly subject: string; readonly issuedAt: number; readonly familyId?: string | undefined }): boolean;
+  isKnownRevoked?(token: {
+    readonly jti: string;
+    readonly subject: string;
+    readonly issuedAt: number;
+    readonly familyId?: string | undefined;
+  }): boolean;
   /**
    * Deletes what has ended before `now`: denials after their end, unused tokens after `expiresAt`, used ones after
    * `familyExpiresAt` (until then they show a reuse). Returns how many tokens and denials. Also forgets (sets to null)

@@ -47,7 +47,11 @@ export interface OpenedStores {
  * @param database a URL of SQLite, PostgreSQL, MySQL or MariaDB, or a Kysely instance of one of them
  * @throws SettingsError when it is neither
  */
-export function openDatabase(database: Secret | string | object, runtime: Runtime, options: OpenDatabaseOptions = {}): DatabaseStores {
+export function openDatabase(
+  database: Secret | string | object,
+  runtime: Runtime,
+  options: OpenDatabaseOptions = {},
+): DatabaseStores {
   const url = database instanceof Secret ? database.reveal() : database;
   const location = typeof url === "string" ? parseDatabaseUrl(url) : undefined;
   const instance = typeof url === "string" ? undefined : kyselyOf(url);
@@ -66,7 +70,11 @@ export function openDatabase(database: Secret | string | object, runtime: Runtim
     describe: () => {
       const engine = location?.engine ?? opening.opened?.engine;
       const driver = opening.opened?.driver;
-      return { ...(engine === undefined ? {} : { engine }), location: location?.name ?? "Kysely instance", ...(driver === undefined ? {} : { driver }) };
+      return {
+        ...(engine === undefined ? {} : { engine }),
+        location: location?.name ?? "Kysely instance",
+        ...(driver === undefined ? {} : { driver }),
+      };
     },
   };
 }
@@ -80,7 +88,12 @@ interface Opened {
 
 type OpenUrlOptions = OpenDatabaseOptions & { readonly begun: (close: () => Promise<void>) => void };
 
-async function openUrl(url: string, location: DatabaseLocation, runtime: Runtime, options: OpenUrlOptions): Promise<OpenedStores> {
+async function openUrl(
+  url: string,
+  location: DatabaseLocation,
+  runtime: Runtime,
+  options: OpenUrlOptions,
+): Promise<OpenedStores> {
   const sql = await loadSql();
   const opened: Opened = await openByDriver(sql, url, location.engine, options);
   options.begun(opened.close);
@@ -89,11 +102,19 @@ async function openUrl(url: string, location: DatabaseLocation, runtime: Runtime
   } catch (error) {
     await opened.close();
     if (error instanceof SetupError || location.engine === "sqlite") throw error;
-    throw new SetupError(`The ${location.engine} database ${location.name} cannot be used: ${withoutPassword(reasonOf(error), url)}.`, { cause: error });
+    throw new SetupError(
+      `The ${location.engine} database ${location.name} cannot be used: ${withoutPassword(reasonOf(error), url)}.`,
+      { cause: error },
+    );
   }
 }
 
-async function openByDriver(sql: typeof Sql, url: string, engine: DatabaseLocation["engine"], options: OpenDatabaseOptions): Promise<Opened> {
+async function openByDriver(
+  sql: typeof Sql,
+  url: string,
+  engine: DatabaseLocation["engine"],
+  options: OpenDatabaseOptions,
+): Promise<Opened> {
   switch (engine) {
     case "sqlite":
       return sql.openSqlite(url);
@@ -108,7 +129,11 @@ async function openInstance(db: PortcullisDatabase, runtime: Runtime): Promise<O
   return storesOf(await loadSql(), { db, driver: "kysely", close: () => Promise.resolve() }, runtime);
 }
 
-async function storesOf(sql: typeof Sql, { db, slowDb, driver, close }: Opened, runtime: Runtime): Promise<OpenedStores> {
+async function storesOf(
+  sql: typeof Sql,
+  { db, slowDb, driver, close }: Opened,
+  runtime: Runtime,
+): Promise<OpenedStores> {
   const apiKeys = new sql.SqlApiKeyStore(db, { slowDb });
   const tokens = new sql.SqlTokenStore(db, { clock: runtime.clock, slowDb });
   await apiKeys.init();
@@ -119,7 +144,9 @@ async function storesOf(sql: typeof Sql, { db, slowDb, driver, close }: Opened, 
 /** Servers and drivers do not repeat passwords; should one ever do, it ends here. */
 function withoutPassword(text: string, url: string): string {
   const { password, searchParams } = new URL(url);
-  return [password, decodeURIComponent(password), ...searchParams.getAll("password")].filter((secret) => secret !== "").reduce((safe, secret) => safe.replaceAll(secret, "[secret]"), text);
+  return [password, decodeURIComponent(password), ...searchParams.getAll("password")]
+    .filter((secret) => secret !== "")
+    .reduce((safe, secret) => safe.replaceAll(secret, "[secret]"), text);
 }
 
 async function loadSql(): Promise<typeof Sql> {
@@ -128,23 +155,32 @@ async function loadSql(): Promise<typeof Sql> {
   } catch (error) {
     // MODULE_NOT_FOUND from the CommonJS build. Either message names the package.
     const code = error instanceof Error && "code" in error ? error.code : undefined;
-    const isMissing = (code === "ERR_MODULE_NOT_FOUND" || code === "MODULE_NOT_FOUND") && (error as Error).message.includes("'kysely'");
+    const isMissing =
+      (code === "ERR_MODULE_NOT_FOUND" || code === "MODULE_NOT_FOUND") && (error as Error).message.includes("'kysely'");
     if (!isMissing) throw error;
-    throw new SetupError("A database needs the package kysely, which is not installed. Install it with: npm install kysely", { cause: error });
+    throw new SetupError(
+      "A database needs the package kysely, which is not installed. Install it with: npm install kysely",
+      { cause: error },
+    );
   }
 }
 
 /** A plugin of the app (such as one that renames columns) must not change what the stores read and write. */
 function kyselyOf(value: object): PortcullisDatabase {
   const db = value as Partial<PortcullisDatabase>;
-  const looksRight = [db.selectFrom, db.insertInto, db.updateTable, db.connection, db.withoutPlugins].every((method) => typeof method === "function");
+  const looksRight = [db.selectFrom, db.insertInto, db.updateTable, db.connection, db.withoutPlugins].every(
+    (method) => typeof method === "function",
+  );
   if (looksRight && db.isTransaction !== true) return (value as PortcullisDatabase).withoutPlugins();
   throw new SettingsError([
     {
       code: "wrong-type",
       path: "database",
-      message: looksRight ? "The database is a Kysely transaction, which ends before the app does." : "The database is neither a URL nor a Kysely instance.",
-      remedy: "Give a URL such as postgres://… or sqlite:path/to/file.db, or an instance made by new Kysely({ dialect }).",
+      message: looksRight
+        ? "The database is a Kysely transaction, which ends before the app does."
+        : "The database is neither a URL nor a Kysely instance.",
+      remedy:
+        "Give a URL such as postgres://… or sqlite:path/to/file.db, or an instance made by new Kysely({ dialect }).",
     },
   ]);
 }

@@ -84,7 +84,11 @@ export class Denials {
   /** Denies the subject's tokens issued before `cutOff`, until `until`. */
   cutOff(subject: string, cutOff: number, until: number, now: number): void {
     const known = this.#subjects.get(subject);
-    this.#subjects.set(subject, { cutOff: Math.max(cutOff, known?.cutOff ?? cutOff), until: Math.max(until, known?.until ?? until) }, now);
+    this.#subjects.set(
+      subject,
+      { cutOff: Math.max(cutOff, known?.cutOff ?? cutOff), until: Math.max(until, known?.until ?? until) },
+      now,
+    );
   }
 
   /** Whether the subject has a cut-off of `at` or later. */
@@ -102,9 +106,12 @@ export class Denials {
   /** Every denial that has not ended. */
   inForce(now: number): Denial[] {
     const denials: Denial[] = [];
-    for (const [name, { until }] of this.#tokens.entries()) if (until >= now) denials.push({ kind: "token", name, endsAt: until });
-    for (const [name, { until }] of this.#families.entries()) if (until >= now) denials.push({ kind: "family", name, endsAt: until });
-    for (const [name, { cutOff, until }] of this.#subjects.entries()) if (until >= now) denials.push({ kind: "subject", name, cutOff, endsAt: until });
+    for (const [name, { until }] of this.#tokens.entries())
+      if (until >= now) denials.push({ kind: "token", name, endsAt: until });
+    for (const [name, { until }] of this.#families.entries())
+      if (until >= now) denials.push({ kind: "family", name, endsAt: until });
+    for (const [name, { cutOff, until }] of this.#subjects.entries())
+      if (until >= now) denials.push({ kind: "subject", name, cutOff, endsAt: until });
     return denials;
   }
 

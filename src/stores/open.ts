@@ -74,16 +74,29 @@ export function openStores(settings: StoreSettings, runtime: Runtime): Stores {
   const { clock } = runtime;
   const { redisPrefix: prefix = "portcullis:" } = settings;
   const redis = settings.redis === undefined ? undefined : openRedis(settings.redis);
-  const database = settings.database === undefined ? undefined : openDatabase(settings.database, runtime, { timeoutMs: settings.databaseTimeoutMs });
+  const database =
+    settings.database === undefined
+      ? undefined
+      : openDatabase(settings.database, runtime, { timeoutMs: settings.databaseTimeoutMs });
   const limits = settings.limits ?? openLimits(redis, prefix, clock, settings.maxClients);
-  const sessions = redis === undefined || settings.sessions !== true ? undefined : new RedisSessionStore({ client: redis, prefix, clock });
+  const sessions =
+    redis === undefined || settings.sessions !== true
+      ? undefined
+      : new RedisSessionStore({ client: redis, prefix, clock });
   const changes = settings.credentials === true ? openFeed(redis, database, prefix, runtime) : undefined;
   const tokens = database?.tokens ?? new MemoryTokenStore({ clock });
   const apiKeys = database?.apiKeys ?? new MemoryApiKeyStore({ clock });
   const shared = changes === undefined ? tokens : new SharedTokenStore(tokens, changes);
-  const redisServer: StoreServer | undefined = redis && { name: "redis", isMany: () => redis.isCluster, tryWrite: () => redis.command("SET", `${prefix}write-check`, "1", "PX", "1000") };
+  const redisServer: StoreServer | undefined = redis && {
+    name: "redis",
+    isMany: () => redis.isCluster,
+    tryWrite: () => redis.command("SET", `${prefix}write-check`, "1", "PX", "1000"),
+  };
   // A key that nobody has, to be read afresh.
-  const databaseServer: StoreServer | undefined = database && { name: "database", tryWrite: () => database.changes.record([{ kind: "api-key", name: "" }]) };
+  const databaseServer: StoreServer | undefined = database && {
+    name: "database",
+    tryWrite: () => database.changes.record([{ kind: "api-key", name: "" }]),
+  };
   if (settings.limits === undefined) placeOn(redisServer, [limits]);
   else ownServer(limits, { name: "rate-limit", tryWrite: () => limits.consume(WRITE_CHECK, "", 1) });
   placeOn(redisServer, [sessions]);
@@ -117,18 +130,35 @@ export function openStores(settings: StoreSettings, runtime: Runtime): Stores {
     },
     close: async () => {
       // Each is closed even when another cannot be.
-      const ends = [() => changes?.close(), () => sessions?.close(), () => (settings.limits === undefined ? limits.close() : undefined), () => redis?.close(), () => database?.close()];
+      const ends = [
+        () => changes?.close(),
+        () => sessions?.close(),
+        () => (settings.limits === undefined ? limits.close() : undefined),
+        () => redis?.close(),
+        () => database?.close(),
+      ];
       for (const end of ends) await end();
     },
   };
 }
 
-function openLimits(redis: RedisConnection | undefined, prefix: string, clock: Clock, maxClients: number | undefined): RateLimitStore {
+function openLimits(
+  redis: RedisConnection | undefined,
+  prefix: string,
+  clock: Clock,
+  maxClients: number | undefined,
+): RateLimitStore {
   if (redis !== undefined) return new RedisSlidingWindowStore({ redis, prefix: `${prefix}limit:` });
   return new SlidingWindowStore({ clock, ...(maxClients === undefined ? {} : { maxClients }) });
 }
 
-function openFeed(redis: RedisConnection | undefined, database: DatabaseStores | undefined, prefix: string, runtime: Runtime): ChangeFeed | undefined {
-  const source = redis === undefined ? database?.changes : new RedisChangeSource(redis, { prefix, clock: runtime.clock });
+function openFeed(
+  redis: RedisConnection | undefined,
+  database: DatabaseStores | undefined,
+  prefix: string,
+  runtime: Runtime,
+): ChangeFeed | undefined {
+  const source =
+    redis === undefined ? database?.changes : new RedisChangeSource(redis, { prefix, clock: runtime.clock });
   return source === undefined ? undefined : new ChangeFeed(source, runtime);
 }

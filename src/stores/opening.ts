@@ -32,7 +32,8 @@ export class Opening<T extends { close(): Promise<void> }> {
   get(): Promise<T> {
     // What was never used is opened by its first use, also after it was closed.
     if (this.#closing !== undefined) return Promise.reject(new Error("It has been closed."));
-    if (this.#failedAt !== undefined && performance.now() - this.#failedAt >= RETRY_AFTER_MS) this.#attempt = this.#begin();
+    if (this.#failedAt !== undefined && performance.now() - this.#failedAt >= RETRY_AFTER_MS)
+      this.#attempt = this.#begin();
     return this.#attempt;
   }
 

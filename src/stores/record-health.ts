@@ -46,7 +46,8 @@ export class RecordHealth {
     }
     this.#announceUp();
     if (pass === undefined) return;
-    if (pass.isProbe && this.#runtime.clock.monotonic() - began > this.#lateMs) circuit?.failed(pass, new Error("late"));
+    if (pass.isProbe && this.#runtime.clock.monotonic() - began > this.#lateMs)
+      circuit?.failed(pass, new Error("late"));
     else circuit?.worked(pass);
   }
 

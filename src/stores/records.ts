@@ -15,7 +15,10 @@ export function copyApiKey(key: StoredApiKey): StoredApiKey {
     scopes: Object.freeze(key.scopes.map(text)),
     roles: Object.freeze(key.roles.map(text)),
     allow: Object.freeze(key.allow.map(text)),
-    rateLimit: key.rateLimit === null ? null : Object.freeze({ limit: integer(key.rateLimit.limit), windowSeconds: integer(key.rateLimit.windowSeconds) }),
+    rateLimit:
+      key.rateLimit === null
+        ? null
+        : Object.freeze({ limit: integer(key.rateLimit.limit), windowSeconds: integer(key.rateLimit.windowSeconds) }),
     metadata: copyJson(key.metadata),
     createdAt: integer(key.createdAt),
     expiresAt: orNull(key.expiresAt, integer),
@@ -42,7 +45,9 @@ export function endingIds(key: StoredApiKey): readonly string[] {
 
 /** The key as revoked at `endedAt` by a mark, unless it is revoked by itself or there is no mark. */
 export function endedByMark(key: StoredApiKey, endedAt: number | undefined): StoredApiKey {
-  return endedAt === undefined || key.revokedAt !== null ? key : Object.freeze({ ...key, revokedAt: endedAt, revokedReason: MAKER_ENDED });
+  return endedAt === undefined || key.revokedAt !== null
+    ? key
+    : Object.freeze({ ...key, revokedAt: endedAt, revokedReason: MAKER_ENDED });
 }
 
 export function copyDigest(hash: KeyDigest): KeyDigest {

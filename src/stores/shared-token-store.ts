@@ -30,7 +30,13 @@ export class SharedTokenStore implements TokenStore {
     return this.#families.get(id);
   }
 
-  rotate(id: string, usedAt: number, successor: StoredRefreshToken, sealedSuccessor: string, call?: WriteCall): Promise<boolean> {
+  rotate(
+    id: string,
+    usedAt: number,
+    successor: StoredRefreshToken,
+    sealedSuccessor: string,
+    call?: WriteCall,
+  ): Promise<boolean> {
     return this.#families.rotate(id, usedAt, successor, sealedSuccessor, call);
   }
 
@@ -43,15 +49,21 @@ export class SharedTokenStore implements TokenStore {
   }
 
   async revokeSubject(subject: string, at: number, forgetAfter: number, isRepeated?: boolean): Promise<void> {
-    await this.#deny({ kind: "subject", name: subject, cutOff: integer(at), endsAt: forgetAfter }, () => this.#families.revokeSubject(subject, at, forgetAfter, isRepeated));
+    await this.#deny({ kind: "subject", name: subject, cutOff: integer(at), endsAt: forgetAfter }, () =>
+      this.#families.revokeSubject(subject, at, forgetAfter, isRepeated),
+    );
   }
 
   async revokeAccessToken(jti: string, expiresAt: number): Promise<void> {
-    await this.#deny({ kind: "token", name: jti, endsAt: expiresAt }, () => this.#families.revokeAccessToken(jti, expiresAt));
+    await this.#deny({ kind: "token", name: jti, endsAt: expiresAt }, () =>
+      this.#families.revokeAccessToken(jti, expiresAt),
+    );
   }
 
   async denyFamily(familyId: string, until: number): Promise<void> {
-    await this.#deny({ kind: "family", name: familyId, endsAt: until }, () => this.#families.denyFamily(familyId, until));
+    await this.#deny({ kind: "family", name: familyId, endsAt: until }, () =>
+      this.#families.denyFamily(familyId, until),
+    );
   }
 
   get isCurrent(): boolean {

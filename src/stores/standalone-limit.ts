@@ -33,10 +33,15 @@ export function standalonePolicy(limit: number, windowMs: number): WindowPolicy 
  * @throws SetupError when `limit` is a function and the store was given none, or options and store disagree, or nobody gives
  * a window
  */
-export function standaloneLimit(store: string, options: StandaloneOptions, own: { readonly limit?: number | undefined; readonly windowMs?: number | undefined }): StandaloneLimit {
+export function standaloneLimit(
+  store: string,
+  options: StandaloneOptions,
+  own: { readonly limit?: number | undefined; readonly windowMs?: number | undefined },
+): StandaloneLimit {
   const { limit } = own;
   const windowMs = options.windowMs ?? own.windowMs;
-  if (windowMs === undefined) throw new SetupError(`${store} was given no window. Write it as new ${store}({ windowMs }).`);
+  if (windowMs === undefined)
+    throw new SetupError(`${store} was given no window. Write it as new ${store}({ windowMs }).`);
   if (own.windowMs !== undefined && own.windowMs !== windowMs) {
     throw new SetupError(`${store} and express-rate-limit were given different windowMs. Leave the store's out.`);
   }
@@ -53,7 +58,9 @@ export function standaloneLimit(store: string, options: StandaloneOptions, own: 
     return { policy: standalonePolicy(options.limit, windowMs), refusedHits: options.limit + 1, uncounts };
   }
   if (limit === undefined) {
-    throw new SetupError(`express-rate-limit works out a limit function after the store has counted. Give the highest limit as new ${store}({ limit }).`);
+    throw new SetupError(
+      `express-rate-limit works out a limit function after the store has counted. Give the highest limit as new ${store}({ limit }).`,
+    );
   }
   // With a limit that is a function of the request, nothing but this is above every limit.
   return { policy: standalonePolicy(limit, windowMs), refusedHits: Number.MAX_SAFE_INTEGER, uncounts };
@@ -61,5 +68,7 @@ export function standaloneLimit(store: string, options: StandaloneOptions, own: 
 
 /** @throws SetupError always: a store without a limit lets nobody in */
 export function noLimit(store: string): never {
-  throw new SetupError(`This ${store} has no limit: express-rate-limit did not initialise it, or its options were refused.`);
+  throw new SetupError(
+    `This ${store} has no limit: express-rate-limit did not initialise it, or its options were refused.`,
+  );
 }

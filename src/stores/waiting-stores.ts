@@ -1,4 +1,12 @@
-import type { ApiKeyStore, KeyDigest, StoredApiKey, StoredRefreshToken, TokenStore, UsageBatch, WriteCall } from "./contracts.js";
+import type {
+  ApiKeyStore,
+  KeyDigest,
+  StoredApiKey,
+  StoredRefreshToken,
+  TokenStore,
+  UsageBatch,
+  WriteCall,
+} from "./contracts.js";
 import type { Change, ChangeBatch, ChangeSource, Denial } from "./changes.js";
 import type { OpenedStores } from "./database.js";
 import type { AccessTokenFacts } from "./denials.js";
@@ -24,7 +32,10 @@ export class ApiKeysOfDatabase implements ApiKeyStore {
     return (await this.#opening.get()).apiKeys.get(id);
   }
 
-  async list(ownerId: string, page: { readonly limit: number; readonly after?: string | undefined }): Promise<StoredApiKey[]> {
+  async list(
+    ownerId: string,
+    page: { readonly limit: number; readonly after?: string | undefined },
+  ): Promise<StoredApiKey[]> {
     return (await this.#opening.get()).apiKeys.list(ownerId, page);
   }
 
@@ -68,7 +79,13 @@ export class TokensOfDatabase implements TokenStore {
     return (await this.#opening.get()).tokens.get(id);
   }
 
-  async rotate(id: string, usedAt: number, successor: StoredRefreshToken, sealedSuccessor: string, call?: WriteCall): Promise<boolean> {
+  async rotate(
+    id: string,
+    usedAt: number,
+    successor: StoredRefreshToken,
+    sealedSuccessor: string,
+    call?: WriteCall,
+  ): Promise<boolean> {
     return (await this.#opening.get()).tokens.rotate(id, usedAt, successor, sealedSuccessor, call);
   }
 
@@ -94,7 +111,9 @@ export class TokensOfDatabase implements TokenStore {
 
   /** Without a promise once the database is open. */
   isRevoked(token: AccessTokenFacts): boolean | Promise<boolean> {
-    return this.#opening.opened?.tokens.isRevoked(token) ?? this.#opening.get().then(({ tokens }) => tokens.isRevoked(token));
+    return (
+      this.#opening.opened?.tokens.isRevoked(token) ?? this.#opening.get().then(({ tokens }) => tokens.isRevoked(token))
+    );
   }
 
   isKnownRevoked(token: AccessTokenFacts): boolean {

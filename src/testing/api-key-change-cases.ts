@@ -8,14 +8,18 @@ const AT = 1_767_300_000_000;
 /** The checks of what changes a key: revoke, rotate, replaceHash, addUsage. */
 export function apiKeyChangeCases(makeStore: () => ApiKeyStore | Promise<ApiKeyStore>): ConformanceCase[] {
   const testCase = (name: string, check: (store: ApiKeyStore) => Promise<void>) =>
-    caseWith(() => initialised(makeStore), name, async (store) => {
-      await store.insert(sampleKey());
-      await check(store);
-    });
+    caseWith(
+      () => initialised(makeStore),
+      name,
+      async (store) => {
+        await store.insert(sampleKey());
+        await check(store);
+      },
+    );
   return [
     testCase("revoke: true once, for good, changing nothing else", async (store) => {
-      assert.equal(await store.revoke("key-1", AT, "it's \"leaked\""), true);
-      const revoked = sampleKey({ revokedAt: AT, revokedReason: "it's \"leaked\"" });
+      assert.equal(await store.revoke("key-1", AT, 'it\'s "leaked"'), true);
+      const revoked = sampleKey({ revokedAt: AT, revokedReason: 'it\'s "leaked"' });
       assert.deepEqual(await store.get("key-1"), revoked);
       assert.equal(await store.revoke("key-1", AT + 1, "again"), false);
       assert.deepEqual(await store.get("key-1"), revoked);
@@ -23,7 +27,9 @@ export function apiKeyChangeCases(makeStore: () => ApiKeyStore | Promise<ApiKeyS
     }),
 
     testCase("revoke: of ten calls at once exactly one is true, and its reason is kept", async (store) => {
-      const results = await Promise.all(Array.from({ length: 10 }, (_, index) => store.revoke("key-1", AT + index, `by ${index}`)));
+      const results = await Promise.all(
+        Array.from({ length: 10 }, (_, index) => store.revoke("key-1", AT + index, `by ${index}`)),
+      );
       const winner = results.indexOf(true);
       assert.equal(results.filter(Boolean).length, 1);
       const key = await store.get("key-1");
@@ -48,19 +54,26 @@ export function apiKeyChangeCases(makeStore: () => ApiKeyStore | Promise<ApiKeyS
       assert.deepEqual(ended.map(({ id }) => id).sort(), ["child", "grandchild", "key-1", "late"]);
     }),
 
-    testCase("revoke: a rotated key leaves its successor and children alive, unless descendants end too", async (store) => {
-      await store.insert(sampleKey({ id: "child", madeBy: "key-1", path: ["key-1"] }));
-      await store.rotate("key-1", sampleKey({ id: "key-2", firstId: "key-1", lineage: "key-1" }), AT);
-      assert.equal(await store.revoke("key-1", AT, "leaked"), true);
-      for (const id of ["key-2", "child"]) assert.equal((await store.get(id))?.revokedAt, null);
-      assert.equal(await store.revoke("key-1", AT + 1, "leaked", true), true);
-      for (const id of ["key-2", "child"]) assert.equal((await store.get(id))?.revokedAt, AT + 1);
-      assert.equal(await store.revoke("key-1", AT + 2, "leaked", true), false);
-    }),
+    testCase(
+      "revoke: a rotated key leaves its successor and children alive, unless descendants end too",
+      async (store) => {
+        await store.insert(sampleKey({ id: "child", madeBy: "key-1", path: ["key-1"] }));
+        await store.rotate("key-1", sampleKey({ id: "key-2", firstId: "key-1", lineage: "key-1" }), AT);
+        assert.equal(await store.revoke("key-1", AT, "leaked"), true);
+        for (const id of ["key-2", "child"]) assert.equal((await store.get(id))?.revokedAt, null);
+        assert.equal(await store.revoke("key-1", AT + 1, "leaked", true), true);
+        for (const id of ["key-2", "child"]) assert.equal((await store.get(id))?.revokedAt, AT + 1);
+        assert.equal(await store.revoke("key-1", AT + 2, "leaked", true), false);
+      },
+    ),
 
     testCase("revoke: the last key of a line ends those that were rotated and are in their grace", async (store) => {
       for (const descendants of [false, true]) {
-        const [first, second, third] = ["first", "second", "third"].map((name) => `${name} ${descendants}`) as [string, string, string];
+        const [first, second, third] = ["first", "second", "third"].map((name) => `${name} ${descendants}`) as [
+          string,
+          string,
+          string,
+        ];
         await store.insert(sampleKey({ id: first }));
         await store.rotate(first, sampleKey({ id: second, firstId: first }), AT + 60_000);
         await store.rotate(second, sampleKey({ id: third, firstId: first }), AT + 60_000);
@@ -71,7 +84,10 @@ export function apiKeyChangeCases(makeStore: () => ApiKeyStore | Promise<ApiKeyS
           assert.deepEqual([key?.revokedAt, key?.revokedReason], [AT, "maker-ended"], id);
         }
         const listed = (await store.list("owner", { limit: 10 })).filter(({ firstId }) => firstId === first);
-        assert.deepEqual(listed.map(({ revokedAt }) => revokedAt), [AT, AT, AT]);
+        assert.deepEqual(
+          listed.map(({ revokedAt }) => revokedAt),
+          [AT, AT, AT],
+        );
         await store.insert(sampleKey({ id: `made with ${first}`, madeBy: first, path: [first] }));
         assert.equal((await store.get(`made with ${first}`))?.revokedAt, AT);
       }
@@ -82,19 +98,25 @@ export function apiKeyChangeCases(makeStore: () => ApiKeyStore | Promise<ApiKeyS
       assert.equal(await store.rotate("key-1", successor, AT + 60_000), true);
       assert.deepEqual(await store.get("key-1"), sampleKey({ rotatedTo: "key-2", graceUntil: AT + 60_000 }));
       assert.deepEqual(await store.get("key-2"), successor);
-      assert.deepEqual(await store.list("owner", { limit: 10 }), [successor, sampleKey({ rotatedTo: "key-2", graceUntil: AT + 60_000 })]);
+      assert.deepEqual(await store.list("owner", { limit: 10 }), [
+        successor,
+        sampleKey({ rotatedTo: "key-2", graceUntil: AT + 60_000 }),
+      ]);
     }),
 
-    testCase("rotate: false for a key that is revoked, rotated or unknown, and then nothing is inserted", async (store) => {
-      await store.insert(sampleKey({ id: "revoked", revokedAt: AT, revokedReason: "gone" }));
-      await store.insert(sampleKey({ id: "rotated", rotatedTo: "key-1", graceUntil: AT }));
-      for (const id of ["revoked", "rotated", "unknown", ...UNSTORABLE_TEXTS]) {
-        const before = await store.get(id);
-        assert.equal(await store.rotate(id, sampleKey({ id: "key-2" }), AT), false, id);
-        assert.equal(await store.get("key-2"), undefined, id);
-        assert.deepEqual(await store.get(id), before);
-      }
-    }),
+    testCase(
+      "rotate: false for a key that is revoked, rotated or unknown, and then nothing is inserted",
+      async (store) => {
+        await store.insert(sampleKey({ id: "revoked", revokedAt: AT, revokedReason: "gone" }));
+        await store.insert(sampleKey({ id: "rotated", rotatedTo: "key-1", graceUntil: AT }));
+        for (const id of ["revoked", "rotated", "unknown", ...UNSTORABLE_TEXTS]) {
+          const before = await store.get(id);
+          assert.equal(await store.rotate(id, sampleKey({ id: "key-2" }), AT), false, id);
+          assert.equal(await store.get("key-2"), undefined, id);
+          assert.deepEqual(await store.get(id), before);
+        }
+      },
+    ),
 
     testCase("rotate: rejects when the successor's id exists, and the old key stays as it was", async (store) => {
       await store.insert(sampleKey({ id: "key-2", name: "taken" }));
@@ -128,20 +150,26 @@ export function apiKeyChangeCases(makeStore: () => ApiKeyStore | Promise<ApiKeyS
       assert.equal((await store.get("key-2"))?.rotatedTo, "key-3");
     }),
 
-    testCase("revoke and rotate at once: the key ends revoked, and the successor exists exactly when rotate was true", async (store) => {
-      for (let round = 0; round < 10; round += 1) {
-        await store.insert(sampleKey({ id: `old-${round}` }));
-        const calls = [() => store.revoke(`old-${round}`, AT, "race"), () => store.rotate(`old-${round}`, sampleKey({ id: `new-${round}` }), AT)];
-        if (round % 2 === 1) calls.reverse();
-        const results = await Promise.all(calls.map((call) => call()));
-        const [revoked, rotated] = round % 2 === 1 ? results.reverse() : results;
-        const key = await store.get(`old-${round}`);
-        assert.equal(revoked, true);
-        assert.equal(key?.revokedAt, AT);
-        assert.equal(key.rotatedTo, rotated ? `new-${round}` : null);
-        assert.equal((await store.get(`new-${round}`)) !== undefined, rotated);
-      }
-    }),
+    testCase(
+      "revoke and rotate at once: the key ends revoked, and the successor exists exactly when rotate was true",
+      async (store) => {
+        for (let round = 0; round < 10; round += 1) {
+          await store.insert(sampleKey({ id: `old-${round}` }));
+          const calls = [
+            () => store.revoke(`old-${round}`, AT, "race"),
+            () => store.rotate(`old-${round}`, sampleKey({ id: `new-${round}` }), AT),
+          ];
+          if (round % 2 === 1) calls.reverse();
+          const results = await Promise.all(calls.map((call) => call()));
+          const [revoked, rotated] = round % 2 === 1 ? results.reverse() : results;
+          const key = await store.get(`old-${round}`);
+          assert.equal(revoked, true);
+          assert.equal(key?.revokedAt, AT);
+          assert.equal(key.rotatedTo, rotated ? `new-${round}` : null);
+          assert.equal((await store.get(`new-${round}`)) !== undefined, rotated);
+        }
+      },
+    ),
 
     testCase("replaceHash: only when the digest still is the one given, changing nothing else", async (store) => {
       const from = sampleKey().hash;
@@ -187,9 +215,14 @@ export function apiKeyChangeCases(makeStore: () => ApiKeyStore | Promise<ApiKeyS
     }),
 
     testCase("addUsage: batches at once lose no count, and bring no revoked key back", async (store) => {
-      const batches = Array.from({ length: 20 }, (_, index) => store.addUsage([{ id: "key-1", count: 1, lastUsedAt: AT + index }]));
+      const batches = Array.from({ length: 20 }, (_, index) =>
+        store.addUsage([{ id: "key-1", count: 1, lastUsedAt: AT + index }]),
+      );
       await Promise.all([...batches, store.revoke("key-1", AT, "race")]);
-      assert.deepEqual(await store.get("key-1"), sampleKey({ usageCount: 23, lastUsedAt: AT + 19, revokedAt: AT, revokedReason: "race" }));
+      assert.deepEqual(
+        await store.get("key-1"),
+        sampleKey({ usageCount: 23, lastUsedAt: AT + 19, revokedAt: AT, revokedReason: "race" }),
+      );
     }),
   ];
 }

@@ -10,7 +10,8 @@ import { sampleKey } from "./samples.js";
  * @param makeStore gives an empty store that is not yet initialised; its `close` is called when the case is over
  */
 export function apiKeyStoreConformance(makeStore: () => ApiKeyStore | Promise<ApiKeyStore>): ConformanceCase[] {
-  const testCase = (name: string, check: (store: ApiKeyStore) => Promise<void>) => caseWith(() => initialised(makeStore), name, check);
+  const testCase = (name: string, check: (store: ApiKeyStore) => Promise<void>) =>
+    caseWith(() => initialised(makeStore), name, check);
   return [
     testCase("init may be called again and loses nothing", async (store) => {
       await store.insert(sampleKey());
@@ -25,7 +26,16 @@ export function apiKeyStoreConformance(makeStore: () => ApiKeyStore | Promise<Ap
 
     testCase("get of an unknown id is undefined, whatever the id looks like", async (store) => {
       await store.insert(sampleKey());
-      for (const id of ["key-2", "KEY-1", "key-1 ", "", "__proto__", "constructor", "' or '1'='1", ...UNSTORABLE_TEXTS]) {
+      for (const id of [
+        "key-2",
+        "KEY-1",
+        "key-1 ",
+        "",
+        "__proto__",
+        "constructor",
+        "' or '1'='1",
+        ...UNSTORABLE_TEXTS,
+      ]) {
         assert.equal(await store.get(id), undefined, JSON.stringify(id));
       }
     }),
@@ -97,7 +107,9 @@ export function apiKeyStoreConformance(makeStore: () => ApiKeyStore | Promise<Ap
     }),
 
     testCase("metadata with keys of Object.prototype is data", async (store) => {
-      const metadata = JSON.parse('{"__proto__":{"admin":true},"constructor":1,"toString":"x","nested":{"__proto__":[1]}}') as StoredApiKey["metadata"];
+      const metadata = JSON.parse(
+        '{"__proto__":{"admin":true},"constructor":1,"toString":"x","nested":{"__proto__":[1]}}',
+      ) as StoredApiKey["metadata"];
       await store.insert(sampleKey({ metadata }));
       const given = await store.get("key-1");
       assert.equal(JSON.stringify(given?.metadata), JSON.stringify(metadata));
@@ -138,7 +150,9 @@ export function apiKeyStoreConformance(makeStore: () => ApiKeyStore | Promise<Ap
   ];
 }
 
-function listCases(testCase: (name: string, check: (store: ApiKeyStore) => Promise<void>) => ConformanceCase): ConformanceCase[] {
+function listCases(
+  testCase: (name: string, check: (store: ApiKeyStore) => Promise<void>) => ConformanceCase,
+): ConformanceCase[] {
   return [
     testCase("list gives the owner's keys newest first, ties by id descending, ended ones included", async (store) => {
       await store.insert(sampleKey({ id: "b", createdAt: 100 }));
@@ -152,27 +166,37 @@ function listCases(testCase: (name: string, check: (store: ApiKeyStore) => Promi
     }),
 
     testCase("paging has no gap and no repeat at any page size, ties and new keys notwithstanding", async (store) => {
-      for (let index = 0; index < 11; index += 1) await store.insert(sampleKey({ id: `k${index % 10}${index}`, createdAt: 1000 + Math.floor(index / 4) }));
+      for (let index = 0; index < 11; index += 1)
+        await store.insert(sampleKey({ id: `k${index % 10}${index}`, createdAt: 1000 + Math.floor(index / 4) }));
       const all = ids(await store.list("owner", { limit: 100 }));
       assert.equal(all.length, 11);
       for (let size = 1; size <= 12; size += 1) assert.deepEqual(await readAll(store, size), all, `page size ${size}`);
       // Keys made while someone pages are newer than the cursor, so the pages after it stay the same.
-      const newer = await readAll(store, 2, async (page) => store.insert(sampleKey({ id: `new${page}`, createdAt: 5000 + page })));
+      const newer = await readAll(store, 2, async (page) =>
+        store.insert(sampleKey({ id: `new${page}`, createdAt: 5000 + page })),
+      );
       assert.deepEqual(newer, all);
     }),
 
-    testCase("list: a limit of 0 or below is an empty page; a cursor that is not the owner's key is an empty page", async (store) => {
-      await store.insert(sampleKey());
-      await store.insert(sampleKey({ id: "foreign", ownerId: "other", createdAt: 9_000_000_000_000 }));
-      assert.deepEqual(await store.list("owner", { limit: 0 }), []);
-      assert.deepEqual(await store.list("owner", { limit: -1 }), []);
-      assert.deepEqual(await store.list("owner", { limit: 10, after: "unknown" }), []);
-      assert.deepEqual(await store.list("owner", { limit: 10, after: "foreign" }), []);
-    }),
+    testCase(
+      "list: a limit of 0 or below is an empty page; a cursor that is not the owner's key is an empty page",
+      async (store) => {
+        await store.insert(sampleKey());
+        await store.insert(sampleKey({ id: "foreign", ownerId: "other", createdAt: 9_000_000_000_000 }));
+        assert.deepEqual(await store.list("owner", { limit: 0 }), []);
+        assert.deepEqual(await store.list("owner", { limit: -1 }), []);
+        assert.deepEqual(await store.list("owner", { limit: 10, after: "unknown" }), []);
+        assert.deepEqual(await store.list("owner", { limit: 10, after: "foreign" }), []);
+      },
+    ),
   ];
 }
 
-async function readAll(store: ApiKeyStore, limit: number, between?: (page: number) => Promise<void>): Promise<string[]> {
+async function readAll(
+  store: ApiKeyStore,
+  limit: number,
+  between?: (page: number) => Promise<void>,
+): Promise<string[]> {
   const seen: string[] = [];
   for (let page = 0; page < 50; page += 1) {
     const after = seen.at(-1);

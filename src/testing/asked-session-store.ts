@@ -5,7 +5,10 @@ import type { ConformanceCase } from "./conformance.js";
 import type { ManualClock } from "./manual-clock.js";
 
 /** Makes a case of a check that gets a new, empty store and a way to let time pass for it. */
-export type SessionTestCase = (name: string, check: (store: AskedSessionStore, elapse: (ms: number) => Promise<void>) => Promise<void>) => ConformanceCase;
+export type SessionTestCase = (
+  name: string,
+  check: (store: AskedSessionStore, elapse: (ms: number) => Promise<void>) => Promise<void>,
+) => ConformanceCase;
 
 /** A `SessionStore` with promises, as the cases want it. */
 export class AskedSessionStore {
@@ -58,8 +61,13 @@ export class AskedSessionStore {
   data(principal?: string, extra: object = {}, lifeMs = 60_000): session.SessionData {
     const cookie = new session.Cookie();
     cookie.expires = new Date(this.now() + lifeMs);
-    const who: SessionStamp["principal"] = principal === undefined ? null : { id: principal, scopes: ["read"], roles: [] };
-    return { cookie, ...extra, [SESSION_STAMP]: { createdAt: this.now(), seenAt: this.now(), principal: who } } as unknown as session.SessionData;
+    const who: SessionStamp["principal"] =
+      principal === undefined ? null : { id: principal, scopes: ["read"], roles: [] };
+    return {
+      cookie,
+      ...extra,
+      [SESSION_STAMP]: { createdAt: this.now(), seenAt: this.now(), principal: who },
+    } as unknown as session.SessionData;
   }
 }
 

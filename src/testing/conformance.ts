@@ -24,7 +24,9 @@ export function caseWith<Store extends { close(): void | Promise<void> }>(
 }
 
 /** Makes a store and initialises it, as `ready()` does before an app uses one. */
-export async function initialised<Store extends { init(): Promise<void> }>(makeStore: () => Store | Promise<Store>): Promise<Store> {
+export async function initialised<Store extends { init(): Promise<void> }>(
+  makeStore: () => Store | Promise<Store>,
+): Promise<Store> {
   const store = await makeStore();
   await store.init();
   return store;
@@ -35,7 +37,7 @@ export const AWKWARD_TEXTS: readonly string[] = [
   "",
   " ",
   " leading and trailing ",
-  "O'Brien \"quoted\" `ticked` \\ backslash",
+  'O\'Brien "quoted" `ticked` \\ backslash',
   "'; DROP TABLE portcullis_api_keys; --",
   "%_?:name $1 @p0 {{x}}",
   "null",

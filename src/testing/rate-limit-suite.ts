@@ -26,48 +26,70 @@ export function rateLimitStoreConformance(
   const WINDOW_MS = options.windowMs ?? 400;
   const POLICY: WindowPolicy = { name: "suite", limit: 3, windowMs: WINDOW_MS };
   const near = (actual: number, expected: number, what: string) =>
-    assert.ok(Math.abs(actual - expected) <= tolerance, `${what}: ${actual} is not ${expected} (tolerance ${tolerance} ms)`);
-  const testCase = (name: string, check: (store: RateLimitStore, elapse: (ms: number) => Promise<void>) => Promise<void>): ConformanceCase => {
+    assert.ok(
+      Math.abs(actual - expected) <= tolerance,
+      `${what}: ${actual} is not ${expected} (tolerance ${tolerance} ms)`,
+    );
+  const testCase = (
+    name: string,
+    check: (store: RateLimitStore, elapse: (ms: number) => Promise<void>) => Promise<void>,
+  ): ConformanceCase => {
     const clock = new ManualClock();
     const elapse = options.elapse ?? (async (ms: number) => clock.advance(ms));
-    return caseWith(() => makeStore(clock), name, (store) => check(store, elapse));
+    return caseWith(
+      () => makeStore(clock),
+      name,
+      (store) => check(store, elapse),
+    );
   };
 
   return [
     testCase("consume: the limit is accepted and not one more", async (store) => {
       const outcomes: WindowOutcome[] = [];
       for (let index = 0; index < 5; index += 1) outcomes.push(await store.consume(POLICY, "a", 1));
-      assert.deepEqual(outcomes.map((outcome) => outcome.allowed), [true, true, true, false, false]);
-      assert.deepEqual(outcomes.map((outcome) => outcome.used), [1, 2, 3, 3, 3]);
+      assert.deepEqual(
+        outcomes.map((outcome) => outcome.allowed),
+        [true, true, true, false, false],
+      );
+      assert.deepEqual(
+        outcomes.map((outcome) => outcome.used),
+        [1, 2, 3, 3, 3],
+      );
       assert.equal(outcomes[2]?.retryAfterMs, 0);
       near(outcomes[4]?.retryAfterMs ?? -1, WINDOW_MS, "retryAfterMs");
       near(outcomes[4]?.resetMs ?? -1, WINDOW_MS, "resetMs");
     }),
 
-    testCase("the window slides: a slot frees exactly when its unit leaves, not when a period ends", async (store, elapse) => {
-      await store.consume(POLICY, "a", 1);
-      await elapse(WINDOW_MS / 2);
-      await store.consume(POLICY, "a", 2);
-      const refused = await store.consume(POLICY, "a", 1);
-      assert.equal(refused.allowed, false);
-      near(refused.retryAfterMs, WINDOW_MS / 2, "retryAfterMs");
-      near((await store.peek(POLICY, "a", 2)).retryAfterMs, WINDOW_MS, "retryAfterMs for two units");
-      await elapse(refused.retryAfterMs);
-      assert.equal((await store.consume(POLICY, "a", 1)).allowed, true);
-      assert.equal((await store.consume(POLICY, "a", 1)).allowed, false);
-    }),
-
-    testCase("a refused request is not recorded: one that keeps knocking is let in when a slot frees", async (store, elapse) => {
-      await store.consume(POLICY, "a", 3);
-      for (let index = 0; index < 8; index += 1) {
+    testCase(
+      "the window slides: a slot frees exactly when its unit leaves, not when a period ends",
+      async (store, elapse) => {
+        await store.consume(POLICY, "a", 1);
+        await elapse(WINDOW_MS / 2);
+        await store.consume(POLICY, "a", 2);
+        const refused = await store.consume(POLICY, "a", 1);
+        assert.equal(refused.allowed, false);
+        near(refused.retryAfterMs, WINDOW_MS / 2, "retryAfterMs");
+        near((await store.peek(POLICY, "a", 2)).retryAfterMs, WINDOW_MS, "retryAfterMs for two units");
+        await elapse(refused.retryAfterMs);
+        assert.equal((await store.consume(POLICY, "a", 1)).allowed, true);
         assert.equal((await store.consume(POLICY, "a", 1)).allowed, false);
-        await elapse(WINDOW_MS / 20);
-      }
-      await elapse((WINDOW_MS / 20) * 12 + tolerance);
-      const outcome = await store.consume(POLICY, "a", 1);
-      assert.equal(outcome.allowed, true);
-      assert.equal(outcome.used, 1);
-    }),
+      },
+    ),
+
+    testCase(
+      "a refused request is not recorded: one that keeps knocking is let in when a slot frees",
+      async (store, elapse) => {
+        await store.consume(POLICY, "a", 3);
+        for (let index = 0; index < 8; index += 1) {
+          assert.equal((await store.consume(POLICY, "a", 1)).allowed, false);
+          await elapse(WINDOW_MS / 20);
+        }
+        await elapse((WINDOW_MS / 20) * 12 + tolerance);
+        const outcome = await store.consume(POLICY, "a", 1);
+        assert.equal(outcome.allowed, true);
+        assert.equal(outcome.used, 1);
+      },
+    ),
 
     testCase("cost: fits whole or not at all", async (store) => {
       assert.equal((await store.consume(POLICY, "a", 2)).allowed, true);
@@ -112,7 +134,9 @@ export function rateLimitStoreConformance(
     }),
 
     testCase("of fifty calls at once exactly the limit is accepted", async (store) => {
-      const outcomes = await Promise.all(Array.from({ length: 50 }, async () => store.consume({ ...POLICY, limit: 20 }, "a", 1)));
+      const outcomes = await Promise.all(
+        Array.from({ length: 50 }, async () => store.consume({ ...POLICY, limit: 20 }, "a", 1)),
+      );
       assert.equal(outcomes.filter((outcome) => outcome.allowed).length, 20);
     }),
 
@@ -121,11 +145,31 @@ export function rateLimitStoreConformance(
       const minute: WindowPolicy = { name: "suite", limit: 3, windowMs: WINDOW_MS };
       const burst: WindowPolicy = { name: "burst", limit: 2, windowMs: WINDOW_MS / 2 };
       assert.deepEqual(await store.consumeAll([]), []);
-      const both = await store.consumeAll([{ policy: minute, key: "a", cost: 1 }, { policy: burst, key: "a", cost: 2 }]);
-      assert.deepEqual(both.map(({ allowed, used, retryAfterMs }) => [allowed, used, retryAfterMs]), [[true, 1, 0], [true, 2, 0]]);
+      const both = await store.consumeAll([
+        { policy: minute, key: "a", cost: 1 },
+        { policy: burst, key: "a", cost: 2 },
+      ]);
+      assert.deepEqual(
+        both.map(({ allowed, used, retryAfterMs }) => [allowed, used, retryAfterMs]),
+        [
+          [true, 1, 0],
+          [true, 2, 0],
+        ],
+      );
       near(both[1]?.resetMs ?? -1, WINDOW_MS / 2, "resetMs");
-      const one = await store.consumeAll([{ policy: minute, key: "a", cost: 2 }, { policy: burst, key: "a", cost: 1 }, { policy: minute, key: "b", cost: 1 }]);
-      assert.deepEqual(one.map(({ allowed, used }) => [allowed, used]), [[true, 1], [false, 2], [true, 0]]);
+      const one = await store.consumeAll([
+        { policy: minute, key: "a", cost: 2 },
+        { policy: burst, key: "a", cost: 1 },
+        { policy: minute, key: "b", cost: 1 },
+      ]);
+      assert.deepEqual(
+        one.map(({ allowed, used }) => [allowed, used]),
+        [
+          [true, 1],
+          [false, 2],
+          [true, 0],
+        ],
+      );
       near(one[1]?.retryAfterMs ?? -1, WINDOW_MS / 2, "retryAfterMs");
       assert.equal((await store.peek(minute, "a", 1)).used, 1, "nothing was recorded for the limit that allowed");
       assert.equal((await store.peek(minute, "b", 1)).used, 0, "nothing was recorded for the other key");
@@ -133,27 +177,55 @@ export function rateLimitStoreConformance(
 
     testCase("consumeAll: the same policy and key twice count as one request of both costs", async (store) => {
       if (store.consumeAll === undefined) return;
-      const twice = [{ policy: POLICY, key: "a", cost: 1 }, { policy: { ...POLICY }, key: "a", cost: 1 }];
-      assert.deepEqual((await store.consumeAll(twice)).map(({ allowed, used }) => [allowed, used]), [[true, 2], [true, 2]]);
-      assert.deepEqual((await store.consumeAll(twice)).map(({ allowed, used }) => [allowed, used]), [[false, 2], [false, 2]]);
+      const twice = [
+        { policy: POLICY, key: "a", cost: 1 },
+        { policy: { ...POLICY }, key: "a", cost: 1 },
+      ];
+      assert.deepEqual(
+        (await store.consumeAll(twice)).map(({ allowed, used }) => [allowed, used]),
+        [
+          [true, 2],
+          [true, 2],
+        ],
+      );
+      assert.deepEqual(
+        (await store.consumeAll(twice)).map(({ allowed, used }) => [allowed, used]),
+        [
+          [false, 2],
+          [false, 2],
+        ],
+      );
       assert.equal((await store.consume(POLICY, "a", 1)).allowed, true);
     }),
 
-    testCase("consumeAll: of thirty at once over two limits exactly as many as the smaller one allows are accepted", async (store) => {
-      const all = store.consumeAll?.bind(store);
-      if (all === undefined) return;
-      const wide: WindowPolicy = { name: "wide", limit: 100, windowMs: WINDOW_MS * 5 };
-      const narrow: WindowPolicy = { name: "narrow", limit: 7, windowMs: WINDOW_MS * 5 };
-      const calls = Array.from({ length: 30 }, async () => all([{ policy: wide, key: "a", cost: 2 }, { policy: narrow, key: "a", cost: 1 }]));
-      const accepted = (await Promise.all(calls)).filter((outcomes) => outcomes.every(({ allowed }) => allowed)).length;
-      assert.equal(accepted, 7);
-      assert.equal((await store.peek(wide, "a", 1)).used, 14);
-    }),
+    testCase(
+      "consumeAll: of thirty at once over two limits exactly as many as the smaller one allows are accepted",
+      async (store) => {
+        const all = store.consumeAll?.bind(store);
+        if (all === undefined) return;
+        const wide: WindowPolicy = { name: "wide", limit: 100, windowMs: WINDOW_MS * 5 };
+        const narrow: WindowPolicy = { name: "narrow", limit: 7, windowMs: WINDOW_MS * 5 };
+        const calls = Array.from({ length: 30 }, async () =>
+          all([
+            { policy: wide, key: "a", cost: 2 },
+            { policy: narrow, key: "a", cost: 1 },
+          ]),
+        );
+        const accepted = (await Promise.all(calls)).filter((outcomes) =>
+          outcomes.every(({ allowed }) => allowed),
+        ).length;
+        assert.equal(accepted, 7);
+        assert.equal((await store.peek(wide, "a", 1)).used, 14);
+      },
+    ),
 
     testCase("a cost that is not a whole number of at least 0 is refused", async (store) => {
       for (const cost of [-1, 0.5, NaN, Infinity]) {
         await assert.rejects(async () => store.consume(POLICY, "a", cost), RangeError);
-        await assert.rejects(async () => store.consumeAll?.([{ policy: POLICY, key: "a", cost }]) ?? Promise.reject(new RangeError()), RangeError);
+        await assert.rejects(
+          async () => store.consumeAll?.([{ policy: POLICY, key: "a", cost }]) ?? Promise.reject(new RangeError()),
+          RangeError,
+        );
       }
       assert.equal((await store.peek(POLICY, "a", 1)).used, 0);
     }),

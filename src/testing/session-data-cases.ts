@@ -7,11 +7,17 @@ import { AWKWARD_TEXTS, type ConformanceCase, countTrue } from "./conformance.js
 export function dataCases(testCase: SessionTestCase, grain: number): ConformanceCase[] {
   return [
     testCase("get gives back what was saved, and null for what is not there", async (store) => {
-      const extra = { cart: ["a", { deep: [1, null, "ü\u0000\ud800"] }], constructor: 1, empty: {}, big: "x".repeat(70_000) };
+      const extra = {
+        cart: ["a", { deep: [1, null, "ü\u0000\ud800"] }],
+        constructor: 1,
+        empty: {},
+        big: "x".repeat(70_000),
+      };
       assert.equal(await store.create("s", store.data("ada", extra)), true);
       const found = await store.get("s");
       assert.deepEqual({ ...found, cookie: undefined }, { ...store.data("ada", extra), cookie: undefined });
-      for (const sid of ["S", "s ", "", "__proto__", "constructor", "*", "s*"]) assert.equal(await store.get(sid), null, sid);
+      for (const sid of ["S", "s ", "", "__proto__", "constructor", "*", "s*"])
+        assert.equal(await store.get(sid), null, sid);
     }),
 
     testCase("what was given out or passed in can be changed without changing what is stored", async (store) => {
@@ -45,7 +51,10 @@ export function dataCases(testCase: SessionTestCase, grain: number): Conformance
     }),
 
     testCase("of twenty calls of create for one id exactly one is true", async (store) => {
-      assert.equal(await countTrue(20, async (index) => (await store.create("s", store.data(undefined, { index }))) === true), 1);
+      assert.equal(
+        await countTrue(20, async (index) => (await store.create("s", store.data(undefined, { index }))) === true),
+        1,
+      );
     }),
 
     testCase("a session ends at its cookie's end, and its id is free then", async (store, elapse) => {
@@ -73,7 +82,9 @@ export function dataCases(testCase: SessionTestCase, grain: number): Conformance
       const stamp = (found as { [SESSION_STAMP]?: SessionStamp })[SESSION_STAMP];
       assert.deepEqual([stamp?.createdAt, stamp?.seenAt, stamp?.principal?.id], [createdAt, touchedAt, "ada"]);
       assert.equal(new Date((found as { cookie: { expires: string } }).cookie.expires).getTime(), touchedAt + life);
-      assert.deepEqual(await store.list("ada"), [{ sid: "s", createdAt, seenAt: touchedAt, expiresAt: touchedAt + life }]);
+      assert.deepEqual(await store.list("ada"), [
+        { sid: "s", createdAt, seenAt: touchedAt, expiresAt: touchedAt + life },
+      ]);
       assert.equal(await store.touch("unknown", store.data()), false);
       assert.equal(await store.get("unknown"), null);
     }),

@@ -42,7 +42,9 @@ export function endingCases(testCase: SessionTestCase): ConformanceCase[] {
           Array.from({ length: 20 }, (_, index) => {
             if (index === 7) return store.destroy(sid);
             if (index % 3 === 0) return store.touch(sid, store.data("ada"));
-            return index % 3 === 1 ? store.replace(sid, store.data("ada", { index })) : store.set(sid, store.data("ada", { index }));
+            return index % 3 === 1
+              ? store.replace(sid, store.data("ada", { index }))
+              : store.set(sid, store.data("ada", { index }));
           }),
         );
         assert.equal(await store.get(sid), null);
@@ -62,41 +64,48 @@ export function principalCases(testCase: SessionTestCase, grain: number): Confor
         await store.create(`${index}-2`, store.data(owner));
       }
       await store.create("nobody", store.data());
-      for (const [index, owner] of owners.entries()) assert.deepEqual(await store.ids(owner), [`${index}-1`, `${index}-2`], owner);
+      for (const [index, owner] of owners.entries())
+        assert.deepEqual(await store.ids(owner), [`${index}-1`, `${index}-2`], owner);
       assert.deepEqual(await store.ids("unknown"), []);
     }),
 
-    testCase("destroyByPrincipal ends them all but the one excepted, counts them, and leaves others alone", async (store) => {
-      for (const sid of ["a", "b", "c"]) await store.create(sid, store.data("ada"));
-      await store.create("d", store.data("bob"));
-      assert.equal(await store.endAll("ada", "b"), 2);
-      assert.deepEqual([await store.ids("ada"), await store.ids("bob")], [["b"], ["d"]]);
-      assert.deepEqual([await store.get("a"), await store.get("c")], [null, null]);
-      assert.equal(await store.replace("a", store.data("ada")), false);
-      assert.equal(await store.endAll("ada"), 1);
-      assert.equal(await store.endAll("ada"), 0);
-      assert.equal(await store.create("e", store.data("ada")), true);
-      assert.deepEqual(await store.ids("ada"), ["e"]);
-    }),
+    testCase(
+      "destroyByPrincipal ends them all but the one excepted, counts them, and leaves others alone",
+      async (store) => {
+        for (const sid of ["a", "b", "c"]) await store.create(sid, store.data("ada"));
+        await store.create("d", store.data("bob"));
+        assert.equal(await store.endAll("ada", "b"), 2);
+        assert.deepEqual([await store.ids("ada"), await store.ids("bob")], [["b"], ["d"]]);
+        assert.deepEqual([await store.get("a"), await store.get("c")], [null, null]);
+        assert.equal(await store.replace("a", store.data("ada")), false);
+        assert.equal(await store.endAll("ada"), 1);
+        assert.equal(await store.endAll("ada"), 0);
+        assert.equal(await store.create("e", store.data("ada")), true);
+        assert.deepEqual(await store.ids("ada"), ["e"]);
+      },
+    ),
 
-    testCase("destroyByPrincipal among saves and log-ins at once: what it did not end can still be ended, and is listed", async (store) => {
-      for (let round = 0; round < 5; round += 1) {
-        const owner = `owner-${round}`;
-        for (let n = 0; n < 5; n += 1) await store.create(`${owner}-${n}`, store.data(owner));
-        await Promise.all([
-          ...Array.from({ length: 5 }, (_, n) => store.replace(`${owner}-${n}`, store.data(owner, { n }))),
-          store.endAll(owner),
-          ...Array.from({ length: 5 }, (_, n) => store.create(`${owner}-new-${n}`, store.data(owner))),
-        ]);
-        for (let n = 0; n < 5; n += 1) assert.equal(await store.get(`${owner}-${n}`), null);
-        // A session in force is never one that the listing does not show.
-        const listed = await store.ids(owner);
-        for (let n = 0; n < 5; n += 1) {
-          const sid = `${owner}-new-${n}`;
-          assert.equal((await store.get(sid)) !== null, listed.includes(sid), sid);
+    testCase(
+      "destroyByPrincipal among saves and log-ins at once: what it did not end can still be ended, and is listed",
+      async (store) => {
+        for (let round = 0; round < 5; round += 1) {
+          const owner = `owner-${round}`;
+          for (let n = 0; n < 5; n += 1) await store.create(`${owner}-${n}`, store.data(owner));
+          await Promise.all([
+            ...Array.from({ length: 5 }, (_, n) => store.replace(`${owner}-${n}`, store.data(owner, { n }))),
+            store.endAll(owner),
+            ...Array.from({ length: 5 }, (_, n) => store.create(`${owner}-new-${n}`, store.data(owner))),
+          ]);
+          for (let n = 0; n < 5; n += 1) assert.equal(await store.get(`${owner}-${n}`), null);
+          // A session in force is never one that the listing does not show.
+          const listed = await store.ids(owner);
+          for (let n = 0; n < 5; n += 1) {
+            const sid = `${owner}-new-${n}`;
+            assert.equal((await store.get(sid)) !== null, listed.includes(sid), sid);
+          }
         }
-      }
-    }),
+      },
+    ),
 
     testCase("a session replaced and touched stays listed beyond its first end", async (store, elapse) => {
       const life = 2 * grain + 20;

@@ -31,7 +31,11 @@ export function sessionStoreConformance(
       clock.advance(ms);
       await options.elapse?.(ms);
     };
-    return caseWith(() => makeStore(clock), name, (store) => check(new AskedSessionStore(store, clock), elapse));
+    return caseWith(
+      () => makeStore(clock),
+      name,
+      (store) => check(new AskedSessionStore(store, clock), elapse),
+    );
   };
   return [...dataCases(testCase, grain), ...endingCases(testCase), ...principalCases(testCase, grain)];
 }

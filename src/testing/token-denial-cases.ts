@@ -15,20 +15,24 @@ export function denialCases(testCase: TokenCase): ConformanceCase[] {
       await store.denyFamily("family-1", now + HOUR_MS);
       for (const name of ["jti-2", "JTI-1", "", "__proto__", "constructor", "family-1"]) {
         assert.equal(await store.isRevoked({ jti: name, subject: name, issuedAt: now }), false, name);
-        if (name !== "family-1") assert.equal(await store.isRevoked({ jti: name, subject: name, issuedAt: now, familyId: name }), false, name);
+        if (name !== "family-1")
+          assert.equal(await store.isRevoked({ jti: name, subject: name, issuedAt: now, familyId: name }), false, name);
       }
     }),
 
-    testCase("revokeAccessToken denies that token as soon as it resolves, again and again without error", async (store) => {
-      const now = Date.now();
-      for (const jti of AWKWARD_TEXTS) {
-        await store.revokeAccessToken(jti, now + HOUR_MS);
-        assert.equal(await store.isRevoked({ jti, subject: "user-1", issuedAt: now }), true, jti);
-      }
-      await store.revokeAccessToken("twice", now + HOUR_MS);
-      await store.revokeAccessToken("twice", now + HOUR_MS);
-      assert.equal(await store.isRevoked({ jti: "twice", subject: "user-1", issuedAt: now }), true);
-    }),
+    testCase(
+      "revokeAccessToken denies that token as soon as it resolves, again and again without error",
+      async (store) => {
+        const now = Date.now();
+        for (const jti of AWKWARD_TEXTS) {
+          await store.revokeAccessToken(jti, now + HOUR_MS);
+          assert.equal(await store.isRevoked({ jti, subject: "user-1", issuedAt: now }), true, jti);
+        }
+        await store.revokeAccessToken("twice", now + HOUR_MS);
+        await store.revokeAccessToken("twice", now + HOUR_MS);
+        assert.equal(await store.isRevoked({ jti: "twice", subject: "user-1", issuedAt: now }), true);
+      },
+    ),
 
     testCase("denyFamily denies the family's access tokens, and only those", async (store) => {
       const now = Date.now();
@@ -71,8 +75,11 @@ export function denialCases(testCase: TokenCase): ConformanceCase[] {
 
     testCase("denials made at once are all kept", async (store) => {
       const now = Date.now();
-      await Promise.all(Array.from({ length: 30 }, (_, index) => store.revokeAccessToken(`jti-${index % 15}`, now + HOUR_MS + index)));
-      for (let index = 0; index < 15; index += 1) assert.equal(await store.isRevoked({ jti: `jti-${index}`, subject: "s", issuedAt: now }), true);
+      await Promise.all(
+        Array.from({ length: 30 }, (_, index) => store.revokeAccessToken(`jti-${index % 15}`, now + HOUR_MS + index)),
+      );
+      for (let index = 0; index < 15; index += 1)
+        assert.equal(await store.isRevoked({ jti: `jti-${index}`, subject: "s", issuedAt: now }), true);
     }),
   ];
 }
@@ -113,28 +120,41 @@ export function expiryCases(testCase: TokenCase): ConformanceCase[] {
       assert.equal(await store.get("token-1"), undefined);
     }),
 
-    testCase("deleteExpired: the sealed successor is kept for 60 s after the use, then forgotten; nothing else of the token is", async (store) => {
-      const usedAt = Date.now();
-      for (const [index, id] of ["live", "revoked"].entries()) {
-        await store.insert(sampleToken({ id, familyId: id }));
-        await store.rotate(id, usedAt + index, sampleToken({ id: `${id}-next`, familyId: id }), `sealed-${id}`);
-      }
-      await store.revokeFamily("revoked", usedAt + 2);
-      const before = [await store.get("live"), await store.get("revoked")];
-      assert.equal(await store.deleteExpired(usedAt + 60_000), 0);
-      assert.deepEqual([await store.get("live"), await store.get("revoked")], before);
-      assert.equal(await store.deleteExpired(usedAt + 60_001), 0);
-      assert.deepEqual([await store.get("live"), await store.get("revoked")], [{ ...before[0], sealedSuccessor: null }, before[1]]);
-      assert.equal(await store.deleteExpired(usedAt + 60_002), 0);
-      assert.equal((await store.get("revoked"))?.sealedSuccessor, null);
-      assert.equal((await store.get("live-next"))?.usedAt, null);
-    }),
+    testCase(
+      "deleteExpired: the sealed successor is kept for 60 s after the use, then forgotten; nothing else of the token is",
+      async (store) => {
+        const usedAt = Date.now();
+        for (const [index, id] of ["live", "revoked"].entries()) {
+          await store.insert(sampleToken({ id, familyId: id }));
+          await store.rotate(id, usedAt + index, sampleToken({ id: `${id}-next`, familyId: id }), `sealed-${id}`);
+        }
+        await store.revokeFamily("revoked", usedAt + 2);
+        const before = [await store.get("live"), await store.get("revoked")];
+        assert.equal(await store.deleteExpired(usedAt + 60_000), 0);
+        assert.deepEqual([await store.get("live"), await store.get("revoked")], before);
+        assert.equal(await store.deleteExpired(usedAt + 60_001), 0);
+        assert.deepEqual(
+          [await store.get("live"), await store.get("revoked")],
+          [{ ...before[0], sealedSuccessor: null }, before[1]],
+        );
+        assert.equal(await store.deleteExpired(usedAt + 60_002), 0);
+        assert.equal((await store.get("revoked"))?.sealedSuccessor, null);
+        assert.equal((await store.get("live-next"))?.usedAt, null);
+      },
+    ),
 
     testCase("deleteExpired: leaves the living alone, however many have ended", async (store) => {
       const token = sampleToken();
       await store.insert(token);
       for (let index = 0; index < 40; index += 1) {
-        await store.insert(sampleToken({ id: `old-${index}`, familyId: `old-${index}`, expiresAt: token.issuedAt + HOUR_MS, familyExpiresAt: token.issuedAt + 2 * HOUR_MS }));
+        await store.insert(
+          sampleToken({
+            id: `old-${index}`,
+            familyId: `old-${index}`,
+            expiresAt: token.issuedAt + HOUR_MS,
+            familyExpiresAt: token.issuedAt + 2 * HOUR_MS,
+          }),
+        );
       }
       assert.equal(await store.deleteExpired(token.issuedAt + 3 * HOUR_MS), 40);
       assert.deepEqual(await store.get("token-1"), token);

@@ -13,22 +13,37 @@ export function familyCases(testCase: TokenCase): ConformanceCase[] {
       const successor = sampleToken({ id: "token-2", hash: "other" });
       await store.insert(token);
       const usedAt = Date.now() + 5;
-      assert.equal(await store.rotate("token-1", usedAt, successor, "sealed's \"text\""), true);
-      assert.deepEqual(await store.get("token-1"), { ...token, usedAt, successorId: "token-2", sealedSuccessor: "sealed's \"text\"" });
+      assert.equal(await store.rotate("token-1", usedAt, successor, 'sealed\'s "text"'), true);
+      assert.deepEqual(await store.get("token-1"), {
+        ...token,
+        usedAt,
+        successorId: "token-2",
+        sealedSuccessor: 'sealed\'s "text"',
+      });
       assert.deepEqual(await store.get("token-2"), successor);
     }),
 
-    testCase("rotate: false for a token that is used, revoked or unknown, and then nothing is inserted", async (store) => {
-      const now = Date.now();
-      await store.insert(sampleToken({ id: "used", familyId: "f1", usedAt: now, successorId: "x", sealedSuccessor: "y" }));
-      await store.insert(sampleToken({ id: "revoked", familyId: "f2", revokedAt: now }));
-      for (const [id, familyId] of [["used", "f1"], ["revoked", "f2"], ["unknown", "f3"], ...UNSTORABLE_TEXTS.map((text) => [text, "f1"] as const)] as const) {
-        const before = await store.get(id);
-        assert.equal(await store.rotate(id, now, sampleToken({ id: "next", familyId }), "sealed"), false, id);
-        assert.equal(await store.get("next"), undefined, id);
-        assert.deepEqual(await store.get(id), before);
-      }
-    }),
+    testCase(
+      "rotate: false for a token that is used, revoked or unknown, and then nothing is inserted",
+      async (store) => {
+        const now = Date.now();
+        await store.insert(
+          sampleToken({ id: "used", familyId: "f1", usedAt: now, successorId: "x", sealedSuccessor: "y" }),
+        );
+        await store.insert(sampleToken({ id: "revoked", familyId: "f2", revokedAt: now }));
+        for (const [id, familyId] of [
+          ["used", "f1"],
+          ["revoked", "f2"],
+          ["unknown", "f3"],
+          ...UNSTORABLE_TEXTS.map((text) => [text, "f1"] as const),
+        ] as const) {
+          const before = await store.get(id);
+          assert.equal(await store.rotate(id, now, sampleToken({ id: "next", familyId }), "sealed"), false, id);
+          assert.equal(await store.get("next"), undefined, id);
+          assert.deepEqual(await store.get(id), before);
+        }
+      },
+    ),
 
     testCase("rotate: rejects when the successor's id exists, and the token stays unused", async (store) => {
       const token = sampleToken();
@@ -57,38 +72,48 @@ export function familyCases(testCase: TokenCase): ConformanceCase[] {
 
     testCase("rotate: of twenty calls at once exactly one is true, and exactly its successor exists", async (store) => {
       await store.insert(sampleToken());
-      const count = await countTrue(20, (index) => store.rotate("token-1", Date.now(), sampleToken({ id: `next-${index}` }), `sealed-${index}`));
+      const count = await countTrue(20, (index) =>
+        store.rotate("token-1", Date.now(), sampleToken({ id: `next-${index}` }), `sealed-${index}`),
+      );
       assert.equal(count, 1);
       const token = await store.get("token-1");
       const present: string[] = [];
-      for (let index = 0; index < 20; index += 1) if ((await store.get(`next-${index}`)) !== undefined) present.push(`next-${index}`);
+      for (let index = 0; index < 20; index += 1)
+        if ((await store.get(`next-${index}`)) !== undefined) present.push(`next-${index}`);
       assert.deepEqual(present, [token?.successorId]);
       assert.equal(token?.sealedSuccessor, `sealed-${present[0]?.slice("next-".length)}`);
     }),
 
-    testCase("revokeFamily: every token of the family, used ones included, and none of another; true once", async (store) => {
-      const at = Date.now();
-      await store.insert(sampleToken());
-      await store.rotate("token-1", at, sampleToken({ id: "token-2" }), "sealed");
-      await store.insert(sampleToken({ id: "other", familyId: "family-2" }));
-      assert.equal(await store.revokeFamily("family-1", at), true);
-      assert.equal((await store.get("token-1"))?.revokedAt, at);
-      assert.equal((await store.get("token-2"))?.revokedAt, at);
-      assert.equal((await store.get("other"))?.revokedAt, null);
-      assert.equal(await store.revokeFamily("family-1", at + 1), false);
-      assert.equal((await store.get("token-1"))?.revokedAt, at);
-      for (const familyId of ["unknown", "", ...UNSTORABLE_TEXTS]) assert.equal(await store.revokeFamily(familyId, at), false);
-    }),
+    testCase(
+      "revokeFamily: every token of the family, used ones included, and none of another; true once",
+      async (store) => {
+        const at = Date.now();
+        await store.insert(sampleToken());
+        await store.rotate("token-1", at, sampleToken({ id: "token-2" }), "sealed");
+        await store.insert(sampleToken({ id: "other", familyId: "family-2" }));
+        assert.equal(await store.revokeFamily("family-1", at), true);
+        assert.equal((await store.get("token-1"))?.revokedAt, at);
+        assert.equal((await store.get("token-2"))?.revokedAt, at);
+        assert.equal((await store.get("other"))?.revokedAt, null);
+        assert.equal(await store.revokeFamily("family-1", at + 1), false);
+        assert.equal((await store.get("token-1"))?.revokedAt, at);
+        for (const familyId of ["unknown", "", ...UNSTORABLE_TEXTS])
+          assert.equal(await store.revokeFamily(familyId, at), false);
+      },
+    ),
 
-    testCase("a revoked family stays revoked: its tokens do not rotate, and one inserted later is born revoked", async (store) => {
-      const at = Date.now();
-      await store.insert(sampleToken());
-      await store.revokeFamily("family-1", at);
-      assert.equal(await store.rotate("token-1", at, sampleToken({ id: "token-2" }), "sealed"), false);
-      assert.equal(await store.get("token-2"), undefined);
-      await store.insert(sampleToken({ id: "late" }));
-      assert.equal((await store.get("late"))?.revokedAt, at);
-    }),
+    testCase(
+      "a revoked family stays revoked: its tokens do not rotate, and one inserted later is born revoked",
+      async (store) => {
+        const at = Date.now();
+        await store.insert(sampleToken());
+        await store.revokeFamily("family-1", at);
+        assert.equal(await store.rotate("token-1", at, sampleToken({ id: "token-2" }), "sealed"), false);
+        assert.equal(await store.get("token-2"), undefined);
+        await store.insert(sampleToken({ id: "late" }));
+        assert.equal((await store.get("late"))?.revokedAt, at);
+      },
+    ),
 
     testCase("revokeFamily and rotate at once: whichever wins, no live token is left", async (store) => {
       for (let round = 0; round < 12; round += 1) {
@@ -119,56 +144,73 @@ export function familyCases(testCase: TokenCase): ConformanceCase[] {
       const marks = await Promise.all(["a", "b", "c", "d", "e"].map(async (id) => (await store.get(id))?.revokedAt));
       assert.deepEqual(marks, [at, at, at, null, null]);
       assert.equal(await store.rotate("c", at, sampleToken({ id: "x", familyId: "f2" }), "sealed"), false);
-      assert.equal(await store.rotate("d", at, sampleToken({ id: "y", familyId: "f3", subject: "USER-1" }), "sealed"), true);
+      assert.equal(
+        await store.rotate("d", at, sampleToken({ id: "y", familyId: "f3", subject: "USER-1" }), "sealed"),
+        true,
+      );
     }),
 
-    testCase("revokeSubject: a family that began after it is in force, at the same time of day too, until the next one", async (store) => {
-      const at = Date.now();
-      await store.insert(sampleToken({ id: "before", familyId: "f1" }));
-      await store.revokeSubject("user-1", at, at + 60_000);
-      await store.insert(sampleToken({ id: "after", familyId: "f2", issuedAt: at - 1000 }));
-      await store.insert(sampleToken({ id: "late", familyId: "f1" }));
-      const marks = async () => Promise.all(["before", "late", "after"].map(async (id) => (await store.get(id))?.revokedAt));
-      assert.deepEqual(await marks(), [at, at, null]);
-      assert.equal(await store.rotate("after", at, sampleToken({ id: "after-2", familyId: "f2" }), "sealed"), true);
-      await store.revokeSubject("user-1", at, at + 60_000);
-      assert.deepEqual(await marks(), [at, at, at]);
-      assert.equal(await store.rotate("after-2", at, sampleToken({ id: "after-3", familyId: "f2" }), "sealed"), false);
-    }),
+    testCase(
+      "revokeSubject: a family that began after it is in force, at the same time of day too, until the next one",
+      async (store) => {
+        const at = Date.now();
+        await store.insert(sampleToken({ id: "before", familyId: "f1" }));
+        await store.revokeSubject("user-1", at, at + 60_000);
+        await store.insert(sampleToken({ id: "after", familyId: "f2", issuedAt: at - 1000 }));
+        await store.insert(sampleToken({ id: "late", familyId: "f1" }));
+        const marks = async () =>
+          Promise.all(["before", "late", "after"].map(async (id) => (await store.get(id))?.revokedAt));
+        assert.deepEqual(await marks(), [at, at, null]);
+        assert.equal(await store.rotate("after", at, sampleToken({ id: "after-2", familyId: "f2" }), "sealed"), true);
+        await store.revokeSubject("user-1", at, at + 60_000);
+        assert.deepEqual(await marks(), [at, at, at]);
+        assert.equal(
+          await store.rotate("after-2", at, sampleToken({ id: "after-3", familyId: "f2" }), "sealed"),
+          false,
+        );
+      },
+    ),
 
-    testCase("revokeSubject, repeated: what began before is revoked, once; what began after a later revocation is not", async (store) => {
-      const at = Date.now();
-      const revokedAt = async (id: string) => (await store.get(id))?.revokedAt;
-      await store.insert(sampleToken({ id: "before", familyId: "f1" }));
-      // The first call did not reach the store.
-      await store.revokeSubject("user-1", at, at + 60_000, true);
-      assert.equal(await revokedAt("before"), at);
-      await store.insert(sampleToken({ id: "after", familyId: "f2" }));
-      await store.revokeSubject("user-1", at, at + 60_000, true);
-      assert.equal(await revokedAt("after"), null);
-      await store.revokeSubject("user-1", at + 10, at + 60_000);
-      await store.insert(sampleToken({ id: "later", familyId: "f3" }));
-      await store.revokeSubject("user-1", at + 5, at + 60_000, true);
-      assert.equal(await revokedAt("later"), null);
-      assert.equal(await store.rotate("later", at, sampleToken({ id: "later-2", familyId: "f3" }), "sealed"), true);
-      await store.revokeSubject("user-1", at + 20, at + 60_000, true);
-      for (const id of ["before", "after", "later", "later-2"]) assert.notEqual(await revokedAt(id), null, `${id} is live`);
-    }),
+    testCase(
+      "revokeSubject, repeated: what began before is revoked, once; what began after a later revocation is not",
+      async (store) => {
+        const at = Date.now();
+        const revokedAt = async (id: string) => (await store.get(id))?.revokedAt;
+        await store.insert(sampleToken({ id: "before", familyId: "f1" }));
+        // The first call did not reach the store.
+        await store.revokeSubject("user-1", at, at + 60_000, true);
+        assert.equal(await revokedAt("before"), at);
+        await store.insert(sampleToken({ id: "after", familyId: "f2" }));
+        await store.revokeSubject("user-1", at, at + 60_000, true);
+        assert.equal(await revokedAt("after"), null);
+        await store.revokeSubject("user-1", at + 10, at + 60_000);
+        await store.insert(sampleToken({ id: "later", familyId: "f3" }));
+        await store.revokeSubject("user-1", at + 5, at + 60_000, true);
+        assert.equal(await revokedAt("later"), null);
+        assert.equal(await store.rotate("later", at, sampleToken({ id: "later-2", familyId: "f3" }), "sealed"), true);
+        await store.revokeSubject("user-1", at + 20, at + 60_000, true);
+        for (const id of ["before", "after", "later", "later-2"])
+          assert.notEqual(await revokedAt(id), null, `${id} is live`);
+      },
+    ),
 
-    testCase("revokeSubject holds as long as a family of before could live, and deleteExpired does not undo it", async (store) => {
-      const at = Date.now();
-      const token = sampleToken();
-      await store.insert(token);
-      await store.revokeSubject("user-1", at, at + 60_000);
-      await store.deleteExpired(token.expiresAt - 1);
-      assert.equal((await store.get("token-1"))?.revokedAt, at);
-      assert.equal(await store.rotate("token-1", at, sampleToken({ id: "token-2" }), "sealed"), false);
-      await store.deleteExpired(token.familyExpiresAt + 1);
-      await store.insert(sampleToken({ id: "new", familyId: "new" }));
-      assert.equal((await store.get("new"))?.revokedAt, null);
-      await store.revokeSubject("user-1", at, at + 60_000);
-      assert.equal((await store.get("new"))?.revokedAt, at);
-    }),
+    testCase(
+      "revokeSubject holds as long as a family of before could live, and deleteExpired does not undo it",
+      async (store) => {
+        const at = Date.now();
+        const token = sampleToken();
+        await store.insert(token);
+        await store.revokeSubject("user-1", at, at + 60_000);
+        await store.deleteExpired(token.expiresAt - 1);
+        assert.equal((await store.get("token-1"))?.revokedAt, at);
+        assert.equal(await store.rotate("token-1", at, sampleToken({ id: "token-2" }), "sealed"), false);
+        await store.deleteExpired(token.familyExpiresAt + 1);
+        await store.insert(sampleToken({ id: "new", familyId: "new" }));
+        assert.equal((await store.get("new"))?.revokedAt, null);
+        await store.revokeSubject("user-1", at, at + 60_000);
+        assert.equal((await store.get("new"))?.revokedAt, at);
+      },
+    ),
 
     testCase("revokeSubject and rotate at once: whichever wins, no live token is left", async (store) => {
       for (let round = 0; round < 12; round += 1) {
@@ -176,13 +218,26 @@ export function familyCases(testCase: TokenCase): ConformanceCase[] {
         const subject = `subject-${round}`;
         await store.insert(sampleToken({ id: `${familyId}-a`, familyId, subject }));
         const calls: (() => Promise<unknown>)[] = [
-          () => store.rotate(`${familyId}-a`, Date.now(), sampleToken({ id: `${familyId}-b`, familyId, subject }), "sealed"),
+          () =>
+            store.rotate(
+              `${familyId}-a`,
+              Date.now(),
+              sampleToken({ id: `${familyId}-b`, familyId, subject }),
+              "sealed",
+            ),
           () => store.revokeSubject(subject, Date.now(), Date.now() + 60_000),
-          () => store.rotate(`${familyId}-b`, Date.now(), sampleToken({ id: `${familyId}-c`, familyId, subject }), "sealed"),
+          () =>
+            store.rotate(
+              `${familyId}-b`,
+              Date.now(),
+              sampleToken({ id: `${familyId}-c`, familyId, subject }),
+              "sealed",
+            ),
         ];
         for (let turn = 0; turn < round % 3; turn += 1) calls.push(...calls.splice(0, 1));
         await Promise.all(calls.map((call) => call()));
-        for (const id of ["a", "b", "c"]) assert.notEqual((await store.get(`${familyId}-${id}`))?.revokedAt, null, `${familyId}-${id} is live`);
+        for (const id of ["a", "b", "c"])
+          assert.notEqual((await store.get(`${familyId}-${id}`))?.revokedAt, null, `${familyId}-${id} is live`);
       }
     }),
 
@@ -192,7 +247,8 @@ export function familyCases(testCase: TokenCase): ConformanceCase[] {
       for (let n = 0; n < 30; n += 1) await store.rotate(`t${n}`, at, sampleToken({ id: `t${n + 1}` }), "sealed");
       assert.equal(await store.revokeFamily("family-1", at), true);
       for (let n = 0; n <= 30; n += 1) assert.equal((await store.get(`t${n}`))?.revokedAt, at, `t${n}`);
-      for (let n = 0; n < 30; n += 1) await store.insert(sampleToken({ id: `f${n}`, familyId: `f${n}`, subject: "user-2" }));
+      for (let n = 0; n < 30; n += 1)
+        await store.insert(sampleToken({ id: `f${n}`, familyId: `f${n}`, subject: "user-2" }));
       await store.revokeSubject("user-2", at, at + 60_000);
       for (let n = 0; n < 30; n += 1) assert.equal((await store.get(`f${n}`))?.revokedAt, at, `f${n}`);
     }),

@@ -12,7 +12,8 @@ import { familyCases } from "./token-family-cases.js";
  *   the case is over
  */
 export function tokenStoreConformance(makeStore: () => TokenStore | Promise<TokenStore>): ConformanceCase[] {
-  const testCase = (name: string, check: (store: TokenStore) => Promise<void>) => caseWith(() => initialised(makeStore), name, check);
+  const testCase = (name: string, check: (store: TokenStore) => Promise<void>) =>
+    caseWith(() => initialised(makeStore), name, check);
   return [
     testCase("init may be called again and loses nothing", async (store) => {
       const token = sampleToken();
@@ -34,7 +35,15 @@ export function tokenStoreConformance(makeStore: () => TokenStore | Promise<Toke
 
     testCase("a token inserted as used and revoked keeps its marks; empty lists come back empty", async (store) => {
       const now = Date.now();
-      const marked = sampleToken({ usedAt: now, successorId: "token-2", sealedSuccessor: "c2VhbGVk", revokedAt: now + 1, scopes: [], roles: [], claims: {} });
+      const marked = sampleToken({
+        usedAt: now,
+        successorId: "token-2",
+        sealedSuccessor: "c2VhbGVk",
+        revokedAt: now + 1,
+        scopes: [],
+        roles: [],
+        claims: {},
+      });
       await store.insert(marked);
       assert.deepEqual(await store.get("token-1"), marked);
     }),
@@ -74,11 +83,19 @@ export function tokenStoreConformance(makeStore: () => TokenStore | Promise<Toke
 
     testCase("numbers up to 2^53-1 are exact; text and numbers that no engine keeps are refused", async (store) => {
       const most = Number.MAX_SAFE_INTEGER;
-      const token = sampleToken({ issuedAt: most - 3, expiresAt: most - 2, familyExpiresAt: most, usedAt: most - 1, revokedAt: most - 4 });
+      const token = sampleToken({
+        issuedAt: most - 3,
+        expiresAt: most - 2,
+        familyExpiresAt: most,
+        usedAt: most - 1,
+        revokedAt: most - 4,
+      });
       await store.insert(token);
       assert.deepEqual(await store.get("token-1"), token);
-      for (const text of UNSTORABLE_TEXTS) await assert.rejects(async () => store.insert(sampleToken({ id: "token-2", subject: text })));
-      for (const number of [2 ** 53, 1.5, Number.NaN]) await assert.rejects(async () => store.insert(sampleToken({ id: "token-2", expiresAt: number })));
+      for (const text of UNSTORABLE_TEXTS)
+        await assert.rejects(async () => store.insert(sampleToken({ id: "token-2", subject: text })));
+      for (const number of [2 ** 53, 1.5, Number.NaN])
+        await assert.rejects(async () => store.insert(sampleToken({ id: "token-2", expiresAt: number })));
       assert.equal(await store.get("token-2"), undefined);
     }),
 

@@ -19,7 +19,8 @@ export interface HostRequest {
   readonly forwarded: string | undefined;
 }
 
-export type HostReason = "missing" | "duplicate" | "malformed" | "target-mismatch" | "not-listed" | "forwarded-not-listed";
+export type HostReason =
+  "missing" | "duplicate" | "malformed" | "target-mismatch" | "not-listed" | "forwarded-not-listed";
 
 function refusal(reason: HostReason): Refusal {
   return Object.freeze({ code: "untrusted-host", reason });
@@ -56,7 +57,8 @@ export function decideHost(policy: HostPolicy, request: HostRequest): Refusal | 
       if (named === undefined || !sameAuthority(named, host, target.absolute.scheme)) return TARGET_MISMATCH;
     }
   }
-  if (forwarded !== undefined) return areForwardedHostsListed(policy.hosts, forwarded) ? undefined : FORWARDED_NOT_LISTED;
+  if (forwarded !== undefined)
+    return areForwardedHostsListed(policy.hosts, forwarded) ? undefined : FORWARDED_NOT_LISTED;
   return policy.hosts.has(host) ? undefined : NOT_LISTED;
 }
 

@@ -20,7 +20,8 @@ export function readHostEntry(text: string): { readonly entry: string } | HostEn
     return {
       code: "unsafe-setting",
       message: '"*" takes every host, so DNS rebinding and forged links get through.',
-      remedy: "List the names of this service (*.example.com for all below one), or switch the check off in so many words: trustedHosts: false.",
+      remedy:
+        "List the names of this service (*.example.com for all below one), or switch the check off in so many words: trustedHosts: false.",
     };
   }
   const wildcard = text.startsWith("*.");
@@ -45,7 +46,11 @@ function normalForm({ host, port }: Authority, wildcard: boolean): string {
 
 function wildcardProblem(parent: string): HostEntryProblem | undefined {
   if (parent.startsWith("[") || isIPv4(parent)) {
-    return { code: "wrong-value", message: "An address has no subdomains.", remedy: "Write the address alone, or a name after the wildcard." };
+    return {
+      code: "wrong-value",
+      message: "An address has no subdomains.",
+      remedy: "Write the address alone, or a name after the wildcard.",
+    };
   }
   const { publicSuffix, isIcann, isPrivate } = parseDomain(parent, { allowPrivateDomains: true });
   // Suffixes of private networks (`internal`, `local`, `localhost`) are on no list and may be meant.
@@ -72,18 +77,33 @@ function explain(text: string): { message: string; remedy: string } {
   if (/[^\x00-\x7f]/.test(text)) {
     const ascii = domainToASCII(text.startsWith("*.") ? text.slice(2) : text);
     const written = parseAuthority(ascii) === undefined ? undefined : `${text.startsWith("*.") ? "*." : ""}${ascii}`;
-    return { message: "Clients send names in other scripts as punycode.", remedy: written === undefined ? WRITE_A_NAME : `Write ${written}.` };
+    return {
+      message: "Clients send names in other scripts as punycode.",
+      remedy: written === undefined ? WRITE_A_NAME : `Write ${written}.`,
+    };
   }
   if (text.includes("@")) return { message: "A host has no user name.", remedy: WRITE_A_NAME };
   if (text.includes("/")) {
     return addressRangeProblem(text) === undefined
-      ? { message: "This is a range of addresses, and Host is compared with names and single addresses.", remedy: "List the addresses, or put the health check's path into exemptPaths." }
+      ? {
+          message: "This is a range of addresses, and Host is compared with names and single addresses.",
+          remedy: "List the addresses, or put the health check's path into exemptPaths.",
+        }
       : { message: "A host has no path.", remedy: suggestFrom(`http://${text}`) };
   }
-  if (text.includes("*")) return { message: "A wildcard stands for whole labels at the very beginning.", remedy: "Write *.example.com, and example.com beside it if that is meant too." };
-  if (text.includes("%")) return { message: "A host holds no percent sign: no zone, nothing encoded.", remedy: WRITE_A_NAME };
+  if (text.includes("*"))
+    return {
+      message: "A wildcard stands for whole labels at the very beginning.",
+      remedy: "Write *.example.com, and example.com beside it if that is meant too.",
+    };
+  if (text.includes("%"))
+    return { message: "A host holds no percent sign: no zone, nothing encoded.", remedy: WRITE_A_NAME };
   const port = /^(?:[^:]+|\[[^\]]*\]):([^:]*)$/.exec(text)?.[1];
-  if (port !== undefined && (!/^[1-9]\d{0,4}$/.test(port) || Number(port) > 65535)) return { message: "The port is not a number from 1 to 65535.", remedy: "Correct it, or leave it out to take every port." };
+  if (port !== undefined && (!/^[1-9]\d{0,4}$/.test(port) || Number(port) > 65535))
+    return {
+      message: "The port is not a number from 1 to 65535.",
+      remedy: "Correct it, or leave it out to take every port.",
+    };
   if (URL.canParse(`http://${text}`) && isIPv4(new URL(`http://${text}`).hostname)) {
     return { message: "This is an address in a form that no client sends.", remedy: suggestFrom(`http://${text}`) };
   }

@@ -17,8 +17,14 @@ export function createTrustedHost(options: TrustedHostOptions): Layer {
   const run: RunLayer = function trustedHostMiddleware(req, res, next) {
     const forwarded = readForwarded(req, forwardedHost);
     // What this layer does not believe, nobody behind it shall: Express's own `req.hostname` would.
-    if (forwarded === undefined && mode === "enforce" && req.headers["x-forwarded-host"] !== undefined) delete req.headers["x-forwarded-host"];
-    const refusal = decideHost(policy, { method: req.method, target: req.originalUrl, hostLines: hostLines(req), forwarded });
+    if (forwarded === undefined && mode === "enforce" && req.headers["x-forwarded-host"] !== undefined)
+      delete req.headers["x-forwarded-host"];
+    const refusal = decideHost(policy, {
+      method: req.method,
+      target: req.originalUrl,
+      hostLines: hostLines(req),
+      forwarded,
+    });
     if (refusal !== undefined && refuse(req, res, "trusted-host", refusal, mode)) return;
     next();
   };

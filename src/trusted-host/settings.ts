@@ -21,9 +21,15 @@ function complaint(code: "missing-setting" | "wrong-type", message: string, reme
 }
 
 const hostListSchema = chosen<readonly string[], string[]>((value) => {
-  if (value === undefined) return complaint("missing-setting", "The hosts this service answers for are not given.", `List them: ${EXAMPLE}.`);
+  if (value === undefined)
+    return complaint("missing-setting", "The hosts this service answers for are not given.", `List them: ${EXAMPLE}.`);
   if (!Array.isArray(value)) return complaint("wrong-type", "The hosts are not a list.", `Write a list: ${EXAMPLE}.`);
-  if (value.length === 0) return complaint("missing-setting", "The list of hosts is empty, and an empty list never means all.", `List the names of this service: ${EXAMPLE}.`);
+  if (value.length === 0)
+    return complaint(
+      "missing-setting",
+      "The list of hosts is empty, and an empty list never means all.",
+      `List the names of this service: ${EXAMPLE}.`,
+    );
   return z.array(hostEntrySchema);
 });
 
@@ -52,5 +58,9 @@ export const trustedHostSchema = chosen<TrustedHostSettings, TrustedHostOptions>
   if (Array.isArray(value)) return hostListSchema.transform((hosts) => objectSchema.parse({ hosts }));
   if (typeof value === "object" && value !== null) return objectSchema;
   if (value === undefined) return hostListSchema;
-  return complaint("wrong-type", "This is neither a list of hosts nor an object.", `Write a list, ${EXAMPLE}, or { hosts: ${EXAMPLE} }.`);
+  return complaint(
+    "wrong-type",
+    "This is neither a list of hosts nor an object.",
+    `Write a list, ${EXAMPLE}, or { hosts: ${EXAMPLE} }.`,
+  );
 });

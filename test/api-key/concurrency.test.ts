@@ -17,7 +17,12 @@ const KEY = { ownerId: "user-1", name: "ci" };
 class CountingHasher extends KeyHasher {
   compared = 0;
 
-  override compare(key: string, digest: KeyDigest, callers: readonly string[], target?: HashTarget): Promise<Comparison> {
+  override compare(
+    key: string,
+    digest: KeyDigest,
+    callers: readonly string[],
+    target?: HashTarget,
+  ): Promise<Comparison> {
     this.compared += 1;
     return super.compare(key, digest, callers, target);
   }
@@ -87,10 +92,16 @@ describe("a flood of well-formed wrong keys", () => {
   it("is bounded, and leaves room for everybody else", async () => {
     const { service } = bench({ hash: "argon2id", hashQueue: 20, failures: { limit: 10_000 } });
     services.push(service);
-    const [target, known, fresh] = [await service.create(KEY), await service.create(KEY), await service.create({ ...KEY, ownerId: "user-2" })];
+    const [target, known, fresh] = [
+      await service.create(KEY),
+      await service.create(KEY),
+      await service.create({ ...KEY, ownerId: "user-2" }),
+    ];
     expect(await service.verify(known.key, { address: "192.0.2.1" })).toMatchObject({ ok: true });
 
-    const flood = Array.from({ length: 200 }, (_, i) => service.verify(forged(target.key, i), { address: "203.0.113.1" }));
+    const flood = Array.from({ length: 200 }, (_, i) =>
+      service.verify(forged(target.key, i), { address: "203.0.113.1" }),
+    );
     await new Promise((resolve) => setImmediate(resolve));
     // A remembered key is answered without waiting; one that has to be hashed finds a place.
     expect(service.check(known.key, "192.0.2.1")).toMatchObject({ ok: true });
@@ -115,7 +126,9 @@ describe("a flood of well-formed wrong keys", () => {
     const own: string[] = [];
     for (let n = 0; n < 23; n += 1) own.push((await service.create({ ownerId: "mallory", name: "ci" })).key);
     const { key } = await service.create(KEY);
-    const flood = own.map((target, n) => service.verify(forged(target, n), { address: `2001:db8:0:${(n * 256).toString(16)}::1` }));
+    const flood = own.map((target, n) =>
+      service.verify(forged(target, n), { address: `2001:db8:0:${(n * 256).toString(16)}::1` }),
+    );
     await new Promise((resolve) => setImmediate(resolve));
     expect(await service.verify(key, { address: "192.0.2.2" })).toMatchObject({ ok: true });
     const hashed = (await Promise.all(flood)).filter((result) => !result.ok && result.reason === "mismatch");
@@ -185,7 +198,9 @@ it("a remembered key costs a small part of a first use", async () => {
   for (let i = 0; i < rounds; i += 1) void service.check(key, "192.0.2.1");
   const warmUs = ((performance.now() - warmBegun) * 1000) / rounds;
   const ratio = (coldMs * 1000) / warmUs;
-  process.stdout.write(`api-key: cold ${coldMs.toFixed(1)} ms, warm ${warmUs.toFixed(1)} µs, ratio ${Math.round(ratio)}\n`);
+  process.stdout.write(
+    `api-key: cold ${coldMs.toFixed(1)} ms, warm ${warmUs.toFixed(1)} µs, ratio ${Math.round(ratio)}\n`,
+  );
   expect(ratio).toBeGreaterThan(100);
   await service.close();
 });

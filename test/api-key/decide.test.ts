@@ -1,6 +1,16 @@
 import { describe, expect, it } from "vitest";
 import { AddressList } from "../../src/core/address-list.js";
-import { choosePresented, excess, graceEnd, judgeKey, type KeyState, MANAGE_SCOPE, type Powers, type Presented, stateProblem } from "../../src/api-key/decide.js";
+import {
+  choosePresented,
+  excess,
+  graceEnd,
+  judgeKey,
+  type KeyState,
+  MANAGE_SCOPE,
+  type Powers,
+  type Presented,
+  stateProblem,
+} from "../../src/api-key/decide.js";
 
 const NOW = 1_000_000;
 
@@ -12,24 +22,49 @@ describe("which key a request presents", () => {
     { name: "nothing", input: bare, verdict: "none" },
     { name: "the header", input: header, verdict: "key ApiKey mcp_k" },
     { name: "the header, empty", input: { ...header, keyHeader: "" }, verdict: "key ApiKey " },
-    { name: "the header, of another prefix", input: { ...header, keyHeader: "other_k" }, verdict: "key ApiKey other_k" },
+    {
+      name: "the header, of another prefix",
+      input: { ...header, keyHeader: "other_k" },
+      verdict: "key ApiKey other_k",
+    },
     { name: "the header twice", input: { ...header, keyHeader: "mcp_k, mcp_k" }, verdict: "ambiguous repeated-header" },
     { name: "bearer", input: bearer, verdict: "key Bearer mcp_k" },
     { name: "bearer in capitals", input: { ...bearer, authorization: "BEARER mcp_k" }, verdict: "key Bearer mcp_k" },
     { name: "bearer twice", input: { ...bearer, authorizationLines: 2 }, verdict: "ambiguous repeated-header" },
     { name: "bearer of a token that is no key", input: { ...bearer, authorization: "Bearer ey.a.b" }, verdict: "none" },
-    { name: "two authorizations, the first not ours", input: { ...bearer, authorization: "Basic x", authorizationLines: 2 }, verdict: "ambiguous repeated-header" },
+    {
+      name: "two authorizations, the first not ours",
+      input: { ...bearer, authorization: "Basic x", authorizationLines: 2 },
+      verdict: "ambiguous repeated-header",
+    },
     { name: "basic", input: { ...bearer, authorization: "Basic x" }, verdict: "none" },
-    { name: "header beside basic", input: { ...header, authorization: "Basic x", authorizationLines: 1 }, verdict: "key ApiKey mcp_k" },
-    { name: "header beside bearer", input: { ...header, authorization: "Bearer mcp_k", authorizationLines: 1 }, verdict: "ambiguous two-methods" },
-    { name: "header beside another bearer", input: { ...header, authorization: "Bearer ey.a.b", authorizationLines: 1 }, verdict: "ambiguous two-methods" },
+    {
+      name: "header beside basic",
+      input: { ...header, authorization: "Basic x", authorizationLines: 1 },
+      verdict: "key ApiKey mcp_k",
+    },
+    {
+      name: "header beside bearer",
+      input: { ...header, authorization: "Bearer mcp_k", authorizationLines: 1 },
+      verdict: "ambiguous two-methods",
+    },
+    {
+      name: "header beside another bearer",
+      input: { ...header, authorization: "Bearer ey.a.b", authorizationLines: 1 },
+      verdict: "ambiguous two-methods",
+    },
     { name: "header in a session", input: { ...header, hasSession: true }, verdict: "ambiguous session-and-key" },
     { name: "bearer in a session", input: { ...bearer, hasSession: true }, verdict: "ambiguous session-and-key" },
     { name: "a session alone", input: { ...bare, hasSession: true }, verdict: "none" },
   ];
   it.each(rows)("$name: $verdict", ({ input, verdict }) => {
     const choice = choosePresented(input, "mcp_");
-    const text = choice.verdict === "key" ? `key ${choice.scheme} ${choice.key}` : choice.verdict === "ambiguous" ? `ambiguous ${choice.reason}` : choice.verdict;
+    const text =
+      choice.verdict === "key"
+        ? `key ${choice.scheme} ${choice.key}`
+        : choice.verdict === "ambiguous"
+          ? `ambiguous ${choice.reason}`
+          : choice.verdict;
     expect(text).toBe(verdict);
   });
 });
@@ -45,13 +80,26 @@ describe("the state of a key", () => {
     { name: "rotated, in grace", input: { ...good, rotatedTo: "x", graceUntil: NOW + 1 }, verdict: undefined },
     { name: "rotated, grace over", input: { ...good, rotatedTo: "x", graceUntil: NOW }, verdict: "rotated" },
     { name: "rotated without grace", input: { ...good, rotatedTo: "x" }, verdict: "rotated" },
-    { name: "rotated in grace and revoked", input: { ...good, rotatedTo: "x", graceUntil: NOW + 1, revokedAt: NOW }, verdict: "revoked" },
-    { name: "rotated in grace and expired", input: { ...good, rotatedTo: "x", graceUntil: NOW + 1, expiresAt: NOW }, verdict: "expired" },
+    {
+      name: "rotated in grace and revoked",
+      input: { ...good, rotatedTo: "x", graceUntil: NOW + 1, revokedAt: NOW },
+      verdict: "revoked",
+    },
+    {
+      name: "rotated in grace and expired",
+      input: { ...good, rotatedTo: "x", graceUntil: NOW + 1, expiresAt: NOW },
+      verdict: "expired",
+    },
   ];
   it.each(rows)("$name: $verdict", ({ input, verdict }) => expect(stateProblem(input, NOW)).toBe(verdict));
 
   const list = new AddressList(["192.0.2.0/24", "2001:db8::/32"]);
-  const addresses: { name: string; address: string | undefined; list: AddressList | undefined; verdict: string | undefined }[] = [
+  const addresses: {
+    name: string;
+    address: string | undefined;
+    list: AddressList | undefined;
+    verdict: string | undefined;
+  }[] = [
     { name: "in the range", address: "192.0.2.9", list, verdict: undefined },
     { name: "outside the range", address: "192.0.3.9", list, verdict: "address-not-allowed" },
     { name: "IPv6 in the range", address: "2001:db8::1", list, verdict: undefined },
@@ -61,7 +109,9 @@ describe("the state of a key", () => {
     { name: "outside, without a list", address: "192.0.3.9", list: undefined, verdict: undefined },
     { name: "unknown, without a list", address: undefined, list: undefined, verdict: undefined },
   ];
-  it.each(addresses)("address $name: $verdict", ({ address, list: allow, verdict }) => expect(judgeKey(good, allow, NOW, address)).toBe(verdict));
+  it.each(addresses)("address $name: $verdict", ({ address, list: allow, verdict }) =>
+    expect(judgeKey(good, allow, NOW, address)).toBe(verdict),
+  );
 
   it("the state is told before the address", () => {
     expect(judgeKey({ ...good, revokedAt: 1 }, list, NOW, "10.0.0.1")).toBe("revoked");
@@ -80,8 +130,20 @@ it("managing keys is a scope that must be given by its name", () => {
 });
 
 describe("what a caller may hand out", () => {
-  const own: Powers = { scopes: ["read", "orders:*"], roles: ["editor"], expiresAt: NOW, allow: ["192.0.2.0/24", "10.0.0.1"], rateLimit: { limit: 60, windowSeconds: 60 } };
-  const within: Powers = { scopes: ["read", "orders:write"], roles: ["editor"], expiresAt: NOW, allow: ["192.0.2.7"], rateLimit: { limit: 60, windowSeconds: 60 } };
+  const own: Powers = {
+    scopes: ["read", "orders:*"],
+    roles: ["editor"],
+    expiresAt: NOW,
+    allow: ["192.0.2.0/24", "10.0.0.1"],
+    rateLimit: { limit: 60, windowSeconds: 60 },
+  };
+  const within: Powers = {
+    scopes: ["read", "orders:write"],
+    roles: ["editor"],
+    expiresAt: NOW,
+    allow: ["192.0.2.7"],
+    rateLimit: { limit: 60, windowSeconds: 60 },
+  };
   const rows: { name: string; input: Powers; verdict: string | undefined }[] = [
     { name: "within", input: within, verdict: undefined },
     { name: "the same", input: own, verdict: undefined },
@@ -102,7 +164,9 @@ describe("what a caller may hand out", () => {
     { name: "without a limit", input: { ...within, rateLimit: null }, verdict: "limit" },
     { name: "anywhere", input: { ...within, allow: [] }, verdict: "address" },
   ];
-  it.each(rows)("$name: $verdict", ({ input, verdict }) => expect(excess(own, input, new AddressList(own.allow))).toBe(verdict));
+  it.each(rows)("$name: $verdict", ({ input, verdict }) =>
+    expect(excess(own, input, new AddressList(own.allow))).toBe(verdict),
+  );
   it("a caller bound by nothing hands out any expiry, address and limit", () => {
     const unbound = { expiresAt: null, allow: [], rateLimit: null };
     expect(excess({ ...own, ...unbound }, { ...within, ...unbound }, undefined)).toBeUndefined();

@@ -2,7 +2,15 @@ import { crc32 as zlibCrc32 } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { crc32, tableCrc32 } from "../../src/api-key/checksum.js";
-import { checksum, generateKey, isKeyId, keyIdOf, MAX_SECRET_LENGTH, MIN_SECRET_LENGTH, randomBase62 } from "../../src/api-key/format.js";
+import {
+  checksum,
+  generateKey,
+  isKeyId,
+  keyIdOf,
+  MAX_SECRET_LENGTH,
+  MIN_SECRET_LENGTH,
+  randomBase62,
+} from "../../src/api-key/format.js";
 
 const RUNS = { numRuns: 300 };
 const prefixes = fc.constantFrom("mcp_", "a_b_c_", "k-", "_", "acme_live_", "0123456789abcde_");
@@ -21,7 +29,10 @@ describe("checksum", () => {
   });
 
   it("has six characters, whatever the sum", () => {
-    fc.assert(fc.property(fc.string(), (text) => /^[0-9A-Za-z]{6}$/.test(checksum(text))), RUNS);
+    fc.assert(
+      fc.property(fc.string(), (text) => /^[0-9A-Za-z]{6}$/.test(checksum(text))),
+      RUNS,
+    );
   });
 });
 
@@ -40,12 +51,17 @@ describe("a key", () => {
 
   it("with any one character changed is none", () => {
     fc.assert(
-      fc.property(prefixes, fc.nat(), fc.string({ unit: "binary", minLength: 1, maxLength: 1 }), (prefix, where, char) => {
-        const { key } = generateKey(prefix, 32);
-        const at = where % key.length;
-        fc.pre(key[at] !== char);
-        expect(keyIdOf(key.slice(0, at) + char + key.slice(at + 1), prefix)).toBeUndefined();
-      }),
+      fc.property(
+        prefixes,
+        fc.nat(),
+        fc.string({ unit: "binary", minLength: 1, maxLength: 1 }),
+        (prefix, where, char) => {
+          const { key } = generateKey(prefix, 32);
+          const at = where % key.length;
+          fc.pre(key[at] !== char);
+          expect(keyIdOf(key.slice(0, at) + char + key.slice(at + 1), prefix)).toBeUndefined();
+        },
+      ),
       { ...RUNS, numRuns: 2000 },
     );
   });
@@ -63,14 +79,18 @@ describe("a key", () => {
   });
 
   it("is never read out of arbitrary text, and reading never throws", () => {
-    fc.assert(fc.property(fc.string({ unit: "binary", maxLength: 300 }), (text) => keyIdOf(text, "mcp_") === undefined), RUNS);
+    fc.assert(
+      fc.property(fc.string({ unit: "binary", maxLength: 300 }), (text) => keyIdOf(text, "mcp_") === undefined),
+      RUNS,
+    );
   });
 
   it("of another prefix, too short or too long is none", () => {
     const { key, id } = generateKey("mcp_", 32);
     expect(keyIdOf(key, "mcp_")).toBe(id);
     expect(keyIdOf(key, "acme_")).toBeUndefined();
-    for (const length of [MIN_SECRET_LENGTH - 1, MAX_SECRET_LENGTH + 1]) expect(keyIdOf(generateKey("mcp_", length).key, "mcp_")).toBeUndefined();
+    for (const length of [MIN_SECRET_LENGTH - 1, MAX_SECRET_LENGTH + 1])
+      expect(keyIdOf(generateKey("mcp_", length).key, "mcp_")).toBeUndefined();
     for (const text of ["", "mcp_", ` ${key}`, `${key} `, `${key}\n`]) expect(keyIdOf(text, "mcp_")).toBeUndefined();
   });
 });

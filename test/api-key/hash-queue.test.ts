@@ -44,7 +44,10 @@ describe("the queue of hashes", () => {
   });
 
   it("counts a job by whichever of its parties has most: one address with many keys, one key from many addresses", async () => {
-    for (const [address, key] of [[() => "a", String], [String, () => "k"]] as const) {
+    for (const [address, key] of [
+      [() => "a", String],
+      [String, () => "k"],
+    ] as const) {
       const { add, began, endOne, settle } = steps(1, 20);
       for (let n = 0; n < 8; n += 1) void add(`a${n}`, [`address ${address(n)}`], `key ${key(n)}`);
       void add("owner", ["owner o"]);
@@ -85,7 +88,9 @@ describe("the queue of hashes", () => {
       for (let n = 0; n < 3; n += 1) await endOne();
       expect(began.slice(0, 3)).toContain("holder");
       // In place of the last guess, where there was none.
-      expect([...outcomes].filter(([, outcome]) => outcome === "refused")).toEqual(guesses === 11 ? [["guess10", "refused"]] : []);
+      expect([...outcomes].filter(([, outcome]) => outcome === "refused")).toEqual(
+        guesses === 11 ? [["guess10", "refused"]] : [],
+      );
     }
   });
 
@@ -128,34 +133,49 @@ describe("the queue of hashes", () => {
   });
 
   it("is bounded, refuses nobody while there is room, and serves whoever has a place: property", async () => {
-    const arrival = fc.record({ address: fc.integer({ min: 0, max: 3 }), key: fc.integer({ min: 0, max: 3 }), ends: fc.integer({ min: 0, max: 2 }) });
+    const arrival = fc.record({
+      address: fc.integer({ min: 0, max: 3 }),
+      key: fc.integer({ min: 0, max: 3 }),
+      ends: fc.integer({ min: 0, max: 2 }),
+    });
     await fc.assert(
-      fc.asyncProperty(fc.array(arrival, { maxLength: 40 }), fc.integer({ min: 1, max: 3 }), fc.integer({ min: 0, max: 8 }), async (arrivals, concurrency, waiting) => {
-        const { add, outcomes, endOne, queue, running, settle } = steps(concurrency, waiting);
-        const jobs: Promise<void>[] = [];
-        for (const [index, { address, key, ends }] of arrivals.entries()) {
-          const before = { size: queue.size, refused: [...outcomes.values()].filter((outcome) => outcome === "refused").length };
-          jobs.push(add(String(index), [`address ${address}`], `key ${key}`));
-          await settle();
-          expect(queue.size).toBeLessThanOrEqual(concurrency + waiting);
-          expect(running.length).toBeLessThanOrEqual(concurrency);
-          const refused = [...outcomes.values()].filter((outcome) => outcome === "refused").length;
-          // With less than half of the places taken, nobody can be over a share, and nothing is full.
-          if (before.size < (concurrency + waiting) / 2) expect(refused).toBe(before.refused);
-          expect(refused - before.refused).toBeLessThanOrEqual(1);
-          for (let n = 0; n < ends; n += 1) await endOne();
-        }
-        while (queue.size > 0) await endOne();
-        await Promise.all(jobs);
-        expect(outcomes.size).toBe(arrivals.length);
-        expect(queue.parties).toBe(0);
-      }),
+      fc.asyncProperty(
+        fc.array(arrival, { maxLength: 40 }),
+        fc.integer({ min: 1, max: 3 }),
+        fc.integer({ min: 0, max: 8 }),
+        async (arrivals, concurrency, waiting) => {
+          const { add, outcomes, endOne, queue, running, settle } = steps(concurrency, waiting);
+          const jobs: Promise<void>[] = [];
+          for (const [index, { address, key, ends }] of arrivals.entries()) {
+            const before = {
+              size: queue.size,
+              refused: [...outcomes.values()].filter((outcome) => outcome === "refused").length,
+            };
+            jobs.push(add(String(index), [`address ${address}`], `key ${key}`));
+            await settle();
+            expect(queue.size).toBeLessThanOrEqual(concurrency + waiting);
+            expect(running.length).toBeLessThanOrEqual(concurrency);
+            const refused = [...outcomes.values()].filter((outcome) => outcome === "refused").length;
+            // With less than half of the places taken, nobody can be over a share, and nothing is full.
+            if (before.size < (concurrency + waiting) / 2) expect(refused).toBe(before.refused);
+            expect(refused - before.refused).toBeLessThanOrEqual(1);
+            for (let n = 0; n < ends; n += 1) await endOne();
+          }
+          while (queue.size > 0) await endOne();
+          await Promise.all(jobs);
+          expect(outcomes.size).toBe(arrivals.length);
+          expect(queue.parties).toBe(0);
+        },
+      ),
       { numRuns: 300 },
     );
   });
 
   it("serves a caller with one job after few of each other caller, and refuses none, whatever a flood guesses at: property", async () => {
-    const flood = fc.array(fc.record({ address: fc.integer({ min: 1, max: 4 }), key: fc.integer({ min: 0, max: 9 }) }), { minLength: 30, maxLength: 120 });
+    const flood = fc.array(
+      fc.record({ address: fc.integer({ min: 1, max: 4 }), key: fc.integer({ min: 0, max: 9 }) }),
+      { minLength: 30, maxLength: 120 },
+    );
     // Its key is one of those that are guessed at, or another.
     await fc.assert(
       fc.asyncProperty(flood, flood, fc.integer({ min: 0, max: 10 }), async (before, after, own) => {
@@ -178,7 +198,8 @@ describe("the queue of hashes", () => {
         const ahead = began.slice(from, began.indexOf("honest"));
         // Its own round and the next; where its key is guessed at, one more round for each address that came before it there.
         const most = own === 10 ? 3 : 7;
-        for (const address of [1, 2, 3, 4]) expect(ahead.filter((name) => name === `flood ${address}`).length).toBeLessThanOrEqual(most);
+        for (const address of [1, 2, 3, 4])
+          expect(ahead.filter((name) => name === `flood ${address}`).length).toBeLessThanOrEqual(most);
       }),
       { numRuns: 100 },
     );

@@ -26,9 +26,14 @@ describe("argon2id", () => {
     expect(await hasher.isOutdated({ ...digest, digest: digest.digest.replace("t=2", "t=1") })).toBe(true);
   });
 
-  it.each(["", "x", "$argon2id$zz", "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA", "$argon2i$v=19$m=8,t=1,p=1$c2FsdHNhbHRzYWx0$c2FsdHNhbHRzYWx0c2FsdHNhbHQ"])(
-    "calls the damaged digest %j unreadable",
-    async (digest) => expect(await hasher.compare(key, { algorithm: "argon2id", digest }, [])).toBe("unreadable"),
+  it.each([
+    "",
+    "x",
+    "$argon2id$zz",
+    "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA",
+    "$argon2i$v=19$m=8,t=1,p=1$c2FsdHNhbHRzYWx0$c2FsdHNhbHRzYWx0c2FsdHNhbHQ",
+  ])("calls the damaged digest %j unreadable", async (digest) =>
+    expect(await hasher.compare(key, { algorithm: "argon2id", digest }, [])).toBe("unreadable"),
   );
 });
 
@@ -45,12 +50,19 @@ describe("hmac-sha256", () => {
     expect(await during.compare(other, old, [])).toBe("mismatch");
     expect(await after.compare(key, old, [])).toBe("unreadable");
     expect(await after.compare(key, fresh, [])).toBe("match");
-    expect([await before.isOutdated(old), await during.isOutdated(old), await during.isOutdated(fresh)]).toEqual([false, true, false]);
+    expect([await before.isOutdated(old), await during.isOutdated(old), await during.isOutdated(fresh)]).toEqual([
+      false,
+      true,
+      false,
+    ]);
   });
 
-  it.each(["", ".", "nodot", "abcdefgh.", "abcdefgh.c2hvcnQ"])("calls the damaged digest %j unreadable", async (digest) => {
-    expect(await before.compare(key, { algorithm: "hmac-sha256", digest }, [])).toBe("unreadable");
-  });
+  it.each(["", ".", "nodot", "abcdefgh.", "abcdefgh.c2hvcnQ"])(
+    "calls the damaged digest %j unreadable",
+    async (digest) => {
+      expect(await before.compare(key, { algorithm: "hmac-sha256", digest }, [])).toBe("unreadable");
+    },
+  );
 
   it("reads argon2id digests beside its own, and takes them for outdated", async () => {
     const slow = await new KeyHasher("argon2id", [], queue).digest(key);
@@ -106,7 +118,10 @@ describe("the queue", () => {
 
   it("frees the place of a job that fails", async () => {
     const small = new HashQueue(1, 0);
-    await expect(small.run(() => Promise.reject(new Error("no memory")))).rejects.toMatchObject({ code: "PORTCULLIS_HASH_UNAVAILABLE", cause: { message: "no memory" } });
+    await expect(small.run(() => Promise.reject(new Error("no memory")))).rejects.toMatchObject({
+      code: "PORTCULLIS_HASH_UNAVAILABLE",
+      cause: { message: "no memory" },
+    });
     expect(await small.run(() => Promise.resolve(1))).toBe(1);
   });
 });

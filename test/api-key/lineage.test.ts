@@ -37,18 +37,31 @@ describe("keys and their makers", () => {
     app.use((req: Request, _res, next) => {
       const scopes = req.get("x-test-scopes");
       if (scopes !== undefined) {
-        req.principal = createPrincipal({ id: "ada", kind: "jwt", scopes: scopes.split(" "), roles: [], credentialId: "jti" });
+        req.principal = createPrincipal({
+          id: "ada",
+          kind: "jwt",
+          scopes: scopes.split(" "),
+          roles: [],
+          credentialId: "jti",
+        });
         noteTokenEnd(req.principal, parts.clock.now() + HOUR_MS);
       }
       next();
     });
-    app.use(apiKeyAuth(parts.service), apiKeyRoutes(parts.service, maxLifetimeDays === undefined ? {} : { maxLifetimeDays }));
+    app.use(
+      apiKeyAuth(parts.service),
+      apiKeyRoutes(parts.service, maxLifetimeDays === undefined ? {} : { maxLifetimeDays }),
+    );
     const server = await serve(app);
     open.push(server);
     const call: Call = (method, path, { key, scopes }, body) =>
       server.send(path, {
         method,
-        headers: { ...(key && { "x-api-key": key }), ...(scopes && { "x-test-scopes": scopes.join(" ") }), ...(body && { "content-type": "application/json" }) },
+        headers: {
+          ...(key && { "x-api-key": key }),
+          ...(scopes && { "x-test-scopes": scopes.join(" ") }),
+          ...(body && { "content-type": "application/json" }),
+        },
         ...(body && { body: JSON.stringify(body) }),
       });
     return { ...parts, call };
@@ -70,7 +83,9 @@ describe("keys and their makers", () => {
     const unbound = (await call("POST", "/", { scopes: MANAGES }, { name: "k" })).json() as Made;
     expect(unbound.record).toMatchObject({ expiresAt: end, madeBy: "jti" });
     expect(unbound).not.toHaveProperty("notice");
-    const late = (await call("POST", "/", { scopes: MANAGES }, { name: "k", expiresAt: new Date(end + 1000).toISOString() })).json() as Made;
+    const late = (
+      await call("POST", "/", { scopes: MANAGES }, { name: "k", expiresAt: new Date(end + 1000).toISOString() })
+    ).json() as Made;
     expect([late.record.expiresAt, typeof late.notice]).toEqual([end, "string"]);
   });
 
@@ -95,31 +110,37 @@ describe("keys and their makers", () => {
     for (const { key } of [child, next]) expect((await service.verify(key)).ok).toBe(false);
   });
 
-  it.each([false, true])("a key in its grace ends with its successor, also where it is remembered (descendants: %s)", async (descendants) => {
-    const told = new Set<(id: string | undefined) => void>();
-    const changes: KeyChanges = {
-      isCurrent: true,
-      onKeyChange: (listener) => {
-        told.add(listener);
-        return () => told.delete(listener);
-      },
-      publish: async ({ name }) => told.forEach((listener) => listener(name)),
-    };
-    const { service, store, clock } = bench({}, { changes });
-    const elsewhere = new ApiKeyService({ hash: "hmac-sha256", secret: SECRET, store }, { changes, clock });
-    const old = await service.create({ ownerId: "ada", name: "ci", scopes: MANAGES });
-    const next = await service.rotate(old.record.id, { graceSeconds: 86_400 });
-    for (const process of [service, elsewhere]) expect((await process.verify(old.key)).ok).toBe(true);
-    const other = await service.create({ ownerId: "ada", name: "child" }, {}, makerOf(old.record));
-    expect((await service.verify(other.key)).ok).toBe(true);
-    await service.revoke(next.record.id, { descendants });
-    for (const process of [service, elsewhere]) {
-      for (const { key } of [old, next, other]) expect(await process.verify(key)).toMatchObject({ ok: false, reason: "revoked" });
-    }
-    await expect(service.create({ ownerId: "ada", name: "late" }, {}, makerOf(old.record))).rejects.toMatchObject({ code: "revoked" });
-    await expect(service.rotate(old.record.id)).rejects.toMatchObject({ code: "revoked" });
-    expect((await service.list("ada")).map(({ name }) => name)).not.toContain("late");
-  });
+  it.each([false, true])(
+    "a key in its grace ends with its successor, also where it is remembered (descendants: %s)",
+    async (descendants) => {
+      const told = new Set<(id: string | undefined) => void>();
+      const changes: KeyChanges = {
+        isCurrent: true,
+        onKeyChange: (listener) => {
+          told.add(listener);
+          return () => told.delete(listener);
+        },
+        publish: async ({ name }) => told.forEach((listener) => listener(name)),
+      };
+      const { service, store, clock } = bench({}, { changes });
+      const elsewhere = new ApiKeyService({ hash: "hmac-sha256", secret: SECRET, store }, { changes, clock });
+      const old = await service.create({ ownerId: "ada", name: "ci", scopes: MANAGES });
+      const next = await service.rotate(old.record.id, { graceSeconds: 86_400 });
+      for (const process of [service, elsewhere]) expect((await process.verify(old.key)).ok).toBe(true);
+      const other = await service.create({ ownerId: "ada", name: "child" }, {}, makerOf(old.record));
+      expect((await service.verify(other.key)).ok).toBe(true);
+      await service.revoke(next.record.id, { descendants });
+      for (const process of [service, elsewhere]) {
+        for (const { key } of [old, next, other])
+          expect(await process.verify(key)).toMatchObject({ ok: false, reason: "revoked" });
+      }
+      await expect(service.create({ ownerId: "ada", name: "late" }, {}, makerOf(old.record))).rejects.toMatchObject({
+        code: "revoked",
+      });
+      await expect(service.rotate(old.record.id)).rejects.toMatchObject({ code: "revoked" });
+      expect((await service.list("ada")).map(({ name }) => name)).not.toContain("late");
+    },
+  );
 
   it("a key that ends while it makes another is refused, and makes nothing", async () => {
     const { call, service, store } = await start();
@@ -136,8 +157,20 @@ describe("keys and their makers", () => {
 
   it("one limit for a key, its successor and its children, each with its own number", async () => {
     const { call, service } = await start();
-    const maker = await service.create({ ownerId: "ada", name: "ci", scopes: MANAGES, rateLimit: { limit: 6, windowSeconds: 3600 } });
-    const child = (await call("POST", "/", { key: maker.key }, { name: "c", scopes: ["read"], rateLimit: { limit: 3, windowSeconds: 3600 } })).json() as Made;
+    const maker = await service.create({
+      ownerId: "ada",
+      name: "ci",
+      scopes: MANAGES,
+      rateLimit: { limit: 6, windowSeconds: 3600 },
+    });
+    const child = (
+      await call(
+        "POST",
+        "/",
+        { key: maker.key },
+        { name: "c", scopes: ["read"], rateLimit: { limit: 3, windowSeconds: 3600 } },
+      )
+    ).json() as Made;
     expect((await service.verify(maker.key)).ok).toBe(true);
     expect((await service.verify(child.key)).ok).toBe(true);
     expect(await service.verify(child.key)).toMatchObject({ ok: false, reason: "rate-limited" });
@@ -150,9 +183,17 @@ describe("keys and their makers", () => {
     const { call, service } = await start();
     const rateLimit = { limit: 3, windowSeconds: 3600 };
     const one = await service.create({ ownerId: "ada", name: "one", scopes: MANAGES, rateLimit });
-    const [other, free] = [await service.create({ ownerId: "ada", name: "other", scopes: ["read"], rateLimit }), await service.create({ ownerId: "ada", name: "free", scopes: ["read"], rateLimit })];
+    const [other, free] = [
+      await service.create({ ownerId: "ada", name: "other", scopes: ["read"], rateLimit }),
+      await service.create({ ownerId: "ada", name: "free", scopes: ["read"], rateLimit }),
+    ];
     const taken = (await call("POST", `/${other.record.id}/rotate`, { key: one.key })).json() as Made; // the first use of `one`
-    expect(taken.record).toMatchObject({ madeBy: one.record.id, lineage: one.record.id, firstId: other.record.id, path: [one.record.id] });
+    expect(taken.record).toMatchObject({
+      madeBy: one.record.id,
+      lineage: one.record.id,
+      firstId: other.record.id,
+      path: [one.record.id],
+    });
     for (const ok of [true, true, false]) expect((await service.verify(taken.key)).ok).toBe(ok);
     expect(await service.verify(one.key)).toMatchObject({ ok: false, reason: "rate-limited" });
     await service.revoke(one.record.id);
@@ -163,8 +204,13 @@ describe("keys and their makers", () => {
     const { call, service } = await start();
     const one = await service.create({ ownerId: "ada", name: "one", scopes: MANAGES });
     const child = (await call("POST", "/", { key: one.key }, { name: "c", scopes: ["read"] })).json() as Made;
-    const rotate = async (id: string) => ((await call("POST", `/${id}/rotate`, { key: one.key })).json() as Made).record;
-    expect(await rotate(child.record.id)).toMatchObject({ madeBy: one.record.id, firstId: child.record.id, path: [one.record.id] });
+    const rotate = async (id: string) =>
+      ((await call("POST", `/${id}/rotate`, { key: one.key })).json() as Made).record;
+    expect(await rotate(child.record.id)).toMatchObject({
+      madeBy: one.record.id,
+      firstId: child.record.id,
+      path: [one.record.id],
+    });
     expect(await rotate(one.record.id)).toMatchObject({ madeBy: null, firstId: one.record.id, path: [] });
   });
 

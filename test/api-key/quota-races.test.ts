@@ -22,10 +22,13 @@ afterEach(async () => {
 /** What counts for both processes. */
 const LIMITERS: readonly (readonly [string, () => Promise<RateLimitStore>])[] = [
   ["in memory", async () => new SlidingWindowStore()],
-  ["in Redis", async () => {
-    const { url } = await sharedRedis();
-    return new RedisSlidingWindowStore({ redis: url, prefix: `${uniqueName()}:` });
-  }],
+  [
+    "in Redis",
+    async () => {
+      const { url } = await sharedRedis();
+      return new RedisSlidingWindowStore({ redis: url, prefix: `${uniqueName()}:` });
+    },
+  ],
 ];
 
 /** ASVS 5.0 V15.4.2: the check of a quota and its use are one step, also where one quota is met under many ids. */
@@ -35,10 +38,15 @@ describe.each(LIMITERS)("the limit of a key, counted %s by two processes", (_nam
     open.push({ close: () => limiter.close() });
     const store = new MemoryApiKeyStore({ maxKeys: 100_000 });
     // The servers' speed on a busy machine is not what is tested: an answer that is late would be counted by each process alone.
-    const processes = [bench({ store, storeTimeoutMs: 10_000 }, { limiter }), bench({ store, storeTimeoutMs: 10_000 }, { limiter })];
+    const processes = [
+      bench({ store, storeTimeoutMs: 10_000 }, { limiter }),
+      bench({ store, storeTimeoutMs: 10_000 }, { limiter }),
+    ];
     const servers: TestServer[] = [];
     for (const { service } of processes) {
-      const app = express().use(apiKeyAuth(service)).get("/me", (_req, res) => void res.json({}));
+      const app = express()
+        .use(apiKeyAuth(service))
+        .get("/me", (_req, res) => void res.json({}));
       const server = await serve(app.use(apiKeyRoutes(service)));
       servers.push(server);
       open.unshift(server, service);
@@ -49,7 +57,13 @@ describe.each(LIMITERS)("the limit of a key, counted %s by two processes", (_nam
 
     const keys = new Map([[first.record.id, first.key]]);
     let served = 0;
-    const send = async (server: TestServer, key: string, method: string, path: string, body?: object): Promise<void> => {
+    const send = async (
+      server: TestServer,
+      key: string,
+      method: string,
+      path: string,
+      body?: object,
+    ): Promise<void> => {
       const headers = { "x-api-key": key, ...(body && { "content-type": "application/json" }) };
       const answer = await server.send(path, { method, headers, ...(body && { body: JSON.stringify(body) }) });
       if (answer.status === 429) return;
@@ -71,7 +85,9 @@ describe.each(LIMITERS)("the limit of a key, counted %s by two processes", (_nam
       await Promise.all(calls);
     } while (served > before && served <= LIMIT);
 
-    expect(processes.flatMap(({ events }) => events).filter(({ event }) => event.startsWith("portcullis_"))).toEqual([]);
+    expect(processes.flatMap(({ events }) => events).filter(({ event }) => event.startsWith("portcullis_"))).toEqual(
+      [],
+    );
     expect(keys.size).toBeGreaterThan(8);
     expect(served).toBe(LIMIT);
     // A key of the same owner that no key of these has made has its own count.

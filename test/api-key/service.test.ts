@@ -33,7 +33,11 @@ describe("create", () => {
     const { key, record } = await service.create(KEY);
     expect(key).toMatch(/^mcp_[0-9A-Za-z]{50}$/);
     expect(key.slice(4, 16)).toBe(record.id);
-    expect(await service.verify(key)).toMatchObject({ ok: true, record: { id: record.id, ownerId: "user-1" }, principal: { id: "user-1", kind: "api-key", credentialId: record.id } });
+    expect(await service.verify(key)).toMatchObject({
+      ok: true,
+      record: { id: record.id, ownerId: "user-1" },
+      principal: { id: "user-1", kind: "api-key", credentialId: record.id },
+    });
     await service.close();
   });
 
@@ -67,10 +71,20 @@ describe("create", () => {
       lastUsedAt: null,
     });
     expect(record).not.toHaveProperty("hash");
-    expect(Object.isFrozen(record) && Object.isFrozen(record.metadata) && Object.isFrozen(record.metadata["nested"])).toBe(true);
+    expect(
+      Object.isFrozen(record) && Object.isFrozen(record.metadata) && Object.isFrozen(record.metadata["nested"]),
+    ).toBe(true);
     expect(JSON.stringify(await store.get(record.id))).not.toContain(key.slice(16, -6));
     expect(await service.get(record.id)).toEqual(record);
-    expect(events).toMatchObject([{ event: "authn_token_created", source: "api-key", reason: "created", subject: "user-1", credentialId: record.id }]);
+    expect(events).toMatchObject([
+      {
+        event: "authn_token_created",
+        source: "api-key",
+        reason: "created",
+        subject: "user-1",
+        credentialId: record.id,
+      },
+    ]);
     expect(JSON.stringify(events)).not.toContain(key.slice(16));
   });
 
@@ -92,17 +106,41 @@ describe("create", () => {
     ["a number for a name", { name: 7 }, "name: Not of type string"],
     ["an unknown field", { admin: true }, "(input): There are fields that are not known here"],
     ["an id", { id: "AAAAAAAAAAAA", hash: {}, createdAt: 0 }, "(input): There are fields that are not known here"],
-    ["a bad scope", { scopes: ["read", "a b"] }, "scopes[1]: Not a scope: words of letters, digits, '.', '_' or '-' joined by colons"],
-    ["the scope *", { scopes: ["*"] }, "scopes[0]: Not a scope: words of letters, digits, '.', '_' or '-' joined by colons"],
+    [
+      "a bad scope",
+      { scopes: ["read", "a b"] },
+      "scopes[1]: Not a scope: words of letters, digits, '.', '_' or '-' joined by colons",
+    ],
+    [
+      "the scope *",
+      { scopes: ["*"] },
+      "scopes[0]: Not a scope: words of letters, digits, '.', '_' or '-' joined by colons",
+    ],
     ["a past expiry", { expiresAt: 1 }, "expiresAt: Not in the future"],
-    ["an expiry without zone", { expiresAt: "2030-01-01T00:00:00" }, "expiresAt: Not a time: a date with time and zone (2030-01-31T12:00:00Z), milliseconds since the epoch or a Date"],
-    ["an endless expiry", { expiresAt: 1e300 }, "expiresAt: Not a time: a date with time and zone (2030-01-31T12:00:00Z), milliseconds since the epoch or a Date"],
+    [
+      "an expiry without zone",
+      { expiresAt: "2030-01-01T00:00:00" },
+      "expiresAt: Not a time: a date with time and zone (2030-01-31T12:00:00Z), milliseconds since the epoch or a Date",
+    ],
+    [
+      "an endless expiry",
+      { expiresAt: 1e300 },
+      "expiresAt: Not a time: a date with time and zone (2030-01-31T12:00:00Z), milliseconds since the epoch or a Date",
+    ],
     ["a bad range", { allow: ["10.0.0.0/33"] }, "allow[0]: The prefix length after the slash is out of range."],
     ["a limit of none", { rateLimit: { limit: 0, windowSeconds: 60 } }, "rateLimit.limit: Less than 1"],
     ["half a limit", { rateLimit: { limit: 1 } }, "rateLimit.windowSeconds: Missing"],
     ["metadata that is a list", { metadata: [] }, "metadata: Not an object of JSON values at most 8 levels deep"],
-    ["metadata with a function", { metadata: { a: () => 1 } }, "metadata: Not an object of JSON values at most 8 levels deep"],
-    ["metadata with __proto__", { metadata: JSON.parse('{"__proto__":{"admin":true}}') as unknown }, "metadata: Not an object of JSON values at most 8 levels deep"],
+    [
+      "metadata with a function",
+      { metadata: { a: () => 1 } },
+      "metadata: Not an object of JSON values at most 8 levels deep",
+    ],
+    [
+      "metadata with __proto__",
+      { metadata: JSON.parse('{"__proto__":{"admin":true}}') as unknown },
+      "metadata: Not an object of JSON values at most 8 levels deep",
+    ],
     ["too much metadata", { metadata: { a: "x".repeat(4096) } }, "metadata: More than 4096 bytes of JSON"],
   ];
   it.each(wrong)("refuses %s", async (_name, change, issues) => {
@@ -115,7 +153,9 @@ describe("create", () => {
 
   it("takes 4096 bytes of metadata", async () => {
     const { service } = bench();
-    await expect(service.create({ ...KEY, metadata: { a: "x".repeat(4096 - '{"a":""}'.length) } })).resolves.toBeDefined();
+    await expect(
+      service.create({ ...KEY, metadata: { a: "x".repeat(4096 - '{"a":""}'.length) } }),
+    ).resolves.toBeDefined();
   });
 });
 
@@ -139,12 +179,17 @@ describe("verify", () => {
     await service.revoke(record.id);
     expect(await reasonOf(service.verify(key))).toBe("revoked");
     store.failing = true;
-    expect(await service.verify(bound.key, { address: "192.0.2.1" })).toEqual({ ok: false, reason: "store-unavailable", retryAfterSeconds: 1 });
+    expect(await service.verify(bound.key, { address: "192.0.2.1" })).toEqual({
+      ok: false,
+      reason: "store-unavailable",
+      retryAfterSeconds: 1,
+    });
   });
 
   it("touches no store for what is no key", async () => {
     const { service, store } = bench();
-    for (const text of ["", "mcp_", "x".repeat(54), `mcp_${"a".repeat(50)}`]) await service.verify(text, { address: "192.0.2.1" });
+    for (const text of ["", "mcp_", "x".repeat(54), `mcp_${"a".repeat(50)}`])
+      await service.verify(text, { address: "192.0.2.1" });
     expect(store.gets).toBe(0);
   });
 
@@ -224,7 +269,11 @@ describe("verify", () => {
     expect(await reasonOf(fast.verify(key))).toBe("ok");
     await fast.close();
     expect((await store.get(record.id))?.hash.algorithm).toBe("hmac-sha256");
-    const again = new ApiKeyService({ store, hash: "hmac-sha256", secret: [new Secret(randomBytes(32).toString("base64url")), new Secret(SECRET)] });
+    const again = new ApiKeyService({
+      store,
+      hash: "hmac-sha256",
+      secret: [new Secret(randomBytes(32).toString("base64url")), new Secret(SECRET)],
+    });
     const before = (await store.get(record.id))?.hash.digest;
     expect(await reasonOf(again.verify(key))).toBe("ok");
     await again.close();
@@ -236,7 +285,15 @@ describe("verify", () => {
 describe("rotate", () => {
   it("with grace 0 ends the old key at once and keeps everything but id and secret", async () => {
     const { service, clock, events } = bench();
-    const old = await service.create({ ...KEY, scopes: ["read"], roles: ["r"], allow: ["192.0.2.1"], rateLimit: { limit: 9, windowSeconds: 9 }, metadata: { a: 1 }, expiresAt: clock.now() + 1e6 });
+    const old = await service.create({
+      ...KEY,
+      scopes: ["read"],
+      roles: ["r"],
+      allow: ["192.0.2.1"],
+      rateLimit: { limit: 9, windowSeconds: 9 },
+      metadata: { a: 1 },
+      expiresAt: clock.now() + 1e6,
+    });
     expect(await reasonOf(service.verify(old.key, { address: "192.0.2.1" }))).toBe("ok");
     clock.advance(10);
     const fresh = await service.rotate(old.record.id, { graceSeconds: 0 });
@@ -253,20 +310,31 @@ describe("rotate", () => {
 
   it("with grace keeps the old key for so long, never beyond its expiry", async () => {
     const { service, clock } = bench();
-    const [long, short] = [await service.create(KEY), await service.create({ ...KEY, expiresAt: clock.now() + 30_000 })];
+    const [long, short] = [
+      await service.create(KEY),
+      await service.create({ ...KEY, expiresAt: clock.now() + 30_000 }),
+    ];
     await service.rotate(long.record.id, { graceSeconds: 60 });
     await service.rotate(short.record.id, { graceSeconds: 60 });
     clock.advance(29_999);
     expect([await reasonOf(service.verify(long.key)), await reasonOf(service.verify(short.key))]).toEqual(["ok", "ok"]);
     clock.advance(1);
-    expect([await reasonOf(service.verify(long.key)), await reasonOf(service.verify(short.key))]).toEqual(["ok", "expired"]);
+    expect([await reasonOf(service.verify(long.key)), await reasonOf(service.verify(short.key))]).toEqual([
+      "ok",
+      "expired",
+    ]);
     clock.advance(30_000);
     expect(await reasonOf(service.verify(long.key))).toBe("rotated");
   });
 
   it("refuses keys that are unknown, revoked, expired or rotated, and wrong graces", async () => {
     const { service, clock } = bench();
-    const [revoked, expired, rotated, good] = await Promise.all([service.create(KEY), service.create({ ...KEY, expiresAt: clock.now() + 1 }), service.create(KEY), service.create(KEY)]);
+    const [revoked, expired, rotated, good] = await Promise.all([
+      service.create(KEY),
+      service.create({ ...KEY, expiresAt: clock.now() + 1 }),
+      service.create(KEY),
+      service.create(KEY),
+    ]);
     await service.revoke(revoked.record.id);
     await service.rotate(rotated.record.id, { graceSeconds: 600 });
     clock.advance(1);
@@ -286,31 +354,42 @@ describe("rotate", () => {
     const { record } = await service.create(KEY);
     const settled = await Promise.allSettled(Array.from({ length: 10 }, () => service.rotate(record.id)));
     expect(settled.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
-    for (const result of settled) if (result.status === "rejected") expect(result.reason).toMatchObject({ code: "rotated" });
+    for (const result of settled)
+      if (result.status === "rejected") expect(result.reason).toMatchObject({ code: "rotated" });
     expect(await store.list("user-1", { limit: 10 })).toHaveLength(2);
   });
 });
 
 describe("a revocation that was refused", () => {
-  it.each(["before the store was asked", "after the store had done it"])("%s: is done later, announced once, and succeeds when asked for again", async (when) => {
-    const { service, store, events } = bench();
-    const { record } = await service.create(KEY);
-    const revoke = store.revoke.bind(store);
-    vi.spyOn(store, "revoke").mockImplementationOnce(async (...args) => {
-      if (when.startsWith("after")) await revoke(...args);
-      throw new Error("connection lost");
-    });
-    await expect(service.revoke(record.id)).rejects.toMatchObject({ status: 503 });
-    await expect.poll(() => events.filter(({ event }) => event === "authn_token_revoked").length, { timeout: 3000 }).toBe(1);
-    expect((await store.get(record.id))?.revokedAt).not.toBeNull();
-    expect([await service.revoke(record.id), await service.revoke(record.id)]).toEqual([true, false]);
-    expect(events.filter(({ event }) => event === "authn_token_revoked")).toMatchObject([{ credentialId: record.id }]);
-    await service.close();
-  });
+  it.each(["before the store was asked", "after the store had done it"])(
+    "%s: is done later, announced once, and succeeds when asked for again",
+    async (when) => {
+      const { service, store, events } = bench();
+      const { record } = await service.create(KEY);
+      const revoke = store.revoke.bind(store);
+      vi.spyOn(store, "revoke").mockImplementationOnce(async (...args) => {
+        if (when.startsWith("after")) await revoke(...args);
+        throw new Error("connection lost");
+      });
+      await expect(service.revoke(record.id)).rejects.toMatchObject({ status: 503 });
+      await expect
+        .poll(() => events.filter(({ event }) => event === "authn_token_revoked").length, { timeout: 3000 })
+        .toBe(1);
+      expect((await store.get(record.id))?.revokedAt).not.toBeNull();
+      expect([await service.revoke(record.id), await service.revoke(record.id)]).toEqual([true, false]);
+      expect(events.filter(({ event }) => event === "authn_token_revoked")).toMatchObject([
+        { credentialId: record.id },
+      ]);
+      await service.close();
+    },
+  );
 
   it.each([
     { kind: "does not exist", make: async () => undefined },
-    { kind: "was revoked before", make: async (store: WatchedStore, id: string) => void (await store.revoke(id, 1, "elsewhere")) },
+    {
+      kind: "was revoked before",
+      make: async (store: WatchedStore, id: string) => void (await store.revoke(id, 1, "elsewhere")),
+    },
   ])("of a key that $kind is announced neither later nor when asked for again", async ({ kind, make }) => {
     const { service, store, events } = bench();
     const id = kind === "does not exist" ? "AAAAAAAAAAAA" : (await service.create(KEY)).record.id;
@@ -343,7 +422,9 @@ describe("a revocation that was refused", () => {
   it("of a value the store cannot keep is not repeated", async () => {
     const { service, store, clock } = bench();
     const { record } = await service.create(KEY);
-    const revoke = vi.spyOn(store, "revoke").mockRejectedValueOnce(Object.assign(new Error("bad value"), { code: "22001" }));
+    const revoke = vi
+      .spyOn(store, "revoke")
+      .mockRejectedValueOnce(Object.assign(new Error("bad value"), { code: "22001" }));
     await expect(service.revoke(record.id)).rejects.toThrow();
     clock.advance(5000);
     await sleep(700);
@@ -388,14 +469,17 @@ describe("a rotation that was refused", () => {
     const made = await service.rotate(id);
     expect([await reasonOf(service.verify(made.key)), await reasonOf(service.verify(key))]).toEqual(["ok", "rotated"]);
     await expect(service.rotate(id)).rejects.toMatchObject({ code: "rotated" });
-    expect(events.filter(({ event }) => event === "authn_token_created")).toMatchObject([{ reason: "rotated", credentialId: made.record.id }]);
+    expect(events.filter(({ event }) => event === "authn_token_created")).toMatchObject([
+      { reason: "rotated", credentialId: made.record.id },
+    ]);
   });
 
   it("and done all the same: of many calls at once one gets the new key", async () => {
     const { service, id } = await refused();
     const settled = await Promise.allSettled(Array.from({ length: 10 }, () => service.rotate(id)));
     expect(settled.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
-    for (const result of settled) if (result.status === "rejected") expect(result.reason).toMatchObject({ code: "rotated" });
+    for (const result of settled)
+      if (result.status === "rejected") expect(result.reason).toMatchObject({ code: "rotated" });
   });
 
   it("and done all the same, but revoked since: its new key is not given out", async () => {
@@ -407,10 +491,12 @@ describe("a rotation that was refused", () => {
   it("in the middle of a commit that did not take place: the same call again makes a new key", async () => {
     const { service, store } = bench();
     const { key, record } = await service.create(KEY);
-    vi.spyOn<ApiKeyStore, "rotate">(store, "rotate").mockImplementationOnce(async (_id, _successor, _graceUntil, call) => {
-      call?.beginCommit();
-      throw new Error("connection lost");
-    });
+    vi.spyOn<ApiKeyStore, "rotate">(store, "rotate").mockImplementationOnce(
+      async (_id, _successor, _graceUntil, call) => {
+        call?.beginCommit();
+        throw new Error("connection lost");
+      },
+    );
     await expect(service.rotate(record.id)).rejects.toMatchObject({ status: 503 });
     expect(await reasonOf(service.verify(key))).toBe("ok");
     const made = await service.rotate(record.id);
@@ -428,7 +514,9 @@ describe("revoke", () => {
     expect(await service.get(record.id)).toMatchObject({ revokedAt: clock.now(), revokedReason: "leaked" });
     expect(await service.revoke(record.id)).toBe(false);
     expect(await service.revoke("nothing")).toBe(false);
-    expect(events.filter(({ event }) => event === "authn_token_revoked")).toMatchObject([{ reason: "revoked", subject: "admin", credentialId: record.id }]);
+    expect(events.filter(({ event }) => event === "authn_token_revoked")).toMatchObject([
+      { reason: "revoked", subject: "admin", credentialId: record.id },
+    ]);
   });
 });
 
@@ -473,7 +561,11 @@ describe("usage", () => {
 
   it("counts accepted uses only", async () => {
     const { service, clock } = bench();
-    const { key, record } = await service.create({ ...KEY, rateLimit: { limit: 2, windowSeconds: 60 }, expiresAt: clock.now() + 1000 });
+    const { key, record } = await service.create({
+      ...KEY,
+      rateLimit: { limit: 2, windowSeconds: 60 },
+      expiresAt: clock.now() + 1000,
+    });
     for (let i = 0; i < 5; i += 1) await service.verify(key);
     await service.verify(forged(key, 1));
     clock.advance(1000);
@@ -512,7 +604,12 @@ describe("limits", () => {
     expect(await reasonOf(service.verify(key))).toBe("ok");
     clock.advance(15_000);
     expect(await reasonOf(service.verify(key))).toBe("ok");
-    expect(await service.verify(key)).toMatchObject({ ok: false, reason: "rate-limited", keyId: record.id, retryAfterSeconds: 45 });
+    expect(await service.verify(key)).toMatchObject({
+      ok: false,
+      reason: "rate-limited",
+      keyId: record.id,
+      retryAfterSeconds: 45,
+    });
     clock.advance(45_000);
     expect(await reasonOf(service.verify(key))).toBe("ok");
     expect(await reasonOf(service.verify(key))).toBe("rate-limited");
@@ -529,7 +626,11 @@ describe("limits", () => {
     expect(await reasonOf(service.verify(dead.key, { address }))).toBe("revoked");
     const gets = store.gets;
     for (const key of ["garbage", forged(known.key, 2), fresh.key, dead.key]) {
-      expect(await service.verify(key, { address })).toMatchObject({ ok: false, reason: "too-many-failures", retryAfterSeconds: 60 });
+      expect(await service.verify(key, { address })).toMatchObject({
+        ok: false,
+        reason: "too-many-failures",
+        retryAfterSeconds: 60,
+      });
     }
     expect(store.gets).toBe(gets);
     // A key that proved right here before is not locked out by its neighbours; nor are other addresses.
@@ -550,7 +651,8 @@ describe("limits", () => {
     const { service, store } = bench({ failures: { limit: 1, windowSeconds: 60 } });
     const [known, fresh] = [await service.create(KEY), await service.create(KEY)];
     expect(await reasonOf(service.verify(known.key))).toBe("ok");
-    for (let i = 0; i < 5; i += 1) expect(await reasonOf(service.verify(forged(known.key, i), { address: `192.0.2.${i}` }))).toBe("mismatch");
+    for (let i = 0; i < 5; i += 1)
+      expect(await reasonOf(service.verify(forged(known.key, i), { address: `192.0.2.${i}` }))).toBe("mismatch");
     const gets = store.gets;
     expect(await reasonOf(service.verify(forged(known.key, 9), { address: "192.0.2.9" }))).toBe("too-many-failures");
     expect(store.gets).toBe(gets);

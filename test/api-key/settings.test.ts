@@ -24,7 +24,17 @@ function issues(build: () => unknown): string[] {
 
 const NOTHING = () => undefined;
 /** All methods of a store, and no store: what is called must be an object. */
-const STORE = { init: NOTHING, insert: NOTHING, get: NOTHING, list: NOTHING, revoke: NOTHING, rotate: NOTHING, replaceHash: NOTHING, addUsage: NOTHING, close: NOTHING };
+const STORE = {
+  init: NOTHING,
+  insert: NOTHING,
+  get: NOTHING,
+  list: NOTHING,
+  revoke: NOTHING,
+  rotate: NOTHING,
+  replaceHash: NOTHING,
+  addUsage: NOTHING,
+  close: NOTHING,
+};
 
 describe("settings", () => {
   it("have these defaults", () => {
@@ -60,7 +70,11 @@ describe("settings", () => {
   });
 
   it("parsed twice are the same, and the caller's object is left alone", () => {
-    const given: ApiKeySettings = Object.freeze({ secret: SECRET, failures: Object.freeze({ limit: 3 }), store: new WatchedStore() });
+    const given: ApiKeySettings = Object.freeze({
+      secret: SECRET,
+      failures: Object.freeze({ limit: 3 }),
+      store: new WatchedStore(),
+    });
     const once = parse(apiKeySchema, given);
     expect(parse(apiKeySchema, once)).toEqual(once);
     expect(once.store).toBe(given.store);
@@ -93,8 +107,12 @@ describe("settings", () => {
         "unknown-setting cacheSecond: There is no setting "cacheSecond". Did you mean "cacheSeconds"?",
       ]
     `);
-    expect(issues(() => apiKeyAuth(new ApiKeyService(), { headerName: "x y" }))).toEqual(["wrong-value headerName: This is not a header name."]);
-    expect(issues(() => apiKeyRoutes(new ApiKeyService(), { realms: "x" } as object))[0]).toContain('Did you mean "realm"?');
+    expect(issues(() => apiKeyAuth(new ApiKeyService(), { headerName: "x y" }))).toEqual([
+      "wrong-value headerName: This is not a header name.",
+    ]);
+    expect(issues(() => apiKeyRoutes(new ApiKeyService(), { realms: "x" } as object))[0]).toContain(
+      'Did you mean "realm"?',
+    );
   });
 
   testEdges(apiKeySchema, [
@@ -130,34 +148,56 @@ describe("settings", () => {
     ["Ages", "Age"],
   ]);
 
-  testTexts(apiKeySchema, "realm", [
-    ["a", ""],
-    ["a b", 'a"'],
-    ["a!#[]~", '"a'],
-    ["a".repeat(64), "a".repeat(65)],
-    ["a/b", "a\\"],
-    ["a", "\na"],
-  ], /printable ASCII/);
+  testTexts(
+    apiKeySchema,
+    "realm",
+    [
+      ["a", ""],
+      ["a b", 'a"'],
+      ["a!#[]~", '"a'],
+      ["a".repeat(64), "a".repeat(65)],
+      ["a/b", "a\\"],
+      ["a", "\na"],
+    ],
+    /printable ASCII/,
+  );
 
-  it.each(["init", "insert", "get", "list", "revoke", "rotate", "replaceHash", "addUsage", "close"])("a store without %s is none", (method) => {
-    const store = new WatchedStore();
-    expect(issues(() => parse(apiKeySchema, { store }))).toEqual([]);
-    expect(issues(() => parse(apiKeySchema, { store: Object.assign(Object.create(store) as object, { [method]: undefined }) }))).toEqual(["wrong-type store: This is not an ApiKeyStore: a method of the contract is missing."]);
-  });
+  it.each(["init", "insert", "get", "list", "revoke", "rotate", "replaceHash", "addUsage", "close"])(
+    "a store without %s is none",
+    (method) => {
+      const store = new WatchedStore();
+      expect(issues(() => parse(apiKeySchema, { store }))).toEqual([]);
+      expect(
+        issues(() =>
+          parse(apiKeySchema, { store: Object.assign(Object.create(store) as object, { [method]: undefined }) }),
+        ),
+      ).toEqual(["wrong-type store: This is not an ApiKeyStore: a method of the contract is missing."]);
+    },
+  );
 
   it.each([null, "memory", 7, Object.assign(() => undefined, STORE)])("no object is no store: %s", (store) => {
-    expect(issues(() => parse(apiKeySchema, { store }))).toEqual(["wrong-type store: This is not an ApiKeyStore: a method of the contract is missing."]);
+    expect(issues(() => parse(apiKeySchema, { store }))).toEqual([
+      "wrong-type store: This is not an ApiKeyStore: a method of the contract is missing.",
+    ]);
   });
 
   it("one mounting of the layer may set mode, header and realm, and nothing else", () => {
     expect(parse(apiKeyAuthSchema, {})).toEqual({});
-    expect(parse(apiKeyAuthSchema, { mode: "enforce", headerName: "X-Key", realm: "keys" })).toEqual({ mode: "enforce", headerName: "X-Key", realm: "keys" });
+    expect(parse(apiKeyAuthSchema, { mode: "enforce", headerName: "X-Key", realm: "keys" })).toEqual({
+      mode: "enforce",
+      headerName: "X-Key",
+      realm: "keys",
+    });
     expect(parse(apiKeyAuthSchema, { mode: "report" })).toEqual({ mode: "report" });
-    expect(issues(() => parse(apiKeyAuthSchema, { prefix: "a_" }))).toEqual(['unknown-setting prefix: There is no setting "prefix". Known: mode, headerName, realm.']);
+    expect(issues(() => parse(apiKeyAuthSchema, { prefix: "a_" }))).toEqual([
+      'unknown-setting prefix: There is no setting "prefix". Known: mode, headerName, realm.',
+    ]);
   });
 
   it("hmac-sha256 wants a secret, from the settings or from the root", () => {
-    expect(issues(() => new ApiKeyService({ hash: "hmac-sha256" }))).toEqual(['missing-setting secret: hash: "hmac-sha256" needs a secret, and there is none.']);
+    expect(issues(() => new ApiKeyService({ hash: "hmac-sha256" }))).toEqual([
+      'missing-setting secret: hash: "hmac-sha256" needs a secret, and there is none.',
+    ]);
     expect(issues(() => new ApiKeyService({ hash: "hmac-sha256", secret: SECRET }))).toEqual([]);
     expect(issues(() => new ApiKeyService({ hash: "hmac-sha256" }, { secretKey: [new Secret(SECRET)] }))).toEqual([]);
   });
@@ -165,9 +205,19 @@ describe("settings", () => {
   it("never show a secret", () => {
     const service = new ApiKeyService({ hash: "hmac-sha256", secret: [SECRET, `${SECRET}2`] });
     const layer = createApiKey(service.options, createRuntime(), { service });
-    const shown = [inspect(service, { depth: 10, showHidden: true }), inspect(service.options, { depth: 10 }), JSON.stringify(service.options), JSON.stringify(layer.describe())];
+    const shown = [
+      inspect(service, { depth: 10, showHidden: true }),
+      inspect(service.options, { depth: 10 }),
+      JSON.stringify(service.options),
+      JSON.stringify(layer.describe()),
+    ];
     for (const text of shown) expect(text).not.toContain(SECRET.slice(0, 8));
-    expect(layer.describe()).toMatchObject({ secret: ["[secret]", "[secret]"], store: "default", prefix: "mcp_", failures: { limit: 20 } });
+    expect(layer.describe()).toMatchObject({
+      secret: ["[secret]", "[secret]"],
+      store: "default",
+      prefix: "mcp_",
+      failures: { limit: 20 },
+    });
     expect(layer.id).toBe("api-key");
   });
 });

@@ -6,7 +6,10 @@ import { type Ask, type Attack, type Group, json, MARK, type Outcome, type Seen,
 
 const INVALID: Outcome = { refused: "invalid-credentials" };
 
-const withKey = (key: string | string[], more: Ask = {}): Ask => ({ ...more, headers: { ...more.headers, "X-API-Key": key } });
+const withKey = (key: string | string[], more: Ask = {}): Ask => ({
+  ...more,
+  headers: { ...more.headers, "X-API-Key": key },
+});
 
 /** A good key, presented wrongly. */
 const presented = (name: string, reference: string, outcome: Outcome, ask: (key: string) => Ask): Attack => ({
@@ -23,7 +26,12 @@ const presented = (name: string, reference: string, outcome: Outcome, ask: (key:
 const ordinary = (): Partial<CreateInput> => ({});
 
 /** A key that was good until something happened. */
-const dead = (name: string, reference: string, input: (lab: Lab) => Partial<CreateInput>, happens: (lab: Lab, id: string) => unknown): Attack => ({
+const dead = (
+  name: string,
+  reference: string,
+  input: (lab: Lab) => Partial<CreateInput>,
+  happens: (lab: Lab, id: string) => unknown,
+): Attack => ({
   name,
   reference,
   sequence: async (lab, twin) => {
@@ -64,11 +72,16 @@ export const apiKeys: Group = {
       name: "enumeration by the answer",
       reference: "CWE-204",
       sequence: async (lab) => {
-        const [good, revoked, expired] = [await lab.key(), await lab.key(), await lab.key({ expiresAt: lab.clock.now() + 1000 })];
+        const [good, revoked, expired] = [
+          await lab.key(),
+          await lab.key(),
+          await lab.key({ expiresAt: lab.clock.now() + 1000 }),
+        ];
         await lab.security.apiKeys.revoke(revoked.record.id);
         lab.clock.advance(1000);
         const answers = [];
-        for (const key of ["mcp_x", invented(), forged(good.key, 1), revoked.key, expired.key]) answers.push(told(await lab.send(withKey(key))));
+        for (const key of ["mcp_x", invented(), forged(good.key, 1), revoked.key, expired.key])
+          answers.push(told(await lab.send(withKey(key))));
         return [new Set(answers).size, JSON.parse(answers[0] ?? "[]")[0], (await lab.send(withKey(good.key))).status];
       },
       outcome: { holds: "malformed, unknown, wrong, revoked, expired: one answer", evidence: [1, 401, 200] },
@@ -79,9 +92,22 @@ export const apiKeys: Group = {
       sequence: async (lab) => {
         const { key } = await lab.key();
         const spoilt = key.slice(0, -1) + (key.endsWith("0") ? "1" : "0");
-        return [await work(lab, "mcp_"), await work(lab, `mcp_${"A".repeat(50)}`), await work(lab, spoilt), await work(lab, key)];
+        return [
+          await work(lab, "mcp_"),
+          await work(lab, `mcp_${"A".repeat(50)}`),
+          await work(lab, spoilt),
+          await work(lab, key),
+        ];
       },
-      outcome: { holds: "neither store nor hash is reached", evidence: [[401, 0, 0], [401, 0, 0], [401, 0, 0], [200, 1, 1]] },
+      outcome: {
+        holds: "neither store nor hash is reached",
+        evidence: [
+          [401, 0, 0],
+          [401, 0, 0],
+          [401, 0, 0],
+          [200, 1, 1],
+        ],
+      },
     },
     {
       name: "enumeration by timing: what a guessed secret costs",
@@ -91,10 +117,22 @@ export const apiKeys: Group = {
         const idEnd = "mcp_".length + 12;
         const guess = (secret: string): string => key.slice(0, idEnd) + secret + checksum(key.slice(0, idEnd) + secret);
         const secret = key.slice(idEnd, -6);
-        const flipped = (at: number): string => secret.slice(0, at) + (secret[at] === "0" ? "1" : "0") + secret.slice(at + 1);
-        return [await work(lab, guess(flipped(0))), await work(lab, guess(flipped(secret.length - 1))), await work(lab, guess(secret))];
+        const flipped = (at: number): string =>
+          secret.slice(0, at) + (secret[at] === "0" ? "1" : "0") + secret.slice(at + 1);
+        return [
+          await work(lab, guess(flipped(0))),
+          await work(lab, guess(flipped(secret.length - 1))),
+          await work(lab, guess(secret)),
+        ];
       },
-      outcome: { holds: "as much when nearly right as when all wrong", evidence: [[401, 1, 1], [401, 1, 1], [200, 1, 1]] },
+      outcome: {
+        holds: "as much when nearly right as when all wrong",
+        evidence: [
+          [401, 1, 1],
+          [401, 1, 1],
+          [200, 1, 1],
+        ],
+      },
     },
     {
       name: "a flood of keys with a good checksum against argon2",
@@ -114,7 +152,10 @@ export const apiKeys: Group = {
         const after = await lab.send(withKey(forged(key, 1000)));
         return { bystander: bystander.status, admitted: statuses.has(200), bounded, after: [after.status, lab.hashes] };
       },
-      outcome: { holds: "others are served; the flood of 95 costs 80 hashes at most, then 429 and none", evidence: { bystander: 200, admitted: false, bounded: true, after: [429, 0] } },
+      outcome: {
+        holds: "others are served; the flood of 95 costs 80 hashes at most, then 429 and none",
+        evidence: { bystander: 200, admitted: false, bounded: true, after: [429, 0] },
+      },
     },
     {
       name: "keys guessed one after the other",
@@ -135,32 +176,56 @@ export const apiKeys: Group = {
         await lab.send(withKey(key));
         const owner = lab.address;
         // One guess from each of many addresses: as many as are taken for one key id, and some more.
-        for (let i = 0; i < FAILURES * 5 + 5; i += 1) await lab.send(withKey(forged(key, i), { headers: { "X-Forwarded-For": lab.anotherAddress() } }));
-        const guess = await lab.send(withKey(forged(key, 999), { headers: { "X-Forwarded-For": lab.anotherAddress() } }));
+        for (let i = 0; i < FAILURES * 5 + 5; i += 1)
+          await lab.send(withKey(forged(key, i), { headers: { "X-Forwarded-For": lab.anotherAddress() } }));
+        const guess = await lab.send(
+          withKey(forged(key, 999), { headers: { "X-Forwarded-For": lab.anotherAddress() } }),
+        );
         return [guess.status, (await lab.send(withKey(key, { headers: { "X-Forwarded-For": owner } }))).status];
       },
       outcome: { holds: "429 for the guesser, 200 for the owner", evidence: [429, 200] },
     },
-    presented("a key in the query", "V14.2.1", { refused: "missing-credentials" }, (key) => ({ path: `/guarded?api_key=${key}&x-api-key=${key}` })),
-    presented("a key in a cookie", "CWE-352", { refused: "missing-credentials" }, (key) => ({ headers: { Cookie: `X-API-Key=${key}; api_key=${key}` } })),
-    presented("two keys in two lines", "V15.3.7", { refused: "ambiguous-credentials" }, (key) => withKey([key, `mcp_${MARK}`])),
-    presented("two keys in one line", "V15.3.7", { refused: "ambiguous-credentials" }, (key) => withKey(`${key}, mcp_${MARK}`)),
-    presented("a key in either header", "RFC 6750 2", { refused: "ambiguous-credentials" }, (key) => withKey(key, { headers: { Authorization: `Bearer ${key}` } })),
+    presented("a key in the query", "V14.2.1", { refused: "missing-credentials" }, (key) => ({
+      path: `/guarded?api_key=${key}&x-api-key=${key}`,
+    })),
+    presented("a key in a cookie", "CWE-352", { refused: "missing-credentials" }, (key) => ({
+      headers: { Cookie: `X-API-Key=${key}; api_key=${key}` },
+    })),
+    presented("two keys in two lines", "V15.3.7", { refused: "ambiguous-credentials" }, (key) =>
+      withKey([key, `mcp_${MARK}`]),
+    ),
+    presented("two keys in one line", "V15.3.7", { refused: "ambiguous-credentials" }, (key) =>
+      withKey(`${key}, mcp_${MARK}`),
+    ),
+    presented("a key in either header", "RFC 6750 2", { refused: "ambiguous-credentials" }, (key) =>
+      withKey(key, { headers: { Authorization: `Bearer ${key}` } }),
+    ),
     presented("a key in another case", "CWE-178", INVALID, (key) => withKey(key.toUpperCase())),
     presented("a key with something after it", "CWE-187", INVALID, (key) => withKey(`${key}${MARK}`)),
     dead("a revoked key that is still remembered", "CWE-613", ordinary, (lab, id) => lab.security.apiKeys.revoke(id)),
-    dead("a rotated key without grace", "CWE-613", ordinary, (lab, id) => lab.security.apiKeys.rotate(id, { graceSeconds: 0 })),
+    dead("a rotated key without grace", "CWE-613", ordinary, (lab, id) =>
+      lab.security.apiKeys.rotate(id, { graceSeconds: 0 }),
+    ),
     dead("a rotated key after its grace", "CWE-613", ordinary, async (lab, id) => {
       await lab.security.apiKeys.rotate(id, { graceSeconds: 60 });
       lab.clock.advance(60_000);
     }),
-    dead("an expired key that is still remembered", "CWE-613", (lab) => ({ expiresAt: lab.clock.now() + 5000 }), (lab) => lab.clock.advance(5000)),
+    dead(
+      "an expired key that is still remembered",
+      "CWE-613",
+      (lab) => ({ expiresAt: lab.clock.now() + 5000 }),
+      (lab) => lab.clock.advance(5000),
+    ),
     {
       name: "a stolen key from an address that is not on its list",
       reference: "V15.3.4",
       sequence: async (lab, twin) => {
         const { key } = await lab.key({ allow: ["203.0.113.64/28"] });
-        return lab.send(withKey(key, { headers: { "X-Forwarded-For": twin ? `${lab.address}, 203.0.113.70` : `203.0.113.70, ${lab.address}` } }));
+        return lab.send(
+          withKey(key, {
+            headers: { "X-Forwarded-For": twin ? `${lab.address}, 203.0.113.70` : `203.0.113.70, ${lab.address}` },
+          }),
+        );
       },
       outcome: INVALID,
       twin: { differs: "the proxy wrote the address on the list", outcome: SERVED },
@@ -168,14 +233,21 @@ export const apiKeys: Group = {
     {
       name: "a key reaches for a scope that only begins like its own",
       reference: "CWE-187",
-      sequence: async (lab, twin) => lab.send(withKey((await lab.key({ scopes: [twin ? "orders:*" : "orders:rea"] })).key, { path: "/orders" })),
+      sequence: async (lab, twin) =>
+        lab.send(withKey((await lab.key({ scopes: [twin ? "orders:*" : "orders:rea"] })).key, { path: "/orders" })),
       outcome: { refused: "insufficient-scope" },
       twin: { differs: "the scope", outcome: SERVED },
     },
     {
       name: "a key made usable by a role in a header",
       reference: "V8.3.1",
-      sequence: async (lab, twin) => lab.send(withKey((await lab.key({ roles: twin ? ["admin"] : [] })).key, { path: "/admin", headers: { "X-Role": "admin", "X-User-ID": "root", "X-Scopes": "admin" } })),
+      sequence: async (lab, twin) =>
+        lab.send(
+          withKey((await lab.key({ roles: twin ? ["admin"] : [] })).key, {
+            path: "/admin",
+            headers: { "X-Role": "admin", "X-User-ID": "root", "X-Scopes": "admin" },
+          }),
+        ),
       outcome: { refused: "insufficient-scope" },
       twin: { differs: "the key has the role", outcome: SERVED },
     },

@@ -66,7 +66,10 @@ export class Lab {
     this.security.events.on("*", (event) => this.events.push(JSON.stringify(event)));
     this.#routes();
     // The same app behind Node's own guards against slowness, and with room for headers of the size that hurts.
-    this.#impatient = createServer({ maxHeaderSize: 262_144, headersTimeout: 200, requestTimeout: 300, connectionsCheckingInterval: 50 }, this.#app);
+    this.#impatient = createServer(
+      { maxHeaderSize: 262_144, headersTimeout: 200, requestTimeout: 300, connectionsCheckingInterval: 50 },
+      this.#app,
+    );
   }
 
   async open(): Promise<void> {
@@ -109,10 +112,22 @@ export class Lab {
 
   async send({ method, path = "/guarded", headers, body }: Ask): Promise<Seen> {
     const before = this.reached.length;
-    const all = { Host: HOST, "X-Forwarded-Proto": "https", "X-Forwarded-For": this.address, "X-Marker": MARK, ...headers };
-    const sent = Object.fromEntries(Object.entries(all).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])));
+    const all = {
+      Host: HOST,
+      "X-Forwarded-Proto": "https",
+      "X-Forwarded-For": this.address,
+      "X-Marker": MARK,
+      ...headers,
+    };
+    const sent = Object.fromEntries(
+      Object.entries(all).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
+    );
     if (this.#server === undefined) throw new Error("open() first");
-    const answer: Answer = await this.#server.send(path, { headers: sent, ...(method === undefined ? {} : { method }), ...(body === undefined ? {} : { body }) });
+    const answer: Answer = await this.#server.send(path, {
+      headers: sent,
+      ...(method === undefined ? {} : { method }),
+      ...(body === undefined ? {} : { body }),
+    });
     return { ...answer, reached: this.reached.slice(before), responses: 1 };
   }
 
@@ -165,12 +180,17 @@ export class Lab {
       req.session.note = "written late";
       this.gate.then(() => serveIt(req, res), next);
     });
-    app.post("/login", security.rateLimit({ name: "login", limit: 5, windowSeconds: 60, key: "address" }), express.json(), (req, res, next) => {
-      const { user, password } = req.body as { user?: unknown; password?: unknown };
-      const known = typeof user === "string" && Object.hasOwn(USERS, user) ? USERS[user] : undefined;
-      if (known === undefined || known.password !== password) return void res.status(401).json({ loggedIn: false });
-      security.logIn(req, { id: String(user), scopes: known.scopes }).then(() => serveIt(req, res), next);
-    });
+    app.post(
+      "/login",
+      security.rateLimit({ name: "login", limit: 5, windowSeconds: 60, key: "address" }),
+      express.json(),
+      (req, res, next) => {
+        const { user, password } = req.body as { user?: unknown; password?: unknown };
+        const known = typeof user === "string" && Object.hasOwn(USERS, user) ? USERS[user] : undefined;
+        if (known === undefined || known.password !== password) return void res.status(401).json({ loggedIn: false });
+        security.logIn(req, { id: String(user), scopes: known.scopes }).then(() => serveIt(req, res), next);
+      },
+    );
     app.post("/logout", (req, res, next) => {
       security.logOut(req, res).then(() => serveIt(req, res), next);
     });

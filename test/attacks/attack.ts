@@ -84,11 +84,20 @@ export function fieldsOf({ headers = {}, ...rest }: Ask): string[] {
 
 /** An ordinary request as bytes, which the attack then bends. */
 export function wire(requestLine: string, lines: readonly string[] = [], body = ""): string {
-  const ordinary = ["Host: api.example.com", "X-Forwarded-Proto: https", "X-Forwarded-For: {address}", `X-Marker: ${MARK}`];
+  const ordinary = [
+    "Host: api.example.com",
+    "X-Forwarded-Proto: https",
+    "X-Forwarded-For: {address}",
+    `X-Marker: ${MARK}`,
+  ];
   return [requestLine, ...ordinary, ...lines, "Connection: close", "", body].join("\r\n");
 }
 
 /** A JSON body with its type. */
 export function json(value: unknown, method = "POST"): Ask {
-  return { method, headers: { "Content-Type": "application/json" }, body: typeof value === "string" ? value : JSON.stringify(value) };
+  return {
+    method,
+    headers: { "Content-Type": "application/json" },
+    body: typeof value === "string" ? value : JSON.stringify(value),
+  };
 }

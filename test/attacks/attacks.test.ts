@@ -19,7 +19,9 @@ function perform(attack: Attack): Promise<unknown> {
 
 function performTwin(attack: Attack): Promise<unknown> {
   if ("ask" in attack) return lab.send(changed(attack.ask, attack.twin ?? {}));
-  return "wire" in attack ? lab.wire(attack.wire.replace(attack.twin?.[0] ?? "", attack.twin?.[1] ?? ""), attack.impatient) : attack.sequence(lab, true);
+  return "wire" in attack
+    ? lab.wire(attack.wire.replace(attack.twin?.[0] ?? "", attack.twin?.[1] ?? ""), attack.impatient)
+    : attack.sequence(lab, true);
 }
 
 function outcomeOfTwin(attack: Attack): Outcome {
@@ -42,7 +44,10 @@ function judge(outcome: Outcome, result: unknown): void {
     expect(seen.headers["content-type"]).toBe("application/problem+json; charset=utf-8");
     expect(seen.headers["cache-control"]).toBe("no-store");
     // Over a connection that says it is plain there is no Strict-Transport-Security (RFC 6797 section 7.2).
-    expectSecurityHeaders(seen, outcome.over === "http" ? without(DEFAULT_SECURE, "Strict-Transport-Security") : DEFAULT_SECURE);
+    expectSecurityHeaders(
+      seen,
+      outcome.over === "http" ? without(DEFAULT_SECURE, "Strict-Transport-Security") : DEFAULT_SECURE,
+    );
     expect(JSON.stringify([seen.rawHeaders, seen.text])).not.toContain(MARK);
     expect([seen.reached, seen.responses, seen.headers["set-cookie"]]).toEqual([[], 1, undefined]);
   }
@@ -57,13 +62,18 @@ function judgeNode(status: number | "closed", seen: Seen): void {
 }
 
 describe.each(GROUPS)("$title", ({ attacks }) => {
-  it.each(attacks.map((attack) => [`${attack.name} (${attack.reference}): ${wordsOf(attack.outcome)}`, attack] as const))("%s", async (_title, attack) => {
+  it.each(
+    attacks.map((attack) => [`${attack.name} (${attack.reference}): ${wordsOf(attack.outcome)}`, attack] as const),
+  )("%s", async (_title, attack) => {
     judge(attack.outcome, await perform(attack));
   });
 
-  it.each(attacks.flatMap((attack) => (attack.twin === undefined ? [] : [[attack.name, attack] as const])))("the twin of: %s", async (_name, attack) => {
-    judge(outcomeOfTwin(attack), await performTwin(attack));
-  });
+  it.each(attacks.flatMap((attack) => (attack.twin === undefined ? [] : [[attack.name, attack] as const])))(
+    "the twin of: %s",
+    async (_name, attack) => {
+      judge(outcomeOfTwin(attack), await performTwin(attack));
+    },
+  );
 });
 
 describe("after all of them", () => {
@@ -81,14 +91,23 @@ describe("the data", () => {
   it("has at least sixty attacks, each named once in its group and with a reference", () => {
     expect(all.length).toBeGreaterThanOrEqual(60);
     for (const { attacks } of GROUPS) expect(new Set(attacks.map(({ name }) => name)).size).toBe(attacks.length);
-    for (const { reference } of all) expect(reference).toMatch(/^(CWE-\d+|CVE-\d{4}-\d+|GHSA-[\w-]+|RFC \d+ [\d.]+|V\d+\.\d+\.\d+|[\w-]+\/[\w.-]+#\d+)$/);
+    for (const { reference } of all)
+      expect(reference).toMatch(
+        /^(CWE-\d+|CVE-\d{4}-\d+|GHSA-[\w-]+|RFC \d+ [\d.]+|V\d+\.\d+\.\d+|[\w-]+\/[\w.-]+#\d+)$/,
+      );
   });
 
   it("has a twin for nearly every attack, which differs in one thing and is served", () => {
-    for (const { title, attacks } of GROUPS) expect([title, attacks.filter(({ twin }) => twin !== undefined).length > attacks.length / 2]).toEqual([title, true]);
+    for (const { title, attacks } of GROUPS)
+      expect([title, attacks.filter(({ twin }) => twin !== undefined).length > attacks.length / 2]).toEqual([
+        title,
+        true,
+      ]);
     for (const attack of all) {
-      if ("ask" in attack && attack.twin !== undefined) expect([attack.name, fieldsOf(attack.twin).length]).toEqual([attack.name, 1]);
-      if ("wire" in attack && attack.twin !== undefined) expect([attack.name, attack.wire.includes(attack.twin[0])]).toEqual([attack.name, true]);
+      if ("ask" in attack && attack.twin !== undefined)
+        expect([attack.name, fieldsOf(attack.twin).length]).toEqual([attack.name, 1]);
+      if ("wire" in attack && attack.twin !== undefined)
+        expect([attack.name, attack.wire.includes(attack.twin[0])]).toEqual([attack.name, true]);
       if ("sequence" in attack && attack.twin !== undefined) expect("refused" in attack.twin.outcome).toBe(false);
     }
   });

@@ -9,10 +9,15 @@ export function exchange(port: number, bytes: string): Promise<Omit<Seen, "reach
   return new Promise((resolve, reject) => {
     const socket = connect(port, "127.0.0.1");
     const chunks: Buffer[] = [];
-    const timer = setTimeout(() => reject(new Error(`the connection stayed open: ${Buffer.concat(chunks).toString("latin1")}`)), PATIENCE_MS);
+    const timer = setTimeout(
+      () => reject(new Error(`the connection stayed open: ${Buffer.concat(chunks).toString("latin1")}`)),
+      PATIENCE_MS,
+    );
     socket.on("data", (chunk) => chunks.push(chunk));
     // Who is refused before everything is sent sees the connection break.
-    socket.on("error", (error: NodeJS.ErrnoException) => (error.code === "ECONNRESET" || error.code === "EPIPE" ? undefined : reject(error)));
+    socket.on("error", (error: NodeJS.ErrnoException) =>
+      error.code === "ECONNRESET" || error.code === "EPIPE" ? undefined : reject(error),
+    );
     socket.on("close", () => {
       clearTimeout(timer);
       resolve(read(Buffer.concat(chunks).toString("latin1")));
@@ -25,7 +30,10 @@ export function exchange(port: number, bytes: string): Promise<Omit<Seen, "reach
 function read(text: string): Omit<Seen, "reached"> {
   const headEnd = text.indexOf("\r\n\r\n");
   const [statusLine = "", ...lines] = (headEnd === -1 ? text : text.slice(0, headEnd)).split("\r\n");
-  const rawHeaders = lines.flatMap((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 1).trim()]);
+  const rawHeaders = lines.flatMap((line) => [
+    line.slice(0, line.indexOf(":")),
+    line.slice(line.indexOf(":") + 1).trim(),
+  ]);
   const headers: Record<string, string> = {};
   for (let i = 0; i < rawHeaders.length; i += 2) headers[(rawHeaders[i] ?? "").toLowerCase()] = rawHeaders[i + 1] ?? "";
   const body = headEnd === -1 ? "" : text.slice(headEnd + 4);

@@ -3,7 +3,10 @@ import { createHmac, generateKeyPairSync, type KeyObject, sign } from "node:cryp
 type Fields = Record<string, unknown>;
 
 const encode = (value: string | Buffer | object): string =>
-  (typeof value === "string" || Buffer.isBuffer(value) ? Buffer.from(value) : Buffer.from(JSON.stringify(value))).toString("base64url");
+  (typeof value === "string" || Buffer.isBuffer(value)
+    ? Buffer.from(value)
+    : Buffer.from(JSON.stringify(value))
+  ).toString("base64url");
 
 /**
  * Makes access tokens with the service's own key, so that each forgery differs from a good token in the one thing it is
@@ -34,7 +37,12 @@ export class Forger {
   }
 
   /** Signed as the service signs: the signature is right, whatever the rest is. */
-  sign(header: Fields = {}, claims: Fields | string = {}, encoding: "ieee-p1363" | "der" = "ieee-p1363", hash = "sha256"): string {
+  sign(
+    header: Fields = {},
+    claims: Fields | string = {},
+    encoding: "ieee-p1363" | "der" = "ieee-p1363",
+    hash = "sha256",
+  ): string {
     const input = this.input(header, claims);
     return `${input}.${sign(hash, Buffer.from(input), { key: this.key.privateKey, dsaEncoding: encoding }).toString("base64url")}`;
   }
@@ -55,6 +63,8 @@ export class Forger {
   /** The public key, which anybody may have. */
   publicKeyAs(format: "pem" | "der" | "jwk"): string | Buffer {
     if (format === "jwk") return JSON.stringify(this.key.publicKey.export({ format: "jwk" }));
-    return format === "pem" ? this.key.publicKey.export({ format: "pem", type: "spki" }) : this.key.publicKey.export({ format: "der", type: "spki" });
+    return format === "pem"
+      ? this.key.publicKey.export({ format: "pem", type: "spki" })
+      : this.key.publicKey.export({ format: "der", type: "spki" });
   }
 }

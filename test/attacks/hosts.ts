@@ -20,8 +20,17 @@ const linkOf = (name: string, reference: string, headers: Record<string, string>
     const { status, text, reached } = await lab.send({ path: "/link", headers: twin ? {} : headers });
     return { status, text, reached };
   },
-  outcome: { holds: "200, the link names the service's own host", evidence: { status: 200, text: `{"link":"https://${OWN}/reset"}`, reached: [] } },
-  twin: { differs: "without the header", outcome: { holds: "the same link", evidence: { status: 200, text: `{"link":"https://${OWN}/reset"}`, reached: [] } } },
+  outcome: {
+    holds: "200, the link names the service's own host",
+    evidence: { status: 200, text: `{"link":"https://${OWN}/reset"}`, reached: [] },
+  },
+  twin: {
+    differs: "without the header",
+    outcome: {
+      holds: "the same link",
+      evidence: { status: 200, text: `{"link":"https://${OWN}/reset"}`, reached: [] },
+    },
+  },
 });
 
 export const hosts: Group = {
@@ -48,8 +57,20 @@ export const hosts: Group = {
     host("text after an IPv6 address", "Kludex/starlette#3441", `[::1]${MARK}.example`),
     host("two closing dots", "CWE-1289", `${OWN}..`, `${OWN}.`),
     host("a list of hosts", "RFC 9112 3.2", `${OWN}, ${MARK}.example`),
-    { name: "two Host lines", reference: "RFC 9112 3.2", wire: wire("GET /public HTTP/1.1", [`Host: ${MARK}.example`]), twin: [`Host: ${MARK}.example`, "X-Host: a"], outcome: UNTRUSTED },
-    { name: "two Host lines that agree", reference: "RFC 9112 3.2", wire: wire("GET /public HTTP/1.1", [`Host: ${OWN}`]), twin: [`Host: ${OWN}\r\nConn`, "Conn"], outcome: UNTRUSTED },
+    {
+      name: "two Host lines",
+      reference: "RFC 9112 3.2",
+      wire: wire("GET /public HTTP/1.1", [`Host: ${MARK}.example`]),
+      twin: [`Host: ${MARK}.example`, "X-Host: a"],
+      outcome: UNTRUSTED,
+    },
+    {
+      name: "two Host lines that agree",
+      reference: "RFC 9112 3.2",
+      wire: wire("GET /public HTTP/1.1", [`Host: ${OWN}`]),
+      twin: [`Host: ${OWN}\r\nConn`, "Conn"],
+      outcome: UNTRUSTED,
+    },
     {
       name: "an absolute target that disagrees with Host",
       reference: "RFC 9112 3.2.2",
@@ -64,9 +85,19 @@ export const hosts: Group = {
       twin: ["X-Host: a", `Host: ${OWN}`],
       outcome: UNTRUSTED,
     },
-    { name: "HTTP/1.1 without Host", reference: "RFC 9112 3.2", wire: wire("GET /public HTTP/1.1").replace(`Host: ${OWN}`, "X-Host: a"), twin: ["X-Host: a", `Host: ${OWN}`], outcome: { node: 400 } },
+    {
+      name: "HTTP/1.1 without Host",
+      reference: "RFC 9112 3.2",
+      wire: wire("GET /public HTTP/1.1").replace(`Host: ${OWN}`, "X-Host: a"),
+      twin: ["X-Host: a", `Host: ${OWN}`],
+      outcome: { node: 400 },
+    },
     linkOf("X-Forwarded-Host against a link", "expressjs/expressjs.com#481", { "X-Forwarded-Host": `${MARK}.example` }),
-    linkOf("Forwarded, X-Host and their like against a link", "CWE-644", { Forwarded: `host=${MARK}.example`, "X-Host": `${MARK}.example`, "X-Forwarded-Server": `${MARK}.example` }),
+    linkOf("Forwarded, X-Host and their like against a link", "CWE-644", {
+      Forwarded: `host=${MARK}.example`,
+      "X-Host": `${MARK}.example`,
+      "X-Forwarded-Server": `${MARK}.example`,
+    }),
     {
       name: "X-Original-URL and X-Rewrite-URL to another route",
       reference: "CVE-2018-14773",

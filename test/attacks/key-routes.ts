@@ -33,7 +33,13 @@ const assignment = (name: string, field: object): Attack => ({
 });
 
 /** Somebody else's key by its id, or something that looks like one. */
-const foreign = (name: string, reference: string, act: (id: string) => readonly [path: string, method: string], served: number, make = (lab: Lab) => lab.key({ ownerId: "victim" })): Attack => ({
+const foreign = (
+  name: string,
+  reference: string,
+  act: (id: string) => readonly [path: string, method: string],
+  served: number,
+  make = (lab: Lab) => lab.key({ ownerId: "victim" }),
+): Attack => ({
   name,
   reference,
   sequence: async (lab, twin) => {
@@ -75,17 +81,43 @@ const soon = Date.UTC(2136, 0, 1);
 export const keyRoutes: Group = {
   title: "Key routes: escalation, mass assignment, other people's keys",
   attacks: [
-    escalation("a key with a scope its maker lacks", { scopes: ["read"] }, { scopes: ["orders:write"] }, { scopes: ["read"] }),
-    escalation("a wildcard from one scope", { scopes: ["orders:read"] }, { scopes: ["orders:*"] }, { scopes: ["orders:read"] }),
-    escalation("a scope that only begins like the maker's", { scopes: ["orders:*"] }, { scopes: ["orders-admin:write"] }, { scopes: ["orders:write"] }),
+    escalation(
+      "a key with a scope its maker lacks",
+      { scopes: ["read"] },
+      { scopes: ["orders:write"] },
+      { scopes: ["read"] },
+    ),
+    escalation(
+      "a wildcard from one scope",
+      { scopes: ["orders:read"] },
+      { scopes: ["orders:*"] },
+      { scopes: ["orders:read"] },
+    ),
+    escalation(
+      "a scope that only begins like the maker's",
+      { scopes: ["orders:*"] },
+      { scopes: ["orders-admin:write"] },
+      { scopes: ["orders:write"] },
+    ),
     escalation("a key with a role its maker lacks", { roles: ["reader"] }, { roles: ["admin"] }, { roles: ["reader"] }),
     escalation("a key that outlives its maker", { expiresAt: soon }, { expiresAt: soon + 1 }, { expiresAt: soon }),
-    escalation("a key for more addresses than its maker's", { allow: ["198.18.0.0/15"] }, { allow: ["0.0.0.0/0"] }, { allow: ["198.18.7.1"] }),
-    escalation("a key with a looser limit than its maker's", { rateLimit: limit }, { rateLimit: { ...limit, limit: 1000 } }, { rateLimit: limit }),
+    escalation(
+      "a key for more addresses than its maker's",
+      { allow: ["198.18.0.0/15"] },
+      { allow: ["0.0.0.0/0"] },
+      { allow: ["198.18.7.1"] },
+    ),
+    escalation(
+      "a key with a looser limit than its maker's",
+      { rateLimit: limit },
+      { rateLimit: { ...limit, limit: 1000 } },
+      { rateLimit: limit },
+    ),
     {
       name: "an ordinary key makes keys",
       reference: "CWE-269",
-      sequence: async (lab, twin) => lab.send(managing((await lab.key({ scopes: [twin ? MANAGE : "read"] })).key, "", { name: "x" })),
+      sequence: async (lab, twin) =>
+        lab.send(managing((await lab.key({ scopes: [twin ? MANAGE : "read"] })).key, "", { name: "x" })),
       outcome: BEYOND,
       twin: { differs: "the key may manage keys", outcome: { served: 201 } },
     },
@@ -126,7 +158,10 @@ export const keyRoutes: Group = {
       sequence: async (lab) => {
         const { key } = await lab.key({ scopes: [MANAGE] });
         const { record } = await lab.key({ ownerId: "victim" });
-        const [theirs, nobodys] = [await lab.send(managing(key, `/${record.id}`, undefined, "GET")), await lab.send(managing(key, "/AAAAAAAAAAAA", undefined, "GET"))];
+        const [theirs, nobodys] = [
+          await lab.send(managing(key, `/${record.id}`, undefined, "GET")),
+          await lab.send(managing(key, "/AAAAAAAAAAAA", undefined, "GET")),
+        ];
         return [theirs.status, theirs.text === nobodys.text, theirs.status === nobodys.status];
       },
       outcome: { holds: "a foreign key is as unknown as none", evidence: [404, true, true] },
@@ -146,10 +181,19 @@ export const keyRoutes: Group = {
       reference: "V15.3.1",
       sequence: async (lab) => {
         const { key, record } = await lab.key({ scopes: [MANAGE] });
-        const texts = [await lab.send(managing(key, "", undefined, "GET")), await lab.send(managing(key, `/${record.id}`, undefined, "GET"))].map(({ text }) => text);
+        const texts = [
+          await lab.send(managing(key, "", undefined, "GET")),
+          await lab.send(managing(key, `/${record.id}`, undefined, "GET")),
+        ].map(({ text }) => text);
         return texts.map((text) => [text.includes(record.id), text.includes("argon2"), text.includes(key.slice(16))]);
       },
-      outcome: { holds: "the record, without either", evidence: [[true, false, false], [true, false, false]] },
+      outcome: {
+        holds: "the record, without either",
+        evidence: [
+          [true, false, false],
+          [true, false, false],
+        ],
+      },
     },
   ],
 };

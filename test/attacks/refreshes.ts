@@ -76,7 +76,12 @@ export const refreshes: Group = {
         const { refreshToken } = await lab.tokens();
         const answers = await Promise.all(Array.from({ length: 20 }, () => refresh(lab, refreshToken)));
         const successors = new Set(answers.map((answer) => (answer.json() as IssuedTokens).refreshToken));
-        return [new Set(answers.map(({ status }) => status)).size, answers[0]?.status, successors.size, (await refresh(lab, [...successors][0])).status];
+        return [
+          new Set(answers.map(({ status }) => status)).size,
+          answers[0]?.status,
+          successors.size,
+          (await refresh(lab, [...successors][0])).status,
+        ];
       },
       outcome: { holds: "all get one successor, which works", evidence: [1, 200, 1, 200] },
     },
@@ -114,10 +119,19 @@ export const refreshes: Group = {
       outcome: { holds: "malformed, unknown, used, revoked: one answer", evidence: [1, "401"] },
     },
     body("an access token as refresh token", "V9.2.2", () => ({ refreshToken: "a.b.c" }), INVALID),
-    body("the right id with another secret", "CWE-347", (token) => ({ refreshToken: `${token.slice(0, 26)}${"A".repeat(43)}` }), INVALID),
+    body(
+      "the right id with another secret",
+      "CWE-347",
+      (token) => ({ refreshToken: `${token.slice(0, 26)}${"A".repeat(43)}` }),
+      INVALID,
+    ),
     body("more scopes at refreshing", "CWE-269", (refreshToken) => ({ refreshToken, scope: `admin ${MARK}` })),
     body("an operator in place of a token", "CWE-943", () => ({ refreshToken: { $ne: MARK } })),
     body("a list in place of a token", "V15.3.5", (refreshToken) => ({ refreshToken: [refreshToken] })),
-    body("a token lent by the prototype", "CWE-1321", (refreshToken) => `{"__proto__":{"refreshToken":"${refreshToken}"}}`),
+    body(
+      "a token lent by the prototype",
+      "CWE-1321",
+      (refreshToken) => `{"__proto__":{"refreshToken":"${refreshToken}"}}`,
+    ),
   ],
 };

@@ -6,7 +6,12 @@ const UNKNOWN: Outcome = { refused: "missing-credentials" };
 const withCookie = (cookie: string, more: Ask = {}): Ask => ({ ...more, headers: { Cookie: cookie, ...more.headers } });
 
 /** A cookie that is not quite the one given. */
-const spoilt = (name: string, reference: string, spoil: (cookie: string, lab: Lab) => string | Promise<string>, outcome = UNKNOWN): Attack => ({
+const spoilt = (
+  name: string,
+  reference: string,
+  spoil: (cookie: string, lab: Lab) => string | Promise<string>,
+  outcome = UNKNOWN,
+): Attack => ({
   name,
   reference,
   sequence: async (lab, twin) => {
@@ -18,7 +23,12 @@ const spoilt = (name: string, reference: string, spoil: (cookie: string, lab: La
 });
 
 /** Logs in, does something, and comes back with the old cookie. */
-const replay = (name: string, reference: string, happens: (lab: Lab, cookie: string) => unknown, differs: string): Attack => ({
+const replay = (
+  name: string,
+  reference: string,
+  happens: (lab: Lab, cookie: string) => unknown,
+  differs: string,
+): Attack => ({
   name,
   reference,
   sequence: async (lab, twin) => {
@@ -30,7 +40,8 @@ const replay = (name: string, reference: string, happens: (lab: Lab, cookie: str
   twin: { differs, outcome: SERVED },
 });
 
-const logOut = (lab: Lab, cookie: string): Promise<unknown> => lab.send(withCookie(cookie, { method: "POST", path: "/logout" }));
+const logOut = (lab: Lab, cookie: string): Promise<unknown> =>
+  lab.send(withCookie(cookie, { method: "POST", path: "/logout" }));
 
 export const sessions: Group = {
   title: "Sessions and cookies",
@@ -52,14 +63,28 @@ export const sessions: Group = {
       sequence: async (lab) => {
         const planted = `${COOKIE}=s%3A${"a".repeat(32)}.${"A".repeat(43)}`;
         const mine = await lab.logIn("ada", { Cookie: planted });
-        return [mine.includes("a".repeat(32)), (await lab.send(withCookie(planted))).status, (await lab.send(withCookie(mine))).status];
+        return [
+          mine.includes("a".repeat(32)),
+          (await lab.send(withCookie(planted))).status,
+          (await lab.send(withCookie(mine))).status,
+        ];
       },
       outcome: { holds: "the id is not adopted", evidence: [false, 401, 200] },
     },
     replay("replay after log-out", "V7.4.1", logOut, "no log-out"),
     replay("replay after an hour without use", "V7.3.1", (lab) => lab.clock.advance(3_600_000), "no hour"),
-    replay("replay after another log-in on the same session", "V7.2.4", (lab, cookie) => lab.logIn("ada", { Cookie: cookie }), "no second log-in"),
-    replay("replay after all sessions of the user were ended", "V7.4.2", (lab) => lab.security.sessions.end("ada"), "they were not ended"),
+    replay(
+      "replay after another log-in on the same session",
+      "V7.2.4",
+      (lab, cookie) => lab.logIn("ada", { Cookie: cookie }),
+      "no second log-in",
+    ),
+    replay(
+      "replay after all sessions of the user were ended",
+      "V7.4.2",
+      (lab) => lab.security.sessions.end("ada"),
+      "they were not ended",
+    ),
     {
       name: "kept alive beyond the absolute end by steady use",
       reference: "V7.3.2",
@@ -94,13 +119,24 @@ export const sessions: Group = {
       outcome: UNKNOWN,
       twin: { differs: "no log-out meanwhile", outcome: SERVED },
     },
-    spoilt("cookie tossing: a second cookie of our name", "V3.3.3", (cookie) => `${COOKIE}=${MARK}; ${cookie}`, { refused: "ambiguous-credentials" }),
-    spoilt("cookie tossing: the attacker's own session beside the victim's", "RFC 6265 8.6", async (cookie, lab) => `${cookie}; ${await lab.logIn("mallory")}`, { refused: "ambiguous-credentials" }),
-    spoilt("a cookie without its prefix, which a subdomain can set", "V3.3.1", (cookie) => cookie.replace("__Host-", "")),
+    spoilt("cookie tossing: a second cookie of our name", "V3.3.3", (cookie) => `${COOKIE}=${MARK}; ${cookie}`, {
+      refused: "ambiguous-credentials",
+    }),
+    spoilt(
+      "cookie tossing: the attacker's own session beside the victim's",
+      "RFC 6265 8.6",
+      async (cookie, lab) => `${cookie}; ${await lab.logIn("mallory")}`,
+      { refused: "ambiguous-credentials" },
+    ),
+    spoilt("a cookie without its prefix, which a subdomain can set", "V3.3.1", (cookie) =>
+      cookie.replace("__Host-", ""),
+    ),
     spoilt("a cookie whose prefix is in another case", "V3.3.1", (cookie) => cookie.replace("__Host-", "__host-")),
     spoilt("a cookie without a name, whose value reads as ours", "CVE-2022-2860", (cookie) => `=${cookie}`),
     spoilt("a cookie of another name that ends in ours", "CWE-187", (cookie) => `x${cookie}`),
-    spoilt("a signature with one character changed", "CWE-347", (cookie) => cookie.replace(/.$/, (last) => (last === "A" ? "B" : "A"))),
+    spoilt("a signature with one character changed", "CWE-347", (cookie) =>
+      cookie.replace(/.$/, (last) => (last === "A" ? "B" : "A")),
+    ),
     spoilt("an id without a signature", "CWE-347", (cookie) => cookie.slice(0, cookie.lastIndexOf("."))),
     spoilt("another spelling of the same bytes", "CWE-1289", (cookie) => cookie.replace("s%3A", "s%3a")),
     spoilt("a cookie in quotes", "CWE-1289", (cookie) => cookie.replace(/=(.*)$/, '="$1"')),
@@ -129,7 +165,8 @@ export const sessions: Group = {
     {
       name: "a session reaches for scopes it was not given",
       reference: "V8.2.1",
-      sequence: async (lab, twin) => lab.send(withCookie(await lab.logIn(twin ? "ada" : "mallory"), { path: "/orders" })),
+      sequence: async (lab, twin) =>
+        lab.send(withCookie(await lab.logIn(twin ? "ada" : "mallory"), { path: "/orders" })),
       outcome: { refused: "insufficient-scope" },
       twin: { differs: "the user has the scope", outcome: SERVED },
     },
@@ -138,9 +175,16 @@ export const sessions: Group = {
       reference: "V14.3.1",
       sequence: async (lab) => {
         const { headers } = (await logOut(lab, await lab.logIn())) as Awaited<ReturnType<Lab["send"]>>;
-        return [headers["clear-site-data"], headers["cache-control"], headers["set-cookie"]?.[0]?.slice(0, COOKIE.length + 12)];
+        return [
+          headers["clear-site-data"],
+          headers["cache-control"],
+          headers["set-cookie"]?.[0]?.slice(0, COOKIE.length + 12),
+        ];
       },
-      outcome: { holds: "Clear-Site-Data, no-store, cookie taken back", evidence: ['"cache", "cookies", "storage"', "no-store", `${COOKIE}=; Max-Age=0`] },
+      outcome: {
+        holds: "Clear-Site-Data, no-store, cookie taken back",
+        evidence: ['"cache", "cookies", "storage"', "no-store", `${COOKIE}=; Max-Age=0`],
+      },
     },
   ],
 };

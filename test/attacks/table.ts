@@ -13,12 +13,25 @@ import { sessions } from "./sessions.js";
 import { tokens } from "./tokens.js";
 
 /** All there are, in the order of the pipeline. */
-export const GROUPS: readonly Group[] = [hosts, origins, addresses, framing, sessions, apiKeys, keyRoutes, tokens, refreshes, bodies, parsers];
+export const GROUPS: readonly Group[] = [
+  hosts,
+  origins,
+  addresses,
+  framing,
+  sessions,
+  apiKeys,
+  keyRoutes,
+  tokens,
+  refreshes,
+  bodies,
+  parsers,
+];
 
 /** An outcome in the words of the table. */
 export function wordsOf(outcome: Outcome): string {
   if ("refused" in outcome) return `${REFUSALS[outcome.refused].status} \`${outcome.refused}\``;
-  if ("node" in outcome) return outcome.node === "closed" ? "Node closes the connection" : `${outcome.node} by Node itself`;
+  if ("node" in outcome)
+    return outcome.node === "closed" ? "Node closes the connection" : `${outcome.node} by Node itself`;
   return "served" in outcome ? String(outcome.served) : outcome.holds;
 }
 
@@ -28,5 +41,13 @@ function row({ name, reference, outcome }: Attack): string {
 
 /** The tables of README.md. A test holds that file against them. */
 export function tables(): string {
-  return GROUPS.map(({ title, attacks }) => [`### ${title} (${attacks.length})`, "", "| attack | reference | outcome |", "|---|---|---|", ...attacks.map(row)].join("\n")).join("\n\n");
+  return GROUPS.map(({ title, attacks }) =>
+    [
+      `### ${title} (${attacks.length})`,
+      "",
+      "| attack | reference | outcome |",
+      "|---|---|---|",
+      ...attacks.map(row),
+    ].join("\n"),
+  ).join("\n\n");
 }

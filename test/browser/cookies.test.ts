@@ -37,7 +37,9 @@ afterAll(() => world.close());
 
 /** The three ways a page can make a browser call another site. */
 const links = (site: string) =>
-  html(`<a href="https://${site}/who">link</a> <form method="post" action="https://${site}/who"><button>form</button></form> <img src="https://${site}/who?image">`);
+  html(
+    `<a href="https://${site}/who">link</a> <form method="post" action="https://${site}/who"><button>form</button></form> <img src="https://${site}/who?image">`,
+  );
 
 const jar = async (page: Page): Promise<Cookie[]> => page.context().cookies();
 const names = async (page: Page): Promise<string[]> => (await jar(page)).map(({ name }) => name);
@@ -47,7 +49,9 @@ describe("the session's cookie", () => {
   test("is kept for this host alone, over https alone, out of the reach of scripts", async () => {
     const page = await world.page();
     await page.goto(`${APP}/in/ada`);
-    expect(await jar(page)).toMatchObject([{ name: HOST_COOKIE, domain: "app.bank.example", path: "/", secure: true, httpOnly: true, sameSite: "Lax" }]);
+    expect(await jar(page)).toMatchObject([
+      { name: HOST_COOKIE, domain: "app.bank.example", path: "/", secure: true, httpOnly: true, sameSite: "Lax" },
+    ]);
     expect(await run(page, "() => document.cookie")).toBe("");
     expect(await text(page, `${APP}/who`)).toBe("ada");
     await page.goto(SIBLING);
@@ -70,7 +74,9 @@ describe("the session's cookie", () => {
   test("with a domain goes to every host below it, and has the other prefix", async () => {
     const page = await world.page();
     await page.goto(`${SHARING}/in/ada`);
-    expect(await jar(page)).toMatchObject([{ name: "__Secure-mcp_session", domain: ".bank.example", secure: true, httpOnly: true }]);
+    expect(await jar(page)).toMatchObject([
+      { name: "__Secure-mcp_session", domain: ".bank.example", secure: true, httpOnly: true },
+    ]);
     await page.goto(SIBLING);
     expect(world.requests(`GET ${SIBLING}/`)[0]?.headers.cookie).toMatch(/^__Secure-mcp_session=s/);
   });
@@ -89,7 +95,8 @@ describe("a cookie of that name, planted by another host of the site", () => {
   let page: Page;
   beforeAll(async () => void (page = await world.page()));
   beforeEach(() => page.context().clearCookies());
-  const plant = (line: string, scheme = "https") => page.goto(`${scheme}://sibling.bank.example/plant/cookie?${String(new URLSearchParams({ line }))}`);
+  const plant = (line: string, scheme = "https") =>
+    page.goto(`${scheme}://sibling.bank.example/plant/cookie?${String(new URLSearchParams({ line }))}`);
 
   test.each([
     ["for the whole domain", `${HOST_COOKIE}=x; Domain=bank.example; Path=/; Secure`],
@@ -140,7 +147,11 @@ describe("SameSite", () => {
     await page.click("button");
     await page.waitForURL(`https://${site}/who`);
     const cookie = (line: string) => world.requests(line)[0]?.headers.cookie !== undefined;
-    return { link: cookie(`GET https://${site}/who`), form: cookie(`POST https://${site}/who`), image: cookie(`GET https://${site}/who?image`) };
+    return {
+      link: cookie(`GET https://${site}/who`),
+      form: cookie(`POST https://${site}/who`),
+      image: cookie(`GET https://${site}/who?image`),
+    };
   }
 
   // A profile of these tests is a private one, which keeps third-party cookies back whatever SameSite says: hence no image with "none".

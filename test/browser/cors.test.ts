@@ -8,17 +8,32 @@ import { startWorld, type World } from "./support/world.js";
 /** An API with a session, to which the named cross-origin settings belong. */
 function api(cors: SecuritySettings["cors"], more: SecuritySettings = {}): Site {
   return secured({ session: {}, csrf: false, cors, ...more }, (app, security: Security) => {
-    app.post("/in/:id", (req, res, next) => void security.logIn(req, { id: req.params.id }).then(() => res.send("in"), next));
+    app.post(
+      "/in/:id",
+      (req, res, next) => void security.logIn(req, { id: req.params.id }).then(() => res.send("in"), next),
+    );
     app.get("/who", (req, res) => void res.json(req.principal?.id ?? null));
     app.get("/headers", (_req, res) => void res.set({ "X-Total": "42", "X-Secret": "hidden" }).send("ok"));
     app.all("/thing", (req, res) => void res.send(req.method));
     app.get("/cached", (_req, res) => void res.set("Cache-Control", "max-age=600").send("ok"));
-    app.get("/limited", security.rateLimit({ name: "limited", limit: 1, windowSeconds: 60 }), (_req, res) => void res.send("ok"));
+    app.get(
+      "/limited",
+      security.rateLimit({ name: "limited", limit: 1, windowSeconds: 60 }),
+      (_req, res) => void res.send("ok"),
+    );
   });
 }
 
 /** Writes back every origin, as many a hand-made handler does, and does not say that its answer depends on it. */
-const careless = bare((app) => app.get("/cached", (req, res) => void res.set({ "Access-Control-Allow-Origin": req.headers.origin ?? "*", "Cache-Control": "max-age=600" }).send("ok")));
+const careless = bare((app) =>
+  app.get(
+    "/cached",
+    (req, res) =>
+      void res
+        .set({ "Access-Control-Allow-Origin": req.headers.origin ?? "*", "Cache-Control": "max-age=600" })
+        .send("ok"),
+  ),
+);
 
 const NO_CREDENTIALS = "https://open.bank.example";
 const REJECTING = "https://strict.bank.example";
@@ -39,7 +54,12 @@ beforeAll(async () => {
     "open.bank.example": api({ origins }),
     "strict.bank.example": api({ origins, refused: "reject" }),
     "forgetful.bank.example": api({ origins, maxAge: 0 }),
-    "evil.test": bare((app) => app.get("/sandbox", (_req, res) => void res.send(html('<iframe sandbox="allow-scripts" srcdoc="<p>nobody</p>"></iframe>')))),
+    "evil.test": bare((app) =>
+      app.get(
+        "/sandbox",
+        (_req, res) => void res.send(html('<iframe sandbox="allow-scripts" srcdoc="<p>nobody</p>"></iframe>')),
+      ),
+    ),
   });
 });
 afterEach(() => world.reset());
@@ -79,14 +99,19 @@ describe("who may read", () => {
   test('with refused: "reject" a simple request of another site is not even served', async () => {
     await fetchIn(await pageOf(EVIL), `${REJECTING}/thing`, { method: "POST", mode: "no-cors", body: "a=1" });
     expect(world.requests(`POST ${REJECTING}/thing`).map(({ status }) => status)).toEqual([403]);
-    expect(await fetchIn(await pageOf(APP), `${REJECTING}/thing`, { method: "POST", body: "a=1" })).toMatchObject({ status: 200, text: "POST" });
+    expect(await fetchIn(await pageOf(APP), `${REJECTING}/thing`, { method: "POST", body: "a=1" })).toMatchObject({
+      status: 200,
+      text: "POST",
+    });
   });
 });
 
 describe("credentials", () => {
   test("a listed origin sends the session's cookie and reads whose it is", async () => {
     const page = await pageOf(APP);
-    expect(await fetchIn(page, `${API}/in/ada`, { method: "POST", credentials: "include" })).toMatchObject({ status: 200 });
+    expect(await fetchIn(page, `${API}/in/ada`, { method: "POST", credentials: "include" })).toMatchObject({
+      status: 200,
+    });
     expect(await fetchIn(page, `${API}/who`, { credentials: "include" })).toMatchObject({ text: '"ada"' });
     expect(await fetchIn(page, `${API}/who`)).toMatchObject({ text: "null" });
   });
@@ -123,14 +148,16 @@ describe("preflights", () => {
 
   test("one is asked for and remembered for what follows", async () => {
     const page = await pageOf(APP);
-    for (let turn = 0; turn < 3; turn += 1) expect(await fetchIn(page, `${API}/thing`, put)).toMatchObject({ text: "PUT" });
+    for (let turn = 0; turn < 3; turn += 1)
+      expect(await fetchIn(page, `${API}/thing`, put)).toMatchObject({ text: "PUT" });
     expect(world.requests(`OPTIONS ${API}/thing`)).toHaveLength(1);
     expect(world.requests(`PUT ${API}/thing`)).toHaveLength(3);
   });
 
   test("with maxAge: 0 each request is preceded by one", async () => {
     const page = await pageOf(APP);
-    for (let turn = 0; turn < 3; turn += 1) expect(await fetchIn(page, `${UNREMEMBERED}/thing`, put)).toMatchObject({ text: "PUT" });
+    for (let turn = 0; turn < 3; turn += 1)
+      expect(await fetchIn(page, `${UNREMEMBERED}/thing`, put)).toMatchObject({ text: "PUT" });
     expect(world.requests(`OPTIONS ${UNREMEMBERED}/thing`)).toHaveLength(3);
   });
 
@@ -145,7 +172,9 @@ describe("preflights", () => {
 
   test("a key in its own header goes through", async () => {
     const page = await pageOf(APP);
-    expect(await fetchIn(page, `${API}/thing`, { headers: { "X-API-Key": "k", Authorization: "Bearer t" } })).toMatchObject({ text: "GET" });
+    expect(
+      await fetchIn(page, `${API}/thing`, { headers: { "X-API-Key": "k", Authorization: "Bearer t" } }),
+    ).toMatchObject({ text: "GET" });
     expect(world.requests(`GET ${API}/thing`).map(({ headers }) => headers["x-api-key"])).toEqual(["k"]);
   });
 });
@@ -169,6 +198,8 @@ describe("an answer that the browser has cached for one listed origin", () => {
 
 test("a page's own origin needs no list", async () => {
   const page = await pageOf(API);
-  expect(await fetchIn(page, "/thing", { method: "DELETE", headers: { "X-Admin": "1" } })).toMatchObject({ text: "DELETE" });
+  expect(await fetchIn(page, "/thing", { method: "DELETE", headers: { "X-Admin": "1" } })).toMatchObject({
+    text: "DELETE",
+  });
   expect(await run<string>(page, "() => location.origin")).toBe(API);
 });

@@ -31,7 +31,13 @@ function leaky(app: Express, reports: unknown[]): void {
   app.get("/own.js", (_req, res) => void res.type("js").send("window.ownFile = true"));
   app.get("/eval", (_req, res) => {
     const { cspNonce } = res.locals as { cspNonce?: string };
-    res.type("html").send(html(`<script nonce="${cspNonce}">try { eval("window.injected = true"); } catch (error) { window.error = error.name; }</script>`));
+    res
+      .type("html")
+      .send(
+        html(
+          `<script nonce="${cspNonce}">try { eval("window.injected = true"); } catch (error) { window.error = error.name; }</script>`,
+        ),
+      );
   });
   app.post("/reports", express.json({ type: ["application/reports+json", "application/csp-report"] }), (req, res) => {
     reports.push(req.body);
@@ -52,14 +58,34 @@ beforeAll(async () => {
   const named = (origin: string) => ({ reportingEndpoints: { csp: `${origin}/reports` } });
   world = await startWorld(
     {
-      "app.bank.example": leakySite(APP, { contentSecurityPolicy: { directives: { ...scripts, "report-to": ["csp"] } }, ...named(APP) }, { session: {} }),
+      "app.bank.example": leakySite(
+        APP,
+        { contentSecurityPolicy: { directives: { ...scripts, "report-to": ["csp"] } }, ...named(APP) },
+        { session: {} },
+      ),
       "open.bank.example": bare((app) => leaky(app, [])),
-      "uri.bank.example": leakySite(REPORT_URI, { contentSecurityPolicy: { directives: { ...scripts, "report-uri": [`${REPORT_URI}/reports`] } } }, { session: {} }),
-      "only.bank.example": leakySite(REPORT_ONLY, { contentSecurityPolicy: { directives: { "script-src": ["'self'", "'unsafe-inline'"] } }, contentSecurityPolicyReportOnly: { directives: { ...scripts, "report-to": ["csp"] } }, ...named(REPORT_ONLY) }),
-      "abroad.bank.example": leakySite(REPORTING_ABROAD, { contentSecurityPolicy: { directives: { ...scripts, "report-to": ["csp"] } }, ...named(COLLECTOR) }),
-      "reports.test": leakySite(COLLECTOR, {}, { trustedHosts: ["reports.test"], cors: { origins: [REPORTING_ABROAD] } }),
+      "uri.bank.example": leakySite(
+        REPORT_URI,
+        { contentSecurityPolicy: { directives: { ...scripts, "report-uri": [`${REPORT_URI}/reports`] } } },
+        { session: {} },
+      ),
+      "only.bank.example": leakySite(REPORT_ONLY, {
+        contentSecurityPolicy: { directives: { "script-src": ["'self'", "'unsafe-inline'"] } },
+        contentSecurityPolicyReportOnly: { directives: { ...scripts, "report-to": ["csp"] } },
+        ...named(REPORT_ONLY),
+      }),
+      "abroad.bank.example": leakySite(REPORTING_ABROAD, {
+        contentSecurityPolicy: { directives: { ...scripts, "report-to": ["csp"] } },
+        ...named(COLLECTOR),
+      }),
+      "reports.test": leakySite(
+        COLLECTOR,
+        {},
+        { trustedHosts: ["reports.test"], cors: { origins: [REPORTING_ABROAD] } },
+      ),
       "evil.test": bare((app) => {
-        for (const path of ["/payload.js", "/own.js"]) app.get(path, (_req, res) => void res.type("js").send("window.injected = true"));
+        for (const path of ["/payload.js", "/own.js"])
+          app.get(path, (_req, res) => void res.type("js").send("window.injected = true"));
         app.get("/stolen", (_req, res) => void res.send("thanks"));
       }),
     },
@@ -76,12 +102,20 @@ const global = (name: string) => run(page, "(name) => window[name]", name);
 describe("what is injected into a page does not run, and does where there is no policy", () => {
   test.each([
     ["an inline script", "<script>window.injected = true</script>", ["script-src-elem"]],
-    ["an inline script with a nonce that was guessed", '<script nonce="AAAAAAAAAAAAAAAAAAAAAAAA">window.injected = true</script>', ["script-src-elem"]],
+    [
+      "an inline script with a nonce that was guessed",
+      '<script nonce="AAAAAAAAAAAAAAAAAAAAAAAA">window.injected = true</script>',
+      ["script-src-elem"],
+    ],
     ["an event handler in an attribute", '<img src="nowhere" onerror="window.injected = true">', ["script-src-attr"]],
     ["a script of another site", `<script src="${EVIL}/payload.js"></script>`, ["script-src-elem"]],
     // The frame inherits the policy, and the violation is its own. The page has loaded when its frames have.
     ["a script in a frame that was injected", '<iframe srcdoc="<script>parent.injected = true</script>"></iframe>', []],
-    ["a javascript: link that is followed", '<a href="javascript:void (window.injected = true)">click</a>', ["script-src-elem"]],
+    [
+      "a javascript: link that is followed",
+      '<a href="javascript:void (window.injected = true)">click</a>',
+      ["script-src-elem"],
+    ],
     ["a base that turns the page's own script into another site's", `<base href="${EVIL}/">`, ["base-uri"]],
   ])("%s", async (_what, name, violations) => {
     const visit = async (origin: string) => {
@@ -147,7 +181,14 @@ describe("a violation is reported", () => {
 
   /** By the Reporting API, which names the page by its address without what follows `#`, and sends several reports at once. */
   async function reported(at: string, from: string): Promise<unknown> {
-    const mine = () => (reports[at] ?? []).flat().filter((report) => (report as { url?: string }).url === `${from}/greet?${String(new URLSearchParams({ name: `${name}${at}` }))}`);
+    const mine = () =>
+      (reports[at] ?? [])
+        .flat()
+        .filter(
+          (report) =>
+            (report as { url?: string }).url ===
+            `${from}/greet?${String(new URLSearchParams({ name: `${name}${at}` }))}`,
+        );
     await eventually(mine).toHaveLength(1);
     return mine()[0];
   }
@@ -166,12 +207,17 @@ describe("a violation is reported", () => {
   test("by report-uri where the Reporting API is not used", async () => {
     await greet(REPORT_URI, name);
     await eventually(() => reports[REPORT_URI]).toHaveLength(1);
-    expect(reports[REPORT_URI]).toMatchObject([{ "csp-report": { "effective-directive": "script-src-elem", "blocked-uri": "inline", disposition: "enforce" } }]);
+    expect(reports[REPORT_URI]).toMatchObject([
+      { "csp-report": { "effective-directive": "script-src-elem", "blocked-uri": "inline", disposition: "enforce" } },
+    ]);
   });
 
   test("and nothing more than that by a policy that is report-only", async () => {
     await greet(REPORT_ONLY, `${name}${REPORT_ONLY}`);
     expect(await global("injected")).toBe(true);
-    expect(await reported(REPORT_ONLY, REPORT_ONLY)).toMatchObject({ type: "csp-violation", body: { ...violation, disposition: "report" } });
+    expect(await reported(REPORT_ONLY, REPORT_ONLY)).toMatchObject({
+      type: "csp-violation",
+      body: { ...violation, disposition: "report" },
+    });
   });
 });

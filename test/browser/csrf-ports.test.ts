@@ -20,19 +20,36 @@ let browser: Browser;
 let page: Page;
 
 beforeAll(async () => {
-  site = secured({ debug: true, trustedHosts: ["127.0.0.1"], csrf: {}, headers: { referrerPolicy: "same-origin", contentSecurityPolicy: false } }, (routes) => {
-    routes.get("/form", (req, res) => void res.send(form(asked(req, "to"))));
-    routes.post("/transfer", (_req, res) => void res.send("done"));
-  });
+  site = secured(
+    {
+      debug: true,
+      trustedHosts: ["127.0.0.1"],
+      csrf: {},
+      headers: { referrerPolicy: "same-origin", contentSecurityPolicy: false },
+    },
+    (routes) => {
+      routes.get("/form", (req, res) => void res.send(form(asked(req, "to"))));
+      routes.post("/transfer", (_req, res) => void res.send("done"));
+    },
+  );
   app = await serve((req, res) => {
     if (req.method === "POST") arrived.push(req.headers);
     site.app(req, res);
   });
   proxy = await serve((req, res) => {
-    const onwards = request({ host: "127.0.0.1", port: app.port, path: req.url, method: req.method, headers: { ...req.headers, host: "127.0.0.1" } }, (answer) => {
-      res.writeHead(answer.statusCode ?? 500, answer.rawHeaders);
-      answer.pipe(res);
-    });
+    const onwards = request(
+      {
+        host: "127.0.0.1",
+        port: app.port,
+        path: req.url,
+        method: req.method,
+        headers: { ...req.headers, host: "127.0.0.1" },
+      },
+      (answer) => {
+        res.writeHead(answer.statusCode ?? 500, answer.rawHeaders);
+        answer.pipe(res);
+      },
+    );
     req.pipe(onwards);
   });
   const other = express();

@@ -24,8 +24,14 @@ function resources(app: IRouter): void {
   app.get("/secret", (_req, res) => void res.send(html("<p>the secret</p>")));
   app.get("/notes.txt", (_req, res) => void res.type("txt").send("window.ran = true"));
   app.get("/code.js", (_req, res) => void res.type("js").send("window.ran = true"));
-  app.get("/picture.svg", (_req, res) => void res.type("svg").send('<svg xmlns="http://www.w3.org/2000/svg" width="10" height="10"></svg>'));
-  app.get("/upload", (_req, res) => void res.end("<!doctype html><title>an upload</title><p>that was never said to be HTML</p>"));
+  app.get(
+    "/picture.svg",
+    (_req, res) => void res.type("svg").send('<svg xmlns="http://www.w3.org/2000/svg" width="10" height="10"></svg>'),
+  );
+  app.get(
+    "/upload",
+    (_req, res) => void res.end("<!doctype html><title>an upload</title><p>that was never said to be HTML</p>"),
+  );
   app.get("/away", (_req, res) => void res.send(html(`<a href="${EVIL}/landed">away</a>`)));
 }
 
@@ -35,7 +41,11 @@ const PATCHES: Record<string, HeadersPatch> = {
   // X-Frame-Options cannot say this, so it is left out.
   "/for-partner": { contentSecurityPolicy: { directives: { "frame-ancestors": ["https://partner.test"] } } },
   "/for-us": { frameOptions: "SAMEORIGIN" },
-  "/for-all": { crossOriginResourcePolicy: "cross-origin", crossOriginOpenerPolicy: "unsafe-none", referrerPolicy: "unsafe-url" },
+  "/for-all": {
+    crossOriginResourcePolicy: "cross-origin",
+    crossOriginOpenerPolicy: "unsafe-none",
+    referrerPolicy: "unsafe-url",
+  },
   "/isolated": { crossOriginEmbedderPolicy: "require-corp" },
 };
 
@@ -58,14 +68,17 @@ beforeAll(async () => {
 });
 afterAll(() => world.close());
 
-const embed = (origin: string, what: "frame" | "image" | "script", src: string) => page.goto(`${origin}/${what}?src=${encodeURIComponent(src)}`);
+const embed = (origin: string, what: "frame" | "image" | "script", src: string) =>
+  page.goto(`${origin}/${what}?src=${encodeURIComponent(src)}`);
 
 describe("framing", () => {
   const REFUSED = "refused";
   /** What a user sees in the frame. Where the browser refuses, it puts an error page of its own there. */
   const shown = () => {
     const frame = page.frames()[1];
-    return frame && run(frame, `() => location.protocol === "chrome-error:" ? "${REFUSED}" : document.body.textContent`);
+    return (
+      frame && run(frame, `() => location.protocol === "chrome-error:" ? "${REFUSED}" : document.body.textContent`)
+    );
   };
 
   test.each([
@@ -75,7 +88,12 @@ describe("framing", () => {
     ["its own origin frames a page where SAMEORIGIN is said", APP, `${APP}/for-us/secret`, "the secret"],
     ["another site does not, where SAMEORIGIN is said", EVIL, `${APP}/for-us/secret`, REFUSED],
     ["a site that frame-ancestors names frames a page", EVIL, `${APP}/for-evil/secret`, "the secret"],
-    ["a site that frame-ancestors does not name does not, where it names another", EVIL, `${APP}/for-partner/secret`, REFUSED],
+    [
+      "a site that frame-ancestors does not name does not, where it names another",
+      EVIL,
+      `${APP}/for-partner/secret`,
+      REFUSED,
+    ],
     ["X-Frame-Options alone keeps another site from framing a page", EVIL, `${XFO_ONLY}/secret`, REFUSED],
   ])("%s", async (_what, by, src, seen) => {
     await embed(by, "frame", src);
@@ -125,7 +143,10 @@ describe("Cross-Origin-Resource-Policy", () => {
 
 describe("Cross-Origin-Opener-Policy", () => {
   /** Whether the one that opened a window and the window still have each other. */
-  const hold = async (popup: Page) => ({ opener: await run<boolean>(popup, "() => window.opener !== null"), opened: await run<boolean>(page, "() => !window.opened.closed") });
+  const hold = async (popup: Page) => ({
+    opener: await run<boolean>(popup, "() => window.opener !== null"),
+    opened: await run<boolean>(page, "() => !window.opened.closed"),
+  });
 
   test.each([
     ["another site that opens a page keeps no hold of it", EVIL, `${APP}/secret`, false],

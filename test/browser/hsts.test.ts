@@ -11,10 +11,27 @@ const NOT_UPGRADING = "https://asis.bank.example";
 
 /** A page with a script whose address is of plain http. */
 const scripted = (hsts: false | { maxAge: number; includeSubDomains: boolean } | undefined, upgrade?: false): Site =>
-  secured({ headers: { strictTransportSecurity: hsts, contentSecurityPolicy: { directives: { "script-src": [EVIL], ...(upgrade === false && { "upgrade-insecure-requests": false }) } } } }, (app, security) => {
-    app.get("/script", (_req, res) => void res.send(html(`<script src="http://${new URL(EVIL).host}/code.js"></script>`)));
-    app.get("/forget", security.headers({ strictTransportSecurity: { maxAge: 0 } }), (_req, res) => void res.send(html("")));
-  });
+  secured(
+    {
+      headers: {
+        strictTransportSecurity: hsts,
+        contentSecurityPolicy: {
+          directives: { "script-src": [EVIL], ...(upgrade === false && { "upgrade-insecure-requests": false }) },
+        },
+      },
+    },
+    (app, security) => {
+      app.get(
+        "/script",
+        (_req, res) => void res.send(html(`<script src="http://${new URL(EVIL).host}/code.js"></script>`)),
+      );
+      app.get(
+        "/forget",
+        security.headers({ strictTransportSecurity: { maxAge: 0 } }),
+        (_req, res) => void res.send(html("")),
+      );
+    },
+  );
 
 let world: World;
 beforeAll(async () => {
@@ -36,7 +53,8 @@ afterEach(() => world.reset());
 afterAll(() => world.close());
 
 /** The schemes by which requests for a page of this host arrived. */
-const schemes = (host: string, path = "/") => world.seen.filter((seen) => seen.host === host && seen.path === path).map(({ scheme }) => scheme);
+const schemes = (host: string, path = "/") =>
+  world.seen.filter((seen) => seen.host === host && seen.path === path).map(({ scheme }) => scheme);
 
 test("a certificate of somebody else is refused, so no certificate error is passed over here", async () => {
   const page = await world.page();

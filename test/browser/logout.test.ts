@@ -14,7 +14,11 @@ function routes(app: Express): void {
     if (req.principal === undefined) return void res.status(401).send("log in first");
     res.set("Cache-Control", "private, max-age=600").send(html(`the balance of ${req.principal.id}`));
   });
-  app.post("/out-by-hand", (req, res, next) => void req.session.destroy((error: unknown) => (error == null ? res.sendStatus(204) : next(error))));
+  app.post(
+    "/out-by-hand",
+    (req, res, next) =>
+      void req.session.destroy((error: unknown) => (error == null ? res.sendStatus(204) : next(error))),
+  );
 }
 
 let world: World;
@@ -53,8 +57,10 @@ const left = (page: Page) =>
       caches: (await caches.keys()).length,
     })`,
   );
-const post = (page: Page, path: string) => run<number>(page, "async (path) => (await fetch(path, { method: 'POST' })).status", path);
-const jar = async (page: Page) => (await page.context().cookies()).map(({ name, domain }) => `${name} ${domain}`).sort();
+const post = (page: Page, path: string) =>
+  run<number>(page, "async (path) => (await fetch(path, { method: 'POST' })).status", path);
+const jar = async (page: Page) =>
+  (await page.context().cookies()).map(({ name, domain }) => `${name} ${domain}`).sort();
 
 async function loggedIn(): Promise<Page> {
   const page = await world.page();
@@ -69,9 +75,15 @@ const KEPT = { local: 1, session: 1, cookies: "theme=dark", databases: 1, caches
 describe("log-out", () => {
   test("takes the cookies and all that the service stored", async () => {
     const page = await loggedIn();
-    expect([await left(page), await jar(page)]).toEqual([KEPT, ["__Host-mcp_session app.bank.example", "theme app.bank.example"]]);
+    expect([await left(page), await jar(page)]).toEqual([
+      KEPT,
+      ["__Host-mcp_session app.bank.example", "theme app.bank.example"],
+    ]);
     expect(await post(page, "/out")).toBe(204);
-    expect([await left(page), await jar(page)]).toEqual([{ local: 0, session: 0, cookies: "", databases: 0, caches: 0 }, []]);
+    expect([await left(page), await jar(page)]).toEqual([
+      { local: 0, session: 0, cookies: "", databases: 0, caches: 0 },
+      [],
+    ]);
   });
 
   test("leaves all that where an app only ends the session itself", async () => {
@@ -116,7 +128,11 @@ describe("log-out", () => {
   test("is not done for a form of another site, so nobody is logged out from there", async () => {
     const page = await loggedIn();
     await page.goto(EVIL);
-    await run(page, "(action) => { const form = document.createElement('form'); Object.assign(form, { method: 'post', action }); document.body.append(form); form.submit(); }", `${APP}/out`);
+    await run(
+      page,
+      "(action) => { const form = document.createElement('form'); Object.assign(form, { method: 'post', action }); document.body.append(form); form.submit(); }",
+      `${APP}/out`,
+    );
     await page.waitForURL(`${APP}/out`);
     expect(world.requests(`POST ${APP}/out`).map(({ status }) => status)).toEqual([403]);
     await page.goto(`${APP}/who`);

@@ -14,7 +14,12 @@ beforeAll(async () => {
   const sites = {
     "app.bank.example": secured({}, () => undefined),
     "maps.bank.example": secured(
-      { headers: { permissionsPolicy: { geolocation: ["self", WIDGET] }, contentSecurityPolicy: { directives: { "frame-src": [WIDGET, EVIL] } } } },
+      {
+        headers: {
+          permissionsPolicy: { geolocation: ["self", WIDGET] },
+          contentSecurityPolicy: { directives: { "frame-src": [WIDGET, EVIL] } },
+        },
+      },
       (app) => {
         app.get("/widget", (_req, res) => void res.send(frames(WIDGET)));
         app.get("/evil", (_req, res) => void res.send(frames(EVIL)));
@@ -39,7 +44,10 @@ async function visit(address: string): Promise<{ page: Page; warnings: string[] 
 }
 
 const whereAmI = (page: Page | Frame) =>
-  run(page, "() => new Promise((resolve) => navigator.geolocation.getCurrentPosition(({ coords }) => resolve(coords.latitude), ({ code }) => resolve(code === 1 ? 'denied' : code)))");
+  run(
+    page,
+    "() => new Promise((resolve) => navigator.geolocation.getCurrentPosition(({ coords }) => resolve(coords.latitude), ({ code }) => resolve(code === 1 ? 'denied' : code)))",
+  );
 
 test("by default a page does not learn where the user is, though the user allows it", async () => {
   expect(await whereAmI((await visit(APP)).page)).toBe("denied");
@@ -61,8 +69,21 @@ test.each([
 
 test("no feature that is denied by default is left to the page, and the browser understands the whole header", async () => {
   const { page, warnings } = await visit(APP);
-  const denied = ["camera", "microphone", "geolocation", "payment", "usb", "serial", "hid", "midi", "display-capture", "screen-wake-lock"];
-  expect(await run(page, "(names) => names.filter((name) => document.featurePolicy.allowsFeature(name))", denied)).toEqual([]);
+  const denied = [
+    "camera",
+    "microphone",
+    "geolocation",
+    "payment",
+    "usb",
+    "serial",
+    "hid",
+    "midi",
+    "display-capture",
+    "screen-wake-lock",
+  ];
+  expect(
+    await run(page, "(names) => names.filter((name) => document.featurePolicy.allowsFeature(name))", denied),
+  ).toEqual([]);
   expect(await run(page, "() => document.featurePolicy.allowsFeature('fullscreen')")).toBe(true);
   expect(warnings).toEqual([]);
 });

@@ -41,7 +41,10 @@ test("a user logs in, is known, gets tokens, logs out and is forgotten", async (
 
 test("a script that is injected into it does not run, and is complained of", async () => {
   const { page, complaints } = quickstart;
-  await run(page, "() => { const script = document.createElement('script'); script.textContent = 'window.injected = true'; document.body.append(script); }");
+  await run(
+    page,
+    "() => { const script = document.createElement('script'); script.textContent = 'window.injected = true'; document.body.append(script); }",
+  );
   expect(await run(page, "() => window.injected")).toBeUndefined();
   await eventually(() => complaints).toContain("script-src-elem inline");
 });

@@ -16,7 +16,9 @@ try {
   }
   await page.getByText('"scopes"').waitFor();
   await page.screenshot({ path: `${folder}/quickstart-logged-in.png` });
-  process.stdout.write(`${folder}/quickstart-open.png and quickstart-logged-in.png; the browser complained of ${complaints.length === 0 ? "nothing" : complaints.join("; ")}\n`);
+  process.stdout.write(
+    `${folder}/quickstart-open.png and quickstart-logged-in.png; the browser complained of ${complaints.length === 0 ? "nothing" : complaints.join("; ")}\n`,
+  );
 } finally {
   await quickstart.close();
 }

@@ -1,8 +1,21 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { expect, test } from "vitest";
-import { apiKeyStoreConformance, rateLimitStoreConformance, sessionStoreConformance, tokenStoreConformance, type ConformanceCase } from "portcullis/testing";
+import {
+  apiKeyStoreConformance,
+  rateLimitStoreConformance,
+  sessionStoreConformance,
+  tokenStoreConformance,
+  type ConformanceCase,
+} from "portcullis/testing";
 import type { Clock } from "../../src/core/clock.js";
-import type { RateLimitStore, StoredApiKey, StoredRefreshToken, UsageBatch, WindowOutcome, WindowPolicy } from "../../src/stores/contracts.js";
+import type {
+  RateLimitStore,
+  StoredApiKey,
+  StoredRefreshToken,
+  UsageBatch,
+  WindowOutcome,
+  WindowPolicy,
+} from "../../src/stores/contracts.js";
 import { MemoryApiKeyStore } from "../../src/stores/memory/api-key-store.js";
 import { MemorySessionStore } from "../../src/stores/memory/session-store.js";
 import { MemoryTokenStore } from "../../src/stores/memory/token-store.js";
@@ -33,9 +46,15 @@ class BackwardUsage extends MemoryApiKeyStore {
 }
 
 class OffsetPaging extends MemoryApiKeyStore {
-  override async list(ownerId: string, page: { readonly limit: number; readonly after?: string | undefined }): Promise<StoredApiKey[]> {
+  override async list(
+    ownerId: string,
+    page: { readonly limit: number; readonly after?: string | undefined },
+  ): Promise<StoredApiKey[]> {
     const all = await super.list(ownerId, { limit: 1000 });
-    const from = page.after === undefined ? 0 : all.findIndex((key) => key.createdAt < (all.find(({ id }) => id === page.after)?.createdAt ?? 0));
+    const from =
+      page.after === undefined
+        ? 0
+        : all.findIndex((key) => key.createdAt < (all.find(({ id }) => id === page.after)?.createdAt ?? 0));
     return from === -1 ? [] : all.slice(from, from + page.limit);
   }
 }
@@ -115,7 +134,12 @@ class FixedWindows implements RateLimitStore {
     const used = this.#counts.get(this.#bucket(policy, key)) ?? 0;
     const left = policy.windowMs - (this.clock.monotonic() % policy.windowMs);
     const allowed = used + cost <= policy.limit;
-    return { allowed, used: allowed ? used + cost : used, retryAfterMs: allowed ? 0 : left, resetMs: used === 0 ? 0 : left };
+    return {
+      allowed,
+      used: allowed ? used + cost : used,
+      retryAfterMs: allowed ? 0 : left,
+      resetMs: used === 0 ? 0 : left,
+    };
   }
 
   reset(policy: WindowPolicy, key: string): void {

@@ -22,13 +22,47 @@ interface Factory {
 }
 
 const FACTORIES: Factory[] = [
-  { name: "securityHeaders", make: portcullis.securityHeaders, optional: ["mode", "contentSecurityPolicy", "permissionsPolicy", "frameOptions", "reportingEndpoints"] },
-  { name: "rateLimiter", make: portcullis.rateLimiter, optional: ["limit", "windowSeconds", "key", "cost", "allow", "perPrincipal", "store", "mode"] },
-  { name: "corsPolicy", make: (settings) => portcullis.corsPolicy(settings as never), required: { origins: ["https://a.example"] }, missing: "missing-setting origins", optional: ["credentials", "methods", "maxAge", "mode"] },
-  { name: "trustedHost", make: (settings) => portcullis.trustedHost(settings), required: { hosts: ["127.0.0.1"] }, missing: "missing-setting hosts", optional: ["exemptPaths", "forwardedHost", "mode"] },
-  { name: "sessions", make: (settings) => portcullis.sessions(settings as never), required: { secret: SECRET }, missing: "missing-setting secret", optional: ["cookieName", "maxAge", "absoluteMaxAge", "domain", "store", "mode"] },
-  { name: "csrfProtection", make: portcullis.csrfProtection, optional: ["trustedOrigins", "exemptPaths", "sameSite", "unmarked", "mode"] },
-  { name: "apiKeyAuth", make: (settings) => portcullis.apiKeyAuth(keys, settings), optional: ["mode", "headerName", "realm"] },
+  {
+    name: "securityHeaders",
+    make: portcullis.securityHeaders,
+    optional: ["mode", "contentSecurityPolicy", "permissionsPolicy", "frameOptions", "reportingEndpoints"],
+  },
+  {
+    name: "rateLimiter",
+    make: portcullis.rateLimiter,
+    optional: ["limit", "windowSeconds", "key", "cost", "allow", "perPrincipal", "store", "mode"],
+  },
+  {
+    name: "corsPolicy",
+    make: (settings) => portcullis.corsPolicy(settings as never),
+    required: { origins: ["https://a.example"] },
+    missing: "missing-setting origins",
+    optional: ["credentials", "methods", "maxAge", "mode"],
+  },
+  {
+    name: "trustedHost",
+    make: (settings) => portcullis.trustedHost(settings),
+    required: { hosts: ["127.0.0.1"] },
+    missing: "missing-setting hosts",
+    optional: ["exemptPaths", "forwardedHost", "mode"],
+  },
+  {
+    name: "sessions",
+    make: (settings) => portcullis.sessions(settings as never),
+    required: { secret: SECRET },
+    missing: "missing-setting secret",
+    optional: ["cookieName", "maxAge", "absoluteMaxAge", "domain", "store", "mode"],
+  },
+  {
+    name: "csrfProtection",
+    make: portcullis.csrfProtection,
+    optional: ["trustedOrigins", "exemptPaths", "sameSite", "unmarked", "mode"],
+  },
+  {
+    name: "apiKeyAuth",
+    make: (settings) => portcullis.apiKeyAuth(keys, settings),
+    optional: ["mode", "headerName", "realm"],
+  },
   { name: "jwtAuth", make: (settings) => portcullis.jwtAuth(tokens, settings), optional: ["mode", "realm"] },
   { name: "apiKeyRoutes", make: (options) => portcullis.apiKeyRoutes(keys, options), optional: [], status: 401 },
   { name: "tokenRoutes", make: (options) => portcullis.tokenRoutes(tokens, options), optional: ["jwksMaxAgeSeconds"] },
@@ -79,35 +113,76 @@ describe.each(FACTORIES)("$name()", ({ make, required = {}, missing, optional, s
     expect(JSON.stringify(settings)).toBe(before);
   });
 
-  it.each([["a name that is not known", { ...required, nosuchsetting: 1 }, ["unknown-setting nosuchsetting"]]])("called with %s says so", (_name, settings, issues) => {
-    expect(issuesOf(() => make(settings as never))).toEqual(issues);
-  });
+  it.each([["a name that is not known", { ...required, nosuchsetting: 1 }, ["unknown-setting nosuchsetting"]]])(
+    "called with %s says so",
+    (_name, settings, issues) => {
+      expect(issuesOf(() => make(settings as never))).toEqual(issues);
+    },
+  );
 
   it("called with what is no object, refuses with a SettingsError", () => {
-    for (const settings of [7, "x", true, Symbol("s"), () => 1]) expect(issuesOf(() => make(settings as never)), String(settings)).not.toEqual([]);
+    for (const settings of [7, "x", true, Symbol("s"), () => 1])
+      expect(
+        issuesOf(() => make(settings as never)),
+        String(settings),
+      ).not.toEqual([]);
   });
 });
 
 describe("any settings of a factory", () => {
-  const scalar = fc.constantFrom<unknown>(true, false, null, undefined, 0, 1, -1, 1e400, NaN, "", "*", "none", SECRET, "https://a.example", "a.example", "10.0.0.0/8", "report", "HS256", 10n, () => 1, new Date(0), new Map());
-  const value = fc.oneof(scalar, fc.string({ maxLength: 12 }), fc.array(scalar, { maxLength: 3 }), fc.dictionary(fc.constantFrom("limit", "windowSeconds", "directives", "maxAge", "__proto__", "x"), scalar, { maxKeys: 3 }));
+  const scalar = fc.constantFrom<unknown>(
+    true,
+    false,
+    null,
+    undefined,
+    0,
+    1,
+    -1,
+    1e400,
+    NaN,
+    "",
+    "*",
+    "none",
+    SECRET,
+    "https://a.example",
+    "a.example",
+    "10.0.0.0/8",
+    "report",
+    "HS256",
+    10n,
+    () => 1,
+    new Date(0),
+    new Map(),
+  );
+  const value = fc.oneof(
+    scalar,
+    fc.string({ maxLength: 12 }),
+    fc.array(scalar, { maxLength: 3 }),
+    fc.dictionary(fc.constantFrom("limit", "windowSeconds", "directives", "maxAge", "__proto__", "x"), scalar, {
+      maxKeys: 3,
+    }),
+  );
 
-  it.each(FACTORIES)("make $name() a SettingsError, or a middleware that answers", async ({ make, required = {}, optional }) => {
-    const names = fc.constantFrom(...Object.keys(required), ...optional, "mode", "__proto__", "constructor");
-    let worked = 0;
-    await fc.assert(
-      fc.asyncProperty(fc.oneof(fc.dictionary(names, value, { maxKeys: 2 }), value), async (given) => {
-        const settings = typeof given === "object" && given !== null && !Array.isArray(given) ? { ...required, ...given } : given;
-        let handler: RequestHandler | undefined;
-        issuesOf(() => (handler = make(settings as never)));
-        if (handler === undefined) return;
-        worked += 1;
-        expect([200, 400, 401, 403, 429, 503]).toContain(await statusOf(handler));
-      }),
-      { numRuns: 150 },
-    );
-    expect(worked).toBeGreaterThan(0);
-  });
+  it.each(FACTORIES)(
+    "make $name() a SettingsError, or a middleware that answers",
+    async ({ make, required = {}, optional }) => {
+      const names = fc.constantFrom(...Object.keys(required), ...optional, "mode", "__proto__", "constructor");
+      let worked = 0;
+      await fc.assert(
+        fc.asyncProperty(fc.oneof(fc.dictionary(names, value, { maxKeys: 2 }), value), async (given) => {
+          const settings =
+            typeof given === "object" && given !== null && !Array.isArray(given) ? { ...required, ...given } : given;
+          let handler: RequestHandler | undefined;
+          issuesOf(() => (handler = make(settings as never)));
+          if (handler === undefined) return;
+          worked += 1;
+          expect([200, 400, 401, 403, 429, 503]).toContain(await statusOf(handler));
+        }),
+        { numRuns: 150 },
+      );
+      expect(worked).toBeGreaterThan(0);
+    },
+  );
 });
 
 describe("what is constructed", () => {
@@ -117,7 +192,12 @@ describe("what is constructed", () => {
       expect(new ApiKeyService(settings as never)).toBeInstanceOf(ApiKeyService);
       expect(new SlidingWindowStore(settings as never)).toBeInstanceOf(SlidingWindowStore);
       expect(issuesOf(() => new JwtManager(settings as never))).toEqual(["missing-setting secret"]);
-      const withSecret = Object.assign(Object.create(settings === undefined ? Object.prototype : (Object.getPrototypeOf(settings) as object | null)) as object, { secret: SECRET, issuer: undefined });
+      const withSecret = Object.assign(
+        Object.create(
+          settings === undefined ? Object.prototype : (Object.getPrototypeOf(settings) as object | null),
+        ) as object,
+        { secret: SECRET, issuer: undefined },
+      );
       expect(new JwtManager(withSecret)).toBeInstanceOf(JwtManager);
     }
   });
@@ -125,7 +205,9 @@ describe("what is constructed", () => {
 
 describe("a factory mounted uncalled, or without what it works for", () => {
   const factories = Object.entries(portcullis as unknown as Record<string, unknown>).filter(([name]) =>
-    /^(securityHeaders|rateLimiter|corsPolicy|trustedHost|sessions|csrfProtection|apiKeyAuth|jwtAuth|require\w+)$/.test(name),
+    /^(securityHeaders|rateLimiter|corsPolicy|trustedHost|sessions|csrfProtection|apiKeyAuth|jwtAuth|require\w+)$/.test(
+      name,
+    ),
   ) as [string, RequestHandler][];
 
   it("are all here", () => expect(factories).toHaveLength(12));
@@ -145,8 +227,11 @@ describe("a factory mounted uncalled, or without what it works for", () => {
     expect(String(errors[0])).toContain("app.use(rateLimiter())");
   });
 
-  it.each([[undefined], [null], [{}], [{ secret: SECRET }], [express()]])("%o is neither a service nor a manager", (wrong) => {
-    expect(() => portcullis.apiKeyAuth(wrong as never)).toThrow(/apiKeyAuth\(new ApiKeyService\(\)\)/);
-    expect(() => portcullis.jwtAuth(wrong as never)).toThrow(/jwtAuth\(new JwtManager/);
-  });
+  it.each([[undefined], [null], [{}], [{ secret: SECRET }], [express()]])(
+    "%o is neither a service nor a manager",
+    (wrong) => {
+      expect(() => portcullis.apiKeyAuth(wrong as never)).toThrow(/apiKeyAuth\(new ApiKeyService\(\)\)/);
+      expect(() => portcullis.jwtAuth(wrong as never)).toThrow(/jwtAuth\(new JwtManager/);
+    },
+  );
 });

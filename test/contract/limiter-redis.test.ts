@@ -3,7 +3,14 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { RedisSlidingWindowStore } from "portcullis/redis";
 import { rateLimitStoreConformance } from "portcullis/testing";
 import { type AppClient, REDIS_PACKAGES } from "../support/redis-clients.js";
-import { type RedisCluster, type RedisSentinel, sharedRedis, startRedisCluster, startRedisSentinel, uniqueName } from "../support/servers.js";
+import {
+  type RedisCluster,
+  type RedisSentinel,
+  sharedRedis,
+  startRedisCluster,
+  startRedisSentinel,
+  uniqueName,
+} from "../support/servers.js";
 
 // The windows are on a clock of Redis' own, so they are waited for, and a busy machine wakes timers late.
 const OPTIONS = { elapse: (ms: number) => sleep(ms + 1), toleranceMs: 250, windowMs: 1000 };

@@ -1,5 +1,10 @@
 import { describe, test } from "vitest";
-import { apiKeyStoreConformance, rateLimitStoreConformance, sessionStoreConformance, tokenStoreConformance } from "portcullis/testing";
+import {
+  apiKeyStoreConformance,
+  rateLimitStoreConformance,
+  sessionStoreConformance,
+  tokenStoreConformance,
+} from "portcullis/testing";
 import { MemoryApiKeyStore } from "../../src/stores/memory/api-key-store.js";
 import { SlidingWindowStore } from "../../src/stores/memory/sliding-window-store.js";
 import { MemorySessionStore } from "../../src/stores/memory/session-store.js";

@@ -1,7 +1,14 @@
 import express, { type Express, type RequestHandler } from "express";
 import { describe, expect, it } from "vitest";
 import * as portcullis from "portcullis";
-import { ApiKeyService, JwtManager, SecurityEvents, SetupError, type PartDependencies, type SecurityEvent } from "portcullis";
+import {
+  ApiKeyService,
+  JwtManager,
+  SecurityEvents,
+  SetupError,
+  type PartDependencies,
+  type SecurityEvent,
+} from "portcullis";
 import { serve } from "../support/serve.js";
 
 const SECRET = "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E";
@@ -15,15 +22,60 @@ interface Part {
 }
 
 const PARTS: Part[] = [
-  { name: "trustedHost", make: (deps) => portcullis.trustedHost(["a.example"], deps), request: {}, expected: { event: "portcullis_untrusted_host", source: "trusted-host" } },
-  { name: "corsPolicy", make: (deps) => portcullis.corsPolicy({ origins: ["https://a.example"] }, deps), request: { headers: { origin: "https://b.example" } }, expected: { event: "malicious_cors", source: "cors" } },
-  { name: "rateLimiter", make: (deps) => portcullis.rateLimiter({ limit: 1 }, deps), request: { times: 2 }, expected: { event: "excess_rate_limit_exceeded", source: "rate-limit" } },
-  { name: "csrfProtection", make: (deps) => portcullis.csrfProtection({}, deps), request: { method: "POST", headers: { "sec-fetch-site": "cross-site" } }, expected: { event: "malicious_csrf", source: "csrf" } },
-  { name: "sessions", make: (deps) => portcullis.sessions({ secret: SECRET }, deps), request: { headers: { cookie: "__Host-mcp_session=x" } }, expected: { event: "input_validation_fail", source: "session" } },
-  { name: "apiKeyAuth", make: (deps) => portcullis.apiKeyAuth(new ApiKeyService(), {}, deps), request: { headers: { "x-api-key": "mcp_x" } }, expected: { event: "authn_login_fail", source: "api-key" } },
-  { name: "jwtAuth", make: (deps) => portcullis.jwtAuth(new JwtManager({ secret: SECRET }), {}, deps), request: { headers: { authorization: "Bearer a.b.c" } }, expected: { event: "authn_login_fail", source: "jwt" } },
-  { name: "apiKeyRoutes", make: (deps) => portcullis.apiKeyRoutes(new ApiKeyService(), {}, deps), request: {}, expected: { event: "authz_fail", source: "api-key-routes" } },
-  { name: "tokenRoutes", make: (deps) => portcullis.tokenRoutes(new JwtManager({ secret: SECRET }), {}, deps), request: { method: "POST", headers: { "content-type": "text/plain", "content-length": "0" } }, expected: { event: "input_validation_fail", source: "jwt" } },
+  {
+    name: "trustedHost",
+    make: (deps) => portcullis.trustedHost(["a.example"], deps),
+    request: {},
+    expected: { event: "portcullis_untrusted_host", source: "trusted-host" },
+  },
+  {
+    name: "corsPolicy",
+    make: (deps) => portcullis.corsPolicy({ origins: ["https://a.example"] }, deps),
+    request: { headers: { origin: "https://b.example" } },
+    expected: { event: "malicious_cors", source: "cors" },
+  },
+  {
+    name: "rateLimiter",
+    make: (deps) => portcullis.rateLimiter({ limit: 1 }, deps),
+    request: { times: 2 },
+    expected: { event: "excess_rate_limit_exceeded", source: "rate-limit" },
+  },
+  {
+    name: "csrfProtection",
+    make: (deps) => portcullis.csrfProtection({}, deps),
+    request: { method: "POST", headers: { "sec-fetch-site": "cross-site" } },
+    expected: { event: "malicious_csrf", source: "csrf" },
+  },
+  {
+    name: "sessions",
+    make: (deps) => portcullis.sessions({ secret: SECRET }, deps),
+    request: { headers: { cookie: "__Host-mcp_session=x" } },
+    expected: { event: "input_validation_fail", source: "session" },
+  },
+  {
+    name: "apiKeyAuth",
+    make: (deps) => portcullis.apiKeyAuth(new ApiKeyService(), {}, deps),
+    request: { headers: { "x-api-key": "mcp_x" } },
+    expected: { event: "authn_login_fail", source: "api-key" },
+  },
+  {
+    name: "jwtAuth",
+    make: (deps) => portcullis.jwtAuth(new JwtManager({ secret: SECRET }), {}, deps),
+    request: { headers: { authorization: "Bearer a.b.c" } },
+    expected: { event: "authn_login_fail", source: "jwt" },
+  },
+  {
+    name: "apiKeyRoutes",
+    make: (deps) => portcullis.apiKeyRoutes(new ApiKeyService(), {}, deps),
+    request: {},
+    expected: { event: "authz_fail", source: "api-key-routes" },
+  },
+  {
+    name: "tokenRoutes",
+    make: (deps) => portcullis.tokenRoutes(new JwtManager({ secret: SECRET }), {}, deps),
+    request: { method: "POST", headers: { "content-type": "text/plain", "content-length": "0" } },
+    expected: { event: "input_validation_fail", source: "jwt" },
+  },
 ];
 
 function heardBy(events: SecurityEvents): SecurityEvent[] {
@@ -32,7 +84,11 @@ function heardBy(events: SecurityEvents): SecurityEvent[] {
   return heard;
 }
 
-async function ask(app: Express, { method = "GET", headers = {}, times = 1 }: Part["request"], path = "/"): Promise<{ status: number; text: string }> {
+async function ask(
+  app: Express,
+  { method = "GET", headers = {}, times = 1 }: Part["request"],
+  path = "/",
+): Promise<{ status: number; text: string }> {
   const server = await serve(app);
   for (let before = 1; before < times; before += 1) await server.send(path, { method, headers });
   const answer = await server.send(path, { method, headers });
@@ -70,7 +126,9 @@ describe("parts used alone", () => {
       app.use(own === undefined ? portcullis.requireSession() : portcullis.requireSession({}, { events: own }));
       const heardByGuard = own === undefined ? heard : heardBy(own);
       expect((await ask(app, {})).status).toBe(401);
-      expect(heardByGuard).toEqual([expect.objectContaining({ event: "authz_fail", source: "requireSession", level: "INFO" })]);
+      expect(heardByGuard).toEqual([
+        expect.objectContaining({ event: "authz_fail", source: "requireSession", level: "INFO" }),
+      ]);
       if (own !== undefined) expect(heard).toEqual([]);
     }
   });
@@ -84,10 +142,24 @@ describe("parts used alone", () => {
     const manager = new JwtManager({ secret: SECRET }, { events, clock });
     const { accessToken } = await manager.issue(7);
     expect((await manager.verifyAccessToken(accessToken)).sub).toBe("7");
-    expect(heard.map(({ event, subject }) => [event, subject])).toEqual([["authn_token_created", "42"], ["authn_token_created", "7"]]);
-    for (const [name, wrong] of Object.entries({ fraction: 1.5, unsafe: 2 ** 53, nan: Number.NaN, bigint: 1n, boolean: true, object: {}, nothing: undefined })) {
+    expect(heard.map(({ event, subject }) => [event, subject])).toEqual([
+      ["authn_token_created", "42"],
+      ["authn_token_created", "7"],
+    ]);
+    for (const [name, wrong] of Object.entries({
+      fraction: 1.5,
+      unsafe: 2 ** 53,
+      nan: Number.NaN,
+      bigint: 1n,
+      boolean: true,
+      object: {},
+      nothing: undefined,
+    })) {
       await expect(manager.issue(wrong as never), name).rejects.toMatchObject({ code: "invalid-input", status: 400 });
-      await expect(new ApiKeyService().create({ ownerId: wrong as never, name: "k" }), name).rejects.toMatchObject({ code: "invalid-input", status: 400 });
+      await expect(new ApiKeyService().create({ ownerId: wrong as never, name: "k" }), name).rejects.toMatchObject({
+        code: "invalid-input",
+        status: 400,
+      });
     }
   });
 
@@ -99,7 +171,12 @@ describe("parts used alone", () => {
 
   it("leave the events of a whole application its own, for guards too", async () => {
     const app = express();
-    const security = portcullis.applySecurity(app, { debug: true, trustedHosts: ["127.0.0.1"], secretKey: SECRET, session: {} });
+    const security = portcullis.applySecurity(app, {
+      debug: true,
+      trustedHosts: ["127.0.0.1"],
+      secretKey: SECRET,
+      session: {},
+    });
     const heard = heardBy(security.events);
     const elsewhere = new SecurityEvents();
     const others = heardBy(elsewhere);

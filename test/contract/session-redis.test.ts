@@ -73,7 +73,11 @@ describe.concurrent.each(CLIENTS)("sessions on Redis by %s", (_name, open) => {
   afterAll(() => opened?.close());
 
   const make = (clock: ConstructorParameters<typeof RedisSessionStore>[0]["clock"]): RedisSessionStore =>
-    new RedisSessionStore({ client: opened.client, prefix: `${uniqueName()}:`, ...(clock === undefined ? {} : { clock }) });
+    new RedisSessionStore({
+      client: opened.client,
+      prefix: `${uniqueName()}:`,
+      ...(clock === undefined ? {} : { clock }),
+    });
   // Redis counts lives by its own clock, and connect-redis in whole seconds.
   const cases = sessionStoreConformance(make, { elapse: (ms) => sleep(ms), grainMs: 1000 });
   for (const { name, run } of cases) test(name, run);

@@ -2,7 +2,15 @@ import mysql from "mysql2";
 import { Kysely, MysqlDialect, PostgresDialect } from "kysely";
 import pg from "pg";
 import { describe, test } from "vitest";
-import { migrate, openMysql, openPostgres, SqlApiKeyStore, SqlTokenStore, type OpenedServer, type PortcullisTables } from "portcullis/sql";
+import {
+  migrate,
+  openMysql,
+  openPostgres,
+  SqlApiKeyStore,
+  SqlTokenStore,
+  type OpenedServer,
+  type PortcullisTables,
+} from "portcullis/sql";
 import { apiKeyStoreConformance, tokenStoreConformance, type ConformanceCase } from "portcullis/testing";
 import { createRuntime } from "../../src/core/runtime.js";
 import type { ApiKeyStore, TokenStore } from "../../src/stores/contracts.js";
@@ -15,7 +23,13 @@ const ENGINES = [
   { engine: "MariaDB", newDatabase: mariaDbDatabase, open: openMysql },
 ] as const;
 
-const TABLES = ["portcullis_changes", "portcullis_subject_marks", "portcullis_refresh_tokens", "portcullis_token_families", "portcullis_api_keys"] as const;
+const TABLES = [
+  "portcullis_changes",
+  "portcullis_subject_marks",
+  "portcullis_refresh_tokens",
+  "portcullis_token_families",
+  "portcullis_api_keys",
+] as const;
 
 async function empty({ slowDb }: OpenedServer): Promise<void> {
   await migrate(slowDb);
@@ -64,21 +78,36 @@ describe.each(ENGINES)("$engine", ({ newDatabase, open }) => {
       await opened.close();
       return openDatabase((await url) ?? "", createRuntime(), { timeoutMs: 5000 });
     };
-    each(apiKeyStoreConformance(async () => {
-      const opened = await open();
-      return closing(opened.apiKeys, () => opened.close());
-    }));
-    each(tokenStoreConformance(async () => {
-      const opened = await open();
-      return closing(opened.tokens, () => opened.close());
-    }));
+    each(
+      apiKeyStoreConformance(async () => {
+        const opened = await open();
+        return closing(opened.apiKeys, () => opened.close());
+      }),
+    );
+    each(
+      tokenStoreConformance(async () => {
+        const opened = await open();
+        return closing(opened.tokens, () => opened.close());
+      }),
+    );
   });
 });
 
 /** A pool as an app makes it: no time limits, MySQL at REPEATABLE READ, and no count of rows that matched but did not change. */
 const INSTANCES = [
-  { engine: "PostgreSQL", newDatabase: postgresDatabase, dialect: (url: string) => new PostgresDialect({ pool: new pg.Pool({ connectionString: url, max: 5 }) }) },
-  { engine: "MariaDB", newDatabase: mariaDbDatabase, dialect: (url: string) => new MysqlDialect({ pool: mysql.createPool({ uri: url, connectionLimit: 5, flags: ["-FOUND_ROWS"], charset: "utf8mb4" }) }) },
+  {
+    engine: "PostgreSQL",
+    newDatabase: postgresDatabase,
+    dialect: (url: string) => new PostgresDialect({ pool: new pg.Pool({ connectionString: url, max: 5 }) }),
+  },
+  {
+    engine: "MariaDB",
+    newDatabase: mariaDbDatabase,
+    dialect: (url: string) =>
+      new MysqlDialect({
+        pool: mysql.createPool({ uri: url, connectionLimit: 5, flags: ["-FOUND_ROWS"], charset: "utf8mb4" }),
+      }),
+  },
 ];
 
 describe.each(INSTANCES)("a Kysely instance of the app on $engine", ({ newDatabase, dialect }) => {
@@ -89,12 +118,16 @@ describe.each(INSTANCES)("a Kysely instance of the app on $engine", ({ newDataba
     for (const table of TABLES) await db.deleteFrom(table).execute();
     return { opened: openDatabase(db, createRuntime()), close: () => db.destroy() };
   };
-  each(apiKeyStoreConformance(async () => {
-    const { opened, close } = await fresh();
-    return closing(opened.apiKeys, close);
-  }));
-  each(tokenStoreConformance(async () => {
-    const { opened, close } = await fresh();
-    return closing(opened.tokens, close);
-  }));
+  each(
+    apiKeyStoreConformance(async () => {
+      const { opened, close } = await fresh();
+      return closing(opened.apiKeys, close);
+    }),
+  );
+  each(
+    tokenStoreConformance(async () => {
+      const { opened, close } = await fresh();
+      return closing(opened.tokens, close);
+    }),
+  );
 });

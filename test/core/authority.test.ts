@@ -4,7 +4,13 @@ import type { AddressInfo } from "node:net";
 import type { Request } from "express";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { hostLines, MAX_AUTHORITY_LENGTH, parseAuthority, parseTarget, sameAuthority } from "../../src/core/authority.js";
+import {
+  hostLines,
+  MAX_AUTHORITY_LENGTH,
+  parseAuthority,
+  parseTarget,
+  sameAuthority,
+} from "../../src/core/authority.js";
 
 const label63 = "a".repeat(63);
 /** 253 characters, the longest name DNS has. */
@@ -138,7 +144,12 @@ describe("parseAuthority, for all texts", () => {
         fc.ipV4(),
         fc.ipV6().map((address) => `[${address}]`),
         near,
-        fc.array(fc.constantFrom("a", "B", "xn--a", "0", "09", "1", "127", "255", "0x1", "_", "a-b"), { minLength: 1, maxLength: 5 }).map((labels) => labels.join(".")),
+        fc
+          .array(fc.constantFrom("a", "B", "xn--a", "0", "09", "1", "127", "255", "0x1", "_", "a-b"), {
+            minLength: 1,
+            maxLength: 5,
+          })
+          .map((labels) => labels.join(".")),
       ),
       fc.constantFrom("", ".", ":8080", ".:1", ":80"),
     );
@@ -148,7 +159,8 @@ describe("parseAuthority, for all texts", () => {
         const text = host + end;
         const authority = parseAuthority(text);
         // A label that only looks like punycode makes the URL reader give up; it never makes it read another name.
-        if (authority === undefined || !URL.canParse(`http://${text}`)) return authority === undefined || /xn--/i.test(text);
+        if (authority === undefined || !URL.canParse(`http://${text}`))
+          return authority === undefined || /xn--/i.test(text);
         accepted += 1;
         const url = new URL(`http://${text}`);
         expect(url.username + url.password + url.search + url.hash).toBe("");
@@ -164,10 +176,18 @@ describe("parseAuthority, for all texts", () => {
 
   it("gives a host that reads as itself", () => {
     fc.assert(
-      fc.property(fc.oneof(fc.domain(), fc.ipV4(), fc.ipV6().map((address) => `[${address}]`), near), (text) => {
-        const once = parseAuthority(text);
-        if (once !== undefined) expect(parseAuthority(once.host)).toEqual({ host: once.host, port: undefined });
-      }),
+      fc.property(
+        fc.oneof(
+          fc.domain(),
+          fc.ipV4(),
+          fc.ipV6().map((address) => `[${address}]`),
+          near,
+        ),
+        (text) => {
+          const once = parseAuthority(text);
+          if (once !== undefined) expect(parseAuthority(once.host)).toEqual({ host: once.host, port: undefined });
+        },
+      ),
       { numRuns: 3000 },
     );
   });
@@ -220,9 +240,12 @@ describe("parseTarget", () => {
     expect(parseTarget(target)).toEqual({ path, absolute: { scheme, authority } });
   });
 
-  it.each(["", "a.com:443", "ftp://a.com/", "x", "http:/a.com", "javascript:alert(1)"])("no form a server takes: %s", (target) => {
-    expect(parseTarget(target)).toBeUndefined();
-  });
+  it.each(["", "a.com:443", "ftp://a.com/", "x", "http:/a.com", "javascript:alert(1)"])(
+    "no form a server takes: %s",
+    (target) => {
+      expect(parseTarget(target)).toBeUndefined();
+    },
+  );
 });
 
 describe("hostLines over HTTP/2", () => {

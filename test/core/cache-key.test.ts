@@ -4,11 +4,18 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { CacheKey } from "../../src/core/cache-key.js";
 
 function sha256(random: Uint8Array, text: string): string {
-  return createHash("sha256").update(Buffer.from(random).toString("base64url")).update(Buffer.from(text)).digest("binary");
+  return createHash("sha256")
+    .update(Buffer.from(random).toString("base64url"))
+    .update(Buffer.from(text))
+    .digest("binary");
 }
 
 const random = fc.uint8Array({ minLength: 32, maxLength: 32 });
-const text = fc.oneof(fc.string(), fc.string({ unit: "binary", maxLength: 300 }), fc.string({ unit: "grapheme", minLength: 60, maxLength: 70 }));
+const text = fc.oneof(
+  fc.string(),
+  fc.string({ unit: "binary", maxLength: 300 }),
+  fc.string({ unit: "grapheme", minLength: 60, maxLength: 70 }),
+);
 
 describe("a cache key", () => {
   it("is SHA-256 of the prefix and the text, whatever was asked before", () => {

@@ -33,7 +33,18 @@ describe("normaliseAddress", () => {
     expect(normaliseAddress(text)).toBe(normal);
   });
 
-  it.each(["", "unknown", "192.0.2", "192.0.2.256", "01.2.3.4", "2001:db8:::1", "[::1", "a".repeat(100), "192.0.2.7, 192.0.2.8", "2130706433"])("%j is no address", (text) => {
+  it.each([
+    "",
+    "unknown",
+    "192.0.2",
+    "192.0.2.256",
+    "01.2.3.4",
+    "2001:db8:::1",
+    "[::1",
+    "a".repeat(100),
+    "192.0.2.7, 192.0.2.8",
+    "2130706433",
+  ])("%j is no address", (text) => {
     expect(normaliseAddress(text)).toBeUndefined();
   });
 
@@ -61,7 +72,10 @@ describe("normaliseAddress", () => {
   });
 
   it("never throws", () => {
-    fc.assert(fc.property(fc.string({ maxLength: 80 }), (text) => void normaliseAddress(text)), { numRuns: 500 });
+    fc.assert(
+      fc.property(fc.string({ maxLength: 80 }), (text) => void normaliseAddress(text)),
+      { numRuns: 500 },
+    );
   });
 });
 
@@ -71,7 +85,6 @@ describe("AddressList", () => {
     expect(["192.0.2.9", "192.0.3.9"].map((address) => some.has(address))).toEqual([true, false]);
     expect(new AddressList(["64:ff9b::/96"]).has("192.0.2.9")).toBe(false);
   });
-
 
   const list = new AddressList(["192.0.2.0/24", "198.51.100.7", "2001:db8::/32", "::1"]);
   it.each([
@@ -106,25 +119,41 @@ describe("AddressList", () => {
   });
 
   it("says what net.BlockList says", () => {
-    const ipv4 = fc.ipV4().chain((address) => fc.integer({ min: 0, max: 32 }).map((prefix) => ({ address, prefix, family: "ipv4" as const })));
+    const ipv4 = fc
+      .ipV4()
+      .chain((address) =>
+        fc.integer({ min: 0, max: 32 }).map((prefix) => ({ address, prefix, family: "ipv4" as const })),
+      );
     const mapped = fc.ipV4().map((address) => `::ffff:${address}`);
-    const ipv6 = fc.oneof(fc.ipV6(), mapped).chain((address) => fc.integer({ min: 0, max: 128 }).map((prefix) => ({ address, prefix, family: "ipv6" as const })));
-    const property = fc.property(fc.array(fc.oneof(ipv4, ipv6), { minLength: 1, maxLength: 4 }), fc.oneof(fc.ipV4(), fc.ipV6(), mapped), fc.nat({ max: 3 }), (ranges, other, near) => {
-      const oracle = new BlockList();
-      for (const { address, prefix, family } of ranges) oracle.addSubnet(address, prefix, family);
-      const subject = new AddressList(ranges.map(({ address, prefix }) => `${address}/${prefix}`));
-      // The address of a range itself, as well as any: chance alone would hardly ever meet a range.
-      for (const address of [other, ranges[near % ranges.length]!.address]) {
-        const family = isIPv4(address) ? "ipv4" : "ipv6";
-        expect([address, subject.has(normaliseAddress(address)!)]).toEqual([address, oracle.check(address, family)]);
-        expect(subject.has(address)).toBe(oracle.check(address, family));
-      }
-    });
+    const ipv6 = fc
+      .oneof(fc.ipV6(), mapped)
+      .chain((address) =>
+        fc.integer({ min: 0, max: 128 }).map((prefix) => ({ address, prefix, family: "ipv6" as const })),
+      );
+    const property = fc.property(
+      fc.array(fc.oneof(ipv4, ipv6), { minLength: 1, maxLength: 4 }),
+      fc.oneof(fc.ipV4(), fc.ipV6(), mapped),
+      fc.nat({ max: 3 }),
+      (ranges, other, near) => {
+        const oracle = new BlockList();
+        for (const { address, prefix, family } of ranges) oracle.addSubnet(address, prefix, family);
+        const subject = new AddressList(ranges.map(({ address, prefix }) => `${address}/${prefix}`));
+        // The address of a range itself, as well as any: chance alone would hardly ever meet a range.
+        for (const address of [other, ranges[near % ranges.length]!.address]) {
+          const family = isIPv4(address) ? "ipv4" : "ipv6";
+          expect([address, subject.has(normaliseAddress(address)!)]).toEqual([address, oracle.check(address, family)]);
+          expect(subject.has(address)).toBe(oracle.check(address, family));
+        }
+      },
+    );
     fc.assert(property, { numRuns: 2000 });
   });
 
   it("never throws", () => {
-    fc.assert(fc.property(fc.oneof(fc.string(), fc.stringMatching(/^[0-9a-f:.%]{0,45}$/)), (text) => void list.has(text)), { numRuns: 2000 });
+    fc.assert(
+      fc.property(fc.oneof(fc.string(), fc.stringMatching(/^[0-9a-f:.%]{0,45}$/)), (text) => void list.has(text)),
+      { numRuns: 2000 },
+    );
   });
 
   it("is not built from what is no range", () => {

@@ -27,7 +27,19 @@ describe("whyDeclined", () => {
   });
 
   // Twins of the above that are this one operation's.
-  it.each(["WRONGTYPE", "ERR", "NOSCRIPT", "23505", "22P02", "40001", "42P01", "ER_DUP_ENTRY", "ER_BAD_FIELD_ERROR", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_BUSY"])("%s: the store's own", (code) => {
+  it.each([
+    "WRONGTYPE",
+    "ERR",
+    "NOSCRIPT",
+    "23505",
+    "22P02",
+    "40001",
+    "42P01",
+    "ER_DUP_ENTRY",
+    "ER_BAD_FIELD_ERROR",
+    "SQLITE_CONSTRAINT_UNIQUE",
+    "SQLITE_BUSY",
+  ])("%s: the store's own", (code) => {
     expect(whyDeclined(error({ code }))).toBeUndefined();
   });
 
@@ -35,10 +47,28 @@ describe("whyDeclined", () => {
     expect(whyDeclined(error({ code: "ERR_SQLITE_ERROR", errcode: 8 | (4 << 8) }))).toBe("read-only");
     expect(whyDeclined(error({ code: "ERR_SQLITE_ERROR", errcode: 19 }))).toBeUndefined();
     expect(whyDeclined(new Error("wrapped", { cause: error({ code: "25006" }) }))).toBe("read-only");
-    expect(whyDeclined(error({ code: "ERR" }, "ERR Error running script (call to f_1): @user_script:7: @user_script: 7: -OOM command not allowed"))).toBe("out-of-memory");
-    expect(whyDeclined(error({ code: "ERR" }, "ERR The user executing the script can't run this command or subcommand"))).toBe("no-rights");
+    expect(
+      whyDeclined(
+        error(
+          { code: "ERR" },
+          "ERR Error running script (call to f_1): @user_script:7: @user_script: 7: -OOM command not allowed",
+        ),
+      ),
+    ).toBe("out-of-memory");
+    expect(
+      whyDeclined(error({ code: "ERR" }, "ERR The user executing the script can't run this command or subcommand")),
+    ).toBe("no-rights");
     const loop = new Error("loop");
     loop.cause = loop;
-    for (const other of [loop, undefined, null, "OOM", { code: "OOM" }, error({ code: 42501 }), new Error("OOM in a name")]) expect(whyDeclined(other)).toBeUndefined();
+    for (const other of [
+      loop,
+      undefined,
+      null,
+      "OOM",
+      { code: "OOM" },
+      error({ code: 42501 }),
+      new Error("OOM in a name"),
+    ])
+      expect(whyDeclined(other)).toBeUndefined();
   });
 });

@@ -15,8 +15,20 @@ describe("SecurityEvents", () => {
     events.emit("authn_token_reuse", () => ({ source: "jwt", reason: "reuse" }));
     events.emit("session_created", () => ({ source: "session" }));
     expect(seen).toEqual([
-      { event: "authn_token_reuse", level: "CRITICAL", datetime: "2026-01-02T03:04:05.000Z", source: "jwt", reason: "reuse" },
-      { event: "authn_token_reuse", level: "CRITICAL", datetime: "2026-01-02T03:04:05.000Z", source: "jwt", reason: "reuse" },
+      {
+        event: "authn_token_reuse",
+        level: "CRITICAL",
+        datetime: "2026-01-02T03:04:05.000Z",
+        source: "jwt",
+        reason: "reuse",
+      },
+      {
+        event: "authn_token_reuse",
+        level: "CRITICAL",
+        datetime: "2026-01-02T03:04:05.000Z",
+        source: "jwt",
+        reason: "reuse",
+      },
       { event: "session_created", level: "INFO", datetime: "2026-01-02T03:04:05.000Z", source: "session" },
     ]);
     expect(Object.isFrozen(seen[0])).toBe(true);
@@ -36,9 +48,20 @@ describe("SecurityEvents", () => {
     const lines: string[] = [];
     const seen: SecurityEvent[] = [];
     events.on("*", (event) => void (lines.push(JSON.stringify(event)), seen.push(event)));
-    events.emit("session_created", () => ({ source: "session", subject: `ada${char}root`, credentialId: `${char}${char}`, reason: "log-in", status: 1 }));
+    events.emit("session_created", () => ({
+      source: "session",
+      subject: `ada${char}root`,
+      credentialId: `${char}${char}`,
+      reason: "log-in",
+      status: 1,
+    }));
     const code = `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`;
-    expect(seen[0]).toMatchObject({ subject: `ada${code}root`, credentialId: code + code, reason: "log-in", status: 1 });
+    expect(seen[0]).toMatchObject({
+      subject: `ada${code}root`,
+      credentialId: code + code,
+      reason: "log-in",
+      status: 1,
+    });
     // What readers take for the end of a line: Unicode's and Python's (splitlines), and ECMAScript's.
     expect(lines[0]?.split(/[\n\r\v\f\u001c-\u001e\u0085\u2028\u2029]/)).toHaveLength(1);
     expect(lines[0]).not.toContain(char);

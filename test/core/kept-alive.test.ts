@@ -25,7 +25,11 @@ await security.close();
 
 describe("a request", () => {
   it("is not kept alive once it has been served or refused", () => {
-    const out = execFileSync(process.execPath, ["--expose-gc", "--import", "tsx", "--input-type=module", "-e", PROGRAM], { cwd: ROOT, encoding: "utf8" });
+    const out = execFileSync(
+      process.execPath,
+      ["--expose-gc", "--import", "tsx", "--input-type=module", "-e", PROGRAM],
+      { cwd: ROOT, encoding: "utf8" },
+    );
     expect(JSON.parse(out)).toEqual({ statuses: [200, 200, 429], served: [false, false], refused: [false] });
   });
 });

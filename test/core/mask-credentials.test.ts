@@ -11,16 +11,24 @@ import { serve } from "../support/serve.js";
 const SECRET = "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E";
 maskKeysWith("acme-prod_");
 
-const base64url = (min: number, max: number) => fc.uint8Array({ minLength: min, maxLength: max }).map((bytes) => Buffer.from(bytes).toString("base64url"));
+const base64url = (min: number, max: number) =>
+  fc.uint8Array({ minLength: min, maxLength: max }).map((bytes) => Buffer.from(bytes).toString("base64url"));
 const json = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
 
 /** A credential, and what of it nobody may read. */
 const credential = fc.oneof(
-  fc.record({ prefix: fc.constantFrom("mcp_", "acme-prod_"), length: fc.integer({ min: 19, max: 128 }) }).map(({ prefix, length }) => {
-    const { key } = generateKey(prefix, length);
-    return { text: key, secret: key.slice(prefix.length + 12) };
-  }),
-  fc.tuple(fc.dictionary(fc.stringMatching(/^[a-z]{1,9}$/), fc.string()), fc.object(), base64url(1, 300)).map(([header, payload, signature]) => ({ text: `${json({ alg: "HS256", ...header })}.${json(payload)}.${signature}`, secret: signature })),
+  fc
+    .record({ prefix: fc.constantFrom("mcp_", "acme-prod_"), length: fc.integer({ min: 19, max: 128 }) })
+    .map(({ prefix, length }) => {
+      const { key } = generateKey(prefix, length);
+      return { text: key, secret: key.slice(prefix.length + 12) };
+    }),
+  fc
+    .tuple(fc.dictionary(fc.stringMatching(/^[a-z]{1,9}$/), fc.string()), fc.object(), base64url(1, 300))
+    .map(([header, payload, signature]) => ({
+      text: `${json({ alg: "HS256", ...header })}.${json(payload)}.${signature}`,
+      secret: signature,
+    })),
   fc.constant(0).map(() => {
     const token = newRefreshToken();
     return { text: formatRefreshToken(token), secret: token.secret };
@@ -31,11 +39,23 @@ const credential = fc.oneof(
   }),
 );
 /** Around it: what a path may hold, percent signs, decoys and other credentials' beginnings too. */
-const around = fc.array(fc.oneof(fc.constantFrom("/", "eyJ", "eyJ.", "mcp_", "rt_", "s:", "%", "%2", "%41", "..", "-", "a", "Z9"), fc.string({ maxLength: 5 })), { maxLength: 8 }).map((parts) => parts.join(""));
+const around = fc
+  .array(
+    fc.oneof(
+      fc.constantFrom("/", "eyJ", "eyJ.", "mcp_", "rt_", "s:", "%", "%2", "%41", "..", "-", "a", "Z9"),
+      fc.string({ maxLength: 5 }),
+    ),
+    { maxLength: 8 },
+  )
+  .map((parts) => parts.join(""));
 
 /** Each character of the text written as it is or percent-encoded, as the numbers say. */
 function encoded(text: string, which: readonly boolean[]): string {
-  return [...text].map((char, index) => (which[index % which.length] === true ? `%${char.charCodeAt(0).toString(16).toUpperCase()}` : char)).join("");
+  return [...text]
+    .map((char, index) =>
+      which[index % which.length] === true ? `%${char.charCodeAt(0).toString(16).toUpperCase()}` : char,
+    )
+    .join("");
 }
 
 describe("maskCredentials", () => {
@@ -84,7 +104,12 @@ describe("maskCredentials", () => {
 
   it("leaves paths of words and numbers as they are", () => {
     const word = fc.stringMatching(/^[a-z0-9-]{1,40}$/).filter((text) => !text.includes("eyJ"));
-    fc.assert(fc.property(fc.array(word, { maxLength: 10 }), (words) => void expect(maskCredentials(`/${words.join("/")}`)).toBe(`/${words.join("/")}`)));
+    fc.assert(
+      fc.property(
+        fc.array(word, { maxLength: 10 }),
+        (words) => void expect(maskCredentials(`/${words.join("/")}`)).toBe(`/${words.join("/")}`),
+      ),
+    );
   });
 
   it("takes a time that grows with the length and no faster, whatever the path is made of", () => {
@@ -96,7 +121,21 @@ describe("maskCredentials", () => {
       });
       return Math.min(...best);
     };
-    for (const piece of ["eyJ", "eyJ.", ".eyJa", "mcp_", "mcp_0123456789", "rt_", "rt_aaaaaaaaaaaaaaaaaaaaaa.", "s:", `s:${"a".repeat(32)}.`, "%5F", "%", "a", "."]) {
+    for (const piece of [
+      "eyJ",
+      "eyJ.",
+      ".eyJa",
+      "mcp_",
+      "mcp_0123456789",
+      "rt_",
+      "rt_aaaaaaaaaaaaaaaaaaaaaa.",
+      "s:",
+      `s:${"a".repeat(32)}.`,
+      "%5F",
+      "%",
+      "a",
+      ".",
+    ]) {
       const [short, long] = [8_000, 128_000].map((length) => time(piece.repeat(Math.ceil(length / piece.length))));
       // Sixteen times as long: a quadratic search would take 256 times as long. Short times are noise.
       expect([piece, (long ?? 0) / Math.max(short ?? 0, 50_000) < 80]).toEqual([piece, true]);

@@ -9,9 +9,15 @@ import { serve } from "../support/serve.js";
 describe.each(EXPRESS)("compose on $name", ({ express }) => {
   async function through(handlers: RequestHandler[]) {
     const app = express();
-    app.use(compose(handlers.map((run) => ({ run })), createRuntime()));
+    app.use(
+      compose(
+        handlers.map((run) => ({ run })),
+        createRuntime(),
+      ),
+    );
     app.get("/", (_req, res) => void res.send("reached"));
-    app.use(((error, _req, res, _next) => res.status(500).send(`error: ${(error as Error).message}`)) as ErrorRequestHandler);
+    app.use(((error, _req, res, _next) =>
+      res.status(500).send(`error: ${(error as Error).message}`)) as ErrorRequestHandler);
     const server = await serve(app);
     const answer = await server.send("/");
     await server.close();

@@ -23,26 +23,43 @@ describe.each(EXPRESS)("refuse on $name", ({ express }) => {
     return { answer, events };
   }
 
-  it.each(Object.keys(REFUSALS) as RefusalCode[])("%s is problem+json with its status, and echoes nothing", async (code) => {
-    const { answer, events } = await answerTo({ code, reason: "why" });
-    expect(answer.status).toBe(REFUSALS[code].status);
-    expect(answer.headers["content-type"]).toBe("application/problem+json; charset=utf-8");
-    expect(answer.headers["cache-control"]).toBe("no-store");
-    expect(answer.json()).toEqual({
-      type: `urn:problem-type:portcullis:${code}`,
-      title: REFUSALS[code].title,
-      status: REFUSALS[code].status,
-      detail: REFUSALS[code].detail,
-      code,
-    });
-    expect(JSON.stringify(events)).not.toContain("hunter2");
-    expect(events).toHaveLength(1);
-    expect(events[0]).toMatchObject({ event: REFUSALS[code].event, source: "test", reason: "why", code, path: "/a/b%0d%0a", method: "GET", sourceIp: "127.0.0.1" });
-  });
+  it.each(Object.keys(REFUSALS) as RefusalCode[])(
+    "%s is problem+json with its status, and echoes nothing",
+    async (code) => {
+      const { answer, events } = await answerTo({ code, reason: "why" });
+      expect(answer.status).toBe(REFUSALS[code].status);
+      expect(answer.headers["content-type"]).toBe("application/problem+json; charset=utf-8");
+      expect(answer.headers["cache-control"]).toBe("no-store");
+      expect(answer.json()).toEqual({
+        type: `urn:problem-type:portcullis:${code}`,
+        title: REFUSALS[code].title,
+        status: REFUSALS[code].status,
+        detail: REFUSALS[code].detail,
+        code,
+      });
+      expect(JSON.stringify(events)).not.toContain("hunter2");
+      expect(events).toHaveLength(1);
+      expect(events[0]).toMatchObject({
+        event: REFUSALS[code].event,
+        source: "test",
+        reason: "why",
+        code,
+        path: "/a/b%0d%0a",
+        method: "GET",
+        sourceIp: "127.0.0.1",
+      });
+    },
+  );
 
   it("missing credentials are everyday traffic: INFO; a missing scope is CRITICAL", async () => {
-    expect((await answerTo({ code: "missing-credentials", reason: "none" })).events[0]).toMatchObject({ event: "authz_fail", level: "INFO" });
-    expect((await answerTo({ code: "insufficient-scope", reason: "scope" })).events[0]).toMatchObject({ event: "authz_fail", level: "CRITICAL" });
+    expect((await answerTo({ code: "missing-credentials", reason: "none" })).events[0]).toMatchObject({
+      event: "authz_fail",
+      level: "INFO",
+    });
+    expect((await answerTo({ code: "insufficient-scope", reason: "scope" })).events[0]).toMatchObject({
+      event: "authz_fail",
+      level: "CRITICAL",
+    });
   });
 
   it("sends the headers of the refusal", async () => {
@@ -57,16 +74,26 @@ describe.each(EXPRESS)("refuse on $name", ({ express }) => {
   });
 
   it("lets the app replace the body but not the status", async () => {
-    const { answer } = await answerTo({ code: "untrusted-host", reason: "x" }, { onRefusal: ({ code }) => ({ contentType: "text/plain", body: `no: ${code}` }) });
-    expect([answer.status, answer.headers["content-type"], answer.text]).toEqual([400, "text/plain", "no: untrusted-host"]);
+    const { answer } = await answerTo(
+      { code: "untrusted-host", reason: "x" },
+      { onRefusal: ({ code }) => ({ contentType: "text/plain", body: `no: ${code}` }) },
+    );
+    expect([answer.status, answer.headers["content-type"], answer.text]).toEqual([
+      400,
+      "text/plain",
+      "no: untrusted-host",
+    ]);
   });
 
   it("an onRefusal that throws leaves our own body", async () => {
-    const { answer } = await answerTo({ code: "untrusted-host", reason: "x" }, {
-      onRefusal: () => {
-        throw new Error("bug");
+    const { answer } = await answerTo(
+      { code: "untrusted-host", reason: "x" },
+      {
+        onRefusal: () => {
+          throw new Error("bug");
+        },
       },
-    });
+    );
     expect(answer.json()).toMatchObject({ code: "untrusted-host" });
   });
 

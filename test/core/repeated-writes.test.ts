@@ -102,7 +102,8 @@ describe("RepeatedWrites", () => {
   it("waits 50 ms for the call that was given up before it does a write now", async () => {
     const writes = new RepeatedWrites();
     const done: string[] = [];
-    const takes = (ms: number, name: string) => new Promise<void>((resolve) => setTimeout(() => resolve(void done.push(name)), ms));
+    const takes = (ms: number, name: string) =>
+      new Promise<void>((resolve) => setTimeout(() => resolve(void done.push(name)), ms));
     writes.add("a", () => takes(10, "a again"), takes(40, "a given up"));
     writes.add("b", () => takes(10, "b again"), takes(400, "b given up"));
     const [first, second] = [writes.doNow("a"), writes.doNow("b")];

@@ -4,7 +4,14 @@ import { Secret } from "../../src/core/secret.js";
 
 it("a Secret shows itself in no way but reveal()", () => {
   const secret = new Secret("hunter2");
-  const shown = [String(secret), `a${String(secret)}`, JSON.stringify({ secret }), inspect(secret, { showHidden: true, depth: 9 }), inspect({ a: [secret] }), Object.keys(secret).join()];
+  const shown = [
+    String(secret),
+    `a${String(secret)}`,
+    JSON.stringify({ secret }),
+    inspect(secret, { showHidden: true, depth: 9 }),
+    inspect({ a: [secret] }),
+    Object.keys(secret).join(),
+  ];
   expect(shown.join(" ")).not.toContain("hunter2");
   expect(secret.reveal()).toBe("hunter2");
 });

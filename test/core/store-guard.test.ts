@@ -97,7 +97,10 @@ describe("StoreGuard.write", () => {
 
   it("gives the answer, and nothing else", async () => {
     const untold: unknown[] = [];
-    const write = setUp().guard.write((call) => Promise.resolve(call.beginCommit()), (value) => untold.push(value));
+    const write = setUp().guard.write(
+      (call) => Promise.resolve(call.beginCommit()),
+      (value) => untold.push(value),
+    );
     expect([await write, untold]).toEqual([true, []]);
   });
 
@@ -128,7 +131,12 @@ describe("StoreGuard.write", () => {
 
   it("tells of what a store that knows no deadlines did late", async () => {
     const untold: unknown[] = [];
-    await expect(setUp(20).guard.write(() => after(60).then(() => 7), (value) => untold.push(value))).rejects.toBeInstanceOf(StoreUnavailableError);
+    await expect(
+      setUp(20).guard.write(
+        () => after(60).then(() => 7),
+        (value) => untold.push(value),
+      ),
+    ).rejects.toBeInstanceOf(StoreUnavailableError);
     await after(80);
     expect(untold).toEqual([7]);
   });
@@ -174,7 +182,10 @@ describe("StoreGuard with a shared StoreTime", () => {
     const { deadline } = time;
     expect(await guard.write((call) => call.deadline, undefined, time)).toBe(deadline);
     await time.besides(() => after(80));
-    expect(await guard.write((call) => [call.deadline >= deadline + 75, call.beginCommit()], undefined, time)).toEqual([true, true]);
+    expect(await guard.write((call) => [call.deadline >= deadline + 75, call.beginCommit()], undefined, time)).toEqual([
+      true,
+      true,
+    ]);
   });
 
   it("takes silence for an outage only where calls had the whole time", async () => {
@@ -185,7 +196,8 @@ describe("StoreGuard with a shared StoreTime", () => {
       return time;
     };
     const late = async (times: readonly StoreTime[]): Promise<void> => {
-      for (const result of await Promise.allSettled(times.map((time) => guard.run(silent, time)))) expect(result.status).toBe("rejected");
+      for (const result of await Promise.allSettled(times.map((time) => guard.run(silent, time))))
+        expect(result.status).toBe("rejected");
     };
     await late(await Promise.all(Array.from({ length: 12 }, rest)));
     expect([guard.isDown, events.map(({ event }) => event)]).toEqual([false, ["portcullis_store_late"]]);

@@ -22,17 +22,28 @@ function setUp(timeoutMs = 30) {
   const clock = new ManualClock();
   const runtime = createRuntime({ clock });
   const events: string[] = [];
-  runtime.events.on("*", ({ event, source, reason }: SecurityEvent) => events.push(`${event === "portcullis_store_recovered" ? "up" : "down"} ${source} ${reason ?? ""}`));
+  runtime.events.on("*", ({ event, source, reason }: SecurityEvent) =>
+    events.push(`${event === "portcullis_store_recovered" ? "up" : "down"} ${source} ${reason ?? ""}`),
+  );
   const [limits, sessions, elsewhere] = [{}, {}, {}];
   placeOn({ name: "redis", tryWrite }, [limits, sessions]);
   const guard = (name: string, on: object): StoreGuard => new StoreGuard(name, runtime, timeoutMs, on);
-  return { clock, runtime, events, server, limits: guard("limits", limits), sessions: guard("sessions", sessions), elsewhere: guard("elsewhere", elsewhere) };
+  return {
+    clock,
+    runtime,
+    events,
+    server,
+    limits: guard("limits", limits),
+    sessions: guard("sessions", sessions),
+    elsewhere: guard("elsewhere", elsewhere),
+  };
 }
 
 describe("stores on one server", () => {
   it("are silent together: one time-out, one event, and the others fail at once", async () => {
     const { limits, sessions, elsewhere, events, clock } = setUp();
-    for (const answer of Array.from({ length: 5 }, () => limits.run(never))) await expect(answer).rejects.toBeInstanceOf(StoreUnavailableError);
+    for (const answer of Array.from({ length: 5 }, () => limits.run(never)))
+      await expect(answer).rejects.toBeInstanceOf(StoreUnavailableError);
     expect(() => sessions.run(works)).toThrow(StoreUnavailableError);
     expect([limits.isDown, sessions.isDown, elsewhere.isDown]).toEqual([true, true, false]);
     await expect(elsewhere.run(works)).resolves.toBe(1);
@@ -56,7 +67,8 @@ describe("stores on one server", () => {
   it("are told of once when their server declines to write, and go on being asked: reads work", async () => {
     const { limits, sessions, events, clock, server } = setUp();
     server.declines = "OOM";
-    for (const guard of [limits, sessions, limits]) await expect(guard.run(fail("OOM"))).rejects.toMatchObject({ cause: { code: "OOM" } });
+    for (const guard of [limits, sessions, limits])
+      await expect(guard.run(fail("OOM"))).rejects.toMatchObject({ cause: { code: "OOM" } });
     // A call that works may have been a read: it says nothing of writes.
     for (const guard of [limits, sessions]) await expect(guard.run(works)).resolves.toBe(1);
     expect([limits.isDown, sessions.isDown, server.triedWrites]).toEqual([false, false, 0]);
@@ -192,9 +204,15 @@ describe("guards of one store that was placed nowhere", () => {
 describe("boundedCall", () => {
   it("gives up in time, and rejects with StoreUnavailableError whatever failed", async () => {
     const start = performance.now();
-    await expect(boundedCall("two", 30, never)).rejects.toMatchObject({ code: "PORTCULLIS_STORE_UNAVAILABLE", cause: { code: "ETIMEDOUT" } });
+    await expect(boundedCall("two", 30, never)).rejects.toMatchObject({
+      code: "PORTCULLIS_STORE_UNAVAILABLE",
+      cause: { code: "ETIMEDOUT" },
+    });
     expect(performance.now() - start).toBeLessThan(500);
-    await expect(boundedCall("two", 30, fail("OOM"))).rejects.toMatchObject({ code: "PORTCULLIS_STORE_UNAVAILABLE", cause: { code: "OOM" } });
+    await expect(boundedCall("two", 30, fail("OOM"))).rejects.toMatchObject({
+      code: "PORTCULLIS_STORE_UNAVAILABLE",
+      cause: { code: "OOM" },
+    });
     await expect(boundedCall("two", 30, works)).resolves.toBe(1);
   });
 });
@@ -206,13 +224,52 @@ describe("placeOn", () => {
     placeOn(database, [tokens, undefined]);
     placeOn(redis, [tokens], "revocation");
     placeOn(undefined, [tokens]);
-    expect([serverOf(tokens), serverOf(tokens, "refresh-token"), serverOf(tokens, "revocation"), serverOf({}), serverOf(undefined)]).toEqual([database, database, redis, undefined, undefined]);
+    expect([
+      serverOf(tokens),
+      serverOf(tokens, "refresh-token"),
+      serverOf(tokens, "revocation"),
+      serverOf({}),
+      serverOf(undefined),
+    ]).toEqual([database, database, redis, undefined, undefined]);
   });
 });
 
 describe("isUnreachable", () => {
-  const silent = ["ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "EHOSTUNREACH", "EPIPE", "08006", "53300", "57P01", "57P03", "57014", "LOADING", "CLUSTERDOWN", "SocketClosedUnexpectedlyError", "ClientOfflineError", "MaxRetriesPerRequestError", "PROTOCOL_CONNECTION_LOST", "PORTCULLIS_DATABASE_TIMEOUT", "NOAUTH", "WRONGPASS", "28P01"];
-  const answers = ["OOM", "READONLY", "NOPERM", "WRONGTYPE", "MISCONF", "23505", "25006", "42501", "40001", "ER_DUP_ENTRY", "EXECABORT"];
+  const silent = [
+    "ECONNREFUSED",
+    "ECONNRESET",
+    "ETIMEDOUT",
+    "EHOSTUNREACH",
+    "EPIPE",
+    "08006",
+    "53300",
+    "57P01",
+    "57P03",
+    "57014",
+    "LOADING",
+    "CLUSTERDOWN",
+    "SocketClosedUnexpectedlyError",
+    "ClientOfflineError",
+    "MaxRetriesPerRequestError",
+    "PROTOCOL_CONNECTION_LOST",
+    "PORTCULLIS_DATABASE_TIMEOUT",
+    "NOAUTH",
+    "WRONGPASS",
+    "28P01",
+  ];
+  const answers = [
+    "OOM",
+    "READONLY",
+    "NOPERM",
+    "WRONGTYPE",
+    "MISCONF",
+    "23505",
+    "25006",
+    "42501",
+    "40001",
+    "ER_DUP_ENTRY",
+    "EXECABORT",
+  ];
   it.each(silent)("%s: yes", (code) => expect(isUnreachable(error(code))).toBe(true));
   it.each(answers)("%s: no", (code) => expect(isUnreachable(error(code))).toBe(false));
 
@@ -222,6 +279,7 @@ describe("isUnreachable", () => {
     expect(isUnreachable(new Error("wrapped", { cause: error("ECONNREFUSED") }))).toBe(true);
     const loop = new Error("loop");
     loop.cause = loop;
-    for (const other of [loop, undefined, null, "ECONNREFUSED", { code: "ECONNREFUSED" }]) expect(isUnreachable(other)).toBe(false);
+    for (const other of [loop, undefined, null, "ECONNREFUSED", { code: "ECONNREFUSED" }])
+      expect(isUnreachable(other)).toBe(false);
   });
 });

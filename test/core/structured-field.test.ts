@@ -25,13 +25,36 @@ describe("what is written", () => {
     ["minus zero", sfInteger(-0), "0"],
     ["a boolean", sfBoolean(false), "?0"],
     ["bytes", sfBytes(Buffer.from("hello")), ":aGVsbG8=:"],
-    ["bytes of a view into a larger buffer", sfBytes(new Uint8Array(Buffer.from("xhellox")).subarray(1, 6)), ":aGVsbG8=:"],
-    ["an item with parameters", sfItem(sfString("default"), [["r", sfInteger(1)], ["t", sfInteger(2)]]), '"default";r=1;t=2'],
+    [
+      "bytes of a view into a larger buffer",
+      sfBytes(new Uint8Array(Buffer.from("xhellox")).subarray(1, 6)),
+      ":aGVsbG8=:",
+    ],
+    [
+      "an item with parameters",
+      sfItem(sfString("default"), [
+        ["r", sfInteger(1)],
+        ["t", sfInteger(2)],
+      ]),
+      '"default";r=1;t=2',
+    ],
     ["a parameter that is true", sfParameters([["a", true]]), ";a"],
     ["an empty inner list", sfInnerList([]), "()"],
-    ["an inner list with parameters", sfInnerList([sfToken("self"), sfString("https://a.example")], [["q", sfInteger(1)]]), '(self "https://a.example");q=1'],
+    [
+      "an inner list with parameters",
+      sfInnerList([sfToken("self"), sfString("https://a.example")], [["q", sfInteger(1)]]),
+      '(self "https://a.example");q=1',
+    ],
     ["a list", sfList([sfString("a"), sfInnerList([sfInteger(1)])]), '"a", (1)'],
-    ["a dictionary", sfDictionary([["a", sfInteger(1)], ["b", sfBoolean(true)], ["c", sfItem(sfBoolean(true), [["d", true]])]]), "a=1, b, c;d"],
+    [
+      "a dictionary",
+      sfDictionary([
+        ["a", sfInteger(1)],
+        ["b", sfBoolean(true)],
+        ["c", sfItem(sfBoolean(true), [["d", true]])],
+      ]),
+      "a=1, b, c;d",
+    ],
   ])("%s", (_name, written, expected) => expect(written).toBe(expected));
 });
 
@@ -46,8 +69,32 @@ describe("what cannot be written is refused, and its neighbour is not", () => {
     ["a token that begins with a digit", () => sfToken("1a"), () => sfToken("a1")],
     ["a key in capitals", () => sfKey("A"), () => sfKey("a")],
     ["an empty key", () => sfKey(""), () => sfKey("*")],
-    ["a parameter given twice", () => sfParameters([["a", "1"], ["a", "2"]]), () => sfParameters([["a", "1"], ["b", "2"]])],
-    ["a dictionary key given twice", () => sfDictionary([["a", "1"], ["a", "2"]]), () => sfDictionary([["a", "1"], ["b", "2"]])],
+    [
+      "a parameter given twice",
+      () =>
+        sfParameters([
+          ["a", "1"],
+          ["a", "2"],
+        ]),
+      () =>
+        sfParameters([
+          ["a", "1"],
+          ["b", "2"],
+        ]),
+    ],
+    [
+      "a dictionary key given twice",
+      () =>
+        sfDictionary([
+          ["a", "1"],
+          ["a", "2"],
+        ]),
+      () =>
+        sfDictionary([
+          ["a", "1"],
+          ["b", "2"],
+        ]),
+    ],
   ])("%s", (_name, refused, allowed) => {
     expect(refused).toThrow(RangeError);
     expect(allowed).not.toThrow();
@@ -55,7 +102,10 @@ describe("what cannot be written is refused, and its neighbour is not", () => {
 });
 
 const options = { numRuns: 300 };
-const ascii = fc.string({ unit: fc.integer({ min: 0x20, max: 0x7e }).map((code) => String.fromCharCode(code)), maxLength: 40 });
+const ascii = fc.string({
+  unit: fc.integer({ min: 0x20, max: 0x7e }).map((code) => String.fromCharCode(code)),
+  maxLength: 40,
+});
 const key = fc.stringMatching(/^[a-z*][a-z0-9_.*-]{0,12}$/);
 const token = fc.stringMatching(/^[A-Za-z*][A-Za-z0-9!#$%&'*+.^_`|~:/-]{0,12}$/);
 
@@ -77,19 +127,39 @@ describe("beside the structured-headers package", () => {
   });
 
   it("writes dictionaries of inner lists as it does, and it reads them back", () => {
-    const member = fc.array(fc.oneof(ascii.map((text) => ({ text })), token.map((name) => ({ token: name })), fc.integer().map((number) => ({ number }))), { maxLength: 4 });
+    const member = fc.array(
+      fc.oneof(
+        ascii.map((text) => ({ text })),
+        token.map((name) => ({ token: name })),
+        fc.integer().map((number) => ({ number })),
+      ),
+      { maxLength: 4 },
+    );
     fc.assert(
       fc.property(fc.uniqueArray(fc.tuple(key, member), { selector: ([name]) => name, maxLength: 5 }), (members) => {
         const ours = sfDictionary(
           members.map(([name, items]) => [
             name,
-            sfInnerList(items.map((item) => ("text" in item ? sfString(item.text) : "token" in item ? sfToken(item.token) : sfInteger(item.number)))),
+            sfInnerList(
+              items.map((item) =>
+                "text" in item ? sfString(item.text) : "token" in item ? sfToken(item.token) : sfInteger(item.number),
+              ),
+            ),
           ]),
         );
         const theirs = new Map(
           members.map(([name, items]) => [
             name,
-            [items.map((item) => ["text" in item ? item.text : "token" in item ? new Token(item.token) : item.number, new Map()] as const), new Map()] as const,
+            [
+              items.map(
+                (item) =>
+                  [
+                    "text" in item ? item.text : "token" in item ? new Token(item.token) : item.number,
+                    new Map(),
+                  ] as const,
+              ),
+              new Map(),
+            ] as const,
           ]),
         );
         expect(ours).toBe(serializeDictionary(theirs as never));
@@ -110,7 +180,10 @@ describe("beside the structured-headers package", () => {
           }
         };
         expect(isSfKey(text)).toBe(readsAs(() => parseDictionary(`${text}=1`).has(text)) && !/[\s,;=]/.test(text));
-        expect(isSfToken(text)).toBe(readsAs(() => String(parseItem(text)[0]) === text && parseItem(text)[0] instanceof Token) && !/[\s;]/.test(text));
+        expect(isSfToken(text)).toBe(
+          readsAs(() => String(parseItem(text)[0]) === text && parseItem(text)[0] instanceof Token) &&
+            !/[\s;]/.test(text),
+        );
       }),
       options,
     );

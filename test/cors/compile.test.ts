@@ -38,7 +38,10 @@ describe("compileCors", () => {
       preflightLength: "0",
     });
     expect(compiled({ origins: ["https://*.example.com"], allowedHeaders: [], exposedHeaders: [] })).toMatchObject({
-      preflight: [["Access-Control-Allow-Methods", "GET,HEAD,POST,PUT,PATCH,DELETE"], ["Access-Control-Max-Age", "600"]],
+      preflight: [
+        ["Access-Control-Allow-Methods", "GET,HEAD,POST,PUT,PATCH,DELETE"],
+        ["Access-Control-Max-Age", "600"],
+      ],
       actual: [],
     });
   });

@@ -16,7 +16,11 @@ export interface CorsServer extends TestServer {
 }
 
 /** One server whose CORS layer can be exchanged. The app answers every method with 200 and its own Vary on /vary. */
-export async function corsServer(factory: typeof express, settings: CorsSettings, trustProxy: boolean = false): Promise<CorsServer> {
+export async function corsServer(
+  factory: typeof express,
+  settings: CorsSettings,
+  trustProxy: boolean = false,
+): Promise<CorsServer> {
   const events: SecurityEvent[] = [];
   const reached: string[] = [];
   const runtime = createRuntime({ events: new SecurityEvents().on("*", (event) => events.push(event)) });
@@ -49,5 +53,7 @@ export async function corsServer(factory: typeof express, settings: CorsSettings
 
 /** Every header of an answer that bears on CORS: the closed world. Anything that is not expected fails the comparison. */
 export function corsHeaders(answer: Answer): Record<string, string | string[] | undefined> {
-  return Object.fromEntries(Object.entries(answer.headers).filter(([name]) => name.startsWith("access-control-") || name === "vary"));
+  return Object.fromEntries(
+    Object.entries(answer.headers).filter(([name]) => name.startsWith("access-control-") || name === "vary"),
+  );
 }

@@ -26,7 +26,10 @@ function get(answer: WireAnswer, name: string): string | null {
 function extract(answer: WireAnswer, name: string): string[] | null | "failure" {
   const value = get(answer, name);
   if (value === null) return null;
-  const items = value.split(",").map((item) => item.replace(/^[ \t]+|[ \t]+$/g, "")).filter((item) => item !== "");
+  const items = value
+    .split(",")
+    .map((item) => item.replace(/^[ \t]+|[ \t]+$/g, ""))
+    .filter((item) => item !== "");
   return items.every((item) => /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(item)) ? items : "failure";
 }
 
@@ -54,7 +57,13 @@ function isSafelistedHeader(name: string, value: string): boolean {
 
 /** 2.2.2 CORS-unsafe request-header names: lower case, sorted, unique. */
 export function unsafeNames(headers: Record<string, string>): string[] {
-  return [...new Set(Object.entries(headers).filter(([name, value]) => !isSafelistedHeader(name, value)).map(([name]) => name.toLowerCase()))].sort();
+  return [
+    ...new Set(
+      Object.entries(headers)
+        .filter(([name, value]) => !isSafelistedHeader(name, value))
+        .map(([name]) => name.toLowerCase()),
+    ),
+  ].sort();
 }
 
 /** 4.9 CORS check. */
@@ -70,7 +79,11 @@ function corsCheck(request: BrowserRequest, answer: WireAnswer): boolean {
 /** 4.8 CORS-preflight fetch, without the cache. */
 async function preflight(request: BrowserRequest, wire: Wire): Promise<boolean> {
   const asked = unsafeNames(request.headers);
-  const headers: Record<string, string> = { accept: "*/*", origin: request.origin, "access-control-request-method": request.method };
+  const headers: Record<string, string> = {
+    accept: "*/*",
+    origin: request.origin,
+    "access-control-request-method": request.method,
+  };
   if (asked.length > 0) headers["access-control-request-headers"] = asked.join(",");
   const answer = await wire("OPTIONS", headers);
   if (!corsCheck(request, answer) || answer.status < 200 || answer.status > 299) return false; // 7, 8
@@ -79,15 +92,24 @@ async function preflight(request: BrowserRequest, wire: Wire): Promise<boolean> 
   if (methods === "failure" || listed === "failure") return false;
   const wildcard = (list: string[] | null): boolean => request.credentials !== "include" && (list ?? []).includes("*");
   const names = (listed ?? []).map((name) => name.toLowerCase());
-  if (!(methods ?? []).includes(request.method) && !isSafelistedMethod(request.method) && !wildcard(methods)) return false;
+  if (!(methods ?? []).includes(request.method) && !isSafelistedMethod(request.method) && !wildcard(methods))
+    return false;
   // CORS non-wildcard request-header name: Authorization.
-  if (Object.keys(request.headers).some((name) => name.toLowerCase() === "authorization") && !names.includes("authorization")) return false;
+  if (
+    Object.keys(request.headers).some((name) => name.toLowerCase() === "authorization") &&
+    !names.includes("authorization")
+  )
+    return false;
   return asked.every((name) => names.includes(name) || wildcard(listed));
 }
 
 /** 4.1 and 4.3 main and HTTP fetch of a request of mode "cors" to another origin: whether the page gets to read an answer. */
 export async function pageMayRead(request: BrowserRequest, wire: Wire): Promise<boolean> {
-  if ((!isSafelistedMethod(request.method) || unsafeNames(request.headers).length > 0) && !(await preflight(request, wire))) return false;
+  if (
+    (!isSafelistedMethod(request.method) || unsafeNames(request.headers).length > 0) &&
+    !(await preflight(request, wire))
+  )
+    return false;
   return corsCheck(request, await wire(request.method, { ...request.headers, origin: request.origin }));
 }
 

@@ -6,7 +6,18 @@ import { corsHeaders, type CorsServer, corsServer } from "./cors-app.js";
 import { type BrowserRequest, needsPreflight, pageMayRead, unsafeNames, type Wire } from "./fetch-standard.js";
 
 const PATTERNS = ["https://app.example.com", "https://*.example.org", "http://localhost:5173", "tauri://localhost"];
-const ORIGINS = ["https://app.example.com", "https://a.example.org", "https://a.b.example.org", "https://example.org", "http://a.example.org", "http://localhost:5173", "https://evil.example.net", "https://evilexample.org", "tauri://localhost", "null"];
+const ORIGINS = [
+  "https://app.example.com",
+  "https://a.example.org",
+  "https://a.b.example.org",
+  "https://example.org",
+  "http://a.example.org",
+  "http://localhost:5173",
+  "https://evil.example.net",
+  "https://evilexample.org",
+  "tauri://localhost",
+  "null",
+];
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "PROPFIND", "patch"];
 const HEADERS = ["Authorization", "X-API-Key", "X-Other", "Accept-Language"];
 
@@ -14,7 +25,8 @@ const subset = <T>(items: readonly T[], minLength = 0) => fc.subarray([...items]
 
 /** Settings that pass the start checks. */
 const settingsArbitrary: fc.Arbitrary<CorsSettings> = fc.boolean().chain((credentials) => {
-  const orAll = (list: fc.Arbitrary<string[]>): fc.Arbitrary<string[] | "*"> => (credentials ? list : fc.oneof(list, fc.constant<"*">("*")));
+  const orAll = (list: fc.Arbitrary<string[]>): fc.Arbitrary<string[] | "*"> =>
+    credentials ? list : fc.oneof(list, fc.constant<"*">("*"));
   return fc.record({
     origins: orAll(subset(PATTERNS, 1)),
     credentials: fc.constant(credentials),
@@ -28,23 +40,39 @@ const settingsArbitrary: fc.Arbitrary<CorsSettings> = fc.boolean().chain((creden
 
 const requestArbitrary: fc.Arbitrary<BrowserRequest> = fc.record({
   // Weighted to what is listed, so that enough requests get as far as the methods and headers.
-  origin: fc.oneof(fc.constantFrom(...ORIGINS), { weight: 2, arbitrary: fc.constantFrom("https://app.example.com", "https://a.b.example.org") }),
+  origin: fc.oneof(fc.constantFrom(...ORIGINS), {
+    weight: 2,
+    arbitrary: fc.constantFrom("https://app.example.com", "https://a.b.example.org"),
+  }),
   method: fc.oneof(fc.constantFrom(...METHODS), fc.constantFrom("GET", "POST", "PUT")),
   headers: fc
-    .tuple(fc.oneof(fc.constant<string[]>([]), subset(HEADERS)), fc.constantFrom(undefined, "text/plain", "application/json"))
-    .map(([names, type]) => ({ ...Object.fromEntries(names.map((name) => [name, "x"])), ...(type === undefined ? {} : { "Content-Type": type }) })),
+    .tuple(
+      fc.oneof(fc.constant<string[]>([]), subset(HEADERS)),
+      fc.constantFrom(undefined, "text/plain", "application/json"),
+    )
+    .map(([names, type]) => ({
+      ...Object.fromEntries(names.map((name) => [name, "x"])),
+      ...(type === undefined ? {} : { "Content-Type": type }),
+    })),
   credentials: fc.constantFrom("omit", "include"),
 });
 
 /** What the settings mean, said without any header: whose pages, with what, by which methods and headers. */
 function meantToBeAllowed(settings: CorsSettings, request: BrowserRequest): boolean {
-  const listed = (pattern: string): boolean => (pattern === "https://*.example.org" ? /^https:\/\/.+\.example\.org$/.test(request.origin) : pattern === request.origin);
+  const listed = (pattern: string): boolean =>
+    pattern === "https://*.example.org"
+      ? /^https:\/\/.+\.example\.org$/.test(request.origin)
+      : pattern === request.origin;
   if (settings.origins !== "*" && !settings.origins.some(listed)) return false;
   if (request.credentials === "include" && settings.credentials !== true) return false;
   if (!needsPreflight(request)) return true;
   if (settings.methods !== "*" && !settings.methods?.includes(request.method)) return false;
   const { allowedHeaders = [] } = settings;
-  return unsafeNames(request.headers).every((name) => (allowedHeaders === "*" ? settings.credentials === true || name !== "authorization" : allowedHeaders.some((listedName) => listedName.toLowerCase() === name)));
+  return unsafeNames(request.headers).every((name) =>
+    allowedHeaders === "*"
+      ? settings.credentials === true || name !== "authorization"
+      : allowedHeaders.some((listedName) => listedName.toLowerCase() === name),
+  );
 }
 
 describe.each(EXPRESS)("judged by the Fetch standard, $name", ({ express }) => {
@@ -76,13 +104,26 @@ describe.each(EXPRESS)("judged by the Fetch standard, $name", ({ express }) => {
       fc.asyncProperty(settingsArbitrary, requestArbitrary, fc.boolean(), async (settings, request, asPreflight) => {
         fc.pre(request.method !== "patch");
         server.use(settings);
-        const ask: Record<string, string> = asPreflight ? { "access-control-request-method": request.method, "access-control-request-headers": unsafeNames(request.headers).join(",") } : {};
+        const ask: Record<string, string> = asPreflight
+          ? {
+              "access-control-request-method": request.method,
+              "access-control-request-headers": unsafeNames(request.headers).join(","),
+            }
+          : {};
         const method = asPreflight ? "OPTIONS" : request.method;
-        const answers = await Promise.all([request.origin, "https://app.example.com", "https://evil.example.net"].map((origin) => wire(method, { ...ask, origin })));
+        const answers = await Promise.all(
+          [request.origin, "https://app.example.com", "https://evil.example.net"].map((origin) =>
+            wire(method, { ...ask, origin }),
+          ),
+        );
         const absent = await wire(method, ask);
-        const worlds = answers.map((answer) => JSON.stringify({ status: answer.status, ...corsHeaders(answer as never) }));
+        const worlds = answers.map((answer) =>
+          JSON.stringify({ status: answer.status, ...corsHeaders(answer as never) }),
+        );
         for (const answer of [...answers, absent]) {
-          const varies = String(answer.headers.vary ?? "").split(", ").includes("Origin");
+          const varies = String(answer.headers.vary ?? "")
+            .split(", ")
+            .includes("Origin");
           expect(varies).toBe(settings.origins !== "*");
         }
         if (settings.origins === "*") expect(new Set(worlds).size).toBe(1);
@@ -97,7 +138,10 @@ describe.each(EXPRESS)("judged by the Fetch standard, $name", ({ express }) => {
         fc.pre(settings.origins !== "*" && request.method !== "patch");
         server.use(settings);
         const ask: Record<string, string> = asPreflight ? { "access-control-request-method": request.method } : {};
-        const answer = await server.send("/", { method: asPreflight ? "OPTIONS" : request.method, headers: { ...ask, origin: "https://evil.example.net" } });
+        const answer = await server.send("/", {
+          method: asPreflight ? "OPTIONS" : request.method,
+          headers: { ...ask, origin: "https://evil.example.net" },
+        });
         expect(Object.keys(corsHeaders(answer)).sort()).toEqual(["vary"]);
       }),
       { numRuns: 200 },

@@ -9,7 +9,11 @@ const LISTED = "https://app.example.com";
 const EVIL = "https://evil.example.net";
 const SETTINGS = { origins: [LISTED, "https://*.example.org"] } satisfies CorsSettings;
 const PREFLIGHT_VARY = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
-const ACTUAL = { "access-control-allow-origin": LISTED, "access-control-expose-headers": "RateLimit,RateLimit-Policy,Retry-After", vary: "Origin" };
+const ACTUAL = {
+  "access-control-allow-origin": LISTED,
+  "access-control-expose-headers": "RateLimit,RateLimit-Policy,Retry-After",
+  vary: "Origin",
+};
 const PREFLIGHT = {
   "access-control-allow-origin": LISTED,
   "access-control-allow-methods": "GET,HEAD,POST,PUT,PATCH,DELETE",
@@ -35,7 +39,8 @@ describe.each(EXPRESS)("CORS over a socket, $name", ({ express }) => {
     server.reached.length = 0;
   });
 
-  const options = (headers: Record<string, string | string[]>, path = "/") => server.send(path, { method: "OPTIONS", headers });
+  const options = (headers: Record<string, string | string[]>, path = "/") =>
+    server.send(path, { method: "OPTIONS", headers });
 
   describe("an actual request", () => {
     it("of a listed origin gets the headers", async () => {
@@ -55,16 +60,26 @@ describe.each(EXPRESS)("CORS over a socket, $name", ({ express }) => {
         server.use({ origins: [listed], credentials: true });
         for (const origin of [`safari-web-extension://${id}`, `safari-web-extension://${id.toLowerCase()}`]) {
           for (const answer of [await server.send("/", { headers: { origin } }), await options(asks(origin))]) {
-            expect(answer.headers).toMatchObject({ "access-control-allow-origin": origin, "access-control-allow-credentials": "true" });
+            expect(answer.headers).toMatchObject({
+              "access-control-allow-origin": origin,
+              "access-control-allow-credentials": "true",
+            });
           }
         }
-        expect(corsHeaders(await server.send("/", { headers: { origin: `safari-web-extension://${id.replace("6", "7")}` } }))).toEqual({ vary: "Origin" });
+        expect(
+          corsHeaders(
+            await server.send("/", { headers: { origin: `safari-web-extension://${id.replace("6", "7")}` } }),
+          ),
+        ).toEqual({ vary: "Origin" });
       }
     });
 
     it("with credentials allowed says so to the listed alone", async () => {
       server.use({ ...SETTINGS, credentials: true });
-      expect(corsHeaders(await server.send("/", { headers: { origin: LISTED } }))).toEqual({ ...ACTUAL, "access-control-allow-credentials": "true" });
+      expect(corsHeaders(await server.send("/", { headers: { origin: LISTED } }))).toEqual({
+        ...ACTUAL,
+        "access-control-allow-credentials": "true",
+      });
       expect(corsHeaders(await server.send("/", { headers: { origin: EVIL } }))).toEqual({ vary: "Origin" });
       expect(corsHeaders(await server.send("/"))).toEqual({ vary: "Origin" });
     });
@@ -79,7 +94,15 @@ describe.each(EXPRESS)("CORS over a socket, $name", ({ express }) => {
       const answer = await server.send("/things?token=secret", { headers: { origin: EVIL } });
       expect([answer.status, answer.text, corsHeaders(answer)]).toEqual([200, "app", { vary: "Origin" }]);
       expect(server.events).toEqual([
-        expect.objectContaining({ event: "malicious_cors", source: "cors", reason: "unlisted-origin", mode: "enforce", method: "GET", path: "/things", sourceIp: "127.0.0.1" }),
+        expect.objectContaining({
+          event: "malicious_cors",
+          source: "cors",
+          reason: "unlisted-origin",
+          mode: "enforce",
+          method: "GET",
+          path: "/things",
+          sourceIp: "127.0.0.1",
+        }),
       ]);
       expect(JSON.stringify(server.events)).not.toMatch(/evil|secret/);
     });
@@ -97,32 +120,52 @@ describe.each(EXPRESS)("CORS over a socket, $name", ({ express }) => {
         code: "cross-origin-refused",
       });
       expect(server.reached).toEqual([]);
-      expect(server.events).toEqual([expect.objectContaining({ event: "malicious_cors", reason: "unlisted-origin", code: "cross-origin-refused", status: 403 })]);
+      expect(server.events).toEqual([
+        expect.objectContaining({
+          event: "malicious_cors",
+          reason: "unlisted-origin",
+          code: "cross-origin-refused",
+          status: 403,
+        }),
+      ]);
       expect(corsHeaders(await server.send("/", { headers: { origin: LISTED } }))).toEqual(ACTUAL);
     });
 
-    it.each<Pick<CorsSettings, "refused">>([{ refused: "ignore" }, { refused: "reject" }])("in report mode passes and is announced, with $refused", async ({ refused }) => {
-      server.use({ ...SETTINGS, refused, mode: "report" });
-      const answer = await server.send("/", { headers: { origin: EVIL } });
-      expect([answer.status, answer.text, corsHeaders(answer)]).toEqual([200, "app", { vary: "Origin" }]);
-      expect(server.events).toEqual([expect.objectContaining({ event: "malicious_cors", reason: "unlisted-origin", mode: "report" })]);
-      expect(corsHeaders(await server.send("/", { headers: { origin: LISTED } }))).toEqual(ACTUAL);
-    });
+    it.each<Pick<CorsSettings, "refused">>([{ refused: "ignore" }, { refused: "reject" }])(
+      "in report mode passes and is announced, with $refused",
+      async ({ refused }) => {
+        server.use({ ...SETTINGS, refused, mode: "report" });
+        const answer = await server.send("/", { headers: { origin: EVIL } });
+        expect([answer.status, answer.text, corsHeaders(answer)]).toEqual([200, "app", { vary: "Origin" }]);
+        expect(server.events).toEqual([
+          expect.objectContaining({ event: "malicious_cors", reason: "unlisted-origin", mode: "report" }),
+        ]);
+        expect(corsHeaders(await server.send("/", { headers: { origin: LISTED } }))).toEqual(ACTUAL);
+      },
+    );
 
     it("of the service's own page passes, and nobody is alarmed", async () => {
       server.use({ ...SETTINGS, refused: "reject" });
-      const own: Record<string, string>[] = [{ origin: server.origin }, { origin: "null", "sec-fetch-site": "same-origin" }, { origin: `https://127.0.0.1:${server.port}` }];
+      const own: Record<string, string>[] = [
+        { origin: server.origin },
+        { origin: "null", "sec-fetch-site": "same-origin" },
+        { origin: `https://127.0.0.1:${server.port}` },
+      ];
       for (const headers of own) {
         const answer = await server.send("/", { method: "POST", headers });
         expect([answer.status, corsHeaders(answer)]).toEqual([200, { vary: "Origin" }]);
       }
       expect(server.events).toEqual([]);
       expect((await server.send("/", { method: "POST", headers: { origin: "null" } })).status).toBe(403);
-      expect((await server.send("/", { method: "POST", headers: { origin: `http://127.0.0.1:${server.port + 1}` } })).status).toBe(403);
+      expect(
+        (await server.send("/", { method: "POST", headers: { origin: `http://127.0.0.1:${server.port + 1}` } })).status,
+      ).toBe(403);
     });
 
     it("keeps the Vary that is there, and lets it be added to", async () => {
-      expect(corsHeaders(await server.send("/vary", { headers: { origin: EVIL } }))).toEqual({ vary: "Accept-Encoding, Origin" });
+      expect(corsHeaders(await server.send("/vary", { headers: { origin: EVIL } }))).toEqual({
+        vary: "Accept-Encoding, Origin",
+      });
       expect(corsHeaders(await server.send("/late"))).toEqual({ vary: "Origin, Accept-Language" });
     });
 
@@ -135,14 +178,22 @@ describe.each(EXPRESS)("CORS over a socket, $name", ({ express }) => {
   describe("OPTIONS", () => {
     it("of a listed origin that asks is answered here, with 204 and nothing in it", async () => {
       const answer = await options(asks(LISTED));
-      expect([answer.status, answer.text, answer.headers["content-length"], corsHeaders(answer)]).toEqual([204, "", "0", PREFLIGHT]);
+      expect([answer.status, answer.text, answer.headers["content-length"], corsHeaders(answer)]).toEqual([
+        204,
+        "",
+        "0",
+        PREFLIGHT,
+      ]);
       expect(server.reached).toEqual([]);
       expect(server.events).toEqual([]);
     });
 
     it("with credentials allowed says so", async () => {
       server.use({ ...SETTINGS, credentials: true });
-      expect(corsHeaders(await options(asks(LISTED)))).toEqual({ ...PREFLIGHT, "access-control-allow-credentials": "true" });
+      expect(corsHeaders(await options(asks(LISTED)))).toEqual({
+        ...PREFLIGHT,
+        "access-control-allow-credentials": "true",
+      });
     });
 
     it('with credentials and "*" writes back what was asked for, to the listed alone', async () => {
@@ -150,10 +201,22 @@ describe.each(EXPRESS)("CORS over a socket, $name", ({ express }) => {
       const answer = await options(asks(LISTED, "PROPFIND", "authorization, X-Other,x-third"));
       expect([answer.status, corsHeaders(answer)]).toEqual([
         204,
-        { ...PREFLIGHT, "access-control-allow-credentials": "true", "access-control-allow-methods": "PROPFIND", "access-control-allow-headers": "authorization,x-other,x-third" },
+        {
+          ...PREFLIGHT,
+          "access-control-allow-credentials": "true",
+          "access-control-allow-methods": "PROPFIND",
+          "access-control-allow-headers": "authorization,x-other,x-third",
+        },
       ]);
       expect(corsHeaders(await options(asks(LISTED, "PUT", "")))["access-control-allow-headers"]).toBeUndefined();
-      for (const headers of [asks(EVIL, "PUT", "x-other"), asks(LISTED, "TRACE"), asks(LISTED, "P UT"), asks(LISTED, "PUT", "x other"), asks(LISTED, "PUT", `x-${"a".repeat(200)}`), asks(LISTED, "PUT", "a,".repeat(2100))]) {
+      for (const headers of [
+        asks(EVIL, "PUT", "x-other"),
+        asks(LISTED, "TRACE"),
+        asks(LISTED, "P UT"),
+        asks(LISTED, "PUT", "x other"),
+        asks(LISTED, "PUT", `x-${"a".repeat(200)}`),
+        asks(LISTED, "PUT", "a,".repeat(2100)),
+      ]) {
         expect(corsHeaders(await options(headers))).toEqual({ vary: PREFLIGHT_VARY });
       }
     });
@@ -172,8 +235,18 @@ describe.each(EXPRESS)("CORS over a socket, $name", ({ express }) => {
     });
 
     it.each([
-      ["another origin", asks(EVIL), "unlisted-origin", "This request came from another origin, and that origin is not trusted here."],
-      ["another method", asks(LISTED, "PROPFIND"), "unlisted-method", "The origin is trusted here, but not for this method or these headers."],
+      [
+        "another origin",
+        asks(EVIL),
+        "unlisted-origin",
+        "This request came from another origin, and that origin is not trusted here.",
+      ],
+      [
+        "another method",
+        asks(LISTED, "PROPFIND"),
+        "unlisted-method",
+        "The origin is trusted here, but not for this method or these headers.",
+      ],
     ])("of %s is refused where that is set", async (_, headers, reason, detail) => {
       server.use({ ...SETTINGS, refused: "reject" });
       const answer = await options(headers);
@@ -197,14 +270,22 @@ describe.each(EXPRESS)("CORS over a socket, $name", ({ express }) => {
       const withOrigin = await options({ origin: LISTED });
       expect([withOrigin.status, withOrigin.text, corsHeaders(withOrigin)]).toEqual([200, "app", ACTUAL]);
       const withoutOrigin = await options({ "access-control-request-method": "PUT" });
-      expect([withoutOrigin.status, withoutOrigin.text, corsHeaders(withoutOrigin)]).toEqual([200, "app", { vary: "Origin" }]);
+      expect([withoutOrigin.status, withoutOrigin.text, corsHeaders(withoutOrigin)]).toEqual([
+        200,
+        "app",
+        { vary: "Origin" },
+      ]);
     });
 
     it("into a private network is answered where that is set, and only when asked", async () => {
       server.use({ ...SETTINGS, privateNetwork: true });
       const vary = `${PREFLIGHT_VARY}, Access-Control-Request-Private-Network`;
       const ask = { "access-control-request-private-network": "true" };
-      expect(corsHeaders(await options({ ...asks(LISTED), ...ask }))).toEqual({ ...PREFLIGHT, vary, "access-control-allow-private-network": "true" });
+      expect(corsHeaders(await options({ ...asks(LISTED), ...ask }))).toEqual({
+        ...PREFLIGHT,
+        vary,
+        "access-control-allow-private-network": "true",
+      });
       expect(corsHeaders(await options(asks(LISTED)))).toEqual({ ...PREFLIGHT, vary });
       expect(corsHeaders(await options({ ...asks(EVIL), ...ask }))).toEqual({ vary });
       server.use(SETTINGS);
@@ -221,8 +302,16 @@ describe.each(EXPRESS)("CORS over a socket, $name", ({ express }) => {
   });
 
   describe("every origin", () => {
-    const ANY = { "access-control-allow-origin": "*", "access-control-expose-headers": ACTUAL["access-control-expose-headers"] };
-    it.each([["listed", LISTED], ["null", "null"], ["garbage", "\xff"], ["no", undefined]])("gets one answer, without Vary: %s origin", async (_, origin) => {
+    const ANY = {
+      "access-control-allow-origin": "*",
+      "access-control-expose-headers": ACTUAL["access-control-expose-headers"],
+    };
+    it.each([
+      ["listed", LISTED],
+      ["null", "null"],
+      ["garbage", "\xff"],
+      ["no", undefined],
+    ])("gets one answer, without Vary: %s origin", async (_, origin) => {
       server.use({ origins: "*" });
       const answer = await server.send("/", origin === undefined ? {} : { headers: { origin } });
       expect([answer.status, corsHeaders(answer)]).toEqual([200, ANY]);
@@ -231,7 +320,13 @@ describe.each(EXPRESS)("CORS over a socket, $name", ({ express }) => {
     it("gets one answer to a preflight, which varies by what is asked", async () => {
       server.use({ origins: "*", methods: "*", allowedHeaders: "*" });
       const vary = "Access-Control-Request-Method, Access-Control-Request-Headers";
-      const wide = { "access-control-allow-origin": "*", "access-control-allow-methods": "*", "access-control-allow-headers": "*", "access-control-max-age": "600", vary };
+      const wide = {
+        "access-control-allow-origin": "*",
+        "access-control-allow-methods": "*",
+        "access-control-allow-headers": "*",
+        "access-control-max-age": "600",
+        vary,
+      };
       expect(corsHeaders(await options(asks(EVIL, "PROPFIND", "x-any")))).toEqual(wide);
       const refused = await options(asks(EVIL, "PUT", "authorization"));
       expect([refused.status, corsHeaders(refused)]).toEqual([204, { vary }]);
@@ -248,7 +343,9 @@ describe.each(EXPRESS)("CORS over a socket, $name", ({ express }) => {
       ["an empty Origin", "Origin:", "malformed-origin"],
       ["a tab inside", `Origin: https://app\t.example.com`, "malformed-origin"],
     ])("%s: no Access-Control header, no failure", async (_, lines, reason) => {
-      const raw = await server.raw(Buffer.from(`GET / HTTP/1.1\r\nHost: a\r\n${lines}\r\nConnection: close\r\n\r\n`, "latin1"));
+      const raw = await server.raw(
+        Buffer.from(`GET / HTTP/1.1\r\nHost: a\r\n${lines}\r\nConnection: close\r\n\r\n`, "latin1"),
+      );
       expect(raw).toMatch(/^HTTP\/1\.1 200 /);
       expect(raw).not.toMatch(/access-control/i);
       expect(raw).toContain("Vary: Origin\r\n");
@@ -256,18 +353,27 @@ describe.each(EXPRESS)("CORS over a socket, $name", ({ express }) => {
     });
 
     it("an Origin of more than Node takes is Node's to refuse, and the server lives on", async () => {
-      expect(await server.raw(`GET / HTTP/1.1\r\nHost: a\r\nOrigin: ${"a".repeat(17_000)}\r\n\r\n`)).toMatch(/^HTTP\/1\.1 431 /);
+      expect(await server.raw(`GET / HTTP/1.1\r\nHost: a\r\nOrigin: ${"a".repeat(17_000)}\r\n\r\n`)).toMatch(
+        /^HTTP\/1\.1 431 /,
+      );
       expect((await server.send("/")).status).toBe(200);
     });
   });
 
   it("behind a trusted proxy compares with what the browser asked for, and not without trust", async () => {
-    const headers = { origin: "https://api.example.com", "x-forwarded-host": "api.example.com, inner", "x-forwarded-proto": "https" };
+    const headers = {
+      origin: "https://api.example.com",
+      "x-forwarded-host": "api.example.com, inner",
+      "x-forwarded-proto": "https",
+    };
     const trusting = await corsServer(express, { ...SETTINGS, refused: "reject" }, true);
     try {
       expect((await trusting.send("/", { method: "POST", headers })).status).toBe(200);
       // Known to be TLS, a plain http page of the same name is another origin.
-      expect((await trusting.send("/", { method: "POST", headers: { ...headers, origin: "http://api.example.com" } })).status).toBe(403);
+      expect(
+        (await trusting.send("/", { method: "POST", headers: { ...headers, origin: "http://api.example.com" } }))
+          .status,
+      ).toBe(403);
     } finally {
       await trusting.close();
     }

@@ -13,7 +13,8 @@ const answer = (_req: Request, res: Response): void => void res.send("x");
 describe.each(EXPRESS)("two policies on one request, $name", ({ express }) => {
   let server: TestServer | undefined;
   afterEach(() => server?.close());
-  const ask = async (path: string, origin: string): Promise<Answer> => (server as TestServer).send(path, { headers: { origin } });
+  const ask = async (path: string, origin: string): Promise<Answer> =>
+    (server as TestServer).send(path, { headers: { origin } });
 
   it("a laxer policy of a part takes back the credentials of the whole", async () => {
     const app = express();
@@ -21,8 +22,18 @@ describe.each(EXPRESS)("two policies on one request, $name", ({ express }) => {
     app.use("/widget", corsPolicy({ origins: "*" }), answer);
     app.use(answer);
     server = await serve(app);
-    for (const origin of [A, B]) expect(corsHeaders(await ask("/widget", origin))).toEqual({ "access-control-allow-origin": "*", vary: "Origin", ...EXPOSED });
-    expect(corsHeaders(await ask("/", A))).toEqual({ "access-control-allow-origin": A, "access-control-allow-credentials": "true", vary: "Origin", ...EXPOSED });
+    for (const origin of [A, B])
+      expect(corsHeaders(await ask("/widget", origin))).toEqual({
+        "access-control-allow-origin": "*",
+        vary: "Origin",
+        ...EXPOSED,
+      });
+    expect(corsHeaders(await ask("/", A))).toEqual({
+      "access-control-allow-origin": A,
+      "access-control-allow-credentials": "true",
+      vary: "Origin",
+      ...EXPOSED,
+    });
     expect(corsHeaders(await ask("/", B))).toEqual({ vary: "Origin" });
   });
 
@@ -31,7 +42,12 @@ describe.each(EXPRESS)("two policies on one request, $name", ({ express }) => {
     app.use(corsPolicy({ origins: "*" }));
     app.use("/me", corsPolicy({ origins: [A], credentials: true, exposedHeaders: ["ETag"] }), answer);
     server = await serve(app);
-    expect(corsHeaders(await ask("/me", A))).toEqual({ "access-control-allow-origin": A, "access-control-allow-credentials": "true", "access-control-expose-headers": "ETag", vary: "Origin" });
+    expect(corsHeaders(await ask("/me", A))).toEqual({
+      "access-control-allow-origin": A,
+      "access-control-allow-credentials": "true",
+      "access-control-expose-headers": "ETag",
+      vary: "Origin",
+    });
     expect(corsHeaders(await ask("/me", B))).toEqual({ vary: "Origin" });
     expect(corsHeaders(await server.send("/me"))).toEqual({ vary: "Origin" });
   });
@@ -44,22 +60,35 @@ describe.each(EXPRESS)("two policies on one request, $name", ({ express }) => {
     app.use("/twice", corsPolicy({ origins: [A], credentials: true }), answer);
     app.use(answer);
     server = await serve(app);
-    expect(corsHeaders(await ask("/widget", B))).toEqual({ "access-control-allow-origin": "*", vary: "Origin", ...EXPOSED });
+    expect(corsHeaders(await ask("/widget", B))).toEqual({
+      "access-control-allow-origin": "*",
+      vary: "Origin",
+      ...EXPOSED,
+    });
     expect(corsHeaders(await ask("/twice", A))).toEqual(corsHeaders(await ask("/", A)));
     expect(corsHeaders(await ask("/twice", B))).toEqual({ vary: "Origin" });
     await security.close();
   });
 
-  it.each(["draft-8", "draft-6", "legacy", false] as const)("what a page may read is in the form of the limit: %s", async (form) => {
-    const app = express();
-    const security = applySecurity(app, { trustedHosts: ["127.0.0.1"], cors: { origins: [A] }, rateLimit: { headers: form, limit: 1 } });
-    app.use(answer);
-    server = await serve(app);
-    await ask("/", A);
-    const limited = await ask("/", A);
-    const sent = Object.keys(limited.headers).filter((name) => /ratelimit|retry-after/.test(name));
-    expect(limited.status).toBe(429);
-    expect(String(limited.headers["access-control-expose-headers"]).toLowerCase().split(",").sort()).toEqual(sent.sort());
-    await security.close();
-  });
+  it.each(["draft-8", "draft-6", "legacy", false] as const)(
+    "what a page may read is in the form of the limit: %s",
+    async (form) => {
+      const app = express();
+      const security = applySecurity(app, {
+        trustedHosts: ["127.0.0.1"],
+        cors: { origins: [A] },
+        rateLimit: { headers: form, limit: 1 },
+      });
+      app.use(answer);
+      server = await serve(app);
+      await ask("/", A);
+      const limited = await ask("/", A);
+      const sent = Object.keys(limited.headers).filter((name) => /ratelimit|retry-after/.test(name));
+      expect(limited.status).toBe(429);
+      expect(String(limited.headers["access-control-expose-headers"]).toLowerCase().split(",").sort()).toEqual(
+        sent.sort(),
+      );
+      await security.close();
+    },
+  );
 });

@@ -31,7 +31,11 @@ describe.each(EXPRESS)("cross-origin request forgery over a socket, $name", ({ e
     server = undefined;
   });
 
-  async function start(settings: CsrfSettings = {}, dependencies: CsrfDependencies = {}, prepare: (app: Express) => void = () => undefined): Promise<TestServer> {
+  async function start(
+    settings: CsrfSettings = {},
+    dependencies: CsrfDependencies = {},
+    prepare: (app: Express) => void = () => undefined,
+  ): Promise<TestServer> {
     const app = express();
     prepare(app);
     const runtime = createRuntime({ events: new SecurityEvents().on("*", (event) => events.push(event)) });
@@ -41,7 +45,12 @@ describe.each(EXPRESS)("cross-origin request forgery over a socket, $name", ({ e
     return server;
   }
 
-  const post = async (to: TestServer, headers: Record<string, string | string[]>, path = "/", method = "POST"): Promise<number> => (await to.send(path, { method, headers })).status;
+  const post = async (
+    to: TestServer,
+    headers: Record<string, string | string[]>,
+    path = "/",
+    method = "POST",
+  ): Promise<number> => (await to.send(path, { method, headers })).status;
 
   it("the server cases of Go's CrossOriginProtection", async () => {
     const to = await start({ trustedOrigins: [TRUSTED], exemptPaths: ["/bypass/"] });
@@ -57,16 +66,35 @@ describe.each(EXPRESS)("cross-origin request forgery over a socket, $name", ({ e
     const to = await start();
     const forged = { origin: EVIL, "sec-fetch-site": "cross-site" };
     for (const method of ["GET", "HEAD", "OPTIONS"]) expect(await post(to, forged, "/", method), method).toBe(200);
-    for (const method of ["POST", "PUT", "PATCH", "DELETE", "PROPFIND", "TRACE"]) expect(await post(to, forged, "/", method), method).toBe(403);
+    for (const method of ["POST", "PUT", "PATCH", "DELETE", "PROPFIND", "TRACE"])
+      expect(await post(to, forged, "/", method), method).toBe(403);
   });
 
   it("answers with a problem, announces it, and repeats nothing of the request", async () => {
     const to = await start();
-    const answer = await to.send("/transfer?token=secret", { method: "POST", headers: { origin: EVIL, "sec-fetch-site": "cross-site" }, body: "amount=1" });
-    expect([answer.status, answer.headers["content-type"], answer.headers["cache-control"], answer.json()]).toEqual([403, "application/problem+json; charset=utf-8", "no-store", PROBLEM]);
+    const answer = await to.send("/transfer?token=secret", {
+      method: "POST",
+      headers: { origin: EVIL, "sec-fetch-site": "cross-site" },
+      body: "amount=1",
+    });
+    expect([answer.status, answer.headers["content-type"], answer.headers["cache-control"], answer.json()]).toEqual([
+      403,
+      "application/problem+json; charset=utf-8",
+      "no-store",
+      PROBLEM,
+    ]);
     expect(answer.headers.vary).toBeUndefined();
     expect(events).toEqual([
-      expect.objectContaining({ event: "malicious_csrf", source: "csrf", reason: "cross-site", mode: "enforce", code: "cross-origin-refused", status: 403, method: "POST", path: "/transfer" }),
+      expect.objectContaining({
+        event: "malicious_csrf",
+        source: "csrf",
+        reason: "cross-site",
+        mode: "enforce",
+        code: "cross-origin-refused",
+        status: 403,
+        method: "POST",
+        path: "/transfer",
+      }),
     ]);
     expect(JSON.stringify(events)).not.toMatch(/attacker|secret|amount/);
   });
@@ -74,15 +102,39 @@ describe.each(EXPRESS)("cross-origin request forgery over a socket, $name", ({ e
   it("lets exempt paths through that match exactly, and nothing near them (CVE-2025-47910)", async () => {
     const to = await start({ exemptPaths: ["/callback", "/deep/path"] });
     const forged = { "sec-fetch-site": "cross-site" };
-    for (const path of ["/callback", "/callback?a=b", "/deep/path"]) expect(await post(to, forged, path), path).toBe(200);
-    for (const path of ["/callback/", "/CALLBACK", "/callback/x", "/deep", "/deep/path/../x", "//callback", "/x?/callback", "/%63allback", "/"]) expect(await post(to, forged, path), path).toBe(403);
-    expect(await to.raw("POST http://x/callback HTTP/1.1\r\nHost: x\r\nSec-Fetch-Site: cross-site\r\nConnection: close\r\n\r\n")).toMatch(/^HTTP\/1\.1 200/);
-    expect(await to.raw("POST http://callback HTTP/1.1\r\nHost: x\r\nSec-Fetch-Site: cross-site\r\nConnection: close\r\n\r\n")).toMatch(/^HTTP\/1\.1 403/);
+    for (const path of ["/callback", "/callback?a=b", "/deep/path"])
+      expect(await post(to, forged, path), path).toBe(200);
+    for (const path of [
+      "/callback/",
+      "/CALLBACK",
+      "/callback/x",
+      "/deep",
+      "/deep/path/../x",
+      "//callback",
+      "/x?/callback",
+      "/%63allback",
+      "/",
+    ])
+      expect(await post(to, forged, path), path).toBe(403);
+    expect(
+      await to.raw(
+        "POST http://x/callback HTTP/1.1\r\nHost: x\r\nSec-Fetch-Site: cross-site\r\nConnection: close\r\n\r\n",
+      ),
+    ).toMatch(/^HTTP\/1\.1 200/);
+    expect(
+      await to.raw(
+        "POST http://callback HTTP/1.1\r\nHost: x\r\nSec-Fetch-Site: cross-site\r\nConnection: close\r\n\r\n",
+      ),
+    ).toMatch(/^HTTP\/1\.1 403/);
   });
 
   it("trusts the origins of CORS, and nobody because of *", async () => {
-    const to = await start({ trustedOrigins: [TRUSTED] }, { corsOrigins: ["https://app.example.com", "https://*.example.org"] });
-    for (const origin of [TRUSTED, "https://app.example.com", "https://a.b.example.org"]) expect(await post(to, { origin, "sec-fetch-site": "cross-site" }), origin).toBe(200);
+    const to = await start(
+      { trustedOrigins: [TRUSTED] },
+      { corsOrigins: ["https://app.example.com", "https://*.example.org"] },
+    );
+    for (const origin of [TRUSTED, "https://app.example.com", "https://a.b.example.org"])
+      expect(await post(to, { origin, "sec-fetch-site": "cross-site" }), origin).toBe(200);
     expect(await post(to, { origin: EVIL, "sec-fetch-site": "cross-site" })).toBe(403);
     await to.close();
     const open = await start({}, { corsOrigins: "*" });
@@ -93,7 +145,12 @@ describe.each(EXPRESS)("cross-origin request forgery over a socket, $name", ({ e
   it("reads the bytes of the request, not what Node made of them", async () => {
     const to = await start({ trustedOrigins: [TRUSTED] });
     const raw = async (...lines: string[]): Promise<string | undefined> => {
-      const answer = await to.raw(Buffer.from(`POST / HTTP/1.1\r\n${[...lines, "Content-Length: 0", "Connection: close"].join("\r\n")}\r\n\r\n`, "latin1"));
+      const answer = await to.raw(
+        Buffer.from(
+          `POST / HTTP/1.1\r\n${[...lines, "Content-Length: 0", "Connection: close"].join("\r\n")}\r\n\r\n`,
+          "latin1",
+        ),
+      );
       return /^HTTP\/1\.1 (\d{3})/.exec(answer)?.[1];
     };
     const host = `Host: 127.0.0.1:${to.port}`;
@@ -113,7 +170,9 @@ describe.each(EXPRESS)("cross-origin request forgery over a socket, $name", ({ e
     expect(await raw(host, `Origin: http://evil@127.0.0.1:${to.port}`)).toBe("403");
     expect(await raw(host, `Origin: https://${"a".repeat(15_000)}`)).toBe("403");
     expect(await raw(host)).toBe("200");
-    expect(new Set(events.map(({ reason }) => reason))).toEqual(new Set(["malformed", "null-origin", "origin-mismatch"]));
+    expect(new Set(events.map(({ reason }) => reason))).toEqual(
+      new Set(["malformed", "null-origin", "origin-mismatch"]),
+    );
   });
 
   it("refuses what is unmarked, and lets a sibling subdomain pass, where that is set", async () => {
@@ -143,7 +202,11 @@ describe.each(EXPRESS)("cross-origin request forgery over a socket, $name", ({ e
   });
 
   it("takes X-Forwarded-Host for its own name from a trusted proxy, and from no other peer", async () => {
-    const headers = { host: "backend:3000", "x-forwarded-host": "example.com, inner.example", origin: "https://example.com" };
+    const headers = {
+      host: "backend:3000",
+      "x-forwarded-host": "example.com, inner.example",
+      origin: "https://example.com",
+    };
     const behind = await start({}, {}, (app) => app.set("trust proxy", 1));
     expect(await post(behind, headers)).toBe(200);
     expect(await post(behind, { ...headers, origin: "https://inner.example" })).toBe(403);
@@ -158,8 +221,17 @@ describe.each(EXPRESS)("cross-origin request forgery over a socket, $name", ({ e
     const behind = await start({}, {}, (app) => app.set("trust proxy", 1));
     expect(await post(behind, { ...headers, "sec-fetch-site": "same-origin" })).toBe(200);
     expect(await post(behind, { ...headers, host: "example.com:80", "sec-fetch-site": "same-origin" })).toBe(200);
-    expect(await post(behind, { ...headers, host: "backend:3000", "x-forwarded-host": "example.com", "sec-fetch-site": "same-origin" })).toBe(200);
-    expect(await post(behind, { ...headers, origin: "https://attacker.example:8443", "sec-fetch-site": "same-origin" })).toBe(403);
+    expect(
+      await post(behind, {
+        ...headers,
+        host: "backend:3000",
+        "x-forwarded-host": "example.com",
+        "sec-fetch-site": "same-origin",
+      }),
+    ).toBe(200);
+    expect(
+      await post(behind, { ...headers, origin: "https://attacker.example:8443", "sec-fetch-site": "same-origin" }),
+    ).toBe(403);
     expect(await post(behind, { ...headers, "sec-fetch-site": "same-site" })).toBe(403);
     expect(await post(behind, headers)).toBe(403);
   });
@@ -170,7 +242,9 @@ describe.each(EXPRESS)("cross-origin request forgery over a socket, $name", ({ e
     expect(await post(behind, headers)).toBe(200);
     expect(await post(behind, { ...headers, "x-forwarded-port": "8443, 3000" })).toBe(200);
     for (const port of ["3000, 8443", "443", "08443", "8443x", "99999", "", "-1", "8443 "]) {
-      expect(await post(behind, { ...headers, "x-forwarded-port": port }), port).toBe(port.trim() === "8443" ? 200 : 403);
+      expect(await post(behind, { ...headers, "x-forwarded-port": port }), port).toBe(
+        port.trim() === "8443" ? 200 : 403,
+      );
     }
     expect(await post(behind, { ...headers, "sec-fetch-site": "same-site" })).toBe(403);
     await behind.close();
@@ -183,7 +257,12 @@ describe.each(EXPRESS)("cross-origin request forgery over a socket, $name", ({ e
     const headers = { host: "backend:3000", "x-forwarded-host": "example.com", origin: "https://example.com" };
     const hosts = (forwardedHost: boolean) => (app: Express) => {
       app.set("trust proxy", 1);
-      app.use(standalone([createTrustedHost(parse(trustedHostSchema, { hosts: ["backend", "example.com"], forwardedHost }))], createRuntime()));
+      app.use(
+        standalone(
+          [createTrustedHost(parse(trustedHostSchema, { hosts: ["backend", "example.com"], forwardedHost }))],
+          createRuntime(),
+        ),
+      );
     };
     const believing = await start({}, {}, hosts(true));
     expect(await post(believing, headers)).toBe(200);
@@ -204,14 +283,22 @@ describe.each(EXPRESS)("cross-origin request forgery over a socket, $name", ({ e
 });
 
 describe("the layer", () => {
-  const layer = createCsrf(parse(csrfSchema, { trustedOrigins: [TRUSTED], mode: "report" }), { corsOrigins: ["https://app.example.com"] });
+  const layer = createCsrf(parse(csrfSchema, { trustedOrigins: [TRUSTED], mode: "report" }), {
+    corsOrigins: ["https://app.example.com"],
+  });
 
   it("has its id, mode and a named handler", () => {
     expect([layer.id, layer.mode, layer.run.name]).toEqual(["csrf", "report", "csrfMiddleware"]);
   });
 
   it("describes what it does, the origins of CORS included", () => {
-    expect(layer.describe()).toEqual({ trustedOrigins: ["https://app.example.com", TRUSTED], exemptPaths: [], sameSite: "refuse", unmarked: "allow", mode: "report" });
+    expect(layer.describe()).toEqual({
+      trustedOrigins: ["https://app.example.com", TRUSTED],
+      exemptPaths: [],
+      sameSite: "refuse",
+      unmarked: "allow",
+      mode: "report",
+    });
   });
 
   it("has a README that names every reason the decision gives", () => {
@@ -219,6 +306,10 @@ describe("the layer", () => {
     const readme = readFileSync(new URL("../../src/csrf/README.md", import.meta.url), "utf8");
     const reasons = [...source.matchAll(/refusal\("([a-z-]+)"\)/g)].map((match) => match[1]).sort();
     expect(reasons).toHaveLength(6);
-    expect([...(readme.split("\n## Refusals\n")[1]?.split("\n## ")[0] ?? "").matchAll(/^\| `([a-z-]+)` \|/gm)].map((match) => match[1]).sort()).toEqual(reasons);
+    expect(
+      [...(readme.split("\n## Refusals\n")[1]?.split("\n## ")[0] ?? "").matchAll(/^\| `([a-z-]+)` \|/gm)]
+        .map((match) => match[1])
+        .sort(),
+    ).toEqual(reasons);
   });
 });

@@ -21,12 +21,32 @@ describe("taken", () => {
   it.each<[string, unknown, unknown]>([
     ["nothing", {}, DEFAULTS],
     ["a frozen object", Object.freeze({ unmarked: "refuse" }), { ...DEFAULTS, unmarked: "refuse" }],
-    ["an object without prototype", Object.assign(Object.create(null), { sameSite: "allow" }), { ...DEFAULTS, sameSite: "allow" }],
-    ["undefined values", { trustedOrigins: undefined, exemptPaths: undefined, sameSite: undefined, unmarked: undefined, mode: undefined }, DEFAULTS],
+    [
+      "an object without prototype",
+      Object.assign(Object.create(null), { sameSite: "allow" }),
+      { ...DEFAULTS, sameSite: "allow" },
+    ],
+    [
+      "undefined values",
+      { trustedOrigins: undefined, exemptPaths: undefined, sameSite: undefined, unmarked: undefined, mode: undefined },
+      DEFAULTS,
+    ],
     [
       "everything",
-      { trustedOrigins: [TRUSTED, "https://*.example.com"], exemptPaths: ["/callback"], sameSite: "allow", unmarked: "refuse", mode: "report" },
-      { trustedOrigins: [TRUSTED, "https://*.example.com"], exemptPaths: ["/callback"], sameSite: "allow", unmarked: "refuse", mode: "report" },
+      {
+        trustedOrigins: [TRUSTED, "https://*.example.com"],
+        exemptPaths: ["/callback"],
+        sameSite: "allow",
+        unmarked: "refuse",
+        mode: "report",
+      },
+      {
+        trustedOrigins: [TRUSTED, "https://*.example.com"],
+        exemptPaths: ["/callback"],
+        sameSite: "allow",
+        unmarked: "refuse",
+        mode: "report",
+      },
     ],
   ])("%s", (_name, settings, options) => {
     expect(parse(csrfSchema, settings)).toEqual(options);
@@ -48,18 +68,46 @@ describe("taken", () => {
 
 describe("refused", () => {
   it.each<[string, unknown, Partial<SettingsIssue>]>([
-    ["an unknown value", { sameSite: "lax" }, { code: "wrong-value", path: "sameSite", remedy: 'Use one of: "refuse", "allow".' }],
-    ["a misspelt key", { trustedOrigin: [] }, { code: "unknown-setting", path: "trustedOrigin", message: 'There is no setting "trustedOrigin". Did you mean "trustedOrigins"?' }],
+    [
+      "an unknown value",
+      { sameSite: "lax" },
+      { code: "wrong-value", path: "sameSite", remedy: 'Use one of: "refuse", "allow".' },
+    ],
+    [
+      "a misspelt key",
+      { trustedOrigin: [] },
+      {
+        code: "unknown-setting",
+        path: "trustedOrigin",
+        message: 'There is no setting "trustedOrigin". Did you mean "trustedOrigins"?',
+      },
+    ],
     ["a string for the list", { trustedOrigins: TRUSTED }, { code: "wrong-type", path: "trustedOrigins" }],
-    ...["/webhooks/*", "/pay/:id/return", "/{*rest}", "/a\\d"].map((path): [string, unknown, object] => [`${path} for a path`, { exemptPaths: ["/a:b", "/b(1)", path] }, { code: "wrong-value", path: "exemptPaths[2]" }]),
+    ...["/webhooks/*", "/pay/:id/return", "/{*rest}", "/a\\d"].map((path): [string, unknown, object] => [
+      `${path} for a path`,
+      { exemptPaths: ["/a:b", "/b(1)", path] },
+      { code: "wrong-value", path: "exemptPaths[2]" },
+    ]),
     ["a pattern for a path", { exemptPaths: ["callback"] }, { code: "wrong-value", path: "exemptPaths[0]" }],
     // From here on the cases of Go's AddTrustedOrigin.
     ["missing scheme", { trustedOrigins: ["example.com"] }, { code: "wrong-value", path: "trustedOrigins[0]" }],
     ["missing host", { trustedOrigins: ["https://"] }, { code: "wrong-value", path: "trustedOrigins[0]" }],
-    ["trailing slash", { trustedOrigins: ["https://example.com/"] }, { code: "wrong-value", path: "trustedOrigins[0]" }],
+    [
+      "trailing slash",
+      { trustedOrigins: ["https://example.com/"] },
+      { code: "wrong-value", path: "trustedOrigins[0]" },
+    ],
     ["with path", { trustedOrigins: ["https://example.com/path"] }, { code: "wrong-value", path: "trustedOrigins[0]" }],
-    ["with query", { trustedOrigins: ["https://example.com?query=value"] }, { code: "wrong-value", path: "trustedOrigins[0]" }],
-    ["with fragment", { trustedOrigins: ["https://example.com#fragment"] }, { code: "wrong-value", path: "trustedOrigins[0]" }],
+    [
+      "with query",
+      { trustedOrigins: ["https://example.com?query=value"] },
+      { code: "wrong-value", path: "trustedOrigins[0]" },
+    ],
+    [
+      "with fragment",
+      { trustedOrigins: ["https://example.com#fragment"] },
+      { code: "wrong-value", path: "trustedOrigins[0]" },
+    ],
     ["invalid url", { trustedOrigins: ["https://ex ample.com"] }, { code: "wrong-value", path: "trustedOrigins[0]" }],
     ["empty string", { trustedOrigins: [""] }, { code: "wrong-value", path: "trustedOrigins[0]" }],
     ["null", { trustedOrigins: ["null"] }, { code: "wrong-value", path: "trustedOrigins[0]" }],

@@ -10,9 +10,13 @@ function fleet(args: string[], env: Record<string, string> = {}) {
   const folder = mkdtempSync(join(tmpdir(), "portcullis-fleet-demo-"));
   chmodSync(folder, 0o755); // PostgreSQL runs as another user when this one is root
   // Other suites have the same two cores: a store that is slow for that reason is not one that is away.
-  const child = spawn(process.execPath, ["--import", import.meta.resolve("tsx"), "examples/fleet/main.ts", ...args], { cwd: ROOT, env: { ...process.env, STORE_TIMEOUT_MS: "3000", ...env, TMPDIR: folder } });
+  const child = spawn(process.execPath, ["--import", import.meta.resolve("tsx"), "examples/fleet/main.ts", ...args], {
+    cwd: ROOT,
+    env: { ...process.env, STORE_TIMEOUT_MS: "3000", ...env, TMPDIR: folder },
+  });
   const seen = { output: "" };
-  for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk: Buffer) => (seen.output += chunk.toString()));
+  for (const stream of [child.stdout, child.stderr])
+    stream.on("data", (chunk: Buffer) => (seen.output += chunk.toString()));
   const ended = new Promise<number | null>((resolve) => child.once("exit", resolve));
   onTestFinished(async () => {
     child.kill("SIGKILL");
@@ -45,23 +49,28 @@ describe("the fleet", () => {
     await expect.poll(() => leftRunning(folder), { timeout: 5000 }).toEqual([]);
   });
 
-  it("without the tour it serves, starts a killed process again, and ends with everything it started", { timeout: 120_000 }, async () => {
-    const { child, folder, seen, ended } = fleet([], { PORT: "0" });
-    await expect.poll(() => seen.output, { timeout: 60_000 }).toContain("--tour");
-    const origin = /fleet on (\S+)/.exec(seen.output)?.[1] ?? "";
-    const answeredBy = async (): Promise<unknown> => ((await (await fetch(origin)).json()) as { answeredBy: string }).answeredBy;
-    expect([await answeredBy(), await answeredBy()].sort()).toEqual(["app-1", "app-2"]);
-    expect(leftRunning(folder).length).toBeGreaterThanOrEqual(3);
+  it(
+    "without the tour it serves, starts a killed process again, and ends with everything it started",
+    { timeout: 120_000 },
+    async () => {
+      const { child, folder, seen, ended } = fleet([], { PORT: "0" });
+      await expect.poll(() => seen.output, { timeout: 60_000 }).toContain("--tour");
+      const origin = /fleet on (\S+)/.exec(seen.output)?.[1] ?? "";
+      const answeredBy = async (): Promise<unknown> =>
+        ((await (await fetch(origin)).json()) as { answeredBy: string }).answeredBy;
+      expect([await answeredBy(), await answeredBy()].sort()).toEqual(["app-1", "app-2"]);
+      expect(leftRunning(folder).length).toBeGreaterThanOrEqual(3);
 
-    process.kill(Number(/app-1 on port \d+, pid (\d+)/.exec(seen.output)?.[1]), "SIGKILL");
-    expect([await answeredBy(), await answeredBy()]).toEqual(["app-2", "app-2"]);
-    await expect.poll(() => seen.output, { timeout: 30_000 }).toContain("[app-1] serves again");
-    await expect.poll(answeredBy, { timeout: 5000 }).toBe("app-1");
+      process.kill(Number(/app-1 on port \d+, pid (\d+)/.exec(seen.output)?.[1]), "SIGKILL");
+      expect([await answeredBy(), await answeredBy()]).toEqual(["app-2", "app-2"]);
+      await expect.poll(() => seen.output, { timeout: 30_000 }).toContain("[app-1] serves again");
+      await expect.poll(answeredBy, { timeout: 5000 }).toBe("app-1");
 
-    child.kill("SIGINT");
-    expect(await ended, seen.output).toBe(0);
-    await expect.poll(() => leftRunning(folder), { timeout: 5000 }).toEqual([]);
-  });
+      child.kill("SIGINT");
+      expect(await ended, seen.output).toBe(0);
+      await expect.poll(() => leftRunning(folder), { timeout: 5000 }).toEqual([]);
+    },
+  );
 
   it("when it is itself killed, nothing stays behind", { timeout: 120_000 }, async () => {
     const { child, folder, seen } = fleet([], { PORT: "0" });

@@ -7,7 +7,11 @@ import { describe, expect, it } from "vitest";
 import { ROOT } from "../support/code-blocks.js";
 
 function demo(args: string[], env: Record<string, string> = {}) {
-  const child = spawn(process.execPath, ["--import", import.meta.resolve("tsx"), "examples/quickstart/main.ts", ...args], { cwd: ROOT, env: { ...process.env, ...env } });
+  const child = spawn(
+    process.execPath,
+    ["--import", import.meta.resolve("tsx"), "examples/quickstart/main.ts", ...args],
+    { cwd: ROOT, env: { ...process.env, ...env } },
+  );
   const seen = { output: "" };
   child.stdout.on("data", (chunk: Buffer) => (seen.output += chunk.toString()));
   child.stderr.on("data", (chunk: Buffer) => (seen.output += chunk.toString()));
@@ -31,31 +35,36 @@ describe("the quickstart", () => {
     expect(seen.output).not.toContain("NOT AS PROMISED");
   });
 
-  it("prints requests that work, keeps its keys over a restart, and ends when told to", { timeout: 60_000 }, async () => {
-    const folder = mkdtempSync(join(tmpdir(), "portcullis-demo-"));
-    const env = { PORT: String(await freePort()), DATABASE_URL: `sqlite:${join(folder, "demo.db")}` };
-    const start = async () => {
-      const run = demo([], env);
-      const deadline = Date.now() + 20_000;
-      while (!run.seen.output.includes("--tour")) {
-        if (Date.now() > deadline) throw new Error(`the demo did not start: ${run.seen.output}`);
-        await new Promise((resolve) => setTimeout(resolve, 50));
+  it(
+    "prints requests that work, keeps its keys over a restart, and ends when told to",
+    { timeout: 60_000 },
+    async () => {
+      const folder = mkdtempSync(join(tmpdir(), "portcullis-demo-"));
+      const env = { PORT: String(await freePort()), DATABASE_URL: `sqlite:${join(folder, "demo.db")}` };
+      const start = async () => {
+        const run = demo([], env);
+        const deadline = Date.now() + 20_000;
+        while (!run.seen.output.includes("--tour")) {
+          if (Date.now() > deadline) throw new Error(`the demo did not start: ${run.seen.output}`);
+          await new Promise((resolve) => setTimeout(resolve, 50));
+        }
+        return run;
+      };
+      try {
+        const first = await start();
+        const key = /X-API-Key: ([^']+)'/.exec(first.seen.output)?.[1] ?? "";
+        const ask = async () =>
+          (await fetch(`http://127.0.0.1:${env.PORT}/protected`, { headers: { "X-API-Key": key } })).text();
+        expect(await ask()).toBe('{"message":"Hello, demo-service!"}');
+        first.child.kill("SIGTERM");
+        expect(await first.ended).toBe(0);
+        const second = await start();
+        expect(await ask()).toBe('{"message":"Hello, demo-service!"}');
+        second.child.kill("SIGTERM");
+        expect(await second.ended).toBe(0);
+      } finally {
+        rmSync(folder, { recursive: true, force: true });
       }
-      return run;
-    };
-    try {
-      const first = await start();
-      const key = /X-API-Key: ([^']+)'/.exec(first.seen.output)?.[1] ?? "";
-      const ask = async () => (await fetch(`http://127.0.0.1:${env.PORT}/protected`, { headers: { "X-API-Key": key } })).text();
-      expect(await ask()).toBe('{"message":"Hello, demo-service!"}');
-      first.child.kill("SIGTERM");
-      expect(await first.ended).toBe(0);
-      const second = await start();
-      expect(await ask()).toBe('{"message":"Hello, demo-service!"}');
-      second.child.kill("SIGTERM");
-      expect(await second.ended).toBe(0);
-    } finally {
-      rmSync(folder, { recursive: true, force: true });
-    }
-  });
+    },
+  );
 });

@@ -14,7 +14,11 @@ afterAll(async () => {
 });
 
 /** An app on a machine whose wall clock is set while it runs. Redis and PostgreSQL are on others. */
-async function start(): Promise<{ step(ms: number): void; visit(path: string): Promise<number>; storeEventCount(): number }> {
+async function start(): Promise<{
+  step(ms: number): void;
+  visit(path: string): Promise<number>;
+  storeEventCount(): number;
+}> {
   let offset = 0;
   const clock = { now: () => Date.now() + offset, monotonic: () => performance.now() };
   const app = express();
@@ -34,7 +38,11 @@ async function start(): Promise<{ step(ms: number): void; visit(path: string): P
     },
     { clock },
   );
-  app.get("/limited", security.rateLimit({ name: "few", limit: 3, windowSeconds: 60, key: "address" }), (_req, res) => void res.send("ok"));
+  app.get(
+    "/limited",
+    security.rateLimit({ name: "few", limit: 3, windowSeconds: 60, key: "address" }),
+    (_req, res) => void res.send("ok"),
+  );
   app.post("/log-in", (req, res, next) => {
     security.logIn(req, { id: "ada" }).then(() => res.send("in"), next);
   });

@@ -16,8 +16,13 @@ export function faultyMariaDb(server: RunningServer): FaultyDatabase {
     name: "MariaDB",
     server,
     url,
-    prepare: () => asAdmin("create user app identified by 'app'", "create database app", "grant all privileges on app.* to app"),
-    faults: [exhaustedPool(() => url(server.port)), tooManyConnections(() => server.url), tooManyOfTheUser(() => server.url)],
+    prepare: () =>
+      asAdmin("create user app identified by 'app'", "create database app", "grant all privileges on app.* to app"),
+    faults: [
+      exhaustedPool(() => url(server.port)),
+      tooManyConnections(() => server.url),
+      tooManyOfTheUser(() => server.url),
+    ],
     endConnections: async (which) => {
       const admin = await connect(server.url);
       await endConnectionsOfApp(admin, which);
@@ -56,7 +61,9 @@ function exhaustedPool(url: () => string): Fault {
     name: "exhausted pool (tables locked)",
     begin: async () => {
       holder = await connect(url());
-      const [rows] = await holder.query<RowDataPacket[]>("select table_name as name from information_schema.tables where table_name like 'portcullis%'");
+      const [rows] = await holder.query<RowDataPacket[]>(
+        "select table_name as name from information_schema.tables where table_name like 'portcullis%'",
+      );
       await holder.query(`lock tables ${rows.map((row) => `${String(row["name"])} write`).join(", ")}`);
     },
     end: async () => {

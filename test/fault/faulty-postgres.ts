@@ -31,7 +31,11 @@ export function faultyPostgres(server: RunningServer): FaultyDatabase {
       await holder.query("select id from portcullis_token_families where subject = $1 for update", [subject]);
       return { release: () => holder.end() };
     },
-    setReadOnly: (isReadOnly) => asAdmin(`alter system set default_transaction_read_only = ${isReadOnly ? "on" : "off"}`, "select pg_reload_conf()"),
+    setReadOnly: (isReadOnly) =>
+      asAdmin(
+        `alter system set default_transaction_read_only = ${isReadOnly ? "on" : "off"}`,
+        "select pg_reload_conf()",
+      ),
   };
 }
 
@@ -49,7 +53,9 @@ function exhaustedPool(url: () => string): Fault {
     name: "exhausted pool (tables locked)",
     begin: async () => {
       holder = await connect(url());
-      const { rows } = await holder.query<{ name: string }>("select tablename as name from pg_tables where tablename like 'portcullis%'");
+      const { rows } = await holder.query<{ name: string }>(
+        "select tablename as name from pg_tables where tablename like 'portcullis%'",
+      );
       await holder.query(`begin; lock table ${rows.map(({ name }) => name).join(", ")} in access exclusive mode`);
     },
     end: async () => {

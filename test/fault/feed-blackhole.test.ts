@@ -38,10 +38,14 @@ describe("processes cut off from Redis by a black hole, without any reset", () =
     await proxy.close();
   });
 
-  const issue = async (subject: string): Promise<string> => ((await here.send("POST", `/tokens/${subject}`)).body as { accessToken: string }).accessToken;
-  const withToken = async (member: Member, token: string): Promise<number> => (await member.send("GET", "/by-token", { authorization: `Bearer ${token}` })).status;
-  const withKey = async (member: Member, key: string): Promise<number> => (await member.send("GET", "/by-key", { "x-api-key": key })).status;
-  const revoke = async (token: string): Promise<void> => expect((await here.send("POST", `/revoke?token=${token}`)).status).toBe(200);
+  const issue = async (subject: string): Promise<string> =>
+    ((await here.send("POST", `/tokens/${subject}`)).body as { accessToken: string }).accessToken;
+  const withToken = async (member: Member, token: string): Promise<number> =>
+    (await member.send("GET", "/by-token", { authorization: `Bearer ${token}` })).status;
+  const withKey = async (member: Member, key: string): Promise<number> =>
+    (await member.send("GET", "/by-key", { "x-api-key": key })).status;
+  const revoke = async (token: string): Promise<void> =>
+    expect((await here.send("POST", `/revoke?token=${token}`)).status).toBe(200);
 
   test("they notice within a second, believe nothing they remember, and miss no revocation when they are back", async () => {
     const [good, early, late, ended] = [await issue("ada"), await issue("ada"), await issue("ada"), await issue("bob")];
@@ -49,84 +53,118 @@ describe("processes cut off from Redis by a black hole, without any reset", () =
     await revoke(early);
     for (const member of [cut, lenient]) {
       await until(async () => (await withToken(member, early)) === 401, STALE_MS);
-      expect([await withToken(member, good), await withToken(member, late), await withToken(member, ended), await withKey(member, key), await withKey(member, key)]).toEqual([200, 200, 200, 200, 200]);
+      expect([
+        await withToken(member, good),
+        await withToken(member, late),
+        await withToken(member, ended),
+        await withKey(member, key),
+        await withKey(member, key),
+      ]).toEqual([200, 200, 200, 200, 200]);
     }
     proxy.blackhole();
-    await Promise.all([revoke(late), here.send("POST", "/tokens/bob/end"), here.send("POST", `/keys/${record.id}/revoke`)]);
+    await Promise.all([
+      revoke(late),
+      here.send("POST", "/tokens/bob/end"),
+      here.send("POST", `/keys/${record.id}/revoke`),
+    ]);
     const told = performance.now();
     // Until then memory may answer; from then on nothing acknowledged before is accepted again.
-    const [token, apiKey] = await Promise.all([lastAccepted(() => withToken(cut, late), told), lastAccepted(() => withKey(cut, key), told)]);
-    process.stdout.write(`black hole | last accepted: a revoked token ${token.ms.toFixed(0)} ms, a revoked key ${apiKey.ms.toFixed(0)} ms after the revocation; slowest answer ${Math.max(token.slowestMs, apiKey.slowestMs).toFixed(0)} ms\n`);
+    const [token, apiKey] = await Promise.all([
+      lastAccepted(() => withToken(cut, late), told),
+      lastAccepted(() => withKey(cut, key), told),
+    ]);
+    process.stdout.write(
+      `black hole | last accepted: a revoked token ${token.ms.toFixed(0)} ms, a revoked key ${apiKey.ms.toFixed(0)} ms after the revocation; slowest answer ${Math.max(token.slowestMs, apiKey.slowestMs).toFixed(0)} ms\n`,
+    );
     expect(token.ms).toBeLessThan(STALE_MS);
     expect(apiKey.ms).toBeLessThan(STALE_MS);
     expect([token.then, apiKey.then]).toEqual([503, 401]);
     // Nobody can say whether this one has been revoked; of the early one all know that it has; the key is asked of the database.
     expect([await withToken(cut, good), await withToken(cut, early), await withKey(cut, key)]).toEqual([503, 401, 401]);
-    expect([await withToken(lenient, good), await withToken(lenient, early), await withKey(lenient, key)]).toEqual([200, 401, 401]);
+    expect([await withToken(lenient, good), await withToken(lenient, early), await withKey(lenient, key)]).toEqual([
+      200, 401, 401,
+    ]);
     await proxy.heal();
     const back = await until(async () => (await withToken(cut, good)) === 200, 4000);
     process.stdout.write(`black hole | believed again ${back.toFixed(0)} ms after\n`);
     expect([await withToken(cut, late), await withToken(cut, ended), await withKey(cut, key)]).toEqual([401, 401, 401]);
-    await until(async () => (await withToken(lenient, late)) === 401 && (await withToken(lenient, ended)) === 401, STALE_MS + MARGIN_MS);
+    await until(
+      async () => (await withToken(lenient, late)) === 401 && (await withToken(lenient, ended)) === 401,
+      STALE_MS + MARGIN_MS,
+    );
   });
 
   test("afterwards they are told again at once, and each announced one outage", async () => {
     const token = await issue("ada");
     expect([await withToken(cut, token), await withToken(lenient, token)]).toEqual([200, 200]);
     await revoke(token);
-    const heard = await until(async () => (await withToken(cut, token)) === 401 && (await withToken(lenient, token)) === 401, STALE_MS);
+    const heard = await until(
+      async () => (await withToken(cut, token)) === 401 && (await withToken(lenient, token)) === 401,
+      STALE_MS,
+    );
     process.stdout.write(`black hole | a later revocation known after ${heard.toFixed(0)} ms\n`);
     for (const member of [cut, lenient]) {
       const events = (await member.send("GET", "/events")).body as string[];
-      expect(events.filter((event) => /store|unhandled/.test(event))).toEqual(["portcullis_store_unavailable redis", "portcullis_store_recovered redis"]);
+      expect(events.filter((event) => /store|unhandled/.test(event))).toEqual([
+        "portcullis_store_unavailable redis",
+        "portcullis_store_recovered redis",
+      ]);
     }
   });
 });
 
 describe("a subscription in a black hole, while all else passes", () => {
   const packages = REDIS_PACKAGES.filter(({ name }) => name.endsWith(" 6"));
-  test.each(packages.map((client) => [client.name, client] as const))("%s: nothing is refused, a revocation is found by reading, and the subscription is made anew", async (name, redisPackage) => {
-    const [commands, messages] = [await startTcpProxy(redis.port), await startTcpProxy(redis.port)];
-    const front = await startTcpProxy(commands.port);
-    const { client, close } = await redisPackage.plain(`redis://127.0.0.1:${front.port}`);
-    await openRedis(client).ready();
-    // The client of commands has its way; the link that subscribes is made now, and takes the other.
-    front.retarget(messages.port);
-    const database = await postgresDatabase();
-    const prefix = `${uniqueName()}:`;
-    const [a, b] = [await stackApp(redis.url, database, prefix, 60), await stackApp(client, database, prefix, 60)];
-    const subscribed = (): Promise<string> => redisSays(redis.port, `PUBSUB NUMSUB ${prefix}{changes}:told`);
-    try {
-      await expect.poll(subscribed).toMatch(/:2\r\n/);
-      expect([commands.connections, messages.connections]).toEqual([1, 1]);
-      const before = await knownAfter(a, b);
-      messages.blackhole();
-      const times: number[] = [];
-      const began = performance.now();
-      // Longer than it takes to give up a silent link.
-      while (performance.now() - began < 4500) times.push(await knownAfter(a, b));
-      await messages.heal();
-      const healed = performance.now();
-      expect(Math.max(...times)).toBeLessThan(STALE_MS);
-      // The old subscription is gone with its connection; this is the new one.
-      await expect.poll(subscribed).toMatch(/:1\r\n/);
-      await expect.poll(subscribed, { timeout: 6000 }).toMatch(/:2\r\n/);
-      const again = performance.now() - healed;
-      process.stdout.write(`black hole of the subscription (${name}) | known after ${before.toFixed(0)} ms before, at most ${Math.max(...times).toFixed(0)} ms of ${times.length} times meanwhile, subscribed again after ${again.toFixed(0)} ms, then known after ${(await knownAfter(a, b)).toFixed(0)} ms\n`);
-      expect(b.events).toEqual([]);
-    } finally {
-      await a.close();
-      await b.close();
-      await close();
-      for (const each of [front, commands, messages]) await each.close();
-    }
-  });
+  test.each(packages.map((client) => [client.name, client] as const))(
+    "%s: nothing is refused, a revocation is found by reading, and the subscription is made anew",
+    async (name, redisPackage) => {
+      const [commands, messages] = [await startTcpProxy(redis.port), await startTcpProxy(redis.port)];
+      const front = await startTcpProxy(commands.port);
+      const { client, close } = await redisPackage.plain(`redis://127.0.0.1:${front.port}`);
+      await openRedis(client).ready();
+      // The client of commands has its way; the link that subscribes is made now, and takes the other.
+      front.retarget(messages.port);
+      const database = await postgresDatabase();
+      const prefix = `${uniqueName()}:`;
+      const [a, b] = [await stackApp(redis.url, database, prefix, 60), await stackApp(client, database, prefix, 60)];
+      const subscribed = (): Promise<string> => redisSays(redis.port, `PUBSUB NUMSUB ${prefix}{changes}:told`);
+      try {
+        await expect.poll(subscribed).toMatch(/:2\r\n/);
+        expect([commands.connections, messages.connections]).toEqual([1, 1]);
+        const before = await knownAfter(a, b);
+        messages.blackhole();
+        const times: number[] = [];
+        const began = performance.now();
+        // Longer than it takes to give up a silent link.
+        while (performance.now() - began < 4500) times.push(await knownAfter(a, b));
+        await messages.heal();
+        const healed = performance.now();
+        expect(Math.max(...times)).toBeLessThan(STALE_MS);
+        // The old subscription is gone with its connection; this is the new one.
+        await expect.poll(subscribed).toMatch(/:1\r\n/);
+        await expect.poll(subscribed, { timeout: 6000 }).toMatch(/:2\r\n/);
+        const again = performance.now() - healed;
+        process.stdout.write(
+          `black hole of the subscription (${name}) | known after ${before.toFixed(0)} ms before, at most ${Math.max(...times).toFixed(0)} ms of ${times.length} times meanwhile, subscribed again after ${again.toFixed(0)} ms, then known after ${(await knownAfter(a, b)).toFixed(0)} ms\n`,
+        );
+        expect(b.events).toEqual([]);
+      } finally {
+        await a.close();
+        await b.close();
+        await close();
+        for (const each of [front, commands, messages]) await each.close();
+      }
+    },
+  );
 });
 
 afterAll(() => redis.close());
 
 /** How long after `from` something was accepted for the last time, and what the answer was ever after. */
-async function lastAccepted(use: () => Promise<number>, from: number): Promise<{ ms: number; then: number; slowestMs: number }> {
+async function lastAccepted(
+  use: () => Promise<number>,
+  from: number,
+): Promise<{ ms: number; then: number; slowestMs: number }> {
   let ms = 0;
   let slowestMs = 0;
   let refusals: number[] = [];

@@ -1,5 +1,17 @@
 import { afterAll, expect, test } from "vitest";
-import { mariaDbDatabase, mariaDbQuery, postgresDatabase, postgresQuery, redisSays, type RunningServer, sharedRedis, startPostgres, startRedis, startRedisCluster, startRedisSentinel } from "../support/servers.js";
+import {
+  mariaDbDatabase,
+  mariaDbQuery,
+  postgresDatabase,
+  postgresQuery,
+  redisSays,
+  type RunningServer,
+  sharedRedis,
+  startPostgres,
+  startRedis,
+  startRedisCluster,
+  startRedisSentinel,
+} from "../support/servers.js";
 import { startTcpProxy } from "../support/tcp-proxy.js";
 
 const open: { close(): Promise<void> }[] = [];
@@ -48,7 +60,11 @@ test("a Sentinel set fails over to its replica", async () => {
   const { master, replica, sentinels, masterName } = await keep(startRedisSentinel());
   await redisSays(master.port, "SET a 1", "WAIT 1 1000");
   await master.kill();
-  await expect.poll(() => redisSays(sentinels[0]?.port ?? 0, `SENTINEL GET-MASTER-ADDR-BY-NAME ${masterName}`), { timeout: 15_000 }).toContain(String(replica.port));
+  await expect
+    .poll(() => redisSays(sentinels[0]?.port ?? 0, `SENTINEL GET-MASTER-ADDR-BY-NAME ${masterName}`), {
+      timeout: 15_000,
+    })
+    .toContain(String(replica.port));
   expect(await redisSays(replica.port, "GET a")).toContain("$1");
 });
 
@@ -56,8 +72,12 @@ test("a cluster answers for every slot and fails over to a replica", async () =>
   const { nodes } = await keep(startRedisCluster({ replicas: 1 }));
   expect(nodes).toHaveLength(6);
   await nodes[0]?.kill();
-  await expect.poll(() => redisSays(nodes[3]?.port ?? 0, "INFO replication"), { timeout: 15_000 }).toContain("role:master");
-  await expect.poll(() => redisSays(nodes[1]?.port ?? 0, "CLUSTER INFO"), { timeout: 15_000 }).toContain("cluster_state:ok");
+  await expect
+    .poll(() => redisSays(nodes[3]?.port ?? 0, "INFO replication"), { timeout: 15_000 })
+    .toContain("role:master");
+  await expect
+    .poll(() => redisSays(nodes[1]?.port ?? 0, "CLUSTER INFO"), { timeout: 15_000 })
+    .toContain("cluster_state:ok");
 });
 
 test("the proxy passes on, delays, swallows, resets mid-reply, refuses and heals", async () => {
@@ -70,7 +90,9 @@ test("the proxy passes on, delays, swallows, resets mid-reply, refuses and heals
   expect(await ping()).toBe("+PONG\r\n+OK\r\n");
   expect(performance.now() - start).toBeGreaterThan(115);
   proxy.blackhole();
-  expect(await Promise.race([ping().catch(() => "reset"), new Promise((resolve) => setTimeout(resolve, 100, "silent"))])).toBe("silent");
+  expect(
+    await Promise.race([ping().catch(() => "reset"), new Promise((resolve) => setTimeout(resolve, 100, "silent"))]),
+  ).toBe("silent");
   await proxy.heal();
   proxy.resetMidReply();
   await expect(ping()).rejects.toThrow(/ECONNRESET/);

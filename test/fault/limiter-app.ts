@@ -14,11 +14,18 @@ export interface LimiterApp {
 export const OPEN = { name: "GET /", path: "/" };
 
 /** An app whose limiter counts in Redis. */
-export async function limiterApp(redis: string | object, onStoreError: "local" | "allow" | "deny" = "local", limit = 1_000_000): Promise<LimiterApp> {
+export async function limiterApp(
+  redis: string | object,
+  onStoreError: "local" | "allow" | "deny" = "local",
+  limit = 1_000_000,
+): Promise<LimiterApp> {
   const store = new RedisSlidingWindowStore({ redis });
   await store.ready();
   const app = express();
-  const security = applySecurity(app, { trustedHosts: ["127.0.0.1"], rateLimit: { limit, store, onStoreError, storeTimeoutMs: STORE_TIMEOUT_MS } });
+  const security = applySecurity(app, {
+    trustedHosts: ["127.0.0.1"],
+    rateLimit: { limit, store, onStoreError, storeTimeoutMs: STORE_TIMEOUT_MS },
+  });
   app.get("/", (_req, res) => void res.send("ok"));
   const server = await serve(app);
   return {

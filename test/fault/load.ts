@@ -50,7 +50,10 @@ export class Load {
   }
 
   slowest(from = 0, to = Infinity): number {
-    return Math.max(0, ...this.samples.filter(({ startedAt }) => startedAt >= from && startedAt < to).map(({ ms }) => ms));
+    return Math.max(
+      0,
+      ...this.samples.filter(({ startedAt }) => startedAt >= from && startedAt < to).map(({ ms }) => ms),
+    );
   }
 
   /** How many requests waited for more than `ms`. */
@@ -72,12 +75,24 @@ export class Load {
 export function sendOnce(port: number, target: Target, agent?: Agent): Promise<Sample> {
   const startedAt = performance.now();
   return new Promise((resolve) => {
-    const done = (status: number): void => resolve({ name: target.name, status, startedAt, ms: performance.now() - startedAt });
-    const req = request({ host: "127.0.0.1", port, path: target.path, method: target.method ?? "GET", headers: target.headers, ...(agent === undefined ? {} : { agent }), timeout: HANG_MS }, (res) => {
-      res.resume();
-      res.on("end", () => done(res.statusCode ?? 0));
-      res.on("error", () => done(0));
-    });
+    const done = (status: number): void =>
+      resolve({ name: target.name, status, startedAt, ms: performance.now() - startedAt });
+    const req = request(
+      {
+        host: "127.0.0.1",
+        port,
+        path: target.path,
+        method: target.method ?? "GET",
+        headers: target.headers,
+        ...(agent === undefined ? {} : { agent }),
+        timeout: HANG_MS,
+      },
+      (res) => {
+        res.resume();
+        res.on("end", () => done(res.statusCode ?? 0));
+        res.on("error", () => done(0));
+      },
+    );
     req.on("timeout", () => req.destroy());
     req.on("error", () => done(0));
     req.end();

@@ -51,7 +51,13 @@ export function storeEvents(events: SecurityEvents): SecurityEvent[] {
  * documented: every answer in time, none of them a 500, one event per outage and one on recovery. Prints one line of the
  * table in src/stores/FAULTS.md.
  */
-export async function outage(port: number, events: SecurityEvent[], targets: readonly Target[], fault: Fault, expected: Expected): Promise<OutageReport> {
+export async function outage(
+  port: number,
+  events: SecurityEvent[],
+  targets: readonly Target[],
+  fault: Fault,
+  expected: Expected,
+): Promise<OutageReport> {
   events.length = 0;
   const lag = monitorEventLoopDelay({ resolution: 5 });
   lag.enable();
@@ -73,14 +79,21 @@ export async function outage(port: number, events: SecurityEvent[], targets: rea
     report(fault, load, targets, events, { began, ended, recovered, longestStopMs });
     for (const { name } of targets) {
       expect(load.statuses(name, 0, began, true), `${name} before`).toEqual([200]);
-      for (const status of load.statuses(name, began)) expect([200, ...(expected.during[name] ?? [])], `${name} during`).toContain(status);
+      for (const status of load.statuses(name, began))
+        expect([200, ...(expected.during[name] ?? [])], `${name} during`).toContain(status);
       expect(load.statuses(name, recovered), `${name} after`).toEqual([200]);
     }
-    const told = (name: string): string[] => events.filter(({ event }) => event === name).map(({ source }) => source).sort();
+    const told = (name: string): string[] =>
+      events
+        .filter(({ event }) => event === name)
+        .map(({ source }) => source)
+        .sort();
     const announced = expected.orByNobody === true && events.length === 0 ? [] : [...expected.announcedBy].sort();
     expect(told("portcullis_store_unavailable")).toEqual(announced);
     expect(told("portcullis_store_recovered")).toEqual(announced);
-    expect(load.slowest()).toBeLessThan((expected.servers ?? 1) * STORE_TIMEOUT_MS + ALLOWED_BESIDE_MS + BUSY_MACHINE_MS + longestStopMs);
+    expect(load.slowest()).toBeLessThan(
+      (expected.servers ?? 1) * STORE_TIMEOUT_MS + ALLOWED_BESIDE_MS + BUSY_MACHINE_MS + longestStopMs,
+    );
     return { load, slowestMs: load.slowest(), recoveredAfterMs: recovered - ended };
   } finally {
     lag.disable();
@@ -89,14 +102,30 @@ export async function outage(port: number, events: SecurityEvent[], targets: rea
 }
 
 function isBack(load: Load, targets: readonly Target[], events: readonly SecurityEvent[]): boolean {
-  const open = events.filter(({ event }) => event === "portcullis_store_unavailable").length - events.filter(({ event }) => event === "portcullis_store_recovered").length;
+  const open =
+    events.filter(({ event }) => event === "portcullis_store_unavailable").length -
+    events.filter(({ event }) => event === "portcullis_store_recovered").length;
   const since = performance.now() - 150;
-  return open === 0 && targets.every(({ name }) => load.count(name, since) > 2 && load.statuses(name, since).join() === "200");
+  return (
+    open === 0 &&
+    targets.every(({ name }) => load.count(name, since) > 2 && load.statuses(name, since).join() === "200")
+  );
 }
 
-function report(fault: Fault, load: Load, targets: readonly Target[], events: readonly SecurityEvent[], at: { began: number; ended: number; recovered: number; longestStopMs: number }): void {
+function report(
+  fault: Fault,
+  load: Load,
+  targets: readonly Target[],
+  events: readonly SecurityEvent[],
+  at: { began: number; ended: number; recovered: number; longestStopMs: number },
+): void {
   const seen = targets.map(({ name }) => `${name} ${load.statuses(name, at.began, at.recovered).join("/")}`).join(", ");
-  const told = events.map(({ event, source, reason }) => `${event === "portcullis_store_recovered" ? "up" : "down"} ${source} (${reason ?? ""})`).join(", ");
+  const told = events
+    .map(
+      ({ event, source, reason }) =>
+        `${event === "portcullis_store_recovered" ? "up" : "down"} ${source} (${reason ?? ""})`,
+    )
+    .join(", ");
   const times = `slowest ${load.slowest().toFixed(0)} ms, ${load.slowerThan(ALLOWED_MS)} of ${load.samples.length} over ${ALLOWED_MS} (this process once stood still for ${at.longestStopMs.toFixed(0)} ms), back ${(at.recovered - at.ended).toFixed(0)} ms after`;
   process.stdout.write(`fault | ${fault.name} | ${seen} | ${times} | ${told === "" ? "none" : told}\n`);
 }

@@ -18,7 +18,8 @@ afterAll(async () => {
   await redis.close();
 });
 
-const bench = (onStoreError: "local" | "allow" | "deny", limit?: number): Promise<LimiterApp> => limiterApp(`redis://127.0.0.1:${proxy.port}`, onStoreError, limit);
+const bench = (onStoreError: "local" | "allow" | "deny", limit?: number): Promise<LimiterApp> =>
+  limiterApp(`redis://127.0.0.1:${proxy.port}`, onStoreError, limit);
 
 describe("the limiter on Redis, onStoreError local", () => {
   let app: LimiterApp;
@@ -27,20 +28,38 @@ describe("the limiter on Redis, onStoreError local", () => {
   });
   afterAll(() => app.close());
 
-  test.each([...networkFaults(proxy), ...processFaults(redis)].map((fault) => [fault.name, fault] as const))("%s", async (_name, fault) => {
-    await outage(app.server.port, app.events, [OPEN], fault, { during: {}, announcedBy: ["rate-limit"] });
-  }, FAULT_TEST_MS);
+  test.each([...networkFaults(proxy), ...processFaults(redis)].map((fault) => [fault.name, fault] as const))(
+    "%s",
+    async (_name, fault) => {
+      await outage(app.server.port, app.events, [OPEN], fault, { during: {}, announcedBy: ["rate-limit"] });
+    },
+    FAULT_TEST_MS,
+  );
 
   test("SCRIPT FLUSH again and again is not noticed", async () => {
     let timer: NodeJS.Timeout | undefined;
     const flush = (): void => void redisDo(redis, "SCRIPT FLUSH");
-    await outage(app.server.port, app.events, [OPEN], { name: "SCRIPT FLUSH every 20 ms", begin: () => void (timer = setInterval(flush, 20)), end: () => clearInterval(timer) }, { during: {}, announcedBy: [] });
+    await outage(
+      app.server.port,
+      app.events,
+      [OPEN],
+      {
+        name: "SCRIPT FLUSH every 20 ms",
+        begin: () => void (timer = setInterval(flush, 20)),
+        end: () => clearInterval(timer),
+      },
+      { during: {}, announcedBy: [] },
+    );
   });
 
-  test.each(declines(redis).map((fault) => [fault.name, fault] as const))("%s", async (_name, fault) => {
-    await outage(app.server.port, app.events, [OPEN], fault, { during: {}, announcedBy: ["rate-limit"] });
-    expect(app.events.map(({ reason }) => reason)).toEqual([fault.reason, "answered"]);
-  }, FAULT_TEST_MS);
+  test.each(declines(redis).map((fault) => [fault.name, fault] as const))(
+    "%s",
+    async (_name, fault) => {
+      await outage(app.server.port, app.events, [OPEN], fault, { during: {}, announcedBy: ["rate-limit"] });
+      expect(app.events.map(({ reason }) => reason)).toEqual([fault.reason, "answered"]);
+    },
+    FAULT_TEST_MS,
+  );
 });
 
 describe("the limiter on Redis, what it does without", () => {
@@ -56,7 +75,9 @@ describe("the limiter on Redis, what it does without", () => {
     await proxy.refuse();
     expect(await several(7)).toEqual([200, 200, 200, 200, 200, 429, 429]);
     await proxy.heal();
-    await expect.poll(async () => (await status(), app.events.map(({ event }) => event)), { timeout: 5000 }).toEqual(["portcullis_store_unavailable", "portcullis_store_recovered"]);
+    await expect
+      .poll(async () => (await status(), app.events.map(({ event }) => event)), { timeout: 5000 })
+      .toEqual(["portcullis_store_unavailable", "portcullis_store_recovered"]);
     expect(await status()).toBe(429);
     await app.close();
   });
@@ -66,7 +87,13 @@ describe("the limiter on Redis, what it does without", () => {
     ["deny", 503],
   ] as const)("%s: answers %i, in time", async (onStoreError, status) => {
     const app = await bench(onStoreError);
-    const { load } = await outage(app.server.port, app.events, [OPEN], { name: `black hole, onStoreError ${onStoreError}`, begin: () => proxy.blackhole(), end: () => proxy.heal() }, { during: { "GET /": [status] }, announcedBy: ["rate-limit"] });
+    const { load } = await outage(
+      app.server.port,
+      app.events,
+      [OPEN],
+      { name: `black hole, onStoreError ${onStoreError}`, begin: () => proxy.blackhole(), end: () => proxy.heal() },
+      { during: { "GET /": [status] }, announcedBy: ["rate-limit"] },
+    );
     expect(load.statuses("GET /")).toContain(status);
     await app.close();
   });
@@ -97,10 +124,13 @@ describe("a store that was given for rateLimit", () => {
     await store.ready();
     const [one, other] = [await keyApp(store), await keyApp(store)];
     const { key } = await one.security.apiKeys.create({ ownerId: "ada", name: "good" });
-    const present = async (app: typeof one, presented: string): Promise<number> => (await app.server.send("/", { headers: { "x-api-key": presented } })).status;
+    const present = async (app: typeof one, presented: string): Promise<number> =>
+      (await app.server.send("/", { headers: { "x-api-key": presented } })).status;
     // The main limit and the count of failures both meet it; each goes on in this process.
     await redisDo(redis, "CONFIG SET maxmemory 1");
-    expect([await present(one, "pk_wrong"), await present(one, "pk_wrong"), await present(one, key)]).toEqual([401, 401, 200]);
+    expect([await present(one, "pk_wrong"), await present(one, "pk_wrong"), await present(one, key)]).toEqual([
+      401, 401, 200,
+    ]);
     await redisDo(redis, "CONFIG SET maxmemory 0");
     await expect.poll(async () => (await present(one, key), one.events.length), { timeout: 5000 }).toBe(2);
     expect(one.events.map(({ source, reason }) => [source, reason])).toEqual([
@@ -108,12 +138,16 @@ describe("a store that was given for rateLimit", () => {
       ["rate-limit", "answered"],
     ]);
 
-    expect([await present(one, "pk_wrong"), await present(other, "pk_wrong"), await present(one, "pk_wrong")]).toEqual([401, 401, 401]);
+    expect([await present(one, "pk_wrong"), await present(other, "pk_wrong"), await present(one, "pk_wrong")]).toEqual([
+      401, 401, 401,
+    ]);
     expect(await present(other, "pk_wrong")).toBe(429);
 
     await one.close();
     await other.close();
-    await expect(store.peek({ name: "still", limit: 1, windowMs: 1000 }, "open", 1)).resolves.toMatchObject({ allowed: true });
+    await expect(store.peek({ name: "still", limit: 1, windowMs: 1000 }, "open", 1)).resolves.toMatchObject({
+      allowed: true,
+    });
     await store.close();
   });
 });

@@ -13,7 +13,9 @@ import type { Target } from "./load.js";
 import { FAULT_TEST_MS, outage, STORE_TIMEOUT_MS, storeEvents } from "./outage.js";
 
 /** The package has no types. It tries a missing file again for longer than `storeTimeoutMs`. */
-type FileStoreOf = (of: typeof session) => new (options: { path: string; minTimeout: number; maxTimeout: number; logFn: () => void }) => session.Store;
+type FileStoreOf = (
+  of: typeof session,
+) => new (options: { path: string; minTimeout: number; maxTimeout: number; logFn: () => void }) => session.Store;
 const fileStoreOf = createRequire(import.meta.url)("session-file-store") as FileStoreOf;
 
 let folder: string;
@@ -52,30 +54,35 @@ async function logIn(): Promise<string> {
   return (answer.headers["set-cookie"] ?? []).map((line) => line.split(";")[0]).join("; ");
 }
 
-test("a session store that looks for one missing file for a second: only who sends that cookie is refused", async () => {
-  const stale = await logIn();
-  for (const file of await readdir(folder)) await rm(join(folder, file));
-  const targets: Target[] = [];
-  for (const name of ["session", "other session"]) targets.push({ name, path: "/session", headers: { cookie: await logIn() } });
-  const statuses: number[] = [];
-  let isStopped = false;
-  let work: Promise<unknown> | undefined;
-  const turn = async (): Promise<void> => {
-    while (!isStopped) {
-      statuses.push((await server.send("/session", { headers: { cookie: stale } })).status);
-      await sleep(5);
-    }
-  };
-  const fault = {
-    name: "files: one missing file is looked for",
-    lastsMs: 2000,
-    begin: () => void (work = Promise.all([turn(), turn(), turn()])),
-    end: async () => {
-      isStopped = true;
-      await work;
-    },
-  };
-  await outage(server.port, events, targets, fault, { during: {}, announcedBy: [] });
-  expect(statuses.length).toBeGreaterThan(10);
-  expect(new Set(statuses)).toEqual(new Set([503]));
-}, FAULT_TEST_MS);
+test(
+  "a session store that looks for one missing file for a second: only who sends that cookie is refused",
+  async () => {
+    const stale = await logIn();
+    for (const file of await readdir(folder)) await rm(join(folder, file));
+    const targets: Target[] = [];
+    for (const name of ["session", "other session"])
+      targets.push({ name, path: "/session", headers: { cookie: await logIn() } });
+    const statuses: number[] = [];
+    let isStopped = false;
+    let work: Promise<unknown> | undefined;
+    const turn = async (): Promise<void> => {
+      while (!isStopped) {
+        statuses.push((await server.send("/session", { headers: { cookie: stale } })).status);
+        await sleep(5);
+      }
+    };
+    const fault = {
+      name: "files: one missing file is looked for",
+      lastsMs: 2000,
+      begin: () => void (work = Promise.all([turn(), turn(), turn()])),
+      end: async () => {
+        isStopped = true;
+        await work;
+      },
+    };
+    await outage(server.port, events, targets, fault, { during: {}, announcedBy: [] });
+    expect(statuses.length).toBeGreaterThan(10);
+    expect(new Set(statuses)).toEqual(new Set([503]));
+  },
+  FAULT_TEST_MS,
+);

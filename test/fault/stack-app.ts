@@ -21,7 +21,13 @@ export interface StackApp {
  * @param cacheSeconds how long keys are remembered; 0, so that each request with one asks the database, unless given
  * @param usageFlushSeconds how often the uses of keys are written
  */
-export async function stackApp(redis: string | object, database: string, redisPrefix: string, cacheSeconds = 0, usageFlushSeconds = 5): Promise<StackApp> {
+export async function stackApp(
+  redis: string | object,
+  database: string,
+  redisPrefix: string,
+  cacheSeconds = 0,
+  usageFlushSeconds = 5,
+): Promise<StackApp> {
   const app = express();
   const security = applySecurity(app, {
     secretKey: "kZ3vQ8sW1xY6bN0mR4tU7pL2cD5fG9hJ-fault-tests",
@@ -33,7 +39,13 @@ export async function stackApp(redis: string | object, database: string, redisPr
     rateLimit: { limit: 1_000_000, storeTimeoutMs: STORE_TIMEOUT_MS },
     session: { storeTimeoutMs: STORE_TIMEOUT_MS },
     // All callers share the address of the loopback: wrong keys of one must not be counted against the others.
-    apiKeys: { hash: "hmac-sha256", failures: { limit: 10_000 }, cacheSeconds, usageFlushSeconds, storeTimeoutMs: STORE_TIMEOUT_MS },
+    apiKeys: {
+      hash: "hmac-sha256",
+      failures: { limit: 10_000 },
+      cacheSeconds,
+      usageFlushSeconds,
+      storeTimeoutMs: STORE_TIMEOUT_MS,
+    },
     jwt: { issuer: "https://fault.test", audience: "https://fault.test", storeTimeoutMs: STORE_TIMEOUT_MS },
   });
   app.get("/", (_req, res) => void res.send("ok"));

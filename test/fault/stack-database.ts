@@ -46,26 +46,54 @@ export function whenTheDatabaseFails({ name, server, ...database }: FaultyDataba
     const unnoticed = { limiter: [], session: [], key: [], token: [] };
     const faults = [...networkFaults(proxy), ...processFaults(server), ...database.faults];
 
-    test.each(faults.map((fault) => [fault.name, fault] as const))("%s; and no acknowledged write is lost", async (_name, fault) => {
-      const writers = new Writers(app);
-      await outage(app.server.port, app.events, app.targets, { ...fault, name: `${name}: ${fault.name}` }, { during, announcedBy: ["database"] });
-      await writers.stop();
-      await check(writers);
-    }, FAULT_TEST_MS);
+    test.each(faults.map((fault) => [fault.name, fault] as const))(
+      "%s; and no acknowledged write is lost",
+      async (_name, fault) => {
+        const writers = new Writers(app);
+        await outage(
+          app.server.port,
+          app.events,
+          app.targets,
+          { ...fault, name: `${name}: ${fault.name}` },
+          { during, announcedBy: ["database"] },
+        );
+        await writers.stop();
+        await check(writers);
+      },
+      FAULT_TEST_MS,
+    );
 
     test("one connection ended by the server: the read goes on by another", async () => {
-      const fault: Fault = { name: `${name}: one connection ended`, begin: () => database.endConnections("one"), end: () => undefined, lastsMs: 300 };
+      const fault: Fault = {
+        name: `${name}: one connection ended`,
+        begin: () => database.endConnections("one"),
+        end: () => undefined,
+        lastsMs: 300,
+      };
       await outage(app.server.port, app.events, app.targets, fault, { during: unnoticed, announcedBy: [] });
     });
 
     test("all connections ended at once: back within a few probes", async () => {
-      const fault: Fault = { name: `${name}: all connections ended`, begin: () => database.endConnections("all"), end: () => undefined, lastsMs: 300 };
-      await outage(app.server.port, app.events, app.targets, fault, { during, announcedBy: ["database"], orByNobody: true });
+      const fault: Fault = {
+        name: `${name}: all connections ended`,
+        begin: () => database.endConnections("all"),
+        end: () => undefined,
+        lastsMs: 300,
+      };
+      await outage(app.server.port, app.events, app.targets, fault, {
+        during,
+        announcedBy: ["database"],
+        orByNobody: true,
+      });
     });
 
     test("read-only: keys are verified, none is made, and one event says so", async () => {
       const writers = new Writers(app);
-      const fault: Fault = { name: `${name}: read-only`, begin: () => database.setReadOnly(true), end: () => database.setReadOnly(false) };
+      const fault: Fault = {
+        name: `${name}: read-only`,
+        begin: () => database.setReadOnly(true),
+        end: () => database.setReadOnly(false),
+      };
       await outage(app.server.port, app.events, app.targets, fault, { during: unnoticed, announcedBy: ["database"] });
       await writers.stop();
       expect(app.events.map(({ reason }) => reason)).toEqual(["read-only", "answered"]);

@@ -28,22 +28,42 @@ describe("the whole stack when Redis fails", () => {
   // memory for a second, and then nobody knows whether it has been revoked.
   const during = { limiter: [], session: [503], key: [], token: [503] };
 
-  test.each([...networkFaults(proxy), ...processFaults(redis)].map((fault) => [fault.name, fault] as const))("%s; and no acknowledged write is lost", async (_name, fault) => {
-    const writers = new Writers(app);
-    await outage(app.server.port, app.events, app.targets, { ...fault, name: `Redis: ${fault.name}`, lastsMs: 1500 }, { during, announcedBy: ["redis"] });
-    await writers.stop();
-    const other = await stackApp(redis.url, database, prefix);
-    await expectKept(writers, other).finally(() => other.close());
-  }, FAULT_TEST_MS);
+  test.each([...networkFaults(proxy), ...processFaults(redis)].map((fault) => [fault.name, fault] as const))(
+    "%s; and no acknowledged write is lost",
+    async (_name, fault) => {
+      const writers = new Writers(app);
+      await outage(
+        app.server.port,
+        app.events,
+        app.targets,
+        { ...fault, name: `Redis: ${fault.name}`, lastsMs: 1500 },
+        { during, announcedBy: ["redis"] },
+      );
+      await writers.stop();
+      const other = await stackApp(redis.url, database, prefix);
+      await expectKept(writers, other).finally(() => other.close());
+    },
+    FAULT_TEST_MS,
+  );
 
   // Nothing can be counted there, and nobody can log in or out; whoever is logged in, has a key or a token is served.
-  test.each(declines(redis).map((fault) => [fault.name, fault] as const))("%s: one event, and what only reads goes on", async (_name, fault) => {
-    const writers = new Writers(app);
-    await outage(app.server.port, app.events, app.targets, { ...fault, name: `Redis: ${fault.name}` }, { during: {}, announcedBy: ["redis"] });
-    await writers.stop();
-    expect(app.events.map(({ reason }) => reason)).toEqual([fault.reason, "answered"]);
-    expect(writers.refused).toBeGreaterThan(0);
-    const other = await stackApp(redis.url, database, prefix);
-    await expectKept(writers, other).finally(() => other.close());
-  }, FAULT_TEST_MS);
+  test.each(declines(redis).map((fault) => [fault.name, fault] as const))(
+    "%s: one event, and what only reads goes on",
+    async (_name, fault) => {
+      const writers = new Writers(app);
+      await outage(
+        app.server.port,
+        app.events,
+        app.targets,
+        { ...fault, name: `Redis: ${fault.name}` },
+        { during: {}, announcedBy: ["redis"] },
+      );
+      await writers.stop();
+      expect(app.events.map(({ reason }) => reason)).toEqual([fault.reason, "answered"]);
+      expect(writers.refused).toBeGreaterThan(0);
+      const other = await stackApp(redis.url, database, prefix);
+      await expectKept(writers, other).finally(() => other.close());
+    },
+    FAULT_TEST_MS,
+  );
 });

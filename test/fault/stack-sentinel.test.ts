@@ -13,28 +13,42 @@ function killed(master: RunningServer, name: string): Fault {
 }
 
 describe("the whole stack when Sentinel makes another server the master", () => {
-  test.each(REDIS_PACKAGES.map((client) => [client.name, client] as const))("%s: it works again by itself, and processes tell each other", async (name, client) => {
-    const redis = await startRedisSentinel();
-    const pair = await appPair(() => client.sentinel(redis));
-    try {
-      await pair.expectTogether();
-      await outage(pair.a.server.port, pair.a.events, pair.a.targets, killed(redis.master, `Redis: Sentinel fail-over (${name})`), { during: DURING, announcedBy: ["redis"] });
-      expect(await redisSays(redis.replica.port, "INFO replication")).toContain("role:master");
-      const { keyMs, tokenMs } = await pair.expectTogether();
-      process.stdout.write(`after | ${name} | a revoked key known after ${keyMs.toFixed(0)} ms, a token after ${tokenMs.toFixed(0)} ms\n`);
-      await expect.poll(() => pair.b.events.map(({ event, source }) => `${event} ${source}`), { timeout: 5000 }).toEqual(["portcullis_store_unavailable redis", "portcullis_store_recovered redis"]);
-    } finally {
-      await pair.close();
-      await redis.close();
-    }
-  });
+  test.each(REDIS_PACKAGES.map((client) => [client.name, client] as const))(
+    "%s: it works again by itself, and processes tell each other",
+    async (name, client) => {
+      const redis = await startRedisSentinel();
+      const pair = await appPair(() => client.sentinel(redis));
+      try {
+        await pair.expectTogether();
+        await outage(
+          pair.a.server.port,
+          pair.a.events,
+          pair.a.targets,
+          killed(redis.master, `Redis: Sentinel fail-over (${name})`),
+          { during: DURING, announcedBy: ["redis"] },
+        );
+        expect(await redisSays(redis.replica.port, "INFO replication")).toContain("role:master");
+        const { keyMs, tokenMs } = await pair.expectTogether();
+        process.stdout.write(
+          `after | ${name} | a revoked key known after ${keyMs.toFixed(0)} ms, a token after ${tokenMs.toFixed(0)} ms\n`,
+        );
+        await expect
+          .poll(() => pair.b.events.map(({ event, source }) => `${event} ${source}`), { timeout: 5000 })
+          .toEqual(["portcullis_store_unavailable redis", "portcullis_store_recovered redis"]);
+      } finally {
+        await pair.close();
+        await redis.close();
+      }
+    },
+  );
 
   test("a revocation that was acknowledged and that the new master never got is told again", async () => {
     const client = REDIS_PACKAGES.find(({ name }) => name === "node-redis 6");
     if (client === undefined) throw new Error("no such package");
     const redis = await startRedisSentinel();
     const pair = await appPair(() => client.sentinel(redis));
-    const revocations = async ({ port }: RunningServer): Promise<string> => redisSays(port, `ZCARD ${pair.prefix}{changes}:denied`);
+    const revocations = async ({ port }: RunningServer): Promise<string> =>
+      redisSays(port, `ZCARD ${pair.prefix}{changes}:denied`);
     try {
       const { accessToken } = await pair.a.jwt.issue("ada");
       const { jti = "" } = await pair.a.jwt.verifyAccessToken(accessToken);
@@ -44,7 +58,13 @@ describe("the whole stack when Sentinel makes another server the master", () => 
       await pair.a.jwt.revokeToken(jti);
       expect(await revocations(redis.master)).toMatch(/^:1/);
       expect(await revocations(redis.replica)).toMatch(/^:0/);
-      await outage(pair.a.server.port, pair.a.events, pair.a.targets, killed(redis.master, "Redis: Sentinel fail-over, writes lost"), { during: DURING, announcedBy: ["redis"] });
+      await outage(
+        pair.a.server.port,
+        pair.a.events,
+        pair.a.targets,
+        killed(redis.master, "Redis: Sentinel fail-over, writes lost"),
+        { during: DURING, announcedBy: ["redis"] },
+      );
       expect(await revocations(redis.replica)).toMatch(/^:1/);
       await expect(pair.b.jwt.verifyAccessToken(accessToken)).rejects.toMatchObject({ code: "revoked" });
       // A process that starts now, and has no database to learn it from.

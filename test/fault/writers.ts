@@ -22,7 +22,11 @@ export class Writers {
   readonly #work: Promise<void>[];
 
   constructor({ apiKeys, jwt, server }: StackApp) {
-    this.#work = [this.#repeat(() => this.#writeKey(apiKeys)), this.#repeat(() => this.#writeToken(jwt)), this.#repeat(() => this.#endSession(server))];
+    this.#work = [
+      this.#repeat(() => this.#writeKey(apiKeys)),
+      this.#repeat(() => this.#writeToken(jwt)),
+      this.#repeat(() => this.#endSession(server)),
+    ];
   }
 
   async #writeKey(apiKeys: ApiKeyService): Promise<void> {
@@ -45,7 +49,12 @@ export class Writers {
 
   async #endSession(server: TestServer): Promise<void> {
     const post = async (path: string, cookie?: string): Promise<string> => {
-      const { status, headers } = await this.#timed(() => server.send(path, { method: "POST", headers: { "sec-fetch-site": "same-origin", ...(cookie === undefined ? {} : { cookie }) } }));
+      const { status, headers } = await this.#timed(() =>
+        server.send(path, {
+          method: "POST",
+          headers: { "sec-fetch-site": "same-origin", ...(cookie === undefined ? {} : { cookie }) },
+        }),
+      );
       if (status >= 500 && status !== 503) this.failures.push(status);
       if (status !== 200) throw new Error(String(status));
       return (headers["set-cookie"] ?? []).map((line) => line.split(";")[0]).join("; ");
@@ -91,7 +100,9 @@ export async function expectKept(writers: Writers, other: StackApp): Promise<voi
   expect(writers.failures).toEqual([]);
   for (const key of keys) expect((await other.apiKeys.verify(key)).ok).toBe(true);
   for (const key of revokedKeys) expect((await other.apiKeys.verify(key)).ok).toBe(false);
-  for (const token of revokedTokens) await expect(other.jwt.verifyAccessToken(token)).rejects.toMatchObject({ code: "revoked" });
+  for (const token of revokedTokens)
+    await expect(other.jwt.verifyAccessToken(token)).rejects.toMatchObject({ code: "revoked" });
   for (const token of refreshTokens) expect((await other.jwt.refresh(token)).refreshToken).not.toBe(token);
-  for (const cookie of endedSessions) expect((await other.server.send("/session", { headers: { cookie } })).status).toBe(401);
+  for (const cookie of endedSessions)
+    expect((await other.server.send("/session", { headers: { cookie } })).status).toBe(401);
 }

@@ -29,7 +29,9 @@ async function startFleet(limit: number, windowSeconds: number): Promise<number[
     Array.from({ length: PROCESSES }, () => {
       let said: (port: number) => void;
       const port = new Promise<number>((resolve) => (said = resolve));
-      const child = runChild(SCRIPT, [url, prefix, String(limit), String(windowSeconds)], { onLine: (line) => said(Number(line.replace("port ", ""))) });
+      const child = runChild(SCRIPT, [url, prefix, String(limit), String(windowSeconds)], {
+        onLine: (line) => said(Number(line.replace("port ", ""))),
+      });
       children.push(child);
       return Promise.race([port, child.ended.then(({ err }) => Promise.reject(new Error(err)))]);
     }),
@@ -48,12 +50,17 @@ function hit(port: number, address: string): Promise<Hit> {
 }
 
 function addresses(count: number): string[] {
-  return Array.from({ length: count }, (_, index) => (index % 2 === 0 ? `203.0.113.${index}` : `2001:db8:${index}00::7`));
+  return Array.from({ length: count }, (_, index) =>
+    index % 2 === 0 ? `203.0.113.${index}` : `2001:db8:${index}00::7`,
+  );
 }
 
 /** Most of these that are sure to lie within one window: it is only known that each was decided between two times. */
 function mostWithin(hits: readonly Hit[], windowMs: number): number {
-  return Math.max(0, ...hits.map(({ from }) => hits.filter((other) => other.from >= from && other.to < from + windowMs).length));
+  return Math.max(
+    0,
+    ...hits.map(({ from }) => hits.filter((other) => other.from >= from && other.to < from + windowMs).length),
+  );
 }
 
 describe("four server processes on one Redis", () => {
@@ -62,10 +69,16 @@ describe("four server processes on one Redis", () => {
     const ports = await startFleet(limit, 60);
     const clients = addresses(40);
     // Every client at every process, all at the same time: 40 requests of each, round after round.
-    const rounds = Array.from({ length: 10 }, () => ports.flatMap((port) => clients.map((address) => ({ port, address }))));
-    const answers = await Promise.all(rounds.flat().map(async ({ port, address }) => ({ address, ...(await hit(port, address)) })));
+    const rounds = Array.from({ length: 10 }, () =>
+      ports.flatMap((port) => clients.map((address) => ({ port, address }))),
+    );
+    const answers = await Promise.all(
+      rounds.flat().map(async ({ port, address }) => ({ address, ...(await hit(port, address)) })),
+    );
     expect(answers).toHaveLength(1600);
-    const accepted = clients.map((address) => answers.filter((answer) => answer.address === address && answer.status === 200).length);
+    const accepted = clients.map(
+      (address) => answers.filter((answer) => answer.address === address && answer.status === 200).length,
+    );
     expect(accepted).toEqual(clients.map(() => limit));
     expect(answers.filter(({ status }) => status === 429)).toHaveLength(1600 - clients.length * limit);
   });

@@ -12,14 +12,22 @@ const security = applySecurity(app, {
   trustedHosts: ["127.0.0.1"],
   trustProxy: 1,
   // "deny", and a patience that no load of the tests exhausts: what is counted here is what Redis lets in, and nothing else.
-  rateLimit: { limit: Number(limit), windowSeconds: Number(windowSeconds), store, onStoreError: "deny", storeTimeoutMs: 20_000 },
+  rateLimit: {
+    limit: Number(limit),
+    windowSeconds: Number(windowSeconds),
+    store,
+    onStoreError: "deny",
+    storeTimeoutMs: 20_000,
+  },
 });
 app.get("/", (_req, res) => {
   res.send("in");
 });
 await security.ready();
 await store.ready();
-const server = app.listen(0, "127.0.0.1", () => process.stdout.write(`port ${(server.address() as AddressInfo).port}\n`));
+const server = app.listen(0, "127.0.0.1", () =>
+  process.stdout.write(`port ${(server.address() as AddressInfo).port}\n`),
+);
 process.on("SIGTERM", () => {
   server.closeAllConnections();
   server.close();

@@ -29,10 +29,22 @@ security.events.on("*", ({ event, source }) => seen.push(`${event} ${source}`));
 process.on("unhandledRejection", (error) => seen.push(`unhandled ${String(error)}`));
 
 app.get("/who", (req, res) => void res.json({ id: req.principal?.id ?? null }));
-app.post("/in/:id", does((req) => security.logIn(req, { id: asked(req.params.id) })));
-app.post("/out", does((req, res) => security.logOut(req, res)));
-app.post("/out-everywhere/:id", does(async (req) => ({ ended: await security.sessions?.end(asked(req.params.id)) })));
-app.get("/sessions/:id", does(async (req) => security.sessions?.list(asked(req.params.id))));
+app.post(
+  "/in/:id",
+  does((req) => security.logIn(req, { id: asked(req.params.id) })),
+);
+app.post(
+  "/out",
+  does((req, res) => security.logOut(req, res)),
+);
+app.post(
+  "/out-everywhere/:id",
+  does(async (req) => ({ ended: await security.sessions?.end(asked(req.params.id)) })),
+);
+app.get(
+  "/sessions/:id",
+  does(async (req) => security.sessions?.list(asked(req.params.id))),
+);
 app.post(
   "/slow-save/:ms",
   does(async (req) => {
@@ -41,15 +53,49 @@ app.post(
     await sleep(Number(req.params.ms));
   }),
 );
-app.post("/keys", does((req) => apiKeys.create({ ownerId: asked(req.query.owner ?? "owner"), name: "key" })));
-app.post("/keys/:id/revoke", does(async (req) => ({ done: await apiKeys.revoke(asked(req.params.id)) })));
-app.post("/keys/:id/rotate", does(async (req) => apiKeys.rotate(asked(req.params.id)).then(({ key }) => ({ key }), (error: { code: string }) => ({ error: error.code }))));
+app.post(
+  "/keys",
+  does((req) => apiKeys.create({ ownerId: asked(req.query.owner ?? "owner"), name: "key" })),
+);
+app.post(
+  "/keys/:id/revoke",
+  does(async (req) => ({ done: await apiKeys.revoke(asked(req.params.id)) })),
+);
+app.post(
+  "/keys/:id/rotate",
+  does(async (req) =>
+    apiKeys.rotate(asked(req.params.id)).then(
+      ({ key }) => ({ key }),
+      (error: { code: string }) => ({ error: error.code }),
+    ),
+  ),
+);
 app.get("/by-key", security.requireApiKey(), (_req, res) => void res.json({}));
-app.post("/tokens/:subject", does((req) => jwt.issue(asked(req.params.subject))));
-app.post("/tokens/:subject/end", does((req) => jwt.revokeSubject(asked(req.params.subject))));
-app.post("/revoke", does(async (req) => ({ done: await jwt.revokeAccessToken(asked(req.query.token)) })));
-app.post("/revoke-family", does(async (req) => ({ done: await jwt.revokeFamily(asked(req.query.token)) })));
-app.post("/refresh", does((req) => jwt.refresh(asked(req.query.token)).then(({ refreshToken }) => ({ refreshToken }), (error: { code: string }) => ({ error: error.code }))));
+app.post(
+  "/tokens/:subject",
+  does((req) => jwt.issue(asked(req.params.subject))),
+);
+app.post(
+  "/tokens/:subject/end",
+  does((req) => jwt.revokeSubject(asked(req.params.subject))),
+);
+app.post(
+  "/revoke",
+  does(async (req) => ({ done: await jwt.revokeAccessToken(asked(req.query.token)) })),
+);
+app.post(
+  "/revoke-family",
+  does(async (req) => ({ done: await jwt.revokeFamily(asked(req.query.token)) })),
+);
+app.post(
+  "/refresh",
+  does((req) =>
+    jwt.refresh(asked(req.query.token)).then(
+      ({ refreshToken }) => ({ refreshToken }),
+      (error: { code: string }) => ({ error: error.code }),
+    ),
+  ),
+);
 app.get("/by-token", security.requireJwt(), (_req, res) => void res.json({}));
 app.get("/events", (_req, res) => void res.json(seen));
 app.get("/describe", (_req, res) => void res.json(security.describe()));

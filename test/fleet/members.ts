@@ -25,7 +25,11 @@ export interface Member {
 
 /** Starts a process with these settings and waits until it serves. */
 export async function startMember(settings: object): Promise<Member> {
-  const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", "--import", TSX, MEMBER, JSON.stringify(settings)], { stdio: ["pipe", "pipe", "pipe"] });
+  const child = spawn(
+    process.execPath,
+    ["--disable-warning=ExperimentalWarning", "--import", TSX, MEMBER, JSON.stringify(settings)],
+    { stdio: ["pipe", "pipe", "pipe"] },
+  );
   let err = "";
   child.stderr.setEncoding("utf8").on("data", (chunk: string) => (err += chunk));
   const waiting = new Map<string, () => void>();
@@ -42,7 +46,11 @@ export async function startMember(settings: object): Promise<Member> {
     async send(method, path, headers = {}) {
       const answer = await fetch(`http://127.0.0.1:${port}${path}`, { method, headers });
       const cookie = answer.headers.getSetCookie().find((line) => /^mcp_session=s/.test(line));
-      return { status: answer.status, body: JSON.parse((await answer.text()) || "null") as unknown, cookie: cookie?.slice(0, cookie.indexOf(";")) };
+      return {
+        status: answer.status,
+        body: JSON.parse((await answer.text()) || "null") as unknown,
+        cookie: cookie?.slice(0, cookie.indexOf(";")),
+      };
     },
     says: (line) => new Promise((resolve) => waiting.set(line, resolve)),
     async end() {

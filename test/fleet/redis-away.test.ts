@@ -15,7 +15,13 @@ let b: Member;
 
 beforeAll(async () => {
   redis = await startRedis();
-  settings = { redis: redis.url, database: `sqlite:${join(folder, "fleet.db")}`, session: {}, apiKeys: { cacheSeconds: 60 }, jwt: {} };
+  settings = {
+    redis: redis.url,
+    database: `sqlite:${join(folder, "fleet.db")}`,
+    session: {},
+    apiKeys: { cacheSeconds: 60 },
+    jwt: {},
+  };
   members = await Promise.all([startMember(settings), startMember(settings)]);
   [a, b] = members as [Member, Member];
 });
@@ -25,16 +31,26 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-const issued = async (subject: string): Promise<string> => ((await a.send("POST", `/tokens/${subject}`)).body as { accessToken: string }).accessToken;
-const byToken = async (member: Member, token: string): Promise<number> => (await member.send("GET", "/by-token", { authorization: `Bearer ${token}` })).status;
+const issued = async (subject: string): Promise<string> =>
+  ((await a.send("POST", `/tokens/${subject}`)).body as { accessToken: string }).accessToken;
+const byToken = async (member: Member, token: string): Promise<number> =>
+  (await member.send("GET", "/by-token", { authorization: `Bearer ${token}` })).status;
 const made = async () => (await a.send("POST", "/keys")).body as { key: string; record: { id: string } };
-const byKey = async (member: Member, key: string): Promise<number> => (await member.send("GET", "/by-key", { "x-api-key": key })).status;
+const byKey = async (member: Member, key: string): Promise<number> =>
+  (await member.send("GET", "/by-key", { "x-api-key": key })).status;
 /** Until both read and write again: each protection asks its store anew every half second. */
 const healed = async () => {
   const token = await issued("somebody");
   return until(async () => {
-    const asked = [a, b].flatMap((member) => [member.send("POST", "/tokens/nobody/end"), member.send("POST", "/in/nobody")]);
-    const states = [...(await Promise.all(asked)).map(({ status }) => status), await byToken(a, token), await byToken(b, token)];
+    const asked = [a, b].flatMap((member) => [
+      member.send("POST", "/tokens/nobody/end"),
+      member.send("POST", "/in/nobody"),
+    ]);
+    const states = [
+      ...(await Promise.all(asked)).map(({ status }) => status),
+      await byToken(a, token),
+      await byToken(b, token),
+    ];
     return states.every((status) => status === 200);
   }, 8000);
 };
@@ -47,7 +63,9 @@ test("messages that are lost are made good by reading the record, within a secon
     // Both processes lose their subscription; what is told now reaches nobody.
     await redisSays(redis.port, "CLIENT KILL TYPE pubsub");
     await Promise.all([a.send("POST", `/revoke?token=${token}`), a.send("POST", `/keys/${record.id}/revoke`)]);
-    expect(await until(async () => (await byToken(b, token)) === 401 && (await byKey(b, key)) === 401, 1000)).toBeLessThan(1000);
+    expect(
+      await until(async () => (await byToken(b, token)) === 401 && (await byKey(b, key)) === 401, 1000),
+    ).toBeLessThan(1000);
   }
 });
 
@@ -103,7 +121,9 @@ test("Redis loses everything: what was revoked stays revoked, also for a process
   // Put back from what the processes remember: this one has no database to learn it from.
   const c = await startMember({ redis: redis.url });
   members.push(c);
-  expect([await byToken(c, token), await byToken(c, subject), await byToken(c, await issued("ada"))]).toEqual([401, 401, 200]);
+  expect([await byToken(c, token), await byToken(c, subject), await byToken(c, await issued("ada"))]).toEqual([
+    401, 401, 200,
+  ]);
 });
 
 test("each outage was announced once and so was each recovery, and nothing was left unhandled", async () => {

@@ -15,7 +15,9 @@ afterAll(async () => {
   expect(await Promise.all(members.map((member) => member.end()))).toEqual([0, 0]);
 });
 
-const logIn = async (member: Member, id: string): Promise<{ cookie: string }> => ({ cookie: (await member.send("POST", `/in/${id}`)).cookie ?? "" });
+const logIn = async (member: Member, id: string): Promise<{ cookie: string }> => ({
+  cookie: (await member.send("POST", `/in/${id}`)).cookie ?? "",
+});
 const who = async (member: Member, headers: Record<string, string>) => (await member.send("GET", "/who", headers)).body;
 
 test("a session begun in one process is there in the other, and gone when it is ended there", async () => {
@@ -52,9 +54,15 @@ test("logged out everywhere from one process, while another is saving: no sessio
 
 test("describe() says which store each layer uses, and what of it is this process's own", async () => {
   const layers = (await a.send("GET", "/describe")).body as { id: string; store?: string; lostOnRestart?: string }[];
-  expect(layers.flatMap(({ id, store, lostOnRestart }) => (store === undefined ? [] : [{ id, store, lostOnRestart }]))).toEqual([
+  expect(
+    layers.flatMap(({ id, store, lostOnRestart }) => (store === undefined ? [] : [{ id, store, lostOnRestart }])),
+  ).toEqual([
     { id: "session", store: "redis", lostOnRestart: undefined },
     { id: "api-key", store: "memory", lostOnRestart: "every API key; other processes do not know them" },
-    { id: "jwt", store: "memory; revocations: redis", lostOnRestart: "refresh tokens; other processes do not know them" },
+    {
+      id: "jwt",
+      store: "memory; revocations: redis",
+      lostOnRestart: "refresh tokens; other processes do not know them",
+    },
   ]);
 });

@@ -11,7 +11,11 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 type Kind = "Redis and PostgreSQL" | "a SQLite file alone";
 
 const settingsOf: Record<Kind, () => Promise<object>> = {
-  "Redis and PostgreSQL": async () => ({ redis: (await sharedRedis()).url, redisPrefix: `${uniqueName()}:`, database: await postgresDatabase() }),
+  "Redis and PostgreSQL": async () => ({
+    redis: (await sharedRedis()).url,
+    redisPrefix: `${uniqueName()}:`,
+    database: await postgresDatabase(),
+  }),
   "a SQLite file alone": async () => ({ database: `sqlite:${join(folder, `${uniqueName()}.db`)}` }),
 };
 
@@ -45,11 +49,19 @@ describe.each(Object.keys(settingsOf) as Kind[])("two processes on %s", (kind) =
     const times: number[] = [];
     for (const how of ["token", "family", "subject"]) {
       const subject = `user-${how}`;
-      const { accessToken, refreshToken } = (await a.send("POST", `/tokens/${subject}`)).body as { accessToken: string; refreshToken: string };
+      const { accessToken, refreshToken } = (await a.send("POST", `/tokens/${subject}`)).body as {
+        accessToken: string;
+        refreshToken: string;
+      };
       const other = (await a.send("POST", "/tokens/somebody-else")).body as { accessToken: string };
       const use = (token: string) => b.send("GET", "/by-token", { authorization: `Bearer ${token}` });
       expect((await use(accessToken)).status).toBe(200);
-      const path = { token: `/revoke?token=${accessToken}`, family: `/revoke-family?token=${refreshToken}`, subject: `/tokens/${subject}/end` }[how] ?? "";
+      const path =
+        {
+          token: `/revoke?token=${accessToken}`,
+          family: `/revoke-family?token=${refreshToken}`,
+          subject: `/tokens/${subject}/end`,
+        }[how] ?? "";
       expect((await a.send("POST", path)).status).toBe(200);
       times.push(await until(async () => (await use(accessToken)).status === 401, 1000));
       expect((await use(other.accessToken)).status).toBe(200);
@@ -70,14 +82,20 @@ describe.each(Object.keys(settingsOf) as Kind[])("two processes on %s", (kind) =
 
   test("of a hundred refreshes of one token over both, all get the same successor", async () => {
     const { refreshToken } = (await a.send("POST", "/tokens/racer")).body as { refreshToken: string };
-    const answers = await Promise.all(Array.from({ length: 100 }, (_, index) => (index % 2 === 0 ? a : b).send("POST", `/refresh?token=${refreshToken}`)));
+    const answers = await Promise.all(
+      Array.from({ length: 100 }, (_, index) =>
+        (index % 2 === 0 ? a : b).send("POST", `/refresh?token=${refreshToken}`),
+      ),
+    );
     const successors = new Set(answers.map(({ body }) => JSON.stringify(body)));
     expect([...successors]).toEqual([expect.stringContaining('{"refreshToken":')]);
   });
 
   test("of a hundred rotations of one key over both, one makes a new key", async () => {
     const { record } = (await a.send("POST", "/keys?owner=rotor")).body as { record: { id: string } };
-    const answers = await Promise.all(Array.from({ length: 100 }, (_, index) => (index % 2 === 0 ? a : b).send("POST", `/keys/${record.id}/rotate`)));
+    const answers = await Promise.all(
+      Array.from({ length: 100 }, (_, index) => (index % 2 === 0 ? a : b).send("POST", `/keys/${record.id}/rotate`)),
+    );
     const made = answers.flatMap(({ body }) => (body as { key?: string }).key ?? []);
     const errors = new Set(answers.flatMap(({ body }) => (body as { error?: string }).error ?? []));
     expect([made.length, [...errors]]).toEqual([1, ["rotated"]]);
@@ -85,7 +103,10 @@ describe.each(Object.keys(settingsOf) as Kind[])("two processes on %s", (kind) =
   });
 
   test("none of it left an error behind, and each process ends by itself", async () => {
-    for (const member of members) expect((await member.send("GET", "/events")).body).not.toEqual(expect.arrayContaining([expect.stringMatching(/unavailable|unhandled/)]));
+    for (const member of members)
+      expect((await member.send("GET", "/events")).body).not.toEqual(
+        expect.arrayContaining([expect.stringMatching(/unavailable|unhandled/)]),
+      );
     expect(await Promise.all(members.map((member) => member.end()))).toEqual(members.map(() => 0));
   });
 });

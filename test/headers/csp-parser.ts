@@ -20,6 +20,7 @@ export function parseCsp(field: string): Map<string, string[]>[] {
 /** The one policy of a field. */
 export function parseOneCsp(field: string | string[] | undefined): Map<string, string[]> {
   const policies = parseCsp(String(field));
-  if (policies.length !== 1 || policies[0] === undefined) throw new Error(`${policies.length} policies instead of one in: ${String(field)}`);
+  if (policies.length !== 1 || policies[0] === undefined)
+    throw new Error(`${policies.length} policies instead of one in: ${String(field)}`);
   return policies[0];
 }

@@ -12,10 +12,14 @@ export const DEFAULT_PLAIN: Readonly<Record<string, string>> = {
   "X-XSS-Protection": "0",
 };
 
-export const DEFAULT_SECURE: Readonly<Record<string, string>> = { ...DEFAULT_PLAIN, "Strict-Transport-Security": "max-age=31536000; includeSubDomains" };
+export const DEFAULT_SECURE: Readonly<Record<string, string>> = {
+  ...DEFAULT_PLAIN,
+  "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
+};
 
 /** On Express's own error and not-found pages. */
-export const FINAL_CSP = "default-src 'none';base-uri 'none';form-action 'none';frame-ancestors 'none';object-src 'none'";
+export const FINAL_CSP =
+  "default-src 'none';base-uri 'none';form-action 'none';frame-ancestors 'none';object-src 'none'";
 
 /** The same headers without one. */
 export function without(headers: Readonly<Record<string, string>>, name: string): Record<string, string> {

@@ -14,26 +14,98 @@ const options = (numRuns: number) => ({ numRuns });
 /** Text that is meant to break out: separators and control characters among words that mean something. */
 const hostile = fc
   .array(
-    fc.constantFrom("'self'", "'none'", "'nonce'", "'unsafe-inline'", "self", "none", "data:", "https:", "*", "a.example", "https://a.example:8443/x", ";", ",", " ", "\r", "\n", "\0", "\t", '"', "\\", "'", "script-src", "(", ")", "=", "é", "\u2028", "\x7f", "%3B", "/", "//", "://", "nonce-", "sha256-", "__proto__"),
+    fc.constantFrom(
+      "'self'",
+      "'none'",
+      "'nonce'",
+      "'unsafe-inline'",
+      "self",
+      "none",
+      "data:",
+      "https:",
+      "*",
+      "a.example",
+      "https://a.example:8443/x",
+      ";",
+      ",",
+      " ",
+      "\r",
+      "\n",
+      "\0",
+      "\t",
+      '"',
+      "\\",
+      "'",
+      "script-src",
+      "(",
+      ")",
+      "=",
+      "é",
+      "\u2028",
+      "\x7f",
+      "%3B",
+      "/",
+      "//",
+      "://",
+      "nonce-",
+      "sha256-",
+      "__proto__",
+    ),
     { maxLength: 4 },
   )
   .map((pieces) => pieces.join(""));
-const odd = fc.oneof({ weight: 3, arbitrary: hostile }, { weight: 1, arbitrary: fc.string({ unit: "binary", maxLength: 12 }) });
+const odd = fc.oneof(
+  { weight: 3, arbitrary: hostile },
+  { weight: 1, arbitrary: fc.string({ unit: "binary", maxLength: 12 }) },
+);
 /** Mostly what is right, so that a good part of the settings is taken, and their odd part is the one that counts. */
-const mostly = (right: fc.Arbitrary<string>) => fc.oneof({ weight: 12, arbitrary: right }, { weight: 1, arbitrary: odd });
+const mostly = (right: fc.Arbitrary<string>) =>
+  fc.oneof({ weight: 12, arbitrary: right }, { weight: 1, arbitrary: odd });
 const names = Object.keys(DIRECTIVES) as DirectiveName[];
 const source = mostly(fc.constantFrom("'self'", "data:", "https://cdn.example", "*.example.com", "*", "https:"));
-const sourceList = fc.oneof({ weight: 8, arbitrary: fc.array(source, { minLength: 1, maxLength: 3 }) }, { weight: 1, arbitrary: fc.constantFrom<string[] | false>(["'none'"], ["'nonce'"], [], false) });
-const directives = fc.dictionary(mostly(fc.constantFrom<string>(...names.filter((name) => /-src/.test(name)), "form-action")), sourceList, { maxKeys: 4 });
-const policy = fc.record({ directives, useDefaults: fc.oneof({ weight: 4, arbitrary: fc.constant(true) }, { weight: 1, arbitrary: fc.constant(false) }) }, { requiredKeys: [] });
+const sourceList = fc.oneof(
+  { weight: 8, arbitrary: fc.array(source, { minLength: 1, maxLength: 3 }) },
+  { weight: 1, arbitrary: fc.constantFrom<string[] | false>(["'none'"], ["'nonce'"], [], false) },
+);
+const directives = fc.dictionary(
+  mostly(fc.constantFrom<string>(...names.filter((name) => /-src/.test(name)), "form-action")),
+  sourceList,
+  { maxKeys: 4 },
+);
+const policy = fc.record(
+  {
+    directives,
+    useDefaults: fc.oneof({ weight: 4, arbitrary: fc.constant(true) }, { weight: 1, arbitrary: fc.constant(false) }),
+  },
+  { requiredKeys: [] },
+);
 const anySettings = fc.record(
   {
     mode: fc.constantFrom("enforce", "report"),
     contentSecurityPolicy: fc.oneof({ weight: 4, arbitrary: policy }, { weight: 1, arbitrary: fc.constant(false) }),
     contentSecurityPolicyReportOnly: policy,
-    permissionsPolicy: fc.dictionary(mostly(fc.constantFrom("camera", "fullscreen")), fc.oneof(fc.array(mostly(fc.constantFrom("self", "https://a.example", "https://*.a.example:1")), { maxLength: 3 }), fc.constant("*")), { maxKeys: 3 }),
-    reportingEndpoints: fc.dictionary(mostly(fc.constantFrom("csp", "a")), mostly(fc.oneof(odd.map((text) => `https://r.example/${text}`), fc.webUrl({ validSchemes: ["https"] }))), { maxKeys: 2 }),
-    referrerPolicy: fc.oneof(mostly(fc.constant("origin")), fc.uniqueArray(mostly(fc.constantFrom("origin", "no-referrer")), { minLength: 1, maxLength: 2 })),
+    permissionsPolicy: fc.dictionary(
+      mostly(fc.constantFrom("camera", "fullscreen")),
+      fc.oneof(
+        fc.array(mostly(fc.constantFrom("self", "https://a.example", "https://*.a.example:1")), { maxLength: 3 }),
+        fc.constant("*"),
+      ),
+      { maxKeys: 3 },
+    ),
+    reportingEndpoints: fc.dictionary(
+      mostly(fc.constantFrom("csp", "a")),
+      mostly(
+        fc.oneof(
+          odd.map((text) => `https://r.example/${text}`),
+          fc.webUrl({ validSchemes: ["https"] }),
+        ),
+      ),
+      { maxKeys: 2 },
+    ),
+    referrerPolicy: fc.oneof(
+      mostly(fc.constant("origin")),
+      fc.uniqueArray(mostly(fc.constantFrom("origin", "no-referrer")), { minLength: 1, maxLength: 2 }),
+    ),
     frameOptions: mostly(fc.constantFrom("DENY", "SAMEORIGIN")),
   },
   { requiredKeys: [] },
@@ -57,7 +129,14 @@ function expectCleanLines(plan: HeaderPlan): void {
     expect(value, name).toMatch(/^[\x20-\x7e]+$/);
     if (!name.startsWith("Content-Security-Policy")) continue;
     const policies = parseCsp(value);
-    expect(policies.length).toBe(name.startsWith("Content-Security-Policy-Report-Only") && plan.model.reportOnly && plan.model.csp !== false && plan.model.cspReportOnly !== false ? 2 : 1);
+    expect(policies.length).toBe(
+      name.startsWith("Content-Security-Policy-Report-Only") &&
+        plan.model.reportOnly &&
+        plan.model.csp !== false &&
+        plan.model.cspReportOnly !== false
+        ? 2
+        : 1,
+    );
     for (const parsed of policies) for (const directive of parsed.keys()) expect(names).toContain(directive);
   }
   for (const name of ["Permissions-Policy", "Reporting-Endpoints"]) {
@@ -85,12 +164,21 @@ describe("whatever the settings", () => {
     const base = decideHeaders(parse(headersSchema, { reportingEndpoints: { csp: "https://r.example" } }), false);
     let taken = 0;
     fc.assert(
-      fc.property(fc.record({ contentSecurityPolicy: fc.record({ directives }), contentSecurityPolicyReportOnly: fc.record({ directives }) }, { requiredKeys: [] }), (patch) => {
-        const result = headersPatchSchema.safeParse(patch);
-        if (!result.success) return;
-        taken += 1;
-        expectCleanLines(compilePlan(patchHeaders(base, result.data, false)));
-      }),
+      fc.property(
+        fc.record(
+          {
+            contentSecurityPolicy: fc.record({ directives }),
+            contentSecurityPolicyReportOnly: fc.record({ directives }),
+          },
+          { requiredKeys: [] },
+        ),
+        (patch) => {
+          const result = headersPatchSchema.safeParse(patch);
+          if (!result.success) return;
+          taken += 1;
+          expectCleanLines(compilePlan(patchHeaders(base, result.data, false)));
+        },
+      ),
       options(1000),
     );
     expect(taken).toBeGreaterThan(300);
@@ -98,8 +186,15 @@ describe("whatever the settings", () => {
 });
 
 describe("what was written is read back", () => {
-  const host = fc.domain().chain((domain) => fc.constantFrom(domain, `*.${domain}`, `https://${domain}`, `wss://${domain}:*`, `https://${domain}:8443/a/b.js`));
-  const anySource = fc.oneof(host, fc.constantFrom("'self'", "'strict-dynamic'", "'unsafe-eval'", "data:", "blob:", "*"));
+  const host = fc
+    .domain()
+    .chain((domain) =>
+      fc.constantFrom(domain, `*.${domain}`, `https://${domain}`, `wss://${domain}:*`, `https://${domain}:8443/a/b.js`),
+    );
+  const anySource = fc.oneof(
+    host,
+    fc.constantFrom("'self'", "'strict-dynamic'", "'unsafe-eval'", "data:", "blob:", "*"),
+  );
   const fetchNames = names.filter((name) => DIRECTIVES[name] === "fetch");
 
   it("by an independent parser of policies, with and without the nonce", () => {
@@ -107,7 +202,11 @@ describe("what was written is read back", () => {
     const settings = fc.dictionary(fc.constantFrom(...fetchNames), list, { minKeys: 1, maxKeys: 6 });
     fc.assert(
       fc.property(settings, fc.uniqueArray(anySource, { maxLength: 2 }), (written, scripts) => {
-        const all: Record<string, string[]> = { "default-src": ["'self'"], ...written, "script-src": [...scripts, "'nonce'"] };
+        const all: Record<string, string[]> = {
+          "default-src": ["'self'"],
+          ...written,
+          "script-src": [...scripts, "'nonce'"],
+        };
         const plan = planOf({ contentSecurityPolicy: { directives: all, useDefaults: false } });
         const read = parseOneCsp(plan?.values.get("Content-Security-Policy"));
         expect(Object.fromEntries(read)).toEqual({ ...all, "script-src": scripts.length === 0 ? ["'none'"] : scripts });
@@ -119,9 +218,21 @@ describe("what was written is read back", () => {
   });
 
   it("by the structured-headers package", () => {
-    const origin = fc.domain().chain((domain) => fc.constantFrom("self", "src", `https://${domain}`, `https://*.${domain}`, `http://${domain}:8080`));
-    const permissions = fc.dictionary(fc.stringMatching(/^[a-z][a-z0-9-]{0,20}$/), fc.oneof(fc.array(origin, { maxLength: 3 }), fc.constant("*" as const)), { minKeys: 1, maxKeys: 4 });
-    const endpoints = fc.dictionary(fc.stringMatching(/^[a-z*][a-z0-9_.*-]{0,10}$/), fc.webUrl({ validSchemes: ["https"], withQueryParameters: true }), { minKeys: 1, maxKeys: 3 });
+    const origin = fc
+      .domain()
+      .chain((domain) =>
+        fc.constantFrom("self", "src", `https://${domain}`, `https://*.${domain}`, `http://${domain}:8080`),
+      );
+    const permissions = fc.dictionary(
+      fc.stringMatching(/^[a-z][a-z0-9-]{0,20}$/),
+      fc.oneof(fc.array(origin, { maxLength: 3 }), fc.constant("*" as const)),
+      { minKeys: 1, maxKeys: 4 },
+    );
+    const endpoints = fc.dictionary(
+      fc.stringMatching(/^[a-z*][a-z0-9_.*-]{0,10}$/),
+      fc.webUrl({ validSchemes: ["https"], withQueryParameters: true }),
+      { minKeys: 1, maxKeys: 3 },
+    );
     fc.assert(
       fc.property(permissions, endpoints, (allowed, urls) => {
         const plan = planOf({ permissionsPolicy: allowed, reportingEndpoints: urls });
@@ -129,9 +240,15 @@ describe("what was written is read back", () => {
         for (const [feature, allow] of Object.entries(allowed)) {
           const member = read.get(feature);
           if (member === undefined) throw new Error(`${feature} is missing`);
-          expect(isInnerList(member) ? member[0].map(([value]) => (value instanceof Token ? value.toString() : value)) : String(member[0])).toEqual(allow);
+          expect(
+            isInnerList(member)
+              ? member[0].map(([value]) => (value instanceof Token ? value.toString() : value))
+              : String(member[0]),
+          ).toEqual(allow);
         }
-        expect([...parseDictionary(plan?.values.get("Reporting-Endpoints") ?? "")].map(([name, [url]]) => [name, url])).toEqual(Object.entries(urls));
+        expect(
+          [...parseDictionary(plan?.values.get("Reporting-Endpoints") ?? "")].map(([name, [url]]) => [name, url]),
+        ).toEqual(Object.entries(urls));
       }),
       options(300),
     );

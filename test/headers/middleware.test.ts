@@ -34,7 +34,9 @@ describe.each(EXPRESS)("on $name", ({ express }) => {
       app.get("/throws", () => {
         throw new Error("boom");
       });
-      app.get("/status", (_req, _res, next) => next(Object.assign(new Error("teapot"), { status: 418, headers: { "X-Own": "1" } })));
+      app.get("/status", (_req, _res, next) =>
+        next(Object.assign(new Error("teapot"), { status: 418, headers: { "X-Own": "1" } })),
+      );
       server = await serve(app);
     });
     afterAll(() => server.close());
@@ -91,24 +93,176 @@ describe.each(EXPRESS)("on $name", ({ express }) => {
     await server.close();
   });
 
-  const CASES: { name: string; settings: HeadersSettings; debug?: boolean; change: Record<string, string | undefined> }[] = [
-    { name: "debug", settings: { strictTransportSecurity: { maxAge: 5 } }, debug: true, change: { "Strict-Transport-Security": undefined, "Content-Security-Policy": DEFAULT_PLAIN["Content-Security-Policy"]?.replace(";upgrade-insecure-requests", "") } },
-    { name: "upgrade-insecure-requests written out, in debug", settings: { contentSecurityPolicy: { directives: { "default-src": ["'none'"], "upgrade-insecure-requests": [] }, useDefaults: false } }, debug: true, change: { "Strict-Transport-Security": undefined, "Content-Security-Policy": "default-src 'none'" } },
-    { name: "everything off", settings: { contentSecurityPolicy: false, strictTransportSecurity: false, permissionsPolicy: false, referrerPolicy: false, frameOptions: false, xssProtection: false, crossOriginOpenerPolicy: false, crossOriginResourcePolicy: false }, change: Object.fromEntries(Object.keys(DEFAULT_SECURE).filter((name) => name !== "X-Content-Type-Options").map((name) => [name, undefined])) },
-    { name: "HSTS", settings: { strictTransportSecurity: { maxAge: 63_072_000, preload: true } }, change: { "Strict-Transport-Security": "max-age=63072000; includeSubDomains; preload" } },
-    { name: "HSTS taken back", settings: { strictTransportSecurity: { maxAge: 0, includeSubDomains: false } }, change: { "Strict-Transport-Security": "max-age=0" } },
+  const CASES: {
+    name: string;
+    settings: HeadersSettings;
+    debug?: boolean;
+    change: Record<string, string | undefined>;
+  }[] = [
+    {
+      name: "debug",
+      settings: { strictTransportSecurity: { maxAge: 5 } },
+      debug: true,
+      change: {
+        "Strict-Transport-Security": undefined,
+        "Content-Security-Policy": DEFAULT_PLAIN["Content-Security-Policy"]?.replace(";upgrade-insecure-requests", ""),
+      },
+    },
+    {
+      name: "upgrade-insecure-requests written out, in debug",
+      settings: {
+        contentSecurityPolicy: {
+          directives: { "default-src": ["'none'"], "upgrade-insecure-requests": [] },
+          useDefaults: false,
+        },
+      },
+      debug: true,
+      change: { "Strict-Transport-Security": undefined, "Content-Security-Policy": "default-src 'none'" },
+    },
+    {
+      name: "everything off",
+      settings: {
+        contentSecurityPolicy: false,
+        strictTransportSecurity: false,
+        permissionsPolicy: false,
+        referrerPolicy: false,
+        frameOptions: false,
+        xssProtection: false,
+        crossOriginOpenerPolicy: false,
+        crossOriginResourcePolicy: false,
+      },
+      change: Object.fromEntries(
+        Object.keys(DEFAULT_SECURE)
+          .filter((name) => name !== "X-Content-Type-Options")
+          .map((name) => [name, undefined]),
+      ),
+    },
+    {
+      name: "HSTS",
+      settings: { strictTransportSecurity: { maxAge: 63_072_000, preload: true } },
+      change: { "Strict-Transport-Security": "max-age=63072000; includeSubDomains; preload" },
+    },
+    {
+      name: "HSTS taken back",
+      settings: { strictTransportSecurity: { maxAge: 0, includeSubDomains: false } },
+      change: { "Strict-Transport-Security": "max-age=0" },
+    },
     { name: "block", settings: { xssProtection: "block" }, change: { "X-XSS-Protection": "1; mode=block" } },
-    { name: "the cross-origin three", settings: { crossOriginOpenerPolicy: "noopener-allow-popups", crossOriginResourcePolicy: "cross-origin", crossOriginEmbedderPolicy: "credentialless" }, change: { "Cross-Origin-Opener-Policy": "noopener-allow-popups", "Cross-Origin-Resource-Policy": "cross-origin", "Cross-Origin-Embedder-Policy": "credentialless" } },
-    { name: "two referrer policies", settings: { referrerPolicy: ["no-referrer", "strict-origin-when-cross-origin"] }, change: { "Referrer-Policy": "no-referrer,strict-origin-when-cross-origin" } },
-    { name: "endpoints", settings: { reportingEndpoints: { csp: 'https://r.example/a,b;c?"d"', "other.1": "http://127.0.0.1:9/" } }, change: { "Reporting-Endpoints": 'csp="https://r.example/a,b;c?\\"d\\"", other.1="http://127.0.0.1:9/"' } },
-    { name: "X-Frame-Options follows frame-ancestors", settings: { contentSecurityPolicy: { directives: { "frame-ancestors": ["'self'"] } } }, change: { "X-Frame-Options": "SAMEORIGIN", "Content-Security-Policy": DEFAULT_PLAIN["Content-Security-Policy"]?.replace("frame-ancestors 'none'", "frame-ancestors 'self'") } },
-    { name: "X-Frame-Options where it cannot follow", settings: { contentSecurityPolicy: { directives: { "frame-ancestors": ["https://a.example"] } } }, change: { "X-Frame-Options": undefined, "Content-Security-Policy": DEFAULT_PLAIN["Content-Security-Policy"]?.replace("frame-ancestors 'none'", "frame-ancestors https://a.example") } },
-    { name: "frame-ancestors follows X-Frame-Options", settings: { frameOptions: "SAMEORIGIN" }, change: { "X-Frame-Options": "SAMEORIGIN", "Content-Security-Policy": DEFAULT_PLAIN["Content-Security-Policy"]?.replace("frame-ancestors 'none'", "frame-ancestors 'self'") } },
-    { name: "permissions are laid over the denied features", settings: { permissionsPolicy: { geolocation: ["self", "https://maps.example.com"], camera: [], fullscreen: "*", usb: false } }, change: { "Permissions-Policy": `geolocation=(self "https://maps.example.com"), camera=(), fullscreen=*, ${DEFAULT_PLAIN["Permissions-Policy"]?.replace("camera=(), ", "").replace("geolocation=(), ", "").replace("usb=(), ", "") ?? ""}` } },
-    { name: "enforced and report-only at once", settings: { contentSecurityPolicyReportOnly: { directives: { "default-src": ["'none'"], "report-to": ["csp"] }, useDefaults: false }, reportingEndpoints: { csp: "https://r.example/" } }, change: { "Content-Security-Policy-Report-Only": "default-src 'none';report-to csp", "Reporting-Endpoints": 'csp="https://r.example/"' } },
-    { name: "report-only policy from the defaults", settings: { contentSecurityPolicyReportOnly: { directives: { "require-trusted-types-for": ["'script'"] } } }, change: { "Content-Security-Policy-Report-Only": DEFAULT_PLAIN["Content-Security-Policy"]?.replace("upgrade-insecure-requests", "require-trusted-types-for 'script'") } },
-    { name: "one directive tried out alone", settings: { contentSecurityPolicyReportOnly: { directives: { "require-trusted-types-for": ["'script'"] }, useDefaults: false } }, change: { "Content-Security-Policy-Report-Only": "require-trusted-types-for 'script'" } },
-    { name: "mode report", settings: { mode: "report" }, change: { "Content-Security-Policy": undefined, "Content-Security-Policy-Report-Only": DEFAULT_PLAIN["Content-Security-Policy"]?.replace(";upgrade-insecure-requests", "") } },
+    {
+      name: "the cross-origin three",
+      settings: {
+        crossOriginOpenerPolicy: "noopener-allow-popups",
+        crossOriginResourcePolicy: "cross-origin",
+        crossOriginEmbedderPolicy: "credentialless",
+      },
+      change: {
+        "Cross-Origin-Opener-Policy": "noopener-allow-popups",
+        "Cross-Origin-Resource-Policy": "cross-origin",
+        "Cross-Origin-Embedder-Policy": "credentialless",
+      },
+    },
+    {
+      name: "two referrer policies",
+      settings: { referrerPolicy: ["no-referrer", "strict-origin-when-cross-origin"] },
+      change: { "Referrer-Policy": "no-referrer,strict-origin-when-cross-origin" },
+    },
+    {
+      name: "endpoints",
+      settings: { reportingEndpoints: { csp: 'https://r.example/a,b;c?"d"', "other.1": "http://127.0.0.1:9/" } },
+      change: { "Reporting-Endpoints": 'csp="https://r.example/a,b;c?\\"d\\"", other.1="http://127.0.0.1:9/"' },
+    },
+    {
+      name: "X-Frame-Options follows frame-ancestors",
+      settings: { contentSecurityPolicy: { directives: { "frame-ancestors": ["'self'"] } } },
+      change: {
+        "X-Frame-Options": "SAMEORIGIN",
+        "Content-Security-Policy": DEFAULT_PLAIN["Content-Security-Policy"]?.replace(
+          "frame-ancestors 'none'",
+          "frame-ancestors 'self'",
+        ),
+      },
+    },
+    {
+      name: "X-Frame-Options where it cannot follow",
+      settings: { contentSecurityPolicy: { directives: { "frame-ancestors": ["https://a.example"] } } },
+      change: {
+        "X-Frame-Options": undefined,
+        "Content-Security-Policy": DEFAULT_PLAIN["Content-Security-Policy"]?.replace(
+          "frame-ancestors 'none'",
+          "frame-ancestors https://a.example",
+        ),
+      },
+    },
+    {
+      name: "frame-ancestors follows X-Frame-Options",
+      settings: { frameOptions: "SAMEORIGIN" },
+      change: {
+        "X-Frame-Options": "SAMEORIGIN",
+        "Content-Security-Policy": DEFAULT_PLAIN["Content-Security-Policy"]?.replace(
+          "frame-ancestors 'none'",
+          "frame-ancestors 'self'",
+        ),
+      },
+    },
+    {
+      name: "permissions are laid over the denied features",
+      settings: {
+        permissionsPolicy: {
+          geolocation: ["self", "https://maps.example.com"],
+          camera: [],
+          fullscreen: "*",
+          usb: false,
+        },
+      },
+      change: {
+        "Permissions-Policy": `geolocation=(self "https://maps.example.com"), camera=(), fullscreen=*, ${DEFAULT_PLAIN["Permissions-Policy"]?.replace("camera=(), ", "").replace("geolocation=(), ", "").replace("usb=(), ", "") ?? ""}`,
+      },
+    },
+    {
+      name: "enforced and report-only at once",
+      settings: {
+        contentSecurityPolicyReportOnly: {
+          directives: { "default-src": ["'none'"], "report-to": ["csp"] },
+          useDefaults: false,
+        },
+        reportingEndpoints: { csp: "https://r.example/" },
+      },
+      change: {
+        "Content-Security-Policy-Report-Only": "default-src 'none';report-to csp",
+        "Reporting-Endpoints": 'csp="https://r.example/"',
+      },
+    },
+    {
+      name: "report-only policy from the defaults",
+      settings: { contentSecurityPolicyReportOnly: { directives: { "require-trusted-types-for": ["'script'"] } } },
+      change: {
+        "Content-Security-Policy-Report-Only": DEFAULT_PLAIN["Content-Security-Policy"]?.replace(
+          "upgrade-insecure-requests",
+          "require-trusted-types-for 'script'",
+        ),
+      },
+    },
+    {
+      name: "one directive tried out alone",
+      settings: {
+        contentSecurityPolicyReportOnly: {
+          directives: { "require-trusted-types-for": ["'script'"] },
+          useDefaults: false,
+        },
+      },
+      change: { "Content-Security-Policy-Report-Only": "require-trusted-types-for 'script'" },
+    },
+    {
+      name: "mode report",
+      settings: { mode: "report" },
+      change: {
+        "Content-Security-Policy": undefined,
+        "Content-Security-Policy-Report-Only": DEFAULT_PLAIN["Content-Security-Policy"]?.replace(
+          ";upgrade-insecure-requests",
+          "",
+        ),
+      },
+    },
   ];
 
   it.each(CASES)("$name", async ({ settings, debug, change }) => {
@@ -116,18 +270,27 @@ describe.each(EXPRESS)("on $name", ({ express }) => {
     app.set("trust proxy", "loopback");
     app.use(standalone([layer(settings, debug)], createRuntime()), (_req, res) => void res.end());
     const server = await serve(app);
-    const expected = Object.fromEntries(Object.entries({ ...DEFAULT_SECURE, ...change }).filter((entry): entry is [string, string] => entry[1] !== undefined));
+    const expected = Object.fromEntries(
+      Object.entries({ ...DEFAULT_SECURE, ...change }).filter(
+        (entry): entry is [string, string] => entry[1] !== undefined,
+      ),
+    );
     expectSecurityHeaders(await server.send("/", { headers: SECURE }), expected);
     await server.close();
   });
 
   it("sends both policies of mode report in one field", async () => {
     const app = express();
-    app.use(securityHeaders({ mode: "report", contentSecurityPolicyReportOnly: { directives: { "img-src": ["'none'"] } } }), (_req, res) => void res.end());
+    app.use(
+      securityHeaders({ mode: "report", contentSecurityPolicyReportOnly: { directives: { "img-src": ["'none'"] } } }),
+      (_req, res) => void res.end(),
+    );
     const server = await serve(app);
     const { headers } = await server.send("/");
     expect(headers["content-security-policy"]).toBeUndefined();
-    expect(parseCsp(String(headers["content-security-policy-report-only"])).map((policy) => policy.get("img-src"))).toEqual([["'self'", "data:"], ["'none'"]]);
+    expect(
+      parseCsp(String(headers["content-security-policy-report-only"])).map((policy) => policy.get("img-src")),
+    ).toEqual([["'self'", "data:"], ["'none'"]]);
     await server.close();
   });
 
@@ -140,7 +303,9 @@ describe.each(EXPRESS)("on $name", ({ express }) => {
       res.set("Content-Security-Policy", "default-src https:").send("x");
     });
     const server = await serve(app);
-    expect(parseOneCsp((await server.send("/own")).headers["content-security-policy"])).toEqual(new Map([["default-src", ["https:"]]]));
+    expect(parseOneCsp((await server.send("/own")).headers["content-security-policy"])).toEqual(
+      new Map([["default-src", ["https:"]]]),
+    );
     expect(ran).toBe(true);
     await server.close();
   });
@@ -151,7 +316,10 @@ describe.each(EXPRESS)("on $name", ({ express }) => {
     app.use("/open", securityHeaders({ contentSecurityPolicy: false, referrerPolicy: "origin" }));
     app.use((_req, res) => void res.end());
     const server = await serve(app);
-    expectSecurityHeaders(await server.send("/open"), { ...without(DEFAULT_PLAIN, "Content-Security-Policy"), "Referrer-Policy": "origin" });
+    expectSecurityHeaders(await server.send("/open"), {
+      ...without(DEFAULT_PLAIN, "Content-Security-Policy"),
+      "Referrer-Policy": "origin",
+    });
     expectSecurityHeaders(await server.send("/"), DEFAULT_PLAIN);
     await server.close();
   });
@@ -176,7 +344,13 @@ describe("the layer", () => {
     expect(JSON.parse(JSON.stringify(described))).toEqual(described);
     expect(described).toEqual({
       mode: "enforce",
-      headers: { ...DEFAULT_SECURE, "Content-Security-Policy": DEFAULT_SECURE["Content-Security-Policy"]?.replace("script-src 'self'", "script-src 'nonce-…'") },
+      headers: {
+        ...DEFAULT_SECURE,
+        "Content-Security-Policy": DEFAULT_SECURE["Content-Security-Policy"]?.replace(
+          "script-src 'self'",
+          "script-src 'nonce-…'",
+        ),
+      },
     });
     expect(made.id).toBe("headers");
     expect(layer({ mode: "report" }).mode).toBe("report");

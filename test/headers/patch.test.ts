@@ -11,7 +11,8 @@ import { serve } from "../support/serve.js";
 import { parseOneCsp } from "./csp-parser.js";
 import { DEFAULT_PLAIN, DEFAULT_SECURE, FINAL_CSP, without } from "./expected.js";
 
-const layer = (settings: HeadersSettings = {}): HeadersLayer => createHeaders(parse(headersSchema, settings), createRuntime());
+const layer = (settings: HeadersSettings = {}): HeadersLayer =>
+  createHeaders(parse(headersSchema, settings), createRuntime());
 const csp = (directives: object): HeadersPatch => ({ contentSecurityPolicy: { directives } });
 const DEFAULT_CSP = DEFAULT_PLAIN["Content-Security-Policy"] ?? "";
 
@@ -21,17 +22,33 @@ describe.each(EXPRESS)("a patch on $name", ({ express }) => {
     const app = express();
     app.set("trust proxy", "loopback");
     app.use(standalone([headers], createRuntime()));
-    app.get("/map", headers.patch({ ...csp({ "img-src": ["https://tiles.example"] }), referrerPolicy: "origin", permissionsPolicy: { geolocation: ["self"] }, crossOriginOpenerPolicy: false, strictTransportSecurity: { maxAge: 7 } }), (_req, res) => void res.end());
+    app.get(
+      "/map",
+      headers.patch({
+        ...csp({ "img-src": ["https://tiles.example"] }),
+        referrerPolicy: "origin",
+        permissionsPolicy: { geolocation: ["self"] },
+        crossOriginOpenerPolicy: false,
+        strictTransportSecurity: { maxAge: 7 },
+      }),
+      (_req, res) => void res.end(),
+    );
     app.get("/other", (_req, res) => void res.end());
     const server = await serve(app);
     const expected = {
       ...without(DEFAULT_PLAIN, "Cross-Origin-Opener-Policy"),
-      "Content-Security-Policy": DEFAULT_CSP.replace("img-src 'self' data:", "img-src 'self' data: https://tiles.example"),
+      "Content-Security-Policy": DEFAULT_CSP.replace(
+        "img-src 'self' data:",
+        "img-src 'self' data: https://tiles.example",
+      ),
       "Referrer-Policy": "origin",
       "Permissions-Policy": `geolocation=(self), ${DEFAULT_PLAIN["Permissions-Policy"]?.replace("geolocation=(), ", "") ?? ""}`,
     };
     expectSecurityHeaders(await server.send("/map"), expected);
-    expectSecurityHeaders(await server.send("/map", { headers: { "x-forwarded-proto": "https" } }), { ...expected, "Strict-Transport-Security": "max-age=7; includeSubDomains" });
+    expectSecurityHeaders(await server.send("/map", { headers: { "x-forwarded-proto": "https" } }), {
+      ...expected,
+      "Strict-Transport-Security": "max-age=7; includeSubDomains",
+    });
     expectSecurityHeaders(await server.send("/other"), DEFAULT_PLAIN);
     expectSecurityHeaders(await server.send("/other", { headers: { "x-forwarded-proto": "https" } }), DEFAULT_SECURE);
     await server.close();
@@ -42,16 +59,29 @@ describe.each(EXPRESS)("a patch on $name", ({ express }) => {
     const app = express();
     const router = express.Router();
     router.use(headers.patch(csp({ "img-src": ["https://a.example"] })));
-    router.get("/both", headers.patch(csp({ "img-src": ["https://b.example"], "frame-ancestors": ["'self'"] })), (_req, res) => void res.end());
+    router.get(
+      "/both",
+      headers.patch(csp({ "img-src": ["https://b.example"], "frame-ancestors": ["'self'"] })),
+      (_req, res) => void res.end(),
+    );
     router.get("/one", (_req, res) => void res.end());
     app.use(standalone([headers], createRuntime()), router);
     const server = await serve(app);
     for (let round = 0; round < 2; round += 1) {
       const both = await server.send("/both");
-      expect(parseOneCsp(both.headers["content-security-policy"]).get("img-src")).toEqual(["'self'", "data:", "https://a.example", "https://b.example"]);
+      expect(parseOneCsp(both.headers["content-security-policy"]).get("img-src")).toEqual([
+        "'self'",
+        "data:",
+        "https://a.example",
+        "https://b.example",
+      ]);
       expect(both.headers["x-frame-options"]).toBe("SAMEORIGIN");
       const one = await server.send("/one");
-      expect(parseOneCsp(one.headers["content-security-policy"]).get("img-src")).toEqual(["'self'", "data:", "https://a.example"]);
+      expect(parseOneCsp(one.headers["content-security-policy"]).get("img-src")).toEqual([
+        "'self'",
+        "data:",
+        "https://a.example",
+      ]);
       expect(one.headers["x-frame-options"]).toBe("DENY");
     }
     await server.close();
@@ -68,14 +98,23 @@ describe.each(EXPRESS)("a patch on $name", ({ express }) => {
       });
     }
     app.use(
-      headers.patch({ ...csp({ "script-src": ["https://cdn.example"] }), contentSecurityPolicyReportOnly: { directives: { "style-src": ["'nonce'"] } } }),
+      headers.patch({
+        ...csp({ "script-src": ["https://cdn.example"] }),
+        contentSecurityPolicyReportOnly: { directives: { "style-src": ["'nonce'"] } },
+      }),
       (_req, res) => void res.send(String(res.locals["cspNonce"])),
     );
     const server = await serve(app);
     const { text, headers: sent } = await server.send("/");
     await server.close();
-    expect(parseOneCsp(sent["content-security-policy"]).get("script-src")).toEqual([`'nonce-${text}'`, "https://cdn.example"]);
-    expect(parseOneCsp(sent["content-security-policy-report-only"]).get("style-src")).toEqual(["'self'", `'nonce-${text}'`]);
+    expect(parseOneCsp(sent["content-security-policy"]).get("script-src")).toEqual([
+      `'nonce-${text}'`,
+      "https://cdn.example",
+    ]);
+    expect(parseOneCsp(sent["content-security-policy-report-only"]).get("style-src")).toEqual([
+      "'self'",
+      `'nonce-${text}'`,
+    ]);
   });
 
   it("brings a nonce to a policy that had none, also when it has been read already", async () => {
@@ -85,7 +124,10 @@ describe.each(EXPRESS)("a patch on $name", ({ express }) => {
       void res.locals["cspNonce"];
       next();
     });
-    app.use(headers.patch(csp({ "style-src": ["'nonce'"] })), (_req, res) => void res.send(String(res.locals["cspNonce"])));
+    app.use(
+      headers.patch(csp({ "style-src": ["'nonce'"] })),
+      (_req, res) => void res.send(String(res.locals["cspNonce"])),
+    );
     const server = await serve(app);
     const { text, headers: sent } = await server.send("/");
     await server.close();
@@ -101,7 +143,11 @@ describe.each(EXPRESS)("a patch on $name", ({ express }) => {
     });
     app.use(headers.patch({ referrerPolicy: "origin" }), (_req, res) => void res.end());
     const server = await serve(app);
-    expectSecurityHeaders(await server.send("/"), { ...DEFAULT_PLAIN, "Referrer-Policy": "origin", "X-Frame-Options": "SAMEORIGIN" });
+    expectSecurityHeaders(await server.send("/"), {
+      ...DEFAULT_PLAIN,
+      "Referrer-Policy": "origin",
+      "X-Frame-Options": "SAMEORIGIN",
+    });
     await server.close();
   });
 
@@ -120,7 +166,11 @@ describe.each(EXPRESS)("a patch on $name", ({ express }) => {
     app.use("/patched", headers.patch({ ...csp({ "frame-ancestors": ["'self'"] }) }));
     app.use("/off", headers.patch({ contentSecurityPolicy: false }));
     const server = await serve(app);
-    expectSecurityHeaders(await server.send("/patched"), { ...DEFAULT_PLAIN, "X-Frame-Options": "SAMEORIGIN", "Content-Security-Policy": FINAL_CSP });
+    expectSecurityHeaders(await server.send("/patched"), {
+      ...DEFAULT_PLAIN,
+      "X-Frame-Options": "SAMEORIGIN",
+      "Content-Security-Policy": FINAL_CSP,
+    });
     expect((await server.send("/off")).headers["content-security-policy"]).toBe("default-src 'none'");
     await server.close();
   });
@@ -142,9 +192,27 @@ describe.each(EXPRESS)("a patch on $name", ({ express }) => {
 
 describe("a patch that contradicts the layer is refused when it is made, and its twin is not", () => {
   it.each<[string, HeadersSettings, HeadersPatch, HeadersPatch, string]>([
-    ["'unsafe-inline' where there is a nonce", csp({ "style-src": ["'nonce'"] }), csp({ "style-src": ["'unsafe-inline'"] }), csp({ "style-src": ["https:"] }), "contentSecurityPolicy.directives.style-src"],
-    ["an endpoint nobody has named", { reportingEndpoints: { a: "https://r.example" } }, csp({ "report-to": ["b"] }), csp({ "report-to": ["a"] }), "contentSecurityPolicy.directives.report-to"],
-    ["X-Frame-Options against frame-ancestors", {}, { ...csp({ "frame-ancestors": ["'self'"] }), frameOptions: "DENY" }, { ...csp({ "frame-ancestors": ["'self'"] }), frameOptions: "SAMEORIGIN" }, "frameOptions"],
+    [
+      "'unsafe-inline' where there is a nonce",
+      csp({ "style-src": ["'nonce'"] }),
+      csp({ "style-src": ["'unsafe-inline'"] }),
+      csp({ "style-src": ["https:"] }),
+      "contentSecurityPolicy.directives.style-src",
+    ],
+    [
+      "an endpoint nobody has named",
+      { reportingEndpoints: { a: "https://r.example" } },
+      csp({ "report-to": ["b"] }),
+      csp({ "report-to": ["a"] }),
+      "contentSecurityPolicy.directives.report-to",
+    ],
+    [
+      "X-Frame-Options against frame-ancestors",
+      {},
+      { ...csp({ "frame-ancestors": ["'self'"] }), frameOptions: "DENY" },
+      { ...csp({ "frame-ancestors": ["'self'"] }), frameOptions: "SAMEORIGIN" },
+      "frameOptions",
+    ],
   ])("%s", (_name, settings, refused, allowed, path) => {
     const made = layer(settings);
     expect(() => made.patch(refused)).toThrow(SettingsError);

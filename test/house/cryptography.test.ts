@@ -4,16 +4,21 @@ import { describe, expect, it } from "vitest";
 import { ROOT } from "../support/code-blocks.js";
 
 /** The source, without comments. */
-const names = (readdirSync(join(ROOT, "src"), { recursive: true }) as string[]).filter((name) => name.endsWith(".ts")).sort();
+const names = (readdirSync(join(ROOT, "src"), { recursive: true }) as string[])
+  .filter((name) => name.endsWith(".ts"))
+  .sort();
 const files = names.map((name) => ({
   file: `src/${name.replaceAll("\\", "/")}`,
-  code: readFileSync(join(ROOT, "src", name), "utf8").replace(/\/\*[\s\S]*?\*\//g, "").replace(/^\s*\/\/.*$/gm, ""),
+  code: readFileSync(join(ROOT, "src", name), "utf8")
+    .replace(/\/\*[\s\S]*?\*\//g, "")
+    .replace(/^\s*\/\/.*$/gm, ""),
 }));
 
 /** What stands in the first group of `pattern`, with the files it stands in. */
 function found(pattern: RegExp): Record<string, string[]> {
   const where: Record<string, string[]> = {};
-  for (const { file, code } of files) for (const [, what = ""] of code.matchAll(pattern)) where[what] = [...new Set([...(where[what] ?? []), file])];
+  for (const { file, code } of files)
+    for (const [, what = ""] of code.matchAll(pattern)) where[what] = [...new Set([...(where[what] ?? []), file])];
   return where;
 }
 
@@ -24,18 +29,38 @@ describe("cryptography in the source", () => {
   });
 
   it("is node:crypto, argon2 and jsonwebtoken, and of node:crypto only these", () => {
-    const packages = found(/from "((?:node:)?(?:crypto|webcrypto)|[^"]*(?:crypt|hash|cipher|argon|jwt|jose|jsonweb|nacl|sodium|tweet|uuid|nanoid)[^"./]*)"/g);
+    const packages = found(
+      /from "((?:node:)?(?:crypto|webcrypto)|[^"]*(?:crypt|hash|cipher|argon|jwt|jose|jsonweb|nacl|sodium|tweet|uuid|nanoid)[^"./]*)"/g,
+    );
     expect(Object.keys(packages).sort()).toEqual(["argon2", "jsonwebtoken", "node:crypto"]);
     const imported = new Set(
-      files.flatMap(({ code }) => [...code.matchAll(/import (?:type )?\{([^}]*)\} from "node:crypto"/g)].flatMap(([, list = ""]) => list.split(",").map((name) => name.replace(/^\s*type /, "").trim()))),
+      files.flatMap(({ code }) =>
+        [...code.matchAll(/import (?:type )?\{([^}]*)\} from "node:crypto"/g)].flatMap(([, list = ""]) =>
+          list
+            .split(",")
+            .map((name) => name.replace(/^\s*type /, "").trim())
+            .filter((name) => name !== ""),
+        ),
+      ),
     );
     expect([...imported].sort()).toEqual([
-      ...["KeyObject", "createCipheriv", "createDecipheriv", "createHash", "createHmac", "createPrivateKey", "createPublicKey", "createSecretKey"],
+      ...[
+        "KeyObject",
+        "createCipheriv",
+        "createDecipheriv",
+        "createHash",
+        "createHmac",
+        "createPrivateKey",
+        "createPublicKey",
+        "createSecretKey",
+      ],
       ...["hkdfSync", "randomBytes", "randomInt", "timingSafeEqual"],
     ]);
     // What an `import *` brings in, taken out of it or named on it.
     expect(found(/import \* as (\w+) from "node:crypto"/g)).toEqual({ crypto: ["src/core/cache-key.ts"] });
-    const named = Object.entries(found(/\bcrypto\.(\w+)/g)).filter(([, where]) => where.includes("src/core/cache-key.ts"));
+    const named = Object.entries(found(/\bcrypto\.(\w+)/g)).filter(([, where]) =>
+      where.includes("src/core/cache-key.ts"),
+    );
     expect(named.map(([name]) => name).sort()).toEqual(["createHash", "randomBytes"]);
     expect(found(/\{ ([^}]*) \} = crypto\b/g)).toEqual({ hash: ["src/core/cache-key.ts"] });
   });
@@ -74,7 +99,12 @@ describe("cryptography in the source", () => {
   it("draws what nobody may guess from randomBytes, 128 bits and more of it", () => {
     expect(found(/\brandomBytes\((?!\$|\d+\)\.toString\('base64url'\))([^)]+)\)/g)).toEqual({
       // 128 bits and more: ids of tokens and families, secrets of refresh tokens, nonces of 18 bytes each, the key of a process, and base62 characters without bias.
-      "16": ["src/jwt/access-tokens.ts", "src/jwt/manager.ts", "src/jwt/refresh-secrets.ts", "src/stores/sql/families.ts"],
+      "16": [
+        "src/jwt/access-tokens.ts",
+        "src/jwt/manager.ts",
+        "src/jwt/refresh-secrets.ts",
+        "src/stores/sql/families.ts",
+      ],
       "32": ["src/core/cache-key.ts", "src/jwt/refresh-secrets.ts"],
       "NONCE_BYTES * NONCES_AT_ONCE": ["src/headers/response.ts"],
       "length + 16": ["src/api-key/format.ts"],
@@ -84,28 +114,43 @@ describe("cryptography in the source", () => {
     });
     // The seed of the hash that spreads clients over shared windows: it never leaves the process, and nothing is proved by it.
     expect(found(/\brandomInt\(([^)]+)\)/g)).toEqual({ "2 ** 32 - 1": ["src/stores/memory/window-key.ts"] });
-    expect(found(/\b(randomUUID|randomFill\w*|getRandomValues|generateKeyPair\w*|generateKeySync|pseudoRandomBytes)\b/g)).toEqual({});
+    expect(
+      found(/\b(randomUUID|randomFill\w*|getRandomValues|generateKeyPair\w*|generateKeySync|pseudoRandomBytes)\b/g),
+    ).toEqual({});
   });
 
   it("leaves to Math.random how long to wait before the next try, and nothing else", () => {
-    expect(found(/(Math\.random)/g)).toEqual({ "Math.random": ["src/stores/redis/retry-delay.ts", "src/stores/sql/bounded.ts", "src/stores/sql/transaction.ts"] });
+    expect(found(/(Math\.random)/g)).toEqual({
+      "Math.random": ["src/stores/redis/retry-delay.ts", "src/stores/sql/bounded.ts", "src/stores/sql/transaction.ts"],
+    });
   });
 
   it("stands in the table of SECURITY.md, file by file (ASVS 11.1.2)", () => {
     const table = /\n## Cryptography\n([^]*?)\n## /.exec(readFileSync(join(ROOT, "SECURITY.md"), "utf8"))?.[1] ?? "";
     const listed = new Set([...table.matchAll(/`(src\/[^`]+)`/g)].map(([, file = ""]) => file));
-    const operations = /import (?:type )?\{[^}]*\b(?:createHash|createHmac|createCipheriv|createDecipheriv|hkdfSync|randomBytes|randomInt|timingSafeEqual)\b[^}]*\} from "node:crypto"|import \* as \w+ from "node:crypto"|import\("argon2"\)|import \w+ from "jsonwebtoken"/;
+    const operations =
+      /import (?:type )?\{[^}]*\b(?:createHash|createHmac|createCipheriv|createDecipheriv|hkdfSync|randomBytes|randomInt|timingSafeEqual)\b[^}]*\} from "node:crypto"|import \* as \w+ from "node:crypto"|import\("argon2"\)|import \w+ from "jsonwebtoken"/;
     const users = files.filter(({ code }) => operations.test(code)).map(({ file }) => file);
     expect(users.length).toBeGreaterThan(10);
     expect(users.filter((file) => !listed.has(file))).toEqual([]);
     expect([...listed].filter((file) => !files.some((known) => known.file === file))).toEqual([]);
-    const labels = [...new Set(files.flatMap(({ code }) => [...code.matchAll(/\bderiveKey\(\w+, "([^"]+)"\)/g)].map(([, label = ""]) => label)))];
+    const labels = [
+      ...new Set(
+        files.flatMap(({ code }) =>
+          [...code.matchAll(/\bderiveKey\(\w+, "([^"]+)"\)/g)].map(([, label = ""]) => label),
+        ),
+      ),
+    ];
     expect(labels.filter((label) => !table.includes(`derived: ${label} `))).toEqual([]);
     expect(labels.length).toBeGreaterThan(3);
   });
 
   it("asks nobody over HTTP, so no redirect can lead it elsewhere", () => {
     expect(found(/(?<![-\w.])(fetch|https?\.(?:get|request)|axios|XMLHttpRequest)\s*\(/g)).toEqual({});
-    expect(Object.keys(found(/import (?:type )?\{([^}]*)\} from "node:https?"/g)).flatMap((list) => list.split(",").map((name) => name.replace("type ", "").trim())).filter((name) => ["get", "request", "Agent"].includes(name))).toEqual([]);
+    expect(
+      Object.keys(found(/import (?:type )?\{([^}]*)\} from "node:https?"/g))
+        .flatMap((list) => list.split(",").map((name) => name.replace("type ", "").trim()))
+        .filter((name) => ["get", "request", "Agent"].includes(name)),
+    ).toEqual([]);
   });
 });

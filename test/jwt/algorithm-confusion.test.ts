@@ -9,7 +9,10 @@ describe("every algorithm against every manager", () => {
   it.each(ALGORITHMS)("a token of %s is taken by its own kind of manager and by no other", async (algorithm) => {
     const token = await managers.get(algorithm)!.signAccessToken("user-1");
     for (const [other, manager] of managers) {
-      expect([other, await codeOf(manager.verifyAccessToken(token))]).toEqual([other, other === algorithm ? "fulfilled" : "algorithm"]);
+      expect([other, await codeOf(manager.verifyAccessToken(token))]).toEqual([
+        other,
+        other === algorithm ? "fulfilled" : "algorithm",
+      ]);
     }
   });
 
@@ -29,7 +32,25 @@ describe("every algorithm against every manager", () => {
 describe("alg none", () => {
   const claims = Buffer.from(JSON.stringify(goodClaims())).toString("base64url");
   const unsigned = (alg: unknown): string => Buffer.from(JSON.stringify({ alg, typ: "at+jwt" })).toString("base64url");
-  const spellings = ["none", "None", "NONE", "nOnE", "none ", " none", "", "null", "no\u0000ne", null, undefined, 0, false, [], ["none"], {}, { alg: "none" }];
+  const spellings = [
+    "none",
+    "None",
+    "NONE",
+    "nOnE",
+    "none ",
+    " none",
+    "",
+    "null",
+    "no\u0000ne",
+    null,
+    undefined,
+    0,
+    false,
+    [],
+    ["none"],
+    {},
+    { alg: "none" },
+  ];
   it.each(spellings)("%j is refused with and without a signature, by every manager", async (alg) => {
     for (const manager of managers.values()) {
       expect(await codeOf(manager.verifyAccessToken(`${unsigned(alg)}.${claims}.`))).toBe("malformed");
@@ -57,23 +78,35 @@ describe("a public key as HMAC secret (CVE-2016-10555)", () => {
     { name: "JWK modulus", secret: Buffer.from(jwk.n ?? "", "base64url") },
     { name: "an empty secret", secret: "" },
   ];
-  it.each(secrets)("$name: refused by the RS256 and PS256 managers under every name of an algorithm", async ({ secret }) => {
-    for (const verifier of ["RS256", "PS256"] as const) {
-      for (const alg of ["HS256", "HS384", "HS512", "RS256", "PS256"]) {
-        const token = forge({ ...GOOD_HEADER, alg }, goodClaims(), secret);
-        expect(await codeOf(managers.get(verifier)!.verifyAccessToken(token))).toBe(alg === verifier ? "signature" : "algorithm");
+  it.each(secrets)(
+    "$name: refused by the RS256 and PS256 managers under every name of an algorithm",
+    async ({ secret }) => {
+      for (const verifier of ["RS256", "PS256"] as const) {
+        for (const alg of ["HS256", "HS384", "HS512", "RS256", "PS256"]) {
+          const token = forge({ ...GOOD_HEADER, alg }, goodClaims(), secret);
+          expect(await codeOf(managers.get(verifier)!.verifyAccessToken(token))).toBe(
+            alg === verifier ? "signature" : "algorithm",
+          );
+        }
       }
-    }
-  });
+    },
+  );
 
   it("an HMAC manager with a real secret takes none of them", async () => {
-    for (const { secret } of secrets) expect(await codeOf(managers.get("HS256")!.verifyAccessToken(forge(GOOD_HEADER, goodClaims(), secret)))).toBe("signature");
+    for (const { secret } of secrets)
+      expect(await codeOf(managers.get("HS256")!.verifyAccessToken(forge(GOOD_HEADER, goodClaims(), secret)))).toBe(
+        "signature",
+      );
   });
 });
 
 describe("keys that the token brings or names", () => {
   const attacker = KEYS.otherRsa;
-  const sign = (header: Record<string, unknown>): string => jwt.sign(goodClaims(), attacker.privateKey, { algorithm: "RS256", header: { alg: "RS256", typ: "at+jwt", ...header } });
+  const sign = (header: Record<string, unknown>): string =>
+    jwt.sign(goodClaims(), attacker.privateKey, {
+      algorithm: "RS256",
+      header: { alg: "RS256", typ: "at+jwt", ...header },
+    });
 
   it.each([
     { name: "jwk", header: { jwk: attacker.publicKey.export({ format: "jwk" }) } },
@@ -86,14 +119,20 @@ describe("keys that the token brings or names", () => {
 
   it.each(["__proto__", "constructor", "../../dev/null", "' OR 1=1 --", ""])("kid %j names no key", async (kid) => {
     expect(await codeOf(managers.get("RS256")!.verifyAccessToken(sign({ kid })))).toBe("unknown-key");
-    expect(await codeOf(managers.get("HS256")!.verifyAccessToken(forge({ ...GOOD_HEADER, kid }, goodClaims(), HMAC_SECRET)))).toBe("unknown-key");
+    expect(
+      await codeOf(managers.get("HS256")!.verifyAccessToken(forge({ ...GOOD_HEADER, kid }, goodClaims(), HMAC_SECRET))),
+    ).toBe("unknown-key");
   });
 });
 
 describe("the forger of these tests can make a good token", () => {
   it("so that the refusals above are for the one thing that is wrong", async () => {
-    expect(await codeOf(managers.get("HS256")!.verifyAccessToken(forge(GOOD_HEADER, goodClaims(), HMAC_SECRET)))).toBe("fulfilled");
+    expect(await codeOf(managers.get("HS256")!.verifyAccessToken(forge(GOOD_HEADER, goodClaims(), HMAC_SECRET)))).toBe(
+      "fulfilled",
+    );
     const header = { ...GOOD_HEADER, alg: "HS512" };
-    expect(await codeOf(managers.get("HS512")!.verifyAccessToken(forge(header, goodClaims(), HMAC_SECRET, "sha512")))).toBe("fulfilled");
+    expect(
+      await codeOf(managers.get("HS512")!.verifyAccessToken(forge(header, goodClaims(), HMAC_SECRET, "sha512"))),
+    ).toBe("fulfilled");
   });
 });

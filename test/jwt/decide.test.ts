@@ -1,13 +1,37 @@
 import { describe, expect, it } from "vitest";
 import { decideRefresh } from "../../src/jwt/decide-refresh.js";
-import { choosePresented, decideClaims, isAccessTokenType, scopesOf, type AccessTokenClaims, type ClaimsPolicy, type Presented } from "../../src/jwt/decide.js";
+import {
+  choosePresented,
+  decideClaims,
+  isAccessTokenType,
+  scopesOf,
+  type AccessTokenClaims,
+  type ClaimsPolicy,
+  type Presented,
+} from "../../src/jwt/decide.js";
 import type { StoredRefreshToken } from "../../src/stores/contracts.js";
 
-const POLICY: ClaimsPolicy = { issuer: "https://issuer.test", audiences: new Set(["api", "admin"]), maxLifeSeconds: 1800, leewaySeconds: 5 };
+const POLICY: ClaimsPolicy = {
+  issuer: "https://issuer.test",
+  audiences: new Set(["api", "admin"]),
+  maxLifeSeconds: 1800,
+  leewaySeconds: 5,
+};
 const NOW = 1_800_000_000.25;
 const IAT = 1_800_000_000;
 
-const GOOD: Record<string, unknown> = { iss: "https://issuer.test", sub: "user-1", aud: "api", iat: IAT, exp: IAT + 1800, jti: "t1", scope: "read", roles: ["admin"], fam: "f1", iat_ms: IAT * 1000 };
+const GOOD: Record<string, unknown> = {
+  iss: "https://issuer.test",
+  sub: "user-1",
+  aud: "api",
+  iat: IAT,
+  exp: IAT + 1800,
+  jti: "t1",
+  scope: "read",
+  roles: ["admin"],
+  fam: "f1",
+  iat_ms: IAT * 1000,
+};
 
 describe("decideClaims: each refusal has a twin that differs in one claim and is taken", () => {
   it("takes the good claims as they are", () => {
@@ -80,7 +104,10 @@ describe("decideClaims: each refusal has a twin that differs in one claim and is
     expect(decideClaims(GOOD, POLICY, end - 0.001).ok).toBe(true);
     expect(decideClaims(GOOD, POLICY, end)).toEqual({ ok: false, code: "expired" });
     expect(decideClaims({ ...GOOD, nbf: IAT + 100 }, POLICY, IAT + 95).ok).toBe(true);
-    expect(decideClaims({ ...GOOD, nbf: IAT + 100 }, POLICY, IAT + 94.999)).toEqual({ ok: false, code: "not-yet-valid" });
+    expect(decideClaims({ ...GOOD, nbf: IAT + 100 }, POLICY, IAT + 94.999)).toEqual({
+      ok: false,
+      code: "not-yet-valid",
+    });
   });
 
   it("splits scope at spaces", () => {
@@ -93,10 +120,23 @@ describe("decideClaims: each refusal has a twin that differs in one claim and is
 });
 
 describe("isAccessTokenType", () => {
-  it.each(["at+jwt", "AT+JWT", "application/at+jwt", "Application/At+Jwt"])("takes %s", (typ) => expect(isAccessTokenType(typ)).toBe(true));
-  it.each(["JWT", "jwt", "", "at+jwt ", "text/at+jwt", "refresh+jwt", "application/application/at+jwt", undefined, null, 1, ["at+jwt"], "x".repeat(9000)])("refuses %s", (typ) =>
-    expect(isAccessTokenType(typ)).toBe(false),
+  it.each(["at+jwt", "AT+JWT", "application/at+jwt", "Application/At+Jwt"])("takes %s", (typ) =>
+    expect(isAccessTokenType(typ)).toBe(true),
   );
+  it.each([
+    "JWT",
+    "jwt",
+    "",
+    "at+jwt ",
+    "text/at+jwt",
+    "refresh+jwt",
+    "application/application/at+jwt",
+    undefined,
+    null,
+    1,
+    ["at+jwt"],
+    "x".repeat(9000),
+  ])("refuses %s", (typ) => expect(isAccessTokenType(typ)).toBe(false));
 });
 
 describe("choosePresented", () => {
@@ -104,21 +144,57 @@ describe("choosePresented", () => {
   const none = { verdict: "none" };
   const rows: { name: string; input: Presented; verdict: unknown }[] = [
     { name: "a token", input: one, verdict: { verdict: "token", token: "abc" } },
-    { name: "the scheme without case", input: { ...one, authorization: "bEARER abc" }, verdict: { verdict: "token", token: "abc" } },
-    { name: "several spaces after the scheme", input: { ...one, authorization: "Bearer   abc" }, verdict: { verdict: "token", token: "abc" } },
+    {
+      name: "the scheme without case",
+      input: { ...one, authorization: "bEARER abc" },
+      verdict: { verdict: "token", token: "abc" },
+    },
+    {
+      name: "several spaces after the scheme",
+      input: { ...one, authorization: "Bearer   abc" },
+      verdict: { verdict: "token", token: "abc" },
+    },
     { name: "no header", input: { ...one, authorization: undefined, authorizationLines: 0 }, verdict: none },
     { name: "another scheme", input: { ...one, authorization: "Basic abc" }, verdict: none },
     { name: "another scheme as long as ours", input: { ...one, authorization: "Digest abc" }, verdict: none },
     { name: "another scheme as long as ours, alone", input: { ...one, authorization: "Digest" }, verdict: none },
     { name: "a scheme that begins like ours", input: { ...one, authorization: "BearerX abc" }, verdict: none },
-    { name: "the scheme alone is a token that cannot be right", input: { ...one, authorization: "Bearer" }, verdict: { verdict: "token", token: "" } },
-    { name: "a tab is no separator", input: { ...one, authorization: "Bearer\tabc" }, verdict: { verdict: "token", token: "" } },
-    { name: "two words stay together, and no token is like that", input: { ...one, authorization: "Bearer a b" }, verdict: { verdict: "token", token: "a b" } },
-    { name: "two lines", input: { ...one, authorizationLines: 2 }, verdict: { verdict: "ambiguous", reason: "repeated-header" } },
-    { name: "two lines of which the first is another scheme", input: { ...one, authorization: "Basic x", authorizationLines: 2 }, verdict: { verdict: "ambiguous", reason: "repeated-header" } },
+    {
+      name: "the scheme alone is a token that cannot be right",
+      input: { ...one, authorization: "Bearer" },
+      verdict: { verdict: "token", token: "" },
+    },
+    {
+      name: "a tab is no separator",
+      input: { ...one, authorization: "Bearer\tabc" },
+      verdict: { verdict: "token", token: "" },
+    },
+    {
+      name: "two words stay together, and no token is like that",
+      input: { ...one, authorization: "Bearer a b" },
+      verdict: { verdict: "token", token: "a b" },
+    },
+    {
+      name: "two lines",
+      input: { ...one, authorizationLines: 2 },
+      verdict: { verdict: "ambiguous", reason: "repeated-header" },
+    },
+    {
+      name: "two lines of which the first is another scheme",
+      input: { ...one, authorization: "Basic x", authorizationLines: 2 },
+      verdict: { verdict: "ambiguous", reason: "repeated-header" },
+    },
     { name: "a key the API key layer took", input: { ...one, byApiKey: true }, verdict: none },
-    { name: "a session beside a token", input: { ...one, hasPrincipal: true }, verdict: { verdict: "ambiguous", reason: "session-and-token" } },
-    { name: "a session beside another scheme", input: { ...one, authorization: "Basic x", hasPrincipal: true }, verdict: none },
+    {
+      name: "a session beside a token",
+      input: { ...one, hasPrincipal: true },
+      verdict: { verdict: "ambiguous", reason: "session-and-token" },
+    },
+    {
+      name: "a session beside another scheme",
+      input: { ...one, authorization: "Basic x", hasPrincipal: true },
+      verdict: none,
+    },
   ];
   it.each(rows)("$name", ({ input, verdict }) => expect(choosePresented(input)).toEqual(verdict));
 });
@@ -126,12 +202,30 @@ describe("choosePresented", () => {
 describe("decideRefresh", () => {
   const now = 1_800_000_000_000;
   const fresh: StoredRefreshToken = {
-    id: "a", hash: "h", familyId: "f", subject: "u", scopes: [], roles: [], claims: {}, issuedAt: now - 1000,
-    expiresAt: now + 1000, familyExpiresAt: now + 9000, usedAt: null, successorId: null, sealedSuccessor: null, revokedAt: null,
+    id: "a",
+    hash: "h",
+    familyId: "f",
+    subject: "u",
+    scopes: [],
+    roles: [],
+    claims: {},
+    issuedAt: now - 1000,
+    expiresAt: now + 1000,
+    familyExpiresAt: now + 9000,
+    usedAt: null,
+    successorId: null,
+    sealedSuccessor: null,
+    revokedAt: null,
   };
   const used: StoredRefreshToken = { ...fresh, usedAt: now - 9_999, successorId: "b", sealedSuccessor: "s" };
   const next: StoredRefreshToken = { ...fresh, id: "b" };
-  const rows: { name: string; token: StoredRefreshToken; successor?: StoredRefreshToken; grace?: number; verdict: string }[] = [
+  const rows: {
+    name: string;
+    token: StoredRefreshToken;
+    successor?: StoredRefreshToken;
+    grace?: number;
+    verdict: string;
+  }[] = [
     { name: "fresh", token: fresh, verdict: "rotate" },
     { name: "fresh in its last millisecond", token: { ...fresh, expiresAt: now + 1 }, verdict: "rotate" },
     { name: "fresh at its end", token: { ...fresh, expiresAt: now }, verdict: "expired" },
@@ -140,16 +234,55 @@ describe("decideRefresh", () => {
     { name: "revoked", token: { ...fresh, revokedAt: now }, verdict: "revoked" },
     { name: "used in grace, successor unused", token: used, successor: next, verdict: "replay" },
     { name: "used at the end of grace", token: { ...used, usedAt: now - 10_000 }, successor: next, verdict: "reuse" },
-    { name: "used in grace, successor used: an ancestor", token: used, successor: { ...next, usedAt: now - 1 }, verdict: "reuse" },
+    {
+      name: "used in grace, successor used: an ancestor",
+      token: used,
+      successor: { ...next, usedAt: now - 1 },
+      verdict: "reuse",
+    },
     { name: "used in grace, successor gone", token: used, verdict: "reuse" },
     { name: "used in grace, successor revoked", token: used, successor: { ...next, revokedAt: now }, verdict: "reuse" },
-    { name: "used a moment ago without grace", token: { ...used, usedAt: now }, successor: next, grace: 0, verdict: "reuse" },
-    { name: "used by a server whose clock is ahead, without grace", token: { ...used, usedAt: now + 3000 }, successor: next, grace: 0, verdict: "reuse" },
-    { name: "used by a server whose clock is ahead", token: { ...used, usedAt: now + 3000 }, successor: next, verdict: "replay" },
+    {
+      name: "used a moment ago without grace",
+      token: { ...used, usedAt: now },
+      successor: next,
+      grace: 0,
+      verdict: "reuse",
+    },
+    {
+      name: "used by a server whose clock is ahead, without grace",
+      token: { ...used, usedAt: now + 3000 },
+      successor: next,
+      grace: 0,
+      verdict: "reuse",
+    },
+    {
+      name: "used by a server whose clock is ahead",
+      token: { ...used, usedAt: now + 3000 },
+      successor: next,
+      verdict: "replay",
+    },
     { name: "used far in the future", token: { ...used, usedAt: now + 60_000 }, successor: next, verdict: "reuse" },
-    { name: "used, and past its own expiry: still theft", token: { ...used, usedAt: now - 60_000, expiresAt: now - 1 }, successor: next, verdict: "reuse" },
-    { name: "used, and the family is over", token: { ...used, familyExpiresAt: now }, successor: next, verdict: "expired" },
-    { name: "used and revoked: the family is dealt with", token: { ...used, revokedAt: now - 1 }, successor: next, verdict: "revoked" },
+    {
+      name: "used, and past its own expiry: still theft",
+      token: { ...used, usedAt: now - 60_000, expiresAt: now - 1 },
+      successor: next,
+      verdict: "reuse",
+    },
+    {
+      name: "used, and the family is over",
+      token: { ...used, familyExpiresAt: now },
+      successor: next,
+      verdict: "expired",
+    },
+    {
+      name: "used and revoked: the family is dealt with",
+      token: { ...used, revokedAt: now - 1 },
+      successor: next,
+      verdict: "revoked",
+    },
   ];
-  it.each(rows)("$name → $verdict", ({ token, successor, grace = 10_000, verdict }) => expect(decideRefresh(token, successor, now, grace)).toBe(verdict));
+  it.each(rows)("$name → $verdict", ({ token, successor, grace = 10_000, verdict }) =>
+    expect(decideRefresh(token, successor, now, grace)).toBe(verdict),
+  );
 });

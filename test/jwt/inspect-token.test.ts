@@ -4,12 +4,22 @@ import { inspectToken } from "../../src/jwt/inspect-token.js";
 
 const b64 = (text: string): string => Buffer.from(text).toString("base64url");
 const HEADER = { alg: "HS256", typ: "at+jwt", kid: "k1" };
-const token = (header: unknown, payload = b64("{}"), signature = "c2ln"): string => `${b64(typeof header === "string" ? header : JSON.stringify(header))}.${payload}.${signature}`;
+const token = (header: unknown, payload = b64("{}"), signature = "c2ln"): string =>
+  `${b64(typeof header === "string" ? header : JSON.stringify(header))}.${payload}.${signature}`;
 
 describe("inspectToken", () => {
   it("reads alg, kid and typ of a good token and nothing else", () => {
-    const header = { ...HEADER, jku: "https://evil.test/keys", x5u: "https://evil.test", jwk: { kty: "oct", k: "AA" }, x5c: ["MII"] };
-    expect(inspectToken(token(header), "HS256")).toEqual({ ok: true, header: { alg: "HS256", kid: "k1", typ: "at+jwt" } });
+    const header = {
+      ...HEADER,
+      jku: "https://evil.test/keys",
+      x5u: "https://evil.test",
+      jwk: { kty: "oct", k: "AA" },
+      x5c: ["MII"],
+    };
+    expect(inspectToken(token(header), "HS256")).toEqual({
+      ok: true,
+      header: { alg: "HS256", kid: "k1", typ: "at+jwt" },
+    });
   });
 
   const good = token(HEADER);
@@ -33,8 +43,16 @@ describe("inspectToken", () => {
     { name: "unused bits after two characters", refused: `${h}.${p}.c2lnAB`, taken: `${h}.${p}.c2lnAQ` },
     { name: "unused bits after three characters", refused: `${h}.${p}.c2lnAAB`, taken: `${h}.${p}.c2lnAAE` },
     { name: "unused bits in the payload", refused: `${h}.e31.${s}`, taken: `${h}.e30.${s}` },
-    { name: "unused bits in the header", refused: `${b64('{"alg":"HS256"} ').slice(0, -1)}B.${p}.${s}`, taken: `${b64('{"alg":"HS256"} ')}.${p}.${s}` },
-    { name: "one character too many", refused: `${h}.${p}.${"A".repeat(8192 - h.length - p.length - 1)}`, taken: `${h}.${p}.${"A".repeat(8192 - h.length - p.length - 2 - ((8192 - h.length - p.length - 2) % 4))}` },
+    {
+      name: "unused bits in the header",
+      refused: `${b64('{"alg":"HS256"} ').slice(0, -1)}B.${p}.${s}`,
+      taken: `${b64('{"alg":"HS256"} ')}.${p}.${s}`,
+    },
+    {
+      name: "one character too many",
+      refused: `${h}.${p}.${"A".repeat(8192 - h.length - p.length - 1)}`,
+      taken: `${h}.${p}.${"A".repeat(8192 - h.length - p.length - 2 - ((8192 - h.length - p.length - 2) % 4))}`,
+    },
   ];
   it.each(forms)("refuses $name", ({ refused, taken }) => {
     expect(inspectToken(refused, "HS256")).toEqual({ ok: false, code: "malformed" });
@@ -78,10 +96,17 @@ describe("inspectToken", () => {
 
   it("never throws, and takes only what encodes back to itself", () => {
     fc.assert(
-      fc.property(fc.oneof(fc.string({ unit: "binary" }), fc.array(fc.base64String(), { maxLength: 5 }).map((parts) => parts.join("."))), (text) => {
-        const verdict = inspectToken(text, "HS256");
-        if (verdict.ok) for (const part of text.split(".")) expect(Buffer.from(part, "base64url").toString("base64url")).toBe(part);
-      }),
+      fc.property(
+        fc.oneof(
+          fc.string({ unit: "binary" }),
+          fc.array(fc.base64String(), { maxLength: 5 }).map((parts) => parts.join(".")),
+        ),
+        (text) => {
+          const verdict = inspectToken(text, "HS256");
+          if (verdict.ok)
+            for (const part of text.split(".")) expect(Buffer.from(part, "base64url").toString("base64url")).toBe(part);
+        },
+      ),
       { numRuns: 500 },
     );
     fc.assert(

@@ -7,18 +7,38 @@ import { JwtManager } from "../../src/jwt/manager.js";
 import type { IssueOptions } from "../../src/jwt/grant.js";
 import { MemoryTokenStore } from "../../src/stores/memory/token-store.js";
 import { ManualClock } from "../support/manual-clock.js";
-import { bench, codeOf, forge, goodClaims, GOOD_HEADER, HMAC_SECRET, KEYS, ROOT, START, UnreliableStore } from "./support.js";
+import {
+  bench,
+  codeOf,
+  forge,
+  goodClaims,
+  GOOD_HEADER,
+  HMAC_SECRET,
+  KEYS,
+  ROOT,
+  START,
+  UnreliableStore,
+} from "./support.js";
 
-const header = (token: string): Record<string, unknown> => jwt.decode(token, { complete: true })!.header as unknown as Record<string, unknown>;
+const header = (token: string): Record<string, unknown> =>
+  jwt.decode(token, { complete: true })!.header as unknown as Record<string, unknown>;
 
 describe("issue", () => {
   it("gives an access token with the claims of RFC 9068, and a refresh token that says nothing", async () => {
     const { manager } = bench({ issuer: "https://id.test", audience: ["https://api.test", "https://admin.test"] });
-    const issued = await manager.issue("user-1", { scopes: ["read", "orders:*", "read"], roles: ["admin"], claims: { tenant: "acme", nested: { a: [1, null, true] } } });
+    const issued = await manager.issue("user-1", {
+      scopes: ["read", "orders:*", "read"],
+      roles: ["admin"],
+      claims: { tenant: "acme", nested: { a: [1, null, true] } },
+    });
     expect(Object.keys(issued)).toEqual(["accessToken", "refreshToken", "tokenType", "expiresIn"]);
     expect(issued).toMatchObject({ tokenType: "Bearer", expiresIn: 1800 });
     expect(issued.refreshToken).toMatch(/^rt_[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}$/);
-    expect(header(issued.accessToken)).toEqual({ alg: "HS256", typ: "at+jwt", kid: expect.stringMatching(/^[A-Za-z0-9_-]{16}$/) });
+    expect(header(issued.accessToken)).toEqual({
+      alg: "HS256",
+      typ: "at+jwt",
+      kid: expect.stringMatching(/^[A-Za-z0-9_-]{16}$/),
+    });
     const iat = Math.floor(START / 1000);
     expect(await manager.verifyAccessToken(issued.accessToken)).toEqual({
       iss: "https://id.test",
@@ -47,7 +67,12 @@ describe("issue", () => {
     const { manager } = bench();
     const tokens = await Promise.all(Array.from({ length: 50 }, () => manager.issue("user-1")));
     const claims = await Promise.all(tokens.map(({ accessToken }) => manager.verifyAccessToken(accessToken)));
-    for (const values of [claims.map(({ jti }) => jti), claims.map(({ fam }) => fam), tokens.map(({ refreshToken }) => refreshToken)]) expect(new Set(values).size).toBe(50);
+    for (const values of [
+      claims.map(({ jti }) => jti),
+      claims.map(({ fam }) => fam),
+      tokens.map(({ refreshToken }) => refreshToken),
+    ])
+      expect(new Set(values).size).toBe(50);
   });
 
   it("does not keep or change what it is given", async () => {
@@ -74,7 +99,22 @@ describe("issue", () => {
     { name: "a scope with a space", options: { scopes: ["read write"] } },
     { name: "a role with a control character", options: { roles: ["a\nb"] } },
     { name: "too many roles", options: { roles: Array.from({ length: 129 }, (_, index) => `r${index}`) } },
-    ...["iss", "sub", "aud", "exp", "nbf", "iat", "iat_ms", "jti", "scope", "scopes", "roles", "fam", "cnf", "constructor"].map((claim) => ({ name: `the claim ${claim}`, options: { claims: { [claim]: 1 } } })),
+    ...[
+      "iss",
+      "sub",
+      "aud",
+      "exp",
+      "nbf",
+      "iat",
+      "iat_ms",
+      "jti",
+      "scope",
+      "scopes",
+      "roles",
+      "fam",
+      "cnf",
+      "constructor",
+    ].map((claim) => ({ name: `the claim ${claim}`, options: { claims: { [claim]: 1 } } })),
     { name: "the claim __proto__", options: { claims: JSON.parse('{"__proto__":{"admin":true}}') as unknown } },
     { name: "a claim __proto__ inside", options: { claims: { a: JSON.parse('{"__proto__":1}') as unknown } } },
     { name: "claims as a list", options: { claims: [] } },
@@ -98,7 +138,9 @@ describe("issue", () => {
   it("takes the longest subject and 128 roles", async () => {
     const { manager } = bench();
     const roles = Array.from({ length: 128 }, (_, index) => `r${index}`);
-    expect((await manager.verifyAccessToken((await manager.issue("x".repeat(255), { roles })).accessToken)).roles).toEqual(roles);
+    expect(
+      (await manager.verifyAccessToken((await manager.issue("x".repeat(255), { roles })).accessToken)).roles,
+    ).toEqual(roles);
   });
 });
 
@@ -123,17 +165,38 @@ describe("verifyAccessToken", () => {
     { name: "a payload that is null", payload: "null", code: "malformed" },
     { name: "a payload that is a string", payload: '"x"', code: "malformed" },
     { name: "a payload that is no JSON", payload: "{", code: "malformed" },
-    { name: "a payload of null where jsonwebtoken throws a TypeError", header: { ...GOOD_HEADER, typ: "JWT" }, payload: "null", code: "type" },
-    { name: "exp 1e400", payload: JSON.stringify({ ...goodClaims(), exp: 1 }).replace('"exp":1', '"exp":1e400'), code: "claims" },
+    {
+      name: "a payload of null where jsonwebtoken throws a TypeError",
+      header: { ...GOOD_HEADER, typ: "JWT" },
+      payload: "null",
+      code: "type",
+    },
+    {
+      name: "exp 1e400",
+      payload: JSON.stringify({ ...goodClaims(), exp: 1 }).replace('"exp":1', '"exp":1e400'),
+      code: "claims",
+    },
     { name: "exp in a billion years", payload: { ...goodClaims(), exp: 31_556_952_000_000_000 }, code: "claims" },
     { name: "exp negative", payload: { ...goodClaims(), exp: -1 }, code: "lifetime" },
     { name: "exp as text", payload: { ...goodClaims(), exp: String(goodClaims().exp) }, code: "claims" },
     { name: "no exp", payload: { ...goodClaims(), exp: undefined }, code: "claims" },
     { name: "iat in the future", payload: { ...goodClaims(), iat: START / 1000 + 60 }, code: "not-yet-valid" },
     { name: "an empty audience", payload: { ...goodClaims(), aud: "" }, code: "audience" },
-    { name: "a claim twice: the last counts", payload: JSON.stringify(goodClaims()).replace("{", '{"sub":"somebody-else",'), code: "fulfilled" },
-    { name: "a claim twice, the last wrong", payload: JSON.stringify(goodClaims()).replace(/}$/, ',"iss":"evil"}'), code: "issuer" },
-    { name: "a __proto__ that lends claims", payload: '{"__proto__":{"iss":"portcullis","sub":"u","aud":"portcullis","exp":9999999999,"iat":1,"jti":"x"}}', code: "claims" },
+    {
+      name: "a claim twice: the last counts",
+      payload: JSON.stringify(goodClaims()).replace("{", '{"sub":"somebody-else",'),
+      code: "fulfilled",
+    },
+    {
+      name: "a claim twice, the last wrong",
+      payload: JSON.stringify(goodClaims()).replace(/}$/, ',"iss":"evil"}'),
+      code: "issuer",
+    },
+    {
+      name: "a __proto__ that lends claims",
+      payload: '{"__proto__":{"iss":"portcullis","sub":"u","aud":"portcullis","exp":9999999999,"iat":1,"jti":"x"}}',
+      code: "claims",
+    },
   ];
   it.each(rows)("$name → $code", async ({ header: changed = GOOD_HEADER, payload = goodClaims(), code }) => {
     const { manager } = bench({ secret: HMAC_SECRET });
@@ -153,7 +216,13 @@ describe("verifyAccessToken", () => {
   it("is a plain HMAC under an explicit secret, so that others can verify", async () => {
     const { manager } = bench({ secret: HMAC_SECRET });
     const [input, payload, signature] = (await manager.signAccessToken("user-1")).split(".");
-    expect(forge(Buffer.from(input!, "base64url").toString(), Buffer.from(payload!, "base64url").toString(), HMAC_SECRET).split(".")[2]).toBe(signature);
+    expect(
+      forge(
+        Buffer.from(input!, "base64url").toString(),
+        Buffer.from(payload!, "base64url").toString(),
+        HMAC_SECRET,
+      ).split(".")[2],
+    ).toBe(signature);
   });
 
   it("answers without a promise while the store does", async () => {
@@ -184,7 +253,11 @@ describe("revocation", () => {
     await manager.revokeToken((await manager.verifyAccessToken(first)).jti);
     expect(await codeOf(manager.verifyAccessToken(first))).toBe("revoked");
     expect(await codeOf(manager.verifyAccessToken(second))).toBe("fulfilled");
-    expect(events.map(({ event }) => event)).toEqual(["authn_token_created", "authn_token_created", "authn_token_revoked"]);
+    expect(events.map(({ event }) => event)).toEqual([
+      "authn_token_created",
+      "authn_token_created",
+      "authn_token_revoked",
+    ]);
   });
 
   it("lasts until the token has expired by itself, leeway included", async () => {
@@ -254,7 +327,9 @@ describe("revocation", () => {
     clock.advance(2);
     const [refreshed, issued] = await Promise.allSettled([refreshing, issuing, revoking]);
     slow.trouble = "none";
-    for (const made of [refreshed, issued]) if (made.status === "fulfilled") expect(await codeOf(manager.verifyAccessToken(made.value.accessToken))).toBe("revoked");
+    for (const made of [refreshed, issued])
+      if (made.status === "fulfilled")
+        expect(await codeOf(manager.verifyAccessToken(made.value.accessToken))).toBe("revoked");
     expect(await codeOf(manager.verifyAccessToken(await manager.signAccessToken("user-1")))).toBe("fulfilled");
   });
 
@@ -273,22 +348,25 @@ describe("a store that fails", () => {
     return { ...bench({ storeTimeoutMs: 20, ...settings }, unreliable), unreliable };
   };
 
-  it.each(["fails", "hangs"] as const)("%s: verifying is denied, with one event, and works again by itself", async (trouble) => {
-    const { manager, unreliable, events, clock } = broken();
-    const { accessToken, refreshToken } = await manager.issue("user-1");
-    unreliable.trouble = trouble;
-    const codes = await Promise.all(Array.from({ length: 5 }, () => codeOf(manager.verifyAccessToken(accessToken))));
-    expect(new Set(codes)).toEqual(new Set(["store-unavailable"]));
-    expect(events.filter(({ event }) => event === "portcullis_store_unavailable")).toHaveLength(1);
-    expect(await codeOf(manager.refresh(refreshToken))).toBe("store-unavailable");
-    expect(await codeOf(manager.issue("user-1"))).toBe("store-unavailable");
-    expect(await codeOf(manager.revokeSubject("user-1"))).toBe("store-unavailable");
-    expect(await codeOf(manager.revokeAccessToken(accessToken))).toBe("store-unavailable");
-    unreliable.trouble = "none";
-    clock.advance(1000);
-    expect(await codeOf(manager.verifyAccessToken(accessToken))).toBe("fulfilled");
-    expect(await codeOf(manager.refresh(refreshToken))).toBe("fulfilled");
-  });
+  it.each(["fails", "hangs"] as const)(
+    "%s: verifying is denied, with one event, and works again by itself",
+    async (trouble) => {
+      const { manager, unreliable, events, clock } = broken();
+      const { accessToken, refreshToken } = await manager.issue("user-1");
+      unreliable.trouble = trouble;
+      const codes = await Promise.all(Array.from({ length: 5 }, () => codeOf(manager.verifyAccessToken(accessToken))));
+      expect(new Set(codes)).toEqual(new Set(["store-unavailable"]));
+      expect(events.filter(({ event }) => event === "portcullis_store_unavailable")).toHaveLength(1);
+      expect(await codeOf(manager.refresh(refreshToken))).toBe("store-unavailable");
+      expect(await codeOf(manager.issue("user-1"))).toBe("store-unavailable");
+      expect(await codeOf(manager.revokeSubject("user-1"))).toBe("store-unavailable");
+      expect(await codeOf(manager.revokeAccessToken(accessToken))).toBe("store-unavailable");
+      unreliable.trouble = "none";
+      clock.advance(1000);
+      expect(await codeOf(manager.verifyAccessToken(accessToken))).toBe("fulfilled");
+      expect(await codeOf(manager.refresh(refreshToken))).toBe("fulfilled");
+    },
+  );
 
   it("a revocation that was refused and then done by its caller is not repeated, and a log-in after it lives on", async () => {
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
@@ -331,7 +409,12 @@ describe("a store that fails", () => {
 describe("what a caller gets wrong or too much of is no outage", () => {
   it("a NUL in a subject or a jti is refused before the store is asked", async () => {
     const { manager, events } = bench();
-    for (const call of [manager.issue("a\0"), manager.revokeSubject("a\0"), manager.revokeToken("a\0"), manager.revokeToken("\ud800")]) {
+    for (const call of [
+      manager.issue("a\0"),
+      manager.revokeSubject("a\0"),
+      manager.revokeToken("a\0"),
+      manager.revokeToken("\ud800"),
+    ]) {
       expect(await codeOf(call)).toBe("invalid-input");
     }
     expect(await codeOf(manager.issue("user-1"))).toBe("fulfilled");
@@ -347,7 +430,9 @@ describe("what a caller gets wrong or too much of is no outage", () => {
     expect(await manager.revokeFamily(refreshToken)).toBe(true);
     expect(await codeOf(manager.verifyAccessToken(accessToken))).toBe("revoked");
     expect(events.filter(({ event }) => event === "portcullis_store_unavailable")).toEqual([]);
-    expect(events.filter(({ event }) => event === "portcullis_overload")).toMatchObject([{ source: "refresh-token", reason: "store" }]);
+    expect(events.filter(({ event }) => event === "portcullis_overload")).toMatchObject([
+      { source: "refresh-token", reason: "store" },
+    ]);
     // What was revoked gives way.
     expect(await codeOf(manager.issue("user-2"))).toBe("fulfilled");
   });
@@ -372,7 +457,10 @@ describe("opening, closing, cleaning", () => {
     const calls: string[] = [];
     const make = (): UnreliableStore => {
       const store = new UnreliableStore(bench().store);
-      store.init = () => (calls.push("init"), calls.length === 1 ? Promise.reject(new Error("no route to host")) : Promise.resolve());
+      store.init = () => (
+        calls.push("init"),
+        calls.length === 1 ? Promise.reject(new Error("no route to host")) : Promise.resolve()
+      );
       store.close = () => (calls.push("close"), Promise.resolve());
       return store;
     };
@@ -401,7 +489,12 @@ describe("opening, closing, cleaning", () => {
   });
 
   it("minds no clean-up that throws instead of rejecting, and closes without one that never ends", async () => {
-    for (const cleanUp of [() => { throw new Error("not a promise"); }, () => new Promise<number>(() => undefined)]) {
+    for (const cleanUp of [
+      () => {
+        throw new Error("not a promise");
+      },
+      () => new Promise<number>(() => undefined),
+    ]) {
       const { manager, clock, store } = bench({ storeTimeoutMs: 20 });
       store.deleteExpired = cleanUp;
       clock.advance(11 * 60_000);
@@ -426,12 +519,24 @@ describe("keys", () => {
     const runtime = createRuntime({ clock });
     const [old, fresh] = [KEYS.ec("P-256"), KEYS.otherEc];
     const before = new JwtManager({ algorithm: "ES256", privateKey: old.privateKey }, { runtime });
-    const during = new JwtManager({ algorithm: "ES256", keys: [{ kid: "2026-02", privateKey: fresh.privateKey }, { publicKey: old.publicKey }] }, { runtime });
-    const after = new JwtManager({ algorithm: "ES256", keys: [{ kid: "2026-02", privateKey: fresh.privateKey }] }, { runtime });
+    const during = new JwtManager(
+      { algorithm: "ES256", keys: [{ kid: "2026-02", privateKey: fresh.privateKey }, { publicKey: old.publicKey }] },
+      { runtime },
+    );
+    const after = new JwtManager(
+      { algorithm: "ES256", keys: [{ kid: "2026-02", privateKey: fresh.privateKey }] },
+      { runtime },
+    );
     const [first, second] = [await before.signAccessToken("u"), await during.signAccessToken("u")];
     expect(header(second).kid).toBe("2026-02");
-    expect([await codeOf(during.verifyAccessToken(first)), await codeOf(during.verifyAccessToken(second))]).toEqual(["fulfilled", "fulfilled"]);
-    expect([await codeOf(after.verifyAccessToken(first)), await codeOf(after.verifyAccessToken(second))]).toEqual(["unknown-key", "fulfilled"]);
+    expect([await codeOf(during.verifyAccessToken(first)), await codeOf(during.verifyAccessToken(second))]).toEqual([
+      "fulfilled",
+      "fulfilled",
+    ]);
+    expect([await codeOf(after.verifyAccessToken(first)), await codeOf(after.verifyAccessToken(second))]).toEqual([
+      "unknown-key",
+      "fulfilled",
+    ]);
   });
 
   it("rotate by a list of secrets, and by a list of root secrets", async () => {
@@ -455,17 +560,35 @@ describe("keys", () => {
   });
 
   it("of HS256, HS384 and HS512 derived from one root have nothing in common", async () => {
-    const tokens = await Promise.all((["HS256", "HS384", "HS512"] as const).map(async (algorithm) => header(await bench({ algorithm }).manager.signAccessToken("u")).kid));
+    const tokens = await Promise.all(
+      (["HS256", "HS384", "HS512"] as const).map(
+        async (algorithm) => header(await bench({ algorithm }).manager.signAccessToken("u")).kid,
+      ),
+    );
     expect(new Set(tokens).size).toBe(3);
   });
 
   it("jwks: none for HMAC; for key pairs every public key and no private number", async () => {
     expect(await bench().manager.jwks()).toEqual({ keys: [] });
     const { rsa, otherRsa } = KEYS;
-    const manager = new JwtManager({ algorithm: "PS256", keys: [{ privateKey: rsa.privateKey }, { kid: "old", publicKey: otherRsa.publicKey }, { kid: "pss", privateKey: KEYS.pss("sha256").privateKey }] });
+    const manager = new JwtManager({
+      algorithm: "PS256",
+      keys: [
+        { privateKey: rsa.privateKey },
+        { kid: "old", publicKey: otherRsa.publicKey },
+        { kid: "pss", privateKey: KEYS.pss("sha256").privateKey },
+      ],
+    });
     const { keys } = await manager.jwks();
-    expect(keys.map((key) => Object.keys(key))).toEqual(Array.from({ length: 3 }, () => ["kty", "n", "e", "kid", "alg", "use"]));
-    expect(keys[0]).toMatchObject({ ...rsa.publicKey.export({ format: "jwk" }), alg: "PS256", use: "sig", kid: expect.stringMatching(/^[A-Za-z0-9_-]{43}$/) });
+    expect(keys.map((key) => Object.keys(key))).toEqual(
+      Array.from({ length: 3 }, () => ["kty", "n", "e", "kid", "alg", "use"]),
+    );
+    expect(keys[0]).toMatchObject({
+      ...rsa.publicKey.export({ format: "jwk" }),
+      alg: "PS256",
+      use: "sig",
+      kid: expect.stringMatching(/^[A-Za-z0-9_-]{43}$/),
+    });
     expect(keys[1]?.kid).toBe("old");
     const ec = await new JwtManager({ algorithm: "ES384", privateKey: KEYS.ec("P-384").privateKey }).jwks();
     expect(ec.keys.map((key) => Object.keys(key))).toEqual([["kty", "crv", "x", "y", "kid", "alg", "use"]]);
@@ -474,7 +597,9 @@ describe("keys", () => {
   it("kid of a key pair is the thumbprint of RFC 7638 section 3.1", () => {
     const n =
       "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";
-    expect(derivedKid(createPublicKey({ key: { kty: "RSA", n, e: "AQAB" }, format: "jwk" }))).toBe("NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+    expect(derivedKid(createPublicKey({ key: { kty: "RSA", n, e: "AQAB" }, format: "jwk" }))).toBe(
+      "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs",
+    );
   });
 
   it("an rsa-pss key has the JWK of its numbers, by which others verify", async () => {
@@ -482,7 +607,11 @@ describe("keys", () => {
     const token = await manager.signAccessToken("u");
     const [jwk] = (await manager.jwks()).keys;
     const [h, p, s] = token.split(".");
-    const key = { key: createPublicKey({ key: { ...jwk }, format: "jwk" }), padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 };
+    const key = {
+      key: createPublicKey({ key: { ...jwk }, format: "jwk" }),
+      padding: constants.RSA_PKCS1_PSS_PADDING,
+      saltLength: 32,
+    };
     expect(verify("sha256", Buffer.from(`${h}.${p}`), key, Buffer.from(s!, "base64url"))).toBe(true);
     expect(await codeOf(manager.verifyAccessToken(token))).toBe("fulfilled");
   });

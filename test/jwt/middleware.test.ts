@@ -8,10 +8,25 @@ import { createJwt, jwtAuth } from "../../src/jwt/middleware.js";
 import { SettingsError } from "../../src/settings/errors.js";
 import { EXPRESS } from "../support/express-versions.js";
 import { serve, type TestServer } from "../support/serve.js";
-import { bench, forge, goodClaims, GOOD_HEADER, HMAC_SECRET, settingsFor, UnreliableStore, type Bench } from "./support.js";
+import {
+  bench,
+  forge,
+  goodClaims,
+  GOOD_HEADER,
+  HMAC_SECRET,
+  settingsFor,
+  UnreliableStore,
+  type Bench,
+} from "./support.js";
 
 const INVALID = 'Bearer realm="api", error="invalid_token"';
-const PROBLEM = { type: "urn:problem-type:portcullis:invalid-credentials", title: "Invalid credentials", status: 401, detail: "The credentials of this request are not valid.", code: "invalid-credentials" };
+const PROBLEM = {
+  type: "urn:problem-type:portcullis:invalid-credentials",
+  title: "Invalid credentials",
+  status: 401,
+  detail: "The credentials of this request are not valid.",
+  code: "invalid-credentials",
+};
 
 describe.each(EXPRESS)("jwtAuth on $name", ({ express }) => {
   let server: TestServer | undefined;
@@ -20,7 +35,11 @@ describe.each(EXPRESS)("jwtAuth on $name", ({ express }) => {
     server = undefined;
   });
 
-  async function start({ manager }: Pick<Bench, "manager">, before: readonly RequestHandler[] = [], settings = {}): Promise<TestServer> {
+  async function start(
+    { manager }: Pick<Bench, "manager">,
+    before: readonly RequestHandler[] = [],
+    settings = {},
+  ): Promise<TestServer> {
     const app = express();
     for (const handler of before) app.use(handler);
     app.use(jwtAuth(manager, settings));
@@ -35,27 +54,37 @@ describe.each(EXPRESS)("jwtAuth on $name", ({ express }) => {
     const { send } = await start(b);
     const answer = await send("/who", { headers: { authorization: `Bearer ${accessToken}` } });
     const { jti } = await b.manager.verifyAccessToken(accessToken);
-    expect(answer.json()).toEqual({ id: "user-1", kind: "jwt", scopes: ["read", "orders:write"], roles: ["admin"], credentialId: jti });
+    expect(answer.json()).toEqual({
+      id: "user-1",
+      kind: "jwt",
+      scopes: ["read", "orders:write"],
+      roles: ["admin"],
+      credentialId: jti,
+    });
     expect((await send("/closed", { headers: { authorization: `bearer   ${accessToken}` } })).status).toBe(200);
   });
 
   it.each([
     { cacheSize: 10, made: 1 },
     { cacheSize: 0, made: 3 },
-  ])("makes the principal of a token once while it is remembered: $made for three requests with room for $cacheSize", async ({ cacheSize, made }) => {
-    const { manager } = bench({ cacheSize });
-    const { accessToken } = await manager.issue("user-1", { scopes: ["read"] });
-    const seen: unknown[] = [];
-    const app = express();
-    app.use(jwtAuth(manager), (req, res) => {
-      seen.push(req.principal);
-      res.end();
-    });
-    const { send } = (server = await serve(app));
-    for (let request = 0; request < 3; request += 1) await send("/", { headers: { authorization: `Bearer ${accessToken}` } });
-    expect(seen).toEqual(Array(3).fill(expect.objectContaining({ id: "user-1", scopes: ["read"] })));
-    expect(new Set(seen).size).toBe(made);
-  });
+  ])(
+    "makes the principal of a token once while it is remembered: $made for three requests with room for $cacheSize",
+    async ({ cacheSize, made }) => {
+      const { manager } = bench({ cacheSize });
+      const { accessToken } = await manager.issue("user-1", { scopes: ["read"] });
+      const seen: unknown[] = [];
+      const app = express();
+      app.use(jwtAuth(manager), (req, res) => {
+        seen.push(req.principal);
+        res.end();
+      });
+      const { send } = (server = await serve(app));
+      for (let request = 0; request < 3; request += 1)
+        await send("/", { headers: { authorization: `Bearer ${accessToken}` } });
+      expect(seen).toEqual(Array(3).fill(expect.objectContaining({ id: "user-1", scopes: ["read"] })));
+      expect(new Set(seen).size).toBe(made);
+    },
+  );
 
   it("lets a caller without a token pass, whom a guard then refuses without an error code", async () => {
     const { send } = await start(bench());
@@ -89,7 +118,11 @@ describe.each(EXPRESS)("jwtAuth on $name", ({ express }) => {
       b.events.length = 0;
       const answer = await send("/who?secret=1", { headers: { authorization: `Bearer${token}` } });
       expect([reason, answer.status, answer.json()]).toEqual([reason, 401, PROBLEM]);
-      expect(answer.headers).toMatchObject({ "www-authenticate": INVALID, "content-type": "application/problem+json; charset=utf-8", "cache-control": "no-store" });
+      expect(answer.headers).toMatchObject({
+        "www-authenticate": INVALID,
+        "content-type": "application/problem+json; charset=utf-8",
+        "cache-control": "no-store",
+      });
       expect(b.events).toMatchObject([{ event: "authn_login_fail", source: "jwt", reason, status: 401, path: "/who" }]);
       if (token.length > 20) expect(JSON.stringify(b.events)).not.toContain(token.slice(-20));
     }
@@ -100,9 +133,12 @@ describe.each(EXPRESS)("jwtAuth on $name", ({ express }) => {
     const b = bench();
     const token = await b.manager.signAccessToken("user-1");
     const { raw } = await start(b);
-    const ask = (...lines: string[]): Promise<string> => raw(["GET /who HTTP/1.1", "Host: x", ...lines, "Connection: close", "", ""].join("\r\n"));
+    const ask = (...lines: string[]): Promise<string> =>
+      raw(["GET /who HTTP/1.1", "Host: x", ...lines, "Connection: close", "", ""].join("\r\n"));
     for (const other of [`Authorization: Bearer ${token}`, "authorization: Basic dTpw", "AUTHORIZATION: Bearer x"]) {
-      expect(await ask(`Authorization: Bearer ${token}`, other)).toMatch(/^HTTP\/1.1 400 [^]*WWW-Authenticate: Bearer realm="api", error="invalid_request"[^]*ambiguous-credentials/);
+      expect(await ask(`Authorization: Bearer ${token}`, other)).toMatch(
+        /^HTTP\/1.1 400 [^]*WWW-Authenticate: Bearer realm="api", error="invalid_request"[^]*ambiguous-credentials/,
+      );
       expect(await ask(other, `Authorization: Bearer ${token}`)).toMatch(/^HTTP\/1.1 400 /);
     }
     expect(await ask(`Authorization: Bearer ${token}`)).toMatch(/^HTTP\/1.1 200 /);
@@ -117,7 +153,9 @@ describe.each(EXPRESS)("jwtAuth on $name", ({ express }) => {
     const b = bench();
     const token = await b.manager.signAccessToken("user-1");
     const { send } = await start(b);
-    expect((await send(`/who?access_token=${token}`, { headers: { cookie: `access_token=${token}` } })).json()).toBeNull();
+    expect(
+      (await send(`/who?access_token=${token}`, { headers: { cookie: `access_token=${token}` } })).json(),
+    ).toBeNull();
   });
 
   it("beside a session a token is ambiguous; beside an API key it has been dealt with", async () => {
@@ -138,7 +176,9 @@ describe.each(EXPRESS)("jwtAuth on $name", ({ express }) => {
       next();
     };
     const withKey = await start(b, [key]);
-    expect((await withKey.send("/who", { headers: { authorization: "Bearer mcp_abc" } })).json()).toMatchObject({ kind: "api-key" });
+    expect((await withKey.send("/who", { headers: { authorization: "Bearer mcp_abc" } })).json()).toMatchObject({
+      kind: "api-key",
+    });
   });
 
   it("in report mode announces and lets pass, without a principal", async () => {
@@ -150,29 +190,36 @@ describe.each(EXPRESS)("jwtAuth on $name", ({ express }) => {
     expect((await send("/closed", { headers: { authorization: "Bearer nonsense" } })).status).toBe(401);
   });
 
-  it.each(["fails", "hangs"] as const)("a store that %s: 503 and one event, or a pass where the settings say so", async (trouble) => {
-    const unreliable = new UnreliableStore(bench().store);
-    const b = bench({ storeTimeoutMs: 20 }, unreliable);
-    const token = await b.manager.signAccessToken("user-1");
-    b.events.length = 0;
-    const { send } = await start(b);
-    unreliable.trouble = trouble;
-    const answers = await Promise.all(Array.from({ length: 5 }, () => send("/who", { headers: { authorization: `Bearer ${token}` } })));
-    expect(answers.map(({ status }) => status)).toEqual([503, 503, 503, 503, 503]);
-    expect(answers[0]?.json()).toMatchObject({ code: "store-unavailable" });
-    const late = trouble === "hangs" ? ["portcullis_store_late"] : [];
-    expect(b.events.map(({ event }) => event)).toEqual([...late, "portcullis_store_unavailable"]);
-    // A bad token is refused without the store.
-    expect((await send("/who", { headers: { authorization: "Bearer x" } })).status).toBe(401);
-    unreliable.trouble = "none";
-    b.clock.advance(1000);
-    expect((await send("/who", { headers: { authorization: `Bearer ${token}` } })).json()).toMatchObject({ id: "user-1" });
-    await server?.close();
-    const lenient = bench({ storeTimeoutMs: 20, onStoreError: "allow" }, unreliable);
-    unreliable.trouble = trouble;
-    const allowed = await (await start(lenient)).send("/who", { headers: { authorization: `Bearer ${token}` } });
-    expect(allowed.json()).toMatchObject({ id: "user-1" });
-  });
+  it.each(["fails", "hangs"] as const)(
+    "a store that %s: 503 and one event, or a pass where the settings say so",
+    async (trouble) => {
+      const unreliable = new UnreliableStore(bench().store);
+      const b = bench({ storeTimeoutMs: 20 }, unreliable);
+      const token = await b.manager.signAccessToken("user-1");
+      b.events.length = 0;
+      const { send } = await start(b);
+      unreliable.trouble = trouble;
+      const answers = await Promise.all(
+        Array.from({ length: 5 }, () => send("/who", { headers: { authorization: `Bearer ${token}` } })),
+      );
+      expect(answers.map(({ status }) => status)).toEqual([503, 503, 503, 503, 503]);
+      expect(answers[0]?.json()).toMatchObject({ code: "store-unavailable" });
+      const late = trouble === "hangs" ? ["portcullis_store_late"] : [];
+      expect(b.events.map(({ event }) => event)).toEqual([...late, "portcullis_store_unavailable"]);
+      // A bad token is refused without the store.
+      expect((await send("/who", { headers: { authorization: "Bearer x" } })).status).toBe(401);
+      unreliable.trouble = "none";
+      b.clock.advance(1000);
+      expect((await send("/who", { headers: { authorization: `Bearer ${token}` } })).json()).toMatchObject({
+        id: "user-1",
+      });
+      await server?.close();
+      const lenient = bench({ storeTimeoutMs: 20, onStoreError: "allow" }, unreliable);
+      unreliable.trouble = trouble;
+      const allowed = await (await start(lenient)).send("/who", { headers: { authorization: `Bearer ${token}` } });
+      expect(allowed.json()).toMatchObject({ id: "user-1" });
+    },
+  );
 
   it("accepts a good token when the request meets it again, and verifies the token once", async () => {
     const b = bench();
@@ -192,7 +239,9 @@ describe.each(EXPRESS)("jwtAuth on $name", ({ express }) => {
       const answer = await send(path, { headers: { authorization: `Bearer ${accessToken}` } });
       expect([path, answer.status, check.mock.calls.length]).toEqual([path, 200, 1]);
       expect(answer.json()).toMatchObject({ id: "user-1", kind: "jwt" });
-      expect((await send(path, { headers: { authorization: `Bearer ${accessToken}x` } })).headers["www-authenticate"]).toBe(INVALID);
+      expect(
+        (await send(path, { headers: { authorization: `Bearer ${accessToken}x` } })).headers["www-authenticate"],
+      ).toBe(INVALID);
       expect((await send(path)).status).toBe(401);
     }
   });
@@ -213,7 +262,9 @@ describe.each(EXPRESS)("jwtAuth on $name", ({ express }) => {
       const b = bench(settingsFor(algorithm));
       const token = await b.manager.signAccessToken("user-1");
       const { send } = await start(b);
-      expect((await send("/who", { headers: { authorization: `Bearer ${token}` } })).json()).toMatchObject({ id: "user-1" });
+      expect((await send("/who", { headers: { authorization: `Bearer ${token}` } })).json()).toMatchObject({
+        id: "user-1",
+      });
       await server?.close();
     }
     server = undefined;
@@ -221,9 +272,12 @@ describe.each(EXPRESS)("jwtAuth on $name", ({ express }) => {
 });
 
 describe("the factories", () => {
-  it.each([undefined, {}, Object.freeze({}), Object.create(null) as object, { mode: undefined, realm: undefined }])("take %j", (settings) => {
-    expect(jwtAuth(bench().manager, settings).name).toBe("jwtMiddleware");
-  });
+  it.each([undefined, {}, Object.freeze({}), Object.create(null) as object, { mode: undefined, realm: undefined }])(
+    "take %j",
+    (settings) => {
+      expect(jwtAuth(bench().manager, settings).name).toBe("jwtMiddleware");
+    },
+  );
 
   it("refuse unknown settings", () => {
     expect(() => jwtAuth(bench().manager, { reelm: "x" } as object)).toThrowError(SettingsError);
@@ -235,7 +289,14 @@ describe("the factories", () => {
     expect(layer).toMatchObject({ id: "jwt", mode: "enforce" });
     const described = layer.describe();
     expect(JSON.parse(JSON.stringify(described))).toEqual(described);
-    expect(described).toMatchObject({ algorithm: "HS256", key: "[secret]", issuer: "portcullis", audience: ["portcullis"], accessTokenMinutes: 30, onStoreError: "deny" });
+    expect(described).toMatchObject({
+      algorithm: "HS256",
+      key: "[secret]",
+      issuer: "portcullis",
+      audience: ["portcullis"],
+      accessTokenMinutes: 30,
+      onStoreError: "deny",
+    });
     expect(JSON.stringify(described)).not.toContain(HMAC_SECRET);
   });
 
@@ -252,7 +313,12 @@ describe("the factories", () => {
     const token = await manager.signAccessToken("user-1");
     let passed = false;
     const req = { headers: { authorization: `Bearer ${token}` }, rawHeaders: ["Authorization", `Bearer ${token}`] };
-    createJwt(manager.options, runtime, { manager }).run(req as never, {} as never, () => (passed = true), stateOf(req as never));
+    createJwt(manager.options, runtime, { manager }).run(
+      req as never,
+      {} as never,
+      () => (passed = true),
+      stateOf(req as never),
+    );
     expect(passed).toBe(true);
   });
 });

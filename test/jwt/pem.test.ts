@@ -8,7 +8,11 @@ const rsa = generateKeyPairSync("rsa", { modulusLength: 2048 });
 const ec = generateKeyPairSync("ec", { namedCurve: "P-256" });
 const pem = rsa.privateKey.export({ type: "pkcs8", format: "pem" }).toString();
 const publicPem = rsa.publicKey.export({ type: "spki", format: "pem" }).toString();
-const certificate = execFileSync("openssl", ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", devNull, "-subj", "/CN=a", "-days", "1"], { stdio: ["ignore", "pipe", "ignore"] }).toString();
+const certificate = execFileSync(
+  "openssl",
+  ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", devNull, "-subj", "/CN=a", "-days", "1"],
+  { stdio: ["ignore", "pipe", "ignore"] },
+).toString();
 const encrypted = { cipher: "aes-256-cbc", passphrase: "correct horse" } as const;
 
 function issueOf(settings: ConstructorParameters<typeof JwtManager>[0]): SettingsIssue | undefined {
@@ -42,26 +46,64 @@ describe("a private key given as text", () => {
     ["quotes", JSON.stringify(pem), /quotes/, /Remove the quotes/],
     ["single quotes and real line breaks", `'${pem}'`, /quotes/, /Remove the quotes/],
     ["the base64 of a PEM", Buffer.from(pem).toString("base64"), /base64 of a PEM/, /Buffer\.from/],
-    ["no lines of BEGIN and END", pem.split("\n").slice(1, -2).join("\n"), /BEGIN line is missing/, /PKCS #8.*PKCS #1.*SEC 1/],
+    [
+      "no lines of BEGIN and END",
+      pem.split("\n").slice(1, -2).join("\n"),
+      /BEGIN line is missing/,
+      /PKCS #8.*PKCS #1.*SEC 1/,
+    ],
     ["a public key", publicPem, /public key where a private key/, /PKCS #8/],
-    ["a public key with \\n written out", publicPem.replaceAll("\n", "\\n"), /public key where a private key/, /PKCS #8/],
+    [
+      "a public key with \\n written out",
+      publicPem.replaceAll("\n", "\\n"),
+      /public key where a private key/,
+      /PKCS #8/,
+    ],
     ["a certificate", certificate, /certificate where a private key/, /PKCS #8/],
-    ["an encrypted key", rsa.privateKey.export({ type: "pkcs8", format: "pem", ...encrypted }).toString(), /encrypted/, /openssl pkey.*passphrase/],
-    ["an encrypted key of the old form", rsa.privateKey.export({ type: "pkcs1", format: "pem", ...encrypted }).toString(), /encrypted/, /openssl pkey/],
-    ["a key of OpenSSH", "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaA==\n-----END OPENSSH PRIVATE KEY-----\n", /OpenSSH/, /ssh-keygen/],
+    [
+      "an encrypted key",
+      rsa.privateKey.export({ type: "pkcs8", format: "pem", ...encrypted }).toString(),
+      /encrypted/,
+      /openssl pkey.*passphrase/,
+    ],
+    [
+      "an encrypted key of the old form",
+      rsa.privateKey.export({ type: "pkcs1", format: "pem", ...encrypted }).toString(),
+      /encrypted/,
+      /openssl pkey/,
+    ],
+    [
+      "a key of OpenSSH",
+      "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaA==\n-----END OPENSSH PRIVATE KEY-----\n",
+      /OpenSSH/,
+      /ssh-keygen/,
+    ],
     ["a text that was cut", pem.slice(0, 200), /has been cut/, /PKCS #8/],
-    ["another text in between", "-----BEGIN PRIVATE KEY-----\nhello\n-----END PRIVATE KEY-----", /cannot be read as a private key/, /PKCS #8/],
+    [
+      "another text in between",
+      "-----BEGIN PRIVATE KEY-----\nhello\n-----END PRIVATE KEY-----",
+      /cannot be read as a private key/,
+      /PKCS #8/,
+    ],
     ["nothing", " ", /empty/, /PKCS #8/],
     ["the path of a file", "/etc/keys/private.pem", /BEGIN line is missing/, /PKCS #8/],
   ])("is refused, with what to write: %s", (_name, privateKey, message, remedy) => {
     const issue = issueOf({ algorithm: "RS256", privateKey });
-    expect(issue).toMatchObject({ path: "privateKey", message: expect.stringMatching(message) as string, remedy: expect.stringMatching(remedy) as string });
+    expect(issue).toMatchObject({
+      path: "privateKey",
+      message: expect.stringMatching(message) as string,
+      remedy: expect.stringMatching(remedy) as string,
+    });
     expect(JSON.stringify(issue)).not.toContain(pem.split("\n")[2]?.slice(0, 16));
   });
 });
 
 describe("a public key given as text", () => {
-  const keysWith = (publicKey: string): SettingsIssue | undefined => issueOf({ algorithm: "RS256", keys: [{ privateKey: generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey }, { publicKey }] });
+  const keysWith = (publicKey: string): SettingsIssue | undefined =>
+    issueOf({
+      algorithm: "RS256",
+      keys: [{ privateKey: generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey }, { publicKey }],
+    });
 
   it.each([
     ["SPKI", publicPem],
@@ -77,6 +119,10 @@ describe("a public key given as text", () => {
     ["a private key with spaces for line breaks", pem.replaceAll("\n", " "), /private key where a public key/, /SPKI/],
     ["the base64 of a PEM", Buffer.from(publicPem).toString("base64"), /base64 of a PEM/, /Buffer\.from/],
   ])("is refused, with what to write: %s", (_name, text, message, remedy) => {
-    expect(keysWith(text)).toMatchObject({ path: "keys[1].publicKey", message: expect.stringMatching(message) as string, remedy: expect.stringMatching(remedy) as string });
+    expect(keysWith(text)).toMatchObject({
+      path: "keys[1].publicKey",
+      message: expect.stringMatching(message) as string,
+      remedy: expect.stringMatching(remedy) as string,
+    });
   });
 });

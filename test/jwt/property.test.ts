@@ -12,10 +12,16 @@ describe("a good token with anything changed", () => {
     const token = await manager.signAccessToken("user-1", { scopes: ["read"] });
     expect(await codeOf(manager.verifyAccessToken(token))).toBe("fulfilled");
     await fc.assert(
-      fc.asyncProperty(fc.nat(token.length - 1), fc.constantFrom(...BASE64URL, ".", "=", " ", "+", "/", "\n", "\0"), async (at, char) => {
-        fc.pre(token.charAt(at) !== char);
-        expect(await codeOf(manager.verifyAccessToken(token.slice(0, at) + char + token.slice(at + 1)))).not.toBe("fulfilled");
-      }),
+      fc.asyncProperty(
+        fc.nat(token.length - 1),
+        fc.constantFrom(...BASE64URL, ".", "=", " ", "+", "/", "\n", "\0"),
+        async (at, char) => {
+          fc.pre(token.charAt(at) !== char);
+          expect(await codeOf(manager.verifyAccessToken(token.slice(0, at) + char + token.slice(at + 1)))).not.toBe(
+            "fulfilled",
+          );
+        },
+      ),
       OPTIONS,
     );
   });
@@ -27,13 +33,19 @@ describe("a good token with anything changed", () => {
       // The neighbour differs in the lowest bit, which at the end of a part is the bit a lax decoder drops.
       const value = BASE64URL.indexOf(token.charAt(at));
       const changed = value === -1 ? "_" : BASE64URL.charAt(value ^ 1);
-      expect([at, await codeOf(manager.verifyAccessToken(token.slice(0, at) + changed + token.slice(at + 1)))]).not.toEqual([at, "fulfilled"]);
+      expect([
+        at,
+        await codeOf(manager.verifyAccessToken(token.slice(0, at) + changed + token.slice(at + 1))),
+      ]).not.toEqual([at, "fulfilled"]);
     }
   });
 
   it("parts of two good tokens do not mix", async () => {
     const { manager } = bench(settingsFor("HS256"));
-    const [a, b] = [(await manager.signAccessToken("user-1")).split("."), (await manager.signAccessToken("user-2")).split(".")];
+    const [a, b] = [
+      (await manager.signAccessToken("user-1")).split("."),
+      (await manager.signAccessToken("user-2")).split("."),
+    ];
     expect(await codeOf(manager.verifyAccessToken([a[0], a[1], b[2]].join(".")))).toBe("signature");
     expect(await codeOf(manager.verifyAccessToken([a[0], b[1], a[2]].join(".")))).toBe("signature");
   });
@@ -43,9 +55,16 @@ describe("any input", () => {
   it("check() never throws, and takes nothing that is not signed", () => {
     const { manager } = bench({ secret: HMAC_SECRET });
     fc.assert(
-      fc.property(fc.oneof(fc.anything(), fc.string({ unit: "binary", maxLength: 300 }), fc.tuple(fc.json(), fc.json(), fc.string()).map(([h, p, s]) => forge(h, p, s || "x"))), (value) => {
-        expect(manager.check(value)).toMatchObject({ ok: false });
-      }),
+      fc.property(
+        fc.oneof(
+          fc.anything(),
+          fc.string({ unit: "binary", maxLength: 300 }),
+          fc.tuple(fc.json(), fc.json(), fc.string()).map(([h, p, s]) => forge(h, p, s || "x")),
+        ),
+        (value) => {
+          expect(manager.check(value)).toMatchObject({ ok: false });
+        },
+      ),
       OPTIONS,
     );
   });
@@ -62,13 +81,30 @@ describe("any input", () => {
 
   it("decideClaims says yes to no token outside its time", () => {
     const policy = { issuer: "i", audiences: new Set(["a"]), maxLifeSeconds: 1800, leewaySeconds: 5 };
-    const seconds = fc.oneof(fc.integer({ min: -10, max: 5000 }), fc.double({ min: -10, max: 5000, noNaN: true }), fc.constantFrom(NaN, Infinity, -Infinity, 2 ** 53));
+    const seconds = fc.oneof(
+      fc.integer({ min: -10, max: 5000 }),
+      fc.double({ min: -10, max: 5000, noNaN: true }),
+      fc.constantFrom(NaN, Infinity, -Infinity, 2 ** 53),
+    );
     fc.assert(
-      fc.property(seconds, seconds, fc.option(seconds, { nil: undefined }), fc.integer({ min: 0, max: 5000 }), (exp, iat, nbf, now) => {
-        const verdict = decideClaims({ iss: "i", aud: "a", sub: "s", jti: "j", exp, iat, nbf }, policy, now);
-        const good = Number.isSafeInteger(exp) && Number.isFinite(iat) && now < exp + 5 && iat <= now + 5 && exp > iat && exp - iat <= 1805 && (nbf === undefined || (Number.isFinite(nbf) && nbf <= now + 5));
-        expect(verdict.ok).toBe(good);
-      }),
+      fc.property(
+        seconds,
+        seconds,
+        fc.option(seconds, { nil: undefined }),
+        fc.integer({ min: 0, max: 5000 }),
+        (exp, iat, nbf, now) => {
+          const verdict = decideClaims({ iss: "i", aud: "a", sub: "s", jti: "j", exp, iat, nbf }, policy, now);
+          const good =
+            Number.isSafeInteger(exp) &&
+            Number.isFinite(iat) &&
+            now < exp + 5 &&
+            iat <= now + 5 &&
+            exp > iat &&
+            exp - iat <= 1805 &&
+            (nbf === undefined || (Number.isFinite(nbf) && nbf <= now + 5));
+          expect(verdict.ok).toBe(good);
+        },
+      ),
       { numRuns: 3000 },
     );
   });

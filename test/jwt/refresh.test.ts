@@ -19,8 +19,18 @@ describe("refresh", () => {
     const second = await manager.refresh(first.refreshToken);
     expect(Object.keys(second)).toEqual(Object.keys(first));
     expect(second.refreshToken).not.toBe(first.refreshToken);
-    const [a, b] = [await manager.verifyAccessToken(first.accessToken), await manager.verifyAccessToken(second.accessToken)];
-    expect(b).toMatchObject({ sub: "user-1", scope: "read", roles: ["admin"], tenant: "acme", fam: a.fam, iat: a.iat + 60 });
+    const [a, b] = [
+      await manager.verifyAccessToken(first.accessToken),
+      await manager.verifyAccessToken(second.accessToken),
+    ];
+    expect(b).toMatchObject({
+      sub: "user-1",
+      scope: "read",
+      roles: ["admin"],
+      tenant: "acme",
+      fam: a.fam,
+      iat: a.iat + 60,
+    });
     expect(b.jti).not.toBe(a.jti);
   });
 
@@ -37,13 +47,18 @@ describe("refresh", () => {
     const record = (await store.get(idOf(refreshToken)))!;
     // Nor does an old token open the seal without the server's key.
     const attacker = new RefreshSecrets([]);
-    expect(attacker.open(parseRefreshToken(refreshToken)!, record.successorId!, record.sealedSuccessor!)).toBeUndefined();
+    expect(
+      attacker.open(parseRefreshToken(refreshToken)!, record.successorId!, record.sealedSuccessor!),
+    ).toBeUndefined();
   });
 
   it("the stored hash is not the key inside the seal's HKDF (RFC 5869 section 2.3)", () => {
     const secrets = new RefreshSecrets([ROOT]);
     const [presented, successor] = [newRefreshToken(), newRefreshToken()];
-    const expanded = createHmac("sha256", Buffer.from(secrets.hash(presented.secret), "base64url")).update("portcullis/v1/refresh-seal").update(Buffer.of(1)).digest();
+    const expanded = createHmac("sha256", Buffer.from(secrets.hash(presented.secret), "base64url"))
+      .update("portcullis/v1/refresh-seal")
+      .update(Buffer.of(1))
+      .digest();
     const sealed = Buffer.from(secrets.seal(presented, successor), "base64url");
     const decipher = createDecipheriv("aes-256-gcm", expanded, sealed.subarray(0, 12));
     decipher.setAAD(Buffer.from(`${presented.id}.${successor.id}`));
@@ -52,7 +67,19 @@ describe("refresh", () => {
     expect(() => decipher.final()).toThrow();
   });
 
-  const forms: unknown[] = ["", "rt_", "x", "rt_a.b", null, undefined, 7, {}, [], "rt_".padEnd(69, "A"), "rt_".padEnd(10_000, "A")];
+  const forms: unknown[] = [
+    "",
+    "rt_",
+    "x",
+    "rt_a.b",
+    null,
+    undefined,
+    7,
+    {},
+    [],
+    "rt_".padEnd(69, "A"),
+    "rt_".padEnd(10_000, "A"),
+  ];
   it.each(forms)("refuses %j as malformed, and asks no store", async (token) => {
     const counting = new UnreliableStore(bench().store);
     const { manager } = bench({}, counting);
@@ -82,7 +109,10 @@ describe("refresh", () => {
 
 describe("time", () => {
   it("an unused token ends after refreshTokenDays, to the millisecond", async () => {
-    for (const [wait, code] of [[7 * DAY - 1, "fulfilled"], [7 * DAY, "expired"]] as const) {
+    for (const [wait, code] of [
+      [7 * DAY - 1, "fulfilled"],
+      [7 * DAY, "expired"],
+    ] as const) {
       const { manager, clock } = bench();
       const { refreshToken } = await manager.issue("user-1");
       clock.advance(wait);
@@ -303,7 +333,8 @@ describe("revokeFamily", () => {
 });
 
 describe("restart", () => {
-  const restarted = (b: Bench, secretKey: readonly Secret[] = [ROOT]): JwtManager => new JwtManager({}, { runtime: createRuntime({ clock: b.clock }), store: b.store, secretKey });
+  const restarted = (b: Bench, secretKey: readonly Secret[] = [ROOT]): JwtManager =>
+    new JwtManager({}, { runtime: createRuntime({ clock: b.clock }), store: b.store, secretKey });
 
   it("on the same store goes on where it was: tokens, grace, revocations", async () => {
     const b = bench();
@@ -350,7 +381,11 @@ describe("RefreshSecrets", () => {
 
   it("hashes differently under each root secret, and without one", () => {
     const { secret } = newRefreshToken();
-    const hashes = [new RefreshSecrets([]), new RefreshSecrets([ROOT]), new RefreshSecrets([new Secret(HMAC_SECRET)])].map((secrets) => secrets.hash(secret));
+    const hashes = [
+      new RefreshSecrets([]),
+      new RefreshSecrets([ROOT]),
+      new RefreshSecrets([new Secret(HMAC_SECRET)]),
+    ].map((secrets) => secrets.hash(secret));
     expect(new Set(hashes).size).toBe(3);
     expect(new RefreshSecrets([new Secret(HMAC_SECRET), ROOT]).matches(secret, hashes[1]!)).toBe(true);
     expect(new RefreshSecrets([ROOT]).matches(secret, "")).toBe(false);
@@ -358,9 +393,12 @@ describe("RefreshSecrets", () => {
 
   it("a manager of key pairs alone refreshes across a rotation of its keys", async () => {
     const b = bench();
-    const make = (keys: readonly object[]): JwtManager => new JwtManager({ algorithm: "ES256", keys: keys as never }, { runtime: b.runtime, store: b.store });
+    const make = (keys: readonly object[]): JwtManager =>
+      new JwtManager({ algorithm: "ES256", keys: keys as never }, { runtime: b.runtime, store: b.store });
     const [old, fresh] = [KEYS.ec("P-256"), KEYS.otherEc];
     const { refreshToken } = await make([{ privateKey: old.privateKey }]).issue("user-1");
-    expect(await codeOf(make([{ privateKey: fresh.privateKey }, { publicKey: old.publicKey }]).refresh(refreshToken))).toBe("fulfilled");
+    expect(
+      await codeOf(make([{ privateKey: fresh.privateKey }, { publicKey: old.publicKey }]).refresh(refreshToken)),
+    ).toBe("fulfilled");
   });
 });

@@ -30,12 +30,28 @@ class RefusingStore extends UnreliableStore {
   }
 }
 
-const jtiOf = async ({ manager }: Bench, { accessToken }: IssuedTokens): Promise<string> => (await manager.verifyAccessToken(accessToken)).jti;
+const jtiOf = async ({ manager }: Bench, { accessToken }: IssuedTokens): Promise<string> =>
+  (await manager.verifyAccessToken(accessToken)).jti;
 
 describe.each([
-  { what: "revokeToken", reason: "token", ends: "access", revoke: async (parts: Bench, tokens: IssuedTokens) => parts.manager.revokeToken(await jtiOf(parts, tokens)) },
-  { what: "revokeFamily", reason: "family", ends: "both", revoke: ({ manager }: Bench, { refreshToken }: IssuedTokens) => manager.revokeFamily(refreshToken) },
-  { what: "revokeSubject", reason: "subject", ends: "both", revoke: ({ manager }: Bench) => manager.revokeSubject("ada") },
+  {
+    what: "revokeToken",
+    reason: "token",
+    ends: "access",
+    revoke: async (parts: Bench, tokens: IssuedTokens) => parts.manager.revokeToken(await jtiOf(parts, tokens)),
+  },
+  {
+    what: "revokeFamily",
+    reason: "family",
+    ends: "both",
+    revoke: ({ manager }: Bench, { refreshToken }: IssuedTokens) => manager.revokeFamily(refreshToken),
+  },
+  {
+    what: "revokeSubject",
+    reason: "subject",
+    ends: "both",
+    revoke: ({ manager }: Bench) => manager.revokeSubject("ada"),
+  },
 ])("$what, refused", ({ reason, ends, revoke }) => {
   let parts: Bench;
   let store: RefusingStore;
@@ -56,7 +72,8 @@ describe.each([
     return { tokens, again };
   }
 
-  const announced = (): unknown[] => parts.events.filter(({ event }) => event === "authn_token_revoked").map((event) => event.reason);
+  const announced = (): unknown[] =>
+    parts.events.filter(({ event }) => event === "authn_token_revoked").map((event) => event.reason);
 
   async function expectEnded({ accessToken, refreshToken }: IssuedTokens): Promise<void> {
     expect(await codeOf(parts.manager.verifyAccessToken(accessToken))).toBe("revoked");
@@ -66,13 +83,16 @@ describe.each([
   it.each([
     { when: "before the store had done it", doesIt: false },
     { when: "after the store had done it", doesIt: true },
-  ])("$when: is repeated until the store has it, and announced once; the same call again succeeds and announces nothing more", async ({ doesIt }) => {
-    const { tokens, again } = await refused(doesIt);
-    await expect.poll(announced, { timeout: 3000 }).toEqual([reason]);
-    await expectEnded(tokens);
-    expect(await codeOf(again())).toBe("fulfilled");
-    expect(announced()).toEqual([reason]);
-  });
+  ])(
+    "$when: is repeated until the store has it, and announced once; the same call again succeeds and announces nothing more",
+    async ({ doesIt }) => {
+      const { tokens, again } = await refused(doesIt);
+      await expect.poll(announced, { timeout: 3000 }).toEqual([reason]);
+      await expectEnded(tokens);
+      expect(await codeOf(again())).toBe("fulfilled");
+      expect(announced()).toEqual([reason]);
+    },
+  );
 
   it("is repeated while the store goes on refusing", async () => {
     const { tokens } = await refused();
@@ -104,17 +124,20 @@ describe.each([
     expect(await codeOf(parts.manager.refresh(refreshToken))).toBe("fulfilled");
   });
 
-  it.each([false, true])("and not asked for again: a log-in after that stands, what was there before ends (done all the same: %s)", async (doesIt) => {
-    const { tokens } = await refused(doesIt);
-    parts.clock.advance(1);
-    const fresh = await parts.manager.issue("ada");
-    await expect.poll(announced, { timeout: 3000 }).toEqual([reason]);
-    await sleep(REPEATED_MS);
-    expect(await codeOf(parts.manager.verifyAccessToken(fresh.accessToken))).toBe("fulfilled");
-    expect(await codeOf(parts.manager.refresh(fresh.refreshToken))).toBe("fulfilled");
-    await expectEnded(tokens);
-    expect(announced()).toEqual([reason]);
-  });
+  it.each([false, true])(
+    "and not asked for again: a log-in after that stands, what was there before ends (done all the same: %s)",
+    async (doesIt) => {
+      const { tokens } = await refused(doesIt);
+      parts.clock.advance(1);
+      const fresh = await parts.manager.issue("ada");
+      await expect.poll(announced, { timeout: 3000 }).toEqual([reason]);
+      await sleep(REPEATED_MS);
+      expect(await codeOf(parts.manager.verifyAccessToken(fresh.accessToken))).toBe("fulfilled");
+      expect(await codeOf(parts.manager.refresh(fresh.refreshToken))).toBe("fulfilled");
+      await expectEnded(tokens);
+      expect(announced()).toEqual([reason]);
+    },
+  );
 
   it("twice in a row: is announced once", async () => {
     const { again } = await refused();
@@ -147,7 +170,10 @@ it("a log-in does not wait for a revocation that hangs, and stands", async () =>
       throw new Error("late");
     }
   }
-  const { manager, clock } = bench({ storeTimeoutMs: 150 }, new UnreliableStore(new SlowOnce({ clock: new ManualClock(START) })));
+  const { manager, clock } = bench(
+    { storeTimeoutMs: 150 },
+    new UnreliableStore(new SlowOnce({ clock: new ManualClock(START) })),
+  );
   const old = await manager.issue("ada");
   expect(await codeOf(manager.revokeSubject("ada"))).toBe("store-unavailable");
   clock.advance(1);
@@ -181,7 +207,9 @@ describe("revokeSubject, refused in one process and done in another", () => {
     await other.manager.revokeSubject("ada");
     const since = await other.manager.issue("ada");
     store.refusing = false;
-    await expect.poll(() => one.events.filter(({ event }) => event === "authn_token_revoked").length, { timeout: 3000 }).toBe(1);
+    await expect
+      .poll(() => one.events.filter(({ event }) => event === "authn_token_revoked").length, { timeout: 3000 })
+      .toBe(1);
     expect(await codeOf(other.manager.verifyAccessToken(since.accessToken))).toBe("fulfilled");
     expect(await codeOf(other.manager.refresh(since.refreshToken))).toBe("fulfilled");
     expect(await codeOf(other.manager.refresh(before.refreshToken))).toBe("revoked");

@@ -18,15 +18,22 @@ describe.each(EXPRESS)("tokenRoutes on $name", ({ express }) => {
     server = undefined;
   });
 
-  async function start(b: Bench, before: readonly RequestHandler[] = []): Promise<(path: string, body?: unknown, headers?: Record<string, string>) => Promise<Answer>> {
+  async function start(
+    b: Bench,
+    before: readonly RequestHandler[] = [],
+  ): Promise<(path: string, body?: unknown, headers?: Record<string, string>) => Promise<Answer>> {
     const app = express();
     for (const handler of before) app.use(handler);
     app.use("/token", tokenRoutes(b.manager));
     const { send } = (server = await serve(app));
-    return (path, body, headers = JSON_TYPE) => send(`/token${path}`, { method: "POST", headers, body: typeof body === "string" ? body : JSON.stringify(body) });
+    return (path, body, headers = JSON_TYPE) =>
+      send(`/token${path}`, { method: "POST", headers, body: typeof body === "string" ? body : JSON.stringify(body) });
   }
 
-  const code = (answer: Answer): [number, unknown] => [answer.status, answer.text === "" ? "" : (answer.json() as { code: unknown }).code];
+  const code = (answer: Answer): [number, unknown] => [
+    answer.status,
+    answer.text === "" ? "" : (answer.json() as { code: unknown }).code,
+  ];
 
   it("POST /refresh gives a new pair, which no cache keeps", async () => {
     const b = bench();
@@ -34,7 +41,10 @@ describe.each(EXPRESS)("tokenRoutes on $name", ({ express }) => {
     const first = await b.manager.issue("user-1", { scopes: ["read"] });
     const answer = await post("/refresh", { refreshToken: first.refreshToken });
     expect(answer.status).toBe(200);
-    expect(answer.headers).toMatchObject({ "cache-control": "no-store", "content-type": "application/json; charset=utf-8" });
+    expect(answer.headers).toMatchObject({
+      "cache-control": "no-store",
+      "content-type": "application/json; charset=utf-8",
+    });
     const issued = answer.json() as IssuedTokens;
     expect(Object.keys(issued)).toEqual(["accessToken", "refreshToken", "tokenType", "expiresIn"]);
     expect(await b.manager.verifyAccessToken(issued.accessToken)).toMatchObject({ sub: "user-1", scope: "read" });
@@ -43,7 +53,11 @@ describe.each(EXPRESS)("tokenRoutes on $name", ({ express }) => {
   it("POST /refresh gives one answer to every token that is not good", async () => {
     const b = bench();
     const post = await start(b);
-    const [expired, revoked, reused] = [await b.manager.issue("u"), await b.manager.issue("u"), await b.manager.issue("u")];
+    const [expired, revoked, reused] = [
+      await b.manager.issue("u"),
+      await b.manager.issue("u"),
+      await b.manager.issue("u"),
+    ];
     b.clock.advance(7 * 86_400_000);
     const fresh = await b.manager.issue("u");
     await b.manager.revokeFamily(revoked.refreshToken);
@@ -51,7 +65,15 @@ describe.each(EXPRESS)("tokenRoutes on $name", ({ express }) => {
     await b.manager.refresh(used.refreshToken);
     b.clock.advance(60_000);
     const texts = new Set<string>();
-    for (const token of ["x", expired.refreshToken, revoked.refreshToken, reused.refreshToken, used.refreshToken, `rt_${"A".repeat(22)}.${"A".repeat(43)}`, fresh.accessToken]) {
+    for (const token of [
+      "x",
+      expired.refreshToken,
+      revoked.refreshToken,
+      reused.refreshToken,
+      used.refreshToken,
+      `rt_${"A".repeat(22)}.${"A".repeat(43)}`,
+      fresh.accessToken,
+    ]) {
       const answer = await post("/refresh", { refreshToken: token });
       expect(code(answer)).toEqual([401, "invalid-credentials"]);
       expect(answer.headers["www-authenticate"]).toBe('Bearer realm="api", error="invalid_token"');
@@ -59,7 +81,15 @@ describe.each(EXPRESS)("tokenRoutes on $name", ({ express }) => {
     }
     expect(texts.size).toBe(1);
     expect(b.events.filter(({ event }) => event === "authn_token_reuse")).toHaveLength(1);
-    expect(b.events.filter(({ event }) => event === "authn_login_fail").map(({ reason }) => reason)).toEqual(["malformed", "expired", "revoked", "expired", "reused", "unknown", "malformed"]);
+    expect(b.events.filter(({ event }) => event === "authn_login_fail").map(({ reason }) => reason)).toEqual([
+      "malformed",
+      "expired",
+      "revoked",
+      "expired",
+      "reused",
+      "unknown",
+      "malformed",
+    ]);
   });
 
   it("50 clients that refresh at once over sockets get one successor", async () => {
@@ -75,7 +105,13 @@ describe.each(EXPRESS)("tokenRoutes on $name", ({ express }) => {
     const b = bench();
     const post = await start(b);
     const [one, two] = [await b.manager.issue("u"), await b.manager.issue("u")];
-    for (const body of [{ refreshToken: one.refreshToken }, { refreshToken: one.refreshToken }, { refreshToken: "unknown" }, { accessToken: two.accessToken }, { accessToken: "unknown" }]) {
+    for (const body of [
+      { refreshToken: one.refreshToken },
+      { refreshToken: one.refreshToken },
+      { refreshToken: "unknown" },
+      { accessToken: two.accessToken },
+      { accessToken: "unknown" },
+    ]) {
       const answer = await post("/revoke", body);
       expect([answer.status, answer.text, answer.headers["cache-control"]]).toEqual([204, "", "no-store"]);
     }
@@ -85,7 +121,13 @@ describe.each(EXPRESS)("tokenRoutes on $name", ({ express }) => {
     expect(await codeOf(b.manager.refresh(two.refreshToken))).toBe("fulfilled");
   });
 
-  const bodies: { name: string; path?: string; body: unknown; headers?: Record<string, string>; answer: [number, string] }[] = [
+  const bodies: {
+    name: string;
+    path?: string;
+    body: unknown;
+    headers?: Record<string, string>;
+    answer: [number, string];
+  }[] = [
     { name: "nothing", body: "", answer: [400, "invalid-request"] },
     { name: "an empty object", body: {}, answer: [400, "invalid-request"] },
     { name: "a list", body: [], answer: [400, "invalid-request"] },
@@ -96,22 +138,59 @@ describe.each(EXPRESS)("tokenRoutes on $name", ({ express }) => {
     { name: "an empty token", body: { refreshToken: "" }, answer: [400, "invalid-request"] },
     { name: "a token longer than any", body: { refreshToken: "x".repeat(8193) }, answer: [400, "invalid-request"] },
     { name: "something besides", body: { refreshToken: "x", scope: "all" }, answer: [400, "invalid-request"] },
-    { name: "a __proto__ that lends a token", body: '{"__proto__":{"refreshToken":"x"}}', answer: [400, "invalid-request"] },
-    { name: "two tokens to revoke", path: "/revoke", body: { refreshToken: "x", accessToken: "y" }, answer: [400, "invalid-request"] },
+    {
+      name: "a __proto__ that lends a token",
+      body: '{"__proto__":{"refreshToken":"x"}}',
+      answer: [400, "invalid-request"],
+    },
+    {
+      name: "two tokens to revoke",
+      path: "/revoke",
+      body: { refreshToken: "x", accessToken: "y" },
+      answer: [400, "invalid-request"],
+    },
     { name: "over 16 KB", body: { refreshToken: "x".repeat(17_000) }, answer: [413, "payload-too-large"] },
-    { name: "a form", body: "refreshToken=x", headers: { "content-type": "application/x-www-form-urlencoded" }, answer: [415, "unsupported-media-type"] },
-    { name: "text", body: '{"refreshToken":"x"}', headers: { "content-type": "text/plain" }, answer: [415, "unsupported-media-type"] },
+    {
+      name: "a form",
+      body: "refreshToken=x",
+      headers: { "content-type": "application/x-www-form-urlencoded" },
+      answer: [415, "unsupported-media-type"],
+    },
+    {
+      name: "text",
+      body: '{"refreshToken":"x"}',
+      headers: { "content-type": "text/plain" },
+      answer: [415, "unsupported-media-type"],
+    },
     { name: "no type", body: '{"refreshToken":"x"}', headers: {}, answer: [415, "unsupported-media-type"] },
-    { name: "a packed body", body: "x", headers: { ...JSON_TYPE, "content-encoding": "gzip" }, answer: [415, "unsupported-media-type"] },
-    { name: "another charset", body: '{"refreshToken":"x"}', headers: { "content-type": "application/json; charset=latin1" }, answer: [415, "unsupported-media-type"] },
-    { name: "the right form", body: { refreshToken: "x" }, headers: { "content-type": "application/json; charset=utf-8" }, answer: [401, "invalid-credentials"] },
+    {
+      name: "a packed body",
+      body: "x",
+      headers: { ...JSON_TYPE, "content-encoding": "gzip" },
+      answer: [415, "unsupported-media-type"],
+    },
+    {
+      name: "another charset",
+      body: '{"refreshToken":"x"}',
+      headers: { "content-type": "application/json; charset=latin1" },
+      answer: [415, "unsupported-media-type"],
+    },
+    {
+      name: "the right form",
+      body: { refreshToken: "x" },
+      headers: { "content-type": "application/json; charset=utf-8" },
+      answer: [401, "invalid-credentials"],
+    },
   ];
   it("answers each wrong body as a problem that repeats nothing of it", async () => {
     const post = await start(bench());
     for (const { name, path = "/refresh", body, headers = JSON_TYPE, answer } of bodies) {
       const got = await post(path, body, headers);
       expect([name, ...code(got)]).toEqual([name, ...answer]);
-      expect(got.headers).toMatchObject({ "content-type": "application/problem+json; charset=utf-8", "cache-control": "no-store" });
+      expect(got.headers).toMatchObject({
+        "content-type": "application/problem+json; charset=utf-8",
+        "cache-control": "no-store",
+      });
     }
   });
 
@@ -122,7 +201,9 @@ describe.each(EXPRESS)("tokenRoutes on $name", ({ express }) => {
     expect((await post("/refresh", { refreshToken })).status).toBe(200);
     expect(code(await post("/refresh", { refreshToken: 1 }))).toEqual([400, "invalid-request"]);
     const other = await b.manager.issue("user-1");
-    expect(code(await post("/refresh", `${" ".repeat(17_000)}${JSON.stringify({ refreshToken: other.refreshToken })}`))).toEqual([413, "payload-too-large"]);
+    expect(
+      code(await post("/refresh", `${" ".repeat(17_000)}${JSON.stringify({ refreshToken: other.refreshToken })}`)),
+    ).toEqual([413, "payload-too-large"]);
   });
 
   it("an expired access token in Authorization stops a refresh behind the layer: clients send none", async () => {
@@ -130,7 +211,9 @@ describe.each(EXPRESS)("tokenRoutes on $name", ({ express }) => {
     const post = await start(b, [jwtAuth(b.manager)]);
     const { accessToken, refreshToken } = await b.manager.issue("user-1");
     b.clock.advance(3_600_000);
-    expect((await post("/refresh", { refreshToken }, { ...JSON_TYPE, authorization: `Bearer ${accessToken}` })).status).toBe(401);
+    expect(
+      (await post("/refresh", { refreshToken }, { ...JSON_TYPE, authorization: `Bearer ${accessToken}` })).status,
+    ).toBe(401);
     expect((await post("/refresh", { refreshToken })).status).toBe(200);
   });
 
@@ -153,7 +236,10 @@ describe.each(EXPRESS)("tokenRoutes on $name", ({ express }) => {
     await start(b);
     const answer = await server!.send("/token/jwks.json");
     expect(answer.status).toBe(200);
-    expect(answer.headers).toMatchObject({ "content-type": "application/jwk-set+json", "cache-control": "public, max-age=300" });
+    expect(answer.headers).toMatchObject({
+      "content-type": "application/jwk-set+json",
+      "cache-control": "public, max-age=300",
+    });
     const { keys } = answer.json() as { keys: Record<string, string>[] };
     expect(Object.keys(keys[0]!).sort()).toEqual(["alg", "crv", "kid", "kty", "use", "x", "y"]);
     const [h, p, s] = (await b.manager.signAccessToken("u")).split(".");

@@ -31,7 +31,13 @@ export function bench(settings: JwtSettings = {}, store?: TokenStore): Bench {
   const events: SecurityEvent[] = [];
   runtime.events.on("*", (event) => events.push(event));
   const memory = new MemoryTokenStore({ clock });
-  return { clock, runtime, events, store: memory, manager: new JwtManager(settings, { runtime, store: store ?? memory, secretKey: [ROOT] }) };
+  return {
+    clock,
+    runtime,
+    events,
+    store: memory,
+    manager: new JwtManager(settings, { runtime, store: store ?? memory, secretKey: [ROOT] }),
+  };
 }
 
 /** The code of the TokenError a promise rejects with; the error itself when it is another; "fulfilled" when there is none. */
@@ -47,7 +53,12 @@ export async function codeOf(promise: Promise<unknown>): Promise<unknown> {
 const b64 = (value: string | Buffer): string => Buffer.from(value).toString("base64url");
 
 /** A compact JWS from raw JSON texts, so that what no library would write can be signed. HMAC only. */
-export function forge(header: string | object, payload: string | object, secret: string | Buffer | KeyObject, hash = "sha256"): string {
+export function forge(
+  header: string | object,
+  payload: string | object,
+  secret: string | Buffer | KeyObject,
+  hash = "sha256",
+): string {
   const text = (value: string | object): string => (typeof value === "string" ? value : JSON.stringify(value));
   const input = `${b64(text(header))}.${b64(text(payload))}`;
   return `${input}.${createHmac(hash, secret).update(input).digest("base64url")}`;
@@ -91,7 +102,14 @@ class KeyPairs {
   pss(hash: "sha256" | "sha512", saltLength = 32): KeyPair {
     // @types/node 20 calls saltLength a string; Node takes a number and nothing else.
     const salt = saltLength as unknown as string;
-    return this.#once(`pss-${hash}-${saltLength}`, () => generateKeyPairSync("rsa-pss", { modulusLength: 2048, hashAlgorithm: hash, mgf1HashAlgorithm: hash, saltLength: salt }));
+    return this.#once(`pss-${hash}-${saltLength}`, () =>
+      generateKeyPairSync("rsa-pss", {
+        modulusLength: 2048,
+        hashAlgorithm: hash,
+        mgf1HashAlgorithm: hash,
+        saltLength: salt,
+      }),
+    );
   }
 
   ec(curve: "P-256" | "P-384" | "P-521" | "secp256k1"): KeyPair {
@@ -124,7 +142,9 @@ export function settingsFor(algorithm: string): JwtSettings {
     case "ES512":
       return { algorithm: name, privateKey: KEYS.ec("P-521").privateKey };
     default:
-      return algorithm.startsWith("HS") ? { algorithm: name, secret: HMAC_SECRET } : { algorithm: name, privateKey: KEYS.rsa.privateKey };
+      return algorithm.startsWith("HS")
+        ? { algorithm: name, secret: HMAC_SECRET }
+        : { algorithm: name, privateKey: KEYS.rsa.privateKey };
   }
 }
 
@@ -146,14 +166,20 @@ export class UnreliableStore implements TokenStore {
   init = (): Promise<void> => this.#through(() => this.inner.init());
   insert = (token: StoredRefreshToken): Promise<void> => this.#through(() => this.inner.insert(token));
   get = (id: string): Promise<StoredRefreshToken | undefined> => this.#through(() => this.inner.get(id));
-  rotate = (id: string, usedAt: number, successor: StoredRefreshToken, sealed: string): Promise<boolean> => this.#through(() => this.inner.rotate(id, usedAt, successor, sealed));
-  markUndelivered = (...args: Parameters<MemoryTokenStore["markUndelivered"]>): Promise<void> => this.#through(() => this.inner.markUndelivered(...args));
-  revokeFamily = (...args: Parameters<TokenStore["revokeFamily"]>): Promise<boolean> => this.#through(() => this.inner.revokeFamily(...args));
-  revokeSubject = (...args: Parameters<TokenStore["revokeSubject"]>): Promise<void> => this.#through(() => this.inner.revokeSubject(...args));
-  revokeAccessToken = (...args: Parameters<TokenStore["revokeAccessToken"]>): Promise<void> => this.#through(() => this.inner.revokeAccessToken(...args));
-  denyFamily = (...args: Parameters<TokenStore["denyFamily"]>): Promise<void> => this.#through(() => this.inner.denyFamily(...args));
-  isRevoked = (token: Parameters<TokenStore["isRevoked"]>[0]): Promise<boolean> => this.#through(() => this.inner.isRevoked(token));
+  rotate = (id: string, usedAt: number, successor: StoredRefreshToken, sealed: string): Promise<boolean> =>
+    this.#through(() => this.inner.rotate(id, usedAt, successor, sealed));
+  markUndelivered = (...args: Parameters<MemoryTokenStore["markUndelivered"]>): Promise<void> =>
+    this.#through(() => this.inner.markUndelivered(...args));
+  revokeFamily = (...args: Parameters<TokenStore["revokeFamily"]>): Promise<boolean> =>
+    this.#through(() => this.inner.revokeFamily(...args));
+  revokeSubject = (...args: Parameters<TokenStore["revokeSubject"]>): Promise<void> =>
+    this.#through(() => this.inner.revokeSubject(...args));
+  revokeAccessToken = (...args: Parameters<TokenStore["revokeAccessToken"]>): Promise<void> =>
+    this.#through(() => this.inner.revokeAccessToken(...args));
+  denyFamily = (...args: Parameters<TokenStore["denyFamily"]>): Promise<void> =>
+    this.#through(() => this.inner.denyFamily(...args));
+  isRevoked = (token: Parameters<TokenStore["isRevoked"]>[0]): Promise<boolean> =>
+    this.#through(() => this.inner.isRevoked(token));
   deleteExpired = (now: number): Promise<number> => this.#through(() => this.inner.deleteExpired(now));
   close = (): Promise<void> => this.#through(() => this.inner.close());
 }
-

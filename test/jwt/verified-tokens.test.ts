@@ -16,7 +16,8 @@ describe("a token whose signature is remembered", () => {
     const again = await manager.verifyAccessToken(`${token}`);
     expect(verify).toHaveBeenCalledTimes(1);
     expect(again).toEqual(first);
-    for (const part of [first, first["org"], (first["org"] as { tags: unknown }).tags]) expect(Object.isFrozen(part)).toBe(true);
+    for (const part of [first, first["org"], (first["org"] as { tags: unknown }).tags])
+      expect(Object.isFrozen(part)).toBe(true);
   });
 
   it("is verified each time with cacheSize 0", async () => {

@@ -14,8 +14,16 @@ import { serve } from "../support/serve.js";
 const SECRET = "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E";
 const RESOURCE = "https://mcp.example.com/mcp";
 const GENERATIONS = [
-  { name: "version 1", requireBearerAuth: requireBearerAuthV1, invalidToken: (message: string) => new InvalidTokenError(message) },
-  { name: "version 2", requireBearerAuth: requireBearerAuthV2, invalidToken: (message: string) => new OAuthError(OAuthErrorCode.InvalidToken, message) },
+  {
+    name: "version 1",
+    requireBearerAuth: requireBearerAuthV1,
+    invalidToken: (message: string) => new InvalidTokenError(message),
+  },
+  {
+    name: "version 2",
+    requireBearerAuth: requireBearerAuthV2,
+    invalidToken: (message: string) => new OAuthError(OAuthErrorCode.InvalidToken, message),
+  },
 ];
 
 describe.each(GENERATIONS)("mcpVerifier with $name of the SDK", ({ requireBearerAuth, invalidToken }) => {
@@ -23,10 +31,17 @@ describe.each(GENERATIONS)("mcpVerifier with $name of the SDK", ({ requireBearer
     const jwt = new JwtManager({ secret: SECRET, audience: [RESOURCE, "https://api.example.com"] }, { store });
     const apiKeys = new ApiKeyService({ hash: "hmac-sha256", secret: `x${SECRET}` });
     const app = express();
-    app.use(requireBearerAuth({ verifier: mcpVerifier({ jwt, apiKeys, resource: RESOURCE, invalidToken }), expectedResource: new URL(RESOURCE), requiredScopes: ["read"] }));
+    app.use(
+      requireBearerAuth({
+        verifier: mcpVerifier({ jwt, apiKeys, resource: RESOURCE, invalidToken }),
+        expectedResource: new URL(RESOURCE),
+        requiredScopes: ["read"],
+      }),
+    );
     app.get("/", (req, res) => void res.json((req as unknown as { auth: { clientId: string; extra: unknown } }).auth));
     const server = await serve(app);
-    const ask = async (token?: string) => server.send("/", token === undefined ? {} : { headers: { authorization: `Bearer ${token}` } });
+    const ask = async (token?: string) =>
+      server.send("/", token === undefined ? {} : { headers: { authorization: `Bearer ${token}` } });
     return { jwt, apiKeys, ask, close: async () => Promise.all([server.close(), jwt.close(), apiKeys.close()]) };
   }
 
@@ -34,11 +49,21 @@ describe.each(GENERATIONS)("mcpVerifier with $name of the SDK", ({ requireBearer
     const { jwt, apiKeys, ask, close } = await setUp();
     const { key, record } = await apiKeys.create({ ownerId: "ada", name: "k", scopes: ["read"] });
     const { accessToken } = await jwt.issue("ada", { scopes: ["read"] });
-    expect((await ask(key)).json()).toMatchObject({ clientId: record.id, scopes: ["read"], resource: RESOURCE, extra: { kind: "api-key", subject: "ada" } });
-    expect((await ask(accessToken)).json()).toMatchObject({ clientId: "ada", scopes: ["read"], extra: { kind: "jwt", subject: "ada" } });
+    expect((await ask(key)).json()).toMatchObject({
+      clientId: record.id,
+      scopes: ["read"],
+      resource: RESOURCE,
+      extra: { kind: "api-key", subject: "ada" },
+    });
+    expect((await ask(accessToken)).json()).toMatchObject({
+      clientId: "ada",
+      scopes: ["read"],
+      extra: { kind: "jwt", subject: "ada" },
+    });
     await apiKeys.revoke(record.id, { reason: "test" });
     await jwt.revokeSubject("ada");
-    for (const token of [key, accessToken, `${accessToken}x`, "garbage", undefined]) expect((await ask(token)).status).toBe(401);
+    for (const token of [key, accessToken, `${accessToken}x`, "garbage", undefined])
+      expect((await ask(token)).status).toBe(401);
     await close();
   });
 

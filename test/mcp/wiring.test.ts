@@ -22,8 +22,16 @@ const SECRET = "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E";
 const RESOURCE = "https://mcp.example.com/mcp";
 const METADATA = "https://mcp.example.com/.well-known/oauth-protected-resource/mcp";
 const GENERATIONS = [
-  { sdk: "version 1", requireBearerAuth: requireBearerAuthV1, invalidToken: (message: string): Error => new InvalidTokenError(message) },
-  { sdk: "version 2", requireBearerAuth: requireBearerAuthV2, invalidToken: (message: string): Error => new OAuthError(OAuthErrorCode.InvalidToken, message) },
+  {
+    sdk: "version 1",
+    requireBearerAuth: requireBearerAuthV1,
+    invalidToken: (message: string): Error => new InvalidTokenError(message),
+  },
+  {
+    sdk: "version 2",
+    requireBearerAuth: requireBearerAuthV2,
+    invalidToken: (message: string): Error => new OAuthError(OAuthErrorCode.InvalidToken, message),
+  },
 ];
 const invalidToken = (message: string): Error => new InvalidTokenError(message);
 
@@ -52,33 +60,77 @@ interface Wiring {
 }
 
 /** An MCP server wired as src/mcp/README.md says. */
-async function mcpServer({ express = express5, generation = GENERATIONS[0], settings, verifier: options, requiredScopes, limit, between = [] }: Wiring = {}): Promise<McpServer> {
+async function mcpServer({
+  express = express5,
+  generation = GENERATIONS[0],
+  settings,
+  verifier: options,
+  requiredScopes,
+  limit,
+  between = [],
+}: Wiring = {}): Promise<McpServer> {
   if (generation === undefined) throw new Error("There is no such generation.");
   const app = express();
-  const security = applySecurity(app, { secretKey: SECRET, trustedHosts: ["127.0.0.1"], apiKeys: { hash: "hmac-sha256" }, jwt: { audience: RESOURCE }, ...settings }) as unknown as Both;
-  const verifier = mcpVerifier({ jwt: security.jwt, apiKeys: security.apiKeys, resource: RESOURCE, invalidToken: generation.invalidToken, ...options });
+  const security = applySecurity(app, {
+    secretKey: SECRET,
+    trustedHosts: ["127.0.0.1"],
+    apiKeys: { hash: "hmac-sha256" },
+    jwt: { audience: RESOURCE },
+    ...settings,
+  }) as unknown as Both;
+  const verifier = mcpVerifier({
+    jwt: security.jwt,
+    apiKeys: security.apiKeys,
+    resource: RESOURCE,
+    invalidToken: generation.invalidToken,
+    ...options,
+  });
   if (limit !== undefined) app.use("/mcp", security.rateLimit(limit));
-  app.use("/mcp", ...between, generation.requireBearerAuth({ verifier, expectedResource: new URL(RESOURCE), resourceMetadataUrl: verifier.resourceMetadataUrl, requiredScopes }));
+  app.use(
+    "/mcp",
+    ...between,
+    generation.requireBearerAuth({
+      verifier,
+      expectedResource: new URL(RESOURCE),
+      resourceMetadataUrl: verifier.resourceMetadataUrl,
+      requiredScopes,
+    }),
+  );
   app.post("/mcp", (req, res) => void res.json((req as unknown as { auth: unknown }).auth));
   app.post("/guarded", security.requireAuth({ scopes: ["admin"] }), (_req, res) => void res.json("in"));
   const server = await serve(app);
   open.push(security, server);
-  const post = (token?: string, path = "/mcp"): Promise<Answer> => server.send(path, { method: "POST", ...(token === undefined ? {} : { headers: { authorization: `Bearer ${token}` } }) });
+  const post = (token?: string, path = "/mcp"): Promise<Answer> =>
+    server.send(path, {
+      method: "POST",
+      ...(token === undefined ? {} : { headers: { authorization: `Bearer ${token}` } }),
+    });
   return { ...server, security, post };
 }
 
 /** What the SDK's client reads in the challenge. */
 function challengeOf(answer: Answer): unknown {
-  const { resourceMetadataUrl, error } = extractWWWAuthenticateParams(new Response(null, { headers: { "WWW-Authenticate": String(answer.headers["www-authenticate"]) } }));
+  const { resourceMetadataUrl, error } = extractWWWAuthenticateParams(
+    new Response(null, { headers: { "WWW-Authenticate": String(answer.headers["www-authenticate"]) } }),
+  );
   return { status: answer.status, metadata: resourceMetadataUrl?.href, error };
 }
 
-describe.each(EXPRESS.flatMap(({ name, express }) => GENERATIONS.map((generation) => ({ name, express, generation, sdk: generation.sdk }))))("an MCP server on $name with $sdk of the SDK", ({ express, generation }) => {
+describe.each(
+  EXPRESS.flatMap(({ name, express }) =>
+    GENERATIONS.map((generation) => ({ name, express, generation, sdk: generation.sdk })),
+  ),
+)("an MCP server on $name with $sdk of the SDK", ({ express, generation }) => {
   it("counts a request with an API key once, and answers 429 with Retry-After when the key's limit is used up", async () => {
     const { security, post } = await mcpServer({ express, generation });
     for (const limit of [1, 3, 4]) {
-      const { key, record } = await security.apiKeys.create({ ownerId: "ada", name: "k", rateLimit: { limit, windowSeconds: 60 } });
-      for (let use = 0; use < limit; use += 1) expect([limit, use, (await post(key)).status]).toEqual([limit, use, 200]);
+      const { key, record } = await security.apiKeys.create({
+        ownerId: "ada",
+        name: "k",
+        rateLimit: { limit, windowSeconds: 60 },
+      });
+      for (let use = 0; use < limit; use += 1)
+        expect([limit, use, (await post(key)).status]).toEqual([limit, use, 200]);
       const refused = await post(key);
       expect(refused.status).toBe(429);
       expect(Number(refused.headers["retry-after"])).toBeGreaterThan(0);
@@ -109,7 +161,10 @@ describe.each(EXPRESS.flatMap(({ name, express }) => GENERATIONS.map((generation
     const byHeader = await send("/mcp", { method: "POST", headers: { "x-api-key": key } });
     expect(challengeOf(byHeader)).toMatchObject({ status: 401, metadata: METADATA });
     expect(byHeader.headers["www-authenticate"]).toContain('ApiKey realm="api"');
-    const two = await send("/mcp", { method: "POST", headers: { "x-api-key": weak.key, authorization: `Bearer ${accessToken}` } });
+    const two = await send("/mcp", {
+      method: "POST",
+      headers: { "x-api-key": weak.key, authorization: `Bearer ${accessToken}` },
+    });
     expect(challengeOf(two)).toEqual({ status: 400, metadata: METADATA, error: "invalid_request" });
   });
 
@@ -120,7 +175,11 @@ describe.each(EXPRESS.flatMap(({ name, express }) => GENERATIONS.map((generation
       }
     }
     const named = (status: number): unknown => ({ status, metadata: METADATA, error: undefined });
-    const settings: Partial<SecuritySettings> = { rateLimit: { limit: 2 }, jwt: { audience: RESOURCE, store: new Down() }, cors: { origins: ["https://app.example.com"], refused: "reject" } };
+    const settings: Partial<SecuritySettings> = {
+      rateLimit: { limit: 2 },
+      jwt: { audience: RESOURCE, store: new Down() },
+      cors: { origins: ["https://app.example.com"], refused: "reject" },
+    };
     const { security, post, send } = await mcpServer({ express, generation, settings });
     const foreign = { method: "POST", headers: { origin: "https://evil.example" } };
     expect(challengeOf(await send("/mcp", { method: "POST", headers: { host: "evil.example" } }))).toEqual(named(400));
@@ -129,18 +188,32 @@ describe.each(EXPRESS.flatMap(({ name, express }) => GENERATIONS.map((generation
     expect((await post(key)).status).toBe(200);
     const { accessToken } = await security.jwt.issue("ada");
     const unavailable = await post(accessToken);
-    expect([challengeOf(unavailable), unavailable.headers["www-authenticate"]]).toEqual([named(503), `Bearer resource_metadata="${METADATA}"`]);
+    expect([challengeOf(unavailable), unavailable.headers["www-authenticate"]]).toEqual([
+      named(503),
+      `Bearer resource_metadata="${METADATA}"`,
+    ]);
     const limited = await post(key);
     expect([challengeOf(limited), Number(limited.headers["retry-after"]) > 0]).toEqual([named(429), true]);
-    for (const [path, options, status] of [["/guarded", { method: "POST" }, 429], ["/other", foreign, 403]] as const) {
+    for (const [path, options, status] of [
+      ["/guarded", { method: "POST" }, 429],
+      ["/other", foreign, 403],
+    ] as const) {
       const elsewhere = await send(path, options);
       expect([elsewhere.status, elsewhere.headers["www-authenticate"]]).toEqual([status, undefined]);
     }
   });
 
   it("names it in the 429 of a key over its limit and of a route's limit", async () => {
-    const { security, post } = await mcpServer({ express, generation, limit: { name: "mcp", limit: 3, windowSeconds: 60 } });
-    const { key } = await security.apiKeys.create({ ownerId: "ada", name: "k", rateLimit: { limit: 1, windowSeconds: 60 } });
+    const { security, post } = await mcpServer({
+      express,
+      generation,
+      limit: { name: "mcp", limit: 3, windowSeconds: 60 },
+    });
+    const { key } = await security.apiKeys.create({
+      ownerId: "ada",
+      name: "k",
+      rateLimit: { limit: 1, windowSeconds: 60 },
+    });
     const { key: free } = await security.apiKeys.create({ ownerId: "ada", name: "free" });
     expect((await post(key)).status).toBe(200);
     expect(challengeOf(await post(key))).toEqual({ status: 429, metadata: METADATA, error: undefined });
@@ -155,23 +228,37 @@ describe("paths of a resource", () => {
     expect(challengeOf(await post("xyz", path))).toMatchObject({ metadata: METADATA });
   });
 
-  it.each(["/", "/mcpx", "/mc", "/other/mcp", "/guarded?path=/mcp", "//mcp"])("%s is none: its challenge says nothing of the resource", async (path) => {
-    const { post } = await mcpServer();
-    const answer = await post("xyz", path);
-    expect(answer.status).toBe(401);
-    expect(answer.headers["www-authenticate"]).toBe('Bearer realm="api", error="invalid_token"');
-  });
+  it.each(["/", "/mcpx", "/mc", "/other/mcp", "/guarded?path=/mcp", "//mcp"])(
+    "%s is none: its challenge says nothing of the resource",
+    async (path) => {
+      const { post } = await mcpServer();
+      const answer = await post("xyz", path);
+      expect(answer.status).toBe(401);
+      expect(answer.headers["www-authenticate"]).toBe('Bearer realm="api", error="invalid_token"');
+    },
+  );
 
   it("guards name the document too, under the resource and nowhere else", async () => {
     const { post } = await mcpServer({ verifier: { path: "/guarded" } });
-    expect(challengeOf(await post(undefined, "/guarded"))).toEqual({ status: 401, metadata: METADATA, error: undefined });
+    expect(challengeOf(await post(undefined, "/guarded"))).toEqual({
+      status: 401,
+      metadata: METADATA,
+      error: undefined,
+    });
     const { post: other } = await mcpServer();
-    expect(challengeOf(await other(undefined, "/guarded"))).toEqual({ status: 401, metadata: undefined, error: undefined });
+    expect(challengeOf(await other(undefined, "/guarded"))).toEqual({
+      status: 401,
+      metadata: undefined,
+      error: undefined,
+    });
   });
 
   it("the URL of the document can be given, and of several resources the one with the longest path counts", async () => {
     const resourceMetadataUrl = "https://docs.example.com/mcp.json";
-    const { security, post } = await mcpServer({ verifier: { resourceMetadataUrl }, settings: { jwt: { audience: [RESOURCE, "https://mcp.example.com/", `${RESOURCE}/admin`] } } });
+    const { security, post } = await mcpServer({
+      verifier: { resourceMetadataUrl },
+      settings: { jwt: { audience: [RESOURCE, "https://mcp.example.com/", `${RESOURCE}/admin`] } },
+    });
     mcpVerifier({ jwt: security.jwt, resource: "https://mcp.example.com/", invalidToken });
     mcpVerifier({ jwt: security.jwt, resource: `${RESOURCE}/admin`, invalidToken });
     for (const [path, metadata] of [
@@ -186,8 +273,15 @@ describe("paths of a resource", () => {
   it("are refused at start when they are not of their form", () => {
     const apiKeys = new ApiKeyService({ hash: "hmac-sha256", secret: SECRET });
     open.push(apiKeys);
-    for (const wrong of [{ resource: "/mcp" }, { resource: "urn:mcp" }, { resource: RESOURCE, path: "mcp" }, { resource: RESOURCE, resourceMetadataUrl: "/.well-known/x" }]) {
-      expect(() => mcpVerifier({ apiKeys, invalidToken, ...wrong })).toThrow(expect.objectContaining({ code: "PORTCULLIS_SETUP" }));
+    for (const wrong of [
+      { resource: "/mcp" },
+      { resource: "urn:mcp" },
+      { resource: RESOURCE, path: "mcp" },
+      { resource: RESOURCE, resourceMetadataUrl: "/.well-known/x" },
+    ]) {
+      expect(() => mcpVerifier({ apiKeys, invalidToken, ...wrong })).toThrow(
+        expect.objectContaining({ code: "PORTCULLIS_SETUP" }),
+      );
     }
     expect(mcpVerifier({ apiKeys, invalidToken, resource: RESOURCE }).resourceMetadataUrl).toBe(METADATA);
   });
@@ -207,7 +301,11 @@ describe("the verdict of a layer", () => {
 
   it("is found on one connection for each request anew, with different keys", async () => {
     const { security, origin } = await mcpServer();
-    const made = await Promise.all(["ada", "bob", "eve"].map((ownerId) => security.apiKeys.create({ ownerId, name: "k", rateLimit: { limit: 4, windowSeconds: 60 } })));
+    const made = await Promise.all(
+      ["ada", "bob", "eve"].map((ownerId) =>
+        security.apiKeys.create({ ownerId, name: "k", rateLimit: { limit: 4, windowSeconds: 60 } }),
+      ),
+    );
     for (let round = 0; round < 4; round += 1) {
       for (const { key, record } of made) {
         const answer = await fetch(`${origin}/mcp`, { method: "POST", headers: { authorization: `Bearer ${key}` } });
@@ -215,7 +313,9 @@ describe("the verdict of a layer", () => {
       }
     }
     for (const { key, record } of made) {
-      expect((await fetch(`${origin}/mcp`, { method: "POST", headers: { authorization: `Bearer ${key}` } })).status).toBe(429);
+      expect(
+        (await fetch(`${origin}/mcp`, { method: "POST", headers: { authorization: `Bearer ${key}` } })).status,
+      ).toBe(429);
       expect((await security.apiKeys.usage(record.id))?.usageCount).toBe(4);
     }
   });
@@ -225,7 +325,11 @@ describe("the verdict of a layer", () => {
     const { security, send } = await mcpServer({ between });
     const { key, record } = await security.apiKeys.create({ ownerId: "ada", name: "k" });
     const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "ping" });
-    const answer = await send("/mcp", { method: "POST", body, headers: { authorization: `Bearer ${key}`, "content-type": "application/json" } });
+    const answer = await send("/mcp", {
+      method: "POST",
+      body,
+      headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+    });
     expect(answer.status).toBe(200);
     expect((await security.apiKeys.usage(record.id))?.usageCount).toBe(1);
   });
@@ -255,13 +359,22 @@ describe("the verdict of a layer", () => {
     open.push(apiKeys, jwt);
     const app = express5();
     app.use(apiKeyAuth(apiKeys), jwtAuth(jwt));
-    app.post("/mcp", requireBearerAuthV1({ verifier: mcpVerifier({ apiKeys, jwt, resource: RESOURCE, invalidToken }) }), (_req, res) => void res.json("in"));
+    app.post(
+      "/mcp",
+      requireBearerAuthV1({ verifier: mcpVerifier({ apiKeys, jwt, resource: RESOURCE, invalidToken }) }),
+      (_req, res) => void res.json("in"),
+    );
     const server = await serve(app);
     open.push(server);
     const check = vi.spyOn(jwt, "check");
-    const { key, record } = await apiKeys.create({ ownerId: "ada", name: "k", rateLimit: { limit: 2, windowSeconds: 60 } });
+    const { key, record } = await apiKeys.create({
+      ownerId: "ada",
+      name: "k",
+      rateLimit: { limit: 2, windowSeconds: 60 },
+    });
     const { accessToken } = await jwt.issue("ada");
-    const post = async (token: string) => (await server.send("/mcp", { method: "POST", headers: { authorization: `Bearer ${token}` } })).status;
+    const post = async (token: string) =>
+      (await server.send("/mcp", { method: "POST", headers: { authorization: `Bearer ${token}` } })).status;
     expect([await post(key), await post(key), await post(key)]).toEqual([200, 200, 429]);
     expect((await apiKeys.usage(record.id))?.usageCount).toBe(2);
     expect(await post(accessToken)).toBe(200);
@@ -272,7 +385,11 @@ describe("the verdict of a layer", () => {
     const { security, post } = await mcpServer({ settings: { apiKeys: { hash: "hmac-sha256", mode: "report" } } });
     const seen: string[] = [];
     security.events.on("excess_rate_limit_exceeded", ({ mode }) => seen.push(String(mode)));
-    const { key } = await security.apiKeys.create({ ownerId: "ada", name: "k", rateLimit: { limit: 1, windowSeconds: 60 } });
+    const { key } = await security.apiKeys.create({
+      ownerId: "ada",
+      name: "k",
+      rateLimit: { limit: 1, windowSeconds: 60 },
+    });
     expect([(await post(key)).status, (await post(key)).status]).toEqual([200, 200]);
     expect(seen).toEqual(["report"]);
     expect((await post("xyz")).status).toBe(401);

@@ -8,11 +8,14 @@ import { ROOT } from "../support/code-blocks.js";
 
 /** A project of a user: the packed tarball installed beside Express. */
 let project: string;
-const npm = (args: string[], cwd: string) => execFileSync("npm", args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+const npm = (args: string[], cwd: string) =>
+  execFileSync("npm", args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
 
 beforeAll(() => {
   project = mkdtempSync(join(tmpdir(), "portcullis-package-"));
-  const [packed] = JSON.parse(npm(["pack", "--json", "--ignore-scripts", "--pack-destination", project], ROOT).replace(/^[^[]*/, "")) as [{ filename: string }];
+  const [packed] = JSON.parse(
+    npm(["pack", "--json", "--ignore-scripts", "--pack-destination", project], ROOT).replace(/^[^[]*/, ""),
+  ) as [{ filename: string }];
   writeFileSync(join(project, "package.json"), JSON.stringify({ name: "user", private: true }));
   npm(["install", "--no-audit", "--no-fund", `./${packed.filename}`, "express@5", "typescript@6.0"], project);
 }, 240_000);
@@ -20,7 +23,12 @@ afterAll(() => rmSync(project, { recursive: true, force: true }));
 
 function run(file: string, code: string): { status: number | null; output: string } {
   writeFileSync(join(project, file), code);
-  const { status, stdout, stderr } = spawnSync(process.execPath, [file], { cwd: project, encoding: "utf8", timeout: 30_000, env: { ...process.env, SECRET_KEY: "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E" } });
+  const { status, stdout, stderr } = spawnSync(process.execPath, [file], {
+    cwd: project,
+    encoding: "utf8",
+    timeout: 30_000,
+    env: { ...process.env, SECRET_KEY: "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E" },
+  });
   return { status, output: stdout + stderr };
 }
 
@@ -41,13 +49,19 @@ const server = app.listen(0, "127.0.0.1", async () => {
 
 describe("the packed package", () => {
   it("works from ESM, and the process ends by itself after close()", () => {
-    const { status, output } = run("esm.mjs", `import express from "express";\nimport { applySecurity } from "portcullis";\n${BODY}`);
+    const { status, output } = run(
+      "esm.mjs",
+      `import express from "express";\nimport { applySecurity } from "portcullis";\n${BODY}`,
+    );
     expect(output).toContain('200 {"hello":"ada"} 401 default-src');
     expect(status).toBe(0);
   });
 
   it("works from CommonJS", () => {
-    const { status, output } = run("cjs.cjs", `const express = require("express");\nconst { applySecurity } = require("portcullis");\n${BODY}`);
+    const { status, output } = run(
+      "cjs.cjs",
+      `const express = require("express");\nconst { applySecurity } = require("portcullis");\n${BODY}`,
+    );
     expect(output).toContain('200 {"hello":"ada"} 401 default-src');
     expect(status).toBe(0);
   });
@@ -81,9 +95,29 @@ const wrong: { any: never } = security.events;
     mkdirSync(join(project, "types"), { recursive: true });
     const how = 'import express from "express";\nimport { applySecurity } from "portcullis";';
     writeFileSync(join(project, "types/a.mts"), source(how));
-    writeFileSync(join(project, "types/b.cts"), source('import express = require("express");\nimport { applySecurity } from "portcullis";'));
-    writeFileSync(join(project, "types/tsconfig.json"), JSON.stringify({ compilerOptions: { module: "nodenext", strict: true, noEmit: true, skipLibCheck: false, types: [], esModuleInterop: true, lib: ["ES2023", "DOM"] }, include: ["*.mts", "*.cts"] }));
-    const { stdout } = spawnSync(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "types"], { cwd: project, encoding: "utf8" });
+    writeFileSync(
+      join(project, "types/b.cts"),
+      source('import express = require("express");\nimport { applySecurity } from "portcullis";'),
+    );
+    writeFileSync(
+      join(project, "types/tsconfig.json"),
+      JSON.stringify({
+        compilerOptions: {
+          module: "nodenext",
+          strict: true,
+          noEmit: true,
+          skipLibCheck: false,
+          types: [],
+          esModuleInterop: true,
+          lib: ["ES2023", "DOM"],
+        },
+        include: ["*.mts", "*.cts"],
+      }),
+    );
+    const { stdout } = spawnSync(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "types"], {
+      cwd: project,
+      encoding: "utf8",
+    });
     const errors = stdout.split("\n").filter((line) => line.includes("error"));
     // The last line of each file is wrong on purpose: were the types `any`, it would pass.
     expect(errors.map((line) => line.replace(/\(.*?\)/, ""))).toEqual([
@@ -109,8 +143,28 @@ const wrong: { any: never } = security.events;
   });
 
   it("exports what the contract names", async () => {
-    const { output } = run("names.mjs", `import * as all from "portcullis"; console.log(JSON.stringify(Object.keys(all).sort()));`);
-    for (const name of ["applySecurity", "securityHeaders", "rateLimiter", "corsPolicy", "trustedHost", "sessions", "csrfProtection", "apiKeyAuth", "jwtAuth", "SlidingWindowStore", "ApiKeyService", "JwtManager", "SettingsError", "SetupError", "settingsFromEnv", "parseSettings"]) {
+    const { output } = run(
+      "names.mjs",
+      `import * as all from "portcullis"; console.log(JSON.stringify(Object.keys(all).sort()));`,
+    );
+    for (const name of [
+      "applySecurity",
+      "securityHeaders",
+      "rateLimiter",
+      "corsPolicy",
+      "trustedHost",
+      "sessions",
+      "csrfProtection",
+      "apiKeyAuth",
+      "jwtAuth",
+      "SlidingWindowStore",
+      "ApiKeyService",
+      "JwtManager",
+      "SettingsError",
+      "SetupError",
+      "settingsFromEnv",
+      "parseSettings",
+    ]) {
       expect(JSON.parse(output) as string[]).toContain(name);
     }
   });
@@ -118,7 +172,12 @@ const wrong: { any: never } = security.events;
   it("contains the built code and the papers, and nothing else", () => {
     const listed = npm(["pack", "--dry-run", "--json", "--ignore-scripts"], ROOT).replace(/^[^[]*/, "");
     const files = (JSON.parse(listed) as [{ files: { path: string }[] }])[0].files.map(({ path }) => path);
-    const strays = files.filter((path) => !/^(dist\/(esm|cjs)\/.+\.(js|d\.ts)|dist\/(esm|cjs)\/package\.json|package\.json|(src\/.+\/)?[A-Z]+\.md|LICENSE|CHANGELOG\.md|SECURITY\.md)$/.test(path));
+    const strays = files.filter(
+      (path) =>
+        !/^(dist\/(esm|cjs)\/.+\.(js|d\.ts)|dist\/(esm|cjs)\/package\.json|package\.json|(src\/.+\/)?[A-Z]+\.md|LICENSE|CHANGELOG\.md|SECURITY\.md)$/.test(
+          path,
+        ),
+    );
     expect(strays).toEqual([]);
     expect(readFileSync(join(ROOT, "package.json"), "utf8")).not.toContain("preinstall");
   });

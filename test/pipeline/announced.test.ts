@@ -12,7 +12,17 @@ afterEach(async () => {
 
 async function secured(clock = new ManualClock(), mode: "enforce" | "report" = "enforce") {
   const app = express();
-  const security = applySecurity(app, { secretKey: SECRET, debug: true, session: {}, apiKeys: { hash: "hmac-sha256", mode }, jwt: { issuer: "https://issuer.example" } }, { clock });
+  const security = applySecurity(
+    app,
+    {
+      secretKey: SECRET,
+      debug: true,
+      session: {},
+      apiKeys: { hash: "hmac-sha256", mode },
+      jwt: { issuer: "https://issuer.example" },
+    },
+    { clock },
+  );
   const all: SecurityEvent[] = [];
   const accepted: SecurityEvent[] = [];
   security.events.on("*", (event) => void all.push(event));
@@ -25,7 +35,10 @@ async function secured(clock = new ManualClock(), mode: "enforce" | "report" = "
   app.use(((_error, _req, res, _next) => void res.status(500).send("the app's own")) as ErrorRequestHandler);
   await security.ready();
   const server = await serve(app);
-  closing.push(() => server.close(), () => security.close());
+  closing.push(
+    () => server.close(),
+    () => security.close(),
+  );
   return { security, server, all, accepted };
 }
 
@@ -36,11 +49,17 @@ describe("a request that proves who is calling", () => {
     const { accessToken } = await security.jwt.issue("ada");
     const login = await server.send("/login", { method: "POST" });
     const cookie = String(login.headers["set-cookie"]).split(";")[0] ?? "";
-    const proofs: [name: string, value: string][] = [["X-API-Key", key], ["Authorization", `Bearer ${accessToken}`], ["Cookie", cookie]];
+    const proofs: [name: string, value: string][] = [
+      ["X-API-Key", key],
+      ["Authorization", `Bearer ${accessToken}`],
+      ["Cookie", cookie],
+    ];
     for (const [name, value] of proofs) {
       expect((await server.send("/me", { headers: { [name]: value } })).text).toBe('{"id":"ada"}');
     }
-    expect(accepted.map(({ source, level, subject, path }) => [source, level, subject, path])).toEqual(["api-key", "jwt", "session"].map((kind) => [kind, "INFO", "ada", "/me"]));
+    expect(accepted.map(({ source, level, subject, path }) => [source, level, subject, path])).toEqual(
+      ["api-key", "jwt", "session"].map((kind) => [kind, "INFO", "ada", "/me"]),
+    );
     expect(accepted[0]?.credentialId).toBe(record.id);
     expect(all.filter(({ event }) => event === "portcullis_credential_accepted")).toEqual([]);
     const said = JSON.stringify(accepted);
@@ -58,7 +77,10 @@ describe("a request that proves who is calling", () => {
 
 describe("a credential beside another", () => {
   it("is announced only where the request went on as its owner", async () => {
-    for (const [mode, status] of [["enforce", 400], ["report", 200]] as const) {
+    for (const [mode, status] of [
+      ["enforce", 400],
+      ["report", 200],
+    ] as const) {
       const app = express();
       const service = new ApiKeyService({ hash: "hmac-sha256", secret: SECRET });
       app.use(apiKeyAuth(service));
@@ -69,8 +91,13 @@ describe("a credential beside another", () => {
       });
       app.get("/me", (req, res) => void res.json({ id: req.principal?.id ?? null }));
       const server = await serve(app);
-      closing.push(() => server.close(), () => security.close(), () => service.close());
-      const cookie = String((await server.send("/login", { method: "POST" })).headers["set-cookie"]).split(";")[0] ?? "";
+      closing.push(
+        () => server.close(),
+        () => security.close(),
+        () => service.close(),
+      );
+      const cookie =
+        String((await server.send("/login", { method: "POST" })).headers["set-cookie"]).split(";")[0] ?? "";
       const { key } = await service.create({ ownerId: "bob", name: "k" });
       const accepted: unknown[] = [];
       security.events.on("portcullis_credential_accepted", ({ subject }) => void accepted.push(subject));
@@ -82,8 +109,13 @@ describe("a credential beside another", () => {
 
   it("is announced where a key over its limit passes, as keys only report", async () => {
     const { security, server, accepted } = await secured(new ManualClock(), "report");
-    const { key } = await security.apiKeys.create({ ownerId: "bob", name: "k", rateLimit: { limit: 1, windowSeconds: 60 } });
-    for (let use = 1; use <= 2; use += 1) expect((await server.send("/me", { headers: { "X-API-Key": key } })).text).toBe('{"id":"bob"}');
+    const { key } = await security.apiKeys.create({
+      ownerId: "bob",
+      name: "k",
+      rateLimit: { limit: 1, windowSeconds: 60 },
+    });
+    for (let use = 1; use <= 2; use += 1)
+      expect((await server.send("/me", { headers: { "X-API-Key": key } })).text).toBe('{"id":"bob"}');
     expect(accepted.map(({ subject }) => subject)).toEqual(["bob", "bob"]);
   });
 });
@@ -103,11 +135,17 @@ describe("an error nobody foresaw in a layer", () => {
     const security = applySecurity(app, { debug: true });
     const all: SecurityEvent[] = [];
     security.events.on("*", (event) => void all.push(event));
-    app.use(((error: Error, _req, res, _next) => res.status(500).send(`${error.message}, ${typeof res.locals["cspNonce"]}`)) as ErrorRequestHandler);
+    app.use(((error: Error, _req, res, _next) =>
+      res.status(500).send(`${error.message}, ${typeof res.locals["cspNonce"]}`)) as ErrorRequestHandler);
     const server = await serve(app);
-    closing.push(() => server.close(), () => security.close());
+    closing.push(
+      () => server.close(),
+      () => security.close(),
+    );
     expect((await server.send("/")).text).toBe("no address, string");
-    expect(all.filter(({ event }) => event === "portcullis_layer_failed")).toMatchObject([{ source: "pipeline", reason: "unexpected-error" }]);
+    expect(all.filter(({ event }) => event === "portcullis_layer_failed")).toMatchObject([
+      { source: "pipeline", reason: "unexpected-error" },
+    ]);
   });
 
   it("is announced, and goes to the app's error handling", async () => {
@@ -121,7 +159,9 @@ describe("an error nobody foresaw in a layer", () => {
     const answer = await server.send("/me");
     expect([answer.status, answer.text]).toEqual([500, "the app's own"]);
     expect(answer.headers["content-security-policy"]).toBeDefined();
-    expect(all.filter(({ event }) => event === "portcullis_layer_failed")).toMatchObject([{ level: "CRITICAL", source: "pipeline", reason: "unexpected-error", method: "GET", path: "/me" }]);
+    expect(all.filter(({ event }) => event === "portcullis_layer_failed")).toMatchObject([
+      { level: "CRITICAL", source: "pipeline", reason: "unexpected-error", method: "GET", path: "/me" },
+    ]);
     expect(JSON.stringify(all)).not.toContain("secret detail");
   });
 });

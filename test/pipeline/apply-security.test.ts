@@ -32,9 +32,15 @@ describe.each(EXPRESS)("applySecurity on $name", ({ express }) => {
       "900 jwt",
       "1000 principal-rate-limit",
     ]);
-    const inside = app as unknown as { lazyrouter?: unknown; _router: { stack: { name: string }[] }; router: { stack: { name: string }[] } };
+    const inside = app as unknown as {
+      lazyrouter?: unknown;
+      _router: { stack: { name: string }[] };
+      router: { stack: { name: string }[] };
+    };
     const stack = typeof inside.lazyrouter === "function" ? inside._router.stack : inside.router.stack;
-    expect(stack.map(({ name }) => name).filter((name) => !["query", "expressInit"].includes(name))).toEqual(["portcullis"]);
+    expect(stack.map(({ name }) => name).filter((name) => !["query", "expressInit"].includes(name))).toEqual([
+      "portcullis",
+    ]);
     await security.close();
   });
 
@@ -73,7 +79,16 @@ describe.each(EXPRESS)("applySecurity on $name", ({ express }) => {
   it("can be called again after a call that failed on the way", () => {
     const app = express();
     const settings: SecuritySettings = { debug: true, apiKeys: {} };
-    expect(() => applySecurity(app, settings, { clock: { now: Date.now, monotonic: () => { throw new Error("no clock"); } } })).toThrow("no clock");
+    expect(() =>
+      applySecurity(app, settings, {
+        clock: {
+          now: Date.now,
+          monotonic: () => {
+            throw new Error("no clock");
+          },
+        },
+      }),
+    ).toThrow("no clock");
     expect(() => applySecurity(app, settings)).not.toThrow();
   });
 
@@ -103,8 +118,15 @@ describe.each(EXPRESS)("applySecurity on $name", ({ express }) => {
   });
 
   it("shows no secret in describe(), settings, inspect or errors", () => {
-    const security = applySecurity(express(), { ...everything, jwt: { secret: "Zq8mW3xC6vB9nL2kJ5hG7fD4sA1pO0iUyTrE" } });
-    const shown = [JSON.stringify(security.describe()), JSON.stringify(security.settings), inspect(security, { depth: 12, showHidden: true })].join();
+    const security = applySecurity(express(), {
+      ...everything,
+      jwt: { secret: "Zq8mW3xC6vB9nL2kJ5hG7fD4sA1pO0iUyTrE" },
+    });
+    const shown = [
+      JSON.stringify(security.describe()),
+      JSON.stringify(security.settings),
+      inspect(security, { depth: 12, showHidden: true }),
+    ].join();
     expect(shown).not.toContain(SECRET);
     expect(shown).not.toContain("Zq8mW3xC6vB9nL2kJ5hG7fD4sA1pO0iUyTrE");
     expect(shown).toContain("[secret]");
@@ -137,7 +159,8 @@ describe.each(EXPRESS)("applySecurity on $name", ({ express }) => {
 
   it("warns once of what memory loses on restart, unless debug or a database says otherwise", async () => {
     const warnings: string[] = [];
-    const listen = (warning: Error & { code?: string }) => warning.code === "PORTCULLIS_MEMORY" && warnings.push(warning.message);
+    const listen = (warning: Error & { code?: string }) =>
+      warning.code === "PORTCULLIS_MEMORY" && warnings.push(warning.message);
     process.on("warning", listen);
     const security = applySecurity(express(), { secretKey: SECRET, trustedHosts: ["a.example"], apiKeys: {}, jwt: {} });
     applySecurity(express(), { secretKey: SECRET, debug: true, apiKeys: {} });
@@ -152,7 +175,9 @@ describe.each(EXPRESS)("applySecurity on $name", ({ express }) => {
   it("describe() says which database keeps what", async () => {
     const security = applySecurity(express(), everything);
     await security.ready();
-    const kept = Object.fromEntries(security.describe().flatMap(({ id, database }) => (database === undefined ? [] : [[id, database]])));
+    const kept = Object.fromEntries(
+      security.describe().flatMap(({ id, database }) => (database === undefined ? [] : [[id, database]])),
+    );
     const database = { engine: "sqlite", location: ":memory:", driver: expect.any(String) as string };
     expect(kept).toEqual({ "api-key": database, jwt: database });
     expect(security.describe().find(({ id }) => id === "session")?.lostOnRestart).toContain("log in again");
@@ -161,7 +186,8 @@ describe.each(EXPRESS)("applySecurity on $name", ({ express }) => {
 
   it("warns of stores that cannot be opened when nobody awaits ready(), and leaves it to ready() otherwise", async () => {
     const warnings: string[] = [];
-    const listen = (warning: Error & { code?: string }) => warning.code === "PORTCULLIS_STORES" && warnings.push(warning.message);
+    const listen = (warning: Error & { code?: string }) =>
+      warning.code === "PORTCULLIS_STORES" && warnings.push(warning.message);
     process.on("warning", listen);
     const broken = { debug: true, apiKeys: {}, database: "sqlite:/no/such/folder/x.db" };
     const awaited = applySecurity(express(), broken);
@@ -183,7 +209,12 @@ describe.each(EXPRESS)("applySecurity on $name", ({ express }) => {
     app.get("/who", security.requireAuth(), (req, res) => void res.json(req.principal));
     await security.ready();
     const server = await serve(app);
-    const { key, record } = await security.apiKeys.create({ ownerId: "ada", name: "k", scopes: ["read"], roles: ["admin"] });
+    const { key, record } = await security.apiKeys.create({
+      ownerId: "ada",
+      name: "k",
+      scopes: ["read"],
+      roles: ["admin"],
+    });
     const { accessToken } = await security.jwt.issue("ada", { scopes: ["read"], roles: ["admin"] });
     const login = await server.send("/login", { method: "POST" });
     const cookie = String(login.headers["set-cookie"]?.[0]?.split(";")[0]);
@@ -200,7 +231,8 @@ describe.each(EXPRESS)("applySecurity on $name", ({ express }) => {
       { "X-API-Key": key, Cookie: cookie },
       { Authorization: `Bearer ${accessToken}`, Cookie: cookie },
     ];
-    for (const headers of pairs) expect(await who(headers)).toMatchObject({ code: "ambiguous-credentials", status: 400 });
+    for (const headers of pairs)
+      expect(await who(headers)).toMatchObject({ code: "ambiguous-credentials", status: 400 });
     expect(await who({})).toMatchObject({ code: "missing-credentials" });
     await server.close();
     await security.close();
@@ -208,14 +240,21 @@ describe.each(EXPRESS)("applySecurity on $name", ({ express }) => {
 
   it("a layer in report mode announces and lets pass", async () => {
     const app = express();
-    const security = applySecurity(app, { trustedHosts: { hosts: ["a.example"], mode: "report" }, rateLimit: { limit: 1, mode: "report" } });
+    const security = applySecurity(app, {
+      trustedHosts: { hosts: ["a.example"], mode: "report" },
+      rateLimit: { limit: 1, mode: "report" },
+    });
     const events: string[] = [];
     security.events.on("*", ({ event, mode }) => events.push(`${event} ${mode}`));
     app.get("/", (_req, res) => void res.send("reached"));
     const server = await serve(app);
     expect((await server.send("/")).text).toBe("reached");
     expect((await server.send("/")).text).toBe("reached");
-    expect(events).toEqual(["portcullis_untrusted_host report", "portcullis_untrusted_host report", "excess_rate_limit_exceeded report"]);
+    expect(events).toEqual([
+      "portcullis_untrusted_host report",
+      "portcullis_untrusted_host report",
+      "excess_rate_limit_exceeded report",
+    ]);
     await server.close();
     await security.close();
   });

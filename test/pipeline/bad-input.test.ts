@@ -5,7 +5,14 @@ import { EXPRESS } from "../support/express-versions.js";
 import { serve, type TestServer } from "../support/serve.js";
 
 /** What must stand on every refusal. */
-const ALWAYS = ["content-security-policy", "x-content-type-options: nosniff", "x-frame-options: deny", "referrer-policy", "permissions-policy", "cross-origin-opener-policy"];
+const ALWAYS = [
+  "content-security-policy",
+  "x-content-type-options: nosniff",
+  "x-frame-options: deny",
+  "referrer-policy",
+  "permissions-policy",
+  "cross-origin-opener-policy",
+];
 const MARK = "zXq7echo";
 
 const SETTINGS = {
@@ -18,7 +25,8 @@ const SETTINGS = {
   rateLimit: { limit: 100_000 },
 };
 
-const get = (lines: string[], target = "/me", version = "1.1") => `GET ${target} HTTP/${version}\r\n${lines.join("\r\n")}\r\nConnection: close\r\n\r\n`;
+const get = (lines: string[], target = "/me", version = "1.1") =>
+  `GET ${target} HTTP/${version}\r\n${lines.join("\r\n")}\r\nConnection: close\r\n\r\n`;
 const HOST = "Host: localhost";
 
 /** name, bytes, status, code (or undefined when Node itself refuses before any middleware) */
@@ -44,10 +52,20 @@ const CASES: [string, string, number, string | undefined][] = [
   ["15 KB of session cookie", get([HOST, `Cookie: mcp_session=${"a".repeat(15_000)}`]), 401, "missing-credentials"],
   ["a refused Origin", get([HOST, `Origin: https://${MARK}.example`]), 403, "cross-origin-refused"],
   ["the null Origin", get([HOST, "Origin: null"]), 403, "cross-origin-refused"],
-  ["two Origin lines", get([HOST, "Origin: https://app.example.com", `Origin: https://${MARK}.example`]), 403, "cross-origin-refused"],
+  [
+    "two Origin lines",
+    get([HOST, "Origin: https://app.example.com", `Origin: https://${MARK}.example`]),
+    403,
+    "cross-origin-refused",
+  ],
   ["non-ASCII in Origin", get([HOST, "Origin: https://\u00e9.example"]), 403, "cross-origin-refused"],
   ["two keys", get([HOST, "X-API-Key: a", `X-API-Key: ${MARK}`]), 400, "ambiguous-credentials"],
-  ["two Authorization lines", get([HOST, "Authorization: Bearer a", `Authorization: Bearer ${MARK}`]), 400, "ambiguous-credentials"],
+  [
+    "two Authorization lines",
+    get([HOST, "Authorization: Bearer a", `Authorization: Bearer ${MARK}`]),
+    400,
+    "ambiguous-credentials",
+  ],
   ["a key and a token", get([HOST, "X-API-Key: a", `Authorization: Bearer ${MARK}`]), 400, "ambiguous-credentials"],
   ["non-ASCII in the key", get([HOST, "X-API-Key: mcp_\u00e9\u00e9"]), 401, "invalid-credentials"],
   ["non-ASCII in the token", get([HOST, "Authorization: Bearer \u00e9.\u00e9.\u00e9"]), 401, "invalid-credentials"],
@@ -56,16 +74,46 @@ const CASES: [string, string, number, string | undefined][] = [
   ["two session cookies", get([HOST, `Cookie: mcp_session=a; mcp_session=${MARK}`]), 400, "ambiguous-credentials"],
   ["a malformed session cookie", get([HOST, `Cookie: mcp_session=%E0%A4%A${MARK}`]), 401, "missing-credentials"],
   ["cookies of nothing but semicolons", get([HOST, `Cookie: ${";".repeat(8000)}`]), 401, "missing-credentials"],
-  ["X-Forwarded-Host from nobody's proxy", get([HOST, `X-Forwarded-Host: ${MARK}.example`]), 401, "missing-credentials"],
+  [
+    "X-Forwarded-Host from nobody's proxy",
+    get([HOST, `X-Forwarded-Host: ${MARK}.example`]),
+    401,
+    "missing-credentials",
+  ],
   ["X-Forwarded-For of garbage", get([HOST, `X-Forwarded-For: ${MARK}, ,,"`]), 401, "missing-credentials"],
   ["X-Forwarded-Proto of garbage", get([HOST, `X-Forwarded-Proto: ${MARK}`]), 401, "missing-credentials"],
   ["non-ASCII in the session cookie", get([HOST, "Cookie: mcp_session=\u00e9\u00e9"]), 401, "missing-credentials"],
-  ["two Cookie lines with the session in each", get([HOST, "Cookie: mcp_session=a", `Cookie: mcp_session=${MARK}`]), 400, "ambiguous-credentials"],
-  ["non-ASCII in X-Forwarded-*", get([HOST, "X-Forwarded-For: \u00e9", "X-Forwarded-Host: \u00e9", "X-Forwarded-Proto: \u00e9"]), 401, "missing-credentials"],
-  ["two X-Forwarded-Host lines", get([HOST, "X-Forwarded-Host: localhost", `X-Forwarded-Host: ${MARK}.example`]), 401, "missing-credentials"],
+  [
+    "two Cookie lines with the session in each",
+    get([HOST, "Cookie: mcp_session=a", `Cookie: mcp_session=${MARK}`]),
+    400,
+    "ambiguous-credentials",
+  ],
+  [
+    "non-ASCII in X-Forwarded-*",
+    get([HOST, "X-Forwarded-For: \u00e9", "X-Forwarded-Host: \u00e9", "X-Forwarded-Proto: \u00e9"]),
+    401,
+    "missing-credentials",
+  ],
+  [
+    "two X-Forwarded-Host lines",
+    get([HOST, "X-Forwarded-Host: localhost", `X-Forwarded-Host: ${MARK}.example`]),
+    401,
+    "missing-credentials",
+  ],
   ["15 KB of X-Forwarded-For", get([HOST, `X-Forwarded-For: ${"1.2.3.4,".repeat(1900)}`]), 401, "missing-credentials"],
-  ["a forged cross-site POST", `POST /me HTTP/1.1\r\n${HOST}\r\nSec-Fetch-Site: cross-site\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`, 403, "cross-origin-refused"],
-  ["an unknown Sec-Fetch-Site", `POST /me HTTP/1.1\r\n${HOST}\r\nSec-Fetch-Site: ${MARK}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`, 403, "cross-origin-refused"],
+  [
+    "a forged cross-site POST",
+    `POST /me HTTP/1.1\r\n${HOST}\r\nSec-Fetch-Site: cross-site\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`,
+    403,
+    "cross-origin-refused",
+  ],
+  [
+    "an unknown Sec-Fetch-Site",
+    `POST /me HTTP/1.1\r\n${HOST}\r\nSec-Fetch-Site: ${MARK}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`,
+    403,
+    "cross-origin-refused",
+  ],
   ["a target of nothing but percent signs", get([HOST], `/${"%".repeat(200)}`), 404, undefined],
 ];
 
@@ -127,7 +175,11 @@ describe.each(EXPRESS)("bad X-Forwarded-* from a trusted proxy on $name", ({ exp
 
   beforeAll(async () => {
     const app = express();
-    security = applySecurity(app, { ...SETTINGS, trustProxy: 1, trustedHosts: { hosts: ["localhost"], forwardedHost: true } });
+    security = applySecurity(app, {
+      ...SETTINGS,
+      trustProxy: 1,
+      trustedHosts: { hosts: ["localhost"], forwardedHost: true },
+    });
     app.get("/me", security.requireAuth(), (_req, res) => void res.send("reached"));
     app.use(((error, _req, res, _next) => {
       errors.push(error);
@@ -145,13 +197,23 @@ describe.each(EXPRESS)("bad X-Forwarded-* from a trusted proxy on $name", ({ exp
     ["a good X-Forwarded-Host", ["X-Forwarded-Host: localhost"], 401, "missing-credentials"],
     ["another host", [`X-Forwarded-Host: ${MARK}.example`], 400, "untrusted-host"],
     ["a list with another host", [`X-Forwarded-Host: localhost, ${MARK}.example`], 400, "untrusted-host"],
-    ["two lines, one of another host", ["X-Forwarded-Host: localhost", `X-Forwarded-Host: ${MARK}.example`], 400, "untrusted-host"],
+    [
+      "two lines, one of another host",
+      ["X-Forwarded-Host: localhost", `X-Forwarded-Host: ${MARK}.example`],
+      400,
+      "untrusted-host",
+    ],
     ["non-ASCII in X-Forwarded-Host", ["X-Forwarded-Host: l\u00f6calhost"], 400, "untrusted-host"],
     ["15 KB of X-Forwarded-Host", [`X-Forwarded-Host: ${"a".repeat(15_000)}`], 400, "untrusted-host"],
     ["garbage in X-Forwarded-For", [`X-Forwarded-For: ${MARK}, ,,"`], 401, "missing-credentials"],
     ["non-ASCII in X-Forwarded-For", ["X-Forwarded-For: \u00e9"], 401, "missing-credentials"],
     ["15 KB of X-Forwarded-For", [`X-Forwarded-For: ${"1.2.3.4,".repeat(1900)}`], 401, "missing-credentials"],
-    ["two X-Forwarded-For lines", ["X-Forwarded-For: 192.0.2.1", `X-Forwarded-For: ${MARK}`], 401, "missing-credentials"],
+    [
+      "two X-Forwarded-For lines",
+      ["X-Forwarded-For: 192.0.2.1", `X-Forwarded-For: ${MARK}`],
+      401,
+      "missing-credentials",
+    ],
     ["garbage in X-Forwarded-Proto", [`X-Forwarded-Proto: ${MARK},https`], 401, "missing-credentials"],
   ] as [string, string[], number, string][])("%s", async (_name, lines, status, code) => {
     const answer = await server.raw(Buffer.from(get([HOST, ...lines]), "latin1"));

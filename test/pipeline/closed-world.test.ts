@@ -18,7 +18,10 @@ const SETTINGS = {
 };
 const COMMON = { Host: "api.example.com", "X-Forwarded-Proto": "https" };
 /** What CORS adds for an origin on the list. */
-const READABLE = { "Access-Control-Allow-Origin": APP, "Access-Control-Expose-Headers": "RateLimit,RateLimit-Policy,Retry-After" };
+const READABLE = {
+  "Access-Control-Allow-Origin": APP,
+  "Access-Control-Expose-Headers": "RateLimit,RateLimit-Policy,Retry-After",
+};
 
 /** Through the whole pipeline: every security header that comes is expected, with its value, and no other one comes. */
 describe.each(EXPRESS)("the closed world of security headers on $name", ({ express }) => {
@@ -34,7 +37,11 @@ describe.each(EXPRESS)("the closed world of security headers on $name", ({ expre
     app.post("/login", (req, res, next) => void security.logIn(req, { id: "ada" }).then(() => res.json({}), next));
     app.post("/logout", (req, res, next) => void security.logOut(req, res).then(() => res.status(204).end(), next));
     app.get("/keys-only", security.requireApiKey({ scopes: ["read"] }), (_req, res) => void res.send("in"));
-    app.get("/once", security.rateLimit({ name: "once", limit: 1, windowSeconds: 60 }), (_req, res) => void res.send("once"));
+    app.get(
+      "/once",
+      security.rateLimit({ name: "once", limit: 1, windowSeconds: 60 }),
+      (_req, res) => void res.send("once"),
+    );
     app.get("/throws", () => {
       throw Object.assign(new Error("boom"), { status: 500 });
     });
@@ -49,7 +56,12 @@ describe.each(EXPRESS)("the closed world of security headers on $name", ({ expre
     await security.close();
   });
 
-  const ask = (path: string, headers: Record<string, string | string[]> = {}, method = "GET", body?: string): Promise<Answer> =>
+  const ask = (
+    path: string,
+    headers: Record<string, string | string[]> = {},
+    method = "GET",
+    body?: string,
+  ): Promise<Answer> =>
     server.send(path, { method, headers: { ...COMMON, ...headers }, ...(body === undefined ? {} : { body }) });
   const code = (answer: Answer): unknown => (answer.json() as { code: unknown }).code;
 
@@ -59,17 +71,26 @@ describe.each(EXPRESS)("the closed world of security headers on $name", ({ expre
     ["missing-credentials", "/keys-only", {}, 401, "missing-credentials"],
     ["invalid-credentials, key", "/ok", { "X-API-Key": "mcp_nonsense" }, 401, "invalid-credentials"],
     ["invalid-credentials, token", "/ok", { Authorization: "Bearer a.b.c" }, 401, "invalid-credentials"],
-    ["ambiguous-credentials", "/ok", { "X-API-Key": "mcp_nonsense", Authorization: "Bearer a.b.c" }, 400, "ambiguous-credentials"],
+    [
+      "ambiguous-credentials",
+      "/ok",
+      { "X-API-Key": "mcp_nonsense", Authorization: "Bearer a.b.c" },
+      400,
+      "ambiguous-credentials",
+    ],
     ["untrusted-host", "/ok", { Host: "evil.example" }, 400, "untrusted-host"],
     ["cross-origin-refused by CORS", "/ok", { Origin: "https://evil.example" }, 403, "cross-origin-refused"],
     ["the key set", "/tokens/jwks.json", {}, 200],
     ["key routes, nobody calling", "/api-keys", {}, 401, "missing-credentials"],
-  ] as [string, string, Record<string, string>, number, string?][])("%s", async (_name, path, headers, status, refusal) => {
-    const answer = await ask(path, headers);
-    expect(answer.status).toBe(status);
-    if (refusal !== undefined) expect(code(answer)).toBe(refusal);
-    expectSecurityHeaders(answer, DEFAULT_SECURE);
-  });
+  ] as [string, string, Record<string, string>, number, string?][])(
+    "%s",
+    async (_name, path, headers, status, refusal) => {
+      const answer = await ask(path, headers);
+      expect(answer.status).toBe(status);
+      if (refusal !== undefined) expect(code(answer)).toBe(refusal);
+      expectSecurityHeaders(answer, DEFAULT_SECURE);
+    },
+  );
 
   it("insufficient-scope", async () => {
     const answer = await ask("/keys-only", { "X-API-Key": key });
@@ -110,7 +131,10 @@ describe.each(EXPRESS)("the closed world of security headers on $name", ({ expre
     expectSecurityHeaders(await ask("/ok", {}, "HEAD"), DEFAULT_SECURE);
   });
 
-  it.each([["404", "/nowhere", 404], ["500", "/throws", 500]])("Express's own page: %s", async (_name, path, status) => {
+  it.each([
+    ["404", "/nowhere", 404],
+    ["500", "/throws", 500],
+  ])("Express's own page: %s", async (_name, path, status) => {
     const answer = await ask(path);
     expect(answer.status).toBe(status);
     expectSecurityHeaders(answer, { ...DEFAULT_SECURE, "Content-Security-Policy": FINAL_CSP });

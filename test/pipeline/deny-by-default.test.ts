@@ -3,7 +3,13 @@ import { applySecurity, type Security } from "portcullis";
 import { EXPRESS } from "../support/express-versions.js";
 import { serve, type TestServer } from "../support/serve.js";
 
-const SETTINGS = { trustedHosts: ["127.0.0.1"], secretKey: "Yw3v9hQ2pX7rT5mK8sD1fG6jL4zB0nCq", session: {}, apiKeys: { hash: "hmac-sha256" as const }, jwt: {} };
+const SETTINGS = {
+  trustedHosts: ["127.0.0.1"],
+  secretKey: "Yw3v9hQ2pX7rT5mK8sD1fG6jL4zB0nCq",
+  session: {},
+  apiKeys: { hash: "hmac-sha256" as const },
+  jwt: {},
+};
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "PROPFIND"];
 
 /** ASVS 5.0 V8.2.1: one guard before the routes, so that a route which nobody thought of is closed. */
@@ -30,19 +36,24 @@ describe.each(EXPRESS)("requireAuth before all routes on $name", ({ express }) =
     await security.close();
   });
 
-  it.each(METHODS)("refuses %s of a route that has no guard of its own, and of one that does not exist", async (method) => {
-    for (const path of ["/forgotten", "/admin", "/no/such", "//public", "/public/../forgotten", "/PUBLICx"]) {
-      expect([path, (await server.send(path, { method })).status]).toEqual([path, 401]);
-    }
-    expect(reached).toEqual([]);
-  });
+  it.each(METHODS)(
+    "refuses %s of a route that has no guard of its own, and of one that does not exist",
+    async (method) => {
+      for (const path of ["/forgotten", "/admin", "/no/such", "//public", "/public/../forgotten", "/PUBLICx"]) {
+        expect([path, (await server.send(path, { method })).status]).toEqual([path, 401]);
+      }
+      expect(reached).toEqual([]);
+    },
+  );
 
   it("lets through what stands before it, and whoever proved who they are", async () => {
     expect((await server.send("/public")).text).toBe("for all");
     const { key } = await security.apiKeys.create({ ownerId: "ada", name: "k" });
     const { accessToken } = await security.jwt.issue("ada", { roles: ["admin"] });
     expect((await server.send("/forgotten", { headers: { "x-api-key": key } })).text).toBe("forgotten");
-    expect((await server.send("/admin", { headers: { authorization: `Bearer ${accessToken}` } })).text).toBe("for admins");
+    expect((await server.send("/admin", { headers: { authorization: `Bearer ${accessToken}` } })).text).toBe(
+      "for admins",
+    );
   });
 
   it("proof of who is calling opens no route that asks for more", async () => {

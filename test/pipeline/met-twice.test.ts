@@ -1,7 +1,18 @@
 import type { Express, RequestHandler } from "express";
 import { afterEach, describe, expect, it } from "vitest";
 import {
-  apiKeyAuth, ApiKeyService, applySecurity, corsPolicy, csrfProtection, jwtAuth, JwtManager, rateLimiter, securityHeaders, type SecurityEvent, SecurityEvents, trustedHost,
+  apiKeyAuth,
+  ApiKeyService,
+  applySecurity,
+  corsPolicy,
+  csrfProtection,
+  jwtAuth,
+  JwtManager,
+  rateLimiter,
+  securityHeaders,
+  type SecurityEvent,
+  SecurityEvents,
+  trustedHost,
 } from "portcullis";
 import { EXPRESS } from "../support/express-versions.js";
 import { serve, type Answer } from "../support/serve.js";
@@ -36,9 +47,27 @@ function tokens(mode: "enforce" | "report", events: SecurityEvents): RequestHand
 }
 
 const PARTS: Part[] = [
-  { part: "hosts", make: (mode, events) => trustedHost({ hosts: ["127.0.0.1"], mode }, { events }), headers: { host: "evil.example" }, status: 400, event: "portcullis_untrusted_host" },
-  { part: "csrf", make: (mode, events) => csrfProtection({ mode }, { events }), headers: CROSS_SITE, status: 403, event: "malicious_csrf" },
-  { part: "cors that rejects", make: (mode, events) => corsPolicy({ origins: ["https://app.example.com"], refused: "reject", mode }, { events }), headers: CROSS_SITE, status: 403, event: "malicious_cors" },
+  {
+    part: "hosts",
+    make: (mode, events) => trustedHost({ hosts: ["127.0.0.1"], mode }, { events }),
+    headers: { host: "evil.example" },
+    status: 400,
+    event: "portcullis_untrusted_host",
+  },
+  {
+    part: "csrf",
+    make: (mode, events) => csrfProtection({ mode }, { events }),
+    headers: CROSS_SITE,
+    status: 403,
+    event: "malicious_csrf",
+  },
+  {
+    part: "cors that rejects",
+    make: (mode, events) => corsPolicy({ origins: ["https://app.example.com"], refused: "reject", mode }, { events }),
+    headers: CROSS_SITE,
+    status: 403,
+    event: "malicious_cors",
+  },
   { part: "api keys", make: keys, headers: { "x-api-key": "mcp_wrong" }, status: 401, event: "authn_login_fail" },
   { part: "tokens", make: tokens, headers: { authorization: "Bearer a.b.c" }, status: 401, event: "authn_login_fail" },
 ];
@@ -95,7 +124,11 @@ describe.each(EXPRESS)("a part mounted twice, $name", ({ express }) => {
     one.on("*", ({ source }) => void seen.push(`one ${source}`));
     other.on("*", ({ source }) => void seen.push(`other ${source}`));
     const app = express();
-    for (const events of [one, other, one]) app.use(trustedHost({ hosts: ["127.0.0.1"], mode: "report" }, { events }), csrfProtection({ mode: "report" }, { events }));
+    for (const events of [one, other, one])
+      app.use(
+        trustedHost({ hosts: ["127.0.0.1"], mode: "report" }, { events }),
+        csrfProtection({ mode: "report" }, { events }),
+      );
     app.post("/", (_req, res) => void res.send("app"));
     const server = await serve(app);
     closing.push(() => server.close());
@@ -107,14 +140,19 @@ describe.each(EXPRESS)("a part mounted twice, $name", ({ express }) => {
     const events = new SecurityEvents();
     const modes: unknown[] = [];
     events.on("portcullis_untrusted_host", ({ mode }) => void modes.push(mode));
-    const make = (mode: "enforce" | "report"): RequestHandler => trustedHost({ hosts: ["127.0.0.1"], mode }, { events });
+    const make = (mode: "enforce" | "report"): RequestHandler =>
+      trustedHost({ hosts: ["127.0.0.1"], mode }, { events });
     const server = await twice(make("report"), make("enforce"));
     expect((await server.send("/", post({ host: "evil.example" }))).status).toBe(400);
     expect(modes).toEqual(["report", "enforce"]);
   });
 
   it("headers stand once, as one handler writes them", async () => {
-    const make = (): RequestHandler => securityHeaders({ frameOptions: "SAMEORIGIN", contentSecurityPolicy: { directives: { "frame-ancestors": ["'self'"] } } });
+    const make = (): RequestHandler =>
+      securityHeaders({
+        frameOptions: "SAMEORIGIN",
+        contentSecurityPolicy: { directives: { "frame-ancestors": ["'self'"] } },
+      });
     const handler = make();
     const once = (await (await twice(handler, (_req, _res, next) => next())).send("/", post())).headers;
     for (const second of [handler, make()]) {
@@ -135,42 +173,59 @@ describe.each(EXPRESS)("a part mounted twice, $name", ({ express }) => {
   });
 });
 
-describe.each(EXPRESS.flatMap(({ name, express }) => MODES.map((mode) => ({ name, express, mode }))))("a secured app mounted in another one, $mode, $name", ({ express, mode }) => {
-  async function nested(): Promise<{ send: Awaited<ReturnType<typeof serve>>["send"]; outer: SecurityEvent[]; inner: SecurityEvent[] }> {
-    const settings = { debug: true, trustedHosts: { hosts: ["127.0.0.1"], mode }, csrf: { mode }, headers: { mode } } as const;
-    const secured = (app: Express): SecurityEvent[] => {
-      const seen: SecurityEvent[] = [];
-      const security = applySecurity(app, settings);
-      closing.push(() => security.close());
-      security.events.on("*", (event) => void seen.push(event));
-      return seen;
-    };
-    const [outerApp, innerApp] = [express(), express()];
-    const [outer, inner] = [secured(outerApp), secured(innerApp)];
-    outerApp.post("/", (_req, res) => void res.send("app"));
-    outerApp.use("/in", innerApp);
-    innerApp.post("/", (_req, res) => void res.send("app"));
-    const server = await serve(outerApp);
-    closing.push(() => server.close());
-    return { send: server.send, outer, inner };
-  }
+describe.each(EXPRESS.flatMap(({ name, express }) => MODES.map((mode) => ({ name, express, mode }))))(
+  "a secured app mounted in another one, $mode, $name",
+  ({ express, mode }) => {
+    async function nested(): Promise<{
+      send: Awaited<ReturnType<typeof serve>>["send"];
+      outer: SecurityEvent[];
+      inner: SecurityEvent[];
+    }> {
+      const settings = {
+        debug: true,
+        trustedHosts: { hosts: ["127.0.0.1"], mode },
+        csrf: { mode },
+        headers: { mode },
+      } as const;
+      const secured = (app: Express): SecurityEvent[] => {
+        const seen: SecurityEvent[] = [];
+        const security = applySecurity(app, settings);
+        closing.push(() => security.close());
+        security.events.on("*", (event) => void seen.push(event));
+        return seen;
+      };
+      const [outerApp, innerApp] = [express(), express()];
+      const [outer, inner] = [secured(outerApp), secured(innerApp)];
+      outerApp.post("/", (_req, res) => void res.send("app"));
+      outerApp.use("/in", innerApp);
+      innerApp.post("/", (_req, res) => void res.send("app"));
+      const server = await serve(outerApp);
+      closing.push(() => server.close());
+      return { send: server.send, outer, inner };
+    }
 
-  it.each([
-    ["hosts", { host: "evil.example" }, 400, "portcullis_untrusted_host"],
-    ["csrf", CROSS_SITE, 403, "malicious_csrf"],
-  ])("%s: one refusal, and one event for each app that the request reaches", async (_part, headers, status, event) => {
-    const { send, outer, inner } = await nested();
-    const answer = await send("/in", post(headers));
-    expect([answer.status, repeated(answer)]).toEqual([mode === "enforce" ? status : 200, []]);
-    expect([outer, inner].map((seen) => seen.map((one) => one.event))).toEqual(mode === "enforce" ? [[event], []] : [[event], [event]]);
-  });
+    it.each([
+      ["hosts", { host: "evil.example" }, 400, "portcullis_untrusted_host"],
+      ["csrf", CROSS_SITE, 403, "malicious_csrf"],
+    ])(
+      "%s: one refusal, and one event for each app that the request reaches",
+      async (_part, headers, status, event) => {
+        const { send, outer, inner } = await nested();
+        const answer = await send("/in", post(headers));
+        expect([answer.status, repeated(answer)]).toEqual([mode === "enforce" ? status : 200, []]);
+        expect([outer, inner].map((seen) => seen.map((one) => one.event))).toEqual(
+          mode === "enforce" ? [[event], []] : [[event], [event]],
+        );
+      },
+    );
 
-  it("headers are those of one app, once", async () => {
-    const { send } = await nested();
-    const [outside, inside] = [await send("/", post()), await send("/in", post())];
-    expect([outside.text, inside.text, repeated(inside)]).toEqual(["app", "app", []]);
-    const plain = ({ headers }: Answer): object => ({ ...headers, date: "", ratelimit: "", "ratelimit-policy": "" });
-    expect(plain(inside)).toEqual(plain(outside));
-    expect(inside.headers["x-frame-options"]).toBe("DENY");
-  });
-});
+    it("headers are those of one app, once", async () => {
+      const { send } = await nested();
+      const [outside, inside] = [await send("/", post()), await send("/in", post())];
+      expect([outside.text, inside.text, repeated(inside)]).toEqual(["app", "app", []]);
+      const plain = ({ headers }: Answer): object => ({ ...headers, date: "", ratelimit: "", "ratelimit-policy": "" });
+      expect(plain(inside)).toEqual(plain(outside));
+      expect(inside.headers["x-frame-options"]).toBe("DENY");
+    });
+  },
+);

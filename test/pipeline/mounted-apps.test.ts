@@ -25,7 +25,10 @@ describe.each(EXPRESS)("a secured app inside another app, $name", ({ express }) 
 
   it("has the outer app's trust proxy unless it has one of its own, mounted before or after it is secured", async () => {
     for (const first of ["mount", "secure"]) {
-      for (const [trustProxy, expected] of [[undefined, "203.0.113.9"], [false, "127.0.0.1"]] as const) {
+      for (const [trustProxy, expected] of [
+        [undefined, "203.0.113.9"],
+        [false, "127.0.0.1"],
+      ] as const) {
         const outer = express();
         outer.set("trust proxy", 1);
         const inner = express();
@@ -34,7 +37,9 @@ describe.each(EXPRESS)("a secured app inside another app, $name", ({ express }) 
         closing.push(() => security.close());
         if (first === "secure") outer.use("/in", inner);
         inner.get("/", address);
-        expect((await (await start(outer)).send("/in", forwarded)).text, `${first} ${String(trustProxy)}`).toBe(expected);
+        expect((await (await start(outer)).send("/in", forwarded)).text, `${first} ${String(trustProxy)}`).toBe(
+          expected,
+        );
       }
     }
   });
@@ -50,7 +55,11 @@ describe.each(EXPRESS)("a secured app inside another app, $name", ({ express }) 
 
   it("with sessions in both is an error at start; with sessions in the outer one works", async () => {
     const [outer, twice, once] = [express(), express(), express()];
-    const security = [applySecurity(outer, { ...settings, session: {} }), applySecurity(twice, { ...settings, session: {} }), applySecurity(once, { ...settings, session: false })];
+    const security = [
+      applySecurity(outer, { ...settings, session: {} }),
+      applySecurity(twice, { ...settings, session: {} }),
+      applySecurity(once, { ...settings, session: false }),
+    ];
     closing.push(...security.map((one) => () => one.close()));
     expect(() => outer.use("/twice", twice)).toThrow(/session: false in the inner app/);
     const late = express();
@@ -73,65 +82,104 @@ describe.each(EXPRESS)("a secured app inside another app, $name", ({ express }) 
 });
 
 /** Ways to hand requests to an inner app of which Express tells that app nothing. */
-const WAYS: { way: string; isFound: boolean; nest(express: typeof Express5, outer: Express, inner: Express): void }[] = [
-  { way: "a router", isFound: true, nest: (express, outer, inner) => void outer.use("/in", express.Router().use(inner)) },
-  { way: "two routers", isFound: true, nest: (express, outer, inner) => void outer.use("/in", express.Router().use("/", express.Router().use(inner))) },
-  { way: "a router of an app between", isFound: false, nest: (express, outer, inner) => void outer.use("/in", express().use(express.Router().use(inner))) },
-  { way: "a route", isFound: false, nest: (_express, outer, inner) => void outer.all(/^\/in/, (req, res, next) => void inner(req, res, next)) },
-  { way: "a function", isFound: false, nest: (_express, outer, inner) => void outer.use("/in", (req, res, next) => void inner(req, res, next)) },
-];
+const WAYS: { way: string; isFound: boolean; nest(express: typeof Express5, outer: Express, inner: Express): void }[] =
+  [
+    {
+      way: "a router",
+      isFound: true,
+      nest: (express, outer, inner) => void outer.use("/in", express.Router().use(inner)),
+    },
+    {
+      way: "two routers",
+      isFound: true,
+      nest: (express, outer, inner) => void outer.use("/in", express.Router().use("/", express.Router().use(inner))),
+    },
+    {
+      way: "a router of an app between",
+      isFound: false,
+      nest: (express, outer, inner) => void outer.use("/in", express().use(express.Router().use(inner))),
+    },
+    {
+      way: "a route",
+      isFound: false,
+      nest: (_express, outer, inner) => void outer.all(/^\/in/, (req, res, next) => void inner(req, res, next)),
+    },
+    {
+      way: "a function",
+      isFound: false,
+      nest: (_express, outer, inner) => void outer.use("/in", (req, res, next) => void inner(req, res, next)),
+    },
+  ];
 
-describe.each(EXPRESS.flatMap(({ name, express }) => WAYS.map((row) => ({ name, express, ...row }))))("a secured app inside another by $way, $name", ({ express, isFound, nest }) => {
-  async function run(outerSettings: object, innerSettings: object) {
-    const warned = vi.spyOn(process, "emitWarning").mockImplementation(() => undefined);
-    const [outer, inner] = [express(), express()];
-    const outerSecurity = applySecurity(outer, { ...settings, ...outerSettings }) as Security<{ session: object }>;
-    const innerSecurity = applySecurity(inner, { ...settings, ...innerSettings });
-    closing.push(() => outerSecurity.close(), () => innerSecurity.close());
-    const events: SecurityEvent[] = [];
-    innerSecurity.events.on("*", (event) => void events.push(event));
-    inner.use(requireSession(), (req, res) => void res.send(req.principal?.id));
-    outer.post("/login", (req, res, next) => {
-      outerSecurity.logIn(req, { id: "ada" }).then(() => res.sendStatus(204), next);
+describe.each(EXPRESS.flatMap(({ name, express }) => WAYS.map((row) => ({ name, express, ...row }))))(
+  "a secured app inside another by $way, $name",
+  ({ express, isFound, nest }) => {
+    async function run(outerSettings: object, innerSettings: object) {
+      const warned = vi.spyOn(process, "emitWarning").mockImplementation(() => undefined);
+      const [outer, inner] = [express(), express()];
+      const outerSecurity = applySecurity(outer, { ...settings, ...outerSettings }) as Security<{ session: object }>;
+      const innerSecurity = applySecurity(inner, { ...settings, ...innerSettings });
+      closing.push(
+        () => outerSecurity.close(),
+        () => innerSecurity.close(),
+      );
+      const events: SecurityEvent[] = [];
+      innerSecurity.events.on("*", (event) => void events.push(event));
+      inner.use(requireSession(), (req, res) => void res.send(req.principal?.id));
+      outer.post("/login", (req, res, next) => {
+        outerSecurity.logIn(req, { id: "ada" }).then(() => res.sendStatus(204), next);
+      });
+      nest(express, outer, inner);
+      const server = await start(outer);
+      const said = (code: string): string[] =>
+        warned.mock.calls.filter(([, options]) => options?.code === code).map(([message]) => String(message));
+      return { server, outerSecurity, innerSecurity, events, said };
+    }
+
+    it("with sessions in both is an error that names the remedy, at start where Express shows it, and else at the first request, once", async () => {
+      const { server, outerSecurity, innerSecurity, events, said } = await run({ session: {} }, { session: {} });
+      await innerSecurity.ready();
+      if (isFound) await expect(outerSecurity.ready()).rejects.toThrow(/session: false in the inner app/);
+      else await outerSecurity.ready();
+      for (let request = 0; request < 3; request += 1) {
+        const answer = await server.send("/in");
+        expect([answer.status, (answer.json() as { code: string }).code]).toEqual([500, "protection-not-run"]);
+      }
+      expect(said("PORTCULLIS_SESSION")).toEqual([expect.stringMatching(/session: false in the inner one/)]);
+      expect(events.filter(({ event }) => event === "portcullis_misconfigured")).toEqual([
+        expect.objectContaining({ source: "session", reason: "second-session-middleware" }),
+      ]);
     });
-    nest(express, outer, inner);
-    const server = await start(outer);
-    const said = (code: string): string[] => warned.mock.calls.filter(([, options]) => (options)?.code === code).map(([message]) => String(message));
-    return { server, outerSecurity, innerSecurity, events, said };
-  }
 
-  it("with sessions in both is an error that names the remedy, at start where Express shows it, and else at the first request, once", async () => {
-    const { server, outerSecurity, innerSecurity, events, said } = await run({ session: {} }, { session: {} });
-    await innerSecurity.ready();
-    if (isFound) await expect(outerSecurity.ready()).rejects.toThrow(/session: false in the inner app/);
-    else await outerSecurity.ready();
-    for (let request = 0; request < 3; request += 1) {
-      const answer = await server.send("/in");
-      expect([answer.status, (answer.json() as { code: string }).code]).toEqual([500, "protection-not-run"]);
-    }
-    expect(said("PORTCULLIS_SESSION")).toEqual([expect.stringMatching(/session: false in the inner one/)]);
-    expect(events.filter(({ event }) => event === "portcullis_misconfigured")).toEqual([expect.objectContaining({ source: "session", reason: "second-session-middleware" })]);
-  });
+    it("with sessions in the outer one works, and nothing is said", async () => {
+      const { server, outerSecurity, events, said } = await run({ session: {} }, { session: false });
+      await outerSecurity.ready();
+      const cookie =
+        String((await server.send("/login", { method: "POST" })).headers["set-cookie"]).split(";")[0] ?? "";
+      expect((await server.send("/in", { headers: { cookie } })).text).toBe("ada");
+      expect((await server.send("/in")).status).toBe(401);
+      expect([
+        said("PORTCULLIS_SESSION"),
+        said("PORTCULLIS_TRUST_PROXY"),
+        events.filter(({ event }) => event !== "authz_fail"),
+      ]).toEqual([[], [], []]);
+    });
 
-  it("with sessions in the outer one works, and nothing is said", async () => {
-    const { server, outerSecurity, events, said } = await run({ session: {} }, { session: false });
-    await outerSecurity.ready();
-    const cookie = String((await server.send("/login", { method: "POST" })).headers["set-cookie"]).split(";")[0] ?? "";
-    expect((await server.send("/in", { headers: { cookie } })).text).toBe("ada");
-    expect((await server.send("/in")).status).toBe(401);
-    expect([said("PORTCULLIS_SESSION"), said("PORTCULLIS_TRUST_PROXY"), events.filter(({ event }) => event !== "authz_fail")]).toEqual([[], [], []]);
-  });
-
-  it("says once that it does not have the outer app's trust proxy, and nothing where it has", async () => {
-    for (const [trustProxy, expected] of [[undefined, 1], [1, 0]] as const) {
-      const { server, events, said } = await run({ trustProxy: 1 }, { trustProxy });
-      for (let request = 0; request < 2; request += 1) await server.send("/in", { headers: { "x-forwarded-for": "203.0.113.9" } });
-      expect(said("PORTCULLIS_TRUST_PROXY")).toHaveLength(expected);
-      expect(events.filter(({ event }) => event === "portcullis_untrusted_proxy")).toHaveLength(expected);
-      vi.restoreAllMocks();
-    }
-  });
-});
+    it("says once that it does not have the outer app's trust proxy, and nothing where it has", async () => {
+      for (const [trustProxy, expected] of [
+        [undefined, 1],
+        [1, 0],
+      ] as const) {
+        const { server, events, said } = await run({ trustProxy: 1 }, { trustProxy });
+        for (let request = 0; request < 2; request += 1)
+          await server.send("/in", { headers: { "x-forwarded-for": "203.0.113.9" } });
+        expect(said("PORTCULLIS_TRUST_PROXY")).toHaveLength(expected);
+        expect(events.filter(({ event }) => event === "portcullis_untrusted_proxy")).toHaveLength(expected);
+        vi.restoreAllMocks();
+      }
+    });
+  },
+);
 
 describe.each(EXPRESS)("settings that Express fixes with the first middleware, $name", ({ express }) => {
   async function run(before: (app: Express) => void, after: (app: Express) => void) {
@@ -147,7 +195,9 @@ describe.each(EXPRESS)("settings that Express fixes with the first middleware, $
     const server = await start(app);
     const statuses = [(await server.send("/u/")).status, (await server.send("/U")).status];
     const { text } = await server.send("/u?a[$ne]=1");
-    const said = warned.mock.calls.map(([message]) => String(message)).filter((message) => message.startsWith("Express ignores"));
+    const said = warned.mock.calls
+      .map(([message]) => String(message))
+      .filter((message) => message.startsWith("Express ignores"));
     vi.restoreAllMocks();
     return { statuses, text, said, events };
   }
@@ -156,36 +206,58 @@ describe.each(EXPRESS)("settings that Express fixes with the first middleware, $
   };
 
   it("hold when they are set before applySecurity", async () => {
-    expect(await run(set, () => undefined)).toEqual({ statuses: [404, 404], text: '{"a[$ne]":"1"}', said: [], events: [] });
+    expect(await run(set, () => undefined)).toEqual({
+      statuses: [404, 404],
+      text: '{"a[$ne]":"1"}',
+      said: [],
+      events: [],
+    });
   });
 
   it("are reported once, by name, when they are set after it; the query parser holds", async () => {
     const { said, events, text } = await run(() => undefined, set);
     expect(text).toBe('{"a[$ne]":"1"}');
-    expect(said).toEqual([`Express ignores "strict routing", "case sensitive routing", because it was set after applySecurity. Call app.set before applySecurity.`]);
-    expect(events).toEqual([expect.objectContaining({ source: "pipeline", reason: "late-routing-setting", level: "CRITICAL" })]);
+    expect(said).toEqual([
+      `Express ignores "strict routing", "case sensitive routing", because it was set after applySecurity. Call app.set before applySecurity.`,
+    ]);
+    expect(events).toEqual([
+      expect.objectContaining({ source: "pipeline", reason: "late-routing-setting", level: "CRITICAL" }),
+    ]);
   });
 
   it.each([
     ["refused for its host", { trustedHosts: ["api.example.com"] }, {}, 400],
-    ["refused for its origin", { cors: { origins: ["https://app.example.com"], refused: "reject" } }, { headers: { origin: "https://evil.example" } }, 403],
-    ["a preflight", { cors: { origins: ["https://app.example.com"] } }, { method: "OPTIONS", headers: { origin: "https://app.example.com", "access-control-request-method": "GET" } }, 204],
+    [
+      "refused for its origin",
+      { cors: { origins: ["https://app.example.com"], refused: "reject" } },
+      { headers: { origin: "https://evil.example" } },
+      403,
+    ],
+    [
+      "a preflight",
+      { cors: { origins: ["https://app.example.com"] } },
+      { method: "OPTIONS", headers: { origin: "https://app.example.com", "access-control-request-method": "GET" } },
+      204,
+    ],
     ["refused for its key", { apiKeys: { hash: "hmac-sha256" } }, { headers: { "x-api-key": "mcp_x" } }, 401],
-  ] as const)("are reported by the first request when it is %s, and only by the first", async (_what, protection, request, status) => {
-    const warned = vi.spyOn(process, "emitWarning").mockImplementation(() => undefined);
-    const app = express();
-    const security = applySecurity(app, { ...settings, ...protection });
-    closing.push(() => security.close());
-    const reasons: unknown[] = [];
-    security.events.on("portcullis_misconfigured", ({ reason }) => void reasons.push(reason));
-    set(app);
-    const server = await start(app);
-    for (let time = 0; time < 2; time += 1) {
-      expect((await server.send("/", request)).status).toBe(status);
-      expect(reasons).toEqual(["late-routing-setting"]);
-    }
-    expect(warned.mock.calls.filter(([message]) => String(message).startsWith("Express ignores"))).toHaveLength(1);
-  });
+  ] as const)(
+    "are reported by the first request when it is %s, and only by the first",
+    async (_what, protection, request, status) => {
+      const warned = vi.spyOn(process, "emitWarning").mockImplementation(() => undefined);
+      const app = express();
+      const security = applySecurity(app, { ...settings, ...protection });
+      closing.push(() => security.close());
+      const reasons: unknown[] = [];
+      security.events.on("portcullis_misconfigured", ({ reason }) => void reasons.push(reason));
+      set(app);
+      const server = await start(app);
+      for (let time = 0; time < 2; time += 1) {
+        expect((await server.send("/", request)).status).toBe(status);
+        expect(reasons).toEqual(["late-routing-setting"]);
+      }
+      expect(warned.mock.calls.filter(([message]) => String(message).startsWith("Express ignores"))).toHaveLength(1);
+    },
+  );
 
   it("are not reported when nothing changed, or for a setting that is read for each request", async () => {
     const { said, events } = await run(set, (app) => app.set("etag", false).set("strict routing", true));

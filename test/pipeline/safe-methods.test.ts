@@ -6,7 +6,13 @@ import { serve } from "../support/serve.js";
 describe.each(EXPRESS)("safe methods on $name", ({ express }) => {
   it.each(["GET", "HEAD", "OPTIONS"])("%s of the key and token routes changes nothing", async (method) => {
     const app = express();
-    const security = applySecurity(app, { trustedHosts: ["127.0.0.1"], secretKey: "Yw3v9hQ2pX7rT5mK8sD1fG6jL4zB0nCq", session: {}, apiKeys: {}, jwt: {} });
+    const security = applySecurity(app, {
+      trustedHosts: ["127.0.0.1"],
+      secretKey: "Yw3v9hQ2pX7rT5mK8sD1fG6jL4zB0nCq",
+      session: {},
+      apiKeys: {},
+      jwt: {},
+    });
     app.use("/api-keys", security.apiKeyRoutes());
     app.use("/tokens", security.tokenRoutes());
     const server = await serve(app);
@@ -14,8 +20,17 @@ describe.each(EXPRESS)("safe methods on $name", ({ express }) => {
     const { key, record } = await security.apiKeys.create({ ownerId: "ada", name: "ci", scopes: ["api-keys:manage"] });
     const { accessToken, refreshToken } = await security.jwt.issue("ada");
     const headers = { "x-api-key": key, "content-type": "application/json" };
-    for (const path of [`/api-keys/${record.id}/rotate`, "/tokens/refresh", "/tokens/revoke", `/tokens/refresh?refreshToken=${refreshToken}`]) {
-      const { status } = await server.send(path, { method, headers, body: JSON.stringify({ refreshToken, token: accessToken, graceSeconds: 0 }) });
+    for (const path of [
+      `/api-keys/${record.id}/rotate`,
+      "/tokens/refresh",
+      "/tokens/revoke",
+      `/tokens/refresh?refreshToken=${refreshToken}`,
+    ]) {
+      const { status } = await server.send(path, {
+        method,
+        headers,
+        body: JSON.stringify({ refreshToken, token: accessToken, graceSeconds: 0 }),
+      });
       expect([path, status]).toEqual([path, method === "OPTIONS" ? 200 : 404]);
     }
     await server.send(`/api-keys/${record.id}`, { method, headers });

@@ -34,7 +34,9 @@ describe("parseSettings", () => {
 
   it("takes a promise or null in the place of an instance for what they are", () => {
     expect(brief({ debug: true, database: Promise.resolve() })).toEqual(["wrong-value database"]);
-    expect(brief({ debug: true, rateLimit: { store: null, perPrincipal: { limit: 1 } } })).toContain("wrong-type rateLimit.store");
+    expect(brief({ debug: true, rateLimit: { store: null, perPrincipal: { limit: 1 } } })).toContain(
+      "wrong-type rateLimit.store",
+    );
   });
 
   it("reports what is wrong in every protection and between them at once", () => {
@@ -71,27 +73,115 @@ describe("parseSettings", () => {
   // Each contradiction with its allowed twin, which differs in one field.
   it.each([
     ["a /0 proxy range", { trustProxy: ["0.0.0.0/0"] }, { trustProxy: ["10.0.0.0/8"] }, "contradiction trustProxy"],
-    ["a /0 proxy range without a limiter", { trustProxy: ["::/0"], rateLimit: false }, { trustProxy: ["::1"], rateLimit: false }, "contradiction trustProxy"],
-    ["forwarded hosts from none of zero proxies", { trustProxy: 0, trustedHosts: { hosts: ["a.example"], forwardedHost: true } }, { trustProxy: 1, trustedHosts: { hosts: ["a.example"], forwardedHost: true } }, "contradiction trustedHosts.forwardedHost"],
-    ["forwarded hosts from no proxy", { trustedHosts: { hosts: ["a.example"], forwardedHost: true } }, { trustedHosts: { hosts: ["a.example"], forwardedHost: true }, trustProxy: 1 }, "contradiction trustedHosts.forwardedHost"],
-    ["SameSite=None without Secure", { debug: true, session: { sameSite: "none" } }, { debug: true, session: { sameSite: "lax" } }, "contradiction session.sameSite"],
-    ["SameSite=None without csrf", { csrf: false, session: { sameSite: "none" } }, { csrf: false, session: { sameSite: "lax" } }, "contradiction csrf"],
-    ["a limit by principal that nothing proves", { rateLimit: { key: "principal" } }, { rateLimit: { key: "principal" }, apiKeys: {} }, "contradiction rateLimit.key"],
-    ["a limit per principal that nothing proves", { rateLimit: { perPrincipal: { limit: 5, windowSeconds: 5 } } }, { rateLimit: { perPrincipal: { limit: 5, windowSeconds: 5 } }, jwt: {} }, "contradiction rateLimit.perPrincipal"],
-    ["one secret for two purposes", { session: { secret: SECRET } }, { session: { secret: OTHER } }, "contradiction session.secret"],
-    ["the tokens' secret is the root", { jwt: { secret: SECRET } }, { jwt: { secret: OTHER } }, "contradiction jwt.secret"],
-    ["sessions without any secret", { secretKey: undefined, session: {} }, { secretKey: undefined, session: { secret: OTHER } }, "missing-setting secretKey"],
-    ["tokens without any secret", { secretKey: undefined, jwt: {} }, { secretKey: undefined, jwt: { secret: OTHER } }, "missing-setting secretKey"],
-    ["HMAC-ed keys without any secret", { secretKey: undefined, apiKeys: { hash: "hmac-sha256" } }, { secretKey: undefined, apiKeys: { hash: "argon2id" } }, "missing-setting secretKey"],
-    ["Redis by another scheme", { redis: "http://localhost" }, { redis: "rediss://user:password@localhost:6380/1" }, "wrong-value redis"],
+    [
+      "a /0 proxy range without a limiter",
+      { trustProxy: ["::/0"], rateLimit: false },
+      { trustProxy: ["::1"], rateLimit: false },
+      "contradiction trustProxy",
+    ],
+    [
+      "forwarded hosts from none of zero proxies",
+      { trustProxy: 0, trustedHosts: { hosts: ["a.example"], forwardedHost: true } },
+      { trustProxy: 1, trustedHosts: { hosts: ["a.example"], forwardedHost: true } },
+      "contradiction trustedHosts.forwardedHost",
+    ],
+    [
+      "forwarded hosts from no proxy",
+      { trustedHosts: { hosts: ["a.example"], forwardedHost: true } },
+      { trustedHosts: { hosts: ["a.example"], forwardedHost: true }, trustProxy: 1 },
+      "contradiction trustedHosts.forwardedHost",
+    ],
+    [
+      "SameSite=None without Secure",
+      { debug: true, session: { sameSite: "none" } },
+      { debug: true, session: { sameSite: "lax" } },
+      "contradiction session.sameSite",
+    ],
+    [
+      "SameSite=None without csrf",
+      { csrf: false, session: { sameSite: "none" } },
+      { csrf: false, session: { sameSite: "lax" } },
+      "contradiction csrf",
+    ],
+    [
+      "a limit by principal that nothing proves",
+      { rateLimit: { key: "principal" } },
+      { rateLimit: { key: "principal" }, apiKeys: {} },
+      "contradiction rateLimit.key",
+    ],
+    [
+      "a limit per principal that nothing proves",
+      { rateLimit: { perPrincipal: { limit: 5, windowSeconds: 5 } } },
+      { rateLimit: { perPrincipal: { limit: 5, windowSeconds: 5 } }, jwt: {} },
+      "contradiction rateLimit.perPrincipal",
+    ],
+    [
+      "one secret for two purposes",
+      { session: { secret: SECRET } },
+      { session: { secret: OTHER } },
+      "contradiction session.secret",
+    ],
+    [
+      "the tokens' secret is the root",
+      { jwt: { secret: SECRET } },
+      { jwt: { secret: OTHER } },
+      "contradiction jwt.secret",
+    ],
+    [
+      "sessions without any secret",
+      { secretKey: undefined, session: {} },
+      { secretKey: undefined, session: { secret: OTHER } },
+      "missing-setting secretKey",
+    ],
+    [
+      "tokens without any secret",
+      { secretKey: undefined, jwt: {} },
+      { secretKey: undefined, jwt: { secret: OTHER } },
+      "missing-setting secretKey",
+    ],
+    [
+      "HMAC-ed keys without any secret",
+      { secretKey: undefined, apiKeys: { hash: "hmac-sha256" } },
+      { secretKey: undefined, apiKeys: { hash: "argon2id" } },
+      "missing-setting secretKey",
+    ],
+    [
+      "Redis by another scheme",
+      { redis: "http://localhost" },
+      { redis: "rediss://user:password@localhost:6380/1" },
+      "wrong-value redis",
+    ],
     ["a prefix with a hash tag", { redisPrefix: "{app}:" }, { redisPrefix: "app:" }, "wrong-value redisPrefix"],
     ["a database of an unknown kind", { database: "oracle://x" }, { database: "sqlite:x.db" }, "wrong-value database"],
-    ["credentials with any origin", { cors: { origins: "*", credentials: true } }, { cors: { origins: "*" } }, "contradiction cors"],
-    ["HSTS preload under a year", { headers: { strictTransportSecurity: { maxAge: 60, preload: true } } }, { headers: { strictTransportSecurity: { maxAge: 31536000, includeSubDomains: true, preload: true } } }, "contradiction headers.strictTransportSecurity"],
-    ["two opinions on framing", { headers: { frameOptions: "DENY", contentSecurityPolicy: { directives: { "frame-ancestors": ["'self'"] } } } }, { headers: { frameOptions: "SAMEORIGIN", contentSecurityPolicy: { directives: { "frame-ancestors": ["'self'"] } } } }, "contradiction headers"],
+    [
+      "credentials with any origin",
+      { cors: { origins: "*", credentials: true } },
+      { cors: { origins: "*" } },
+      "contradiction cors",
+    ],
+    [
+      "HSTS preload under a year",
+      { headers: { strictTransportSecurity: { maxAge: 60, preload: true } } },
+      { headers: { strictTransportSecurity: { maxAge: 31536000, includeSubDomains: true, preload: true } } },
+      "contradiction headers.strictTransportSecurity",
+    ],
+    [
+      "two opinions on framing",
+      { headers: { frameOptions: "DENY", contentSecurityPolicy: { directives: { "frame-ancestors": ["'self'"] } } } },
+      {
+        headers: {
+          frameOptions: "SAMEORIGIN",
+          contentSecurityPolicy: { directives: { "frame-ancestors": ["'self'"] } },
+        },
+      },
+      "contradiction headers",
+    ],
   ])("%s", (_name, wrong, right, issue) => {
     const found = brief({ ...base, ...wrong });
-    expect(found.some((text) => text.startsWith(issue)), found.join("; ")).toBe(true);
+    expect(
+      found.some((text) => text.startsWith(issue)),
+      found.join("; "),
+    ).toBe(true);
     expect(brief({ ...base, ...right })).toEqual([]);
   });
 
@@ -100,49 +190,109 @@ describe("parseSettings", () => {
   });
 
   it("parsing the result again changes nothing", () => {
-    const once = parseSettings({ ...base, cors: { origins: ["https://app.example.com"] }, session: {}, apiKeys: {}, jwt: {}, rateLimit: { allow: ["10.0.0.0/8"] } });
+    const once = parseSettings({
+      ...base,
+      cors: { origins: ["https://app.example.com"] },
+      session: {},
+      apiKeys: {},
+      jwt: {},
+      rateLimit: { allow: ["10.0.0.0/8"] },
+    });
     expect(parseSettings(once)).toEqual(once);
     expect(Object.isFrozen(once)).toBe(true);
   });
 
   it("takes null-prototype and frozen objects, and undefined for absent", () => {
-    const settings = Object.freeze(Object.assign(Object.create(null) as object, { debug: true, cors: undefined, session: undefined, rateLimit: undefined }));
+    const settings = Object.freeze(
+      Object.assign(Object.create(null) as object, {
+        debug: true,
+        cors: undefined,
+        session: undefined,
+        rateLimit: undefined,
+      }),
+    );
     expect(parseSettings(settings)).toEqual(parseSettings({ debug: true }));
   });
 
   it("refuses a misspelt key at every depth", () => {
-    expect(brief({ ...base, headers: { contentSecurityPolicy: { directive: {} } } })).toEqual(["unknown-setting headers.contentSecurityPolicy.directive"]);
-    expect(brief({ ...base, rateLimit: { perPrincipal: { limit: 5, windowSeconds: 5, x: 1 } }, apiKeys: {} })).toEqual(["unknown-setting rateLimit.perPrincipal.x"]);
+    expect(brief({ ...base, headers: { contentSecurityPolicy: { directive: {} } } })).toEqual([
+      "unknown-setting headers.contentSecurityPolicy.directive",
+    ]);
+    expect(brief({ ...base, rateLimit: { perPrincipal: { limit: 5, windowSeconds: 5, x: 1 } }, apiKeys: {} })).toEqual([
+      "unknown-setting rateLimit.perPrincipal.x",
+    ]);
     for (const key of ["headers", "cors", "rateLimit", "csrf", "session", "apiKeys", "jwt"]) {
       const required = key === "cors" ? { origins: ["https://app.example.com"] } : {};
       expect(brief({ ...base, [key]: { ...required, nosuch: 1 } })).toEqual([`unknown-setting ${key}.nosuch`]);
     }
-    expect(brief({ ...base, trustedHosts: { hosts: ["a.example"], nosuch: 1 } })).toEqual(["unknown-setting trustedHosts.nosuch"]);
+    expect(brief({ ...base, trustedHosts: { hosts: ["a.example"], nosuch: 1 } })).toEqual([
+      "unknown-setting trustedHosts.nosuch",
+    ]);
   });
 });
 
 describe("settingsFromEnv", () => {
   it("reads every name of the contract", () => {
     const settings = settingsFromEnv({
-      SECRET_KEY: SECRET, PORTCULLIS_DEBUG: "false", TRUST_PROXY: "1", RATE_LIMIT_PER_MINUTE: "50", BACKEND_CORS_ORIGINS: '["https://a.example","https://b.example"]', CORS_ALLOW_CREDENTIALS: "true",
-      ALLOWED_HOSTS: "a.example, *.b.example", SESSION_SECRET_KEY: OTHER, SESSION_MAX_AGE: "60", SESSION_COOKIE: "sid", API_KEY_PREFIX: "acme_", API_KEY_LENGTH: "40",
-      ALGORITHM: "HS384", ACCESS_TOKEN_EXPIRE_MINUTES: "5", REFRESH_TOKEN_EXPIRE_DAYS: "3", CSRF_TRUSTED_ORIGINS: "https://c.example", DATABASE_URL: "sqlite:x.db", UNRELATED: "x",
+      SECRET_KEY: SECRET,
+      PORTCULLIS_DEBUG: "false",
+      TRUST_PROXY: "1",
+      RATE_LIMIT_PER_MINUTE: "50",
+      BACKEND_CORS_ORIGINS: '["https://a.example","https://b.example"]',
+      CORS_ALLOW_CREDENTIALS: "true",
+      ALLOWED_HOSTS: "a.example, *.b.example",
+      SESSION_SECRET_KEY: OTHER,
+      SESSION_MAX_AGE: "60",
+      SESSION_COOKIE: "sid",
+      API_KEY_PREFIX: "acme_",
+      API_KEY_LENGTH: "40",
+      ALGORITHM: "HS384",
+      ACCESS_TOKEN_EXPIRE_MINUTES: "5",
+      REFRESH_TOKEN_EXPIRE_DAYS: "3",
+      CSRF_TRUSTED_ORIGINS: "https://c.example",
+      DATABASE_URL: "sqlite:x.db",
+      UNRELATED: "x",
     });
     expect(settings).toEqual({
-      secretKey: SECRET, debug: false, trustProxy: 1, rateLimit: { limit: 50, windowSeconds: 60 }, cors: { origins: ["https://a.example", "https://b.example"], credentials: true, methods: "*", allowedHeaders: "*" },
-      trustedHosts: ["a.example", "*.b.example"], session: { secret: OTHER, maxAge: 60, cookieName: "sid" }, apiKeys: { prefix: "acme_", length: 40 },
-      jwt: { algorithm: "HS384", accessTokenMinutes: 5, refreshTokenDays: 3 }, csrf: { trustedOrigins: ["https://c.example"] }, database: "sqlite:x.db",
+      secretKey: SECRET,
+      debug: false,
+      trustProxy: 1,
+      rateLimit: { limit: 50, windowSeconds: 60 },
+      cors: {
+        origins: ["https://a.example", "https://b.example"],
+        credentials: true,
+        methods: "*",
+        allowedHeaders: "*",
+      },
+      trustedHosts: ["a.example", "*.b.example"],
+      session: { secret: OTHER, maxAge: 60, cookieName: "sid" },
+      apiKeys: { prefix: "acme_", length: 40 },
+      jwt: { algorithm: "HS384", accessTokenMinutes: 5, refreshTokenDays: 3 },
+      csrf: { trustedOrigins: ["https://c.example"] },
+      database: "sqlite:x.db",
     });
     expect(brief(settings)).toEqual([]);
   });
 
   it("has the defaults of the contract", () => {
-    const settings = parseSettings({ ...settingsFromEnv({ ALLOWED_HOSTS: "a.example", SECRET_KEY: SECRET }), session: {}, apiKeys: {}, jwt: {} });
-    expect(settings).toMatchObject({
-      debug: false, trustProxy: false, cors: false, rateLimit: { limit: 100, windowSeconds: 60 },
-      session: { maxAge: 3600, cookieName: "mcp_session" }, apiKeys: { prefix: "mcp_", length: 32, hash: "argon2id" }, jwt: { algorithm: "HS256", accessTokenMinutes: 30, refreshTokenDays: 7 },
+    const settings = parseSettings({
+      ...settingsFromEnv({ ALLOWED_HOSTS: "a.example", SECRET_KEY: SECRET }),
+      session: {},
+      apiKeys: {},
+      jwt: {},
     });
-    expect(parseSettings({ debug: true })).toMatchObject({ trustedHosts: { hosts: ["localhost", "127.0.0.1", "[::1]"] } });
+    expect(settings).toMatchObject({
+      debug: false,
+      trustProxy: false,
+      cors: false,
+      rateLimit: { limit: 100, windowSeconds: 60 },
+      session: { maxAge: 3600, cookieName: "mcp_session" },
+      apiKeys: { prefix: "mcp_", length: 32, hash: "argon2id" },
+      jwt: { algorithm: "HS256", accessTokenMinutes: 30, refreshTokenDays: 7 },
+    });
+    expect(parseSettings({ debug: true })).toMatchObject({
+      trustedHosts: { hosts: ["localhost", "127.0.0.1", "[::1]"] },
+    });
   });
 
   it("leaves everything off that is not set, and takes empty for unset", () => {
@@ -152,11 +302,21 @@ describe("settingsFromEnv", () => {
 
   it("names each variable whose text is wrong, without its value", () => {
     try {
-      settingsFromEnv({ PORTCULLIS_DEBUG: "express:*", SESSION_MAX_AGE: "1h", SECRET_KEY: '["half', RATE_LIMIT_PER_MINUTE: "-5" });
+      settingsFromEnv({
+        PORTCULLIS_DEBUG: "express:*",
+        SESSION_MAX_AGE: "1h",
+        SECRET_KEY: '["half',
+        RATE_LIMIT_PER_MINUTE: "-5",
+      });
       expect.unreachable();
     } catch (error) {
       const { issues, message } = error as SettingsError;
-      expect(issues.map(({ code, path }) => `${code} ${path}`).sort()).toEqual(["wrong-type PORTCULLIS_DEBUG", "wrong-type RATE_LIMIT_PER_MINUTE", "wrong-type SECRET_KEY", "wrong-type SESSION_MAX_AGE"]);
+      expect(issues.map(({ code, path }) => `${code} ${path}`).sort()).toEqual([
+        "wrong-type PORTCULLIS_DEBUG",
+        "wrong-type RATE_LIMIT_PER_MINUTE",
+        "wrong-type SECRET_KEY",
+        "wrong-type SESSION_MAX_AGE",
+      ]);
       expect(message).not.toContain("half");
     }
   });
@@ -164,16 +324,56 @@ describe("settingsFromEnv", () => {
   it("trust proxy: hops, lists, false; true is refused under its name", () => {
     expect(settingsFromEnv({ TRUST_PROXY: "10.0.0.1, 10.0.0.2" }).trustProxy).toEqual(["10.0.0.1", "10.0.0.2"]);
     expect(settingsFromEnv({ TRUST_PROXY: "false" }).trustProxy).toBe(false);
-    expect(() => settingsFromEnv({ TRUST_PROXY: "true" })).toThrow(expect.objectContaining({ issues: [expect.objectContaining({ code: "unsafe-setting", path: "TRUST_PROXY" })] }));
+    expect(() => settingsFromEnv({ TRUST_PROXY: "true" })).toThrow(
+      expect.objectContaining({ issues: [expect.objectContaining({ code: "unsafe-setting", path: "TRUST_PROXY" })] }),
+    );
   });
 });
 
 describe("any settings", () => {
-  const keys = ["secretKey", "debug", "trustProxy", "headers", "trustedHosts", "cors", "rateLimit", "csrf", "session", "apiKeys", "jwt", "mode", "limit", "origins", "hosts", "__proto__", "constructor", "x"];
+  const keys = [
+    "secretKey",
+    "debug",
+    "trustProxy",
+    "headers",
+    "trustedHosts",
+    "cors",
+    "rateLimit",
+    "csrf",
+    "session",
+    "apiKeys",
+    "jwt",
+    "mode",
+    "limit",
+    "origins",
+    "hosts",
+    "__proto__",
+    "constructor",
+    "x",
+  ];
   const value = fc.letrec((tie) => ({
     node: fc.oneof(
       { depthSize: "small" },
-      fc.constantFrom<unknown>(true, false, null, undefined, 0, 1, -1, 1e400, NaN, "", "*", "'self'", SECRET, "https://a.example", "a.example", "10.0.0.0/8", "report", "HS256"),
+      fc.constantFrom<unknown>(
+        true,
+        false,
+        null,
+        undefined,
+        0,
+        1,
+        -1,
+        1e400,
+        NaN,
+        "",
+        "*",
+        "'self'",
+        SECRET,
+        "https://a.example",
+        "a.example",
+        "10.0.0.0/8",
+        "report",
+        "HS256",
+      ),
       fc.string({ maxLength: 12 }),
       fc.array(tie("node"), { maxLength: 3 }),
       fc.dictionary(fc.constantFrom(...keys), tie("node"), { maxKeys: 4, noNullPrototype: false }),

@@ -5,11 +5,22 @@ import type { BrowserRequest, WireAnswer } from "../cors/fetch-standard.js";
  * (https://fetch.spec.whatwg.org/), whether a private network may be reached (https://wicg.github.io/private-network-access/),
  * and what a shared cache hands out (RFC 9111).
  */
-const SAFELISTED_RESPONSE_HEADERS = ["cache-control", "content-language", "content-length", "content-type", "expires", "last-modified", "pragma"];
+const SAFELISTED_RESPONSE_HEADERS = [
+  "cache-control",
+  "content-language",
+  "content-length",
+  "content-type",
+  "expires",
+  "last-modified",
+  "pragma",
+];
 const FORBIDDEN_RESPONSE_HEADERS = ["set-cookie", "set-cookie2"];
 
 function tokens(value: string | string[] | undefined): string[] {
-  return String(value ?? "").split(",").map((item) => item.trim().toLowerCase()).filter((item) => item !== "");
+  return String(value ?? "")
+    .split(",")
+    .map((item) => item.trim().toLowerCase())
+    .filter((item) => item !== "");
 }
 
 /** Fetch 4.3 HTTP fetch, the CORS-exposed header-name list, and 2.2.6 CORS filtered response. */
@@ -17,7 +28,8 @@ export function readableHeaders(request: BrowserRequest, answer: WireAnswer): st
   const names = Object.keys(answer.headers);
   const exposed = tokens(answer.headers["access-control-expose-headers"]);
   const list = request.credentials !== "include" && exposed.includes("*") ? names : exposed;
-  const isSafelisted = (name: string): boolean => SAFELISTED_RESPONSE_HEADERS.includes(name) || (list.includes(name) && !FORBIDDEN_RESPONSE_HEADERS.includes(name));
+  const isSafelisted = (name: string): boolean =>
+    SAFELISTED_RESPONSE_HEADERS.includes(name) || (list.includes(name) && !FORBIDDEN_RESPONSE_HEADERS.includes(name));
   return names.filter(isSafelisted).sort();
 }
 
@@ -36,7 +48,10 @@ export class SharedCache {
   readonly #stored: Stored[] = [];
   hits = 0;
 
-  async ask(headers: Record<string, string>, origin: (headers: Record<string, string>) => Promise<WireAnswer>): Promise<WireAnswer> {
+  async ask(
+    headers: Record<string, string>,
+    origin: (headers: Record<string, string>) => Promise<WireAnswer>,
+  ): Promise<WireAnswer> {
     const found = this.#stored.find(({ asked, answer }) => {
       const varying = tokens(answer.headers.vary);
       return !varying.includes("*") && varying.every((name) => asked[name] === headers[name]);

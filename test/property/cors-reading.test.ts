@@ -11,7 +11,14 @@ import { runs } from "./seed.js";
 vi.setConfig({ testTimeout: runs(60_000) });
 
 const PATTERNS = ["https://app.example.com", "https://*.example.org", "http://localhost:5173"];
-const ORIGINS = ["https://app.example.com", "https://a.example.org", "https://example.org", "http://localhost:5173", "https://evil.example.net", "null"];
+const ORIGINS = [
+  "https://app.example.com",
+  "https://a.example.org",
+  "https://example.org",
+  "http://localhost:5173",
+  "https://evil.example.net",
+  "null",
+];
 const METHODS = ["GET", "POST", "PUT", "DELETE"];
 const NAMES = ["ETag", "X-Request-Id", "RateLimit", "X-Secret"];
 /** What the app puts on its answers. */
@@ -19,7 +26,8 @@ const HEADERS = { ETag: '"1"', "X-Request-Id": "7", RateLimit: '"default";r=1;t=
 
 const subset = <Item>(items: readonly Item[], minLength = 0) => fc.subarray([...items], { minLength });
 const settingsArbitrary: fc.Arbitrary<CorsSettings> = fc.boolean().chain((credentials) => {
-  const orAll = (list: fc.Arbitrary<string[]>): fc.Arbitrary<string[] | "*"> => (credentials ? list : fc.oneof(list, fc.constant<"*">("*")));
+  const orAll = (list: fc.Arbitrary<string[]>): fc.Arbitrary<string[] | "*"> =>
+    credentials ? list : fc.oneof(list, fc.constant<"*">("*"));
   const either = fc.record({
     credentials: fc.constant(credentials),
     methods: orAll(subset(METHODS, 1)),
@@ -29,8 +37,12 @@ const settingsArbitrary: fc.Arbitrary<CorsSettings> = fc.boolean().chain((creden
     refused: fc.constantFrom("ignore" as const, "reject" as const),
   });
   return fc.oneof(
-    fc.tuple(either, orAll(subset(PATTERNS, 1))).map(([settings, origins]) => ({ ...settings, origins, privateNetwork: false })),
-    fc.tuple(either, subset(PATTERNS, 1)).map(([settings, origins]) => ({ ...settings, origins, privateNetwork: true })),
+    fc
+      .tuple(either, orAll(subset(PATTERNS, 1)))
+      .map(([settings, origins]) => ({ ...settings, origins, privateNetwork: false })),
+    fc
+      .tuple(either, subset(PATTERNS, 1))
+      .map(([settings, origins]) => ({ ...settings, origins, privateNetwork: true })),
   );
 });
 const requestArbitrary: fc.Arbitrary<BrowserRequest> = fc.record({
@@ -41,7 +53,12 @@ const requestArbitrary: fc.Arbitrary<BrowserRequest> = fc.record({
 });
 
 function isListed({ origins }: CorsSettings, origin: string): boolean {
-  return origins === "*" || origins.some((pattern) => (pattern === "https://*.example.org" ? /^https:\/\/.+\.example\.org$/.test(origin) : pattern === origin));
+  return (
+    origins === "*" ||
+    origins.some((pattern) =>
+      pattern === "https://*.example.org" ? /^https:\/\/.+\.example\.org$/.test(origin) : pattern === origin,
+    )
+  );
 }
 
 describe("what a page gets to see", () => {
@@ -64,7 +81,9 @@ describe("what a page gets to see", () => {
         if (!(await pageMayRead(request, wire))) return;
         const answer = await wire(request.method, { ...request.headers, origin: request.origin });
         const { exposedHeaders = [] } = settings;
-        const meant = NAMES.filter((name) => exposedHeaders === "*" || exposedHeaders.includes(name)).map((name) => name.toLowerCase());
+        const meant = NAMES.filter((name) => exposedHeaders === "*" || exposedHeaders.includes(name)).map((name) =>
+          name.toLowerCase(),
+        );
         const readable = readableHeaders(request, answer);
         expect(readable.filter((name) => NAMES.some((own) => own.toLowerCase() === name))).toEqual(meant.sort());
         seen[exposedHeaders === "*" ? "wildcard" : "readable"] += 1;
@@ -81,18 +100,26 @@ describe("what a page gets to see", () => {
       fc.asyncProperty(settingsArbitrary, requestArbitrary, async (settings, request) => {
         handler = corsPolicy(settings);
         const names = unsafeNames(request.headers);
-        const ask = { origin: request.origin, "access-control-request-method": request.method, ...(names.length === 0 ? {} : { "access-control-request-headers": names.join(",") }) };
+        const ask = {
+          origin: request.origin,
+          "access-control-request-method": request.method,
+          ...(names.length === 0 ? {} : { "access-control-request-headers": names.join(",") }),
+        };
         const answer = await wire("OPTIONS", { ...ask, "access-control-request-private-network": "true" });
         const { methods = [], allowedHeaders = [] } = settings;
         const meant =
           settings.privateNetwork === true &&
           isListed(settings, request.origin) &&
           (methods === "*" || methods.includes(request.method)) &&
-          (allowedHeaders === "*" || names.every((name) => allowedHeaders.some((allowed) => allowed.toLowerCase() === name)));
+          (allowedHeaders === "*" ||
+            names.every((name) => allowedHeaders.some((allowed) => allowed.toLowerCase() === name)));
         expect(mayEnterPrivateNetwork(answer)).toBe(meant);
         // Who does not ask is not told, and caches keep the two apart.
         expect(mayEnterPrivateNetwork(await wire("OPTIONS", ask))).toBe(false);
-        if (meant) expect(String(answer.headers.vary).toLowerCase().split(", ")).toContain("access-control-request-private-network");
+        if (meant)
+          expect(String(answer.headers.vary).toLowerCase().split(", ")).toContain(
+            "access-control-request-private-network",
+          );
         seen[meant ? "entered" : "refused"] += 1;
       }),
       { numRuns: runs(300) },
@@ -101,20 +128,27 @@ describe("what a page gets to see", () => {
   });
 
   it("through a shared cache: the same as without one, whoever filled it", async () => {
-    const visitor = fc.option(requestArbitrary.map((request) => ({ ...request, method: "GET", headers: {} })), { nil: undefined });
+    const visitor = fc.option(
+      requestArbitrary.map((request) => ({ ...request, method: "GET", headers: {} })),
+      { nil: undefined },
+    );
     let hits = 0;
     await fc.assert(
-      fc.asyncProperty(settingsArbitrary, fc.array(visitor, { minLength: 2, maxLength: 8 }), async (settings, visitors) => {
-        handler = corsPolicy(settings);
-        const cache = new SharedCache();
-        const cached: Wire = (_method, headers) => cache.ask(headers, (asked) => wire("GET", asked));
-        for (const request of visitors) {
-          // Somebody without a page, such as a crawler, fills the cache too.
-          if (request === undefined) await cached("GET", {});
-          else expect(await pageMayRead(request, cached)).toBe(await pageMayRead(request, wire));
-        }
-        hits += cache.hits;
-      }),
+      fc.asyncProperty(
+        settingsArbitrary,
+        fc.array(visitor, { minLength: 2, maxLength: 8 }),
+        async (settings, visitors) => {
+          handler = corsPolicy(settings);
+          const cache = new SharedCache();
+          const cached: Wire = (_method, headers) => cache.ask(headers, (asked) => wire("GET", asked));
+          for (const request of visitors) {
+            // Somebody without a page, such as a crawler, fills the cache too.
+            if (request === undefined) await cached("GET", {});
+            else expect(await pageMayRead(request, cached)).toBe(await pageMayRead(request, wire));
+          }
+          hits += cache.hits;
+        },
+      ),
       { numRuns: runs(200) },
     );
     expect(hits).toBeGreaterThan(50);

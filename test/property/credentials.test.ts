@@ -26,14 +26,20 @@ describe("flipping any character", () => {
 
   it("of an API key is refused", async () => {
     const { key } = await keys.create({ ownerId: "ada", name: "k" });
-    await fc.assert(fc.asyncProperty(change, async (one) => void expect((await keys.verify(changed(key, one))).ok).toBe(false)), RUNS);
+    await fc.assert(
+      fc.asyncProperty(change, async (one) => void expect((await keys.verify(changed(key, one))).ok).toBe(false)),
+      RUNS,
+    );
     expect((await keys.verify(key)).ok).toBe(true);
   });
 
   it("of an API key and its checksum made right again is refused too: by the digest, not by the sum", async () => {
     const { key } = await keys.create({ ownerId: "ada", name: "k" });
     const body = key.slice("mcp_".length, -6);
-    const base62 = fc.record({ where: fc.nat(), char: fc.constantFrom(...CHARS.filter((char) => /[A-Za-z0-9]/.test(char))) });
+    const base62 = fc.record({
+      where: fc.nat(),
+      char: fc.constantFrom(...CHARS.filter((char) => /[A-Za-z0-9]/.test(char))),
+    });
     const reasons = new Set<string>();
     await fc.assert(
       fc.asyncProperty(base62, async (one) => {
@@ -50,13 +56,29 @@ describe("flipping any character", () => {
 
   it("of an access token is refused", async () => {
     const { accessToken } = await tokens.issue("ada");
-    await fc.assert(fc.asyncProperty(change, async (one) => void (await expect(tokens.verifyAccessToken(changed(accessToken, one))).rejects.toMatchObject({ name: "TokenError" }))), RUNS);
+    await fc.assert(
+      fc.asyncProperty(
+        change,
+        async (one) =>
+          void (await expect(tokens.verifyAccessToken(changed(accessToken, one))).rejects.toMatchObject({
+            name: "TokenError",
+          })),
+      ),
+      RUNS,
+    );
     expect((await tokens.verifyAccessToken(accessToken)).sub).toBe("ada");
   });
 
   it("of a refresh token is refused, and does not end its family", async () => {
     const { refreshToken } = await tokens.issue("ada");
-    await fc.assert(fc.asyncProperty(change, async (one) => void (await expect(tokens.refresh(changed(refreshToken, one))).rejects.toMatchObject({ name: "TokenError" }))), RUNS);
+    await fc.assert(
+      fc.asyncProperty(
+        change,
+        async (one) =>
+          void (await expect(tokens.refresh(changed(refreshToken, one))).rejects.toMatchObject({ name: "TokenError" })),
+      ),
+      RUNS,
+    );
     expect((await tokens.refresh(refreshToken)).tokenType).toBe("Bearer");
   });
 });

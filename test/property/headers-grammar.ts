@@ -52,7 +52,10 @@ export function readChallenges(value: string): { scheme: string; parameters: Rec
     demand(part.lastIndex > at, `not a challenge from ${at} on: ${value}`);
     if (scheme !== undefined) found.push({ scheme, parameters: {} });
     const last = found.at(-1);
-    demand(last !== undefined && !Object.hasOwn(last.parameters, name), `a parameter without a scheme, or twice: ${value}`);
+    demand(
+      last !== undefined && !Object.hasOwn(last.parameters, name),
+      `a parameter without a scheme, or twice: ${value}`,
+    );
     last.parameters[name] = text.replace(/\\(.)/g, "$1");
   }
   demand(found.length > 0 && !value.endsWith(", "), `no challenge, or a stray comma: ${value}`);
@@ -67,7 +70,10 @@ export function readCookie(value: string): { name: string; value: string; attrib
   const attributes = new Map<string, string>();
   for (const attribute of rest) {
     const [, key = "", content = ""] = /^([A-Za-z-]+)(?:=([\x20-\x3a\x3c-\x7e]+))?$/.exec(attribute) ?? [];
-    demand(["Path", "Domain", "Max-Age", "Expires", "Secure", "HttpOnly", "SameSite"].includes(key) && !attributes.has(key), `attribute ${attribute} in ${value}`);
+    demand(
+      ["Path", "Domain", "Max-Age", "Expires", "Secure", "HttpOnly", "SameSite"].includes(key) && !attributes.has(key),
+      `attribute ${attribute} in ${value}`,
+    );
     attributes.set(key, content);
   }
   return { name, value: text, attributes };
@@ -77,10 +83,16 @@ export function readCookie(value: string): { name: string; value: string; attrib
 export function readPolicies(value: string): Map<string, string[]>[] {
   for (const policy of value.split(",")) {
     const names = policy.split(";").map((directive) => {
-      demand(/^ ?[a-z-]+(?: [\x21-\x2b\x2d-\x3a\x3c-\x7e]+)*$/.test(directive), `directive ${JSON.stringify(directive)} in ${value}`);
+      demand(
+        /^ ?[a-z-]+(?: [\x21-\x2b\x2d-\x3a\x3c-\x7e]+)*$/.test(directive),
+        `directive ${JSON.stringify(directive)} in ${value}`,
+      );
       return directive.trim().split(" ")[0] ?? "";
     });
-    demand(new Set(names).size === names.length && names.every((name) => Object.hasOwn(DIRECTIVES, name)), `names of ${value}`);
+    demand(
+      new Set(names).size === names.length && names.every((name) => Object.hasOwn(DIRECTIVES, name)),
+      `names of ${value}`,
+    );
   }
   return parseCsp(value);
 }

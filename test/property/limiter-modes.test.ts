@@ -60,11 +60,16 @@ class LimitedApp {
       storeTimeoutMs: 10_000,
     });
     const app = express();
-    const [first, second] = [createRateLimit(options, runtime, { store: this.store, joined: true }), createPrincipalRateLimit(options, runtime, { store: this.store })];
-    if (first?.runLast === undefined || second === undefined) throw new Error("both limits are on, and the first waits for the second");
+    const [first, second] = [
+      createRateLimit(options, runtime, { store: this.store, joined: true }),
+      createPrincipalRateLimit(options, runtime, { store: this.store }),
+    ];
+    if (first?.runLast === undefined || second === undefined)
+      throw new Error("both limits are on, and the first waits for the second");
     app.use(standalone([first], runtime), (req, _res, next) => {
       const id = req.headers["x-principal"];
-      if (typeof id === "string") req.principal = createPrincipal({ id, kind: "jwt", scopes: [], roles: [], credentialId: "c" });
+      if (typeof id === "string")
+        req.principal = createPrincipal({ id, kind: "jwt", scopes: [], roles: [], credentialId: "c" });
       next();
     });
     app.use(standalone([second, { ...first, run: first.runLast }], runtime), (_req, res) => {
@@ -80,7 +85,9 @@ class LimitedApp {
   }
 
   send({ client, principal }: Call): Promise<Answer> {
-    return this.server.send("/", { headers: { "x-client": client, ...(principal === undefined ? {} : { "x-principal": principal }) } });
+    return this.server.send("/", {
+      headers: { "x-client": client, ...(principal === undefined ? {} : { "x-principal": principal }) },
+    });
   }
 
   requests({ client, principal }: Call): WindowRequest[] {
@@ -157,13 +164,18 @@ class LimitedApp {
   }
 }
 
-const call: fc.Arbitrary<Call> = fc.record({ client: fc.constantFrom("a", "b"), principal: fc.constantFrom(undefined, "ann", "bob") });
+const call: fc.Arbitrary<Call> = fc.record({
+  client: fc.constantFrom("a", "b"),
+  principal: fc.constantFrom(undefined, "ann", "bob"),
+});
 const step = fc.oneof(
   { weight: 5, arbitrary: call.map((one) => ({ kind: "hit", calls: [one] }) as const) },
   { weight: 2, arbitrary: fc.integer({ min: 0, max: 8 }).map((ms) => ({ kind: "advance", ms: ms * 2500 }) as const) },
   {
     weight: 2,
-    arbitrary: fc.tuple(fc.constantFrom("loses-requests", "loses-answers"), fc.array(call, { minLength: 1, maxLength: 6 })).map(([line, calls]) => ({ kind: "outage", line, calls }) as const),
+    arbitrary: fc
+      .tuple(fc.constantFrom("loses-requests", "loses-answers"), fc.array(call, { minLength: 1, maxLength: 6 }))
+      .map(([line, calls]) => ({ kind: "outage", line, calls }) as const),
   },
 );
 
@@ -181,20 +193,23 @@ describe("a limiter whose Redis comes and goes", () => {
     await redis.close();
   });
 
-  it.each(["local", "allow", "deny"] as const)("answers as two lists of time stamps do, with onStoreError %s, and forgets nothing and invents nothing", async (onStoreError) => {
-    await fc.assert(
-      fc
-        .asyncProperty(fc.array(step, { minLength: 1, maxLength: 40, size: "max" }), async (steps) => {
-          app = new LimitedApp(connection, onStoreError);
-          await app.start();
-          for (const one of steps) {
-            if (one.kind === "advance") app.advance(one.ms);
-            else if (one.kind === "outage") await app.outage(one.line, one.calls);
-            else for (const call of one.calls) await app.hit(call);
-          }
-        })
-        .afterEach(() => app?.close()),
-      { numRuns: runs(15) },
-    );
-  });
+  it.each(["local", "allow", "deny"] as const)(
+    "answers as two lists of time stamps do, with onStoreError %s, and forgets nothing and invents nothing",
+    async (onStoreError) => {
+      await fc.assert(
+        fc
+          .asyncProperty(fc.array(step, { minLength: 1, maxLength: 40, size: "max" }), async (steps) => {
+            app = new LimitedApp(connection, onStoreError);
+            await app.start();
+            for (const one of steps) {
+              if (one.kind === "advance") app.advance(one.ms);
+              else if (one.kind === "outage") await app.outage(one.line, one.calls);
+              else for (const call of one.calls) await app.hit(call);
+            }
+          })
+          .afterEach(() => app?.close()),
+        { numRuns: runs(15) },
+      );
+    },
+  );
 });

@@ -20,8 +20,10 @@ export class ListOracle {
   /** Several limits: all are counted or none, and the same policy and key twice is one request of both costs. Keys as `keyIn` makes them. */
   consumeAll(requests: readonly WindowRequest[], now: number): WindowOutcome[] {
     const costs = new Map<string, number>();
-    for (const { policy, key, cost } of requests) costs.set(keyIn(policy, key), (costs.get(keyIn(policy, key)) ?? 0) + cost);
-    const ask = ({ policy, key }: WindowRequest, how: "peek" | "consume") => this[how](policy, keyIn(policy, key), costs.get(keyIn(policy, key)) ?? NaN, now);
+    for (const { policy, key, cost } of requests)
+      costs.set(keyIn(policy, key), (costs.get(keyIn(policy, key)) ?? 0) + cost);
+    const ask = ({ policy, key }: WindowRequest, how: "peek" | "consume") =>
+      this[how](policy, keyIn(policy, key), costs.get(keyIn(policy, key)) ?? NaN, now);
     const looked = requests.map((request) => ask(request, "peek"));
     if (!looked.every(({ allowed }) => allowed)) return looked;
     const recorded = new Map<string, WindowOutcome>();
@@ -41,7 +43,10 @@ export class ListOracle {
     const hits = this.#hits.get(key) ?? [];
     const ahead = Math.max(...new Set(hits)) - now;
     if (!(ahead > 0)) return false;
-    this.#hits.set(key, hits.map((time) => time - ahead).filter((time) => now - time < windowMs));
+    this.#hits.set(
+      key,
+      hits.map((time) => time - ahead).filter((time) => now - time < windowMs),
+    );
     return true;
   }
 

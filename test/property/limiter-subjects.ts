@@ -50,7 +50,9 @@ export abstract class Subject {
   /** Requests that are under way together are decided in their order. */
   async burst(requests: readonly WindowRequest[]): Promise<void> {
     const expected = requests.map(({ policy, key, cost }) => this.expected(policy, key, cost));
-    expect(await Promise.all(requests.map(async ({ policy, key, cost }) => this.store.consume(policy, key, cost)))).toEqual(expected);
+    expect(
+      await Promise.all(requests.map(async ({ policy, key, cost }) => this.store.consume(policy, key, cost))),
+    ).toEqual(expected);
   }
 
   async hitAll(requests: readonly WindowRequest[]): Promise<void> {
@@ -96,13 +98,20 @@ export class RedisSubject extends Subject {
     super();
     this.redis = new TimedRedis(openRedis(client));
     // As many records as there are units in any limit here, so that times are kept to the microsecond.
-    this.store = new RedisSlidingWindowStore({ redis: this.redis, prefix: `${uniqueName()}:`, limit, windowMs, maxRecords: 100_000 });
+    this.store = new RedisSlidingWindowStore({
+      redis: this.redis,
+      prefix: `${uniqueName()}:`,
+      limit,
+      windowMs,
+      maxRecords: 100_000,
+    });
   }
 
   now = (): number => this.redis.us / 1000;
   advance = (ms: number): void => void (this.redis.us += ms * 1000);
   setBack = (ms: number): void => void (this.redis.us -= ms * 1000);
-  protected settleClock = (policy: WindowPolicy, key: string): boolean => this.oracle.moveBack(keyIn(policy, key), policy.windowMs, this.now());
+  protected settleClock = (policy: WindowPolicy, key: string): boolean =>
+    this.oracle.moveBack(keyIn(policy, key), policy.windowMs, this.now());
 
   async fail(kind: Failure, policy: WindowPolicy, key: string, cost: number): Promise<void> {
     if (kind === "declines") return this.#whileDeclining(policy, key, cost);

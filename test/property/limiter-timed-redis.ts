@@ -36,7 +36,10 @@ export class TimedRedis implements RedisConnection {
   eval: RedisConnection["eval"] = async (script, keys, args) => {
     this.calls += 1;
     if (this.line === "loses-requests") throw lost();
-    const answer = await this.#redis.eval(withSetClock(script), keys, [...args, JSON.stringify([Math.floor(this.us / 1e6), this.us % 1e6])]);
+    const answer = await this.#redis.eval(withSetClock(script), keys, [
+      ...args,
+      JSON.stringify([Math.floor(this.us / 1e6), this.us % 1e6]),
+    ]);
     if (this.line === "loses-answers") throw lost();
     return answer;
   };

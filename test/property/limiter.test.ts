@@ -26,7 +26,10 @@ class Hit implements fc.Command<Model, Real> {
   run({ oracle }: Model, { clock, store, policy }: Real): void {
     const now = clock.monotonic();
     const expected = oracle.consume(policy, this.key, this.cost, now);
-    expect(store.peek(policy, this.key, this.cost)).toMatchObject({ allowed: expected.allowed, retryAfterMs: expected.retryAfterMs });
+    expect(store.peek(policy, this.key, this.cost)).toMatchObject({
+      allowed: expected.allowed,
+      retryAfterMs: expected.retryAfterMs,
+    });
     expect(store.consume(policy, this.key, this.cost)).toEqual(expected);
   }
   toString = () => `hit(${this.key}, ${this.cost})`;
@@ -115,7 +118,10 @@ describe("the sliding window and its oracle", () => {
         const clock = new ManualClock();
         const store = new SlidingWindowStore({ clock });
         try {
-          fc.modelRun(() => ({ model: { oracle: new ListOracle() }, real: { clock, store, policy: { name: "p", ...window } } }), sequence);
+          fc.modelRun(
+            () => ({ model: { oracle: new ListOracle() }, real: { clock, store, policy: { name: "p", ...window } } }),
+            sequence,
+          );
         } finally {
           store.close();
         }
@@ -126,7 +132,11 @@ describe("the sliding window and its oracle", () => {
 
   it("answer the same after hits were taken back", () => {
     const step = fc.oneof(
-      fc.record({ kind: fc.constant("hit" as const), ms: fc.integer({ min: 0, max: 20 }), cost: fc.oneof(fc.constant(1), fc.integer({ min: 1, max: 40 })) }),
+      fc.record({
+        kind: fc.constant("hit" as const),
+        ms: fc.integer({ min: 0, max: 20 }),
+        cost: fc.oneof(fc.constant(1), fc.integer({ min: 1, max: 40 })),
+      }),
       fc.record({ kind: fc.constant("back" as const), ms: fc.integer({ min: 0, max: 20 }), cost: fc.constant(1) }),
     );
     fc.assert(
@@ -155,10 +165,17 @@ describe("the promise: never more than N in any window", () => {
     limit: fc.integer({ min: 1, max: 8 }),
     windowMs: fc.integer({ min: 1, max: 50 }),
     maxClients: fc.constantFrom(1, 2, 3, 40),
-    hits: fc.array(fc.record({ key: fc.integer({ min: 0, max: 5 }), cost: fc.integer({ min: 1, max: 3 }), wait: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 30 })) }), {
-      minLength: 10,
-      maxLength: 80,
-    }),
+    hits: fc.array(
+      fc.record({
+        key: fc.integer({ min: 0, max: 5 }),
+        cost: fc.integer({ min: 1, max: 3 }),
+        wait: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 30 })),
+      }),
+      {
+        minLength: 10,
+        maxLength: 80,
+      },
+    ),
   });
   /** Some of which lie in the client's slot, and some have no room there. */
   const KEYS = ["10.0.0.1", "203.0.113.255", "2001:db8:0:100::/56", "\u0100", "123456789012345", "1234567890123456"];
@@ -183,7 +200,16 @@ describe("the promise: never more than N in any window", () => {
           const outcome = store.consume(policy, KEYS[client] as string, cost);
           const times = accepted.get(client) ?? [];
           if (outcome.allowed) times.push(...Array<number>(cost).fill(clock.monotonic()));
-          else if (mostInAnyWindow([...times.filter((time) => clock.monotonic() - time < windowMs), ...Array<number>(cost).fill(clock.monotonic())], windowMs) <= limit) crowded += 1;
+          else if (
+            mostInAnyWindow(
+              [
+                ...times.filter((time) => clock.monotonic() - time < windowMs),
+                ...Array<number>(cost).fill(clock.monotonic()),
+              ],
+              windowMs,
+            ) <= limit
+          )
+            crowded += 1;
           accepted.set(client, times);
           expect(store.size).toBeLessThanOrEqual(maxClients);
           // What it says about waiting is true for whoever does not share.
@@ -193,7 +219,8 @@ describe("the promise: never more than N in any window", () => {
         traces += 1;
         for (const times of accepted.values()) {
           const most = mostInAnyWindow(times, windowMs);
-          if (most / limit > largest.ratio || (most / limit === largest.ratio && limit > largest.limit)) largest = { ratio: most / limit, most, limit };
+          if (most / limit > largest.ratio || (most / limit === largest.ratio && limit > largest.limit))
+            largest = { ratio: most / limit, most, limit };
           expect(most).toBeLessThanOrEqual(limit);
         }
         store.close();
@@ -206,14 +233,30 @@ describe("the promise: never more than N in any window", () => {
   }, 60_000);
 
   it("holds where keys move between windows of their own, of their networks and hashed ones", () => {
-    const addresses = [0, 1, 2, 3].flatMap((network) => [1, 2, 3].map((host) => `10.${network >> 1}.${network}.${host}`));
-    const keys = [...addresses, "2001:db8:1:100::/56", "2001:db8:1:200::/56", "2001:db8:2:100::/56", "a name", "another"];
+    const addresses = [0, 1, 2, 3].flatMap((network) =>
+      [1, 2, 3].map((host) => `10.${network >> 1}.${network}.${host}`),
+    );
+    const keys = [
+      ...addresses,
+      "2001:db8:1:100::/56",
+      "2001:db8:1:200::/56",
+      "2001:db8:2:100::/56",
+      "a name",
+      "another",
+    ];
     const moves = fc.record({
       limit: fc.integer({ min: 1, max: 8 }),
       windowMs: fc.integer({ min: 1, max: 50 }),
       maxClients: fc.integer({ min: 1, max: 24 }),
       isMain: fc.boolean(),
-      hits: fc.array(fc.record({ key: fc.constantFrom(...keys), cost: fc.integer({ min: 1, max: 3 }), wait: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 30 })) }), { minLength: 20, maxLength: 150 }),
+      hits: fc.array(
+        fc.record({
+          key: fc.constantFrom(...keys),
+          cost: fc.integer({ min: 1, max: 3 }),
+          wait: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 30 })),
+        }),
+        { minLength: 20, maxLength: 150 },
+      ),
     });
     let held = 0;
     fc.assert(
@@ -252,19 +295,24 @@ describe("the promise: never more than N in any window", () => {
   it("holds on a clock with fractions of a millisecond", () => {
     const fractions = fc.array(fc.double({ min: 0, max: 3, noNaN: true }), { minLength: 20, maxLength: 200 });
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: 6 }), fc.integer({ min: 1, max: 9 }), fractions, (limit, windowMs, waits) => {
-        const clock = new ManualClock();
-        const store = new SlidingWindowStore({ clock });
-        const times: number[] = [];
-        for (const wait of waits) {
-          clock.advance(wait);
-          const outcome = store.consume({ name: "p", limit, windowMs }, "k", 1);
-          if (outcome.allowed) times.push(clock.monotonic());
-          expect(outcome.retryAfterMs).toBeLessThanOrEqual(windowMs);
-        }
-        store.close();
-        expect(mostInAnyWindow(times, windowMs)).toBeLessThanOrEqual(limit);
-      }),
+      fc.property(
+        fc.integer({ min: 1, max: 6 }),
+        fc.integer({ min: 1, max: 9 }),
+        fractions,
+        (limit, windowMs, waits) => {
+          const clock = new ManualClock();
+          const store = new SlidingWindowStore({ clock });
+          const times: number[] = [];
+          for (const wait of waits) {
+            clock.advance(wait);
+            const outcome = store.consume({ name: "p", limit, windowMs }, "k", 1);
+            if (outcome.allowed) times.push(clock.monotonic());
+            expect(outcome.retryAfterMs).toBeLessThanOrEqual(windowMs);
+          }
+          store.close();
+          expect(mostInAnyWindow(times, windowMs)).toBeLessThanOrEqual(limit);
+        },
+      ),
       { numRuns: 500 },
     );
   });

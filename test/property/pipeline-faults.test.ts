@@ -21,16 +21,35 @@ afterEach(() => {
 });
 
 /** What the design leaves to the app, and so is part of what is varied. */
-const policy = fc.record({ limits: fc.constantFrom("local" as const, "allow" as const, "deny" as const), tokens: fc.constantFrom("deny" as const, "deny" as const, "allow" as const), mode: fc.constantFrom("enforce" as const, "enforce" as const, "report" as const), cacheSeconds: fc.constantFrom(0, 10) });
+const policy = fc.record({
+  limits: fc.constantFrom("local" as const, "allow" as const, "deny" as const),
+  tokens: fc.constantFrom("deny" as const, "deny" as const, "allow" as const),
+  mode: fc.constantFrom("enforce" as const, "enforce" as const, "report" as const),
+  cacheSeconds: fc.constantFrom(0, 10),
+});
 type Policy = typeof policy extends fc.Arbitrary<infer T> ? T : never;
 
 /** Callers by what they have proved and lost again before the faults begin. */
-const REFUSED = ["nobody", "unknown key", "revoked key", "key without scope", "forged cookie", "ended session", "session without scope", "revoked token", "token of a revoked family", "token of a revoked subject", "forged token", "two credentials"] as const;
+const REFUSED = [
+  "nobody",
+  "unknown key",
+  "revoked key",
+  "key without scope",
+  "forged cookie",
+  "ended session",
+  "session without scope",
+  "revoked token",
+  "token of a revoked family",
+  "token of a revoked subject",
+  "forged token",
+  "two credentials",
+] as const;
 const PROVEN = ["key", "session", "token"] as const;
 type Caller = (typeof REFUSED)[number] | (typeof PROVEN)[number];
 const SCOPES = ["orders:read"];
 const POST = { "sec-fetch-site": "same-origin" };
-const cookieOf = (answer: Answer): string => (answer.headers["set-cookie"] ?? []).map((line) => line.split(";")[0]).join("; ");
+const cookieOf = (answer: Answer): string =>
+  (answer.headers["set-cookie"] ?? []).map((line) => line.split(";")[0]).join("; ");
 
 async function stack({ limits, tokens, mode, cacheSeconds }: Policy) {
   const stores = new FaultyStores();
@@ -42,7 +61,14 @@ async function stack({ limits, tokens, mode, cacheSeconds }: Policy) {
     trustProxy: 1,
     rateLimit: { store: stores.limits, limit: 200, onStoreError: limits, storeTimeoutMs: STORE_TIMEOUT_MS, mode },
     session: { store: stores.sessions as never, storeTimeoutMs: STORE_TIMEOUT_MS, mode },
-    apiKeys: { store: stores.keys, hash: "hmac-sha256", cacheSeconds, storeTimeoutMs: STORE_TIMEOUT_MS, failures: { limit: 1000 }, mode },
+    apiKeys: {
+      store: stores.keys,
+      hash: "hmac-sha256",
+      cacheSeconds,
+      storeTimeoutMs: STORE_TIMEOUT_MS,
+      failures: { limit: 1000 },
+      mode,
+    },
     jwt: { store: stores.tokens, onStoreError: tokens, storeTimeoutMs: STORE_TIMEOUT_MS, mode },
   });
   const served: string[] = [];
@@ -51,15 +77,29 @@ async function stack({ limits, tokens, mode, cacheSeconds }: Policy) {
     res.send(`served ${req.principal?.kind}`);
   });
   app.get("/open", (_req, res) => void res.send("open"));
-  app.post("/login", (req, res, next) => void security.logIn(req, { id: "ada", scopes: req.headers["x-scopes"] === "none" ? [] : SCOPES }).then(() => res.send("in"), next));
+  app.post(
+    "/login",
+    (req, res, next) =>
+      void security
+        .logIn(req, { id: "ada", scopes: req.headers["x-scopes"] === "none" ? [] : SCOPES })
+        .then(() => res.send("in"), next),
+  );
   app.post("/logout", (req, res, next) => void security.logOut(req, res).then(() => res.send("out"), next));
   app.use("/tokens", security.tokenRoutes());
-  app.use(((error: { status?: number }, _req, res, _next) => void (res.headersSent ? res.end() : res.status(error.status ?? 500).send("failed"))) as express.ErrorRequestHandler);
+  app.use(
+    ((error: { status?: number }, _req, res, _next) =>
+      void (res.headersSent
+        ? res.end()
+        : res.status(error.status ?? 500).send("failed"))) as express.ErrorRequestHandler,
+  );
   await security.ready();
   const server = await serve(app);
   let client = 0;
   const send = (path: string, options: { method?: string; headers?: Record<string, string>; body?: string } = {}) =>
-    server.send(path, { ...options, headers: { "x-forwarded-for": `192.0.2.${(client = (client + 1) % 250)}`, ...options.headers } });
+    server.send(path, {
+      ...options,
+      headers: { "x-forwarded-for": `192.0.2.${(client = (client + 1) % 250)}`, ...options.headers },
+    });
   return { stores, security, server, send, served };
 }
 type Stack = Awaited<ReturnType<typeof stack>>;
@@ -68,10 +108,16 @@ type Stack = Awaited<ReturnType<typeof stack>>;
 async function credentials({ security, send }: Stack): Promise<Record<Caller, Record<string, string>>> {
   const key = async (scopes: string[]) => security.apiKeys.create({ ownerId: "ada", name: "k", scopes });
   const token = async (subject: string) => security.jwt.issue(subject, { scopes: SCOPES });
-  const session = async (scopes = "all") => cookieOf(await send("/login", { method: "POST", headers: { ...POST, "x-scopes": scopes } }));
+  const session = async (scopes = "all") =>
+    cookieOf(await send("/login", { method: "POST", headers: { ...POST, "x-scopes": scopes } }));
   const [good, revoked, poor] = [await key(SCOPES), await key(SCOPES), await key([])];
   await security.apiKeys.revoke(revoked.record.id, { reason: "lost" });
-  const [fine, gone, family, subject] = [await token("ada"), await token("ada"), await token("ada"), await token("eve")];
+  const [fine, gone, family, subject] = [
+    await token("ada"),
+    await token("ada"),
+    await token("ada"),
+    await token("eve"),
+  ];
   await security.jwt.revokeToken((await security.jwt.verifyAccessToken(gone.accessToken)).jti);
   await security.jwt.revokeFamily(family.refreshToken);
   await security.jwt.revokeSubject("eve");
@@ -98,7 +144,11 @@ async function credentials({ security, send }: Stack): Promise<Record<Caller, Re
 }
 
 /** The store that says whether a caller is to be believed. */
-const STORE_OF: Record<(typeof PROVEN)[number], string> = { key: "keys.get", session: "sessions.get", token: "tokens.isRevoked" };
+const STORE_OF: Record<(typeof PROVEN)[number], string> = {
+  key: "keys.get",
+  session: "sessions.get",
+  token: "tokens.isRevoked",
+};
 const REVOKED_TOKENS: readonly Caller[] = ["revoked token", "token of a revoked family", "token of a revoked subject"];
 
 describe("whatever a store does,", () => {
@@ -115,32 +165,45 @@ describe("whatever a store does,", () => {
   it("nobody who would be refused is served, but where the settings say so; who would be served gets that or 503, and nothing hangs", async () => {
     const seen = { refused: 0, served: 0, unavailable: 0, hits: 0, failedOpen: 0 };
     await fc.assert(
-      fc.asyncProperty(policy, fc.array(fault, { minLength: 1, maxLength: 3 }), fc.shuffledSubarray([...REFUSED, ...PROVEN], { minLength: 5, maxLength: 9 }), async (how, faults, callers) => {
-        const one = await stack(how);
-        const who = await credentials(one);
-        one.stores.switchOn(faults);
-        for (const caller of callers) {
-          one.served.length = 0;
-          const before = one.stores.hit.length;
-          const began = performance.now();
-          const answer = await one.send("/in", { headers: { ...who[caller], "x-caller": caller } });
-          // The limiter, the credential's store, and the session's save wait once each; the rest is for a busy machine.
-          expect(performance.now() - began).toBeLessThan(STORE_TIMEOUT_MS * 4 + 2000);
-          const hits = one.stores.hit.slice(before);
-          expect(one.served.length).toBe(answer.status === 200 ? 1 : 0);
-          expectOutcome(caller, answer, hits, one.stores.hit, how, seen);
-        }
-        seen.hits += one.stores.hit.length;
-        one.stores.switchOff();
-        await one.server.close();
-        await one.security.close();
-      }),
+      fc.asyncProperty(
+        policy,
+        fc.array(fault, { minLength: 1, maxLength: 3 }),
+        fc.shuffledSubarray([...REFUSED, ...PROVEN], { minLength: 5, maxLength: 9 }),
+        async (how, faults, callers) => {
+          const one = await stack(how);
+          const who = await credentials(one);
+          one.stores.switchOn(faults);
+          for (const caller of callers) {
+            one.served.length = 0;
+            const before = one.stores.hit.length;
+            const began = performance.now();
+            const answer = await one.send("/in", { headers: { ...who[caller], "x-caller": caller } });
+            // The limiter, the credential's store, and the session's save wait once each; the rest is for a busy machine.
+            expect(performance.now() - began).toBeLessThan(STORE_TIMEOUT_MS * 4 + 2000);
+            const hits = one.stores.hit.slice(before);
+            expect(one.served.length).toBe(answer.status === 200 ? 1 : 0);
+            expectOutcome(caller, answer, hits, one.stores.hit, how, seen);
+          }
+          seen.hits += one.stores.hit.length;
+          one.stores.switchOff();
+          await one.server.close();
+          await one.security.close();
+        },
+      ),
       {
         numRuns: runs(45),
         // Whatever the seed, each of the outcomes is met.
         examples: [
-          [{ limits: "local", tokens: "allow", mode: "enforce", cacheSeconds: 0 }, [{ store: "tokens", kind: "rejects", error: "route", from: 1, times: Infinity }], [...REFUSED, ...PROVEN]],
-          [{ limits: "deny", tokens: "deny", mode: "enforce", cacheSeconds: 10 }, [{ store: "limits", kind: "hangs", error: undefined, from: 3, times: Infinity }], [...PROVEN, ...REFUSED]],
+          [
+            { limits: "local", tokens: "allow", mode: "enforce", cacheSeconds: 0 },
+            [{ store: "tokens", kind: "rejects", error: "route", from: 1, times: Infinity }],
+            [...REFUSED, ...PROVEN],
+          ],
+          [
+            { limits: "deny", tokens: "deny", mode: "enforce", cacheSeconds: 10 },
+            [{ store: "limits", kind: "hangs", error: undefined, from: 3, times: Infinity }],
+            [...PROVEN, ...REFUSED],
+          ],
         ],
       },
     );
@@ -152,34 +215,50 @@ describe("whatever a store does,", () => {
     let refusedRefresh = 0;
     let failedLogIns = 0;
     await fc.assert(
-      fc.asyncProperty(policy, fault.filter(({ store }) => store === "tokens" || store === "sessions"), async (how, one) => {
-        const made = await stack(how);
-        const { security, send, stores } = made;
-        const [spent, revoked, alive] = [await security.jwt.issue("ada"), await security.jwt.issue("ada"), await security.jwt.issue("ada")];
-        const successor = await security.jwt.refresh(spent.refreshToken);
-        await security.jwt.refresh(successor.refreshToken);
-        await security.jwt.revokeFamily(revoked.refreshToken);
-        stores.switchOn([one]);
-        const refresh = (refreshToken: string) => send("/tokens/refresh", { method: "POST", headers: { ...POST, "content-type": "application/json" }, body: JSON.stringify({ refreshToken }) });
-        for (const token of [spent.refreshToken, revoked.refreshToken]) {
-          const { status, text } = await refresh(token);
-          expect([401, 503]).toContain(status);
-          expect(text).not.toContain("accessToken");
-          refusedRefresh += 1;
-        }
-        expect([200, 401, 503]).toContain((await refresh(alive.refreshToken)).status);
-        const logIn = await send("/login", { method: "POST", headers: POST });
-        expect([200, 503]).toContain(logIn.status);
-        stores.switchOff();
-        // Its circuit is closed again, or a refusal would say nothing of the cookie.
-        await vi.waitFor(async () => expect((await send("/login", { method: "POST", headers: POST })).status).toBe(200), { timeout: 5000, interval: 50 });
-        if (logIn.status !== 200) {
-          failedLogIns += 1;
-          expect((await send("/in", { headers: { cookie: cookieOf(logIn) } })).status).toBe(401);
-        } else expect((await send("/in", { headers: { cookie: cookieOf(logIn) } })).status).toBe(200);
-        await made.server.close();
-        await security.close();
-      }),
+      fc.asyncProperty(
+        policy,
+        fault.filter(({ store }) => store === "tokens" || store === "sessions"),
+        async (how, one) => {
+          const made = await stack(how);
+          const { security, send, stores } = made;
+          const [spent, revoked, alive] = [
+            await security.jwt.issue("ada"),
+            await security.jwt.issue("ada"),
+            await security.jwt.issue("ada"),
+          ];
+          const successor = await security.jwt.refresh(spent.refreshToken);
+          await security.jwt.refresh(successor.refreshToken);
+          await security.jwt.revokeFamily(revoked.refreshToken);
+          stores.switchOn([one]);
+          const refresh = (refreshToken: string) =>
+            send("/tokens/refresh", {
+              method: "POST",
+              headers: { ...POST, "content-type": "application/json" },
+              body: JSON.stringify({ refreshToken }),
+            });
+          for (const token of [spent.refreshToken, revoked.refreshToken]) {
+            const { status, text } = await refresh(token);
+            expect([401, 503]).toContain(status);
+            expect(text).not.toContain("accessToken");
+            refusedRefresh += 1;
+          }
+          expect([200, 401, 503]).toContain((await refresh(alive.refreshToken)).status);
+          const logIn = await send("/login", { method: "POST", headers: POST });
+          expect([200, 503]).toContain(logIn.status);
+          stores.switchOff();
+          // Its circuit is closed again, or a refusal would say nothing of the cookie.
+          await vi.waitFor(
+            async () => expect((await send("/login", { method: "POST", headers: POST })).status).toBe(200),
+            { timeout: 5000, interval: 50 },
+          );
+          if (logIn.status !== 200) {
+            failedLogIns += 1;
+            expect((await send("/in", { headers: { cookie: cookieOf(logIn) } })).status).toBe(401);
+          } else expect((await send("/in", { headers: { cookie: cookieOf(logIn) } })).status).toBe(200);
+          await made.server.close();
+          await security.close();
+        },
+      ),
       { numRuns: runs(24) },
     );
     expect(refusedRefresh).toBe(runs(24) * 2);
@@ -188,35 +267,60 @@ describe("whatever a store does,", () => {
 
   it("a client over its limit passes only where the settings say so: never with deny, always with allow, as often as the limit again with local", async () => {
     await fc.assert(
-      fc.asyncProperty(fc.constantFrom("local" as const, "allow" as const, "deny" as const), fault.filter(({ store, from, times }) => store === "limits" && from === 1 && times === Infinity), fc.integer({ min: 1, max: 4 }), async (onStoreError, one, limit) => {
-        const stores = new FaultyStores();
-        const app = express();
-        const security = applySecurity(app, { trustedHosts: ["127.0.0.1"], debug: true, rateLimit: { store: stores.limits, limit, windowSeconds: 3600, onStoreError, storeTimeoutMs: STORE_TIMEOUT_MS } });
-        let reached = 0;
-        app.get("/", (_req, res) => {
-          reached += 1;
-          res.send("reached");
-        });
-        const server = await serve(app);
-        for (let n = 0; n < limit; n += 1) await server.send("/");
-        expect((await server.send("/")).status).toBe(429);
-        expect(reached).toBe(limit);
-        stores.switchOn([one]);
-        const statuses: number[] = [];
-        for (let n = 0; n < limit + 2; n += 1) statuses.push((await server.send("/")).status);
-        const refused = onStoreError === "deny" ? 503 : 429;
-        const passing = onStoreError === "allow" ? limit + 2 : onStoreError === "local" ? limit : 0;
-        expect(statuses).toEqual([...Array<number>(passing).fill(200), ...Array<number>(limit + 2 - passing).fill(refused)]);
-        expect(reached).toBe(limit + passing);
-        await server.close();
-        await security.close();
-      }),
+      fc.asyncProperty(
+        fc.constantFrom("local" as const, "allow" as const, "deny" as const),
+        fault.filter(({ store, from, times }) => store === "limits" && from === 1 && times === Infinity),
+        fc.integer({ min: 1, max: 4 }),
+        async (onStoreError, one, limit) => {
+          const stores = new FaultyStores();
+          const app = express();
+          const security = applySecurity(app, {
+            trustedHosts: ["127.0.0.1"],
+            debug: true,
+            rateLimit: {
+              store: stores.limits,
+              limit,
+              windowSeconds: 3600,
+              onStoreError,
+              storeTimeoutMs: STORE_TIMEOUT_MS,
+            },
+          });
+          let reached = 0;
+          app.get("/", (_req, res) => {
+            reached += 1;
+            res.send("reached");
+          });
+          const server = await serve(app);
+          for (let n = 0; n < limit; n += 1) await server.send("/");
+          expect((await server.send("/")).status).toBe(429);
+          expect(reached).toBe(limit);
+          stores.switchOn([one]);
+          const statuses: number[] = [];
+          for (let n = 0; n < limit + 2; n += 1) statuses.push((await server.send("/")).status);
+          const refused = onStoreError === "deny" ? 503 : 429;
+          const passing = onStoreError === "allow" ? limit + 2 : onStoreError === "local" ? limit : 0;
+          expect(statuses).toEqual([
+            ...Array<number>(passing).fill(200),
+            ...Array<number>(limit + 2 - passing).fill(refused),
+          ]);
+          expect(reached).toBe(limit + passing);
+          await server.close();
+          await security.close();
+        },
+      ),
       { numRuns: runs(30) },
     );
   }, 120_000);
 });
 
-function expectOutcome(caller: Caller, { status, text }: Answer, hits: readonly string[], everHit: readonly string[], how: Policy, seen: Record<string, number>): void {
+function expectOutcome(
+  caller: Caller,
+  { status, text }: Answer,
+  hits: readonly string[],
+  everHit: readonly string[],
+  how: Policy,
+  seen: Record<string, number>,
+): void {
   const isProven = (PROVEN as readonly Caller[]).includes(caller);
   const isDown = (store: string) => everHit.some((call) => call.startsWith(store));
   if (status === 200) {
@@ -225,14 +329,19 @@ function expectOutcome(caller: Caller, { status, text }: Answer, hits: readonly 
     // On trial the layer that finds two credentials says so and lets the request go on to the next, to which the token is good.
     else if (caller !== "two credentials" || how.mode !== "report") {
       // The one way open: jwt.onStoreError "allow", in an outage.
-      expect([caller, how.tokens, isDown("tokens")]).toEqual([expect.toSatisfy((one: Caller) => REVOKED_TOKENS.includes(one)), "allow", true]);
+      expect([caller, how.tokens, isDown("tokens")]).toEqual([
+        expect.toSatisfy((one: Caller) => REVOKED_TOKENS.includes(one)),
+        "allow",
+        true,
+      ]);
       seen.failedOpen = (seen.failedOpen ?? 0) + 1;
     }
     // Whose own store failed in this very request is not served: it had not been asked.
     if (isProven && caller !== "token") expect(hits).not.toContain(STORE_OF[caller as "key"]);
     if (caller === "token" && how.tokens === "deny") expect(hits).not.toContain("tokens.isRevoked");
     // `peek` is the API keys' look at earlier failures, which this process counts itself in an outage.
-    if (how.limits === "deny" && how.mode === "enforce") expect(hits.filter((call) => call.startsWith("limits.consume"))).toEqual([]);
+    if (how.limits === "deny" && how.mode === "enforce")
+      expect(hits.filter((call) => call.startsWith("limits.consume"))).toEqual([]);
     return;
   }
   if (isProven) {

@@ -10,7 +10,19 @@ import { MemoryTokenStore } from "../../src/stores/memory/token-store.js";
 export const STORE_TIMEOUT_MS = 25;
 
 /** What is thrown: an error, and what only looks like none. `"route"` and `"router"` mean "go on" to Express when passed to `next`. */
-export const thrown = fc.constantFrom<unknown>(new Error("the store's own"), new TypeError("x"), undefined, null, "route", "router", 0, "", false, { code: "ECONNRESET" }, Object.assign(new Error("gone"), { code: "ECONNREFUSED", status: 200, statusCode: 200 }));
+export const thrown = fc.constantFrom<unknown>(
+  new Error("the store's own"),
+  new TypeError("x"),
+  undefined,
+  null,
+  "route",
+  "router",
+  0,
+  "",
+  false,
+  { code: "ECONNRESET" },
+  Object.assign(new Error("gone"), { code: "ECONNREFUSED", status: 200, statusCode: 200 }),
+);
 
 export type Kind = "throws" | "rejects" | "rejects later" | "hangs" | "is late" | "answers then throws";
 const KINDS: readonly Kind[] = ["throws", "rejects", "rejects later", "hangs", "is late", "answers then throws"];
@@ -19,15 +31,56 @@ export const STORES = ["limits", "sessions", "keys", "tokens"] as const;
 export type StoreName = (typeof STORES)[number];
 
 /** Which calls of which stores go wrong, and how; `from` counts the calls since the faults were switched on. */
-export const fault = fc.record({ store: fc.constantFrom(...STORES), kind: fc.constantFrom(...KINDS), error: thrown, from: fc.integer({ min: 1, max: 3 }), times: fc.constantFrom(1, 2, Infinity) });
+export const fault = fc.record({
+  store: fc.constantFrom(...STORES),
+  kind: fc.constantFrom(...KINDS),
+  error: thrown,
+  from: fc.integer({ min: 1, max: 3 }),
+  times: fc.constantFrom(1, 2, Infinity),
+});
 export type Fault = typeof fault extends fc.Arbitrary<infer T> ? T : never;
 
 /** The real memory stores, each call of which may go wrong instead. Nothing is pretended: what does not fail is done. */
 export class FaultyStores {
-  readonly limits = this.#around("limits", new SlidingWindowStore(), ["consume", "consumeAll", "peek", "reset", "close"]) as unknown as RateLimitStore;
-  readonly sessions = this.#callbacks(new MemorySessionStore(), ["get", "set", "create", "replace", "touch", "destroy"]);
-  readonly keys = this.#around("keys", new MemoryApiKeyStore(), ["init", "insert", "get", "list", "revoke", "rotate", "replaceHash", "addUsage", "close"]) as unknown as ApiKeyStore;
-  readonly tokens = this.#around("tokens", new MemoryTokenStore(), ["init", "insert", "get", "rotate", "revokeFamily", "revokeSubject", "revokeAccessToken", "denyFamily", "isRevoked", "deleteExpired", "close"]) as unknown as TokenStore;
+  readonly limits = this.#around("limits", new SlidingWindowStore(), [
+    "consume",
+    "consumeAll",
+    "peek",
+    "reset",
+    "close",
+  ]) as unknown as RateLimitStore;
+  readonly sessions = this.#callbacks(new MemorySessionStore(), [
+    "get",
+    "set",
+    "create",
+    "replace",
+    "touch",
+    "destroy",
+  ]);
+  readonly keys = this.#around("keys", new MemoryApiKeyStore(), [
+    "init",
+    "insert",
+    "get",
+    "list",
+    "revoke",
+    "rotate",
+    "replaceHash",
+    "addUsage",
+    "close",
+  ]) as unknown as ApiKeyStore;
+  readonly tokens = this.#around("tokens", new MemoryTokenStore(), [
+    "init",
+    "insert",
+    "get",
+    "rotate",
+    "revokeFamily",
+    "revokeSubject",
+    "revokeAccessToken",
+    "denyFamily",
+    "isRevoked",
+    "deleteExpired",
+    "close",
+  ]) as unknown as TokenStore;
 
   #faults: readonly Fault[] = [];
   readonly #calls = new Map<StoreName, number>();
@@ -47,7 +100,10 @@ export class FaultyStores {
   #next(store: StoreName, method: string): Fault | undefined {
     const call = (this.#calls.get(store) ?? 0) + 1;
     this.#calls.set(store, call);
-    const found = method === "close" ? undefined : this.#faults.find((one) => one.store === store && call >= one.from && call < one.from + one.times);
+    const found =
+      method === "close"
+        ? undefined
+        : this.#faults.find((one) => one.store === store && call >= one.from && call < one.from + one.times);
     if (found !== undefined) this.hit.push(`${store}.${method}`);
     return found;
   }
@@ -117,7 +173,10 @@ export class FaultyStores {
         },
       ];
     });
-    const index = { listByPrincipal: real.listByPrincipal.bind(real), destroyByPrincipal: real.destroyByPrincipal.bind(real) };
+    const index = {
+      listByPrincipal: real.listByPrincipal.bind(real),
+      destroyByPrincipal: real.destroyByPrincipal.bind(real),
+    };
     return Object.assign(Object.fromEntries(faulty) as unknown as SessionStore, index);
   }
 }

@@ -14,12 +14,27 @@ import { SECRETS } from "./settings-arbitraries.js";
 
 /** The real layers, one of which may be put out of order. */
 function realLayers(): { handlers: RunLayer[]; runtime: Runtime; close: () => Promise<void> } {
-  const settings = parseSettings({ secretKey: SECRETS.root, trustedHosts: ["127.0.0.1"], debug: true, cors: { origins: ["https://app.example"] }, rateLimit: { limit: 1000, perPrincipal: { limit: 1000 } }, session: {}, apiKeys: {}, jwt: {} });
+  const settings = parseSettings({
+    secretKey: SECRETS.root,
+    trustedHosts: ["127.0.0.1"],
+    debug: true,
+    cors: { origins: ["https://app.example"] },
+    rateLimit: { limit: 1000, perPrincipal: { limit: 1000 } },
+    session: {},
+    apiKeys: {},
+    jwt: {},
+  });
   const runtime = createRuntime({ debug: true });
   const limitStore = new SlidingWindowStore();
-  const apiKeys = new ApiKeyService(settings.apiKeys || {}, { runtime, secretKey: settings.secretKey, limiter: limitStore });
+  const apiKeys = new ApiKeyService(settings.apiKeys || {}, {
+    runtime,
+    secretKey: settings.secretKey,
+    limiter: limitStore,
+  });
   const jwt = new JwtManager(settings.jwt || {}, { runtime, secretKey: settings.secretKey });
-  const layers = LAYERS.flatMap((row) => row.create({ settings, runtime, limitStore, sessionStore: undefined, apiKeys, jwt }) ?? []);
+  const layers = LAYERS.flatMap(
+    (row) => row.create({ settings, runtime, limitStore, sessionStore: undefined, apiKeys, jwt }) ?? [],
+  );
   const close = async (): Promise<void> => {
     await Promise.all([apiKeys.close(), jwt.close(), ...layers.map(async (layer) => layer.close?.())]);
     limitStore.close();
@@ -50,26 +65,45 @@ describe.each(EXPRESS)("on $name", ({ express }) => {
     const { handlers, runtime, close } = realLayers();
     expect(handlers).toHaveLength(LAYERS.length);
     await fc.assert(
-      fc.asyncProperty(fc.nat(handlers.length - 1), fc.boolean(), fc.constantFrom(...WAYS), thrown, async (at, isInstead, way, error) => {
-        // `next()` and `next(null)` say that all is well.
-        fc.pre(!way.startsWith("passes") || (error !== undefined && error !== null));
-        const later: number[] = [];
-        const watched = handlers.map((handler, index): RunLayer => (req, res, next, state) => (later.push(index), handler(req, res, next, state)));
-        const app = express();
-        app.use(compose([...watched.slice(0, at), failing(way, error), ...watched.slice(isInstead ? at + 1 : at)].map((run) => ({ run })), runtime));
-        let reached = false;
-        app.get("/", (_req, res) => {
-          reached = true;
-          res.send("reached");
-        });
-        app.use(((_error, _req, res, _next) => void res.status(500).send("failed")) as ErrorRequestHandler);
-        const server = await serve(app);
-        const answer = await Promise.race([server.send("/"), new Promise<undefined>((resolve) => setTimeout(() => resolve(undefined), 1000).unref())]);
-        await server.close();
-        expect(reached).toBe(false);
-        expect(later).toEqual([...Array(at).keys()]);
-        expect([answer?.status, answer?.text]).toEqual([500, "failed"]);
-      }),
+      fc.asyncProperty(
+        fc.nat(handlers.length - 1),
+        fc.boolean(),
+        fc.constantFrom(...WAYS),
+        thrown,
+        async (at, isInstead, way, error) => {
+          // `next()` and `next(null)` say that all is well.
+          fc.pre(!way.startsWith("passes") || (error !== undefined && error !== null));
+          const later: number[] = [];
+          const watched = handlers.map(
+            (handler, index): RunLayer =>
+              (req, res, next, state) => (later.push(index), handler(req, res, next, state)),
+          );
+          const app = express();
+          app.use(
+            compose(
+              [...watched.slice(0, at), failing(way, error), ...watched.slice(isInstead ? at + 1 : at)].map((run) => ({
+                run,
+              })),
+              runtime,
+            ),
+          );
+          let reached = false;
+          app.get("/", (_req, res) => {
+            reached = true;
+            res.send("reached");
+          });
+          app.use(((_error, _req, res, _next) => void res.status(500).send("failed")) as ErrorRequestHandler);
+          const server = await serve(app);
+          const answer = await Promise.race([
+            server.send("/"),
+            new Promise<undefined>((resolve) => setTimeout(() => resolve(undefined), 1000).unref()),
+          ]);
+          await server.close();
+          expect(reached).toBe(false);
+          expect(later).toEqual([...Array(at).keys()]);
+          expect([answer?.status, answer?.text]).toEqual([500, "failed"]);
+        },
+      ),
       { numRuns: runs(150) },
     );
     await close();

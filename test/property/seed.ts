@@ -29,5 +29,7 @@ if (file !== undefined && /from "fast-check"|\/seed\.js"/.test(readFileSync(file
   const { default: fc } = await import("fast-check");
   // fast-check prints the seed and the path to the smallest case of a failure by itself.
   fc.configureGlobal({ ...fc.readConfigureGlobal(), seed, numRuns: runs(100) });
-  process.stdout.write(`properties of ${relative(process.cwd(), file)}: PORTCULLIS_SEED=${seed} PORTCULLIS_RUNS=${times}\n`);
+  process.stdout.write(
+    `properties of ${relative(process.cwd(), file)}: PORTCULLIS_SEED=${seed} PORTCULLIS_RUNS=${times}\n`,
+  );
 }

@@ -13,7 +13,12 @@ import { runs } from "./seed.js";
 vi.setConfig({ testTimeout: runs(60_000) });
 
 /** Four secrets, by number. */
-const SECRETS = ["wJ8s7Yk2pQz4Nf6Vb1Xc3Mh5Lr9Tg0Ud", "Zk3Qm8Rv1Wx6Lp9Tn4Hs7Bd2Fy5Gc0Ja", "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E", "hZ3vQ8nT1wYc7RkL0pXs5MdJf9GbU2eA"];
+const SECRETS = [
+  "wJ8s7Yk2pQz4Nf6Vb1Xc3Mh5Lr9Tg0Ud",
+  "Zk3Qm8Rv1Wx6Lp9Tn4Hs7Bd2Fy5Gc0Ja",
+  "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E",
+  "hZ3vQ8nT1wYc7RkL0pXs5MdJf9GbU2eA",
+];
 /** Which of them a service has, the one that signs first. */
 type Ring = readonly number[];
 const secretsOf = (ring: Ring): string[] => ring.map((number) => SECRETS[number] ?? "");
@@ -46,15 +51,26 @@ type Open = (ring: Ring, shared: Shared) => Promise<Record<Kind, Issuer>>;
 
 const orRefused = (promise: Promise<string>): Promise<string | undefined> =>
   promise.catch((error: unknown) => {
-    expect(error).toMatchObject({ name: "TokenError", code: expect.stringMatching(/^(unknown|unknown-key|signature)$/) });
+    expect(error).toMatchObject({
+      name: "TokenError",
+      code: expect.stringMatching(/^(unknown|unknown-key|signature)$/),
+    });
     return undefined;
   });
 
-async function issuers(app: express.Express, keys: ApiKeyService, tokens: JwtManager, shared: Shared): Promise<Record<Kind, Issuer>> {
-  app.get("/in", asHandler(async (req, res) => {
-    await logIn(req, { id: "ada" });
-    res.send("in");
-  }));
+async function issuers(
+  app: express.Express,
+  keys: ApiKeyService,
+  tokens: JwtManager,
+  shared: Shared,
+): Promise<Record<Kind, Issuer>> {
+  app.get(
+    "/in",
+    asHandler(async (req, res) => {
+      await logIn(req, { id: "ada" });
+      res.send("in");
+    }),
+  );
   app.get("/", (req, res) => void res.send(req.principal?.id ?? "nobody"));
   const server = await serve(app);
   shared.onClose(() => server.close());
@@ -72,8 +88,14 @@ async function issuers(app: express.Express, keys: ApiKeyService, tokens: JwtMan
         return ok ? key : undefined;
       },
     },
-    "access token": { issue: () => tokens.signAccessToken("ada"), use: (token) => orRefused(tokens.verifyAccessToken(token).then(() => token)) },
-    "refresh token": { issue: async () => (await tokens.issue("ada")).refreshToken, use: (token) => orRefused(tokens.refresh(token).then(({ refreshToken }) => refreshToken)) },
+    "access token": {
+      issue: () => tokens.signAccessToken("ada"),
+      use: (token) => orRefused(tokens.verifyAccessToken(token).then(() => token)),
+    },
+    "refresh token": {
+      issue: async () => (await tokens.issue("ada")).refreshToken,
+      use: (token) => orRefused(tokens.refresh(token).then(({ refreshToken }) => refreshToken)),
+    },
   };
 }
 
@@ -84,7 +106,12 @@ const WAYS: Record<string, Open> = {
     const secret = secretsOf(ring);
     const app = express();
     app.use(sessions({ secret, store: shared.sessions }));
-    return issuers(app, new ApiKeyService({ ...KEY_SETTINGS, secret }, { store: shared.keys }), new JwtManager({ secret }, { store: shared.tokens }), shared);
+    return issuers(
+      app,
+      new ApiKeyService({ ...KEY_SETTINGS, secret }, { store: shared.keys }),
+      new JwtManager({ secret }, { store: shared.tokens }),
+      shared,
+    );
   },
   "the root secret of applySecurity": async (ring, shared) => {
     const app = express();
@@ -141,7 +168,8 @@ describe.each(Object.entries(WAYS))("when %s rotates", (_name, open) => {
               if (one.signedBy !== first) seen.moved += 1;
               one.signedBy = first;
             }
-            for (const kind of Object.keys(byKind) as Kind[]) held.push({ kind, credential: await byKind[kind].issue(), signedBy: first });
+            for (const kind of Object.keys(byKind) as Kind[])
+              held.push({ kind, credential: await byKind[kind].issue(), signedBy: first });
           }
         } finally {
           await shared.close();
@@ -162,10 +190,15 @@ describe("when a key pair rotates", () => {
       fc.asyncProperty(fc.array(rings, { minLength: 2, maxLength: 6 }), async (life) => {
         const held: { token: string; signedBy: number }[] = [];
         for (const current of life) {
-          const keys = current.map((number, at) => (at === 0 ? { privateKey: pairs[number]!.privateKey } : { publicKey: pairs[number]!.publicKey }));
+          const keys = current.map((number, at) =>
+            at === 0 ? { privateKey: pairs[number]!.privateKey } : { publicKey: pairs[number]!.publicKey },
+          );
           const manager = new JwtManager({ algorithm: "ES256", keys });
           held.push({ token: await manager.signAccessToken("ada"), signedBy: current[0]! });
-          for (const { token, signedBy } of held) expect((await orRefused(manager.verifyAccessToken(token).then(() => token))) !== undefined).toBe(current.includes(signedBy));
+          for (const { token, signedBy } of held)
+            expect((await orRefused(manager.verifyAccessToken(token).then(() => token))) !== undefined).toBe(
+              current.includes(signedBy),
+            );
           await manager.close();
         }
       }),

@@ -42,13 +42,19 @@ async function expectAnswer(app: express.Express): Promise<number> {
   app.get("/", (_req, res) => void res.send("reached"));
   const server = await serve(app);
   try {
-    const late = new Promise<never>((_resolve, reject) => setTimeout(() => reject(new Error("no answer in 5 s")), 5000).unref());
+    const late = new Promise<never>((_resolve, reject) =>
+      setTimeout(() => reject(new Error("no answer in 5 s")), 5000).unref(),
+    );
     const answer = await Promise.race([server.send("/"), late]);
     if (answer.status === 200) expect(answer.text).toBe("reached");
     else {
       expect(REFUSALS).toContain(answer.status);
       expect(answer.headers["content-type"]).toBe("application/problem+json; charset=utf-8");
-      expect(answer.json()).toMatchObject({ status: answer.status, code: expect.any(String) as string, type: expect.stringMatching(/^urn:problem-type:portcullis:/) as string });
+      expect(answer.json()).toMatchObject({
+        status: answer.status,
+        code: expect.any(String) as string,
+        type: expect.stringMatching(/^urn:problem-type:portcullis:/) as string,
+      });
     }
     return answer.status;
   } finally {
@@ -67,7 +73,10 @@ afterEach(() => {
 });
 
 describe("settings that are refused with a path for every issue, or make a pipeline that answers", () => {
-  async function share(arbitrary: fc.Arbitrary<unknown>, numRuns: number): Promise<{ worked: number; refused: number; statuses: Map<number, number> }> {
+  async function share(
+    arbitrary: fc.Arbitrary<unknown>,
+    numRuns: number,
+  ): Promise<{ worked: number; refused: number; statuses: Map<number, number> }> {
     let worked = 0;
     let refused = 0;
     const statuses = new Map<number, number>();
@@ -99,9 +108,48 @@ describe("settings that are refused with a path for every issue, or make a pipel
   }, 120_000);
 
   it("any JSON-like value, at the root and below every name", async () => {
-    const anything = fc.oneof({ weight: 1, arbitrary: fc.jsonValue() }, { weight: 1, arbitrary: fc.anything({ withBigInt: true, withDate: true, withMap: true, withSet: true, withTypedArray: true, withNullPrototype: true, withSparseArray: true, withBoxedValues: true, withObjectString: true }) });
-    const under = fc.record({ name: fc.constantFrom("secretKey", "debug", "trustProxy", "redis", "redisPrefix", "database", "onRefusal", "headers", "trustedHosts", "cors", "rateLimit", "csrf", "session", "apiKeys", "jwt"), value: anything });
-    const settings = under.map(({ name, value }) => ({ trustedHosts: ["127.0.0.1"], secretKey: SECRETS.root, [name]: value }));
+    const anything = fc.oneof(
+      { weight: 1, arbitrary: fc.jsonValue() },
+      {
+        weight: 1,
+        arbitrary: fc.anything({
+          withBigInt: true,
+          withDate: true,
+          withMap: true,
+          withSet: true,
+          withTypedArray: true,
+          withNullPrototype: true,
+          withSparseArray: true,
+          withBoxedValues: true,
+          withObjectString: true,
+        }),
+      },
+    );
+    const under = fc.record({
+      name: fc.constantFrom(
+        "secretKey",
+        "debug",
+        "trustProxy",
+        "redis",
+        "redisPrefix",
+        "database",
+        "onRefusal",
+        "headers",
+        "trustedHosts",
+        "cors",
+        "rateLimit",
+        "csrf",
+        "session",
+        "apiKeys",
+        "jwt",
+      ),
+      value: anything,
+    });
+    const settings = under.map(({ name, value }) => ({
+      trustedHosts: ["127.0.0.1"],
+      secretKey: SECRETS.root,
+      [name]: value,
+    }));
     const { refused } = await share(settings, 200);
     expect(refused).toBeGreaterThan(runs(200) / 4);
     fc.assert(
@@ -170,8 +218,14 @@ describe("settings that are taken", () => {
   it("print no secret", () => {
     whereTaken((parsed, given) => {
       // Where a host or an origin belongs, any name is one; such a name is shown, as it should be.
-      if (JSON.stringify(parsed).includes(SECRETS.misplaced.toLowerCase()) || inspect(given, { depth: 9 }).includes(SECRETS.misplaced)) return;
-      expectNothingSpoken(`${JSON.stringify(parsed)}\n${inspect(parsed, { depth: 9, showHidden: true })}\n${String(parsed.secretKey)}`);
+      if (
+        JSON.stringify(parsed).includes(SECRETS.misplaced.toLowerCase()) ||
+        inspect(given, { depth: 9 }).includes(SECRETS.misplaced)
+      )
+        return;
+      expectNothingSpoken(
+        `${JSON.stringify(parsed)}\n${inspect(parsed, { depth: 9, showHidden: true })}\n${String(parsed.secretKey)}`,
+      );
     }, 120);
   });
 });
@@ -184,7 +238,9 @@ describe("describe()", () => {
         const said = security.describe();
         expect(security.describe()).toStrictEqual(said);
         expect(JSON.parse(JSON.stringify(said))).toStrictEqual(said);
-        expectNothingSpoken(`${JSON.stringify(said)}\n${inspect(said, { depth: 9, showHidden: true })}\n${inspect(security, { depth: 9, showHidden: true })}`);
+        expectNothingSpoken(
+          `${JSON.stringify(said)}\n${inspect(said, { depth: 9, showHidden: true })}\n${inspect(security, { depth: 9, showHidden: true })}`,
+        );
         const again = applySecurity(express(), parseSettings(settings) as never);
         expect(again.describe()).toStrictEqual(said);
         // What a reader does to one answer is not in the next.
@@ -201,13 +257,27 @@ describe("describe()", () => {
     await fc.assert(
       fc.asyncProperty(password, fc.constantFrom("postgres", "mysql", "mariadb"), async (text, engine) => {
         // Nothing listens on port 9 (discard) of this machine.
-        const security = applySecurity(express(), { secretKey: SECRETS.root, trustedHosts: ["127.0.0.1"], session: {}, apiKeys: {}, jwt: { algorithm: "ES256", privateKey: PRIVATE_KEY }, redis: `redis://user:${text}@127.0.0.1:9/0`, database: `${engine}://user:${text}@127.0.0.1:9/name` });
+        const security = applySecurity(express(), {
+          secretKey: SECRETS.root,
+          trustedHosts: ["127.0.0.1"],
+          session: {},
+          apiKeys: {},
+          jwt: { algorithm: "ES256", privateKey: PRIVATE_KEY },
+          redis: `redis://user:${text}@127.0.0.1:9/0`,
+          database: `${engine}://user:${text}@127.0.0.1:9/name`,
+        });
         const reason = await security.ready().then(
           () => "ready",
           (error: unknown) => inspect(error),
         );
         expect(reason).not.toBe("ready");
-        const said = [reason, JSON.stringify(security.describe()), JSON.stringify(security.settings), inspect(security.settings, { depth: 9, showHidden: true }), ...warned].join("\n");
+        const said = [
+          reason,
+          JSON.stringify(security.describe()),
+          JSON.stringify(security.settings),
+          inspect(security.settings, { depth: 9, showHidden: true }),
+          ...warned,
+        ].join("\n");
         expect(said).not.toContain(text);
         await security.close();
       }),

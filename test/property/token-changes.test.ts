@@ -8,16 +8,25 @@ import { singleChanges } from "./single-changes.js";
 vi.setConfig({ testTimeout: runs(60_000) });
 
 const grant = fc.record({
-  subject: fc.string({ minLength: 1, maxLength: 40, unit: "grapheme" }).filter((text) => text.length <= 256 && !text.includes("\0")),
+  subject: fc
+    .string({ minLength: 1, maxLength: 40, unit: "grapheme" })
+    .filter((text) => text.length <= 256 && !text.includes("\0")),
   scopes: fc.uniqueArray(fc.stringMatching(/^[A-Za-z0-9._-]{1,8}(:[a-z]{1,8}){0,2}(:\*)?$/), { maxLength: 4 }),
   roles: fc.uniqueArray(fc.stringMatching(/^[A-Za-z0-9._:-]{1,16}$/), { maxLength: 3 }),
   // Names of a letter and digits meet none that is reserved.
-  claims: fc.dictionary(fc.stringMatching(/^[a-z][0-9]{1,3}$/), fc.jsonValue({ maxDepth: 2 }), { maxKeys: 3 }).filter((value) => !JSON.stringify(value).includes("__proto__")),
+  claims: fc
+    .dictionary(fc.stringMatching(/^[a-z][0-9]{1,3}$/), fc.jsonValue({ maxDepth: 2 }), { maxKeys: 3 })
+    .filter((value) => !JSON.stringify(value).includes("__proto__")),
 });
 const char = fc.constantFrom(..."Ab0-_.=+/ \n\0\u00e9");
 
 /** Both ways a verified token can be looked at: anew each time, and remembered. */
-const MANAGERS = ["HS256", "ES256", "PS256"].flatMap((algorithm) => [0, 100].map((cacheSize) => ({ name: `${algorithm}, ${cacheSize} remembered`, manager: new JwtManager({ ...settingsFor(algorithm), cacheSize }) })));
+const MANAGERS = ["HS256", "ES256", "PS256"].flatMap((algorithm) =>
+  [0, 100].map((cacheSize) => ({
+    name: `${algorithm}, ${cacheSize} remembered`,
+    manager: new JwtManager({ ...settingsFor(algorithm), cacheSize }),
+  })),
+);
 
 describe.each(MANAGERS)("tokens, $name", ({ manager }) => {
   it("give back what they were issued for, also after a refresh", async () => {
@@ -27,7 +36,11 @@ describe.each(MANAGERS)("tokens, $name", ({ manager }) => {
         const second = await manager.refresh(first.refreshToken);
         for (const { accessToken } of [first, second]) {
           const claims = await manager.verifyAccessToken(accessToken);
-          expect(claims).toMatchObject({ ...(JSON.parse(JSON.stringify(options.claims)) as object), sub: subject, scope: options.scopes.join(" ") });
+          expect(claims).toMatchObject({
+            ...(JSON.parse(JSON.stringify(options.claims)) as object),
+            sub: subject,
+            scope: options.scopes.join(" "),
+          });
           expect(claims["roles"] ?? []).toEqual(options.roles);
         }
         expect(second.refreshToken).not.toBe(first.refreshToken);
@@ -43,10 +56,14 @@ describe.each(MANAGERS)("tokens, $name", ({ manager }) => {
         expect(await codeOf(manager.verifyAccessToken(accessToken))).toBe("fulfilled");
         for (const change of singleChanges(accessToken, put)) {
           const code = await codeOf(manager.verifyAccessToken(change.text));
-          if (typeof code !== "string" || code === "fulfilled" || code === "revoked") expect.fail(`${JSON.stringify(change)}: ${String(code)}`);
+          if (typeof code !== "string" || code === "fulfilled" || code === "revoked")
+            expect.fail(`${JSON.stringify(change)}: ${String(code)}`);
         }
         for (const change of singleChanges(refreshToken, put)) {
-          expect({ ...change, code: await codeOf(manager.refresh(change.text)) }).toEqual({ ...change, code: expect.stringMatching(/^(malformed|unknown)$/) });
+          expect({ ...change, code: await codeOf(manager.refresh(change.text)) }).toEqual({
+            ...change,
+            code: expect.stringMatching(/^(malformed|unknown)$/),
+          });
         }
         expect(await codeOf(manager.verifyAccessToken(accessToken))).toBe("fulfilled");
         expect(await codeOf(manager.refresh(refreshToken))).toBe("fulfilled");

@@ -11,7 +11,11 @@ interface Queue {
 }
 
 /** Numbers as the logs write them, and every bit of a cell one by one. */
-const number = fc.oneof(fc.maxSafeInteger(), fc.integer({ min: 0, max: 53 }).map((bit) => Math.min(2 ** bit, Number.MAX_SAFE_INTEGER)), fc.constantFrom(0, -1, 2 ** 32 - 1, 2 ** 32, -(2 ** 32), Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER));
+const number = fc.oneof(
+  fc.maxSafeInteger(),
+  fc.integer({ min: 0, max: 53 }).map((bit) => Math.min(2 ** bit, Number.MAX_SAFE_INTEGER)),
+  fc.constantFrom(0, -1, 2 ** 32 - 1, 2 ** 32, -(2 ** 32), Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER),
+);
 const step = fc.record({ queue: fc.nat(4), drop: fc.boolean(), rewrite: fc.boolean(), number });
 
 function push(blocks: WindowBlocks, queue: Queue, value: number): void {

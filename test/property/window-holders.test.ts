@@ -7,10 +7,22 @@ import type { OverflowWindow } from "../../src/stores/memory/window-tables.js";
 import { runs } from "./seed.js";
 
 /** Around the length that a slot has room for, and around the characters that are one byte. */
-const unit = fc.oneof(fc.constantFrom("0", "1", ".", "\0", "\xff", "\u0100", "\u0131"), fc.string({ minLength: 1, maxLength: 1, unit: "binary" }));
-const key = fc.oneof(fc.ipV4(), fc.ipV6(), fc.string({ maxLength: 18, unit }), fc.nat(18).map((length) => "1".repeat(length)), fc.tuple(fc.nat(18), fc.constantFrom("\xff", "\u0131")).map(([length, last]) => "1".repeat(length) + last));
+const unit = fc.oneof(
+  fc.constantFrom("0", "1", ".", "\0", "\xff", "\u0100", "\u0131"),
+  fc.string({ minLength: 1, maxLength: 1, unit: "binary" }),
+);
+const key = fc.oneof(
+  fc.ipV4(),
+  fc.ipV6(),
+  fc.string({ maxLength: 18, unit }),
+  fc.nat(18).map((length) => "1".repeat(length)),
+  fc.tuple(fc.nat(18), fc.constantFrom("\xff", "\u0131")).map(([length, last]) => "1".repeat(length) + last),
+);
 /** A slot, and its next holder: a key, or an overflow window, or nobody. */
-const step = fc.record({ slot: fc.constantFrom(0, 1, 2, 4095, 4096, 8191), holder: fc.oneof({ weight: 4, arbitrary: key }, fc.constantFrom("shared" as const, undefined)) });
+const step = fc.record({
+  slot: fc.constantFrom(0, 1, 2, 4095, 4096, 8191),
+  holder: fc.oneof({ weight: 4, arbitrary: key }, fc.constantFrom("shared" as const, undefined)),
+});
 
 function filled(): { slots: WindowSlots; holders: WindowHolders } {
   const slots = new WindowSlots();
@@ -30,7 +42,8 @@ describe("whose log a slot is", () => {
           if (model.has(slot)) holders.remove(slot);
           model.delete(slot);
           if (holder === undefined) continue;
-          const next = holder === "shared" ? { id: 1, kind: 4, network: undefined, before: undefined, slot, window: 1 } : holder;
+          const next =
+            holder === "shared" ? { id: 1, kind: 4, network: undefined, before: undefined, slot, window: 1 } : holder;
           if (typeof next === "string") holders.setClient(slot, next);
           else holders.setShared(slot, next);
           model.set(slot, next);
@@ -39,7 +52,8 @@ describe("whose log a slot is", () => {
         for (const [slot, holder] of model) {
           expect(holders.shared(slot)).toBe(typeof holder === "string" ? undefined : holder);
           if (typeof holder === "string") expect(holders.hash(slot)).toBe(spread(holder));
-          for (const one of [...keys, ...keys.map((text) => `${text}1`), ...keys.map((text) => text.slice(0, -1))]) expect(holders.isClient(slot, one)).toBe(one === holder);
+          for (const one of [...keys, ...keys.map((text) => `${text}1`), ...keys.map((text) => text.slice(0, -1))])
+            expect(holders.isClient(slot, one)).toBe(one === holder);
         }
         for (const slot of model.keys()) holders.remove(slot);
       }),
@@ -56,12 +70,19 @@ describe("whose log a slot is", () => {
         slots.write(head, first);
         slots.write(slots.extend(head), second);
         const { ints, doubles } = slots.page(1);
-        const fields = (): number[] => [...ints.subarray(slots.at(1), slots.at(1) + 6), ...doubles.subarray((slots.at(1) >> 1) + 3, (slots.at(1) >> 1) + 4)];
+        const fields = (): number[] => [
+          ...ints.subarray(slots.at(1), slots.at(1) + 6),
+          ...doubles.subarray((slots.at(1) >> 1) + 3, (slots.at(1) >> 1) + 4),
+        ];
         const before = fields();
         holders.setClient(1, text);
         expect(fields()).toEqual(before);
         expect([slots.read(head), slots.read(slots.after(head))]).toEqual([first, second]);
-        expect([holders.isClient(0, "255.255.255.255"), holders.isClient(1, text), holders.isClient(2, "198.51.100.7")]).toEqual([true, true, true]);
+        expect([
+          holders.isClient(0, "255.255.255.255"),
+          holders.isClient(1, text),
+          holders.isClient(2, "198.51.100.7"),
+        ]).toEqual([true, true, true]);
       }),
       { numRuns: runs(200) },
     );

@@ -13,13 +13,19 @@ describe.each(EXPRESS)("one client in all its spellings on $name", ({ express })
     for (const end of ends.splice(0)) await end();
   });
 
-  async function start(settings: object, routes: (app: Express, security: ReturnType<typeof applySecurity>) => void = () => undefined) {
+  async function start(
+    settings: object,
+    routes: (app: Express, security: ReturnType<typeof applySecurity>) => void = () => undefined,
+  ) {
     const app = express();
     const security = applySecurity(app, { trustedHosts: ["127.0.0.1"], trustProxy: 1, ...settings });
     routes(app, security);
     app.use((req, res) => void res.send(clientAddress(req)));
     const server = await serve(app);
-    ends.push(() => server.close(), () => security.close());
+    ends.push(
+      () => server.close(),
+      () => security.close(),
+    );
     return async (chain: string) => (await server.send("/", { headers: { "x-forwarded-for": chain } })).status;
   }
 
@@ -30,7 +36,15 @@ describe.each(EXPRESS)("one client in all its spellings on $name", ({ express })
     const main = await start({ rateLimit: { limit: 1 } });
     vi.spyOn(process, "emitWarning").mockImplementation(() => undefined);
     const byIp = await start({ rateLimit: { limit: 1, key: (req: { ip: string }) => `ip ${req.ip}` } });
-    const recipe = await start({}, (app, security) => app.use(security.rateLimit({ name: "login-pair", limit: 1, key: (req) => `${ipKeyGenerator(clientAddress(req), 56)} ada` })));
+    const recipe = await start({}, (app, security) =>
+      app.use(
+        security.rateLimit({
+          name: "login-pair",
+          limit: 1,
+          key: (req) => `${ipKeyGenerator(clientAddress(req), 56)} ada`,
+        }),
+      ),
+    );
     for (const ask of [main, byIp, recipe]) {
       const statuses: number[] = [];
       for (const spelling of spellings) statuses.push(await ask(spelling));
@@ -38,20 +52,23 @@ describe.each(EXPRESS)("one client in all its spellings on $name", ({ express })
       expect(await ask("203.0.113.10:4001")).toBe(200);
     }
     // Once for the limiter whose function gave a port, and not for the recipe.
-    expect(vi.mocked(process.emitWarning).mock.calls.filter(([text]) => String(text).includes("clientAddress(req)"))).toHaveLength(1);
+    expect(
+      vi.mocked(process.emitWarning).mock.calls.filter(([text]) => String(text).includes("clientAddress(req)")),
+    ).toHaveLength(1);
   });
 
   it("and so does the subnet of an IPv6 address in a key of a function, however the function writes it; other subnets are others", async () => {
     const keys: Record<string, (req: Request) => string> = {
-      "clientAddress": clientAddress,
+      clientAddress: clientAddress,
       "clientAddress with a name": (req) => `${clientAddress(req)} ada`,
       "req.ip": (req) => String(req.ip),
-      "ipKeyGenerator": (req) => ipKeyGenerator(clientAddress(req), 56),
+      ipKeyGenerator: (req) => ipKeyGenerator(clientAddress(req), 56),
     };
     for (const [name, key] of Object.entries(keys)) {
       const ask = await start({ rateLimit: { limit: 3, key } });
       const statuses: number[] = [];
-      for (const address of ["2001:db8::", "2001:db8::1", "2001:db8:0:7f::2", "2001:db8::3", "2001:db8:0:100::1"]) statuses.push(await ask(address));
+      for (const address of ["2001:db8::", "2001:db8::1", "2001:db8:0:7f::2", "2001:db8::3", "2001:db8:0:100::1"])
+        statuses.push(await ask(address));
       expect([name, statuses]).toEqual([name, [200, 200, 200, 429, 200]]);
     }
   });

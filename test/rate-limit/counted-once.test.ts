@@ -61,7 +61,10 @@ describe.each(EXPRESS)("a request is counted once on $name", ({ express }) => {
   });
 
   it.each(["memory", "redis"])("by security.rateLimit of one name, mounted four times, in %s", async (place) => {
-    const store = place === "memory" ? new SlidingWindowStore() : new RedisSlidingWindowStore({ redis: (await sharedRedis()).url, prefix: `${uniqueName()}:` });
+    const store =
+      place === "memory"
+        ? new SlidingWindowStore()
+        : new RedisSlidingWindowStore({ redis: (await sharedRedis()).url, prefix: `${uniqueName()}:` });
     ends.push(() => store.close());
     const app = express();
     const security = applySecurity(app, { trustedHosts: ["127.0.0.1"], rateLimit: { store } });
@@ -89,7 +92,10 @@ describe.each(EXPRESS)("a request is counted once on $name", ({ express }) => {
     expect([(await server.send("/dear")).status, (await server.send("/dear")).status]).toEqual([200, 429]);
   });
 
-  it.each([["the same limit", 2], ["a lower limit", 1]])("and is refused by a limit that comes after %s of its name on trial", async (_what, trial) => {
+  it.each([
+    ["the same limit", 2],
+    ["a lower limit", 1],
+  ])("and is refused by a limit that comes after %s of its name on trial", async (_what, trial) => {
     const app = express();
     const security = applySecurity(app, { trustedHosts: ["127.0.0.1"], rateLimit: { limit: 1000 } });
     ends.push(() => security.close());

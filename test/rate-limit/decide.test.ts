@@ -1,5 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { decide, epochSeconds, isStricter, limitText, rateLimitItem, type Verdict } from "../../src/rate-limit/decide.js";
+import {
+  decide,
+  epochSeconds,
+  isStricter,
+  limitText,
+  rateLimitItem,
+  type Verdict,
+} from "../../src/rate-limit/decide.js";
 import type { WindowOutcome } from "../../src/stores/contracts.js";
 
 const LIMIT = 100;
@@ -66,7 +73,9 @@ describe("the header values", () => {
   it("are those of the draft's examples", () => {
     const text = limitText("draft-8", "default", 100, 60_000);
     expect(text.policy).toBe('"default";q=100;w=60');
-    expect(rateLimitItem(text, { allowed: true, remaining: 50, resetSeconds: 30, retryAfterSeconds: 0 })).toBe('"default";r=50;t=30');
+    expect(rateLimitItem(text, { allowed: true, remaining: 50, resetSeconds: 30, retryAfterSeconds: 0 })).toBe(
+      '"default";r=50;t=30',
+    );
     expect(limitText("draft-6", "default", 100, 60_000).policy).toBe("100;w=60");
   });
 

@@ -11,7 +11,8 @@ import { sharedRedis, uniqueName } from "../support/servers.js";
 /** Their logger, kept: a store that breaks that package's own checks says so here. */
 function recorder() {
   const said: string[] = [];
-  const say = (error: unknown, message?: string) => void said.push(`${message ?? ""} ${error instanceof Error ? error.message : String(error)}`);
+  const say = (error: unknown, message?: string) =>
+    void said.push(`${message ?? ""} ${error instanceof Error ? error.message : String(error)}`);
   return { said, logger: { error: say, warn: say } };
 }
 
@@ -31,11 +32,22 @@ describe.each(EXPRESS)("RedisSlidingWindowStore in the real express-rate-limit o
     return store;
   }
 
-  async function start(options: Partial<Options>, settings: Partial<ConstructorParameters<typeof RedisSlidingWindowStore>[0]> = {}) {
+  async function start(
+    options: Partial<Options>,
+    settings: Partial<ConstructorParameters<typeof RedisSlidingWindowStore>[0]> = {},
+  ) {
     const store = await makeStore(settings);
     const { said, logger } = recorder();
     const app = express();
-    const limiter = rateLimit({ windowMs: 60_000, limit: 3, standardHeaders: "draft-8", legacyHeaders: false, logger, ...options, store });
+    const limiter = rateLimit({
+      windowMs: 60_000,
+      limit: 3,
+      standardHeaders: "draft-8",
+      legacyHeaders: false,
+      logger,
+      ...options,
+      store,
+    });
     const answer: RequestHandler = (req, res) => {
       const wait = Number(req.query.wait ?? 0);
       const status = Number(req.query.status ?? 200);

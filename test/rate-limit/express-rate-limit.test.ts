@@ -11,7 +11,8 @@ import { serve, type TestServer } from "../support/serve.js";
 /** Their logger, kept: a store that breaks that package's own checks says so here. */
 function recorder() {
   const said: string[] = [];
-  const say = (error: unknown, message?: string) => void said.push(`${message ?? ""} ${error instanceof Error ? error.message : String(error)}`);
+  const say = (error: unknown, message?: string) =>
+    void said.push(`${message ?? ""} ${error instanceof Error ? error.message : String(error)}`);
   return { said, logger: { error: say, warn: say } };
 }
 
@@ -26,11 +27,22 @@ describe.each(EXPRESS)("SlidingWindowStore in the real express-rate-limit on $na
   async function start(options: Partial<Options>, settings: ConstructorParameters<typeof SlidingWindowStore>[0] = {}) {
     const clock = new ManualClock();
     // Windows follow the manual clock; the wall clock is the real one, which that package compares `resetTime` with.
-    const store = new SlidingWindowStore({ clock: { now: () => Date.now(), monotonic: () => clock.monotonic() }, ...settings });
+    const store = new SlidingWindowStore({
+      clock: { now: () => Date.now(), monotonic: () => clock.monotonic() },
+      ...settings,
+    });
     stores.push(store);
     const { said, logger } = recorder();
     const app = express();
-    const limiter = rateLimit({ windowMs: 60_000, limit: 3, standardHeaders: "draft-8", legacyHeaders: false, logger, ...options, store });
+    const limiter = rateLimit({
+      windowMs: 60_000,
+      limit: 3,
+      standardHeaders: "draft-8",
+      legacyHeaders: false,
+      logger,
+      ...options,
+      store,
+    });
     const answer: RequestHandler = (req, res) => {
       const wait = Number(req.query.wait ?? 0);
       const status = Number(req.query.status ?? 200);
@@ -108,7 +120,11 @@ describe.each(EXPRESS)("SlidingWindowStore in the real express-rate-limit on $na
   });
 
   it("skipSuccessfulRequests with a function of the app that calls a refusal a success: guesses stay limited", async () => {
-    const { server, store } = await start({ skipSuccessfulRequests: true, requestWasSuccessful: (_req, res) => res.statusCode !== 401, keyGenerator: () => "me" });
+    const { server, store } = await start({
+      skipSuccessfulRequests: true,
+      requestWasSuccessful: (_req, res) => res.statusCode !== 401,
+      keyGenerator: () => "me",
+    });
     for (let i = 0; i < 10; i += 1) expect((await server.send("/")).status).toBe(200);
     await sleep(20);
     for (let i = 0; i < 3; i += 1) expect((await server.send("/?status=401")).status).toBe(401);

@@ -5,7 +5,13 @@ import { heapUsed } from "../support/heap.js";
 import { ManualClock } from "../support/manual-clock.js";
 
 const REFUSED = { allowed: false, used: 1, retryAfterMs: 1000, resetMs: 1000 };
-const count = (key: string): LimitCount => ({ policy: { name: "default", limit: 1, windowMs: 1000 }, key, cost: 1, settle: () => true, withoutStore: () => true });
+const count = (key: string): LimitCount => ({
+  policy: { name: "default", limit: 1, windowMs: 1000 },
+  key,
+  cost: 1,
+  settle: () => true,
+  withoutStore: () => true,
+});
 
 describe("clients that were just refused", () => {
   it.each([
@@ -25,7 +31,9 @@ describe("clients that were just refused", () => {
     const refused = new JustRefused(new ManualClock());
     const refuse = (from: number, number: number): void => {
       for (let n = from; n < from + number; n += 1) {
-        const header = Buffer.from(`${"x".repeat(12_000)}, 203.0.${100 + (n >> 8)}.${100 + (n & 127)}`).toString("latin1");
+        const header = Buffer.from(`${"x".repeat(12_000)}, 203.0.${100 + (n >> 8)}.${100 + (n & 127)}`).toString(
+          "latin1",
+        );
         refused.watch(count(header.slice(12_002))).settle(REFUSED);
       }
     };

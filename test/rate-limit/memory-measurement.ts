@@ -24,9 +24,12 @@ const store = new SlidingWindowStore({ maxClients: clients });
 store.consume(policy, "warm-up", 1);
 store.resetAll();
 const before = bytesInUse();
-for (let round = 0; round < requests; round += 1) for (let i = 0; i < clients; i += 1) store.consume(policy, address(i), 1);
+for (let round = 0; round < requests; round += 1)
+  for (let i = 0; i < clients; i += 1) store.consume(policy, address(i), 1);
 const perClient = (bytesInUse() - before) / clients;
 const tracked = store.size;
 store.close();
 const left = Math.max(0, bytesInUse() - before);
-process.stdout.write(JSON.stringify({ tracked, requests, bytesPerClient: Math.round(perClient), bytesLeftAfterClose: left }));
+process.stdout.write(
+  JSON.stringify({ tracked, requests, bytesPerClient: Math.round(perClient), bytesLeftAfterClose: left }),
+);

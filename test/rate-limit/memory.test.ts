@@ -13,7 +13,14 @@ interface Measured {
 
 /** A process of its own, so that nothing but the store is measured. */
 async function measure(clients: number, requests: number): Promise<Measured> {
-  const { stdout } = await promisify(execFile)(process.execPath, ["--expose-gc", "--import", "tsx", MEASUREMENT, String(clients), String(requests)]);
+  const { stdout } = await promisify(execFile)(process.execPath, [
+    "--expose-gc",
+    "--import",
+    "tsx",
+    MEASUREMENT,
+    String(clients),
+    String(requests),
+  ]);
   return JSON.parse(stdout) as Measured;
 }
 

@@ -1,5 +1,10 @@
 import { afterEach, describe, expect, it } from "vitest";
-import { createPrincipalRateLimit, createRateLimit, createRouteLimit, rateLimiter } from "../../src/rate-limit/middleware.js";
+import {
+  createPrincipalRateLimit,
+  createRateLimit,
+  createRouteLimit,
+  rateLimiter,
+} from "../../src/rate-limit/middleware.js";
 import { rateLimitSchema, type RateLimitSettings } from "../../src/rate-limit/settings.js";
 import { createRuntime } from "../../src/core/runtime.js";
 import { SettingsError } from "../../src/settings/errors.js";
@@ -15,7 +20,9 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
     for (const server of servers.splice(0)) await server.close();
   });
 
-  async function bench(...[settings, parts]: Parameters<typeof startBench> extends [unknown, ...infer Rest] ? Rest : never) {
+  async function bench(
+    ...[settings, parts]: Parameters<typeof startBench> extends [unknown, ...infer Rest] ? Rest : never
+  ) {
     const made = await startBench(express, settings, parts);
     servers.push(made.server);
     return made;
@@ -49,7 +56,15 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
     });
     expect(refused.json()).toMatchObject({ code: "rate-limited", status: 429 });
     expect(events).toEqual([
-      expect.objectContaining({ event: "excess_rate_limit_exceeded", source: "rate-limit", reason: "default", code: "rate-limited", sourceIp: "127.0.0.1", path: "/", mode: "enforce" }),
+      expect.objectContaining({
+        event: "excess_rate_limit_exceeded",
+        source: "rate-limit",
+        reason: "default",
+        code: "rate-limited",
+        sourceIp: "127.0.0.1",
+        path: "/",
+        mode: "enforce",
+      }),
     ]);
     clock.advance(49_498);
     expect((await server.send("/")).status).toBe(429);
@@ -65,7 +80,10 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
     ["undefined values", { limit: undefined }],
   ])("as a factory given %s: 100 a minute", async (_name, settings) => {
     const server = await standalone(rateLimiter(settings));
-    expect((await server.send("/")).headers).toMatchObject({ "ratelimit-policy": '"default";q=100;w=60', ratelimit: '"default";r=99;t=60' });
+    expect((await server.send("/")).headers).toMatchObject({
+      "ratelimit-policy": '"default";q=100;w=60',
+      ratelimit: '"default";r=99;t=60',
+    });
   });
 
   it("as a factory: each has a count of its own, and wrong settings throw at start", async () => {
@@ -78,7 +96,10 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
   });
 
   it("with two on one request: draft-8 lists both", async () => {
-    const server = await standalone(rateLimiter({ limit: 5, name: "burst", windowSeconds: 1 }), rateLimiter({ limit: 50, name: "hour", windowSeconds: 3600 }));
+    const server = await standalone(
+      rateLimiter({ limit: 5, name: "burst", windowSeconds: 1 }),
+      rateLimiter({ limit: 50, name: "hour", windowSeconds: 3600 }),
+    );
     expect((await server.send("/")).headers).toMatchObject({
       ratelimit: '"burst";r=4;t=1, "hour";r=49;t=3600',
       "ratelimit-policy": '"burst";q=5;w=1, "hour";q=50;w=3600',
@@ -90,9 +111,16 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
     [[50, 2], "1"],
     [[1, 2], "0"],
   ])("with two on one request of limits %j: draft-6 keeps the strictest", async ([first, second], remaining) => {
-    const server = await standalone(rateLimiter({ limit: first, headers: "draft-6" }), rateLimiter({ limit: second, headers: "draft-6" }));
+    const server = await standalone(
+      rateLimiter({ limit: first, headers: "draft-6" }),
+      rateLimiter({ limit: second, headers: "draft-6" }),
+    );
     const { headers } = await server.send("/");
-    expect(headers).toMatchObject({ "ratelimit-remaining": remaining, "ratelimit-reset": "60", "ratelimit-policy": `${Math.min(first ?? 0, second ?? 0)};w=60` });
+    expect(headers).toMatchObject({
+      "ratelimit-remaining": remaining,
+      "ratelimit-reset": "60",
+      "ratelimit-policy": `${Math.min(first ?? 0, second ?? 0)};w=60`,
+    });
     expect(headers.ratelimit).toBeUndefined();
   });
 
@@ -111,7 +139,8 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
     const { server } = await bench({ limit: 1, headers: false });
     const accepted = await server.send("/");
     const refused = await server.send("/");
-    for (const { rawHeaders } of [accepted, refused]) expect(rawHeaders.join("\n").toLowerCase()).not.toContain("ratelimit");
+    for (const { rawHeaders } of [accepted, refused])
+      expect(rawHeaders.join("\n").toLowerCase()).not.toContain("ratelimit");
     expect(refused.headers["retry-after"]).toBe("60");
   });
 
@@ -131,9 +160,17 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
 
   it("counts by the address a trusted proxy gives, whatever way it is written, and IPv6 by subnet", async () => {
     const { server, events } = await bench({ limit: 1 }, { prepare: (app) => app.set("trust proxy", 1) });
-    const from = async (address: string) => (await server.send("/", { headers: { "x-forwarded-for": address } })).status;
-    expect([await from("192.0.2.1"), await from("192.0.2.1:4711"), await from("::ffff:192.0.2.1"), await from("::ffff:c000:201")]).toEqual([200, 429, 429, 429]);
-    expect([await from("2001:db8:0:100::1"), await from("2001:db8:0:1ff::2"), await from("2001:db8:0:200::1")]).toEqual([200, 429, 200]);
+    const from = async (address: string) =>
+      (await server.send("/", { headers: { "x-forwarded-for": address } })).status;
+    expect([
+      await from("192.0.2.1"),
+      await from("192.0.2.1:4711"),
+      await from("::ffff:192.0.2.1"),
+      await from("::ffff:c000:201"),
+    ]).toEqual([200, 429, 429, 429]);
+    expect([await from("2001:db8:0:100::1"), await from("2001:db8:0:1ff::2"), await from("2001:db8:0:200::1")]).toEqual(
+      [200, 429, 200],
+    );
     expect(events.filter(({ event }) => event === "portcullis_untrusted_proxy")).toEqual([]);
   });
 
@@ -143,7 +180,8 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
   ])("takes the subnet from the settings: %j", async (settings, expected) => {
     const { server } = await bench({ limit: 1, ...settings }, { prepare: (app) => app.set("trust proxy", 1) });
     const seen = [];
-    for (const address of ["2001:db8:0:1::1", "2001:db8:0:2::1", "2001:db8:0:2::2"]) seen.push((await server.send("/", { headers: { "x-forwarded-for": address } })).status);
+    for (const address of ["2001:db8:0:1::1", "2001:db8:0:2::1", "2001:db8:0:2::2"])
+      seen.push((await server.send("/", { headers: { "x-forwarded-for": address } })).status);
     expect(seen).toEqual(expected);
   });
 
@@ -156,7 +194,14 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
   it("says once that X-Forwarded-For comes from a proxy that is not trusted", async () => {
     const { server, events } = await bench({ limit: 5 });
     for (let i = 0; i < 3; i += 1) await server.send("/", { headers: { "x-forwarded-for": `192.0.2.${i}` } });
-    expect(events).toEqual([expect.objectContaining({ event: "portcullis_untrusted_proxy", source: "rate-limit", reason: "x-forwarded-for-not-trusted", sourceIp: "127.0.0.1" })]);
+    expect(events).toEqual([
+      expect.objectContaining({
+        event: "portcullis_untrusted_proxy",
+        source: "rate-limit",
+        reason: "x-forwarded-for-not-trusted",
+        sourceIp: "127.0.0.1",
+      }),
+    ]);
     const twin = await bench({ limit: 5, key: () => "k" });
     await twin.server.send("/", { headers: { "x-forwarded-for": "192.0.2.1" } });
     expect(twin.events).toEqual([]);
@@ -164,18 +209,41 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
 
   it("counts a client under its own address, whatever X-Forwarded-For and Forwarded it sends past no trusted proxy", async () => {
     const { server, events } = await bench({ limit: 5 });
-    const spoofed = ["192.0.2.1", "192.0.2.1, 198.51.100.7", "127.0.0.1", "::1", "[2001:db8::1]:443", "", ",,", "x".repeat(4000), "192.0.2.9, ".repeat(300)];
+    const spoofed = [
+      "192.0.2.1",
+      "192.0.2.1, 198.51.100.7",
+      "127.0.0.1",
+      "::1",
+      "[2001:db8::1]:443",
+      "",
+      ",,",
+      "x".repeat(4000),
+      "192.0.2.9, ".repeat(300),
+    ];
     const answers: number[] = [];
     for (let i = 0; i < 30; i += 1) {
       const address = spoofed[i % spoofed.length] ?? "";
-      answers.push((await server.send("/", { headers: { "x-forwarded-for": address, forwarded: `for=192.0.2.${i}`, "x-real-ip": `192.0.2.${i}` } })).status);
+      answers.push(
+        (
+          await server.send("/", {
+            headers: { "x-forwarded-for": address, forwarded: `for=192.0.2.${i}`, "x-real-ip": `192.0.2.${i}` },
+          })
+        ).status,
+      );
     }
     expect(answers).toEqual([...Array<number>(5).fill(200), ...Array<number>(25).fill(429)]);
     expect(new Set(events.map(({ sourceIp }) => sourceIp))).toEqual(new Set(["127.0.0.1"]));
   });
 
   it("weighs requests by a function, and is not fooled by a broken one", async () => {
-    const costs: Record<string, unknown> = { "/free": 0, "/dear": 3, "/half": 0.5, "/minus": -5, "/nan": NaN, "/text": "1" };
+    const costs: Record<string, unknown> = {
+      "/free": 0,
+      "/dear": 3,
+      "/half": 0.5,
+      "/minus": -5,
+      "/nan": NaN,
+      "/text": "1",
+    };
     const cost = (req: { path: string }) => {
       if (req.path === "/throws") throw new Error("no");
       return (costs[req.path] ?? 1) as number;
@@ -184,30 +252,47 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
     expect(await statuses(server, 10, {}, "/free")).toEqual(Array(10).fill(200));
     expect(await statuses(server, 2, {}, "/dear")).toEqual([200, 429]);
     expect(await statuses(server, 2)).toEqual([200, 429]);
-    for (const path of ["/half", "/minus", "/nan", "/text", "/throws"]) expect(await statuses(server, 2, {}, path)).toEqual([429, 429]);
-    expect(events.filter(({ event }) => event === "portcullis_misconfigured").map(({ reason }) => reason)).toEqual(["cost-function-gave-no-cost", "cost-function-threw"]);
+    for (const path of ["/half", "/minus", "/nan", "/text", "/throws"])
+      expect(await statuses(server, 2, {}, path)).toEqual([429, 429]);
+    expect(events.filter(({ event }) => event === "portcullis_misconfigured").map(({ reason }) => reason)).toEqual([
+      "cost-function-gave-no-cost",
+      "cost-function-threw",
+    ]);
   });
 
   it("counts by a key of the app's, and by address when its function is broken", async () => {
     const key = (req: { headers: Record<string, unknown> }): string => {
       const tenant = req.headers["x-tenant"];
       if (tenant === "throw") throw new Error("no");
-      return (tenant === "none" ? undefined : tenant === "long" ? "x".repeat(257) : tenant === "empty" ? "" : tenant) as string;
+      return (
+        tenant === "none" ? undefined : tenant === "long" ? "x".repeat(257) : tenant === "empty" ? "" : tenant
+      ) as string;
     };
     const { server, events } = await bench({ limit: 2, key });
     expect(await statuses(server, 3, { "x-tenant": "a" })).toEqual([200, 200, 429]);
     expect(await statuses(server, 1, { "x-tenant": "b" })).toEqual([200]);
     const broken = [];
-    for (const tenant of ["throw", "none", "long", "empty"]) broken.push(...(await statuses(server, 1, { "x-tenant": tenant })));
+    for (const tenant of ["throw", "none", "long", "empty"])
+      broken.push(...(await statuses(server, 1, { "x-tenant": tenant })));
     expect(broken).toEqual([200, 200, 429, 429]);
-    expect(events.filter(({ event }) => event === "portcullis_misconfigured").map(({ reason }) => reason)).toEqual(["key-function-threw", "key-function-gave-no-key"]);
+    expect(events.filter(({ event }) => event === "portcullis_misconfigured").map(({ reason }) => reason)).toEqual([
+      "key-function-threw",
+      "key-function-gave-no-key",
+    ]);
   });
 
   it("takes functions that are asynchronous and reject for the mistake they are, and ends no process", async () => {
     const rejecting = (): unknown => Promise.reject(new Error("bug"));
-    const { server, events } = await bench({ limit: 2, key: rejecting as () => string, cost: rejecting as () => number });
+    const { server, events } = await bench({
+      limit: 2,
+      key: rejecting as () => string,
+      cost: rejecting as () => number,
+    });
     expect(await statuses(server, 3)).toEqual([200, 200, 429]);
-    expect(events.filter(({ event }) => event === "portcullis_misconfigured").map(({ reason }) => reason)).toEqual(["key-function-gave-no-key", "cost-function-gave-no-cost"]);
+    expect(events.filter(({ event }) => event === "portcullis_misconfigured").map(({ reason }) => reason)).toEqual([
+      "key-function-gave-no-key",
+      "cost-function-gave-no-cost",
+    ]);
   });
 
   it('key "principal" counts in the later place: principals by who they are, the anonymous by address', async () => {
@@ -221,7 +306,10 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
   it("perPrincipal is a second limit, and lets the anonymous pass", async () => {
     const { server } = await bench({ limit: 6, perPrincipal: { limit: 1, windowSeconds: 10 } });
     const { headers } = await server.send("/", { headers: { "x-test-principal": "ann" } });
-    expect(headers).toMatchObject({ ratelimit: '"default";r=5;t=60, "default-principal";r=0;t=10', "ratelimit-policy": '"default";q=6;w=60, "default-principal";q=1;w=10' });
+    expect(headers).toMatchObject({
+      ratelimit: '"default";r=5;t=60, "default-principal";r=0;t=10',
+      "ratelimit-policy": '"default";q=6;w=60, "default-principal";q=1;w=10',
+    });
     const refused = await server.send("/", { headers: { "x-test-principal": "ann" } });
     expect([refused.status, refused.headers["retry-after"]]).toEqual([429, "10"]);
     expect(await statuses(server, 1, { "x-test-principal": "bob" })).toEqual([200]);
@@ -235,17 +323,27 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
       {
         store,
         routes: (app, runtime, limits) => {
-          app.get("/login", createRouteLimit({ name: "login", limit: 2, windowSeconds: 900 }, runtime, { store: limits, defaults: parse(rateLimitSchema, {}) }));
+          app.get(
+            "/login",
+            createRouteLimit({ name: "login", limit: 2, windowSeconds: 900 }, runtime, {
+              store: limits,
+              defaults: parse(rateLimitSchema, {}),
+            }),
+          );
           app.get("/default", createRouteLimit({ name: "default", limit: 1 }, runtime, { store: limits }));
         },
       },
     );
     expect(await statuses(server, 3, {}, "/login")).toEqual([200, 200, 429]);
     expect(await statuses(server, 1, { "x-test-principal": "ann" }, "/login")).toEqual([200]);
-    expect((await server.send("/login", { headers: { "x-test-principal": "ann" } })).headers.ratelimit).toMatch(/^"default";r=5;t=60, "login";r=0;t=900$/);
+    expect((await server.send("/login", { headers: { "x-test-principal": "ann" } })).headers.ratelimit).toMatch(
+      /^"default";r=5;t=60, "login";r=0;t=900$/,
+    );
     // A route called like the main limit has a count of its own.
     expect(await statuses(server, 2, {}, "/default")).toEqual([200, 429]);
-    expect(() => createRouteLimit({ name: "x", limit: 1, windowSecs: 5 } as never, createRuntime(), { store })).toThrow(/Did you mean "windowSeconds"/);
+    expect(() => createRouteLimit({ name: "x", limit: 1, windowSecs: 5 } as never, createRuntime(), { store })).toThrow(
+      /Did you mean "windowSeconds"/,
+    );
     store.close();
   });
 
@@ -254,8 +352,12 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
     const runtime = createRuntime();
     createRouteLimit({ name: "search", limit: 5, windowSeconds: 60 }, runtime, deps);
     expect(() => createRouteLimit({ name: "search", limit: 9, windowSeconds: 60 }, runtime, deps)).not.toThrow();
-    expect(() => createRouteLimit({ name: "search", limit: 100, windowSeconds: 1 }, runtime, deps)).toThrow(/windowSeconds: .* window of 60 s.*\[contradiction\]/);
-    expect(() => createRouteLimit({ name: "search", limit: 100, windowSeconds: 1 }, runtime, { store: new SlidingWindowStore() })).not.toThrow();
+    expect(() => createRouteLimit({ name: "search", limit: 100, windowSeconds: 1 }, runtime, deps)).toThrow(
+      /windowSeconds: .* window of 60 s.*\[contradiction\]/,
+    );
+    expect(() =>
+      createRouteLimit({ name: "search", limit: 100, windowSeconds: 1 }, runtime, { store: new SlidingWindowStore() }),
+    ).not.toThrow();
   });
 
   it("describes itself in JSON, and is only there where it has something to do", async () => {
@@ -268,7 +370,11 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
     expect(made({})).toEqual(["rate-limit", undefined]);
     expect(made({ key: "principal" })).toEqual([undefined, "principal-rate-limit"]);
     expect(made({ perPrincipal: { limit: 5 } })).toEqual(["rate-limit", "principal-rate-limit"]);
-    const layer = createRateLimit(parse(rateLimitSchema, { key: () => "k", cost: () => 1, store: new SlidingWindowStore() }), runtime, deps);
+    const layer = createRateLimit(
+      parse(rateLimitSchema, { key: () => "k", cost: () => 1, store: new SlidingWindowStore() }),
+      runtime,
+      deps,
+    );
     const described = layer?.describe();
     expect(described).toMatchObject({ key: "function", cost: "function", store: "SlidingWindowStore", limit: 100 });
     expect(JSON.parse(JSON.stringify(described))).toEqual(described);

@@ -78,7 +78,12 @@ describe.each(EXPRESS)("limits in Redis on $name", ({ express }) => {
     servers.push(server);
     await security.ready();
     const keys = security.apiKeys!;
-    const makeKey = (limit?: number) => keys.create({ ownerId: "anna", name: "k", ...(limit === undefined ? {} : { rateLimit: { limit, windowSeconds: 60 } }) });
+    const makeKey = (limit?: number) =>
+      keys.create({
+        ownerId: "anna",
+        name: "k",
+        ...(limit === undefined ? {} : { rateLimit: { limit, windowSeconds: 60 } }),
+      });
     const token = (await security.jwt!.issue("anna")).accessToken;
     const events: SecurityEvent[] = [];
     security.events.on("*", (event) => events.push(event));
@@ -94,10 +99,14 @@ describe.each(EXPRESS)("limits in Redis on $name", ({ express }) => {
 
   async function callsOf(...commands: string[]): Promise<number> {
     const stats = await looking.info("commandstats");
-    return commands.reduce((sum, name) => sum + Number(new RegExp(`cmdstat_${name}:calls=(\\d+)`).exec(stats)?.[1] ?? 0), 0);
+    return commands.reduce(
+      (sum, name) => sum + Number(new RegExp(`cmdstat_${name}:calls=(\\d+)`).exec(stats)?.[1] ?? 0),
+      0,
+    );
   }
 
-  const remaining = (header: string | string[] | undefined): number[] => [...String(header).matchAll(/r=(\d+)/g)].map(([, left]) => Number(left));
+  const remaining = (header: string | string[] | undefined): number[] =>
+    [...String(header).matchAll(/r=(\d+)/g)].map(([, left]) => Number(left));
 
   it("one round trip for the main limit, the limit of the key and the limit of the principal", async () => {
     const { server, store, makeKey, token } = await start();
@@ -159,26 +168,53 @@ describe.each(EXPRESS)("limits in Redis on $name", ({ express }) => {
     expect(statuses).toEqual([200, 200, 429, 429]);
     expect(remaining((await server.send("/")).headers.ratelimit)).toEqual([7]);
     expect((await keys.usage(record.id))?.usageCount).toBe(2);
-    expect(events.filter(({ event }) => event === "excess_rate_limit_exceeded").map(({ source }) => source)).toEqual(["api-key", "api-key"]);
+    expect(events.filter(({ event }) => event === "excess_rate_limit_exceeded").map(({ source }) => source)).toEqual([
+      "api-key",
+      "api-key",
+    ]);
   });
 
-  const REFUSED: { name: string; method?: string; headers: (token: string) => Record<string, string>; status: number }[] = [
-    { name: "a token that was changed", headers: (token) => ({ authorization: `Bearer ${token.slice(0, -2)}AA` }), status: 401 },
+  const REFUSED: {
+    name: string;
+    method?: string;
+    headers: (token: string) => Record<string, string>;
+    status: number;
+  }[] = [
+    {
+      name: "a token that was changed",
+      headers: (token) => ({ authorization: `Bearer ${token.slice(0, -2)}AA` }),
+      status: 401,
+    },
     { name: "a malformed key", headers: () => ({ "x-api-key": "mcp_nothing" }), status: 401 },
-    { name: "a cross-site form", method: "POST", headers: () => ({ "sec-fetch-site": "cross-site", origin: "https://evil.example" }), status: 403 },
-    { name: "two credentials", headers: (token) => ({ authorization: `Bearer ${token}`, "x-api-key": "mcp_nothing" }), status: 400 },
+    {
+      name: "a cross-site form",
+      method: "POST",
+      headers: () => ({ "sec-fetch-site": "cross-site", origin: "https://evil.example" }),
+      status: 403,
+    },
+    {
+      name: "two credentials",
+      headers: (token) => ({ authorization: `Bearer ${token}`, "x-api-key": "mcp_nothing" }),
+      status: 400,
+    },
   ];
 
-  it.each(REFUSED)("$name counts in the main limit, and is told 429 once that is used up", async ({ method, headers, status }) => {
-    const { server, token, events, reached } = await start({ rateLimit: { limit: 3, perPrincipal: { limit: 500 } } });
-    const statuses = [];
-    for (let i = 0; i < 5; i += 1) statuses.push((await server.send("/", { ...(method === undefined ? {} : { method }), headers: headers(token) })).status);
-    expect(statuses).toEqual([status, status, status, 429, 429]);
-    expect(reached()).toBe(0);
-    // What is told as 429 is announced as that alone.
-    expect(events.map(({ event }) => event).filter((event) => event.startsWith("excess"))).toHaveLength(2);
-    expect(events).toHaveLength(5);
-  });
+  it.each(REFUSED)(
+    "$name counts in the main limit, and is told 429 once that is used up",
+    async ({ method, headers, status }) => {
+      const { server, token, events, reached } = await start({ rateLimit: { limit: 3, perPrincipal: { limit: 500 } } });
+      const statuses = [];
+      for (let i = 0; i < 5; i += 1)
+        statuses.push(
+          (await server.send("/", { ...(method === undefined ? {} : { method }), headers: headers(token) })).status,
+        );
+      expect(statuses).toEqual([status, status, status, 429, 429]);
+      expect(reached()).toBe(0);
+      // What is told as 429 is announced as that alone.
+      expect(events.map(({ event }) => event).filter((event) => event.startsWith("excess"))).toHaveLength(2);
+      expect(events).toHaveLength(5);
+    },
+  );
 
   it("a client that was just refused is asked about first: no signature is checked for it", async () => {
     const { server, token, security, events } = await start({ rateLimit: { limit: 1, perPrincipal: { limit: 500 } } });
@@ -217,7 +253,7 @@ describe.each(EXPRESS)("limits in Redis on $name", ({ express }) => {
     expect(security.describe().find(({ id }) => id === "rate-limit")?.store).toBe("its own");
   });
 
-  it("while Redis is down every limit is counted here, and with onStoreError \"deny\" the request is refused once", async () => {
+  it('while Redis is down every limit is counted here, and with onStoreError "deny" the request is refused once', async () => {
     const local = await start({ rateLimit: { limit: 4, perPrincipal: { limit: 2 }, storeTimeoutMs: 100 } });
     const deny = await start({ rateLimit: { ...RATE_LIMIT, onStoreError: "deny", storeTimeoutMs: 100 } });
     const { key } = await local.makeKey(3);
@@ -237,9 +273,14 @@ describe.each(EXPRESS)("limits in Redis on $name", ({ express }) => {
   });
 
   it("on trial each limit decides by itself, and refuses nothing", async () => {
-    const { server, token, events } = await start({ rateLimit: { limit: 10, perPrincipal: { limit: 1 }, mode: "report" } });
+    const { server, token, events } = await start({
+      rateLimit: { limit: 10, perPrincipal: { limit: 1 }, mode: "report" },
+    });
     const headers = { authorization: `Bearer ${token}` };
     for (let i = 0; i < 3; i += 1) expect((await server.send("/", { headers })).status).toBe(200);
-    expect(events.filter(({ event }) => event === "excess_rate_limit_exceeded").map(({ source }) => source)).toEqual(["principal-rate-limit", "principal-rate-limit"]);
+    expect(events.filter(({ event }) => event === "excess_rate_limit_exceeded").map(({ source }) => source)).toEqual([
+      "principal-rate-limit",
+      "principal-rate-limit",
+    ]);
   });
 });

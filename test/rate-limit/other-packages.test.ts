@@ -25,8 +25,15 @@ afterEach(async () => {
 });
 
 const KINDS = [
-  { name: "SlidingWindowStore", make: async (own: Own): Promise<WindowStore> => Promise.resolve(new SlidingWindowStore(own)) },
-  { name: "RedisSlidingWindowStore", make: async (own: Own): Promise<WindowStore> => new RedisSlidingWindowStore({ redis: (await sharedRedis()).url, prefix: `${uniqueName()}:`, ...own }) },
+  {
+    name: "SlidingWindowStore",
+    make: async (own: Own): Promise<WindowStore> => Promise.resolve(new SlidingWindowStore(own)),
+  },
+  {
+    name: "RedisSlidingWindowStore",
+    make: async (own: Own): Promise<WindowStore> =>
+      new RedisSlidingWindowStore({ redis: (await sharedRedis()).url, prefix: `${uniqueName()}:`, ...own }),
+  },
 ];
 
 describe.each(KINDS)("$name", ({ make }) => {
@@ -40,7 +47,15 @@ describe.each(KINDS)("$name", ({ make }) => {
     it("counts every hit, so that delays grow, and lets them leave one by one", async () => {
       const app = express();
       const used: unknown[] = [];
-      app.use(slowDown({ windowMs: 1000, delayAfter: 2, delayMs: (hits) => (hits - 2) * 20, store: await storeWith(), validate: { delayMs: false } }));
+      app.use(
+        slowDown({
+          windowMs: 1000,
+          delayAfter: 2,
+          delayMs: (hits) => (hits - 2) * 20,
+          store: await storeWith(),
+          validate: { delayMs: false },
+        }),
+      );
       app.get("/", (req, res) => {
         used.push((req as unknown as { slowDown: { used: number; delay: number } }).slowDown);
         res.send("ok");
@@ -48,7 +63,13 @@ describe.each(KINDS)("$name", ({ make }) => {
       const server = await serve(app);
       servers.push(server);
       for (let i = 0; i < 5; i += 1) expect((await server.send("/")).status).toBe(200);
-      expect(used).toMatchObject([{ used: 1 }, { used: 2 }, { used: 3, delay: 20 }, { used: 4, delay: 40 }, { used: 5, delay: 60 }]);
+      expect(used).toMatchObject([
+        { used: 1 },
+        { used: 2 },
+        { used: 3, delay: 20 },
+        { used: 4, delay: 40 },
+        { used: 5, delay: 60 },
+      ]);
       await sleep(1100);
       await server.send("/");
       expect(used.at(-1)).toMatchObject({ used: 1 });
@@ -56,12 +77,23 @@ describe.each(KINDS)("$name", ({ make }) => {
   });
 
   describe("in the real hono-rate-limiter", () => {
-    async function honoWith(options: { limit?: number; skipFailedRequests?: boolean; skipSuccessfulRequests?: boolean }, own?: Own) {
+    async function honoWith(
+      options: { limit?: number; skipFailedRequests?: boolean; skipSuccessfulRequests?: boolean },
+      own?: Own,
+    ) {
       const store = await storeWith(own);
       const app = new Hono();
-      app.use(honoRateLimiter({ windowMs: 60_000, keyGenerator: (context) => context.req.header("x-client") ?? "", store, ...options }));
+      app.use(
+        honoRateLimiter({
+          windowMs: 60_000,
+          keyGenerator: (context) => context.req.header("x-client") ?? "",
+          store,
+          ...options,
+        }),
+      );
       app.get("/", (context) => context.text("ok", context.req.query("status") === "500" ? 500 : 200));
-      const statusOf = async (client: string, path = "/"): Promise<number> => (await app.request(path, { headers: { "x-client": client } })).status;
+      const statusOf = async (client: string, path = "/"): Promise<number> =>
+        (await app.request(path, { headers: { "x-client": client } })).status;
       return { store, statusOf };
     }
 

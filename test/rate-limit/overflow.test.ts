@@ -94,7 +94,9 @@ describe("clients beyond maxClients without an attack", () => {
     const { store } = storeWith();
     for (let i = 0; i < 100_000; i += 1) store.consume(MAIN, ofOneSlash31(i), 1);
     let refused = 0;
-    for (let client = 0; client < 20_000; client += 1) for (let turn = 0; turn < 5; turn += 1) if (!store.consume(MAIN, `10.${client >> 8}.${client & 255}.1`, 1).allowed) refused += 1;
+    for (let client = 0; client < 20_000; client += 1)
+      for (let turn = 0; turn < 5; turn += 1)
+        if (!store.consume(MAIN, `10.${client >> 8}.${client & 255}.1`, 1).allowed) refused += 1;
     expect(refused).toBe(0);
   });
 
@@ -118,11 +120,17 @@ describe("a flood of names invented at one address", () => {
     return store;
   };
   const refused = (store: SlidingWindowStore, key = (address: string) => `${address} ada`): number =>
-    Array.from({ length: 2000 }, (_, i) => store.consume(pairs, key(spreadOut(i)), 1)).filter(({ allowed }) => !allowed).length;
+    Array.from({ length: 2000 }, (_, i) => store.consume(pairs, key(spreadOut(i)), 1)).filter(({ allowed }) => !allowed)
+      .length;
 
   it("refuses nobody of another network where the key begins with the address; its twin of names first refuses everybody", () => {
     expect(refused(flood((name) => `203.0.113.7 u${name}`))).toBe(0);
-    expect(refused(flood((name) => `u${name} 203.0.113.7`), (address) => `ada ${address}`)).toBe(2000);
+    expect(
+      refused(
+        flood((name) => `u${name} 203.0.113.7`),
+        (address) => `ada ${address}`,
+      ),
+    ).toBe(2000);
   });
 
   it("refuses no address of the same limit where the keys of the flood are no addresses", () => {
@@ -190,7 +198,17 @@ describe("the networks of a key", () => {
     expect(networksOf(key)).toEqual({ narrow, wide });
   });
 
-  it.each(["", "account ada", "session:ada", "jwt:10.0.0.1", "ada 203.0.113.9", " 203.0.113.9", "1.2.3", "203.0.113.9:4001", "unknown"])("has none: %j", (key) => {
+  it.each([
+    "",
+    "account ada",
+    "session:ada",
+    "jwt:10.0.0.1",
+    "ada 203.0.113.9",
+    " 203.0.113.9",
+    "1.2.3",
+    "203.0.113.9:4001",
+    "unknown",
+  ])("has none: %j", (key) => {
     expect(networksOf(key)).toBeUndefined();
   });
 });
@@ -198,7 +216,11 @@ describe("the networks of a key", () => {
 describe("the steps of one decision", () => {
   /** Cells read and written while `work` runs. */
   function stepsOf(work: () => void): number {
-    const spies = [vi.spyOn(WindowSlots.prototype, "read"), vi.spyOn(WindowSlots.prototype, "write"), vi.spyOn(WindowSlots.prototype, "leave")];
+    const spies = [
+      vi.spyOn(WindowSlots.prototype, "read"),
+      vi.spyOn(WindowSlots.prototype, "write"),
+      vi.spyOn(WindowSlots.prototype, "leave"),
+    ];
     work();
     const steps = spies.reduce((sum, spy) => sum + spy.mock.calls.length, 0);
     for (const spy of spies) spy.mockRestore();
@@ -251,7 +273,10 @@ describe("the steps of one decision", () => {
     const small = { name: "small", limit: 5, windowMs: 1000 };
     const steps = [10, 1_000_000].map((cost) =>
       stepsOf(() => {
-        const outcomes = store.consumeAll([{ policy: huge, key: "a", cost }, { policy: small, key: "a", cost: 6 }]);
+        const outcomes = store.consumeAll([
+          { policy: huge, key: "a", cost },
+          { policy: small, key: "a", cost: 6 },
+        ]);
         expect(outcomes.map(({ allowed }) => allowed)).toEqual([true, false]);
       }),
     );
@@ -283,7 +308,10 @@ describe("several new keys of one limit together, where there is room for one", 
     const { store } = storeWith({ maxClients: 1 });
     const policy = { name: "p", limit: 3, windowMs: 1000 };
     store.consume(policy, "first", 1);
-    const both = [{ policy, key: "a", cost: 2 }, { policy, key: "b", cost: 2 }];
+    const both = [
+      { policy, key: "a", cost: 2 },
+      { policy, key: "b", cost: 2 },
+    ];
     expect(store.consumeAll(both).map(({ allowed }) => allowed)).toEqual([true, false]);
     expect(store.peek(policy, "a", 3).allowed).toBe(true);
     expect(store.consumeAll(both.map((one) => ({ ...one, cost: 1 }))).every(({ allowed }) => allowed)).toBe(true);

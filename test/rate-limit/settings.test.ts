@@ -39,7 +39,17 @@ describe("the settings", () => {
     ["{}", {}],
     ["a frozen object", Object.freeze({})],
     ["an object without a prototype", Object.create(null) as object],
-    ["undefined values", { limit: undefined, key: undefined, cost: undefined, perPrincipal: undefined, store: undefined, headers: undefined }],
+    [
+      "undefined values",
+      {
+        limit: undefined,
+        key: undefined,
+        cost: undefined,
+        perPrincipal: undefined,
+        store: undefined,
+        headers: undefined,
+      },
+    ],
   ])("have a default for everything: %s", (_name, settings) => {
     expect(parse(rateLimitSchema, settings)).toEqual(DEFAULTS);
     expect(rateLimiter(settings)).toBeTypeOf("function");
@@ -50,7 +60,13 @@ describe("the settings", () => {
   });
 
   it("are the same after being parsed twice, functions and stores included", () => {
-    const settings = { key: () => "k", cost: () => 2, store: new SlidingWindowStore(), perPrincipal: { limit: 5 }, allow: ["10.0.0.0/8"] };
+    const settings = {
+      key: () => "k",
+      cost: () => 2,
+      store: new SlidingWindowStore(),
+      perPrincipal: { limit: 5 },
+      allow: ["10.0.0.0/8"],
+    };
     const once = parse(rateLimitSchema, settings);
     expect(parse(rateLimitSchema, once)).toEqual(once);
     expect(once.store).toBe(settings.store);
@@ -186,7 +202,11 @@ describe("the settings", () => {
   });
 
   it("must not contradict each other", () => {
-    const foreign = { increment: () => ({ totalHits: 1, resetTime: undefined }), decrement: () => undefined, resetKey: () => undefined };
+    const foreign = {
+      increment: () => ({ totalHits: 1, resetTime: undefined }),
+      decrement: () => undefined,
+      resetKey: () => undefined,
+    };
     expect([
       ...issuesOf({ limit: 5, cost: 6, perPrincipal: { limit: 2 } }),
       ...issuesOf({ store: foreign, perPrincipal: { limit: 5 } }),
@@ -229,7 +249,13 @@ describe("the settings", () => {
   });
 
   it("of a route need a name and a limit", () => {
-    expect(parse(routeLimitSchema, { name: "login", limit: 5 })).toEqual({ name: "login", limit: 5, windowSeconds: 60, key: "principal", cost: 1 });
+    expect(parse(routeLimitSchema, { name: "login", limit: 5 })).toEqual({
+      name: "login",
+      limit: 5,
+      windowSeconds: 60,
+      key: "principal",
+      cost: 1,
+    });
     expect(issuesOf({}, routeLimitSchema).map(({ code, path }) => [code, path])).toEqual([
       ["missing-setting", "name"],
       ["missing-setting", "limit"],
@@ -260,10 +286,25 @@ describe("the settings", () => {
 
   // Each contradiction with its twin, which differs in one field.
   it.each([
-    ["a cost over the limit for each principal", { cost: 3, perPrincipal: { limit: 2 } }, { cost: 2, perPrincipal: { limit: 2 } }, "perPrincipal.limit"],
+    [
+      "a cost over the limit for each principal",
+      { cost: 3, perPrincipal: { limit: 2 } },
+      { cost: 2, perPrincipal: { limit: 2 } },
+      "perPrincipal.limit",
+    ],
     ["a cost that is known, over the limit", { cost: 101 }, { cost: () => 101 }, "cost"],
-    ["two limits in a store for one", { store: FOREIGN, perPrincipal: { limit: 5 } }, { store: new SlidingWindowStore(), perPrincipal: { limit: 5 } }, "perPrincipal"],
-    ["the same in a store that can only consume", { store: { ...FOREIGN, consume: NOTHING }, perPrincipal: { limit: 5 } }, { store: { ...FOREIGN, consume: NOTHING } }, "perPrincipal"],
+    [
+      "two limits in a store for one",
+      { store: FOREIGN, perPrincipal: { limit: 5 } },
+      { store: new SlidingWindowStore(), perPrincipal: { limit: 5 } },
+      "perPrincipal",
+    ],
+    [
+      "the same in a store that can only consume",
+      { store: { ...FOREIGN, consume: NOTHING }, perPrincipal: { limit: 5 } },
+      { store: { ...FOREIGN, consume: NOTHING } },
+      "perPrincipal",
+    ],
     ["everybody allowed", { allow: ["10.0.0.0/0"] }, { allow: ["10.0.0.0/8"] }, "allow[0]"],
   ])("refuse %s", (_name, wrong, right, path) => {
     expect(issuesOf(wrong).map((issue) => issue.path)).toEqual([path]);
@@ -272,13 +313,17 @@ describe("the settings", () => {
 
   it.each(["increment", "decrement", "resetKey"])("a store of express-rate-limit without %s is none", (method) => {
     expect(parse(rateLimitSchema, { store: FOREIGN }).store).toBe(FOREIGN);
-    expect(issuesOf({ store: { ...FOREIGN, [method]: undefined } })).toMatchObject([{ code: "wrong-type", path: "store" }]);
+    expect(issuesOf({ store: { ...FOREIGN, [method]: undefined } })).toMatchObject([
+      { code: "wrong-type", path: "store" },
+    ]);
   });
 
   it.each(["consume", "peek"])("a store of ours without %s is none", (method) => {
     const store: Record<string, unknown> = { consume: NOTHING, peek: NOTHING };
     expect(parse(rateLimitSchema, { store })).toMatchObject({ store });
-    expect(issuesOf({ store: { ...store, [method]: undefined } })).toMatchObject([{ code: "wrong-type", path: "store" }]);
+    expect(issuesOf({ store: { ...store, [method]: undefined } })).toMatchObject([
+      { code: "wrong-type", path: "store" },
+    ]);
   });
 
   it.each([null, "memory", 7, Object.assign(() => undefined, FOREIGN)])("no object is no store: %s", (store) => {
@@ -293,10 +338,24 @@ describe("the settings", () => {
   it("of a route take every option", () => {
     const key = () => "k";
     const cost = () => 2;
-    expect(parse(routeLimitSchema, { name: "a", limit: 5, windowSeconds: 9, key, cost, mode: "enforce" })).toEqual({ name: "a", limit: 5, windowSeconds: 9, key, cost, mode: "enforce" });
-    expect(parse(routeLimitSchema, { name: "a", limit: 5, key: "address", mode: "report" })).toMatchObject({ key: "address", mode: "report" });
-    expect(issuesOf({ name: "a", limit: 5, mode: "off" }, routeLimitSchema)).toMatchObject([{ code: "wrong-value", path: "mode" }]);
-    expect(issuesOf({ name: "a", limit: 5, store: {} }, routeLimitSchema)).toMatchObject([{ code: "unknown-setting", path: "store" }]);
+    expect(parse(routeLimitSchema, { name: "a", limit: 5, windowSeconds: 9, key, cost, mode: "enforce" })).toEqual({
+      name: "a",
+      limit: 5,
+      windowSeconds: 9,
+      key,
+      cost,
+      mode: "enforce",
+    });
+    expect(parse(routeLimitSchema, { name: "a", limit: 5, key: "address", mode: "report" })).toMatchObject({
+      key: "address",
+      mode: "report",
+    });
+    expect(issuesOf({ name: "a", limit: 5, mode: "off" }, routeLimitSchema)).toMatchObject([
+      { code: "wrong-value", path: "mode" },
+    ]);
+    expect(issuesOf({ name: "a", limit: 5, store: {} }, routeLimitSchema)).toMatchObject([
+      { code: "unknown-setting", path: "store" },
+    ]);
   });
 
   it.each([

@@ -65,37 +65,44 @@ describe.each(EXPRESS)("when the store fails, on $name,", ({ express }) => {
     expect(unhandled).toEqual([]);
   });
 
-  async function bench(...[settings, parts]: Parameters<typeof startBench> extends [unknown, ...infer Rest] ? Rest : never) {
+  async function bench(
+    ...[settings, parts]: Parameters<typeof startBench> extends [unknown, ...infer Rest] ? Rest : never
+  ) {
     const made = await startBench(express, settings, parts);
     servers.push(made.server);
     return made;
   }
 
-  const OUTCOMES: [Trouble, "local" | "allow" | "deny", number[]][] = (["rejects", "throws", "hangs", "garbage"] as const).flatMap((trouble) => [
+  const OUTCOMES: [Trouble, "local" | "allow" | "deny", number[]][] = (
+    ["rejects", "throws", "hangs", "garbage"] as const
+  ).flatMap((trouble) => [
     [trouble, "local", [200, 200, 429, 429]] as [Trouble, "local", number[]],
     [trouble, "allow", [200, 200, 200, 200]] as [Trouble, "allow", number[]],
     [trouble, "deny", [503, 503, 503, 503]] as [Trouble, "deny", number[]],
   ]);
 
-  it.each(OUTCOMES)("the store %s and onStoreError is %s: %j, and one event each way", async (trouble, onStoreError, expected) => {
-    const store = new TroubledStore();
-    const { server, clock, events } = await bench({ limit: 2, onStoreError, storeTimeoutMs: 40 }, { store });
-    expect(await statuses(server, 1)).toEqual([200]);
-    store.trouble = trouble;
-    const began = performance.now();
-    expect(await statuses(server, 4)).toEqual(expected);
-    if (trouble === "hangs") await statuses(server, 2);
-    expect(performance.now() - began).toBeLessThan(1500);
-    // A server that cannot be reached is asked once, one that is late five times in a row; one that answers nonsense answers.
-    expect(store.calls - 1).toBe({ none: 0, rejects: 1, throws: 1, hangs: 5, garbage: 4 }[trouble]);
-    store.trouble = "none";
-    clock.advance(1000);
-    // One of the two slots in the store itself was taken before the outage.
-    expect(await statuses(server, 2)).toEqual([200, 429]);
-    const kinds = events.map(({ event }) => event).filter((event) => /^portcullis_store_(?:un|rec)/.test(event));
-    expect(kinds).toEqual(["portcullis_store_unavailable", "portcullis_store_recovered"]);
-    store.close();
-  });
+  it.each(OUTCOMES)(
+    "the store %s and onStoreError is %s: %j, and one event each way",
+    async (trouble, onStoreError, expected) => {
+      const store = new TroubledStore();
+      const { server, clock, events } = await bench({ limit: 2, onStoreError, storeTimeoutMs: 40 }, { store });
+      expect(await statuses(server, 1)).toEqual([200]);
+      store.trouble = trouble;
+      const began = performance.now();
+      expect(await statuses(server, 4)).toEqual(expected);
+      if (trouble === "hangs") await statuses(server, 2);
+      expect(performance.now() - began).toBeLessThan(1500);
+      // A server that cannot be reached is asked once, one that is late five times in a row; one that answers nonsense answers.
+      expect(store.calls - 1).toBe({ none: 0, rejects: 1, throws: 1, hangs: 5, garbage: 4 }[trouble]);
+      store.trouble = "none";
+      clock.advance(1000);
+      // One of the two slots in the store itself was taken before the outage.
+      expect(await statuses(server, 2)).toEqual([200, 429]);
+      const kinds = events.map(({ event }) => event).filter((event) => /^portcullis_store_(?:un|rec)/.test(event));
+      expect(kinds).toEqual(["portcullis_store_unavailable", "portcullis_store_recovered"]);
+      store.close();
+    },
+  );
 
   it("a refusal is problem+json with 503, and says nothing of the store", async () => {
     const store = new TroubledStore();
@@ -178,12 +185,22 @@ describe.each(EXPRESS)("when the store fails, on $name,", ({ express }) => {
     };
     const { server } = await bench({ onStoreError: "deny", store: broken });
     expect(await statuses(server, 1)).toEqual([503]);
-    const layer = createRateLimit(parse(rateLimitSchema, { store: broken }), createRuntime(), { store: new SlidingWindowStore() });
+    const layer = createRateLimit(parse(rateLimitSchema, { store: broken }), createRuntime(), {
+      store: new SlidingWindowStore(),
+    });
     await expect(layer?.ready?.()).rejects.toThrow("no connection");
 
-    const silly: Store = { increment: () => ({ totalHits: NaN, resetTime: undefined }), decrement: () => undefined, resetKey: () => undefined };
+    const silly: Store = {
+      increment: () => ({ totalHits: NaN, resetTime: undefined }),
+      decrement: () => undefined,
+      resetKey: () => undefined,
+    };
     expect(await statuses((await bench({ onStoreError: "deny", store: silly })).server, 1)).toEqual([503]);
-    const timeless: Store = { increment: () => ({ totalHits: 7, resetTime: undefined }), decrement: () => undefined, resetKey: () => undefined };
+    const timeless: Store = {
+      increment: () => ({ totalHits: 7, resetTime: undefined }),
+      decrement: () => undefined,
+      resetKey: () => undefined,
+    };
     const refused = await (await bench({ limit: 6, store: timeless })).server.send("/");
     expect([refused.status, refused.headers["retry-after"]]).toEqual([429, "60"]);
   });
@@ -196,7 +213,9 @@ describe.each(EXPRESS)("when the store fails, on $name,", ({ express }) => {
     app.use((_req, res) => void res.send("ok"));
     const server = await serve(app);
     servers.push(server);
-    expect([...(await statuses(server, 1, {}, "/a")), ...(await statuses(server, 2, {}, "/b"))]).toEqual([200, 200, 429]);
+    expect([...(await statuses(server, 1, {}, "/a")), ...(await statuses(server, 2, {}, "/b"))]).toEqual([
+      200, 200, 429,
+    ]);
     store.close();
   });
 });

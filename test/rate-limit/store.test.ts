@@ -21,25 +21,28 @@ afterEach(() => {
 });
 
 describe("the log", () => {
-  it.each([false, true])("takes back the oldest that is left, also when one before it was taken back already (%s)", (between) => {
-    const clock = new ManualClock();
-    const clients = new WindowClients(10, clock);
-    const policy = { name: "p", limit: 5, windowMs: 100 };
-    const hit = (): number => {
-      clients.decide(policy, "k", 1, true);
-      return clients.lastTime;
-    };
-    hit();
-    clock.advance(10);
-    const middle = hit();
-    if (between) clients.uncount(policy, "k", middle);
-    clock.advance(10);
-    hit();
-    clock.advance(85);
-    const { used } = clients.decide(policy, "k", 1, false);
-    clients.uncount(policy, "k");
-    expect([used, clients.decide(policy, "k", 1, false).used]).toEqual(between ? [1, 0] : [2, 1]);
-  });
+  it.each([false, true])(
+    "takes back the oldest that is left, also when one before it was taken back already (%s)",
+    (between) => {
+      const clock = new ManualClock();
+      const clients = new WindowClients(10, clock);
+      const policy = { name: "p", limit: 5, windowMs: 100 };
+      const hit = (): number => {
+        clients.decide(policy, "k", 1, true);
+        return clients.lastTime;
+      };
+      hit();
+      clock.advance(10);
+      const middle = hit();
+      if (between) clients.uncount(policy, "k", middle);
+      clock.advance(10);
+      hit();
+      clock.advance(85);
+      const { used } = clients.decide(policy, "k", 1, false);
+      clients.uncount(policy, "k");
+      expect([used, clients.decide(policy, "k", 1, false).used]).toEqual(between ? [1, 0] : [2, 1]);
+    },
+  );
 
   it("lets a slot free when the oldest request leaves, not when a window of the calendar ends", () => {
     const { clock, store } = storeWith();
@@ -102,7 +105,11 @@ describe("the log", () => {
     for (let i = 0; i < 1000; i += 1) expect(store.consume(policy, `client-${i}`, 1_000_000_000).allowed).toBe(true);
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(4_000_000);
     clock.advance(500);
-    expect(store.consume(policy, "client-0", 1_000_000_001)).toMatchObject({ allowed: false, used: 1_000_000_000, retryAfterMs: 500 });
+    expect(store.consume(policy, "client-0", 1_000_000_001)).toMatchObject({
+      allowed: false,
+      used: 1_000_000_000,
+      retryAfterMs: 500,
+    });
     expect(store.consume(policy, "client-0", 1_000_000_000)).toMatchObject({ allowed: true, used: 2_000_000_000 });
     clock.advance(500);
     expect(store.consume(policy, "client-0", 1)).toMatchObject({ allowed: true, used: 1_000_000_001 });
@@ -146,7 +153,16 @@ describe("the log", () => {
 
   it("tells keys apart that only differ where text is easily mangled", () => {
     const { store } = storeWith();
-    const keys = ["é".repeat(20), "e\u0301".repeat(20), "\ud800".repeat(20), "\ufffd".repeat(20), "\ud801".repeat(20), "x".repeat(300), `${"x".repeat(299)}y`, ""];
+    const keys = [
+      "é".repeat(20),
+      "e\u0301".repeat(20),
+      "\ud800".repeat(20),
+      "\ufffd".repeat(20),
+      "\ud801".repeat(20),
+      "x".repeat(300),
+      `${"x".repeat(299)}y`,
+      "",
+    ];
     for (const key of keys) expect(store.consume(POLICY, key, 3).allowed).toBe(true);
     for (const key of keys) expect(store.consume(POLICY, key, 1).allowed).toBe(false);
     expect(store.size).toBe(keys.length);
@@ -159,7 +175,12 @@ describe("memory", () => {
     for (let i = 0; i < 3; i += 1) store.consume(POLICY, "attacker", 1);
     for (let i = 0; i < 20_000; i += 1) store.consume(POLICY, `flood-${i}`, 1);
     expect(store.size).toBe(1000);
-    expect(store.consume(POLICY, "attacker", 1)).toEqual({ allowed: false, used: 3, retryAfterMs: 1000, resetMs: 1000 });
+    expect(store.consume(POLICY, "attacker", 1)).toEqual({
+      allowed: false,
+      used: 3,
+      retryAfterMs: 1000,
+      resetMs: 1000,
+    });
   });
 
   it("counts all policies together", () => {
@@ -210,7 +231,8 @@ describe("memory", () => {
   it("keeps exact counts through growth, clean-up and re-use of its memory", () => {
     const { clock, store } = storeWith({ maxClients: 5000 });
     for (let round = 0; round < 6; round += 1) {
-      for (let i = 0; i < 4000; i += 1) expect(store.consume(POLICY, `r${round % 2}-${i}`, 1 + (i % 3)).used).toBe(1 + (i % 3));
+      for (let i = 0; i < 4000; i += 1)
+        expect(store.consume(POLICY, `r${round % 2}-${i}`, 1 + (i % 3)).used).toBe(1 + (i % 3));
       for (let i = 0; i < 4000; i += 17) expect(store.peek(POLICY, `r${round % 2}-${i}`, 1).used).toBe(1 + (i % 3));
       clock.advance(1000);
     }

@@ -32,7 +32,15 @@ function authenticate(req: Request): void {
 export async function bench(
   express: () => Express,
   settings: RateLimitSettings = {},
-  { store, prepare, routes }: { store?: RateLimitStore; prepare?: (app: Express, runtime: Runtime) => void; routes?: (app: Express, runtime: Runtime, store: RateLimitStore) => void } = {},
+  {
+    store,
+    prepare,
+    routes,
+  }: {
+    store?: RateLimitStore;
+    prepare?: (app: Express, runtime: Runtime) => void;
+    routes?: (app: Express, runtime: Runtime, store: RateLimitStore) => void;
+  } = {},
 ): Promise<Bench> {
   const clock = new ManualClock();
   const runtime = createRuntime({ clock });
@@ -60,7 +68,12 @@ export async function bench(
 }
 
 /** The statuses of that many requests, one after the other. */
-export async function statuses(server: TestServer, count: number, headers: Record<string, string> = {}, path = "/"): Promise<number[]> {
+export async function statuses(
+  server: TestServer,
+  count: number,
+  headers: Record<string, string> = {},
+  path = "/",
+): Promise<number[]> {
   const seen: number[] = [];
   for (let i = 0; i < count; i += 1) seen.push((await server.send(path, { headers })).status);
   return seen;

@@ -25,7 +25,10 @@ const base = { trustedHosts: ["a.example"], secretKey: "k3Vt9sQfYb2LxWn8RzGj5HdP
 function known(key: string, settings: Tree, inside?: string): string[] {
   const stranger = { "?": 1 };
   try {
-    parseSettings({ ...base, [key]: inside === undefined ? { ...settings, ...stranger } : { ...settings, [inside]: stranger } });
+    parseSettings({
+      ...base,
+      [key]: inside === undefined ? { ...settings, ...stranger } : { ...settings, [inside]: stranger },
+    });
   } catch (error) {
     const issue = (error as SettingsError).issues.find(({ code }) => code === "unknown-setting");
     return /Known: (.+)\.$/.exec(issue?.message ?? "")?.[1]?.split(", ") ?? [];
@@ -36,7 +39,9 @@ function known(key: string, settings: Tree, inside?: string): string[] {
 function optionsOf(folder: string): { name: string; fallback: string; meaning: string }[] {
   const readme = readFileSync(join(ROOT, "src", folder, "README.md"), "utf8");
   const table = /\n## Options\n\n.*\n\|---\|---\|---\|\n((?:\|.*\n)+)/.exec(readme)?.[1] ?? "";
-  return [...table.matchAll(/^\| `([\w.]+)` \| (.+?) \| (.+) \|$/gm)].map(([, name = "", fallback = "", meaning = ""]) => ({ name, fallback, meaning }));
+  return [...table.matchAll(/^\| `([\w.]+)` \| (.+?) \| (.+) \|$/gm)].map(
+    ([, name = "", fallback = "", meaning = ""]) => ({ name, fallback, meaning }),
+  );
 }
 
 describe.each(LAYERS)("the options table of src/%s", (folder, key, required) => {
@@ -46,9 +51,15 @@ describe.each(LAYERS)("the options table of src/%s", (folder, key, required) => 
   it("has every option there is and no other", () => {
     const names = options.map(({ name }) => name).filter((name) => !name.includes("."));
     expect(names.sort()).toEqual(known(key, required as Tree).sort());
-    for (const group of new Set(options.flatMap(({ name }) => (name.includes(".") ? [name.split(".")[0] ?? ""] : [])))) {
+    for (const group of new Set(
+      options.flatMap(({ name }) => (name.includes(".") ? [name.split(".")[0] ?? ""] : [])),
+    )) {
       const inside = options.map(({ name }) => name).filter((name) => name.startsWith(`${group}.`));
-      expect(inside.sort()).toEqual(known(key, required as Tree, group).map((name) => `${group}.${name}`).sort());
+      expect(inside.sort()).toEqual(
+        known(key, required as Tree, group)
+          .map((name) => `${group}.${name}`)
+          .sort(),
+      );
     }
   });
 

@@ -9,7 +9,9 @@ import { SETTINGS_CODES } from "../../src/settings/errors.js";
 import { codeBlocks, readmes, ROOT } from "../support/code-blocks.js";
 import { readFileSync } from "node:fs";
 
-const blocks = readmes().flatMap(codeBlocks).filter(({ info }) => info.startsWith("ts"));
+const blocks = readmes()
+  .flatMap(codeBlocks)
+  .filter(({ info }) => info.startsWith("ts"));
 // Inside the repository, so that packages are found as an app would find them, and outside node_modules, where tsx reads no paths.
 const folder = join(ROOT, "test/readme/blocks");
 const fileOf = (where: string): string => `${where.replace(/[^A-Za-z0-9]+/g, "-")}.ts`;
@@ -17,11 +19,22 @@ const fileOf = (where: string): string => `${where.replace(/[^A-Za-z0-9]+/g, "-"
 beforeAll(() => {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  for (const { where, code } of blocks) writeFileSync(join(folder, fileOf(where)), `${code}\nexport {};\n`.replace("listen(3000)", "listen(0)"));
-  const paths = { portcullis: [join(ROOT, "src/index.ts")], "portcullis/sql": [join(ROOT, "src/stores/sql/index.ts")], "portcullis/mcp": [join(ROOT, "src/mcp/index.ts")], "portcullis/testing": [join(ROOT, "src/testing/index.ts")] };
+  for (const { where, code } of blocks)
+    writeFileSync(join(folder, fileOf(where)), `${code}\nexport {};\n`.replace("listen(3000)", "listen(0)"));
+  const paths = {
+    portcullis: [join(ROOT, "src/index.ts")],
+    "portcullis/sql": [join(ROOT, "src/stores/sql/index.ts")],
+    "portcullis/mcp": [join(ROOT, "src/mcp/index.ts")],
+    "portcullis/testing": [join(ROOT, "src/testing/index.ts")],
+  };
   writeFileSync(
     join(folder, "tsconfig.json"),
-    JSON.stringify({ extends: join(ROOT, "tsconfig.json"), compilerOptions: { paths, noUnusedLocals: false, noUnusedParameters: false }, include: ["*.ts"], exclude: [] }),
+    JSON.stringify({
+      extends: join(ROOT, "tsconfig.json"),
+      compilerOptions: { paths, noUnusedLocals: false, noUnusedParameters: false },
+      include: ["*.ts"],
+      exclude: [],
+    }),
   );
   writeFileSync(join(folder, "package.json"), '{"type":"module"}');
 });
@@ -29,7 +42,9 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe("every code block", () => {
   it("there are some, in every layer's README an incorrect use too", () => {
-    const layers = readmes().filter((path) => /src\/(headers|trusted-host|cors|rate-limit|csrf|session|api-key|jwt)\//.test(path));
+    const layers = readmes().filter((path) =>
+      /src\/(headers|trusted-host|cors|rate-limit|csrf|session|api-key|jwt)\//.test(path),
+    );
     expect(layers).toHaveLength(8);
     for (const path of layers) {
       const infos = codeBlocks(path).map(({ info }) => info);
@@ -39,38 +54,55 @@ describe("every code block", () => {
   });
 
   it("compiles", { timeout: 120_000 }, () => {
-    const { stdout, status } = spawnSync(process.execPath, [join(ROOT, "node_modules/typescript/bin/tsc"), "-p", folder], { encoding: "utf8" });
+    const { stdout, status } = spawnSync(
+      process.execPath,
+      [join(ROOT, "node_modules/typescript/bin/tsc"), "-p", folder],
+      { encoding: "utf8" },
+    );
     expect(stdout).toBe("");
     expect(status).toBe(0);
   });
 
-  it.each(blocks.filter(({ info }) => info === "ts").map(({ where }) => where))("%s runs", { timeout: 60_000 }, async (where) => {
-    const cwd = mkdtempSync(join(tmpdir(), "portcullis-readme-"));
-    try {
-      const child = spawn(process.execPath, ["--import", import.meta.resolve("tsx"), join(folder, fileOf(where))], {
-        cwd,
-        env: { ...process.env, TSX_TSCONFIG_PATH: join(folder, "tsconfig.json"), SECRET_KEY: "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E", SESSION_SECRET_KEY: "Zq8mW3xC6vB9nL2kJ5hG7fD4sA1pO0iUyTrE", ALLOWED_HOSTS: "api.example.com", DEBUG: "", PORTCULLIS_DEBUG: "" },
-        stdio: ["ignore", "pipe", "pipe"],
-      });
-      let output = "";
-      child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
-      child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()));
-      // A server goes on listening; what was going to fail at start has failed by then.
-      const ended = await Promise.race([
-        new Promise<number | null>((resolve) => child.once("exit", resolve)),
-        new Promise<"running">((resolve) => setTimeout(() => resolve("running"), 4000)),
-      ]);
-      if (ended === "running") child.kill("SIGKILL");
-      expect(["running", 0], output).toContain(ended);
-      expect(output).not.toMatch(/Error/);
-    } finally {
-      rmSync(cwd, { recursive: true, force: true });
-    }
-  });
+  it.each(blocks.filter(({ info }) => info === "ts").map(({ where }) => where))(
+    "%s runs",
+    { timeout: 60_000 },
+    async (where) => {
+      const cwd = mkdtempSync(join(tmpdir(), "portcullis-readme-"));
+      try {
+        const child = spawn(process.execPath, ["--import", import.meta.resolve("tsx"), join(folder, fileOf(where))], {
+          cwd,
+          env: {
+            ...process.env,
+            TSX_TSCONFIG_PATH: join(folder, "tsconfig.json"),
+            SECRET_KEY: "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E",
+            SESSION_SECRET_KEY: "Zq8mW3xC6vB9nL2kJ5hG7fD4sA1pO0iUyTrE",
+            ALLOWED_HOSTS: "api.example.com",
+            DEBUG: "",
+            PORTCULLIS_DEBUG: "",
+          },
+          stdio: ["ignore", "pipe", "pipe"],
+        });
+        let output = "";
+        child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
+        child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()));
+        // A server goes on listening; what was going to fail at start has failed by then.
+        const ended = await Promise.race([
+          new Promise<number | null>((resolve) => child.once("exit", resolve)),
+          new Promise<"running">((resolve) => setTimeout(() => resolve("running"), 4000)),
+        ]);
+        if (ended === "running") child.kill("SIGKILL");
+        expect(["running", 0], output).toContain(ended);
+        expect(output).not.toMatch(/Error/);
+      } finally {
+        rmSync(cwd, { recursive: true, force: true });
+      }
+    },
+  );
 });
 
 describe("every code has its page", () => {
-  const codesIn = (path: string) => [...readFileSync(join(ROOT, path), "utf8").matchAll(/^\| `([a-z-]+)` \|/gm)].map((match) => match[1]);
+  const codesIn = (path: string) =>
+    [...readFileSync(join(ROOT, path), "utf8").matchAll(/^\| `([a-z-]+)` \|/gm)].map((match) => match[1]);
   it("refusals", () => {
     expect(codesIn("src/core/README.md").sort()).toEqual(Object.keys(REFUSALS).sort());
   });
@@ -79,14 +111,21 @@ describe("every code has its page", () => {
   });
   it("events, with their levels, the fields they have, and something in the source that announces each", () => {
     const section = /\n## Events\n([^]*?)\n## /.exec(readFileSync(join(ROOT, "src/core/README.md"), "utf8"))?.[1] ?? "";
-    const rows = [...section.matchAll(/^\| `([a-z_]+)` \| ([A-Z]+) \| .{10,} \|$/gm)].map(([, name, level]) => [name, level]);
+    const rows = [...section.matchAll(/^\| `([a-z_]+)` \| ([A-Z]+) \| .{10,} \|$/gm)].map(([, name, level]) => [
+      name,
+      level,
+    ]);
     expect(rows).toEqual(Object.entries(EVENT_LEVELS));
-    const declared = /interface SecurityEvent \{([^]*?)\n\}/.exec(readFileSync(join(ROOT, "src/core/events.ts"), "utf8"))?.[1] ?? "";
+    const declared =
+      /interface SecurityEvent \{([^]*?)\n\}/.exec(readFileSync(join(ROOT, "src/core/events.ts"), "utf8"))?.[1] ?? "";
     const fields = [...declared.matchAll(/readonly (\w+)\??:/g)].map(([, name = ""]) => name);
     expect(fields.length).toBeGreaterThan(10);
     const list = section.slice(0, section.indexOf("| event |"));
     expect(fields.filter((name) => !list.includes(`\`${name}\``))).toEqual([]);
-    const source = (readdirSync(join(ROOT, "src"), { recursive: true }) as string[]).filter((name) => name.endsWith(".ts") && !/core.events\.ts$/.test(name)).map((name) => readFileSync(join(ROOT, "src", name), "utf8")).join("\n");
+    const source = (readdirSync(join(ROOT, "src"), { recursive: true }) as string[])
+      .filter((name) => name.endsWith(".ts") && !/core.events\.ts$/.test(name))
+      .map((name) => readFileSync(join(ROOT, "src", name), "utf8"))
+      .join("\n");
     expect(Object.keys(EVENT_LEVELS).filter((name) => !source.includes(`"${name}"`))).toEqual([]);
   });
 });

@@ -17,14 +17,21 @@ describe("Google's CSP Evaluator", () => {
     app.get("/", (_req, res) => void res.send("ok"));
     const server = await serve(app);
     try {
-      expect(evaluate(await policyOf(server, "/"))).toEqual({ weaknesses: [], accepted: [expect.stringMatching(/^MEDIUM_MAYBE script-src 'self': /)], others: [] });
+      expect(evaluate(await policyOf(server, "/"))).toEqual({
+        weaknesses: [],
+        accepted: [expect.stringMatching(/^MEDIUM_MAYBE script-src 'self': /)],
+        others: [],
+      });
     } finally {
       await server.close();
     }
   });
 
   describe("of the quickstart", () => {
-    const { app, security } = createQuickstart("sqlite::memory:", "wJ8s7Yk2pQz4Nf6Vb1Xc3Mh5Lr9Tg0Ud", { debug: false, trustedHosts: ["127.0.0.1"] });
+    const { app, security } = createQuickstart("sqlite::memory:", "wJ8s7Yk2pQz4Nf6Vb1Xc3Mh5Lr9Tg0Ud", {
+      debug: false,
+      trustedHosts: ["127.0.0.1"],
+    });
     let server: TestServer;
     beforeAll(async () => {
       await security.ready();
@@ -42,15 +49,31 @@ describe("Google's CSP Evaluator", () => {
 
   // What an app could write instead: were these found to be fine, the tests above would say nothing.
   it.each([
-    ["'unsafe-inline' in script-src", "default-src 'self'; script-src 'unsafe-inline'; object-src 'none'; base-uri 'none'", /^HIGH script-src 'unsafe-inline'/],
+    [
+      "'unsafe-inline' in script-src",
+      "default-src 'self'; script-src 'unsafe-inline'; object-src 'none'; base-uri 'none'",
+      /^HIGH script-src 'unsafe-inline'/,
+    ],
     ["no script-src", "object-src 'none'; base-uri 'none'", /^HIGH script-src/],
     ["any https host", "default-src https:; object-src 'none'; base-uri 'none'", /^HIGH default-src https:/],
     ["data: in script-src", "script-src 'self' data:; object-src 'none'; base-uri 'none'", /^HIGH script-src data:/],
-    ["a list of hosts known to serve JSONP", "script-src https://www.google.com; object-src 'none'; base-uri 'none'", /^HIGH script-src https:\/\/www\.google\.com/],
+    [
+      "a list of hosts known to serve JSONP",
+      "script-src https://www.google.com; object-src 'none'; base-uri 'none'",
+      /^HIGH script-src https:\/\/www\.google\.com/,
+    ],
     ["a nonce without base-uri", "script-src 'nonce-d2+o8sZghHPM7fGKLa1sRQNh'; object-src 'none'", /^HIGH base-uri/],
-    ["'unsafe-eval'", "script-src 'self' 'unsafe-eval'; object-src 'none'; base-uri 'none'", /^MEDIUM_MAYBE script-src 'unsafe-eval'/],
+    [
+      "'unsafe-eval'",
+      "script-src 'self' 'unsafe-eval'; object-src 'none'; base-uri 'none'",
+      /^MEDIUM_MAYBE script-src 'unsafe-eval'/,
+    ],
     ["a short nonce", "script-src 'nonce-abc'; object-src 'none'; base-uri 'none'", /^MEDIUM script-src 'nonce-abc'/],
-    ["a misspelt directive", "default-src 'self'; object-src 'none'; base-uri 'none'; scriptsrc 'none'", /^SYNTAX scriptsrc/],
+    [
+      "a misspelt directive",
+      "default-src 'self'; object-src 'none'; base-uri 'none'; scriptsrc 'none'",
+      /^SYNTAX scriptsrc/,
+    ],
   ])("finds %s", (_name, policy, weakness) => {
     expect(evaluate(policy).weaknesses).toEqual(expect.arrayContaining([expect.stringMatching(weakness)]));
   });

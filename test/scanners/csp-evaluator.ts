@@ -19,7 +19,12 @@ const REQUESTS = [
   { path: "/public", status: 400, headers: { Host: "evil.example" } },
 ];
 
-const WEAK_POLICIES = ["script-src 'unsafe-inline'; object-src 'none'; base-uri 'none'", "script-src 'self'; base-uri 'none'; object-src *", "default-src https:", "scriptsrc 'self'"];
+const WEAK_POLICIES = [
+  "script-src 'unsafe-inline'; object-src 'none'; base-uri 'none'",
+  "script-src 'self'; base-uri 'none'; object-src *",
+  "default-src https:",
+  "scriptsrc 'self'",
+];
 
 export async function cspEvaluator(): Promise<Outcome> {
   const target = await serveQuickstart();
@@ -30,14 +35,22 @@ export async function cspEvaluator(): Promise<Outcome> {
       const reply = await target.ask(path, { headers });
       const policy = reply.headers["content-security-policy"];
       if (reply.status !== status) throw new Error(`${path} answered ${reply.status} instead of ${status}`);
-      const found = typeof policy === "string" ? evaluate(policy) : { weaknesses: ["no policy"], accepted: [], others: [] };
+      const found =
+        typeof policy === "string" ? evaluate(policy) : { weaknesses: ["no policy"], accepted: [], others: [] };
       weaknesses += found.weaknesses.length;
       const findings = [...found.weaknesses, ...found.accepted, ...found.others];
       details.push(`${path} ${status}: ${findings.length === 0 ? "no findings" : findings.join("; ")}`);
     }
     const missed = WEAK_POLICIES.filter((policy) => evaluate(policy).weaknesses.length === 0);
-    details.push(`weak policies, for comparison: ${WEAK_POLICIES.length - missed.length} of ${WEAK_POLICIES.length} found weak`);
-    return { scanner: `csp_evaluator ${version}`, passed: weaknesses === 0 && missed.length === 0, result: `${weaknesses} weaknesses in ${REQUESTS.length} answers`, details };
+    details.push(
+      `weak policies, for comparison: ${WEAK_POLICIES.length - missed.length} of ${WEAK_POLICIES.length} found weak`,
+    );
+    return {
+      scanner: `csp_evaluator ${version}`,
+      passed: weaknesses === 0 && missed.length === 0,
+      result: `${weaknesses} weaknesses in ${REQUESTS.length} answers`,
+      details,
+    };
   } finally {
     await target.close();
   }

@@ -33,7 +33,10 @@ export async function observatory(): Promise<Outcome> {
     passed: enough(scan) && scan.testsPassed === scan.testsQuantity && !enough(weak.scan),
     result: `${scan.grade}, ${scan.score} points (wanted: ${WANTED.grade}, ${WANTED.score}), ${scan.testsPassed} of ${scan.testsQuantity} tests`,
     details: [
-      ...Object.entries(tests).map(([name, { pass, result, scoreModifier }]) => `${pass ? "passed" : "FAILED"} ${name}: ${result} (${scoreModifier > 0 ? "+" : ""}${scoreModifier})`),
+      ...Object.entries(tests).map(
+        ([name, { pass, result, scoreModifier }]) =>
+          `${pass ? "passed" : "FAILED"} ${name}: ${result} (${scoreModifier > 0 ? "+" : ""}${scoreModifier})`,
+      ),
       `the weak app, for comparison: ${weak.scan.grade}, ${weak.scan.score} points`,
     ],
   };
@@ -44,15 +47,22 @@ async function graded(scanner: string, serve: () => Promise<OverTls>): Promise<R
   try {
     // Its bin would put Mozilla's bundle of intermediate certificates in place of our authority; src/scan.js is what it starts.
     const env = { ...process.env, NODE_EXTRA_CA_CERTS: target.ca, NO_PROXY: "localhost", no_proxy: "localhost" };
-    const { stdout } = await run(process.execPath, [join(scanner, "src/scan.js"), target.authority], { env, timeout: 60_000 }).catch((failure: { stdout?: string }) => {
+    const { stdout } = await run(process.execPath, [join(scanner, "src/scan.js"), target.authority], {
+      env,
+      timeout: 60_000,
+    }).catch((failure: { stdout?: string }) => {
       if (!failure.stdout) throw failure;
       return { stdout: failure.stdout };
     });
     const report = JSON.parse(stdout) as Report;
     if (report.error !== undefined) throw new Error(`The Observatory did not grade ${target.origin}: ${report.error}`);
     // It passes what it does not reach: see that it came in by plain http, and asked for more than one page over TLS.
-    if (report.tests["redirection"]?.result !== "redirection-to-https") throw new Error(`The Observatory did not follow the redirect of http://${target.authority}/: ${report.tests["redirection"]?.result}`);
-    if (![...target.answers.keys()].some((answer) => answer.startsWith("GET /robots.txt "))) throw new Error("The Observatory did not ask for robots.txt over TLS.");
+    if (report.tests["redirection"]?.result !== "redirection-to-https")
+      throw new Error(
+        `The Observatory did not follow the redirect of http://${target.authority}/: ${report.tests["redirection"]?.result}`,
+      );
+    if (![...target.answers.keys()].some((answer) => answer.startsWith("GET /robots.txt ")))
+      throw new Error("The Observatory did not ask for robots.txt over TLS.");
     return report;
   } finally {
     await target.close();
@@ -71,7 +81,23 @@ async function install(): Promise<string> {
   if (!existsSync(preloaded)) {
     print(`Installing ${PACKAGE}@${VERSION} and what it needs (130 MB) below ${prefix}`);
     mkdirSync(prefix, { recursive: true });
-    await run("npm", ["install", "--prefix", prefix, "--ignore-scripts", "--omit=optional", "--omit=dev", "--no-save", "--no-audit", "--no-fund", "--loglevel=error", `${PACKAGE}@${VERSION}`], { cwd: prefix, timeout: 200_000 });
+    await run(
+      "npm",
+      [
+        "install",
+        "--prefix",
+        prefix,
+        "--ignore-scripts",
+        "--omit=optional",
+        "--omit=dev",
+        "--no-save",
+        "--no-audit",
+        "--no-fund",
+        "--loglevel=error",
+        `${PACKAGE}@${VERSION}`,
+      ],
+      { cwd: prefix, timeout: 200_000 },
+    );
     // Its install script would download the browsers' preload list. `localhost` is not on it, so an empty list says the same.
     writeFileSync(preloaded, "{}\n");
   }

@@ -35,14 +35,17 @@ export async function serveOverTls(app: RequestListener): Promise<OverTls> {
   const certificates = makeCertificates("DNS:localhost");
   const ca = readFileSync(certificates.ca);
   const answers = new Map<string, number>();
-  const tls = createTlsServer({ cert: readFileSync(certificates.cert), key: readFileSync(certificates.key) }, (req, res) => {
-    const path = (req.url ?? "").split("?")[0] ?? "";
-    res.once("finish", () => {
-      const answer = `${req.method} ${path} ${res.statusCode}`;
-      answers.set(answer, (answers.get(answer) ?? 0) + 1);
-    });
-    app(req, res);
-  });
+  const tls = createTlsServer(
+    { cert: readFileSync(certificates.cert), key: readFileSync(certificates.key) },
+    (req, res) => {
+      const path = (req.url ?? "").split("?")[0] ?? "";
+      res.once("finish", () => {
+        const answer = `${req.method} ${path} ${res.statusCode}`;
+        answers.set(answer, (answers.get(answer) ?? 0) + 1);
+      });
+      app(req, res);
+    },
+  );
   const plain = createPlainServer((req, res) => void res.writeHead(301, { Location: `${origin}${req.url}` }).end());
 
   const sockets = new Set<Socket>();
@@ -79,7 +82,11 @@ export async function serveOverTls(app: RequestListener): Promise<OverTls> {
   };
 }
 
-function ask(url: URL, ca: Buffer, { method = "GET", headers = {}, body }: { method?: string; headers?: Record<string, string>; body?: string } = {}): Promise<Reply> {
+function ask(
+  url: URL,
+  ca: Buffer,
+  { method = "GET", headers = {}, body }: { method?: string; headers?: Record<string, string>; body?: string } = {},
+): Promise<Reply> {
   return new Promise((resolve, reject) => {
     const req = request(url, { method, headers, ca, servername: url.hostname, agent: false, family: 4 }, (res) => {
       let text = "";

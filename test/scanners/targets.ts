@@ -31,7 +31,11 @@ export function serveWeakApp(): Promise<OverTls> {
   app.get("/", (req, res) => {
     const name = typeof req.query["name"] === "string" ? req.query["name"] : "nobody";
     res.setHeader("Set-Cookie", "session=1");
-    res.type("html").send(`<!doctype html><title>weak</title><p>Hello, ${name}!<form method="post" action="/login"><input name="user"><button>Log in</button></form><a href="/?name=ada">ada</a>`);
+    res
+      .type("html")
+      .send(
+        `<!doctype html><title>weak</title><p>Hello, ${name}!<form method="post" action="/login"><input name="user"><button>Log in</button></form><a href="/?name=ada">ada</a>`,
+      );
   });
   app.post("/login", (_req, res) => void res.send("in"));
   return serveOverTls(app);

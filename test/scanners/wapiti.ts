@@ -17,13 +17,37 @@ const run = promisify(execFile);
 const MODULES = ["http_headers", "cookieflags", "csp", "csrf", "xss"];
 
 /** Where the crawler begins, besides the root: nothing links to the API, and without parameters there is nothing to inject. */
-const STARTS = ["/page?name=ada", "/public?q=1", "/me?fields=id", "/protected?q=1", "/jwt-protected?q=1", "/tokens/jwks.json?kid=1", "/api-keys?page=1", "/nowhere?q=1"];
+const STARTS = [
+  "/page?name=ada",
+  "/public?q=1",
+  "/me?fields=id",
+  "/protected?q=1",
+  "/jwt-protected?q=1",
+  "/tokens/jwks.json?kid=1",
+  "/api-keys?page=1",
+  "/nowhere?q=1",
+];
 
 /** What wapiti must have been answered, or it was blind: the page, the cookie, what is behind the cookie (400: it let wapiti in, and took no unknown field). */
-const SEEN = ["GET / 302", "GET /page 200", "POST /login 200", "GET /me 200", "GET /public 200", "GET /api-keys 400", "GET /nowhere 404"];
+const SEEN = [
+  "GET / 302",
+  "GET /page 200",
+  "POST /login 200",
+  "GET /me 200",
+  "GET /public 200",
+  "GET /api-keys 400",
+  "GET /nowhere 404",
+];
 
 /** What the modules must find in the weak app, one category each at least. */
-const IN_THE_WEAK_APP = ["HTTP Secure Headers", "HttpOnly Flag cookie", "Secure Flag cookie", "Content Security Policy Configuration", "Cross Site Request Forgery", "Cross Site Scripting"];
+const IN_THE_WEAK_APP = [
+  "HTTP Secure Headers",
+  "HttpOnly Flag cookie",
+  "Secure Flag cookie",
+  "Content Security Policy Configuration",
+  "Cross Site Request Forgery",
+  "Cross Site Scripting",
+];
 
 export async function wapiti(): Promise<Outcome> {
   const version = await installed();
@@ -37,11 +61,16 @@ export async function wapiti(): Promise<Outcome> {
     // Before this script asks for anything itself.
     answers = new Map(target.answers);
     for (const finding of findings) {
-      const excuse = NOT_TRUE.find(({ category, info, path }) => finding.category === category && finding.info === info && (path === undefined || finding.path === path));
+      const excuse = NOT_TRUE.find(
+        ({ category, info, path }) =>
+          finding.category === category && finding.info === info && (path === undefined || finding.path === path),
+      );
       const proven = excuse !== undefined && (await excuse.holds(target));
       if (proven) untrue += 1;
       else unexplained += 1;
-      details.push(`${proven ? "not true" : "TRUE"}: ${finding.category}, ${finding.method} ${finding.path}: ${finding.info}${excuse === undefined ? "" : ` [${proven ? "" : "does NOT hold: "}${excuse.reason}]`}`);
+      details.push(
+        `${proven ? "not true" : "TRUE"}: ${finding.category}, ${finding.method} ${finding.path}: ${finding.info}${excuse === undefined ? "" : ` [${proven ? "" : "does NOT hold: "}${excuse.reason}]`}`,
+      );
     }
   } finally {
     await target.close();
@@ -54,7 +83,9 @@ export async function wapiti(): Promise<Outcome> {
   if (failed.length > 0) details.push(`BLIND or broken: ${failed.join(", ")}`);
 
   const missed = await missedInTheWeakApp();
-  details.push(`the weak app, for comparison: ${missed.length === 0 ? "every module found something" : `NOT found: ${missed.join(", ")}`}`);
+  details.push(
+    `the weak app, for comparison: ${missed.length === 0 ? "every module found something" : `NOT found: ${missed.join(", ")}`}`,
+  );
   return {
     scanner: `wapiti ${version}`,
     passed: unexplained === 0 && unseen.length === 0 && failed.length === 0 && missed.length === 0,
@@ -90,14 +121,41 @@ async function scan({ origin, ca }: OverTls, starts: readonly string[]): Promise
   try {
     const args = [
       ...["-u", `${origin}/`, ...starts.flatMap((path) => ["-s", `${origin}${path}`])],
-      ...["-m", MODULES.join(","), "-l", "2", "-f", "json", "-o", report, "-v", "0", "--verify-ssl", "1", "--no-bugreport"],
+      ...[
+        "-m",
+        MODULES.join(","),
+        "-l",
+        "2",
+        "-f",
+        "json",
+        "-o",
+        report,
+        "-v",
+        "0",
+        "--verify-ssl",
+        "1",
+        "--no-bugreport",
+      ],
       ...["--store-session", join(folder, "session"), "--store-config", join(folder, "config")],
     ];
     // LANG: its categories and messages are translated. REQUESTS_CA_BUNDLE: its HTTP client is Python's requests.
-    const env = { ...process.env, LANG: "C.UTF-8", LC_ALL: "C.UTF-8", LANGUAGE: "en", REQUESTS_CA_BUNDLE: ca, NO_PROXY: "localhost", no_proxy: "localhost" };
+    const env = {
+      ...process.env,
+      LANG: "C.UTF-8",
+      LC_ALL: "C.UTF-8",
+      LANGUAGE: "en",
+      REQUESTS_CA_BUNDLE: ca,
+      NO_PROXY: "localhost",
+      no_proxy: "localhost",
+    };
     await run("wapiti", args, { env, timeout: 180_000, maxBuffer: 2 ** 26 });
-    const { vulnerabilities, anomalies } = JSON.parse(readFileSync(report, "utf8")) as { vulnerabilities: Flaws; anomalies: Flaws };
-    return [vulnerabilities, anomalies].flatMap((flaws) => Object.entries(flaws).flatMap(([category, list]) => list.map((flaw) => ({ ...flaw, category }))));
+    const { vulnerabilities, anomalies } = JSON.parse(readFileSync(report, "utf8")) as {
+      vulnerabilities: Flaws;
+      anomalies: Flaws;
+    };
+    return [vulnerabilities, anomalies].flatMap((flaws) =>
+      Object.entries(flaws).flatMap(([category, list]) => list.map((flaw) => ({ ...flaw, category }))),
+    );
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

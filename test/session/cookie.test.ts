@@ -48,7 +48,10 @@ describe("the session cookie and express-session's own", () => {
     const server = await serve(routes(express(), made));
     const cookie = cookieOf(await server.send("/count"));
     await server.close();
-    expect(await withExpressSession(store, cookie)).toMatchObject({ id: cookie.slice(`${COOKIE}=s%3A`.length, `${COOKIE}=s%3A`.length + 32), count: 1 });
+    expect(await withExpressSession(store, cookie)).toMatchObject({
+      id: cookie.slice(`${COOKIE}=s%3A`.length, `${COOKIE}=s%3A`.length + 32),
+      count: 1,
+    });
     await made.layer.close?.();
     store.close();
   });
@@ -61,7 +64,8 @@ describe("the session cookie and express-session's own", () => {
       const value = valueIn(setCookie.slice(0, setCookie.indexOf(";")));
       const cookie = new SessionCookie(options, false, [key]);
       // The second answer is a remembered one.
-      for (let time = 0; time < 2; time += 1) expect(cookie.read(value)).toEqual({ sid: id, handle: sessionHandle(id) });
+      for (let time = 0; time < 2; time += 1)
+        expect(cookie.read(value)).toEqual({ sid: id, handle: sessionHandle(id) });
       expect(new SessionCookie(options, false, [otherKey, key]).read(value)?.sid).toBe(id);
       expect(new SessionCookie(options, false, [otherKey]).read(value)).toBeUndefined();
     }
@@ -69,7 +73,10 @@ describe("the session cookie and express-session's own", () => {
 });
 
 describe("the signature of the session cookie", () => {
-  const signedBy = async (settings: Parameters<typeof parse<typeof sessionSchema>>[1], secretKey?: readonly Secret[]): Promise<string> => {
+  const signedBy = async (
+    settings: Parameters<typeof parse<typeof sessionSchema>>[1],
+    secretKey?: readonly Secret[],
+  ): Promise<string> => {
     const layer = createSession(parse(sessionSchema, settings), createRuntime(), { secretKey });
     const server = await serve(routes(express(), { layer, runtime: createRuntime() }));
     const cookie = cookieOf(await server.send("/count"));
@@ -82,7 +89,9 @@ describe("the signature of the session cookie", () => {
     const value = await signedBy({ secret: [SECRET, OTHER_SECRET] });
     expect(unsign(value, SECRET)).toBe(value.slice(0, 32));
     expect(unsign(value, OTHER_SECRET)).toBe(false);
-    expect(new SessionCookie(options, false, [key]).read(`s%3A${encodeURIComponent(sign("a".repeat(32), SECRET))}`)?.sid).toBe("a".repeat(32));
+    expect(
+      new SessionCookie(options, false, [key]).read(`s%3A${encodeURIComponent(sign("a".repeat(32), SECRET))}`)?.sid,
+    ).toBe("a".repeat(32));
   });
 
   it("is made with a derived key from secretKey, which signs nothing itself", async () => {
@@ -95,7 +104,9 @@ describe("the signature of the session cookie", () => {
 describe("a remembered cookie", () => {
   it("says nothing for another id, another signature, or another spelling", async () => {
     const store = new MemorySessionStore();
-    const [one, two] = [await withExpressSession(store), await withExpressSession(store)].map(({ setCookie = "" }) => valueIn(setCookie.slice(0, setCookie.indexOf(";"))));
+    const [one, two] = [await withExpressSession(store), await withExpressSession(store)].map(({ setCookie = "" }) =>
+      valueIn(setCookie.slice(0, setCookie.indexOf(";"))),
+    );
     store.close();
     if (one === undefined || two === undefined) throw new Error("no cookie");
     const cookie = new SessionCookie(options, false, [key]);
@@ -121,7 +132,10 @@ describe("a remembered cookie", () => {
     const cookie = new SessionCookie(options, false, [key]);
     const kept: unknown[] = [];
     const keep = (from: number, count: number): void => {
-      for (let n = from; n < from + count; n += 1) kept.push(cookie.read(valueIn(Buffer.from(`a=${"x".repeat(12_000)}; ${COOKIE}=${signedId(n)}`).toString("latin1"))));
+      for (let n = from; n < from + count; n += 1)
+        kept.push(
+          cookie.read(valueIn(Buffer.from(`a=${"x".repeat(12_000)}; ${COOKIE}=${signedId(n)}`).toString("latin1"))),
+        );
     };
     keep(0, 200);
     const before = heapUsed();

@@ -42,12 +42,32 @@ describe("readSessionCookie", () => {
     { name: "quoted", input: `${NAME}="${VALUE}"`, verdict: { kind: "malformed" } },
     { name: "an id one short", input: `${NAME}=s%3A${SID.slice(1)}.${SIGNATURE}`, verdict: { kind: "malformed" } },
     { name: "a signature one long", input: `${NAME}=${VALUE}A`, verdict: { kind: "malformed" } },
-    { name: "a signature with a plus sign as such", input: `${NAME}=s%3A${SID}.${"A".repeat(42)}+`, verdict: { kind: "malformed" } },
-    { name: "a signature with an encoded plus sign", input: `${NAME}=s%3A${SID}.${"A".repeat(42)}%2B`, verdict: { kind: "present", value: `s%3A${SID}.${"A".repeat(42)}%2B` } },
+    {
+      name: "a signature with a plus sign as such",
+      input: `${NAME}=s%3A${SID}.${"A".repeat(42)}+`,
+      verdict: { kind: "malformed" },
+    },
+    {
+      name: "a signature with an encoded plus sign",
+      input: `${NAME}=s%3A${SID}.${"A".repeat(42)}%2B`,
+      verdict: { kind: "present", value: `s%3A${SID}.${"A".repeat(42)}%2B` },
+    },
     { name: "text before the id", input: `${NAME}=x${VALUE}`, verdict: { kind: "malformed" } },
-    { name: "another name as long as ours beside it", input: `__Host-mcp_sessiom=${VALUE}; ${NAME}=${VALUE}`, verdict: found },
-    { name: "blanks up to what a cookie may be", input: `${NAME}=${VALUE}${" ".repeat(MAX_COOKIE_BYTES - NAME.length - VALUE.length)}`, verdict: found },
-    { name: "one blank more", input: `${NAME}=${VALUE}${" ".repeat(MAX_COOKIE_BYTES - NAME.length - VALUE.length + 1)}`, verdict: { kind: "malformed" } },
+    {
+      name: "another name as long as ours beside it",
+      input: `__Host-mcp_sessiom=${VALUE}; ${NAME}=${VALUE}`,
+      verdict: found,
+    },
+    {
+      name: "blanks up to what a cookie may be",
+      input: `${NAME}=${VALUE}${" ".repeat(MAX_COOKIE_BYTES - NAME.length - VALUE.length)}`,
+      verdict: found,
+    },
+    {
+      name: "one blank more",
+      input: `${NAME}=${VALUE}${" ".repeat(MAX_COOKIE_BYTES - NAME.length - VALUE.length + 1)}`,
+      verdict: { kind: "malformed" },
+    },
     { name: "longer than a cookie may be", input: `${NAME}=${"a".repeat(5000)}`, verdict: { kind: "malformed" } },
   ];
   it.each(table)("$name", ({ input, verdict }) => expect(readSessionCookie(input, NAME)).toEqual(verdict));
@@ -70,10 +90,15 @@ describe("timeVerdict", () => {
     { name: "a moment younger than allowed", input: { age: 86_399_999, idle: 1 }, verdict: "alive" },
     { name: "as old as allowed", input: { age: 86_400_000, idle: 1 }, verdict: "absolute" },
     { name: "both", input: { age: 86_400_000, idle: 3_600_000 }, verdict: "absolute" },
-    { name: "made in the future, after the clock was set back", input: { age: -5_000, idle: -5_000 }, verdict: "alive" },
+    {
+      name: "made in the future, after the clock was set back",
+      input: { age: -5_000, idle: -5_000 },
+      verdict: "alive",
+    },
   ];
   it.each(table)("$name: $verdict", ({ input, verdict }) =>
-    expect(timeVerdict({ createdAt: now - input.age, seenAt: now - input.idle }, policy, now)).toBe(verdict));
+    expect(timeVerdict({ createdAt: now - input.age, seenAt: now - input.idle }, policy, now)).toBe(verdict),
+  );
 
   it("ends at whichever time-out comes first", () => {
     expect(expiryOf({ createdAt: 0, seenAt: 0 }, policy)).toBe(3_600_000);
@@ -103,7 +128,9 @@ describe("cookieNameOnWire", () => {
     ["sid__Host-", true, undefined, "sid__Host-"],
     ["sid__Host-", false, undefined, "__Host-sid__Host-"],
   ];
-  it.each(table)("%s, debug %s, domain %s: %s", (name, debug, domain, wire) => expect(cookieNameOnWire(name, { debug, domain })).toBe(wire));
+  it.each(table)("%s, debug %s, domain %s: %s", (name, debug, domain, wire) =>
+    expect(cookieNameOnWire(name, { debug, domain })).toBe(wire),
+  );
 });
 
 it("loginKind tells the three kinds of log-in apart", () => {

@@ -26,7 +26,16 @@ async function start(app: Express): Promise<TestServer> {
 /** An app on express-session, as it was before the move. */
 function before(store: session.Store, options: Partial<session.SessionOptions> = {}): Promise<TestServer> {
   const app = express();
-  app.use(session({ store, secret: "keyboard cat", resave: false, saveUninitialized: false, cookie: { maxAge: 3_600_000 }, ...options }));
+  app.use(
+    session({
+      store,
+      secret: "keyboard cat",
+      resave: false,
+      saveUninitialized: false,
+      cookie: { maxAge: 3_600_000 },
+      ...options,
+    }),
+  );
   app.get("/count", (req, res) => void res.json({ count: (req.session.count = (req.session.count ?? 0) + 1) }));
   return start(app);
 }
@@ -34,7 +43,10 @@ function before(store: session.Store, options: Partial<session.SessionOptions> =
 /** The cookie of an answer under any name, to send back. */
 const pairOf = (line = ""): string => line.slice(0, line.indexOf(";"));
 
-async function after(settings: SessionSettings, overrides: Parameters<typeof bench>[1] = {}): Promise<{ made: Bench; server: TestServer }> {
+async function after(
+  settings: SessionSettings,
+  overrides: Parameters<typeof bench>[1] = {},
+): Promise<{ made: Bench; server: TestServer }> {
   const made = bench(settings, overrides);
   open.push({ close: () => made.layer.close?.() });
   return { made, server: await start(routes(express(), made)) };
@@ -46,8 +58,14 @@ async function redisStore(): Promise<session.Store> {
   return new RedisStore({ client, prefix: `${uniqueName()}:` });
 }
 
-const read = (store: session.Store, sid: string): Promise<unknown> => new Promise((resolve, reject) => store.get(sid, (error: unknown, data) => (error == null ? resolve(data ?? undefined) : reject(error))));
-const idIn = (pair: string): string => decodeURIComponent(pair).replace(/^[^=]*=s:/, "").replace(/\.[^.]*$/, "");
+const read = (store: session.Store, sid: string): Promise<unknown> =>
+  new Promise((resolve, reject) =>
+    store.get(sid, (error: unknown, data) => (error == null ? resolve(data ?? undefined) : reject(error))),
+  );
+const idIn = (pair: string): string =>
+  decodeURIComponent(pair)
+    .replace(/^[^=]*=s:/, "")
+    .replace(/\.[^.]*$/, "");
 
 describe.each<[string, () => session.Store | Promise<session.Store>]>([
   ["MemoryStore", () => new session.MemoryStore()],
@@ -57,12 +75,19 @@ describe.each<[string, () => session.Store | Promise<session.Store>]>([
     const store = await makeStore();
     const old = await before(store, { name: "connect.sid", cookie: { maxAge: 3_600_000, path: "/" } });
     const oldCookie = pairOf(setCookies(await old.send("/count"))[0]);
-    const { made, server } = await after({ store, migrateFrom: { cookieName: "connect.sid", secret: "keyboard cat", until: TOMORROW } });
+    const { made, server } = await after({
+      store,
+      migrateFrom: { cookieName: "connect.sid", secret: "keyboard cat", until: TOMORROW },
+    });
     const first = await server.send("/read", withCookie(oldCookie));
     expect(first.json()).toEqual({ count: 1 });
     const mine = cookieOf(first);
     expect(mine).not.toContain(idIn(oldCookie));
-    expect(setCookies(first)).toContainEqual(expect.stringMatching(/^connect\.sid=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=\/; HttpOnly; Secure$/));
+    expect(setCookies(first)).toContainEqual(
+      expect.stringMatching(
+        /^connect\.sid=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=\/; HttpOnly; Secure$/,
+      ),
+    );
     expect(await read(store, idIn(oldCookie))).toBeUndefined();
     expect((await server.send("/count", withCookie(mine))).json()).toEqual({ count: 2 });
     expect(made.events.map(({ event, reason }) => [event, reason])).toEqual([["session_created", "adopted"]]);
@@ -72,7 +97,10 @@ describe.each<[string, () => session.Store | Promise<session.Store>]>([
     const store = await makeStore();
     const old = await before(store);
     const oldCookie = pairOf(setCookies(await old.send("/count"))[0]);
-    const { server } = await after({ store, migrateFrom: { cookieName: "connect.sid", secret: "keyboard cat", until: TOMORROW } });
+    const { server } = await after({
+      store,
+      migrateFrom: { cookieName: "connect.sid", secret: "keyboard cat", until: TOMORROW },
+    });
     const loggedIn = cookieOf(await server.send("/in/ada", withCookie(oldCookie)));
     const late = await server.send("/count", withCookie(oldCookie));
     expect([late.status, setCookies(late)]).toEqual([200, []]);
@@ -83,9 +111,16 @@ describe.each<[string, () => session.Store | Promise<session.Store>]>([
     const store = await makeStore();
     const old = await before(store);
     const oldCookie = pairOf(setCookies(await old.send("/count"))[0]);
-    const settings: SessionSettings = { store, migrateFrom: { cookieName: "connect.sid", secret: ["new", "keyboard cat"], until: TOMORROW } };
+    const settings: SessionSettings = {
+      store,
+      migrateFrom: { cookieName: "connect.sid", secret: ["new", "keyboard cat"], until: TOMORROW },
+    };
     const [here, there] = [await after(settings), await after(settings)];
-    const answers = await Promise.all(Array.from({ length: 20 }, (_, index) => (index % 2 === 0 ? here : there).server.send("/read", withCookie(oldCookie))));
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, (_, index) =>
+        (index % 2 === 0 ? here : there).server.send("/read", withCookie(oldCookie)),
+      ),
+    );
     expect(answers.map((answer) => answer.json())).toEqual(Array.from({ length: 20 }, () => ({ count: 1 })));
     expect(new Set(answers.map((answer) => idIn(cookieOf(answer)))).size).toBe(1);
     // And a request that was sent before the answer came.
@@ -94,11 +129,21 @@ describe.each<[string, () => session.Store | Promise<session.Store>]>([
 });
 
 describe("migrateFrom", () => {
-  async function moved(settings: Partial<SessionSettings["migrateFrom"]> & object, overrides: { clock?: ManualClock } = {}) {
+  async function moved(
+    settings: Partial<SessionSettings["migrateFrom"]> & object,
+    overrides: { clock?: ManualClock } = {},
+  ) {
     const store = new session.MemoryStore();
     const old = await before(store);
     const oldCookie = pairOf(setCookies(await old.send("/count"))[0]);
-    return { store, oldCookie, ...(await after({ store, migrateFrom: { cookieName: "connect.sid", secret: "keyboard cat", until: TOMORROW, ...settings } }, overrides)) };
+    return {
+      store,
+      oldCookie,
+      ...(await after(
+        { store, migrateFrom: { cookieName: "connect.sid", secret: "keyboard cat", until: TOMORROW, ...settings } },
+        overrides,
+      )),
+    };
   }
 
   it("is not read once `until` has passed, and is until then", async () => {
@@ -119,7 +164,14 @@ describe("migrateFrom", () => {
     expect((await server.send("/read", withCookie(oldCookie))).json()).toEqual({ count: null });
     const right = await moved({});
     const [name = "", value = ""] = right.oldCookie.split("=");
-    for (const wrong of [`other=${value}`, `${name}=${decodeURIComponent(value)}`, `${name}=s%3A`, `${name}=%`, `${name}=${"a".repeat(5000)}`, `${name}=${value}; ${name}=${value}`]) {
+    for (const wrong of [
+      `other=${value}`,
+      `${name}=${decodeURIComponent(value)}`,
+      `${name}=s%3A`,
+      `${name}=%`,
+      `${name}=${"a".repeat(5000)}`,
+      `${name}=${value}; ${name}=${value}`,
+    ]) {
       expect((await right.server.send("/read", withCookie(wrong))).json(), wrong.slice(0, 40)).toEqual({ count: null });
     }
     expect((await right.server.send("/read", withCookie(right.oldCookie))).json()).toEqual({ count: 1 });
@@ -147,7 +199,15 @@ describe("migrateFrom", () => {
     const store = new session.MemoryStore();
     const old = await before(store, { cookie: { maxAge: 864_000_000 } });
     const oldCookie = pairOf(setCookies(await old.send("/count"))[0]);
-    const { server } = await after({ store, maxAge: 100, absoluteMaxAge: 100, migrateFrom: { cookieName: "connect.sid", secret: "keyboard cat", until: TOMORROW } }, { clock });
+    const { server } = await after(
+      {
+        store,
+        maxAge: 100,
+        absoluteMaxAge: 100,
+        migrateFrom: { cookieName: "connect.sid", secret: "keyboard cat", until: TOMORROW },
+      },
+      { clock },
+    );
     const answer = await server.send("/read", withCookie(oldCookie));
     expect(setCookies(answer).find((line) => line.includes("mcp_session"))).toContain("Max-Age=100;");
     clock.advance(99_999);
@@ -159,7 +219,10 @@ describe("migrateFrom", () => {
   it("reads a session of ours first", async () => {
     const { server, oldCookie, store } = await moved({});
     const mine = cookieOf(await server.send("/in/ada"));
-    expect((await server.send("/who", withCookie(`${oldCookie}; ${mine}`))).json()).toMatchObject({ id: "ada", count: null });
+    expect((await server.send("/who", withCookie(`${oldCookie}; ${mine}`))).json()).toMatchObject({
+      id: "ada",
+      count: null,
+    });
     expect(await read(store, idIn(oldCookie))).toBeDefined();
   });
 

@@ -4,7 +4,18 @@ import { afterEach, describe, expect, it } from "vitest";
 import { EXPRESS } from "../support/express-versions.js";
 import { ManualClock } from "../support/manual-clock.js";
 import { serve, type TestServer } from "../support/serve.js";
-import { asHandler, bench, type Bench, COOKIE, cookieOf, Gate, routes, setCookies, SlowStore, withCookie } from "./support.js";
+import {
+  asHandler,
+  bench,
+  type Bench,
+  COOKIE,
+  cookieOf,
+  Gate,
+  routes,
+  setCookies,
+  SlowStore,
+  withCookie,
+} from "./support.js";
 
 const open: TestServer[] = [];
 afterEach(async () => {
@@ -31,21 +42,37 @@ describe.each(EXPRESS)("a session that was loaded, on $name", ({ express }) => {
     const mine = cookieOf(await server.send("/in/ada"));
     for (let time = 0; time < 2; time += 1) {
       const answer = await server.send("/plain", withCookie(mine));
-      expect(answer.json()).toEqual({ principal: { id: "ada", kind: "session", scopes: ["read", "orders:*"], roles: ["staff"], credentialId: expect.stringMatching(/^[\w-]{22}$/) as unknown }, wrapped: false });
+      expect(answer.json()).toEqual({
+        principal: {
+          id: "ada",
+          kind: "session",
+          scopes: ["read", "orders:*"],
+          roles: ["staff"],
+          credentialId: expect.stringMatching(/^[\w-]{22}$/) as unknown,
+        },
+        wrapped: false,
+      });
       expect(setCookies(answer)).toEqual([]);
     }
     // The same one is not read by another key's signature.
-    expect((await server.send("/plain", withCookie(`${mine.slice(0, -1)}${mine.endsWith("A") ? "B" : "A"}`))).json()).toEqual({ principal: null, wrapped: false });
+    expect(
+      (await server.send("/plain", withCookie(`${mine.slice(0, -1)}${mine.endsWith("A") ? "B" : "A"}`))).json(),
+    ).toEqual({ principal: null, wrapped: false });
   });
 
   it("and first read after a log-out elsewhere, is not brought back by what is written to it", async () => {
     const store = new SlowStore();
     const gate = new Gate();
-    const server = await start(bench({ store }), (app) => app.get("/slow", asHandler(async (req, res) => {
-      await gate.wait();
-      req.session.count = 99;
-      res.json({ id: req.principal?.id ?? null });
-    })));
+    const server = await start(bench({ store }), (app) =>
+      app.get(
+        "/slow",
+        asHandler(async (req, res) => {
+          await gate.wait();
+          req.session.count = 99;
+          res.json({ id: req.principal?.id ?? null });
+        }),
+      ),
+    );
     const mine = cookieOf(await server.send("/in/ada"));
     const slow = server.send("/slow", withCookie(mine));
     await gate.reached;
@@ -64,7 +91,9 @@ describe.each(EXPRESS)("a session that was loaded, on $name", ({ express }) => {
         req.session.reload((error: unknown) => {
           if (error != null) return next(error);
           req.session.count = (req.session.count ?? 0) + 10;
-          req.session.save((failed: unknown) => (failed == null ? res.json({ count: req.session.count }) : next(failed)));
+          req.session.save((failed: unknown) =>
+            failed == null ? res.json({ count: req.session.count }) : next(failed),
+          );
         });
       });
       app.get("/end", (req, res) => {
@@ -88,16 +117,28 @@ describe.each(EXPRESS)("a session that was loaded, on $name", ({ express }) => {
 
   it("takes the cookie's attributes from the settings, whatever the store has in their place, its end noted or not", async () => {
     for (const minutes of [0, 2]) {
-      for (const cookie of ["x", [], {}, { maxAge: "3600" }, { expires: 5 }, { path: 7, sameSite: {}, originalMaxAge: "x" }]) {
+      for (const cookie of [
+        "x",
+        [],
+        {},
+        { maxAge: "3600" },
+        { expires: 5 },
+        { path: 7, sameSite: {}, originalMaxAge: "x" },
+      ]) {
         const store = new SlowStore();
         const clock = new ManualClock();
-        const server = await start(bench({ store }, { clock }), (app) => app.get("/cookie", (req, res) => void res.json(req.session.cookie)));
+        const server = await start(bench({ store }, { clock }), (app) =>
+          app.get("/cookie", (req, res) => void res.json(req.session.cookie)),
+        );
         const mine = cookieOf(await server.send("/in/ada"));
         const record = JSON.parse(store.records.get(idIn(mine)) ?? "") as object;
         store.records.set(idIn(mine), JSON.stringify({ ...record, cookie }));
         clock.advance(minutes * 60_000);
         const answer = await server.send("/cookie", withCookie(mine));
-        expect([answer.status, answer.json()]).toEqual([200, expect.objectContaining({ path: "/", httpOnly: true, secure: true, sameSite: "lax" })]);
+        expect([answer.status, answer.json()]).toEqual([
+          200,
+          expect.objectContaining({ path: "/", httpOnly: true, secure: true, sameSite: "lax" }),
+        ]);
         expect(setCookies(answer).length).toBe(minutes === 0 ? 0 : 1);
         expect((await server.send("/who", withCookie(mine))).json()).toMatchObject({ id: "ada" });
       }
@@ -126,19 +167,21 @@ describe.each(EXPRESS)("a session that was loaded, on $name", ({ express }) => {
   });
 
   it("fails at the line that saves what JSON cannot carry, with a callback and without", async () => {
-    const server = await start(bench(), (app) => app.get("/bad", (req, res) => {
-      const thrown: string[] = [];
-      Object.assign(req.session, { big: 1n });
-      for (const save of [() => req.session.save(), () => req.session.save(() => undefined)]) {
-        try {
-          save();
-        } catch (error) {
-          thrown.push((error as Error).name);
+    const server = await start(bench(), (app) =>
+      app.get("/bad", (req, res) => {
+        const thrown: string[] = [];
+        Object.assign(req.session, { big: 1n });
+        for (const save of [() => req.session.save(), () => req.session.save(() => undefined)]) {
+          try {
+            save();
+          } catch (error) {
+            thrown.push((error as Error).name);
+          }
         }
-      }
-      delete (req.session as { big?: unknown }).big;
-      res.json(thrown);
-    }));
+        delete (req.session as { big?: unknown }).big;
+        res.json(thrown);
+      }),
+    );
     const mine = cookieOf(await server.send("/in/ada"));
     expect((await server.send("/bad", withCookie(mine))).json()).toEqual(["TypeError", "TypeError"]);
   });

@@ -12,11 +12,22 @@ function make(maxSessions?: number): { clock: ManualClock; store: MemorySessionS
   return { clock, store, expired };
 }
 
-function data(clock: ManualClock, { life = 1000, principal, extra = {} }: { life?: number; principal?: string; extra?: object } = {}): session.SessionData {
+function data(
+  clock: ManualClock,
+  { life = 1000, principal, extra = {} }: { life?: number; principal?: string; extra?: object } = {},
+): session.SessionData {
   const cookie = new session.Cookie();
   cookie.expires = new Date(clock.now() + life);
   const now = clock.now();
-  return { cookie, ...extra, [SESSION_STAMP]: { createdAt: now, seenAt: now, principal: principal === undefined ? null : { id: principal, scopes: [], roles: [] } } } as unknown as session.SessionData;
+  return {
+    cookie,
+    ...extra,
+    [SESSION_STAMP]: {
+      createdAt: now,
+      seenAt: now,
+      principal: principal === undefined ? null : { id: principal, scopes: [], roles: [] },
+    },
+  } as unknown as session.SessionData;
 }
 
 function get(store: MemorySessionStore, sid: string): Record<string, unknown> | null | undefined {
@@ -57,8 +68,13 @@ describe("MemorySessionStore", () => {
     clock.advance(900);
     store.touch("s", data(clock, { extra: { note: "unsaved" } }));
     clock.advance(900);
-    expect(get(store, "s")).toMatchObject({ note: "saved", [SESSION_STAMP]: { createdAt: clock.now() - 1800, seenAt: clock.now() - 900, principal: { id: "ada" } } });
-    expect(store.listByPrincipal("ada")).toEqual([{ sid: "s", createdAt: clock.now() - 1800, seenAt: clock.now() - 900, expiresAt: clock.now() + 100 }]);
+    expect(get(store, "s")).toMatchObject({
+      note: "saved",
+      [SESSION_STAMP]: { createdAt: clock.now() - 1800, seenAt: clock.now() - 900, principal: { id: "ada" } },
+    });
+    expect(store.listByPrincipal("ada")).toEqual([
+      { sid: "s", createdAt: clock.now() - 1800, seenAt: clock.now() - 900, expiresAt: clock.now() + 100 },
+    ]);
     store.destroy("s");
     store.touch("s", data(clock));
     expect(get(store, "s")).toBeNull();
@@ -67,7 +83,8 @@ describe("MemorySessionStore", () => {
   it("prunes by itself, a slice at a time", () => {
     const { clock, store, expired } = make();
     for (let i = 0; i < 50; i += 1) store.set(`a${i}`, data(clock, { life: i % 2 === 0 ? 10 : 10_000 }));
-    for (let i = 0; i < 50; i += 1) store.set(`o${i}`, data(clock, { life: i % 2 === 0 ? 10 : 10_000, principal: `p${i}` }));
+    for (let i = 0; i < 50; i += 1)
+      store.set(`o${i}`, data(clock, { life: i % 2 === 0 ? 10 : 10_000, principal: `p${i}` }));
     clock.advance(100);
     store.prune(20);
     expect(expired).toHaveLength(10);
@@ -78,11 +95,16 @@ describe("MemorySessionStore", () => {
   });
 
   it("lets no principal have more than a hundredth of the places, or ten", () => {
-    for (const [maxSessions, share] of [[20, 10], [2000, 20]] as const) {
+    for (const [maxSessions, share] of [
+      [20, 10],
+      [2000, 20],
+    ] as const) {
       const { clock, store } = make(maxSessions);
       store.set("z", data(clock, { principal: "zed" }));
       for (let i = 0; i < maxSessions; i += 1) store.set(`m${i}`, data(clock, { principal: "mallory" }));
-      expect(store.listByPrincipal("mallory").map(({ sid }) => sid)).toEqual(Array.from({ length: share }, (_, i) => `m${maxSessions - share + i}`));
+      expect(store.listByPrincipal("mallory").map(({ sid }) => sid)).toEqual(
+        Array.from({ length: share }, (_, i) => `m${maxSessions - share + i}`),
+      );
       // Saving one of them again is no new one.
       store.set(`m${maxSessions - 1}`, data(clock, { principal: "mallory" }));
       expect(store.size).toBe(share + 1);
@@ -155,7 +177,8 @@ describe("MemorySessionStore", () => {
   });
 
   it("refuses a bound that is none", () => {
-    for (const maxSessions of [0, -1, 1.5, Number.NaN]) expect(() => new MemorySessionStore({ maxSessions })).toThrow(RangeError);
+    for (const maxSessions of [0, -1, 1.5, Number.NaN])
+      expect(() => new MemorySessionStore({ maxSessions })).toThrow(RangeError);
   });
 
   it("lets the process end", async () => {

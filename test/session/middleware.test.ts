@@ -10,7 +10,18 @@ import { logIn, logOut, sessions } from "../../src/session/middleware.js";
 import { EXPRESS } from "../support/express-versions.js";
 import { ManualClock } from "../support/manual-clock.js";
 import { serve, type TestServer } from "../support/serve.js";
-import { COOKIE, OTHER_SECRET, SECRET, asHandler, bench, cookieOf, routes, setCookies, withCookie, type Bench } from "./support.js";
+import {
+  COOKIE,
+  OTHER_SECRET,
+  SECRET,
+  asHandler,
+  bench,
+  cookieOf,
+  routes,
+  setCookies,
+  withCookie,
+  type Bench,
+} from "./support.js";
 
 describe.each(EXPRESS)("sessions on $name", ({ express }) => {
   const open: { close(): unknown }[] = [];
@@ -52,7 +63,11 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
     const made = bench();
     const server = await start(made);
     const first = await server.send("/count");
-    expect(setCookies(first)).toEqual([expect.stringMatching(/^__Host-mcp_session=s%3A[\w-]{32}\.[A-Za-z0-9%]{43,}; Max-Age=3600; Path=\/; HttpOnly; Secure; SameSite=Lax$/)]);
+    expect(setCookies(first)).toEqual([
+      expect.stringMatching(
+        /^__Host-mcp_session=s%3A[\w-]{32}\.[A-Za-z0-9%]{43,}; Max-Age=3600; Path=\/; HttpOnly; Secure; SameSite=Lax$/,
+      ),
+    ]);
     expect(first.headers["cache-control"]).toBe("no-store");
     const again = await server.send("/count", withCookie(cookieOf(first)));
     expect(again.json()).toEqual({ count: 2 });
@@ -65,9 +80,13 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
 
   it("names the cookie for its place: plain in debug, __Secure- with a domain", async () => {
     const debug = await start(bench({ sameSite: "strict", maxAge: 60 }, { debug: true }));
-    expect(setCookies(await debug.send("/count"))[0]).toMatch(/^mcp_session=s%3A[^;]+; Max-Age=60; Path=\/; HttpOnly; SameSite=Strict$/);
+    expect(setCookies(await debug.send("/count"))[0]).toMatch(
+      /^mcp_session=s%3A[^;]+; Max-Age=60; Path=\/; HttpOnly; SameSite=Strict$/,
+    );
     const shared = await start(bench({ domain: "example.com", cookieName: "sid" }));
-    expect(setCookies(await shared.send("/count"))[0]).toMatch(/^__Secure-sid=s%3A[^;]+; Max-Age=3600; Path=\/; Domain=example\.com; HttpOnly; Secure; SameSite=Lax$/);
+    expect(setCookies(await shared.send("/count"))[0]).toMatch(
+      /^__Secure-sid=s%3A[^;]+; Max-Age=3600; Path=\/; Domain=example\.com; HttpOnly; Secure; SameSite=Lax$/,
+    );
   });
 
   it("logs in under a new id, keeps the app's data, and kills the old id", async () => {
@@ -79,13 +98,37 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
     expect(mine).not.toBe(anonymous);
     expect(setCookies(answer)).toHaveLength(1);
     const { principal } = answer.json() as { principal: Record<string, unknown> };
-    expect(principal).toEqual({ id: "ada", kind: "session", scopes: ["read", "orders:*"], roles: ["staff"], credentialId: expect.stringMatching(/^[\w-]{22}$/) });
+    expect(principal).toEqual({
+      id: "ada",
+      kind: "session",
+      scopes: ["read", "orders:*"],
+      roles: ["staff"],
+      credentialId: expect.stringMatching(/^[\w-]{22}$/),
+    });
     expect(mine).not.toContain(principal.credentialId);
 
-    expect((await server.send("/who", withCookie(mine))).json()).toEqual({ id: "ada", credentialId: principal.credentialId, count: 1 });
-    expect((await server.send("/who", withCookie(anonymous))).json()).toEqual({ id: null, credentialId: null, count: null });
-    expect(made.names()).toEqual(["session_created", "authn_login_success", "session_created", "session_use_after_expire"]);
-    expect(made.events[1]).toMatchObject({ subject: "ada", credentialId: principal.credentialId, sourceIp: "127.0.0.1", path: "/in/ada" });
+    expect((await server.send("/who", withCookie(mine))).json()).toEqual({
+      id: "ada",
+      credentialId: principal.credentialId,
+      count: 1,
+    });
+    expect((await server.send("/who", withCookie(anonymous))).json()).toEqual({
+      id: null,
+      credentialId: null,
+      count: null,
+    });
+    expect(made.names()).toEqual([
+      "session_created",
+      "authn_login_success",
+      "session_created",
+      "session_use_after_expire",
+    ]);
+    expect(made.events[1]).toMatchObject({
+      subject: "ada",
+      credentialId: principal.credentialId,
+      sourceIp: "127.0.0.1",
+      path: "/in/ada",
+    });
     expect(JSON.stringify(made.events)).not.toContain(decodeURIComponent(mine).slice(mine.indexOf("=") + 3, 40));
   });
 
@@ -97,17 +140,27 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
     const second = cookieOf(await server.send("/in/ada", withCookie(first)));
     expect((await server.send("/who", withCookie(first))).json()).toMatchObject({ id: null });
     expect((await server.send("/who", withCookie(second))).json()).toMatchObject({ id: "ada", count: 1 });
-    expect(made.names().slice(0, 4)).toEqual(["authn_login_success", "session_created", "authn_login_success", "session_renewed"]);
+    expect(made.names().slice(0, 4)).toEqual([
+      "authn_login_success",
+      "session_created",
+      "authn_login_success",
+      "session_renewed",
+    ]);
     const third = cookieOf(await server.send("/in/bob", withCookie(second)));
     expect((await server.send("/who", withCookie(third))).json()).toMatchObject({ id: "bob", count: null });
   });
 
   it("drops the data at log-in when told to", async () => {
     const made = bench();
-    const server = await start(made, (app) => app.get("/clean", asHandler(async (req, res) => {
-      await logIn(req, { id: "ada" }, { keepData: false });
-      res.json({ count: req.session.count ?? null });
-    })));
+    const server = await start(made, (app) =>
+      app.get(
+        "/clean",
+        asHandler(async (req, res) => {
+          await logIn(req, { id: "ada" }, { keepData: false });
+          res.json({ count: req.session.count ?? null });
+        }),
+      ),
+    );
     const anonymous = cookieOf(await server.send("/count"));
     expect((await server.send("/clean", withCookie(anonymous))).json()).toEqual({ count: null });
   });
@@ -118,11 +171,16 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
     const mine = cookieOf(await server.send("/in/ada"));
     const answer = await server.send("/out", withCookie(mine));
     expect(answer.json()).toEqual({ principal: null });
-    expect(setCookies(answer)).toEqual([`${COOKIE}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=/; HttpOnly; Secure; SameSite=Lax`]);
+    expect(setCookies(answer)).toEqual([
+      `${COOKIE}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=/; HttpOnly; Secure; SameSite=Lax`,
+    ]);
     expect(answer.headers["clear-site-data"]).toBe('"cache", "cookies", "storage"');
     expect(answer.headers["cache-control"]).toBe("no-store");
     expect((await server.send("/who", withCookie(mine))).json()).toMatchObject({ id: null });
-    expect(made.events.find(({ event }) => event === "session_logout")).toMatchObject({ subject: "ada", source: "session" });
+    expect(made.events.find(({ event }) => event === "session_logout")).toMatchObject({
+      subject: "ada",
+      source: "session",
+    });
     // Without a session: the browser's part only, and no event.
     const before = made.events.length;
     expect(setCookies(await server.send("/out"))).toHaveLength(1);
@@ -131,11 +189,16 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
 
   it("serves log-out and log-in in one request", async () => {
     const made = bench();
-    const server = await start(made, (app) => app.get("/switch", asHandler(async (req, res) => {
-      await logOut(req, res);
-      await logIn(req, { id: "bob" });
-      res.json({});
-    })));
+    const server = await start(made, (app) =>
+      app.get(
+        "/switch",
+        asHandler(async (req, res) => {
+          await logOut(req, res);
+          await logIn(req, { id: "bob" });
+          res.json({});
+        }),
+      ),
+    );
     const mine = cookieOf(await server.send("/in/ada"));
     const answer = await server.send("/switch", withCookie(mine));
     expect(setCookies(answer)).toHaveLength(1);
@@ -151,7 +214,12 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
     const bob = cookieOf(await server.send("/in/bob"));
     const list = await made.layer.list("ada");
     expect(list).toHaveLength(2);
-    expect(list[0]).toEqual({ handle: expect.stringMatching(/^[\w-]{22}$/), createdAt: clock.now(), lastSeenAt: clock.now(), expiresAt: clock.now() + 3_600_000 });
+    expect(list[0]).toEqual({
+      handle: expect.stringMatching(/^[\w-]{22}$/),
+      createdAt: clock.now(),
+      lastSeenAt: clock.now(),
+      expiresAt: clock.now() + 3_600_000,
+    });
     const handle = ((await server.send("/who", withCookie(one))).json() as { credentialId: string }).credentialId;
     expect(list.map((info) => info.handle)).toContain(handle);
 
@@ -172,7 +240,9 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
     const answer = await server.send("/who", withCookie(`${mine}; ${mine}`));
     expect(answer.status).toBe(400);
     expect(answer.json()).toMatchObject({ code: "ambiguous-credentials" });
-    const raw = await server.raw(`GET /who HTTP/1.1\r\nHost: a\r\nCookie: ${mine}\r\nCookie: ${COOKIE}=x\r\nConnection: close\r\n\r\n`);
+    const raw = await server.raw(
+      `GET /who HTTP/1.1\r\nHost: a\r\nCookie: ${mine}\r\nCookie: ${COOKIE}=x\r\nConnection: close\r\n\r\n`,
+    );
     expect(raw).toMatch(/^HTTP\/1\.1 400 /);
     // One, with any other cookie: served.
     expect((await server.send("/who", withCookie(`${mine}; other=1`))).json()).toMatchObject({ id: "ada" });
@@ -183,7 +253,11 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
     const server = await start(made);
     const mine = cookieOf(await server.send("/in/ada"));
     expect((await server.send("/who", withCookie(`${mine}; ${mine}`))).json()).toMatchObject({ id: null });
-    expect(made.events.at(-1)).toMatchObject({ event: "input_validation_fail", mode: "report", reason: "two-session-cookies" });
+    expect(made.events.at(-1)).toMatchObject({
+      event: "input_validation_fail",
+      mode: "report",
+      reason: "two-session-cookies",
+    });
   });
 
   it("takes no cookie with any character changed", async () => {
@@ -192,7 +266,7 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
     const mine = cookieOf(await server.send("/in/ada"));
     const from = mine.indexOf("=") + 1;
     expect((await server.send("/who", withCookie(mine))).json()).toMatchObject({ id: "ada" });
-    const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.%+/=\"";
+    const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.%+/="';
     await fc.assert(
       fc.asyncProperty(fc.nat(mine.length - from - 1), fc.constantFrom(...alphabet), async (offset, char) => {
         const at = from + offset;
@@ -224,11 +298,18 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
 
   it("does not let the app's data say who is logged in", async () => {
     const made = bench();
-    const server = await start(made, (app) => app.get("/mass", (req, res) => {
-      // What `Object.assign(req.session, req.body)` does with a hostile body.
-      Object.assign(req.session, JSON.parse('{"count":7,"portcullis:session":{"createdAt":1,"seenAt":9e15,"principal":{"id":"root","scopes":[],"roles":[]}}}'));
-      res.json({});
-    }));
+    const server = await start(made, (app) =>
+      app.get("/mass", (req, res) => {
+        // What `Object.assign(req.session, req.body)` does with a hostile body.
+        Object.assign(
+          req.session,
+          JSON.parse(
+            '{"count":7,"portcullis:session":{"createdAt":1,"seenAt":9e15,"principal":{"id":"root","scopes":[],"roles":[]}}}',
+          ),
+        );
+        res.json({});
+      }),
+    );
     const mine = cookieOf(await server.send("/mass"));
     expect((await server.send("/who", withCookie(mine))).json()).toMatchObject({ id: null, count: 7 });
     const ada = cookieOf(await server.send("/in/ada"));
@@ -271,7 +352,11 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
       const clock = new ManualClock();
       const server = await start(bench({}, { clock }), (app) => {
         app.get("/cache/:control", (req, res) => void res.set("Cache-Control", String(req.params.control)).json({}));
-        app.get("/cache-head", (_req, res) => void res.writeHead(200, { "Cache-Control": "public, max-age=60", "Set-Cookie": "own=1" }).end());
+        app.get(
+          "/cache-head",
+          (_req, res) =>
+            void res.writeHead(200, { "Cache-Control": "public, max-age=60", "Set-Cookie": "own=1" }).end(),
+        );
       });
       const mine = cookieOf(await server.send("/in/ada"));
       for (const [given, sent] of [
@@ -297,9 +382,11 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
     it("does not put the old cookie back when a log-in overtakes a slow request that renews it", async () => {
       const clock = new ManualClock();
       let release: (() => void) | undefined;
-      const server = await start(bench({}, { clock }), (app) => app.get("/slow", (_req, res) => {
-        release = () => void res.json({});
-      }));
+      const server = await start(bench({}, { clock }), (app) =>
+        app.get("/slow", (_req, res) => {
+          release = () => void res.json({});
+        }),
+      );
       const old = cookieOf(await server.send("/in/ada"));
       clock.advance(60_000);
       const slow = server.send("/slow", withCookie(old));
@@ -340,7 +427,9 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
           req.session.destroy(() => res.json({ principal: req.principal ?? null, session: req.session ?? null }));
         });
         app.get("/regenerate", (req, res) => {
-          req.session.regenerate(() => res.json({ principal: req.principal ?? null, session: null, count: req.session.count }));
+          req.session.regenerate(() =>
+            res.json({ principal: req.principal ?? null, session: null, count: req.session.count }),
+          );
         });
       });
       for (const path of ["/null", "/destroy", "/regenerate"]) {
@@ -355,24 +444,35 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
     });
 
     it("cannot be deleted, which would end nothing", async () => {
-      const server = await start(bench(), (app) => app.get("/delete", (req, res) => {
-        expect(() => Reflect.deleteProperty(req, "session")).not.toThrow();
-        expect(() => delete (req as { session?: unknown }).session).toThrow(TypeError);
-        res.json({ count: req.session.count ?? null });
-      }));
+      const server = await start(bench(), (app) =>
+        app.get("/delete", (req, res) => {
+          expect(() => Reflect.deleteProperty(req, "session")).not.toThrow();
+          expect(() => delete (req as { session?: unknown }).session).toThrow(TypeError);
+          res.json({ count: req.session.count ?? null });
+        }),
+      );
       expect((await server.send("/delete")).json()).toEqual({ count: null });
     });
 
     it("saves, reloads and shows its id as express-session does", async () => {
       const made = bench();
-      const server = await start(made, (app) => app.get("/object", (req, res) => {
-        const { session: mine } = req;
-        mine.count = 5;
-        mine.save(() => {
-          mine.count = 9;
-          req.session.reload(() => res.json({ count: req.session.count, same: req.session.id === req.sessionID && mine.id === req.sessionID, store: typeof req.sessionStore.get, isSession: req.session instanceof session.Session }));
-        });
-      }));
+      const server = await start(made, (app) =>
+        app.get("/object", (req, res) => {
+          const { session: mine } = req;
+          mine.count = 5;
+          mine.save(() => {
+            mine.count = 9;
+            req.session.reload(() =>
+              res.json({
+                count: req.session.count,
+                same: req.session.id === req.sessionID && mine.id === req.sessionID,
+                store: typeof req.sessionStore.get,
+                isSession: req.session instanceof session.Session,
+              }),
+            );
+          });
+        }),
+      );
       const answer = await server.send("/object");
       expect(answer.json()).toEqual({ count: 5, same: true, store: "function", isSession: true });
       expect((await server.send("/read", withCookie(cookieOf(answer)))).json()).toEqual({ count: 5 });
@@ -388,12 +488,18 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
           Object.assign(req.session, { big: 1n });
           res.json({});
         });
-        app.get("/in-and-bigint", asHandler(async (req, res) => {
-          await made.layer.logIn(req, { id: "ada" });
-          Object.assign(req.session, { big: 1n });
-          res.json({});
-        }));
-        app.use(((error, _req, res, _next) => void res.status(500).json({ name: (error as Error).name })) as ErrorRequestHandler);
+        app.get(
+          "/in-and-bigint",
+          asHandler(async (req, res) => {
+            await made.layer.logIn(req, { id: "ada" });
+            Object.assign(req.session, { big: 1n });
+            res.json({});
+          }),
+        );
+        app.use(
+          ((error, _req, res, _next) =>
+            void res.status(500).json({ name: (error as Error).name })) as ErrorRequestHandler,
+        );
       });
       for (const path of ["/replace", "/bigint", "/in-and-bigint"]) {
         const answer = await server.send(path);
@@ -402,7 +508,13 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
     });
 
     it("is not in a copy of the request", async () => {
-      const server = await start(bench(), (app) => app.get("/copy", (req, res) => void res.json({ has: Object.keys({ ...req }).includes("session"), wrapped: Object.hasOwn(res, "end") })));
+      const server = await start(bench(), (app) =>
+        app.get(
+          "/copy",
+          (req, res) =>
+            void res.json({ has: Object.keys({ ...req }).includes("session"), wrapped: Object.hasOwn(res, "end") }),
+        ),
+      );
       expect((await server.send("/copy")).json()).toEqual({ has: false, wrapped: false });
     });
   });
@@ -410,10 +522,16 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
   describe("wiring", () => {
     it("rejects logIn and logOut where no layer ran, naming the line to add", async () => {
       const app = express();
-      app.get("/", asHandler(async (req, res) => {
-        const errors = await Promise.all([logIn(req, { id: "a" }).catch((error: unknown) => error), logOut(req, res).catch((error: unknown) => error)]);
-        res.json(errors.map((error) => [error instanceof SetupError, (error as Error).message]));
-      }));
+      app.get(
+        "/",
+        asHandler(async (req, res) => {
+          const errors = await Promise.all([
+            logIn(req, { id: "a" }).catch((error: unknown) => error),
+            logOut(req, res).catch((error: unknown) => error),
+          ]);
+          res.json(errors.map((error) => [error instanceof SetupError, (error as Error).message]));
+        }),
+      );
       const server = await serve(app);
       open.push(server);
       for (const [isSetup, message] of (await server.send("/")).json() as [boolean, string][]) {
@@ -436,10 +554,15 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
       ["an id with a line break", { id: "ada\nroot" }],
     ])("rejects logIn with %s by a TypeError, and logs nobody in", async (_name, who) => {
       const made = bench();
-      const server = await start(made, (app) => app.get("/bad", asHandler(async (req, res) => {
-        const error: unknown = await logIn(req, who as never).catch((caught: unknown) => caught);
-        res.json({ type: error instanceof TypeError, principal: req.principal ?? null });
-      })));
+      const server = await start(made, (app) =>
+        app.get(
+          "/bad",
+          asHandler(async (req, res) => {
+            const error: unknown = await logIn(req, who as never).catch((caught: unknown) => caught);
+            res.json({ type: error instanceof TypeError, principal: req.principal ?? null });
+          }),
+        ),
+      );
       const answer = await server.send("/bad");
       expect(answer.json()).toEqual({ type: true, principal: null });
       expect(setCookies(answer)).toEqual([]);
@@ -447,10 +570,15 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
 
     it("rejects logIn after the response has begun", async () => {
       const made = bench();
-      const server = await start(made, (app) => app.get("/late", asHandler(async (req, res) => {
-        res.write("a");
-        res.end(((await logIn(req, { id: "a" }).catch((error: unknown) => error)) as Error).name);
-      })));
+      const server = await start(made, (app) =>
+        app.get(
+          "/late",
+          asHandler(async (req, res) => {
+            res.write("a");
+            res.end(((await logIn(req, { id: "a" }).catch((error: unknown) => error)) as Error).name);
+          }),
+        ),
+      );
       expect((await server.send("/late")).text).toBe("aSetupError");
     });
 
@@ -462,7 +590,10 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
       open.push(server);
       const answer = await server.send("/plain");
       expect(answer.status).toBe(500);
-      expect(answer.json()).toMatchObject({ code: "protection-not-run", detail: "Another session middleware ran before this one. Keep one of the two." });
+      expect(answer.json()).toMatchObject({
+        code: "protection-not-run",
+        detail: "Another session middleware ran before this one. Keep one of the two.",
+      });
 
       const made = bench();
       const twice = express();
@@ -481,7 +612,8 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
       const made = bench();
       const app = express();
       app.use((req, _res, next) => {
-        if (req.headers["x-api-key"] !== undefined) req.principal = { id: "svc", kind: "api-key", scopes: [], roles: [], credentialId: "k" };
+        if (req.headers["x-api-key"] !== undefined)
+          req.principal = { id: "svc", kind: "api-key", scopes: [], roles: [], credentialId: "k" };
         next();
       });
       const server = await serve(routes(app, made));

@@ -42,15 +42,26 @@ describe("an end of sessions that was refused", () => {
     for (const one of open.splice(0)) await one.close();
   });
 
-  async function start(): Promise<{ made: Bench; store: RefusingStore; server: TestServer; cookies: string[]; idOf: (cookie: string | undefined) => Promise<unknown>; logOuts: () => unknown[] }> {
+  async function start(): Promise<{
+    made: Bench;
+    store: RefusingStore;
+    server: TestServer;
+    cookies: string[];
+    idOf: (cookie: string | undefined) => Promise<unknown>;
+    logOuts: () => unknown[];
+  }> {
     const store = new RefusingStore();
     const made = bench({ store });
     const server = await serve(routes(express(), made));
     open.push(server, { close: async () => made.layer.close?.() }, store);
     const cookies: string[] = [];
     for (let n = 0; n < 3; n += 1) cookies.push(cookieOf(await server.send("/in/ada")));
-    const idOf = async (cookie = ""): Promise<unknown> => ((await server.send("/who", withCookie(cookie))).json() as { id: unknown }).id;
-    const logOuts = (): unknown[] => made.events.filter(({ event }) => event === "session_logout").map(({ credentialId, reason }) => `${reason} ${credentialId}`);
+    const idOf = async (cookie = ""): Promise<unknown> =>
+      ((await server.send("/who", withCookie(cookie))).json() as { id: unknown }).id;
+    const logOuts = (): unknown[] =>
+      made.events
+        .filter(({ event }) => event === "session_logout")
+        .map(({ credentialId, reason }) => `${reason} ${credentialId}`);
     return { made, store, server, cookies, idOf, logOuts };
   }
 

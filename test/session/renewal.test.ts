@@ -7,7 +7,18 @@ import { RedisSessionStore } from "../../src/stores/redis/session-store.js";
 import { ManualClock } from "../support/manual-clock.js";
 import { serve, type TestServer } from "../support/serve.js";
 import { sharedRedis, uniqueName } from "../support/servers.js";
-import { asHandler, bench, cookieOf, Gate, later, routes, setCookies, SlowStore, withCookie, type Bench } from "./support.js";
+import {
+  asHandler,
+  bench,
+  cookieOf,
+  Gate,
+  later,
+  routes,
+  setCookies,
+  SlowStore,
+  withCookie,
+  type Bench,
+} from "./support.js";
 
 const open: { close(): unknown }[] = [];
 afterEach(async () => {
@@ -23,31 +34,62 @@ interface Process {
 async function start(store: session.Store | undefined, gate?: Gate): Promise<Process> {
   const made = bench(store === undefined ? {} : { store });
   const app = routes(express(), made);
-  app.get("/again", asHandler(async (req, res) => {
-    const isRenewal = req.principal !== undefined;
-    await gate?.wait();
-    const error: unknown = await made.layer.logIn(req, { id: "ada" }).catch((caught: unknown) => caught);
-    res.status(error === undefined ? 200 : 401).json({ id: req.principal?.id ?? null, isEnded: error instanceof SessionEndedError, error: error instanceof Error ? { ...error } : null, isRenewal });
-  }));
+  app.get(
+    "/again",
+    asHandler(async (req, res) => {
+      const isRenewal = req.principal !== undefined;
+      await gate?.wait();
+      const error: unknown = await made.layer.logIn(req, { id: "ada" }).catch((caught: unknown) => caught);
+      res.status(error === undefined ? 200 : 401).json({
+        id: req.principal?.id ?? null,
+        isEnded: error instanceof SessionEndedError,
+        error: error instanceof Error ? { ...error } : null,
+        isRenewal,
+      });
+    }),
+  );
   const server = await serve(app);
   open.push(server, { close: () => made.layer.close?.() });
   return { made, server };
 }
 
-const ENDED = { id: null, isEnded: true, isRenewal: true, error: { code: "session-ended", status: 401, name: "SessionEndedError" } };
+const ENDED = {
+  id: null,
+  isEnded: true,
+  isRenewal: true,
+  error: { code: "session-ended", status: 401, name: "SessionEndedError" },
+};
 
 /** A store, and the same one as another process has it. */
 const STORES: readonly (readonly [string, () => Promise<readonly [session.Store, session.Store]>])[] = [
-  ["our memory", async () => { const store = new MemorySessionStore(); return [store, store]; }],
-  ["a plain store", async () => { const store = new SlowStore(); return [store, store]; }],
-  ["Redis", async () => {
-    const { url } = await sharedRedis();
-    const prefix = `${uniqueName()}:`;
-    const stores = [new RedisSessionStore({ client: url, prefix }), new RedisSessionStore({ client: url, prefix })] as const;
-    for (const store of stores) open.unshift({ close: () => store.close() });
-    await Promise.all(stores.map((store) => store.ready()));
-    return stores;
-  }],
+  [
+    "our memory",
+    async () => {
+      const store = new MemorySessionStore();
+      return [store, store];
+    },
+  ],
+  [
+    "a plain store",
+    async () => {
+      const store = new SlowStore();
+      return [store, store];
+    },
+  ],
+  [
+    "Redis",
+    async () => {
+      const { url } = await sharedRedis();
+      const prefix = `${uniqueName()}:`;
+      const stores = [
+        new RedisSessionStore({ client: url, prefix }),
+        new RedisSessionStore({ client: url, prefix }),
+      ] as const;
+      for (const store of stores) open.unshift({ close: () => store.close() });
+      await Promise.all(stores.map((store) => store.ready()));
+      return stores;
+    },
+  ],
 ];
 
 describe.each(STORES)("a request behind a log-in, on %s", (_name, stores) => {
@@ -79,7 +121,10 @@ it("a request with the id of before a log-in may begin a session a minute later"
 });
 
 describe.each(STORES)("logIn as a renewal, on %s", (_name, stores) => {
-  it.each([["in this process", 0], ["in another one", 1]] as const)("rejects when the session was logged out %s meanwhile, and leaves no session", async (_where, other) => {
+  it.each([
+    ["in this process", 0],
+    ["in another one", 1],
+  ] as const)("rejects when the session was logged out %s meanwhile, and leaves no session", async (_where, other) => {
     const [mine, theirs] = await stores();
     const gate = new Gate();
     const here = await start(mine, gate);
@@ -131,7 +176,10 @@ describe("logIn as a renewal", () => {
   it("in a race with a log-out and with sessions.end in another process, on Redis, never leaves a session behind a rejection or an end of all", async () => {
     const { url } = await sharedRedis();
     const prefix = `${uniqueName()}:`;
-    const stores = [new RedisSessionStore({ client: url, prefix }), new RedisSessionStore({ client: url, prefix })] as const;
+    const stores = [
+      new RedisSessionStore({ client: url, prefix }),
+      new RedisSessionStore({ client: url, prefix }),
+    ] as const;
     await Promise.all(stores.map((store) => store.ready()));
     const [here, there] = [await start(stores[0]), await start(stores[1])];
     for (const store of stores) open.unshift({ close: () => store.close() });
@@ -141,7 +189,10 @@ describe("logIn as a renewal", () => {
       const again = here.server.send("/again", withCookie(cookie));
       await later(round % 5);
       const all = round % 2 === 0;
-      const [answer] = await Promise.all([again, all ? there.made.layer.end("ada") : there.server.send("/out", withCookie(cookie))]);
+      const [answer] = await Promise.all([
+        again,
+        all ? there.made.layer.end("ada") : there.server.send("/out", withCookie(cookie)),
+      ]);
       const alive = await here.made.layer.list("ada");
       // The end came before the request had read its session: it is a log-in like any other then.
       if (!(answer.json() as { isRenewal: boolean }).isRenewal) seen.began += 1;
@@ -157,7 +208,8 @@ describe("logIn as a renewal", () => {
 });
 
 describe("an id that comes again after its session has ended", () => {
-  const uses = ({ made }: Process): unknown[] => made.events.filter(({ event }) => event === "session_use_after_expire").map(({ reason, level }) => [reason, level]);
+  const uses = ({ made }: Process): unknown[] =>
+    made.events.filter(({ event }) => event === "session_use_after_expire").map(({ reason, level }) => [reason, level]);
 
   it("is INFO for a minute when logIn replaced it or sessions.end ended it, CRITICAL after that, and CRITICAL after a log-out", async () => {
     const clock = new ManualClock();
@@ -178,6 +230,12 @@ describe("an id that comes again after its session has ended", () => {
     const third = cookieOf(await server.send("/in/ada"));
     await server.send("/out", withCookie(third));
     await server.send("/who", withCookie(third));
-    expect(uses(here)).toEqual([["replaced", "INFO"], ["replaced", "CRITICAL"], ["revoked", "INFO"], ["revoked", "CRITICAL"], ["ended", "CRITICAL"]]);
+    expect(uses(here)).toEqual([
+      ["replaced", "INFO"],
+      ["replaced", "CRITICAL"],
+      ["revoked", "INFO"],
+      ["revoked", "CRITICAL"],
+      ["ended", "CRITICAL"],
+    ]);
   });
 });

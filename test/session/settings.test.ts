@@ -37,7 +37,17 @@ describe("session settings", () => {
     ["an empty object", {}],
     ["a frozen object", Object.freeze({ secret: SECRET, maxAge: 60 })],
     ["an object without a prototype", Object.assign(Object.create(null) as object, { maxAge: 60 })],
-    ["undefined values", { secret: undefined, cookieName: undefined, maxAge: undefined, domain: undefined, store: undefined, absoluteMaxAge: undefined }],
+    [
+      "undefined values",
+      {
+        secret: undefined,
+        cookieName: undefined,
+        maxAge: undefined,
+        domain: undefined,
+        store: undefined,
+        absoluteMaxAge: undefined,
+      },
+    ],
     ["a list of secrets", { secret: [SECRET, OTHER_SECRET] }],
     ["a store", { store: new SlowStore() }],
     ["a prefixed name", { cookieName: "__Host-sid" }],
@@ -61,22 +71,100 @@ describe("session settings", () => {
 
   const table: { name: string; settings: object; code: string; path: string; message: RegExp }[] = [
     { name: "an unknown key", settings: { maxage: 5 }, code: "unknown-setting", path: "maxage", message: /maxAge/ },
-    { name: "a weak secret", settings: { secret: "short" }, code: "weak-secret", path: "secret", message: /shorter than 32 bytes/ },
-    { name: "a weak second secret", settings: { secret: [SECRET, "short"] }, code: "weak-secret", path: "secret[1]", message: /shorter/ },
-    { name: "a cookie name with a semicolon", settings: { cookieName: "a;b" }, code: "wrong-value", path: "cookieName", message: /not a cookie name/ },
-    { name: "a cookie name that is too long", settings: { cookieName: "a".repeat(129) }, code: "wrong-value", path: "cookieName", message: /not a cookie name/ },
-    { name: "an empty cookie name", settings: { cookieName: "" }, code: "wrong-value", path: "cookieName", message: /not a cookie name/ },
-    { name: "a prefix in another case", settings: { cookieName: "__host-sid" }, code: "wrong-value", path: "cookieName", message: /prefix/ },
-    { name: "two prefixes", settings: { cookieName: "__Host-__Secure-sid" }, code: "wrong-value", path: "cookieName", message: /prefix/ },
+    {
+      name: "a weak secret",
+      settings: { secret: "short" },
+      code: "weak-secret",
+      path: "secret",
+      message: /shorter than 32 bytes/,
+    },
+    {
+      name: "a weak second secret",
+      settings: { secret: [SECRET, "short"] },
+      code: "weak-secret",
+      path: "secret[1]",
+      message: /shorter/,
+    },
+    {
+      name: "a cookie name with a semicolon",
+      settings: { cookieName: "a;b" },
+      code: "wrong-value",
+      path: "cookieName",
+      message: /not a cookie name/,
+    },
+    {
+      name: "a cookie name that is too long",
+      settings: { cookieName: "a".repeat(129) },
+      code: "wrong-value",
+      path: "cookieName",
+      message: /not a cookie name/,
+    },
+    {
+      name: "an empty cookie name",
+      settings: { cookieName: "" },
+      code: "wrong-value",
+      path: "cookieName",
+      message: /not a cookie name/,
+    },
+    {
+      name: "a prefix in another case",
+      settings: { cookieName: "__host-sid" },
+      code: "wrong-value",
+      path: "cookieName",
+      message: /prefix/,
+    },
+    {
+      name: "two prefixes",
+      settings: { cookieName: "__Host-__Secure-sid" },
+      code: "wrong-value",
+      path: "cookieName",
+      message: /prefix/,
+    },
     { name: "an idle time of nothing", settings: { maxAge: 0 }, code: "wrong-value", path: "maxAge", message: /./ },
     { name: "an idle time in a string", settings: { maxAge: "60" }, code: "wrong-type", path: "maxAge", message: /./ },
-    { name: "an absolute time below the idle time", settings: { maxAge: 60, absoluteMaxAge: 59 }, code: "contradiction", path: "absoluteMaxAge", message: /never be reached/ },
+    {
+      name: "an absolute time below the idle time",
+      settings: { maxAge: 60, absoluteMaxAge: 59 },
+      code: "contradiction",
+      path: "absoluteMaxAge",
+      message: /never be reached/,
+    },
     { name: "another SameSite", settings: { sameSite: "Lax" }, code: "wrong-value", path: "sameSite", message: /./ },
-    { name: "a domain with a leading dot", settings: { domain: ".example.com" }, code: "wrong-value", path: "domain", message: /domain/ },
-    { name: "a domain of one label", settings: { domain: "com" }, code: "wrong-value", path: "domain", message: /domain/ },
-    { name: "__Host- with a domain", settings: { domain: "example.com", cookieName: "__Host-a" }, code: "contradiction", path: "domain", message: /__Host-/ },
-    { name: "a store class", settings: { store: session.MemoryStore }, code: "wrong-type", path: "store", message: /not an express-session store/ },
-    { name: "a store that cannot destroy", settings: { store: { get: () => 1, set: () => 1 } }, code: "wrong-type", path: "store", message: /not an express-session store/ },
+    {
+      name: "a domain with a leading dot",
+      settings: { domain: ".example.com" },
+      code: "wrong-value",
+      path: "domain",
+      message: /domain/,
+    },
+    {
+      name: "a domain of one label",
+      settings: { domain: "com" },
+      code: "wrong-value",
+      path: "domain",
+      message: /domain/,
+    },
+    {
+      name: "__Host- with a domain",
+      settings: { domain: "example.com", cookieName: "__Host-a" },
+      code: "contradiction",
+      path: "domain",
+      message: /__Host-/,
+    },
+    {
+      name: "a store class",
+      settings: { store: session.MemoryStore },
+      code: "wrong-type",
+      path: "store",
+      message: /not an express-session store/,
+    },
+    {
+      name: "a store that cannot destroy",
+      settings: { store: { get: () => 1, set: () => 1 } },
+      code: "wrong-type",
+      path: "store",
+      message: /not an express-session store/,
+    },
     { name: "another mode", settings: { mode: "off" }, code: "wrong-value", path: "mode", message: /./ },
   ];
   it.each(table)("refuses $name", ({ settings, code, path, message }) => {
@@ -131,17 +219,24 @@ describe("session settings", () => {
   ]);
 
   it("may name every host below a domain, also with the prefix that allows it", () => {
-    expect(parse(sessionSchema, { domain: "example.com", cookieName: "sid-__Host-" })).toMatchObject({ domain: "example.com" });
+    expect(parse(sessionSchema, { domain: "example.com", cookieName: "sid-__Host-" })).toMatchObject({
+      domain: "example.com",
+    });
   });
 
-  it.each([null, "memory", 7, Object.assign(() => 1, { get: () => 1, set: () => 1, destroy: () => 1 })])("no object is no store: %s", (store) => {
-    expect(issuesOf(() => parse(sessionSchema, { store }))).toMatchObject([{ code: "wrong-type", path: "store" }]);
-  });
+  it.each([null, "memory", 7, Object.assign(() => 1, { get: () => 1, set: () => 1, destroy: () => 1 })])(
+    "no object is no store: %s",
+    (store) => {
+      expect(issuesOf(() => parse(sessionSchema, { store }))).toMatchObject([{ code: "wrong-type", path: "store" }]);
+    },
+  );
 
   it.each(["get", "set", "destroy"])("a store without %s is none", (method) => {
     const store = { get: () => 1, set: () => 1, destroy: () => 1 };
     expect(parse(sessionSchema, { store: store as never })).toMatchObject({ store });
-    expect(issuesOf(() => parse(sessionSchema, { store: { ...store, [method]: undefined } }))).toMatchObject([{ code: "wrong-type", path: "store" }]);
+    expect(issuesOf(() => parse(sessionSchema, { store: { ...store, [method]: undefined } }))).toMatchObject([
+      { code: "wrong-type", path: "store" },
+    ]);
   });
 
   it.each(["lax", "strict", "none"] as const)("SameSite may be %s", (sameSite) => {
@@ -149,7 +244,11 @@ describe("session settings", () => {
   });
 
   it("needs a secret from somewhere", () => {
-    for (const make of [() => sessions({}), () => sessions(undefined as never), () => createSession(parse(sessionSchema, {}), createRuntime(), { secretKey: [] })]) {
+    for (const make of [
+      () => sessions({}),
+      () => sessions(undefined as never),
+      () => createSession(parse(sessionSchema, {}), createRuntime(), { secretKey: [] }),
+    ]) {
       expect(issuesOf(make)).toMatchInlineSnapshot(`
         [
           {
@@ -161,12 +260,19 @@ describe("session settings", () => {
         ]
       `);
     }
-    expect(() => createSession(parse(sessionSchema, {}), createRuntime(), { secretKey: [new Secret(SECRET)] })).not.toThrow();
+    expect(() =>
+      createSession(parse(sessionSchema, {}), createRuntime(), { secretKey: [new Secret(SECRET)] }),
+    ).not.toThrow();
   });
 
   it("refuses SameSite=None in debug, and takes it otherwise", () => {
     expect(issuesOf(() => bench({ sameSite: "none" }, { debug: true }))).toEqual([
-      { code: "contradiction", path: "session.sameSite", message: expect.stringMatching(/Secure/) as string, remedy: expect.stringMatching(/lax/) as string },
+      {
+        code: "contradiction",
+        path: "session.sameSite",
+        message: expect.stringMatching(/Secure/) as string,
+        remedy: expect.stringMatching(/lax/) as string,
+      },
     ]);
     expect(() => bench({ sameSite: "none" })).not.toThrow();
     expect(() => bench({ sameSite: "lax" }, { debug: true })).not.toThrow();

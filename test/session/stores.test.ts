@@ -6,7 +6,18 @@ import { MemorySessionStore } from "../../src/stores/memory/session-store.js";
 import { EXPRESS } from "../support/express-versions.js";
 import { ManualClock } from "../support/manual-clock.js";
 import { serve, type TestServer } from "../support/serve.js";
-import { asHandler, bench, cookieOf, Gate, later, routes, setCookies, SlowStore, withCookie, type Bench } from "./support.js";
+import {
+  asHandler,
+  bench,
+  cookieOf,
+  Gate,
+  later,
+  routes,
+  setCookies,
+  SlowStore,
+  withCookie,
+  type Bench,
+} from "./support.js";
 
 const open: TestServer[] = [];
 afterEach(async () => {
@@ -40,12 +51,17 @@ describe.each(EXPRESS)("session stores on $name", ({ express }) => {
     const store = makeStore();
     const made = bench({ ...(store === undefined ? {} : { store }) });
     const gate = new Gate();
-    const server = await start(made, (app) => app.get("/slow", asHandler(async (req, res) => {
-      req.session.count = 1;
-      await gate.wait();
-      req.session.count = 99;
-      res.json({ id: req.principal?.id ?? null });
-    })));
+    const server = await start(made, (app) =>
+      app.get(
+        "/slow",
+        asHandler(async (req, res) => {
+          req.session.count = 1;
+          await gate.wait();
+          req.session.count = 99;
+          res.json({ id: req.principal?.id ?? null });
+        }),
+      ),
+    );
     const mine = cookieOf(await server.send("/in/ada"));
     const slow = server.send("/slow", withCookie(mine));
     await gate.reached;
@@ -76,11 +92,16 @@ describe.each(EXPRESS)("session stores on $name", ({ express }) => {
 
   it("of another process: a save does not bring back what was destroyed there", async () => {
     const store = new SlowStore();
-    const here = await start(bench({ store }), (app) => app.get("/slow", asHandler(async (req, res) => {
-      req.session.count = 1;
-      await later(60);
-      res.json({});
-    })));
+    const here = await start(bench({ store }), (app) =>
+      app.get(
+        "/slow",
+        asHandler(async (req, res) => {
+          req.session.count = 1;
+          await later(60);
+          res.json({});
+        }),
+      ),
+    );
     const there = await start(bench({ store }));
     const mine = cookieOf(await here.send("/in/ada"));
     const slow = here.send("/slow", withCookie(mine));
@@ -90,43 +111,53 @@ describe.each(EXPRESS)("session stores on $name", ({ express }) => {
     expect(store.records.size).toBe(0);
   });
 
-  it.each(["error", "hang", "throw"] as const)("answers 503 when the store does %s on load, once announced, and recovers", async (failing) => {
-    const clock = new ManualClock();
-    const store = new SlowStore();
-    const made = bench({ store, storeTimeoutMs: 40 }, { clock });
-    const server = await start(made);
-    const mine = cookieOf(await server.send("/in/ada"));
-    made.events.length = 0;
-    store.failing = failing;
-    const begun = Date.now();
-    for (let i = 0; i < 6; i += 1) {
-      const answer = await server.send("/who", withCookie(mine));
-      expect([answer.status, answer.json()]).toEqual([503, expect.objectContaining({ code: "store-unavailable" })]);
-    }
-    expect(Date.now() - begun).toBeLessThan(2000);
-    // Whoever needs no session is served.
-    expect((await server.send("/plain")).status).toBe(200);
-    const late = failing === "hang" ? ["portcullis_store_late"] : [];
-    expect(made.names()).toEqual([...late, "portcullis_store_unavailable"]);
-    store.failing = "no";
-    clock.advance(1000);
-    expect((await server.send("/who", withCookie(mine))).json()).toMatchObject({ id: "ada" });
-    expect(made.names()).toEqual([...late, "portcullis_store_unavailable", "portcullis_store_recovered"]);
-  });
+  it.each(["error", "hang", "throw"] as const)(
+    "answers 503 when the store does %s on load, once announced, and recovers",
+    async (failing) => {
+      const clock = new ManualClock();
+      const store = new SlowStore();
+      const made = bench({ store, storeTimeoutMs: 40 }, { clock });
+      const server = await start(made);
+      const mine = cookieOf(await server.send("/in/ada"));
+      made.events.length = 0;
+      store.failing = failing;
+      const begun = Date.now();
+      for (let i = 0; i < 6; i += 1) {
+        const answer = await server.send("/who", withCookie(mine));
+        expect([answer.status, answer.json()]).toEqual([503, expect.objectContaining({ code: "store-unavailable" })]);
+      }
+      expect(Date.now() - begun).toBeLessThan(2000);
+      // Whoever needs no session is served.
+      expect((await server.send("/plain")).status).toBe(200);
+      const late = failing === "hang" ? ["portcullis_store_late"] : [];
+      expect(made.names()).toEqual([...late, "portcullis_store_unavailable"]);
+      store.failing = "no";
+      clock.advance(1000);
+      expect((await server.send("/who", withCookie(mine))).json()).toMatchObject({ id: "ada" });
+      expect(made.names()).toEqual([...late, "portcullis_store_unavailable", "portcullis_store_recovered"]);
+    },
+  );
 
   it("failing at log-in or log-out: nobody is logged in, nobody is told to be out, and the answer is 503", async () => {
     const store = new SlowStore();
     const clock = new ManualClock();
     const made = bench({ store }, { clock });
     const server = await start(made, (app) => {
-      app.get("/fail-in", asHandler(async (req, res) => {
-        req.session.count = 3;
-        store.failing = "error";
-        const error: unknown = await made.layer.logIn(req, { id: "ada" }).catch((caught: unknown) => caught);
-        store.failing = "no";
-        clock.advance(1000);
-        res.json({ status: (error as { status?: number }).status, principal: req.principal ?? null, count: req.session.count });
-      }));
+      app.get(
+        "/fail-in",
+        asHandler(async (req, res) => {
+          req.session.count = 3;
+          store.failing = "error";
+          const error: unknown = await made.layer.logIn(req, { id: "ada" }).catch((caught: unknown) => caught);
+          store.failing = "no";
+          clock.advance(1000);
+          res.json({
+            status: (error as { status?: number }).status,
+            principal: req.principal ?? null,
+            count: req.session.count,
+          });
+        }),
+      );
     });
     const answer = await server.send("/fail-in");
     expect(answer.json()).toEqual({ status: 503, principal: null, count: 3 });
@@ -190,7 +221,13 @@ describe.each(EXPRESS)("session stores on $name", ({ express }) => {
     const server = await start(made);
     const mine = cookieOf(await server.send("/in/ada"));
     const [sid] = [...store.records.keys()];
-    for (const record of ["null", "{}", '{"cookie":{}}', '{"cookie":{},"portcullis:session":{"createdAt":"1","seenAt":1,"principal":null}}', '{"cookie":{},"portcullis:session":{"createdAt":1,"seenAt":9e15,"principal":{"id":""}}}']) {
+    for (const record of [
+      "null",
+      "{}",
+      '{"cookie":{}}',
+      '{"cookie":{},"portcullis:session":{"createdAt":"1","seenAt":1,"principal":null}}',
+      '{"cookie":{},"portcullis:session":{"createdAt":1,"seenAt":9e15,"principal":{"id":""}}}',
+    ]) {
       store.records.set(sid ?? "", record);
       const answer = await server.send("/who", withCookie(mine));
       expect([answer.status, answer.json()]).toEqual([200, { id: null, credentialId: null, count: null }]);
@@ -234,7 +271,8 @@ describe.each(EXPRESS)("session stores on $name", ({ express }) => {
     await expect(made.layer.end("ada", first!.handle)).rejects.toMatchObject({ status: 503 });
     expect((await server.send("/who", withCookie(cookies[0]!))).json()).toMatchObject({ id: "ada" });
     expect(await made.layer.end("ada")).toBe(2);
-    for (const cookie of cookies) expect((await server.send("/who", withCookie(cookie))).json()).toMatchObject({ id: null });
+    for (const cookie of cookies)
+      expect((await server.send("/who", withCookie(cookie))).json()).toMatchObject({ id: null });
     store.close();
   });
 
@@ -243,12 +281,20 @@ describe.each(EXPRESS)("session stores on $name", ({ express }) => {
     const made = bench({ store });
     const server = await start(made);
     const anonymous = cookieOf(await server.send("/count"));
-    const [ada, bob, cleo] = [cookieOf(await server.send("/in/ada")), cookieOf(await server.send("/in/bob")), cookieOf(await server.send("/in/cleo"))];
+    const [ada, bob, cleo] = [
+      cookieOf(await server.send("/in/ada")),
+      cookieOf(await server.send("/in/bob")),
+      cookieOf(await server.send("/in/cleo")),
+    ];
     expect(store.size).toBe(3);
     expect((await server.send("/read", withCookie(anonymous))).json()).toEqual({ count: null });
     expect((await server.send("/count")).status).toBe(503);
     expect((await server.send("/in/dora")).status).toBe(503);
-    for (const [cookie, id] of [[ada, "ada"], [bob, "bob"], [cleo, "cleo"]] as const) {
+    for (const [cookie, id] of [
+      [ada, "ada"],
+      [bob, "bob"],
+      [cleo, "cleo"],
+    ] as const) {
       expect((await server.send("/who", withCookie(cookie))).json()).toMatchObject({ id });
     }
     // The same person again: her own oldest session makes room.

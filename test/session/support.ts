@@ -37,24 +37,47 @@ declare module "express-session" {
   }
 }
 
-export const asHandler = (handle: (req: Request, res: Response) => Promise<unknown>): RequestHandler =>
-  (req, res, next) => void handle(req, res).catch(next);
+export const asHandler =
+  (handle: (req: Request, res: Response) => Promise<unknown>): RequestHandler =>
+  (req, res, next) =>
+    void handle(req, res).catch(next);
 
 /** An app with the routes most tests need. */
 export function routes(app: Express, { layer, runtime }: Pick<Bench, "layer" | "runtime">): Express {
   app.use(standalone([layer], runtime));
-  app.get("/plain", (req, res) => void res.json({ principal: req.principal ?? null, wrapped: Object.hasOwn(res, "end") || Object.hasOwn(res, "write") }));
-  app.get("/who", (req, res) => void res.json({ id: req.principal?.id ?? null, credentialId: req.principal?.credentialId ?? null, count: req.session.count ?? null }));
+  app.get(
+    "/plain",
+    (req, res) =>
+      void res.json({
+        principal: req.principal ?? null,
+        wrapped: Object.hasOwn(res, "end") || Object.hasOwn(res, "write"),
+      }),
+  );
+  app.get(
+    "/who",
+    (req, res) =>
+      void res.json({
+        id: req.principal?.id ?? null,
+        credentialId: req.principal?.credentialId ?? null,
+        count: req.session.count ?? null,
+      }),
+  );
   app.get("/count", (req, res) => void res.json({ count: (req.session.count = (req.session.count ?? 0) + 1) }));
   app.get("/read", (req, res) => void res.json({ count: req.session.count ?? null }));
-  app.get("/in/:id", asHandler(async (req, res) => {
-    await layer.logIn(req, { id: String(req.params.id), scopes: ["read", "orders:*"], roles: ["staff"] });
-    res.json({ principal: req.principal });
-  }));
-  app.get("/out", asHandler(async (req, res) => {
-    await layer.logOut(req, res);
-    res.json({ principal: req.principal ?? null });
-  }));
+  app.get(
+    "/in/:id",
+    asHandler(async (req, res) => {
+      await layer.logIn(req, { id: String(req.params.id), scopes: ["read", "orders:*"], roles: ["staff"] });
+      res.json({ principal: req.principal });
+    }),
+  );
+  app.get(
+    "/out",
+    asHandler(async (req, res) => {
+      await layer.logOut(req, res);
+      res.json({ principal: req.principal ?? null });
+    }),
+  );
   return app;
 }
 
@@ -97,7 +120,11 @@ export class SlowStore extends session.Store {
   delay = { get: 0, set: 0, destroy: 0 };
   failing: "no" | "error" | "hang" | "throw" = "no";
 
-  #answer(kind: "get" | "set" | "destroy", act: () => unknown, callback?: (error?: unknown, value?: never) => void): void {
+  #answer(
+    kind: "get" | "set" | "destroy",
+    act: () => unknown,
+    callback?: (error?: unknown, value?: never) => void,
+  ): void {
     this.calls[kind] += 1;
     if (this.failing === "throw") throw new Error("thrown by the store");
     if (this.failing === "hang") return;

@@ -1,9 +1,21 @@
 import { describe, expect, it } from "vitest";
-import { addressRangeSchema, exemptPathSchema, modeSchema, scopeSchema, secondsSchema } from "../../src/settings/common.js";
+import {
+  addressRangeSchema,
+  exemptPathSchema,
+  modeSchema,
+  scopeSchema,
+  secondsSchema,
+} from "../../src/settings/common.js";
 import { parse, settingsObject } from "../../src/settings/object.js";
 import { issuesOf, testEdges, testTexts } from "./edges.js";
 
-const schema = settingsObject({ mode: modeSchema, seconds: secondsSchema.optional(), range: addressRangeSchema.optional(), scope: scopeSchema.optional(), path: exemptPathSchema.optional() });
+const schema = settingsObject({
+  mode: modeSchema,
+  seconds: secondsSchema.optional(),
+  range: addressRangeSchema.optional(),
+  scope: scopeSchema.optional(),
+  path: exemptPathSchema.optional(),
+});
 
 describe("settings that several protections have", () => {
   testEdges(schema, [{ name: "seconds", lowest: 1, highest: 2 ** 31 - 1 }]);
@@ -20,12 +32,17 @@ describe("settings that several protections have", () => {
     ["/a", "/\x7f"],
   ]);
 
-  testTexts(schema, "scope", [
-    ["read", ""],
-    ["orders:write", "orders:"],
-    ["orders:*", "orders *"],
-    ["a.b_c-d", "a/b"],
-  ], /Not a scope/);
+  testTexts(
+    schema,
+    "scope",
+    [
+      ["read", ""],
+      ["orders:write", "orders:"],
+      ["orders:*", "orders *"],
+      ["a.b_c-d", "a/b"],
+    ],
+    /Not a scope/,
+  );
 
   it.each([
     ["192.0.2.7", "192.0.2.256", /neither an IP address/],
@@ -34,13 +51,22 @@ describe("settings that several protections have", () => {
     ["2001:db8::/128", "2001:db8::/129", /prefix length/],
   ])("an address or range is %s and not %s", (taken, refused, message) => {
     expect(parse(schema, { range: taken }).range).toBe(taken);
-    expect(issuesOf(schema, { range: refused })).toEqual([{ code: "wrong-value", path: "range", message: expect.stringMatching(message) as string, remedy: expect.stringMatching(/192\.0\.2\.0\/24/) as string }]);
+    expect(issuesOf(schema, { range: refused })).toEqual([
+      {
+        code: "wrong-value",
+        path: "range",
+        message: expect.stringMatching(message) as string,
+        remedy: expect.stringMatching(/192\.0\.2\.0\/24/) as string,
+      },
+    ]);
   });
 
   it("the mode is to enforce, unless it is to report", () => {
     expect(parse(schema, {})).toEqual({ mode: "enforce" });
     expect(parse(schema, { mode: "report" })).toEqual({ mode: "report" });
     expect(parse(schema, { mode: "enforce" })).toEqual({ mode: "enforce" });
-    expect(issuesOf(schema, { mode: "off" })).toMatchObject([{ code: "wrong-value", path: "mode", remedy: 'Use one of: "enforce", "report".' }]);
+    expect(issuesOf(schema, { mode: "off" })).toMatchObject([
+      { code: "wrong-value", path: "mode", remedy: 'Use one of: "enforce", "report".' },
+    ]);
   });
 });

@@ -35,15 +35,37 @@ export function testEdges(schema: z.ZodType, edges: readonly Edge[]): void {
     const found = (value: number): readonly SettingsIssue[] => issuesOf(schema, nested(name, value, beside));
     expect(found(lowest)).toEqual([]);
     expect(found(highest)).toEqual([]);
-    expect(found(lowest - 1)).toContainEqual({ code: "wrong-value", path: name, message: expect.stringContaining("Too small") as string, remedy: `Use at least ${lowest}.` });
-    expect(found(highest + 1)).toContainEqual({ code: "wrong-value", path: name, message: expect.stringContaining("Too big") as string, remedy: `Use at most ${highest}.` });
+    expect(found(lowest - 1)).toContainEqual({
+      code: "wrong-value",
+      path: name,
+      message: expect.stringContaining("Too small") as string,
+      remedy: `Use at least ${lowest}.`,
+    });
+    expect(found(highest + 1)).toContainEqual({
+      code: "wrong-value",
+      path: name,
+      message: expect.stringContaining("Too big") as string,
+      remedy: `Use at most ${highest}.`,
+    });
   });
 }
 
 /** Texts a setting takes, each with a twin it refuses. */
-export function testTexts(schema: z.ZodType, name: string, rows: readonly (readonly [taken: string, refused: string])[], message = /\w{3}/): void {
+export function testTexts(
+  schema: z.ZodType,
+  name: string,
+  rows: readonly (readonly [taken: string, refused: string])[],
+  message = /\w{3}/,
+): void {
   it.each(rows)(`${name} takes %j and refuses %j`, (taken, refused) => {
     expect(issuesOf(schema, { [name]: taken })).toEqual([]);
-    expect(issuesOf(schema, { [name]: refused })).toEqual([{ code: "wrong-value", path: name, message: expect.stringMatching(message) as string, remedy: expect.stringMatching(/\w{3}/) as string }]);
+    expect(issuesOf(schema, { [name]: refused })).toEqual([
+      {
+        code: "wrong-value",
+        path: name,
+        message: expect.stringMatching(message) as string,
+        remedy: expect.stringMatching(/\w{3}/) as string,
+      },
+    ]);
   });
 }

@@ -20,7 +20,20 @@ function issuesOf(env: Record<string, string>): readonly SettingsIssue[] {
 }
 
 describe("one variable", () => {
-  it.each(["SECRET_KEY", "PORTCULLIS_DEBUG", "DEBUG", "TRUST_PROXY", "ALLOWED_HOSTS", "RATE_LIMIT_PER_MINUTE", "BACKEND_CORS_ORIGINS", "CORS_ALLOW_CREDENTIALS", "SESSION_MAX_AGE", "API_KEY_LENGTH", "ALGORITHM", "REDIS_URL"])("%s that is empty or blank is not given", (name) => {
+  it.each([
+    "SECRET_KEY",
+    "PORTCULLIS_DEBUG",
+    "DEBUG",
+    "TRUST_PROXY",
+    "ALLOWED_HOSTS",
+    "RATE_LIMIT_PER_MINUTE",
+    "BACKEND_CORS_ORIGINS",
+    "CORS_ALLOW_CREDENTIALS",
+    "SESSION_MAX_AGE",
+    "API_KEY_LENGTH",
+    "ALGORITHM",
+    "REDIS_URL",
+  ])("%s that is empty or blank is not given", (name) => {
     expect(settingsFromEnv({ [name]: "" })).toEqual(settingsFromEnv({}));
     expect(settingsFromEnv({ [name]: " \t" })).toEqual(settingsFromEnv({}));
   });
@@ -28,11 +41,34 @@ describe("one variable", () => {
   it.each<[string, string, object]>([
     ["SECRET_KEY", `${ROOT},b`, { secretKey: `${ROOT},b` }],
     ["SECRET_KEY", JSON.stringify([ROOT, OTHER]), { secretKey: [ROOT, OTHER] }],
-    ...(["true", "TRUE", "1", "yes", "on"].map((text) => ["PORTCULLIS_DEBUG", text, { debug: true }]) as [string, string, object][]),
-    ...(["false", "False", "0", "no", "off"].map((text) => ["PORTCULLIS_DEBUG", text, { debug: false }]) as [string, string, object][]),
+    ...(["true", "TRUE", "1", "yes", "on"].map((text) => ["PORTCULLIS_DEBUG", text, { debug: true }]) as [
+      string,
+      string,
+      object,
+    ][]),
+    ...(["false", "False", "0", "no", "off"].map((text) => ["PORTCULLIS_DEBUG", text, { debug: false }]) as [
+      string,
+      string,
+      object,
+    ][]),
     ["DEBUG", "true", { debug: true }],
     ["DEBUG", "false", { debug: false }],
-    ...(["1", "0", "TRUE", "True", " true", "yes", "on", "off", "*", "express:*", "truest", "untrue", "true,false", "-not_this"].map((text) => ["DEBUG", text, {}]) as [string, string, object][]),
+    ...([
+      "1",
+      "0",
+      "TRUE",
+      "True",
+      " true",
+      "yes",
+      "on",
+      "off",
+      "*",
+      "express:*",
+      "truest",
+      "untrue",
+      "true,false",
+      "-not_this",
+    ].map((text) => ["DEBUG", text, {}]) as [string, string, object][]),
     ["TRUST_PROXY", "0", { trustProxy: 0 }],
     ["TRUST_PROXY", "FALSE", { trustProxy: false }],
     ["TRUST_PROXY", " 10.0.0.1 ,, 10.0.0.2 ", { trustProxy: ["10.0.0.1", "10.0.0.2"] }],
@@ -42,8 +78,16 @@ describe("one variable", () => {
     ["ALLOWED_HOSTS", "a.example,", { trustedHosts: ["a.example"] }],
     ["RATE_LIMIT_PER_MINUTE", "5", { rateLimit: { limit: 5, windowSeconds: 60 } }],
     ["RATE_LIMIT_PER_MINUTE", "000000000000005", { rateLimit: { limit: 5, windowSeconds: 60 } }],
-    ["BACKEND_CORS_ORIGINS", "*", { cors: { origins: "*", credentials: false, methods: "*", allowedHeaders: ["*", "Authorization"] } }],
-    ["BACKEND_CORS_ORIGINS", "https://a.example", { cors: { origins: ["https://a.example"], credentials: true, methods: "*", allowedHeaders: "*" } }],
+    [
+      "BACKEND_CORS_ORIGINS",
+      "*",
+      { cors: { origins: "*", credentials: false, methods: "*", allowedHeaders: ["*", "Authorization"] } },
+    ],
+    [
+      "BACKEND_CORS_ORIGINS",
+      "https://a.example",
+      { cors: { origins: ["https://a.example"], credentials: true, methods: "*", allowedHeaders: "*" } },
+    ],
     ["CORS_ALLOW_CREDENTIALS", "on", {}],
     ["CORS_ALLOW_CREDENTIALS", "off", {}],
     ["CSRF_TRUSTED_ORIGINS", "https://a.example", { csrf: { trustedOrigins: ["https://a.example"] } }],
@@ -72,7 +116,14 @@ describe("one variable", () => {
     ["ALLOWED_HOSTS", '["a.example", 7]', /JSON array/, /one,two/],
     ["SECRET_KEY", '["a"', /JSON array/, /one,two/],
   ])("%s=%s is refused, with what to write", (name, text, message, remedy) => {
-    expect(issuesOf({ [name]: text })).toEqual([{ code: "wrong-type", path: name, message: expect.stringMatching(message) as string, remedy: expect.stringMatching(remedy) as string }]);
+    expect(issuesOf({ [name]: text })).toEqual([
+      {
+        code: "wrong-type",
+        path: name,
+        message: expect.stringMatching(message) as string,
+        remedy: expect.stringMatching(remedy) as string,
+      },
+    ]);
   });
 });
 
@@ -83,7 +134,11 @@ describe("a value that is not allowed", () => {
     ["TRUST_PROXY", "TRUE", "unsafe-setting TRUST_PROXY"],
     ["TRUST_PROXY", "999", "wrong-value TRUST_PROXY"],
     ["TRUST_PROXY", "10.0.0.1,0.0.0.0/0", "contradiction TRUST_PROXY"],
-    ...["1000", "1x", "x1", "falsey", "not false", "trueish", "not true"].map((text): [string, string, string] => ["TRUST_PROXY", text, "wrong-value TRUST_PROXY[0]"]),
+    ...["1000", "1x", "x1", "falsey", "not false", "trueish", "not true"].map((text): [string, string, string] => [
+      "TRUST_PROXY",
+      text,
+      "wrong-value TRUST_PROXY[0]",
+    ]),
     ["REDIS_URL", "http://host", "wrong-value REDIS_URL"],
     ["DATABASE_URL", "oracle://host", "wrong-value DATABASE_URL"],
     ["ALLOWED_HOSTS", "[]", "missing-setting ALLOWED_HOSTS"],
@@ -105,7 +160,9 @@ describe("a value that is not allowed", () => {
   });
 
   it("all of them at once, and nothing about what is still to be merged", () => {
-    expect(issuesOf({ SESSION_MAX_AGE: "1h", API_KEY_LENGTH: "3", ALGORITHM: "RS256" }).map(({ path }) => path)).toEqual(["SESSION_MAX_AGE", "API_KEY_LENGTH"]);
+    expect(
+      issuesOf({ SESSION_MAX_AGE: "1h", API_KEY_LENGTH: "3", ALGORITHM: "RS256" }).map(({ path }) => path),
+    ).toEqual(["SESSION_MAX_AGE", "API_KEY_LENGTH"]);
     expect(settingsFromEnv({ ALGORITHM: "RS256" })).toEqual({ jwt: { algorithm: "RS256" } });
   });
 });
@@ -113,45 +170,90 @@ describe("a value that is not allowed", () => {
 describe("CORS from the environment", () => {
   const origins = "https://a.example,https://b.example";
 
-  it.each(["off", "false", "0", "no"])("has no credentials with CORS_ALLOW_CREDENTIALS=%s, and then takes plain http", (text) => {
-    expect(settingsFromEnv({ BACKEND_CORS_ORIGINS: `${origins},http://c.example`, CORS_ALLOW_CREDENTIALS: text })).toEqual({
-      cors: { origins: ["https://a.example", "https://b.example", "http://c.example"], credentials: false, methods: "*", allowedHeaders: ["*", "Authorization"] },
-    });
-  });
+  it.each(["off", "false", "0", "no"])(
+    "has no credentials with CORS_ALLOW_CREDENTIALS=%s, and then takes plain http",
+    (text) => {
+      expect(
+        settingsFromEnv({ BACKEND_CORS_ORIGINS: `${origins},http://c.example`, CORS_ALLOW_CREDENTIALS: text }),
+      ).toEqual({
+        cors: {
+          origins: ["https://a.example", "https://b.example", "http://c.example"],
+          credentials: false,
+          methods: "*",
+          allowedHeaders: ["*", "Authorization"],
+        },
+      });
+    },
+  );
 
   it("has them with CORS_ALLOW_CREDENTIALS=on as without it, but for every origin there are none", () => {
-    expect(settingsFromEnv({ BACKEND_CORS_ORIGINS: origins, CORS_ALLOW_CREDENTIALS: "on" })).toEqual(settingsFromEnv({ BACKEND_CORS_ORIGINS: origins }));
-    expect(issuesOf({ BACKEND_CORS_ORIGINS: "*", CORS_ALLOW_CREDENTIALS: "on" }).map(({ code, path }) => `${code} ${path}`)).toEqual(["contradiction BACKEND_CORS_ORIGINS"]);
+    expect(settingsFromEnv({ BACKEND_CORS_ORIGINS: origins, CORS_ALLOW_CREDENTIALS: "on" })).toEqual(
+      settingsFromEnv({ BACKEND_CORS_ORIGINS: origins }),
+    );
+    expect(
+      issuesOf({ BACKEND_CORS_ORIGINS: "*", CORS_ALLOW_CREDENTIALS: "on" }).map(({ code, path }) => `${code} ${path}`),
+    ).toEqual(["contradiction BACKEND_CORS_ORIGINS"]);
     expect(issuesOf({ BACKEND_CORS_ORIGINS: "*", CORS_ALLOW_CREDENTIALS: "off" })).toEqual([]);
   });
 
   it.each([
     [{ BACKEND_CORS_ORIGINS: origins }, "true", "REPORT", "authorization,mcp-session-id"],
     [{ BACKEND_CORS_ORIGINS: origins, CORS_ALLOW_CREDENTIALS: "off" }, undefined, "*", "*,Authorization"],
-  ])("with %j answers a preflight for any method and any header, and none to another origin", async (env, credentials, methods, headers) => {
-    const { cors } = settingsFromEnv(env);
-    if (cors === undefined || cors === false) throw new Error("CORS is off.");
-    const app = express();
-    app.use(corsPolicy(cors));
-    const server = await serve(app);
-    const ask = (origin: string) => server.send("/", { method: "OPTIONS", headers: { origin, "access-control-request-method": "REPORT", "access-control-request-headers": "authorization,mcp-session-id" } });
-    const answer = await ask("https://b.example");
-    expect([answer.status, answer.headers["access-control-allow-origin"], answer.headers["access-control-allow-credentials"]]).toEqual([204, "https://b.example", credentials]);
-    expect([answer.headers["access-control-allow-methods"], answer.headers["access-control-allow-headers"]]).toEqual([methods, headers]);
-    expect(Object.keys((await ask("https://c.example")).headers).filter((name) => name.startsWith("access-control-"))).toEqual([]);
-    await server.close();
-  });
+  ])(
+    "with %j answers a preflight for any method and any header, and none to another origin",
+    async (env, credentials, methods, headers) => {
+      const { cors } = settingsFromEnv(env);
+      if (cors === undefined || cors === false) throw new Error("CORS is off.");
+      const app = express();
+      app.use(corsPolicy(cors));
+      const server = await serve(app);
+      const ask = (origin: string) =>
+        server.send("/", {
+          method: "OPTIONS",
+          headers: {
+            origin,
+            "access-control-request-method": "REPORT",
+            "access-control-request-headers": "authorization,mcp-session-id",
+          },
+        });
+      const answer = await ask("https://b.example");
+      expect([
+        answer.status,
+        answer.headers["access-control-allow-origin"],
+        answer.headers["access-control-allow-credentials"],
+      ]).toEqual([204, "https://b.example", credentials]);
+      expect([answer.headers["access-control-allow-methods"], answer.headers["access-control-allow-headers"]]).toEqual([
+        methods,
+        headers,
+      ]);
+      expect(
+        Object.keys((await ask("https://c.example")).headers).filter((name) => name.startsWith("access-control-")),
+      ).toEqual([]);
+      await server.close();
+    },
+  );
 });
 
 describe("debug with NODE_ENV=production", () => {
   afterEach(() => vi.unstubAllEnvs());
   const settings = { trustedHosts: ["a.example"] };
-  const refused = (path: string): unknown => expect.objectContaining({ issues: [{ code: "unsafe-setting", path, message: expect.stringMatching(/NODE_ENV/) as string, remedy: expect.stringMatching(/PORTCULLIS_DEBUG/) as string }] });
+  const refused = (path: string): unknown =>
+    expect.objectContaining({
+      issues: [
+        {
+          code: "unsafe-setting",
+          path,
+          message: expect.stringMatching(/NODE_ENV/) as string,
+          remedy: expect.stringMatching(/PORTCULLIS_DEBUG/) as string,
+        },
+      ],
+    });
 
   it("is refused, by the name of the setting or of the variable", () => {
     vi.stubEnv("NODE_ENV", "production");
     expect(() => parseSettings({ ...settings, debug: true })).toThrow(refused("debug"));
-    for (const name of ["PORTCULLIS_DEBUG", "DEBUG"]) expect(() => settingsFromEnv({ [name]: "true" })).toThrow(refused(name));
+    for (const name of ["PORTCULLIS_DEBUG", "DEBUG"])
+      expect(() => settingsFromEnv({ [name]: "true" })).toThrow(refused(name));
     expect(() => settingsFromEnv({ PORTCULLIS_DEBUG: "on", DEBUG: "false" })).toThrow(refused("PORTCULLIS_DEBUG"));
   });
 

@@ -5,8 +5,12 @@ const issue: SettingsIssue = { code: "wrong-value", path: "cors.origins[0]", mes
 
 describe("SettingsError", () => {
   it("tells of one issue in the singular, and of the settings themselves by that name", () => {
-    expect(new SettingsError([{ ...issue, path: "" }]).message).toBe("1 setting is wrong:\n  - (settings): No. [wrong-value]\n    Yes.");
-    expect(new SettingsError([issue, issue]).message).toBe("2 settings are wrong:\n  - cors.origins[0]: No. [wrong-value]\n    Yes.\n  - cors.origins[0]: No. [wrong-value]\n    Yes.");
+    expect(new SettingsError([{ ...issue, path: "" }]).message).toBe(
+      "1 setting is wrong:\n  - (settings): No. [wrong-value]\n    Yes.",
+    );
+    expect(new SettingsError([issue, issue]).message).toBe(
+      "2 settings are wrong:\n  - cors.origins[0]: No. [wrong-value]\n    Yes.\n  - cors.origins[0]: No. [wrong-value]\n    Yes.",
+    );
   });
 
   it("is known by its name and code, and keeps a copy of its issues that nobody changes", () => {
@@ -15,7 +19,11 @@ describe("SettingsError", () => {
     expect([error.name, error.code]).toEqual(["SettingsError", "PORTCULLIS_SETTINGS"]);
     expect(error.issues).toEqual([issue]);
     expect(error.issues[0]).not.toBe(given);
-    expect([Object.isFrozen(error.issues), Object.isFrozen(error.issues[0]), Object.isFrozen(given)]).toEqual([true, true, false]);
+    expect([Object.isFrozen(error.issues), Object.isFrozen(error.issues[0]), Object.isFrozen(given)]).toEqual([
+      true,
+      true,
+      false,
+    ]);
   });
 
   it("has a cause when there is one, and no such property otherwise", () => {
@@ -26,7 +34,16 @@ describe("SettingsError", () => {
   });
 
   it("knows these codes, each once", () => {
-    expect([...SETTINGS_CODES].sort()).toEqual(["contradiction", "missing-package", "missing-setting", "unknown-setting", "unsafe-setting", "weak-secret", "wrong-type", "wrong-value"]);
+    expect([...SETTINGS_CODES].sort()).toEqual([
+      "contradiction",
+      "missing-package",
+      "missing-setting",
+      "unknown-setting",
+      "unsafe-setting",
+      "weak-secret",
+      "wrong-type",
+      "wrong-value",
+    ]);
   });
 });
 
@@ -34,6 +51,11 @@ describe("SetupError", () => {
   it("is known by its name and code", () => {
     const cause = new Error("why");
     const error = new SetupError("Too late.", { cause });
-    expect([error.name, error.code, error.message, error.cause]).toEqual(["SetupError", "PORTCULLIS_SETUP", "Too late.", cause]);
+    expect([error.name, error.code, error.message, error.cause]).toEqual([
+      "SetupError",
+      "PORTCULLIS_SETUP",
+      "Too late.",
+      cause,
+    ]);
   });
 });

@@ -25,11 +25,36 @@ function issuesOf(value: unknown) {
 describe("parse", () => {
   it("reports everything at once, each with code, path, message and remedy", () => {
     expect(issuesOf({ limit: 0, mod: "x", inner: { maxAge: "9", maxAgee: 1, list: ["a", 7] } })).toEqual([
-      { code: "wrong-value", path: "layer.limit", message: "Too small: expected number to be >=1.", remedy: "Use at least 1." },
-      { code: "wrong-type", path: "layer.inner.maxAge", message: "Invalid input: expected number, received string.", remedy: "Give a value of type number." },
-      { code: "wrong-type", path: "layer.inner.list[1]", message: "Invalid input: expected string, received number.", remedy: "Give a value of type string." },
-      { code: "unknown-setting", path: "layer.inner.maxAgee", message: 'There is no setting "maxAgee". Did you mean "maxAge"?', remedy: "Correct the name or remove the setting." },
-      { code: "unknown-setting", path: "layer.mod", message: 'There is no setting "mod". Did you mean "mode"?', remedy: "Correct the name or remove the setting." },
+      {
+        code: "wrong-value",
+        path: "layer.limit",
+        message: "Too small: expected number to be >=1.",
+        remedy: "Use at least 1.",
+      },
+      {
+        code: "wrong-type",
+        path: "layer.inner.maxAge",
+        message: "Invalid input: expected number, received string.",
+        remedy: "Give a value of type number.",
+      },
+      {
+        code: "wrong-type",
+        path: "layer.inner.list[1]",
+        message: "Invalid input: expected string, received number.",
+        remedy: "Give a value of type string.",
+      },
+      {
+        code: "unknown-setting",
+        path: "layer.inner.maxAgee",
+        message: 'There is no setting "maxAgee". Did you mean "maxAge"?',
+        remedy: "Correct the name or remove the setting.",
+      },
+      {
+        code: "unknown-setting",
+        path: "layer.mod",
+        message: 'There is no setting "mod". Did you mean "mode"?',
+        remedy: "Correct the name or remove the setting.",
+      },
     ]);
   });
 
@@ -49,7 +74,9 @@ describe("parse", () => {
   });
 
   it("refuses __proto__ as an own key", () => {
-    expect(issuesOf(JSON.parse('{"limit":1,"__proto__":{"x":1}}')).map(({ code }) => code)).toEqual(["unknown-setting"]);
+    expect(issuesOf(JSON.parse('{"limit":1,"__proto__":{"x":1}}')).map(({ code }) => code)).toEqual([
+      "unknown-setting",
+    ]);
   });
 
   it("does not repeat a strange key", () => {
@@ -80,9 +107,21 @@ describe("what to do is said for every kind of mistake", () => {
     either: z.union([z.literal("a"), z.literal("b")]).optional(),
   });
   it.each<[string, unknown, string, string, string]>([
-    ["list", "a", "wrong-type", "Invalid input: expected array, received string.", 'Write a list, also for one: ["…"].'],
+    [
+      "list",
+      "a",
+      "wrong-type",
+      "Invalid input: expected array, received string.",
+      'Write a list, also for one: ["…"].',
+    ],
     ["list", ["a", "b", "c"], "wrong-value", "Too big: expected array to have <=2 items.", "Use at most 2."],
-    ["inner", "a", "wrong-type", "Invalid input: expected object, received string.", "Write an object; {} takes the defaults."],
+    [
+      "inner",
+      "a",
+      "wrong-type",
+      "Invalid input: expected object, received string.",
+      "Write an object; {} takes the defaults.",
+    ],
     ["flag", "a", "wrong-type", "Invalid input: expected boolean, received string.", "Give a value of type boolean."],
     ["size", 6, "wrong-value", "Too big: expected number to be <=5.", "Use at most 5."],
     ["choice", 2, "wrong-value", 'Invalid option: expected one of "a"|1|false.', 'Use one of: "a", 1, false.'],
@@ -96,18 +135,32 @@ describe("what to do is said for every kind of mistake", () => {
 
   it("true says nothing of how", () => {
     expect(issuesOf({ limit: 1, inner: true })).toEqual([
-      { code: "wrong-type", path: "layer.inner", message: "true says nothing of how; what is on is described by an object.", remedy: "Write {} for the defaults, or false to turn it off." },
+      {
+        code: "wrong-type",
+        path: "layer.inner",
+        message: "true says nothing of how; what is on is described by an object.",
+        remedy: "Write {} for the defaults, or false to turn it off.",
+      },
     ]);
   });
 
   it("what is missing is to be set", () => {
     expect(issuesOf({ limit: 1, inner: {} })).toEqual([
-      { code: "missing-setting", path: "layer.inner.maxAge", message: "Invalid input: expected number, received undefined.", remedy: "Set it, or remove the object around it." },
+      {
+        code: "missing-setting",
+        path: "layer.inner.maxAge",
+        message: "Invalid input: expected number, received undefined.",
+        remedy: "Set it, or remove the object around it.",
+      },
     ]);
   });
 
   it("a name like none that is known is answered with all of them, a strange one is not repeated", () => {
-    expect(issuesOf({ limit: 1, zzzzzz: 1, "a b": 1, ["k".repeat(64)]: 1, ["k".repeat(65)]: 1 }).map(({ message }) => message)).toEqual([
+    expect(
+      issuesOf({ limit: 1, zzzzzz: 1, "a b": 1, ["k".repeat(64)]: 1, ["k".repeat(65)]: 1 }).map(
+        ({ message }) => message,
+      ),
+    ).toEqual([
       'There is no setting "zzzzzz". Known: limit, mode, inner.',
       "There is no setting with this name. Known: limit, mode, inner.",
       `There is no setting "${"k".repeat(64)}". Known: limit, mode, inner.`,
@@ -117,20 +170,37 @@ describe("what to do is said for every kind of mistake", () => {
 
   it("an error thrown while a setting is read is an issue, and the cause", () => {
     const thrown = new Error("no such file");
-    const given = { get limit(): never { throw thrown; } };
+    const given = {
+      get limit(): never {
+        throw thrown;
+      },
+    };
     try {
       parse(schema, given, ["layer"]);
       expect.unreachable();
     } catch (error) {
       expect(error).toBeInstanceOf(SettingsError);
-      expect(error).toMatchObject({ cause: thrown, issues: [{ code: "wrong-value", path: "layer", message: expect.stringMatching(/threw/) as string, remedy: expect.stringMatching(/getter/) as string }] });
+      expect(error).toMatchObject({
+        cause: thrown,
+        issues: [
+          {
+            code: "wrong-value",
+            path: "layer",
+            message: expect.stringMatching(/threw/) as string,
+            remedy: expect.stringMatching(/getter/) as string,
+          },
+        ],
+      });
     }
   });
 });
 
 describe("a request or a response in the place of settings", () => {
   const request = new IncomingMessage(new Socket());
-  it.each([["request", request], ["response", new ServerResponse(request)]])("is a factory mounted uncalled: %s", (_name, value) => {
+  it.each([
+    ["request", request],
+    ["response", new ServerResponse(request)],
+  ])("is a factory mounted uncalled: %s", (_name, value) => {
     expect(() => parse(schema, value)).toThrowError(SetupError);
     expect(() => parse(schema, value)).toThrowError(/app\.use\(rateLimiter\(\)\)/);
   });
@@ -138,12 +208,16 @@ describe("a request or a response in the place of settings", () => {
 
 describe("addIssue", () => {
   it("keeps code and remedy", () => {
-    const refined = schema.superRefine((_value, context) => addIssue(context, { code: "contradiction", path: ["mode"], message: "No.", remedy: "Yes." }));
+    const refined = schema.superRefine((_value, context) =>
+      addIssue(context, { code: "contradiction", path: ["mode"], message: "No.", remedy: "Yes." }),
+    );
     try {
       parse(refined, { limit: 1 });
       expect.unreachable();
     } catch (error) {
-      expect((error as SettingsError).issues).toEqual([{ code: "contradiction", path: "mode", message: "No.", remedy: "Yes." }]);
+      expect((error as SettingsError).issues).toEqual([
+        { code: "contradiction", path: "mode", message: "No.", remedy: "Yes." },
+      ]);
     }
   });
 });

@@ -25,9 +25,36 @@ describe("weakness", () => {
     ["abcdefghijklmnopqrstuvwxyz0123456789", "low-entropy"],
     ["0123456789012345678901234567890123456789", "low-entropy"],
     [randomBytes(32).toString("hex"), undefined],
-    ...["changeme", "change-me", "change_me", "change me", "CHANGEME", "changeit", "secretkey", "secret_key", "secret-key", "yoursecret", "your-secret", "mysecret", "my secret", "supersecret", "super-secret", "placeholder", "example", "insecure", "default", "password", "replaceme", "replace-this", "keyboardcat", "keyboard cat", "notsecret", "not_secret", "todo", "xxxxxxxx"].map(
-      (word): [string, "placeholder"] => [`${good}.${word}`, "placeholder"],
-    ),
+    ...[
+      "changeme",
+      "change-me",
+      "change_me",
+      "change me",
+      "CHANGEME",
+      "changeit",
+      "secretkey",
+      "secret_key",
+      "secret-key",
+      "yoursecret",
+      "your-secret",
+      "mysecret",
+      "my secret",
+      "supersecret",
+      "super-secret",
+      "placeholder",
+      "example",
+      "insecure",
+      "default",
+      "password",
+      "replaceme",
+      "replace-this",
+      "keyboardcat",
+      "keyboard cat",
+      "notsecret",
+      "not_secret",
+      "todo",
+      "xxxxxxxx",
+    ].map((word): [string, "placeholder"] => [`${good}.${word}`, "placeholder"]),
     // A word of four letters stands alone or is chance; so does a run of seven.
     [`todo.${good}`, "placeholder"],
     [`${good}todo`, undefined],
@@ -78,7 +105,7 @@ describe("secretRingSchema", () => {
         ["weak-secret", "secretKey[1]"],
         ["wrong-type", "secretKey[2]"],
       ]);
-      expect(message).not.toContain("short\"");
+      expect(message).not.toContain('short"');
     }
   });
 
@@ -90,7 +117,14 @@ describe("secretRingSchema", () => {
     [7, "wrong-type", /expected a string/, /\w{3}/],
     [new Secret("short"), "weak-secret", /shorter than 32 bytes/, /randomBytes\(32\)/],
   ])("says what is wrong and what to do: %j", (given, code, message, remedy) => {
-    expect(issuesOf(secretRingSchema, given)).toEqual([{ code, path: "", message: expect.stringMatching(message) as string, remedy: expect.stringMatching(remedy) as string }]);
+    expect(issuesOf(secretRingSchema, given)).toEqual([
+      {
+        code,
+        path: "",
+        message: expect.stringMatching(message) as string,
+        remedy: expect.stringMatching(remedy) as string,
+      },
+    ]);
   });
 
   it("no text reaches the error", () => {
@@ -107,8 +141,17 @@ describe("secretRingSchema", () => {
 });
 
 it("two purposes and two secrets never share a key", () => {
-  const purposes: SecretPurpose[] = ["session", "jwt", "api-key-hash", "api-key-cache", "refresh-token", "credential-id"];
-  const keys = [good, randomBytes(32).toString("hex")].flatMap((text) => purposes.map((purpose) => deriveBytes(new Secret(text), purpose).toString("hex")));
+  const purposes: SecretPurpose[] = [
+    "session",
+    "jwt",
+    "api-key-hash",
+    "api-key-cache",
+    "refresh-token",
+    "credential-id",
+  ];
+  const keys = [good, randomBytes(32).toString("hex")].flatMap((text) =>
+    purposes.map((purpose) => deriveBytes(new Secret(text), purpose).toString("hex")),
+  );
   expect(new Set(keys).size).toBe(keys.length);
   expect(deriveBytes(new Secret(good), "session")).toHaveLength(32);
   expect(deriveBytes(new Secret(good), "session")).toEqual(deriveBytes(new Secret(good), "session"));

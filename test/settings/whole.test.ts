@@ -22,9 +22,12 @@ const issuesOf = (settings: object): readonly SettingsIssue[] => errorOf({ ...ba
 describe("trustProxy", () => {
   testEdges(settingsSchema, [{ name: "trustProxy", lowest: 0, highest: 32 }]);
 
-  it.each([false, 1, ["10.0.0.1"], ["10.0.0.0/8", "2001:db8::/32"], ["loopback", "linklocal", "uniquelocal"]])("may be %j", (trustProxy) => {
-    expect(parseSettings({ ...base, trustProxy }).trustProxy).toEqual(trustProxy);
-  });
+  it.each([false, 1, ["10.0.0.1"], ["10.0.0.0/8", "2001:db8::/32"], ["loopback", "linklocal", "uniquelocal"]])(
+    "may be %j",
+    (trustProxy) => {
+      expect(parseSettings({ ...base, trustProxy }).trustProxy).toEqual(trustProxy);
+    },
+  );
 
   it.each<[unknown, string, RegExp]>([
     [true, "unsafe-setting trustProxy", /anyone/],
@@ -67,7 +70,14 @@ describe("where the stores are", () => {
     ["database", "oracle://host", /sqlite:path/],
     ["database", "", /sqlite:path/],
   ])("%s takes no %s", (name, given, remedy) => {
-    expect(issuesOf({ [name]: given })).toEqual([{ code: "wrong-value", path: name, message: "This URL is not of a kind that is supported.", remedy: expect.stringMatching(remedy) as string }]);
+    expect(issuesOf({ [name]: given })).toEqual([
+      {
+        code: "wrong-value",
+        path: name,
+        message: "This URL is not of a kind that is supported.",
+        remedy: expect.stringMatching(remedy) as string,
+      },
+    ]);
   });
 
   const client = new EventEmitter();
@@ -80,14 +90,26 @@ describe("where the stores are", () => {
   });
 
   it.each([7, true, null, () => client, Promise.resolve(client)])("neither takes %s", (given) => {
-    expect(issuesOf({ redis: given, database: given })).toMatchObject(["redis", "database"].map((path) => ({ code: "wrong-value", path, message: expect.stringMatching(/expected a URL or a client/) as string, remedy: expect.stringMatching(/\w{3}/) as string })));
+    expect(issuesOf({ redis: given, database: given })).toMatchObject(
+      ["redis", "database"].map((path) => ({
+        code: "wrong-value",
+        path,
+        message: expect.stringMatching(/expected a URL or a client/) as string,
+        remedy: expect.stringMatching(/\w{3}/) as string,
+      })),
+    );
   });
 
-  testTexts(settingsSchema, "redisPrefix", [
-    ["", "{app}:"],
-    ["app:", "app}"],
-    ["a".repeat(64), "a".repeat(65)],
-  ], /hash tags|Too big/);
+  testTexts(
+    settingsSchema,
+    "redisPrefix",
+    [
+      ["", "{app}:"],
+      ["app:", "app}"],
+      ["a".repeat(64), "a".repeat(65)],
+    ],
+    /hash tags|Too big/,
+  );
 
   it("the prefix in Redis is the library's own unless another is given", () => {
     expect(parseSettings(base).redisPrefix).toBe("portcullis:");
@@ -97,7 +119,15 @@ describe("where the stores are", () => {
 describe("the whole", () => {
   it("knows the defaults", () => {
     expect(parseSettings({ trustedHosts: ["a.example"] })).toMatchObject({
-      debug: false, trustProxy: false, headers: { mode: "enforce" }, cors: false, rateLimit: { limit: 100 }, csrf: false, session: false, apiKeys: false, jwt: false,
+      debug: false,
+      trustProxy: false,
+      headers: { mode: "enforce" },
+      cors: false,
+      rateLimit: { limit: 100 },
+      csrf: false,
+      session: false,
+      apiKeys: false,
+      jwt: false,
     });
     expect(parseSettings({ trustedHosts: ["a.example"] })).not.toHaveProperty("secretKey");
   });
@@ -110,42 +140,80 @@ describe("the whole", () => {
 
   it("answers for the machine itself in debug, unless told for whom", () => {
     expect(parseSettings({ debug: true }).trustedHosts).toMatchObject({ hosts: ["localhost", "127.0.0.1", "[::1]"] });
-    expect(parseSettings({ debug: true, trustedHosts: ["a.example"] }).trustedHosts).toMatchObject({ hosts: ["a.example"] });
+    expect(parseSettings({ debug: true, trustedHosts: ["a.example"] }).trustedHosts).toMatchObject({
+      hosts: ["a.example"],
+    });
     expect(parseSettings({ debug: true, trustedHosts: false }).trustedHosts).toBe(false);
   });
 
-  it.each(["headers", "cors", "rateLimit", "csrf", "session", "apiKeys", "jwt", "trustedHosts"])("%s is turned off by false, and true says nothing", (name) => {
-    expect(parseSettings({ ...base, [name]: false })).toMatchObject({ [name]: false });
-    expect(issuesOf({ [name]: true })).toEqual([{ code: "wrong-type", path: name, message: expect.stringMatching(/how/) as string, remedy: expect.stringMatching(/\{\} for the defaults/) as string }]);
-  });
+  it.each(["headers", "cors", "rateLimit", "csrf", "session", "apiKeys", "jwt", "trustedHosts"])(
+    "%s is turned off by false, and true says nothing",
+    (name) => {
+      expect(parseSettings({ ...base, [name]: false })).toMatchObject({ [name]: false });
+      expect(issuesOf({ [name]: true })).toEqual([
+        {
+          code: "wrong-type",
+          path: name,
+          message: expect.stringMatching(/how/) as string,
+          remedy: expect.stringMatching(/\{\} for the defaults/) as string,
+        },
+      ]);
+    },
+  );
 
   it.each([undefined, null, 7, "x", [], true])("%j is no settings object", (settings) => {
-    expect(errorOf(settings).issues).toEqual([{ code: "wrong-type", path: "", message: "The settings must be an object.", remedy: expect.stringMatching(/applySecurity\(app, \{/) as string }]);
+    expect(errorOf(settings).issues).toEqual([
+      {
+        code: "wrong-type",
+        path: "",
+        message: "The settings must be an object.",
+        remedy: expect.stringMatching(/applySecurity\(app, \{/) as string,
+      },
+    ]);
   });
 
   it("a body for refusals is made by a function", () => {
     const onRefusal = () => undefined;
     expect(parseSettings({ ...base, onRefusal }).onRefusal).toBe(onRefusal);
-    expect(issuesOf({ onRefusal: "no" })).toMatchObject([{ code: "wrong-value", path: "onRefusal", message: expect.stringMatching(/expected function/) as string }]);
+    expect(issuesOf({ onRefusal: "no" })).toMatchObject([
+      { code: "wrong-value", path: "onRefusal", message: expect.stringMatching(/expected function/) as string },
+    ]);
   });
 
   it("names each key it does not know, without its value", () => {
     expect(issuesOf({ sesion: { secret: SECRET }, x: 1 })).toEqual([
-      { code: "unknown-setting", path: "sesion", message: 'There is no setting "sesion". Did you mean "session"?', remedy: "Correct the name or remove the setting." },
-      { code: "unknown-setting", path: "x", message: expect.stringMatching(/^There is no setting "x"\. Known: secretKey, debug, .*, jwt\.$/) as string, remedy: "Correct the name or remove the setting." },
+      {
+        code: "unknown-setting",
+        path: "sesion",
+        message: 'There is no setting "sesion". Did you mean "session"?',
+        remedy: "Correct the name or remove the setting.",
+      },
+      {
+        code: "unknown-setting",
+        path: "x",
+        message: expect.stringMatching(/^There is no setting "x"\. Known: secretKey, debug, .*, jwt\.$/) as string,
+        remedy: "Correct the name or remove the setting.",
+      },
     ]);
     expect(issuesOf({ toString: 1 }).map(({ path }) => path)).toEqual(["toString"]);
   });
 
   it("takes undefined for absent at every depth", () => {
-    const parsed = parseSettings({ ...base, redis: undefined, session: { secret: undefined, domain: undefined }, jwt: { secret: undefined }, rateLimit: { perPrincipal: undefined } });
+    const parsed = parseSettings({
+      ...base,
+      redis: undefined,
+      session: { secret: undefined, domain: undefined },
+      jwt: { secret: undefined },
+      rateLimit: { perPrincipal: undefined },
+    });
     expect(parsed).toEqual(parseSettings({ ...base, session: {}, jwt: {}, rateLimit: {} }));
   });
 
   it("is frozen to its depths but for what is not the library's", () => {
     const store = { increment: () => undefined, decrement: () => undefined, resetKey: () => undefined };
     const parsed = parseSettings({ ...base, cors: { origins: ["https://a.example"] }, rateLimit: { store } });
-    for (const part of [parsed, parsed.cors, parsed.cors && parsed.cors.origins, parsed.headers, parsed.rateLimit]) expect(Object.isFrozen(part)).toBe(true);
+    for (const part of [parsed, parsed.cors, parsed.cors && parsed.cors.origins, parsed.headers, parsed.rateLimit])
+      expect(Object.isFrozen(part)).toBe(true);
     expect(parsed.rateLimit && parsed.rateLimit.store).toBe(store);
     expect(Object.isFrozen(store)).toBe(false);
     expect(Object.isFrozen(parsed.secretKey)).toBe(true);
@@ -153,9 +221,21 @@ describe("the whole", () => {
 
   it("reads a setting that throws as one that is wrong, and keeps what it threw", () => {
     const thrown = new Error("no such file");
-    const settings = { ...base, get cors(): never { throw thrown; } };
+    const settings = {
+      ...base,
+      get cors(): never {
+        throw thrown;
+      },
+    };
     const error = errorOf(settings);
-    expect(error.issues).toEqual([{ code: "wrong-value", path: "cors", message: "Reading this setting threw an error.", remedy: expect.stringMatching(/getter/) as string }]);
+    expect(error.issues).toEqual([
+      {
+        code: "wrong-value",
+        path: "cors",
+        message: "Reading this setting threw an error.",
+        remedy: expect.stringMatching(/getter/) as string,
+      },
+    ]);
     expect(error.cause).toBe(thrown);
   });
 
@@ -163,7 +243,18 @@ describe("the whole", () => {
     const unreadable = (): never => {
       throw new Error("locked");
     };
-    const error = errorOf({ session: {}, get secretKey() { return unreadable(); }, get trustedHosts() { return unreadable(); } });
-    expect(error.issues.map(({ code, path }) => [code, path]).sort()).toEqual([["wrong-value", "secretKey"], ["wrong-value", "trustedHosts"]]);
+    const error = errorOf({
+      session: {},
+      get secretKey() {
+        return unreadable();
+      },
+      get trustedHosts() {
+        return unreadable();
+      },
+    });
+    expect(error.issues.map(({ code, path }) => [code, path]).sort()).toEqual([
+      ["wrong-value", "secretKey"],
+      ["wrong-value", "trustedHosts"],
+    ]);
   });
 });

@@ -11,6 +11,7 @@ describe("the simulation, even seeds", () => {
   it("every invariant holds in every run", { timeout: TIME_OUT }, async () => {
     const outcome = await runSeeds(seedsOf(1));
     expect(report(outcome)).toBe("");
-    if (oneSeed === undefined && count >= 1000) for (const [kind, times] of outcome.faults.all()) expect(`${kind}: ${times > 0}`).toBe(`${kind}: true`);
+    if (oneSeed === undefined && count >= 1000)
+      for (const [kind, times] of outcome.faults.all()) expect(`${kind}: ${times > 0}`).toBe(`${kind}: true`);
   });
 });

@@ -12,8 +12,15 @@ const SEEDS = Array.from({ length: 20 }, (_, at) => at + 1);
 describe("one seed", () => {
   it("gives one run, to the last millisecond and status", async () => {
     for (const seed of SEEDS) {
-      const [one, other] = [await runOnce(planOf(seed), { hostile: true }), await runOnce(planOf(seed), { hostile: true })];
-      expect({ seed, trace: other.trace, faults: String(other.faults) }).toEqual({ seed, trace: one.trace, faults: String(one.faults) });
+      const [one, other] = [
+        await runOnce(planOf(seed), { hostile: true }),
+        await runOnce(planOf(seed), { hostile: true }),
+      ];
+      expect({ seed, trace: other.trace, faults: String(other.faults) }).toEqual({
+        seed,
+        trace: one.trace,
+        faults: String(one.faults),
+      });
       expect(one.trace.length).toBeGreaterThan(20);
     }
   });
@@ -38,7 +45,18 @@ describe("the check of the main limit", () => {
   const worldWith = (times: readonly number[]): World => {
     const world = new World(1, "memory", "shared");
     const answer = { status: 200, headers: {}, cookies: [], body: {} };
-    for (const began of times) world.exchanges.push({ actor: "x", step: "x", process: "one", client: "c", began, ended: began, answer, operation: newOperation("x"), wasFull: false });
+    for (const began of times)
+      world.exchanges.push({
+        actor: "x",
+        step: "x",
+        process: "one",
+        client: "c",
+        began,
+        ended: began,
+        answer,
+        operation: newOperation("x"),
+        wasFull: false,
+      });
     world.checkMainLimit();
     return world;
   };

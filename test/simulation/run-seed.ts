@@ -46,7 +46,12 @@ export function runOnce(plan: Plan, { hostile }: { readonly hostile: boolean }):
     const newcomer = new HonestCaller(world, "newcomer", "198.51.100.7");
     const work = people.map((person) => person.live(STEPS));
     work.push(pause(2000).then(() => newcomer.live(2)));
-    if (hostile) for (const [at, name] of plan.attacks.entries()) work.push(ATTACKS[plan.weather][name]?.(new Caller(world, `mallory-${name}`, `203.0.113.${200 + at}`)) ?? Promise.resolve());
+    if (hostile)
+      for (const [at, name] of plan.attacks.entries())
+        work.push(
+          ATTACKS[plan.weather][name]?.(new Caller(world, `mallory-${name}`, `203.0.113.${200 + at}`)) ??
+            Promise.resolve(),
+        );
     if (plan.weather === "storm") work.push(storm(world));
     await Promise.all(work);
     world.checkMainLimit();
@@ -54,7 +59,10 @@ export function runOnce(plan: Plan, { hostile }: { readonly hostile: boolean }):
     await world.close();
     return {
       violations: world.violations,
-      trace: world.exchanges.map(({ actor, step, process, began, ended, answer }) => `${began} ${ended} ${process} ${actor} ${step} ${answer.status}`),
+      trace: world.exchanges.map(
+        ({ actor, step, process, began, ended, answer }) =>
+          `${began} ${ended} ${process} ${actor} ${step} ${answer.status}`,
+      ),
       results: new Map([...people, newcomer].map(({ name, results }) => [name, results])),
       faults: world.faults,
     };
@@ -80,7 +88,9 @@ async function storm(world: World): Promise<void> {
 }
 
 /** Runs a seed with its hostile callers and, where nothing else goes wrong, without them; says what was violated. */
-export async function runSeed(seed: number): Promise<{ readonly plan: Plan; readonly violations: readonly string[]; readonly faults: FaultCounts }> {
+export async function runSeed(
+  seed: number,
+): Promise<{ readonly plan: Plan; readonly violations: readonly string[]; readonly faults: FaultCounts }> {
   const plan = planOf(seed);
   const full = await runOnce(plan, { hostile: true });
   const violations = [...full.violations];
@@ -89,7 +99,10 @@ export async function runSeed(seed: number): Promise<{ readonly plan: Plan; read
     violations.push(...alone.violations.map((violation) => `${violation} (without hostile callers)`));
     for (const [name, results] of alone.results) {
       const changed = results.findIndex((result, at) => full.results.get(name)?.[at] !== result);
-      if (changed >= 0) violations.push(`(d) ${name}: "${full.results.get(name)?.[changed] ?? "nothing"}" instead of "${results[changed]}" because of ${plan.attacks.join(", ")}`);
+      if (changed >= 0)
+        violations.push(
+          `(d) ${name}: "${full.results.get(name)?.[changed] ?? "nothing"}" instead of "${results[changed]}" because of ${plan.attacks.join(", ")}`,
+        );
     }
   }
   return { plan, violations, faults: full.faults };

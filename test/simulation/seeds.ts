@@ -36,9 +36,14 @@ export async function runSeeds(seeds: readonly number[]): Promise<Outcome> {
   for (const seed of seeds) {
     const { plan, violations, faults: struck } = await runSeed(seed);
     faults.take(struck);
-    if (violations.length > 0) failures.push(`SIMULATION_SEED=${seed} (${plan.weather}; ${plan.attacks.join(", ")})\n  ${violations.join("\n  ")}`);
+    if (violations.length > 0)
+      failures.push(
+        `SIMULATION_SEED=${seed} (${plan.weather}; ${plan.attacks.join(", ")})\n  ${violations.join("\n  ")}`,
+      );
   }
-  process.stdout.write(`simulation: ${seeds.length} seeds, ${failures.length} with a violation; faults injected: ${String(faults)}\n`);
+  process.stdout.write(
+    `simulation: ${seeds.length} seeds, ${failures.length} with a violation; faults injected: ${String(faults)}\n`,
+  );
   return { failures, faults };
 }
 

@@ -17,8 +17,14 @@ async function twoFeeds(pollMs = 3_600_000) {
   const clock = new ManualClock();
   const runtime = createRuntime({ clock });
   const collected = collectEvents(runtime.events);
-  const [here, there] = [0, 1].map(() => new ChangeFeed(new SqlChangeSource(db, { clock }), runtime, { pollMs })) as [ChangeFeed, ChangeFeed];
-  ends.push(() => here.close(), () => there.close());
+  const [here, there] = [0, 1].map(() => new ChangeFeed(new SqlChangeSource(db, { clock }), runtime, { pollMs })) as [
+    ChangeFeed,
+    ChangeFeed,
+  ];
+  ends.push(
+    () => here.close(),
+    () => there.close(),
+  );
   await here.start();
   await there.start();
   return { here, there, clock, db, collected, inAnHour: clock.now() + 3_600_000 };
@@ -44,7 +50,10 @@ test("what a process revokes it refuses at once, and tells its own listeners", a
   const { here, inAnHour } = await twoFeeds();
   const told: (string | undefined)[] = [];
   const stop = here.onKeyChange((id) => told.push(id));
-  const published = here.publish({ kind: "subject", name: "ada", cutOff: inAnHour, endsAt: inAnHour }, { kind: "api-key", name: "key-1" });
+  const published = here.publish(
+    { kind: "subject", name: "ada", cutOff: inAnHour, endsAt: inAnHour },
+    { kind: "api-key", name: "key-1" },
+  );
   expect([here.isRevoked(facts("j")), told]).toEqual([true, ["key-1"]]);
   await published;
   stop();
@@ -56,12 +65,16 @@ test("when the record cannot be read: no answer, what is known stays refused, no
   const { here, clock, db, collected, inAnHour } = await twoFeeds();
   await here.publish({ kind: "family", name: "f", endsAt: inAnHour });
   await db.schema.dropTable("portcullis_changes").execute();
-  await expect(here.publish({ kind: "token", name: "late", endsAt: inAnHour })).rejects.toMatchObject({ code: "PORTCULLIS_STORE_UNAVAILABLE" });
+  await expect(here.publish({ kind: "token", name: "late", endsAt: inAnHour })).rejects.toMatchObject({
+    code: "PORTCULLIS_STORE_UNAVAILABLE",
+  });
   clock.advance(1000);
   for (let n = 0; n < 3; n += 1) await expect(here.isRevoked(facts("j"))).rejects.toThrow();
   expect(here.isCurrent).toBe(false);
   expect([here.isRevoked({ ...facts("j"), familyId: "f" }), here.isRevoked(facts("late"))]).toEqual([true, true]);
-  expect(collected.all.map(({ event, source }) => [event, source])).toEqual([["portcullis_store_unavailable", "revocations"]]);
+  expect(collected.all.map(({ event, source }) => [event, source])).toEqual([
+    ["portcullis_store_unavailable", "revocations"],
+  ]);
 });
 
 test("what could not be recorded is recorded later by itself", async () => {

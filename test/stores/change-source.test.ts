@@ -5,9 +5,24 @@ import { join } from "node:path";
 import fc from "fast-check";
 import mysql from "mysql2/promise";
 import pg from "pg";
-import { migrate, openMysql, openPostgres, openSqlite, type PortcullisDatabase, SqlChangeSource, SqlTokenStore } from "portcullis/sql";
+import {
+  migrate,
+  openMysql,
+  openPostgres,
+  openSqlite,
+  type PortcullisDatabase,
+  SqlChangeSource,
+  SqlTokenStore,
+} from "portcullis/sql";
 import type { Change } from "../../src/stores/changes.js";
-import { advance, begin, OVERLAP_MS, readPosition, startOf, writePosition } from "../../src/stores/sql/change-position.js";
+import {
+  advance,
+  begin,
+  OVERLAP_MS,
+  readPosition,
+  startOf,
+  writePosition,
+} from "../../src/stores/sql/change-position.js";
 import { ManualClock } from "../../src/testing/manual-clock.js";
 import { mariaDbDatabase, postgresDatabase } from "../support/servers.js";
 
@@ -71,7 +86,15 @@ describe.each(ENGINES)("$engine", ({ newDatabase, open }) => {
   test("a denial the record holds as strictly is not written twice; a stricter one is", async () => {
     const source = new SqlChangeSource(one.db);
     const end = Date.now() + 60_000;
-    const count = async () => Number((await one.db.selectFrom("portcullis_changes").select((eb) => eb.fn.countAll().as("n")).executeTakeFirstOrThrow()).n);
+    const count = async () =>
+      Number(
+        (
+          await one.db
+            .selectFrom("portcullis_changes")
+            .select((eb) => eb.fn.countAll().as("n"))
+            .executeTakeFirstOrThrow()
+        ).n,
+      );
     const subject = (cutOff: number, endsAt: number): Change => ({ kind: "subject", name: "twice", cutOff, endsAt });
     const before = await count();
     await source.record([token("twice", end), subject(5, end)]);
@@ -138,61 +161,86 @@ const LATE = [
   },
 ];
 
-test.each(LATE)("$engine: a change that commits late with an earlier number is read", async ({ newDatabase, open, transaction }) => {
-  const url = await newDatabase();
-  const { db, close } = await open(url, { timeoutMs: 5000 });
-  await migrate(db);
-  const clock = new ManualClock();
-  const source = new SqlChangeSource(db, { clock });
-  let { position } = await source.load();
-  const slow = await transaction(url);
-  await slow.run("begin");
-  await slow.run(`insert into portcullis_changes (kind, name, cut_off, ends_at) values ('token', 'slow', 0, ${Date.now() + 60_000})`);
-  const names = async () => {
-    const batch = await source.since(position);
-    position = batch.position;
-    return batch.changes.map(({ name }) => name);
-  };
-  await source.record([token("fast")]);
-  expect(await names()).toEqual(["fast"]);
-  // Read over and over, in the meantime and after, as a feed does.
-  for (let n = 0; n < 10; n += 1) {
-    clock.advance(2000);
+test.each(LATE)(
+  "$engine: a change that commits late with an earlier number is read",
+  async ({ newDatabase, open, transaction }) => {
+    const url = await newDatabase();
+    const { db, close } = await open(url, { timeoutMs: 5000 });
+    await migrate(db);
+    const clock = new ManualClock();
+    const source = new SqlChangeSource(db, { clock });
+    let { position } = await source.load();
+    const slow = await transaction(url);
+    await slow.run("begin");
+    await slow.run(
+      `insert into portcullis_changes (kind, name, cut_off, ends_at) values ('token', 'slow', 0, ${Date.now() + 60_000})`,
+    );
+    const names = async () => {
+      const batch = await source.since(position);
+      position = batch.position;
+      return batch.changes.map(({ name }) => name);
+    };
+    await source.record([token("fast")]);
+    expect(await names()).toEqual(["fast"]);
+    // Read over and over, in the meantime and after, as a feed does.
+    for (let n = 0; n < 10; n += 1) {
+      clock.advance(2000);
+      expect(await names()).toEqual([]);
+    }
+    await slow.run("commit");
+    await slow.end();
+    expect(await names()).toEqual(["slow"]);
     expect(await names()).toEqual([]);
-  }
-  await slow.run("commit");
-  await slow.end();
-  expect(await names()).toEqual(["slow"]);
-  expect(await names()).toEqual([]);
-  await close();
-});
+    await close();
+  },
+);
 
 test("whatever the order of commits, each change is told once, when it was visible within the overlap", () => {
-  const change = fc.record({ at: fc.integer({ min: 0, max: 120_000 }), delay: fc.integer({ min: 0, max: OVERLAP_MS }) });
+  const change = fc.record({
+    at: fc.integer({ min: 0, max: 120_000 }),
+    delay: fc.integer({ min: 0, max: OVERLAP_MS }),
+  });
   fc.assert(
-    fc.property(fc.array(change, { minLength: 1, maxLength: 60 }), fc.array(fc.integer({ min: 1, max: 5000 }), { minLength: 1, maxLength: 200 }), (given, pauses) => {
-      // Numbers in the order of time; each visible after its own delay.
-      const rows = given.sort((a, b) => a.at - b.at).map(({ at, delay }, index) => ({ seq: index + 1, visible: at + delay }));
-      let now = 0;
-      let position = begin(0, now, now);
-      const told: number[] = [];
-      const readOnce = () => {
-        const start = startOf(position);
-        const seqs = rows.filter(({ seq, visible }) => seq > start && visible <= now).map(({ seq }) => seq);
-        told.push(...seqs.filter((seq) => !position.told.some(([told]) => told === seq)));
-        position = readPosition(writePosition(advance(position, seqs.map((seq) => [seq, "row"] as const), now, now, now))) ?? position;
-      };
-      for (const pause of pauses) {
-        now += pause;
-        readOnce();
-      }
-      for (let left = 0; left < 80; left += 1) {
-        now += 2500;
-        readOnce();
-      }
-      expect(told.sort((a, b) => a - b)).toEqual(rows.map(({ seq }) => seq));
-      expect(position.marks.length).toBeLessThan(40);
-    }),
+    fc.property(
+      fc.array(change, { minLength: 1, maxLength: 60 }),
+      fc.array(fc.integer({ min: 1, max: 5000 }), { minLength: 1, maxLength: 200 }),
+      (given, pauses) => {
+        // Numbers in the order of time; each visible after its own delay.
+        const rows = given
+          .sort((a, b) => a.at - b.at)
+          .map(({ at, delay }, index) => ({ seq: index + 1, visible: at + delay }));
+        let now = 0;
+        let position = begin(0, now, now);
+        const told: number[] = [];
+        const readOnce = () => {
+          const start = startOf(position);
+          const seqs = rows.filter(({ seq, visible }) => seq > start && visible <= now).map(({ seq }) => seq);
+          told.push(...seqs.filter((seq) => !position.told.some(([told]) => told === seq)));
+          position =
+            readPosition(
+              writePosition(
+                advance(
+                  position,
+                  seqs.map((seq) => [seq, "row"] as const),
+                  now,
+                  now,
+                  now,
+                ),
+              ),
+            ) ?? position;
+        };
+        for (const pause of pauses) {
+          now += pause;
+          readOnce();
+        }
+        for (let left = 0; left < 80; left += 1) {
+          now += 2500;
+          readOnce();
+        }
+        expect(told.sort((a, b) => a - b)).toEqual(rows.map(({ seq }) => seq));
+        expect(position.marks.length).toBeLessThan(40);
+      },
+    ),
     { numRuns: 300 },
   );
 });

@@ -11,7 +11,13 @@ function warnings(url: string): string[] {
 }
 
 describe("parameters of a postgres: URL", () => {
-  it.each(["statement_timeout=9000", "idle_in_transaction_session_timeout=1", "query_timeout=10", "sslmode=require&statement_timeout=0", "options=-c%20statement_timeout%3D9s"])("%s contradicts a limit of ours", (query) => {
+  it.each([
+    "statement_timeout=9000",
+    "idle_in_transaction_session_timeout=1",
+    "query_timeout=10",
+    "sslmode=require&statement_timeout=0",
+    "options=-c%20statement_timeout%3D9s",
+  ])("%s contradicts a limit of ours", (query) => {
     const name = /statement_timeout|idle_in_transaction_session_timeout|query_timeout/.exec(query)?.[0] ?? "";
     try {
       parseDatabaseUrl(`postgres://user:hunter2@db.example/app?${query}`);
@@ -19,17 +25,32 @@ describe("parameters of a postgres: URL", () => {
     } catch (error) {
       expect(error).toBeInstanceOf(SettingsError);
       const [issue] = (error as SettingsError).issues;
-      expect(issue).toMatchObject({ code: "wrong-value", path: "database", message: expect.stringContaining(name), remedy: expect.stringContaining("storeTimeoutMs") });
+      expect(issue).toMatchObject({
+        code: "wrong-value",
+        path: "database",
+        message: expect.stringContaining(name),
+        remedy: expect.stringContaining("storeTimeoutMs"),
+      });
       expect(JSON.stringify(issue)).not.toContain("hunter2");
     }
   });
 
-  it.each(["", "?sslmode=require", "?application_name=shop&options=endpoint%3Dabc", "?sslmode=verify-full&sslrootcert=%2Fca.pem", "?lock_timeout=100"])("%s is read by pg", (query) => {
+  it.each([
+    "",
+    "?sslmode=require",
+    "?application_name=shop&options=endpoint%3Dabc",
+    "?sslmode=verify-full&sslrootcert=%2Fca.pem",
+    "?lock_timeout=100",
+  ])("%s is read by pg", (query) => {
     expect(warnings(`postgres://user:hunter2@db.example/app${query}`)).toEqual([]);
   });
 
   it("that pg does not read are one warning, by name", () => {
-    expect(warnings("postgresql://user:hunter2@db.example/app?sslmode=require&channel_binding=require&schema=public&pgbouncer=true&schema=x")).toEqual([
+    expect(
+      warnings(
+        "postgresql://user:hunter2@db.example/app?sslmode=require&channel_binding=require&schema=public&pgbouncer=true&schema=x",
+      ),
+    ).toEqual([
       "The postgres: URL has parameters that pg does not read: channel_binding, schema, pgbouncer. They have no effect.",
     ]);
   });

@@ -28,7 +28,10 @@ const ENGINES = [
     },
     slow: (seconds: number) => [
       `create or replace function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(${seconds}); return new; end $$`,
-      ...TABLES.map((table) => `create or replace trigger slow before insert or update on ${table} for each row execute function slow()`),
+      ...TABLES.map(
+        (table) =>
+          `create or replace trigger slow before insert or update on ${table} for each row execute function slow()`,
+      ),
     ],
     fast: TABLES.map((table) => `drop trigger if exists slow on ${table}`),
   },
@@ -45,7 +48,12 @@ const ENGINES = [
       return { run: (statement) => client.query(statement), end: () => client.end() };
     },
     slow: (seconds: number) =>
-      TABLES.flatMap((table) => ["insert", "update"].map((verb) => `create or replace trigger slow_${verb}_${table} before ${verb} on ${table} for each row begin declare done int; set done = sleep(${seconds}); end`)),
+      TABLES.flatMap((table) =>
+        ["insert", "update"].map(
+          (verb) =>
+            `create or replace trigger slow_${verb}_${table} before ${verb} on ${table} for each row begin declare done int; set done = sleep(${seconds}); end`,
+        ),
+      ),
     fast: TABLES.flatMap((table) => ["insert", "update"].map((verb) => `drop trigger if exists slow_${verb}_${table}`)),
   },
 ] as const;
@@ -57,9 +65,19 @@ describe.each(ENGINES)("$engine: a call that was refused has changed nothing", (
   const events: SecurityEvent[] = [];
 
   const secured = (url: string) =>
-    applySecurity(express(), { secretKey: randomBytes(32).toString("base64url"), trustedHosts: ["x.example"], database: url, apiKeys: { hash: "hmac-sha256", cacheSeconds: 0 }, jwt: {} });
+    applySecurity(express(), {
+      secretKey: randomBytes(32).toString("base64url"),
+      trustedHosts: ["x.example"],
+      database: url,
+      apiKeys: { hash: "hmac-sha256", cacheSeconds: 0 },
+      jwt: {},
+    });
 
-  const codeOf = (call: Promise<unknown>): Promise<string> => call.then(() => "done", (error: { code?: string }) => error.code ?? "no code");
+  const codeOf = (call: Promise<unknown>): Promise<string> =>
+    call.then(
+      () => "done",
+      (error: { code?: string }) => error.code ?? "no code",
+    );
 
   async function whileSlow<T>(seconds: number, work: () => Promise<T>): Promise<T> {
     for (const statement of slow(seconds)) await database.run(statement);
@@ -95,7 +113,10 @@ describe.each(ENGINES)("$engine: a call that was refused has changed nothing", (
       await codeOf(security.jwt.refresh(refreshToken)),
     ]);
     expect(refused).toEqual(["PORTCULLIS_STORE_UNAVAILABLE", "store-unavailable"]);
-    const refusedNew = await whileSlow(0.3, async () => [await codeOf(security.apiKeys.create({ ownerId: "eve", name: "n" })), await codeOf(security.jwt.issue("eve"))]);
+    const refusedNew = await whileSlow(0.3, async () => [
+      await codeOf(security.apiKeys.create({ ownerId: "eve", name: "n" })),
+      await codeOf(security.jwt.issue("eve")),
+    ]);
     expect(refusedNew).toEqual(["PORTCULLIS_STORE_UNAVAILABLE", "store-unavailable"]);
     await expect.poll(async () => codeOf(security.apiKeys.list("eve")), { timeout: 5000 }).toBe("done");
     expect(await security.apiKeys.list("eve")).toEqual([]);
@@ -107,7 +128,10 @@ describe.each(ENGINES)("$engine: a call that was refused has changed nothing", (
   test("the same calls in good time are done", async () => {
     const old = await security.apiKeys.create({ ownerId: "bob", name: "n" });
     const rotated = await whileSlow(0.03, () => security.apiKeys.rotate(old.record.id));
-    expect([(await security.apiKeys.verify(rotated.key)).ok, (await security.apiKeys.verify(old.key)).ok]).toEqual([true, false]);
+    expect([(await security.apiKeys.verify(rotated.key)).ok, (await security.apiKeys.verify(old.key)).ok]).toEqual([
+      true,
+      false,
+    ]);
   });
 
   test("120 rotations and 120 refreshes at once: each is done and its result is there, or nothing happened", async () => {
@@ -119,8 +143,25 @@ describe.each(ENGINES)("$engine: a call that was refused has changed nothing", (
     }
     events.length = 0;
     const [rotations, refreshes] = await whileSlow(0.01, async () => {
-      const rotating = await Promise.all(keys.map(({ record }) => security.apiKeys.rotate(record.id).then(({ key }) => key, () => undefined)));
-      return [rotating, await Promise.all(tokens.map((token) => security.jwt.refresh(token).then(({ refreshToken }) => refreshToken, () => undefined)))] as const;
+      const rotating = await Promise.all(
+        keys.map(({ record }) =>
+          security.apiKeys.rotate(record.id).then(
+            ({ key }) => key,
+            () => undefined,
+          ),
+        ),
+      );
+      return [
+        rotating,
+        await Promise.all(
+          tokens.map((token) =>
+            security.jwt.refresh(token).then(
+              ({ refreshToken }) => refreshToken,
+              () => undefined,
+            ),
+          ),
+        ),
+      ] as const;
     });
     // Waiting for one of our own connections is load: no circuit opened.
     expect(events.filter(({ event }) => event === "portcullis_store_unavailable")).toEqual([]);
@@ -130,16 +171,24 @@ describe.each(ENGINES)("$engine: a call that was refused has changed nothing", (
       expect(await security.apiKeys.verify(works), `rotation ${index}`).toMatchObject({ ok: true });
     }
     await sleep(10_500);
-    for (const [index, token] of tokens.entries()) expect(await codeOf(security.jwt.refresh(refreshes[index] ?? token)), `refresh ${index}`).toBe("done");
+    for (const [index, token] of tokens.entries())
+      expect(await codeOf(security.jwt.refresh(refreshes[index] ?? token)), `refresh ${index}`).toBe("done");
     expect(events.filter(({ level }) => level === "CRITICAL")).toEqual([]);
   }, 60_000);
 
   test("a revocation that was refused is done all the same, a little later", async () => {
     const old = await security.apiKeys.create({ ownerId: "ada", name: "n" });
     const { refreshToken } = await security.jwt.issue("ada");
-    const told = await whileSlow(0.4, async () => [await codeOf(security.apiKeys.revoke(old.record.id)), await codeOf(security.jwt.revokeFamily(refreshToken))]);
+    const told = await whileSlow(0.4, async () => [
+      await codeOf(security.apiKeys.revoke(old.record.id)),
+      await codeOf(security.jwt.revokeFamily(refreshToken)),
+    ]);
     expect(told).toEqual(["PORTCULLIS_STORE_UNAVAILABLE", expect.stringMatching(/^(?:done|store-unavailable)$/)]);
-    await expect.poll(async () => (await security.apiKeys.get(old.record.id).catch(() => undefined))?.revokedAt ?? null, { timeout: 8000 }).not.toBeNull();
+    await expect
+      .poll(async () => (await security.apiKeys.get(old.record.id).catch(() => undefined))?.revokedAt ?? null, {
+        timeout: 8000,
+      })
+      .not.toBeNull();
     await expect.poll(() => codeOf(security.jwt.refresh(refreshToken)), { timeout: 8000 }).toBe("revoked");
   });
 });

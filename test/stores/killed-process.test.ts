@@ -3,7 +3,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
-import { openMysql, openPostgres, openSqlite, type PortcullisDatabase, SqlApiKeyStore, SqlTokenStore } from "portcullis/sql";
+import {
+  openMysql,
+  openPostgres,
+  openSqlite,
+  type PortcullisDatabase,
+  SqlApiKeyStore,
+  SqlTokenStore,
+} from "portcullis/sql";
 import { DRIVERS_HERE } from "../contract/drivers.js";
 import { mariaDbDatabase, postgresDatabase, startMariaDb, startPostgres } from "../support/servers.js";
 import { runChild } from "./children.js";
@@ -21,7 +28,12 @@ interface Opened {
 const SLOW = { timeoutMs: 10_000 };
 
 /** Kills a process after it has told of `writes` writes, and looks for each of them. */
-async function killAndLook(url: string, driver: string, writes: number, open: (url: string) => Promise<Opened>): Promise<void> {
+async function killAndLook(
+  url: string,
+  driver: string,
+  writes: number,
+  open: (url: string) => Promise<Opened>,
+): Promise<void> {
   const told: string[] = [];
   const child = runChild(CHILD, [url, driver], {
     onLine: (line, process) => {
@@ -55,14 +67,22 @@ describe.each(DRIVERS_HERE)("a process killed while it writes by %s", (driver) =
 });
 
 const SERVERS = [
-  { engine: "PostgreSQL", start: startPostgres, newDatabase: postgresDatabase, open: (url: string) => openPostgres(url, SLOW) },
+  {
+    engine: "PostgreSQL",
+    start: startPostgres,
+    newDatabase: postgresDatabase,
+    open: (url: string) => openPostgres(url, SLOW),
+  },
   { engine: "MariaDB", start: startMariaDb, newDatabase: mariaDbDatabase, open: (url: string) => openMysql(url, SLOW) },
 ];
 
 describe.each(SERVERS)("$engine", ({ start, newDatabase, open }) => {
-  test.each([63, 148])("a process killed while it writes loses nothing it acknowledged, %i writes in", async (writes) => {
-    await killAndLook(await newDatabase(), "", writes, open);
-  });
+  test.each([63, 148])(
+    "a process killed while it writes loses nothing it acknowledged, %i writes in",
+    async (writes) => {
+      await killAndLook(await newDatabase(), "", writes, open);
+    },
+  );
 
   test("a server killed while it is written to has lost nothing it acknowledged when it is back", async () => {
     const server = await start();
@@ -89,7 +109,12 @@ describe.each(SERVERS)("$engine", ({ start, newDatabase, open }) => {
   }, 40_000);
 });
 
-async function holds(what: string | undefined, n: string, keys: SqlApiKeyStore, tokens: SqlTokenStore): Promise<boolean> {
+async function holds(
+  what: string | undefined,
+  n: string,
+  keys: SqlApiKeyStore,
+  tokens: SqlTokenStore,
+): Promise<boolean> {
   const now = Date.now();
   switch (what) {
     case "key":
@@ -103,7 +128,9 @@ async function holds(what: string | undefined, n: string, keys: SqlApiKeyStore, 
     case "token":
       return (await tokens.get(`token-${n}`)) !== undefined;
     case "exchange":
-      return (await tokens.get(`token-${n}`))?.successorId === `after-${n}` && (await tokens.get(`after-${n}`)) !== undefined;
+      return (
+        (await tokens.get(`token-${n}`))?.successorId === `after-${n}` && (await tokens.get(`after-${n}`)) !== undefined
+      );
     case "family":
       return (await tokens.get(`token-${n}`))?.revokedAt === 11 && (await tokens.get(`after-${n}`))?.revokedAt === 11;
     case "jti":

@@ -23,18 +23,31 @@ describe.each(ENGINES)("$engine: a connection that breaks at COMMIT", ({ databas
 
   // Without a grace time every second use of a refresh token would be a theft, unless its successor is known to be undelivered.
   const secured = (url: string) =>
-    applySecurity(express(), { secretKey, trustedHosts: ["x.example"], database: url, apiKeys: { hash: "hmac-sha256", cacheSeconds: 0, storeTimeoutMs: 1000 }, jwt: { reuseGraceSeconds: 0, storeTimeoutMs: 1000 } });
+    applySecurity(express(), {
+      secretKey,
+      trustedHosts: ["x.example"],
+      database: url,
+      apiKeys: { hash: "hmac-sha256", cacheSeconds: 0, storeTimeoutMs: 1000 },
+      jwt: { reuseGraceSeconds: 0, storeTimeoutMs: 1000 },
+    });
 
   const settled = async <T>(call: Promise<T>): Promise<{ value?: T; code: string }> =>
-    call.then((value) => ({ value, code: "done" }), (error: { code?: string }) => ({ code: error.code ?? "no code" }));
+    call.then(
+      (value) => ({ value, code: "done" }),
+      (error: { code?: string }) => ({ code: error.code ?? "no code" }),
+    );
 
   /** Whether the database knows that the successor of this token reached nobody. */
   const isMarked = async (refreshToken: string): Promise<boolean> => {
-    const rows = await query(direct, `select id from portcullis_refresh_tokens where id = '${parseRefreshToken(refreshToken)?.id}' and undelivered_at is not null`);
+    const rows = await query(
+      direct,
+      `select id from portcullis_refresh_tokens where id = '${parseRefreshToken(refreshToken)?.id}' and undelivered_at is not null`,
+    );
     return (rows as unknown[]).length === 1;
   };
 
-  const isGood = async (key: string | undefined): Promise<boolean> => key !== undefined && (await other.apiKeys.verify(key)).ok;
+  const isGood = async (key: string | undefined): Promise<boolean> =>
+    key !== undefined && (await other.apiKeys.verify(key)).ok;
 
   const worksAgain = (): Promise<void> =>
     expect.poll(async () => (await settled(security.apiKeys.list("nobody"))).code, { timeout: 10_000 }).toBe("done");
@@ -97,43 +110,54 @@ describe.each(ENGINES)("$engine: a connection that breaks at COMMIT", ({ databas
     expect(events.filter(({ event }) => event === "portcullis_store_unavailable")).toEqual([]);
   });
 
-  test.each(["answer", "commit"] as const)("with the %s lost and the database gone: the old or the new key works, and the caller can have it", async (loss) => {
-    const old = await security.apiKeys.create({ ownerId: `owner-${loss}`, name: "n" });
-    const before = proxy.lost;
-    proxy.loseNext(loss, "gone");
-    expect((await settled(security.apiKeys.rotate(old.record.id))).code).toBe("PORTCULLIS_STORE_UNAVAILABLE");
-    expect(proxy.lost).toBe(before + 1);
-    proxy.heal();
-    await worksAgain();
-    expect(await isGood(old.key)).toBe(loss === "commit");
-    // The same call again makes the new key, or gives out the one that was made.
-    const again = await security.apiKeys.rotate(old.record.id);
-    expect([await isGood(again.key), await isGood(old.key)]).toEqual([true, false]);
-    expect(await other.apiKeys.list(`owner-${loss}`)).toHaveLength(2);
-  });
-
-  test.each(["answer", "commit"] as const)("with the %s lost and the database gone: the old refresh token works, in this process and in another", async (loss) => {
-    for (const process of [security, other]) {
-      const { refreshToken } = await security.jwt.issue("ada");
+  test.each(["answer", "commit"] as const)(
+    "with the %s lost and the database gone: the old or the new key works, and the caller can have it",
+    async (loss) => {
+      const old = await security.apiKeys.create({ ownerId: `owner-${loss}`, name: "n" });
       const before = proxy.lost;
       proxy.loseNext(loss, "gone");
-      expect((await settled(security.jwt.refresh(refreshToken))).code).toBe("store-unavailable");
+      expect((await settled(security.apiKeys.rotate(old.record.id))).code).toBe("PORTCULLIS_STORE_UNAVAILABLE");
       expect(proxy.lost).toBe(before + 1);
       proxy.heal();
       await worksAgain();
-      // Another process reads from the database that the successor was not delivered, once this one could write it there.
-      if (process === other && loss === "answer") await expect.poll(() => isMarked(refreshToken), { timeout: 10_000 }).toBe(true);
-      const refreshed = await settled(process.jwt.refresh(refreshToken));
-      expect(refreshed.code).toBe("done");
-      expect((await settled(process.jwt.refresh(refreshed.value?.refreshToken ?? ""))).code).toBe("done");
-    }
-  });
+      expect(await isGood(old.key)).toBe(loss === "commit");
+      // The same call again makes the new key, or gives out the one that was made.
+      const again = await security.apiKeys.rotate(old.record.id);
+      expect([await isGood(again.key), await isGood(old.key)]).toEqual([true, false]);
+      expect(await other.apiKeys.list(`owner-${loss}`)).toHaveLength(2);
+    },
+  );
+
+  test.each(["answer", "commit"] as const)(
+    "with the %s lost and the database gone: the old refresh token works, in this process and in another",
+    async (loss) => {
+      for (const process of [security, other]) {
+        const { refreshToken } = await security.jwt.issue("ada");
+        const before = proxy.lost;
+        proxy.loseNext(loss, "gone");
+        expect((await settled(security.jwt.refresh(refreshToken))).code).toBe("store-unavailable");
+        expect(proxy.lost).toBe(before + 1);
+        proxy.heal();
+        await worksAgain();
+        // Another process reads from the database that the successor was not delivered, once this one could write it there.
+        if (process === other && loss === "answer")
+          await expect.poll(() => isMarked(refreshToken), { timeout: 10_000 }).toBe(true);
+        const refreshed = await settled(process.jwt.refresh(refreshToken));
+        expect(refreshed.code).toBe("done");
+        expect((await settled(process.jwt.refresh(refreshed.value?.refreshToken ?? ""))).code).toBe("done");
+      }
+    },
+  );
 
   test("with the answer lost and the database gone: a new key that nobody was given is revoked", async () => {
     proxy.loseNext("answer", "gone");
-    expect((await settled(security.apiKeys.create({ ownerId: "mia", name: "n" }))).code).toBe("PORTCULLIS_STORE_UNAVAILABLE");
+    expect((await settled(security.apiKeys.create({ ownerId: "mia", name: "n" }))).code).toBe(
+      "PORTCULLIS_STORE_UNAVAILABLE",
+    );
     proxy.heal();
-    await expect.poll(() => other.apiKeys.list("mia"), { timeout: 10_000 }).toMatchObject([{ revokedReason: "not-delivered" }]);
+    await expect
+      .poll(() => other.apiKeys.list("mia"), { timeout: 10_000 })
+      .toMatchObject([{ revokedReason: "not-delivered" }]);
     await worksAgain();
     const kept = await security.apiKeys.create({ ownerId: "mia", name: "n" });
     expect(await isGood(kept.key)).toBe(true);

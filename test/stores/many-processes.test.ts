@@ -3,7 +3,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
-import { openMysql, openPostgres, openSqlite, type PortcullisDatabase, SCHEMA_VERSION, SqlApiKeyStore, SqlTokenStore } from "portcullis/sql";
+import {
+  openMysql,
+  openPostgres,
+  openSqlite,
+  type PortcullisDatabase,
+  SCHEMA_VERSION,
+  SqlApiKeyStore,
+  SqlTokenStore,
+} from "portcullis/sql";
 import { sampleKey, sampleToken } from "../../src/testing/samples.js";
 import { mariaDbDatabase, postgresDatabase } from "../support/servers.js";
 import { runChild } from "./children.js";
@@ -56,21 +64,34 @@ describe.each(ENGINES)("$engine", ({ engine, newDatabase, open }) => {
 
     // The schema was made once.
     const versions = await db.selectFrom("portcullis_schema").select("version").orderBy("version").execute();
-    expect(versions.map(({ version }) => Number(version))).toEqual(Array.from({ length: SCHEMA_VERSION }, (_, index) => index + 1));
+    expect(versions.map(({ version }) => Number(version))).toEqual(
+      Array.from({ length: SCHEMA_VERSION }, (_, index) => index + 1),
+    );
     // No write was lost.
-    for (const name of TEN) for (let n = 0; n < 10; n += 1) expect((await keys.get(`${name}-${n}`))?.id).toBe(`${name}-${n}`);
+    for (const name of TEN)
+      for (let n = 0; n < 10; n += 1) expect((await keys.get(`${name}-${n}`))?.id).toBe(`${name}-${n}`);
     // Of a hundred rotations of one key, and of one token, one won each, and only its successor is there.
-    const wins = results.map(({ out }) => JSON.parse(out.trim().split("\n").at(-1) ?? "") as { keys: string[]; tokens: string[] });
+    const wins = results.map(
+      ({ out }) => JSON.parse(out.trim().split("\n").at(-1) ?? "") as { keys: string[]; tokens: string[] },
+    );
     const keyWinners = wins.flatMap((won) => won.keys);
     const tokenWinners = wins.flatMap((won) => won.tokens);
     expect([keyWinners.length, tokenWinners.length]).toEqual([1, 1]);
     expect(await keys.get("shared")).toMatchObject({ usageCount: 100, rotatedTo: `next-of-${keyWinners[0]}` });
     expect((await tokens.get("shared"))?.successorId).toBe(`token-of-${tokenWinners[0]}`);
-    const losers = TEN.flatMap((name) => Array.from({ length: 10 }, (_, index) => `${name}-${index}`)).filter((by) => by !== tokenWinners[0]);
+    const losers = TEN.flatMap((name) => Array.from({ length: 10 }, (_, index) => `${name}-${index}`)).filter(
+      (by) => by !== tokenWinners[0],
+    );
     for (const by of losers.slice(0, 30)) expect(await tokens.get(`token-of-${by}`)).toBeUndefined();
-    const made = await db.selectFrom("portcullis_refresh_tokens").select((eb) => eb.fn.countAll().as("count")).executeTakeFirstOrThrow();
+    const made = await db
+      .selectFrom("portcullis_refresh_tokens")
+      .select((eb) => eb.fn.countAll().as("count"))
+      .executeTakeFirstOrThrow();
     expect(Number(made.count)).toBe(2);
-    const keyCount = await db.selectFrom("portcullis_api_keys").select((eb) => eb.fn.countAll().as("count")).executeTakeFirstOrThrow();
+    const keyCount = await db
+      .selectFrom("portcullis_api_keys")
+      .select((eb) => eb.fn.countAll().as("count"))
+      .executeTakeFirstOrThrow();
     expect(Number(keyCount.count)).toBe(102);
     await close();
   }, 60_000);

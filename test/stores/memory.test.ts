@@ -12,7 +12,9 @@ test("the memory key store is bounded: a full one rejects and stays as it is", a
   await store.insert(sampleKey({ id: "a" }));
   await store.insert(sampleKey({ id: "b" }));
   await expect(store.insert(sampleKey({ id: "c" }))).rejects.toThrow("The memory store holds its 2 API keys.");
-  await expect(store.rotate("a", sampleKey({ id: "c" }), Number.MAX_SAFE_INTEGER)).rejects.toThrow("The memory store holds its 2 API keys.");
+  await expect(store.rotate("a", sampleKey({ id: "c" }), Number.MAX_SAFE_INTEGER)).rejects.toThrow(
+    "The memory store holds its 2 API keys.",
+  );
   expect(await store.get("a")).toEqual(sampleKey({ id: "a" }));
   expect(await store.get("c")).toBeUndefined();
 });
@@ -56,7 +58,12 @@ test("denials leave by themselves: their number follows those in force, without 
 
 /** How many reads of maps and sets the work needs. */
 async function lookUps(work: () => Promise<unknown>): Promise<number> {
-  const spies = [vi.spyOn(Map.prototype, "get"), vi.spyOn(Map.prototype, "values"), vi.spyOn(Set.prototype, "values"), vi.spyOn(Set.prototype, "has")];
+  const spies = [
+    vi.spyOn(Map.prototype, "get"),
+    vi.spyOn(Map.prototype, "values"),
+    vi.spyOn(Set.prototype, "values"),
+    vi.spyOn(Set.prototype, "has"),
+  ];
   try {
     await work();
     return spies.reduce((sum, spy) => sum + spy.mock.calls.length, 0);
@@ -74,7 +81,9 @@ describe("a share of the memory key store", () => {
     const store = new MemoryApiKeyStore({ maxKeys: 2000 });
     for (let n = 0; n < 20; n += 1) await store.insert(live(`m${n}`, "mallory"));
     await expect(store.insert(live("m20", "mallory"))).rejects.toMatchObject({ code: "PORTCULLIS_SHARE_FULL" });
-    await expect(store.rotate("m1", live("m20", "mallory"), NEVER)).rejects.toMatchObject({ code: "PORTCULLIS_SHARE_FULL" });
+    await expect(store.rotate("m1", live("m20", "mallory"), NEVER)).rejects.toMatchObject({
+      code: "PORTCULLIS_SHARE_FULL",
+    });
     expect(await store.get("m1")).toEqual(live("m1", "mallory"));
     await store.insert(live("a", "ada"));
     expect(await store.revoke("m3", 1, "leaked")).toBe(true);
@@ -96,12 +105,17 @@ describe("a share of the memory key store", () => {
     const clock = new ManualClock();
     const store = new MemoryApiKeyStore({ maxKeys: 30, clock });
     for (let n = 0; n < 10; n += 1) await store.insert(live(`a${n}`, "ada"));
-    for (let n = 0; n < 10; n += 1) await store.insert(sampleKey({ id: `b${n}`, ownerId: "bob", expiresAt: clock.now() + 1000 }));
+    for (let n = 0; n < 10; n += 1)
+      await store.insert(sampleKey({ id: `b${n}`, ownerId: "bob", expiresAt: clock.now() + 1000 }));
     for (let n = 0; n < 10; n += 1) await store.insert(live(`c${n}`, "carol"));
     await expect(store.insert(live("d0", "dan"))).rejects.toMatchObject({ code: "PORTCULLIS_STORE_FULL" });
     clock.advance(1000);
     let made = 0;
-    for (let tries = 0; tries < 40; tries += 1) await store.insert(live(`d${tries}`, `dan${tries}`)).then(() => (made += 1), () => undefined);
+    for (let tries = 0; tries < 40; tries += 1)
+      await store.insert(live(`d${tries}`, `dan${tries}`)).then(
+        () => (made += 1),
+        () => undefined,
+      );
     expect(made).toBe(10);
     for (const owner of ["ada", "carol"]) expect(await store.list(owner, { limit: 100 })).toHaveLength(10);
   });
@@ -110,7 +124,8 @@ describe("a share of the memory key store", () => {
     const clock = new ManualClock();
     const store = new MemoryApiKeyStore({ maxKeys: 2000, clock });
     for (let n = 0; n < 1000; n += 1) await store.insert(live(`x${n}`, `other ${n}`));
-    const key = (id: string, createdAt: number, ends: boolean) => sampleKey({ id, ownerId: "ada", createdAt, expiresAt: ends ? clock.now() + 1000 : null });
+    const key = (id: string, createdAt: number, ends: boolean) =>
+      sampleKey({ id, ownerId: "ada", createdAt, expiresAt: ends ? clock.now() + 1000 : null });
     for (let n = 0; n < 10; n += 1) await store.insert(key(`a${n}`, n, n > 0 && n < 5));
     for (let n = 10; n < 19; n += 1) await store.insert(key(`a${n}`, n, false));
     expect(await store.rotate("a0", key("a19", 19, false), clock.now() + 1000)).toBe(true);
@@ -161,13 +176,18 @@ describe("a share of the memory token store", () => {
 
   test("a full store: tokens of revoked families give way, and revoking always works", async () => {
     const store = new MemoryTokenStore({ maxTokens: 20 });
-    for (let n = 0; n < 20; n += 1) await store.insert(sampleToken({ id: `t${n}`, familyId: `t${n}`, subject: `s${n}` }));
-    await expect(store.insert(sampleToken({ id: "x", familyId: "x", subject: "x" }))).rejects.toMatchObject({ code: "PORTCULLIS_STORE_FULL" });
+    for (let n = 0; n < 20; n += 1)
+      await store.insert(sampleToken({ id: `t${n}`, familyId: `t${n}`, subject: `s${n}` }));
+    await expect(store.insert(sampleToken({ id: "x", familyId: "x", subject: "x" }))).rejects.toMatchObject({
+      code: "PORTCULLIS_STORE_FULL",
+    });
     expect(await store.revokeFamily("t3", 1)).toBe(true);
     await store.revokeSubject("s4", 1, NEVER);
     await store.insert(sampleToken({ id: "x", familyId: "x", subject: "x" }));
     await store.insert(sampleToken({ id: "y", familyId: "y", subject: "y" }));
-    await expect(store.insert(sampleToken({ id: "z", familyId: "z", subject: "z" }))).rejects.toMatchObject({ code: "PORTCULLIS_STORE_FULL" });
+    await expect(store.insert(sampleToken({ id: "z", familyId: "z", subject: "z" }))).rejects.toMatchObject({
+      code: "PORTCULLIS_STORE_FULL",
+    });
   });
 
   test("revoking takes as many steps for a family of 5 000 tokens, or a subject of 5 000 families, as for one of 50; a second time too", async () => {
@@ -176,7 +196,8 @@ describe("a share of the memory token store", () => {
       const store = new MemoryTokenStore({ maxTokens: 10_000_000 });
       await store.insert(sampleToken({ id: "t0" }));
       for (let n = 0; n < count; n += 1) await store.rotate(`t${n}`, 1, sampleToken({ id: `t${n + 1}` }), "sealed");
-      for (let n = 0; n < count; n += 1) await store.insert(sampleToken({ id: `f${n}`, familyId: `f${n}`, subject: "user-2" }));
+      for (let n = 0; n < count; n += 1)
+        await store.insert(sampleToken({ id: `f${n}`, familyId: `f${n}`, subject: "user-2" }));
       steps.push([
         await lookUps(() => store.revokeFamily("family-1", 1)),
         await lookUps(() => store.revokeFamily("family-1", 1)),
@@ -193,19 +214,24 @@ describe("a share of the memory token store", () => {
 
 test("a sorted list gives the pages that sorting gives, and compares O(log n) items for each call", () => {
   fc.assert(
-    fc.property(fc.array(fc.tuple(fc.boolean(), fc.integer({ min: 0, max: 300 })), { maxLength: 500 }), fc.integer({ min: 0, max: 300 }), fc.integer({ min: 0, max: 20 }), (changes, cursor, limit) => {
-      const list = new SortedList<number>((a, b) => b - a);
-      const model = new Set<number>();
-      for (const [isAdded, item] of changes) {
-        if (!isAdded) list.remove(item);
-        else if (!model.has(item)) list.add(item);
-        if (isAdded) model.add(item);
-        else model.delete(item);
-      }
-      const sorted = [...model].sort((a, b) => b - a);
-      expect(list.page(undefined, 1000)).toEqual(sorted);
-      expect(list.page(cursor, limit)).toEqual(sorted.filter((item) => item < cursor).slice(0, limit));
-    }),
+    fc.property(
+      fc.array(fc.tuple(fc.boolean(), fc.integer({ min: 0, max: 300 })), { maxLength: 500 }),
+      fc.integer({ min: 0, max: 300 }),
+      fc.integer({ min: 0, max: 20 }),
+      (changes, cursor, limit) => {
+        const list = new SortedList<number>((a, b) => b - a);
+        const model = new Set<number>();
+        for (const [isAdded, item] of changes) {
+          if (!isAdded) list.remove(item);
+          else if (!model.has(item)) list.add(item);
+          if (isAdded) model.add(item);
+          else model.delete(item);
+        }
+        const sorted = [...model].sort((a, b) => b - a);
+        expect(list.page(undefined, 1000)).toEqual(sorted);
+        expect(list.page(cursor, limit)).toEqual(sorted.filter((item) => item < cursor).slice(0, limit));
+      },
+    ),
   );
   let compared = 0;
   const big = new SortedList<number>((a, b) => ((compared += 1), a - b));

@@ -46,7 +46,8 @@ async function runWith(packages: readonly string[], url = "sqlite::memory:") {
 const LOADED = 'loaded {"engine":"sqlite","location":":memory:"}';
 
 test("without kysely the code loads, and what uses the database tells the line that installs it", async () => {
-  const reason = "SetupError: A database needs the package kysely, which is not installed. Install it with: npm install kysely";
+  const reason =
+    "SetupError: A database needs the package kysely, which is not installed. Install it with: npm install kysely";
   expect(await runWith([])).toEqual({ code: 0, err: "", lines: [LOADED, reason, reason, reason, "no error"] });
 });
 
@@ -63,5 +64,9 @@ test.each([
 ])("without the driver of a %s: database the reason names the line that installs it", async (scheme, name) => {
   const loaded = `loaded {"engine":"${scheme}","location":"127.0.0.1:1/app"}`;
   const reason = `SetupError: A ${scheme}: database needs the package ${name}, which is not installed. Install it with: npm install ${name}`;
-  expect(await runWith(["kysely"], `${scheme}://app:secret@127.0.0.1:1/app`)).toEqual({ code: 0, err: "", lines: [loaded, reason, reason, reason, "no error"] });
+  expect(await runWith(["kysely"], `${scheme}://app:secret@127.0.0.1:1/app`)).toEqual({
+    code: 0,
+    err: "",
+    lines: [loaded, reason, reason, reason, "no error"],
+  });
 });

@@ -46,7 +46,13 @@ class SlowTokenStore extends MemoryTokenStore {
     return super.get(id);
   }
 
-  override async rotate(id: string, usedAt: number, successor: StoredRefreshToken, sealed: string, call?: WriteCall): Promise<boolean> {
+  override async rotate(
+    id: string,
+    usedAt: number,
+    successor: StoredRefreshToken,
+    sealed: string,
+    call?: WriteCall,
+  ): Promise<boolean> {
     await statement(this.share, call);
     this.commits += 1;
     return super.rotate(id, usedAt, successor, sealed);
@@ -59,7 +65,10 @@ function setUp() {
   runtime.events.on("*", (event) => events.push(event));
   const keyStore = new SlowKeyStore();
   const tokenStore = new SlowTokenStore();
-  const keys = new ApiKeyService({ hash: "hmac-sha256", cacheSeconds: 0, storeTimeoutMs: TIMEOUT_MS, store: keyStore }, { runtime, secretKey: [ROOT] });
+  const keys = new ApiKeyService(
+    { hash: "hmac-sha256", cacheSeconds: 0, storeTimeoutMs: TIMEOUT_MS, store: keyStore },
+    { runtime, secretKey: [ROOT] },
+  );
   const tokens = new JwtManager({ storeTimeoutMs: TIMEOUT_MS }, { runtime, store: tokenStore, secretKey: [ROOT] });
   return { events, keyStore, tokenStore, keys, tokens };
 }
@@ -67,7 +76,10 @@ function setUp() {
 /** How long the call took, in milliseconds, and how it ended. */
 async function timed(call: Promise<unknown>): Promise<{ ms: number; code: string }> {
   const began = performance.now();
-  const code = await call.then(() => "done", (error: { code?: string }) => error.code ?? "no code");
+  const code = await call.then(
+    () => "done",
+    (error: { code?: string }) => error.code ?? "no code",
+  );
   return { ms: performance.now() - began, code };
 }
 

@@ -56,15 +56,22 @@ describe("the database setting", () => {
     }
   });
 
-  test.each([[{}], [[]], [new Date()], [{ selectFrom: () => undefined }]])("the object %j is refused: it is no Kysely instance", (value) => {
-    const error = thrownBy(() => openDatabase(value, createRuntime()));
-    expect((error as SettingsError).issues).toMatchObject([{ code: "wrong-type", path: "database", message: "The database is neither a URL nor a Kysely instance." }]);
-  });
+  test.each([[{}], [[]], [new Date()], [{ selectFrom: () => undefined }]])(
+    "the object %j is refused: it is no Kysely instance",
+    (value) => {
+      const error = thrownBy(() => openDatabase(value, createRuntime()));
+      expect((error as SettingsError).issues).toMatchObject([
+        { code: "wrong-type", path: "database", message: "The database is neither a URL nor a Kysely instance." },
+      ]);
+    },
+  );
 
   test("a Kysely transaction is refused", async () => {
     const { db, close } = await openSqlite("sqlite::memory:");
     await db.transaction().execute(async (transaction) => {
-      expect(thrownBy(() => openDatabase(transaction, createRuntime()))).toMatchObject({ issues: [{ code: "wrong-type" }] });
+      expect(thrownBy(() => openDatabase(transaction, createRuntime()))).toMatchObject({
+        issues: [{ code: "wrong-type" }],
+      });
     });
     await close();
   });
@@ -126,13 +133,16 @@ describe.each(DRIVERS_HERE)("a file opened by %s", (driver) => {
 
   test("is in WAL mode and waits for the disk at each commit", async () => {
     const { db, close } = await openSqlite(`sqlite:${freshPath()}`, { driver });
-    const read = async (pragma: string) => Object.values((await sql`pragma ${sql.raw(pragma)}`.execute(db)).rows[0] as object)[0] as unknown;
+    const read = async (pragma: string) =>
+      Object.values((await sql`pragma ${sql.raw(pragma)}`.execute(db)).rows[0] as object)[0] as unknown;
     expect([await read("journal_mode"), await read("synchronous"), await read("foreign_keys")]).toEqual(["wal", 2, 1]);
     await close();
   });
 
   test("in a folder that is not there, or that is none, is refused with the reason", async () => {
-    await expect(openSqlite(`sqlite:${folder}/nowhere/app.db`, { driver })).rejects.toThrow(/cannot be opened: ENOENT.*Its folder must exist and be writable\./);
+    await expect(openSqlite(`sqlite:${folder}/nowhere/app.db`, { driver })).rejects.toThrow(
+      /cannot be opened: ENOENT.*Its folder must exist and be writable\./,
+    );
     await expect(openSqlite(`sqlite:${folder}`, { driver })).rejects.toBeInstanceOf(SetupError);
   });
 
@@ -159,16 +169,22 @@ describe("the schema", () => {
     const engine = await loadSqliteEngine();
     const path = freshPath();
     const database = engine.open(path);
-    for (const statement of migrationSql().split(/;\s*$/m).filter((text) => text.trim() !== "")) database.prepare(statement).run([]);
+    for (const statement of migrationSql()
+      .split(/;\s*$/m)
+      .filter((text) => text.trim() !== ""))
+      database.prepare(statement).run([]);
     database.close();
 
     const byHand = await openSqlite(`sqlite:${path}`);
     const byMigrate = await openSqlite("sqlite::memory:");
     await migrate(byMigrate.db);
-    const dump = async ({ db }: typeof byHand) => (await sql`select type, name, tbl_name, sql from sqlite_master order by name`.execute(db)).rows;
+    const dump = async ({ db }: typeof byHand) =>
+      (await sql`select type, name, tbl_name, sql from sqlite_master order by name`.execute(db)).rows;
     expect(await dump(byHand)).toEqual(await dump(byMigrate));
     await migrate(byHand.db);
-    expect(await byHand.db.selectFrom("portcullis_schema").selectAll().execute()).toEqual(VERSIONS.map((version) => ({ version, applied_at: 0 })));
+    expect(await byHand.db.selectFrom("portcullis_schema").selectAll().execute()).toEqual(
+      VERSIONS.map((version) => ({ version, applied_at: 0 })),
+    );
     await byHand.close();
     await byMigrate.close();
   });
@@ -176,8 +192,13 @@ describe("the schema", () => {
   test("of a newer version is refused, and left alone", async () => {
     const { db, close } = await openSqlite("sqlite::memory:");
     await migrate(db);
-    await db.insertInto("portcullis_schema").values({ version: SCHEMA_VERSION + 3, applied_at: 0 }).execute();
-    await expect(migrate(db)).rejects.toThrow(`The database has schema version ${SCHEMA_VERSION + 3}; this version of portcullis knows ${SCHEMA_VERSION}. Upgrade portcullis.`);
+    await db
+      .insertInto("portcullis_schema")
+      .values({ version: SCHEMA_VERSION + 3, applied_at: 0 })
+      .execute();
+    await expect(migrate(db)).rejects.toThrow(
+      `The database has schema version ${SCHEMA_VERSION + 3}; this version of portcullis knows ${SCHEMA_VERSION}. Upgrade portcullis.`,
+    );
     await expect(openDatabase(db, createRuntime()).ready()).rejects.toBeInstanceOf(SetupError);
     await close();
   });

@@ -10,7 +10,11 @@ describe("places in a pool of connections", () => {
   it("are given at once while there are some, and then to the one who came last", async () => {
     const places = new Places(2, () => true);
     const served: number[] = [];
-    const take = (n: number): Promise<unknown> => places.take(100).then(() => served.push(n), () => served.push(-n));
+    const take = (n: number): Promise<unknown> =>
+      places.take(100).then(
+        () => served.push(n),
+        () => served.push(-n),
+      );
     const taken = [1, 2, 3, 4, 5].map(take);
     await vi.advanceTimersByTimeAsync(0);
     expect(served).toEqual([1, 2]);
@@ -45,28 +49,48 @@ describe("places in a pool of connections", () => {
 
   it("come back when a connection could not be made", async () => {
     const places = new Places(1, () => true);
-    await expect(places.acquire(() => Promise.reject(new Error("refused")), 100, () => undefined)).rejects.toThrow("refused");
-    expect(await places.acquire(() => Promise.resolve(7), 100, () => undefined)).toBe(7);
+    await expect(
+      places.acquire(
+        () => Promise.reject(new Error("refused")),
+        100,
+        () => undefined,
+      ),
+    ).rejects.toThrow("refused");
+    expect(
+      await places.acquire(
+        () => Promise.resolve(7),
+        100,
+        () => undefined,
+      ),
+    ).toBe(7);
   });
 
   it("are never more than there are, and none is lost (property)", async () => {
     await fc.assert(
-      fc.asyncProperty(fc.integer({ min: 1, max: 4 }), fc.array(fc.oneof(fc.constant("give" as const), fc.integer({ min: 1, max: 50 })), { maxLength: 60 }), async (size, steps) => {
-        const places = new Places(size, () => true);
-        let held = 0;
-        for (const step of steps) {
-          if (step !== "give") void places.take(step).then(() => (held += 1), () => undefined);
-          else if (held > 0) {
-            held -= 1;
-            places.give();
+      fc.asyncProperty(
+        fc.integer({ min: 1, max: 4 }),
+        fc.array(fc.oneof(fc.constant("give" as const), fc.integer({ min: 1, max: 50 })), { maxLength: 60 }),
+        async (size, steps) => {
+          const places = new Places(size, () => true);
+          let held = 0;
+          for (const step of steps) {
+            if (step !== "give")
+              void places.take(step).then(
+                () => (held += 1),
+                () => undefined,
+              );
+            else if (held > 0) {
+              held -= 1;
+              places.give();
+            }
+            await vi.advanceTimersByTimeAsync(step === "give" ? 0 : step % 7);
+            expect(held).toBeLessThanOrEqual(size);
           }
-          await vi.advanceTimersByTimeAsync(step === "give" ? 0 : step % 7);
-          expect(held).toBeLessThanOrEqual(size);
-        }
-        await vi.advanceTimersByTimeAsync(100);
-        for (; held > 0; held -= 1) places.give();
-        for (let n = 0; n < size; n += 1) await places.take(1);
-      }),
+          await vi.advanceTimersByTimeAsync(100);
+          for (; held > 0; held -= 1) places.give();
+          for (let n = 0; n < size; n += 1) await places.take(1);
+        },
+      ),
     );
   });
 });

@@ -74,7 +74,7 @@ describe.each(CLIENTS)("the record of changes in Redis, by %s", (_name, open) =>
     expect(changes).toEqual([]);
     const endsAt = Date.now() + HOUR;
     const all: Change[] = [
-      { kind: "token", name: "it's a\n🏰 \"token\"", endsAt },
+      { kind: "token", name: 'it\'s a\n🏰 "token"', endsAt },
       { kind: "family", name: "__proto__", endsAt },
       { kind: "subject", name: "ada", cutOff: endsAt - HOUR, endsAt },
       { kind: "api-key", name: "key-1" },
@@ -88,13 +88,18 @@ describe.each(CLIENTS)("the record of changes in Redis, by %s", (_name, open) =>
     await writer.record([{ kind: "subject", name: "ada", cutOff: endsAt, endsAt }]);
     expect((await reader.since(position)).changes).toHaveLength(1);
     const loaded = await reader.load();
-    expect(new Set(loaded.changes)).toEqual(new Set([...all.slice(0, 3), { kind: "subject", name: "ada", cutOff: endsAt, endsAt }]));
+    expect(new Set(loaded.changes)).toEqual(
+      new Set([...all.slice(0, 3), { kind: "subject", name: "ada", cutOff: endsAt, endsAt }]),
+    );
   });
 
   test("tells at once who watches", async () => {
     const { writer, reader } = make();
     const told: Change[] = [];
-    const stop = await reader.watch((changes) => told.push(...changes), () => undefined);
+    const stop = await reader.watch(
+      (changes) => told.push(...changes),
+      () => undefined,
+    );
     const change: Change = { kind: "token", name: "j", endsAt: Date.now() + HOUR };
     await writer.record([change, { kind: "api-key", name: "k" }]);
     await expect.poll(() => told, { timeout: 1000 }).toEqual([change, { kind: "api-key", name: "k" }]);
@@ -110,7 +115,8 @@ describe.each(CLIENTS)("the record of changes in Redis, by %s", (_name, open) =>
     await writer.record([{ kind: "token", name: "j", endsAt }]);
     await writer.record([{ kind: "token", name: "j", endsAt: endsAt - 60_000 }]);
     expect((await reader.load()).changes).toEqual([{ kind: "token", name: "j", endsAt }]);
-    for (const part of ["state", "log", "denied"]) expect(Number(await redis.command("PTTL", keyOf(part)))).toBeGreaterThan(HOUR);
+    for (const part of ["state", "log", "denied"])
+      expect(Number(await redis.command("PTTL", keyOf(part)))).toBeGreaterThan(HOUR);
   });
 
   test("says that there is a gap when the record was lost, trimmed beyond, or is another one with the same count", async () => {

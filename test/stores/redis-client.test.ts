@@ -16,7 +16,7 @@ afterAll(() => server.close());
 const ADD = redisScript("return {redis.call('INCRBY', KEYS[1], ARGV[1]), KEYS[1]}");
 
 async function until(done: () => boolean): Promise<void> {
-  for (const end = Date.now() + 5000; !done(); ) {
+  for (const end = Date.now() + 5000; !done();) {
     if (Date.now() > end) throw new Error("waited in vain");
     await sleep(10);
   }
@@ -154,13 +154,16 @@ it("names the package to install when none is there", async () => {
   await redis.close();
 });
 
-it.each(["http://user:hunter2@localhost", "redis://user:hunter2@[::", "hunter2", 7, {}, new Map()])("refuses what is neither a URL nor a client: %#", (value) => {
-  let error: unknown;
-  try {
-    openRedis(value);
-  } catch (thrown) {
-    error = thrown;
-  }
-  expect(error).toBeInstanceOf(SettingsError);
-  expect(inspect(error, { depth: 9, showHidden: true })).not.toContain("hunter2");
-});
+it.each(["http://user:hunter2@localhost", "redis://user:hunter2@[::", "hunter2", 7, {}, new Map()])(
+  "refuses what is neither a URL nor a client: %#",
+  (value) => {
+    let error: unknown;
+    try {
+      openRedis(value);
+    } catch (thrown) {
+      error = thrown;
+    }
+    expect(error).toBeInstanceOf(SettingsError);
+    expect(inspect(error, { depth: 9, showHidden: true })).not.toContain("hunter2");
+  },
+);

@@ -12,7 +12,12 @@ const base: SecuritySettings = { debug: true, secretKey: "wJ8s7Yk2pQz4Nf6Vb1Xc3M
 
 test("REDIS_URL alone puts limits, sessions and revocations on Redis, and close() lets go of it", async () => {
   const { url } = await sharedRedis();
-  const security = applySecurity(express(), { ...base, ...settingsFromEnv({ REDIS_URL: url }), redisPrefix: `${uniqueName()}:`, jwt: {} });
+  const security = applySecurity(express(), {
+    ...base,
+    ...settingsFromEnv({ REDIS_URL: url }),
+    redisPrefix: `${uniqueName()}:`,
+    jwt: {},
+  });
   await security.ready();
   const stores = Object.fromEntries(security.describe().map(({ id, store }) => [id, store]));
   expect(stores).toMatchObject({ "rate-limit": "redis", session: "redis", jwt: "memory; revocations: redis" });
@@ -28,7 +33,9 @@ test("the URL is a secret: neither settings, describe() nor a failed ready() sho
   const reason: unknown = await security.ready().catch((error: unknown) => error);
   expect(reason).toBeInstanceOf(SetupError);
   expect((reason as Error).message).toBe("Redis did not answer within 5000 ms.");
-  expect(`${JSON.stringify(security.settings)}${JSON.stringify(security.describe())}${String(reason)}`).not.toContain("hunter2");
+  expect(`${JSON.stringify(security.settings)}${JSON.stringify(security.describe())}${String(reason)}`).not.toContain(
+    "hunter2",
+  );
   await security.close();
 });
 
@@ -59,7 +66,9 @@ test("without connect-redis the reason names the line that installs it", async (
     throw Object.assign(new Error("Cannot find package 'connect-redis'"), { code: "ERR_MODULE_NOT_FOUND" });
   };
   const store = new RedisSessionStore({ client: (await sharedRedis()).url }, missing);
-  await expect(store.ready()).rejects.toThrow("Sessions in Redis need the package connect-redis, which is not installed. Install it with: npm install connect-redis");
+  await expect(store.ready()).rejects.toThrow(
+    "Sessions in Redis need the package connect-redis, which is not installed. Install it with: npm install connect-redis",
+  );
   const error = await new Promise((resolve) => store.get("s", resolve));
   expect(error).toBeInstanceOf(SetupError);
   await store.close();
@@ -68,7 +77,9 @@ test("without connect-redis the reason names the line that installs it", async (
 test("as a store of express-session alone: saves, rolls, and a slow request does not undo a log-out", async () => {
   const store = new RedisSessionStore({ client: (await sharedRedis()).url, prefix: `${uniqueName()}:` });
   const app = express();
-  app.use(session({ store, secret: "s", resave: true, saveUninitialized: false, rolling: true, cookie: { maxAge: 60_000 } }));
+  app.use(
+    session({ store, secret: "s", resave: true, saveUninitialized: false, rolling: true, cookie: { maxAge: 60_000 } }),
+  );
   app.get("/count", (req, res) => void res.json((req.session.count = (req.session.count ?? 0) + 1)));
   app.get("/slow", (_req, res) => void setTimeout(() => res.json("slow"), 150));
   app.get("/out", (req, res) => void req.session.destroy(() => res.json("out")));

@@ -53,56 +53,78 @@ async function keysOf(prefix: string): Promise<string[]> {
 describe("the script against a list of time stamps", () => {
   const step = fc.oneof(
     { weight: 6, arbitrary: fc.record({ cost: fc.integer({ min: 1, max: 4 }), afterUs: fc.constant(0) }) },
-    { weight: 6, arbitrary: fc.record({ cost: fc.integer({ min: 1, max: 4 }), afterUs: fc.integer({ min: 0, max: 900_000 }) }) },
-    { weight: 1, arbitrary: fc.record({ cost: fc.integer({ min: 5, max: 9 }), afterUs: fc.integer({ min: 1_500_000, max: 9_000_000 }) }) },
+    {
+      weight: 6,
+      arbitrary: fc.record({ cost: fc.integer({ min: 1, max: 4 }), afterUs: fc.integer({ min: 0, max: 900_000 }) }),
+    },
+    {
+      weight: 1,
+      arbitrary: fc.record({
+        cost: fc.integer({ min: 5, max: 9 }),
+        afterUs: fc.integer({ min: 1_500_000, max: 9_000_000 }),
+      }),
+    },
   );
 
   it("answers the same to the microsecond, for any requests, costs and pauses", async () => {
     await fc.assert(
-      fc.asyncProperty(fc.integer({ min: 1, max: 8 }), fc.array(step, { minLength: 1, maxLength: 40 }), async (limit, steps) => {
-        const { clock, windows } = timed();
-        const policy: WindowPolicy = { name: "p", limit, windowMs: 2000 };
-        const oracle = new ListOracle();
-        const accepted: number[] = [];
-        for (const { cost, afterUs } of steps) {
-          clock.us += afterUs;
-          const expected = oracle.consume({ ...policy, windowMs: 2_000_000 }, "k", cost, clock.us);
-          const isTimed = accepted.length % 2 === 1;
-          const outcome = isTimed ? await windows.decideTimed(policy, "k", cost) : await windows.decide(policy, "k", cost, true);
-          expect(outcome).toEqual({
-            allowed: expected.allowed,
-            used: expected.used,
-            retryAfterMs: Math.ceil(expected.retryAfterMs / 1000),
-            resetMs: Math.ceil(expected.resetMs / 1000),
-            ...(isTimed && { recordedAt: String(clock.us) }),
-          });
-          if (outcome.allowed) for (let unit = 0; unit < cost; unit += 1) accepted.push(clock.us);
-        }
-        expect(mostInAnyWindow(accepted, 2_000_000)).toBeLessThanOrEqual(limit);
-      }),
+      fc.asyncProperty(
+        fc.integer({ min: 1, max: 8 }),
+        fc.array(step, { minLength: 1, maxLength: 40 }),
+        async (limit, steps) => {
+          const { clock, windows } = timed();
+          const policy: WindowPolicy = { name: "p", limit, windowMs: 2000 };
+          const oracle = new ListOracle();
+          const accepted: number[] = [];
+          for (const { cost, afterUs } of steps) {
+            clock.us += afterUs;
+            const expected = oracle.consume({ ...policy, windowMs: 2_000_000 }, "k", cost, clock.us);
+            const isTimed = accepted.length % 2 === 1;
+            const outcome = isTimed
+              ? await windows.decideTimed(policy, "k", cost)
+              : await windows.decide(policy, "k", cost, true);
+            expect(outcome).toEqual({
+              allowed: expected.allowed,
+              used: expected.used,
+              retryAfterMs: Math.ceil(expected.retryAfterMs / 1000),
+              resetMs: Math.ceil(expected.resetMs / 1000),
+              ...(isTimed && { recordedAt: String(clock.us) }),
+            });
+            if (outcome.allowed) for (let unit = 0; unit < cost; unit += 1) accepted.push(clock.us);
+          }
+          expect(mostInAnyWindow(accepted, 2_000_000)).toBeLessThanOrEqual(limit);
+        },
+      ),
       { numRuns: 150 },
     );
   });
 
   it("never lets in more than the limit when the clock is set back, and at most a window passes until a slot frees", async () => {
-    const anyStep = fc.record({ passUs: fc.integer({ min: 0, max: 700_000 }), setBackUs: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 3_600_000_000 })) });
+    const anyStep = fc.record({
+      passUs: fc.integer({ min: 0, max: 700_000 }),
+      setBackUs: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 3_600_000_000 })),
+    });
     await fc.assert(
-      fc.asyncProperty(fc.integer({ min: 1, max: 4 }), fc.array(anyStep, { minLength: 1, maxLength: 30 }), async (limit, steps) => {
-        const { clock, windows } = timed();
-        const policy: WindowPolicy = { name: "p", limit, windowMs: 2000 };
-        const accepted: number[] = [];
-        let trueTime = 0;
-        for (const { passUs, setBackUs } of steps) {
-          trueTime += passUs;
-          clock.us += passUs - setBackUs;
-          const outcome = await windows.decide(policy, "k", 1, true);
-          if (outcome.allowed) accepted.push(trueTime);
-          expect(outcome.retryAfterMs).toBeLessThanOrEqual(2000);
-        }
-        expect(mostInAnyWindow(accepted, 2_000_000)).toBeLessThanOrEqual(limit);
-        clock.us += 2_000_000;
-        expect((await windows.decide(policy, "k", limit, true)).allowed).toBe(true);
-      }),
+      fc.asyncProperty(
+        fc.integer({ min: 1, max: 4 }),
+        fc.array(anyStep, { minLength: 1, maxLength: 30 }),
+        async (limit, steps) => {
+          const { clock, windows } = timed();
+          const policy: WindowPolicy = { name: "p", limit, windowMs: 2000 };
+          const accepted: number[] = [];
+          let trueTime = 0;
+          for (const { passUs, setBackUs } of steps) {
+            trueTime += passUs;
+            clock.us += passUs - setBackUs;
+            const outcome = await windows.decide(policy, "k", 1, true);
+            if (outcome.allowed) accepted.push(trueTime);
+            expect(outcome.retryAfterMs).toBeLessThanOrEqual(2000);
+          }
+          expect(mostInAnyWindow(accepted, 2_000_000)).toBeLessThanOrEqual(limit);
+          clock.us += 2_000_000;
+          expect((await windows.decide(policy, "k", limit, true)).allowed).toBe(true);
+        },
+      ),
       { numRuns: 100 },
     );
   });
@@ -145,7 +167,11 @@ describe("the script against a list of time stamps", () => {
 
   it("counts on when the sums of units go round, in narrow and in wide records, taken back or not", async () => {
     for (const limit of [65_535, 2 ** 31 - 1]) {
-      const part = fc.record({ share: fc.double({ min: 0, max: 0.7, noNaN: true }), afterUs: fc.integer({ min: 1, max: 400_000 }), isTakenBack: fc.boolean() });
+      const part = fc.record({
+        share: fc.double({ min: 0, max: 0.7, noNaN: true }),
+        afterUs: fc.integer({ min: 1, max: 400_000 }),
+        isTakenBack: fc.boolean(),
+      });
       await fc.assert(
         fc.asyncProperty(fc.array(part, { minLength: 8, maxLength: 30 }), async (parts) => {
           const { clock, windows } = timed(1_000_000);
@@ -171,15 +197,39 @@ describe("the script against a list of time stamps", () => {
 
   it("one of several limits refuses, another's record has left, a third is new: nothing is recorded, then all is", async () => {
     const { clock, windows } = timed();
-    const policies = [1, 2, 70_000].map((limit, index): WindowPolicy => ({ name: `p${index}`, limit, windowMs: 1000 * (index + 1) }));
-    const ask = async () => (await windows.decideAll(policies.map((policy) => ({ policy, key: "k", cost: 1 })))).map(({ allowed, used }) => [allowed, used]);
-    expect(await ask()).toEqual([[true, 1], [true, 1], [true, 1]]);
+    const policies = [1, 2, 70_000].map((limit, index): WindowPolicy => ({
+      name: `p${index}`,
+      limit,
+      windowMs: 1000 * (index + 1),
+    }));
+    const ask = async () =>
+      (await windows.decideAll(policies.map((policy) => ({ policy, key: "k", cost: 1 })))).map(({ allowed, used }) => [
+        allowed,
+        used,
+      ]);
+    expect(await ask()).toEqual([
+      [true, 1],
+      [true, 1],
+      [true, 1],
+    ]);
     clock.us += 999_999;
-    expect(await ask()).toEqual([[false, 1], [true, 1], [true, 1]]);
+    expect(await ask()).toEqual([
+      [false, 1],
+      [true, 1],
+      [true, 1],
+    ]);
     clock.us += 1;
-    expect(await ask()).toEqual([[true, 1], [true, 2], [true, 2]]);
+    expect(await ask()).toEqual([
+      [true, 1],
+      [true, 2],
+      [true, 2],
+    ]);
     clock.us += 1_000_000;
-    expect(await ask()).toEqual([[true, 1], [true, 2], [true, 3]]);
+    expect(await ask()).toEqual([
+      [true, 1],
+      [true, 2],
+      [true, 3],
+    ]);
   });
 
   it("goes on when the offsets outgrow their 32 bits, in long windows too", async () => {
@@ -219,13 +269,17 @@ describe("what a client costs", () => {
     const { clock, prefix, windows } = timed();
     const policy: WindowPolicy = { name: "p", limit: 2, windowMs: 60_000 };
     const act = { fresh: [1], full: [1, 1], refused: [1, 1, 1], tooMuch: [3] };
-    for (const [key, costs] of Object.entries(act)) for (const cost of costs) await windows.decide(policy, key, cost, true);
+    for (const [key, costs] of Object.entries(act))
+      for (const cost of costs) await windows.decide(policy, key, cost, true);
     const back = await windows.decideTimed(policy, "taken-back", 2);
     await windows.refund(policy, "taken-back", 1, back.recordedAt);
     clock.us -= 50_000_000;
     await windows.decide(policy, "full", 1, true);
     await windows.decide(policy, "never", 1, false);
-    await windows.decideAll([{ policy, key: "all", cost: 1 }, { policy: { ...policy, name: "q" }, key: "all", cost: 1 }]);
+    await windows.decideAll([
+      { policy, key: "all", cost: 1 },
+      { policy: { ...policy, name: "q" }, key: "all", cost: 1 },
+    ]);
     const keys = await keysOf(prefix);
     expect(keys).toHaveLength(6);
     for (const key of keys) {
@@ -254,7 +308,8 @@ describe("what a client costs", () => {
   });
 
   it("one command and one round trip, whatever the number of limits, and the key says the client in one hash tag", async () => {
-    const calls = async () => Number(/cmdstat_evalsha:calls=(\d+)/.exec(await redisSays(server.port, "INFO commandstats"))?.[1] ?? 0);
+    const calls = async () =>
+      Number(/cmdstat_evalsha:calls=(\d+)/.exec(await redisSays(server.port, "INFO commandstats"))?.[1] ?? 0);
     const prefix = `${uniqueName()}:`;
     const windows = new RedisWindows(redis, prefix, 4096);
     const policies = ["a", "b", "c", "d"].map((name): WindowPolicy => ({ name, limit: 9, windowMs: 1000 }));
@@ -297,12 +352,23 @@ it("rejects when the key holds something else, without a word of it", async () =
   const prefix = `${uniqueName()}:`;
   const store = new RedisSlidingWindowStore({ redis, prefix });
   await redis.command("LPUSH", `${prefix}{k}p%2`, "secret");
-  const error = await store.consume({ name: "p", limit: 2, windowMs: 60_000 }, "k", 1).catch((reason: unknown) => reason);
+  const error = await store
+    .consume({ name: "p", limit: 2, windowMs: 60_000 }, "k", 1)
+    .catch((reason: unknown) => reason);
   expect(error).toMatchObject({ name: "RedisError", code: "WRONGTYPE" });
 });
 
 it("settings that are wrong stop it, and none of its messages holds the URL", () => {
-  for (const settings of [{}, { redis: 3 }, { redis: "http://user:hunter2@x" }, { redis: "redis://h", prefix: "{x}" }, { redis: "redis://h", maxRecords: 1 }, { redis: "redis://h", prefx: "a" }]) {
-    expect(() => new RedisSlidingWindowStore(settings as { redis: string })).toThrow(expect.objectContaining({ name: "SettingsError", message: expect.not.stringContaining("hunter2") }));
+  for (const settings of [
+    {},
+    { redis: 3 },
+    { redis: "http://user:hunter2@x" },
+    { redis: "redis://h", prefix: "{x}" },
+    { redis: "redis://h", maxRecords: 1 },
+    { redis: "redis://h", prefx: "a" },
+  ]) {
+    expect(() => new RedisSlidingWindowStore(settings as { redis: string })).toThrow(
+      expect.objectContaining({ name: "SettingsError", message: expect.not.stringContaining("hunter2") }),
+    );
   }
 });

@@ -20,7 +20,10 @@ async function database() {
 }
 
 /** A real record whose calls can be held up or broken on the way, as a network does. */
-function onTheWay(source: ChangeSource, way: { [Call in "load" | "since" | "record" | "restore"]?: () => Promise<void> | void }): ChangeSource {
+function onTheWay(
+  source: ChangeSource,
+  way: { [Call in "load" | "since" | "record" | "restore"]?: () => Promise<void> | void },
+): ChangeSource {
   return {
     name: source.name,
     load: async () => (await way.load?.(), source.load()),
@@ -37,18 +40,27 @@ const token = (name: string): Change => ({ kind: "token", name, endsAt: inAnHour
 test("a revocation that the database did not take is refused here at once, and told to the others all the same", async () => {
   const [families, record] = [await database(), await database()];
   const runtime = createRuntime();
-  const feeds = [0, 1].map(() => new ChangeFeed(new SqlChangeSource(record), runtime, { pollMs: 20 })) as [ChangeFeed, ChangeFeed];
+  const feeds = [0, 1].map(() => new ChangeFeed(new SqlChangeSource(record), runtime, { pollMs: 20 })) as [
+    ChangeFeed,
+    ChangeFeed,
+  ];
   const here = new SharedTokenStore(new SqlTokenStore(families), feeds[0]);
   await here.init();
   await feeds[1].start();
   ends.push(...feeds.map((feed) => () => feed.close()));
   await families.schema.dropTable("portcullis_changes").execute();
-  const outcomes = [here.revokeAccessToken("j", inAnHour()), here.denyFamily("f", inAnHour()), here.revokeSubject("s", inAnHour(), inAnHour())].map((done) => expect(done).rejects.toThrow());
+  const outcomes = [
+    here.revokeAccessToken("j", inAnHour()),
+    here.denyFamily("f", inAnHour()),
+    here.revokeSubject("s", inAnHour(), inAnHour()),
+  ].map((done) => expect(done).rejects.toThrow());
   const revoked = [facts("j"), { ...facts("k"), familyId: "f" }, { ...facts("k"), subject: "s" }];
   // Before any answer has come.
   expect(revoked.map((each) => here.isKnownRevoked(each))).toEqual([true, true, true]);
   await Promise.all(outcomes);
-  await expect.poll(() => revoked.map((each) => feeds[1].isKnownRevoked(each)), { timeout: 2000 }).toEqual([true, true, true]);
+  await expect
+    .poll(() => revoked.map((each) => feeds[1].isKnownRevoked(each)), { timeout: 2000 })
+    .toEqual([true, true, true]);
 });
 
 test("what everybody remembers is put back, also when putting it back fails at first", async () => {
@@ -58,8 +70,18 @@ test("what everybody remembers is put back, also when putting it back fails at f
   const source = onTheWay(new SqlChangeSource(db), { restore: () => void (broken-- > 0 && lost()) });
   const other = new ChangeFeed(new SqlChangeSource(db), runtime, { pollMs: 20 });
   let gap = false;
-  const here = new ChangeFeed({ ...source, since: async (position) => (gap ? ((gap = false), { changes: [], position, gap: true }) : source.since(position)) }, runtime, { pollMs: 20 });
-  ends.push(() => here.close(), () => other.close());
+  const here = new ChangeFeed(
+    {
+      ...source,
+      since: async (position) => (gap ? ((gap = false), { changes: [], position, gap: true }) : source.since(position)),
+    },
+    runtime,
+    { pollMs: 20 },
+  );
+  ends.push(
+    () => here.close(),
+    () => other.close(),
+  );
   await here.start();
   await other.publish(token("j"));
   await expect.poll(() => here.isKnownRevoked(facts("j"))).toBe(true);
@@ -67,7 +89,9 @@ test("what everybody remembers is put back, also when putting it back fails at f
   // The record is lost, and the connection once more while it is being put back.
   await db.deleteFrom("portcullis_changes").execute();
   gap = true;
-  await expect.poll(async () => (await db.selectFrom("portcullis_changes").selectAll().execute()).length, { timeout: 2000 }).toBe(1);
+  await expect
+    .poll(async () => (await db.selectFrom("portcullis_changes").selectAll().execute()).length, { timeout: 2000 })
+    .toBe(1);
 });
 
 test("a change that was not recorded is told again, also when the first reading after it was too late", async () => {
@@ -89,7 +113,9 @@ test("a change that was not recorded is told again, also when the first reading 
   dead = false;
   await expect.poll(() => restores, { timeout: 2000 }).toBe(1);
   late = false;
-  await expect.poll(async () => (await db.selectFrom("portcullis_changes").selectAll().execute()).length, { timeout: 2000 }).toBe(1);
+  await expect
+    .poll(async () => (await db.selectFrom("portcullis_changes").selectAll().execute()).length, { timeout: 2000 })
+    .toBe(1);
 });
 
 test("readings that take longer than a second do not pile up, and the position moves on", async () => {
@@ -126,7 +152,9 @@ test("a change no store can hold is refused, and does not stop the others from b
   await expect(here.publish({ kind: "api-key", name: "nul\0" })).rejects.toThrow();
   await expect(here.publish(token("j"))).rejects.toThrow();
   dead = false;
-  await expect.poll(async () => (await db.selectFrom("portcullis_changes").selectAll().execute()).length, { timeout: 2000 }).toBe(1);
+  await expect
+    .poll(async () => (await db.selectFrom("portcullis_changes").selectAll().execute()).length, { timeout: 2000 })
+    .toBe(1);
 });
 
 test("close() ends although the record never answers, and nothing begins anew after it", async () => {
@@ -157,8 +185,13 @@ test("a machine that was suspended does not believe what it remembers: its monot
   const clock = new ManualClock();
   const runtime = createRuntime({ clock });
   const { all } = collectEvents(runtime.events);
-  const [here, there] = [0, 1].map(() => new ChangeFeed(new SqlChangeSource(db, { clock }), runtime, { pollMs: 3_600_000 })) as [ChangeFeed, ChangeFeed];
-  ends.push(() => here.close(), () => there.close());
+  const [here, there] = [0, 1].map(
+    () => new ChangeFeed(new SqlChangeSource(db, { clock }), runtime, { pollMs: 3_600_000 }),
+  ) as [ChangeFeed, ChangeFeed];
+  ends.push(
+    () => here.close(),
+    () => there.close(),
+  );
   await here.start();
   await there.start();
   const told: unknown[] = [];

@@ -53,7 +53,9 @@ describe("the record of changes", () => {
     const names = Array.from({ length: 5000 }, (_, n) => `token-${n}`);
     // Thousands end in the same second.
     const endsAt = Math.ceil((Date.now() + HOUR) / 1000) * 1000;
-    await new RedisChangeSource(other, { clock: systemClock }).record(names.map((name, n) => ({ kind: "token", name, endsAt: n < 3500 ? endsAt : endsAt + n })));
+    await new RedisChangeSource(other, { clock: systemClock }).record(
+      names.map((name, n) => ({ kind: "token", name, endsAt: n < 3500 ? endsAt : endsAt + n })),
+    );
     let calls = 0;
     // Before its third call, which is the second page. It has another hash seed then, so the cursor of a SCAN means nothing to it.
     const afterRestart = async <T>(call: () => Promise<T>): Promise<T> => {
@@ -73,7 +75,8 @@ describe("the record of changes", () => {
   test("after a restore of older data a key's change that was lost reaches who never saw a gap", async () => {
     const prefix = `${uniqueName()}:`;
     const runtime = createRuntime();
-    const feedOf = () => new ChangeFeed(new RedisChangeSource(redis, { prefix, clock: systemClock }), runtime, { pollMs: 20 });
+    const feedOf = () =>
+      new ChangeFeed(new RedisChangeSource(redis, { prefix, clock: systemClock }), runtime, { pollMs: 20 });
     const [publisher, behind] = [feedOf(), new RedisChangeSource(redis, { prefix, clock: systemClock })];
     ends.push(() => publisher.close());
     await publisher.start();
@@ -82,17 +85,35 @@ describe("the record of changes", () => {
     await sleep(100);
     await redis.command("HSET", `${prefix}{changes}:state`, "count", "0");
     await redis.command("LTRIM", `${prefix}{changes}:log`, "1", "0");
-    await expect.poll(async () => (await behind.since(position)).changes, { timeout: 2000 }).toEqual([{ kind: "api-key", name: "lost" }]);
+    await expect
+      .poll(async () => (await behind.since(position)).changes, { timeout: 2000 })
+      .toEqual([{ kind: "api-key", name: "lost" }]);
   });
 
   test("what somebody else writes into it neither ends the process nor keeps changes from being read", async () => {
     const prefix = `${uniqueName()}:`;
-    const feed = new ChangeFeed(new RedisChangeSource(redis, { prefix, clock: systemClock }), createRuntime(), { pollMs: 20 });
+    const feed = new ChangeFeed(new RedisChangeSource(redis, { prefix, clock: systemClock }), createRuntime(), {
+      pollMs: 20,
+    });
     ends.push(() => feed.close());
     await feed.start();
     await sleep(50);
     const deep = "[".repeat(100_000);
-    const forged = ["", " ", "x", "\n\n", "null", 'x {"kind":"token"}', 'x ["token"]', 'x ["token","a",1e999]', 'x ["token","__proto__",-1]', 'x ["__proto__","a",1]', `x ${deep}`, 'x ["subject","s",5,"6"]', 'x ["constructor",{},{}]'];
+    const forged = [
+      "",
+      " ",
+      "x",
+      "\n\n",
+      "null",
+      'x {"kind":"token"}',
+      'x ["token"]',
+      'x ["token","a",1e999]',
+      'x ["token","__proto__",-1]',
+      'x ["__proto__","a",1]',
+      `x ${deep}`,
+      'x ["subject","s",5,"6"]',
+      'x ["constructor",{},{}]',
+    ];
     for (const line of forged) {
       await redis.publish(`${prefix}{changes}:told`, line);
       await redis.command("RPUSH", `${prefix}{changes}:log`, line);
@@ -101,7 +122,9 @@ describe("the record of changes", () => {
     }
     await feed.publish({ kind: "token", name: "j", endsAt: Date.now() + HOUR });
     expect(({} as Record<string, unknown>)["kind"]).toBeUndefined();
-    const late = new ChangeFeed(new RedisChangeSource(redis, { prefix, clock: systemClock }), createRuntime(), { pollMs: 20 });
+    const late = new ChangeFeed(new RedisChangeSource(redis, { prefix, clock: systemClock }), createRuntime(), {
+      pollMs: 20,
+    });
     ends.push(() => late.close());
     await late.start();
     expect(late.isRevoked({ jti: "j", subject: "s", issuedAt: 1e15 })).toBe(true);
@@ -142,12 +165,32 @@ describe("sessions", () => {
     const { asked, prefix } = open();
     await asked.create("good", asked.data("ada"));
     const head = String(await redis.command("GETRANGE", `${prefix}session:good`, "0", "69"));
-    for (const value of ["x", "", "{}", '{"cookie":{}}', head, `${head}{`, `${head}null`, `${head}7`, `${head}"text"`, `${head}[]`, `${head}{"cookie":"text"}`, `${head}{"cookie":{},"${SESSION_STAMP}":7}`, `${head}{"cookie":{},"${SESSION_STAMP}":"x"}`]) {
+    for (const value of [
+      "x",
+      "",
+      "{}",
+      '{"cookie":{}}',
+      head,
+      `${head}{`,
+      `${head}null`,
+      `${head}7`,
+      `${head}"text"`,
+      `${head}[]`,
+      `${head}{"cookie":"text"}`,
+      `${head}{"cookie":{},"${SESSION_STAMP}":7}`,
+      `${head}{"cookie":{},"${SESSION_STAMP}":"x"}`,
+    ]) {
       await redis.command("SET", `${prefix}session:bad`, value, "PX", "60000");
       const found = await asked.get("bad");
       expect(found === null || typeof found?.["cookie"] === "object", value).toBe(true);
     }
-    await redis.command("SET", `${prefix}session:bad`, `${head}{"cookie":{},"__proto__":{"isAdmin":true}}`, "PX", "60000");
+    await redis.command(
+      "SET",
+      `${prefix}session:bad`,
+      `${head}{"cookie":{},"__proto__":{"isAdmin":true}}`,
+      "PX",
+      "60000",
+    );
     await asked.get("bad");
     expect(({} as Record<string, unknown>)["isAdmin"]).toBeUndefined();
     expect(await asked.get("good")).not.toBeNull();
@@ -155,9 +198,22 @@ describe("sessions", () => {
 
   test("any principal has sessions of its own: odd, long, and alike ones", async () => {
     const { store, asked } = open();
-    const principals = ["a", "A", "a ", "a\0", "\ud800", "\udfff", "{a}", "*", "", "x".repeat(65_536), "x".repeat(65_535)];
+    const principals = [
+      "a",
+      "A",
+      "a ",
+      "a\0",
+      "\ud800",
+      "\udfff",
+      "{a}",
+      "*",
+      "",
+      "x".repeat(65_536),
+      "x".repeat(65_535),
+    ];
     for (const [n, principal] of principals.entries()) await asked.create(`s${n}`, asked.data(principal));
-    for (const [n, principal] of principals.entries()) expect(await asked.ids(principal), JSON.stringify(principal).slice(0, 20)).toEqual([`s${n}`]);
+    for (const [n, principal] of principals.entries())
+      expect(await asked.ids(principal), JSON.stringify(principal).slice(0, 20)).toEqual([`s${n}`]);
     await store.destroyByPrincipal("a");
     expect(await asked.ids("A")).toHaveLength(1);
   });
@@ -180,7 +236,12 @@ describe("sessions", () => {
     for (let round = 0; round < 30; round += 1) {
       const sid = `s${round}`;
       await stores[0].create(sid, stores[0].data("ada"));
-      const writes = stores.flatMap((store) => [store.set(sid, store.data("ada")), store.replace(sid, store.data("ada")), store.touch(sid, store.data("ada")), store.create(sid, store.data("ada"))]);
+      const writes = stores.flatMap((store) => [
+        store.set(sid, store.data("ada")),
+        store.replace(sid, store.data("ada")),
+        store.touch(sid, store.data("ada")),
+        store.create(sid, store.data("ada")),
+      ]);
       await Promise.all([...writes.slice(0, round % 8), stores[1].destroy(sid), ...writes]);
       expect(await stores[0].get(sid)).toBeNull();
     }
@@ -196,7 +257,10 @@ describe("closing", () => {
 
   test("a process that never reached Redis, or whose Redis stopped answering, ends by itself after close()", async () => {
     const [away, silent] = [await startRedis(), await startRedis()];
-    ends.push(() => away.close(), () => silent.close());
+    ends.push(
+      () => away.close(),
+      () => silent.close(),
+    );
     await away.kill();
     silent.pause();
     const cases = [away, silent].flatMap(({ url }) => ["redis", "ioredis"].map((library) => child(url, library)));
@@ -211,13 +275,18 @@ describe("closing", () => {
     const before = listeners();
     const prefix = `${uniqueName()}:`;
     for (let n = 0; n < 5; n += 1) {
-      const feed = new ChangeFeed(new RedisChangeSource(openRedis(client), { prefix, clock: systemClock }), createRuntime());
+      const feed = new ChangeFeed(
+        new RedisChangeSource(openRedis(client), { prefix, clock: systemClock }),
+        createRuntime(),
+      );
       await Promise.all([feed.start(), feed.start()]);
       await Promise.all([feed.close(), feed.close()]);
     }
     expect(listeners()).toEqual(before);
     expect(client.isOpen).toBe(true);
     const port = Number(new URL(url).port);
-    await expect.poll(() => redisSays(port, `PUBSUB NUMSUB ${prefix}{changes}:told`), { timeout: 2000 }).toMatch(/:0\r\n/);
+    await expect
+      .poll(() => redisSays(port, `PUBSUB NUMSUB ${prefix}{changes}:told`), { timeout: 2000 })
+      .toMatch(/:0\r\n/);
   });
 });

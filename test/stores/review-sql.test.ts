@@ -37,9 +37,15 @@ describe.each(ENGINES)("$engine", ({ newDatabase, open, start }) => {
     await writer.record([change("lost")]);
     ({ position } = await reader.since(position));
     // The standby that takes over had not got the last row, nor that its number was given.
-    const { seq } = await db.selectFrom("portcullis_changes").select("seq").where("name", "=", "lost" as never).executeTakeFirstOrThrow();
+    const { seq } = await db
+      .selectFrom("portcullis_changes")
+      .select("seq")
+      .where("name", "=", "lost" as never)
+      .executeTakeFirstOrThrow();
     await db.deleteFrom("portcullis_changes").where("seq", "=", seq).execute();
-    await sql`insert into portcullis_changes (seq, kind, name, cut_off, ends_at) ${sql.raw(engineOverride(open))} values (${Number(seq)}, 'token', 'new', 0, ${Date.now() + HOUR})`.execute(db);
+    await sql`insert into portcullis_changes (seq, kind, name, cut_off, ends_at) ${sql.raw(engineOverride(open))} values (${Number(seq)}, 'token', 'new', 0, ${Date.now() + HOUR})`.execute(
+      db,
+    );
     expect((await reader.since(position)).changes.map(({ name }) => name)).toEqual(["new"]);
   });
 
@@ -47,21 +53,44 @@ describe.each(ENGINES)("$engine", ({ newDatabase, open, start }) => {
     const db = await opened();
     const source = new SqlChangeSource(db);
     const at = Date.now();
-    const rows = Array.from({ length: 10_000 }, (_, n) => ({ kind: "subject" as const, name: "ada", cut_off: at - n, ends_at: at + HOUR - n }));
-    for (let from = 0; from < rows.length; from += 1000) await db.insertInto("portcullis_changes").values(rows.slice(from, from + 1000)).execute();
+    const rows = Array.from({ length: 10_000 }, (_, n) => ({
+      kind: "subject" as const,
+      name: "ada",
+      cut_off: at - n,
+      ends_at: at + HOUR - n,
+    }));
+    for (let from = 0; from < rows.length; from += 1000)
+      await db
+        .insertInto("portcullis_changes")
+        .values(rows.slice(from, from + 1000))
+        .execute();
     let read = 0;
     const count = async (changes: Change[]) => {
-      const before = (await db.selectFrom("portcullis_changes").select((eb) => eb.fn.countAll().as("n")).executeTakeFirstOrThrow()).n;
+      const before = (
+        await db
+          .selectFrom("portcullis_changes")
+          .select((eb) => eb.fn.countAll().as("n"))
+          .executeTakeFirstOrThrow()
+      ).n;
       const began = performance.now();
       for (let n = 0; n < 10; n += 1) await source.record(changes);
       read = performance.now() - began;
-      const after = (await db.selectFrom("portcullis_changes").select((eb) => eb.fn.countAll().as("n")).executeTakeFirstOrThrow()).n;
+      const after = (
+        await db
+          .selectFrom("portcullis_changes")
+          .select((eb) => eb.fn.countAll().as("n"))
+          .executeTakeFirstOrThrow()
+      ).n;
       return Number(after) - Number(before);
     };
     // What is held as strictly by one row is not written again; what two rows hold only together is.
     expect(await count([{ kind: "subject", name: "ada", cutOff: at - 5, endsAt: at + HOUR - 5 }])).toBe(0);
     expect(read, "ms for ten").toBeLessThan(300);
-    await db.deleteFrom("portcullis_changes").where("ends_at", ">", at + HOUR - 100).where("cut_off", "=", at).execute();
+    await db
+      .deleteFrom("portcullis_changes")
+      .where("ends_at", ">", at + HOUR - 100)
+      .where("cut_off", "=", at)
+      .execute();
     expect(await count([{ kind: "subject", name: "ada", cutOff: at + 1, endsAt: at }])).toBe(1);
   });
 
@@ -74,20 +103,47 @@ describe.each(ENGINES)("$engine", ({ newDatabase, open, start }) => {
     const past = Date.now() - HOUR;
     for (let round = 0; round < 6; round += 1) {
       const families = Array.from({ length: 6 }, (_, n) => `f${round}-${n}`);
-      await Promise.all(families.map((familyId) => store.insert(sampleToken({ id: `${familyId}-0`, familyId, subject: `s${round}` }))));
+      await Promise.all(
+        families.map((familyId) => store.insert(sampleToken({ id: `${familyId}-0`, familyId, subject: `s${round}` }))),
+      );
       await Promise.all(
         families.flatMap((familyId, n) => [
-          noted(store.rotate(`${familyId}-0`, Date.now(), sampleToken({ id: `${familyId}-1`, familyId, subject: `s${round}` }), "seal")),
+          noted(
+            store.rotate(
+              `${familyId}-0`,
+              Date.now(),
+              sampleToken({ id: `${familyId}-1`, familyId, subject: `s${round}` }),
+              "seal",
+            ),
+          ),
           noted(store.insert(sampleToken({ id: `${familyId}-2`, familyId, subject: `s${round}` }))),
-          noted(store.insert(sampleToken({ id: `old-${familyId}`, familyId: `old-${familyId}`, subject: `s${round}`, expiresAt: past, familyExpiresAt: past }))),
-          noted(n % 2 === 0 ? store.revokeSubject(`s${round}`, Date.now(), Date.now() + HOUR) : store.revokeFamily(familyId, Date.now())),
+          noted(
+            store.insert(
+              sampleToken({
+                id: `old-${familyId}`,
+                familyId: `old-${familyId}`,
+                subject: `s${round}`,
+                expiresAt: past,
+                familyExpiresAt: past,
+              }),
+            ),
+          ),
+          noted(
+            n % 2 === 0
+              ? store.revokeSubject(`s${round}`, Date.now(), Date.now() + HOUR)
+              : store.revokeFamily(familyId, Date.now()),
+          ),
           noted(store.deleteExpired(Date.now())),
         ]),
       );
     }
     expect(failures.map((error) => inspect(error))).toEqual([]);
     // Each of these families began before a revocation of its subject.
-    const rows = await db.selectFrom("portcullis_refresh_tokens").select("id").where("family_id", "like", "f%").execute();
+    const rows = await db
+      .selectFrom("portcullis_refresh_tokens")
+      .select("id")
+      .where("family_id", "like", "f%")
+      .execute();
     const tokens = await Promise.all(rows.map(({ id }) => store.get(Buffer.from(id).toString())));
     expect(tokens.length).toBeGreaterThan(71);
     const alive = tokens.filter((token) => token?.revokedAt === null);
@@ -144,7 +200,11 @@ describe("a database URL", () => {
   });
 
   test("a password among the options, or one with odd characters, is in no error and no description", async () => {
-    for (const url of ["postgres://app@127.0.0.1:1/app?password=hunter2", "postgres://app:hunter2%40%2F@127.0.0.1:1/app", "mysql://app:hunter2%23@127.0.0.1:1/app"]) {
+    for (const url of [
+      "postgres://app@127.0.0.1:1/app?password=hunter2",
+      "postgres://app:hunter2%40%2F@127.0.0.1:1/app",
+      "mysql://app:hunter2%23@127.0.0.1:1/app",
+    ]) {
       const stores = openDatabase(url, createRuntime());
       const error: unknown = await stores.ready().catch((reason: unknown) => reason);
       expect(error).toBeInstanceOf(Error);

@@ -23,25 +23,33 @@ const ENGINES = [
     engine: "PostgreSQL",
     start: startPostgres,
     open: openPostgres,
-    poolOf: (name: string) => `select pid as id from pg_stat_activity where application_name = 'portcullis' and datname = '${name}'`,
+    poolOf: (name: string) =>
+      `select pid as id from pg_stat_activity where application_name = 'portcullis' and datname = '${name}'`,
     terminate: (id: unknown) => `select pg_terminate_backend(${String(id)})`,
     async session(url: string): Promise<Session> {
       const client = new pg.Client({ connectionString: url });
       client.on("error", () => undefined);
       await client.connect();
-      return { run: async (statement) => (await client.query<Record<string, unknown>>(statement)).rows, end: () => client.end() };
+      return {
+        run: async (statement) => (await client.query<Record<string, unknown>>(statement)).rows,
+        end: () => client.end(),
+      };
     },
   },
   {
     engine: "MariaDB",
     start: startMariaDb,
     open: openMysql,
-    poolOf: (name: string) => `select id from information_schema.processlist where db = '${name}' and id <> connection_id()`,
+    poolOf: (name: string) =>
+      `select id from information_schema.processlist where db = '${name}' and id <> connection_id()`,
     terminate: (id: unknown) => `kill connection ${String(id)}`,
     async session(url: string): Promise<Session> {
       const client = await mysql.createConnection(url);
       client.on("error", () => undefined);
-      return { run: async (statement) => (await client.query(statement))[0] as unknown as Record<string, unknown>[], end: () => client.end() };
+      return {
+        run: async (statement) => (await client.query(statement))[0] as unknown as Record<string, unknown>[],
+        end: () => client.end(),
+      };
     },
   },
 ] as const;
@@ -99,7 +107,9 @@ describe.each(ENGINES)("$engine", ({ engine, start, open, poolOf, terminate, ses
     } finally {
       server.resume();
     }
-    await expect.poll(async () => (await keys.get("stopped").catch(() => undefined))?.id, { timeout: 8000 }).toBe("stopped");
+    await expect
+      .poll(async () => (await keys.get("stopped").catch(() => undefined))?.id, { timeout: 8000 })
+      .toBe("stopped");
   });
 
   test("an exhausted pool makes errors in time; when the connections are free, it works", async () => {
@@ -108,7 +118,9 @@ describe.each(ENGINES)("$engine", ({ engine, start, open, poolOf, terminate, ses
     await other.run("begin");
     await other.run("update portcullis_api_keys set name = 'held' where id = 'held'");
     // Each of these waits for the row, and takes a connection while it does.
-    const results = await Promise.all(Array.from({ length: 30 }, (_, index) => timed(() => keys.revoke("held", index + 1, "x"))));
+    const results = await Promise.all(
+      Array.from({ length: 30 }, (_, index) => timed(() => keys.revoke("held", index + 1, "x"))),
+    );
     for (const { ms, error } of results) {
       expect(error).toBeInstanceOf(Error);
       expect(ms).toBeLessThan(SOON_MS);
@@ -129,8 +141,11 @@ describe.each(ENGINES)("$engine", ({ engine, start, open, poolOf, terminate, ses
     // Waits for the family's row.
     const rotating = tokens.rotate("cut", 1, sampleToken({ id: "after-cut", familyId: "cut" }), "sealed");
     await sleep(60);
-    const watcher = await session(server.url.replace(/\/[^/]*$/, engine === "PostgreSQL" ? "/template1" : "/information_schema"));
-    const own = engine === "PostgreSQL" ? [] : (await other.run("select connection_id() as id")).map(({ id }) => String(id));
+    const watcher = await session(
+      server.url.replace(/\/[^/]*$/, engine === "PostgreSQL" ? "/template1" : "/information_schema"),
+    );
+    const own =
+      engine === "PostgreSQL" ? [] : (await other.run("select connection_id() as id")).map(({ id }) => String(id));
     const pool = (await watcher.run(poolOf(databaseName()))).filter(({ id }) => !own.includes(String(id)));
     expect(pool.length).toBeGreaterThan(1);
     for (const { id } of pool) await watcher.run(terminate(id));
@@ -144,30 +159,43 @@ describe.each(ENGINES)("$engine", ({ engine, start, open, poolOf, terminate, ses
     await watcher.end();
   });
 
-  test.each(["family", "subject"])("a revocation of the %s waits for a rotation that has begun, and takes its successor too", async (what) => {
-    const patient = await open(server.url, { timeoutMs: 5000 });
-    const store = new SqlTokenStore(patient.db);
-    const subject = `subject-of-${what}`;
-    await store.insert(sampleToken({ id: `old-${what}`, familyId: `race-${what}`, subject }));
-    await store.insert(sampleToken({ id: `other-${what}`, familyId: `other-${what}`, subject: "somebody" }));
-    // Another transaction has the successor's id, so that the rotation stands still just before it inserts it.
-    const other = await session(server.url);
-    await other.run("begin");
-    await other.run(
-      `insert into portcullis_refresh_tokens (id, hash, family_id, subject, scopes, roles, claims, issued_at, expires_at, family_expires_at)
+  test.each(["family", "subject"])(
+    "a revocation of the %s waits for a rotation that has begun, and takes its successor too",
+    async (what) => {
+      const patient = await open(server.url, { timeoutMs: 5000 });
+      const store = new SqlTokenStore(patient.db);
+      const subject = `subject-of-${what}`;
+      await store.insert(sampleToken({ id: `old-${what}`, familyId: `race-${what}`, subject }));
+      await store.insert(sampleToken({ id: `other-${what}`, familyId: `other-${what}`, subject: "somebody" }));
+      // Another transaction has the successor's id, so that the rotation stands still just before it inserts it.
+      const other = await session(server.url);
+      await other.run("begin");
+      await other.run(
+        `insert into portcullis_refresh_tokens (id, hash, family_id, subject, scopes, roles, claims, issued_at, expires_at, family_expires_at)
        values ('next-${what}', 'h', 'other-${what}', 's', '[]', '[]', '{}', 1, 1, 1)`,
-    );
-    const rotating = store.rotate(`old-${what}`, 1, sampleToken({ id: `next-${what}`, familyId: `race-${what}`, subject }), "sealed");
-    await sleep(100);
-    const revoking = what === "family" ? store.revokeFamily(`race-${what}`, 7) : store.revokeSubject(subject, 7, Date.now() + 60_000);
-    await sleep(100);
-    await other.run("rollback");
-    await other.end();
-    expect(await rotating).toBe(true);
-    await revoking;
-    expect([(await store.get(`old-${what}`))?.revokedAt, (await store.get(`next-${what}`))?.revokedAt]).toEqual([7, 7]);
-    await patient.close();
-  });
+      );
+      const rotating = store.rotate(
+        `old-${what}`,
+        1,
+        sampleToken({ id: `next-${what}`, familyId: `race-${what}`, subject }),
+        "sealed",
+      );
+      await sleep(100);
+      const revoking =
+        what === "family"
+          ? store.revokeFamily(`race-${what}`, 7)
+          : store.revokeSubject(subject, 7, Date.now() + 60_000);
+      await sleep(100);
+      await other.run("rollback");
+      await other.end();
+      expect(await rotating).toBe(true);
+      await revoking;
+      expect([(await store.get(`old-${what}`))?.revokedAt, (await store.get(`next-${what}`))?.revokedAt]).toEqual([
+        7, 7,
+      ]);
+      await patient.close();
+    },
+  );
 
   test("a deadlock is undone by the server and repeated here", async () => {
     // A store with time: PostgreSQL looks for deadlocks after a second of waiting.
@@ -217,7 +245,9 @@ describe.each(ENGINES)("$engine", ({ engine, start, open, poolOf, terminate, ses
     expect(error).toBeInstanceOf(Error);
     expect(ms).toBeLessThan(SOON_MS);
     await server.restart();
-    await expect.poll(async () => (await keys.get("before-kill").catch(() => undefined))?.id, { timeout: 8000 }).toBe("before-kill");
+    await expect
+      .poll(async () => (await keys.get("before-kill").catch(() => undefined))?.id, { timeout: 8000 })
+      .toBe("before-kill");
   });
 
   test("a black hole on the way makes errors in time, and closing does not wait for it", async () => {
@@ -233,7 +263,9 @@ describe.each(ENGINES)("$engine", ({ engine, start, open, poolOf, terminate, ses
       expect(ms).toBeLessThan(SOON_MS);
     }
     await proxy.heal();
-    await expect.poll(async () => (await timed(() => database.apiKeys.get("x"))).error, { timeout: 8000 }).toBeUndefined();
+    await expect
+      .poll(async () => (await timed(() => database.apiKeys.get("x"))).error, { timeout: 8000 })
+      .toBeUndefined();
     proxy.blackhole();
     await timed(() => database.apiKeys.get("x"));
     const closing = await timed(() => database.close());
@@ -251,7 +283,9 @@ describe.each(ENGINES)("$engine", ({ engine, start, open, poolOf, terminate, ses
     await expect(database.ready()).rejects.toThrow(/cannot be used: .*ECONNREFUSED/);
     await expect(database.apiKeys.get("x")).rejects.toThrow("cannot be used");
     await proxy.heal();
-    await expect.poll(async () => (await timed(() => database.apiKeys.get("x"))).error, { timeout: 8000 }).toBeUndefined();
+    await expect
+      .poll(async () => (await timed(() => database.apiKeys.get("x"))).error, { timeout: 8000 })
+      .toBeUndefined();
     await database.ready();
     await database.close();
     await proxy.close();

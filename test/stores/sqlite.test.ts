@@ -29,7 +29,12 @@ describe("query plans", () => {
       seen.length = 0;
       await work();
       const queries = seen.filter(({ sql }) => /^(select|update|delete)/.test(sql) && !sql.includes("max("));
-      return queries.flatMap(({ sql, parameters }) => database.prepare(`explain query plan ${sql}`).all(parameters) as { detail: string }[]).map(({ detail }) => detail);
+      return queries
+        .flatMap(
+          ({ sql, parameters }) =>
+            database.prepare(`explain query plan ${sql}`).all(parameters) as { detail: string }[],
+        )
+        .map(({ detail }) => detail);
     };
     const keys = new SqlApiKeyStore(db);
     const tokens = new SqlTokenStore(db);
@@ -45,7 +50,9 @@ describe("query plans", () => {
       "SEARCH portcullis_api_keys USING INDEX portcullis_api_keys_by_owner (owner_id=?)",
     ]);
     const after = await plansOf(() => keys.list("owner", { limit: 10, after: "key-1" }));
-    expect(after.at(-1)).toBe("SEARCH portcullis_api_keys USING INDEX portcullis_api_keys_by_owner (owner_id=? AND created_at<?)");
+    expect(after.at(-1)).toBe(
+      "SEARCH portcullis_api_keys USING INDEX portcullis_api_keys_by_owner (owner_id=? AND created_at<?)",
+    );
     expect(after.join()).not.toContain("TEMP B-TREE");
     await close();
   });
@@ -92,7 +99,9 @@ describe.each(DRIVERS_HERE)("a file locked by another process, by %s", (driver) 
     const ticking = setInterval(() => (ticks += 1), 10);
     const started = performance.now();
     let isDone = false;
-    const writing = store.addUsage([{ id: "key-1", count: 1, lastUsedAt: 1_900_000_000_000 }]).then(() => (isDone = true));
+    const writing = store
+      .addUsage([{ id: "key-1", count: 1, lastUsedAt: 1_900_000_000_000 }])
+      .then(() => (isDone = true));
     await new Promise((resolve) => setTimeout(resolve, 300));
     expect(isDone).toBe(false);
     expect((await store.get("key-1"))?.usageCount).toBe(3);
@@ -165,9 +174,14 @@ test("deleteExpired forgets more than one turn's worth of sealed successors", as
   const store = new SqlTokenStore(db);
   await store.init();
   const usedAt = Date.now();
-  for (let index = 0; index < 1001; index += 1) await store.insert(sampleToken({ id: `t${index}`, usedAt, successorId: "x", sealedSuccessor: "sealed" }));
+  for (let index = 0; index < 1001; index += 1)
+    await store.insert(sampleToken({ id: `t${index}`, usedAt, successorId: "x", sealedSuccessor: "sealed" }));
   expect(await store.deleteExpired(usedAt + 60_001)).toBe(0);
-  const left = await db.selectFrom("portcullis_refresh_tokens").select("id").where("sealed_successor", "is not", null).execute();
+  const left = await db
+    .selectFrom("portcullis_refresh_tokens")
+    .select("id")
+    .where("sealed_successor", "is not", null)
+    .execute();
   expect(left).toEqual([]);
   await close();
 });
@@ -178,11 +192,14 @@ test("deleteExpired deletes more than one turn's worth", async () => {
   await store.init();
   const now = Date.now();
   await Promise.all(
-    Array.from({ length: 1100 }, (_, index) => store.insert(sampleToken({ id: `t${index}`, familyId: `f${index}`, expiresAt: now, familyExpiresAt: now }))),
+    Array.from({ length: 1100 }, (_, index) =>
+      store.insert(sampleToken({ id: `t${index}`, familyId: `f${index}`, expiresAt: now, familyExpiresAt: now })),
+    ),
   );
   await store.insert(sampleToken());
   expect(await store.deleteExpired(now + 1)).toBe(1100);
-  const count = (table: "portcullis_refresh_tokens" | "portcullis_token_families") => db.selectFrom(table).select("id").execute();
+  const count = (table: "portcullis_refresh_tokens" | "portcullis_token_families") =>
+    db.selectFrom(table).select("id").execute();
   expect(await count("portcullis_refresh_tokens")).toEqual([{ id: "token-1" }]);
   expect(await count("portcullis_token_families")).toEqual([{ id: "family-1" }]);
   await close();
@@ -212,7 +229,9 @@ test("a write whose deadline is past, or whose caller was refused before the com
     await expect(keys.insert(sampleKey({ id: "key-2" }), call)).rejects.toBeInstanceOf(DeadlinePassedError);
     await expect(keys.rotate("key-1", sampleKey({ id: "key-2" }), 0, call)).rejects.toBeInstanceOf(DeadlinePassedError);
     await expect(tokens.insert(sampleToken({ id: "token-2" }), call)).rejects.toBeInstanceOf(DeadlinePassedError);
-    await expect(tokens.rotate("token-1", 1, sampleToken({ id: "token-2" }), "sealed", call)).rejects.toBeInstanceOf(DeadlinePassedError);
+    await expect(tokens.rotate("token-1", 1, sampleToken({ id: "token-2" }), "sealed", call)).rejects.toBeInstanceOf(
+      DeadlinePassedError,
+    );
   }
   expect([await keys.get("key-2"), await tokens.get("token-2")]).toEqual([undefined, undefined]);
   expect([(await keys.get("key-1"))?.rotatedTo, (await tokens.get("token-1"))?.usedAt]).toEqual([null, null]);

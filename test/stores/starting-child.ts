@@ -23,7 +23,13 @@ for (let n = 0; n < 10; n += 1) {
 }
 // Ten at once in each of ten processes.
 const ten = Array.from({ length: 10 }, (_, index) => `${name}-${index}`);
-const keys = await Promise.all(ten.map(async (by) => ((await apiKeys.rotate("shared", sampleKey({ id: `next-of-${by}` }), 1)) ? [by] : [])));
-const won = await Promise.all(ten.map(async (by) => ((await tokens.rotate("shared", 1, sampleToken({ id: `token-of-${by}`, familyId: "shared" }), "sealed")) ? [by] : [])));
+const keys = await Promise.all(
+  ten.map(async (by) => ((await apiKeys.rotate("shared", sampleKey({ id: `next-of-${by}` }), 1)) ? [by] : [])),
+);
+const won = await Promise.all(
+  ten.map(async (by) =>
+    (await tokens.rotate("shared", 1, sampleToken({ id: `token-of-${by}`, familyId: "shared" }), "sealed")) ? [by] : [],
+  ),
+);
 await close();
 say(JSON.stringify({ keys: keys.flat(), tokens: won.flat() }));

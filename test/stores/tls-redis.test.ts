@@ -9,9 +9,22 @@ import { applySecurity, SetupError, type SecuritySettings } from "portcullis";
 import { startMember } from "../fleet/members.js";
 import { serve } from "../support/serve.js";
 import { freePort } from "../support/servers/process.js";
-import { type Certificates, makeCertificates, redisSays, type RunningServer, startRedis, uniqueName } from "../support/servers.js";
+import {
+  type Certificates,
+  makeCertificates,
+  redisSays,
+  type RunningServer,
+  startRedis,
+  uniqueName,
+} from "../support/servers.js";
 
-const base: SecuritySettings = { debug: true, trustedHosts: ["127.0.0.1"], secretKey: "wJ8s7Yk2pQz4Nf6Vb1Xc3Mh5Lr9Tg0Ud", session: {}, jwt: {} };
+const base: SecuritySettings = {
+  debug: true,
+  trustedHosts: ["127.0.0.1"],
+  secretKey: "wJ8s7Yk2pQz4Nf6Vb1Xc3Mh5Lr9Tg0Ud",
+  session: {},
+  jwt: {},
+};
 
 let certificates: Certificates;
 let server: RunningServer;
@@ -22,7 +35,20 @@ beforeAll(async () => {
   certificates = makeCertificates("IP:127.0.0.1");
   tlsPort = await freePort();
   const { ca, cert, key } = certificates;
-  server = await startRedis({ args: ["--tls-port", String(tlsPort), "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", ca, "--tls-auth-clients", "no"] });
+  server = await startRedis({
+    args: [
+      "--tls-port",
+      String(tlsPort),
+      "--tls-cert-file",
+      cert,
+      "--tls-key-file",
+      key,
+      "--tls-ca-cert-file",
+      ca,
+      "--tls-auth-clients",
+      "no",
+    ],
+  });
   url = `rediss://127.0.0.1:${tlsPort}`;
 });
 afterAll(async () => {
@@ -75,7 +101,9 @@ describe("Redis over TLS by a URL", () => {
     const reason: unknown = await security.ready().catch((error: unknown) => error);
     expect(performance.now() - began).toBeLessThan(2000);
     expect(reason).toBeInstanceOf(SetupError);
-    expect((reason as Error).message).toMatchInlineSnapshot(`"The certificate of Redis was not accepted (self-signed certificate in certificate chain). Name the file of the authority that signed it in NODE_EXTRA_CA_CERTS, or give a client made with its \`ca\` instead of a URL."`);
+    expect((reason as Error).message).toMatchInlineSnapshot(
+      `"The certificate of Redis was not accepted (self-signed certificate in certificate chain). Name the file of the authority that signed it in NODE_EXTRA_CA_CERTS, or give a client made with its \`ca\` instead of a URL."`,
+    );
     await security.close();
   });
 
@@ -97,7 +125,9 @@ describe("Redis over TLS by a URL", () => {
 
   test("a wrong password is told at once too", async () => {
     const stranger = applySecurity(express(), { ...base, redis: `redis://nobody:hunter2@127.0.0.1:${server.port}` });
-    await expect(stranger.ready()).rejects.toThrow("Redis refused the user or the password (WRONGPASS invalid username-password pair or user is disabled).");
+    await expect(stranger.ready()).rejects.toThrow(
+      "Redis refused the user or the password (WRONGPASS invalid username-password pair or user is disabled).",
+    );
     await stranger.close();
   });
 });

@@ -1,10 +1,21 @@
 // Writes to a database without end and prints each write once the store has acknowledged it. Killed by its parent.
-import { openMysql, openPostgres, openSqlite, SqlApiKeyStore, SqlTokenStore, type SqliteDriverName } from "../../src/stores/sql/index.js";
+import {
+  openMysql,
+  openPostgres,
+  openSqlite,
+  SqlApiKeyStore,
+  SqlTokenStore,
+  type SqliteDriverName,
+} from "../../src/stores/sql/index.js";
 import { sampleKey, sampleToken } from "../../src/testing/samples.js";
 
 const [, , url = "", driver] = process.argv;
 const SLOW = { timeoutMs: 10_000 };
-const opened = url.startsWith("sqlite:") ? openSqlite(url, { driver: driver as SqliteDriverName }) : url.startsWith("mysql:") ? openMysql(url, SLOW) : openPostgres(url, SLOW);
+const opened = url.startsWith("sqlite:")
+  ? openSqlite(url, { driver: driver as SqliteDriverName })
+  : url.startsWith("mysql:")
+    ? openMysql(url, SLOW)
+    : openPostgres(url, SLOW);
 const { db } = await opened;
 const keys = new SqlApiKeyStore(db);
 const tokens = new SqlTokenStore(db);
@@ -23,7 +34,12 @@ for (let n = 0; ; n += 1) {
   told(`usage ${n}`);
   await tokens.insert(sampleToken({ id: `token-${n}`, familyId: `family-${n}`, subject: `user-${n}` }));
   told(`token ${n}`);
-  await tokens.rotate(`token-${n}`, 9, sampleToken({ id: `after-${n}`, familyId: `family-${n}`, subject: `user-${n}` }), "sealed");
+  await tokens.rotate(
+    `token-${n}`,
+    9,
+    sampleToken({ id: `after-${n}`, familyId: `family-${n}`, subject: `user-${n}` }),
+    "sealed",
+  );
   told(`exchange ${n}`);
   await tokens.revokeFamily(`family-${n}`, 11);
   told(`family ${n}`);

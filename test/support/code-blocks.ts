@@ -14,7 +14,9 @@ export interface CodeBlock {
 
 /** README.md and every README under src. */
 export function readmes(): string[] {
-  const inside = readdirSync(join(ROOT, "src"), { recursive: true, encoding: "utf8" }).filter((path) => path.endsWith("README.md"));
+  const inside = readdirSync(join(ROOT, "src"), { recursive: true, encoding: "utf8" }).filter((path) =>
+    path.endsWith("README.md"),
+  );
   return ["README.md", ...inside.map((path) => join("src", path)).sort()];
 }
 

@@ -35,7 +35,12 @@ function nodeRedis(name: string, redis: typeof redis6 | typeof redis5): RedisPac
     name,
     plain: (url) => connected(createClient({ url })),
     sentinel: ({ sentinels, masterName }) =>
-      connected(createSentinel({ name: masterName, sentinelRootNodes: sentinels.map(({ port }) => ({ host: "127.0.0.1", port })) })),
+      connected(
+        createSentinel({
+          name: masterName,
+          sentinelRootNodes: sentinels.map(({ port }) => ({ host: "127.0.0.1", port })),
+        }),
+      ),
     cluster: ({ urls }) => connected(createCluster({ rootNodes: urls.map((url) => ({ url })) })),
   };
 }
@@ -50,7 +55,8 @@ function ioRedis(name: string, ioredis: typeof ioredis6 | typeof ioredis5): Redi
   return {
     name,
     plain: (url) => opened(new Redis(url)),
-    sentinel: ({ sentinels, masterName }) => opened(new Redis({ sentinels: sentinels.map(({ port }) => ({ host: "127.0.0.1", port })), name: masterName })),
+    sentinel: ({ sentinels, masterName }) =>
+      opened(new Redis({ sentinels: sentinels.map(({ port }) => ({ host: "127.0.0.1", port })), name: masterName })),
     cluster: ({ nodes }) => opened(new Cluster(nodes.map(({ port }) => ({ host: "127.0.0.1", port })))),
   };
 }

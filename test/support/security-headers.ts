@@ -51,10 +51,15 @@ export const SECURITY_HEADERS = [
  *
  * @param expected by name, in any case
  */
-export function expectSecurityHeaders(answer: Pick<Answer, "rawHeaders">, expected: Readonly<Record<string, string>>): void {
+export function expectSecurityHeaders(
+  answer: Pick<Answer, "rawHeaders">,
+  expected: Readonly<Record<string, string>>,
+): void {
   const known = new Set<string>(SECURITY_HEADERS);
   const wanted = Object.fromEntries(Object.entries(expected).map(([name, value]) => [name.toLowerCase(), [value]]));
-  for (const name of Object.keys(wanted)) if (!known.has(name)) throw new Error(`${name} is not in SECURITY_HEADERS: add it, or the check would not be closed.`);
+  for (const name of Object.keys(wanted))
+    if (!known.has(name))
+      throw new Error(`${name} is not in SECURITY_HEADERS: add it, or the check would not be closed.`);
   const found: Record<string, string[]> = {};
   for (let i = 0; i < answer.rawHeaders.length; i += 2) {
     const name = (answer.rawHeaders[i] ?? "").toLowerCase();

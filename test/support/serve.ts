@@ -17,7 +17,10 @@ export interface TestServer {
   origin: string;
   server: Server;
   /** One request over a connection of its own. */
-  send(path: string, options?: { method?: string; headers?: Record<string, string | string[]>; body?: string }): Promise<Answer>;
+  send(
+    path: string,
+    options?: { method?: string; headers?: Record<string, string | string[]>; body?: string },
+  ): Promise<Answer>;
   /** Bytes as written, for what no HTTP client would send. Resolves with all that came back until the server closed. */
   raw(bytes: string | Buffer, waitMs?: number): Promise<string>;
   close(): Promise<void>;
@@ -42,18 +45,34 @@ export async function serve(app: RequestListener): Promise<TestServer> {
   };
 }
 
-function send(port: number, path: string, options: { method?: string; headers?: Record<string, string | string[]>; body?: string }): Promise<Answer> {
+function send(
+  port: number,
+  path: string,
+  options: { method?: string; headers?: Record<string, string | string[]>; body?: string },
+): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const headers = { ...(options.body === undefined ? {} : { "content-length": String(Buffer.byteLength(options.body)) }), ...options.headers };
-    const req = request({ host: "127.0.0.1", port, path, method: options.method ?? "GET", headers, agent: false }, (res) => {
-      const chunks: Buffer[] = [];
-      res.on("data", (chunk: Buffer) => chunks.push(chunk));
-      res.on("error", reject);
-      res.on("end", () => {
-        const text = Buffer.concat(chunks).toString("utf8");
-        resolve({ status: res.statusCode ?? 0, headers: res.headers, rawHeaders: res.rawHeaders, text, json: () => JSON.parse(text) as unknown });
-      });
-    });
+    const headers = {
+      ...(options.body === undefined ? {} : { "content-length": String(Buffer.byteLength(options.body)) }),
+      ...options.headers,
+    };
+    const req = request(
+      { host: "127.0.0.1", port, path, method: options.method ?? "GET", headers, agent: false },
+      (res) => {
+        const chunks: Buffer[] = [];
+        res.on("data", (chunk: Buffer) => chunks.push(chunk));
+        res.on("error", reject);
+        res.on("end", () => {
+          const text = Buffer.concat(chunks).toString("utf8");
+          resolve({
+            status: res.statusCode ?? 0,
+            headers: res.headers,
+            rawHeaders: res.rawHeaders,
+            text,
+            json: () => JSON.parse(text) as unknown,
+          });
+        });
+      },
+    );
     req.on("error", reject);
     req.end(options.body);
   });
@@ -65,7 +84,9 @@ function raw(port: number, bytes: string | Buffer, waitMs: number): Promise<stri
     const chunks: Buffer[] = [];
     const timer = setTimeout(() => socket.destroy(), waitMs);
     socket.on("data", (chunk) => chunks.push(chunk));
-    socket.on("error", (error: NodeJS.ErrnoException) => (error.code === "ECONNRESET" || error.code === "EPIPE" ? undefined : reject(error)));
+    socket.on("error", (error: NodeJS.ErrnoException) =>
+      error.code === "ECONNRESET" || error.code === "EPIPE" ? undefined : reject(error),
+    );
     socket.on("close", () => {
       clearTimeout(timer);
       resolve(Buffer.concat(chunks).toString("latin1"));

@@ -22,7 +22,11 @@ describe("what the tests need", () => {
 
   test("DATABASE_URL may name one server of each engine", () => {
     const env = { REDIS_URL: "", DATABASE_URL: "postgresql://a@h/one  mysql://b@h/two" };
-    expect([givenUrl("redis", env), givenUrl("postgres", env), givenUrl("mariadb", env)]).toEqual([undefined, "postgresql://a@h/one", "mysql://b@h/two"]);
+    expect([givenUrl("redis", env), givenUrl("postgres", env), givenUrl("mariadb", env)]).toEqual([
+      undefined,
+      "postgresql://a@h/one",
+      "mysql://b@h/two",
+    ]);
   });
 
   test("README's command and the one that CI counts are the same", () => {
@@ -40,14 +44,20 @@ describe(".ci/setup", () => {
   afterAll(() => rmSync(bin, { recursive: true, force: true }));
 
   /** The script as it is, but with every program it looks for in a folder of ours; a browser is there unless it is said not to be. */
-  function setUp(given: Record<string, string | undefined>, env: Record<string, string> = {}, tools = ["sh", "tr", "id", "env", "cat", "openssl"]): { status: number | null; stdout: string; stderr: string } {
+  function setUp(
+    given: Record<string, string | undefined>,
+    env: Record<string, string> = {},
+    tools = ["sh", "tr", "id", "env", "cat", "openssl"],
+  ): { status: number | null; stdout: string; stderr: string } {
     const here = mkdtempSync(join(bin, "case-"));
     for (const [name, body] of Object.entries({ chromium: "", ...given })) {
       if (body === undefined) continue;
       writeFileSync(join(here, name), `#!/bin/sh\n${body}\n`);
       chmodSync(join(here, name), 0o755);
     }
-    const links = tools.map((name) => `[ -e "${here}/${name}" ] || ln -s "$(command -v ${name})" "${here}/${name}"`).join("; ");
+    const links = tools
+      .map((name) => `[ -e "${here}/${name}" ] || ln -s "$(command -v ${name})" "${here}/${name}"`)
+      .join("; ");
     execFileSync("/bin/sh", ["-c", links]);
     const script = readFileSync(join(ROOT, ".ci/setup"), "utf8").replace(/ \/usr\/sbin .*; do/, "; do");
     return spawnSync("/bin/sh", ["-c", script], { env: { PATH: here, ...env }, encoding: "utf8" });
@@ -56,11 +66,18 @@ describe(".ci/setup", () => {
   test("installs what is missing, and that only", () => {
     const { status, stdout } = setUp({ "redis-server": "", "apt-get": 'echo "apt-get $*"', sudo: '"$@"' });
     expect(status).toBe(0);
-    expect(stdout.split("\n").filter((line) => line.startsWith("apt-get"))).toEqual(["apt-get update", "apt-get install -y --no-install-recommends postgresql mariadb-server"]);
+    expect(stdout.split("\n").filter((line) => line.startsWith("apt-get"))).toEqual([
+      "apt-get update",
+      "apt-get install -y --no-install-recommends postgresql mariadb-server",
+    ]);
   });
 
   test("openssl is installed with the servers, for the tests of TLS", () => {
-    const { status, stdout } = setUp({ "redis-server": "", initdb: "", mariadbd: "", "apt-get": 'echo "apt-get $*"', sudo: '"$@"' }, {}, ["sh", "tr", "id", "env", "cat"]);
+    const { status, stdout } = setUp(
+      { "redis-server": "", initdb: "", mariadbd: "", "apt-get": 'echo "apt-get $*"', sudo: '"$@"' },
+      {},
+      ["sh", "tr", "id", "env", "cat"],
+    );
     expect(status).toBe(0);
     expect(stdout).toContain("apt-get install -y --no-install-recommends openssl\n");
   });
@@ -68,20 +85,31 @@ describe(".ci/setup", () => {
   test("does nothing when all is there or given", () => {
     const all = setUp({ "redis-server": "", initdb: "", mariadbd: "", "apt-get": "exit 9" });
     expect([all.status, all.stdout]).toEqual([0, "setup: Redis, PostgreSQL and MariaDB are there\n"]);
-    expect(setUp({ "apt-get": "exit 9" }, { REDIS_URL: "redis://h", DATABASE_URL: "postgres://h mysql://h" }).status).toBe(0);
+    expect(
+      setUp({ "apt-get": "exit 9" }, { REDIS_URL: "redis://h", DATABASE_URL: "postgres://h mysql://h" }).status,
+    ).toBe(0);
   });
 
   test("an engine is given by either of its names, wherever it stands in DATABASE_URL", () => {
     const env = { DATABASE_URL: "mysql://h/one postgresql://h/two", REDIS_URL: "redis://h" };
     expect(setUp({ "apt-get": "exit 9" }, env).status).toBe(0);
-    expect(setUp({ "apt-get": 'echo "apt-get $*"', sudo: '"$@"' }, { ...env, DATABASE_URL: "postgres://h/mysql:x" }).stdout).toContain("mariadb-server\n");
+    expect(
+      setUp({ "apt-get": 'echo "apt-get $*"', sudo: '"$@"' }, { ...env, DATABASE_URL: "postgres://h/mysql:x" }).stdout,
+    ).toContain("mariadb-server\n");
   });
 
   test("a browser is installed where it can be, and does without where it cannot", () => {
     const servers = { "redis-server": "", initdb: "", mariadbd: "", chromium: undefined };
     const had = setUp({ ...servers, id: "echo 0", "apt-get": 'echo "apt-get $*"' });
-    expect([had.status, had.stdout.split("\n").at(-2)]).toEqual([0, "apt-get install -y --no-install-recommends chromium"]);
-    for (const without of [{}, { id: "echo 1000", "apt-get": "" }, { id: "echo 0", "apt-get": '[ "$1" = update ] || exit 100' }]) {
+    expect([had.status, had.stdout.split("\n").at(-2)]).toEqual([
+      0,
+      "apt-get install -y --no-install-recommends chromium",
+    ]);
+    for (const without of [
+      {},
+      { id: "echo 1000", "apt-get": "" },
+      { id: "echo 0", "apt-get": '[ "$1" = update ] || exit 100' },
+    ]) {
       const { status, stderr } = setUp({ ...servers, ...without });
       expect([status, stderr]).toEqual([0, "setup: no Chromium here; the browser tests will be left out\n"]);
     }
@@ -92,9 +120,17 @@ describe(".ci/setup", () => {
 
   test.each([
     ["there is no apt-get", {}, "no apt-get here"],
-    ["the user is not root and has no sudo", { id: "echo 1000", "apt-get": "exit 9" }, "this user is not root and there is no sudo"],
+    [
+      "the user is not root and has no sudo",
+      { id: "echo 1000", "apt-get": "exit 9" },
+      "this user is not root and there is no sudo",
+    ],
     ["sudo refuses", { id: "echo 1000", "apt-get": "", sudo: "exit 1" }, "apt-get could not install them"],
-    ["a package is not found", { id: "echo 0", "apt-get": '[ "$1" = update ] || exit 100' }, "apt-get could not install them"],
+    [
+      "a package is not found",
+      { id: "echo 0", "apt-get": '[ "$1" = update ] || exit 100' },
+      "apt-get could not install them",
+    ],
   ])("prints what to run on Debian, macOS and with Docker when %s, and fails", (_when, programs, why) => {
     const { status, stderr } = setUp(programs);
     expect(status).toBe(1);
@@ -103,7 +139,10 @@ describe(".ci/setup", () => {
   });
 
   test("installs with what is there when the lists cannot be brought up to date", () => {
-    const { status, stdout, stderr } = setUp({ id: "echo 0", "apt-get": 'echo "apt-get $*"; [ "$1" = install ] || exit 100' });
+    const { status, stdout, stderr } = setUp({
+      id: "echo 0",
+      "apt-get": 'echo "apt-get $*"; [ "$1" = install ] || exit 100',
+    });
     expect(status).toBe(0);
     expect(stdout).toContain("apt-get install -y --no-install-recommends redis-server postgresql mariadb-server\n");
     expect(stderr).toContain("going on with the lists that are there");

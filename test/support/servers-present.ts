@@ -16,13 +16,19 @@ export async function setup(): Promise<void> {
 
 async function reach(engine: EngineName, url: string): Promise<void> {
   const { hostname, port } = new URL(url);
-  const socket = createConnection({ host: hostname.replace(/^\[|\]$/g, ""), port: Number(port) || PORTS[engine], timeout: 5000 });
+  const socket = createConnection({
+    host: hostname.replace(/^\[|\]$/g, ""),
+    port: Number(port) || PORTS[engine],
+    timeout: 5000,
+  });
   socket.on("timeout", () => socket.destroy(new Error("no answer within 5 s")));
   try {
     await once(socket, "connect");
   } catch (error) {
     const reason = error instanceof Error ? error.message : "unknown";
-    throw new Error(`${ENGINES[engine].variable} names a ${ENGINES[engine].name} that cannot be reached (${reason}). Start it, or unset the variable to have the tests start one of their own.`);
+    throw new Error(
+      `${ENGINES[engine].variable} names a ${ENGINES[engine].name} that cannot be reached (${reason}). Start it, or unset the variable to have the tests start one of their own.`,
+    );
   } finally {
     socket.destroy();
   }

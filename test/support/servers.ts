@@ -5,5 +5,13 @@ export { type RedisCluster, startRedisCluster } from "./servers/redis-cluster.js
 export { type RedisSentinel, startRedisSentinel } from "./servers/redis-sentinel.js";
 export { postgresQuery, startPostgres } from "./servers/postgres.js";
 export { mariaDbQuery, startMariaDb } from "./servers/mariadb.js";
-export { mariaDbDatabase, postgresDatabase, type SharedServer, sharedMariaDb, sharedPostgres, sharedRedis, uniqueName } from "./servers/shared.js";
+export {
+  mariaDbDatabase,
+  postgresDatabase,
+  type SharedServer,
+  sharedMariaDb,
+  sharedPostgres,
+  sharedRedis,
+  uniqueName,
+} from "./servers/shared.js";
 export { type Certificates, makeCertificates } from "./servers/certificates.js";

@@ -22,7 +22,8 @@ export interface TcpProxy {
   close(): Promise<void>;
 }
 
-type Fault = { readonly kind: "none" | "blackhole" | "reset" | "refuse" } | { readonly kind: "latency"; readonly ms: number };
+type Fault =
+  { readonly kind: "none" | "blackhole" | "reset" | "refuse" } | { readonly kind: "latency"; readonly ms: number };
 
 interface Pair {
   readonly client: Socket;

@@ -29,12 +29,17 @@ describe.each(EXPRESS)("trusted hosts over a socket, $name", ({ express }) => {
     server = undefined;
   });
 
-  async function start(settings: TrustedHostSettings, prepare: (app: Express) => void = () => undefined): Promise<TestServer> {
+  async function start(
+    settings: TrustedHostSettings,
+    prepare: (app: Express) => void = () => undefined,
+  ): Promise<TestServer> {
     const app = express();
     prepare(app);
     const runtime = createRuntime({ events: new SecurityEvents().on("*", (event) => events.push(event)) });
     app.use(standalone([createTrustedHost(parse(trustedHostSchema, settings))], runtime));
-    app.use((req: Request, res: { json: (body: unknown) => void }) => res.json({ hostname: req.hostname, forwarded: req.headers["x-forwarded-host"] ?? null }));
+    app.use((req: Request, res: { json: (body: unknown) => void }) =>
+      res.json({ hostname: req.hostname, forwarded: req.headers["x-forwarded-host"] ?? null }),
+    );
     server = await serve(app);
     return server;
   }
@@ -49,10 +54,24 @@ describe.each(EXPRESS)("trusted hosts over a socket, $name", ({ express }) => {
     const to = await start([HOST]);
     expect((await to.send("/", { headers: { host: HOST } })).json()).toEqual({ hostname: HOST, forwarded: null });
     const refused = await to.send("/a?token=secret", { headers: { host: "evil.example.net" } });
-    expect([refused.status, refused.headers["content-type"], refused.json()]).toEqual([400, "application/problem+json; charset=utf-8", PROBLEM]);
+    expect([refused.status, refused.headers["content-type"], refused.json()]).toEqual([
+      400,
+      "application/problem+json; charset=utf-8",
+      PROBLEM,
+    ]);
     expect(refused.text).not.toMatch(/evil/);
     expect(events).toEqual([
-      expect.objectContaining({ event: "portcullis_untrusted_host", source: "trusted-host", reason: "not-listed", mode: "enforce", code: "untrusted-host", status: 400, method: "GET", path: "/a", sourceIp: "127.0.0.1" }),
+      expect.objectContaining({
+        event: "portcullis_untrusted_host",
+        source: "trusted-host",
+        reason: "not-listed",
+        mode: "enforce",
+        code: "untrusted-host",
+        status: 400,
+        method: "GET",
+        path: "/a",
+        sourceIp: "127.0.0.1",
+      }),
     ]);
     expect(JSON.stringify(events)).not.toMatch(/evil|secret/);
   });
@@ -92,7 +111,12 @@ describe.each(EXPRESS)("trusted hosts over a socket, $name", ({ express }) => {
     expect(await status(to, `GET http://${HOST}@evil.com/x HTTP/1.1`, `Host: ${HOST}`)).toBe(400);
     expect(await status(to, `GET http://evil.com HTTP/1.0`)).toBe(400);
     expect(await status(to, `OPTIONS * HTTP/1.1`, `Host: ${HOST}`)).toBe(200);
-    expect(events.map(({ reason }) => reason)).toEqual(["target-mismatch", "target-mismatch", "target-mismatch", "missing"]);
+    expect(events.map(({ reason }) => reason)).toEqual([
+      "target-mismatch",
+      "target-mismatch",
+      "target-mismatch",
+      "missing",
+    ]);
   });
 
   it("takes X-Forwarded-Host from nobody by default, and keeps it from Express", async () => {
@@ -107,7 +131,10 @@ describe.each(EXPRESS)("trusted hosts over a socket, $name", ({ express }) => {
     const answer = await to.send("/", { headers: { host: "backend:3000", "x-forwarded-host": HOST } });
     expect([answer.status, answer.json()]).toEqual([200, { hostname: HOST, forwarded: HOST }]);
     const refusals = ["evil.com", `${HOST}, evil.com`, `evil.com, ${HOST}`, ""];
-    for (const forwarded of refusals) expect((await to.send("/", { headers: { host: HOST, "x-forwarded-host": forwarded } })).status, forwarded).toBe(400);
+    for (const forwarded of refusals)
+      expect((await to.send("/", { headers: { host: HOST, "x-forwarded-host": forwarded } })).status, forwarded).toBe(
+        400,
+      );
     expect((await to.send("/", { headers: { host: HOST, "x-forwarded-host": [HOST, "evil.com"] } })).status).toBe(400);
     expect((await to.send("/", { headers: { host: "backend:3000" } })).status).toBe(400);
     expect((await to.send("/", { headers: { host: HOST } })).status).toBe(200);
@@ -118,7 +145,10 @@ describe.each(EXPRESS)("trusted hosts over a socket, $name", ({ express }) => {
     for (const trust of [false, "10.0.0.0/8"]) {
       const to = await start({ hosts: [HOST], forwardedHost: true }, (app) => app.set("trust proxy", trust));
       expect((await to.send("/", { headers: { host: "evil.com", "x-forwarded-host": HOST } })).status).toBe(400);
-      expect((await to.send("/", { headers: { host: HOST, "x-forwarded-host": "evil.com" } })).json()).toEqual({ hostname: HOST, forwarded: null });
+      expect((await to.send("/", { headers: { host: HOST, "x-forwarded-host": "evil.com" } })).json()).toEqual({
+        hostname: HOST,
+        forwarded: null,
+      });
       await to.close();
       server = undefined;
     }
@@ -130,7 +160,15 @@ describe.each(EXPRESS)("trusted hosts over a socket, $name", ({ express }) => {
     expect(await status(to, "HEAD /healthz?full HTTP/1.1", "Host: 10.0.0.7:8080")).toBe(200);
     expect(await status(to, "GET /healthz HTTP/1.0")).toBe(200);
     expect(await status(to, "POST /healthz HTTP/1.1", "Host: 10.0.0.7:8080")).toBe(400);
-    for (const path of ["/healthz/", "/HEALTHZ", "/healthz/../x", "/x?/healthz", "//healthz", "/%68ealthz", "/healthz;a"]) {
+    for (const path of [
+      "/healthz/",
+      "/HEALTHZ",
+      "/healthz/../x",
+      "/x?/healthz",
+      "//healthz",
+      "/%68ealthz",
+      "/healthz;a",
+    ]) {
       expect(await status(to, `GET ${path} HTTP/1.1`, "Host: 10.0.0.7:8080"), path).toBe(400);
     }
     const answer = await to.send("/healthz", { headers: { host: "10.0.0.7", "x-forwarded-host": "evil.com" } });
@@ -163,11 +201,21 @@ describe.each(EXPRESS)("trusted hosts over a socket, $name", ({ express }) => {
 
   it("probes of an exempt path are free of the limit by its cost, as the README says, also when the count is full", async () => {
     const app = express();
-    const security = applySecurity(app, { trustedHosts: { hosts: [HOST], exemptPaths: ["/healthz"] }, rateLimit: { limit: 1, cost: (req) => (req.path === "/healthz" ? 0 : 1) } });
+    const security = applySecurity(app, {
+      trustedHosts: { hosts: [HOST], exemptPaths: ["/healthz"] },
+      rateLimit: { limit: 1, cost: (req) => (req.path === "/healthz" ? 0 : 1) },
+    });
     app.use((_req: Request, res: { end: (body: string) => void }) => res.end("app"));
     server = await serve(app);
     const statuses: number[] = [];
-    for (const [path, host] of [["/", HOST], ["/", HOST], ["/healthz", "10.0.0.7"], ["/healthz", "10.0.0.7"], ["/", HOST]] as const) statuses.push((await server.send(path, { headers: { host } })).status);
+    for (const [path, host] of [
+      ["/", HOST],
+      ["/", HOST],
+      ["/healthz", "10.0.0.7"],
+      ["/healthz", "10.0.0.7"],
+      ["/", HOST],
+    ] as const)
+      statuses.push((await server.send(path, { headers: { host } })).status);
     expect(statuses).toEqual([200, 429, 200, 200, 429]);
     await security.close();
   });
@@ -181,7 +229,12 @@ describe("the layer", () => {
   });
 
   it("describes what it does, as a copy", () => {
-    expect(layer.describe()).toEqual({ hosts: ["a.example", "[::1]"], exemptPaths: ["/healthz"], forwardedHost: false, mode: "enforce" });
+    expect(layer.describe()).toEqual({
+      hosts: ["a.example", "[::1]"],
+      exemptPaths: ["/healthz"],
+      forwardedHost: false,
+      mode: "enforce",
+    });
     (layer.describe()["hosts"] as string[]).push("*");
     expect(layer.describe()["hosts"]).toEqual(["a.example", "[::1]"]);
   });
@@ -191,6 +244,10 @@ describe("the layer", () => {
     const readme = readFileSync(new URL("../../src/trusted-host/README.md", import.meta.url), "utf8");
     const reasons = [...source.matchAll(/refusal\("([a-z-]+)"\)/g)].map((match) => match[1]).sort();
     expect(reasons).toHaveLength(6);
-    expect([...(readme.split("\n## Refusals\n")[1]?.split("\n## ")[0] ?? "").matchAll(/^\| `([a-z-]+)` \|/gm)].map((match) => match[1]).sort()).toEqual(reasons);
+    expect(
+      [...(readme.split("\n## Refusals\n")[1]?.split("\n## ")[0] ?? "").matchAll(/^\| `([a-z-]+)` \|/gm)]
+        .map((match) => match[1])
+        .sort(),
+    ).toEqual(reasons);
   });
 });

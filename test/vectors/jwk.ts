@@ -6,7 +6,9 @@ export type Jwk = JsonWebKey & { kid?: string; alg?: string; use?: string };
 
 /** What verifies: the secret, or the public half. Of a key pair only the public numbers are looked at. */
 export function verifyingKey({ kty, k, n, e, crv, x, y }: Jwk): KeyObject {
-  return kty === "oct" ? createSecretKey(Buffer.from(String(k), "base64url")) : createPublicKey({ key: { kty, n, e, crv, x, y }, format: "jwk" });
+  return kty === "oct"
+    ? createSecretKey(Buffer.from(String(k), "base64url"))
+    : createPublicKey({ key: { kty, n, e, crv, x, y }, format: "jwk" });
 }
 
 export function privateKey(jwk: Jwk): KeyObject {

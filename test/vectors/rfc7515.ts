@@ -22,7 +22,11 @@ const PAYLOAD = { iss: "joe", exp: 1_300_819_380, "http://example.com/is_root": 
 export const EXAMPLES: readonly Example[] = [
   {
     section: "A.1",
-    key: { kty: "oct", alg: "HS256", k: "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow" },
+    key: {
+      kty: "oct",
+      alg: "HS256",
+      k: "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow",
+    },
     token: `eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.${CLAIMS}.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk`,
     payload: PAYLOAD,
   },
@@ -39,7 +43,13 @@ export const EXAMPLES: readonly Example[] = [
   },
   {
     section: "A.3",
-    key: { kty: "EC", alg: "ES256", crv: "P-256", x: "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", y: "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0" },
+    key: {
+      kty: "EC",
+      alg: "ES256",
+      crv: "P-256",
+      x: "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+      y: "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+    },
     token: `eyJhbGciOiJFUzI1NiJ9.${CLAIMS}.${A3_SIGNATURE}`,
     payload: PAYLOAD,
   },
@@ -67,13 +77,22 @@ export const NO_TOKENS: readonly { readonly section: string; readonly text: stri
       payload: CLAIMS,
       signatures: [
         { protected: "eyJhbGciOiJSUzI1NiJ9", header: { kid: "2010-12-29" }, signature: A2_SIGNATURE },
-        { protected: "eyJhbGciOiJFUzI1NiJ9", header: { kid: "e9bc097a-ce51-4036-9562-d2ade882db0d" }, signature: A3_SIGNATURE },
+        {
+          protected: "eyJhbGciOiJFUzI1NiJ9",
+          header: { kid: "e9bc097a-ce51-4036-9562-d2ade882db0d" },
+          signature: A3_SIGNATURE,
+        },
       ],
     }),
   },
   {
     section: "A.7, flattened JSON",
-    text: JSON.stringify({ payload: CLAIMS, protected: "eyJhbGciOiJFUzI1NiJ9", header: { kid: "e9bc097a-ce51-4036-9562-d2ade882db0d" }, signature: A3_SIGNATURE }),
+    text: JSON.stringify({
+      payload: CLAIMS,
+      protected: "eyJhbGciOiJFUzI1NiJ9",
+      header: { kid: "e9bc097a-ce51-4036-9562-d2ade882db0d" },
+      signature: A3_SIGNATURE,
+    }),
   },
   {
     section: "E, an extension that must be understood",

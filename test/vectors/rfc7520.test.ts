@@ -16,11 +16,20 @@ interface Signature {
 }
 interface Cookbook {
   readonly title: string;
-  readonly input: { readonly payload?: string; readonly key: Jwk | readonly Jwk[]; readonly alg: string | readonly string[] };
-  readonly output: { readonly compact?: string; readonly json?: { readonly payload?: string; readonly signatures?: readonly Signature[] }; readonly json_flat?: unknown };
+  readonly input: {
+    readonly payload?: string;
+    readonly key: Jwk | readonly Jwk[];
+    readonly alg: string | readonly string[];
+  };
+  readonly output: {
+    readonly compact?: string;
+    readonly json?: { readonly payload?: string; readonly signatures?: readonly Signature[] };
+    readonly json_flat?: unknown;
+  };
 }
 
-const list = <T>(value: T | readonly T[]): readonly T[] => (Array.isArray(value) ? (value as readonly T[]) : [value as T]);
+const list = <T>(value: T | readonly T[]): readonly T[] =>
+  Array.isArray(value) ? (value as readonly T[]) : [value as T];
 const verdict = (text: string, jwk: Jwk, algorithm: JwtAlgorithm): string => {
   const outcome = verifyCompact(text, verifyingKey(jwk), algorithm);
   return outcome.ok ? "taken" : outcome.code;
@@ -55,13 +64,24 @@ const REASSEMBLED: Readonly<Record<string, readonly string[]>> = {
 
 describeVectors("RFC 7520, the cookbook, and RFC 7797", "jose-cookbook", () => {
   const files = ["jws", "rfc7797"].flatMap((folder) =>
-    vectorFiles(`jose-cookbook/${folder}`).map((path) => ({ name: path.slice("jose-cookbook/".length, -".json".length), ...readVectors<Cookbook>(path) })),
+    vectorFiles(`jose-cookbook/${folder}`).map((path) => ({
+      name: path.slice("jose-cookbook/".length, -".json".length),
+      ...readVectors<Cookbook>(path),
+    })),
   );
-  const compact = files.flatMap(({ name, input, output }) => (output.compact === undefined ? [] : [{ name, jwk: list(input.key)[0]!, algorithm: algorithmNamed(input.alg)!, token: output.compact }]));
+  const compact = files.flatMap(({ name, input, output }) =>
+    output.compact === undefined
+      ? []
+      : [{ name, jwk: list(input.key)[0]!, algorithm: algorithmNamed(input.alg)!, token: output.compact }],
+  );
   const taken = compact.filter(({ name }) => EXPECTED[`${name} compact`] === "taken");
 
   it("every compact signature made with an algorithm that is built matches, and no other form is taken", () => {
-    expect(Object.fromEntries(compact.map(({ name, token, jwk, algorithm }) => [`${name} compact`, verdict(token, jwk, algorithm)]))).toEqual(EXPECTED);
+    expect(
+      Object.fromEntries(
+        compact.map(({ name, token, jwk, algorithm }) => [`${name} compact`, verdict(token, jwk, algorithm)]),
+      ),
+    ).toEqual(EXPECTED);
     const tally = new Tally();
     for (const { name } of compact) tally.count(EXPECTED[`${name} compact`] === "taken" ? "accepted" : "refused");
     for (const { name, input, output } of files) {
@@ -79,25 +99,41 @@ describeVectors("RFC 7520, the cookbook, and RFC 7797", "jose-cookbook", () => {
     const verdicts = files.map(({ name, input, output }) => {
       const payload = Buffer.from(input.payload ?? "").toString("base64url");
       const signatures = output.json?.signatures ?? [];
-      return [name, signatures.map((one, index) => verdict(`${one.protected ?? ""}.${payload}.${one.signature}`, list(input.key)[index]!, algorithmNamed(list(input.alg)[index])!))];
+      return [
+        name,
+        signatures.map((one, index) =>
+          verdict(
+            `${one.protected ?? ""}.${payload}.${one.signature}`,
+            list(input.key)[index]!,
+            algorithmNamed(list(input.alg)[index])!,
+          ),
+        ),
+      ];
     });
     expect(Object.fromEntries(verdicts)).toEqual(REASSEMBLED);
   });
 
-  it.each(taken)("$name with any one character changed, left out or put in is refused", { timeout: 60_000 }, ({ token, jwk, algorithm }) => {
-    const key = verifyingKey(jwk);
-    let changes = 0;
-    for (const changed of singleChanges(token)) {
-      if (verifyCompact(changed, key, algorithm).ok) expect.fail(`taken after change ${changes}`);
-      changes += 1;
-    }
-    expect(changes).toBeGreaterThan(token.length * 7);
-  });
+  it.each(taken)(
+    "$name with any one character changed, left out or put in is refused",
+    { timeout: 60_000 },
+    ({ token, jwk, algorithm }) => {
+      const key = verifyingKey(jwk);
+      let changes = 0;
+      for (const changed of singleChanges(token)) {
+        if (verifyCompact(changed, key, algorithm).ok) expect.fail(`taken after change ${changes}`);
+        changes += 1;
+      }
+      expect(changes).toBeGreaterThan(token.length * 7);
+    },
+  );
 
   it("a manager refuses each for what it is: no access token, or no token", async () => {
     for (const { name, token, algorithm } of compact) {
       const { manager } = bench(settingsFor(algorithm));
-      expect([name, await codeOf(manager.verifyAccessToken(token))]).toEqual([name, EXPECTED[`${name} compact`] === "taken" ? "type" : "malformed"]);
+      expect([name, await codeOf(manager.verifyAccessToken(token))]).toEqual([
+        name,
+        EXPECTED[`${name} compact`] === "taken" ? "type" : "malformed",
+      ]);
     }
   });
 
@@ -112,7 +148,9 @@ describeVectors("RFC 7520, the cookbook, and RFC 7797", "jose-cookbook", () => {
       const settings = { algorithm, keys: [{ privateKey: privateKey(list(ed.input.key)[0]!) }] };
       expect(() => new JwtManager(settings)).toThrow(SettingsError);
     }
-    for (const { output } of [ed, jwe]) for (const form of [output.compact, output.json, output.json_flat]) if (form !== undefined) tally.count("refused");
+    for (const { output } of [ed, jwe])
+      for (const form of [output.compact, output.json, output.json_flat])
+        if (form !== undefined) tally.count("refused");
     expectRow("Curve25519 (RFC 8037)", tally);
   });
 

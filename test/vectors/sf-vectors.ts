@@ -1,4 +1,13 @@
-import { DisplayString, type BareItem, type Dictionary, type InnerList, type Item, type List, type Parameters, Token } from "structured-headers";
+import {
+  DisplayString,
+  type BareItem,
+  type Dictionary,
+  type InnerList,
+  type Item,
+  type List,
+  type Parameters,
+  Token,
+} from "structured-headers";
 import { readVectors, vectorFiles } from "./vectors.js";
 
 /** Rows of httpwg/structured-field-tests, and their values as the structured-headers package has them. */
@@ -43,7 +52,8 @@ export function canonicalOf({ canonical, raw }: Vector): string | undefined {
 /** The vectors write bytes in base32 (RFC 4648 section 6). */
 export function base32(text: string): Buffer {
   let bits = "";
-  for (const char of text.replace(/=+$/, "")) bits += "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(char).toString(2).padStart(5, "0");
+  for (const char of text.replace(/=+$/, ""))
+    bits += "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(char).toString(2).padStart(5, "0");
   return Buffer.from((bits.match(/.{8}/g) ?? []).map((byte) => parseInt(byte, 2)));
 }
 
@@ -63,7 +73,10 @@ export function bareItem(value: Bare): BareItem {
 
 const parameters = (params: Params): Parameters => new Map(params.map(([key, value]) => [key, bareItem(value)]));
 const item = ([value, params]: PlainItem): Item => [bareItem(value), parameters(params)];
-const member = ([value, params]: Member): Item | InnerList => (Array.isArray(value) ? [(value as readonly PlainItem[]).map(item), parameters(params)] : item([value as Bare, params]));
+const member = ([value, params]: Member): Item | InnerList =>
+  Array.isArray(value)
+    ? [(value as readonly PlainItem[]).map(item), parameters(params)]
+    : item([value as Bare, params]);
 
 /** The value of a row as the package takes it. */
 export function packaged(vector: Vector): Item | List | Dictionary {
@@ -91,6 +104,7 @@ export function plain(value: unknown): unknown {
 /** What the file expects, in the same terms. */
 export function expectedPlain(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(expectedPlain);
-  if (typeof value === "object" && value !== null && (value as Tagged).__type === "binary") return { bytes: base32(String((value as Tagged).value)).toString("hex") };
+  if (typeof value === "object" && value !== null && (value as Tagged).__type === "binary")
+    return { bytes: base32(String((value as Tagged).value)).toString("hex") };
   return value;
 }

@@ -1,6 +1,28 @@
 import { expect, it } from "vitest";
-import { isSfKey, isSfToken, sfBoolean, sfBytes, sfDictionary, sfInnerList, sfInteger, sfItem, sfList, sfString, sfToken } from "../../src/core/structured-field.js";
-import { type Bare, base32, canonicalOf, type Member, type Params, parsingVectors, type PlainItem, serialisingVectors, type Vector } from "./sf-vectors.js";
+import {
+  isSfKey,
+  isSfToken,
+  sfBoolean,
+  sfBytes,
+  sfDictionary,
+  sfInnerList,
+  sfInteger,
+  sfItem,
+  sfList,
+  sfString,
+  sfToken,
+} from "../../src/core/structured-field.js";
+import {
+  type Bare,
+  base32,
+  canonicalOf,
+  type Member,
+  type Params,
+  parsingVectors,
+  type PlainItem,
+  serialisingVectors,
+  type Vector,
+} from "./sf-vectors.js";
 import { describeVectors, expectRow, Tally } from "./vectors.js";
 
 /** The library writes no decimals, dates and display strings. */
@@ -15,10 +37,13 @@ function bare(value: Bare): string {
   throw new NotWritten();
 }
 
-const parameters = (params: Params): [string, string | true][] => params.map(([name, value]) => [name, value === true ? true : bare(value)]);
+const parameters = (params: Params): [string, string | true][] =>
+  params.map(([name, value]) => [name, value === true ? true : bare(value)]);
 const item = ([value, params]: PlainItem): string => sfItem(bare(value), parameters(params));
 const member = ([value, params]: Member): string =>
-  Array.isArray(value) ? sfInnerList((value as readonly PlainItem[]).map(item), parameters(params)) : item([value as Bare, params]);
+  Array.isArray(value)
+    ? sfInnerList((value as readonly PlainItem[]).map(item), parameters(params))
+    : item([value as Bare, params]);
 
 function write(vector: Vector): string {
   // JSON does not tell 1.0 from 1, the canonical text does.
@@ -55,7 +80,8 @@ describeVectors("the serialiser, against httpwg/structured-field-tests", "struct
       const outcome = outcomeOf(vector);
       if (outcome === "not written") tally.count("leftOut");
       else {
-        const right = outcome === "refused" ? vector.must_fail === true : vector.must_fail !== true && outcome.text === canonical;
+        const right =
+          outcome === "refused" ? vector.must_fail === true : vector.must_fail !== true && outcome.text === canonical;
         if (!right) wrong.push(vector.name);
         tally.count(!right ? "questionable" : outcome === "refused" ? "refused" : "accepted");
       }
@@ -68,15 +94,22 @@ describeVectors("the serialiser, against httpwg/structured-field-tests", "struct
     const tally = new Tally();
     const rows = serialisingVectors();
     for (const vector of rows) {
-      if (vector.header_type === "dictionary" && vector.must_fail === true) expect([vector.name, isSfKey(vector.expected![0]![0])]).toEqual([vector.name, false]);
+      if (vector.header_type === "dictionary" && vector.must_fail === true)
+        expect([vector.name, isSfKey(vector.expected![0]![0])]).toEqual([vector.name, false]);
       else if (vector.header_type === "item" && vector.must_fail === true && typeof vector.expected![0] === "object") {
         expect([vector.name, isSfToken(String(vector.expected![0].value))]).toEqual([vector.name, false]);
       } else continue;
       tally.count("refused");
     }
     for (const vector of parsingVectors()) {
-      if (vector.header_type === "dictionary" && vector.expected !== undefined) for (const [key] of vector.expected) expect([key, isSfKey(key)]).toEqual([key, true]);
-      else if (vector.header_type === "item" && vector.expected !== undefined && typeof vector.expected[0] === "object" && vector.expected[0].__type === "token") {
+      if (vector.header_type === "dictionary" && vector.expected !== undefined)
+        for (const [key] of vector.expected) expect([key, isSfKey(key)]).toEqual([key, true]);
+      else if (
+        vector.header_type === "item" &&
+        vector.expected !== undefined &&
+        typeof vector.expected[0] === "object" &&
+        vector.expected[0].__type === "token"
+      ) {
         expect([vector.name, isSfToken(String(vector.expected[0].value))]).toEqual([vector.name, true]);
       } else continue;
       tally.count("accepted");

@@ -50,5 +50,7 @@ export class Tally implements Counts {
 export function expectRow(what: string, { accepted, refused, questionable, leftOut }: Counts): void {
   const readme = readFileSync(new URL("README.md", import.meta.url), "utf8");
   const total = accepted + refused + questionable + leftOut;
-  expect(readme.split("\n").filter((line) => line.startsWith(`| ${what} |`))).toEqual([`| ${what} | ${total} | ${accepted} | ${refused} | ${questionable} | ${leftOut} |`]);
+  expect(readme.split("\n").filter((line) => line.startsWith(`| ${what} |`))).toEqual([
+    `| ${what} | ${total} | ${accepted} | ${refused} | ${questionable} | ${leftOut} |`,
+  ]);
 }

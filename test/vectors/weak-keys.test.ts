@@ -17,11 +17,18 @@ function issuesOf(settings: JwtSettings): string[] {
   }
 }
 
-const ROCA = "weak-secret privateKey: The RSA key is one of those from whose public half the private half can be worked out (CVE-2017-15361).";
+const ROCA =
+  "weak-secret privateKey: The RSA key is one of those from whose public half the private half can be worked out (CVE-2017-15361).";
 const EXPONENT = "weak-secret privateKey: The public exponent of the RSA key is less than 65537.";
-const AS_SECRET = "contradiction secret: The secret is the text of an asymmetric key: whoever has the public key could forge tokens.";
+const AS_SECRET =
+  "contradiction secret: The secret is the text of an asymmetric key: whoever has the public key could forge tokens.";
 const pss = (publicExponent: number): KeyObject =>
-  generateKeyPairSync("rsa-pss", { modulusLength: 2048, publicExponent, hashAlgorithm: "sha256", mgf1HashAlgorithm: "sha256" }).privateKey;
+  generateKeyPairSync("rsa-pss", {
+    modulusLength: 2048,
+    publicExponent,
+    hashAlgorithm: "sha256",
+    mgf1HashAlgorithm: "sha256",
+  }).privateKey;
 
 describe("RSA keys that sign no better than none", () => {
   it.each([
@@ -30,18 +37,25 @@ describe("RSA keys that sign no better than none", () => {
     { name: "an exponent of 3 (FIPS 186-5 appendix A.1.1)", key: () => keyWithExponent(3), issue: EXPONENT },
   ])("$name is refused for RS256 and PS256", ({ key, issue }) => {
     const weak = key();
-    for (const algorithm of ["RS256", "PS256"] as const) expect(issuesOf({ algorithm, privateKey: weak })).toEqual([issue]);
+    for (const algorithm of ["RS256", "PS256"] as const)
+      expect(issuesOf({ algorithm, privateKey: weak })).toEqual([issue]);
   });
 
   it("the same for a key of type rsa-pss, and for one that only verifies", () => {
     expect(issuesOf({ algorithm: "PS256", privateKey: pss(3) })).toEqual([EXPONENT]);
     expect(issuesOf({ algorithm: "PS256", privateKey: pss(65_537) })).toEqual([]);
-    const settings = { algorithm: "RS256", keys: [{ privateKey: KEYS.rsa.privateKey }, { kid: "old", publicKey: createPublicKey(rocaKey()) }] } as const;
-    expect(issuesOf({ ...settings, keys: [...settings.keys] })).toEqual([ROCA.replace("privateKey", "keys[1].publicKey")]);
+    const settings = {
+      algorithm: "RS256",
+      keys: [{ privateKey: KEYS.rsa.privateKey }, { kid: "old", publicKey: createPublicKey(rocaKey()) }],
+    } as const;
+    expect(issuesOf({ ...settings, keys: [...settings.keys] })).toEqual([
+      ROCA.replace("privateKey", "keys[1].publicKey"),
+    ]);
   });
 
   it("sound keys are taken: one in 134 million would look like a weak one", () => {
-    for (let round = 0; round < 5; round += 1) expect(issuesOf({ algorithm: "RS256", privateKey: keyWithExponent(65_537) })).toEqual([]);
+    for (let round = 0; round < 5; round += 1)
+      expect(issuesOf({ algorithm: "RS256", privateKey: keyWithExponent(65_537) })).toEqual([]);
     expect(PRIMES).toHaveLength(38);
   });
 });
@@ -54,16 +68,30 @@ describe("a public key as HMAC secret", () => {
   it.each([
     ["SPKI PEM", publicKey.export({ format: "pem", type: "spki" }).toString()],
     ["SPKI PEM with CR LF", publicKey.export({ format: "pem", type: "spki" }).toString().replaceAll("\n", "\r\n")],
-    ["SPKI PEM with its line feeds written out, as in an environment variable", publicKey.export({ format: "pem", type: "spki" }).toString().replaceAll("\n", "\\n")],
+    [
+      "SPKI PEM with its line feeds written out, as in an environment variable",
+      publicKey.export({ format: "pem", type: "spki" }).toString().replaceAll("\n", "\\n"),
+    ],
     ["PKCS #1 PEM", publicKey.export({ format: "pem", type: "pkcs1" }).toString()],
     ["a JWK", JSON.stringify(jwk)],
     ["a JWK set with white space", JSON.stringify({ keys: [jwk] }, null, 2)],
     ["SPKI DER in base64", der("spki").toString("base64")],
     ["SPKI DER in base64url", der("spki").toString("base64url")],
-    ["SPKI DER in base64, in lines", publicKey.export({ format: "pem", type: "spki" }).toString().replace(/-----.*-----\n/g, "")],
+    [
+      "SPKI DER in base64, in lines",
+      publicKey
+        .export({ format: "pem", type: "spki" })
+        .toString()
+        .replace(/-----.*-----\n/g, ""),
+    ],
     ["SPKI DER in hexadecimal digits", der("spki").toString("hex")],
     ["SPKI DER in hexadecimal digits, in lines", `${der("spki").toString("hex").replace(/.{60}/g, "$&\n")}\n`],
-    ["SPKI DER in hexadecimal digits with colons", der("spki").toString("hex").replace(/..(?!$)/g, "$&:")],
+    [
+      "SPKI DER in hexadecimal digits with colons",
+      der("spki")
+        .toString("hex")
+        .replace(/..(?!$)/g, "$&:"),
+    ],
     ["PKCS #1 DER in base64", der("pkcs1").toString("base64")],
     ["SPKI DER of P-256 in base64", der("spki", KEYS.ec("P-256").publicKey).toString("base64")],
     ["SPKI DER of P-521 in base64", der("spki", KEYS.ec("P-521").publicKey).toString("base64")],
@@ -73,7 +101,11 @@ describe("a public key as HMAC secret", () => {
   });
 
   const certificate = "a certificate in base64, as in x5c, is refused";
-  const made = spawnSync("openssl", ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "-", "-subj", "/CN=test", "-outform", "PEM"], { encoding: "utf8" });
+  const made = spawnSync(
+    "openssl",
+    ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "-", "-subj", "/CN=test", "-outform", "PEM"],
+    { encoding: "utf8" },
+  );
   if (made.error !== undefined) it.skip(`${certificate} (skipped: there is no openssl to make one)`);
   else {
     it(certificate, () => {

@@ -11,13 +11,25 @@ interface Group {
   readonly comment: string;
   readonly private: Keys;
   readonly public?: Keys;
-  readonly tests: readonly { readonly tcId: number; readonly comment: string; readonly jws?: string; readonly jwe?: string; readonly result: "valid" | "invalid" }[];
+  readonly tests: readonly {
+    readonly tcId: number;
+    readonly comment: string;
+    readonly jws?: string;
+    readonly jwe?: string;
+    readonly result: "valid" | "invalid";
+  }[];
 }
 
 /** Rows where the file and we differ. */
 const DIFFERENCES: ReadonlyMap<number, string> = new Map([
-  [46, "the key is of CVE-2017-15361; keys come from settings, which refuse it (wycheproof-keys.test.ts), and the signature itself is right"],
-  [47, "a set of keys for two algorithms; keys come from settings, which refuse it (wycheproof-keys.test.ts), and the signature itself is right"],
+  [
+    46,
+    "the key is of CVE-2017-15361; keys come from settings, which refuse it (wycheproof-keys.test.ts), and the signature itself is right",
+  ],
+  [
+    47,
+    "a set of keys for two algorithms; keys come from settings, which refuse it (wycheproof-keys.test.ts), and the signature itself is right",
+  ],
 ]);
 
 const keysOf = (keys: Keys): readonly Jwk[] => ("keys" in keys ? (keys.keys as readonly Jwk[]) : [keys]);
@@ -38,7 +50,9 @@ function kidOf(token: string): string | undefined {
 
 describeVectors("Wycheproof JSON web crypto", FILE, () => {
   const { testGroups } = readVectors<{ testGroups: Group[] }>(FILE);
-  const all = testGroups.flatMap((group) => group.tests.map((test) => ({ ...test, keys: keysOf(group.public ?? group.private) })));
+  const all = testGroups.flatMap((group) =>
+    group.tests.map((test) => ({ ...test, keys: keysOf(group.public ?? group.private) })),
+  );
 
   it("every signature is judged as the file does, but those in the table", () => {
     const tally = new Tally();
@@ -58,7 +72,10 @@ describeVectors("Wycheproof JSON web crypto", FILE, () => {
     for (const { tcId, jwe, keys } of all) {
       if (jwe === undefined) continue;
       const verdicts = ALGORITHMS.map((algorithm) => verifyCompact(jwe, verifyingKey(keys[0]!), algorithm));
-      expect([tcId, new Set(verdicts.map((verdict) => (verdict.ok ? "taken" : verdict.code)))]).toEqual([tcId, new Set(["malformed"])]);
+      expect([tcId, new Set(verdicts.map((verdict) => (verdict.ok ? "taken" : verdict.code)))]).toEqual([
+        tcId,
+        new Set(["malformed"]),
+      ]);
       tally.count("refused");
     }
     expectRow("Wycheproof JWE", tally);

@@ -12,7 +12,12 @@ const FILE = "wycheproof/json_web_key_test.json";
 interface Group {
   readonly comment: string;
   readonly private: { readonly keys: readonly Jwk[] };
-  readonly tests: readonly { readonly tcId: number; readonly comment: string; readonly jws: string; readonly result: "valid" | "invalid" }[];
+  readonly tests: readonly {
+    readonly tcId: number;
+    readonly comment: string;
+    readonly jws: string;
+    readonly result: "valid" | "invalid";
+  }[];
 }
 
 /** Who refuses a row: node:crypto, which does not read the key; our settings, by the codes of their issues; our check of the signature. */
@@ -82,7 +87,9 @@ function judge(keys: readonly Jwk[], jws: string): Verdict {
     const manager = new JwtManager({ algorithm: named.alg as JwtSettings["algorithm"], keys: entries });
     const ring = KeyRing.from(manager.options, undefined);
     const key = ring.find(kid)!;
-    return verifyCompact(jws, key.type === "secret" ? verifyingKey(named) : key, ring.algorithm).ok ? "taken" : "signature";
+    return verifyCompact(jws, key.type === "secret" ? verifyingKey(named) : key, ring.algorithm).ok
+      ? "taken"
+      : "signature";
   } catch (error) {
     if (!(error instanceof SettingsError)) throw error;
     return `settings: ${[...new Set(error.issues.map(({ code }) => code))].join()}`;
@@ -109,6 +116,15 @@ describeVectors("Wycheproof JSON web keys", FILE, () => {
 
   it("under a key longer than the hash a signature matches", () => {
     const long = all.filter(({ comment }) => comment === "long_key");
-    expect(long.map(({ tcId, keys: [key], jws }) => [tcId, verifyCompact(jws, verifyingKey(key!), algorithmNamed(key!.alg)!).ok])).toEqual([[13, true], [14, true], [15, true]]);
+    expect(
+      long.map(({ tcId, keys: [key], jws }) => [
+        tcId,
+        verifyCompact(jws, verifyingKey(key!), algorithmNamed(key!.alg)!).ok,
+      ]),
+    ).toEqual([
+      [13, true],
+      [14, true],
+      [15, true],
+    ]);
   });
 });

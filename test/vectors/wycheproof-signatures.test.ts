@@ -9,7 +9,12 @@ interface Group {
   readonly comment: string;
   readonly private?: Jwk;
   readonly public?: Jwk;
-  readonly tests: readonly { readonly tcId: number; readonly comment: string; readonly jws: string; readonly result: "valid" | "invalid" }[];
+  readonly tests: readonly {
+    readonly tcId: number;
+    readonly comment: string;
+    readonly jws: string;
+    readonly result: "valid" | "invalid";
+  }[];
 }
 
 interface Difference {
@@ -21,7 +26,12 @@ interface Difference {
 const DIFFERENCES: ReadonlyMap<number, Difference> = new Map([
   ...rows("refused", "empty payload: no JWT has one", 259, 264, 268, 272, 320, 325),
   ...rows("refused", "the JWK says PS256, the header PS384", 346, 350),
-  ...rows("taken", "differs from a valid row by the JWK's use alone, which a KeyObject does not carry; keys here come from settings, not from JWKs", 353, 354),
+  ...rows(
+    "taken",
+    "differs from a valid row by the JWK's use alone, which a KeyObject does not carry; keys here come from settings, not from JWKs",
+    353,
+    354,
+  ),
   ...rows("taken", "the same with key_ops", 355, 356),
   ...rows("taken", "byte for byte the same as row 357, which is valid", 367, 370),
   ...rows("refused", "holds a '?', which is no character of base64url", 372, 373),
@@ -33,10 +43,13 @@ function rows(ours: Difference["ours"], reason: string, ...ids: number[]): [numb
 
 describeVectors("Wycheproof JSON web signatures", FILE, () => {
   const { testGroups } = readVectors<{ testGroups: Group[] }>(FILE);
-  const all = testGroups.flatMap((group) => group.tests.map((test) => ({ ...test, group: group.comment, jwk: group.public ?? group.private ?? {} })));
+  const all = testGroups.flatMap((group) =>
+    group.tests.map((test) => ({ ...test, group: group.comment, jwk: group.public ?? group.private ?? {} })),
+  );
 
   /** The algorithm of the key ("ES521" is a slip of the file), or of the token where the key names none. */
-  const algorithmOf = ({ alg }: Jwk, jws: string) => algorithmNamed(alg === "ES521" ? "ES512" : (alg ?? headerOf(jws).alg));
+  const algorithmOf = ({ alg }: Jwk, jws: string) =>
+    algorithmNamed(alg === "ES521" ? "ES512" : (alg ?? headerOf(jws).alg));
 
   it("agrees with every row but those in the table", () => {
     const tally = new Tally();
@@ -58,7 +71,10 @@ describeVectors("Wycheproof JSON web signatures", FILE, () => {
 
   it("takes no invalid row whose signature is not also that of a valid one", () => {
     const valid = new Set(all.filter(({ result }) => result === "valid").map(({ jws }) => jws));
-    const taken = all.filter(({ jws, jwk, result }) => result === "invalid" && verifyCompact(jws, verifyingKey(jwk), algorithmOf(jwk, jws)!).ok);
+    const taken = all.filter(
+      ({ jws, jwk, result }) =>
+        result === "invalid" && verifyCompact(jws, verifyingKey(jwk), algorithmOf(jwk, jws)!).ok,
+    );
     expect(taken.filter(({ jws }) => !valid.has(jws)).map(({ tcId }) => tcId)).toEqual([]);
   });
 });

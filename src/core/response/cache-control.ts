@@ -4,7 +4,8 @@ import type { ServerResponse } from "node:http";
 const DIRECTIVE = /[^\s,=]+(?:\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^\s,]*))?/g;
 
 /** Directives about storing and reuse: `no-store` contradicts them or makes them needless. */
-const ABOUT_REUSE = /^(?:public|max-age|s-maxage|immutable|no-cache|must-revalidate|proxy-revalidate|stale-while-revalidate|stale-if-error|must-understand|private)(?:\s*=|$)/i;
+const ABOUT_REUSE =
+  /^(?:public|max-age|s-maxage|immutable|no-cache|must-revalidate|proxy-revalidate|stale-while-revalidate|stale-if-error|must-understand|private)(?:\s*=|$)/i;
 
 /** `no-store`, and `private` for the whole answer: `private="name"` speaks of single headers only. */
 const KEEPS_OUT = /^(?:no-store|private)$/i;

@@ -9,7 +9,8 @@ import type { HeaderBuffer } from "./header-buffer.js";
 const EXPRESS_POLICY = "default-src 'none'";
 
 /** As strict as Express's own, and with frame-ancestors on every response (ASVS 5.0 V3.4.6). */
-export const FINAL_POLICY = "default-src 'none';base-uri 'none';form-action 'none';frame-ancestors 'none';object-src 'none'";
+export const FINAL_POLICY =
+  "default-src 'none';base-uri 'none';form-action 'none';frame-ancestors 'none';object-src 'none'";
 
 /** Whether Express made the page. A policy of these very words that the settings ask for is no sign. */
 export function isExpressPage(res: ServerResponse, { lines }: HeaderBuffer): boolean {

@@ -24,11 +24,17 @@ const METHODS: readonly Method[] = ["writeHead", "write", "end", "flushHeaders"]
 /** While the response is held: nothing that the app does any more may reach an answer it has given. */
 const LOCK: PropertyDescriptorMap = {
   headersSent: { configurable: true, get: () => true },
-  ...Object.fromEntries(["setHeader", "setHeaders", "appendHeader", "removeHeader"].map((name) => [name, { configurable: true, writable: true, value: refuseLateHeader }])),
+  ...Object.fromEntries(
+    ["setHeader", "setHeaders", "appendHeader", "removeHeader"].map((name) => [
+      name,
+      { configurable: true, writable: true, value: refuseLateHeader },
+    ]),
+  ),
 };
 
 /** Headers that describe an answer which will not be given. Security headers stay. */
-const OF_THE_ANSWER = /^(?:content-(?!security-policy)|(?:etag|last-modified|location|set-cookie|transfer-encoding|accept-ranges|expires|age|refresh|link|trailer|cache-control)$)/;
+const OF_THE_ANSWER =
+  /^(?:content-(?!security-policy)|(?:etag|last-modified|location|set-cookie|transfer-encoding|accept-ranges|expires|age|refresh|link|trailer|cache-control)$)/;
 
 /**
  * Holds a response back until what it promises is true. express-session sends the headers and all of the body but one
@@ -59,7 +65,12 @@ class HeldResponse {
     this.#res = res;
     this.#state = state;
     this.#commit = commit;
-    this.#original = { writeHead: method(res, "writeHead"), write: method(res, "write"), end: method(res, "end"), flushHeaders: method(res, "flushHeaders") };
+    this.#original = {
+      writeHead: method(res, "writeHead"),
+      write: method(res, "write"),
+      end: method(res, "end"),
+      flushHeaders: method(res, "flushHeaders"),
+    };
   }
 
   install(): void {
@@ -228,7 +239,9 @@ function lock(res: Response): () => void {
 
 /** As Node does once the headers have left. A Content-Length changed now would leave one client bytes of another's answer. */
 function refuseLateHeader(): never {
-  throw Object.assign(new Error("Cannot change headers after they are sent to the client"), { code: "ERR_HTTP_HEADERS_SENT" });
+  throw Object.assign(new Error("Cannot change headers after they are sent to the client"), {
+    code: "ERR_HTTP_HEADERS_SENT",
+  });
 }
 
 function isStatus(value: unknown): boolean {

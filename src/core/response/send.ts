@@ -4,7 +4,13 @@ import type { Response } from "express";
 import type { HeaderBuffer, HeaderLines } from "./header-buffer.js";
 
 /** Answers the request in place of the app, with the headers of the layers and these. */
-export function send(res: Response, headers: HeaderBuffer, status: number, lines: HeaderLines, body: string | Buffer | undefined): void {
+export function send(
+  res: Response,
+  headers: HeaderBuffer,
+  status: number,
+  lines: HeaderLines,
+  body: string | Buffer | undefined,
+): void {
   if (headers.isWaiting && isUntouched(res)) {
     res.writeHead(status, [...headers.lines, ...lines]);
   } else {
@@ -20,5 +26,10 @@ export function send(res: Response, headers: HeaderBuffer, status: number, lines
  * of serverless adapters and of tests, are read by `getHeaders`.
  */
 function isUntouched(res: Response): boolean {
-  return res.writeHead === ServerResponse.prototype.writeHead && !Object.hasOwn(res, "setHeader") && !Object.hasOwn(res, "end") && res.socket instanceof Socket;
+  return (
+    res.writeHead === ServerResponse.prototype.writeHead &&
+    !Object.hasOwn(res, "setHeader") &&
+    !Object.hasOwn(res, "end") &&
+    res.socket instanceof Socket
+  );
 }

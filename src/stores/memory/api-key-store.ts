@@ -77,7 +77,10 @@ export class MemoryApiKeyStore implements ApiKeyStore {
     return key && this.#withMark(key);
   }
 
-  async list(ownerId: string, page: { readonly limit: number; readonly after?: string | undefined }): Promise<StoredApiKey[]> {
+  async list(
+    ownerId: string,
+    page: { readonly limit: number; readonly after?: string | undefined },
+  ): Promise<StoredApiKey[]> {
     const after = page.after === undefined ? undefined : this.#keys.get(page.after);
     if (page.after !== undefined && after?.ownerId !== ownerId) return [];
     const positions = this.#owners.get(ownerId)?.positions.page(after, pageSize(page.limit)) ?? [];
@@ -90,7 +93,8 @@ export class MemoryApiKeyStore implements ApiKeyStore {
     const revokes = key.revokedAt === null;
     const endedAt = integer(at);
     const line = this.#lines.get(key.firstId);
-    const marks = (descendants || (revokes && key.rotatedTo === null)) && line !== undefined && line.endedAt === undefined;
+    const marks =
+      (descendants || (revokes && key.rotatedTo === null)) && line !== undefined && line.endedAt === undefined;
     if (revokes) this.#change(key, { revokedAt: endedAt, revokedReason: text(reason) });
     if (marks) line.endedAt = endedAt;
     return revokes || marks;
@@ -141,7 +145,13 @@ export class MemoryApiKeyStore implements ApiKeyStore {
     this.#makeRoom(key.ownerId);
     let owner = this.#owners.get(key.ownerId);
     if (owner === undefined) {
-      owner = { positions: new SortedList(newestFirst), ends: new SortedList(firstEndFirst), ended: new Set(), count: 0, sweptTo: undefined };
+      owner = {
+        positions: new SortedList(newestFirst),
+        ends: new SortedList(firstEndFirst),
+        ended: new Set(),
+        count: 0,
+        sweptTo: undefined,
+      };
       this.#owners.set(key.ownerId, owner);
     }
     owner.positions.add({ createdAt: key.createdAt, id: key.id });
@@ -204,10 +214,17 @@ export class MemoryApiKeyStore implements ApiKeyStore {
     const owner = this.#owners.get(ownerId);
     if (owner !== undefined && owner.count >= this.#share) {
       this.#sweepOwner(owner, now);
-      if (!this.#dropFirst(owner.ended)) throw new StoreFullError("share", `This owner holds ${this.#share} API keys, as many as one may in the memory store.`);
+      if (!this.#dropFirst(owner.ended))
+        throw new StoreFullError(
+          "share",
+          `This owner holds ${this.#share} API keys, as many as one may in the memory store.`,
+        );
     }
     if (this.#keys.size >= this.#maxKeys && !this.#dropFirst(this.#ended)) {
-      throw new StoreFullError("store", `The memory store holds its ${this.#maxKeys} API keys. Give \`database\` a URL to keep more.`);
+      throw new StoreFullError(
+        "store",
+        `The memory store holds its ${this.#maxKeys} API keys. Give \`database\` a URL to keep more.`,
+      );
     }
   }
 
@@ -260,7 +277,11 @@ export class MemoryApiKeyStore implements ApiKeyStore {
 /** Whether a key can never be accepted again, unless its expiry is moved. */
 function keyHasEnded(key: StoredApiKey, now: number): boolean {
   const isOver = (end: number | null): boolean => end !== null && end <= now;
-  return key.revokedAt !== null || isOver(key.expiresAt) || (key.rotatedTo !== null && (key.graceUntil === null || isOver(key.graceUntil)));
+  return (
+    key.revokedAt !== null ||
+    isOver(key.expiresAt) ||
+    (key.rotatedTo !== null && (key.graceUntil === null || isOver(key.graceUntil)))
+  );
 }
 
 /** Undefined when it ends by no time. */

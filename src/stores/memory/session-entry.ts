@@ -18,7 +18,8 @@ export const DEFAULT_LIFE_MS = 86_400_000;
 /** When a session ends by its cookie, milliseconds since the epoch. */
 export function expiryOf(data: session.SessionData, now: number): number {
   const expires: unknown = data.cookie?.expires;
-  const at = expires instanceof Date ? expires.getTime() : typeof expires === "string" ? Date.parse(expires) : Number.NaN;
+  const at =
+    expires instanceof Date ? expires.getTime() : typeof expires === "string" ? Date.parse(expires) : Number.NaN;
   return Number.isFinite(at) ? at : now + DEFAULT_LIFE_MS;
 }
 

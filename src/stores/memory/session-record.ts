@@ -8,7 +8,11 @@ export const SESSION_STAMP = "portcullis:session";
 export interface SessionStamp {
   readonly createdAt: number;
   readonly seenAt: number;
-  readonly principal: { readonly id: string; readonly scopes: readonly string[]; readonly roles: readonly string[] } | null;
+  readonly principal: {
+    readonly id: string;
+    readonly scopes: readonly string[];
+    readonly roles: readonly string[];
+  } | null;
 }
 
 /** The store holds as many sessions as it may, and none of them may make room for this one. */

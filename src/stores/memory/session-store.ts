@@ -52,7 +52,8 @@ export class MemorySessionStore extends session.Store implements SessionStore {
   /** @throws RangeError when `maxSessions` is not a positive whole number */
   constructor({ maxSessions = 100_000, clock = systemClock }: MemorySessionStoreOptions = {}) {
     super();
-    if (!Number.isSafeInteger(maxSessions) || maxSessions < 1) throw new RangeError("maxSessions must be a positive whole number");
+    if (!Number.isSafeInteger(maxSessions) || maxSessions < 1)
+      throw new RangeError("maxSessions must be a positive whole number");
     this.#maxSessions = maxSessions;
     this.#maxOfPrincipal = Math.max(LEAST_SHARE, Math.floor(maxSessions * SHARE));
     this.#clock = clock;
@@ -130,7 +131,8 @@ export class MemorySessionStore extends session.Store implements SessionStore {
     const found: PrincipalSession[] = [];
     for (const sid of [...(this.#byPrincipal.get(principalId) ?? [])]) {
       const entry = this.#live(sid);
-      if (entry !== undefined) found.push({ sid, createdAt: entry.createdAt, seenAt: entry.seenAt, expiresAt: entry.expiresAt });
+      if (entry !== undefined)
+        found.push({ sid, createdAt: entry.createdAt, seenAt: entry.seenAt, expiresAt: entry.expiresAt });
     }
     return found;
   }
@@ -163,7 +165,13 @@ export class MemorySessionStore extends session.Store implements SessionStore {
       callback(new SessionStoreFullError());
       return;
     }
-    this.#add(sid, { json, createdAt: stamp?.createdAt ?? now, seenAt: stamp?.seenAt ?? now, expiresAt: expiryOf(data, now), principalId });
+    this.#add(sid, {
+      json,
+      createdAt: stamp?.createdAt ?? now,
+      seenAt: stamp?.seenAt ?? now,
+      expiresAt: expiryOf(data, now),
+      principalId,
+    });
     this.#startPruning();
     callback(null, true);
   }

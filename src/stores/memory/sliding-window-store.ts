@@ -3,7 +3,13 @@ import type { ClientRateLimitInfo, Store } from "express-rate-limit";
 import type { Clock } from "../../core/clock.js";
 import { parse } from "../../settings/object.js";
 import type { RateLimitStore, WindowOutcome, WindowPolicy, WindowRequest } from "../contracts.js";
-import { noLimit, type StandaloneLimit, standaloneLimit, type StandaloneOptions, standalonePolicy } from "../standalone-limit.js";
+import {
+  noLimit,
+  type StandaloneLimit,
+  standaloneLimit,
+  type StandaloneOptions,
+  standalonePolicy,
+} from "../standalone-limit.js";
 import { mergeRequests } from "../window-requests.js";
 import { WindowClients } from "./window-clients.js";
 import { type SlidingWindowStoreSettings, windowStoreSchema } from "./window-settings.js";
@@ -113,7 +119,10 @@ export class SlidingWindowStore implements RateLimitStore, Store {
     this.#hits?.enterWith({ key, time: allowed ? this.#clients.lastTime : undefined });
     const now = this.#clock.now();
     if (!allowed) return { totalHits: refusedHits, resetTime: new Date(Math.ceil(now) + retryAfterMs) };
-    return { totalHits: used, resetTime: new Date(this.#hits === undefined ? Math.ceil(now) + resetMs : Math.floor(now) + policy.windowMs) };
+    return {
+      totalHits: used,
+      resetTime: new Date(this.#hits === undefined ? Math.ceil(now) + resetMs : Math.floor(now) + policy.windowMs),
+    };
   }
 
   /** Takes back the hit of the request it is called for; outside of one, the client's oldest. */

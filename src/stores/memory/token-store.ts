@@ -79,7 +79,8 @@ export class MemoryTokenStore implements TokenStore {
 
   async markUndelivered(id: string, successorId: string, at: number): Promise<void> {
     const token = this.#tokens.get(id);
-    if (token?.successorId === successorId) this.#tokens.set(id, Object.freeze({ ...token, undeliveredAt: integer(at) }));
+    if (token?.successorId === successorId)
+      this.#tokens.set(id, Object.freeze({ ...token, undeliveredAt: integer(at) }));
   }
 
   async revokeFamily(familyId: string, at: number): Promise<boolean> {
@@ -144,14 +145,21 @@ export class MemoryTokenStore implements TokenStore {
   /** @throws StoreFullError when all places are taken by what is in force, or may still show a theft */
   #makeRoom(token: StoredRefreshToken, family: Family | undefined): void {
     const subject = family?.group.subject ?? this.#families.subject(token.subject);
-    if (subject !== undefined && subject.tokens >= this.#share && !this.#dropById(this.#families.firstRevoked(subject))) {
+    if (
+      subject !== undefined &&
+      subject.tokens >= this.#share &&
+      !this.#dropById(this.#families.firstRevoked(subject))
+    ) {
       const [idlest, next] = subject.live.families;
       const ending = idlest === family ? (next ?? idlest) : idlest;
       if (ending !== undefined) this.#families.revokeFamily(ending.id, this.#clock.now());
       this.#dropById(this.#families.firstRevoked(subject));
     }
     if (this.#tokens.size < this.#maxTokens || this.#dropById(this.#families.firstRevoked())) return;
-    throw new StoreFullError("store", `The memory store holds its ${this.#maxTokens} refresh tokens. Give \`database\` a URL to keep more.`);
+    throw new StoreFullError(
+      "store",
+      `The memory store holds its ${this.#maxTokens} refresh tokens. Give \`database\` a URL to keep more.`,
+    );
   }
 
   #dropById(id: string | undefined): boolean {

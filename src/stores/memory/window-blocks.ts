@@ -109,7 +109,10 @@ export class WindowBlocks {
     const cell = block * BLOCK_CELLS;
     const page = this.#pages[cell >>> PAGE_SHIFT]!;
     const at = (cell & PAGE_MASK) << 1;
-    const link = (page[at + 1]! >>> SPARE_SHIFT) | ((page[at + 3]! >>> SPARE_SHIFT) << SPARE_BITS) | ((page[at + 5]! >>> SPARE_SHIFT) << (2 * SPARE_BITS));
+    const link =
+      (page[at + 1]! >>> SPARE_SHIFT) |
+      ((page[at + 3]! >>> SPARE_SHIFT) << SPARE_BITS) |
+      ((page[at + 5]! >>> SPARE_SHIFT) << (2 * SPARE_BITS));
     return link === NO_LINK ? NONE : link;
   }
 

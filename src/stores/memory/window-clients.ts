@@ -58,13 +58,24 @@ export class WindowClients {
   readonly #slots = new WindowSlots();
   readonly #logs = new WindowLogs(this.#slots);
   readonly #tables: WindowTables;
-  readonly #index = new WindowIndex((slot, key, table) => this.#holders.isClient(slot, key) && this.#logs.owner(slot) === table);
+  readonly #index = new WindowIndex(
+    (slot, key, table) => this.#holders.isClient(slot, key) && this.#logs.owner(slot) === table,
+  );
   /** For each slot the client's key, or the overflow window whose log it is. */
   readonly #holders = new WindowHolders(this.#slots);
   /** What clients with a log of their own have left behind in overflow windows. */
   readonly #promoted = new Map<number, Before>();
   /** One for all decisions, so that a decision allocates nothing but its answer. */
-  readonly #place: Place = { table: undefined, key: "", hash: 0, slot: NONE, kind: OWN, before: undefined, others: [], stay: 0 };
+  readonly #place: Place = {
+    table: undefined,
+    key: "",
+    hash: 0,
+    slot: NONE,
+    kind: OWN,
+    before: undefined,
+    others: [],
+    stay: 0,
+  };
   #clients = 0;
   #hand = 0;
   #lastTime = 0;
@@ -107,7 +118,11 @@ export class WindowClients {
     return {
       allowed,
       used,
-      retryAfterMs: allowed ? 0 : cost > policy.limit ? Math.ceil(stay / 1000) : this.#wait(this.#timeFreeing(used + cost - policy.limit, place), stay, now),
+      retryAfterMs: allowed
+        ? 0
+        : cost > policy.limit
+          ? Math.ceil(stay / 1000)
+          : this.#wait(this.#timeFreeing(used + cost - policy.limit, place), stay, now),
       resetMs: used === 0 ? 0 : this.#wait(this.#timeFreeing(1, place), stay, now),
     };
   }
@@ -128,7 +143,9 @@ export class WindowClients {
       const together = this.decide(policy, key, before + cost, false);
       return together.allowed ? outcome : together;
     });
-    return outcomes.every(({ allowed }) => allowed) ? requests.map(({ policy, key, cost }) => this.decide(policy, key, cost, true)) : outcomes;
+    return outcomes.every(({ allowed }) => allowed)
+      ? requests.map(({ policy, key, cost }) => this.decide(policy, key, cost, true))
+      : outcomes;
   }
 
   /** The time stamp of the newest record; for `uncount`. */
@@ -196,7 +213,8 @@ export class WindowClients {
       place.table = this.#tables.find(policy.name);
       hasRoom = this.#tables.free(OWN, policy, place.table) > 0;
     }
-    if (!hasRoom || (place.table !== undefined && place.table.overflow.size > 0)) this.#findShared(policy, place, now, window, hasRoom);
+    if (!hasRoom || (place.table !== undefined && place.table.overflow.size > 0))
+      this.#findShared(policy, place, now, window, hasRoom);
     return place;
   }
 
@@ -211,7 +229,15 @@ export class WindowClients {
     const networks = networksOf(key);
     let isChosen = hasRoom;
     for (let kind = networks === undefined ? HASHED : ADDRESS; kind <= HASHED; kind += 1) {
-      const shared = table?.overflow.get(networks === undefined || kind === HASHED ? this.#hashedId(place.hash, networks !== undefined) : kind === ADDRESS ? key : kind === NARROW ? networks.narrow : networks.wide);
+      const shared = table?.overflow.get(
+        networks === undefined || kind === HASHED
+          ? this.#hashedId(place.hash, networks !== undefined)
+          : kind === ADDRESS
+            ? key
+            : kind === NARROW
+              ? networks.narrow
+              : networks.wide,
+      );
       if (shared !== undefined && this.#isLive(shared, now, window)) {
         place.stay = Math.max(window, shared.window);
         if (isChosen) {
@@ -262,7 +288,10 @@ export class WindowClients {
       else this.#share(table, place, window);
     }
     const { stamp } = this.#time;
-    const time = policy.limit > MOST_TIMES && this.#logs.records(place.slot) >= MOST_TIMES ? roundedUp(stamp, Math.ceil(window / MOST_TIMES)) : stamp;
+    const time =
+      policy.limit > MOST_TIMES && this.#logs.records(place.slot) >= MOST_TIMES
+        ? roundedUp(stamp, Math.ceil(window / MOST_TIMES))
+        : stamp;
     this.#lastTime = this.#logs.add(place.slot, time, cost, window);
   }
 
@@ -276,8 +305,22 @@ export class WindowClients {
 
   #share(table: WindowTable, { key, hash, kind, slot, before }: Place, window: number): void {
     const networks = networksOf(key);
-    const id = networks === undefined || kind === HASHED ? this.#hashedId(hash, networks !== undefined) : kind === ADDRESS ? ownCopy(key) : kind === NARROW ? networks.narrow : networks.wide;
-    const shared: OverflowWindow = { id, kind, network: networks === undefined || kind === HASHED ? undefined : enter(table, networks.wide, kind), before, slot, window };
+    const id =
+      networks === undefined || kind === HASHED
+        ? this.#hashedId(hash, networks !== undefined)
+        : kind === ADDRESS
+          ? ownCopy(key)
+          : kind === NARROW
+            ? networks.narrow
+            : networks.wide;
+    const shared: OverflowWindow = {
+      id,
+      kind,
+      network: networks === undefined || kind === HASHED ? undefined : enter(table, networks.wide, kind),
+      before,
+      slot,
+      window,
+    };
     table.overflow.set(id, shared);
     this.#holders.setShared(slot, shared);
     this.#tables.count(table, kind, 1);
@@ -305,7 +348,8 @@ export class WindowClients {
       if (this.#hand >= this.#logs.slots) this.#hand = 0;
       const slot = this.#hand;
       this.#hand += 1;
-      if (this.#logs.slots > 0 && this.#logs.owner(slot) !== NONE && this.#logs.expiresAt(slot) <= now) this.#release(slot);
+      if (this.#logs.slots > 0 && this.#logs.owner(slot) !== NONE && this.#logs.expiresAt(slot) <= now)
+        this.#release(slot);
     }
   }
 

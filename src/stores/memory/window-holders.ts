@@ -48,7 +48,9 @@ export class WindowHolders {
   hash(slot: number): number {
     const { bytes } = this.#slots.page(slot);
     const at = this.#at(slot);
-    return bytes[at] === ELSEWHERE ? spread(this.#elsewhere(slot) as string) : spreadBytes(bytes, at + 1, at + bytes[at]!);
+    return bytes[at] === ELSEWHERE
+      ? spread(this.#elsewhere(slot) as string)
+      : spreadBytes(bytes, at + 1, at + bytes[at]!);
   }
 
   setClient(slot: number, key: string): void {

@@ -92,6 +92,7 @@ function closeGap(cells: Int32Array, from: number, mask: number): void {
 
 function resize(part: Part, length: number): void {
   const cells = new Int32Array(Math.max(length, 2 * FIRST_CELLS));
-  for (let i = 0; i < part.cells.length; i += 2) if (part.cells[i + 1] !== 0) put(cells, part.cells[i]!, part.cells[i + 1]! - 1);
+  for (let i = 0; i < part.cells.length; i += 2)
+    if (part.cells[i + 1] !== 0) put(cells, part.cells[i]!, part.cells[i + 1]! - 1);
   part.cells = cells;
 }

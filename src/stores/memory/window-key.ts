@@ -8,7 +8,9 @@ const SEED = randomInt(2 ** 32 - 1) | 0;
 
 /** The key as the store knows it: itself, or SHA-256 of it when it is long, so that a client costs bounded memory. */
 export function boundedKey(key: string): string {
-  return key.length <= MAX_KEY_LENGTH ? key : `sha256:${createHash("sha256").update(key, "utf16le").digest("base64url")}`;
+  return key.length <= MAX_KEY_LENGTH
+    ? key
+    : `sha256:${createHash("sha256").update(key, "utf16le").digest("base64url")}`;
 }
 
 /** A seeded hash, a signed 32-bit integer. Not for signatures: it only spreads keys. */

@@ -151,7 +151,7 @@ export class WindowLogs {
   #timeFreeingOf(units: number, slots: readonly number[]): number {
     const heads = slots.map((slot) => this.#head(slot));
     let time = NaN;
-    for (let left = units; left > 0; ) {
+    for (let left = units; left > 0;) {
       let oldest = NONE;
       let record = Infinity;
       for (const [index, head] of heads.entries()) {

@@ -21,7 +21,13 @@ export class WindowRoom {
   readonly #open = [0, 0, 0, 0, 0];
 
   constructor(maxClients: number) {
-    this.#capacity = [maxClients, Math.floor(maxClients / 8), Math.floor(maxClients / 4), Math.floor(maxClients / 8), Infinity];
+    this.#capacity = [
+      maxClients,
+      Math.floor(maxClients / 8),
+      Math.floor(maxClients / 4),
+      Math.floor(maxClients / 8),
+      Infinity,
+    ];
   }
 
   /** How many more windows of a kind may be opened by a limit that has `held` of them. */

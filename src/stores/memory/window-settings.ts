@@ -9,7 +9,11 @@ export const DEFAULT_MAX_CLIENTS = 100_000;
 export const maxClientsSchema = z.int().min(1).max(10_000_000);
 
 const clockSchema = z.custom<Clock>(
-  (value) => typeof value === "object" && value !== null && typeof (value as Partial<Clock>).now === "function" && typeof (value as Partial<Clock>).monotonic === "function",
+  (value) =>
+    typeof value === "object" &&
+    value !== null &&
+    typeof (value as Partial<Clock>).now === "function" &&
+    typeof (value as Partial<Clock>).monotonic === "function",
   "Invalid input: expected a Clock with now() and monotonic()",
 );
 
@@ -19,9 +23,17 @@ export const windowStoreSchema = settingsObject({
   /** Where time comes from. */
   clock: clockSchema.default(systemClock),
   /** As a store of express-rate-limit: the limit, when that package is given a function or when the store is used without it. */
-  limit: z.int().min(0).max(2 ** 31 - 1).optional(),
+  limit: z
+    .int()
+    .min(0)
+    .max(2 ** 31 - 1)
+    .optional(),
   /** As a store of express-rate-limit: the window in milliseconds, when the store is used without that package. */
-  windowMs: z.number().min(1).max(2 ** 41).optional(),
+  windowMs: z
+    .number()
+    .min(1)
+    .max(2 ** 41)
+    .optional(),
 });
 
 export type SlidingWindowStoreSettings = z.input<typeof windowStoreSchema>;

@@ -158,7 +158,11 @@ export class WindowSlots {
     const slot = this.#given;
     if (slot >>> PAGE_SHIFT === this.#pages.length) {
       const memory = new ArrayBuffer(PAGE_SLOTS * STRIDE * 4);
-      this.#pages.push({ ints: new Int32Array(memory), doubles: new Float64Array(memory), bytes: new Uint8Array(memory) });
+      this.#pages.push({
+        ints: new Int32Array(memory),
+        doubles: new Float64Array(memory),
+        bytes: new Uint8Array(memory),
+      });
     }
     this.#given += 1;
     return slot;

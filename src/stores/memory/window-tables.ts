@@ -74,7 +74,14 @@ export class WindowTables {
     const known = this.find(name);
     if (known !== undefined) return known;
     const id = this.#freeIds.pop() ?? this.#byId.length;
-    const table: WindowTable = { id, name, room: this.#roomOf(policy), overflow: new Map(), networks: new Map(), open: [0, 0, 0, 0, 0] };
+    const table: WindowTable = {
+      id,
+      name,
+      room: this.#roomOf(policy),
+      overflow: new Map(),
+      networks: new Map(),
+      open: [0, 0, 0, 0, 0],
+    };
     this.#byId[table.id] = table;
     this.#byName.set(name, table);
     return table;

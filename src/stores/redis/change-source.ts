@@ -50,7 +50,11 @@ export class RedisChangeSource implements ChangeSource {
     if (!isList(reply)) return { changes: [], position, gap: true };
     const lines = texts(reply[1]);
     const last = lines.at(-1);
-    return { changes: changesOf(lines), position: `${epoch} ${String(reply[0])} ${last === undefined ? mark : markOf(last)}`, gap: false };
+    return {
+      changes: changesOf(lines),
+      position: `${epoch} ${String(reply[0])} ${last === undefined ? mark : markOf(last)}`,
+      gap: false,
+    };
   }
 
   record(changes: readonly Change[]): Promise<void> {
@@ -62,15 +66,31 @@ export class RedisChangeSource implements ChangeSource {
   }
 
   watch(listener: (changes: readonly Change[]) => void, onGap: () => void): Promise<() => Promise<void>> {
-    return this.#redis.subscribe(this.#channel, { message: (text) => listener(changesOf(text.split("\n"))), gap: onGap });
+    return this.#redis.subscribe(this.#channel, {
+      message: (text) => listener(changesOf(text.split("\n"))),
+      gap: onGap,
+    });
   }
 
   async #record(changes: readonly Change[], onlyMissing: boolean): Promise<void> {
     const { state, log, denied } = this.#keys;
     for (let start = 0; start < changes.length; start += BATCH) {
       const now = this.#clock.now();
-      const args = [mint(), String(LIFE_MS), this.#channel, String(LOG_LINES), String(now), String(SLACK_MS), onlyMissing ? "1" : "0"];
-      for (const change of changes.slice(start, start + BATCH)) args.push(`${mint()} ${writeChange(change)}`, memberOf(change), change.kind === "api-key" ? "" : String(change.endsAt));
+      const args = [
+        mint(),
+        String(LIFE_MS),
+        this.#channel,
+        String(LOG_LINES),
+        String(now),
+        String(SLACK_MS),
+        onlyMissing ? "1" : "0",
+      ];
+      for (const change of changes.slice(start, start + BATCH))
+        args.push(
+          `${mint()} ${writeChange(change)}`,
+          memberOf(change),
+          change.kind === "api-key" ? "" : String(change.endsAt),
+        );
       await this.#redis.eval(RECORD, [state, log, denied], args);
     }
   }
@@ -78,11 +98,12 @@ export class RedisChangeSource implements ChangeSource {
   /** In pages, so that Redis is not held up. */
   async #inForce(): Promise<Change[]> {
     const changes: Change[] = [];
-    for (let from = "-inf", size = PAGE_SIZE; ; ) {
+    for (let from = "-inf", size = PAGE_SIZE; ;) {
       const found = texts(await this.#redis.eval(PAGE, [this.#keys.denied], [from, String(size)]));
       for (let at = 0; at + 1 < found.length; at += 2) {
         const change = readChange(found[at] ?? "");
-        if (change !== undefined && change.kind !== "api-key") changes.push({ ...change, endsAt: Number(found[at + 1]) });
+        if (change !== undefined && change.kind !== "api-key")
+          changes.push({ ...change, endsAt: Number(found[at + 1]) });
       }
       if (found.length < 2 * size) return changes;
       // The next page begins with the end this one ended with, which others may share; more of them than a page holds need a longer one.

@@ -1,12 +1,26 @@
 import { Secret } from "../../core/secret.js";
 import { SettingsError, SetupError } from "../../settings/errors.js";
-import { endAll, type RedisConnection, RedisError, type RedisListener, type RedisReply, type RedisScript } from "./connection.js";
+import {
+  endAll,
+  type RedisConnection,
+  RedisError,
+  type RedisListener,
+  type RedisReply,
+  type RedisScript,
+} from "./connection.js";
 import { ioRedisConnection, isIoRedis } from "./ioredis.js";
 import { isNodeRedis, nodeRedisConnection } from "./node-redis.js";
 import { importPackage, type LoadPackage, openOwnClient, type OwnClient } from "./own-client.js";
 import { whyRefused } from "./refused.js";
 
-export { RedisError, redisScript, type RedisConnection, type RedisListener, type RedisReply, type RedisScript } from "./connection.js";
+export {
+  RedisError,
+  redisScript,
+  type RedisConnection,
+  type RedisListener,
+  type RedisReply,
+  type RedisScript,
+} from "./connection.js";
 
 export interface OpenRedisOptions {
   /** How long `ready()` waits for a server that does not answer, in milliseconds (default 5000). */
@@ -25,7 +39,8 @@ export interface OpenRedisOptions {
 export function openRedis(redis: Secret | string | object, options: OpenRedisOptions = {}): RedisConnection {
   const value = redis instanceof Secret ? redis.reveal() : redis;
   if (typeof value === "string") return new UrlConnection(checkedUrl(value), options);
-  if (typeof value !== "object" || value === null) throw wrong("wrong-type", "This is neither a URL nor a client of Redis.");
+  if (typeof value !== "object" || value === null)
+    throw wrong("wrong-type", "This is neither a URL nor a client of Redis.");
   if (isConnection(value)) return new BorrowedConnection(value);
   if (isIoRedis(value)) return ioRedisConnection(value);
   if (isNodeRedis(value)) return nodeRedisConnection(value);
@@ -34,13 +49,16 @@ export function openRedis(redis: Secret | string | object, options: OpenRedisOpt
 
 /** @throws SettingsError; its message never contains the URL */
 function checkedUrl(url: string): string {
-  if (!/^rediss?:\/\//i.test(url)) throw wrong("wrong-value", "The URL of Redis does not begin with redis:// or rediss://.");
-  if (!URL.canParse(url)) throw wrong("wrong-value", "The URL of Redis cannot be read; a password in it may need percent-encoding.");
+  if (!/^rediss?:\/\//i.test(url))
+    throw wrong("wrong-value", "The URL of Redis does not begin with redis:// or rediss://.");
+  if (!URL.canParse(url))
+    throw wrong("wrong-value", "The URL of Redis cannot be read; a password in it may need percent-encoding.");
   return url;
 }
 
 function wrong(code: "wrong-type" | "wrong-value", message: string): SettingsError {
-  const remedy = "Write redis://user:password@host:6379/0 (rediss:// for TLS), or give a connected client: Sentinel and Cluster need one.";
+  const remedy =
+    "Write redis://user:password@host:6379/0 (rediss:// for TLS), or give a connected client: Sentinel and Cluster need one.";
   return new SettingsError([{ code, path: "redis", message, remedy }]);
 }
 
@@ -168,7 +186,9 @@ class UrlConnection implements RedisConnection {
         const refusal = whyRefused(client.lastError());
         if (refusal !== undefined) throw new SetupError(refusal, { cause: client.lastError() });
         if (patience.aborted) {
-          throw new SetupError(`Redis did not answer within ${this.#readyTimeoutMs} ms.`, { cause: client.lastError() ?? error });
+          throw new SetupError(`Redis did not answer within ${this.#readyTimeoutMs} ms.`, {
+            cause: client.lastError() ?? error,
+          });
         }
         await new Promise((resolve) => setTimeout(resolve, 50));
       }

@@ -59,7 +59,10 @@ export class RedisError extends Error {
 
   constructor(error: unknown) {
     const message = error instanceof Error ? error.message : "Redis failed.";
-    const code = error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : /^[A-Z]{2,}(?= )/.exec(message)?.[0];
+    const code =
+      error instanceof Error && "code" in error && typeof error.code === "string"
+        ? error.code
+        : /^[A-Z]{2,}(?= )/.exec(message)?.[0];
     super(message === "" ? (code ?? "Redis failed.") : message);
     this.name = "RedisError";
     this.code = code ?? (error instanceof Error ? error.constructor.name : "failed");

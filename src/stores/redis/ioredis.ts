@@ -1,4 +1,14 @@
-import { clean, endAll, evalWithReload, type RedisConnection, type RedisLink, type RedisListener, type RedisReply, redisScript, subscribed } from "./connection.js";
+import {
+  clean,
+  endAll,
+  evalWithReload,
+  type RedisConnection,
+  type RedisLink,
+  type RedisListener,
+  type RedisReply,
+  redisScript,
+  subscribed,
+} from "./connection.js";
 
 /** What is used of ioredis, of `Redis` (standalone and Sentinel) and `Cluster` alike. */
 interface IoRedis {
@@ -24,7 +34,12 @@ const COMMAND = redisScript("return redis.call(ARGV[1], KEYS[1], unpack(ARGV, 2)
 
 export function isIoRedis(value: object): boolean {
   const client = value as Partial<IoRedis>;
-  return typeof client.status === "string" && [client.call, client.evalsha, client.eval, client.publish, client.duplicate].every((method) => typeof method === "function");
+  return (
+    typeof client.status === "string" &&
+    [client.call, client.evalsha, client.eval, client.publish, client.duplicate].every(
+      (method) => typeof method === "function",
+    )
+  );
 }
 
 /** @param value what `isIoRedis` said yes to. It is not closed here. */
@@ -34,9 +49,8 @@ export function ioRedisConnection(value: object): RedisConnection {
   const readsReplicas = isCluster && (client.options?.scaleReads ?? "master") !== "master";
   const endings = new Set<() => Promise<void>>();
   const run: RedisConnection["eval"] = (script, keys, args) =>
-    evalWithReload(
-      client.evalsha(script.sha, keys.length, ...keys, ...args),
-      () => client.eval(script.source, keys.length, ...keys, ...args),
+    evalWithReload(client.evalsha(script.sha, keys.length, ...keys, ...args), () =>
+      client.eval(script.source, keys.length, ...keys, ...args),
     );
   return {
     library: "ioredis",
@@ -92,7 +106,13 @@ async function probeLink(link: IoRedis, isCluster: boolean): Promise<void> {
   if (link.status !== "ready" || isCluster) return;
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<"late">((resolve) => (timer = setTimeout(() => resolve("late"), 3000)));
-  const answer = await Promise.race([link.call("PING").then(() => "answered", () => "failed"), late]);
+  const answer = await Promise.race([
+    link.call("PING").then(
+      () => "answered",
+      () => "failed",
+    ),
+    late,
+  ]);
   clearTimeout(timer);
-  if (answer === "late" && link.status === "ready") (link.disconnect)(true);
+  if (answer === "late" && link.status === "ready") link.disconnect(true);
 }

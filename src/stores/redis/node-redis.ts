@@ -1,5 +1,15 @@
 import { SetupError } from "../../settings/errors.js";
-import { clean, endAll, evalWithReload, type RedisConnection, type RedisLink, type RedisListener, type RedisReply, type RedisScript, subscribed } from "./connection.js";
+import {
+  clean,
+  endAll,
+  evalWithReload,
+  type RedisConnection,
+  type RedisLink,
+  type RedisListener,
+  type RedisReply,
+  type RedisScript,
+  subscribed,
+} from "./connection.js";
 import { retryDelay } from "./retry-delay.js";
 
 interface ScriptArguments {
@@ -39,7 +49,9 @@ type Kind = "client" | "cluster" | "sentinel";
 /** Whether a value is a client of node-redis 5 or later (version 4 has no `withTypeMapping`). */
 export function isNodeRedis(value: object): boolean {
   const client = value as Partial<AnyNodeRedis>;
-  return [client.withTypeMapping, client.evalSha, client.eval, client.sendCommand, client.publish].every((method) => typeof method === "function");
+  return [client.withTypeMapping, client.evalSha, client.eval, client.sendCommand, client.publish].every(
+    (method) => typeof method === "function",
+  );
 }
 
 function kindOf(client: object): Kind {
@@ -76,14 +88,19 @@ export function nodeRedisConnection(value: object): RedisConnection {
   }
 
   async function subscribe(channel: string, listener: RedisListener): Promise<() => Promise<void>> {
-    return subscribed(kind === "client" ? ownLink(value as NodeRedisClient, channel, listener) : sharedLink(given, channel, listener), endings);
+    return subscribed(
+      kind === "client" ? ownLink(value as NodeRedisClient, channel, listener) : sharedLink(given, channel, listener),
+      endings,
+    );
   }
 
   return {
     library: "node-redis",
     isCluster: kind === "cluster",
     eval(script: RedisScript, keys, args) {
-      return evalWithReload(evalSha(script, keys, args), () => client.eval(script.source, { keys: keys as string[], arguments: args as string[] }));
+      return evalWithReload(evalSha(script, keys, args), () =>
+        client.eval(script.source, { keys: keys as string[], arguments: args as string[] }),
+      );
     },
     command,
     publish: async (channel, message) => {
@@ -91,7 +108,8 @@ export function nodeRedisConnection(value: object): RedisConnection {
     },
     subscribe,
     ready: async () => {
-      if (!given.isOpen) throw new SetupError("The node-redis client is not connected. Call `await client.connect()` before ready().");
+      if (!given.isOpen)
+        throw new SetupError("The node-redis client is not connected. Call `await client.connect()` before ready().");
       await command("PING");
     },
     close: () => endAll(endings),

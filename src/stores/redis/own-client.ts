@@ -8,7 +8,8 @@ import { retryDelay } from "./retry-delay.js";
 export type LoadPackage = (name: string) => Promise<Record<string, unknown>>;
 
 /** The name is a variable so that neither the compiler nor a bundler wants an optional package to be there. */
-export const importPackage: LoadPackage = async (name) => (await import(/* @vite-ignore */ name)) as Record<string, unknown>;
+export const importPackage: LoadPackage = async (name) =>
+  (await import(/* @vite-ignore */ name)) as Record<string, unknown>;
 
 /** A client made here, and how to end it. */
 export interface OwnClient {
@@ -36,7 +37,9 @@ export async function openOwnClient(url: string, load: LoadPackage): Promise<Own
   if (redis !== undefined) return openNodeRedis(redis, url);
   const ioredis = await attempt(load, "ioredis");
   if (ioredis !== undefined) return openIoRedis(ioredis, url);
-  throw new SetupError("A redis: URL needs the package redis (node-redis), which is not installed. Install it with: npm install redis");
+  throw new SetupError(
+    "A redis: URL needs the package redis (node-redis), which is not installed. Install it with: npm install redis",
+  );
 }
 
 async function attempt(load: LoadPackage, name: string): Promise<Record<string, unknown> | undefined> {
@@ -67,7 +70,9 @@ function watch(client: Emitter): Pick<OwnClient, "firstAttempt" | "lastError"> {
 }
 
 function openNodeRedis(redis: Record<string, unknown>, url: string): OwnClient {
-  const createClient = redis.createClient as (options: object) => Emitter & { connect(): Promise<unknown>; readonly isOpen: boolean; destroy(): void };
+  const createClient = redis.createClient as (
+    options: object,
+  ) => Emitter & { connect(): Promise<unknown>; readonly isOpen: boolean; destroy(): void };
   const client = withoutUrl(() =>
     createClient({
       url,
@@ -88,7 +93,10 @@ function openNodeRedis(redis: Record<string, unknown>, url: string): OwnClient {
 }
 
 function openIoRedis(ioredis: Record<string, unknown>, url: string): OwnClient {
-  const Redis = (ioredis.Redis ?? ioredis.default) as new (url: string, options: object) => Emitter & { disconnect(): void };
+  const Redis = (ioredis.Redis ?? ioredis.default) as new (
+    url: string,
+    options: object,
+  ) => Emitter & { disconnect(): void };
   const client = withoutUrl(
     () =>
       new Redis(url, {
@@ -110,6 +118,8 @@ function withoutUrl<Client>(make: () => Client): Client {
   try {
     return make();
   } catch {
-    throw new SetupError("The redis: URL cannot be used. Write redis://user:password@host:6379/0, or rediss:// for TLS.");
+    throw new SetupError(
+      "The redis: URL cannot be used. Write redis://user:password@host:6379/0, or rediss:// for TLS.",
+    );
   }
 }

@@ -1,7 +1,8 @@
 import { RedisError } from "./connection.js";
 
 /** Names OpenSSL and Node give to a certificate that is not accepted (Node's manual, "X509 certificate error codes"). */
-const CERTIFICATE = /^(?:ERR_TLS_CERT_|CERT_|UNABLE_TO_|HOSTNAME_MISMATCH|(?:DEPTH_ZERO_)?SELF_SIGNED_CERT|INVALID_(?:CA|PURPOSE))/;
+const CERTIFICATE =
+  /^(?:ERR_TLS_CERT_|CERT_|UNABLE_TO_|HOSTNAME_MISMATCH|(?:DEPTH_ZERO_)?SELF_SIGNED_CERT|INVALID_(?:CA|PURPOSE))/;
 
 /**
  * Why a connection cannot be made, in words, when the server has answered and waiting longer changes nothing: its
@@ -13,6 +14,7 @@ export function whyRefused(error: unknown): string | undefined {
   if (CERTIFICATE.test(code)) {
     return `The certificate of Redis was not accepted (${message.replace(/\.$/, "")}). Name the file of the authority that signed it in NODE_EXTRA_CA_CERTS, or give a client made with its \`ca\` instead of a URL.`;
   }
-  if (code === "WRONGPASS" || code === "NOAUTH") return `Redis refused the user or the password (${message.replace(/\.$/, "")}).`;
+  if (code === "WRONGPASS" || code === "NOAUTH")
+    return `Redis refused the user or the password (${message.replace(/\.$/, "")}).`;
   return undefined;
 }

@@ -9,7 +9,17 @@ import { openRedis } from "./client.js";
 import type { RedisConnection, RedisReply } from "./connection.js";
 import { importPackage, type LoadPackage } from "./own-client.js";
 import { END, INDEX, TOUCH, WRITE } from "./session-scripts.js";
-import { HEAD_LENGTH, TIMES_AT, headOf, ownerTag, readHead, readValue, writeTimes, writeValue, type SessionHead } from "./session-value.js";
+import {
+  HEAD_LENGTH,
+  TIMES_AT,
+  headOf,
+  ownerTag,
+  readHead,
+  readValue,
+  writeTimes,
+  writeValue,
+  type SessionHead,
+} from "./session-value.js";
 
 export interface RedisSessionStoreOptions {
   /** A `redis:` URL or a client; see `openRedis`. */
@@ -47,7 +57,10 @@ export class RedisSessionStore extends session.Store implements SessionStore {
   readonly #ways: Promise<Readonly<Record<Way, RedisStore>>>;
 
   /** @throws SettingsError when the client is neither a URL nor a client */
-  constructor({ client, prefix = "portcullis:", clock = systemClock }: RedisSessionStoreOptions, load: LoadPackage = importPackage) {
+  constructor(
+    { client, prefix = "portcullis:", clock = systemClock }: RedisSessionStoreOptions,
+    load: LoadPackage = importPackage,
+  ) {
     super();
     this.#redis = openRedis(client);
     this.#prefix = prefix;
@@ -71,7 +84,10 @@ export class RedisSessionStore extends session.Store implements SessionStore {
   }
 
   override set(sid: string, data: session.SessionData, callback?: Callback<void>): void {
-    answer(this.#write("set", sid, data).then(() => undefined), callback);
+    answer(
+      this.#write("set", sid, data).then(() => undefined),
+      callback,
+    );
   }
 
   create(sid: string, data: session.SessionData, callback: Callback<boolean>): void {
@@ -106,8 +122,12 @@ export class RedisSessionStore extends session.Store implements SessionStore {
     const tag = ownerTag(principalId);
     const now = this.#clock.now();
     const found = await inSlices(await this.#idsOf(tag), async (sid) => {
-      const head = readHead(text(await this.#redis.command("GETRANGE", this.#keyOf(sid), "0", String(HEAD_LENGTH - 1))));
-      return head !== undefined && head.tag === tag && head.expiresAt > now ? [{ sid, createdAt: head.createdAt, seenAt: head.seenAt, expiresAt: head.expiresAt }] : [];
+      const head = readHead(
+        text(await this.#redis.command("GETRANGE", this.#keyOf(sid), "0", String(HEAD_LENGTH - 1))),
+      );
+      return head !== undefined && head.tag === tag && head.expiresAt > now
+        ? [{ sid, createdAt: head.createdAt, seenAt: head.seenAt, expiresAt: head.expiresAt }]
+        : [];
     });
     return found.flat();
   }
@@ -117,7 +137,8 @@ export class RedisSessionStore extends session.Store implements SessionStore {
     const ids = (await this.#idsOf(tag)).filter((sid) => sid !== exceptSid);
     // Also an id whose session is not there: it may be about to be created.
     const ended = await inSlices(ids, (sid) => this.#end(sid, tag));
-    for (let from = 0; from < ids.length; from += SLICE) await this.#redis.command("ZREM", this.#indexOf(tag), ...ids.slice(from, from + SLICE));
+    for (let from = 0; from < ids.length; from += SLICE)
+      await this.#redis.command("ZREM", this.#indexOf(tag), ...ids.slice(from, from + SLICE));
     const now = this.#clock.now();
     return ended.filter((head) => head !== undefined && head.expiresAt > now).length;
   }
@@ -138,11 +159,15 @@ export class RedisSessionStore extends session.Store implements SessionStore {
             if (written !== 1) throw NOT_WRITTEN;
           },
           // connect-redis deletes instead of writing what has ended already.
-          del: async ([key = ""]: string[]) => this.#redis.eval(END, [key], [String(HEAD_LENGTH), String(ENDED_MS), ""]),
+          del: async ([key = ""]: string[]) =>
+            this.#redis.eval(END, [key], [String(HEAD_LENGTH), String(ENDED_MS), ""]),
         },
         prefix: `${this.#prefix}session:`,
         // connect-redis gives `null` on as what it is: no session.
-        serializer: { parse: readValue as (value: string) => session.SessionData, stringify: (data) => writeValue(this.#headOf(data), data) },
+        serializer: {
+          parse: readValue as (value: string) => session.SessionData,
+          stringify: (data) => writeValue(this.#headOf(data), data),
+        },
         ttl: (data) => Math.ceil(this.#lifeMs(this.#headOf(data)) / 1000),
       });
     return { set: make("set"), create: make("create"), replace: make("replace") };
@@ -172,7 +197,9 @@ export class RedisSessionStore extends session.Store implements SessionStore {
   }
 
   async #end(sid: string, tag: string): Promise<SessionHead | undefined> {
-    return readHead(text(await this.#redis.eval(END, [this.#keyOf(sid)], [String(HEAD_LENGTH), String(ENDED_MS), tag])));
+    return readHead(
+      text(await this.#redis.eval(END, [this.#keyOf(sid)], [String(HEAD_LENGTH), String(ENDED_MS), tag])),
+    );
   }
 
   async #idsOf(tag: string): Promise<string[]> {
@@ -205,13 +232,17 @@ async function connectRedis(load: LoadPackage): Promise<typeof RedisStore> {
   } catch (error) {
     const code = error instanceof Error && "code" in error ? error.code : undefined;
     if (code !== "ERR_MODULE_NOT_FOUND" && code !== "MODULE_NOT_FOUND") throw error;
-    throw new SetupError("Sessions in Redis need the package connect-redis, which is not installed. Install it with: npm install connect-redis", { cause: error });
+    throw new SetupError(
+      "Sessions in Redis need the package connect-redis, which is not installed. Install it with: npm install connect-redis",
+      { cause: error },
+    );
   }
 }
 
 async function inSlices<T>(ids: readonly string[], act: (sid: string) => Promise<T>): Promise<T[]> {
   const results: T[] = [];
-  for (let from = 0; from < ids.length; from += SLICE) results.push(...(await Promise.all(ids.slice(from, from + SLICE).map(act))));
+  for (let from = 0; from < ids.length; from += SLICE)
+    results.push(...(await Promise.all(ids.slice(from, from + SLICE).map(act))));
   return results;
 }
 

@@ -22,7 +22,11 @@ export interface SessionHead {
 
 /** Names a principal in keys without telling who: 132 bits of SHA-256. As JSON, which tells halves of surrogate pairs apart. */
 export function ownerTag(principalId: string): string {
-  return createHash("sha256").update("portcullis/owner\0").update(JSON.stringify(principalId)).digest("base64url").slice(0, 22);
+  return createHash("sha256")
+    .update("portcullis/owner\0")
+    .update(JSON.stringify(principalId))
+    .digest("base64url")
+    .slice(0, 22);
 }
 
 export function headOf(data: session.SessionData, now: number): SessionHead {
@@ -48,7 +52,12 @@ export function writeTimes({ seenAt, expiresAt }: SessionHead): string {
 export function readHead(value: string): SessionHead | undefined {
   if (value.length < HEAD_LENGTH || !/^\d{48}/.test(value)) return undefined;
   const tag = value.slice(48, HEAD_LENGTH);
-  return { createdAt: Number(value.slice(0, 16)), seenAt: Number(value.slice(16, 32)), expiresAt: Number(value.slice(32, 48)), tag: tag === NOBODY ? undefined : tag };
+  return {
+    createdAt: Number(value.slice(0, 16)),
+    seenAt: Number(value.slice(16, 32)),
+    expiresAt: Number(value.slice(32, 48)),
+    tag: tag === NOBODY ? undefined : tag,
+  };
 }
 
 /**

@@ -2,7 +2,13 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import type { ClientRateLimitInfo, Store } from "express-rate-limit";
 import { parse } from "../../settings/object.js";
 import type { RateLimitStore, WindowOutcome, WindowPolicy, WindowRequest } from "../contracts.js";
-import { noLimit, type StandaloneLimit, standaloneLimit, type StandaloneOptions, standalonePolicy } from "../standalone-limit.js";
+import {
+  noLimit,
+  type StandaloneLimit,
+  standaloneLimit,
+  type StandaloneOptions,
+  standalonePolicy,
+} from "../standalone-limit.js";
 import { type RedisSlidingWindowStoreSettings, redisWindowStoreSchema } from "./window-settings.js";
 import { RedisWindows } from "./windows.js";
 
@@ -96,7 +102,9 @@ export class RedisSlidingWindowStore implements RateLimitStore, Store {
     // async context does.
     const hit: Hit = { key };
     this.#hits?.enterWith(hit);
-    const outcome = await (this.#hits === undefined ? this.#windows.decide(policy, key, 1, true) : this.#decideFor(hit, policy));
+    const outcome = await (this.#hits === undefined
+      ? this.#windows.decide(policy, key, 1, true)
+      : this.#decideFor(hit, policy));
     const { allowed, used, retryAfterMs, resetMs } = outcome;
     const now = Date.now();
     if (!allowed) return { totalHits: refusedHits, resetTime: new Date(now + retryAfterMs) };

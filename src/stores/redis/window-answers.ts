@@ -26,11 +26,14 @@ export function outcomeOf(answer: unknown): WindowOutcome {
     const size = Math.abs(answer);
     const used = Math.floor(size / UNIT);
     const resetMs = size - used * UNIT;
-    return answer < 0 ? { allowed: false, used, retryAfterMs: resetMs, resetMs } : { allowed: true, used, retryAfterMs: 0, resetMs };
+    return answer < 0
+      ? { allowed: false, used, retryAfterMs: resetMs, resetMs }
+      : { allowed: true, used, retryAfterMs: 0, resetMs };
   }
   const [verdict, used, retryAfterMs, resetMs] = Array.isArray(answer) ? (answer as readonly unknown[]) : [];
   if (typeof verdict === "string" && used === undefined) throw new RedisError(new Error(verdict));
-  if (typeof used !== "number" || typeof retryAfterMs !== "number" || typeof resetMs !== "number") throw somethingElse();
+  if (typeof used !== "number" || typeof retryAfterMs !== "number" || typeof resetMs !== "number")
+    throw somethingElse();
   return { allowed: verdict === 1, used, retryAfterMs, resetMs };
 }
 

@@ -14,7 +14,8 @@ const LONE_SURROGATE = /\p{Surrogate}/u;
 export function keyPart(text: string): string {
   if (PLAIN.test(text)) return text;
   if (text === "") return "%";
-  if (text.length > MAX_LENGTH || LONE_SURROGATE.test(text)) return `%sha256%${createHash("sha256").update(text, "utf16le").digest("base64url")}`;
+  if (text.length > MAX_LENGTH || LONE_SURROGATE.test(text))
+    return `%sha256%${createHash("sha256").update(text, "utf16le").digest("base64url")}`;
   return text.replace(/[%{}]/g, (character) => `%${character.charCodeAt(0).toString(16)}`);
 }
 

@@ -7,7 +7,10 @@ export const DEFAULT_MAX_RECORDS = 1024;
 
 export const redisWindowStoreSchema = settingsObject({
   /** A `redis://` or `rediss://` URL, or a client of node-redis or ioredis. A client stays the app's to close. */
-  redis: z.custom<string | object>((value) => typeof value === "string" || value instanceof Secret || (typeof value === "object" && value !== null), "Invalid input: expected a redis:// URL or a client"),
+  redis: z.custom<string | object>(
+    (value) => typeof value === "string" || value instanceof Secret || (typeof value === "object" && value !== null),
+    "Invalid input: expected a redis:// URL or a client",
+  ),
   /** What every key begins with. Stores of different limits in express-rate-limit need different ones. */
   prefix: z
     .string()
@@ -20,9 +23,17 @@ export const redisWindowStoreSchema = settingsObject({
    */
   maxRecords: z.int().min(16).max(1_000_000).default(DEFAULT_MAX_RECORDS),
   /** As a store of express-rate-limit: the limit, when that package is given a function or when the store is used without it. */
-  limit: z.int().min(0).max(2 ** 31 - 1).optional(),
+  limit: z
+    .int()
+    .min(0)
+    .max(2 ** 31 - 1)
+    .optional(),
   /** As a store of express-rate-limit: the window in milliseconds, when the store is used without that package. */
-  windowMs: z.number().min(1).max(2 ** 41).optional(),
+  windowMs: z
+    .number()
+    .min(1)
+    .max(2 ** 41)
+    .optional(),
 });
 
 export type RedisSlidingWindowStoreSettings = z.input<typeof redisWindowStoreSchema>;

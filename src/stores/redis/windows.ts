@@ -69,7 +69,13 @@ export class RedisWindows {
   async refund(policy: WindowPolicy, key: string, units: number, recordedAt: string): Promise<void> {
     const prepared = this.#prepare(policy);
     const keys = [windowKey(this.#prefix, key, prepared)];
-    await this.redis.eval(REFUND, keys, [String(prepared.limit), String(prepared.window), String(prepared.tick), String(units), recordedAt]);
+    await this.redis.eval(REFUND, keys, [
+      String(prepared.limit),
+      String(prepared.window),
+      String(prepared.tick),
+      String(units),
+      recordedAt,
+    ]);
   }
 
   /** All of them or none, atomic. In a Cluster the keys must be of one client. */
@@ -119,20 +125,31 @@ export class RedisWindows {
     const outcomes: TimedOutcome[] = [];
     const results = await Promise.allSettled(
       [...groups.values()].map(async (indexes) => {
-        const answers = await this.#decideGroup(indexes.map((index) => requests[index]!), true);
+        const answers = await this.#decideGroup(
+          indexes.map((index) => requests[index]!),
+          true,
+        );
         for (const [at, index] of indexes.entries()) outcomes[index] = answers[at]!;
         return { indexes, isRecorded: answers.every(({ allowed }) => allowed) };
       }),
     );
     const done = results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
     if (done.length === groups.size && done.every(({ isRecorded }) => isRecorded)) return outcomes;
-    await this.#takeBack(done.flatMap(({ indexes, isRecorded }) => (isRecorded ? indexes : [])), requests, outcomes);
+    await this.#takeBack(
+      done.flatMap(({ indexes, isRecorded }) => (isRecorded ? indexes : [])),
+      requests,
+      outcomes,
+    );
     const failed = results.find((result) => result.status === "rejected");
     if (failed !== undefined) throw failed.reason;
     return outcomes;
   }
 
-  async #takeBack(indexes: readonly number[], requests: readonly WindowRequest[], outcomes: TimedOutcome[]): Promise<void> {
+  async #takeBack(
+    indexes: readonly number[],
+    requests: readonly WindowRequest[],
+    outcomes: TimedOutcome[],
+  ): Promise<void> {
     await Promise.allSettled(
       indexes.map(async (index) => {
         const { policy, key, cost } = requests[index]!;
@@ -146,7 +163,13 @@ export class RedisWindows {
 
   #prepare(policy: WindowPolicy): PreparedPolicy {
     const known = this.#prepared.get(policy);
-    if (known !== undefined && known.limit === policy.limit && known.windowMs === policy.windowMs && known.name === policy.name) return known;
+    if (
+      known !== undefined &&
+      known.limit === policy.limit &&
+      known.windowMs === policy.windowMs &&
+      known.name === policy.name
+    )
+      return known;
     const prepared = preparePolicy(policy, this.#maxRecords);
     this.#prepared.set(policy, prepared);
     return prepared;

@@ -38,7 +38,9 @@ export class SqlApiKeyStore implements ApiKeyStore {
       return true;
     };
     await settleLostCommit(writeTransaction(this.#db, work, call), async () => {
-      const found = await read(this.#slowDb, (db) => db.selectFrom("portcullis_api_keys").select("id").where("id", "=", row.id).executeTakeFirst());
+      const found = await read(this.#slowDb, (db) =>
+        db.selectFrom("portcullis_api_keys").select("id").where("id", "=", row.id).executeTakeFirst(),
+      );
       return found !== undefined;
     });
   }
@@ -46,11 +48,16 @@ export class SqlApiKeyStore implements ApiKeyStore {
   async get(id: string): Promise<StoredApiKey | undefined> {
     // Text that could not have been stored is not looked for: a driver might alter it into an id that exists.
     if (!isStorable(id)) return undefined;
-    const row = await read(this.#db, (db) => db.selectFrom("portcullis_api_keys").selectAll().where("id", "=", id).executeTakeFirst());
+    const row = await read(this.#db, (db) =>
+      db.selectFrom("portcullis_api_keys").selectAll().where("id", "=", id).executeTakeFirst(),
+    );
     return row === undefined ? undefined : (await this.#withMarks([markedKey(row)]))[0];
   }
 
-  async list(ownerId: string, page: { readonly limit: number; readonly after?: string | undefined }): Promise<StoredApiKey[]> {
+  async list(
+    ownerId: string,
+    page: { readonly limit: number; readonly after?: string | undefined },
+  ): Promise<StoredApiKey[]> {
     const { after } = page;
     if (!isStorable(ownerId)) return [];
     let query = this.#db
@@ -76,12 +83,26 @@ export class SqlApiKeyStore implements ApiKeyStore {
     if (!isStorable(id)) return false;
     const change = { revoked_at: integer(at), revoked_reason: text(reason) };
     return writeTransaction(this.#db, async (transaction) => {
-      const revoked = await transaction.updateTable("portcullis_api_keys").set(change).where("id", "=", id).where("revoked_at", "is", null).executeTakeFirst();
+      const revoked = await transaction
+        .updateTable("portcullis_api_keys")
+        .set(change)
+        .where("id", "=", id)
+        .where("revoked_at", "is", null)
+        .executeTakeFirst();
       const changed = revoked.numUpdatedRows > 0n;
-      const row = await transaction.selectFrom("portcullis_api_keys").select(["first_id", "rotated_to"]).where("id", "=", id).executeTakeFirst();
+      const row = await transaction
+        .selectFrom("portcullis_api_keys")
+        .select(["first_id", "rotated_to"])
+        .where("id", "=", id)
+        .executeTakeFirst();
       if (row === undefined || !(descendants || (changed && row.rotated_to === null))) return changed;
       const first = row.first_id === null ? id : textOf(row.first_id);
-      const marked = await transaction.updateTable("portcullis_api_keys").set({ line_ended_at: at }).where("id", "=", first).where("line_ended_at", "is", null).executeTakeFirst();
+      const marked = await transaction
+        .updateTable("portcullis_api_keys")
+        .set({ line_ended_at: at })
+        .where("id", "=", first)
+        .where("line_ended_at", "is", null)
+        .executeTakeFirst();
       return changed || marked.numUpdatedRows > 0n;
     });
   }
@@ -141,10 +162,25 @@ export class SqlApiKeyStore implements ApiKeyStore {
     const ended = new Map<string, number>();
     for (let from = 0; from < ids.length; from += IDS_PER_QUERY) {
       const some = ids.slice(from, from + IDS_PER_QUERY);
-      const rows = await read(this.#db, (db) => db.selectFrom("portcullis_api_keys").select(["id", "line_ended_at"]).where("id", "in", some).where("line_ended_at", "is not", null).execute());
+      const rows = await read(this.#db, (db) =>
+        db
+          .selectFrom("portcullis_api_keys")
+          .select(["id", "line_ended_at"])
+          .where("id", "in", some)
+          .where("line_ended_at", "is not", null)
+          .execute(),
+      );
       for (const row of rows) ended.set(textOf(row.id), Number(row.line_ended_at));
     }
-    return keys.map(({ key, endedAt }) => endedByMark(key, endedAt ?? endingIds(key).map((id) => ended.get(id)).find((at) => at !== undefined)));
+    return keys.map(({ key, endedAt }) =>
+      endedByMark(
+        key,
+        endedAt ??
+          endingIds(key)
+            .map((id) => ended.get(id))
+            .find((at) => at !== undefined),
+      ),
+    );
   }
 }
 

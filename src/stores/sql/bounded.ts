@@ -26,7 +26,12 @@ export class PoolBusyError extends Error {
  *
  * @param what "no connection was free", say; the time is added
  */
-export function withinTime<T>(work: Promise<T>, ms: number, what: string, late: (value: T) => void = () => undefined): Promise<T> {
+export function withinTime<T>(
+  work: Promise<T>,
+  ms: number,
+  what: string,
+  late: (value: T) => void = () => undefined,
+): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     let isOver = false;
     const timer = setTimeout(() => {
@@ -56,7 +61,11 @@ const FULL_PAUSE_MS = 20;
  *
  * @param deadline on the clock of `performance.now()`, in milliseconds
  */
-export async function acquireWithin<T>(acquire: () => Promise<T>, deadline: number, release: (connection: T) => void): Promise<T> {
+export async function acquireWithin<T>(
+  acquire: () => Promise<T>,
+  deadline: number,
+  release: (connection: T) => void,
+): Promise<T> {
   for (;;) {
     try {
       return await withinTime(acquire(), Math.max(1, deadline - performance.now()), "no connection was free", release);

@@ -34,7 +34,15 @@ const OPEN_AT_START = 1000;
 
 /** Just loaded: `top` was the highest number visible at `now`. */
 export function begin(top: number, now: number, wallAt: number): ReadPosition {
-  return { readAt: now, wallAt, marks: [[now - OVERLAP_MS, Math.max(0, top - OPEN_AT_START)], [now, top]], told: [] };
+  return {
+    readAt: now,
+    wallAt,
+    marks: [
+      [now - OVERLAP_MS, Math.max(0, top - OPEN_AT_START)],
+      [now, top],
+    ],
+    told: [],
+  };
 }
 
 /** The number above which to read. */
@@ -49,7 +57,13 @@ export function startOf(position: ReadPosition): number {
  *
  * @param read what was read, in order
  */
-export function advance(position: ReadPosition, read: readonly Told[], began: number, ended: number, wallAt: number): ReadPosition {
+export function advance(
+  position: ReadPosition,
+  read: readonly Told[],
+  began: number,
+  ended: number,
+  wallAt: number,
+): ReadPosition {
   const last = position.marks[position.marks.length - 1];
   const top = Math.max(last?.[1] ?? 0, read[read.length - 1]?.[0] ?? 0);
   const isFinal = ([time]: readonly [number, number]) => began - time >= OVERLAP_MS;
@@ -69,7 +83,14 @@ export function writePosition({ readAt, marks, told, wallAt }: ReadPosition): st
 export function readPosition(text: string): ReadPosition | undefined {
   try {
     const parts: unknown = JSON.parse(text);
-    if (!Array.isArray(parts) || typeof parts[0] !== "number" || !Array.isArray(parts[1]) || !Array.isArray(parts[2]) || typeof parts[3] !== "number") return undefined;
+    if (
+      !Array.isArray(parts) ||
+      typeof parts[0] !== "number" ||
+      !Array.isArray(parts[1]) ||
+      !Array.isArray(parts[2]) ||
+      typeof parts[3] !== "number"
+    )
+      return undefined;
     return { readAt: parts[0], marks: parts[1] as ReadPosition["marks"], told: parts[2] as Told[], wallAt: parts[3] };
   } catch {
     return undefined;

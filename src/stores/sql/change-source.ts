@@ -45,11 +45,17 @@ export class SqlChangeSource implements ChangeSource {
   async load(): Promise<ChangeBatch> {
     const began = this.#clock.monotonic();
     // Before the rows are read, so that what is written meanwhile is read again.
-    const highest = await read(this.#slowDb, (db) => db.selectFrom("portcullis_changes").select((eb) => eb.fn.max("seq").as("top")).executeTakeFirst());
+    const highest = await read(this.#slowDb, (db) =>
+      db
+        .selectFrom("portcullis_changes")
+        .select((eb) => eb.fn.max("seq").as("top"))
+        .executeTakeFirst(),
+    );
     const top = Number(highest?.top ?? 0);
     const changes: Change[] = [];
     const now = this.#clock.now();
-    for await (const page of pages(this.#slowDb, 0, now)) for (const row of page) if (row.kind !== "api-key") changes.push(changeOf(row));
+    for await (const page of pages(this.#slowDb, 0, now))
+      for (const row of page) if (row.kind !== "api-key") changes.push(changeOf(row));
     return { changes, position: writePosition(begin(top, began, now)), gap: false };
   }
 
@@ -58,7 +64,8 @@ export class SqlChangeSource implements ChangeSource {
     const began = this.#clock.monotonic();
     const wall = this.#clock.now();
     // A process that slept, or whose machine did, may find that changes it has not read were deleted.
-    if (from === undefined || Math.max(began - from.readAt, wall - from.wallAt) > KEY_CHANGE_MS / 2) return { changes: [], position, gap: true };
+    if (from === undefined || Math.max(began - from.readAt, wall - from.wallAt) > KEY_CHANGE_MS / 2)
+      return { changes: [], position, gap: true };
     const changes: Change[] = [];
     const told = new Map(from.told);
     const seen: Told[] = [];
@@ -81,7 +88,8 @@ export class SqlChangeSource implements ChangeSource {
       const some = rows.slice(from, from + CHUNK);
       await write(this.#db, (db) => db.insertInto("portcullis_changes").values(some).execute());
     }
-    if (keys.length > 0 && this.#keyChanges++ % RECORDS_PER_CLEANING === 0) await this.#deleteOldKeyChanges().catch(() => undefined);
+    if (keys.length > 0 && this.#keyChanges++ % RECORDS_PER_CLEANING === 0)
+      await this.#deleteOldKeyChanges().catch(() => undefined);
   }
 
   restore(denials: readonly Denial[]): Promise<void> {
@@ -102,7 +110,13 @@ export class SqlChangeSource implements ChangeSource {
             .select("name")
             .distinct()
             .where("kind", "=", kind)
-            .where((eb) => eb.or(wanted.map(({ name, cut_off, ends_at }) => eb.and([eb("name", "=", name), eb("ends_at", ">=", ends_at), eb("cut_off", ">=", cut_off)]))))
+            .where((eb) =>
+              eb.or(
+                wanted.map(({ name, cut_off, ends_at }) =>
+                  eb.and([eb("name", "=", name), eb("ends_at", ">=", ends_at), eb("cut_off", ">=", cut_off)]),
+                ),
+              ),
+            )
             .execute(),
         );
         const held = new Set(rows.map((row) => textOf(row.name)));
@@ -114,7 +128,15 @@ export class SqlChangeSource implements ChangeSource {
 
   async #deleteOldKeyChanges(): Promise<void> {
     const now = this.#clock.now();
-    const rows = await read(this.#db, (db) => db.selectFrom("portcullis_changes").select("seq").where("ends_at", "<", now).where("kind", "=", "api-key").limit(500).execute());
+    const rows = await read(this.#db, (db) =>
+      db
+        .selectFrom("portcullis_changes")
+        .select("seq")
+        .where("ends_at", "<", now)
+        .where("kind", "=", "api-key")
+        .limit(500)
+        .execute(),
+    );
     if (rows.length === 0) return;
     const seqs = rows.map(({ seq }) => Number(seq));
     await write(this.#db, (db) => db.deleteFrom("portcullis_changes").where("seq", "in", seqs).execute());
@@ -133,7 +155,7 @@ function keyRow(name: string, now: number): ChangeRow {
 
 /** Rows with a number above `after`, in order; of those that end, the ones that have not ended by `endsFrom`. */
 async function* pages(db: PortcullisDatabase, after: number, endsFrom?: number): AsyncGenerator<Row[]> {
-  for (let from = after; ; ) {
+  for (let from = after; ;) {
     const start = from;
     let query = db.selectFrom("portcullis_changes").selectAll().where("seq", ">", start).orderBy("seq").limit(PAGE);
     if (endsFrom !== undefined) query = query.where("ends_at", ">=", endsFrom);
@@ -144,8 +166,20 @@ async function* pages(db: PortcullisDatabase, after: number, endsFrom?: number):
   }
 }
 
-function plain(row: { seq: unknown; kind: ChangeTable["kind"]; name: string; cut_off: unknown; ends_at: unknown }): Row {
-  return { seq: Number(row.seq), kind: textOf(row.kind) as Row["kind"], name: textOf(row.name), cutOff: Number(row.cut_off), endsAt: Number(row.ends_at) };
+function plain(row: {
+  seq: unknown;
+  kind: ChangeTable["kind"];
+  name: string;
+  cut_off: unknown;
+  ends_at: unknown;
+}): Row {
+  return {
+    seq: Number(row.seq),
+    kind: textOf(row.kind) as Row["kind"],
+    name: textOf(row.name),
+    cutOff: Number(row.cut_off),
+    endsAt: Number(row.ends_at),
+  };
 }
 
 /** Tells two rows with one number apart. Short and cheap: there may be thousands, four times a second. */

@@ -22,7 +22,14 @@ export interface Table {
  * that does not has another name in MariaDB, so there such text is kept as bytes.
  */
 const TYPES: Readonly<Record<SqlEngine, Readonly<Record<ColumnType, string>>>> = {
-  sqlite: { name: "varchar(255)", code: "varchar(32)", text: "text", digest: "text", time: "bigint", number: "integer" },
+  sqlite: {
+    name: "varchar(255)",
+    code: "varchar(32)",
+    text: "text",
+    digest: "text",
+    time: "bigint",
+    number: "integer",
+  },
   postgres: {
     name: 'varchar(255) collate "C"',
     code: 'varchar(32) collate "C"',
@@ -50,13 +57,19 @@ export function createTable(engine: SqlEngine, table: Table): string[] {
   const list = (columns: readonly string[]) => columns.map((column) => column.replace(/^\w+/, quote)).join(", ");
   const lines = Object.entries(table.columns).map(([name, type]) => `${quote(name)} ${columnType(engine, type)}`);
   // Only a column declared so, in the same line, counts up in SQLite.
-  if (!Object.values(table.columns).includes("number") || engine !== "sqlite") lines.push(`primary key (${list(table.primaryKey)})`);
+  if (!Object.values(table.columns).includes("number") || engine !== "sqlite")
+    lines.push(`primary key (${list(table.primaryKey)})`);
   const { references } = table;
-  if (references !== undefined) lines.push(`foreign key (${quote(references.column)}) references ${quote(references.table)} (${quote(references.key)})`);
+  if (references !== undefined)
+    lines.push(
+      `foreign key (${quote(references.column)}) references ${quote(references.table)} (${quote(references.key)})`,
+    );
   const indexes = Object.entries(table.indexes);
   if (engine === "mysql") {
     for (const [name, columns] of indexes) lines.push(`key ${quote(name)} (${list(columns)})`);
-    return [`create table if not exists ${quote(table.name)} (\n  ${lines.join(",\n  ")}\n) engine=InnoDB row_format=dynamic`];
+    return [
+      `create table if not exists ${quote(table.name)} (\n  ${lines.join(",\n  ")}\n) engine=InnoDB row_format=dynamic`,
+    ];
   }
   return [
     `create table ${quote(table.name)} (\n  ${lines.join(",\n  ")}\n)`,

@@ -55,7 +55,9 @@ async function ask(db: PortcullisDatabase): Promise<SqlEngine> {
     await checkMysqlSession(db);
     return "mysql";
   }
-  throw new SetupError("The Kysely instance given as `database` is of none of the engines that are supported: PostgreSQL, MySQL, MariaDB and SQLite.");
+  throw new SetupError(
+    "The Kysely instance given as `database` is of none of the engines that are supported: PostgreSQL, MySQL, MariaDB and SQLite.",
+  );
 }
 
 /**
@@ -65,14 +67,20 @@ async function ask(db: PortcullisDatabase): Promise<SqlEngine> {
  */
 async function checkMysqlSession(db: PortcullisDatabase): Promise<void> {
   const { rows } = await sql<{ mode: unknown; auto: unknown; letters: unknown; name: unknown }>`
-    select @@session.sql_mode as mode, @@session.autocommit as auto, @@session.character_set_connection as letters, database() as name`.execute(db);
+    select @@session.sql_mode as mode, @@session.autocommit as auto, @@session.character_set_connection as letters, database() as name`.execute(
+    db,
+  );
   const { mode, auto, letters, name } = rows[0] ?? {};
   const modes = String(mode).split(",");
   const wrong: string[] = [];
-  if (!modes.some((one) => one === "STRICT_ALL_TABLES" || one === "STRICT_TRANS_TABLES" || one === "TRADITIONAL")) wrong.push("sql_mode must have STRICT_ALL_TABLES");
+  if (!modes.some((one) => one === "STRICT_ALL_TABLES" || one === "STRICT_TRANS_TABLES" || one === "TRADITIONAL"))
+    wrong.push("sql_mode must have STRICT_ALL_TABLES");
   if (modes.includes("NO_BACKSLASH_ESCAPES")) wrong.push("sql_mode must not have NO_BACKSLASH_ESCAPES");
   if (Number(auto) !== 1) wrong.push("autocommit must be 1");
-  if (letters !== "utf8mb4") wrong.push("the connection's character set must be utf8mb4 (mysql2: charset: \"utf8mb4\")");
+  if (letters !== "utf8mb4") wrong.push('the connection\'s character set must be utf8mb4 (mysql2: charset: "utf8mb4")');
   if (name === null) wrong.push("a database must be chosen");
-  if (wrong.length > 0) throw new SetupError(`The MySQL connections of the Kysely instance given as \`database\` cannot be used: ${wrong.join("; ")}.`);
+  if (wrong.length > 0)
+    throw new SetupError(
+      `The MySQL connections of the Kysely instance given as \`database\` cannot be used: ${wrong.join("; ")}.`,
+    );
 }

@@ -48,7 +48,11 @@ export function failureKind(error: unknown): FailureKind {
 
 /** pg tells some losses by words alone. */
 function isLostMessage(message: string): boolean {
-  return message.startsWith("Connection terminated") || message.startsWith("Client has encountered a connection error") || message.includes("closed state");
+  return (
+    message.startsWith("Connection terminated") ||
+    message.startsWith("Client has encountered a connection error") ||
+    message.includes("closed state")
+  );
 }
 
 /** What went wrong, in words; an AggregateError of several addresses has none of its own. */

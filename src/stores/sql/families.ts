@@ -10,24 +10,39 @@ import { write, writeTransaction } from "./transaction.js";
  * when it is read, so revoking is one mark, and a successor that a concurrent rotation inserts is revoked with the others.
  * Inserting and rotating lock the family's row, so that the family is not deleted meanwhile and one rotation follows another.
  */
-export async function insertRefreshToken(db: PortcullisDatabase, token: StoredRefreshToken, call?: WriteCall): Promise<boolean> {
+export async function insertRefreshToken(
+  db: PortcullisDatabase,
+  token: StoredRefreshToken,
+  call?: WriteCall,
+): Promise<boolean> {
   const row = refreshTokenRow(token);
   const { family_id, subject, family_expires_at } = row;
-  return writeTransaction(db, async (transaction, engine) => {
-    const insert = transaction.insertInto("portcullis_token_families").values(({ selectFrom }) => ({
-      id: family_id,
-      subject,
-      expires_at: family_expires_at,
-      subject_mark: selectFrom("portcullis_subject_marks as subject").select("subject.mark").where("subject.subject", "=", subject),
-    }));
-    // Two first tokens of one family at once: one makes the family, the other waits and finds it.
-    await (engine === "mysql" ? insert.onDuplicateKeyUpdate((eb) => ({ id: eb.ref("id") })) : insert.onConflict((conflict) => conflict.doNothing())).execute();
-    const family = await lockFamily(transaction, engine, family_id);
-    if (family === undefined) throw new Error("The family of a refresh token was deleted while the token was being stored.");
-    await prolong(transaction, family_id, family.expiresAt, token.familyExpiresAt);
-    await transaction.insertInto("portcullis_refresh_tokens").values(row).execute();
-    return true;
-  }, call);
+  return writeTransaction(
+    db,
+    async (transaction, engine) => {
+      const insert = transaction.insertInto("portcullis_token_families").values(({ selectFrom }) => ({
+        id: family_id,
+        subject,
+        expires_at: family_expires_at,
+        subject_mark: selectFrom("portcullis_subject_marks as subject")
+          .select("subject.mark")
+          .where("subject.subject", "=", subject),
+      }));
+      // Two first tokens of one family at once: one makes the family, the other waits and finds it.
+      await (
+        engine === "mysql"
+          ? insert.onDuplicateKeyUpdate((eb) => ({ id: eb.ref("id") }))
+          : insert.onConflict((conflict) => conflict.doNothing())
+      ).execute();
+      const family = await lockFamily(transaction, engine, family_id);
+      if (family === undefined)
+        throw new Error("The family of a refresh token was deleted while the token was being stored.");
+      await prolong(transaction, family_id, family.expiresAt, token.familyExpiresAt);
+      await transaction.insertInto("portcullis_refresh_tokens").values(row).execute();
+      return true;
+    },
+    call,
+  );
 }
 
 export async function rotateRefreshToken(
@@ -38,29 +53,37 @@ export async function rotateRefreshToken(
 ): Promise<boolean> {
   const { successor, usedAt, sealedSuccessor } = change;
   const row = refreshTokenRow(successor);
-  return writeTransaction(db, async (transaction, engine) => {
-    const family = await lockFamily(transaction, engine, row.family_id);
-    if (family === undefined || family.isRevoked) return false;
-    const result = await transaction
-      .updateTable("portcullis_refresh_tokens")
-      .set({ used_at: usedAt, successor_id: row.id, sealed_successor: sealedSuccessor, sealed_at: usedAt })
-      .where("id", "=", id)
-      .where("family_id", "=", row.family_id)
-      .where("used_at", "is", null)
-      .where("revoked_at", "is", null)
-      .executeTakeFirst();
-    if (result.numUpdatedRows === 0n) return false;
-    await prolong(transaction, row.family_id, family.expiresAt, successor.familyExpiresAt);
-    await transaction.insertInto("portcullis_refresh_tokens").values(row).execute();
-    return true;
-  }, call);
+  return writeTransaction(
+    db,
+    async (transaction, engine) => {
+      const family = await lockFamily(transaction, engine, row.family_id);
+      if (family === undefined || family.isRevoked) return false;
+      const result = await transaction
+        .updateTable("portcullis_refresh_tokens")
+        .set({ used_at: usedAt, successor_id: row.id, sealed_successor: sealedSuccessor, sealed_at: usedAt })
+        .where("id", "=", id)
+        .where("family_id", "=", row.family_id)
+        .where("used_at", "is", null)
+        .where("revoked_at", "is", null)
+        .executeTakeFirst();
+      if (result.numUpdatedRows === 0n) return false;
+      await prolong(transaction, row.family_id, family.expiresAt, successor.familyExpiresAt);
+      await transaction.insertInto("portcullis_refresh_tokens").values(row).execute();
+      return true;
+    },
+    call,
+  );
 }
 
 /**
  * The successor of a token, or null; undefined when there is no such token. Locks the token's row on a server, and so waits
  * for a transaction that is changing it.
  */
-export async function lockSuccessor(db: PortcullisDatabase, engine: SqlEngine, id: string): Promise<string | null | undefined> {
+export async function lockSuccessor(
+  db: PortcullisDatabase,
+  engine: SqlEngine,
+  id: string,
+): Promise<string | null | undefined> {
   const query = db.selectFrom("portcullis_refresh_tokens").select("successor_id").where("id", "=", id);
   const row = await (engine === "sqlite" ? query : query.forUpdate()).executeTakeFirst();
   return row?.successor_id == null ? row?.successor_id : textOf(row.successor_id);
@@ -82,7 +105,12 @@ export function tokenWithMarks(db: PortcullisDatabase, id: string): Promise<Mark
     .innerJoin("portcullis_token_families as family", "family.id", "portcullis_refresh_tokens.family_id")
     .leftJoin("portcullis_subject_marks as subject", "subject.subject", "family.subject")
     .selectAll("portcullis_refresh_tokens")
-    .select(["family.revoked_at as family_revoked_at", "family.subject_mark", "subject.mark", "subject.revoked_at as subject_revoked_at"])
+    .select([
+      "family.revoked_at as family_revoked_at",
+      "family.subject_mark",
+      "subject.mark",
+      "subject.revoked_at as subject_revoked_at",
+    ])
     .where("portcullis_refresh_tokens.id", "=", id)
     .executeTakeFirst();
 }
@@ -96,7 +124,14 @@ export function revokedAtOf(row: MarkedTokenRow): number | null {
 
 /** One mark, however many tokens the family has. False when there is no such family, or it has a mark already. */
 export async function revokeFamily(db: PortcullisDatabase, id: string, at: number): Promise<boolean> {
-  const result = await write(db, (one) => one.updateTable("portcullis_token_families").set({ revoked_at: at }).where("id", "=", id).where("revoked_at", "is", null).executeTakeFirst());
+  const result = await write(db, (one) =>
+    one
+      .updateTable("portcullis_token_families")
+      .set({ revoked_at: at })
+      .where("id", "=", id)
+      .where("revoked_at", "is", null)
+      .executeTakeFirst(),
+  );
   return result.numUpdatedRows > 0n;
 }
 
@@ -109,15 +144,26 @@ interface SubjectRevocation {
 }
 
 /** One mark, however many families the subject has: those that began before it are revoked. */
-export async function markSubject(transaction: PortcullisDatabase, engine: SqlEngine, { subject, at, endsAt, isRepeated }: SubjectRevocation): Promise<void> {
+export async function markSubject(
+  transaction: PortcullisDatabase,
+  engine: SqlEngine,
+  { subject, at, endsAt, isRepeated }: SubjectRevocation,
+): Promise<void> {
   if (isRepeated) {
-    const query = transaction.selectFrom("portcullis_subject_marks").select("revoked_at").where("subject", "=", subject);
+    const query = transaction
+      .selectFrom("portcullis_subject_marks")
+      .select("revoked_at")
+      .where("subject", "=", subject);
     const known = await (engine === "sqlite" ? query : query.forUpdate()).executeTakeFirst();
     if (known !== undefined && Number(known.revoked_at) >= at) return;
   }
   const change = { mark: randomBytes(16).toString("base64url"), revoked_at: at, ends_at: endsAt };
   const insert = transaction.insertInto("portcullis_subject_marks").values({ subject, ...change });
-  await (engine === "mysql" ? insert.onDuplicateKeyUpdate(change) : insert.onConflict((conflict) => conflict.column("subject").doUpdateSet(change))).execute();
+  await (
+    engine === "mysql"
+      ? insert.onDuplicateKeyUpdate(change)
+      : insert.onConflict((conflict) => conflict.column("subject").doUpdateSet(change))
+  ).execute();
 }
 
 interface LockedFamily {
@@ -125,15 +171,28 @@ interface LockedFamily {
   readonly expiresAt: number;
 }
 
-async function lockFamily(transaction: PortcullisDatabase, engine: SqlEngine, id: string): Promise<LockedFamily | undefined> {
+async function lockFamily(
+  transaction: PortcullisDatabase,
+  engine: SqlEngine,
+  id: string,
+): Promise<LockedFamily | undefined> {
   const query = transaction
     .selectFrom("portcullis_token_families")
     .select(["revoked_at", "expires_at", "subject_mark"])
-    .select((eb) => eb.selectFrom("portcullis_subject_marks as subject").select("subject.mark").whereRef("subject.subject", "=", "portcullis_token_families.subject").as("mark"))
+    .select((eb) =>
+      eb
+        .selectFrom("portcullis_subject_marks as subject")
+        .select("subject.mark")
+        .whereRef("subject.subject", "=", "portcullis_token_families.subject")
+        .as("mark"),
+    )
     .where("id", "=", id);
   const row = await (engine === "sqlite" ? query : query.forUpdate()).executeTakeFirst();
   if (row === undefined) return undefined;
-  return { isRevoked: row.revoked_at !== null || (row.mark !== null && !isMark(row.mark, row.subject_mark)), expiresAt: Number(row.expires_at) };
+  return {
+    isRevoked: row.revoked_at !== null || (row.mark !== null && !isMark(row.mark, row.subject_mark)),
+    expiresAt: Number(row.expires_at),
+  };
 }
 
 function isMark(mark: string, other: string | null): boolean {
@@ -142,5 +201,6 @@ function isMark(mark: string, other: string | null): boolean {
 
 /** A family ends when the last of its tokens does. */
 async function prolong(transaction: PortcullisDatabase, id: string, from: number, to: number): Promise<void> {
-  if (to > from) await transaction.updateTable("portcullis_token_families").set({ expires_at: to }).where("id", "=", id).execute();
+  if (to > from)
+    await transaction.updateTable("portcullis_token_families").set({ expires_at: to }).where("id", "=", id).execute();
 }

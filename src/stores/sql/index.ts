@@ -9,4 +9,13 @@ export { openMysql } from "./mysql.js";
 export type { OpenedServer, OpenServerOptions } from "./server-options.js";
 export { engineOf, type SqlEngine } from "./engines.js";
 export { migrate, migrationSql, SCHEMA_VERSION } from "./migrations.js";
-export type { ApiKeyTable, ChangeTable, PortcullisDatabase, PortcullisTables, RefreshTokenTable, SchemaTable, SubjectMarkTable, TokenFamilyTable } from "./schema.js";
+export type {
+  ApiKeyTable,
+  ChangeTable,
+  PortcullisDatabase,
+  PortcullisTables,
+  RefreshTokenTable,
+  SchemaTable,
+  SubjectMarkTable,
+  TokenFamilyTable,
+} from "./schema.js";

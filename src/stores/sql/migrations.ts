@@ -70,10 +70,14 @@ async function migrateAtOnce(db: PortcullisDatabase): Promise<void> {
   await writeTransaction(db, async (transaction, engine) => {
     if (engine === "postgres") await sql`select pg_advisory_xact_lock(${sql.raw(POSTGRES_LOCK)})`.execute(transaction);
     let version = await schemaVersion(transaction, engine);
-    if (version === 0 && !(await hasSchemaTable(transaction, engine))) await runAll(transaction, createTable(engine, SCHEMA_TABLE));
+    if (version === 0 && !(await hasSchemaTable(transaction, engine)))
+      await runAll(transaction, createTable(engine, SCHEMA_TABLE));
     for (; version < SCHEMA_VERSION; version += 1) {
       await runAll(transaction, statementsOf(engine, version));
-      await transaction.insertInto("portcullis_schema").values({ version: version + 1, applied_at: Date.now() }).execute();
+      await transaction
+        .insertInto("portcullis_schema")
+        .values({ version: version + 1, applied_at: Date.now() })
+        .execute();
     }
   });
 }
@@ -82,13 +86,18 @@ async function migrateMysql(db: PortcullisDatabase): Promise<void> {
   await db.connection().execute(async (connection) => {
     // Names of locks are the server's, not the database's, and of 64 characters at most. MySQL 9 has no sha1().
     const lock = sql`concat('portcullis-', left(sha2(database(), 256), 40))`;
-    const { rows } = await sql<{ held: unknown }>`select get_lock(${lock}, ${sql.raw(String(MYSQL_LOCK_SECONDS))}) as held`.execute(connection);
-    if (Number(rows[0]?.held) !== 1) throw new SetupError("Another process has been making the schema of the database for a long time.");
+    const { rows } = await sql<{
+      held: unknown;
+    }>`select get_lock(${lock}, ${sql.raw(String(MYSQL_LOCK_SECONDS))}) as held`.execute(connection);
+    if (Number(rows[0]?.held) !== 1)
+      throw new SetupError("Another process has been making the schema of the database for a long time.");
     try {
       await runAll(connection, createTable("mysql", SCHEMA_TABLE));
       for (let version = await schemaVersion(connection, "mysql"); version < SCHEMA_VERSION; version += 1) {
         await runAll(connection, statementsOf("mysql", version));
-        await sql`insert ignore into portcullis_schema (version, applied_at) values (${version + 1}, ${Date.now()})`.execute(connection);
+        await sql`insert ignore into portcullis_schema (version, applied_at) values (${version + 1}, ${Date.now()})`.execute(
+          connection,
+        );
       }
     } finally {
       await sql`do release_lock(${lock})`.execute(connection).catch(() => undefined);
@@ -103,10 +112,17 @@ async function runAll(db: PortcullisDatabase, statements: readonly string[]): Pr
 /** The version the database is at; 0 when it has none of our tables. */
 async function schemaVersion(db: PortcullisDatabase, engine: SqlEngine): Promise<number> {
   if (!(await hasSchemaTable(db, engine))) return 0;
-  const row = await db.selectFrom("portcullis_schema").select("version").orderBy("version", "desc").limit(1).executeTakeFirst();
+  const row = await db
+    .selectFrom("portcullis_schema")
+    .select("version")
+    .orderBy("version", "desc")
+    .limit(1)
+    .executeTakeFirst();
   const version = Number(row?.version ?? 0);
   if (version > SCHEMA_VERSION) {
-    throw new SetupError(`The database has schema version ${version}; this version of portcullis knows ${SCHEMA_VERSION}. Upgrade portcullis.`);
+    throw new SetupError(
+      `The database has schema version ${version}; this version of portcullis knows ${SCHEMA_VERSION}. Upgrade portcullis.`,
+    );
   }
   return version;
 }

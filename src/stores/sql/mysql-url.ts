@@ -16,7 +16,11 @@ const SSL_MODES = ["DISABLED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"];
 export function mysqlOptions(url: string): PoolOptions {
   const { hostname, port, username, password, pathname, searchParams } = new URL(url);
   for (const name of searchParams.keys()) {
-    if (!KNOWN.includes(name)) throw wrong("The database URL has an option that is not known.", `Options of a mysql: URL are ${KNOWN.join(", ")}.`);
+    if (!KNOWN.includes(name))
+      throw wrong(
+        "The database URL has an option that is not known.",
+        `Options of a mysql: URL are ${KNOWN.join(", ")}.`,
+      );
   }
   const socketPath = searchParams.get("socket");
   const host = decodeURIComponent(hostname).replace(/^\[|\]$/g, "") || "localhost";
@@ -31,10 +35,15 @@ export function mysqlOptions(url: string): PoolOptions {
 
 function tls(given: string | null, caFile: string | null, host: string): Pick<PoolOptions, "ssl"> {
   const mode = given ?? (caFile === null ? "DISABLED" : "VERIFY_CA");
-  if (!SSL_MODES.includes(mode)) throw wrong("The ssl-mode of the database URL is not known.", `Use one of ${SSL_MODES.join(", ")}.`);
+  if (!SSL_MODES.includes(mode))
+    throw wrong("The ssl-mode of the database URL is not known.", `Use one of ${SSL_MODES.join(", ")}.`);
   if (mode === "DISABLED") return {};
   // mysql2 would compare the certificate with "localhost" instead.
-  if (mode === "VERIFY_IDENTITY" && isIP(host) !== 0) throw wrong("VERIFY_IDENTITY compares the certificate with a host name, and the database URL has an IP address.", "Write the server's name as the host, or use ssl-mode=VERIFY_CA with a CA of your own.");
+  if (mode === "VERIFY_IDENTITY" && isIP(host) !== 0)
+    throw wrong(
+      "VERIFY_IDENTITY compares the certificate with a host name, and the database URL has an IP address.",
+      "Write the server's name as the host, or use ssl-mode=VERIFY_CA with a CA of your own.",
+    );
   const ca = caFile === null ? {} : { ca: readCa(caFile) };
   return { ssl: { ...ca, rejectUnauthorized: mode !== "REQUIRED", verifyIdentity: mode === "VERIFY_IDENTITY" } };
 }
@@ -43,8 +52,12 @@ function readCa(file: string): Buffer {
   try {
     return readFileSync(file);
   } catch (error) {
-    const code = error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "unknown reason";
-    throw wrong(`The file that ssl-ca names cannot be read (${code}).`, "Give the path of a PEM file with the certificate of the authority that signed the server's.");
+    const code =
+      error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "unknown reason";
+    throw wrong(
+      `The file that ssl-ca names cannot be read (${code}).`,
+      "Give the path of a PEM file with the certificate of the authority that signed the server's.",
+    );
   }
 }
 

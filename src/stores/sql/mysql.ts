@@ -6,7 +6,17 @@ import { loadDriver } from "./load-package.js";
 import { mysqlOptions } from "./mysql-url.js";
 import { Places } from "./places.js";
 import type { PortcullisDatabase, PortcullisTables } from "./schema.js";
-import { COMMIT_MS, END_MS, GRACE_MS, IDLE_IN_TRANSACTION_MS, type OpenedServer, type OpenServerOptions, type PoolLimits, requestLimits, SLOW_LIMITS } from "./server-options.js";
+import {
+  COMMIT_MS,
+  END_MS,
+  GRACE_MS,
+  IDLE_IN_TRANSACTION_MS,
+  type OpenedServer,
+  type OpenServerOptions,
+  type PoolLimits,
+  requestLimits,
+  SLOW_LIMITS,
+} from "./server-options.js";
 
 type CreatePool = (options: PoolOptions) => Pool;
 
@@ -88,7 +98,8 @@ function boundedPool(pool: Pool, limits: PoolLimits): MysqlPool {
     });
     if (ready.has(connection)) return connection;
     try {
-      for (const statement of sessionStatements(limits)) await withinTime(run(connection, statement, []), limits.connectMs, "the database did not answer");
+      for (const statement of sessionStatements(limits))
+        await withinTime(run(connection, statement, []), limits.connectMs, "the database did not answer");
     } catch (error) {
       connection.destroy();
       throw error;
@@ -98,11 +109,17 @@ function boundedPool(pool: Pool, limits: PoolLimits): MysqlPool {
   };
   return {
     getConnection: (callback) => {
-      places.acquire(acquire, limits.acquireMs, (late) => late.release()).then(
-        (connection) => callback(undefined, boundedConnection(connection, limits.statementMs + GRACE_MS, () => places.give())),
-        // Kysely looks at the error first.
-        (error: unknown) => callback(error, undefined as unknown as MysqlPoolConnection),
-      );
+      places
+        .acquire(acquire, limits.acquireMs, (late) => late.release())
+        .then(
+          (connection) =>
+            callback(
+              undefined,
+              boundedConnection(connection, limits.statementMs + GRACE_MS, () => places.give()),
+            ),
+          // Kysely looks at the error first.
+          (error: unknown) => callback(error, undefined as unknown as MysqlPoolConnection),
+        );
     },
     end: (callback) => {
       const ending = new Promise<void>((resolve) => pool.end(() => resolve()));

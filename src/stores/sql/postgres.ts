@@ -5,7 +5,17 @@ import { noteEngine } from "./engines.js";
 import { loadDriver } from "./load-package.js";
 import { Places } from "./places.js";
 import type { PortcullisDatabase, PortcullisTables } from "./schema.js";
-import { COMMIT_MS, END_MS, GRACE_MS, IDLE_IN_TRANSACTION_MS, type OpenedServer, type OpenServerOptions, type PoolLimits, requestLimits, SLOW_LIMITS } from "./server-options.js";
+import {
+  COMMIT_MS,
+  END_MS,
+  GRACE_MS,
+  IDLE_IN_TRANSACTION_MS,
+  type OpenedServer,
+  type OpenServerOptions,
+  type PoolLimits,
+  requestLimits,
+  SLOW_LIMITS,
+} from "./server-options.js";
 
 type PoolClass = new (config: PoolConfig) => Pool;
 
@@ -72,7 +82,11 @@ function boundedPool(pool: Pool, limits: PoolLimits): PostgresPool {
   return {
     options: {},
     connect: async () => {
-      const client = await places.acquire(() => pool.connect(), limits.acquireMs, (late) => late.release());
+      const client = await places.acquire(
+        () => pool.connect(),
+        limits.acquireMs,
+        (late) => late.release(),
+      );
       return new BoundedClient(client, limits.statementMs, () => places.give());
     },
     end: () => endPool(pool, open),

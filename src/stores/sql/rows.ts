@@ -47,7 +47,8 @@ function readApiKey(row: ApiKeyRow): StoredApiKey {
     scopes: listOf(row.scopes),
     roles: listOf(row.roles),
     allow: listOf(row.allow_list),
-    rateLimit: row.rate_limit === null ? null : (parseJson(textOf(row.rate_limit)) as unknown as StoredApiKey["rateLimit"]),
+    rateLimit:
+      row.rate_limit === null ? null : (parseJson(textOf(row.rate_limit)) as unknown as StoredApiKey["rateLimit"]),
     metadata: parseJson(textOf(row.metadata)) as Readonly<Record<string, JsonValue>>,
     createdAt: Number(row.created_at),
     expiresAt: numberOrNull(row.expires_at),
@@ -138,7 +139,8 @@ function textOrNull(value: string | Uint8Array | null): string | null {
 
 function listOf(value: string | Uint8Array): readonly string[] {
   const list = parseJson(textOf(value));
-  if (!Array.isArray(list) || !list.every((item) => typeof item === "string")) throw new TypeError("Not a list of texts.");
+  if (!Array.isArray(list) || !list.every((item) => typeof item === "string"))
+    throw new TypeError("Not a list of texts.");
   return list;
 }
 

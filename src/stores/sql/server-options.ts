@@ -39,10 +39,22 @@ const SLOW_MS = 30_000;
 const CONNECT_MS = 2000;
 
 export function requestLimits({ poolSize = 5, timeoutMs = 250 }: OpenServerOptions): PoolLimits {
-  return { size: poolSize, acquireMs: timeoutMs, statementMs: timeoutMs, connectMs: Math.max(CONNECT_MS, timeoutMs), idleMs: 30_000 };
+  return {
+    size: poolSize,
+    acquireMs: timeoutMs,
+    statementMs: timeoutMs,
+    connectMs: Math.max(CONNECT_MS, timeoutMs),
+    idleMs: 30_000,
+  };
 }
 
-export const SLOW_LIMITS: PoolLimits = { size: 1, acquireMs: SLOW_MS, statementMs: SLOW_MS, connectMs: 5000, idleMs: 1000 };
+export const SLOW_LIMITS: PoolLimits = {
+  size: 1,
+  acquireMs: SLOW_MS,
+  statementMs: SLOW_MS,
+  connectMs: 5000,
+  idleMs: 1000,
+};
 
 /**
  * Milliseconds a transaction may wait for its client's next statement. A process that is stopped in the middle of one must

@@ -58,9 +58,12 @@ function openFile(path: string, open: (path: string) => SqliteDatabase): SqliteD
     if (path !== ":memory:") closeSync(openSync(path, "a", 0o600));
     return open(path);
   } catch (error) {
-    throw new SetupError(`The SQLite database ${path} cannot be opened: ${reasonOf(error)}. Its folder must exist and be writable.`, {
-      cause: error,
-    });
+    throw new SetupError(
+      `The SQLite database ${path} cannot be opened: ${reasonOf(error)}. Its folder must exist and be writable.`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 

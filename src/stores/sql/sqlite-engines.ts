@@ -41,9 +41,12 @@ export async function loadSqliteEngine(only?: SqliteDriverName): Promise<SqliteE
     }
   }
   const missing = only === undefined ? "Node's own SQLite (22.13 and later), libsql or better-sqlite3" : only;
-  throw new SetupError(`A sqlite: database needs ${missing}, and none could be loaded here. Install one with: npm install libsql`, {
-    cause: new AggregateError(failures, "No SQLite driver could be loaded."),
-  });
+  throw new SetupError(
+    `A sqlite: database needs ${missing}, and none could be loaded here. Install one with: npm install libsql`,
+    {
+      cause: new AggregateError(failures, "No SQLite driver could be loaded."),
+    },
+  );
 }
 
 /** The name is a variable so that neither the compiler nor a bundler wants an optional package to be there. */

@@ -104,12 +104,21 @@ function undelivered(engine: SqlEngine): string[] {
 }
 
 function subjectMarks(engine: SqlEngine): string[] {
-  return [...createTable(engine, SUBJECT_MARKS), ...addColumn(engine, "portcullis_token_families", "subject_mark", "name?")];
+  return [
+    ...createTable(engine, SUBJECT_MARKS),
+    ...addColumn(engine, "portcullis_token_families", "subject_mark", "name?"),
+  ];
 }
 
 /** Rows without them are of keys that nobody's key made and that replaced none. */
 function keyLineage(engine: SqlEngine): string[] {
-  const columns = { made_by: "name?", lineage: "name?", first_id: "name?", path: "text?", line_ended_at: "time?" } as const;
+  const columns = {
+    made_by: "name?",
+    lineage: "name?",
+    first_id: "name?",
+    path: "text?",
+    line_ended_at: "time?",
+  } as const;
   return Object.entries(columns).flatMap(([column, type]) => addColumn(engine, "portcullis_api_keys", column, type));
 }
 

@@ -7,7 +7,15 @@ import { Denials, type AccessTokenFacts } from "../denials.js";
 import { integer, isStorable, text } from "../records.js";
 import { rowOf, SqlChangeSource } from "./change-source.js";
 import { sealsEndBefore } from "../token-lifetime.js";
-import { insertRefreshToken, lockSuccessor, markSubject, revokedAtOf, revokeFamily, rotateRefreshToken, tokenWithMarks } from "./families.js";
+import {
+  insertRefreshToken,
+  lockSuccessor,
+  markSubject,
+  revokedAtOf,
+  revokeFamily,
+  rotateRefreshToken,
+  tokenWithMarks,
+} from "./families.js";
 import { migrate } from "./migrations.js";
 import { refreshTokenOf, textOf } from "./rows.js";
 import { engineOf, type SqlEngine } from "./engines.js";
@@ -57,7 +65,9 @@ export class SqlTokenStore implements TokenStore {
 
   async insert(token: StoredRefreshToken, call?: WriteCall): Promise<void> {
     await settleLostCommit(insertRefreshToken(this.#db, token, call), async () => {
-      const row = await read(this.#slowDb, (db) => db.selectFrom("portcullis_refresh_tokens").select("id").where("id", "=", token.id).executeTakeFirst());
+      const row = await read(this.#slowDb, (db) =>
+        db.selectFrom("portcullis_refresh_tokens").select("id").where("id", "=", token.id).executeTakeFirst(),
+      );
       return row !== undefined;
     });
   }
@@ -68,9 +78,20 @@ export class SqlTokenStore implements TokenStore {
     return row === undefined ? undefined : refreshTokenOf({ ...row, revoked_at: revokedAtOf(row) });
   }
 
-  async rotate(id: string, usedAt: number, successor: StoredRefreshToken, sealedSuccessor: string, call?: WriteCall): Promise<boolean> {
+  async rotate(
+    id: string,
+    usedAt: number,
+    successor: StoredRefreshToken,
+    sealedSuccessor: string,
+    call?: WriteCall,
+  ): Promise<boolean> {
     if (!isStorable(id)) return false;
-    const transaction = rotateRefreshToken(this.#db, id, { usedAt: integer(usedAt), successor, sealedSuccessor: text(sealedSuccessor) }, call);
+    const transaction = rotateRefreshToken(
+      this.#db,
+      id,
+      { usedAt: integer(usedAt), successor, sealedSuccessor: text(sealedSuccessor) },
+      call,
+    );
     return settleLostCommit(transaction, async () => {
       const engine = await engineOf(this.#slowDb);
       return (await read(this.#slowDb, (db) => lockSuccessor(db, engine, id))) === successor.id;
@@ -82,7 +103,11 @@ export class SqlTokenStore implements TokenStore {
     integer(at);
     await writeTransaction(this.#slowDb, async (transaction, engine) => {
       if ((await lockSuccessor(transaction, engine, id)) !== successorId) return;
-      await transaction.updateTable("portcullis_refresh_tokens").set({ undelivered_at: at }).where("id", "=", id).execute();
+      await transaction
+        .updateTable("portcullis_refresh_tokens")
+        .set({ undelivered_at: at })
+        .where("id", "=", id)
+        .execute();
     });
   }
 
@@ -195,7 +220,12 @@ export class SqlTokenStore implements TokenStore {
           ),
         );
       const ids = (await oneTurn(ended, engine).execute()).map((row) => textOf(row.id));
-      if (ids.length > 0) await transaction.deleteFrom("portcullis_token_families").where("id", "in", ids).where("expires_at", "<", now).execute();
+      if (ids.length > 0)
+        await transaction
+          .deleteFrom("portcullis_token_families")
+          .where("id", "in", ids)
+          .where("expires_at", "<", now)
+          .execute();
       return ids.length;
     });
   }
@@ -213,12 +243,18 @@ export class SqlTokenStore implements TokenStore {
               selectFrom("portcullis_token_families as family")
                 .select("family.id")
                 .whereRef("family.subject", "=", "portcullis_subject_marks.subject")
-                .where((family) => family.or([family("family.subject_mark", "is", null), family("family.subject_mark", "<>", family.ref("portcullis_subject_marks.mark"))])),
+                .where((family) =>
+                  family.or([
+                    family("family.subject_mark", "is", null),
+                    family("family.subject_mark", "<>", family.ref("portcullis_subject_marks.mark")),
+                  ]),
+                ),
             ),
           ),
         );
       const marks = (await oneTurn(unneeded, engine).execute()).map((row) => textOf(row.mark));
-      if (marks.length > 0) await transaction.deleteFrom("portcullis_subject_marks").where("mark", "in", marks).execute();
+      if (marks.length > 0)
+        await transaction.deleteFrom("portcullis_subject_marks").where("mark", "in", marks).execute();
       return marks.length;
     });
   }
@@ -227,7 +263,10 @@ export class SqlTokenStore implements TokenStore {
   async #deleteChanges(now: number): Promise<number> {
     let denials = 0;
     await inTurns(this.#slowDb, async (transaction, engine) => {
-      const rows = await oneTurn(transaction.selectFrom("portcullis_changes").select(["seq", "kind"]).where("ends_at", "<", now), engine).execute();
+      const rows = await oneTurn(
+        transaction.selectFrom("portcullis_changes").select(["seq", "kind"]).where("ends_at", "<", now),
+        engine,
+      ).execute();
       const seqs = rows.map((row) => Number(row.seq));
       if (seqs.length > 0) await transaction.deleteFrom("portcullis_changes").where("seq", "in", seqs).execute();
       denials += rows.filter((row) => textOf(row.kind) !== "api-key").length;
@@ -240,7 +279,12 @@ export class SqlTokenStore implements TokenStore {
     return inTurns(this.#slowDb, async (transaction, engine) => {
       const rows = await oneTurn(tokenIds(transaction).where("sealed_at", "<", usedBefore), engine).execute();
       const ids = rows.map((row) => textOf(row.id));
-      if (ids.length > 0) await transaction.updateTable("portcullis_refresh_tokens").set({ sealed_successor: null, sealed_at: null }).where("id", "in", ids).execute();
+      if (ids.length > 0)
+        await transaction
+          .updateTable("portcullis_refresh_tokens")
+          .set({ sealed_successor: null, sealed_at: null })
+          .where("id", "in", ids)
+          .execute();
       return ids.length;
     });
   }
@@ -253,14 +297,20 @@ function tokenIds(db: PortcullisDatabase) {
 }
 
 /** The rows of one turn; on a server those that nobody else is deleting or changing now. */
-function oneTurn<Row>(query: SelectQueryBuilder<PortcullisTables, keyof PortcullisTables, Row>, engine: SqlEngine): SelectQueryBuilder<PortcullisTables, keyof PortcullisTables, Row> {
+function oneTurn<Row>(
+  query: SelectQueryBuilder<PortcullisTables, keyof PortcullisTables, Row>,
+  engine: SqlEngine,
+): SelectQueryBuilder<PortcullisTables, keyof PortcullisTables, Row> {
   const limited = query.limit(CHANGED_PER_TURN);
   return engine === "sqlite" ? limited : limited.forUpdate().skipLocked();
 }
 
 /** Repeats `turn` until it finds fewer rows than it may delete. */
-async function inTurns(db: PortcullisDatabase, turn: (transaction: PortcullisDatabase, engine: SqlEngine) => Promise<number>): Promise<number> {
-  for (let deleted = 0; ; ) {
+async function inTurns(
+  db: PortcullisDatabase,
+  turn: (transaction: PortcullisDatabase, engine: SqlEngine) => Promise<number>,
+): Promise<number> {
+  for (let deleted = 0; ;) {
     const count = await writeTransaction(db, turn);
     deleted += count;
     if (count < CHANGED_PER_TURN) return deleted;

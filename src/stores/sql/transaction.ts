@@ -18,15 +18,24 @@ const LOSS_PAUSE_MS = 10;
 /** Reads outside of a transaction. Repeated when SQLite's file is locked, and when the connection was found dead. */
 export async function read<T>(db: PortcullisDatabase, query: (db: PortcullisDatabase) => Promise<T>): Promise<T> {
   if (knownEngine(db) === undefined) await engineOf(db);
-  return repeat(() => query(db), () => true);
+  return repeat(
+    () => query(db),
+    () => true,
+  );
 }
 
 /** A write of one statement: a transaction by itself on a server. */
-export async function write<T>(db: PortcullisDatabase, statement: (db: PortcullisDatabase, engine: SqlEngine) => Promise<T>): Promise<T> {
+export async function write<T>(
+  db: PortcullisDatabase,
+  statement: (db: PortcullisDatabase, engine: SqlEngine) => Promise<T>,
+): Promise<T> {
   const engine = knownEngine(db) ?? (await engineOf(db));
   if (engine === "sqlite") return sqliteTransaction(db, (transaction) => statement(transaction, engine));
   // Whether it was done when the connection broke, nobody knows; so it is not done again.
-  return repeat(() => statement(db, engine), () => false);
+  return repeat(
+    () => statement(db, engine),
+    () => false,
+  );
 }
 
 /**
@@ -106,7 +115,10 @@ const DOUBT_MS = 4500;
  * @param isThere reads, on another connection, whether what the transaction wrote is there. For a row that was changed, by
  *   locking it: the lock waits until the server has ended the transaction, so the answer is final.
  */
-export async function settleLostCommit(transaction: Promise<boolean>, isThere: () => Promise<boolean>): Promise<boolean> {
+export async function settleLostCommit(
+  transaction: Promise<boolean>,
+  isThere: () => Promise<boolean>,
+): Promise<boolean> {
   try {
     return await transaction;
   } catch (error) {
@@ -121,23 +133,28 @@ export async function settleLostCommit(transaction: Promise<boolean>, isThere: (
  * lock when another process wrote in between (https://www.sqlite.org/isolation.html). Every write goes through here,
  * those of one statement too, so that a locked file is met at BEGIN and nowhere else.
  */
-function sqliteTransaction<T>(db: PortcullisDatabase, work: (transaction: PortcullisDatabase) => Promise<T>, call?: WriteCall): Promise<T> {
+function sqliteTransaction<T>(
+  db: PortcullisDatabase,
+  work: (transaction: PortcullisDatabase) => Promise<T>,
+  call?: WriteCall,
+): Promise<T> {
   return repeat(
-    () => db.connection().execute(async (connection) => {
-      refuseIfPast(call);
-      await sql`begin immediate`.execute(connection);
-      try {
-        const result = await work(connection);
-        if (call?.beginCommit() === false) throw new DeadlinePassedError();
-        await sql`commit`.execute(connection);
-        call?.commitEnded();
-        return result;
-      } catch (error) {
-        // SQLite may have rolled back by itself (a full disk); what went wrong is told by the first error.
-        await sql`rollback`.execute(connection).catch(() => undefined);
-        throw error;
-      }
-    }),
+    () =>
+      db.connection().execute(async (connection) => {
+        refuseIfPast(call);
+        await sql`begin immediate`.execute(connection);
+        try {
+          const result = await work(connection);
+          if (call?.beginCommit() === false) throw new DeadlinePassedError();
+          await sql`commit`.execute(connection);
+          call?.commitEnded();
+          return result;
+        } catch (error) {
+          // SQLite may have rolled back by itself (a full disk); what went wrong is told by the first error.
+          await sql`rollback`.execute(connection).catch(() => undefined);
+          throw error;
+        }
+      }),
     () => false,
     call?.deadline,
   );
@@ -152,7 +169,11 @@ export function retryBusy<T>(operation: () => Promise<T>): Promise<T> {
  * The waiting for a locked SQLite file is done here and not by SQLite's own `busy_timeout`: the drivers are synchronous,
  * so that one would stop the whole process.
  */
-async function repeat<T>(operation: () => Promise<T>, mayBeRepeatedWhenLost: () => boolean, callEnds = Infinity): Promise<T> {
+async function repeat<T>(
+  operation: () => Promise<T>,
+  mayBeRepeatedWhenLost: () => boolean,
+  callEnds = Infinity,
+): Promise<T> {
   const deadline = Math.min(performance.now() + BUSY_TIMEOUT_MS, callEnds);
   let conflicts = 0;
   let losses = 0;

@@ -10,7 +10,11 @@ export function sumUsage(batch: readonly UsageBatch[]): UsageBatch[] {
   for (const { id, count, lastUsedAt } of batch) {
     if (!isStorable(id)) continue;
     const known = sums.get(id);
-    sums.set(id, { id, count: integer(count + (known?.count ?? 0)), lastUsedAt: Math.max(integer(lastUsedAt), known?.lastUsedAt ?? lastUsedAt) });
+    sums.set(id, {
+      id,
+      count: integer(count + (known?.count ?? 0)),
+      lastUsedAt: Math.max(integer(lastUsedAt), known?.lastUsedAt ?? lastUsedAt),
+    });
   }
   return [...sums.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
 }
@@ -26,7 +30,10 @@ export async function addUsage(db: PortcullisDatabase, engine: SqlEngine, uses: 
     sql` `,
   );
   const times = sql.join(
-    uses.map(({ id, lastUsedAt }) => sql`when ${id} then case when last_used_at >= ${lastUsedAt} then last_used_at else ${lastUsedAt} end`),
+    uses.map(
+      ({ id, lastUsedAt }) =>
+        sql`when ${id} then case when last_used_at >= ${lastUsedAt} then last_used_at else ${lastUsedAt} end`,
+    ),
     sql` `,
   );
   // Two batches that lock the same rows in different orders would wait for each other. SQLite has one writer.
@@ -36,5 +43,7 @@ export async function addUsage(db: PortcullisDatabase, engine: SqlEngine, uses: 
       : engine === "mysql"
         ? sql`id in (${ids}) order by id`
         : sql`id in (${ids})`;
-  await sql`update portcullis_api_keys set usage_count = case id ${counts} else usage_count end, last_used_at = case id ${times} else last_used_at end where ${chosen}`.execute(db);
+  await sql`update portcullis_api_keys set usage_count = case id ${counts} else usage_count end, last_used_at = case id ${times} else last_used_at end where ${chosen}`.execute(
+    db,
+  );
 }

@@ -42,7 +42,10 @@ export async function prepare(server: ServerProcess, contender: Contender, scena
   if (scenario.logsIn === true && contender.base !== undefined) {
     const { status, headers } = await send(server.port, { ...scenario.ask({}), method: "POST", path: "/login" });
     const cookie = headers["set-cookie"]?.map((line) => line.split(";")[0]).join("; ");
-    if (status !== 204 || cookie === undefined) throw new Error(`${contender.title}: the log-in answered ${status}, ${cookie === undefined ? "without" : "with"} a cookie`);
+    if (status !== 204 || cookie === undefined)
+      throw new Error(
+        `${contender.title}: the log-in answered ${status}, ${cookie === undefined ? "without" : "with"} a cookie`,
+      );
     credentials = { ...credentials, cookie };
   }
   const ask = scenario.ask(credentials);
@@ -57,15 +60,23 @@ export function expectedStatus({ base }: Contender, scenario: Scenario, { method
 }
 
 /** What is wrong with an answer; a server with a fault is not measured. */
-export function faults(contender: Contender, scenario: Scenario, ask: Ask, { status, headers, body }: Answer): string[] {
+export function faults(
+  contender: Contender,
+  scenario: Scenario,
+  ask: Ask,
+  { status, headers, body }: Answer,
+): string[] {
   const found: string[] = [];
   const expected = expectedStatus(contender, scenario, ask);
   if (status !== expected) found.push(`status ${status}, not ${expected}`);
-  if (status === 200 && body !== JSON.stringify({ hello: ask.path === "/me" ? "ada" : "world" })) found.push(`unexpected body ${body}`);
+  if (status === 200 && body !== JSON.stringify({ hello: ask.path === "/me" ? "ada" : "world" }))
+    found.push(`unexpected body ${body}`);
   if (contender.base === undefined) return found;
-  for (const name of [...PROTECTIVE_HEADERS, ...scenario.headers]) if (headers[name] === undefined) found.push(`no ${name}`);
+  for (const name of [...PROTECTIVE_HEADERS, ...scenario.headers])
+    if (headers[name] === undefined) found.push(`no ${name}`);
   if (scenario.limited && limitHeaders(headers).length === 0) found.push("no headers of the rate limit");
   if (headers["x-powered-by"] !== undefined) found.push("x-powered-by is there");
-  if (scenario.status >= 400 && !/^application\/(?:problem\+)?json/.test(headers["content-type"] ?? "")) found.push("the refusal is not JSON");
+  if (scenario.status >= 400 && !/^application\/(?:problem\+)?json/.test(headers["content-type"] ?? ""))
+    found.push("the refusal is not JSON");
   return found;
 }

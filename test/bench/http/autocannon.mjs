@@ -9,4 +9,10 @@ const requests = Array.from({ length: addresses }, (_, n) => ({
   headers: addresses > 1 ? { ...headers, "X-Forwarded-For": `203.0.113.${n + 1}` } : headers,
 }));
 const result = await autocannon({ url: `http://127.0.0.1:${port}`, connections, duration: seconds, requests });
-process.stdout.write(JSON.stringify({ requests: result.requests.total, refused: result["4xx"] + result["5xx"], failed: result.errors + result.timeouts }));
+process.stdout.write(
+  JSON.stringify({
+    requests: result.requests.total,
+    refused: result["4xx"] + result["5xx"],
+    failed: result.errors + result.timeouts,
+  }),
+);

@@ -15,7 +15,13 @@ export const CONTENDERS: readonly Contender[] = [
   { id: "lower-bound", title: "Express, lower bound by hand", file: "express-lower-bound.mjs", base: "express" },
   { id: "by-hand", title: "Express, packages wired by hand", file: "express-by-hand.mjs", base: "express" },
   { id: "portcullis", title: "portcullis, same protections", file: "portcullis.mjs", variant: "same", base: "express" },
-  { id: "everything", title: "portcullis, everything on", file: "portcullis.mjs", variant: "everything", base: "express" },
+  {
+    id: "everything",
+    title: "portcullis, everything on",
+    file: "portcullis.mjs",
+    variant: "everything",
+    base: "express",
+  },
   { id: "fastify", title: "Fastify, bare", file: "fastify.mjs", variant: "bare" },
   { id: "fastify-plugins", title: "Fastify with plugins", file: "fastify.mjs", variant: "plugins", base: "fastify" },
   { id: "hono", title: "Hono, bare", file: "hono.mjs", variant: "bare" },
@@ -26,7 +32,8 @@ export const CONTENDERS: readonly Contender[] = [
 export function chooseContenders(ids: readonly string[] | undefined): readonly Contender[] {
   if (ids === undefined) return CONTENDERS;
   const unknown = ids.find((id) => !CONTENDERS.some((contender) => contender.id === id));
-  if (unknown !== undefined) throw new RangeError(`No server is called ${unknown}. There are: ${CONTENDERS.map(({ id }) => id).join(", ")}.`);
+  if (unknown !== undefined)
+    throw new RangeError(`No server is called ${unknown}. There are: ${CONTENDERS.map(({ id }) => id).join(", ")}.`);
   const wanted = new Set(ids);
   for (const { id, base } of CONTENDERS) if (wanted.has(id) && base !== undefined) wanted.add(base);
   return CONTENDERS.filter(({ id }) => wanted.has(id));

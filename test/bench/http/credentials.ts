@@ -25,7 +25,8 @@ export async function measureCredentials(contender: Contender, plan: Windows): P
   const server = await startServer(contender, { node: plan.node });
   try {
     const kinds = [];
-    for (const scenario of chooseScenarios(CREDENTIALS)) kinds.push({ scenario, running: await check(server, contender, scenario), samples: [] as Sample[] });
+    for (const scenario of chooseScenarios(CREDENTIALS))
+      kinds.push({ scenario, running: await check(server, contender, scenario), samples: [] as Sample[] });
     for (const { running } of kinds) await warmUp(running, plan);
     // The first round is a warm-up as well: only the first kind has had all its requests.
     for (let round = 0; round <= plan.rounds; round += 1) {
@@ -37,7 +38,12 @@ export async function measureCredentials(contender: Contender, plan: Windows): P
       }
     }
     const anonymous = kinds.find(({ scenario }) => scenario.id === ANONYMOUS)?.samples ?? [];
-    return kinds.map(({ scenario, samples }) => ({ contender, scenario, samples, over: samples.map(({ cpu }, round) => cpu - (anonymous[round]?.cpu ?? NaN)) }));
+    return kinds.map(({ scenario, samples }) => ({
+      contender,
+      scenario,
+      samples,
+      over: samples.map(({ cpu }, round) => cpu - (anonymous[round]?.cpu ?? NaN)),
+    }));
   } finally {
     await server.stop();
   }
@@ -45,7 +51,11 @@ export async function measureCredentials(contender: Contender, plan: Windows): P
 
 /** Median of what one kind of credential cost one server, in microseconds; NaN when it was not measured. */
 export function medianOver(costs: readonly CredentialCost[], contender: string, scenario: string): number {
-  return median(costs.filter((cost) => cost.contender.id === contender && cost.scenario.id === scenario).flatMap(({ over }) => over));
+  return median(
+    costs
+      .filter((cost) => cost.contender.id === contender && cost.scenario.id === scenario)
+      .flatMap(({ over }) => over),
+  );
 }
 
 /** Costs of several starts of the same servers, as one table. */
@@ -61,5 +71,9 @@ export function credentialTable(costs: readonly CredentialCost[]): string {
     const isAnonymous = starts[0]?.scenario.id === ANONYMOUS;
     return `| ${name} | ${cpu.toFixed(1)} | ${isAnonymous ? "–" : `${median(over).toFixed(1)} (${Math.min(...over).toFixed(1)}–${Math.max(...over).toFixed(1)})`} |`;
   });
-  return ["| server | request | µs CPU/request | over anonymous, µs (least–most) |", "|---|---|--:|--:|", ...lines].join("\n");
+  return [
+    "| server | request | µs CPU/request | over anonymous, µs (least–most) |",
+    "|---|---|--:|--:|",
+    ...lines,
+  ].join("\n");
 }

@@ -25,7 +25,11 @@ export interface LoadTool {
 /** wrk when it is installed, else autocannon, in a process of its own either way. */
 export function findLoadTool(connections: number): LoadTool {
   const { stdout, error } = spawnSync("wrk", ["-v"], { encoding: "utf8" });
-  if (error === undefined) return { name: /wrk \S+/.exec(stdout)?.[0] ?? "wrk", load: (port, ask, seconds) => withWrk(port, ask, seconds, connections) };
+  if (error === undefined)
+    return {
+      name: /wrk \S+/.exec(stdout)?.[0] ?? "wrk",
+      load: (port, ask, seconds) => withWrk(port, ask, seconds, connections),
+    };
   return { name: "autocannon", load: (port, ask, seconds) => withAutocannon(port, ask, seconds, connections) };
 }
 
@@ -34,7 +38,14 @@ async function withWrk(port: number, ask: Ask, seconds: number, connections: num
   try {
     const script = join(folder, "request.lua");
     await writeFile(script, lua(ask));
-    const { stdout } = await run("wrk", ["-t1", `-c${connections}`, `-d${seconds}s`, "-s", script, `http://127.0.0.1:${port}${ask.path}`]);
+    const { stdout } = await run("wrk", [
+      "-t1",
+      `-c${connections}`,
+      `-d${seconds}s`,
+      "-s",
+      script,
+      `http://127.0.0.1:${port}${ask.path}`,
+    ]);
     return JSON.parse(stdout.slice(stdout.lastIndexOf("{"))) as LoadResult;
   } finally {
     await rm(folder, { recursive: true });
@@ -43,7 +54,12 @@ async function withWrk(port: number, ask: Ask, seconds: number, connections: num
 
 /** JSON's strings are Lua's for what stands in headers: printable ASCII. */
 function lua({ method, path, headers, addresses = 1 }: Ask): string {
-  const fixed = [`wrk.method = ${JSON.stringify(method)}`, ...Object.entries(headers).map(([name, value]) => `wrk.headers[${JSON.stringify(name)}] = ${JSON.stringify(value)}`)];
+  const fixed = [
+    `wrk.method = ${JSON.stringify(method)}`,
+    ...Object.entries(headers).map(
+      ([name, value]) => `wrk.headers[${JSON.stringify(name)}] = ${JSON.stringify(value)}`,
+    ),
+  ];
   const turns = `local requests, at = {}, 0
 init = function()
   for n = 1, ${addresses} do

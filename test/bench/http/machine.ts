@@ -23,7 +23,9 @@ export interface Machine {
 /** @param node the one that runs the servers */
 export function describeMachine(node: string, load: string): Machine {
   return {
-    node: execFileSync(node, ["-p", "`${process.versions.node}, V8 ${process.versions.v8}`"], { encoding: "utf8" }).trim(),
+    node: execFileSync(node, ["-p", "`${process.versions.node}, V8 ${process.versions.v8}`"], {
+      encoding: "utf8",
+    }).trim(),
     cpu: cpus()[0]?.model.trim() ?? "unknown",
     cores: cpus().length,
     memoryGiB: Math.round(totalmem() / 2 ** 30),
@@ -41,5 +43,8 @@ function versionOf(name: string): string {
 
 export function machineLines({ node, cpu, cores, memoryGiB, system, loadAverage, load, packages }: Machine): string {
   const versions = Object.entries(packages).map(([name, version]) => `${name} ${version}`);
-  return [`Node ${node}; ${load}; ${cpu}, ${cores} cores, ${memoryGiB} GiB, ${system}; load average at the start ${loadAverage.toFixed(2)}`, versions.join(", ")].join("\n\n");
+  return [
+    `Node ${node}; ${load}; ${cpu}, ${cores} cores, ${memoryGiB} GiB, ${system}; load average at the start ${loadAverage.toFixed(2)}`,
+    versions.join(", "),
+  ].join("\n\n");
 }

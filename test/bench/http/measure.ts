@@ -49,7 +49,8 @@ export async function measureScenario(scenario: Scenario, plan: Plan): Promise<S
   const running: Running[] = [];
   const samples = new Map(plan.contenders.map(({ id }) => [id, [] as Sample[]]));
   try {
-    for (const contender of plan.contenders) running.push(await startChecked(contender, scenario, { node: plan.node, settings: scenario.settings }));
+    for (const contender of plan.contenders)
+      running.push(await startChecked(contender, scenario, { node: plan.node, settings: scenario.settings }));
     for (let round = 0; round <= plan.rounds; round += 1) {
       const from = round % running.length;
       for (const each of [...running.slice(from), ...running.slice(0, from)]) {
@@ -89,7 +90,11 @@ export async function warmUp({ server, ask }: Running, { tool, warm }: Windows):
   }
 }
 
-export async function window({ contender, server, ask }: Running, scenario: Scenario, { tool, seconds }: Windows): Promise<Sample> {
+export async function window(
+  { contender, server, ask }: Running,
+  scenario: Scenario,
+  { tool, seconds }: Windows,
+): Promise<Sample> {
   const load = tool.load(server.port, ask, Math.ceil(seconds + (2 * SETTLE_MS) / 1000));
   const measured = (async () => {
     await sleep(SETTLE_MS);
@@ -100,7 +105,13 @@ export async function window({ contender, server, ask }: Running, scenario: Scen
   const [{ requests, refused, failed }, { before, after }] = await Promise.all([load, measured]);
   const wrong = expectedStatus(contender, scenario, ask) >= 400 ? requests - refused : refused;
   // Where the limit is full, one request in each of its windows is accepted; and on a busy machine one may time out.
-  if (requests === 0 || failed > requests / 100 || wrong > 2) throw new Error(`${contender.title}, ${scenario.title}: of ${requests} requests ${failed} failed and ${wrong} had the wrong status`);
+  if (requests === 0 || failed > requests / 100 || wrong > 2)
+    throw new Error(
+      `${contender.title}, ${scenario.title}: of ${requests} requests ${failed} failed and ${wrong} had the wrong status`,
+    );
   const served = after.requests - before.requests;
-  return { cpu: (after.user + after.system - before.user - before.system) / served, perSecond: (served * 1000) / (after.at - before.at) };
+  return {
+    cpu: (after.user + after.system - before.user - before.system) / served,
+    perSecond: (served * 1000) / (after.at - before.at),
+  };
 }

@@ -20,7 +20,8 @@ export interface Row {
 
 export function rowsOf(contenders: readonly Contender[], samples: Samples): Row[] {
   const cpus = (id: string): readonly number[] | undefined => samples.get(id)?.map(({ cpu }) => cpu);
-  const taxes = ({ id, base }: Contender): readonly number[] | undefined => minus(cpus(id), base === undefined ? undefined : cpus(base));
+  const taxes = ({ id, base }: Contender): readonly number[] | undefined =>
+    minus(cpus(id), base === undefined ? undefined : cpus(base));
   const byHand = contenders.find(({ id }) => id === "by-hand");
   const byHandTaxes = byHand === undefined ? undefined : taxes(byHand);
   return contenders.map((contender) => {
@@ -43,7 +44,9 @@ export function rowsOf(contenders: readonly Contender[], samples: Samples): Row[
 }
 
 function ofExpress(own: readonly Sample[], express: readonly Sample[] | undefined): number | undefined {
-  return express === undefined ? undefined : median(own.map(({ perSecond }, round) => perSecond / (express[round]?.perSecond ?? NaN)));
+  return express === undefined
+    ? undefined
+    : median(own.map(({ perSecond }, round) => perSecond / (express[round]?.perSecond ?? NaN)));
 }
 
 function minus(a: readonly number[] | undefined, b: readonly number[] | undefined): readonly number[] | undefined {
@@ -54,13 +57,26 @@ function ratios(a: readonly number[], b: readonly number[]): readonly number[] {
   return a.map((value, round) => value / (b[round] ?? NaN));
 }
 
-const fixed = (value: number | undefined, digits: number): string => (value === undefined || Number.isNaN(value) ? "–" : value.toFixed(digits));
+const fixed = (value: number | undefined, digits: number): string =>
+  value === undefined || Number.isNaN(value) ? "–" : value.toFixed(digits);
 
 export function table(rows: readonly Row[]): string {
   const lines = rows.map(({ title, cpu, least, most, tax, ofByHand, perSecond, ofExpress }) =>
-    [title, fixed(cpu, 1), `${fixed(least, 1)}–${fixed(most, 1)}`, fixed(tax, 1), fixed(ofByHand, 2), Math.round(perSecond).toLocaleString("en"), fixed(ofExpress, 2)].join(" | "),
+    [
+      title,
+      fixed(cpu, 1),
+      `${fixed(least, 1)}–${fixed(most, 1)}`,
+      fixed(tax, 1),
+      fixed(ofByHand, 2),
+      Math.round(perSecond).toLocaleString("en"),
+      fixed(ofExpress, 2),
+    ].join(" | "),
   );
-  return ["| server | µs CPU/request | least–most | security tax, µs | of by hand | requests/s | of bare Express |", "|---|--:|--:|--:|--:|--:|--:|", ...lines.map((line) => `| ${line} |`)].join("\n");
+  return [
+    "| server | µs CPU/request | least–most | security tax, µs | of by hand | requests/s | of bare Express |",
+    "|---|--:|--:|--:|--:|--:|--:|",
+    ...lines.map((line) => `| ${line} |`),
+  ].join("\n");
 }
 
 /** All scenarios in one table: what a request takes on each server and, in brackets, its security tax. */

@@ -39,24 +39,39 @@ if (!(seconds >= 0.1 && seconds <= 60)) throw new RangeError("--seconds is a num
 const contenders = chooseContenders(values.only?.split(","));
 const wanted = values.scenario?.split(",");
 const scenarios = chooseScenarios(wanted, [CREDENTIALS]);
-if (!existsSync(fileURLToPath(new URL("../../../dist/esm/index.js", import.meta.url)))) throw new Error("There is no dist: npm run build makes it, and npm run bench does that first.");
+if (!existsSync(fileURLToPath(new URL("../../../dist/esm/index.js", import.meta.url))))
+  throw new Error("There is no dist: npm run build makes it, and npm run bench does that first.");
 
 const print = (line: string): void => void process.stdout.write(`${line}\n`);
 const tool = findLoadTool(CONNECTIONS);
 const machine = describeMachine(values.node, tool.name);
 print(`${machineLines(machine)}\n`);
-print(`${CONNECTIONS} connections, ${restarts} times ${rounds} interleaved rounds of ${seconds} s, each start after ${warm} requests`);
+print(
+  `${CONNECTIONS} connections, ${restarts} times ${rounds} interleaved rounds of ${seconds} s, each start after ${warm} requests`,
+);
 
 const results = new Map<string, Row[]>();
 const raw: Record<string, Record<string, unknown>> = {};
 for (const scenario of scenarios) {
   const progress = (round: number, { title }: { title: string }): void => {
-    if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${scenario.title}: ${round === 0 ? "warming up" : `round ${round} of ${rounds}`}, ${title}`);
+    if (process.stderr.isTTY)
+      process.stderr.write(
+        `\r\x1b[K${scenario.title}: ${round === 0 ? "warming up" : `round ${round} of ${rounds}`}, ${title}`,
+      );
   };
   // Each process has its own luck with the compilers and its place in memory, up to a tenth of all it does: so several of each.
   const samples = new Map<string, Sample[]>();
   for (let start = 0; start < restarts; start += 1) {
-    for (const [id, more] of await measureScenario(scenario, { contenders, rounds, warm, seconds, node: values.node, tool, progress })) samples.set(id, [...(samples.get(id) ?? []), ...more]);
+    for (const [id, more] of await measureScenario(scenario, {
+      contenders,
+      rounds,
+      warm,
+      seconds,
+      node: values.node,
+      tool,
+      progress,
+    }))
+      samples.set(id, [...(samples.get(id) ?? []), ...more]);
   }
   if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
   const rows = rowsOf(contenders, samples);
@@ -65,21 +80,34 @@ for (const scenario of scenarios) {
   print(`\n### ${scenario.title}\n\n${table(rows)}`);
   await keep();
 }
-if (scenarios.length > 1) print(`\n### All scenarios\n\n${overview(scenarios.map(({ id, title }) => [title, results.get(id) ?? []]))}`);
+if (scenarios.length > 1)
+  print(`\n### All scenarios\n\n${overview(scenarios.map(({ id, title }) => [title, results.get(id) ?? []]))}`);
 const costs: CredentialCost[] = [];
 if (wanted === undefined || wanted.includes(CREDENTIALS)) {
   for (let start = 0; start < restarts; start += 1) {
-    for (const contender of contenders.filter(({ id }) => id === "by-hand" || id === "everything")) costs.push(...(await measureCredentials(contender, { rounds, warm, seconds, node: values.node, tool })));
+    for (const contender of contenders.filter(({ id }) => id === "by-hand" || id === "everything"))
+      costs.push(...(await measureCredentials(contender, { rounds, warm, seconds, node: values.node, tool })));
   }
   print(`\n### A credential, in one process\n\n${credentialTable(costs)}`);
-  raw[CREDENTIALS] = { samples: costs.map(({ contender, scenario, samples, over }) => ({ contender: contender.id, scenario: scenario.id, samples, over })) };
+  raw[CREDENTIALS] = {
+    samples: costs.map(({ contender, scenario, samples, over }) => ({
+      contender: contender.id,
+      scenario: scenario.id,
+      samples,
+      over,
+    })),
+  };
   await keep();
 }
 const summary = targets(results, costs);
 if (summary !== "") print(`\n### Targets\n\n${summary}`);
 
 async function keep(): Promise<void> {
-  if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify({ machine, connections: CONNECTIONS, restarts, rounds, warm, seconds, scenarios: raw }, null, 2)}\n`);
+  if (values.json !== undefined)
+    await writeFile(
+      values.json,
+      `${JSON.stringify({ machine, connections: CONNECTIONS, restarts, rounds, warm, seconds, scenarios: raw }, null, 2)}\n`,
+    );
 }
 
 function positive(name: string, text: string): number {

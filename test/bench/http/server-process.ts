@@ -38,18 +38,28 @@ export interface ServerProcess {
 }
 
 /** @throws Error with what it wrote when it ends before it listens */
-export async function startServer({ file, variant }: Contender, { settings, node = process.execPath, execArgv = [] }: StartOptions = {}): Promise<ServerProcess> {
-  const child = fork(fileURLToPath(new URL(`servers/${file}`, import.meta.url)), [JSON.stringify({ ...settings, variant })], {
-    execPath: node,
-    execArgv: [...execArgv],
-    cwd: fileURLToPath(new URL("../../..", import.meta.url)),
-    // Express and others are slower in development. Nothing of the harness's own environment reaches the server.
-    env: { PATH: process.env["PATH"], NODE_ENV: "production" },
-    stdio: ["ignore", "ignore", "pipe", "ipc"],
-  });
+export async function startServer(
+  { file, variant }: Contender,
+  { settings, node = process.execPath, execArgv = [] }: StartOptions = {},
+): Promise<ServerProcess> {
+  const child = fork(
+    fileURLToPath(new URL(`servers/${file}`, import.meta.url)),
+    [JSON.stringify({ ...settings, variant })],
+    {
+      execPath: node,
+      execArgv: [...execArgv],
+      cwd: fileURLToPath(new URL("../../..", import.meta.url)),
+      // Express and others are slower in development. Nothing of the harness's own environment reaches the server.
+      env: { PATH: process.env["PATH"], NODE_ENV: "production" },
+      stdio: ["ignore", "ignore", "pipe", "ipc"],
+    },
+  );
   let written = "";
   child.stderr?.on("data", (chunk: Buffer) => (written = (written + chunk.toString()).slice(-4000)));
-  const { port, credentials } = await answer<{ port: number; credentials: Credentials }>(child, () => `${file} did not start:\n${written}`);
+  const { port, credentials } = await answer<{ port: number; credentials: Credentials }>(
+    child,
+    () => `${file} did not start:\n${written}`,
+  );
   return {
     port,
     credentials,

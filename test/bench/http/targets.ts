@@ -20,12 +20,39 @@ export function targets(results: Results, costs: readonly CredentialCost[]): str
   const anonymous = (id: string): Row | undefined => row("anonymous", id);
   const all: Target[] = [
     { text: "tax of everything, of by hand", value: anonymous(SECURED)?.ofByHand, bound: 0.25 },
-    { text: "tax of everything, of Fastify's", value: over(anonymous(SECURED)?.tax, anonymous("fastify-plugins")?.tax), bound: 1 },
-    { text: "tax of everything, of Hono's", value: over(anonymous(SECURED)?.tax, anonymous("hono-middleware")?.tax), bound: 1 },
-    { text: "requests/s of everything, of bare Express", value: anonymous(SECURED)?.ofExpress, bound: 0.6, atLeast: true },
-    { text: "requests/s of everything, of Fastify with plugins", value: over(anonymous(SECURED)?.perSecond, anonymous("fastify-plugins")?.perSecond), bound: 1.5, atLeast: true },
-    { text: "requests/s of everything, of Hono with middleware", value: over(anonymous(SECURED)?.perSecond, anonymous("hono-middleware")?.perSecond), bound: 1.5, atLeast: true },
-    ...REFUSALS.map((id) => ({ text: `CPU of a refusal (${id}), of a request served by bare Express`, value: over(row(id, SECURED)?.cpu, row(id, "express")?.cpu), bound: 1 })),
+    {
+      text: "tax of everything, of Fastify's",
+      value: over(anonymous(SECURED)?.tax, anonymous("fastify-plugins")?.tax),
+      bound: 1,
+    },
+    {
+      text: "tax of everything, of Hono's",
+      value: over(anonymous(SECURED)?.tax, anonymous("hono-middleware")?.tax),
+      bound: 1,
+    },
+    {
+      text: "requests/s of everything, of bare Express",
+      value: anonymous(SECURED)?.ofExpress,
+      bound: 0.6,
+      atLeast: true,
+    },
+    {
+      text: "requests/s of everything, of Fastify with plugins",
+      value: over(anonymous(SECURED)?.perSecond, anonymous("fastify-plugins")?.perSecond),
+      bound: 1.5,
+      atLeast: true,
+    },
+    {
+      text: "requests/s of everything, of Hono with middleware",
+      value: over(anonymous(SECURED)?.perSecond, anonymous("hono-middleware")?.perSecond),
+      bound: 1.5,
+      atLeast: true,
+    },
+    ...REFUSALS.map((id) => ({
+      text: `CPU of a refusal (${id}), of a request served by bare Express`,
+      value: over(row(id, SECURED)?.cpu, row(id, "express")?.cpu),
+      bound: 1,
+    })),
     { text: "warm API key over anonymous, µs", value: medianOver(costs, SECURED, "api-key"), bound: 15 },
     { text: "JWT HS256 over anonymous, µs", value: medianOver(costs, SECURED, "jwt-hs256"), bound: 25 },
   ];

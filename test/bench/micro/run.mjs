@@ -23,20 +23,36 @@ const SUBJECTS = new Map([
   ["jwt", ONE_CORE],
   ["headers", ONE_CORE],
 ]);
-const PEERS = ["express-rate-limit", "rate-limiter-flexible", "jsonwebtoken", "fast-jwt", "jose", "helmet", "argon2", "mitata"];
+const PEERS = [
+  "express-rate-limit",
+  "rate-limiter-flexible",
+  "jsonwebtoken",
+  "fast-jwt",
+  "jose",
+  "helmet",
+  "argon2",
+  "mitata",
+];
 
 const unknown = options.only?.filter((name) => !SUBJECTS.has(name)) ?? [];
-if (unknown.length > 0) throw new RangeError(`no such subject: ${unknown.join(", ")}; there are ${[...SUBJECTS.keys()].join(", ")}`);
+if (unknown.length > 0)
+  throw new RangeError(`no such subject: ${unknown.join(", ")}; there are ${[...SUBJECTS.keys()].join(", ")}`);
 
 const version = spawnSync(options.node, ["--version"], { encoding: "utf8" });
 if (version.status !== 0) throw new Error(`${options.node} does not run`, { cause: version.error });
-print(`Node ${version.stdout.trim().slice(1)}, ${cpus()[0]?.model.trim()} × ${cpus().length}, ${options.rounds} interleaved rounds of ${options.ms} ms, load ${loadavg()[0]?.toFixed(1)}`);
+print(
+  `Node ${version.stdout.trim().slice(1)}, ${cpus()[0]?.model.trim()} × ${cpus().length}, ${options.rounds} interleaved rounds of ${options.ms} ms, load ${loadavg()[0]?.toFixed(1)}`,
+);
 print(`${PEERS.map((name) => `${name} ${versionOf(name)}`).join(", ")}\n`);
 
 let failed = 0;
 for (const subject of options.only ?? SUBJECTS.keys()) {
   const file = fileURLToPath(new URL(`subjects/${subject}.mjs`, import.meta.url));
-  const { status, signal } = spawnSync(options.node, ["--expose-gc", ...SUBJECTS.get(subject), file, ...childArguments], { stdio: "inherit" });
+  const { status, signal } = spawnSync(
+    options.node,
+    ["--expose-gc", ...SUBJECTS.get(subject), file, ...childArguments],
+    { stdio: "inherit" },
+  );
   if (status === 0) continue;
   failed += 1;
   process.stderr.write(`${subject} failed\n`);

@@ -29,7 +29,8 @@ export function memory(): Contender {
     name: "portcullis, memory",
     algorithm: "exact log",
     decide: (client) => store.consume(POLICY, client, 1),
-    decideSeveral: (client, limits) => store.consumeAll(POLICIES.slice(0, limits).map((policy) => ({ policy, key: client, cost: 1 }))),
+    decideSeveral: (client, limits) =>
+      store.consumeAll(POLICIES.slice(0, limits).map((policy) => ({ policy, key: client, cost: 1 }))),
     close: async () => store.close(),
   };
 }
@@ -37,7 +38,14 @@ export function memory(): Contender {
 export function flexibleMemory(): Contender {
   const limiter = new RateLimiterMemory({ points: LIMIT, duration: WINDOW_MS / 1000 });
   const decide = (client: string) => limiter.consume(client).catch(refused);
-  return { name: "rate-limiter-flexible, memory", algorithm: "fixed window", decide, decideSeveral: (client, limits) => Promise.all(POLICIES.slice(0, limits).map(({ name }) => decide(`${name}${client}`))), close: () => Promise.resolve() };
+  return {
+    name: "rate-limiter-flexible, memory",
+    algorithm: "fixed window",
+    decide,
+    decideSeveral: (client, limits) =>
+      Promise.all(POLICIES.slice(0, limits).map(({ name }) => decide(`${name}${client}`))),
+    close: () => Promise.resolve(),
+  };
 }
 
 /** That package rejects with an object that is no Error when a request is over the limit. */
@@ -54,7 +62,11 @@ export async function throughNodeRedis(url: string): Promise<Contender[]> {
       return client;
     }),
   );
-  const [first, second, third] = clients as [(typeof clients)[number], (typeof clients)[number], (typeof clients)[number]];
+  const [first, second, third] = clients as [
+    (typeof clients)[number],
+    (typeof clients)[number],
+    (typeof clients)[number],
+  ];
   const close = (client: (typeof clients)[number]) => async () => client.destroy();
   return [
     ours("node-redis", first, close(first)),
@@ -68,7 +80,11 @@ export async function throughIoRedis(url: string): Promise<Contender[]> {
   const close = (client: Redis) => async () => client.disconnect();
   return Promise.resolve([
     ours("ioredis", first, close(first)),
-    rateLimitRedis("ioredis", (name, ...rest) => second.call(name ?? "", ...rest) as Promise<RedisReply>, close(second)),
+    rateLimitRedis(
+      "ioredis",
+      (name, ...rest) => second.call(name ?? "", ...rest) as Promise<RedisReply>,
+      close(second),
+    ),
     flexible("ioredis", { storeClient: third }, close(third)),
   ]);
 }
@@ -79,7 +95,8 @@ function ours(library: string, redis: object, close: () => Promise<void>): Conte
     name: `portcullis, ${library}`,
     algorithm: "exact log",
     decide: (client) => store.consume(POLICY, client, 1),
-    decideSeveral: (client, limits) => store.consumeAll(POLICIES.slice(0, limits).map((policy) => ({ policy, key: client, cost: 1 }))),
+    decideSeveral: (client, limits) =>
+      store.consumeAll(POLICIES.slice(0, limits).map((policy) => ({ policy, key: client, cost: 1 }))),
     close,
   };
 }
@@ -103,14 +120,27 @@ function rateLimitRedis(library: string, sendCommand: SendCommandFn, close: () =
   };
 }
 
-function flexible(library: string, options: Pick<ConstructorParameters<typeof RateLimiterRedis>[0], "storeClient" | "useRedisPackage">, close: () => Promise<void>): Contender {
-  const limiters = POLICIES.map(({ name }) => new RateLimiterRedis({ ...options, keyPrefix: `bench:rlf:${library}:${name}`, points: LIMIT, duration: WINDOW_MS / 1000 }));
+function flexible(
+  library: string,
+  options: Pick<ConstructorParameters<typeof RateLimiterRedis>[0], "storeClient" | "useRedisPackage">,
+  close: () => Promise<void>,
+): Contender {
+  const limiters = POLICIES.map(
+    ({ name }) =>
+      new RateLimiterRedis({
+        ...options,
+        keyPrefix: `bench:rlf:${library}:${name}`,
+        points: LIMIT,
+        duration: WINDOW_MS / 1000,
+      }),
+  );
   const [first] = limiters;
   return {
     name: `rate-limiter-flexible, ${library}`,
     algorithm: "fixed window",
     decide: (client) => first?.consume(client).catch(refused),
-    decideSeveral: (client, limits) => Promise.all(limiters.slice(0, limits).map((limiter) => limiter.consume(client).catch(refused))),
+    decideSeveral: (client, limits) =>
+      Promise.all(limiters.slice(0, limits).map((limiter) => limiter.consume(client).catch(refused))),
     close,
   };
 }

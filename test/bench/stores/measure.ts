@@ -4,7 +4,13 @@ import { startTcpProxy } from "../../support/tcp-proxy.js";
 import type { Contender } from "./contenders.js";
 
 /** Requests per second over `ms`, clients taken in turn, with so many limits each and so many under way at any time. */
-export async function throughput(contender: Contender, clients: readonly string[], ms: number, inFlight: number, limits: number): Promise<number> {
+export async function throughput(
+  contender: Contender,
+  clients: readonly string[],
+  ms: number,
+  inFlight: number,
+  limits: number,
+): Promise<number> {
   let done = 0;
   let next = 0;
   const start = performance.now();
@@ -23,11 +29,21 @@ export async function throughput(contender: Contender, clients: readonly string[
 /** What Redis did since the last RESETSTAT: commands that came over the wire, and the microseconds they took. */
 async function work(server: RunningServer): Promise<{ commands: number; usec: number }> {
   const stats = await redisSays(server.port, "INFO commandstats");
-  const all = [...stats.matchAll(/cmdstat_([a-z|]+):calls=(\d+),usec=(\d+)/g)].map(([, name = "", calls, usec]) => ({ name, calls: Number(calls), usec: Number(usec) }));
+  const all = [...stats.matchAll(/cmdstat_([a-z|]+):calls=(\d+),usec=(\d+)/g)].map(([, name = "", calls, usec]) => ({
+    name,
+    calls: Number(calls),
+    usec: Number(usec),
+  }));
   // What a script calls is counted by itself too, and is in the script's time.
   const scripts = all.filter(({ name }) => name === "evalsha" || name === "eval");
-  const counted = scripts.length > 0 ? scripts : all.filter(({ name }) => !["info", "config|resetstat", "flushall", "quit"].includes(name));
-  return { commands: counted.reduce((sum, { calls }) => sum + calls, 0), usec: counted.reduce((sum, { usec }) => sum + usec, 0) };
+  const counted =
+    scripts.length > 0
+      ? scripts
+      : all.filter(({ name }) => !["info", "config|resetstat", "flushall", "quit"].includes(name));
+  return {
+    commands: counted.reduce((sum, { calls }) => sum + calls, 0),
+    usec: counted.reduce((sum, { usec }) => sum + usec, 0),
+  };
 }
 
 /** Microseconds of Redis' own time for each decision: what the server spends, whatever the client's language and load. */
@@ -39,7 +55,11 @@ export async function serverMicroseconds(server: RunningServer, act: () => Promi
 }
 
 /** Commands on the wire and consecutive round trips of one request. */
-export async function trips(server: RunningServer, open: (url: string) => Promise<Contender[]>, pick: number): Promise<{ one: number; four: number; commandsOfFour: number }> {
+export async function trips(
+  server: RunningServer,
+  open: (url: string) => Promise<Contender[]>,
+  pick: number,
+): Promise<{ one: number; four: number; commandsOfFour: number }> {
   const proxy = await startTcpProxy(server.port);
   const contenders = await open(`redis://127.0.0.1:${proxy.port}`);
   const contender = contenders[pick]!;
@@ -68,9 +88,12 @@ export async function trips(server: RunningServer, open: (url: string) => Promis
 
 /** What one client of that many recorded requests costs in Redis, in bytes. */
 export async function bytesOf(server: RunningServer, pattern: string): Promise<number> {
-  const keys = (await redisSays(server.port, `KEYS ${pattern}`)).split("\r\n").filter((line) => line.startsWith("bench:") || line.startsWith("zset:"));
+  const keys = (await redisSays(server.port, `KEYS ${pattern}`))
+    .split("\r\n")
+    .filter((line) => line.startsWith("bench:") || line.startsWith("zset:"));
   let bytes = 0;
-  for (const key of keys) bytes += Number(/:(\d+)/.exec(await redisSays(server.port, `MEMORY USAGE "${key}" SAMPLES 0`))?.[1] ?? NaN);
+  for (const key of keys)
+    bytes += Number(/:(\d+)/.exec(await redisSays(server.port, `MEMORY USAGE "${key}" SAMPLES 0`))?.[1] ?? NaN);
   return keys.length === 0 ? NaN : bytes / keys.length;
 }
 

@@ -26,7 +26,10 @@ export interface Addresses {
 export async function launchChromium(addresses?: Addresses, flags: readonly string[] = []): Promise<Browser> {
   const executablePath = findChromium();
   if (executablePath === undefined) throw new Error(INSTALL_LINES);
-  return chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-background-networking", ...pointTo(addresses), ...flags] });
+  return chromium.launch({
+    executablePath,
+    args: ["--no-sandbox", "--disable-background-networking", ...pointTo(addresses), ...flags],
+  });
 }
 
 /** Chromium takes the first rule that fits. */
@@ -36,6 +39,12 @@ function pointTo(addresses: Addresses | undefined): string[] {
   if (addresses === undefined) return [`--host-resolver-rules=${NOWHERE_ELSE.join(", ")}`];
   const { httpsPort, httpPort, names, certificate } = addresses;
   const spki = new X509Certificate(readFileSync(certificate)).publicKey.export({ type: "spki", format: "der" });
-  const rules = names.flatMap((name) => [`MAP ${name}:443 127.0.0.1:${httpsPort}`, `MAP ${name}:80 127.0.0.1:${httpPort}`]);
-  return [`--host-resolver-rules=${[...rules, ...NOWHERE_ELSE].join(", ")}`, `--ignore-certificate-errors-spki-list=${createHash("sha256").update(spki).digest("base64")}`];
+  const rules = names.flatMap((name) => [
+    `MAP ${name}:443 127.0.0.1:${httpsPort}`,
+    `MAP ${name}:80 127.0.0.1:${httpPort}`,
+  ]);
+  return [
+    `--host-resolver-rules=${[...rules, ...NOWHERE_ELSE].join(", ")}`,
+    `--ignore-certificate-errors-spki-list=${createHash("sha256").update(spki).digest("base64")}`,
+  ];
 }

@@ -8,7 +8,8 @@ export function run<Result>(page: Page | Frame, code: string, argument?: unknown
   return page.evaluate<Result>(`(${code})(${JSON.stringify(argument) ?? ""})`);
 }
 
-export type Fetched = { readonly status: number; readonly text: string; readonly headers: Readonly<Record<string, string>> } | "refused";
+export type Fetched =
+  { readonly status: number; readonly text: string; readonly headers: Readonly<Record<string, string>> } | "refused";
 
 /** What a script of the page gets from `fetch`: the answer as far as it may read it, or `refused` where the browser gave a TypeError. */
 export function fetchIn(page: Page | Frame, url: string, init: object = {}): Promise<Fetched> {

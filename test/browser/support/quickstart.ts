@@ -25,7 +25,9 @@ export async function openQuickstart(): Promise<OpenQuickstart> {
     if (["error", "warning", "violation"].includes(message.type())) complaints.push(message.text());
   });
   page.on("pageerror", (error) => void complaints.push(error.message));
-  await page.addInitScript('addEventListener("securitypolicyviolation", ({ effectiveDirective, blockedURI }) => console.error(`${effectiveDirective} ${blockedURI}`))');
+  await page.addInitScript(
+    'addEventListener("securitypolicyviolation", ({ effectiveDirective, blockedURI }) => console.error(`${effectiveDirective} ${blockedURI}`))',
+  );
   return {
     server,
     page,

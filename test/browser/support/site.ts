@@ -38,7 +38,8 @@ export function bare(routes: (app: Express) => void = () => undefined): Site {
  * A page. It names an empty icon, or the browser would ask for /favicon.ico at some later moment, by a request of its own that gets
  * headers too: over https after an upgrade, it would teach the browser what the page has not.
  */
-export const html = (body: string): string => `<!doctype html><html lang="en"><meta charset="utf-8"><title>page</title><link rel="icon" href="data:,"><body>${body}</body></html>`;
+export const html = (body: string): string =>
+  `<!doctype html><html lang="en"><meta charset="utf-8"><title>page</title><link rel="icon" href="data:,"><body>${body}</body></html>`;
 
 /** A parameter of the address. */
 export function asked(req: Request, name: string): string {

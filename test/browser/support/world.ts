@@ -1,6 +1,12 @@
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { createServer as createHttpServer, type IncomingHttpHeaders, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import {
+  createServer as createHttpServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from "node:http";
 import { createServer as createHttpsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import type { BrowserContext, BrowserContextOptions, Page } from "playwright-core";
@@ -42,7 +48,10 @@ export interface WorldOptions {
 }
 
 /** @throws Error when there is no browser or no openssl */
-export async function startWorld(sites: Readonly<Record<string, Site>>, { flags = [], forged }: WorldOptions = {}): Promise<World> {
+export async function startWorld(
+  sites: Readonly<Record<string, Site>>,
+  { flags = [], forged }: WorldOptions = {},
+): Promise<World> {
   const names = Object.keys(sites);
   const certificates = makeCertificates(names.map((name) => `DNS:${name}`).join(","));
   const seen: Seen[] = [];
@@ -79,7 +88,10 @@ export async function startWorld(sites: Readonly<Record<string, Site>>, { flags 
   };
   return {
     seen,
-    requests: (line) => seen.filter(({ scheme, host, method, path }) => [`${method} ${scheme}://${host}${path}`, `* ${scheme}://${host}${path}`].includes(line)),
+    requests: (line) =>
+      seen.filter(({ scheme, host, method, path }) =>
+        [`${method} ${scheme}://${host}${path}`, `* ${scheme}://${host}${path}`].includes(line),
+      ),
     async page(options) {
       const context = await browser.newContext(options);
       contexts.push(context);

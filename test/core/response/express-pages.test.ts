@@ -22,108 +22,131 @@ const { resolve } = createRequire(import.meta.url);
 /** By itself, and as a part of the whole. */
 const WAYS: readonly { way: string; secure: (app: Express, headers?: HeadersSettings) => Express }[] = [
   { way: "securityHeaders", secure: (app, settings) => app.use(securityHeaders(settings)) },
-  { way: "applySecurity", secure: (app, headers = {}) => (applySecurity(app, { trustedHosts: ["127.0.0.1"], rateLimit: false, headers }), app) },
+  {
+    way: "applySecurity",
+    secure: (app, headers = {}) => (
+      applySecurity(app, { trustedHosts: ["127.0.0.1"], rateLimit: false, headers }),
+      app
+    ),
+  },
 ];
 
-describe.each(EXPRESS.flatMap((version) => WAYS.map((way) => ({ ...version, ...way }))))("what Express writes last, by $way on $name", ({ name, express, secure }) => {
-  it("an app mounted in a protected app does not announce Express, and its routes are protected", async () => {
-    const app = express();
-    const inner = express();
-    inner.get("/ok", (_req, res) => void res.send("x"));
-    secure(app);
-    app.use("/inner", inner);
-    const server = await serve(app);
-    expectSecurityHeaders(await server.send("/inner/ok"), DEFAULT_PLAIN);
-    expectSecurityHeaders(await server.send("/inner/nothing"), { ...DEFAULT_PLAIN, "Content-Security-Policy": FINAL_CSP });
-    await server.close();
-  });
-
-  it("protection inside a mounted app holds when the outer app ends the request", async () => {
-    const app = express();
-    const inner = express();
-    secure(inner);
-    app.use("/inner", inner);
-    const server = await serve(app);
-    expectSecurityHeaders(await server.send("/inner/nothing"), { ...DEFAULT_PLAIN, "Content-Security-Policy": FINAL_CSP });
-    await server.close();
-  });
-
-  it("an app of the same process without this library is left as it was", async () => {
-    const [ours, other] = [express(), express()];
-    secure(ours);
-    const inner = express();
-    inner.use((_req, _res, next) => next()); // without a handler Express 4 does not even set X-Powered-By
-    other.disable("x-powered-by").use(inner);
-    const [one, two] = [await serve(ours), await serve(other)];
-    await one.send("/");
-    expectSecurityHeaders(await two.send("/"), { "Content-Security-Policy": "default-src 'none'", "X-Content-Type-Options": "nosniff", "X-Powered-By": "Express" });
-    await one.close();
-    await two.close();
-  });
-
-  it("an error of send by itself, which clears every header first", async () => {
-    const send = createRequire(resolve(name === "Express 5" ? "express" : "express4"))("send") as Send;
-    for (const secure of [false, true]) {
-      const app = express().set("trust proxy", true);
-      const layer = createHeaders(parse(headersSchema, { frameOptions: "SAMEORIGIN" }), createRuntime());
-      app.use(standalone([layer], createRuntime()), layer.patch({ referrerPolicy: "origin" }), (req, res) => void send(req, "/none", { root: tmpdir() }).pipe(res));
+describe.each(EXPRESS.flatMap((version) => WAYS.map((way) => ({ ...version, ...way }))))(
+  "what Express writes last, by $way on $name",
+  ({ name, express, secure }) => {
+    it("an app mounted in a protected app does not announce Express, and its routes are protected", async () => {
+      const app = express();
+      const inner = express();
+      inner.get("/ok", (_req, res) => void res.send("x"));
+      secure(app);
+      app.use("/inner", inner);
       const server = await serve(app);
-      const answer = await server.send("/", { headers: { "x-forwarded-proto": secure ? "https" : "http" } });
-      expect(answer.status).toBe(404);
-      expectSecurityHeaders(answer, {
+      expectSecurityHeaders(await server.send("/inner/ok"), DEFAULT_PLAIN);
+      expectSecurityHeaders(await server.send("/inner/nothing"), {
         ...DEFAULT_PLAIN,
-        ...(secure ? { "Strict-Transport-Security": "max-age=31536000; includeSubDomains" } : {}),
         "Content-Security-Policy": FINAL_CSP,
-        "X-Frame-Options": "SAMEORIGIN",
-        "Referrer-Policy": "origin",
       });
       await server.close();
-    }
-  });
-
-  it("the redirect of express.static to a folder", async () => {
-    const folder = mkdtempSync(join(tmpdir(), "portcullis-"));
-    mkdirSync(join(folder, "docs"));
-    const app = express();
-    secure(app).use(express.static(folder));
-    const server = await serve(app);
-    const answer = await server.send("/docs");
-    expect(answer.status).toBe(301);
-    expectSecurityHeaders(answer, { ...DEFAULT_PLAIN, "Content-Security-Policy": FINAL_CSP });
-    await server.close();
-    rmSync(folder, { recursive: true });
-  });
-
-  it.each([
-    ["no policy", { contentSecurityPolicy: false as const }],
-    ["a policy that is only reported on", { mode: "report" as const }],
-  ])("is not touched where the settings enforce %s", async (_name, settings) => {
-    const app = express();
-    app.use(standalone([createHeaders(parse(headersSchema, settings), createRuntime())], createRuntime()));
-    const server = await serve(app);
-    expect((await server.send("/nothing")).headers["content-security-policy"]).toBe("default-src 'none'");
-    await server.close();
-  });
-
-  it("a page that has read its nonce and then fails is locked like any other", async () => {
-    const app = express();
-    secure(app, { contentSecurityPolicy: { directives: { "script-src": ["'nonce'"] } } });
-    app.get("/", (_req, res) => {
-      void res.locals["cspNonce"];
-      throw new Error("boom");
     });
-    const server = await serve(app);
-    const answer = await server.send("/");
-    expect(answer.status).toBe(500);
-    expectSecurityHeaders(answer, { ...DEFAULT_PLAIN, "Content-Security-Policy": FINAL_CSP });
-    await server.close();
-  });
 
-  it("an X-Powered-By of the app's own is the app's business", async () => {
-    const app = express();
-    secure(app).use((_req, res) => void res.set("X-Powered-By", "coffee").end());
-    const server = await serve(app);
-    expect((await server.send("/")).headers["x-powered-by"]).toBe("coffee");
-    await server.close();
-  });
-});
+    it("protection inside a mounted app holds when the outer app ends the request", async () => {
+      const app = express();
+      const inner = express();
+      secure(inner);
+      app.use("/inner", inner);
+      const server = await serve(app);
+      expectSecurityHeaders(await server.send("/inner/nothing"), {
+        ...DEFAULT_PLAIN,
+        "Content-Security-Policy": FINAL_CSP,
+      });
+      await server.close();
+    });
+
+    it("an app of the same process without this library is left as it was", async () => {
+      const [ours, other] = [express(), express()];
+      secure(ours);
+      const inner = express();
+      inner.use((_req, _res, next) => next()); // without a handler Express 4 does not even set X-Powered-By
+      other.disable("x-powered-by").use(inner);
+      const [one, two] = [await serve(ours), await serve(other)];
+      await one.send("/");
+      expectSecurityHeaders(await two.send("/"), {
+        "Content-Security-Policy": "default-src 'none'",
+        "X-Content-Type-Options": "nosniff",
+        "X-Powered-By": "Express",
+      });
+      await one.close();
+      await two.close();
+    });
+
+    it("an error of send by itself, which clears every header first", async () => {
+      const send = createRequire(resolve(name === "Express 5" ? "express" : "express4"))("send") as Send;
+      for (const secure of [false, true]) {
+        const app = express().set("trust proxy", true);
+        const layer = createHeaders(parse(headersSchema, { frameOptions: "SAMEORIGIN" }), createRuntime());
+        app.use(
+          standalone([layer], createRuntime()),
+          layer.patch({ referrerPolicy: "origin" }),
+          (req, res) => void send(req, "/none", { root: tmpdir() }).pipe(res),
+        );
+        const server = await serve(app);
+        const answer = await server.send("/", { headers: { "x-forwarded-proto": secure ? "https" : "http" } });
+        expect(answer.status).toBe(404);
+        expectSecurityHeaders(answer, {
+          ...DEFAULT_PLAIN,
+          ...(secure ? { "Strict-Transport-Security": "max-age=31536000; includeSubDomains" } : {}),
+          "Content-Security-Policy": FINAL_CSP,
+          "X-Frame-Options": "SAMEORIGIN",
+          "Referrer-Policy": "origin",
+        });
+        await server.close();
+      }
+    });
+
+    it("the redirect of express.static to a folder", async () => {
+      const folder = mkdtempSync(join(tmpdir(), "portcullis-"));
+      mkdirSync(join(folder, "docs"));
+      const app = express();
+      secure(app).use(express.static(folder));
+      const server = await serve(app);
+      const answer = await server.send("/docs");
+      expect(answer.status).toBe(301);
+      expectSecurityHeaders(answer, { ...DEFAULT_PLAIN, "Content-Security-Policy": FINAL_CSP });
+      await server.close();
+      rmSync(folder, { recursive: true });
+    });
+
+    it.each([
+      ["no policy", { contentSecurityPolicy: false as const }],
+      ["a policy that is only reported on", { mode: "report" as const }],
+    ])("is not touched where the settings enforce %s", async (_name, settings) => {
+      const app = express();
+      app.use(standalone([createHeaders(parse(headersSchema, settings), createRuntime())], createRuntime()));
+      const server = await serve(app);
+      expect((await server.send("/nothing")).headers["content-security-policy"]).toBe("default-src 'none'");
+      await server.close();
+    });
+
+    it("a page that has read its nonce and then fails is locked like any other", async () => {
+      const app = express();
+      secure(app, { contentSecurityPolicy: { directives: { "script-src": ["'nonce'"] } } });
+      app.get("/", (_req, res) => {
+        void res.locals["cspNonce"];
+        throw new Error("boom");
+      });
+      const server = await serve(app);
+      const answer = await server.send("/");
+      expect(answer.status).toBe(500);
+      expectSecurityHeaders(answer, { ...DEFAULT_PLAIN, "Content-Security-Policy": FINAL_CSP });
+      await server.close();
+    });
+
+    it("an X-Powered-By of the app's own is the app's business", async () => {
+      const app = express();
+      secure(app).use((_req, res) => void res.set("X-Powered-By", "coffee").end());
+      const server = await serve(app);
+      expect((await server.send("/")).headers["x-powered-by"]).toBe("coffee");
+      await server.close();
+    });
+  },
+);

@@ -39,7 +39,10 @@ describe.each(EXPRESS)("the head of an answer, on $name", ({ name, express }) =>
     for (const one of open.splice(0)) await one.close();
   });
 
-  async function start(build: (app: Express, security: ReturnType<typeof applySecurity<typeof SETTINGS>>) => void, settings: Partial<SecuritySettings> = {}) {
+  async function start(
+    build: (app: Express, security: ReturnType<typeof applySecurity<typeof SETTINGS>>) => void,
+    settings: Partial<SecuritySettings> = {},
+  ) {
     const app = express().disable("x-powered-by").set("env", "test");
     const security = applySecurity(app, { ...SETTINGS, ...settings } as typeof SETTINGS);
     app.post("/in", (req, res, next) => void security.logIn(req, { id: "ada" }).then(() => res.send("in"), next));
@@ -47,7 +50,11 @@ describe.each(EXPRESS)("the head of an answer, on $name", ({ name, express }) =>
     const server = await serve(app);
     open.push(server, security);
     await security.ready();
-    return { server, security, send: (path: string, headers: Record<string, string> = {}): Promise<Answer> => server.send(path, { headers }) };
+    return {
+      server,
+      security,
+      send: (path: string, headers: Record<string, string> = {}): Promise<Answer> => server.send(path, { headers }),
+    };
   }
   const visit: RequestHandler = (req, res) => {
     (req.session as unknown as { visits: number }).visits = 1;
@@ -57,7 +64,15 @@ describe.each(EXPRESS)("the head of an answer, on $name", ({ name, express }) =>
   describe("the session cookie", () => {
     it("of one visitor is not in what apicache gives another", async () => {
       let served = 0;
-      const { send } = await start((app) => void app.get("/", apicache.newInstance().middleware("1 hour"), (_req, _res, next) => ((served += 1), next()), visit));
+      const { send } = await start(
+        (app) =>
+          void app.get(
+            "/",
+            apicache.newInstance().middleware("1 hour"),
+            (_req, _res, next) => ((served += 1), next()),
+            visit,
+          ),
+      );
       const [first, second] = [await send("/"), await send("/")];
       expect([first.text, second.text, served]).toEqual(["page", "page", 1]);
       expect([setCookies(first).length, setCookies(second)]).toEqual([1, []]);
@@ -88,22 +103,43 @@ describe.each(EXPRESS)("the head of an answer, on $name", ({ name, express }) =>
     });
 
     it.each([
-      ["a listener of on-headers", (res: Response) => onHeaders(res, () => void res.setHeader("Cache-Control", "public, max-age=60, no-transform"))],
-      ["a writeHead", (res: Response) => {
-        const { writeHead } = res;
-        res.writeHead = ((status: number) => writeHead.call(res, status, { "cache-control": "public, max-age=60, no-transform" })) as never;
-      }],
+      [
+        "a listener of on-headers",
+        (res: Response) =>
+          onHeaders(res, () => void res.setHeader("Cache-Control", "public, max-age=60, no-transform")),
+      ],
+      [
+        "a writeHead",
+        (res: Response) => {
+          const { writeHead } = res;
+          res.writeHead = ((status: number) =>
+            writeHead.call(res, status, { "cache-control": "public, max-age=60, no-transform" })) as never;
+        },
+      ],
       ["the route", (res: Response) => void res.set("Cache-Control", "public, max-age=60, no-transform")],
     ])("keeps the answer out of caches when %s allows them", async (_name, allow) => {
       const { send } = await start((app) => {
         app.use((_req, res, next) => (allow(res), next()));
-        app.get("/", (_req, res) => void res.set({ "CDN-Cache-Control": "max-age=600", "Surrogate-Control": "no-store" }).send("page"));
-        app.get("/visit", (req, res) => visit(req, res.set({ "CDN-Cache-Control": "max-age=600", "Surrogate-Control": "no-store" }), () => undefined));
+        app.get(
+          "/",
+          (_req, res) =>
+            void res.set({ "CDN-Cache-Control": "max-age=600", "Surrogate-Control": "no-store" }).send("page"),
+        );
+        app.get("/visit", (req, res) =>
+          visit(req, res.set({ "CDN-Cache-Control": "max-age=600", "Surrogate-Control": "no-store" }), () => undefined),
+        );
       });
       const plain = await send("/");
-      expect([plain.headers["cache-control"], plain.headers["cdn-cache-control"]]).toEqual(["public, max-age=60, no-transform", "max-age=600"]);
+      expect([plain.headers["cache-control"], plain.headers["cdn-cache-control"]]).toEqual([
+        "public, max-age=60, no-transform",
+        "max-age=600",
+      ]);
       const { headers } = await send("/visit");
-      expect([headers["cache-control"], headers["cdn-cache-control"], headers["surrogate-control"]]).toEqual(["no-store, no-transform", undefined, "no-store"]);
+      expect([headers["cache-control"], headers["cdn-cache-control"], headers["surrogate-control"]]).toEqual([
+        "no-store, no-transform",
+        undefined,
+        "no-store",
+      ]);
     });
   });
 
@@ -119,7 +155,8 @@ describe.each(EXPRESS)("the head of an answer, on $name", ({ name, express }) =>
       app.get("/failed", () => {
         throw new Error("boom");
       });
-      for (const name of ["Cache-Control", "Expires", "CDN-Cache-Control", "Surrogate-Control"]) app.get(`/${name}`, (_req, res) => void res.set(name, name === "Expires" ? "0" : "max-age=5").send("x"));
+      for (const name of ["Cache-Control", "Expires", "CDN-Cache-Control", "Surrogate-Control"])
+        app.get(`/${name}`, (_req, res) => void res.set(name, name === "Expires" ? "0" : "max-age=5").send("x"));
       app.use("/static", express.static(folder, { maxAge: "1y", immutable: true }));
     };
 
@@ -127,13 +164,20 @@ describe.each(EXPRESS)("the head of an answer, on $name", ({ name, express }) =>
       const { send, server, security } = await start(answers);
       const { key } = await security.apiKeys.create({ ownerId: "ada", name: "k" });
       const cookie = withCookie(cookieOf(await server.send("/in", { method: "POST" }))).headers;
-      const callers = { key: { "x-api-key": key }, token: { authorization: `Bearer ${(await security.jwt.issue("ada")).accessToken}` }, session: cookie };
+      const callers = {
+        key: { "x-api-key": key },
+        token: { authorization: `Bearer ${(await security.jwt.issue("ada")).accessToken}` },
+        session: cookie,
+      };
       for (const [kind, headers] of Object.entries(callers)) {
         expect([kind, (await send("/none", headers)).headers["cache-control"]]).toEqual([kind, "private"]);
         expect((await send("/failed", headers)).headers["cache-control"]).toBe("private");
         expect((await send("/Cache-Control", headers)).headers["cache-control"]).toBe("max-age=5");
-        for (const name of ["Expires", "CDN-Cache-Control", "Surrogate-Control"]) expect((await send(`/${name}`, headers)).headers["cache-control"]).toBeUndefined();
-        expect((await send("/static/app.js", headers)).headers["cache-control"]).toBe("public, max-age=31536000, immutable");
+        for (const name of ["Expires", "CDN-Cache-Control", "Surrogate-Control"])
+          expect((await send(`/${name}`, headers)).headers["cache-control"]).toBeUndefined();
+        expect((await send("/static/app.js", headers)).headers["cache-control"]).toBe(
+          "public, max-age=31536000, immutable",
+        );
       }
     });
 
@@ -147,32 +191,62 @@ describe.each(EXPRESS)("the head of an answer, on $name", ({ name, express }) =>
 
   describe("a 304", () => {
     const script = ["'self'", "'nonce'"];
-    const policies = { headers: { contentSecurityPolicy: { directives: { "script-src": script } }, contentSecurityPolicyReportOnly: { directives: { "script-src": script } } } };
-    const page = (req: Request, res: Response): void => void res.set("ETag", '"v1"').send(req.path === "/nonce" ? String(res.locals["cspNonce"]) : "plain");
+    const policies = {
+      headers: {
+        contentSecurityPolicy: { directives: { "script-src": script } },
+        contentSecurityPolicyReportOnly: { directives: { "script-src": script } },
+      },
+    };
+    const page = (req: Request, res: Response): void =>
+      void res.set("ETag", '"v1"').send(req.path === "/nonce" ? String(res.locals["cspNonce"]) : "plain");
 
     it.each(["/nonce", "/plain"])("renews no policy that names a nonce: %s", async (path) => {
       const { send } = await start((app) => void app.get(path, page), policies);
       const first = await send(path);
       expect(first.headers["content-security-policy"]).toContain("script-src 'self'");
       const second = await send(path, { "if-none-match": '"v1"' });
-      expect([second.status, second.headers["content-security-policy"], second.headers["content-security-policy-report-only"], second.headers["x-content-type-options"]]).toEqual([304, undefined, undefined, "nosniff"]);
+      expect([
+        second.status,
+        second.headers["content-security-policy"],
+        second.headers["content-security-policy-report-only"],
+        second.headers["x-content-type-options"],
+      ]).toEqual([304, undefined, undefined, "nosniff"]);
     });
 
     it("renews a policy without one, and one of the app's own", async () => {
       const { send } = await start((app) => void app.get("/plain", page));
-      expect((await send("/plain", { "if-none-match": '"v1"' })).headers["content-security-policy"]).toContain("default-src");
-      const own = await start((app) => void app.get("/plain", (req, res) => page(req, res.set("Content-Security-Policy", "default-src 'self'"))), policies);
-      expect((await own.send("/plain", { "if-none-match": '"v1"' })).headers["content-security-policy"]).toBe("default-src 'self'");
+      expect((await send("/plain", { "if-none-match": '"v1"' })).headers["content-security-policy"]).toContain(
+        "default-src",
+      );
+      const own = await start(
+        (app) =>
+          void app.get("/plain", (req, res) => page(req, res.set("Content-Security-Policy", "default-src 'self'"))),
+        policies,
+      );
+      expect((await own.send("/plain", { "if-none-match": '"v1"' })).headers["content-security-policy"]).toBe(
+        "default-src 'self'",
+      );
     });
   });
 
   it("has the headers of every layer on an error page for which send has removed them", async () => {
-    const sendFile = createRequire(require.resolve(name === "Express 5" ? "express" : "express4"))("send") as (req: Request, path: string, options: object) => { pipe(res: Response): void };
+    const sendFile = createRequire(require.resolve(name === "Express 5" ? "express" : "express4"))("send") as (
+      req: Request,
+      path: string,
+      options: object,
+    ) => { pipe(res: Response): void };
     const { send } = await start((app, security) => {
-      app.get("/file", security.rateLimit({ name: "files", limit: 5, windowSeconds: 60 }), (req, res) => sendFile(req, "/none", { root: tmpdir() }).pipe(res));
+      app.get("/file", security.rateLimit({ name: "files", limit: 5, windowSeconds: 60 }), (req, res) =>
+        sendFile(req, "/none", { root: tmpdir() }).pipe(res),
+      );
     });
     const { status, headers } = await send("/file", { origin: "https://app.example.com" });
-    expect([status, headers["access-control-allow-origin"], headers["vary"], headers["x-content-type-options"]]).toEqual([404, "https://app.example.com", "Origin", "nosniff"]);
+    expect([
+      status,
+      headers["access-control-allow-origin"],
+      headers["vary"],
+      headers["x-content-type-options"],
+    ]).toEqual([404, "https://app.example.com", "Origin", "nosniff"]);
     expect(headers["ratelimit"]).toMatch(/^"default";r=\d+;t=\d+, "files";r=4;t=60$/);
   });
 

@@ -39,7 +39,11 @@ function fieldsOf(value: string | undefined): string[] {
 }
 
 describe.each(EXPRESS)("headers of the layers, kept back on $name", ({ express }) => {
-  async function answer(handle: RequestHandler, path = "/", configure: (app: Express) => void = () => undefined): Promise<Answer> {
+  async function answer(
+    handle: RequestHandler,
+    path = "/",
+    configure: (app: Express) => void = () => undefined,
+  ): Promise<Answer> {
     const app = express().disable("x-powered-by");
     configure(app);
     app.use(handle);
@@ -53,20 +57,24 @@ describe.each(EXPRESS)("headers of the layers, kept back on $name", ({ express }
 
   it("are on the answer what the same steps make of a map: refused, released before or after, or never kept back", async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(step, { maxLength: 8 }), fc.constantFrom("refused", "released after", "released before", "at once"), async (steps, way) => {
-        const { status, headers } = await answer((_req, res) => {
-          const buffer = new HeaderBuffer(way === "at once" ? res : undefined);
-          if (way === "released before") buffer.release(res);
-          for (const one of steps) take(buffer, one);
-          if (way === "refused") return send(res, buffer, 403, ["Content-Length", "2"], "no");
-          buffer.release(res);
-          res.end("ok");
-        });
-        expect(status).toBe(way === "refused" ? 403 : 200);
-        const wanted = expected(steps);
-        expect(fieldsOf(headers["vary"])).toEqual(fieldsOf(wanted["vary"]));
-        for (const name of NAMES.slice(1)) expect(headers[name.toLowerCase()]).toBe(wanted[name.toLowerCase()]);
-      }),
+      fc.asyncProperty(
+        fc.array(step, { maxLength: 8 }),
+        fc.constantFrom("refused", "released after", "released before", "at once"),
+        async (steps, way) => {
+          const { status, headers } = await answer((_req, res) => {
+            const buffer = new HeaderBuffer(way === "at once" ? res : undefined);
+            if (way === "released before") buffer.release(res);
+            for (const one of steps) take(buffer, one);
+            if (way === "refused") return send(res, buffer, 403, ["Content-Length", "2"], "no");
+            buffer.release(res);
+            res.end("ok");
+          });
+          expect(status).toBe(way === "refused" ? 403 : 200);
+          const wanted = expected(steps);
+          expect(fieldsOf(headers["vary"])).toEqual(fieldsOf(wanted["vary"]));
+          for (const name of NAMES.slice(1)) expect(headers[name.toLowerCase()]).toBe(wanted[name.toLowerCase()]);
+        },
+      ),
       { numRuns: 200 },
     );
   });
@@ -122,7 +130,12 @@ describe.each(EXPRESS)("headers of the layers, kept back on $name", ({ express }
 
 describe("a response that no server of Node's has made", () => {
   it("has the headers of a refusal where its adapter looks for them", () => {
-    const res = new ServerResponse({ method: "GET", httpVersionMajor: 1, httpVersionMinor: 1, headers: {} } as IncomingMessage) as unknown as Response;
+    const res = new ServerResponse({
+      method: "GET",
+      httpVersionMajor: 1,
+      httpVersionMinor: 1,
+      headers: {},
+    } as IncomingMessage) as unknown as Response;
     const buffer = new HeaderBuffer();
     buffer.set("X-Ours", "1");
     send(res, buffer, 403, ["Content-Length", "2"], "no");

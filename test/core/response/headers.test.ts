@@ -6,11 +6,23 @@ import { EXPRESS } from "../../support/express-versions.js";
 import { type Answer, serve } from "../../support/serve.js";
 
 describe.each(EXPRESS)("headers of the layers, on $name", ({ express }) => {
-  const settings = { trustedHosts: ["127.0.0.1"], cors: { origins: ["https://app.example.com"] }, apiKeys: {}, secretKey: "Yw3v9hQ2pX7rT5mK8sD1fG6jL4zB0nCq" } as const;
-  const called = (inner: Express): RequestHandler => (req, res, next) => void inner(req, res, next);
-  const lines = ({ rawHeaders }: Answer, name: string): string[] => rawHeaders.filter((_text, at) => at % 2 === 1 && rawHeaders[at - 1]?.toLowerCase() === name);
+  const settings = {
+    trustedHosts: ["127.0.0.1"],
+    cors: { origins: ["https://app.example.com"] },
+    apiKeys: {},
+    secretKey: "Yw3v9hQ2pX7rT5mK8sD1fG6jL4zB0nCq",
+  } as const;
+  const called =
+    (inner: Express): RequestHandler =>
+    (req, res, next) =>
+      void inner(req, res, next);
+  const lines = ({ rawHeaders }: Answer, name: string): string[] =>
+    rawHeaders.filter((_text, at) => at % 2 === 1 && rawHeaders[at - 1]?.toLowerCase() === name);
 
-  async function answer(build: (app: Express, security: ReturnType<typeof applySecurity<typeof settings>>) => Express | void, path = "/"): Promise<Answer> {
+  async function answer(
+    build: (app: Express, security: ReturnType<typeof applySecurity<typeof settings>>) => Express | void,
+    path = "/",
+  ): Promise<Answer> {
     const app = express().disable("x-powered-by");
     const security = applySecurity(app, settings);
     const server = await serve(build(app, security) ?? app);
@@ -39,9 +51,20 @@ describe.each(EXPRESS)("headers of the layers, on $name", ({ express }) => {
   });
 
   it.each([
-    ["setHeader", (res: Response) => void ServerResponse.prototype.setHeader.call(res, "X-Frame-Options", "SAMEORIGIN").end()],
-    ["writeHead, list", (res: Response) => void ServerResponse.prototype.writeHead.call(res, 200, ["X-Frame-Options", "SAMEORIGIN"]).end()],
-    ["writeHead, object", (res: Response) => void ServerResponse.prototype.writeHead.call(res, 200, { "x-frame-options": "SAMEORIGIN" }).end()],
+    [
+      "setHeader",
+      (res: Response) => void ServerResponse.prototype.setHeader.call(res, "X-Frame-Options", "SAMEORIGIN").end(),
+    ],
+    [
+      "writeHead, list",
+      (res: Response) =>
+        void ServerResponse.prototype.writeHead.call(res, 200, ["X-Frame-Options", "SAMEORIGIN"]).end(),
+    ],
+    [
+      "writeHead, object",
+      (res: Response) =>
+        void ServerResponse.prototype.writeHead.call(res, 200, { "x-frame-options": "SAMEORIGIN" }).end(),
+    ],
   ])("are sent once when the app goes past Express: %s of Node's prototype", async (_name, route) => {
     const sent = await answer((app) => void app.use((_req, res) => route(res)));
     expect(lines(sent, "x-frame-options")).toEqual(["SAMEORIGIN"]);
@@ -53,7 +76,10 @@ describe.each(EXPRESS)("headers of the layers, on $name", ({ express }) => {
       const inner = express().disable("x-powered-by");
       inner.use(security.rateLimit({ name: "route", limit: 5, windowSeconds: 60 }), (_req, res) => {
         res.vary("Accept-Encoding").removeHeader("X-Frame-Options");
-        res.json({ csp: res.getHeader("content-security-policy"), names: res.getHeaderNames().includes("referrer-policy") });
+        res.json({
+          csp: res.getHeader("content-security-policy"),
+          names: res.getHeaderNames().includes("referrer-policy"),
+        });
       });
       app.use(called(inner));
     });
@@ -76,7 +102,11 @@ describe.each(EXPRESS)("headers of the layers, on $name", ({ express }) => {
     };
     const sent = await answer((app, security) => void app.use(wrapping, security.requireAuth()));
     expect([sent.status, sent.headers["x-response-time"], sent.headers["x-frame-options"]]).toEqual([401, "1", "DENY"]);
-    expect(seen).toMatchObject({ "content-type": "application/problem+json; charset=utf-8", "www-authenticate": sent.headers["www-authenticate"], "x-frame-options": "DENY" });
+    expect(seen).toMatchObject({
+      "content-type": "application/problem+json; charset=utf-8",
+      "www-authenticate": sent.headers["www-authenticate"],
+      "x-frame-options": "DENY",
+    });
   });
 
   it("go through a writeHead that the app has put on its responses, refusals too", async () => {
@@ -109,7 +139,14 @@ describe.each(EXPRESS)("headers of the layers, on $name", ({ express }) => {
       on: () => mock,
       end: () => mock,
     };
-    const request = { method: "GET", url: "/", headers: { host: "127.0.0.1" }, rawHeaders: ["Host", "127.0.0.1"], socket: { remoteAddress: "127.0.0.1" }, httpVersionMajor: 1 };
+    const request = {
+      method: "GET",
+      url: "/",
+      headers: { host: "127.0.0.1" },
+      rawHeaders: ["Host", "127.0.0.1"],
+      socket: { remoteAddress: "127.0.0.1" },
+      httpVersionMajor: 1,
+    };
     app(request as never, mock as never);
     await security.close();
     expect(set).toMatchObject({ "x-frame-options": "DENY", vary: "Origin" });
@@ -131,10 +168,16 @@ describe.each(EXPRESS)("headers of the layers, on $name", ({ express }) => {
   });
 
   it("hold the nonce of a patch also when the app has replaced res.locals or what stood there", async () => {
-    for (const change of [(res: Response) => void (res.locals = { user: "ann" }), (res: Response) => void (res.locals["cspNonce"] = "mine")]) {
+    for (const change of [
+      (res: Response) => void (res.locals = { user: "ann" }),
+      (res: Response) => void (res.locals["cspNonce"] = "mine"),
+    ]) {
       const sent = await answer((app, security) => {
         app.use((_req, res, next) => (change(res), next()));
-        app.use(security.headers({ contentSecurityPolicy: { directives: { "script-src": ["'nonce'"] } } }), (_req, res) => void res.send(String(res.locals["cspNonce"])));
+        app.use(
+          security.headers({ contentSecurityPolicy: { directives: { "script-src": ["'nonce'"] } } }),
+          (_req, res) => void res.send(String(res.locals["cspNonce"])),
+        );
       });
       expect(sent.headers["content-security-policy"]).toContain(`'nonce-${sent.text}'`);
     }

@@ -4,7 +4,17 @@ import type { Express, NextFunction, Request, Response } from "express";
 import { afterEach, describe, expect, it } from "vitest";
 import { EXPRESS } from "../../support/express-versions.js";
 import { serve, type TestServer } from "../../support/serve.js";
-import { asHandler, bench, cookieOf, later, routes, setCookies, SlowStore, withCookie, type Bench } from "../../session/support.js";
+import {
+  asHandler,
+  bench,
+  cookieOf,
+  later,
+  routes,
+  setCookies,
+  SlowStore,
+  withCookie,
+  type Bench,
+} from "../../session/support.js";
 
 describe.each(EXPRESS)("a response waits for its session on $name", ({ express }) => {
   const open: TestServer[] = [];
@@ -12,7 +22,11 @@ describe.each(EXPRESS)("a response waits for its session on $name", ({ express }
     for (const one of open.splice(0)) await one.close();
   });
 
-  async function start(made: Bench, extend: (app: Express) => void = () => undefined, before: (app: Express) => void = () => undefined): Promise<TestServer> {
+  async function start(
+    made: Bench,
+    extend: (app: Express) => void = () => undefined,
+    before: (app: Express) => void = () => undefined,
+  ): Promise<TestServer> {
     const app = express();
     before(app);
     routes(app, made);
@@ -25,15 +39,20 @@ describe.each(EXPRESS)("a response waits for its session on $name", ({ express }
   it("sends no byte of a redirect before the session is in the store", async () => {
     const store = new SlowStore();
     store.delay.set = 120;
-    const server = await start(bench({ store }), (app) => app.get("/redirect", (req, res) => {
-      req.session.count = 41;
-      res.redirect("/count");
-    }));
+    const server = await start(bench({ store }), (app) =>
+      app.get("/redirect", (req, res) => {
+        req.session.count = 41;
+        res.redirect("/count");
+      }),
+    );
     const answer = await server.send("/redirect");
     expect([answer.status, answer.headers.location]).toEqual([302, "/count"]);
     // `send` resolves when the whole answer is here; what matters is when its first byte came.
     const started = Date.now();
-    const firstByte = await fetch(`${server.origin}/redirect`, { redirect: "manual" }).then((got) => [Date.now() - started, got.status]);
+    const firstByte = await fetch(`${server.origin}/redirect`, { redirect: "manual" }).then((got) => [
+      Date.now() - started,
+      got.status,
+    ]);
     expect(firstByte[1]).toBe(302);
     expect(firstByte[0]).toBeGreaterThanOrEqual(115);
     expect(store.records.size).toBe(2);
@@ -81,7 +100,8 @@ describe.each(EXPRESS)("a response waits for its session on $name", ({ express }
         expect([answer.status, answer.headers["x-own"]]).toEqual([202, "a"]);
         expect(setCookies(answer)).toHaveLength(2);
       }
-      if (path === "/flat-head") expect([answer.status, answer.headers["x-own"], setCookies(answer).length]).toEqual([203, "a", 3]);
+      if (path === "/flat-head")
+        expect([answer.status, answer.headers["x-own"], setCookies(answer).length]).toEqual([203, "a", 3]);
       expect((await server.send("/read", withCookie(cookieOf(answer)))).json()).toEqual({ count: 1 });
     }
     // Reading is no reason to write, and neither is logging in twice over.
@@ -100,7 +120,11 @@ describe.each(EXPRESS)("a response waits for its session on $name", ({ express }
     const server = await start(bench({ store }), (app) => {
       app.get("/pipe", (req, res) => {
         req.session.note = "streamed";
-        Readable.from((function* blocks() { for (let i = 0; i < 40; i += 1) yield block; })()).pipe(res);
+        Readable.from(
+          (function* blocks() {
+            for (let i = 0; i < 40; i += 1) yield block;
+          })(),
+        ).pipe(res);
       });
       app.get("/drain", (req, res) => {
         req.session.note = "drained";
@@ -111,7 +135,9 @@ describe.each(EXPRESS)("a response waits for its session on $name", ({ express }
     });
     const answer = await server.send("/pipe");
     expect(answer.text.length).toBe(40 * block.length);
-    expect(createHash("sha256").update(answer.text).digest("hex")).toBe(createHash("sha256").update(block.toString().repeat(40)).digest("hex"));
+    expect(createHash("sha256").update(answer.text).digest("hex")).toBe(
+      createHash("sha256").update(block.toString().repeat(40)).digest("hex"),
+    );
     expect((await server.send("/drain")).text).toBe("first second");
     expect(drains).toEqual([false]);
   });
@@ -119,13 +145,15 @@ describe.each(EXPRESS)("a response waits for its session on $name", ({ express }
   it("saves what a stream changed after its headers had left", async () => {
     const store = new SlowStore();
     store.delay.set = 40;
-    const server = await start(bench({ store }), (app) => app.get("/late", (req, res) => {
-      req.session.count = 1;
-      res.write("a", () => {
-        req.session.count = 2;
-        res.end("b");
-      });
-    }));
+    const server = await start(bench({ store }), (app) =>
+      app.get("/late", (req, res) => {
+        req.session.count = 1;
+        res.write("a", () => {
+          req.session.count = 2;
+          res.end("b");
+        });
+      }),
+    );
     const answer = await server.send("/late");
     expect(answer.text).toBe("ab");
     expect((await server.send("/read", withCookie(cookieOf(answer)))).json()).toEqual({ count: 2 });
@@ -136,15 +164,18 @@ describe.each(EXPRESS)("a response waits for its session on $name", ({ express }
     store.delay.set = 60;
     const seen: unknown[] = [];
     const server = await start(bench({ store }), (app) => {
-      app.get("/twice", asHandler(async (req, res) => {
-        req.session.count = 1;
-        res.json({ first: true });
-        seen.push(res.headersSent);
-        res.end("second");
-        await later(5);
-        seen.push(res.headersSent);
-        if (!res.headersSent) res.status(500).json({ second: true });
-      }));
+      app.get(
+        "/twice",
+        asHandler(async (req, res) => {
+          req.session.count = 1;
+          res.json({ first: true });
+          seen.push(res.headersSent);
+          res.end("second");
+          await later(5);
+          seen.push(res.headersSent);
+          if (!res.headersSent) res.status(500).json({ second: true });
+        }),
+      );
     });
     const answer = await server.send("/twice");
     expect([answer.status, answer.json()]).toEqual([200, { first: true }]);
@@ -154,47 +185,67 @@ describe.each(EXPRESS)("a response waits for its session on $name", ({ express }
   it("adds its cookie to those of writeHead, also when the session is in memory and nothing has to wait", async () => {
     const made = bench();
     const server = await start(made, (app) => {
-      app.get("/object", asHandler(async (req, res) => {
-        await made.layer.logIn(req, { id: "ada" });
-        res.writeHead(202, "Fine", { "Set-Cookie": "own=1", "X-Own": "a" }).end("done");
-      }));
+      app.get(
+        "/object",
+        asHandler(async (req, res) => {
+          await made.layer.logIn(req, { id: "ada" });
+          res.writeHead(202, "Fine", { "Set-Cookie": "own=1", "X-Own": "a" }).end("done");
+        }),
+      );
       app.get("/flat", (req, res) => {
         req.session.count = 1;
         res.writeHead(203, ["X-Own", "a", "Set-Cookie", "own=1", "Set-Cookie", "own2=2"] as never).end("done");
       });
     });
     const object = await server.send("/object");
-    expect([object.status, object.headers["x-own"], setCookies(object).map((line) => line.split("=")[0])]).toEqual([202, "a", ["own", "__Host-mcp_session"]]);
+    expect([object.status, object.headers["x-own"], setCookies(object).map((line) => line.split("=")[0])]).toEqual([
+      202,
+      "a",
+      ["own", "__Host-mcp_session"],
+    ]);
     expect((await server.send("/who", withCookie(cookieOf(object)))).json()).toMatchObject({ id: "ada" });
     const flat = await server.send("/flat");
-    expect([flat.status, flat.headers["x-own"], setCookies(flat).map((line) => line.split("=")[0])]).toEqual([203, "a", ["own", "own2", "__Host-mcp_session"]]);
+    expect([flat.status, flat.headers["x-own"], setCookies(flat).map((line) => line.split("=")[0])]).toEqual([
+      203,
+      "a",
+      ["own", "own2", "__Host-mcp_session"],
+    ]);
   });
 
   it("mixes nothing of a second answer into the one that waits: neither its length nor its status", async () => {
     const store = new SlowStore();
     store.delay.set = 40;
     const seen: unknown[] = [];
-    const server = await start(bench({ store }), (app) => app.get("/two", (req, res) => {
-      req.session.note = "x";
-      res.removeHeader("Date");
-      res.json({ first: "an answer longer than the second one" });
-      for (const change of [
-        () => res.status(500).json({ second: 1 }),
-        () => res.setHeader("Content-Length", 1),
-        () => res.appendHeader("X-More", "1"),
-        () => res.removeHeader("Content-Type"),
-      ]) {
-        try {
-          change();
-          seen.push("changed");
-        } catch (error) {
-          seen.push((error as { code?: string }).code);
+    const server = await start(bench({ store }), (app) =>
+      app.get("/two", (req, res) => {
+        req.session.note = "x";
+        res.removeHeader("Date");
+        res.json({ first: "an answer longer than the second one" });
+        for (const change of [
+          () => res.status(500).json({ second: 1 }),
+          () => res.setHeader("Content-Length", 1),
+          () => res.appendHeader("X-More", "1"),
+          () => res.removeHeader("Content-Type"),
+        ]) {
+          try {
+            change();
+            seen.push("changed");
+          } catch (error) {
+            seen.push((error as { code?: string }).code);
+          }
         }
-      }
-    }));
+      }),
+    );
     const answer = await server.send("/two");
-    expect([answer.status, answer.json(), setCookies(answer).length]).toEqual([200, { first: "an answer longer than the second one" }, 1]);
-    expect(answer.headers).toMatchObject({ "content-type": "application/json; charset=utf-8", "content-length": String(answer.text.length) });
+    expect([answer.status, answer.json(), setCookies(answer).length]).toEqual([
+      200,
+      { first: "an answer longer than the second one" },
+      1,
+    ]);
+    expect(answer.headers).toMatchObject({
+      "content-type": "application/json; charset=utf-8",
+      "content-length": String(answer.text.length),
+    });
     expect(seen).toEqual(Array(4).fill("ERR_HTTP_HEADERS_SENT"));
   });
 
@@ -202,14 +253,16 @@ describe.each(EXPRESS)("a response waits for its session on $name", ({ express }
     const store = new SlowStore();
     store.delay.set = 40;
     let isCalled = false;
-    const server = await start(bench({ store }), (app) => app.get("/callback", (req, res) => {
-      req.session.note = "x";
-      store.failing = "error";
-      res.write("a", () => {
-        isCalled = true;
-        res.end("b");
-      });
-    }));
+    const server = await start(bench({ store }), (app) =>
+      app.get("/callback", (req, res) => {
+        req.session.note = "x";
+        store.failing = "error";
+        res.write("a", () => {
+          isCalled = true;
+          res.end("b");
+        });
+      }),
+    );
     expect((await server.send("/callback")).status).toBe(503);
     expect(isCalled).toBe(true);
   });
@@ -235,10 +288,12 @@ describe.each(EXPRESS)("a response waits for its session on $name", ({ express }
       const store = new SlowStore();
       store.delay.set = delay;
       const outside = await start(bench({ store }), undefined, (app) => app.use(wrap));
-      const inside = await start(bench({ store }), (app) => app.get("/inner", wrap, (req, res) => {
-        req.session.count = 1;
-        res.send("done");
-      }));
+      const inside = await start(bench({ store }), (app) =>
+        app.get("/inner", wrap, (req, res) => {
+          req.session.count = 1;
+          res.send("done");
+        }),
+      );
       const over = await outside.send("/count");
       const under = await inside.send("/inner");
       expect([over.json(), over.headers["x-wrapped"], setCookies(over).length]).toEqual([{ count: 1 }, "1", 1]);
@@ -272,10 +327,18 @@ describe.each(EXPRESS)("a response waits for its session on $name", ({ express }
         store.failing = "no";
         if (path === "/stream") await later(520);
         const answer = await server.send(path);
-        expect([answer.status, answer.headers["content-type"], answer.json()]).toEqual([503, "application/problem+json; charset=utf-8", expect.objectContaining({ code: "store-unavailable" })]);
+        expect([answer.status, answer.headers["content-type"], answer.json()]).toEqual([
+          503,
+          "application/problem+json; charset=utf-8",
+          expect.objectContaining({ code: "store-unavailable" }),
+        ]);
         expect(setCookies(answer)).toEqual([]);
         for (const gone of ["location", "etag", "content-encoding"]) expect(answer.headers[gone]).toBeUndefined();
-        if (path === "/answer") expect([answer.headers["x-kept"], answer.headers["content-security-policy"]]).toEqual(["1", "default-src 'none'"]);
+        if (path === "/answer")
+          expect([answer.headers["x-kept"], answer.headers["content-security-policy"]]).toEqual([
+            "1",
+            "default-src 'none'",
+          ]);
       }
       expect(made.names()).toContain(failing === "hang" ? "portcullis_store_late" : "portcullis_store_unavailable");
     }
@@ -294,13 +357,15 @@ describe.each(EXPRESS)("a response waits for its session on $name", ({ express }
   it("survives a client that leaves while it waits, and a head that is wrong", async () => {
     const store = new SlowStore();
     store.delay.set = 60;
-    const server = await start(bench({ store }), (app) => app.get("/wrong", (req, res) => {
-      req.session.count = 1;
-      expect(() => res.writeHead(200, { "X-Bad": "a\nb" })).toThrow(/Invalid character/);
-      expect(() => res.writeHead(99)).toThrow(RangeError);
-      expect(() => res.end(5 as never)).toThrow(TypeError);
-      res.status(200).send("recovered");
-    }));
+    const server = await start(bench({ store }), (app) =>
+      app.get("/wrong", (req, res) => {
+        req.session.count = 1;
+        expect(() => res.writeHead(200, { "X-Bad": "a\nb" })).toThrow(/Invalid character/);
+        expect(() => res.writeHead(99)).toThrow(RangeError);
+        expect(() => res.end(5 as never)).toThrow(TypeError);
+        res.status(200).send("recovered");
+      }),
+    );
     expect(await server.raw("GET /count HTTP/1.1\r\nHost: a\r\n\r\n", 20)).toBe("");
     await later(80);
     expect((await server.send("/wrong")).text).toBe("recovered");

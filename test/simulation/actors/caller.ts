@@ -6,7 +6,12 @@ import type { Exchange, World } from "../world/world.js";
 /** More than any trouble of the simulation lasts. */
 const TRIES = 15;
 
-type Options = Partial<Pick<Question, "headers" | "body">> & { readonly address?: string; readonly at?: number; readonly client?: string; readonly during?: string };
+type Options = Partial<Pick<Question, "headers" | "body">> & {
+  readonly address?: string;
+  readonly at?: number;
+  readonly client?: string;
+  readonly during?: string;
+};
 
 /** Somebody who sends requests. What it decides comes from its own stream. */
 export class Caller {
@@ -26,13 +31,24 @@ export class Caller {
   }
 
   /** One request to one of the processes: a random one, unless `at` says which. `during` names what is done beside the steps. */
-  send(step: string, method: Question["method"], path: string, { headers, body, address = this.address, at, client, during }: Options = {}): Promise<Exchange> {
+  send(
+    step: string,
+    method: Question["method"],
+    path: string,
+    { headers, body, address = this.address, at, client, during }: Options = {},
+  ): Promise<Exchange> {
     const turn = `${this.name}/${during ?? this.turn}`;
     const count = (this.#sent.get(turn) ?? 0) + 1;
     this.#sent.set(turn, count);
     const id = `${turn}.${count}`;
     const to = at ?? new Random(`${this.world.seed}/${id}/process`).between(0, 1);
-    const question: Question = { method, path, address, ...(headers === undefined ? {} : { headers }), ...(body === undefined ? {} : { body }) };
+    const question: Question = {
+      method,
+      path,
+      address,
+      ...(headers === undefined ? {} : { headers }),
+      ...(body === undefined ? {} : { body }),
+    };
     return this.world.ask(id, step, to, question, client);
   }
 

@@ -15,7 +15,9 @@ const logIn = async (mallory: Caller, id = mallory.name): Promise<{ cookie: stri
 
 /** A key that may manage keys and has a limit of its own, `KEY_LIMIT`. */
 const limitedKey = async (mallory: Caller): Promise<Key> => {
-  const { last } = await mallory.persist(() => mallory.send("get key", "POST", "/keys/issue", { body: { id: mallory.name, name: "k" } }));
+  const { last } = await mallory.persist(() =>
+    mallory.send("get key", "POST", "/keys/issue", { body: { id: mallory.name, name: "k" } }),
+  );
   return last.answer.body as unknown as Key;
 };
 
@@ -33,7 +35,11 @@ const longIds: Attack = async (mallory) => {
 /** A record of its own that nobody can read: damaged, or of a newer version. */
 const unreadableRecord: Attack = async (mallory) => {
   const { key, record } = await limitedKey(mallory);
-  const [column, value] = mallory.random.pick([["hash_algorithm", "future-1"], ["scopes", "{broken"], ["metadata", "["]]);
+  const [column, value] = mallory.random.pick([
+    ["hash_algorithm", "future-1"],
+    ["scopes", "{broken"],
+    ["metadata", "["],
+  ]);
   mallory.world.server?.engine.query(`update portcullis_api_keys set ${column} = ?1 where id = ?2`, [value, record.id]);
   for (let turn = 0; turn < 10; turn += 1) {
     mallory.world.faults.add("unreadable-record");
@@ -80,20 +86,28 @@ const renewalRace: Attack = async (mallory) => {
     if (isPlain && end.process !== renewed.process) continue;
     const cookie = renewed.answer.cookies[0]?.split(";")[0] ?? "";
     const { answer } = await mallory.send("visit", "GET", "/me", { headers: { cookie } });
-    if (answer.status === 200) mallory.violation("b", "renewal race: a log-out was acknowledged, and the renewal under way brought the session back");
+    if (answer.status === 200)
+      mallory.violation(
+        "b",
+        "renewal race: a log-out was acknowledged, and the renewal under way brought the session back",
+      );
   }
 };
 
 /** Many calls at once that all want the database. */
 const burst: Attack = async (mallory) => {
   await pause(mallory.random.between(200, 1500));
-  const calls = Array.from({ length: 120 }, (_, turn) => mallory.send("burst", "POST", "/tokens/issue", { address: `203.0.113.${turn}`, at: 0, body: { id: mallory.name } }));
+  const calls = Array.from({ length: 120 }, (_, turn) =>
+    mallory.send("burst", "POST", "/tokens/issue", { address: `203.0.113.${turn}`, at: 0, body: { id: mallory.name } }),
+  );
   await Promise.all(calls);
 };
 
 /** A family of many used tokens; its owner must be able to end it, however large it is. */
 const hugeFamily: Attack = async (mallory) => {
-  const { last } = await mallory.persist(() => mallory.send("get tokens", "POST", "/tokens/issue", { body: { id: mallory.name } }));
+  const { last } = await mallory.persist(() =>
+    mallory.send("get tokens", "POST", "/tokens/issue", { body: { id: mallory.name } }),
+  );
   const { refreshToken, accessToken } = last.answer.body as { refreshToken: string; accessToken: string };
   const id = /^rt_([^.]+)\./.exec(refreshToken)?.[1];
   mallory.world.server?.engine.query(
@@ -102,15 +116,25 @@ const hugeFamily: Attack = async (mallory) => {
      select id || i, hash, family_id, subject, scopes, roles, claims, issued_at, expires_at, family_expires_at, issued_at from portcullis_refresh_tokens, n where id = ?1`,
     [id],
   );
-  const revoked = await mallory.persist(() => mallory.send("revoke huge family", "POST", "/tokens/revoke", { body: { refreshToken } }));
+  const revoked = await mallory.persist(() =>
+    mallory.send("revoke huge family", "POST", "/tokens/revoke", { body: { refreshToken } }),
+  );
   if (revoked.last.answer.status !== 204) {
-    mallory.violation("b", `revoke huge family: ${revoked.last.answer.status}, tried ${revoked.refused.length + 1} times: it can never be revoked`);
+    mallory.violation(
+      "b",
+      `revoke huge family: ${revoked.last.answer.status}, tried ${revoked.refused.length + 1} times: it can never be revoked`,
+    );
     return;
   }
   await pause(1000);
-  const used = await mallory.send("token of huge family", "GET", "/me", { headers: { authorization: `Bearer ${accessToken}` } });
-  const refreshed = await mallory.persist(() => mallory.send("refresh huge family", "POST", "/tokens/refresh", { body: { refreshToken } }));
-  if (used.answer.status === 200 || refreshed.last.answer.status === 200) mallory.violation("b", "huge family: works a second after its revocation was acknowledged");
+  const used = await mallory.send("token of huge family", "GET", "/me", {
+    headers: { authorization: `Bearer ${accessToken}` },
+  });
+  const refreshed = await mallory.persist(() =>
+    mallory.send("refresh huge family", "POST", "/tokens/refresh", { body: { refreshToken } }),
+  );
+  if (used.answer.status === 200 || refreshed.last.answer.status === 200)
+    mallory.violation("b", "huge family: works a second after its revocation was acknowledged");
 };
 
 /** Invariant (a) for keys: each process counts for itself, and one that was replaced meanwhile gives way to one that begins anew. */
@@ -118,7 +142,11 @@ const checkKeyLimit = (mallory: Caller, what: string, served: readonly Exchange[
   const uses = new Map<string, number>();
   for (const { process } of served) uses.set(process, (uses.get(process) ?? 0) + 1);
   for (const [process, count] of uses) {
-    if (count > KEY_LIMIT.limit) mallory.violation("a", `${what}: ${count} uses accepted by ${process} under a limit of ${KEY_LIMIT.limit} in ${KEY_LIMIT.windowSeconds} s`);
+    if (count > KEY_LIMIT.limit)
+      mallory.violation(
+        "a",
+        `${what}: ${count} uses accepted by ${process} under a limit of ${KEY_LIMIT.limit} in ${KEY_LIMIT.windowSeconds} s`,
+      );
   }
 };
 
@@ -131,7 +159,11 @@ const rotationLoop: Attack = async (mallory) => {
       const used = await mallory.send("use limited key", "GET", "/me", { at: 0, headers: { "x-api-key": key } });
       if (used.answer.status === 200) served.push(used);
     }
-    const rotated = await mallory.send("rotate limited key", "POST", `/api-keys/${record.id}/rotate`, { at: 0, headers: { "x-api-key": key }, body: {} });
+    const rotated = await mallory.send("rotate limited key", "POST", `/api-keys/${record.id}/rotate`, {
+      at: 0,
+      headers: { "x-api-key": key },
+      body: {},
+    });
     if (rotated.answer.status !== 201) break;
     served.push(rotated);
     ({ key, record } = rotated.answer.body as unknown as Key);
@@ -145,7 +177,11 @@ const mintingLoop: Attack = async (mallory) => {
   const keys = [key];
   const served: Exchange[] = [];
   for (let turn = 0; turn < 3; turn += 1) {
-    const minted = await mallory.send("mint", "POST", "/api-keys", { at: 0, headers: { "x-api-key": key }, body: { name: `child ${turn}`, scopes: ["orders:read"] } });
+    const minted = await mallory.send("mint", "POST", "/api-keys", {
+      at: 0,
+      headers: { "x-api-key": key },
+      body: { name: `child ${turn}`, scopes: ["orders:read"] },
+    });
     if (minted.answer.status !== 201) continue;
     served.push(minted);
     keys.push((minted.answer.body as unknown as Key).key);
@@ -164,22 +200,37 @@ const addressFlood: Attack = async (mallory) => {
   const network = mallory.random.between(0, 0xffff).toString(16);
   // Enough for the room of one process, which is what there is in memory.
   const flood = Array.from({ length: mallory.world.weather === "memory" ? 320 : 160 }, (_, turn) =>
-    mallory.send("flood", "GET", "/", { address: `2001:db8:${(turn >> 2).toString(16)}:${(turn & 3).toString(16)}${network.slice(0, 2)}::1`, at: turn & 1 }),
+    mallory.send("flood", "GET", "/", {
+      address: `2001:db8:${(turn >> 2).toString(16)}:${(turn & 3).toString(16)}${network.slice(0, 2)}::1`,
+      at: turn & 1,
+    }),
   );
   await Promise.all(flood);
 };
 
 /** Log-in names that nobody has, each counted for itself; then clients that use much of their limit. */
 const nameFlood: Attack = async (mallory) => {
-  for (let turn = 0; turn < 100; turn += 1) await mallory.send("guess", "POST", "/guess", { address: `203.0.113.${turn % 8}`, at: 0, body: { name: `nobody-${turn}` } });
-  const busy = Array.from({ length: 160 }, (_, turn) => mallory.send("be busy", "GET", "/", { address: `100.64.${turn % 8}.1`, at: 0 }));
+  for (let turn = 0; turn < 100; turn += 1)
+    await mallory.send("guess", "POST", "/guess", {
+      address: `203.0.113.${turn % 8}`,
+      at: 0,
+      body: { name: `nobody-${turn}` },
+    });
+  const busy = Array.from({ length: 160 }, (_, turn) =>
+    mallory.send("be busy", "GET", "/", { address: `100.64.${turn % 8}.1`, at: 0 }),
+  );
   await Promise.all(busy);
 };
 
 /** One client under several spellings of its address. */
 const spellings: Attack = async (mallory) => {
   for (let turn = 0; turn < 70; turn += 1) {
-    const spelt = mallory.random.pick([mallory.address, `${mallory.address}:${1024 + turn}`, `::ffff:${mallory.address}`, `[::ffff:${mallory.address}]:${2048 + turn}`]);
+    const spelt = mallory.random.pick([
+      mallory.address,
+      `${mallory.address}:${1024 + turn}`,
+      `::ffff:${mallory.address}`,
+      `[::ffff:${mallory.address}]:${2048 + turn}`,
+    ]);
     // A proxy that is trusted may be written with a port, too.
     const address = mallory.random.pick([spelt, `${spelt}, 10.0.0.9:${4096 + turn}`]);
     await mallory.send("spelling", "GET", "/", { address, at: 0, client: mallory.address });
@@ -188,23 +239,35 @@ const spellings: Attack = async (mallory) => {
 
 /** A short token of narrow scope makes itself a key. */
 const narrowToken: Attack = async (mallory) => {
-  const { last } = await mallory.persist(() => mallory.send("get tokens", "POST", "/tokens/issue", { body: { id: mallory.name } }));
+  const { last } = await mallory.persist(() =>
+    mallory.send("get tokens", "POST", "/tokens/issue", { body: { id: mallory.name } }),
+  );
   const { accessToken } = last.answer.body as { accessToken: string };
-  const made = await mallory.send("make key", "POST", "/api-keys", { headers: { authorization: `Bearer ${accessToken}` }, body: { name: "k" } });
-  if (made.answer.status === 201) mallory.violation("b", "a token without api-keys:manage made a key, which outlives its revocation");
+  const made = await mallory.send("make key", "POST", "/api-keys", {
+    headers: { authorization: `Bearer ${accessToken}` },
+    body: { name: "k" },
+  });
+  if (made.answer.status === 201)
+    mallory.violation("b", "a token without api-keys:manage made a key, which outlives its revocation");
 };
 
 /** Guesses at somebody's keys, from many addresses. */
 const guesses: Attack = async (mallory) => {
   for (let turn = 0; turn < 30; turn += 1) {
-    await mallory.send("guess a key", "GET", "/me", { address: `203.0.113.${turn}`, headers: { "x-api-key": `mcp_${"A".repeat(12)}${"b".repeat(38)}` } });
+    await mallory.send("guess a key", "GET", "/me", {
+      address: `203.0.113.${turn}`,
+      headers: { "x-api-key": `mcp_${"A".repeat(12)}${"b".repeat(38)}` },
+    });
   }
 };
 
 /** Keys until the store takes no more. */
 const fillKeys: Attack = async (mallory) => {
   for (let turn = 0; turn < 75; turn += 1) {
-    const { answer } = await mallory.send("fill with keys", "POST", "/keys/issue", { address: `203.0.113.${turn}`, body: { id: mallory.name, name: `${turn}` } });
+    const { answer } = await mallory.send("fill with keys", "POST", "/keys/issue", {
+      address: `203.0.113.${turn}`,
+      body: { id: mallory.name, name: `${turn}` },
+    });
     if (answer.status !== 201) mallory.world.faults.add("store-full");
     await pause(mallory.random.between(5, 60));
   }
@@ -215,7 +278,10 @@ const fillTokens: Attack = async (mallory) => {
   const issued = await mallory.send("get tokens", "POST", "/tokens/issue", { body: { id: mallory.name } });
   let { refreshToken } = issued.answer.body as { refreshToken: string };
   for (let turn = 0; turn < 130; turn += 1) {
-    const { answer } = await mallory.send("fill with tokens", "POST", "/tokens/refresh", { address: `203.0.113.${turn}`, body: { refreshToken } });
+    const { answer } = await mallory.send("fill with tokens", "POST", "/tokens/refresh", {
+      address: `203.0.113.${turn}`,
+      body: { refreshToken },
+    });
     if (answer.status === 200) ({ refreshToken } = answer.body as { refreshToken: string });
     else mallory.world.faults.add("store-full");
     if (turn % 20 === 0) await pause(mallory.random.between(5, 200));
@@ -225,13 +291,44 @@ const fillTokens: Attack = async (mallory) => {
 /** One session after the other, for one account and for nobody. */
 const fillSessions: Attack = async (mallory) => {
   for (let turn = 0; turn < 120; turn += 1) {
-    const { answer } = await mallory.send("fill with sessions", "POST", "/login", { address: `203.0.113.${turn}`, body: { id: `${mallory.name}-${turn % 3}` } });
+    const { answer } = await mallory.send("fill with sessions", "POST", "/login", {
+      address: `203.0.113.${turn}`,
+      body: { id: `${mallory.name}-${turn % 3}` },
+    });
     if (answer.status !== 200) mallory.world.faults.add("store-full");
     if (turn % 10 === 0) await pause(mallory.random.between(5, 300));
   }
 };
 
-const SHARED = { longIds, unreadableRecord, slowKey, missingSession, renewalRace, burst, hugeFamily, rotationLoop, mintingLoop, addressFlood, nameFlood, spellings, narrowToken, guesses };
-const IN_MEMORY = { fillKeys, fillTokens, fillSessions, rotationLoop, mintingLoop, addressFlood, nameFlood, narrowToken };
+const SHARED = {
+  longIds,
+  unreadableRecord,
+  slowKey,
+  missingSession,
+  renewalRace,
+  burst,
+  hugeFamily,
+  rotationLoop,
+  mintingLoop,
+  addressFlood,
+  nameFlood,
+  spellings,
+  narrowToken,
+  guesses,
+};
+const IN_MEMORY = {
+  fillKeys,
+  fillTokens,
+  fillSessions,
+  rotationLoop,
+  mintingLoop,
+  addressFlood,
+  nameFlood,
+  narrowToken,
+};
 
-export const ATTACKS: Readonly<Record<"calm" | "storm" | "memory", Readonly<Record<string, Attack>>>> = { calm: SHARED, storm: SHARED, memory: IN_MEMORY };
+export const ATTACKS: Readonly<Record<"calm" | "storm" | "memory", Readonly<Record<string, Attack>>>> = {
+  calm: SHARED,
+  storm: SHARED,
+  memory: IN_MEMORY,
+};

@@ -64,8 +64,17 @@ export function ask(app: Express, { method, path, address, headers = {}, body }:
     const req = new AppRequest(wire as unknown as Socket);
     const text = body === undefined ? undefined : JSON.stringify(body);
     const all: Record<string, string> = { host: "localhost", "x-forwarded-for": address, ...headers };
-    if (text !== undefined) Object.assign(all, { "content-type": "application/json", "content-length": String(Buffer.byteLength(text)) });
-    Object.assign(req, { method, url: path, httpVersion: "1.1", httpVersionMajor: 1, httpVersionMinor: 1, complete: true, headers: all });
+    if (text !== undefined)
+      Object.assign(all, { "content-type": "application/json", "content-length": String(Buffer.byteLength(text)) });
+    Object.assign(req, {
+      method,
+      url: path,
+      httpVersion: "1.1",
+      httpVersionMajor: 1,
+      httpVersionMinor: 1,
+      complete: true,
+      headers: all,
+    });
     req.rawHeaders = Object.entries(all).flat();
     if (text !== undefined) req.push(text);
     req.push(null);

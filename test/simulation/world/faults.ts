@@ -1,13 +1,28 @@
 import type { Random } from "./random.js";
 
 /** What may go wrong for one operation on the simulated database. */
-export const OPERATION_FAULTS = ["slow", "late-answer", "late-commit", "lost-answer", "lost-call", "no-answer"] as const;
+export const OPERATION_FAULTS = [
+  "slow",
+  "late-answer",
+  "late-commit",
+  "lost-answer",
+  "lost-call",
+  "no-answer",
+] as const;
 /** What may go wrong for everybody. */
 export const WORLD_FAULTS = ["restart", "fail-over", "disk-full", "no-connections", "process-restart"] as const;
 /** What a hostile caller's own data bring. */
-export const RECORD_FAULTS = ["unreadable-record", "slow-record", "missing-session-file", "value-too-long", "statement-time-out", "store-full"] as const;
+export const RECORD_FAULTS = [
+  "unreadable-record",
+  "slow-record",
+  "missing-session-file",
+  "value-too-long",
+  "statement-time-out",
+  "store-full",
+] as const;
 
-export type FaultKind = (typeof OPERATION_FAULTS)[number] | (typeof WORLD_FAULTS)[number] | (typeof RECORD_FAULTS)[number];
+export type FaultKind =
+  (typeof OPERATION_FAULTS)[number] | (typeof WORLD_FAULTS)[number] | (typeof RECORD_FAULTS)[number];
 
 export interface OperationFault {
   readonly kind: (typeof OPERATION_FAULTS)[number];
@@ -44,6 +59,8 @@ export class FaultCounts {
   }
 
   toString(): string {
-    return this.all().map(([kind, times]) => `${kind} ${times}`).join(", ");
+    return this.all()
+      .map(([kind, times]) => `${kind} ${times}`)
+      .join(", ");
   }
 }

@@ -31,7 +31,9 @@ export class FileSessionStore extends session.Store {
   override get(sid: string, callback: (error: unknown, data?: session.SessionData | null) => void): void {
     const isMissing = this.#missing.has(sid);
     if (isMissing) this.#faults.add("missing-session-file");
-    void this.#later(isMissing ? 2000 : 0).then(() => callback(null, JSON.parse(this.#files.get(sid) ?? "null") as session.SessionData | null));
+    void this.#later(isMissing ? 2000 : 0).then(() =>
+      callback(null, JSON.parse(this.#files.get(sid) ?? "null") as session.SessionData | null),
+    );
   }
 
   override set(sid: string, data: session.SessionData, callback?: Done): void {

@@ -34,7 +34,9 @@ const NARROW = new Set(["id", "owner_id", "family_id", "subject", "rotated_to", 
 const db = new Database(":memory:");
 db.exec("pragma foreign_keys = on");
 db.exec(migrationSql("sqlite"));
-const tables = db.prepare("select name from sqlite_master where type = 'table' and name <> 'portcullis_schema'").all([]) as { name: string }[];
+const tables = db
+  .prepare("select name from sqlite_master where type = 'table' and name <> 'portcullis_schema'")
+  .all([]) as { name: string }[];
 /** By text. They outlive a run, as the database does. */
 const prepared = new Map<string, Prepared>();
 
@@ -52,7 +54,9 @@ export class PostgresEngine {
   #isAsBefore = true;
 
   constructor() {
-    db.exec(`begin; pragma defer_foreign_keys = on; ${tables.map(({ name }) => `delete from "${name}"`).join("; ")}; commit`);
+    db.exec(
+      `begin; pragma defer_foreign_keys = on; ${tables.map(({ name }) => `delete from "${name}"`).join("; ")}; commit`,
+    );
   }
 
   /** Outside of a transaction, or as the next statement of one. */
@@ -120,7 +124,8 @@ export class PostgresEngine {
     if (known === undefined) prepared.set(text, (known = prepare(text)));
     for (const at of known.narrow) {
       const value = parameters[at];
-      if (typeof value === "string" && [...value].length > 255) throw serverError("22001", "value too long for type character varying(255)");
+      if (typeof value === "string" && [...value].length > 255)
+        throw serverError("22001", "value too long for type character varying(255)");
     }
     try {
       return known.run(parameters);
@@ -128,7 +133,8 @@ export class PostgresEngine {
       // A statement that failed keeps its state in libsql; the next one is prepared afresh.
       prepared.delete(text);
       const { code } = error as { code?: unknown };
-      if (typeof code === "string" && code.startsWith("SQLITE_CONSTRAINT")) throw serverError("23505", "a constraint was violated");
+      if (typeof code === "string" && code.startsWith("SQLITE_CONSTRAINT"))
+        throw serverError("23505", "a constraint was violated");
       throw error;
     }
   }
@@ -158,14 +164,18 @@ function narrowParameters(text: string): number[] {
   if (insert === null) return [];
   const [, table = "", list = "", values = ""] = insert;
   const columns = list.split(", ").map((column) => column.replaceAll('"', ""));
-  const isNarrow = (column: string | undefined): boolean => column !== undefined && (NARROW.has(column) || (column === "name" && table === "portcullis_changes"));
+  const isNarrow = (column: string | undefined): boolean =>
+    column !== undefined && (NARROW.has(column) || (column === "name" && table === "portcullis_changes"));
   return [...values.matchAll(/\(([^)]*)\)/g)].flatMap(([, tuple = ""]) =>
-    tuple.split(", ").flatMap((value, at) => (isNarrow(columns[at]) && /^\$\d+$/.test(value) ? [Number(value.slice(1)) - 1] : [])),
+    tuple
+      .split(", ")
+      .flatMap((value, at) => (isNarrow(columns[at]) && /^\$\d+$/.test(value) ? [Number(value.slice(1)) - 1] : [])),
   );
 }
 
 function fixedAnswer(text: string): Result | undefined {
-  if (text.includes("version() as version")) return { command: "SELECT", rowCount: 1, rows: [{ version: "PostgreSQL 16 (simulated)" }] };
+  if (text.includes("version() as version"))
+    return { command: "SELECT", rowCount: 1, rows: [{ version: "PostgreSQL 16 (simulated)" }] };
   if (/^set /i.test(text)) return { command: "SET", rowCount: 0, rows: [] };
   if (text.includes("pg_catalog")) return { command: "SELECT", rowCount: 1, rows: [{ found: 1 }] };
   return undefined;

@@ -66,12 +66,19 @@ export class PostgresServer {
   }
 
   /** Runs one statement of a connection, with the time it takes and the fault of its operation. */
-  async run(connection: Connection, text: string, parameters: readonly unknown[], statementTimeoutMs: number): Promise<Result> {
+  async run(
+    connection: Connection,
+    text: string,
+    parameters: readonly unknown[],
+    statementTimeoutMs: number,
+  ): Promise<Result> {
     const operation = currentOperation();
     const isCommit = text === "commit";
     operation.statements += 1;
     const { fault } = operation;
-    const strikes = fault !== undefined && (fault.kind === "slow" || (fault.at === "commit" ? isCommit : fault.at === operation.statements));
+    const strikes =
+      fault !== undefined &&
+      (fault.kind === "slow" || (fault.at === "commit" ? isCommit : fault.at === operation.statements));
     let ms = operation.random.between(1, 3);
     if (fault !== undefined && strikes) {
       this.#faults.add(fault.kind);
@@ -84,16 +91,25 @@ export class PostgresServer {
     }
     const delay = this.#slowness(parameters);
     if (delay > 0) this.#faults.add("slow-record");
-    const result = await this.#effect(connection, text, parameters, { ms: ms + delay, limit: isCommit ? Infinity : statementTimeoutMs });
+    const result = await this.#effect(connection, text, parameters, {
+      ms: ms + delay,
+      limit: isCommit ? Infinity : statementTimeoutMs,
+    });
     if (fault !== undefined && strikes) await this.#answer(connection, operation, isCommit);
     return result;
   }
 
-  async #effect(connection: Connection, text: string, parameters: readonly unknown[], time: { ms: number; limit: number }): Promise<Result> {
+  async #effect(
+    connection: Connection,
+    text: string,
+    parameters: readonly unknown[],
+    time: { ms: number; limit: number },
+  ): Promise<Result> {
     await pause(Math.min(time.ms, time.limit));
     connection.check();
     if (time.ms > time.limit) throw this.#timeOut(connection);
-    if (virtualNow() < this.#fullUntil && /^(?:insert|update|delete)/.test(text)) throw connection.fail(serverError("53100", "could not extend file: No space left on device"));
+    if (virtualNow() < this.#fullUntil && /^(?:insert|update|delete)/.test(text))
+      throw connection.fail(serverError("53100", "could not extend file: No space left on device"));
     const result = connection.execute(text, parameters);
     const weight = result.command === "UPDATE" || result.command === "DELETE" ? result.rowCount * MS_PER_ROW : 0;
     if (weight <= 8) return result;
@@ -122,7 +138,10 @@ export class PostgresServer {
 
   #slowness(parameters: readonly unknown[]): number {
     if (this.slowTexts.size === 0) return 0;
-    return parameters.reduce<number>((most, value) => Math.max(most, typeof value === "string" ? (this.slowTexts.get(value) ?? 0) : 0), 0);
+    return parameters.reduce<number>(
+      (most, value) => Math.max(most, typeof value === "string" ? (this.slowTexts.get(value) ?? 0) : 0),
+      0,
+    );
   }
 
   close(): void {
@@ -172,7 +191,8 @@ export class Connection {
       this.#server.engine.commit(transaction);
       return done("COMMIT");
     }
-    if (this.#hasFailed && this.#transaction !== undefined) throw serverError("25P02", "current transaction is aborted");
+    if (this.#hasFailed && this.#transaction !== undefined)
+      throw serverError("25P02", "current transaction is aborted");
     try {
       return this.#server.engine.execute(text, parameters, this.#transaction);
     } catch (error) {

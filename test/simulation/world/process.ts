@@ -2,7 +2,14 @@ import express, { type Express, type NextFunction, type Request, type RequestHan
 import type session from "express-session";
 import { newApp } from "./ask.js";
 import { newOperation, within } from "./context.js";
-import { applySecurity, MemoryApiKeyStore, MemorySessionStore, MemoryTokenStore, StoreUnavailableError, TokenError } from "./library.js";
+import {
+  applySecurity,
+  MemoryApiKeyStore,
+  MemorySessionStore,
+  MemoryTokenStore,
+  StoreUnavailableError,
+  TokenError,
+} from "./library.js";
 import { whenPoolIsMade } from "./pg.js";
 import { holdTime, virtualNow } from "./virtual-time.js";
 
@@ -48,7 +55,10 @@ const memoryStores = () => ({
 
 type Handle = (req: Request, res: Response) => Promise<void>;
 
-const route = (handle: Handle): RequestHandler => (req, res, next) => void handle(req, res).catch(next);
+const route =
+  (handle: Handle): RequestHandler =>
+  (req, res, next) =>
+    void handle(req, res).catch(next);
 const field = (req: Request, name: string): string => (req.body as Record<string, string> | undefined)?.[name] ?? "";
 
 export function startProcess({ name, seed, database, sessions }: ProcessOptions): Promise<SimulatedProcess> {
@@ -66,7 +76,11 @@ export function startProcess({ name, seed, database, sessions }: ProcessOptions)
       rateLimit: LIMIT,
       session: { store: sessions ?? memory?.sessions },
       apiKeys: { hash: "hmac-sha256", cacheSize: REMEMBERED, ...(memory === undefined ? {} : { store: memory.keys }) },
-      jwt: { reuseGraceSeconds: GRACE_SECONDS, cacheSize: REMEMBERED, ...(memory === undefined ? {} : { store: memory.tokens }) },
+      jwt: {
+        reuseGraceSeconds: GRACE_SECONDS,
+        cacheSize: REMEMBERED,
+        ...(memory === undefined ? {} : { store: memory.tokens }),
+      },
       ...(database === undefined ? {} : { database }),
     });
     const outages: { at: number; source: string }[] = [];
@@ -75,24 +89,53 @@ export function startProcess({ name, seed, database, sessions }: ProcessOptions)
     const body = express.json();
     app.get("/", (_req, res) => void res.json({}));
     app.get("/me", security.requireAuth(), (req, res) => void res.json({ id: req.principal?.id }));
-    app.post("/login", body, route(async (req, res) => {
-      await security.logIn(req, { id: field(req, "id") });
-      res.json({});
-    }));
-    app.post("/logout", route(async (req, res) => {
-      await security.logOut(req, res);
-      res.json({});
-    }));
-    app.post("/tokens/issue", body, route(async (req, res) => void res.json(await security.jwt.issue(field(req, "id"), { scopes: ["orders:read"] }))));
-    app.post("/keys/issue", body, route(async (req, res) => {
-      const made = await security.apiKeys.create({ ownerId: field(req, "id"), name: field(req, "name"), scopes: ["orders:read", "api-keys:manage"], rateLimit: KEY_LIMIT });
-      res.status(201).json(made);
-    }));
-    app.post("/subjects/revoke", security.requireAuth(), route(async (req, res) => {
-      await security.jwt.revokeSubject(req.principal?.id ?? "");
-      res.json({});
-    }));
-    app.post("/guess", body, security.rateLimit({ name: "guesses", limit: 10, windowSeconds: 60, key: (req) => field(req, "name") }), (_req, res) => void res.json({}));
+    app.post(
+      "/login",
+      body,
+      route(async (req, res) => {
+        await security.logIn(req, { id: field(req, "id") });
+        res.json({});
+      }),
+    );
+    app.post(
+      "/logout",
+      route(async (req, res) => {
+        await security.logOut(req, res);
+        res.json({});
+      }),
+    );
+    app.post(
+      "/tokens/issue",
+      body,
+      route(async (req, res) => void res.json(await security.jwt.issue(field(req, "id"), { scopes: ["orders:read"] }))),
+    );
+    app.post(
+      "/keys/issue",
+      body,
+      route(async (req, res) => {
+        const made = await security.apiKeys.create({
+          ownerId: field(req, "id"),
+          name: field(req, "name"),
+          scopes: ["orders:read", "api-keys:manage"],
+          rateLimit: KEY_LIMIT,
+        });
+        res.status(201).json(made);
+      }),
+    );
+    app.post(
+      "/subjects/revoke",
+      security.requireAuth(),
+      route(async (req, res) => {
+        await security.jwt.revokeSubject(req.principal?.id ?? "");
+        res.json({});
+      }),
+    );
+    app.post(
+      "/guess",
+      body,
+      security.rateLimit({ name: "guesses", limit: 10, windowSeconds: 60, key: (req) => field(req, "name") }),
+      (_req, res) => void res.json({}),
+    );
     app.use("/tokens", security.tokenRoutes());
     app.use("/api-keys", security.apiKeyRoutes());
     app.use(answerError);
@@ -105,9 +148,19 @@ export function startProcess({ name, seed, database, sessions }: ProcessOptions)
 /** What an app does with the library's errors, as its READMEs say. */
 function answerError(error: unknown, _req: Request, res: Response, _next: NextFunction): void {
   const { status, code, name } = error as { status?: unknown; code?: unknown; name?: unknown };
-  const isUnavailable = error instanceof StoreUnavailableError || (error instanceof TokenError && error.code === "store-unavailable") || status === 503;
+  const isUnavailable =
+    error instanceof StoreUnavailableError ||
+    (error instanceof TokenError && error.code === "store-unavailable") ||
+    status === 503;
   if (isUnavailable) res.setHeader("Retry-After", "1");
   const isOfCaller = name === "ApiKeyError" || name === "TokenError";
-  const known = code === "invalid-input" || error instanceof TypeError ? 400 : isOfCaller ? 409 : typeof status === "number" ? status : 500;
+  const known =
+    code === "invalid-input" || error instanceof TypeError
+      ? 400
+      : isOfCaller
+        ? 409
+        : typeof status === "number"
+          ? status
+          : 500;
   res.status(isUnavailable ? 503 : known).json({ error: String(name), code: String(code) });
 }

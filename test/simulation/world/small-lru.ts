@@ -7,7 +7,11 @@ const { LRUCache: Usual } = await vi.importActual<typeof Package>("lru-cache");
 const MOST = 500;
 
 /** The package `lru-cache` with fewer places. */
-export class LRUCache<Key extends object | string | number, Value extends object | string | number | boolean, Context = unknown> extends Usual<Key, Value, Context> {
+export class LRUCache<
+  Key extends object | string | number,
+  Value extends object | string | number | boolean,
+  Context = unknown,
+> extends Usual<Key, Value, Context> {
   constructor(options: ConstructorParameters<typeof Usual<Key, Value, Context>>[0]) {
     super(options.max === undefined ? options : { ...options, max: Math.min(options.max, MOST) });
   }

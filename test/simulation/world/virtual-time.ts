@@ -78,8 +78,10 @@ function cancel(timer: unknown): void {
 
 type Callback = (...values: unknown[]) => void;
 
-const after = (callback: Callback, delay = 1, ...values: unknown[]): VirtualTimer => schedule(new VirtualTimer(), delay, () => callback(...values));
-const soon = (callback: Callback, ...values: unknown[]): VirtualTimer => schedule(new VirtualTimer(), 0, () => callback(...values));
+const after = (callback: Callback, delay = 1, ...values: unknown[]): VirtualTimer =>
+  schedule(new VirtualTimer(), delay, () => callback(...values));
+const soon = (callback: Callback, ...values: unknown[]): VirtualTimer =>
+  schedule(new VirtualTimer(), 0, () => callback(...values));
 const every = (callback: Callback, delay = 1, ...values: unknown[]): VirtualTimer => {
   const timer = new VirtualTimer();
   const again = (): void => {
@@ -119,7 +121,8 @@ export function seedRandomBytes(): void {
     const bytes = currentOperation().random.bytes(count);
     return done === undefined ? bytes : void soon(() => done(null, bytes));
   };
-  cryptography.randomInt = (low: number, high?: number) => currentOperation().random.between(high === undefined ? 0 : low, (high ?? low) - 1);
+  cryptography.randomInt = (low: number, high?: number) =>
+    currentOperation().random.between(high === undefined ? 0 : low, (high ?? low) - 1);
   cryptography.randomUUID = () => `00000000-0000-4000-8000-${currentOperation().random.bytes(6).toString("hex")}`;
   syncBuiltinESMExports();
 }
@@ -129,7 +132,15 @@ function install(): void {
   elapsed = 0;
   order = 0;
   held = 0;
-  const virtual = { setTimeout: after, clearTimeout: cancel, setInterval: every, clearInterval: cancel, setImmediate: soon, clearImmediate: cancel, Date: VirtualDate };
+  const virtual = {
+    setTimeout: after,
+    clearTimeout: cancel,
+    setInterval: every,
+    clearInterval: cancel,
+    setImmediate: soon,
+    clearImmediate: cancel,
+    Date: VirtualDate,
+  };
   Object.assign(globalThis, virtual);
   performance.now = () => elapsed;
   Math.random = () => currentOperation().random.next();
@@ -139,7 +150,15 @@ function install(): void {
 
 function uninstall(): void {
   const { setTimeout, clearTimeout, setInterval, clearInterval, setImmediate, clearImmediate, Date: RealDate } = real;
-  Object.assign(globalThis, { setTimeout, clearTimeout, setInterval, clearInterval, setImmediate, clearImmediate, Date: RealDate });
+  Object.assign(globalThis, {
+    setTimeout,
+    clearTimeout,
+    setInterval,
+    clearInterval,
+    setImmediate,
+    clearImmediate,
+    Date: RealDate,
+  });
   performance.now = real.performanceNow;
   Math.random = real.random;
   Object.assign(timersPromises, realPromises);
@@ -161,7 +180,8 @@ export async function inVirtualTime<T>(work: () => Promise<T>): Promise<T> {
       if (isOver) return await outcome;
       if (held > 0) continue;
       const next = alarms.shift();
-      if (next === undefined) throw new Error("Nothing is left to happen, and the work has not ended: a promise was never settled.");
+      if (next === undefined)
+        throw new Error("Nothing is left to happen, and the work has not ended: a promise was never settled.");
       elapsed = Math.max(elapsed, next.at);
       within(next.operation, next.ring);
     }

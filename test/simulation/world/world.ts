@@ -68,7 +68,12 @@ export class World {
   async #start(): Promise<SimulatedProcess> {
     const name = `process-${(this.#lives += 1)}`;
     const database = this.server === undefined ? undefined : `postgres://${name}@db.test/app`;
-    const started = await startProcess({ name, seed: this.seed, database, sessions: this.server === undefined ? undefined : this.#sessionStore });
+    const started = await startProcess({
+      name,
+      seed: this.seed,
+      database,
+      sessions: this.server === undefined ? undefined : this.#sessionStore,
+    });
     this.#all.push(started);
     return started;
   }
@@ -97,14 +102,26 @@ export class World {
   async ask(id: string, step: string, at: number, question: Question, client = question.address): Promise<Exchange> {
     const process = this.processes[at % this.processes.length];
     if (process === undefined) throw new Error("There is no process.");
-    const fault = this.weather === "storm" ? drawFault(new Random(`${this.seed}/${id}/fault`), FAULTS_IN_A_STORM) : undefined;
+    const fault =
+      this.weather === "storm" ? drawFault(new Random(`${this.seed}/${id}/fault`), FAULTS_IN_A_STORM) : undefined;
     const operation = newOperation(id, this.seed, fault);
     const began = virtualNow();
     const answer = await within(operation, () => ask(process.app, question));
     const wasFull = process.database !== undefined && lastWait(process.database) >= began;
-    const exchange: Exchange = { actor: id.split("/")[0] ?? id, step, process: process.name, client, began, ended: virtualNow(), answer, operation, wasFull };
+    const exchange: Exchange = {
+      actor: id.split("/")[0] ?? id,
+      step,
+      process: process.name,
+      client,
+      began,
+      ended: virtualNow(),
+      answer,
+      operation,
+      wasFull,
+    };
     this.exchanges.push(exchange);
-    if (answer.status >= 500 && answer.status !== 503) this.violation("c", `${id} ${step}: status ${answer.status} ${JSON.stringify(answer.body)}`);
+    if (answer.status >= 500 && answer.status !== 503)
+      this.violation("c", `${id} ${step}: status ${answer.status} ${JSON.stringify(answer.body)}`);
     return exchange;
   }
 
@@ -116,7 +133,8 @@ export class World {
       let keys = 0;
       for (const owner of owners) keys += (await memory.keys.list(owner, { limit: 10_000 })).length;
       if (keys > MEMORY.keys) this.violation("e", `${name}: ${keys} keys held in ${MEMORY.keys} places`);
-      if (memory.sessions.size > MEMORY.sessions) this.violation("e", `${name}: ${memory.sessions.size} sessions held in ${MEMORY.sessions} places`);
+      if (memory.sessions.size > MEMORY.sessions)
+        this.violation("e", `${name}: ${memory.sessions.size} sessions held in ${MEMORY.sessions} places`);
     }
   }
 
@@ -137,8 +155,11 @@ export class World {
     }
     for (const [name, times] of accepted) {
       times.sort((a, b) => a - b);
-      const isOver = times.some((time, at) => (times[at + LIMIT.limit] ?? Infinity) - time < LIMIT.windowSeconds * 1000);
-      if (isOver) this.violation("a", `${name}: more than ${LIMIT.limit} requests accepted in ${LIMIT.windowSeconds} s`);
+      const isOver = times.some(
+        (time, at) => (times[at + LIMIT.limit] ?? Infinity) - time < LIMIT.windowSeconds * 1000,
+      );
+      if (isOver)
+        this.violation("a", `${name}: more than ${LIMIT.limit} requests accepted in ${LIMIT.windowSeconds} s`);
     }
   }
 }

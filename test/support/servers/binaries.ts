@@ -26,7 +26,8 @@ export const ENGINES = {
     variable: "DATABASE_URL",
     debian: "postgresql",
     brew: "postgresql@16",
-    docker: 'docker run -d -p 5432:5432 -e POSTGRES_HOST_AUTH_METHOD=trust postgres:16 && export DATABASE_URL="$DATABASE_URL postgres://postgres@127.0.0.1:5432/postgres"',
+    docker:
+      'docker run -d -p 5432:5432 -e POSTGRES_HOST_AUTH_METHOD=trust postgres:16 && export DATABASE_URL="$DATABASE_URL postgres://postgres@127.0.0.1:5432/postgres"',
   },
   mariadb: {
     name: "MariaDB",
@@ -34,7 +35,8 @@ export const ENGINES = {
     variable: "DATABASE_URL",
     debian: "mariadb-server",
     brew: "mariadb",
-    docker: 'docker run -d -p 3306:3306 -e MARIADB_ROOT_PASSWORD=test mariadb:11 && export DATABASE_URL="$DATABASE_URL mysql://root:test@127.0.0.1:3306/mysql"',
+    docker:
+      'docker run -d -p 3306:3306 -e MARIADB_ROOT_PASSWORD=test mariadb:11 && export DATABASE_URL="$DATABASE_URL mysql://root:test@127.0.0.1:3306/mysql"',
   },
 } as const satisfies Record<string, Engine>;
 
@@ -42,18 +44,30 @@ export type EngineName = keyof typeof ENGINES;
 
 /** The path of an installed program. Debian keeps PostgreSQL's servers, and Homebrew its versioned formulas, off the PATH. */
 export function findBinary(name: string): string | undefined {
-  const folders = [...(process.env["PATH"] ?? "").split(delimiter), "/usr/sbin", "/usr/local/sbin", ...versioned("/usr/lib/postgresql", ""), ...homebrew()];
+  const folders = [
+    ...(process.env["PATH"] ?? "").split(delimiter),
+    "/usr/sbin",
+    "/usr/local/sbin",
+    ...versioned("/usr/lib/postgresql", ""),
+    ...homebrew(),
+  ];
   return folders.map((folder) => join(folder, name)).find(isExecutable);
 }
 
 function homebrew(): string[] {
-  return ["/opt/homebrew", "/usr/local"].flatMap((prefix) => [join(prefix, "bin"), ...versioned(join(prefix, "opt"), "postgresql@"), ...versioned(join(prefix, "opt"), "mariadb")]);
+  return ["/opt/homebrew", "/usr/local"].flatMap((prefix) => [
+    join(prefix, "bin"),
+    ...versioned(join(prefix, "opt"), "postgresql@"),
+    ...versioned(join(prefix, "opt"), "mariadb"),
+  ]);
 }
 
 function versioned(folder: string, prefix: string): string[] {
   if (!existsSync(folder)) return [];
   const versions = readdirSync(folder).filter((entry) => entry.startsWith(prefix));
-  return versions.sort((a, b) => b.localeCompare(a, "en", { numeric: true })).map((version) => join(folder, version, "bin"));
+  return versions
+    .sort((a, b) => b.localeCompare(a, "en", { numeric: true }))
+    .map((version) => join(folder, version, "bin"));
 }
 
 function isExecutable(path: string): boolean {

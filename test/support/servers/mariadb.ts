@@ -17,7 +17,16 @@ export async function startMariaDb(options: { args?: readonly string[] } = {}): 
     name: "mariadb",
     user: "mysql",
     prepare: async (folder, user) => {
-      await run(install, ["--no-defaults", `--datadir=${join(folder, "db")}`, "--auth-root-authentication-method=normal", "--skip-test-db"], { cwd: folder, ...user });
+      await run(
+        install,
+        [
+          "--no-defaults",
+          `--datadir=${join(folder, "db")}`,
+          "--auth-root-authentication-method=normal",
+          "--skip-test-db",
+        ],
+        { cwd: folder, ...user },
+      );
       writeFileSync(
         join(folder, "users.sql"),
         "CREATE USER IF NOT EXISTS 'portcullis'@'%' IDENTIFIED BY 'portcullis';\nGRANT ALL PRIVILEGES ON *.* TO 'portcullis'@'%' WITH GRANT OPTION;\n",

@@ -14,14 +14,46 @@ export async function startPostgres(options: { args?: readonly string[] } = {}):
   const initdb = requireBinary("postgres", "initdb");
   const file = requireBinary("postgres", "postgres");
   const url = (port: number): string => `postgres://portcullis@127.0.0.1:${port}/postgres`;
-  const settings = ["fsync=off", "full_page_writes=off", "unix_socket_directories=", "listen_addresses=127.0.0.1", "max_connections=100", "shared_buffers=16MB"];
+  const settings = [
+    "fsync=off",
+    "full_page_writes=off",
+    "unix_socket_directories=",
+    "listen_addresses=127.0.0.1",
+    "max_connections=100",
+    "shared_buffers=16MB",
+  ];
   return startServer({
     name: "postgres",
     user: "postgres",
     prepare: async (folder, user) => {
-      await run(initdb, ["--pgdata", folder, "--username", "portcullis", "--auth", "trust", "--encoding", "UTF8", "--no-locale", "--no-sync"], { cwd: folder, ...user });
+      await run(
+        initdb,
+        [
+          "--pgdata",
+          folder,
+          "--username",
+          "portcullis",
+          "--auth",
+          "trust",
+          "--encoding",
+          "UTF8",
+          "--no-locale",
+          "--no-sync",
+        ],
+        { cwd: folder, ...user },
+      );
     },
-    command: (folder, port) => ({ file, args: ["-D", folder, "-p", String(port), ...settings.flatMap((setting) => ["-c", setting]), ...(options.args ?? [])] }),
+    command: (folder, port) => ({
+      file,
+      args: [
+        "-D",
+        folder,
+        "-p",
+        String(port),
+        ...settings.flatMap((setting) => ["-c", setting]),
+        ...(options.args ?? []),
+      ],
+    }),
     probe: async (port) => {
       await postgresQuery(url(port), "select 1");
     },

@@ -1,6 +1,17 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, chownSync, closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -53,8 +64,12 @@ function homeFolder(): string {
   if (home !== undefined) return home;
   home = mkdtempSync(join(tmpdir(), "portcullis-test-"));
   chmodSync(home, 0o755);
-  const script = 'cat >/dev/null; for file in "$1"/*/pids; do [ -f "$file" ] && kill -9 $(cat "$file") 2>/dev/null; done; sleep 0.3; rm -rf "$1"';
-  const reaper = spawn("/bin/sh", ["-c", script, "reaper", home], { stdio: ["pipe", "ignore", "ignore"], detached: true });
+  const script =
+    'cat >/dev/null; for file in "$1"/*/pids; do [ -f "$file" ] && kill -9 $(cat "$file") 2>/dev/null; done; sleep 0.3; rm -rf "$1"';
+  const reaper = spawn("/bin/sh", ["-c", script, "reaper", home], {
+    stdio: ["pipe", "ignore", "ignore"],
+    detached: true,
+  });
   reaper.unref();
   (reaper.stdin as unknown as { unref(): void }).unref();
   return home;
@@ -94,12 +109,22 @@ export async function startServer(kind: ServerKind): Promise<RunningServer> {
   }
 }
 
-async function launchServer(kind: ServerKind, folder: string, port: number, user: User | undefined): Promise<ChildProcess> {
+async function launchServer(
+  kind: ServerKind,
+  folder: string,
+  port: number,
+  user: User | undefined,
+): Promise<ChildProcess> {
   const { file, args } = kind.command(join(folder, "data"), port);
   const log = join(folder, "log");
   const out = openSync(log, "w");
   // Detached, so that Ctrl-C in a terminal reaches the test runner only.
-  const child = spawn(file, [...args], { cwd: join(folder, "data"), stdio: ["ignore", out, out], detached: true, ...user });
+  const child = spawn(file, [...args], {
+    cwd: join(folder, "data"),
+    stdio: ["ignore", out, out],
+    detached: true,
+    ...user,
+  });
   closeSync(out);
   let failed: Error | undefined;
   child.on("error", (error) => (failed = error));
@@ -109,7 +134,9 @@ async function launchServer(kind: ServerKind, folder: string, port: number, user
   for (;;) {
     if (failed !== undefined || child.exitCode !== null || child.signalCode !== null || Date.now() > end) {
       child.kill("SIGKILL");
-      throw new Error(`${kind.name} did not start (${failed?.message ?? `exit ${child.exitCode ?? child.signalCode ?? "none"}`}): ${readFileSync(log, "utf8").slice(-2000)}`);
+      throw new Error(
+        `${kind.name} did not start (${failed?.message ?? `exit ${child.exitCode ?? child.signalCode ?? "none"}`}): ${readFileSync(log, "utf8").slice(-2000)}`,
+      );
     }
     try {
       await kind.probe(port);
@@ -221,8 +248,12 @@ function stat(pid: number): string[] | undefined {
 
 export function systemUser(name: string): User {
   for (const wanted of [name, "nobody"]) {
-    const line = readFileSync("/etc/passwd", "utf8").split("\n").find((entry) => entry.startsWith(`${wanted}:`));
+    const line = readFileSync("/etc/passwd", "utf8")
+      .split("\n")
+      .find((entry) => entry.startsWith(`${wanted}:`));
     if (line !== undefined) return { uid: Number(line.split(":")[2]), gid: Number(line.split(":")[3]) };
   }
-  throw new Error(`${name} must not run as root, and there is no user "${name}" or "nobody" to run it as. Run the tests as an ordinary user.`);
+  throw new Error(
+    `${name} must not run as root, and there is no user "${name}" or "nobody" to run it as. Run the tests as an ordinary user.`,
+  );
 }

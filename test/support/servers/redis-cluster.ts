@@ -17,7 +17,14 @@ const NODE_TIMEOUT_MS = 1000;
 /** Three masters with all slots; with `replicas: 1` each has one that takes over about two seconds after its master died. */
 export async function startRedisCluster(options: { replicas?: 0 | 1 } = {}): Promise<RedisCluster> {
   const count = MASTERS * (1 + (options.replicas ?? 0));
-  const args = ["--cluster-enabled", "yes", "--cluster-node-timeout", String(NODE_TIMEOUT_MS), "--cluster-replica-validity-factor", "0"];
+  const args = [
+    "--cluster-enabled",
+    "yes",
+    "--cluster-node-timeout",
+    String(NODE_TIMEOUT_MS),
+    "--cluster-replica-validity-factor",
+    "0",
+  ];
   const nodes = await Promise.all(Array.from({ length: count }, () => startRedis({ args })));
   const close = async (): Promise<void> => {
     await Promise.all(nodes.map((node) => node.close()));
@@ -44,13 +51,32 @@ async function join(nodes: readonly RunningServer[]): Promise<void> {
   }
   const first = nodes[0];
   if (first === undefined) return;
-  for (const node of nodes.slice(1)) await expectOk(node.port, `CLUSTER MEET 127.0.0.1 ${first.port} ${await busPort(first)}`);
-  for (const node of nodes) await waitUntil(async () => (await redisSays(node.port, "CLUSTER INFO")).includes(`cluster_known_nodes:${nodes.length}`), "every node knows every other");
-  for (const [index, node] of nodes.slice(MASTERS).entries()) await expectOk(node.port, `CLUSTER REPLICATE ${ids[index] ?? ""}`);
-  for (const node of nodes) await waitUntil(async () => (await redisSays(node.port, "CLUSTER INFO")).includes("cluster_state:ok"), "the cluster is up");
-  for (const node of nodes.slice(MASTERS)) await waitUntil(async () => (await redisSays(node.port, "INFO replication")).includes("master_link_status:up"), "the replicas are in step");
+  for (const node of nodes.slice(1))
+    await expectOk(node.port, `CLUSTER MEET 127.0.0.1 ${first.port} ${await busPort(first)}`);
+  for (const node of nodes)
+    await waitUntil(
+      async () => (await redisSays(node.port, "CLUSTER INFO")).includes(`cluster_known_nodes:${nodes.length}`),
+      "every node knows every other",
+    );
+  for (const [index, node] of nodes.slice(MASTERS).entries())
+    await expectOk(node.port, `CLUSTER REPLICATE ${ids[index] ?? ""}`);
+  for (const node of nodes)
+    await waitUntil(
+      async () => (await redisSays(node.port, "CLUSTER INFO")).includes("cluster_state:ok"),
+      "the cluster is up",
+    );
+  for (const node of nodes.slice(MASTERS))
+    await waitUntil(
+      async () => (await redisSays(node.port, "INFO replication")).includes("master_link_status:up"),
+      "the replicas are in step",
+    );
   for (const node of nodes.slice(0, MASTERS)) {
-    await waitUntil(async () => !(await redisSays(node.port, "CLUSTER NODES")).includes("handshake") && replicasSeen(await redisSays(node.port, "CLUSTER NODES")) === nodes.length - MASTERS, "every master knows the replicas");
+    await waitUntil(
+      async () =>
+        !(await redisSays(node.port, "CLUSTER NODES")).includes("handshake") &&
+        replicasSeen(await redisSays(node.port, "CLUSTER NODES")) === nodes.length - MASTERS,
+      "every master knows the replicas",
+    );
   }
 }
 

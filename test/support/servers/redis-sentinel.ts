@@ -28,9 +28,15 @@ export async function startRedisSentinel(): Promise<RedisSentinel> {
     servers.push(replica);
     const sentinels = await Promise.all([0, 1, 2].map(() => startSentinel(master.port)));
     servers.push(...sentinels);
-    await waitUntil(async () => (await redisSays(replica.port, "INFO replication")).includes("master_link_status:up"), "the replica is in step");
+    await waitUntil(
+      async () => (await redisSays(replica.port, "INFO replication")).includes("master_link_status:up"),
+      "the replica is in step",
+    );
     for (const { port } of sentinels) {
-      await waitUntil(async () => /slaves=1,sentinels=3/.test(await redisSays(port, "INFO sentinel")), "every sentinel knows the others and the replica");
+      await waitUntil(
+        async () => /slaves=1,sentinels=3/.test(await redisSays(port, "INFO sentinel")),
+        "every sentinel knows the others and the replica",
+      );
     }
     return { sentinels, master, replica, masterName: MASTER_NAME, close };
   } catch (error) {
@@ -53,7 +59,19 @@ function startSentinel(masterPort: number): Promise<RunningServer> {
       writeFileSync(join(folder, "sentinel.conf"), `${lines.join("\n")}\n`);
       return Promise.resolve();
     },
-    command: (folder, port) => ({ file, args: [join(folder, "sentinel.conf"), "--sentinel", "--port", String(port), "--bind", "127.0.0.1", "--dir", folder] }),
+    command: (folder, port) => ({
+      file,
+      args: [
+        join(folder, "sentinel.conf"),
+        "--sentinel",
+        "--port",
+        String(port),
+        "--bind",
+        "127.0.0.1",
+        "--dir",
+        folder,
+      ],
+    }),
     probe: async (port) => {
       if (!(await redisSays(port, "PING")).startsWith("+PONG")) throw new Error("not ready");
     },

@@ -11,12 +11,30 @@ import { freePort, type RunningServer, startServer } from "./process.js";
 export async function startRedis(options: { args?: readonly string[] } = {}): Promise<RunningServer> {
   const file = requireBinary("redis", "redis-server");
   // The port of the cluster bus, which would otherwise be port + 10000 and may be taken or beyond 65535.
-  const busPort = options.args?.includes("--cluster-enabled") === true ? ["--cluster-port", String(await freePort())] : [];
+  const busPort =
+    options.args?.includes("--cluster-enabled") === true ? ["--cluster-port", String(await freePort())] : [];
   return startServer({
     name: "redis",
     command: (folder, port) => ({
       file,
-      args: ["--port", String(port), "--bind", "127.0.0.1", "--dir", folder, "--save", "", "--appendonly", "yes", "--appendfsync", "no", "--repl-diskless-sync-delay", "0", ...busPort, ...(options.args ?? [])],
+      args: [
+        "--port",
+        String(port),
+        "--bind",
+        "127.0.0.1",
+        "--dir",
+        folder,
+        "--save",
+        "",
+        "--appendonly",
+        "yes",
+        "--appendfsync",
+        "no",
+        "--repl-diskless-sync-delay",
+        "0",
+        ...busPort,
+        ...(options.args ?? []),
+      ],
     }),
     probe: async (port) => {
       await redisReady(port);

@@ -9,7 +9,9 @@ beforeAll(() => gate.open());
 afterAll(() => gate.close());
 
 /** Payloads under the managers' own keys: only what they say can be to blame. */
-async function judgeAll(rows: readonly { readonly name: string; readonly json: string; readonly verdict: string }[]): Promise<Tally> {
+async function judgeAll(
+  rows: readonly { readonly name: string; readonly json: string; readonly verdict: string }[],
+): Promise<Tally> {
   const tally = new Tally();
   for (const verifier of FAMILIES) {
     const header = JSON.stringify(await gate.headerOf(verifier));
@@ -22,7 +24,8 @@ async function judgeAll(rows: readonly { readonly name: string; readonly json: s
   return tally;
 }
 
-const rowsOf = (cases: readonly ClaimCase[]) => cases.map((one) => ({ name: `${one.claim} ${one.json?.slice(0, 30)}`, json: withClaim(one), verdict: one.verdict }));
+const rowsOf = (cases: readonly ClaimCase[]) =>
+  cases.map((one) => ({ name: `${one.claim} ${one.json?.slice(0, 30)}`, json: withClaim(one), verdict: one.verdict }));
 
 describe("claims as raw JSON, signed with the right key", () => {
   it("times: endless, a thousand million years, text, negative, fractions, no JSON", { timeout: 120_000 }, async () => {
@@ -38,8 +41,12 @@ describe("claims as raw JSON, signed with the right key", () => {
   });
 
   it("every claim that is refused in some form is taken in another", () => {
-    const refused = new Set([...TIMES, ...NAMES].filter(({ verdict }) => verdict !== "accepted").map(({ claim }) => claim));
-    const taken = new Set([...TIMES, ...NAMES].filter(({ verdict }) => verdict === "accepted").map(({ claim }) => claim));
+    const refused = new Set(
+      [...TIMES, ...NAMES].filter(({ verdict }) => verdict !== "accepted").map(({ claim }) => claim),
+    );
+    const taken = new Set(
+      [...TIMES, ...NAMES].filter(({ verdict }) => verdict === "accepted").map(({ claim }) => claim),
+    );
     // The right claims themselves, which every accepted row holds, are the twin of the others.
     for (const claim of ["sub", "iss", "fam"] as const) taken.add(claim);
     expect([...refused].filter((claim) => !taken.has(claim))).toEqual([]);

@@ -9,7 +9,13 @@ import { bench, type Bench, START } from "../../jwt/support.js";
 import { serve, type TestServer } from "../../support/serve.js";
 import { signed, type Verifier } from "./verifiers.js";
 
-const PROBLEM = { type: "urn:problem-type:portcullis:invalid-credentials", title: "Invalid credentials", status: 401, detail: "The credentials of this request are not valid.", code: "invalid-credentials" };
+const PROBLEM = {
+  type: "urn:problem-type:portcullis:invalid-credentials",
+  title: "Invalid credentials",
+  status: 401,
+  detail: "The credentials of this request are not valid.",
+  code: "invalid-credentials",
+};
 
 interface Answer {
   readonly status: number;
@@ -52,7 +58,12 @@ export class Gate {
 
   /** A token that is right in all, made by the forger of these tests. */
   async good(verifier: Verifier, header: object = {}, payload: object = {}): Promise<string> {
-    return signed(JSON.stringify({ ...(await this.headerOf(verifier)), ...header }), JSON.stringify({ ...CLAIMS, ...payload }), verifier.algorithm, verifier.key);
+    return signed(
+      JSON.stringify({ ...(await this.headerOf(verifier)), ...header }),
+      JSON.stringify({ ...CLAIMS, ...payload }),
+      verifier.algorithm,
+      verifier.key,
+    );
   }
 
   /**
@@ -85,18 +96,35 @@ export class Gate {
   #ask(verifier: Verifier, token: string): Promise<Answer> {
     return new Promise((resolve, reject) => {
       const path = `/${this.verifiers.indexOf(verifier)}`;
-      const sent = request({ host: "127.0.0.1", port: this.#server?.port, path, agent: this.#agent, headers: { authorization: `Bearer ${token}` } }, (res) => {
-        let text = "";
-        res.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
-        res.on("error", reject).on("end", () => resolve({ status: res.statusCode ?? 0, head: res.rawHeaders, text }));
-      });
+      const sent = request(
+        {
+          host: "127.0.0.1",
+          port: this.#server?.port,
+          path,
+          agent: this.#agent,
+          headers: { authorization: `Bearer ${token}` },
+        },
+        (res) => {
+          let text = "";
+          res.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
+          res.on("error", reject).on("end", () => resolve({ status: res.statusCode ?? 0, head: res.rawHeaders, text }));
+        },
+      );
       sent.on("error", reject).end();
     });
   }
 }
 
 const IAT = Math.floor(START / 1000);
-export const CLAIMS = Object.freeze({ iss: "portcullis", sub: "user-1", aud: "portcullis", iat: IAT, exp: IAT + 1800, jti: "token-1", scope: "read" });
+export const CLAIMS = Object.freeze({
+  iss: "portcullis",
+  sub: "user-1",
+  aud: "portcullis",
+  iat: IAT,
+  exp: IAT + 1800,
+  jti: "token-1",
+  scope: "read",
+});
 
 function reasonOf(events: readonly SecurityEvent[]): string {
   expect(events).toHaveLength(1);

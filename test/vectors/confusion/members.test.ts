@@ -37,15 +37,20 @@ async function judgeAll(verifier: Verifier, cases: readonly HeaderCase[], rest: 
 }
 
 describe("members of a header, signed with the right key", () => {
-  it("crit and b64 are refused in every form; what only looks like them changes nothing", { timeout: 120_000 }, async () => {
-    const tally = new Tally();
-    for (const verifier of FAMILIES) await judgeAll(verifier, CRITICAL, '"typ":"at+jwt",', tally);
-    expectRow("crit and b64 × families", tally);
-  });
+  it(
+    "crit and b64 are refused in every form; what only looks like them changes nothing",
+    { timeout: 120_000 },
+    async () => {
+      const tally = new Tally();
+      for (const verifier of FAMILIES) await judgeAll(verifier, CRITICAL, '"typ":"at+jwt",', tally);
+      expectRow("crit and b64 × families", tally);
+    },
+  );
 
   it("kid names a key of the manager, exactly, or none", { timeout: 120_000 }, async () => {
     const tally = new Tally();
-    for (const verifier of FAMILIES) await judgeAll(verifier, kidCases((await gate.headerOf(verifier)).kid), '"typ":"at+jwt",', tally);
+    for (const verifier of FAMILIES)
+      await judgeAll(verifier, kidCases((await gate.headerOf(verifier)).kid), '"typ":"at+jwt",', tally);
     expectRow("kid × families", tally);
   });
 
@@ -57,28 +62,48 @@ describe("members of a header, signed with the right key", () => {
 
   it("in a ring each key answers to its own name alone, and a token that names none is tried under no key", async () => {
     for (const verifier of VERIFIERS.filter(({ settings }) => settings.keys !== undefined)) {
-      const judge = async (kid: string | undefined): Promise<string> => gate.judge(verifier, await gate.good(verifier, { kid }));
-      expect([verifier.name, await judge("new"), await judge("old"), await judge("New"), await judge(undefined)]).toEqual([verifier.name, "accepted", "signature", "unknown-key", "unknown-key"]);
+      const judge = async (kid: string | undefined): Promise<string> =>
+        gate.judge(verifier, await gate.good(verifier, { kid }));
+      expect([
+        verifier.name,
+        await judge("new"),
+        await judge("old"),
+        await judge("New"),
+        await judge(undefined),
+      ]).toEqual([verifier.name, "accepted", "signature", "unknown-key", "unknown-key"]);
     }
   });
 });
 
 describe("a key that the token brings, or says where to find", () => {
-  it("is not looked at, and nobody is asked for it; with the manager's own signature the same members change nothing", { timeout: 120_000 }, async () => {
-    const tally = new Tally();
-    const { port } = elsewhere.address() as AddressInfo;
-    for (const verifier of ONE_OF_EACH) {
-      const own = await gate.headerOf(verifier);
-      const key = attackersKey(verifier);
-      expect(key.equals(verifier.key)).toBe(false);
-      for (const brought of broughtKeys(key, `http://127.0.0.1:${port}`)) {
-        const judge = (header: object, signer: typeof key): Promise<string> => gate.judge(verifier, signed(JSON.stringify(header), payload, verifier.algorithm, signer));
-        const verdicts = [await judge({ ...own, ...brought }, key), await judge({ ...own, kid: "attacker", ...brought }, key), await judge({ ...own, ...brought }, verifier.key)];
-        expect([verifier.name, Object.keys(brought), verdicts]).toEqual([verifier.name, Object.keys(brought), ["signature", "unknown-key", "accepted"]]);
-        for (const verdict of verdicts) tally.count(verdict === "accepted" ? "accepted" : "refused");
+  it(
+    "is not looked at, and nobody is asked for it; with the manager's own signature the same members change nothing",
+    { timeout: 120_000 },
+    async () => {
+      const tally = new Tally();
+      const { port } = elsewhere.address() as AddressInfo;
+      for (const verifier of ONE_OF_EACH) {
+        const own = await gate.headerOf(verifier);
+        const key = attackersKey(verifier);
+        expect(key.equals(verifier.key)).toBe(false);
+        for (const brought of broughtKeys(key, `http://127.0.0.1:${port}`)) {
+          const judge = (header: object, signer: typeof key): Promise<string> =>
+            gate.judge(verifier, signed(JSON.stringify(header), payload, verifier.algorithm, signer));
+          const verdicts = [
+            await judge({ ...own, ...brought }, key),
+            await judge({ ...own, kid: "attacker", ...brought }, key),
+            await judge({ ...own, ...brought }, verifier.key),
+          ];
+          expect([verifier.name, Object.keys(brought), verdicts]).toEqual([
+            verifier.name,
+            Object.keys(brought),
+            ["signature", "unknown-key", "accepted"],
+          ]);
+          for (const verdict of verdicts) tally.count(verdict === "accepted" ? "accepted" : "refused");
+        }
       }
-    }
-    expect(asked).toBe(0);
-    expectRow("keys in the header × algorithms", tally);
-  });
+      expect(asked).toBe(0);
+      expectRow("keys in the header × algorithms", tally);
+    },
+  );
 });

@@ -28,7 +28,12 @@ export function publicForms(privateKey: KeyObject, kid: string): PublicForm[] {
     ["lines of the PEM", pem.replace(/-----.*-----\n/g, "")],
   ];
   const forms = texts.map(([name, text]) => ({ name, bytes: Buffer.from(text) }));
-  return [...forms, { name: "SPKI DER", bytes: spki }, ...numbers(jwk), ...(key.asymmetricKeyType === "rsa" ? pkcs1(key) : [])];
+  return [
+    ...forms,
+    { name: "SPKI DER", bytes: spki },
+    ...numbers(jwk),
+    ...(key.asymmetricKeyType === "rsa" ? pkcs1(key) : []),
+  ];
 }
 
 /** As editors, environment variables and shells leave it. */
@@ -50,7 +55,10 @@ function pemForms(name: string, pem: string): [string, string][] {
 function pkcs1(key: KeyObject): PublicForm[] {
   const der = key.export({ format: "der", type: "pkcs1" });
   return [
-    ...pemForms("PKCS #1 PEM", key.export({ format: "pem", type: "pkcs1" }).toString()).map(([name, text]) => ({ name, bytes: Buffer.from(text) })),
+    ...pemForms("PKCS #1 PEM", key.export({ format: "pem", type: "pkcs1" }).toString()).map(([name, text]) => ({
+      name,
+      bytes: Buffer.from(text),
+    })),
     { name: "PKCS #1 DER", bytes: der },
     { name: "PKCS #1 DER in base64", bytes: Buffer.from(der.toString("base64")) },
   ];

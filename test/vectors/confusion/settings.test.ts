@@ -22,9 +22,17 @@ const KINDS: readonly { readonly name: string; readonly keys: object; readonly f
   { name: "a secret of 64 bytes and more, as Secret", keys: { secret: new Secret(HMAC_SECRET) }, fits: HS },
   { name: "a secret of 32 bytes", keys: { secret: SHORT }, fits: ["HS256"] },
   { name: "a secret in a ring", keys: { keys: [{ secret: HMAC_SECRET }] }, fits: HS },
-  { name: "a short secret beside a long one in a ring", keys: { keys: [{ secret: HMAC_SECRET }, { secret: SHORT }] }, fits: ["HS256"] },
+  {
+    name: "a short secret beside a long one in a ring",
+    keys: { keys: [{ secret: HMAC_SECRET }, { secret: SHORT }] },
+    fits: ["HS256"],
+  },
   { name: "a secret as private key", keys: { privateKey: HMAC_SECRET }, fits: [] },
-  { name: "a secret KeyObject as private key", keys: { privateKey: createSecretKey(Buffer.from(HMAC_SECRET)) }, fits: [] },
+  {
+    name: "a secret KeyObject as private key",
+    keys: { privateKey: createSecretKey(Buffer.from(HMAC_SECRET)) },
+    fits: [],
+  },
   { name: "a secret KeyObject as secret", keys: { secret: createSecretKey(Buffer.from(HMAC_SECRET)) }, fits: [] },
   ...ways("RSA", rsa.privateKey, RSA),
   ...ways("RSA of 1024 bits", weakRsa.privateKey, []),
@@ -41,15 +49,51 @@ const KINDS: readonly { readonly name: string; readonly keys: object; readonly f
   { name: "a public key alone", keys: { keys: [{ publicKey: rsa.publicKey }] }, fits: [] },
   { name: "a public key as private key", keys: { privateKey: rsa.publicKey }, fits: [] },
   { name: "a public PEM as private key", keys: { privateKey: pem(rsa.publicKey) }, fits: [] },
-  { name: "a public key after a private one", keys: { keys: [{ privateKey: rsa.privateKey }, { publicKey: otherRsa.publicKey }] }, fits: RSA },
-  { name: "a private key after another", keys: { keys: [{ privateKey: rsa.privateKey }, { privateKey: otherRsa.privateKey }] }, fits: RSA },
-  { name: "a curve among RSA keys", keys: { keys: [{ privateKey: rsa.privateKey }, { publicKey: KEYS.ec("P-256").publicKey }] }, fits: [] },
-  { name: "a secret among key pairs", keys: { keys: [{ privateKey: rsa.privateKey }, { secret: HMAC_SECRET }] }, fits: [] },
-  { name: "a key pair among secrets", keys: { keys: [{ secret: HMAC_SECRET }, { publicKey: rsa.publicKey }] }, fits: [] },
+  {
+    name: "a public key after a private one",
+    keys: { keys: [{ privateKey: rsa.privateKey }, { publicKey: otherRsa.publicKey }] },
+    fits: RSA,
+  },
+  {
+    name: "a private key after another",
+    keys: { keys: [{ privateKey: rsa.privateKey }, { privateKey: otherRsa.privateKey }] },
+    fits: RSA,
+  },
+  {
+    name: "a curve among RSA keys",
+    keys: { keys: [{ privateKey: rsa.privateKey }, { publicKey: KEYS.ec("P-256").publicKey }] },
+    fits: [],
+  },
+  {
+    name: "a secret among key pairs",
+    keys: { keys: [{ privateKey: rsa.privateKey }, { secret: HMAC_SECRET }] },
+    fits: [],
+  },
+  {
+    name: "a key pair among secrets",
+    keys: { keys: [{ secret: HMAC_SECRET }, { publicKey: rsa.publicKey }] },
+    fits: [],
+  },
   { name: "a JWK as private key", keys: { privateKey: rsa.privateKey.export({ format: "jwk" }) }, fits: [] },
-  { name: "a JWK as text as private key", keys: { privateKey: JSON.stringify(rsa.privateKey.export({ format: "jwk" })) }, fits: [] },
-  { name: "DER as private key", keys: { privateKey: rsa.privateKey.export({ format: "der", type: "pkcs8" }) }, fits: [] },
-  { name: "an encrypted PEM", keys: { privateKey: rsa.privateKey.export({ format: "pem", type: "pkcs8", cipher: "aes-256-cbc", passphrase: "x" }).toString() }, fits: [] },
+  {
+    name: "a JWK as text as private key",
+    keys: { privateKey: JSON.stringify(rsa.privateKey.export({ format: "jwk" })) },
+    fits: [],
+  },
+  {
+    name: "DER as private key",
+    keys: { privateKey: rsa.privateKey.export({ format: "der", type: "pkcs8" }) },
+    fits: [],
+  },
+  {
+    name: "an encrypted PEM",
+    keys: {
+      privateKey: rsa.privateKey
+        .export({ format: "pem", type: "pkcs8", cipher: "aes-256-cbc", passphrase: "x" })
+        .toString(),
+    },
+    fits: [],
+  },
   { name: "a key and a secret", keys: { privateKey: rsa.privateKey, secret: HMAC_SECRET }, fits: [] },
   { name: "nothing", keys: {}, fits: [] },
 ];
@@ -88,7 +132,8 @@ describe("every algorithm with every kind of key, as settings", () => {
   it("no other name of an algorithm is taken with any of them", () => {
     const tally = new Tally();
     for (const algorithm of [...OTHER_ALGORITHMS, "hs256", "HS256 ", "", null, 256, ["HS256"], {}]) {
-      for (const { name, keys } of KINDS) expect([algorithm, name, taken({ algorithm, ...keys })]).toEqual([algorithm, name, false]);
+      for (const { name, keys } of KINDS)
+        expect([algorithm, name, taken({ algorithm, ...keys })]).toEqual([algorithm, name, false]);
       tally.count("refused");
     }
     expectRow("other algorithms as settings", tally);
@@ -98,7 +143,12 @@ describe("every algorithm with every kind of key, as settings", () => {
     const tally = new Tally();
     // Numbers without a frame look like any secret: a modulus, a coordinate, the name of a key.
     const bare = ["kid", "modulus as text"];
-    for (const key of [rsa.privateKey, KEYS.ec("P-256").privateKey, KEYS.ec("P-384").privateKey, KEYS.ec("P-521").privateKey]) {
+    for (const key of [
+      rsa.privateKey,
+      KEYS.ec("P-256").privateKey,
+      KEYS.ec("P-384").privateKey,
+      KEYS.ec("P-521").privateKey,
+    ]) {
       for (const { name, bytes } of publicForms(key, "8Jx3vQ8nT1wYc7RkL0pXs5MdJf9GbU2eA-kid")) {
         const secret = bytes.toString();
         if (!Buffer.from(secret).equals(bytes)) continue;

@@ -16,7 +16,12 @@ import { createHash, generateKeyPairSync, randomBytes } from "node:crypto";
  */
 
 /** @type {Settings} */
-export const settings = { variant: "", limit: 1_000_000_000, algorithm: "HS256", ...JSON.parse(process.argv[2] ?? "{}") };
+export const settings = {
+  variant: "",
+  limit: 1_000_000_000,
+  algorithm: "HS256",
+  ...JSON.parse(process.argv[2] ?? "{}"),
+};
 
 export const SECRET = "wFq2nXr7Jt5LkV9mZbY3cHd8sPgRa4eUo6iTxQyWv1K0";
 export const HOST = "api.example.com";
@@ -101,14 +106,27 @@ export const VERIFYING_KEY = keys ? keys.publicKey.export({ type: "spki", format
 /** Claims of an access token, as many as portcullis writes. */
 export function claims() {
   const now = Math.floor(Date.now() / 1000);
-  return { iss: ISSUER, sub: USER, aud: ISSUER, iat: now, exp: now + 1800, jti: randomBytes(16).toString("base64url"), scope: "read", fam: randomBytes(16).toString("base64url") };
+  return {
+    iss: ISSUER,
+    sub: USER,
+    aud: ISSUER,
+    iat: now,
+    exp: now + 1800,
+    jti: randomBytes(16).toString("base64url"),
+    scope: "read",
+    fam: randomBytes(16).toString("base64url"),
+  };
 }
 
 /** A table of API keys as one makes it at home: SHA-256 of a long random key, looked up in a Map. */
 export function homeMadeKeys() {
   const key = `mcp_${randomBytes(36).toString("base64url")}`;
   const owners = new Map([[digest(key), USER]]);
-  return { key, badKey: `${key.slice(0, -1)}${key.endsWith("A") ? "B" : "A"}`, /** @param {string} text */ ownerOf: (text) => owners.get(digest(text)) };
+  return {
+    key,
+    badKey: `${key.slice(0, -1)}${key.endsWith("A") ? "B" : "A"}`,
+    /** @param {string} text */ ownerOf: (text) => owners.get(digest(text)),
+  };
 }
 
 /** @param {string} text */

@@ -44,8 +44,26 @@ app.use((req, res, next) => {
   if (allowedHosts.has(req.hostname)) next();
   else res.status(400).json(UNTRUSTED_HOST);
 });
-app.use(cors({ origin: CORS.origins, credentials: true, methods: CORS.methods, allowedHeaders: CORS.allowedHeaders, exposedHeaders: CORS.exposedHeaders, maxAge: CORS.maxAge }));
-app.use(rateLimit({ windowMs: WINDOW_SECONDS * 1000, limit: settings.limit, standardHeaders: "draft-8", legacyHeaders: false, ipv6Subnet: 56, message: RATE_LIMITED }));
+app.use(
+  cors({
+    origin: CORS.origins,
+    credentials: true,
+    methods: CORS.methods,
+    allowedHeaders: CORS.allowedHeaders,
+    exposedHeaders: CORS.exposedHeaders,
+    maxAge: CORS.maxAge,
+  }),
+);
+app.use(
+  rateLimit({
+    windowMs: WINDOW_SECONDS * 1000,
+    limit: settings.limit,
+    standardHeaders: "draft-8",
+    legacyHeaders: false,
+    ipv6Subnet: 56,
+    message: RATE_LIMITED,
+  }),
+);
 app.use(
   session({
     name: "__Host-session",
@@ -64,7 +82,11 @@ app.use((req, res, next) => {
     req.user = owner;
   } else if (scheme === "Bearer") {
     try {
-      req.user = jwt.verify(token, VERIFYING_KEY, { algorithms: [settings.algorithm], issuer: ISSUER, audience: ISSUER }).sub;
+      req.user = jwt.verify(token, VERIFYING_KEY, {
+        algorithms: [settings.algorithm],
+        issuer: ISSUER,
+        audience: ISSUER,
+      }).sub;
     } catch {
       return res.set("WWW-Authenticate", CHALLENGE).status(401).json(INVALID_CREDENTIALS);
     }
@@ -93,4 +115,8 @@ function requireUser(req, res, next) {
   else res.set("WWW-Authenticate", CHALLENGE).status(401).json(MISSING_CREDENTIALS);
 }
 
-serve(createServer(app), { apiKey: apiKeys.key, badKey: apiKeys.badKey, jwt: jwt.sign(claims(), SIGNING_KEY, { algorithm: settings.algorithm }) });
+serve(createServer(app), {
+  apiKey: apiKeys.key,
+  badKey: apiKeys.badKey,
+  jwt: jwt.sign(claims(), SIGNING_KEY, { algorithm: settings.algorithm }),
+});

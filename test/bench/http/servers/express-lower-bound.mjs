@@ -35,7 +35,12 @@ const methods = CORS.methods.join(",");
 const allowed = CORS.allowedHeaders.join(",");
 const headers = Object.entries(PROTECTIVE_HEADERS);
 const hosts = new Set([HOST]);
-const bodies = new Map([UNTRUSTED_HOST, RATE_LIMITED, INVALID_CREDENTIALS, MISSING_CREDENTIALS].map((problem) => [problem, JSON.stringify(problem)]));
+const bodies = new Map(
+  [UNTRUSTED_HOST, RATE_LIMITED, INVALID_CREDENTIALS, MISSING_CREDENTIALS].map((problem) => [
+    problem,
+    JSON.stringify(problem),
+  ]),
+);
 const apiKeys = homeMadeKeys();
 const hmacKey = createSecretKey(Buffer.from(SECRET));
 const publicKey = settings.algorithm === "ES256" ? createPublicKey(VERIFYING_KEY) : undefined;
@@ -69,7 +74,8 @@ app.use((req, res, next) => {
   const now = Date.now();
   const address = asked["x-forwarded-for"];
   let client = clients.get(address);
-  if (client === undefined || client.until <= now) clients.set(address, (client = { count: 0, until: now + WINDOW_MS }));
+  if (client === undefined || client.until <= now)
+    clients.set(address, (client = { count: 0, until: now + WINDOW_MS }));
   client.count += 1;
   const seconds = Math.ceil((client.until - now) / 1000);
   res.setHeader("RateLimit-Policy", POLICY);
@@ -135,7 +141,12 @@ function subjectOf(token, now) {
 
 function signed(text, given) {
   if (publicKey === undefined) return equal(signature(text), given);
-  return verify("sha256", Buffer.from(text), { key: publicKey, dsaEncoding: "ieee-p1363" }, Buffer.from(given, "base64url"));
+  return verify(
+    "sha256",
+    Buffer.from(text),
+    { key: publicKey, dsaEncoding: "ieee-p1363" },
+    Buffer.from(given, "base64url"),
+  );
 }
 
 function challenge(res, problem) {
@@ -149,4 +160,8 @@ function refuse(res, problem) {
   res.end(bodies.get(problem));
 }
 
-serve(createServer(app), { apiKey: apiKeys.key, badKey: apiKeys.badKey, jwt: jwt.sign(claims(), SIGNING_KEY, { algorithm: settings.algorithm }) });
+serve(createServer(app), {
+  apiKey: apiKeys.key,
+  badKey: apiKeys.badKey,
+  jwt: jwt.sign(claims(), SIGNING_KEY, { algorithm: settings.algorithm }),
+});

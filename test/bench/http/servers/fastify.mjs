@@ -43,7 +43,12 @@ async function secured() {
   const apiKeys = homeMadeKeys();
   const allowedHosts = new Set([HOST]);
   // What @fastify/jwt is made of.
-  const verify = createVerifier({ key: VERIFYING_KEY, algorithms: [settings.algorithm], allowedIss: ISSUER, allowedAud: ISSUER });
+  const verify = createVerifier({
+    key: VERIFYING_KEY,
+    algorithms: [settings.algorithm],
+    allowedIss: ISSUER,
+    allowedAud: ISSUER,
+  });
   // It takes no number of hops any more, as a socket cannot tell how many there are.
   const fastify = Fastify({ trustProxy: "127.0.0.1" });
 
@@ -53,7 +58,14 @@ async function secured() {
     if (allowedHosts.has(request.hostname)) done();
     else reply.code(400).send(UNTRUSTED_HOST);
   });
-  await fastify.register(fastifyCors, { origin: CORS.origins, credentials: true, methods: CORS.methods, allowedHeaders: CORS.allowedHeaders, exposedHeaders: CORS.exposedHeaders, maxAge: CORS.maxAge });
+  await fastify.register(fastifyCors, {
+    origin: CORS.origins,
+    credentials: true,
+    methods: CORS.methods,
+    allowedHeaders: CORS.allowedHeaders,
+    exposedHeaders: CORS.exposedHeaders,
+    maxAge: CORS.maxAge,
+  });
   await fastify.register(fastifyRateLimit, {
     max: settings.limit,
     timeWindow: WINDOW_SECONDS * 1000,
@@ -74,7 +86,8 @@ async function secured() {
     const [scheme, token] = request.headers.authorization?.split(" ") ?? [];
     if (key !== undefined) {
       request.user = apiKeys.ownerOf(key);
-      if (request.user === undefined) return void reply.header("WWW-Authenticate", CHALLENGE).code(401).send(INVALID_CREDENTIALS);
+      if (request.user === undefined)
+        return void reply.header("WWW-Authenticate", CHALLENGE).code(401).send(INVALID_CREDENTIALS);
     } else if (scheme === "Bearer") {
       try {
         request.user = verify(token).sub;

@@ -51,7 +51,9 @@ async function secured() {
   app.use(
     secureHeaders({
       contentSecurityPolicy: Object.fromEntries(Object.entries(CSP).map(([name, sources]) => [camel(name), sources])),
-      permissionsPolicy: Object.fromEntries(PERMISSIONS_POLICY.split(", ").map((part) => [camel(part.slice(0, -3)), []])),
+      permissionsPolicy: Object.fromEntries(
+        PERMISSIONS_POLICY.split(", ").map((part) => [camel(part.slice(0, -3)), []]),
+      ),
       strictTransportSecurity: PROTECTIVE_HEADERS["Strict-Transport-Security"],
       xFrameOptions: "DENY",
       xDnsPrefetchControl: false,
@@ -61,7 +63,16 @@ async function secured() {
     }),
   );
   app.use(async (c, next) => (allowedHosts.has(c.req.header("host") ?? "") ? next() : c.json(UNTRUSTED_HOST, 400)));
-  app.use(cors({ origin: CORS.origins, credentials: true, allowMethods: CORS.methods, allowHeaders: CORS.allowedHeaders, exposeHeaders: CORS.exposedHeaders, maxAge: CORS.maxAge }));
+  app.use(
+    cors({
+      origin: CORS.origins,
+      credentials: true,
+      allowMethods: CORS.methods,
+      allowHeaders: CORS.allowedHeaders,
+      exposeHeaders: CORS.exposedHeaders,
+      maxAge: CORS.maxAge,
+    }),
+  );
   app.use(
     rateLimiter({
       windowMs: WINDOW_SECONDS * 1000,
@@ -80,7 +91,9 @@ async function secured() {
     sessionCookieName: "__Host-session",
     cookieOptions: { path: "/", httpOnly: true, secure: true, sameSite: "Lax", maxAge: SESSION_SECONDS },
   });
-  app.use(async (c, next) => (c.req.path === "/login" || getCookie(c, "__Host-session") !== undefined ? sessions(c, next) : next()));
+  app.use(async (c, next) =>
+    c.req.path === "/login" || getCookie(c, "__Host-session") !== undefined ? sessions(c, next) : next(),
+  );
   const tokens = jwt({ secret: VERIFYING_KEY, alg: settings.algorithm, verification: { iss: ISSUER, aud: ISSUER } });
   app.use(async (c, next) => {
     const key = c.req.header("x-api-key");
@@ -98,11 +111,20 @@ async function secured() {
   app.get("/hello", (c) => c.json({ hello: "world" }));
   app.get("/me", (c) => {
     const user = c.get("user") ?? c.get("jwtPayload")?.sub;
-    return user === undefined ? c.json(MISSING_CREDENTIALS, 401, { "WWW-Authenticate": CHALLENGE }) : c.json({ hello: user });
+    return user === undefined
+      ? c.json(MISSING_CREDENTIALS, 401, { "WWW-Authenticate": CHALLENGE })
+      : c.json({ hello: user });
   });
   app.post("/login", (c) => {
     c.get("session").set("userId", USER);
     return c.body(null, 204);
   });
-  return { app, credentials: { apiKey: apiKeys.key, badKey: apiKeys.badKey, jwt: await sign(claims(), SIGNING_KEY, settings.algorithm) } };
+  return {
+    app,
+    credentials: {
+      apiKey: apiKeys.key,
+      badKey: apiKeys.badKey,
+      jwt: await sign(claims(), SIGNING_KEY, settings.algorithm),
+    },
+  };
 }

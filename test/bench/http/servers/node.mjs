@@ -10,7 +10,10 @@ serve(
       return;
     }
     const body = JSON.stringify({ hello: req.url === "/me" ? "ada" : "world" });
-    res.writeHead(200, { "Content-Type": "application/json; charset=utf-8", "Content-Length": Buffer.byteLength(body) });
+    res.writeHead(200, {
+      "Content-Type": "application/json; charset=utf-8",
+      "Content-Length": Buffer.byteLength(body),
+    });
     res.end(body);
   }),
 );

@@ -1,7 +1,18 @@
 // portcullis. `same`: the protections that express-by-hand.mjs wires; `everything`: all that there are.
 import { createServer } from "node:http";
 import express from "express";
-import { CORS, HOST, ISSUER, SECRET, serve, SESSION_SECONDS, settings, SIGNING_KEY, USER, WINDOW_SECONDS } from "./common.mjs";
+import {
+  CORS,
+  HOST,
+  ISSUER,
+  SECRET,
+  serve,
+  SESSION_SECONDS,
+  settings,
+  SIGNING_KEY,
+  USER,
+  WINDOW_SECONDS,
+} from "./common.mjs";
 
 const { applySecurity } = await import(settings.portcullis ?? "portcullis");
 const everything = settings.variant === "everything";
@@ -18,7 +29,11 @@ const security = applySecurity(app, {
   ...(everything ? {} : { csrf: false }),
   // Wrong keys are limited too; the scenario is about the refusal before that.
   apiKeys: { failures: { limit: 10_000, windowSeconds: 1 } },
-  jwt: { algorithm: settings.algorithm, issuer: ISSUER, ...(settings.algorithm === "ES256" ? { privateKey: SIGNING_KEY } : {}) },
+  jwt: {
+    algorithm: settings.algorithm,
+    issuer: ISSUER,
+    ...(settings.algorithm === "ES256" ? { privateKey: SIGNING_KEY } : {}),
+  },
 });
 
 app.get("/hello", (_req, res) => {

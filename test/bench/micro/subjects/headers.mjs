@@ -67,17 +67,18 @@ for (const [name, middleware] of Object.entries({ helmetAndPermissions, byHand }
   if (normal(headersAfter(middleware)) !== normal(written)) throw new Error(`${name} writes other headers than we do`);
 }
 
-title(`Headers: nanoseconds for each response (${lines.length} headers)`, "On a response of node:http that is never sent. *Net* is without making the request and the response (the first row).");
-const measured = await interleave(
-  [
-    row("request and response alone", (req, res, done) => done()),
-    row("portcullis", ours),
-    row("portcullis, nonce read", readsNonce),
-    row("helmet, the same headers", helmetAndPermissions),
-    row("helmet, its defaults", defaults),
-    row("lower bound: setHeader in a loop", byHand),
-  ],
+title(
+  `Headers: nanoseconds for each response (${lines.length} headers)`,
+  "On a response of node:http that is never sent. *Net* is without making the request and the response (the first row).",
 );
+const measured = await interleave([
+  row("request and response alone", (req, res, done) => done()),
+  row("portcullis", ours),
+  row("portcullis, nonce read", readsNonce),
+  row("helmet, the same headers", helmetAndPermissions),
+  row("helmet, its defaults", defaults),
+  row("lower bound: setHeader in a loop", byHand),
+]);
 const bare = measured[0].nanoseconds;
 const net = measured.map(({ nanoseconds }) => nanoseconds.map((value, round) => value - bare[round]));
 table(

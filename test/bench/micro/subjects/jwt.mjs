@@ -37,7 +37,13 @@ function keysFor(algorithm) {
 
 async function compare(algorithm) {
   const { settings, ...keys } = keysFor(algorithm);
-  const manager = new JwtManager({ algorithm, ...settings, issuer: ISSUER, audience: AUDIENCE, accessTokenMinutes: LIFE_SECONDS / 60 });
+  const manager = new JwtManager({
+    algorithm,
+    ...settings,
+    issuer: ISSUER,
+    audience: AUDIENCE,
+    accessTokenMinutes: LIFE_SECONDS / 60,
+  });
   const eachTime = new JwtManager({ ...manager.options, cacheSize: 0 });
   const token = await manager.signAccessToken(SUBJECT, GRANT);
   const { header } = jwt.decode(token, { complete: true });
@@ -86,7 +92,17 @@ function claims() {
   const now = Date.now();
   const iat = Math.floor(now / 1000);
   const jti = randomBytes(16).toString("base64url");
-  return { iss: ISSUER, sub: SUBJECT, aud: AUDIENCE, iat, iat_ms: now, exp: iat + LIFE_SECONDS, jti, scope: GRANT.scopes.join(" "), roles: GRANT.roles };
+  return {
+    iss: ISSUER,
+    sub: SUBJECT,
+    aud: AUDIENCE,
+    iat,
+    iat_ms: now,
+    exp: iat + LIFE_SECONDS,
+    jti,
+    scope: GRANT.scopes.join(" "),
+    roles: GRANT.roles,
+  };
 }
 
 function asRow({ name, once }) {
@@ -118,6 +134,11 @@ function print(heading, measured, reference) {
   const slowest = measured.find(({ name }) => name === reference);
   table(
     ["", "µs (least–most)", "a second", `times as fast as ${reference}`],
-    measured.map(({ name, nanoseconds }) => [name, spread(nanoseconds, 1e-3), short(1e9 / median(nanoseconds)), short(ratio(slowest, { nanoseconds }))]),
+    measured.map(({ name, nanoseconds }) => [
+      name,
+      spread(nanoseconds, 1e-3),
+      short(1e9 / median(nanoseconds)),
+      short(ratio(slowest, { nanoseconds })),
+    ]),
   );
 }

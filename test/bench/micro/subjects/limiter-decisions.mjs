@@ -30,10 +30,16 @@ function randomRequests(clients, count) {
 
 async function compare(clients, requests, { title: kind, limit, windowMs }) {
   const limiters = LIMITERS.map((make) => make({ limit, windowMs, maxClients: clients + 1000 }));
-  for (const limiter of limiters) await limiter.decideMany(Array.from({ length: clients }, (_, client) => address(client)), 0, clients);
+  for (const limiter of limiters)
+    await limiter.decideMany(
+      Array.from({ length: clients }, (_, client) => address(client)),
+      0,
+      clients,
+    );
   const measured = await interleave(limiters.map((limiter) => row(limiter, requests)));
   for (const limiter of limiters) {
-    if (limiter.clients() !== clients) throw new Error(`${limiter.name} tracks ${limiter.clients()} clients of ${clients}`);
+    if (limiter.clients() !== clients)
+      throw new Error(`${limiter.name} tracks ${limiter.clients()} clients of ${clients}`);
     limiter.close();
   }
   return measured.map(({ name, nanoseconds }) => [
@@ -58,4 +64,3 @@ function row(limiter, requests) {
     },
   };
 }
-

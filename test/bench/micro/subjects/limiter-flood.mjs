@@ -25,10 +25,35 @@ if (givenCase === undefined) {
     `One request of each address, limit 100 in ${WINDOW_MS / 1000} s; maxClients ${whole(MAX_CLIENTS)} (the others have no bound). In MB: heapUsed + external after garbage collection, and RSS; *later* is a window after the flood, when as many requests of one client have come as there are clients tracked.`,
   );
   table(
-    ["limiter", "new addresses", "tracked", "before", "after", "later", "RSS before", "RSS at most", "decisions/s, first tenth", "median of tenths"],
+    [
+      "limiter",
+      "new addresses",
+      "tracked",
+      "before",
+      "after",
+      "later",
+      "RSS before",
+      "RSS at most",
+      "decisions/s, first tenth",
+      "median of tenths",
+    ],
     CASES.map((facts) => {
-      const { name, tracked, before, after, later, rssBefore, rssMost, rates } = inChild(fileURLToPath(import.meta.url), facts);
-      return [name, whole(facts.addresses), whole(tracked), megabytes(before), megabytes(after), later === null ? "" : megabytes(later), megabytes(rssBefore), megabytes(rssMost), perSecond(rates[0]), perSecond(median(rates))];
+      const { name, tracked, before, after, later, rssBefore, rssMost, rates } = inChild(
+        fileURLToPath(import.meta.url),
+        facts,
+      );
+      return [
+        name,
+        whole(facts.addresses),
+        whole(tracked),
+        megabytes(before),
+        megabytes(after),
+        later === null ? "" : megabytes(later),
+        megabytes(rssBefore),
+        megabytes(rssMost),
+        perSecond(rates[0]),
+        perSecond(median(rates)),
+      ];
     }),
   );
 } else {

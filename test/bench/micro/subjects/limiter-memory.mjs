@@ -16,12 +16,21 @@ const CASES = [
 ];
 
 if (givenCase === undefined) {
-  title("Limiter: bytes for each client", "heapUsed + external after garbage collection, in a child of its own; the client's key is part of it.");
+  title(
+    "Limiter: bytes for each client",
+    "heapUsed + external after garbage collection, in a child of its own; the client's key is part of it.",
+  );
   const lines = CASES.flatMap((facts) => {
     const { name, bytes } = inChild(fileURLToPath(import.meta.url), facts);
     return bytes.map((total, index) => {
       const further = facts.records[index] - facts.records[0];
-      return [name, whole(facts.clients), whole(facts.records[index]), short(total), further === 0 ? "" : short((total - bytes[0]) / further)];
+      return [
+        name,
+        whole(facts.clients),
+        whole(facts.records[index]),
+        short(total),
+        further === 0 ? "" : short((total - bytes[0]) / further),
+      ];
     });
   });
   table(["limiter", "clients", "recorded requests", "bytes a client", "bytes for each further request"], lines);
@@ -37,7 +46,7 @@ async function measureCase({ maker, clients, records }) {
   await limiter.decide(address(0));
   const before = await bytesInUse();
   const bytes = [];
-  for (let recorded = 0; recorded < Math.max(...records); ) {
+  for (let recorded = 0; recorded < Math.max(...records);) {
     time += 1;
     for (let client = 1; client <= clients; client += 1) await limiter.decide(address(client));
     recorded += 1;

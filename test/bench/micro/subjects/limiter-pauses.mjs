@@ -29,10 +29,27 @@ for (let round = 0; round < ROUNDS; round += 1) {
 const lines = [];
 for (const phase of ["coming", "expiring"]) {
   for (const [name, phases] of results) {
-    lines.push([name, phase, ...COLUMNS.map((column) => maxima(phases.map((stalls) => stalls[phase][column]))), whole(median(phases.map(({ left }) => left)))]);
+    lines.push([
+      name,
+      phase,
+      ...COLUMNS.map((column) => maxima(phases.map((stalls) => stalls[phase][column]))),
+      whole(median(phases.map(({ left }) => left))),
+    ]);
   }
 }
-table(["limiter", "clients are", "p99.9 of decisions", "longest decision", "longest interval callback", "longest between turns", "longest collection", "left at the end"], lines);
+table(
+  [
+    "limiter",
+    "clients are",
+    "p99.9 of decisions",
+    "longest decision",
+    "longest interval callback",
+    "longest between turns",
+    "longest collection",
+    "left at the end",
+  ],
+  lines,
+);
 
 function maxima(values) {
   const digits = (value) => (value >= 0.1 ? short(value) : value.toFixed(4));
@@ -50,7 +67,8 @@ async function run(make) {
   const expiring = await stretch(
     limiter,
     () => address(random() % LIVE),
-    () => performance.now() - begun > 2 * WINDOW_MS || (performance.now() - begun > WINDOW_MS && limiter.clients() <= LIVE),
+    () =>
+      performance.now() - begun > 2 * WINDOW_MS || (performance.now() - begun > WINDOW_MS && limiter.clients() <= LIVE),
     intervals,
   );
   const left = limiter.clients();

@@ -17,20 +17,91 @@ const BATCH = 1000;
 
 /** One kind of decision: a list of that length, and what is asked of it; each question must be answered by `expected`. */
 const KINDS = [
-  ...["listed, as written", "listed, other case", "not listed"].map((kind) => ({ name: `host: ${kind}`, make: (length) => hostList(length, kind) })),
-  ...["below a wildcard", "not below a wildcard"].map((kind) => ({ name: `host: ${kind}`, make: (length) => hostList(length, kind) })),
-  ...["listed", "not listed", "preflight, listed"].map((kind) => ({ name: `origin: ${kind}`, make: (length) => originList(length, kind) })),
-  ...["below a wildcard", "not below a wildcard"].map((kind) => ({ name: `origin: ${kind}`, make: (length) => originList(length, kind) })),
-  { name: "address: IPv4, listed", make: (length) => addressList(length, (i) => ipv4(i), (i) => ipv4(i), true) },
-  { name: "address: IPv6, listed", make: (length) => addressList(length, (i) => ipv6(i), (i) => ipv6(i), true) },
-  { name: "range: IPv4, inside", make: (length) => addressList(length, (i) => `${ipv4(i, 0)}/24`, (i) => ipv4(i), true) },
-  { name: "range: IPv4, outside", make: (length) => addressList(length, (i) => `${ipv4(i, 0)}/24`, (i) => `203.0.113.${i & 255}`, false) },
-  { name: "range: IPv6, inside", make: (length) => addressList(length, (i) => `2001:db8:${i.toString(16)}::/48`, (i) => ipv6(i), true) },
-  { name: "range: IPv6, outside", make: (length) => addressList(length, (i) => `2001:db8:${i.toString(16)}::/48`, (i) => `3fff:${(i & 4095).toString(16)}::1`, false) },
+  ...["listed, as written", "listed, other case", "not listed"].map((kind) => ({
+    name: `host: ${kind}`,
+    make: (length) => hostList(length, kind),
+  })),
+  ...["below a wildcard", "not below a wildcard"].map((kind) => ({
+    name: `host: ${kind}`,
+    make: (length) => hostList(length, kind),
+  })),
+  ...["listed", "not listed", "preflight, listed"].map((kind) => ({
+    name: `origin: ${kind}`,
+    make: (length) => originList(length, kind),
+  })),
+  ...["below a wildcard", "not below a wildcard"].map((kind) => ({
+    name: `origin: ${kind}`,
+    make: (length) => originList(length, kind),
+  })),
+  {
+    name: "address: IPv4, listed",
+    make: (length) =>
+      addressList(
+        length,
+        (i) => ipv4(i),
+        (i) => ipv4(i),
+        true,
+      ),
+  },
+  {
+    name: "address: IPv6, listed",
+    make: (length) =>
+      addressList(
+        length,
+        (i) => ipv6(i),
+        (i) => ipv6(i),
+        true,
+      ),
+  },
+  {
+    name: "range: IPv4, inside",
+    make: (length) =>
+      addressList(
+        length,
+        (i) => `${ipv4(i, 0)}/24`,
+        (i) => ipv4(i),
+        true,
+      ),
+  },
+  {
+    name: "range: IPv4, outside",
+    make: (length) =>
+      addressList(
+        length,
+        (i) => `${ipv4(i, 0)}/24`,
+        (i) => `203.0.113.${i & 255}`,
+        false,
+      ),
+  },
+  {
+    name: "range: IPv6, inside",
+    make: (length) =>
+      addressList(
+        length,
+        (i) => `2001:db8:${i.toString(16)}::/48`,
+        (i) => ipv6(i),
+        true,
+      ),
+  },
+  {
+    name: "range: IPv6, outside",
+    make: (length) =>
+      addressList(
+        length,
+        (i) => `2001:db8:${i.toString(16)}::/48`,
+        (i) => `3fff:${(i & 4095).toString(16)}::1`,
+        false,
+      ),
+  },
 ];
 
-title("Lists: nanoseconds a decision by the length of the list", "The entries asked for change from call to call. The last column is the median of the ratios of the rounds.");
-const rows = KINDS.flatMap(({ name, make }) => LENGTHS.map((length) => ({ name, ...checked(name, make(length)), operations: BATCH })));
+title(
+  "Lists: nanoseconds a decision by the length of the list",
+  "The entries asked for change from call to call. The last column is the median of the ratios of the rounds.",
+);
+const rows = KINDS.flatMap(({ name, make }) =>
+  LENGTHS.map((length) => ({ name, ...checked(name, make(length)), operations: BATCH })),
+);
 const measured = await interleave(rows, { ms: options.ms / 2 });
 const lines = KINDS.map(({ name }, kind) => {
   const ofKind = measured.slice(kind * LENGTHS.length, (kind + 1) * LENGTHS.length);
@@ -56,7 +127,10 @@ function checked(name, { ask, questions, expected }) {
 
 function hostList(length, kind) {
   const wild = kind.endsWith("wildcard");
-  const policy = { hosts: new HostPatterns(numbers(length).map((i) => (wild ? `*.tenant${i}.example.com` : `tenant${i}.example.com`))), exemptPaths: new Set() };
+  const policy = {
+    hosts: new HostPatterns(numbers(length).map((i) => (wild ? `*.tenant${i}.example.com` : `tenant${i}.example.com`))),
+    exemptPaths: new Set(),
+  };
   const text = {
     "listed, as written": (i) => `tenant${i}.example.com`,
     "listed, other case": (i) => `Tenant${i}.Example.com`,
@@ -64,13 +138,24 @@ function hostList(length, kind) {
     "not listed": (i) => `other${i}.example.net`,
     "not below a wildcard": (i) => `a.b.other${i}.example.net`,
   }[kind];
-  const questions = spreadOver(length).map((i) => ({ method: "GET", target: "/", hostLines: [text(i)], forwarded: undefined }));
-  return { questions, ask: (question) => decideHost(policy, question) === undefined, expected: !kind.startsWith("not") };
+  const questions = spreadOver(length).map((i) => ({
+    method: "GET",
+    target: "/",
+    hostLines: [text(i)],
+    forwarded: undefined,
+  }));
+  return {
+    questions,
+    ask: (question) => decideHost(policy, question) === undefined,
+    expected: !kind.startsWith("not"),
+  };
 }
 
 function originList(length, kind) {
   const wild = kind.endsWith("wildcard");
-  const origins = numbers(length).map((i) => (wild ? `https://*.tenant${i}.example.com` : `https://tenant${i}.example.com`));
+  const origins = numbers(length).map((i) =>
+    wild ? `https://*.tenant${i}.example.com` : `https://tenant${i}.example.com`,
+  );
   const { rules } = compileCors(parse(corsSchema, { origins, credentials: true }));
   const text = {
     listed: (i) => `https://tenant${i}.example.com`,

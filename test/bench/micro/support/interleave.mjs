@@ -22,7 +22,13 @@ export async function interleave(rows, { rounds = options.rounds, ms = options.m
       // What the row before has left in the young generation is not this one's. The whole heap takes seconds with a million clients.
       globalThis.gc?.(turn === 0 ? undefined : { type: "minor" });
       // The mean of the samples, not their median: a collection hits few samples, and belongs to the cost all the same.
-      const { avg } = await measure(run, { min_cpu_time: ms * 1e6, min_samples: 5, samples_threshold: Infinity, gc: false, now });
+      const { avg } = await measure(run, {
+        min_cpu_time: ms * 1e6,
+        min_samples: 5,
+        samples_threshold: Infinity,
+        gc: false,
+        now,
+      });
       if (round >= 0) measured[index].nanoseconds.push(avg / operations);
     }
   }

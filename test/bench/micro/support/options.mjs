@@ -24,7 +24,8 @@ const { values } = parseArgs({
 
 function count(text, usual) {
   const number = text === undefined ? usual : Number(text);
-  if (!Number.isInteger(number) || number < 1) throw new RangeError("--rounds and --ms are whole numbers of at least 1");
+  if (!Number.isInteger(number) || number < 1)
+    throw new RangeError("--rounds and --ms are whole numbers of at least 1");
   return number;
 }
 

@@ -21,12 +21,15 @@ export class TimedIntervals {
 
   constructor() {
     globalThis.setInterval = (callback, ...rest) =>
-      this.#set(() => {
-        const waitedBefore = waited();
-        const start = performance.now();
-        callback();
-        this.longest = Math.max(this.longest, performance.now() - start - (waited() - waitedBefore));
-      }, ...rest);
+      this.#set(
+        () => {
+          const waitedBefore = waited();
+          const start = performance.now();
+          callback();
+          this.longest = Math.max(this.longest, performance.now() - start - (waited() - waitedBefore));
+        },
+        ...rest,
+      );
   }
 
   restore() {
@@ -41,7 +44,9 @@ export class TimedIntervals {
  */
 export async function stretch(limiter, keyOf, isDone, intervals) {
   const collections = [];
-  const observer = new PerformanceObserver((list) => collections.push(...list.getEntries().map(({ duration }) => duration)));
+  const observer = new PerformanceObserver((list) =>
+    collections.push(...list.getEntries().map(({ duration }) => duration)),
+  );
   observer.observe({ entryTypes: ["gc"] });
   intervals.longest = 0;
   const classes = new Uint32Array(64 * CLASSES);
