@@ -10,7 +10,8 @@ export { requireApiKey, requireAuth, requireJwt, requireSession, type GuardOptio
 export { parseSettings } from "./app-settings/parse.js";
 export type { ParsedSettings, SecuritySettings } from "./app-settings/schema.js";
 export { settingsFromEnv } from "./app-settings/environment.js";
-export { SettingsError, SetupError, type SettingsCode, type SettingsIssue } from "./settings/errors.js";
+export { SettingsError, type SettingsCode, type SettingsIssue } from "./settings/errors.js";
+export { SetupError } from "./core/setup-error.js";
 
 export { securityHeaders } from "./headers/middleware.js";
 export type { HeadersPatch, HeadersSettings } from "./headers/settings.js";

@@ -7,7 +7,7 @@ import { requestFacts } from "../core/request-events.js";
 import { beginState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
 import { StoreUnavailableError } from "../stores/health/store-guard.js";
-import { SetupError } from "../settings/errors.js";
+import { SetupError } from "../core/setup-error.js";
 import { parse, settingsObject } from "../settings/object.js";
 import { MAX_MAKERS, successorOf } from "./decide.js";
 import { ApiKeyError } from "./errors.js";

@@ -10,7 +10,7 @@ import type { Refusal } from "../core/response/problem.js";
 import type { RequestState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import { noteTokenEnd } from "../core/token-expiry.js";
-import { SetupError } from "../settings/errors.js";
+import { SetupError } from "../core/setup-error.js";
 import { parse } from "../settings/object.js";
 import type { AccessVerdict } from "./access/access-tokens.js";
 import { type AccessTokenClaims, choosePresented, scopesOf } from "./decide.js";

@@ -6,7 +6,7 @@ import { refuse } from "../core/response/refuse.js";
 import type { Refusal } from "../core/response/problem.js";
 import { beginState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
-import { SetupError } from "../settings/errors.js";
+import { SetupError } from "../core/setup-error.js";
 import { parse, settingsObject } from "../settings/object.js";
 import { TokenError } from "./errors.js";
 import type { JwtManager } from "./manager.js";

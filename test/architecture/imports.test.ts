@@ -10,7 +10,6 @@ type Imports = ReadonlyMap<string, readonly string[]>;
 const LAYERS = ["headers", "trusted-host", "cors", "rate-limit", "csrf", "session", "api-key", "jwt"];
 /** From the lowest to the highest. Folders of one row import neither each other nor a row above them. */
 const ROWS: readonly (readonly string[])[] = [
-  ["settings/errors.ts"],
   ["core"],
   ["settings"],
   ["stores"],
@@ -52,8 +51,7 @@ function cycles(imports: Imports): string[] {
 
 /** The folder of `ROWS` that a file is in. */
 function folderOf(file: string): string {
-  const folders = ROWS.flat().filter((folder) => file === folder || file.startsWith(`${folder}/`));
-  return folders.sort((one, other) => other.length - one.length)[0] ?? ".";
+  return ROWS.flat().find((folder) => file.startsWith(`${folder}/`)) ?? ".";
 }
 
 const rowOf = (folder: string): number => ROWS.findIndex((row) => row.includes(folder));
@@ -128,7 +126,7 @@ describe("a wrong import is found", () => {
     ["from core to a store", "core/clock.ts", "stores/contracts.ts"],
     ["from core to a layer", "core/http/authority.ts", "csrf/decide.ts"],
     ["from core to the toolkit of the settings", "core/clock.ts", "settings/object.ts"],
-    ["from the errors of the settings to core", "settings/errors.ts", "core/clock.ts"],
+    ["from core to the errors of the settings", "core/clock.ts", "settings/errors.ts"],
     ["from the toolkit of the settings to a store", "settings/object.ts", "stores/contracts.ts"],
     ["from a store to a layer", "stores/redis/client.ts", "session/settings.ts"],
     ["from a layer to another", "csrf/decide.ts", "cors/decide.ts"],

@@ -1,6 +1,7 @@
 import type { Runtime } from "../../core/runtime.js";
 import { Secret } from "../../core/secret.js";
-import { SettingsError, SetupError } from "../../settings/errors.js";
+import { SettingsError } from "../../settings/errors.js";
+import { SetupError } from "../../core/setup-error.js";
 import type { ChangeSource } from "../revocations/changes.js";
 import type { ApiKeyStore, TokenStore } from "../contracts.js";
 import { type DatabaseLocation, parseDatabaseUrl } from "./url.js";
