@@ -4,6 +4,7 @@ import { RepeatedWrites } from "../core/repeated-writes.js";
 import type { Runtime } from "../core/runtime.js";
 import { faultOf } from "../core/store-fault.js";
 import { boundedCall, StoreGuard, StoreUnavailableError } from "../core/store-guard.js";
+import type { StoreCaller } from "../core/store-caller.js";
 import type { StoreTime } from "../core/store-time.js";
 import type { StoredRefreshToken, TokenStore, WriteCall } from "../stores/contracts.js";
 import { TokenError } from "./errors.js";
@@ -129,14 +130,14 @@ export class GuardedTokenStore {
   }
 
   /** At once when the store answers at once. @throws StoreUnavailableError (or rejects with it) */
-  isRevoked(token: AccessTokenFacts): boolean | Promise<boolean> {
+  isRevoked(token: AccessTokenFacts, caller?: StoreCaller): boolean | Promise<boolean> {
     // Asked before the guard, which refuses to ask while the store is down.
     if (this.#store.isKnownRevoked?.(token) === true) return true;
     if (this.#store.isCurrent === true) {
       const answer = this.#store.isRevoked(token);
-      return typeof answer === "boolean" ? answer : this.#revocations.run(() => answer);
+      return typeof answer === "boolean" ? answer : this.#revocations.run(() => answer, undefined, caller);
     }
-    return this.#revocations.run(() => this.#store.isRevoked(token));
+    return this.#revocations.run(() => this.#store.isRevoked(token), undefined, caller);
   }
 
   /**
