@@ -50,9 +50,10 @@ export class RecordHealth {
     }
     this.#announceUp();
     if (pass === undefined) return;
-    if (pass.isProbe && this.#runtime.clock.monotonic() - began > this.#lateMs)
-      circuit?.late(pass, successes, new Error("late"), READER);
-    else circuit?.worked(pass);
+    if (this.#runtime.clock.monotonic() - began > this.#lateMs) {
+      if (pass.isProbe) circuit?.late(pass, successes, new Error("late"), READER);
+      else circuit?.returned(pass);
+    } else circuit?.worked(pass);
   }
 
   #announceDown(): void {
