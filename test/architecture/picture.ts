@@ -50,7 +50,7 @@ export function picture(files: readonly string[], imports: readonly Import[]): s
     text(
       10,
       total - 12,
-      "A number counts the import statements, of types too, from one row to the other. Imports inside a box are not shown.",
+      "A number counts the import statements, of types too, from one row to another. Imports within a row are not shown.",
       12,
       FAINT,
     ),

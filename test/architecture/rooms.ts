@@ -5,28 +5,25 @@ export interface Room {
   readonly name: string;
   /** What is in it, in a few words. */
   readonly about?: string;
-  /** Path below `src`; it owns the files of its sub-folders too, unless another room names them. */
+  /** Path below `src` of a folder, whose sub-folders belong to it unless another room names them, or of one file. */
   readonly folder?: string;
   /** Whether its folders import nothing from each other. */
   readonly areSeparate?: boolean;
   readonly rows?: readonly (readonly Room[])[];
 }
 
-const leaf = (folder: string, about?: string): Room => ({
-  name: folder.replace(/^stores\/|^core\//, ""),
-  folder,
-  about,
-});
+const leaf = (folder: string, about?: string): Room => ({ name: folder.replace(/^stores\//, ""), folder, about });
 
 /** The house, from top to bottom. A new folder needs a place here. */
 export const HOUSE: Room = {
   name: "src",
   rows: [
     [
-      { name: "src/*.ts", folder: "", about: "applySecurity, the layer table, guards" },
-      leaf("mcp", "for MCP servers"),
-      leaf("testing", "for tests of apps and stores"),
+      { name: "src/*.ts", folder: "", about: "applySecurity, layers.ts, guards" },
+      leaf("mcp", "portcullis/mcp"),
+      leaf("testing", "portcullis/testing"),
     ],
+    [leaf("app-settings", "the settings of all layers together")],
     [
       {
         name: "layers",
@@ -42,12 +39,24 @@ export const HOUSE: Room = {
     [
       {
         name: "stores",
-        about: "where counts, sessions, keys and tokens are kept",
-        rows: [[leaf("stores"), leaf("stores/memory"), leaf("stores/redis"), leaf("stores/sql")]],
+        about: "where counts, sessions, keys, tokens and revocations are kept",
+        rows: [
+          [leaf("stores/open.ts", "chooses the stores by the settings")],
+          [leaf("stores/memory"), leaf("stores/redis"), leaf("stores/sql"), leaf("stores/database")],
+          [leaf("stores/revocations", "what other processes must know")],
+          [
+            { name: "contracts.ts and others", folder: "stores", about: "what a store promises" },
+            leaf("stores/health", "circuits, deadlines, outages"),
+          ],
+        ],
       },
     ],
-    [leaf("core"), leaf("core/response")],
-    [leaf("settings")],
+    [
+      leaf("core", "pipeline, state, events"),
+      leaf("core/http", "what a request brings"),
+      leaf("core/response", "writes every response head"),
+      leaf("settings", "strict objects, errors, secrets"),
+    ],
   ],
 };
 
@@ -59,7 +68,7 @@ export function foldersOf(room: Room): string[] {
 /** The folder of `HOUSE` that a file belongs to: the longest one that its path begins with. */
 export function folderOf(file: string, folders: readonly string[]): string {
   const owner = folders
-    .filter((folder) => (folder === "" ? !file.includes("/") : file.startsWith(`${folder}/`)))
+    .filter((folder) => (folder === "" ? !file.includes("/") : file === folder || file.startsWith(`${folder}/`)))
     .sort((a, b) => b.length - a.length)[0];
   if (owner === undefined)
     throw new Error(`src/${file} is in no room: give its folder a place in test/architecture/rooms.ts.`);

@@ -81,6 +81,16 @@ describe("links between the pages", () => {
     expect(named(inside.filter(({ path }) => !packed.has(path)))).toEqual([]);
   });
 
+  it("lead to the files that CONTRIBUTING.md and the layers' pages name by their path", () => {
+    const named = ["CONTRIBUTING.md", "SECURITY.md", "src/core/README.md"].flatMap((page) =>
+      [...readFileSync(join(ROOT, page), "utf8").matchAll(/(?<![\w./<>*])(?:[\w-]+\/)+[\w.-]+\.(?:ts|json|svg)/g)].map(
+        ([path]) => path,
+      ),
+    );
+    expect(named.length).toBeGreaterThan(30);
+    expect(named.filter((path) => !existsSync(join(ROOT, path)) && !existsSync(join(ROOT, "src", path)))).toEqual([]);
+  });
+
   it("that are dead are noticed", () => {
     const link = { page: "README.md", target: "", path: "README.md", heading: undefined };
     expect(broken(link)).toBe(false);
