@@ -52,8 +52,10 @@ describe("README.md", () => {
     expect(text.indexOf("applySecurity(app")).toBeLessThan(text.indexOf("\n|"));
   });
 
-  it("has one page for every folder that has a README", () => {
+  it("links the page of every folder that has one", () => {
     const text = readFileSync(join(ROOT, "README.md"), "utf8");
-    expect(readmes().filter((path) => path !== "README.md" && !text.includes(`(${path}`))).toEqual([]);
+    const pages = readmes().filter((path) => /^src\/[\w-]+\/README\.md$/.test(path));
+    expect(pages.length).toBeGreaterThan(10);
+    expect(pages.filter((path) => !text.includes(`(${path}`))).toEqual([]);
   });
 });
