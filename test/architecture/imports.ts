@@ -19,7 +19,7 @@ export function sourceFiles(folder: string): string[] {
 /** Every import from one file of the folder to another: of values and of types, re-exports, `import()` and `import("…").Type`. */
 export function importsBelow(folder: string): Import[] {
   return sourceFiles(folder).flatMap((from) =>
-    specifiers(from, readFileSync(join(folder, from), "utf8"))
+    specifiers(readFileSync(join(folder, from), "utf8"))
       .filter((specifier) => specifier.startsWith("."))
       .map((specifier) => ({
         from,
@@ -29,21 +29,6 @@ export function importsBelow(folder: string): Import[] {
 }
 
 /** What a file imports, as written. */
-export function specifiers(file: string, text: string): string[] {
-  const source = ts.createSourceFile(file, text, ts.ScriptTarget.Latest);
-  const found: string[] = [];
-  const visit = (node: ts.Node): void => {
-    const specifier = specifierOf(node);
-    if (specifier !== undefined && ts.isStringLiteralLike(specifier)) found.push(specifier.text);
-    ts.forEachChild(node, visit);
-  };
-  visit(source);
-  return found;
-}
-
-function specifierOf(node: ts.Node): ts.Node | undefined {
-  if (ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) return node.moduleSpecifier;
-  if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)) return node.argument.literal;
-  if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword) return node.arguments[0];
-  return undefined;
+export function specifiers(text: string): string[] {
+  return ts.preProcessFile(text, true, true).importedFiles.map(({ fileName }) => fileName);
 }

@@ -94,7 +94,7 @@ function rowOf(
   width: number,
   depth: number,
 ): { shapes: string[]; height: number } {
-  const gap = 8;
+  const gap = 6;
   const each = (width - gap * (row.length - 1)) / row.length;
   const drawn = row.map((room, index) => roomAt(room, plan, round(x + index * (each + gap)), y, round(each), depth));
   return { shapes: drawn.flatMap(({ shapes }) => shapes), height: Math.max(...drawn.map(({ height }) => height)) };
@@ -115,7 +115,7 @@ function roomAt(
     return {
       shapes: [
         rect({ x, y, width, height: LEAF_HEIGHT }, fill, detail(room, plan)),
-        text(middle, y + 22, room.name, 12.5, INK, "middle", true),
+        text(middle, y + 22, room.name, 12, INK, "middle", true),
         text(middle, y + 40, room.about ?? `${files} files`, 11, FAINT, "middle"),
       ],
       height: LEAF_HEIGHT,
