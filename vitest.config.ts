@@ -24,6 +24,19 @@ const withoutBrowser = findChromium() === undefined ? ["test/browser/**"] : [];
 if (withoutBrowser.length > 0)
   process.stderr.write("not run: test/browser (it needs Chromium or Chrome; npm run setup installs it on Debian)\n");
 
+/** These ask the built package alone: users install it and run the READMEs' examples on it. */
+const builtAlone = ["test/packaging/**/*.test.ts", "test/readme/readme.test.ts"];
+/** These run on the source and once more on what was built from it. */
+const alsoBuilt = [
+  "test/contract/factories.test.ts",
+  "test/contract/sqlite.test.ts",
+  "test/pipeline/apply-security.test.ts",
+  "test/pipeline/bad-input.test.ts",
+  "test/pipeline/deny-by-default.test.ts",
+  "test/pipeline/mounted-apps.test.ts",
+  "test/pipeline/serverless-adapters.test.ts",
+];
+
 export default defineConfig({
   test: {
     testTimeout: 20_000,
@@ -36,7 +49,7 @@ export default defineConfig({
         test: {
           name: "source",
           include: ["test/**/*.test.ts"],
-          exclude: ["test/packaging/**", "test/fault/**", ...withoutServer, ...withoutBrowser],
+          exclude: [...builtAlone, "test/fault/**", ...withoutServer, ...withoutBrowser],
           setupFiles: "test/property/seed.ts",
           globalSetup: "test/support/servers-present.ts",
           testTimeout: 20_000,
@@ -56,11 +69,11 @@ export default defineConfig({
         },
       },
       {
-        // The public face once more, against the built package: a build step must not change what the source does.
+        // The built package, where it can differ from the source: test/README.md says in what.
         resolve: { alias: aliases("dist/esm", "js") },
         test: {
           name: "built",
-          include: ["test/pipeline/**/*.test.ts", "test/packaging/**/*.test.ts", "test/contract/**/*.test.ts"],
+          include: [...builtAlone, ...alsoBuilt],
           exclude: withoutServer,
           globalSetup: ["test/support/servers-present.ts", "test/support/build.ts"],
           testTimeout: 20_000,
