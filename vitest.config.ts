@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
+import { BaseSequencer, type TestSpecification } from "vitest/node";
 import { findChromium } from "./test/browser/support/find-chromium.js";
 import { filesWithoutTheirServer } from "./test/support/servers/needed.js";
 
@@ -37,12 +38,24 @@ const alsoBuilt = [
   "test/pipeline/serverless-adapters.test.ts",
 ];
 
+/** Files that take longest begin first, so that no worker is left with one of them at the end. */
+const LONGEST = /test\/(simulation\/(even|odd)-seeds|packaging|readme\/readme|fleet\/two-processes|examples\/fleet)/;
+
+class LongestFirst extends BaseSequencer {
+  override async sort(specifications: TestSpecification[]): Promise<TestSpecification[]> {
+    const usual = await super.sort(specifications);
+    const isLong = ({ moduleId }: TestSpecification): boolean => LONGEST.test(moduleId);
+    return [...usual.filter(isLong), ...usual.filter((one) => !isLong(one))];
+  }
+}
+
 export default defineConfig({
   test: {
+    sequence: { sequencer: LongestFirst },
     testTimeout: 20_000,
     hookTimeout: 60_000,
-    // One less than there are processors would be one of two.
-    maxWorkers: Math.max(2, availableParallelism() - 1),
+    // Three on two processors: workers wait for servers, browsers and timers about a third of their time.
+    maxWorkers: Math.max(3, availableParallelism() - 1),
     projects: [
       {
         resolve: { alias: aliases("src", "ts") },
@@ -51,6 +64,8 @@ export default defineConfig({
           include: ["test/**/*.test.ts"],
           exclude: [...builtAlone, "test/fault/**", ...withoutServer, ...withoutBrowser],
           setupFiles: "test/property/seed.ts",
+          // Properties and the simulation make much that lives briefly: with more room it is collected at a fraction of the cost.
+          execArgv: ["--max-semi-space-size=64"],
           globalSetup: "test/support/servers-present.ts",
           testTimeout: 20_000,
           hookTimeout: 60_000,
