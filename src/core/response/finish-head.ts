@@ -59,7 +59,7 @@ function finish(res: Response, state: RequestState): void {
       if (policies.isEnforced) res.setHeader("Content-Security-Policy", FINAL_POLICY);
     }
     // An app mounted in an app announces itself once more.
-    if (res.getHeader("X-Powered-By") === "Express") res.removeHeader("X-Powered-By");
+    if (res.getHeader("x-powered-by") === "Express") res.removeHeader("X-Powered-By");
     // A 304 renews the headers of a stored page, whose body has the nonce of then (RFC 9111 section 4.3.4).
     if (res.statusCode === 304) policies.removeNonced();
   } else if (isExpressPage(res, headers)) headers.restore(res);
