@@ -50,6 +50,8 @@ export interface SecurityEvent {
   readonly source: string;
   /** Low-cardinality reason, fit for a metric label. */
   readonly reason?: string;
+  /** The environment variable that names the server: "REDIS_URL", "DATABASE_URL"; for outages, when `settingsFromEnv` read it. */
+  readonly variable?: string;
   /** "report" when the layer only reports and let the request pass. */
   readonly mode?: "enforce" | "report";
   /** Refusal code and HTTP status, for refusals. */
