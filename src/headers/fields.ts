@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { addIssue, chosen, nearest, settingsObject } from "../settings/object.js";
+import { nearest } from "../settings/nearest.js";
+import { addIssue, chosen, settingsObject } from "../settings/object.js";
 import { isLoopbackHost } from "../core/origin.js";
 import { isSfKey } from "../core/structured-field.js";
 import { DIRECTIVES, ENFORCED_ONLY, type DirectiveName } from "./directives.js";
