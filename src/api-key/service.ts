@@ -1,21 +1,22 @@
 import { LRUCache } from "lru-cache";
-import { announceOverload } from "../core/call-events.js";
+import { announceOverload } from "../stores/health/call-events.js";
 import type { SecurityEventName, SecurityEvents } from "../core/events.js";
 import { maskKeysWith } from "../core/mask-credentials.js";
-import { RepeatedWrites } from "../core/repeated-writes.js";
+import { RepeatedWrites } from "../stores/health/repeated-writes.js";
 import { partRuntime, type Runtime } from "../core/runtime.js";
-import { faultOf } from "../core/store-fault.js";
-import { boundedCall, StoreGuard } from "../core/store-guard.js";
-import { StoreTime } from "../core/store-time.js";
-import type { WriteCall } from "../core/write-call.js";
+import type { StoreCaller } from "../core/store-caller.js";
+import { faultOf } from "../stores/health/store-fault.js";
+import { boundedCall, StoreGuard } from "../stores/health/store-guard.js";
+import { StoreTime } from "../stores/health/store-time.js";
+import type { WriteCall } from "../stores/health/write-call.js";
 import { parse } from "../settings/object.js";
 import type { ApiKeyStore, StoredApiKey } from "../stores/contracts.js";
 import { MemoryApiKeyStore } from "../stores/memory/api-key-store.js";
 import { graceEnd, type Maker, stateProblem, THE_APP } from "./decide.js";
 import { ApiKeyError } from "./errors.js";
-import { generateKey, isKeyId } from "./format.js";
-import { HashQueue } from "./hash-queue.js";
-import { KeyHasher } from "./hashing.js";
+import { generateKey, isKeyId } from "./keys/format.js";
+import { HashQueue } from "./keys/hash-queue.js";
+import { KeyHasher } from "./keys/hashing.js";
 import {
   type CreateInput,
   createSchema,
@@ -26,10 +27,10 @@ import {
   revokeSchema,
   type RotateInput,
   rotateSchema,
-} from "./input.js";
-import { KeyLimits } from "./limits.js";
-import { type ApiKeyRecord, publicRecord } from "./records.js";
-import type { VerifyResult } from "./result.js";
+} from "./keys/input.js";
+import { KeyLimits } from "./verification/limits.js";
+import { type ApiKeyRecord, publicRecord } from "./keys/records.js";
+import type { VerifyResult } from "./verification/result.js";
 import {
   type ApiKeyServiceDeps,
   type AuditFacts,
@@ -39,9 +40,9 @@ import {
   missingSecret,
 } from "./service-parts.js";
 import { type ApiKeyOptions, apiKeySchema, type ApiKeySettings } from "./settings.js";
-import { UsageLog } from "./usage.js";
-import { VerifiedCache } from "./verified-cache.js";
-import { KeyVerifier, type Waiting } from "./verifier.js";
+import { UsageLog } from "./verification/usage.js";
+import { VerifiedCache } from "./verification/verified-cache.js";
+import { KeyVerifier, type Waiting } from "./verification/verifier.js";
 
 export type { ApiKeyServiceDeps, AuditFacts, CreatedApiKey, KeyChanges } from "./service-parts.js";
 
@@ -118,7 +119,7 @@ export class ApiKeyService {
       hasher: this.#hasher,
       limits: this.#limits,
       usage: this.#usage,
-      get: (id) => this.#read((store) => store.get(id)),
+      get: (id, from) => this.#read((store) => store.get(id), undefined, from),
       replaceHash: (id, from, to) => this.#write((store) => store.replaceHash(id, from, to)),
       changes: deps.changes,
     });
@@ -192,12 +193,12 @@ export class ApiKeyService {
    * @param from `address`: the client's, without which a key bound to addresses is refused and failures are not limited by address
    */
   async verify(key: string, from: { readonly address?: string | undefined } = {}): Promise<VerifyResult> {
-    return this.check(key, from.address);
+    return this.check(key, { client: from.address, credential: undefined, waits: undefined });
   }
 
   /** `verify` for the request path: no promise when none is needed, which is whenever the key is remembered. */
-  check(key: string, address: string | undefined, waiting?: Waiting): VerifyResult | Promise<VerifyResult> {
-    return this.#verifier.check(typeof key === "string" ? key : "", address, waiting);
+  check(key: string, from: StoreCaller, waiting?: Waiting): VerifyResult | Promise<VerifyResult> {
+    return this.#verifier.check(typeof key === "string" ? key : "", from, waiting);
   }
 
   /** The owner's keys, newest first, revoked ones included: `limit` of them (50; at most 100) after the key `after`. */
@@ -396,8 +397,8 @@ export class ApiKeyService {
     if (problem !== undefined) throw new ApiKeyError(problem);
   }
 
-  async #read<T>(operation: (store: ApiKeyStore) => Promise<T>, time?: StoreTime): Promise<T> {
-    return this.#reads.run(() => this.init().then(() => operation(this.#store)), time);
+  async #read<T>(operation: (store: ApiKeyStore) => Promise<T>, time?: StoreTime, caller?: StoreCaller): Promise<T> {
+    return this.#reads.run(() => this.init().then(() => operation(this.#store)), time, caller);
   }
 
   /** A value the store cannot keep, a record it cannot read, or an owner with too many keys, is the fault of this call alone. */

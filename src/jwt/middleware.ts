@@ -1,17 +1,17 @@
 import type { Request, RequestHandler, Response } from "express";
-import { acceptPrincipal } from "../core/accepted.js";
-import { headerLines } from "../core/authority.js";
-import { challenge } from "../core/credentials.js";
+import { acceptPrincipal } from "../core/request-events.js";
+import { headerLines } from "../core/http/authority.js";
+import { challenge } from "../core/http/authorization.js";
 import type { Layer, Mode, RunLayer } from "../core/layer.js";
 import { standalone } from "../core/pipeline.js";
 import { createPrincipal, type Principal } from "../core/principal.js";
-import { refuse, type Refusal } from "../core/refusal.js";
+import { refuse, type Refusal } from "../core/response/refuse.js";
 import type { RequestState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
-import { noteTokenEnd } from "../core/token-end.js";
+import { noteTokenEnd } from "../core/token-expiry.js";
 import { SetupError } from "../settings/errors.js";
 import { parse } from "../settings/object.js";
-import type { AccessVerdict } from "./access-tokens.js";
+import type { AccessVerdict } from "./access/access-tokens.js";
 import { type AccessTokenClaims, choosePresented, scopesOf } from "./decide.js";
 import type { JwtManager } from "./manager.js";
 import { jwtAuthSchema, type JwtAuthSettings } from "./settings.js";
@@ -102,7 +102,7 @@ export function createJwt(
       return next();
     }
     state.presented = "jwt";
-    const verdict = manager.check(choice.token);
+    const verdict = manager.check(choice.token, state);
     if (verdict instanceof Promise)
       verdict.then((settled) => settle(req, res, next, state, choice.token, settled)).catch(next);
     else settle(req, res, next, state, choice.token, verdict);

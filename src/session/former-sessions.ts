@@ -1,12 +1,13 @@
 import { createHmac, createSecretKey, type KeyObject } from "node:crypto";
-import { StoreUnavailableError } from "../core/store-guard.js";
+import type { StoreCaller } from "../core/store-caller.js";
+import { StoreUnavailableError } from "../stores/health/store-guard.js";
 import { findCookie } from "./decide.js";
 import type { HeaderBuffer } from "../core/response/header-buffer.js";
-import { andThen, type Maybe } from "../core/maybe.js";
+import { andThen, type Maybe } from "../core/maybe-promise.js";
 import { isSignedBy, type SessionCookie } from "./session-cookie.js";
 import type { MigrateFromOptions } from "./settings.js";
-import { appData } from "./stamp.js";
-import type { LoadedSession, StoredSessions } from "./stored-sessions.js";
+import { appData } from "./metadata.js";
+import type { LoadedSession, StoredSessions } from "./session-repository.js";
 
 /** How long after its adoption a session is found by its old cookie: requests that were sent before the answer came. */
 const LATE_REQUESTS_MS = 60_000;
@@ -64,10 +65,10 @@ export class FormerSessions {
   }
 
   /** The session of that old id, ours from now on. */
-  adopt(oldSid: string): Maybe<AdoptedSession | undefined> {
+  adopt(oldSid: string, caller?: StoreCaller): Maybe<AdoptedSession | undefined> {
     const known = this.#underWay.get(oldSid);
     if (known !== undefined) return known.then((adopted) => adopted && { ...adopted, isNew: false });
-    const adopted = this.#adoptId(oldSid);
+    const adopted = this.#adoptId(oldSid, caller);
     if (!(adopted instanceof Promise)) return adopted;
     const settled = adopted.finally(() => this.#underWay.delete(oldSid));
     this.#underWay.set(oldSid, settled);
@@ -84,9 +85,9 @@ export class FormerSessions {
     if (this.#name !== this.#cookie.name) this.#cookie.takeOther(headers, this.#name, path, domain);
   }
 
-  #adoptId(oldSid: string): Maybe<AdoptedSession | undefined> {
+  #adoptId(oldSid: string, caller?: StoreCaller): Maybe<AdoptedSession | undefined> {
     const sid = this.#keepsId ? oldSid : this.#newIdOf(oldSid);
-    return andThen(this.#stored.formerRecord(oldSid), (record) => {
+    return andThen(this.#stored.formerRecord(oldSid, caller), (record) => {
       if (record === undefined) return this.#keepsId ? undefined : this.#lately(sid);
       const { path, domain } = record.cookie as { path?: unknown; domain?: unknown };
       const place = {

@@ -2,8 +2,8 @@ import type { Express, RequestHandler } from "express";
 import { afterEach, describe, expect, it } from "vitest";
 import { applySecurity } from "../../src/apply-security.js";
 import { rateLimiter } from "../../src/rate-limit/middleware.js";
-import { RedisSlidingWindowStore } from "../../src/stores/redis/sliding-window-store.js";
-import { SlidingWindowStore } from "../../src/stores/memory/sliding-window-store.js";
+import { RedisSlidingWindowStore } from "../../src/stores/redis/sliding-window/store.js";
+import { SlidingWindowStore } from "../../src/stores/memory/sliding-window/store.js";
 import { EXPRESS } from "../support/express-versions.js";
 import { serve, type TestServer } from "../support/serve.js";
 import { sharedRedis, uniqueName } from "../support/servers.js";
@@ -66,6 +66,7 @@ describe.each(EXPRESS)("a request is counted once on $name", ({ express }) => {
         ? new SlidingWindowStore()
         : new RedisSlidingWindowStore({ redis: (await sharedRedis()).url, prefix: `${uniqueName()}:` });
     ends.push(() => store.close());
+    await store.peek({ name: "connect", limit: 1, windowMs: 1000 }, "first", 1);
     const app = express();
     const security = applySecurity(app, { trustedHosts: ["127.0.0.1"], rateLimit: { store } });
     ends.push(() => security.close());

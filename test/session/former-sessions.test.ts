@@ -251,7 +251,7 @@ describe("migrateFrom", () => {
 describe("migrateFrom that cannot work", () => {
   const issuesOf = (settings: object) => {
     try {
-      sessions({ secret: SECRET, ...settings } as SessionSettings);
+      sessions({ secret: SECRET, ...settings });
       return [];
     } catch (error) {
       return (error as SettingsError).issues.map(
