@@ -24,7 +24,14 @@ import {
 } from "./prepare-app.js";
 import { createRouteLimit } from "./rate-limit/middleware.js";
 import { isWindowStore, type RouteLimit } from "./rate-limit/settings.js";
-import type { LogInAs, LogInOptions, SessionInfo, SessionLayer } from "./session/middleware.js";
+import {
+  logIn,
+  logOut,
+  type LogInAs,
+  type LogInOptions,
+  type SessionInfo,
+  type SessionLayer,
+} from "./session/middleware.js";
 import { SetupError } from "./core/setup-error.js";
 import { parseSettings } from "./app-settings/parse.js";
 import type { ParsedSettings, SecuritySettings } from "./app-settings/schema.js";
@@ -218,9 +225,10 @@ export function applySecurity<Settings extends SecuritySettings>(
     apiKeyRoutes: (options) => apiKeyRoutes(needs(apiKeys, "apiKeys", "apiKeyRoutes()"), options, runtime),
     tokenRoutes: (options) => tokenRoutes(needs(jwt, "jwt", "tokenRoutes()"), options, runtime),
     handler: passingErrors,
+    // Without sessions of its own an app that is mounted in another one uses those of the outer app.
     // Not `async`: what these return notices when nobody awaits it.
-    logIn: session?.logIn ?? (async () => needs(undefined, "session", "logIn()")),
-    logOut: session?.logOut ?? (async () => needs(undefined, "session", "logOut()")),
+    logIn: session?.logIn ?? logIn,
+    logOut: session?.logOut ?? logOut,
     ...(apiKeys === undefined ? {} : { apiKeys }),
     ...(jwt === undefined ? {} : { jwt }),
     ...(session === undefined ? {} : { sessions: { list: session.list, end: session.end } }),

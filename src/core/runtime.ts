@@ -31,9 +31,15 @@ export interface PartDependencies {
  * @param deps a runtime is taken as it is
  * @param base what holds where `deps` says nothing: the runtime of the service the part works for
  * @throws SetupError when `events` is no `SecurityEvents`
+ * @throws TypeError when `deps` is one itself
  */
 export function partRuntime(deps: PartDependencies | Runtime = {}, base?: Runtime): Runtime {
   if ("resources" in deps) return deps;
+  if (typeof (deps as Partial<SecurityEvents>).emit === "function") {
+    throw new TypeError(
+      "A SecurityEvents was given where an object with it is expected. Write { events } instead of events.",
+    );
+  }
   const { events = base?.events, clock = base?.clock, onRefusal = base?.onRefusal } = deps;
   if (events !== undefined && typeof (events as Partial<SecurityEvents>).emit !== "function") {
     throw new SetupError(

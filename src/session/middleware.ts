@@ -82,6 +82,12 @@ export function createSession(options: SessionOptions, runtime: Runtime, deps: S
   const policy = timePolicy(options.maxAge, options.absoluteMaxAge);
   const stored = new StoredSessions(store, cookie, policy, runtime, options.storeTimeoutMs);
   const engine = new SessionEngine(options, keys, cookie, stored);
+  if (options.migrateFrom !== undefined && stored.now() >= options.migrateFrom.until) {
+    process.emitWarning(
+      "session.migrateFrom has no effect: its `until` is past, so old cookies are not read. Remove migrateFrom, or set a later date.",
+      { code: "PORTCULLIS_MIGRATION" },
+    );
+  }
   const looksBack = options.migrateFrom !== undefined || runtime.debug;
   const former = looksBack ? new FormerSessions(options.migrateFrom, runtime.debug, cookie, keys, stored) : undefined;
   const context: SessionContext = { options, runtime, cookie, stored, engine, former };

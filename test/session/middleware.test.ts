@@ -559,12 +559,13 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
           "/bad",
           asHandler(async (req, res) => {
             const error: unknown = await logIn(req, who as never).catch((caught: unknown) => caught);
-            res.json({ type: error instanceof TypeError, principal: req.principal ?? null });
+            const { code, status } = error as { code?: unknown; status?: unknown };
+            res.json({ type: error instanceof TypeError, code, status, principal: req.principal ?? null });
           }),
         ),
       );
       const answer = await server.send("/bad");
-      expect(answer.json()).toEqual({ type: true, principal: null });
+      expect(answer.json()).toEqual({ type: true, code: "invalid-input", status: 400, principal: null });
       expect(setCookies(answer)).toEqual([]);
     });
 
