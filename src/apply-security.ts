@@ -1,5 +1,5 @@
 import type { Express, NextFunction, Request, RequestHandler, Response, Router } from "express";
-import { apiKeyRoutes, type ApiKeyRoutesOptions } from "./api-key/routes.js";
+import { apiKeyRoutes, type ApiKeyRoutesSettings } from "./api-key/routes.js";
 import { ApiKeyService } from "./api-key/service.js";
 import type { Clock } from "./core/clock.js";
 import { type SecurityEvents } from "./core/events.js";
@@ -12,7 +12,7 @@ import { requireApiKey, requireAuth, requireJwt, requireSession } from "./guards
 import type { HeadersLayer } from "./headers/middleware.js";
 import type { HeadersPatch } from "./headers/settings.js";
 import { JwtManager } from "./jwt/manager.js";
-import { tokenRoutes, type TokenRoutesOptions } from "./jwt/routes.js";
+import { tokenRoutes, type TokenRoutesSettings } from "./jwt/routes.js";
 import { LAYERS } from "./layers.js";
 import {
   checkMountedByRouters,
@@ -22,10 +22,10 @@ import {
   watchRoutingSettings,
 } from "./prepare-app.js";
 import { createRouteLimit } from "./rate-limit/middleware.js";
-import { isWindowStore, type RouteLimit } from "./rate-limit/settings.js";
-import type { LogInAs, LogInOptions, SessionInfo, SessionLayer } from "./session/middleware.js";
+import { isWindowStore, type RouteLimitSettings } from "./rate-limit/settings.js";
+import type { LogInAs, LogInSettings, SessionInfo, SessionLayer } from "./session/middleware.js";
 import { SetupError } from "./settings/errors.js";
-import { parseSettings, type ParsedSettings, type SecuritySettings } from "./settings/schema.js";
+import { parseSettings, type ResolvedSecuritySettings, type SecuritySettings } from "./settings/schema.js";
 import { lossesOnRestart, storesOfLayers, warnOfLosses } from "./store-report.js";
 import { openStores, type Stores, type StoreSettings } from "./stores/open.js";
 
@@ -59,27 +59,27 @@ interface SecurityParts {
   /** The layers in their order with their effective settings; JSON-able, secrets as `[secret]`. */
   describe(): LayerDescription[];
   /** The effective settings, frozen, secrets as `[secret]` when printed. */
-  readonly settings: ParsedSettings;
+  readonly settings: ResolvedSecuritySettings;
   readonly events: SecurityEvents;
   readonly requireAuth: typeof requireAuth;
   readonly requireApiKey: typeof requireApiKey;
   readonly requireJwt: typeof requireJwt;
   readonly requireSession: typeof requireSession;
   /** A limit for one route, counted in the same store. @throws SettingsError */
-  rateLimit(limit: RouteLimit): RequestHandler;
+  rateLimit(limit: RouteLimitSettings): RequestHandler;
   /** Changes to the security headers of one route: adds CSP sources, replaces or removes other headers. @throws SettingsError */
   headers(patch: HeadersPatch): RequestHandler;
   /** Routes by which callers manage their own keys. @throws SetupError when `apiKeys` is off */
-  apiKeyRoutes(options?: ApiKeyRoutesOptions): Router;
+  apiKeyRoutes(options?: ApiKeyRoutesSettings): Router;
   /** `POST /refresh`, `POST /revoke`, `GET /jwks.json`. @throws SetupError when `jwt` is off */
-  tokenRoutes(options?: TokenRoutesOptions): Router;
+  tokenRoutes(options?: TokenRoutesSettings): Router;
   /**
    * Wraps an async handler for Express 4, where a rejection that nobody handles ends the process: it goes to the app's error
    * handling instead. On Express 5 it changes nothing.
    */
   handler(handle: (req: Request, res: Response, next: NextFunction) => unknown): RequestHandler;
   /** Begins a session for someone whose identity the app has checked: new id, saved before it resolves. */
-  logIn(req: Request, who: LogInAs, options?: LogInOptions): Promise<void>;
+  logIn(req: Request, who: LogInAs, options?: LogInSettings): Promise<void>;
   /** Ends the session: gone from the store, cookie cleared, Clear-Site-Data sent. */
   logOut(req: Request, res: Response): Promise<void>;
 }
@@ -101,10 +101,17 @@ type When<Settings, Key extends keyof SecuritySettings, Part> = Key extends keyo
   : unknown;
 
 /** What `applySecurity` gives back; `apiKeys`, `jwt` and `sessions` are in the type when the settings turn them on. */
-export type Security<Settings extends SecuritySettings = SecuritySettings> = SecurityParts &
+export type Security<Settings = SecuritySettings> = SecurityParts &
   When<Settings, "apiKeys", { readonly apiKeys: ApiKeyService }> &
   When<Settings, "jwt", { readonly jwt: JwtManager }> &
   When<Settings, "session", { readonly sessions: SessionDirectory }>;
+
+/**
+ * `unknown`, from which TypeScript infers `Settings` all the same: inference looks at both branches of a conditional type.
+ * So the argument is checked and documented as `SecuritySettings`, and `Settings` is what the app wrote. With the type
+ * parameter itself as the type of the argument, editors show no documentation and misspelt settings compile.
+ */
+type InferFrom<Settings> = [Settings] extends [never] ? Settings : unknown;
 
 /** What may be passed in for tests: time. */
 export interface SecurityDependencies {
@@ -118,9 +125,9 @@ export interface SecurityDependencies {
  * @throws SettingsError listing everything that is wrong with the settings
  * @throws SetupError when the app has routes already, or was secured before
  */
-export function applySecurity<Settings extends SecuritySettings>(
+export function applySecurity<Settings = SecuritySettings>(
   app: Express,
-  settings: Settings,
+  settings: SecuritySettings & InferFrom<Settings>,
   dependencies: SecurityDependencies = {},
 ): Security<Settings> {
   const parsed = parseSettings(settings);
@@ -264,7 +271,7 @@ function storeSettings({
   session,
   apiKeys,
   jwt,
-}: ParsedSettings): StoreSettings {
+}: ResolvedSecuritySettings): StoreSettings {
   return {
     redis,
     redisPrefix,

@@ -21,7 +21,7 @@ const guardSchema = settingsObject({
   kinds: z.array(z.enum(KINDS)).min(1).optional(),
 });
 
-export type GuardOptions = z.input<typeof guardSchema>;
+export interface GuardSettings extends z.input<typeof guardSchema> {}
 
 interface GuardPolicy {
   readonly kinds: readonly CredentialKind[];
@@ -73,7 +73,7 @@ function challenges(
 function guard(
   name: string,
   only: readonly CredentialKind[] | undefined,
-  options: GuardOptions | undefined,
+  options: GuardSettings | undefined,
   deps: PartDependencies | undefined,
 ): RequestHandler {
   const { scopes, roles, kinds: given } = parse(guardSchema, options ?? {});
@@ -126,21 +126,21 @@ function protectionsRan(req: Request, kinds: readonly (CredentialKind & LayerId)
  * @param deps `{ events?, onRefusal? }`; those of the layer before it where they are not given
  * @throws SettingsError when the options are wrong
  */
-export function requireAuth(options?: GuardOptions, deps?: PartDependencies): RequestHandler {
+export function requireAuth(options?: GuardSettings, deps?: PartDependencies): RequestHandler {
   return guard("requireAuth", undefined, options, deps);
 }
 
 /** `requireAuth` for API keys alone. @throws SettingsError when the options are wrong */
-export function requireApiKey(options?: Omit<GuardOptions, "kinds">, deps?: PartDependencies): RequestHandler {
+export function requireApiKey(options?: Omit<GuardSettings, "kinds">, deps?: PartDependencies): RequestHandler {
   return guard("requireApiKey", ["api-key"], options, deps);
 }
 
 /** `requireAuth` for JWT access tokens alone. @throws SettingsError when the options are wrong */
-export function requireJwt(options?: Omit<GuardOptions, "kinds">, deps?: PartDependencies): RequestHandler {
+export function requireJwt(options?: Omit<GuardSettings, "kinds">, deps?: PartDependencies): RequestHandler {
   return guard("requireJwt", ["jwt"], options, deps);
 }
 
 /** `requireAuth` for logged-in sessions alone. @throws SettingsError when the options are wrong */
-export function requireSession(options?: Omit<GuardOptions, "kinds">, deps?: PartDependencies): RequestHandler {
+export function requireSession(options?: Omit<GuardSettings, "kinds">, deps?: PartDependencies): RequestHandler {
   return guard("requireSession", ["session"], options, deps);
 }

@@ -5,9 +5,9 @@ export {
   type SecurityDependencies,
   type SessionDirectory,
 } from "./apply-security.js";
-export { requireApiKey, requireAuth, requireJwt, requireSession, type GuardOptions } from "./guards.js";
+export { requireApiKey, requireAuth, requireJwt, requireSession, type GuardSettings } from "./guards.js";
 
-export { parseSettings, type ParsedSettings, type SecuritySettings } from "./settings/schema.js";
+export { parseSettings, type ResolvedSecuritySettings, type SecuritySettings } from "./settings/schema.js";
 export { settingsFromEnv } from "./settings/environment.js";
 export { SettingsError, SetupError, type SettingsCode, type SettingsIssue } from "./settings/errors.js";
 
@@ -18,24 +18,24 @@ export type { TrustedHostSettings } from "./trusted-host/settings.js";
 export { corsPolicy } from "./cors/middleware.js";
 export type { CorsSettings } from "./cors/settings.js";
 export { rateLimiter } from "./rate-limit/middleware.js";
-export type { RateLimitSettings, RouteLimit } from "./rate-limit/settings.js";
+export type { RateLimitSettings, RouteLimitSettings } from "./rate-limit/settings.js";
 export { csrfProtection } from "./csrf/middleware.js";
 export type { CsrfSettings } from "./csrf/settings.js";
-export { logIn, logOut, sessions, type LogInAs, type LogInOptions, type SessionInfo } from "./session/middleware.js";
+export { logIn, logOut, sessions, type LogInAs, type LogInSettings, type SessionInfo } from "./session/middleware.js";
 export { SessionEndedError } from "./session/errors.js";
 export type { SessionSettings } from "./session/settings.js";
 export { apiKeyAuth } from "./api-key/middleware.js";
 export { ApiKeyError } from "./api-key/errors.js";
-export type { CreateInput } from "./api-key/input.js";
+export type { CreateApiKeyInput } from "./api-key/input.js";
 export type { ApiKeyRecord } from "./api-key/records.js";
-export type { VerifyFailureReason, VerifyResult } from "./api-key/result.js";
-export { apiKeyRoutes, type ApiKeyRoutesOptions } from "./api-key/routes.js";
+export type { ApiKeyFailureReason, ApiKeyVerification } from "./api-key/result.js";
+export { apiKeyRoutes, type ApiKeyRoutesSettings } from "./api-key/routes.js";
 export { ApiKeyService, type CreatedApiKey } from "./api-key/service.js";
 export type { ApiKeyAuthSettings, ApiKeySettings } from "./api-key/settings.js";
 export { jwtAuth } from "./jwt/middleware.js";
-export { tokenRoutes, type TokenRoutesOptions } from "./jwt/routes.js";
+export { tokenRoutes, type TokenRoutesSettings } from "./jwt/routes.js";
 export { JwtManager, type IssuedTokens } from "./jwt/manager.js";
-export type { IssueOptions } from "./jwt/grant.js";
+export type { IssueInput } from "./jwt/grant.js";
 export type { AccessTokenClaims } from "./jwt/decide.js";
 export { TokenError, type TokenErrorCode } from "./jwt/errors.js";
 export type { JwtAuthSettings, JwtSettings } from "./jwt/settings.js";

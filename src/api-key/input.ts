@@ -120,10 +120,10 @@ export const pageSchema = z.strictObject({
   after: z.string().refine(isKeyId, "Not a key id").optional(),
 });
 
-export type CreateInput = z.input<typeof createSchema>;
-export type RotateInput = z.input<typeof rotateSchema>;
-export type RevokeInput = z.input<typeof revokeSchema>;
-export type PageInput = z.input<typeof pageSchema>;
+export interface CreateApiKeyInput extends z.input<typeof createSchema> {}
+export interface RotateApiKeyInput extends z.input<typeof rotateSchema> {}
+export interface RevokeApiKeyInput extends z.input<typeof revokeSchema> {}
+export interface ListApiKeysInput extends z.input<typeof pageSchema> {}
 
 /**
  * Reads input strictly.

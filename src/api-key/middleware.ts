@@ -11,14 +11,14 @@ import { SetupError } from "../settings/errors.js";
 import { parse } from "../settings/object.js";
 import { type Choice, choosePresented } from "./decide.js";
 import { keyRefusals } from "./refusals.js";
-import type { VerifyResult } from "./result.js";
+import type { ApiKeyVerification } from "./result.js";
 import type { ApiKeyService } from "./service.js";
 import type { Waiting } from "./verifier.js";
-import { apiKeyAuthSchema, type ApiKeyAuthSettings, type ApiKeyOptions } from "./settings.js";
+import { apiKeyAuthSchema, type ApiKeyAuthSettings, type ResolvedApiKeySettings } from "./settings.js";
 
 /** Builds the layer. The service is opened and closed by whoever made it. */
 export function createApiKey(
-  options: ApiKeyOptions,
+  options: ResolvedApiKeySettings,
   runtime: Runtime,
   { service }: { readonly service: ApiKeyService },
 ): Layer {
@@ -32,7 +32,7 @@ export function createApiKey(
     res: Response,
     next: NextFunction,
     state: RequestState,
-    result: VerifyResult,
+    result: ApiKeyVerification,
     { key, scheme }: Extract<Choice, { verdict: "key" }>,
   ): void {
     if (result.ok) {
@@ -107,7 +107,7 @@ export function createApiKey(
 }
 
 /** The effective settings: secrets print as `[secret]`, a store by its class. */
-function describe(options: ApiKeyOptions): Record<string, unknown> {
+function describe(options: ResolvedApiKeySettings): Record<string, unknown> {
   const { store, secret, ...plain } = options;
   return {
     ...plain,

@@ -3,7 +3,7 @@ import type { StateProblem } from "./decide.js";
 import type { ApiKeyRecord } from "./records.js";
 
 /** Why a key was not accepted. For logs and events: a caller is told no more than "invalid", "too many" or "try again". */
-export type VerifyFailureReason =
+export type ApiKeyFailureReason =
   | "malformed"
   | "unknown"
   | "mismatch"
@@ -17,15 +17,15 @@ export type VerifyFailureReason =
   | "busy";
 
 /** A key that is good. The record may be as old as `cacheSeconds`, and does not count the latest uses. */
-export interface Accepted {
+export interface AcceptedApiKey {
   readonly ok: true;
   readonly record: ApiKeyRecord;
   readonly principal: Principal;
 }
 
-export interface NotAccepted {
+export interface RejectedApiKey {
   readonly ok: false;
-  readonly reason: VerifyFailureReason;
+  readonly reason: ApiKeyFailureReason;
   /** The key's id and owner, when there is such a key. */
   readonly keyId?: string;
   readonly ownerId?: string;
@@ -35,4 +35,4 @@ export interface NotAccepted {
   readonly principal?: Principal;
 }
 
-export type VerifyResult = Accepted | NotAccepted;
+export type ApiKeyVerification = AcceptedApiKey | RejectedApiKey;

@@ -43,7 +43,7 @@ const revokeQuerySchema = z.strictObject({
   descendants: z.enum(["true", "false"], "Neither true nor false").default("false"),
 });
 
-export type ApiKeyRoutesOptions = z.input<typeof apiKeyRoutesSchema>;
+export interface ApiKeyRoutesSettings extends z.input<typeof apiKeyRoutesSchema> {}
 
 /** An answer, or a refusal. */
 type Reply = { readonly status: 200 | 201; readonly body: unknown } | { readonly status: 204 } | Refusal;
@@ -59,7 +59,7 @@ type Action = (caller: Caller, req: Request) => Promise<Reply>;
  * @throws SettingsError when the options are wrong
  * @throws SetupError when there is no service
  */
-export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesOptions, deps?: PartDependencies): Router {
+export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesSettings, deps?: PartDependencies): Router {
   if (typeof (service as Partial<ApiKeyService> | undefined)?.verify !== "function") {
     throw new SetupError(
       "apiKeyRoutes needs the service that makes the keys as its first argument: apiKeyRoutes(new ApiKeyService()).",

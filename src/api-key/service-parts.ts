@@ -25,7 +25,7 @@ export interface KeyChanges {
 }
 
 /** What a service may be given instead of making it. */
-export interface ApiKeyServiceDeps extends PartDependencies {
+export interface ApiKeyServiceDependencies extends PartDependencies {
   /** In place of `events`, `clock` and `onRefusal`: those of a whole application. */
   readonly runtime?: Runtime | undefined;
   /** Used when the settings name no store. Closed by whoever made it. */

@@ -17,33 +17,33 @@ import { generateKey, isKeyId } from "./format.js";
 import { HashQueue } from "./hash-queue.js";
 import { KeyHasher } from "./hashing.js";
 import {
-  type CreateInput,
+  type CreateApiKeyInput,
   createSchema,
-  type PageInput,
+  type ListApiKeysInput,
   pageSchema,
   readInput,
-  type RevokeInput,
+  type RevokeApiKeyInput,
   revokeSchema,
-  type RotateInput,
+  type RotateApiKeyInput,
   rotateSchema,
 } from "./input.js";
 import { KeyLimits } from "./limits.js";
 import { type ApiKeyRecord, publicRecord } from "./records.js";
-import type { VerifyResult } from "./result.js";
+import type { ApiKeyVerification } from "./result.js";
 import {
-  type ApiKeyServiceDeps,
+  type ApiKeyServiceDependencies,
   type AuditFacts,
   type CreatedApiKey,
   type KeyChanges,
   type LastingFields,
   missingSecret,
 } from "./service-parts.js";
-import { type ApiKeyOptions, apiKeySchema, type ApiKeySettings } from "./settings.js";
+import { type ResolvedApiKeySettings, apiKeySchema, type ApiKeySettings } from "./settings.js";
 import { UsageLog } from "./usage.js";
 import { VerifiedCache } from "./verified-cache.js";
 import { KeyVerifier, type Waiting } from "./verifier.js";
 
-export type { ApiKeyServiceDeps, AuditFacts, CreatedApiKey, KeyChanges } from "./service-parts.js";
+export type { ApiKeyServiceDependencies, AuditFacts, CreatedApiKey, KeyChanges } from "./service-parts.js";
 
 const MOST_REVOCATIONS = 10_000;
 const MOST_UNDELIVERED = 1000;
@@ -62,7 +62,7 @@ interface Revocation {
  * reject with `StoreUnavailableError` when it does not answer, those that make a key also with `HashUnavailableError`.
  */
 export class ApiKeyService {
-  readonly #options: ApiKeyOptions;
+  readonly #options: ResolvedApiKeySettings;
   readonly #runtime: Runtime;
   readonly #store: ApiKeyStore;
   readonly #ownsStore: boolean;
@@ -85,7 +85,7 @@ export class ApiKeyService {
   #closed: Promise<void> | undefined;
 
   /** @throws SettingsError when the settings are wrong, or `hash: "hmac-sha256"` is asked for without a secret */
-  constructor(settings: ApiKeySettings = {}, deps: ApiKeyServiceDeps = {}) {
+  constructor(settings: ApiKeySettings = {}, deps: ApiKeyServiceDependencies = {}) {
     const options = parse(apiKeySchema, settings);
     const secrets = options.secret ?? deps.secretKey ?? [];
     if (options.hash === "hmac-sha256" && secrets.length === 0) throw missingSecret();
@@ -129,7 +129,7 @@ export class ApiKeyService {
   }
 
   /** The effective settings; secrets print as `[secret]`. */
-  get options(): ApiKeyOptions {
+  get options(): ResolvedApiKeySettings {
     return this.#options;
   }
 
@@ -164,7 +164,7 @@ export class ApiKeyService {
    * @throws ApiKeyError (rejects) "invalid-input" listing every issue; "too-many-keys" when the owner's share of a bounded store is
    *   used up; "revoked", "expired" or "rotated" when the key that asked for it does not work any more
    */
-  async create(input: CreateInput, audit: AuditFacts = {}, maker: Maker = THE_APP): Promise<CreatedApiKey> {
+  async create(input: CreateApiKeyInput, audit: AuditFacts = {}, maker: Maker = THE_APP): Promise<CreatedApiKey> {
     const wanted = readInput(createSchema, input);
     const now = this.#runtime.clock.now();
     if (wanted.expiresAt !== null && wanted.expiresAt <= now)
@@ -191,17 +191,17 @@ export class ApiKeyService {
    *
    * @param from `address`: the client's, without which a key bound to addresses is refused and failures are not limited by address
    */
-  async verify(key: string, from: { readonly address?: string | undefined } = {}): Promise<VerifyResult> {
+  async verify(key: string, from: { readonly address?: string | undefined } = {}): Promise<ApiKeyVerification> {
     return this.check(key, from.address);
   }
 
   /** `verify` for the request path: no promise when none is needed, which is whenever the key is remembered. */
-  check(key: string, address: string | undefined, waiting?: Waiting): VerifyResult | Promise<VerifyResult> {
+  check(key: string, address: string | undefined, waiting?: Waiting): ApiKeyVerification | Promise<ApiKeyVerification> {
     return this.#verifier.check(typeof key === "string" ? key : "", address, waiting);
   }
 
   /** The owner's keys, newest first, revoked ones included: `limit` of them (50; at most 100) after the key `after`. */
-  async list(ownerId: string | number, page: PageInput = {}): Promise<ApiKeyRecord[]> {
+  async list(ownerId: string | number, page: ListApiKeysInput = {}): Promise<ApiKeyRecord[]> {
     const read = readInput(pageSchema, page);
     await this.#usage.settled();
     const keys = await this.#own(this.#read((store) => store.list(String(ownerId), read)));
@@ -230,7 +230,12 @@ export class ApiKeyService {
    * @param maker the makers of the successor, when they are others than those of the old key
    * @throws ApiKeyError (rejects) "not-found", "revoked", "expired", "rotated", "unreadable", "too-many-keys" or "invalid-input"
    */
-  async rotate(id: string, input: RotateInput = {}, audit: AuditFacts = {}, maker?: Maker): Promise<CreatedApiKey> {
+  async rotate(
+    id: string,
+    input: RotateApiKeyInput = {},
+    audit: AuditFacts = {},
+    maker?: Maker,
+  ): Promise<CreatedApiKey> {
     const { graceSeconds } = readInput(rotateSchema, input);
     const time = new StoreTime(this.#options.storeTimeoutMs);
     const undelivered = await this.#takeUndelivered(id, maker, time);
@@ -275,7 +280,7 @@ export class ApiKeyService {
    *   true once more when this process was refused the same revocation and has it done since
    * @throws ApiKeyError "invalid-input"; StoreUnavailableError when the store was silent or the others untold: this process repeats it until the store has it
    */
-  async revoke(id: string, input: RevokeInput = {}, audit: AuditFacts = {}): Promise<boolean> {
+  async revoke(id: string, input: RevokeApiKeyInput = {}, audit: AuditFacts = {}): Promise<boolean> {
     const { reason, descendants } = readInput(revokeSchema, input);
     if (!isKeyId(id)) return false;
     const revocation = this.#revocations.get(id) ?? {

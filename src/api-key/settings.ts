@@ -114,9 +114,9 @@ export const apiKeySchema = settingsObject({
 });
 
 /** What the user writes. */
-export type ApiKeySettings = z.input<typeof apiKeySchema>;
+export interface ApiKeySettings extends z.input<typeof apiKeySchema> {}
 /** What the service works with. */
-export type ApiKeyOptions = z.output<typeof apiKeySchema>;
+export interface ResolvedApiKeySettings extends z.output<typeof apiKeySchema> {}
 
 /** What one mounting of `apiKeyAuth` may set differently from its service. */
 export const apiKeyAuthSchema = settingsObject({
@@ -128,4 +128,4 @@ export const apiKeyAuthSchema = settingsObject({
   realm: apiKeySchema.shape.realm.unwrap().optional(),
 });
 
-export type ApiKeyAuthSettings = z.input<typeof apiKeyAuthSchema>;
+export interface ApiKeyAuthSettings extends z.input<typeof apiKeyAuthSchema> {}

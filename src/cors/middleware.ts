@@ -10,7 +10,7 @@ import { type PartDependencies, partRuntime } from "../core/runtime.js";
 import { parse } from "../settings/object.js";
 import { compileCors, type Field, type RateLimitForm } from "./compile.js";
 import { type CorsInput, type CorsVerdict, decide, isOriginReason } from "./decide.js";
-import { corsSchema, type CorsOptions, type CorsSettings } from "./settings.js";
+import { corsSchema, type ResolvedCorsSettings, type CorsSettings } from "./settings.js";
 import { effectiveHost, forwardedPort } from "../core/effective-host.js";
 
 /** The event is always one of ours here. */
@@ -30,7 +30,7 @@ export interface CorsDependencies {
 const WRITTEN = ["Access-Control-Allow-Origin", "Access-Control-Allow-Credentials", "Access-Control-Expose-Headers"];
 
 /** The CORS layer. Headers are set before the layers after it run, so that their refusals can be read by the page. */
-export function createCors(options: CorsOptions, { rateLimitHeaders }: CorsDependencies = {}): Layer {
+export function createCors(options: ResolvedCorsSettings, { rateLimitHeaders }: CorsDependencies = {}): Layer {
   const { rules, exposedHeaders, preflight, actual, preflightStatus, preflightLength } = compileCors(
     options,
     rateLimitHeaders,

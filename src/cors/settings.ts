@@ -241,6 +241,6 @@ function checkOrigins(settings: Checked, context: z.core.$RefinementCtx): void {
 }
 
 /** What one writes. */
-export type CorsSettings = z.input<typeof corsSchema>;
+export interface CorsSettings extends z.input<typeof corsSchema> {}
 /** What it comes to, defaults filled in. */
-export type CorsOptions = z.output<typeof corsSchema>;
+export interface ResolvedCorsSettings extends z.output<typeof corsSchema> {}

@@ -8,7 +8,7 @@ import { refuse } from "../core/refusal.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
 import { parse } from "../settings/object.js";
 import { type CsrfPolicy, decideCsrf, isSafeMethod } from "./decide.js";
-import { csrfSchema, type CsrfOptions, type CsrfSettings } from "./settings.js";
+import { csrfSchema, type ResolvedCsrfSettings, type CsrfSettings } from "./settings.js";
 
 /** What the other protections tell this one. */
 export interface CsrfDependencies {
@@ -17,7 +17,7 @@ export interface CsrfDependencies {
 }
 
 /** The layer: refuses unsafe requests that another site made a browser send. README.md has the rules. */
-export function createCsrf(options: CsrfOptions, dependencies: CsrfDependencies = {}): Layer {
+export function createCsrf(options: ResolvedCsrfSettings, dependencies: CsrfDependencies = {}): Layer {
   const { mode, sameSite, unmarked } = options;
   const { corsOrigins = [] } = dependencies;
   const trusted = [...(corsOrigins === "*" ? [] : corsOrigins), ...options.trustedOrigins];

@@ -18,5 +18,5 @@ export const csrfSchema = settingsObject({
   mode: modeSchema,
 });
 
-export type CsrfSettings = z.input<typeof csrfSchema>;
-export type CsrfOptions = z.output<typeof csrfSchema>;
+export interface CsrfSettings extends z.input<typeof csrfSchema> {}
+export interface ResolvedCsrfSettings extends z.output<typeof csrfSchema> {}

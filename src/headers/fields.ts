@@ -9,7 +9,7 @@ import { sourceProblems } from "./source-lint.js";
 /** The schemas of single settings; `settings.ts` puts them together, for the layer and for a route's patch. */
 
 /** Directive to sources; `false` leaves a default directive out. */
-export type DirectiveSettings = { readonly [Name in DirectiveName]?: readonly string[] | false };
+export type DirectiveSettings = { readonly [Name in keyof typeof DIRECTIVES]?: readonly string[] | false };
 
 type SourcesSchema = z.ZodType<readonly string[] | false, readonly string[] | false>;
 
@@ -82,6 +82,11 @@ export const transportSchema = settingsObject({
     });
   }
 });
+
+/** Strict-Transport-Security (RFC 6797). */
+export interface StrictTransportSecuritySettings extends z.input<typeof transportSchema> {}
+/** Strict-Transport-Security with every default filled in. */
+export interface ResolvedStrictTransportSecuritySettings extends z.output<typeof transportSchema> {}
 
 /** An object of names chosen by the app. Wrong names are issues beside wrong values; `__proto__`, which zod would pass over, is one. */
 function namedValues<Value>(

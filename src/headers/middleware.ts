@@ -13,9 +13,9 @@ import { planOf, writeHeaders } from "./response.js";
 import {
   headersPatchSchema,
   headersSchema,
-  type HeadersOptions,
+  type ResolvedHeadersSettings,
   type HeadersPatch,
-  type HeadersPatchOptions,
+  type ResolvedHeadersPatch,
   type HeadersSettings,
 } from "./settings.js";
 
@@ -43,7 +43,7 @@ export function securityHeaders(settings?: HeadersSettings, deps?: PartDependenc
 }
 
 /** The layer, from parsed options. All header values are made here, once. */
-export function createHeaders(options: HeadersOptions, runtime: Runtime): HeadersLayer {
+export function createHeaders(options: ResolvedHeadersSettings, runtime: Runtime): HeadersLayer {
   const plan = compilePlan(decideHeaders(options, runtime.debug));
 
   return {
@@ -58,7 +58,7 @@ export function createHeaders(options: HeadersOptions, runtime: Runtime): Header
   };
 }
 
-function createPatch(patch: HeadersPatchOptions, base: HeaderPlan, runtime: Runtime): RequestHandler {
+function createPatch(patch: ResolvedHeadersPatch, base: HeaderPlan, runtime: Runtime): RequestHandler {
   const onBase = patchHeaders(base.model, patch, runtime.debug);
   const issues = modelProblems(onBase).map((problem) => ({ ...problem, path: problem.path.join(".") }));
   if (issues.length > 0) throw new SettingsError(issues);
@@ -84,7 +84,7 @@ function createPatch(patch: HeadersPatchOptions, base: HeaderPlan, runtime: Runt
   };
 }
 
-function describePlan(options: HeadersOptions, plan: HeaderPlan): Record<string, unknown> {
+function describePlan(options: ResolvedHeadersSettings, plan: HeaderPlan): Record<string, unknown> {
   const headers: Record<string, string> = Object.fromEntries(plan.values);
   for (const { name, parts } of plan.nonced) headers[name] = parts.join("'nonce-…'");
   return { mode: options.mode, headers };

@@ -2,7 +2,15 @@ import { z } from "zod";
 import { modeSchema } from "../settings/common.js";
 import { addIssue, settingsObject, switchable } from "../settings/object.js";
 import { decideHeaders } from "./decide.js";
-import { directivesSchema, endpointsSchema, permissionsSchema, referrerSchema, transportSchema } from "./fields.js";
+import {
+  directivesSchema,
+  endpointsSchema,
+  permissionsSchema,
+  referrerSchema,
+  transportSchema,
+  type ResolvedStrictTransportSecuritySettings,
+  type StrictTransportSecuritySettings,
+} from "./fields.js";
 import { modelProblems } from "./model-lint.js";
 
 const openerSchema = z.literal([
@@ -26,16 +34,29 @@ function policySchema(reportOnly: boolean) {
   });
 }
 
+/** One Content-Security-Policy. */
+export interface ContentSecurityPolicySettings extends z.input<ReturnType<typeof policySchema>> {}
+/** A Content-Security-Policy with every default filled in. */
+export interface ResolvedContentSecurityPolicySettings extends z.output<ReturnType<typeof policySchema>> {}
+
+/** A policy, or `false` for none. */
+const switchablePolicy = (reportOnly: boolean) =>
+  switchable<ContentSecurityPolicySettings, ResolvedContentSecurityPolicySettings>(policySchema(reportOnly));
+/** Strict-Transport-Security, or `false` for none. */
+const switchableTransport = switchable<StrictTransportSecuritySettings, ResolvedStrictTransportSecuritySettings>(
+  transportSchema,
+);
+
 /** Settings of the security headers. */
 export const headersSchema = settingsObject({
   /** `report` sends the Content-Security-Policy as report-only; every other header stays, as none of them refuses a request. */
   mode: modeSchema,
   /** The enforced policy, or `false` for none. */
-  contentSecurityPolicy: switchable(policySchema(false)).prefault({}),
+  contentSecurityPolicy: switchablePolicy(false).prefault({}),
   /** A second policy that browsers only report on, to try a stricter one out. Default: none. */
-  contentSecurityPolicyReportOnly: switchable(policySchema(true)).optional(),
+  contentSecurityPolicyReportOnly: switchablePolicy(true).optional(),
   /** Strict-Transport-Security, sent on secure requests only. Default: a year, with subdomains, without preload. */
-  strictTransportSecurity: switchable(transportSchema).prefault({}),
+  strictTransportSecurity: switchableTransport.prefault({}),
   /** Feature to allowlist, laid over the list of denied features; `false` for no header. */
   permissionsPolicy: switchable(permissionsSchema).prefault({}),
   /** Referrer-Policy. Default `no-referrer`. */
@@ -56,8 +77,8 @@ export const headersSchema = settingsObject({
   for (const problem of modelProblems(decideHeaders(options, false))) addIssue(context, problem);
 });
 
-export type HeadersSettings = z.input<typeof headersSchema>;
-export type HeadersOptions = z.output<typeof headersSchema>;
+export interface HeadersSettings extends z.input<typeof headersSchema> {}
+export interface ResolvedHeadersSettings extends z.output<typeof headersSchema> {}
 
 function policyPatchSchema(reportOnly: boolean) {
   return settingsObject({
@@ -66,14 +87,22 @@ function policyPatchSchema(reportOnly: boolean) {
   });
 }
 
+/** What a route changes in one Content-Security-Policy. */
+export interface ContentSecurityPolicyPatch extends z.input<ReturnType<typeof policyPatchSchema>> {}
+/** The same, checked. */
+export interface ResolvedContentSecurityPolicyPatch extends z.output<ReturnType<typeof policyPatchSchema>> {}
+
+const switchablePolicyPatch = (reportOnly: boolean) =>
+  switchable<ContentSecurityPolicyPatch, ResolvedContentSecurityPolicyPatch>(policyPatchSchema(reportOnly));
+
 /** What a route changes. Whatever is not mentioned stays as the layer has it. */
 export const headersPatchSchema = settingsObject({
   /** Sources to add to the enforced policy, or `false` for no policy. */
-  contentSecurityPolicy: switchable(policyPatchSchema(false)).optional(),
+  contentSecurityPolicy: switchablePolicyPatch(false).optional(),
   /** Sources to add to the report-only policy, or `false` for none. */
-  contentSecurityPolicyReportOnly: switchable(policyPatchSchema(true)).optional(),
+  contentSecurityPolicyReportOnly: switchablePolicyPatch(true).optional(),
   /** Replaces the header; `false` removes it. */
-  strictTransportSecurity: switchable(transportSchema).optional(),
+  strictTransportSecurity: switchableTransport.optional(),
   /** Replaces feature by feature; `false` removes the header. */
   permissionsPolicy: switchable(permissionsSchema).optional(),
   /** Replaces the header; `false` removes it. */
@@ -92,5 +121,5 @@ export const headersPatchSchema = settingsObject({
   reportingEndpoints: endpointsSchema.optional(),
 });
 
-export type HeadersPatch = z.input<typeof headersPatchSchema>;
-export type HeadersPatchOptions = z.output<typeof headersPatchSchema>;
+export interface HeadersPatch extends z.input<typeof headersPatchSchema> {}
+export interface ResolvedHeadersPatch extends z.output<typeof headersPatchSchema> {}

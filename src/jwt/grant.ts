@@ -12,7 +12,7 @@ export interface Grant {
   readonly claims: Readonly<Record<string, JsonValue>>;
 }
 
-export interface IssueOptions {
+export interface IssueInput {
   readonly scopes?: readonly string[] | undefined;
   readonly roles?: readonly string[] | undefined;
   /** Further claims: JSON values under names of your own. */

@@ -11,13 +11,13 @@ import { Cleaner } from "./cleaner.js";
 import type { AccessTokenClaims, ClaimsVerdict } from "./decide.js";
 import { describeJwt } from "./describe.js";
 import { TokenError } from "./errors.js";
-import { grantOf, isTokenId, type IssueOptions } from "./grant.js";
+import { grantOf, isTokenId, type IssueInput } from "./grant.js";
 import { IssueClock } from "./issue-clock.js";
 import { jwkSet, type JwkSet } from "./jwks.js";
 import { KeyRing } from "./keys.js";
 import { RefreshSecrets, refreshPeppers } from "./refresh-secrets.js";
 import { RefreshTokens, refreshPolicy } from "./refresh-tokens.js";
-import { jwtSchema, type JwtOptions, type JwtSettings } from "./settings.js";
+import { jwtSchema, type ResolvedJwtSettings, type JwtSettings } from "./settings.js";
 import { GuardedTokenStore } from "./token-store-access.js";
 
 /** What a log-in or a refresh gives (RFC 6749 section 5.1, in camel case). */
@@ -60,7 +60,7 @@ const UNAVAILABLE: AccessVerdict = Object.freeze({ ok: false, code: "store-unava
 export class JwtManager {
   readonly runtime: Runtime;
   /** The settings in effect. Secrets and keys print nothing of themselves. */
-  readonly options: JwtOptions;
+  readonly options: ResolvedJwtSettings;
   readonly #ring: KeyRing;
   readonly #access: AccessTokens;
   readonly #refresh: RefreshTokens;
@@ -117,7 +117,7 @@ export class JwtManager {
    * @param subject the id of the user or service, 1 to 255 characters or a safe integer, which is taken as decimal text; never one that may be given to another later (ASVS 10.3.3)
    * @throws TokenError `invalid-input` for wrong or reserved claims, `store-unavailable`
    */
-  async issue(subject: string | number, options?: IssueOptions): Promise<IssuedTokens> {
+  async issue(subject: string | number, options?: IssueInput): Promise<IssuedTokens> {
     const grant = grantOf(subject, options);
     const at = this.#issueClock.take();
     const familyId = randomBytes(16).toString("base64url");
@@ -130,7 +130,7 @@ export class JwtManager {
   }
 
   /** An access token alone, which cannot be refreshed. @throws TokenError `invalid-input` */
-  async signAccessToken(subject: string | number, options?: IssueOptions): Promise<string> {
+  async signAccessToken(subject: string | number, options?: IssueInput): Promise<string> {
     const grant = grantOf(subject, options);
     const { token, jti } = this.#access.sign(grant, this.#issueClock.take());
     this.#announceCreated(grant.subject, jti, "sign");

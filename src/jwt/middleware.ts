@@ -17,7 +17,7 @@ import type { JwtManager } from "./manager.js";
 import { jwtAuthSchema, type JwtAuthSettings } from "./settings.js";
 
 /** What the layer reads of the settings; the rest is the manager's. */
-export interface JwtLayerOptions {
+export interface JwtLayerSettings {
   readonly mode: Mode;
   readonly realm: string;
 }
@@ -42,7 +42,7 @@ function refusals(realm: string): {
 
 /** The layer: proves who is calling by an access token in `Authorization: Bearer`, and lets callers without one pass. */
 export function createJwt(
-  options: JwtLayerOptions,
+  options: JwtLayerSettings,
   runtime: Runtime,
   { manager }: { readonly manager: JwtManager },
 ): Layer {

@@ -17,7 +17,7 @@ const tokenRoutesSchema = settingsObject({
   jwksMaxAgeSeconds: z.int().min(0).max(86_400).default(300),
 });
 
-export type TokenRoutesOptions = z.input<typeof tokenRoutesSchema>;
+export interface TokenRoutesSettings extends z.input<typeof tokenRoutesSchema> {}
 
 const token = z.string().min(1).max(8192);
 const refreshBody = z.strictObject({ refreshToken: token });
@@ -37,7 +37,7 @@ const jsonBody = readJsonBody(SOURCE);
  * @throws SettingsError when the options are wrong
  * @throws SetupError when there is no manager
  */
-export function tokenRoutes(manager: JwtManager, options?: TokenRoutesOptions, deps?: PartDependencies): Router {
+export function tokenRoutes(manager: JwtManager, options?: TokenRoutesSettings, deps?: PartDependencies): Router {
   if (typeof (manager as Partial<JwtManager> | undefined)?.refresh !== "function") {
     throw new SetupError(
       "tokenRoutes needs the manager that issues the tokens as its first argument: tokenRoutes(new JwtManager({ secret })).",

@@ -115,9 +115,9 @@ export const jwtSchema = shape
   }));
 
 /** What the user writes. */
-export type JwtSettings = z.input<typeof jwtSchema>;
+export interface JwtSettings extends z.input<typeof jwtSchema> {}
 /** What the manager works with. */
-export type JwtOptions = z.output<typeof jwtSchema>;
+export interface ResolvedJwtSettings extends z.output<typeof jwtSchema> {}
 
 /** What one mounting of `jwtAuth` may set differently from its manager. */
 export const jwtAuthSchema = settingsObject({
@@ -127,7 +127,7 @@ export const jwtAuthSchema = settingsObject({
   realm: realmSchema.optional(),
 });
 
-export type JwtAuthSettings = z.input<typeof jwtAuthSchema>;
+export interface JwtAuthSettings extends z.input<typeof jwtAuthSchema> {}
 
 function report(context: Report, path: readonly (string | number)[], problem: ReturnType<typeof keyProblem>): void {
   if (problem !== undefined) addIssue(context, { ...problem, path });

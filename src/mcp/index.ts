@@ -1,1 +1,1 @@
-export { mcpVerifier, type McpAuthInfo, type McpVerifier, type McpVerifierOptions } from "./verifier.js";
+export { mcpVerifier, type McpAuthInfo, type McpVerifier, type McpVerifierSettings } from "./verifier.js";

@@ -25,7 +25,7 @@ export interface McpVerifier {
   readonly resourceMetadataUrl: string;
 }
 
-export interface McpVerifierOptions {
+export interface McpVerifierSettings {
   /** Verifies access tokens; `resource` must be among the audiences they are made for. */
   readonly jwt?: JwtManager;
   /** Verifies API keys sent as Bearer. They are made for this service, so the resource is always the one given. */
@@ -77,7 +77,7 @@ export function mcpVerifier({
   path,
   resourceMetadataUrl,
   invalidToken,
-}: McpVerifierOptions): McpVerifier {
+}: McpVerifierSettings): McpVerifier {
   if (jwt === undefined && apiKeys === undefined) throw new SetupError("mcpVerifier needs jwt, apiKeys, or both.");
   const url = urlOf("resource", resource);
   if (path?.startsWith("/") === false)

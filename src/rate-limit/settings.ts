@@ -152,8 +152,8 @@ function checkCost(settings: { limit: number; cost: number | CostFunction }, con
   });
 }
 
-export type RateLimitSettings = z.input<typeof rateLimitSchema>;
-export type RateLimitOptions = z.output<typeof rateLimitSchema>;
+export interface RateLimitSettings extends z.input<typeof rateLimitSchema> {}
+export interface ResolvedRateLimitSettings extends z.output<typeof rateLimitSchema> {}
 /** What `security.rateLimit` takes. */
-export type RouteLimit = z.input<typeof routeLimitSchema>;
-export type RouteLimitOptions = z.output<typeof routeLimitSchema>;
+export interface RouteLimitSettings extends z.input<typeof routeLimitSchema> {}
+export interface ResolvedRouteLimitSettings extends z.output<typeof routeLimitSchema> {}

@@ -6,7 +6,7 @@ import type { SessionStamp } from "../stores/memory/session-record.js";
 import type { FormerSessions } from "./former-sessions.js";
 import { andThen, settle, type Maybe } from "../core/maybe.js";
 import type { SessionCookie } from "./session-cookie.js";
-import type { SessionOptions } from "./settings.js";
+import type { ResolvedSessionSettings } from "./settings.js";
 import { appData } from "./stamp.js";
 import type { LoadedSession, StoredSessions, WriteOutcome } from "./stored-sessions.js";
 
@@ -59,7 +59,12 @@ export class SessionEngine extends session.Store {
   readonly #stored: StoredSessions;
   readonly #generate: (carrier: SessionCarrier) => void;
 
-  constructor(options: SessionOptions, keys: readonly KeyObject[], cookie: SessionCookie, stored: StoredSessions) {
+  constructor(
+    options: ResolvedSessionSettings,
+    keys: readonly KeyObject[],
+    cookie: SessionCookie,
+    stored: StoredSessions,
+  ) {
     super();
     this.#stored = stored;
     session({
@@ -194,7 +199,7 @@ export class SessionEngine extends session.Store {
 
 /** What one session layer is made of, shared by all of its requests. */
 export interface SessionContext {
-  readonly options: SessionOptions;
+  readonly options: ResolvedSessionSettings;
   readonly runtime: Runtime;
   readonly cookie: SessionCookie;
   readonly stored: StoredSessions;

@@ -4,7 +4,7 @@ import { findCookie } from "./decide.js";
 import type { HeaderBuffer } from "../core/response/header-buffer.js";
 import { andThen, type Maybe } from "../core/maybe.js";
 import { isSignedBy, type SessionCookie } from "./session-cookie.js";
-import type { MigrateFromOptions } from "./settings.js";
+import type { ResolvedMigrateFromSettings } from "./settings.js";
 import { appData } from "./stamp.js";
 import type { LoadedSession, StoredSessions } from "./stored-sessions.js";
 
@@ -41,7 +41,7 @@ export class FormerSessions {
    * @param keys those of the settings, of which the first makes the new ids
    */
   constructor(
-    from: MigrateFromOptions | undefined,
+    from: ResolvedMigrateFromSettings | undefined,
     debug: boolean,
     cookie: SessionCookie,
     keys: readonly [KeyObject, ...KeyObject[]],

@@ -21,7 +21,7 @@ export interface LogInAs {
   readonly roles?: readonly string[];
 }
 
-export interface LogInOptions {
+export interface LogInSettings {
   /**
    * Whether what the app kept on `req.session` before the log-in stays. Default true, except after another user: then
    * nothing stays.
@@ -45,14 +45,14 @@ const ADD_THE_LAYER =
  * a log-out, by `sessions.end` or by its time; nobody is logged in then
  * @throws StoreUnavailableError (rejects, with `status` 503) when the store did not answer; nobody is logged in then
  */
-export function logIn(req: Request, who: LogInAs, options: LogInOptions = {}): Promise<void> {
+export function logIn(req: Request, who: LogInAs, options: LogInSettings = {}): Promise<void> {
   const work = begin(req, who, options);
   const bound = boundSession(req);
   bound?.waitFor(work);
   return mustBeAwaited("logIn", bound?.res, work);
 }
 
-async function begin(req: Request, who: LogInAs, options: LogInOptions): Promise<void> {
+async function begin(req: Request, who: LogInAs, options: LogInSettings): Promise<void> {
   const stamped = checkedDetails(who);
   const bound = requireBound(req);
   if (bound.res.headersSent)

@@ -18,13 +18,13 @@ import { bindSession, boundSession } from "./binding.js";
 import { readSessionCookie, timePolicy } from "./decide.js";
 import { SessionEngine, type SessionContext } from "./engine.js";
 import { FormerSessions } from "./former-sessions.js";
-import { logIn, logOut, type LogInAs, type LogInOptions } from "./log-in.js";
+import { logIn, logOut, type LogInAs, type LogInSettings } from "./log-in.js";
 import { RequestSession } from "./request-session.js";
 import { SessionCookie, sessionHandle } from "./session-cookie.js";
-import { debugContradictions, sessionSchema, type SessionOptions, type SessionSettings } from "./settings.js";
+import { debugContradictions, sessionSchema, type ResolvedSessionSettings, type SessionSettings } from "./settings.js";
 import { StoredSessions } from "./stored-sessions.js";
 
-export { logIn, logOut, type LogInAs, type LogInOptions } from "./log-in.js";
+export { logIn, logOut, type LogInAs, type LogInSettings } from "./log-in.js";
 
 /** One session of a user, for a page that lists them. Times are milliseconds since the epoch. */
 export interface SessionInfo {
@@ -37,7 +37,7 @@ export interface SessionInfo {
 }
 
 export interface SessionLayer extends Layer {
-  logIn(req: Request, who: LogInAs, options?: LogInOptions): Promise<void>;
+  logIn(req: Request, who: LogInAs, options?: LogInSettings): Promise<void>;
   logOut(req: Request, res: Response): Promise<void>;
   /** The sessions of a principal, by its id. @throws SetupError (rejects) when the store keeps no index of principals */
   list(principalId: string | number): Promise<SessionInfo[]>;
@@ -69,7 +69,11 @@ const TWICE: Refusal = {
 const TWICE_AGAIN: Refusal = { ...TWICE, event: false };
 
 /** Builds the session layer from parsed options. @throws SettingsError when there is no secret, or debug contradicts them */
-export function createSession(options: SessionOptions, runtime: Runtime, deps: SessionDependencies = {}): SessionLayer {
+export function createSession(
+  options: ResolvedSessionSettings,
+  runtime: Runtime,
+  deps: SessionDependencies = {},
+): SessionLayer {
   const contradictions = debugContradictions(options, runtime.debug);
   if (contradictions.length > 0) throw new SettingsError(contradictions);
   const keys = signingKeys(options, deps);
@@ -196,7 +200,7 @@ function announceUnreadable(req: Request, runtime: Runtime): void {
 
 /** `secret` signs as it is, which is how express-session signs; from `secretKey`, which has other uses too, a key is derived. */
 function signingKeys(
-  { secret: own }: SessionOptions,
+  { secret: own }: ResolvedSessionSettings,
   { secretKey = [] }: SessionDependencies,
 ): readonly [KeyObject, ...KeyObject[]] {
   const [first, ...rest] =

@@ -138,15 +138,18 @@ export const sessionSchema = shape
   }));
 
 /** What a user writes. */
-export type SessionSettings = z.input<typeof sessionSchema>;
+export interface SessionSettings extends z.input<typeof sessionSchema> {}
 /** The same, complete. */
-export type SessionOptions = z.output<typeof sessionSchema>;
+export interface ResolvedSessionSettings extends z.output<typeof sessionSchema> {}
 
 /** Where the sessions of before are found. */
-export type MigrateFromOptions = NonNullable<SessionOptions["migrateFrom"]>;
+export type ResolvedMigrateFromSettings = NonNullable<ResolvedSessionSettings["migrateFrom"]>;
 
 /** What contradicts the development switch, which these settings do not hold themselves. Paths are those of `applySecurity`. */
-export function debugContradictions(options: Pick<SessionOptions, "sameSite">, debug: boolean): SettingsIssue[] {
+export function debugContradictions(
+  options: Pick<ResolvedSessionSettings, "sameSite">,
+  debug: boolean,
+): SettingsIssue[] {
   if (!debug || options.sameSite !== "none") return [];
   return [
     {

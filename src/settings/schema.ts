@@ -1,14 +1,19 @@
 import { z } from "zod";
-import { apiKeySchema } from "../api-key/settings.js";
+import { apiKeySchema, type ApiKeySettings, type ResolvedApiKeySettings } from "../api-key/settings.js";
 import type { OnRefusal } from "../core/refusal.js";
 import { Secret } from "../core/secret.js";
-import { corsSchema } from "../cors/settings.js";
-import { csrfSchema } from "../csrf/settings.js";
-import { headersSchema } from "../headers/settings.js";
-import { jwtSchema } from "../jwt/settings.js";
-import { rateLimitSchema } from "../rate-limit/settings.js";
-import { sessionSchema } from "../session/settings.js";
-import { DEBUG_HOSTS, trustedHostSchema } from "../trusted-host/settings.js";
+import { corsSchema, type CorsSettings, type ResolvedCorsSettings } from "../cors/settings.js";
+import { csrfSchema, type CsrfSettings, type ResolvedCsrfSettings } from "../csrf/settings.js";
+import { headersSchema, type HeadersSettings, type ResolvedHeadersSettings } from "../headers/settings.js";
+import { jwtSchema, type JwtSettings, type ResolvedJwtSettings } from "../jwt/settings.js";
+import { rateLimitSchema, type RateLimitSettings, type ResolvedRateLimitSettings } from "../rate-limit/settings.js";
+import { sessionSchema, type SessionSettings, type ResolvedSessionSettings } from "../session/settings.js";
+import {
+  DEBUG_HOSTS,
+  trustedHostSchema,
+  type TrustedHostSettings,
+  type ResolvedTrustedHostSettings,
+} from "../trusted-host/settings.js";
 import { DATABASE_URL_PATTERN } from "../stores/database-url.js";
 import { addressRangeSchema } from "./common.js";
 import { contradictions } from "./contradictions.js";
@@ -85,22 +90,22 @@ const SHAPE = {
   ).optional(),
   /** Replaces the body of refusals; status and headers stay. */
   onRefusal: z.custom<OnRefusal>((value) => typeof value === "function", "Invalid input: expected function").optional(),
-  headers: switchable(headersSchema).prefault({}),
-  trustedHosts: switchable(trustedHostSchema).optional(),
-  cors: switchable(corsSchema).default(false),
-  rateLimit: switchable(rateLimitSchema).prefault({}),
-  csrf: switchable(csrfSchema).optional(),
-  session: switchable(sessionSchema).default(false),
-  apiKeys: switchable(apiKeySchema).default(false),
-  jwt: switchable(jwtSchema).default(false),
+  headers: switchable<HeadersSettings, ResolvedHeadersSettings>(headersSchema).prefault({}),
+  trustedHosts: switchable<TrustedHostSettings, ResolvedTrustedHostSettings>(trustedHostSchema).optional(),
+  cors: switchable<CorsSettings, ResolvedCorsSettings>(corsSchema).default(false),
+  rateLimit: switchable<RateLimitSettings, ResolvedRateLimitSettings>(rateLimitSchema).prefault({}),
+  csrf: switchable<CsrfSettings, ResolvedCsrfSettings>(csrfSchema).optional(),
+  session: switchable<SessionSettings, ResolvedSessionSettings>(sessionSchema).default(false),
+  apiKeys: switchable<ApiKeySettings, ResolvedApiKeySettings>(apiKeySchema).default(false),
+  jwt: switchable<JwtSettings, ResolvedJwtSettings>(jwtSchema).default(false),
 };
 
 export const settingsSchema = settingsObject(SHAPE);
 
 /** What an app writes. README.md has the table. */
-export type SecuritySettings = z.input<typeof settingsSchema>;
+export interface SecuritySettings extends z.input<typeof settingsSchema> {}
 /** The same with every default filled in and secrets wrapped so that they cannot be printed. */
-export type ParsedSettings = z.output<typeof settingsSchema>;
+export interface ResolvedSecuritySettings extends z.output<typeof settingsSchema> {}
 
 /**
  * Checks settings and fills in the defaults. The given object is neither kept nor changed; parsing the result again
@@ -108,7 +113,7 @@ export type ParsedSettings = z.output<typeof settingsSchema>;
  *
  * @throws SettingsError listing every issue of every protection, and the contradictions between them
  */
-export function parseSettings(settings: unknown): ParsedSettings {
+export function parseSettings(settings: unknown): ResolvedSecuritySettings {
   refuseRequest(settings);
   if (typeof settings !== "object" || settings === null || Array.isArray(settings)) {
     throw new SettingsError([
@@ -145,7 +150,7 @@ export function parseSettings(settings: unknown): ParsedSettings {
   if (parsed.csrf === undefined) parsed.csrf = parsed.session === false ? false : csrfSchema.parse({});
   issues.push(...contradictions(parsed, given));
   if (issues.length > 0) throw new SettingsError(issues, { cause });
-  return deepFreeze(parsed) as ParsedSettings;
+  return deepFreeze(parsed) as ResolvedSecuritySettings;
 }
 
 const NO_STRANGERS = settingsObject(Object.fromEntries(Object.keys(SHAPE).map((key) => [key, z.unknown().optional()])));

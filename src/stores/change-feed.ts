@@ -7,7 +7,7 @@ import { RecordHealth } from "./record-health.js";
 import { RememberedChanges } from "./remembered-changes.js";
 import { within } from "./within.js";
 
-export interface ChangeFeedOptions {
+export interface ChangeFeedSettings {
   /** How often the record is read, milliseconds. */
   readonly pollMs?: number;
   /** How old the last reading may be for this process to answer from memory, milliseconds. */
@@ -60,7 +60,7 @@ export class ChangeFeed {
   constructor(
     source: ChangeSource,
     runtime: Runtime,
-    { pollMs = POLL_MS, staleMs = STALE_MS, writeMs = WRITE_MS }: ChangeFeedOptions = {},
+    { pollMs = POLL_MS, staleMs = STALE_MS, writeMs = WRITE_MS }: ChangeFeedSettings = {},
   ) {
     this.#source = source;
     this.#runtime = runtime;

@@ -3,7 +3,7 @@ import type { RateLimitStore, WindowOutcome, WindowPolicy } from "../stores/cont
 import { caseWith, type ConformanceCase } from "./conformance.js";
 import { ManualClock } from "./manual-clock.js";
 
-export interface RateLimitConformanceOptions {
+export interface RateLimitConformanceSettings {
   /** Lets this much time pass for the store, in milliseconds. Moves the clock given to `makeStore` unless set. */
   readonly elapse?: (ms: number) => Promise<void>;
   /** How far the times a store tells may be off, in milliseconds: for stores on a clock of their own (default 0). */
@@ -20,7 +20,7 @@ export interface RateLimitConformanceOptions {
  */
 export function rateLimitStoreConformance(
   makeStore: (clock: ManualClock) => RateLimitStore | Promise<RateLimitStore>,
-  options: RateLimitConformanceOptions = {},
+  options: RateLimitConformanceSettings = {},
 ): ConformanceCase[] {
   const tolerance = options.toleranceMs ?? 0;
   const WINDOW_MS = options.windowMs ?? 400;

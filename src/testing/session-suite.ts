@@ -5,7 +5,7 @@ import { ManualClock } from "./manual-clock.js";
 import { dataCases } from "./session-data-cases.js";
 import { endingCases, principalCases } from "./session-ending-cases.js";
 
-export interface SessionConformanceOptions {
+export interface SessionConformanceSettings {
   /** Lets this much time pass for the store, in milliseconds. Moves the clock given to `makeStore` unless set. */
   readonly elapse?: (ms: number) => Promise<void>;
   /** The finest time the store measures lives by, in milliseconds (default 1). A session may live that much longer. */
@@ -22,7 +22,7 @@ type ClosableStore = SessionStore & { close(): void | Promise<void> };
  */
 export function sessionStoreConformance(
   makeStore: (clock: ManualClock) => ClosableStore | Promise<ClosableStore>,
-  options: SessionConformanceOptions = {},
+  options: SessionConformanceSettings = {},
 ): ConformanceCase[] {
   const grain = options.grainMs ?? 1;
   const testCase: SessionTestCase = (name, check) => {

@@ -7,10 +7,10 @@ import { type PartDependencies, partRuntime } from "../core/runtime.js";
 import { parse } from "../settings/object.js";
 import { decideHost, type HostPolicy } from "./decide.js";
 import { HostPatterns } from "./host-patterns.js";
-import { trustedHostSchema, type TrustedHostOptions, type TrustedHostSettings } from "./settings.js";
+import { trustedHostSchema, type ResolvedTrustedHostSettings, type TrustedHostSettings } from "./settings.js";
 
 /** The layer: refuses requests for hosts that are not this service's. README.md has the rules. */
-export function createTrustedHost(options: TrustedHostOptions): Layer {
+export function createTrustedHost(options: ResolvedTrustedHostSettings): Layer {
   const { mode, forwardedHost } = options;
   const policy: HostPolicy = { hosts: new HostPatterns(options.hosts), exemptPaths: new Set(options.exemptPaths) };
 

@@ -51,10 +51,10 @@ const objectSchema = settingsObject({
 
 /** What a user writes: the list of hosts alone, or an object around it. */
 export type TrustedHostSettings = readonly string[] | z.input<typeof objectSchema>;
-export type TrustedHostOptions = z.output<typeof objectSchema>;
+export interface ResolvedTrustedHostSettings extends z.output<typeof objectSchema> {}
 
 /** A list of hosts, or an object; always gives the object. Entries come out in their normal form. */
-export const trustedHostSchema = chosen<TrustedHostSettings, TrustedHostOptions>((value) => {
+export const trustedHostSchema = chosen<TrustedHostSettings, ResolvedTrustedHostSettings>((value) => {
   if (Array.isArray(value)) return hostListSchema.transform((hosts) => objectSchema.parse({ hosts }));
   if (typeof value === "object" && value !== null) return objectSchema;
   if (value === undefined) return hostListSchema;

@@ -5,12 +5,12 @@ import { Secret } from "../../src/core/secret.js";
 import type { ApiKeyStore, RateLimitStore } from "../../src/stores/contracts.js";
 import { ApiKeyError } from "../../src/api-key/errors.js";
 import { ApiKeyService } from "../../src/api-key/service.js";
-import type { CreateInput } from "../../src/api-key/input.js";
+import type { CreateApiKeyInput } from "../../src/api-key/input.js";
 import { checksum } from "../../src/api-key/format.js";
 import { SlidingWindowStore } from "../../src/stores/memory/sliding-window-store.js";
 import { bench, forged, SECRET, WatchedStore } from "./support.js";
 
-const KEY: CreateInput = { ownerId: "user-1", name: "ci" };
+const KEY: CreateApiKeyInput = { ownerId: "user-1", name: "ci" };
 
 /** The error a call rejects with. */
 async function failure(work: Promise<unknown>): Promise<ApiKeyError> {
@@ -44,7 +44,7 @@ describe("create", () => {
   it("keeps everything it was told, and neither the key nor its secret", async () => {
     const { service, store, clock, events } = bench();
     const expiresAt = clock.now() + 1000;
-    const given: CreateInput = {
+    const given: CreateApiKeyInput = {
       ...KEY,
       scopes: ["read", "orders:*", "read"],
       roles: ["editor"],

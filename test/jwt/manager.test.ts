@@ -4,7 +4,7 @@ import { describe, expect, it, vi } from "vitest";
 import { createRuntime } from "../../src/core/runtime.js";
 import { derivedKid } from "../../src/jwt/key-ids.js";
 import { JwtManager } from "../../src/jwt/manager.js";
-import type { IssueOptions } from "../../src/jwt/grant.js";
+import type { IssueInput } from "../../src/jwt/grant.js";
 import { MemoryTokenStore } from "../../src/stores/memory/token-store.js";
 import { ManualClock } from "../support/manual-clock.js";
 import {
@@ -130,8 +130,8 @@ describe("issue", () => {
     const inserted: unknown[] = [];
     const insert = store.insert.bind(store);
     store.insert = (token) => (inserted.push(token), insert(token));
-    expect(await codeOf(manager.issue(subject as string, options as IssueOptions))).toBe("invalid-input");
-    expect(await codeOf(manager.signAccessToken(subject as string, options as IssueOptions))).toBe("invalid-input");
+    expect(await codeOf(manager.issue(subject as string, options as IssueInput))).toBe("invalid-input");
+    expect(await codeOf(manager.signAccessToken(subject as string, options as IssueInput))).toBe("invalid-input");
     expect(inserted).toEqual([]);
   });
 

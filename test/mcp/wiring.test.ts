@@ -11,8 +11,8 @@ import { ApiKeyService } from "../../src/api-key/service.js";
 import { applySecurity, type Security } from "../../src/apply-security.js";
 import { jwtAuth } from "../../src/jwt/middleware.js";
 import { JwtManager } from "../../src/jwt/manager.js";
-import { mcpVerifier, type McpVerifierOptions } from "../../src/mcp/index.js";
-import type { RouteLimit } from "../../src/rate-limit/settings.js";
+import { mcpVerifier, type McpVerifierSettings } from "../../src/mcp/index.js";
+import type { RouteLimitSettings } from "../../src/rate-limit/settings.js";
 import type { SecuritySettings } from "../../src/settings/schema.js";
 import { MemoryTokenStore } from "../../src/stores/memory/token-store.js";
 import { EXPRESS } from "../support/express-versions.js";
@@ -51,10 +51,10 @@ interface Wiring {
   readonly express?: typeof express5;
   readonly generation?: (typeof GENERATIONS)[number];
   readonly settings?: Partial<SecuritySettings>;
-  readonly verifier?: Partial<McpVerifierOptions>;
+  readonly verifier?: Partial<McpVerifierSettings>;
   readonly requiredScopes?: string[];
   /** A limit of the route. */
-  readonly limit?: RouteLimit;
+  readonly limit?: RouteLimitSettings;
   /** Mounted between the layers and the SDK. */
   readonly between?: RequestHandler[];
 }

@@ -9,7 +9,7 @@ const MAX_KEYS = 100_000;
 /** Keys looked at on each insertion, to find those whose time is over: more than one, so that they leave faster than new ones come. */
 const SWEPT_PER_INSERT = 4;
 
-export interface MemoryApiKeyStoreOptions {
+export interface MemoryApiKeyStoreSettings {
   readonly clock?: Clock | undefined;
   /**
    * Most keys held, ended ones included (default 100 000). One owner holds a hundredth of them at most, but may always hold
@@ -60,7 +60,7 @@ export class MemoryApiKeyStore implements ApiKeyStore {
   readonly #share: number;
   #sweep: MapIterator<StoredApiKey> | undefined;
 
-  constructor(options: MemoryApiKeyStoreOptions = {}) {
+  constructor(options: MemoryApiKeyStoreSettings = {}) {
     this.#clock = options.clock ?? systemClock;
     this.#maxKeys = options.maxKeys ?? MAX_KEYS;
     this.#share = shareOf(this.#maxKeys);

@@ -5,7 +5,7 @@ import type { PrincipalSession, SessionStore } from "../contracts.js";
 import { expiryOf, revive, type Data, type Entry } from "./session-entry.js";
 import { SESSION_STAMP, SessionStoreFullError } from "./session-record.js";
 
-export interface MemorySessionStoreOptions {
+export interface MemorySessionStoreSettings {
   /** How many sessions are kept at most. Default 100 000. */
   readonly maxSessions?: number;
   readonly clock?: Clock;
@@ -50,7 +50,7 @@ export class MemorySessionStore extends session.Store implements SessionStore {
   #sweepOwned = false;
 
   /** @throws RangeError when `maxSessions` is not a positive whole number */
-  constructor({ maxSessions = 100_000, clock = systemClock }: MemorySessionStoreOptions = {}) {
+  constructor({ maxSessions = 100_000, clock = systemClock }: MemorySessionStoreSettings = {}) {
     super();
     if (!Number.isSafeInteger(maxSessions) || maxSessions < 1)
       throw new RangeError("maxSessions must be a positive whole number");

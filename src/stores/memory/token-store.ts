@@ -14,7 +14,7 @@ const SWEPT_PER_INSERT = 4;
 /** Tokens looked at in one turn of a clean-up: about a millisecond of work. */
 const CLEANED_PER_TURN = 2000;
 
-export interface MemoryTokenStoreOptions {
+export interface MemoryTokenStoreSettings {
   readonly clock?: Clock | undefined;
   /**
    * Most refresh tokens held, used ones included (default 200 000). One subject holds a hundredth of them at most, but may
@@ -38,7 +38,7 @@ export class MemoryTokenStore implements TokenStore {
   readonly #share: number;
   #sweep: MapIterator<StoredRefreshToken> | undefined;
 
-  constructor(options: MemoryTokenStoreOptions = {}) {
+  constructor(options: MemoryTokenStoreSettings = {}) {
     this.#clock = options.clock ?? systemClock;
     this.#maxTokens = options.maxTokens ?? MAX_TOKENS;
     this.#share = shareOf(this.#maxTokens);

@@ -36,4 +36,4 @@ export const windowStoreSchema = settingsObject({
     .optional(),
 });
 
-export type SlidingWindowStoreSettings = z.input<typeof windowStoreSchema>;
+export interface SlidingWindowStoreSettings extends z.input<typeof windowStoreSchema> {}

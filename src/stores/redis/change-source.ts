@@ -4,7 +4,7 @@ import { readChange, writeChange, type Change, type ChangeBatch, type ChangeSour
 import { PAGE, POSITION, RECORD, SINCE } from "./change-scripts.js";
 import type { RedisConnection, RedisReply } from "./connection.js";
 
-export interface RedisChangeSourceOptions {
+export interface RedisChangeSourceSettings {
   /** Put before every key and channel. */
   readonly prefix?: string;
   readonly clock: Clock;
@@ -28,7 +28,7 @@ export class RedisChangeSource implements ChangeSource {
   readonly #keys: { readonly state: string; readonly log: string; readonly denied: string };
   readonly #channel: string;
 
-  constructor(redis: RedisConnection, { prefix = "portcullis:", clock }: RedisChangeSourceOptions) {
+  constructor(redis: RedisConnection, { prefix = "portcullis:", clock }: RedisChangeSourceSettings) {
     this.#redis = redis;
     this.#clock = clock;
     const tag = `${prefix}{changes}`;

@@ -22,7 +22,7 @@ export {
   type RedisScript,
 } from "./connection.js";
 
-export interface OpenRedisOptions {
+export interface OpenRedisSettings {
   /** How long `ready()` waits for a server that does not answer, in milliseconds (default 5000). */
   readonly readyTimeoutMs?: number;
   readonly load?: LoadPackage;
@@ -36,7 +36,7 @@ export interface OpenRedisOptions {
  *   Cluster, which stays the app's to close; or what this function returned
  * @throws SettingsError when it is none of these
  */
-export function openRedis(redis: Secret | string | object, options: OpenRedisOptions = {}): RedisConnection {
+export function openRedis(redis: Secret | string | object, options: OpenRedisSettings = {}): RedisConnection {
   const value = redis instanceof Secret ? redis.reveal() : redis;
   if (typeof value === "string") return new UrlConnection(checkedUrl(value), options);
   if (typeof value !== "object" || value === null)
@@ -140,7 +140,7 @@ class UrlConnection implements RedisConnection {
   readonly #retired: OwnClient[] = [];
   #nextSearch = 0;
 
-  constructor(url: string, options: OpenRedisOptions) {
+  constructor(url: string, options: OpenRedisSettings) {
     this.#openAnother = () => openOwnClient(url, options.load ?? importPackage);
     this.#readyTimeoutMs = options.readyTimeoutMs ?? 5000;
     this.#opening = this.#openAnother();

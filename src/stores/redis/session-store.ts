@@ -21,7 +21,7 @@ import {
   type SessionHead,
 } from "./session-value.js";
 
-export interface RedisSessionStoreOptions {
+export interface RedisSessionStoreSettings {
   /** A `redis:` URL or a client; see `openRedis`. */
   readonly client: Secret | string | object;
   /** Put before every key. Default `portcullis:`. */
@@ -58,7 +58,7 @@ export class RedisSessionStore extends session.Store implements SessionStore {
 
   /** @throws SettingsError when the client is neither a URL nor a client */
   constructor(
-    { client, prefix = "portcullis:", clock = systemClock }: RedisSessionStoreOptions,
+    { client, prefix = "portcullis:", clock = systemClock }: RedisSessionStoreSettings,
     load: LoadPackage = importPackage,
   ) {
     super();

@@ -36,4 +36,4 @@ export const redisWindowStoreSchema = settingsObject({
     .optional(),
 });
 
-export type RedisSlidingWindowStoreSettings = z.input<typeof redisWindowStoreSchema>;
+export interface RedisSlidingWindowStoreSettings extends z.input<typeof redisWindowStoreSchema> {}

@@ -11,7 +11,7 @@ import { addUsage, sumUsage } from "./usage.js";
 /** A page of the routes needs one or two. */
 const IDS_PER_QUERY = 500;
 
-export interface SqlApiKeyStoreOptions {
+export interface SqlApiKeyStoreDependencies {
   /** The same database with more time, for what no request waits for. `db` when absent. */
   readonly slowDb?: PortcullisDatabase | undefined;
 }
@@ -22,7 +22,7 @@ export class SqlApiKeyStore implements ApiKeyStore {
   readonly #slowDb: PortcullisDatabase;
 
   /** @param db stays the caller's: `close` leaves it open */
-  constructor(db: PortcullisDatabase, options: SqlApiKeyStoreOptions = {}) {
+  constructor(db: PortcullisDatabase, options: SqlApiKeyStoreDependencies = {}) {
     this.#db = db;
     this.#slowDb = options.slowDb ?? db;
   }

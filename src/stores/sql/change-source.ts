@@ -16,7 +16,7 @@ const KEY_CHANGE_MS = 600_000;
 /** Key changes recorded here between two times of deleting old ones, which matters to apps that have API keys only. */
 const RECORDS_PER_CLEANING = 50;
 
-export interface SqlChangeSourceOptions {
+export interface SqlChangeSourceDependencies {
   readonly clock?: Clock | undefined;
   /** The same database with more time, for loading. `db` when absent. */
   readonly slowDb?: PortcullisDatabase | undefined;
@@ -36,7 +36,7 @@ export class SqlChangeSource implements ChangeSource {
   readonly #clock: Clock;
   #keyChanges = 0;
 
-  constructor(db: PortcullisDatabase, options: SqlChangeSourceOptions = {}) {
+  constructor(db: PortcullisDatabase, options: SqlChangeSourceDependencies = {}) {
     this.#db = db;
     this.#slowDb = options.slowDb ?? db;
     this.#clock = options.clock ?? systemClock;

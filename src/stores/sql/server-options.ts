@@ -1,7 +1,7 @@
 import type { SqlEngine } from "./engines.js";
 import type { PortcullisDatabase } from "./schema.js";
 
-export interface OpenServerOptions {
+export interface OpenServerSettings {
   /** Most connections this process opens (5). One more is opened for the schema and for cleaning up, when needed. */
   readonly poolSize?: number | undefined;
   /**
@@ -38,7 +38,7 @@ const SLOW_MS = 30_000;
 /** A new connection over TLS takes several round trips: one caller may give up waiting, the next one finds it ready. */
 const CONNECT_MS = 2000;
 
-export function requestLimits({ poolSize = 5, timeoutMs = 250 }: OpenServerOptions): PoolLimits {
+export function requestLimits({ poolSize = 5, timeoutMs = 250 }: OpenServerSettings): PoolLimits {
   return {
     size: poolSize,
     acquireMs: timeoutMs,

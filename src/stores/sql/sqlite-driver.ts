@@ -8,7 +8,7 @@ import type { PortcullisDatabase, PortcullisTables } from "./schema.js";
 import { loadSqliteEngine, type SqliteDriverName } from "./sqlite-engines.js";
 import { retryBusy } from "./transaction.js";
 
-export interface OpenSqliteOptions {
+export interface OpenSqliteSettings {
   /** Uses this driver alone instead of the first that is there. */
   readonly driver?: SqliteDriverName | undefined;
 }
@@ -37,7 +37,7 @@ const PRAGMAS = ["busy_timeout = 0", "journal_mode = WAL", "synchronous = FULL",
  * @throws SettingsError when the URL is not one of SQLite
  * @throws SetupError when no driver is installed or the file cannot be opened
  */
-export async function openSqlite(url: string, options: OpenSqliteOptions = {}): Promise<OpenedSqlite> {
+export async function openSqlite(url: string, options: OpenSqliteSettings = {}): Promise<OpenedSqlite> {
   const path = parseSqliteUrl(url);
   const engine = await loadSqliteEngine(options.driver);
   const database = openFile(path, (file) => engine.open(file));

@@ -25,7 +25,7 @@ import { read, settleLostCommit, write, writeTransaction } from "./transaction.j
 /** Rows changed in one transaction, so that a long clean-up does not keep other writers out. */
 const CHANGED_PER_TURN = 500;
 
-export interface SqlTokenStoreOptions {
+export interface SqlTokenStoreDependencies {
   readonly clock?: Clock | undefined;
   /** The same database with more time, for what no request waits for: the schema, loading, cleaning up. `db` when absent. */
   readonly slowDb?: PortcullisDatabase | undefined;
@@ -48,7 +48,7 @@ export class SqlTokenStore implements TokenStore {
   #position = "";
 
   /** @param db stays the caller's: `close` leaves it open */
-  constructor(db: PortcullisDatabase, options: SqlTokenStoreOptions = {}) {
+  constructor(db: PortcullisDatabase, options: SqlTokenStoreDependencies = {}) {
     this.#db = db;
     this.#slowDb = options.slowDb ?? db;
     this.#clock = options.clock ?? systemClock;
