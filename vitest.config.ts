@@ -36,7 +36,7 @@ export default defineConfig({
         test: {
           name: "source",
           include: ["test/**/*.test.ts"],
-          exclude: ["test/packaging/**", "test/fault/**", ...withoutServer, ...withoutBrowser],
+          exclude: ["test/packaging/**", "test/types/**", "test/fault/**", ...withoutServer, ...withoutBrowser],
           setupFiles: "test/property/seed.ts",
           globalSetup: "test/support/servers-present.ts",
           testTimeout: 20_000,
@@ -60,7 +60,12 @@ export default defineConfig({
         resolve: { alias: aliases("dist/esm", "js") },
         test: {
           name: "built",
-          include: ["test/pipeline/**/*.test.ts", "test/packaging/**/*.test.ts", "test/contract/**/*.test.ts"],
+          include: [
+            "test/pipeline/**/*.test.ts",
+            "test/packaging/**/*.test.ts",
+            "test/types/**/*.test.ts",
+            "test/contract/**/*.test.ts",
+          ],
           exclude: withoutServer,
           globalSetup: ["test/support/servers-present.ts", "test/support/build.ts"],
           testTimeout: 20_000,

@@ -13,14 +13,15 @@ import { parse, settingsObject } from "./settings/object.js";
 const KINDS = ["api-key", "jwt", "session"] as const satisfies readonly CredentialKind[];
 
 const guardSchema = settingsObject({
-  /** Scopes the caller must hold, all of them. */
+  /** Scopes that the caller must hold, all of them. Default: none. */
   scopes: z.array(scopeSchema).default([]),
-  /** Roles of which the caller must hold at least one. */
+  /** Roles of which the caller must hold at least one. Default: none. */
   roles: z.array(z.string().min(1)).default([]),
-  /** Kinds of credential that are taken; all by default. */
+  /** Kinds of credential that are accepted. Default: all. */
   kinds: z.array(z.enum(KINDS)).min(1).optional(),
 });
 
+/** What a guard demands of the caller. */
 export interface GuardSettings extends z.input<typeof guardSchema> {}
 
 interface GuardPolicy {

@@ -23,11 +23,11 @@ const NOT_FOUND: Refusal = Object.freeze({ code: "not-found", reason: "unknown-o
 
 /** Settings of the routes. */
 export const apiKeyRoutesSchema = settingsObject({
-  /** The realm named in WWW-Authenticate; the service's own when absent. */
+  /** The realm in WWW-Authenticate. Default: the realm of the service. */
   realm: apiKeySchema.shape.realm.unwrap().optional(),
   /**
-   * Days that a key made with a token may live, 1 to 3650. When absent it ends with the token. Keys made in a session are
-   * not bound by it, and a key made with a key never outlives that one.
+   * Days that a key made with a token may live, 1 to 3650. Keys made in a session are not bound by it, and a key made
+   * with a key never outlives that one. Default: until the token ends.
    */
   maxLifetimeDays: z.int().min(1).max(3650).optional(),
 });
@@ -43,6 +43,7 @@ const revokeQuerySchema = z.strictObject({
   descendants: z.enum(["true", "false"], "Neither true nor false").default("false"),
 });
 
+/** Settings of `apiKeyRoutes`. */
 export interface ApiKeyRoutesSettings extends z.input<typeof apiKeyRoutesSchema> {}
 
 /** An answer, or a refusal. */

@@ -8,7 +8,7 @@ import { sourceProblems } from "./source-lint.js";
 
 /** The schemas of single settings; `settings.ts` puts them together, for the layer and for a route's patch. */
 
-/** Directive to sources; `false` leaves a default directive out. */
+/** Sources by directive; `false` removes a directive of the default policy. */
 export type DirectiveSettings = { readonly [Name in keyof typeof DIRECTIVES]?: readonly string[] | false };
 
 type SourcesSchema = z.ZodType<readonly string[] | false, readonly string[] | false>;
@@ -53,15 +53,18 @@ export const YEAR_SECONDS = 31_536_000;
 
 /** Strict-Transport-Security (RFC 6797), or `false`. */
 export const transportSchema = settingsObject({
-  /** For how long browsers use https only, in seconds. Default: a year. 0 makes them forget. */
+  /** For how long browsers use https only, in seconds. 0 makes them forget. Default: `31536000`. */
   maxAge: z
     .int()
     .min(0)
     .max(2 ** 31 - 1)
     .default(YEAR_SECONDS),
-  /** Also for every subdomain. Default true. */
+  /** Whether it holds for every subdomain too. Default: `true`. */
   includeSubDomains: z.boolean().default(true),
-  /** Agreement to be built into browsers (hstspreload.org); hard to take back. Default false. */
+  /**
+   * Consent to be built into browsers (hstspreload.org), which is hard to take back. Needs a `maxAge` of a year and
+   * `includeSubDomains`. Default: `false`.
+   */
   preload: z.boolean().default(false),
 }).superRefine((value, context) => {
   if (!value.preload) return;

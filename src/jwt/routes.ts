@@ -13,10 +13,13 @@ import type { JwtManager } from "./manager.js";
 const SOURCE = "jwt";
 
 const tokenRoutesSchema = settingsObject({
-  /** Seconds a verifier may keep the key set; a new key should be listed for as long before it signs. */
+  /**
+   * For how many seconds a verifier may keep the key set. List a new key for as long before it signs. Default: `300`.
+   */
   jwksMaxAgeSeconds: z.int().min(0).max(86_400).default(300),
 });
 
+/** Settings of `tokenRoutes`. */
 export interface TokenRoutesSettings extends z.input<typeof tokenRoutesSchema> {}
 
 const token = z.string().min(1).max(8192);
