@@ -24,6 +24,8 @@ for (const [format, type] of [
       compilerOptions: {
         noEmit: false,
         declaration: true,
+        // What is marked @internal is for other folders of src, not for apps.
+        stripInternal: true,
         outDir: `../${format}`,
         rootDir: "src",
         paths: {},

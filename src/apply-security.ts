@@ -43,7 +43,8 @@ export interface LayerDescription {
   readonly lostOnRestart?: string;
 }
 
-interface SecurityParts {
+/** What every `Security` has, whatever is on. */
+export interface SecurityBase {
   /**
    * Resolves when the stores are connected and their schema is there; rejects with the reason.
    *
@@ -101,7 +102,7 @@ type When<Settings, Key extends keyof SecuritySettings, Part> = Key extends keyo
   : unknown;
 
 /** What `applySecurity` gives back; `apiKeys`, `jwt` and `sessions` are in the type when the settings turn them on. */
-export type Security<Settings = SecuritySettings> = SecurityParts &
+export type Security<Settings = SecuritySettings> = SecurityBase &
   When<Settings, "apiKeys", { readonly apiKeys: ApiKeyService }> &
   When<Settings, "jwt", { readonly jwt: JwtManager }> &
   When<Settings, "session", { readonly sessions: SessionDirectory }>;
@@ -185,7 +186,7 @@ export function applySecurity<Settings = SecuritySettings>(
     stores,
     runtime,
   );
-  const security: SecurityParts & { apiKeys?: ApiKeyService; jwt?: JwtManager; sessions?: SessionDirectory } = {
+  const security: SecurityBase & { apiKeys?: ApiKeyService; jwt?: JwtManager; sessions?: SessionDirectory } = {
     close,
     ready: async () => {
       checkMountedByRouters(app);
@@ -300,7 +301,7 @@ function lifecycle(
   services: readonly (Service | undefined)[],
   stores: Stores,
   runtime: Runtime,
-): Pick<SecurityParts, "ready" | "close"> {
+): Pick<SecurityBase, "ready" | "close"> {
   const start = async (): Promise<void> => {
     await stores.ready();
     await Promise.all(services.map(async (service) => service?.init()));

@@ -2,6 +2,7 @@ export {
   applySecurity,
   type LayerDescription,
   type Security,
+  type SecurityBase,
   type SecurityDependencies,
   type SessionDirectory,
 } from "./apply-security.js";
@@ -12,55 +13,109 @@ export { settingsFromEnv } from "./settings/environment.js";
 export { SettingsError, SetupError, type SettingsCode, type SettingsIssue } from "./settings/errors.js";
 
 export { securityHeaders } from "./headers/middleware.js";
-export type { HeadersPatch, HeadersSettings } from "./headers/settings.js";
+export type {
+  ContentSecurityPolicyPatch,
+  ContentSecurityPolicySettings,
+  HeadersPatch,
+  HeadersSettings,
+  ResolvedContentSecurityPolicyPatch,
+  ResolvedContentSecurityPolicySettings,
+  ResolvedHeadersSettings,
+} from "./headers/settings.js";
+export type {
+  DirectiveSettings,
+  ResolvedStrictTransportSecuritySettings,
+  StrictTransportSecuritySettings,
+} from "./headers/fields.js";
+export type { PermissionsAllowlist } from "./headers/permissions.js";
 export { trustedHost } from "./trusted-host/middleware.js";
-export type { TrustedHostSettings } from "./trusted-host/settings.js";
+export type {
+  ResolvedTrustedHostSettings,
+  TrustedHostObjectSettings,
+  TrustedHostSettings,
+} from "./trusted-host/settings.js";
 export { corsPolicy } from "./cors/middleware.js";
-export type { CorsSettings } from "./cors/settings.js";
+export type { CorsSettings, ResolvedCorsSettings } from "./cors/settings.js";
 export { rateLimiter } from "./rate-limit/middleware.js";
-export type { RateLimitSettings, RouteLimitSettings } from "./rate-limit/settings.js";
+export type {
+  RateLimitCostFunction,
+  RateLimitKeyFunction,
+  RateLimitSettings,
+  ResolvedRateLimitSettings,
+  RouteLimitSettings,
+} from "./rate-limit/settings.js";
 export { csrfProtection } from "./csrf/middleware.js";
-export type { CsrfSettings } from "./csrf/settings.js";
+export type { CsrfSettings, ResolvedCsrfSettings } from "./csrf/settings.js";
 export { logIn, logOut, sessions, type LogInAs, type LogInSettings, type SessionInfo } from "./session/middleware.js";
 export { SessionEndedError } from "./session/errors.js";
-export type { SessionSettings } from "./session/settings.js";
+export type { ResolvedSessionSettings, SessionSettings } from "./session/settings.js";
 export { apiKeyAuth } from "./api-key/middleware.js";
-export { ApiKeyError } from "./api-key/errors.js";
-export type { CreateApiKeyInput } from "./api-key/input.js";
+export type { ApiKeyMaker, ApiKeyStateProblem } from "./api-key/decide.js";
+export { ApiKeyError, type ApiKeyErrorCode, type ApiKeyIssue } from "./api-key/errors.js";
+export { HashUnavailableError } from "./api-key/hash-queue.js";
+export type { CreateApiKeyInput, ListApiKeysInput, RevokeApiKeyInput, RotateApiKeyInput } from "./api-key/input.js";
 export type { ApiKeyRecord } from "./api-key/records.js";
-export type { ApiKeyFailureReason, ApiKeyVerification } from "./api-key/result.js";
+export type { AcceptedApiKey, ApiKeyFailureReason, ApiKeyVerification, RejectedApiKey } from "./api-key/result.js";
 export { apiKeyRoutes, type ApiKeyRoutesSettings } from "./api-key/routes.js";
-export { ApiKeyService, type CreatedApiKey } from "./api-key/service.js";
-export type { ApiKeyAuthSettings, ApiKeySettings } from "./api-key/settings.js";
+export {
+  ApiKeyService,
+  type ApiKeyServiceDependencies,
+  type AuditContext,
+  type CreatedApiKey,
+} from "./api-key/service.js";
+export type { ApiKeyAuthSettings, ApiKeySettings, ResolvedApiKeySettings } from "./api-key/settings.js";
 export { jwtAuth } from "./jwt/middleware.js";
 export { tokenRoutes, type TokenRoutesSettings } from "./jwt/routes.js";
-export { JwtManager, type IssuedTokens } from "./jwt/manager.js";
+export { JwtManager, type IssuedTokens, type JwtManagerDependencies } from "./jwt/manager.js";
 export type { IssueInput } from "./jwt/grant.js";
 export type { AccessTokenClaims } from "./jwt/decide.js";
 export { TokenError, type TokenErrorCode } from "./jwt/errors.js";
-export type { JwtAuthSettings, JwtSettings } from "./jwt/settings.js";
+export type { JwkSet } from "./jwt/jwks.js";
+export type { JwtKeyInput, JwtKeySettings, ResolvedJwtKeySettings } from "./jwt/key-settings.js";
+export type { JwtAuthSettings, JwtSettings, ResolvedJwtSettings } from "./jwt/settings.js";
 
 export { RedisSlidingWindowStore } from "./stores/redis/sliding-window-store.js";
+export type { RedisSlidingWindowStoreSettings } from "./stores/redis/window-settings.js";
 export { SlidingWindowStore } from "./stores/memory/sliding-window-store.js";
-export { MemorySessionStore } from "./stores/memory/session-store.js";
+export type { SlidingWindowStoreSettings } from "./stores/memory/window-settings.js";
+export type { ExpressRateLimitSettings } from "./stores/standalone-limit.js";
+export { SessionStoreFullError } from "./stores/memory/session-record.js";
+export { MemorySessionStore, type MemorySessionStoreSettings } from "./stores/memory/session-store.js";
 export type {
   ApiKeyStore,
+  JsonValue,
+  KeyDigest,
+  PrincipalIndex,
   PrincipalSession,
   RateLimitStore,
   SessionStore,
   StoredApiKey,
   StoredRefreshToken,
   TokenStore,
+  UsageBatch,
   WindowOutcome,
   WindowPolicy,
+  WindowRequest,
+  WriteCall,
 } from "./stores/contracts.js";
 
 export type { Clock } from "./core/clock.js";
-export { SecurityEvents, type SecurityEvent, type SecurityEventName } from "./core/events.js";
+export {
+  SecurityEvents,
+  type SecurityEvent,
+  type SecurityEventDetails,
+  type SecurityEventListener,
+  type SecurityEventName,
+} from "./core/events.js";
+export type { LayerId } from "./core/layer-id.js";
 export type { Mode } from "./core/layer.js";
 export type { PartDependencies } from "./core/runtime.js";
+export { InvalidInputError, PortcullisError, StoreError } from "./core/portcullis-error.js";
 export type { CredentialKind, Principal } from "./core/principal.js";
 export type { OnRefusal, Problem, RefusalCode, ReplacedBody } from "./core/refusal.js";
 export { clientAddress } from "./core/request-state.js";
 export { Secret } from "./core/secret.js";
+export { UnreadableRecordError } from "./core/store-fault.js";
+export { StoreFullError } from "./core/store-full.js";
 export { StoreUnavailableError } from "./core/store-guard.js";
+export { DeadlinePassedError } from "./core/write-call.js";

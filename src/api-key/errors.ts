@@ -1,3 +1,5 @@
+import { PortcullisError } from "../core/portcullis-error.js";
+
 /** Every code an `ApiKeyError` can have. */
 export const API_KEY_ERROR_CODES = [
   "invalid-input",
@@ -39,7 +41,7 @@ const STATUSES = {
 } as const;
 
 /** A call of `ApiKeyService` that cannot be done: wrong input, or a key whose state does not allow it. */
-export class ApiKeyError extends Error {
+export class ApiKeyError extends PortcullisError {
   readonly code: ApiKeyErrorCode;
   /** What Express's own error handler answers when the app passes the error on. */
   readonly status: 400 | 404 | 409;

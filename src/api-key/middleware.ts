@@ -37,7 +37,7 @@ export function createApiKey(
   ): void {
     if (result.ok) {
       state.keyService = service;
-      runtime.resources.keep(req, service, key, result);
+      runtime.resources.keep(req, service.verifier, key, result);
       acceptPrincipal(req, state, runtime, "api-key", result.principal);
       next();
       return;
@@ -45,7 +45,7 @@ export function createApiKey(
     if (refuse(req, res, "api-key", refusals.of(result, scheme), mode)) return;
     // Only reporting, and the key is good but for its limit: the request goes on as who it is.
     if (result.principal !== undefined) {
-      runtime.resources.keep(req, service, key, result);
+      runtime.resources.keep(req, service.verifier, key, result);
       acceptPrincipal(req, state, runtime, "api-key", result.principal);
     }
     next();
@@ -96,7 +96,11 @@ export function createApiKey(
         return;
       }
       state.presented = "api-key";
-      const result = service.check(choice.key, state.address(req), waiting(req, res, state.limits, choice.scheme));
+      const result = service.verifier.check(
+        choice.key,
+        state.address(req),
+        waiting(req, res, state.limits, choice.scheme),
+      );
       // What is thrown while the request goes on belongs to the app's error handling, not to nobody.
       if (result instanceof Promise)
         void result.then((settled) => settle(req, res, next, state, settled, choice)).catch(next);
@@ -132,7 +136,7 @@ export function apiKeyAuth(
   deps?: PartDependencies,
 ): RequestHandler {
   const own = parse(apiKeyAuthSchema, settings ?? {});
-  if (typeof (service as Partial<ApiKeyService> | undefined)?.check !== "function") {
+  if (typeof (service as Partial<ApiKeyService> | undefined)?.verify !== "function") {
     throw new SetupError(
       "apiKeyAuth needs the service that knows the keys as its first argument: apiKeyAuth(new ApiKeyService()).",
     );

@@ -1,5 +1,5 @@
 import type { Principal } from "../core/principal.js";
-import type { StateProblem } from "./decide.js";
+import type { ApiKeyStateProblem } from "./decide.js";
 import type { ApiKeyRecord } from "./records.js";
 
 /** Why a key was not accepted. For logs and events: a caller is told no more than "invalid", "too many" or "try again". */
@@ -9,7 +9,7 @@ export type ApiKeyFailureReason =
   | "mismatch"
   /** The record is damaged, or made under a pepper that is not in the settings. */
   | "unreadable"
-  | StateProblem
+  | ApiKeyStateProblem
   | "address-not-allowed"
   | "too-many-failures"
   | "rate-limited"

@@ -13,7 +13,7 @@ import { HashUnavailableError } from "./hash-queue.js";
 import { ownKeySchema, pageSchema, readInput, rotateSchema } from "./input.js";
 import type { ApiKeyRecord } from "./records.js";
 import { beyond, type Caller, callerOf, callerRefusals } from "./routes-caller.js";
-import type { ApiKeyService, AuditFacts } from "./service.js";
+import type { ApiKeyService, AuditContext } from "./service.js";
 import { apiKeySchema } from "./settings.js";
 
 const SOURCE = "api-key-routes";
@@ -220,7 +220,7 @@ function queryOf(req: Request): Record<string, unknown> {
   return query;
 }
 
-function auditFacts(req: Request): AuditFacts {
+function auditFacts(req: Request): AuditContext {
   const { sourceIp, method, path, subject } = requestFacts(req);
   return { sourceIp, method, path, ...(subject === undefined ? {} : { subject }) };
 }

@@ -11,7 +11,7 @@ import type { WriteCall } from "../core/write-call.js";
 import { parse } from "../settings/object.js";
 import type { ApiKeyStore, StoredApiKey } from "../stores/contracts.js";
 import { MemoryApiKeyStore } from "../stores/memory/api-key-store.js";
-import { graceEnd, type Maker, stateProblem, THE_APP } from "./decide.js";
+import { graceEnd, type ApiKeyMaker, stateProblem, THE_APP } from "./decide.js";
 import { ApiKeyError } from "./errors.js";
 import { generateKey, isKeyId } from "./format.js";
 import { HashQueue } from "./hash-queue.js";
@@ -32,7 +32,7 @@ import { type ApiKeyRecord, publicRecord } from "./records.js";
 import type { ApiKeyVerification } from "./result.js";
 import {
   type ApiKeyServiceDependencies,
-  type AuditFacts,
+  type AuditContext,
   type CreatedApiKey,
   type KeyChanges,
   type LastingFields,
@@ -41,9 +41,9 @@ import {
 import { type ResolvedApiKeySettings, apiKeySchema, type ApiKeySettings } from "./settings.js";
 import { UsageLog } from "./usage.js";
 import { VerifiedCache } from "./verified-cache.js";
-import { KeyVerifier, type Waiting } from "./verifier.js";
+import { KeyVerifier } from "./verifier.js";
 
-export type { ApiKeyServiceDependencies, AuditFacts, CreatedApiKey, KeyChanges } from "./service-parts.js";
+export type { ApiKeyServiceDependencies, AuditContext, CreatedApiKey, KeyChanges } from "./service-parts.js";
 
 const MOST_REVOCATIONS = 10_000;
 const MOST_UNDELIVERED = 1000;
@@ -74,13 +74,14 @@ export class ApiKeyService {
   readonly #hasher: KeyHasher;
   readonly #limits: KeyLimits;
   readonly #usage: UsageLog;
-  readonly #verifier: KeyVerifier;
   readonly #changes: KeyChanges | undefined;
   readonly #stopListening: (() => void) | undefined;
   /** New keys of rotations that a store did after their callers had been refused, by the id of the old key. */
   readonly #undelivered = new LRUCache<string, CreatedApiKey>({ max: MOST_UNDELIVERED, ttl: UNDELIVERED_MS });
   /** By the id of the key. */
   readonly #revocations = new LRUCache<string, Revocation>({ max: MOST_REVOCATIONS, ttl: UNDELIVERED_MS });
+  /** @internal For the layer: `verify` without a promise where none is needed, which is whenever the key is remembered. */
+  readonly verifier: KeyVerifier;
   #initialised: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
 
@@ -110,7 +111,7 @@ export class ApiKeyService {
       this.#runtime.clock,
       options.usageFlushSeconds,
     );
-    this.#verifier = new KeyVerifier({
+    this.verifier = new KeyVerifier({
       prefix: options.prefix,
       cacheMs: options.cacheSeconds * 1000,
       runtime: this.#runtime,
@@ -133,6 +134,7 @@ export class ApiKeyService {
     return this.#options;
   }
 
+  /** @internal For the layer and the routes. */
   get runtime(): Runtime {
     return this.#runtime;
   }
@@ -164,7 +166,11 @@ export class ApiKeyService {
    * @throws ApiKeyError (rejects) "invalid-input" listing every issue; "too-many-keys" when the owner's share of a bounded store is
    *   used up; "revoked", "expired" or "rotated" when the key that asked for it does not work any more
    */
-  async create(input: CreateApiKeyInput, audit: AuditFacts = {}, maker: Maker = THE_APP): Promise<CreatedApiKey> {
+  async create(
+    input: CreateApiKeyInput,
+    audit: AuditContext = {},
+    maker: ApiKeyMaker = THE_APP,
+  ): Promise<CreatedApiKey> {
     const wanted = readInput(createSchema, input);
     const now = this.#runtime.clock.now();
     if (wanted.expiresAt !== null && wanted.expiresAt <= now)
@@ -192,12 +198,7 @@ export class ApiKeyService {
    * @param from `address`: the client's, without which a key bound to addresses is refused and failures are not limited by address
    */
   async verify(key: string, from: { readonly address?: string | undefined } = {}): Promise<ApiKeyVerification> {
-    return this.check(key, from.address);
-  }
-
-  /** `verify` for the request path: no promise when none is needed, which is whenever the key is remembered. */
-  check(key: string, address: string | undefined, waiting?: Waiting): ApiKeyVerification | Promise<ApiKeyVerification> {
-    return this.#verifier.check(typeof key === "string" ? key : "", address, waiting);
+    return this.verifier.check(typeof key === "string" ? key : "", from.address);
   }
 
   /** The owner's keys, newest first, revoked ones included: `limit` of them (50; at most 100) after the key `after`. */
@@ -233,8 +234,8 @@ export class ApiKeyService {
   async rotate(
     id: string,
     input: RotateApiKeyInput = {},
-    audit: AuditFacts = {},
-    maker?: Maker,
+    audit: AuditContext = {},
+    maker?: ApiKeyMaker,
   ): Promise<CreatedApiKey> {
     const { graceSeconds } = readInput(rotateSchema, input);
     const time = new StoreTime(this.#options.storeTimeoutMs);
@@ -280,7 +281,7 @@ export class ApiKeyService {
    *   true once more when this process was refused the same revocation and has it done since
    * @throws ApiKeyError "invalid-input"; StoreUnavailableError when the store was silent or the others untold: this process repeats it until the store has it
    */
-  async revoke(id: string, input: RevokeApiKeyInput = {}, audit: AuditFacts = {}): Promise<boolean> {
+  async revoke(id: string, input: RevokeApiKeyInput = {}, audit: AuditContext = {}): Promise<boolean> {
     const { reason, descendants } = readInput(revokeSchema, input);
     if (!isKeyId(id)) return false;
     const revocation = this.#revocations.get(id) ?? {
@@ -433,7 +434,11 @@ export class ApiKeyService {
    * What a rotation made although its caller was refused; given out once, and only while it is in force. It is not there when
    * a rotation that was in doubt has not taken place.
    */
-  async #takeUndelivered(id: string, maker: Maker | undefined, time: StoreTime): Promise<CreatedApiKey | undefined> {
+  async #takeUndelivered(
+    id: string,
+    maker: ApiKeyMaker | undefined,
+    time: StoreTime,
+  ): Promise<CreatedApiKey | undefined> {
     const made = this.#undelivered.get(id);
     // Nobody gets a key that does not end with all its makers.
     if (made === undefined || maker?.path.some((by) => !made.record.path.includes(by)) === true) return undefined;
@@ -447,14 +452,14 @@ export class ApiKeyService {
   async #close(): Promise<void> {
     this.#stopListening?.();
     this.#unfinished.close();
-    await this.#verifier.close();
+    await this.verifier.close();
     await this.#usage.close();
     this.#cache.clear();
     await this.#limits.close();
     if (this.#ownsStore) await this.#store.close();
   }
 
-  #announce(name: SecurityEventName, reason: string, key: { id: string; ownerId?: string }, audit: AuditFacts): void {
+  #announce(name: SecurityEventName, reason: string, key: { id: string; ownerId?: string }, audit: AuditContext): void {
     this.#runtime.events.emit(name, () => ({
       source: "api-key",
       reason,

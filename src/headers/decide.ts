@@ -7,7 +7,7 @@ import {
   type Policy,
 } from "./directives.js";
 import type { DirectiveSettings } from "./fields.js";
-import { DENIED_FEATURES, type Allowlist, type Permissions } from "./permissions.js";
+import { DENIED_FEATURES, type PermissionsAllowlist, type Permissions } from "./permissions.js";
 import type { ResolvedHeadersSettings, ResolvedHeadersPatch } from "./settings.js";
 
 /** What is to be sent, header by header, before it becomes text; `false` sends none. */
@@ -150,10 +150,10 @@ export function frameFor(csp: Policy | false): "DENY" | "SAMEORIGIN" | false {
 
 /** What is set comes first, then what was there and is not mentioned. */
 function overlaid(
-  set: Readonly<Record<string, Allowlist | false>>,
-  under: readonly (readonly [string, Allowlist])[],
+  set: Readonly<Record<string, PermissionsAllowlist | false>>,
+  under: readonly (readonly [string, PermissionsAllowlist])[],
 ): Permissions {
-  const result = new Map<string, Allowlist>();
+  const result = new Map<string, PermissionsAllowlist>();
   for (const [name, allow] of Object.entries(set)) if (allow !== false) result.set(name, allow);
   for (const [name, allow] of under) if (!Object.hasOwn(set, name)) result.set(name, allow);
   return result;

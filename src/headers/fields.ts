@@ -3,7 +3,7 @@ import { addIssue, chosen, nearest, settingsObject } from "../settings/object.js
 import { isLoopbackHost } from "../core/origin.js";
 import { isSfKey } from "../core/structured-field.js";
 import { DIRECTIVES, ENFORCED_ONLY, type DirectiveName } from "./directives.js";
-import { allowProblem, featureProblem, type Allowlist } from "./permissions.js";
+import { allowProblem, featureProblem, type PermissionsAllowlist } from "./permissions.js";
 import { sourceProblems } from "./source-lint.js";
 
 /** The schemas of single settings; `settings.ts` puts them together, for the layer and for a route's patch. */
@@ -127,7 +127,7 @@ function withoutUndefined(input: unknown): unknown {
   return Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined));
 }
 
-const allowlistSchema: z.ZodType<Allowlist | false, Allowlist | false> = chosen((value) => {
+const allowlistSchema: z.ZodType<PermissionsAllowlist | false, PermissionsAllowlist | false> = chosen((value) => {
   if (value === false) return z.literal(false);
   if (value === "*") return z.literal("*");
   if (typeof value === "string") {

@@ -7,9 +7,9 @@ import type { KeyProblem } from "./key-fitness.js";
 import { pemProblem } from "./pem-problem.js";
 
 /** What a key may be given as. A parsed key is a KeyObject, which prints nothing of itself. */
-export type KeyInput = string | Secret | KeyObject;
+export type JwtKeyInput = string | Secret | KeyObject;
 
-function keySchema(half: "private" | "public"): z.ZodType<KeyObject, KeyInput> {
+function keySchema(half: "private" | "public"): z.ZodType<KeyObject, JwtKeyInput> {
   return z
     .union([z.string(), z.instanceof(Secret), z.custom<KeyObject>((value) => value instanceof KeyObject)], {
       error: "Invalid input: expected a PEM string or a KeyObject",

@@ -6,9 +6,10 @@ import { StoreTime } from "../core/store-time.js";
 import { parse } from "../settings/object.js";
 import type { TokenStore } from "../stores/contracts.js";
 import { MemoryTokenStore } from "../stores/memory/token-store.js";
-import { AccessTokens, issuedAt, type AccessVerdict } from "./access-tokens.js";
+import { AccessTokens } from "./access-tokens.js";
+import { AccessVerifier } from "./access-verifier.js";
 import { Cleaner } from "./cleaner.js";
-import type { AccessTokenClaims, ClaimsVerdict } from "./decide.js";
+import type { AccessTokenClaims } from "./decide.js";
 import { describeJwt } from "./describe.js";
 import { TokenError } from "./errors.js";
 import { grantOf, isTokenId, type IssueInput } from "./grant.js";
@@ -37,7 +38,7 @@ interface Revoked {
 }
 
 export interface JwtManagerDependencies extends PartDependencies {
-  /** In place of `events`, `clock` and `onRefusal`: those of a whole application. */
+  /** @internal In place of `events`, `clock` and `onRefusal`: those of a whole application. */
   readonly runtime?: Runtime | undefined;
   /** A store that somebody else closes; `settings.store` goes first. */
   readonly store?: TokenStore | undefined;
@@ -50,15 +51,16 @@ const MOST_REFUSED = 10_000;
 /** For this long after the repetition of a revocation the same call is the caller's second try, and no new revocation; in milliseconds. */
 const SECOND_TRY_MS = 60_000;
 
-const UNAVAILABLE: AccessVerdict = Object.freeze({ ok: false, code: "store-unavailable" });
-
 /**
  * Issues, verifies, refreshes and revokes tokens. All methods are asynchronous and, where they fail, reject with a `TokenError`.
  *
  * @throws SettingsError when the settings are wrong or there is no key
  */
 export class JwtManager {
+  /** @internal For the layer and the routes. */
   readonly runtime: Runtime;
+  /** @internal For the layer: `verifyAccessToken` as a value, without a promise where none is needed. */
+  readonly verifier: AccessVerifier;
   /** The settings in effect. Secrets and keys print nothing of themselves. */
   readonly options: ResolvedJwtSettings;
   readonly #ring: KeyRing;
@@ -83,6 +85,7 @@ export class JwtManager {
     this.#closesStore = this.options.store !== undefined || store === undefined;
     const chosen = this.options.store ?? store ?? new MemoryTokenStore({ clock: runtime.clock });
     this.#store = new GuardedTokenStore(chosen, runtime, this.options.storeTimeoutMs);
+    this.verifier = new AccessVerifier(this.#access, this.#store, runtime.clock, this.options.onStoreError);
     this.#refresh = new RefreshTokens(
       this.#store,
       new RefreshSecrets(refreshPeppers(this.options, secretKey)),
@@ -143,36 +146,9 @@ export class JwtManager {
    * @throws TokenError with the reason as `code`
    */
   async verifyAccessToken(token: string): Promise<AccessTokenClaims> {
-    const verdict = await this.check(token);
+    const verdict = await this.verifier.check(token);
     if (!verdict.ok) throw new TokenError(verdict.code);
     return verdict.claims;
-  }
-
-  /** The same as a value, for the request path: no promise while the store answers at once. Never throws, never rejects. */
-  check(token: unknown): AccessVerdict | Promise<AccessVerdict> {
-    const verdict = this.#access.verify(token, this.runtime.clock.now());
-    if (!verdict.ok) return verdict;
-    const { claims } = verdict;
-    try {
-      // After the signature, so that nobody learns which ids are revoked by making tokens up (auth0/express-jwt#100).
-      const revoked = this.#store.isRevoked({
-        jti: claims.jti,
-        subject: claims.sub,
-        issuedAt: issuedAt(claims),
-        familyId: claims.fam,
-      });
-      if (typeof revoked === "boolean") return revoked ? { ok: false, code: "revoked", claims } : verdict;
-      return revoked.then(
-        (answer): AccessVerdict => (answer ? { ok: false, code: "revoked", claims } : verdict),
-        () => this.#withoutStore(verdict),
-      );
-    } catch {
-      return this.#withoutStore(verdict);
-    }
-  }
-
-  #withoutStore(verdict: ClaimsVerdict): AccessVerdict {
-    return this.options.onStoreError === "allow" ? verdict : UNAVAILABLE;
   }
 
   /**
@@ -213,7 +189,7 @@ export class JwtManager {
    * @throws TokenError `store-unavailable`
    */
   async revokeAccessToken(token: string): Promise<boolean> {
-    const verdict = await this.check(token);
+    const verdict = await this.verifier.check(token);
     if (!verdict.ok) {
       if (verdict.code === "store-unavailable") throw new TokenError("store-unavailable");
       return false;

@@ -79,7 +79,7 @@ export function createJwt(
       return next();
     }
     state.tokenManager = manager;
-    runtime.resources.keep(req, manager, token, verdict);
+    runtime.resources.keep(req, manager.verifier, token, verdict);
     acceptPrincipal(req, state, runtime, "jwt", principalOf(verdict.claims));
     next();
   }
@@ -102,7 +102,7 @@ export function createJwt(
       return next();
     }
     state.presented = "jwt";
-    const verdict = manager.check(choice.token);
+    const verdict = manager.verifier.check(choice.token);
     if (verdict instanceof Promise)
       verdict.then((settled) => settle(req, res, next, state, choice.token, settled)).catch(next);
     else settle(req, res, next, state, choice.token, verdict);
@@ -128,7 +128,7 @@ export function createJwt(
  */
 export function jwtAuth(manager: JwtManager, settings: JwtAuthSettings = {}, deps?: PartDependencies): RequestHandler {
   const { mode, realm } = parse(jwtAuthSchema, settings);
-  if (typeof (manager as Partial<JwtManager> | undefined)?.check !== "function") {
+  if (typeof (manager as Partial<JwtManager> | undefined)?.verifyAccessToken !== "function") {
     throw new SetupError(
       "jwtAuth needs the manager that verifies tokens as its first argument: jwtAuth(new JwtManager({ secret })).",
     );

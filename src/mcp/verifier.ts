@@ -1,3 +1,4 @@
+import { PortcullisError } from "../core/portcullis-error.js";
 import type { ApiKeyService } from "../api-key/service.js";
 import type { JwtManager } from "../jwt/manager.js";
 import { TokenError } from "../jwt/errors.js";
@@ -50,6 +51,19 @@ export interface McpVerifierSettings {
   readonly invalidToken: (message: string) => Error;
 }
 
+/**
+ * An API key could not be verified now: its store does not answer, too many hashes are waiting, or a limit is used up. The SDK
+ * answers 500, and the client keeps its key.
+ */
+export class VerificationUnavailableError extends PortcullisError {
+  readonly code = "verification-unavailable";
+
+  constructor() {
+    super("The key could not be verified now.");
+    this.name = "VerificationUnavailableError";
+  }
+}
+
 /** How long the SDK may take an API key that does not expire for good, in seconds: it asks again with every request. */
 const KEY_GOOD_FOR_SECONDS = 60;
 /** Failures after which the same key may be good: the SDK answers 500, and the client keeps its key. The layers answer 429 and 503. */
@@ -90,13 +104,13 @@ export function mcpVerifier({
   for (const service of [apiKeys, jwt]) service?.runtime.resources.add(path ?? url.pathname, metadata);
 
   async function byKey(service: ApiKeyService, key: string): Promise<McpAuthInfo> {
-    const kept = service.runtime.resources.verdictOf(service, key);
+    const kept = service.runtime.resources.verdictOf(service.verifier, key);
     const result = kept ?? (await service.verify(key));
     // A layer that only reports has let a key over its limit pass.
     const principal = result.ok ? result.principal : kept?.principal;
     if (principal === undefined)
       throw !result.ok && NOT_THE_KEYS_FAULT.has(result.reason)
-        ? new Error("The key could not be verified now.")
+        ? new VerificationUnavailableError()
         : invalidToken(REFUSAL);
     const { id, scopes, roles, credentialId } = principal;
     const soon = service.runtime.clock.now() / 1000 + KEY_GOOD_FOR_SECONDS;
@@ -112,7 +126,8 @@ export function mcpVerifier({
   }
 
   async function byToken(manager: JwtManager, token: string): Promise<McpAuthInfo> {
-    const verdict = manager.runtime.resources.verdictOf(manager, token) ?? (await manager.check(token));
+    const verdict =
+      manager.runtime.resources.verdictOf(manager.verifier, token) ?? (await manager.verifier.check(token));
     // A store that is down is no reason to tell the client that its token is bad.
     if (!verdict.ok) throw verdict.code === "store-unavailable" ? new TokenError(verdict.code) : invalidToken(REFUSAL);
     const { claims } = verdict;

@@ -5,7 +5,7 @@ import type { RateLimitStore } from "../stores/contracts.js";
 import { limitText } from "./decide.js";
 import { allowList, byAddress, byFunction, byPrincipal, costOf, type KeyOf, onceEach, principalKey } from "./keys.js";
 import type { Limit } from "./limiter.js";
-import type { KeyFunction, ResolvedRateLimitSettings, ResolvedRouteLimitSettings } from "./settings.js";
+import type { RateLimitKeyFunction, ResolvedRateLimitSettings, ResolvedRouteLimitSettings } from "./settings.js";
 
 /** What the limits of one application have in common. */
 type Common = Pick<
@@ -84,7 +84,7 @@ export function routeLimit(
 }
 
 function keyOf(
-  key: "address" | "principal" | KeyFunction,
+  key: "address" | "principal" | RateLimitKeyFunction,
   ipv6Subnet: number,
   announce: (reason: string) => boolean,
 ): KeyOf {

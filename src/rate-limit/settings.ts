@@ -7,9 +7,9 @@ import type { RateLimitStore } from "../stores/contracts.js";
 import { DEFAULT_MAX_CLIENTS, maxClientsSchema } from "../stores/memory/window-settings.js";
 
 /** Gives the key a request is counted under: text of 1 to 256 characters. */
-export type KeyFunction = (req: Request) => string;
+export type RateLimitKeyFunction = (req: Request) => string;
 /** Gives the units a request costs: a whole number, 0 or more. */
-export type CostFunction = (req: Request) => number;
+export type RateLimitCostFunction = (req: Request) => number;
 
 /** Units in a window: a whole number, at least 1. */
 const limitSchema = z
@@ -29,11 +29,12 @@ const nameSchema = z.string().superRefine((name, context) => {
 
 const functionSchema = z.custom((value) => typeof value === "function");
 
-const keySchema = chosen<"address" | "principal" | KeyFunction, "address" | "principal" | KeyFunction>((value) =>
-  typeof value === "function" ? functionSchema : z.enum(["address", "principal"]),
-);
+const keySchema = chosen<
+  "address" | "principal" | RateLimitKeyFunction,
+  "address" | "principal" | RateLimitKeyFunction
+>((value) => (typeof value === "function" ? functionSchema : z.enum(["address", "principal"])));
 
-const costSchema = chosen<number | CostFunction, number | CostFunction>((value) =>
+const costSchema = chosen<number | RateLimitCostFunction, number | RateLimitCostFunction>((value) =>
   typeof value === "function" ? functionSchema : z.int().min(1),
 );
 
@@ -184,7 +185,10 @@ export const routeLimitSchema = settingsObject({
   mode: z.enum(["enforce", "report"]).optional(),
 }).superRefine(checkCost);
 
-function checkCost(settings: { limit: number; cost: number | CostFunction }, context: z.core.$RefinementCtx): void {
+function checkCost(
+  settings: { limit: number; cost: number | RateLimitCostFunction },
+  context: z.core.$RefinementCtx,
+): void {
   if (typeof settings.cost !== "number" || settings.cost <= settings.limit) return;
   addIssue(context, {
     code: "contradiction",

@@ -2,7 +2,7 @@ import type { KeyObject } from "node:crypto";
 import type { Request } from "express";
 import session from "express-session";
 import type { Runtime } from "../core/runtime.js";
-import type { SessionStamp } from "../stores/memory/session-record.js";
+import { SessionStoreFullError, type SessionStamp } from "../stores/memory/session-record.js";
 import type { FormerSessions } from "./former-sessions.js";
 import { andThen, settle, type Maybe } from "../core/maybe.js";
 import type { SessionCookie } from "./session-cookie.js";
@@ -159,7 +159,7 @@ export class SessionEngine extends session.Store {
         carrier instanceof SessionCarrier && carrier.sessionID === sid
           ? this.save(carrier, live)
           : this.#setForeign(sid, live),
-      (outcome) => callback(outcome === "full" ? new Error("The session store is full.") : null),
+      (outcome) => callback(outcome === "full" ? new SessionStoreFullError() : null),
       (error) => callback(error),
     );
   }

@@ -1,5 +1,7 @@
+import { PortcullisError } from "../core/portcullis-error.js";
+
 /** A log-in was to renew a session that has ended meanwhile: by a log-out, by `sessions.end`, or by its time. Nobody is logged in. */
-export class SessionEndedError extends Error {
+export class SessionEndedError extends PortcullisError {
   readonly code = "session-ended";
   /** Express's own error handler answers with it when the app passes the error on. */
   readonly status = 401;

@@ -1,3 +1,4 @@
+import { InvalidInputError } from "../core/portcullis-error.js";
 import type { Request, Response } from "express";
 import { idText, MAX_ID_LENGTH } from "../core/principal.js";
 import { requestFacts } from "../core/refusal.js";
@@ -39,7 +40,7 @@ const ADD_THE_LAYER =
  *
  * Await it before answering. The answer waits for a log-in that nobody awaits, and a process warning says that it was not awaited.
  *
- * @throws TypeError (rejects) when `who` is not well formed
+ * @throws InvalidInputError (rejects) when `who` is not well formed
  * @throws SetupError (rejects) when no session layer ran, or the response has already begun
  * @throws SessionEndedError (rejects, with `status` 401) when this is a re-authentication and the session has ended meanwhile, by
  * a log-out, by `sessions.end` or by its time; nobody is logged in then
@@ -171,16 +172,16 @@ function snapshot({ session, sessionID, stamp, storedId, storedJson, saved, ende
 }
 
 function checkedDetails(who: unknown): { id: string; scopes: string[]; roles: string[] } {
-  if (typeof who !== "object" || who === null) throw new TypeError("logIn needs { id, scopes?, roles? }.");
+  if (typeof who !== "object" || who === null) throw new InvalidInputError("logIn needs { id, scopes?, roles? }.");
   const { scopes, roles, ...rest } = who as Record<string, unknown>;
   const id = idText(rest["id"]);
   if (typeof id !== "string" || id === "" || id.length > MAX_ID_LENGTH) {
-    throw new TypeError(
+    throw new InvalidInputError(
       `logIn: id must be text of 1 to ${MAX_ID_LENGTH} characters, or a safe integer. Write the id of another type as text: { id: String(user.id) }.`,
     );
   }
   // The id goes into events: a line break in it could forge a line of somebody's log.
-  if (/[\x00-\x1f\x7f]/.test(id)) throw new TypeError("logIn: id must hold no control characters.");
+  if (/[\x00-\x1f\x7f]/.test(id)) throw new InvalidInputError("logIn: id must hold no control characters.");
   return {
     id,
     scopes: checkedList("scopes", scopes, (scope) => SCOPE_PATTERN.test(scope)),
@@ -191,7 +192,7 @@ function checkedDetails(who: unknown): { id: string; scopes: string[]; roles: st
 function checkedList(name: string, list: unknown, isValid: (item: string) => boolean): string[] {
   if (list === undefined) return [];
   if (!Array.isArray(list) || !list.every((item): item is string => typeof item === "string" && isValid(item))) {
-    throw new TypeError(`logIn: ${name} must be an array of well-formed ${name}.`);
+    throw new InvalidInputError(`logIn: ${name} must be an array of well-formed ${name}.`);
   }
   return [...list];
 }

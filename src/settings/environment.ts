@@ -1,6 +1,7 @@
 import { SettingsError, type SettingsIssue } from "./errors.js";
 import { parseSettings, type SecuritySettings } from "./schema.js";
 
+/** Environment variables by name. */
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Reads one variable; adds an issue and gives `undefined` when its text is not of the form it must have. */

@@ -1,3 +1,5 @@
+import { PortcullisError } from "../core/portcullis-error.js";
+
 /** Every code a `SettingsIssue` can have; `src/settings/README.md` explains each, and a test holds the two together. */
 export const SETTINGS_CODES = [
   "unknown-setting",
@@ -24,7 +26,7 @@ export interface SettingsIssue {
 }
 
 /** The settings are wrong; lists every issue at once. Thrown at start, never while serving. */
-export class SettingsError extends Error {
+export class SettingsError extends PortcullisError {
   readonly code = "PORTCULLIS_SETTINGS";
   readonly issues: readonly SettingsIssue[];
 
@@ -42,7 +44,7 @@ export class SettingsError extends Error {
 }
 
 /** The library is wired wrongly: mounted after routes, twice, or a service used that is not configured. */
-export class SetupError extends Error {
+export class SetupError extends PortcullisError {
   readonly code = "PORTCULLIS_SETUP";
 
   constructor(message: string, options?: ErrorOptions) {

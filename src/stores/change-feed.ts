@@ -1,3 +1,4 @@
+import { StoreError } from "../core/portcullis-error.js";
 import type { Runtime } from "../core/runtime.js";
 import { StoreUnavailableError } from "../core/store-guard.js";
 import type { Change, ChangeBatch, ChangeSource } from "./changes.js";
@@ -88,7 +89,8 @@ export class ChangeFeed {
 
   /** Reads everything in force and begins to follow. Rejects with the source's reason, and may then be called again. */
   start(): Promise<void> {
-    if (this.#closing !== undefined) return Promise.reject(new Error("The record of revocations has been closed."));
+    if (this.#closing !== undefined)
+      return Promise.reject(new StoreError("The record of revocations has been closed."));
     this.#started ??= this.#start().catch((error: unknown) => {
       this.#started = undefined;
       // The app may go on without waiting for `ready()`; it then heals by itself.
@@ -237,7 +239,7 @@ export class ChangeFeed {
     await this.#read();
     // The reading may have been one that began long ago.
     if (!this.isCurrent) await this.#read();
-    if (!this.isCurrent) throw new Error("The record of revocations could not be read in time.");
+    if (!this.isCurrent) throw new StoreError("The record of revocations could not be read in time.");
   }
 
   #take({ changes, position }: ChangeBatch, began: Moment): void {

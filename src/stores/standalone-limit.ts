@@ -11,7 +11,7 @@ export interface StandaloneLimit {
 }
 
 /** Packages that share express-rate-limit's stores leave some of its options out. */
-export interface StandaloneSettings {
+export interface ExpressRateLimitSettings {
   /** Milliseconds. */
   readonly windowMs?: number | undefined;
   /** Units in a window, or a function of what that package calls a request. */
@@ -35,7 +35,7 @@ export function standalonePolicy(limit: number, windowMs: number): WindowPolicy 
  */
 export function standaloneLimit(
   store: string,
-  options: StandaloneSettings,
+  options: ExpressRateLimitSettings,
   own: { readonly limit?: number | undefined; readonly windowMs?: number | undefined },
 ): StandaloneLimit {
   const { limit } = own;

@@ -290,7 +290,7 @@ describe("paths of a resource", () => {
 describe("the verdict of a layer", () => {
   it("is used for the request it was given on, and for no other", async () => {
     const { security, post } = await mcpServer();
-    const check = vi.spyOn(security.jwt, "check");
+    const check = vi.spyOn(security.jwt.verifier, "check");
     const { accessToken } = await security.jwt.issue("ada");
     const answers = await Promise.all(Array.from({ length: 20 }, () => post(accessToken)));
     expect(answers.map(({ status }) => status)).toEqual(Array(20).fill(200));
@@ -366,7 +366,7 @@ describe("the verdict of a layer", () => {
     );
     const server = await serve(app);
     open.push(server);
-    const check = vi.spyOn(jwt, "check");
+    const check = vi.spyOn(jwt.verifier, "check");
     const { key, record } = await apiKeys.create({
       ownerId: "ada",
       name: "k",

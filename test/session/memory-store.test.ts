@@ -1,5 +1,6 @@
 import session from "express-session";
 import { describe, expect, it } from "vitest";
+import { InvalidInputError } from "../../src/core/portcullis-error.js";
 import { SESSION_STAMP, SessionStoreFullError } from "../../src/stores/memory/session-record.js";
 import { MemorySessionStore } from "../../src/stores/memory/session-store.js";
 import { ManualClock } from "../support/manual-clock.js";
@@ -178,7 +179,7 @@ describe("MemorySessionStore", () => {
 
   it("refuses a bound that is none", () => {
     for (const maxSessions of [0, -1, 1.5, Number.NaN])
-      expect(() => new MemorySessionStore({ maxSessions })).toThrow(RangeError);
+      expect(() => new MemorySessionStore({ maxSessions })).toThrow(InvalidInputError);
   });
 
   it("lets the process end", async () => {

@@ -1,3 +1,4 @@
+import { StoreError } from "../../core/portcullis-error.js";
 import { systemClock, type Clock } from "../../core/clock.js";
 import { StoreFullError } from "../../core/store-full.js";
 import type { ApiKeyStore, KeyDigest, StoredApiKey, UsageBatch } from "../contracts.js";
@@ -141,7 +142,7 @@ export class MemoryApiKeyStore implements ApiKeyStore {
   async close(): Promise<void> {}
 
   #add(key: StoredApiKey): void {
-    if (this.#keys.has(key.id)) throw new Error("An API key with this id exists already.");
+    if (this.#keys.has(key.id)) throw new StoreError("An API key with this id exists already.");
     this.#makeRoom(key.ownerId);
     let owner = this.#owners.get(key.ownerId);
     if (owner === undefined) {

@@ -1,3 +1,4 @@
+import { InvalidInputError } from "../../core/portcullis-error.js";
 import session from "express-session";
 import { LRUCache } from "lru-cache";
 import { systemClock, type Clock } from "../../core/clock.js";
@@ -49,11 +50,11 @@ export class MemorySessionStore extends session.Store implements SessionStore {
   #cursor: Iterator<[string, Entry]> | undefined;
   #sweepOwned = false;
 
-  /** @throws RangeError when `maxSessions` is not a positive whole number */
+  /** @throws InvalidInputError when `maxSessions` is not a positive whole number */
   constructor({ maxSessions = 100_000, clock = systemClock }: MemorySessionStoreSettings = {}) {
     super();
     if (!Number.isSafeInteger(maxSessions) || maxSessions < 1)
-      throw new RangeError("maxSessions must be a positive whole number");
+      throw new InvalidInputError("maxSessions must be a positive whole number");
     this.#maxSessions = maxSessions;
     this.#maxOfPrincipal = Math.max(LEAST_SHARE, Math.floor(maxSessions * SHARE));
     this.#clock = clock;

@@ -7,7 +7,7 @@ import {
   noLimit,
   type StandaloneLimit,
   standaloneLimit,
-  type StandaloneSettings,
+  type ExpressRateLimitSettings,
   standalonePolicy,
 } from "../standalone-limit.js";
 import { mergeRequests } from "../window-requests.js";
@@ -106,7 +106,7 @@ export class SlidingWindowStore implements RateLimitStore, Store {
    *
    * @throws SetupError when `limit` is a function and the store was given none, or options and store disagree
    */
-  init(options: StandaloneSettings): void {
+  init(options: ExpressRateLimitSettings): void {
     this.#limit = undefined;
     this.#limit = standaloneLimit("SlidingWindowStore", options, this.#settings);
     this.#hits = this.#limit.uncounts ? new AsyncLocalStorage<Hit>() : undefined;

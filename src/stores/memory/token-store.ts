@@ -1,3 +1,4 @@
+import { StoreError } from "../../core/portcullis-error.js";
 import { setImmediate as yieldToOthers } from "node:timers/promises";
 import { systemClock, type Clock } from "../../core/clock.js";
 import { StoreFullError } from "../../core/store-full.js";
@@ -180,5 +181,5 @@ function isRevoked(family: Family): boolean {
 }
 
 function taken(): Error {
-  return new Error("A refresh token with this id exists already.");
+  return new StoreError("A refresh token with this id exists already.");
 }

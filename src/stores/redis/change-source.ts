@@ -1,3 +1,4 @@
+import { StoreError } from "../../core/portcullis-error.js";
 import { randomBytes } from "node:crypto";
 import type { Clock } from "../../core/clock.js";
 import { readChange, writeChange, type Change, type ChangeBatch, type ChangeSource } from "../changes.js";
@@ -137,6 +138,6 @@ function isList(reply: RedisReply): reply is readonly RedisReply[] {
 }
 
 function texts(reply: RedisReply): string[] {
-  if (!isList(reply)) throw new TypeError("Redis answered with something else than a list.");
+  if (!isList(reply)) throw new StoreError("Redis answered with something else than a list.");
   return reply.map(String);
 }

@@ -1,3 +1,4 @@
+import { PortcullisError } from "../../core/portcullis-error.js";
 import { createHash } from "node:crypto";
 
 /** What Redis answers. Scripts of this library return integers, strings, nulls and arrays of these only. */
@@ -53,7 +54,7 @@ export interface RedisConnection {
  * What a client rejected with, without what it had to send: ioredis puts the whole command into its errors, AUTH and
  * its password among them, and Node's URL errors hold the URL.
  */
-export class RedisError extends Error {
+export class RedisError extends PortcullisError {
   /** The first word of Redis' answer (`READONLY`, `OOM`), Node's code (`ECONNREFUSED`), or the name of the client's error. */
   readonly code: string;
 

@@ -6,7 +6,7 @@ import {
   noLimit,
   type StandaloneLimit,
   standaloneLimit,
-  type StandaloneSettings,
+  type ExpressRateLimitSettings,
   standalonePolicy,
 } from "../standalone-limit.js";
 import { type RedisSlidingWindowStoreSettings, redisWindowStoreSchema } from "./window-settings.js";
@@ -90,7 +90,7 @@ export class RedisSlidingWindowStore implements RateLimitStore, Store {
    *
    * @throws SetupError when `limit` is a function and the store was given none, or options and store disagree
    */
-  init(options: StandaloneSettings): void {
+  init(options: ExpressRateLimitSettings): void {
     this.#limit = undefined;
     this.#limit = standaloneLimit("RedisSlidingWindowStore", options, this.#own);
     this.#hits = this.#limit.uncounts ? new AsyncLocalStorage<Hit>() : undefined;

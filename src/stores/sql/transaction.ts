@@ -1,3 +1,4 @@
+import { PortcullisError } from "../../core/portcullis-error.js";
 import { setTimeout as sleep } from "node:timers/promises";
 import { sql } from "kysely";
 import { DeadlinePassedError, type WriteCall } from "../../core/write-call.js";
@@ -88,7 +89,9 @@ function refuseIfPast(call: WriteCall | undefined): void {
 }
 
 /** The connection was lost after COMMIT was sent: whether it was done, its answer would have said. */
-class CommitLostError extends Error {
+class CommitLostError extends PortcullisError {
+  readonly code = "PORTCULLIS_COMMIT_LOST";
+
   constructor(cause: unknown) {
     super("The connection was lost while a transaction was being committed.", { cause });
     this.name = "CommitLostError";
@@ -96,7 +99,7 @@ class CommitLostError extends Error {
 }
 
 /** The connection was lost at COMMIT, and another one found nothing of the transaction: the server is well, and this one call failed. */
-class CommitUndoneError extends Error {
+class CommitUndoneError extends PortcullisError {
   readonly code = "PORTCULLIS_COMMIT_UNDONE";
 
   constructor(lost: CommitLostError) {
