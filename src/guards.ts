@@ -1,9 +1,9 @@
 import type { Request, RequestHandler } from "express";
 import { z } from "zod";
-import { challenge } from "./core/credentials.js";
+import { challenge } from "./core/http/authorization.js";
 import type { LayerId } from "./core/layer-id.js";
 import type { CredentialKind, Principal } from "./core/principal.js";
-import { refuse, type Refusal } from "./core/refusal.js";
+import { refuse, type Refusal } from "./core/response/refuse.js";
 import { beginState, stateOf } from "./core/request-state.js";
 import { type PartDependencies, partRuntime } from "./core/runtime.js";
 import { missingScopes } from "./core/scopes.js";
@@ -126,22 +126,70 @@ function protectionsRan(req: Request, kinds: readonly (CredentialKind & LayerId)
  *
  * @param deps `{ events?, onRefusal? }`; those of the layer before it where they are not given
  * @throws SettingsError when the options are wrong
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { requireAuth } from "portcullis";
+ *
+ * const app = express();
+ * app.get("/reports", requireAuth({ scopes: ["reports:read"], kinds: ["api-key", "jwt"] }), (req, res) => void res.json([]));
+ * ```
  */
 export function requireAuth(options?: GuardSettings, deps?: PartDependencies): RequestHandler {
   return guard("requireAuth", undefined, options, deps);
 }
 
-/** `requireAuth` for API keys alone. @throws SettingsError when the options are wrong */
+/**
+ * `requireAuth` for API keys alone.
+ *
+ * @throws SettingsError when the options are wrong
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { requireApiKey } from "portcullis";
+ *
+ * const app = express();
+ * app.get("/orders", requireApiKey({ scopes: ["orders:write"] }), (req, res) => void res.json({ caller: req.principal?.id }));
+ * ```
+ */
 export function requireApiKey(options?: Omit<GuardSettings, "kinds">, deps?: PartDependencies): RequestHandler {
   return guard("requireApiKey", ["api-key"], options, deps);
 }
 
-/** `requireAuth` for JWT access tokens alone. @throws SettingsError when the options are wrong */
+/**
+ * `requireAuth` for JWT access tokens alone.
+ *
+ * @throws SettingsError when the options are wrong
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { requireJwt } from "portcullis";
+ *
+ * const app = express();
+ * app.get("/orders", requireJwt({ roles: ["admin"] }), (req, res) => void res.json({ caller: req.principal?.id }));
+ * ```
+ */
 export function requireJwt(options?: Omit<GuardSettings, "kinds">, deps?: PartDependencies): RequestHandler {
   return guard("requireJwt", ["jwt"], options, deps);
 }
 
-/** `requireAuth` for logged-in sessions alone. @throws SettingsError when the options are wrong */
+/**
+ * `requireAuth` for logged-in sessions alone.
+ *
+ * @throws SettingsError when the options are wrong
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { requireSession } from "portcullis";
+ *
+ * const app = express();
+ * app.get("/orders", requireSession(), (req, res) => void res.json({ caller: req.principal?.id }));
+ * ```
+ */
 export function requireSession(options?: Omit<GuardSettings, "kinds">, deps?: PartDependencies): RequestHandler {
   return guard("requireSession", ["session"], options, deps);
 }

@@ -8,8 +8,8 @@ export {
 } from "./apply-security.js";
 export { requireApiKey, requireAuth, requireJwt, requireSession, type GuardSettings } from "./guards.js";
 
-export { parseSettings, type ResolvedSecuritySettings, type SecuritySettings } from "./settings/schema.js";
-export { settingsFromEnv } from "./settings/environment.js";
+export { parseSettings, type ResolvedSecuritySettings, type SecuritySettings } from "./app-settings/schema.js";
+export { settingsFromEnv } from "./app-settings/environment.js";
 export { SettingsError, SetupError, type SettingsCode, type SettingsIssue } from "./settings/errors.js";
 
 export { securityHeaders } from "./headers/middleware.js";
@@ -52,10 +52,20 @@ export type { ResolvedSessionSettings, SessionSettings } from "./session/setting
 export { apiKeyAuth } from "./api-key/middleware.js";
 export type { ApiKeyMaker, ApiKeyStateProblem } from "./api-key/decide.js";
 export { ApiKeyError, type ApiKeyErrorCode, type ApiKeyIssue } from "./api-key/errors.js";
-export { HashUnavailableError } from "./api-key/hash-queue.js";
-export type { CreateApiKeyInput, ListApiKeysInput, RevokeApiKeyInput, RotateApiKeyInput } from "./api-key/input.js";
-export type { ApiKeyRecord } from "./api-key/records.js";
-export type { AcceptedApiKey, ApiKeyFailureReason, ApiKeyVerification, RejectedApiKey } from "./api-key/result.js";
+export { HashUnavailableError } from "./api-key/keys/hash-queue.js";
+export type {
+  CreateApiKeyInput,
+  ListApiKeysInput,
+  RevokeApiKeyInput,
+  RotateApiKeyInput,
+} from "./api-key/keys/input.js";
+export type { ApiKeyRecord } from "./api-key/keys/records.js";
+export type {
+  AcceptedApiKey,
+  ApiKeyFailureReason,
+  ApiKeyVerification,
+  RejectedApiKey,
+} from "./api-key/verification/result.js";
 export { apiKeyRoutes, type ApiKeyRoutesSettings } from "./api-key/routes.js";
 export {
   ApiKeyService,
@@ -70,16 +80,16 @@ export { JwtManager, type IssuedTokens, type JwtManagerDependencies } from "./jw
 export type { IssueInput } from "./jwt/grant.js";
 export type { AccessTokenClaims } from "./jwt/decide.js";
 export { TokenError, type TokenErrorCode } from "./jwt/errors.js";
-export type { JwkSet } from "./jwt/jwks.js";
-export type { JwtKeyInput, JwtKeySettings, ResolvedJwtKeySettings } from "./jwt/key-settings.js";
+export type { JwkSet } from "./jwt/keys/jwks.js";
+export type { JwtKeyInput, JwtKeySettings, ResolvedJwtKeySettings } from "./jwt/keys/settings.js";
 export type { JwtAuthSettings, JwtSettings, ResolvedJwtSettings } from "./jwt/settings.js";
 
-export { RedisSlidingWindowStore } from "./stores/redis/sliding-window-store.js";
-export type { RedisSlidingWindowStoreSettings } from "./stores/redis/window-settings.js";
-export { SlidingWindowStore } from "./stores/memory/sliding-window-store.js";
-export type { SlidingWindowStoreSettings } from "./stores/memory/window-settings.js";
-export type { ExpressRateLimitSettings } from "./stores/standalone-limit.js";
-export { SessionStoreFullError } from "./stores/memory/session-record.js";
+export { RedisSlidingWindowStore } from "./stores/redis/sliding-window/store.js";
+export type { RedisSlidingWindowStoreSettings } from "./stores/redis/sliding-window/settings.js";
+export { SlidingWindowStore } from "./stores/memory/sliding-window/store.js";
+export type { SlidingWindowStoreSettings } from "./stores/memory/sliding-window/settings.js";
+export type { ExpressRateLimitSettings } from "./stores/express-rate-limit.js";
+export { SessionStoreFullError } from "./stores/session-record.js";
 export { MemorySessionStore, type MemorySessionStoreSettings } from "./stores/memory/session-store.js";
 export type {
   ApiKeyStore,
@@ -112,10 +122,10 @@ export type { Mode } from "./core/layer.js";
 export type { PartDependencies } from "./core/runtime.js";
 export { InvalidInputError, PortcullisError, StoreError } from "./core/portcullis-error.js";
 export type { CredentialKind, Principal } from "./core/principal.js";
-export type { OnRefusal, Problem, RefusalCode, ReplacedBody } from "./core/refusal.js";
+export type { OnRefusal, Problem, RefusalCode, ReplacedBody } from "./core/response/refuse.js";
 export { clientAddress } from "./core/request-state.js";
 export { Secret } from "./core/secret.js";
-export { UnreadableRecordError } from "./core/store-fault.js";
-export { StoreFullError } from "./core/store-full.js";
-export { StoreUnavailableError } from "./core/store-guard.js";
-export { DeadlinePassedError } from "./core/write-call.js";
+export { UnreadableRecordError } from "./stores/health/store-fault.js";
+export { StoreFullError } from "./stores/health/store-full.js";
+export { StoreUnavailableError } from "./stores/health/store-guard.js";
+export { DeadlinePassedError } from "./stores/health/write-call.js";

@@ -1,21 +1,21 @@
 import { LRUCache } from "lru-cache";
-import { announceOverload } from "../core/call-events.js";
+import { announceOverload } from "../stores/health/call-events.js";
 import type { SecurityEventName, SecurityEvents } from "../core/events.js";
 import { maskKeysWith } from "../core/mask-credentials.js";
-import { RepeatedWrites } from "../core/repeated-writes.js";
+import { RepeatedWrites } from "../stores/health/repeated-writes.js";
 import { partRuntime, type Runtime } from "../core/runtime.js";
-import { faultOf } from "../core/store-fault.js";
-import { boundedCall, StoreGuard } from "../core/store-guard.js";
-import { StoreTime } from "../core/store-time.js";
-import type { WriteCall } from "../core/write-call.js";
+import { faultOf } from "../stores/health/store-fault.js";
+import { boundedCall, StoreGuard } from "../stores/health/store-guard.js";
+import { StoreTime } from "../stores/health/store-time.js";
+import type { WriteCall } from "../stores/health/write-call.js";
 import { parse } from "../settings/object.js";
 import type { ApiKeyStore, StoredApiKey } from "../stores/contracts.js";
 import { MemoryApiKeyStore } from "../stores/memory/api-key-store.js";
 import { graceEnd, type ApiKeyMaker, stateProblem, THE_APP } from "./decide.js";
 import { ApiKeyError } from "./errors.js";
-import { generateKey, isKeyId } from "./format.js";
-import { HashQueue } from "./hash-queue.js";
-import { KeyHasher } from "./hashing.js";
+import { generateKey, isKeyId } from "./keys/format.js";
+import { HashQueue } from "./keys/hash-queue.js";
+import { KeyHasher } from "./keys/hashing.js";
 import {
   type CreateApiKeyInput,
   createSchema,
@@ -26,10 +26,10 @@ import {
   revokeSchema,
   type RotateApiKeyInput,
   rotateSchema,
-} from "./input.js";
-import { KeyLimits } from "./limits.js";
-import { type ApiKeyRecord, publicRecord } from "./records.js";
-import type { ApiKeyVerification } from "./result.js";
+} from "./keys/input.js";
+import { KeyLimits } from "./verification/limits.js";
+import { type ApiKeyRecord, publicRecord } from "./keys/records.js";
+import type { ApiKeyVerification } from "./verification/result.js";
 import {
   type ApiKeyServiceDependencies,
   type AuditContext,
@@ -39,9 +39,9 @@ import {
   missingSecret,
 } from "./service-parts.js";
 import { type ResolvedApiKeySettings, apiKeySchema, type ApiKeySettings } from "./settings.js";
-import { UsageLog } from "./usage.js";
-import { VerifiedCache } from "./verified-cache.js";
-import { KeyVerifier } from "./verifier.js";
+import { UsageLog } from "./verification/usage.js";
+import { VerifiedCache } from "./verification/verified-cache.js";
+import { KeyVerifier } from "./verification/verifier.js";
 
 export type { ApiKeyServiceDependencies, AuditContext, CreatedApiKey, KeyChanges } from "./service-parts.js";
 
@@ -60,6 +60,17 @@ interface Revocation {
 /**
  * Makes, verifies, rotates and revokes API keys. Times are milliseconds since the epoch. Methods that reach the store
  * reject with `StoreUnavailableError` when it does not answer, those that make a key also with `HashUnavailableError`.
+ *
+ * @example
+ * ```ts
+ * import { ApiKeyService } from "portcullis";
+ *
+ * const keys = new ApiKeyService({ prefix: "shop_" });
+ * const { key, record } = await keys.create({ ownerId: "ada", name: "CI", scopes: ["orders:read"] });
+ * const result = await keys.verify(key);
+ * if (result.ok) console.log(result.record.ownerId);
+ * await keys.revoke(record.id, { reason: "leaked" });
+ * ```
  */
 export class ApiKeyService {
   readonly #options: ResolvedApiKeySettings;

@@ -75,6 +75,16 @@ export type SecurityEventListener = (event: SecurityEvent) => void;
  * Where every refusal, credential change and session change is announced. `on(name, listener)` for one kind,
  * `on("*", listener)` for all but `portcullis_credential_accepted`. A listener that throws, or is asynchronous and rejects, is reported by
  * `process.emitWarning`; it touches neither the request nor the listeners after it.
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { rateLimiter, SecurityEvents } from "portcullis";
+ *
+ * const events = new SecurityEvents();
+ * events.on("*", (event) => console.log(JSON.stringify(event)));
+ * express().use(rateLimiter({ limit: 10 }, { events }));
+ * ```
  */
 export class SecurityEvents {
   readonly #emitter = new EventEmitter({ captureRejections: false }).setMaxListeners(0);

@@ -1,10 +1,10 @@
 import type { IncomingMessage } from "node:http";
 import type { Request, Response } from "express";
-import { addressOf } from "./client-address.js";
+import { addressOf } from "./http/client-address.js";
 import type { LayerId } from "./layer-id.js";
 import { HeaderBuffer } from "./response/header-buffer.js";
 import { createRuntime, type Runtime } from "./runtime.js";
-import type { WaitingLimits } from "./waiting-limits.js";
+import type { WaitingLimits } from "./pending-limits.js";
 
 /**
  * On the request itself, and the only property the layers put there for themselves. A WeakMap beside it reads as fast, but the
@@ -172,6 +172,15 @@ export function beginState(req: Request, runtime: Runtime): RequestState {
  * address counts by its subnet (`ipv6Subnet`).
  *
  *     security.rateLimit({ name: "search", limit: 10, key: (req) => `${clientAddress(req)} ${req.params.index}` })
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { clientAddress } from "portcullis";
+ *
+ * const app = express();
+ * app.get("/", (req, res) => void res.json({ address: clientAddress(req) }));
+ * ```
  */
 export function clientAddress(req: Request): string {
   return stateIn(req)?.address(req) ?? addressOf(req.ip, req.socket.remoteAddress);

@@ -1,10 +1,10 @@
 import type { RequestHandler } from "express";
-import { headerLines, pathOf } from "../core/authority.js";
-import { effectiveHost, forwardedPort } from "../core/effective-host.js";
+import { headerLines, pathOf } from "../core/http/authority.js";
+import { effectiveHost, forwardedPort } from "../core/http/effective-host.js";
 import type { Layer, RunLayer } from "../core/layer.js";
-import { OriginPatterns } from "../core/origin.js";
+import { OriginPatterns } from "../core/http/origin.js";
 import { standalone } from "../core/pipeline.js";
-import { refuse } from "../core/refusal.js";
+import { refuse } from "../core/response/refuse.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
 import { parse } from "../settings/object.js";
 import { type CsrfPolicy, decideCsrf, isSafeMethod } from "./decide.js";
@@ -51,6 +51,15 @@ export function createCsrf(options: ResolvedCsrfSettings, dependencies: CsrfDepe
  *
  * @param deps `{ events?, clock?, onRefusal? }`, so that the part can be observed and tested
  * @throws SettingsError when a trusted origin is none
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { csrfProtection } from "portcullis";
+ *
+ * const app = express();
+ * app.use(csrfProtection({ trustedOrigins: ["https://app.example.com"] }));
+ * ```
  */
 export function csrfProtection(settings?: CsrfSettings, deps?: PartDependencies): RequestHandler {
   return standalone([createCsrf(parse(csrfSchema, settings ?? {}))], partRuntime(deps));

@@ -36,6 +36,15 @@ export interface HeadersLayer extends Layer {
  * @param settings nothing for the defaults
  * @param deps `{ events?, clock?, onRefusal? }`, so that the part can be observed and tested
  * @throws SettingsError listing everything that is wrong with the settings
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { securityHeaders } from "portcullis";
+ *
+ * const app = express();
+ * app.use(securityHeaders({ contentSecurityPolicy: { directives: { "script-src": ["'self'", "'nonce'"] } } }));
+ * ```
  */
 export function securityHeaders(settings?: HeadersSettings, deps?: PartDependencies): RequestHandler {
   const runtime = partRuntime(deps);

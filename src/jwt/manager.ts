@@ -2,24 +2,24 @@ import { randomBytes } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import type { Secret } from "../core/secret.js";
-import { StoreTime } from "../core/store-time.js";
+import { StoreTime } from "../stores/health/store-time.js";
 import { parse } from "../settings/object.js";
 import type { TokenStore } from "../stores/contracts.js";
 import { MemoryTokenStore } from "../stores/memory/token-store.js";
-import { AccessTokens } from "./access-tokens.js";
-import { AccessVerifier } from "./access-verifier.js";
-import { Cleaner } from "./cleaner.js";
+import { AccessTokens } from "./access/access-tokens.js";
+import { AccessVerifier } from "./access/access-verifier.js";
+import { Cleaner } from "./expiry-sweeper.js";
 import type { AccessTokenClaims } from "./decide.js";
 import { describeJwt } from "./describe.js";
 import { TokenError } from "./errors.js";
 import { grantOf, isTokenId, type IssueInput } from "./grant.js";
 import { IssueClock } from "./issue-clock.js";
-import { jwkSet, type JwkSet } from "./jwks.js";
-import { KeyRing } from "./keys.js";
-import { RefreshSecrets, refreshPeppers } from "./refresh-secrets.js";
-import { RefreshTokens, refreshPolicy } from "./refresh-tokens.js";
+import { jwkSet, type JwkSet } from "./keys/jwks.js";
+import { KeyRing } from "./keys/key-ring.js";
+import { RefreshSecrets, refreshPeppers } from "./refresh/refresh-secrets.js";
+import { RefreshTokens, refreshPolicy } from "./refresh/refresh-tokens.js";
 import { jwtSchema, type ResolvedJwtSettings, type JwtSettings } from "./settings.js";
-import { GuardedTokenStore } from "./token-store-access.js";
+import { GuardedTokenStore } from "./guarded-token-store.js";
 
 /** What a log-in or a refresh gives (RFC 6749 section 5.1, in camel case). */
 export interface IssuedTokens {
@@ -55,6 +55,20 @@ const SECOND_TRY_MS = 60_000;
  * Issues, verifies, refreshes and revokes tokens. All methods are asynchronous and, where they fail, reject with a `TokenError`.
  *
  * @throws SettingsError when the settings are wrong or there is no key
+ *
+ * @example
+ * ```ts
+ * import { JwtManager, TokenError } from "portcullis";
+ *
+ * const tokens = new JwtManager({ secret: process.env.JWT_SECRET, accessTokenMinutes: 10 });
+ * const { accessToken, refreshToken } = await tokens.issue("ada", { scopes: ["orders:read"] });
+ * try {
+ *   console.log((await tokens.verifyAccessToken(accessToken)).sub);
+ * } catch (error) {
+ *   if (error instanceof TokenError) console.error(error.code);
+ * }
+ * await tokens.revokeFamily(refreshToken);
+ * ```
  */
 export class JwtManager {
   /** @internal For the layer and the routes. */

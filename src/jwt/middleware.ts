@@ -1,17 +1,17 @@
 import type { Request, RequestHandler, Response } from "express";
-import { acceptPrincipal } from "../core/accepted.js";
-import { headerLines } from "../core/authority.js";
-import { challenge } from "../core/credentials.js";
+import { acceptPrincipal } from "../core/request-events.js";
+import { headerLines } from "../core/http/authority.js";
+import { challenge } from "../core/http/authorization.js";
 import type { Layer, Mode, RunLayer } from "../core/layer.js";
 import { standalone } from "../core/pipeline.js";
 import { createPrincipal, type Principal } from "../core/principal.js";
-import { refuse, type Refusal } from "../core/refusal.js";
+import { refuse, type Refusal } from "../core/response/refuse.js";
 import type { RequestState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
-import { noteTokenEnd } from "../core/token-end.js";
+import { noteTokenEnd } from "../core/token-expiry.js";
 import { SetupError } from "../settings/errors.js";
 import { parse } from "../settings/object.js";
-import type { AccessVerdict } from "./access-tokens.js";
+import type { AccessVerdict } from "./access/access-tokens.js";
 import { type AccessTokenClaims, choosePresented, scopesOf } from "./decide.js";
 import type { JwtManager } from "./manager.js";
 import { jwtAuthSchema, type JwtAuthSettings } from "./settings.js";
@@ -125,6 +125,17 @@ export function createJwt(
  * @param deps `{ events?, clock?, onRefusal? }`; the manager's own where they are not given
  * @throws SettingsError when the settings are wrong
  * @throws SetupError when there is no manager
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { jwtAuth, JwtManager, requireJwt } from "portcullis";
+ *
+ * const tokens = new JwtManager({ secret: process.env.JWT_SECRET });
+ * const app = express();
+ * app.use(jwtAuth(tokens));
+ * app.get("/orders", requireJwt({ scopes: ["orders:read"] }), (req, res) => void res.json([]));
+ * ```
  */
 export function jwtAuth(manager: JwtManager, settings: JwtAuthSettings = {}, deps?: PartDependencies): RequestHandler {
   const { mode, realm } = parse(jwtAuthSchema, settings);

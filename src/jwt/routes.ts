@@ -1,8 +1,8 @@
 import express, { type NextFunction, type Request, type Response, type Router } from "express";
 import { z } from "zod";
-import { challenge } from "../core/credentials.js";
-import { bodyOf, readJsonBody } from "../core/json-body.js";
-import { refuse, type Refusal } from "../core/refusal.js";
+import { challenge } from "../core/http/authorization.js";
+import { bodyOf, readJsonBody } from "../core/http/json-body.js";
+import { refuse, type Refusal } from "../core/response/refuse.js";
 import { beginState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
 import { SetupError } from "../settings/errors.js";
@@ -39,6 +39,16 @@ const jsonBody = readJsonBody(SOURCE);
  * @param deps `{ events?, clock?, onRefusal? }`; the manager's own where they are not given
  * @throws SettingsError when the options are wrong
  * @throws SetupError when there is no manager
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { JwtManager, tokenRoutes } from "portcullis";
+ *
+ * const tokens = new JwtManager({ secret: process.env.JWT_SECRET });
+ * const app = express();
+ * app.use("/auth", tokenRoutes(tokens));
+ * ```
  */
 export function tokenRoutes(manager: JwtManager, options?: TokenRoutesSettings, deps?: PartDependencies): Router {
   if (typeof (manager as Partial<JwtManager> | undefined)?.refresh !== "function") {

@@ -83,6 +83,18 @@ const REFUSAL = "The token is not valid.";
  *
  * @throws SetupError when neither `jwt` nor `apiKeys` is given, an option is not of its form, or the tokens are not made for
  * `resource`
+ *
+ * @example
+ * ```ts
+ * import { JwtManager } from "portcullis";
+ * import { mcpVerifier } from "portcullis/mcp";
+ *
+ * const verifier = mcpVerifier({
+ *   jwt: new JwtManager({ secret: process.env.JWT_SECRET, audience: "https://mcp.example.com/mcp" }),
+ *   resource: "https://mcp.example.com/mcp",
+ *   invalidToken: (message) => new Error(message),
+ * });
+ * ```
  */
 export function mcpVerifier({
   jwt,

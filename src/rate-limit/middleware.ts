@@ -4,16 +4,16 @@ import type { LayerId } from "../core/layer-id.js";
 import { standalone } from "../core/pipeline.js";
 import { beginState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
-import type { StoreGuard } from "../core/store-guard.js";
+import type { StoreGuard } from "../stores/health/store-guard.js";
 import { SettingsError } from "../settings/errors.js";
 import { parse } from "../settings/object.js";
 import type { RateLimitStore } from "../stores/contracts.js";
-import { SlidingWindowStore } from "../stores/memory/sliding-window-store.js";
-import { ForeignWindowStore } from "./foreign-store.js";
-import { JustRefused } from "./just-refused.js";
+import { SlidingWindowStore } from "../stores/memory/sliding-window/store.js";
+import { ForeignWindowStore } from "./third-party-store.js";
+import { JustRefused } from "./refused-clients.js";
 import { mainLimit, principalLimit, routeLimit } from "./limits.js";
 import { createLimiter, type Limiter } from "./limiter.js";
-import { asksTogether, LimitsTogether } from "./limits-together.js";
+import { asksTogether, LimitsTogether } from "./pending-limits.js";
 import {
   type ResolvedRateLimitSettings,
   type RateLimitSettings,
@@ -180,6 +180,15 @@ function holdWindow(store: RateLimitStore, { name, windowSeconds }: ResolvedRout
  *
  * @param deps `{ events?, clock?, onRefusal? }`, so that the part can be observed and tested
  * @throws SettingsError
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { rateLimiter } from "portcullis";
+ *
+ * const app = express();
+ * app.use(rateLimiter({ limit: 100, windowSeconds: 60 }));
+ * ```
  */
 export function rateLimiter(settings: RateLimitSettings = {}, deps?: PartDependencies): RequestHandler {
   const options = parse(rateLimitSchema, settings);

@@ -1,18 +1,18 @@
 import { InvalidInputError } from "../core/portcullis-error.js";
 import type { Request, Response } from "express";
 import { idText, MAX_ID_LENGTH } from "../core/principal.js";
-import { requestFacts } from "../core/refusal.js";
+import { requestFacts } from "../core/response/refuse.js";
 import { SCOPE_PATTERN } from "../core/scopes.js";
 import { SetupError } from "../settings/errors.js";
-import { SessionStoreFullError } from "../stores/memory/session-record.js";
-import { boundSession } from "./binding.js";
+import { SessionStoreFullError } from "../stores/session-record.js";
+import { boundSession } from "./request-properties.js";
 import { loginKind, type LoginKind } from "./decide.js";
-import type { SessionCarrier } from "./engine.js";
+import type { SessionCarrier } from "./express-session.js";
 import { SessionEndedError } from "./errors.js";
 import { mustBeAwaited } from "./must-be-awaited.js";
 import type { RequestSession } from "./request-session.js";
 import { sessionHandle } from "./session-cookie.js";
-import { appData, principalOf } from "./stamp.js";
+import { appData, principalOf } from "./metadata.js";
 
 /** Whom a session is for from now on. */
 export interface LogInAs {
@@ -45,6 +45,22 @@ const ADD_THE_LAYER =
  * @throws SessionEndedError (rejects, with `status` 401) when this is a re-authentication and the session has ended meanwhile, by
  * a log-out, by `sessions.end` or by its time; nobody is logged in then
  * @throws StoreUnavailableError (rejects, with `status` 503) when the store did not answer; nobody is logged in then
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { logIn } from "portcullis";
+ *
+ * declare function findUser(body: unknown): Promise<{ id: string } | undefined>;
+ *
+ * const app = express();
+ * app.post("/login", express.json(), async (req, res) => {
+ *   const user = await findUser(req.body);
+ *   if (user === undefined) return void res.sendStatus(401);
+ *   await logIn(req, { id: user.id, roles: ["member"] });
+ *   res.sendStatus(204);
+ * });
+ * ```
  */
 export function logIn(req: Request, who: LogInAs, options: LogInSettings = {}): Promise<void> {
   const work = begin(req, who, options);
@@ -103,6 +119,18 @@ async function begin(req: Request, who: LogInAs, options: LogInSettings): Promis
  *
  * @throws SetupError (rejects) when no session layer ran
  * @throws StoreUnavailableError (rejects, with `status` 503) when the store did not answer; the session is still there then
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { logOut } from "portcullis";
+ *
+ * const app = express();
+ * app.post("/logout", async (req, res) => {
+ *   await logOut(req, res);
+ *   res.sendStatus(204);
+ * });
+ * ```
  */
 export function logOut(req: Request, res: Response): Promise<void> {
   const work = end(req, res);

@@ -1,28 +1,28 @@
 import { createSecretKey, type KeyObject } from "node:crypto";
 import type { NextFunction, Request, RequestHandler, Response } from "express";
 import type session from "express-session";
-import { acceptPrincipal } from "../core/accepted.js";
+import { acceptPrincipal } from "../core/request-events.js";
 import type { Layer, RunLayer } from "../core/layer.js";
 import { standalone } from "../core/pipeline.js";
-import { refuse, requestFacts, type Refusal } from "../core/refusal.js";
+import { refuse, requestFacts, type Refusal } from "../core/response/refuse.js";
 import type { RequestState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import type { Secret } from "../core/secret.js";
-import { StoreUnavailableError } from "../core/store-guard.js";
+import { StoreUnavailableError } from "../stores/health/store-guard.js";
 import { SettingsError, SetupError } from "../settings/errors.js";
 import { parse } from "../settings/object.js";
 import { deriveKey } from "../settings/secrets.js";
 import type { PrincipalSession } from "../stores/contracts.js";
 import { MemorySessionStore } from "../stores/memory/session-store.js";
-import { bindSession, boundSession } from "./binding.js";
+import { bindSession, boundSession } from "./request-properties.js";
 import { readSessionCookie, timePolicy } from "./decide.js";
-import { SessionEngine, type SessionContext } from "./engine.js";
+import { SessionEngine, type SessionContext } from "./express-session.js";
 import { FormerSessions } from "./former-sessions.js";
 import { logIn, logOut, type LogInAs, type LogInSettings } from "./log-in.js";
 import { RequestSession } from "./request-session.js";
 import { SessionCookie, sessionHandle } from "./session-cookie.js";
 import { debugContradictions, sessionSchema, type ResolvedSessionSettings, type SessionSettings } from "./settings.js";
-import { StoredSessions } from "./stored-sessions.js";
+import { StoredSessions } from "./session-repository.js";
 
 export { logIn, logOut, type LogInAs, type LogInSettings } from "./log-in.js";
 
@@ -118,6 +118,16 @@ export function createSession(
  *
  * @param deps `{ events?, clock?, onRefusal? }`, so that the part can be observed and tested
  * @throws SettingsError when the settings are wrong; `secret` is required here
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { requireSession, sessions } from "portcullis";
+ *
+ * const app = express();
+ * app.use(sessions({ secret: process.env.SESSION_SECRET_KEY, maxAge: 1800 }));
+ * app.get("/profile", requireSession(), (req, res) => void res.json({ id: req.principal?.id }));
+ * ```
  */
 export function sessions(settings: SessionSettings, deps?: PartDependencies): RequestHandler {
   const runtime = partRuntime(deps);

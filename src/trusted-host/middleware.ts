@@ -1,8 +1,8 @@
 import type { Request, RequestHandler } from "express";
-import { hostLines, isFromTrustedProxy } from "../core/authority.js";
+import { hostLines, isFromTrustedProxy } from "../core/http/authority.js";
 import type { Layer, RunLayer } from "../core/layer.js";
 import { standalone } from "../core/pipeline.js";
-import { refuse } from "../core/refusal.js";
+import { refuse } from "../core/response/refuse.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
 import { parse } from "../settings/object.js";
 import { decideHost, type HostPolicy } from "./decide.js";
@@ -52,6 +52,15 @@ function readForwarded(req: Request, believed: boolean): string | undefined {
  * @param settings the list of hosts, or an object with `hosts`
  * @param deps `{ events?, clock?, onRefusal? }`, so that the part can be observed and tested
  * @throws SettingsError when no hosts are given or an entry is none
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { trustedHost } from "portcullis";
+ *
+ * const app = express();
+ * app.use(trustedHost({ hosts: ["api.example.com", "*.example.net"], exemptPaths: ["/health"] }));
+ * ```
  */
 export function trustedHost(settings?: TrustedHostSettings, deps?: PartDependencies): RequestHandler {
   return standalone([createTrustedHost(parse(trustedHostSchema, settings ?? {}))], partRuntime(deps));

@@ -4,7 +4,7 @@ import { LRUCache } from "lru-cache";
 import { systemClock, type Clock } from "../../core/clock.js";
 import type { PrincipalSession, SessionStore } from "../contracts.js";
 import { expiryOf, revive, type Data, type Entry } from "./session-entry.js";
-import { SESSION_STAMP, SessionStoreFullError } from "./session-record.js";
+import { SESSION_STAMP, SessionStoreFullError } from "../session-record.js";
 
 export interface MemorySessionStoreSettings {
   /** How many sessions are kept at most. Default 100 000. */
@@ -36,6 +36,15 @@ const PRUNE_SLICE = 5_000;
  * hundredth of all places (at least ten) makes room by their own in any case, so one account cannot fill the store.
  *
  * Emits "expired" with the sid and the stamp's times whenever a session ends by its time.
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { MemorySessionStore, sessions } from "portcullis";
+ *
+ * const app = express();
+ * app.use(sessions({ secret: process.env.SESSION_SECRET_KEY, store: new MemorySessionStore({ maxSessions: 10_000 }) }));
+ * ```
  */
 export class MemorySessionStore extends session.Store implements SessionStore {
   readonly #maxSessions: number;

@@ -1,0 +1,241 @@
+import { z } from "zod";
+import { apiKeySchema, type ApiKeySettings, type ResolvedApiKeySettings } from "../api-key/settings.js";
+import type { OnRefusal } from "../core/response/refuse.js";
+import { Secret } from "../core/secret.js";
+import { corsSchema, type CorsSettings, type ResolvedCorsSettings } from "../cors/settings.js";
+import { csrfSchema, type CsrfSettings, type ResolvedCsrfSettings } from "../csrf/settings.js";
+import { headersSchema, type HeadersSettings, type ResolvedHeadersSettings } from "../headers/settings.js";
+import { jwtSchema, type JwtSettings, type ResolvedJwtSettings } from "../jwt/settings.js";
+import { rateLimitSchema, type RateLimitSettings, type ResolvedRateLimitSettings } from "../rate-limit/settings.js";
+import { sessionSchema, type SessionSettings, type ResolvedSessionSettings } from "../session/settings.js";
+import {
+  DEBUG_HOSTS,
+  trustedHostSchema,
+  type TrustedHostSettings,
+  type ResolvedTrustedHostSettings,
+} from "../trusted-host/settings.js";
+import { DATABASE_URL_PATTERN } from "../stores/database/url.js";
+import { addressRangeSchema } from "../settings/common.js";
+import { contradictions } from "./contradictions.js";
+import { SettingsError, type SettingsIssue } from "../settings/errors.js";
+import { addIssue, checked, chosen, refuseRequest, settingsObject, switchable } from "../settings/object.js";
+import { secretRingSchema } from "../settings/secrets.js";
+
+/** Names Express gives to whole private ranges. */
+const NAMED_RANGES = ["loopback", "linklocal", "uniquelocal"] as const;
+
+/** Which proxies may say who the client is. `true` would believe anyone. */
+const trustProxySchema = chosen<false | number | readonly string[], false | number | readonly string[]>((value) => {
+  if (value === false) return z.literal(false);
+  if (Array.isArray(value)) return z.array(z.union([z.enum(NAMED_RANGES), addressRangeSchema])).min(1);
+  if (typeof value === "number") return z.int().min(0).max(32);
+  return z.unknown().superRefine((_value, context) => {
+    addIssue(context, {
+      code: value === true ? "unsafe-setting" : "wrong-type",
+      message:
+        value === true
+          ? "true believes X-Forwarded-* from anyone, so any client can choose its own address."
+          : "This is neither a number of proxies nor a list of addresses.",
+      remedy: "Give the number of proxies in front of the app (1), or their addresses or CIDR ranges.",
+    });
+  });
+});
+
+/** A URL is kept as a `Secret`, because it may hold a password; an instance of a client is passed through. */
+function urlOr<Instance extends object>(
+  pattern: RegExp,
+  remedy: string,
+): z.ZodType<Secret | Instance, string | Secret | Instance> {
+  return chosen((value) => {
+    if (typeof value !== "string" && !(value instanceof Secret))
+      return z.custom<Instance>(
+        (given) => typeof given === "object" && given !== null && !(given instanceof Promise),
+        "Invalid input: expected a URL or a client",
+      );
+    return z
+      .union([z.string(), z.instanceof(Secret)])
+      .transform((text) => (text instanceof Secret ? text : new Secret(text)))
+      .superRefine((url, context) => {
+        if (!pattern.test(url.reveal()))
+          addIssue(context, { code: "wrong-value", message: "This URL is not of a kind that is supported.", remedy });
+      });
+  });
+}
+
+const SHAPE = {
+  /**
+   * Root secret, at least 32 random bytes as text. Components without a secret of their own derive their key from it.
+   * With a list, the first signs and all verify, so that secrets can be rotated. Default: none; required once
+   * anything signs.
+   */
+  secretKey: secretRingSchema.optional(),
+  /**
+   * Development switch. It relaxes what plain http breaks (Secure cookies, HSTS, upgrade-insecure-requests) and the
+   * default of `trustedHosts`, and nothing else. `applySecurity` refuses it when NODE_ENV is `production`. Default:
+   * `false`.
+   */
+  debug: z.boolean().default(false),
+  /**
+   * Which proxies may tell the client's address and protocol: the number of proxies in front of the app, or a list of
+   * their addresses and CIDR ranges. `true` is refused, because any client could then choose its own address.
+   * Default: `false`.
+   */
+  trustProxy: trustProxySchema.default(false),
+  /**
+   * Where limits, sessions and revocations are kept, shared by all processes: a `redis:` or `rediss:` URL, or a
+   * client of node-redis or ioredis (Sentinel and Cluster need a client). Default: the memory of this process.
+   */
+  redis: urlOr<object>(
+    /^rediss?:\/\/./i,
+    "Write redis://user:password@host:6379/0 (rediss:// for TLS), or give a connected client.",
+  ).optional(),
+  /**
+   * Prefix of every key in Redis, at most 64 characters. Apps that share one Redis need different prefixes. Default:
+   * `"portcullis:"`.
+   */
+  redisPrefix: z
+    .string()
+    .max(64)
+    .regex(/^[^{}]*$/, "Invalid input: braces are kept for Redis Cluster's hash tags")
+    .default("portcullis:"),
+  /**
+   * Where API keys and refresh tokens are kept: a `postgres:`, `mysql:`, `mariadb:` or `sqlite:` URL, or a Kysely
+   * instance. Default: the memory of this process.
+   */
+  database: urlOr<object>(
+    DATABASE_URL_PATTERN,
+    "Write postgres://user:password@host/name, mysql://…, mariadb://… or sqlite:path/to/file.db, or give a Kysely instance.",
+  ).optional(),
+  /**
+   * Replaces the body of a refusal: `(req, problem) => ({ contentType, body })`, or `undefined` for the usual body.
+   * Status and headers stay. Default: problem details as JSON (RFC 9457).
+   */
+  onRefusal: z.custom<OnRefusal>((value) => typeof value === "function", "Invalid input: expected function").optional(),
+  /**
+   * Security headers on every response: Content-Security-Policy, Strict-Transport-Security, Permissions-Policy and
+   * the rest. `false` sends none. Default: on, with `{}`.
+   */
+  headers: switchable<HeadersSettings, ResolvedHeadersSettings>(headersSchema).prefault({}),
+  /**
+   * Hosts that this service answers for: a list of names, or an object around it. Requests for any other host get
+   * 400. `false` answers for every host. Default: required; with `debug`, localhost, 127.0.0.1 and [::1].
+   */
+  trustedHosts: switchable<TrustedHostSettings, ResolvedTrustedHostSettings>(trustedHostSchema).optional(),
+  /**
+   * Cross-origin resource sharing: which pages of other origins may read the responses. Needs `origins`. Default:
+   * `false`.
+   */
+  cors: switchable<CorsSettings, ResolvedCorsSettings>(corsSchema).default(false),
+  /**
+   * An exact sliding-window limit of requests per client. A client over its limit gets 429 with Retry-After. `false`
+   * turns it off. Default: on, 100 requests in 60 seconds per client address.
+   */
+  rateLimit: switchable<RateLimitSettings, ResolvedRateLimitSettings>(rateLimitSchema).prefault({}),
+  /**
+   * Protection against cross-site request forgery: refuses unsafe requests that a page of another origin made a
+   * browser send. `false` turns it off. Default: on when `session` is on.
+   */
+  csrf: switchable<CsrfSettings, ResolvedCsrfSettings>(csrfSchema).optional(),
+  /**
+   * Sessions in the manner of express-session, with a signed cookie, an idle and an absolute time-out. `{}` takes the
+   * defaults. Default: `false`.
+   */
+  session: switchable<SessionSettings, ResolvedSessionSettings>(sessionSchema).default(false),
+  /**
+   * API keys: `security.apiKeys` makes and revokes them, and requests prove who they are by one. `{}` takes the
+   * defaults. Default: `false`.
+   */
+  apiKeys: switchable<ApiKeySettings, ResolvedApiKeySettings>(apiKeySchema).default(false),
+  /**
+   * JSON Web Tokens: `security.jwt` issues and refreshes them, and requests prove who they are by one. `{}` takes the
+   * defaults. Default: `false`.
+   */
+  jwt: switchable<JwtSettings, ResolvedJwtSettings>(jwtSchema).default(false),
+};
+
+export const settingsSchema = settingsObject(SHAPE);
+
+/** Settings of `applySecurity`. Everything but `trustedHosts` may be left out. */
+export interface SecuritySettings extends z.input<typeof settingsSchema> {}
+/** Settings of `applySecurity` with every default filled in. Secrets are wrapped, so that they cannot be printed. */
+export interface ResolvedSecuritySettings extends z.output<typeof settingsSchema> {}
+
+/**
+ * Checks settings and fills in the defaults. The given object is neither kept nor changed; parsing the result again
+ * changes nothing.
+ *
+ * @throws SettingsError listing every issue of every protection, and the contradictions between them
+ *
+ * @example
+ * ```ts
+ * import { parseSettings, SettingsError } from "portcullis";
+ *
+ * try {
+ *   parseSettings({ trustedHosts: ["api.example.com"], rateLimit: { limit: 0 } });
+ * } catch (error) {
+ *   if (error instanceof SettingsError) for (const { path, remedy } of error.issues) console.error(path, remedy);
+ * }
+ * ```
+ */
+export function parseSettings(settings: unknown): ResolvedSecuritySettings {
+  refuseRequest(settings);
+  if (typeof settings !== "object" || settings === null || Array.isArray(settings)) {
+    throw new SettingsError([
+      {
+        code: "wrong-type",
+        path: "",
+        message: "The settings must be an object.",
+        remedy: 'Call applySecurity(app, { trustedHosts: ["example.com"] }).',
+      },
+    ]);
+  }
+  const issues: SettingsIssue[] = [];
+  let cause: unknown;
+  const check = (schema: z.ZodType, read: () => unknown, path: readonly string[]): unknown => {
+    const result = checked(schema, read, path);
+    if (!("issues" in result)) return result.data;
+    issues.push(...result.issues);
+    cause ??= result.cause;
+    return undefined;
+  };
+  check(NO_STRANGERS, () => strangers(settings), []);
+  const given: Record<string, unknown> = {};
+  const parsed: Record<string, unknown> = {};
+  // Key by key, so that what is wrong in one protection does not hide what is wrong in another. Each is read once.
+  for (const [key, schema] of Object.entries(SHAPE)) {
+    // Given, though nobody knows what: until it has been read.
+    given[key] = null;
+    const data = check(schema, () => (given[key] = (settings as Record<string, unknown>)[key]), [key]);
+    if (data !== undefined) parsed[key] = data;
+  }
+  // Two defaults depend on another setting.
+  if (parsed.debug === true && parsed.trustedHosts === undefined)
+    parsed.trustedHosts = trustedHostSchema.parse(DEBUG_HOSTS);
+  if (parsed.csrf === undefined) parsed.csrf = parsed.session === false ? false : csrfSchema.parse({});
+  issues.push(...contradictions(parsed, given));
+  if (issues.length > 0) throw new SettingsError(issues, { cause });
+  return deepFreeze(parsed) as ResolvedSecuritySettings;
+}
+
+const NO_STRANGERS = settingsObject(Object.fromEntries(Object.keys(SHAPE).map((key) => [key, z.unknown().optional()])));
+
+/** The keys that are not settings, without their values. */
+function strangers(settings: object): Record<string, undefined> {
+  return Object.fromEntries(
+    Object.keys(settings)
+      .filter((key) => !Object.hasOwn(SHAPE, key))
+      .map((key) => [key, undefined]),
+  );
+}
+
+/** Freezes plain objects and lists; leaves instances (clients, keys) alone, and a `store`, which may be a plain object that keeps its state on itself. */
+function deepFreeze<T>(value: T): T {
+  if (
+    Array.isArray(value) ||
+    (typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype)
+  ) {
+    for (const [key, inner] of Object.entries(value)) if (key !== "store") deepFreeze(inner);
+    Object.freeze(value);
+  }
+  return value;
+}
