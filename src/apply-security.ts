@@ -31,9 +31,13 @@ import { openStores, type Stores, type StoreSettings } from "./stores/open.js";
 
 /** One row of `describe()`: what a layer effectively does. */
 export interface LayerDescription {
+  /** Name of the layer. */
   readonly id: LayerId;
+  /** Place of the layer: lower numbers run first. */
   readonly order: number;
+  /** Whether the layer refuses or only reports. */
   readonly mode: Mode;
+  /** The effective settings, JSON-able; secrets as `[secret]`. */
   readonly settings: Record<string, unknown>;
   /** Where it keeps what outlives a request: "memory", "redis", the engine of the database, or "its own". */
   readonly store?: string;
@@ -61,10 +65,15 @@ export interface SecurityBase {
   describe(): LayerDescription[];
   /** The effective settings, frozen, secrets as `[secret]` when printed. */
   readonly settings: ResolvedSecuritySettings;
+  /** Where refusals, credential changes and session changes are announced. */
   readonly events: SecurityEvents;
+  /** Guard of a route: any credential. See `requireAuth`. */
   readonly requireAuth: typeof requireAuth;
+  /** Guard of a route: API keys alone. See `requireApiKey`. */
   readonly requireApiKey: typeof requireApiKey;
+  /** Guard of a route: access tokens alone. See `requireJwt`. */
   readonly requireJwt: typeof requireJwt;
+  /** Guard of a route: logged-in sessions alone. See `requireSession`. */
   readonly requireSession: typeof requireSession;
   /** A limit for one route, counted in the same store. @throws SettingsError */
   rateLimit(limit: RouteLimitSettings): RequestHandler;
@@ -87,6 +96,7 @@ export interface SecurityBase {
 
 /** The sessions of one principal, for "log out everywhere". */
 export interface SessionDirectory {
+  /** The sessions of one principal that are in force. */
   list(principalId: string | number): Promise<SessionInfo[]>;
   /** Ends one session by its handle from `list`, or all of them; resolves with how many ended. */
   end(principalId: string | number, handle?: string): Promise<number>;
@@ -116,6 +126,7 @@ type InferFrom<Settings> = [Settings] extends [never] ? Settings : unknown;
 
 /** What may be passed in for tests: time. */
 export interface SecurityDependencies {
+  /** The time, for tests. Default: the clock of the machine. */
   readonly clock?: Clock;
 }
 

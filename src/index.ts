@@ -76,11 +76,12 @@ export {
 export type { ApiKeyAuthSettings, ApiKeySettings, ResolvedApiKeySettings } from "./api-key/settings.js";
 export { jwtAuth } from "./jwt/middleware.js";
 export { tokenRoutes, type TokenRoutesSettings } from "./jwt/routes.js";
+export type { PublicJwk } from "./jwt/keys/key-ids.js";
 export { JwtManager, type IssuedTokens, type JwtManagerDependencies } from "./jwt/manager.js";
 export type { IssueInput } from "./jwt/grant.js";
 export type { AccessTokenClaims } from "./jwt/decide.js";
 export { TokenError, type TokenErrorCode } from "./jwt/errors.js";
-export type { JwkSet } from "./jwt/keys/jwks.js";
+export type { Jwk, JwkSet } from "./jwt/keys/jwks.js";
 export type { JwtKeyInput, JwtKeySettings, ResolvedJwtKeySettings } from "./jwt/keys/settings.js";
 export type { JwtAuthSettings, JwtSettings, ResolvedJwtSettings } from "./jwt/settings.js";
 

@@ -49,6 +49,7 @@ export interface KeyState {
   readonly graceUntil: number | null;
 }
 
+/** Why a key that exists does not work. */
 export type ApiKeyStateProblem = "revoked" | "expired" | "rotated";
 
 /** Why a key does not work at `now`, or `undefined` when it does. A time that has come has passed. */
@@ -95,9 +96,11 @@ export const MAX_MAKERS = 8;
 
 /** Who made a key: see the fields of `StoredApiKey`. */
 export interface ApiKeyMaker {
+  /** Id of the credential that asked for the key; null when the app did. */
   readonly madeBy: string | null;
   /** The lineage the key shares; null: it begins one. */
   readonly lineage: string | null;
+  /** The makers of the key, the first one first; at most 8. */
   readonly path: readonly string[];
 }
 

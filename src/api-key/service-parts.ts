@@ -7,7 +7,9 @@ import type { ApiKeyRecord } from "./keys/records.js";
 
 /** A key just made. `key` is shown here and never again. */
 export interface CreatedApiKey {
+  /** The key itself. It is shown here and never again. */
   readonly key: string;
+  /** The key as stored. */
   readonly record: ApiKeyRecord;
 }
 

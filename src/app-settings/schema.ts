@@ -107,7 +107,7 @@ const SHAPE = {
     "Write postgres://user:password@host/name, mysql://…, mariadb://… or sqlite:path/to/file.db, or give a Kysely instance.",
   ).optional(),
   /**
-   * Replaces the body of a refusal: `(req, problem) => ({ contentType, body })`, or `undefined` for the usual body.
+   * Replaces the body of a refusal: `(problem, req) => ({ contentType, body })`, or `undefined` for the usual body.
    * Status and headers stay. Default: problem details as JSON (RFC 9457).
    */
   onRefusal: z.custom<OnRefusal>((value) => typeof value === "function", "Invalid input: expected function").optional(),

@@ -35,6 +35,7 @@ export const EVENT_LEVELS = {
   portcullis_credential_accepted: "INFO",
 } as const;
 
+/** Name of an event; src/core/README.md lists them. */
 export type SecurityEventName = keyof typeof EVENT_LEVELS;
 
 /** Comes with every request of somebody, so only to whoever asks for it by its name. */
@@ -42,7 +43,9 @@ const BY_NAME_ALONE: SecurityEventName = "portcullis_credential_accepted";
 
 /** One security event; every text in it is one line. Never holds a credential, a cookie, a body or a query string. */
 export interface SecurityEvent {
+  /** Name of the event. */
   readonly event: SecurityEventName;
+  /** How serious it is. */
   readonly level: "INFO" | "WARN" | "CRITICAL";
   /** ISO 8601 in UTC. */
   readonly datetime: string;
@@ -54,6 +57,7 @@ export interface SecurityEvent {
   readonly mode?: "enforce" | "report";
   /** Refusal code and HTTP status, for refusals. */
   readonly code?: string;
+  /** Status of the response, if the request was refused. */
   readonly status?: number;
   /** Who: `Principal.id`, when known. */
   readonly subject?: string;
@@ -61,6 +65,7 @@ export interface SecurityEvent {
   readonly credentialId?: string;
   /** The client's address, from trusted data only. */
   readonly sourceIp?: string;
+  /** Method of the request. */
   readonly method?: string;
   /** The path without its query string, control bytes escaped, credentials masked, at most 256 characters. */
   readonly path?: string;
@@ -69,6 +74,7 @@ export interface SecurityEvent {
 /** What an emitter says of an event; `level` where it is not that of the name. */
 export type SecurityEventDetails = Omit<SecurityEvent, "event" | "level" | "datetime"> &
   Partial<Pick<SecurityEvent, "level">>;
+/** Called with each event, after the fact: it cannot change what happens to the request. */
 export type SecurityEventListener = (event: SecurityEvent) => void;
 
 /**
@@ -94,21 +100,25 @@ export class SecurityEvents {
     this.#now = now;
   }
 
+  /** Calls `listener` for each event of this name, or for all with `"*"`. */
   on(name: SecurityEventName | "*", listener: SecurityEventListener): this {
     this.#emitter.on(name, listener);
     return this;
   }
 
+  /** Calls `listener` for the next event of this name. */
   once(name: SecurityEventName | "*", listener: SecurityEventListener): this {
     this.#emitter.once(name, listener);
     return this;
   }
 
+  /** Ends what `on` or `once` began. */
   off(name: SecurityEventName | "*", listener: SecurityEventListener): this {
     this.#emitter.off(name, listener);
     return this;
   }
 
+  /** Number of listeners of this name. */
   listenerCount(name: SecurityEventName | "*"): number {
     return this.#emitter.listenerCount(name);
   }

@@ -20,14 +20,17 @@ export class Secret {
     Object.freeze(this);
   }
 
+  /** The secret itself. Do not log it. */
   reveal(): string {
     return this.#value;
   }
 
+  /** `[secret]`. */
   toString(): string {
     return "[secret]";
   }
 
+  /** `[secret]`. */
   toJSON(): string {
     return "[secret]";
   }

@@ -25,6 +25,7 @@ export const TOKEN_ERROR_CODES = [
   "store-unavailable",
 ] as const;
 
+/** Why a token was refused or not made; src/jwt/README.md explains each code. */
 export type TokenErrorCode = (typeof TOKEN_ERROR_CODES)[number];
 
 const MESSAGES: Readonly<Record<TokenErrorCode, string>> = {

@@ -23,8 +23,11 @@ import { GuardedTokenStore } from "./guarded-token-store.js";
 
 /** What a log-in or a refresh gives (RFC 6749 section 5.1, in camel case). */
 export interface IssuedTokens {
+  /** The access token, a JWT. */
   readonly accessToken: string;
+  /** The refresh token, which `refresh` takes once. */
   readonly refreshToken: string;
+  /** How the access token is presented: `Authorization: Bearer …`. */
   readonly tokenType: "Bearer";
   /** Seconds the access token is good for. */
   readonly expiresIn: number;
@@ -37,6 +40,7 @@ interface Revoked {
   readonly subject?: string;
 }
 
+/** Objects passed to a `JwtManager`. */
 export interface JwtManagerDependencies extends PartDependencies {
   /** @internal In place of `events`, `clock` and `onRefusal`: those of a whole application. */
   readonly runtime?: Runtime | undefined;

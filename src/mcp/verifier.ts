@@ -9,23 +9,29 @@ import { SetupError } from "../settings/errors.js";
  * do not log this object.
  */
 export interface McpAuthInfo {
+  /** The credential itself. */
   token: string;
+  /** The client: `client_id` of a token, its subject, or the id of a key. */
   clientId: string;
+  /** Scopes that the credential grants. */
   scopes: string[];
   /** Seconds since the epoch. The SDK refuses a token without it. */
   expiresAt: number;
   /** The resource the token was made for (RFC 8707), which the SDK compares when told `expectedResource`. */
   resource: URL;
+  /** What the SDK has no place for. */
   extra: { kind: "api-key" | "jwt"; subject: string; credentialId: string; roles: string[] };
 }
 
 /** What the SDK's `requireBearerAuth({ verifier })` takes. */
 export interface McpVerifier {
+  /** Verifies a Bearer credential; throws what `invalidToken` makes when it is not good. */
   verifyAccessToken(token: string): Promise<McpAuthInfo>;
   /** The URL of the resource's metadata document, for `requireBearerAuth({ resourceMetadataUrl })`. */
   readonly resourceMetadataUrl: string;
 }
 
+/** Settings of `mcpVerifier`. */
 export interface McpVerifierSettings {
   /** Verifies access tokens; `resource` must be among the audiences they are made for. */
   readonly jwt?: JwtManager;

@@ -18,10 +18,13 @@ import { appData, principalOf } from "./metadata.js";
 export interface LogInAs {
   /** The user's id: text of 1 to 255 characters, or a safe integer, which is taken as decimal text. Becomes `req.principal.id`. */
   readonly id: string | number;
+  /** Scopes that the session grants. Default: none. */
   readonly scopes?: readonly string[];
+  /** Roles of the user. Default: none. */
   readonly roles?: readonly string[];
 }
 
+/** What `logIn` may do differently for one log-in. */
 export interface LogInSettings {
   /**
    * Whether what the app kept on `req.session` before the log-in stays. Default true, except after another user: then
@@ -51,13 +54,10 @@ const ADD_THE_LAYER =
  * import express from "express";
  * import { logIn } from "portcullis";
  *
- * declare function findUser(body: unknown): Promise<{ id: string } | undefined>;
- *
  * const app = express();
  * app.post("/login", express.json(), async (req, res) => {
- *   const user = await findUser(req.body);
- *   if (user === undefined) return void res.sendStatus(401);
- *   await logIn(req, { id: user.id, roles: ["member"] });
+ *   // … check the password …
+ *   await logIn(req, { id: "ada", roles: ["member"] });
  *   res.sendStatus(204);
  * });
  * ```

@@ -16,7 +16,9 @@ export interface ExpressRateLimitSettings {
   readonly windowMs?: number | undefined;
   /** Units in a window, or a function of what that package calls a request. */
   readonly limit?: number | ((...parameters: never[]) => unknown) | undefined;
+  /** Whether failed requests are taken back. */
   readonly skipFailedRequests?: boolean | undefined;
+  /** Whether successful requests are taken back. */
   readonly skipSuccessfulRequests?: boolean | undefined;
 }
 

@@ -3,6 +3,7 @@ import type { RateLimitStore, WindowOutcome, WindowPolicy } from "../stores/cont
 import { caseWith, type ConformanceCase } from "./conformance.js";
 import { ManualClock } from "./manual-clock.js";
 
+/** How the suite treats a store with a clock of its own. */
 export interface RateLimitConformanceSettings {
   /** Lets this much time pass for the store, in milliseconds. Moves the clock given to `makeStore` unless set. */
   readonly elapse?: (ms: number) => Promise<void>;
@@ -17,6 +18,17 @@ export interface RateLimitConformanceSettings {
  *
  * @param makeStore gives an empty store that measures its windows by the clock it is given, or by one of its own when
  *   `options.elapse` waits for real
+ *
+ * @example
+ * ```ts
+ * import { test } from "node:test";
+ * import { type RateLimitStore } from "portcullis";
+ * import { rateLimitStoreConformance, ManualClock } from "portcullis/testing";
+ *
+ * function checkRateLimitStore(makeStore: (clock: ManualClock) => RateLimitStore): void {
+ *   for (const { name, run } of rateLimitStoreConformance(makeStore)) test(name, run);
+ * }
+ * ```
  */
 export function rateLimitStoreConformance(
   makeStore: (clock: ManualClock) => RateLimitStore | Promise<RateLimitStore>,

@@ -18,9 +18,14 @@ function membersOf(symbol: ts.Symbol): ts.Symbol[] {
   const members = [...(symbol.members?.values() ?? []), ...(symbol.exports?.values() ?? [])];
   return members.filter(
     ({ name, flags }) =>
-      !name.startsWith("__") && flags & (ts.SymbolFlags.Method | ts.SymbolFlags.Property | ts.SymbolFlags.Accessor),
+      !name.startsWith("__") &&
+      !name.startsWith("#") &&
+      flags & (ts.SymbolFlags.Method | ts.SymbolFlags.Property | ts.SymbolFlags.Accessor),
   );
 }
+
+/** Rows of tables, whose columns bear the names of the fields of `StoredApiKey` and `StoredRefreshToken`. */
+const ROWS = /^(?:\w+Table|PortcullisTables)$/;
 
 describe("documentation", () => {
   it("stands at everything that can be imported", () => {
@@ -31,7 +36,9 @@ describe("documentation", () => {
   });
 
   it("stands at every method and property of a class or interface that can be imported", () => {
-    const members = EXPORTS.flatMap(({ name, symbol }) => membersOf(symbol).map((member) => ({ name, member })));
+    const members = EXPORTS.filter(({ name }) => !ROWS.test(name)).flatMap(({ name, symbol }) =>
+      membersOf(symbol).map((member) => ({ name, member })),
+    );
     expect(members.length).toBeGreaterThan(200);
     const bare = members.filter(({ member }) => isOurs(member) && textOf(member).length < 10);
     expect([...new Set(bare.map(({ name, member }) => `${name}.${member.name}`))]).toEqual([]);

@@ -49,3 +49,14 @@ describe("every type in a public signature", () => {
     },
   );
 });
+
+describe("the name of a type", () => {
+  it("ends in Settings, Resolved…Settings, Dependencies or Input, never in Options or Deps", () => {
+    const names = face.entries.flatMap(({ exports }) => [...exports.keys()]);
+    expect(names.filter((name) => /(?:Options|Option|Deps|Params|Config)$/.test(name))).toEqual([]);
+    const resolved = names.filter((name) => name.startsWith("Resolved"));
+    expect(resolved.length).toBeGreaterThan(8);
+    // What was parsed is named after what was written.
+    expect(resolved.filter((name) => !names.includes(name.slice("Resolved".length)))).toEqual([]);
+  });
+});

@@ -6,9 +6,11 @@ import type { PrincipalSession, SessionStore } from "../contracts.js";
 import { expiryOf, revive, type Data, type Entry } from "./session-entry.js";
 import { SESSION_STAMP, SessionStoreFullError } from "../session-record.js";
 
+/** Settings of a `MemorySessionStore`. */
 export interface MemorySessionStoreSettings {
   /** How many sessions are kept at most. Default 100 000. */
   readonly maxSessions?: number;
+  /** The time, for tests. Default: the clock of the machine. */
   readonly clock?: Clock;
 }
 

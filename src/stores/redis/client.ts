@@ -22,9 +22,11 @@ export {
   type RedisScript,
 } from "./connection.js";
 
+/** Settings of `openRedis`. */
 export interface OpenRedisSettings {
   /** How long `ready()` waits for a server that does not answer, in milliseconds (default 5000). */
   readonly readyTimeoutMs?: number;
+  /** Loads the package of the client, for tests. */
   readonly load?: LoadPackage;
 }
 
@@ -35,6 +37,15 @@ export interface OpenRedisSettings {
  * @param redis a `redis://` or `rediss://` URL; a client of node-redis 5 or 6 or ioredis 5 or 6, standalone, Sentinel or
  *   Cluster, which stays the app's to close; or what this function returned
  * @throws SettingsError when it is none of these
+ *
+ * @example
+ * ```ts
+ * import { openRedis } from "portcullis/redis";
+ *
+ * const redis = openRedis("redis://localhost:6379");
+ * await redis.ready();
+ * await redis.close();
+ * ```
  */
 export function openRedis(redis: Secret | string | object, options: OpenRedisSettings = {}): RedisConnection {
   const value = redis instanceof Secret ? redis.reveal() : redis;

@@ -12,3 +12,4 @@ export {
 export { RedisSessionStore, type RedisSessionStoreSettings } from "./sessions/store.js";
 export { RedisSlidingWindowStore } from "./sliding-window/store.js";
 export type { RedisSlidingWindowStoreSettings } from "./sliding-window/settings.js";
+export type { LoadPackage } from "./own-client.js";

@@ -19,3 +19,6 @@ export type {
   SubjectMarkTable,
   TokenFamilyTable,
 } from "./schema.js";
+export type { Change, ChangeBatch, ChangeSource, Denial } from "../revocations/changes.js";
+export type { AccessTokenFacts } from "../revocations/denylist.js";
+export { DatabaseTimeoutError, PoolBusyError } from "./bounded.js";

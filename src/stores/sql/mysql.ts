@@ -25,6 +25,14 @@ type CreatePool = (options: PoolOptions) => Pool;
  *
  * @throws SettingsError when the URL has an option that is not known
  * @throws SetupError when mysql2 is not installed
+ *
+ * @example
+ * ```ts
+ * import { openMysql } from "portcullis/sql";
+ *
+ * const { db, close } = await openMysql("mysql://app@localhost/app", { poolSize: 10 });
+ * await close();
+ * ```
  */
 export async function openMysql(url: string, options: OpenServerSettings = {}): Promise<OpenedServer> {
   const address = mysqlOptions(url);

@@ -24,6 +24,14 @@ type PoolClass = new (config: PoolConfig) => Pool;
  * variables of libpq (`PGPASSWORD`, …) fill in what it leaves out.
  *
  * @throws SetupError when pg is not installed
+ *
+ * @example
+ * ```ts
+ * import { openPostgres } from "portcullis/sql";
+ *
+ * const { db, close } = await openPostgres("postgres://app@localhost/app", { poolSize: 10 });
+ * await close();
+ * ```
  */
 export async function openPostgres(url: string, options: OpenServerSettings = {}): Promise<OpenedServer> {
   const { Pool } = (await loadDriver("pg", "postgres")) as unknown as { Pool: PoolClass };

@@ -1,6 +1,7 @@
 import type { SqlEngine } from "./engines.js";
 import type { PortcullisDatabase } from "./schema.js";
 
+/** Settings of `openPostgres` and `openMysql`. */
 export interface OpenServerSettings {
   /** Most connections this process opens (5). One more is opened for the schema and for cleaning up, when needed. */
   readonly poolSize?: number | undefined;
@@ -14,10 +15,13 @@ export interface OpenServerSettings {
 
 /** An open database on a server. No connection is made until the first query. */
 export interface OpenedServer {
+  /** The kind of database. */
   readonly engine: SqlEngine;
+  /** The Kysely instance. */
   readonly db: PortcullisDatabase;
   /** The same database with time for work that is not part of a request: the schema, loading, cleaning up. */
   readonly slowDb: PortcullisDatabase;
+  /** Closes the connections. */
   close(): Promise<void>;
 }
 

@@ -8,6 +8,7 @@ import type { PortcullisDatabase, PortcullisTables } from "./schema.js";
 import { loadSqliteEngine, type SqliteDriverName } from "./sqlite-engines.js";
 import { retryBusy } from "./transaction.js";
 
+/** Settings of `openSqlite`. */
 export interface OpenSqliteSettings {
   /** Uses this driver alone instead of the first that is there. */
   readonly driver?: SqliteDriverName | undefined;
@@ -15,10 +16,13 @@ export interface OpenSqliteSettings {
 
 /** An open SQLite database. */
 export interface OpenedSqlite {
+  /** The Kysely instance. */
   readonly db: PortcullisDatabase;
+  /** The driver in use. */
   readonly driver: SqliteDriverName;
   /** The absolute path, or `:memory:`. */
   readonly path: string;
+  /** Closes the database. */
   close(): Promise<void>;
 }
 
@@ -36,6 +40,14 @@ const PRAGMAS = ["busy_timeout = 0", "journal_mode = WAL", "synchronous = FULL",
  *
  * @throws SettingsError when the URL is not one of SQLite
  * @throws SetupError when no driver is installed or the file cannot be opened
+ *
+ * @example
+ * ```ts
+ * import { openSqlite } from "portcullis/sql";
+ *
+ * const { db, close } = await openSqlite("sqlite:app.db");
+ * await close();
+ * ```
  */
 export async function openSqlite(url: string, options: OpenSqliteSettings = {}): Promise<OpenedSqlite> {
   const path = parseSqliteUrl(url);

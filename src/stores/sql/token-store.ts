@@ -25,7 +25,9 @@ import { read, settleLostCommit, write, writeTransaction } from "./transaction.j
 /** Rows changed in one transaction, so that a long clean-up does not keep other writers out. */
 const CHANGED_PER_TURN = 500;
 
+/** Objects passed to a `SqlTokenStore`. */
 export interface SqlTokenStoreDependencies {
+  /** The time, for tests. Default: the clock of the machine. */
   readonly clock?: Clock | undefined;
   /** The same database with more time, for what no request waits for: the schema, loading, cleaning up. `db` when absent. */
   readonly slowDb?: PortcullisDatabase | undefined;
@@ -35,6 +37,15 @@ export interface SqlTokenStoreDependencies {
  * Refresh tokens and revocations in a SQL database. `isRevoked` answers from memory: `init` loads what is denied, and
  * every denial is written to the database first and to memory after. What other processes denied later is in `changes`,
  * which a `ChangeFeed` follows, or `catchUp` takes over.
+ *
+ * @example
+ * ```ts
+ * import { JwtManager } from "portcullis";
+ * import { openPostgres, SqlTokenStore } from "portcullis/sql";
+ *
+ * const { db } = await openPostgres("postgres://app@localhost/app");
+ * const service = new JwtManager({ store: new SqlTokenStore(db) });
+ * ```
  */
 export class SqlTokenStore implements TokenStore {
   /** What this and other processes denied, in order. */
@@ -166,6 +177,7 @@ export class SqlTokenStore implements TokenStore {
     return deleted;
   }
 
+  /** Leaves the database open, which belongs to the caller. */
   async close(): Promise<void> {}
 
   async #load(): Promise<void> {

@@ -41,7 +41,7 @@ interface Hit {
  * import { rateLimiter, RedisSlidingWindowStore } from "portcullis";
  *
  * const app = express();
- * app.use(rateLimiter({ store: new RedisSlidingWindowStore({ client: "redis://localhost:6379" }) }));
+ * app.use(rateLimiter({ store: new RedisSlidingWindowStore({ redis: "redis://localhost:6379" }) }));
  * ```
  */
 export class RedisSlidingWindowStore implements RateLimitStore, Store {
