@@ -100,8 +100,10 @@ export class RequestSession implements Commit {
   load(value: string | undefined, oldSid: string | undefined, done: (error?: unknown) => void): void {
     const { cookie, stored, former } = this.context;
     const name = value === undefined ? undefined : cookie.read(value);
+    const caller = stateOf(this.req);
+    caller.credential = name?.handle;
     settle(
-      () => (name === undefined ? undefined : stored.load(name.sid)),
+      () => (name === undefined ? undefined : stored.load(name.sid, caller)),
       (loaded) => {
         this.#bindCompanions();
         if (name === undefined || loaded === undefined) {
@@ -124,7 +126,7 @@ export class RequestSession implements Commit {
   /** Goes on with a session that express-session began; the answer brings the new cookie and ends the old one. */
   #adopt(former: FormerSessions, oldSid: string, done: (error?: unknown) => void): void {
     settle(
-      () => former.adopt(oldSid),
+      () => former.adopt(oldSid, stateOf(this.req)),
       (adopted) => {
         if (adopted === undefined) {
           this.#isBehindLogIn ||= former.wasReplaced(oldSid);

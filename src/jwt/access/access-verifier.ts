@@ -1,4 +1,5 @@
 import type { Clock } from "../../core/clock.js";
+import type { StoreCaller } from "../../core/store-caller.js";
 import { issuedAt, type AccessTokens, type AccessVerdict } from "./access-tokens.js";
 import type { ClaimsVerdict } from "../decide.js";
 import type { GuardedTokenStore } from "../guarded-token-store.js";
@@ -21,18 +22,16 @@ export class AccessVerifier {
   }
 
   /** The verdict on a token; no promise while the store answers at once. Never throws, never rejects. */
-  check(token: unknown): AccessVerdict | Promise<AccessVerdict> {
+  check(token: unknown, caller?: StoreCaller): AccessVerdict | Promise<AccessVerdict> {
     const verdict = this.#tokens.verify(token, this.#clock.now());
     if (!verdict.ok) return verdict;
     const { claims } = verdict;
     try {
       // After the signature, so that nobody learns which ids are revoked by making tokens up (auth0/express-jwt#100).
-      const revoked = this.#store.isRevoked({
-        jti: claims.jti,
-        subject: claims.sub,
-        issuedAt: issuedAt(claims),
-        familyId: claims.fam,
-      });
+      const revoked = this.#store.isRevoked(
+        { jti: claims.jti, subject: claims.sub, issuedAt: issuedAt(claims), familyId: claims.fam },
+        caller,
+      );
       if (typeof revoked === "boolean") return revoked ? { ok: false, code: "revoked", claims } : verdict;
       return revoked.then(
         (answer): AccessVerdict => (answer ? { ok: false, code: "revoked", claims } : verdict),
