@@ -22,7 +22,7 @@ function check(statements: readonly string[]): { wrong: string[] } {
 }
 
 describe("the type of what applySecurity returns", () => {
-  it("has apiKeys, jwt and sessions where the settings turn them on, and nowhere else", () => {
+  it("has apiKeys, jwt and sessions where the settings turn them on, and nowhere else", { timeout: 120_000 }, () => {
     const { wrong } = check([
       'const some = applySecurity(app, { trustedHosts: ["a.example"], apiKeys: {}, jwt: false });',
       "some.apiKeys.get;",
@@ -37,7 +37,7 @@ describe("the type of what applySecurity returns", () => {
     expect(wrong).toEqual([]);
   });
 
-  it("has them as possibly undefined where the settings may turn them on", () => {
+  it("has them as possibly undefined where the settings may turn them on", { timeout: 120_000 }, () => {
     const { wrong } = check([
       "const env = applySecurity(app, settingsFromEnv());",
       "env.apiKeys?.get; env.jwt?.issue; env.sessions?.list;",
@@ -70,12 +70,12 @@ describe("a misspelt setting", () => {
   /** Every object of settings, by its path. */
   const objects = [...new Map(allSettings().map((path) => [path.slice(0, -1).join("."), path.slice(0, -1)])).values()];
 
-  it("does not compile, at whatever depth", () => {
+  it("does not compile, at whatever depth", { timeout: 120_000 }, () => {
     expect(objects.length).toBeGreaterThan(15);
     expect(check(objects.map((path) => `applySecurity(app, ${misspeltAt(path)}); //! misspelt`)).wrong).toEqual([]);
   });
 
-  it("names the setting that was meant, and the type that has it", () => {
+  it("names the setting that was meant, and the type that has it", { timeout: 120_000 }, () => {
     const { wrong } = check([
       'applySecurity(app, { trustedHosts: ["a.example"], rateLimit: { limit: 5 } });',
       "applySecurity(app, { rateLimit: { limt: 5 } }); //! 'limt' does not exist in type 'RateLimitSettings'. Did you mean to write 'limit'?",

@@ -64,7 +64,7 @@ describe("an example", () => {
     ).toEqual([]);
   });
 
-  it("compiles, each by itself", () => {
+  it("compiles, each by itself", { timeout: 120_000 }, () => {
     const examples = new Set(EXPORTS.flatMap(({ symbol }) => examplesOf(symbol)));
     // In one program for speed: each in a function of its own, with the imports of all at the top.
     const imports = new Map<string, Set<string>>();
