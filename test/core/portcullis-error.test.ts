@@ -5,7 +5,7 @@ import * as portcullis from "portcullis";
 import { InvalidInputError, PortcullisError, SettingsError, SetupError, TokenError } from "portcullis";
 import { ROOT } from "../support/code-blocks.js";
 
-const SOURCES = (readdirSync(join(ROOT, "src"), { recursive: true, encoding: "utf8" }) as string[])
+const SOURCES = readdirSync(join(ROOT, "src"), { recursive: true, encoding: "utf8" })
   .filter((path) => path.endsWith(".ts"))
   .map((path) => ({ path, text: readFileSync(join(ROOT, "src", path), "utf8") }));
 
