@@ -22,6 +22,8 @@ async function compile(format, type) {
       compilerOptions: {
         noEmit: false,
         declaration: true,
+        // What is marked @internal is for other folders of src, not for apps.
+        stripInternal: true,
         outDir: `../${format}`,
         rootDir: "src",
         paths: {},

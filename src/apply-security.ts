@@ -1,5 +1,5 @@
 import type { Express, NextFunction, Request, RequestHandler, Response, Router } from "express";
-import { apiKeyRoutes, type ApiKeyRoutesOptions } from "./api-key/routes.js";
+import { apiKeyRoutes, type ApiKeyRoutesSettings } from "./api-key/routes.js";
 import { ApiKeyService } from "./api-key/service.js";
 import type { Clock } from "./core/clock.js";
 import { type SecurityEvents } from "./core/events.js";
@@ -12,7 +12,7 @@ import { requireApiKey, requireAuth, requireJwt, requireSession } from "./guards
 import type { HeadersLayer } from "./headers/middleware.js";
 import type { HeadersPatch } from "./headers/settings.js";
 import { JwtManager } from "./jwt/manager.js";
-import { tokenRoutes, type TokenRoutesOptions } from "./jwt/routes.js";
+import { tokenRoutes, type TokenRoutesSettings } from "./jwt/routes.js";
 import { LAYERS } from "./layers.js";
 import { lifecycle } from "./lifecycle.js";
 import {
@@ -23,26 +23,30 @@ import {
   watchRoutingSettings,
 } from "./prepare-app.js";
 import { createRouteLimit } from "./rate-limit/middleware.js";
-import { isWindowStore, type RouteLimit } from "./rate-limit/settings.js";
+import { isWindowStore, type RouteLimitSettings } from "./rate-limit/settings.js";
 import {
   logIn,
   logOut,
   type LogInAs,
-  type LogInOptions,
+  type LogInSettings,
   type SessionInfo,
   type SessionLayer,
 } from "./session/middleware.js";
 import { SetupError } from "./core/setup-error.js";
 import { parseSettings } from "./app-settings/parse.js";
-import type { ParsedSettings, SecuritySettings } from "./app-settings/schema.js";
+import type { ResolvedSecuritySettings, SecuritySettings } from "./app-settings/schema.js";
 import { lossesOnRestart, storesOfLayers, warnOfLosses } from "./store-report.js";
 import { openStores, type StoreSettings } from "./stores/open.js";
 
 /** One row of `describe()`: what a layer effectively does. */
 export interface LayerDescription {
+  /** Name of the layer. */
   readonly id: LayerId;
+  /** Place of the layer: lower numbers run first. */
   readonly order: number;
+  /** Whether the layer refuses or only reports. */
   readonly mode: Mode;
+  /** The effective settings, JSON-able; secrets as `[secret]`. */
   readonly settings: Record<string, unknown>;
   /** Where it keeps what outlives a request: "memory", "redis", the engine of the database, or "its own". */
   readonly store?: string;
@@ -52,7 +56,8 @@ export interface LayerDescription {
   readonly lostOnRestart?: string;
 }
 
-interface SecurityParts {
+/** What every `Security` has, whatever is on. */
+export interface SecurityBase {
   /**
    * Resolves when the stores are connected and their schema is there; rejects with the reason.
    *
@@ -68,33 +73,39 @@ interface SecurityParts {
   /** The layers in their order with their effective settings; JSON-able, secrets as `[secret]`. */
   describe(): LayerDescription[];
   /** The effective settings, frozen, secrets as `[secret]` when printed. */
-  readonly settings: ParsedSettings;
+  readonly settings: ResolvedSecuritySettings;
+  /** Where refusals, credential changes and session changes are announced. */
   readonly events: SecurityEvents;
+  /** Guard of a route: any credential. See `requireAuth`. */
   readonly requireAuth: typeof requireAuth;
+  /** Guard of a route: API keys alone. See `requireApiKey`. */
   readonly requireApiKey: typeof requireApiKey;
+  /** Guard of a route: access tokens alone. See `requireJwt`. */
   readonly requireJwt: typeof requireJwt;
+  /** Guard of a route: logged-in sessions alone. See `requireSession`. */
   readonly requireSession: typeof requireSession;
   /** A limit for one route, counted in the same store. @throws SettingsError */
-  rateLimit(limit: RouteLimit): RequestHandler;
+  rateLimit(limit: RouteLimitSettings): RequestHandler;
   /** Changes to the security headers of one route: adds CSP sources, replaces or removes other headers. @throws SettingsError */
   headers(patch: HeadersPatch): RequestHandler;
   /** Routes by which callers manage their own keys. @throws SetupError when `apiKeys` is off */
-  apiKeyRoutes(options?: ApiKeyRoutesOptions): Router;
+  apiKeyRoutes(options?: ApiKeyRoutesSettings): Router;
   /** `POST /refresh`, `POST /revoke`, `GET /jwks.json`. @throws SetupError when `jwt` is off */
-  tokenRoutes(options?: TokenRoutesOptions): Router;
+  tokenRoutes(options?: TokenRoutesSettings): Router;
   /**
    * Wraps an async handler for Express 4, where a rejection that nobody handles ends the process: it goes to the app's error
    * handling instead. On Express 5 it changes nothing.
    */
   handler(handle: (req: Request, res: Response, next: NextFunction) => unknown): RequestHandler;
   /** Begins a session for someone whose identity the app has checked: new id, saved before it resolves. */
-  logIn(req: Request, who: LogInAs, options?: LogInOptions): Promise<void>;
+  logIn(req: Request, who: LogInAs, options?: LogInSettings): Promise<void>;
   /** Ends the session: gone from the store, cookie cleared, Clear-Site-Data sent. */
   logOut(req: Request, res: Response): Promise<void>;
 }
 
 /** The sessions of one principal, for "log out everywhere". */
 export interface SessionDirectory {
+  /** The sessions of one principal that are in force. */
   list(principalId: string | number): Promise<SessionInfo[]>;
   /** Ends one session by its handle from `list`, or all of them; resolves with how many ended. */
   end(principalId: string | number, handle?: string): Promise<number>;
@@ -110,13 +121,21 @@ type When<Settings, Key extends keyof SecuritySettings, Part> = Key extends keyo
   : unknown;
 
 /** What `applySecurity` gives back; `apiKeys`, `jwt` and `sessions` are in the type when the settings turn them on. */
-export type Security<Settings extends SecuritySettings = SecuritySettings> = SecurityParts &
+export type Security<Settings = SecuritySettings> = SecurityBase &
   When<Settings, "apiKeys", { readonly apiKeys: ApiKeyService }> &
   When<Settings, "jwt", { readonly jwt: JwtManager }> &
   When<Settings, "session", { readonly sessions: SessionDirectory }>;
 
+/**
+ * `unknown`, from which TypeScript infers `Settings` all the same: inference looks at both branches of a conditional type.
+ * So the argument is checked and documented as `SecuritySettings`, and `Settings` is what the app wrote. With the type
+ * parameter itself as the type of the argument, editors show no documentation and misspelt settings compile.
+ */
+type InferFrom<Settings> = [Settings] extends [never] ? Settings : unknown;
+
 /** What may be passed in for tests: time. */
 export interface SecurityDependencies {
+  /** The time, for tests. Default: the clock of the machine. */
   readonly clock?: Clock;
 }
 
@@ -126,10 +145,22 @@ export interface SecurityDependencies {
  *
  * @throws SettingsError listing everything that is wrong with the settings
  * @throws SetupError when the app has routes already, or was secured before
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { applySecurity } from "portcullis";
+ *
+ * const app = express();
+ * const security = applySecurity(app, { trustedHosts: ["api.example.com"], secretKey: process.env.SECRET_KEY, apiKeys: {} });
+ * app.get("/me", security.requireAuth(), (req, res) => void res.json(req.principal));
+ * await security.ready();
+ * app.listen(3000);
+ * ```
  */
-export function applySecurity<Settings extends SecuritySettings>(
+export function applySecurity<Settings = SecuritySettings>(
   app: Express,
-  settings: Settings,
+  settings: SecuritySettings & InferFrom<Settings>,
   dependencies: SecurityDependencies = {},
 ): Security<Settings> {
   const parsed = parseSettings(settings);
@@ -187,7 +218,7 @@ export function applySecurity<Settings extends SecuritySettings>(
     stores,
     runtime,
   );
-  const security: SecurityParts & { apiKeys?: ApiKeyService; jwt?: JwtManager; sessions?: SessionDirectory } = {
+  const security: SecurityBase & { apiKeys?: ApiKeyService; jwt?: JwtManager; sessions?: SessionDirectory } = {
     close,
     ready: async () => {
       checkMountedByRouters(app);
@@ -274,7 +305,7 @@ function storeSettings({
   session,
   apiKeys,
   jwt,
-}: ParsedSettings): StoreSettings {
+}: ResolvedSecuritySettings): StoreSettings {
   return {
     redis,
     redisPrefix,

@@ -14,15 +14,16 @@ import { parse, settingsObject } from "./settings/object.js";
 const KINDS = ["api-key", "jwt", "session"] as const satisfies readonly CredentialKind[];
 
 const guardSchema = settingsObject({
-  /** Scopes the caller must hold, all of them. */
+  /** Scopes that the caller must hold, all of them. Default: none. */
   scopes: z.array(scopeSchema).default([]),
-  /** Roles of which the caller must hold at least one. */
+  /** Roles of which the caller must hold at least one. Default: none. */
   roles: z.array(z.string().min(1)).default([]),
-  /** Kinds of credential that are taken; all by default. */
+  /** Kinds of credential that are accepted. Default: all. */
   kinds: z.array(z.enum(KINDS)).min(1).optional(),
 });
 
-export type GuardOptions = z.input<typeof guardSchema>;
+/** What a guard demands of the caller. */
+export interface GuardSettings extends z.input<typeof guardSchema> {}
 
 interface GuardPolicy {
   readonly kinds: readonly CredentialKind[];
@@ -91,7 +92,7 @@ function guardRefusals(kinds: readonly CredentialKind[], scopes: readonly string
 function guard(
   name: string,
   only: readonly CredentialKind[] | undefined,
-  options: GuardOptions | undefined,
+  options: GuardSettings | undefined,
   deps: PartDependencies | undefined,
 ): RequestHandler {
   const { scopes, roles, kinds: given } = parse(guardSchema, options ?? {});
@@ -131,22 +132,70 @@ function protectionsRan(req: Request, kinds: readonly (CredentialKind & LayerId)
  *
  * @param deps `{ events?, onRefusal? }`; those of the layer before it where they are not given
  * @throws SettingsError when the options are wrong
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { requireAuth } from "portcullis";
+ *
+ * const app = express();
+ * app.get("/reports", requireAuth({ scopes: ["reports:read"], kinds: ["api-key", "jwt"] }), (req, res) => void res.json([]));
+ * ```
  */
-export function requireAuth(options?: GuardOptions, deps?: PartDependencies): RequestHandler {
+export function requireAuth(options?: GuardSettings, deps?: PartDependencies): RequestHandler {
   return guard("requireAuth", undefined, options, deps);
 }
 
-/** `requireAuth` for API keys alone. @throws SettingsError when the options are wrong */
-export function requireApiKey(options?: Omit<GuardOptions, "kinds">, deps?: PartDependencies): RequestHandler {
+/**
+ * `requireAuth` for API keys alone.
+ *
+ * @throws SettingsError when the options are wrong
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { requireApiKey } from "portcullis";
+ *
+ * const app = express();
+ * app.get("/orders", requireApiKey({ scopes: ["orders:write"] }), (req, res) => void res.json({ caller: req.principal?.id }));
+ * ```
+ */
+export function requireApiKey(options?: Omit<GuardSettings, "kinds">, deps?: PartDependencies): RequestHandler {
   return guard("requireApiKey", ["api-key"], options, deps);
 }
 
-/** `requireAuth` for JWT access tokens alone. @throws SettingsError when the options are wrong */
-export function requireJwt(options?: Omit<GuardOptions, "kinds">, deps?: PartDependencies): RequestHandler {
+/**
+ * `requireAuth` for JWT access tokens alone.
+ *
+ * @throws SettingsError when the options are wrong
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { requireJwt } from "portcullis";
+ *
+ * const app = express();
+ * app.get("/orders", requireJwt({ roles: ["admin"] }), (req, res) => void res.json({ caller: req.principal?.id }));
+ * ```
+ */
+export function requireJwt(options?: Omit<GuardSettings, "kinds">, deps?: PartDependencies): RequestHandler {
   return guard("requireJwt", ["jwt"], options, deps);
 }
 
-/** `requireAuth` for logged-in sessions alone. @throws SettingsError when the options are wrong */
-export function requireSession(options?: Omit<GuardOptions, "kinds">, deps?: PartDependencies): RequestHandler {
+/**
+ * `requireAuth` for logged-in sessions alone.
+ *
+ * @throws SettingsError when the options are wrong
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { requireSession } from "portcullis";
+ *
+ * const app = express();
+ * app.get("/orders", requireSession(), (req, res) => void res.json({ caller: req.principal?.id }));
+ * ```
+ */
+export function requireSession(options?: Omit<GuardSettings, "kinds">, deps?: PartDependencies): RequestHandler {
   return guard("requireSession", ["session"], options, deps);
 }

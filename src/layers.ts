@@ -14,13 +14,13 @@ import { createJwt } from "./jwt/middleware.js";
 import type { JwtManager } from "./jwt/manager.js";
 import { createPrincipalRateLimit, createRateLimit } from "./rate-limit/middleware.js";
 import { createSession } from "./session/middleware.js";
-import type { ParsedSettings } from "./app-settings/schema.js";
+import type { ResolvedSecuritySettings } from "./app-settings/schema.js";
 import type { RateLimitStore } from "./stores/contracts.js";
 import { createTrustedHost } from "./trusted-host/middleware.js";
 
 /** What a layer may be built from. */
 export interface LayerSources {
-  readonly settings: ParsedSettings;
+  readonly settings: ResolvedSecuritySettings;
   readonly runtime: Runtime;
   readonly limitStore: RateLimitStore;
   /** Absent: in this process's memory. */

@@ -1,6 +1,6 @@
 import type { Express, Request, RequestHandler } from "express";
 import { trustedProxies } from "./core/http/trusted-proxies.js";
-import type { ParsedSettings } from "./app-settings/schema.js";
+import type { ResolvedSecuritySettings } from "./app-settings/schema.js";
 import { SetupError } from "./core/setup-error.js";
 
 interface RouterLayer {
@@ -17,7 +17,11 @@ const secured = new WeakMap<Express, { readonly sessions: boolean }>();
  *
  * @throws SetupError when the app has routes already, was secured before, or has a `trust proxy` of its own
  */
-export function prepareApp(app: Express, trustProxy: ParsedSettings["trustProxy"], trustProxyGiven: boolean): void {
+export function prepareApp(
+  app: Express,
+  trustProxy: ResolvedSecuritySettings["trustProxy"],
+  trustProxyGiven: boolean,
+): void {
   if (typeof (app as unknown) !== "function" || typeof app.use !== "function" || typeof app.set !== "function") {
     throw new SetupError(
       "applySecurity needs an Express app as its first argument: applySecurity(express(), settings).",

@@ -1,11 +1,11 @@
 import type { LayerId } from "./core/layer-id.js";
-import type { ParsedSettings } from "./app-settings/schema.js";
+import type { ResolvedSecuritySettings } from "./app-settings/schema.js";
 import type { StorePlaces } from "./stores/open.js";
 
 const OWN = "its own";
 
 /** Which store each layer uses, for `describe()`. */
-export function storesOfLayers(settings: ParsedSettings, places: StorePlaces): ReadonlyMap<LayerId, string> {
+export function storesOfLayers(settings: ResolvedSecuritySettings, places: StorePlaces): ReadonlyMap<LayerId, string> {
   const { rateLimit, session, apiKeys, jwt } = settings;
   const stores = new Map<LayerId, string>();
   if (rateLimit) {
@@ -23,7 +23,7 @@ export function storesOfLayers(settings: ParsedSettings, places: StorePlaces): R
 }
 
 /** What a restart loses, by layer, when it is kept in this process alone. */
-export function lossesOnRestart(settings: ParsedSettings, places: StorePlaces): ReadonlyMap<LayerId, string> {
+export function lossesOnRestart(settings: ResolvedSecuritySettings, places: StorePlaces): ReadonlyMap<LayerId, string> {
   const losses = new Map<LayerId, string>();
   // With Redis there are, or will be, several processes.
   const alone = settings.redis === undefined ? "" : "; other processes do not know them";

@@ -49,10 +49,11 @@ export interface KeyState {
   readonly graceUntil: number | null;
 }
 
-export type StateProblem = "revoked" | "expired" | "rotated";
+/** Why a key that exists does not work. */
+export type ApiKeyStateProblem = "revoked" | "expired" | "rotated";
 
 /** Why a key does not work at `now`, or `undefined` when it does. A time that has come has passed. */
-export function stateProblem(key: KeyState, now: number): StateProblem | undefined {
+export function stateProblem(key: KeyState, now: number): ApiKeyStateProblem | undefined {
   if (key.revokedAt !== null) return "revoked";
   if (key.expiresAt !== null && now >= key.expiresAt) return "expired";
   if (key.rotatedTo !== null && (key.graceUntil === null || now >= key.graceUntil)) return "rotated";
@@ -65,7 +66,7 @@ export function judgeKey(
   allow: AddressList | undefined,
   now: number,
   address: string | undefined,
-): StateProblem | "address-not-allowed" | undefined {
+): ApiKeyStateProblem | "address-not-allowed" | undefined {
   const problem = stateProblem(key, now);
   if (problem !== undefined) return problem;
   if (allow !== undefined && (address === undefined || !allow.has(address))) return "address-not-allowed";
@@ -94,15 +95,17 @@ export type Excess = "scope" | "role" | "expiry" | "address" | "limit";
 export const MAX_MAKERS = 8;
 
 /** Who made a key: see the fields of `StoredApiKey`. */
-export interface Maker {
+export interface ApiKeyMaker {
+  /** Id of the credential that asked for the key; null when the app did. */
   readonly madeBy: string | null;
   /** The lineage the key shares; null: it begins one. */
   readonly lineage: string | null;
+  /** The makers of the key, the first one first; at most 8. */
   readonly path: readonly string[];
 }
 
 /** The maker of keys that the app's own code makes. */
-export const THE_APP: Maker = Object.freeze({ madeBy: null, lineage: null, path: Object.freeze([]) });
+export const THE_APP: ApiKeyMaker = Object.freeze({ madeBy: null, lineage: null, path: Object.freeze([]) });
 
 /** What a key hands down to those it makes. A key without a limit begins no lineage. */
 export function makerOf(key: {
@@ -111,11 +114,11 @@ export function makerOf(key: {
   readonly firstId: string;
   readonly path: readonly string[];
   readonly rateLimit: object | null;
-}): Maker {
+}): ApiKeyMaker {
   return { madeBy: key.id, lineage: key.rateLimit === null ? null : key.lineage, path: [...key.path, key.firstId] };
 }
 
-type Descent = Maker & {
+type Descent = ApiKeyMaker & {
   readonly id: string;
   readonly lineage: string;
   readonly firstId: string;
@@ -126,7 +129,7 @@ type Descent = Maker & {
  * The makers of the successor when `by` rotates `key`: those of `key`. A key that gets another key of its owner by rotating
  * it is a maker of the successor, which ends with it and is counted with it.
  */
-export function successorOf(key: Descent, by: Descent | undefined): Maker {
+export function successorOf(key: Descent, by: Descent | undefined): ApiKeyMaker {
   const { madeBy, lineage, path } = key;
   if (by === undefined || key.firstId === by.firstId || path.includes(by.firstId)) return { madeBy, lineage, path };
   const added = makerOf(by);

@@ -7,7 +7,7 @@ import { tokenEndOf } from "../core/token-expiry.js";
 import {
   type Excess,
   excess,
-  type Maker,
+  type ApiKeyMaker,
   makerOf,
   MANAGE_SCOPE,
   MAX_MAKERS,
@@ -25,7 +25,7 @@ export interface Caller {
   readonly powers: Powers;
   readonly allow: AddressList | undefined;
   /** What is written into the keys they make. */
-  readonly maker: Maker;
+  readonly maker: ApiKeyMaker;
 }
 
 /** The refusals that depend on who calls, built once. */

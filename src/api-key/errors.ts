@@ -1,3 +1,5 @@
+import { PortcullisError } from "../core/portcullis-error.js";
+
 /** Every code an `ApiKeyError` can have. */
 export const API_KEY_ERROR_CODES = [
   "invalid-input",
@@ -9,12 +11,14 @@ export const API_KEY_ERROR_CODES = [
   "too-many-keys",
 ] as const;
 
+/** Why `ApiKeyService` did not do what it was asked; src/api-key/README.md explains each code. */
 export type ApiKeyErrorCode = (typeof API_KEY_ERROR_CODES)[number];
 
 /** One thing wrong with what was passed in. Never holds the value. */
 export interface ApiKeyIssue {
   /** Where: `scopes[1]`; empty for the object itself. */
   readonly path: string;
+  /** What is wrong. */
   readonly message: string;
 }
 
@@ -39,10 +43,11 @@ const STATUSES = {
 } as const;
 
 /** A call of `ApiKeyService` that cannot be done: wrong input, or a key whose state does not allow it. */
-export class ApiKeyError extends Error {
+export class ApiKeyError extends PortcullisError {
   readonly code: ApiKeyErrorCode;
   /** What Express's own error handler answers when the app passes the error on. */
   readonly status: 400 | 404 | 409;
+  /** Every mistake in the input; empty unless `code` is `invalid-input`. */
   readonly issues: readonly ApiKeyIssue[];
 
   constructor(code: ApiKeyErrorCode, issues: readonly ApiKeyIssue[] = [], options?: ErrorOptions) {

@@ -11,14 +11,14 @@ import { SetupError } from "../core/setup-error.js";
 import { parse } from "../settings/object.js";
 import { type Choice, choosePresented } from "./decide.js";
 import { keyRefusals } from "./refusals.js";
-import type { VerifyResult } from "./verification/result.js";
+import type { ApiKeyVerification } from "./verification/result.js";
 import type { ApiKeyService } from "./service.js";
 import type { Waiting } from "./verification/verifier.js";
-import { apiKeyAuthSchema, type ApiKeyAuthSettings, type ApiKeyOptions } from "./settings.js";
+import { apiKeyAuthSchema, type ApiKeyAuthSettings, type ResolvedApiKeySettings } from "./settings.js";
 
 /** Builds the layer. The service is opened and closed by whoever made it. */
 export function createApiKey(
-  options: ApiKeyOptions,
+  options: ResolvedApiKeySettings,
   runtime: Runtime,
   { service }: { readonly service: ApiKeyService },
 ): Layer {
@@ -32,12 +32,12 @@ export function createApiKey(
     res: Response,
     next: NextFunction,
     state: RequestState,
-    result: VerifyResult,
+    result: ApiKeyVerification,
     { key, scheme }: Extract<Choice, { verdict: "key" }>,
   ): void {
     if (result.ok) {
       state.keyService = service;
-      runtime.resources.keep(req, service, key, result);
+      runtime.resources.keep(req, service.verifier, key, result);
       acceptPrincipal(req, state, runtime, "api-key", result.principal);
       next();
       return;
@@ -45,7 +45,7 @@ export function createApiKey(
     if (refuse(req, res, "api-key", refusals.of(result, scheme), mode)) return;
     // Only reporting, and the key is good but for its limit: the request goes on as who it is.
     if (result.principal !== undefined) {
-      runtime.resources.keep(req, service, key, result);
+      runtime.resources.keep(req, service.verifier, key, result);
       acceptPrincipal(req, state, runtime, "api-key", result.principal);
     }
     next();
@@ -97,7 +97,7 @@ export function createApiKey(
       }
       state.presented = "api-key";
       state.address(req);
-      const result = service.check(choice.key, state, waiting(req, res, state.limits, choice.scheme));
+      const result = service.verifier.check(choice.key, state, waiting(req, res, state.limits, choice.scheme));
       // What is thrown while the request goes on belongs to the app's error handling, not to nobody.
       if (result instanceof Promise)
         void result.then((settled) => settle(req, res, next, state, settled, choice)).catch(next);
@@ -108,7 +108,7 @@ export function createApiKey(
 }
 
 /** The effective settings: secrets print as `[secret]`, a store by its class. */
-function describe(options: ApiKeyOptions): Record<string, unknown> {
+function describe(options: ResolvedApiKeySettings): Record<string, unknown> {
   const { store, secret, ...plain } = options;
   return {
     ...plain,
@@ -126,6 +126,17 @@ function describe(options: ApiKeyOptions): Record<string, unknown> {
  * @param deps `{ events?, clock?, onRefusal? }`; the service's own where they are not given
  * @throws SettingsError when the settings are wrong
  * @throws SetupError when there is no service
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { apiKeyAuth, ApiKeyService, requireApiKey } from "portcullis";
+ *
+ * const keys = new ApiKeyService();
+ * const app = express();
+ * app.use(apiKeyAuth(keys));
+ * app.get("/orders", requireApiKey({ scopes: ["orders:read"] }), (req, res) => void res.json([]));
+ * ```
  */
 export function apiKeyAuth(
   service: ApiKeyService,
@@ -133,7 +144,7 @@ export function apiKeyAuth(
   deps?: PartDependencies,
 ): RequestHandler {
   const own = parse(apiKeyAuthSchema, settings ?? {});
-  if (typeof (service as Partial<ApiKeyService> | undefined)?.check !== "function") {
+  if (typeof (service as Partial<ApiKeyService> | undefined)?.verify !== "function") {
     throw new SetupError(
       "apiKeyAuth needs the service that knows the keys as its first argument: apiKeyAuth(new ApiKeyService()).",
     );

@@ -1,13 +1,13 @@
 import { challenge } from "../core/http/authorization.js";
 import type { Refusal } from "../core/response/problem.js";
-import type { NotAccepted } from "./verification/result.js";
+import type { RejectedApiKey } from "./verification/result.js";
 
 const BUSY_DETAIL = "Too many credentials are being checked at the moment. Try again shortly.";
 
 /** The refusals of one mounting: what can be built at start is. */
 export interface KeyRefusals {
   /** The refusal of a key that was not accepted, presented by the scheme. */
-  of(result: NotAccepted, scheme: "ApiKey" | "Bearer"): Refusal;
+  of(result: RejectedApiKey, scheme: "ApiKey" | "Bearer"): Refusal;
   /** Two credentials in one request. */
   ambiguous(reason: string): Refusal;
 }
@@ -43,6 +43,6 @@ export function keyRefusals(realm: string): KeyRefusals {
   };
 }
 
-function retryAfter(result: NotAccepted): Record<string, string> {
+function retryAfter(result: RejectedApiKey): Record<string, string> {
   return { "Retry-After": String(result.retryAfterSeconds ?? 1) };
 }

@@ -15,7 +15,7 @@ import { HashUnavailableError } from "./keys/hash-queue.js";
 import { ownKeySchema, pageSchema, readInput, rotateSchema } from "./keys/input.js";
 import type { ApiKeyRecord } from "./keys/records.js";
 import { beyond, type Caller, callerOf, callerRefusals } from "./delegation.js";
-import type { ApiKeyService, AuditFacts } from "./service.js";
+import type { ApiKeyService, AuditContext } from "./service.js";
 import { apiKeySchema } from "./settings.js";
 
 const SOURCE = "api-key-routes";
@@ -28,11 +28,11 @@ const FOREIGN: Refusal = Object.freeze({ code: "not-found", reason: "foreign" })
 
 /** Settings of the routes. */
 export const apiKeyRoutesSchema = settingsObject({
-  /** The realm named in WWW-Authenticate; the service's own when absent. */
+  /** The realm in WWW-Authenticate. Default: the realm of the service. */
   realm: apiKeySchema.shape.realm.unwrap().optional(),
   /**
-   * Days that a key made with a token may live, 1 to 3650. When absent it ends with the token. Keys made in a session are
-   * not bound by it, and a key made with a key never outlives that one.
+   * Days that a key made with a token may live, 1 to 3650. Keys made in a session are not bound by it, and a key made
+   * with a key never outlives that one. Default: until the token ends.
    */
   maxLifetimeDays: z.int().min(1).max(3650).optional(),
 });
@@ -48,7 +48,8 @@ const revokeQuerySchema = z.strictObject({
   descendants: z.enum(["true", "false"], "Neither true nor false").default("false"),
 });
 
-export type ApiKeyRoutesOptions = z.input<typeof apiKeyRoutesSchema>;
+/** Settings of `apiKeyRoutes`. */
+export interface ApiKeyRoutesSettings extends z.input<typeof apiKeyRoutesSchema> {}
 
 /** An answer, or a refusal. */
 type Reply = { readonly status: 200 | 201; readonly body: unknown } | { readonly status: 204 } | Refusal;
@@ -63,8 +64,18 @@ type Action = (caller: Caller, req: Request) => Promise<Reply>;
  * @param deps `{ events?, clock?, onRefusal? }`; the service's own where they are not given
  * @throws SettingsError when the options are wrong
  * @throws SetupError when there is no service
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { apiKeyRoutes, ApiKeyService } from "portcullis";
+ *
+ * const keys = new ApiKeyService();
+ * const app = express();
+ * app.use("/api-keys", apiKeyRoutes(keys, { maxLifetimeDays: 90 }));
+ * ```
  */
-export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesOptions, deps?: PartDependencies): Router {
+export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesSettings, deps?: PartDependencies): Router {
   if (typeof (service as Partial<ApiKeyService> | undefined)?.verify !== "function") {
     throw new SetupError(
       "apiKeyRoutes needs the service that makes the keys as its first argument: apiKeyRoutes(new ApiKeyService()).",
@@ -225,7 +236,7 @@ function queryOf(req: Request): Record<string, unknown> {
   return query;
 }
 
-function auditFacts(req: Request): AuditFacts {
+function auditFacts(req: Request): AuditContext {
   const { sourceIp, method, path, subject } = requestFacts(req);
   return { sourceIp, method, path, ...(subject === undefined ? {} : { subject }) };
 }

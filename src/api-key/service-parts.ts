@@ -7,12 +7,14 @@ import type { ApiKeyRecord } from "./keys/records.js";
 
 /** A key just made. `key` is shown here and never again. */
 export interface CreatedApiKey {
+  /** The key itself. It is shown here and never again. */
   readonly key: string;
+  /** The key as stored. */
   readonly record: ApiKeyRecord;
 }
 
 /** Who asked for a change, and by what request; goes into the event. */
-export type AuditFacts = Pick<SecurityEventDetails, "subject" | "sourceIp" | "method" | "path">;
+export type AuditContext = Pick<SecurityEventDetails, "subject" | "sourceIp" | "method" | "path">;
 
 /** How services in several processes tell each other of keys that changed (see `ChangeFeed`). */
 export interface KeyChanges {
@@ -25,8 +27,8 @@ export interface KeyChanges {
 }
 
 /** What a service may be given instead of making it. */
-export interface ApiKeyServiceDeps extends PartDependencies {
-  /** In place of `events`, `clock` and `onRefusal`: those of a whole application. */
+export interface ApiKeyServiceDependencies extends PartDependencies {
+  /** @internal In place of `events`, `clock` and `onRefusal`: those of a whole application. */
   readonly runtime?: Runtime | undefined;
   /** Used when the settings name no store. Closed by whoever made it. */
   readonly store?: ApiKeyStore | undefined;
@@ -34,7 +36,7 @@ export interface ApiKeyServiceDeps extends PartDependencies {
   readonly secretKey?: readonly Secret[] | undefined;
   /** Counts failures and the keys' own limits; in-process when absent. Closed by whoever made it. */
   readonly limiter?: RateLimitStore | undefined;
-  /** Without it a key revoked in another process works here for up to `cacheSeconds`. */
+  /** @internal Without it a key revoked in another process works here for up to `cacheSeconds`. */
   readonly changes?: KeyChanges | undefined;
 }
 

@@ -12,39 +12,39 @@ import type { WriteCall } from "../stores/health/write-call.js";
 import { parse } from "../settings/object.js";
 import type { ApiKeyStore, StoredApiKey } from "../stores/contracts.js";
 import { MemoryApiKeyStore } from "../stores/memory/api-key-store.js";
-import { graceEnd, type Maker, stateProblem, THE_APP } from "./decide.js";
+import { graceEnd, type ApiKeyMaker, stateProblem, THE_APP } from "./decide.js";
 import { ApiKeyError } from "./errors.js";
 import { generateKey, isKeyId } from "./keys/format.js";
 import { HashQueue } from "./keys/hash-queue.js";
 import { KeyHasher } from "./keys/hashing.js";
 import {
-  type CreateInput,
+  type CreateApiKeyInput,
   createSchema,
-  type PageInput,
+  type ListApiKeysInput,
   pageSchema,
   readInput,
-  type RevokeInput,
+  type RevokeApiKeyInput,
   revokeSchema,
-  type RotateInput,
+  type RotateApiKeyInput,
   rotateSchema,
 } from "./keys/input.js";
 import { KeyLimits } from "./verification/limits.js";
 import { type ApiKeyRecord, publicRecord } from "./keys/records.js";
-import type { VerifyResult } from "./verification/result.js";
+import type { ApiKeyVerification } from "./verification/result.js";
 import {
-  type ApiKeyServiceDeps,
-  type AuditFacts,
+  type ApiKeyServiceDependencies,
+  type AuditContext,
   type CreatedApiKey,
   type KeyChanges,
   type LastingFields,
   missingSecret,
 } from "./service-parts.js";
-import { type ApiKeyOptions, apiKeySchema, type ApiKeySettings } from "./settings.js";
+import { type ResolvedApiKeySettings, apiKeySchema, type ApiKeySettings } from "./settings.js";
 import { UsageLog } from "./verification/usage.js";
 import { VerifiedCache } from "./verification/verified-cache.js";
-import { KeyVerifier, type Waiting } from "./verification/verifier.js";
+import { KeyVerifier } from "./verification/verifier.js";
 
-export type { ApiKeyServiceDeps, AuditFacts, CreatedApiKey, KeyChanges } from "./service-parts.js";
+export type { ApiKeyServiceDependencies, AuditContext, CreatedApiKey, KeyChanges } from "./service-parts.js";
 
 const MOST_REVOCATIONS = 10_000;
 const MOST_UNDELIVERED = 1000;
@@ -61,9 +61,20 @@ interface Revocation {
 /**
  * Makes, verifies, rotates and revokes API keys. Times are milliseconds since the epoch. Methods that reach the store
  * reject with `StoreUnavailableError` when it does not answer, those that make a key also with `HashUnavailableError`.
+ *
+ * @example
+ * ```ts
+ * import { ApiKeyService } from "portcullis";
+ *
+ * const keys = new ApiKeyService({ prefix: "shop_" });
+ * const { key, record } = await keys.create({ ownerId: "ada", name: "CI", scopes: ["orders:read"] });
+ * const result = await keys.verify(key);
+ * if (result.ok) console.log(result.record.ownerId);
+ * await keys.revoke(record.id, { reason: "leaked" });
+ * ```
  */
 export class ApiKeyService {
-  readonly #options: ApiKeyOptions;
+  readonly #options: ResolvedApiKeySettings;
   readonly #runtime: Runtime;
   readonly #store: ApiKeyStore;
   readonly #ownsStore: boolean;
@@ -75,18 +86,19 @@ export class ApiKeyService {
   readonly #hasher: KeyHasher;
   readonly #limits: KeyLimits;
   readonly #usage: UsageLog;
-  readonly #verifier: KeyVerifier;
   readonly #changes: KeyChanges | undefined;
   readonly #stopListening: (() => void) | undefined;
   /** New keys of rotations that a store did after their callers had been refused, by the id of the old key. */
   readonly #undelivered = new LRUCache<string, CreatedApiKey>({ max: MOST_UNDELIVERED, ttl: UNDELIVERED_MS });
   /** By the id of the key. */
   readonly #revocations = new LRUCache<string, Revocation>({ max: MOST_REVOCATIONS, ttl: UNDELIVERED_MS });
+  /** @internal For the layer: `verify` without a promise where none is needed, which is whenever the key is remembered. */
+  readonly verifier: KeyVerifier;
   #initialised: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
 
   /** @throws SettingsError when the settings are wrong, or `hash: "hmac-sha256"` is asked for without a secret */
-  constructor(settings: ApiKeySettings = {}, deps: ApiKeyServiceDeps = {}) {
+  constructor(settings: ApiKeySettings = {}, deps: ApiKeyServiceDependencies = {}) {
     const options = parse(apiKeySchema, settings);
     const secrets = options.secret ?? deps.secretKey ?? [];
     if (options.hash === "hmac-sha256" && secrets.length === 0) throw missingSecret();
@@ -111,7 +123,7 @@ export class ApiKeyService {
       this.#runtime.clock,
       options.usageFlushSeconds,
     );
-    this.#verifier = new KeyVerifier({
+    this.verifier = new KeyVerifier({
       prefix: options.prefix,
       cacheMs: options.cacheSeconds * 1000,
       runtime: this.#runtime,
@@ -130,10 +142,11 @@ export class ApiKeyService {
   }
 
   /** The effective settings; secrets print as `[secret]`. */
-  get options(): ApiKeyOptions {
+  get options(): ResolvedApiKeySettings {
     return this.#options;
   }
 
+  /** @internal For the layer and the routes. */
   get runtime(): Runtime {
     return this.#runtime;
   }
@@ -165,7 +178,11 @@ export class ApiKeyService {
    * @throws ApiKeyError (rejects) "invalid-input" listing every issue; "too-many-keys" when the owner's share of a bounded store is
    *   used up; "revoked", "expired" or "rotated" when the key that asked for it does not work any more
    */
-  async create(input: CreateInput, audit: AuditFacts = {}, maker: Maker = THE_APP): Promise<CreatedApiKey> {
+  async create(
+    input: CreateApiKeyInput,
+    audit: AuditContext = {},
+    maker: ApiKeyMaker = THE_APP,
+  ): Promise<CreatedApiKey> {
     const wanted = readInput(createSchema, input);
     const now = this.#runtime.clock.now();
     if (wanted.expiresAt !== null && wanted.expiresAt <= now)
@@ -192,17 +209,16 @@ export class ApiKeyService {
    *
    * @param from `address`: the client's, without which a key bound to addresses is refused and failures are not limited by address
    */
-  async verify(key: string, from: { readonly address?: string | undefined } = {}): Promise<VerifyResult> {
-    return this.check(key, { client: from.address, credential: undefined, waits: undefined });
-  }
-
-  /** `verify` for the request path: no promise when none is needed, which is whenever the key is remembered. */
-  check(key: string, from: StoreCaller, waiting?: Waiting): VerifyResult | Promise<VerifyResult> {
-    return this.#verifier.check(typeof key === "string" ? key : "", from, waiting);
+  async verify(key: string, from: { readonly address?: string | undefined } = {}): Promise<ApiKeyVerification> {
+    return this.verifier.check(typeof key === "string" ? key : "", {
+      client: from.address,
+      credential: undefined,
+      waits: undefined,
+    });
   }
 
   /** The owner's keys, newest first, revoked ones included: `limit` of them (50; at most 100) after the key `after`. */
-  async list(ownerId: string | number, page: PageInput = {}): Promise<ApiKeyRecord[]> {
+  async list(ownerId: string | number, page: ListApiKeysInput = {}): Promise<ApiKeyRecord[]> {
     const read = readInput(pageSchema, page);
     await this.#usage.settled();
     const keys = await this.#own(this.#read((store) => store.list(String(ownerId), read)));
@@ -231,7 +247,12 @@ export class ApiKeyService {
    * @param maker the makers of the successor, when they are others than those of the old key
    * @throws ApiKeyError (rejects) "not-found", "revoked", "expired", "rotated", "unreadable", "too-many-keys" or "invalid-input"
    */
-  async rotate(id: string, input: RotateInput = {}, audit: AuditFacts = {}, maker?: Maker): Promise<CreatedApiKey> {
+  async rotate(
+    id: string,
+    input: RotateApiKeyInput = {},
+    audit: AuditContext = {},
+    maker?: ApiKeyMaker,
+  ): Promise<CreatedApiKey> {
     const { graceSeconds } = readInput(rotateSchema, input);
     const time = new StoreTime(this.#options.storeTimeoutMs);
     const undelivered = await this.#takeUndelivered(id, maker, time);
@@ -276,7 +297,7 @@ export class ApiKeyService {
    *   true once more when this process was refused the same revocation and has it done since
    * @throws ApiKeyError "invalid-input"; StoreUnavailableError when the store was silent or the others untold: this process repeats it until the store has it
    */
-  async revoke(id: string, input: RevokeInput = {}, audit: AuditFacts = {}): Promise<boolean> {
+  async revoke(id: string, input: RevokeApiKeyInput = {}, audit: AuditContext = {}): Promise<boolean> {
     const { reason, descendants } = readInput(revokeSchema, input);
     if (!isKeyId(id)) return false;
     const revocation = this.#revocations.get(id) ?? {
@@ -429,7 +450,11 @@ export class ApiKeyService {
    * What a rotation made although its caller was refused; given out once, and only while it is in force. It is not there when
    * a rotation that was in doubt has not taken place.
    */
-  async #takeUndelivered(id: string, maker: Maker | undefined, time: StoreTime): Promise<CreatedApiKey | undefined> {
+  async #takeUndelivered(
+    id: string,
+    maker: ApiKeyMaker | undefined,
+    time: StoreTime,
+  ): Promise<CreatedApiKey | undefined> {
     const made = this.#undelivered.get(id);
     // Nobody gets a key that does not end with all its makers.
     if (made === undefined || maker?.path.some((by) => !made.record.path.includes(by)) === true) return undefined;
@@ -443,14 +468,14 @@ export class ApiKeyService {
   async #close(): Promise<void> {
     this.#stopListening?.();
     this.#unfinished.close();
-    await this.#verifier.close();
+    await this.verifier.close();
     await this.#usage.close();
     this.#cache.clear();
     await this.#limits.close();
     if (this.#ownsStore) await this.#store.close();
   }
 
-  #announce(name: SecurityEventName, reason: string, key: { id: string; ownerId?: string }, audit: AuditFacts): void {
+  #announce(name: SecurityEventName, reason: string, key: { id: string; ownerId?: string }, audit: AuditContext): void {
     this.#runtime.events.emit(name, () => ({
       source: "api-key",
       reason,

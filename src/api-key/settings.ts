@@ -57,75 +57,106 @@ const headerNameSchema = z.string().superRefine((text, context) => {
 
 const failuresSchema = settingsObject({
   /**
-   * Failed attempts taken from one client address in a window before it gets 429 (IPv6 by /56). Five times as many are
-   * taken for one key id, from all addresses together.
+   * Number of failed attempts from one client address in a window, after which it gets 429 (IPv6 counts by /56). Five
+   * times as many are accepted for one key id, from all addresses together. Default: `20`.
    */
   limit: z.int().min(1).max(10_000).default(20),
-  /** Length of the window, in seconds. */
+  /** Length of the window, in seconds. Default: `60`. */
   windowSeconds: z.int().min(1).max(86_400).default(60),
 });
 
 /** Settings of API keys: the service, the layer and their stores. */
 export const apiKeySchema = settingsObject({
-  /** `report` decides and announces, and lets the request pass without a principal. */
+  /**
+   * `report` announces a refused key as an event and lets the request pass without a principal. Default: `"enforce"`.
+   */
   mode: modeSchema,
-  /** What every key begins with: tells secret scanners and readers whose key it is. */
+  /**
+   * What every key begins with, by which secret scanners and readers recognise it: 1 to 16 letters, digits, `_` or
+   * `-`, ending in `_` or `-`. Default: `"mcp_"`.
+   */
   prefix: prefixSchema.default("mcp_"),
   /**
-   * Base62 characters of the secret part of new keys. 19 hold the 112 bits ASVS 6.5.2 asks for; 32 hold 190. Keys made
-   * under another length stay valid.
+   * Length of the secret part of new keys, in base62 characters. 19 hold the 112 bits that ASVS 6.5.2 asks for; 32
+   * hold 190. Keys of another length stay valid. Default: `32`.
    */
   length: z.int().min(MIN_SECRET_LENGTH).max(MAX_SECRET_LENGTH).default(32),
-  /** How secrets of new keys are kept. Keys kept the other way stay valid, and move over when they are next used. */
+  /**
+   * How the secrets of new keys are stored. Keys stored the other way stay valid, and are rehashed when they are next
+   * used. `hmac-sha256` is for large fleets. Default: `"argon2id"`.
+   */
   hash: z.enum(["argon2id", "hmac-sha256"]).default("argon2id"),
-  /** The header read beside `Authorization: Bearer`. */
+  /** The header that carries a key; `Authorization: Bearer` is read too. Default: `"X-API-Key"`. */
   headerName: headerNameSchema.default("X-API-Key"),
   /**
-   * Seconds the record of a verified key is used before the store is asked again: the longest a key revoked by another
-   * process stays valid in this one. 0 remembers nothing, and every request pays a store call and a hash.
+   * For how many seconds the record of a verified key is used before the store is asked again. That is how long a key
+   * revoked by another process can stay valid in this one. 0 remembers nothing, so that every request pays for a
+   * store call and a hash. Default: `10`.
    */
   cacheSeconds: z.number().min(0).max(60).default(10),
-  /** Keys remembered at most; the least recently used goes first. */
+  /** Greatest number of keys remembered; the least recently used goes first. Default: `10000`. */
   cacheSize: z.int().min(1).max(1_000_000).default(10_000),
-  /** Where keys are kept; in memory when none is given. The service opens and closes it. */
+  /**
+   * Where keys are kept: an `ApiKeyStore`, which the service opens and closes. Default: the `database`, or the memory
+   * of this process.
+   */
   store: z
     .custom<ApiKeyStore>(isApiKeyStore, {
       error: "This is not an ApiKeyStore: a method of the contract is missing.",
       params: { code: "wrong-type", remedy: "Pass an object with the methods of ApiKeyStore, or leave `store` out." },
     })
     .optional(),
-  /** Milliseconds the store may take for one call of the service, all its queries together; then it gets 503. Hashing does not count. */
+  /**
+   * How long the store may take for one call of the service, all its queries together, in milliseconds. After that
+   * the request gets 503. Hashing does not count. Default: `250`.
+   */
   storeTimeoutMs: z.int().min(1).max(60_000).default(250),
-  /** Argon2 hashes computed at once. Each holds 19 MiB and one of libuv's threads (4 unless UV_THREADPOOL_SIZE says otherwise). */
+  /**
+   * Number of argon2 hashes computed at once. Each uses 19 MiB and one thread of libuv (4 unless UV_THREADPOOL_SIZE
+   * says otherwise). Default: `2`.
+   */
   hashConcurrency: z.int().min(1).max(64).default(2),
-  /** Hashes that may wait; beyond it a request gets 503. At about 40 ms each, 100 behind 2 at work wait two seconds. */
+  /**
+   * Number of hashes that may wait; beyond it requests get 503. At about 40 milliseconds each, 100 hashes behind 2
+   * wait two seconds. Default: `100`.
+   */
   hashQueue: z.int().min(0).max(10_000).default(100),
-  /** How many failed attempts are taken. */
+  /**
+   * The limit of failed attempts: their number and the window in seconds. Default: 20 in 60 seconds per client
+   * address.
+   */
   failures: failuresSchema.prefault({}),
-  /** Seconds between two writes of the usage counts. */
+  /** Seconds between two writes of the usage counts. Default: `5`. */
   usageFlushSeconds: z.number().min(0.05).max(3600).default(5),
-  /** Pepper for `hmac-sha256`: the first is used for new digests, all verify. Derived from the root `secretKey` when absent. */
+  /**
+   * Pepper of `hmac-sha256`: text of at least 32 bytes, or a list of which the first makes new digests and all
+   * verify. Default: a key derived from `secretKey`.
+   */
   secret: secretRingSchema.optional(),
-  /** The realm named in WWW-Authenticate. */
+  /** The realm in WWW-Authenticate: 1 to 64 printable ASCII characters without quotes. Default: `"api"`. */
   realm: z
     .string()
     .regex(/^[\x20-\x21\x23-\x5b\x5d-\x7e]{1,64}$/, "Not 1 to 64 printable ASCII characters without quotes")
     .default("api"),
 });
 
-/** What the user writes. */
-export type ApiKeySettings = z.input<typeof apiKeySchema>;
-/** What the service works with. */
-export type ApiKeyOptions = z.output<typeof apiKeySchema>;
+/** Settings of API keys: `new ApiKeyService(settings)` and `apiKeys` of `applySecurity`. */
+export interface ApiKeySettings extends z.input<typeof apiKeySchema> {}
+/** Settings of API keys with every default filled in. */
+export interface ResolvedApiKeySettings extends z.output<typeof apiKeySchema> {}
 
 /** What one mounting of `apiKeyAuth` may set differently from its service. */
 export const apiKeyAuthSchema = settingsObject({
-  /** As in `apiKeySchema`; the service's own when absent. */
+  /**
+   * `report` announces a refused key as an event and lets the request pass without a principal. Default: the mode of
+   * the service.
+   */
   mode: z.enum(["enforce", "report"]).optional(),
-  /** As in `apiKeySchema`; the service's own when absent. */
+  /** The header that carries a key. Default: the header of the service. */
   headerName: headerNameSchema.optional(),
-  /** As in `apiKeySchema`; the service's own when absent. */
+  /** The realm in WWW-Authenticate. Default: the realm of the service. */
   realm: apiKeySchema.shape.realm.unwrap().optional(),
 });
 
-export type ApiKeyAuthSettings = z.input<typeof apiKeyAuthSchema>;
+/** What one `apiKeyAuth(service, settings)` may set differently from its service. */
+export interface ApiKeyAuthSettings extends z.input<typeof apiKeyAuthSchema> {}

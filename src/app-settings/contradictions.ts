@@ -1,8 +1,8 @@
 import type { Secret } from "../core/secret.js";
 import type { SettingsIssue } from "../settings/errors.js";
-import type { ParsedSettings, SecuritySettings } from "./schema.js";
+import type { ResolvedSecuritySettings, SecuritySettings } from "./schema.js";
 
-type Parsed = Partial<ParsedSettings>;
+type Parsed = Partial<ResolvedSecuritySettings>;
 type Rule = (settings: Parsed, given: SecuritySettings) => Omit<SettingsIssue, "code"> | undefined;
 
 /** The settings of a protection that is on, or `undefined`. */

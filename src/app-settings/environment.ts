@@ -3,6 +3,7 @@ import { rememberVariable, type ServerVariable } from "../settings/variables.js"
 import { parseSettings } from "./parse.js";
 import type { SecuritySettings } from "./schema.js";
 
+/** Environment variables by name. */
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Reads one variable; adds an issue and gives `undefined` when its text is not of the form it must have. */
@@ -86,6 +87,14 @@ function corsOf(origins: "*" | string[] | undefined, allowCredentials: boolean |
  *     applySecurity(app, { ...env, session: { ...env.session, sameSite: "strict" } });
  *
  * @throws SettingsError listing every variable whose text is not of its form or whose value is not allowed, under the variable's name
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { applySecurity, settingsFromEnv } from "portcullis";
+ *
+ * const security = applySecurity(express(), { ...settingsFromEnv(), rateLimit: { limit: 300 } });
+ * ```
  */
 export function settingsFromEnv(env: Environment = process.env): SecuritySettings {
   const issues: SettingsIssue[] = [];

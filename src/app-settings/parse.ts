@@ -4,15 +4,26 @@ import { SettingsError, type SettingsIssue } from "../settings/errors.js";
 import { checked, refuseRequest, settingsObject } from "../settings/object.js";
 import { DEBUG_HOSTS, trustedHostSchema } from "../trusted-host/settings.js";
 import { contradictions } from "./contradictions.js";
-import { type ParsedSettings, SHAPE } from "./schema.js";
+import { type ResolvedSecuritySettings, SHAPE } from "./schema.js";
 
 /**
  * Checks settings and fills in the defaults. The given object is neither kept nor changed; parsing the result again
  * changes nothing.
  *
  * @throws SettingsError listing every issue of every protection, and the contradictions between them
+ *
+ * @example
+ * ```ts
+ * import { parseSettings, SettingsError } from "portcullis";
+ *
+ * try {
+ *   parseSettings({ trustedHosts: ["api.example.com"], rateLimit: { limit: 0 } });
+ * } catch (error) {
+ *   if (error instanceof SettingsError) for (const { path, remedy } of error.issues) console.error(path, remedy);
+ * }
+ * ```
  */
-export function parseSettings(settings: unknown): ParsedSettings {
+export function parseSettings(settings: unknown): ResolvedSecuritySettings {
   refuseRequest(settings);
   if (typeof settings !== "object" || settings === null || Array.isArray(settings)) {
     throw new SettingsError([
@@ -49,7 +60,7 @@ export function parseSettings(settings: unknown): ParsedSettings {
   if (parsed.csrf === undefined) parsed.csrf = parsed.session === false ? false : csrfSchema.parse({});
   issues.push(...contradictions(parsed, given));
   if (issues.length > 0) throw new SettingsError(issues, { cause });
-  return deepFreeze(parsed) as ParsedSettings;
+  return deepFreeze(parsed) as ResolvedSecuritySettings;
 }
 
 const NO_STRANGERS = settingsObject(Object.fromEntries(Object.keys(SHAPE).map((key) => [key, z.unknown().optional()])));

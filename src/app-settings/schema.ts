@@ -1,14 +1,19 @@
 import { z } from "zod";
-import { apiKeySchema } from "../api-key/settings.js";
+import { apiKeySchema, type ApiKeySettings, type ResolvedApiKeySettings } from "../api-key/settings.js";
 import type { OnRefusal } from "../core/response/problem.js";
 import { Secret } from "../core/secret.js";
-import { corsSchema } from "../cors/settings.js";
-import { csrfSchema } from "../csrf/settings.js";
+import { corsSchema, type CorsSettings, type ResolvedCorsSettings } from "../cors/settings.js";
+import { csrfSchema, type CsrfSettings, type ResolvedCsrfSettings } from "../csrf/settings.js";
 import { headersSchema } from "../headers/schema.js";
-import { jwtSchema } from "../jwt/settings.js";
-import { rateLimitSchema } from "../rate-limit/settings.js";
-import { sessionSchema } from "../session/settings.js";
-import { trustedHostSchema } from "../trusted-host/settings.js";
+import type { HeadersSettings, ResolvedHeadersSettings } from "../headers/settings.js";
+import { jwtSchema, type JwtSettings, type ResolvedJwtSettings } from "../jwt/settings.js";
+import { rateLimitSchema, type RateLimitSettings, type ResolvedRateLimitSettings } from "../rate-limit/settings.js";
+import { sessionSchema, type SessionSettings, type ResolvedSessionSettings } from "../session/settings.js";
+import {
+  trustedHostSchema,
+  type TrustedHostSettings,
+  type ResolvedTrustedHostSettings,
+} from "../trusted-host/settings.js";
 import { DATABASE_URL_PATTERN } from "../stores/database/url.js";
 import { addressRangeSchema } from "../settings/common.js";
 import { addIssue, chosen, settingsObject, switchable } from "../settings/object.js";
@@ -57,46 +62,99 @@ function urlOr<Instance extends object>(
 
 /** The settings one by one, so that `parseSettings` can read and check each by itself. */
 export const SHAPE = {
-  /** Root secret; components without a secret of their own derive one from it. First signs, all verify. */
+  /**
+   * Root secret, at least 32 random bytes as text. Components without a secret of their own derive their key from it.
+   * With a list, the first signs and all verify, so that secrets can be rotated. Default: none; required once
+   * anything signs.
+   */
   secretKey: secretRingSchema.optional(),
-  /** Development switch: relaxes Secure cookies, HSTS, upgrade-insecure-requests and the default host list, nothing else. Refused when NODE_ENV is `production`. */
+  /**
+   * Development switch. It relaxes what plain http breaks (Secure cookies, HSTS, upgrade-insecure-requests) and the
+   * default of `trustedHosts`, and nothing else. `applySecurity` refuses it when NODE_ENV is `production`. Default:
+   * `false`.
+   */
   debug: z.boolean().default(false),
-  /** Number of proxies in front of the app, or their addresses. */
+  /**
+   * Which proxies may tell the client's address and protocol: the number of proxies in front of the app, or a list of
+   * their addresses and CIDR ranges. `true` is refused, because any client could then choose its own address.
+   * Default: `false`.
+   */
   trustProxy: trustProxySchema.default(false),
   /**
-   * `redis:` or `rediss:` URL, or a client of node-redis or ioredis (Sentinel and Cluster need one): where limits, sessions and
-   * revocations live, shared by all processes. In memory when unset.
+   * Where limits, sessions and revocations are kept, shared by all processes: a `redis:` or `rediss:` URL, or a
+   * client of node-redis or ioredis (Sentinel and Cluster need a client). Default: the memory of this process.
    */
   redis: urlOr<object>(
     /^rediss?:\/\/./i,
     "Write redis://user:password@host:6379/0 (rediss:// for TLS), or give a connected client.",
   ).optional(),
-  /** What every key in Redis begins with. Apps that share one Redis need different ones. */
+  /**
+   * Prefix of every key in Redis, at most 64 characters. Apps that share one Redis need different prefixes. Default:
+   * `"portcullis:"`.
+   */
   redisPrefix: z
     .string()
     .max(64)
     .regex(/^[^{}]*$/, "Invalid input: braces are kept for Redis Cluster's hash tags")
     .default("portcullis:"),
-  /** `postgres:`, `mysql:`, `mariadb:` or `sqlite:` URL, or a Kysely instance: where API keys and refresh tokens live. In memory when unset. */
+  /**
+   * Where API keys and refresh tokens are kept: a `postgres:`, `mysql:`, `mariadb:` or `sqlite:` URL, or a Kysely
+   * instance. Default: the memory of this process.
+   */
   database: urlOr<object>(
     DATABASE_URL_PATTERN,
     "Write postgres://user:password@host/name, mysql://…, mariadb://… or sqlite:path/to/file.db, or give a Kysely instance.",
   ).optional(),
-  /** Replaces the body of refusals; status and headers stay. */
+  /**
+   * Replaces the body of a refusal: `(problem, req) => ({ contentType, body })`, or `undefined` for the usual body.
+   * Status and headers stay. Default: problem details as JSON (RFC 9457).
+   */
   onRefusal: z.custom<OnRefusal>((value) => typeof value === "function", "Invalid input: expected function").optional(),
-  headers: switchable(headersSchema).prefault({}),
-  trustedHosts: switchable(trustedHostSchema).optional(),
-  cors: switchable(corsSchema).default(false),
-  rateLimit: switchable(rateLimitSchema).prefault({}),
-  csrf: switchable(csrfSchema).optional(),
-  session: switchable(sessionSchema).default(false),
-  apiKeys: switchable(apiKeySchema).default(false),
-  jwt: switchable(jwtSchema).default(false),
+  /**
+   * Security headers on every response: Content-Security-Policy, Strict-Transport-Security, Permissions-Policy and
+   * the rest. `false` sends none. Default: on, with `{}`.
+   */
+  headers: switchable<HeadersSettings, ResolvedHeadersSettings>(headersSchema).prefault({}),
+  /**
+   * Hosts that this service answers for: a list of names, or an object around it. Requests for any other host get
+   * 400. `false` answers for every host. Default: required; with `debug`, localhost, 127.0.0.1 and [::1].
+   */
+  trustedHosts: switchable<TrustedHostSettings, ResolvedTrustedHostSettings>(trustedHostSchema).optional(),
+  /**
+   * Cross-origin resource sharing: which pages of other origins may read the responses. Needs `origins`. Default:
+   * `false`.
+   */
+  cors: switchable<CorsSettings, ResolvedCorsSettings>(corsSchema).default(false),
+  /**
+   * An exact sliding-window limit of requests per client. A client over its limit gets 429 with Retry-After. `false`
+   * turns it off. Default: on, 100 requests in 60 seconds per client address.
+   */
+  rateLimit: switchable<RateLimitSettings, ResolvedRateLimitSettings>(rateLimitSchema).prefault({}),
+  /**
+   * Protection against cross-site request forgery: refuses unsafe requests that a page of another origin made a
+   * browser send. `false` turns it off. Default: on when `session` is on.
+   */
+  csrf: switchable<CsrfSettings, ResolvedCsrfSettings>(csrfSchema).optional(),
+  /**
+   * Sessions in the manner of express-session, with a signed cookie, an idle and an absolute time-out. `{}` takes the
+   * defaults. Default: `false`.
+   */
+  session: switchable<SessionSettings, ResolvedSessionSettings>(sessionSchema).default(false),
+  /**
+   * API keys: `security.apiKeys` makes and revokes them, and requests prove who they are by one. `{}` takes the
+   * defaults. Default: `false`.
+   */
+  apiKeys: switchable<ApiKeySettings, ResolvedApiKeySettings>(apiKeySchema).default(false),
+  /**
+   * JSON Web Tokens: `security.jwt` issues and refreshes them, and requests prove who they are by one. `{}` takes the
+   * defaults. Default: `false`.
+   */
+  jwt: switchable<JwtSettings, ResolvedJwtSettings>(jwtSchema).default(false),
 };
 
 export const settingsSchema = settingsObject(SHAPE);
 
-/** What an app writes. README.md has the table. */
-export type SecuritySettings = z.input<typeof settingsSchema>;
-/** The same with every default filled in and secrets wrapped so that they cannot be printed. */
-export type ParsedSettings = z.output<typeof settingsSchema>;
+/** Settings of `applySecurity`. Everything but `trustedHosts` may be left out. */
+export interface SecuritySettings extends z.input<typeof settingsSchema> {}
+/** Settings of `applySecurity` with every default filled in. Secrets are wrapped, so that they cannot be printed. */
+export interface ResolvedSecuritySettings extends z.output<typeof settingsSchema> {}

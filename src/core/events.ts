@@ -36,6 +36,7 @@ export const EVENT_LEVELS = {
   portcullis_credential_accepted: "INFO",
 } as const;
 
+/** Name of an event; src/core/README.md lists them. */
 export type SecurityEventName = keyof typeof EVENT_LEVELS;
 
 /** Comes with every request of somebody, so only to whoever asks for it by its name. */
@@ -43,7 +44,9 @@ const BY_NAME_ALONE: SecurityEventName = "portcullis_credential_accepted";
 
 /** One security event; every text in it is one line. Never holds a credential, a cookie, a body or a query string. */
 export interface SecurityEvent {
+  /** Name of the event. */
   readonly event: SecurityEventName;
+  /** How serious it is. */
   readonly level: "INFO" | "WARN" | "CRITICAL";
   /** ISO 8601 in UTC. */
   readonly datetime: string;
@@ -57,6 +60,7 @@ export interface SecurityEvent {
   readonly mode?: "enforce" | "report";
   /** Refusal code and HTTP status, for refusals. */
   readonly code?: string;
+  /** Status of the response, if the request was refused. */
   readonly status?: number;
   /** Who: `Principal.id`, when known. */
   readonly subject?: string;
@@ -64,6 +68,7 @@ export interface SecurityEvent {
   readonly credentialId?: string;
   /** The client's address, from trusted data only. */
   readonly sourceIp?: string;
+  /** Method of the request. */
   readonly method?: string;
   /** The path without its query string, control bytes escaped, credentials masked, at most 256 characters. */
   readonly path?: string;
@@ -72,12 +77,23 @@ export interface SecurityEvent {
 /** What an emitter says of an event; `level` where it is not that of the name. */
 export type SecurityEventDetails = Omit<SecurityEvent, "event" | "level" | "datetime"> &
   Partial<Pick<SecurityEvent, "level">>;
+/** Called with each event, after the fact: it cannot change what happens to the request. */
 export type SecurityEventListener = (event: SecurityEvent) => void;
 
 /**
  * Where every refusal, credential change and session change is announced. `on(name, listener)` for one kind,
  * `on("*", listener)` for all but `portcullis_credential_accepted`. A listener that throws, or is asynchronous and rejects, is reported by
  * `process.emitWarning`; it touches neither the request nor the listeners after it.
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { rateLimiter, SecurityEvents } from "portcullis";
+ *
+ * const events = new SecurityEvents();
+ * events.on("*", (event) => console.log(JSON.stringify(event)));
+ * express().use(rateLimiter({ limit: 10 }, { events }));
+ * ```
  */
 export class SecurityEvents {
   readonly #emitter = new EventEmitter({ captureRejections: false }).setMaxListeners(0);
@@ -87,25 +103,35 @@ export class SecurityEvents {
     this.#now = now;
   }
 
-  /** @throws TypeError when there is no event of this name, or the listener is no function */
+  /**
+   * Calls `listener` for each event of this name, or for all with `"*"`.
+   *
+   * @throws TypeError when there is no event of this name, or the listener is no function
+   */
   on(name: SecurityEventName | "*", listener: SecurityEventListener): this {
     checkListening(name, listener);
     this.#emitter.on(name, listener);
     return this;
   }
 
-  /** @throws TypeError when there is no event of this name, or the listener is no function */
+  /**
+   * Calls `listener` for the next event of this name.
+   *
+   * @throws TypeError when there is no event of this name, or the listener is no function
+   */
   once(name: SecurityEventName | "*", listener: SecurityEventListener): this {
     checkListening(name, listener);
     this.#emitter.once(name, listener);
     return this;
   }
 
+  /** Ends what `on` or `once` began. */
   off(name: SecurityEventName | "*", listener: SecurityEventListener): this {
     this.#emitter.off(name, listener);
     return this;
   }
 
+  /** Number of listeners of this name. */
   listenerCount(name: SecurityEventName | "*"): number {
     return this.#emitter.listenerCount(name);
   }

@@ -2,6 +2,7 @@ import type { NextFunction, Request, Response } from "express";
 import type { LayerId } from "./layer-id.js";
 import type { RequestState } from "./request-state.js";
 
+/** `enforce` refuses; `report` announces the event and lets the request pass. */
 export type Mode = "enforce" | "report";
 
 /**

@@ -8,8 +8,11 @@ export const MAX_ID_LENGTH = 255;
 export interface Principal {
   /** The owner of the credential: a user id, a service name. */
   readonly id: string;
+  /** The kind of credential that proved it. */
   readonly kind: CredentialKind;
+  /** Scopes that the credential grants. */
   readonly scopes: readonly string[];
+  /** Roles that the credential grants. */
   readonly roles: readonly string[];
   /** Names the credential without revealing it: the key's id, the token's `jti`, a hash of the session id. */
   readonly credentialId: string;

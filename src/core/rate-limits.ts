@@ -1,7 +1,10 @@
 /** A limit: at most `limit` units in any window of `windowMs`. `name` keeps the counts of several limits apart. */
 export interface WindowPolicy {
+  /** Name of the limit; limits of different names share nothing. */
   readonly name: string;
+  /** Units in a window. */
   readonly limit: number;
+  /** Length of the window, in milliseconds. */
   readonly windowMs: number;
   /** The in-memory store keeps room for this limit apart from all others, so that their keys cannot displace its clients. */
   readonly isMain?: boolean | undefined;
@@ -9,6 +12,7 @@ export interface WindowPolicy {
 
 /** What a sliding-window log says to one request. */
 export interface WindowOutcome {
+  /** Whether the units fit into the window, and were recorded. */
   readonly allowed: boolean;
   /** Units recorded in the window that ends now, this request's included when allowed. */
   readonly used: number;
@@ -20,7 +24,10 @@ export interface WindowOutcome {
 
 /** One of several limits that a request is to pass. */
 export interface WindowRequest {
+  /** The limit to count in. */
   readonly policy: WindowPolicy;
+  /** What counts as one client. */
   readonly key: string;
+  /** Units that the request costs. */
   readonly cost: number;
 }

@@ -182,6 +182,15 @@ export function beginState(req: Request, runtime: Runtime): RequestState {
  * address counts by its subnet (`ipv6Subnet`).
  *
  *     security.rateLimit({ name: "search", limit: 10, key: (req) => `${clientAddress(req)} ${req.params.index}` })
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { clientAddress } from "portcullis";
+ *
+ * const app = express();
+ * app.get("/", (req, res) => void res.json({ address: clientAddress(req) }));
+ * ```
  */
 export function clientAddress(req: Request): string {
   return stateIn(req)?.address(req) ?? addressOf(req.ip, req.socket.remoteAddress);

@@ -1,5 +1,7 @@
+import { PortcullisError } from "./portcullis-error.js";
+
 /** The library is wired wrongly: mounted after routes, twice, or a service used that is not configured. */
-export class SetupError extends Error {
+export class SetupError extends PortcullisError {
   readonly code = "PORTCULLIS_SETUP";
 
   constructor(message: string, options?: ErrorOptions) {

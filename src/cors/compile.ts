@@ -1,7 +1,7 @@
 import cors, { type CorsOptions as CorsPackageOptions } from "cors";
 import { OriginPatterns } from "../core/http/origin.js";
 import type { CorsRules } from "./decide.js";
-import type { CorsOptions } from "./settings.js";
+import type { ResolvedCorsSettings } from "./settings.js";
 
 /** The forms that rate limit headers come in; `false`: none. */
 export type RateLimitForm = "draft-8" | "draft-6" | "legacy" | false;
@@ -40,7 +40,7 @@ export interface CompiledCors {
 const ALLOW_ORIGIN = "Access-Control-Allow-Origin";
 
 /** Asks the `cors` package once for the values of all headers; only the origin and Vary are written per request. */
-export function compileCors(options: CorsOptions, rateLimitHeaders: RateLimitForm = "draft-8"): CompiledCors {
+export function compileCors(options: ResolvedCorsSettings, rateLimitHeaders: RateLimitForm = "draft-8"): CompiledCors {
   const { exposedHeaders = readableLimit(rateLimitHeaders) } = options;
   const preflight = recorded(options, exposedHeaders, "OPTIONS");
   const actual = recorded(options, exposedHeaders, "GET");
@@ -69,7 +69,7 @@ export function compileCors(options: CorsOptions, rateLimitHeaders: RateLimitFor
 }
 
 /** What is written per request instead: with credentials `*` would be no wildcard. */
-function echoed({ credentials, methods, allowedHeaders }: CorsOptions): string[] {
+function echoed({ credentials, methods, allowedHeaders }: ResolvedCorsSettings): string[] {
   if (!credentials) return [];
   return [
     ...(methods === "*" ? ["Access-Control-Allow-Methods"] : []),
@@ -96,7 +96,11 @@ class RecordingResponse {
 }
 
 /** What the package writes on the answer to one method, for an origin that it allows. */
-function recorded(options: CorsOptions, exposedHeaders: readonly string[] | "*", method: string): RecordingResponse {
+function recorded(
+  options: ResolvedCorsSettings,
+  exposedHeaders: readonly string[] | "*",
+  method: string,
+): RecordingResponse {
   const origin = options.origins === "*" ? "*" : "https://allowed.invalid";
   const packageOptions: CorsPackageOptions = {
     origin,

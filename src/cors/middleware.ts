@@ -12,7 +12,7 @@ import { type PartDependencies, partRuntime } from "../core/runtime.js";
 import { parse } from "../settings/object.js";
 import { compileCors, type Field, type RateLimitForm } from "./compile.js";
 import { type CorsInput, type CorsVerdict, decide, isOriginReason } from "./decide.js";
-import { corsSchema, type CorsOptions, type CorsSettings } from "./settings.js";
+import { corsSchema, type ResolvedCorsSettings, type CorsSettings } from "./settings.js";
 import { effectiveHost, forwardedPort } from "../core/http/effective-host.js";
 
 /** The event is always one of ours here. */
@@ -32,7 +32,7 @@ export interface CorsDependencies {
 const WRITTEN = ["Access-Control-Allow-Origin", "Access-Control-Allow-Credentials", "Access-Control-Expose-Headers"];
 
 /** The CORS layer. Headers are set before the layers after it run, so that their refusals can be read by the page. */
-export function createCors(options: CorsOptions, { rateLimitHeaders }: CorsDependencies = {}): Layer {
+export function createCors(options: ResolvedCorsSettings, { rateLimitHeaders }: CorsDependencies = {}): Layer {
   const { rules, exposedHeaders, preflight, actual, preflightStatus, preflightLength } = compileCors(
     options,
     rateLimitHeaders,
@@ -135,6 +135,15 @@ function field(req: Request, name: string): string | undefined {
  * @param settings `origins` is required; `maxAge` is in seconds
  * @param deps `{ events?, clock?, onRefusal? }`, so that the part can be observed and tested
  * @throws SettingsError listing everything wrong with the settings
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { corsPolicy } from "portcullis";
+ *
+ * const app = express();
+ * app.use(corsPolicy({ origins: ["https://app.example.com"], credentials: true }));
+ * ```
  */
 export function corsPolicy(settings: CorsSettings, deps?: PartDependencies): RequestHandler {
   return standalone([createCors(parse(corsSchema, settings ?? {}))], partRuntime(deps));

@@ -117,31 +117,49 @@ const DEFAULT_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 /** Settings of the CORS protection (Fetch section 3.2). */
 export const corsSchema = settingsObject({
   /**
-   * Whose pages may read the answers: exact origins (`https://app.example.com`) and wildcards for all subdomains
-   * (`https://*.example.com`, which leaves out `https://example.com`). Custom schemes (`tauri://localhost`) are exact
-   * only. `"*"` is every page there is, which contradicts `credentials`. Required.
+   * Origins whose pages may read the responses: exact ones (`https://app.example.com`), all subdomains of one
+   * (`https://*.example.com`, not `https://example.com` itself), custom schemes (`tauri://localhost`, exact only).
+   * `"*"` means every origin, and is refused with `credentials`. Required.
    */
   origins: listOrAll(originPatternSchema),
-  /** Whether requests may carry cookies (and TLS client certificates, HTTP authentication). Tokens that a script sends itself do not need it. */
+  /**
+   * Whether pages may send requests with cookies, TLS client certificates and HTTP authentication. A token that a
+   * script sends itself does not need it. Default: `false`.
+   */
   credentials: z.boolean().default(false),
-  /** Methods a preflight may ask for; `"*"`: any. With `credentials` the one that was asked for is written back. A GET, HEAD or POST that needs no preflight is not held back by this. */
+  /**
+   * Methods that a preflight may ask for, or `"*"` for any. With `credentials` the response names the one method that
+   * was asked for. A GET, HEAD or POST that needs no preflight is not affected. Default: GET, HEAD, POST, PUT, PATCH
+   * and DELETE.
+   */
   methods: listOrAll(methodSchema).default(() => [...DEFAULT_METHODS]),
   /**
-   * Request headers a preflight may ask for; `"*"`: any but Authorization, which browsers want named; `["*", "Authorization"]`:
-   * any. With `credentials` `"*"` covers Authorization too, and the names that were asked for are written back.
+   * Request headers that a preflight may ask for. `"*"` means any but Authorization, which browsers want named;
+   * `["*", "Authorization"]` means any. With `credentials`, `"*"` covers Authorization too, and the response names
+   * the headers that were asked for. Default: Authorization, Content-Type and X-API-Key.
    */
   allowedHeaders: requestHeadersSchema.default(() => [...DEFAULT_ALLOWED_HEADERS]),
   /**
-   * Response headers a page may read, beside the safelisted ones; `"*"`: any. Default: enough to understand a 429, Retry-After
-   * and the rate limit headers in the form that `rateLimit.headers` says (`corsPolicy` alone: `draft-8`).
+   * Response headers that a page may read beside the safelisted ones, or `"*"` for any. Default: Retry-After and the
+   * rate limit headers in the form of `rateLimit.headers` (`corsPolicy` used alone: `draft-8`).
    */
   exposedHeaders: listOrAll(responseHeaderSchema).optional(),
-  /** How long a browser may remember a preflight, in seconds. Firefox stops at 86400, Chromium at 7200. 0: not at all. */
+  /**
+   * For how long a browser may remember a preflight, in seconds. Firefox stops at 86400, Chromium at 7200. 0 means
+   * not at all. Default: `600`.
+   */
   maxAge: z.int().min(0).max(86_400).default(600),
-  /** Whether a public page may reach this service on a private network: answers Access-Control-Request-Private-Network. */
+  /**
+   * Whether public pages may reach this service on a private network: answers Access-Control-Request-Private-Network.
+   * Default: `false`.
+   */
   privateNetwork: z.boolean().default(false),
-  /** What becomes of a request from an origin that is not listed: served without CORS headers, so that the browser hides the answer, or refused with 403. */
+  /**
+   * A request from an origin that is not listed: `ignore` serves it without CORS headers, so that the browser hides
+   * the response from the page; `reject` answers 403. Default: `"ignore"`.
+   */
   refused: z.enum(["ignore", "reject"]).default("ignore"),
+  /** `report` announces a refused origin as an event and lets the request pass. Default: `"enforce"`. */
   mode: modeSchema,
 }).superRefine((settings, context) => {
   checkLists(settings, context);
@@ -241,7 +259,7 @@ function checkOrigins(settings: Checked, context: z.core.$RefinementCtx): void {
   });
 }
 
-/** What one writes. */
-export type CorsSettings = z.input<typeof corsSchema>;
-/** What it comes to, defaults filled in. */
-export type CorsOptions = z.output<typeof corsSchema>;
+/** Settings of CORS: `corsPolicy(settings)` and `cors` of `applySecurity`. */
+export interface CorsSettings extends z.input<typeof corsSchema> {}
+/** Settings of CORS with every default filled in. */
+export interface ResolvedCorsSettings extends z.output<typeof corsSchema> {}

@@ -8,7 +8,7 @@ import { refuse } from "../core/response/refuse.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
 import { parse } from "../settings/object.js";
 import { type CsrfPolicy, decideCsrf, isSafeMethod } from "./decide.js";
-import { csrfSchema, type CsrfOptions, type CsrfSettings } from "./settings.js";
+import { csrfSchema, type ResolvedCsrfSettings, type CsrfSettings } from "./settings.js";
 
 /** What the other protections tell this one. */
 export interface CsrfDependencies {
@@ -17,7 +17,7 @@ export interface CsrfDependencies {
 }
 
 /** The layer: refuses unsafe requests that another site made a browser send. README.md has the rules. */
-export function createCsrf(options: CsrfOptions, dependencies: CsrfDependencies = {}): Layer {
+export function createCsrf(options: ResolvedCsrfSettings, dependencies: CsrfDependencies = {}): Layer {
   const { mode, sameSite, unmarked } = options;
   const { corsOrigins = [] } = dependencies;
   const trusted = [...(corsOrigins === "*" ? [] : corsOrigins), ...options.trustedOrigins];
@@ -51,6 +51,15 @@ export function createCsrf(options: CsrfOptions, dependencies: CsrfDependencies 
  *
  * @param deps `{ events?, clock?, onRefusal? }`, so that the part can be observed and tested
  * @throws SettingsError when a trusted origin is none
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { csrfProtection } from "portcullis";
+ *
+ * const app = express();
+ * app.use(csrfProtection({ trustedOrigins: ["https://app.example.com"] }));
+ * ```
  */
 export function csrfProtection(settings?: CsrfSettings, deps?: PartDependencies): RequestHandler {
   return standalone([createCsrf(parse(csrfSchema, settings ?? {}))], partRuntime(deps));

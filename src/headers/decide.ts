@@ -7,8 +7,8 @@ import {
   type Policy,
 } from "./directives.js";
 import type { DirectiveSettings } from "./fields.js";
-import { DENIED_FEATURES, type Allowlist, type Permissions } from "./permissions.js";
-import type { HeadersOptions, HeadersPatchOptions } from "./settings.js";
+import { DENIED_FEATURES, type PermissionsAllowlist, type Permissions } from "./permissions.js";
+import type { ResolvedHeadersSettings, ResolvedHeadersPatch } from "./settings.js";
 
 /** What is to be sent, header by header, before it becomes text; `false` sends none. */
 export interface HeaderModel {
@@ -21,10 +21,10 @@ export interface HeaderModel {
   readonly permissions: Permissions | false;
   readonly referrer: readonly string[] | false;
   readonly frame: "DENY" | "SAMEORIGIN" | false;
-  readonly xss: HeadersOptions["xssProtection"];
-  readonly opener: HeadersOptions["crossOriginOpenerPolicy"];
-  readonly resource: HeadersOptions["crossOriginResourcePolicy"];
-  readonly embedder: HeadersOptions["crossOriginEmbedderPolicy"];
+  readonly xss: ResolvedHeadersSettings["xssProtection"];
+  readonly opener: ResolvedHeadersSettings["crossOriginOpenerPolicy"];
+  readonly resource: ResolvedHeadersSettings["crossOriginResourcePolicy"];
+  readonly embedder: ResolvedHeadersSettings["crossOriginEmbedderPolicy"];
   readonly endpoints: ReadonlyMap<string, string>;
 }
 
@@ -33,7 +33,7 @@ export interface HeaderModel {
  *
  * @param debug leaves out what plain http breaks: HSTS and upgrade-insecure-requests
  */
-export function decideHeaders(options: HeadersOptions, debug: boolean): HeaderModel {
+export function decideHeaders(options: ResolvedHeadersSettings, debug: boolean): HeaderModel {
   const { contentSecurityPolicy: enforced, contentSecurityPolicyReportOnly: watched, frameOptions } = options;
   const csp = enforced !== false && policyOf(enforced.directives, enforced.useDefaults);
   // One of the two given alone speaks for both, so that they cannot contradict each other by default.
@@ -66,7 +66,7 @@ export function decideHeaders(options: HeadersOptions, debug: boolean): HeaderMo
 }
 
 /** The headers of a route: sources are added to the policies, other headers replaced, and what is not mentioned stays. */
-export function patchHeaders(model: HeaderModel, patch: HeadersPatchOptions, debug: boolean): HeaderModel {
+export function patchHeaders(model: HeaderModel, patch: ResolvedHeadersPatch, debug: boolean): HeaderModel {
   const enforced = patch.contentSecurityPolicy;
   const watched = patch.contentSecurityPolicyReportOnly;
   const csp =
@@ -150,10 +150,10 @@ export function frameFor(csp: Policy | false): "DENY" | "SAMEORIGIN" | false {
 
 /** What is set comes first, then what was there and is not mentioned. */
 function overlaid(
-  set: Readonly<Record<string, Allowlist | false>>,
-  under: readonly (readonly [string, Allowlist])[],
+  set: Readonly<Record<string, PermissionsAllowlist | false>>,
+  under: readonly (readonly [string, PermissionsAllowlist])[],
 ): Permissions {
-  const result = new Map<string, Allowlist>();
+  const result = new Map<string, PermissionsAllowlist>();
   for (const [name, allow] of Object.entries(set)) if (allow !== false) result.set(name, allow);
   for (const [name, allow] of under) if (!Object.hasOwn(set, name)) result.set(name, allow);
   return result;

@@ -16,32 +16,62 @@ export type DirectiveKind =
   | "sinks"; // 'script'
 
 export const DIRECTIVES = {
+  /** Sources for every kind of content whose own directive is absent. */
   "default-src": "fetch",
+  /** URLs that a `<base>` element may name. */
   "base-uri": "sources",
+  /** Sources of frames and workers whose own directive is absent. */
   "child-src": "fetch",
+  /** URLs that scripts may reach by fetch, XMLHttpRequest, WebSocket, EventSource and sendBeacon. */
   "connect-src": "fetch",
+  /** Sources of `<fencedframe>` elements. */
   "fenced-frame-src": "fetch",
+  /** Sources of fonts. */
   "font-src": "fetch",
+  /** URLs that forms may be sent to. */
   "form-action": "sources",
+  /** Pages that may embed this one in a frame. X-Frame-Options follows it unless set. */
   "frame-ancestors": "ancestors",
+  /** Sources of frames. */
   "frame-src": "fetch",
+  /** Sources of images and icons. */
   "img-src": "fetch",
+  /** Sources of web app manifests. */
   "manifest-src": "fetch",
+  /** Sources of audio, video and text tracks. */
   "media-src": "fetch",
+  /** Sources of `<object>` and `<embed>` elements. */
   "object-src": "fetch",
+  /** The endpoint of `reportingEndpoints` that violations are reported to: a list of one name. */
   "report-to": "endpoint",
+  /** URLs that violations are posted to, for browsers without `report-to`. */
   "report-uri": "uris",
+  /** `["'script'"]`: the DOM sinks that run scripts take Trusted Types only. */
   "require-trusted-types-for": "sinks",
+  /**
+   * Puts the page into a sandbox; the list names what it may do all the same, such as `allow-forms`. Enforced
+   * policies only.
+   */
   sandbox: "sandbox",
+  /** Sources of scripts. `"'nonce'"` allows those that carry the nonce of the request (`res.locals.cspNonce`). */
   "script-src": "fetch",
+  /** Whether inline event handlers run (`onclick="…"`). */
   "script-src-attr": "fetch",
+  /** Sources of `<script>` elements, in place of `script-src`. */
   "script-src-elem": "fetch",
+  /** Sources of style sheets. `"'nonce'"` allows those that carry the nonce of the request (`res.locals.cspNonce`). */
   "style-src": "fetch",
+  /** Whether `style="…"` attributes apply. */
   "style-src-attr": "fetch",
+  /** Sources of `<style>` and `<link rel="stylesheet">` elements, in place of `style-src`. */
   "style-src-elem": "fetch",
+  /** Names of the Trusted Types policies that scripts may create. */
   "trusted-types": "trusted-types",
+  /** `[]`: browsers load http URLs of the page by https. Enforced policies only; left out while `debug` is on. */
   "upgrade-insecure-requests": "flag",
+  /** Whether the page may use WebRTC: `["'allow'"]` or `["'block'"]`. */
   webrtc: "webrtc",
+  /** Sources of workers and service workers. */
   "worker-src": "fetch",
 } as const satisfies Record<string, DirectiveKind>;
 

@@ -4,13 +4,13 @@ import { addIssue, chosen, settingsObject } from "../settings/object.js";
 import { isLoopbackHost } from "../core/http/origin.js";
 import { isSfKey } from "../core/http/structured-fields.js";
 import { DIRECTIVES, ENFORCED_ONLY, type DirectiveName } from "./directives.js";
-import { allowProblem, featureProblem, type Allowlist } from "./permissions.js";
+import { allowProblem, featureProblem, type PermissionsAllowlist } from "./permissions.js";
 import { sourceProblems } from "./source-lint.js";
 
 /** The schemas of single settings; `settings.ts` puts them together, for the layer and for a route's patch. */
 
-/** Directive to sources; `false` leaves a default directive out. */
-export type DirectiveSettings = { readonly [Name in DirectiveName]?: readonly string[] | false };
+/** Sources by directive; `false` removes a directive of the default policy. */
+export type DirectiveSettings = { readonly [Name in keyof typeof DIRECTIVES]?: readonly string[] | false };
 
 type SourcesSchema = z.ZodType<readonly string[] | false, readonly string[] | false>;
 
@@ -54,15 +54,18 @@ export const YEAR_SECONDS = 31_536_000;
 
 /** Strict-Transport-Security (RFC 6797), or `false`. */
 export const transportSchema = settingsObject({
-  /** For how long browsers use https only, in seconds. Default: a year. 0 makes them forget. */
+  /** For how long browsers use https only, in seconds. 0 makes them forget. Default: `31536000`. */
   maxAge: z
     .int()
     .min(0)
     .max(2 ** 31 - 1)
     .default(YEAR_SECONDS),
-  /** Also for every subdomain. Default true. */
+  /** Whether it holds for every subdomain too. Default: `true`. */
   includeSubDomains: z.boolean().default(true),
-  /** Agreement to be built into browsers (hstspreload.org); hard to take back. Default false. */
+  /**
+   * Consent to be built into browsers (hstspreload.org), which is hard to take back. Needs a `maxAge` of a year and
+   * `includeSubDomains`. Default: `false`.
+   */
   preload: z.boolean().default(false),
 }).superRefine((value, context) => {
   if (!value.preload) return;
@@ -83,6 +86,11 @@ export const transportSchema = settingsObject({
     });
   }
 });
+
+/** Strict-Transport-Security (RFC 6797). */
+export interface StrictTransportSecuritySettings extends z.input<typeof transportSchema> {}
+/** Strict-Transport-Security with every default filled in. */
+export interface ResolvedStrictTransportSecuritySettings extends z.output<typeof transportSchema> {}
 
 /** An object of names chosen by the app. Wrong names are issues beside wrong values; `__proto__`, which zod would pass over, is one. */
 function namedValues<Value>(
@@ -120,7 +128,7 @@ function withoutUndefined(input: unknown): unknown {
   return Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined));
 }
 
-const allowlistSchema: z.ZodType<Allowlist | false, Allowlist | false> = chosen((value) => {
+const allowlistSchema: z.ZodType<PermissionsAllowlist | false, PermissionsAllowlist | false> = chosen((value) => {
   if (value === false) return z.literal(false);
   if (value === "*") return z.literal("*");
   if (typeof value === "string") {

@@ -12,9 +12,9 @@ import { compilePlan, type HeaderPlan } from "./plan.js";
 import { planOf, writeHeaders } from "./response.js";
 import {
   headersPatchSchema,
-  type HeadersOptions,
+  type ResolvedHeadersSettings,
   type HeadersPatch,
-  type HeadersPatchOptions,
+  type ResolvedHeadersPatch,
   type HeadersSettings,
 } from "./settings.js";
 import { headersSchema } from "./schema.js";
@@ -36,6 +36,15 @@ export interface HeadersLayer extends Layer {
  * @param settings nothing for the defaults
  * @param deps `{ events?, clock?, onRefusal? }`, so that the part can be observed and tested
  * @throws SettingsError listing everything that is wrong with the settings
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { securityHeaders } from "portcullis";
+ *
+ * const app = express();
+ * app.use(securityHeaders({ contentSecurityPolicy: { directives: { "script-src": ["'self'", "'nonce'"] } } }));
+ * ```
  */
 export function securityHeaders(settings?: HeadersSettings, deps?: PartDependencies): RequestHandler {
   const runtime = partRuntime(deps);
@@ -43,7 +52,7 @@ export function securityHeaders(settings?: HeadersSettings, deps?: PartDependenc
 }
 
 /** The layer, from parsed options. All header values are made here, once. */
-export function createHeaders(options: HeadersOptions, runtime: Runtime): HeadersLayer {
+export function createHeaders(options: ResolvedHeadersSettings, runtime: Runtime): HeadersLayer {
   const plan = compilePlan(decideHeaders(options, runtime.debug));
 
   return {
@@ -58,7 +67,7 @@ export function createHeaders(options: HeadersOptions, runtime: Runtime): Header
   };
 }
 
-function createPatch(patch: HeadersPatchOptions, base: HeaderPlan, runtime: Runtime): RequestHandler {
+function createPatch(patch: ResolvedHeadersPatch, base: HeaderPlan, runtime: Runtime): RequestHandler {
   const onBase = patchHeaders(base.model, patch, runtime.debug);
   const issues = modelProblems(onBase).map((problem) => ({ ...problem, path: problem.path.join(".") }));
   if (issues.length > 0) throw new SettingsError(issues);
@@ -84,7 +93,7 @@ function createPatch(patch: HeadersPatchOptions, base: HeaderPlan, runtime: Runt
   };
 }
 
-function describePlan(options: HeadersOptions, plan: HeaderPlan): Record<string, unknown> {
+function describePlan(options: ResolvedHeadersSettings, plan: HeaderPlan): Record<string, unknown> {
   const headers: Record<string, string> = Object.fromEntries(plan.values);
   for (const { name, parts } of plan.nonced) headers[name] = parts.join("'nonce-…'");
   return { mode: options.mode, headers };

@@ -1,10 +1,10 @@
 import { sfDictionary, sfInnerList, sfKey, sfString, sfToken } from "../core/http/structured-fields.js";
 
 /** Who may use a feature: an origin list (`self`, `src`, origins), empty for nobody, or everybody. */
-export type Allowlist = readonly string[] | "*";
+export type PermissionsAllowlist = readonly string[] | "*";
 
 /** Permissions: feature to allowlist, in the order they are sent. */
-export type Permissions = ReadonlyMap<string, Allowlist>;
+export type Permissions = ReadonlyMap<string, PermissionsAllowlist>;
 
 /**
  * Features that reach a sensor, a device, money or another screen: denied unless set. Passkeys, full screen, media and

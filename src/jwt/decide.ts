@@ -3,17 +3,23 @@ import type { TokenErrorCode } from "./errors.js";
 
 /** The claims of an access token (RFC 9068 section 2.2), checked. What the app added at `issue` stands beside them. */
 export interface AccessTokenClaims {
+  /** The issuer. */
   readonly iss: string;
+  /** The subject: id of a user or service. */
   readonly sub: string;
+  /** The audience, one or several. */
   readonly aud: string | readonly string[];
   /** Seconds since the epoch. */
   readonly exp: number;
   /** Seconds since the epoch. */
   readonly iat: number;
+  /** The token is not valid before this time, in seconds since the epoch. */
   readonly nbf?: number;
+  /** Id of the token. */
   readonly jti: string;
   /** Scopes separated by spaces (RFC 8693 section 4.2). */
   readonly scope?: string;
+  /** Roles of the subject. */
   readonly roles?: readonly string[];
   /** The family of refresh tokens it was issued with. */
   readonly fam?: string;

@@ -1,7 +1,7 @@
-import type { JwtOptions } from "./settings.js";
+import type { ResolvedJwtSettings } from "./settings.js";
 
 /** The effective settings without a secret or a key, JSON-able. */
-export function describeJwt(options: JwtOptions, kids: readonly string[]): Record<string, unknown> {
+export function describeJwt(options: ResolvedJwtSettings, kids: readonly string[]): Record<string, unknown> {
   const {
     algorithm,
     issuer,
@@ -30,7 +30,7 @@ export function describeJwt(options: JwtOptions, kids: readonly string[]): Recor
   };
 }
 
-function keySource(options: JwtOptions): string {
+function keySource(options: ResolvedJwtSettings): string {
   if (options.secret !== undefined) return "[secret]";
   if (options.privateKey !== undefined) return "[private key]";
   return options.keys === undefined ? "derived from secretKey" : "[keys]";

@@ -1,3 +1,5 @@
+import { PortcullisError } from "../core/portcullis-error.js";
+
 /**
  * Why a token was not taken, or not made. The caller of an API never sees it (one `invalid-credentials` for all); it is for the
  * app's own code and for the event's `reason`. `README.md` explains each.
@@ -23,6 +25,7 @@ export const TOKEN_ERROR_CODES = [
   "store-unavailable",
 ] as const;
 
+/** Why a token was refused or not made; src/jwt/README.md explains each code. */
 export type TokenErrorCode = (typeof TOKEN_ERROR_CODES)[number];
 
 const MESSAGES: Readonly<Record<TokenErrorCode, string>> = {
@@ -47,7 +50,7 @@ const MESSAGES: Readonly<Record<TokenErrorCode, string>> = {
 };
 
 /** A token was refused or could not be made; `code` says why. The message never holds the token or a part of it. */
-export class TokenError extends Error {
+export class TokenError extends PortcullisError {
   readonly code: TokenErrorCode;
   /** What Express's own error handler answers when the app passes the error on. */
   readonly status: 400 | 401 | 503;

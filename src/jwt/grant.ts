@@ -12,8 +12,11 @@ export interface Grant {
   readonly claims: Readonly<Record<string, JsonValue>>;
 }
 
-export interface IssueOptions {
+/** What a token grants: scopes, roles and further claims. */
+export interface IssueInput {
+  /** Scopes of the token. Default: none. */
   readonly scopes?: readonly string[] | undefined;
+  /** Roles of the subject. Default: none. */
   readonly roles?: readonly string[] | undefined;
   /** Further claims: JSON values under names of your own. */
   readonly claims?: Readonly<Record<string, unknown>> | undefined;

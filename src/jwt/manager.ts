@@ -2,29 +2,32 @@ import { randomBytes } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import type { Secret } from "../core/secret.js";
-import type { StoreCaller } from "../core/store-caller.js";
 import { StoreTime } from "../stores/health/store-time.js";
 import { parse } from "../settings/object.js";
 import type { TokenStore } from "../stores/contracts.js";
 import { MemoryTokenStore } from "../stores/memory/token-store.js";
-import { AccessTokens, issuedAt, type AccessVerdict } from "./access/access-tokens.js";
+import { AccessTokens } from "./access/access-tokens.js";
+import { AccessVerifier } from "./access/access-verifier.js";
 import { Cleaner } from "./expiry-sweeper.js";
-import type { AccessTokenClaims, ClaimsVerdict } from "./decide.js";
+import type { AccessTokenClaims } from "./decide.js";
 import { describeJwt } from "./describe.js";
 import { TokenError } from "./errors.js";
-import { grantOf, isTokenId, type IssueOptions } from "./grant.js";
+import { grantOf, isTokenId, type IssueInput } from "./grant.js";
 import { IssueClock } from "./issue-clock.js";
 import { jwkSet, type JwkSet } from "./keys/jwks.js";
 import { KeyRing } from "./keys/key-ring.js";
 import { RefreshSecrets, refreshPeppers } from "./refresh/refresh-secrets.js";
 import { RefreshTokens, refreshPolicy } from "./refresh/refresh-tokens.js";
-import { jwtSchema, type JwtOptions, type JwtSettings } from "./settings.js";
+import { jwtSchema, type ResolvedJwtSettings, type JwtSettings } from "./settings.js";
 import { GuardedTokenStore } from "./guarded-token-store.js";
 
 /** What a log-in or a refresh gives (RFC 6749 section 5.1, in camel case). */
 export interface IssuedTokens {
+  /** The access token, a JWT. */
   readonly accessToken: string;
+  /** The refresh token, which `refresh` takes once. */
   readonly refreshToken: string;
+  /** How the access token is presented: `Authorization: Bearer …`. */
   readonly tokenType: "Bearer";
   /** Seconds the access token is good for. */
   readonly expiresIn: number;
@@ -37,8 +40,9 @@ interface Revoked {
   readonly subject?: string;
 }
 
+/** Objects passed to a `JwtManager`. */
 export interface JwtManagerDependencies extends PartDependencies {
-  /** In place of `events`, `clock` and `onRefusal`: those of a whole application. */
+  /** @internal In place of `events`, `clock` and `onRefusal`: those of a whole application. */
   readonly runtime?: Runtime | undefined;
   /** A store that somebody else closes; `settings.store` goes first. */
   readonly store?: TokenStore | undefined;
@@ -51,17 +55,32 @@ const MOST_REFUSED = 10_000;
 /** For this long after the repetition of a revocation the same call is the caller's second try, and no new revocation; in milliseconds. */
 const SECOND_TRY_MS = 60_000;
 
-const UNAVAILABLE: AccessVerdict = Object.freeze({ ok: false, code: "store-unavailable" });
-
 /**
  * Issues, verifies, refreshes and revokes tokens. All methods are asynchronous and, where they fail, reject with a `TokenError`.
  *
  * @throws SettingsError when the settings are wrong or there is no key
+ *
+ * @example
+ * ```ts
+ * import { JwtManager, TokenError } from "portcullis";
+ *
+ * const tokens = new JwtManager({ secret: process.env.JWT_SECRET, accessTokenMinutes: 10 });
+ * const { accessToken, refreshToken } = await tokens.issue("ada", { scopes: ["orders:read"] });
+ * try {
+ *   console.log((await tokens.verifyAccessToken(accessToken)).sub);
+ * } catch (error) {
+ *   if (error instanceof TokenError) console.error(error.code);
+ * }
+ * await tokens.revokeFamily(refreshToken);
+ * ```
  */
 export class JwtManager {
+  /** @internal For the layer and the routes. */
   readonly runtime: Runtime;
+  /** @internal For the layer: `verifyAccessToken` as a value, without a promise where none is needed. */
+  readonly verifier: AccessVerifier;
   /** The settings in effect. Secrets and keys print nothing of themselves. */
-  readonly options: JwtOptions;
+  readonly options: ResolvedJwtSettings;
   readonly #ring: KeyRing;
   readonly #access: AccessTokens;
   readonly #refresh: RefreshTokens;
@@ -84,6 +103,7 @@ export class JwtManager {
     this.#closesStore = this.options.store !== undefined || store === undefined;
     const chosen = this.options.store ?? store ?? new MemoryTokenStore({ clock: runtime.clock });
     this.#store = new GuardedTokenStore(chosen, runtime, this.options.storeTimeoutMs);
+    this.verifier = new AccessVerifier(this.#access, this.#store, runtime.clock, this.options.onStoreError);
     this.#refresh = new RefreshTokens(
       this.#store,
       new RefreshSecrets(refreshPeppers(this.options, secretKey)),
@@ -118,7 +138,7 @@ export class JwtManager {
    * @param subject the id of the user or service, 1 to 255 characters or a safe integer, which is taken as decimal text; never one that may be given to another later (ASVS 10.3.3)
    * @throws TokenError `invalid-input` for wrong or reserved claims, `store-unavailable`
    */
-  async issue(subject: string | number, options?: IssueOptions): Promise<IssuedTokens> {
+  async issue(subject: string | number, options?: IssueInput): Promise<IssuedTokens> {
     const grant = grantOf(subject, options);
     const at = this.#issueClock.take();
     const familyId = randomBytes(16).toString("base64url");
@@ -131,7 +151,7 @@ export class JwtManager {
   }
 
   /** An access token alone, which cannot be refreshed. @throws TokenError `invalid-input` */
-  async signAccessToken(subject: string | number, options?: IssueOptions): Promise<string> {
+  async signAccessToken(subject: string | number, options?: IssueInput): Promise<string> {
     const grant = grantOf(subject, options);
     const { token, jti } = this.#access.sign(grant, this.#issueClock.take());
     this.#announceCreated(grant.subject, jti, "sign");
@@ -144,34 +164,9 @@ export class JwtManager {
    * @throws TokenError with the reason as `code`
    */
   async verifyAccessToken(token: string): Promise<AccessTokenClaims> {
-    const verdict = await this.check(token);
+    const verdict = await this.verifier.check(token);
     if (!verdict.ok) throw new TokenError(verdict.code);
     return verdict.claims;
-  }
-
-  /** The same as a value, for the request path: no promise while the store answers at once. Never throws, never rejects. */
-  check(token: unknown, caller?: StoreCaller): AccessVerdict | Promise<AccessVerdict> {
-    const verdict = this.#access.verify(token, this.runtime.clock.now());
-    if (!verdict.ok) return verdict;
-    const { claims } = verdict;
-    try {
-      // After the signature, so that nobody learns which ids are revoked by making tokens up (auth0/express-jwt#100).
-      const revoked = this.#store.isRevoked(
-        { jti: claims.jti, subject: claims.sub, issuedAt: issuedAt(claims), familyId: claims.fam },
-        caller,
-      );
-      if (typeof revoked === "boolean") return revoked ? { ok: false, code: "revoked", claims } : verdict;
-      return revoked.then(
-        (answer): AccessVerdict => (answer ? { ok: false, code: "revoked", claims } : verdict),
-        () => this.#withoutStore(verdict),
-      );
-    } catch {
-      return this.#withoutStore(verdict);
-    }
-  }
-
-  #withoutStore(verdict: ClaimsVerdict): AccessVerdict {
-    return this.options.onStoreError === "allow" ? verdict : UNAVAILABLE;
   }
 
   /**
@@ -212,7 +207,7 @@ export class JwtManager {
    * @throws TokenError `store-unavailable`
    */
   async revokeAccessToken(token: string): Promise<boolean> {
-    const verdict = await this.check(token);
+    const verdict = await this.verifier.check(token);
     if (!verdict.ok) {
       if (verdict.code === "store-unavailable") throw new TokenError("store-unavailable");
       return false;

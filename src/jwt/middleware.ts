@@ -18,7 +18,7 @@ import type { JwtManager } from "./manager.js";
 import { jwtAuthSchema, type JwtAuthSettings } from "./settings.js";
 
 /** What the layer reads of the settings; the rest is the manager's. */
-export interface JwtLayerOptions {
+export interface JwtLayerSettings {
   readonly mode: Mode;
   readonly realm: string;
 }
@@ -43,7 +43,7 @@ function refusals(realm: string): {
 
 /** The layer: proves who is calling by an access token in `Authorization: Bearer`, and lets callers without one pass. */
 export function createJwt(
-  options: JwtLayerOptions,
+  options: JwtLayerSettings,
   runtime: Runtime,
   { manager }: { readonly manager: JwtManager },
 ): Layer {
@@ -80,7 +80,7 @@ export function createJwt(
       return next();
     }
     state.tokenManager = manager;
-    runtime.resources.keep(req, manager, token, verdict);
+    runtime.resources.keep(req, manager.verifier, token, verdict);
     acceptPrincipal(req, state, runtime, "jwt", principalOf(verdict.claims));
     next();
   }
@@ -103,7 +103,7 @@ export function createJwt(
       return next();
     }
     state.presented = "jwt";
-    const verdict = manager.check(choice.token, state);
+    const verdict = manager.verifier.check(choice.token, state);
     if (verdict instanceof Promise)
       verdict.then((settled) => settle(req, res, next, state, choice.token, settled)).catch(next);
     else settle(req, res, next, state, choice.token, verdict);
@@ -126,10 +126,21 @@ export function createJwt(
  * @param deps `{ events?, clock?, onRefusal? }`; the manager's own where they are not given
  * @throws SettingsError when the settings are wrong
  * @throws SetupError when there is no manager
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { jwtAuth, JwtManager, requireJwt } from "portcullis";
+ *
+ * const tokens = new JwtManager({ secret: process.env.JWT_SECRET });
+ * const app = express();
+ * app.use(jwtAuth(tokens));
+ * app.get("/orders", requireJwt({ scopes: ["orders:read"] }), (req, res) => void res.json([]));
+ * ```
  */
 export function jwtAuth(manager: JwtManager, settings: JwtAuthSettings = {}, deps?: PartDependencies): RequestHandler {
   const { mode, realm } = parse(jwtAuthSchema, settings);
-  if (typeof (manager as Partial<JwtManager> | undefined)?.check !== "function") {
+  if (typeof (manager as Partial<JwtManager> | undefined)?.verifyAccessToken !== "function") {
     throw new SetupError(
       "jwtAuth needs the manager that verifies tokens as its first argument: jwtAuth(new JwtManager({ secret })).",
     );

@@ -14,11 +14,14 @@ import type { JwtManager } from "./manager.js";
 const SOURCE = "jwt";
 
 const tokenRoutesSchema = settingsObject({
-  /** Seconds a verifier may keep the key set; a new key should be listed for as long before it signs. */
+  /**
+   * For how many seconds a verifier may keep the key set. List a new key for as long before it signs. Default: `300`.
+   */
   jwksMaxAgeSeconds: z.int().min(0).max(86_400).default(300),
 });
 
-export type TokenRoutesOptions = z.input<typeof tokenRoutesSchema>;
+/** Settings of `tokenRoutes`. */
+export interface TokenRoutesSettings extends z.input<typeof tokenRoutesSchema> {}
 
 const token = z.string().min(1).max(8192);
 const refreshBody = z.strictObject({ refreshToken: token });
@@ -37,8 +40,18 @@ const jsonBody = readJsonBody(SOURCE);
  * @param deps `{ events?, clock?, onRefusal? }`; the manager's own where they are not given
  * @throws SettingsError when the options are wrong
  * @throws SetupError when there is no manager
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { JwtManager, tokenRoutes } from "portcullis";
+ *
+ * const tokens = new JwtManager({ secret: process.env.JWT_SECRET });
+ * const app = express();
+ * app.use("/auth", tokenRoutes(tokens));
+ * ```
  */
-export function tokenRoutes(manager: JwtManager, options?: TokenRoutesOptions, deps?: PartDependencies): Router {
+export function tokenRoutes(manager: JwtManager, options?: TokenRoutesSettings, deps?: PartDependencies): Router {
   if (typeof (manager as Partial<JwtManager> | undefined)?.refresh !== "function") {
     throw new SetupError(
       "tokenRoutes needs the manager that issues the tokens as its first argument: tokenRoutes(new JwtManager({ secret })).",

@@ -8,7 +8,7 @@ import type { TokenStore } from "../stores/contracts.js";
 import { ALGORITHMS, familyOf, hashBits, type JwtAlgorithm } from "./keys/algorithms.js";
 import { keyProblem, looksLikeAsymmetricKey } from "./keys/validation.js";
 import { derivedKid } from "./keys/key-ids.js";
-import { keyEntrySchema, privateKeySchema, type KeyEntry } from "./keys/settings.js";
+import { keyEntrySchema, privateKeySchema, type JwtKeySettings, type ResolvedJwtKeySettings } from "./keys/settings.js";
 
 const STORE_METHODS = [
   "init",
@@ -47,42 +47,75 @@ const realmSchema = z
   .string()
   .regex(/^[\x20-\x21\x23-\x5b\x5d-\x7e]{1,64}$/, "Not 1 to 64 printable ASCII characters without quotes");
 
+/** With its types by name: declarations would otherwise show an object without comments. */
+const keySchema: z.ZodType<ResolvedJwtKeySettings, JwtKeySettings> = keyEntrySchema;
+
 const shape = settingsObject({
-  /** `report` decides and announces, and lets the request pass without a principal. */
+  /**
+   * `report` announces a refused token as an event and lets the request pass without a principal. Default:
+   * `"enforce"`.
+   */
   mode: modeSchema,
-  /** The one algorithm that signs and is taken (RFC 7518 section 3.1). */
+  /** The one algorithm that signs and is accepted (RFC 7518 section 3.1). Default: `"HS256"`. */
   algorithm: z.enum(ALGORITHMS).default("HS256"),
-  /** HMAC secret, used as it is, so that other services can verify; a list: the first signs, all verify. At least as long as the hash (RFC 7518 section 3.2). Derived from `secretKey` when absent. */
+  /**
+   * HMAC secret, used as it is, so that other services can verify the tokens. At least as long as the hash (RFC 7518
+   * section 3.2). With a list, the first signs and all verify. Default: a key derived from `secretKey`.
+   */
   secret: secretRingSchema.optional(),
-  /** Private key (PEM, `Secret` or KeyObject); its public half verifies. */
+  /**
+   * Private key for RS, PS and ES algorithms: PEM text, a `Secret` or a KeyObject. Its public half verifies. Default:
+   * none.
+   */
   privateKey: privateKeySchema.optional(),
-  /** Several keys, for rotation: the first signs, all verify. */
-  keys: z.array(keyEntrySchema).min(1, "The list is empty; give at least one key.").optional(),
-  /** `iss` of every token, compared exactly. */
+  /** Several keys, for rotation: the first signs, all verify. In place of `secret` and `privateKey`. Default: none. */
+  keys: z.array(keySchema).min(1, "The list is empty; give at least one key.").optional(),
+  /** `iss` of every token, compared exactly. Default: `"portcullis"`. */
   issuer: nameSchema.default("portcullis"),
-  /** `aud`: the first is written into tokens, any of them is taken (ASVS 9.2.3, 9.2.4). The issuer when absent. */
+  /**
+   * `aud` of tokens, one or a list: the first is written into tokens, any of them is accepted (ASVS 9.2.3, 9.2.4).
+   * Default: the issuer.
+   */
   audience: audienceSchema.optional(),
-  /** Life of an access token, in minutes. */
+  /** Life of an access token, in minutes. Default: `30`. */
   accessTokenMinutes: z.int().min(1).max(43_200).default(30),
-  /** How long a refresh token may lie unused, in days. */
+  /** How long a refresh token may stay unused, in days. Default: `7`. */
   refreshTokenDays: z.int().min(1).max(365).default(7),
-  /** Days after which a family of refresh tokens ends however often it was used (ASVS 10.4.8). 30, or `refreshTokenDays` when that is more. */
+  /**
+   * Days after which a family of refresh tokens ends, however often it was used (ASVS 10.4.8). Default: `30`, or
+   * `refreshTokenDays` when that is more.
+   */
   absoluteDays: z.int().min(1).max(3650).optional(),
-  /** Seconds in which a refresh token used a moment ago gives the same successor again, for clients that race with themselves or lost an answer. 0: every second use is theft. */
+  /**
+   * For this many seconds a used refresh token gives the same successor again, for clients that race with themselves
+   * or lost a response. 0 treats every second use as theft. Default: `10`.
+   */
   reuseGraceSeconds: z.int().min(0).max(60).default(10),
-  /** Seconds by which clocks may differ, for `exp`, `nbf` and `iat`. */
+  /** By how many seconds clocks may differ, for `exp`, `nbf` and `iat`. Default: `5`. */
   leewaySeconds: z.int().min(0).max(60).default(5),
-  /** Tokens whose signature is remembered, so that it is not computed again for each request; all else is decided anew. 0: none. */
+  /**
+   * Number of tokens whose signature is remembered, so that it is not verified again on each request; everything else
+   * is checked anew. 0 remembers none. Default: `10000`.
+   */
   cacheSize: z.int().min(0).max(1_000_000).default(10_000),
-  /** When the store cannot say whether a token is revoked: `deny` answers 503, `allow` takes it. Refreshing always needs the store. */
+  /**
+   * When the store cannot say whether a token is revoked: `deny` answers 503, `allow` accepts it. Refreshing always
+   * needs the store. Default: `"deny"`.
+   */
   onStoreError: z.enum(["deny", "allow"]).default("deny"),
-  /** Milliseconds the store may take for one call of the manager, all its queries together. */
+  /**
+   * How long the store may take for one call of the manager, all its queries together, in milliseconds. Default:
+   * `250`.
+   */
   storeTimeoutMs: z.int().min(1).max(60_000).default(250),
-  /** Where refresh tokens and revocations are kept; in memory when none is given. The manager opens and closes it. */
+  /**
+   * Where refresh tokens and revocations are kept: a `TokenStore`, which the manager opens and closes. Default: the
+   * `database`, or the memory of this process.
+   */
   store: z
     .custom<TokenStore>(isTokenStore, "This is not a TokenStore: a method of the contract is missing.")
     .optional(),
-  /** The realm named in WWW-Authenticate. */
+  /** The realm in WWW-Authenticate: 1 to 64 printable ASCII characters without quotes. Default: `"api"`. */
   realm: realmSchema.default("api"),
 });
 
@@ -114,20 +147,24 @@ export const jwtSchema = shape
     absoluteDays: settings.absoluteDays ?? Math.max(30, settings.refreshTokenDays),
   }));
 
-/** What the user writes. */
-export type JwtSettings = z.input<typeof jwtSchema>;
-/** What the manager works with. */
-export type JwtOptions = z.output<typeof jwtSchema>;
+/** Settings of JSON Web Tokens: `new JwtManager(settings)` and `jwt` of `applySecurity`. */
+export interface JwtSettings extends z.input<typeof jwtSchema> {}
+/** Settings of JSON Web Tokens with every default filled in. */
+export interface ResolvedJwtSettings extends z.output<typeof jwtSchema> {}
 
 /** What one mounting of `jwtAuth` may set differently from its manager. */
 export const jwtAuthSchema = settingsObject({
-  /** As in `jwtSchema`; the manager's own when absent. */
+  /**
+   * `report` announces a refused token as an event and lets the request pass without a principal. Default: the mode
+   * of the manager.
+   */
   mode: z.enum(["enforce", "report"]).optional(),
-  /** As in `jwtSchema`; the manager's own when absent. */
+  /** The realm in WWW-Authenticate. Default: the realm of the manager. */
   realm: realmSchema.optional(),
 });
 
-export type JwtAuthSettings = z.input<typeof jwtAuthSchema>;
+/** What one `jwtAuth(manager, settings)` may set differently from its manager. */
+export interface JwtAuthSettings extends z.input<typeof jwtAuthSchema> {}
 
 function report(context: Report, path: readonly (string | number)[], problem: ReturnType<typeof keyProblem>): void {
   if (problem !== undefined) addIssue(context, { ...problem, path });
@@ -188,7 +225,7 @@ function checkSecret(
   }
 }
 
-function checkKeys(entries: readonly KeyEntry[], algorithm: JwtAlgorithm, context: Report): void {
+function checkKeys(entries: readonly ResolvedJwtKeySettings[], algorithm: JwtAlgorithm, context: Report): void {
   if (entries[0]?.publicKey !== undefined) {
     addIssue(context, {
       code: "contradiction",
@@ -214,7 +251,7 @@ function checkKeys(entries: readonly KeyEntry[], algorithm: JwtAlgorithm, contex
   });
 }
 
-function checkEntry(entry: KeyEntry, index: number, algorithm: JwtAlgorithm, context: Report): void {
+function checkEntry(entry: ResolvedJwtKeySettings, index: number, algorithm: JwtAlgorithm, context: Report): void {
   if (entry.secret === undefined) {
     const name = entry.privateKey === undefined ? "publicKey" : "privateKey";
     const key = entry.privateKey ?? entry.publicKey;
@@ -232,7 +269,7 @@ function checkEntry(entry: KeyEntry, index: number, algorithm: JwtAlgorithm, con
 }
 
 /** `undefined` for a key of a kind no algorithm here takes, which is an issue of its own. */
-function entryKid(entry: KeyEntry): string | undefined {
+function entryKid(entry: ResolvedJwtKeySettings): string | undefined {
   if (entry.kid !== undefined) return entry.kid;
   try {
     const key =

@@ -1,1 +1,7 @@
-export { mcpVerifier, type McpAuthInfo, type McpVerifier, type McpVerifierOptions } from "./verifier.js";
+export {
+  mcpVerifier,
+  VerificationUnavailableError,
+  type McpAuthInfo,
+  type McpVerifier,
+  type McpVerifierSettings,
+} from "./verifier.js";

@@ -1,3 +1,4 @@
+import { PortcullisError } from "../core/portcullis-error.js";
 import type { ApiKeyService } from "../api-key/service.js";
 import type { JwtManager } from "../jwt/manager.js";
 import { TokenError } from "../jwt/errors.js";
@@ -8,24 +9,30 @@ import { SetupError } from "../core/setup-error.js";
  * do not log this object.
  */
 export interface McpAuthInfo {
+  /** The credential itself. */
   token: string;
+  /** The client: `client_id` of a token, its subject, or the id of a key. */
   clientId: string;
+  /** Scopes that the credential grants. */
   scopes: string[];
   /** Seconds since the epoch. The SDK refuses a token without it. */
   expiresAt: number;
   /** The resource the token was made for (RFC 8707), which the SDK compares when told `expectedResource`. */
   resource: URL;
+  /** What the SDK has no place for. */
   extra: { kind: "api-key" | "jwt"; subject: string; credentialId: string; roles: string[] };
 }
 
 /** What the SDK's `requireBearerAuth({ verifier })` takes. */
 export interface McpVerifier {
+  /** Verifies a Bearer credential; throws what `invalidToken` makes when it is not good. */
   verifyAccessToken(token: string): Promise<McpAuthInfo>;
   /** The URL of the resource's metadata document, for `requireBearerAuth({ resourceMetadataUrl })`. */
   readonly resourceMetadataUrl: string;
 }
 
-export interface McpVerifierOptions {
+/** Settings of `mcpVerifier`. */
+export interface McpVerifierSettings {
   /** Verifies access tokens; `resource` must be among the audiences they are made for. */
   readonly jwt?: JwtManager;
   /** Verifies API keys sent as Bearer. They are made for this service, so the resource is always the one given. */
@@ -50,6 +57,19 @@ export interface McpVerifierOptions {
   readonly invalidToken: (message: string) => Error;
 }
 
+/**
+ * An API key could not be verified now: its store does not answer, too many hashes are waiting, or a limit is used up. The SDK
+ * answers 500, and the client keeps its key.
+ */
+export class VerificationUnavailableError extends PortcullisError {
+  readonly code = "verification-unavailable";
+
+  constructor() {
+    super("The key could not be verified now.");
+    this.name = "VerificationUnavailableError";
+  }
+}
+
 /** How long the SDK may take an API key that does not expire for good, in seconds: it asks again with every request. */
 const KEY_GOOD_FOR_SECONDS = 60;
 /** Failures after which the same key may be good: the SDK answers 500, and the client keeps its key. The layers answer 429 and 503. */
@@ -69,6 +89,18 @@ const REFUSAL = "The token is not valid.";
  *
  * @throws SetupError when neither `jwt` nor `apiKeys` is given, an option is not of its form, or the tokens are not made for
  * `resource`
+ *
+ * @example
+ * ```ts
+ * import { JwtManager } from "portcullis";
+ * import { mcpVerifier } from "portcullis/mcp";
+ *
+ * const verifier = mcpVerifier({
+ *   jwt: new JwtManager({ secret: process.env.JWT_SECRET, audience: "https://mcp.example.com/mcp" }),
+ *   resource: "https://mcp.example.com/mcp",
+ *   invalidToken: (message) => new Error(message),
+ * });
+ * ```
  */
 export function mcpVerifier({
   jwt,
@@ -77,7 +109,7 @@ export function mcpVerifier({
   path,
   resourceMetadataUrl,
   invalidToken,
-}: McpVerifierOptions): McpVerifier {
+}: McpVerifierSettings): McpVerifier {
   if (jwt === undefined && apiKeys === undefined) throw new SetupError("mcpVerifier needs jwt, apiKeys, or both.");
   const url = urlOf("resource", resource);
   if (path?.startsWith("/") === false)
@@ -90,13 +122,13 @@ export function mcpVerifier({
   for (const service of [apiKeys, jwt]) service?.runtime.resources.add(path ?? url.pathname, metadata);
 
   async function byKey(service: ApiKeyService, key: string): Promise<McpAuthInfo> {
-    const kept = service.runtime.resources.verdictOf(service, key);
+    const kept = service.runtime.resources.verdictOf(service.verifier, key);
     const result = kept ?? (await service.verify(key));
     // A layer that only reports has let a key over its limit pass.
     const principal = result.ok ? result.principal : kept?.principal;
     if (principal === undefined)
       throw !result.ok && NOT_THE_KEYS_FAULT.has(result.reason)
-        ? new Error("The key could not be verified now.")
+        ? new VerificationUnavailableError()
         : invalidToken(REFUSAL);
     const { id, scopes, roles, credentialId } = principal;
     const soon = service.runtime.clock.now() / 1000 + KEY_GOOD_FOR_SECONDS;
@@ -112,7 +144,8 @@ export function mcpVerifier({
   }
 
   async function byToken(manager: JwtManager, token: string): Promise<McpAuthInfo> {
-    const verdict = manager.runtime.resources.verdictOf(manager, token) ?? (await manager.check(token));
+    const verdict =
+      manager.runtime.resources.verdictOf(manager.verifier, token) ?? (await manager.verifier.check(token));
     // A store that is down is no reason to tell the client that its token is bad.
     if (!verdict.ok) throw verdict.code === "store-unavailable" ? new TokenError(verdict.code) : invalidToken(REFUSAL);
     const { claims } = verdict;

@@ -1,3 +1,4 @@
+import { StoreError } from "../core/portcullis-error.js";
 import type { StoreCaller } from "../core/store-caller.js";
 import type { StoreGuard } from "../stores/health/store-guard.js";
 import type { LimitCount } from "../core/pending-limits.js";
@@ -56,7 +57,7 @@ function consume(store: RateLimitStore, counts: readonly LimitCount[]): Outcomes
   if (counts.length === 1 && first !== undefined) {
     return whenThere(store.consume(first.policy, first.key, first.cost), (outcome) => [asOutcome(outcome)]);
   }
-  if (store.consumeAll === undefined) throw new TypeError("This store counts one limit at a time.");
+  if (store.consumeAll === undefined) throw new StoreError("This store counts one limit at a time.");
   return whenThere(store.consumeAll(counts), (outcomes) => asOutcomes(outcomes, counts.length));
 }
 
@@ -70,17 +71,17 @@ function whenThere<Answer, Checked>(
   return check(answer as Answer);
 }
 
-/** A store that answers something else than outcomes has failed. @throws TypeError */
+/** A store that answers something else than outcomes has failed. @throws StoreError */
 function asOutcomes(outcomes: Outcomes, count: number): Outcomes {
   if (!Array.isArray(outcomes) || outcomes.length !== count)
-    throw new TypeError("The store did not answer for each limit.");
+    throw new StoreError("The store did not answer for each limit.");
   return outcomes.map(asOutcome);
 }
 
 function asOutcome(outcome: WindowOutcome): WindowOutcome {
   const { allowed, used, retryAfterMs, resetMs } = outcome;
   if (typeof allowed !== "boolean" || !isAmount(used) || !isAmount(retryAfterMs) || !isAmount(resetMs)) {
-    throw new TypeError("The store's answer is not a WindowOutcome.");
+    throw new StoreError("The store's answer is not a WindowOutcome.");
   }
   return outcome;
 }

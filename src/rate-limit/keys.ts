@@ -3,7 +3,7 @@ import { AddressList } from "../core/http/address-list.js";
 import { addressKey } from "../core/http/client-address.js";
 import type { RequestState } from "../core/request-state.js";
 import type { Runtime } from "../core/runtime.js";
-import type { CostFunction, KeyFunction } from "./settings.js";
+import type { RateLimitCostFunction, RateLimitKeyFunction } from "./settings.js";
 
 /** Longest key a function of the app may give, in characters. */
 export const MAX_KEY_LENGTH = 256;
@@ -46,7 +46,7 @@ export function principalKey({ id }: { id: string }): string {
  * request is counted by its address, and the mistake is announced once. The client's address in a key counts as it does by itself:
  * in one spelling, and IPv6 by its subnet.
  */
-export function byFunction(keyOf: KeyFunction, fallback: KeyOf, announce: (reason: string) => boolean): KeyOf {
+export function byFunction(keyOf: RateLimitKeyFunction, fallback: KeyOf, announce: (reason: string) => boolean): KeyOf {
   return (req, state) => {
     let key: unknown;
     try {
@@ -98,7 +98,10 @@ function inOneSpelling(key: string, req: Request, state: RequestState, announce:
 }
 
 /** The units a request costs. A function that throws or gives no whole number costs 1, and is announced once. */
-export function costOf(cost: number | CostFunction, announce: (reason: string) => void): (req: Request) => number {
+export function costOf(
+  cost: number | RateLimitCostFunction,
+  announce: (reason: string) => void,
+): (req: Request) => number {
   if (typeof cost === "number") return () => cost;
   return (req) => {
     let units: unknown;

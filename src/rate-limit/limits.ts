@@ -5,11 +5,11 @@ import type { RateLimitStore } from "../stores/contracts.js";
 import { limitText } from "./decide.js";
 import { allowList, byAddress, byFunction, byPrincipal, costOf, type KeyOf, onceEach, principalKey } from "./keys.js";
 import type { Limit } from "./limiter.js";
-import type { KeyFunction, RateLimitOptions, RouteLimitOptions } from "./settings.js";
+import type { RateLimitKeyFunction, ResolvedRateLimitSettings, ResolvedRouteLimitSettings } from "./settings.js";
 
 /** What the limits of one application have in common. */
 type Common = Pick<
-  RateLimitOptions,
+  ResolvedRateLimitSettings,
   "headers" | "allow" | "ipv6Subnet" | "onStoreError" | "storeTimeoutMs" | "maxClients" | "mode"
 >;
 
@@ -27,7 +27,12 @@ interface Particulars {
 }
 
 /** The limit of `limit`, `windowSeconds` and `key`. */
-export function mainLimit(source: string, options: RateLimitOptions, runtime: Runtime, store: RateLimitStore): Limit {
+export function mainLimit(
+  source: string,
+  options: ResolvedRateLimitSettings,
+  runtime: Runtime,
+  store: RateLimitStore,
+): Limit {
   const { name, limit, windowSeconds } = options;
   const announce = onceEach(runtime, source);
   const key = keyOf(options.key, options.ipv6Subnet, announce);
@@ -40,7 +45,7 @@ export function mainLimit(source: string, options: RateLimitOptions, runtime: Ru
 
 /** The limit of `perPrincipal`, which lets anonymous callers pass. */
 export function principalLimit(
-  options: RateLimitOptions,
+  options: ResolvedRateLimitSettings,
   per: { limit: number; windowSeconds: number },
   runtime: Runtime,
   store: RateLimitStore,
@@ -58,8 +63,8 @@ export function principalLimit(
 
 /** A limit for one route. */
 export function routeLimit(
-  route: RouteLimitOptions,
-  defaults: RateLimitOptions,
+  route: ResolvedRouteLimitSettings,
+  defaults: ResolvedRateLimitSettings,
   runtime: Runtime,
   store: RateLimitStore,
 ): Limit {
@@ -79,7 +84,7 @@ export function routeLimit(
 }
 
 function keyOf(
-  key: "address" | "principal" | KeyFunction,
+  key: "address" | "principal" | RateLimitKeyFunction,
   ipv6Subnet: number,
   announce: (reason: string) => boolean,
 ): KeyOf {

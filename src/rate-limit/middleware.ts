@@ -15,37 +15,41 @@ import { mainLimit, principalLimit, routeLimit } from "./limits.js";
 import { createLimiter, type Limiter } from "./limiter.js";
 import { asksTogether, LimitsTogether } from "./pending-limits.js";
 import {
-  type RateLimitOptions,
+  type ResolvedRateLimitSettings,
   type RateLimitSettings,
   rateLimitSchema,
-  type RouteLimit,
-  type RouteLimitOptions,
+  type RouteLimitSettings,
+  type ResolvedRouteLimitSettings,
   routeLimitSchema,
   isWindowStore,
 } from "./settings.js";
 import { guardFor } from "./store-guards.js";
 import { untrustedProxyWatch } from "./untrusted-proxy.js";
 
-export interface RateLimitDeps {
+export interface RateLimitDependencies {
   /** Where to count, unless the settings name a store of their own. */
   readonly store: RateLimitStore;
 }
 
-export interface MainLimitDeps extends RateLimitDeps {
+export interface MainLimitDependencies extends RateLimitDependencies {
   /** Whether limits of a credential may come after this one, which the store is then asked for together with it. */
   readonly joined?: boolean;
 }
 
-export interface RouteLimitDeps extends RateLimitDeps {
+export interface RouteLimitDependencies extends RateLimitDependencies {
   /** What a route does not say is as in the application's limiter; the defaults when that one is off. */
-  readonly defaults?: RateLimitOptions | undefined;
+  readonly defaults?: ResolvedRateLimitSettings | undefined;
 }
 
 /**
  * The limiter of order 500: the main limit, before anything expensive. `undefined` with `key: "principal"`: who the
  * caller is will only be known at order 1000.
  */
-export function createRateLimit(options: RateLimitOptions, runtime: Runtime, deps: MainLimitDeps): Layer | undefined {
+export function createRateLimit(
+  options: ResolvedRateLimitSettings,
+  runtime: Runtime,
+  deps: MainLimitDependencies,
+): Layer | undefined {
   if (options.key === "principal") return undefined;
   const store = storeOf(options, runtime, deps);
   const limiter = createLimiter(mainLimit("rate-limit", options, runtime, store), runtime);
@@ -72,9 +76,9 @@ export function createRateLimit(options: RateLimitOptions, runtime: Runtime, dep
  * counted by address in the first and pass the second. `undefined` when the settings have neither.
  */
 export function createPrincipalRateLimit(
-  options: RateLimitOptions,
+  options: ResolvedRateLimitSettings,
   runtime: Runtime,
-  deps: RateLimitDeps,
+  deps: RateLimitDependencies,
 ): Layer | undefined {
   if (options.key !== "principal" && options.perPrincipal === undefined) return undefined;
   const store = storeOf(options, runtime, deps);
@@ -128,7 +132,11 @@ const settleLimits: RunLayer = function settleWaitingLimits(_req, _res, next, { 
  * principal it has proved to be, and by address while anonymous
  * @throws SettingsError also when a limit of the same name has another window
  */
-export function createRouteLimit(limit: RouteLimit, runtime: Runtime, deps: RouteLimitDeps): RequestHandler {
+export function createRouteLimit(
+  limit: RouteLimitSettings,
+  runtime: Runtime,
+  deps: RouteLimitDependencies,
+): RequestHandler {
   const options = parse(routeLimitSchema, limit);
   const defaults = deps.defaults ?? parse(rateLimitSchema, {});
   // A store of express-rate-limit counts for the main limit only.
@@ -148,7 +156,7 @@ const routeWindows = new WeakMap<RateLimitStore, Map<string, number>>();
  *
  * @throws SettingsError
  */
-function holdWindow(store: RateLimitStore, { name, windowSeconds }: RouteLimitOptions): void {
+function holdWindow(store: RateLimitStore, { name, windowSeconds }: ResolvedRouteLimitSettings): void {
   const windows = routeWindows.get(store) ?? new Map<string, number>();
   routeWindows.set(store, windows);
   const known = windows.get(name) ?? windowSeconds;
@@ -172,6 +180,15 @@ function holdWindow(store: RateLimitStore, { name, windowSeconds }: RouteLimitOp
  *
  * @param deps `{ events?, clock?, onRefusal? }`, so that the part can be observed and tested
  * @throws SettingsError
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { rateLimiter } from "portcullis";
+ *
+ * const app = express();
+ * app.use(rateLimiter({ limit: 100, windowSeconds: 60 }));
+ * ```
  */
 export function rateLimiter(settings: RateLimitSettings = {}, deps?: PartDependencies): RequestHandler {
   const options = parse(rateLimitSchema, settings);
@@ -187,7 +204,7 @@ export function rateLimiter(settings: RateLimitSettings = {}, deps?: PartDepende
   );
 }
 
-function storeOf(options: RateLimitOptions, runtime: Runtime, deps: RateLimitDeps): RateLimitStore {
+function storeOf(options: ResolvedRateLimitSettings, runtime: Runtime, deps: RateLimitDependencies): RateLimitStore {
   if (options.store === undefined) return deps.store;
   if (isWindowStore(options.store)) return options.store;
   return new ForeignWindowStore(
@@ -204,7 +221,7 @@ interface Shared {
 
 function layer(
   id: LayerId,
-  options: RateLimitOptions,
+  options: ResolvedRateLimitSettings,
   limiters: readonly Limiter[],
   { store, watchProxy }: Shared,
   apply: Limiter["apply"],
@@ -226,7 +243,7 @@ function layer(
   };
 }
 
-function describe({ key, cost, store, ...rest }: RateLimitOptions): Record<string, unknown> {
+function describe({ key, cost, store, ...rest }: ResolvedRateLimitSettings): Record<string, unknown> {
   return {
     ...rest,
     key: typeof key === "function" ? "function" : key,

@@ -7,9 +7,9 @@ import type { RateLimitStore } from "../stores/contracts.js";
 import { DEFAULT_MAX_CLIENTS, maxClientsSchema } from "../stores/memory/sliding-window/settings.js";
 
 /** Gives the key a request is counted under: text of 1 to 256 characters. */
-export type KeyFunction = (req: Request) => string;
+export type RateLimitKeyFunction = (req: Request) => string;
 /** Gives the units a request costs: a whole number, 0 or more. */
-export type CostFunction = (req: Request) => number;
+export type RateLimitCostFunction = (req: Request) => number;
 
 /** Units in a window: a whole number, at least 1. */
 const limitSchema = z
@@ -29,11 +29,12 @@ const nameSchema = z.string().superRefine((name, context) => {
 
 const functionSchema = z.custom((value) => typeof value === "function");
 
-const keySchema = chosen<"address" | "principal" | KeyFunction, "address" | "principal" | KeyFunction>((value) =>
-  typeof value === "function" ? functionSchema : z.enum(["address", "principal"]),
-);
+const keySchema = chosen<
+  "address" | "principal" | RateLimitKeyFunction,
+  "address" | "principal" | RateLimitKeyFunction
+>((value) => (typeof value === "function" ? functionSchema : z.enum(["address", "principal"])));
 
-const costSchema = chosen<number | CostFunction, number | CostFunction>((value) =>
+const costSchema = chosen<number | RateLimitCostFunction, number | RateLimitCostFunction>((value) =>
   typeof value === "function" ? functionSchema : z.int().min(1),
 );
 
@@ -67,40 +68,70 @@ const storeSchema = z.custom<RateLimitStore | Store>().superRefine((value, conte
   });
 });
 
+/** A second limit, for each principal. */
 const perPrincipalSchema = settingsObject({
-  /** Units each principal may use in a window. */
+  /** Units that each principal may use in a window: a whole number, at least 1. Required. */
   limit: limitSchema,
-  /** Length of the window, in seconds. */
+  /** Length of the window, in seconds. Default: `60`. */
   windowSeconds: secondsSchema.default(60),
 });
 
+/** The schema of `RateLimitSettings`. */
 export const rateLimitSchema = settingsObject({
-  /** Units a client may use in a window. */
+  /**
+   * Units that a client may use in a window: a whole number, at least 1. A request costs one unit unless `cost` is
+   * set. Default: `100`.
+   */
   limit: limitSchema.default(100),
-  /** Length of the window, in seconds. */
+  /**
+   * Length of the window, in seconds. In no window of this length are more units accepted than `limit`. Default:
+   * `60`.
+   */
   windowSeconds: secondsSchema.default(60),
-  /** What a client is: its address; the principal it has proved to be (its address when anonymous); or a text of yours. */
+  /**
+   * What counts as one client: its `"address"`; the `"principal"` that it has proved to be (its address while
+   * anonymous); or the text that a function returns, 1 to 256 characters. Default: `"address"`.
+   */
   key: keySchema.default("address"),
-  /** Units one request costs. */
+  /**
+   * Units that one request costs: a whole number, at least 1, or a function of the request that returns a whole
+   * number, 0 or more. Default: `1`.
+   */
   cost: costSchema.default(1),
-  /** Addresses and CIDR ranges that are not limited. */
+  /** Addresses and CIDR ranges that are not limited. Default: none. */
   allow: z.array(allowedRangeSchema).default([]),
-  /** IPv6 clients are counted by their subnet: its prefix length in bits. */
+  /** IPv6 clients are counted by subnet. Length of its prefix in bits, 32 to 64. Default: `56`. */
   ipv6Subnet: z.int().min(32).max(64).default(56),
-  /** Clients that are counted one by one; whoever comes when there are as many shares an overflow window. */
+  /**
+   * Number of clients that are counted one by one. When there are as many, new clients are counted by network.
+   * Default: `100000`.
+   */
   maxClients: maxClientsSchema.default(DEFAULT_MAX_CLIENTS),
-  /** Form of the rate limit headers; `false` sends none but Retry-After on a refusal. */
+  /** Form of the rate limit headers; `false` sends none but Retry-After on a refusal. Default: `"draft-8"`. */
   headers: z.literal(["draft-8", "draft-6", "legacy", false]).default("draft-8"),
-  /** When the store fails: count in this process, let pass, or refuse with 503. */
+  /**
+   * When the store fails: `local` counts in this process, `allow` lets requests pass, `deny` answers 503. Default:
+   * `"local"`.
+   */
   onStoreError: z.enum(["local", "allow", "deny"]).default("local"),
-  /** How long the store may take, in milliseconds. */
+  /** How long the store may take for one request, in milliseconds. After that it counts as failed. Default: `250`. */
   storeTimeoutMs: z.int().min(1).max(60_000).default(250),
-  /** A second limit, for each principal, counted after authentication. */
+  /**
+   * A second limit for each principal, counted after authentication, with one count for all kinds of credential: `{
+   * limit, windowSeconds }`, units and seconds. Default: none.
+   */
   perPrincipal: perPrincipalSchema.optional(),
-  /** Name of the limit, in headers and in the store. */
+  /**
+   * Name of the limit in its headers and in the store: 1 to 64 letters, digits, `.`, `_` or `-`. Default:
+   * `"default"`.
+   */
   name: nameSchema.default("default"),
-  /** Where to count, instead of the store of the whole application. */
+  /**
+   * Where to count: a `SlidingWindowStore`, a `RedisSlidingWindowStore`, or a store made for express-rate-limit.
+   * Default: the Redis of `redis`, or the memory of this process.
+   */
   store: storeSchema.optional(),
+  /** `report` announces a client over its limit as an event and lets the request pass. Default: `"enforce"`. */
   mode: modeSchema,
 }).superRefine((settings, context) => {
   checkCost(settings, context);
@@ -128,21 +159,36 @@ export const rateLimitSchema = settingsObject({
 
 /** Settings of a limit for one route. */
 export const routeLimitSchema = settingsObject({
-  /** Name of the limit, in headers and in the store. Routes with the same name share one count. */
+  /**
+   * Name of the limit in its headers and in the store: 1 to 64 letters, digits, `.`, `_` or `-`. Routes with the same
+   * name share one count. Required.
+   */
   name: nameSchema,
-  /** Units a client may use in a window. */
+  /** Units that a client may use in a window: a whole number, at least 1. Required. */
   limit: limitSchema,
-  /** Length of the window, in seconds. */
+  /** Length of the window, in seconds. Default: `60`. */
   windowSeconds: secondsSchema.default(60),
-  /** What a client is; a principal is counted by address while it is anonymous. */
+  /**
+   * What counts as one client: its `"address"`; the `"principal"` that it has proved to be (its address while
+   * anonymous); or the text that a function returns, 1 to 256 characters. Default: `"principal"`.
+   */
   key: keySchema.default("principal"),
-  /** Units one request costs. */
+  /**
+   * Units that one request costs: a whole number, at least 1, or a function of the request that returns a whole
+   * number, 0 or more. Default: `1`.
+   */
   cost: costSchema.default(1),
-  /** As for every protection; the mode of the whole limiter when absent. */
+  /**
+   * `report` announces a client over the limit as an event and lets the request pass. Default: the mode of
+   * `rateLimit`.
+   */
   mode: z.enum(["enforce", "report"]).optional(),
 }).superRefine(checkCost);
 
-function checkCost(settings: { limit: number; cost: number | CostFunction }, context: z.core.$RefinementCtx): void {
+function checkCost(
+  settings: { limit: number; cost: number | RateLimitCostFunction },
+  context: z.core.$RefinementCtx,
+): void {
   if (typeof settings.cost !== "number" || settings.cost <= settings.limit) return;
   addIssue(context, {
     code: "contradiction",
@@ -152,8 +198,11 @@ function checkCost(settings: { limit: number; cost: number | CostFunction }, con
   });
 }
 
-export type RateLimitSettings = z.input<typeof rateLimitSchema>;
-export type RateLimitOptions = z.output<typeof rateLimitSchema>;
-/** What `security.rateLimit` takes. */
-export type RouteLimit = z.input<typeof routeLimitSchema>;
-export type RouteLimitOptions = z.output<typeof routeLimitSchema>;
+/** Settings of the rate limiter: `rateLimiter(settings)` and `rateLimit` of `applySecurity`. */
+export interface RateLimitSettings extends z.input<typeof rateLimitSchema> {}
+/** Settings of the rate limiter with every default filled in. */
+export interface ResolvedRateLimitSettings extends z.output<typeof rateLimitSchema> {}
+/** Settings of a limit for one route: `security.rateLimit(settings)`. */
+export interface RouteLimitSettings extends z.input<typeof routeLimitSchema> {}
+/** Settings of a limit for one route with every default filled in. */
+export interface ResolvedRouteLimitSettings extends z.output<typeof routeLimitSchema> {}

@@ -1,3 +1,4 @@
+import { StoreError } from "../core/portcullis-error.js";
 import { rateLimit, type Options, type Store } from "express-rate-limit";
 import type { Clock } from "../core/clock.js";
 import type { RateLimitStore, WindowOutcome, WindowPolicy } from "../stores/contracts.js";
@@ -61,7 +62,7 @@ export class ForeignWindowStore implements RateLimitStore {
   #outcome(policy: WindowPolicy, totalHits: number, resetTime: Date | undefined, allowed: boolean): WindowOutcome {
     // A store that answers nonsense has failed; comparing NaN with the limit would decide at random.
     if (!Number.isFinite(totalHits) || totalHits < 0)
-      throw new TypeError("The store's totalHits is not a number of hits.");
+      throw new StoreError("The store's totalHits is not a number of hits.");
     const resetAt = resetTime instanceof Date ? resetTime.getTime() : NaN;
     const resetMs = Number.isNaN(resetAt) ? policy.windowMs : Math.max(1, resetAt - this.#clock.now());
     return { allowed, used: Math.min(totalHits, policy.limit), retryAfterMs: allowed ? 0 : resetMs, resetMs };
@@ -81,6 +82,6 @@ function optionsFor(policy: WindowPolicy): Options {
   };
   // Checks of that package which look at how its own middleware is used do not apply: it is never mounted.
   rateLimit({ windowMs: policy.windowMs, limit: policy.limit, legacyHeaders: false, validate: false, store: probe });
-  if (filled === undefined) throw new Error("express-rate-limit did not initialise its store.");
+  if (filled === undefined) throw new StoreError("express-rate-limit did not initialise its store.");
   return filled;
 }

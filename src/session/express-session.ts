@@ -2,11 +2,11 @@ import type { KeyObject } from "node:crypto";
 import type { Request } from "express";
 import session from "express-session";
 import type { Runtime } from "../core/runtime.js";
-import type { SessionStamp } from "../stores/session-record.js";
+import { SessionStoreFullError, type SessionStamp } from "../stores/session-record.js";
 import type { FormerSessions } from "./former-sessions.js";
 import { andThen, settle, type Maybe } from "../core/maybe-promise.js";
 import type { SessionCookie } from "./session-cookie.js";
-import type { SessionOptions } from "./settings.js";
+import type { ResolvedSessionSettings } from "./settings.js";
 import { appData } from "./metadata.js";
 import type { LoadedSession, StoredSessions, WriteOutcome } from "./session-repository.js";
 
@@ -59,7 +59,12 @@ export class SessionEngine extends session.Store {
   readonly #stored: StoredSessions;
   readonly #generate: (carrier: SessionCarrier) => void;
 
-  constructor(options: SessionOptions, keys: readonly KeyObject[], cookie: SessionCookie, stored: StoredSessions) {
+  constructor(
+    options: ResolvedSessionSettings,
+    keys: readonly KeyObject[],
+    cookie: SessionCookie,
+    stored: StoredSessions,
+  ) {
     super();
     this.#stored = stored;
     session({
@@ -154,7 +159,7 @@ export class SessionEngine extends session.Store {
         carrier instanceof SessionCarrier && carrier.sessionID === sid
           ? this.save(carrier, live)
           : this.#setForeign(sid, live),
-      (outcome) => callback(outcome === "full" ? new Error("The session store is full.") : null),
+      (outcome) => callback(outcome === "full" ? new SessionStoreFullError() : null),
       (error) => callback(error),
     );
   }
@@ -194,7 +199,7 @@ export class SessionEngine extends session.Store {
 
 /** What one session layer is made of, shared by all of its requests. */
 export interface SessionContext {
-  readonly options: SessionOptions;
+  readonly options: ResolvedSessionSettings;
   readonly runtime: Runtime;
   readonly cookie: SessionCookie;
   readonly stored: StoredSessions;

@@ -5,7 +5,7 @@ import { findCookie } from "./decide.js";
 import type { HeaderBuffer } from "../core/response/header-buffer.js";
 import { andThen, type Maybe } from "../core/maybe-promise.js";
 import { isSignedBy, type SessionCookie } from "./session-cookie.js";
-import type { MigrateFromOptions } from "./settings.js";
+import type { ResolvedMigrateFromSettings } from "./settings.js";
 import { appData } from "./metadata.js";
 import type { LoadedSession, StoredSessions } from "./session-repository.js";
 
@@ -42,7 +42,7 @@ export class FormerSessions {
    * @param keys those of the settings, of which the first makes the new ids
    */
   constructor(
-    from: MigrateFromOptions | undefined,
+    from: ResolvedMigrateFromSettings | undefined,
     debug: boolean,
     cookie: SessionCookie,
     keys: readonly [KeyObject, ...KeyObject[]],

@@ -1,3 +1,4 @@
+import { InvalidInputError } from "../core/portcullis-error.js";
 import type { Request, Response } from "express";
 import { idText, MAX_ID_LENGTH } from "../core/principal.js";
 import { requestFacts } from "../core/request-events.js";
@@ -7,7 +8,7 @@ import { SessionStoreFullError } from "../stores/session-record.js";
 import { boundSession } from "./request-properties.js";
 import { loginKind, type LoginKind } from "./decide.js";
 import type { SessionCarrier } from "./express-session.js";
-import { InvalidLogInError, SessionEndedError } from "./errors.js";
+import { SessionEndedError } from "./errors.js";
 import { mustBeAwaited } from "./must-be-awaited.js";
 import type { RequestSession } from "./request-session.js";
 import { sessionHandle } from "./session-cookie.js";
@@ -17,11 +18,14 @@ import { appData, principalOf } from "./metadata.js";
 export interface LogInAs {
   /** The user's id: text of 1 to 255 characters, or a safe integer, which is taken as decimal text. Becomes `req.principal.id`. */
   readonly id: string | number;
+  /** Scopes that the session grants. Default: none. */
   readonly scopes?: readonly string[];
+  /** Roles of the user. Default: none. */
   readonly roles?: readonly string[];
 }
 
-export interface LogInOptions {
+/** What `logIn` may do differently for one log-in. */
+export interface LogInSettings {
   /**
    * Whether what the app kept on `req.session` before the log-in stays. Default true, except after another user: then
    * nothing stays.
@@ -39,20 +43,33 @@ const ADD_THE_LAYER =
  *
  * Await it before answering. The answer waits for a log-in that nobody awaits, and a process warning says that it was not awaited.
  *
- * @throws InvalidLogInError (rejects, a TypeError with `code` "invalid-input" and `status` 400) when `who` is not well formed
+ * @throws InvalidInputError (rejects, with `code` "invalid-input" and `status` 400) when `who` is not well formed
  * @throws SetupError (rejects) when no session layer ran, or the response has already begun
  * @throws SessionEndedError (rejects, with `status` 401) when this is a re-authentication and the session has ended meanwhile, by
  * a log-out, by `sessions.end` or by its time; nobody is logged in then
  * @throws StoreUnavailableError (rejects, with `status` 503) when the store did not answer; nobody is logged in then
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { logIn } from "portcullis";
+ *
+ * const app = express();
+ * app.post("/login", express.json(), async (req, res) => {
+ *   // … check the password …
+ *   await logIn(req, { id: "ada", roles: ["member"] });
+ *   res.sendStatus(204);
+ * });
+ * ```
  */
-export function logIn(req: Request, who: LogInAs, options: LogInOptions = {}): Promise<void> {
+export function logIn(req: Request, who: LogInAs, options: LogInSettings = {}): Promise<void> {
   const work = begin(req, who, options);
   const bound = boundSession(req);
   bound?.waitFor(work);
   return mustBeAwaited("logIn", bound?.res, work);
 }
 
-async function begin(req: Request, who: LogInAs, options: LogInOptions): Promise<void> {
+async function begin(req: Request, who: LogInAs, options: LogInSettings): Promise<void> {
   const stamped = checkedDetails(who);
   const bound = requireBound(req);
   if (bound.res.headersSent)
@@ -102,6 +119,18 @@ async function begin(req: Request, who: LogInAs, options: LogInOptions): Promise
  *
  * @throws SetupError (rejects) when no session layer ran
  * @throws StoreUnavailableError (rejects, with `status` 503) when the store did not answer; the session is still there then
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { logOut } from "portcullis";
+ *
+ * const app = express();
+ * app.post("/logout", async (req, res) => {
+ *   await logOut(req, res);
+ *   res.sendStatus(204);
+ * });
+ * ```
  */
 export function logOut(req: Request, res: Response): Promise<void> {
   const work = end(req, res);
@@ -171,17 +200,16 @@ function snapshot({ session, sessionID, stamp, storedId, storedJson, saved, ende
 }
 
 function checkedDetails(who: unknown): { id: string; scopes: string[]; roles: string[] } {
-  if (typeof who !== "object" || who === null)
-    throw new InvalidLogInError("the second argument must be { id, scopes?, roles? }.");
+  if (typeof who !== "object" || who === null) throw new InvalidInputError("logIn needs { id, scopes?, roles? }.");
   const { scopes, roles, ...rest } = who as Record<string, unknown>;
   const id = idText(rest["id"]);
   if (typeof id !== "string" || id === "" || id.length > MAX_ID_LENGTH) {
-    throw new InvalidLogInError(
-      `id must be text of 1 to ${MAX_ID_LENGTH} characters, or a safe integer. Write the id of another type as text: { id: String(user.id) }.`,
+    throw new InvalidInputError(
+      `logIn: id must be text of 1 to ${MAX_ID_LENGTH} characters, or a safe integer. Write the id of another type as text: { id: String(user.id) }.`,
     );
   }
   // The id goes into events: a line break in it could forge a line of somebody's log.
-  if (/[\x00-\x1f\x7f]/.test(id)) throw new InvalidLogInError("id must hold no control characters.");
+  if (/[\x00-\x1f\x7f]/.test(id)) throw new InvalidInputError("logIn: id must hold no control characters.");
   return {
     id,
     scopes: checkedList("scopes", scopes, (scope) => SCOPE_PATTERN.test(scope)),
@@ -192,7 +220,7 @@ function checkedDetails(who: unknown): { id: string; scopes: string[]; roles: st
 function checkedList(name: string, list: unknown, isValid: (item: string) => boolean): string[] {
   if (list === undefined) return [];
   if (!Array.isArray(list) || !list.every((item): item is string => typeof item === "string" && isValid(item))) {
-    throw new InvalidLogInError(`${name} must be an array of well-formed ${name}.`);
+    throw new InvalidInputError(`logIn: ${name} must be an array of well-formed ${name}.`);
   }
   return [...list];
 }

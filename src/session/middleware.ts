@@ -21,26 +21,28 @@ import { bindSession, boundSession } from "./request-properties.js";
 import { readSessionCookie, timePolicy } from "./decide.js";
 import { SessionEngine, type SessionContext } from "./express-session.js";
 import { FormerSessions } from "./former-sessions.js";
-import { logIn, logOut, type LogInAs, type LogInOptions } from "./log-in.js";
+import { logIn, logOut, type LogInAs, type LogInSettings } from "./log-in.js";
 import { RequestSession } from "./request-session.js";
 import { SessionCookie, sessionHandle } from "./session-cookie.js";
-import { debugContradictions, sessionSchema, type SessionOptions, type SessionSettings } from "./settings.js";
+import { debugContradictions, sessionSchema, type ResolvedSessionSettings, type SessionSettings } from "./settings.js";
 import { StoredSessions } from "./session-repository.js";
 
-export { logIn, logOut, type LogInAs, type LogInOptions } from "./log-in.js";
+export { logIn, logOut, type LogInAs, type LogInSettings } from "./log-in.js";
 
 /** One session of a user, for a page that lists them. Times are milliseconds since the epoch. */
 export interface SessionInfo {
   /** Names the session to `end`; the same as `req.principal.credentialId` in a request of that session. Not its id. */
   readonly handle: string;
+  /** When the session began, in milliseconds since the epoch. */
   readonly createdAt: number;
   /** The last use noted; up to a minute old. */
   readonly lastSeenAt: number;
+  /** When the session ends if it is not used, in milliseconds since the epoch. */
   readonly expiresAt: number;
 }
 
 export interface SessionLayer extends Layer {
-  logIn(req: Request, who: LogInAs, options?: LogInOptions): Promise<void>;
+  logIn(req: Request, who: LogInAs, options?: LogInSettings): Promise<void>;
   logOut(req: Request, res: Response): Promise<void>;
   /** The sessions of a principal, by its id. @throws SetupError (rejects) when the store keeps no index of principals */
   list(principalId: string | number): Promise<SessionInfo[]>;
@@ -72,7 +74,11 @@ const TWICE: Refusal = {
 const TWICE_AGAIN: Refusal = { ...TWICE, event: false };
 
 /** Builds the session layer from parsed options. @throws SettingsError when there is no secret, or debug contradicts them */
-export function createSession(options: SessionOptions, runtime: Runtime, deps: SessionDependencies = {}): SessionLayer {
+export function createSession(
+  options: ResolvedSessionSettings,
+  runtime: Runtime,
+  deps: SessionDependencies = {},
+): SessionLayer {
   const contradictions = debugContradictions(options, runtime.debug);
   if (contradictions.length > 0) throw new SettingsError(contradictions);
   const keys = signingKeys(options, deps);
@@ -123,6 +129,16 @@ export function createSession(options: SessionOptions, runtime: Runtime, deps: S
  *
  * @param deps `{ events?, clock?, onRefusal? }`, so that the part can be observed and tested
  * @throws SettingsError when the settings are wrong; `secret` is required here
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { requireSession, sessions } from "portcullis";
+ *
+ * const app = express();
+ * app.use(sessions({ secret: process.env.SESSION_SECRET_KEY, maxAge: 1800 }));
+ * app.get("/profile", requireSession(), (req, res) => void res.json({ id: req.principal?.id }));
+ * ```
  */
 export function sessions(settings: SessionSettings, deps?: PartDependencies): RequestHandler {
   const runtime = partRuntime(deps);
@@ -205,7 +221,7 @@ function announceUnreadable(req: Request, runtime: Runtime): void {
 
 /** `secret` signs as it is, which is how express-session signs; from `secretKey`, which has other uses too, a key is derived. */
 function signingKeys(
-  { secret: own }: SessionOptions,
+  { secret: own }: ResolvedSessionSettings,
   { secretKey = [] }: SessionDependencies,
 ): readonly [KeyObject, ...KeyObject[]] {
   const [first, ...rest] =

@@ -1,3 +1,4 @@
+import { InvalidInputError } from "../core/portcullis-error.js";
 import type { Request, Response } from "express";
 import session from "express-session";
 import { refuse } from "../core/response/refuse.js";
@@ -71,7 +72,7 @@ export class RequestSession implements Commit {
   /**
    * `req.session = value`: nothing ends the session, as with express-session's `unset: "destroy"`.
    *
-   * @throws TypeError for anything but null, undefined or the session itself
+   * @throws InvalidInputError for anything but null, undefined or the session itself
    */
   assign(value: unknown): void {
     const carrier = this.open();
@@ -83,7 +84,7 @@ export class RequestSession implements Commit {
     }
     if (value === carrier.session) return;
     if (!(value instanceof session.Session) || value.id !== carrier.sessionID) {
-      throw new TypeError(
+      throw new InvalidInputError(
         "req.session can be set to null, which ends it; set properties on it instead of replacing it.",
       );
     }

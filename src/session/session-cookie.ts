@@ -5,7 +5,7 @@ import { CacheKey } from "../core/cache-key.js";
 import type { HeaderBuffer } from "../core/response/header-buffer.js";
 import { ownCopy } from "../core/detach-string.js";
 import { cookieNameOnWire } from "./decide.js";
-import type { SessionOptions } from "./settings.js";
+import type { ResolvedSessionSettings } from "./settings.js";
 
 /** Where the id stands in a signed value, behind `s%3A`. */
 const ID_AT = 4;
@@ -24,7 +24,7 @@ export class SessionCookie {
   /** The name as browsers send it. */
   readonly name: string;
   readonly secure: boolean;
-  readonly #options: SessionOptions;
+  readonly #options: ResolvedSessionSettings;
   readonly #keys: readonly [KeyObject, ...KeyObject[]];
   readonly #attributes: string;
   /** Cookies verified lately, by their cache key, and the handles of their sessions. */
@@ -32,7 +32,7 @@ export class SessionCookie {
   readonly #cacheKey = new CacheKey();
 
   /** @param keys all verify, the first one signs */
-  constructor(options: SessionOptions, debug: boolean, keys: readonly [KeyObject, ...KeyObject[]]) {
+  constructor(options: ResolvedSessionSettings, debug: boolean, keys: readonly [KeyObject, ...KeyObject[]]) {
     this.name = cookieNameOnWire(options.cookieName, { debug, domain: options.domain });
     this.secure = !debug;
     this.#options = options;

@@ -69,41 +69,58 @@ const NO_END = z.unknown().superRefine((_value, context) =>
 const oldCookieNameSchema = z.string().regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$/, "This is not a cookie name.");
 
 const migrateFromSchema = settingsObject({
-  /** The `name` of express-session: `connect.sid` unless the old app named it. */
+  /** The `name` of express-session: `connect.sid` unless the app named it. Required. */
   cookieName: chosen<string, string>((value) => (value === undefined ? NO_COOKIE_NAME : oldCookieNameSchema)),
-  /** The `secret` of express-session, or a list. It only verifies, so it may be short. Default: `session.secret`. */
+  /**
+   * The `secret` of express-session, or a list of them. It only verifies, so it may be short. Default:
+   * `session.secret`.
+   */
   secret: formerSecretRingSchema.optional(),
-  /** From then on old cookies are not read: a Date, ISO 8601 text, or milliseconds since the epoch. */
+  /** When to stop reading old cookies: a Date, ISO 8601 text, or milliseconds since the epoch. Required. */
   until: chosen<z.input<typeof momentSchema>, number>((value) => (value === undefined ? NO_END : momentSchema)),
 });
 
 const shape = settingsObject({
   /**
-   * Signs the cookie, in the way express-session does: a secret of at least 32 bytes, or a list of which the first signs and all
-   * verify. When unset, a key is derived from `secretKey`.
+   * Signs the cookie in the way express-session does: text of at least 32 bytes, or a list of which the first signs
+   * and all verify. Default: a key derived from `secretKey`.
    */
   secret: secretRingSchema.optional(),
-  /** Name of the cookie without prefix; `__Host-` (or `__Secure-` with a domain) is put in front unless in debug. */
+  /**
+   * Name of the cookie without prefix: `__Host-` (`__Secure-` with a `domain`) is put in front unless `debug` is on.
+   * Default: `"mcp_session"`.
+   */
   cookieName: cookieNameSchema.default("mcp_session"),
-  /** Idle time-out: seconds without a request after which a session ends. */
+  /** Idle time-out in seconds: a session ends when no request uses it for this long. Default: `3600`. */
   maxAge: secondsSchema.default(DEFAULT_MAX_AGE),
-  /** Absolute time-out: seconds after log-in at which a session ends, however much it is used. Default a day, or `maxAge` if longer. */
+  /**
+   * Absolute time-out in seconds: a session ends this long after log-in, however much it is used. Default: `86400`,
+   * or `maxAge` when that is longer.
+   */
   absoluteMaxAge: secondsSchema.optional(),
-  /** SameSite of the cookie. */
+  /** SameSite of the cookie. Default: `"lax"`. */
   sameSite: z.enum(["lax", "strict", "none"]).default("lax"),
-  /** Shares the cookie with every host below this domain. Weakens it: any of those hosts can set it. */
+  /**
+   * Shares the cookie with every host below this domain. It weakens the cookie, because each of those hosts can set
+   * it. Default: the host alone.
+   */
   domain: z.string().optional(),
-  /** Where sessions are kept: an express-session store. Unset: this process's memory. */
+  /**
+   * Where sessions are kept: a store made for express-session. Default: the Redis of `redis`, or the memory of this
+   * process.
+   */
   store: storeSchema.optional(),
   /**
-   * Also reads the cookie of the express-session that this app ran before, with the same `store`: its sessions are adopted, each
-   * once, with their data, under a new id and our cookie. Unset: those sessions end.
+   * Also reads the cookie of the express-session that this app ran before, with the same `store`: each of its
+   * sessions is adopted once, with its data, under a new id and our cookie. Its `until` may be given in milliseconds
+   * since the epoch. Default: none; old sessions end.
    */
   migrateFrom: migrateFromSchema.optional(),
-  /** How long one call of the store may take, milliseconds. */
+  /** How long one call of the store may take, in milliseconds. After that the request gets 503. Default: `250`. */
   storeTimeoutMs: z.int().min(1).max(60_000).default(250),
-  /** How many sessions the memory store keeps at most. */
+  /** Greatest number of sessions in the memory store. Default: `100000`. */
   maxSessions: z.int().min(1).max(100_000_000).default(100_000),
+  /** `report` announces what it would refuse as an event and lets the request pass. Default: `"enforce"`. */
   mode: modeSchema,
 });
 
@@ -161,16 +178,19 @@ export const sessionSchema = shape
     absoluteMaxAge: settings.absoluteMaxAge ?? Math.max(DEFAULT_ABSOLUTE_MAX_AGE, settings.maxAge),
   }));
 
-/** What a user writes. */
-export type SessionSettings = z.input<typeof sessionSchema>;
-/** The same, complete. */
-export type SessionOptions = z.output<typeof sessionSchema>;
+/** Settings of sessions: `sessions(settings)` and `session` of `applySecurity`. */
+export interface SessionSettings extends z.input<typeof sessionSchema> {}
+/** Settings of sessions with every default filled in. */
+export interface ResolvedSessionSettings extends z.output<typeof sessionSchema> {}
 
 /** Where the sessions of before are found. */
-export type MigrateFromOptions = NonNullable<SessionOptions["migrateFrom"]>;
+export type ResolvedMigrateFromSettings = NonNullable<ResolvedSessionSettings["migrateFrom"]>;
 
 /** What contradicts the development switch, which these settings do not hold themselves. Paths are those of `applySecurity`. */
-export function debugContradictions(options: Pick<SessionOptions, "sameSite">, debug: boolean): SettingsIssue[] {
+export function debugContradictions(
+  options: Pick<ResolvedSessionSettings, "sameSite">,
+  debug: boolean,
+): SettingsIssue[] {
   if (!debug || options.sameSite !== "none") return [];
   return [
     {

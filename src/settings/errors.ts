@@ -1,3 +1,5 @@
+import { PortcullisError } from "../core/portcullis-error.js";
+
 /** Every code a `SettingsIssue` can have; `src/settings/README.md` explains each, and a test holds the two together. */
 export const SETTINGS_CODES = [
   "unknown-setting",
@@ -10,10 +12,12 @@ export const SETTINGS_CODES = [
   "missing-package",
 ] as const;
 
+/** What kind of mistake a `SettingsIssue` is; src/settings/README.md explains each code. */
 export type SettingsCode = (typeof SETTINGS_CODES)[number];
 
 /** One thing wrong with the settings. Never holds a secret or its value. */
 export interface SettingsIssue {
+  /** What kind of mistake it is. */
   readonly code: SettingsCode;
   /** Where: `cors.origins[1]`, or the environment variable's name. Empty for the settings object itself. */
   readonly path: string;
@@ -24,8 +28,9 @@ export interface SettingsIssue {
 }
 
 /** The settings are wrong; lists every issue at once. Thrown at start, never while serving. */
-export class SettingsError extends Error {
+export class SettingsError extends PortcullisError {
   readonly code = "PORTCULLIS_SETTINGS";
+  /** Every mistake in the settings, in the order of the settings. */
   readonly issues: readonly SettingsIssue[];
 
   constructor(issues: readonly SettingsIssue[], { cause }: ErrorOptions = {}) {

@@ -19,10 +19,10 @@ export function settingsObject<const Shape extends z.ZodRawShape>(shape: Shape):
 }
 
 /** A protection: `false` turns it off, an object configures it. */
-export function switchable<const Schema extends z.ZodType>(
-  schema: Schema,
-): z.ZodType<false | z.output<Schema>, false | z.input<Schema>> {
-  return chosen<false | z.input<Schema>, false | z.output<Schema>>((value) =>
+export function switchable<Settings, Resolved>(
+  schema: z.ZodType<Resolved, Settings>,
+): z.ZodType<false | Resolved, false | Settings> {
+  return chosen<false | Settings, false | Resolved>((value) =>
     value === false ? z.literal(false) : value === true ? NOT_TRUE : schema,
   );
 }

@@ -36,37 +36,52 @@ export interface RateLimitStore {
   peek(policy: WindowPolicy, key: string, cost: number): WindowOutcome | Promise<WindowOutcome>;
   /** Forgets one key. */
   reset(policy: WindowPolicy, key: string): void | Promise<void>;
+  /** Stops timers and lets go of connections of its own. */
   close(): void | Promise<void>;
 }
 
 /** How an API key's secret is kept: the algorithm travels with the digest, so that several live side by side. */
 export interface KeyDigest {
+  /** How the digest was made. */
   readonly algorithm: "argon2id" | "hmac-sha256";
   /** argon2id: the PHC string with salt and parameters. hmac-sha256: base64url, prefixed by the pepper's id and a dot. */
   readonly digest: string;
 }
 
+/** What JSON can carry. */
 export type JsonValue = string | number | boolean | null | readonly JsonValue[] | { readonly [key: string]: JsonValue };
 
 /** One API key at rest. */
 export interface StoredApiKey {
   /** The public part of the key. */
   readonly id: string;
+  /** Who the key belongs to. */
   readonly ownerId: string;
+  /** A name for its owner to tell it by. */
   readonly name: string;
+  /** Digest of the secret. */
   readonly hash: KeyDigest;
+  /** Scopes that the key grants. */
   readonly scopes: readonly string[];
+  /** Roles that the key grants. */
   readonly roles: readonly string[];
   /** Addresses and CIDR ranges the key may be used from; empty: from anywhere. */
   readonly allow: readonly string[];
+  /** The limit of this key alone; null for none. */
   readonly rateLimit: { readonly limit: number; readonly windowSeconds: number } | null;
+  /** Data of the app. */
   readonly metadata: Readonly<Record<string, JsonValue>>;
+  /** When it was made, in milliseconds since the epoch. */
   readonly createdAt: number;
+  /** When it ends, in milliseconds since the epoch; null for never. */
   readonly expiresAt: number | null;
+  /** When it was revoked, in milliseconds since the epoch; null if it was not. */
   readonly revokedAt: number | null;
+  /** Why it was revoked. */
   readonly revokedReason: string | null;
   /** The key that replaced this one, and until when this one still works beside it. */
   readonly rotatedTo: string | null;
+  /** Until when it works beside its successor, in milliseconds since the epoch. */
   readonly graceUntil: number | null;
   /** The id of the credential that made it through the routes: a key id, a `jti`, a session's handle. Null: the app's own code did. */
   readonly madeBy: string | null;
@@ -76,16 +91,23 @@ export interface StoredApiKey {
   readonly firstId: string;
   /** The `firstId` of each key it descends from, the first maker first; at most 8. */
   readonly path: readonly string[];
+  /** Number of requests it was accepted for. */
   readonly usageCount: number;
+  /** When it was last accepted, in milliseconds since the epoch. */
   readonly lastUsedAt: number | null;
 }
 
+/** Uses of one key since the last write. */
 export interface UsageBatch {
+  /** Id of the key. */
   readonly id: string;
+  /** Number of uses. */
   readonly count: number;
+  /** The last use, in milliseconds since the epoch. */
   readonly lastUsedAt: number;
 }
 
+/** Where API keys are kept. `apiKeyStoreConformance` of `portcullis/testing` checks an implementation. */
 export interface ApiKeyStore {
   /** Creates the schema if needed. Called once, before anything else. */
   init(): Promise<void>;
@@ -124,19 +146,27 @@ export interface ApiKeyStore {
    * is committed, since the batch is added again then. Cost: O(log n) for each id of the batch.
    */
   addUsage(batch: readonly UsageBatch[], call?: WriteCall): Promise<void>;
+  /** Writes what is pending and lets go of what `init` opened. */
   close(): Promise<void>;
 }
 
 /** One refresh token at rest. Its secret is only here as a hash. */
 export interface StoredRefreshToken {
+  /** The public part of the token. */
   readonly id: string;
   /** HMAC-SHA-256 of the secret part, base64url. */
   readonly hash: string;
+  /** The family it belongs to: the tokens that came from one log-in. */
   readonly familyId: string;
+  /** Id of the user or service. */
   readonly subject: string;
+  /** Scopes of the access tokens it gives. */
   readonly scopes: readonly string[];
+  /** Roles of the access tokens it gives. */
   readonly roles: readonly string[];
+  /** Further claims of the access tokens it gives. */
   readonly claims: Readonly<Record<string, JsonValue>>;
+  /** When it was made, in milliseconds since the epoch. */
   readonly issuedAt: number;
   /** When this token ends if it is not used. */
   readonly expiresAt: number;
@@ -144,13 +174,20 @@ export interface StoredRefreshToken {
   readonly familyExpiresAt: number;
   /** When it was exchanged, and for what. The successor's secret is sealed under a key that only the presented token gives. */
   readonly usedAt: number | null;
+  /** The token it was exchanged for. */
   readonly successorId: string | null;
+  /** The secret of the successor, encrypted. */
   readonly sealedSuccessor: string | null;
   /** Since when it is known that the successor reached nobody; a store may leave it out. */
   readonly undeliveredAt?: number | null;
+  /** When it was revoked, in milliseconds since the epoch. */
   readonly revokedAt: number | null;
 }
 
+/**
+ * Where refresh tokens and revocations are kept. `tokenStoreConformance` of `portcullis/testing` checks an
+ * implementation.
+ */
 export interface TokenStore {
   /** Creates the schema if needed. Called once, before anything else. */
   init(): Promise<void>;
@@ -228,14 +265,19 @@ export interface TokenStore {
    * memory store, and O(log n) for each row that is deleted or changed in a database; no request waits for it.
    */
   deleteExpired(now: number): Promise<number>;
+  /** Writes what is pending and lets go of what `init` opened. */
   close(): Promise<void>;
 }
 
 /** One session of a principal, as a store lists it. */
 export interface PrincipalSession {
+  /** Id of the session. */
   readonly sid: string;
+  /** When the session began, in milliseconds since the epoch. */
   readonly createdAt: number;
+  /** When the session was last used, in milliseconds since the epoch. */
   readonly seenAt: number;
+  /** When the session ends if it is not used, in milliseconds since the epoch. */
   readonly expiresAt: number;
 }
 
@@ -259,6 +301,7 @@ type Answer<T> = (error: unknown, value?: T) => void;
  * the principal and the times in the session layer's stamp (`SESSION_STAMP`). A session ends at its cookie's `expires`.
  */
 export interface SessionStore extends PrincipalIndex {
+  /** Reads a session; null when there is none, or it has ended. */
   get(sid: string, callback: Answer<session.SessionData | null>): void;
   /** Writes a session whether or not it is there, but never one destroyed in the last ten minutes (then nothing happens). */
   set(sid: string, data: session.SessionData, callback?: Answer<void>): void;

@@ -11,12 +11,14 @@ export interface StandaloneLimit {
 }
 
 /** Packages that share express-rate-limit's stores leave some of its options out. */
-export interface StandaloneOptions {
+export interface ExpressRateLimitSettings {
   /** Milliseconds. */
   readonly windowMs?: number | undefined;
   /** Units in a window, or a function of what that package calls a request. */
   readonly limit?: number | ((...parameters: never[]) => unknown) | undefined;
+  /** Whether failed requests are taken back. */
   readonly skipFailedRequests?: boolean | undefined;
+  /** Whether successful requests are taken back. */
   readonly skipSuccessfulRequests?: boolean | undefined;
 }
 
@@ -35,7 +37,7 @@ export function standalonePolicy(limit: number, windowMs: number): WindowPolicy 
  */
 export function standaloneLimit(
   store: string,
-  options: StandaloneOptions,
+  options: ExpressRateLimitSettings,
   own: { readonly limit?: number | undefined; readonly windowMs?: number | undefined },
 ): StandaloneLimit {
   const { limit } = own;

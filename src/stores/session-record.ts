@@ -1,3 +1,5 @@
+import { PortcullisError } from "../core/portcullis-error.js";
+
 /**
  * Where the session layer keeps its own facts inside a stored session. The app never sees this key on `req.session`,
  * so `Object.assign(req.session, req.body)` cannot make anybody a principal.
@@ -16,7 +18,7 @@ export interface SessionStamp {
 }
 
 /** The store holds as many sessions as it may, and none of them may make room for this one. */
-export class SessionStoreFullError extends Error {
+export class SessionStoreFullError extends PortcullisError {
   readonly code = "PORTCULLIS_SESSION_STORE_FULL";
   /** What Express's own error handler answers when the app passes the error on. */
   readonly status = 503;

@@ -8,6 +8,17 @@ import { sampleKey } from "./samples.js";
  * The checks of an `ApiKeyStore`, for any test runner: `for (const { name, run } of apiKeyStoreConformance(make)) test(name, run);`
  *
  * @param makeStore gives an empty store that is not yet initialised; its `close` is called when the case is over
+ *
+ * @example
+ * ```ts
+ * import { test } from "node:test";
+ * import { type ApiKeyStore } from "portcullis";
+ * import { apiKeyStoreConformance } from "portcullis/testing";
+ *
+ * function checkApiKeyStore(makeStore: () => ApiKeyStore): void {
+ *   for (const { name, run } of apiKeyStoreConformance(makeStore)) test(name, run);
+ * }
+ * ```
  */
 export function apiKeyStoreConformance(makeStore: () => ApiKeyStore | Promise<ApiKeyStore>): ConformanceCase[] {
   const testCase = (name: string, check: (store: ApiKeyStore) => Promise<void>) =>

@@ -1,6 +1,8 @@
 /** One check of a store. `run` rejects with an AssertionError when the store does not do what the contract says. */
 export interface ConformanceCase {
+  /** What the case checks. */
   readonly name: string;
+  /** Runs the case; rejects when the store fails it. */
   run(): Promise<void>;
 }
 

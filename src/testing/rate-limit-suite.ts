@@ -3,7 +3,8 @@ import type { RateLimitStore, WindowOutcome, WindowPolicy } from "../stores/cont
 import { caseWith, type ConformanceCase } from "./conformance.js";
 import { ManualClock } from "./manual-clock.js";
 
-export interface RateLimitConformanceOptions {
+/** How the suite treats a store with a clock of its own. */
+export interface RateLimitConformanceSettings {
   /** Lets this much time pass for the store, in milliseconds. Moves the clock given to `makeStore` unless set. */
   readonly elapse?: (ms: number) => Promise<void>;
   /** How far the times a store tells may be off, in milliseconds: for stores on a clock of their own (default 0). */
@@ -17,10 +18,21 @@ export interface RateLimitConformanceOptions {
  *
  * @param makeStore gives an empty store that measures its windows by the clock it is given, or by one of its own when
  *   `options.elapse` waits for real
+ *
+ * @example
+ * ```ts
+ * import { test } from "node:test";
+ * import { type RateLimitStore } from "portcullis";
+ * import { rateLimitStoreConformance, ManualClock } from "portcullis/testing";
+ *
+ * function checkRateLimitStore(makeStore: (clock: ManualClock) => RateLimitStore): void {
+ *   for (const { name, run } of rateLimitStoreConformance(makeStore)) test(name, run);
+ * }
+ * ```
  */
 export function rateLimitStoreConformance(
   makeStore: (clock: ManualClock) => RateLimitStore | Promise<RateLimitStore>,
-  options: RateLimitConformanceOptions = {},
+  options: RateLimitConformanceSettings = {},
 ): ConformanceCase[] {
   const tolerance = options.toleranceMs ?? 0;
   const WINDOW_MS = options.windowMs ?? 400;

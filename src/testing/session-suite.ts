@@ -5,7 +5,8 @@ import { ManualClock } from "./manual-clock.js";
 import { dataCases } from "./session-data-cases.js";
 import { endingCases, principalCases } from "./session-ending-cases.js";
 
-export interface SessionConformanceOptions {
+/** How the suite treats a store with a clock of its own. */
+export interface SessionConformanceSettings {
   /** Lets this much time pass for the store, in milliseconds. Moves the clock given to `makeStore` unless set. */
   readonly elapse?: (ms: number) => Promise<void>;
   /** The finest time the store measures lives by, in milliseconds (default 1). A session may live that much longer. */
@@ -19,10 +20,19 @@ type ClosableStore = SessionStore & { close(): void | Promise<void> };
  * whatever else is under way.
  *
  * @param makeStore gives an empty store that takes the time from the clock it is given
+ *
+ * @example
+ * ```ts
+ * import { test } from "node:test";
+ * import { MemorySessionStore } from "portcullis";
+ * import { sessionStoreConformance } from "portcullis/testing";
+ *
+ * for (const { name, run } of sessionStoreConformance((clock) => new MemorySessionStore({ clock }))) test(name, run);
+ * ```
  */
 export function sessionStoreConformance(
   makeStore: (clock: ManualClock) => ClosableStore | Promise<ClosableStore>,
-  options: SessionConformanceOptions = {},
+  options: SessionConformanceSettings = {},
 ): ConformanceCase[] {
   const grain = options.grainMs ?? 1;
   const testCase: SessionTestCase = (name, check) => {

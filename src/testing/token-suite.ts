@@ -10,6 +10,17 @@ import { familyCases } from "./token-family-cases.js";
  *
  * @param makeStore gives an empty store that is not yet initialised, on the machine's clock; its `close` is called when
  *   the case is over
+ *
+ * @example
+ * ```ts
+ * import { test } from "node:test";
+ * import { type TokenStore } from "portcullis";
+ * import { tokenStoreConformance } from "portcullis/testing";
+ *
+ * function checkTokenStore(makeStore: () => TokenStore): void {
+ *   for (const { name, run } of tokenStoreConformance(makeStore)) test(name, run);
+ * }
+ * ```
  */
 export function tokenStoreConformance(makeStore: () => TokenStore | Promise<TokenStore>): ConformanceCase[] {
   const testCase = (name: string, check: (store: TokenStore) => Promise<void>) =>

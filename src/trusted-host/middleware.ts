@@ -7,10 +7,10 @@ import { type PartDependencies, partRuntime } from "../core/runtime.js";
 import { parse } from "../settings/object.js";
 import { decideHost, type HostPolicy } from "./decide.js";
 import { HostPatterns } from "./host-patterns.js";
-import { trustedHostSchema, type TrustedHostOptions, type TrustedHostSettings } from "./settings.js";
+import { trustedHostSchema, type ResolvedTrustedHostSettings, type TrustedHostSettings } from "./settings.js";
 
 /** The layer: refuses requests for hosts that are not this service's. README.md has the rules. */
-export function createTrustedHost(options: TrustedHostOptions): Layer {
+export function createTrustedHost(options: ResolvedTrustedHostSettings): Layer {
   const { mode, forwardedHost } = options;
   const policy: HostPolicy = { hosts: new HostPatterns(options.hosts), exemptPaths: new Set(options.exemptPaths) };
 
@@ -52,6 +52,15 @@ function readForwarded(req: Request, believed: boolean): string | undefined {
  * @param settings the list of hosts, or an object with `hosts`
  * @param deps `{ events?, clock?, onRefusal? }`, so that the part can be observed and tested
  * @throws SettingsError when no hosts are given or an entry is none
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { trustedHost } from "portcullis";
+ *
+ * const app = express();
+ * app.use(trustedHost({ hosts: ["api.example.com", "*.example.net"], exemptPaths: ["/health"] }));
+ * ```
  */
 export function trustedHost(settings?: TrustedHostSettings, deps?: PartDependencies): RequestHandler {
   return standalone([createTrustedHost(parse(trustedHostSchema, settings ?? {}))], partRuntime(deps));

@@ -35,26 +35,34 @@ const hostListSchema = chosen<readonly string[], string[]>((value) => {
 
 const objectSchema = settingsObject({
   /**
-   * Whom this service answers for: names (`api.example.com`, every port), names with one port (`localhost:8080`), all
-   * names below one (`*.example.com`, not itself), addresses (`127.0.0.1`, `[::1]`). Compared without case.
+   * Hosts that this service answers for: names on every port (`api.example.com`), names with one port
+   * (`localhost:8080`), all names below one (`*.example.com`, not `example.com` itself), addresses (`127.0.0.1`,
+   * `[::1]`). Compared without case. Required; an empty list is an error.
    */
   hosts: hostListSchema,
-  /** Paths on which GET and HEAD are answered for any Host, for health checks that call by address. Exact. */
+  /**
+   * Exact paths on which GET and HEAD are answered for any host, for health checks that call by address. Default:
+   * none.
+   */
   exemptPaths: z.array(exemptPathSchema).default([]),
   /**
-   * Take the host from X-Forwarded-Host when the peer is a trusted proxy (`trustProxy`) and it sent one. Only for a
-   * proxy that replaces Host by a name of its own and always writes X-Forwarded-Host itself.
+   * Take the host from X-Forwarded-Host when a trusted proxy (`trustProxy`) sent it. Only for a proxy that replaces
+   * Host by a name of its own and always writes X-Forwarded-Host itself. Default: `false`.
    */
   forwardedHost: z.boolean().default(false),
+  /** `report` announces a request for another host as an event and lets it pass. Default: `"enforce"`. */
   mode: modeSchema,
 });
 
-/** What a user writes: the list of hosts alone, or an object around it. */
-export type TrustedHostSettings = readonly string[] | z.input<typeof objectSchema>;
-export type TrustedHostOptions = z.output<typeof objectSchema>;
+/** Settings of the trusted hosts as an object. */
+export interface TrustedHostObjectSettings extends z.input<typeof objectSchema> {}
+/** Settings of the trusted hosts: the list of hosts alone, or an object around it. */
+export type TrustedHostSettings = readonly string[] | TrustedHostObjectSettings;
+/** Settings of the trusted hosts with every default filled in. */
+export interface ResolvedTrustedHostSettings extends z.output<typeof objectSchema> {}
 
 /** A list of hosts, or an object; always gives the object. Entries come out in their normal form. */
-export const trustedHostSchema = chosen<TrustedHostSettings, TrustedHostOptions>((value) => {
+export const trustedHostSchema = chosen<TrustedHostSettings, ResolvedTrustedHostSettings>((value) => {
   if (Array.isArray(value)) return hostListSchema.transform((hosts) => objectSchema.parse({ hosts }));
   if (typeof value === "object" && value !== null) return objectSchema;
   if (value === undefined) return hostListSchema;

@@ -5,13 +5,13 @@ import { Secret } from "../../src/core/secret.js";
 import type { ApiKeyStore, RateLimitStore } from "../../src/stores/contracts.js";
 import { ApiKeyError } from "../../src/api-key/errors.js";
 import { ApiKeyService } from "../../src/api-key/service.js";
-import type { CreateInput } from "../../src/api-key/keys/input.js";
+import type { CreateApiKeyInput } from "../../src/api-key/keys/input.js";
 import { checksum } from "../../src/api-key/keys/format.js";
 import { SlidingWindowStore } from "../../src/stores/memory/sliding-window/store.js";
 import { bench, forged, SECRET, WatchedStore } from "./support.js";
 import { caller } from "../support/caller.js";
 
-const KEY: CreateInput = { ownerId: "user-1", name: "ci" };
+const KEY: CreateApiKeyInput = { ownerId: "user-1", name: "ci" };
 
 /** The error a call rejects with. */
 async function failure(work: Promise<unknown>): Promise<ApiKeyError> {
@@ -45,7 +45,7 @@ describe("create", () => {
   it("keeps everything it was told, and neither the key nor its secret", async () => {
     const { service, store, clock, events } = bench();
     const expiresAt = clock.now() + 1000;
-    const given: CreateInput = {
+    const given: CreateApiKeyInput = {
       ...KEY,
       scopes: ["read", "orders:*", "read"],
       roles: ["editor"],
@@ -199,18 +199,18 @@ describe("verify", () => {
     const { key } = await service.create({ ...KEY, expiresAt: clock.now() + 5000 });
     expect(await reasonOf(service.verify(key))).toBe("ok");
     clock.advance(4999);
-    expect(service.check(key, caller())).toMatchObject({ ok: true });
+    expect(service.verifier.check(key, caller())).toMatchObject({ ok: true });
     clock.advance(1);
-    expect(service.check(key, caller())).toMatchObject({ ok: false, reason: "expired" });
+    expect(service.verifier.check(key, caller())).toMatchObject({ ok: false, reason: "expired" });
   });
 
   it("is synchronous while the key is remembered, and asks the store again after cacheSeconds", async () => {
     const { service, clock, store } = bench({ cacheSeconds: 10 });
     const { key } = await service.create(KEY);
-    expect(service.check(key, caller("192.0.2.1"))).toBeInstanceOf(Promise);
+    expect(service.verifier.check(key, caller("192.0.2.1"))).toBeInstanceOf(Promise);
     await service.verify(key);
     const gets = store.gets;
-    expect(service.check(key, caller("192.0.2.1"))).toMatchObject({ ok: true });
+    expect(service.verifier.check(key, caller("192.0.2.1"))).toMatchObject({ ok: true });
     expect(store.gets).toBe(gets);
     clock.advance(10_000);
     expect(await reasonOf(service.verify(key))).toBe("ok");

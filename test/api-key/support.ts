@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { createRuntime, type Runtime } from "../../src/core/runtime.js";
 import type { SecurityEvent } from "../../src/core/events.js";
-import { ApiKeyService, type ApiKeyServiceDeps } from "../../src/api-key/service.js";
+import { ApiKeyService, type ApiKeyServiceDependencies } from "../../src/api-key/service.js";
 import type { ApiKeySettings } from "../../src/api-key/settings.js";
 import { checksum } from "../../src/api-key/keys/format.js";
 import type { StoredApiKey, UsageBatch } from "../../src/stores/contracts.js";
@@ -47,7 +47,7 @@ export interface Bench {
 }
 
 /** A service on a manual clock and a watched store; hmac-sha256 unless told otherwise, so that tests are quick. */
-export function bench(settings: ApiKeySettings = {}, deps: ApiKeyServiceDeps = {}): Bench {
+export function bench(settings: ApiKeySettings = {}, deps: ApiKeyServiceDependencies = {}): Bench {
   const clock = new ManualClock();
   const runtime = createRuntime({ clock });
   const store = new WatchedStore();

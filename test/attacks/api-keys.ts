@@ -1,4 +1,4 @@
-import type { CreateInput } from "portcullis";
+import type { CreateApiKeyInput } from "portcullis";
 import { checksum } from "../../src/api-key/keys/format.js";
 import { forged } from "../api-key/support.js";
 import { FAILURES, type Lab } from "./app.js";
@@ -23,13 +23,13 @@ const presented = (name: string, reference: string, outcome: Outcome, ask: (key:
   twin: { differs: "the key alone in X-API-Key", outcome: SERVED },
 });
 
-const ordinary = (): Partial<CreateInput> => ({});
+const ordinary = (): Partial<CreateApiKeyInput> => ({});
 
 /** A key that was good until something happened. */
 const dead = (
   name: string,
   reference: string,
-  input: (lab: Lab) => Partial<CreateInput>,
+  input: (lab: Lab) => Partial<CreateApiKeyInput>,
   happens: (lab: Lab, id: string) => unknown,
 ): Attack => ({
   name,

@@ -4,7 +4,13 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import express, { type ErrorRequestHandler, type Request, type Response } from "express";
 import { vi } from "vitest";
-import { applySecurity, type CreateInput, type CreatedApiKey, type IssuedTokens, type Security } from "portcullis";
+import {
+  applySecurity,
+  type CreateApiKeyInput,
+  type CreatedApiKey,
+  type IssuedTokens,
+  type Security,
+} from "portcullis";
 import { HashQueue } from "../../src/api-key/keys/hash-queue.js";
 import { WatchedStore } from "../api-key/support.js";
 import { ManualClock } from "../support/manual-clock.js";
@@ -145,7 +151,7 @@ export class Lab {
   }
 
   /** A key of ada's, unless told otherwise. */
-  key(input: Partial<CreateInput> = {}): Promise<CreatedApiKey> {
+  key(input: Partial<CreateApiKeyInput> = {}): Promise<CreatedApiKey> {
     return this.security.apiKeys.create({ ownerId: "ada", name: "k", ...input });
   }
 

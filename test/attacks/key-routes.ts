@@ -1,4 +1,4 @@
-import type { CreateInput } from "portcullis";
+import type { CreateApiKeyInput } from "portcullis";
 import { managing } from "./api-keys.js";
 import type { Lab } from "./app.js";
 import { type Attack, type Group, MARK, type Outcome, SERVED } from "./attack.js";
@@ -9,7 +9,7 @@ const UNKNOWN: Outcome = { refused: "not-found" };
 const FORM: Outcome = { refused: "invalid-request" };
 
 /** A caller with a key that may manage keys asks for one that can do more. The twin asks for what the caller has. */
-const escalation = (name: string, own: Partial<CreateInput>, wanted: object, within: object): Attack => ({
+const escalation = (name: string, own: Partial<CreateApiKeyInput>, wanted: object, within: object): Attack => ({
   name,
   reference: "CWE-269",
   sequence: async (lab, twin) => {

@@ -4,7 +4,7 @@ import { describe, expect, it, vi } from "vitest";
 import { createRuntime } from "../../src/core/runtime.js";
 import { derivedKid } from "../../src/jwt/keys/key-ids.js";
 import { JwtManager } from "../../src/jwt/manager.js";
-import type { IssueOptions } from "../../src/jwt/grant.js";
+import type { IssueInput } from "../../src/jwt/grant.js";
 import { MemoryTokenStore } from "../../src/stores/memory/token-store.js";
 import { ManualClock } from "../support/manual-clock.js";
 import {
@@ -130,8 +130,8 @@ describe("issue", () => {
     const inserted: unknown[] = [];
     const insert = store.insert.bind(store);
     store.insert = (token) => (inserted.push(token), insert(token));
-    expect(await codeOf(manager.issue(subject as string, options as IssueOptions))).toBe("invalid-input");
-    expect(await codeOf(manager.signAccessToken(subject as string, options as IssueOptions))).toBe("invalid-input");
+    expect(await codeOf(manager.issue(subject as string, options as IssueInput))).toBe("invalid-input");
+    expect(await codeOf(manager.signAccessToken(subject as string, options as IssueInput))).toBe("invalid-input");
     expect(inserted).toEqual([]);
   });
 
@@ -228,20 +228,20 @@ describe("verifyAccessToken", () => {
   it("answers without a promise while the store does", async () => {
     const { manager, store } = bench();
     const token = await manager.signAccessToken("user-1");
-    expect(manager.check(token)).toMatchObject({ ok: true });
-    expect(manager.check("x")).toEqual({ ok: false, code: "malformed" });
+    expect(manager.verifier.check(token)).toMatchObject({ ok: true });
+    expect(manager.verifier.check("x")).toEqual({ ok: false, code: "malformed" });
     const asynchronous = bench({}, new UnreliableStore(store)).manager;
-    expect(asynchronous.check(token)).toBeInstanceOf(Promise);
-    expect(await asynchronous.check(token)).toMatchObject({ ok: true });
+    expect(asynchronous.verifier.check(token)).toBeInstanceOf(Promise);
+    expect(await asynchronous.verifier.check(token)).toMatchObject({ ok: true });
   });
 
   it("asks the store only about tokens whose signature matched", async () => {
     const { store } = bench();
     const counting = new UnreliableStore(store);
     const { manager } = bench({ secret: HMAC_SECRET }, counting);
-    await manager.check(forge(GOOD_HEADER, goodClaims(), "another secret"));
+    await manager.verifier.check(forge(GOOD_HEADER, goodClaims(), "another secret"));
     expect(counting.calls).toBe(0);
-    await manager.check(forge(GOOD_HEADER, goodClaims(), HMAC_SECRET));
+    await manager.verifier.check(forge(GOOD_HEADER, goodClaims(), HMAC_SECRET));
     expect(counting.calls).toBe(1);
   });
 });

@@ -11,8 +11,8 @@ import { ApiKeyService } from "../../src/api-key/service.js";
 import { applySecurity, type Security } from "../../src/apply-security.js";
 import { jwtAuth } from "../../src/jwt/middleware.js";
 import { JwtManager } from "../../src/jwt/manager.js";
-import { mcpVerifier, type McpVerifierOptions } from "../../src/mcp/index.js";
-import type { RouteLimit } from "../../src/rate-limit/settings.js";
+import { mcpVerifier, type McpVerifierSettings } from "../../src/mcp/index.js";
+import type { RouteLimitSettings } from "../../src/rate-limit/settings.js";
 import type { SecuritySettings } from "../../src/app-settings/schema.js";
 import { MemoryTokenStore } from "../../src/stores/memory/token-store.js";
 import { EXPRESS } from "../support/express-versions.js";
@@ -51,10 +51,10 @@ interface Wiring {
   readonly express?: typeof express5;
   readonly generation?: (typeof GENERATIONS)[number];
   readonly settings?: Partial<SecuritySettings>;
-  readonly verifier?: Partial<McpVerifierOptions>;
+  readonly verifier?: Partial<McpVerifierSettings>;
   readonly requiredScopes?: string[];
   /** A limit of the route. */
-  readonly limit?: RouteLimit;
+  readonly limit?: RouteLimitSettings;
   /** Mounted between the layers and the SDK. */
   readonly between?: RequestHandler[];
 }
@@ -290,7 +290,7 @@ describe("paths of a resource", () => {
 describe("the verdict of a layer", () => {
   it("is used for the request it was given on, and for no other", async () => {
     const { security, post } = await mcpServer();
-    const check = vi.spyOn(security.jwt, "check");
+    const check = vi.spyOn(security.jwt.verifier, "check");
     const { accessToken } = await security.jwt.issue("ada");
     const answers = await Promise.all(Array.from({ length: 20 }, () => post(accessToken)));
     expect(answers.map(({ status }) => status)).toEqual(Array(20).fill(200));
@@ -366,7 +366,7 @@ describe("the verdict of a layer", () => {
     );
     const server = await serve(app);
     open.push(server);
-    const check = vi.spyOn(jwt, "check");
+    const check = vi.spyOn(jwt.verifier, "check");
     const { key, record } = await apiKeys.create({
       ownerId: "ada",
       name: "k",

@@ -2,7 +2,7 @@ import { inspect } from "node:util";
 import express from "express";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { applySecurity, parseSettings, type ParsedSettings, type Security, SettingsError } from "portcullis";
+import { applySecurity, parseSettings, type ResolvedSecuritySettings, type Security, SettingsError } from "portcullis";
 import { SETTINGS_CODES } from "../../src/settings/errors.js";
 import { serve } from "../support/serve.js";
 import { runs } from "./seed.js";
@@ -169,11 +169,11 @@ describe("settings that are refused with a path for every issue, or make a pipel
 describe("settings that are taken", () => {
   /** Whatever is taken of the settings that are right, and of those that are nearly. */
   const taken = fc.oneof(rightSettings, nearlyRight);
-  function whereTaken(check: (parsed: ParsedSettings, given: unknown) => void, numRuns: number): void {
+  function whereTaken(check: (parsed: ResolvedSecuritySettings, given: unknown) => void, numRuns: number): void {
     let seen = 0;
     fc.assert(
       fc.property(taken, (given) => {
-        let parsed: ParsedSettings;
+        let parsed: ResolvedSecuritySettings;
         try {
           parsed = parseSettings(given);
         } catch (error) {

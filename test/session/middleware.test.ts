@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import type { ErrorRequestHandler, Express } from "express";
+import { InvalidInputError } from "../../src/core/portcullis-error.js";
 import { standalone } from "../../src/core/pipeline.js";
 import { SetupError } from "../../src/core/setup-error.js";
 import { logIn, logOut, sessions } from "../../src/session/middleware.js";
@@ -501,9 +502,13 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
             void res.status(500).json({ name: (error as Error).name })) as ErrorRequestHandler,
         );
       });
-      for (const path of ["/replace", "/bigint", "/in-and-bigint"]) {
+      for (const [path, name] of [
+        ["/replace", "InvalidInputError"],
+        ["/bigint", "TypeError"],
+        ["/in-and-bigint", "TypeError"],
+      ] as const) {
         const answer = await server.send(path);
-        expect([answer.status, answer.json()]).toEqual([500, { name: "TypeError" }]);
+        expect([answer.status, answer.json()]).toEqual([500, { name }]);
       }
     });
 
@@ -552,7 +557,7 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
       ["scopes in a string", { id: "a", scopes: "read" }],
       ["a role that is no string", { id: "a", roles: [1] }],
       ["an id with a line break", { id: "ada\nroot" }],
-    ])("rejects logIn with %s by a TypeError, and logs nobody in", async (_name, who) => {
+    ])("rejects logIn with %s by an InvalidInputError, and logs nobody in", async (_name, who) => {
       const made = bench();
       const server = await start(made, (app) =>
         app.get(
@@ -560,7 +565,7 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
           asHandler(async (req, res) => {
             const error: unknown = await logIn(req, who as never).catch((caught: unknown) => caught);
             const { code, status } = error as { code?: unknown; status?: unknown };
-            res.json({ type: error instanceof TypeError, code, status, principal: req.principal ?? null });
+            res.json({ type: error instanceof InvalidInputError, code, status, principal: req.principal ?? null });
           }),
         ),
       );

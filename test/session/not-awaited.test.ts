@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Express, Request } from "express";
+import { InvalidInputError } from "../../src/core/portcullis-error.js";
 import { passingErrors } from "../../src/core/pipeline.js";
 import { applySecurity } from "../../src/apply-security.js";
 import { EXPRESS } from "../support/express-versions.js";
@@ -113,7 +114,11 @@ describe.each(EXPRESS)("on $name", ({ express }) => {
     });
     expect((await server.send("/awaits")).json()).toEqual({ id: "42" });
     await later(20);
-    expect(caught).toEqual([expect.any(TypeError), expect.any(TypeError), expect.any(TypeError)]);
+    expect(caught).toEqual([
+      expect.any(InvalidInputError),
+      expect.any(InvalidInputError),
+      expect.any(InvalidInputError),
+    ]);
     expect(notAwaited()).toEqual([]);
   });
 

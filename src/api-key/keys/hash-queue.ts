@@ -1,5 +1,7 @@
+import { PortcullisError } from "../../core/portcullis-error.js";
+
 /** No hash could be computed now, for want of a place in the queue or of memory: the caller should come back shortly. */
-export class HashUnavailableError extends Error {
+export class HashUnavailableError extends PortcullisError {
   readonly code = "PORTCULLIS_HASH_UNAVAILABLE";
   /** What Express's own error handler answers when the app passes the error on. */
   readonly status = 503;

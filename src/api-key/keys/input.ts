@@ -120,10 +120,14 @@ export const pageSchema = z.strictObject({
   after: z.string().refine(isKeyId, "Not a key id").optional(),
 });
 
-export type CreateInput = z.input<typeof createSchema>;
-export type RotateInput = z.input<typeof rotateSchema>;
-export type RevokeInput = z.input<typeof revokeSchema>;
-export type PageInput = z.input<typeof pageSchema>;
+/** What `ApiKeyService.create` takes. */
+export interface CreateApiKeyInput extends z.input<typeof createSchema> {}
+/** What `ApiKeyService.rotate` takes beside the id. */
+export interface RotateApiKeyInput extends z.input<typeof rotateSchema> {}
+/** What `ApiKeyService.revoke` takes beside the id. */
+export interface RevokeApiKeyInput extends z.input<typeof revokeSchema> {}
+/** What part of an owner's keys `ApiKeyService.list` returns. */
+export interface ListApiKeysInput extends z.input<typeof pageSchema> {}
 
 /**
  * Reads input strictly.

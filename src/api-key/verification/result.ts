@@ -1,15 +1,15 @@
 import type { Principal } from "../../core/principal.js";
-import type { StateProblem } from "../decide.js";
+import type { ApiKeyStateProblem } from "../decide.js";
 import type { ApiKeyRecord } from "../keys/records.js";
 
 /** Why a key was not accepted. For logs and events: a caller is told no more than "invalid", "too many" or "try again". */
-export type VerifyFailureReason =
+export type ApiKeyFailureReason =
   | "malformed"
   | "unknown"
   | "mismatch"
   /** The record is damaged, or made under a pepper that is not in the settings. */
   | "unreadable"
-  | StateProblem
+  | ApiKeyStateProblem
   | "address-not-allowed"
   | "too-many-failures"
   | "rate-limited"
@@ -17,17 +17,24 @@ export type VerifyFailureReason =
   | "busy";
 
 /** A key that is good. The record may be as old as `cacheSeconds`, and does not count the latest uses. */
-export interface Accepted {
+export interface AcceptedApiKey {
+  /** The key was accepted. */
   readonly ok: true;
+  /** The key as stored. */
   readonly record: ApiKeyRecord;
+  /** Who the key proves its bearer to be. */
   readonly principal: Principal;
 }
 
-export interface NotAccepted {
+/** A key that was not accepted. */
+export interface RejectedApiKey {
+  /** The key was not accepted. */
   readonly ok: false;
-  readonly reason: VerifyFailureReason;
+  /** Why, for logs and events. */
+  readonly reason: ApiKeyFailureReason;
   /** The key's id and owner, when there is such a key. */
   readonly keyId?: string;
+  /** The owner of the key, when there is such a key. */
   readonly ownerId?: string;
   /** Seconds to wait, for "too-many-failures", "rate-limited", "store-unavailable" and "busy". */
   readonly retryAfterSeconds?: number;
@@ -35,4 +42,5 @@ export interface NotAccepted {
   readonly principal?: Principal;
 }
 
-export type VerifyResult = Accepted | NotAccepted;
+/** What `ApiKeyService.verify` resolves with; `ok` tells the two apart. */
+export type ApiKeyVerification = AcceptedApiKey | RejectedApiKey;

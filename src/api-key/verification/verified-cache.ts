@@ -5,7 +5,7 @@ import { createPrincipal } from "../../core/principal.js";
 import type { StoredApiKey, WindowPolicy } from "../../stores/contracts.js";
 import { endingIds } from "../../stores/records.js";
 import { type ApiKeyRecord, publicRecord } from "../keys/records.js";
-import type { Accepted } from "./result.js";
+import type { AcceptedApiKey } from "./result.js";
 
 /** A key that was proved right, with everything a request needs made ready. */
 export interface VerifiedKey {
@@ -21,7 +21,7 @@ export interface VerifiedKey {
   /** Monotonic milliseconds until which the record is used without asking the store. */
   readonly freshUntil: number;
   /** The answer of every accepted request, made once. */
-  readonly accepted: Accepted;
+  readonly accepted: AcceptedApiKey;
 }
 
 /** Evictions known by their id; when more come, keys with makers are read again from the store. */

@@ -10,7 +10,7 @@ import { keyIdOf } from "../keys/format.js";
 import { HashUnavailableError } from "../keys/hash-queue.js";
 import type { KeyHasher } from "../keys/hashing.js";
 import { countedAddress, type KeyLimits } from "./limits.js";
-import type { NotAccepted, VerifyFailureReason, VerifyResult } from "./result.js";
+import type { RejectedApiKey, ApiKeyFailureReason, ApiKeyVerification } from "./result.js";
 import type { UsageLog } from "./usage.js";
 import { type VerifiedCache, type VerifiedKey, verifiedKey } from "./verified-cache.js";
 
@@ -36,7 +36,7 @@ export interface Waiting {
    * Deals with the key's own limit, once it is known with the others; true when the request has been answered. Absent: that
    * limit is asked by itself, after the others.
    */
-  readonly settle?: ((result: VerifyResult) => boolean) | undefined;
+  readonly settle?: ((result: ApiKeyVerification) => boolean) | undefined;
 }
 
 type Proof = VerifiedKey | { readonly problem: "unknown" | "mismatch" | "unreadable"; readonly stored?: StoredApiKey };
@@ -62,7 +62,7 @@ export class KeyVerifier {
    * @param waiting limits of this request: a remembered key is judged while they wait, and its own limit joins them; anything
    * else begins when they agree. When they refuse, the request has been answered and the promise stays open.
    */
-  check(key: string, from: StoreCaller, waiting?: Waiting): VerifyResult | Promise<VerifyResult> {
+  check(key: string, from: StoreCaller, waiting?: Waiting): ApiKeyVerification | Promise<ApiKeyVerification> {
     const { prefix, runtime, cache, changes } = this.#parts;
     const id = key.length > MAX_CREDENTIAL_LENGTH ? undefined : keyIdOf(key, prefix);
     if (id === undefined) return afterLimits(waiting, () => this.#fail("malformed", from));
@@ -84,7 +84,7 @@ export class KeyVerifier {
     fingerprint: string,
     known: VerifiedKey | undefined,
     from: StoreCaller,
-  ): Promise<VerifyResult> {
+  ): Promise<ApiKeyVerification> {
     from.credential = id;
     try {
       // A key that proved right in this process is past the limits: attempts on a key, or from behind the same
@@ -163,7 +163,7 @@ export class KeyVerifier {
     }
   }
 
-  #judge(known: VerifiedKey, from: StoreCaller, waiting?: Waiting): VerifyResult | Promise<VerifyResult> {
+  #judge(known: VerifiedKey, from: StoreCaller, waiting?: Waiting): ApiKeyVerification | Promise<ApiKeyVerification> {
     const { limits, runtime } = this.#parts;
     const problem = judgeKey(known.record, known.allow, runtime.clock.now(), from.client);
     if (problem !== undefined) return afterLimits(waiting, () => this.#fail(problem, from, known.record));
@@ -185,7 +185,7 @@ export class KeyVerifier {
     waiting: WaitingLimits,
     limit: WindowPolicy,
     known: VerifiedKey,
-    settle: (result: VerifyResult) => boolean,
+    settle: (result: ApiKeyVerification) => boolean,
   ): void {
     const { lineage } = known.record;
     waiting.add({
@@ -197,21 +197,21 @@ export class KeyVerifier {
     });
   }
 
-  #afterLimit(outcome: WindowOutcome, known: VerifiedKey): VerifyResult {
+  #afterLimit(outcome: WindowOutcome, known: VerifiedKey): ApiKeyVerification {
     if (outcome.allowed) return this.#accept(known);
     return { ...notAccepted("rate-limited", outcome.retryAfterMs, known.record), principal: known.accepted.principal };
   }
 
-  #accept(known: VerifiedKey): VerifyResult {
+  #accept(known: VerifiedKey): ApiKeyVerification {
     this.#parts.usage.record(known.record.id);
     return known.accepted;
   }
 
   #fail(
-    reason: VerifyFailureReason,
+    reason: ApiKeyFailureReason,
     from: StoreCaller,
     key?: { id: string; ownerId: string },
-  ): VerifyResult | Promise<VerifyResult> {
+  ): ApiKeyVerification | Promise<ApiKeyVerification> {
     const { limits } = this.#parts;
     const forKey = reason === "mismatch" && key !== undefined ? limits.failedFor(key.id, from) : undefined;
     const fromAddress = from.client === undefined ? undefined : limits.failedFrom(from.client, from);
@@ -257,15 +257,19 @@ function entryOf(stored: StoredApiKey, fingerprint: string, freshUntil: number):
 
 /** The attempt that is one too many learns that, and not whether the key was right. */
 function afterFailure(
-  reason: VerifyFailureReason,
+  reason: ApiKeyFailureReason,
   outcome: WindowOutcome | undefined,
   key?: { id: string; ownerId: string },
-): NotAccepted {
+): RejectedApiKey {
   if (outcome !== undefined && !outcome.allowed) return notAccepted("too-many-failures", outcome.retryAfterMs, key);
   return key === undefined ? { ok: false, reason } : { ok: false, reason, keyId: key.id, ownerId: key.ownerId };
 }
 
-function notAccepted(reason: VerifyFailureReason, waitMs: number, key?: { id: string; ownerId: string }): NotAccepted {
+function notAccepted(
+  reason: ApiKeyFailureReason,
+  waitMs: number,
+  key?: { id: string; ownerId: string },
+): RejectedApiKey {
   // RFC 9110 section 10.2.3: whole seconds; rounded up, so that who waits is not early.
   const retryAfterSeconds = Math.max(1, Math.ceil(waitMs / 1000));
   return key === undefined

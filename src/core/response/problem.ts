@@ -100,6 +100,7 @@ export const REFUSALS = {
   },
 } as const satisfies Record<string, RefusalKind>;
 
+/** Why a request was refused; src/core/README.md explains each code. */
 export type RefusalCode = keyof typeof REFUSALS;
 
 /** A refusal as a value: what a `decide` function returns instead of throwing. Holds nothing of what the caller sent. */
@@ -120,19 +121,27 @@ export interface Refusal {
 
 /** The body of a refusal: RFC 9457 with our `code`. */
 export interface Problem {
+  /** URI of the kind of problem. */
   readonly type: string;
+  /** What went wrong, the same for each refusal of this code. */
   readonly title: string;
+  /** Status of the response. */
   readonly status: number;
+  /** What to do about it. */
   readonly detail: string;
+  /** Why the request was refused. */
   readonly code: RefusalCode;
 }
 
 /** What an app may put in place of the problem body. Status and headers stay. */
 export interface ReplacedBody {
+  /** Content-Type of the body. */
   readonly contentType: string;
+  /** The body itself. */
   readonly body: string | Buffer;
 }
 
+/** Replaces the body of a refusal; `undefined` keeps the usual one. */
 export type OnRefusal = (problem: Problem, req: Request) => ReplacedBody | undefined;
 
 /** RFC 9457 section 3: the body of a refusal. */

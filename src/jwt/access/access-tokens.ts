@@ -12,7 +12,7 @@ import { TokenError, type TokenErrorCode } from "../errors.js";
 import type { Grant } from "../grant.js";
 import { inspectToken } from "./inspect-token.js";
 import type { KeyRing } from "../keys/key-ring.js";
-import type { JwtOptions } from "../settings.js";
+import type { ResolvedJwtSettings } from "../settings.js";
 import { deepFrozen, VerifiedTokens } from "./token-cache.js";
 import { verifySignature } from "./verify-compact.js";
 
@@ -44,7 +44,7 @@ export class AccessTokens {
   readonly #signOptions: jwt.SignOptions;
   readonly #verified: VerifiedTokens | undefined;
 
-  constructor(options: JwtOptions, ring: KeyRing) {
+  constructor(options: ResolvedJwtSettings, ring: KeyRing) {
     this.#ring = ring;
     this.#verified = options.cacheSize === 0 ? undefined : new VerifiedTokens(options.cacheSize);
     this.#audience = options.audience[0] ?? options.issuer;

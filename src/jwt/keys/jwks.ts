@@ -6,6 +6,7 @@ export type Jwk = PublicJwk & { readonly kid: string; readonly alg: string; read
 
 /** RFC 7517 section 5. */
 export interface JwkSet {
+  /** The public keys. */
   readonly keys: readonly Jwk[];
 }
 

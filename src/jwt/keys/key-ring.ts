@@ -4,7 +4,7 @@ import { SettingsError } from "../../settings/errors.js";
 import { deriveKey } from "../../settings/secrets.js";
 import { familyOf, hashBits, type JwtAlgorithm } from "./algorithms.js";
 import { derivedKid, publicHalf } from "./key-ids.js";
-import type { JwtOptions } from "../settings.js";
+import type { ResolvedJwtSettings } from "../settings.js";
 
 interface RingKey {
   readonly kid: string;
@@ -39,7 +39,7 @@ export class KeyRing {
    * @param secretKey the root secrets, from which keys are derived when the options name none
    * @throws SettingsError when there is neither a key nor a root secret
    */
-  static from(options: JwtOptions, secretKey: readonly Secret[] | undefined): KeyRing {
+  static from(options: ResolvedJwtSettings, secretKey: readonly Secret[] | undefined): KeyRing {
     const { algorithm } = options;
     if (options.privateKey !== undefined) return new KeyRing(algorithm, [{ kid: undefined, key: options.privateKey }]);
     if (options.keys !== undefined) {

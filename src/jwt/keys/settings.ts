@@ -7,9 +7,9 @@ import type { KeyProblem } from "./validation.js";
 import { pemProblem } from "./pem-problem.js";
 
 /** What a key may be given as. A parsed key is a KeyObject, which prints nothing of itself. */
-export type KeyInput = string | Secret | KeyObject;
+export type JwtKeyInput = string | Secret | KeyObject;
 
-function keySchema(half: "private" | "public"): z.ZodType<KeyObject, KeyInput> {
+function keySchema(half: "private" | "public"): z.ZodType<KeyObject, JwtKeyInput> {
   return z
     .union([z.string(), z.instanceof(Secret), z.custom<KeyObject>((value) => value instanceof KeyObject)], {
       error: "Invalid input: expected a PEM string or a KeyObject",
@@ -46,16 +46,19 @@ const publicKeySchema = keySchema("public");
 
 /** One key of a ring: exactly one of `secret`, `privateKey` and `publicKey`. */
 export const keyEntrySchema = settingsObject({
-  /** The name in the token's header; derived from the key when unset. */
+  /**
+   * Name of the key in the header of tokens: 1 to 64 letters, digits, `.`, `_`, `~` or `-`. Default: derived from the
+   * key.
+   */
   kid: z
     .string()
     .regex(/^[A-Za-z0-9._~-]{1,64}$/, "Not 1 to 64 letters, digits, '.', '_', '~' or '-'")
     .optional(),
-  /** HMAC secret, used as it is. */
+  /** HMAC secret, used as it is. Default: none. */
   secret: secretSchema.optional(),
-  /** Signs and verifies. */
+  /** Signs and verifies: PEM text, a `Secret` or a KeyObject. Default: none. */
   privateKey: privateKeySchema.optional(),
-  /** Verifies only: a key of which the private half is gone or elsewhere. */
+  /** Verifies only, for a key whose private half is gone or elsewhere: PEM text or a KeyObject. Default: none. */
   publicKey: publicKeySchema.optional(),
 }).superRefine((entry, context) => {
   const given = [entry.secret, entry.privateKey, entry.publicKey].filter((value) => value !== undefined).length;
@@ -67,4 +70,7 @@ export const keyEntrySchema = settingsObject({
   });
 });
 
-export type KeyEntry = z.output<typeof keyEntrySchema>;
+/** One key of `jwt.keys`: exactly one of `secret`, `privateKey` and `publicKey`. */
+export interface JwtKeySettings extends z.input<typeof keyEntrySchema> {}
+/** One key of `jwt.keys`, parsed. */
+export interface ResolvedJwtKeySettings extends z.output<typeof keyEntrySchema> {}

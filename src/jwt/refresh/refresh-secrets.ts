@@ -10,7 +10,7 @@ import {
 } from "node:crypto";
 import type { Secret } from "../../core/secret.js";
 import { deriveKey } from "../../settings/secrets.js";
-import type { JwtOptions } from "../settings.js";
+import type { ResolvedJwtSettings } from "../settings.js";
 
 /** The two halves of a refresh token: the id finds the record, the secret proves that the caller holds the token. */
 export interface RefreshToken {
@@ -38,7 +38,10 @@ export function parseRefreshToken(text: unknown): RefreshToken | undefined {
 }
 
 /** Which secrets the hashes are keyed with: the root's first, then the HMAC secrets of the tokens. Empty when there are only key pairs. */
-export function refreshPeppers(options: JwtOptions, secretKey: readonly Secret[] | undefined): readonly Secret[] {
+export function refreshPeppers(
+  options: ResolvedJwtSettings,
+  secretKey: readonly Secret[] | undefined,
+): readonly Secret[] {
   const own = [...(options.secret ?? []), ...(options.keys ?? []).flatMap(({ secret }) => secret ?? [])];
   return [...(secretKey ?? []), ...own];
 }

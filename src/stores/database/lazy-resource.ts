@@ -1,3 +1,4 @@
+import { StoreError } from "../../core/portcullis-error.js";
 import { within } from "../health/timeout.js";
 
 /** How long closing waits for an attempt that is under way, in milliseconds; what comes of it later is closed then. */
@@ -31,7 +32,7 @@ export class Opening<T extends { close(): Promise<void> }> {
 
   get(): Promise<T> {
     // What was never used is opened by its first use, also after it was closed.
-    if (this.#closing !== undefined) return Promise.reject(new Error("It has been closed."));
+    if (this.#closing !== undefined) return Promise.reject(new StoreError("It has been closed."));
     if (this.#failedAt !== undefined && performance.now() - this.#failedAt >= RETRY_AFTER_MS)
       this.#attempt = this.#begin();
     return this.#attempt;

@@ -26,7 +26,7 @@ export interface DatabaseStores {
   describe(): Record<string, unknown>;
 }
 
-export interface OpenDatabaseOptions {
+export interface OpenDatabaseSettings {
   /** On a server: milliseconds that getting a connection, and then each statement, may take (250). At most the layers' `storeTimeoutMs`. */
   readonly timeoutMs?: number | undefined;
 }
@@ -41,7 +41,7 @@ export interface OpenDatabaseOptions {
 export function openDatabase(
   database: Secret | string | object,
   runtime: Runtime,
-  options: OpenDatabaseOptions = {},
+  options: OpenDatabaseSettings = {},
 ): DatabaseStores {
   const url = database instanceof Secret ? database.reveal() : database;
   const location = typeof url === "string" ? parseDatabaseUrl(url) : undefined;
@@ -77,7 +77,7 @@ interface Opened {
   close(): Promise<void>;
 }
 
-type OpenUrlOptions = OpenDatabaseOptions & { readonly begun: (close: () => Promise<void>) => void };
+type OpenUrlOptions = OpenDatabaseSettings & { readonly begun: (close: () => Promise<void>) => void };
 
 async function openUrl(
   url: string,
@@ -104,7 +104,7 @@ async function openByDriver(
   sql: typeof Sql,
   url: string,
   engine: DatabaseLocation["engine"],
-  options: OpenDatabaseOptions,
+  options: OpenDatabaseSettings,
 ): Promise<Opened> {
   switch (engine) {
     case "sqlite":

@@ -1,3 +1,4 @@
+import { PortcullisError } from "../../core/portcullis-error.js";
 import { someCause } from "./error-causes.js";
 import { isLate, isUnreachable } from "./connection-errors.js";
 
@@ -16,7 +17,7 @@ import { isLate, isUnreachable } from "./connection-errors.js";
 export type StoreFault = "unreachable" | "late" | "overload" | "full" | "share" | "input" | "record" | "other";
 
 /** A stored record that this version cannot read: damaged, or written by a newer version. */
-export class UnreadableRecordError extends Error {
+export class UnreadableRecordError extends PortcullisError {
   readonly code = "PORTCULLIS_UNREADABLE_RECORD";
 
   constructor(kind: string, options?: ErrorOptions) {

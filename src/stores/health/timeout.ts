@@ -1,5 +1,7 @@
+import { PortcullisError } from "../../core/portcullis-error.js";
+
 /** A store did not do what it was asked: it failed, took too long, or is known to be down. */
-export class StoreUnavailableError extends Error {
+export class StoreUnavailableError extends PortcullisError {
   readonly code = "PORTCULLIS_STORE_UNAVAILABLE";
   /** What Express's own error handler answers when the app passes this on. */
   readonly status = 503;
@@ -11,7 +13,7 @@ export class StoreUnavailableError extends Error {
 }
 
 /** A call got no answer within its time. */
-export class LateAnswerError extends Error {
+export class LateAnswerError extends PortcullisError {
   readonly code = "ETIMEDOUT";
 
   /** @param ms the time it had, in milliseconds */

@@ -1,3 +1,5 @@
+import { PortcullisError } from "../../core/portcullis-error.js";
+
 /**
  * What a store may know of a write it is asked for. The caller waits until the deadline and is told 503 then, so nothing may
  * be committed after it; and once a commit is on its way, the caller waits for its outcome.
@@ -15,7 +17,7 @@ export interface WriteCall {
 }
 
 /** A store rolled a write back because its caller waits no longer. Nothing was changed. */
-export class DeadlinePassedError extends Error {
+export class DeadlinePassedError extends PortcullisError {
   readonly code = "PORTCULLIS_DEADLINE_PASSED";
 
   constructor() {

@@ -1,3 +1,4 @@
+import { StoreError } from "../../core/portcullis-error.js";
 import { systemClock, type Clock } from "../../core/clock.js";
 import { StoreFullError } from "../health/store-full.js";
 import type { ApiKeyStore, KeyDigest, StoredApiKey, UsageBatch } from "../contracts.js";
@@ -10,7 +11,7 @@ const MAX_KEYS = 100_000;
 /** Keys looked at on each insertion, to find those whose time is over: more than one, so that they leave faster than new ones come. */
 const SWEPT_PER_INSERT = 4;
 
-export interface MemoryApiKeyStoreOptions {
+export interface MemoryApiKeyStoreSettings {
   readonly clock?: Clock | undefined;
   /**
    * Most keys held, ended ones included (default 100 000). One owner holds a hundredth of them at most, but may always hold
@@ -53,7 +54,7 @@ export class MemoryApiKeyStore implements ApiKeyStore {
   readonly #share: number;
   #sweep: MapIterator<StoredApiKey> | undefined;
 
-  constructor(options: MemoryApiKeyStoreOptions = {}) {
+  constructor(options: MemoryApiKeyStoreSettings = {}) {
     this.#clock = options.clock ?? systemClock;
     this.#maxKeys = options.maxKeys ?? MAX_KEYS;
     this.#share = shareOf(this.#maxKeys);
@@ -132,7 +133,7 @@ export class MemoryApiKeyStore implements ApiKeyStore {
   async close(): Promise<void> {}
 
   #add(key: StoredApiKey): void {
-    if (this.#keys.has(key.id)) throw new Error("An API key with this id exists already.");
+    if (this.#keys.has(key.id)) throw new StoreError("An API key with this id exists already.");
     this.#makeRoom(key.ownerId);
     let owner = this.#owners.get(key.ownerId);
     if (owner === undefined) {

@@ -1,3 +1,4 @@
+import { InvalidInputError } from "../../core/portcullis-error.js";
 import session from "express-session";
 import { LRUCache } from "lru-cache";
 import { systemClock, type Clock } from "../../core/clock.js";
@@ -5,9 +6,11 @@ import type { PrincipalSession, SessionStore } from "../contracts.js";
 import { expiryOf, revive, type Data, type Entry } from "./session-entry.js";
 import { SESSION_STAMP, SessionStoreFullError } from "../session-record.js";
 
-export interface MemorySessionStoreOptions {
+/** Settings of a `MemorySessionStore`. */
+export interface MemorySessionStoreSettings {
   /** How many sessions are kept at most. Default 100 000. */
   readonly maxSessions?: number;
+  /** The time, for tests. Default: the clock of the machine. */
   readonly clock?: Clock;
 }
 
@@ -35,6 +38,15 @@ const PRUNE_SLICE = 5_000;
  * hundredth of all places (at least ten) makes room by their own in any case, so one account cannot fill the store.
  *
  * Emits "expired" with the sid and the stamp's times whenever a session ends by its time.
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { MemorySessionStore, sessions } from "portcullis";
+ *
+ * const app = express();
+ * app.use(sessions({ secret: process.env.SESSION_SECRET_KEY, store: new MemorySessionStore({ maxSessions: 10_000 }) }));
+ * ```
  */
 export class MemorySessionStore extends session.Store implements SessionStore {
   readonly #maxSessions: number;
@@ -49,11 +61,11 @@ export class MemorySessionStore extends session.Store implements SessionStore {
   #cursor: Iterator<[string, Entry]> | undefined;
   #sweepOwned = false;
 
-  /** @throws RangeError when `maxSessions` is not a positive whole number */
-  constructor({ maxSessions = 100_000, clock = systemClock }: MemorySessionStoreOptions = {}) {
+  /** @throws InvalidInputError when `maxSessions` is not a positive whole number */
+  constructor({ maxSessions = 100_000, clock = systemClock }: MemorySessionStoreSettings = {}) {
     super();
     if (!Number.isSafeInteger(maxSessions) || maxSessions < 1)
-      throw new RangeError("maxSessions must be a positive whole number");
+      throw new InvalidInputError("maxSessions must be a positive whole number");
     this.#maxSessions = maxSessions;
     this.#maxOfPrincipal = Math.max(LEAST_SHARE, Math.floor(maxSessions * SHARE));
     this.#clock = clock;

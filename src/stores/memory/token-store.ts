@@ -1,3 +1,4 @@
+import { StoreError } from "../../core/portcullis-error.js";
 import { setImmediate as yieldToOthers } from "node:timers/promises";
 import { systemClock, type Clock } from "../../core/clock.js";
 import { StoreFullError } from "../health/store-full.js";
@@ -14,7 +15,7 @@ const SWEPT_PER_INSERT = 4;
 /** Tokens looked at in one turn of a clean-up: about a millisecond of work. */
 const CLEANED_PER_TURN = 2000;
 
-export interface MemoryTokenStoreOptions {
+export interface MemoryTokenStoreSettings {
   readonly clock?: Clock | undefined;
   /**
    * Most refresh tokens held, used ones included (default 200 000). One subject holds a hundredth of them at most, but may
@@ -38,7 +39,7 @@ export class MemoryTokenStore implements TokenStore {
   readonly #share: number;
   #sweep: MapIterator<StoredRefreshToken> | undefined;
 
-  constructor(options: MemoryTokenStoreOptions = {}) {
+  constructor(options: MemoryTokenStoreSettings = {}) {
     this.#clock = options.clock ?? systemClock;
     this.#maxTokens = options.maxTokens ?? MAX_TOKENS;
     this.#share = shareOf(this.#maxTokens);
@@ -180,5 +181,5 @@ function isRevoked(family: Family): boolean {
 }
 
 function taken(): Error {
-  return new Error("A refresh token with this id exists already.");
+  return new StoreError("A refresh token with this id exists already.");
 }

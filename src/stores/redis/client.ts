@@ -23,9 +23,11 @@ export {
   type RedisScript,
 } from "./connection.js";
 
-export interface OpenRedisOptions {
+/** Settings of `openRedis`. */
+export interface OpenRedisSettings {
   /** How long `ready()` waits for a server that does not answer, in milliseconds (default 5000). */
   readonly readyTimeoutMs?: number;
+  /** Loads the package of the client, for tests. */
   readonly load?: LoadPackage;
 }
 
@@ -36,8 +38,17 @@ export interface OpenRedisOptions {
  * @param redis a `redis://` or `rediss://` URL; a client of node-redis 5 or 6 or ioredis 5 or 6, standalone, Sentinel or
  *   Cluster, which stays the app's to close; or what this function returned
  * @throws SettingsError when it is none of these
+ *
+ * @example
+ * ```ts
+ * import { openRedis } from "portcullis/redis";
+ *
+ * const redis = openRedis("redis://localhost:6379");
+ * await redis.ready();
+ * await redis.close();
+ * ```
  */
-export function openRedis(redis: Secret | string | object, options: OpenRedisOptions = {}): RedisConnection {
+export function openRedis(redis: Secret | string | object, options: OpenRedisSettings = {}): RedisConnection {
   const value = redis instanceof Secret ? redis.reveal() : redis;
   if (typeof value === "string") return new UrlConnection(checkedUrl(value), options);
   if (typeof value !== "object" || value === null)
@@ -141,7 +152,7 @@ class UrlConnection implements RedisConnection {
   readonly #retired: OwnClient[] = [];
   #nextSearch = 0;
 
-  constructor(url: string, options: OpenRedisOptions) {
+  constructor(url: string, options: OpenRedisSettings) {
     this.#openAnother = () => openOwnClient(url, options.load ?? importPackage);
     this.#readyTimeoutMs = options.readyTimeoutMs ?? 5000;
     this.#opening = this.#openAnother();

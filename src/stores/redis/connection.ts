@@ -1,3 +1,4 @@
+import { PortcullisError } from "../../core/portcullis-error.js";
 import { createHash } from "node:crypto";
 
 /** What Redis answers. Scripts of this library return integers, strings, nulls and arrays of these only. */
@@ -5,17 +6,29 @@ export type RedisReply = string | number | null | undefined | readonly RedisRepl
 
 /** A Lua script and the name Redis knows it by. */
 export interface RedisScript {
+  /** The text of the script. */
   readonly source: string;
   /** SHA-1 of the source in hexadecimal, as EVALSHA wants it. */
   readonly sha: string;
 }
 
+/**
+ * A Lua script, with the digest by which Redis runs it without being sent the text again.
+ *
+ * @example
+ * ```ts
+ * import { redisScript } from "portcullis/redis";
+ *
+ * const count = redisScript("return redis.call('INCR', KEYS[1])");
+ * ```
+ */
 export function redisScript(source: string): RedisScript {
   return Object.freeze({ source, sha: createHash("sha1").update(source).digest("hex") });
 }
 
 /** What a subscriber is told. */
 export interface RedisListener {
+  /** Called with each message of the channel. */
   message(message: string): void;
   /**
    * The subscription was lost for a while and is back: messages of that time are gone for good. Not told by node-redis'
@@ -31,6 +44,7 @@ export interface RedisListener {
  * Every method rejects when Redis did not do it. Messages never contain the URL or its credentials.
  */
 export interface RedisConnection {
+  /** The package of the client. */
   readonly library: "node-redis" | "ioredis" | undefined;
   /** Whether the keys of one script must share a hash slot. Known once connected. */
   readonly isCluster: boolean;
@@ -38,6 +52,7 @@ export interface RedisConnection {
   eval(script: RedisScript, keys: readonly string[], args: readonly string[]): Promise<RedisReply>;
   /** One command whose first argument, if any, is its key, such as `command("SET", key, "v", "PX", "1000")`. */
   command(name: string, ...args: readonly string[]): Promise<RedisReply>;
+  /** Sends a message to a channel. */
   publish(channel: string, message: string): Promise<void>;
   /** Subscribes on a link of its own. Resolves, once subscribed, to what ends the subscription and that link. */
   subscribe(channel: string, listener: RedisListener): Promise<() => Promise<void>>;
@@ -53,7 +68,7 @@ export interface RedisConnection {
  * What a client rejected with, without what it had to send: ioredis puts the whole command into its errors, AUTH and
  * its password among them, and Node's URL errors hold the URL.
  */
-export class RedisError extends Error {
+export class RedisError extends PortcullisError {
   /** The first word of Redis' answer (`READONLY`, `OOM`), Node's code (`ECONNREFUSED`), or the name of the client's error. */
   readonly code: string;
 

@@ -1,7 +1,7 @@
 /** `portcullis/redis`: limits in Redis, and the adapter over its clients that the other stores are built on. */
 export {
   openRedis,
-  type OpenRedisOptions,
+  type OpenRedisSettings,
   RedisError,
   redisScript,
   type RedisConnection,
@@ -9,6 +9,7 @@ export {
   type RedisReply,
   type RedisScript,
 } from "./client.js";
-export { RedisSessionStore, type RedisSessionStoreOptions } from "./sessions/store.js";
+export { RedisSessionStore, type RedisSessionStoreSettings } from "./sessions/store.js";
 export { RedisSlidingWindowStore } from "./sliding-window/store.js";
 export type { RedisSlidingWindowStoreSettings } from "./sliding-window/settings.js";
+export type { LoadPackage } from "./own-client.js";

@@ -1,3 +1,4 @@
+import { StoreError } from "../../core/portcullis-error.js";
 import type { Runtime } from "../../core/runtime.js";
 import { StoreUnavailableError } from "../health/store-guard.js";
 import type { Change, ChangeBatch, ChangeSource } from "./changes.js";
@@ -7,7 +8,7 @@ import { RecordHealth } from "./feed-health.js";
 import { RememberedChanges } from "./replica.js";
 import { within } from "../health/timeout.js";
 
-export interface ChangeFeedOptions {
+export interface ChangeFeedSettings {
   /** How often the record is read, milliseconds. */
   readonly pollMs?: number;
   /** How old the last reading may be for this process to answer from memory, milliseconds. */
@@ -60,7 +61,7 @@ export class ChangeFeed {
   constructor(
     source: ChangeSource,
     runtime: Runtime,
-    { pollMs = POLL_MS, staleMs = STALE_MS, writeMs = WRITE_MS }: ChangeFeedOptions = {},
+    { pollMs = POLL_MS, staleMs = STALE_MS, writeMs = WRITE_MS }: ChangeFeedSettings = {},
   ) {
     this.#source = source;
     this.#runtime = runtime;
@@ -88,7 +89,8 @@ export class ChangeFeed {
 
   /** Reads everything in force and begins to follow. Rejects with the source's reason, and may then be called again. */
   start(): Promise<void> {
-    if (this.#closing !== undefined) return Promise.reject(new Error("The record of revocations has been closed."));
+    if (this.#closing !== undefined)
+      return Promise.reject(new StoreError("The record of revocations has been closed."));
     this.#started ??= this.#start().catch((error: unknown) => {
       this.#started = undefined;
       // The app may go on without waiting for `ready()`; it then heals by itself.
@@ -237,7 +239,7 @@ export class ChangeFeed {
     await this.#read();
     // The reading may have been one that began long ago.
     if (!this.isCurrent) await this.#read();
-    if (!this.isCurrent) throw new Error("The record of revocations could not be read in time.");
+    if (!this.isCurrent) throw new StoreError("The record of revocations could not be read in time.");
   }
 
   #take({ changes, position }: ChangeBatch, began: Moment): void {

@@ -9,6 +9,7 @@ export type Denial = Exclude<Change, { kind: "api-key" }>;
 
 /** What was recorded from one position of the record to another. */
 export interface ChangeBatch {
+  /** The changes, oldest first. */
   readonly changes: readonly Change[];
   /** Where to go on from. Opaque; the source alone reads it. */
   readonly position: string;

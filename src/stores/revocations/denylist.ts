@@ -2,10 +2,13 @@ import type { Denial } from "./changes.js";
 
 /** What `isRevoked` is asked about. */
 export interface AccessTokenFacts {
+  /** Id of the token. */
   readonly jti: string;
+  /** Its subject. */
   readonly subject: string;
   /** Milliseconds since the epoch. */
   readonly issuedAt: number;
+  /** The family of refresh tokens it was issued with. */
   readonly familyId?: string | undefined;
 }
 

@@ -11,18 +11,30 @@ import { addUsage, sumUsage } from "./usage.js";
 /** A page of the routes needs one or two. */
 const IDS_PER_QUERY = 500;
 
-export interface SqlApiKeyStoreOptions {
+/** Objects passed to a `SqlApiKeyStore`. */
+export interface SqlApiKeyStoreDependencies {
   /** The same database with more time, for what no request waits for. `db` when absent. */
   readonly slowDb?: PortcullisDatabase | undefined;
 }
 
-/** API keys in a SQL database. Each method is one statement or one transaction. */
+/**
+ * API keys in a SQL database. Each method is one statement or one transaction.
+ *
+ * @example
+ * ```ts
+ * import { ApiKeyService } from "portcullis";
+ * import { openPostgres, SqlApiKeyStore } from "portcullis/sql";
+ *
+ * const { db } = await openPostgres("postgres://app@localhost/app");
+ * const service = new ApiKeyService({ store: new SqlApiKeyStore(db) });
+ * ```
+ */
 export class SqlApiKeyStore implements ApiKeyStore {
   readonly #db: PortcullisDatabase;
   readonly #slowDb: PortcullisDatabase;
 
   /** @param db stays the caller's: `close` leaves it open */
-  constructor(db: PortcullisDatabase, options: SqlApiKeyStoreOptions = {}) {
+  constructor(db: PortcullisDatabase, options: SqlApiKeyStoreDependencies = {}) {
     this.#db = db;
     this.#slowDb = options.slowDb ?? db;
   }
@@ -166,6 +178,7 @@ export class SqlApiKeyStore implements ApiKeyStore {
     });
   }
 
+  /** Leaves the database open, which belongs to the caller. */
   async close(): Promise<void> {}
 
   /** The keys, those as revoked that a mark has ended. A key that nobody's key made and that replaced none costs no query. */

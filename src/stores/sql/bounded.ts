@@ -1,8 +1,9 @@
+import { PortcullisError } from "../../core/portcullis-error.js";
 import { setTimeout as sleep } from "node:timers/promises";
 import { failureKind } from "./failures.js";
 
 /** A database did not do something within the time it had. */
-export class DatabaseTimeoutError extends Error {
+export class DatabaseTimeoutError extends PortcullisError {
   readonly code = "PORTCULLIS_DATABASE_TIMEOUT";
 
   constructor(what: string, ms: number) {
@@ -12,7 +13,7 @@ export class DatabaseTimeoutError extends Error {
 }
 
 /** All connections of this process' pool were in use for as long as a caller could wait. The database is well. */
-export class PoolBusyError extends Error {
+export class PoolBusyError extends PortcullisError {
   readonly code = "PORTCULLIS_POOL_BUSY";
 
   constructor() {

@@ -16,7 +16,9 @@ const KEY_CHANGE_MS = 600_000;
 /** Key changes recorded here between two times of deleting old ones, which matters to apps that have API keys only. */
 const RECORDS_PER_CLEANING = 50;
 
-export interface SqlChangeSourceOptions {
+/** Objects passed to a `SqlChangeSource`. */
+export interface SqlChangeSourceDependencies {
+  /** The time, for tests. Default: the clock of the machine. */
   readonly clock?: Clock | undefined;
   /** The same database with more time, for loading. `db` when absent. */
   readonly slowDb?: PortcullisDatabase | undefined;
@@ -28,6 +30,14 @@ type Row = { seq: number; kind: ChangeTable["kind"]; name: string; cutOff: numbe
 /**
  * The record of what processes must tell each other, in the table `portcullis_changes`. A row counts from its commit on;
  * `since` reads by number and, because numbers are given before the commit, again what lies in the last 30 seconds.
+ *
+ * @example
+ * ```ts
+ * import { openPostgres, SqlChangeSource } from "portcullis/sql";
+ *
+ * const { db } = await openPostgres("postgres://app@localhost/app");
+ * const changes = new SqlChangeSource(db);
+ * ```
  */
 export class SqlChangeSource implements ChangeSource {
   readonly name = "sql";
@@ -36,7 +46,7 @@ export class SqlChangeSource implements ChangeSource {
   readonly #clock: Clock;
   #keyChanges = 0;
 
-  constructor(db: PortcullisDatabase, options: SqlChangeSourceOptions = {}) {
+  constructor(db: PortcullisDatabase, options: SqlChangeSourceDependencies = {}) {
     this.#db = db;
     this.#slowDb = options.slowDb ?? db;
     this.#clock = options.clock ?? systemClock;

@@ -22,6 +22,14 @@ export function knownEngine(db: PortcullisDatabase): SqlEngine | undefined {
  * Which engine a Kysely instance talks to. Asks it once.
  *
  * @throws SetupError when it is another engine, or a MySQL session whose settings would alter what is written
+ *
+ * @example
+ * ```ts
+ * import { engineOf, openSqlite } from "portcullis/sql";
+ *
+ * const { db } = await openSqlite("sqlite:app.db");
+ * console.log(await engineOf(db)); // sqlite
+ * ```
  */
 export async function engineOf(db: PortcullisDatabase): Promise<SqlEngine> {
   const engine = known.get(db);

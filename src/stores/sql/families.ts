@@ -1,3 +1,4 @@
+import { StoreError } from "../../core/portcullis-error.js";
 import { randomBytes } from "node:crypto";
 import type { StoredRefreshToken, WriteCall } from "../contracts.js";
 import type { SqlEngine } from "./engines.js";
@@ -36,7 +37,7 @@ export async function insertRefreshToken(
       ).execute();
       const family = await lockFamily(transaction, engine, family_id);
       if (family === undefined)
-        throw new Error("The family of a refresh token was deleted while the token was being stored.");
+        throw new StoreError("The family of a refresh token was deleted while the token was being stored.");
       await prolong(transaction, family_id, family.expiresAt, token.familyExpiresAt);
       await transaction.insertInto("portcullis_refresh_tokens").values(row).execute();
       return true;

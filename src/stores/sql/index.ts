@@ -1,12 +1,12 @@
 /** `portcullis/sql`: API keys and tokens in a SQL database by way of Kysely. */
-export { SqlApiKeyStore, type SqlApiKeyStoreOptions } from "./api-key-store.js";
-export { SqlTokenStore, type SqlTokenStoreOptions } from "./token-store.js";
-export { SqlChangeSource, type SqlChangeSourceOptions } from "./change-source.js";
-export { openSqlite, type OpenedSqlite, type OpenSqliteOptions } from "./sqlite-driver.js";
+export { SqlApiKeyStore, type SqlApiKeyStoreDependencies } from "./api-key-store.js";
+export { SqlTokenStore, type SqlTokenStoreDependencies } from "./token-store.js";
+export { SqlChangeSource, type SqlChangeSourceDependencies } from "./change-source.js";
+export { openSqlite, type OpenedSqlite, type OpenSqliteSettings } from "./sqlite-driver.js";
 export { SQLITE_DRIVERS, type SqliteDriverName } from "./sqlite-engines.js";
 export { openPostgres } from "./postgres.js";
 export { openMysql } from "./mysql.js";
-export type { OpenedServer, OpenServerOptions } from "./server-options.js";
+export type { OpenedServer, OpenServerSettings } from "./server-options.js";
 export { engineOf, type SqlEngine } from "./engines.js";
 export { migrate, migrationSql, SCHEMA_VERSION } from "./migrations.js";
 export type {
@@ -19,3 +19,6 @@ export type {
   SubjectMarkTable,
   TokenFamilyTable,
 } from "./schema.js";
+export type { Change, ChangeBatch, ChangeSource, Denial } from "../revocations/changes.js";
+export type { AccessTokenFacts } from "../revocations/denylist.js";
+export { DatabaseTimeoutError, PoolBusyError } from "./bounded.js";

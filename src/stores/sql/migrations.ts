@@ -23,6 +23,15 @@ const MYSQL_LOCK_SECONDS = 25;
  *
  * @throws SetupError when the database was written by a newer version of this library, when the role may not create
  *   tables, or when the Kysely instance is of another engine
+ *
+ * @example
+ * ```ts
+ * import { migrate, openPostgres } from "portcullis/sql";
+ *
+ * const { db, close } = await openPostgres(process.env.DATABASE_URL ?? "");
+ * await migrate(db);
+ * await close();
+ * ```
  */
 export async function migrate(db: PortcullisDatabase): Promise<void> {
   const engine = await retryBusy(() => engineOf(db));
@@ -45,6 +54,13 @@ export async function migrate(db: PortcullisDatabase): Promise<void> {
  *
  * @param engine whose dialect it is in
  * @param options.from the version the database is at (0: it has none of our tables)
+ *
+ * @example
+ * ```ts
+ * import { migrationSql } from "portcullis/sql";
+ *
+ * console.log(migrationSql("postgres"));
+ * ```
  */
 export function migrationSql(engine: SqlEngine = "sqlite", options: { readonly from?: number } = {}): string {
   const { from = 0 } = options;

@@ -12,7 +12,7 @@ import {
   GRACE_MS,
   IDLE_IN_TRANSACTION_MS,
   type OpenedServer,
-  type OpenServerOptions,
+  type OpenServerSettings,
   type PoolLimits,
   requestLimits,
   SLOW_LIMITS,
@@ -25,8 +25,16 @@ type CreatePool = (options: PoolOptions) => Pool;
  *
  * @throws SettingsError when the URL has an option that is not known
  * @throws SetupError when mysql2 is not installed
+ *
+ * @example
+ * ```ts
+ * import { openMysql } from "portcullis/sql";
+ *
+ * const { db, close } = await openMysql("mysql://app@localhost/app", { poolSize: 10 });
+ * await close();
+ * ```
  */
-export async function openMysql(url: string, options: OpenServerOptions = {}): Promise<OpenedServer> {
+export async function openMysql(url: string, options: OpenServerSettings = {}): Promise<OpenedServer> {
   const address = mysqlOptions(url);
   const { createPool } = (await loadDriver("mysql2", "mysql")) as unknown as { createPool: CreatePool };
   const db = kyselyOf(address, createPool, requestLimits(options));

@@ -11,7 +11,7 @@ import {
   GRACE_MS,
   IDLE_IN_TRANSACTION_MS,
   type OpenedServer,
-  type OpenServerOptions,
+  type OpenServerSettings,
   type PoolLimits,
   requestLimits,
   SLOW_LIMITS,
@@ -24,8 +24,16 @@ type PoolClass = new (config: PoolConfig) => Pool;
  * variables of libpq (`PGPASSWORD`, …) fill in what it leaves out.
  *
  * @throws SetupError when pg is not installed
+ *
+ * @example
+ * ```ts
+ * import { openPostgres } from "portcullis/sql";
+ *
+ * const { db, close } = await openPostgres("postgres://app@localhost/app", { poolSize: 10 });
+ * await close();
+ * ```
  */
-export async function openPostgres(url: string, options: OpenServerOptions = {}): Promise<OpenedServer> {
+export async function openPostgres(url: string, options: OpenServerSettings = {}): Promise<OpenedServer> {
   const { Pool } = (await loadDriver("pg", "postgres")) as unknown as { Pool: PoolClass };
   const db = kyselyOf(url, Pool, requestLimits(options));
   const slowDb = kyselyOf(url, Pool, SLOW_LIMITS);

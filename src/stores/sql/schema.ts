@@ -6,6 +6,7 @@ import type { Generated, Kysely, Selectable } from "kysely";
  */
 type BigInteger = number | bigint | string;
 
+/** One row for each version of the schema that was applied. */
 export interface SchemaTable {
   version: number;
   applied_at: BigInteger;
@@ -62,6 +63,7 @@ export interface SubjectMarkTable {
   ends_at: BigInteger;
 }
 
+/** One row for each refresh token. */
 export interface RefreshTokenTable {
   id: string;
   hash: string;
@@ -103,6 +105,7 @@ export interface PortcullisTables {
   portcullis_changes: ChangeTable;
 }
 
+/** A Kysely instance over the tables of this library. */
 export type PortcullisDatabase = Kysely<PortcullisTables>;
 export type ApiKeyRow = Selectable<ApiKeyTable>;
 export type RefreshTokenRow = Selectable<RefreshTokenTable>;

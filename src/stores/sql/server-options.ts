@@ -1,7 +1,8 @@
 import type { SqlEngine } from "./engines.js";
 import type { PortcullisDatabase } from "./schema.js";
 
-export interface OpenServerOptions {
+/** Settings of `openPostgres` and `openMysql`. */
+export interface OpenServerSettings {
   /** Most connections this process opens (5). One more is opened for the schema and for cleaning up, when needed. */
   readonly poolSize?: number | undefined;
   /**
@@ -14,10 +15,13 @@ export interface OpenServerOptions {
 
 /** An open database on a server. No connection is made until the first query. */
 export interface OpenedServer {
+  /** The kind of database. */
   readonly engine: SqlEngine;
+  /** The Kysely instance. */
   readonly db: PortcullisDatabase;
   /** The same database with time for work that is not part of a request: the schema, loading, cleaning up. */
   readonly slowDb: PortcullisDatabase;
+  /** Closes the connections. */
   close(): Promise<void>;
 }
 
@@ -38,7 +42,7 @@ const SLOW_MS = 30_000;
 /** A new connection over TLS takes several round trips: one caller may give up waiting, the next one finds it ready. */
 const CONNECT_MS = 2000;
 
-export function requestLimits({ poolSize = 5, timeoutMs = 250 }: OpenServerOptions): PoolLimits {
+export function requestLimits({ poolSize = 5, timeoutMs = 250 }: OpenServerSettings): PoolLimits {
   return {
     size: poolSize,
     acquireMs: timeoutMs,

@@ -8,17 +8,21 @@ import type { PortcullisDatabase, PortcullisTables } from "./schema.js";
 import { loadSqliteEngine, type SqliteDriverName } from "./sqlite-engines.js";
 import { retryBusy } from "./transaction.js";
 
-export interface OpenSqliteOptions {
+/** Settings of `openSqlite`. */
+export interface OpenSqliteSettings {
   /** Uses this driver alone instead of the first that is there. */
   readonly driver?: SqliteDriverName | undefined;
 }
 
 /** An open SQLite database. */
 export interface OpenedSqlite {
+  /** The Kysely instance. */
   readonly db: PortcullisDatabase;
+  /** The driver in use. */
   readonly driver: SqliteDriverName;
   /** The absolute path, or `:memory:`. */
   readonly path: string;
+  /** Closes the database. */
   close(): Promise<void>;
 }
 
@@ -36,8 +40,16 @@ const PRAGMAS = ["busy_timeout = 0", "journal_mode = WAL", "synchronous = FULL",
  *
  * @throws SettingsError when the URL is not one of SQLite
  * @throws SetupError when no driver is installed or the file cannot be opened
+ *
+ * @example
+ * ```ts
+ * import { openSqlite } from "portcullis/sql";
+ *
+ * const { db, close } = await openSqlite("sqlite:app.db");
+ * await close();
+ * ```
  */
-export async function openSqlite(url: string, options: OpenSqliteOptions = {}): Promise<OpenedSqlite> {
+export async function openSqlite(url: string, options: OpenSqliteSettings = {}): Promise<OpenedSqlite> {
   const path = parseSqliteUrl(url);
   const engine = await loadSqliteEngine(options.driver);
   const database = openFile(path, (file) => engine.open(file));

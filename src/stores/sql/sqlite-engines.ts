@@ -4,6 +4,7 @@ import { SetupError } from "../../core/setup-error.js";
 /** The packages and the built-in module that can open a SQLite file, in the order they are tried. */
 export const SQLITE_DRIVERS = ["node:sqlite", "libsql", "better-sqlite3"] as const;
 
+/** The SQLite drivers that can be used. */
 export type SqliteDriverName = (typeof SQLITE_DRIVERS)[number];
 
 /** A driver that is there, and how it opens a file. */

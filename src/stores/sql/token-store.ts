@@ -20,7 +20,9 @@ import { engineOf } from "./engines.js";
 import type { PortcullisDatabase } from "./schema.js";
 import { read, settleLostCommit, write, writeTransaction } from "./transaction.js";
 
-export interface SqlTokenStoreOptions {
+/** Objects passed to a `SqlTokenStore`. */
+export interface SqlTokenStoreDependencies {
+  /** The time, for tests. Default: the clock of the machine. */
   readonly clock?: Clock | undefined;
   /** The same database with more time, for what no request waits for: the schema, loading, cleaning up. `db` when absent. */
   readonly slowDb?: PortcullisDatabase | undefined;
@@ -30,6 +32,15 @@ export interface SqlTokenStoreOptions {
  * Refresh tokens and revocations in a SQL database. `isRevoked` answers from memory: `init` loads what is denied, and
  * every denial is written to the database first and to memory after. What other processes denied later is in `changes`,
  * which a `ChangeFeed` follows, or `catchUp` takes over.
+ *
+ * @example
+ * ```ts
+ * import { JwtManager } from "portcullis";
+ * import { openPostgres, SqlTokenStore } from "portcullis/sql";
+ *
+ * const { db } = await openPostgres("postgres://app@localhost/app");
+ * const service = new JwtManager({ store: new SqlTokenStore(db) });
+ * ```
  */
 export class SqlTokenStore implements TokenStore {
   /** What this and other processes denied, in order. */
@@ -43,7 +54,7 @@ export class SqlTokenStore implements TokenStore {
   #position = "";
 
   /** @param db stays the caller's: `close` leaves it open */
-  constructor(db: PortcullisDatabase, options: SqlTokenStoreOptions = {}) {
+  constructor(db: PortcullisDatabase, options: SqlTokenStoreDependencies = {}) {
     this.#db = db;
     this.#slowDb = options.slowDb ?? db;
     this.#clock = options.clock ?? systemClock;
@@ -155,6 +166,7 @@ export class SqlTokenStore implements TokenStore {
     return deleted;
   }
 
+  /** Leaves the database open, which belongs to the caller. */
   async close(): Promise<void> {}
 
   async #load(): Promise<void> {

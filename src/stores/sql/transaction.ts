@@ -1,3 +1,4 @@
+import { PortcullisError } from "../../core/portcullis-error.js";
 import { setTimeout as sleep } from "node:timers/promises";
 import { sql } from "kysely";
 import { DeadlinePassedError, type WriteCall } from "../health/write-call.js";
@@ -88,15 +89,17 @@ function refuseIfPast(call: WriteCall | undefined): void {
 }
 
 /** The connection was lost after COMMIT was sent: whether it was done, its answer would have said. */
-class CommitLostError extends Error {
+class CommitLostError extends PortcullisError {
+  readonly code = "PORTCULLIS_COMMIT_LOST";
+
   constructor(cause: unknown) {
     super("The connection was lost while a transaction was being committed.", { cause });
     this.name = "CommitLostError";
   }
 }
 
-/** The connection was lost at COMMIT, and another one shows nothing of the transaction: the server is well, and this one call failed. */
-class CommitUndoneError extends Error {
+/** The connection was lost at COMMIT, and another one found nothing of the transaction: the server is well, and this one call failed. */
+class CommitUndoneError extends PortcullisError {
   readonly code = "PORTCULLIS_COMMIT_UNDONE";
 
   constructor(lost: CommitLostError) {

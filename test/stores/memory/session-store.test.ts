@@ -1,3 +1,4 @@
+import { InvalidInputError } from "../../../src/core/portcullis-error.js";
 import session from "express-session";
 import { describe, expect, it } from "vitest";
 import { SESSION_STAMP, SessionStoreFullError } from "../../../src/stores/session-record.js";
@@ -178,7 +179,7 @@ describe("MemorySessionStore", () => {
 
   it("refuses a bound that is none", () => {
     for (const maxSessions of [0, -1, 1.5, Number.NaN])
-      expect(() => new MemorySessionStore({ maxSessions })).toThrow(RangeError);
+      expect(() => new MemorySessionStore({ maxSessions })).toThrow(InvalidInputError);
   });
 
   it("lets the process end", async () => {

@@ -36,4 +36,5 @@ export const windowStoreSchema = settingsObject({
     .optional(),
 });
 
-export type SlidingWindowStoreSettings = z.input<typeof windowStoreSchema>;
+/** Settings of a `SlidingWindowStore`. */
+export interface SlidingWindowStoreSettings extends z.input<typeof windowStoreSchema> {}

@@ -7,7 +7,7 @@ import {
   noLimit,
   type StandaloneLimit,
   standaloneLimit,
-  type StandaloneOptions,
+  type ExpressRateLimitSettings,
   standalonePolicy,
 } from "../../express-rate-limit.js";
 import { mergeRequests } from "../../window-requests.js";
@@ -41,6 +41,14 @@ interface Hit {
  *
  * Time is measured by a monotonic clock. Expired clients are removed a few at a time by every call, and by a timer that
  * does not keep the process alive. Memory is bounded by `maxClients`; see `WindowClients` for what happens beyond.
+ *
+ * @example
+ * ```ts
+ * import { SlidingWindowStore } from "portcullis";
+ *
+ * const store = new SlidingWindowStore({ maxClients: 10_000 });
+ * const { allowed, retryAfterMs } = store.consume({ name: "search", limit: 5, windowMs: 1000 }, "ada", 1);
+ * ```
  */
 export class SlidingWindowStore implements RateLimitStore, Store {
   /** Instances share nothing, as express-rate-limit's double-count check wants to know. */
@@ -106,7 +114,7 @@ export class SlidingWindowStore implements RateLimitStore, Store {
    *
    * @throws SetupError when `limit` is a function and the store was given none, or options and store disagree
    */
-  init(options: StandaloneOptions): void {
+  init(options: ExpressRateLimitSettings): void {
     this.#limit = undefined;
     this.#limit = standaloneLimit("SlidingWindowStore", options, this.#settings);
     this.#hits = this.#limit.uncounts ? new AsyncLocalStorage<Hit>() : undefined;

@@ -1,3 +1,4 @@
+import { StoreError } from "../../../core/portcullis-error.js";
 import { randomBytes } from "node:crypto";
 import type { Clock } from "../../../core/clock.js";
 import {
@@ -10,7 +11,7 @@ import {
 import { PAGE, POSITION, RECORD, SINCE } from "./scripts.js";
 import type { RedisConnection, RedisReply } from "../connection.js";
 
-export interface RedisChangeSourceOptions {
+export interface RedisChangeSourceSettings {
   /** Put before every key and channel. */
   readonly prefix?: string;
   readonly clock: Clock;
@@ -34,7 +35,7 @@ export class RedisChangeSource implements ChangeSource {
   readonly #keys: { readonly state: string; readonly log: string; readonly denied: string };
   readonly #channel: string;
 
-  constructor(redis: RedisConnection, { prefix = "portcullis:", clock }: RedisChangeSourceOptions) {
+  constructor(redis: RedisConnection, { prefix = "portcullis:", clock }: RedisChangeSourceSettings) {
     this.#redis = redis;
     this.#clock = clock;
     const tag = `${prefix}{changes}`;
@@ -143,6 +144,6 @@ function isList(reply: RedisReply): reply is readonly RedisReply[] {
 }
 
 function texts(reply: RedisReply): string[] {
-  if (!isList(reply)) throw new TypeError("Redis answered with something else than a list.");
+  if (!isList(reply)) throw new StoreError("Redis answered with something else than a list.");
   return reply.map(String);
 }

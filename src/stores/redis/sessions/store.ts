@@ -21,11 +21,13 @@ import {
   type SessionHead,
 } from "./value.js";
 
-export interface RedisSessionStoreOptions {
+/** Settings of a `RedisSessionStore`. */
+export interface RedisSessionStoreSettings {
   /** A `redis:` URL or a client; see `openRedis`. */
   readonly client: Secret | string | object;
   /** Put before every key. Default `portcullis:`. */
   readonly prefix?: string;
+  /** The time, for tests. Default: the clock of the machine. */
   readonly clock?: Clock;
 }
 
@@ -49,6 +51,17 @@ const NOT_WRITTEN = new Error("The session has ended, or its id is taken.");
  * before its session is written and is looked up afterwards, so that nobody is in force unseen.
  *
  * There is no `all`, `length` or `clear`: they would SCAN a database that may hold other things.
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { sessions } from "portcullis";
+ * import { RedisSessionStore } from "portcullis/redis";
+ *
+ * const app = express();
+ * const store = new RedisSessionStore({ client: "redis://localhost:6379" });
+ * app.use(sessions({ secret: process.env.SESSION_SECRET_KEY, store }));
+ * ```
  */
 export class RedisSessionStore extends session.Store implements SessionStore {
   readonly #redis: RedisConnection;
@@ -58,7 +71,7 @@ export class RedisSessionStore extends session.Store implements SessionStore {
 
   /** @throws SettingsError when the client is neither a URL nor a client */
   constructor(
-    { client, prefix = "portcullis:", clock = systemClock }: RedisSessionStoreOptions,
+    { client, prefix = "portcullis:", clock = systemClock }: RedisSessionStoreSettings,
     load: LoadPackage = importPackage,
   ) {
     super();

@@ -1,3 +1,4 @@
+import { StoreError } from "../../../core/portcullis-error.js";
 import type { WindowOutcome } from "../../contracts.js";
 import { RedisError, type RedisReply } from "../client.js";
 
@@ -19,7 +20,7 @@ const UNIT = 2 ** 32;
  * The outcome for one key.
  *
  * @throws RedisError what went wrong with that key
- * @throws TypeError when a proxy or another program answered instead of the script
+ * @throws StoreError when a proxy or another program answered instead of the script
  */
 export function outcomeOf(answer: unknown): WindowOutcome {
   if (typeof answer === "number") {
@@ -51,12 +52,12 @@ export function recordedAt(batch: BatchReply): string {
   return String(answersTo(batch)[batch.total]);
 }
 
-/** The answers to all keys of a batch, and its time. @throws TypeError as `outcomeOf` */
+/** The answers to all keys of a batch, and its time. @throws StoreError as `outcomeOf` */
 export function answersTo({ reply, total }: BatchReply): readonly unknown[] {
   if (!Array.isArray(reply) || reply.length !== total + 1) throw somethingElse();
   return reply as readonly unknown[];
 }
 
-function somethingElse(): TypeError {
-  return new TypeError("Redis answered something else than the script does.");
+function somethingElse(): StoreError {
+  return new StoreError("Redis answered something else than the script does.");
 }

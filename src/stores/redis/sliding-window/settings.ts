@@ -36,4 +36,5 @@ export const redisWindowStoreSchema = settingsObject({
     .optional(),
 });
 
-export type RedisSlidingWindowStoreSettings = z.input<typeof redisWindowStoreSchema>;
+/** Settings of a `RedisSlidingWindowStore`. */
+export interface RedisSlidingWindowStoreSettings extends z.input<typeof redisWindowStoreSchema> {}

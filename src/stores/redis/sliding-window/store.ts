@@ -6,7 +6,7 @@ import {
   noLimit,
   type StandaloneLimit,
   standaloneLimit,
-  type StandaloneOptions,
+  type ExpressRateLimitSettings,
   standalonePolicy,
 } from "../../express-rate-limit.js";
 import { type RedisSlidingWindowStoreSettings, redisWindowStoreSchema } from "./settings.js";
@@ -34,6 +34,15 @@ interface Hit {
  *
  * Nothing here waits for Redis longer than the client does: the limiter of this library bounds each call by
  * `storeTimeoutMs`; express-rate-limit does not.
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { rateLimiter, RedisSlidingWindowStore } from "portcullis";
+ *
+ * const app = express();
+ * app.use(rateLimiter({ store: new RedisSlidingWindowStore({ redis: "redis://localhost:6379" }) }));
+ * ```
  */
 export class RedisSlidingWindowStore implements RateLimitStore, Store {
   /** Instances count together, as express-rate-limit's double-count check wants to know. */
@@ -90,7 +99,7 @@ export class RedisSlidingWindowStore implements RateLimitStore, Store {
    *
    * @throws SetupError when `limit` is a function and the store was given none, or options and store disagree
    */
-  init(options: StandaloneOptions): void {
+  init(options: ExpressRateLimitSettings): void {
     this.#limit = undefined;
     this.#limit = standaloneLimit("RedisSlidingWindowStore", options, this.#own);
     this.#hits = this.#limit.uncounts ? new AsyncLocalStorage<Hit>() : undefined;
