@@ -1,5 +1,5 @@
 import { EventEmitter } from "node:events";
-import { nearest } from "../settings/nearest.js";
+import { nearest } from "./nearest.js";
 
 /**
  * Names of the OWASP Logging Vocabulary where it has one, and our own under `portcullis_` where it has none.

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { nearest } from "../settings/nearest.js";
+import { nearest } from "../core/nearest.js";
 import { addIssue, chosen, settingsObject } from "../settings/object.js";
 import { isLoopbackHost } from "../core/http/origin.js";
 import { isSfKey } from "../core/http/structured-fields.js";

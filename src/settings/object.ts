@@ -1,7 +1,7 @@
 import { IncomingMessage, OutgoingMessage } from "node:http";
 import { z } from "zod";
 import { SettingsError, type SettingsCode, type SettingsIssue } from "./errors.js";
-import { nearest } from "./nearest.js";
+import { nearest } from "../core/nearest.js";
 import { SetupError } from "../core/setup-error.js";
 
 /**

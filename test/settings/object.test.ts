@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { SettingsError } from "../../src/settings/errors.js";
 import { SetupError } from "../../src/core/setup-error.js";
-import { nearest } from "../../src/settings/nearest.js";
+import { nearest } from "../../src/core/nearest.js";
 import { addIssue, parse, pathText, settingsObject, switchable } from "../../src/settings/object.js";
 import { issuesOf as issuesOfSchema } from "./edges.js";
 
