@@ -1,8 +1,8 @@
 import type { Request, Response } from "express";
 import { idText, MAX_ID_LENGTH } from "../core/principal.js";
-import { requestFacts } from "../core/response/refuse.js";
+import { requestFacts } from "../core/request-events.js";
 import { SCOPE_PATTERN } from "../core/scopes.js";
-import { SetupError } from "../settings/errors.js";
+import { SetupError } from "../core/setup-error.js";
 import { SessionStoreFullError } from "../stores/session-record.js";
 import { boundSession } from "./request-properties.js";
 import { loginKind, type LoginKind } from "./decide.js";

@@ -1,10 +1,11 @@
 import type { Request, Response } from "express";
 import session from "express-session";
-import { refuse, requestFacts } from "../core/response/refuse.js";
+import { refuse } from "../core/response/refuse.js";
+import { requestFacts } from "../core/request-events.js";
 import { beginState, stateOf } from "../core/request-state.js";
 import type { HeaderBuffer } from "../core/response/header-buffer.js";
 import type { SessionStamp } from "../stores/session-record.js";
-import { bindCompanions } from "./request-properties.js";
+import { bindCompanions } from "./companions.js";
 import { expiryOf, isTouchDue } from "./decide.js";
 import { SessionCarrier, serialise, type LiveSession, type SessionContext } from "./express-session.js";
 import type { AdoptedSession, FormerSessions } from "./former-sessions.js";
