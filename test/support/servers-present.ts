@@ -1,17 +1,19 @@
 import { createConnection } from "node:net";
 import { once } from "node:events";
 import { ENGINES, type EngineName } from "./servers/binaries.js";
+import { openBroker } from "./servers/broker.js";
 import { givenUrl, requireEngines } from "./servers/needed.js";
 
 const PORTS = { redis: 6379, postgres: 5432, mariadb: 3306 } as const satisfies Record<EngineName, number>;
 
-/** Stops a run at its start when a server it needs is neither installed nor reachable, with the line that installs it. */
-export async function setup(): Promise<void> {
+/** Opens the way to the servers that test files share. Stops a run at its start when a server it needs is neither installed nor reachable, with the line that installs it. */
+export async function setup(): Promise<() => Promise<void>> {
   requireEngines();
   for (const engine of Object.keys(ENGINES) as EngineName[]) {
     const url = givenUrl(engine);
     if (url !== undefined) await reach(engine, url);
   }
+  return openBroker();
 }
 
 async function reach(engine: EngineName, url: string): Promise<void> {

@@ -1,35 +1,43 @@
 import { randomBytes } from "node:crypto";
+import type { EngineName } from "./binaries.js";
+import { askBroker } from "./broker.js";
 import { startMariaDb, mariaDbQuery } from "./mariadb.js";
 import { givenUrl } from "./needed.js";
 import { postgresQuery, startPostgres } from "./postgres.js";
 import { startRedis } from "./redis.js";
 
-/** A server several tests use, each under its own key prefix or database. It stops when the test process ends. */
+/** A server that all test files of a run use, each under its own key prefix or database. It stops when the run ends. */
 export interface SharedServer {
   readonly url: string;
 }
 
-const started = new Map<string, Promise<SharedServer>>();
+const started = new Map<EngineName, Promise<SharedServer>>();
 
-function once(name: string, given: string | undefined, start: () => Promise<SharedServer>): Promise<SharedServer> {
-  const known = started.get(name) ?? (given === undefined ? start() : Promise.resolve({ url: given }));
-  started.set(name, known);
+/** The server given by URL, that of the run, or, where no run has one, one of this process. */
+function shared(engine: EngineName, start: () => Promise<SharedServer>): Promise<SharedServer> {
+  const known = started.get(engine) ?? find(engine, start);
+  started.set(engine, known);
   return known;
 }
 
-/** REDIS_URL, or one Redis for this process. */
+async function find(engine: EngineName, start: () => Promise<SharedServer>): Promise<SharedServer> {
+  const url = givenUrl(engine) ?? (await askBroker(engine));
+  return url === undefined ? start() : { url };
+}
+
+/** The Redis of REDIS_URL, or that of the run. */
 export function sharedRedis(): Promise<SharedServer> {
-  return once("redis", givenUrl("redis"), startRedis);
+  return shared("redis", startRedis);
 }
 
-/** The PostgreSQL of DATABASE_URL, or one for this process. Tests take `postgresDatabase()`. */
+/** The PostgreSQL of DATABASE_URL, or that of the run. Tests take `postgresDatabase()`. */
 export function sharedPostgres(): Promise<SharedServer> {
-  return once("postgres", givenUrl("postgres"), startPostgres);
+  return shared("postgres", startPostgres);
 }
 
-/** The MySQL or MariaDB of DATABASE_URL, or one for this process. Tests take `mariaDbDatabase()`. */
+/** The MySQL or MariaDB of DATABASE_URL, or that of the run. Tests take `mariaDbDatabase()`. */
 export function sharedMariaDb(): Promise<SharedServer> {
-  return once("mariadb", givenUrl("mariadb"), startMariaDb);
+  return shared("mariadb", startMariaDb);
 }
 
 /** A name no other test has: for a key prefix, a database, a schema. */

@@ -17,6 +17,12 @@ const PROBLEM = {
   code: "invalid-credentials",
 };
 
+interface Header {
+  readonly alg: string;
+  readonly typ: string;
+  readonly kid: string;
+}
+
 interface Answer {
   readonly status: number;
   readonly head: readonly string[];
@@ -27,6 +33,7 @@ interface Answer {
 export class Gate {
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 });
   readonly #benches = new Map<Verifier, Bench>();
+  readonly #headers = new Map<Verifier, Header>();
   readonly #reached: string[] = [];
   #server: TestServer | undefined;
 
@@ -50,10 +57,14 @@ export class Gate {
     await this.#server?.close();
   }
 
-  /** The header a manager writes. */
-  async headerOf(verifier: Verifier): Promise<{ alg: string; typ: string; kid: string }> {
-    const [header = ""] = (await this.#bench(verifier).manager.signAccessToken("user-1")).split(".");
-    return JSON.parse(Buffer.from(header, "base64url").toString()) as { alg: string; typ: string; kid: string };
+  /** The header a manager writes, in every token. */
+  async headerOf(verifier: Verifier): Promise<Header> {
+    const known = this.#headers.get(verifier);
+    if (known !== undefined) return known;
+    const [text = ""] = (await this.#bench(verifier).manager.signAccessToken("user-1")).split(".");
+    const header = JSON.parse(Buffer.from(text, "base64url").toString()) as Header;
+    this.#headers.set(verifier, header);
+    return header;
   }
 
   /** A token that is right in all, made by the forger of these tests. */
