@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join, posix } from "node:path";
-import ts from "typescript";
 import { describe, expect, it } from "vitest";
 import { ROOT } from "../support/code-blocks.js";
+import { specifiers } from "./imports.js";
 
 /** A file of `src` to the files of `src` that it imports, by `import type` and `import()` too. */
 type Imports = ReadonlyMap<string, readonly string[]>;
@@ -21,8 +21,7 @@ const ROWS: readonly (readonly string[])[] = [
 function importsOf(read: ReadonlyMap<string, string>): Imports {
   const imports = new Map<string, string[]>();
   for (const [file, text] of read) {
-    const names = ts.preProcessFile(text, true, true).importedFiles.map(({ fileName }) => fileName);
-    const own = names.filter((name) => name.startsWith("."));
+    const own = specifiers(text).filter((name) => name.startsWith("."));
     imports.set(
       file,
       own.map((name) => posix.join(posix.dirname(file), name).replace(/\.js$/, ".ts")),

@@ -51,11 +51,11 @@ export const HOUSE: Room = {
         ],
       },
     ],
+    [leaf("settings", "strict objects, errors, secrets")],
     [
       leaf("core", "pipeline, state, events"),
       leaf("core/http", "what a request brings"),
       leaf("core/response", "writes every response head"),
-      leaf("settings", "strict objects, errors, secrets"),
     ],
   ],
 };
