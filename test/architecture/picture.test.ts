@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { ROOT } from "../support/code-blocks.js";
-import { importsBelow, sourceFiles, specifiers } from "./imports.js";
+import { importsBelow, sourceFiles } from "./imports.js";
 import { picture } from "./picture.js";
 import { folderOf, foldersOf, HOUSE } from "./rooms.js";
 
@@ -48,24 +48,5 @@ describe("the picture of the architecture", () => {
     expect(folderOf("stores/redis/client.ts", folders)).toBe("stores/redis");
     expect(folderOf("index.ts", folders)).toBe("");
     expect(() => folderOf("cellar/wine.ts", folders)).toThrow("src/cellar/wine.ts is in no room");
-  });
-});
-
-describe("specifiers", () => {
-  it.each([
-    ["a value", 'import { a } from "./a.js";'],
-    ["a type", 'import type { A } from "./a.js";'],
-    ["nothing by name", 'import "./a.js";'],
-    ["a re-export", 'export { a } from "./a.js";'],
-    ["a re-export of everything", 'export * from "./a.js";'],
-    ["a re-export of a type", 'export type { A } from "./a.js";'],
-    ["a type in place", 'let a: import("./a.js").A;'],
-    ["something at run time", 'const load = () => import("./a.js");'],
-  ])("finds an import of %s", (_what, text) => {
-    expect(specifiers(text)).toEqual(["./a.js"]);
-  });
-
-  it("finds none in a comment or a text", () => {
-    expect(specifiers('// import "./a.js"\nconst text = \'import "./b.js"\'; export { text };')).toEqual([]);
   });
 });
