@@ -7,7 +7,7 @@ import { refuse, type Refusal } from "./core/response/refuse.js";
 import { beginState, stateOf } from "./core/request-state.js";
 import { type PartDependencies, partRuntime } from "./core/runtime.js";
 import { missingScopes } from "./core/scopes.js";
-import { scopeSchema } from "./settings/common.js";
+import { roleSchema, scopeSchema } from "./settings/common.js";
 import { parse, settingsObject } from "./settings/object.js";
 
 const KINDS = ["api-key", "jwt", "session"] as const satisfies readonly CredentialKind[];
@@ -16,7 +16,7 @@ const guardSchema = settingsObject({
   /** Scopes the caller must hold, all of them. */
   scopes: z.array(scopeSchema).default([]),
   /** Roles of which the caller must hold at least one. */
-  roles: z.array(z.string().min(1)).default([]),
+  roles: z.array(roleSchema).default([]),
   /** Kinds of credential that are taken; all by default. */
   kinds: z.array(z.enum(KINDS)).min(1).optional(),
 });

@@ -1,5 +1,5 @@
 import type { Authorization } from "../core/http/authorization.js";
-import { MAX_ID_LENGTH } from "../core/principal.js";
+import { MAX_ID_LENGTH } from "../core/identity.js";
 import type { TokenErrorCode } from "./errors.js";
 
 /** The claims of an access token (RFC 9068 section 2.2), checked. What the app added at `issue` stands beside them. */

@@ -1,5 +1,13 @@
-import { idText, MAX_ID_LENGTH } from "../core/principal.js";
-import { SCOPE_PATTERN } from "../core/scopes.js";
+import {
+  ID_FORM,
+  idText,
+  isPrincipalId,
+  isRole,
+  isScope,
+  MAX_ID_LENGTH,
+  ROLE_FORM,
+  SCOPE_FORM,
+} from "../core/identity.js";
 import type { JsonValue } from "../stores/contracts.js";
 import { isStorable } from "../stores/records.js";
 import { TokenError } from "./errors.js";
@@ -21,7 +29,6 @@ export interface IssueOptions {
 
 const MAX_ENTRIES = 128;
 const MAX_CLAIMS_DEPTH = 8;
-const ROLE_PATTERN = /^[^\x00-\x1f\x7f]{1,64}$/;
 
 /**
  * Claims this library gives a meaning to, or whose meaning (proof of possession, delegation) it would not enforce; and names that
@@ -40,11 +47,7 @@ const RESERVED_CLAIMS: ReadonlySet<string> = new Set(
  */
 export function grantOf(id: unknown, options: unknown = {}): Grant {
   const subject = idText(id);
-  if (typeof subject !== "string" || subject === "" || subject.length > MAX_ID_LENGTH || !isStorable(subject)) {
-    throw invalid(
-      `The subject must be text of 1 to ${MAX_ID_LENGTH} characters, without NUL and half surrogate pairs, or a safe integer.`,
-    );
-  }
+  if (!isPrincipalId(subject)) throw invalid(`The subject must be ${ID_FORM}.`);
   if (!isPlainObject(options)) throw invalid("The options must be an object.");
   for (const name of Object.keys(options)) {
     if (name !== "scopes" && name !== "roles" && name !== "claims")
@@ -52,8 +55,8 @@ export function grantOf(id: unknown, options: unknown = {}): Grant {
   }
   return Object.freeze({
     subject,
-    scopes: words("scopes", options.scopes, SCOPE_PATTERN),
-    roles: words("roles", options.roles, ROLE_PATTERN),
+    scopes: words("scopes", options.scopes, isScope, SCOPE_FORM),
+    roles: words("roles", options.roles, isRole, ROLE_FORM),
     claims: claimsOf(options.claims),
   });
 }
@@ -63,13 +66,17 @@ export function isTokenId(jti: unknown): boolean {
   return typeof jti === "string" && jti !== "" && jti.length <= MAX_ID_LENGTH && isStorable(jti);
 }
 
-function words(name: string, value: unknown, pattern: RegExp): readonly string[] {
+function words(
+  name: string,
+  value: unknown,
+  isValid: (entry: unknown) => entry is string,
+  form: string,
+): readonly string[] {
   if (value === undefined) return [];
   if (!Array.isArray(value) || value.length > MAX_ENTRIES)
     throw invalid(`${name} must be a list of at most ${MAX_ENTRIES} strings.`);
   const list = value.map((entry: unknown) => {
-    if (typeof entry !== "string" || !pattern.test(entry) || !isWellFormed(entry))
-      throw invalid(`An entry of ${name} is not of the form it must have.`);
+    if (!isValid(entry)) throw invalid(`An entry of ${name} is not of the form: ${form}.`);
     return entry;
   });
   return Object.freeze([...new Set(list)]);

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { addressRangeProblem } from "../core/http/address-list.js";
-import { SCOPE_PATTERN } from "../core/scopes.js";
+import { ID_FORM, idText, isPrincipalId, isRole, isScope, ROLE_FORM, SCOPE_FORM } from "../core/identity.js";
 import { addIssue } from "./object.js";
 
 /** Every protection: `enforce` refuses; `report` decides and announces the event, and lets the request pass. */
@@ -26,10 +26,17 @@ export const addressRangeSchema = z.string().superRefine((text, context) => {
   });
 });
 
+/** The id of a principal: text, or a safe integer, which is taken as decimal text. */
+export const principalIdSchema = z.preprocess(
+  idText,
+  z.string().refine(isPrincipalId, `Not an id: ${ID_FORM}`),
+) as unknown as z.ZodType<string, string | number>;
+
 /** One scope (`read`, `orders:write`, `orders:*`). */
-export const scopeSchema = z
-  .string()
-  .regex(SCOPE_PATTERN, "Not a scope: words of letters, digits, '.', '_' or '-' joined by colons");
+export const scopeSchema = z.string().refine(isScope, `Not a scope: ${SCOPE_FORM}`);
+
+/** One role (`admin`, `billing:viewer`). */
+export const roleSchema = z.string().refine(isRole, `Not a role: ${ROLE_FORM}`);
 
 /** What Express and glob patterns have and a path that is requested literally has not: `*`, `{…}`, `\\`, `/:id`. */
 const PATTERN = /[*{}\\]|\/:[A-Za-z_]/;

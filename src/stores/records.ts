@@ -1,3 +1,4 @@
+import { MAX_ID_LENGTH } from "../core/identity.js";
 import type { JsonValue, KeyDigest, StoredApiKey, StoredRefreshToken } from "./contracts.js";
 
 /**
@@ -88,12 +89,9 @@ export function text(value: string): string {
   return value;
 }
 
-/** Longest text that is looked up by, in UTF-16 units: what the columns of every engine hold. */
-const MAX_NAME_LENGTH = 255;
-
 /** @throws TypeError when the text is not storable, or longer than what is looked up by may be */
 export function nameText(value: string): string {
-  if (value.length > MAX_NAME_LENGTH) throw notStorable(`A name is longer than ${MAX_NAME_LENGTH} characters.`);
+  if (value.length > MAX_ID_LENGTH) throw notStorable(`A name is longer than ${MAX_ID_LENGTH} characters.`);
   return text(value);
 }
 

@@ -1,6 +1,5 @@
 import { z } from "zod";
-import { idText, MAX_ID_LENGTH } from "../../core/principal.js";
-import { addressRangeSchema, scopeSchema } from "../../settings/common.js";
+import { addressRangeSchema, principalIdSchema, roleSchema, scopeSchema } from "../../settings/common.js";
 import { pathText } from "../../settings/object.js";
 import type { JsonValue } from "../../stores/contracts.js";
 import { isStorable } from "../../stores/records.js";
@@ -82,10 +81,7 @@ const keyLimitSchema = z.strictObject({
 const ownFields = {
   name: text(100),
   scopes: unique(scopeSchema, 100).default([]),
-  roles: unique(
-    z.string().regex(/^[A-Za-z0-9._:-]{1,64}$/, "Not a role: 1 to 64 letters, digits, '.', '_', ':' or '-'"),
-    50,
-  ).default([]),
+  roles: unique(roleSchema, 50).default([]),
   /** When the key stops working; null: never. */
   expiresAt: timeSchema.nullable().default(null),
   /** Addresses and CIDR ranges the key may be used from; empty: from anywhere. */
@@ -96,10 +92,8 @@ const ownFields = {
 
 /** What a caller may say about a key of their own: no owner, no id, nothing that the service decides. */
 export const ownKeySchema = z.strictObject(ownFields);
-/** Whose a key is: text, or a safe integer as decimal text. */
-const ownerSchema = z.preprocess(idText, text(MAX_ID_LENGTH)) as unknown as z.ZodType<string, string | number>;
 /** What `ApiKeyService.create` takes. */
-export const createSchema = z.strictObject({ ownerId: ownerSchema, ...ownFields });
+export const createSchema = z.strictObject({ ownerId: principalIdSchema, ...ownFields });
 /** What `ApiKeyService.rotate` takes: seconds the old key stays valid beside the new one. */
 export const rotateSchema = z.strictObject({
   graceSeconds: z
