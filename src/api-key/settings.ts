@@ -2,7 +2,8 @@ import { z } from "zod";
 import { modeSchema } from "../settings/common.js";
 import { addIssue, settingsObject } from "../settings/object.js";
 import { secretRingSchema } from "../settings/secrets.js";
-import type { ApiKeyStore } from "../stores/contracts.js";
+import { API_KEY_STORE_METHODS, type ApiKeyStore } from "../stores/contracts.js";
+import { hasMethods } from "../stores/forwarding.js";
 import { MAX_SECRET_LENGTH, MIN_SECRET_LENGTH } from "./keys/format.js";
 
 /** Headers that mean something else to Node, to Express or to a proxy; Node also keeps only the first of some of them. */
@@ -12,21 +13,8 @@ const TAKEN_HEADERS = new Set(
   ),
 );
 
-const STORE_METHODS = [
-  "init",
-  "insert",
-  "get",
-  "list",
-  "revoke",
-  "rotate",
-  "replaceHash",
-  "addUsage",
-  "close",
-] as const;
-
 function isApiKeyStore(value: unknown): value is ApiKeyStore {
-  if (typeof value !== "object" || value === null) return false;
-  return STORE_METHODS.every((method) => typeof (value as Record<string, unknown>)[method] === "function");
+  return hasMethods(value, API_KEY_STORE_METHODS);
 }
 
 const prefixSchema = z.string().superRefine((text, context) => {

@@ -4,29 +4,15 @@ import type { Secret } from "../core/secret.js";
 import { modeSchema } from "../settings/common.js";
 import { addIssue, chosen, settingsObject } from "../settings/object.js";
 import { secretRingSchema } from "../settings/secrets.js";
-import type { TokenStore } from "../stores/contracts.js";
+import { TOKEN_STORE_METHODS, type TokenStore } from "../stores/contracts.js";
+import { hasMethods } from "../stores/forwarding.js";
 import { ALGORITHMS, familyOf, hashBits, type JwtAlgorithm } from "./keys/algorithms.js";
 import { keyProblem, looksLikeAsymmetricKey } from "./keys/validation.js";
 import { derivedKid } from "./keys/key-ids.js";
 import { keyEntrySchema, privateKeySchema, type KeyEntry } from "./keys/settings.js";
 
-const STORE_METHODS = [
-  "init",
-  "insert",
-  "get",
-  "rotate",
-  "revokeFamily",
-  "revokeSubject",
-  "revokeAccessToken",
-  "denyFamily",
-  "isRevoked",
-  "deleteExpired",
-  "close",
-] as const;
-
 function isTokenStore(value: unknown): value is TokenStore {
-  if (typeof value !== "object" || value === null) return false;
-  return STORE_METHODS.every((method) => typeof (value as Record<string, unknown>)[method] === "function");
+  return hasMethods(value, TOKEN_STORE_METHODS);
 }
 
 /** A name of an issuer or an audience: visible characters, not blank. `audience: ""` must never mean "any" (jsonwebtoken takes it so). */

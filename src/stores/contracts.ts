@@ -1,4 +1,5 @@
 import type session from "express-session";
+import type { MethodTable } from "./forwarding.js";
 import type { WriteCall } from "./health/write-call.js";
 import type { WindowOutcome, WindowPolicy, WindowRequest } from "../core/rate-limits.js";
 
@@ -127,6 +128,18 @@ export interface ApiKeyStore {
   close(): Promise<void>;
 }
 
+export const API_KEY_STORE_METHODS: MethodTable<ApiKeyStore> = {
+  init: "required",
+  insert: "required",
+  get: "required",
+  list: "required",
+  revoke: "required",
+  rotate: "required",
+  replaceHash: "required",
+  addUsage: "required",
+  close: "required",
+};
+
 /** One refresh token at rest. Its secret is only here as a hash. */
 export interface StoredRefreshToken {
   readonly id: string;
@@ -149,6 +162,15 @@ export interface StoredRefreshToken {
   /** Since when it is known that the successor reached nobody; a store may leave it out. */
   readonly undeliveredAt?: number | null;
   readonly revokedAt: number | null;
+}
+
+/** What `isRevoked` is asked about. */
+export interface AccessTokenFacts {
+  readonly jti: string;
+  readonly subject: string;
+  /** Milliseconds since the epoch. */
+  readonly issuedAt: number;
+  readonly familyId?: string | undefined;
 }
 
 export interface TokenStore {
@@ -202,24 +224,14 @@ export interface TokenStore {
   /** Denies the access tokens of a family until the last of them would have expired. */
   denyFamily(familyId: string, until: number): Promise<void>;
   /** Whether an access token is denied by its id, its family or its subject's cut-off. On the hot path: answer without I/O where possible. */
-  isRevoked(token: {
-    readonly jti: string;
-    readonly subject: string;
-    readonly issuedAt: number;
-    readonly familyId?: string | undefined;
-  }): boolean | Promise<boolean>;
+  isRevoked(token: AccessTokenFacts): boolean | Promise<boolean>;
   /** Whether `isRevoked` answers from memory now. Then it is asked even while the store it follows is down. */
   readonly isCurrent?: boolean;
   /**
    * Whether it is known without asking anyone that this token is denied; false proves nothing. Asked when `isRevoked` cannot
    * answer, so that an outage never readmits a token this process knows to be revoked.
    */
-  isKnownRevoked?(token: {
-    readonly jti: string;
-    readonly subject: string;
-    readonly issuedAt: number;
-    readonly familyId?: string | undefined;
-  }): boolean;
+  isKnownRevoked?(token: AccessTokenFacts): boolean;
   /**
    * Deletes what has ended before `now`: denials after their end, unused tokens after `expiresAt`, used ones after
    * `familyExpiresAt` (until then they show a reuse). Returns how many tokens and denials. Also forgets (sets to null)
@@ -230,6 +242,22 @@ export interface TokenStore {
   deleteExpired(now: number): Promise<number>;
   close(): Promise<void>;
 }
+
+export const TOKEN_STORE_METHODS: MethodTable<TokenStore> = {
+  init: "required",
+  insert: "required",
+  get: "required",
+  rotate: "required",
+  markUndelivered: "optional",
+  revokeFamily: "required",
+  revokeSubject: "required",
+  revokeAccessToken: "required",
+  denyFamily: "required",
+  isRevoked: "required",
+  isKnownRevoked: "optional",
+  deleteExpired: "required",
+  close: "required",
+};
 
 /** One session of a principal, as a store lists it. */
 export interface PrincipalSession {

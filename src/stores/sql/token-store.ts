@@ -1,9 +1,9 @@
 import { setImmediate as yieldToOthers } from "node:timers/promises";
 import type { SelectQueryBuilder } from "kysely";
 import { systemClock, type Clock } from "../../core/clock.js";
-import type { StoredRefreshToken, TokenStore, WriteCall } from "../contracts.js";
+import type { AccessTokenFacts, StoredRefreshToken, TokenStore, WriteCall } from "../contracts.js";
 import type { Change, ChangeSource, Denial } from "../revocations/changes.js";
-import { Denials, type AccessTokenFacts } from "../revocations/denylist.js";
+import { Denials } from "../revocations/denylist.js";
 import { integer, isStorable, text } from "../records.js";
 import { rowOf, SqlChangeSource } from "./change-source.js";
 import { sealsEndBefore } from "../token-lifetime.js";
