@@ -7,7 +7,7 @@ import { refuse } from "../core/response/refuse.js";
 import type { RequestState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import type { WaitingLimits } from "../core/pending-limits.js";
-import { SetupError } from "../settings/errors.js";
+import { SetupError } from "../core/setup-error.js";
 import { parse } from "../settings/object.js";
 import { type Choice, choosePresented } from "./decide.js";
 import { keyRefusals } from "./refusals.js";
@@ -95,7 +95,8 @@ export function createApiKey(
         return;
       }
       state.presented = "api-key";
-      const result = service.check(choice.key, state.address(req), waiting(req, res, state.limits, choice.scheme));
+      state.address(req);
+      const result = service.check(choice.key, state, waiting(req, res, state.limits, choice.scheme));
       // What is thrown while the request goes on belongs to the app's error handling, not to nobody.
       if (result instanceof Promise)
         void result.then((settled) => settle(req, res, next, state, settled, choice)).catch(next);

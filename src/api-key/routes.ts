@@ -1,11 +1,13 @@
 import express, { type NextFunction, type Request, type RequestHandler, type Response, type Router } from "express";
 import { bodyOf, readJsonBody } from "../core/http/json-body.js";
 import { z } from "zod";
-import { type Refusal, refuse, requestFacts } from "../core/response/refuse.js";
+import type { Refusal } from "../core/response/problem.js";
+import { refuse } from "../core/response/refuse.js";
+import { requestFacts } from "../core/request-events.js";
 import { beginState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
 import { StoreUnavailableError } from "../stores/health/store-guard.js";
-import { SetupError } from "../settings/errors.js";
+import { SetupError } from "../core/setup-error.js";
 import { parse, settingsObject } from "../settings/object.js";
 import { MAX_MAKERS, successorOf } from "./decide.js";
 import { ApiKeyError } from "./errors.js";

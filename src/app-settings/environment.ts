@@ -1,5 +1,6 @@
 import { SettingsError, type SettingsIssue } from "../settings/errors.js";
-import { parseSettings, type SecuritySettings } from "./schema.js";
+import { parseSettings } from "./parse.js";
+import type { SecuritySettings } from "./schema.js";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 

@@ -4,11 +4,12 @@ import { challenge, readAuthorization } from "../core/http/authorization.js";
 import type { Layer, Mode, RunLayer } from "../core/layer.js";
 import { standalone } from "../core/pipeline.js";
 import { createPrincipal, type Principal } from "../core/principal.js";
-import { refuse, type Refusal } from "../core/response/refuse.js";
+import { refuse } from "../core/response/refuse.js";
+import type { Refusal } from "../core/response/problem.js";
 import type { RequestState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import { noteTokenEnd } from "../core/token-expiry.js";
-import { SetupError } from "../settings/errors.js";
+import { SetupError } from "../core/setup-error.js";
 import { parse } from "../settings/object.js";
 import type { AccessVerdict } from "./access/access-tokens.js";
 import { type AccessTokenClaims, choosePresented, scopesOf } from "./decide.js";
@@ -100,7 +101,7 @@ export function createJwt(
       return next();
     }
     state.presented = "jwt";
-    const verdict = manager.check(choice.token);
+    const verdict = manager.check(choice.token, state);
     if (verdict instanceof Promise)
       verdict.then((settled) => settle(req, res, next, state, choice.token, settled)).catch(next);
     else settle(req, res, next, state, choice.token, verdict);

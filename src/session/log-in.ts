@@ -1,7 +1,7 @@
 import type { Request, Response } from "express";
 import { ID_FORM, idText, isPrincipalId, isRole, isScope, ROLE_FORM, SCOPE_FORM } from "../core/identity.js";
-import { requestFacts } from "../core/response/refuse.js";
-import { SetupError } from "../settings/errors.js";
+import { requestFacts } from "../core/request-events.js";
+import { SetupError } from "../core/setup-error.js";
 import { SessionStoreFullError } from "../stores/session-record.js";
 import { boundSession } from "./request-properties.js";
 import { loginKind, type LoginKind } from "./decide.js";

@@ -1,10 +1,11 @@
 import type { Request, Response } from "express";
 import session from "express-session";
-import { refuse, requestFacts } from "../core/response/refuse.js";
+import { refuse } from "../core/response/refuse.js";
+import { requestFacts } from "../core/request-events.js";
 import { beginState, stateOf } from "../core/request-state.js";
 import type { HeaderBuffer } from "../core/response/header-buffer.js";
 import type { SessionStamp } from "../stores/session-record.js";
-import { bindCompanions } from "./request-properties.js";
+import { bindCompanions } from "./companions.js";
 import { expiryOf, isTouchDue } from "./decide.js";
 import { SessionCarrier, serialise, type LiveSession, type SessionContext } from "./express-session.js";
 import type { AdoptedSession, FormerSessions } from "./former-sessions.js";
@@ -99,8 +100,10 @@ export class RequestSession implements Commit {
   load(value: string | undefined, oldSid: string | undefined, done: (error?: unknown) => void): void {
     const { cookie, stored, former } = this.context;
     const name = value === undefined ? undefined : cookie.read(value);
+    const caller = stateOf(this.req);
+    caller.credential = name?.handle;
     settle(
-      () => (name === undefined ? undefined : stored.load(name.sid)),
+      () => (name === undefined ? undefined : stored.load(name.sid, caller)),
       (loaded) => {
         this.#bindCompanions();
         if (name === undefined || loaded === undefined) {
@@ -123,7 +126,7 @@ export class RequestSession implements Commit {
   /** Goes on with a session that express-session began; the answer brings the new cookie and ends the old one. */
   #adopt(former: FormerSessions, oldSid: string, done: (error?: unknown) => void): void {
     settle(
-      () => former.adopt(oldSid),
+      () => former.adopt(oldSid, stateOf(this.req)),
       (adopted) => {
         if (adopted === undefined) {
           this.#isBehindLogIn ||= former.wasReplaced(oldSid);

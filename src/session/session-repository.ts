@@ -2,6 +2,7 @@ import type session from "express-session";
 import { LRUCache } from "lru-cache";
 import { RepeatedWrites } from "../stores/health/repeated-writes.js";
 import type { Runtime } from "../core/runtime.js";
+import type { StoreCaller } from "../core/store-caller.js";
 import { faultOf } from "../stores/health/store-fault.js";
 import { StoreGuard } from "../stores/health/store-guard.js";
 import type { PrincipalSession, SessionStore } from "../stores/contracts.js";
@@ -98,18 +99,18 @@ export class StoredSessions {
   }
 
   /** A session that is there and within its times. One past them is destroyed. */
-  load(sid: string): Maybe<LoadedSession | undefined> {
+  load(sid: string, caller?: StoreCaller): Maybe<LoadedSession | undefined> {
     if (this.#ended.has(sid)) {
       this.#announceUseAfterEnd(sid);
       return undefined;
     }
-    return andThen(this.#get(sid), (record) => this.#judge(sid, record));
+    return andThen(this.#get(sid, caller), (record) => this.#judge(sid, record));
   }
 
   /** A session in the store that this layer has not written: express-session's own, within the time its cookie says. */
-  formerRecord(sid: string): Maybe<session.SessionData | undefined> {
+  formerRecord(sid: string, caller?: StoreCaller): Maybe<session.SessionData | undefined> {
     if (this.#ended.has(sid)) return undefined;
-    return andThen(this.#get(sid), (record) => {
+    return andThen(this.#get(sid, caller), (record) => {
       if (record == null || record.cookie == null || SESSION_STAMP in record || this.#ended.has(sid)) return undefined;
       return isPast(record.cookie.expires, this.now()) ? undefined : record;
     });
@@ -284,12 +285,10 @@ export class StoredSessions {
     return { ...data, cookie: this.cookieOf(stamp), [SESSION_STAMP]: stamp } as unknown as session.SessionData;
   }
 
-  #get(sid: string): Maybe<session.SessionData | null | undefined> {
-    return this.#guard.run(() =>
-      fromCallback<session.SessionData | null>((done) =>
-        this.#store.get(sid, (error: unknown, found) => (isNoSession(error) ? done(null, null) : done(error, found))),
-      ),
-    );
+  #get(sid: string, caller?: StoreCaller): Maybe<session.SessionData | null | undefined> {
+    const call = (done: Callback<session.SessionData | null>): void =>
+      this.#store.get(sid, (error: unknown, found) => (isNoSession(error) ? done(null, null) : done(error, found)));
+    return this.#guard.run(() => fromCallback<session.SessionData | null>(call), undefined, caller);
   }
 
   #set(sid: string, record: session.SessionData): Maybe<WriteOutcome> {

@@ -1,6 +1,7 @@
 import { IncomingMessage, OutgoingMessage } from "node:http";
 import { z } from "zod";
-import { SettingsError, SetupError, type SettingsCode, type SettingsIssue } from "./errors.js";
+import { SettingsError, type SettingsCode, type SettingsIssue } from "./errors.js";
+import { SetupError } from "../core/setup-error.js";
 
 /**
  * A strict object: unknown keys are issues, each with the nearest known key. Every settings object at every depth is

@@ -7,7 +7,8 @@ import { requireAuth } from "../../src/guards.js";
 import { TokenError } from "../../src/jwt/errors.js";
 import { JwtManager } from "../../src/jwt/manager.js";
 import { logIn } from "../../src/session/log-in.js";
-import { SettingsError, SetupError } from "../../src/settings/errors.js";
+import { SetupError } from "../../src/core/setup-error.js";
+import { SettingsError } from "../../src/settings/errors.js";
 
 interface Identity {
   id: unknown;

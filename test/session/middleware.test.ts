@@ -5,7 +5,7 @@ import { connect } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import type { ErrorRequestHandler, Express } from "express";
 import { standalone } from "../../src/core/pipeline.js";
-import { SetupError } from "../../src/settings/errors.js";
+import { SetupError } from "../../src/core/setup-error.js";
 import { logIn, logOut, sessions } from "../../src/session/middleware.js";
 import { EXPRESS } from "../support/express-versions.js";
 import { ManualClock } from "../support/manual-clock.js";

@@ -2,7 +2,8 @@ import { IncomingMessage, ServerResponse } from "node:http";
 import { Socket } from "node:net";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
-import { SettingsError, SetupError } from "../../src/settings/errors.js";
+import { SettingsError } from "../../src/settings/errors.js";
+import { SetupError } from "../../src/core/setup-error.js";
 import { addIssue, nearest, parse, pathText, settingsObject, switchable } from "../../src/settings/object.js";
 import { issuesOf as issuesOfSchema } from "./edges.js";
 

@@ -6,9 +6,8 @@ import {
   TOKEN_STORE_METHODS,
   type TokenStore,
 } from "../../src/stores/contracts.js";
-import { ApiKeysOfDatabase, TokensOfDatabase } from "../../src/stores/database/deferred-stores.js";
+import { ApiKeysOfDatabase, type OpenedStores, TokensOfDatabase } from "../../src/stores/database/deferred-stores.js";
 import { Opening } from "../../src/stores/database/lazy-resource.js";
-import type { OpenedStores } from "../../src/stores/database/open-database.js";
 import { type Forward, forwarding, hasMethods, type MethodTable } from "../../src/stores/forwarding.js";
 import { ChangeFeed } from "../../src/stores/revocations/change-feed.js";
 import { SharedTokenStore } from "../../src/stores/revocations/replicated-token-store.js";

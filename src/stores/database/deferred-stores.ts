@@ -7,8 +7,18 @@ import {
 } from "../contracts.js";
 import { forwarding } from "../forwarding.js";
 import { CHANGE_RECORD_METHODS, type ChangeRecord, type ChangeSource } from "../revocations/changes.js";
+import type { SqlEngine } from "../sql/index.js";
 import type { Opening } from "./lazy-resource.js";
-import type { OpenedStores } from "./open-database.js";
+
+/** An open database and its stores. */
+export interface OpenedStores {
+  readonly engine: SqlEngine;
+  readonly apiKeys: ApiKeyStore;
+  readonly tokens: TokenStore;
+  readonly changes: ChangeSource;
+  readonly driver: string;
+  close(): Promise<void>;
+}
 
 // The stores of a database that may still be opening: each call waits for it, and rejects when it cannot be opened.
 

@@ -3,7 +3,7 @@ import type { RedisStore } from "connect-redis";
 import session from "express-session";
 import { systemClock, type Clock } from "../../../core/clock.js";
 import type { Secret } from "../../../core/secret.js";
-import { SetupError } from "../../../settings/errors.js";
+import { SetupError } from "../../../core/setup-error.js";
 import type { PrincipalSession, SessionStore } from "../../contracts.js";
 import { openRedis } from "../client.js";
 import type { RedisConnection, RedisReply } from "../connection.js";
