@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { modeSchema } from "../settings/common.js";
+import { modeSchema, realmSchema } from "../settings/common.js";
 import { addIssue, settingsObject } from "../settings/object.js";
 import { secretRingSchema } from "../settings/secrets.js";
 import { API_KEY_STORE_METHODS, type ApiKeyStore } from "../stores/contracts.js";
@@ -95,10 +95,7 @@ export const apiKeySchema = settingsObject({
   /** Pepper for `hmac-sha256`: the first is used for new digests, all verify. Derived from the root `secretKey` when absent. */
   secret: secretRingSchema.optional(),
   /** The realm named in WWW-Authenticate. */
-  realm: z
-    .string()
-    .regex(/^[\x20-\x21\x23-\x5b\x5d-\x7e]{1,64}$/, "Not 1 to 64 printable ASCII characters without quotes")
-    .default("api"),
+  realm: realmSchema.default("api"),
 });
 
 /** What the user writes. */
@@ -113,7 +110,7 @@ export const apiKeyAuthSchema = settingsObject({
   /** As in `apiKeySchema`; the service's own when absent. */
   headerName: headerNameSchema.optional(),
   /** As in `apiKeySchema`; the service's own when absent. */
-  realm: apiKeySchema.shape.realm.unwrap().optional(),
+  realm: realmSchema.optional(),
 });
 
 export type ApiKeyAuthSettings = z.input<typeof apiKeyAuthSchema>;

@@ -9,6 +9,7 @@ import {
   SCOPE_FORM,
 } from "../core/identity.js";
 import type { JsonValue } from "../stores/contracts.js";
+import { copyJson, isPlainObject, MAX_JSON_DEPTH } from "../stores/json.js";
 import { isStorable } from "../stores/records.js";
 import { TokenError } from "./errors.js";
 
@@ -28,7 +29,6 @@ export interface IssueOptions {
 }
 
 const MAX_ENTRIES = 128;
-const MAX_CLAIMS_DEPTH = 8;
 
 /**
  * Claims this library gives a meaning to, or whose meaning (proof of possession, delegation) it would not enforce; and names that
@@ -88,34 +88,12 @@ function claimsOf(value: unknown): Readonly<Record<string, JsonValue>> {
   for (const name of Object.keys(value)) {
     if (RESERVED_CLAIMS.has(name)) throw invalid(`The claim "${name}" is reserved.`);
   }
-  return jsonCopy(value, 0) as Readonly<Record<string, JsonValue>>;
-}
-
-/** A copy made of JSON values only: a Date or a Map would come back from a token, or from a store, as something else. */
-function jsonCopy(value: unknown, depth: number): JsonValue {
-  if (value === null || typeof value === "boolean") return value;
-  if (typeof value === "string" && isWellFormed(value)) return value;
-  if (typeof value === "number" && Number.isFinite(value)) return value;
-  if (depth >= MAX_CLAIMS_DEPTH) throw invalid(`claims are nested deeper than ${MAX_CLAIMS_DEPTH} levels.`);
-  if (Array.isArray(value)) return Object.freeze(value.map((entry) => jsonCopy(entry, depth + 1)));
-  if (!isPlainObject(value)) throw invalid("claims must hold JSON values only.");
-  const copy: Record<string, JsonValue> = {};
-  for (const [name, inner] of Object.entries(value)) {
-    if (name === "__proto__") throw invalid("__proto__ is no name of a claim.");
-    if (inner !== undefined) copy[name] = jsonCopy(inner, depth + 1);
-  }
-  return Object.freeze(copy);
-}
-
-/** Lone surrogates do not survive UTF-8: two different subjects would become one. */
-function isWellFormed(text: string): boolean {
-  return !/\p{Surrogate}/u.test(text);
-}
-
-function isPlainObject(value: unknown): value is Record<string, unknown> {
-  if (typeof value !== "object" || value === null) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null;
+  const copy = copyJson(value);
+  if (copy === undefined)
+    throw invalid(
+      `claims must hold JSON values only, at most ${MAX_JSON_DEPTH} levels deep, without a member named __proto__.`,
+    );
+  return copy as Readonly<Record<string, JsonValue>>;
 }
 
 function invalid(message: string): TokenError {

@@ -1,7 +1,7 @@
 import { createSecretKey } from "node:crypto";
 import { z } from "zod";
 import type { Secret } from "../core/secret.js";
-import { modeSchema } from "../settings/common.js";
+import { modeSchema, realmSchema } from "../settings/common.js";
 import { addIssue, chosen, settingsObject } from "../settings/object.js";
 import { secretRingSchema } from "../settings/secrets.js";
 import { TOKEN_STORE_METHODS, type TokenStore } from "../stores/contracts.js";
@@ -28,10 +28,6 @@ const audienceSchema = chosen<string | readonly string[], readonly string[]>((va
     ? z.array(nameSchema).min(1, "The list is empty; give at least one audience.")
     : nameSchema.transform((name) => [name]),
 );
-
-const realmSchema = z
-  .string()
-  .regex(/^[\x20-\x21\x23-\x5b\x5d-\x7e]{1,64}$/, "Not 1 to 64 printable ASCII characters without quotes");
 
 const shape = settingsObject({
   /** `report` decides and announces, and lets the request pass without a principal. */

@@ -12,6 +12,11 @@ export const secondsSchema = z
   .min(1)
   .max(2 ** 31 - 1);
 
+/** A realm in WWW-Authenticate (RFC 9110 section 11.5), which needs no escapes. */
+export const realmSchema = z
+  .string()
+  .regex(/^[\x20-\x21\x23-\x5b\x5d-\x7e]{1,64}$/, "Not 1 to 64 printable ASCII characters without quotes");
+
 /** An IPv4 or IPv6 address or CIDR range. */
 export const addressRangeSchema = z.string().superRefine((text, context) => {
   const problem = addressRangeProblem(text);

@@ -1,3 +1,4 @@
+import { deepFreeze } from "../core/deep-freeze.js";
 import { MAX_ID_LENGTH } from "../core/identity.js";
 import type { JsonValue, KeyDigest, StoredApiKey, StoredRefreshToken } from "./contracts.js";
 
@@ -127,12 +128,5 @@ function copyJson(value: JsonObject): JsonObject {
 
 /** `JSON.parse`, the result frozen at every depth. */
 export function parseJson(text: string): JsonValue {
-  const value: unknown = JSON.parse(text);
-  return deepFreeze(value as JsonValue);
-}
-
-function deepFreeze(value: JsonValue): JsonValue {
-  if (typeof value !== "object" || value === null) return value;
-  for (const part of Object.values<JsonValue>(value)) deepFreeze(part);
-  return Object.freeze(value);
+  return deepFreeze(JSON.parse(text) as JsonValue);
 }

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { addressRangeSchema, principalIdSchema, roleSchema, scopeSchema } from "../../settings/common.js";
 import { pathText } from "../../settings/object.js";
 import type { JsonValue } from "../../stores/contracts.js";
+import { copyJson } from "../../stores/json.js";
 import { isStorable } from "../../stores/records.js";
 import { ApiKeyError, type ApiKeyIssue } from "../errors.js";
 import { isKeyId } from "./format.js";
@@ -35,7 +36,7 @@ const unique = <Item extends z.ZodType<string>>(item: Item, max: number): z.ZodT
     .transform((items) => [...new Set(items)]) as unknown as z.ZodType<string[], string[]>;
 
 const metadataSchema = z.unknown().transform((value, context): Readonly<Record<string, JsonValue>> => {
-  const copy = copyJson(value, 0);
+  const copy = copyJson(value);
   const problem =
     copy === undefined || typeof copy !== "object" || copy === null || Array.isArray(copy)
       ? "Not an object of JSON values at most 8 levels deep"
@@ -49,26 +50,6 @@ const metadataSchema = z.unknown().transform((value, context): Readonly<Record<s
   context.addIssue({ code: "custom", message });
   return z.NEVER;
 });
-
-/** A copy of plain JSON, or `undefined` when the value is none, is too deep, or names `__proto__`. */
-function copyJson(value: unknown, depth: number): JsonValue | undefined {
-  if (value === null || typeof value === "string" || typeof value === "boolean") return value;
-  if (typeof value === "number") return Number.isFinite(value) ? value : undefined;
-  if (typeof value !== "object" || depth >= 8) return undefined;
-  if (Array.isArray(value)) {
-    const items = value.map((item) => copyJson(item, depth + 1));
-    return items.some((item) => item === undefined) ? undefined : (items as JsonValue[]);
-  }
-  const prototype: unknown = Object.getPrototypeOf(value);
-  if (prototype !== Object.prototype && prototype !== null) return undefined;
-  const copy: Record<string, JsonValue> = {};
-  for (const [key, item] of Object.entries(value)) {
-    const copied = key === "__proto__" ? undefined : copyJson(item, depth + 1);
-    if (copied === undefined) return undefined;
-    copy[key] = copied;
-  }
-  return copy;
-}
 
 /** The limit a key may carry. */
 const keyLimitSchema = z.strictObject({
