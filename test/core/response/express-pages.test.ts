@@ -142,6 +142,19 @@ describe.each(EXPRESS.flatMap((version) => WAYS.map((way) => ({ ...version, ...w
       await server.close();
     });
 
+    it("a success with the policy of such pages is the app's own, and keeps it", async () => {
+      const app = express();
+      secure(app);
+      app.get("/", (_req, res) => void res.set("Content-Security-Policy", "default-src 'none'").send("mine"));
+      app.get("/failed", (_req, res) => {
+        res.status(500).set("Content-Security-Policy", "default-src 'none'").send("theirs");
+      });
+      const server = await serve(app);
+      expect((await server.send("/")).headers["content-security-policy"]).toBe("default-src 'none'");
+      expect((await server.send("/failed")).headers["content-security-policy"]).toBe(FINAL_CSP);
+      await server.close();
+    });
+
     it("an X-Powered-By of the app's own is the app's business", async () => {
       const app = express();
       secure(app).use((_req, res) => void res.set("X-Powered-By", "coffee").end());
