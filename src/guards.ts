@@ -8,7 +8,7 @@ import type { Refusal } from "./core/response/problem.js";
 import { beginState, stateOf } from "./core/request-state.js";
 import { type PartDependencies, partRuntime } from "./core/runtime.js";
 import { missingScopes } from "./core/scopes.js";
-import { scopeSchema } from "./settings/common.js";
+import { roleSchema, scopeSchema } from "./settings/common.js";
 import { parse, settingsObject } from "./settings/object.js";
 
 const KINDS = ["api-key", "jwt", "session"] as const satisfies readonly CredentialKind[];
@@ -17,7 +17,7 @@ const guardSchema = settingsObject({
   /** Scopes that the caller must hold, all of them. Default: none. */
   scopes: z.array(scopeSchema).default([]),
   /** Roles of which the caller must hold at least one. Default: none. */
-  roles: z.array(z.string().min(1)).default([]),
+  roles: z.array(roleSchema).default([]),
   /** Kinds of credential that are accepted. Default: all. */
   kinds: z.array(z.enum(KINDS)).min(1).optional(),
 });

@@ -1,5 +1,5 @@
 import type { AddressList } from "../core/http/address-list.js";
-import { bearerToken } from "../core/http/authorization.js";
+import type { Authorization } from "../core/http/authorization.js";
 import { missingScopes } from "../core/scopes.js";
 
 /** The scope an API key needs to manage keys: a key must not mint keys unless it was made for that. */
@@ -9,9 +9,7 @@ export const MANAGE_SCOPE = "api-keys:manage";
 export interface Presented {
   /** The key header's value: Node joins several lines with a comma. */
   readonly keyHeader: string | undefined;
-  /** The first Authorization line, and how many there are: Node drops the others. */
-  readonly authorization: string | undefined;
-  readonly authorizationLines: number;
+  readonly authorization: Authorization;
   /** A session has proved who is calling. */
   readonly hasSession: boolean;
 }
@@ -29,15 +27,15 @@ const NONE: Choice = Object.freeze({ verdict: "none" });
  */
 export function choosePresented(presented: Presented, prefix: string): Choice {
   const { keyHeader, authorization } = presented;
-  const bearer = bearerToken(authorization);
-  const bearerIsKey = bearer !== undefined && bearer.startsWith(prefix);
-  if (presented.authorizationLines > 1) return { verdict: "ambiguous", reason: "repeated-header" };
-  if (keyHeader === undefined && !bearerIsKey) return NONE;
+  if (authorization.kind === "repeated") return { verdict: "ambiguous", reason: "repeated-header" };
+  // A scheme alone presents nothing.
+  const bearer = authorization.kind === "credentials" && authorization.scheme === "bearer" ? authorization.value : "";
+  if (keyHeader === undefined && !bearer.startsWith(prefix)) return NONE;
   if (keyHeader?.includes(",") === true) return { verdict: "ambiguous", reason: "repeated-header" };
-  if (keyHeader !== undefined && bearer !== undefined) return { verdict: "ambiguous", reason: "two-methods" };
+  if (keyHeader !== undefined && bearer !== "") return { verdict: "ambiguous", reason: "two-methods" };
   if (presented.hasSession) return { verdict: "ambiguous", reason: "session-and-key" };
   return keyHeader === undefined
-    ? { verdict: "key", key: bearer ?? "", scheme: "Bearer" }
+    ? { verdict: "key", key: bearer, scheme: "Bearer" }
     : { verdict: "key", key: keyHeader, scheme: "ApiKey" };
 }
 

@@ -1,6 +1,6 @@
 import type { NextFunction, Request, RequestHandler, Response } from "express";
 import { acceptPrincipal } from "../core/request-events.js";
-import { headerLines } from "../core/http/authority.js";
+import { readAuthorization } from "../core/http/authorization.js";
 import type { Layer } from "../core/layer.js";
 import { standalone } from "../core/pipeline.js";
 import { refuse } from "../core/response/refuse.js";
@@ -73,8 +73,8 @@ export function createApiKey(
         return;
       }
       const keyHeader = req.headers[headerName];
-      const { authorization } = req.headers;
-      if (keyHeader === undefined && authorization === undefined) {
+      const authorization = readAuthorization(req);
+      if (keyHeader === undefined && authorization.kind === "none") {
         next();
         return;
       }
@@ -82,7 +82,6 @@ export function createApiKey(
         {
           keyHeader: Array.isArray(keyHeader) ? keyHeader.join() : keyHeader,
           authorization,
-          authorizationLines: authorization === undefined ? 0 : headerLines(req, "authorization").length,
           hasSession: req.principal?.kind === "session",
         },
         prefix,

@@ -1,8 +1,9 @@
 import { z } from "zod";
-import { modeSchema } from "../settings/common.js";
+import { modeSchema, realmSchema } from "../settings/common.js";
 import { addIssue, settingsObject } from "../settings/object.js";
 import { secretRingSchema } from "../settings/secrets.js";
-import type { ApiKeyStore } from "../stores/contracts.js";
+import { API_KEY_STORE_METHODS, type ApiKeyStore } from "../stores/contracts.js";
+import { hasMethods } from "../stores/forwarding.js";
 import { MAX_SECRET_LENGTH, MIN_SECRET_LENGTH } from "./keys/format.js";
 
 /** Headers that mean something else to Node, to Express or to a proxy; Node also keeps only the first of some of them. */
@@ -12,21 +13,8 @@ const TAKEN_HEADERS = new Set(
   ),
 );
 
-const STORE_METHODS = [
-  "init",
-  "insert",
-  "get",
-  "list",
-  "revoke",
-  "rotate",
-  "replaceHash",
-  "addUsage",
-  "close",
-] as const;
-
 function isApiKeyStore(value: unknown): value is ApiKeyStore {
-  if (typeof value !== "object" || value === null) return false;
-  return STORE_METHODS.every((method) => typeof (value as Record<string, unknown>)[method] === "function");
+  return hasMethods(value, API_KEY_STORE_METHODS);
 }
 
 const prefixSchema = z.string().superRefine((text, context) => {
@@ -134,10 +122,7 @@ export const apiKeySchema = settingsObject({
    */
   secret: secretRingSchema.optional(),
   /** The realm in WWW-Authenticate: 1 to 64 printable ASCII characters without quotes. Default: `"api"`. */
-  realm: z
-    .string()
-    .regex(/^[\x20-\x21\x23-\x5b\x5d-\x7e]{1,64}$/, "Not 1 to 64 printable ASCII characters without quotes")
-    .default("api"),
+  realm: realmSchema.default("api"),
 });
 
 /** Settings of API keys: `new ApiKeyService(settings)` and `apiKeys` of `applySecurity`. */
@@ -155,7 +140,7 @@ export const apiKeyAuthSchema = settingsObject({
   /** The header that carries a key. Default: the header of the service. */
   headerName: headerNameSchema.optional(),
   /** The realm in WWW-Authenticate. Default: the realm of the service. */
-  realm: apiKeySchema.shape.realm.unwrap().optional(),
+  realm: realmSchema.optional(),
 });
 
 /** What one `apiKeyAuth(service, settings)` may set differently from its service. */

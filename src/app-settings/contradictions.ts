@@ -1,4 +1,5 @@
 import type { Secret } from "../core/secret.js";
+import { debugContradictions } from "../session/settings.js";
 import type { SettingsIssue } from "../settings/errors.js";
 import type { ResolvedSecuritySettings, SecuritySettings } from "./schema.js";
 
@@ -28,14 +29,10 @@ const authenticates = (settings: Parsed): boolean =>
 
 /** Each rule looks across protections and says at most one thing. */
 const CONTRADICTIONS: readonly Rule[] = [
-  ({ debug, session }) =>
-    debug === true && on(session)?.sameSite === "none"
-      ? {
-          path: "session.sameSite",
-          message: "SameSite=None needs Secure cookies, and debug switches Secure off.",
-          remedy: "Use lax, or serve over https and set debug: false.",
-        }
-      : undefined,
+  ({ debug, session }) => {
+    const options = on(session);
+    return options && debugContradictions(options, debug === true)[0];
+  },
   ({ session, csrf }) =>
     csrf === false && on(session)?.sameSite === "none"
       ? {

@@ -1,3 +1,4 @@
+import { deepFreeze } from "../core/deep-freeze.js";
 import { z } from "zod";
 import { csrfSchema } from "../csrf/settings.js";
 import { SettingsError, type SettingsIssue } from "../settings/errors.js";
@@ -60,7 +61,8 @@ export function parseSettings(settings: unknown): ResolvedSecuritySettings {
   if (parsed.csrf === undefined) parsed.csrf = parsed.session === false ? false : csrfSchema.parse({});
   issues.push(...contradictions(parsed, given));
   if (issues.length > 0) throw new SettingsError(issues, { cause });
-  return deepFreeze(parsed) as ResolvedSecuritySettings;
+  // A `store` may be a plain object that keeps its state on itself.
+  return deepFreeze(parsed, "store") as ResolvedSecuritySettings;
 }
 
 const NO_STRANGERS = settingsObject(Object.fromEntries(Object.keys(SHAPE).map((key) => [key, z.unknown().optional()])));
@@ -72,16 +74,4 @@ function strangers(settings: object): Record<string, undefined> {
       .filter((key) => !Object.hasOwn(SHAPE, key))
       .map((key) => [key, undefined]),
   );
-}
-
-/** Freezes plain objects and lists; leaves instances (clients, keys) alone, and a `store`, which may be a plain object that keeps its state on itself. */
-function deepFreeze<T>(value: T): T {
-  if (
-    Array.isArray(value) ||
-    (typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype)
-  ) {
-    for (const [key, inner] of Object.entries(value)) if (key !== "store") deepFreeze(inner);
-    Object.freeze(value);
-  }
-  return value;
 }

@@ -1,9 +1,6 @@
 /** How a caller proved who they are. */
 export type CredentialKind = "api-key" | "jwt" | "session";
 
-/** Longest id of a principal, in UTF-16 units: what the columns of every database hold. */
-export const MAX_ID_LENGTH = 255;
-
 /** The one shape of identity, whichever credential proved it. Frozen. */
 export interface Principal {
   /** The owner of the credential: a user id, a service name. */
@@ -16,11 +13,6 @@ export interface Principal {
   readonly roles: readonly string[];
   /** Names the credential without revealing it: the key's id, the token's `jti`, a hash of the session id. */
   readonly credentialId: string;
-}
-
-/** An id as the text it is kept as: a safe integer, which many databases give, in decimal. Anything else is left for its check. */
-export function idText(id: unknown): unknown {
-  return Number.isSafeInteger(id) ? String(id) : id;
 }
 
 /** Copies and freezes, so that neither the app nor a store can change an identity in flight. */

@@ -1,6 +1,3 @@
-/** One scope: words of letters, digits, `.`, `_` or `-` joined by colons, the last of which may be `*` (`orders:*`). */
-export const SCOPE_PATTERN = /^[A-Za-z0-9._-]{1,64}(?::[A-Za-z0-9._-]{1,64}){0,7}(?::\*)?$/;
-
 /** True when holding `granted` means holding `wanted`: the same scope, or a prefix ending in `:*`. */
 export function scopeCovers(granted: string, wanted: string): boolean {
   if (granted === wanted) return true;

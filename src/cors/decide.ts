@@ -1,4 +1,5 @@
-import { MAX_ORIGIN_LENGTH, type OriginPatterns, parseOrigin } from "../core/http/origin.js";
+import { type Origin, type OriginPatterns, parseOrigin } from "../core/http/origin.js";
+import { type Destination, isSameOrigin } from "../core/http/same-origin.js";
 import { isForbiddenMethod, isToken } from "./names.js";
 
 /** What the settings come down to. */
@@ -13,7 +14,7 @@ export interface CorsRules {
 }
 
 /** What of a request the decision looks at; absent fields are `undefined`. Node joins repeated fields by ", ". */
-export interface CorsInput {
+export interface CorsInput extends Destination {
   readonly method: string;
   readonly origin: string | undefined;
   readonly requestedMethod: string | undefined;
@@ -21,12 +22,6 @@ export interface CorsInput {
   readonly requestedPrivateNetwork: string | undefined;
   /** Sec-Fetch-Site: written by the browser alone (Fetch Metadata section 2.3). */
   readonly fetchSite: string | undefined;
-  /** Host and port this request was sent to, as the field has them. */
-  readonly host: string | undefined;
-  /** The port in X-Forwarded-Port of a trusted proxy. */
-  readonly forwardedPort: number | undefined;
-  /** Whether it came over TLS, by the connection or a trusted proxy. */
-  readonly secure: boolean;
 }
 
 const ORIGIN_REASONS = ["unlisted-origin", "null-origin", "malformed-origin", "several-origins"] as const;
@@ -67,9 +62,11 @@ export function decide(rules: CorsRules, input: CorsInput): CorsVerdict {
   const preflight = input.method === "OPTIONS" && input.requestedMethod !== undefined;
   const any = rules.origins === "*";
   if (rules.origins !== "*" && !rules.origins.has(origin)) {
-    // Browsers send Origin with every POST, to the page's own origin too.
-    if (isSameOrigin(origin, input)) return SAME_ORIGIN;
-    const reason = originReason(origin);
+    // Browsers send Origin with every POST, to the page's own origin too. Sec-Fetch-Site settles it where they send it: a form
+    // under `Referrer-Policy: no-referrer` has the Origin `null` even at home.
+    const parsed = parseOrigin(origin);
+    if (input.fetchSite === "same-origin" || (parsed !== undefined && isSameOrigin(parsed, input))) return SAME_ORIGIN;
+    const reason = originReason(origin, parsed);
     return preflight ? { kind: "preflight-refused", reason } : { kind: "refused", reason };
   }
   if (!preflight) return any ? ANY : LISTED;
@@ -91,33 +88,10 @@ export function isOriginReason(reason: OriginReason | PreflightReason): reason i
   return (ORIGIN_REASONS as readonly string[]).includes(reason);
 }
 
-function originReason(origin: string): OriginReason {
+function originReason(origin: string, parsed: Origin | undefined): OriginReason {
   if (origin === "null") return "null-origin";
   if (origin.includes(",")) return "several-origins";
-  return parseOrigin(origin) === undefined ? "malformed-origin" : "unlisted-origin";
-}
-
-/**
- * Whether the request comes from a page of its own target. Sec-Fetch-Site settles it where the browser sends it (a form
- * under `Referrer-Policy: no-referrer` has the Origin `null` even at home); else Origin is compared with Host. A secure
- * Origin also matches a plain connection, because TLS may end at a proxy we are not told of; a plain one never matches a
- * secure connection, because whoever controls the network can write that page.
- */
-function isSameOrigin(origin: string, { fetchSite, host, forwardedPort, secure }: CorsInput): boolean {
-  if (fetchSite === "same-origin") return true;
-  if (host === undefined || host === "" || host.length > MAX_ORIGIN_LENGTH) return false;
-  const name = host.toLowerCase();
-  if (isOrigin(origin, name, secure)) return true;
-  return forwardedPort !== undefined && isOrigin(origin, `${name.replace(/:\d*$/, "")}:${forwardedPort}`, secure);
-}
-
-function isOrigin(origin: string, name: string, secure: boolean): boolean {
-  return origin === `https://${without(name, ":443")}` || (!secure && origin === `http://${without(name, ":80")}`);
-}
-
-/** Some proxies write the default port into Host; Origin never has it. */
-function without(host: string, port: string): string {
-  return host.endsWith(port) ? host.slice(0, -port.length) : host;
+  return parsed === undefined ? "malformed-origin" : "unlisted-origin";
 }
 
 /** Methods are compared with case (RFC 9110 section 9.1). The unlisted safelisted ones are refused too, as they are asked for. */

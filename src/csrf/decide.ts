@@ -1,5 +1,5 @@
-import { type Authority, parseAuthority, sameAuthority } from "../core/http/authority.js";
 import { type OriginPatterns, parseOrigin } from "../core/http/origin.js";
+import { type Destination, isSameOrigin } from "../core/http/same-origin.js";
 import type { Refusal } from "../core/response/problem.js";
 
 /** The settings, compiled. */
@@ -10,17 +10,11 @@ export interface CsrfPolicy {
 }
 
 /** What an unsafe request says about where it came from, and whom it is for. */
-export interface CsrfRequest {
+export interface CsrfRequest extends Destination {
   /** The values of all Sec-Fetch-Site lines. */
   readonly site: readonly string[];
   /** The values of all Origin lines. */
   readonly origin: readonly string[];
-  /** The host this request is for, as sent; `undefined` when there is none or more than one. */
-  readonly host: string | undefined;
-  /** The port in X-Forwarded-Port of a trusted proxy. */
-  readonly forwardedPort: number | undefined;
-  /** True when the request is known to have come over https. */
-  readonly secure: boolean;
 }
 
 export type CsrfReason = "cross-site" | "same-site" | "origin-mismatch" | "null-origin" | "unmarked" | "malformed";
@@ -72,26 +66,15 @@ export function decideCsrf(policy: CsrfPolicy, request: CsrfRequest): Refusal | 
  * Compares Origin with the host, where Sec-Fetch-Site is missing (plain http, old browsers) and also where it is there:
  * Safari before 2026 called a cross-site form "same-origin" when the user reloaded it, and sent the true Origin beside
  * (WebKit/WebKit#60289).
- *
- * @param anyPort compare host names only: the browser has compared the ports, and a proxy may have lost ours
  */
-function checkOrigin(request: CsrfRequest, origin: string | undefined, { anyPort = false } = {}): Refusal | undefined {
+function checkOrigin(
+  request: CsrfRequest,
+  origin: string | undefined,
+  options?: { readonly anyPort: boolean },
+): Refusal | undefined {
   if (origin === undefined) return undefined;
   if (origin === "null") return NULL_ORIGIN;
   const from = parseOrigin(origin);
   if (from === undefined) return MALFORMED;
-  const to = request.host === undefined ? undefined : parseAuthority(request.host);
-  if (to === undefined) return ORIGIN_MISMATCH;
-  // A page of http://host, which anyone on the network can write, is not the https service of that name. The reverse,
-  // an https page of a service that believes it serves http, is what a proxy that ends TLS looks like.
-  if (from.scheme !== "https" && (request.secure || from.scheme !== "http")) return ORIGIN_MISMATCH;
-  const own: Authority = { host: withoutClosingDot(from.host), port: from.port };
-  if (own.host !== to.host) return ORIGIN_MISMATCH;
-  return anyPort || sameAuthority(own, to, from.scheme) || own.port === request.forwardedPort
-    ? undefined
-    : ORIGIN_MISMATCH;
-}
-
-function withoutClosingDot(host: string): string {
-  return host.endsWith(".") ? host.slice(0, -1) : host;
+  return isSameOrigin(from, request, options) ? undefined : ORIGIN_MISMATCH;
 }

@@ -1,4 +1,5 @@
-import { MAX_ID_LENGTH } from "../core/principal.js";
+import type { Authorization } from "../core/http/authorization.js";
+import { MAX_ID_LENGTH } from "../core/identity.js";
 import type { TokenErrorCode } from "./errors.js";
 
 /** The claims of an access token (RFC 9068 section 2.2), checked. What the app added at `issue` stands beside them. */
@@ -110,9 +111,7 @@ export function scopesOf(claims: AccessTokenClaims): readonly string[] {
 
 /** What one request presents. */
 export interface Presented {
-  /** The first Authorization line, and how many there are: Node drops the others. */
-  readonly authorization: string | undefined;
-  readonly authorizationLines: number;
+  readonly authorization: Authorization;
   /** The API key layer took a credential of this request as its own. */
   readonly byApiKey: boolean;
   /** Another protection has proved who is calling. */
@@ -132,20 +131,10 @@ const TWO_PROOFS: Choice = Object.freeze({ verdict: "ambiguous", reason: "sessio
  * Which token a request presents. Only `Authorization: Bearer` is read: a token in a query ends up in logs
  * (RFC 9700 section 4.3.2), one in a form body is sent by any page. Pure.
  */
-export function choosePresented({ authorization, authorizationLines, byApiKey, hasPrincipal }: Presented): Choice {
-  if (authorization === undefined || byApiKey) return NONE;
-  if (authorizationLines > 1) return REPEATED;
-  const token = afterBearer(authorization);
-  if (token === undefined) return NONE;
-  return hasPrincipal ? TWO_PROOFS : { verdict: "token", token };
-}
-
-/** What follows `Bearer`, possibly nothing or several words (which no token is); `undefined` for another scheme. */
-function afterBearer(authorization: string): string | undefined {
-  if (authorization.slice(0, 6).toLowerCase() !== "bearer") return undefined;
-  if (authorization.length === 6) return "";
-  const after = authorization.charAt(6);
-  // Node has trimmed the line, so that "Bearer " arrives without its space. A tab is no separator (RFC 6750 section 2.1).
-  if (after === "\t") return "";
-  return after === " " ? authorization.slice(7).trim() : undefined;
+export function choosePresented({ authorization, byApiKey, hasPrincipal }: Presented): Choice {
+  if (authorization.kind === "none" || byApiKey) return NONE;
+  if (authorization.kind === "repeated") return REPEATED;
+  if (authorization.scheme !== "bearer") return NONE;
+  // Nothing, or several words, is taken too: it is a token that cannot be right.
+  return hasPrincipal ? TWO_PROOFS : { verdict: "token", token: authorization.value };
 }

@@ -1,6 +1,15 @@
-import { idText, MAX_ID_LENGTH } from "../core/principal.js";
-import { SCOPE_PATTERN } from "../core/scopes.js";
+import {
+  ID_FORM,
+  idText,
+  isPrincipalId,
+  isRole,
+  isScope,
+  MAX_ID_LENGTH,
+  ROLE_FORM,
+  SCOPE_FORM,
+} from "../core/identity.js";
 import type { JsonValue } from "../stores/contracts.js";
+import { copyJson, isPlainObject, MAX_JSON_DEPTH } from "../stores/json.js";
 import { isStorable } from "../stores/records.js";
 import { TokenError } from "./errors.js";
 
@@ -23,8 +32,6 @@ export interface IssueInput {
 }
 
 const MAX_ENTRIES = 128;
-const MAX_CLAIMS_DEPTH = 8;
-const ROLE_PATTERN = /^[^\x00-\x1f\x7f]{1,64}$/;
 
 /**
  * Claims this library gives a meaning to, or whose meaning (proof of possession, delegation) it would not enforce; and names that
@@ -43,11 +50,7 @@ const RESERVED_CLAIMS: ReadonlySet<string> = new Set(
  */
 export function grantOf(id: unknown, options: unknown = {}): Grant {
   const subject = idText(id);
-  if (typeof subject !== "string" || subject === "" || subject.length > MAX_ID_LENGTH || !isStorable(subject)) {
-    throw invalid(
-      `The subject must be text of 1 to ${MAX_ID_LENGTH} characters, without NUL and half surrogate pairs, or a safe integer.`,
-    );
-  }
+  if (!isPrincipalId(subject)) throw invalid(`The subject must be ${ID_FORM}.`);
   if (!isPlainObject(options)) throw invalid("The options must be an object.");
   for (const name of Object.keys(options)) {
     if (name !== "scopes" && name !== "roles" && name !== "claims")
@@ -55,8 +58,8 @@ export function grantOf(id: unknown, options: unknown = {}): Grant {
   }
   return Object.freeze({
     subject,
-    scopes: words("scopes", options.scopes, SCOPE_PATTERN),
-    roles: words("roles", options.roles, ROLE_PATTERN),
+    scopes: words("scopes", options.scopes, isScope, SCOPE_FORM),
+    roles: words("roles", options.roles, isRole, ROLE_FORM),
     claims: claimsOf(options.claims),
   });
 }
@@ -66,13 +69,17 @@ export function isTokenId(jti: unknown): boolean {
   return typeof jti === "string" && jti !== "" && jti.length <= MAX_ID_LENGTH && isStorable(jti);
 }
 
-function words(name: string, value: unknown, pattern: RegExp): readonly string[] {
+function words(
+  name: string,
+  value: unknown,
+  isValid: (entry: unknown) => entry is string,
+  form: string,
+): readonly string[] {
   if (value === undefined) return [];
   if (!Array.isArray(value) || value.length > MAX_ENTRIES)
     throw invalid(`${name} must be a list of at most ${MAX_ENTRIES} strings.`);
   const list = value.map((entry: unknown) => {
-    if (typeof entry !== "string" || !pattern.test(entry) || !isWellFormed(entry))
-      throw invalid(`An entry of ${name} is not of the form it must have.`);
+    if (!isValid(entry)) throw invalid(`An entry of ${name} is not of the form: ${form}.`);
     return entry;
   });
   return Object.freeze([...new Set(list)]);
@@ -84,34 +91,12 @@ function claimsOf(value: unknown): Readonly<Record<string, JsonValue>> {
   for (const name of Object.keys(value)) {
     if (RESERVED_CLAIMS.has(name)) throw invalid(`The claim "${name}" is reserved.`);
   }
-  return jsonCopy(value, 0) as Readonly<Record<string, JsonValue>>;
-}
-
-/** A copy made of JSON values only: a Date or a Map would come back from a token, or from a store, as something else. */
-function jsonCopy(value: unknown, depth: number): JsonValue {
-  if (value === null || typeof value === "boolean") return value;
-  if (typeof value === "string" && isWellFormed(value)) return value;
-  if (typeof value === "number" && Number.isFinite(value)) return value;
-  if (depth >= MAX_CLAIMS_DEPTH) throw invalid(`claims are nested deeper than ${MAX_CLAIMS_DEPTH} levels.`);
-  if (Array.isArray(value)) return Object.freeze(value.map((entry) => jsonCopy(entry, depth + 1)));
-  if (!isPlainObject(value)) throw invalid("claims must hold JSON values only.");
-  const copy: Record<string, JsonValue> = {};
-  for (const [name, inner] of Object.entries(value)) {
-    if (name === "__proto__") throw invalid("__proto__ is no name of a claim.");
-    if (inner !== undefined) copy[name] = jsonCopy(inner, depth + 1);
-  }
-  return Object.freeze(copy);
-}
-
-/** Lone surrogates do not survive UTF-8: two different subjects would become one. */
-function isWellFormed(text: string): boolean {
-  return !/\p{Surrogate}/u.test(text);
-}
-
-function isPlainObject(value: unknown): value is Record<string, unknown> {
-  if (typeof value !== "object" || value === null) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null;
+  const copy = copyJson(value);
+  if (copy === undefined)
+    throw invalid(
+      `claims must hold JSON values only, at most ${MAX_JSON_DEPTH} levels deep, without a member named __proto__.`,
+    );
+  return copy as Readonly<Record<string, JsonValue>>;
 }
 
 function invalid(message: string): TokenError {

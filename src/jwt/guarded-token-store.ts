@@ -6,10 +6,8 @@ import type { StoreCaller } from "../core/store-caller.js";
 import { faultOf } from "../stores/health/store-fault.js";
 import { boundedCall, StoreGuard, StoreUnavailableError } from "../stores/health/store-guard.js";
 import type { StoreTime } from "../stores/health/store-time.js";
-import type { StoredRefreshToken, TokenStore, WriteCall } from "../stores/contracts.js";
+import type { AccessTokenFacts, StoredRefreshToken, TokenStore, WriteCall } from "../stores/contracts.js";
 import { TokenError } from "./errors.js";
-
-type AccessTokenFacts = Parameters<TokenStore["isRevoked"]>[0];
 
 /** How many marks of undelivered successors one process remembers; the store keeps all. */
 const MOST_UNDELIVERED = 10_000;

@@ -1,7 +1,6 @@
 import type { Request, RequestHandler, Response } from "express";
 import { acceptPrincipal } from "../core/request-events.js";
-import { headerLines } from "../core/http/authority.js";
-import { challenge } from "../core/http/authorization.js";
+import { challenge, readAuthorization } from "../core/http/authorization.js";
 import type { Layer, Mode, RunLayer } from "../core/layer.js";
 import { standalone } from "../core/pipeline.js";
 import { createPrincipal, type Principal } from "../core/principal.js";
@@ -88,11 +87,10 @@ export function createJwt(
   const run: RunLayer = function jwtMiddleware(req, res, next, state) {
     // Mounted for the app and again for a route, or handed back by app.handle: the token has been verified.
     if (req.principal?.kind === "jwt" && state.tokenManager === manager) return next();
-    const { authorization } = req.headers;
-    if (authorization === undefined) return next();
+    const authorization = readAuthorization(req);
+    if (authorization.kind === "none") return next();
     const choice = choosePresented({
       authorization,
-      authorizationLines: headerLines(req, "authorization").length,
       byApiKey: state.presented === "api-key",
       // A principal of another manager came from this same header: its token is no second credential.
       hasPrincipal: req.principal !== undefined && req.principal.kind !== "jwt",

@@ -1,32 +1,18 @@
 import { createSecretKey } from "node:crypto";
 import { z } from "zod";
 import type { Secret } from "../core/secret.js";
-import { modeSchema } from "../settings/common.js";
+import { modeSchema, realmSchema } from "../settings/common.js";
 import { addIssue, chosen, settingsObject } from "../settings/object.js";
 import { secretRingSchema } from "../settings/secrets.js";
-import type { TokenStore } from "../stores/contracts.js";
+import { TOKEN_STORE_METHODS, type TokenStore } from "../stores/contracts.js";
+import { hasMethods } from "../stores/forwarding.js";
 import { ALGORITHMS, familyOf, hashBits, type JwtAlgorithm } from "./keys/algorithms.js";
 import { keyProblem, looksLikeAsymmetricKey } from "./keys/validation.js";
 import { derivedKid } from "./keys/key-ids.js";
 import { keyEntrySchema, privateKeySchema, type JwtKeySettings, type ResolvedJwtKeySettings } from "./keys/settings.js";
 
-const STORE_METHODS = [
-  "init",
-  "insert",
-  "get",
-  "rotate",
-  "revokeFamily",
-  "revokeSubject",
-  "revokeAccessToken",
-  "denyFamily",
-  "isRevoked",
-  "deleteExpired",
-  "close",
-] as const;
-
 function isTokenStore(value: unknown): value is TokenStore {
-  if (typeof value !== "object" || value === null) return false;
-  return STORE_METHODS.every((method) => typeof (value as Record<string, unknown>)[method] === "function");
+  return hasMethods(value, TOKEN_STORE_METHODS);
 }
 
 /** A name of an issuer or an audience: visible characters, not blank. `audience: ""` must never mean "any" (jsonwebtoken takes it so). */
@@ -42,10 +28,6 @@ const audienceSchema = chosen<string | readonly string[], readonly string[]>((va
     ? z.array(nameSchema).min(1, "The list is empty; give at least one audience.")
     : nameSchema.transform((name) => [name]),
 );
-
-const realmSchema = z
-  .string()
-  .regex(/^[\x20-\x21\x23-\x5b\x5d-\x7e]{1,64}$/, "Not 1 to 64 printable ASCII characters without quotes");
 
 /** With its types by name: declarations would otherwise show an object without comments. */
 const keySchema: z.ZodType<ResolvedJwtKeySettings, JwtKeySettings> = keyEntrySchema;

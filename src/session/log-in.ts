@@ -1,8 +1,7 @@
 import { InvalidInputError } from "../core/portcullis-error.js";
 import type { Request, Response } from "express";
-import { idText, MAX_ID_LENGTH } from "../core/principal.js";
+import { ID_FORM, idText, isPrincipalId, isRole, isScope, ROLE_FORM, SCOPE_FORM } from "../core/identity.js";
 import { requestFacts } from "../core/request-events.js";
-import { SCOPE_PATTERN } from "../core/scopes.js";
 import { SetupError } from "../core/setup-error.js";
 import { SessionStoreFullError } from "../stores/session-record.js";
 import { boundSession } from "./request-properties.js";
@@ -203,24 +202,21 @@ function checkedDetails(who: unknown): { id: string; scopes: string[]; roles: st
   if (typeof who !== "object" || who === null) throw new InvalidInputError("logIn needs { id, scopes?, roles? }.");
   const { scopes, roles, ...rest } = who as Record<string, unknown>;
   const id = idText(rest["id"]);
-  if (typeof id !== "string" || id === "" || id.length > MAX_ID_LENGTH) {
+  if (!isPrincipalId(id)) {
     throw new InvalidInputError(
-      `logIn: id must be text of 1 to ${MAX_ID_LENGTH} characters, or a safe integer. Write the id of another type as text: { id: String(user.id) }.`,
+      `logIn: id must be ${ID_FORM}. Write the id of another type as text: { id: String(user.id) }.`,
     );
   }
-  // The id goes into events: a line break in it could forge a line of somebody's log.
-  if (/[\x00-\x1f\x7f]/.test(id)) throw new InvalidInputError("logIn: id must hold no control characters.");
   return {
     id,
-    scopes: checkedList("scopes", scopes, (scope) => SCOPE_PATTERN.test(scope)),
-    roles: checkedList("roles", roles, (role) => role !== "" && role.length <= 256),
+    scopes: checkedList("scopes", scopes, isScope, SCOPE_FORM),
+    roles: checkedList("roles", roles, isRole, ROLE_FORM),
   };
 }
 
-function checkedList(name: string, list: unknown, isValid: (item: string) => boolean): string[] {
+function checkedList(name: string, list: unknown, isValid: (item: unknown) => item is string, form: string): string[] {
   if (list === undefined) return [];
-  if (!Array.isArray(list) || !list.every((item): item is string => typeof item === "string" && isValid(item))) {
-    throw new InvalidInputError(`logIn: ${name} must be an array of well-formed ${name}.`);
-  }
+  if (!Array.isArray(list) || !list.every(isValid))
+    throw new InvalidInputError(`logIn: ${name} must be an array of ${name}, each of the form: ${form}.`);
   return [...list];
 }

@@ -6,7 +6,7 @@ import type { StoreCaller } from "../core/store-caller.js";
 import { faultOf } from "../stores/health/store-fault.js";
 import { StoreGuard } from "../stores/health/store-guard.js";
 import type { PrincipalSession, SessionStore } from "../stores/contracts.js";
-import { SESSION_STAMP, type SessionStamp } from "../stores/session-record.js";
+import { ENDED_IDS, ENDED_MS, SESSION_STAMP, type SessionStamp } from "../stores/session-record.js";
 import { expiryOf, timeVerdict, type TimePolicy } from "./decide.js";
 import { andThen, fromCallback, type Maybe } from "../core/maybe-promise.js";
 import { sessionHandle, type SessionCookie } from "./session-cookie.js";
@@ -35,10 +35,6 @@ export type EndReason = "ended" | "replaced" | "revoked";
  * on their way, or it is another tab.
  */
 const HONEST_MS = 60_000;
-
-/** An ended id is remembered for longer than any request that could still write it runs. */
-const ENDED_IDS = 10_000;
-const ENDED_MS = 10 * 60_000;
 
 /**
  * The store as the session layer uses it: every call bounded in time, every session stamped and held to its times, and

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { addressRangeProblem } from "../core/http/address-list.js";
-import { SCOPE_PATTERN } from "../core/scopes.js";
+import { ID_FORM, idText, isPrincipalId, isRole, isScope, ROLE_FORM, SCOPE_FORM } from "../core/identity.js";
 import { addIssue } from "./object.js";
 
 /** Every protection: `enforce` refuses; `report` decides and announces the event, and lets the request pass. */
@@ -11,6 +11,11 @@ export const secondsSchema = z
   .int()
   .min(1)
   .max(2 ** 31 - 1);
+
+/** A realm in WWW-Authenticate (RFC 9110 section 11.5), which needs no escapes. */
+export const realmSchema = z
+  .string()
+  .regex(/^[\x20-\x21\x23-\x5b\x5d-\x7e]{1,64}$/, "Not 1 to 64 printable ASCII characters without quotes");
 
 /** An IPv4 or IPv6 address or CIDR range. */
 export const addressRangeSchema = z.string().superRefine((text, context) => {
@@ -26,10 +31,17 @@ export const addressRangeSchema = z.string().superRefine((text, context) => {
   });
 });
 
+/** The id of a principal: text, or a safe integer, which is taken as decimal text. */
+export const principalIdSchema = z.preprocess(
+  idText,
+  z.string().refine(isPrincipalId, `Not an id: ${ID_FORM}`),
+) as unknown as z.ZodType<string, string | number>;
+
 /** One scope (`read`, `orders:write`, `orders:*`). */
-export const scopeSchema = z
-  .string()
-  .regex(SCOPE_PATTERN, "Not a scope: words of letters, digits, '.', '_' or '-' joined by colons");
+export const scopeSchema = z.string().refine(isScope, `Not a scope: ${SCOPE_FORM}`);
+
+/** One role (`admin`, `billing:viewer`). */
+export const roleSchema = z.string().refine(isRole, `Not a role: ${ROLE_FORM}`);
 
 /** What Express and glob patterns have and a path that is requested literally has not: `*`, `{…}`, `\\`, `/:id`. */
 const PATTERN = /[*{}\\]|\/:[A-Za-z_]/;

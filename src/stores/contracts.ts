@@ -1,4 +1,5 @@
 import type session from "express-session";
+import type { MethodTable } from "./forwarding.js";
 import type { WriteCall } from "./health/write-call.js";
 import type { WindowOutcome, WindowPolicy, WindowRequest } from "../core/rate-limits.js";
 
@@ -150,6 +151,18 @@ export interface ApiKeyStore {
   close(): Promise<void>;
 }
 
+export const API_KEY_STORE_METHODS: MethodTable<ApiKeyStore> = {
+  init: "required",
+  insert: "required",
+  get: "required",
+  list: "required",
+  revoke: "required",
+  rotate: "required",
+  replaceHash: "required",
+  addUsage: "required",
+  close: "required",
+};
+
 /** One refresh token at rest. Its secret is only here as a hash. */
 export interface StoredRefreshToken {
   /** The public part of the token. */
@@ -182,6 +195,18 @@ export interface StoredRefreshToken {
   readonly undeliveredAt?: number | null;
   /** When it was revoked, in milliseconds since the epoch. */
   readonly revokedAt: number | null;
+}
+
+/** What `isRevoked` is asked about. */
+export interface AccessTokenFacts {
+  /** The id of the access token. */
+  readonly jti: string;
+  /** The principal it is for. */
+  readonly subject: string;
+  /** When it was issued, in milliseconds since the epoch. */
+  readonly issuedAt: number;
+  /** The family of refresh tokens it was issued with, if any. */
+  readonly familyId?: string | undefined;
 }
 
 /**
@@ -239,24 +264,14 @@ export interface TokenStore {
   /** Denies the access tokens of a family until the last of them would have expired. */
   denyFamily(familyId: string, until: number): Promise<void>;
   /** Whether an access token is denied by its id, its family or its subject's cut-off. On the hot path: answer without I/O where possible. */
-  isRevoked(token: {
-    readonly jti: string;
-    readonly subject: string;
-    readonly issuedAt: number;
-    readonly familyId?: string | undefined;
-  }): boolean | Promise<boolean>;
+  isRevoked(token: AccessTokenFacts): boolean | Promise<boolean>;
   /** Whether `isRevoked` answers from memory now. Then it is asked even while the store it follows is down. */
   readonly isCurrent?: boolean;
   /**
    * Whether it is known without asking anyone that this token is denied; false proves nothing. Asked when `isRevoked` cannot
    * answer, so that an outage never readmits a token this process knows to be revoked.
    */
-  isKnownRevoked?(token: {
-    readonly jti: string;
-    readonly subject: string;
-    readonly issuedAt: number;
-    readonly familyId?: string | undefined;
-  }): boolean;
+  isKnownRevoked?(token: AccessTokenFacts): boolean;
   /**
    * Deletes what has ended before `now`: denials after their end, unused tokens after `expiresAt`, used ones after
    * `familyExpiresAt` (until then they show a reuse). Returns how many tokens and denials. Also forgets (sets to null)
@@ -268,6 +283,22 @@ export interface TokenStore {
   /** Writes what is pending and lets go of what `init` opened. */
   close(): Promise<void>;
 }
+
+export const TOKEN_STORE_METHODS: MethodTable<TokenStore> = {
+  init: "required",
+  insert: "required",
+  get: "required",
+  rotate: "required",
+  markUndelivered: "optional",
+  revokeFamily: "required",
+  revokeSubject: "required",
+  revokeAccessToken: "required",
+  denyFamily: "required",
+  isRevoked: "required",
+  isKnownRevoked: "optional",
+  deleteExpired: "required",
+  close: "required",
+};
 
 /** One session of a principal, as a store lists it. */
 export interface PrincipalSession {

@@ -1,3 +1,5 @@
+import { deepFreeze } from "../core/deep-freeze.js";
+import { MAX_ID_LENGTH } from "../core/identity.js";
 import type { JsonValue, KeyDigest, StoredApiKey, StoredRefreshToken } from "./contracts.js";
 
 /**
@@ -88,12 +90,9 @@ export function text(value: string): string {
   return value;
 }
 
-/** Longest text that is looked up by, in UTF-16 units: what the columns of every engine hold. */
-const MAX_NAME_LENGTH = 255;
-
 /** @throws TypeError when the text is not storable, or longer than what is looked up by may be */
 export function nameText(value: string): string {
-  if (value.length > MAX_NAME_LENGTH) throw notStorable(`A name is longer than ${MAX_NAME_LENGTH} characters.`);
+  if (value.length > MAX_ID_LENGTH) throw notStorable(`A name is longer than ${MAX_ID_LENGTH} characters.`);
   return text(value);
 }
 
@@ -129,12 +128,5 @@ function copyJson(value: JsonObject): JsonObject {
 
 /** `JSON.parse`, the result frozen at every depth. */
 export function parseJson(text: string): JsonValue {
-  const value: unknown = JSON.parse(text);
-  return deepFreeze(value as JsonValue);
-}
-
-function deepFreeze(value: JsonValue): JsonValue {
-  if (typeof value !== "object" || value === null) return value;
-  for (const part of Object.values<JsonValue>(value)) deepFreeze(part);
-  return Object.freeze(value);
+  return deepFreeze(JSON.parse(text) as JsonValue);
 }

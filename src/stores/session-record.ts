@@ -6,6 +6,11 @@ import { PortcullisError } from "../core/portcullis-error.js";
  */
 export const SESSION_STAMP = "portcullis:session";
 
+/** How long an ended id stays known as ended, in milliseconds: longer than any request that could still write it runs. */
+export const ENDED_MS = 600_000;
+/** How many ended ids one process remembers. */
+export const ENDED_IDS = 10_000;
+
 /** The session layer's facts about one session. Times are milliseconds since the epoch. */
 export interface SessionStamp {
   readonly createdAt: number;

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { AddressList } from "../../src/core/http/address-list.js";
+import { parseAuthorization } from "../../src/core/http/authorization.js";
 import {
   choosePresented,
   excess,
@@ -15,9 +16,9 @@ import {
 const NOW = 1_000_000;
 
 describe("which key a request presents", () => {
-  const bare: Presented = { keyHeader: undefined, authorization: undefined, authorizationLines: 0, hasSession: false };
+  const bare: Presented = { keyHeader: undefined, authorization: { kind: "none" }, hasSession: false };
   const header: Presented = { ...bare, keyHeader: "mcp_k" };
-  const bearer: Presented = { ...bare, authorization: "Bearer mcp_k", authorizationLines: 1 };
+  const bearer: Presented = { ...bare, authorization: parseAuthorization("Bearer mcp_k") };
   const rows: { name: string; input: Presented; verdict: string }[] = [
     { name: "nothing", input: bare, verdict: "none" },
     { name: "the header", input: header, verdict: "key ApiKey mcp_k" },
@@ -29,28 +30,45 @@ describe("which key a request presents", () => {
     },
     { name: "the header twice", input: { ...header, keyHeader: "mcp_k, mcp_k" }, verdict: "ambiguous repeated-header" },
     { name: "bearer", input: bearer, verdict: "key Bearer mcp_k" },
-    { name: "bearer in capitals", input: { ...bearer, authorization: "BEARER mcp_k" }, verdict: "key Bearer mcp_k" },
-    { name: "bearer twice", input: { ...bearer, authorizationLines: 2 }, verdict: "ambiguous repeated-header" },
-    { name: "bearer of a token that is no key", input: { ...bearer, authorization: "Bearer ey.a.b" }, verdict: "none" },
     {
-      name: "two authorizations, the first not ours",
-      input: { ...bearer, authorization: "Basic x", authorizationLines: 2 },
+      name: "bearer in capitals",
+      input: { ...bearer, authorization: parseAuthorization("BEARER mcp_k") },
+      verdict: "key Bearer mcp_k",
+    },
+    {
+      name: "bearer twice",
+      input: { ...bearer, authorization: { kind: "repeated" } },
       verdict: "ambiguous repeated-header",
     },
-    { name: "basic", input: { ...bearer, authorization: "Basic x" }, verdict: "none" },
+    {
+      name: "bearer of a token that is no key",
+      input: { ...bearer, authorization: parseAuthorization("Bearer ey.a.b") },
+      verdict: "none",
+    },
+    {
+      name: "the header beside two authorizations",
+      input: { ...header, authorization: { kind: "repeated" } },
+      verdict: "ambiguous repeated-header",
+    },
+    {
+      name: "the header beside the scheme bearer alone",
+      input: { ...header, authorization: parseAuthorization("Bearer") },
+      verdict: "key ApiKey mcp_k",
+    },
+    { name: "basic", input: { ...bearer, authorization: parseAuthorization("Basic x") }, verdict: "none" },
     {
       name: "header beside basic",
-      input: { ...header, authorization: "Basic x", authorizationLines: 1 },
+      input: { ...header, authorization: parseAuthorization("Basic x") },
       verdict: "key ApiKey mcp_k",
     },
     {
       name: "header beside bearer",
-      input: { ...header, authorization: "Bearer mcp_k", authorizationLines: 1 },
+      input: { ...header, authorization: parseAuthorization("Bearer mcp_k") },
       verdict: "ambiguous two-methods",
     },
     {
       name: "header beside another bearer",
-      input: { ...header, authorization: "Bearer ey.a.b", authorizationLines: 1 },
+      input: { ...header, authorization: parseAuthorization("Bearer ey.a.b") },
       verdict: "ambiguous two-methods",
     },
     { name: "header in a session", input: { ...header, hasSession: true }, verdict: "ambiguous session-and-key" },

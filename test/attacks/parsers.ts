@@ -1,5 +1,5 @@
 import { readSessionCookie } from "../../src/session/decide.js";
-import { bearerToken } from "../../src/core/http/authorization.js";
+import { parseAuthorization } from "../../src/core/http/authorization.js";
 import { parseAuthority, parseTarget } from "../../src/core/http/authority.js";
 import { AddressList } from "../../src/core/http/address-list.js";
 import { normaliseAddress } from "../../src/core/http/client-address.js";
@@ -144,7 +144,7 @@ export const parsers: Group = {
       `a=b; ${COOKIE}=s%3A${"a".repeat(32)}.${"A".repeat(43)}`,
       "present",
     ),
-    parser("Authorization", bearerToken, "bEaReR abc ", "abc"),
+    parser("Authorization", (text) => parseAuthorization(text).value, "bEaReR abc ", "abc"),
     parser("API keys", (text) => keyIdOf(text, "mcp_"), GOOD_KEY, "AAAAAAAAAAAA"),
     parser("access tokens", (text) => inspectToken(text, "ES256").ok, `${header}.e30.AAAA`, true),
     parser(

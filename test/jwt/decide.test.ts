@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { parseAuthorization } from "../../src/core/http/authorization.js";
 import { decideRefresh } from "../../src/jwt/refresh/decide-refresh.js";
 import {
   choosePresented,
@@ -140,48 +141,55 @@ describe("isAccessTokenType", () => {
 });
 
 describe("choosePresented", () => {
-  const one: Presented = { authorization: "Bearer abc", authorizationLines: 1, byApiKey: false, hasPrincipal: false };
+  const one: Presented = { authorization: parseAuthorization("Bearer abc"), byApiKey: false, hasPrincipal: false };
   const none = { verdict: "none" };
   const rows: { name: string; input: Presented; verdict: unknown }[] = [
     { name: "a token", input: one, verdict: { verdict: "token", token: "abc" } },
     {
       name: "the scheme without case",
-      input: { ...one, authorization: "bEARER abc" },
+      input: { ...one, authorization: parseAuthorization("bEARER abc") },
       verdict: { verdict: "token", token: "abc" },
     },
     {
       name: "several spaces after the scheme",
-      input: { ...one, authorization: "Bearer   abc" },
+      input: { ...one, authorization: parseAuthorization("Bearer   abc") },
       verdict: { verdict: "token", token: "abc" },
     },
-    { name: "no header", input: { ...one, authorization: undefined, authorizationLines: 0 }, verdict: none },
-    { name: "another scheme", input: { ...one, authorization: "Basic abc" }, verdict: none },
-    { name: "another scheme as long as ours", input: { ...one, authorization: "Digest abc" }, verdict: none },
-    { name: "another scheme as long as ours, alone", input: { ...one, authorization: "Digest" }, verdict: none },
-    { name: "a scheme that begins like ours", input: { ...one, authorization: "BearerX abc" }, verdict: none },
+    { name: "no header", input: { ...one, authorization: { kind: "none" } }, verdict: none },
+    { name: "another scheme", input: { ...one, authorization: parseAuthorization("Basic abc") }, verdict: none },
+    {
+      name: "another scheme as long as ours",
+      input: { ...one, authorization: parseAuthorization("Digest abc") },
+      verdict: none,
+    },
+    {
+      name: "another scheme as long as ours, alone",
+      input: { ...one, authorization: parseAuthorization("Digest") },
+      verdict: none,
+    },
+    {
+      name: "a scheme that begins like ours",
+      input: { ...one, authorization: parseAuthorization("BearerX abc") },
+      verdict: none,
+    },
     {
       name: "the scheme alone is a token that cannot be right",
-      input: { ...one, authorization: "Bearer" },
+      input: { ...one, authorization: parseAuthorization("Bearer") },
       verdict: { verdict: "token", token: "" },
     },
     {
       name: "a tab is no separator",
-      input: { ...one, authorization: "Bearer\tabc" },
+      input: { ...one, authorization: parseAuthorization("Bearer\tabc") },
       verdict: { verdict: "token", token: "" },
     },
     {
       name: "two words stay together, and no token is like that",
-      input: { ...one, authorization: "Bearer a b" },
+      input: { ...one, authorization: parseAuthorization("Bearer a b") },
       verdict: { verdict: "token", token: "a b" },
     },
     {
       name: "two lines",
-      input: { ...one, authorizationLines: 2 },
-      verdict: { verdict: "ambiguous", reason: "repeated-header" },
-    },
-    {
-      name: "two lines of which the first is another scheme",
-      input: { ...one, authorization: "Basic x", authorizationLines: 2 },
+      input: { ...one, authorization: { kind: "repeated" } },
       verdict: { verdict: "ambiguous", reason: "repeated-header" },
     },
     { name: "a key the API key layer took", input: { ...one, byApiKey: true }, verdict: none },
@@ -192,7 +200,7 @@ describe("choosePresented", () => {
     },
     {
       name: "a session beside another scheme",
-      input: { ...one, authorization: "Basic x", hasPrincipal: true },
+      input: { ...one, authorization: parseAuthorization("Basic x"), hasPrincipal: true },
       verdict: none,
     },
   ];

@@ -3,7 +3,7 @@ import { expect, it } from "vitest";
 import { ALGORITHMS, type JwtAlgorithm } from "../../src/jwt/keys/algorithms.js";
 import { derivedKid, publicHalf } from "../../src/jwt/keys/key-ids.js";
 import { JwtManager } from "../../src/jwt/manager.js";
-import { verifyCompact } from "../../src/jwt/access/verify-compact.js";
+import { verifyCompact } from "./verify-compact.js";
 import { SettingsError } from "../../src/settings/errors.js";
 import { bench, codeOf, HMAC_SECRET, settingsFor } from "../jwt/support.js";
 import { singleChanges } from "./changes.js";

@@ -1,8 +1,8 @@
 import { z } from "zod";
-import { idText, MAX_ID_LENGTH } from "../../core/principal.js";
-import { addressRangeSchema, scopeSchema } from "../../settings/common.js";
+import { addressRangeSchema, principalIdSchema, roleSchema, scopeSchema } from "../../settings/common.js";
 import { pathText } from "../../settings/object.js";
 import type { JsonValue } from "../../stores/contracts.js";
+import { copyJson } from "../../stores/json.js";
 import { isStorable } from "../../stores/records.js";
 import { ApiKeyError, type ApiKeyIssue } from "../errors.js";
 import { isKeyId } from "./format.js";
@@ -36,7 +36,7 @@ const unique = <Item extends z.ZodType<string>>(item: Item, max: number): z.ZodT
     .transform((items) => [...new Set(items)]) as unknown as z.ZodType<string[], string[]>;
 
 const metadataSchema = z.unknown().transform((value, context): Readonly<Record<string, JsonValue>> => {
-  const copy = copyJson(value, 0);
+  const copy = copyJson(value);
   const problem =
     copy === undefined || typeof copy !== "object" || copy === null || Array.isArray(copy)
       ? "Not an object of JSON values at most 8 levels deep"
@@ -51,26 +51,6 @@ const metadataSchema = z.unknown().transform((value, context): Readonly<Record<s
   return z.NEVER;
 });
 
-/** A copy of plain JSON, or `undefined` when the value is none, is too deep, or names `__proto__`. */
-function copyJson(value: unknown, depth: number): JsonValue | undefined {
-  if (value === null || typeof value === "string" || typeof value === "boolean") return value;
-  if (typeof value === "number") return Number.isFinite(value) ? value : undefined;
-  if (typeof value !== "object" || depth >= 8) return undefined;
-  if (Array.isArray(value)) {
-    const items = value.map((item) => copyJson(item, depth + 1));
-    return items.some((item) => item === undefined) ? undefined : (items as JsonValue[]);
-  }
-  const prototype: unknown = Object.getPrototypeOf(value);
-  if (prototype !== Object.prototype && prototype !== null) return undefined;
-  const copy: Record<string, JsonValue> = {};
-  for (const [key, item] of Object.entries(value)) {
-    const copied = key === "__proto__" ? undefined : copyJson(item, depth + 1);
-    if (copied === undefined) return undefined;
-    copy[key] = copied;
-  }
-  return copy;
-}
-
 /** The limit a key may carry. */
 const keyLimitSchema = z.strictObject({
   /** Requests in a window. */
@@ -82,10 +62,7 @@ const keyLimitSchema = z.strictObject({
 const ownFields = {
   name: text(100),
   scopes: unique(scopeSchema, 100).default([]),
-  roles: unique(
-    z.string().regex(/^[A-Za-z0-9._:-]{1,64}$/, "Not a role: 1 to 64 letters, digits, '.', '_', ':' or '-'"),
-    50,
-  ).default([]),
+  roles: unique(roleSchema, 50).default([]),
   /** When the key stops working; null: never. */
   expiresAt: timeSchema.nullable().default(null),
   /** Addresses and CIDR ranges the key may be used from; empty: from anywhere. */
@@ -96,10 +73,8 @@ const ownFields = {
 
 /** What a caller may say about a key of their own: no owner, no id, nothing that the service decides. */
 export const ownKeySchema = z.strictObject(ownFields);
-/** Whose a key is: text, or a safe integer as decimal text. */
-const ownerSchema = z.preprocess(idText, text(MAX_ID_LENGTH)) as unknown as z.ZodType<string, string | number>;
 /** What `ApiKeyService.create` takes. */
-export const createSchema = z.strictObject({ ownerId: ownerSchema, ...ownFields });
+export const createSchema = z.strictObject({ ownerId: principalIdSchema, ...ownFields });
 /** What `ApiKeyService.rotate` takes: seconds the old key stays valid beside the new one. */
 export const rotateSchema = z.strictObject({
   graceSeconds: z

@@ -1,4 +1,5 @@
-import type { JsonValue, StoredApiKey } from "../../stores/contracts.js";
+import { deepFreeze } from "../../core/deep-freeze.js";
+import type { StoredApiKey } from "../../stores/contracts.js";
 
 /** One API key as shown to its owner: everything at rest but the digest. Times are milliseconds since the epoch. Frozen. */
 export type ApiKeyRecord = Omit<StoredApiKey, "hash">;
@@ -19,7 +20,7 @@ export function publicRecord(stored: StoredApiKey, pending?: PendingUsage): ApiK
     roles: Object.freeze([...stored.roles]),
     allow: Object.freeze([...stored.allow]),
     rateLimit: stored.rateLimit === null ? null : Object.freeze({ ...stored.rateLimit }),
-    metadata: frozenJson(stored.metadata) as ApiKeyRecord["metadata"],
+    metadata: deepFreeze(structuredClone(stored.metadata)),
     createdAt: stored.createdAt,
     expiresAt: stored.expiresAt,
     revokedAt: stored.revokedAt,
@@ -33,10 +34,4 @@ export function publicRecord(stored: StoredApiKey, pending?: PendingUsage): ApiK
     usageCount: stored.usageCount + (pending?.count ?? 0),
     lastUsedAt: pending === undefined ? stored.lastUsedAt : Math.max(stored.lastUsedAt ?? 0, pending.lastUsedAt),
   });
-}
-
-function frozenJson(value: JsonValue): JsonValue {
-  if (typeof value !== "object" || value === null) return value;
-  if (Array.isArray(value)) return Object.freeze((value as readonly JsonValue[]).map(frozenJson));
-  return Object.freeze(Object.fromEntries(Object.entries(value).map(([key, item]) => [key, frozenJson(item)])));
 }

@@ -1,12 +1,44 @@
+import type { IncomingMessage } from "node:http";
+import { headerLines } from "./authority.js";
+
+const SPACE = 0x20;
+const TAB = 0x09;
+
 /** Longest credential looked at, in characters; a longer one is refused unread. */
 export const MAX_CREDENTIAL_LENGTH = 8192;
 
-/** RFC 6750 section 2.1: the token after `Bearer`, or `undefined` when the header is of another scheme or absent. */
-export function bearerToken(authorization: string | undefined): string | undefined {
-  if (authorization === undefined || authorization.length < 7) return undefined;
-  // Schemes are compared without case (RFC 9110 section 11.1).
-  if (authorization.slice(0, 7).toLowerCase() !== "bearer ") return undefined;
-  return authorization.slice(7).trim();
+/** The `Authorization` field of a request. */
+export type Authorization =
+  | { readonly kind: "none" }
+  /** Several lines: Node keeps the first, a proxy may keep another. */
+  | { readonly kind: "repeated" }
+  | {
+      readonly kind: "credentials";
+      /** In lower case: schemes are compared without case (RFC 9110 section 11.1). */
+      readonly scheme: string;
+      /** What follows the scheme: possibly nothing, possibly several words. */
+      readonly value: string;
+    };
+
+const NONE: Authorization = Object.freeze({ kind: "none" });
+const REPEATED: Authorization = Object.freeze({ kind: "repeated" });
+
+/** Reads the credentials of a request (RFC 9110 section 11.6.2). Every part that needs them reads them here. */
+export function readAuthorization(req: IncomingMessage): Authorization {
+  const { authorization } = req.headers;
+  if (authorization === undefined) return NONE;
+  return headerLines(req, "authorization").length > 1 ? REPEATED : parseAuthorization(authorization);
+}
+
+/**
+ * Reads the value of one line: a scheme, and after at least one space what it takes (RFC 9110 section 11.4). After a tab, which
+ * does not separate them (RFC 6750 section 2.1), nothing is read.
+ */
+export function parseAuthorization(text: string): Extract<Authorization, { kind: "credentials" }> {
+  let end = 0;
+  while (end < text.length && text.charCodeAt(end) !== SPACE && text.charCodeAt(end) !== TAB) end += 1;
+  const value = text.charCodeAt(end) === SPACE ? text.slice(end + 1).trim() : "";
+  return { kind: "credentials", scheme: text.slice(0, end).toLowerCase(), value };
 }
 
 /** RFC 9110 section 5.6.4 quoted-string; anything outside printable ASCII is dropped. */

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import jwt from "jsonwebtoken";
+import { deepFreeze } from "../../core/deep-freeze.js";
 import { MAX_CREDENTIAL_LENGTH } from "../../core/http/authorization.js";
 import {
   decideClaims,
@@ -13,7 +14,7 @@ import type { Grant } from "../grant.js";
 import { inspectToken } from "./inspect-token.js";
 import type { KeyRing } from "../keys/key-ring.js";
 import type { ResolvedJwtSettings } from "../settings.js";
-import { deepFrozen, VerifiedTokens } from "./token-cache.js";
+import { VerifiedTokens } from "./token-cache.js";
 import { verifySignature } from "./verify-compact.js";
 
 export interface SignedAccessToken {
@@ -104,7 +105,7 @@ export class AccessTokens {
     if (key === undefined) return { ok: false, code: "unknown-key" };
     const signature = verifySignature(token as string, key, this.#ring.algorithm);
     if (!signature.ok) return signature;
-    const verdict = decideClaims(deepFrozen(signature.payload), this.#policy, now / 1000);
+    const verdict = decideClaims(deepFreeze(signature.payload), this.#policy, now / 1000);
     if (verdict.ok) this.#verified?.add(token as string, verdict.claims);
     return verdict;
   }

@@ -41,10 +41,3 @@ export class VerifiedTokens {
     this.#payloads.delete(token);
   }
 }
-
-/** JSON values alone: no cycles, and no deeper than a token of 8 KB can be. */
-export function deepFrozen<T>(value: T): T {
-  if (typeof value !== "object" || value === null) return value;
-  for (const inner of Object.values(value)) deepFrozen(inner);
-  return Object.freeze(value);
-}

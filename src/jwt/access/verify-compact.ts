@@ -2,7 +2,6 @@ import type { KeyObject } from "node:crypto";
 import jwt from "jsonwebtoken";
 import { ALGORITHMS, type JwtAlgorithm } from "../keys/algorithms.js";
 import type { TokenErrorCode } from "../errors.js";
-import { inspectToken, type TokenHeader } from "./inspect-token.js";
 
 /**
  * One algorithm each, made once. Times are not left to jsonwebtoken: it reads the machine's clock, tolerates a missing `exp`
@@ -28,18 +27,4 @@ export function verifySignature(token: string, key: KeyObject, algorithm: JwtAlg
     // Whatever it throws (JsonWebTokenError, a TypeError on odd payloads, node:crypto's own) means the same.
     return MISMATCH;
   }
-}
-
-/** The form and the signature of a compact JWS under one key; its type and its claims are looked at elsewhere. Never throws. */
-export function verifyCompact(
-  token: unknown,
-  key: KeyObject,
-  algorithm: JwtAlgorithm,
-):
-  | { readonly ok: true; readonly header: TokenHeader; readonly payload: unknown }
-  | { readonly ok: false; readonly code: TokenErrorCode } {
-  const inspection = inspectToken(token, algorithm);
-  if (!inspection.ok) return inspection;
-  const signature = verifySignature(token as string, key, algorithm);
-  return signature.ok ? { ok: true, header: inspection.header, payload: signature.payload } : signature;
 }

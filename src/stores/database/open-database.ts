@@ -6,6 +6,7 @@ import type { ChangeSource } from "../revocations/changes.js";
 import type { ApiKeyStore, TokenStore } from "../contracts.js";
 import { type DatabaseLocation, parseDatabaseUrl } from "./url.js";
 import { Opening } from "./lazy-resource.js";
+import { loadOptional } from "../optional-package.js";
 import { reasonOf } from "../sql/failures.js";
 // Types only: Kysely is an optional peer, loaded by the dynamic import below when a database is used.
 import type * as Sql from "../sql/index.js";
@@ -140,20 +141,8 @@ function withoutPassword(text: string, url: string): string {
     .reduce((safe, secret) => safe.replaceAll(secret, "[secret]"), text);
 }
 
-async function loadSql(): Promise<typeof Sql> {
-  try {
-    return await import("../sql/index.js");
-  } catch (error) {
-    // MODULE_NOT_FOUND from the CommonJS build. Either message names the package.
-    const code = error instanceof Error && "code" in error ? error.code : undefined;
-    const isMissing =
-      (code === "ERR_MODULE_NOT_FOUND" || code === "MODULE_NOT_FOUND") && (error as Error).message.includes("'kysely'");
-    if (!isMissing) throw error;
-    throw new SetupError(
-      "A database needs the package kysely, which is not installed. Install it with: npm install kysely",
-      { cause: error },
-    );
-  }
+function loadSql(): Promise<typeof Sql> {
+  return loadOptional("A database needs", "kysely", () => import("../sql/index.js"));
 }
 
 /** A plugin of the app (such as one that renames columns) must not change what the stores read and write. */

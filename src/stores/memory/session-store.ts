@@ -4,7 +4,7 @@ import { LRUCache } from "lru-cache";
 import { systemClock, type Clock } from "../../core/clock.js";
 import type { PrincipalSession, SessionStore } from "../contracts.js";
 import { expiryOf, revive, type Data, type Entry } from "./session-entry.js";
-import { SESSION_STAMP, SessionStoreFullError } from "../session-record.js";
+import { ENDED_IDS, ENDED_MS, SESSION_STAMP, SessionStoreFullError } from "../session-record.js";
 
 /** Settings of a `MemorySessionStore`. */
 export interface MemorySessionStoreSettings {
@@ -17,9 +17,6 @@ export interface MemorySessionStoreSettings {
 type Done = (error?: unknown) => void;
 type Answer = (error: unknown, done?: boolean) => void;
 
-/** Ids that were destroyed are remembered for longer than any request that could still write one runs. */
-const ENDED_IDS = 10_000;
-const ENDED_MS = 600_000;
 const PRUNE_EVERY_MS = 5_000;
 /** A principal holds a hundredth of the places at most, though never fewer than ten: one account must not shut out the others. */
 const SHARE = 0.01;

@@ -1,4 +1,5 @@
 import { SetupError } from "../../core/setup-error.js";
+import { isMissingPackage } from "../optional-package.js";
 import { type RedisConnection, RedisError } from "./connection.js";
 import { ioRedisConnection } from "./ioredis.js";
 import { nodeRedisConnection } from "./node-redis.js";
@@ -46,8 +47,7 @@ async function attempt(load: LoadPackage, name: string): Promise<Record<string, 
   try {
     return await load(name);
   } catch (error) {
-    const code = error instanceof Error && "code" in error ? error.code : undefined;
-    if (code === "ERR_MODULE_NOT_FOUND" || code === "MODULE_NOT_FOUND") return undefined;
+    if (isMissingPackage(error, name)) return undefined;
     throw error;
   }
 }

@@ -1,8 +1,8 @@
 import { StoreError } from "../../core/portcullis-error.js";
+import type { AccessTokenFacts } from "../contracts.js";
 import type { Runtime } from "../../core/runtime.js";
 import { StoreUnavailableError } from "../health/store-guard.js";
 import type { Change, ChangeBatch, ChangeSource } from "./changes.js";
-import type { AccessTokenFacts } from "./denylist.js";
 import { neverTaken, OwnChanges } from "./outbox.js";
 import { RecordHealth } from "./feed-health.js";
 import { RememberedChanges } from "./replica.js";

@@ -1,3 +1,5 @@
+import type { MethodTable } from "../forwarding.js";
+
 /** What one process did and every other must know: an access token denied, or an API key to be read afresh. */
 export type Change =
   | { readonly kind: "api-key"; readonly name: string }
@@ -18,9 +20,7 @@ export interface ChangeBatch {
 }
 
 /** A record of changes that processes share. */
-export interface ChangeSource {
-  /** Names the kind of store in events and `describe()`. */
-  readonly name: string;
+export interface ChangeRecord {
   /** Every denial in force, and the position from which nothing later is missed. */
   load(): Promise<ChangeBatch>;
   /** What was recorded after `position`; may repeat what was told before. */
@@ -29,6 +29,19 @@ export interface ChangeSource {
   record(changes: readonly Change[]): Promise<void>;
   /** Records what the record does not hold: after some of it was lost, from what the processes remember. */
   restore(changes: readonly Change[]): Promise<void>;
+}
+
+export const CHANGE_RECORD_METHODS: MethodTable<ChangeRecord> = {
+  load: "required",
+  since: "required",
+  record: "required",
+  restore: "required",
+};
+
+/** A record, and what its kind of store can do beside it. */
+export interface ChangeSource extends ChangeRecord {
+  /** Names the kind of store in events and `describe()`. */
+  readonly name: string;
   /** Told of changes sooner than by asking, when all goes well; `onGap` when some may not have come. Gives what ends it. */
   watch?(listener: (changes: readonly Change[]) => void, onGap: () => void): Promise<() => Promise<void>>;
 }

@@ -1,16 +1,5 @@
+import type { AccessTokenFacts } from "../contracts.js";
 import type { Denial } from "./changes.js";
-
-/** What `isRevoked` is asked about. */
-export interface AccessTokenFacts {
-  /** Id of the token. */
-  readonly jti: string;
-  /** Its subject. */
-  readonly subject: string;
-  /** Milliseconds since the epoch. */
-  readonly issuedAt: number;
-  /** The family of refresh tokens it was issued with. */
-  readonly familyId?: string | undefined;
-}
 
 /** Entries looked at on each write: more than one, so that expired entries leave faster than new ones come. */
 const SWEPT_PER_WRITE = 4;

@@ -1,6 +1,7 @@
+import type { AccessTokenFacts } from "../contracts.js";
 import type { Clock } from "../../core/clock.js";
 import type { Change, Denial } from "./changes.js";
-import { Denials, type AccessTokenFacts } from "./denylist.js";
+import { Denials } from "./denylist.js";
 
 /** What one process knows of the changes of all: denials in memory, and who wants to hear of API keys. */
 export class RememberedChanges {

@@ -20,5 +20,5 @@ export type {
   TokenFamilyTable,
 } from "./schema.js";
 export type { Change, ChangeBatch, ChangeSource, Denial } from "../revocations/changes.js";
-export type { AccessTokenFacts } from "../revocations/denylist.js";
+export type { AccessTokenFacts } from "../contracts.js";
 export { DatabaseTimeoutError, PoolBusyError } from "./bounded.js";

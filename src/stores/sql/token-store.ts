@@ -1,7 +1,7 @@
 import { systemClock, type Clock } from "../../core/clock.js";
-import type { StoredRefreshToken, TokenStore, WriteCall } from "../contracts.js";
+import type { AccessTokenFacts, StoredRefreshToken, TokenStore, WriteCall } from "../contracts.js";
 import type { Change, ChangeSource, Denial } from "../revocations/changes.js";
-import { Denials, type AccessTokenFacts } from "../revocations/denylist.js";
+import { Denials } from "../revocations/denylist.js";
 import { integer, isStorable, text } from "../records.js";
 import { rowOf, SqlChangeSource } from "./change-source.js";
 import { deleteExpired } from "./clean-up.js";

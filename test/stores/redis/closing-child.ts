@@ -11,7 +11,7 @@ const redis = openRedis(url, {
   readyTimeoutMs: 300,
   load: async (name) => {
     if (name === library) return importPackage(name);
-    throw Object.assign(new Error("not here"), { code: "ERR_MODULE_NOT_FOUND" });
+    throw Object.assign(new Error(`Cannot find package '${name}'`), { code: "ERR_MODULE_NOT_FOUND" });
   },
 });
 const feed = new ChangeFeed(new RedisChangeSource(redis, { clock: runtime.clock }), runtime);

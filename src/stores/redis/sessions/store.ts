@@ -3,10 +3,11 @@ import type { RedisStore } from "connect-redis";
 import session from "express-session";
 import { systemClock, type Clock } from "../../../core/clock.js";
 import type { Secret } from "../../../core/secret.js";
-import { SetupError } from "../../../core/setup-error.js";
 import type { PrincipalSession, SessionStore } from "../../contracts.js";
 import { openRedis } from "../client.js";
 import type { RedisConnection, RedisReply } from "../connection.js";
+import { ENDED_MS } from "../../session-record.js";
+import { loadOptional } from "../../optional-package.js";
 import { importPackage, type LoadPackage } from "../own-client.js";
 import { END, INDEX, TOUCH, WRITE } from "./scripts.js";
 import {
@@ -34,8 +35,6 @@ export interface RedisSessionStoreSettings {
 type Way = "set" | "create" | "replace";
 type Callback<T> = (error: unknown, value?: T) => void;
 
-/** How long an ended id stays known as ended: longer than any request that could still write it runs. */
-const ENDED_MS = 600_000;
 /** How long an entry of the index outlives its session, for processes whose clocks differ. */
 const INDEX_SLACK_MS = 300_000;
 
@@ -240,16 +239,8 @@ export class RedisSessionStore extends session.Store implements SessionStore {
 }
 
 async function connectRedis(load: LoadPackage): Promise<typeof RedisStore> {
-  try {
-    return (await load("connect-redis")).RedisStore as typeof RedisStore;
-  } catch (error) {
-    const code = error instanceof Error && "code" in error ? error.code : undefined;
-    if (code !== "ERR_MODULE_NOT_FOUND" && code !== "MODULE_NOT_FOUND") throw error;
-    throw new SetupError(
-      "Sessions in Redis need the package connect-redis, which is not installed. Install it with: npm install connect-redis",
-      { cause: error },
-    );
-  }
+  const loaded = await loadOptional("Sessions in Redis need", "connect-redis", () => load("connect-redis"));
+  return loaded.RedisStore as typeof RedisStore;
 }
 
 async function inSlices<T>(ids: readonly string[], act: (sid: string) => Promise<T>): Promise<T[]> {

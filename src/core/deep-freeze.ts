@@ -1,0 +1,17 @@
+/**
+ * Freezes lists and plain objects at every depth. Instances (clients, keys) stay as they are. For values without cycles, such as
+ * JSON.
+ *
+ * @param except a member that is left alone at every depth
+ */
+export function deepFreeze<T>(value: T, except?: string): T {
+  if (typeof value !== "object" || value === null || !isPlain(value)) return value;
+  for (const [name, inner] of Object.entries(value)) if (name !== except) deepFreeze(inner, except);
+  return Object.freeze(value);
+}
+
+function isPlain(value: object): boolean {
+  if (Array.isArray(value)) return true;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}
