@@ -1,4 +1,4 @@
-import type { KeyObject } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import type { Request } from "express";
 import session from "express-session";
 import type { Runtime } from "../core/runtime.js";
@@ -50,42 +50,31 @@ export function serialise(live: object): string {
 }
 
 /**
- * express-session at work on one carrier at a time: it generates, and gives the `Session` object with its methods. Its
- * middleware never runs. That would make the object, parse and hash it for every request with a cookie, most of which
- * only want to know who is calling, and save after the answer has begun to leave (held-response.ts). The cookie, the
- * times, loading and saving are ours.
+ * express-session's `Session` objects and their methods, by the classes it exports; its middleware never runs. The middleware
+ * would make the object, parse and hash it for every request with a cookie, most of which only want to know who is calling,
+ * and save after the answer has begun to leave (held-response.ts). The ids, the cookie, the times, loading and saving are ours.
  */
 export class SessionEngine extends session.Store {
   readonly #stored: StoredSessions;
-  readonly #generate: (carrier: SessionCarrier) => void;
 
-  constructor(options: SessionOptions, keys: readonly KeyObject[], cookie: SessionCookie, stored: StoredSessions) {
+  constructor(stored: StoredSessions) {
     super();
     this.#stored = stored;
-    session({
-      store: this,
-      // These are for its middleware; left out, they are deprecated.
-      secret: [...keys],
-      resave: false,
-      saveUninitialized: false,
-      cookie: {
-        maxAge: options.maxAge * 1000,
-        httpOnly: true,
-        path: "/",
-        secure: cookie.secure,
-        sameSite: options.sameSite,
-        ...(options.domain === undefined ? {} : { domain: options.domain }),
-      },
-    });
-    // express-session puts `generate` on the store it is given.
-    const generate = (this as unknown as { generate: (carrier: SessionCarrier) => void }).generate;
-    this.#generate = generate.bind(this);
+  }
+
+  /**
+   * Gives the carrier a new id (192 random bits) and an empty session. `Store.regenerate` calls it by this name, which
+   * express-session's middleware would otherwise set on its store.
+   */
+  generate(carrier: SessionCarrier): void {
+    carrier.sessionID = randomBytes(24).toString("base64url");
+    super.createSession(carrier as unknown as Request, { cookie: this.#cookieOf(this.#stored.now()) });
   }
 
   /** A new session, which nobody knows until it is saved. */
   begin(carrier: SessionCarrier): void {
     carrier.sessionStore = this;
-    this.#generate(carrier);
+    this.generate(carrier);
     carrier.firstId = carrier.sessionID;
   }
 
@@ -100,7 +89,7 @@ export class SessionEngine extends session.Store {
   /** A new id and empty data; the old session stays in the store. */
   renew(carrier: SessionCarrier): void {
     carrier.reset();
-    this.#generate(carrier);
+    this.generate(carrier);
   }
 
   /** Saves what the carrier holds under its id. */
@@ -180,8 +169,13 @@ export class SessionEngine extends session.Store {
 
   /** What `createSession` takes. */
   #dataOf({ record, stamp }: LoadedSession): session.SessionData {
-    const cookie = { ...this.#stored.cookieOf(stamp) };
+    const cookie = this.#cookieOf(stamp.createdAt, stamp.seenAt);
     return Object.defineProperty({ ...appData(record), cookie }, STAMP, { value: stamp });
+  }
+
+  /** `createSession` copies it, members of its prototype too when they are enumerable; so this has own properties only. */
+  #cookieOf(createdAt: number, seenAt = createdAt): session.Cookie {
+    return { ...this.#stored.cookieOf({ createdAt, seenAt }) };
   }
 
   /** A session other than the request's own, changed through `req.sessionStore`: it must exist and keeps its stamp. */

@@ -78,7 +78,7 @@ export function createSession(options: SessionOptions, runtime: Runtime, deps: S
   const store = given ?? new MemorySessionStore({ maxSessions: options.maxSessions, clock: runtime.clock });
   const policy = timePolicy(options.maxAge, options.absoluteMaxAge);
   const stored = new StoredSessions(store, cookie, policy, runtime, options.storeTimeoutMs);
-  const engine = new SessionEngine(options, keys, cookie, stored);
+  const engine = new SessionEngine(stored);
   const looksBack = options.migrateFrom !== undefined || runtime.debug;
   const former = looksBack ? new FormerSessions(options.migrateFrom, runtime.debug, cookie, keys, stored) : undefined;
   const context: SessionContext = { options, runtime, cookie, stored, engine, former };

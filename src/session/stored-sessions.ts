@@ -6,7 +6,7 @@ import { faultOf } from "../core/store-fault.js";
 import { StoreGuard } from "../core/store-guard.js";
 import type { PrincipalSession, SessionStore } from "../stores/contracts.js";
 import { SESSION_STAMP, type SessionStamp } from "../stores/memory/session-record.js";
-import { expiryOf, timeVerdict, type TimePolicy } from "./decide.js";
+import { expiryOf, timeVerdict, type SessionTimes, type TimePolicy } from "./decide.js";
 import { andThen, fromCallback, type Maybe } from "../core/maybe.js";
 import { sessionHandle, type SessionCookie } from "./session-cookie.js";
 import { readStamp } from "./stamp.js";
@@ -83,7 +83,7 @@ export class StoredSessions {
   }
 
   /** The cookie of a session as the settings have it. A store may give out anything, and express-session's `Cookie` throws for some of it. */
-  cookieOf(stamp: SessionStamp): session.Cookie {
+  cookieOf(stamp: SessionTimes): session.Cookie {
     return this.#cookie.forStore(expiryOf(stamp, this.#policy));
   }
 
