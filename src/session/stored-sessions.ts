@@ -7,7 +7,8 @@ import { StoreGuard } from "../core/store-guard.js";
 import type { PrincipalSession, SessionStore } from "../stores/contracts.js";
 import { SESSION_STAMP, type SessionStamp } from "../stores/memory/session-record.js";
 import { expiryOf, timeVerdict, type SessionTimes, type TimePolicy } from "./decide.js";
-import { andThen, fromCallback, type Maybe } from "../core/maybe.js";
+import { andThen, fromCallback, orElse, type Maybe } from "../core/maybe.js";
+import type { StoreTime } from "../core/store-time.js";
 import { sessionHandle, type SessionCookie } from "./session-cookie.js";
 import { readStamp } from "./stamp.js";
 
@@ -23,7 +24,7 @@ export interface LoadedSession {
 
 /** express-session's own contract, and perhaps more of ours. */
 type AnyStore = session.Store &
-  Partial<Pick<SessionStore, "listByPrincipal" | "destroyByPrincipal" | "create" | "replace">>;
+  Partial<Pick<SessionStore, "listByPrincipal" | "idsByPrincipal" | "create" | "replace">>;
 type Callback<T> = (error?: unknown, value?: T) => void;
 
 /** Why a session ended: `replaced` by a log-in, `revoked` through `sessions.end`, `ended` by a log-out or the app. */
@@ -127,20 +128,6 @@ export class StoredSessions {
     fresh: boolean,
   ): Maybe<WriteOutcome> {
     if (this.#ended.has(sid)) return "ended";
-    const principalId = fresh ? stamp.principal?.id : undefined;
-    // A log-in after an end of all sessions that was refused: what is still to be ended is what was there before it.
-    const before = principalId === undefined ? undefined : this.#unfinished.doNow(`principal ${principalId}`);
-    return before === undefined
-      ? this.#write(sid, data, stamp, fresh)
-      : before.then(() => this.#write(sid, data, stamp, fresh));
-  }
-
-  #write(
-    sid: string,
-    data: Readonly<Record<string, unknown>>,
-    stamp: SessionStamp,
-    fresh: boolean,
-  ): Maybe<WriteOutcome> {
     const { create, replace } = this.#store;
     if (create !== undefined && replace !== undefined)
       return this.#writeAtomically(fresh ? create : replace, sid, this.#record(data, stamp));
@@ -167,40 +154,53 @@ export class StoredSessions {
   }
 
   /**
-   * Ends a session for good: from here on its id is dead, also for a request that is still running. When the store fails, the
-   * caller is told so and the end is repeated until the store has it; but a log-in that fails leaves the old session alone.
+   * Ends a session for good, as `endNow` does. When the store fails, the caller is refused and the end is repeated until the
+   * store has it; but a log-in that fails leaves the old session alone.
    *
    * @param doneLater called when a repetition has ended it, unless another call had by then
    * @returns false when the session had ended before, as far as this process and the store can tell
    */
   end(sid: string, why: EndReason = "ended", doneLater: () => void = () => undefined): Maybe<boolean> {
+    const name = `session ${sid}`;
+    const succeeded = this.#unfinished.replacing(name);
+    const ended = orElse(
+      () => this.endNow(sid, why),
+      (error) => {
+        if (why !== "replaced") {
+          this.#unfinished.add(name, async () => {
+            await this.#destroy(sid);
+            if (this.#ended.has(sid)) return;
+            this.#ended.set(sid, { why, at: this.now() });
+            doneLater();
+          });
+        }
+        throw error;
+      },
+    );
+    return andThen(ended, (wasAlive) => {
+      succeeded();
+      return wasAlive;
+    });
+  }
+
+  /**
+   * Ends a session: from here on its id is dead, also for a request that is still running.
+   *
+   * @param time what the store call shares with others
+   * @returns false when the session had ended before, as far as this process and the store can tell
+   */
+  endNow(sid: string, why: EndReason, time?: StoreTime): Maybe<boolean> {
     const before = this.#ended.get(sid);
     this.#ended.set(sid, before ?? { why, at: this.now() });
-    const failed = (error: unknown): never => {
-      // Still in the store, so it must not look ended: the caller may try again.
-      this.#ended.delete(sid);
-      if (why !== "replaced") {
-        this.#unfinished.add(`session ${sid}`, async () => {
-          await this.#destroy(sid);
-          if (this.#ended.has(sid)) return;
-          this.#ended.set(sid, { why, at: this.now() });
-          doneLater();
-        });
-      }
-      throw error;
-    };
-    const succeeded = this.#unfinished.replacing(`session ${sid}`);
-    let answer: Maybe<boolean>;
-    try {
-      answer = this.#destroy(sid);
-    } catch (error) {
-      return failed(error);
-    }
-    const wasAlive = (found: boolean): boolean => {
-      succeeded();
-      return found && before === undefined;
-    };
-    return answer instanceof Promise ? answer.then(wasAlive, failed) : wasAlive(answer);
+    const ended = orElse(
+      () => this.#destroy(sid, time),
+      (error) => {
+        // Still in the store, so it must not look ended: the caller may try again.
+        this.#ended.delete(sid);
+        throw error;
+      },
+    );
+    return andThen(ended, (found) => found && before === undefined);
   }
 
   /**
@@ -214,7 +214,7 @@ export class StoredSessions {
   }
 
   get hasIndex(): boolean {
-    return typeof this.#store.listByPrincipal === "function" && typeof this.#store.destroyByPrincipal === "function";
+    return typeof this.#store.listByPrincipal === "function" && typeof this.#store.idsByPrincipal === "function";
   }
 
   /** The principal's sessions that are within their times. Only for a store with an index. */
@@ -226,27 +226,9 @@ export class StoredSessions {
     );
   }
 
-  /** Ends all sessions of a principal at once, those that began after the list was read included. Repeated as `end` is. */
-  endAllOf(principalId: string): Maybe<number> {
-    let call: Maybe<number> = 0;
-    const endAll = (): Maybe<number> =>
-      this.#guard.run(() => (call = this.#store.destroyByPrincipal?.(principalId) ?? 0));
-    const name = `principal ${principalId}`;
-    const failed = (error: unknown): never => {
-      this.#unfinished.add(name, async () => endAll(), call instanceof Promise ? call : undefined);
-      throw error;
-    };
-    const succeeded = this.#unfinished.replacing(name);
-    const worked = (count: number): number => {
-      succeeded();
-      return count;
-    };
-    try {
-      const answer = endAll();
-      return answer instanceof Promise ? answer.then(worked, failed) : worked(answer);
-    } catch (error) {
-      return failed(error);
-    }
+  /** The ids of the principal's sessions that began so long ago, by the store's clock. Only for a store with an index. */
+  idsOf(principalId: string, agoMs: number, time?: StoreTime): Maybe<readonly string[]> {
+    return this.#guard.run(() => this.#store.idsByPrincipal?.(principalId, agoMs) ?? [], time);
   }
 
   /** Says that a session ended by its time. Also called for what the memory store prunes. */
@@ -318,12 +300,12 @@ export class StoredSessions {
   }
 
   /** False when the store says that there was no such session. */
-  #destroy(sid: string): Maybe<boolean> {
+  #destroy(sid: string, time?: StoreTime): Maybe<boolean> {
     const run = (): Maybe<boolean | undefined> =>
       fromCallback<boolean>((done) =>
         this.#store.destroy(sid, (error: unknown, found?: boolean) => done(error, found)),
       );
-    return andThen(this.#guard.run(run), (found) => found !== false);
+    return andThen(this.#guard.run(run, time), (found) => found !== false);
   }
 
   /** Whether writes and `destroy` of this store say what they found. */
