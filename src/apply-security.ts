@@ -6,7 +6,7 @@ import { type SecurityEvents } from "./core/events.js";
 import type { Layer, Mode } from "./core/layer.js";
 import type { LayerId } from "./core/layer-id.js";
 import { compose, passingErrors } from "./core/pipeline.js";
-import { requestFacts } from "./core/refusal.js";
+import { requestFacts } from "./core/response/refuse.js";
 import { createRuntime, type Runtime } from "./core/runtime.js";
 import { requireApiKey, requireAuth, requireJwt, requireSession } from "./guards.js";
 import type { HeadersLayer } from "./headers/middleware.js";
@@ -25,7 +25,7 @@ import { createRouteLimit } from "./rate-limit/middleware.js";
 import { isWindowStore, type RouteLimit } from "./rate-limit/settings.js";
 import type { LogInAs, LogInOptions, SessionInfo, SessionLayer } from "./session/middleware.js";
 import { SetupError } from "./settings/errors.js";
-import { parseSettings, type ParsedSettings, type SecuritySettings } from "./settings/schema.js";
+import { parseSettings, type ParsedSettings, type SecuritySettings } from "./app-settings/schema.js";
 import { lossesOnRestart, storesOfLayers, warnOfLosses } from "./store-report.js";
 import { openStores, type Stores, type StoreSettings } from "./stores/open.js";
 

@@ -1,9 +1,9 @@
 import type { Request, RequestHandler } from "express";
 import { z } from "zod";
-import { challenge } from "./core/credentials.js";
+import { challenge } from "./core/http/authorization.js";
 import type { LayerId } from "./core/layer-id.js";
 import type { CredentialKind, Principal } from "./core/principal.js";
-import { refuse, type Refusal } from "./core/refusal.js";
+import { refuse, type Refusal } from "./core/response/refuse.js";
 import { beginState, stateOf } from "./core/request-state.js";
 import { type PartDependencies, partRuntime } from "./core/runtime.js";
 import { missingScopes } from "./core/scopes.js";

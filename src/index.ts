@@ -7,8 +7,8 @@ export {
 } from "./apply-security.js";
 export { requireApiKey, requireAuth, requireJwt, requireSession, type GuardOptions } from "./guards.js";
 
-export { parseSettings, type ParsedSettings, type SecuritySettings } from "./settings/schema.js";
-export { settingsFromEnv } from "./settings/environment.js";
+export { parseSettings, type ParsedSettings, type SecuritySettings } from "./app-settings/schema.js";
+export { settingsFromEnv } from "./app-settings/environment.js";
 export { SettingsError, SetupError, type SettingsCode, type SettingsIssue } from "./settings/errors.js";
 
 export { securityHeaders } from "./headers/middleware.js";
@@ -26,9 +26,9 @@ export { SessionEndedError } from "./session/errors.js";
 export type { SessionSettings } from "./session/settings.js";
 export { apiKeyAuth } from "./api-key/middleware.js";
 export { ApiKeyError } from "./api-key/errors.js";
-export type { CreateInput } from "./api-key/input.js";
-export type { ApiKeyRecord } from "./api-key/records.js";
-export type { VerifyFailureReason, VerifyResult } from "./api-key/result.js";
+export type { CreateInput } from "./api-key/keys/input.js";
+export type { ApiKeyRecord } from "./api-key/keys/records.js";
+export type { VerifyFailureReason, VerifyResult } from "./api-key/verification/result.js";
 export { apiKeyRoutes, type ApiKeyRoutesOptions } from "./api-key/routes.js";
 export { ApiKeyService, type CreatedApiKey } from "./api-key/service.js";
 export type { ApiKeyAuthSettings, ApiKeySettings } from "./api-key/settings.js";
@@ -40,8 +40,8 @@ export type { AccessTokenClaims } from "./jwt/decide.js";
 export { TokenError, type TokenErrorCode } from "./jwt/errors.js";
 export type { JwtAuthSettings, JwtSettings } from "./jwt/settings.js";
 
-export { RedisSlidingWindowStore } from "./stores/redis/sliding-window-store.js";
-export { SlidingWindowStore } from "./stores/memory/sliding-window-store.js";
+export { RedisSlidingWindowStore } from "./stores/redis/sliding-window/store.js";
+export { SlidingWindowStore } from "./stores/memory/sliding-window/store.js";
 export { MemorySessionStore } from "./stores/memory/session-store.js";
 export type {
   ApiKeyStore,
@@ -60,7 +60,7 @@ export { SecurityEvents, type SecurityEvent, type SecurityEventName } from "./co
 export type { Mode } from "./core/layer.js";
 export type { PartDependencies } from "./core/runtime.js";
 export type { CredentialKind, Principal } from "./core/principal.js";
-export type { OnRefusal, Problem, RefusalCode, ReplacedBody } from "./core/refusal.js";
+export type { OnRefusal, Problem, RefusalCode, ReplacedBody } from "./core/response/refuse.js";
 export { clientAddress } from "./core/request-state.js";
 export { Secret } from "./core/secret.js";
-export { StoreUnavailableError } from "./core/store-guard.js";
+export { StoreUnavailableError } from "./stores/health/store-guard.js";

@@ -2,7 +2,7 @@ import type { Request } from "express";
 import type session from "express-session";
 import { createApiKey } from "./api-key/middleware.js";
 import type { ApiKeyService } from "./api-key/service.js";
-import { requestFacts } from "./core/refusal.js";
+import { requestFacts } from "./core/response/refuse.js";
 import type { RequestState } from "./core/request-state.js";
 import type { Layer } from "./core/layer.js";
 import type { LayerId } from "./core/layer-id.js";
@@ -14,7 +14,7 @@ import { createJwt } from "./jwt/middleware.js";
 import type { JwtManager } from "./jwt/manager.js";
 import { createPrincipalRateLimit, createRateLimit } from "./rate-limit/middleware.js";
 import { createSession } from "./session/middleware.js";
-import type { ParsedSettings } from "./settings/schema.js";
+import type { ParsedSettings } from "./app-settings/schema.js";
 import type { RateLimitStore } from "./stores/contracts.js";
 import { createTrustedHost } from "./trusted-host/middleware.js";
 

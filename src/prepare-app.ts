@@ -1,6 +1,6 @@
 import type { Express, Request, RequestHandler } from "express";
-import { trustedProxies } from "./core/trusted-proxies.js";
-import type { ParsedSettings } from "./settings/schema.js";
+import { trustedProxies } from "./core/http/trusted-proxies.js";
+import type { ParsedSettings } from "./app-settings/schema.js";
 import { SetupError } from "./settings/errors.js";
 
 interface RouterLayer {

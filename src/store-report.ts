@@ -1,5 +1,5 @@
 import type { LayerId } from "./core/layer-id.js";
-import type { ParsedSettings } from "./settings/schema.js";
+import type { ParsedSettings } from "./app-settings/schema.js";
 import type { StorePlaces } from "./stores/open.js";
 
 const OWN = "its own";

@@ -1,5 +1,5 @@
-import type { AddressList } from "../core/address-list.js";
-import { bearerToken } from "../core/credentials.js";
+import type { AddressList } from "../core/http/address-list.js";
+import { bearerToken } from "../core/http/authorization.js";
 import { missingScopes } from "../core/scopes.js";
 
 /** The scope an API key needs to manage keys: a key must not mint keys unless it was made for that. */

@@ -1,19 +1,19 @@
 import type { NextFunction, Request, RequestHandler, Response } from "express";
-import { acceptPrincipal } from "../core/accepted.js";
-import { headerLines } from "../core/authority.js";
+import { acceptPrincipal } from "../core/request-events.js";
+import { headerLines } from "../core/http/authority.js";
 import type { Layer } from "../core/layer.js";
 import { standalone } from "../core/pipeline.js";
-import { refuse } from "../core/refusal.js";
+import { refuse } from "../core/response/refuse.js";
 import type { RequestState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
-import type { WaitingLimits } from "../core/waiting-limits.js";
+import type { WaitingLimits } from "../core/pending-limits.js";
 import { SetupError } from "../settings/errors.js";
 import { parse } from "../settings/object.js";
 import { type Choice, choosePresented } from "./decide.js";
 import { keyRefusals } from "./refusals.js";
-import type { VerifyResult } from "./result.js";
+import type { VerifyResult } from "./verification/result.js";
 import type { ApiKeyService } from "./service.js";
-import type { Waiting } from "./verifier.js";
+import type { Waiting } from "./verification/verifier.js";
 import { apiKeyAuthSchema, type ApiKeyAuthSettings, type ApiKeyOptions } from "./settings.js";
 
 /** Builds the layer. The service is opened and closed by whoever made it. */

@@ -1,6 +1,6 @@
-import { challenge } from "../core/credentials.js";
-import type { Refusal } from "../core/refusal.js";
-import type { NotAccepted } from "./result.js";
+import { challenge } from "../core/http/authorization.js";
+import type { Refusal } from "../core/response/refuse.js";
+import type { NotAccepted } from "./verification/result.js";
 
 const BUSY_DETAIL = "Too many credentials are being checked at the moment. Try again shortly.";
 

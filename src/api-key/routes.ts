@@ -1,18 +1,18 @@
 import express, { type NextFunction, type Request, type RequestHandler, type Response, type Router } from "express";
-import { bodyOf, readJsonBody } from "../core/json-body.js";
+import { bodyOf, readJsonBody } from "../core/http/json-body.js";
 import { z } from "zod";
-import { type Refusal, refuse, requestFacts } from "../core/refusal.js";
+import { type Refusal, refuse, requestFacts } from "../core/response/refuse.js";
 import { beginState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
-import { StoreUnavailableError } from "../core/store-guard.js";
+import { StoreUnavailableError } from "../stores/health/store-guard.js";
 import { SetupError } from "../settings/errors.js";
 import { parse, settingsObject } from "../settings/object.js";
 import { MAX_MAKERS, successorOf } from "./decide.js";
 import { ApiKeyError } from "./errors.js";
-import { HashUnavailableError } from "./hash-queue.js";
-import { ownKeySchema, pageSchema, readInput, rotateSchema } from "./input.js";
-import type { ApiKeyRecord } from "./records.js";
-import { beyond, type Caller, callerOf, callerRefusals } from "./routes-caller.js";
+import { HashUnavailableError } from "./keys/hash-queue.js";
+import { ownKeySchema, pageSchema, readInput, rotateSchema } from "./keys/input.js";
+import type { ApiKeyRecord } from "./keys/records.js";
+import { beyond, type Caller, callerOf, callerRefusals } from "./delegation.js";
 import type { ApiKeyService, AuditFacts } from "./service.js";
 import { apiKeySchema } from "./settings.js";
 

@@ -3,7 +3,7 @@ import type { PartDependencies, Runtime } from "../core/runtime.js";
 import type { Secret } from "../core/secret.js";
 import { SettingsError } from "../settings/errors.js";
 import type { ApiKeyStore, RateLimitStore, StoredApiKey } from "../stores/contracts.js";
-import type { ApiKeyRecord } from "./records.js";
+import type { ApiKeyRecord } from "./keys/records.js";
 
 /** A key just made. `key` is shown here and never again. */
 export interface CreatedApiKey {

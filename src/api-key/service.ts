@@ -1,21 +1,21 @@
 import { LRUCache } from "lru-cache";
-import { announceOverload } from "../core/call-events.js";
+import { announceOverload } from "../stores/health/call-events.js";
 import type { SecurityEventName, SecurityEvents } from "../core/events.js";
 import { maskKeysWith } from "../core/mask-credentials.js";
-import { RepeatedWrites } from "../core/repeated-writes.js";
+import { RepeatedWrites } from "../stores/health/repeated-writes.js";
 import { partRuntime, type Runtime } from "../core/runtime.js";
-import { faultOf } from "../core/store-fault.js";
-import { boundedCall, StoreGuard } from "../core/store-guard.js";
-import { StoreTime } from "../core/store-time.js";
-import type { WriteCall } from "../core/write-call.js";
+import { faultOf } from "../stores/health/store-fault.js";
+import { boundedCall, StoreGuard } from "../stores/health/store-guard.js";
+import { StoreTime } from "../stores/health/store-time.js";
+import type { WriteCall } from "../stores/health/write-call.js";
 import { parse } from "../settings/object.js";
 import type { ApiKeyStore, StoredApiKey } from "../stores/contracts.js";
 import { MemoryApiKeyStore } from "../stores/memory/api-key-store.js";
 import { graceEnd, type Maker, stateProblem, THE_APP } from "./decide.js";
 import { ApiKeyError } from "./errors.js";
-import { generateKey, isKeyId } from "./format.js";
-import { HashQueue } from "./hash-queue.js";
-import { KeyHasher } from "./hashing.js";
+import { generateKey, isKeyId } from "./keys/format.js";
+import { HashQueue } from "./keys/hash-queue.js";
+import { KeyHasher } from "./keys/hashing.js";
 import {
   type CreateInput,
   createSchema,
@@ -26,10 +26,10 @@ import {
   revokeSchema,
   type RotateInput,
   rotateSchema,
-} from "./input.js";
-import { KeyLimits } from "./limits.js";
-import { type ApiKeyRecord, publicRecord } from "./records.js";
-import type { VerifyResult } from "./result.js";
+} from "./keys/input.js";
+import { KeyLimits } from "./verification/limits.js";
+import { type ApiKeyRecord, publicRecord } from "./keys/records.js";
+import type { VerifyResult } from "./verification/result.js";
 import {
   type ApiKeyServiceDeps,
   type AuditFacts,
@@ -39,9 +39,9 @@ import {
   missingSecret,
 } from "./service-parts.js";
 import { type ApiKeyOptions, apiKeySchema, type ApiKeySettings } from "./settings.js";
-import { UsageLog } from "./usage.js";
-import { VerifiedCache } from "./verified-cache.js";
-import { KeyVerifier, type Waiting } from "./verifier.js";
+import { UsageLog } from "./verification/usage.js";
+import { VerifiedCache } from "./verification/verified-cache.js";
+import { KeyVerifier, type Waiting } from "./verification/verifier.js";
 
 export type { ApiKeyServiceDeps, AuditFacts, CreatedApiKey, KeyChanges } from "./service-parts.js";
 

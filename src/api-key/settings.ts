@@ -3,7 +3,7 @@ import { modeSchema } from "../settings/common.js";
 import { addIssue, settingsObject } from "../settings/object.js";
 import { secretRingSchema } from "../settings/secrets.js";
 import type { ApiKeyStore } from "../stores/contracts.js";
-import { MAX_SECRET_LENGTH, MIN_SECRET_LENGTH } from "./format.js";
+import { MAX_SECRET_LENGTH, MIN_SECRET_LENGTH } from "./keys/format.js";
 
 /** Headers that mean something else to Node, to Express or to a proxy; Node also keeps only the first of some of them. */
 const TAKEN_HEADERS = new Set(

@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { NextFunction, Request, RequestHandler, Response } from "express";
-import { pathOf } from "./authority.js";
+import { pathOf } from "./http/authority.js";
 
 /** What a service said of a credential. */
 interface Proof {

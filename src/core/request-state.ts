@@ -1,10 +1,10 @@
 import type { IncomingMessage } from "node:http";
 import type { Request, Response } from "express";
-import { addressOf } from "./client-address.js";
+import { addressOf } from "./http/client-address.js";
 import type { LayerId } from "./layer-id.js";
 import { HeaderBuffer } from "./response/header-buffer.js";
 import { createRuntime, type Runtime } from "./runtime.js";
-import type { WaitingLimits } from "./waiting-limits.js";
+import type { WaitingLimits } from "./pending-limits.js";
 
 /**
  * On the request itself, and the only property the layers put there for themselves. A WeakMap beside it reads as fast, but the

@@ -1,7 +1,7 @@
 import { systemClock, type Clock } from "./clock.js";
 import { SecurityEvents } from "./events.js";
 import { ProtectedResources } from "./protected-resources.js";
-import type { OnRefusal } from "./refusal.js";
+import type { OnRefusal } from "./response/refuse.js";
 import { SetupError } from "../settings/errors.js";
 
 /** What every layer is given: time, events, and the answers the app chose. One per `applySecurity`, or per factory used alone. */

@@ -1,5 +1,5 @@
 import cors, { type CorsOptions as CorsPackageOptions } from "cors";
-import { OriginPatterns } from "../core/origin.js";
+import { OriginPatterns } from "../core/http/origin.js";
 import type { CorsRules } from "./decide.js";
 import type { CorsOptions } from "./settings.js";
 

@@ -1,4 +1,4 @@
-import { MAX_ORIGIN_LENGTH, type OriginPatterns, parseOrigin } from "../core/origin.js";
+import { MAX_ORIGIN_LENGTH, type OriginPatterns, parseOrigin } from "../core/http/origin.js";
 import { isForbiddenMethod, isToken } from "./names.js";
 
 /** What the settings come down to. */

@@ -2,7 +2,7 @@ import type { Request, RequestHandler, Response } from "express";
 import type { SecurityEventName } from "../core/events.js";
 import type { Layer, RunLayer } from "../core/layer.js";
 import { standalone } from "../core/pipeline.js";
-import { refuse, type Refusal, requestFacts } from "../core/refusal.js";
+import { refuse, type Refusal, requestFacts } from "../core/response/refuse.js";
 import { stateOf } from "../core/request-state.js";
 import type { HeaderBuffer } from "../core/response/header-buffer.js";
 import { send } from "../core/response/send.js";
@@ -11,7 +11,7 @@ import { parse } from "../settings/object.js";
 import { compileCors, type Field, type RateLimitForm } from "./compile.js";
 import { type CorsInput, type CorsVerdict, decide, isOriginReason } from "./decide.js";
 import { corsSchema, type CorsOptions, type CorsSettings } from "./settings.js";
-import { effectiveHost, forwardedPort } from "../core/effective-host.js";
+import { effectiveHost, forwardedPort } from "../core/http/effective-host.js";
 
 /** The event is always one of ours here. */
 type CorsRefusal = Refusal & { readonly event: SecurityEventName };

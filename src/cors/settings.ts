@@ -1,6 +1,6 @@
 import { METHODS } from "node:http";
 import { z } from "zod";
-import { isLoopbackHost, originPatternSchema, parseOriginPattern } from "../core/origin.js";
+import { isLoopbackHost, originPatternSchema, parseOriginPattern } from "../core/http/origin.js";
 import { modeSchema } from "../settings/common.js";
 import { addIssue, chosen, settingsObject } from "../settings/object.js";
 import {

@@ -1,6 +1,6 @@
-import { type Authority, parseAuthority, sameAuthority } from "../core/authority.js";
-import { type OriginPatterns, parseOrigin } from "../core/origin.js";
-import type { Refusal } from "../core/refusal.js";
+import { type Authority, parseAuthority, sameAuthority } from "../core/http/authority.js";
+import { type OriginPatterns, parseOrigin } from "../core/http/origin.js";
+import type { Refusal } from "../core/response/refuse.js";
 
 /** The settings, compiled. */
 export interface CsrfPolicy {

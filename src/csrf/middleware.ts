@@ -1,10 +1,10 @@
 import type { RequestHandler } from "express";
-import { headerLines, pathOf } from "../core/authority.js";
-import { effectiveHost, forwardedPort } from "../core/effective-host.js";
+import { headerLines, pathOf } from "../core/http/authority.js";
+import { effectiveHost, forwardedPort } from "../core/http/effective-host.js";
 import type { Layer, RunLayer } from "../core/layer.js";
-import { OriginPatterns } from "../core/origin.js";
+import { OriginPatterns } from "../core/http/origin.js";
 import { standalone } from "../core/pipeline.js";
-import { refuse } from "../core/refusal.js";
+import { refuse } from "../core/response/refuse.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
 import { parse } from "../settings/object.js";
 import { type CsrfPolicy, decideCsrf, isSafeMethod } from "./decide.js";

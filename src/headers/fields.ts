@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { addIssue, chosen, nearest, settingsObject } from "../settings/object.js";
-import { isLoopbackHost } from "../core/origin.js";
-import { isSfKey } from "../core/structured-field.js";
+import { isLoopbackHost } from "../core/http/origin.js";
+import { isSfKey } from "../core/http/structured-fields.js";
 import { DIRECTIVES, ENFORCED_ONLY, type DirectiveName } from "./directives.js";
 import { allowProblem, featureProblem, type Allowlist } from "./permissions.js";
 import { sourceProblems } from "./source-lint.js";

@@ -1,4 +1,4 @@
-import { sfDictionary, sfInnerList, sfKey, sfString, sfToken } from "../core/structured-field.js";
+import { sfDictionary, sfInnerList, sfKey, sfString, sfToken } from "../core/http/structured-fields.js";
 
 /** Who may use a feature: an origin list (`self`, `src`, origins), empty for nobody, or everybody. */
 export type Allowlist = readonly string[] | "*";

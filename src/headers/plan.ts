@@ -1,6 +1,6 @@
 import { validateHeaderName, validateHeaderValue } from "node:http";
 import type { HeaderLines } from "../core/response/header-buffer.js";
-import { sfDictionary, sfString } from "../core/structured-field.js";
+import { sfDictionary, sfString } from "../core/http/structured-fields.js";
 import { withoutEnforcedOnly, type HeaderModel } from "./decide.js";
 import { NONCE_SOURCE, type Policy } from "./directives.js";
 import { helmetValues, policyText } from "./helmet-values.js";

@@ -1,5 +1,5 @@
 import type { Clock } from "../core/clock.js";
-import type { IssueTime } from "./access-tokens.js";
+import type { IssueTime } from "./access/access-tokens.js";
 
 /**
  * Orders what this process issues against what it revokes by subject, when both happen in one millisecond: "log out

@@ -2,23 +2,23 @@ import { randomBytes } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import type { Secret } from "../core/secret.js";
-import { StoreTime } from "../core/store-time.js";
+import { StoreTime } from "../stores/health/store-time.js";
 import { parse } from "../settings/object.js";
 import type { TokenStore } from "../stores/contracts.js";
 import { MemoryTokenStore } from "../stores/memory/token-store.js";
-import { AccessTokens, issuedAt, type AccessVerdict } from "./access-tokens.js";
-import { Cleaner } from "./cleaner.js";
+import { AccessTokens, issuedAt, type AccessVerdict } from "./access/access-tokens.js";
+import { Cleaner } from "./expiry-sweeper.js";
 import type { AccessTokenClaims, ClaimsVerdict } from "./decide.js";
 import { describeJwt } from "./describe.js";
 import { TokenError } from "./errors.js";
 import { grantOf, isTokenId, type IssueOptions } from "./grant.js";
 import { IssueClock } from "./issue-clock.js";
-import { jwkSet, type JwkSet } from "./jwks.js";
-import { KeyRing } from "./keys.js";
-import { RefreshSecrets, refreshPeppers } from "./refresh-secrets.js";
-import { RefreshTokens, refreshPolicy } from "./refresh-tokens.js";
+import { jwkSet, type JwkSet } from "./keys/jwks.js";
+import { KeyRing } from "./keys/key-ring.js";
+import { RefreshSecrets, refreshPeppers } from "./refresh/refresh-secrets.js";
+import { RefreshTokens, refreshPolicy } from "./refresh/refresh-tokens.js";
 import { jwtSchema, type JwtOptions, type JwtSettings } from "./settings.js";
-import { GuardedTokenStore } from "./token-store-access.js";
+import { GuardedTokenStore } from "./guarded-token-store.js";
 
 /** What a log-in or a refresh gives (RFC 6749 section 5.1, in camel case). */
 export interface IssuedTokens {

@@ -1,8 +1,8 @@
 import express, { type NextFunction, type Request, type Response, type Router } from "express";
 import { z } from "zod";
-import { challenge } from "../core/credentials.js";
-import { bodyOf, readJsonBody } from "../core/json-body.js";
-import { refuse, type Refusal } from "../core/refusal.js";
+import { challenge } from "../core/http/authorization.js";
+import { bodyOf, readJsonBody } from "../core/http/json-body.js";
+import { refuse, type Refusal } from "../core/response/refuse.js";
 import { beginState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
 import { SetupError } from "../settings/errors.js";

@@ -5,10 +5,10 @@ import { modeSchema } from "../settings/common.js";
 import { addIssue, chosen, settingsObject } from "../settings/object.js";
 import { secretRingSchema } from "../settings/secrets.js";
 import type { TokenStore } from "../stores/contracts.js";
-import { ALGORITHMS, familyOf, hashBits, type JwtAlgorithm } from "./algorithms.js";
-import { keyProblem, looksLikeAsymmetricKey } from "./key-fitness.js";
-import { derivedKid } from "./key-ids.js";
-import { keyEntrySchema, privateKeySchema, type KeyEntry } from "./key-settings.js";
+import { ALGORITHMS, familyOf, hashBits, type JwtAlgorithm } from "./keys/algorithms.js";
+import { keyProblem, looksLikeAsymmetricKey } from "./keys/validation.js";
+import { derivedKid } from "./keys/key-ids.js";
+import { keyEntrySchema, privateKeySchema, type KeyEntry } from "./keys/settings.js";
 
 const STORE_METHODS = [
   "init",

@@ -1,4 +1,4 @@
-import { sfInteger, sfString } from "../core/structured-field.js";
+import { sfInteger, sfString } from "../core/http/structured-fields.js";
 import type { WindowOutcome } from "../stores/contracts.js";
 
 export type HeaderForm = "draft-8" | "draft-6" | "legacy" | false;

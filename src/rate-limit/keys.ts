@@ -1,6 +1,6 @@
 import type { Request } from "express";
-import { AddressList } from "../core/address-list.js";
-import { addressKey } from "../core/client-address.js";
+import { AddressList } from "../core/http/address-list.js";
+import { addressKey } from "../core/http/client-address.js";
 import type { RequestState } from "../core/request-state.js";
 import type { Runtime } from "../core/runtime.js";
 import type { CostFunction, KeyFunction } from "./settings.js";

@@ -1,12 +1,12 @@
 import type { NextFunction, Request, Response } from "express";
 import type { Mode } from "../core/layer.js";
-import { refuse } from "../core/refusal.js";
+import { refuse } from "../core/response/refuse.js";
 import type { RequestState } from "../core/request-state.js";
 import type { Runtime } from "../core/runtime.js";
-import type { LimitCount } from "../core/waiting-limits.js";
+import type { LimitCount } from "../core/pending-limits.js";
 import type { RateLimitStore, WindowOutcome, WindowPolicy } from "../stores/contracts.js";
-import { SlidingWindowStore } from "../stores/memory/sliding-window-store.js";
-import { askStore } from "./ask-store.js";
+import { SlidingWindowStore } from "../stores/memory/sliding-window/store.js";
+import { askStore } from "./consume.js";
 import { notCounted, unitsLeft } from "./counted-once.js";
 import { decide, type LimitText } from "./decide.js";
 import { guardFor } from "./store-guards.js";

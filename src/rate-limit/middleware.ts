@@ -4,16 +4,16 @@ import type { LayerId } from "../core/layer-id.js";
 import { standalone } from "../core/pipeline.js";
 import { beginState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
-import type { StoreGuard } from "../core/store-guard.js";
+import type { StoreGuard } from "../stores/health/store-guard.js";
 import { SettingsError } from "../settings/errors.js";
 import { parse } from "../settings/object.js";
 import type { RateLimitStore } from "../stores/contracts.js";
-import { SlidingWindowStore } from "../stores/memory/sliding-window-store.js";
-import { ForeignWindowStore } from "./foreign-store.js";
-import { JustRefused } from "./just-refused.js";
+import { SlidingWindowStore } from "../stores/memory/sliding-window/store.js";
+import { ForeignWindowStore } from "./third-party-store.js";
+import { JustRefused } from "./refused-clients.js";
 import { mainLimit, principalLimit, routeLimit } from "./limits.js";
 import { createLimiter, type Limiter } from "./limiter.js";
-import { asksTogether, LimitsTogether } from "./limits-together.js";
+import { asksTogether, LimitsTogether } from "./pending-limits.js";
 import {
   type RateLimitOptions,
   type RateLimitSettings,

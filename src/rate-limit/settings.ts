@@ -4,7 +4,7 @@ import { z } from "zod";
 import { addressRangeSchema, modeSchema, secondsSchema } from "../settings/common.js";
 import { addIssue, chosen, settingsObject } from "../settings/object.js";
 import type { RateLimitStore } from "../stores/contracts.js";
-import { DEFAULT_MAX_CLIENTS, maxClientsSchema } from "../stores/memory/window-settings.js";
+import { DEFAULT_MAX_CLIENTS, maxClientsSchema } from "../stores/memory/sliding-window/settings.js";
 
 /** Gives the key a request is counted under: text of 1 to 256 characters. */
 export type KeyFunction = (req: Request) => string;

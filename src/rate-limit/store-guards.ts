@@ -1,5 +1,5 @@
 import type { Runtime } from "../core/runtime.js";
-import { StoreGuard } from "../core/store-guard.js";
+import { StoreGuard } from "../stores/health/store-guard.js";
 import type { RateLimitStore } from "../stores/contracts.js";
 
 const guards = new WeakMap<Runtime, WeakMap<RateLimitStore, StoreGuard>>();

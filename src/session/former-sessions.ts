@@ -1,12 +1,12 @@
 import { createHmac, createSecretKey, type KeyObject } from "node:crypto";
-import { StoreUnavailableError } from "../core/store-guard.js";
+import { StoreUnavailableError } from "../stores/health/store-guard.js";
 import { findCookie } from "./decide.js";
 import type { HeaderBuffer } from "../core/response/header-buffer.js";
-import { andThen, type Maybe } from "../core/maybe.js";
+import { andThen, type Maybe } from "../core/maybe-promise.js";
 import { isSignedBy, type SessionCookie } from "./session-cookie.js";
 import type { MigrateFromOptions } from "./settings.js";
-import { appData } from "./stamp.js";
-import type { LoadedSession, StoredSessions } from "./stored-sessions.js";
+import { appData } from "./metadata.js";
+import type { LoadedSession, StoredSessions } from "./session-repository.js";
 
 /** How long after its adoption a session is found by its old cookie: requests that were sent before the answer came. */
 const LATE_REQUESTS_MS = 60_000;

@@ -1,17 +1,17 @@
 import type { Request, Response } from "express";
 import { idText, MAX_ID_LENGTH } from "../core/principal.js";
-import { requestFacts } from "../core/refusal.js";
+import { requestFacts } from "../core/response/refuse.js";
 import { SCOPE_PATTERN } from "../core/scopes.js";
 import { SetupError } from "../settings/errors.js";
-import { SessionStoreFullError } from "../stores/memory/session-record.js";
-import { boundSession } from "./binding.js";
+import { SessionStoreFullError } from "../stores/session-record.js";
+import { boundSession } from "./request-properties.js";
 import { loginKind, type LoginKind } from "./decide.js";
-import type { SessionCarrier } from "./engine.js";
+import type { SessionCarrier } from "./express-session.js";
 import { SessionEndedError } from "./errors.js";
 import { mustBeAwaited } from "./must-be-awaited.js";
 import type { RequestSession } from "./request-session.js";
 import { sessionHandle } from "./session-cookie.js";
-import { appData, principalOf } from "./stamp.js";
+import { appData, principalOf } from "./metadata.js";
 
 /** Whom a session is for from now on. */
 export interface LogInAs {

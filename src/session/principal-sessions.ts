@@ -1,10 +1,10 @@
 import type { Runtime } from "../core/runtime.js";
-import { StoreUnavailableError } from "../core/store-guard.js";
-import { StoreTime } from "../core/store-time.js";
+import { StoreUnavailableError } from "../stores/health/store-guard.js";
+import { StoreTime } from "../stores/health/store-time.js";
 import { SetupError } from "../settings/errors.js";
 import type { PrincipalSession } from "../stores/contracts.js";
 import { sessionHandle } from "./session-cookie.js";
-import type { StoredSessions } from "./stored-sessions.js";
+import type { StoredSessions } from "./session-repository.js";
 
 /** One session of a user, for a page that lists them. Times are milliseconds since the epoch. */
 export interface SessionInfo {

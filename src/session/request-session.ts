@@ -1,18 +1,18 @@
 import type { Request, Response } from "express";
 import session from "express-session";
-import { refuse, requestFacts } from "../core/refusal.js";
+import { refuse, requestFacts } from "../core/response/refuse.js";
 import { beginState, stateOf } from "../core/request-state.js";
 import type { HeaderBuffer } from "../core/response/header-buffer.js";
-import type { SessionStamp } from "../stores/memory/session-record.js";
-import { bindCompanions } from "./binding.js";
+import type { SessionStamp } from "../stores/session-record.js";
+import { bindCompanions } from "./request-properties.js";
 import { expiryOf, isTouchDue } from "./decide.js";
-import { SessionCarrier, serialise, type LiveSession, type SessionContext } from "./engine.js";
+import { SessionCarrier, serialise, type LiveSession, type SessionContext } from "./express-session.js";
 import type { AdoptedSession, FormerSessions } from "./former-sessions.js";
 import { holdResponse, type Commit } from "../core/response/held-response.js";
-import { andThen, settle, type Maybe } from "../core/maybe.js";
+import { andThen, settle, type Maybe } from "../core/maybe-promise.js";
 import { sessionHandle } from "./session-cookie.js";
-import { appData, principalOf } from "./stamp.js";
-import type { LoadedSession } from "./stored-sessions.js";
+import { appData, principalOf } from "./metadata.js";
+import type { LoadedSession } from "./session-repository.js";
 
 const UNAVAILABLE = { code: "store-unavailable", event: false } as const;
 

@@ -3,7 +3,7 @@ import session from "express-session";
 import { LRUCache } from "lru-cache";
 import { CacheKey } from "../core/cache-key.js";
 import type { HeaderBuffer } from "../core/response/header-buffer.js";
-import { ownCopy } from "../core/own-copy.js";
+import { ownCopy } from "../core/detach-string.js";
 import { cookieNameOnWire } from "./decide.js";
 import type { SessionOptions } from "./settings.js";
 

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { addressRangeProblem } from "../core/address-list.js";
+import { addressRangeProblem } from "../core/http/address-list.js";
 import { SCOPE_PATTERN } from "../core/scopes.js";
 import { addIssue } from "./object.js";
 

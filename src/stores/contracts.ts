@@ -1,6 +1,6 @@
 import type session from "express-session";
-import type { WriteCall } from "../core/write-call.js";
-import type { WindowOutcome, WindowPolicy, WindowRequest } from "../core/windows.js";
+import type { WriteCall } from "./health/write-call.js";
+import type { WindowOutcome, WindowPolicy, WindowRequest } from "../core/rate-limits.js";
 
 export type { WindowOutcome, WindowPolicy, WindowRequest, WriteCall };
 

@@ -2,20 +2,20 @@ import type session from "express-session";
 import type { Clock } from "../core/clock.js";
 import type { Runtime } from "../core/runtime.js";
 import type { Secret } from "../core/secret.js";
-import { ownServer, placeOn, type StoreServer } from "../core/store-server.js";
-import { ChangeFeed } from "./change-feed.js";
+import { ownServer, placeOn, type StoreServer } from "./health/backend.js";
+import { ChangeFeed } from "./revocations/change-feed.js";
 import type { ApiKeyStore, RateLimitStore, TokenStore, WindowPolicy } from "./contracts.js";
-import { openDatabase, type DatabaseStores } from "./database.js";
+import { openDatabase, type DatabaseStores } from "./database/open-database.js";
 import { MemoryApiKeyStore } from "./memory/api-key-store.js";
-import { SlidingWindowStore } from "./memory/sliding-window-store.js";
+import { SlidingWindowStore } from "./memory/sliding-window/store.js";
 import { MemoryTokenStore } from "./memory/token-store.js";
 // Neither loads a Redis package: those are loaded when a connection is made from a URL, or a store is made.
-import { RedisChangeSource } from "./redis/change-source.js";
+import { RedisChangeSource } from "./redis/changes/source.js";
 import { openRedis } from "./redis/client.js";
 import type { RedisConnection } from "./redis/connection.js";
-import { RedisSessionStore } from "./redis/session-store.js";
-import { RedisSlidingWindowStore } from "./redis/sliding-window-store.js";
-import { SharedTokenStore } from "./shared-token-store.js";
+import { RedisSessionStore } from "./redis/sessions/store.js";
+import { RedisSlidingWindowStore } from "./redis/sliding-window/store.js";
+import { SharedTokenStore } from "./revocations/replicated-token-store.js";
 
 /** What says where things are kept, and what there is to keep. */
 export interface StoreSettings {

@@ -103,7 +103,7 @@ export function integer(value: number): number {
   return value;
 }
 
-/** The value is at fault and not the store: the code is what `core/store-fault.ts` knows it by. */
+/** The value is at fault and not the store: the code is what `health/store-fault.ts` knows it by. */
 function notStorable(message: string): TypeError {
   return Object.assign(new TypeError(message), { code: "PORTCULLIS_NOT_STORABLE" });
 }

@@ -1,4 +1,4 @@
-import { LateAnswerError } from "../core/bounded-call.js";
+import { LateAnswerError } from "./health/timeout.js";
 
 /** Rejects after `ms`. What comes of the promise later is not used; nothing is left unhandled. */
 export function within<T>(answer: Promise<T>, ms: number): Promise<T> {

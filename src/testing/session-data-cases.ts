@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { SESSION_STAMP, type SessionStamp } from "../stores/memory/session-record.js";
+import { SESSION_STAMP, type SessionStamp } from "../stores/session-record.js";
 import type { SessionTestCase } from "./asked-session-store.js";
 import { AWKWARD_TEXTS, type ConformanceCase, countTrue } from "./conformance.js";
 

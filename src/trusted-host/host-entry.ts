@@ -1,8 +1,8 @@
 import { isIPv4, isIPv6 } from "node:net";
 import { domainToASCII } from "node:url";
 import { parse as parseDomain } from "tldts";
-import { addressRangeProblem } from "../core/address-list.js";
-import { type Authority, parseAuthority } from "../core/authority.js";
+import { addressRangeProblem } from "../core/http/address-list.js";
+import { type Authority, parseAuthority } from "../core/http/authority.js";
 import type { SettingsCode } from "../settings/errors.js";
 
 /** What is wrong with an entry of the list of hosts. */

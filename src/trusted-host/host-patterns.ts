@@ -1,4 +1,4 @@
-import type { Authority } from "../core/authority.js";
+import type { Authority } from "../core/http/authority.js";
 
 /**
  * Which hosts are on a list. Entries are in the normal form that `readHostEntry` gives: `name`, `name:port`, `*.name`

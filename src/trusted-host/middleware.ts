@@ -1,8 +1,8 @@
 import type { Request, RequestHandler } from "express";
-import { hostLines, isFromTrustedProxy } from "../core/authority.js";
+import { hostLines, isFromTrustedProxy } from "../core/http/authority.js";
 import type { Layer, RunLayer } from "../core/layer.js";
 import { standalone } from "../core/pipeline.js";
-import { refuse } from "../core/refusal.js";
+import { refuse } from "../core/response/refuse.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
 import { parse } from "../settings/object.js";
 import { decideHost, type HostPolicy } from "./decide.js";

@@ -2,12 +2,12 @@ import { afterEach, describe, expect, it } from "vitest";
 import { createRuntime } from "../../src/core/runtime.js";
 import type { KeyDigest } from "../../src/stores/contracts.js";
 import { ApiKeyService } from "../../src/api-key/service.js";
-import { HashQueue, type HashTarget } from "../../src/api-key/hash-queue.js";
-import { type Comparison, KeyHasher } from "../../src/api-key/hashing.js";
-import { KeyLimits } from "../../src/api-key/limits.js";
-import { UsageLog } from "../../src/api-key/usage.js";
-import { VerifiedCache } from "../../src/api-key/verified-cache.js";
-import { KeyVerifier } from "../../src/api-key/verifier.js";
+import { HashQueue, type HashTarget } from "../../src/api-key/keys/hash-queue.js";
+import { type Comparison, KeyHasher } from "../../src/api-key/keys/hashing.js";
+import { KeyLimits } from "../../src/api-key/verification/limits.js";
+import { UsageLog } from "../../src/api-key/verification/usage.js";
+import { VerifiedCache } from "../../src/api-key/verification/verified-cache.js";
+import { KeyVerifier } from "../../src/api-key/verification/verifier.js";
 import { ManualClock } from "../support/manual-clock.js";
 import { bench, forged, SECRET, WatchedStore } from "./support.js";
 

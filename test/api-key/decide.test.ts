@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { AddressList } from "../../src/core/address-list.js";
+import { AddressList } from "../../src/core/http/address-list.js";
 import {
   choosePresented,
   excess,

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { createPrincipal, type Principal } from "../../src/core/principal.js";
 import { apiKeyAuth } from "../../src/api-key/middleware.js";
 import { apiKeyRoutes } from "../../src/api-key/routes.js";
-import type { ApiKeyRecord } from "../../src/api-key/records.js";
+import type { ApiKeyRecord } from "../../src/api-key/keys/records.js";
 import type { ApiKeySettings } from "../../src/api-key/settings.js";
 import { MemoryApiKeyStore } from "../../src/stores/memory/api-key-store.js";
 import { EXPRESS } from "../support/express-versions.js";

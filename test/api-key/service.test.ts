@@ -5,9 +5,9 @@ import { Secret } from "../../src/core/secret.js";
 import type { ApiKeyStore, RateLimitStore } from "../../src/stores/contracts.js";
 import { ApiKeyError } from "../../src/api-key/errors.js";
 import { ApiKeyService } from "../../src/api-key/service.js";
-import type { CreateInput } from "../../src/api-key/input.js";
-import { checksum } from "../../src/api-key/format.js";
-import { SlidingWindowStore } from "../../src/stores/memory/sliding-window-store.js";
+import type { CreateInput } from "../../src/api-key/keys/input.js";
+import { checksum } from "../../src/api-key/keys/format.js";
+import { SlidingWindowStore } from "../../src/stores/memory/sliding-window/store.js";
 import { bench, forged, SECRET, WatchedStore } from "./support.js";
 
 const KEY: CreateInput = { ownerId: "user-1", name: "ci" };

@@ -3,7 +3,7 @@ import { createRuntime, type Runtime } from "../../src/core/runtime.js";
 import type { SecurityEvent } from "../../src/core/events.js";
 import { ApiKeyService, type ApiKeyServiceDeps } from "../../src/api-key/service.js";
 import type { ApiKeySettings } from "../../src/api-key/settings.js";
-import { checksum } from "../../src/api-key/format.js";
+import { checksum } from "../../src/api-key/keys/format.js";
 import type { StoredApiKey, UsageBatch } from "../../src/stores/contracts.js";
 import { MemoryApiKeyStore } from "../../src/stores/memory/api-key-store.js";
 import { ManualClock } from "../support/manual-clock.js";

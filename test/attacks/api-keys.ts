@@ -1,5 +1,5 @@
 import type { CreateInput } from "portcullis";
-import { checksum } from "../../src/api-key/format.js";
+import { checksum } from "../../src/api-key/keys/format.js";
 import { forged } from "../api-key/support.js";
 import { FAILURES, type Lab } from "./app.js";
 import { type Ask, type Attack, type Group, json, MARK, type Outcome, type Seen, SERVED } from "./attack.js";

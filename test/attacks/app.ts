@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import express, { type ErrorRequestHandler, type Request, type Response } from "express";
 import { vi } from "vitest";
 import { applySecurity, type CreateInput, type CreatedApiKey, type IssuedTokens, type Security } from "portcullis";
-import { HashQueue } from "../../src/api-key/hash-queue.js";
+import { HashQueue } from "../../src/api-key/keys/hash-queue.js";
 import { WatchedStore } from "../api-key/support.js";
 import { ManualClock } from "../support/manual-clock.js";
 import { type Answer, serve, type TestServer } from "../support/serve.js";

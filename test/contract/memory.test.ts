@@ -6,7 +6,7 @@ import {
   tokenStoreConformance,
 } from "portcullis/testing";
 import { MemoryApiKeyStore } from "../../src/stores/memory/api-key-store.js";
-import { SlidingWindowStore } from "../../src/stores/memory/sliding-window-store.js";
+import { SlidingWindowStore } from "../../src/stores/memory/sliding-window/store.js";
 import { MemorySessionStore } from "../../src/stores/memory/session-store.js";
 import { MemoryTokenStore } from "../../src/stores/memory/token-store.js";
 

@@ -5,7 +5,7 @@ import { createClient, createCluster } from "redis";
 import { createClient as createClient5 } from "redis5";
 import { afterAll, beforeAll, describe, test } from "vitest";
 import { sessionStoreConformance } from "portcullis/testing";
-import { RedisSessionStore } from "../../src/stores/redis/session-store.js";
+import { RedisSessionStore } from "../../src/stores/redis/sessions/store.js";
 import { sharedRedis, startRedisCluster, uniqueName, type RedisCluster } from "../support/servers.js";
 
 let cluster: RedisCluster;

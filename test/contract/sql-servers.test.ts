@@ -14,7 +14,7 @@ import {
 import { apiKeyStoreConformance, tokenStoreConformance, type ConformanceCase } from "portcullis/testing";
 import { createRuntime } from "../../src/core/runtime.js";
 import type { ApiKeyStore, TokenStore } from "../../src/stores/contracts.js";
-import { openDatabase } from "../../src/stores/database.js";
+import { openDatabase } from "../../src/stores/database/open-database.js";
 import { mariaDbDatabase, postgresDatabase } from "../support/servers.js";
 
 /** One database for a suite: each case begins with empty tables, which is faster than a database each. */

@@ -6,7 +6,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { apiKeyStoreConformance, tokenStoreConformance } from "portcullis/testing";
 import { createRuntime } from "../../src/core/runtime.js";
 import type { ApiKeyStore, TokenStore } from "../../src/stores/contracts.js";
-import { openDatabase } from "../../src/stores/database.js";
+import { openDatabase } from "../../src/stores/database/open-database.js";
 import { openSqlite, SqlApiKeyStore, SqlTokenStore } from "portcullis/sql";
 import { loadSqliteEngine, type SqliteDriverName } from "../../src/stores/sql/sqlite-engines.js";
 import { DRIVERS_HERE, NODE_HAS_SQLITE } from "./drivers.js";

@@ -2,9 +2,9 @@ import { createHmac } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ApiKeyService, applySecurity, type SecurityEvent } from "portcullis";
-import { generateKey } from "../../src/api-key/format.js";
+import { generateKey } from "../../src/api-key/keys/format.js";
 import { MASK, maskCredentials, maskKeysWith } from "../../src/core/mask-credentials.js";
-import { formatRefreshToken, newRefreshToken } from "../../src/jwt/refresh-secrets.js";
+import { formatRefreshToken, newRefreshToken } from "../../src/jwt/refresh/refresh-secrets.js";
 import { EXPRESS } from "../support/express-versions.js";
 import { serve } from "../support/serve.js";
 

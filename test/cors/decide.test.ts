@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
-import { MAX_ORIGIN_LENGTH } from "../../src/core/origin.js";
+import { MAX_ORIGIN_LENGTH } from "../../src/core/http/origin.js";
 import { compileCors } from "../../src/cors/compile.js";
 import {
   type CorsInput,

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { OriginPatterns } from "../../src/core/origin.js";
+import { OriginPatterns } from "../../src/core/http/origin.js";
 import { type CsrfPolicy, type CsrfReason, type CsrfRequest, decideCsrf, isSafeMethod } from "../../src/csrf/decide.js";
 
 const OWN = "https://example.com";

@@ -2,7 +2,7 @@
 import express from "express";
 import type { AddressInfo } from "node:net";
 import { applySecurity } from "../../src/index.js";
-import { RedisSlidingWindowStore } from "../../src/stores/redis/sliding-window-store.js";
+import { RedisSlidingWindowStore } from "../../src/stores/redis/sliding-window/store.js";
 
 const [, , redis = "", prefix = "", limit = "", windowSeconds = ""] = process.argv;
 const store = new RedisSlidingWindowStore({ redis, prefix });

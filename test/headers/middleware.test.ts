@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { standalone } from "../../src/core/pipeline.js";
 import { stateOf } from "../../src/core/request-state.js";
-import { refuse } from "../../src/core/refusal.js";
+import { refuse } from "../../src/core/response/refuse.js";
 import { createRuntime } from "../../src/core/runtime.js";
 import { createHeaders, securityHeaders } from "../../src/headers/middleware.js";
 import { headersSchema, type HeadersSettings } from "../../src/headers/settings.js";

@@ -1,6 +1,6 @@
 import jwt from "jsonwebtoken";
 import { describe, expect, it } from "vitest";
-import { ALGORITHMS } from "../../src/jwt/algorithms.js";
+import { ALGORITHMS } from "../../src/jwt/keys/algorithms.js";
 import { bench, codeOf, forge, goodClaims, GOOD_HEADER, HMAC_SECRET, KEYS, pem, settingsFor } from "./support.js";
 
 const managers = new Map(ALGORITHMS.map((algorithm) => [algorithm, bench(settingsFor(algorithm)).manager]));

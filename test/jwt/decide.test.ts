@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { decideRefresh } from "../../src/jwt/decide-refresh.js";
+import { decideRefresh } from "../../src/jwt/refresh/decide-refresh.js";
 import {
   choosePresented,
   decideClaims,

@@ -2,7 +2,7 @@ import { constants, createPublicKey, verify } from "node:crypto";
 import jwt from "jsonwebtoken";
 import { describe, expect, it, vi } from "vitest";
 import { createRuntime } from "../../src/core/runtime.js";
-import { derivedKid } from "../../src/jwt/key-ids.js";
+import { derivedKid } from "../../src/jwt/keys/key-ids.js";
 import { JwtManager } from "../../src/jwt/manager.js";
 import type { IssueOptions } from "../../src/jwt/grant.js";
 import { MemoryTokenStore } from "../../src/stores/memory/token-store.js";

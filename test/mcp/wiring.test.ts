@@ -13,7 +13,7 @@ import { jwtAuth } from "../../src/jwt/middleware.js";
 import { JwtManager } from "../../src/jwt/manager.js";
 import { mcpVerifier, type McpVerifierOptions } from "../../src/mcp/index.js";
 import type { RouteLimit } from "../../src/rate-limit/settings.js";
-import type { SecuritySettings } from "../../src/settings/schema.js";
+import type { SecuritySettings } from "../../src/app-settings/schema.js";
 import { MemoryTokenStore } from "../../src/stores/memory/token-store.js";
 import { EXPRESS } from "../support/express-versions.js";
 import { serve, type Answer, type TestServer } from "../support/serve.js";

@@ -7,7 +7,12 @@ const at = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 export default defineConfig({
   root: at("../.."),
   test: {
-    include: ["test/*/decide.test.ts", "test/*/settings.test.ts", "test/settings/*.test.ts"],
+    include: [
+      "test/*/decide.test.ts",
+      "test/*/settings.test.ts",
+      "test/settings/*.test.ts",
+      "test/app-settings/*.test.ts",
+    ],
     // Loads the whole library and starts servers; `test/settings` says the same of the settings alone.
     exclude: ["test/pipeline/**"],
     setupFiles: [at("quick.ts")],

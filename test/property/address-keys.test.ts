@@ -3,7 +3,7 @@ import fc from "fast-check";
 import ipaddr from "ipaddr.js";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { applySecurity, type Security } from "portcullis";
-import { addressKey, normaliseAddress } from "../../src/core/client-address.js";
+import { addressKey, normaliseAddress } from "../../src/core/http/client-address.js";
 import { serve, type TestServer } from "../support/serve.js";
 import { runs } from "./seed.js";
 

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
 import { ApiKeyService, JwtManager } from "portcullis";
-import { checksum } from "../../src/api-key/format.js";
+import { checksum } from "../../src/api-key/keys/format.js";
 
 /**
  * Any character of a credential changed: refused. The session's cookie is in test/session/middleware.test.ts, over a socket;

@@ -9,7 +9,7 @@ import { rateLimitSchema } from "../../src/rate-limit/settings.js";
 import { parse } from "../../src/settings/object.js";
 import type { WindowOutcome, WindowPolicy, WindowRequest } from "../../src/stores/contracts.js";
 import { openRedis, type RedisConnection } from "../../src/stores/redis/client.js";
-import { RedisSlidingWindowStore } from "../../src/stores/redis/sliding-window-store.js";
+import { RedisSlidingWindowStore } from "../../src/stores/redis/sliding-window/store.js";
 import { ManualClock } from "../support/manual-clock.js";
 import { type Answer, serve, type TestServer } from "../support/serve.js";
 import { type RunningServer, startRedis, uniqueName } from "../support/servers.js";

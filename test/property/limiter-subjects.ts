@@ -1,8 +1,8 @@
 import { expect } from "vitest";
 import type { WindowOutcome, WindowPolicy, WindowRequest } from "../../src/stores/contracts.js";
 import { openRedis } from "../../src/stores/redis/client.js";
-import { RedisSlidingWindowStore } from "../../src/stores/redis/sliding-window-store.js";
-import { SlidingWindowStore } from "../../src/stores/memory/sliding-window-store.js";
+import { RedisSlidingWindowStore } from "../../src/stores/redis/sliding-window/store.js";
+import { SlidingWindowStore } from "../../src/stores/memory/sliding-window/store.js";
 import { ManualClock } from "../support/manual-clock.js";
 import { uniqueName } from "../support/servers.js";
 import { keyIn, ListOracle } from "./limiter-oracle.js";

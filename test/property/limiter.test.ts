@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
 import type { WindowPolicy } from "../../src/stores/contracts.js";
-import { SlidingWindowStore } from "../../src/stores/memory/sliding-window-store.js";
+import { SlidingWindowStore } from "../../src/stores/memory/sliding-window/store.js";
 import { ManualClock } from "../support/manual-clock.js";
 import { ListOracle, mostInAnyWindow } from "./limiter-oracle.js";
 

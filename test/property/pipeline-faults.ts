@@ -3,7 +3,7 @@ import fc from "fast-check";
 import type { ApiKeyStore, RateLimitStore, SessionStore, TokenStore } from "portcullis";
 import { MemoryApiKeyStore } from "../../src/stores/memory/api-key-store.js";
 import { MemorySessionStore } from "../../src/stores/memory/session-store.js";
-import { SlidingWindowStore } from "../../src/stores/memory/sliding-window-store.js";
+import { SlidingWindowStore } from "../../src/stores/memory/sliding-window/store.js";
 import { MemoryTokenStore } from "../../src/stores/memory/token-store.js";
 
 /** Longer than any guard waits here. */

@@ -9,7 +9,7 @@ import { rateLimitSchema, type RateLimitSettings } from "../../src/rate-limit/se
 import { createRuntime } from "../../src/core/runtime.js";
 import { SettingsError } from "../../src/settings/errors.js";
 import { parse } from "../../src/settings/object.js";
-import { SlidingWindowStore } from "../../src/stores/memory/sliding-window-store.js";
+import { SlidingWindowStore } from "../../src/stores/memory/sliding-window/store.js";
 import { EXPRESS } from "../support/express-versions.js";
 import { serve, type TestServer } from "../support/serve.js";
 import { bench as startBench, statuses } from "./support.js";

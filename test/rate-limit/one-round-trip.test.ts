@@ -2,14 +2,14 @@ import { createClient } from "redis";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { applySecurity, type Security, type SecurityEvent, type SecuritySettings } from "../../src/index.js";
 import type { WindowOutcome } from "../../src/stores/contracts.js";
-import { RedisSlidingWindowStore } from "../../src/stores/redis/sliding-window-store.js";
+import { RedisSlidingWindowStore } from "../../src/stores/redis/sliding-window/store.js";
 import { EXPRESS } from "../support/express-versions.js";
 import { serve, type TestServer } from "../support/serve.js";
 import { type RunningServer, startRedis, uniqueName } from "../support/servers.js";
 
 const SECRET = "Yw3v9hQ2pX7rT5mK8sD1fG6jL4zB0nCq";
 
-/** Each call is one script, and one round trip: test/stores/redis-window.test.ts. */
+/** Each call is one script, and one round trip: test/stores/redis/sliding-window/client.test.ts. */
 class CountedStore extends RedisSlidingWindowStore {
   calls = 0;
 

@@ -3,7 +3,7 @@ import { rateLimiter } from "../../src/rate-limit/middleware.js";
 import { isWindowStore, rateLimitSchema, routeLimitSchema } from "../../src/rate-limit/settings.js";
 import { SettingsError } from "../../src/settings/errors.js";
 import { parse } from "../../src/settings/object.js";
-import { SlidingWindowStore } from "../../src/stores/memory/sliding-window-store.js";
+import { SlidingWindowStore } from "../../src/stores/memory/sliding-window/store.js";
 import { testEdges, testTexts } from "../settings/edges.js";
 
 const DEFAULTS = {

@@ -7,7 +7,7 @@ import { createRateLimit, rateLimiter } from "../../src/rate-limit/middleware.js
 import { createRuntime } from "../../src/core/runtime.js";
 import { parse } from "../../src/settings/object.js";
 import type { RateLimitStore, WindowOutcome, WindowPolicy } from "../../src/stores/contracts.js";
-import { SlidingWindowStore } from "../../src/stores/memory/sliding-window-store.js";
+import { SlidingWindowStore } from "../../src/stores/memory/sliding-window/store.js";
 import { EXPRESS } from "../support/express-versions.js";
 import { serve, type TestServer } from "../support/serve.js";
 import { bench as startBench, statuses } from "./support.js";

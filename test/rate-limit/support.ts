@@ -8,7 +8,7 @@ import { createPrincipalRateLimit, createRateLimit } from "../../src/rate-limit/
 import { rateLimitSchema, type RateLimitSettings } from "../../src/rate-limit/settings.js";
 import { parse } from "../../src/settings/object.js";
 import type { RateLimitStore } from "../../src/stores/contracts.js";
-import { SlidingWindowStore } from "../../src/stores/memory/sliding-window-store.js";
+import { SlidingWindowStore } from "../../src/stores/memory/sliding-window/store.js";
 import { ManualClock } from "../support/manual-clock.js";
 import { serve, type TestServer } from "../support/serve.js";
 

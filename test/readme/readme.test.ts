@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { EVENT_LEVELS } from "../../src/core/events.js";
-import { REFUSALS } from "../../src/core/refusal.js";
+import { REFUSALS } from "../../src/core/response/refuse.js";
 import { SETTINGS_CODES } from "../../src/settings/errors.js";
 import { codeBlocks, readmes, ROOT } from "../support/code-blocks.js";
 import { readFileSync } from "node:fs";

@@ -3,7 +3,7 @@ import type session from "express-session";
 import { afterEach, describe, expect, it } from "vitest";
 import { SessionEndedError } from "../../src/session/errors.js";
 import { MemorySessionStore } from "../../src/stores/memory/session-store.js";
-import { RedisSessionStore } from "../../src/stores/redis/session-store.js";
+import { RedisSessionStore } from "../../src/stores/redis/sessions/store.js";
 import { ManualClock } from "../support/manual-clock.js";
 import { serve, type TestServer } from "../support/serve.js";
 import { sharedRedis, uniqueName } from "../support/servers.js";

@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { systemClock, type Clock } from "../../src/core/clock.js";
 import { openRedis } from "../../src/stores/redis/client.js";
 import type { RedisConnection } from "../../src/stores/redis/connection.js";
-import { RedisSessionStore } from "../../src/stores/redis/session-store.js";
+import { RedisSessionStore } from "../../src/stores/redis/sessions/store.js";
 import { AskedSessionStore } from "../../src/testing/asked-session-store.js";
 import { serve, type TestServer } from "../support/serve.js";
 import { sharedRedis, uniqueName } from "../support/servers.js";

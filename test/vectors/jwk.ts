@@ -1,5 +1,5 @@
 import { createPrivateKey, createPublicKey, createSecretKey, type JsonWebKey, type KeyObject } from "node:crypto";
-import { ALGORITHMS, type JwtAlgorithm } from "../../src/jwt/algorithms.js";
+import { ALGORITHMS, type JwtAlgorithm } from "../../src/jwt/keys/algorithms.js";
 
 /** A JWK as the vectors write it (RFC 7517 section 4). */
 export type Jwk = JsonWebKey & { kid?: string; alg?: string; use?: string };

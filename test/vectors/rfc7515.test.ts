@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { ALGORITHMS, familyOf } from "../../src/jwt/algorithms.js";
-import { verifyCompact } from "../../src/jwt/verify-compact.js";
+import { ALGORITHMS, familyOf } from "../../src/jwt/keys/algorithms.js";
+import { verifyCompact } from "../../src/jwt/access/verify-compact.js";
 import { bench, codeOf, settingsFor } from "../jwt/support.js";
 import { singleChanges } from "./changes.js";
 import { algorithmNamed, verifyingKey } from "./jwk.js";

@@ -1,9 +1,9 @@
 import { createPublicKey } from "node:crypto";
 import { expect, it } from "vitest";
-import { ALGORITHMS, type JwtAlgorithm } from "../../src/jwt/algorithms.js";
-import { derivedKid, publicHalf } from "../../src/jwt/key-ids.js";
+import { ALGORITHMS, type JwtAlgorithm } from "../../src/jwt/keys/algorithms.js";
+import { derivedKid, publicHalf } from "../../src/jwt/keys/key-ids.js";
 import { JwtManager } from "../../src/jwt/manager.js";
-import { verifyCompact } from "../../src/jwt/verify-compact.js";
+import { verifyCompact } from "../../src/jwt/access/verify-compact.js";
 import { SettingsError } from "../../src/settings/errors.js";
 import { bench, codeOf, HMAC_SECRET, settingsFor } from "../jwt/support.js";
 import { singleChanges } from "./changes.js";

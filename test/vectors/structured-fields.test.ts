@@ -11,7 +11,7 @@ import {
   sfList,
   sfString,
   sfToken,
-} from "../../src/core/structured-field.js";
+} from "../../src/core/http/structured-fields.js";
 import {
   type Bare,
   base32,

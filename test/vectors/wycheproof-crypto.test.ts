@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
-import { ALGORITHMS } from "../../src/jwt/algorithms.js";
-import { verifyCompact } from "../../src/jwt/verify-compact.js";
+import { ALGORITHMS } from "../../src/jwt/keys/algorithms.js";
+import { verifyCompact } from "../../src/jwt/access/verify-compact.js";
 import { algorithmNamed, headerOf, type Jwk, verifyingKey } from "./jwk.js";
 import { describeVectors, expectRow, readVectors, Tally } from "./vectors.js";
 

@@ -1,8 +1,8 @@
 import { expect, it } from "vitest";
-import { KeyRing } from "../../src/jwt/keys.js";
+import { KeyRing } from "../../src/jwt/keys/key-ring.js";
 import { JwtManager } from "../../src/jwt/manager.js";
 import type { JwtSettings } from "../../src/jwt/settings.js";
-import { verifyCompact } from "../../src/jwt/verify-compact.js";
+import { verifyCompact } from "../../src/jwt/access/verify-compact.js";
 import { SettingsError } from "../../src/settings/errors.js";
 import { algorithmNamed, headerOf, type Jwk, privateKey, verifyingKey } from "./jwk.js";
 import { describeVectors, expectRow, readVectors, Tally } from "./vectors.js";

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { verifyCompact } from "../../src/jwt/verify-compact.js";
+import { verifyCompact } from "../../src/jwt/access/verify-compact.js";
 import { algorithmNamed, headerOf, type Jwk, verifyingKey } from "./jwk.js";
 import { describeVectors, expectRow, readVectors, Tally } from "./vectors.js";
 

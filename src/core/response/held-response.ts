@@ -1,5 +1,5 @@
 import type { Response } from "express";
-import type { Maybe } from "../maybe.js";
+import type { Maybe } from "../maybe-promise.js";
 import type { RequestState } from "../request-state.js";
 import { applyHead } from "./apply-head.js";
 import { finishHeadOf } from "./finish-head.js";

@@ -1,5 +1,5 @@
 import { systemClock, type Clock } from "../../core/clock.js";
-import { StoreFullError } from "../../core/store-full.js";
+import { StoreFullError } from "../health/store-full.js";
 import type { ApiKeyStore, KeyDigest, StoredApiKey, UsageBatch } from "../contracts.js";
 import { copyApiKey, copyDigest, endedByMark, integer, pageSize, text } from "../records.js";
 import { shareOf } from "./share.js";

@@ -1,5 +1,5 @@
 import type session from "express-session";
-import { SESSION_STAMP, type SessionStamp } from "./session-record.js";
+import { SESSION_STAMP, type SessionStamp } from "../session-record.js";
 
 /** One session in memory. What a touch moves stands beside the data, which is not rewritten. */
 export interface Entry {

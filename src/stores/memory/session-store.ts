@@ -3,7 +3,7 @@ import { LRUCache } from "lru-cache";
 import { systemClock, type Clock } from "../../core/clock.js";
 import type { PrincipalSession, SessionStore } from "../contracts.js";
 import { expiryOf, revive, type Data, type Entry } from "./session-entry.js";
-import { SESSION_STAMP, SessionStoreFullError } from "./session-record.js";
+import { SESSION_STAMP, SessionStoreFullError } from "../session-record.js";
 
 export interface MemorySessionStoreOptions {
   /** How many sessions are kept at most. Default 100 000. */

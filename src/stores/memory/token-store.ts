@@ -1,8 +1,8 @@
 import { setImmediate as yieldToOthers } from "node:timers/promises";
 import { systemClock, type Clock } from "../../core/clock.js";
-import { StoreFullError } from "../../core/store-full.js";
+import { StoreFullError } from "../health/store-full.js";
 import type { StoredRefreshToken, TokenStore } from "../contracts.js";
-import { Denials, type AccessTokenFacts } from "../denials.js";
+import { Denials, type AccessTokenFacts } from "../revocations/denylist.js";
 import { copyRefreshToken, integer, text } from "../records.js";
 import { sealsEndBefore, tokenHasEnded } from "../token-lifetime.js";
 import { shareOf } from "./share.js";

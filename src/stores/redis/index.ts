@@ -9,6 +9,6 @@ export {
   type RedisReply,
   type RedisScript,
 } from "./client.js";
-export { RedisSessionStore, type RedisSessionStoreOptions } from "./session-store.js";
-export { RedisSlidingWindowStore } from "./sliding-window-store.js";
-export type { RedisSlidingWindowStoreSettings } from "./window-settings.js";
+export { RedisSessionStore, type RedisSessionStoreOptions } from "./sessions/store.js";
+export { RedisSlidingWindowStore } from "./sliding-window/store.js";
+export type { RedisSlidingWindowStoreSettings } from "./sliding-window/settings.js";

@@ -1,4 +1,4 @@
-import { UnreadableRecordError } from "../../core/store-fault.js";
+import { UnreadableRecordError } from "../health/store-fault.js";
 import type { ApiKeyStore, KeyDigest, StoredApiKey, UsageBatch, WriteCall } from "../contracts.js";
 import { copyDigest, endedByMark, endingIds, integer, isStorable, pageSize, text } from "../records.js";
 import { engineOf } from "./engines.js";

@@ -1,6 +1,6 @@
 import type { Insertable } from "kysely";
 import { systemClock, type Clock } from "../../core/clock.js";
-import type { Change, ChangeBatch, ChangeSource, Denial } from "../changes.js";
+import type { Change, ChangeBatch, ChangeSource, Denial } from "../revocations/changes.js";
 import { integer, text } from "../records.js";
 import { advance, begin, readPosition, startOf, type Told, writePosition } from "./change-position.js";
 import { textOf } from "./rows.js";

@@ -1,4 +1,4 @@
-import { UnreadableRecordError } from "../../core/store-fault.js";
+import { UnreadableRecordError } from "../health/store-fault.js";
 import type { JsonValue, KeyDigest, StoredApiKey, StoredRefreshToken } from "../contracts.js";
 import { copyApiKey, copyRefreshToken, parseJson } from "../records.js";
 import type { ApiKeyRow, RefreshTokenRow } from "./schema.js";

@@ -1,7 +1,7 @@
 import { closeSync, openSync } from "node:fs";
 import { Kysely, SqliteDialect, type SqliteDatabase } from "kysely";
 import { SetupError } from "../../settings/errors.js";
-import { parseSqliteUrl } from "../database-url.js";
+import { parseSqliteUrl } from "../database/url.js";
 import { noteEngine } from "./engines.js";
 import { reasonOf } from "./failures.js";
 import type { PortcullisDatabase, PortcullisTables } from "./schema.js";

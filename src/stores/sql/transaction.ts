@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { sql } from "kysely";
-import { DeadlinePassedError, type WriteCall } from "../../core/write-call.js";
+import { DeadlinePassedError, type WriteCall } from "../health/write-call.js";
 import { DatabaseTimeoutError, withinTime } from "./bounded.js";
 import { engineOf, knownEngine, type SqlEngine } from "./engines.js";
 import { failureKind } from "./failures.js";

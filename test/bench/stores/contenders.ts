@@ -3,8 +3,8 @@ import { RedisStore, type RedisReply, type SendCommandFn } from "rate-limit-redi
 import { RateLimiterMemory, RateLimiterRedis } from "rate-limiter-flexible";
 import { createClient } from "redis";
 import type { WindowPolicy } from "../../../src/stores/contracts.js";
-import { SlidingWindowStore } from "../../../src/stores/memory/sliding-window-store.js";
-import { RedisSlidingWindowStore } from "../../../src/stores/redis/sliding-window-store.js";
+import { SlidingWindowStore } from "../../../src/stores/memory/sliding-window/store.js";
+import { RedisSlidingWindowStore } from "../../../src/stores/redis/sliding-window/store.js";
 
 /** One limiter under measurement. */
 export interface Contender {

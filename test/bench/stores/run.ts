@@ -134,7 +134,7 @@ async function memoryPerClient(): Promise<void> {
     "\n### Memory of one client\n\n| recorded requests | portcullis, bytes | per request | sorted set, bytes | fixed window, bytes |",
   );
   print("|--:|--:|--:|--:|--:|");
-  const { RedisSlidingWindowStore } = await import("../../../src/stores/redis/sliding-window-store.js");
+  const { RedisSlidingWindowStore } = await import("../../../src/stores/redis/sliding-window/store.js");
   const store = new RedisSlidingWindowStore({ redis: server.url, prefix: "bench:", maxRecords: 10_000 });
   for (const requests of [1, 10, 100, 1000, 10_000]) {
     await redisSays(server.port, "FLUSHALL");

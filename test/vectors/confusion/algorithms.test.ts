@@ -1,7 +1,7 @@
 import { createSecretKey } from "node:crypto";
 import jwt from "jsonwebtoken";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { ALGORITHMS } from "../../../src/jwt/algorithms.js";
+import { ALGORITHMS } from "../../../src/jwt/keys/algorithms.js";
 import { expectRow, Tally } from "../vectors.js";
 import { CLAIMS, Gate } from "./gate.js";
 import { NO_ALGORITHM, OTHER_ALGORITHMS } from "./names.js";

@@ -1,5 +1,5 @@
 import { createPublicKey, type KeyObject } from "node:crypto";
-import { publicJwk } from "../../../src/jwt/key-ids.js";
+import { publicJwk } from "../../../src/jwt/keys/key-ids.js";
 
 /** A public key in a form in which an attacker can have it. */
 export interface PublicForm {

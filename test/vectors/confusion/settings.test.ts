@@ -1,6 +1,6 @@
 import { createPrivateKey, createSecretKey, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import { ALGORITHMS } from "../../../src/jwt/algorithms.js";
+import { ALGORITHMS } from "../../../src/jwt/keys/algorithms.js";
 import { JwtManager } from "../../../src/jwt/manager.js";
 import { Secret } from "../../../src/core/secret.js";
 import { SettingsError } from "../../../src/settings/errors.js";

@@ -6,7 +6,7 @@ import {
   type KeyObject,
   sign as signBytes,
 } from "node:crypto";
-import type { JwtAlgorithm } from "../../../src/jwt/algorithms.js";
+import type { JwtAlgorithm } from "../../../src/jwt/keys/algorithms.js";
 import type { JwtSettings } from "../../../src/jwt/settings.js";
 import { Secret } from "../../../src/core/secret.js";
 import { deriveKey } from "../../../src/settings/secrets.js";

@@ -1,0 +1,98 @@
+import { addressKey } from "../../core/http/client-address.js";
+import type { Runtime } from "../../core/runtime.js";
+import { StoreGuard, StoreUnavailableError } from "../../stores/health/store-guard.js";
+import type { RateLimitStore, WindowOutcome, WindowPolicy } from "../../stores/contracts.js";
+import { SlidingWindowStore } from "../../stores/memory/sliding-window/store.js";
+
+/** One subscriber's whole IPv6 network counts as one address. */
+const IPV6_SUBNET = 56;
+/** Failures taken for one key id, as a multiple of those taken from one address. */
+const PER_KEY_FACTOR = 5;
+
+type Outcome = WindowOutcome | Promise<WindowOutcome>;
+
+/** How an address is counted; also how a place in the hash queue is tagged. */
+export function countedAddress(address: string): string {
+  return addressKey(address, IPV6_SUBNET);
+}
+
+/**
+ * The limits of API keys: failed attempts by address and by key id, and the limit a key carries itself. When the shared
+ * store fails, an in-process one takes over: a limiter that is down must neither lock everybody out nor let everybody in.
+ */
+export class KeyLimits {
+  readonly #store: RateLimitStore;
+  readonly #local: SlidingWindowStore;
+  readonly #guard: StoreGuard;
+  readonly #byAddress: WindowPolicy;
+  readonly #byKey: WindowPolicy;
+
+  /** @param shared a store used by others too; not closed here */
+  constructor(
+    failures: { limit: number; windowSeconds: number },
+    runtime: Runtime,
+    timeoutMs: number,
+    shared: RateLimitStore | undefined,
+  ) {
+    this.#local = new SlidingWindowStore({ clock: runtime.clock });
+    this.#store = shared ?? this.#local;
+    this.#guard = new StoreGuard("api-key-limits", runtime, timeoutMs, shared);
+    const windowMs = failures.windowSeconds * 1000;
+    this.#byAddress = { name: "api-key-failures-address", limit: failures.limit, windowMs };
+    this.#byKey = { name: "api-key-failures-key", limit: failures.limit * PER_KEY_FACTOR, windowMs };
+  }
+
+  /** Counts one use of a key that carries a limit, in the log of its lineage. */
+  use(policy: WindowPolicy, lineage: string): Outcome {
+    return this.#ask((store) => store.consume(policy, lineage, 1));
+  }
+
+  /** Counts one use in this process alone: when the shared store, asked for it together with other limits, has failed. */
+  useHere(policy: WindowPolicy, lineage: string): WindowOutcome {
+    return this.#local.consume(policy, lineage, 1);
+  }
+
+  /** Whether it is this store that counts. */
+  countIn(store: object): boolean {
+    return this.#store === store;
+  }
+
+  /** Milliseconds until another attempt is taken from this address; 0 when one is taken now. */
+  async waitOfAddress(address: string): Promise<number> {
+    return (await this.#ask((store) => store.peek(this.#byAddress, countedAddress(address), 1))).retryAfterMs;
+  }
+
+  /** Milliseconds until another attempt is taken for this key id; 0 when one is taken now. */
+  async waitOfKey(id: string): Promise<number> {
+    return (await this.#ask((store) => store.peek(this.#byKey, id, 1))).retryAfterMs;
+  }
+
+  /** Counts a failure against the address; not allowed means: too many. */
+  failedFrom(address: string): Outcome {
+    return this.#ask((store) => store.consume(this.#byAddress, countedAddress(address), 1));
+  }
+
+  /** Counts a wrong secret against the key id. */
+  failedFor(id: string): Outcome {
+    return this.#ask((store) => store.consume(this.#byKey, id, 1));
+  }
+
+  async close(): Promise<void> {
+    this.#local.close();
+  }
+
+  #ask(operation: (store: RateLimitStore) => Outcome): Outcome {
+    if (this.#store === this.#local) return operation(this.#local);
+    try {
+      const answer = this.#guard.run(() => operation(this.#store));
+      return answer instanceof Promise ? answer.catch((error: unknown) => this.#fallBack(error, operation)) : answer;
+    } catch (error) {
+      return this.#fallBack(error, operation);
+    }
+  }
+
+  #fallBack(error: unknown, operation: (store: RateLimitStore) => Outcome): Outcome {
+    if (error instanceof StoreUnavailableError) return operation(this.#local);
+    throw error;
+  }
+}

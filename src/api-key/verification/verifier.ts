@@ -1,0 +1,274 @@
+import { MAX_CREDENTIAL_LENGTH } from "../../core/http/authorization.js";
+import type { Runtime } from "../../core/runtime.js";
+import { faultOf } from "../../stores/health/store-fault.js";
+import { StoreUnavailableError } from "../../stores/health/store-guard.js";
+import type { WaitingLimits } from "../../core/pending-limits.js";
+import type { KeyDigest, StoredApiKey, WindowOutcome, WindowPolicy } from "../../stores/contracts.js";
+import { judgeKey, stateProblem } from "../decide.js";
+import { keyIdOf } from "../keys/format.js";
+import { HashUnavailableError } from "../keys/hash-queue.js";
+import type { KeyHasher } from "../keys/hashing.js";
+import { countedAddress, type KeyLimits } from "./limits.js";
+import type { NotAccepted, VerifyFailureReason, VerifyResult } from "./result.js";
+import type { UsageLog } from "./usage.js";
+import { type VerifiedCache, type VerifiedKey, verifiedKey } from "./verified-cache.js";
+
+/** What the verifier works with. `get` and `replaceHash` are the store's, bounded in time. */
+export interface VerifierParts {
+  readonly prefix: string;
+  readonly cacheMs: number;
+  readonly runtime: Runtime;
+  readonly cache: VerifiedCache;
+  readonly hasher: KeyHasher;
+  readonly limits: KeyLimits;
+  readonly usage: UsageLog;
+  readonly get: (id: string) => Promise<StoredApiKey | undefined>;
+  readonly replaceHash: (id: string, from: KeyDigest, to: KeyDigest) => Promise<boolean>;
+  /** While it is there and not current, a revocation elsewhere may have been missed: then the store is asked each time. */
+  readonly changes?: { readonly isCurrent: boolean } | undefined;
+}
+
+/** The limits of the request that presents a key, while they wait to be asked. */
+export interface Waiting {
+  readonly limits: WaitingLimits;
+  /**
+   * Deals with the key's own limit, once it is known with the others; true when the request has been answered. Absent: that
+   * limit is asked by itself, after the others.
+   */
+  readonly settle?: ((result: VerifyResult) => boolean) | undefined;
+}
+
+type Proof = VerifiedKey | { readonly problem: "unknown" | "mismatch" | "unreadable"; readonly stored?: StoredApiKey };
+
+/**
+ * Says whether a key is good. Cheapest first: form and checksum, cache, limits of failures, store, hash, state of the
+ * key, address, the key's own limit. An unknown id is answered without a dummy hash: ids are no secret, whoever finds
+ * one still lacks 112 bits, and a hash for every invented id would hand the processor to whoever invents ids.
+ */
+export class KeyVerifier {
+  readonly #parts: VerifierParts;
+  readonly #inFlight = new Map<string, Promise<Proof>>();
+  readonly #upgrades = new Map<string, Promise<void>>();
+
+  constructor(parts: VerifierParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Answers without a promise when the key is remembered (or malformed) and the limiter answers so too. Never throws.
+   *
+   * @param waiting limits of this request: a remembered key is judged while they wait, and its own limit joins them; anything
+   * else begins when they agree. When they refuse, the request has been answered and the promise stays open.
+   */
+  check(key: string, address: string | undefined, waiting?: Waiting): VerifyResult | Promise<VerifyResult> {
+    const { prefix, runtime, cache, changes } = this.#parts;
+    const id = key.length > MAX_CREDENTIAL_LENGTH ? undefined : keyIdOf(key, prefix);
+    if (id === undefined) return afterLimits(waiting, () => this.#fail("malformed", address));
+    const fingerprint = cache.fingerprint(key);
+    const known = cache.get(id, fingerprint);
+    if (known !== undefined && runtime.clock.monotonic() < known.freshUntil && changes?.isCurrent !== false)
+      return this.#judge(known, address, waiting);
+    return afterLimits(waiting, () => this.#lookUp(key, id, fingerprint, known, address));
+  }
+
+  /** Waits for upgrades of digests that are under way. */
+  async close(): Promise<void> {
+    await Promise.all(this.#upgrades.values());
+  }
+
+  async #lookUp(
+    key: string,
+    id: string,
+    fingerprint: string,
+    known: VerifiedKey | undefined,
+    address: string | undefined,
+  ): Promise<VerifyResult> {
+    try {
+      // A key that proved right in this process is past the limits: attempts on a key, or from behind the same
+      // gateway, do not lock its owner out.
+      if (known === undefined) {
+        const waitMs = await this.#waitMs(id, address);
+        if (waitMs > 0) return notAccepted("too-many-failures", waitMs);
+      }
+      const proof = await this.#proveOnce(key, id, fingerprint, known, address);
+      return await ("problem" in proof
+        ? this.#fail(proof.problem, address, proof.stored)
+        : this.#judge(proof, address));
+    } catch (error) {
+      if (error instanceof StoreUnavailableError) return notAccepted("store-unavailable", 1000);
+      if (error instanceof HashUnavailableError) return notAccepted("busy", 1000);
+      throw error;
+    }
+  }
+
+  async #waitMs(id: string, address: string | undefined): Promise<number> {
+    const { limits } = this.#parts;
+    const waits = await Promise.all([address === undefined ? 0 : limits.waitOfAddress(address), limits.waitOfKey(id)]);
+    return Math.max(...waits);
+  }
+
+  /** Concurrent uses of the same key share one look-up and one hash. */
+  #proveOnce(
+    key: string,
+    id: string,
+    fingerprint: string,
+    known: VerifiedKey | undefined,
+    address: string | undefined,
+  ): Promise<Proof> {
+    const underWay = this.#inFlight.get(fingerprint);
+    if (underWay !== undefined) return underWay;
+    const callers = address === undefined ? [] : [`address ${countedAddress(address)}`];
+    const proof = this.#prove(key, id, fingerprint, known?.digest, callers).finally(() =>
+      this.#inFlight.delete(fingerprint),
+    );
+    this.#inFlight.set(fingerprint, proof);
+    return proof;
+  }
+
+  async #prove(
+    key: string,
+    id: string,
+    fingerprint: string,
+    digest: string | undefined,
+    callers: readonly string[],
+  ): Promise<Proof> {
+    const { cache, cacheMs, hasher, runtime } = this.#parts;
+    let proved = digest;
+    for (let attempt = 1; ; attempt += 1) {
+      const generation = cache.generation;
+      // From here on, not from the end of the hash, which may have waited: the record is as old as the read.
+      const freshUntil = runtime.clock.monotonic() + cacheMs;
+      let stored: StoredApiKey | undefined;
+      try {
+        stored = await this.#parts.get(id);
+      } catch (error) {
+        if (faultOf(error) === "record") return { problem: "unreadable" };
+        throw error;
+      }
+      if (stored === undefined) return { problem: "unknown" };
+      if (proved !== stored.hash.digest) {
+        const comparison = await hasher.compare(key, stored.hash, callers, { key: id, owner: stored.ownerId });
+        if (comparison !== "match") return { problem: comparison, stored };
+        proved = stored.hash.digest;
+      }
+      const entry = entryOf(stored, fingerprint, freshUntil);
+      if (entry === undefined) return { problem: "unreadable", stored };
+      if (cache.generation === generation) {
+        if (cacheMs > 0) cache.set(entry);
+        if (stateProblem(stored, runtime.clock.now()) === undefined) this.#upgrade(key, stored, fingerprint);
+        return entry;
+      }
+      // A key was revoked while we looked; if it was this one, what we read is old. Read again, without hashing again.
+      if (attempt === 3) return entry;
+    }
+  }
+
+  #judge(known: VerifiedKey, address: string | undefined, waiting?: Waiting): VerifyResult | Promise<VerifyResult> {
+    const { limits, runtime } = this.#parts;
+    const problem = judgeKey(known.record, known.allow, runtime.clock.now(), address);
+    if (problem !== undefined) return afterLimits(waiting, () => this.#fail(problem, address, known.record));
+    const { limit } = known;
+    if (limit === undefined) return this.#accept(known);
+    if (waiting?.settle !== undefined && limits.countIn(waiting.limits.store)) {
+      this.#join(waiting.limits, limit, known, waiting.settle);
+      return known.accepted;
+    }
+    return afterLimits(waiting, () => {
+      const outcome = limits.use(limit, known.record.lineage);
+      return outcome instanceof Promise
+        ? outcome.then((settled) => this.#afterLimit(settled, known))
+        : this.#afterLimit(outcome, known);
+    });
+  }
+
+  #join(
+    waiting: WaitingLimits,
+    limit: WindowPolicy,
+    known: VerifiedKey,
+    settle: (result: VerifyResult) => boolean,
+  ): void {
+    const { lineage } = known.record;
+    waiting.add({
+      policy: limit,
+      key: lineage,
+      cost: 1,
+      settle: (outcome) => settle(this.#afterLimit(outcome, known)),
+      withoutStore: () => settle(this.#afterLimit(this.#parts.limits.useHere(limit, lineage), known)),
+    });
+  }
+
+  #afterLimit(outcome: WindowOutcome, known: VerifiedKey): VerifyResult {
+    if (outcome.allowed) return this.#accept(known);
+    return { ...notAccepted("rate-limited", outcome.retryAfterMs, known.record), principal: known.accepted.principal };
+  }
+
+  #accept(known: VerifiedKey): VerifyResult {
+    this.#parts.usage.record(known.record.id);
+    return known.accepted;
+  }
+
+  #fail(
+    reason: VerifyFailureReason,
+    address: string | undefined,
+    key?: { id: string; ownerId: string },
+  ): VerifyResult | Promise<VerifyResult> {
+    const { limits } = this.#parts;
+    const forKey = reason === "mismatch" && key !== undefined ? limits.failedFor(key.id) : undefined;
+    const fromAddress = address === undefined ? undefined : limits.failedFrom(address);
+    if (forKey instanceof Promise || fromAddress instanceof Promise) {
+      return Promise.all([fromAddress, forKey]).then(([outcome]) => afterFailure(reason, outcome, key));
+    }
+    return afterFailure(reason, fromAddress, key);
+  }
+
+  /** Moves a record to the algorithm, pepper and parameters of the settings, beside the request. Tried again on the next look-up. */
+  #upgrade(key: string, stored: StoredApiKey, fingerprint: string): void {
+    if (this.#upgrades.has(stored.id)) return;
+    const work = this.#replaceDigest(key, stored, fingerprint).then(
+      () => undefined,
+      () => undefined, // best effort: the old digest still works, and the store's guard has announced an outage
+    );
+    this.#upgrades.set(stored.id, work);
+    void work.then(() => this.#upgrades.delete(stored.id));
+  }
+
+  async #replaceDigest(key: string, stored: StoredApiKey, fingerprint: string): Promise<void> {
+    const { cache, hasher, replaceHash } = this.#parts;
+    if (!(await hasher.isOutdated(stored.hash))) return;
+    const digest = await hasher.digest(key, [`owner ${stored.ownerId}`]);
+    if (!(await replaceHash(stored.id, stored.hash, digest))) return;
+    const known = cache.get(stored.id, fingerprint);
+    if (known !== undefined) cache.set({ ...known, digest: digest.digest });
+  }
+}
+
+function afterLimits<T>(waiting: Waiting | undefined, work: () => T | Promise<T>): T | Promise<T> {
+  if (waiting === undefined) return work();
+  return new Promise((resolve) => waiting.limits.settle(() => resolve(work())));
+}
+
+function entryOf(stored: StoredApiKey, fingerprint: string, freshUntil: number): VerifiedKey | undefined {
+  try {
+    return verifiedKey(stored, fingerprint, freshUntil);
+  } catch {
+    return undefined; // an address list that somebody else wrote into the store
+  }
+}
+
+/** The attempt that is one too many learns that, and not whether the key was right. */
+function afterFailure(
+  reason: VerifyFailureReason,
+  outcome: WindowOutcome | undefined,
+  key?: { id: string; ownerId: string },
+): NotAccepted {
+  if (outcome !== undefined && !outcome.allowed) return notAccepted("too-many-failures", outcome.retryAfterMs, key);
+  return key === undefined ? { ok: false, reason } : { ok: false, reason, keyId: key.id, ownerId: key.ownerId };
+}
+
+function notAccepted(reason: VerifyFailureReason, waitMs: number, key?: { id: string; ownerId: string }): NotAccepted {
+  // RFC 9110 section 10.2.3: whole seconds; rounded up, so that who waits is not early.
+  const retryAfterSeconds = Math.max(1, Math.ceil(waitMs / 1000));
+  return key === undefined
+    ? { ok: false, reason, retryAfterSeconds }
+    : { ok: false, reason, retryAfterSeconds, keyId: key.id, ownerId: key.ownerId };
+}

@@ -1,0 +1,159 @@
+import { SettingsError, type SettingsIssue } from "../settings/errors.js";
+import { parseSettings, type SecuritySettings } from "./schema.js";
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Reads one variable; adds an issue and gives `undefined` when its text is not of the form it must have. */
+type Reader<T> = (text: string) => T | { readonly problem: string; readonly remedy: string };
+
+const boolean: Reader<boolean> = (text) => {
+  if (/^(true|1|yes|on)$/i.test(text)) return true;
+  if (/^(false|0|no|off)$/i.test(text)) return false;
+  return { problem: "This is not a yes or no.", remedy: "Write true or false." };
+};
+
+const integer: Reader<number> = (text) =>
+  /^\d{1,15}$/.test(text)
+    ? Number(text)
+    : { problem: "This is not a whole number.", remedy: "Write digits only, without a unit." };
+
+const word: Reader<string> = (text) => text;
+
+/** A JSON array of strings, or words separated by commas. */
+const list: Reader<string[]> = (text) => {
+  if (!text.startsWith("["))
+    return text
+      .split(",")
+      .map((entry) => entry.trim())
+      .filter((entry) => entry !== "");
+  return jsonList(text);
+};
+
+/** One secret, or a JSON array of them. Not split at commas: a secret may hold some. */
+const secrets: Reader<string | string[]> = (text) => (text.startsWith("[") ? jsonList(text) : text);
+
+function jsonList(text: string): string[] | { problem: string; remedy: string } {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (Array.isArray(value) && value.every((entry): entry is string => typeof entry === "string")) return value;
+  } catch {
+    // Falls through to the problem below: a parser's message could repeat the text, which may be a secret.
+  }
+  return {
+    problem: "This begins like a JSON array but is not an array of strings.",
+    remedy: 'Write ["one","two"] or one,two.',
+  };
+}
+
+const hops: Reader<number | boolean | string[]> = (text) => {
+  if (/^\d{1,3}$/.test(text)) return Number(text);
+  if (/^false$/i.test(text)) return false;
+  if (/^true$/i.test(text)) return true;
+  return list(text);
+};
+
+const originsOrAll: Reader<"*" | string[]> = (text) => (text === "*" ? "*" : list(text));
+
+/**
+ * CORS as the environment says it: every method and every request header, and credentials for listed origins unless they are
+ * switched off. Without credentials browsers take `*`, and want Authorization named beside it (Fetch section 4.8).
+ */
+function corsOf(origins: "*" | string[] | undefined, allowCredentials: boolean | undefined): object | undefined {
+  if (origins === undefined) return undefined;
+  const credentials = allowCredentials ?? origins !== "*";
+  return { origins, credentials, methods: "*", allowedHeaders: credentials ? "*" : ["*", "Authorization"] };
+}
+
+/**
+ * Settings from environment variables: the names in the table of README.md, `undefined` and empty ones left out.
+ * `BACKEND_CORS_ORIGINS` turns CORS on for the listed origins with credentials, every method and every request header;
+ * `CORS_ALLOW_CREDENTIALS=off` takes the credentials away. For `*` there are none unless it asks for them, which is an error.
+ * Sessions, API keys and JWT are on when one of their variables is set.
+ *
+ * Add what the environment cannot say. An object of yours replaces the one from the environment, so spread that too:
+ *
+ *     const env = settingsFromEnv();
+ *     applySecurity(app, { ...env, session: { ...env.session, sameSite: "strict" } });
+ *
+ * @throws SettingsError listing every variable whose text is not of its form or whose value is not allowed, under the variable's name
+ */
+export function settingsFromEnv(env: Environment = process.env): SecuritySettings {
+  const issues: SettingsIssue[] = [];
+  const variables = new Map<string, string>();
+  const read = <T>(name: string, path: string, reader: Reader<T>): T | undefined => {
+    const text = env[name]?.trim();
+    if (text === undefined || text === "") return undefined;
+    const value = reader(text);
+    if (typeof value === "object" && value !== null && "problem" in value) {
+      issues.push({ code: "wrong-type", path: name, message: value.problem, remedy: value.remedy });
+      return undefined;
+    }
+    variables.set(path, name);
+    return value;
+  };
+
+  // Other values of DEBUG belong to the package `debug`.
+  const debugVariable =
+    env.PORTCULLIS_DEBUG?.trim() || !/^(?:true|false)$/.test(env.DEBUG ?? "") ? "PORTCULLIS_DEBUG" : "DEBUG";
+  const limit = read("RATE_LIMIT_PER_MINUTE", "rateLimit.limit", integer);
+  const origins = read("BACKEND_CORS_ORIGINS", "cors.origins", originsOrAll);
+  const allowCredentials = read("CORS_ALLOW_CREDENTIALS", "cors.credentials", boolean);
+  const trustedOrigins = read("CSRF_TRUSTED_ORIGINS", "csrf.trustedOrigins", list);
+  const settings = withoutUndefined({
+    secretKey: read("SECRET_KEY", "secretKey", secrets),
+    debug: read(debugVariable, "debug", boolean),
+    trustProxy: read("TRUST_PROXY", "trustProxy", hops),
+    redis: read("REDIS_URL", "redis", word),
+    database: read("DATABASE_URL", "database", word),
+    trustedHosts: read("ALLOWED_HOSTS", "trustedHosts", list),
+    rateLimit: limit === undefined ? undefined : { limit, windowSeconds: 60 },
+    cors: corsOf(origins, allowCredentials),
+    csrf: trustedOrigins === undefined ? undefined : { trustedOrigins },
+    session: group({
+      secret: read("SESSION_SECRET_KEY", "session.secret", secrets),
+      maxAge: read("SESSION_MAX_AGE", "session.maxAge", integer),
+      cookieName: read("SESSION_COOKIE", "session.cookieName", word),
+    }),
+    apiKeys: group({
+      prefix: read("API_KEY_PREFIX", "apiKeys.prefix", word),
+      length: read("API_KEY_LENGTH", "apiKeys.length", integer),
+    }),
+    jwt: group({
+      algorithm: read("ALGORITHM", "jwt.algorithm", word),
+      accessTokenMinutes: read("ACCESS_TOKEN_EXPIRE_MINUTES", "jwt.accessTokenMinutes", integer),
+      refreshTokenDays: read("REFRESH_TOKEN_EXPIRE_DAYS", "jwt.refreshTokenDays", integer),
+    }),
+  });
+  issues.push(...ofVariables(settingsIssues(settings), variables));
+  if (issues.length > 0) throw new SettingsError(issues);
+  return settings;
+}
+
+/** The issues at a setting that a variable gave, under the variable's name. The others are about what is still to be merged. */
+function ofVariables(issues: readonly SettingsIssue[], variables: ReadonlyMap<string, string>): SettingsIssue[] {
+  return issues.flatMap((issue) => {
+    const setting = issue.path.replace(/\[\d+\]$/, "");
+    const variable = variables.get(setting);
+    return variable === undefined ? [] : [{ ...issue, path: variable + issue.path.slice(setting.length) }];
+  });
+}
+
+function settingsIssues(settings: unknown): readonly SettingsIssue[] {
+  try {
+    parseSettings(settings);
+    return [];
+  } catch (error) {
+    if (error instanceof SettingsError) return error.issues;
+    throw error;
+  }
+}
+
+/** The variables of one protection; `undefined` (off) when none is set. */
+function group(values: Record<string, unknown>): Record<string, unknown> | undefined {
+  const set = withoutUndefined(values);
+  return Object.keys(set).length === 0 ? undefined : set;
+}
+
+function withoutUndefined(values: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
+}

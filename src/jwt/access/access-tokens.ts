@@ -1,0 +1,116 @@
+import { randomBytes } from "node:crypto";
+import jwt from "jsonwebtoken";
+import { MAX_CREDENTIAL_LENGTH } from "../../core/http/authorization.js";
+import {
+  decideClaims,
+  isAccessTokenType,
+  type AccessTokenClaims,
+  type ClaimsPolicy,
+  type ClaimsVerdict,
+} from "../decide.js";
+import { TokenError, type TokenErrorCode } from "../errors.js";
+import type { Grant } from "../grant.js";
+import { inspectToken } from "./inspect-token.js";
+import type { KeyRing } from "../keys/key-ring.js";
+import type { JwtOptions } from "../settings.js";
+import { deepFrozen, VerifiedTokens } from "./token-cache.js";
+import { verifySignature } from "./verify-compact.js";
+
+export interface SignedAccessToken {
+  readonly token: string;
+  readonly jti: string;
+  /** Seconds it is good for. */
+  readonly expiresIn: number;
+}
+
+/** What a presented access token turned out to be. `claims` also when it was right but revoked. */
+export type AccessVerdict =
+  | { readonly ok: true; readonly claims: AccessTokenClaims }
+  | { readonly ok: false; readonly code: TokenErrorCode; readonly claims?: AccessTokenClaims };
+
+/** When a token is made. */
+export interface IssueTime {
+  /** Wall clock, in milliseconds. */
+  readonly now: number;
+  /** The same, or later by as much as it takes to come after every revocation that is past (see `IssueClock`). */
+  readonly stamp: number;
+}
+
+/** Makes access tokens and checks everything about them that needs no store. */
+export class AccessTokens {
+  readonly #ring: KeyRing;
+  readonly #policy: ClaimsPolicy;
+  readonly #audience: string;
+  readonly #signOptions: jwt.SignOptions;
+  readonly #verified: VerifiedTokens | undefined;
+
+  constructor(options: JwtOptions, ring: KeyRing) {
+    this.#ring = ring;
+    this.#verified = options.cacheSize === 0 ? undefined : new VerifiedTokens(options.cacheSize);
+    this.#audience = options.audience[0] ?? options.issuer;
+    this.#policy = Object.freeze({
+      issuer: options.issuer,
+      audiences: new Set(options.audience),
+      maxLifeSeconds: options.accessTokenMinutes * 60,
+      leewaySeconds: options.leewaySeconds,
+    });
+    this.#signOptions = {
+      algorithm: ring.algorithm,
+      header: { alg: ring.algorithm, typ: "at+jwt", kid: ring.signingKid },
+    };
+  }
+
+  /** @throws TokenError `invalid-input` when the token would be too long to be taken again */
+  sign(grant: Grant, at: IssueTime, familyId?: string): SignedAccessToken {
+    const iat = Math.floor(at.now / 1000);
+    const expiresIn = this.#policy.maxLifeSeconds;
+    const jti = randomBytes(16).toString("base64url");
+    const claims = {
+      ...grant.claims,
+      iss: this.#policy.issuer,
+      sub: grant.subject,
+      aud: this.#audience,
+      iat,
+      iat_ms: at.stamp,
+      exp: iat + expiresIn,
+      jti,
+      scope: grant.scopes.join(" "),
+      ...(grant.roles.length === 0 ? {} : { roles: grant.roles }),
+      ...(familyId === undefined ? {} : { fam: familyId }),
+    };
+    const token = jwt.sign(claims, this.#ring.signingKey, this.#signOptions);
+    if (token.length > MAX_CREDENTIAL_LENGTH) {
+      throw new TokenError("invalid-input", {
+        message: `The token would be longer than ${MAX_CREDENTIAL_LENGTH} characters, which no request may present.`,
+      });
+    }
+    return { token, jti, expiresIn };
+  }
+
+  /** Form, type, key, signature, then claims: nothing in the payload is looked at before the signature matched (ASVS 9.1.1). Never throws. */
+  verify(token: unknown, now: number): ClaimsVerdict {
+    const known = typeof token === "string" ? this.#verified?.get(token) : undefined;
+    if (known === undefined) return this.#verifyNew(token, now);
+    const verdict = decideClaims(known, this.#policy, now / 1000);
+    if (!verdict.ok) this.#verified?.delete(token as string);
+    return verdict;
+  }
+
+  #verifyNew(token: unknown, now: number): ClaimsVerdict {
+    const inspection = inspectToken(token, this.#ring.algorithm);
+    if (!inspection.ok) return inspection;
+    if (!isAccessTokenType(inspection.header.typ)) return { ok: false, code: "type" };
+    const key = this.#ring.find(inspection.header.kid);
+    if (key === undefined) return { ok: false, code: "unknown-key" };
+    const signature = verifySignature(token as string, key, this.#ring.algorithm);
+    if (!signature.ok) return signature;
+    const verdict = decideClaims(deepFrozen(signature.payload), this.#policy, now / 1000);
+    if (verdict.ok) this.#verified?.add(token as string, verdict.claims);
+    return verdict;
+  }
+}
+
+/** When a token was issued, in milliseconds: by our own claim, or by `iat` in a token another service made with our key. */
+export function issuedAt(claims: AccessTokenClaims): number {
+  return claims.iat_ms ?? Math.floor(claims.iat * 1000);
+}

@@ -1,0 +1,192 @@
+import { LRUCache } from "lru-cache";
+import type { Clock } from "../core/clock.js";
+import { RepeatedWrites } from "../stores/health/repeated-writes.js";
+import type { Runtime } from "../core/runtime.js";
+import { faultOf } from "../stores/health/store-fault.js";
+import { boundedCall, StoreGuard, StoreUnavailableError } from "../stores/health/store-guard.js";
+import type { StoreTime } from "../stores/health/store-time.js";
+import type { StoredRefreshToken, TokenStore, WriteCall } from "../stores/contracts.js";
+import { TokenError } from "./errors.js";
+
+type AccessTokenFacts = Parameters<TokenStore["isRevoked"]>[0];
+
+/** How many marks of undelivered successors one process remembers; the store keeps all. */
+const MOST_UNDELIVERED = 10_000;
+
+/**
+ * A token store bounded in time. Revocations and refresh tokens have a guard each: a store that cannot take another refresh
+ * token must not stop requests whose tokens it can still judge. Calls that serve one public call are given its `StoreTime`.
+ */
+export class GuardedTokenStore {
+  readonly #store: TokenStore;
+  readonly #clock: Clock;
+  readonly #unfinished = new RepeatedWrites();
+  /** Tokens whose successor reached nobody, as far as this process knows; the store may not have the mark yet. */
+  readonly #undelivered = new LRUCache<string, { readonly successorId: string; readonly at: number }>({
+    max: MOST_UNDELIVERED,
+  });
+  readonly #tokens: StoreGuard;
+  readonly #revocations: StoreGuard;
+
+  constructor(store: TokenStore, runtime: Runtime, timeoutMs: number) {
+    this.#store = store;
+    this.#clock = runtime.clock;
+    this.#tokens = new StoreGuard("refresh-token", runtime, timeoutMs, store);
+    this.#revocations = new StoreGuard("revocation", runtime, timeoutMs, store);
+  }
+
+  // Opening and closing may take longer than a request waits.
+  init(): Promise<void> {
+    return this.#store.init();
+  }
+
+  close(): Promise<void> {
+    this.stopRepeating();
+    return this.#store.close();
+  }
+
+  /** Gives up what has not reached the store; for a store that somebody else closes. */
+  stopRepeating(): void {
+    this.#unfinished.close();
+  }
+
+  // What is thrown becomes a rejection: a clean-up that fails must not fail the request it came with.
+  async deleteExpired(now: number): Promise<number> {
+    return this.#store.deleteExpired(now);
+  }
+
+  insert(token: StoredRefreshToken): Promise<void> {
+    return this.#write(
+      async (call) => {
+        // A log-in after "log out everywhere" that was refused: what is still to be ended is what was there before it.
+        await this.#unfinished.doNow(`subject ${token.subject}`);
+        return this.#store.insert(token, call);
+      },
+      // Nobody has this token: the caller was refused.
+      () =>
+        this.#unfinished.add(`family ${token.familyId}`, () =>
+          this.#store.revokeFamily(token.familyId, this.#clock.now()),
+        ),
+    );
+  }
+
+  async get(id: string, time: StoreTime): Promise<StoredRefreshToken | undefined> {
+    const token = await this.#told(async () => this.#tokens.run(() => this.#store.get(id), time));
+    const undelivered = this.#undelivered.get(id);
+    return token === undefined || undelivered === undefined || token.successorId !== undelivered.successorId
+      ? token
+      : { ...token, undeliveredAt: undelivered.at };
+  }
+
+  rotate(
+    id: string,
+    usedAt: number,
+    successor: StoredRefreshToken,
+    sealedSuccessor: string,
+    time: StoreTime,
+  ): Promise<boolean> {
+    return this.#write(
+      (call) => this.#store.rotate(id, usedAt, successor, sealedSuccessor, call),
+      (isDone) => {
+        if (isDone !== false) this.#markUndelivered(id, successor.id);
+      },
+      time,
+    );
+  }
+
+  /** Here at once, and in the store when it can: the owner may come again at any process. */
+  #markUndelivered(id: string, successorId: string): void {
+    const at = this.#clock.now();
+    this.#undelivered.set(id, { successorId, at });
+    this.#unfinished.add(`undelivered ${id}`, async () => this.#store.markUndelivered?.(id, successorId, at));
+  }
+
+  revokeFamily(familyId: string, at: number, time: StoreTime, doneLater?: () => void): Promise<boolean> {
+    return this.#deny(`family ${familyId}`, () => this.#store.revokeFamily(familyId, at), time, doneLater);
+  }
+
+  revokeSubject(
+    subject: string,
+    at: number,
+    forgetAfter: number,
+    time: StoreTime,
+    doneLater?: () => void,
+  ): Promise<void> {
+    return this.#deny(
+      `subject ${subject}`,
+      (isRepeated) => this.#store.revokeSubject(subject, at, forgetAfter, isRepeated),
+      time,
+      doneLater,
+    );
+  }
+
+  revokeAccessToken(jti: string, expiresAt: number, time: StoreTime, doneLater?: () => void): Promise<void> {
+    return this.#deny(`token ${jti}`, () => this.#store.revokeAccessToken(jti, expiresAt), time, doneLater);
+  }
+
+  denyFamily(familyId: string, until: number, time: StoreTime, doneLater?: () => void): Promise<void> {
+    return this.#deny(`access tokens of ${familyId}`, () => this.#store.denyFamily(familyId, until), time, doneLater);
+  }
+
+  /** At once when the store answers at once. @throws StoreUnavailableError (or rejects with it) */
+  isRevoked(token: AccessTokenFacts): boolean | Promise<boolean> {
+    // Asked before the guard, which refuses to ask while the store is down.
+    if (this.#store.isKnownRevoked?.(token) === true) return true;
+    if (this.#store.isCurrent === true) {
+      const answer = this.#store.isRevoked(token);
+      return typeof answer === "boolean" ? answer : this.#revocations.run(() => answer);
+    }
+    return this.#revocations.run(() => this.#store.isRevoked(token));
+  }
+
+  /**
+   * Goes to the database and to the record of revocations, so neither is blamed; and is tried even while one is down. What
+   * failed may have been done, and is done again until the store has it, or until the same call has succeeded.
+   *
+   * @param doneLater called when the repetition has done it
+   */
+  async #deny<T>(
+    name: string,
+    operation: (isRepeated: boolean) => Promise<T>,
+    { deadline }: StoreTime,
+    doneLater?: () => void,
+  ): Promise<T> {
+    const succeeded = this.#unfinished.replacing(name);
+    let call: Promise<T> | undefined;
+    try {
+      const answer = await boundedCall("revocation", deadline - performance.now(), () => (call = operation(false)));
+      succeeded();
+      return answer;
+    } catch (error) {
+      const told = tokenErrorOf(error);
+      if (told.code === "store-unavailable") this.#unfinished.add(name, () => operation(true).then(doneLater), call);
+      throw told;
+    }
+  }
+
+  /** @param notTold as of `StoreGuard.write` */
+  async #write<T>(
+    operation: (call: WriteCall) => Promise<T>,
+    notTold: (value: T | undefined) => void,
+    time?: StoreTime,
+  ): Promise<T> {
+    return this.#told(() => this.#tokens.write(operation, notTold, time));
+  }
+
+  async #told<T>(run: () => Promise<T>): Promise<T> {
+    try {
+      return await run();
+    } catch (error) {
+      throw error instanceof StoreUnavailableError ? tokenErrorOf(error) : error;
+    }
+  }
+}
+
+/** What a failed call means for the one who made it: a value or a record at fault is theirs alone. */
+function tokenErrorOf(error: unknown): TokenError {
+  const fault = faultOf(error);
+  if (fault === "full")
+    return new TokenError("store-unavailable", { message: "The token store is full.", cause: error });
+  const code = fault === "input" ? "invalid-input" : fault === "record" ? "unreadable" : "store-unavailable";
+  return new TokenError(code, { cause: error });
+}

@@ -1,0 +1,70 @@
+import { createPrivateKey, createPublicKey, KeyObject } from "node:crypto";
+import { z } from "zod";
+import { Secret } from "../../core/secret.js";
+import { addIssue, settingsObject } from "../../settings/object.js";
+import { secretSchema } from "../../settings/secrets.js";
+import type { KeyProblem } from "./validation.js";
+import { pemProblem } from "./pem-problem.js";
+
+/** What a key may be given as. A parsed key is a KeyObject, which prints nothing of itself. */
+export type KeyInput = string | Secret | KeyObject;
+
+function keySchema(half: "private" | "public"): z.ZodType<KeyObject, KeyInput> {
+  return z
+    .union([z.string(), z.instanceof(Secret), z.custom<KeyObject>((value) => value instanceof KeyObject)], {
+      error: "Invalid input: expected a PEM string or a KeyObject",
+    })
+    .transform((value, context) => {
+      const found = value instanceof KeyObject ? value : read(value instanceof Secret ? value.reveal() : value, half);
+      if (found instanceof KeyObject && found.type === half) return found;
+      addIssue(
+        context,
+        !(found instanceof KeyObject)
+          ? found
+          : {
+              code: "contradiction",
+              message: `This is a ${found.type} key where a ${half} key belongs.`,
+              remedy: `Give a PEM of the ${half} key, or crypto.${half === "private" ? "createPrivateKey" : "createPublicKey"}(…).`,
+            },
+      );
+      return z.NEVER;
+    });
+}
+
+/** The key, or what is wrong with the text. An error of node:crypto is not passed on: it may quote its input. */
+function read(pem: string, half: "private" | "public"): KeyObject | KeyProblem {
+  try {
+    // createPublicKey would take a private key and drop its private half, and the mistake would never be seen.
+    return half === "private" || pem.includes("PRIVATE KEY-----") ? createPrivateKey(pem) : createPublicKey(pem);
+  } catch {
+    return pemProblem(pem, half);
+  }
+}
+
+export const privateKeySchema = keySchema("private");
+const publicKeySchema = keySchema("public");
+
+/** One key of a ring: exactly one of `secret`, `privateKey` and `publicKey`. */
+export const keyEntrySchema = settingsObject({
+  /** The name in the token's header; derived from the key when unset. */
+  kid: z
+    .string()
+    .regex(/^[A-Za-z0-9._~-]{1,64}$/, "Not 1 to 64 letters, digits, '.', '_', '~' or '-'")
+    .optional(),
+  /** HMAC secret, used as it is. */
+  secret: secretSchema.optional(),
+  /** Signs and verifies. */
+  privateKey: privateKeySchema.optional(),
+  /** Verifies only: a key of which the private half is gone or elsewhere. */
+  publicKey: publicKeySchema.optional(),
+}).superRefine((entry, context) => {
+  const given = [entry.secret, entry.privateKey, entry.publicKey].filter((value) => value !== undefined).length;
+  if (given === 1) return;
+  addIssue(context, {
+    code: given === 0 ? "missing-setting" : "contradiction",
+    message: given === 0 ? "This entry holds no key." : "This entry holds more than one key.",
+    remedy: "Give exactly one of secret, privateKey and publicKey.",
+  });
+});
+
+export type KeyEntry = z.output<typeof keyEntrySchema>;

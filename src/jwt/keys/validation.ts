@@ -1,0 +1,109 @@
+import { createPublicKey, type KeyObject } from "node:crypto";
+import type { SettingsCode } from "../../settings/errors.js";
+import { familyOf, hashBits, type AlgorithmFamily, type JwtAlgorithm } from "./algorithms.js";
+import { rsaWeakness } from "./rsa-validation.js";
+
+export interface KeyProblem {
+  readonly code: SettingsCode;
+  readonly message: string;
+  readonly remedy: string;
+}
+
+/** RFC 7518 section 3.4: each ECDSA algorithm has one curve. */
+const CURVES = { 256: "prime256v1", 384: "secp384r1", 512: "secp521r1" } as const;
+const CURVE_NAMES = { 256: "P-256", 384: "P-384", 512: "P-521" } as const;
+
+const KEY_TYPES: Readonly<Record<Exclude<AlgorithmFamily, "HS">, readonly string[]>> = {
+  RS: ["rsa"],
+  PS: ["rsa", "rsa-pss"],
+  ES: ["ec"],
+};
+
+/** Why an asymmetric key does not fit the algorithm, or `undefined` when it does. */
+export function keyProblem(key: KeyObject, algorithm: JwtAlgorithm): KeyProblem | undefined {
+  const family = familyOf(algorithm);
+  const bits = hashBits(algorithm);
+  if (family === "HS") {
+    return {
+      code: "contradiction",
+      message: `${algorithm} signs with a secret, and this is an asymmetric key.`,
+      remedy: "Choose an RS, PS or ES algorithm, or give a secret.",
+    };
+  }
+  const type = key.asymmetricKeyType ?? "unknown";
+  if (!KEY_TYPES[family].includes(type)) {
+    return {
+      code: "contradiction",
+      message: `${algorithm} needs a key of type ${KEY_TYPES[family].join(" or ")}, and this is one of type ${type}.`,
+      remedy: "Change the algorithm, or make a key that fits it.",
+    };
+  }
+  const details = key.asymmetricKeyDetails ?? {};
+  if (family === "ES") {
+    if (details.namedCurve === CURVES[bits]) return undefined;
+    return {
+      code: "contradiction",
+      message: `${algorithm} needs a key on the curve ${CURVE_NAMES[bits]}.`,
+      remedy: `Make one with: openssl ecparam -name ${CURVES[bits]} -genkey -noout`,
+    };
+  }
+  return rsaWeakness(key) ?? (type === "rsa-pss" ? pssProblem(key, algorithm) : undefined);
+}
+
+/** A key of type rsa-pss carries its own hash and salt length, and they must be those of the algorithm (RFC 7518 section 3.5). */
+function pssProblem(key: KeyObject, algorithm: JwtAlgorithm): KeyProblem | undefined {
+  const bits = hashBits(algorithm);
+  const { hashAlgorithm, mgf1HashAlgorithm, saltLength } = key.asymmetricKeyDetails ?? {};
+  const hash = `sha${bits}`;
+  if (hashAlgorithm === hash && mgf1HashAlgorithm === hash && (saltLength === undefined || saltLength <= bits / 8))
+    return undefined;
+  return {
+    code: "contradiction",
+    message: `The RSA-PSS parameters of the key are not those of ${algorithm}.`,
+    remedy: `Use a plain RSA key, or one made with hash and mgf1 ${hash} and salt length ${bits / 8}.`,
+  };
+}
+
+/** Text that is itself a key: as an HMAC secret it would be known to everyone who has the public key (CVE-2016-10555 and its heirs). */
+export function looksLikeAsymmetricKey(text: string): boolean {
+  return isKeyText(text) || isEncodedKey(text, "hex") || isEncodedKey(text, "base64");
+}
+
+function isKeyText(text: string): boolean {
+  return (
+    text.includes("-----BEGIN") ||
+    /"kty"\s{0,8}:/.test(text) ||
+    /^(?:\s{0,8}|\0\0\0.)(?:ssh-(?:rsa|ed25519)|ecdsa-sha2-)/s.test(text)
+  );
+}
+
+const WRITTEN_IN = { hex: /^[0-9A-Fa-f:\s]+$/, base64: /^[A-Za-z0-9+/_=\s-]+$/ } as const;
+
+function isEncodedKey(text: string, encoding: keyof typeof WRITTEN_IN): boolean {
+  if (!WRITTEN_IN[encoding].test(text)) return false;
+  const bytes = Buffer.from(encoding === "hex" ? text.replace(/[:\s]/g, "") : text, encoding);
+  // Every DER form is a SEQUENCE; one random secret in 256 begins like one, and none is a key.
+  return (
+    isKeyText(bytes.toString("latin1")) || (bytes[0] === 0x30 && PUBLIC_DER.some((read) => reads(() => read(bytes))))
+  );
+}
+
+/** How a public key is handed around without PEM's lines, `x5c` of a JWK included. */
+const PUBLIC_DER: readonly ((der: Buffer) => KeyObject)[] = [
+  (der) => createPublicKey({ key: der, format: "der", type: "spki" }),
+  (der) => createPublicKey({ key: der, format: "der", type: "pkcs1" }),
+  // Node reads a certificate here in PEM alone.
+  (der) =>
+    createPublicKey(
+      `-----BEGIN CERTIFICATE-----\n${der.toString("base64").replace(/.{64}/g, "$&\n")}\n-----END CERTIFICATE-----\n`,
+    ),
+];
+
+function reads(read: () => KeyObject): boolean {
+  try {
+    read();
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,154 @@
+import type { Clock } from "../../core/clock.js";
+import type { StoreTime } from "../../stores/health/store-time.js";
+import type { StoredRefreshToken } from "../../stores/contracts.js";
+import { decideRefresh } from "./decide-refresh.js";
+import type { TokenErrorCode } from "../errors.js";
+import type { Grant } from "../grant.js";
+import {
+  formatRefreshToken,
+  newRefreshToken,
+  parseRefreshToken,
+  type RefreshSecrets,
+  type RefreshToken,
+} from "./refresh-secrets.js";
+import type { GuardedTokenStore } from "../guarded-token-store.js";
+
+const DAY_MS = 86_400_000;
+
+export interface RefreshPolicy {
+  readonly refreshTokenMs: number;
+  readonly absoluteMs: number;
+  readonly graceMs: number;
+}
+
+export function refreshPolicy(options: {
+  readonly refreshTokenDays: number;
+  readonly absoluteDays: number;
+  readonly reuseGraceSeconds: number;
+}): RefreshPolicy {
+  return {
+    refreshTokenMs: options.refreshTokenDays * DAY_MS,
+    absoluteMs: options.absoluteDays * DAY_MS,
+    graceMs: options.reuseGraceSeconds * 1000,
+  };
+}
+
+export type Redemption =
+  | { readonly ok: true; readonly grant: Grant; readonly familyId: string; readonly refreshToken: string }
+  | { readonly ok: false; readonly code: TokenErrorCode; readonly record?: StoredRefreshToken };
+
+/** The families of refresh tokens: each begins at a log-in, goes on by rotation, and ends by time, by revocation or by theft. */
+export class RefreshTokens {
+  readonly #store: GuardedTokenStore;
+  readonly #secrets: RefreshSecrets;
+  readonly #policy: RefreshPolicy;
+  readonly #clock: Clock;
+
+  constructor(store: GuardedTokenStore, secrets: RefreshSecrets, policy: RefreshPolicy, clock: Clock) {
+    this.#store = store;
+    this.#secrets = secrets;
+    this.#policy = policy;
+    this.#clock = clock;
+  }
+
+  /** Begins a family with its first token. */
+  async start(familyId: string, grant: Grant): Promise<string> {
+    const now = this.#clock.now();
+    const token = newRefreshToken();
+    await this.#store.insert(
+      this.#record(token, { ...grant, familyId, familyExpiresAt: now + this.#policy.absoluteMs }, now),
+    );
+    return formatRefreshToken(token);
+  }
+
+  /** Exchanges a token for its successor. Says `reused` without acting on it: that is the caller's. */
+  async redeem(text: unknown, time: StoreTime): Promise<Redemption> {
+    const presented = parseRefreshToken(text);
+    if (presented === undefined) return { ok: false, code: "malformed" };
+    const record = await this.#prove(presented, time);
+    if (record === undefined) return { ok: false, code: "unknown" };
+    return this.#exchange(presented, record, time, true);
+  }
+
+  /** The record of a token, provided its secret is right: who knows an id alone can neither use a family nor end it. */
+  async find(text: unknown, time: StoreTime): Promise<StoredRefreshToken | undefined> {
+    const presented = parseRefreshToken(text);
+    return presented === undefined ? undefined : this.#prove(presented, time);
+  }
+
+  async #prove(presented: RefreshToken, time: StoreTime): Promise<StoredRefreshToken | undefined> {
+    const record = await this.#store.get(presented.id, time);
+    return record !== undefined && this.#secrets.matches(presented.secret, record.hash) ? record : undefined;
+  }
+
+  async #exchange(
+    presented: RefreshToken,
+    record: StoredRefreshToken,
+    time: StoreTime,
+    mayRetry: boolean,
+  ): Promise<Redemption> {
+    const now = this.#clock.now();
+    const successor = record.successorId === null ? undefined : await this.#store.get(record.successorId, time);
+    switch (decideRefresh(record, successor, now, this.#policy.graceMs)) {
+      case "rotate": {
+        const next = newRefreshToken();
+        // One compare-and-set in the store decides between all who come with this token at once, on whichever server.
+        if (
+          await this.#store.rotate(
+            record.id,
+            now,
+            this.#record(next, record, now),
+            this.#secrets.seal(presented, next),
+            time,
+          )
+        )
+          return redeemed(record, next);
+        const current = mayRetry ? await this.#store.get(record.id, time) : undefined;
+        return current === undefined ? { ok: false, code: "unknown" } : this.#exchange(presented, current, time, false);
+      }
+      case "replay": {
+        const secret =
+          successor === undefined || record.sealedSuccessor === null
+            ? undefined
+            : this.#secrets.open(presented, successor.id, record.sealedSuccessor);
+        return successor === undefined || secret === undefined
+          ? { ok: false, code: "unknown", record }
+          : redeemed(record, { id: successor.id, secret });
+      }
+      case "reuse":
+        return { ok: false, code: "reused", record };
+      case "revoked":
+        return { ok: false, code: "revoked", record };
+      case "expired":
+        return { ok: false, code: "expired", record };
+    }
+  }
+
+  #record(
+    token: RefreshToken,
+    family: Grant & { readonly familyId: string; readonly familyExpiresAt: number },
+    now: number,
+  ): StoredRefreshToken {
+    return {
+      id: token.id,
+      hash: this.#secrets.hash(token.secret),
+      familyId: family.familyId,
+      subject: family.subject,
+      scopes: family.scopes,
+      roles: family.roles,
+      claims: family.claims,
+      issuedAt: now,
+      // The end of the family is set once; using it never moves it (ASVS 10.4.8).
+      expiresAt: Math.min(now + this.#policy.refreshTokenMs, family.familyExpiresAt),
+      familyExpiresAt: family.familyExpiresAt,
+      usedAt: null,
+      successorId: null,
+      sealedSuccessor: null,
+      revokedAt: null,
+    };
+  }
+}
+
+function redeemed({ subject, scopes, roles, claims, familyId }: StoredRefreshToken, next: RefreshToken): Redemption {
+  return { ok: true, grant: { subject, scopes, roles, claims }, familyId, refreshToken: formatRefreshToken(next) };
+}

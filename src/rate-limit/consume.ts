@@ -1,0 +1,88 @@
+import type { StoreGuard } from "../stores/health/store-guard.js";
+import type { LimitCount } from "../core/pending-limits.js";
+import type { RateLimitStore, WindowOutcome } from "../stores/contracts.js";
+
+/**
+ * Counts a request in one limit, or in several together: in one call of the store, all of them or none.
+ *
+ * @param store has `consumeAll` when there are several counts
+ * @param done runs when every limit lets the request pass, which is also what a limit on trial does
+ * @param failed gets what was thrown while the request went on: it belongs to the app's error handling, not to nobody
+ */
+export function askStore(
+  store: RateLimitStore,
+  guard: StoreGuard,
+  counts: readonly LimitCount[],
+  done: () => void,
+  failed: (error: unknown) => void,
+): void {
+  let answer: Outcomes | Promise<Outcomes>;
+  try {
+    answer = guard.run(() => consume(store, counts));
+  } catch {
+    settleWithout(counts, done);
+    return;
+  }
+  if (answer instanceof Promise) {
+    answer
+      .then(
+        (outcomes) => settle(counts, outcomes, done),
+        () => settleWithout(counts, done),
+      )
+      .catch(failed);
+  } else settle(counts, answer, done);
+}
+
+type Outcomes = readonly WindowOutcome[];
+
+function settle(counts: readonly LimitCount[], outcomes: Outcomes, done: () => void): void {
+  for (const [index, count] of counts.entries()) {
+    if (count.settle(outcomes[index]!)) return;
+  }
+  done();
+}
+
+function settleWithout(counts: readonly LimitCount[], done: () => void): void {
+  for (const count of counts) {
+    if (count.withoutStore()) return;
+  }
+  done();
+}
+
+function consume(store: RateLimitStore, counts: readonly LimitCount[]): Outcomes | Promise<Outcomes> {
+  const [first] = counts;
+  if (counts.length === 1 && first !== undefined) {
+    return whenThere(store.consume(first.policy, first.key, first.cost), (outcome) => [asOutcome(outcome)]);
+  }
+  if (store.consumeAll === undefined) throw new TypeError("This store counts one limit at a time.");
+  return whenThere(store.consumeAll(counts), (outcomes) => asOutcomes(outcomes, counts.length));
+}
+
+/** Thenables that are no promises become promises. */
+function whenThere<Answer, Checked>(
+  answer: Answer | Promise<Answer>,
+  check: (answer: Answer) => Checked,
+): Checked | Promise<Checked> {
+  if (typeof (answer as Partial<Promise<unknown>> | undefined)?.then === "function")
+    return Promise.resolve(answer).then(check);
+  return check(answer as Answer);
+}
+
+/** A store that answers something else than outcomes has failed. @throws TypeError */
+function asOutcomes(outcomes: Outcomes, count: number): Outcomes {
+  if (!Array.isArray(outcomes) || outcomes.length !== count)
+    throw new TypeError("The store did not answer for each limit.");
+  return outcomes.map(asOutcome);
+}
+
+function asOutcome(outcome: WindowOutcome): WindowOutcome {
+  const { allowed, used, retryAfterMs, resetMs } = outcome;
+  if (typeof allowed !== "boolean" || !isAmount(used) || !isAmount(retryAfterMs) || !isAmount(resetMs)) {
+    throw new TypeError("The store's answer is not a WindowOutcome.");
+  }
+  return outcome;
+}
+
+function isAmount(value: unknown): boolean {
+  return typeof value === "number" && Number.isFinite(value) && value >= 0;
+}

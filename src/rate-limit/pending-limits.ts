@@ -1,0 +1,50 @@
+import type { RequestState } from "../core/request-state.js";
+import type { StoreGuard } from "../stores/health/store-guard.js";
+import type { LimitCount, WaitingLimits } from "../core/pending-limits.js";
+import type { RateLimitStore } from "../stores/contracts.js";
+import { SlidingWindowStore } from "../stores/memory/sliding-window/store.js";
+import { askStore } from "./consume.js";
+
+/**
+ * Whether limits that count in this store are worth keeping until all are known. In this process a limit costs less than
+ * a microsecond, so there each is asked at its own place; a store that knows one limit at a time cannot be asked for more.
+ */
+export function asksTogether(store: RateLimitStore): boolean {
+  return !(store instanceof SlidingWindowStore) && store.consumeAll !== undefined;
+}
+
+/** The limits of one request, kept in its state until they are settled. */
+export class LimitsTogether implements WaitingLimits {
+  readonly store: RateLimitStore;
+  readonly forPrincipal: boolean;
+  readonly #guard: StoreGuard;
+  readonly #state: RequestState;
+  readonly #failed: (error: unknown) => void;
+  readonly #counts: LimitCount[] = [];
+
+  /** @param failed gets what is thrown while the request goes on */
+  constructor(
+    store: RateLimitStore,
+    guard: StoreGuard,
+    state: RequestState,
+    forPrincipal: boolean,
+    failed: (error: unknown) => void,
+  ) {
+    this.store = store;
+    this.forPrincipal = forPrincipal;
+    this.#guard = guard;
+    this.#state = state;
+    this.#failed = failed;
+    state.limits = this;
+  }
+
+  add(count: LimitCount): void {
+    this.#counts.push(count);
+  }
+
+  settle(done: () => void): void {
+    this.#state.limits = undefined;
+    if (this.#counts.length === 0) done();
+    else askStore(this.store, this.#guard, this.#counts, done, this.#failed);
+  }
+}

@@ -1,0 +1,37 @@
+import { createPrincipal, type Principal } from "../core/principal.js";
+import { SESSION_STAMP, type SessionStamp } from "../stores/session-record.js";
+
+/** A session's data without the parts that are not the app's: what `req.session` shows, minus its cookie. */
+export function appData(source: object): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(source).filter(([key]) => key !== "cookie" && key !== SESSION_STAMP && key !== "__proto__"),
+  );
+}
+
+/** Reads a stamp back from a store. `undefined` when the record was not written by the session layer. */
+export function readStamp(record: object): SessionStamp | undefined {
+  const value = (record as Record<string, unknown>)[SESSION_STAMP];
+  if (typeof value !== "object" || value === null) return undefined;
+  const { createdAt, seenAt, principal } = value as Record<string, unknown>;
+  if (!isTime(createdAt) || !isTime(seenAt)) return undefined;
+  if (principal === null) return { createdAt, seenAt, principal };
+  if (typeof principal !== "object" || principal === undefined) return undefined;
+  const { id, scopes, roles } = principal as Record<string, unknown>;
+  if (typeof id !== "string" || id === "" || !isStrings(scopes) || !isStrings(roles)) return undefined;
+  return { createdAt, seenAt, principal: { id, scopes, roles } };
+}
+
+/** Who a session belongs to, as the one shape of identity. @param handle names the session without giving its id away */
+export function principalOf(handle: string, stamp: SessionStamp): Principal | undefined {
+  return stamp.principal === null
+    ? undefined
+    : createPrincipal({ ...stamp.principal, kind: "session", credentialId: handle });
+}
+
+function isTime(value: unknown): value is number {
+  return typeof value === "number" && Number.isFinite(value);
+}
+
+function isStrings(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((item) => typeof item === "string");
+}

@@ -1,0 +1,106 @@
+import { LateAnswerError } from "./timeout.js";
+import { someCause } from "./error-causes.js";
+
+/** Codes of errors that say: no connection to a server that serves anybody. */
+const NO_CONNECTION: ReadonlySet<string> = new Set([
+  // Node: no connection, no name, no route, no descriptor left for one.
+  "EAI_AGAIN",
+  "EADDRNOTAVAIL",
+  "ECONNABORTED",
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "EHOSTDOWN",
+  "EHOSTUNREACH",
+  "EMFILE",
+  "ENETDOWN",
+  "ENETUNREACH",
+  "ENOTFOUND",
+  "EPIPE",
+  "ETIMEDOUT",
+  // Redis: loading its data after a restart, a cluster without some of its slots, a replica without its master.
+  "LOADING",
+  "CLUSTERDOWN",
+  "MASTERDOWN",
+  // Nobody is let in with these credentials any more.
+  "NOAUTH",
+  "WRONGPASS",
+  "28000",
+  "28P01",
+  "ER_ACCESS_DENIED_ERROR",
+  // node-redis and ioredis, by the names of their error classes.
+  "ClientClosedError",
+  "ClientOfflineError",
+  "ConnectionTimeoutError",
+  "DisconnectsClientError",
+  "SocketClosedUnexpectedlyError",
+  "SocketTimeoutError",
+  "SocketTimeoutDuringMaintenanceError",
+  "RootNodesUnavailableError",
+  "MaxCommandRedirectionsError",
+  "ReconnectStrategyError",
+  "AbortError",
+  "MaxRetriesPerRequestError",
+  "ClusterAllFailedError",
+  "NR_CLOSED",
+  // PostgreSQL (appendix A of its manual): shutting down, crashed, starting up.
+  "57P01",
+  "57P02",
+  "57P03",
+  // MySQL and MariaDB, by the names mysql2 gives their numbers: the same.
+  "PROTOCOL_CONNECTION_LOST",
+  "ER_SERVER_SHUTDOWN",
+  "POOL_CLOSED",
+]);
+
+/**
+ * Codes of errors that say: this call took too long. It may be the server, and it may be this call alone (a lock, a large
+ * statement), so one of them proves nothing about the server.
+ */
+const LATE: ReadonlySet<string> = new Set([
+  // A store ended a write whose time was over (stores/health/write-call.ts).
+  "PORTCULLIS_DEADLINE_PASSED",
+  // One connection was lost at COMMIT, and the server answered on another (stores/sql/transaction.ts).
+  "PORTCULLIS_COMMIT_UNDONE",
+  // No answer on a connection, or no connection made, within its time (stores/sql/bounded.ts).
+  "PORTCULLIS_DATABASE_TIMEOUT",
+  // node-redis: a command got no answer in time.
+  "TimeoutError",
+  "CommandTimeoutDuringMaintenanceError",
+  // PostgreSQL: it ended a wait for a lock or a statement; it has no connection left to give.
+  "55P03",
+  "57014",
+  "53300",
+  // MySQL and MariaDB: the same.
+  "ER_LOCK_WAIT_TIMEOUT",
+  "ER_QUERY_TIMEOUT",
+  "ER_STATEMENT_TIMEOUT",
+  "ER_QUERY_INTERRUPTED",
+  "ER_CON_COUNT_ERROR",
+  "ER_TOO_MANY_USER_CONNECTIONS",
+  "ER_USER_LIMIT_REACHED",
+]);
+
+/** pg and ioredis report some losses by words alone. */
+const WORDS =
+  /^(?:Connection (?:terminated|is closed)|Client has encountered a connection error|timeout exceeded when trying to connect|Stream isn't writeable|Too many Cluster redirections|None of startup nodes is available|Cluster isn't ready)|closed state/;
+
+/** Whether the error says that a call took too long, which may be the fault of that call alone. */
+export function isLate(error: unknown): boolean {
+  return someCause(error, (cause, code) => cause instanceof LateAnswerError || (code !== undefined && LATE.has(code)));
+}
+
+/**
+ * Whether the error says that the server gave no answer: it cannot be reached, or it was late. Any other error is an answer:
+ * the server declines to write (`rejected-writes.ts`), or this one operation was wrong (`store-fault.ts`).
+ */
+export function isUnreachable(error: unknown): boolean {
+  // SQLSTATE class 08: connection exceptions.
+  return (
+    isLate(error) ||
+    someCause(
+      error,
+      (cause, code) =>
+        (code !== undefined && (NO_CONNECTION.has(code) || /^08[0-9A-Z]{3}$/.test(code))) || WORDS.test(cause.message),
+    )
+  );
+}

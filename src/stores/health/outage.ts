@@ -1,0 +1,52 @@
+import { whyDeclined } from "./rejected-writes.js";
+import type { Runtime } from "../../core/runtime.js";
+
+/**
+ * What is told of one server or store: once when the first thing goes wrong with it, once when nothing is wrong any more.
+ * Several circuits may share one, since a server that falls silent and comes back read-only is one outage.
+ */
+export class Outage {
+  /** The source in its events. */
+  readonly source: string;
+  readonly #runtime: Runtime;
+  readonly #steadyMs: () => number;
+  #troubles = 0;
+  #steadying: NodeJS.Timeout | undefined;
+
+  /** @param steadyMs how long nothing may be wrong before that is told, in milliseconds; at once unless given */
+  constructor(source: string, runtime: Runtime, steadyMs: () => number = () => 0) {
+    this.source = source;
+    this.#runtime = runtime;
+    this.#steadyMs = steadyMs;
+  }
+
+  began(error: unknown): void {
+    this.#troubles += 1;
+    if (this.#troubles > 1) return;
+    if (this.#steadying !== undefined) {
+      clearTimeout(this.#steadying);
+      this.#steadying = undefined;
+      return;
+    }
+    this.#runtime.events.emit("portcullis_store_unavailable", () => ({ source: this.source, reason: reasonOf(error) }));
+  }
+
+  ended(): void {
+    this.#troubles -= 1;
+    if (this.#troubles > 0) return;
+    const steadyMs = this.#steadyMs();
+    if (steadyMs === 0) this.#tellEnd();
+    else this.#steadying = setTimeout(() => this.#tellEnd(), steadyMs).unref();
+  }
+
+  #tellEnd(): void {
+    this.#steadying = undefined;
+    this.#runtime.events.emit("portcullis_store_recovered", () => ({ source: this.source, reason: "answered" }));
+  }
+}
+
+function reasonOf(error: unknown): string {
+  const declined = whyDeclined(error);
+  if (declined !== undefined) return declined;
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "failed";
+}

@@ -1,0 +1,75 @@
+import { someCause } from "./error-causes.js";
+import { isLate, isUnreachable } from "./connection-errors.js";
+
+/**
+ * What a store's error says about the store.
+ *
+ * - `unreachable`: no connection to a server that serves anybody.
+ * - `late`: this call took too long. Several in a row are an outage, one is not.
+ * - `overload`: this process has more calls under way than its pool of connections serves; the server is well.
+ * - `input`: the store cannot keep a value of this call. The caller's fault alone.
+ * - `full`: the store has no room for what this call adds. All it holds still works.
+ * - `share`: the owner it is for has used up their share of the store. Others can go on.
+ * - `record`: what is stored under this name cannot be read. The fault of that record alone.
+ * - `other`: anything else; the store answered with it.
+ */
+export type StoreFault = "unreachable" | "late" | "overload" | "full" | "share" | "input" | "record" | "other";
+
+/** A stored record that this version cannot read: damaged, or written by a newer version. */
+export class UnreadableRecordError extends Error {
+  readonly code = "PORTCULLIS_UNREADABLE_RECORD";
+
+  constructor(kind: string, options?: ErrorOptions) {
+    super(`A stored ${kind} cannot be read by this version.`, options);
+    this.name = "UnreadableRecordError";
+  }
+}
+
+/**
+ * Codes beside class 22 of SQLSTATE (data exception), which PostgreSQL gives as `code` and mysql2 as `sqlState`. PostgreSQL
+ * 54000: a value too long for an index. MySQL: data errors that it files under a general state. SQLite: SQLITE_TOOBIG and
+ * SQLITE_MISMATCH, which node:sqlite reports by number.
+ */
+const INPUT: ReadonlySet<string> = new Set([
+  "PORTCULLIS_NOT_STORABLE",
+  "54000",
+  "ER_TRUNCATED_WRONG_VALUE_FOR_FIELD",
+  "ER_INVALID_CHARACTER_STRING",
+  "ER_NET_PACKET_TOO_LARGE",
+  "ER_TOO_LONG_STRING",
+  "SQLITE_TOOBIG",
+  "SQLITE_MISMATCH",
+]);
+const SQLITE_INPUT: ReadonlySet<unknown> = new Set([18, 20]);
+const DATA_EXCEPTION = /^22[0-9A-Z]{3}$/;
+
+/** Redis says so when a key holds another type, in the middle of a sentence when a script met it. */
+const WRONG_TYPE = /(?:^|[ :-])WRONGTYPE /;
+
+/** Says what a store's error means, by the error and its causes. */
+export function faultOf(error: unknown): StoreFault {
+  if (someCause(error, (_cause, code) => code === "PORTCULLIS_POOL_BUSY")) return "overload";
+  if (someCause(error, (_cause, code) => code === "PORTCULLIS_STORE_FULL")) return "full";
+  if (someCause(error, (_cause, code) => code === "PORTCULLIS_SHARE_FULL")) return "share";
+  if (someCause(error, isInput)) return "input";
+  if (
+    someCause(
+      error,
+      (cause, code) =>
+        code === "PORTCULLIS_UNREADABLE_RECORD" ||
+        code === "WRONGTYPE" ||
+        code === "UNREADABLE" ||
+        WRONG_TYPE.test(cause.message),
+    )
+  )
+    return "record";
+  if (isLate(error)) return "late";
+  return isUnreachable(error) ? "unreachable" : "other";
+}
+
+function isInput(cause: Error, code: string | undefined): boolean {
+  const { sqlState, errcode } = cause as { sqlState?: unknown; errcode?: unknown };
+  if (typeof errcode === "number") return SQLITE_INPUT.has(errcode & 0xff);
+  if (typeof sqlState === "string" && DATA_EXCEPTION.test(sqlState)) return true;
+  return code !== undefined && (INPUT.has(code) || DATA_EXCEPTION.test(code));
+}

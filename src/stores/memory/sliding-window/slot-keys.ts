@@ -1,0 +1,100 @@
+import { ownCopy } from "../../../core/detach-string.js";
+import { spread, spreadBytes } from "./key-hash.js";
+import { KEY, KEY_BYTES, type WindowSlots } from "./slots.js";
+import type { OverflowWindow } from "./policies.js";
+
+const PAGE_SLOTS = 4096;
+const PAGE_SHIFT = 12;
+const PAGE_MASK = PAGE_SLOTS - 1;
+
+/** What a slot has room for, beside a byte that is the length and one more, or this. Every IPv4 address is short. */
+const MAX_SHORT = KEY_BYTES - 1;
+const ELSEWHERE = 0;
+
+/** Whose log a slot is: a client, by its key, or an overflow window. */
+type Holder = string | OverflowWindow;
+
+/**
+ * The holders of all slots. A key of up to fifteen characters, each of one byte, lies in the slot itself: a text of its own is
+ * two more places of memory to wait for, and 40 bytes. The others are in pages: one array of a million of them stops the
+ * process for 6 ms each time it grows.
+ */
+export class WindowHolders {
+  readonly #slots: WindowSlots;
+  #pages: (Holder | undefined)[][] = [];
+
+  constructor(slots: WindowSlots) {
+    this.#slots = slots;
+  }
+
+  /** Whether the slot is the one of that client. */
+  isClient(slot: number, key: string): boolean {
+    const { bytes } = this.#slots.page(slot);
+    const at = this.#at(slot);
+    if (bytes[at] === ELSEWHERE) return this.#elsewhere(slot) === key;
+    if (bytes[at] !== key.length + 1) return false;
+    for (let i = 0; i < key.length; i += 1) if (bytes[at + 1 + i] !== key.charCodeAt(i)) return false;
+    return true;
+  }
+
+  /** The overflow window whose log the slot is; `undefined` when it is a client's. */
+  shared(slot: number): OverflowWindow | undefined {
+    if (this.#slots.page(slot).bytes[this.#at(slot)] !== ELSEWHERE) return undefined;
+    const holder = this.#elsewhere(slot);
+    return typeof holder === "string" ? undefined : holder;
+  }
+
+  /** `spread` of the key of the client whose slot it is. */
+  hash(slot: number): number {
+    const { bytes } = this.#slots.page(slot);
+    const at = this.#at(slot);
+    return bytes[at] === ELSEWHERE
+      ? spread(this.#elsewhere(slot) as string)
+      : spreadBytes(bytes, at + 1, at + bytes[at]!);
+  }
+
+  setClient(slot: number, key: string): void {
+    if (!this.#setShort(slot, key)) this.#setElsewhere(slot, ownCopy(key));
+  }
+
+  setShared(slot: number, shared: OverflowWindow): void {
+    this.#setElsewhere(slot, shared);
+  }
+
+  /** The slot is given back: nothing is kept alive for it. */
+  remove(slot: number): void {
+    if (this.#slots.page(slot).bytes[this.#at(slot)] === ELSEWHERE) this.#setElsewhere(slot, undefined);
+  }
+
+  clear(): void {
+    this.#pages = [];
+  }
+
+  #at(slot: number): number {
+    return 4 * this.#slots.at(slot) + KEY;
+  }
+
+  /** @returns false when the key has no room in a slot */
+  #setShort(slot: number, key: string): boolean {
+    if (key.length > MAX_SHORT) return false;
+    const { bytes } = this.#slots.page(slot);
+    const at = this.#at(slot);
+    for (let i = 0; i < key.length; i += 1) {
+      const code = key.charCodeAt(i);
+      if (code > 0xff) return false;
+      bytes[at + 1 + i] = code;
+    }
+    bytes[at] = key.length + 1;
+    return true;
+  }
+
+  #elsewhere(slot: number): Holder | undefined {
+    return this.#pages[slot >>> PAGE_SHIFT]?.[slot & PAGE_MASK];
+  }
+
+  #setElsewhere(slot: number, holder: Holder | undefined): void {
+    this.#slots.page(slot).bytes[this.#at(slot)] = ELSEWHERE;
+    // Whole from the start: entries that come in no order would make a dictionary of an array that grows.
+    (this.#pages[slot >>> PAGE_SHIFT] ??= new Array<Holder | undefined>(PAGE_SLOTS))[slot & PAGE_MASK] = holder;
+  }
+}

@@ -1,0 +1,203 @@
+import session from "express-session";
+import { systemClock, type Clock } from "../../../core/clock.js";
+import type { Secret } from "../../../core/secret.js";
+import type { PrincipalSession, SessionStore } from "../../contracts.js";
+import { openRedis } from "../client.js";
+import type { RedisConnection, RedisReply } from "../connection.js";
+import { RedisSessionIndex } from "./principal-index.js";
+import { END, TOUCH, WRITE } from "./scripts.js";
+import {
+  HEAD_LENGTH,
+  TIMES_AT,
+  headOf,
+  ownerTag,
+  readHead,
+  readValue,
+  writeTimes,
+  writeValue,
+  type SessionHead,
+} from "./value.js";
+
+export interface RedisSessionStoreOptions {
+  /** A `redis:` URL or a client; see `openRedis`. */
+  readonly client: Secret | string | object;
+  /** Put before every key. Default `portcullis:`. */
+  readonly prefix?: string;
+  /**
+   * How many sessions one principal has at most, 1 to 1000; with one more, the one that would end first is ended. Default 100.
+   */
+  readonly maxPerPrincipal?: number;
+  readonly clock?: Clock;
+}
+
+type WriteMode = "set" | "create" | "replace";
+type Callback<T> = (error: unknown, value?: T) => void;
+
+/** How long an ended id stays known as ended: longer than any request that could still write it runs. */
+const ENDED_MS = 600_000;
+const MOST_PER_PRINCIPAL = 100;
+
+/**
+ * Sessions in Redis. A session is one string; each write is a script that never revives a session that has ended. Sessions of a
+ * principal are found by an index, and are bounded in number (`maxPerPrincipal`), so that to list or end them costs no more
+ * for a principal who has logged in ten thousand times.
+ *
+ * There is no `all`, `length` or `clear`: they would SCAN a database that may hold other things.
+ */
+export class RedisSessionStore extends session.Store implements SessionStore {
+  readonly #redis: RedisConnection;
+  readonly #prefix: string;
+  readonly #clock: Clock;
+  readonly #index: RedisSessionIndex;
+
+  /**
+   * @throws SettingsError when the client is neither a URL nor a client
+   * @throws RangeError when `maxPerPrincipal` is not a whole number from 1 to 1000
+   */
+  constructor({
+    client,
+    prefix = "portcullis:",
+    maxPerPrincipal = MOST_PER_PRINCIPAL,
+    clock = systemClock,
+  }: RedisSessionStoreOptions) {
+    super();
+    if (!Number.isInteger(maxPerPrincipal) || maxPerPrincipal < 1 || maxPerPrincipal > 1000)
+      throw new RangeError("maxPerPrincipal must be a whole number from 1 to 1000");
+    this.#redis = openRedis(client);
+    this.#prefix = prefix;
+    this.#clock = clock;
+    this.#index = new RedisSessionIndex(this.#redis, prefix, maxPerPrincipal);
+  }
+
+  /** Resolves when Redis answers. @throws SetupError (rejects) when it does not */
+  async ready(): Promise<void> {
+    await this.#redis.ready();
+  }
+
+  override get(sid: string, callback: Callback<session.SessionData | null>): void {
+    answer(
+      this.#redis.command("GET", this.#keyOf(sid)).then((value) => readValue(text(value))),
+      callback,
+    );
+  }
+
+  override set(sid: string, data: session.SessionData, callback?: Callback<void>): void {
+    answer(
+      this.#write("set", sid, data).then(() => undefined),
+      callback,
+    );
+  }
+
+  create(sid: string, data: session.SessionData, callback: Callback<boolean>): void {
+    answer(this.#write("create", sid, data), callback);
+  }
+
+  replace(sid: string, data: session.SessionData, callback: Callback<boolean>): void {
+    answer(this.#write("replace", sid, data), callback);
+  }
+
+  override touch(sid: string, data: session.SessionData, callback?: Callback<boolean>): void {
+    answer(this.#touch(sid, data), callback);
+  }
+
+  override destroy(sid: string, callback?: Callback<boolean>): void {
+    answer(this.#destroy(sid), callback);
+  }
+
+  /** Cost: one command for the index, and one for each of its ids, of which there are at most `maxPerPrincipal`. */
+  async listByPrincipal(principalId: string): Promise<PrincipalSession[]> {
+    const tag = ownerTag(principalId);
+    const now = this.#clock.now();
+    const found = await Promise.all(
+      (await this.#index.ids(tag)).map(async (sid) => {
+        const head = readHead(
+          text(await this.#redis.command("GETRANGE", this.#keyOf(sid), "0", String(HEAD_LENGTH - 1))),
+        );
+        return head !== undefined && head.tag === tag && head.expiresAt > now
+          ? [{ sid, createdAt: head.createdAt, seenAt: head.seenAt, expiresAt: head.expiresAt }]
+          : [];
+      }),
+    );
+    return found.flat();
+  }
+
+  /** By the clock of Redis. Cost: one command, which reads at most `maxPerPrincipal` entries. */
+  idsByPrincipal(principalId: string, agoMs: number): Promise<string[]> {
+    return this.#index.begunBefore(ownerTag(principalId), agoMs);
+  }
+
+  /** Closes the connection when it was opened here from a URL. */
+  async close(): Promise<void> {
+    await this.#redis.close();
+  }
+
+  async #write(mode: WriteMode, sid: string, data: session.SessionData): Promise<boolean> {
+    const head = headOf(data, this.#clock.now());
+    const value = writeValue(head, data);
+    const life = this.#lifeMs(head);
+    if (life === 0) {
+      await this.#destroy(sid);
+      return true;
+    }
+    const entered = this.#enter(sid, head);
+    // A session that exists is in the index; only its end moves there, which needs no order.
+    if (mode !== "replace") await entered;
+    const written = this.#redis.eval(WRITE, [this.#keyOf(sid)], [mode, value, String(life)]);
+    const [outcome] = await Promise.all([written, entered]);
+    if (outcome === 0) await this.#leave(sid, head);
+    return outcome === 1;
+  }
+
+  async #touch(sid: string, data: session.SessionData): Promise<boolean> {
+    const head = headOf(data, this.#clock.now());
+    const args = [String(TIMES_AT), writeTimes(head), String(this.#lifeMs(head))];
+    const touched = this.#redis.eval(TOUCH, [this.#keyOf(sid)], args);
+    const [found] = await Promise.all([touched, this.#enter(sid, head)]);
+    if (found !== 1) await this.#leave(sid, head);
+    return found === 1;
+  }
+
+  async #destroy(sid: string): Promise<boolean> {
+    const head = await this.#end(sid, "");
+    if (head !== undefined) await this.#leave(sid, head);
+    return head !== undefined;
+  }
+
+  /** @param tag of the principal whose session it must be, or empty */
+  async #end(sid: string, tag: string): Promise<SessionHead | undefined> {
+    const args = [String(HEAD_LENGTH), String(ENDED_MS), tag];
+    return readHead(text(await this.#redis.eval(END, [this.#keyOf(sid)], args)));
+  }
+
+  async #enter(sid: string, { tag, expiresAt }: SessionHead): Promise<void> {
+    if (tag === undefined) return;
+    const leaving = await this.#index.enter(tag, sid, expiresAt, this.#clock.now());
+    // One that cannot be ended now stays in the index, and has to give way at the next log-in.
+    await Promise.allSettled(
+      leaving.map(async (other) => {
+        await this.#end(other, tag);
+        await this.#index.leave(tag, other);
+      }),
+    );
+  }
+
+  async #leave(sid: string, { tag }: SessionHead): Promise<void> {
+    if (tag !== undefined) await this.#index.leave(tag, sid);
+  }
+
+  #lifeMs({ expiresAt }: SessionHead): number {
+    return Math.max(0, Math.ceil(expiresAt - this.#clock.now()));
+  }
+
+  #keyOf(sid: string): string {
+    return `${this.#prefix}session:${sid}`;
+  }
+}
+
+function text(reply: RedisReply): string {
+  return typeof reply === "string" ? reply : "";
+}
+
+function answer<T>(outcome: Promise<T>, callback: Callback<T> = () => undefined): void {
+  outcome.then((value) => callback(null, value), callback);
+}

@@ -1,0 +1,177 @@
+import type { WindowOutcome, WindowPolicy, WindowRequest } from "../../contracts.js";
+import { checkCost, mergeRequests } from "../../window-requests.js";
+import { openRedis, type RedisConnection } from "../client.js";
+import { CONSUME, REFUND } from "./scripts.js";
+import { type BatchReply, answersTo, outcomeOf, outcomesOf, recordedAt } from "./replies.js";
+import { WindowBatches } from "./batches.js";
+import { keyArgument, keyPart, type PreparedPolicy, preparePolicy, windowKey } from "./keys.js";
+
+/** An outcome, and when it was decided: microseconds of Redis' clock, by which the record can be taken back. */
+export interface TimedOutcome extends WindowOutcome {
+  readonly recordedAt: string;
+}
+
+const LOOK = "look";
+
+/** The scripts of the sliding-window log, called with keys and arguments in their order. */
+export class RedisWindows {
+  readonly redis: RedisConnection;
+  readonly #prefix: string;
+  readonly #maxRecords: number;
+  readonly #batches: WindowBatches;
+  /** Policies are few and long-lived objects. */
+  readonly #prepared = new WeakMap<WindowPolicy, PreparedPolicy>();
+
+  constructor(redis: string | object, prefix: string, maxRecords: number) {
+    this.redis = openRedis(redis);
+    this.#prefix = prefix;
+    this.#maxRecords = maxRecords;
+    this.#batches = new WindowBatches((keys, args) => this.redis.eval(CONSUME, keys, args));
+  }
+
+  /** @param record whether to record what is allowed */
+  async decide(policy: WindowPolicy, key: string, cost: number, record: boolean): Promise<WindowOutcome> {
+    checkCost(cost);
+    const prepared = this.#prepare(policy);
+    const keys = [windowKey(this.#prefix, key, prepared)];
+    const args = [keyArgument(prepared, cost)];
+    try {
+      if (!record) return outcomeOf(answersTo(await this.#look(keys, args))[0]);
+      const alone = this.redis.isCluster ? this.redis.eval(CONSUME, keys, args) : this.#batches.alone(keys, args);
+      if (alone !== undefined) return outcomeOf(await alone);
+      const batch = await this.#batches.add(keys, args, false);
+      return outcomeOf(answersTo(batch)[batch.at]);
+    } catch (error) {
+      this.redis.refused?.(error);
+      throw error;
+    }
+  }
+
+  /** Records what is allowed, for who may take it back. */
+  async decideTimed(policy: WindowPolicy, key: string, cost: number): Promise<TimedOutcome> {
+    checkCost(cost);
+    const [outcome] = await this.#decideGroup([{ policy, key, cost }], true);
+    return outcome!;
+  }
+
+  async decideAll(requests: readonly WindowRequest[]): Promise<readonly WindowOutcome[]> {
+    const { merged, places } = mergeRequests(requests);
+    if (merged.length === 0) return [];
+    const outcomes = this.redis.isCluster ? await this.#acrossSlots(merged) : await this.#decideGroup(merged, false);
+    return places.map((place) => outcomes[place]!);
+  }
+
+  async forget(policy: WindowPolicy, key: string): Promise<void> {
+    await this.redis.command("DEL", windowKey(this.#prefix, key, this.#prepare(policy)));
+  }
+
+  /** @param recordedAt of the outcome; `""` takes back the oldest units */
+  async refund(policy: WindowPolicy, key: string, units: number, recordedAt: string): Promise<void> {
+    const prepared = this.#prepare(policy);
+    const keys = [windowKey(this.#prefix, key, prepared)];
+    await this.redis.eval(REFUND, keys, [
+      String(prepared.limit),
+      String(prepared.window),
+      String(prepared.tick),
+      String(units),
+      recordedAt,
+    ]);
+  }
+
+  /** All of them or none, atomic. In a Cluster the keys must be of one client. */
+  async #decideGroup(requests: readonly WindowRequest[], timed: false): Promise<WindowOutcome[]>;
+  async #decideGroup(requests: readonly WindowRequest[], timed: true): Promise<TimedOutcome[]>;
+  async #decideGroup(requests: readonly WindowRequest[], timed: boolean): Promise<WindowOutcome[]> {
+    const keys: string[] = [];
+    const args: string[] = [];
+    for (const { policy, key, cost } of requests) {
+      const prepared = this.#prepare(policy);
+      keys.push(windowKey(this.#prefix, key, prepared));
+      args.push(keyArgument(prepared, cost));
+    }
+    try {
+      const batch = await this.#record(keys, args, timed);
+      const outcomes = outcomesOf(batch, keys.length);
+      return timed ? outcomes.map((outcome) => ({ ...outcome, recordedAt: recordedAt(batch) })) : outcomes;
+    } catch (error) {
+      this.redis.refused?.(error);
+      throw error;
+    }
+  }
+
+  #record(keys: readonly string[], args: readonly string[], timed: boolean): Promise<BatchReply> {
+    return this.redis.isCluster ? this.#alone(keys, args, timed) : this.#batches.add(keys, args, timed);
+  }
+
+  /** Keys of several clients are in several slots of a Cluster, which one script cannot reach. */
+  async #alone(keys: readonly string[], args: readonly string[], timed: boolean): Promise<BatchReply> {
+    const isBare = keys.length === 1 && !timed;
+    const reply = await this.redis.eval(CONSUME, keys, isBare ? args : [...args, String(keys.length)]);
+    return { reply, isBare, at: 0, total: keys.length };
+  }
+
+  async #look(keys: readonly string[], args: readonly string[]): Promise<BatchReply> {
+    const reply = await this.redis.eval(CONSUME, keys, [...args, String(keys.length), LOOK]);
+    return { reply, isBare: false, at: 0, total: keys.length };
+  }
+
+  /** One script for each client's keys, all at the same time; when one refuses, the records of the others are taken back. */
+  async #acrossSlots(requests: readonly WindowRequest[]): Promise<TimedOutcome[]> {
+    const groups = new Map<string, number[]>();
+    for (const [index, { key }] of requests.entries()) {
+      const tag = keyPart(key);
+      groups.set(tag, [...(groups.get(tag) ?? []), index]);
+    }
+    const outcomes: TimedOutcome[] = [];
+    const results = await Promise.allSettled(
+      [...groups.values()].map(async (indexes) => {
+        const answers = await this.#decideGroup(
+          indexes.map((index) => requests[index]!),
+          true,
+        );
+        for (const [at, index] of indexes.entries()) outcomes[index] = answers[at]!;
+        return { indexes, isRecorded: answers.every(({ allowed }) => allowed) };
+      }),
+    );
+    const done = results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
+    if (done.length === groups.size && done.every(({ isRecorded }) => isRecorded)) return outcomes;
+    await this.#takeBack(
+      done.flatMap(({ indexes, isRecorded }) => (isRecorded ? indexes : [])),
+      requests,
+      outcomes,
+    );
+    const failed = results.find((result) => result.status === "rejected");
+    if (failed !== undefined) throw failed.reason;
+    return outcomes;
+  }
+
+  async #takeBack(
+    indexes: readonly number[],
+    requests: readonly WindowRequest[],
+    outcomes: TimedOutcome[],
+  ): Promise<void> {
+    await Promise.allSettled(
+      indexes.map(async (index) => {
+        const { policy, key, cost } = requests[index]!;
+        const outcome = outcomes[index]!;
+        outcomes[index] = { ...outcome, used: outcome.used - cost };
+        // When this fails the client has counted more than it used, which its window forgets.
+        if (cost > 0) await this.refund(policy, key, cost, outcome.recordedAt);
+      }),
+    );
+  }
+
+  #prepare(policy: WindowPolicy): PreparedPolicy {
+    const known = this.#prepared.get(policy);
+    if (
+      known !== undefined &&
+      known.limit === policy.limit &&
+      known.windowMs === policy.windowMs &&
+      known.name === policy.name
+    )
+      return known;
+    const prepared = preparePolicy(policy, this.#maxRecords);
+    this.#prepared.set(policy, prepared);
+    return prepared;
+  }
+}

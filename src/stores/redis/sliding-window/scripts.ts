@@ -1,0 +1,208 @@
+import { redisScript } from "../connection.js";
+
+/*
+ * One client's log is one string: a header and six bytes for each accepted request, oldest first.
+ *
+ *   header   base    double, the time of offset 0, in ticks of Redis' clock                       8 bytes
+ *            before  units ever recorded before the first record here                             4 bytes
+ *   record   time    offset from base, in ticks                                                   4 bytes
+ *            units   ever recorded up to and with this one; 4 bytes when the limit needs them     2 bytes
+ *
+ * Sums of units go round at 2^16 (2^32); the difference of two of them is what was used in between, since that is never more
+ * than the limit. So the units in a window are known from its ends, and as long as no record has left, the new log is the
+ * old one and a record.
+ *
+ * A tick is a microsecond or, for long windows, a few, so that a window is never more than 2^31 of them. Times are
+ * rounded up when recorded and down when compared: a record never leaves its window early.
+ *
+ * The string is read and written whole: two commands, whatever the limit. test/bench/stores/README.md compares it with a
+ * sorted set, and says where it ends.
+ */
+
+/**
+ * KEYS: one for each limit. ARGV: one text for each key, as `keyArgument` of keys.ts makes it: the limit and how long
+ * the key lives, in milliseconds; when a request costs 1, a tick is one microsecond and the window is whole milliseconds, that
+ * is all. Then, only when needed, the sizes of the groups: the costs of a group are recorded all or none; groups have
+ * nothing to do with each other, and travel together to share what a script costs by itself. Without sizes, each key is a
+ * group. After the sizes, anything: to look only.
+ *
+ * Answers for each key: units used times 2^32, and milliseconds until the oldest leaves; negative when its own limit
+ * refuses and would allow then. Where these two numbers cannot say it, an array: 1 or 0 for allowed, units used,
+ * milliseconds until it would allow, milliseconds until the oldest leaves. Or an array of one text: what went wrong with
+ * that key.
+ * For one key without sizes that answer is all; else it is an array of them, and last of all the time of the records, in
+ * microseconds.
+ *
+ * The usual group of one key passes through local variables alone: tables, closures and arguments are most of what a
+ * script costs.
+ */
+export const CONSUME = redisScript(`
+local call, unpack, pack, sub, match, ceil = redis.pcall, struct.unpack, struct.pack, string.sub, string.match, math.ceil
+local clock = call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+local keys = #KEYS
+local groups, looks = ARGV[keys + 1], ARGV[keys + 2]
+
+-- What most requests are: one more record for one client, of whom nothing has left. All below does the same for any request.
+local found = nil
+if keys == 1 and not groups then
+  found = call('GET', KEYS[1])
+  local limit, life = match(ARGV[1], '^(%d+) (%d+)$')
+  if found and limit and limit + 0 <= 65535 and not found.err and #found > 17 then
+    local base, before, oldest = unpack('<dI4I4', found)
+    local newest, last = unpack('<I4I2', found, #found - 5)
+    local window, since, used = life * 1000 - 2000, now - base, (last - before) % 65536 + 1
+    if newest < since and since <= 4294967295 and since < oldest + window and used <= limit + 0 then
+      local problem = call('SET', KEYS[1], found .. pack('<I4I2', since, (last + 1) % 65536), 'PX', life).err
+      if problem then return {problem} end
+      return used * 4294967296 + ceil((oldest + window - since) / 1000)
+    end
+  end
+end
+
+local sizes = groups and string.gmatch(groups, '%d+')
+local answers = (groups or keys > 1) and {}
+local done = 0
+repeat
+  local size, fits = sizes and sizes() + 0 or 1, not looks
+  local held = size > 1 and {}
+  local life, window, cost, stamp, wide, text, problem, moved, base, before, last, latest, used, first, offset, allowed, retry, reset
+  for at = done + 1, done + size do
+    local limit, tick
+    limit, life = match(ARGV[at], '(%S+) (%S+)')
+    limit, window, tick, cost, stamp = limit + 0, life * 1000 - 2000, 1, 1, now
+    local span, edge = window, now - window
+    if window < 0 then
+      life, window, tick, cost = match(ARGV[at], '-(%S+) (%S+) (%S+) (%S+)')
+      window, tick, cost = window + 0, tick + 0, cost + 0
+      stamp, span = ceil(now / tick), ceil(window / tick)
+      edge = math.floor(now / tick) - span
+    end
+    wide = limit > 65535
+    text, problem, moved = found, false, false
+    if text == nil then text = call('GET', KEYS[at]) end
+    base, before, last, latest, used, first, offset = stamp, 0, 0, 0, 0, 13, 0
+    if text then
+      if text.err then
+        problem, text, fits = text.err, false, false
+      elseif #text < (wide and 20 or 18) or (#text - 12) % (wide and 8 or 6) ~= 0 then
+        problem, text, fits = 'UNREADABLE a window that holds something else', false, false
+      else
+        local format, width, length, units = wide and '<I4I4' or '<I4I2', wide and 8 or 6, #text, 0
+        base, before, offset, units = unpack(wide and '<dI4I4I4' or '<dI4I4I2', text)
+        latest, last = unpack(format, text, length - width + 1)
+        latest = base + latest
+        -- The clock was set back, or a server with a slower one took over. What is recorded moves back as far: time stands
+        -- still between the newest record and now, and nothing leaves its window early.
+        if latest > stamp then base, latest, moved = base - latest + stamp, stamp, true end
+        edge = edge - base
+        while offset <= edge do
+          before, first = units, first + width
+          if first > length then break end
+          offset, units = unpack(format, text, first)
+        end
+        used = (last - before) % (wide and 4294967296 or 65536)
+      end
+    end
+    allowed, retry = used + cost <= limit, 0
+    reset = used > 0 and ceil(((base + offset + span) * tick - now) / 1000) or 0
+    if not allowed then
+      fits = false
+      if cost > limit then retry = ceil(window / 1000)
+      elseif cost == 1 and used == limit then retry = reset
+      else
+        -- The record with which enough units have left.
+        local surplus, from, leaving, units = used + cost - limit, first
+        local format, width, round = wide and '<I4I4' or '<I4I2', wide and 8 or 6, wide and 4294967296 or 65536
+        repeat
+          leaving, units = unpack(format, text, from)
+          from = from + width
+        until (units - before) % round >= surplus
+        retry = ceil(((base + leaving + span) * tick - now) / 1000)
+      end
+    end
+    if held then
+      held[at] = {life, window, cost, stamp, wide, text, problem, moved, base, before, last, latest, used, first, offset, allowed, retry, reset}
+    end
+  end
+  for at = done + 1, done + size do
+    if held then
+      life, window, cost, stamp, wide, text, problem, moved, base, before, last, latest, used, first, offset, allowed, retry, reset = _G.unpack(held[at])
+    end
+    local spent = fits and cost or 0
+    if spent > 0 or (moved and not looks) then
+      local log, added = text, ''
+      if used == 0 then
+        base, before, last, reset = stamp, 0, 0, ceil(window / 1000)
+        log = pack('<dI4', base, before)
+      elseif stamp - base > 4294967295 then
+        -- Offsets have outgrown their four bytes: count them from the oldest live record.
+        local format, width, parts = wide and '<I4I4' or '<I4I2', wide and 8 or 6, {pack('<dI4', base + offset, before)}
+        for from = first, #text, width do
+          local since, units = unpack(format, text, from)
+          parts[#parts + 1] = pack(format, since - offset, units)
+        end
+        log, base = table.concat(parts), base + offset
+      elseif moved or first > 13 then
+        log = pack('<dI4', base, before) .. sub(text, first)
+      end
+      if spent > 0 then
+        if used > 0 and latest == stamp then log = sub(log, 1, wide and -9 or -7) end
+        if wide then added = pack('<I4I4', stamp - base, (last + spent) % 4294967296)
+        else added = pack('<I4I2', stamp - base, (last + spent) % 65536) end
+        used = used + spent
+      end
+      problem = call('SET', KEYS[at], log .. added, 'PX', life).err
+    end
+    local answer
+    if problem then
+      answer = {problem}
+    elseif used < 1048576 and reset < 4294967296 and (allowed or retry == reset) then
+      answer = used * 4294967296 + reset
+      if not allowed then answer = -answer end
+    else
+      answer = {allowed and 1 or 0, used, retry, reset}
+    end
+    if not answers then return answer end
+    answers[at] = answer
+  end
+  done = done + size
+until done == keys
+answers[keys + 1] = now
+return answers
+`);
+
+/**
+ * KEYS: one. ARGV: limit, window and tick (microseconds), units, and the time in microseconds at which they were recorded, or
+ * "" for the oldest. What is not there any more is not taken back: the count is never lower than the truth.
+ */
+export const REFUND = redisScript(`
+local text = redis.call('GET', KEYS[1])
+if not text then return 0 end
+local wide, window, tick, units = tonumber(ARGV[1]) > 65535, tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local format, width, round = wide and '<I4I4' or '<I4I2', wide and 8 or 6, wide and 4294967296 or 65536
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local base, before = struct.unpack('<dI4', text)
+local edge = math.floor(now / tick) - math.ceil(window / tick) - base
+local wanted = ARGV[5] ~= '' and math.ceil(tonumber(ARGV[5]) / tick) - base
+local parts, back, kept = {struct.pack('<dI4', base, 0)}, 0, 0
+for at = 13, #text, width do
+  local offset, sum = struct.unpack(format, text, at)
+  local held = (sum - before) % round
+  before = sum
+  if offset <= edge then held = 0 end
+  if back < units and (not wanted or offset == wanted) then
+    local less = math.min(units - back, held)
+    back, held = back + less, held - less
+  end
+  if held > 0 then
+    kept = kept + held
+    parts[#parts + 1] = struct.pack(format, offset, kept % round)
+  end
+end
+if back == 0 then return 0 end
+if kept == 0 then return redis.call('DEL', KEYS[1]) end
+redis.call('SET', KEYS[1], table.concat(parts), 'KEEPTTL')
+return back
+`);

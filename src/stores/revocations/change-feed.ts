@@ -1,0 +1,254 @@
+import type { Runtime } from "../../core/runtime.js";
+import { StoreUnavailableError } from "../health/store-guard.js";
+import type { Change, ChangeBatch, ChangeSource } from "./changes.js";
+import type { AccessTokenFacts } from "./denylist.js";
+import { neverTaken, OwnChanges } from "./outbox.js";
+import { RecordHealth } from "./feed-health.js";
+import { RememberedChanges } from "./replica.js";
+import { within } from "../within.js";
+
+export interface ChangeFeedOptions {
+  /** How often the record is read, milliseconds. */
+  readonly pollMs?: number;
+  /** How old the last reading may be for this process to answer from memory, milliseconds. */
+  readonly staleMs?: number;
+  /** How long `publish` waits for the record, milliseconds. */
+  readonly writeMs?: number;
+}
+
+/** Four readings fit in the second within which every process must know. */
+const POLL_MS = 250;
+const STALE_MS = 1000;
+const WRITE_MS = 250;
+/** A reading that takes longer than this will not end any more; another may begin beside it. */
+const HUNG_MS = 10_000;
+
+/** One time on both clocks. */
+interface Moment {
+  readonly monotonic: number;
+  readonly wall: number;
+}
+
+/**
+ * What one process revokes, every process knows: a copy in memory of the denials that all processes share, kept up to date
+ * by messages (at once) and by reading the record every `pollMs` (which finds what a lost message missed).
+ *
+ * The bound is strict. An answer is given from memory only while the last reading *began* less than `staleMs` ago; a
+ * revocation acknowledged before that is in it. Later, the record is read once more before answering, and when that
+ * fails there is no answer: `isRevoked` rejects, and `isCurrent` is false so that nobody believes a cache.
+ */
+export class ChangeFeed {
+  readonly #source: ChangeSource;
+  readonly #runtime: Runtime;
+  readonly #pollMs: number;
+  readonly #staleMs: number;
+  readonly #writeMs: number;
+  readonly #remembered: RememberedChanges;
+  readonly #own: OwnChanges;
+  readonly #health: RecordHealth;
+  #position: string | undefined;
+  /** When the last successful reading began. */
+  #readAt: Moment = { monotonic: -Infinity, wall: -Infinity };
+  #reading: Promise<void> | undefined;
+  /** The reading itself, which may go on after everybody who waited for it has given up. */
+  #underWay: { readonly done: Promise<void>; readonly began: number } | undefined;
+  #started: Promise<void> | undefined;
+  #watching: Promise<() => Promise<void>> | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #closing: Promise<unknown> | undefined;
+
+  constructor(
+    source: ChangeSource,
+    runtime: Runtime,
+    { pollMs = POLL_MS, staleMs = STALE_MS, writeMs = WRITE_MS }: ChangeFeedOptions = {},
+  ) {
+    this.#source = source;
+    this.#runtime = runtime;
+    this.#pollMs = pollMs;
+    this.#staleMs = staleMs;
+    this.#writeMs = writeMs;
+    this.#remembered = new RememberedChanges(runtime.clock);
+    this.#own = new OwnChanges(source, () => this.#remembered.inForce());
+    this.#health = new RecordHealth(runtime, this, writeMs);
+  }
+
+  /** JSON-able. */
+  describe(): Record<string, unknown> {
+    return { source: this.#source.name, pollMs: this.#pollMs, staleMs: this.#staleMs };
+  }
+
+  /** Whether what this process remembers may be believed. */
+  get isCurrent(): boolean {
+    const { clock } = this.#runtime;
+    // Linux' monotonic clock stands still while the machine is suspended; the other one shows that it was.
+    return (
+      clock.monotonic() - this.#readAt.monotonic < this.#staleMs && clock.now() - this.#readAt.wall < this.#staleMs
+    );
+  }
+
+  /** Reads everything in force and begins to follow. Rejects with the source's reason, and may then be called again. */
+  start(): Promise<void> {
+    if (this.#closing !== undefined) return Promise.reject(new Error("The record of revocations has been closed."));
+    this.#started ??= this.#start().catch((error: unknown) => {
+      this.#started = undefined;
+      // The app may go on without waiting for `ready()`; it then heals by itself.
+      this.#schedule(this.#pollMs);
+      throw error;
+    });
+    return this.#started;
+  }
+
+  /**
+   * Tells every process. Takes effect in this one at once; when the record cannot be written now, it is tried again.
+   *
+   * @throws StoreUnavailableError (rejects) when the record did not take it in time; others may be told later
+   */
+  async publish(...changes: readonly Change[]): Promise<void> {
+    this.note(...changes);
+    this.#own.add(changes, this.#runtime.clock.monotonic());
+    try {
+      await within(this.#source.record(changes), this.#writeMs);
+    } catch (error) {
+      if (neverTaken(error)) this.#own.remove(changes);
+      else this.#own.mayBeMissing();
+      throw new StoreUnavailableError("revocation", { cause: error });
+    }
+  }
+
+  /** Lets changes take effect in this process alone. */
+  note(...changes: readonly Change[]): void {
+    this.#remembered.apply(changes);
+  }
+
+  /** `listener` is called with the id of each API key to be read afresh; with none: all of them. Returns what ends it. */
+  onKeyChange(listener: (keyId: string | undefined) => void): () => void {
+    return this.#remembered.onKeyChange(listener);
+  }
+
+  /** What is denied for sure; false may be out of date. */
+  isKnownRevoked(token: AccessTokenFacts): boolean {
+    return this.#remembered.isRevoked(token);
+  }
+
+  /** At once when it is known; else after reading the record once more. Rejects when that fails. */
+  isRevoked(token: AccessTokenFacts): boolean | Promise<boolean> {
+    if (this.#remembered.isRevoked(token)) return true;
+    if (this.isCurrent) return false;
+    return this.#catchUp().then(() => this.#remembered.isRevoked(token));
+  }
+
+  /** Forgets what ended before `now`. Returns how many denials. */
+  deleteExpired(now: number): number {
+    return this.#remembered.deleteExpired(now);
+  }
+
+  async close(): Promise<void> {
+    this.#closing ??= this.#end();
+    await this.#closing;
+  }
+
+  async #end(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#remembered.forgetListeners();
+    // Whatever the record does not answer is not waited for; a subscription that comes later is ended then.
+    const stopped = this.#watching?.then((stop) => stop());
+    const all = Promise.allSettled([this.#started, this.#reading, stopped]);
+    await within(all, this.#staleMs).catch(() => undefined);
+  }
+
+  async #start(): Promise<void> {
+    this.#watch();
+    await this.#load();
+    this.#schedule(this.#pollMs);
+  }
+
+  /** Nothing depends on it but how soon a change is known, so nobody waits for it. */
+  #watch(): void {
+    if (this.#closing !== undefined || this.#watching !== undefined || this.#source.watch === undefined) return;
+    const onGap = (): void => void this.#read().catch(() => undefined);
+    this.#watching = this.#source.watch((changes) => this.#remembered.apply(changes), onGap);
+    this.#watching.catch(() => (this.#watching = undefined));
+  }
+
+  async #load(): Promise<void> {
+    const began = this.#moment();
+    this.#take(await this.#source.load(), began);
+  }
+
+  #schedule(delay: number): void {
+    if (this.#closing !== undefined) return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      const began = this.#runtime.clock.monotonic();
+      this.#read().then(
+        () => this.#schedule(Math.max(0, this.#pollMs - (this.#runtime.clock.monotonic() - began))),
+        () => this.#schedule(this.#pollMs),
+      );
+    }, delay).unref();
+  }
+
+  /** One reading at a time; who comes while one runs waits for it. */
+  #read(): Promise<void> {
+    this.#reading ??= this.#health
+      .attempt(
+        () => within(this.#readAlone(), this.#staleMs),
+        () => !this.isCurrent && this.#closing === undefined,
+      )
+      .catch((error: unknown) => {
+        this.#own.mayBeMissing();
+        throw error;
+      })
+      .finally(() => (this.#reading = undefined));
+    return this.#reading;
+  }
+
+  /**
+   * Joins the reading that is under way, if any: one that is late (a backlog of a million changes) would otherwise get a
+   * second one beside it each second, and both would be later still.
+   */
+  #readAlone(): Promise<void> {
+    const now = this.#runtime.clock.monotonic();
+    if (this.#underWay !== undefined && now - this.#underWay.began < HUNG_MS) return this.#underWay.done;
+    const underWay = { done: this.#readOnce(), began: now };
+    this.#underWay = underWay;
+    const end = (): void => {
+      if (this.#underWay === underWay) this.#underWay = undefined;
+    };
+    underWay.done.then(end, end);
+    return underWay.done;
+  }
+
+  async #readOnce(): Promise<void> {
+    await this.start();
+    const began = this.#moment();
+    const batch = await this.#source.since(this.#position ?? "");
+    if (batch.gap) {
+      // Nobody can say what was missed: no cache is believed, everything in force is read again, and what only we remember
+      // is put back.
+      this.#remembered.tell(undefined);
+      this.#own.wasLost();
+      await this.#load();
+    } else this.#take(batch, began);
+    this.#own.putBack();
+    this.#watch();
+  }
+
+  async #catchUp(): Promise<void> {
+    await this.#read();
+    // The reading may have been one that began long ago.
+    if (!this.isCurrent) await this.#read();
+    if (!this.isCurrent) throw new Error("The record of revocations could not be read in time.");
+  }
+
+  #take({ changes, position }: ChangeBatch, began: Moment): void {
+    this.#remembered.apply(changes);
+    this.#position = position;
+    // Two readings may overlap when one hung.
+    if (began.monotonic >= this.#readAt.monotonic) this.#readAt = began;
+  }
+
+  #moment(): Moment {
+    const { clock } = this.#runtime;
+    return { monotonic: clock.monotonic(), wall: clock.now() };
+  }
+}

@@ -1,0 +1,65 @@
+import type { Runtime } from "../../core/runtime.js";
+import { StoreUnavailableError } from "../health/store-guard.js";
+import { circuitOf, serverOf } from "../health/backend.js";
+import { isUnreachable } from "../health/connection-errors.js";
+
+/**
+ * Whether the record of changes can be read, as the circuit of its server and the events tell it. A reading is also what
+ * finds out, without any request, that the server all its stores share is down or back.
+ */
+export class RecordHealth {
+  readonly #runtime: Runtime;
+  readonly #feed: object;
+  readonly #lateMs: number;
+  #isAnnouncedDown = false;
+
+  /**
+   * @param feed what was placed on the server (`placeOn`)
+   * @param lateMs a reading that took longer would have been too late for a request, and does not count as back
+   */
+  constructor(runtime: Runtime, feed: object, lateMs: number) {
+    this.#runtime = runtime;
+    this.#feed = feed;
+    this.#lateMs = lateMs;
+  }
+
+  /**
+   * Reads, unless the server is known to be down.
+   *
+   * @param isMissed whether a failure leaves this process without an answer: then it is announced
+   * @throws StoreUnavailableError (rejects) when it is down; else what `reading` rejects with
+   */
+  async attempt(reading: () => Promise<void>, isMissed: () => boolean): Promise<void> {
+    const server = serverOf(this.#feed);
+    const circuit = server && circuitOf(server, this.#runtime);
+    const pass = circuit?.admit();
+    if (circuit !== undefined && pass === undefined) throw new StoreUnavailableError("revocation");
+    const began = this.#runtime.clock.monotonic();
+    try {
+      await reading();
+    } catch (error) {
+      const isSilent = isUnreachable(error);
+      if (pass !== undefined && isSilent) circuit?.failed(pass, error);
+      else if (pass !== undefined) circuit?.returned(pass);
+      if ((circuit === undefined || !isSilent) && isMissed()) this.#announceDown();
+      throw error;
+    }
+    this.#announceUp();
+    if (pass === undefined) return;
+    if (pass.isProbe && this.#runtime.clock.monotonic() - began > this.#lateMs)
+      circuit?.failed(pass, new Error("late"));
+    else circuit?.worked(pass);
+  }
+
+  #announceDown(): void {
+    if (this.#isAnnouncedDown) return;
+    this.#isAnnouncedDown = true;
+    this.#runtime.events.emit("portcullis_store_unavailable", () => ({ source: "revocations", reason: "failed" }));
+  }
+
+  #announceUp(): void {
+    if (!this.#isAnnouncedDown) return;
+    this.#isAnnouncedDown = false;
+    this.#runtime.events.emit("portcullis_store_recovered", () => ({ source: "revocations", reason: "answered" }));
+  }
+}

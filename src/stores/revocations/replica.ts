@@ -1,0 +1,62 @@
+import type { Clock } from "../../core/clock.js";
+import type { Change, Denial } from "./changes.js";
+import { Denials, type AccessTokenFacts } from "./denylist.js";
+
+/** What one process knows of the changes of all: denials in memory, and who wants to hear of API keys. */
+export class RememberedChanges {
+  readonly #clock: Clock;
+  readonly #denials = new Denials();
+  readonly #listeners = new Set<(keyId: string | undefined) => void>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  apply(changes: readonly Change[]): void {
+    const now = this.#clock.now();
+    for (const change of changes) {
+      switch (change.kind) {
+        case "api-key":
+          this.tell(change.name);
+          break;
+        case "token":
+          this.#denials.denyToken(change.name, change.endsAt, now);
+          break;
+        case "family":
+          this.#denials.denyFamily(change.name, change.endsAt, now);
+          break;
+        case "subject":
+          this.#denials.cutOff(change.name, change.cutOff, change.endsAt, now);
+          break;
+      }
+    }
+  }
+
+  /** `listener` is called with the id of each API key to be read afresh; with none: all of them. Returns what ends it. */
+  onKeyChange(listener: (keyId: string | undefined) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  tell(keyId: string | undefined): void {
+    for (const listener of this.#listeners) listener(keyId);
+  }
+
+  forgetListeners(): void {
+    this.#listeners.clear();
+  }
+
+  isRevoked(token: AccessTokenFacts): boolean {
+    return this.#denials.isRevoked(token);
+  }
+
+  /** Every denial that has not ended. */
+  inForce(): Denial[] {
+    return this.#denials.inForce(this.#clock.now());
+  }
+
+  /** Forgets what ended before `now`. Returns how many denials. */
+  deleteExpired(now: number): number {
+    return this.#denials.deleteExpired(now);
+  }
+}

@@ -1,0 +1,260 @@
+import { EventEmitter } from "node:events";
+import { describe, expect, it } from "vitest";
+import { Secret } from "../../src/core/secret.js";
+import { SettingsError, type SettingsIssue } from "../../src/settings/errors.js";
+import { parseSettings, settingsSchema } from "../../src/app-settings/schema.js";
+import { testEdges, testTexts } from "../settings/edges.js";
+
+const SECRET = "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E";
+const base = { trustedHosts: ["a.example"], secretKey: SECRET };
+
+function errorOf(settings: unknown): SettingsError {
+  try {
+    parseSettings(settings);
+  } catch (error) {
+    if (error instanceof SettingsError) return error;
+    throw error;
+  }
+  throw new Error("These settings were accepted.");
+}
+const issuesOf = (settings: object): readonly SettingsIssue[] => errorOf({ ...base, ...settings }).issues;
+
+describe("trustProxy", () => {
+  testEdges(settingsSchema, [{ name: "trustProxy", lowest: 0, highest: 32 }]);
+
+  it.each([false, 1, ["10.0.0.1"], ["10.0.0.0/8", "2001:db8::/32"], ["loopback", "linklocal", "uniquelocal"]])(
+    "may be %j",
+    (trustProxy) => {
+      expect(parseSettings({ ...base, trustProxy }).trustProxy).toEqual(trustProxy);
+    },
+  );
+
+  it.each<[unknown, string, RegExp]>([
+    [true, "unsafe-setting trustProxy", /anyone/],
+    ["10.0.0.1", "wrong-type trustProxy", /neither a number/],
+    [null, "wrong-type trustProxy", /neither a number/],
+    [[], "wrong-value trustProxy", /Too small/],
+    [["proxy.example"], "wrong-value trustProxy[0]", /neither an IP address/],
+    [1.5, "wrong-type trustProxy", /int/],
+  ])("may not be %j", (trustProxy, issue, message) => {
+    const issues = issuesOf({ trustProxy });
+    expect(issues.map(({ code, path }) => `${code} ${path}`)).toEqual([issue]);
+    expect(issues[0]?.message).toMatch(message);
+    expect(issues[0]?.remedy).toMatch(/\w{3}/);
+  });
+});
+
+describe("where the stores are", () => {
+  const url = (name: string, text: string): unknown => {
+    const kept = parseSettings({ ...base, [name]: text })[name as "redis"];
+    return kept instanceof Secret ? kept.reveal() : kept;
+  };
+  it.each([
+    ["redis", "redis://host"],
+    ["redis", "rediss://user:password@host:6380/1"],
+    ["redis", "REDIS://host"],
+    ["database", "sqlite:x.db"],
+    ["database", "postgres://host/name"],
+    ["database", "mariadb://host/name"],
+  ])("%s takes %s, and keeps it from being printed", (name, text) => {
+    expect(url(name, text)).toBe(text);
+    expect(JSON.stringify(parseSettings({ ...base, [name]: text }))).not.toContain(text);
+  });
+
+  it.each<[string, unknown, RegExp]>([
+    ["redis", "http://host", /redis:\/\/user/],
+    ["redis", "redis://", /redis:\/\/user/],
+    ["redis", "redissss://host", /redis:\/\/user/],
+    ["redis", "to redis://host", /redis:\/\/user/],
+    ["redis", new Secret("http://host"), /redis:\/\/user/],
+    ["database", "oracle://host", /sqlite:path/],
+    ["database", "", /sqlite:path/],
+  ])("%s takes no %s", (name, given, remedy) => {
+    expect(issuesOf({ [name]: given })).toEqual([
+      {
+        code: "wrong-value",
+        path: name,
+        message: "This URL is not of a kind that is supported.",
+        remedy: expect.stringMatching(remedy) as string,
+      },
+    ]);
+  });
+
+  const client = new EventEmitter();
+  it.each(["redis", "database"])("%s takes a client as it is, and a Secret", (name) => {
+    const parsed = parseSettings({ ...base, [name]: client });
+    expect(parsed[name as "redis"]).toBe(client);
+    expect(Object.isFrozen(client)).toBe(false);
+    const kept = new Secret(name === "redis" ? "redis://host" : "sqlite:x.db");
+    expect(parseSettings({ ...base, [name]: kept })[name as "redis"]).toBe(kept);
+  });
+
+  it.each([7, true, null, () => client, Promise.resolve(client)])("neither takes %s", (given) => {
+    expect(issuesOf({ redis: given, database: given })).toMatchObject(
+      ["redis", "database"].map((path) => ({
+        code: "wrong-value",
+        path,
+        message: expect.stringMatching(/expected a URL or a client/) as string,
+        remedy: expect.stringMatching(/\w{3}/) as string,
+      })),
+    );
+  });
+
+  testTexts(
+    settingsSchema,
+    "redisPrefix",
+    [
+      ["", "{app}:"],
+      ["app:", "app}"],
+      ["a".repeat(64), "a".repeat(65)],
+    ],
+    /hash tags|Too big/,
+  );
+
+  it("the prefix in Redis is the library's own unless another is given", () => {
+    expect(parseSettings(base).redisPrefix).toBe("portcullis:");
+  });
+});
+
+describe("the whole", () => {
+  it("knows the defaults", () => {
+    expect(parseSettings({ trustedHosts: ["a.example"] })).toMatchObject({
+      debug: false,
+      trustProxy: false,
+      headers: { mode: "enforce" },
+      cors: false,
+      rateLimit: { limit: 100 },
+      csrf: false,
+      session: false,
+      apiKeys: false,
+      jwt: false,
+    });
+    expect(parseSettings({ trustedHosts: ["a.example"] })).not.toHaveProperty("secretKey");
+  });
+
+  it("turns csrf on with sessions, unless it is turned off or set", () => {
+    expect(parseSettings({ ...base, session: {} }).csrf).toMatchObject({ mode: "enforce", sameSite: "refuse" });
+    expect(parseSettings({ ...base, session: {}, csrf: false }).csrf).toBe(false);
+    expect(parseSettings({ ...base, csrf: { sameSite: "allow" } }).csrf).toMatchObject({ sameSite: "allow" });
+  });
+
+  it("answers for the machine itself in debug, unless told for whom", () => {
+    expect(parseSettings({ debug: true }).trustedHosts).toMatchObject({ hosts: ["localhost", "127.0.0.1", "[::1]"] });
+    expect(parseSettings({ debug: true, trustedHosts: ["a.example"] }).trustedHosts).toMatchObject({
+      hosts: ["a.example"],
+    });
+    expect(parseSettings({ debug: true, trustedHosts: false }).trustedHosts).toBe(false);
+  });
+
+  it.each(["headers", "cors", "rateLimit", "csrf", "session", "apiKeys", "jwt", "trustedHosts"])(
+    "%s is turned off by false, and true says nothing",
+    (name) => {
+      expect(parseSettings({ ...base, [name]: false })).toMatchObject({ [name]: false });
+      expect(issuesOf({ [name]: true })).toEqual([
+        {
+          code: "wrong-type",
+          path: name,
+          message: expect.stringMatching(/how/) as string,
+          remedy: expect.stringMatching(/\{\} for the defaults/) as string,
+        },
+      ]);
+    },
+  );
+
+  it.each([undefined, null, 7, "x", [], true])("%j is no settings object", (settings) => {
+    expect(errorOf(settings).issues).toEqual([
+      {
+        code: "wrong-type",
+        path: "",
+        message: "The settings must be an object.",
+        remedy: expect.stringMatching(/applySecurity\(app, \{/) as string,
+      },
+    ]);
+  });
+
+  it("a body for refusals is made by a function", () => {
+    const onRefusal = () => undefined;
+    expect(parseSettings({ ...base, onRefusal }).onRefusal).toBe(onRefusal);
+    expect(issuesOf({ onRefusal: "no" })).toMatchObject([
+      { code: "wrong-value", path: "onRefusal", message: expect.stringMatching(/expected function/) as string },
+    ]);
+  });
+
+  it("names each key it does not know, without its value", () => {
+    expect(issuesOf({ sesion: { secret: SECRET }, x: 1 })).toEqual([
+      {
+        code: "unknown-setting",
+        path: "sesion",
+        message: 'There is no setting "sesion". Did you mean "session"?',
+        remedy: "Correct the name or remove the setting.",
+      },
+      {
+        code: "unknown-setting",
+        path: "x",
+        message: expect.stringMatching(/^There is no setting "x"\. Known: secretKey, debug, .*, jwt\.$/) as string,
+        remedy: "Correct the name or remove the setting.",
+      },
+    ]);
+    expect(issuesOf({ toString: 1 }).map(({ path }) => path)).toEqual(["toString"]);
+  });
+
+  it("takes undefined for absent at every depth", () => {
+    const parsed = parseSettings({
+      ...base,
+      redis: undefined,
+      session: { secret: undefined, domain: undefined },
+      jwt: { secret: undefined },
+      rateLimit: { perPrincipal: undefined },
+    });
+    expect(parsed).toEqual(parseSettings({ ...base, session: {}, jwt: {}, rateLimit: {} }));
+  });
+
+  it("is frozen to its depths but for what is not the library's", () => {
+    const store = { increment: () => undefined, decrement: () => undefined, resetKey: () => undefined };
+    const parsed = parseSettings({ ...base, cors: { origins: ["https://a.example"] }, rateLimit: { store } });
+    for (const part of [parsed, parsed.cors, parsed.cors && parsed.cors.origins, parsed.headers, parsed.rateLimit])
+      expect(Object.isFrozen(part)).toBe(true);
+    expect(parsed.rateLimit && parsed.rateLimit.store).toBe(store);
+    expect(Object.isFrozen(store)).toBe(false);
+    expect(Object.isFrozen(parsed.secretKey)).toBe(true);
+  });
+
+  it("reads a setting that throws as one that is wrong, and keeps what it threw", () => {
+    const thrown = new Error("no such file");
+    const settings = {
+      ...base,
+      get cors(): never {
+        throw thrown;
+      },
+    };
+    const error = errorOf(settings);
+    expect(error.issues).toEqual([
+      {
+        code: "wrong-value",
+        path: "cors",
+        message: "Reading this setting threw an error.",
+        remedy: expect.stringMatching(/getter/) as string,
+      },
+    ]);
+    expect(error.cause).toBe(thrown);
+  });
+
+  it("calls a setting that throws wrong, and not absent as well", () => {
+    const unreadable = (): never => {
+      throw new Error("locked");
+    };
+    const error = errorOf({
+      session: {},
+      get secretKey() {
+        return unreadable();
+      },
+      get trustedHosts() {
+        return unreadable();
+      },
+    });
+    expect(error.issues.map(({ code, path }) => [code, path]).sort()).toEqual([
+      ["wrong-value", "secretKey"],
+      ["wrong-value", "trustedHosts"],
+    ]);
+  });
+});

@@ -1,0 +1,191 @@
+import fc from "fast-check";
+import { parseDictionary, parseItem, serializeDictionary, serializeString, Token } from "structured-headers";
+import { describe, expect, it } from "vitest";
+import {
+  isSfKey,
+  isSfToken,
+  sfBoolean,
+  sfBytes,
+  sfDictionary,
+  sfInnerList,
+  sfInteger,
+  sfItem,
+  sfKey,
+  sfList,
+  sfParameters,
+  sfString,
+  sfToken,
+} from "../../../src/core/http/structured-fields.js";
+
+describe("what is written", () => {
+  it.each([
+    ["a string with what must be escaped", sfString('a "b" \\c'), '"a \\"b\\" \\\\c"'],
+    ["an empty string", sfString(""), '""'],
+    ["an integer", sfInteger(-999_999_999_999_999), "-999999999999999"],
+    ["minus zero", sfInteger(-0), "0"],
+    ["a boolean", sfBoolean(false), "?0"],
+    ["bytes", sfBytes(Buffer.from("hello")), ":aGVsbG8=:"],
+    [
+      "bytes of a view into a larger buffer",
+      sfBytes(new Uint8Array(Buffer.from("xhellox")).subarray(1, 6)),
+      ":aGVsbG8=:",
+    ],
+    [
+      "an item with parameters",
+      sfItem(sfString("default"), [
+        ["r", sfInteger(1)],
+        ["t", sfInteger(2)],
+      ]),
+      '"default";r=1;t=2',
+    ],
+    ["a parameter that is true", sfParameters([["a", true]]), ";a"],
+    ["an empty inner list", sfInnerList([]), "()"],
+    [
+      "an inner list with parameters",
+      sfInnerList([sfToken("self"), sfString("https://a.example")], [["q", sfInteger(1)]]),
+      '(self "https://a.example");q=1',
+    ],
+    ["a list", sfList([sfString("a"), sfInnerList([sfInteger(1)])]), '"a", (1)'],
+    [
+      "a dictionary",
+      sfDictionary([
+        ["a", sfInteger(1)],
+        ["b", sfBoolean(true)],
+        ["c", sfItem(sfBoolean(true), [["d", true]])],
+      ]),
+      "a=1, b, c;d",
+    ],
+  ])("%s", (_name, written, expected) => expect(written).toBe(expected));
+});
+
+describe("what cannot be written is refused, and its neighbour is not", () => {
+  it.each([
+    ["a string with a line break", () => sfString("a\nb"), () => sfString("a b")],
+    ["a string with DEL", () => sfString("\x7f"), () => sfString("~")],
+    ["a string outside ASCII", () => sfString("é"), () => sfString("e")],
+    ["an integer of sixteen digits", () => sfInteger(1_000_000_000_000_000), () => sfInteger(999_999_999_999_999)],
+    ["a fraction", () => sfInteger(1.5), () => sfInteger(1)],
+    ["NaN", () => sfInteger(Number.NaN), () => sfInteger(0)],
+    ["a token that begins with a digit", () => sfToken("1a"), () => sfToken("a1")],
+    ["a key in capitals", () => sfKey("A"), () => sfKey("a")],
+    ["an empty key", () => sfKey(""), () => sfKey("*")],
+    [
+      "a parameter given twice",
+      () =>
+        sfParameters([
+          ["a", "1"],
+          ["a", "2"],
+        ]),
+      () =>
+        sfParameters([
+          ["a", "1"],
+          ["b", "2"],
+        ]),
+    ],
+    [
+      "a dictionary key given twice",
+      () =>
+        sfDictionary([
+          ["a", "1"],
+          ["a", "2"],
+        ]),
+      () =>
+        sfDictionary([
+          ["a", "1"],
+          ["b", "2"],
+        ]),
+    ],
+  ])("%s", (_name, refused, allowed) => {
+    expect(refused).toThrow(RangeError);
+    expect(allowed).not.toThrow();
+  });
+});
+
+const options = { numRuns: 300 };
+const ascii = fc.string({
+  unit: fc.integer({ min: 0x20, max: 0x7e }).map((code) => String.fromCharCode(code)),
+  maxLength: 40,
+});
+const key = fc.stringMatching(/^[a-z*][a-z0-9_.*-]{0,12}$/);
+const token = fc.stringMatching(/^[A-Za-z*][A-Za-z0-9!#$%&'*+.^_`|~:/-]{0,12}$/);
+
+describe("beside the structured-headers package", () => {
+  it("writes strings as it does, or refuses as it does", () => {
+    fc.assert(
+      fc.property(fc.oneof(ascii, fc.string({ unit: "binary", maxLength: 20 })), (text) => {
+        let theirs: string | undefined;
+        try {
+          theirs = serializeString(text);
+        } catch {
+          theirs = undefined;
+        }
+        if (theirs === undefined) expect(() => sfString(text)).toThrow(RangeError);
+        else expect(sfString(text)).toBe(theirs);
+      }),
+      options,
+    );
+  });
+
+  it("writes dictionaries of inner lists as it does, and it reads them back", () => {
+    const member = fc.array(
+      fc.oneof(
+        ascii.map((text) => ({ text })),
+        token.map((name) => ({ token: name })),
+        fc.integer().map((number) => ({ number })),
+      ),
+      { maxLength: 4 },
+    );
+    fc.assert(
+      fc.property(fc.uniqueArray(fc.tuple(key, member), { selector: ([name]) => name, maxLength: 5 }), (members) => {
+        const ours = sfDictionary(
+          members.map(([name, items]) => [
+            name,
+            sfInnerList(
+              items.map((item) =>
+                "text" in item ? sfString(item.text) : "token" in item ? sfToken(item.token) : sfInteger(item.number),
+              ),
+            ),
+          ]),
+        );
+        const theirs = new Map(
+          members.map(([name, items]) => [
+            name,
+            [
+              items.map(
+                (item) =>
+                  [
+                    "text" in item ? item.text : "token" in item ? new Token(item.token) : item.number,
+                    new Map(),
+                  ] as const,
+              ),
+              new Map(),
+            ] as const,
+          ]),
+        );
+        expect(ours).toBe(serializeDictionary(theirs as never));
+        expect([...parseDictionary(ours).keys()]).toEqual(members.map(([name]) => name));
+      }),
+      options,
+    );
+  });
+
+  it("knows keys and tokens as it does", () => {
+    fc.assert(
+      fc.property(fc.oneof(fc.string({ maxLength: 8 }), key, token), (text) => {
+        const readsAs = (read: () => boolean): boolean => {
+          try {
+            return read();
+          } catch {
+            return false;
+          }
+        };
+        expect(isSfKey(text)).toBe(readsAs(() => parseDictionary(`${text}=1`).has(text)) && !/[\s,;=]/.test(text));
+        expect(isSfToken(text)).toBe(
+          readsAs(() => String(parseItem(text)[0]) === text && parseItem(text)[0] instanceof Token) &&
+            !/[\s;]/.test(text),
+        );
+      }),
+      options,
+    );
+  });
+});

@@ -1,0 +1,285 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { describe, expect, it } from "vitest";
+import type { SecurityEvent } from "../../../src/core/events.js";
+import { createRuntime } from "../../../src/core/runtime.js";
+import { boundedCall, StoreGuard, StoreUnavailableError } from "../../../src/stores/health/store-guard.js";
+import { placeOn, serverOf } from "../../../src/stores/health/backend.js";
+import { isUnreachable } from "../../../src/stores/health/connection-errors.js";
+import { ManualClock } from "../../support/manual-clock.js";
+
+const error = (code: string): Error => Object.assign(new Error("x"), { code });
+const fail = (code: string) => (): Promise<never> => Promise.reject(error(code));
+const never = (): Promise<never> => new Promise(() => undefined);
+const works = (): Promise<number> => Promise.resolve(1);
+
+/** Two stores on one server that can be written to unless it declines, and one elsewhere. */
+function setUp(timeoutMs = 30) {
+  const server = { declines: "", triedWrites: 0 };
+  const tryWrite = (): Promise<number> => {
+    server.triedWrites += 1;
+    return server.declines === "" ? works() : fail(server.declines)();
+  };
+  const clock = new ManualClock();
+  const runtime = createRuntime({ clock });
+  const events: string[] = [];
+  runtime.events.on("*", ({ event, source, reason }: SecurityEvent) =>
+    events.push(`${event === "portcullis_store_recovered" ? "up" : "down"} ${source} ${reason ?? ""}`),
+  );
+  const [limits, sessions, elsewhere] = [{}, {}, {}];
+  placeOn({ name: "redis", tryWrite }, [limits, sessions]);
+  const guard = (name: string, on: object): StoreGuard => new StoreGuard(name, runtime, timeoutMs, on);
+  return {
+    clock,
+    runtime,
+    events,
+    server,
+    limits: guard("limits", limits),
+    sessions: guard("sessions", sessions),
+    elsewhere: guard("elsewhere", elsewhere),
+  };
+}
+
+describe("stores on one server", () => {
+  it("are silent together: one time-out, one event, and the others fail at once", async () => {
+    const { limits, sessions, elsewhere, events, clock } = setUp();
+    for (const answer of Array.from({ length: 5 }, () => limits.run(never)))
+      await expect(answer).rejects.toBeInstanceOf(StoreUnavailableError);
+    expect(() => sessions.run(works)).toThrow(StoreUnavailableError);
+    expect([limits.isDown, sessions.isDown, elsewhere.isDown]).toEqual([true, true, false]);
+    await expect(elsewhere.run(works)).resolves.toBe(1);
+    clock.advance(50);
+    await expect(sessions.run(works)).resolves.toBe(1);
+    await expect(limits.run(works)).resolves.toBe(1);
+    expect(events).toEqual(["down limits no-answer-in-time", "down redis ETIMEDOUT", "up redis answered"]);
+  });
+
+  it("fail alone: an error that is none of these is announced by the store that got it, which is asked on", async () => {
+    const { limits, sessions, events, clock } = setUp();
+    await expect(limits.run(fail("EXECABORT"))).rejects.toBeInstanceOf(StoreUnavailableError);
+    await expect(sessions.run(works)).resolves.toBe(1);
+    await expect(limits.run(works)).resolves.toBe(1);
+    await expect(limits.run(fail("EXECABORT"))).rejects.toBeInstanceOf(StoreUnavailableError);
+    clock.advance(50);
+    await expect(limits.run(works)).resolves.toBe(1);
+    expect(events).toEqual(["down limits EXECABORT", "up limits answered"]);
+  });
+
+  it("are told of once when their server declines to write, and go on being asked: reads work", async () => {
+    const { limits, sessions, events, clock, server } = setUp();
+    server.declines = "OOM";
+    for (const guard of [limits, sessions, limits])
+      await expect(guard.run(fail("OOM"))).rejects.toMatchObject({ cause: { code: "OOM" } });
+    // A call that works may have been a read: it says nothing of writes.
+    for (const guard of [limits, sessions]) await expect(guard.run(works)).resolves.toBe(1);
+    expect([limits.isDown, sessions.isDown, server.triedWrites]).toEqual([false, false, 0]);
+    clock.advance(50);
+    await expect(limits.run(works)).resolves.toBe(1);
+    await sleep(1);
+    expect([server.triedWrites, events]).toEqual([1, ["down redis out-of-memory"]]);
+    server.declines = "";
+    clock.advance(100);
+    await expect(sessions.run(works)).resolves.toBe(1);
+    await sleep(1);
+    await expect(limits.run(works)).resolves.toBe(1);
+    expect([server.triedWrites, events]).toEqual([2, ["down redis out-of-memory", "up redis answered"]]);
+  });
+
+  it("a refused write from before the recovery, told after it, does not bring the outage back", async () => {
+    const { limits, sessions, events, clock } = setUp();
+    const old = limits.run(async () => {
+      await sleep(20);
+      throw error("READONLY");
+    });
+    await expect(sessions.run(fail("READONLY"))).rejects.toBeInstanceOf(StoreUnavailableError);
+    clock.advance(50);
+    await expect(sessions.run(works)).resolves.toBe(1);
+    await expect(old).rejects.toBeInstanceOf(StoreUnavailableError);
+    expect(events).toEqual(["down redis read-only", "up redis answered"]);
+  });
+
+  it("from silent to read-only is one outage", async () => {
+    const { limits, sessions, events, clock, server } = setUp();
+    server.declines = "READONLY";
+    await expect(limits.run(fail("ECONNREFUSED"))).rejects.toBeInstanceOf(StoreUnavailableError);
+    clock.advance(50);
+    await expect(limits.run(fail("READONLY"))).rejects.toBeInstanceOf(StoreUnavailableError);
+    await expect(sessions.run(works)).resolves.toBe(1);
+    server.declines = "";
+    clock.advance(50);
+    await expect(sessions.run(works)).resolves.toBe(1);
+    await sleep(1);
+    expect(events).toEqual(["down redis ECONNREFUSED", "up redis answered"]);
+  });
+
+  it("where no write can be tried, a server that declines is told of by the store", async () => {
+    const { elsewhere, events } = setUp();
+    await expect(elsewhere.run(fail("READONLY"))).rejects.toBeInstanceOf(StoreUnavailableError);
+    expect(elsewhere.isDown).toBe(true);
+    expect(events).toEqual(["down elsewhere read-only"]);
+  });
+
+  it("what cannot be reached again at once is tried less and less often", async () => {
+    const { limits, clock } = setUp();
+    const pauses: number[] = [];
+    for (let i = 0; i < 6; i += 1) {
+      await expect(limits.run(fail("ECONNREFUSED"))).rejects.toBeInstanceOf(StoreUnavailableError);
+      let waited = 0;
+      for (; ; waited += 50) {
+        try {
+          await limits.run(works);
+          break;
+        } catch {
+          clock.advance(50);
+        }
+      }
+      pauses.push(waited);
+    }
+    expect(pauses).toEqual([50, 100, 200, 400, 500, 500]);
+  });
+
+  it("an answer from this process' memory is no sign that the server is back", async () => {
+    const { limits, sessions, events, clock } = setUp();
+    await expect(limits.run(fail("ECONNRESET"))).rejects.toBeInstanceOf(StoreUnavailableError);
+    clock.advance(50);
+    expect(sessions.run(() => 7)).toBe(7);
+    expect(sessions.isDown).toBe(true);
+    expect(events).toEqual(["down redis ECONNRESET"]);
+  });
+
+  it("a failed probe doubles the pause, from 50 ms up to half a second", async () => {
+    const { limits, clock } = setUp();
+    await expect(limits.run(fail("ECONNREFUSED"))).rejects.toBeInstanceOf(StoreUnavailableError);
+    for (const pause of [50, 100, 200, 400, 500, 500]) {
+      clock.advance(pause - 1);
+      expect(() => limits.run(works), `${pause}`).toThrow(StoreUnavailableError);
+      clock.advance(1);
+      await expect(limits.run(fail("ECONNREFUSED"))).rejects.toBeInstanceOf(StoreUnavailableError);
+    }
+  });
+
+  it("a call from before the recovery that fails after it does not bring the outage back", async () => {
+    const { limits, events, clock } = setUp(60);
+    const old = limits.run(never);
+    await expect(limits.run(fail("ECONNRESET"))).rejects.toBeInstanceOf(StoreUnavailableError);
+    clock.advance(50);
+    await expect(limits.run(works)).resolves.toBe(1);
+    await expect(old).rejects.toBeInstanceOf(StoreUnavailableError);
+    expect(limits.isDown).toBe(false);
+    expect(events).toEqual(["down redis ECONNRESET", "up redis answered", "down limits no-answer-in-time"]);
+  });
+
+  it("what another guard within has announced is passed on, and blamed on nobody else", async () => {
+    const { limits, elsewhere, events } = setUp();
+    await expect(limits.run(fail("ECONNRESET"))).rejects.toBeInstanceOf(StoreUnavailableError);
+    await expect(elsewhere.run(async () => limits.run(works))).rejects.toBeInstanceOf(StoreUnavailableError);
+    expect(elsewhere.isDown).toBe(false);
+    expect(events).toEqual(["down redis ECONNRESET"]);
+  });
+
+  it("an answer that waits in the socket while this process was busy counts", async () => {
+    const { limits } = setUp(20);
+    const answer = limits.run(async () => {
+      await sleep(5);
+      return 1;
+    });
+    const busyUntil = performance.now() + 60;
+    while (performance.now() < busyUntil);
+    await expect(answer).resolves.toBe(1);
+  });
+});
+
+describe("guards of one store that was placed nowhere", () => {
+  it("share its silence, named as the first of them, and not their errors", async () => {
+    const { runtime, events } = setUp();
+    const store = {};
+    const [reads, writes] = [new StoreGuard("reads", runtime, 20, store), new StoreGuard("writes", runtime, 20, store)];
+    await expect(writes.run(fail("23505"))).rejects.toBeInstanceOf(StoreUnavailableError);
+    expect([reads.isDown, writes.isDown]).toEqual([false, true]);
+    await expect(reads.run(fail("ECONNREFUSED"))).rejects.toBeInstanceOf(StoreUnavailableError);
+    expect([reads.isDown, writes.isDown]).toEqual([true, true]);
+    expect(events).toEqual(["down writes 23505", "down reads ECONNREFUSED"]);
+  });
+});
+
+describe("boundedCall", () => {
+  it("gives up in time, and rejects with StoreUnavailableError whatever failed", async () => {
+    const start = performance.now();
+    await expect(boundedCall("two", 30, never)).rejects.toMatchObject({
+      code: "PORTCULLIS_STORE_UNAVAILABLE",
+      cause: { code: "ETIMEDOUT" },
+    });
+    expect(performance.now() - start).toBeLessThan(500);
+    await expect(boundedCall("two", 30, fail("OOM"))).rejects.toMatchObject({
+      code: "PORTCULLIS_STORE_UNAVAILABLE",
+      cause: { code: "OOM" },
+    });
+    await expect(boundedCall("two", 30, works)).resolves.toBe(1);
+  });
+});
+
+describe("placeOn", () => {
+  it("knows a part that is elsewhere by the name of its guard", () => {
+    const [redis, database] = [{ name: "redis" }, { name: "database" }];
+    const tokens = {};
+    placeOn(database, [tokens, undefined]);
+    placeOn(redis, [tokens], "revocation");
+    placeOn(undefined, [tokens]);
+    expect([
+      serverOf(tokens),
+      serverOf(tokens, "refresh-token"),
+      serverOf(tokens, "revocation"),
+      serverOf({}),
+      serverOf(undefined),
+    ]).toEqual([database, database, redis, undefined, undefined]);
+  });
+});
+
+describe("isUnreachable", () => {
+  const silent = [
+    "ECONNREFUSED",
+    "ECONNRESET",
+    "ETIMEDOUT",
+    "EHOSTUNREACH",
+    "EPIPE",
+    "08006",
+    "53300",
+    "57P01",
+    "57P03",
+    "57014",
+    "LOADING",
+    "CLUSTERDOWN",
+    "SocketClosedUnexpectedlyError",
+    "ClientOfflineError",
+    "MaxRetriesPerRequestError",
+    "PROTOCOL_CONNECTION_LOST",
+    "PORTCULLIS_DATABASE_TIMEOUT",
+    "NOAUTH",
+    "WRONGPASS",
+    "28P01",
+  ];
+  const answers = [
+    "OOM",
+    "READONLY",
+    "NOPERM",
+    "WRONGTYPE",
+    "MISCONF",
+    "23505",
+    "25006",
+    "42501",
+    "40001",
+    "ER_DUP_ENTRY",
+    "EXECABORT",
+  ];
+  it.each(silent)("%s: yes", (code) => expect(isUnreachable(error(code))).toBe(true));
+  it.each(answers)("%s: no", (code) => expect(isUnreachable(error(code))).toBe(false));
+
+  it("reads words where there is no code, and causes; never throws", () => {
+    expect(isUnreachable(new Error("Connection terminated unexpectedly"))).toBe(true);
+    expect(isUnreachable(new Error("Connection is closed."))).toBe(true);
+    expect(isUnreachable(new Error("wrapped", { cause: error("ECONNREFUSED") }))).toBe(true);
+    const loop = new Error("loop");
+    loop.cause = loop;
+    for (const other of [loop, undefined, null, "ECONNREFUSED", { code: "ECONNREFUSED" }])
+      expect(isUnreachable(other)).toBe(false);
+  });
+});

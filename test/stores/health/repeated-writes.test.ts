@@ -1,0 +1,128 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { RepeatedWrites } from "../../../src/stores/health/repeated-writes.js";
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+const fail = () => Promise.reject(new Error("down"));
+
+describe("RepeatedWrites", () => {
+  it("does a write after half a second, once", async () => {
+    const writes = new RepeatedWrites();
+    const write = vi.fn(() => Promise.resolve());
+    writes.add("a", write);
+    await vi.advanceTimersByTimeAsync(499);
+    expect(write).not.toHaveBeenCalled();
+    await vi.advanceTimersByTimeAsync(1);
+    expect([write.mock.calls.length, writes.size]).toEqual([1, 0]);
+    await vi.advanceTimersByTimeAsync(120_000);
+    expect(write).toHaveBeenCalledTimes(1);
+  });
+
+  it("repeats what fails, less and less often, until it is done", async () => {
+    const writes = new RepeatedWrites();
+    const times: number[] = [];
+    const began = Date.now();
+    writes.add("a", () => {
+      times.push(Date.now() - began);
+      return times.length < 9 ? fail() : Promise.resolve();
+    });
+    await vi.advanceTimersByTimeAsync(200_000);
+    expect(times).toEqual([500, 1500, 3500, 7500, 15_500, 31_500, 61_500, 91_500, 121_500]);
+    expect(writes.size).toBe(0);
+  });
+
+  it("goes on past those that fail and those that hang", async () => {
+    const writes = new RepeatedWrites();
+    for (let n = 0; n < 20; n += 1) writes.add(`hangs ${n}`, () => new Promise(() => undefined));
+    writes.add("fails", fail);
+    writes.add("throws", () => {
+      throw new Error("down");
+    });
+    const write = vi.fn(() => Promise.resolve());
+    writes.add("works", write);
+    await vi.advanceTimersByTimeAsync(500 + 10_000);
+    expect(write).toHaveBeenCalledTimes(1);
+    expect(writes.size).toBe(22);
+    writes.close();
+  });
+
+  it("calls one that hung again, and counts one that is done after its time", async () => {
+    const writes = new RepeatedWrites();
+    const again = vi.fn(() => (again.mock.calls.length === 1 ? new Promise<void>(() => undefined) : Promise.resolve()));
+    const late = vi.fn(() => new Promise<void>((resolve) => setTimeout(resolve, 10_500)));
+    writes.add("again", again);
+    writes.add("late", late);
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect([again.mock.calls.length, late.mock.calls.length, writes.size]).toEqual([2, 1, 0]);
+  });
+
+  it("a later write of a name takes the place of the earlier one, also of one under way", async () => {
+    const writes = new RepeatedWrites();
+    const first = vi.fn(() => new Promise<void>((resolve) => setTimeout(resolve, 100)));
+    const second = vi.fn(() => Promise.resolve());
+    writes.add("a", first);
+    await vi.advanceTimersByTimeAsync(550);
+    writes.add("a", second);
+    await vi.advanceTimersByTimeAsync(2000);
+    expect([first.mock.calls.length, second.mock.calls.length, writes.size]).toEqual([1, 1, 0]);
+  });
+
+  it("gives up a write once the same call has succeeded, unless it was added while that call ran", async () => {
+    const writes = new RepeatedWrites();
+    const [replaced, added] = [vi.fn(() => Promise.resolve()), vi.fn(() => Promise.resolve())];
+    writes.add("a", replaced);
+    const succeeded = [writes.replacing("a"), writes.replacing("b")];
+    writes.add("b", added);
+    for (const call of succeeded) call();
+    await vi.advanceTimersByTimeAsync(2000);
+    expect([replaced.mock.calls.length, added.mock.calls.length, writes.size]).toEqual([0, 1, 0]);
+  });
+
+  it("does a write now for what must not be ended by it, and not again", async () => {
+    const writes = new RepeatedWrites();
+    const write = vi.fn(() => Promise.resolve());
+    writes.add("a", write);
+    expect(writes.doNow("b")).toBeUndefined();
+    await writes.doNow("a");
+    expect([write.mock.calls.length, writes.size, writes.doNow("a")]).toEqual([1, 0, undefined]);
+    await vi.advanceTimersByTimeAsync(2000);
+    expect(write).toHaveBeenCalledTimes(1);
+  });
+
+  it("says that a write cannot be done now, and goes on repeating it", async () => {
+    const writes = new RepeatedWrites();
+    const write = vi.fn(() => (write.mock.calls.length === 1 ? fail() : Promise.resolve()));
+    writes.add("a", write);
+    await expect(writes.doNow("a")).rejects.toThrow("down");
+    await vi.advanceTimersByTimeAsync(500);
+    expect([write.mock.calls.length, writes.size]).toEqual([2, 0]);
+  });
+
+  it("waits 50 ms for the call that was given up before it does a write now", async () => {
+    const writes = new RepeatedWrites();
+    const done: string[] = [];
+    const takes = (ms: number, name: string) =>
+      new Promise<void>((resolve) => setTimeout(() => resolve(void done.push(name)), ms));
+    writes.add("a", () => takes(10, "a again"), takes(40, "a given up"));
+    writes.add("b", () => takes(10, "b again"), takes(400, "b given up"));
+    const [first, second] = [writes.doNow("a"), writes.doNow("b")];
+    await vi.advanceTimersByTimeAsync(60);
+    await first;
+    await second;
+    expect([done, writes.size]).toEqual([["a given up", "a again", "b again"], 0]);
+  });
+
+  it("gives up the oldest of more than 10,000, and all when closed", async () => {
+    const writes = new RepeatedWrites();
+    const oldest = vi.fn(fail);
+    writes.add("oldest", oldest);
+    for (let n = 0; n < 10_000; n += 1) writes.add(`${n}`, fail);
+    expect(writes.size).toBe(10_000);
+    await vi.advanceTimersByTimeAsync(500);
+    expect(oldest).not.toHaveBeenCalled();
+    writes.close();
+    writes.add("late", fail);
+    expect([writes.size, vi.getTimerCount()]).toEqual([0, 0]);
+  });
+});

@@ -1,0 +1,207 @@
+import { describe, expect, it } from "vitest";
+import type { SecurityEvent } from "../../../src/core/events.js";
+import { createRuntime } from "../../../src/core/runtime.js";
+import { StoreGuard, StoreUnavailableError } from "../../../src/stores/health/store-guard.js";
+import { StoreTime } from "../../../src/stores/health/store-time.js";
+import { ManualClock } from "../../support/manual-clock.js";
+
+function setUp(timeoutMs = 50) {
+  const clock = new ManualClock();
+  const runtime = createRuntime({ clock });
+  const events: SecurityEvent[] = [];
+  runtime.events.on("*", (event) => events.push(event));
+  return { clock, events, guard: new StoreGuard("test", runtime, timeoutMs) };
+}
+
+const fail = () => Promise.reject(Object.assign(new Error("down"), { code: "ECONNREFUSED" }));
+
+describe("StoreGuard", () => {
+  it("gives a synchronous answer back without a promise", () => {
+    expect(setUp().guard.run(() => 7)).toBe(7);
+  });
+
+  it("gives an asynchronous answer back", async () => {
+    await expect(setUp().guard.run(() => Promise.resolve(7))).resolves.toBe(7);
+  });
+
+  it("takes a promise of another make for one", async () => {
+    const thenable = { then: (resolve: (value: number) => void) => resolve(7) };
+    const answer = setUp().guard.run(() => thenable as unknown as Promise<number>);
+    expect(answer).toBeInstanceOf(Promise);
+    await expect(answer).resolves.toBe(7);
+  });
+
+  it("bounds the wait", async () => {
+    const { guard } = setUp(30);
+    const started = performance.now();
+    await expect(guard.run(() => new Promise(() => undefined))).rejects.toBeInstanceOf(StoreUnavailableError);
+    expect(performance.now() - started).toBeLessThan(500);
+  });
+
+  it("says once that the store is down, fails at once meanwhile, and says once that it is back", async () => {
+    const { guard, events, clock } = setUp();
+    await expect(guard.run(fail)).rejects.toMatchObject({ code: "PORTCULLIS_STORE_UNAVAILABLE" });
+    let asked = 0;
+    const count = () => {
+      asked += 1;
+      return 1;
+    };
+    expect(() => guard.run(count)).toThrow(StoreUnavailableError);
+    expect(asked).toBe(0);
+    clock.advance(500);
+    await expect(guard.run(fail)).rejects.toBeInstanceOf(StoreUnavailableError);
+    clock.advance(500);
+    expect(guard.run(count)).toBe(1);
+    expect(guard.run(count)).toBe(1);
+    expect(events.map(({ event, reason }) => [event, reason])).toEqual([
+      ["portcullis_store_unavailable", "ECONNREFUSED"],
+      ["portcullis_store_recovered", "answered"],
+    ]);
+  });
+
+  it("sends one probe at a time", async () => {
+    const { guard, clock } = setUp();
+    await expect(guard.run(fail)).rejects.toBeInstanceOf(StoreUnavailableError);
+    clock.advance(500);
+    const probe = guard.run(() => new Promise<number>((resolve) => setTimeout(() => resolve(1), 10)));
+    clock.advance(10_000);
+    expect(() => guard.run(() => 2)).toThrow(StoreUnavailableError);
+    await expect(probe).resolves.toBe(1);
+    expect(guard.run(() => 2)).toBe(2);
+  });
+
+  it("treats a synchronous throw as a failure of the store", () => {
+    const { guard } = setUp();
+    expect(() =>
+      guard.run(() => {
+        throw new Error("boom");
+      }),
+    ).toThrow(StoreUnavailableError);
+    expect(guard.isDown).toBe(true);
+  });
+
+  it("does not take an answer that is late for a sign that the store is back", async () => {
+    const { guard, events, clock } = setUp(10);
+    const late = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 40));
+    for (let call = 0; call < 5; call += 1) await expect(guard.run(late)).rejects.toBeInstanceOf(StoreUnavailableError);
+    clock.advance(500);
+    await expect(guard.run(late)).rejects.toBeInstanceOf(StoreUnavailableError);
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    expect(guard.isDown).toBe(true);
+    expect(events.map(({ event }) => event)).toEqual(["portcullis_store_late", "portcullis_store_unavailable"]);
+  });
+});
+
+describe("StoreGuard.write", () => {
+  const after = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+
+  it("gives the answer, and nothing else", async () => {
+    const untold: unknown[] = [];
+    const write = setUp().guard.write(
+      (call) => Promise.resolve(call.beginCommit()),
+      (value) => untold.push(value),
+    );
+    expect([await write, untold]).toEqual([true, []]);
+  });
+
+  it("a store that begins to commit after the time is up may not", async () => {
+    const untold: unknown[] = [];
+    let mayCommit: boolean | undefined;
+    const write = setUp(20).guard.write(
+      async (call) => {
+        await after(60);
+        mayCommit = call.beginCommit();
+        if (!mayCommit) throw new Error("rolled back");
+      },
+      (value) => untold.push(value),
+    );
+    await expect(write).rejects.toBeInstanceOf(StoreUnavailableError);
+    await after(80);
+    expect([mayCommit, untold]).toEqual([false, []]);
+  });
+
+  it("waits for the outcome of a commit that began in time", async () => {
+    const write = setUp(20).guard.write(async (call) => {
+      call.beginCommit();
+      await after(80);
+      return 7;
+    });
+    expect(await write).toBe(7);
+  });
+
+  it("tells of what a store that knows no deadlines did late", async () => {
+    const untold: unknown[] = [];
+    await expect(
+      setUp(20).guard.write(
+        () => after(60).then(() => 7),
+        (value) => untold.push(value),
+      ),
+    ).rejects.toBeInstanceOf(StoreUnavailableError);
+    await after(80);
+    expect(untold).toEqual([7]);
+  });
+
+  it("tells of a commit in doubt; an error before the commit leaves none", async () => {
+    for (const begins of [true, false]) {
+      const untold: unknown[] = [];
+      const write = setUp().guard.write(
+        (call) => {
+          if (begins) call.beginCommit();
+          return fail();
+        },
+        (value) => untold.push(value),
+      );
+      await expect(write).rejects.toBeInstanceOf(StoreUnavailableError);
+      expect(untold).toEqual(begins ? [undefined] : []);
+    }
+  });
+});
+
+describe("StoreGuard with a shared StoreTime", () => {
+  const after = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+  const silent = () => new Promise<never>(() => undefined);
+
+  it("gives a call what earlier ones have left, and makes none when nothing is left", async () => {
+    const { guard } = setUp(150);
+    const time = new StoreTime(150);
+    const began = performance.now();
+    await guard.run(() => after(100), time);
+    await expect(guard.run(silent, time)).rejects.toBeInstanceOf(StoreUnavailableError);
+    expect(performance.now() - began).toBeLessThan(250);
+    let calls = 0;
+    expect(() => guard.run(() => (calls += 1), time)).toThrow(StoreUnavailableError);
+    await expect(guard.write(() => (calls += 1), undefined, time)).rejects.toBeInstanceOf(StoreUnavailableError);
+    expect(calls).toBe(0);
+    expect(guard.run(() => (calls += 1), new StoreTime(150))).toBe(1);
+  });
+
+  it("gives a write the deadline of all, moved by the time of other work", async () => {
+    const { guard } = setUp(150);
+    const time = new StoreTime(150);
+    await guard.run(() => after(20), time);
+    const { deadline } = time;
+    expect(await guard.write((call) => call.deadline, undefined, time)).toBe(deadline);
+    await time.besides(() => after(80));
+    expect(await guard.write((call) => [call.deadline >= deadline + 75, call.beginCommit()], undefined, time)).toEqual([
+      true,
+      true,
+    ]);
+  });
+
+  it("takes silence for an outage only where calls had the whole time", async () => {
+    const { guard, events } = setUp(30);
+    const rest = async (): Promise<StoreTime> => {
+      const time = new StoreTime(30);
+      await guard.run(() => Promise.resolve(), time);
+      return time;
+    };
+    const late = async (times: readonly StoreTime[]): Promise<void> => {
+      for (const result of await Promise.allSettled(times.map((time) => guard.run(silent, time))))
+        expect(result.status).toBe("rejected");
+    };
+    await late(await Promise.all(Array.from({ length: 12 }, rest)));
+    expect([guard.isDown, events.map(({ event }) => event)]).toEqual([false, ["portcullis_store_late"]]);
+    await late(Array.from({ length: 12 }, () => new StoreTime(30)));
+    expect(guard.isDown).toBe(true);
+  });
+});

@@ -1,0 +1,195 @@
+import session from "express-session";
+import { describe, expect, it } from "vitest";
+import { SESSION_STAMP, SessionStoreFullError } from "../../../src/stores/session-record.js";
+import { MemorySessionStore } from "../../../src/stores/memory/session-store.js";
+import { ManualClock } from "../../support/manual-clock.js";
+
+function make(maxSessions?: number): { clock: ManualClock; store: MemorySessionStore; expired: string[] } {
+  const clock = new ManualClock();
+  const store = new MemorySessionStore({ clock, ...(maxSessions === undefined ? {} : { maxSessions }) });
+  const expired: string[] = [];
+  store.on("expired", ({ sid }: { sid: string }) => expired.push(sid));
+  return { clock, store, expired };
+}
+
+function data(
+  clock: ManualClock,
+  { life = 1000, principal, extra = {} }: { life?: number; principal?: string; extra?: object } = {},
+): session.SessionData {
+  const cookie = new session.Cookie();
+  cookie.expires = new Date(clock.now() + life);
+  const now = clock.now();
+  return {
+    cookie,
+    ...extra,
+    [SESSION_STAMP]: {
+      createdAt: now,
+      seenAt: now,
+      principal: principal === undefined ? null : { id: principal, scopes: [], roles: [] },
+    },
+  } as unknown as session.SessionData;
+}
+
+function get(store: MemorySessionStore, sid: string): Record<string, unknown> | null | undefined {
+  let found: unknown;
+  store.get(sid, (_error, value) => (found = value));
+  return found as Record<string, unknown> | null | undefined;
+}
+
+describe("MemorySessionStore", () => {
+  it("is an express-session store that keeps copies", () => {
+    const { clock, store } = make();
+    const given = data(clock, { extra: { cart: ["a"] } });
+    store.set("s", given);
+    (given as unknown as { cart: string[] }).cart.push("b");
+    expect(get(store, "s")?.cart).toEqual(["a"]);
+    (get(store, "s")?.cart as string[]).push("c");
+    expect(get(store, "s")?.cart).toEqual(["a"]);
+    expect(store).toBeInstanceOf(session.Store);
+    expect(get(store, "unknown")).toBeNull();
+    expect(get(store, "__proto__")).toBeNull();
+  });
+
+  it("ends a session at its time, and not a moment before", () => {
+    const { clock, store, expired } = make();
+    store.set("s", data(clock));
+    clock.advance(999);
+    expect(get(store, "s")).toBeTruthy();
+    clock.advance(1);
+    expect(get(store, "s")).toBeNull();
+    expect(get(store, "s")).toBeNull();
+    expect(expired).toEqual(["s"]);
+    expect(store.size).toBe(0);
+  });
+
+  it("moves the end and the last use on touch, not the data, and revives nothing", () => {
+    const { clock, store } = make();
+    store.set("s", data(clock, { extra: { note: "saved" }, principal: "ada" }));
+    clock.advance(900);
+    store.touch("s", data(clock, { extra: { note: "unsaved" } }));
+    clock.advance(900);
+    expect(get(store, "s")).toMatchObject({
+      note: "saved",
+      [SESSION_STAMP]: { createdAt: clock.now() - 1800, seenAt: clock.now() - 900, principal: { id: "ada" } },
+    });
+    expect(store.listByPrincipal("ada")).toEqual([
+      { sid: "s", createdAt: clock.now() - 1800, seenAt: clock.now() - 900, expiresAt: clock.now() + 100 },
+    ]);
+    store.destroy("s");
+    store.touch("s", data(clock));
+    expect(get(store, "s")).toBeNull();
+  });
+
+  it("prunes by itself, a slice at a time", () => {
+    const { clock, store, expired } = make();
+    for (let i = 0; i < 50; i += 1) store.set(`a${i}`, data(clock, { life: i % 2 === 0 ? 10 : 10_000 }));
+    for (let i = 0; i < 50; i += 1)
+      store.set(`o${i}`, data(clock, { life: i % 2 === 0 ? 10 : 10_000, principal: `p${i}` }));
+    clock.advance(100);
+    store.prune(20);
+    expect(expired).toHaveLength(10);
+    for (let i = 0; i < 6; i += 1) store.prune(20);
+    expect([store.size, expired.length]).toEqual([50, 50]);
+    expect(store.listByPrincipal("p0")).toEqual([]);
+    store.close();
+  });
+
+  it("lets no principal have more than a hundredth of the places, or ten if that is more, or a thousand if that is less", () => {
+    for (const [maxSessions, share] of [
+      [20, 10],
+      [2000, 20],
+      [200_000, 1000],
+    ] as const) {
+      const { clock, store } = make(maxSessions);
+      store.set("z", data(clock, { principal: "zed" }));
+      const made = Math.min(maxSessions, 2 * share);
+      for (let i = 0; i < made; i += 1) store.set(`m${i}`, data(clock, { principal: "mallory" }));
+      expect(store.listByPrincipal("mallory").map(({ sid }) => sid)).toEqual(
+        Array.from({ length: share }, (_, i) => `m${made - share + i}`),
+      );
+      // Saving one of them again is no new one.
+      store.set(`m${made - 1}`, data(clock, { principal: "mallory" }));
+      expect(store.size).toBe(share + 1);
+      expect(get(store, "z")).toBeTruthy();
+      store.close();
+    }
+  });
+
+  it("makes room by expired, then longest idle anonymous, then the principal's own, then not at all", () => {
+    const { clock, store } = make(4);
+    store.set("owned-expired", data(clock, { life: 10, principal: "old" }));
+    store.set("first", data(clock));
+    store.set("second", data(clock));
+    store.set("ada", data(clock, { principal: "ada" }));
+    clock.advance(20);
+    store.touch("first", data(clock));
+    store.set("third", data(clock));
+    expect(get(store, "owned-expired")).toBeNull();
+    store.set("fourth", data(clock));
+    expect(get(store, "second")).toBeNull();
+    expect(get(store, "first")).toBeTruthy();
+    for (const sid of ["ada2", "ada3", "bob"]) store.set(sid, data(clock, { principal: sid.replace(/\d/, "") }));
+    expect(store.size).toBe(4);
+    const errors: unknown[] = [];
+    store.set("stranger", data(clock), (error) => errors.push(error));
+    store.set("cleo", data(clock, { principal: "cleo" }), (error) => errors.push(error));
+    expect(errors).toEqual([expect.any(SessionStoreFullError), expect.any(SessionStoreFullError)]);
+    // Known ids are always written, and the principal's own oldest gives way.
+    store.set("bob", data(clock, { principal: "bob", extra: { note: "again" } }), (error) => errors.push(error));
+    store.set("ada4", data(clock, { principal: "ada" }), (error) => errors.push(error));
+    expect(errors.slice(2)).toEqual([undefined, undefined]);
+    expect([get(store, "ada"), get(store, "bob")?.note]).toEqual([null, "again"]);
+    expect(store.size).toBe(4);
+  });
+
+  it("stays within its bound under a flood, quickly", () => {
+    const { clock, store } = make(1000);
+    for (let i = 0; i < 500; i += 1) store.set(`owned${i}`, data(clock, { principal: `p${i}` }));
+    const start = performance.now();
+    for (let i = 0; i < 20_000; i += 1) store.set(`flood${i}`, data(clock));
+    expect(performance.now() - start).toBeLessThan(3000);
+    expect(store.size).toBe(1000);
+    for (let i = 0; i < 500; i += 1) expect(store.listByPrincipal(`p${i}`)).toHaveLength(1);
+    store.close();
+  });
+
+  it("lists and ends by principal, names like __proto__ included", () => {
+    const { clock, store } = make();
+    store.set("a", data(clock, { principal: "__proto__" }));
+    store.set("b", data(clock, { principal: "__proto__" }));
+    store.set("c", data(clock, { principal: "constructor" }));
+    expect(store.listByPrincipal("__proto__").map(({ sid }) => sid)).toEqual(["a", "b"]);
+    expect(store.idsByPrincipal("__proto__", 0)).toEqual(["a", "b"]);
+    expect(store.idsByPrincipal("nobody", 0)).toEqual([]);
+    store.destroy("a");
+    expect(store.idsByPrincipal("__proto__", 0)).toEqual(["b"]);
+    expect([get(store, "a"), get(store, "b") != null, get(store, "c") != null]).toEqual([null, true, true]);
+    let all: object | null | undefined;
+    store.all((_error, sessions) => (all = sessions));
+    expect(Object.keys(all ?? {})).toEqual(["b", "c"]);
+    store.clear();
+    expect([store.size, store.listByPrincipal("constructor")]).toEqual([0, []]);
+  });
+
+  it("reports data that JSON cannot carry, and keeps what it had", () => {
+    const { clock, store } = make();
+    store.set("s", data(clock, { extra: { note: "good" } }));
+    let caught: unknown;
+    store.set("s", data(clock, { extra: { big: 1n } }), (error) => (caught = error));
+    expect(caught).toBeInstanceOf(TypeError);
+    expect(get(store, "s")?.note).toBe("good");
+  });
+
+  it("refuses a bound that is none", () => {
+    for (const maxSessions of [0, -1, 1.5, Number.NaN])
+      expect(() => new MemorySessionStore({ maxSessions })).toThrow(RangeError);
+  });
+
+  it("lets the process end", async () => {
+    const store = new MemorySessionStore();
+    store.set("s", data(new ManualClock()));
+    const timers = process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+    store.close();
+    expect(process.getActiveResourcesInfo().filter((name) => name === "Timeout").length).toBe(timers);
+  });
+});
