@@ -14,14 +14,14 @@ import { deriveKey } from "../settings/secrets.js";
 import { MemorySessionStore } from "../stores/memory/session-store.js";
 import { bindSession, boundSession } from "./request-properties.js";
 import { readSessionCookie, timePolicy } from "./decide.js";
-import { SessionEngine, type SessionContext } from "./express-session.js";
+import { ExpressSessionAdapter, type SessionContext } from "./express-session.js";
 import { FormerSessions } from "./former-sessions.js";
 import { logIn, logOut, type LogInAs, type LogInOptions } from "./log-in.js";
 import { PrincipalSessions, type SessionInfo } from "./principal-sessions.js";
 import { RequestSession } from "./request-session.js";
 import { SessionCookie } from "./session-cookie.js";
 import { debugContradictions, sessionSchema, type SessionOptions, type SessionSettings } from "./settings.js";
-import { StoredSessions } from "./session-repository.js";
+import { SessionRepository } from "./session-repository.js";
 
 export { logIn, logOut, type LogInAs, type LogInOptions } from "./log-in.js";
 export type { SessionInfo } from "./principal-sessions.js";
@@ -73,11 +73,11 @@ export function createSession(options: SessionOptions, runtime: Runtime, deps: S
   const given = options.store ?? deps.store;
   const store = given ?? new MemorySessionStore({ maxSessions: options.maxSessions, clock: runtime.clock });
   const policy = timePolicy(options.maxAge, options.absoluteMaxAge);
-  const stored = new StoredSessions(store, cookie, policy, runtime, options.storeTimeoutMs);
-  const engine = new SessionEngine(stored);
+  const stored = new SessionRepository(store, cookie, policy, runtime, options.storeTimeoutMs);
+  const adapter = new ExpressSessionAdapter(stored);
   const looksBack = options.migrateFrom !== undefined || runtime.debug;
   const former = looksBack ? new FormerSessions(options.migrateFrom, runtime.debug, cookie, keys, stored) : undefined;
-  const context: SessionContext = { options, runtime, cookie, stored, engine, former };
+  const context: SessionContext = { options, runtime, cookie, stored, adapter, former };
   const ofPrincipals = new PrincipalSessions(stored, runtime, options.storeTimeoutMs);
   const onExpired = (ended: {
     sid: string;

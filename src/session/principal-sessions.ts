@@ -4,7 +4,7 @@ import { StoreTime } from "../stores/health/store-time.js";
 import { SetupError } from "../settings/errors.js";
 import type { PrincipalSession } from "../stores/contracts.js";
 import { sessionHandle } from "./session-cookie.js";
-import type { StoredSessions } from "./session-repository.js";
+import type { SessionRepository } from "./session-repository.js";
 
 /** One session of a user, for a page that lists them. Times are milliseconds since the epoch. */
 export interface SessionInfo {
@@ -21,12 +21,12 @@ export interface SessionInfo {
  * has logged in ten thousand times: `list` and the ends of one call are one look-up and one call for each session.
  */
 export class PrincipalSessions {
-  readonly #stored: StoredSessions;
+  readonly #stored: SessionRepository;
   readonly #runtime: Runtime;
   readonly #timeoutMs: number;
 
   /** @param timeoutMs how long the store calls of one `end` may take together, in milliseconds */
-  constructor(stored: StoredSessions, runtime: Runtime, timeoutMs: number) {
+  constructor(stored: SessionRepository, runtime: Runtime, timeoutMs: number) {
     this.#stored = stored;
     this.#runtime = runtime;
     this.#timeoutMs = timeoutMs;
@@ -67,7 +67,7 @@ export class PrincipalSessions {
 
 /** One call that ends sessions of a principal, and its repetitions. */
 class EndOfSessions {
-  readonly #stored: StoredSessions;
+  readonly #stored: SessionRepository;
   readonly #runtime: Runtime;
   readonly #principalId: string;
   readonly #handle: string | undefined;
@@ -77,7 +77,7 @@ class EndOfSessions {
   /** Ids that may have ended in the store without its answer having reached us. */
   readonly #inDoubt = new Set<string>();
 
-  constructor(stored: StoredSessions, runtime: Runtime, principalId: string, handle: string | undefined) {
+  constructor(stored: SessionRepository, runtime: Runtime, principalId: string, handle: string | undefined) {
     this.#stored = stored;
     this.#runtime = runtime;
     this.#principalId = principalId;

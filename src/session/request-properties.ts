@@ -29,7 +29,7 @@ const COMPANIONS: PropertyDescriptorMap = {
     configurable: true,
     enumerable: false,
     get(this: object) {
-      return boundSession(this)?.context.engine;
+      return boundSession(this)?.context.adapter;
     },
   },
 };

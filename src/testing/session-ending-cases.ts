@@ -55,7 +55,7 @@ export function endingCases(testCase: SessionTestCase): ConformanceCase[] {
 }
 
 /** The sessions of one principal: all of them, and nobody else's. */
-export function principalCases(testCase: SessionTestCase, grain: number): ConformanceCase[] {
+export function principalCases(testCase: SessionTestCase, grain: number, most: number): ConformanceCase[] {
   return [
     testCase("a principal's sessions are listed, and nobody else's", async (store) => {
       const owners = ["ada", "Ada", "ada ", "__proto__", "日本語", "*", "a:b", "{x}", "\ud800"];
@@ -96,14 +96,14 @@ export function principalCases(testCase: SessionTestCase, grain: number): Confor
       assert.deepEqual(await store.idsBefore("ada", 3_600_000), []);
     }),
 
-    testCase("a principal who logs in again and again has at most a thousand sessions", async (store) => {
-      const sids = Array.from({ length: 1200 }, (_, n) => `s${n}`);
+    testCase("a principal who logs in again and again has a bounded number of sessions", async (store) => {
+      const sids = Array.from({ length: most + 60 }, (_, n) => `s${n}`);
       await store.create("other", store.data("bob"));
-      for (let from = 0; from < sids.length; from += 50)
-        await Promise.all(sids.slice(from, from + 50).map((sid) => store.create(sid, store.data("ada"))));
+      for (let from = 0; from < sids.length; from += 20)
+        await Promise.all(sids.slice(from, from + 20).map((sid) => store.create(sid, store.data("ada"))));
       await store.create("last", store.data("ada", {}, 120_000));
       const listed = await store.ids("ada");
-      assert.ok(listed.length >= 1 && listed.length <= 1000, `${listed.length} sessions`);
+      assert.ok(listed.length >= 1 && listed.length <= most, `${listed.length} sessions`);
       assert.deepEqual(await store.idsBefore("ada", 0), listed);
       // The latest is among them, and what gave way has ended.
       assert.ok(listed.includes("last"));
