@@ -96,7 +96,8 @@ export function createApiKey(
         return;
       }
       state.presented = "api-key";
-      const result = service.check(choice.key, state.address(req), waiting(req, res, state.limits, choice.scheme));
+      state.address(req);
+      const result = service.check(choice.key, state, waiting(req, res, state.limits, choice.scheme));
       // What is thrown while the request goes on belongs to the app's error handling, not to nobody.
       if (result instanceof Promise)
         void result.then((settled) => settle(req, res, next, state, settled, choice)).catch(next);

@@ -4,6 +4,7 @@ import type { SecurityEventName, SecurityEvents } from "../core/events.js";
 import { maskKeysWith } from "../core/mask-credentials.js";
 import { RepeatedWrites } from "../stores/health/repeated-writes.js";
 import { partRuntime, type Runtime } from "../core/runtime.js";
+import type { StoreCaller } from "../core/store-caller.js";
 import { faultOf } from "../stores/health/store-fault.js";
 import { boundedCall, StoreGuard } from "../stores/health/store-guard.js";
 import { StoreTime } from "../stores/health/store-time.js";
@@ -118,7 +119,7 @@ export class ApiKeyService {
       hasher: this.#hasher,
       limits: this.#limits,
       usage: this.#usage,
-      get: (id) => this.#read((store) => store.get(id)),
+      get: (id, from) => this.#read((store) => store.get(id), undefined, from),
       replaceHash: (id, from, to) => this.#write((store) => store.replaceHash(id, from, to)),
       changes: deps.changes,
     });
@@ -192,12 +193,12 @@ export class ApiKeyService {
    * @param from `address`: the client's, without which a key bound to addresses is refused and failures are not limited by address
    */
   async verify(key: string, from: { readonly address?: string | undefined } = {}): Promise<VerifyResult> {
-    return this.check(key, from.address);
+    return this.check(key, { client: from.address, credential: undefined, waits: undefined });
   }
 
   /** `verify` for the request path: no promise when none is needed, which is whenever the key is remembered. */
-  check(key: string, address: string | undefined, waiting?: Waiting): VerifyResult | Promise<VerifyResult> {
-    return this.#verifier.check(typeof key === "string" ? key : "", address, waiting);
+  check(key: string, from: StoreCaller, waiting?: Waiting): VerifyResult | Promise<VerifyResult> {
+    return this.#verifier.check(typeof key === "string" ? key : "", from, waiting);
   }
 
   /** The owner's keys, newest first, revoked ones included: `limit` of them (50; at most 100) after the key `after`. */
@@ -396,8 +397,8 @@ export class ApiKeyService {
     if (problem !== undefined) throw new ApiKeyError(problem);
   }
 
-  async #read<T>(operation: (store: ApiKeyStore) => Promise<T>, time?: StoreTime): Promise<T> {
-    return this.#reads.run(() => this.init().then(() => operation(this.#store)), time);
+  async #read<T>(operation: (store: ApiKeyStore) => Promise<T>, time?: StoreTime, caller?: StoreCaller): Promise<T> {
+    return this.#reads.run(() => this.init().then(() => operation(this.#store)), time, caller);
   }
 
   /** A value the store cannot keep, a record it cannot read, or an owner with too many keys, is the fault of this call alone. */

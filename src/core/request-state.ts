@@ -4,6 +4,7 @@ import { addressOf } from "./http/client-address.js";
 import type { LayerId } from "./layer-id.js";
 import { HeaderBuffer } from "./response/header-buffer.js";
 import { createRuntime, type Runtime } from "./runtime.js";
+import type { StoreCaller, Wait } from "./store-caller.js";
 import type { WaitingLimits } from "./pending-limits.js";
 
 /**
@@ -53,7 +54,7 @@ export interface SessionOfRequest {
 }
 
 /** What the layers know of one request. */
-export class RequestState {
+export class RequestState implements StoreCaller {
   /** Of the layer that has the request at the moment, or had it last: it announces what is refused. */
   runtime: Runtime;
   /** Which credential kinds were presented, whether or not they proved valid. */
@@ -68,6 +69,10 @@ export class RequestState {
   counted: CountedIn | undefined;
   /** The session bound to it. */
   session: SessionOfRequest | undefined;
+  /** The id of the credential that is looked up, for the stores. */
+  credential: string | undefined;
+  /** The servers whose stores this request has waited for in vain. */
+  waits: Wait[] | undefined;
   /** Whether a credential has been proved: the answer is for its caller alone. */
   isPrivate = false;
   #ran = 0;
@@ -112,6 +117,11 @@ export class RequestState {
       this.#forwarded = ip !== undefined && ip !== peer;
       this.#address = addressOf(ip, peer);
     }
+    return this.#address;
+  }
+
+  /** That address, where it has been worked out. */
+  get client(): string | undefined {
     return this.#address;
   }
 

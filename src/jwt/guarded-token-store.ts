@@ -2,6 +2,7 @@ import { LRUCache } from "lru-cache";
 import type { Clock } from "../core/clock.js";
 import { RepeatedWrites } from "../stores/health/repeated-writes.js";
 import type { Runtime } from "../core/runtime.js";
+import type { StoreCaller } from "../core/store-caller.js";
 import { faultOf } from "../stores/health/store-fault.js";
 import { boundedCall, StoreGuard, StoreUnavailableError } from "../stores/health/store-guard.js";
 import type { StoreTime } from "../stores/health/store-time.js";
@@ -129,14 +130,14 @@ export class GuardedTokenStore {
   }
 
   /** At once when the store answers at once. @throws StoreUnavailableError (or rejects with it) */
-  isRevoked(token: AccessTokenFacts): boolean | Promise<boolean> {
+  isRevoked(token: AccessTokenFacts, caller?: StoreCaller): boolean | Promise<boolean> {
     // Asked before the guard, which refuses to ask while the store is down.
     if (this.#store.isKnownRevoked?.(token) === true) return true;
     if (this.#store.isCurrent === true) {
       const answer = this.#store.isRevoked(token);
-      return typeof answer === "boolean" ? answer : this.#revocations.run(() => answer);
+      return typeof answer === "boolean" ? answer : this.#revocations.run(() => answer, undefined, caller);
     }
-    return this.#revocations.run(() => this.#store.isRevoked(token));
+    return this.#revocations.run(() => this.#store.isRevoked(token), undefined, caller);
   }
 
   /**

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import type { Secret } from "../core/secret.js";
+import type { StoreCaller } from "../core/store-caller.js";
 import { StoreTime } from "../stores/health/store-time.js";
 import { parse } from "../settings/object.js";
 import type { TokenStore } from "../stores/contracts.js";
@@ -149,18 +150,16 @@ export class JwtManager {
   }
 
   /** The same as a value, for the request path: no promise while the store answers at once. Never throws, never rejects. */
-  check(token: unknown): AccessVerdict | Promise<AccessVerdict> {
+  check(token: unknown, caller?: StoreCaller): AccessVerdict | Promise<AccessVerdict> {
     const verdict = this.#access.verify(token, this.runtime.clock.now());
     if (!verdict.ok) return verdict;
     const { claims } = verdict;
     try {
       // After the signature, so that nobody learns which ids are revoked by making tokens up (auth0/express-jwt#100).
-      const revoked = this.#store.isRevoked({
-        jti: claims.jti,
-        subject: claims.sub,
-        issuedAt: issuedAt(claims),
-        familyId: claims.fam,
-      });
+      const revoked = this.#store.isRevoked(
+        { jti: claims.jti, subject: claims.sub, issuedAt: issuedAt(claims), familyId: claims.fam },
+        caller,
+      );
       if (typeof revoked === "boolean") return revoked ? { ok: false, code: "revoked", claims } : verdict;
       return revoked.then(
         (answer): AccessVerdict => (answer ? { ok: false, code: "revoked", claims } : verdict),

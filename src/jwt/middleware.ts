@@ -102,7 +102,7 @@ export function createJwt(
       return next();
     }
     state.presented = "jwt";
-    const verdict = manager.check(choice.token);
+    const verdict = manager.check(choice.token, state);
     if (verdict instanceof Promise)
       verdict.then((settled) => settle(req, res, next, state, choice.token, settled)).catch(next);
     else settle(req, res, next, state, choice.token, verdict);

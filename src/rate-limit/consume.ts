@@ -1,3 +1,4 @@
+import type { StoreCaller } from "../core/store-caller.js";
 import type { StoreGuard } from "../stores/health/store-guard.js";
 import type { LimitCount } from "../core/pending-limits.js";
 import type { RateLimitStore, WindowOutcome } from "../stores/contracts.js";
@@ -13,12 +14,13 @@ export function askStore(
   store: RateLimitStore,
   guard: StoreGuard,
   counts: readonly LimitCount[],
+  caller: StoreCaller,
   done: () => void,
   failed: (error: unknown) => void,
 ): void {
   let answer: Outcomes | Promise<Outcomes>;
   try {
-    answer = guard.run(() => consume(store, counts));
+    answer = guard.run(() => consume(store, counts), undefined, caller);
   } catch {
     settleWithout(counts, done);
     return;

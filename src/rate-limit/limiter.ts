@@ -100,7 +100,7 @@ export function createLimiter(limit: Limit, runtime: Runtime): Limiter {
       if (local === undefined) {
         const count = countOf(req, res, state);
         if (count === undefined) next();
-        else askStore(store, guardFor(store, runtime, limit.storeTimeoutMs), [count], next, next);
+        else askStore(store, guardFor(store, runtime, limit.storeTimeoutMs), [count], state, next, next);
         return;
       }
       const key = limit.key(req, state);

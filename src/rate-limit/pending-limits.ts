@@ -45,6 +45,6 @@ export class LimitsTogether implements WaitingLimits {
   settle(done: () => void): void {
     this.#state.limits = undefined;
     if (this.#counts.length === 0) done();
-    else askStore(this.store, this.#guard, this.#counts, done, this.#failed);
+    else askStore(this.store, this.#guard, this.#counts, this.#state, done, this.#failed);
   }
 }

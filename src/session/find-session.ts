@@ -1,4 +1,5 @@
 import { andThen, orElse, type Maybe } from "../core/maybe-promise.js";
+import type { StoreCaller } from "../core/store-caller.js";
 import type { SessionStamp } from "../stores/session-record.js";
 import { isTouchDue } from "./decide.js";
 import type { SessionContext } from "./express-session.js";
@@ -30,17 +31,22 @@ export type NoSession = "none" | "behind-log-in";
  *
  * @param value of our cookie, of the spelling that `readSessionCookie` takes
  * @param oldSid from the cookie that `migrateFrom` names, for a caller without a session of ours
+ * @param caller whose request it is
  * @throws StoreUnavailableError (or rejects with it) when the store did not answer
  */
 export function findSession(
   context: SessionContext,
   value: string | undefined,
   oldSid: string | undefined,
+  caller: StoreCaller,
 ): Maybe<FoundSession | NoSession> {
   const { cookie, former, stored } = context;
+  const goOn = (none: NoSession): Maybe<FoundSession | NoSession> =>
+    former === undefined || oldSid === undefined ? none : adopt(former, oldSid, none, caller);
   const name = value === undefined ? undefined : cookie.read(value);
-  if (name === undefined) return former === undefined || oldSid === undefined ? "none" : adopt(former, oldSid, "none");
-  return andThen(stored.load(name.sid), (loaded) => {
+  caller.credential = name?.handle;
+  if (name === undefined) return goOn("none");
+  return andThen(stored.load(name.sid, caller), (loaded) => {
     if (loaded !== undefined)
       return andThen(noteUse(context, loaded), (renewed) => ({
         loaded,
@@ -48,14 +54,18 @@ export function findSession(
         renewed,
         adopted: undefined,
       }));
-    const none = stored.wasReplaced(name.sid) ? "behind-log-in" : "none";
-    return former === undefined || oldSid === undefined ? none : adopt(former, oldSid, none);
+    return goOn(stored.wasReplaced(name.sid) ? "behind-log-in" : "none");
   });
 }
 
 /** Goes on with a session that express-session began; the answer brings the new cookie and ends the old one. */
-function adopt(former: FormerSessions, oldSid: string, none: NoSession): Maybe<FoundSession | NoSession> {
-  return andThen(former.adopt(oldSid), (adopted) => {
+function adopt(
+  former: FormerSessions,
+  oldSid: string,
+  none: NoSession,
+  caller: StoreCaller,
+): Maybe<FoundSession | NoSession> {
+  return andThen(former.adopt(oldSid, caller), (adopted) => {
     if (adopted === undefined) return former.wasReplaced(oldSid) ? "behind-log-in" : none;
     return { loaded: adopted, handle: sessionHandle(adopted.sid), renewed: adopted.stamp, adopted };
   });

@@ -1,4 +1,5 @@
 import { createHmac, createSecretKey, type KeyObject } from "node:crypto";
+import type { StoreCaller } from "../core/store-caller.js";
 import { StoreUnavailableError } from "../stores/health/store-guard.js";
 import { findCookie } from "./decide.js";
 import type { HeaderBuffer } from "../core/response/header-buffer.js";
@@ -64,10 +65,10 @@ export class FormerSessions {
   }
 
   /** The session of that old id, ours from now on. */
-  adopt(oldSid: string): Maybe<AdoptedSession | undefined> {
+  adopt(oldSid: string, caller?: StoreCaller): Maybe<AdoptedSession | undefined> {
     const known = this.#underWay.get(oldSid);
     if (known !== undefined) return known.then((adopted) => adopted && { ...adopted, isNew: false });
-    const adopted = this.#adoptId(oldSid);
+    const adopted = this.#adoptId(oldSid, caller);
     if (!(adopted instanceof Promise)) return adopted;
     const settled = adopted.finally(() => this.#underWay.delete(oldSid));
     this.#underWay.set(oldSid, settled);
@@ -84,9 +85,9 @@ export class FormerSessions {
     if (this.#name !== this.#cookie.name) this.#cookie.takeOther(headers, this.#name, path, domain);
   }
 
-  #adoptId(oldSid: string): Maybe<AdoptedSession | undefined> {
+  #adoptId(oldSid: string, caller?: StoreCaller): Maybe<AdoptedSession | undefined> {
     const sid = this.#keepsId ? oldSid : this.#newIdOf(oldSid);
-    return andThen(this.#stored.formerRecord(oldSid), (record) => {
+    return andThen(this.#stored.formerRecord(oldSid, caller), (record) => {
       if (record === undefined) return this.#keepsId ? undefined : this.#lately(sid);
       const { path, domain } = record.cookie as { path?: unknown; domain?: unknown };
       const place = {

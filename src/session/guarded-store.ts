@@ -1,6 +1,7 @@
 import type session from "express-session";
 import { andThen, fromCallback, type Maybe } from "../core/maybe-promise.js";
 import type { Runtime } from "../core/runtime.js";
+import type { StoreCaller } from "../core/store-caller.js";
 import type { PrincipalSession, SessionStore } from "../stores/contracts.js";
 import { faultOf } from "../stores/health/store-fault.js";
 import { StoreGuard } from "../stores/health/store-guard.js";
@@ -50,12 +51,13 @@ export class GuardedSessionStore {
     return this.#store.touch !== undefined;
   }
 
-  get(sid: string): Maybe<session.SessionData | null | undefined> {
-    return this.#guard.run(() =>
+  /** @param caller whose request it is, when it is the caller's own session */
+  get(sid: string, caller?: StoreCaller): Maybe<session.SessionData | null | undefined> {
+    const run = (): Maybe<session.SessionData | null | undefined> =>
       fromCallback<session.SessionData | null>((done) =>
         this.#store.get(sid, (error: unknown, found) => (isNoSession(error) ? done(null, null) : done(error, found))),
-      ),
-    );
+      );
+    return this.#guard.run(run, undefined, caller);
   }
 
   /** Writes a session whether or not it is there. */

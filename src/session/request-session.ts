@@ -95,7 +95,7 @@ export class RequestSession implements Commit {
    */
   load(value: string | undefined, oldSid: string | undefined, done: (error?: unknown) => void): void {
     settle(
-      () => findSession(this.context, value, oldSid),
+      () => findSession(this.context, value, oldSid, stateOf(this.req)),
       (found) => {
         try {
           this.#bindCompanions();

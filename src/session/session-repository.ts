@@ -1,6 +1,7 @@
 import type session from "express-session";
 import { andThen, orElse, type Maybe } from "../core/maybe-promise.js";
 import type { Runtime } from "../core/runtime.js";
+import type { StoreCaller } from "../core/store-caller.js";
 import type { PrincipalSession } from "../stores/contracts.js";
 import { RepeatedWrites } from "../stores/health/repeated-writes.js";
 import type { StoreTime } from "../stores/health/store-time.js";
@@ -73,18 +74,18 @@ export class SessionRepository {
   }
 
   /** A session that is there and within its times. One past them is destroyed. */
-  load(sid: string): Maybe<LoadedSession | undefined> {
+  load(sid: string, caller?: StoreCaller): Maybe<LoadedSession | undefined> {
     if (this.#ended.has(sid)) {
       this.#ended.announceUse(sid);
       return undefined;
     }
-    return andThen(this.#store.get(sid), (record) => this.#validate(sid, record));
+    return andThen(this.#store.get(sid, caller), (record) => this.#validate(sid, record));
   }
 
   /** A session in the store that this layer has not written: express-session's own, within the time its cookie says. */
-  formerRecord(sid: string): Maybe<session.SessionData | undefined> {
+  formerRecord(sid: string, caller?: StoreCaller): Maybe<session.SessionData | undefined> {
     if (this.#ended.has(sid)) return undefined;
-    return andThen(this.#store.get(sid), (record) => {
+    return andThen(this.#store.get(sid, caller), (record) => {
       if (record == null || record.cookie == null || SESSION_STAMP in record || this.#ended.has(sid)) return undefined;
       return isPast(record.cookie.expires, this.now()) ? undefined : record;
     });

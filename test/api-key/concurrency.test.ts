@@ -10,6 +10,7 @@ import { VerifiedCache } from "../../src/api-key/verification/verified-cache.js"
 import { KeyVerifier } from "../../src/api-key/verification/verifier.js";
 import { ManualClock } from "../support/manual-clock.js";
 import { bench, forged, SECRET, WatchedStore } from "./support.js";
+import { caller } from "../support/caller.js";
 
 const KEY = { ownerId: "user-1", name: "ci" };
 
@@ -52,15 +53,17 @@ describe("hashes", () => {
     const store = new WatchedStore();
     const { key } = await new ApiKeyService({ store }).create(KEY);
     const { verifier, hasher, clock } = countingVerifier(store);
-    const results = await Promise.all(Array.from({ length: 50 }, async (_, i) => verifier.check(key, `192.0.2.${i}`)));
+    const results = await Promise.all(
+      Array.from({ length: 50 }, async (_, i) => verifier.check(key, caller(`192.0.2.${i}`))),
+    );
     expect(results.every(({ ok }) => ok)).toBe(true);
     expect([hasher.compared, store.gets]).toEqual([1, 1]);
     clock.advance(10_000);
-    await Promise.all(Array.from({ length: 50 }, async () => verifier.check(key, "192.0.2.1")));
+    await Promise.all(Array.from({ length: 50 }, async () => verifier.check(key, caller("192.0.2.1"))));
     expect([hasher.compared, store.gets]).toEqual([1, 2]);
     for (let i = 0; i < 6; i += 1) {
       clock.advance(3_600_000);
-      expect(await verifier.check(key, "192.0.2.1")).toMatchObject({ ok: true });
+      expect(await verifier.check(key, caller("192.0.2.1"))).toMatchObject({ ok: true });
     }
     expect(hasher.compared).toBe(1);
   });
@@ -69,16 +72,16 @@ describe("hashes", () => {
     const store = new WatchedStore();
     const { key } = await new ApiKeyService({ store }).create(KEY);
     const { verifier, hasher } = countingVerifier(store);
-    expect(await verifier.check(key, "192.0.2.1")).toMatchObject({ ok: true });
-    expect(await verifier.check(forged(key, 1), "192.0.2.1")).toMatchObject({ ok: false, reason: "mismatch" });
+    expect(await verifier.check(key, caller("192.0.2.1"))).toMatchObject({ ok: true });
+    expect(await verifier.check(forged(key, 1), caller("192.0.2.1"))).toMatchObject({ ok: false, reason: "mismatch" });
     expect(hasher.compared).toBe(2);
-    expect(verifier.check(key, "192.0.2.1")).toMatchObject({ ok: true });
+    expect(verifier.check(key, caller("192.0.2.1"))).toMatchObject({ ok: true });
   });
 
   it("garbage costs none", async () => {
     const store = new WatchedStore();
     const { verifier, hasher } = countingVerifier(store);
-    for (let i = 0; i < 100; i += 1) await verifier.check(`mcp_${"a".repeat(50)}`, "192.0.2.1");
+    for (let i = 0; i < 100; i += 1) await verifier.check(`mcp_${"a".repeat(50)}`, caller("192.0.2.1"));
     expect([hasher.compared, store.gets]).toEqual([0, 0]);
   });
 });
@@ -104,7 +107,7 @@ describe("a flood of well-formed wrong keys", () => {
     );
     await new Promise((resolve) => setImmediate(resolve));
     // A remembered key is answered without waiting; one that has to be hashed finds a place.
-    expect(service.check(known.key, "192.0.2.1")).toMatchObject({ ok: true });
+    expect(service.check(known.key, caller("192.0.2.1"))).toMatchObject({ ok: true });
     let turns = 0;
     const ticking = setInterval(() => (turns += 1), 5);
     const begun = performance.now();
@@ -192,10 +195,10 @@ it("a remembered key costs a small part of a first use", async () => {
   const begun = performance.now();
   await service.verify(key, { address: "192.0.2.1" });
   const coldMs = performance.now() - begun;
-  for (let i = 0; i < 2000; i += 1) void service.check(key, "192.0.2.1");
+  for (let i = 0; i < 2000; i += 1) void service.check(key, caller("192.0.2.1"));
   const rounds = 20_000;
   const warmBegun = performance.now();
-  for (let i = 0; i < rounds; i += 1) void service.check(key, "192.0.2.1");
+  for (let i = 0; i < rounds; i += 1) void service.check(key, caller("192.0.2.1"));
   const warmUs = ((performance.now() - warmBegun) * 1000) / rounds;
   const ratio = (coldMs * 1000) / warmUs;
   process.stdout.write(

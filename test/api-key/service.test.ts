@@ -9,6 +9,7 @@ import type { CreateInput } from "../../src/api-key/keys/input.js";
 import { checksum } from "../../src/api-key/keys/format.js";
 import { SlidingWindowStore } from "../../src/stores/memory/sliding-window/store.js";
 import { bench, forged, SECRET, WatchedStore } from "./support.js";
+import { caller } from "../support/caller.js";
 
 const KEY: CreateInput = { ownerId: "user-1", name: "ci" };
 
@@ -198,18 +199,18 @@ describe("verify", () => {
     const { key } = await service.create({ ...KEY, expiresAt: clock.now() + 5000 });
     expect(await reasonOf(service.verify(key))).toBe("ok");
     clock.advance(4999);
-    expect(service.check(key, undefined)).toMatchObject({ ok: true });
+    expect(service.check(key, caller())).toMatchObject({ ok: true });
     clock.advance(1);
-    expect(service.check(key, undefined)).toMatchObject({ ok: false, reason: "expired" });
+    expect(service.check(key, caller())).toMatchObject({ ok: false, reason: "expired" });
   });
 
   it("is synchronous while the key is remembered, and asks the store again after cacheSeconds", async () => {
     const { service, clock, store } = bench({ cacheSeconds: 10 });
     const { key } = await service.create(KEY);
-    expect(service.check(key, "192.0.2.1")).toBeInstanceOf(Promise);
+    expect(service.check(key, caller("192.0.2.1"))).toBeInstanceOf(Promise);
     await service.verify(key);
     const gets = store.gets;
-    expect(service.check(key, "192.0.2.1")).toMatchObject({ ok: true });
+    expect(service.check(key, caller("192.0.2.1"))).toMatchObject({ ok: true });
     expect(store.gets).toBe(gets);
     clock.advance(10_000);
     expect(await reasonOf(service.verify(key))).toBe("ok");

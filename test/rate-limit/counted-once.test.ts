@@ -66,6 +66,7 @@ describe.each(EXPRESS)("a request is counted once on $name", ({ express }) => {
         ? new SlidingWindowStore()
         : new RedisSlidingWindowStore({ redis: (await sharedRedis()).url, prefix: `${uniqueName()}:` });
     ends.push(() => store.close());
+    await store.peek({ name: "connect", limit: 1, windowMs: 1000 }, "first", 1);
     const app = express();
     const security = applySecurity(app, { trustedHosts: ["127.0.0.1"], rateLimit: { store } });
     ends.push(() => security.close());

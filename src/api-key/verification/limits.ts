@@ -1,3 +1,4 @@
+import type { StoreCaller } from "../../core/store-caller.js";
 import { addressKey } from "../../core/http/client-address.js";
 import type { Runtime } from "../../core/runtime.js";
 import { StoreGuard, StoreUnavailableError } from "../../stores/health/store-guard.js";
@@ -43,8 +44,8 @@ export class KeyLimits {
   }
 
   /** Counts one use of a key that carries a limit, in the log of its lineage. */
-  use(policy: WindowPolicy, lineage: string): Outcome {
-    return this.#ask((store) => store.consume(policy, lineage, 1));
+  use(policy: WindowPolicy, lineage: string, from: StoreCaller): Outcome {
+    return this.#ask((store) => store.consume(policy, lineage, 1), from);
   }
 
   /** Counts one use in this process alone: when the shared store, asked for it together with other limits, has failed. */
@@ -57,34 +58,36 @@ export class KeyLimits {
     return this.#store === store;
   }
 
-  /** Milliseconds until another attempt is taken from this address; 0 when one is taken now. */
-  async waitOfAddress(address: string): Promise<number> {
-    return (await this.#ask((store) => store.peek(this.#byAddress, countedAddress(address), 1))).retryAfterMs;
+  /** Milliseconds until another attempt is taken from this address; 0 when one is taken now, or the address is not known. */
+  async waitOfAddress(from: StoreCaller): Promise<number> {
+    if (from.client === undefined) return 0;
+    const address = countedAddress(from.client);
+    return (await this.#ask((store) => store.peek(this.#byAddress, address, 1), from)).retryAfterMs;
   }
 
   /** Milliseconds until another attempt is taken for this key id; 0 when one is taken now. */
-  async waitOfKey(id: string): Promise<number> {
-    return (await this.#ask((store) => store.peek(this.#byKey, id, 1))).retryAfterMs;
+  async waitOfKey(id: string, from: StoreCaller): Promise<number> {
+    return (await this.#ask((store) => store.peek(this.#byKey, id, 1), from)).retryAfterMs;
   }
 
   /** Counts a failure against the address; not allowed means: too many. */
-  failedFrom(address: string): Outcome {
-    return this.#ask((store) => store.consume(this.#byAddress, countedAddress(address), 1));
+  failedFrom(address: string, from: StoreCaller): Outcome {
+    return this.#ask((store) => store.consume(this.#byAddress, countedAddress(address), 1), from);
   }
 
   /** Counts a wrong secret against the key id. */
-  failedFor(id: string): Outcome {
-    return this.#ask((store) => store.consume(this.#byKey, id, 1));
+  failedFor(id: string, from: StoreCaller): Outcome {
+    return this.#ask((store) => store.consume(this.#byKey, id, 1), from);
   }
 
   async close(): Promise<void> {
     this.#local.close();
   }
 
-  #ask(operation: (store: RateLimitStore) => Outcome): Outcome {
+  #ask(operation: (store: RateLimitStore) => Outcome, from: StoreCaller): Outcome {
     if (this.#store === this.#local) return operation(this.#local);
     try {
-      const answer = this.#guard.run(() => operation(this.#store));
+      const answer = this.#guard.run(() => operation(this.#store), undefined, from);
       return answer instanceof Promise ? answer.catch((error: unknown) => this.#fallBack(error, operation)) : answer;
     } catch (error) {
       return this.#fallBack(error, operation);

@@ -1,3 +1,4 @@
+import type { StoreCaller } from "../../core/store-caller.js";
 import { MAX_CREDENTIAL_LENGTH } from "../../core/http/authorization.js";
 import type { Runtime } from "../../core/runtime.js";
 import { faultOf } from "../../stores/health/store-fault.js";
@@ -22,7 +23,7 @@ export interface VerifierParts {
   readonly hasher: KeyHasher;
   readonly limits: KeyLimits;
   readonly usage: UsageLog;
-  readonly get: (id: string) => Promise<StoredApiKey | undefined>;
+  readonly get: (id: string, from: StoreCaller) => Promise<StoredApiKey | undefined>;
   readonly replaceHash: (id: string, from: KeyDigest, to: KeyDigest) => Promise<boolean>;
   /** While it is there and not current, a revocation elsewhere may have been missed: then the store is asked each time. */
   readonly changes?: { readonly isCurrent: boolean } | undefined;
@@ -57,18 +58,19 @@ export class KeyVerifier {
   /**
    * Answers without a promise when the key is remembered (or malformed) and the limiter answers so too. Never throws.
    *
+   * @param from the request that presents the key, with the address of its client where that counts
    * @param waiting limits of this request: a remembered key is judged while they wait, and its own limit joins them; anything
    * else begins when they agree. When they refuse, the request has been answered and the promise stays open.
    */
-  check(key: string, address: string | undefined, waiting?: Waiting): VerifyResult | Promise<VerifyResult> {
+  check(key: string, from: StoreCaller, waiting?: Waiting): VerifyResult | Promise<VerifyResult> {
     const { prefix, runtime, cache, changes } = this.#parts;
     const id = key.length > MAX_CREDENTIAL_LENGTH ? undefined : keyIdOf(key, prefix);
-    if (id === undefined) return afterLimits(waiting, () => this.#fail("malformed", address));
+    if (id === undefined) return afterLimits(waiting, () => this.#fail("malformed", from));
     const fingerprint = cache.fingerprint(key);
     const known = cache.get(id, fingerprint);
     if (known !== undefined && runtime.clock.monotonic() < known.freshUntil && changes?.isCurrent !== false)
-      return this.#judge(known, address, waiting);
-    return afterLimits(waiting, () => this.#lookUp(key, id, fingerprint, known, address));
+      return this.#judge(known, from, waiting);
+    return afterLimits(waiting, () => this.#lookUp(key, id, fingerprint, known, from));
   }
 
   /** Waits for upgrades of digests that are under way. */
@@ -81,19 +83,18 @@ export class KeyVerifier {
     id: string,
     fingerprint: string,
     known: VerifiedKey | undefined,
-    address: string | undefined,
+    from: StoreCaller,
   ): Promise<VerifyResult> {
+    from.credential = id;
     try {
       // A key that proved right in this process is past the limits: attempts on a key, or from behind the same
       // gateway, do not lock its owner out.
       if (known === undefined) {
-        const waitMs = await this.#waitMs(id, address);
+        const waitMs = await this.#waitMs(id, from);
         if (waitMs > 0) return notAccepted("too-many-failures", waitMs);
       }
-      const proof = await this.#proveOnce(key, id, fingerprint, known, address);
-      return await ("problem" in proof
-        ? this.#fail(proof.problem, address, proof.stored)
-        : this.#judge(proof, address));
+      const proof = await this.#proveOnce(key, id, fingerprint, known, from);
+      return await ("problem" in proof ? this.#fail(proof.problem, from, proof.stored) : this.#judge(proof, from));
     } catch (error) {
       if (error instanceof StoreUnavailableError) return notAccepted("store-unavailable", 1000);
       if (error instanceof HashUnavailableError) return notAccepted("busy", 1000);
@@ -101,10 +102,9 @@ export class KeyVerifier {
     }
   }
 
-  async #waitMs(id: string, address: string | undefined): Promise<number> {
+  async #waitMs(id: string, from: StoreCaller): Promise<number> {
     const { limits } = this.#parts;
-    const waits = await Promise.all([address === undefined ? 0 : limits.waitOfAddress(address), limits.waitOfKey(id)]);
-    return Math.max(...waits);
+    return Math.max(...(await Promise.all([limits.waitOfAddress(from), limits.waitOfKey(id, from)])));
   }
 
   /** Concurrent uses of the same key share one look-up and one hash. */
@@ -113,12 +113,11 @@ export class KeyVerifier {
     id: string,
     fingerprint: string,
     known: VerifiedKey | undefined,
-    address: string | undefined,
+    from: StoreCaller,
   ): Promise<Proof> {
     const underWay = this.#inFlight.get(fingerprint);
     if (underWay !== undefined) return underWay;
-    const callers = address === undefined ? [] : [`address ${countedAddress(address)}`];
-    const proof = this.#prove(key, id, fingerprint, known?.digest, callers).finally(() =>
+    const proof = this.#prove(key, id, fingerprint, known?.digest, from).finally(() =>
       this.#inFlight.delete(fingerprint),
     );
     this.#inFlight.set(fingerprint, proof);
@@ -130,9 +129,10 @@ export class KeyVerifier {
     id: string,
     fingerprint: string,
     digest: string | undefined,
-    callers: readonly string[],
+    from: StoreCaller,
   ): Promise<Proof> {
     const { cache, cacheMs, hasher, runtime } = this.#parts;
+    const callers = from.client === undefined ? [] : [`address ${countedAddress(from.client)}`];
     let proved = digest;
     for (let attempt = 1; ; attempt += 1) {
       const generation = cache.generation;
@@ -140,7 +140,7 @@ export class KeyVerifier {
       const freshUntil = runtime.clock.monotonic() + cacheMs;
       let stored: StoredApiKey | undefined;
       try {
-        stored = await this.#parts.get(id);
+        stored = await this.#parts.get(id, from);
       } catch (error) {
         if (faultOf(error) === "record") return { problem: "unreadable" };
         throw error;
@@ -163,10 +163,10 @@ export class KeyVerifier {
     }
   }
 
-  #judge(known: VerifiedKey, address: string | undefined, waiting?: Waiting): VerifyResult | Promise<VerifyResult> {
+  #judge(known: VerifiedKey, from: StoreCaller, waiting?: Waiting): VerifyResult | Promise<VerifyResult> {
     const { limits, runtime } = this.#parts;
-    const problem = judgeKey(known.record, known.allow, runtime.clock.now(), address);
-    if (problem !== undefined) return afterLimits(waiting, () => this.#fail(problem, address, known.record));
+    const problem = judgeKey(known.record, known.allow, runtime.clock.now(), from.client);
+    if (problem !== undefined) return afterLimits(waiting, () => this.#fail(problem, from, known.record));
     const { limit } = known;
     if (limit === undefined) return this.#accept(known);
     if (waiting?.settle !== undefined && limits.countIn(waiting.limits.store)) {
@@ -174,7 +174,7 @@ export class KeyVerifier {
       return known.accepted;
     }
     return afterLimits(waiting, () => {
-      const outcome = limits.use(limit, known.record.lineage);
+      const outcome = limits.use(limit, known.record.lineage, from);
       return outcome instanceof Promise
         ? outcome.then((settled) => this.#afterLimit(settled, known))
         : this.#afterLimit(outcome, known);
@@ -209,12 +209,12 @@ export class KeyVerifier {
 
   #fail(
     reason: VerifyFailureReason,
-    address: string | undefined,
+    from: StoreCaller,
     key?: { id: string; ownerId: string },
   ): VerifyResult | Promise<VerifyResult> {
     const { limits } = this.#parts;
-    const forKey = reason === "mismatch" && key !== undefined ? limits.failedFor(key.id) : undefined;
-    const fromAddress = address === undefined ? undefined : limits.failedFrom(address);
+    const forKey = reason === "mismatch" && key !== undefined ? limits.failedFor(key.id, from) : undefined;
+    const fromAddress = from.client === undefined ? undefined : limits.failedFrom(from.client, from);
     if (forKey instanceof Promise || fromAddress instanceof Promise) {
       return Promise.all([fromAddress, forKey]).then(([outcome]) => afterFailure(reason, outcome, key));
     }

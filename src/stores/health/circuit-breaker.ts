@@ -1,11 +1,13 @@
 import type { Clock } from "../../core/clock.js";
 import type { Outage } from "./outage.js";
 
-/** Leave to call, given by `admit` and handed back with the result. */
+/** Permission for one call. `admit` gives it, and the caller hands it back with the result. */
 export interface Pass {
   readonly isProbe: boolean;
-  /** Between which two recoveries the call began. */
+  /** The period it belongs to: one ends when the circuit closes, and when a late server turns out to be unreachable. */
   readonly generation: number;
+  /** Whose probe of a late server it is. */
+  readonly client?: string;
 }
 
 /** How long after a failure one call tries again, in milliseconds: soon after the first, doubling up to the longest. */
@@ -14,16 +16,30 @@ const LONGEST_PAUSE_MS = 500;
 
 /** How many calls must be late, with no success since the first of them began, before the circuit opens. */
 const LATE_IN_A_ROW = 5;
+/** How many calls may wait for a late server at once, one for each client. */
+const LATE_PROBES = 16;
+/** How many clients a late server's circuit remembers. The oldest is forgotten, and may try again. */
+const LATE_CLIENTS = 1000;
+
+/** A client of a late server: its probe, and when it may send another. */
+interface LateClient {
+  isProbing: boolean;
+  pauseMs: number;
+  nextProbe: number;
+}
 
 /**
- * A circuit breaker: after a failure calls are not made, save one probe at a time, until a probe succeeds. What it is told
- * of, it tells the outage it belongs to.
+ * A circuit breaker. After a failure no calls are made, save one probe at a time, until one succeeds. A server that is only
+ * late may be late for one caller alone (a locked row, a look-up that is repeated): then each client has probes and pauses of
+ * its own, and any answer closes the circuit. It reports to the outage it belongs to.
  */
 export class Circuit {
   readonly #outage: Outage;
   readonly #clock: Clock;
-  #isDown = false;
+  #state: "closed" | "late" | "failed" = "closed";
   #isProbing = false;
+  readonly #lateClients = new Map<string, LateClient>();
+  #lateProbes = 0;
   #pauseMs = FIRST_PAUSE_MS;
   #nextProbe = 0;
   #recoveredAt = -Infinity;
@@ -37,7 +53,7 @@ export class Circuit {
   }
 
   get isDown(): boolean {
-    return this.#isDown;
+    return this.#state !== "closed";
   }
 
   /** How many calls have succeeded so far. A call notes it when it begins, for `late`. */
@@ -45,40 +61,52 @@ export class Circuit {
     return this.#successes;
   }
 
-  /** Whether a call may be made now. Whoever got a pass hands it to `worked`, `failed` or `returned`, exactly once. */
-  admit(): Pass | undefined {
-    if (!this.#isDown) return this.#usual;
-    if (this.#isProbing || this.#clock.monotonic() < this.#nextProbe) return undefined;
+  /**
+   * Whether a call may be made now. The caller hands its pass to `worked`, `failed`, `late` or `returned`, exactly once.
+   *
+   * @param client on whose behalf; calls without one count as one client's
+   */
+  admit(client = ""): Pass | undefined {
+    if (this.#state === "closed") return this.#usual;
+    const { generation } = this.#usual;
+    const now = this.#clock.monotonic();
+    if (this.#state === "late") {
+      const known = this.#lateClients.get(client);
+      if (this.#lateProbes >= LATE_PROBES || known?.isProbing === true || now < (known?.nextProbe ?? 0))
+        return undefined;
+      this.#lateClient(client).isProbing = true;
+      this.#lateProbes += 1;
+      return { isProbe: true, generation, client };
+    }
+    if (this.#isProbing || now < this.#nextProbe) return undefined;
     this.#isProbing = true;
-    return { isProbe: true, generation: this.#usual.generation };
+    return { isProbe: true, generation };
   }
 
   worked(pass: Pass): void {
     this.#successes += 1;
     this.#lateInARow = 0;
-    if (!pass.isProbe) return;
-    this.#isProbing = false;
-    this.#isDown = false;
+    if (this.#state === "closed" || (this.#state === "failed" && !this.#isOurProbe(pass))) return;
+    this.#state = "closed";
     this.#recoveredAt = this.#clock.monotonic();
-    this.#usual = { isProbe: false, generation: pass.generation + 1 };
+    this.#beginPeriod();
     this.#outage.ended();
   }
 
   failed(pass: Pass, error: unknown): void {
+    // What a call from an earlier period met is over.
+    if (pass.generation !== this.#usual.generation || (this.#state === "failed" && !pass.isProbe)) return;
     const now = this.#clock.monotonic();
-    const longer = Math.min(this.#pauseMs * 2, LONGEST_PAUSE_MS);
-    if (pass.isProbe) {
-      this.#isProbing = false;
-      this.#pauseMs = longer;
-    } else {
-      // A call from before the last recovery tells of the outage that is over.
-      if (this.#isDown || pass.generation !== this.#usual.generation) return;
-      this.#isDown = true;
-      // What fails again that soon is tried less and less often, or it would be announced twenty times a second.
-      this.#pauseMs = now - this.#recoveredAt < LONGEST_PAUSE_MS ? longer : FIRST_PAUSE_MS;
-      this.#outage.began(error);
-    }
+    // What fails again that soon is tried less and less often, or it would be announced twenty times a second.
+    const isAgain =
+      this.#state === "failed" || (this.#state === "closed" && now - this.#recoveredAt < LONGEST_PAUSE_MS);
+    this.#pauseMs = isAgain ? Math.min(this.#pauseMs * 2, LONGEST_PAUSE_MS) : FIRST_PAUSE_MS;
     this.#nextProbe = now + this.#pauseMs;
+    const { isDown } = this;
+    if (this.#state === "late") this.#beginPeriod();
+    this.#isProbing = false;
+    this.#state = "failed";
+    if (!isDown) this.#outage.began(error);
   }
 
   /**
@@ -86,16 +114,63 @@ export class Circuit {
    * answered meanwhile: one slow call (a lock, a look-up that is repeated) must not refuse the calls of others.
    *
    * @param successes what `successes` was when the call began
+   * @param client on whose behalf it was made
    */
-  late(pass: Pass, successes: number, error: unknown): void {
-    if (pass.isProbe) return this.failed(pass, error);
-    if (this.#successes !== successes) return;
+  late(pass: Pass, successes: number, error: unknown, client = ""): void {
+    if (this.#state === "failed" && this.#isOurProbe(pass)) {
+      // Nothing refused it: the server may answer others.
+      this.#state = "late";
+      this.#beginPeriod();
+      return this.#pause(client);
+    }
+    this.returned(pass);
+    if (this.#state === "late" && this.#isOurProbe(pass)) return this.#pause(client);
+    if (this.#state !== "closed" || this.#successes !== successes) return;
     this.#lateInARow += 1;
-    if (this.#lateInARow >= LATE_IN_A_ROW) this.failed(pass, error);
+    if (this.#lateInARow < LATE_IN_A_ROW) return;
+    this.#state = "late";
+    this.#pause(client);
+    this.#outage.began(error);
   }
 
   /** The call was not made, or its result says nothing of what this circuit stands for. */
   returned(pass: Pass): void {
-    if (pass.isProbe) this.#isProbing = false;
+    if (!this.#isOurProbe(pass)) return;
+    if (pass.client === undefined) this.#isProbing = false;
+    else {
+      this.#lateProbes -= 1;
+      const known = this.#lateClients.get(pass.client);
+      if (known !== undefined) known.isProbing = false;
+    }
+  }
+
+  /** Whether this is a probe of the present period. */
+  #isOurProbe({ isProbe, generation }: Pass): boolean {
+    return isProbe && generation === this.#usual.generation;
+  }
+
+  #lateClient(client: string): LateClient {
+    let known = this.#lateClients.get(client);
+    if (known === undefined) {
+      const [oldest] = this.#lateClients.keys();
+      if (this.#lateClients.size >= LATE_CLIENTS && oldest !== undefined) this.#lateClients.delete(oldest);
+      known = { isProbing: false, pauseMs: FIRST_PAUSE_MS / 2, nextProbe: 0 };
+      this.#lateClients.set(client, known);
+    }
+    return known;
+  }
+
+  /** The client has waited in vain, and lets a while pass before it waits again. */
+  #pause(client: string): void {
+    const known = this.#lateClient(client);
+    known.pauseMs = Math.min(known.pauseMs * 2, LONGEST_PAUSE_MS);
+    known.nextProbe = this.#clock.monotonic() + known.pauseMs;
+  }
+
+  #beginPeriod(): void {
+    this.#usual = { isProbe: false, generation: this.#usual.generation + 1 };
+    this.#isProbing = false;
+    this.#lateClients.clear();
+    this.#lateProbes = 0;
   }
 }

@@ -2,6 +2,7 @@ import { LateAnswerError, StoreUnavailableError, timeOut } from "./timeout.js";
 import { announceLate, announceOverload } from "./call-events.js";
 import { Circuit, type Pass } from "./circuit-breaker.js";
 import { Outage } from "./outage.js";
+import { hasWaited, nameOf, noteWait, type StoreCaller } from "../../core/store-caller.js";
 import type { Runtime } from "../../core/runtime.js";
 import { faultOf } from "./store-fault.js";
 import { healthOf, ownServer, type ServerHealth, serverOf } from "./backend.js";
@@ -30,6 +31,7 @@ interface Admission {
   readonly ms: number;
   /** Whether that is the whole time-out. The lack of an answer in what an earlier call has left over is no sign of an outage. */
   readonly hasWholeTime: boolean;
+  readonly caller: StoreCaller | undefined;
 }
 
 /** One write, as the store sees it and as the guard waits for it. */
@@ -101,10 +103,11 @@ export class StoreGuard {
    * Calls the store. A synchronous answer comes back as it is, without a promise.
    *
    * @param time what the call shares with other calls; the time-out is its own when absent
+   * @param caller the request it is for, which waits for a silent server once
    * @throws StoreUnavailableError (or rejects with it) when the store fails, is late, or is down
    */
-  run<T>(operation: () => T | Promise<T>, time?: StoreTime): T | Promise<T> {
-    const admission = this.#admit(time);
+  run<T>(operation: () => T | Promise<T>, time?: StoreTime, caller?: StoreCaller): T | Promise<T> {
+    const admission = this.#admit(time, caller);
     if (admission === undefined) throw new StoreUnavailableError(this.#store);
     let answer: T | Promise<T>;
     try {
@@ -140,13 +143,14 @@ export class StoreGuard {
     return this.#withinTime((async () => operation(call))(), admission, call, notTold);
   }
 
-  #admit(time: StoreTime | undefined): Admission | undefined {
+  #admit(time: StoreTime | undefined, caller?: StoreCaller): Admission | undefined {
     if (time?.isOver === true) {
       announceLate(this.#runtime, this.#store);
       throw new StoreUnavailableError(this.#store, { cause: new LateAnswerError(this.#timeoutMs) });
     }
     const { silence } = this.#server;
-    const pass = silence.admit();
+    if (caller?.waits !== undefined && hasWaited(caller, silence, this.#runtime.clock.monotonic())) return undefined;
+    const pass = silence.admit(caller && nameOf(caller));
     if (pass === undefined) return undefined;
     const left = time?.begin();
     return {
@@ -156,6 +160,7 @@ export class StoreGuard {
       successes: silence.successes,
       ms: left?.ms ?? this.#timeoutMs,
       hasWholeTime: left?.isWhole ?? true,
+      caller,
     };
   }
 
@@ -219,7 +224,7 @@ export class StoreGuard {
   }
 
   #failed(error: unknown, admission: Admission): void {
-    const { silence, errors, writes, successes, hasWholeTime } = admission;
+    const { silence, errors, writes, successes, hasWholeTime, caller } = admission;
     // Another guard within the operation has seen to it: what failed is what that one stands before.
     if (error instanceof StoreUnavailableError) return this.#returned(admission);
     switch (faultOf(error)) {
@@ -227,7 +232,8 @@ export class StoreGuard {
         this.#server.silence.failed(silence, error);
         return this.#returnedErrors(errors);
       case "late":
-        if (hasWholeTime) this.#server.silence.late(silence, successes, error);
+        if (caller !== undefined) noteWait(caller, this.#server.silence, this.#runtime.clock.monotonic());
+        if (hasWholeTime) this.#server.silence.late(silence, successes, error, caller && nameOf(caller));
         else this.#server.silence.returned(silence);
         if (!this.#server.silence.isDown) announceLate(this.#runtime, this.#store);
         return this.#returnedErrors(errors);

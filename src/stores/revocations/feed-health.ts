@@ -3,6 +3,9 @@ import { StoreUnavailableError } from "../health/store-guard.js";
 import { circuitOf, serverOf } from "../health/backend.js";
 import { isUnreachable } from "../health/connection-errors.js";
 
+/** What a late server's circuit knows the reader of the record by. */
+const READER = "change feed";
+
 /**
  * Whether the record of changes can be read, as the circuit of its server and the events tell it. A reading is also what
  * finds out, without any request, that the server all its stores share is down or back.
@@ -32,9 +35,10 @@ export class RecordHealth {
   async attempt(reading: () => Promise<void>, isMissed: () => boolean): Promise<void> {
     const server = serverOf(this.#feed);
     const circuit = server && circuitOf(server, this.#runtime);
-    const pass = circuit?.admit();
+    const pass = circuit?.admit(READER);
     if (circuit !== undefined && pass === undefined) throw new StoreUnavailableError("revocation");
     const began = this.#runtime.clock.monotonic();
+    const successes = circuit?.successes ?? 0;
     try {
       await reading();
     } catch (error) {
@@ -46,9 +50,10 @@ export class RecordHealth {
     }
     this.#announceUp();
     if (pass === undefined) return;
-    if (pass.isProbe && this.#runtime.clock.monotonic() - began > this.#lateMs)
-      circuit?.failed(pass, new Error("late"));
-    else circuit?.worked(pass);
+    if (this.#runtime.clock.monotonic() - began > this.#lateMs) {
+      if (pass.isProbe) circuit?.late(pass, successes, new Error("late"), READER);
+      else circuit?.returned(pass);
+    } else circuit?.worked(pass);
   }
 
   #announceDown(): void {

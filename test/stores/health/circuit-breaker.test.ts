@@ -63,3 +63,117 @@ describe("a circuit and calls that are late", () => {
     );
   });
 });
+
+describe("a circuit that late calls have opened", () => {
+  const open = () => {
+    const clock = new ManualClock();
+    const runtime = createRuntime({ clock });
+    const made = new Circuit(new Outage("database", runtime), clock);
+    for (let call = 0; call < 5; call += 1) made.late(made.admit("slow")!, made.successes, new Error("late"), "slow");
+    expect(made.isDown).toBe(true);
+    return { made, clock };
+  };
+
+  it("pauses for the client that waited in vain, and lets another one through", () => {
+    const { made, clock } = open();
+    expect(made.admit("slow")).toBeUndefined();
+    const other = made.admit("other");
+    expect(other).toBeDefined();
+    expect(made.admit("other")).toBeUndefined();
+    clock.advance(50);
+    expect(made.admit("slow")).toBeDefined();
+    made.worked(other!);
+    expect([made.isDown, made.admit("slow") !== undefined]).toEqual([false, true]);
+  });
+
+  it("lengthens the pause of one client up to half a second, and of no other", () => {
+    const { made, clock } = open();
+    const pauses = [50, 100, 200, 400, 500, 500];
+    for (const pause of pauses) {
+      clock.advance(pause - 1);
+      expect(made.admit("slow")).toBeUndefined();
+      clock.advance(1);
+      made.late(made.admit("slow")!, made.successes, new Error("late"), "slow");
+    }
+    expect(made.admit("other")).toBeDefined();
+  });
+
+  it("lets 16 calls wait at once, and the next when one is done", () => {
+    const { made } = open();
+    const passes = Array.from({ length: 16 }, (_, client) => made.admit(String(client)));
+    expect(passes.every((pass) => pass !== undefined)).toBe(true);
+    expect(made.admit("one more")).toBeUndefined();
+    made.returned(passes[3]!);
+    expect(made.admit("one more")).toBeDefined();
+    expect(made.admit("and another")).toBeUndefined();
+  });
+
+  it("keeps its 16 places when it has forgotten the clients that have them", () => {
+    const { made } = open();
+    const passes = Array.from({ length: 15 }, (_, client) => made.admit(`waiting ${client}`)!);
+    for (let client = 0; client < 3000; client += 1) {
+      const pass = made.admit(`passing ${client}`)!;
+      made.late(pass, made.successes, new Error("late"), `passing ${client}`);
+    }
+    expect(made.admit("sixteenth")).toBeDefined();
+    expect(made.admit("seventeenth")).toBeUndefined();
+    for (const pass of passes) made.returned(pass);
+    expect(made.admit("seventeenth")).toBeDefined();
+  });
+
+  it("tries with one call at a time when the server turns out to be unreachable", () => {
+    const { made, clock } = open();
+    const [first, second] = [made.admit("a")!, made.admit("b")!];
+    made.failed(first, new Error("refused"));
+    expect(made.admit("c")).toBeUndefined();
+    clock.advance(50);
+    const probe = made.admit("c")!;
+    expect(made.admit("d")).toBeUndefined();
+    // What began before says nothing any more, and gives no place back twice.
+    made.late(second, made.successes, new Error("late"), "b");
+    expect(made.admit("d")).toBeUndefined();
+    made.worked(probe);
+    expect(made.isDown).toBe(false);
+  });
+
+  it("lets others try when the one probe of an unreachable server is late: that server is there", () => {
+    const { made, clock } = open();
+    made.failed(made.admit("a")!, new Error("refused"));
+    clock.advance(50);
+    made.late(made.admit("slow")!, made.successes, new Error("late"), "slow");
+    expect(made.admit("slow")).toBeUndefined();
+    const other = made.admit("other")!;
+    made.worked(other);
+    expect(made.isDown).toBe(false);
+  });
+
+  it("never has more than 16 calls waiting, and closes at an answer: property over any calls", () => {
+    const step = fc.record({ client: fc.nat(30), ms: fc.nat(300), end: fc.constantFrom("late", "worked", "returned") });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 200 }), fc.infiniteStream(fc.nat(40)), (steps, order) => {
+        const { made, clock } = open();
+        const waiting: [NonNullable<ReturnType<Circuit["admit"]>>, string][] = [];
+        for (const { client, ms, end } of steps) {
+          clock.advance(ms);
+          const pass = made.admit(String(client));
+          if (pass !== undefined) {
+            expect(waiting.some(([, other]) => other === String(client))).toBe(false);
+            waiting.push([pass, String(client)]);
+          }
+          expect(waiting.length).toBeLessThanOrEqual(16);
+          if (waiting.length === 0 || order.next().value! > 25) continue;
+          const [[done, name]] = waiting.splice(order.next().value! % waiting.length, 1) as [(typeof waiting)[0]];
+          if (end === "late") made.late(done, made.successes, new Error("late"), name);
+          else if (end === "returned") made.returned(done);
+          else {
+            made.worked(done);
+            expect(made.isDown).toBe(false);
+            return;
+          }
+          expect(made.isDown).toBe(true);
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+});

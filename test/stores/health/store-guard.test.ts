@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { caller } from "../../support/caller.js";
 import type { SecurityEvent } from "../../../src/core/events.js";
 import { createRuntime } from "../../../src/core/runtime.js";
 import { StoreGuard, StoreUnavailableError } from "../../../src/stores/health/store-guard.js";
@@ -203,5 +204,48 @@ describe("StoreGuard with a shared StoreTime", () => {
     expect([guard.isDown, events.map(({ event }) => event)]).toEqual([false, ["portcullis_store_late"]]);
     await late(Array.from({ length: 12 }, () => new StoreTime(30)));
     expect(guard.isDown).toBe(true);
+  });
+});
+
+describe("StoreGuard and the request a call is for", () => {
+  const silent = () => new Promise<never>(() => undefined);
+  const refused = async (call: () => unknown): Promise<boolean> => {
+    try {
+      await call();
+      return false;
+    } catch (error) {
+      expect(error).toBeInstanceOf(StoreUnavailableError);
+      return true;
+    }
+  };
+
+  it("lets one request wait once for a silent server, and another one once more", async () => {
+    const { guard } = setUp(40);
+    const [request, other] = [caller("192.0.2.1"), caller("192.0.2.2")];
+    expect(await refused(() => guard.run(silent, undefined, request))).toBe(true);
+    let calls = 0;
+    expect(await refused(() => guard.run(() => (calls += 1), undefined, request))).toBe(true);
+    expect(calls).toBe(0);
+    expect(await guard.run(() => (calls += 1), undefined, other)).toBe(1);
+  });
+
+  it("lets it ask again when the server has answered somebody since, or half a second later", async () => {
+    for (const meanwhile of ["answer", "time", "nothing"] as const) {
+      const { guard, clock } = setUp(40);
+      const request = caller("192.0.2.1");
+      expect(await refused(() => guard.run(silent, undefined, request))).toBe(true);
+      if (meanwhile === "answer") void guard.run(() => 1);
+      if (meanwhile === "time") clock.advance(500);
+      expect(await refused(() => guard.run(() => 1, undefined, request))).toBe(meanwhile === "nothing");
+    }
+  });
+
+  it("lets it ask a store on another server", async () => {
+    const clock = new ManualClock();
+    const runtime = createRuntime({ clock });
+    const request = caller("192.0.2.1");
+    const [silentOne, well] = [new StoreGuard("a", runtime, 40), new StoreGuard("b", runtime, 40)];
+    expect(await refused(() => silentOne.run(silent, undefined, request))).toBe(true);
+    expect(well.run(() => 1, undefined, request)).toBe(1);
   });
 });
