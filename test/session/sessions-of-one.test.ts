@@ -1,4 +1,5 @@
 import express from "express";
+import { Redis as IoRedis } from "ioredis";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { systemClock, type Clock } from "../../src/core/clock.js";
 import { openRedis } from "../../src/stores/redis/client.js";
@@ -9,12 +10,15 @@ import { serve, type TestServer } from "../support/serve.js";
 import { sharedRedis, uniqueName } from "../support/servers.js";
 import { bench, type Bench, cookieOf, later, routes, withCookie } from "./support.js";
 
+// A client of its own, which no busy machine can make drop its connection.
+let client: IoRedis;
 let redis: RedisConnection;
 beforeAll(async () => {
-  redis = openRedis((await sharedRedis()).url);
+  client = new IoRedis((await sharedRedis()).url);
+  redis = openRedis(client);
   await redis.ready();
 });
-afterAll(() => redis.close());
+afterAll(() => client.disconnect());
 
 const open: { close(): unknown }[] = [];
 afterEach(async () => {
@@ -61,7 +65,7 @@ interface Options {
 
 async function start(
   prefix: string,
-  { clock = systemClock, maxPerPrincipal, storeTimeoutMs = 250 }: Options = {},
+  { clock = systemClock, maxPerPrincipal, storeTimeoutMs = 10_000 }: Options = {},
 ): Promise<Process> {
   const link = new Link();
   const store = new RedisSessionStore({
@@ -111,9 +115,11 @@ describe("a person who has logged in 20,000 times, on Redis", () => {
     // One look-up, and for each its end and its two entries in the index.
     expect(here.link.commands).toBeLessThanOrEqual(1 + 3 * MOST);
     expect([await layer.list("ada"), await idOf(here, last), await idOf(here, bob)]).toEqual([[], null, "bob"]);
-    const alive = await Promise.all(sids.map((sid) => asked.get(sid)));
-    expect(alive.filter((found) => found !== null)).toEqual([]);
-  }, 120_000);
+    for (let from = 0; from < sids.length; from += 1000) {
+      const found = await Promise.all(sids.slice(from, from + 1000).map((sid) => asked.get(sid)));
+      expect(found.filter((session) => session !== null)).toEqual([]);
+    }
+  }, 180_000);
 
   it("costs a log-in no more than one who has logged in as often as the bound allows", async () => {
     const here = await start(`${uniqueName()}:`, { maxPerPrincipal: 5 });
@@ -152,10 +158,7 @@ describe("an end of all sessions that was refused, with a log-in in another proc
     "$name: of 100 people each log-in after it stands, and each session from before it ends",
     async ({ offMs }) => {
       const prefix = `${uniqueName()}:`;
-      const [here, there] = [
-        await start(prefix),
-        await start(prefix, { clock: clockOff(offMs), storeTimeoutMs: 10_000 }),
-      ];
+      const [here, there] = [await start(prefix), await start(prefix, { clock: clockOff(offMs) })];
       const people = Array.from({ length: 100 }, (_, n) => `person-${n}`);
       const logIn = async (person: string): Promise<string> => cookieOf(await there.server.send(`/in/${person}`));
       const before = await Promise.all(people.map(logIn));
@@ -179,14 +182,14 @@ describe("an end of all sessions that was refused, with a log-in in another proc
 
   it("because the answer was late: what Redis does after the refusal ends no log-in after it", async () => {
     const prefix = `${uniqueName()}:`;
-    const [here, there] = [await start(prefix), await start(prefix)];
+    const [here, there] = [await start(prefix, { storeTimeoutMs: 300 }), await start(prefix)];
     const before = cookieOf(await there.server.send("/in/ada"));
     here.link.slowMs = 600;
     await expect(here.made.layer.end("ada")).rejects.toMatchObject({ status: 503 });
     here.link.slowMs = 0;
     const after = cookieOf(await there.server.send("/in/ada"));
-    await expect.poll(() => idOf(there, before), { timeout: 5000 }).toBeNull();
+    await expect.poll(() => idOf(there, before), { timeout: 20_000 }).toBeNull();
     await later(700);
     expect(await idOf(there, after)).toBe("ada");
-  });
+  }, 40_000);
 });
