@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
+import { BaseSequencer, type TestSpecification } from "vitest/node";
 import { findChromium } from "./test/browser/support/find-chromium.js";
 import { filesWithoutTheirServer } from "./test/support/servers/needed.js";
 
@@ -24,20 +25,47 @@ const withoutBrowser = findChromium() === undefined ? ["test/browser/**"] : [];
 if (withoutBrowser.length > 0)
   process.stderr.write("not run: test/browser (it needs Chromium or Chrome; npm run setup installs it on Debian)\n");
 
+/** These ask the built package alone: users install it and run the READMEs' examples on it. */
+const builtAlone = ["test/packaging/**/*.test.ts", "test/readme/readme.test.ts"];
+/** These run on the source and once more on what was built from it. */
+const alsoBuilt = [
+  "test/contract/factories.test.ts",
+  "test/contract/sqlite.test.ts",
+  "test/pipeline/apply-security.test.ts",
+  "test/pipeline/bad-input.test.ts",
+  "test/pipeline/deny-by-default.test.ts",
+  "test/pipeline/mounted-apps.test.ts",
+  "test/pipeline/serverless-adapters.test.ts",
+];
+
+/** Files that take longest begin first, so that no worker is left with one of them at the end. */
+const LONGEST = /test\/(simulation\/(even|odd)-seeds|packaging|readme\/readme|fleet\/two-processes|examples\/fleet)/;
+
+class LongestFirst extends BaseSequencer {
+  override async sort(specifications: TestSpecification[]): Promise<TestSpecification[]> {
+    const usual = await super.sort(specifications);
+    const isLong = ({ moduleId }: TestSpecification): boolean => LONGEST.test(moduleId);
+    return [...usual.filter(isLong), ...usual.filter((one) => !isLong(one))];
+  }
+}
+
 export default defineConfig({
   test: {
+    sequence: { sequencer: LongestFirst },
     testTimeout: 20_000,
     hookTimeout: 60_000,
-    // One less than there are processors would be one of two.
-    maxWorkers: Math.max(2, availableParallelism() - 1),
+    // Three on two processors: workers wait for servers, browsers and timers about a third of their time.
+    maxWorkers: Math.max(3, availableParallelism() - 1),
     projects: [
       {
         resolve: { alias: aliases("src", "ts") },
         test: {
           name: "source",
           include: ["test/**/*.test.ts"],
-          exclude: ["test/packaging/**", "test/fault/**", ...withoutServer, ...withoutBrowser],
+          exclude: [...builtAlone, "test/fault/**", ...withoutServer, ...withoutBrowser],
           setupFiles: "test/property/seed.ts",
+          // Properties and the simulation make much that lives briefly: with more room it is collected at a fraction of the cost.
+          execArgv: ["--max-semi-space-size=64"],
           globalSetup: "test/support/servers-present.ts",
           testTimeout: 20_000,
           hookTimeout: 60_000,
@@ -56,11 +84,11 @@ export default defineConfig({
         },
       },
       {
-        // The public face once more, against the built package: a build step must not change what the source does.
+        // The built package, where it can differ from the source: test/README.md says in what.
         resolve: { alias: aliases("dist/esm", "js") },
         test: {
           name: "built",
-          include: ["test/pipeline/**/*.test.ts", "test/packaging/**/*.test.ts", "test/contract/**/*.test.ts"],
+          include: [...builtAlone, ...alsoBuilt],
           exclude: withoutServer,
           globalSetup: ["test/support/servers-present.ts", "test/support/build.ts"],
           testTimeout: 20_000,

@@ -6,7 +6,7 @@ import { type SecurityEvents } from "./core/events.js";
 import type { Layer, Mode } from "./core/layer.js";
 import type { LayerId } from "./core/layer-id.js";
 import { compose, passingErrors } from "./core/pipeline.js";
-import { requestFacts } from "./core/response/refuse.js";
+import { requestFacts } from "./core/request-events.js";
 import { createRuntime, type Runtime } from "./core/runtime.js";
 import { requireApiKey, requireAuth, requireJwt, requireSession } from "./guards.js";
 import type { HeadersLayer } from "./headers/middleware.js";
@@ -14,6 +14,7 @@ import type { HeadersPatch } from "./headers/settings.js";
 import { JwtManager } from "./jwt/manager.js";
 import { tokenRoutes, type TokenRoutesOptions } from "./jwt/routes.js";
 import { LAYERS } from "./layers.js";
+import { lifecycle } from "./lifecycle.js";
 import {
   checkMountedByRouters,
   lateQueryParser,
@@ -23,11 +24,19 @@ import {
 } from "./prepare-app.js";
 import { createRouteLimit } from "./rate-limit/middleware.js";
 import { isWindowStore, type RouteLimit } from "./rate-limit/settings.js";
-import type { LogInAs, LogInOptions, SessionInfo, SessionLayer } from "./session/middleware.js";
-import { SetupError } from "./settings/errors.js";
-import { parseSettings, type ParsedSettings, type SecuritySettings } from "./app-settings/schema.js";
+import {
+  logIn,
+  logOut,
+  type LogInAs,
+  type LogInOptions,
+  type SessionInfo,
+  type SessionLayer,
+} from "./session/middleware.js";
+import { SetupError } from "./core/setup-error.js";
+import { parseSettings } from "./app-settings/parse.js";
+import type { ParsedSettings, SecuritySettings } from "./app-settings/schema.js";
 import { lossesOnRestart, storesOfLayers, warnOfLosses } from "./store-report.js";
-import { openStores, type Stores, type StoreSettings } from "./stores/open.js";
+import { openStores, type StoreSettings } from "./stores/open.js";
 
 /** One row of `describe()`: what a layer effectively does. */
 export interface LayerDescription {
@@ -216,9 +225,10 @@ export function applySecurity<Settings extends SecuritySettings>(
     apiKeyRoutes: (options) => apiKeyRoutes(needs(apiKeys, "apiKeys", "apiKeyRoutes()"), options, runtime),
     tokenRoutes: (options) => tokenRoutes(needs(jwt, "jwt", "tokenRoutes()"), options, runtime),
     handler: passingErrors,
+    // Without sessions of its own an app that is mounted in another one uses those of the outer app.
     // Not `async`: what these return notices when nobody awaits it.
-    logIn: session?.logIn ?? (async () => needs(undefined, "session", "logIn()")),
-    logOut: session?.logOut ?? (async () => needs(undefined, "session", "logOut()")),
+    logIn: session?.logIn ?? logIn,
+    logOut: session?.logOut ?? logOut,
     ...(apiKeys === undefined ? {} : { apiKeys }),
     ...(jwt === undefined ? {} : { jwt }),
     ...(session === undefined ? {} : { sessions: { list: session.list, end: session.end } }),
@@ -280,43 +290,6 @@ function storeSettings({
 
 function shortest(a: number | undefined, b: number | undefined): number | undefined {
   return a === undefined || b === undefined ? (a ?? b) : Math.min(a, b);
-}
-
-interface Service {
-  init(): Promise<void>;
-  close(): Promise<void>;
-}
-
-/** Start and end, each done once however often it is asked for. */
-function lifecycle(
-  layers: readonly Layer[],
-  services: readonly (Service | undefined)[],
-  stores: Stores,
-  runtime: Runtime,
-): Pick<SecurityParts, "ready" | "close"> {
-  const start = async (): Promise<void> => {
-    await stores.ready();
-    await Promise.all(services.map(async (service) => service?.init()));
-    await Promise.all(layers.map(async (layer) => layer.ready?.()));
-    runtime.events.emit("sys_startup", () => ({ source: "portcullis", reason: "ready" }));
-  };
-  const end = async (): Promise<void> => {
-    await Promise.all(layers.map(async (layer) => layer.close?.()));
-    await Promise.all(services.map(async (service) => service?.close()));
-    await stores.close();
-    runtime.events.emit("sys_shutdown", () => ({ source: "portcullis", reason: "closed" }));
-  };
-  let started: Promise<void> | undefined;
-  let ended: Promise<void> | undefined;
-  // Whoever forgets ready() would see nothing but 503s.
-  stores.ready().catch((error: unknown) => {
-    if (started !== undefined || ended !== undefined) return;
-    process.emitWarning(
-      `The stores could not be opened, and nobody awaits ready(): ${error instanceof Error ? error.message : "unknown reason"}`,
-      { code: "PORTCULLIS_STORES" },
-    );
-  });
-  return { ready: () => (started ??= start()), close: () => (ended ??= end()) };
 }
 
 /** The layers whose records are in `database` when one is given. */

@@ -3,7 +3,8 @@ import { z } from "zod";
 import { challenge } from "./core/http/authorization.js";
 import type { LayerId } from "./core/layer-id.js";
 import type { CredentialKind, Principal } from "./core/principal.js";
-import { refuse, type Refusal } from "./core/response/refuse.js";
+import { refuse } from "./core/response/refuse.js";
+import type { Refusal } from "./core/response/problem.js";
 import { beginState, stateOf } from "./core/request-state.js";
 import { type PartDependencies, partRuntime } from "./core/runtime.js";
 import { missingScopes } from "./core/scopes.js";
@@ -70,6 +71,23 @@ function challenges(
   return list.join(", ");
 }
 
+type GuardRefusals = Readonly<Record<Exclude<ReturnType<typeof decideGuard>, "pass">, Refusal>>;
+
+/** @param kinds those the guard takes and this app can prove: a challenge for another one would lead nowhere */
+function guardRefusals(kinds: readonly CredentialKind[], scopes: readonly string[]): GuardRefusals {
+  const missing = { code: "missing-credentials", headers: { "WWW-Authenticate": challenges(kinds) } } as const;
+  const insufficient = {
+    code: "insufficient-scope",
+    headers: { "WWW-Authenticate": challenges(kinds, "insufficient_scope", scopes) },
+  } as const;
+  return {
+    missing: { ...missing, reason: "none" },
+    "other-kind": { ...missing, reason: "other-kind" },
+    scope: { ...insufficient, reason: "scope" },
+    role: { ...insufficient, reason: "role" },
+  };
+}
+
 function guard(
   name: string,
   only: readonly CredentialKind[] | undefined,
@@ -80,33 +98,21 @@ function guard(
   const runtime = deps === undefined ? undefined : partRuntime(deps);
   const kinds = only ?? given ?? KINDS;
   const policy: GuardPolicy = { kinds, scopes, roles };
-  const missing: Refusal = {
-    code: "missing-credentials",
-    reason: "none",
-    headers: { "WWW-Authenticate": challenges(kinds) },
-  };
-  const otherKind: Refusal = { ...missing, reason: "other-kind" };
-  const insufficient = { "WWW-Authenticate": challenges(kinds, "insufficient_scope", scopes) };
-  const lacksScope: Refusal = { code: "insufficient-scope", reason: "scope", headers: insufficient };
-  const lacksRole: Refusal = { code: "insufficient-scope", reason: "role", headers: insufficient };
+  const refusals = new Map<string, GuardRefusals>();
   const unwired = notRun(kinds);
   const needsAll = only !== undefined || given !== undefined;
 
   const handler: RequestHandler = (req, res, next) => {
     if (runtime !== undefined) beginState(req, runtime);
     if (!protectionsRan(req, kinds, needsAll)) return void refuse(req, res, name, unwired);
-    switch (decideGuard(req.principal, policy)) {
-      case "pass":
-        return next();
-      case "missing":
-        return void refuse(req, res, name, missing);
-      case "other-kind":
-        return void refuse(req, res, name, otherKind);
-      case "scope":
-        return void refuse(req, res, name, lacksScope);
-      case "role":
-        return void refuse(req, res, name, lacksRole);
-    }
+    const verdict = decideGuard(req.principal, policy);
+    if (verdict === "pass") return next();
+    const state = stateOf(req);
+    const offered = kinds.filter((kind) => state.hasRun(kind));
+    const key = offered.join();
+    let made = refusals.get(key);
+    if (made === undefined) refusals.set(key, (made = guardRefusals(offered, scopes)));
+    refuse(req, res, name, made[verdict]);
   };
   Object.defineProperty(handler, "name", { value: name });
   return handler;

@@ -7,9 +7,11 @@ export {
 } from "./apply-security.js";
 export { requireApiKey, requireAuth, requireJwt, requireSession, type GuardOptions } from "./guards.js";
 
-export { parseSettings, type ParsedSettings, type SecuritySettings } from "./app-settings/schema.js";
+export { parseSettings } from "./app-settings/parse.js";
+export type { ParsedSettings, SecuritySettings } from "./app-settings/schema.js";
 export { settingsFromEnv } from "./app-settings/environment.js";
-export { SettingsError, SetupError, type SettingsCode, type SettingsIssue } from "./settings/errors.js";
+export { SettingsError, type SettingsCode, type SettingsIssue } from "./settings/errors.js";
+export { SetupError } from "./core/setup-error.js";
 
 export { securityHeaders } from "./headers/middleware.js";
 export type { HeadersPatch, HeadersSettings } from "./headers/settings.js";
@@ -60,7 +62,7 @@ export { SecurityEvents, type SecurityEvent, type SecurityEventName } from "./co
 export type { Mode } from "./core/layer.js";
 export type { PartDependencies } from "./core/runtime.js";
 export type { CredentialKind, Principal } from "./core/principal.js";
-export type { OnRefusal, Problem, RefusalCode, ReplacedBody } from "./core/response/refuse.js";
+export type { OnRefusal, Problem, RefusalCode, ReplacedBody } from "./core/response/problem.js";
 export { clientAddress } from "./core/request-state.js";
 export { Secret } from "./core/secret.js";
 export { StoreUnavailableError } from "./stores/health/store-guard.js";

@@ -1,7 +1,7 @@
 import type { Express, Request, RequestHandler } from "express";
 import { trustedProxies } from "./core/http/trusted-proxies.js";
 import type { ParsedSettings } from "./app-settings/schema.js";
-import { SetupError } from "./settings/errors.js";
+import { SetupError } from "./core/setup-error.js";
 
 interface RouterLayer {
   readonly name?: string;

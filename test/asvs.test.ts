@@ -165,7 +165,7 @@ describe("ASVS 5.0", () => {
       isSetting("headers.frameOption"),
       isSetting("headers.frameOptions.x"),
     ]).toEqual([true, true, false, false]);
-    expect([sectionOf("README.md", "Guards") === undefined, sectionOf("README.md", "Guard") === undefined]).toEqual([
+    expect([sectionOf("README.md", "Stores") === undefined, sectionOf("README.md", "Store") === undefined]).toEqual([
       false,
       true,
     ]);

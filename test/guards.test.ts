@@ -57,12 +57,24 @@ describe.each(EXPRESS)("guards on $name", ({ express }) => {
   });
 
   it("challenges without an error code when no credential came", async () => {
-    const answer = await ask(requireAuth(), ["jwt"]);
+    const answer = await ask(requireAuth(), ["jwt", "api-key", "session"]);
     expect([answer.status, answer.headers["www-authenticate"]]).toEqual([
       401,
       'Bearer realm="api", ApiKey realm="api", Session realm="api"',
     ]);
     expect((await ask(requireJwt(), ["jwt"])).headers["www-authenticate"]).toBe('Bearer realm="api"');
+  });
+
+  it("challenges for no kind of credential that the app does not take", async () => {
+    const challengeOf = async (ran: LayerId[], options = {}, who?: Principal) =>
+      (await ask(requireAuth(options), ran, who)).headers["www-authenticate"];
+    expect(await challengeOf(["jwt"])).toBe('Bearer realm="api"');
+    expect(await challengeOf(["api-key"])).toBe('Bearer realm="api", ApiKey realm="api"');
+    expect(await challengeOf(["session"])).toBe('Session realm="api"');
+    expect(await challengeOf(["jwt", "session"], { kinds: ["jwt"] })).toBe('Bearer realm="api"');
+    expect(await challengeOf(["jwt"], { scopes: ["read"] }, principal("jwt"))).toBe(
+      'Bearer realm="api", error="insufficient_scope", scope="read"',
+    );
   });
 
   it("lets the right caller through with a frozen principal", async () => {

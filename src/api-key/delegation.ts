@@ -1,7 +1,7 @@
 import type { Request } from "express";
 import { AddressList } from "../core/http/address-list.js";
 import { challenge } from "../core/http/authorization.js";
-import type { Refusal } from "../core/response/refuse.js";
+import type { Refusal } from "../core/response/problem.js";
 import { missingScopes } from "../core/scopes.js";
 import { tokenEndOf } from "../core/token-expiry.js";
 import {

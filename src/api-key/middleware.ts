@@ -7,7 +7,7 @@ import { refuse } from "../core/response/refuse.js";
 import type { RequestState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import type { WaitingLimits } from "../core/pending-limits.js";
-import { SetupError } from "../settings/errors.js";
+import { SetupError } from "../core/setup-error.js";
 import { parse } from "../settings/object.js";
 import { type Choice, choosePresented } from "./decide.js";
 import { keyRefusals } from "./refusals.js";

@@ -1,5 +1,5 @@
 import { challenge } from "../core/http/authorization.js";
-import type { Refusal } from "../core/response/refuse.js";
+import type { Refusal } from "../core/response/problem.js";
 import type { NotAccepted } from "./verification/result.js";
 
 const BUSY_DETAIL = "Too many credentials are being checked at the moment. Try again shortly.";

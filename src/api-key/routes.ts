@@ -1,11 +1,13 @@
 import express, { type NextFunction, type Request, type RequestHandler, type Response, type Router } from "express";
 import { bodyOf, readJsonBody } from "../core/http/json-body.js";
 import { z } from "zod";
-import { type Refusal, refuse, requestFacts } from "../core/response/refuse.js";
+import type { Refusal } from "../core/response/problem.js";
+import { refuse } from "../core/response/refuse.js";
+import { requestFacts } from "../core/request-events.js";
 import { beginState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
 import { StoreUnavailableError } from "../stores/health/store-guard.js";
-import { SetupError } from "../settings/errors.js";
+import { SetupError } from "../core/setup-error.js";
 import { parse, settingsObject } from "../settings/object.js";
 import { MAX_MAKERS, successorOf } from "./decide.js";
 import { ApiKeyError } from "./errors.js";
@@ -19,7 +21,10 @@ import { apiKeySchema } from "./settings.js";
 const SOURCE = "api-key-routes";
 
 const BAD_PATH: Refusal = Object.freeze({ code: "invalid-request", reason: "path-undecodable" });
-const NOT_FOUND: Refusal = Object.freeze({ code: "not-found", reason: "unknown-or-foreign" });
+/** No such key. A mistyped id is no attack. */
+const UNKNOWN: Refusal = Object.freeze({ code: "not-found", reason: "unknown", event: "input_validation_fail" });
+/** Another owner's key. The caller gets the same answer. */
+const FOREIGN: Refusal = Object.freeze({ code: "not-found", reason: "foreign" });
 
 /** Settings of the routes. */
 export const apiKeyRoutesSchema = settingsObject({
@@ -71,10 +76,11 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesOptio
   const maxLifetimeMs = maxLifetimeDays === undefined ? undefined : maxLifetimeDays * DAY_MS;
 
   /** The caller's own key by the id in the path. */
-  async function ownKey(caller: Caller, req: Request): Promise<ApiKeyRecord | undefined> {
+  async function ownKey(caller: Caller, req: Request): Promise<ApiKeyRecord | Refusal> {
     const { id } = req.params;
     const record = typeof id === "string" ? await service.get(id) : undefined;
-    return record?.ownerId === caller.ownerId ? record : undefined;
+    if (record === undefined) return UNKNOWN;
+    return record.ownerId === caller.ownerId ? record : FOREIGN;
   }
 
   const create: Action = async (caller, req) => {
@@ -113,12 +119,12 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesOptio
 
   const show: Action = async (caller, req) => {
     const record = await ownKey(caller, req);
-    return record === undefined ? NOT_FOUND : { status: 200, body: { record } };
+    return "code" in record ? record : { status: 200, body: { record } };
   };
 
   const rotate: Action = async (caller, req) => {
     const record = await ownKey(caller, req);
-    if (record === undefined) return NOT_FOUND;
+    if ("code" in record) return record;
     const input = readInput(rotateSchema, bodyOf(req) ?? {});
     const maker = successorOf(record, caller.key);
     if (maker.path.length > MAX_MAKERS) return refusals.tooDeep;
@@ -130,10 +136,10 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesOptio
 
   const revoke: Action = async (caller, req) => {
     const record = await ownKey(caller, req);
-    if (record === undefined) return NOT_FOUND;
+    if ("code" in record) return record;
     const descendants = readInput(revokeQuerySchema, queryOf(req)).descendants === "true";
     const done = await service.revoke(record.id, { reason: "revoked by its owner", descendants }, auditFacts(req));
-    return done ? { status: 204 } : NOT_FOUND;
+    return done ? { status: 204 } : UNKNOWN;
   };
 
   function act(action: Action): RequestHandler {
@@ -195,7 +201,7 @@ function refusalOfError(error: unknown): Refusal {
   if (error instanceof HashUnavailableError)
     return { code: "store-unavailable", reason: "busy", headers: { "Retry-After": "1" } };
   if (!(error instanceof ApiKeyError)) throw error;
-  if (error.code === "not-found") return NOT_FOUND;
+  if (error.code === "not-found") return UNKNOWN;
   if (error.code === "invalid-input")
     return { code: "invalid-request", reason: "invalid-input", detail: issueText(error) };
   return { code: "conflict", reason: error.code, detail: error.message };

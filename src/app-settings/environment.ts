@@ -1,5 +1,7 @@
 import { SettingsError, type SettingsIssue } from "../settings/errors.js";
-import { parseSettings, type SecuritySettings } from "./schema.js";
+import { rememberVariable, type ServerVariable } from "../settings/variables.js";
+import { parseSettings } from "./parse.js";
+import type { SecuritySettings } from "./schema.js";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -18,6 +20,14 @@ const integer: Reader<number> = (text) =>
     : { problem: "This is not a whole number.", remedy: "Write digits only, without a unit." };
 
 const word: Reader<string> = (text) => text;
+
+/** A URL whose server is met later: an error about it then names the variable. */
+const serverUrl =
+  (variable: ServerVariable): Reader<string> =>
+  (text) => {
+    rememberVariable(variable, text);
+    return text;
+  };
 
 /** A JSON array of strings, or words separated by commas. */
 const list: Reader<string[]> = (text) => {
@@ -103,8 +113,8 @@ export function settingsFromEnv(env: Environment = process.env): SecuritySetting
     secretKey: read("SECRET_KEY", "secretKey", secrets),
     debug: read(debugVariable, "debug", boolean),
     trustProxy: read("TRUST_PROXY", "trustProxy", hops),
-    redis: read("REDIS_URL", "redis", word),
-    database: read("DATABASE_URL", "database", word),
+    redis: read("REDIS_URL", "redis", serverUrl("REDIS_URL")),
+    database: read("DATABASE_URL", "database", serverUrl("DATABASE_URL")),
     trustedHosts: read("ALLOWED_HOSTS", "trustedHosts", list),
     rateLimit: limit === undefined ? undefined : { limit, windowSeconds: 60 },
     cors: corsOf(origins, allowCredentials),

@@ -1,4 +1,5 @@
 import { EventEmitter } from "node:events";
+import { nearest } from "../settings/nearest.js";
 
 /**
  * Names of the OWASP Logging Vocabulary where it has one, and our own under `portcullis_` where it has none.
@@ -50,6 +51,8 @@ export interface SecurityEvent {
   readonly source: string;
   /** Low-cardinality reason, fit for a metric label. */
   readonly reason?: string;
+  /** The environment variable that names the server: "REDIS_URL", "DATABASE_URL"; for outages, when `settingsFromEnv` read it. */
+  readonly variable?: string;
   /** "report" when the layer only reports and let the request pass. */
   readonly mode?: "enforce" | "report";
   /** Refusal code and HTTP status, for refusals. */
@@ -84,12 +87,16 @@ export class SecurityEvents {
     this.#now = now;
   }
 
+  /** @throws TypeError when there is no event of this name, or the listener is no function */
   on(name: SecurityEventName | "*", listener: SecurityEventListener): this {
+    checkListening(name, listener);
     this.#emitter.on(name, listener);
     return this;
   }
 
+  /** @throws TypeError when there is no event of this name, or the listener is no function */
   once(name: SecurityEventName | "*", listener: SecurityEventListener): this {
+    checkListening(name, listener);
     this.#emitter.once(name, listener);
     return this;
   }
@@ -130,6 +137,18 @@ export class SecurityEvents {
       }
     }
   }
+}
+
+/** From JavaScript a misspelt name would be a listener that never hears anything. */
+function checkListening(name: string, listener: unknown): void {
+  if (typeof listener !== "function")
+    throw new TypeError("A listener must be a function: events.on(name, (event) => …).");
+  if (name === "*" || Object.hasOwn(EVENT_LEVELS, name)) return;
+  const known = Object.keys(EVENT_LEVELS);
+  const near = nearest(String(name), known);
+  throw new TypeError(
+    `There is no event of this name. ${near === undefined ? `Write "*" or one of: ${known.join(", ")}.` : `Did you mean "${near}"?`}`,
+  );
 }
 
 /**

@@ -1,60 +1,168 @@
+import { type DecodedText, decodeOnce, nextEncoded, undecoded } from "./decoded-text.js";
+
 /** What stands in an event in place of a credential. */
 export const MASK = "[credential]";
 
-/** A key is `<prefix><id><secret><checksum>`: at least 37 characters of base62 after the prefix. */
-const keyForm = (prefix: string): RegExp => new RegExp(`${prefix}[0-9A-Za-z]{37,}`, "g");
+/** A piece of a text: its first index, and the one after its last. */
+type Span = readonly [start: number, end: number];
+type Find = (text: string) => Iterable<Span>;
 
-/** The forms of the keys of this process, by prefix; the usual one from the start. */
-const KEY_FORMS = new Map([["mcp_", keyForm("mcp_")]]);
+/** Kinds of credentials that are made of the same characters. */
+interface Forms {
+  /** By code: 1 for the characters they are made of. An encoded byte that is none of them is ignored: a reader can strip it. */
+  readonly characters: Uint8Array;
+  /** Where credentials stand in a text that was sent as it is. */
+  readonly find: Find[];
+  /**
+   * The same for a text that was decoded and stripped. The first two characters may be missing if they are hexadecimal digits:
+   * `%2` before `eyJ` makes its `e` a part of an escape.
+   */
+  readonly findStripped: Find[];
+}
 
-const REFRESH_TOKEN = /rt_[\w-]{22}\.[\w-]{43}/g;
-/** The value of a session cookie, as it is signed or as it is written into Cookie. */
-const SESSION_COOKIE = /s(?::|%3A)[\w-]{32}\.(?:[0-9A-Za-z+/]|%2[BF]){43}/gi;
+const BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/** API keys and refresh tokens. A dot that was encoded is stripped: it may be the token's own, or one that breaks it up. */
+const KEYS: Forms = {
+  characters: charactersOf(`${BASE62}_-`),
+  find: [matches(/rt_[\w-]{22}\.[\w-]{43}/g)],
+  findStripped: [matches(/rt_[\w-]{22}\.?[\w-]{43}/g)],
+};
+const TOKENS: Forms = {
+  characters: charactersOf(`${BASE62}_-.`),
+  find: [tokensFrom(/eyJ/)],
+  findStripped: [tokensFrom(/y\.*J/)],
+};
+const SESSION_COOKIE = matches(/s:[\w-]{32}\.[0-9A-Za-z+/]{43}/g);
+const COOKIES: Forms = {
+  characters: charactersOf(`${BASE62}_-.:+/`),
+  find: [SESSION_COOKIE],
+  findStripped: [SESSION_COOKIE],
+};
+const ALL: readonly Forms[] = [KEYS, TOKENS, COOKIES];
+
+/** More rounds of decoding than these nobody needs. */
+const MOST_ROUNDS = 3;
+/** How much of a path is decoded, in characters: an event shows an eighth of it. */
+const MOST_DECODED = 2048;
+
+/** A text that reads otherwise when it is decoded, or when what cannot be printed is stripped. */
+const READS_OTHERWISE = /[^\x21-\x24\x26-\x7e]/;
+
+const PREFIXES = new Set<string>();
+maskKeysWith("mcp_");
 
 /**
  * Adds a prefix of API keys to what is masked in this process: a key is masked wherever it is seen, also by a protection that
- * knows nothing of the service that made it.
+ * knows nothing of the service that made it. A key is `<prefix><id><secret><checksum>`: at least 37 characters of base62 after
+ * the prefix.
  *
  * @param prefix letters, digits, `_` and `-`
  */
 export function maskKeysWith(prefix: string): void {
-  if (!KEY_FORMS.has(prefix)) KEY_FORMS.set(prefix, keyForm(prefix));
+  if (PREFIXES.has(prefix)) return;
+  PREFIXES.add(prefix);
+  KEYS.find.push(matches(new RegExp(`${prefix}[0-9A-Za-z]{37,}`, "g")));
+  KEYS.findStripped.push(matches(new RegExp(`${prefix.replace(/^[0-9A-F]{1,2}/i, "")}[0-9A-Za-z]{37,}`, "g")));
 }
 
 /**
  * A path without the credentials that stand in it: API keys, JWTs, refresh tokens and signed session cookies, by their form.
- * Linear in the length. A path without any comes back as it was.
+ * Those that a reader could put together again are masked too: percent-encoded in part, up to three times over, or broken up
+ * by encoded bytes. What nobody decodes is masked whole: a segment that is encoded more often, and in a path with encoded
+ * bytes all from the segment on that reaches beyond 2048 characters. Linear in the length. A path without any of it comes back
+ * as it was.
  */
 export function maskCredentials(path: string): string {
-  const masked = mask(path);
-  if (masked !== path || !path.includes("%")) return masked;
-  // `%5F` is another way to write `_` (RFC 3986 section 2.3), and the receiver of an event may undo it.
-  const decoded = path.replace(/%(?:2[1-9A-F]|[3-6][0-9A-F]|7[0-9A-E])/gi, (escaped) =>
-    String.fromCharCode(parseInt(escaped.slice(1), 16)),
-  );
-  const maskedDecoded = mask(decoded);
-  return maskedDecoded === decoded ? path : maskedDecoded;
+  const spans: Span[] = [];
+  for (const { find } of ALL) for (const spansIn of find) spans.push(...spansIn(path));
+  if (READS_OTHERWISE.test(path)) addHidden(path, spans);
+  return spans.length === 0 ? path : withMasks(path, spans);
 }
 
-function mask(text: string): string {
-  let masked = maskTokens(text).replace(REFRESH_TOKEN, MASK).replace(SESSION_COOKIE, MASK);
-  for (const form of KEY_FORMS.values()) masked = masked.replace(form, MASK);
-  return masked;
-}
-
-/** JWTs: base64url parts joined by dots, of which the first begins with `eyJ`, which is `{"`. */
-function maskTokens(text: string): string {
-  return text.includes("eyJ") ? text.replace(/[\w.-]+/g, maskTokenIn) : text;
-}
-
-/** Looks at each part once: where the first `eyJ` of a part begins no token, the others in that part do not either. */
-function maskTokenIn(run: string): string {
-  const parts = run.split(".");
-  let at = 0;
-  for (const [index, part] of parts.entries()) {
-    const start = part.indexOf("eyJ");
-    if (start !== -1 && parts[index + 1] && parts[index + 2]) return run.slice(0, at + start) + MASK;
-    at += part.length + 1;
+/** Adds where credentials stand that the path shows only to a reader who decodes it. */
+function addHidden(path: string, spans: Span[]): void {
+  const head = path.slice(0, MOST_DECODED);
+  if (path.length > head.length) spans.push([head.lastIndexOf("/") + 1, path.length]);
+  let text: DecodedText | undefined = undecoded(head);
+  for (let round = 0; text !== undefined; round += 1) {
+    for (const forms of ALL) addStripped(text, forms, spans);
+    if (round === MOST_ROUNDS) return addEncodedSegments(head, text, spans);
+    text = decodeOnce(text);
   }
-  return run;
+}
+
+function addStripped(text: DecodedText, { characters, findStripped }: Forms, spans: Span[]): void {
+  const { codes, starts, ends, length } = text;
+  const kept = new Uint16Array(length);
+  const stripped = Buffer.allocUnsafe(length);
+  let count = 0;
+  for (let at = 0; at < length; at += 1) {
+    const code = codes[at] ?? 0;
+    const isAsSent = (ends[at] ?? 0) - (starts[at] ?? 0) === 1 && code > 0x20 && code < 0x7f;
+    if (!isAsSent && characters[code] !== 1) continue;
+    kept[count] = at;
+    stripped[count] = code;
+    count += 1;
+  }
+  const reading = stripped.toString("latin1", 0, count);
+  for (const find of findStripped)
+    for (const [first, end] of find(reading)) {
+      const span: Span = [starts[kept[first] ?? 0] ?? 0, ends[kept[end - 1] ?? 0] ?? 0];
+      // What was sent as it is has been looked for.
+      if (span[1] - span[0] > end - first) spans.push(span);
+    }
+}
+
+/** Adds the segments of the path in which something is still encoded. */
+function addEncodedSegments(path: string, text: DecodedText, spans: Span[]): void {
+  let end = 0;
+  for (let at = nextEncoded(text, 0); at !== -1; at = nextEncoded(text, at + 1)) {
+    const sentAt = text.starts[at] ?? 0;
+    if (sentAt < end) continue;
+    const slash = path.indexOf("/", sentAt);
+    end = slash === -1 ? path.length : slash;
+    spans.push([path.lastIndexOf("/", sentAt) + 1, end]);
+  }
+}
+
+/** The text with a mask in place of each span, one where they overlap. */
+function withMasks(text: string, spans: Span[]): string {
+  spans.sort(([a], [b]) => a - b);
+  let masked = "";
+  let end = 0;
+  for (const span of spans) {
+    if (span[0] >= end) masked += text.slice(end, span[0]) + MASK;
+    end = Math.max(end, span[1]);
+  }
+  return masked + text.slice(end);
+}
+
+function charactersOf(text: string): Uint8Array {
+  const characters = new Uint8Array(128);
+  for (const character of text) characters[character.charCodeAt(0)] = 1;
+  return characters;
+}
+
+function matches(pattern: RegExp): Find {
+  return function* (text) {
+    for (const { 0: match, index } of text.matchAll(pattern)) yield [index, index + match.length];
+  };
+}
+
+/**
+ * JWTs: base64url parts joined by dots, of which the first begins with `eyJ`, which is `{"`. Dots may stand in a row, since
+ * somebody may have added some.
+ */
+function tokensFrom(begin: RegExp): Find {
+  return function* (text) {
+    if (!begin.test(text)) return;
+    // Shorter runs have no room for three parts.
+    for (const { 0: run, index } of text.matchAll(/[\w.-]{7,}/g)) {
+      const start = run.search(begin);
+      // A later beginning has fewer parts after it than the first one.
+      if (start !== -1 && run.slice(start).split(".").filter(Boolean).length >= 3)
+        yield [index + start, index + run.length];
+    }
+  };
 }

@@ -1,7 +1,8 @@
 import type { Request } from "express";
+import { pathOf } from "./http/authority.js";
+import { maskCredentials } from "./mask-credentials.js";
 import type { CredentialKind, Principal } from "./principal.js";
-import { requestFacts } from "./response/refuse.js";
-import type { RequestState } from "./request-state.js";
+import { type RequestState, stateOf } from "./request-state.js";
 import type { Runtime } from "./runtime.js";
 
 /** Makes `principal` who is calling, and announces it (ASVS 16.3.1) to listeners of that event alone: it comes with every request. */
@@ -15,4 +16,24 @@ export function acceptPrincipal(
   req.principal = principal;
   state.isPrivate = true;
   runtime.events.emit("portcullis_credential_accepted", () => ({ source, ...requestFacts(req) }));
+}
+
+/** What an event says about its request: no query string, no credential in the path, nothing that could forge a log line. */
+export function requestFacts(req: Request): {
+  sourceIp: string;
+  method: string;
+  path: string;
+  subject?: string;
+  credentialId?: string;
+} {
+  const state = stateOf(req);
+  // The path alone: an absolute-form target would bring the attacker's host into the log.
+  const path = maskCredentials(pathOf(req) ?? "").slice(0, 256);
+  const who =
+    req.principal === undefined ? {} : { subject: req.principal.id, credentialId: req.principal.credentialId };
+  return { sourceIp: state.address(req), method: req.method, path: path.replace(/[^\x21-\x7e]/g, escapeByte), ...who };
+}
+
+function escapeByte(char: string): string {
+  return `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`;
 }

@@ -1,8 +1,8 @@
 import { systemClock, type Clock } from "./clock.js";
 import { SecurityEvents } from "./events.js";
 import { ProtectedResources } from "./protected-resources.js";
-import type { OnRefusal } from "./response/refuse.js";
-import { SetupError } from "../settings/errors.js";
+import type { OnRefusal } from "./response/problem.js";
+import { SetupError } from "./setup-error.js";
 
 /** What every layer is given: time, events, and the answers the app chose. One per `applySecurity`, or per factory used alone. */
 export interface Runtime {
@@ -31,9 +31,15 @@ export interface PartDependencies {
  * @param deps a runtime is taken as it is
  * @param base what holds where `deps` says nothing: the runtime of the service the part works for
  * @throws SetupError when `events` is no `SecurityEvents`
+ * @throws TypeError when `deps` is one itself
  */
 export function partRuntime(deps: PartDependencies | Runtime = {}, base?: Runtime): Runtime {
   if ("resources" in deps) return deps;
+  if (typeof (deps as Partial<SecurityEvents>).emit === "function") {
+    throw new TypeError(
+      "A SecurityEvents was given where an object with it is expected. Write { events } instead of events.",
+    );
+  }
   const { events = base?.events, clock = base?.clock, onRefusal = base?.onRefusal } = deps;
   if (events !== undefined && typeof (events as Partial<SecurityEvents>).emit !== "function") {
     throw new SetupError(

@@ -1,6 +1,7 @@
 import { METHODS } from "node:http";
 import { z } from "zod";
-import { isLoopbackHost, originPatternSchema, parseOriginPattern } from "../core/http/origin.js";
+import { isLoopbackHost, parseOriginPattern } from "../core/http/origin.js";
+import { originPatternSchema } from "../settings/origin-pattern.js";
 import { modeSchema } from "../settings/common.js";
 import { addIssue, chosen, settingsObject } from "../settings/object.js";
 import {

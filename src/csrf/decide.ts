@@ -1,6 +1,6 @@
 import { type Authority, parseAuthority, sameAuthority } from "../core/http/authority.js";
 import { type OriginPatterns, parseOrigin } from "../core/http/origin.js";
-import type { Refusal } from "../core/response/refuse.js";
+import type { Refusal } from "../core/response/problem.js";
 
 /** The settings, compiled. */
 export interface CsrfPolicy {

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { originPatternSchema } from "../core/http/origin.js";
+import { originPatternSchema } from "../settings/origin-pattern.js";
 import { exemptPathSchema, modeSchema } from "../settings/common.js";
 import { settingsObject } from "../settings/object.js";
 

@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { addIssue, chosen, nearest, settingsObject } from "../settings/object.js";
+import { nearest } from "../settings/nearest.js";
+import { addIssue, chosen, settingsObject } from "../settings/object.js";
 import { isLoopbackHost } from "../core/http/origin.js";
 import { isSfKey } from "../core/http/structured-fields.js";
 import { DIRECTIVES, ENFORCED_ONLY, type DirectiveName } from "./directives.js";

@@ -12,12 +12,12 @@ import { compilePlan, type HeaderPlan } from "./plan.js";
 import { planOf, writeHeaders } from "./response.js";
 import {
   headersPatchSchema,
-  headersSchema,
   type HeadersOptions,
   type HeadersPatch,
   type HeadersPatchOptions,
   type HeadersSettings,
 } from "./settings.js";
+import { headersSchema } from "./schema.js";
 
 /** The headers layer. */
 export interface HeadersLayer extends Layer {

@@ -121,8 +121,13 @@ const NONCE_PROPERTY: PropertyDescriptor = {
 export function writeHeaders(res: Response, headers: HeaderBuffer, plan: HeaderPlan, secure: boolean): void {
   if (res.headersSent) return;
   const { policies } = headers;
-  if (policies instanceof ResponseHeaders) policies.change(plan, secure);
-  else headers.begin(linesOf(plan, secure), (released) => offerNonce(released, headers, plan));
+  if (policies instanceof ResponseHeaders) {
+    policies.change(plan, secure);
+    return;
+  }
+  // Headers are held back only for a response that has none yet.
+  if (!headers.isWaiting) res.removeHeader("X-Powered-By");
+  headers.begin(linesOf(plan, secure), (released) => offerNonce(released, headers, plan));
 }
 
 /** The plan that was written on a response, if one was. */
@@ -132,7 +137,6 @@ export function planOf({ policies }: HeaderBuffer): HeaderPlan | undefined {
 
 /** Puts `res.locals.cspNonce` in place, on a response that goes on to the app. */
 function offerNonce(res: Response, headers: HeaderBuffer, plan: HeaderPlan): void {
-  res.removeHeader("X-Powered-By");
   const locals = ((res.locals as object | undefined) ??
     (res.locals = Object.create(null) as Response["locals"])) as Carrier & { cspNonce?: string };
   // No policy names a nonce, so it makes no difference whether it is read: a plain value, at a tenth of what the accessor costs.

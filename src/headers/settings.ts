@@ -1,9 +1,7 @@
 import { z } from "zod";
 import { modeSchema } from "../settings/common.js";
-import { addIssue, settingsObject, switchable } from "../settings/object.js";
-import { decideHeaders } from "./decide.js";
+import { settingsObject, switchable } from "../settings/object.js";
 import { directivesSchema, endpointsSchema, permissionsSchema, referrerSchema, transportSchema } from "./fields.js";
-import { modelProblems } from "./model-lint.js";
 
 const openerSchema = z.literal([
   "same-origin",
@@ -26,8 +24,8 @@ function policySchema(reportOnly: boolean) {
   });
 }
 
-/** Settings of the security headers. */
-export const headersSchema = settingsObject({
+/** Each setting of the security headers by itself; `headersSchema` checks them together. */
+export const headersShape = settingsObject({
   /** `report` sends the Content-Security-Policy as report-only; every other header stays, as none of them refuses a request. */
   mode: modeSchema,
   /** The enforced policy, or `false` for none. */
@@ -52,12 +50,10 @@ export const headersSchema = settingsObject({
   crossOriginEmbedderPolicy: embedderSchema.default(false),
   /** Reporting-Endpoints: name to https URL, for `report-to`. Default: none. */
   reportingEndpoints: endpointsSchema.prefault({}),
-}).superRefine((options, context) => {
-  for (const problem of modelProblems(decideHeaders(options, false))) addIssue(context, problem);
 });
 
-export type HeadersSettings = z.input<typeof headersSchema>;
-export type HeadersOptions = z.output<typeof headersSchema>;
+export type HeadersSettings = z.input<typeof headersShape>;
+export type HeadersOptions = z.output<typeof headersShape>;
 
 function policyPatchSchema(reportOnly: boolean) {
   return settingsObject({

@@ -1,5 +1,5 @@
 import type { SettingsCode } from "../settings/errors.js";
-import { nearest } from "../settings/object.js";
+import { nearest } from "../settings/nearest.js";
 import { DIRECTIVES, NONCE_SOURCE, TAKES_NONCE, type DirectiveKind, type DirectiveName } from "./directives.js";
 
 /** One thing wrong with a directive: at which source, or (no index) with the list. */

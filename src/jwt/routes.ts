@@ -2,10 +2,11 @@ import express, { type NextFunction, type Request, type Response, type Router } 
 import { z } from "zod";
 import { challenge } from "../core/http/authorization.js";
 import { bodyOf, readJsonBody } from "../core/http/json-body.js";
-import { refuse, type Refusal } from "../core/response/refuse.js";
+import { refuse } from "../core/response/refuse.js";
+import type { Refusal } from "../core/response/problem.js";
 import { beginState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
-import { SetupError } from "../settings/errors.js";
+import { SetupError } from "../core/setup-error.js";
 import { parse, settingsObject } from "../settings/object.js";
 import { TokenError } from "./errors.js";
 import type { JwtManager } from "./manager.js";

@@ -1,7 +1,7 @@
 import type { ApiKeyService } from "../api-key/service.js";
 import type { JwtManager } from "../jwt/manager.js";
 import { TokenError } from "../jwt/errors.js";
-import { SetupError } from "../settings/errors.js";
+import { SetupError } from "../core/setup-error.js";
 
 /**
  * What both generations of the MCP SDK call `AuthInfo`. `token` is the credential itself, because the SDK wants it there:

@@ -1,7 +1,7 @@
 import type { Request } from "express";
 import { isFromTrustedProxy } from "../core/http/authority.js";
 import type { RequestState } from "../core/request-state.js";
-import { requestFacts } from "../core/response/refuse.js";
+import { requestFacts } from "../core/request-events.js";
 
 /**
  * Looks for X-Forwarded-For from a peer that `trust proxy` does not trust. A client may have made it up; but when it

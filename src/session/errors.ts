@@ -1,3 +1,15 @@
+/** What `logIn` was given is not of the form it takes. */
+export class InvalidLogInError extends TypeError {
+  readonly code = "invalid-input";
+  /** As of the errors of keys and tokens with this code. */
+  readonly status = 400;
+
+  constructor(problem: string) {
+    super(`logIn: ${problem}`);
+    this.name = "InvalidLogInError";
+  }
+}
+
 /** A log-in was to renew a session that has ended meanwhile: by a log-out, by `sessions.end`, or by its time. Nobody is logged in. */
 export class SessionEndedError extends Error {
   readonly code = "session-ended";

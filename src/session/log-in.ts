@@ -1,13 +1,13 @@
 import type { Request, Response } from "express";
 import { idText, MAX_ID_LENGTH } from "../core/principal.js";
-import { requestFacts } from "../core/response/refuse.js";
+import { requestFacts } from "../core/request-events.js";
 import { SCOPE_PATTERN } from "../core/scopes.js";
-import { SetupError } from "../settings/errors.js";
+import { SetupError } from "../core/setup-error.js";
 import { SessionStoreFullError } from "../stores/session-record.js";
 import { boundSession } from "./request-properties.js";
 import { loginKind, type LoginKind } from "./decide.js";
 import type { SessionHost } from "./express-session.js";
-import { SessionEndedError } from "./errors.js";
+import { InvalidLogInError, SessionEndedError } from "./errors.js";
 import { mustBeAwaited } from "./must-be-awaited.js";
 import type { RequestSession } from "./request-session.js";
 import { sessionHandle } from "./session-cookie.js";
@@ -30,7 +30,7 @@ export interface LogInOptions {
 }
 
 const ADD_THE_LAYER =
-  "No session layer ran on this request. Add `app.use(sessions({ secret }))` before this route, or `session: {}` to the settings of applySecurity.";
+  "No session layer ran on this request. Add `session: {}` to the settings of applySecurity, for apps inside one another to those of the outer app; without applySecurity write `app.use(sessions({ secret }))` before this route.";
 
 /**
  * Logs a user in: a new session id (ASVS 7.2.4; an id planted before is worthless), saved before this resolves, and
@@ -39,7 +39,7 @@ const ADD_THE_LAYER =
  *
  * Await it before answering. The answer waits for a log-in that nobody awaits, and a process warning says that it was not awaited.
  *
- * @throws TypeError (rejects) when `who` is not well formed
+ * @throws InvalidLogInError (rejects, a TypeError with `code` "invalid-input" and `status` 400) when `who` is not well formed
  * @throws SetupError (rejects) when no session layer ran, or the response has already begun
  * @throws SessionEndedError (rejects, with `status` 401) when this is a re-authentication and the session has ended meanwhile, by
  * a log-out, by `sessions.end` or by its time; nobody is logged in then
@@ -166,16 +166,17 @@ function snapshot({ session, sessionID, stamp, storedId, storedJson, saved, ende
 }
 
 function checkedDetails(who: unknown): { id: string; scopes: string[]; roles: string[] } {
-  if (typeof who !== "object" || who === null) throw new TypeError("logIn needs { id, scopes?, roles? }.");
+  if (typeof who !== "object" || who === null)
+    throw new InvalidLogInError("the second argument must be { id, scopes?, roles? }.");
   const { scopes, roles, ...rest } = who as Record<string, unknown>;
   const id = idText(rest["id"]);
   if (typeof id !== "string" || id === "" || id.length > MAX_ID_LENGTH) {
-    throw new TypeError(
-      `logIn: id must be text of 1 to ${MAX_ID_LENGTH} characters, or a safe integer. Write the id of another type as text: { id: String(user.id) }.`,
+    throw new InvalidLogInError(
+      `id must be text of 1 to ${MAX_ID_LENGTH} characters, or a safe integer. Write the id of another type as text: { id: String(user.id) }.`,
     );
   }
   // The id goes into events: a line break in it could forge a line of somebody's log.
-  if (/[\x00-\x1f\x7f]/.test(id)) throw new TypeError("logIn: id must hold no control characters.");
+  if (/[\x00-\x1f\x7f]/.test(id)) throw new InvalidLogInError("id must hold no control characters.");
   return {
     id,
     scopes: checkedList("scopes", scopes, (scope) => SCOPE_PATTERN.test(scope)),
@@ -186,7 +187,7 @@ function checkedDetails(who: unknown): { id: string; scopes: string[]; roles: st
 function checkedList(name: string, list: unknown, isValid: (item: string) => boolean): string[] {
   if (list === undefined) return [];
   if (!Array.isArray(list) || !list.every((item): item is string => typeof item === "string" && isValid(item))) {
-    throw new TypeError(`logIn: ${name} must be an array of well-formed ${name}.`);
+    throw new InvalidLogInError(`${name} must be an array of well-formed ${name}.`);
   }
   return [...list];
 }

@@ -4,7 +4,9 @@ import type session from "express-session";
 import { acceptPrincipal } from "../core/request-events.js";
 import type { Layer, RunLayer } from "../core/layer.js";
 import { standalone } from "../core/pipeline.js";
-import { refuse, requestFacts, type Refusal } from "../core/response/refuse.js";
+import { refuse } from "../core/response/refuse.js";
+import { requestFacts } from "../core/request-events.js";
+import type { Refusal } from "../core/response/problem.js";
 import type { RequestState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import type { Secret } from "../core/secret.js";
@@ -75,6 +77,12 @@ export function createSession(options: SessionOptions, runtime: Runtime, deps: S
   const policy = timePolicy(options.maxAge, options.absoluteMaxAge);
   const stored = new SessionRepository(store, cookie, policy, runtime, options.storeTimeoutMs);
   const adapter = new ExpressSessionAdapter(stored);
+  if (options.migrateFrom !== undefined && stored.now() >= options.migrateFrom.until) {
+    process.emitWarning(
+      "session.migrateFrom has no effect: its `until` is past, so old cookies are not read. Remove migrateFrom, or set a later date.",
+      { code: "PORTCULLIS_MIGRATION" },
+    );
+  }
   const looksBack = options.migrateFrom !== undefined || runtime.debug;
   const former = looksBack ? new FormerSessions(options.migrateFrom, runtime.debug, cookie, keys, stored) : undefined;
   const context: SessionContext = { options, runtime, cookie, stored, adapter, former };

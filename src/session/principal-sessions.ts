@@ -1,7 +1,7 @@
 import type { Runtime } from "../core/runtime.js";
 import { StoreUnavailableError } from "../stores/health/store-guard.js";
 import { StoreTime } from "../stores/health/store-time.js";
-import { SetupError } from "../settings/errors.js";
+import { SetupError } from "../core/setup-error.js";
 import type { PrincipalSession } from "../stores/contracts.js";
 import { sessionHandle } from "./session-cookie.js";
 import type { SessionRepository } from "./session-repository.js";

@@ -16,33 +16,10 @@ const SESSION: PropertyDescriptor = {
   },
 };
 
-/** What express-session puts beside it. Only there once there is a session: most requests never get so far. */
-const COMPANIONS: PropertyDescriptorMap = {
-  sessionID: {
-    configurable: true,
-    enumerable: false,
-    get(this: object) {
-      return boundSession(this)?.open().sessionID;
-    },
-  },
-  sessionStore: {
-    configurable: true,
-    enumerable: false,
-    get(this: object) {
-      return boundSession(this)?.context.adapter;
-    },
-  },
-};
-
 /** Puts `req.session` in place. */
 export function bindSession(req: Request, requestSession: RequestSession): void {
   stateOf(req).session = requestSession;
   Object.defineProperty(req, "session", SESSION);
-}
-
-/** Puts `req.sessionID` and `req.sessionStore` in place. */
-export function bindCompanions(req: Request): void {
-  Object.defineProperties(req, COMPANIONS);
 }
 
 /** The session bound to a request, when a layer ran. */

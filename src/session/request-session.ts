@@ -1,9 +1,10 @@
 import type { Request, Response } from "express";
 import session from "express-session";
-import { refuse, requestFacts } from "../core/response/refuse.js";
+import { refuse } from "../core/response/refuse.js";
+import { requestFacts } from "../core/request-events.js";
 import { beginState, stateOf } from "../core/request-state.js";
 import type { HeaderBuffer } from "../core/response/header-buffer.js";
-import { bindCompanions } from "./request-properties.js";
+import { bindCompanions } from "./companions.js";
 import { expiryOf } from "./decide.js";
 import { SessionHost, serialise, type LiveSession, type SessionContext } from "./express-session.js";
 import { findSession, type FoundSession } from "./find-session.js";

@@ -2,7 +2,7 @@ import type session from "express-session";
 import { z } from "zod";
 import { modeSchema, secondsSchema } from "../settings/common.js";
 import type { SettingsIssue } from "../settings/errors.js";
-import { addIssue, settingsObject } from "../settings/object.js";
+import { addIssue, chosen, settingsObject } from "../settings/object.js";
 import { formerSecretRingSchema, secretRingSchema } from "../settings/secrets.js";
 
 /** NIST SP 800-63B-4 section 2.2.3 (AAL2): log in again after an hour idle, and after a day in any case. */
@@ -52,13 +52,29 @@ const momentSchema = z
   .transform((value) => new Date(value).getTime())
   .refine((ms) => Number.isFinite(ms), NOT_A_TIME);
 
+const NO_COOKIE_NAME = z.unknown().superRefine((_value, context) =>
+  addIssue(context, {
+    code: "missing-setting",
+    message: "Nothing says which cookie the old sessions had.",
+    remedy: 'Write cookieName: "connect.sid", or the `name` that express-session was given.',
+  }),
+);
+const NO_END = z.unknown().superRefine((_value, context) =>
+  addIssue(context, {
+    code: "missing-setting",
+    message: "Nothing says when old cookies are no longer read.",
+    remedy: 'Write until: "2027-01-31", a date by which the old sessions have ended.',
+  }),
+);
+const oldCookieNameSchema = z.string().regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$/, "This is not a cookie name.");
+
 const migrateFromSchema = settingsObject({
   /** The `name` of express-session: `connect.sid` unless the old app named it. */
-  cookieName: z.string().regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$/, "This is not a cookie name."),
+  cookieName: chosen<string, string>((value) => (value === undefined ? NO_COOKIE_NAME : oldCookieNameSchema)),
   /** The `secret` of express-session, or a list. It only verifies, so it may be short. Default: `session.secret`. */
   secret: formerSecretRingSchema.optional(),
   /** From then on old cookies are not read: a Date, ISO 8601 text, or milliseconds since the epoch. */
-  until: momentSchema,
+  until: chosen<z.input<typeof momentSchema>, number>((value) => (value === undefined ? NO_END : momentSchema)),
 });
 
 const shape = settingsObject({
@@ -112,6 +128,14 @@ export const sessionSchema = shape
         path: ["migrateFrom", "secret"],
         message: "Old cookies can only be verified with the secret that signed them.",
         remedy: "Set migrateFrom.secret to the secret that express-session had.",
+      });
+    }
+    if (settings.migrateFrom !== undefined && settings.store === undefined) {
+      addIssue(context, {
+        code: "missing-setting",
+        path: ["store"],
+        message: "migrateFrom adopts sessions out of a store, and no store that could hold old ones is given.",
+        remedy: "Set store to the one that express-session used, or remove migrateFrom: the old sessions end then.",
       });
     }
     if (settings.domain === undefined) return;

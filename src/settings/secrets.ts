@@ -11,7 +11,8 @@ const PLACEHOLDER =
   /change[-_ ]?me|changeit|secret[-_ ]?key|your[-_ ]?secret|my[-_ ]?secret|super[-_ ]?secret|placeholder|example|insecure|default|password|replace[-_ ]?(me|this)|keyboard ?cat|not[-_ ]?secret|(?<![a-z0-9])todo(?![a-z0-9])|x{8}/i;
 
 /** Why a secret is too weak to sign with, or `undefined` when nothing speaks against it. */
-export function weakness(secret: string): "too-short" | "placeholder" | "low-entropy" | undefined {
+export function weakness(secret: string): "empty" | "too-short" | "placeholder" | "low-entropy" | undefined {
+  if (secret === "") return "empty";
   if (Buffer.byteLength(secret) < MIN_SECRET_BYTES) return "too-short";
   if (PLACEHOLDER.test(secret)) return "placeholder";
   if (shannonBits(secret) < 80 || isRepetition(secret)) return "low-entropy";
@@ -45,6 +46,7 @@ function isRepetition(text: string): boolean {
 }
 
 const WEAKNESS_MESSAGES = {
+  empty: "The secret is empty: the variable it is read from is probably not set.",
   "too-short": `The secret is shorter than ${MIN_SECRET_BYTES} bytes.`,
   placeholder: "The secret looks like a placeholder from an example.",
   "low-entropy": "The secret is too regular to be random.",

@@ -1,4 +1,4 @@
-import { SetupError } from "../settings/errors.js";
+import { SetupError } from "../core/setup-error.js";
 import type { WindowPolicy } from "./contracts.js";
 
 /** What a store is told of its limit when express-rate-limit uses it alone. */

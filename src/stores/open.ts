@@ -2,6 +2,7 @@ import type session from "express-session";
 import type { Clock } from "../core/clock.js";
 import type { Runtime } from "../core/runtime.js";
 import type { Secret } from "../core/secret.js";
+import { openNamed, readyNamed, variableOf } from "../settings/variables.js";
 import { ownServer, placeOn, type StoreServer } from "./health/backend.js";
 import { ChangeFeed } from "./revocations/change-feed.js";
 import type { ApiKeyStore, RateLimitStore, TokenStore, WindowPolicy } from "./contracts.js";
@@ -73,11 +74,15 @@ const WRITE_CHECK: WindowPolicy = Object.freeze({ name: "write-check", limit: 10
 export function openStores(settings: StoreSettings, runtime: Runtime): Stores {
   const { clock } = runtime;
   const { redisPrefix: prefix = "portcullis:" } = settings;
-  const redis = settings.redis === undefined ? undefined : openRedis(settings.redis);
+  const redisVariable = variableOf("REDIS_URL", settings.redis);
+  const databaseVariable = variableOf("DATABASE_URL", settings.database);
+  const { redis: redisSetting, database: databaseSetting } = settings;
+  const redis = redisSetting && openNamed(redisVariable, () => openRedis(redisSetting));
   const database =
-    settings.database === undefined
-      ? undefined
-      : openDatabase(settings.database, runtime, { timeoutMs: settings.databaseTimeoutMs });
+    databaseSetting &&
+    openNamed(databaseVariable, () =>
+      openDatabase(databaseSetting, runtime, { timeoutMs: settings.databaseTimeoutMs }),
+    );
   const limits = settings.limits ?? openLimits(redis, prefix, clock, settings.maxClients);
   const sessions =
     redis === undefined || settings.sessions !== true
@@ -89,12 +94,14 @@ export function openStores(settings: StoreSettings, runtime: Runtime): Stores {
   const shared = changes === undefined ? tokens : new SharedTokenStore(tokens, changes);
   const redisServer: StoreServer | undefined = redis && {
     name: "redis",
+    variable: redisVariable,
     isMany: () => redis.isCluster,
     tryWrite: () => redis.command("SET", `${prefix}write-check`, "1", "PX", "1000"),
   };
   // A key that nobody has, to be read afresh.
   const databaseServer: StoreServer | undefined = database && {
     name: "database",
+    variable: databaseVariable,
     tryWrite: () => database.changes.record([{ kind: "api-key", name: "" }]),
   };
   if (settings.limits === undefined) placeOn(redisServer, [limits]);
@@ -124,7 +131,10 @@ export function openStores(settings: StoreSettings, runtime: Runtime): Stores {
     }),
     describe: () => database?.describe(),
     ready: async () => {
-      await Promise.all([redis?.ready(), database?.ready()]);
+      await Promise.all([
+        readyNamed(redisVariable, async () => redis?.ready()),
+        readyNamed(databaseVariable, async () => database?.ready()),
+      ]);
       await sessions?.ready();
       await changes?.start();
     },

@@ -1,5 +1,5 @@
 import { parseAuthority, parseTarget, sameAuthority } from "../core/http/authority.js";
-import type { Refusal } from "../core/response/refuse.js";
+import type { Refusal } from "../core/response/problem.js";
 import type { HostPatterns } from "./host-patterns.js";
 
 /** The settings, compiled. */

@@ -232,6 +232,32 @@ describe.each(EXPRESS)("API key routes on $name", ({ express }) => {
     expect(json()).toMatchObject({ code: "not-found" });
   });
 
+  it("announce an id that nobody has, or that has ended, as a wrong request and another owner's as an attack", async () => {
+    const { call, events, service } = await start();
+    const mine = await service.create({ ownerId: "alice", name: "mine" });
+    const theirs = await service.create({ ownerId: "bob", name: "theirs" });
+    const ask = async (method: string, path: string) => {
+      events.length = 0;
+      const answer = await call(path, { method, as: alice, ...(method === "POST" ? { body: {} } : {}) });
+      return [answer.status, ...events.map(({ event, level, reason }) => `${event} ${level} ${reason}`)];
+    };
+    expect((await call(`/${mine.record.id}`, { method: "DELETE", as: alice })).status).toBe(204);
+    for (const path of ["/AAAAAAAAAAAA", "/no-such-id", `/${mine.record.id.slice(0, -1)}`])
+      for (const [method, suffix] of [
+        ["DELETE", ""],
+        ["GET", ""],
+        ["POST", "/rotate"],
+      ] as const)
+        expect(await ask(method, path + suffix)).toEqual([404, "input_validation_fail WARN unknown"]);
+    expect(await ask("DELETE", `/${mine.record.id}`)).toEqual([404, "input_validation_fail WARN unknown"]);
+    for (const [method, suffix] of [
+      ["DELETE", ""],
+      ["GET", ""],
+      ["POST", "/rotate"],
+    ] as const)
+      expect(await ask(method, `/${theirs.record.id}${suffix}`)).toEqual([404, "authz_fail CRITICAL foreign"]);
+  });
+
   it("hand out nothing the caller does not hold", async () => {
     const { call, service, store } = await start();
     for (const body of [

@@ -1,6 +1,6 @@
 import { generateKeyPairSync } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import { parseSettings } from "../../src/app-settings/schema.js";
+import { parseSettings } from "../../src/app-settings/parse.js";
 import { SettingsError, type SettingsIssue } from "../../src/settings/errors.js";
 
 const ROOT = "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E";

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { corsPolicy } from "../../src/cors/middleware.js";
 import { settingsFromEnv } from "../../src/app-settings/environment.js";
 import { SettingsError, type SettingsIssue } from "../../src/settings/errors.js";
-import { parseSettings } from "../../src/app-settings/schema.js";
+import { parseSettings } from "../../src/app-settings/parse.js";
 import { serve } from "../support/serve.js";
 
 const ROOT = "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E";

@@ -2,7 +2,8 @@ import { EventEmitter } from "node:events";
 import { describe, expect, it } from "vitest";
 import { Secret } from "../../src/core/secret.js";
 import { SettingsError, type SettingsIssue } from "../../src/settings/errors.js";
-import { parseSettings, settingsSchema } from "../../src/app-settings/schema.js";
+import { parseSettings } from "../../src/app-settings/parse.js";
+import { settingsSchema } from "../../src/app-settings/schema.js";
 import { testEdges, testTexts } from "../settings/edges.js";
 
 const SECRET = "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E";

@@ -1,4 +1,4 @@
-import type { RefusalCode } from "../../src/core/response/refuse.js";
+import type { RefusalCode } from "../../src/core/response/problem.js";
 import type { Answer } from "../support/serve.js";
 import type { Lab } from "./app.js";
 

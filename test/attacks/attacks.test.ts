@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { REFUSALS } from "../../src/core/response/refuse.js";
+import { REFUSALS } from "../../src/core/response/problem.js";
 import { DEFAULT_SECURE, without } from "../headers/expected.js";
 import { expectSecurityHeaders } from "../support/security-headers.js";
 import { type Attack, changed, fieldsOf, MARK, type Outcome, type Seen } from "./attack.js";

@@ -1,5 +1,5 @@
 import type { Attack, Group, Outcome } from "./attack.js";
-import { REFUSALS } from "../../src/core/response/refuse.js";
+import { REFUSALS } from "../../src/core/response/problem.js";
 import { addresses } from "./addresses.js";
 import { apiKeys } from "./api-keys.js";
 import { bodies } from "./bodies.js";

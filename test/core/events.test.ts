@@ -1,4 +1,5 @@
 import { describe, expect, it, vi } from "vitest";
+import { requireAuth, securityHeaders } from "../../src/index.js";
 import { SecurityEvents, type SecurityEvent } from "../../src/core/events.js";
 
 describe("SecurityEvents", () => {
@@ -6,6 +7,25 @@ describe("SecurityEvents", () => {
     const details = vi.fn(() => ({ source: "test" }));
     new SecurityEvents().emit("authn_login_fail", details);
     expect(details).not.toHaveBeenCalled();
+  });
+
+  it("refuses a listener for an event that does not exist, with the name that was meant", () => {
+    const events = new SecurityEvents();
+    for (const method of ["on", "once"] as const) {
+      const listen = (name: unknown, listener: unknown) => () => events[method](name as "*", listener as () => void);
+      expect(listen("authn_login_fial", () => undefined)).toThrow(/^There is no event.*"authn_login_fail"/);
+      expect(listen("evnet", () => undefined)).toThrow(/"\*" or one of: authn_login_success, /);
+      expect(listen("toString", () => undefined)).toThrow(TypeError);
+      expect(listen("*", undefined)).toThrow(/must be a function/);
+      expect(listen("authn_login_fail", () => undefined)).not.toThrow();
+    }
+  });
+
+  it("is refused where an object with it is expected", () => {
+    const events = new SecurityEvents();
+    expect(() => securityHeaders({}, events as never)).toThrow(TypeError);
+    expect(() => requireAuth({}, events as never)).toThrow(/Write \{ events \}/);
+    expect(() => securityHeaders({}, { events })).not.toThrow();
   });
 
   it("delivers to listeners of the name and of all, frozen, with level and time", () => {

@@ -49,6 +49,77 @@ const around = fc
   )
   .map((parts) => parts.join(""));
 
+const hex = (code: number, digits = 2) => code.toString(16).padStart(digits, "0");
+
+/** The ways to write one character in a URL that some reader takes back; each may be percent-encoded again. */
+const SPELLINGS: readonly ((code: number) => string)[] = [
+  (code) => String.fromCharCode(code),
+  (code) => `%${hex(code)}`,
+  (code) => `%${hex(code).toUpperCase()}`,
+  (code) => `%u${hex(code, 4)}`,
+  (code) => `%${hex(0xc0 | (code >> 6))}%${hex(0x80 | (code & 63))}`,
+  (code) => `%e0%${hex(0x80 | (code >> 6))}%${hex(0x80 | (code & 63))}`,
+  (code) => `%F0%80%${hex(0x80 | (code >> 6))}%${hex(0x80 | (code & 63))}`,
+  (code) => String.fromCharCode(0xc0 | (code >> 6), 0x80 | (code & 63)),
+];
+/** What may be put between two characters, and taken out again by a reader. */
+const INSERTED = [
+  "%00",
+  "%0A",
+  "%0d%0a",
+  "%09",
+  "%1b",
+  "%7F",
+  "%20",
+  "%2E",
+  "%2f",
+  "%C2%85",
+  "%E2%80%A8",
+  "%c3%a9",
+  "\x85",
+];
+
+const written = fc
+  .record({
+    spelling: fc.constantFrom(...SPELLINGS),
+    inserted: fc.constantFrom("", "", "", ...INSERTED),
+    times: fc.oneof({ weight: 5, arbitrary: fc.constant(0) }, fc.nat(6)),
+  })
+  .map(({ spelling, inserted, times }) => {
+    const again = (text: string) =>
+      Array.from({ length: times }).reduce<string>((now) => now.replaceAll("%", "%25"), text);
+    return (char: string, index: number) => (index === 0 ? "" : again(inserted)) + again(spelling(char.charCodeAt(0)));
+  });
+const asItIs = fc.constant((char: string) => char);
+
+/** All that a reader can make of a text: decoded any number of times, with what is no part of a credential taken out. */
+function readings(text: string): string[] {
+  const all: string[] = [];
+  for (let now = text, before = ""; now !== before;) {
+    all.push(now, now.replace(/[^\w.-]/g, ""), now.replace(/[^\w-]/g, ""));
+    before = now;
+    now = now
+      .replace(/%u([0-9a-f]{4})|%([0-9a-f]{2})/gi, (_, wide: string, byte: string) =>
+        String.fromCharCode(parseInt(wide ?? byte, 16)),
+      )
+      .replace(/[\xc0\xc1]([\x80-\xbf])|\xe0[\x80\x81]([\x80-\xbf])|\xf0\x80[\x80\x81]([\x80-\xbf])/g, (sequence) => {
+        const [high, low] = [
+          sequence.charCodeAt(sequence.length - 2) & 1,
+          sequence.charCodeAt(sequence.length - 1) & 63,
+        ];
+        return String.fromCharCode(high * 64 + low);
+      });
+  }
+  return all;
+}
+
+/** Pieces of a credential, and of it without its dots, as long as can be no accident. */
+function pieces(text: string): string[] {
+  return [text, text.replaceAll(".", "")].flatMap((whole) =>
+    Array.from({ length: whole.length / 8 - 1 }, (_, index) => whole.slice(index * 8, index * 8 + 16)),
+  );
+}
+
 /** Each character of the text written as it is or percent-encoded, as the numbers say. */
 function encoded(text: string, which: readonly boolean[]): string {
   return [...text]
@@ -82,8 +153,48 @@ describe("maskCredentials", () => {
     );
   });
 
+  it("leaves nothing that a reader could put together again", () => {
+    fc.assert(
+      fc.property(
+        fc.constantFrom("", "/a/", "%", "%2", "%25", "%252", "%u00", "caf%C3%A9-"),
+        credential.filter(({ text }) => !text.startsWith("s")),
+        fc.array(fc.oneof({ weight: 4, arbitrary: asItIs }, written), { minLength: 1, maxLength: 80 }),
+        fc.constantFrom("", "/b", "%", "%4", "%C1"),
+        (before, { text }, ways, after) => {
+          const path = `/${before}${[...text].map((char, index) => ways[index % ways.length]?.(char, index)).join("")}${after}`;
+          const masked = maskCredentials(path);
+          expect(masked).toContain(MASK);
+          expect(readings(masked).filter((reading) => pieces(text).some((piece) => reading.includes(piece)))).toEqual(
+            [],
+          );
+        },
+      ),
+      { numRuns: 1000 },
+    );
+  });
+
+  it.each([
+    ["a line feed in a key", (key: string) => `${key.slice(0, 20)}%0A${key.slice(20)}`],
+    ["a NUL after the prefix", (key: string) => key.replace("_", "_%00")],
+    ["a dot in a key", (key: string) => `${key.slice(0, 30)}%2E${key.slice(30)}`],
+    ["a key encoded twice", (key: string) => `%256${key.slice(0, 1) === "m" ? "d" : "x"}${key.slice(1)}`],
+    ["an overlong letter", (key: string) => `%C1%AD${key.slice(1)}`],
+    ["a raw control of C1", (key: string) => `${key.slice(0, 9)}\x9b${key.slice(9)}`],
+  ])("masks all of a key that is broken by %s and leaves the rest of the path", (_name, broken) => {
+    const { key } = generateKey("mcp_", 32);
+    expect(maskCredentials(`/caf%C3%A9/${broken(key)}/orders%2F7`)).toBe(`/caf%C3%A9/${MASK}/orders%2F7`);
+  });
+
+  it("masks a segment that is encoded more than three times, and no other", () => {
+    expect(maskCredentials("/a/x%2525252541y/b%252525%34/c%252541")).toBe(`/a/${MASK}/b%252525%34/c%252541`);
+  });
+
   it.each([
     "/",
+    "/wiki/mcp_%20server",
+    "/part_of%20the%20world/file%2Ename.tar.gz",
+    "/%u0041/%C1%81/100%25/a%2520b",
+    "/%E2%82%AC/\xe9",
     "/api-keys/0123456789AB/rotate",
     "/users/3f2c9a4e-7b1d-4c5a-9e8f-0a1b2c3d4e5f",
     "/mcp_server/tools/list",
@@ -133,6 +244,20 @@ describe("maskCredentials", () => {
       `s:${"a".repeat(32)}.`,
       "%5F",
       "%",
+      "%25",
+      "%252525252525",
+      "%41",
+      "%0A",
+      "%C1",
+      "%C1%81",
+      "\xc1",
+      "%u0041",
+      "eyJ%2E",
+      "mcp_%0A",
+      "mcp_0%2E",
+      "rt_%00",
+      "rt_aaaaaaaaaaaaaaaaaaaaaa%2E",
+      "/%2525252525",
       "a",
       ".",
     ]) {
@@ -185,6 +310,19 @@ describe.each(EXPRESS)("events on $name", ({ express }) => {
       // A part of it, as long as can be no accident, would be a piece cut off.
       for (let at = 0; at + 16 <= text.length; at += 1) expect(log.includes(text.slice(at, at + 16))).toBe(false);
       for (const { path } of heard) expect(path?.length).toBeLessThanOrEqual(256);
+    }
+    for (const text of [key, accessToken, refreshToken, cookie]) {
+      heard.length = 0;
+      for (const broken of ["%0A", "%00", "%2E", "%250A"]) {
+        const path = `/a/${text.slice(0, 30)}${broken}%${hex(text.charCodeAt(30))}${text.slice(31)}`;
+        expect((await server.send(path)).status).toBe(401);
+        expect((await server.send(`/?key=${path}`)).status).toBe(401);
+      }
+      // A cookie that is broken up by a dot is another cookie.
+      const known = heard.filter(({ path = "" }) => !(text === cookie && path.includes("%2E")));
+      expect(
+        known.flatMap(({ path = "" }) => readings(path)).filter((reading) => reading.includes(text.slice(-16))),
+      ).toEqual([]);
     }
     await server.close();
     await security.close();

@@ -1,12 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { decideHeaders, patchHeaders, type HeaderModel, withoutEnforcedOnly } from "../../src/headers/decide.js";
 import { defaultPolicy, type DirectiveName } from "../../src/headers/directives.js";
-import {
-  headersPatchSchema,
-  headersSchema,
-  type HeadersPatch,
-  type HeadersSettings,
-} from "../../src/headers/settings.js";
+import { headersPatchSchema, type HeadersPatch, type HeadersSettings } from "../../src/headers/settings.js";
+import { headersSchema } from "../../src/headers/schema.js";
 import { parse } from "../../src/settings/object.js";
 
 const model = (settings: HeadersSettings = {}, debug = false): HeaderModel =>

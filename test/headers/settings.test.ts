@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { headersPatchSchema, headersSchema, type HeadersSettings } from "../../src/headers/settings.js";
+import { headersPatchSchema, type HeadersSettings } from "../../src/headers/settings.js";
+import { headersSchema } from "../../src/headers/schema.js";
 import { securityHeaders } from "../../src/headers/middleware.js";
 import { SettingsError, type SettingsIssue } from "../../src/settings/errors.js";
 import { parse } from "../../src/settings/object.js";

@@ -7,7 +7,7 @@ import { describe, expect, it } from "vitest";
 import { ApiKeyService } from "../../src/api-key/service.js";
 import { JwtManager } from "../../src/jwt/manager.js";
 import { mcpVerifier } from "../../src/mcp/index.js";
-import { SetupError } from "../../src/settings/errors.js";
+import { SetupError } from "../../src/core/setup-error.js";
 import { MemoryTokenStore } from "../../src/stores/memory/token-store.js";
 import { serve } from "../support/serve.js";
 

@@ -53,6 +53,31 @@ describe.each(EXPRESS)("a secured app inside another app, $name", ({ express }) 
     expect(() => applySecurity(express().set("trust proxy", 1), settings)).toThrow(SetupError);
   });
 
+  it("without sessions of its own logs in and out with those of the outer app, and alone says what to add", async () => {
+    const [outer, inner, alone] = [express(), express(), express()];
+    const around = applySecurity(outer, { ...settings, session: {} });
+    const within = applySecurity(inner, settings);
+    const security = applySecurity(alone, settings);
+    for (const each of [around, within, security]) closing.push(() => each.close());
+    const logInWith =
+      ({ logIn }: Pick<Security, "logIn">) =>
+      (req: Request, res: Response): void => {
+        logIn(req, { id: "ada" }).then(
+          () => void res.json({ id: req.principal?.id }),
+          (error: unknown) =>
+            void res.json({ isSetup: error instanceof SetupError, message: (error as Error).message }),
+        );
+      };
+    inner.get("/in", logInWith(within));
+    alone.get("/in", logInWith(security));
+    outer.use("/inner", inner);
+    expect((await (await start(outer)).send("/inner/in")).json()).toEqual({ id: "ada" });
+    const refused = (await (await start(alone)).send("/in")).json() as { message: string };
+    expect(refused).toMatchObject({ isSetup: true });
+    expect(refused.message).toContain("`session: {}` to the settings of applySecurity");
+    expect(refused.message).toContain("the outer app");
+  });
+
   it("with sessions in both is an error at start; with sessions in the outer one works", async () => {
     const [outer, twice, once] = [express(), express(), express()];
     const security = [

@@ -3,7 +3,7 @@ import { Hono } from "hono";
 import { rateLimiter as honoRateLimiter } from "hono-rate-limiter";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, describe, expect, it } from "vitest";
-import { SetupError } from "../../src/settings/errors.js";
+import { SetupError } from "../../src/core/setup-error.js";
 import { SlidingWindowStore } from "../../src/stores/memory/sliding-window/store.js";
 import { RedisSlidingWindowStore } from "../../src/stores/redis/sliding-window/store.js";
 import { EXPRESS } from "../support/express-versions.js";

@@ -4,40 +4,48 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { EVENT_LEVELS } from "../../src/core/events.js";
-import { REFUSALS } from "../../src/core/response/refuse.js";
+import { REFUSALS } from "../../src/core/response/problem.js";
 import { SETTINGS_CODES } from "../../src/settings/errors.js";
 import { codeBlocks, readmes, ROOT } from "../support/code-blocks.js";
+import { sharedRedis } from "../support/servers.js";
 import { readFileSync } from "node:fs";
 
 const blocks = readmes()
   .flatMap(codeBlocks)
   .filter(({ info }) => info.startsWith("ts"));
-// Inside the repository, so that packages are found as an app would find them, and outside node_modules, where tsx reads no paths.
+// Inside the repository, so that `portcullis` is the built package by its export map and others are found as an app would find them.
 const folder = join(ROOT, "test/readme/blocks");
-const fileOf = (where: string): string => `${where.replace(/[^A-Za-z0-9]+/g, "-")}.ts`;
+const nameOf = (where: string): string => where.replace(/[^A-Za-z0-9]+/g, "-");
+/** The last line of each example prints it. */
+const HAS_RUN = "the example has run to its last line";
+/** What fails after the last line, such as a server that cannot listen, has failed by then, in milliseconds. */
+const AFTERWARDS = 2000;
+let compiled: { readonly stdout: string; readonly status: number | null };
 
 beforeAll(() => {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   for (const { where, code } of blocks)
-    writeFileSync(join(folder, fileOf(where)), `${code}\nexport {};\n`.replace("listen(3000)", "listen(0)"));
-  const paths = {
-    portcullis: [join(ROOT, "src/index.ts")],
-    "portcullis/sql": [join(ROOT, "src/stores/sql/index.ts")],
-    "portcullis/mcp": [join(ROOT, "src/mcp/index.ts")],
-    "portcullis/testing": [join(ROOT, "src/testing/index.ts")],
+    writeFileSync(
+      join(folder, `${nameOf(where)}.ts`),
+      `${code}\nconsole.log(${JSON.stringify(HAS_RUN)});\nexport {};\n`.replace("listen(3000)", "listen(0)"),
+    );
+  const compilerOptions = {
+    paths: {},
+    noEmit: false,
+    rootDir: ".",
+    outDir: "built",
+    noUnusedLocals: false,
+    noUnusedParameters: false,
   };
   writeFileSync(
     join(folder, "tsconfig.json"),
-    JSON.stringify({
-      extends: join(ROOT, "tsconfig.json"),
-      compilerOptions: { paths, noUnusedLocals: false, noUnusedParameters: false },
-      include: ["*.ts"],
-      exclude: [],
-    }),
+    JSON.stringify({ extends: join(ROOT, "tsconfig.json"), compilerOptions, include: ["*.ts"], exclude: [] }),
   );
-  writeFileSync(join(folder, "package.json"), '{"type":"module"}');
-});
+  compiled = spawnSync(process.execPath, [join(ROOT, "node_modules/typescript/bin/tsc"), "-p", folder], {
+    encoding: "utf8",
+  });
+}, 120_000);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe("every code block", () => {
@@ -53,29 +61,24 @@ describe("every code block", () => {
     }
   });
 
-  it("compiles", { timeout: 120_000 }, () => {
-    const { stdout, status } = spawnSync(
-      process.execPath,
-      [join(ROOT, "node_modules/typescript/bin/tsc"), "-p", folder],
-      { encoding: "utf8" },
-    );
-    expect(stdout).toBe("");
-    expect(status).toBe(0);
+  it("compiles", () => {
+    expect(compiled.stdout).toBe("");
+    expect(compiled.status).toBe(0);
   });
 
-  it.each(blocks.filter(({ info }) => info === "ts").map(({ where }) => where))(
+  it.concurrent.each(blocks.filter(({ info }) => info === "ts").map(({ where }) => where))(
     "%s runs",
     { timeout: 60_000 },
     async (where) => {
       const cwd = mkdtempSync(join(tmpdir(), "portcullis-readme-"));
       try {
-        const child = spawn(process.execPath, ["--import", import.meta.resolve("tsx"), join(folder, fileOf(where))], {
+        const child = spawn(process.execPath, [join(folder, "built", `${nameOf(where)}.js`)], {
           cwd,
           env: {
             ...process.env,
-            TSX_TSCONFIG_PATH: join(folder, "tsconfig.json"),
             SECRET_KEY: "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E",
             SESSION_SECRET_KEY: "Zq8mW3xC6vB9nL2kJ5hG7fD4sA1pO0iUyTrE",
+            REDIS_URL: (await sharedRedis()).url,
             ALLOWED_HOSTS: "api.example.com",
             DEBUG: "",
             PORTCULLIS_DEBUG: "",
@@ -83,15 +86,19 @@ describe("every code block", () => {
           stdio: ["ignore", "pipe", "pipe"],
         });
         let output = "";
-        child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
         child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()));
-        // A server goes on listening; what was going to fail at start has failed by then.
-        const ended = await Promise.race([
-          new Promise<number | null>((resolve) => child.once("exit", resolve)),
-          new Promise<"running">((resolve) => setTimeout(() => resolve("running"), 4000)),
-        ]);
+        // A server goes on listening.
+        const ended = await new Promise<number | null | "running">((resolve) => {
+          child.once("exit", resolve);
+          child.stdout.on("data", (chunk: Buffer) => {
+            const hadRun = output.includes(HAS_RUN);
+            output += chunk.toString();
+            if (!hadRun && output.includes(HAS_RUN)) setTimeout(() => resolve("running"), AFTERWARDS);
+          });
+        });
         if (ended === "running") child.kill("SIGKILL");
         expect(["running", 0], output).toContain(ended);
+        expect(output).toContain(HAS_RUN);
         expect(output).not.toMatch(/Error/);
       } finally {
         rmSync(cwd, { recursive: true, force: true });

@@ -2,8 +2,9 @@ import { RedisStore } from "connect-redis";
 import express, { type Express } from "express";
 import session from "express-session";
 import { createClient } from "redis";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { SettingsError } from "../../src/settings/errors.js";
+import { sessions } from "../../src/session/middleware.js";
 import type { SessionSettings } from "../../src/session/settings.js";
 import { ManualClock } from "../support/manual-clock.js";
 import { serve, type TestServer } from "../support/serve.js";
@@ -241,9 +242,49 @@ describe("migrateFrom", () => {
     expect(make({ secret: SECRET, migrateFrom: { cookieName: "a b", until: TOMORROW } })).toThrow(/cookie name/);
     expect(make({ secret: SECRET, migrateFrom: { cookieName: "sid", secret: "", until: TOMORROW } })).toThrow(/empty/);
     for (const until of [TOMORROW, TOMORROW.toISOString(), "2099-01-31", TOMORROW.getTime()]) {
-      const made = bench({ migrateFrom: { cookieName: "sid", until } });
+      const made = bench({ store: new session.MemoryStore(), migrateFrom: { cookieName: "sid", until } });
       expect(made.layer.describe()["migrateFrom"]).toEqual({ cookieName: "sid", until: new Date(until).toISOString() });
     }
+  });
+});
+
+describe("migrateFrom that cannot work", () => {
+  const issuesOf = (settings: object) => {
+    try {
+      sessions({ secret: SECRET, ...settings });
+      return [];
+    } catch (error) {
+      return (error as SettingsError).issues.map(
+        ({ code, path, message, remedy }) => `${code} ${path}: ${message} ${remedy}`,
+      );
+    }
+  };
+
+  it("says what to write for what is missing", () => {
+    const store = new session.MemoryStore();
+    expect(issuesOf({ store, migrateFrom: {} })).toEqual([
+      expect.stringMatching(/^missing-setting migrateFrom\.cookieName: .*cookieName: "connect\.sid"/),
+      expect.stringMatching(/^missing-setting migrateFrom\.until: .*until: "/),
+    ]);
+    expect(issuesOf({ store, migrateFrom: { cookieName: "sid", until: TOMORROW } })).toEqual([]);
+  });
+
+  it("wants the store that holds the old sessions", () => {
+    expect(issuesOf({ migrateFrom: { cookieName: "sid", until: TOMORROW } })).toEqual([
+      expect.stringMatching(/^missing-setting store: .*that express-session used/),
+    ]);
+  });
+
+  it("warns when its end is past, so that an app still starts on the day after", async () => {
+    const warned = vi.spyOn(process, "emitWarning").mockImplementation(() => undefined);
+    const store = new session.MemoryStore();
+    bench({ store, migrateFrom: { cookieName: "sid", until: TOMORROW } });
+    expect(warned).not.toHaveBeenCalled();
+    bench({ store, migrateFrom: { cookieName: "sid", until: "2001-01-31" } });
+    expect(warned.mock.calls).toEqual([
+      [expect.stringContaining("no effect"), expect.objectContaining({ code: "PORTCULLIS_MIGRATION" })],
+    ]);
+    warned.mockRestore();
   });
 });
 

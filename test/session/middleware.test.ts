@@ -5,7 +5,7 @@ import { connect } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import type { ErrorRequestHandler, Express } from "express";
 import { standalone } from "../../src/core/pipeline.js";
-import { SetupError } from "../../src/settings/errors.js";
+import { SetupError } from "../../src/core/setup-error.js";
 import { logIn, logOut, sessions } from "../../src/session/middleware.js";
 import { EXPRESS } from "../support/express-versions.js";
 import { ManualClock } from "../support/manual-clock.js";
@@ -559,12 +559,13 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
           "/bad",
           asHandler(async (req, res) => {
             const error: unknown = await logIn(req, who as never).catch((caught: unknown) => caught);
-            res.json({ type: error instanceof TypeError, principal: req.principal ?? null });
+            const { code, status } = error as { code?: unknown; status?: unknown };
+            res.json({ type: error instanceof TypeError, code, status, principal: req.principal ?? null });
           }),
         ),
       );
       const answer = await server.send("/bad");
-      expect(answer.json()).toEqual({ type: true, principal: null });
+      expect(answer.json()).toEqual({ type: true, code: "invalid-input", status: 400, principal: null });
       expect(setCookies(answer)).toEqual([]);
     });
 

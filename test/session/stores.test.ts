@@ -1,7 +1,7 @@
 import session from "express-session";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import type { Express } from "express";
-import { SetupError } from "../../src/settings/errors.js";
+import { SetupError } from "../../src/core/setup-error.js";
 import { MemorySessionStore } from "../../src/stores/memory/session-store.js";
 import { EXPRESS } from "../support/express-versions.js";
 import { ManualClock } from "../support/manual-clock.js";

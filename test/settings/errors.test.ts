@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { SETTINGS_CODES, SettingsError, type SettingsIssue, SetupError } from "../../src/settings/errors.js";
+import { SETTINGS_CODES, SettingsError, type SettingsIssue } from "../../src/settings/errors.js";
+import { SetupError } from "../../src/core/setup-error.js";
 
 const issue: SettingsIssue = { code: "wrong-value", path: "cors.origins[0]", message: "No.", remedy: "Yes." };
 

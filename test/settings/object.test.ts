@@ -2,8 +2,10 @@ import { IncomingMessage, ServerResponse } from "node:http";
 import { Socket } from "node:net";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
-import { SettingsError, SetupError } from "../../src/settings/errors.js";
-import { addIssue, nearest, parse, pathText, settingsObject, switchable } from "../../src/settings/object.js";
+import { SettingsError } from "../../src/settings/errors.js";
+import { SetupError } from "../../src/core/setup-error.js";
+import { nearest } from "../../src/settings/nearest.js";
+import { addIssue, parse, pathText, settingsObject, switchable } from "../../src/settings/object.js";
 import { issuesOf as issuesOfSchema } from "./edges.js";
 
 const schema = settingsObject({

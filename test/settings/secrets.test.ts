@@ -9,10 +9,21 @@ import { issuesOf } from "./edges.js";
 
 const good = "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E";
 
+it("says of an empty secret that its variable is probably not set", () => {
+  for (const empty of ["", [""], [good, ""]])
+    expect(
+      issuesOf(secretRingSchema, empty)
+        .map(({ message }) => message)
+        .join(),
+    ).toMatch(/empty.*variable .* not set/);
+  expect(issuesOf(secretRingSchema, [good])).toEqual([]);
+});
+
 describe("weakness", () => {
   it.each([
     [good, undefined],
     [good.slice(1), "too-short"],
+    ["", "empty"],
     [`change-me-${good}`, "placeholder"],
     ["your-secret-key-goes-here-please-1", "placeholder"],
     [`TODO: ${good}`, "placeholder"],

@@ -1,5 +1,6 @@
 import express, { type NextFunction, type Request, type RequestHandler, type Response } from "express";
-import { type Refusal, refuse } from "../response/refuse.js";
+import type { Refusal } from "../response/problem.js";
+import { refuse } from "../response/refuse.js";
 
 /** Bytes of a body at most: metadata of 4 KiB and full lists of scopes and addresses fit. */
 export const MAX_BODY_BYTES = 16_384;

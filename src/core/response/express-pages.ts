@@ -12,7 +12,14 @@ const EXPRESS_POLICY = "default-src 'none'";
 export const FINAL_POLICY =
   "default-src 'none';base-uri 'none';form-action 'none';frame-ancestors 'none';object-src 'none'";
 
-/** Whether Express made the page. A policy of these very words that the settings ask for is no sign. */
+/**
+ * Whether Express made the page: an error or a redirect, never a success. A policy of these very words that the settings ask for
+ * is no sign.
+ */
 export function isExpressPage(res: ServerResponse, { lines }: HeaderBuffer): boolean {
-  return res.getHeader("Content-Security-Policy") === EXPRESS_POLICY && !lines.includes(EXPRESS_POLICY);
+  return (
+    res.statusCode >= 300 &&
+    res.getHeader("Content-Security-Policy") === EXPRESS_POLICY &&
+    !lines.includes(EXPRESS_POLICY)
+  );
 }

@@ -8,9 +8,19 @@ import type {
   WriteCall,
 } from "../contracts.js";
 import type { Change, ChangeBatch, ChangeSource, Denial } from "../revocations/changes.js";
-import type { OpenedStores } from "./open-database.js";
+import type { SqlEngine } from "../sql/index.js";
 import type { AccessTokenFacts } from "../revocations/denylist.js";
 import type { Opening } from "./lazy-resource.js";
+
+/** An open database and its stores. */
+export interface OpenedStores {
+  readonly engine: SqlEngine;
+  readonly apiKeys: ApiKeyStore;
+  readonly tokens: TokenStore;
+  readonly changes: ChangeSource;
+  readonly driver: string;
+  close(): Promise<void>;
+}
 
 /** The API-key store of a database that may still be opening: each call waits for it, and rejects when it failed. */
 export class ApiKeysOfDatabase implements ApiKeyStore {

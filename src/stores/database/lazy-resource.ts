@@ -1,4 +1,4 @@
-import { within } from "../within.js";
+import { within } from "../health/timeout.js";
 
 /** How long closing waits for an attempt that is under way, in milliseconds; what comes of it later is closed then. */
 const CLOSE_MS = 1000;

@@ -1,6 +1,7 @@
 import type { Runtime } from "../../core/runtime.js";
 import { Secret } from "../../core/secret.js";
-import { SettingsError, SetupError } from "../../settings/errors.js";
+import { SettingsError } from "../../settings/errors.js";
+import { SetupError } from "../../core/setup-error.js";
 import type { ChangeSource } from "../revocations/changes.js";
 import type { ApiKeyStore, TokenStore } from "../contracts.js";
 import { type DatabaseLocation, parseDatabaseUrl } from "./url.js";
@@ -9,7 +10,7 @@ import { reasonOf } from "../sql/failures.js";
 // Types only: Kysely is an optional peer, loaded by the dynamic import below when a database is used.
 import type * as Sql from "../sql/index.js";
 import type { PortcullisDatabase } from "../sql/schema.js";
-import { ApiKeysOfDatabase, ChangesOfDatabase, TokensOfDatabase } from "./deferred-stores.js";
+import { ApiKeysOfDatabase, ChangesOfDatabase, type OpenedStores, TokensOfDatabase } from "./deferred-stores.js";
 
 /** The stores of one database. */
 export interface DatabaseStores {
@@ -28,16 +29,6 @@ export interface DatabaseStores {
 export interface OpenDatabaseOptions {
   /** On a server: milliseconds that getting a connection, and then each statement, may take (250). At most the layers' `storeTimeoutMs`. */
   readonly timeoutMs?: number | undefined;
-}
-
-/** An open database and its stores. */
-export interface OpenedStores {
-  readonly engine: Sql.SqlEngine;
-  readonly apiKeys: ApiKeyStore;
-  readonly tokens: TokenStore;
-  readonly changes: ChangeSource;
-  readonly driver: string;
-  close(): Promise<void>;
 }
 
 /**

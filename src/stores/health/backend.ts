@@ -11,6 +11,8 @@ import type { Runtime } from "../../core/runtime.js";
 export interface StoreServer {
   /** The source in its events: "redis", "database". */
   readonly name: string;
+  /** The environment variable its URL came from: "REDIS_URL", "DATABASE_URL". */
+  readonly variable?: string | undefined;
   /** Whether it is several machines (a Redis Cluster), of which one may be silent while another answers. */
   readonly isMany?: () => boolean;
   /** Writes something that means nothing, to learn whether a server that declined to write does so again. */
@@ -63,7 +65,7 @@ export class ServerHealth {
 
   constructor(server: StoreServer, runtime: Runtime) {
     this.#server = server;
-    this.outage = new Outage(server.name, runtime, () => (server.isMany?.() === true ? STEADY_MS : 0));
+    this.outage = new Outage(server.name, runtime, () => (server.isMany?.() === true ? STEADY_MS : 0), server.variable);
     this.silence = new Circuit(this.outage, runtime.clock);
     this.#declines = new Circuit(this.outage, runtime.clock);
   }

@@ -10,14 +10,19 @@ export class Outage {
   readonly source: string;
   readonly #runtime: Runtime;
   readonly #steadyMs: () => number;
+  readonly #where: { readonly variable?: string };
   #troubles = 0;
   #steadying: NodeJS.Timeout | undefined;
 
-  /** @param steadyMs how long nothing may be wrong before that is told, in milliseconds; at once unless given */
-  constructor(source: string, runtime: Runtime, steadyMs: () => number = () => 0) {
+  /**
+   * @param steadyMs how long nothing may be wrong before that is told, in milliseconds; at once unless given
+   * @param variable the environment variable that names the server
+   */
+  constructor(source: string, runtime: Runtime, steadyMs: () => number = () => 0, variable?: string) {
     this.source = source;
     this.#runtime = runtime;
     this.#steadyMs = steadyMs;
+    this.#where = variable === undefined ? {} : { variable };
   }
 
   began(error: unknown): void {
@@ -28,7 +33,11 @@ export class Outage {
       this.#steadying = undefined;
       return;
     }
-    this.#runtime.events.emit("portcullis_store_unavailable", () => ({ source: this.source, reason: reasonOf(error) }));
+    this.#runtime.events.emit("portcullis_store_unavailable", () => ({
+      source: this.source,
+      reason: reasonOf(error),
+      ...this.#where,
+    }));
   }
 
   ended(): void {
@@ -41,7 +50,11 @@ export class Outage {
 
   #tellEnd(): void {
     this.#steadying = undefined;
-    this.#runtime.events.emit("portcullis_store_recovered", () => ({ source: this.source, reason: "answered" }));
+    this.#runtime.events.emit("portcullis_store_recovered", () => ({
+      source: this.source,
+      reason: "answered",
+      ...this.#where,
+    }));
   }
 }
 

@@ -1,30 +1,39 @@
 /** Writes waited for at most; beyond it the oldest is given up, and only the answer to its caller stands. */
 const MOST = 10_000;
-const FIRST_PAUSE_MS = 500;
-const LONGEST_PAUSE_MS = 30_000;
+/** How long a write waits, in milliseconds, by how often it has been repeated in vain; the last pause stays. */
+const PAUSES_MS = [500, 1000, 2000, 4000, 8000, 16_000, 30_000];
 /** How long one write is waited for, in milliseconds, before the next takes its place. */
 const WRITE_MS = 10_000;
 /** How long what begins now waits for an earlier call, in milliseconds: most that are still done after their time are done by then. */
 const EARLIER_CALL_MS = 50;
 /** How many writes are under way at once, so that a few that hang do not hold up the others. */
 const AT_ONCE = 16;
+/** How many of them may be writes that were repeated in vain before: those that fail for ever leave room for new ones. */
+const FAILED_AT_ONCE = 8;
 
 interface Waiting {
+  readonly name: string;
   readonly write: () => Promise<unknown>;
   /** The latest call, while it is under way. */
   underWay: Promise<unknown> | undefined;
+  /** How often it has been repeated in vain, up to the last index of the pauses. */
+  failures: number;
+  /** When it is repeated, on the clock of `performance.now()`. */
+  dueAt: number;
 }
 
 /**
  * Writes that must be done although their callers were told "not now": revocations. Each is repeated until the store has
- * done it, less and less often while the store fails. One that fails or hangs does not hold up the others. They end with the
- * process; the caller, who was told that the store did not answer, revokes again then.
+ * done it, less and less often. Each has its own pause, so one that always fails or hangs does not hold up the others. They end
+ * with the process; the caller, who was told that the store did not answer, revokes again then.
  */
 export class RepeatedWrites {
   readonly #waiting = new Map<string, Waiting>();
+  /** Those that are not under way, by `failures`. All in one queue wait equally long, so the first is due first. */
+  readonly #queues: readonly Set<Waiting>[] = PAUSES_MS.map(() => new Set());
+  /** How many writes are under way, by whether they had been repeated in vain before. */
+  readonly #running = { first: 0, failed: 0 };
   #timer: NodeJS.Timeout | undefined;
-  #isRunning = false;
-  #pauseMs = FIRST_PAUSE_MS;
   #isClosed = false;
 
   /** How many writes have not been done yet. */
@@ -39,10 +48,12 @@ export class RepeatedWrites {
    */
   add(name: string, write: () => Promise<unknown>, underWay?: Promise<unknown>): void {
     if (this.#isClosed) return;
-    this.#waiting.delete(name);
-    this.#waiting.set(name, { write, underWay });
-    if (this.#waiting.size > MOST) for (const oldest of this.#waiting.keys()) return void this.#waiting.delete(oldest);
-    this.#schedule();
+    this.#remove(this.#waiting.get(name));
+    const waiting = { name, write, underWay, failures: 0, dueAt: 0 };
+    this.#waiting.set(name, waiting);
+    this.#enqueue(waiting);
+    const [oldest] = this.#waiting.values();
+    if (this.#waiting.size > MOST) this.#remove(oldest);
   }
 
   /**
@@ -52,7 +63,7 @@ export class RepeatedWrites {
   replacing(name: string): () => void {
     const waiting = this.#waiting.get(name);
     return () => {
-      if (waiting !== undefined) this.#remove(name, waiting);
+      this.#remove(waiting);
     };
   }
 
@@ -61,6 +72,7 @@ export class RepeatedWrites {
     this.#isClosed = true;
     clearTimeout(this.#timer);
     this.#waiting.clear();
+    for (const queue of this.#queues) queue.clear();
   }
 
   /**
@@ -71,43 +83,63 @@ export class RepeatedWrites {
    */
   doNow(name: string): Promise<void> | undefined {
     const waiting = this.#waiting.get(name);
-    return waiting && this.#doNow(name, waiting);
+    return waiting && this.#doNow(waiting);
   }
 
-  async #doNow(name: string, waiting: Waiting): Promise<void> {
+  async #doNow(waiting: Waiting): Promise<void> {
     // An earlier call that the store does last would end what begins now. One that hangs must not keep it from beginning.
     if (waiting.underWay !== undefined) await settledOr(EARLIER_CALL_MS, waiting.underWay);
-    if (this.#waiting.get(name) === waiting) await this.#do(name, waiting);
+    if (this.#isWaiting(waiting)) await this.#do(waiting);
   }
 
-  #schedule(): void {
-    if (this.#isRunning || this.#isClosed || this.#waiting.size === 0) return;
-    this.#timer ??= setTimeout(() => void this.#run(), this.#pauseMs).unref();
-  }
-
-  async #run(): Promise<void> {
-    this.#timer = undefined;
-    this.#isRunning = true;
-    // Those of now: what is added meanwhile has its turn after the pause.
-    const turn = [...this.#waiting].values();
-    const results = await Promise.all(Array.from({ length: AT_ONCE }, () => this.#runSome(turn)));
-    this.#isRunning = false;
-    this.#pauseMs = results.every(Boolean) ? FIRST_PAUSE_MS : Math.min(this.#pauseMs * 2, LONGEST_PAUSE_MS);
+  #enqueue(waiting: Waiting): void {
+    waiting.dueAt = performance.now() + (PAUSES_MS[waiting.failures] ?? 0);
+    this.#queues[waiting.failures]?.add(waiting);
     this.#schedule();
   }
 
-  /** Takes one write after the other from the turn. False when one was not done. */
-  async #runSome(turn: Iterator<[string, Waiting]>): Promise<boolean> {
-    let areDone = true;
-    for (let next = turn.next(); next.done !== true; next = turn.next()) {
-      const [name, waiting] = next.value;
-      if (this.#waiting.get(name) === waiting && !(await this.#attempt(name, waiting))) areDone = false;
+  /** Starts what is due, and sets the timer for what will be. */
+  #schedule(): void {
+    clearTimeout(this.#timer);
+    for (const [failures, queue] of this.#queues.entries()) {
+      for (const waiting of queue) {
+        if (waiting.dueAt > performance.now() || !this.#hasRoom(failures)) break;
+        queue.delete(waiting);
+        void this.#repeat(waiting);
+      }
     }
-    return areDone;
+    this.#timer = this.#nextTimer();
+  }
+
+  /** Those for which there is no room are started when one that is under way ends. */
+  #nextTimer(): NodeJS.Timeout | undefined {
+    const times = this.#queues.flatMap((queue, failures) => {
+      const [first] = queue;
+      return first !== undefined && this.#hasRoom(failures) ? [first.dueAt] : [];
+    });
+    if (times.length === 0) return undefined;
+    // A timer may fire a little before its time.
+    return setTimeout(() => this.#schedule(), Math.ceil(Math.min(...times) - performance.now())).unref();
+  }
+
+  #hasRoom(failures: number): boolean {
+    const { first, failed } = this.#running;
+    return first + failed < AT_ONCE && (failures === 0 || failed < FAILED_AT_ONCE);
+  }
+
+  async #repeat(waiting: Waiting): Promise<void> {
+    const kind = waiting.failures === 0 ? "first" : "failed";
+    this.#running[kind] += 1;
+    const isDone = await this.#attempt(waiting);
+    this.#running[kind] -= 1;
+    if (this.#isClosed) return;
+    if (isDone || !this.#isWaiting(waiting)) return this.#schedule();
+    waiting.failures = Math.min(waiting.failures + 1, PAUSES_MS.length - 1);
+    this.#enqueue(waiting);
   }
 
   /** False when the write failed or took too long; one that is done later counts all the same. */
-  #attempt(name: string, waiting: Waiting): Promise<boolean> {
+  #attempt(waiting: Waiting): Promise<boolean> {
     return new Promise((resolve) => {
       const timer = setTimeout(() => resolve(false), WRITE_MS).unref();
       const settled = (isDone: boolean): void => {
@@ -115,14 +147,14 @@ export class RepeatedWrites {
         resolve(isDone);
       };
       // The guard of the store, or the call that was refused, has announced why it fails.
-      this.#do(name, waiting).then(
+      this.#do(waiting).then(
         () => settled(true),
         () => settled(false),
       );
     });
   }
 
-  async #do(name: string, waiting: Waiting): Promise<void> {
+  async #do(waiting: Waiting): Promise<void> {
     const call = Promise.resolve().then(waiting.write);
     waiting.underWay = call;
     try {
@@ -130,11 +162,18 @@ export class RepeatedWrites {
     } finally {
       if (waiting.underWay === call) waiting.underWay = undefined;
     }
-    this.#remove(name, waiting);
+    this.#remove(waiting);
   }
 
-  #remove(name: string, waiting: Waiting): void {
-    if (this.#waiting.get(name) === waiting) this.#waiting.delete(name);
+  /** Whether it has been neither done nor replaced. */
+  #isWaiting(waiting: Waiting): boolean {
+    return this.#waiting.get(waiting.name) === waiting;
+  }
+
+  #remove(waiting: Waiting | undefined): void {
+    if (waiting === undefined || !this.#isWaiting(waiting)) return;
+    this.#waiting.delete(waiting.name);
+    this.#queues[waiting.failures]?.delete(waiting);
   }
 }
 

@@ -29,6 +29,14 @@ export function timeOut(ms: number, giveUp: (cause: Error) => void): NodeJS.Time
   return setTimeout(() => setImmediate(late), ms);
 }
 
+/** Rejects with `LateAnswerError` after `ms` milliseconds. What the promise gives later is dropped, and nothing is left unhandled. */
+export function within<T>(answer: Promise<T>, ms: number): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = timeOut(ms, reject);
+    answer.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
+}
+
 /**
  * Calls several stores one after the other, bounded in time as one, without a circuit: none of them can be blamed.
  *

@@ -1,7 +1,8 @@
 import { systemClock, type Clock } from "../../core/clock.js";
 import { StoreFullError } from "../health/store-full.js";
 import type { ApiKeyStore, KeyDigest, StoredApiKey, UsageBatch } from "../contracts.js";
-import { copyApiKey, copyDigest, endedByMark, integer, pageSize, text } from "../records.js";
+import { copyApiKey, copyDigest, integer, pageSize, text } from "../records.js";
+import { KeyLines } from "./key-lines.js";
 import { shareOf } from "./share.js";
 import { SortedList } from "./sorted-list.js";
 
@@ -36,13 +37,6 @@ interface Owner {
   sweptTo: Position | undefined;
 }
 
-/** A key and its successors. The record that was revoked may be dropped, so the mark is kept here. */
-interface Line {
-  /** Stored keys that are of the line or descend from it. */
-  keys: number;
-  endedAt: number | undefined;
-}
-
 /**
  * API keys in this process's memory: gone after a restart, unknown to other processes. Every method does its work before
  * it returns its promise, so each one is atomic. `insert` and `rotate` cost O(log n) of the owner's keys, a page O(log n)
@@ -51,8 +45,7 @@ interface Line {
 export class MemoryApiKeyStore implements ApiKeyStore {
   readonly #keys = new Map<string, StoredApiKey>();
   readonly #owners = new Map<string, Owner>();
-  /** Lines of keys by `firstId`, as long as a key is stored that is of the line or descends from it. */
-  readonly #lines = new Map<string, Line>();
+  readonly #lines = new KeyLines();
   /** Ids of ended keys, in the order in which they were found to have ended. */
   readonly #ended = new Set<string>();
   readonly #clock: Clock;
@@ -74,7 +67,7 @@ export class MemoryApiKeyStore implements ApiKeyStore {
 
   async get(id: string): Promise<StoredApiKey | undefined> {
     const key = this.#keys.get(id);
-    return key && this.#withMark(key);
+    return key && this.#lines.withMark(key);
   }
 
   async list(
@@ -84,7 +77,7 @@ export class MemoryApiKeyStore implements ApiKeyStore {
     const after = page.after === undefined ? undefined : this.#keys.get(page.after);
     if (page.after !== undefined && after?.ownerId !== ownerId) return [];
     const positions = this.#owners.get(ownerId)?.positions.page(after, pageSize(page.limit)) ?? [];
-    return positions.flatMap(({ id }) => this.#keys.get(id) ?? []).map((key) => this.#withMark(key));
+    return positions.flatMap(({ id }) => this.#keys.get(id) ?? []).map((key) => this.#lines.withMark(key));
   }
 
   async revoke(id: string, at: number, reason: string, descendants = false): Promise<boolean> {
@@ -92,17 +85,15 @@ export class MemoryApiKeyStore implements ApiKeyStore {
     if (key === undefined) return false;
     const revokes = key.revokedAt === null;
     const endedAt = integer(at);
-    const line = this.#lines.get(key.firstId);
-    const marks =
-      (descendants || (revokes && key.rotatedTo === null)) && line !== undefined && line.endedAt === undefined;
+    const marks = (descendants || (revokes && key.rotatedTo === null)) && this.#lines.isAlive(key.firstId);
     if (revokes) this.#change(key, { revokedAt: endedAt, revokedReason: text(reason) });
-    if (marks) line.endedAt = endedAt;
+    if (marks) this.#lines.end(key.firstId, endedAt);
     return revokes || marks;
   }
 
   async rotate(id: string, successor: StoredApiKey, graceUntil: number): Promise<boolean> {
     const key = this.#keys.get(id);
-    if (key === undefined || this.#withMark(key).revokedAt !== null || key.rotatedTo !== null) return false;
+    if (key === undefined || this.#lines.withMark(key).revokedAt !== null || key.rotatedTo !== null) return false;
     const until = integer(graceUntil);
     const next = copyApiKey(successor);
     // First, so that a key rotated without a grace can give its place to its successor.
@@ -156,31 +147,8 @@ export class MemoryApiKeyStore implements ApiKeyStore {
     }
     owner.positions.add({ createdAt: key.createdAt, id: key.id });
     owner.count += 1;
-    this.#enterLines(key);
+    this.#lines.enter(key);
     this.#put(key);
-  }
-
-  #withMark(key: StoredApiKey): StoredApiKey {
-    const marked = [...key.path, key.firstId].find((id) => this.#lines.get(id)?.endedAt !== undefined);
-    return marked === undefined ? key : endedByMark(key, this.#lines.get(marked)?.endedAt);
-  }
-
-  #enterLines(key: StoredApiKey): void {
-    for (const id of [...key.path, key.firstId]) {
-      const line = this.#lines.get(id);
-      if (line !== undefined) line.keys += 1;
-      // A maker of which nothing is stored has ended, and was dropped.
-      else this.#lines.set(id, { keys: 1, endedAt: id === key.firstId ? undefined : key.createdAt });
-    }
-  }
-
-  #leaveLines(key: StoredApiKey): void {
-    for (const id of [...key.path, key.firstId]) {
-      const line = this.#lines.get(id);
-      if (line === undefined) continue;
-      line.keys -= 1;
-      if (line.keys === 0) this.#lines.delete(id);
-    }
   }
 
   #change(key: StoredApiKey, change: Partial<StoredApiKey>): void {
@@ -201,7 +169,7 @@ export class MemoryApiKeyStore implements ApiKeyStore {
 
   /** Puts a key among those that have ended, or takes it from there. */
   #sort(key: StoredApiKey, now: number): void {
-    const hasEnded = keyHasEnded(this.#withMark(key), now);
+    const hasEnded = keyHasEnded(this.#lines.withMark(key), now);
     for (const set of [this.#ended, this.#owners.get(key.ownerId)?.ended]) {
       if (hasEnded) set?.add(key.id);
       else set?.delete(key.id);
@@ -260,7 +228,7 @@ export class MemoryApiKeyStore implements ApiKeyStore {
     const key = id === undefined ? undefined : this.#keys.get(id);
     if (key === undefined) return false;
     this.#keys.delete(key.id);
-    this.#leaveLines(key);
+    this.#lines.leave(key);
     this.#ended.delete(key.id);
     const owner = this.#owners.get(key.ownerId);
     if (owner === undefined) return true;

@@ -1,5 +1,6 @@
 import { Secret } from "../../core/secret.js";
-import { SettingsError, SetupError } from "../../settings/errors.js";
+import { SettingsError } from "../../settings/errors.js";
+import { SetupError } from "../../core/setup-error.js";
 import {
   endAll,
   type RedisConnection,

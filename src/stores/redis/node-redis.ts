@@ -1,4 +1,4 @@
-import { SetupError } from "../../settings/errors.js";
+import { SetupError } from "../../core/setup-error.js";
 import {
   clean,
   endAll,

@@ -1,4 +1,4 @@
-import { SetupError } from "../../settings/errors.js";
+import { SetupError } from "../../core/setup-error.js";
 import { type RedisConnection, RedisError } from "./connection.js";
 import { ioRedisConnection } from "./ioredis.js";
 import { nodeRedisConnection } from "./node-redis.js";

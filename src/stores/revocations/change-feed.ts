@@ -5,7 +5,7 @@ import type { AccessTokenFacts } from "./denylist.js";
 import { neverTaken, OwnChanges } from "./outbox.js";
 import { RecordHealth } from "./feed-health.js";
 import { RememberedChanges } from "./replica.js";
-import { within } from "../within.js";
+import { within } from "../health/timeout.js";
 
 export interface ChangeFeedOptions {
   /** How often the record is read, milliseconds. */

@@ -1,6 +1,6 @@
 import { faultOf } from "../health/store-fault.js";
 import type { Change, ChangeSource } from "./changes.js";
-import { within } from "../within.js";
+import { within } from "../health/timeout.js";
 
 /** What this process told is told again after an outage: a fail-over may have lost it after acknowledging it. */
 const MOST = 10_000;

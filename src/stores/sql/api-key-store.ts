@@ -1,7 +1,7 @@
 import { UnreadableRecordError } from "../health/store-fault.js";
 import type { ApiKeyStore, KeyDigest, StoredApiKey, UsageBatch, WriteCall } from "../contracts.js";
 import { copyDigest, endedByMark, endingIds, integer, isStorable, pageSize, text } from "../records.js";
-import { engineOf } from "./engines.js";
+import { engineOf, type SqlEngine } from "./engines.js";
 import { migrate } from "./migrations.js";
 import { apiKeyOf, apiKeyRow, textOf } from "./rows.js";
 import type { ApiKeyRow, PortcullisDatabase } from "./schema.js";
@@ -148,10 +148,22 @@ export class SqlApiKeyStore implements ApiKeyStore {
     return result.numUpdatedRows > 0n;
   }
 
-  /** All of the batch or nothing, so that a batch that failed can be tried again without counting twice. */
+  /**
+   * All of the batch or nothing, so that a batch that failed can be tried again without counting twice. One whose COMMIT was
+   * lost with its connection has failed, although it may have been counted: sums do not show what was added to them.
+   */
   async addUsage(batch: readonly UsageBatch[], call?: WriteCall): Promise<void> {
     const uses = sumUsage(batch);
-    if (uses.length > 0) await writeTransaction(this.#db, (db, engine) => addUsage(db, engine, uses), call);
+    if (uses.length === 0) return;
+    const work = async (transaction: PortcullisDatabase, engine: SqlEngine): Promise<boolean> => {
+      await addUsage(transaction, engine, uses);
+      return true;
+    };
+    await settleLostCommit(writeTransaction(this.#db, work, call), async () => {
+      // Another connection answers: the loss is no outage.
+      await read(this.#slowDb, (db) => db.selectFrom("portcullis_api_keys").select("id").limit(1).execute());
+      return false;
+    });
   }
 
   async close(): Promise<void> {}

@@ -1,5 +1,5 @@
 import { sql } from "kysely";
-import { SetupError } from "../../settings/errors.js";
+import { SetupError } from "../../core/setup-error.js";
 import type { PortcullisDatabase } from "./schema.js";
 
 /** The engines this library speaks to. MariaDB is spoken to as MySQL is. */

@@ -1,4 +1,4 @@
-import { SetupError } from "../../settings/errors.js";
+import { SetupError } from "../../core/setup-error.js";
 
 /** An optional package. The name is a variable so that neither the compiler nor a bundler wants it to be there. */
 export async function loadPackage(name: string): Promise<Record<string, unknown>> {

@@ -1,5 +1,5 @@
 import { sql } from "kysely";
-import { SetupError } from "../../settings/errors.js";
+import { SetupError } from "../../core/setup-error.js";
 import { createTable } from "./ddl.js";
 import { engineOf, type SqlEngine } from "./engines.js";
 import { failureKind } from "./failures.js";

@@ -1,6 +1,6 @@
 import { closeSync, openSync } from "node:fs";
 import { Kysely, SqliteDialect, type SqliteDatabase } from "kysely";
-import { SetupError } from "../../settings/errors.js";
+import { SetupError } from "../../core/setup-error.js";
 import { parseSqliteUrl } from "../database/url.js";
 import { noteEngine } from "./engines.js";
 import { reasonOf } from "./failures.js";

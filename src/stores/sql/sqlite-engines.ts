@@ -1,5 +1,5 @@
 import type { SqliteDatabase, SqliteStatement } from "kysely";
-import { SetupError } from "../../settings/errors.js";
+import { SetupError } from "../../core/setup-error.js";
 
 /** The packages and the built-in module that can open a SQLite file, in the order they are tried. */
 export const SQLITE_DRIVERS = ["node:sqlite", "libsql", "better-sqlite3"] as const;

@@ -95,12 +95,14 @@ class CommitLostError extends Error {
   }
 }
 
-/** The connection was lost at COMMIT, and another one found nothing of the transaction: the server is well, and this one call failed. */
+/** The connection was lost at COMMIT, and another one shows nothing of the transaction: the server is well, and this one call failed. */
 class CommitUndoneError extends Error {
   readonly code = "PORTCULLIS_COMMIT_UNDONE";
 
   constructor(lost: CommitLostError) {
-    super("A transaction was not committed, since its connection was lost.", { cause: lost.cause });
+    super("The connection was lost at COMMIT, and nothing shows that the transaction was committed.", {
+      cause: lost.cause,
+    });
     this.name = "CommitUndoneError";
   }
 }

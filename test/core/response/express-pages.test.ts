@@ -9,7 +9,8 @@ import { standalone } from "../../../src/core/pipeline.js";
 import { applySecurity } from "../../../src/apply-security.js";
 import { createRuntime } from "../../../src/core/runtime.js";
 import { createHeaders, securityHeaders } from "../../../src/headers/middleware.js";
-import { headersSchema, type HeadersSettings } from "../../../src/headers/settings.js";
+import { headersSchema } from "../../../src/headers/schema.js";
+import type { HeadersSettings } from "../../../src/headers/settings.js";
 import { parse } from "../../../src/settings/object.js";
 import { EXPRESS } from "../../support/express-versions.js";
 import { expectSecurityHeaders } from "../../support/security-headers.js";
@@ -138,6 +139,19 @@ describe.each(EXPRESS.flatMap((version) => WAYS.map((way) => ({ ...version, ...w
       const answer = await server.send("/");
       expect(answer.status).toBe(500);
       expectSecurityHeaders(answer, { ...DEFAULT_PLAIN, "Content-Security-Policy": FINAL_CSP });
+      await server.close();
+    });
+
+    it("a success with the policy of such pages is the app's own, and keeps it", async () => {
+      const app = express();
+      secure(app);
+      app.get("/", (_req, res) => void res.set("Content-Security-Policy", "default-src 'none'").send("mine"));
+      app.get("/failed", (_req, res) => {
+        res.status(500).set("Content-Security-Policy", "default-src 'none'").send("theirs");
+      });
+      const server = await serve(app);
+      expect((await server.send("/")).headers["content-security-policy"]).toBe("default-src 'none'");
+      expect((await server.send("/failed")).headers["content-security-policy"]).toBe(FINAL_CSP);
       await server.close();
     });
 

@@ -1,4 +1,5 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { IncomingMessage } from "node:http";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -100,6 +101,24 @@ describe.each(EXPRESS)("the head of an answer, on $name", ({ name, express }) =>
       expect(setCookies(await send("/"))).toHaveLength(1);
       expect(seen).toEqual([undefined, undefined]);
       expect(setCookies(await send("/own")).map((line) => line.split("=")[0])).toEqual(["own", "mcp_session"]);
+    });
+
+    it("goes out when another secured app answers, with a request that the route has made for it", async () => {
+      const inner = express().disable("x-powered-by");
+      open.push(applySecurity(inner, { debug: true, trustedHosts: ["127.0.0.1"], secretKey: SETTINGS.secretKey }));
+      inner.get("/within", (_req, res) => void res.send("inner"));
+      const { send } = await start((app) => {
+        app.get("/", (req, res, next) => {
+          (req.session as unknown as { visits: number }).visits = 1;
+          const own = new IncomingMessage(req.socket);
+          Object.assign(own, { method: "GET", url: "/within", headers: { host: "127.0.0.1" } });
+          inner(own as Request, res, next);
+        });
+      });
+      const answer = await send("/");
+      expect([answer.status, answer.text]).toEqual([200, "inner"]);
+      expect(setCookies(answer)).toHaveLength(1);
+      expect(answer.headers["cache-control"]).toBe("no-store");
     });
 
     it.each([

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { SecurityEvent } from "../../../src/core/events.js";
-import { type OnRefusal, REFUSALS, refuse, type Refusal, type RefusalCode } from "../../../src/core/response/refuse.js";
+import { type OnRefusal, REFUSALS, type Refusal, type RefusalCode } from "../../../src/core/response/problem.js";
+import { refuse } from "../../../src/core/response/refuse.js";
 import { beginState } from "../../../src/core/request-state.js";
 import { createRuntime, type Runtime } from "../../../src/core/runtime.js";
 import { EXPRESS } from "../../support/express-versions.js";

@@ -4,7 +4,7 @@ import { vi } from "vitest";
 const { LRUCache: Usual } = await vi.importActual<typeof Package>("lru-cache");
 
 /** More places than a run has use for. Each process of each seed would lay out some fifty thousand. */
-const MOST = 500;
+const MOST = 200;
 
 /** The package `lru-cache` with fewer places. */
 export class LRUCache<

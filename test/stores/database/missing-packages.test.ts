@@ -13,9 +13,9 @@ afterAll(() => {
 });
 
 // A copy of the source in a folder whose node_modules has only what the test names, as in an app that did not install
-// the optional peers. The first line shows that loading `database.ts` needs none of them.
+// the optional peers. The first line shows that loading `open-database.ts` needs none of them.
 const script = (url: string) => `
-import { openDatabase } from "./src/stores/database.js";
+import { openDatabase } from "./src/stores/database/open-database.js";
 import { createRuntime } from "./src/core/runtime.js";
 const opened = openDatabase("${url}", createRuntime());
 console.log("loaded", JSON.stringify(opened.describe()));

@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { RepeatedWrites } from "../../../src/stores/health/repeated-writes.js";
 
@@ -30,6 +31,70 @@ describe("RepeatedWrites", () => {
     await vi.advanceTimersByTimeAsync(200_000);
     expect(times).toEqual([500, 1500, 3500, 7500, 15_500, 31_500, 61_500, 91_500, 121_500]);
     expect(writes.size).toBe(0);
+  });
+
+  it("gives a new write its own pause while others have failed for long", async () => {
+    const writes = new RepeatedWrites();
+    writes.add("bad", fail);
+    for (let n = 0; n < 20; n += 1) writes.add(`hangs ${n}`, () => new Promise(() => undefined));
+    await vi.advanceTimersByTimeAsync(300_000);
+    for (let minute = 0; minute < 5; minute += 1) {
+      const write = vi.fn(() => Promise.resolve());
+      writes.add("new", write);
+      await vi.advanceTimersByTimeAsync(500);
+      expect([write.mock.calls.length, writes.size]).toEqual([1, 21]);
+      await vi.advanceTimersByTimeAsync(59_500);
+    }
+    writes.close();
+  });
+
+  it("repeats every write within a bounded time, however many fail for ever", async () => {
+    const writes = new RepeatedWrites();
+    const tries = Array.from({ length: 100 }, (_, n) => {
+      const write = vi.fn(n % 10 === 0 ? () => new Promise(() => undefined) : fail);
+      writes.add(`${n}`, write);
+      return write;
+    });
+    await vi.advanceTimersByTimeAsync(300_000);
+    for (const write of tries) write.mockClear();
+    await vi.advanceTimersByTimeAsync(120_000);
+    // Every 30 seconds, and 10 seconds more for one that hangs or waits for one.
+    expect(tries.filter(({ mock }) => mock.calls.length < 2 || mock.calls.length > 5)).toEqual([]);
+    writes.close();
+    expect(vi.getTimerCount()).toBeLessThanOrEqual(10);
+  });
+
+  it("keeps the pause of one write apart from any others (any mixture of writes)", async () => {
+    const kinds = fc.array(fc.constantFrom("works", "fails", "hangs", "fails twice"), { minLength: 1, maxLength: 12 });
+    await fc.assert(
+      fc.asyncProperty(kinds, async (mixture) => {
+        const writes = new RepeatedWrites();
+        const times: number[] = [];
+        const began = Date.now();
+        for (const [n, kind] of mixture.entries()) {
+          let calls = 0;
+          writes.add(`${n}`, () => {
+            calls += 1;
+            if (kind === "hangs") return new Promise(() => undefined);
+            return kind === "works" || (kind === "fails twice" && calls === 3) ? Promise.resolve() : fail();
+          });
+        }
+        writes.add("watched", () => {
+          times.push(Date.now() - began);
+          return times.length < 5 ? fail() : Promise.resolve();
+        });
+        // Seven of the others may hang.
+        await vi.advanceTimersByTimeAsync(20_000);
+        const hanging = mixture.filter((kind) => kind === "hangs").length;
+        if (hanging < 8) expect(times).toEqual([500, 1500, 3500, 7500, 15_500]);
+        expect(writes.size).toBe(
+          hanging + mixture.filter((kind) => kind === "fails").length + (times.length < 5 ? 1 : 0),
+        );
+        writes.close();
+        await vi.advanceTimersByTimeAsync(10_000);
+      }),
+      { numRuns: 50 },
+    );
   });
 
   it("goes on past those that fail and those that hang", async () => {

@@ -1,7 +1,8 @@
 import { inspect } from "node:util";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { SettingsError, SetupError } from "../../../src/settings/errors.js";
+import { SettingsError } from "../../../src/settings/errors.js";
+import { SetupError } from "../../../src/core/setup-error.js";
 import { openRedis, type RedisConnection, redisScript } from "../../../src/stores/redis/client.js";
 import { importPackage, type LoadPackage } from "../../../src/stores/redis/own-client.js";
 import { REDIS_PACKAGES } from "../../support/redis-clients.js";

@@ -27,7 +27,7 @@ describe.each(ENGINES)("$engine: a connection that breaks at COMMIT", ({ databas
       secretKey,
       trustedHosts: ["x.example"],
       database: url,
-      apiKeys: { hash: "hmac-sha256", cacheSeconds: 0, storeTimeoutMs: 1000 },
+      apiKeys: { hash: "hmac-sha256", cacheSeconds: 0, storeTimeoutMs: 1000, usageFlushSeconds: 1 },
       jwt: { reuseGraceSeconds: 0, storeTimeoutMs: 1000 },
     });
 
@@ -109,6 +109,36 @@ describe.each(ENGINES)("$engine: a connection that breaks at COMMIT", ({ databas
     // The server answered on another connection: no outage.
     expect(events.filter(({ event }) => event === "portcullis_store_unavailable")).toEqual([]);
   });
+
+  test.each([
+    ["answer", "there", 2],
+    ["commit", "there", 1],
+    ["answer", "gone", 2],
+    ["commit", "gone", 1],
+  ] as const)(
+    "usage counts with the %s lost and the database %s: written again, an outage only while it is gone",
+    async (loss, server, counted) => {
+      // With a way of its own, where nothing but the counts is committed.
+      const way = await startCommitProxy(direct);
+      const counting = secured(way.url);
+      const heard: string[] = [];
+      counting.events.on("*", ({ event }) => heard.push(event));
+      const { key, record } = await counting.apiKeys.create({ ownerId: "ada", name: "n" });
+      expect((await counting.apiKeys.verify(key)).ok).toBe(true);
+      way.loseNext(loss, server);
+      await expect.poll(() => way.lost, { timeout: 10_000 }).toBe(1);
+      if (server === "gone")
+        await expect.poll(() => heard, { timeout: 10_000 }).toContain("portcullis_store_unavailable");
+      way.heal();
+      await expect
+        .poll(async () => (await other.apiKeys.get(record.id))?.usageCount, { timeout: 10_000 })
+        .toBe(counted);
+      expect(heard.includes("portcullis_store_unavailable")).toBe(server === "gone");
+      await counting.close();
+      expect((await other.apiKeys.get(record.id))?.usageCount).toBe(counted);
+      await way.close();
+    },
+  );
 
   test.each(["answer", "commit"] as const)(
     "with the %s lost and the database gone: the old or the new key works, and the caller can have it",

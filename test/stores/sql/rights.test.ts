@@ -4,7 +4,7 @@ import pg from "pg";
 import { describe, expect, test } from "vitest";
 import { migrate, migrationSql, openMysql, openPostgres, SCHEMA_VERSION } from "portcullis/sql";
 import { createRuntime } from "../../../src/core/runtime.js";
-import { SetupError } from "../../../src/settings/errors.js";
+import { SetupError } from "../../../src/core/setup-error.js";
 import { openDatabase } from "../../../src/stores/database/open-database.js";
 import { sampleKey, sampleToken } from "../../../src/testing/samples.js";
 import { mariaDbDatabase, mariaDbQuery, postgresDatabase, postgresQuery, uniqueName } from "../../support/servers.js";

@@ -2,7 +2,7 @@ import type { RequestHandler } from "express";
 import { type Options, rateLimit } from "express-rate-limit";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, describe, expect, it } from "vitest";
-import { SetupError } from "../../../../src/settings/errors.js";
+import { SetupError } from "../../../../src/core/setup-error.js";
 import { SlidingWindowStore } from "../../../../src/stores/memory/sliding-window/store.js";
 import { EXPRESS } from "../../../support/express-versions.js";
 import { ManualClock } from "../../../support/manual-clock.js";

@@ -2,7 +2,7 @@ import type { RequestHandler } from "express";
 import { type Options, rateLimit } from "express-rate-limit";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, describe, expect, it } from "vitest";
-import { SetupError } from "../../../../src/settings/errors.js";
+import { SetupError } from "../../../../src/core/setup-error.js";
 import { RedisSlidingWindowStore } from "../../../../src/stores/redis/sliding-window/store.js";
 import { EXPRESS } from "../../../support/express-versions.js";
 import { serve, type TestServer } from "../../../support/serve.js";

@@ -1,0 +1,143 @@
+import type { Request } from "express";
+import type { SecurityEvent, SecurityEventName } from "../events.js";
+
+export interface RefusalKind {
+  readonly status: number;
+  readonly title: string;
+  readonly detail: string;
+  readonly event: SecurityEventName;
+  /** The level of the event where it is not that of its name. */
+  readonly level?: SecurityEvent["level"];
+}
+
+/** Every way a request can be refused: the one table of codes, statuses and sentences. `src/core/README.md` explains each. */
+export const REFUSALS = {
+  "untrusted-host": {
+    status: 400,
+    title: "Untrusted host",
+    detail: "The Host of this request is not one this service answers for.",
+    event: "portcullis_untrusted_host",
+  },
+  "cross-origin-refused": {
+    status: 403,
+    title: "Cross-origin request refused",
+    detail: "This request came from another origin, and that origin is not trusted here.",
+    event: "malicious_csrf",
+  },
+  "rate-limited": {
+    status: 429,
+    title: "Too many requests",
+    detail: "The limit of requests is used up. Retry after the time given in Retry-After.",
+    event: "excess_rate_limit_exceeded",
+  },
+  "missing-credentials": {
+    status: 401,
+    title: "Credentials required",
+    detail: "This resource needs credentials, and the request carried none.",
+    event: "authz_fail",
+    // A page that asks who is logged in meets this all day.
+    level: "INFO",
+  },
+  "invalid-credentials": {
+    status: 401,
+    title: "Invalid credentials",
+    detail: "The credentials of this request are not valid.",
+    event: "authn_login_fail",
+  },
+  "ambiguous-credentials": {
+    status: 400,
+    title: "Ambiguous credentials",
+    detail: "This request carried more than one credential. Send exactly one.",
+    event: "input_validation_fail",
+  },
+  "insufficient-scope": {
+    status: 403,
+    title: "Insufficient scope",
+    detail: "The credentials are valid but do not allow this.",
+    event: "authz_fail",
+  },
+  "invalid-request": {
+    status: 400,
+    title: "Invalid request",
+    detail: "The request is not of the form this route takes.",
+    event: "input_validation_fail",
+  },
+  "unsupported-media-type": {
+    status: 415,
+    title: "Unsupported media type",
+    detail: "This route takes a body of type application/json.",
+    event: "input_validation_fail",
+  },
+  "payload-too-large": {
+    status: 413,
+    title: "Payload too large",
+    detail: "The body of this request is larger than this route takes.",
+    event: "input_validation_fail",
+  },
+  "not-found": {
+    status: 404,
+    title: "Not found",
+    detail: "There is no such resource for this caller.",
+    event: "authz_fail",
+  },
+  conflict: {
+    status: 409,
+    title: "Conflict",
+    detail: "The resource is not in a state that allows this.",
+    event: "input_validation_fail",
+  },
+  "store-unavailable": {
+    status: 503,
+    title: "Temporarily unavailable",
+    detail: "A store this request depends on did not answer. Try again shortly.",
+    event: "portcullis_store_unavailable",
+  },
+  "protection-not-run": {
+    status: 500,
+    title: "Misconfigured protection",
+    detail: "A guard on this route depends on a protection that did not run on this request.",
+    event: "portcullis_misconfigured",
+  },
+} as const satisfies Record<string, RefusalKind>;
+
+export type RefusalCode = keyof typeof REFUSALS;
+
+/** A refusal as a value: what a `decide` function returns instead of throwing. Holds nothing of what the caller sent. */
+export interface Refusal {
+  readonly code: RefusalCode;
+  /** Why, in a word fit for a metric label; goes into the event, never to the caller. */
+  readonly reason: string;
+  /** Replaces the code's own sentence. Must be a constant of ours or built from settings. */
+  readonly detail?: string;
+  /** Extra response headers: Retry-After, WWW-Authenticate, … */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** The credential the refusal is about, for the event. */
+  readonly credentialId?: string;
+  readonly subject?: string;
+  /** Replaces the code's event, where a more telling name exists; `false` when the caller announces it itself. */
+  readonly event?: SecurityEventName | false;
+}
+
+/** The body of a refusal: RFC 9457 with our `code`. */
+export interface Problem {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly detail: string;
+  readonly code: RefusalCode;
+}
+
+/** What an app may put in place of the problem body. Status and headers stay. */
+export interface ReplacedBody {
+  readonly contentType: string;
+  readonly body: string | Buffer;
+}
+
+export type OnRefusal = (problem: Problem, req: Request) => ReplacedBody | undefined;
+
+/** RFC 9457 section 3: the body of a refusal. */
+export function problemOf(refusal: Pick<Refusal, "code" | "detail">): Problem {
+  const { status, title, detail } = REFUSALS[refusal.code];
+  const type = `urn:problem-type:portcullis:${refusal.code}`;
+  return { type, title, status, detail: refusal.detail ?? detail, code: refusal.code };
+}

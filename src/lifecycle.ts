@@ -1,0 +1,45 @@
+import type { Layer } from "./core/layer.js";
+import type { Runtime } from "./core/runtime.js";
+import type { Stores } from "./stores/open.js";
+
+interface Service {
+  init(): Promise<void>;
+  close(): Promise<void>;
+}
+
+interface Lifecycle {
+  ready(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Start and end, each done once however often it is asked for. */
+export function lifecycle(
+  layers: readonly Layer[],
+  services: readonly (Service | undefined)[],
+  stores: Stores,
+  runtime: Runtime,
+): Lifecycle {
+  const start = async (): Promise<void> => {
+    await stores.ready();
+    await Promise.all(services.map(async (service) => service?.init()));
+    await Promise.all(layers.map(async (layer) => layer.ready?.()));
+    runtime.events.emit("sys_startup", () => ({ source: "portcullis", reason: "ready" }));
+  };
+  const end = async (): Promise<void> => {
+    await Promise.all(layers.map(async (layer) => layer.close?.()));
+    await Promise.all(services.map(async (service) => service?.close()));
+    await stores.close();
+    runtime.events.emit("sys_shutdown", () => ({ source: "portcullis", reason: "closed" }));
+  };
+  let started: Promise<void> | undefined;
+  let ended: Promise<void> | undefined;
+  // Whoever forgets ready() would see nothing but 503s.
+  stores.ready().catch((error: unknown) => {
+    if (started !== undefined || ended !== undefined) return;
+    process.emitWarning(
+      `The stores could not be opened, and nobody awaits ready(): ${error instanceof Error ? error.message : "unknown reason"}`,
+      { code: "PORTCULLIS_STORES" },
+    );
+  });
+  return { ready: () => (started ??= start()), close: () => (ended ??= end()) };
+}
