@@ -6,6 +6,16 @@ export function andThen<T, U>(answer: Maybe<T>, next: (value: T) => Maybe<U>): M
   return answer instanceof Promise ? answer.then(next) : next(answer);
 }
 
+/** Starts something, and calls `onError` when it throws or rejects. */
+export function orElse<T>(start: () => Maybe<T>, onError: (error: unknown) => T): Maybe<T> {
+  try {
+    const answer = start();
+    return answer instanceof Promise ? answer.catch(onError) : answer;
+  } catch (error) {
+    return onError(error);
+  }
+}
+
 /** Starts something that may throw, reject or answer at once, and calls exactly one of the two. */
 export function settle<T>(start: () => Maybe<T>, onValue: (value: T) => void, onError: (error: unknown) => void): void {
   let answer: Maybe<T>;

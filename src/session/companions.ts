@@ -4,7 +4,7 @@ import { stateIn } from "../core/request-state.js";
 /** What a session knows of express-session. An interface, because the session itself puts these properties in place. */
 interface OpenSession {
   open(): { readonly sessionID: string };
-  readonly context: { readonly engine: unknown };
+  readonly context: { readonly adapter: unknown };
 }
 
 /** What express-session puts beside it. Only there once there is a session: most requests never get so far. */
@@ -20,7 +20,7 @@ const COMPANIONS: PropertyDescriptorMap = {
     configurable: true,
     enumerable: false,
     get(this: object) {
-      return sessionOf(this)?.context.engine;
+      return sessionOf(this)?.context.adapter;
     },
   },
 };

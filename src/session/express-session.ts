@@ -1,4 +1,4 @@
-import type { KeyObject } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import type { Request } from "express";
 import session from "express-session";
 import type { Runtime } from "../core/runtime.js";
@@ -8,7 +8,8 @@ import { andThen, settle, type Maybe } from "../core/maybe-promise.js";
 import type { SessionCookie } from "./session-cookie.js";
 import type { ResolvedSessionSettings } from "./settings.js";
 import { appData } from "./metadata.js";
-import type { LoadedSession, StoredSessions, WriteOutcome } from "./session-repository.js";
+import type { WriteOutcome } from "./guarded-store.js";
+import type { LoadedSession, SessionRepository } from "./session-repository.js";
 
 export type LiveSession = session.Session & Partial<session.SessionData>;
 
@@ -16,7 +17,7 @@ export type LiveSession = session.Session & Partial<session.SessionData>;
  * The request as express-session sees it. It is given one of its own because it writes `session`, `sessionID` and
  * `sessionStore` on it, which the real request shows through lazy accessors.
  */
-export class SessionCarrier {
+export class SessionHost {
   session: LiveSession | null | undefined;
   sessionID: string | undefined;
   sessionStore: session.Store | undefined;
@@ -35,6 +36,14 @@ export class SessionCarrier {
   /** Called when the app replaces or destroys the session, and with it who was logged in. */
   onIdentityLost: (() => void) | undefined;
 
+  /** Whether the session is worth saving. @throws TypeError when JSON cannot carry its data */
+  isDirty(live: LiveSession): boolean {
+    if (this.ended) return false;
+    const json = serialise(live);
+    if (this.storedId === this.sessionID) return json !== this.storedJson;
+    return json !== "{}" || this.sessionID !== this.firstId;
+  }
+
   /** Forgets whose session it was. */
   reset(): void {
     this.stamp = undefined;
@@ -50,83 +59,67 @@ export function serialise(live: object): string {
 }
 
 /**
- * express-session at work on one carrier at a time: it generates, and gives the `Session` object with its methods. Its
- * middleware never runs. That would make the object, parse and hash it for every request with a cookie, most of which
- * only want to know who is calling, and save after the answer has begun to leave (held-response.ts). The cookie, the
- * times, loading and saving are ours.
+ * express-session's `Session` objects and their methods, by the classes it exports; its middleware never runs. The middleware
+ * would make the object, parse and hash it for every request with a cookie, most of which only want to know who is calling,
+ * and save after the answer has begun to leave (held-response.ts). The ids, the cookie, the times, loading and saving are ours.
  */
-export class SessionEngine extends session.Store {
-  readonly #stored: StoredSessions;
-  readonly #generate: (carrier: SessionCarrier) => void;
+export class ExpressSessionAdapter extends session.Store {
+  readonly #stored: SessionRepository;
 
-  constructor(
-    options: ResolvedSessionSettings,
-    keys: readonly KeyObject[],
-    cookie: SessionCookie,
-    stored: StoredSessions,
-  ) {
+  constructor(stored: SessionRepository) {
     super();
     this.#stored = stored;
-    session({
-      store: this,
-      // These are for its middleware; left out, they are deprecated.
-      secret: [...keys],
-      resave: false,
-      saveUninitialized: false,
-      cookie: {
-        maxAge: options.maxAge * 1000,
-        httpOnly: true,
-        path: "/",
-        secure: cookie.secure,
-        sameSite: options.sameSite,
-        ...(options.domain === undefined ? {} : { domain: options.domain }),
-      },
-    });
-    // express-session puts `generate` on the store it is given.
-    const generate = (this as unknown as { generate: (carrier: SessionCarrier) => void }).generate;
-    this.#generate = generate.bind(this);
+  }
+
+  /**
+   * Gives the host a new id (192 random bits) and an empty session. `Store.regenerate` calls it by this name, which
+   * express-session's middleware would otherwise set on its store.
+   */
+  generate(host: SessionHost): void {
+    host.sessionID = randomBytes(24).toString("base64url");
+    super.createSession(host as unknown as Request, { cookie: this.#cookieOf(this.#stored.now()) });
   }
 
   /** A new session, which nobody knows until it is saved. */
-  begin(carrier: SessionCarrier): void {
-    carrier.sessionStore = this;
-    this.#generate(carrier);
-    carrier.firstId = carrier.sessionID;
+  create(host: SessionHost): void {
+    host.sessionStore = this;
+    this.generate(host);
+    host.firstId = host.sessionID;
   }
 
   /** A session that was loaded. */
-  resume(carrier: SessionCarrier, loaded: LoadedSession): void {
-    carrier.sessionStore = this;
-    carrier.sessionID = loaded.sid;
-    carrier.firstId = loaded.sid;
-    this.createSession(carrier as unknown as Request, this.#dataOf(loaded));
+  restore(host: SessionHost, loaded: LoadedSession): void {
+    host.sessionStore = this;
+    host.sessionID = loaded.sid;
+    host.firstId = loaded.sid;
+    this.createSession(host as unknown as Request, this.#dataOf(loaded));
   }
 
   /** A new id and empty data; the old session stays in the store. */
-  renew(carrier: SessionCarrier): void {
-    carrier.reset();
-    this.#generate(carrier);
+  renew(host: SessionHost): void {
+    host.reset();
+    this.generate(host);
   }
 
-  /** Saves what the carrier holds under its id. */
-  save(carrier: SessionCarrier, live: object): Maybe<WriteOutcome> {
-    const sid = carrier.sessionID;
+  /** Saves what the host holds under its id. */
+  save(host: SessionHost, live: object): Maybe<WriteOutcome> {
+    const sid = host.sessionID;
     if (typeof sid !== "string") return "ended";
     const data = appData(live);
     const json = JSON.stringify(data);
     const now = this.#stored.now();
     const stamp = {
-      createdAt: carrier.stamp?.createdAt ?? now,
+      createdAt: host.stamp?.createdAt ?? now,
       seenAt: now,
-      principal: carrier.stamp?.principal ?? null,
+      principal: host.stamp?.principal ?? null,
     };
-    return andThen(this.#stored.write(sid, data, stamp, carrier.storedId !== sid), (outcome) => {
-      if (outcome === "ended") carrier.ended = true;
-      if (outcome !== "written" || carrier.sessionID !== sid) return outcome;
-      carrier.stamp = stamp;
-      carrier.storedId = sid;
-      carrier.storedJson = json;
-      carrier.saved = true;
+    return andThen(this.#stored.write(sid, data, stamp, host.storedId !== sid), (outcome) => {
+      if (outcome === "ended") host.ended = true;
+      if (outcome !== "written" || host.sessionID !== sid) return outcome;
+      host.stamp = stamp;
+      host.storedId = sid;
+      host.storedJson = json;
+      host.saved = true;
       return outcome;
     });
   }
@@ -140,12 +133,12 @@ export class SessionEngine extends session.Store {
   }
 
   override createSession(req: Request, data: session.SessionData): session.Session & session.SessionData {
-    const carrier = req as unknown as SessionCarrier;
+    const host = req as unknown as SessionHost;
     const stamp = (data as Stamped)[STAMP];
     const created = super.createSession(req, data);
-    carrier.stamp = stamp;
-    carrier.storedId = carrier.sessionID;
-    carrier.storedJson = undefined;
+    host.stamp = stamp;
+    host.storedId = host.sessionID;
+    host.storedJson = undefined;
     return created;
   }
 
@@ -153,12 +146,10 @@ export class SessionEngine extends session.Store {
   override set(sid: string, live: session.SessionData, callback: (error?: unknown) => void = () => undefined): void {
     // What JSON cannot carry is an error of the line that saves, as with express-session, and not of a callback that nobody gave.
     serialise(live);
-    const carrier = (live as unknown as { readonly req?: SessionCarrier }).req;
+    const host = (live as unknown as { readonly req?: SessionHost }).req;
     settle(
       () =>
-        carrier instanceof SessionCarrier && carrier.sessionID === sid
-          ? this.save(carrier, live)
-          : this.#setForeign(sid, live),
+        host instanceof SessionHost && host.sessionID === sid ? this.save(host, live) : this.#setForeign(sid, live),
       (outcome) => callback(outcome === "full" ? new SessionStoreFullError() : null),
       (error) => callback(error),
     );
@@ -175,18 +166,23 @@ export class SessionEngine extends session.Store {
 
   /** What `req.session.regenerate()` calls: whoever was logged in is not any more. */
   override regenerate(req: Request, callback: (error?: unknown) => void): void {
-    const carrier = req as unknown as SessionCarrier;
+    const host = req as unknown as SessionHost;
     super.regenerate(req, (error: unknown) => {
-      carrier.reset();
-      carrier.onIdentityLost?.();
+      host.reset();
+      host.onIdentityLost?.();
       callback(error);
     });
   }
 
   /** What `createSession` takes. */
   #dataOf({ record, stamp }: LoadedSession): session.SessionData {
-    const cookie = { ...this.#stored.cookieOf(stamp) };
+    const cookie = this.#cookieOf(stamp.createdAt, stamp.seenAt);
     return Object.defineProperty({ ...appData(record), cookie }, STAMP, { value: stamp });
+  }
+
+  /** `createSession` copies it, members of its prototype too when they are enumerable; so this has own properties only. */
+  #cookieOf(createdAt: number, seenAt = createdAt): session.Cookie {
+    return { ...this.#stored.cookieOf({ createdAt, seenAt }) };
   }
 
   /** A session other than the request's own, changed through `req.sessionStore`: it must exist and keeps its stamp. */
@@ -202,8 +198,8 @@ export interface SessionContext {
   readonly options: ResolvedSessionSettings;
   readonly runtime: Runtime;
   readonly cookie: SessionCookie;
-  readonly stored: StoredSessions;
-  readonly engine: SessionEngine;
+  readonly stored: SessionRepository;
+  readonly adapter: ExpressSessionAdapter;
   /** Sessions of the express-session before us, where they are looked for. */
   readonly former: FormerSessions | undefined;
 }

@@ -7,7 +7,7 @@ import { andThen, type Maybe } from "../core/maybe-promise.js";
 import { isSignedBy, type SessionCookie } from "./session-cookie.js";
 import type { ResolvedMigrateFromSettings } from "./settings.js";
 import { appData } from "./metadata.js";
-import type { LoadedSession, StoredSessions } from "./session-repository.js";
+import type { LoadedSession, SessionRepository } from "./session-repository.js";
 
 /** How long after its adoption a session is found by its old cookie: requests that were sent before the answer came. */
 const LATE_REQUESTS_MS = 60_000;
@@ -33,7 +33,7 @@ export class FormerSessions {
   readonly #until: number;
   readonly #cookie: SessionCookie;
   readonly #idKey: KeyObject;
-  readonly #stored: StoredSessions;
+  readonly #stored: SessionRepository;
   readonly #keepsId: boolean;
   readonly #underWay = new Map<string, Promise<AdoptedSession | undefined>>();
 
@@ -46,7 +46,7 @@ export class FormerSessions {
     debug: boolean,
     cookie: SessionCookie,
     keys: readonly [KeyObject, ...KeyObject[]],
-    stored: StoredSessions,
+    stored: SessionRepository,
   ) {
     this.#name = from?.cookieName ?? cookie.name;
     this.#keys = from?.secret?.map((secret) => createSecretKey(Buffer.from(secret.reveal()))) ?? keys;

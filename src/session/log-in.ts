@@ -6,7 +6,7 @@ import { SetupError } from "../core/setup-error.js";
 import { SessionStoreFullError } from "../stores/session-record.js";
 import { boundSession } from "./request-properties.js";
 import { loginKind, type LoginKind } from "./decide.js";
-import type { SessionCarrier } from "./express-session.js";
+import type { SessionHost } from "./express-session.js";
 import { SessionEndedError } from "./errors.js";
 import { mustBeAwaited } from "./must-be-awaited.js";
 import type { RequestSession } from "./request-session.js";
@@ -75,32 +75,32 @@ async function begin(req: Request, who: LogInAs, options: LogInSettings): Promis
     throw new SetupError(
       "logIn was called after the response had begun, so its cookie cannot be sent. Call it before answering.",
     );
-  const { engine, stored, runtime } = bound.context;
-  const carrier = bound.open();
+  const { adapter, stored, runtime } = bound.context;
+  const host = bound.open();
   bound.watch();
-  const before = snapshot(carrier);
+  const before = snapshot(host);
   const kind = loginKind(before.stamp?.principal?.id, stamped.id);
   const isOver = before.ended || (before.storedId !== undefined && stored.hasEnded(before.storedId));
-  if (kind === "renewal" && isOver) throw hasEnded(req, carrier);
-  const keeps = options.keepData !== false && kind !== "other-user" && carrier.session != null;
-  const data = keeps && carrier.session != null ? appData(carrier.session) : {};
+  if (kind === "renewal" && isOver) throw hasEnded(req, host);
+  const keeps = options.keepData !== false && kind !== "other-user" && host.session != null;
+  const data = keeps && host.session != null ? appData(host.session) : {};
 
-  engine.renew(carrier);
+  adapter.renew(host);
   const now = stored.now();
   const stamp = { createdAt: now, seenAt: now, principal: stamped };
-  carrier.stamp = stamp;
-  const live = Object.assign(carrier.session ?? {}, data);
+  host.stamp = stamp;
+  const live = Object.assign(host.session ?? {}, data);
   try {
-    const outcome = await engine.save(carrier, live);
+    const outcome = await adapter.save(host, live);
     if (outcome !== "written") throw new SessionStoreFullError();
-    if (before.storedId !== undefined) await endReplaced(bound, before.storedId, carrier, kind);
+    if (before.storedId !== undefined) await endReplaced(bound, before.storedId, host, kind);
   } catch (error) {
-    Object.assign(carrier, before);
-    throw error instanceof SessionEndedError ? hasEnded(req, carrier) : error;
+    Object.assign(host, before);
+    throw error instanceof SessionEndedError ? hasEnded(req, host) : error;
   }
   // After a logOut in the same request: the browser would drop the new cookie with the old.
   if (!bound.res.headersSent) bound.res.removeHeader("Clear-Site-Data");
-  req.principal = principalOf(sessionHandle(carrier.sessionID ?? ""), stamp);
+  req.principal = principalOf(sessionHandle(host.sessionID ?? ""), stamp);
   runtime.events.emit("authn_login_success", () => ({ source: "session", reason: "session", ...requestFacts(req) }));
   runtime.events.emit(kind === "renewal" ? "session_renewed" : "session_created", () => ({
     source: "session",
@@ -140,9 +140,9 @@ export function logOut(req: Request, res: Response): Promise<void> {
 async function end(req: Request, res: Response): Promise<void> {
   const bound = requireBound(req);
   const { stored, runtime } = bound.context;
-  const carrier = bound.opened;
+  const host = bound.opened;
   if (!res.headersSent) bound.watch();
-  const sid = carrier?.storedId;
+  const sid = host?.storedId;
   if (sid !== undefined) {
     const facts = requestFacts(req);
     const announce = (): void =>
@@ -150,7 +150,7 @@ async function end(req: Request, res: Response): Promise<void> {
     await stored.end(sid, "ended", announce);
     announce();
   }
-  const ended = carrier ?? bound.open();
+  const ended = host ?? bound.open();
   ended.reset();
   ended.session = undefined;
   if (req.principal?.kind === "session") req.principal = undefined;
@@ -158,12 +158,7 @@ async function end(req: Request, res: Response): Promise<void> {
 }
 
 /** The old id dies with the log-in; when it cannot, the new session must not stay either. */
-async function endReplaced(
-  bound: RequestSession,
-  oldSid: string,
-  carrier: SessionCarrier,
-  kind: LoginKind,
-): Promise<void> {
+async function endReplaced(bound: RequestSession, oldSid: string, host: SessionHost, kind: LoginKind): Promise<void> {
   const { stored } = bound.context;
   try {
     // The new session is in the store already, so whoever ends all sessions after this moment finds it.
@@ -171,7 +166,7 @@ async function endReplaced(
     else if (!(await stored.endIfAlive(oldSid, "replaced"))) throw new SessionEndedError();
   } catch (error) {
     try {
-      if (carrier.sessionID !== undefined) await stored.end(carrier.sessionID);
+      if (host.sessionID !== undefined) await stored.end(host.sessionID);
     } catch {
       // The store is down: the new id was told to nobody and ends by its time.
     }
@@ -180,8 +175,8 @@ async function endReplaced(
 }
 
 /** A session that is over proves nobody, and what the app has put on it is not saved. */
-function hasEnded(req: Request, carrier: SessionCarrier): SessionEndedError {
-  carrier.ended = true;
+function hasEnded(req: Request, host: SessionHost): SessionEndedError {
+  host.ended = true;
   if (req.principal?.kind === "session") req.principal = undefined;
   return new SessionEndedError();
 }
@@ -192,9 +187,9 @@ function requireBound(req: Request): RequestSession {
   return bound;
 }
 
-type Snapshot = Pick<SessionCarrier, "session" | "sessionID" | "stamp" | "storedId" | "storedJson" | "saved" | "ended">;
+type Snapshot = Pick<SessionHost, "session" | "sessionID" | "stamp" | "storedId" | "storedJson" | "saved" | "ended">;
 
-function snapshot({ session, sessionID, stamp, storedId, storedJson, saved, ended }: SessionCarrier): Snapshot {
+function snapshot({ session, sessionID, stamp, storedId, storedJson, saved, ended }: SessionHost): Snapshot {
   return { session, sessionID, stamp, storedId, storedJson, saved, ended };
 }
 

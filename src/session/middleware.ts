@@ -10,47 +10,40 @@ import type { Refusal } from "../core/response/problem.js";
 import type { RequestState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import type { Secret } from "../core/secret.js";
-import { StoreUnavailableError } from "../stores/health/store-guard.js";
 import { SettingsError } from "../settings/errors.js";
-import { SetupError } from "../core/setup-error.js";
 import { parse } from "../settings/object.js";
 import { deriveKey } from "../settings/secrets.js";
-import type { PrincipalSession } from "../stores/contracts.js";
 import { MemorySessionStore } from "../stores/memory/session-store.js";
 import { bindSession, boundSession } from "./request-properties.js";
 import { readSessionCookie, timePolicy } from "./decide.js";
-import { SessionEngine, type SessionContext } from "./express-session.js";
+import { ExpressSessionAdapter, type SessionContext } from "./express-session.js";
 import { FormerSessions } from "./former-sessions.js";
 import { logIn, logOut, type LogInAs, type LogInSettings } from "./log-in.js";
+import { PrincipalSessions, type SessionInfo } from "./principal-sessions.js";
 import { RequestSession } from "./request-session.js";
-import { SessionCookie, sessionHandle } from "./session-cookie.js";
+import { SessionCookie } from "./session-cookie.js";
 import { debugContradictions, sessionSchema, type ResolvedSessionSettings, type SessionSettings } from "./settings.js";
-import { StoredSessions } from "./session-repository.js";
+import { SessionRepository } from "./session-repository.js";
 
 export { logIn, logOut, type LogInAs, type LogInSettings } from "./log-in.js";
-
-/** One session of a user, for a page that lists them. Times are milliseconds since the epoch. */
-export interface SessionInfo {
-  /** Names the session to `end`; the same as `req.principal.credentialId` in a request of that session. Not its id. */
-  readonly handle: string;
-  /** When the session began, in milliseconds since the epoch. */
-  readonly createdAt: number;
-  /** The last use noted; up to a minute old. */
-  readonly lastSeenAt: number;
-  /** When the session ends if it is not used, in milliseconds since the epoch. */
-  readonly expiresAt: number;
-}
+export type { SessionInfo } from "./principal-sessions.js";
 
 export interface SessionLayer extends Layer {
   logIn(req: Request, who: LogInAs, options?: LogInSettings): Promise<void>;
   logOut(req: Request, res: Response): Promise<void>;
-  /** The sessions of a principal, by its id. @throws SetupError (rejects) when the store keeps no index of principals */
+  /**
+   * The sessions of a principal, by its id. A store of ours has at most a thousand of them (`RedisSessionStore`: 100 unless set).
+   *
+   * @throws SetupError (rejects) when the store keeps no index of principals
+   * @throws StoreUnavailableError (rejects) when the store did not answer within `storeTimeoutMs`
+   */
   list(principalId: string | number): Promise<SessionInfo[]>;
   /**
-   * Ends one session of a principal, or all of them. Returns how many ended.
+   * Ends one session of a principal, or all of them. Returns how many ended. The whole call has `storeTimeoutMs`.
    *
-   * @throws SetupError (rejects) when the store keeps no index of principals; StoreUnavailableError (rejects), once all have been
-   *   tried, when the store did not end one of them: this process repeats that until it has
+   * @throws SetupError (rejects) when the store keeps no index of principals
+   * @throws StoreUnavailableError (rejects) when the store did not end one of them in time. All have been tried, and this
+   *   process repeats the call until the store has ended what began before it. A log-in made after the call stands.
    */
   end(principalId: string | number, handle?: string): Promise<number>;
 }
@@ -86,8 +79,8 @@ export function createSession(
   const given = options.store ?? deps.store;
   const store = given ?? new MemorySessionStore({ maxSessions: options.maxSessions, clock: runtime.clock });
   const policy = timePolicy(options.maxAge, options.absoluteMaxAge);
-  const stored = new StoredSessions(store, cookie, policy, runtime, options.storeTimeoutMs);
-  const engine = new SessionEngine(options, keys, cookie, stored);
+  const stored = new SessionRepository(store, cookie, policy, runtime, options.storeTimeoutMs);
+  const adapter = new ExpressSessionAdapter(stored);
   if (options.migrateFrom !== undefined && stored.now() >= options.migrateFrom.until) {
     process.emitWarning(
       "session.migrateFrom has no effect: its `until` is past, so old cookies are not read. Remove migrateFrom, or set a later date.",
@@ -96,7 +89,8 @@ export function createSession(
   }
   const looksBack = options.migrateFrom !== undefined || runtime.debug;
   const former = looksBack ? new FormerSessions(options.migrateFrom, runtime.debug, cookie, keys, stored) : undefined;
-  const context: SessionContext = { options, runtime, cookie, stored, engine, former };
+  const context: SessionContext = { options, runtime, cookie, stored, adapter, former };
+  const ofPrincipals = new PrincipalSessions(stored, runtime, options.storeTimeoutMs);
   const onExpired = (ended: {
     sid: string;
     createdAt: number;
@@ -119,8 +113,8 @@ export function createSession(
     },
     logIn,
     logOut,
-    list: async (principalId) => (await listOf(stored, String(principalId))).map(infoOf),
-    end: async (principalId, handle) => endOf(context, String(principalId), handle),
+    list: async (principalId) => ofPrincipals.list(String(principalId)),
+    end: async (principalId, handle) => ofPrincipals.end(String(principalId), handle),
   };
 }
 
@@ -240,69 +234,6 @@ function signingKeys(
 
 function rawKey(secret: Secret): KeyObject {
   return createSecretKey(Buffer.from(secret.reveal()));
-}
-
-async function listOf(stored: StoredSessions, principalId: string): Promise<readonly PrincipalSession[]> {
-  if (!stored.hasIndex) {
-    throw new SetupError(
-      "This session store keeps no index of principals, so their sessions cannot be listed or ended. Use one with listByPrincipal and destroyByPrincipal, such as MemorySessionStore.",
-    );
-  }
-  return stored.listOf(principalId);
-}
-
-function infoOf({ sid, createdAt, seenAt, expiresAt }: PrincipalSession): SessionInfo {
-  return { handle: sessionHandle(sid), createdAt, lastSeenAt: seenAt, expiresAt };
-}
-
-/** Tries every session, also after one has failed, and those that began after the list was read. */
-async function endOf(context: SessionContext, principalId: string, handle: string | undefined): Promise<number> {
-  const [listed] = await Promise.allSettled([endListed(context, principalId, handle)]);
-  const others = handle === undefined && context.stored.hasIndex ? await context.stored.endAllOf(principalId) : 0;
-  if (listed.status === "fulfilled") return listed.value + others;
-  // There may be too many to be listed in time, as whoever has a stolen password can make them. They have ended all the same.
-  if (handle === undefined && context.stored.hasIndex && listed.reason instanceof StoreUnavailableError) return others;
-  throw listed.reason;
-}
-
-async function endListed(context: SessionContext, principalId: string, handle: string | undefined): Promise<number> {
-  const { stored, runtime } = context;
-  const found = await listToEnd(context, principalId, handle);
-  // Each by its id, so that it is known to be dead to requests that are still running.
-  const ends = found.map(async ({ sid }) => {
-    const announce = (): void =>
-      runtime.events.emit("session_logout", () => ({
-        source: "session",
-        reason: "ended",
-        subject: principalId,
-        credentialId: sessionHandle(sid),
-      }));
-    const isEnded = await stored.end(sid, "revoked", announce);
-    if (isEnded) announce();
-    return isEnded;
-  });
-  let count = 0;
-  for (const result of await Promise.allSettled(ends)) {
-    if (result.status === "rejected") throw result.reason;
-    if (result.value) count += 1;
-  }
-  return count;
-}
-
-/** A list that could not be read is read again later, to end the session with this handle. */
-async function listToEnd(
-  context: SessionContext,
-  principalId: string,
-  handle: string | undefined,
-): Promise<readonly PrincipalSession[]> {
-  try {
-    const found = await listOf(context.stored, principalId);
-    return handle === undefined ? found : found.filter(({ sid }) => sessionHandle(sid) === handle);
-  } catch (error) {
-    if (handle !== undefined && error instanceof StoreUnavailableError)
-      context.stored.repeat(`handle ${handle}`, () => endListed(context, principalId, handle));
-    throw error;
-  }
 }
 
 function description(

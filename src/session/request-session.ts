@@ -5,15 +5,14 @@ import { refuse } from "../core/response/refuse.js";
 import { requestFacts } from "../core/request-events.js";
 import { beginState, stateOf } from "../core/request-state.js";
 import type { HeaderBuffer } from "../core/response/header-buffer.js";
-import type { SessionStamp } from "../stores/session-record.js";
 import { bindCompanions } from "./companions.js";
-import { expiryOf, isTouchDue } from "./decide.js";
-import { SessionCarrier, serialise, type LiveSession, type SessionContext } from "./express-session.js";
-import type { AdoptedSession, FormerSessions } from "./former-sessions.js";
+import { expiryOf } from "./decide.js";
+import { SessionHost, serialise, type LiveSession, type SessionContext } from "./express-session.js";
+import { findSession, type FoundSession } from "./find-session.js";
+import type { AdoptedSession } from "./former-sessions.js";
 import { holdResponse, type Commit } from "../core/response/held-response.js";
 import { andThen, settle, type Maybe } from "../core/maybe-promise.js";
-import { sessionHandle } from "./session-cookie.js";
-import { appData, principalOf } from "./metadata.js";
+import { principalOf } from "./metadata.js";
 import type { LoadedSession } from "./session-repository.js";
 
 const UNAVAILABLE = { code: "store-unavailable", event: false } as const;
@@ -23,7 +22,7 @@ export class RequestSession implements Commit {
   readonly context: SessionContext;
   readonly req: Request;
   readonly res: Response;
-  #carrier: SessionCarrier | undefined;
+  #host: SessionHost | undefined;
   /** The session that the cookie names, of which nothing is made until somebody reads it. */
   #loaded: LoadedSession | undefined;
   #hasCompanions = false;
@@ -45,22 +44,22 @@ export class RequestSession implements Commit {
     this.res = res;
   }
 
-  /** The carrier, filled: a request without a valid cookie gets a new session that nobody knows until it is saved. */
-  open(): SessionCarrier {
-    if (this.#carrier === undefined) {
-      const carrier = new SessionCarrier();
-      carrier.onIdentityLost = () => this.#dropPrincipal();
-      if (this.#loaded === undefined) this.context.engine.begin(carrier);
-      else this.context.engine.resume(carrier, this.#loaded);
-      this.#carrier = carrier;
+  /** The host, filled: a request without a valid cookie gets a new session that nobody knows until it is saved. */
+  open(): SessionHost {
+    if (this.#host === undefined) {
+      const host = new SessionHost();
+      host.onIdentityLost = () => this.#dropPrincipal();
+      if (this.#loaded === undefined) this.context.adapter.create(host);
+      else this.context.adapter.restore(host, this.#loaded);
+      this.#host = host;
       this.#bindCompanions();
     }
-    return this.#carrier;
+    return this.#host;
   }
 
   /** The session, when there is one; none is begun. */
-  get opened(): SessionCarrier | undefined {
-    return this.#loaded === undefined ? this.#carrier : this.open();
+  get opened(): SessionHost | undefined {
+    return this.#loaded === undefined ? this.#host : this.open();
   }
 
   /** `req.session` */
@@ -75,75 +74,59 @@ export class RequestSession implements Commit {
    * @throws InvalidInputError for anything but null, undefined or the session itself
    */
   assign(value: unknown): void {
-    const carrier = this.open();
+    const host = this.open();
     this.watch();
     if (value == null) {
-      carrier.session = null;
+      host.session = null;
       this.#dropPrincipal();
       return;
     }
-    if (value === carrier.session) return;
-    if (!(value instanceof session.Session) || value.id !== carrier.sessionID) {
+    if (value === host.session) return;
+    if (!(value instanceof session.Session) || value.id !== host.sessionID) {
       throw new InvalidInputError(
         "req.session can be set to null, which ends it; set properties on it instead of replacing it.",
       );
     }
-    carrier.session = value;
+    host.session = value;
   }
 
   /**
-   * Loads the session that the cookie names. Without such a session the caller is anonymous, and the id is not adopted.
+   * Loads the session that the request's cookies name; see `findSession`.
    *
-   * @param value of our cookie, of the spelling that `readSessionCookie` takes
-   * @param oldSid from the cookie that `migrateFrom` names, for a caller without a session of ours
    * @param done called once, with an error when the store did not answer
    */
   load(value: string | undefined, oldSid: string | undefined, done: (error?: unknown) => void): void {
-    const { cookie, stored, former } = this.context;
-    const name = value === undefined ? undefined : cookie.read(value);
-    const caller = stateOf(this.req);
-    caller.credential = name?.handle;
     settle(
-      () => (name === undefined ? undefined : stored.load(name.sid, caller)),
-      (loaded) => {
-        this.#bindCompanions();
-        if (name === undefined || loaded === undefined) {
-          this.#isBehindLogIn = name !== undefined && stored.wasReplaced(name.sid);
-          if (former === undefined || oldSid === undefined) done();
-          else this.#adopt(former, oldSid, done);
+      () => findSession(this.context, value, oldSid, stateOf(this.req)),
+      (found) => {
+        try {
+          this.#bindCompanions();
+          if (typeof found === "string") this.#isBehindLogIn = found === "behind-log-in";
+          else this.#take(found);
+        } catch (error) {
+          done(error);
           return;
         }
-        this.#loaded = loaded;
-        this.#carrier = undefined;
-        const who = principalOf(name.handle, loaded.stamp);
-        if (who !== undefined) this.req.principal = who;
-        if (isTouchDue(loaded.stamp, stored.policy, stored.now())) this.#touch(loaded, done);
-        else done();
+        done();
       },
       done,
     );
   }
 
-  /** Goes on with a session that express-session began; the answer brings the new cookie and ends the old one. */
-  #adopt(former: FormerSessions, oldSid: string, done: (error?: unknown) => void): void {
-    settle(
-      () => former.adopt(oldSid, stateOf(this.req)),
-      (adopted) => {
-        if (adopted === undefined) {
-          this.#isBehindLogIn ||= former.wasReplaced(oldSid);
-          done();
-          return;
-        }
-        this.#loaded = adopted;
-        this.#carrier = undefined;
-        this.#adopted = adopted;
-        const who = principalOf(sessionHandle(adopted.sid), adopted.stamp);
-        if (who !== undefined) this.req.principal = who;
-        if (adopted.isNew) this.#announceCreated("adopted");
-        this.#renew(adopted.stamp, done);
-      },
-      done,
-    );
+  /** @throws TypeError when the store gave what JSON cannot carry */
+  #take({ loaded, handle, renewed, adopted }: FoundSession): void {
+    this.#loaded = loaded;
+    this.#adopted = adopted;
+    this.#host = undefined;
+    const who = principalOf(handle, loaded.stamp);
+    if (who !== undefined) this.req.principal = who;
+    if (adopted?.isNew === true) this.#announceCreated("adopted");
+    if (renewed === undefined) return;
+    // The session's end has moved: the browser gets its cookie again with this answer.
+    const host = this.open();
+    host.stamp = renewed;
+    host.saved = true;
+    this.watch();
   }
 
   /** After a log-out: the answer takes the cookie back and tells the browser to forget this site. */
@@ -166,10 +149,10 @@ export class RequestSession implements Commit {
   /** From now on the response waits for the session. @throws TypeError when the store gave what JSON cannot carry */
   watch(): void {
     if (this.#watched) return;
-    const carrier = this.open();
-    if (carrier.session != null) {
-      if (carrier.storedId !== undefined) carrier.storedJson ??= serialise(carrier.session);
-      if (carrier.stamp?.principal != null) this.#followDestroy(carrier.session);
+    const host = this.open();
+    if (host.session != null) {
+      if (host.storedId !== undefined) host.storedJson ??= serialise(host.session);
+      if (host.stamp?.principal != null) this.#followDestroy(host.session);
     }
     this.#watched = true;
     if (!this.res.writableEnded) holdResponse(this.res, stateOf(this.req), this);
@@ -187,11 +170,11 @@ export class RequestSession implements Commit {
   /** @throws TypeError once, when the app put something on its session that JSON cannot carry; the error answer then passes */
   isPending(): boolean {
     if (this.#underWay !== undefined) return true;
-    const carrier = this.open();
-    if (carrier.session == null) return carrier.storedId !== undefined;
+    const host = this.open();
+    if (host.session == null) return host.storedId !== undefined;
     if (this.#unserialisable) return false;
     try {
-      return this.#isDirty(carrier, carrier.session) || carrier.saved;
+      return host.isDirty(host.session) || host.saved;
     } catch (error) {
       this.#unserialisable = true;
       throw error;
@@ -200,17 +183,17 @@ export class RequestSession implements Commit {
 
   run(): Maybe<boolean> {
     if (this.#underWay !== undefined) return this.#underWay.then(() => this.run());
-    const carrier = this.open();
-    const live = carrier.session;
+    const host = this.open();
+    const live = host.session;
     try {
-      if (live == null) return this.#orRefused(andThen(this.#endUnset(carrier), () => true));
-      if (!this.#isDirty(carrier, live)) return true;
+      if (live == null) return this.#orRefused(andThen(this.#endUnset(host), () => true));
+      if (!host.isDirty(live)) return true;
       // An id that the answer can no longer carry would be a session nobody has.
-      if (carrier.storedId === undefined && this.res.headersSent) return true;
-      const fresh = carrier.storedId === undefined;
+      if (host.storedId === undefined && this.res.headersSent) return true;
+      const fresh = host.storedId === undefined;
       if (fresh && this.#isBehindLogIn) return true;
       return this.#orRefused(
-        andThen(this.context.engine.save(carrier, live), (outcome) => {
+        andThen(this.context.adapter.save(host, live), (outcome) => {
           if (fresh && outcome === "written") this.#announceCreated("anonymous");
           return outcome !== "full" || this.#mayPassUnsaved;
         }),
@@ -223,16 +206,16 @@ export class RequestSession implements Commit {
   /** Puts the cookie on the answer: as late as possible, so that it is not one of a session that has ended meanwhile. */
   onGranted(): void {
     const { cookie, stored } = this.context;
-    const carrier = this.open();
+    const host = this.open();
     if (this.res.headersSent) return;
     const headers = stateOf(this.req).headersOf(this.res);
     if (this.#adopted !== undefined) this.context.former?.takeBack(headers, this.#adopted);
-    const sid = carrier.storedId;
+    const sid = host.storedId;
     if (this.#unset) this.#clearBrowser(headers, this.#clearsSite);
-    else if (carrier.saved && sid !== undefined && !carrier.ended && !stored.hasEnded(sid))
-      cookie.give(headers, sid, this.#lifeSeconds(carrier));
+    else if (host.saved && sid !== undefined && !host.ended && !stored.hasEnded(sid))
+      cookie.give(headers, sid, this.#lifeSeconds(host));
     this.#unset = false;
-    carrier.saved = false;
+    host.saved = false;
   }
 
   onRefused(): void {
@@ -260,49 +243,17 @@ export class RequestSession implements Commit {
     bindCompanions(this.req);
   }
 
-  #touch({ sid, record, stamp }: LoadedSession, done: (error?: unknown) => void): void {
+  #endUnset(host: SessionHost): Maybe<void> {
     const { stored } = this.context;
-    const touched = { ...stamp, seenAt: stored.now() };
-    settle(
-      () => stored.touch(sid, appData(record), touched),
-      (outcome) => (outcome === "written" ? this.#renew(touched, done) : done()),
-      // Who the caller is was proved a moment ago; the session merely ends earlier. The guard has announced the outage.
-      () => done(),
-    );
-  }
-
-  /** The session's end has moved: the browser is told with this answer. */
-  #renew(touched: SessionStamp, done: (error?: unknown) => void): void {
-    try {
-      const carrier = this.open();
-      carrier.stamp = touched;
-      carrier.saved = true;
-      this.watch();
-    } catch (error) {
-      done(error);
-      return;
-    }
-    done();
-  }
-
-  #isDirty(carrier: SessionCarrier, live: LiveSession): boolean {
-    if (carrier.ended) return false;
-    const json = serialise(live);
-    if (carrier.storedId === carrier.sessionID) return json !== carrier.storedJson;
-    return json !== "{}" || carrier.sessionID !== carrier.firstId;
-  }
-
-  #endUnset(carrier: SessionCarrier): Maybe<void> {
-    const { stored } = this.context;
-    const sid = carrier.storedId;
+    const sid = host.storedId;
     if (sid === undefined) return undefined;
     return andThen(stored.hasEnded(sid) ? undefined : stored.end(sid), () => {
-      carrier.reset();
+      host.reset();
       this.#unset = true;
     });
   }
 
-  #lifeSeconds({ stamp }: SessionCarrier): number {
+  #lifeSeconds({ stamp }: SessionHost): number {
     const { stored, options } = this.context;
     if (stamp === undefined) return options.maxAge;
     return Math.max(1, Math.ceil((expiryOf(stamp, stored.policy) - stored.now()) / 1000));

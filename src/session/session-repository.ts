@@ -1,19 +1,16 @@
 import type session from "express-session";
-import { LRUCache } from "lru-cache";
-import { RepeatedWrites } from "../stores/health/repeated-writes.js";
+import { andThen, orElse, type Maybe } from "../core/maybe-promise.js";
 import type { Runtime } from "../core/runtime.js";
 import type { StoreCaller } from "../core/store-caller.js";
-import { faultOf } from "../stores/health/store-fault.js";
-import { StoreGuard } from "../stores/health/store-guard.js";
-import type { PrincipalSession, SessionStore } from "../stores/contracts.js";
-import { ENDED_IDS, ENDED_MS, SESSION_STAMP, type SessionStamp } from "../stores/session-record.js";
-import { expiryOf, timeVerdict, type TimePolicy } from "./decide.js";
-import { andThen, fromCallback, type Maybe } from "../core/maybe-promise.js";
-import { sessionHandle, type SessionCookie } from "./session-cookie.js";
+import type { PrincipalSession } from "../stores/contracts.js";
+import { RepeatedWrites } from "../stores/health/repeated-writes.js";
+import type { StoreTime } from "../stores/health/store-time.js";
+import { SESSION_STAMP, type SessionStamp } from "../stores/session-record.js";
+import { expiryOf, timeVerdict, type SessionTimes, type TimePolicy } from "./decide.js";
+import { EndedSessions, type EndReason } from "./ended-sessions.js";
+import { GuardedSessionStore, type WriteOutcome } from "./guarded-store.js";
 import { readStamp } from "./metadata.js";
-
-/** What became of a write: `ended` when the session is over, `full` when the store has no room for it. */
-export type WriteOutcome = "written" | "ended" | "full";
+import { sessionHandle, type SessionCookie } from "./session-cookie.js";
 
 export interface LoadedSession {
   readonly sid: string;
@@ -22,43 +19,26 @@ export interface LoadedSession {
   readonly stamp: SessionStamp;
 }
 
-/** express-session's own contract, and perhaps more of ours. */
-type AnyStore = session.Store &
-  Partial<Pick<SessionStore, "listByPrincipal" | "destroyByPrincipal" | "create" | "replace">>;
-type Callback<T> = (error?: unknown, value?: T) => void;
-
-/** Why a session ended: `replaced` by a log-in, `revoked` through `sessions.end`, `ended` by a log-out or the app. */
-export type EndReason = "ended" | "replaced" | "revoked";
-
 /**
- * For this long an honest client may still send an id that a log-in has replaced or `sessions.end` has ended: its requests were
- * on their way, or it is another tab.
+ * The sessions in the store: each one stamped and held to its times, and none written after it has ended. express-session's
+ * `set` would bring one back (expressjs/session#632). A store with `create` and `replace` prevents that for all processes;
+ * with another this class prevents it, for this process.
  */
-const HONEST_MS = 60_000;
-
-/**
- * The store as the session layer uses it: every call bounded in time, every session stamped and held to its times, and
- * no session written after it has ended. express-session's `set` would bring one back (expressjs/session#632). A store with
- * `create` and `replace` sees to that for all processes; with another it is seen to here, for this process.
- */
-export class StoredSessions {
-  readonly #store: AnyStore;
-  readonly #guard: StoreGuard;
+export class SessionRepository {
+  readonly #store: GuardedSessionStore;
+  readonly #ended: EndedSessions;
   readonly #policy: TimePolicy;
   readonly #runtime: Runtime;
   readonly #cookie: SessionCookie;
   readonly #unfinished = new RepeatedWrites();
-  readonly #ended = new LRUCache<string, { readonly why: EndReason; readonly at: number }>({
-    max: ENDED_IDS,
-    ttl: ENDED_MS,
-  });
 
+  /** @param timeoutMs how long one call of the store may take, in milliseconds */
   constructor(store: session.Store, cookie: SessionCookie, policy: TimePolicy, runtime: Runtime, timeoutMs: number) {
-    this.#store = store;
+    this.#store = new GuardedSessionStore(store, runtime, timeoutMs);
+    this.#ended = new EndedSessions(runtime);
     this.#cookie = cookie;
     this.#policy = policy;
     this.#runtime = runtime;
-    this.#guard = new StoreGuard("session", runtime, timeoutMs, store);
   }
 
   /** Gives up the ends that have not reached the store. The store stays open. */
@@ -80,7 +60,7 @@ export class StoredSessions {
   }
 
   /** The cookie of a session as the settings have it. A store may give out anything, and express-session's `Cookie` throws for some of it. */
-  cookieOf(stamp: SessionStamp): session.Cookie {
+  cookieOf(stamp: SessionTimes): session.Cookie {
     return this.#cookie.forStore(expiryOf(stamp, this.#policy));
   }
 
@@ -90,23 +70,22 @@ export class StoredSessions {
 
   /** Whether a log-in has just put another session in its place: the browser has that one's cookie, or is about to get it. */
   wasReplaced(sid: string): boolean {
-    const ended = this.#ended.get(sid);
-    return ended?.why === "replaced" && this.now() - ended.at < HONEST_MS;
+    return this.#ended.wasReplaced(sid);
   }
 
   /** A session that is there and within its times. One past them is destroyed. */
   load(sid: string, caller?: StoreCaller): Maybe<LoadedSession | undefined> {
     if (this.#ended.has(sid)) {
-      this.#announceUseAfterEnd(sid);
+      this.#ended.announceUse(sid);
       return undefined;
     }
-    return andThen(this.#get(sid, caller), (record) => this.#judge(sid, record));
+    return andThen(this.#store.get(sid, caller), (record) => this.#validate(sid, record));
   }
 
   /** A session in the store that this layer has not written: express-session's own, within the time its cookie says. */
   formerRecord(sid: string, caller?: StoreCaller): Maybe<session.SessionData | undefined> {
     if (this.#ended.has(sid)) return undefined;
-    return andThen(this.#get(sid, caller), (record) => {
+    return andThen(this.#store.get(sid, caller), (record) => {
       if (record == null || record.cookie == null || SESSION_STAMP in record || this.#ended.has(sid)) return undefined;
       return isPast(record.cookie.expires, this.now()) ? undefined : record;
     });
@@ -124,126 +103,100 @@ export class StoredSessions {
     fresh: boolean,
   ): Maybe<WriteOutcome> {
     if (this.#ended.has(sid)) return "ended";
-    const principalId = fresh ? stamp.principal?.id : undefined;
-    // A log-in after an end of all sessions that was refused: what is still to be ended is what was there before it.
-    const before = principalId === undefined ? undefined : this.#unfinished.doNow(`principal ${principalId}`);
-    return before === undefined
-      ? this.#write(sid, data, stamp, fresh)
-      : before.then(() => this.#write(sid, data, stamp, fresh));
-  }
-
-  #write(
-    sid: string,
-    data: Readonly<Record<string, unknown>>,
-    stamp: SessionStamp,
-    fresh: boolean,
-  ): Maybe<WriteOutcome> {
-    const { create, replace } = this.#store;
-    if (create !== undefined && replace !== undefined)
-      return this.#writeAtomically(fresh ? create : replace, sid, this.#record(data, stamp));
-    return andThen(fresh ? true : andThen(this.#get(sid), (record) => record != null), (exists) => {
+    const record = this.#record(data, stamp);
+    if (this.#store.isAtomic)
+      return andThen(this.#store.write(fresh ? "create" : "replace", sid, record), (outcome) =>
+        this.#ended.has(sid) ? "ended" : outcome,
+      );
+    return andThen(fresh ? true : andThen(this.#store.get(sid), (found) => found != null), (exists) => {
       if (!exists || this.#ended.has(sid)) return "ended";
-      return andThen(this.#set(sid, this.#record(data, stamp)), (outcome) => {
+      return andThen(this.#store.set(sid, record), (outcome) => {
         // The end may have come while the write was on its way, and reached the store first.
-        return this.#ended.has(sid) ? andThen(this.#destroy(sid), () => "ended" as const) : outcome;
+        return this.#ended.has(sid) ? andThen(this.#store.destroy(sid), () => "ended" as const) : outcome;
       });
     });
   }
 
   /** Notes a use: moves the session's end without touching its data, where the store can do that. */
   touch(sid: string, data: Readonly<Record<string, unknown>>, stamp: SessionStamp): Maybe<WriteOutcome> {
-    const { touch } = this.#store;
-    if (touch === undefined) return this.write(sid, data, stamp, false);
-    const record = this.#record(data, stamp);
-    const call = (done: Callback<boolean>): void => touch.call(this.#store, sid, record, done);
-    // Most stores call back with nothing; ours with false when the session is gone.
-    return andThen(
-      this.#guard.run(() => fromCallback<boolean>(call)),
-      (found) => (found === false || this.#ended.has(sid) ? "ended" : "written"),
+    if (!this.#store.canTouch) return this.write(sid, data, stamp, false);
+    return andThen(this.#store.touch(sid, this.#record(data, stamp)), (found) =>
+      found && !this.#ended.has(sid) ? "written" : "ended",
     );
   }
 
   /**
-   * Ends a session for good: from here on its id is dead, also for a request that is still running. When the store fails, the
-   * caller is told so and the end is repeated until the store has it; but a log-in that fails leaves the old session alone.
+   * Ends a session for good, as `endNow` does. When the store fails, the caller is refused and the end is repeated until the
+   * store has it; but a log-in that fails leaves the old session alone.
    *
    * @param doneLater called when a repetition has ended it, unless another call had by then
    * @returns false when the session had ended before, as far as this process and the store can tell
    */
   end(sid: string, why: EndReason = "ended", doneLater: () => void = () => undefined): Maybe<boolean> {
-    const before = this.#ended.get(sid);
-    this.#ended.set(sid, before ?? { why, at: this.now() });
-    const failed = (error: unknown): never => {
-      // Still in the store, so it must not look ended: the caller may try again.
-      this.#ended.delete(sid);
-      if (why !== "replaced") {
-        this.#unfinished.add(`session ${sid}`, async () => {
-          await this.#destroy(sid);
-          if (this.#ended.has(sid)) return;
-          this.#ended.set(sid, { why, at: this.now() });
-          doneLater();
-        });
-      }
-      throw error;
-    };
-    const succeeded = this.#unfinished.replacing(`session ${sid}`);
-    let answer: Maybe<boolean>;
-    try {
-      answer = this.#destroy(sid);
-    } catch (error) {
-      return failed(error);
-    }
-    const wasAlive = (found: boolean): boolean => {
+    const name = `session ${sid}`;
+    const succeeded = this.#unfinished.replacing(name);
+    const ended = orElse(
+      () => this.endNow(sid, why),
+      (error) => {
+        if (why !== "replaced") {
+          this.#unfinished.add(name, async () => {
+            await this.#store.destroy(sid);
+            if (this.#ended.add(sid, why)) doneLater();
+          });
+        }
+        throw error;
+      },
+    );
+    return andThen(ended, (wasAlive) => {
       succeeded();
-      return found && before === undefined;
-    };
-    return answer instanceof Promise ? answer.then(wasAlive, failed) : wasAlive(answer);
+      return wasAlive;
+    });
   }
 
   /**
-   * Ends a session that must still be alive. Of two callers that end it at once, in whatever process, one is told true; with a
-   * store that does not say what `destroy` found, two processes may both be.
+   * Ends a session: from here on its id is dead, also for a request that is still running.
+   *
+   * @param time what the store call shares with others
+   * @returns false when the session had ended before, as far as this process and the store can tell
+   */
+  endNow(sid: string, why: EndReason, time?: StoreTime): Maybe<boolean> {
+    const isFirst = this.#ended.add(sid, why);
+    const ended = orElse(
+      () => this.#store.destroy(sid, time),
+      (error) => {
+        // Still in the store, so it must not look ended: the caller may try again.
+        this.#ended.delete(sid);
+        throw error;
+      },
+    );
+    return andThen(ended, (found) => found && isFirst);
+  }
+
+  /**
+   * Ends a session that must still be alive. Of two callers that end it at once, in whatever process, one gets true; with a
+   * store that does not say what `destroy` found, both may get it.
    */
   endIfAlive(sid: string, why: EndReason): Maybe<boolean> {
     if (this.#ended.has(sid)) return false;
-    const isThere = this.#isAtomic ? true : andThen(this.#get(sid), (record) => record != null);
+    const isThere = this.#store.isAtomic ? true : andThen(this.#store.get(sid), (record) => record != null);
     return andThen(isThere, (there) => there && this.end(sid, why));
   }
 
   get hasIndex(): boolean {
-    return typeof this.#store.listByPrincipal === "function" && typeof this.#store.destroyByPrincipal === "function";
+    return this.#store.hasIndex;
   }
 
   /** The principal's sessions that are within their times. Only for a store with an index. */
   listOf(principalId: string): Maybe<readonly PrincipalSession[]> {
     const now = this.now();
-    return andThen(
-      this.#guard.run(() => this.#store.listByPrincipal?.(principalId) ?? []),
-      (found) => found.filter((times) => timeVerdict(times, this.#policy, now) === "alive"),
+    return andThen(this.#store.list(principalId), (found) =>
+      found.filter((times) => timeVerdict(times, this.#policy, now) === "alive"),
     );
   }
 
-  /** Ends all sessions of a principal at once, those that began after the list was read included. Repeated as `end` is. */
-  endAllOf(principalId: string): Maybe<number> {
-    let call: Maybe<number> = 0;
-    const endAll = (): Maybe<number> =>
-      this.#guard.run(() => (call = this.#store.destroyByPrincipal?.(principalId) ?? 0));
-    const name = `principal ${principalId}`;
-    const failed = (error: unknown): never => {
-      this.#unfinished.add(name, async () => endAll(), call instanceof Promise ? call : undefined);
-      throw error;
-    };
-    const succeeded = this.#unfinished.replacing(name);
-    const worked = (count: number): number => {
-      succeeded();
-      return count;
-    };
-    try {
-      const answer = endAll();
-      return answer instanceof Promise ? answer.then(worked, failed) : worked(answer);
-    } catch (error) {
-      return failed(error);
-    }
+  /** The ids of the principal's sessions that began so long ago, by the store's clock. Only for a store with an index. */
+  idsOf(principalId: string, agoMs: number, time?: StoreTime): Maybe<readonly string[]> {
+    return this.#store.ids(principalId, agoMs, time);
   }
 
   /** Says that a session ended by its time. Also called for what the memory store prunes. */
@@ -256,85 +209,21 @@ export class StoredSessions {
     }));
   }
 
-  #judge(sid: string, record: session.SessionData | null | undefined): Maybe<LoadedSession | undefined> {
+  #validate(sid: string, record: session.SessionData | null | undefined): Maybe<LoadedSession | undefined> {
     // Ended while the store was answering, never there, or not written by this layer: no such session.
     if (record == null || record.cookie == null || this.#ended.has(sid)) return undefined;
     const stamp = readStamp(record);
     if (stamp === undefined) return undefined;
     const verdict = timeVerdict(stamp, this.#policy, this.now());
-    if (verdict === "absolute" || (verdict === "idle" && this.#knowsLastUse)) {
+    if (verdict === "absolute" || (verdict === "idle" && this.#store.knowsLastUse)) {
       this.announceExpiry(sid, stamp, stamp.principal?.id);
-      return andThen(this.#destroy(sid), () => undefined);
+      return andThen(this.#store.destroy(sid), () => undefined);
     }
     return { sid, record, stamp };
   }
 
-  /**
-   * Whether `seenAt` is as of the last touch. Another's store with `touch` moves only its own time to live
-   * (connect-redis: EXPIRE), and then the idle time-out is the store's to keep, by `cookie.expires`.
-   */
-  get #knowsLastUse(): boolean {
-    return this.hasIndex || this.#store.touch === undefined;
-  }
-
   #record(data: Readonly<Record<string, unknown>>, stamp: SessionStamp): session.SessionData {
     return { ...data, cookie: this.cookieOf(stamp), [SESSION_STAMP]: stamp } as unknown as session.SessionData;
-  }
-
-  #get(sid: string, caller?: StoreCaller): Maybe<session.SessionData | null | undefined> {
-    const call = (done: Callback<session.SessionData | null>): void =>
-      this.#store.get(sid, (error: unknown, found) => (isNoSession(error) ? done(null, null) : done(error, found)));
-    return this.#guard.run(() => fromCallback<session.SessionData | null>(call), undefined, caller);
-  }
-
-  #set(sid: string, record: session.SessionData): Maybe<WriteOutcome> {
-    const run = (): Maybe<WriteOutcome | undefined> =>
-      fromCallback<WriteOutcome>((done) =>
-        this.#store.set(sid, record, (error: unknown) => {
-          // A full store works; taking it for an outage would shut everybody out.
-          if (hasCode(error, "PORTCULLIS_SESSION_STORE_FULL")) done(null, "full");
-          else done(error, "written");
-        }),
-      );
-    return andThen(this.#guard.run(run), (outcome) => outcome ?? "written");
-  }
-
-  #writeAtomically(way: SessionStore["create"], sid: string, record: session.SessionData): Maybe<WriteOutcome> {
-    const run = (): Maybe<WriteOutcome | undefined> =>
-      fromCallback<WriteOutcome>((done) =>
-        way.call(this.#store as unknown as SessionStore, sid, record, (error: unknown, written?: boolean) => {
-          if (hasCode(error, "PORTCULLIS_SESSION_STORE_FULL")) done(null, "full");
-          else done(error, written === true ? "written" : "ended");
-        }),
-      );
-    return andThen(this.#guard.run(run), (outcome) =>
-      outcome === undefined || this.#ended.has(sid) ? "ended" : outcome,
-    );
-  }
-
-  /** False when the store says that there was no such session. */
-  #destroy(sid: string): Maybe<boolean> {
-    const run = (): Maybe<boolean | undefined> =>
-      fromCallback<boolean>((done) =>
-        this.#store.destroy(sid, (error: unknown, found?: boolean) => done(error, found)),
-      );
-    return andThen(this.#guard.run(run), (found) => found !== false);
-  }
-
-  /** Whether writes and `destroy` of this store say what they found. */
-  get #isAtomic(): boolean {
-    return this.#store.create !== undefined && this.#store.replace !== undefined;
-  }
-
-  #announceUseAfterEnd(sid: string): void {
-    const { why, at } = this.#ended.get(sid) ?? { why: "ended", at: 0 };
-    const isHonest = why !== "ended" && this.now() - at < HONEST_MS;
-    this.#runtime.events.emit("session_use_after_expire", () => ({
-      ...(isHonest ? { level: "INFO" } : {}),
-      source: "session",
-      reason: why,
-      credentialId: sessionHandle(sid),
-    }));
   }
 }
 
@@ -342,16 +231,4 @@ export class StoredSessions {
 function isPast(expires: unknown, now: number): boolean {
   if (expires == null) return false;
   return !(new Date(expires as string | Date).getTime() > now);
-}
-
-/**
- * express-session takes ENOENT for "no such session" (stores on files answer so). A record that cannot be read (damaged JSON,
- * another type in Redis) is none either: the store is well, and the caller begins anew.
- */
-function isNoSession(error: unknown): boolean {
-  return hasCode(error, "ENOENT") || error instanceof SyntaxError || faultOf(error) === "record";
-}
-
-function hasCode(error: unknown, code: string): boolean {
-  return typeof error === "object" && error !== null && "code" in error && error.code === code;
 }

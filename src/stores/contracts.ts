@@ -314,13 +314,20 @@ export interface PrincipalSession {
 
 /**
  * What a store offers beyond express-session's contract so that the sessions of one principal can be listed and ended.
- * Such a store also keeps `seenAt` of the stamp up to date when it is touched.
+ * Such a store also keeps `seenAt` of the stamp up to date when it is touched, and bounds how many sessions a principal has, at a
+ * thousand or fewer: with one more, the one that would end first or was idle for longest is ended. So neither method costs in proportion to how
+ * often a principal has logged in.
  */
 export interface PrincipalIndex {
-  /** Those in force, in no particular order. */
+  /** Those in force, in no particular order. Cost: O(bound). */
   listByPrincipal(principalId: string): readonly PrincipalSession[] | Promise<readonly PrincipalSession[]>;
-  /** Ends them, `exceptSid` excepted; also one whose `create` began before this call and has not got there. Returns how many. */
-  destroyByPrincipal(principalId: string, exceptSid?: string): number | Promise<number>;
+  /**
+   * The ids of those that began at least `agoMs` milliseconds ago, by a clock that all processes share (the store's own), so
+   * that what began after a moment is told from what began before it, in whatever process. Also an id whose `create` has begun
+   * and has not got there: when it is destroyed, that `create` writes nothing. An id may be of a session that has ended.
+   * Cost: O(bound).
+   */
+  idsByPrincipal(principalId: string, agoMs: number): readonly string[] | Promise<readonly string[]>;
 }
 
 type Answer<T> = (error: unknown, value?: T) => void;

@@ -49,8 +49,14 @@ export class AskedSessionStore {
     return this.store.listByPrincipal(principalId);
   }
 
-  async endAll(principalId: string, exceptSid?: string): Promise<number> {
-    return this.store.destroyByPrincipal(principalId, exceptSid);
+  async idsBefore(principalId: string, agoMs: number): Promise<string[]> {
+    return [...(await this.store.idsByPrincipal(principalId, agoMs))].sort();
+  }
+
+  /** Ends what began until now. Returns how many of them were still there. */
+  async endAll(principalId: string): Promise<number> {
+    const ids = await this.store.idsByPrincipal(principalId, 0);
+    return (await Promise.all(ids.map((sid) => this.destroy(sid)))).filter((found) => found === true).length;
   }
 
   now(): number {

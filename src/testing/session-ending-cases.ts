@@ -55,7 +55,7 @@ export function endingCases(testCase: SessionTestCase): ConformanceCase[] {
 }
 
 /** The sessions of one principal: all of them, and nobody else's. */
-export function principalCases(testCase: SessionTestCase, grain: number): ConformanceCase[] {
+export function principalCases(testCase: SessionTestCase, grain: number, most: number): ConformanceCase[] {
   return [
     testCase("a principal's sessions are listed, and nobody else's", async (store) => {
       const owners = ["ada", "Ada", "ada ", "__proto__", "日本語", "*", "a:b", "{x}", "\ud800"];
@@ -69,24 +69,52 @@ export function principalCases(testCase: SessionTestCase, grain: number): Confor
       assert.deepEqual(await store.ids("unknown"), []);
     }),
 
-    testCase(
-      "destroyByPrincipal ends them all but the one excepted, counts them, and leaves others alone",
-      async (store) => {
-        for (const sid of ["a", "b", "c"]) await store.create(sid, store.data("ada"));
-        await store.create("d", store.data("bob"));
-        assert.equal(await store.endAll("ada", "b"), 2);
-        assert.deepEqual([await store.ids("ada"), await store.ids("bob")], [["b"], ["d"]]);
-        assert.deepEqual([await store.get("a"), await store.get("c")], [null, null]);
-        assert.equal(await store.replace("a", store.data("ada")), false);
-        assert.equal(await store.endAll("ada"), 1);
-        assert.equal(await store.endAll("ada"), 0);
-        assert.equal(await store.create("e", store.data("ada")), true);
-        assert.deepEqual(await store.ids("ada"), ["e"]);
-      },
-    ),
+    testCase("a principal's sessions are ended by their ids, counted, and others left alone", async (store) => {
+      for (const sid of ["a", "b", "c"]) await store.create(sid, store.data("ada"));
+      await store.create("d", store.data("bob"));
+      assert.deepEqual(await store.idsBefore("ada", 0), ["a", "b", "c"]);
+      assert.equal(await store.endAll("ada"), 3);
+      assert.deepEqual([await store.ids("ada"), await store.ids("bob")], [[], ["d"]]);
+      assert.deepEqual(await store.idsBefore("ada", 0), []);
+      assert.deepEqual([await store.get("a"), await store.get("c")], [null, null]);
+      assert.equal(await store.replace("a", store.data("ada")), false);
+      assert.equal(await store.endAll("ada"), 0);
+      assert.equal(await store.create("e", store.data("ada")), true);
+      assert.deepEqual(await store.ids("ada"), ["e"]);
+    }),
+
+    testCase("idsByPrincipal tells what began before a moment from what began after it", async (store, elapse) => {
+      await store.create("before", store.data("ada"));
+      await elapse(2000);
+      await store.create("after", store.data("ada"));
+      // A save and a touch do not make a session younger.
+      await store.replace("before", store.data("ada", { n: 1 }));
+      await store.touch("before", store.data("ada"));
+      await elapse(1);
+      assert.deepEqual(await store.idsBefore("ada", 1000), ["before"]);
+      assert.deepEqual(await store.idsBefore("ada", 0), ["after", "before"]);
+      assert.deepEqual(await store.idsBefore("ada", 3_600_000), []);
+    }),
+
+    testCase("a principal who logs in again and again has a bounded number of sessions", async (store) => {
+      const sids = Array.from({ length: most + 60 }, (_, n) => `s${n}`);
+      await store.create("other", store.data("bob"));
+      for (let from = 0; from < sids.length; from += 20)
+        await Promise.all(sids.slice(from, from + 20).map((sid) => store.create(sid, store.data("ada"))));
+      await store.create("last", store.data("ada", {}, 120_000));
+      const listed = await store.ids("ada");
+      assert.ok(listed.length >= 1 && listed.length <= most, `${listed.length} sessions`);
+      assert.deepEqual(await store.idsBefore("ada", 0), listed);
+      // The latest is among them, and what gave way has ended.
+      assert.ok(listed.includes("last"));
+      const found = await Promise.all(sids.map((sid) => store.get(sid)));
+      for (const [n, sid] of sids.entries()) assert.equal(found[n] !== null, listed.includes(sid), sid);
+      assert.notEqual(await store.get("other"), null);
+      assert.equal(await store.endAll("ada"), listed.length);
+    }),
 
     testCase(
-      "destroyByPrincipal among saves and log-ins at once: what it did not end can still be ended, and is listed",
+      "ending them all among saves and log-ins at once: what was not ended can still be ended, and is listed",
       async (store) => {
         for (let round = 0; round < 5; round += 1) {
           const owner = `owner-${round}`;

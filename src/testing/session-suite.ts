@@ -11,6 +11,8 @@ export interface SessionConformanceSettings {
   readonly elapse?: (ms: number) => Promise<void>;
   /** The finest time the store measures lives by, in milliseconds (default 1). A session may live that much longer. */
   readonly grainMs?: number;
+  /** How many sessions of one principal the store made by `makeStore` keeps at most (default 1000). */
+  readonly maxPerPrincipal?: number;
 }
 
 type ClosableStore = SessionStore & { close(): void | Promise<void> };
@@ -47,5 +49,9 @@ export function sessionStoreConformance(
       (store) => check(new AskedSessionStore(store, clock), elapse),
     );
   };
-  return [...dataCases(testCase, grain), ...endingCases(testCase), ...principalCases(testCase, grain)];
+  return [
+    ...dataCases(testCase, grain),
+    ...endingCases(testCase),
+    ...principalCases(testCase, grain, options.maxPerPrincipal ?? 1000),
+  ];
 }

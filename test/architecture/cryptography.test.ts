@@ -105,6 +105,7 @@ describe("cryptography in the source", () => {
         "src/jwt/refresh/refresh-secrets.ts",
         "src/stores/sql/families.ts",
       ],
+      "24": ["src/session/express-session.ts"],
       "32": ["src/core/cache-key.ts", "src/jwt/refresh/refresh-secrets.ts"],
       "NONCE_BYTES * NONCES_AT_ONCE": ["src/headers/response.ts"],
       "length + 16": ["src/api-key/keys/format.ts"],

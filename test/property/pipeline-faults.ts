@@ -175,7 +175,7 @@ export class FaultyStores {
     });
     const index = {
       listByPrincipal: real.listByPrincipal.bind(real),
-      destroyByPrincipal: real.destroyByPrincipal.bind(real),
+      idsByPrincipal: real.idsByPrincipal.bind(real),
     };
     return Object.assign(Object.fromEntries(faulty) as unknown as SessionStore, index);
   }

@@ -1,11 +1,12 @@
 import crypto from "node:crypto";
+import { syncBuiltinESMExports } from "node:module";
 import express from "express";
 import { describe, expect, it } from "vitest";
 import { serve } from "../support/serve.js";
 
 const COUNT = 2000;
 
-/** Everything that packages draw; they read `randomBytes` off the module when they need it or when they are loaded, so this comes first. */
+/** Everything that is drawn. `randomBytes` is read off the module when it is needed or when the module is loaded, so this comes first. */
 const drawn = new Set<string>();
 const real = crypto.randomBytes.bind(crypto);
 crypto.randomBytes = ((size: number, callback?: never) => {
@@ -14,6 +15,7 @@ crypto.randomBytes = ((size: number, callback?: never) => {
   if (size === 24) drawn.add(bytes.toString("base64url"));
   return bytes;
 }) as typeof crypto.randomBytes;
+syncBuiltinESMExports();
 const { bench, cookieOf, routes, withCookie } = await import("./support.js");
 
 const idIn = (cookie: string): string => /=s%3A([\w-]{32})\./.exec(cookie)?.[1] ?? "";

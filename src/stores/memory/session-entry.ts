@@ -8,6 +8,8 @@ export interface Entry {
   seenAt: number;
   expiresAt: number;
   readonly principalId: string | undefined;
+  /** When it was first written, on the monotonic clock. */
+  readonly begunAt: number;
 }
 
 export type Data = session.SessionData & { readonly [SESSION_STAMP]?: SessionStamp };

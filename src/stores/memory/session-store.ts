@@ -18,9 +18,13 @@ type Done = (error?: unknown) => void;
 type Answer = (error: unknown, done?: boolean) => void;
 
 const PRUNE_EVERY_MS = 5_000;
-/** A principal holds a hundredth of the places at most, though never fewer than ten: one account must not shut out the others. */
+/**
+ * A principal has a hundredth of the places, though never fewer than ten and never more than a thousand: one account must not
+ * shut out the others, nor may listing its sessions be costly.
+ */
 const SHARE = 0.01;
 const LEAST_SHARE = 10;
+const LARGEST_SHARE = 1000;
 /** Sessions looked at per round: about a millisecond of work. */
 const PRUNE_SLICE = 5_000;
 
@@ -32,7 +36,7 @@ const PRUNE_SLICE = 5_000;
  * When it is full, room is made in this order: an expired session, the anonymous session idle for longest, then the
  * longest idle session of the same principal. Nobody's session makes room for somebody else's, so a flood of visitors
  * cannot log anyone out; a session for which there is no room is refused with `SessionStoreFullError`. A principal with a
- * hundredth of all places (at least ten) makes room by their own in any case, so one account cannot fill the store.
+ * hundredth of all places (at least ten, at most a thousand) makes room by their own in any case, so one account cannot fill the store.
  *
  * Emits "expired" with the sid and the stamp's times whenever a session ends by its time.
  *
@@ -64,7 +68,7 @@ export class MemorySessionStore extends session.Store implements SessionStore {
     if (!Number.isSafeInteger(maxSessions) || maxSessions < 1)
       throw new InvalidInputError("maxSessions must be a positive whole number");
     this.#maxSessions = maxSessions;
-    this.#maxOfPrincipal = Math.max(LEAST_SHARE, Math.floor(maxSessions * SHARE));
+    this.#maxOfPrincipal = Math.min(LARGEST_SHARE, Math.max(LEAST_SHARE, Math.floor(maxSessions * SHARE)));
     this.#clock = clock;
   }
 
@@ -146,10 +150,11 @@ export class MemorySessionStore extends session.Store implements SessionStore {
     return found;
   }
 
-  destroyByPrincipal(principalId: string, exceptSid?: string): number {
-    const ending = this.listByPrincipal(principalId).filter(({ sid }) => sid !== exceptSid);
-    for (const { sid } of ending) this.#end(sid);
-    return ending.length;
+  idsByPrincipal(principalId: string, agoMs: number): string[] {
+    const latest = this.#clock.monotonic() - agoMs;
+    return [...(this.#byPrincipal.get(principalId) ?? [])].filter(
+      (sid) => (this.#owned.get(sid)?.begunAt ?? 0) <= latest,
+    );
   }
 
   /** Stops pruning. The store can still be used; the next `set` starts it again. */
@@ -169,6 +174,7 @@ export class MemorySessionStore extends session.Store implements SessionStore {
       callback(error);
       return;
     }
+    const begunAt = (this.#owned.get(sid) ?? this.#anonymous.get(sid))?.begunAt ?? this.#clock.monotonic();
     this.#remove(sid);
     if (!this.#makeRoom(principalId)) {
       callback(new SessionStoreFullError());
@@ -180,6 +186,7 @@ export class MemorySessionStore extends session.Store implements SessionStore {
       seenAt: stamp?.seenAt ?? now,
       expiresAt: expiryOf(data, now),
       principalId,
+      begunAt,
     });
     this.#startPruning();
     callback(null, true);

@@ -45,7 +45,7 @@ describe.each(EXPRESS)("the head of an answer, on $name", ({ name, express }) =>
     settings: Partial<SecuritySettings> = {},
   ) {
     const app = express().disable("x-powered-by").set("env", "test");
-    const security = applySecurity(app, { ...SETTINGS, ...settings });
+    const security = applySecurity<typeof SETTINGS>(app, Object.assign({}, SETTINGS, settings));
     app.post("/in", (req, res, next) => void security.logIn(req, { id: "ada" }).then(() => res.send("in"), next));
     build(app, security);
     const server = await serve(app);

@@ -61,19 +61,6 @@ test.each([[{}], [new Date()], ["redis:"], ["http://127.0.0.1"], [6379]])("%j as
   expect((thrown as SettingsError).issues).toMatchObject([{ path: "redis" }]);
 });
 
-test("without connect-redis the reason names the line that installs it", async () => {
-  const missing = async (): Promise<never> => {
-    throw Object.assign(new Error("Cannot find package 'connect-redis'"), { code: "ERR_MODULE_NOT_FOUND" });
-  };
-  const store = new RedisSessionStore({ client: (await sharedRedis()).url }, missing);
-  await expect(store.ready()).rejects.toThrow(
-    "Sessions in Redis need the package connect-redis, which is not installed. Install it with: npm install connect-redis",
-  );
-  const error = await new Promise((resolve) => store.get("s", resolve));
-  expect(error).toBeInstanceOf(SetupError);
-  await store.close();
-});
-
 test("as a store of express-session alone: saves, rolls, and a slow request does not undo a log-out", async () => {
   const store = new RedisSessionStore({ client: (await sharedRedis()).url, prefix: `${uniqueName()}:` });
   const app = express();

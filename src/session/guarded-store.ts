@@ -1,0 +1,131 @@
+import type session from "express-session";
+import { andThen, fromCallback, type Maybe } from "../core/maybe-promise.js";
+import type { Runtime } from "../core/runtime.js";
+import type { StoreCaller } from "../core/store-caller.js";
+import type { PrincipalSession, SessionStore } from "../stores/contracts.js";
+import { faultOf } from "../stores/health/store-fault.js";
+import { StoreGuard } from "../stores/health/store-guard.js";
+import type { StoreTime } from "../stores/health/store-time.js";
+
+/** The outcome of a write: `ended` when the session is over, `full` when the store has no room for it. */
+export type WriteOutcome = "written" | "ended" | "full";
+
+/** express-session's own contract, and perhaps more of ours. */
+type AnyStore = session.Store &
+  Partial<Pick<SessionStore, "listByPrincipal" | "idsByPrincipal" | "create" | "replace">>;
+
+/**
+ * Any store made for express-session, with promises in place of callbacks and every call bounded in time. A store that
+ * answers at once gives its answer without a promise.
+ *
+ * Every method throws or rejects with StoreUnavailableError when the store fails or is late.
+ */
+export class GuardedSessionStore {
+  readonly #store: AnyStore;
+  readonly #guard: StoreGuard;
+
+  constructor(store: session.Store, runtime: Runtime, timeoutMs: number) {
+    this.#store = store;
+    this.#guard = new StoreGuard("session", runtime, timeoutMs, store);
+  }
+
+  /** Whether the sessions of a principal can be listed and ended. */
+  get hasIndex(): boolean {
+    return typeof this.#store.listByPrincipal === "function" && typeof this.#store.idsByPrincipal === "function";
+  }
+
+  /** Whether writes and `destroy` report what they found, atomically across processes. */
+  get isAtomic(): boolean {
+    return this.#store.create !== undefined && this.#store.replace !== undefined;
+  }
+
+  /**
+   * Whether `seenAt` of a record is as of the last touch. Another's store with `touch` moves only its own time to live
+   * (connect-redis: EXPIRE), and then the idle time-out is the store's to keep, by `cookie.expires`.
+   */
+  get knowsLastUse(): boolean {
+    return this.hasIndex || this.#store.touch === undefined;
+  }
+
+  get canTouch(): boolean {
+    return this.#store.touch !== undefined;
+  }
+
+  /** @param caller whose request it is, when it is the caller's own session */
+  get(sid: string, caller?: StoreCaller): Maybe<session.SessionData | null | undefined> {
+    const run = (): Maybe<session.SessionData | null | undefined> =>
+      fromCallback<session.SessionData | null>((done) =>
+        this.#store.get(sid, (error: unknown, found) => (isNoSession(error) ? done(null, null) : done(error, found))),
+      );
+    return this.#guard.run(run, undefined, caller);
+  }
+
+  /** Writes a session whether or not it is there. */
+  set(sid: string, record: session.SessionData): Maybe<WriteOutcome> {
+    const run = (): Maybe<WriteOutcome | undefined> =>
+      fromCallback<WriteOutcome>((done) =>
+        this.#store.set(sid, record, (error: unknown) => {
+          // A full store works; taking it for an outage would refuse everyone.
+          if (isFull(error)) done(null, "full");
+          else done(error, "written");
+        }),
+      );
+    return andThen(this.#guard.run(run), (outcome) => outcome ?? "written");
+  }
+
+  /** Writes a new session, or one that is still there. Only for a store that `isAtomic`. */
+  write(mode: "create" | "replace", sid: string, record: session.SessionData): Maybe<WriteOutcome> {
+    const run = (): Maybe<WriteOutcome | undefined> =>
+      fromCallback<WriteOutcome>((done) =>
+        this.#store[mode]?.(sid, record, (error: unknown, written?: boolean) => {
+          if (isFull(error)) done(null, "full");
+          else done(error, written === true ? "written" : "ended");
+        }),
+      );
+    return andThen(this.#guard.run(run), (outcome) => outcome ?? "ended");
+  }
+
+  /** Moves the end of a session. False when the store reports that it is gone. Only for a store that `canTouch`. */
+  touch(sid: string, record: session.SessionData): Maybe<boolean> {
+    const touch = this.#store.touch as SessionStore["touch"] | undefined;
+    const run = (): Maybe<boolean | undefined> =>
+      fromCallback<boolean>((done) => touch?.call(this.#store, sid, record, done));
+    // Most stores call back without a value; ours with false.
+    return andThen(this.#guard.run(run), (found) => found !== false);
+  }
+
+  /** False when the store reports that there was no such session. @param time what the call shares with others */
+  destroy(sid: string, time?: StoreTime): Maybe<boolean> {
+    const run = (): Maybe<boolean | undefined> =>
+      fromCallback<boolean>((done) =>
+        this.#store.destroy(sid, (error: unknown, found?: boolean) => done(error, found)),
+      );
+    return andThen(this.#guard.run(run, time), (found) => found !== false);
+  }
+
+  /** See `PrincipalIndex`. Only for a store that `hasIndex`. */
+  list(principalId: string): Maybe<readonly PrincipalSession[]> {
+    return this.#guard.run(() => this.#store.listByPrincipal?.(principalId) ?? []);
+  }
+
+  /** See `PrincipalIndex`. Only for a store that `hasIndex`. @param time what the call shares with others */
+  ids(principalId: string, agoMs: number, time?: StoreTime): Maybe<readonly string[]> {
+    return this.#guard.run(() => this.#store.idsByPrincipal?.(principalId, agoMs) ?? [], time);
+  }
+}
+
+/**
+ * express-session takes ENOENT for "no such session" (stores on files answer so). A record that cannot be read (damaged JSON,
+ * another type in Redis) is no session either: the store is well, and the caller begins anew.
+ */
+function isNoSession(error: unknown): boolean {
+  return hasCode(error, "ENOENT") || error instanceof SyntaxError || faultOf(error) === "record";
+}
+
+function isFull(error: unknown): boolean {
+  return hasCode(error, "PORTCULLIS_SESSION_STORE_FULL");
+}
+
+function hasCode(error: unknown, code: string): boolean {
+  return typeof error === "object" && error !== null && "code" in error && error.code === code;
+}

@@ -1,0 +1,148 @@
+import type { Runtime } from "../core/runtime.js";
+import { StoreUnavailableError } from "../stores/health/store-guard.js";
+import { StoreTime } from "../stores/health/store-time.js";
+import { SetupError } from "../core/setup-error.js";
+import type { PrincipalSession } from "../stores/contracts.js";
+import { sessionHandle } from "./session-cookie.js";
+import type { SessionRepository } from "./session-repository.js";
+
+/** One session of a user, for a page that lists them. Times are milliseconds since the epoch. */
+export interface SessionInfo {
+  /** Names the session to `end`; the same as `req.principal.credentialId` in a request of that session. Not its id. */
+  readonly handle: string;
+  readonly createdAt: number;
+  /** The last use noted; up to a minute old. */
+  readonly lastSeenAt: number;
+  readonly expiresAt: number;
+}
+
+/**
+ * Lists and ends the sessions of one principal. Our stores bound how many there are, so neither costs more for a principal who
+ * has logged in ten thousand times: `list` and the ends of one call are one look-up and one call for each session.
+ */
+export class PrincipalSessions {
+  readonly #stored: SessionRepository;
+  readonly #runtime: Runtime;
+  readonly #timeoutMs: number;
+
+  /** @param timeoutMs how long the store calls of one `end` may take together, in milliseconds */
+  constructor(stored: SessionRepository, runtime: Runtime, timeoutMs: number) {
+    this.#stored = stored;
+    this.#runtime = runtime;
+    this.#timeoutMs = timeoutMs;
+  }
+
+  /** @throws SetupError (rejects) when the store keeps no index of principals */
+  async list(principalId: string): Promise<SessionInfo[]> {
+    this.#requireIndex();
+    return (await this.#stored.listOf(principalId)).map(infoOf);
+  }
+
+  /**
+   * Ends one session, or all. When it is refused, this process repeats it, under one name for each principal and handle, until
+   * the store has ended what had begun before the call; a log-in after the call stands, in whatever process it was made.
+   *
+   * @throws SetupError (rejects) when the store keeps no index of principals
+   * @throws StoreUnavailableError (rejects) when the store did not end one of them in time; all have been tried then
+   */
+  async end(principalId: string, handle: string | undefined): Promise<number> {
+    this.#requireIndex();
+    const end = new EndOfSessions(this.#stored, this.#runtime, principalId, handle);
+    try {
+      return await end.run(new StoreTime(this.#timeoutMs));
+    } catch (error) {
+      if (error instanceof StoreUnavailableError)
+        this.#stored.repeat(`sessions ${JSON.stringify([principalId, handle])}`, () => end.run());
+      throw error;
+    }
+  }
+
+  #requireIndex(): void {
+    if (this.#stored.hasIndex) return;
+    throw new SetupError(
+      "This session store keeps no index of principals, so their sessions cannot be listed or ended. Use one with listByPrincipal and idsByPrincipal, such as MemorySessionStore.",
+    );
+  }
+}
+
+/** One call that ends sessions of a principal, and its repetitions. */
+class EndOfSessions {
+  readonly #stored: SessionRepository;
+  readonly #runtime: Runtime;
+  readonly #principalId: string;
+  readonly #handle: string | undefined;
+  readonly #begunAt: number;
+  /** The ids still to be ended, once they are known. */
+  #left: Set<string> | undefined;
+  /** Ids that may have ended in the store without its answer having reached us. */
+  readonly #inDoubt = new Set<string>();
+
+  constructor(stored: SessionRepository, runtime: Runtime, principalId: string, handle: string | undefined) {
+    this.#stored = stored;
+    this.#runtime = runtime;
+    this.#principalId = principalId;
+    this.#handle = handle;
+    this.#begunAt = runtime.clock.monotonic();
+  }
+
+  /**
+   * Ends them, each by its id, so that requests that are still running know it to be dead. Tries all, also after one has failed.
+   *
+   * @param time of the call itself, for all of its store calls; absent in a repetition, where each store call has its own
+   * @returns how many sessions were still there
+   */
+  async run(time?: StoreTime): Promise<number> {
+    const tried = new Set<string>();
+    let count = 0;
+    for (;;) {
+      const left = (this.#left ??= await this.#find(tried, time));
+      for (const sid of left) tried.add(sid);
+      const results = await Promise.allSettled([...left].map((sid) => this.#end(sid, left, time)));
+      let ended = 0;
+      for (const result of results) {
+        if (result.status === "rejected") throw result.reason;
+        if (result.value) ended += 1;
+      }
+      count += ended;
+      this.#left = undefined;
+      // One that had ended meanwhile may have been renewed; its successor entered the index before that.
+      if (this.#handle !== undefined || ended === results.length) return count;
+    }
+  }
+
+  /** The ids to end that this run has not tried yet. */
+  async #find(tried: ReadonlySet<string>, time: StoreTime | undefined): Promise<Set<string>> {
+    // At first also what begins during the call. A repetition spares that: it may be a log-in made after the refusal.
+    const agoMs = time === undefined ? this.#runtime.clock.monotonic() - this.#begunAt : 0;
+    const ids = await this.#stored.idsOf(this.#principalId, agoMs, time);
+    const handle = this.#handle;
+    return new Set(ids.filter((sid) => !tried.has(sid) && (handle === undefined || sessionHandle(sid) === handle)));
+  }
+
+  async #end(sid: string, left: Set<string>, time: StoreTime | undefined): Promise<boolean> {
+    const wasInDoubt = this.#inDoubt.has(sid);
+    if (wasInDoubt && this.#stored.hasEnded(sid)) {
+      left.delete(sid);
+      return false;
+    }
+    this.#inDoubt.add(sid);
+    const wasAlive = await this.#stored.endNow(sid, "revoked", time);
+    this.#inDoubt.delete(sid);
+    left.delete(sid);
+    if (wasAlive || wasInDoubt) this.#announce(sid);
+    return wasAlive;
+  }
+
+  #announce(sid: string): void {
+    this.#runtime.events.emit("session_logout", () => ({
+      source: "session",
+      reason: "ended",
+      subject: this.#principalId,
+      credentialId: sessionHandle(sid),
+    }));
+  }
+}
+
+function infoOf({ sid, createdAt, seenAt, expiresAt }: PrincipalSession): SessionInfo {
+  return { handle: sessionHandle(sid), createdAt, lastSeenAt: seenAt, expiresAt };
+}
