@@ -6,7 +6,7 @@ import { type SecurityEvents } from "./core/events.js";
 import type { Layer, Mode } from "./core/layer.js";
 import type { LayerId } from "./core/layer-id.js";
 import { compose, passingErrors } from "./core/pipeline.js";
-import { requestFacts } from "./core/request-events.js";
+import { requestContext } from "./core/request-events.js";
 import { createRuntime, type Runtime } from "./core/runtime.js";
 import { requireApiKey, requireAuth, requireJwt, requireSession } from "./guards.js";
 import type { HeadersLayer } from "./headers/middleware.js";
@@ -35,7 +35,7 @@ import {
 import { SetupError } from "./core/setup-error.js";
 import { parseSettings } from "./app-settings/parse.js";
 import type { ResolvedSecuritySettings, SecuritySettings } from "./app-settings/schema.js";
-import { lossesOnRestart, storesOfLayers, warnOfLosses } from "./store-report.js";
+import { lossesOnRestart, storesOf, warnOfLosses } from "./store-report.js";
 import { openStores, type StoreSettings } from "./stores/open.js";
 
 /** One row of `describe()`: what a layer effectively does. */
@@ -225,7 +225,7 @@ export function applySecurity<Settings = SecuritySettings>(
       await ready();
     },
     describe: () => {
-      const places = storesOfLayers(parsed, stores.places());
+      const places = storesOf(parsed, stores.places());
       return rows.map(({ order, layer }) => {
         const lost = losses.get(layer.id);
         const store = places.get(layer.id);
@@ -289,7 +289,7 @@ function announceFailure(req: Request, runtime: Runtime): void {
   runtime.events.emit("portcullis_layer_failed", () => {
     const what = { source: "pipeline", reason: "unexpected-error" };
     try {
-      return { ...what, ...requestFacts(req) };
+      return { ...what, ...requestContext(req) };
     } catch {
       // What the layer failed at may be one of these very facts.
       return what;

@@ -2,7 +2,7 @@ import type { Request } from "express";
 import type session from "express-session";
 import { createApiKey } from "./api-key/middleware.js";
 import type { ApiKeyService } from "./api-key/service.js";
-import { requestFacts } from "./core/request-events.js";
+import { requestContext } from "./core/request-events.js";
 import type { RequestState } from "./core/request-state.js";
 import type { Layer } from "./core/layer.js";
 import type { LayerId } from "./core/layer-id.js";
@@ -134,7 +134,7 @@ function otherAddressWatch(): (req: Request, state: RequestState) => void {
     state.runtime.events.emit("portcullis_untrusted_proxy", () => ({
       source: "pipeline",
       reason: "inner-app-without-trust-proxy",
-      ...requestFacts(req),
+      ...requestContext(req),
     }));
   };
 }

@@ -5,7 +5,7 @@ import type { StorePlaces } from "./stores/open.js";
 const OWN = "its own";
 
 /** Which store each layer uses, for `describe()`. */
-export function storesOfLayers(settings: ResolvedSecuritySettings, places: StorePlaces): ReadonlyMap<LayerId, string> {
+export function storesOf(settings: ResolvedSecuritySettings, places: StorePlaces): ReadonlyMap<LayerId, string> {
   const { rateLimit, session, apiKeys, jwt } = settings;
   const stores = new Map<LayerId, string>();
   if (rateLimit) {

@@ -59,7 +59,7 @@ export function stateProblem(key: KeyState, now: number): ApiKeyStateProblem | u
 }
 
 /** Why a key that was proved right is refused, or `undefined` when it is good. An address that is not known is on no list. */
-export function judgeKey(
+export function checkKey(
   key: KeyState,
   allow: AddressList | undefined,
   now: number,
@@ -78,7 +78,7 @@ export function graceEnd(now: number, graceSeconds: number, expiresAt: number | 
 }
 
 /** What a key may do, or what is asked for one. */
-export interface Powers {
+export interface Grants {
   readonly scopes: readonly string[];
   readonly roles: readonly string[];
   readonly expiresAt: number | null;
@@ -87,7 +87,7 @@ export interface Powers {
 }
 
 /** What a caller has to give. `expiresAt`, `allow` and `rateLimit` bind callers that are keys themselves; null and empty: unbound. */
-export type Excess = "scope" | "role" | "expiry" | "address" | "limit";
+export type ExceededGrant = "scope" | "role" | "expiry" | "address" | "limit";
 
 /** Makers a key may have, its maker's makers included. */
 export const MAX_MAKERS = 8;
@@ -142,7 +142,11 @@ export function successorOf(key: Descent, by: Descent | undefined): ApiKeyMaker 
  * What `wanted` has beyond `own`, or `undefined` when nothing: nobody hands out, by making a key or by rotating one,
  * what they do not hold. A key also hands out nothing that outlives it, works from more places or more often than it.
  */
-export function excess(own: Powers, wanted: Powers, ownAllow: AddressList | undefined): Excess | undefined {
+export function exceededGrant(
+  own: Grants,
+  wanted: Grants,
+  ownAllow: AddressList | undefined,
+): ExceededGrant | undefined {
   if (missingScopes(own.scopes, wanted.scopes).length > 0) return "scope";
   if (wanted.roles.some((role) => !own.roles.includes(role))) return "role";
   if (own.expiresAt !== null && (wanted.expiresAt === null || wanted.expiresAt > own.expiresAt)) return "expiry";

@@ -5,13 +5,13 @@ import type { Refusal } from "../core/response/problem.js";
 import { missingScopes } from "../core/scopes.js";
 import { tokenEndOf } from "../core/token-expiry.js";
 import {
-  type Excess,
-  excess,
+  type ExceededGrant,
+  exceededGrant,
   type ApiKeyMaker,
   makerOf,
   MANAGE_SCOPE,
   MAX_MAKERS,
-  type Powers,
+  type Grants,
   stateProblem,
 } from "./decide.js";
 import type { ApiKeyRecord } from "./keys/records.js";
@@ -22,7 +22,7 @@ export interface Caller {
   readonly ownerId: string;
   /** The key they call with, when it is one. */
   readonly key: ApiKeyRecord | undefined;
-  readonly powers: Powers;
+  readonly powers: Grants;
   readonly allow: AddressList | undefined;
   /** What is written into the keys they make. */
   readonly maker: ApiKeyMaker;
@@ -34,7 +34,7 @@ export interface CallerRefusals {
   readonly invalid: Refusal;
   readonly mayNotManage: Refusal;
   readonly tooDeep: Refusal;
-  readonly beyondOwn: Readonly<Record<Excess, Refusal>>;
+  readonly beyondOwn: Readonly<Record<ExceededGrant, Refusal>>;
 }
 
 export function callerRefusals(realm: string): CallerRefusals {
@@ -108,7 +108,7 @@ export async function callerOf(
 }
 
 /** The refusal of a key with `wanted` powers, or `undefined` when the caller may make or rotate it. */
-export function beyond(caller: Caller, wanted: Powers, refusals: CallerRefusals): Refusal | undefined {
-  const found = excess(caller.powers, wanted, caller.allow);
+export function exceedsGrants(caller: Caller, wanted: Grants, refusals: CallerRefusals): Refusal | undefined {
+  const found = exceededGrant(caller.powers, wanted, caller.allow);
   return found === undefined ? undefined : refusals.beyondOwn[found];
 }

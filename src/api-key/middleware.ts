@@ -1,12 +1,12 @@
 import type { NextFunction, Request, RequestHandler, Response } from "express";
-import { acceptPrincipal } from "../core/request-events.js";
+import { setPrincipal } from "../core/request-events.js";
 import { readAuthorization } from "../core/http/authorization.js";
 import type { Layer } from "../core/layer.js";
 import { standalone } from "../core/pipeline.js";
 import { refuse } from "../core/response/refuse.js";
 import type { RequestState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
-import type { WaitingLimits } from "../core/pending-limits.js";
+import type { PendingLimits } from "../core/pending-limits.js";
 import { SetupError } from "../core/setup-error.js";
 import { parse } from "../settings/object.js";
 import { type Choice, choosePresented } from "./decide.js";
@@ -38,7 +38,7 @@ export function createApiKey(
     if (result.ok) {
       state.keyService = service;
       runtime.resources.keep(req, service.verifier, key, result);
-      acceptPrincipal(req, state, runtime, "api-key", result.principal);
+      setPrincipal(req, state, runtime, "api-key", result.principal);
       next();
       return;
     }
@@ -46,7 +46,7 @@ export function createApiKey(
     // Only reporting, and the key is good but for its limit: the request goes on as who it is.
     if (result.principal !== undefined) {
       runtime.resources.keep(req, service.verifier, key, result);
-      acceptPrincipal(req, state, runtime, "api-key", result.principal);
+      setPrincipal(req, state, runtime, "api-key", result.principal);
     }
     next();
   }
@@ -54,7 +54,7 @@ export function createApiKey(
   function waiting(
     req: Request,
     res: Response,
-    limits: WaitingLimits | undefined,
+    limits: PendingLimits | undefined,
     scheme: "ApiKey" | "Bearer",
   ): Waiting | undefined {
     if (limits === undefined) return undefined;

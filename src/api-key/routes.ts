@@ -3,7 +3,7 @@ import { bodyOf, readJsonBody } from "../core/http/json-body.js";
 import { z } from "zod";
 import type { Refusal } from "../core/response/problem.js";
 import { refuse } from "../core/response/refuse.js";
-import { requestFacts } from "../core/request-events.js";
+import { requestContext } from "../core/request-events.js";
 import { beginState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
 import { StoreUnavailableError } from "../stores/health/store-guard.js";
@@ -14,7 +14,7 @@ import { ApiKeyError } from "./errors.js";
 import { HashUnavailableError } from "./keys/hash-queue.js";
 import { ownKeySchema, pageSchema, readInput, rotateSchema } from "./keys/input.js";
 import type { ApiKeyRecord } from "./keys/records.js";
-import { beyond, type Caller, callerOf, callerRefusals } from "./delegation.js";
+import { exceedsGrants, type Caller, callerOf, callerRefusals } from "./delegation.js";
 import type { ApiKeyService, AuditContext } from "./service.js";
 import { apiKeySchema } from "./settings.js";
 
@@ -110,7 +110,7 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesSetti
       allow: asked.allow.length === 0 ? [...powers.allow] : asked.allow,
       rateLimit: asked.rateLimit ?? powers.rateLimit,
     };
-    const refusal = beyond(caller, wanted, refusals);
+    const refusal = exceedsGrants(caller, wanted, refusals);
     if (refusal !== undefined) return refusal;
     const made = await service
       .create({ ...wanted, ownerId: caller.ownerId }, auditFacts(req), caller.maker)
@@ -140,7 +140,7 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesSetti
     const maker = successorOf(record, caller.key);
     if (maker.path.length > MAX_MAKERS) return refusals.tooDeep;
     // The answer holds a working key: who rotates must hold what it may do.
-    const refusal = beyond(caller, record, refusals);
+    const refusal = exceedsGrants(caller, record, refusals);
     if (refusal !== undefined) return refusal;
     return { status: 201, body: await service.rotate(record.id, input, auditFacts(req), maker) };
   };
@@ -237,6 +237,6 @@ function queryOf(req: Request): Record<string, unknown> {
 }
 
 function auditFacts(req: Request): AuditContext {
-  const { sourceIp, method, path, subject } = requestFacts(req);
+  const { sourceIp, method, path, subject } = requestContext(req);
   return { sourceIp, method, path, ...(subject === undefined ? {} : { subject }) };
 }

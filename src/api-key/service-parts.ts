@@ -53,7 +53,7 @@ export function missingSecret(): SettingsError {
 }
 
 /** What a key is made from, and what a rotation keeps of it. */
-export type LastingFields = Pick<
+export type RotatedFields = Pick<
   StoredApiKey,
   | "ownerId"
   | "name"

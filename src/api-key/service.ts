@@ -6,7 +6,7 @@ import { RepeatedWrites } from "../stores/health/repeated-writes.js";
 import { partRuntime, type Runtime } from "../core/runtime.js";
 import type { StoreCaller } from "../core/store-caller.js";
 import { faultOf } from "../stores/health/store-fault.js";
-import { boundedCall, StoreGuard } from "../stores/health/store-guard.js";
+import { withTimeout, StoreGuard } from "../stores/health/store-guard.js";
 import { StoreTime } from "../stores/health/store-time.js";
 import type { WriteCall } from "../stores/health/write-call.js";
 import { parse } from "../settings/object.js";
@@ -36,7 +36,7 @@ import {
   type AuditContext,
   type CreatedApiKey,
   type KeyChanges,
-  type LastingFields,
+  type RotatedFields,
   missingSecret,
 } from "./service-parts.js";
 import { type ResolvedApiKeySettings, apiKeySchema, type ApiKeySettings } from "./settings.js";
@@ -322,7 +322,7 @@ export class ApiKeyService {
     };
     try {
       // In time as one, and without a guard: a store that is down for others is still asked to revoke.
-      const isDone = await boundedCall("api-keys", this.#options.storeTimeoutMs, revoke);
+      const isDone = await withTimeout("api-keys", this.#options.storeTimeoutMs, revoke);
       this.#revocations.delete(id);
       return isDone;
     } catch (error) {
@@ -369,7 +369,7 @@ export class ApiKeyService {
     }
   }
 
-  async #make(from: LastingFields): Promise<{ key: string; stored: StoredApiKey }> {
+  async #make(from: RotatedFields): Promise<{ key: string; stored: StoredApiKey }> {
     const { ownerId, name, scopes, roles, allow, rateLimit, metadata, createdAt, expiresAt, madeBy, path } = from;
     const { key, id } = generateKey(this.#options.prefix, this.#options.length);
     const hash = await this.#hasher.digest(key, [`owner ${ownerId}`]);

@@ -16,35 +16,37 @@ import {
 } from "../trusted-host/settings.js";
 import { DATABASE_URL_PATTERN } from "../stores/database/url.js";
 import { addressRangeSchema } from "../settings/common.js";
-import { addIssue, chosen, settingsObject, switchable } from "../settings/object.js";
+import { addIssue, selectSchema, settingsObject, toggleable } from "../settings/object.js";
 import { secretRingSchema } from "../settings/secrets.js";
 
 /** Names Express gives to whole private ranges. */
 const NAMED_RANGES = ["loopback", "linklocal", "uniquelocal"] as const;
 
 /** Which proxies may say who the client is. `true` would believe anyone. */
-const trustProxySchema = chosen<false | number | readonly string[], false | number | readonly string[]>((value) => {
-  if (value === false) return z.literal(false);
-  if (Array.isArray(value)) return z.array(z.union([z.enum(NAMED_RANGES), addressRangeSchema])).min(1);
-  if (typeof value === "number") return z.int().min(0).max(32);
-  return z.unknown().superRefine((_value, context) => {
-    addIssue(context, {
-      code: value === true ? "unsafe-setting" : "wrong-type",
-      message:
-        value === true
-          ? "true believes X-Forwarded-* from anyone, so any client can choose its own address."
-          : "This is neither a number of proxies nor a list of addresses.",
-      remedy: "Give the number of proxies in front of the app (1), or their addresses or CIDR ranges.",
+const trustProxySchema = selectSchema<false | number | readonly string[], false | number | readonly string[]>(
+  (value) => {
+    if (value === false) return z.literal(false);
+    if (Array.isArray(value)) return z.array(z.union([z.enum(NAMED_RANGES), addressRangeSchema])).min(1);
+    if (typeof value === "number") return z.int().min(0).max(32);
+    return z.unknown().superRefine((_value, context) => {
+      addIssue(context, {
+        code: value === true ? "unsafe-setting" : "wrong-type",
+        message:
+          value === true
+            ? "true believes X-Forwarded-* from anyone, so any client can choose its own address."
+            : "This is neither a number of proxies nor a list of addresses.",
+        remedy: "Give the number of proxies in front of the app (1), or their addresses or CIDR ranges.",
+      });
     });
-  });
-});
+  },
+);
 
 /** A URL is kept as a `Secret`, because it may hold a password; an instance of a client is passed through. */
 function urlOr<Instance extends object>(
   pattern: RegExp,
   remedy: string,
 ): z.ZodType<Secret | Instance, string | Secret | Instance> {
-  return chosen((value) => {
+  return selectSchema((value) => {
     if (typeof value !== "string" && !(value instanceof Secret))
       return z.custom<Instance>(
         (given) => typeof given === "object" && given !== null && !(given instanceof Promise),
@@ -114,42 +116,42 @@ export const SHAPE = {
    * Security headers on every response: Content-Security-Policy, Strict-Transport-Security, Permissions-Policy and
    * the rest. `false` sends none. Default: on, with `{}`.
    */
-  headers: switchable<HeadersSettings, ResolvedHeadersSettings>(headersSchema).prefault({}),
+  headers: toggleable<HeadersSettings, ResolvedHeadersSettings>(headersSchema).prefault({}),
   /**
    * Hosts that this service answers for: a list of names, or an object around it. Requests for any other host get
    * 400. `false` answers for every host. Default: required; with `debug`, localhost, 127.0.0.1 and [::1].
    */
-  trustedHosts: switchable<TrustedHostSettings, ResolvedTrustedHostSettings>(trustedHostSchema).optional(),
+  trustedHosts: toggleable<TrustedHostSettings, ResolvedTrustedHostSettings>(trustedHostSchema).optional(),
   /**
    * Cross-origin resource sharing: which pages of other origins may read the responses. Needs `origins`. Default:
    * `false`.
    */
-  cors: switchable<CorsSettings, ResolvedCorsSettings>(corsSchema).default(false),
+  cors: toggleable<CorsSettings, ResolvedCorsSettings>(corsSchema).default(false),
   /**
    * An exact sliding-window limit of requests per client. A client over its limit gets 429 with Retry-After. `false`
    * turns it off. Default: on, 100 requests in 60 seconds per client address.
    */
-  rateLimit: switchable<RateLimitSettings, ResolvedRateLimitSettings>(rateLimitSchema).prefault({}),
+  rateLimit: toggleable<RateLimitSettings, ResolvedRateLimitSettings>(rateLimitSchema).prefault({}),
   /**
    * Protection against cross-site request forgery: refuses unsafe requests that a page of another origin made a
    * browser send. `false` turns it off. Default: on when `session` is on.
    */
-  csrf: switchable<CsrfSettings, ResolvedCsrfSettings>(csrfSchema).optional(),
+  csrf: toggleable<CsrfSettings, ResolvedCsrfSettings>(csrfSchema).optional(),
   /**
    * Sessions in the manner of express-session, with a signed cookie, an idle and an absolute time-out. `{}` takes the
    * defaults. Default: `false`.
    */
-  session: switchable<SessionSettings, ResolvedSessionSettings>(sessionSchema).default(false),
+  session: toggleable<SessionSettings, ResolvedSessionSettings>(sessionSchema).default(false),
   /**
    * API keys: `security.apiKeys` makes and revokes them, and requests prove who they are by one. `{}` takes the
    * defaults. Default: `false`.
    */
-  apiKeys: switchable<ApiKeySettings, ResolvedApiKeySettings>(apiKeySchema).default(false),
+  apiKeys: toggleable<ApiKeySettings, ResolvedApiKeySettings>(apiKeySchema).default(false),
   /**
    * JSON Web Tokens: `security.jwt` issues and refreshes them, and requests prove who they are by one. `{}` takes the
    * defaults. Default: `false`.
    */
-  jwt: switchable<JwtSettings, ResolvedJwtSettings>(jwtSchema).default(false),
+  jwt: toggleable<JwtSettings, ResolvedJwtSettings>(jwtSchema).default(false),
 };
 
 export const settingsSchema = settingsObject(SHAPE);

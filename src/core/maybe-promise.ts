@@ -1,13 +1,13 @@
 /** An answer that is there already, or a promise of it. Stores in memory answer at once and should not cost a tick. */
-export type Maybe<T> = T | Promise<T>;
+export type MaybePromise<T> = T | Promise<T>;
 
 /** Goes on with an answer, at once when it is there. */
-export function andThen<T, U>(answer: Maybe<T>, next: (value: T) => Maybe<U>): Maybe<U> {
+export function mapMaybe<T, U>(answer: MaybePromise<T>, next: (value: T) => MaybePromise<U>): MaybePromise<U> {
   return answer instanceof Promise ? answer.then(next) : next(answer);
 }
 
 /** Starts something, and calls `onError` when it throws or rejects. */
-export function orElse<T>(start: () => Maybe<T>, onError: (error: unknown) => T): Maybe<T> {
+export function orElse<T>(start: () => MaybePromise<T>, onError: (error: unknown) => T): MaybePromise<T> {
   try {
     const answer = start();
     return answer instanceof Promise ? answer.catch(onError) : answer;
@@ -17,8 +17,12 @@ export function orElse<T>(start: () => Maybe<T>, onError: (error: unknown) => T)
 }
 
 /** Starts something that may throw, reject or answer at once, and calls exactly one of the two. */
-export function settle<T>(start: () => Maybe<T>, onValue: (value: T) => void, onError: (error: unknown) => void): void {
-  let answer: Maybe<T>;
+export function resolveMaybe<T>(
+  start: () => MaybePromise<T>,
+  onValue: (value: T) => void,
+  onError: (error: unknown) => void,
+): void {
+  let answer: MaybePromise<T>;
   try {
     answer = start();
   } catch (error) {
@@ -30,7 +34,9 @@ export function settle<T>(start: () => Maybe<T>, onValue: (value: T) => void, on
 }
 
 /** Turns a callback-style call into an answer; one that calls back synchronously gives no promise. */
-export function fromCallback<T>(start: (done: (error?: unknown, value?: T) => void) => void): Maybe<T | undefined> {
+export function fromCallback<T>(
+  start: (done: (error?: unknown, value?: T) => void) => void,
+): MaybePromise<T | undefined> {
   let finish: ((error: unknown, value: T | undefined) => void) | undefined;
   let early: { error: unknown; value: T | undefined } | undefined;
   start((error, value) => {

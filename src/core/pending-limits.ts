@@ -3,9 +3,9 @@ import type { WindowOutcome, WindowRequest } from "./rate-limits.js";
 /** One limit, and what this request is to count in it. */
 export interface LimitCount extends WindowRequest {
   /** Deals with what the store says. True when the request has been answered. */
-  settle(outcome: WindowOutcome): boolean;
+  applyOutcome(outcome: WindowOutcome): boolean;
   /** Deals with a store that failed. True when the request has been answered. */
-  withoutStore(): boolean;
+  onStoreFailure(): boolean;
 }
 
 /**
@@ -15,12 +15,12 @@ export interface LimitCount extends WindowRequest {
  * Whoever does something costly on behalf of the request, answers it, or lets it go on to the app settles them first;
  * cheap decisions (a signature, a remembered key) are made while they wait.
  */
-export interface WaitingLimits {
+export interface PendingLimits {
   /** Where they count. */
   readonly store: object;
   /** Whether a limit by principal is to come: who the caller is gets found out first, by loading a session too. */
   readonly forPrincipal: boolean;
   add(count: LimitCount): void;
   /** Asks the store, once. `done` runs when every limit lets the request pass; otherwise it has been answered. */
-  settle(done: () => void): void;
+  check(done: () => void): void;
 }

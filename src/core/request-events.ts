@@ -6,7 +6,7 @@ import { type RequestState, stateOf } from "./request-state.js";
 import type { Runtime } from "./runtime.js";
 
 /** Makes `principal` who is calling, and announces it (ASVS 16.3.1) to listeners of that event alone: it comes with every request. */
-export function acceptPrincipal(
+export function setPrincipal(
   req: Request,
   state: RequestState,
   runtime: Runtime,
@@ -15,11 +15,11 @@ export function acceptPrincipal(
 ): void {
   req.principal = principal;
   state.isPrivate = true;
-  runtime.events.emit("portcullis_credential_accepted", () => ({ source, ...requestFacts(req) }));
+  runtime.events.emit("portcullis_credential_accepted", () => ({ source, ...requestContext(req) }));
 }
 
 /** What an event says about its request: no query string, no credential in the path, nothing that could forge a log line. */
-export function requestFacts(req: Request): {
+export function requestContext(req: Request): {
   sourceIp: string;
   method: string;
   path: string;

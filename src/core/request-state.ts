@@ -5,7 +5,7 @@ import type { LayerId } from "./layer-id.js";
 import { HeaderBuffer } from "./response/header-buffer.js";
 import { createRuntime, type Runtime } from "./runtime.js";
 import type { StoreCaller, Wait } from "./store-caller.js";
-import type { WaitingLimits } from "./pending-limits.js";
+import type { PendingLimits } from "./pending-limits.js";
 
 /**
  * On the request itself, and the only property the layers put there for themselves. A WeakMap beside it reads as fast, but the
@@ -64,7 +64,7 @@ export class RequestState implements StoreCaller {
   /** The manager whose access token proved the principal. */
   tokenManager: object | undefined;
   /** Limits this request has met and is not counted in yet; no refusal and no costly work before they agree. */
-  limits: WaitingLimits | undefined;
+  limits: PendingLimits | undefined;
   /** What this request has been counted in: a limit met again counts no more. */
   counted: CountedIn | undefined;
   /** The session bound to it. */

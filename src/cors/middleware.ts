@@ -4,7 +4,7 @@ import type { Layer, RunLayer } from "../core/layer.js";
 import { standalone } from "../core/pipeline.js";
 import { refuse } from "../core/response/refuse.js";
 import type { Refusal } from "../core/response/problem.js";
-import { requestFacts } from "../core/request-events.js";
+import { requestContext } from "../core/request-events.js";
 import { stateOf } from "../core/request-state.js";
 import type { HeaderBuffer } from "../core/response/header-buffer.js";
 import { send } from "../core/response/send.js";
@@ -61,7 +61,7 @@ export function createCors(options: ResolvedCorsSettings, { rateLimitHeaders }: 
     const state = stateOf(req);
     const { events } = state.runtime;
     if (state.isNews(events, `cors ${reason}`))
-      events.emit(refusal.event, () => ({ source: "cors", reason, mode: options.mode, ...requestFacts(req) }));
+      events.emit(refusal.event, () => ({ source: "cors", reason, mode: options.mode, ...requestContext(req) }));
     if (verdict.kind === "refused" || options.mode === "report") return false;
     // No Access-Control header, so the browser gives up; the app is spared an OPTIONS it did not ask for.
     endPreflight(req, res);

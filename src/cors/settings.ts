@@ -3,7 +3,7 @@ import { z } from "zod";
 import { isLoopbackHost, parseOriginPattern } from "../core/http/origin.js";
 import { originPatternSchema } from "../settings/origin-pattern.js";
 import { modeSchema } from "../settings/common.js";
-import { addIssue, chosen, settingsObject } from "../settings/object.js";
+import { addIssue, selectSchema, settingsObject } from "../settings/object.js";
 import {
   isCorsProtocolHeader,
   isForbiddenMethod,
@@ -14,7 +14,7 @@ import {
 
 /** A list, or `"*"` for everything. Never `"*"` in a list. */
 function listOrAll(element: z.ZodType<string, string>): z.ZodType<string[] | "*", readonly string[] | "*"> {
-  return chosen((value) => (value === "*" ? z.literal("*") : z.array(element)));
+  return selectSchema((value) => (value === "*" ? z.literal("*") : z.array(element)));
 }
 
 const methodSchema = z.string().superRefine((method, context) => {
@@ -67,7 +67,7 @@ function isAllAndAuthorization(names: readonly unknown[]): boolean {
   );
 }
 
-const requestHeadersSchema: z.ZodType<string[] | "*", readonly string[] | "*"> = chosen((value) =>
+const requestHeadersSchema: z.ZodType<string[] | "*", readonly string[] | "*"> = selectSchema((value) =>
   Array.isArray(value) && isAllAndAuthorization(value) ? z.array(z.string()) : listOrAll(requestHeaderSchema),
 );
 

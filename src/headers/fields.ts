@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { nearest } from "../core/nearest.js";
-import { addIssue, chosen, settingsObject } from "../settings/object.js";
+import { addIssue, selectSchema, settingsObject } from "../settings/object.js";
 import { isLoopbackHost } from "../core/http/origin.js";
 import { isSfKey } from "../core/http/structured-fields.js";
 import { DIRECTIVES, ENFORCED_ONLY, type DirectiveName } from "./directives.js";
@@ -27,7 +27,7 @@ function sourcesSchema(name: DirectiveName, reportOnly: boolean): SourcesSchema 
       addIssue(context, { ...problem, path: index === undefined ? [] : [index] });
     }
   });
-  return chosen((value) => (value === false ? leftOut(name, reportOnly) : list));
+  return selectSchema((value) => (value === false ? leftOut(name, reportOnly) : list));
 }
 
 /** A policy without default-src would allow whatever it does not mention. */
@@ -128,7 +128,7 @@ function withoutUndefined(input: unknown): unknown {
   return Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined));
 }
 
-const allowlistSchema: z.ZodType<PermissionsAllowlist | false, PermissionsAllowlist | false> = chosen((value) => {
+const allowlistSchema: z.ZodType<PermissionsAllowlist | false, PermissionsAllowlist | false> = selectSchema((value) => {
   if (value === false) return z.literal(false);
   if (value === "*") return z.literal("*");
   if (typeof value === "string") {
@@ -209,6 +209,7 @@ const referrerListSchema = z
   });
 
 /** One policy, or several of which a browser takes the last it knows, or `false`. */
-export const referrerSchema: z.ZodType<string | readonly string[] | false, string | readonly string[] | false> = chosen(
-  (value) => (value === false ? z.literal(false) : Array.isArray(value) ? referrerListSchema : referrerTokenSchema),
-);
+export const referrerSchema: z.ZodType<string | readonly string[] | false, string | readonly string[] | false> =
+  selectSchema((value) =>
+    value === false ? z.literal(false) : Array.isArray(value) ? referrerListSchema : referrerTokenSchema,
+  );

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { modeSchema } from "../settings/common.js";
-import { settingsObject, switchable } from "../settings/object.js";
+import { settingsObject, toggleable } from "../settings/object.js";
 import {
   directivesSchema,
   endpointsSchema,
@@ -45,9 +45,9 @@ export interface ResolvedContentSecurityPolicySettings extends z.output<ReturnTy
 
 /** A policy, or `false` for none. */
 const switchablePolicy = (reportOnly: boolean) =>
-  switchable<ContentSecurityPolicySettings, ResolvedContentSecurityPolicySettings>(policySchema(reportOnly));
+  toggleable<ContentSecurityPolicySettings, ResolvedContentSecurityPolicySettings>(policySchema(reportOnly));
 /** Strict-Transport-Security, or `false` for none. */
-const switchableTransport = switchable<StrictTransportSecuritySettings, ResolvedStrictTransportSecuritySettings>(
+const switchableTransport = toggleable<StrictTransportSecuritySettings, ResolvedStrictTransportSecuritySettings>(
   transportSchema,
 );
 
@@ -75,7 +75,7 @@ export const headersShape = settingsObject({
    * [] }`. `"*"` allows a feature everywhere, and `false` leaves one to the browser. `false` in place of the object
    * sends no header. Default: `{}`, which denies the features in src/headers/README.md.
    */
-  permissionsPolicy: switchable(permissionsSchema).prefault({}),
+  permissionsPolicy: toggleable(permissionsSchema).prefault({}),
   /**
    * Referrer-Policy: one policy, a list of which browsers take the last one they know, or `false` for no header.
    * Default: `"no-referrer"`.
@@ -125,7 +125,7 @@ export interface ContentSecurityPolicyPatch extends z.input<ReturnType<typeof po
 export interface ResolvedContentSecurityPolicyPatch extends z.output<ReturnType<typeof policyPatchSchema>> {}
 
 const switchablePolicyPatch = (reportOnly: boolean) =>
-  switchable<ContentSecurityPolicyPatch, ResolvedContentSecurityPolicyPatch>(policyPatchSchema(reportOnly));
+  toggleable<ContentSecurityPolicyPatch, ResolvedContentSecurityPolicyPatch>(policyPatchSchema(reportOnly));
 
 /** What a route changes. Whatever is not mentioned stays as the layer has it. */
 export const headersPatchSchema = settingsObject({
@@ -136,7 +136,7 @@ export const headersPatchSchema = settingsObject({
   /** Replaces the header; `false` removes it. Default: unchanged. */
   strictTransportSecurity: switchableTransport.optional(),
   /** Replaces the header feature by feature; `false` removes it. Default: unchanged. */
-  permissionsPolicy: switchable(permissionsSchema).optional(),
+  permissionsPolicy: toggleable(permissionsSchema).optional(),
   /** Replaces the header; `false` removes it. Default: unchanged. */
   referrerPolicy: referrerSchema.optional(),
   /**

@@ -5,7 +5,7 @@ import type { TokenStore } from "../stores/contracts.js";
 const CLEAN_EVERY_MS = 10 * 60_000;
 
 /** Deletes ended records now and then, on the occasion of a new one: no timer, and nobody waits for it. */
-export class Cleaner {
+export class ExpirySweeper {
   readonly #store: Pick<TokenStore, "deleteExpired">;
   readonly #runtime: Runtime;
   #cleanedAt: number;

@@ -8,7 +8,7 @@ import type { TokenStore } from "../stores/contracts.js";
 import { MemoryTokenStore } from "../stores/memory/token-store.js";
 import { AccessTokens } from "./access/access-tokens.js";
 import { AccessVerifier } from "./access/access-verifier.js";
-import { Cleaner } from "./expiry-sweeper.js";
+import { ExpirySweeper } from "./expiry-sweeper.js";
 import type { AccessTokenClaims } from "./decide.js";
 import { describeJwt } from "./describe.js";
 import { TokenError } from "./errors.js";
@@ -88,7 +88,7 @@ export class JwtManager {
   readonly #closesStore: boolean;
   readonly #issueClock: IssueClock;
   readonly #accessLifeMs: number;
-  readonly #cleaner: Cleaner;
+  readonly #cleaner: ExpirySweeper;
   /** Revocations that were refused, by what they revoke. Each is announced once: by its repetition or by the caller's second try. */
   readonly #refused = new LRUCache<string, { isAnnounced: boolean }>({ max: MOST_REFUSED });
   #opened?: Promise<void>;
@@ -113,7 +113,7 @@ export class JwtManager {
     this.#issueClock = new IssueClock(runtime.clock);
     // Until when an access token made now can be presented: its life, the leeway, and a second of rounding.
     this.#accessLifeMs = (this.options.accessTokenMinutes * 60 + this.options.leewaySeconds + 1) * 1000;
-    this.#cleaner = new Cleaner(this.#store, runtime);
+    this.#cleaner = new ExpirySweeper(this.#store, runtime);
   }
 
   /** Opens the store, once. Rejects with the store's reason, and may then be called again. */

@@ -1,5 +1,5 @@
 import type { Request, RequestHandler, Response } from "express";
-import { acceptPrincipal } from "../core/request-events.js";
+import { setPrincipal } from "../core/request-events.js";
 import { challenge, readAuthorization } from "../core/http/authorization.js";
 import type { Layer, Mode, RunLayer } from "../core/layer.js";
 import { standalone } from "../core/pipeline.js";
@@ -80,7 +80,7 @@ export function createJwt(
     }
     state.tokenManager = manager;
     runtime.resources.keep(req, manager.verifier, token, verdict);
-    acceptPrincipal(req, state, runtime, "jwt", principalOf(verdict.claims));
+    setPrincipal(req, state, runtime, "jwt", principalOf(verdict.claims));
     next();
   }
 

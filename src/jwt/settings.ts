@@ -2,7 +2,7 @@ import { createSecretKey } from "node:crypto";
 import { z } from "zod";
 import type { Secret } from "../core/secret.js";
 import { modeSchema, realmSchema } from "../settings/common.js";
-import { addIssue, chosen, settingsObject } from "../settings/object.js";
+import { addIssue, selectSchema, settingsObject } from "../settings/object.js";
 import { secretRingSchema } from "../settings/secrets.js";
 import { TOKEN_STORE_METHODS, type TokenStore } from "../stores/contracts.js";
 import { hasMethods } from "../stores/forwarding.js";
@@ -23,7 +23,7 @@ const nameSchema = z
     "Not 1 to 512 printable ASCII characters without spaces around them",
   );
 
-const audienceSchema = chosen<string | readonly string[], readonly string[]>((value) =>
+const audienceSchema = selectSchema<string | readonly string[], readonly string[]>((value) =>
   Array.isArray(value)
     ? z.array(nameSchema).min(1, "The list is empty; give at least one audience.")
     : nameSchema.transform((name) => [name]),

@@ -11,7 +11,7 @@ import type { RateLimitStore, WindowOutcome } from "../stores/contracts.js";
  * @param done runs when every limit lets the request pass, which is also what a limit on trial does
  * @param failed gets what was thrown while the request went on: it belongs to the app's error handling, not to nobody
  */
-export function askStore(
+export function consumeLimits(
   store: RateLimitStore,
   guard: StoreGuard,
   counts: readonly LimitCount[],
@@ -40,14 +40,14 @@ type Outcomes = readonly WindowOutcome[];
 
 function settle(counts: readonly LimitCount[], outcomes: Outcomes, done: () => void): void {
   for (const [index, count] of counts.entries()) {
-    if (count.settle(outcomes[index]!)) return;
+    if (count.applyOutcome(outcomes[index]!)) return;
   }
   done();
 }
 
 function settleWithout(counts: readonly LimitCount[], done: () => void): void {
   for (const count of counts) {
-    if (count.withoutStore()) return;
+    if (count.onStoreFailure()) return;
   }
   done();
 }

@@ -6,7 +6,7 @@ import type { RateLimitStore, WindowPolicy } from "../stores/contracts.js";
  * twice, on a route as well, or met again by `app.handle`. A count is one of a store, a name and a key. Meeting it again with a
  * lower limit is 0 units to be compared with that; a higher cost counts what it has more. `undefined`: nothing is left to do.
  */
-export function unitsLeft(
+export function remainingUnits(
   state: RequestState,
   store: RateLimitStore,
   { name, limit }: WindowPolicy,
@@ -29,7 +29,7 @@ export function unitsLeft(
  * Takes back what `unitsLeft` noted, for a limit on trial that was used up: it let the request pass and recorded nothing, and
  * says nothing for the limits of the same name that come after it.
  */
-export function notCounted(
+export function undoCount(
   state: RequestState,
   store: RateLimitStore,
   { name }: WindowPolicy,

@@ -4,7 +4,7 @@ import type { WindowOutcome } from "../stores/contracts.js";
 export type HeaderForm = "draft-8" | "draft-6" | "legacy" | false;
 
 /** What of a limit goes into headers, made once at start. */
-export interface LimitText {
+export interface LimitHeaders {
   readonly form: HeaderForm;
   readonly limit: number;
   readonly windowMs: number;
@@ -30,7 +30,7 @@ export interface Verdict {
  * Policy values follow draft-ietf-httpapi-ratelimit-headers-08 section 3 (`"name";q=100;w=60`) and -06 (`100;w=60`).
  * No partition key is sent: a hash of an address, unsalted, would be the address to whoever tries all of them.
  */
-export function limitText(form: HeaderForm, name: string, limit: number, windowMs: number): LimitText {
+export function limitText(form: HeaderForm, name: string, limit: number, windowMs: number): LimitHeaders {
   const quoted = sfString(name);
   const window = sfInteger(Math.ceil(windowMs / 1000));
   const policy = form === "draft-6" ? `${sfInteger(limit)};w=${window}` : `${quoted};q=${sfInteger(limit)};w=${window}`;
@@ -47,7 +47,7 @@ export function decide(outcome: WindowOutcome, limit: number): Verdict {
 }
 
 /** draft-8: one member of the `RateLimit` list. */
-export function rateLimitItem(text: LimitText, verdict: Verdict): string {
+export function rateLimitItem(text: LimitHeaders, verdict: Verdict): string {
   return `${text.name};r=${verdict.remaining};t=${verdict.resetSeconds}`;
 }
 

@@ -131,7 +131,7 @@ export function allowList(ranges: readonly string[]): ((req: Request, state: Req
 }
 
 /** Announces a mistake in the app's own functions, once for each reason: it would come with every request. */
-export function onceEach(runtime: Runtime, source: string): (reason: string) => boolean {
+export function warnOnce(runtime: Runtime, source: string): (reason: string) => boolean {
   const announced = new Set<string>();
   return (reason) => {
     if (announced.has(reason)) return false;

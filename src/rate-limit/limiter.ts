@@ -6,9 +6,9 @@ import type { Runtime } from "../core/runtime.js";
 import type { LimitCount } from "../core/pending-limits.js";
 import type { RateLimitStore, WindowOutcome, WindowPolicy } from "../stores/contracts.js";
 import { SlidingWindowStore } from "../stores/memory/sliding-window/store.js";
-import { askStore } from "./consume.js";
-import { notCounted, unitsLeft } from "./counted-once.js";
-import { decide, type LimitText } from "./decide.js";
+import { consumeLimits } from "./consume.js";
+import { undoCount, remainingUnits } from "./counted-once.js";
+import { decide, type LimitHeaders } from "./decide.js";
 import { guardFor } from "./store-guards.js";
 import { writeLimitHeaders } from "./write-headers.js";
 
@@ -17,7 +17,7 @@ export interface Limit {
   /** Layer id, or what names a limit of a route in events. */
   readonly source: string;
   readonly policy: WindowPolicy;
-  readonly text: LimitText;
+  readonly text: LimitHeaders;
   readonly mode: Mode;
   /** The key to count under; `undefined` lets the request pass uncounted. */
   readonly key: (req: Request, state: RequestState) => string | undefined;
@@ -63,7 +63,7 @@ export function createLimiter(limit: Limit, runtime: Runtime): Limiter {
     if (verdict.allowed) return false;
     const headers = { "Retry-After": String(verdict.retryAfterSeconds) };
     if (refuse(req, res, limit.source, { code: "rate-limited", reason: policy.name, headers }, mode)) return true;
-    notCounted(state, store, policy, key, cost);
+    undoCount(state, store, policy, key, cost);
     return false;
   }
 
@@ -78,7 +78,7 @@ export function createLimiter(limit: Limit, runtime: Runtime): Limiter {
   /** The units this request is to count here; `undefined` when it is free or has been counted. */
   function costOf(req: Request, state: RequestState, key: string): number | undefined {
     const cost = limit.cost(req);
-    return cost === 0 ? undefined : unitsLeft(state, store, policy, key, cost);
+    return cost === 0 ? undefined : remainingUnits(state, store, policy, key, cost);
   }
 
   function countOf(req: Request, res: Response, state: RequestState): LimitCount | undefined {
@@ -89,8 +89,8 @@ export function createLimiter(limit: Limit, runtime: Runtime): Limiter {
       policy,
       key,
       cost,
-      settle: (outcome) => settle(outcome, req, res, state, key, cost),
-      withoutStore: () => withoutStore(req, res, state, key, cost),
+      applyOutcome: (outcome) => settle(outcome, req, res, state, key, cost),
+      onStoreFailure: () => withoutStore(req, res, state, key, cost),
     };
   }
 
@@ -100,7 +100,7 @@ export function createLimiter(limit: Limit, runtime: Runtime): Limiter {
       if (local === undefined) {
         const count = countOf(req, res, state);
         if (count === undefined) next();
-        else askStore(store, guardFor(store, runtime, limit.storeTimeoutMs), [count], state, next, next);
+        else consumeLimits(store, guardFor(store, runtime, limit.storeTimeoutMs), [count], state, next, next);
         return;
       }
       const key = limit.key(req, state);

@@ -3,7 +3,7 @@ import type { RequestState } from "../core/request-state.js";
 import type { Runtime } from "../core/runtime.js";
 import type { RateLimitStore } from "../stores/contracts.js";
 import { limitText } from "./decide.js";
-import { allowList, byAddress, byFunction, byPrincipal, costOf, type KeyOf, onceEach, principalKey } from "./keys.js";
+import { allowList, byAddress, byFunction, byPrincipal, costOf, type KeyOf, warnOnce, principalKey } from "./keys.js";
 import type { Limit } from "./limiter.js";
 import type { RateLimitKeyFunction, ResolvedRateLimitSettings, ResolvedRouteLimitSettings } from "./settings.js";
 
@@ -34,7 +34,7 @@ export function mainLimit(
   store: RateLimitStore,
 ): Limit {
   const { name, limit, windowSeconds } = options;
-  const announce = onceEach(runtime, source);
+  const announce = warnOnce(runtime, source);
   const key = keyOf(options.key, options.ipv6Subnet, announce);
   return build(
     { source, storeName: name, name, isMain: true, limit, windowSeconds, key, cost: costOf(options.cost, announce) },
@@ -51,7 +51,7 @@ export function principalLimit(
   store: RateLimitStore,
 ): Limit {
   const source = "principal-rate-limit";
-  const cost = costOf(options.cost, onceEach(runtime, source));
+  const cost = costOf(options.cost, warnOnce(runtime, source));
   const key = (req: Request): string | undefined =>
     req.principal === undefined ? undefined : principalKey(req.principal);
   return build(
@@ -69,7 +69,7 @@ export function routeLimit(
   store: RateLimitStore,
 ): Limit {
   const { name, limit, windowSeconds } = route;
-  const announce = onceEach(runtime, "rate-limit");
+  const announce = warnOnce(runtime, "rate-limit");
   const key = keyOf(route.key, defaults.ipv6Subnet, announce);
   const particulars = {
     source: "rate-limit",

@@ -9,11 +9,11 @@ import { SettingsError } from "../settings/errors.js";
 import { parse } from "../settings/object.js";
 import type { RateLimitStore } from "../stores/contracts.js";
 import { SlidingWindowStore } from "../stores/memory/sliding-window/store.js";
-import { ForeignWindowStore } from "./third-party-store.js";
-import { JustRefused } from "./refused-clients.js";
+import { ThirdPartyStore } from "./third-party-store.js";
+import { RefusedClients } from "./refused-clients.js";
 import { mainLimit, principalLimit, routeLimit } from "./limits.js";
 import { createLimiter, type Limiter } from "./limiter.js";
-import { asksTogether, LimitsTogether } from "./pending-limits.js";
+import { supportsBatch, BatchedLimits } from "./pending-limits.js";
 import {
   type ResolvedRateLimitSettings,
   type RateLimitSettings,
@@ -56,16 +56,16 @@ export function createRateLimit(
   const shared = { store, watchProxy: options.key === "address" };
   const forPrincipal = options.perPrincipal !== undefined;
   // On trial each limit is asked by itself: what one would refuse must not keep the others from counting.
-  if (deps.joined !== true || options.mode === "report" || !asksTogether(store))
+  if (deps.joined !== true || options.mode === "report" || !supportsBatch(store))
     return layer("rate-limit", options, [limiter], shared, limiter.apply);
   const guard = guardFor(store, runtime, options.storeTimeoutMs);
-  const refused = new JustRefused(runtime.clock);
+  const refused = new RefusedClients(runtime.clock);
   const keep: Limiter["apply"] = (req, res, next, state) => {
     const count = limiter.countOf(req, res, state);
     if (count === undefined) return next();
-    const waiting = new LimitsTogether(store, guard, state, forPrincipal, next);
-    waiting.add(refused.watch(count));
-    if (refused.has(count)) waiting.settle(next);
+    const waiting = new BatchedLimits(store, guard, state, forPrincipal, next);
+    waiting.add(refused.track(count));
+    if (refused.has(count)) waiting.check(next);
     else next();
   };
   return { ...layer("rate-limit", options, [limiter], shared, keep), runLast: settleLimits };
@@ -89,7 +89,7 @@ export function createPrincipalRateLimit(
     limiters.push(createLimiter(principalLimit(options, options.perPrincipal, runtime, store), runtime));
   const shared = { store, watchProxy: options.key === "principal" };
   const apply =
-    options.mode === "enforce" && asksTogether(store)
+    options.mode === "enforce" && supportsBatch(store)
       ? together(limiters, store, guardFor(store, runtime, options.storeTimeoutMs))
       : inTurn(limiters);
   return layer("principal-rate-limit", options, limiters, shared, apply);
@@ -98,12 +98,12 @@ export function createPrincipalRateLimit(
 /** Asks for these limits, and those that wait, in one round trip. */
 function together(limiters: readonly Limiter[], store: RateLimitStore, guard: StoreGuard): Limiter["apply"] {
   return (req, res, next, state) => {
-    const waiting = state.limits ?? new LimitsTogether(store, guard, state, true, next);
+    const waiting = state.limits ?? new BatchedLimits(store, guard, state, true, next);
     for (const limiter of limiters) {
       const count = limiter.countOf(req, res, state);
       if (count !== undefined) waiting.add(count);
     }
-    waiting.settle(next);
+    waiting.check(next);
   };
 }
 
@@ -122,7 +122,7 @@ function inTurn([first, second]: readonly Limiter[]): Limiter["apply"] {
 /** Before the app: limits that still wait. */
 const settleLimits: RunLayer = function settleWaitingLimits(_req, _res, next, { limits }) {
   if (limits === undefined) next();
-  else limits.settle(next);
+  else limits.check(next);
 };
 
 /**
@@ -207,7 +207,7 @@ export function rateLimiter(settings: RateLimitSettings = {}, deps?: PartDepende
 function storeOf(options: ResolvedRateLimitSettings, runtime: Runtime, deps: RateLimitDependencies): RateLimitStore {
   if (options.store === undefined) return deps.store;
   if (isWindowStore(options.store)) return options.store;
-  return new ForeignWindowStore(
+  return new ThirdPartyStore(
     options.store,
     { name: options.name, limit: options.limit, windowMs: options.windowSeconds * 1000 },
     runtime.clock,
@@ -236,7 +236,7 @@ function layer(
     mode: options.mode,
     run,
     describe: () => describe(options),
-    ...(store instanceof ForeignWindowStore ? { ready: () => store.ready() } : {}),
+    ...(store instanceof ThirdPartyStore ? { ready: () => store.ready() } : {}),
     close: async () => {
       for (const limiter of limiters) limiter.close();
     },

@@ -1,20 +1,20 @@
 import type { RequestState } from "../core/request-state.js";
 import type { StoreGuard } from "../stores/health/store-guard.js";
-import type { LimitCount, WaitingLimits } from "../core/pending-limits.js";
+import type { LimitCount, PendingLimits } from "../core/pending-limits.js";
 import type { RateLimitStore } from "../stores/contracts.js";
 import { SlidingWindowStore } from "../stores/memory/sliding-window/store.js";
-import { askStore } from "./consume.js";
+import { consumeLimits } from "./consume.js";
 
 /**
  * Whether limits that count in this store are worth keeping until all are known. In this process a limit costs less than
  * a microsecond, so there each is asked at its own place; a store that knows one limit at a time cannot be asked for more.
  */
-export function asksTogether(store: RateLimitStore): boolean {
+export function supportsBatch(store: RateLimitStore): boolean {
   return !(store instanceof SlidingWindowStore) && store.consumeAll !== undefined;
 }
 
 /** The limits of one request, kept in its state until they are settled. */
-export class LimitsTogether implements WaitingLimits {
+export class BatchedLimits implements PendingLimits {
   readonly store: RateLimitStore;
   readonly forPrincipal: boolean;
   readonly #guard: StoreGuard;
@@ -42,9 +42,9 @@ export class LimitsTogether implements WaitingLimits {
     this.#counts.push(count);
   }
 
-  settle(done: () => void): void {
+  check(done: () => void): void {
     this.#state.limits = undefined;
     if (this.#counts.length === 0) done();
-    else askStore(this.store, this.#guard, this.#counts, this.#state, done, this.#failed);
+    else consumeLimits(this.store, this.#guard, this.#counts, this.#state, done, this.#failed);
   }
 }

@@ -1,6 +1,6 @@
 import { LRUCache } from "lru-cache";
 import type { Clock } from "../core/clock.js";
-import { ownCopy } from "../core/detach-string.js";
+import { detachString } from "../core/detach-string.js";
 import type { LimitCount } from "../core/pending-limits.js";
 
 /** Clients remembered; a flood of more of them finds some forgotten, and those cost a signature each. */
@@ -10,7 +10,7 @@ const MOST = 10_000;
  * The clients that a limit has refused and, by its own word, would refuse now. They are asked about before anything is done
  * for them: a signature checked while their limit waits may cost more than the limit itself.
  */
-export class JustRefused {
+export class RefusedClients {
   readonly #until = new LRUCache<string, number>({ max: MOST });
   readonly #clock: Clock;
 
@@ -24,12 +24,12 @@ export class JustRefused {
   }
 
   /** The same count, whose refusal is remembered. */
-  watch(count: LimitCount): LimitCount {
+  track(count: LimitCount): LimitCount {
     return {
       ...count,
-      settle: (outcome) => {
-        if (!outcome.allowed) this.#until.set(ownCopy(count.key), this.#clock.monotonic() + outcome.retryAfterMs);
-        return count.settle(outcome);
+      applyOutcome: (outcome) => {
+        if (!outcome.allowed) this.#until.set(detachString(count.key), this.#clock.monotonic() + outcome.retryAfterMs);
+        return count.applyOutcome(outcome);
       },
     };
   }

@@ -2,7 +2,7 @@ import type { Store } from "express-rate-limit";
 import type { Request } from "express";
 import { z } from "zod";
 import { addressRangeSchema, modeSchema, secondsSchema } from "../settings/common.js";
-import { addIssue, chosen, settingsObject } from "../settings/object.js";
+import { addIssue, selectSchema, settingsObject } from "../settings/object.js";
 import type { RateLimitStore } from "../stores/contracts.js";
 import { DEFAULT_MAX_CLIENTS, maxClientsSchema } from "../stores/memory/sliding-window/settings.js";
 
@@ -29,12 +29,12 @@ const nameSchema = z.string().superRefine((name, context) => {
 
 const functionSchema = z.custom((value) => typeof value === "function");
 
-const keySchema = chosen<
+const keySchema = selectSchema<
   "address" | "principal" | RateLimitKeyFunction,
   "address" | "principal" | RateLimitKeyFunction
 >((value) => (typeof value === "function" ? functionSchema : z.enum(["address", "principal"])));
 
-const costSchema = chosen<number | RateLimitCostFunction, number | RateLimitCostFunction>((value) =>
+const costSchema = selectSchema<number | RateLimitCostFunction, number | RateLimitCostFunction>((value) =>
   typeof value === "function" ? functionSchema : z.int().min(1),
 );
 

@@ -8,7 +8,7 @@ import type { RateLimitStore, WindowOutcome, WindowPolicy } from "../stores/cont
  * window and counts refused requests as well, so what it gives is that store's promise and not the exact log's: up to
  * twice the limit around the end of a window. A cost of n is n increments, one after the other, until the limit is passed.
  */
-export class ForeignWindowStore implements RateLimitStore {
+export class ThirdPartyStore implements RateLimitStore {
   readonly #store: Store;
   readonly #clock: Clock;
   /** Why the store could not be initialised; every call fails with it. */

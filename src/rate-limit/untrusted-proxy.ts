@@ -1,7 +1,7 @@
 import type { Request } from "express";
 import { isFromTrustedProxy } from "../core/http/authority.js";
 import type { RequestState } from "../core/request-state.js";
-import { requestFacts } from "../core/request-events.js";
+import { requestContext } from "../core/request-events.js";
 
 /**
  * Looks for X-Forwarded-For from a peer that `trust proxy` does not trust. A client may have made it up; but when it
@@ -17,7 +17,7 @@ export function untrustedProxyWatch(source: string): (req: Request, state: Reque
     state.runtime.events.emit("portcullis_untrusted_proxy", () => ({
       source,
       reason: "x-forwarded-for-not-trusted",
-      ...requestFacts(req),
+      ...requestContext(req),
     }));
   };
 }

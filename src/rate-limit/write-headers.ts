@@ -1,6 +1,6 @@
 import type { Clock } from "../core/clock.js";
 import type { HeaderBuffer } from "../core/response/header-buffer.js";
-import { epochSeconds, isStricter, type LimitText, rateLimitItem, type Verdict } from "./decide.js";
+import { epochSeconds, isStricter, type LimitHeaders, rateLimitItem, type Verdict } from "./decide.js";
 
 /**
  * Writes what a limit says. Several limits may do so in one request: draft-8 is a list and takes
@@ -10,7 +10,7 @@ import { epochSeconds, isStricter, type LimitText, rateLimitItem, type Verdict }
  */
 export function writeLimitHeaders(
   headers: HeaderBuffer,
-  text: LimitText,
+  text: LimitHeaders,
   verdict: Verdict,
   clock: Pick<Clock, "now">,
 ): void {

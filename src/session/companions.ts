@@ -26,7 +26,7 @@ const COMPANIONS: PropertyDescriptorMap = {
 };
 
 /** Puts `req.sessionID` and `req.sessionStore` in place. */
-export function bindCompanions(req: Request): void {
+export function defineSessionProperties(req: Request): void {
   Object.defineProperties(req, COMPANIONS);
 }
 

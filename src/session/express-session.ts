@@ -2,9 +2,9 @@ import { randomBytes } from "node:crypto";
 import type { Request } from "express";
 import session from "express-session";
 import type { Runtime } from "../core/runtime.js";
-import { SessionStoreFullError, type SessionStamp } from "../stores/session-record.js";
+import { SessionStoreFullError, type SessionMetadata } from "../stores/session-record.js";
 import type { FormerSessions } from "./former-sessions.js";
-import { andThen, settle, type Maybe } from "../core/maybe-promise.js";
+import { mapMaybe, resolveMaybe, type MaybePromise } from "../core/maybe-promise.js";
 import type { SessionCookie } from "./session-cookie.js";
 import type { ResolvedSessionSettings } from "./settings.js";
 import { appData } from "./metadata.js";
@@ -22,7 +22,7 @@ export class SessionHost {
   sessionID: string | undefined;
   sessionStore: session.Store | undefined;
   /** Our facts of the session; absent until it is first saved. */
-  stamp: SessionStamp | undefined;
+  stamp: SessionMetadata | undefined;
   /** The id under which the store knows this session. */
   storedId: string | undefined;
   /** The app's data as the store has it, serialised. */
@@ -102,7 +102,7 @@ export class ExpressSessionAdapter extends session.Store {
   }
 
   /** Saves what the host holds under its id. */
-  save(host: SessionHost, live: object): Maybe<WriteOutcome> {
+  save(host: SessionHost, live: object): MaybePromise<WriteOutcome> {
     const sid = host.sessionID;
     if (typeof sid !== "string") return "ended";
     const data = appData(live);
@@ -113,7 +113,7 @@ export class ExpressSessionAdapter extends session.Store {
       seenAt: now,
       principal: host.stamp?.principal ?? null,
     };
-    return andThen(this.#stored.write(sid, data, stamp, host.storedId !== sid), (outcome) => {
+    return mapMaybe(this.#stored.write(sid, data, stamp, host.storedId !== sid), (outcome) => {
       if (outcome === "ended") host.ended = true;
       if (outcome !== "written" || host.sessionID !== sid) return outcome;
       host.stamp = stamp;
@@ -125,7 +125,7 @@ export class ExpressSessionAdapter extends session.Store {
   }
 
   override get(sid: string, callback: (error: unknown, data?: session.SessionData | null) => void): void {
-    settle(
+    resolveMaybe(
       () => this.#stored.load(sid),
       (loaded) => callback(null, loaded === undefined ? null : this.#dataOf(loaded)),
       (error) => callback(error),
@@ -147,7 +147,7 @@ export class ExpressSessionAdapter extends session.Store {
     // What JSON cannot carry is an error of the line that saves, as with express-session, and not of a callback that nobody gave.
     serialise(live);
     const host = (live as unknown as { readonly req?: SessionHost }).req;
-    settle(
+    resolveMaybe(
       () =>
         host instanceof SessionHost && host.sessionID === sid ? this.save(host, live) : this.#setForeign(sid, live),
       (outcome) => callback(outcome === "full" ? new SessionStoreFullError() : null),
@@ -157,7 +157,7 @@ export class ExpressSessionAdapter extends session.Store {
 
   /** What `req.session.destroy()` calls. */
   override destroy(sid: string, callback: (error?: unknown) => void = () => undefined): void {
-    settle(
+    resolveMaybe(
       () => this.#stored.end(sid),
       () => callback(null),
       (error) => callback(error),
@@ -186,8 +186,8 @@ export class ExpressSessionAdapter extends session.Store {
   }
 
   /** A session other than the request's own, changed through `req.sessionStore`: it must exist and keeps its stamp. */
-  #setForeign(sid: string, data: object): Maybe<WriteOutcome> {
-    return andThen(this.#stored.load(sid), (loaded) =>
+  #setForeign(sid: string, data: object): MaybePromise<WriteOutcome> {
+    return mapMaybe(this.#stored.load(sid), (loaded) =>
       loaded === undefined ? "ended" : this.#stored.write(sid, appData(data), loaded.stamp, false),
     );
   }
@@ -206,4 +206,4 @@ export interface SessionContext {
 
 /** A symbol passes by the copy that express-session makes of loaded data. */
 const STAMP = Symbol("stamp");
-type Stamped = session.SessionData & { readonly [STAMP]?: SessionStamp };
+type Stamped = session.SessionData & { readonly [STAMP]?: SessionMetadata };

@@ -1,6 +1,6 @@
-import { andThen, orElse, type Maybe } from "../core/maybe-promise.js";
+import { mapMaybe, orElse, type MaybePromise } from "../core/maybe-promise.js";
 import type { StoreCaller } from "../core/store-caller.js";
-import type { SessionStamp } from "../stores/session-record.js";
+import type { SessionMetadata } from "../stores/session-record.js";
 import { isTouchDue } from "./decide.js";
 import type { SessionContext } from "./express-session.js";
 import type { AdoptedSession, FormerSessions } from "./former-sessions.js";
@@ -14,7 +14,7 @@ export interface FoundSession {
   /** Names the session without giving its id away. */
   readonly handle: string;
   /** Set when the session's end has moved, so that the browser has to be given the cookie again. */
-  readonly renewed: SessionStamp | undefined;
+  readonly renewed: SessionMetadata | undefined;
   /** Set when it is a session of express-session, whose cookie has to be taken back. */
   readonly adopted: AdoptedSession | undefined;
 }
@@ -39,16 +39,16 @@ export function findSession(
   value: string | undefined,
   oldSid: string | undefined,
   caller: StoreCaller,
-): Maybe<FoundSession | NoSession> {
+): MaybePromise<FoundSession | NoSession> {
   const { cookie, former, stored } = context;
-  const goOn = (none: NoSession): Maybe<FoundSession | NoSession> =>
+  const goOn = (none: NoSession): MaybePromise<FoundSession | NoSession> =>
     former === undefined || oldSid === undefined ? none : adopt(former, oldSid, none, caller);
   const name = value === undefined ? undefined : cookie.read(value);
   caller.credential = name?.handle;
   if (name === undefined) return goOn("none");
-  return andThen(stored.load(name.sid, caller), (loaded) => {
+  return mapMaybe(stored.load(name.sid, caller), (loaded) => {
     if (loaded !== undefined)
-      return andThen(noteUse(context, loaded), (renewed) => ({
+      return mapMaybe(noteUse(context, loaded), (renewed) => ({
         loaded,
         handle: name.handle,
         renewed,
@@ -64,20 +64,23 @@ function adopt(
   oldSid: string,
   none: NoSession,
   caller: StoreCaller,
-): Maybe<FoundSession | NoSession> {
-  return andThen(former.adopt(oldSid, caller), (adopted) => {
+): MaybePromise<FoundSession | NoSession> {
+  return mapMaybe(former.adopt(oldSid, caller), (adopted) => {
     if (adopted === undefined) return former.wasReplaced(oldSid) ? "behind-log-in" : none;
     return { loaded: adopted, handle: sessionHandle(adopted.sid), renewed: adopted.stamp, adopted };
   });
 }
 
 /** The stamp with the new time of use, when one was due and the session is still there. */
-function noteUse({ stored }: SessionContext, { sid, record, stamp }: LoadedSession): Maybe<SessionStamp | undefined> {
+function noteUse(
+  { stored }: SessionContext,
+  { sid, record, stamp }: LoadedSession,
+): MaybePromise<SessionMetadata | undefined> {
   if (!isTouchDue(stamp, stored.policy, stored.now())) return undefined;
   const touched = { ...stamp, seenAt: stored.now() };
   return orElse(
     () =>
-      andThen(stored.touch(sid, appData(record), touched), (outcome) => (outcome === "written" ? touched : undefined)),
+      mapMaybe(stored.touch(sid, appData(record), touched), (outcome) => (outcome === "written" ? touched : undefined)),
     // The session was loaded a moment ago; it merely ends earlier. The guard of the store has announced the outage.
     () => undefined,
   );

@@ -3,7 +3,7 @@ import type { StoreCaller } from "../core/store-caller.js";
 import { StoreUnavailableError } from "../stores/health/store-guard.js";
 import { findCookie } from "./decide.js";
 import type { HeaderBuffer } from "../core/response/header-buffer.js";
-import { andThen, type Maybe } from "../core/maybe-promise.js";
+import { mapMaybe, type MaybePromise } from "../core/maybe-promise.js";
 import { isSignedBy, type SessionCookie } from "./session-cookie.js";
 import type { ResolvedMigrateFromSettings } from "./settings.js";
 import { appData } from "./metadata.js";
@@ -65,7 +65,7 @@ export class FormerSessions {
   }
 
   /** The session of that old id, ours from now on. */
-  adopt(oldSid: string, caller?: StoreCaller): Maybe<AdoptedSession | undefined> {
+  adopt(oldSid: string, caller?: StoreCaller): MaybePromise<AdoptedSession | undefined> {
     const known = this.#underWay.get(oldSid);
     if (known !== undefined) return known.then((adopted) => adopted && { ...adopted, isNew: false });
     const adopted = this.#adoptId(oldSid, caller);
@@ -85,9 +85,9 @@ export class FormerSessions {
     if (this.#name !== this.#cookie.name) this.#cookie.takeOther(headers, this.#name, path, domain);
   }
 
-  #adoptId(oldSid: string, caller?: StoreCaller): Maybe<AdoptedSession | undefined> {
+  #adoptId(oldSid: string, caller?: StoreCaller): MaybePromise<AdoptedSession | undefined> {
     const sid = this.#keepsId ? oldSid : this.#newIdOf(oldSid);
-    return andThen(this.#stored.formerRecord(oldSid, caller), (record) => {
+    return mapMaybe(this.#stored.formerRecord(oldSid, caller), (record) => {
       if (record === undefined) return this.#keepsId ? undefined : this.#lately(sid);
       const { path, domain } = record.cookie as { path?: unknown; domain?: unknown };
       const place = {
@@ -96,18 +96,18 @@ export class FormerSessions {
       };
       if (this.#keepsId) return this.#write(sid, appData(record), place, false);
       // Another process may have been first.
-      return andThen(this.#stored.load(sid), (there) =>
-        andThen(
+      return mapMaybe(this.#stored.load(sid), (there) =>
+        mapMaybe(
           there === undefined ? this.#write(sid, appData(record), place, true) : { ...there, ...place, isNew: false },
-          (adopted) => andThen(this.#stored.end(oldSid, "replaced"), () => adopted),
+          (adopted) => mapMaybe(this.#stored.end(oldSid, "replaced"), () => adopted),
         ),
       );
     });
   }
 
   /** A session adopted a moment ago, whose old record is gone. */
-  #lately(sid: string): Maybe<AdoptedSession | undefined> {
-    return andThen(this.#stored.load(sid), (there) => {
+  #lately(sid: string): MaybePromise<AdoptedSession | undefined> {
+    return mapMaybe(this.#stored.load(sid), (there) => {
       if (there === undefined || this.#stored.now() - there.stamp.createdAt >= LATE_REQUESTS_MS) return undefined;
       return { ...there, path: "/", domain: undefined, isNew: false };
     });
@@ -118,15 +118,15 @@ export class FormerSessions {
     data: Record<string, unknown>,
     place: Pick<AdoptedSession, "path" | "domain">,
     fresh: boolean,
-  ): Maybe<AdoptedSession | undefined> {
+  ): MaybePromise<AdoptedSession | undefined> {
     const now = this.#stored.now();
     const stamp = { createdAt: now, seenAt: now, principal: null };
-    return andThen(this.#stored.write(sid, data, stamp, fresh), (outcome) => {
+    return mapMaybe(this.#stored.write(sid, data, stamp, fresh), (outcome) => {
       if (outcome === "written")
-        return andThen(this.#stored.load(sid), (loaded) => loaded && { ...loaded, ...place, isNew: true });
+        return mapMaybe(this.#stored.load(sid), (loaded) => loaded && { ...loaded, ...place, isNew: true });
       // Ended, or adopted by another process a moment ago. A full store is an outage for this caller: the old session stays.
       if (outcome === "full") throw new StoreUnavailableError("session");
-      return andThen(this.#stored.load(sid), (loaded) => loaded && { ...loaded, ...place, isNew: false });
+      return mapMaybe(this.#stored.load(sid), (loaded) => loaded && { ...loaded, ...place, isNew: false });
     });
   }
 

@@ -1,5 +1,5 @@
 import type session from "express-session";
-import { andThen, fromCallback, type Maybe } from "../core/maybe-promise.js";
+import { mapMaybe, fromCallback, type MaybePromise } from "../core/maybe-promise.js";
 import type { Runtime } from "../core/runtime.js";
 import type { StoreCaller } from "../core/store-caller.js";
 import type { PrincipalSession, SessionStore } from "../stores/contracts.js";
@@ -52,8 +52,8 @@ export class GuardedSessionStore {
   }
 
   /** @param caller whose request it is, when it is the caller's own session */
-  get(sid: string, caller?: StoreCaller): Maybe<session.SessionData | null | undefined> {
-    const run = (): Maybe<session.SessionData | null | undefined> =>
+  get(sid: string, caller?: StoreCaller): MaybePromise<session.SessionData | null | undefined> {
+    const run = (): MaybePromise<session.SessionData | null | undefined> =>
       fromCallback<session.SessionData | null>((done) =>
         this.#store.get(sid, (error: unknown, found) => (isNoSession(error) ? done(null, null) : done(error, found))),
       );
@@ -61,8 +61,8 @@ export class GuardedSessionStore {
   }
 
   /** Writes a session whether or not it is there. */
-  set(sid: string, record: session.SessionData): Maybe<WriteOutcome> {
-    const run = (): Maybe<WriteOutcome | undefined> =>
+  set(sid: string, record: session.SessionData): MaybePromise<WriteOutcome> {
+    const run = (): MaybePromise<WriteOutcome | undefined> =>
       fromCallback<WriteOutcome>((done) =>
         this.#store.set(sid, record, (error: unknown) => {
           // A full store works; taking it for an outage would refuse everyone.
@@ -70,46 +70,46 @@ export class GuardedSessionStore {
           else done(error, "written");
         }),
       );
-    return andThen(this.#guard.run(run), (outcome) => outcome ?? "written");
+    return mapMaybe(this.#guard.run(run), (outcome) => outcome ?? "written");
   }
 
   /** Writes a new session, or one that is still there. Only for a store that `isAtomic`. */
-  write(mode: "create" | "replace", sid: string, record: session.SessionData): Maybe<WriteOutcome> {
-    const run = (): Maybe<WriteOutcome | undefined> =>
+  write(mode: "create" | "replace", sid: string, record: session.SessionData): MaybePromise<WriteOutcome> {
+    const run = (): MaybePromise<WriteOutcome | undefined> =>
       fromCallback<WriteOutcome>((done) =>
         this.#store[mode]?.(sid, record, (error: unknown, written?: boolean) => {
           if (isFull(error)) done(null, "full");
           else done(error, written === true ? "written" : "ended");
         }),
       );
-    return andThen(this.#guard.run(run), (outcome) => outcome ?? "ended");
+    return mapMaybe(this.#guard.run(run), (outcome) => outcome ?? "ended");
   }
 
   /** Moves the end of a session. False when the store reports that it is gone. Only for a store that `canTouch`. */
-  touch(sid: string, record: session.SessionData): Maybe<boolean> {
+  touch(sid: string, record: session.SessionData): MaybePromise<boolean> {
     const touch = this.#store.touch as SessionStore["touch"] | undefined;
-    const run = (): Maybe<boolean | undefined> =>
+    const run = (): MaybePromise<boolean | undefined> =>
       fromCallback<boolean>((done) => touch?.call(this.#store, sid, record, done));
     // Most stores call back without a value; ours with false.
-    return andThen(this.#guard.run(run), (found) => found !== false);
+    return mapMaybe(this.#guard.run(run), (found) => found !== false);
   }
 
   /** False when the store reports that there was no such session. @param time what the call shares with others */
-  destroy(sid: string, time?: StoreTime): Maybe<boolean> {
-    const run = (): Maybe<boolean | undefined> =>
+  destroy(sid: string, time?: StoreTime): MaybePromise<boolean> {
+    const run = (): MaybePromise<boolean | undefined> =>
       fromCallback<boolean>((done) =>
         this.#store.destroy(sid, (error: unknown, found?: boolean) => done(error, found)),
       );
-    return andThen(this.#guard.run(run, time), (found) => found !== false);
+    return mapMaybe(this.#guard.run(run, time), (found) => found !== false);
   }
 
   /** See `PrincipalIndex`. Only for a store that `hasIndex`. */
-  list(principalId: string): Maybe<readonly PrincipalSession[]> {
+  list(principalId: string): MaybePromise<readonly PrincipalSession[]> {
     return this.#guard.run(() => this.#store.listByPrincipal?.(principalId) ?? []);
   }
 
   /** See `PrincipalIndex`. Only for a store that `hasIndex`. @param time what the call shares with others */
-  ids(principalId: string, agoMs: number, time?: StoreTime): Maybe<readonly string[]> {
+  ids(principalId: string, agoMs: number, time?: StoreTime): MaybePromise<readonly string[]> {
     return this.#guard.run(() => this.#store.idsByPrincipal?.(principalId, agoMs) ?? [], time);
   }
 }

@@ -1,7 +1,7 @@
 import { InvalidInputError } from "../core/portcullis-error.js";
 import type { Request, Response } from "express";
 import { ID_FORM, idText, isPrincipalId, isRole, isScope, ROLE_FORM, SCOPE_FORM } from "../core/identity.js";
-import { requestFacts } from "../core/request-events.js";
+import { requestContext } from "../core/request-events.js";
 import { SetupError } from "../core/setup-error.js";
 import { SessionStoreFullError } from "../stores/session-record.js";
 import { boundSession } from "./request-properties.js";
@@ -101,11 +101,11 @@ async function begin(req: Request, who: LogInAs, options: LogInSettings): Promis
   // After a logOut in the same request: the browser would drop the new cookie with the old.
   if (!bound.res.headersSent) bound.res.removeHeader("Clear-Site-Data");
   req.principal = principalOf(sessionHandle(host.sessionID ?? ""), stamp);
-  runtime.events.emit("authn_login_success", () => ({ source: "session", reason: "session", ...requestFacts(req) }));
+  runtime.events.emit("authn_login_success", () => ({ source: "session", reason: "session", ...requestContext(req) }));
   runtime.events.emit(kind === "renewal" ? "session_renewed" : "session_created", () => ({
     source: "session",
     reason: kind === "renewal" ? "re-authenticated" : "log-in",
-    ...requestFacts(req),
+    ...requestContext(req),
   }));
 }
 
@@ -144,7 +144,7 @@ async function end(req: Request, res: Response): Promise<void> {
   if (!res.headersSent) bound.watch();
   const sid = host?.storedId;
   if (sid !== undefined) {
-    const facts = requestFacts(req);
+    const facts = requestContext(req);
     const announce = (): void =>
       runtime.events.emit("session_logout", () => ({ source: "session", reason: "log-out", ...facts }));
     await stored.end(sid, "ended", announce);

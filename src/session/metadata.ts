@@ -1,16 +1,16 @@
 import { createPrincipal, type Principal } from "../core/principal.js";
-import { SESSION_STAMP, type SessionStamp } from "../stores/session-record.js";
+import { SESSION_METADATA, type SessionMetadata } from "../stores/session-record.js";
 
 /** A session's data without the parts that are not the app's: what `req.session` shows, minus its cookie. */
 export function appData(source: object): Record<string, unknown> {
   return Object.fromEntries(
-    Object.entries(source).filter(([key]) => key !== "cookie" && key !== SESSION_STAMP && key !== "__proto__"),
+    Object.entries(source).filter(([key]) => key !== "cookie" && key !== SESSION_METADATA && key !== "__proto__"),
   );
 }
 
 /** Reads a stamp back from a store. `undefined` when the record was not written by the session layer. */
-export function readStamp(record: object): SessionStamp | undefined {
-  const value = (record as Record<string, unknown>)[SESSION_STAMP];
+export function readMetadata(record: object): SessionMetadata | undefined {
+  const value = (record as Record<string, unknown>)[SESSION_METADATA];
   if (typeof value !== "object" || value === null) return undefined;
   const { createdAt, seenAt, principal } = value as Record<string, unknown>;
   if (!isTime(createdAt) || !isTime(seenAt)) return undefined;
@@ -22,7 +22,7 @@ export function readStamp(record: object): SessionStamp | undefined {
 }
 
 /** Who a session belongs to, as the one shape of identity. @param handle names the session without giving its id away */
-export function principalOf(handle: string, stamp: SessionStamp): Principal | undefined {
+export function principalOf(handle: string, stamp: SessionMetadata): Principal | undefined {
   return stamp.principal === null
     ? undefined
     : createPrincipal({ ...stamp.principal, kind: "session", credentialId: handle });

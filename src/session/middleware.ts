@@ -1,11 +1,11 @@
 import { createSecretKey, type KeyObject } from "node:crypto";
 import type { NextFunction, Request, RequestHandler, Response } from "express";
 import type session from "express-session";
-import { acceptPrincipal } from "../core/request-events.js";
+import { setPrincipal } from "../core/request-events.js";
 import type { Layer, RunLayer } from "../core/layer.js";
 import { standalone } from "../core/pipeline.js";
 import { refuse } from "../core/response/refuse.js";
-import { requestFacts } from "../core/request-events.js";
+import { requestContext } from "../core/request-events.js";
 import type { Refusal } from "../core/response/problem.js";
 import type { RequestState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
@@ -173,7 +173,7 @@ function sessionRun(context: SessionContext): RunLayer {
     // To load a session is costly, so the limits agree first; unless one of them is to know whose session it is.
     if (value === undefined && oldSid === undefined) next();
     else if (state.limits === undefined || state.limits.forPrincipal) loadSession(current, value, oldSid, next, state);
-    else state.limits.settle(() => loadSession(current, value, oldSid, next, state));
+    else state.limits.check(() => loadSession(current, value, oldSid, next, state));
   };
 }
 
@@ -200,7 +200,7 @@ function loadSession(
       if (!refuse(req, res, "session", TWO_KINDS, mode)) next();
       return;
     }
-    if (req.principal?.kind === "session") acceptPrincipal(req, state, runtime, "session", req.principal);
+    if (req.principal?.kind === "session") setPrincipal(req, state, runtime, "session", req.principal);
     next();
   });
 }
@@ -209,7 +209,7 @@ function announceUnreadable(req: Request, runtime: Runtime): void {
   runtime.events.emit("input_validation_fail", () => ({
     source: "session",
     reason: "malformed-cookie",
-    ...requestFacts(req),
+    ...requestContext(req),
   }));
 }
 

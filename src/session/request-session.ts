@@ -2,23 +2,23 @@ import { InvalidInputError } from "../core/portcullis-error.js";
 import type { Request, Response } from "express";
 import session from "express-session";
 import { refuse } from "../core/response/refuse.js";
-import { requestFacts } from "../core/request-events.js";
+import { requestContext } from "../core/request-events.js";
 import { beginState, stateOf } from "../core/request-state.js";
 import type { HeaderBuffer } from "../core/response/header-buffer.js";
-import { bindCompanions } from "./companions.js";
+import { defineSessionProperties } from "./companions.js";
 import { expiryOf } from "./decide.js";
 import { SessionHost, serialise, type LiveSession, type SessionContext } from "./express-session.js";
 import { findSession, type FoundSession } from "./find-session.js";
 import type { AdoptedSession } from "./former-sessions.js";
-import { holdResponse, type Commit } from "../core/response/held-response.js";
-import { andThen, settle, type Maybe } from "../core/maybe-promise.js";
+import { holdResponse, type BeforeSend } from "../core/response/held-response.js";
+import { mapMaybe, resolveMaybe, type MaybePromise } from "../core/maybe-promise.js";
 import { principalOf } from "./metadata.js";
 import type { LoadedSession } from "./session-repository.js";
 
 const UNAVAILABLE = { code: "store-unavailable", event: false } as const;
 
 /** The session of one request: nothing until it is read, loaded when a cookie came, committed before the answer leaves. */
-export class RequestSession implements Commit {
+export class RequestSession implements BeforeSend {
   readonly context: SessionContext;
   readonly req: Request;
   readonly res: Response;
@@ -96,7 +96,7 @@ export class RequestSession implements Commit {
    * @param done called once, with an error when the store did not answer
    */
   load(value: string | undefined, oldSid: string | undefined, done: (error?: unknown) => void): void {
-    settle(
+    resolveMaybe(
       () => findSession(this.context, value, oldSid, stateOf(this.req)),
       (found) => {
         try {
@@ -139,7 +139,7 @@ export class RequestSession implements Commit {
   }
 
   #clearBrowser(headers: HeaderBuffer, site: boolean): void {
-    this.context.cookie.take(headers);
+    this.context.cookie.clear(headers);
     if (!site) return;
     // Browsers heed it over https only.
     this.res.setHeader("Clear-Site-Data", '"cache", "cookies", "storage"');
@@ -181,19 +181,19 @@ export class RequestSession implements Commit {
     }
   }
 
-  run(): Maybe<boolean> {
+  run(): MaybePromise<boolean> {
     if (this.#underWay !== undefined) return this.#underWay.then(() => this.run());
     const host = this.open();
     const live = host.session;
     try {
-      if (live == null) return this.#orRefused(andThen(this.#endUnset(host), () => true));
+      if (live == null) return this.#orRefused(mapMaybe(this.#endUnset(host), () => true));
       if (!host.isDirty(live)) return true;
       // An id that the answer can no longer carry would be a session nobody has.
       if (host.storedId === undefined && this.res.headersSent) return true;
       const fresh = host.storedId === undefined;
       if (fresh && this.#isBehindLogIn) return true;
       return this.#orRefused(
-        andThen(this.context.adapter.save(host, live), (outcome) => {
+        mapMaybe(this.context.adapter.save(host, live), (outcome) => {
           if (fresh && outcome === "written") this.#announceCreated("anonymous");
           return outcome !== "full" || this.#mayPassUnsaved;
         }),
@@ -204,7 +204,7 @@ export class RequestSession implements Commit {
   }
 
   /** Puts the cookie on the answer: as late as possible, so that it is not one of a session that has ended meanwhile. */
-  onGranted(): void {
+  onCommitted(): void {
     const { cookie, stored } = this.context;
     const host = this.open();
     if (this.res.headersSent) return;
@@ -213,7 +213,7 @@ export class RequestSession implements Commit {
     const sid = host.storedId;
     if (this.#unset) this.#clearBrowser(headers, this.#clearsSite);
     else if (host.saved && sid !== undefined && !host.ended && !stored.hasEnded(sid))
-      cookie.give(headers, sid, this.#lifeSeconds(host));
+      cookie.set(headers, sid, this.#lifeSeconds(host));
     this.#unset = false;
     host.saved = false;
   }
@@ -240,14 +240,14 @@ export class RequestSession implements Commit {
   #bindCompanions(): void {
     if (this.#hasCompanions) return;
     this.#hasCompanions = true;
-    bindCompanions(this.req);
+    defineSessionProperties(this.req);
   }
 
-  #endUnset(host: SessionHost): Maybe<void> {
+  #endUnset(host: SessionHost): MaybePromise<void> {
     const { stored } = this.context;
     const sid = host.storedId;
     if (sid === undefined) return undefined;
-    return andThen(stored.hasEnded(sid) ? undefined : stored.end(sid), () => {
+    return mapMaybe(stored.hasEnded(sid) ? undefined : stored.end(sid), () => {
       host.reset();
       this.#unset = true;
     });
@@ -259,7 +259,7 @@ export class RequestSession implements Commit {
     return Math.max(1, Math.ceil((expiryOf(stamp, stored.policy) - stored.now()) / 1000));
   }
 
-  #orRefused(answer: Maybe<boolean>): Maybe<boolean> {
+  #orRefused(answer: MaybePromise<boolean>): MaybePromise<boolean> {
     return answer instanceof Promise ? answer.catch(() => this.#mayPassUnsaved) : answer;
   }
 
@@ -271,7 +271,7 @@ export class RequestSession implements Commit {
     this.context.runtime.events.emit("session_created", () => ({
       source: "session",
       reason,
-      ...requestFacts(this.req),
+      ...requestContext(this.req),
     }));
   }
 }

@@ -3,7 +3,7 @@ import session from "express-session";
 import { LRUCache } from "lru-cache";
 import { CacheKey } from "../core/cache-key.js";
 import type { HeaderBuffer } from "../core/response/header-buffer.js";
-import { ownCopy } from "../core/detach-string.js";
+import { detachString } from "../core/detach-string.js";
 import { cookieNameOnWire } from "./decide.js";
 import type { ResolvedSessionSettings } from "./settings.js";
 
@@ -45,7 +45,7 @@ export class SessionCookie {
   /** Whose cookie it is, from a value of the spelling that `readSessionCookie` takes; `undefined` when none of the keys signed it. */
   read(value: string): SessionName | undefined {
     // Stores keep it, and the value is a part of the header.
-    const sid = ownCopy(value.slice(ID_AT, ID_AT + ID_LENGTH));
+    const sid = detachString(value.slice(ID_AT, ID_AT + ID_LENGTH));
     const cacheKey = this.#cacheKey.digest(value);
     let handle = this.#handles.get(cacheKey);
     if (handle === undefined) {
@@ -62,7 +62,7 @@ export class SessionCookie {
    *
    * @param lifeSeconds how long the browser keeps it
    */
-  give(headers: HeaderBuffer, sid: string, lifeSeconds: number): void {
+  set(headers: HeaderBuffer, sid: string, lifeSeconds: number): void {
     headers.setCookie(
       this.name,
       `${this.name}=${encodeURIComponent(`s:${sid}.${signatureOf(sid, this.#keys[0])}`)}; Max-Age=${lifeSeconds}${this.#attributes}`,
@@ -71,7 +71,7 @@ export class SessionCookie {
   }
 
   /** Takes the cookie back (expressjs/session#241: nobody else does). */
-  take(headers: HeaderBuffer): void {
+  clear(headers: HeaderBuffer): void {
     headers.setCookie(
       this.name,
       `${this.name}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT${this.#attributes}`,

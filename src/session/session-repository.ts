@@ -1,22 +1,22 @@
 import type session from "express-session";
-import { andThen, orElse, type Maybe } from "../core/maybe-promise.js";
+import { mapMaybe, orElse, type MaybePromise } from "../core/maybe-promise.js";
 import type { Runtime } from "../core/runtime.js";
 import type { StoreCaller } from "../core/store-caller.js";
 import type { PrincipalSession } from "../stores/contracts.js";
 import { RepeatedWrites } from "../stores/health/repeated-writes.js";
 import type { StoreTime } from "../stores/health/store-time.js";
-import { SESSION_STAMP, type SessionStamp } from "../stores/session-record.js";
+import { SESSION_METADATA, type SessionMetadata } from "../stores/session-record.js";
 import { expiryOf, timeVerdict, type SessionTimes, type TimePolicy } from "./decide.js";
 import { EndedSessions, type EndReason } from "./ended-sessions.js";
 import { GuardedSessionStore, type WriteOutcome } from "./guarded-store.js";
-import { readStamp } from "./metadata.js";
+import { readMetadata } from "./metadata.js";
 import { sessionHandle, type SessionCookie } from "./session-cookie.js";
 
 export interface LoadedSession {
   readonly sid: string;
   /** As the store gave it, our stamp among it. */
   readonly record: session.SessionData;
-  readonly stamp: SessionStamp;
+  readonly stamp: SessionMetadata;
 }
 
 /**
@@ -74,19 +74,20 @@ export class SessionRepository {
   }
 
   /** A session that is there and within its times. One past them is destroyed. */
-  load(sid: string, caller?: StoreCaller): Maybe<LoadedSession | undefined> {
+  load(sid: string, caller?: StoreCaller): MaybePromise<LoadedSession | undefined> {
     if (this.#ended.has(sid)) {
       this.#ended.announceUse(sid);
       return undefined;
     }
-    return andThen(this.#store.get(sid, caller), (record) => this.#validate(sid, record));
+    return mapMaybe(this.#store.get(sid, caller), (record) => this.#validate(sid, record));
   }
 
   /** A session in the store that this layer has not written: express-session's own, within the time its cookie says. */
-  formerRecord(sid: string, caller?: StoreCaller): Maybe<session.SessionData | undefined> {
+  formerRecord(sid: string, caller?: StoreCaller): MaybePromise<session.SessionData | undefined> {
     if (this.#ended.has(sid)) return undefined;
-    return andThen(this.#store.get(sid, caller), (record) => {
-      if (record == null || record.cookie == null || SESSION_STAMP in record || this.#ended.has(sid)) return undefined;
+    return mapMaybe(this.#store.get(sid, caller), (record) => {
+      if (record == null || record.cookie == null || SESSION_METADATA in record || this.#ended.has(sid))
+        return undefined;
       return isPast(record.cookie.expires, this.now()) ? undefined : record;
     });
   }
@@ -99,28 +100,28 @@ export class SessionRepository {
   write(
     sid: string,
     data: Readonly<Record<string, unknown>>,
-    stamp: SessionStamp,
+    stamp: SessionMetadata,
     fresh: boolean,
-  ): Maybe<WriteOutcome> {
+  ): MaybePromise<WriteOutcome> {
     if (this.#ended.has(sid)) return "ended";
     const record = this.#record(data, stamp);
     if (this.#store.isAtomic)
-      return andThen(this.#store.write(fresh ? "create" : "replace", sid, record), (outcome) =>
+      return mapMaybe(this.#store.write(fresh ? "create" : "replace", sid, record), (outcome) =>
         this.#ended.has(sid) ? "ended" : outcome,
       );
-    return andThen(fresh ? true : andThen(this.#store.get(sid), (found) => found != null), (exists) => {
+    return mapMaybe(fresh ? true : mapMaybe(this.#store.get(sid), (found) => found != null), (exists) => {
       if (!exists || this.#ended.has(sid)) return "ended";
-      return andThen(this.#store.set(sid, record), (outcome) => {
+      return mapMaybe(this.#store.set(sid, record), (outcome) => {
         // The end may have come while the write was on its way, and reached the store first.
-        return this.#ended.has(sid) ? andThen(this.#store.destroy(sid), () => "ended" as const) : outcome;
+        return this.#ended.has(sid) ? mapMaybe(this.#store.destroy(sid), () => "ended" as const) : outcome;
       });
     });
   }
 
   /** Notes a use: moves the session's end without touching its data, where the store can do that. */
-  touch(sid: string, data: Readonly<Record<string, unknown>>, stamp: SessionStamp): Maybe<WriteOutcome> {
+  touch(sid: string, data: Readonly<Record<string, unknown>>, stamp: SessionMetadata): MaybePromise<WriteOutcome> {
     if (!this.#store.canTouch) return this.write(sid, data, stamp, false);
-    return andThen(this.#store.touch(sid, this.#record(data, stamp)), (found) =>
+    return mapMaybe(this.#store.touch(sid, this.#record(data, stamp)), (found) =>
       found && !this.#ended.has(sid) ? "written" : "ended",
     );
   }
@@ -132,7 +133,7 @@ export class SessionRepository {
    * @param doneLater called when a repetition has ended it, unless another call had by then
    * @returns false when the session had ended before, as far as this process and the store can tell
    */
-  end(sid: string, why: EndReason = "ended", doneLater: () => void = () => undefined): Maybe<boolean> {
+  end(sid: string, why: EndReason = "ended", doneLater: () => void = () => undefined): MaybePromise<boolean> {
     const name = `session ${sid}`;
     const succeeded = this.#unfinished.replacing(name);
     const ended = orElse(
@@ -147,7 +148,7 @@ export class SessionRepository {
         throw error;
       },
     );
-    return andThen(ended, (wasAlive) => {
+    return mapMaybe(ended, (wasAlive) => {
       succeeded();
       return wasAlive;
     });
@@ -159,7 +160,7 @@ export class SessionRepository {
    * @param time what the store call shares with others
    * @returns false when the session had ended before, as far as this process and the store can tell
    */
-  endNow(sid: string, why: EndReason, time?: StoreTime): Maybe<boolean> {
+  endNow(sid: string, why: EndReason, time?: StoreTime): MaybePromise<boolean> {
     const isFirst = this.#ended.add(sid, why);
     const ended = orElse(
       () => this.#store.destroy(sid, time),
@@ -169,17 +170,17 @@ export class SessionRepository {
         throw error;
       },
     );
-    return andThen(ended, (found) => found && isFirst);
+    return mapMaybe(ended, (found) => found && isFirst);
   }
 
   /**
    * Ends a session that must still be alive. Of two callers that end it at once, in whatever process, one gets true; with a
    * store that does not say what `destroy` found, both may get it.
    */
-  endIfAlive(sid: string, why: EndReason): Maybe<boolean> {
+  endIfAlive(sid: string, why: EndReason): MaybePromise<boolean> {
     if (this.#ended.has(sid)) return false;
-    const isThere = this.#store.isAtomic ? true : andThen(this.#store.get(sid), (record) => record != null);
-    return andThen(isThere, (there) => there && this.end(sid, why));
+    const isThere = this.#store.isAtomic ? true : mapMaybe(this.#store.get(sid), (record) => record != null);
+    return mapMaybe(isThere, (there) => there && this.end(sid, why));
   }
 
   get hasIndex(): boolean {
@@ -187,20 +188,20 @@ export class SessionRepository {
   }
 
   /** The principal's sessions that are within their times. Only for a store with an index. */
-  listOf(principalId: string): Maybe<readonly PrincipalSession[]> {
+  listOf(principalId: string): MaybePromise<readonly PrincipalSession[]> {
     const now = this.now();
-    return andThen(this.#store.list(principalId), (found) =>
+    return mapMaybe(this.#store.list(principalId), (found) =>
       found.filter((times) => timeVerdict(times, this.#policy, now) === "alive"),
     );
   }
 
   /** The ids of the principal's sessions that began so long ago, by the store's clock. Only for a store with an index. */
-  idsOf(principalId: string, agoMs: number, time?: StoreTime): Maybe<readonly string[]> {
+  idsOf(principalId: string, agoMs: number, time?: StoreTime): MaybePromise<readonly string[]> {
     return this.#store.ids(principalId, agoMs, time);
   }
 
   /** Says that a session ended by its time. Also called for what the memory store prunes. */
-  announceExpiry(sid: string, times: Pick<SessionStamp, "createdAt" | "seenAt">, subject: string | undefined): void {
+  announceExpiry(sid: string, times: Pick<SessionMetadata, "createdAt" | "seenAt">, subject: string | undefined): void {
     this.#runtime.events.emit("session_expired", () => ({
       source: "session",
       reason: timeVerdict(times, this.#policy, this.now()),
@@ -209,21 +210,21 @@ export class SessionRepository {
     }));
   }
 
-  #validate(sid: string, record: session.SessionData | null | undefined): Maybe<LoadedSession | undefined> {
+  #validate(sid: string, record: session.SessionData | null | undefined): MaybePromise<LoadedSession | undefined> {
     // Ended while the store was answering, never there, or not written by this layer: no such session.
     if (record == null || record.cookie == null || this.#ended.has(sid)) return undefined;
-    const stamp = readStamp(record);
+    const stamp = readMetadata(record);
     if (stamp === undefined) return undefined;
     const verdict = timeVerdict(stamp, this.#policy, this.now());
     if (verdict === "absolute" || (verdict === "idle" && this.#store.knowsLastUse)) {
       this.announceExpiry(sid, stamp, stamp.principal?.id);
-      return andThen(this.#store.destroy(sid), () => undefined);
+      return mapMaybe(this.#store.destroy(sid), () => undefined);
     }
     return { sid, record, stamp };
   }
 
-  #record(data: Readonly<Record<string, unknown>>, stamp: SessionStamp): session.SessionData {
-    return { ...data, cookie: this.cookieOf(stamp), [SESSION_STAMP]: stamp } as unknown as session.SessionData;
+  #record(data: Readonly<Record<string, unknown>>, stamp: SessionMetadata): session.SessionData {
+    return { ...data, cookie: this.cookieOf(stamp), [SESSION_METADATA]: stamp } as unknown as session.SessionData;
   }
 }
 

@@ -2,7 +2,7 @@ import type session from "express-session";
 import { z } from "zod";
 import { modeSchema, secondsSchema } from "../settings/common.js";
 import type { SettingsIssue } from "../settings/errors.js";
-import { addIssue, chosen, settingsObject } from "../settings/object.js";
+import { addIssue, selectSchema, settingsObject } from "../settings/object.js";
 import { formerSecretRingSchema, secretRingSchema } from "../settings/secrets.js";
 
 /** NIST SP 800-63B-4 section 2.2.3 (AAL2): log in again after an hour idle, and after a day in any case. */
@@ -70,14 +70,14 @@ const oldCookieNameSchema = z.string().regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}
 
 const migrateFromSchema = settingsObject({
   /** The `name` of express-session: `connect.sid` unless the app named it. Required. */
-  cookieName: chosen<string, string>((value) => (value === undefined ? NO_COOKIE_NAME : oldCookieNameSchema)),
+  cookieName: selectSchema<string, string>((value) => (value === undefined ? NO_COOKIE_NAME : oldCookieNameSchema)),
   /**
    * The `secret` of express-session, or a list of them. It only verifies, so it may be short. Default:
    * `session.secret`.
    */
   secret: formerSecretRingSchema.optional(),
   /** When to stop reading old cookies: a Date, ISO 8601 text, or milliseconds since the epoch. Required. */
-  until: chosen<z.input<typeof momentSchema>, number>((value) => (value === undefined ? NO_END : momentSchema)),
+  until: selectSchema<z.input<typeof momentSchema>, number>((value) => (value === undefined ? NO_END : momentSchema)),
 });
 
 const shape = settingsObject({

@@ -19,10 +19,10 @@ export function settingsObject<const Shape extends z.ZodRawShape>(shape: Shape):
 }
 
 /** A protection: `false` turns it off, an object configures it. */
-export function switchable<Settings, Resolved>(
+export function toggleable<Settings, Resolved>(
   schema: z.ZodType<Resolved, Settings>,
 ): z.ZodType<false | Resolved, false | Settings> {
-  return chosen<false | Settings, false | Resolved>((value) =>
+  return selectSchema<false | Settings, false | Resolved>((value) =>
     value === false ? z.literal(false) : value === true ? NOT_TRUE : schema,
   );
 }
@@ -39,7 +39,7 @@ const NOT_TRUE = z.unknown().superRefine((_value, context) =>
  * A union whose branch is chosen by looking at the value, so that the issues are those of the branch meant (zod's own
  * union reports every branch's).
  */
-export function chosen<Input, Output>(choose: (value: unknown) => z.ZodType): z.ZodType<Output, Input> {
+export function selectSchema<Input, Output>(choose: (value: unknown) => z.ZodType): z.ZodType<Output, Input> {
   return z.unknown().transform((value, context) => {
     const result = choose(value).safeParse(value);
     if (result.success) return result.data as Output;

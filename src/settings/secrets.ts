@@ -1,7 +1,7 @@
 import { createSecretKey, hkdfSync, type KeyObject } from "node:crypto";
 import { z } from "zod";
 import { Secret } from "../core/secret.js";
-import { addIssue, chosen } from "./object.js";
+import { addIssue, selectSchema } from "./object.js";
 
 /** RFC 7518 section 3.2 asks for a key of at least the hash's size; HKDF's input is held to the same. */
 export const MIN_SECRET_BYTES = 32;
@@ -11,7 +11,7 @@ const PLACEHOLDER =
   /change[-_ ]?me|changeit|secret[-_ ]?key|your[-_ ]?secret|my[-_ ]?secret|super[-_ ]?secret|placeholder|example|insecure|default|password|replace[-_ ]?(me|this)|keyboard ?cat|not[-_ ]?secret|(?<![a-z0-9])todo(?![a-z0-9])|x{8}/i;
 
 /** Why a secret is too weak to sign with, or `undefined` when nothing speaks against it. */
-export function weakness(secret: string): "empty" | "too-short" | "placeholder" | "low-entropy" | undefined {
+export function secretWeakness(secret: string): "empty" | "too-short" | "placeholder" | "low-entropy" | undefined {
   if (secret === "") return "empty";
   if (Buffer.byteLength(secret) < MIN_SECRET_BYTES) return "too-short";
   if (PLACEHOLDER.test(secret)) return "placeholder";
@@ -59,18 +59,18 @@ export const secretSchema: z.ZodType<Secret, string | Secret> = z
   .union([z.string(), z.instanceof(Secret)], { error: "Invalid input: expected a string" })
   .transform((value) => (typeof value === "string" ? new Secret(value) : value))
   .superRefine((value, context) => {
-    const found = weakness(value.reveal());
+    const found = secretWeakness(value.reveal());
     if (found !== undefined)
       addIssue(context, { code: "weak-secret", message: WEAKNESS_MESSAGES[found], remedy: REMEDY });
   });
 
 /** A secret or a list of them: the first signs, all verify, so that a secret can be rotated. */
-export const secretRingSchema: z.ZodType<readonly Secret[], string | Secret | readonly (string | Secret)[]> = chosen(
-  (value) =>
+export const secretRingSchema: z.ZodType<readonly Secret[], string | Secret | readonly (string | Secret)[]> =
+  selectSchema((value) =>
     Array.isArray(value)
       ? z.array(secretSchema).min(1, "The list is empty; give at least one secret.")
       : secretSchema.transform((secret) => [secret]),
-);
+  );
 
 const formerSecretSchema: z.ZodType<Secret, string | Secret> = z
   .union([z.string().min(1, "The secret is empty."), z.instanceof(Secret)], {
@@ -80,7 +80,7 @@ const formerSecretSchema: z.ZodType<Secret, string | Secret> = z
 
 /** Secrets of another program, which only verify what it has signed: of any length, one or a list. */
 export const formerSecretRingSchema: z.ZodType<readonly Secret[], string | Secret | readonly (string | Secret)[]> =
-  chosen((value) =>
+  selectSchema((value) =>
     Array.isArray(value)
       ? z.array(formerSecretSchema).min(1, "The list is empty; give at least one secret.")
       : formerSecretSchema.transform((secret) => [secret]),

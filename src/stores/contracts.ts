@@ -336,7 +336,7 @@ type Answer<T> = (error: unknown, value?: T) => void;
  * A store of express-session's contract (`get`, `set`, `destroy`, `touch`; each calls back once) that keeps what has ended
  * ended: express-session's `set` writes whatever it is given, so a slow request brings a session back that was logged out
  * meanwhile (expressjs/session#632). Data comes back as saved, its cookie's `expires` as of the last touch; the store finds
- * the principal and the times in the session layer's stamp (`SESSION_STAMP`). A session ends at its cookie's `expires`.
+ * the principal and the times in the session layer's stamp (`SESSION_METADATA`). A session ends at its cookie's `expires`.
  */
 export interface SessionStore extends PrincipalIndex {
   /** Reads a session; null when there is none, or it has ended. */

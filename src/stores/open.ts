@@ -3,7 +3,7 @@ import type { Clock } from "../core/clock.js";
 import type { Runtime } from "../core/runtime.js";
 import type { Secret } from "../core/secret.js";
 import { openNamed, readyNamed, variableOf } from "../settings/variables.js";
-import { ownServer, placeOn, type StoreServer } from "./health/backend.js";
+import { defaultBackend, registerBackend, type Backend } from "./health/backend.js";
 import { ChangeFeed } from "./revocations/change-feed.js";
 import type { ApiKeyStore, RateLimitStore, TokenStore, WindowPolicy } from "./contracts.js";
 import { openDatabase, type DatabaseStores } from "./database/open-database.js";
@@ -16,7 +16,7 @@ import { openRedis } from "./redis/client.js";
 import type { RedisConnection } from "./redis/connection.js";
 import { RedisSessionStore } from "./redis/sessions/store.js";
 import { RedisSlidingWindowStore } from "./redis/sliding-window/store.js";
-import { SharedTokenStore } from "./revocations/replicated-token-store.js";
+import { ReplicatedTokenStore } from "./revocations/replicated-token-store.js";
 
 /** What says where things are kept, and what there is to keep. */
 export interface StoreSettings {
@@ -91,26 +91,26 @@ export function openStores(settings: StoreSettings, runtime: Runtime): Stores {
   const changes = settings.credentials === true ? openFeed(redis, database, prefix, runtime) : undefined;
   const tokens = database?.tokens ?? new MemoryTokenStore({ clock });
   const apiKeys = database?.apiKeys ?? new MemoryApiKeyStore({ clock });
-  const shared = changes === undefined ? tokens : new SharedTokenStore(tokens, changes);
-  const redisServer: StoreServer | undefined = redis && {
+  const shared = changes === undefined ? tokens : new ReplicatedTokenStore(tokens, changes);
+  const redisServer: Backend | undefined = redis && {
     name: "redis",
     variable: redisVariable,
-    isMany: () => redis.isCluster,
-    tryWrite: () => redis.command("SET", `${prefix}write-check`, "1", "PX", "1000"),
+    isCluster: () => redis.isCluster,
+    probeWrite: () => redis.command("SET", `${prefix}write-check`, "1", "PX", "1000"),
   };
   // A key that nobody has, to be read afresh.
-  const databaseServer: StoreServer | undefined = database && {
+  const databaseServer: Backend | undefined = database && {
     name: "database",
     variable: databaseVariable,
-    tryWrite: () => database.changes.record([{ kind: "api-key", name: "" }]),
+    probeWrite: () => database.changes.record([{ kind: "api-key", name: "" }]),
   };
-  if (settings.limits === undefined) placeOn(redisServer, [limits]);
-  else ownServer(limits, { name: "rate-limit", tryWrite: () => limits.consume(WRITE_CHECK, "", 1) });
-  placeOn(redisServer, [sessions]);
-  placeOn(databaseServer, [apiKeys, shared]);
+  if (settings.limits === undefined) registerBackend(redisServer, [limits]);
+  else defaultBackend(limits, { name: "rate-limit", probeWrite: () => limits.consume(WRITE_CHECK, "", 1) });
+  registerBackend(redisServer, [sessions]);
+  registerBackend(databaseServer, [apiKeys, shared]);
   const revocations = redisServer ?? databaseServer;
-  placeOn(revocations, [changes]);
-  placeOn(revocations, [shared], "revocation");
+  registerBackend(revocations, [changes]);
+  registerBackend(revocations, [shared], "revocation");
   const engine = (): string => {
     if (database === undefined) return "memory";
     const { engine: name } = database.describe();

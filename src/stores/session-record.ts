@@ -4,7 +4,7 @@ import { PortcullisError } from "../core/portcullis-error.js";
  * Where the session layer keeps its own facts inside a stored session. The app never sees this key on `req.session`,
  * so `Object.assign(req.session, req.body)` cannot make anybody a principal.
  */
-export const SESSION_STAMP = "portcullis:session";
+export const SESSION_METADATA = "portcullis:session";
 
 /** How long an ended id stays known as ended, in milliseconds: longer than any request that could still write it runs. */
 export const ENDED_MS = 600_000;
@@ -12,7 +12,7 @@ export const ENDED_MS = 600_000;
 export const ENDED_IDS = 10_000;
 
 /** The session layer's facts about one session. Times are milliseconds since the epoch. */
-export interface SessionStamp {
+export interface SessionMetadata {
   readonly createdAt: number;
   readonly seenAt: number;
   readonly principal: {

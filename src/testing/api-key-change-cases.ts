@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { ApiKeyStore, KeyDigest } from "../stores/contracts.js";
-import { caseWith, countTrue, initialised, UNSTORABLE_TEXTS, type ConformanceCase } from "./conformance.js";
+import { caseWith, countTrue, initialized, UNSTORABLE_TEXTS, type ConformanceCase } from "./conformance.js";
 import { sampleKey } from "./samples.js";
 
 const AT = 1_767_300_000_000;
@@ -9,7 +9,7 @@ const AT = 1_767_300_000_000;
 export function apiKeyChangeCases(makeStore: () => ApiKeyStore | Promise<ApiKeyStore>): ConformanceCase[] {
   const testCase = (name: string, check: (store: ApiKeyStore) => Promise<void>) =>
     caseWith(
-      () => initialised(makeStore),
+      () => initialized(makeStore),
       name,
       async (store) => {
         await store.insert(sampleKey());

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { ApiKeyStore, StoredApiKey } from "../stores/contracts.js";
 import { apiKeyChangeCases } from "./api-key-change-cases.js";
-import { AWKWARD_TEXTS, caseWith, initialised, UNSTORABLE_TEXTS, type ConformanceCase } from "./conformance.js";
+import { AWKWARD_TEXTS, caseWith, initialized, UNSTORABLE_TEXTS, type ConformanceCase } from "./conformance.js";
 import { sampleKey } from "./samples.js";
 
 /**
@@ -22,7 +22,7 @@ import { sampleKey } from "./samples.js";
  */
 export function apiKeyStoreConformance(makeStore: () => ApiKeyStore | Promise<ApiKeyStore>): ConformanceCase[] {
   const testCase = (name: string, check: (store: ApiKeyStore) => Promise<void>) =>
-    caseWith(() => initialised(makeStore), name, check);
+    caseWith(() => initialized(makeStore), name, check);
   return [
     testCase("init may be called again and loses nothing", async (store) => {
       await store.insert(sampleKey());

@@ -1,6 +1,6 @@
 import session from "express-session";
 import type { SessionStore } from "../stores/contracts.js";
-import { SESSION_STAMP, type SessionStamp } from "../stores/session-record.js";
+import { SESSION_METADATA, type SessionMetadata } from "../stores/session-record.js";
 import type { ConformanceCase } from "./conformance.js";
 import type { ManualClock } from "./manual-clock.js";
 
@@ -67,12 +67,12 @@ export class AskedSessionStore {
   data(principal?: string, extra: object = {}, lifeMs = 60_000): session.SessionData {
     const cookie = new session.Cookie();
     cookie.expires = new Date(this.now() + lifeMs);
-    const who: SessionStamp["principal"] =
+    const who: SessionMetadata["principal"] =
       principal === undefined ? null : { id: principal, scopes: ["read"], roles: [] };
     return {
       cookie,
       ...extra,
-      [SESSION_STAMP]: { createdAt: this.now(), seenAt: this.now(), principal: who },
+      [SESSION_METADATA]: { createdAt: this.now(), seenAt: this.now(), principal: who },
     } as unknown as session.SessionData;
   }
 }

@@ -26,7 +26,7 @@ export function caseWith<Store extends { close(): void | Promise<void> }>(
 }
 
 /** Makes a store and initialises it, as `ready()` does before an app uses one. */
-export async function initialised<Store extends { init(): Promise<void> }>(
+export async function initialized<Store extends { init(): Promise<void> }>(
   makeStore: () => Store | Promise<Store>,
 ): Promise<Store> {
   const store = await makeStore();

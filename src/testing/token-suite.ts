@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { StoredRefreshToken, TokenStore } from "../stores/contracts.js";
-import { AWKWARD_TEXTS, caseWith, initialised, UNSTORABLE_TEXTS, type ConformanceCase } from "./conformance.js";
+import { AWKWARD_TEXTS, caseWith, initialized, UNSTORABLE_TEXTS, type ConformanceCase } from "./conformance.js";
 import { sampleToken } from "./samples.js";
 import { denialCases, expiryCases } from "./token-denial-cases.js";
 import { familyCases } from "./token-family-cases.js";
@@ -24,7 +24,7 @@ import { familyCases } from "./token-family-cases.js";
  */
 export function tokenStoreConformance(makeStore: () => TokenStore | Promise<TokenStore>): ConformanceCase[] {
   const testCase = (name: string, check: (store: TokenStore) => Promise<void>) =>
-    caseWith(() => initialised(makeStore), name, check);
+    caseWith(() => initialized(makeStore), name, check);
   return [
     testCase("init may be called again and loses nothing", async (store) => {
       const token = sampleToken();

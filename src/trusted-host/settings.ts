@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { exemptPathSchema, modeSchema } from "../settings/common.js";
-import { addIssue, chosen, settingsObject } from "../settings/object.js";
+import { addIssue, selectSchema, settingsObject } from "../settings/object.js";
 import { readHostEntry } from "./host-entry.js";
 
 /** What `debug: true` takes when no hosts are given: the machine itself, under the names a browser has for it. */
@@ -20,7 +20,7 @@ function complaint(code: "missing-setting" | "wrong-type", message: string, reme
   return z.unknown().superRefine((_value, context) => addIssue(context, { code, message, remedy }));
 }
 
-const hostListSchema = chosen<readonly string[], string[]>((value) => {
+const hostListSchema = selectSchema<readonly string[], string[]>((value) => {
   if (value === undefined)
     return complaint("missing-setting", "The hosts this service answers for are not given.", `List them: ${EXAMPLE}.`);
   if (!Array.isArray(value)) return complaint("wrong-type", "The hosts are not a list.", `Write a list: ${EXAMPLE}.`);
@@ -62,7 +62,7 @@ export type TrustedHostSettings = readonly string[] | TrustedHostObjectSettings;
 export interface ResolvedTrustedHostSettings extends z.output<typeof objectSchema> {}
 
 /** A list of hosts, or an object; always gives the object. Entries come out in their normal form. */
-export const trustedHostSchema = chosen<TrustedHostSettings, ResolvedTrustedHostSettings>((value) => {
+export const trustedHostSchema = selectSchema<TrustedHostSettings, ResolvedTrustedHostSettings>((value) => {
   if (Array.isArray(value)) return hostListSchema.transform((hosts) => objectSchema.parse({ hosts }));
   if (typeof value === "object" && value !== null) return objectSchema;
   if (value === undefined) return hostListSchema;

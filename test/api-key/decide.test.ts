@@ -3,12 +3,12 @@ import { AddressList } from "../../src/core/http/address-list.js";
 import { parseAuthorization } from "../../src/core/http/authorization.js";
 import {
   choosePresented,
-  excess,
+  exceededGrant,
   graceEnd,
-  judgeKey,
+  checkKey,
   type KeyState,
   MANAGE_SCOPE,
-  type Powers,
+  type Grants,
   type Presented,
   stateProblem,
 } from "../../src/api-key/decide.js";
@@ -128,11 +128,11 @@ describe("the state of a key", () => {
     { name: "unknown, without a list", address: undefined, list: undefined, verdict: undefined },
   ];
   it.each(addresses)("address $name: $verdict", ({ address, list: allow, verdict }) =>
-    expect(judgeKey(good, allow, NOW, address)).toBe(verdict),
+    expect(checkKey(good, allow, NOW, address)).toBe(verdict),
   );
 
   it("the state is told before the address", () => {
-    expect(judgeKey({ ...good, revokedAt: 1 }, list, NOW, "10.0.0.1")).toBe("revoked");
+    expect(checkKey({ ...good, revokedAt: 1 }, list, NOW, "10.0.0.1")).toBe("revoked");
   });
 });
 
@@ -148,21 +148,21 @@ it("managing keys is a scope that must be given by its name", () => {
 });
 
 describe("what a caller may hand out", () => {
-  const own: Powers = {
+  const own: Grants = {
     scopes: ["read", "orders:*"],
     roles: ["editor"],
     expiresAt: NOW,
     allow: ["192.0.2.0/24", "10.0.0.1"],
     rateLimit: { limit: 60, windowSeconds: 60 },
   };
-  const within: Powers = {
+  const within: Grants = {
     scopes: ["read", "orders:write"],
     roles: ["editor"],
     expiresAt: NOW,
     allow: ["192.0.2.7"],
     rateLimit: { limit: 60, windowSeconds: 60 },
   };
-  const rows: { name: string; input: Powers; verdict: string | undefined }[] = [
+  const rows: { name: string; input: Grants; verdict: string | undefined }[] = [
     { name: "within", input: within, verdict: undefined },
     { name: "the same", input: own, verdict: undefined },
     { name: "another scope", input: { ...within, scopes: ["write"] }, verdict: "scope" },
@@ -183,10 +183,10 @@ describe("what a caller may hand out", () => {
     { name: "anywhere", input: { ...within, allow: [] }, verdict: "address" },
   ];
   it.each(rows)("$name: $verdict", ({ input, verdict }) =>
-    expect(excess(own, input, new AddressList(own.allow))).toBe(verdict),
+    expect(exceededGrant(own, input, new AddressList(own.allow))).toBe(verdict),
   );
   it("a caller bound by nothing hands out any expiry, address and limit", () => {
     const unbound = { expiresAt: null, allow: [], rateLimit: null };
-    expect(excess({ ...own, ...unbound }, { ...within, ...unbound }, undefined)).toBeUndefined();
+    expect(exceededGrant({ ...own, ...unbound }, { ...within, ...unbound }, undefined)).toBeUndefined();
   });
 });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { LimitCount } from "../../src/core/pending-limits.js";
-import { JustRefused } from "../../src/rate-limit/refused-clients.js";
+import { RefusedClients } from "../../src/rate-limit/refused-clients.js";
 import { heapUsed } from "../support/heap.js";
 import { ManualClock } from "../support/manual-clock.js";
 
@@ -9,8 +9,8 @@ const count = (key: string): LimitCount => ({
   policy: { name: "default", limit: 1, windowMs: 1000 },
   key,
   cost: 1,
-  settle: () => true,
-  withoutStore: () => true,
+  applyOutcome: () => true,
+  onStoreFailure: () => true,
 });
 
 describe("clients that were just refused", () => {
@@ -20,21 +20,21 @@ describe("clients that were just refused", () => {
     ["let through", { ...REFUSED, allowed: true, retryAfterMs: 0 }, 0, false],
   ])("%s", (_name, outcome, later, expected) => {
     const clock = new ManualClock();
-    const refused = new JustRefused(clock);
-    expect(refused.watch(count("203.0.113.7")).settle(outcome)).toBe(true);
+    const refused = new RefusedClients(clock);
+    expect(refused.track(count("203.0.113.7")).applyOutcome(outcome)).toBe(true);
     clock.advance(later);
     expect(refused.has(count("203.0.113.7"))).toBe(expected);
     expect(refused.has(count("203.0.113.8"))).toBe(false);
   });
 
   it("are remembered without the header their address was cut out of", () => {
-    const refused = new JustRefused(new ManualClock());
+    const refused = new RefusedClients(new ManualClock());
     const refuse = (from: number, number: number): void => {
       for (let n = from; n < from + number; n += 1) {
         const header = Buffer.from(`${"x".repeat(12_000)}, 203.0.${100 + (n >> 8)}.${100 + (n & 127)}`).toString(
           "latin1",
         );
-        refused.watch(count(header.slice(12_002))).settle(REFUSED);
+        refused.track(count(header.slice(12_002))).applyOutcome(REFUSED);
       }
     };
     refuse(0, 200);

@@ -5,13 +5,13 @@ import { z } from "zod";
 import { SettingsError } from "../../src/settings/errors.js";
 import { SetupError } from "../../src/core/setup-error.js";
 import { nearest } from "../../src/core/nearest.js";
-import { addIssue, parse, pathText, settingsObject, switchable } from "../../src/settings/object.js";
+import { addIssue, parse, pathText, settingsObject, toggleable } from "../../src/settings/object.js";
 import { issuesOf as issuesOfSchema } from "./edges.js";
 
 const schema = settingsObject({
   limit: z.int().min(1),
   mode: z.enum(["enforce", "report"]).default("enforce"),
-  inner: switchable(settingsObject({ maxAge: z.int().max(10), list: z.array(z.string()).default([]) })).optional(),
+  inner: toggleable(settingsObject({ maxAge: z.int().max(10), list: z.array(z.string()).default([]) })).optional(),
 });
 
 function issuesOf(value: unknown) {

@@ -3,7 +3,13 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Secret } from "../../src/core/secret.js";
 import { parse } from "../../src/settings/object.js";
-import { deriveBytes, deriveKey, secretRingSchema, weakness, type SecretPurpose } from "../../src/settings/secrets.js";
+import {
+  deriveBytes,
+  deriveKey,
+  secretRingSchema,
+  secretWeakness,
+  type SecretPurpose,
+} from "../../src/settings/secrets.js";
 import { SettingsError } from "../../src/settings/errors.js";
 import { issuesOf } from "./edges.js";
 
@@ -90,11 +96,11 @@ describe("weakness", () => {
     ["ABCDEFGHIJKLMNOPQRSTUVWX7k3Vt9sQ", "low-entropy"],
     ["ABCDEFGHIJKLMNOPQRSTUVW97k3Vt9sQ", undefined],
   ])("%s: %s", (secret, found) => {
-    expect(weakness(secret)).toBe(found);
+    expect(secretWeakness(secret)).toBe(found);
   });
 
   it("accepts what our remedy makes", () => {
-    for (let i = 0; i < 2000; i += 1) expect(weakness(randomBytes(32).toString("base64url"))).toBeUndefined();
+    for (let i = 0; i < 2000; i += 1) expect(secretWeakness(randomBytes(32).toString("base64url"))).toBeUndefined();
   });
 });
 

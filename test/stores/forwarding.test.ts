@@ -6,11 +6,15 @@ import {
   TOKEN_STORE_METHODS,
   type TokenStore,
 } from "../../src/stores/contracts.js";
-import { ApiKeysOfDatabase, type OpenedStores, TokensOfDatabase } from "../../src/stores/database/deferred-stores.js";
-import { Opening } from "../../src/stores/database/lazy-resource.js";
+import {
+  DeferredApiKeyStore,
+  type OpenedStores,
+  DeferredTokenStore,
+} from "../../src/stores/database/deferred-stores.js";
+import { LazyResource } from "../../src/stores/database/lazy-resource.js";
 import { type Forward, forwarding, hasMethods, type MethodTable } from "../../src/stores/forwarding.js";
 import { ChangeFeed } from "../../src/stores/revocations/change-feed.js";
-import { SharedTokenStore } from "../../src/stores/revocations/replicated-token-store.js";
+import { ReplicatedTokenStore } from "../../src/stores/revocations/replicated-token-store.js";
 
 /** A contract before and after a method was added to it. */
 interface Before {
@@ -102,11 +106,11 @@ describe("the stores that forward", () => {
       apiKeys: echo<ApiKeyStore>(API_KEY_STORE_METHODS, heard),
       close: async () => {},
     } as unknown as OpenedStores;
-    const opening = new Opening(async () => opened);
+    const opening = new LazyResource(async () => opened);
     await opening.get();
     for (const [store, methods] of [
-      [new TokensOfDatabase(opening), TOKEN_STORE_METHODS],
-      [new ApiKeysOfDatabase(opening), API_KEY_STORE_METHODS],
+      [new DeferredTokenStore(opening), TOKEN_STORE_METHODS],
+      [new DeferredApiKeyStore(opening), API_KEY_STORE_METHODS],
     ] as const) {
       heard.length = 0;
       for (const name of Object.keys(methods))
@@ -130,7 +134,10 @@ describe("the stores that forward", () => {
       isKnownRevoked: { value: () => false },
       deleteExpired: { value: () => 0 },
     }) as ChangeFeed;
-    const store = new SharedTokenStore(families, feed) as unknown as Record<string, (...args: unknown[]) => unknown>;
+    const store = new ReplicatedTokenStore(families, feed) as unknown as Record<
+      string,
+      (...args: unknown[]) => unknown
+    >;
     for (const name of Object.keys(TOKEN_STORE_METHODS)) await store[name]?.("x", 1, 2);
     expect(heard.map((line) => line.split(" ")[0])).toEqual(Object.keys(TOKEN_STORE_METHODS));
   });

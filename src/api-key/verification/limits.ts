@@ -49,7 +49,7 @@ export class KeyLimits {
   }
 
   /** Counts one use in this process alone: when the shared store, asked for it together with other limits, has failed. */
-  useHere(policy: WindowPolicy, lineage: string): WindowOutcome {
+  consumeLocally(policy: WindowPolicy, lineage: string): WindowOutcome {
     return this.#local.consume(policy, lineage, 1);
   }
 
@@ -59,24 +59,24 @@ export class KeyLimits {
   }
 
   /** Milliseconds until another attempt is taken from this address; 0 when one is taken now, or the address is not known. */
-  async waitOfAddress(from: StoreCaller): Promise<number> {
+  async addressRetryAfter(from: StoreCaller): Promise<number> {
     if (from.client === undefined) return 0;
     const address = countedAddress(from.client);
     return (await this.#ask((store) => store.peek(this.#byAddress, address, 1), from)).retryAfterMs;
   }
 
   /** Milliseconds until another attempt is taken for this key id; 0 when one is taken now. */
-  async waitOfKey(id: string, from: StoreCaller): Promise<number> {
+  async keyRetryAfter(id: string, from: StoreCaller): Promise<number> {
     return (await this.#ask((store) => store.peek(this.#byKey, id, 1), from)).retryAfterMs;
   }
 
   /** Counts a failure against the address; not allowed means: too many. */
-  failedFrom(address: string, from: StoreCaller): Outcome {
+  recordAddressFailure(address: string, from: StoreCaller): Outcome {
     return this.#ask((store) => store.consume(this.#byAddress, countedAddress(address), 1), from);
   }
 
   /** Counts a wrong secret against the key id. */
-  failedFor(id: string, from: StoreCaller): Outcome {
+  recordKeyFailure(id: string, from: StoreCaller): Outcome {
     return this.#ask((store) => store.consume(this.#byKey, id, 1), from);
   }
 

@@ -3,9 +3,9 @@ import { MAX_CREDENTIAL_LENGTH } from "../../core/http/authorization.js";
 import type { Runtime } from "../../core/runtime.js";
 import { faultOf } from "../../stores/health/store-fault.js";
 import { StoreUnavailableError } from "../../stores/health/store-guard.js";
-import type { WaitingLimits } from "../../core/pending-limits.js";
+import type { PendingLimits } from "../../core/pending-limits.js";
 import type { KeyDigest, StoredApiKey, WindowOutcome, WindowPolicy } from "../../stores/contracts.js";
-import { judgeKey, stateProblem } from "../decide.js";
+import { checkKey, stateProblem } from "../decide.js";
 import { keyIdOf } from "../keys/format.js";
 import { HashUnavailableError } from "../keys/hash-queue.js";
 import type { KeyHasher } from "../keys/hashing.js";
@@ -31,7 +31,7 @@ export interface VerifierParts {
 
 /** The limits of the request that presents a key, while they wait to be asked. */
 export interface Waiting {
-  readonly limits: WaitingLimits;
+  readonly limits: PendingLimits;
   /**
    * Deals with the key's own limit, once it is known with the others; true when the request has been answered. Absent: that
    * limit is asked by itself, after the others.
@@ -104,7 +104,7 @@ export class KeyVerifier {
 
   async #waitMs(id: string, from: StoreCaller): Promise<number> {
     const { limits } = this.#parts;
-    return Math.max(...(await Promise.all([limits.waitOfAddress(from), limits.waitOfKey(id, from)])));
+    return Math.max(...(await Promise.all([limits.addressRetryAfter(from), limits.keyRetryAfter(id, from)])));
   }
 
   /** Concurrent uses of the same key share one look-up and one hash. */
@@ -165,7 +165,7 @@ export class KeyVerifier {
 
   #judge(known: VerifiedKey, from: StoreCaller, waiting?: Waiting): ApiKeyVerification | Promise<ApiKeyVerification> {
     const { limits, runtime } = this.#parts;
-    const problem = judgeKey(known.record, known.allow, runtime.clock.now(), from.client);
+    const problem = checkKey(known.record, known.allow, runtime.clock.now(), from.client);
     if (problem !== undefined) return afterLimits(waiting, () => this.#fail(problem, from, known.record));
     const { limit } = known;
     if (limit === undefined) return this.#accept(known);
@@ -182,7 +182,7 @@ export class KeyVerifier {
   }
 
   #join(
-    waiting: WaitingLimits,
+    waiting: PendingLimits,
     limit: WindowPolicy,
     known: VerifiedKey,
     settle: (result: ApiKeyVerification) => boolean,
@@ -192,8 +192,8 @@ export class KeyVerifier {
       policy: limit,
       key: lineage,
       cost: 1,
-      settle: (outcome) => settle(this.#afterLimit(outcome, known)),
-      withoutStore: () => settle(this.#afterLimit(this.#parts.limits.useHere(limit, lineage), known)),
+      applyOutcome: (outcome) => settle(this.#afterLimit(outcome, known)),
+      onStoreFailure: () => settle(this.#afterLimit(this.#parts.limits.consumeLocally(limit, lineage), known)),
     });
   }
 
@@ -213,8 +213,8 @@ export class KeyVerifier {
     key?: { id: string; ownerId: string },
   ): ApiKeyVerification | Promise<ApiKeyVerification> {
     const { limits } = this.#parts;
-    const forKey = reason === "mismatch" && key !== undefined ? limits.failedFor(key.id, from) : undefined;
-    const fromAddress = from.client === undefined ? undefined : limits.failedFrom(from.client, from);
+    const forKey = reason === "mismatch" && key !== undefined ? limits.recordKeyFailure(key.id, from) : undefined;
+    const fromAddress = from.client === undefined ? undefined : limits.recordAddressFailure(from.client, from);
     if (forKey instanceof Promise || fromAddress instanceof Promise) {
       return Promise.all([fromAddress, forKey]).then(([outcome]) => afterFailure(reason, outcome, key));
     }
@@ -244,7 +244,7 @@ export class KeyVerifier {
 
 function afterLimits<T>(waiting: Waiting | undefined, work: () => T | Promise<T>): T | Promise<T> {
   if (waiting === undefined) return work();
-  return new Promise((resolve) => waiting.limits.settle(() => resolve(work())));
+  return new Promise((resolve) => waiting.limits.check(() => resolve(work())));
 }
 
 function entryOf(stored: StoredApiKey, fingerprint: string, freshUntil: number): VerifiedKey | undefined {

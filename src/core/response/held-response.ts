@@ -1,18 +1,18 @@
 import type { Response } from "express";
-import type { Maybe } from "../maybe-promise.js";
+import type { MaybePromise } from "../maybe-promise.js";
 import type { RequestState } from "../request-state.js";
 import { applyHead } from "./apply-head.js";
 import { finishHeadOf } from "./finish-head.js";
 import { keepConnection } from "./keep-connection.js";
 
 /** What has to happen before a response may leave. */
-export interface Commit {
+export interface BeforeSend {
   /** Whether there is anything to do; asked before headers are looked at, so it should be cheap. @throws what the app's data throws */
   isPending(): boolean;
   /** Does it. True: the response may go. False: it must not. Leaves the headers alone. Never rejects. */
-  run(): Maybe<boolean>;
+  run(): MaybePromise<boolean>;
   /** Adds to the response what the commit brought with it; called once `run` has said true. */
-  onGranted(): void;
+  onCommitted(): void;
   /** Answers in place of the app, on a response that has been cleared. */
   onRefused(): void;
 }
@@ -43,7 +43,7 @@ const OF_THE_ANSWER =
  *
  * When the commit is done at once (a store in memory) nothing is queued.
  */
-export function holdResponse(res: Response, state: RequestState, commit: Commit): void {
+export function holdResponse(res: Response, state: RequestState, commit: BeforeSend): void {
   // Before this is put around it: what the commit adds goes out with the head.
   finishHeadOf(res, state);
   new HeldResponse(res, state, commit).install();
@@ -52,7 +52,7 @@ export function holdResponse(res: Response, state: RequestState, commit: Commit)
 class HeldResponse {
   readonly #res: Response;
   readonly #state: RequestState;
-  readonly #commit: Commit;
+  readonly #commit: BeforeSend;
   readonly #original: Record<Method, AnyMethod>;
   #phase: "waiting" | "held" | "open" | "refused" = "waiting";
   #queue: (readonly [Method, readonly unknown[]])[] = [];
@@ -61,7 +61,7 @@ class HeldResponse {
   #endQueued = false;
   #owesDrain = false;
 
-  constructor(res: Response, state: RequestState, commit: Commit) {
+  constructor(res: Response, state: RequestState, commit: BeforeSend) {
     this.#res = res;
     this.#state = state;
     this.#commit = commit;
@@ -155,7 +155,7 @@ class HeldResponse {
   #start(): void {
     const answer = this.#commit.run();
     if (!(answer instanceof Promise)) {
-      if (answer) this.#commit.onGranted();
+      if (answer) this.#commit.onCommitted();
       else this.#refuse();
       return;
     }
@@ -178,7 +178,7 @@ class HeldResponse {
     if (!granted && !this.#res.headersSent) {
       this.#refuse();
     } else {
-      if (granted) this.#commit.onGranted();
+      if (granted) this.#commit.onCommitted();
       this.#replay();
     }
     const drains = this.#owesDrain && !this.#endQueued && (this.#after() === "refused" || !this.#res.writableNeedDrain);

@@ -1,6 +1,6 @@
 import { validateHeaderValue } from "node:http";
 import type { Request, Response } from "express";
-import { requestFacts } from "../request-events.js";
+import { requestContext } from "../request-events.js";
 import type { RequestState } from "../request-state.js";
 import { stateOf } from "../request-state.js";
 import type { Runtime } from "../runtime.js";
@@ -28,8 +28,7 @@ export function refuse(
   const state = stateOf(req);
   const { limits, runtime } = state;
   // What is refused counts too, and a client over its limit is told that and nothing else.
-  if (limits !== undefined && mode === "enforce")
-    limits.settle(() => answer(req, res, state, runtime, source, refusal));
+  if (limits !== undefined && mode === "enforce") limits.check(() => answer(req, res, state, runtime, source, refusal));
   else if (mode === "enforce") answer(req, res, state, runtime, source, refusal);
   else if (state.isNews(runtime.events, `${source} ${refusal.code} ${refusal.reason}`))
     announce(req, runtime, source, refusal, mode);
@@ -112,7 +111,7 @@ function announce(req: Request, runtime: Runtime, source: string, refusal: Refus
     mode,
     code: refusal.code,
     status: kind.status,
-    ...requestFacts(req),
+    ...requestContext(req),
     ...(refusal.subject === undefined ? {} : { subject: refusal.subject }),
     ...(refusal.credentialId === undefined ? {} : { credentialId: refusal.credentialId }),
   }));

@@ -8,7 +8,7 @@ import {
 import { forwarding } from "../forwarding.js";
 import { CHANGE_RECORD_METHODS, type ChangeRecord, type ChangeSource } from "../revocations/changes.js";
 import type { SqlEngine } from "../sql/index.js";
-import type { Opening } from "./lazy-resource.js";
+import type { LazyResource } from "./lazy-resource.js";
 
 /** An open database and its stores. */
 export interface OpenedStores {
@@ -22,8 +22,8 @@ export interface OpenedStores {
 
 // The stores of a database that may still be opening: each call waits for it, and rejects when it cannot be opened.
 
-export class ApiKeysOfDatabase extends forwarding<ApiKeyStore>(API_KEY_STORE_METHODS) {
-  constructor(opening: Opening<OpenedStores>) {
+export class DeferredApiKeyStore extends forwarding<ApiKeyStore>(API_KEY_STORE_METHODS) {
+  constructor(opening: LazyResource<OpenedStores>) {
     super(async (call) => call((await opening.get()).apiKeys));
   }
 
@@ -31,10 +31,10 @@ export class ApiKeysOfDatabase extends forwarding<ApiKeyStore>(API_KEY_STORE_MET
   override async close(): Promise<void> {}
 }
 
-export class TokensOfDatabase extends forwarding<TokenStore>(TOKEN_STORE_METHODS) {
-  readonly #opening: Opening<OpenedStores>;
+export class DeferredTokenStore extends forwarding<TokenStore>(TOKEN_STORE_METHODS) {
+  readonly #opening: LazyResource<OpenedStores>;
 
-  constructor(opening: Opening<OpenedStores>) {
+  constructor(opening: LazyResource<OpenedStores>) {
     super(async (call) => call((await opening.get()).tokens));
     this.#opening = opening;
   }
@@ -53,10 +53,10 @@ export class TokensOfDatabase extends forwarding<TokenStore>(TOKEN_STORE_METHODS
   override async close(): Promise<void> {}
 }
 
-export class ChangesOfDatabase extends forwarding<ChangeRecord>(CHANGE_RECORD_METHODS) implements ChangeSource {
+export class DeferredChangeSource extends forwarding<ChangeRecord>(CHANGE_RECORD_METHODS) implements ChangeSource {
   readonly name = "sql";
 
-  constructor(opening: Opening<OpenedStores>) {
+  constructor(opening: LazyResource<OpenedStores>) {
     super(async (call) => call((await opening.get()).changes));
   }
 }

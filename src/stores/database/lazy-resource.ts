@@ -10,7 +10,7 @@ const RETRY_AFTER_MS = 500;
  * Something that is opened once and used by many. While it cannot be opened, every caller gets the reason, and one of
  * them at a time begins another attempt: a process that started before its database comes into service by itself.
  */
-export class Opening<T extends { close(): Promise<void> }> {
+export class LazyResource<T extends { close(): Promise<void> }> {
   readonly #open: (begun: (close: () => Promise<void>) => void) => Promise<T>;
   /** Closes what the attempt under way has opened so far, which makes it fail soon. */
   #closeBegun: (() => Promise<void>) | undefined;

@@ -5,13 +5,13 @@ import { SetupError } from "../../core/setup-error.js";
 import type { ChangeSource } from "../revocations/changes.js";
 import type { ApiKeyStore, TokenStore } from "../contracts.js";
 import { type DatabaseLocation, parseDatabaseUrl } from "./url.js";
-import { Opening } from "./lazy-resource.js";
+import { LazyResource } from "./lazy-resource.js";
 import { loadOptional } from "../optional-package.js";
 import { reasonOf } from "../sql/failures.js";
 // Types only: Kysely is an optional peer, loaded by the dynamic import below when a database is used.
 import type * as Sql from "../sql/index.js";
 import type { PortcullisDatabase } from "../sql/schema.js";
-import { ApiKeysOfDatabase, ChangesOfDatabase, type OpenedStores, TokensOfDatabase } from "./deferred-stores.js";
+import { DeferredApiKeyStore, DeferredChangeSource, type OpenedStores, DeferredTokenStore } from "./deferred-stores.js";
 
 /** The stores of one database. */
 export interface DatabaseStores {
@@ -47,14 +47,14 @@ export function openDatabase(
   const url = database instanceof Secret ? database.reveal() : database;
   const location = typeof url === "string" ? parseDatabaseUrl(url) : undefined;
   const instance = typeof url === "string" ? undefined : kyselyOf(url);
-  const opening = new Opening<OpenedStores>((begun) => {
+  const opening = new LazyResource<OpenedStores>((begun) => {
     if (instance !== undefined) return openInstance(instance, runtime);
     return openUrl(url as string, location as DatabaseLocation, runtime, { ...options, begun });
   });
   return {
-    apiKeys: new ApiKeysOfDatabase(opening),
-    tokens: new TokensOfDatabase(opening),
-    changes: new ChangesOfDatabase(opening),
+    apiKeys: new DeferredApiKeyStore(opening),
+    tokens: new DeferredTokenStore(opening),
+    changes: new DeferredChangeSource(opening),
     ready: async () => {
       await opening.get();
     },

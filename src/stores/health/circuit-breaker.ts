@@ -1,8 +1,8 @@
 import type { Clock } from "../../core/clock.js";
 import type { Outage } from "./outage.js";
 
-/** Permission for one call. `admit` gives it, and the caller hands it back with the result. */
-export interface Pass {
+/** Permission for one call. `tryAcquire` gives it, and the caller hands it back with the result. */
+export interface Permit {
   readonly isProbe: boolean;
   /** The period it belongs to: one ends when the circuit closes, and when a late server turns out to be unreachable. */
   readonly generation: number;
@@ -33,7 +33,7 @@ interface LateClient {
  * late may be late for one caller alone (a locked row, a look-up that is repeated): then each client has probes and pauses of
  * its own, and any answer closes the circuit. It reports to the outage it belongs to.
  */
-export class Circuit {
+export class CircuitBreaker {
   readonly #outage: Outage;
   readonly #clock: Clock;
   #state: "closed" | "late" | "failed" = "closed";
@@ -43,7 +43,7 @@ export class Circuit {
   #pauseMs = FIRST_PAUSE_MS;
   #nextProbe = 0;
   #recoveredAt = -Infinity;
-  #usual: Pass = { isProbe: false, generation: 0 };
+  #usual: Permit = { isProbe: false, generation: 0 };
   #successes = 0;
   #lateInARow = 0;
 
@@ -56,17 +56,17 @@ export class Circuit {
     return this.#state !== "closed";
   }
 
-  /** How many calls have succeeded so far. A call notes it when it begins, for `late`. */
+  /** How many calls have succeeded so far. A call notes it when it begins, for `timedOut`. */
   get successes(): number {
     return this.#successes;
   }
 
   /**
-   * Whether a call may be made now. The caller hands its pass to `worked`, `failed`, `late` or `returned`, exactly once.
+   * Whether a call may be made now. The caller passes its permit to `succeeded`, `failed`, `timedOut` or `release`, exactly once.
    *
    * @param client on whose behalf; calls without one count as one client's
    */
-  admit(client = ""): Pass | undefined {
+  tryAcquire(client = ""): Permit | undefined {
     if (this.#state === "closed") return this.#usual;
     const { generation } = this.#usual;
     const now = this.#clock.monotonic();
@@ -83,19 +83,19 @@ export class Circuit {
     return { isProbe: true, generation };
   }
 
-  worked(pass: Pass): void {
+  succeeded(permit: Permit): void {
     this.#successes += 1;
     this.#lateInARow = 0;
-    if (this.#state === "closed" || (this.#state === "failed" && !this.#isOurProbe(pass))) return;
+    if (this.#state === "closed" || (this.#state === "failed" && !this.#isOurProbe(permit))) return;
     this.#state = "closed";
     this.#recoveredAt = this.#clock.monotonic();
     this.#beginPeriod();
     this.#outage.ended();
   }
 
-  failed(pass: Pass, error: unknown): void {
+  failed(permit: Permit, error: unknown): void {
     // What a call from an earlier period met is over.
-    if (pass.generation !== this.#usual.generation || (this.#state === "failed" && !pass.isProbe)) return;
+    if (permit.generation !== this.#usual.generation || (this.#state === "failed" && !permit.isProbe)) return;
     const now = this.#clock.monotonic();
     // What fails again that soon is tried less and less often, or it would be announced twenty times a second.
     const isAgain =
@@ -116,15 +116,15 @@ export class Circuit {
    * @param successes what `successes` was when the call began
    * @param client on whose behalf it was made
    */
-  late(pass: Pass, successes: number, error: unknown, client = ""): void {
-    if (this.#state === "failed" && this.#isOurProbe(pass)) {
+  timedOut(permit: Permit, successes: number, error: unknown, client = ""): void {
+    if (this.#state === "failed" && this.#isOurProbe(permit)) {
       // Nothing refused it: the server may answer others.
       this.#state = "late";
       this.#beginPeriod();
       return this.#pause(client);
     }
-    this.returned(pass);
-    if (this.#state === "late" && this.#isOurProbe(pass)) return this.#pause(client);
+    this.release(permit);
+    if (this.#state === "late" && this.#isOurProbe(permit)) return this.#pause(client);
     if (this.#state !== "closed" || this.#successes !== successes) return;
     this.#lateInARow += 1;
     if (this.#lateInARow < LATE_IN_A_ROW) return;
@@ -134,18 +134,18 @@ export class Circuit {
   }
 
   /** The call was not made, or its result says nothing of what this circuit stands for. */
-  returned(pass: Pass): void {
-    if (!this.#isOurProbe(pass)) return;
-    if (pass.client === undefined) this.#isProbing = false;
+  release(permit: Permit): void {
+    if (!this.#isOurProbe(permit)) return;
+    if (permit.client === undefined) this.#isProbing = false;
     else {
       this.#lateProbes -= 1;
-      const known = this.#lateClients.get(pass.client);
+      const known = this.#lateClients.get(permit.client);
       if (known !== undefined) known.isProbing = false;
     }
   }
 
   /** Whether this is a probe of the present period. */
-  #isOurProbe({ isProbe, generation }: Pass): boolean {
+  #isOurProbe({ isProbe, generation }: Permit): boolean {
     return isProbe && generation === this.#usual.generation;
   }
 
@@ -160,7 +160,7 @@ export class Circuit {
     return known;
   }
 
-  /** The client has waited in vain, and lets a while pass before it waits again. */
+  /** The client has waited in vain, and lets a while permit before it waits again. */
   #pause(client: string): void {
     const known = this.#lateClient(client);
     known.pauseMs = Math.min(known.pauseMs * 2, LONGEST_PAUSE_MS);

@@ -93,7 +93,7 @@ export function isLate(error: unknown): boolean {
  * Whether the error says that the server gave no answer: it cannot be reached, or it was late. Any other error is an answer:
  * the server declines to write (`rejected-writes.ts`), or this one operation was wrong (`store-fault.ts`).
  */
-export function isUnreachable(error: unknown): boolean {
+export function isConnectionError(error: unknown): boolean {
   // SQLSTATE class 08: connection exceptions.
   return (
     isLate(error) ||

@@ -1,4 +1,4 @@
-import { whyDeclined } from "./rejected-writes.js";
+import { writeRejectionReason } from "./rejected-writes.js";
 import type { Runtime } from "../../core/runtime.js";
 
 /**
@@ -59,7 +59,7 @@ export class Outage {
 }
 
 function reasonOf(error: unknown): string {
-  const declined = whyDeclined(error);
+  const declined = writeRejectionReason(error);
   if (declined !== undefined) return declined;
   return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "failed";
 }

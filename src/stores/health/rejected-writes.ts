@@ -1,9 +1,9 @@
 /** Why a server that answers does not take writes, from anybody. */
-export type DeclineReason =
+export type WriteRejectionReason =
   "read-only" | "out-of-memory" | "disk-full" | "not-saving" | "too-few-replicas" | "no-rights";
 
 /** Redis by the first word of its answer, PostgreSQL by SQLSTATE (appendix A of its manual), MySQL and MariaDB by mysql2's names. */
-const REASONS: ReadonlyMap<string, DeclineReason> = new Map([
+const REASONS: ReadonlyMap<string, WriteRejectionReason> = new Map([
   ["READONLY", "read-only"],
   ["25006", "read-only"],
   ["ER_OPTION_PREVENTS_STATEMENT", "read-only"],
@@ -29,7 +29,7 @@ const REASONS: ReadonlyMap<string, DeclineReason> = new Map([
 ]);
 
 /** node:sqlite tells numbers; the lowest byte is SQLite's primary result code. */
-const SQLITE: ReadonlyMap<number, DeclineReason> = new Map([
+const SQLITE: ReadonlyMap<number, WriteRejectionReason> = new Map([
   [8, "read-only"],
   [13, "disk-full"],
 ]);
@@ -42,7 +42,7 @@ const NO_RIGHTS_WITHIN_SCRIPT = /The user executing the script can't /;
  * Why the server did not do what it was asked, when the reason is the server's state and not this operation: then every
  * store on it meets the same. `undefined` for any other error, which is the store's own.
  */
-export function whyDeclined(error: unknown): DeclineReason | undefined {
+export function writeRejectionReason(error: unknown): WriteRejectionReason | undefined {
   for (let cause = error, depth = 0; cause instanceof Error && depth < 4; cause = cause.cause, depth += 1) {
     const { code, errcode } = cause as { code?: unknown; errcode?: unknown };
     const word = WITHIN_SCRIPT.exec(cause.message)?.[1] ?? (typeof code === "string" ? withoutExtension(code) : "");

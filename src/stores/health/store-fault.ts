@@ -1,6 +1,6 @@
 import { PortcullisError } from "../../core/portcullis-error.js";
 import { someCause } from "./error-causes.js";
-import { isLate, isUnreachable } from "./connection-errors.js";
+import { isLate, isConnectionError } from "./connection-errors.js";
 
 /**
  * What a store's error says about the store.
@@ -65,7 +65,7 @@ export function faultOf(error: unknown): StoreFault {
   )
     return "record";
   if (isLate(error)) return "late";
-  return isUnreachable(error) ? "unreachable" : "other";
+  return isConnectionError(error) ? "unreachable" : "other";
 }
 
 function isInput(cause: Error, code: string | undefined): boolean {

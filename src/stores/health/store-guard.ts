@@ -1,15 +1,15 @@
-import { LateAnswerError, StoreUnavailableError, timeOut } from "./timeout.js";
+import { LateAnswerError, StoreUnavailableError, startTimeout } from "./timeout.js";
 import { announceLate, announceOverload } from "./call-events.js";
-import { Circuit, type Pass } from "./circuit-breaker.js";
+import { CircuitBreaker, type Permit } from "./circuit-breaker.js";
 import { Outage } from "./outage.js";
 import { hasWaited, nameOf, noteWait, type StoreCaller } from "../../core/store-caller.js";
 import type { Runtime } from "../../core/runtime.js";
 import { faultOf } from "./store-fault.js";
-import { healthOf, ownServer, type ServerHealth, serverOf } from "./backend.js";
+import { healthOf, defaultBackend, type BackendHealth, backendOf } from "./backend.js";
 import type { StoreTime } from "./store-time.js";
 import type { WriteCall } from "./write-call.js";
 
-export { boundedCall, StoreUnavailableError } from "./timeout.js";
+export { withTimeout, StoreUnavailableError } from "./timeout.js";
 
 /** How long a caller waits for the outcome of a commit that is on its way, in milliseconds, beyond the time-out. */
 const COMMIT_MS = 5000;
@@ -21,10 +21,10 @@ function isThenable<T>(answer: T | PromiseLike<T>): answer is PromiseLike<T> {
 
 /** One call that was let through to the store. */
 interface Admission {
-  readonly silence: Pass;
+  readonly availability: Permit;
   /** `undefined` while the store is known to fail: the call is made, and its result changes nothing. */
-  readonly errors: Pass | undefined;
-  readonly writes: Pass | undefined;
+  readonly errors: Permit | undefined;
+  readonly writes: Permit | undefined;
   /** How many calls the server had answered when this one began. */
   readonly successes: number;
   /** How long the store has to answer, in milliseconds. */
@@ -75,10 +75,10 @@ export class StoreGuard {
   readonly #store: string;
   readonly #runtime: Runtime;
   readonly #timeoutMs: number;
-  readonly #server: ServerHealth;
-  readonly #errors: Circuit;
+  readonly #server: BackendHealth;
+  readonly #errors: CircuitBreaker;
   /** Whether an answer without a promise came from this process' memory, and proves nothing about the server. */
-  readonly #isElsewhere: boolean;
+  readonly #hasRemoteBackend: boolean;
 
   /**
    * @param timeoutMs how long one call may take, in milliseconds
@@ -88,15 +88,15 @@ export class StoreGuard {
     this.#store = store;
     this.#runtime = runtime;
     this.#timeoutMs = timeoutMs;
-    const server = serverOf(on, store);
-    this.#isElsewhere = server !== undefined;
-    this.#server = healthOf(server ?? ownServer(on, { name: store }), runtime);
+    const server = backendOf(on, store);
+    this.#hasRemoteBackend = server !== undefined;
+    this.#server = healthOf(server ?? defaultBackend(on, { name: store }), runtime);
     const { outage } = this.#server;
-    this.#errors = new Circuit(outage.source === store ? outage : new Outage(store, runtime), runtime.clock);
+    this.#errors = new CircuitBreaker(outage.source === store ? outage : new Outage(store, runtime), runtime.clock);
   }
 
   get isDown(): boolean {
-    return this.#errors.isDown || this.#server.silence.isDown;
+    return this.#errors.isDown || this.#server.availability.isDown;
   }
 
   /**
@@ -107,7 +107,7 @@ export class StoreGuard {
    * @throws StoreUnavailableError (or rejects with it) when the store fails, is late, or is down
    */
   run<T>(operation: () => T | Promise<T>, time?: StoreTime, caller?: StoreCaller): T | Promise<T> {
-    const admission = this.#admit(time, caller);
+    const admission = this.#tryAcquire(time, caller);
     if (admission === undefined) throw new StoreUnavailableError(this.#store);
     let answer: T | Promise<T>;
     try {
@@ -117,8 +117,8 @@ export class StoreGuard {
       throw new StoreUnavailableError(this.#store, { cause: error });
     }
     if (isThenable(answer)) return this.#withinTime(Promise.resolve(answer), admission);
-    if (this.#isElsewhere) this.#returned(admission);
-    else this.#worked(admission);
+    if (this.#hasRemoteBackend) this.#release(admission);
+    else this.#succeeded(admission);
     return answer;
   }
 
@@ -136,28 +136,29 @@ export class StoreGuard {
     notTold: (value: T | undefined) => void = () => undefined,
     time?: StoreTime,
   ): Promise<T> {
-    const admission = this.#admit(time);
+    const admission = this.#tryAcquire(time);
     if (admission === undefined) throw new StoreUnavailableError(this.#store);
     const call = new GuardedWrite(time?.deadline ?? performance.now() + this.#timeoutMs);
     // A synchronous throw becomes a rejection.
     return this.#withinTime((async () => operation(call))(), admission, call, notTold);
   }
 
-  #admit(time: StoreTime | undefined, caller?: StoreCaller): Admission | undefined {
+  #tryAcquire(time: StoreTime | undefined, caller?: StoreCaller): Admission | undefined {
     if (time?.isOver === true) {
       announceLate(this.#runtime, this.#store);
       throw new StoreUnavailableError(this.#store, { cause: new LateAnswerError(this.#timeoutMs) });
     }
-    const { silence } = this.#server;
-    if (caller?.waits !== undefined && hasWaited(caller, silence, this.#runtime.clock.monotonic())) return undefined;
-    const pass = silence.admit(caller && nameOf(caller));
-    if (pass === undefined) return undefined;
+    const { availability } = this.#server;
+    if (caller?.waits !== undefined && hasWaited(caller, availability, this.#runtime.clock.monotonic()))
+      return undefined;
+    const permit = availability.tryAcquire(caller && nameOf(caller));
+    if (permit === undefined) return undefined;
     const left = time?.begin();
     return {
-      silence: pass,
-      errors: this.#errors.admit(),
-      writes: this.#server.watchWrites(this.#timeoutMs),
-      successes: silence.successes,
+      availability: permit,
+      errors: this.#errors.tryAcquire(),
+      writes: this.#server.beforeCall(this.#timeoutMs),
+      successes: availability.successes,
       ms: left?.ms ?? this.#timeoutMs,
       hasWholeTime: left?.isWhole ?? true,
       caller,
@@ -181,8 +182,8 @@ export class StoreGuard {
         if (isInDoubt) notTold(undefined);
         reject(new StoreUnavailableError(this.#store, { cause }));
       };
-      let timer = timeOut(admission.ms, (cause) => {
-        if (!isSettled && call?.isCommitting === true) timer = timeOut(COMMIT_MS, giveUp);
+      let timer = startTimeout(admission.ms, (cause) => {
+        if (!isSettled && call?.isCommitting === true) timer = startTimeout(COMMIT_MS, giveUp);
         else giveUp(cause);
       });
       // An answer that comes after the time is up still settles `answer`, so nothing is left unhandled; it is not used,
@@ -192,7 +193,7 @@ export class StoreGuard {
           if (isSettled) return notTold(value);
           isSettled = true;
           clearTimeout(timer);
-          this.#worked(admission);
+          this.#succeeded(admission);
           resolve(value);
         },
         (error: unknown) => {
@@ -209,51 +210,51 @@ export class StoreGuard {
     });
   }
 
-  #worked({ silence, errors }: Admission): void {
-    this.#server.silence.worked(silence);
-    if (errors !== undefined) this.#errors.worked(errors);
+  #succeeded({ availability, errors }: Admission): void {
+    this.#server.availability.succeeded(availability);
+    if (errors !== undefined) this.#errors.succeeded(errors);
   }
 
-  #returned({ silence, errors }: Admission): void {
-    this.#server.silence.returned(silence);
-    this.#returnedErrors(errors);
+  #release({ availability, errors }: Admission): void {
+    this.#server.availability.release(availability);
+    this.#releaseErrors(errors);
   }
 
-  #returnedErrors(errors: Pass | undefined): void {
-    if (errors !== undefined) this.#errors.returned(errors);
+  #releaseErrors(errors: Permit | undefined): void {
+    if (errors !== undefined) this.#errors.release(errors);
   }
 
   #failed(error: unknown, admission: Admission): void {
-    const { silence, errors, writes, successes, hasWholeTime, caller } = admission;
+    const { availability, errors, writes, successes, hasWholeTime, caller } = admission;
     // Another guard within the operation has seen to it: what failed is what that one stands before.
-    if (error instanceof StoreUnavailableError) return this.#returned(admission);
+    if (error instanceof StoreUnavailableError) return this.#release(admission);
     switch (faultOf(error)) {
       case "unreachable":
-        this.#server.silence.failed(silence, error);
-        return this.#returnedErrors(errors);
+        this.#server.availability.failed(availability, error);
+        return this.#releaseErrors(errors);
       case "late":
-        if (caller !== undefined) noteWait(caller, this.#server.silence, this.#runtime.clock.monotonic());
-        if (hasWholeTime) this.#server.silence.late(silence, successes, error, caller && nameOf(caller));
-        else this.#server.silence.returned(silence);
-        if (!this.#server.silence.isDown) announceLate(this.#runtime, this.#store);
-        return this.#returnedErrors(errors);
+        if (caller !== undefined) noteWait(caller, this.#server.availability, this.#runtime.clock.monotonic());
+        if (hasWholeTime) this.#server.availability.timedOut(availability, successes, error, caller && nameOf(caller));
+        else this.#server.availability.release(availability);
+        if (!this.#server.availability.isDown) announceLate(this.#runtime, this.#store);
+        return this.#releaseErrors(errors);
       case "overload":
         announceOverload(this.#runtime, this.#store, "connections");
-        return this.#returned(admission);
+        return this.#release(admission);
       case "full":
         announceOverload(this.#runtime, this.#store, "store");
-        this.#server.silence.worked(silence);
-        return this.#returnedErrors(errors);
+        this.#server.availability.succeeded(availability);
+        return this.#releaseErrors(errors);
       case "share":
       case "input":
       case "record":
-        this.#server.silence.worked(silence);
-        return this.#returnedErrors(errors);
+        this.#server.availability.succeeded(availability);
+        return this.#releaseErrors(errors);
       case "other": {
-        const isDeclined = this.#server.hasDeclined(error, writes);
+        const isDeclined = this.#server.isRejectedWrite(error, writes);
         // An error is an answer. After the line above: from silent to read-only is one outage.
-        this.#server.silence.worked(silence);
-        if (isDeclined) this.#returnedErrors(errors);
+        this.#server.availability.succeeded(availability);
+        if (isDeclined) this.#releaseErrors(errors);
         else if (errors !== undefined) this.#errors.failed(errors, error);
       }
     }

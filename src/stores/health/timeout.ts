@@ -24,7 +24,7 @@ export class LateAnswerError extends PortcullisError {
 }
 
 /** Calls `giveUp` after that many milliseconds, unless the timer is cleared first. */
-export function timeOut(ms: number, giveUp: (cause: Error) => void): NodeJS.Timeout {
+export function startTimeout(ms: number, giveUp: (cause: Error) => void): NodeJS.Timeout {
   const late = (): void => giveUp(new LateAnswerError(ms));
   // When this process was busy for that long, the answer may lie in the socket unread: Node runs timers before it reads
   // sockets, and `setImmediate` after, so a busy process does not take its own delay for the store's.
@@ -34,7 +34,7 @@ export function timeOut(ms: number, giveUp: (cause: Error) => void): NodeJS.Time
 /** Rejects with `LateAnswerError` after `ms` milliseconds. What the promise gives later is dropped, and nothing is left unhandled. */
 export function within<T>(answer: Promise<T>, ms: number): Promise<T> {
   return new Promise((resolve, reject) => {
-    const timer = timeOut(ms, reject);
+    const timer = startTimeout(ms, reject);
     answer.then(resolve, reject).finally(() => clearTimeout(timer));
   });
 }
@@ -44,11 +44,11 @@ export function within<T>(answer: Promise<T>, ms: number): Promise<T> {
  *
  * @throws StoreUnavailableError (rejects) when one fails, or they are late
  */
-export function boundedCall<T>(store: string, timeoutMs: number, operation: () => Promise<T>): Promise<T> {
+export function withTimeout<T>(store: string, timeoutMs: number, operation: () => Promise<T>): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     const fail = (cause: unknown): void =>
       reject(cause instanceof StoreUnavailableError ? cause : new StoreUnavailableError(store, { cause }));
-    const timer = timeOut(timeoutMs, fail);
+    const timer = startTimeout(timeoutMs, fail);
     Promise.resolve()
       .then(operation)
       .then(resolve, fail)

@@ -1,5 +1,5 @@
 import type session from "express-session";
-import { SESSION_STAMP, type SessionStamp } from "../session-record.js";
+import { SESSION_METADATA, type SessionMetadata } from "../session-record.js";
 
 /** One session in memory. What a touch moves stands beside the data, which is not rewritten. */
 export interface Entry {
@@ -12,7 +12,7 @@ export interface Entry {
   readonly begunAt: number;
 }
 
-export type Data = session.SessionData & { readonly [SESSION_STAMP]?: SessionStamp };
+export type Data = session.SessionData & { readonly [SESSION_METADATA]?: SessionMetadata };
 
 /** Life of a session whose cookie says no end (only when used without the session layer), milliseconds. */
 export const DEFAULT_LIFE_MS = 86_400_000;
@@ -29,7 +29,7 @@ export function expiryOf(data: session.SessionData, now: number): number {
 export function revive(entry: Entry): session.SessionData {
   const data = JSON.parse(entry.json) as Data & Record<string, unknown>;
   data.cookie.expires = new Date(entry.expiresAt);
-  const stamp: unknown = data[SESSION_STAMP];
+  const stamp: unknown = data[SESSION_METADATA];
   if (typeof stamp === "object" && stamp !== null) Object.assign(stamp, { seenAt: entry.seenAt });
   return data;
 }

@@ -4,7 +4,7 @@ import { LRUCache } from "lru-cache";
 import { systemClock, type Clock } from "../../core/clock.js";
 import type { PrincipalSession, SessionStore } from "../contracts.js";
 import { expiryOf, revive, type Data, type Entry } from "./session-entry.js";
-import { ENDED_IDS, ENDED_MS, SESSION_STAMP, SessionStoreFullError } from "../session-record.js";
+import { ENDED_IDS, ENDED_MS, SESSION_METADATA, SessionStoreFullError } from "../session-record.js";
 
 /** Settings of a `MemorySessionStore`. */
 export interface MemorySessionStoreSettings {
@@ -104,7 +104,7 @@ export class MemorySessionStore extends session.Store implements SessionStore {
       const now = this.#clock.now();
       this.#remove(sid);
       entry.expiresAt = expiryOf(data, now);
-      entry.seenAt = (data as Data)[SESSION_STAMP]?.seenAt ?? now;
+      entry.seenAt = (data as Data)[SESSION_METADATA]?.seenAt ?? now;
       this.#add(sid, entry);
     }
     callback?.(null, entry !== undefined);
@@ -164,7 +164,7 @@ export class MemorySessionStore extends session.Store implements SessionStore {
   }
 
   #write(sid: string, data: session.SessionData, callback: Answer): void {
-    const stamp = (data as Data)[SESSION_STAMP];
+    const stamp = (data as Data)[SESSION_METADATA];
     const now = this.#clock.now();
     const principalId = stamp?.principal?.id;
     let json: string;

@@ -3,7 +3,7 @@ import { setImmediate as yieldToOthers } from "node:timers/promises";
 import { systemClock, type Clock } from "../../core/clock.js";
 import { StoreFullError } from "../health/store-full.js";
 import type { AccessTokenFacts, StoredRefreshToken, TokenStore } from "../contracts.js";
-import { Denials } from "../revocations/denylist.js";
+import { Denylist } from "../revocations/denylist.js";
 import { copyRefreshToken, integer, text } from "../records.js";
 import { sealsEndBefore, tokenHasEnded } from "../token-lifetime.js";
 import { shareOf } from "./share.js";
@@ -33,7 +33,7 @@ export interface MemoryTokenStoreSettings {
 export class MemoryTokenStore implements TokenStore {
   readonly #tokens = new Map<string, StoredRefreshToken>();
   readonly #families = new TokenFamilies();
-  readonly #denials = new Denials();
+  readonly #denials = new Denylist();
   readonly #clock: Clock;
   readonly #maxTokens: number;
   readonly #share: number;

@@ -2,7 +2,7 @@ import { Secret } from "../../core/secret.js";
 import { SettingsError } from "../../settings/errors.js";
 import { SetupError } from "../../core/setup-error.js";
 import {
-  endAll,
+  disposeAll,
   type RedisConnection,
   RedisError,
   type RedisListener,
@@ -132,7 +132,7 @@ class BorrowedConnection implements RedisConnection {
 
   close(): Promise<void> {
     this.#isClosed = true;
-    return endAll(this.#endings);
+    return disposeAll(this.#endings);
   }
 }
 

@@ -85,7 +85,7 @@ export class RedisError extends PortcullisError {
 }
 
 /** @throws RedisError when the call of the client rejects or throws */
-export async function clean<T>(call: () => Promise<T>): Promise<T> {
+export async function wrapRedisErrors<T>(call: () => Promise<T>): Promise<T> {
   try {
     return await call();
   } catch (error) {
@@ -100,7 +100,7 @@ export async function clean<T>(call: () => Promise<T>): Promise<T> {
 export function evalWithReload(answer: Promise<unknown>, evalSource: () => Promise<unknown>): Promise<RedisReply> {
   return answer.catch((error: unknown) => {
     if (!(error instanceof Error) || !error.message.startsWith("NOSCRIPT")) throw new RedisError(error);
-    return clean(evalSource);
+    return wrapRedisErrors(evalSource);
   }) as Promise<RedisReply>;
 }
 
@@ -123,7 +123,7 @@ export async function subscribed(link: RedisLink, endings: Set<() => Promise<voi
   };
   endings.add(end);
   try {
-    await clean(() => link.subscribed);
+    await wrapRedisErrors(() => link.subscribed);
   } catch (error) {
     await end();
     throw error;
@@ -134,7 +134,7 @@ export async function subscribed(link: RedisLink, endings: Set<() => Promise<voi
 }
 
 /** Removes and calls everything that ends something; failures to end what is broken already do not matter. */
-export async function endAll(endings: Set<() => Promise<void>>): Promise<void> {
+export async function disposeAll(endings: Set<() => Promise<void>>): Promise<void> {
   const all = [...endings];
   endings.clear();
   await Promise.allSettled(all.map((end) => end()));

@@ -1,6 +1,6 @@
 import {
-  clean,
-  endAll,
+  wrapRedisErrors,
+  disposeAll,
   evalWithReload,
   type RedisConnection,
   type RedisLink,
@@ -58,17 +58,18 @@ export function ioRedisConnection(value: object): RedisConnection {
     eval: run,
     command: async (name, ...args) => {
       const [key, ...rest] = args;
-      if (!readsReplicas || key === undefined) return (await clean(() => client.call(name, ...args))) as RedisReply;
+      if (!readsReplicas || key === undefined)
+        return (await wrapRedisErrors(() => client.call(name, ...args))) as RedisReply;
       return run(COMMAND, [key], [name, ...rest]);
     },
     publish: async (channel, message) => {
-      await clean(() => client.publish(channel, message));
+      await wrapRedisErrors(() => client.publish(channel, message));
     },
     subscribe: async (channel, listener) => subscribed(ownLink(client, isCluster, channel, listener), endings),
     ready: async () => {
-      await clean(() => client.call("PING"));
+      await wrapRedisErrors(() => client.call("PING"));
     },
-    close: () => endAll(endings),
+    close: () => disposeAll(endings),
   };
 }
 

@@ -1,7 +1,7 @@
 import { SetupError } from "../../core/setup-error.js";
 import {
-  clean,
-  endAll,
+  wrapRedisErrors,
+  disposeAll,
   evalWithReload,
   type RedisConnection,
   type RedisLink,
@@ -84,7 +84,9 @@ export function nodeRedisConnection(value: object): RedisConnection {
 
   async function command(name: string, ...args: readonly string[]): Promise<RedisReply> {
     const [key, ...rest] = args;
-    return (await clean(() => send(key === undefined ? [name] : [name, prefix + key, ...rest]))) as RedisReply;
+    return (await wrapRedisErrors(() =>
+      send(key === undefined ? [name] : [name, prefix + key, ...rest]),
+    )) as RedisReply;
   }
 
   async function subscribe(channel: string, listener: RedisListener): Promise<() => Promise<void>> {
@@ -104,7 +106,7 @@ export function nodeRedisConnection(value: object): RedisConnection {
     },
     command,
     publish: async (channel, message) => {
-      await clean(() => client.publish(channel, message));
+      await wrapRedisErrors(() => client.publish(channel, message));
     },
     subscribe,
     ready: async () => {
@@ -112,7 +114,7 @@ export function nodeRedisConnection(value: object): RedisConnection {
         throw new SetupError("The node-redis client is not connected. Call `await client.connect()` before ready().");
       await command("PING");
     },
-    close: () => endAll(endings),
+    close: () => disposeAll(endings),
   };
 }
 

@@ -3,9 +3,9 @@ import type { AccessTokenFacts } from "../contracts.js";
 import type { Runtime } from "../../core/runtime.js";
 import { StoreUnavailableError } from "../health/store-guard.js";
 import type { Change, ChangeBatch, ChangeSource } from "./changes.js";
-import { neverTaken, OwnChanges } from "./outbox.js";
-import { RecordHealth } from "./feed-health.js";
-import { RememberedChanges } from "./replica.js";
+import { isPermanentError, Outbox } from "./outbox.js";
+import { FeedHealth } from "./feed-health.js";
+import { Replica } from "./replica.js";
 import { within } from "../health/timeout.js";
 
 export interface ChangeFeedSettings {
@@ -44,9 +44,9 @@ export class ChangeFeed {
   readonly #pollMs: number;
   readonly #staleMs: number;
   readonly #writeMs: number;
-  readonly #remembered: RememberedChanges;
-  readonly #own: OwnChanges;
-  readonly #health: RecordHealth;
+  readonly #remembered: Replica;
+  readonly #own: Outbox;
+  readonly #health: FeedHealth;
   #position: string | undefined;
   /** When the last successful reading began. */
   #readAt: Moment = { monotonic: -Infinity, wall: -Infinity };
@@ -68,9 +68,9 @@ export class ChangeFeed {
     this.#pollMs = pollMs;
     this.#staleMs = staleMs;
     this.#writeMs = writeMs;
-    this.#remembered = new RememberedChanges(runtime.clock);
-    this.#own = new OwnChanges(source, () => this.#remembered.inForce());
-    this.#health = new RecordHealth(runtime, this, writeMs);
+    this.#remembered = new Replica(runtime.clock);
+    this.#own = new Outbox(source, () => this.#remembered.inForce());
+    this.#health = new FeedHealth(runtime, this, writeMs);
   }
 
   /** JSON-able. */
@@ -111,7 +111,7 @@ export class ChangeFeed {
     try {
       await within(this.#source.record(changes), this.#writeMs);
     } catch (error) {
-      if (neverTaken(error)) this.#own.remove(changes);
+      if (isPermanentError(error)) this.#own.remove(changes);
       else this.#own.mayBeMissing();
       throw new StoreUnavailableError("revocation", { cause: error });
     }
@@ -231,7 +231,7 @@ export class ChangeFeed {
       this.#own.wasLost();
       await this.#load();
     } else this.#take(batch, began);
-    this.#own.putBack();
+    this.#own.republish();
     this.#watch();
   }
 

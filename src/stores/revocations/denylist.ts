@@ -55,7 +55,7 @@ class ExpiringMap<V extends { readonly until: number }> {
  * they are asked for on every request. An entry only ever grows stricter: a later call cannot shorten what an earlier
  * one denied.
  */
-export class Denials {
+export class Denylist {
   readonly #tokens = new ExpiringMap<{ until: number }>();
   readonly #families = new ExpiringMap<{ until: number }>();
   readonly #subjects = new ExpiringMap<{ cutOff: number; until: number }>();

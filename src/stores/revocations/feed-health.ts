@@ -1,7 +1,7 @@
 import type { Runtime } from "../../core/runtime.js";
 import { StoreUnavailableError } from "../health/store-guard.js";
-import { circuitOf, serverOf } from "../health/backend.js";
-import { isUnreachable } from "../health/connection-errors.js";
+import { circuitBreakerOf, backendOf } from "../health/backend.js";
+import { isConnectionError } from "../health/connection-errors.js";
 
 /** What a late server's circuit knows the reader of the record by. */
 const READER = "change feed";
@@ -10,14 +10,14 @@ const READER = "change feed";
  * Whether the record of changes can be read, as the circuit of its server and the events tell it. A reading is also what
  * finds out, without any request, that the server all its stores share is down or back.
  */
-export class RecordHealth {
+export class FeedHealth {
   readonly #runtime: Runtime;
   readonly #feed: object;
   readonly #lateMs: number;
   #isAnnouncedDown = false;
 
   /**
-   * @param feed what was placed on the server (`placeOn`)
+   * @param feed what was placed on the server (`registerBackend`)
    * @param lateMs a reading that took longer would have been too late for a request, and does not count as back
    */
   constructor(runtime: Runtime, feed: object, lateMs: number) {
@@ -33,27 +33,27 @@ export class RecordHealth {
    * @throws StoreUnavailableError (rejects) when it is down; else what `reading` rejects with
    */
   async attempt(reading: () => Promise<void>, isMissed: () => boolean): Promise<void> {
-    const server = serverOf(this.#feed);
-    const circuit = server && circuitOf(server, this.#runtime);
-    const pass = circuit?.admit(READER);
-    if (circuit !== undefined && pass === undefined) throw new StoreUnavailableError("revocation");
+    const server = backendOf(this.#feed);
+    const circuit = server && circuitBreakerOf(server, this.#runtime);
+    const permit = circuit?.tryAcquire(READER);
+    if (circuit !== undefined && permit === undefined) throw new StoreUnavailableError("revocation");
     const began = this.#runtime.clock.monotonic();
     const successes = circuit?.successes ?? 0;
     try {
       await reading();
     } catch (error) {
-      const isSilent = isUnreachable(error);
-      if (pass !== undefined && isSilent) circuit?.failed(pass, error);
-      else if (pass !== undefined) circuit?.returned(pass);
+      const isSilent = isConnectionError(error);
+      if (permit !== undefined && isSilent) circuit?.failed(permit, error);
+      else if (permit !== undefined) circuit?.release(permit);
       if ((circuit === undefined || !isSilent) && isMissed()) this.#announceDown();
       throw error;
     }
     this.#announceUp();
-    if (pass === undefined) return;
+    if (permit === undefined) return;
     if (this.#runtime.clock.monotonic() - began > this.#lateMs) {
-      if (pass.isProbe) circuit?.late(pass, successes, new Error("late"), READER);
-      else circuit?.returned(pass);
-    } else circuit?.worked(pass);
+      if (permit.isProbe) circuit?.timedOut(permit, successes, new Error("late"), READER);
+      else circuit?.release(permit);
+    } else circuit?.succeeded(permit);
   }
 
   #announceDown(): void {

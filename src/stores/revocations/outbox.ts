@@ -14,7 +14,7 @@ const CALL_MS = 10_000;
  * What this process put into the record, for as long as it may have to be put back. Putting back goes on until it is
  * done, beside the readings: what is read in time is believed also while the record takes nothing.
  */
-export class OwnChanges {
+export class Outbox {
   readonly #source: ChangeSource;
   readonly #inForce: () => readonly Change[];
   readonly #own: { readonly change: Change; readonly at: number }[] = [];
@@ -54,7 +54,7 @@ export class OwnChanges {
   }
 
   /** Puts back what may be missing. One at a time; what fails is done again the next time this is called. */
-  putBack(): void {
+  republish(): void {
     if (this.#due === "nothing" || this.#running !== undefined) return;
     this.#running = this.#putBack().finally(() => (this.#running = undefined));
   }
@@ -77,7 +77,7 @@ export class OwnChanges {
     try {
       await within(this.#source.restore(changes), CALL_MS);
     } catch (error) {
-      if (!neverTaken(error)) throw error;
+      if (!isPermanentError(error)) throw error;
       if (changes.length === 1) this.remove(changes);
       else for (const change of changes) await this.#restore([change]);
     }
@@ -85,6 +85,6 @@ export class OwnChanges {
 }
 
 /** Whether an error says that these changes are at fault, and not the record. */
-export function neverTaken(error: unknown): boolean {
+export function isPermanentError(error: unknown): boolean {
   return faultOf(error) === "input";
 }

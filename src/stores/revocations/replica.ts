@@ -1,12 +1,12 @@
 import type { AccessTokenFacts } from "../contracts.js";
 import type { Clock } from "../../core/clock.js";
 import type { Change, Denial } from "./changes.js";
-import { Denials } from "./denylist.js";
+import { Denylist } from "./denylist.js";
 
 /** What one process knows of the changes of all: denials in memory, and who wants to hear of API keys. */
-export class RememberedChanges {
+export class Replica {
   readonly #clock: Clock;
-  readonly #denials = new Denials();
+  readonly #denials = new Denylist();
   readonly #listeners = new Set<(keyId: string | undefined) => void>();
 
   constructor(clock: Clock) {

@@ -8,7 +8,7 @@ import { integer, text } from "../records.js";
  * A token store whose revocations of access tokens reach every process: refresh tokens are in `families`, which is also
  * written first (where it is a database, a denial outlives the loss of the feed's record), then the feed tells all. Closing leaves the feed open: whoever made it closes it.
  */
-export class SharedTokenStore extends forwarding<TokenStore>(TOKEN_STORE_METHODS) {
+export class ReplicatedTokenStore extends forwarding<TokenStore>(TOKEN_STORE_METHODS) {
   readonly #families: TokenStore;
   readonly #feed: ChangeFeed;
 

@@ -1,7 +1,7 @@
 import { systemClock, type Clock } from "../../core/clock.js";
 import type { AccessTokenFacts, StoredRefreshToken, TokenStore, WriteCall } from "../contracts.js";
 import type { Change, ChangeSource, Denial } from "../revocations/changes.js";
-import { Denials } from "../revocations/denylist.js";
+import { Denylist } from "../revocations/denylist.js";
 import { integer, isStorable, text } from "../records.js";
 import { rowOf, SqlChangeSource } from "./change-source.js";
 import { deleteExpired } from "./clean-up.js";
@@ -48,7 +48,7 @@ export class SqlTokenStore implements TokenStore {
   readonly #db: PortcullisDatabase;
   readonly #slowDb: PortcullisDatabase;
   readonly #clock: Clock;
-  readonly #denials = new Denials();
+  readonly #denials = new Denylist();
   #loading: Promise<void> | undefined;
   #loaded = false;
   #position = "";

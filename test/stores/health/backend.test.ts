@@ -2,9 +2,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import type { SecurityEvent } from "../../../src/core/events.js";
 import { createRuntime } from "../../../src/core/runtime.js";
-import { boundedCall, StoreGuard, StoreUnavailableError } from "../../../src/stores/health/store-guard.js";
-import { placeOn, serverOf } from "../../../src/stores/health/backend.js";
-import { isUnreachable } from "../../../src/stores/health/connection-errors.js";
+import { withTimeout, StoreGuard, StoreUnavailableError } from "../../../src/stores/health/store-guard.js";
+import { registerBackend, backendOf } from "../../../src/stores/health/backend.js";
+import { isConnectionError } from "../../../src/stores/health/connection-errors.js";
 import { ManualClock } from "../../support/manual-clock.js";
 
 const error = (code: string): Error => Object.assign(new Error("x"), { code });
@@ -26,7 +26,7 @@ function setUp(timeoutMs = 30) {
     events.push(`${event === "portcullis_store_recovered" ? "up" : "down"} ${source} ${reason ?? ""}`),
   );
   const [limits, sessions, elsewhere] = [{}, {}, {}];
-  placeOn({ name: "redis", tryWrite }, [limits, sessions]);
+  registerBackend({ name: "redis", probeWrite: tryWrite }, [limits, sessions]);
   const guard = (name: string, on: object): StoreGuard => new StoreGuard(name, runtime, timeoutMs, on);
   return {
     clock,
@@ -201,40 +201,40 @@ describe("guards of one store that was placed nowhere", () => {
   });
 });
 
-describe("boundedCall", () => {
+describe("withTimeout", () => {
   it("gives up in time, and rejects with StoreUnavailableError whatever failed", async () => {
     const start = performance.now();
-    await expect(boundedCall("two", 30, never)).rejects.toMatchObject({
+    await expect(withTimeout("two", 30, never)).rejects.toMatchObject({
       code: "PORTCULLIS_STORE_UNAVAILABLE",
       cause: { code: "ETIMEDOUT" },
     });
     expect(performance.now() - start).toBeLessThan(500);
-    await expect(boundedCall("two", 30, fail("OOM"))).rejects.toMatchObject({
+    await expect(withTimeout("two", 30, fail("OOM"))).rejects.toMatchObject({
       code: "PORTCULLIS_STORE_UNAVAILABLE",
       cause: { code: "OOM" },
     });
-    await expect(boundedCall("two", 30, works)).resolves.toBe(1);
+    await expect(withTimeout("two", 30, works)).resolves.toBe(1);
   });
 });
 
-describe("placeOn", () => {
+describe("registerBackend", () => {
   it("knows a part that is elsewhere by the name of its guard", () => {
     const [redis, database] = [{ name: "redis" }, { name: "database" }];
     const tokens = {};
-    placeOn(database, [tokens, undefined]);
-    placeOn(redis, [tokens], "revocation");
-    placeOn(undefined, [tokens]);
+    registerBackend(database, [tokens, undefined]);
+    registerBackend(redis, [tokens], "revocation");
+    registerBackend(undefined, [tokens]);
     expect([
-      serverOf(tokens),
-      serverOf(tokens, "refresh-token"),
-      serverOf(tokens, "revocation"),
-      serverOf({}),
-      serverOf(undefined),
+      backendOf(tokens),
+      backendOf(tokens, "refresh-token"),
+      backendOf(tokens, "revocation"),
+      backendOf({}),
+      backendOf(undefined),
     ]).toEqual([database, database, redis, undefined, undefined]);
   });
 });
 
-describe("isUnreachable", () => {
+describe("isConnectionError", () => {
   const silent = [
     "ECONNREFUSED",
     "ECONNRESET",
@@ -270,16 +270,16 @@ describe("isUnreachable", () => {
     "ER_DUP_ENTRY",
     "EXECABORT",
   ];
-  it.each(silent)("%s: yes", (code) => expect(isUnreachable(error(code))).toBe(true));
-  it.each(answers)("%s: no", (code) => expect(isUnreachable(error(code))).toBe(false));
+  it.each(silent)("%s: yes", (code) => expect(isConnectionError(error(code))).toBe(true));
+  it.each(answers)("%s: no", (code) => expect(isConnectionError(error(code))).toBe(false));
 
   it("reads words where there is no code, and causes; never throws", () => {
-    expect(isUnreachable(new Error("Connection terminated unexpectedly"))).toBe(true);
-    expect(isUnreachable(new Error("Connection is closed."))).toBe(true);
-    expect(isUnreachable(new Error("wrapped", { cause: error("ECONNREFUSED") }))).toBe(true);
+    expect(isConnectionError(new Error("Connection terminated unexpectedly"))).toBe(true);
+    expect(isConnectionError(new Error("Connection is closed."))).toBe(true);
+    expect(isConnectionError(new Error("wrapped", { cause: error("ECONNREFUSED") }))).toBe(true);
     const loop = new Error("loop");
     loop.cause = loop;
     for (const other of [loop, undefined, null, "ECONNREFUSED", { code: "ECONNREFUSED" }])
-      expect(isUnreachable(other)).toBe(false);
+      expect(isConnectionError(other)).toBe(false);
   });
 });

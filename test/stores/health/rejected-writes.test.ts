@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { whyDeclined } from "../../../src/stores/health/rejected-writes.js";
-import { isUnreachable } from "../../../src/stores/health/connection-errors.js";
+import { writeRejectionReason } from "../../../src/stores/health/rejected-writes.js";
+import { isConnectionError } from "../../../src/stores/health/connection-errors.js";
 
 const error = (facts: object, message = "x"): Error => Object.assign(new Error(message), facts);
 
-describe("whyDeclined", () => {
+describe("writeRejectionReason", () => {
   it.each([
     ["READONLY", "read-only"],
     ["OOM", "out-of-memory"],
@@ -22,8 +22,8 @@ describe("whyDeclined", () => {
     ["SQLITE_READONLY_DBMOVED", "read-only"],
     ["SQLITE_FULL", "disk-full"],
   ])("%s: %s, and the server is there", (code, reason) => {
-    expect(whyDeclined(error({ code }))).toBe(reason);
-    expect(isUnreachable(error({ code }))).toBe(false);
+    expect(writeRejectionReason(error({ code }))).toBe(reason);
+    expect(isConnectionError(error({ code }))).toBe(false);
   });
 
   // Twins of the above that are this one operation's.
@@ -40,15 +40,15 @@ describe("whyDeclined", () => {
     "SQLITE_CONSTRAINT_UNIQUE",
     "SQLITE_BUSY",
   ])("%s: the store's own", (code) => {
-    expect(whyDeclined(error({ code }))).toBeUndefined();
+    expect(writeRejectionReason(error({ code }))).toBeUndefined();
   });
 
   it("reads node:sqlite's numbers, causes, and what Redis before 7.2 says of a command within a script; never throws", () => {
-    expect(whyDeclined(error({ code: "ERR_SQLITE_ERROR", errcode: 8 | (4 << 8) }))).toBe("read-only");
-    expect(whyDeclined(error({ code: "ERR_SQLITE_ERROR", errcode: 19 }))).toBeUndefined();
-    expect(whyDeclined(new Error("wrapped", { cause: error({ code: "25006" }) }))).toBe("read-only");
+    expect(writeRejectionReason(error({ code: "ERR_SQLITE_ERROR", errcode: 8 | (4 << 8) }))).toBe("read-only");
+    expect(writeRejectionReason(error({ code: "ERR_SQLITE_ERROR", errcode: 19 }))).toBeUndefined();
+    expect(writeRejectionReason(new Error("wrapped", { cause: error({ code: "25006" }) }))).toBe("read-only");
     expect(
-      whyDeclined(
+      writeRejectionReason(
         error(
           { code: "ERR" },
           "ERR Error running script (call to f_1): @user_script:7: @user_script: 7: -OOM command not allowed",
@@ -56,7 +56,9 @@ describe("whyDeclined", () => {
       ),
     ).toBe("out-of-memory");
     expect(
-      whyDeclined(error({ code: "ERR" }, "ERR The user executing the script can't run this command or subcommand")),
+      writeRejectionReason(
+        error({ code: "ERR" }, "ERR The user executing the script can't run this command or subcommand"),
+      ),
     ).toBe("no-rights");
     const loop = new Error("loop");
     loop.cause = loop;
@@ -69,6 +71,6 @@ describe("whyDeclined", () => {
       error({ code: 42501 }),
       new Error("OOM in a name"),
     ])
-      expect(whyDeclined(other)).toBeUndefined();
+      expect(writeRejectionReason(other)).toBeUndefined();
   });
 });

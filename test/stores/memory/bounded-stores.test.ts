@@ -3,7 +3,7 @@ import { describe, expect, test, vi } from "vitest";
 import { MemoryApiKeyStore } from "../../../src/stores/memory/api-key-store.js";
 import { MemoryTokenStore } from "../../../src/stores/memory/token-store.js";
 import { SortedList } from "../../../src/stores/memory/sorted-list.js";
-import { Denials } from "../../../src/stores/revocations/denylist.js";
+import { Denylist } from "../../../src/stores/revocations/denylist.js";
 import { ManualClock } from "../../../src/testing/manual-clock.js";
 import { sampleKey, sampleToken } from "../../../src/testing/samples.js";
 
@@ -43,7 +43,7 @@ test("a rotation of a token that has just ended leaves no orphan", async () => {
 });
 
 test("denials leave by themselves: their number follows those in force, without deleteExpired", () => {
-  const denials = new Denials();
+  const denials = new Denylist();
   const life = 1000;
   let most = 0;
   for (let now = 0; now < 20_000; now += 1) {

@@ -1,7 +1,7 @@
 import { InvalidInputError } from "../../../src/core/portcullis-error.js";
 import session from "express-session";
 import { describe, expect, it } from "vitest";
-import { SESSION_STAMP, SessionStoreFullError } from "../../../src/stores/session-record.js";
+import { SESSION_METADATA, SessionStoreFullError } from "../../../src/stores/session-record.js";
 import { MemorySessionStore } from "../../../src/stores/memory/session-store.js";
 import { ManualClock } from "../../support/manual-clock.js";
 
@@ -23,7 +23,7 @@ function data(
   return {
     cookie,
     ...extra,
-    [SESSION_STAMP]: {
+    [SESSION_METADATA]: {
       createdAt: now,
       seenAt: now,
       principal: principal === undefined ? null : { id: principal, scopes: [], roles: [] },
@@ -71,7 +71,7 @@ describe("MemorySessionStore", () => {
     clock.advance(900);
     expect(get(store, "s")).toMatchObject({
       note: "saved",
-      [SESSION_STAMP]: { createdAt: clock.now() - 1800, seenAt: clock.now() - 900, principal: { id: "ada" } },
+      [SESSION_METADATA]: { createdAt: clock.now() - 1800, seenAt: clock.now() - 900, principal: { id: "ada" } },
     });
     expect(store.listByPrincipal("ada")).toEqual([
       { sid: "s", createdAt: clock.now() - 1800, seenAt: clock.now() - 900, expiresAt: clock.now() + 100 },

@@ -5,7 +5,7 @@ import { collectEvents, ManualClock } from "portcullis/testing";
 import { createRuntime } from "../../../src/core/runtime.js";
 import { ChangeFeed } from "../../../src/stores/revocations/change-feed.js";
 import type { Change, ChangeBatch, ChangeSource } from "../../../src/stores/revocations/changes.js";
-import { SharedTokenStore } from "../../../src/stores/revocations/replicated-token-store.js";
+import { ReplicatedTokenStore } from "../../../src/stores/revocations/replicated-token-store.js";
 
 const ends: (() => Promise<void>)[] = [];
 afterEach(async () => {
@@ -44,7 +44,7 @@ test("a revocation that the database did not take is refused here at once, and t
     ChangeFeed,
     ChangeFeed,
   ];
-  const here = new SharedTokenStore(new SqlTokenStore(families), feeds[0]);
+  const here = new ReplicatedTokenStore(new SqlTokenStore(families), feeds[0]);
   await here.init();
   await feeds[1].start();
   ends.push(...feeds.map((feed) => () => feed.close()));

@@ -29,7 +29,7 @@ const NO_LINK = 2 ** (3 * SPARE_BITS) - 1;
  *
  * A cell is named by its number: `block × 8 + position`.
  */
-export class WindowBlocks {
+export class Blocks {
   #pages: Int32Array[] = [];
   #free = NONE;
   #blocks = 0;

@@ -1,14 +1,14 @@
 import type { Clock } from "../../../core/clock.js";
 import type { WindowOutcome, WindowPolicy, WindowRequest } from "../../contracts.js";
 import { NONE } from "./blocks.js";
-import { WindowHolders } from "./slot-keys.js";
-import { WindowIndex } from "./hash-index.js";
+import { SlotKeys } from "./slot-keys.js";
+import { HashIndex } from "./hash-index.js";
 import { boundedKey, spread } from "./key-hash.js";
-import { WindowLogs } from "./log.js";
+import { Logs } from "./log.js";
 import { OWN } from "./capacity.js";
 import { OverflowWindows } from "./overflow.js";
 import type { Place } from "./place.js";
-import { WindowSlots } from "./slots.js";
+import { Slots } from "./slots.js";
 import { type Before, WindowTables } from "./policies.js";
 import { WindowTime } from "./store-clock.js";
 
@@ -28,17 +28,17 @@ const MOST_TIMES = 4096;
  * When there is room again a key gets a finer window or a log of its own, and the records of the coarser one count along
  * until the last that may be the key's has expired: nothing that the key was allowed there is forgotten too early.
  */
-export class WindowClients {
+export class Clients {
   readonly #time: WindowTime;
-  readonly #slots = new WindowSlots();
-  readonly #logs = new WindowLogs(this.#slots);
+  readonly #slots = new Slots();
+  readonly #logs = new Logs(this.#slots);
   readonly #tables: WindowTables;
   readonly #overflow: OverflowWindows;
-  readonly #index = new WindowIndex(
+  readonly #index = new HashIndex(
     (slot, key, table) => this.#holders.isClient(slot, key) && this.#logs.owner(slot) === table,
   );
   /** For each slot the client's key, or the overflow window whose log it is. */
-  readonly #holders = new WindowHolders(this.#slots);
+  readonly #holders = new SlotKeys(this.#slots);
   /** What clients with a log of their own have left behind in overflow windows. */
   readonly #promoted = new Map<number, Before>();
   /** One for all decisions, so that a decision allocates nothing but its answer. */
@@ -134,14 +134,14 @@ export class WindowClients {
     const now = this.#time.read();
     const { slot, others } = this.#find(policy, rawKey, now, Math.ceil(policy.windowMs * 1000));
     if (time !== undefined) {
-      if (slot !== NONE && this.#logs.uncount(slot, time)) return;
-      for (const other of others) if (this.#logs.uncount(other, time)) return;
+      if (slot !== NONE && this.#logs.refund(slot, time)) return;
+      for (const other of others) if (this.#logs.refund(other, time)) return;
       return;
     }
     if (slot === NONE) return;
     // Of all choices the oldest leaves the later records in place: the count is never lower than the truth.
     const oldest = this.#logs.oldest(slot);
-    if (!Number.isNaN(oldest)) this.#logs.uncount(slot, oldest);
+    if (!Number.isNaN(oldest)) this.#logs.refund(slot, oldest);
   }
 
   /** Forgets one client. What it has in an overflow window stays: that count is not its own. */

@@ -15,7 +15,7 @@ interface Part {
  * From a client to its slot. A `Map` would do the same with three times the memory, and, at a million clients, in twice
  * the time: the hashes lie side by side here, so that a key is looked at only when it is very likely the right one.
  */
-export class WindowIndex {
+export class HashIndex {
   readonly #parts: (Part | undefined)[] = [];
   readonly #isAt: (slot: number, key: string, table: number) => boolean;
 

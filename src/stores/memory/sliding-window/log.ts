@@ -1,16 +1,16 @@
 import { NONE } from "./blocks.js";
 import { MAX_UNITS, recordOf, timeOf, unitsOf } from "./record.js";
-import { EXPIRES, HEAD, OWNER, RECORDS, TAIL, USED, type WindowSlots } from "./slots.js";
+import { EXPIRES, HEAD, OWNER, RECORDS, TAIL, USED, type Slots } from "./slots.js";
 
 /**
  * Logs of time stamps, each under a slot number: the records of one client, oldest first. Times are whole
  * microseconds that never go backwards within one log. No operation looks at more than the
  * records of the logs it is given; `clients.ts` bounds how many those are, whatever the limit.
  */
-export class WindowLogs {
-  readonly #cells: WindowSlots;
+export class Logs {
+  readonly #cells: Slots;
 
-  constructor(cells: WindowSlots) {
+  constructor(cells: Slots) {
     this.#cells = cells;
   }
 
@@ -119,7 +119,7 @@ export class WindowLogs {
    *
    * @returns false when no such unit is (still) in the log
    */
-  uncount(slot: number, time: number): boolean {
+  refund(slot: number, time: number): boolean {
     const { ints } = this.#cells.page(slot);
     const at = this.#cells.at(slot);
     const tail = ints[at + TAIL]!;

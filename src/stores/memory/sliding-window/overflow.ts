@@ -1,8 +1,8 @@
-import { ownCopy } from "../../../core/detach-string.js";
+import { detachString } from "../../../core/detach-string.js";
 import type { WindowPolicy } from "../../contracts.js";
 import { NONE } from "./blocks.js";
 import { ADDRESS, HASHED, NARROW } from "./capacity.js";
-import type { WindowLogs } from "./log.js";
+import type { Logs } from "./log.js";
 import { type Networks, networksOf } from "./networks.js";
 import type { Place } from "./place.js";
 import type { Before, OverflowWindow, WideNetwork, WindowTable, WindowTables } from "./policies.js";
@@ -22,13 +22,13 @@ const NETWORK_PART = 2;
  * half as many windows as are still free, so a flood uses up its own share and leaves others some.
  */
 export class OverflowWindows {
-  readonly #logs: WindowLogs;
+  readonly #logs: Logs;
   readonly #tables: WindowTables;
   readonly #maxHashed: number;
   readonly #release: (slot: number) => void;
 
   /** @param release gives back the slot of a window in which nothing is left; it calls `close` */
-  constructor(logs: WindowLogs, tables: WindowTables, maxClients: number, release: (slot: number) => void) {
+  constructor(logs: Logs, tables: WindowTables, maxClients: number, release: (slot: number) => void) {
     this.#logs = logs;
     this.#tables = tables;
     this.#maxHashed = Math.min(MAX_HASHED, Math.ceil(maxClients / 16));
@@ -79,7 +79,7 @@ export class OverflowWindows {
     const networks = networksOf(key);
     const id = this.#idOf(kind, key, hash, networks);
     const shared: OverflowWindow = {
-      id: kind === ADDRESS ? ownCopy(key) : id,
+      id: kind === ADDRESS ? detachString(key) : id,
       kind,
       network: networks === undefined || kind === HASHED ? undefined : enter(table, networks.wide, kind),
       before,

@@ -1,6 +1,6 @@
-import { ownCopy } from "../../../core/detach-string.js";
+import { detachString } from "../../../core/detach-string.js";
 import { spread, spreadBytes } from "./key-hash.js";
-import { KEY, KEY_BYTES, type WindowSlots } from "./slots.js";
+import { KEY, KEY_BYTES, type Slots } from "./slots.js";
 import type { OverflowWindow } from "./policies.js";
 
 const PAGE_SLOTS = 4096;
@@ -19,11 +19,11 @@ type Holder = string | OverflowWindow;
  * two more places of memory to wait for, and 40 bytes. The others are in pages: one array of a million of them stops the
  * process for 6 ms each time it grows.
  */
-export class WindowHolders {
-  readonly #slots: WindowSlots;
+export class SlotKeys {
+  readonly #slots: Slots;
   #pages: (Holder | undefined)[][] = [];
 
-  constructor(slots: WindowSlots) {
+  constructor(slots: Slots) {
     this.#slots = slots;
   }
 
@@ -54,7 +54,7 @@ export class WindowHolders {
   }
 
   setClient(slot: number, key: string): void {
-    if (!this.#setShort(slot, key)) this.#setElsewhere(slot, ownCopy(key));
+    if (!this.#setShort(slot, key)) this.#setElsewhere(slot, detachString(key));
   }
 
   setShared(slot: number, shared: OverflowWindow): void {

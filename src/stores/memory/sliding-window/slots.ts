@@ -1,4 +1,4 @@
-import { isLastOfBlock, NONE, WindowBlocks } from "./blocks.js";
+import { isLastOfBlock, NONE, Blocks } from "./blocks.js";
 
 /** Slots in one page. */
 const PAGE_SLOTS = 4096;
@@ -38,8 +38,8 @@ export interface SlotPage {
  *
  * A cell of a block is named by its number, 0 and up, the cells of slots from -2 down.
  */
-export class WindowSlots {
-  readonly #blocks = new WindowBlocks();
+export class Slots {
+  readonly #blocks = new Blocks();
   #pages: SlotPage[] = [];
   /** The slot closed last; its `HEAD` names the one before. A list of its own would stop the process to grow. */
   #free = NONE;

@@ -11,7 +11,7 @@ import {
   standalonePolicy,
 } from "../../express-rate-limit.js";
 import { mergeRequests } from "../../window-requests.js";
-import { WindowClients } from "./clients.js";
+import { Clients } from "./clients.js";
 import { type SlidingWindowStoreSettings, windowStoreSchema } from "./settings.js";
 
 /** How often, and how many slots at a time, expired clients are looked for while no request comes. */
@@ -40,7 +40,7 @@ interface Hit {
  * to its own request.
  *
  * Time is measured by a monotonic clock. Expired clients are removed a few at a time by every call, and by a timer that
- * does not keep the process alive. Memory is bounded by `maxClients`; see `WindowClients` for what happens beyond.
+ * does not keep the process alive. Memory is bounded by `maxClients`; see `Clients` for what happens beyond.
  *
  * @example
  * ```ts
@@ -54,7 +54,7 @@ export class SlidingWindowStore implements RateLimitStore, Store {
   /** Instances share nothing, as express-rate-limit's double-count check wants to know. */
   readonly localKeys = true;
   readonly #clock: Clock;
-  readonly #clients: WindowClients;
+  readonly #clients: Clients;
   readonly #settings: { readonly limit: number | undefined; readonly windowMs: number | undefined };
   #limit: StandaloneLimit | undefined;
   #hits: AsyncLocalStorage<Hit> | undefined;
@@ -64,7 +64,7 @@ export class SlidingWindowStore implements RateLimitStore, Store {
   constructor(settings: SlidingWindowStoreSettings = {}) {
     const { maxClients, clock, limit, windowMs } = parse(windowStoreSchema, settings);
     this.#clock = clock;
-    this.#clients = new WindowClients(maxClients, clock);
+    this.#clients = new Clients(maxClients, clock);
     this.#settings = { limit, windowMs };
     if (limit !== undefined && windowMs !== undefined) {
       this.#limit = { policy: standalonePolicy(limit, windowMs), refusedHits: limit + 1, uncounts: false };

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type session from "express-session";
 import { expiryOf, type Data } from "../../memory/session-entry.js";
-import { SESSION_STAMP } from "../../session-record.js";
+import { SESSION_METADATA } from "../../session-record.js";
 
 /**
  * A session as one string. The times stand in front in fixed width, so that a touch overwrites them in place and a
@@ -30,7 +30,7 @@ export function ownerTag(principalId: string): string {
 }
 
 export function headOf(data: session.SessionData, now: number): SessionHead {
-  const stamp = (data as Data)[SESSION_STAMP];
+  const stamp = (data as Data)[SESSION_METADATA];
   return {
     createdAt: stamp?.createdAt ?? now,
     seenAt: stamp?.seenAt ?? now,
@@ -68,11 +68,11 @@ export function readValue(value: string): session.SessionData | null {
   const head = readHead(value);
   const data = head === undefined ? undefined : parsed(value.slice(HEAD_LENGTH));
   if (head === undefined || !isObject(data)) return null;
-  const { cookie, [SESSION_STAMP]: stamp } = data;
+  const { cookie, [SESSION_METADATA]: stamp } = data;
   if ((cookie != null && !isObject(cookie)) || (stamp !== undefined && !isObject(stamp))) return null;
   // A touch moves these two without rewriting the data.
   if (cookie != null) cookie["expires"] = new Date(head.expiresAt);
-  if (stamp !== undefined) data[SESSION_STAMP] = { ...stamp, seenAt: head.seenAt };
+  if (stamp !== undefined) data[SESSION_METADATA] = { ...stamp, seenAt: head.seenAt };
   return data as unknown as session.SessionData;
 }
 

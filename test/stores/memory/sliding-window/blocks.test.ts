@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { NONE, WindowBlocks } from "../../../../src/stores/memory/sliding-window/blocks.js";
+import { NONE, Blocks } from "../../../../src/stores/memory/sliding-window/blocks.js";
 import { runs } from "../../../property/seed.js";
 
 interface Queue {
@@ -18,7 +18,7 @@ const number = fc.oneof(
 );
 const step = fc.record({ queue: fc.nat(4), drop: fc.boolean(), rewrite: fc.boolean(), number });
 
-function push(blocks: WindowBlocks, queue: Queue, value: number): void {
+function push(blocks: Blocks, queue: Queue, value: number): void {
   const cell = queue.tail === NONE ? blocks.take() : blocks.extend(queue.tail);
   blocks.write(cell, value);
   if (queue.head === NONE) queue.head = cell;
@@ -26,7 +26,7 @@ function push(blocks: WindowBlocks, queue: Queue, value: number): void {
   queue.numbers.push(value);
 }
 
-function shift(blocks: WindowBlocks, queue: Queue): void {
+function shift(blocks: Blocks, queue: Queue): void {
   const { head, tail } = queue;
   const next = head === tail ? NONE : blocks.after(head);
   if (next === NONE || head >>> 3 !== next >>> 3) blocks.give(head);
@@ -35,7 +35,7 @@ function shift(blocks: WindowBlocks, queue: Queue): void {
   queue.numbers.shift();
 }
 
-function read(blocks: WindowBlocks, { head, tail }: Queue): number[] {
+function read(blocks: Blocks, { head, tail }: Queue): number[] {
   const found: number[] = [];
   for (let cell = head; cell !== NONE; cell = cell === tail ? NONE : blocks.after(cell)) found.push(blocks.read(cell));
   return found;
@@ -45,7 +45,7 @@ describe("the memory of the logs", () => {
   it("gives back every number in its order, whatever queues grow, shrink and change beside it", () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 300 }), (steps) => {
-        const blocks = new WindowBlocks();
+        const blocks = new Blocks();
         const queues = Array.from({ length: 5 }, (): Queue => ({ numbers: [], head: NONE, tail: NONE }));
         for (const { queue: at, drop, rewrite, number: value } of steps) {
           const queue = queues[at] as Queue;
@@ -65,7 +65,7 @@ describe("the memory of the logs", () => {
   });
 
   it("takes back what was given, and links blocks of all pages", () => {
-    const blocks = new WindowBlocks();
+    const blocks = new Blocks();
     const long: Queue = { numbers: [], head: NONE, tail: NONE };
     const other: Queue = { numbers: [], head: NONE, tail: NONE };
     // 100,000 cells are four pages; the other queue takes every second block, so that no link names the next one.

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { networksOf } from "../../../../src/stores/memory/sliding-window/networks.js";
 import { SlidingWindowStore } from "../../../../src/stores/memory/sliding-window/store.js";
-import { WindowSlots } from "../../../../src/stores/memory/sliding-window/slots.js";
+import { Slots } from "../../../../src/stores/memory/sliding-window/slots.js";
 import { ManualClock } from "../../../support/manual-clock.js";
 
 const MAIN = { name: "default", limit: 100, windowMs: 60_000, isMain: true };
@@ -217,9 +217,9 @@ describe("the steps of one decision", () => {
   /** Cells read and written while `work` runs. */
   function stepsOf(work: () => void): number {
     const spies = [
-      vi.spyOn(WindowSlots.prototype, "read"),
-      vi.spyOn(WindowSlots.prototype, "write"),
-      vi.spyOn(WindowSlots.prototype, "leave"),
+      vi.spyOn(Slots.prototype, "read"),
+      vi.spyOn(Slots.prototype, "write"),
+      vi.spyOn(Slots.prototype, "leave"),
     ];
     work();
     const steps = spies.reduce((sum, spy) => sum + spy.mock.calls.length, 0);

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { WindowHolders } from "../../../../src/stores/memory/sliding-window/slot-keys.js";
+import { SlotKeys } from "../../../../src/stores/memory/sliding-window/slot-keys.js";
 import { spread } from "../../../../src/stores/memory/sliding-window/key-hash.js";
-import { WindowSlots } from "../../../../src/stores/memory/sliding-window/slots.js";
+import { Slots } from "../../../../src/stores/memory/sliding-window/slots.js";
 import type { OverflowWindow } from "../../../../src/stores/memory/sliding-window/policies.js";
 import { runs } from "../../../property/seed.js";
 
@@ -24,10 +24,10 @@ const step = fc.record({
   holder: fc.oneof({ weight: 4, arbitrary: key }, fc.constantFrom("shared" as const, undefined)),
 });
 
-function filled(): { slots: WindowSlots; holders: WindowHolders } {
-  const slots = new WindowSlots();
+function filled(): { slots: Slots; holders: SlotKeys } {
+  const slots = new Slots();
   for (let n = 0; n < 8192; n += 1) slots.open();
-  return { slots, holders: new WindowHolders(slots) };
+  return { slots, holders: new SlotKeys(slots) };
 }
 
 describe("whose log a slot is", () => {

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import type { Clock } from "../../../../src/core/clock.js";
 import { SettingsError } from "../../../../src/settings/errors.js";
 import { SlidingWindowStore } from "../../../../src/stores/memory/sliding-window/store.js";
-import { WindowClients } from "../../../../src/stores/memory/sliding-window/clients.js";
+import { Clients } from "../../../../src/stores/memory/sliding-window/clients.js";
 import { ManualClock } from "../../../support/manual-clock.js";
 
 const POLICY = { name: "p", limit: 3, windowMs: 1000 };
@@ -25,7 +25,7 @@ describe("the log", () => {
     "takes back the oldest that is left, also when one before it was taken back already (%s)",
     (between) => {
       const clock = new ManualClock();
-      const clients = new WindowClients(10, clock);
+      const clients = new Clients(10, clock);
       const policy = { name: "p", limit: 5, windowMs: 100 };
       const hit = (): number => {
         clients.decide(policy, "k", 1, true);

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ManualClock } from "portcullis/testing";
-import { SESSION_STAMP } from "../../../../src/stores/session-record.js";
+import { SESSION_METADATA } from "../../../../src/stores/session-record.js";
 import { openRedis } from "../../../../src/stores/redis/client.js";
 import type { RedisConnection } from "../../../../src/stores/redis/connection.js";
 import { RedisSessionStore } from "../../../../src/stores/redis/sessions/store.js";
@@ -57,8 +57,8 @@ describe("sessions", () => {
       `${head}"text"`,
       `${head}[]`,
       `${head}{"cookie":"text"}`,
-      `${head}{"cookie":{},"${SESSION_STAMP}":7}`,
-      `${head}{"cookie":{},"${SESSION_STAMP}":"x"}`,
+      `${head}{"cookie":{},"${SESSION_METADATA}":7}`,
+      `${head}{"cookie":{},"${SESSION_METADATA}":"x"}`,
     ]) {
       await redis.command("SET", `${prefix}session:bad`, value, "PX", "60000");
       const found = await asked.get("bad");
