@@ -95,6 +95,7 @@ export type { ExpressRateLimitSettings } from "./stores/express-rate-limit.js";
 export { SessionStoreFullError } from "./stores/session-record.js";
 export { MemorySessionStore, type MemorySessionStoreSettings } from "./stores/memory/session-store.js";
 export type {
+  AccessTokenFacts,
   ApiKeyStore,
   JsonValue,
   KeyDigest,

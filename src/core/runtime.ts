@@ -35,8 +35,8 @@ export interface PartDependencies {
  */
 export function partRuntime(deps: PartDependencies | Runtime = {}, base?: Runtime): Runtime {
   if ("resources" in deps) return deps;
-  if (typeof (deps as Partial<SecurityEvents>).emit === "function") {
-    throw new TypeError(
+  if (deps instanceof SecurityEvents) {
+    throw new SetupError(
       "A SecurityEvents was given where an object with it is expected. Write { events } instead of events.",
     );
   }

@@ -10,9 +10,11 @@ import type { SessionRepository } from "./session-repository.js";
 export interface SessionInfo {
   /** Names the session to `end`; the same as `req.principal.credentialId` in a request of that session. Not its id. */
   readonly handle: string;
+  /** When the session began, in milliseconds since the epoch. */
   readonly createdAt: number;
   /** The last use noted; up to a minute old. */
   readonly lastSeenAt: number;
+  /** When the session ends if it is not used, in milliseconds since the epoch. */
   readonly expiresAt: number;
 }
 

@@ -1,5 +1,6 @@
 import { describe, expect, it, vi } from "vitest";
 import { requireAuth, securityHeaders } from "../../src/index.js";
+import { SetupError } from "../../src/core/setup-error.js";
 import { SecurityEvents, type SecurityEvent } from "../../src/core/events.js";
 
 describe("SecurityEvents", () => {
@@ -23,7 +24,7 @@ describe("SecurityEvents", () => {
 
   it("is refused where an object with it is expected", () => {
     const events = new SecurityEvents();
-    expect(() => securityHeaders({}, events as never)).toThrow(TypeError);
+    expect(() => securityHeaders({}, events as never)).toThrow(SetupError);
     expect(() => requireAuth({}, events as never)).toThrow(/Write \{ events \}/);
     expect(() => securityHeaders({}, { events })).not.toThrow();
   });

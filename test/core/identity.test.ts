@@ -1,4 +1,5 @@
 import type { Request } from "express";
+import { InvalidInputError } from "../../src/core/portcullis-error.js";
 import { describe, expect, it } from "vitest";
 import { ApiKeyError } from "../../src/api-key/errors.js";
 import { ApiKeyService } from "../../src/api-key/service.js";
@@ -24,7 +25,7 @@ const entrances: Record<string, (identity: Identity) => Promise<boolean>> = {
     logIn({} as Request, who as never).then(
       () => expect.unreachable("there is no session to log in to"),
       (error: unknown) => {
-        if (!(error instanceof TypeError)) expect(error).toBeInstanceOf(SetupError);
+        if (!(error instanceof InvalidInputError)) expect(error).toBeInstanceOf(SetupError);
         return error instanceof SetupError;
       },
     ),

@@ -160,7 +160,7 @@ export class CircuitBreaker {
     return known;
   }
 
-  /** The client has waited in vain, and lets a while permit before it waits again. */
+  /** The client has waited in vain, and lets a while pass before it waits again. */
   #pause(client: string): void {
     const known = this.#lateClient(client);
     known.pauseMs = Math.min(known.pauseMs * 2, LONGEST_PAUSE_MS);
