@@ -6,42 +6,46 @@ import type { WindowOutcome, WindowPolicy, WindowRequest } from "../core/rate-li
 export type { WindowOutcome, WindowPolicy, WindowRequest, WriteCall };
 
 /**
- * What a store must do, for every kind of store. The layers know these interfaces only; memory, SQL and Redis
- * implement them; `portcullis/testing` checks an implementation against them.
+ * The contracts of every kind of store. The layers know these interfaces only; memory, SQL and Redis implement them,
+ * and
+ * `portcullis/testing` checks an implementation against them.
  *
  * All times are milliseconds since the epoch. A method that rejects means "the store did not do it".
  *
- * Text and numbers come back exactly as they went in. Text that not every engine keeps (a NUL, half of a surrogate pair)
- * and numbers that are not safe integers are rejected when written and match nothing when looked for. What was passed in
- * or given out can be changed without changing what is stored.
+ * A store returns text and numbers exactly as they were written. It rejects a write of text that not every engine keeps
+ * (a NUL, half of a surrogate pair) or of a number that is not a safe integer, and a look-up by such a value finds
+ * nothing. Changing an object that was passed in or returned does not change what is stored.
  *
- * No method costs in proportion to what one caller has stored, except where its comment says so: `n` is the number of
- * records in the store. A SQL store does what costs O(log n) by one look-up in an index for each statement.
+ * The cost of a method does not grow with what one caller has stored, except where its comment says so: `n` is the
+ * number of records in the store. Where a cost is O(log n), a SQL store does one index look-up for each statement.
  */
 
 /** An exact sliding-window log. A refused request is not recorded. */
 export interface RateLimitStore {
-  /** Records `cost` units under `key` when they fit in the window, and nothing otherwise. Atomic. */
+  /** Records `cost` units under `key` if they fit in the window; otherwise records nothing. Atomic. */
   consume(policy: WindowPolicy, key: string, cost: number): WindowOutcome | Promise<WindowOutcome>;
   /**
-   * Several limits at once, in one round trip: records every cost when each fits its own limit, and nothing otherwise.
-   * Each outcome, in the order of the requests, says what its own limit allows: with one refused, the others' `used` is
-   * without this request. The same policy and key twice count as one request of the sum of their costs.
+   * Checks several limits at once, in one round trip: records every cost if each fits its own limit; otherwise records
+   * nothing. The outcomes are in the order of the requests, and each says what its own limit allows: when one limit
+   * refuses, the `used` of the others does not include this request. The same policy and key twice count as one request
+   * with the sum of the costs.
    *
-   * On Redis Cluster it is atomic when all keys are the same text. Otherwise each key is decided by itself, at the same
-   * time, and what was recorded is taken back when another one refused: never more than a limit is accepted, but in
-   * between a concurrent request may find less room than there is.
+   * On Redis Cluster this is atomic if all keys are the same text. Otherwise each key is decided by itself, at the same
+   * time, and recorded costs are taken back when another key refuses. A limit is then never exceeded, but in between a
+   * concurrent request may see less room than there is.
    */
   consumeAll?(requests: readonly WindowRequest[]): readonly WindowOutcome[] | Promise<readonly WindowOutcome[]>;
-  /** Says what `consume` would, and records nothing. */
+  /** Returns what `consume` would return, and records nothing. */
   peek(policy: WindowPolicy, key: string, cost: number): WindowOutcome | Promise<WindowOutcome>;
   /** Forgets one key. */
   reset(policy: WindowPolicy, key: string): void | Promise<void>;
-  /** Stops timers and lets go of connections of its own. */
+  /** Stops timers and closes the connections that the store opened itself. */
   close(): void | Promise<void>;
 }
 
-/** How an API key's secret is kept: the algorithm travels with the digest, so that several live side by side. */
+/**
+ * How the digest of an API key's secret is stored. The algorithm is part of it, so that several algorithms can coexist.
+ */
 export interface KeyDigest {
   /** How the digest was made. */
   readonly algorithm: "argon2id" | "hmac-sha256";
@@ -49,16 +53,16 @@ export interface KeyDigest {
   readonly digest: string;
 }
 
-/** What JSON can carry. */
+/** A JSON value. */
 export type JsonValue = string | number | boolean | null | readonly JsonValue[] | { readonly [key: string]: JsonValue };
 
-/** One API key at rest. */
+/** One stored API key. */
 export interface StoredApiKey {
   /** The public part of the key. */
   readonly id: string;
-  /** Who the key belongs to. */
+  /** Owner of the key. */
   readonly ownerId: string;
-  /** A name for its owner to tell it by. */
+  /** A name by which its owner recognises it. */
   readonly name: string;
   /** Digest of the secret. */
   readonly hash: KeyDigest;
@@ -66,35 +70,41 @@ export interface StoredApiKey {
   readonly scopes: readonly string[];
   /** Roles that the key grants. */
   readonly roles: readonly string[];
-  /** Addresses and CIDR ranges the key may be used from; empty: from anywhere. */
+  /** Addresses and CIDR ranges from which the key may be used; empty: any address. */
   readonly allow: readonly string[];
-  /** The limit of this key alone; null for none. */
+  /** The rate limit of this key alone; null for none. */
   readonly rateLimit: { readonly limit: number; readonly windowSeconds: number } | null;
-  /** Data of the app. */
+  /** Application data. */
   readonly metadata: Readonly<Record<string, JsonValue>>;
-  /** When it was made, in milliseconds since the epoch. */
+  /** When the key was created, in milliseconds since the epoch. */
   readonly createdAt: number;
-  /** When it ends, in milliseconds since the epoch; null for never. */
+  /** When the key expires, in milliseconds since the epoch; null for never. */
   readonly expiresAt: number | null;
-  /** When it was revoked, in milliseconds since the epoch; null if it was not. */
+  /** When the key was revoked, in milliseconds since the epoch; null if it was not revoked. */
   readonly revokedAt: number | null;
-  /** Why it was revoked. */
+  /** Reason for the revocation. */
   readonly revokedReason: string | null;
-  /** The key that replaced this one, and until when this one still works beside it. */
+  /** Id of the key that replaced this one. */
   readonly rotatedTo: string | null;
-  /** Until when it works beside its successor, in milliseconds since the epoch. */
+  /** Until when the key works beside its successor, in milliseconds since the epoch. */
   readonly graceUntil: number | null;
-  /** The id of the credential that made it through the routes: a key id, a `jti`, a session's handle. Null: the app's own code did. */
+  /**
+   * The id of the credential that created the key through the routes: a key id, a `jti` or a session's handle. Null:
+   * the app's own code created it.
+   */
   readonly madeBy: string | null;
-  /** The keys of one lineage share one log of requests: its own id, or the lineage of the limited key that made it. */
+  /**
+   * The keys of one lineage share one request log. The value is the key's own id, or the lineage of the limited key
+   * that created it.
+   */
   readonly lineage: string;
-  /** The first key of the rotations that led to this one; its own id when it replaced none. */
+  /** The first key of the rotations that led to this one; its own id if it replaced no key. */
   readonly firstId: string;
-  /** The `firstId` of each key it descends from, the first maker first; at most 8. */
+  /** The `firstId` of each of its ancestors, the first creator first; at most 8. */
   readonly path: readonly string[];
-  /** Number of requests it was accepted for. */
+  /** Number of accepted requests with this key. */
   readonly usageCount: number;
-  /** When it was last accepted, in milliseconds since the epoch. */
+  /** When the key was last accepted, in milliseconds since the epoch. */
   readonly lastUsedAt: number | null;
 }
 
@@ -108,46 +118,47 @@ export interface UsageBatch {
   readonly lastUsedAt: number;
 }
 
-/** Where API keys are kept. `apiKeyStoreConformance` of `portcullis/testing` checks an implementation. */
+/** Stores API keys. `apiKeyStoreConformance` of `portcullis/testing` checks an implementation. */
 export interface ApiKeyStore {
   /** Creates the schema if needed. Called once, before anything else. */
   init(): Promise<void>;
   /**
-   * Resolves when the key is durable. Rejects when the id exists; with a `StoreFullError` when a bounded store has no room for
-   * it, or its owner has used up their share. A bounded store drops ended keys first. Past the deadline of `call` nothing is committed. Cost: O(log n).
+   * Resolves when the key is durable. Rejects when the id exists; rejects with a `StoreFullError` when a bounded store
+   * has no room for the key, or its owner has used up their share. A bounded store drops expired keys first. After the
+   * deadline of `call` nothing is committed. Cost: O(log n).
    */
   insert(key: StoredApiKey, call?: WriteCall): Promise<void>;
   /**
-   * A key whose `path` or `firstId` carries the mark of `revoke` comes back as revoked, at the time of the mark and for the
-   * reason "maker-ended". Cost: O(log n), for the key and at most 9 marks.
+   * Returns a key whose `path` or `firstId` carries the mark of `revoke` as revoked, at the time of the mark and with
+   * the reason "maker-ended". Cost: O(log n), for the key and at most 9 marks.
    */
   get(id: string): Promise<StoredApiKey | undefined>;
   /**
    * The owner's keys, newest first (`createdAt`, then `id`, descending), starting after the key with the id `after`.
-   * Empty when `after` is not a key of this owner, or when `limit` is 0 or less. Cost: O(log n + limit).
+   * Empty when `after` is not the id of a key of this owner, or when `limit` is 0 or less. Cost: O(log n + limit).
    */
   list(ownerId: string, page: { readonly limit: number; readonly after?: string | undefined }): Promise<StoredApiKey[]>;
   /**
-   * Revokes for good, also when the store is full. When the key has no successor, or with `descendants`, it also marks
-   * `firstId` as ended, in the same transaction: one mark, whatever the number of keys that it ends, those before it in
-   * their grace included. False when there is no
-   * such key, or nothing changed. Cost: O(log n).
+   * Revokes a key permanently, even when the store is full. If the key has no successor, or with `descendants`, the
+   * same transaction also marks `firstId` as ended: one mark, however many keys it ends, including predecessors in
+   * their grace period. False when there is no such key, or nothing changed. Cost: O(log n).
    */
   revoke(id: string, at: number, reason: string, descendants?: boolean): Promise<boolean>;
   /**
    * In one transaction: inserts `successor` and sets `rotatedTo` and `graceUntil` of `id`, provided that key is neither
-   * revoked nor rotated. False otherwise, and then nothing is inserted. Of N concurrent calls exactly one returns true. Rejects
-   * as `insert` does, and then nothing changed. Past the deadline of `call` nothing is committed. Cost: O(log n).
+   * revoked nor rotated. Otherwise returns false and inserts nothing. Of N concurrent calls exactly one returns true.
+   * Rejects as `insert` does, and then nothing has changed. After the deadline of `call` nothing is committed. Cost:
+   * O(log n).
    */
   rotate(id: string, successor: StoredApiKey, graceUntil: number, call?: WriteCall): Promise<boolean>;
   /** Replaces the digest if it still is `from` (upgrade of the algorithm on use). Cost: O(log n). */
   replaceHash(id: string, from: KeyDigest, to: KeyDigest): Promise<boolean>;
   /**
-   * Adds counts and moves `lastUsedAt` forward, never back. Unknown ids are passed over. Past the deadline of `call` nothing
-   * is committed, since the batch is added again then. Cost: O(log n) for each id of the batch.
+   * Adds counts and moves `lastUsedAt` forward, never back. Ignores unknown ids. After the deadline of `call` nothing
+   * is committed, because the caller then adds the batch again. Cost: O(log n) for each id of the batch.
    */
   addUsage(batch: readonly UsageBatch[], call?: WriteCall): Promise<void>;
-  /** Writes what is pending and lets go of what `init` opened. */
+  /** Writes pending data and closes what `init` opened. */
   close(): Promise<void>;
 }
 
@@ -163,73 +174,70 @@ export const API_KEY_STORE_METHODS: MethodTable<ApiKeyStore> = {
   close: "required",
 };
 
-/** One refresh token at rest. Its secret is only here as a hash. */
+/** One stored refresh token. Of its secret only the hash is stored. */
 export interface StoredRefreshToken {
   /** The public part of the token. */
   readonly id: string;
   /** HMAC-SHA-256 of the secret part, base64url. */
   readonly hash: string;
-  /** The family it belongs to: the tokens that came from one log-in. */
+  /** The family of the token: all tokens that came from one log-in. */
   readonly familyId: string;
   /** Id of the user or service. */
   readonly subject: string;
-  /** Scopes of the access tokens it gives. */
+  /** Scopes of the access tokens issued for it. */
   readonly scopes: readonly string[];
-  /** Roles of the access tokens it gives. */
+  /** Roles of the access tokens issued for it. */
   readonly roles: readonly string[];
-  /** Further claims of the access tokens it gives. */
+  /** Further claims of the access tokens issued for it. */
   readonly claims: Readonly<Record<string, JsonValue>>;
-  /** When it was made, in milliseconds since the epoch. */
+  /** When the token was issued, in milliseconds since the epoch. */
   readonly issuedAt: number;
-  /** When this token ends if it is not used. */
+  /** When this token expires if it is not used. */
   readonly expiresAt: number;
-  /** When the family ends, however often it rotates. */
+  /** When the family expires, however often it rotates. */
   readonly familyExpiresAt: number;
-  /** When it was exchanged, and for what. The successor's secret is sealed under a key that only the presented token gives. */
+  /** When the token was exchanged. */
   readonly usedAt: number | null;
-  /** The token it was exchanged for. */
+  /** Id of the token for which this one was exchanged. */
   readonly successorId: string | null;
-  /** The secret of the successor, encrypted. */
+  /** The secret of the successor, encrypted under a key that can be derived only from the presented token. */
   readonly sealedSuccessor: string | null;
-  /** Since when it is known that the successor reached nobody; a store may leave it out. */
+  /** Since when it is known that the successor was not delivered; a store may omit it. */
   readonly undeliveredAt?: number | null;
   /** When it was revoked, in milliseconds since the epoch. */
   readonly revokedAt: number | null;
 }
 
-/** What `isRevoked` is asked about. */
+/** The facts about an access token that `isRevoked` needs. */
 export interface AccessTokenFacts {
   /** The id of the access token. */
   readonly jti: string;
-  /** The principal it is for. */
+  /** Subject (principal) of the token. */
   readonly subject: string;
   /** When it was issued, in milliseconds since the epoch. */
   readonly issuedAt: number;
-  /** The family of refresh tokens it was issued with, if any. */
+  /** The family of refresh tokens with which it was issued, if any. */
   readonly familyId?: string | undefined;
 }
 
-/**
- * Where refresh tokens and revocations are kept. `tokenStoreConformance` of `portcullis/testing` checks an
- * implementation.
- */
+/** Stores refresh tokens and revocations. `tokenStoreConformance` of `portcullis/testing` checks an implementation. */
 export interface TokenStore {
   /** Creates the schema if needed. Called once, before anything else. */
   init(): Promise<void>;
   /**
-   * Resolves when the token is durable. Rejects when the id exists; with a `StoreFullError` when a bounded store has no room for
-   * it. A bounded store drops expired tokens and those of revoked families first, and may end the family of this subject that
-   * was idle for longest. In a revoked family the token is revoked from the beginning. Past the
-   * deadline of `call` nothing is committed. Cost: O(log n).
+   * Resolves when the token is durable. Rejects when the id exists; rejects with a `StoreFullError` when a bounded
+   * store has no room for the token. A bounded store first drops expired tokens and those of revoked families, and may
+   * end the family of this subject that was idle for longest. In a revoked family the token is revoked from the
+   * beginning. After the deadline of `call` nothing is committed. Cost: O(log n).
    */
   insert(token: StoredRefreshToken, call?: WriteCall): Promise<void>;
-  /** The token. `revokedAt` is also set when its family or its subject was revoked. Cost: O(log n). */
+  /** Returns the token. `revokedAt` is also set when its family or its subject was revoked. Cost: O(log n). */
   get(id: string): Promise<StoredRefreshToken | undefined>;
   /**
-   * In one transaction: marks `id` as used and inserts `successor`, provided `id` is neither used nor revoked, by itself, with
-   * its family or with its subject. False otherwise, and then nothing is inserted. Of N concurrent calls exactly one returns
-   * true. A revocation that happens at the same time wins: the successor is then revoked. Rejects as `insert` does. Past
-   * the deadline of `call` nothing is committed. Cost: O(log n).
+   * In one transaction: marks `id` as used and inserts `successor`, provided `id` is neither used nor revoked (by
+   * itself, with its family or with its subject). Otherwise returns false and inserts nothing. Of N concurrent calls
+   * exactly one returns true. A concurrent revocation wins: the successor is then revoked. Rejects as `insert` does.
+   * After the deadline of `call` nothing is committed. Cost: O(log n).
    */
   rotate(
     id: string,
@@ -239,48 +247,56 @@ export interface TokenStore {
     call?: WriteCall,
   ): Promise<boolean>;
   /**
-   * Marks a token whose successor is known never to have reached its owner: using it again is no theft. Nothing happens when
-   * there is no such token, or its successor is not `successorId`. Waits for a `rotate` of this token that is being committed.
-   * A store without this method has no such marks. Cost: O(log n).
+   * Marks a token whose successor is known not to have reached its owner: using the token again is then not a theft.
+   * Does nothing when there is no such token, or its successor is not `successorId`. Waits for a `rotate` of this token
+   * that is being committed. A store without this method has no such marks. Cost: O(log n).
    */
   markUndelivered?(id: string, successorId: string, at: number): Promise<void>;
   /**
-   * Revokes every token of the family, those not yet inserted by a concurrent `rotate` included, also when the store is full.
-   * One mark on the family, however many tokens it has. False when there is no such family, or this was done before; then
-   * nothing changes. Cost: O(log n).
+   * Revokes every token of the family, even when the store is full, including a token that a concurrent `rotate` has
+   * not inserted yet. One mark on the family, however many tokens it has. Returns false and changes nothing when there
+   * is no such family, or it is revoked already. Cost: O(log n).
    */
   revokeFamily(familyId: string, at: number): Promise<boolean>;
   /**
-   * Revokes every refresh token of the subject in families that began before this call, and cuts off access tokens issued
-   * before `at`, remembered until `forgetAfter`. One mark on the subject, however many families it has; no clock decides which
-   * families began before. Works when the store is full. Cost: O(log n).
+   * Revokes every refresh token of the subject in families that began before this call, and denies access tokens issued
+   * before `at`; the denial is kept until `forgetAfter`. One mark on the subject, however many families it has. The
+   * order of family and revocation does not depend on a clock. Works when the store is full. Cost: O(log n).
    *
-   * @param isRepeated the call was made before with the same times and failed, maybe long ago. Then families stay as they are
-   *   when the subject has been revoked at `at` or later: the one who revoked has logged in again since. False by default.
+   * @param isRepeated the call was made before with the same times and failed, maybe long ago. Then families stay as
+   *   they are when the subject has been revoked at `at` or later: the user may have logged in again since. False by
+   *   default.
    */
   revokeSubject(subject: string, at: number, forgetAfter: number, isRepeated?: boolean): Promise<void>;
-  /** Denies one access token until it would have expired anyway. As with the others, a later call never shortens a denial. */
+  /**
+   * Denies one access token until it would have expired anyway. As with the other denials, a later call never shortens
+   * it.
+   */
   revokeAccessToken(jti: string, expiresAt: number): Promise<void>;
   /** Denies the access tokens of a family until the last of them would have expired. */
   denyFamily(familyId: string, until: number): Promise<void>;
-  /** Whether an access token is denied by its id, its family or its subject's cut-off. On the hot path: answer without I/O where possible. */
+  /**
+   * Whether an access token is denied by its id, its family or its subject's cut-off. On the hot path: answer without
+   * I/O where possible.
+   */
   isRevoked(token: AccessTokenFacts): boolean | Promise<boolean>;
-  /** Whether `isRevoked` answers from memory now. Then it is asked even while the store it follows is down. */
+  /** Whether `isRevoked` answers from memory now. The caller then uses it even while the store behind it is down. */
   readonly isCurrent?: boolean;
   /**
-   * Whether it is known without asking anyone that this token is denied; false proves nothing. Asked when `isRevoked` cannot
-   * answer, so that an outage never readmits a token this process knows to be revoked.
+   * Whether this token is known, without any I/O, to be denied; false proves nothing. Callers use it when `isRevoked`
+   * cannot answer, so that an outage never readmits a token that this process knows to be revoked.
    */
   isKnownRevoked?(token: AccessTokenFacts): boolean;
   /**
    * Deletes what has ended before `now`: denials after their end, unused tokens after `expiresAt`, used ones after
-   * `familyExpiresAt` (until then they show a reuse). Returns how many tokens and denials. Also forgets (sets to null)
-   * `sealedSuccessor` of tokens used more than 60 s before `now`: nobody may ask for it again, and who steals the store and
-   * an old token must not find the way from one to the other. In slices, so that others get their turn in between. Cost: O(n) in a
-   * memory store, and O(log n) for each row that is deleted or changed in a database; no request waits for it.
+   * `familyExpiresAt` (until then they reveal a reuse). Returns the number of deleted tokens and denials. Also sets
+   * `sealedSuccessor` to null for tokens used more than 60 s before `now`: no client may request it again, and an
+   * attacker with the store and an old token must not be able to decrypt it. Works in slices, so that other operations
+   * run in between. Cost: O(n) in a memory store, and O(log n) for each deleted or changed row in a database; no
+   * request waits for it.
    */
   deleteExpired(now: number): Promise<number>;
-  /** Writes what is pending and lets go of what `init` opened. */
+  /** Writes pending data and closes what `init` opened. */
   close(): Promise<void>;
 }
 
@@ -313,19 +329,19 @@ export interface PrincipalSession {
 }
 
 /**
- * What a store offers beyond express-session's contract so that the sessions of one principal can be listed and ended.
- * Such a store also keeps `seenAt` of the stamp up to date when it is touched, and bounds how many sessions a principal has, at a
- * thousand or fewer: with one more, the one that would end first or was idle for longest is ended. So neither method costs in proportion to how
- * often a principal has logged in.
+ * What a store offers beyond express-session's contract, so that the sessions of one principal can be listed and ended.
+ * Such a store also updates `seenAt` of the session metadata on `touch`, and limits the sessions of a principal to a
+ * thousand or fewer: one more ends the session that would end first or was idle for longest. The cost of both methods
+ * therefore does not grow with the number of log-ins of a principal.
  */
 export interface PrincipalIndex {
-  /** Those in force, in no particular order. Cost: O(bound). */
+  /** The active sessions, in no particular order. Cost: O(bound). */
   listByPrincipal(principalId: string): readonly PrincipalSession[] | Promise<readonly PrincipalSession[]>;
   /**
-   * The ids of those that began at least `agoMs` milliseconds ago, by a clock that all processes share (the store's own), so
-   * that what began after a moment is told from what began before it, in whatever process. Also an id whose `create` has begun
-   * and has not got there: when it is destroyed, that `create` writes nothing. An id may be of a session that has ended.
-   * Cost: O(bound).
+   * The ids of sessions that began at least `agoMs` milliseconds ago, by a clock that all processes share (the store's
+   * own), so that the order of a session and a moment is the same in every process. Includes an id whose `create` has
+   * begun and not finished: when that id is destroyed, the `create` writes nothing. An id may belong to a session that
+   * has ended. Cost: O(bound).
    */
   idsByPrincipal(principalId: string, agoMs: number): readonly string[] | Promise<readonly string[]>;
 }
@@ -333,25 +349,29 @@ export interface PrincipalIndex {
 type Answer<T> = (error: unknown, value?: T) => void;
 
 /**
- * A store of express-session's contract (`get`, `set`, `destroy`, `touch`; each calls back once) that keeps what has ended
- * ended: express-session's `set` writes whatever it is given, so a slow request brings a session back that was logged out
- * meanwhile (expressjs/session#632). Data comes back as saved, its cookie's `expires` as of the last touch; the store finds
- * the principal and the times in the session layer's stamp (`SESSION_METADATA`). A session ends at its cookie's `expires`.
+ * A store with express-session's contract (`get`, `set`, `destroy`, `touch`; each calls back once) that never restores
+ * an ended session. express-session's own `set` writes unconditionally, so a slow request restores a session that was
+ * logged out meanwhile (expressjs/session#632). Data comes back as saved, with the `expires` of its cookie as of the
+ * last touch. The store reads the principal and the times from the session layer's metadata (`SESSION_METADATA`). A
+ * session ends at its cookie's `expires`.
  */
 export interface SessionStore extends PrincipalIndex {
-  /** Reads a session; null when there is none, or it has ended. */
+  /** Reads a session; null when it does not exist or has ended. */
   get(sid: string, callback: Answer<session.SessionData | null>): void;
-  /** Writes a session whether or not it is there, but never one destroyed in the last ten minutes (then nothing happens). */
+  /** Writes a session whether or not it exists, except one destroyed in the last ten minutes (then nothing happens). */
   set(sid: string, data: session.SessionData, callback?: Answer<void>): void;
-  /** Writes a new session. False, and nothing written, when the id is taken or was destroyed. Atomic across processes. */
+  /**
+   * Writes a new session. Returns false and writes nothing when the id is taken or was destroyed. Atomic across
+   * processes.
+   */
   create(sid: string, data: session.SessionData, callback: Answer<boolean>): void;
-  /** Writes a session that is still there. False, and nothing written, when it is not. Atomic across processes. */
+  /** Writes an existing session. Returns false and writes nothing when it does not exist. Atomic across processes. */
   replace(sid: string, data: session.SessionData, callback: Answer<boolean>): void;
-  /** Moves the end and `seenAt`, not the data. False when the session is not there. */
+  /** Updates the end and `seenAt`, not the data. False when the session does not exist. */
   touch(sid: string, data: session.SessionData, callback?: Answer<boolean>): void;
   /**
-   * Ends a session in every process. Also of an id that is not there: its `create` may be on its way. Says false when the session
-   * had ended before, and true to one caller only. Atomic across processes.
+   * Ends a session in every process. Also works for an id that does not exist yet: its `create` may be in progress.
+   * Returns false when the session had ended before, and true to one caller only. Atomic across processes.
    */
   destroy(sid: string, callback?: Answer<boolean>): void;
 }

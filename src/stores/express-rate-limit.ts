@@ -1,20 +1,20 @@
 import { SetupError } from "../core/setup-error.js";
 import type { WindowPolicy } from "./contracts.js";
 
-/** What a store is told of its limit when express-rate-limit uses it alone. */
+/** The limit that a store applies when express-rate-limit uses it alone. */
 export interface StandaloneLimit {
   readonly policy: WindowPolicy;
-  /** What a refused request reports as `totalHits`. */
+  /** The `totalHits` that a refused request reports. */
   readonly refusedHits: number;
-  /** Whether that package will un-count requests. */
+  /** Whether express-rate-limit may take requests back. */
   readonly uncounts: boolean;
 }
 
-/** Packages that share express-rate-limit's stores leave some of its options out. */
+/** Settings of express-rate-limit. Other packages that use its stores may omit some of them. */
 export interface ExpressRateLimitSettings {
   /** Milliseconds. */
   readonly windowMs?: number | undefined;
-  /** Units in a window, or a function of what that package calls a request. */
+  /** Units in a window, or a function of express-rate-limit's request. */
   readonly limit?: number | ((...parameters: never[]) => unknown) | undefined;
   /** Whether failed requests are taken back. */
   readonly skipFailedRequests?: boolean | undefined;
@@ -22,7 +22,7 @@ export interface ExpressRateLimitSettings {
   readonly skipSuccessfulRequests?: boolean | undefined;
 }
 
-/** Most hits of one client that are counted when the package decides by itself what is too many. */
+/** Highest number of hits counted for one client when the package itself compares hits with the limit. */
 const MOST_HITS = 2 ** 31 - 1;
 
 export function standalonePolicy(limit: number, windowMs: number): WindowPolicy {
@@ -30,10 +30,10 @@ export function standalonePolicy(limit: number, windowMs: number): WindowPolicy 
 }
 
 /**
- * The limit out of what express-rate-limit gives to `init`, and what the store was given itself.
+ * Derives the limit from the options that express-rate-limit passes to `init`, and from the store's own options.
  *
- * @throws SetupError when `limit` is a function and the store was given none, or options and store disagree, or nobody gives
- * a window
+ * @throws SetupError when `limit` is a function and the store has no limit of its own, when options and store disagree,
+ * or when neither sets a window
  */
 export function standaloneLimit(
   store: string,
@@ -64,11 +64,11 @@ export function standaloneLimit(
       `express-rate-limit works out a limit function after the store has counted. Give the highest limit as new ${store}({ limit }).`,
     );
   }
-  // With a limit that is a function of the request, nothing but this is above every limit.
+  // The limit depends on the request: only this value exceeds every possible limit.
   return { policy: standalonePolicy(limit, windowMs), refusedHits: Number.MAX_SAFE_INTEGER, uncounts };
 }
 
-/** @throws SetupError always: a store without a limit lets nobody in */
+/** @throws SetupError always: a store without a limit refuses every request */
 export function noLimit(store: string): never {
   throw new SetupError(
     `This ${store} has no limit: express-rate-limit did not initialise it, or its options were refused.`,

@@ -5,8 +5,8 @@ type MethodName<Contract> = {
 }[keyof Contract];
 
 /**
- * The methods of a contract, and whether every implementation has them. The compiler asks for each of them, so that a method that is
- * added to a contract reaches all that forward to it.
+ * The methods of a contract, and whether every implementation has them. The compiler requires an entry for each method,
+ * so a method added to a contract reaches every class that forwards it.
  */
 export type MethodTable<Contract> = {
   readonly [Name in MethodName<Contract>]: undefined extends Contract[Name] ? "optional" : "required";
@@ -20,12 +20,12 @@ export function hasMethods(value: unknown, methods: Readonly<Record<string, "req
   );
 }
 
-/** Calls what it is given with the implementation: at once, or when there is one. */
+/** Runs `call` with the implementation: at once, or when it becomes available. */
 export type Forward<Contract> = (call: (target: Contract) => unknown) => unknown;
 
 /**
- * A base class whose methods are those of the contract, forwarded as they are. A subclass writes those that do more. An optional
- * method that the implementation lacks gives `undefined`.
+ * Creates a base class that forwards each method of the contract unchanged. A subclass overrides the methods that do
+ * more. An optional method that the implementation lacks returns `undefined`.
  */
 export function forwarding<Contract extends object>(
   methods: MethodTable<Contract>,

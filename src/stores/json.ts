@@ -1,13 +1,14 @@
 import type { JsonValue } from "./contracts.js";
 
-/** How deep JSON that an app gives may be nested. */
+/** Maximum nesting depth of JSON from the app. */
 export const MAX_JSON_DEPTH = 8;
 
 /**
- * A frozen copy of a value made of JSON values only: a Date or a Map would come back from a store, or from a token, as something
- * else. Members that are `undefined` are left out.
+ * A frozen copy of a value that consists of JSON values only. A store or a token would return a Date or a Map as a
+ * different type. Omits members that are `undefined`.
  *
- * @returns `undefined` when the value is not JSON, is nested deeper than 8 levels, names `__proto__`, or holds a lone surrogate
+ * @returns `undefined` when the value is not JSON, is nested deeper than 8 levels, has a `__proto__` key, or contains a
+ * lone surrogate
  */
 export function copyJson(value: unknown, depth = 0): JsonValue | undefined {
   if (value === null || typeof value === "boolean") return value;
@@ -37,7 +38,7 @@ function copyObject(value: Readonly<Record<string, unknown>>, depth: number): Js
   return Object.freeze(copy);
 }
 
-/** Whether a value is an object that is no instance of a class. */
+/** Whether a value is a plain object, not an instance of a class. */
 export function isPlainObject(value: unknown): value is Record<string, unknown> {
   if (typeof value !== "object" || value === null) return false;
   const prototype: unknown = Object.getPrototypeOf(value);

@@ -10,7 +10,7 @@ import { openDatabase, type DatabaseStores } from "./database/open-database.js";
 import { MemoryApiKeyStore } from "./memory/api-key-store.js";
 import { SlidingWindowStore } from "./memory/sliding-window/store.js";
 import { MemoryTokenStore } from "./memory/token-store.js";
-// Neither loads a Redis package: those are loaded when a connection is made from a URL, or a store is made.
+// These modules do not load a Redis package. It is loaded when a connection is made from a URL, or a store is created.
 import { RedisChangeSource } from "./redis/changes/source.js";
 import { openRedis } from "./redis/client.js";
 import type { RedisConnection } from "./redis/connection.js";
@@ -18,16 +18,16 @@ import { RedisSessionStore } from "./redis/sessions/store.js";
 import { RedisSlidingWindowStore } from "./redis/sliding-window/store.js";
 import { ReplicatedTokenStore } from "./revocations/replicated-token-store.js";
 
-/** What says where things are kept, and what there is to keep. */
+/** Where to store data, and which data there is. */
 export interface StoreSettings {
   readonly redis?: Secret | object | undefined;
   readonly redisPrefix?: string | undefined;
   readonly database?: Secret | object | undefined;
-  /** How long one statement may take, milliseconds; what the layers wait for the database, or less. */
+  /** Time limit of one statement, in milliseconds; at most what the layers wait for the database. */
   readonly databaseTimeoutMs?: number | undefined;
-  /** Where the app wants limits to be counted; whoever made it closes it. */
+  /** The app's own limit store; the app closes it. */
   readonly limits?: RateLimitStore | undefined;
-  /** Most clients the in-process limiter holds. */
+  /** Most clients that the in-process limiter tracks. */
   readonly maxClients?: number | undefined;
   /** Whether sessions are on and have no store of their own. */
   readonly sessions?: boolean;
@@ -35,7 +35,7 @@ export interface StoreSettings {
   readonly credentials?: boolean;
 }
 
-/** Where each kind of thing is, as `describe()` shows it: "memory", "redis", or the engine of the database. */
+/** Where each kind of data is, as `describe()` shows it: "memory", "redis", or the engine of the database. */
 export interface StorePlaces {
   readonly limits: string;
   readonly sessions: string;
@@ -44,16 +44,16 @@ export interface StorePlaces {
   readonly revocations: string;
 }
 
-/** Where everything that outlives a request is kept. */
+/** All stores for data that outlives a request. */
 export interface Stores {
   readonly limits: RateLimitStore;
   /** `undefined`: the session layer keeps them in memory. */
   readonly sessions: session.Store | undefined;
   readonly apiKeys: ApiKeyStore;
   readonly tokens: TokenStore;
-  /** How processes tell each other what was revoked; `undefined` when there is nothing they share. */
+  /** Propagates revocations between processes; `undefined` when they share no backend. */
   readonly changes: ChangeFeed | undefined;
-  /** As far as known: the engine of a Kysely instance is, once it has been used. */
+  /** As far as known: the engine of a Kysely instance is known once it has been used. */
   places(): StorePlaces;
   /** The database: engine, location, driver; without credentials. `undefined` when there is none. */
   describe(): Record<string, unknown> | undefined;
@@ -61,13 +61,13 @@ export interface Stores {
   close(): Promise<void>;
 }
 
-/** Counts in this one say nothing of anybody: they show that a store of limits takes writes. */
+/** Requests under this policy belong to no client: they only check that a limit store accepts writes. */
 const WRITE_CHECK: WindowPolicy = Object.freeze({ name: "write-check", limit: 1000, windowMs: 1000 });
 
 /**
- * Opens the stores: limits, sessions and revocations on Redis when it is given, else limits and sessions in memory; keys and
- * refresh tokens in the database when one is given, else in memory. Revocations are told through Redis, or through the
- * database without it.
+ * Opens the stores. Limits, sessions and revocations are on Redis when it is configured; otherwise limits and sessions
+ * are in memory. API keys and refresh tokens are in the database when one is configured, otherwise in memory. Without
+ * Redis, revocations are propagated through the database.
  *
  * @throws SettingsError when `redis` or `database` cannot be used
  */
@@ -98,7 +98,7 @@ export function openStores(settings: StoreSettings, runtime: Runtime): Stores {
     isCluster: () => redis.isCluster,
     probeWrite: () => redis.command("SET", `${prefix}write-check`, "1", "PX", "1000"),
   };
-  // A key that nobody has, to be read afresh.
+  // Publishes a change of a key that does not exist.
   const databaseServer: Backend | undefined = database && {
     name: "database",
     variable: databaseVariable,
@@ -139,7 +139,7 @@ export function openStores(settings: StoreSettings, runtime: Runtime): Stores {
       await changes?.start();
     },
     close: async () => {
-      // Each is closed even when another cannot be.
+      // Each one is closed even when closing another fails.
       const ends = [
         () => changes?.close(),
         () => sessions?.close(),

@@ -1,18 +1,20 @@
 import { SetupError } from "../core/setup-error.js";
 
-/** Whether an import failed because this package is not installed; that of a package it depends on is another error. */
+/**
+ * Whether an import failed because this package is missing. A missing dependency of the package is a different error.
+ */
 export function isMissingPackage(error: unknown, name: string): boolean {
   if (!(error instanceof Error)) return false;
   const { code } = error as { code?: unknown };
-  // MODULE_NOT_FOUND from the CommonJS build. Either message names the package.
+  // The CommonJS build gives MODULE_NOT_FOUND. Both messages name the package.
   return (code === "ERR_MODULE_NOT_FOUND" || code === "MODULE_NOT_FOUND") && error.message.includes(`'${name}'`);
 }
 
 /**
- * Loads what needs an optional package.
+ * Loads a module that needs an optional package.
  *
  * @param needs the beginning of the sentence: "A database needs"
- * @throws SetupError (rejects) with the line that installs the package when it is missing
+ * @throws SetupError (rejects) with the command that installs the package when it is missing
  */
 export async function loadOptional<T>(needs: string, name: string, load: () => Promise<T>): Promise<T> {
   try {

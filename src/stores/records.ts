@@ -3,8 +3,8 @@ import { MAX_ID_LENGTH } from "../core/identity.js";
 import type { JsonValue, KeyDigest, StoredApiKey, StoredRefreshToken } from "./contracts.js";
 
 /**
- * Copies of the records, frozen at every depth and holding the contract's fields only. Every store keeps and gives out
- * such copies, so that nobody can change what is stored by changing what was passed in or handed out.
+ * Copies records: frozen at every depth and with the contract's fields only. Every store keeps and returns such copies,
+ * so that a caller cannot change stored data through an object it passed in or received.
  *
  * @throws TypeError when a text or a number is one that not every engine keeps (see `isStorable`)
  */
@@ -37,15 +37,15 @@ export function copyApiKey(key: StoredApiKey): StoredApiKey {
   });
 }
 
-/** Why a key is refused whose maker, or whose line of rotations, has been ended. */
+/** The revocation reason of a key whose creator, or whose line of rotations, has been ended. */
 const MAKER_ENDED = "maker-ended";
 
-/** The ids, beside its own, whose mark ends this key. */
+/** The ids, other than its own, whose mark ends this key. */
 export function endingIds(key: StoredApiKey): readonly string[] {
   return key.firstId === key.id ? key.path : [...key.path, key.firstId];
 }
 
-/** The key as revoked at `endedAt` by a mark, unless it is revoked by itself or there is no mark. */
+/** The key as revoked at `endedAt` by a mark. Unchanged when it is revoked by itself or there is no mark. */
 export function endedByMark(key: StoredApiKey, endedAt: number | undefined): StoredApiKey {
   return endedAt === undefined || key.revokedAt !== null
     ? key
@@ -77,37 +77,37 @@ export function copyRefreshToken(token: StoredRefreshToken): StoredRefreshToken 
 }
 
 /**
- * Whether every engine keeps this text as it is. A lone surrogate becomes U+FFFD in UTF-8, which would make two owners
- * one; a NUL cuts the text short in some SQLite drivers, and PostgreSQL refuses it.
+ * Whether every engine stores this text unchanged. In UTF-8 a lone surrogate becomes U+FFFD, so two owners could become
+ * one. A NUL truncates the text in some SQLite drivers, and PostgreSQL rejects it.
  */
 export function isStorable(value: string): boolean {
   return !/[\0\p{Surrogate}]/u.test(value);
 }
 
-/** @throws TypeError when the text is not storable; the text is not repeated */
+/** @throws TypeError when the text is not storable; the message does not repeat the text */
 export function text(value: string): string {
   if (!isStorable(value)) throw notStorable("A text holds a NUL or half of a surrogate pair, which no store keeps.");
   return value;
 }
 
-/** @throws TypeError when the text is not storable, or longer than what is looked up by may be */
+/** @throws TypeError when the text is not storable, or too long for a look-up key */
 export function nameText(value: string): string {
   if (value.length > MAX_ID_LENGTH) throw notStorable(`A name is longer than ${MAX_ID_LENGTH} characters.`);
   return text(value);
 }
 
-/** @throws TypeError when the number is not a whole number that JavaScript and SQL both hold exactly */
+/** @throws TypeError when the number is not an integer that both JavaScript and SQL represent exactly */
 export function integer(value: number): number {
   if (!Number.isSafeInteger(value)) throw notStorable("A time or count is not a safe integer.");
   return value;
 }
 
-/** The value is at fault and not the store: the code is what `health/store-fault.ts` knows it by. */
+/** The error is in the value, not in the store: `health/store-fault.ts` recognises it by this code. */
 function notStorable(message: string): TypeError {
   return Object.assign(new TypeError(message), { code: "PORTCULLIS_NOT_STORABLE" });
 }
 
-/** How many records a page has: a whole number, nothing below 0 (SQLite takes a negative LIMIT for none). */
+/** Number of records in a page: an integer of at least 0 (SQLite treats a negative LIMIT as no limit). */
 export function pageSize(limit: number): number {
   return Math.min(Math.max(0, Math.floor(limit)) || 0, 10_000);
 }
@@ -119,14 +119,14 @@ function orNull<T>(value: T | null, check: (value: T) => T): T | null {
 type JsonObject = Readonly<Record<string, JsonValue>>;
 
 /**
- * By way of the text, so that every store gives back the same: `JSON.parse` makes a `__proto__` key an ordinary own
- * property, and what JSON cannot say (undefined, -0) is gone in memory as it is in SQL.
+ * Copies by way of JSON text, so that every store returns the same: `JSON.parse` makes a `__proto__` key an ordinary
+ * own property, and memory loses what JSON cannot represent (undefined, -0) as SQL does.
  */
 function copyJson(value: JsonObject): JsonObject {
   return parseJson(JSON.stringify(value)) as JsonObject;
 }
 
-/** `JSON.parse`, the result frozen at every depth. */
+/** `JSON.parse` with the result frozen at every depth. */
 export function parseJson(text: string): JsonValue {
   return deepFreeze(JSON.parse(text) as JsonValue);
 }

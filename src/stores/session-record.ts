@@ -1,17 +1,17 @@
 import { PortcullisError } from "../core/portcullis-error.js";
 
 /**
- * Where the session layer keeps its own facts inside a stored session. The app never sees this key on `req.session`,
- * so `Object.assign(req.session, req.body)` cannot make anybody a principal.
+ * The key under which the session layer stores its metadata in a session. The app never sees this key on `req.session`,
+ * so `Object.assign(req.session, req.body)` cannot make a client a principal.
  */
 export const SESSION_METADATA = "portcullis:session";
 
-/** How long an ended id stays known as ended, in milliseconds: longer than any request that could still write it runs. */
+/** How long an ended id is remembered, in milliseconds: longer than any request that could still write it runs. */
 export const ENDED_MS = 600_000;
 /** How many ended ids one process remembers. */
 export const ENDED_IDS = 10_000;
 
-/** The session layer's facts about one session. Times are milliseconds since the epoch. */
+/** The session layer's metadata of one session. Times are milliseconds since the epoch. */
 export interface SessionMetadata {
   readonly createdAt: number;
   readonly seenAt: number;
@@ -22,10 +22,10 @@ export interface SessionMetadata {
   } | null;
 }
 
-/** The store holds as many sessions as it may, and none of them may make room for this one. */
+/** The store has reached its maximum number of sessions, and none of them may be evicted for this one. */
 export class SessionStoreFullError extends PortcullisError {
   readonly code = "PORTCULLIS_SESSION_STORE_FULL";
-  /** What Express's own error handler answers when the app passes the error on. */
+  /** The status with which Express's own error handler responds when the app passes the error on. */
   readonly status = 503;
 
   constructor() {

@@ -1,13 +1,13 @@
 import type { WindowRequest } from "./contracts.js";
 
-/** Requests of which no two are of the same policy and key, and where each of the given ones went. */
+/** Requests merged so that each policy and key occurs once, with the position of each original request. */
 export interface MergedRequests {
   readonly merged: readonly WindowRequest[];
-  /** For each request as given, the position in `merged`. */
+  /** For each original request, its position in `merged`. */
   readonly places: readonly number[];
 }
 
-/** @throws RangeError when a cost is not a whole number of at least 0 */
+/** @throws RangeError when a cost is not an integer of at least 0 */
 export function mergeRequests(requests: readonly WindowRequest[]): MergedRequests {
   const merged: WindowRequest[] = [];
   const places = requests.map(({ policy, key, cost }) => {
@@ -21,7 +21,7 @@ export function mergeRequests(requests: readonly WindowRequest[]): MergedRequest
   return { merged, places };
 }
 
-/** @throws RangeError when a cost is not a whole number of at least 0 */
+/** @throws RangeError when a cost is not an integer of at least 0 */
 export function checkCost(cost: number): void {
   if (!Number.isSafeInteger(cost) || cost < 0) throw new RangeError("A cost is a whole number of units, 0 or more.");
 }

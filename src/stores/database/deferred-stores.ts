@@ -20,14 +20,15 @@ export interface OpenedStores {
   close(): Promise<void>;
 }
 
-// The stores of a database that may still be opening: each call waits for it, and rejects when it cannot be opened.
+// The stores of a database that may still be opening. Each call waits for the database, and rejects when it cannot be
+// opened.
 
 export class DeferredApiKeyStore extends forwarding<ApiKeyStore>(API_KEY_STORE_METHODS) {
   constructor(opening: LazyResource<OpenedStores>) {
     super(async (call) => call((await opening.get()).apiKeys));
   }
 
-  /** The database is closed by whoever opened it. */
+  /** The code that opened the database closes it. */
   override async close(): Promise<void> {}
 }
 
@@ -39,7 +40,7 @@ export class DeferredTokenStore extends forwarding<TokenStore>(TOKEN_STORE_METHO
     this.#opening = opening;
   }
 
-  /** Without a promise once the database is open. */
+  /** Returns no promise once the database is open. */
   override isRevoked(token: AccessTokenFacts): boolean | Promise<boolean> {
     return (
       this.#opening.opened?.tokens.isRevoked(token) ?? this.#opening.get().then(({ tokens }) => tokens.isRevoked(token))

@@ -1,37 +1,37 @@
 import { StoreError } from "../../core/portcullis-error.js";
 import { within } from "../health/timeout.js";
 
-/** How long closing waits for an attempt that is under way, in milliseconds; what comes of it later is closed then. */
+/** How long closing waits for an attempt in progress, in milliseconds. A resource that opens later is closed then. */
 const CLOSE_MS = 1000;
-/** How long after a failed attempt to open the next one may begin, in milliseconds. */
+/** Minimum time between a failed attempt to open and the next one, in milliseconds. */
 const RETRY_AFTER_MS = 500;
 
 /**
- * Something that is opened once and used by many. While it cannot be opened, every caller gets the reason, and one of
- * them at a time begins another attempt: a process that started before its database comes into service by itself.
+ * A resource that is opened once and shared. While it cannot be opened, every caller gets the reason, and one caller at
+ * a time starts another attempt: a process that started before its database recovers by itself.
  */
 export class LazyResource<T extends { close(): Promise<void> }> {
   readonly #open: (begun: (close: () => Promise<void>) => void) => Promise<T>;
-  /** Closes what the attempt under way has opened so far, which makes it fail soon. */
+  /** Closes what the attempt in progress has opened so far, which makes the attempt fail soon. */
   #closeBegun: (() => Promise<void>) | undefined;
   #attempt: Promise<T>;
   #opened: T | undefined;
   #failedAt: number | undefined;
   #closing: Promise<void> | undefined;
 
-  /** @param open tells, as soon as there is something to be closed, how */
+  /** @param open calls `begun` with a close function as soon as there is something to close */
   constructor(open: (begun: (close: () => Promise<void>) => void) => Promise<T>) {
     this.#open = open;
     this.#attempt = this.#begin();
   }
 
-  /** What was opened, when it is. */
+  /** The resource, once it is open. */
   get opened(): T | undefined {
     return this.#opened;
   }
 
   get(): Promise<T> {
-    // What was never used is opened by its first use, also after it was closed.
+    // A resource that was never used is opened by its first use, even after `close`.
     if (this.#closing !== undefined) return Promise.reject(new StoreError("It has been closed."));
     if (this.#failedAt !== undefined && performance.now() - this.#failedAt >= RETRY_AFTER_MS)
       this.#attempt = this.#begin();
@@ -70,7 +70,7 @@ export class LazyResource<T extends { close(): Promise<void> }> {
         throw error;
       },
     );
-    // Nobody may be waiting yet; those who will be get the same rejection.
+    // There may be no caller waiting yet; later callers get the same rejection.
     attempt.catch(() => undefined);
     return attempt;
   }

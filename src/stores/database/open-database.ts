@@ -8,7 +8,7 @@ import { type DatabaseLocation, parseDatabaseUrl } from "./url.js";
 import { LazyResource } from "./lazy-resource.js";
 import { loadOptional } from "../optional-package.js";
 import { reasonOf } from "../sql/failures.js";
-// Types only: Kysely is an optional peer, loaded by the dynamic import below when a database is used.
+// Types only: Kysely is an optional peer dependency. The dynamic import below loads it when a database is used.
 import type * as Sql from "../sql/index.js";
 import type { PortcullisDatabase } from "../sql/schema.js";
 import { DeferredApiKeyStore, DeferredChangeSource, type OpenedStores, DeferredTokenStore } from "./deferred-stores.js";
@@ -17,11 +17,14 @@ import { DeferredApiKeyStore, DeferredChangeSource, type OpenedStores, DeferredT
 export interface DatabaseStores {
   readonly apiKeys: ApiKeyStore;
   readonly tokens: TokenStore;
-  /** What processes that share the database must tell each other; for a `ChangeFeed`. */
+  /** The changes that processes sharing the database must exchange; for a `ChangeFeed`. */
   readonly changes: ChangeSource;
-  /** Resolves when the database is open and its schema is there; rejects with the reason why not, and may be called again. */
+  /**
+   * Resolves when the database is open and its schema exists. Rejects with the reason otherwise, and may be called
+   * again.
+   */
   ready(): Promise<void>;
-  /** Closes what was opened here. A Kysely instance that was passed in stays open. */
+  /** Closes what this library opened. A Kysely instance that was passed in stays open. */
   close(): Promise<void>;
   /** JSON-able, without credentials. */
   describe(): Record<string, unknown>;
@@ -33,8 +36,8 @@ export interface OpenDatabaseSettings {
 }
 
 /**
- * Begins to open a database and returns at once: its stores wait until it is open. While it cannot be opened, `ready()`
- * and every call of a store reject with the reason, and it is tried again.
+ * Starts to open a database and returns at once; its stores wait until it is open. While it cannot be opened, `ready()`
+ * and every call of a store reject with the reason, and opening is tried again.
  *
  * @param database a URL of SQLite, PostgreSQL, MySQL or MariaDB, or a Kysely instance of one of them
  * @throws SettingsError when it is neither
@@ -133,7 +136,7 @@ async function storesOf(
   return { engine: await sql.engineOf(db), apiKeys, tokens, changes: tokens.changes, driver, close };
 }
 
-/** Servers and drivers do not repeat passwords; should one ever do, it ends here. */
+/** Removes the password from an error message. Servers and drivers do not repeat passwords; this is a safeguard. */
 function withoutPassword(text: string, url: string): string {
   const { password, searchParams } = new URL(url);
   return [password, decodeURIComponent(password), ...searchParams.getAll("password")]
@@ -145,7 +148,7 @@ function loadSql(): Promise<typeof Sql> {
   return loadOptional("A database needs", "kysely", () => import("../sql/index.js"));
 }
 
-/** A plugin of the app (such as one that renames columns) must not change what the stores read and write. */
+/** The app's plugins (such as one that renames columns) must not change what the stores read and write. */
 function kyselyOf(value: object): PortcullisDatabase {
   const db = value as Partial<PortcullisDatabase>;
   const looksRight = [db.selectFrom, db.insertInto, db.updateTable, db.connection, db.withoutPlugins].every(

@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { SettingsError } from "../../settings/errors.js";
 
-/** What a `database` URL names. */
+/** The location that a `database` URL names. */
 export type DatabaseLocation =
   | { readonly engine: "sqlite"; /** An absolute path, or `:memory:`. */ readonly path: string; readonly name: string }
   | { readonly engine: "postgres" | "mysql"; /** Host, port and database; no credentials. */ readonly name: string };
@@ -13,15 +13,18 @@ const REMEDY =
 const SERVER_REMEDY =
   "Write scheme://user:password@host:port/name, with characters such as @ : / # ? % in user and password percent-encoded.";
 
-/** Matches every URL that `parseDatabaseUrl` may accept; by the scheme alone. */
+/** Matches every URL that `parseDatabaseUrl` may accept, by the scheme alone. */
 export const DATABASE_URL_PATTERN = /^(?:sqlite|postgres|postgresql|mysql|mariadb):./i;
 
 /**
- * Reads the `database` setting when it is a URL. Messages name the scheme at most: a database URL often holds a password.
+ * Parses the `database` setting when it is a URL. Messages contain at most the scheme, because a database URL often
+ * contains a password.
  *
- * A `postgres:` URL with parameters that pg does not read is one process warning (`PORTCULLIS_DATABASE_URL`) that names them.
+ * For a `postgres:` URL with parameters that pg does not read, it emits one process warning (`PORTCULLIS_DATABASE_URL`)
+ * that names them.
  *
- * @throws SettingsError when it is not a URL of SQLite, PostgreSQL, MySQL or MariaDB, or contradicts a limit that is set here
+ * @throws SettingsError when it is not a URL of SQLite, PostgreSQL, MySQL or MariaDB, or contradicts a limit that is
+ * set here
  */
 export function parseDatabaseUrl(url: string): DatabaseLocation {
   const scheme = /^([A-Za-z][A-Za-z0-9+.-]{0,31}):/.exec(url)?.[1]?.toLowerCase();
@@ -54,8 +57,8 @@ export function parseSqliteUrl(url: string): string {
 }
 
 function serverName(url: string, scheme: string, usualPort: number): string {
-  // The parser's own error repeats the URL, so it is not kept. An @ in the path ends a password that has a / in it: what
-  // was read as host and name is a part of it then.
+  // The parser's own error repeats the URL, so it is dropped. An @ in the path means that the password contains a /:
+  // the parsed host and name are then part of the password.
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
   if (
     parsed === undefined ||
@@ -93,12 +96,12 @@ const PG_PARAMETERS: ReadonlySet<string> = new Set([
   "options",
   "lock_timeout",
 ]);
-/** Those that pg would put in place of the time limits set here. */
+/** Parameters that would replace the time limits set here. */
 const OWN_PARAMETERS = ["statement_timeout", "idle_in_transaction_session_timeout", "query_timeout"];
 
 /**
- * Hosting services and other libraries add parameters of their own (`channel_binding`, `schema`, `pgbouncer`), so one that
- * pg does not read is no error.
+ * Hosting services and other libraries add their own parameters (`channel_binding`, `schema`, `pgbouncer`), so one that
+ * pg does not read is not an error.
  *
  * @throws SettingsError when a parameter contradicts a time limit that is set here
  */
@@ -115,7 +118,8 @@ function checkPostgresParameters({ search, searchParams }: URL): void {
   }
   const unread = names.filter((name) => !PG_PARAMETERS.has(name));
   if (unread.length === 0) return;
-  // A password with unencoded characters may have ended up among the parameters; then they are not named.
+  // Part of a password with unencoded characters may have been parsed as parameters; then the warning does not name
+  // them.
   const named =
     !search.includes("@") && unread.every((name) => /^[A-Za-z_][\w.-]{0,63}$/.test(name))
       ? `: ${unread.join(", ")}`
@@ -136,14 +140,14 @@ function isDecodable(part: string): boolean {
 
 function sqlitePath(rest: string): string {
   if (rest === ":memory:") return rest;
-  // As in file: URLs, two slashes begin an authority, which a file has none of; three begin an absolute path.
+  // As in file: URLs, two slashes begin an authority, which a file does not have; three begin an absolute path.
   const path = rest.startsWith("///") ? rest.slice(2) : rest;
   if (path.startsWith("//"))
     throw wrong("A sqlite: URL has no host part, so it cannot begin with exactly two slashes.", SQLITE_REMEDY);
   if (/[?#\0]/.test(path))
     throw wrong("A sqlite: URL takes no options, and its path holds no '?', '#' or NUL.", SQLITE_REMEDY);
   if (path === "" || path.endsWith("/")) throw wrong("The sqlite: URL names no file.", SQLITE_REMEDY);
-  // Absolute, so that no driver takes a relative path beginning with `file:` or `http:` for a URL of its own.
+  // Absolute, so that no driver treats a relative path that begins with `file:` or `http:` as a URL.
   return resolve(path);
 }
 

@@ -5,21 +5,25 @@ import { Outage } from "./outage.js";
 import type { Runtime } from "../../core/runtime.js";
 
 /**
- * What several stores are on: one Redis, one database. When it falls silent they all do, so their guards share one circuit:
- * one announcement, one probe, and a request that asks three of its stores waits for one time-out.
+ * The server behind several stores: one Redis, one database. When it stops answering, all its stores fail, so their
+ * guards share one circuit: one announcement, one probe, and a request that uses three of its stores waits for one
+ * time-out.
  */
 export interface Backend {
   /** The source in its events: "redis", "database". */
   readonly name: string;
   /** The environment variable its URL came from: "REDIS_URL", "DATABASE_URL". */
   readonly variable?: string | undefined;
-  /** Whether it is several machines (a Redis Cluster), of which one may be silent while another answers. */
+  /** Whether it consists of several machines (a Redis Cluster), some of which may fail while others answer. */
   readonly isCluster?: () => boolean;
-  /** Writes something that means nothing, to learn whether a server that declined to write does so again. */
+  /** Performs a harmless write, to detect when a server that rejected writes accepts them again. */
   readonly probeWrite?: () => unknown;
 }
 
-/** How long no machine of several may fail before they are told to be back, in milliseconds: the answer of one says little of the others. */
+/**
+ * Quiet period before a cluster is reported as recovered, in milliseconds: one machine's answer says little about the
+ * others.
+ */
 const STEADY_MS = 2000;
 
 const servers = new WeakMap<object, Map<string, Backend>>();
@@ -27,10 +31,11 @@ const ownServers = new WeakMap<object, Backend>();
 const healths = new WeakMap<Runtime, WeakMap<Backend, BackendHealth>>();
 
 /**
- * Says that these stores are on `server`. Call it where they are opened, before a guard is made for one.
+ * Records that these stores are on `server`. Call it where the stores are opened, before a guard is created for one.
  *
- * @param server without one nothing is said
- * @param part the name of the guard this is for, when the store has a part that is elsewhere than the rest
+ * @param server does nothing when undefined
+ * @param part the name of the guard to which this applies, when one part of the store is on another server than the
+ *   rest
  */
 export function registerBackend(server: Backend | undefined, stores: readonly (object | undefined)[], part = ""): void {
   if (server === undefined) return;
@@ -41,24 +46,24 @@ export function registerBackend(server: Backend | undefined, stores: readonly (o
   }
 }
 
-/** The server that a store, or the part of it a guard is for, was placed on. */
+/** The server on which a store, or the part of it that a guard protects, was registered. */
 export function backendOf(store: object | undefined, part = ""): Backend | undefined {
   const places = store === undefined ? undefined : servers.get(store);
   return places?.get(part) ?? places?.get("");
 }
 
-/** A store that was placed nowhere is a server of its own, for all of its guards; what it is called first holds. */
+/** Makes an unregistered store its own server, for all of its guards. The first name that it gets stays. */
 export function defaultBackend(store: object, made: Backend): Backend {
   let server = ownServers.get(store);
   if (server === undefined) ownServers.set(store, (server = made));
   return server;
 }
 
-/** How a server is, as one runtime knows it. */
+/** The health of a server as one runtime knows it. */
 export class BackendHealth {
-  /** What is announced of it, whatever is wrong. */
+  /** Announces the outages of this server, whatever the cause. */
   readonly outage: Outage;
-  /** Open while no answer comes: no store there is called then. */
+  /** Open while the server does not answer: its stores are then not called. */
   readonly availability: CircuitBreaker;
   readonly #declines: CircuitBreaker;
   readonly #server: Backend;
@@ -76,9 +81,9 @@ export class BackendHealth {
   }
 
   /**
-   * To be called with every call of a store there. While writes are known to be declined, a write of our own finds out when
-   * they are not any more: a call that works may have been a read. The call itself goes on: a server that answers can be
-   * asked, costs no time, and may still do it.
+   * Call this with every call of one of its stores. While the server is known to reject writes, a write of our own
+   * detects when it accepts them again, since a successful call may have been a read. The call itself proceeds: a
+   * server that answers can be called, costs no waiting time, and may succeed.
    */
   beforeCall(timeoutMs: number): Permit | undefined {
     const permit = this.#declines.tryAcquire();
@@ -91,9 +96,9 @@ export class BackendHealth {
   }
 
   /**
-   * Whether this error is the server's and no store's own.
+   * Whether this error comes from the state of the server, not from the store.
    *
-   * @param permit what `beforeCall` gave with the call
+   * @param permit what `beforeCall` returned for the call
    */
   isRejectedWrite(error: unknown, permit: Permit | undefined): boolean {
     if (this.#server.probeWrite === undefined || writeRejectionReason(error) === undefined) return false;
@@ -102,7 +107,7 @@ export class BackendHealth {
   }
 }
 
-/** The one health of a server in a runtime. */
+/** The health of a server, one object for each runtime. */
 export function healthOf(server: Backend, runtime: Runtime): BackendHealth {
   let known = healths.get(runtime);
   if (known === undefined) healths.set(runtime, (known = new WeakMap()));

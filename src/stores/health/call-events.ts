@@ -6,17 +6,17 @@ const QUIET_MS = 1000;
 const announced = new WeakMap<Runtime, Map<string, number>>();
 
 /**
- * Announces that a shared pool, queue or store of this process is full. The calls that found it full got 503; the server
- * behind it is well.
+ * Announces that a shared pool, queue or store of this process is full. The calls that found it full got 503; the
+ * server behind it is healthy.
  *
- * @param source "api-keys", "refresh-token", … Sources are few: never text from a request
+ * @param source "api-keys", "refresh-token", … There are few sources: never text from a request
  * @param reason what is full: "connections", "queue", "store"
  */
 export function announceOverload(runtime: Runtime, source: string, reason: string): void {
   announce(runtime, "portcullis_overload", source, reason);
 }
 
-/** Announces that a call got no answer in time, which is no outage yet. */
+/** Announces that a call got no answer in time. One such call is not yet an outage. */
 export function announceLate(runtime: Runtime, source: string): void {
   announce(runtime, "portcullis_store_late", source, "no-answer-in-time");
 }

@@ -1,16 +1,21 @@
 import type { Clock } from "../../core/clock.js";
 import type { Outage } from "./outage.js";
 
-/** Permission for one call. `tryAcquire` gives it, and the caller hands it back with the result. */
+/** Permission to make one call. `tryAcquire` grants it, and the caller releases it with the outcome. */
 export interface Permit {
   readonly isProbe: boolean;
-  /** The period it belongs to: one ends when the circuit closes, and when a late server turns out to be unreachable. */
+  /**
+   * The period to which the permit belongs. A period ends when the circuit closes, and when a late server turns out to
+   * be unreachable.
+   */
   readonly generation: number;
-  /** Whose probe of a late server it is. */
+  /** The client whose probe of a late server this is. */
   readonly client?: string;
 }
 
-/** How long after a failure one call tries again, in milliseconds: soon after the first, doubling up to the longest. */
+/**
+ * Pause before the next probe after a failure, in milliseconds: short after the first, then doubling up to the longest.
+ */
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 500;
 
@@ -18,7 +23,7 @@ const LONGEST_PAUSE_MS = 500;
 const LATE_IN_A_ROW = 5;
 /** How many calls may wait for a late server at once, one for each client. */
 const LATE_PROBES = 16;
-/** How many clients a late server's circuit remembers. The oldest is forgotten, and may try again. */
+/** How many clients the circuit of a late server remembers. It forgets the oldest, which may then try again. */
 const LATE_CLIENTS = 1000;
 
 /** A client of a late server: its probe, and when it may send another. */
@@ -29,9 +34,9 @@ interface LateClient {
 }
 
 /**
- * A circuit breaker. After a failure no calls are made, save one probe at a time, until one succeeds. A server that is only
- * late may be late for one caller alone (a locked row, a look-up that is repeated): then each client has probes and pauses of
- * its own, and any answer closes the circuit. It reports to the outage it belongs to.
+ * A circuit breaker. After a failure it allows only one probe at a time, until one succeeds. A server that is only late
+ * may be late for one caller alone (a locked row, a repeated look-up): then each client has its own probes and pauses,
+ * and any answer closes the circuit. The circuit reports to its outage.
  */
 export class CircuitBreaker {
   readonly #outage: Outage;
@@ -56,15 +61,16 @@ export class CircuitBreaker {
     return this.#state !== "closed";
   }
 
-  /** How many calls have succeeded so far. A call notes it when it begins, for `timedOut`. */
+  /** Number of successful calls so far. A call reads it when it begins, for `timedOut`. */
   get successes(): number {
     return this.#successes;
   }
 
   /**
-   * Whether a call may be made now. The caller passes its permit to `succeeded`, `failed`, `timedOut` or `release`, exactly once.
+   * Grants a permit if a call may be made now. The caller passes its permit to `succeeded`, `failed`, `timedOut` or
+   * `release`, exactly once.
    *
-   * @param client on whose behalf; calls without one count as one client's
+   * @param client the client for which the call is made; calls without one count as one client
    */
   tryAcquire(client = ""): Permit | undefined {
     if (this.#state === "closed") return this.#usual;
@@ -94,10 +100,10 @@ export class CircuitBreaker {
   }
 
   failed(permit: Permit, error: unknown): void {
-    // What a call from an earlier period met is over.
+    // The result of a call from an earlier period no longer applies.
     if (permit.generation !== this.#usual.generation || (this.#state === "failed" && !permit.isProbe)) return;
     const now = this.#clock.monotonic();
-    // What fails again that soon is tried less and less often, or it would be announced twenty times a second.
+    // After a repeated failure the probes become less frequent; otherwise it would be announced twenty times a second.
     const isAgain =
       this.#state === "failed" || (this.#state === "closed" && now - this.#recoveredAt < LONGEST_PAUSE_MS);
     this.#pauseMs = isAgain ? Math.min(this.#pauseMs * 2, LONGEST_PAUSE_MS) : FIRST_PAUSE_MS;
@@ -110,15 +116,15 @@ export class CircuitBreaker {
   }
 
   /**
-   * The call got no answer in time. That opens the circuit only when it happens several times in a row and nobody else was
-   * answered meanwhile: one slow call (a lock, a look-up that is repeated) must not refuse the calls of others.
+   * The call got no answer in time. That opens the circuit only when it happens several times in a row and no other
+   * call was answered meanwhile: one slow call (a lock, a repeated look-up) must not block the calls of others.
    *
-   * @param successes what `successes` was when the call began
-   * @param client on whose behalf it was made
+   * @param successes the value of `successes` when the call began
+   * @param client the client for which it was made
    */
   timedOut(permit: Permit, successes: number, error: unknown, client = ""): void {
     if (this.#state === "failed" && this.#isOurProbe(permit)) {
-      // Nothing refused it: the server may answer others.
+      // The server rejected no call: it may answer other clients.
       this.#state = "late";
       this.#beginPeriod();
       return this.#pause(client);
@@ -133,7 +139,7 @@ export class CircuitBreaker {
     this.#outage.began(error);
   }
 
-  /** The call was not made, or its result says nothing of what this circuit stands for. */
+  /** Releases a permit when the call was not made, or its result says nothing about what this circuit monitors. */
   release(permit: Permit): void {
     if (!this.#isOurProbe(permit)) return;
     if (permit.client === undefined) this.#isProbing = false;
@@ -144,7 +150,7 @@ export class CircuitBreaker {
     }
   }
 
-  /** Whether this is a probe of the present period. */
+  /** Whether this is a probe of the current period. */
   #isOurProbe({ isProbe, generation }: Permit): boolean {
     return isProbe && generation === this.#usual.generation;
   }
@@ -160,7 +166,7 @@ export class CircuitBreaker {
     return known;
   }
 
-  /** The client has waited in vain, and lets a while pass before it waits again. */
+  /** The client's wait was in vain, so it pauses before the next one. */
   #pause(client: string): void {
     const known = this.#lateClient(client);
     known.pauseMs = Math.min(known.pauseMs * 2, LONGEST_PAUSE_MS);

@@ -1,9 +1,9 @@
 import { LateAnswerError } from "./timeout.js";
 import { someCause } from "./error-causes.js";
 
-/** Codes of errors that say: no connection to a server that serves anybody. */
+/** Error codes that mean: no connection to a server that is in service. */
 const NO_CONNECTION: ReadonlySet<string> = new Set([
-  // Node: no connection, no name, no route, no descriptor left for one.
+  // Node: no connection, no DNS result, no route, or no free file descriptor.
   "EAI_AGAIN",
   "EADDRNOTAVAIL",
   "ECONNABORTED",
@@ -17,11 +17,11 @@ const NO_CONNECTION: ReadonlySet<string> = new Set([
   "ENOTFOUND",
   "EPIPE",
   "ETIMEDOUT",
-  // Redis: loading its data after a restart, a cluster without some of its slots, a replica without its master.
+  // Redis: it is loading data after a restart, its cluster lacks some slots, or a replica has no master.
   "LOADING",
   "CLUSTERDOWN",
   "MASTERDOWN",
-  // Nobody is let in with these credentials any more.
+  // The server no longer accepts these credentials.
   "NOAUTH",
   "WRONGPASS",
   "28000",
@@ -46,18 +46,18 @@ const NO_CONNECTION: ReadonlySet<string> = new Set([
   "57P01",
   "57P02",
   "57P03",
-  // MySQL and MariaDB, by the names mysql2 gives their numbers: the same.
+  // MySQL and MariaDB: the same states, by mysql2's names.
   "PROTOCOL_CONNECTION_LOST",
   "ER_SERVER_SHUTDOWN",
   "POOL_CLOSED",
 ]);
 
 /**
- * Codes of errors that say: this call took too long. It may be the server, and it may be this call alone (a lock, a large
+ * Error codes that mean: this call took too long. The cause may be the server or this call alone (a lock, a large
  * statement), so one of them proves nothing about the server.
  */
 const LATE: ReadonlySet<string> = new Set([
-  // A store ended a write whose time was over (stores/health/write-call.ts).
+  // A store rolled back a write past its deadline (stores/health/write-call.ts).
   "PORTCULLIS_DEADLINE_PASSED",
   // One connection was lost at COMMIT, and the server answered on another (stores/sql/transaction.ts).
   "PORTCULLIS_COMMIT_UNDONE",
@@ -66,7 +66,7 @@ const LATE: ReadonlySet<string> = new Set([
   // node-redis: a command got no answer in time.
   "TimeoutError",
   "CommandTimeoutDuringMaintenanceError",
-  // PostgreSQL: it ended a wait for a lock or a statement; it has no connection left to give.
+  // PostgreSQL: it ended a wait for a lock or a statement, or it has no free connection.
   "55P03",
   "57014",
   "53300",
@@ -80,18 +80,18 @@ const LATE: ReadonlySet<string> = new Set([
   "ER_USER_LIMIT_REACHED",
 ]);
 
-/** pg and ioredis report some losses by words alone. */
+/** pg and ioredis report some lost connections only by the message. */
 const WORDS =
   /^(?:Connection (?:terminated|is closed)|Client has encountered a connection error|timeout exceeded when trying to connect|Stream isn't writeable|Too many Cluster redirections|None of startup nodes is available|Cluster isn't ready)|closed state/;
 
-/** Whether the error says that a call took too long, which may be the fault of that call alone. */
+/** Whether the error means that a call took too long. The cause may be that call alone. */
 export function isLate(error: unknown): boolean {
   return someCause(error, (cause, code) => cause instanceof LateAnswerError || (code !== undefined && LATE.has(code)));
 }
 
 /**
- * Whether the error says that the server gave no answer: it cannot be reached, or it was late. Any other error is an answer:
- * the server declines to write (`rejected-writes.ts`), or this one operation was wrong (`store-fault.ts`).
+ * Whether the error means that the server did not answer: it is unreachable, or it was late. Any other error is an
+ * answer: the server rejects writes (`rejected-writes.ts`), or this one operation was wrong (`store-fault.ts`).
  */
 export function isConnectionError(error: unknown): boolean {
   // SQLSTATE class 08: connection exceptions.

@@ -2,8 +2,8 @@ import { writeRejectionReason } from "./rejected-writes.js";
 import type { Runtime } from "../../core/runtime.js";
 
 /**
- * What is told of one server or store: once when the first thing goes wrong with it, once when nothing is wrong any more.
- * Several circuits may share one, since a server that falls silent and comes back read-only is one outage.
+ * Announces an outage of one backend or store: once when it starts, once when it has fully recovered. Several circuits
+ * may share one outage, since a server that stops answering and comes back read-only is one outage.
  */
 export class Outage {
   /** The source in its events. */
@@ -15,7 +15,7 @@ export class Outage {
   #steadying: NodeJS.Timeout | undefined;
 
   /**
-   * @param steadyMs how long nothing may be wrong before that is told, in milliseconds; at once unless given
+   * @param steadyMs quiet period before the recovery is announced, in milliseconds; none by default
    * @param variable the environment variable that names the server
    */
   constructor(source: string, runtime: Runtime, steadyMs: () => number = () => 0, variable?: string) {

@@ -1,8 +1,11 @@
-/** Why a server that answers does not take writes, from anybody. */
+/** Why a server that answers rejects all writes. */
 export type WriteRejectionReason =
   "read-only" | "out-of-memory" | "disk-full" | "not-saving" | "too-few-replicas" | "no-rights";
 
-/** Redis by the first word of its answer, PostgreSQL by SQLSTATE (appendix A of its manual), MySQL and MariaDB by mysql2's names. */
+/**
+ * Redis by the first word of its reply, PostgreSQL by SQLSTATE (appendix A of its manual), MySQL and MariaDB by
+ * mysql2's names.
+ */
 const REASONS: ReadonlyMap<string, WriteRejectionReason> = new Map([
   ["READONLY", "read-only"],
   ["25006", "read-only"],
@@ -28,19 +31,22 @@ const REASONS: ReadonlyMap<string, WriteRejectionReason> = new Map([
   ["ER_DBACCESS_DENIED_ERROR", "no-rights"],
 ]);
 
-/** node:sqlite tells numbers; the lowest byte is SQLite's primary result code. */
+/** node:sqlite reports numbers; the lowest byte is SQLite's primary result code. */
 const SQLITE: ReadonlyMap<number, WriteRejectionReason> = new Map([
   [8, "read-only"],
   [13, "disk-full"],
 ]);
 
-/** Redis before 7 tells what a command within a script met in the middle of its sentence, and before 7.2 a lack of rights in words. */
+/**
+ * Before version 7, Redis reports the error of a command within a script in the middle of its message; before 7.2 it
+ * reports missing permissions in words.
+ */
 const WITHIN_SCRIPT = /@user_script.* -?(READONLY|OOM|MISCONF|NOREPLICAS|NOPERM) /;
 const NO_RIGHTS_WITHIN_SCRIPT = /The user executing the script can't /;
 
 /**
- * Why the server did not do what it was asked, when the reason is the server's state and not this operation: then every
- * store on it meets the same. `undefined` for any other error, which is the store's own.
+ * Why the server rejected an operation, when the reason is the state of the server and not this operation: every store
+ * on the server then gets the same error. `undefined` for any other error, which belongs to the store.
  */
 export function writeRejectionReason(error: unknown): WriteRejectionReason | undefined {
   for (let cause = error, depth = 0; cause instanceof Error && depth < 4; cause = cause.cause, depth += 1) {
@@ -53,7 +59,7 @@ export function writeRejectionReason(error: unknown): WriteRejectionReason | und
   return undefined;
 }
 
-/** SQLite's extended codes: SQLITE_READONLY_DBMOVED is a SQLITE_READONLY. */
+/** Reduces SQLite's extended codes: SQLITE_READONLY_DBMOVED is a SQLITE_READONLY. */
 function withoutExtension(code: string): string {
   return /^SQLITE_[A-Z]+(?=_)/.exec(code)?.[0] ?? code;
 }

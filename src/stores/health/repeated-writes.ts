@@ -1,50 +1,56 @@
-/** Writes waited for at most; beyond it the oldest is given up, and only the answer to its caller stands. */
+/** Maximum number of waiting writes. Beyond it the oldest is given up; its caller has already got the failure. */
 const MOST = 10_000;
-/** How long a write waits, in milliseconds, by how often it has been repeated in vain; the last pause stays. */
+/** Pause before a write is repeated, in milliseconds, by the number of failed repetitions; the last value repeats. */
 const PAUSES_MS = [500, 1000, 2000, 4000, 8000, 16_000, 30_000];
-/** How long one write is waited for, in milliseconds, before the next takes its place. */
+/** How long the queue waits for one write, in milliseconds, before the next takes its place. */
 const WRITE_MS = 10_000;
-/** How long what begins now waits for an earlier call, in milliseconds: most that are still done after their time are done by then. */
+/**
+ * How long a new operation waits for an earlier call, in milliseconds: most calls that finish late are finished by
+ * then.
+ */
 const EARLIER_CALL_MS = 50;
-/** How many writes are under way at once, so that a few that hang do not hold up the others. */
+/** Maximum number of concurrent writes, so that a few that hang do not delay the others. */
 const AT_ONCE = 16;
-/** How many of them may be writes that were repeated in vain before: those that fail for ever leave room for new ones. */
+/** How many of them may be writes that have failed before: writes that always fail leave room for new ones. */
 const FAILED_AT_ONCE = 8;
 
 interface Waiting {
   readonly name: string;
   readonly write: () => Promise<unknown>;
-  /** The latest call, while it is under way. */
+  /** The latest call, while it is in progress. */
   underWay: Promise<unknown> | undefined;
-  /** How often it has been repeated in vain, up to the last index of the pauses. */
+  /** Number of failed repetitions, up to the last index of the pauses. */
   failures: number;
   /** When it is repeated, on the clock of `performance.now()`. */
   dueAt: number;
 }
 
 /**
- * Writes that must be done although their callers were told "not now": revocations. Each is repeated until the store has
- * done it, less and less often. Each has its own pause, so one that always fails or hangs does not hold up the others. They end
- * with the process; the caller, who was told that the store did not answer, revokes again then.
+ * Writes that must be done although their callers got a failure: revocations. Each is repeated, less and less often,
+ * until the store has done it. Each has its own pause, so a write that always fails or hangs does not delay the others.
+ * They end with the process; the caller, who got the failure, then revokes again.
  */
 export class RepeatedWrites {
   readonly #waiting = new Map<string, Waiting>();
-  /** Those that are not under way, by `failures`. All in one queue wait equally long, so the first is due first. */
+  /**
+   * Writes that are not in progress, by `failures`. All writes in one queue wait equally long, so the first is due
+   * first.
+   */
   readonly #queues: readonly Set<Waiting>[] = PAUSES_MS.map(() => new Set());
-  /** How many writes are under way, by whether they had been repeated in vain before. */
+  /** Number of writes in progress, by whether they had failed before. */
   readonly #running = { first: 0, failed: 0 };
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
 
-  /** How many writes have not been done yet. */
+  /** Number of writes that are not done yet. */
   get size(): number {
     return this.#waiting.size;
   }
 
   /**
-   * @param name what is written; a later write of the same name takes the place of an earlier one
+   * @param name what is written; a later write of the same name replaces an earlier one
    * @param write may be called again while an earlier call hangs
-   * @param underWay the call that was given up, if the store may still be doing it
+   * @param underWay the call that was given up, if the store may still be executing it
    */
   add(name: string, write: () => Promise<unknown>, underWay?: Promise<unknown>): void {
     if (this.#isClosed) return;
@@ -57,8 +63,9 @@ export class RepeatedWrites {
   }
 
   /**
-   * For a call that does what the write of this name would: call it when the call begins, and what it returns when the call has
-   * succeeded. The write that waited at the beginning is then given up. It would end what began after that success.
+   * For a call that does what the write of this name would do. Call this method when the call begins, and the returned
+   * function when the call has succeeded. The function then gives up the write that was waiting at the beginning, which
+   * would otherwise end what began after that success.
    */
   replacing(name: string): () => void {
     const waiting = this.#waiting.get(name);
@@ -67,7 +74,7 @@ export class RepeatedWrites {
     };
   }
 
-  /** Gives up what is left. */
+  /** Gives up the remaining writes. */
   close(): void {
     this.#isClosed = true;
     clearTimeout(this.#timer);
@@ -76,8 +83,8 @@ export class RepeatedWrites {
   }
 
   /**
-   * For what begins now, and what a write of this name that waits would end: it begins when that write is done. Undefined when
-   * none waits.
+   * For a new operation that a waiting write of this name would end: the operation begins when that write is done.
+   * Undefined when no write waits.
    *
    * @returns rejects when the write fails
    */
@@ -87,7 +94,7 @@ export class RepeatedWrites {
   }
 
   async #doNow(waiting: Waiting): Promise<void> {
-    // An earlier call that the store does last would end what begins now. One that hangs must not keep it from beginning.
+    // An earlier call that the store executes last would end the new operation. A call that hangs must not block it.
     if (waiting.underWay !== undefined) await settledOr(EARLIER_CALL_MS, waiting.underWay);
     if (this.#isWaiting(waiting)) await this.#do(waiting);
   }
@@ -98,7 +105,7 @@ export class RepeatedWrites {
     this.#schedule();
   }
 
-  /** Starts what is due, and sets the timer for what will be. */
+  /** Starts the writes that are due, and sets the timer for the next. */
   #schedule(): void {
     clearTimeout(this.#timer);
     for (const [failures, queue] of this.#queues.entries()) {
@@ -111,7 +118,7 @@ export class RepeatedWrites {
     this.#timer = this.#nextTimer();
   }
 
-  /** Those for which there is no room are started when one that is under way ends. */
+  /** When there is no room for a write, it starts as soon as one in progress ends. */
   #nextTimer(): NodeJS.Timeout | undefined {
     const times = this.#queues.flatMap((queue, failures) => {
       const [first] = queue;
@@ -138,7 +145,7 @@ export class RepeatedWrites {
     this.#enqueue(waiting);
   }
 
-  /** False when the write failed or took too long; one that is done later counts all the same. */
+  /** False when the write failed or took too long; a write that finishes later still counts as done. */
   #attempt(waiting: Waiting): Promise<boolean> {
     return new Promise((resolve) => {
       const timer = setTimeout(() => resolve(false), WRITE_MS).unref();
@@ -146,7 +153,7 @@ export class RepeatedWrites {
         clearTimeout(timer);
         resolve(isDone);
       };
-      // The guard of the store, or the call that was refused, has announced why it fails.
+      // The guard of the store, or the refused call, has announced why it fails.
       this.#do(waiting).then(
         () => settled(true),
         () => settled(false),
@@ -165,7 +172,7 @@ export class RepeatedWrites {
     this.#remove(waiting);
   }
 
-  /** Whether it has been neither done nor replaced. */
+  /** Whether the write has been neither done nor replaced. */
   #isWaiting(waiting: Waiting): boolean {
     return this.#waiting.get(waiting.name) === waiting;
   }
@@ -177,7 +184,7 @@ export class RepeatedWrites {
   }
 }
 
-/** Resolves when the call has settled, however, or the time is up. */
+/** Resolves when the call has settled, either way, or the time is up. */
 function settledOr(ms: number, call: Promise<unknown>): Promise<void> {
   return new Promise((resolve) => {
     const timer = setTimeout(resolve, ms);

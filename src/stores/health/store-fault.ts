@@ -5,14 +5,14 @@ import { isLate, isConnectionError } from "./connection-errors.js";
 /**
  * What a store's error says about the store.
  *
- * - `unreachable`: no connection to a server that serves anybody.
+ * - `unreachable`: no connection to a server that is in service.
  * - `late`: this call took too long. Several in a row are an outage, one is not.
- * - `overload`: this process has more calls under way than its pool of connections serves; the server is well.
- * - `input`: the store cannot keep a value of this call. The caller's fault alone.
- * - `full`: the store has no room for what this call adds. All it holds still works.
- * - `share`: the owner it is for has used up their share of the store. Others can go on.
- * - `record`: what is stored under this name cannot be read. The fault of that record alone.
- * - `other`: anything else; the store answered with it.
+ * - `overload`: this process has more concurrent calls than its connection pool serves; the server is healthy.
+ * - `input`: the store cannot keep a value of this call. Only the caller is at fault.
+ * - `full`: the store has no room for what this call adds. All stored data still works.
+ * - `share`: the owner of the record has used up their share of the store. Other owners are not affected.
+ * - `record`: the record stored under this name cannot be read. Only that record is affected.
+ * - `other`: any other error; the store answered with it.
  */
 export type StoreFault = "unreachable" | "late" | "overload" | "full" | "share" | "input" | "record" | "other";
 
@@ -27,9 +27,9 @@ export class UnreadableRecordError extends PortcullisError {
 }
 
 /**
- * Codes beside class 22 of SQLSTATE (data exception), which PostgreSQL gives as `code` and mysql2 as `sqlState`. PostgreSQL
- * 54000: a value too long for an index. MySQL: data errors that it files under a general state. SQLite: SQLITE_TOOBIG and
- * SQLITE_MISMATCH, which node:sqlite reports by number.
+ * Codes in addition to class 22 of SQLSTATE (data exception), which PostgreSQL reports as `code` and mysql2 as
+ * `sqlState`. PostgreSQL 54000: a value too long for an index. MySQL: data errors that it reports under a general
+ * state. SQLite: SQLITE_TOOBIG and SQLITE_MISMATCH, which node:sqlite reports by number.
  */
 const INPUT: ReadonlySet<string> = new Set([
   "PORTCULLIS_NOT_STORABLE",
@@ -44,10 +44,10 @@ const INPUT: ReadonlySet<string> = new Set([
 const SQLITE_INPUT: ReadonlySet<unknown> = new Set([18, 20]);
 const DATA_EXCEPTION = /^22[0-9A-Z]{3}$/;
 
-/** Redis says so when a key holds another type, in the middle of a sentence when a script met it. */
+/** Redis reports this when a key has another type; within a script, in the middle of the message. */
 const WRONG_TYPE = /(?:^|[ :-])WRONGTYPE /;
 
-/** Says what a store's error means, by the error and its causes. */
+/** Classifies a store's error by the error and its causes. */
 export function faultOf(error: unknown): StoreFault {
   if (someCause(error, (_cause, code) => code === "PORTCULLIS_POOL_BUSY")) return "overload";
   if (someCause(error, (_cause, code) => code === "PORTCULLIS_STORE_FULL")) return "full";

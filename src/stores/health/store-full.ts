@@ -1,11 +1,14 @@
 import { PortcullisError } from "../../core/portcullis-error.js";
 
 /**
- * A store has no room for what one caller wants to add. Everything it holds still works and can be revoked, so this is an
- * answer to that caller and no outage.
+ * A store has no room for what one caller wants to add. All stored records still work and can be revoked, so this is an
+ * error of that call, not an outage.
  */
 export class StoreFullError extends PortcullisError {
-  /** `PORTCULLIS_STORE_FULL`: all places are taken. `PORTCULLIS_SHARE_FULL`: this owner's are; others can go on. */
+  /**
+   * `PORTCULLIS_STORE_FULL`: all places are taken. `PORTCULLIS_SHARE_FULL`: this owner's places are taken; other owners
+   * can go on.
+   */
   readonly code: "PORTCULLIS_STORE_FULL" | "PORTCULLIS_SHARE_FULL";
 
   constructor(full: "store" | "share", message: string) {

@@ -11,30 +11,33 @@ import type { WriteCall } from "./write-call.js";
 
 export { withTimeout, StoreUnavailableError } from "./timeout.js";
 
-/** How long a caller waits for the outcome of a commit that is on its way, in milliseconds, beyond the time-out. */
+/** How long a caller waits for the outcome of a commit in progress, in milliseconds, beyond the time-out. */
 const COMMIT_MS = 5000;
 
-/** Clients of databases bring promises of their own; what has `then` is one. */
+/** Database clients have their own promise types; any value with `then` counts as a promise. */
 function isThenable<T>(answer: T | PromiseLike<T>): answer is PromiseLike<T> {
   return typeof answer === "object" && answer !== null && "then" in answer && typeof answer.then === "function";
 }
 
-/** One call that was let through to the store. */
+/** One call that was allowed through to the store. */
 interface Admission {
   readonly availability: Permit;
   /** `undefined` while the store is known to fail: the call is made, and its result changes nothing. */
   readonly errors: Permit | undefined;
   readonly writes: Permit | undefined;
-  /** How many calls the server had answered when this one began. */
+  /** Number of calls that the server had answered when this one began. */
   readonly successes: number;
   /** How long the store has to answer, in milliseconds. */
   readonly ms: number;
-  /** Whether that is the whole time-out. The lack of an answer in what an earlier call has left over is no sign of an outage. */
+  /**
+   * Whether that is the whole time-out. No answer in the time that remains after an earlier call does not indicate an
+   * outage.
+   */
   readonly hasWholeTime: boolean;
   readonly caller: StoreCaller | undefined;
 }
 
-/** One write, as the store sees it and as the guard waits for it. */
+/** One write, with the store's view of it (`WriteCall`) and the guard's. */
 class GuardedWrite implements WriteCall {
   readonly deadline: number;
   #state: "open" | "committing" | "given-up" = "open";
@@ -62,14 +65,14 @@ class GuardedWrite implements WriteCall {
 }
 
 /**
- * Stands before a store: bounds every call in time, announces once that the store fails and once that it is back, and fails
- * at once while its server gives no answers, instead of letting each request wait (a circuit breaker with one probe at a
- * time).
+ * Protects a store: limits the time of every call, announces once that the store fails and once that it has recovered,
+ * and fails at once while its server does not answer, instead of making each request wait (a circuit breaker with one
+ * probe at a time).
  *
- * The circuit is the server's, shared by all stores on it. It opens when the server cannot be reached, or was late several
- * times with no answer to anybody in between. No other error opens it, since a server that answers can be asked: one that
- * declines to write is announced by its name, any other error by the name of this store. What one call brought (a value the
- * store cannot keep, a record it cannot read) is no outage at all.
+ * The circuit belongs to the server and is shared by all stores on it. It opens when the server is unreachable, or was
+ * late several times with no answer to any caller in between. No other error opens it, since a server that answers can
+ * be called: a server that rejects writes is announced by its own name, any other error by the name of this store. An
+ * error of one call alone (a value that the store cannot keep, a record that it cannot read) is not an outage.
  */
 export class StoreGuard {
   readonly #store: string;
@@ -77,12 +80,15 @@ export class StoreGuard {
   readonly #timeoutMs: number;
   readonly #server: BackendHealth;
   readonly #errors: CircuitBreaker;
-  /** Whether an answer without a promise came from this process' memory, and proves nothing about the server. */
+  /**
+   * Whether the store has a remote backend. A synchronous answer then came from this process's memory, and proves
+   * nothing about the server.
+   */
   readonly #hasRemoteBackend: boolean;
 
   /**
    * @param timeoutMs how long one call may take, in milliseconds
-   * @param on the store that is guarded; its guards share what is known of the server it was placed on
+   * @param on the guarded store; its guards share the health of the server on which it was registered
    */
   constructor(store: string, runtime: Runtime, timeoutMs: number, on: object = {}) {
     this.#store = store;
@@ -100,10 +106,10 @@ export class StoreGuard {
   }
 
   /**
-   * Calls the store. A synchronous answer comes back as it is, without a promise.
+   * Calls the store. Returns a synchronous answer as it is, without a promise.
    *
-   * @param time what the call shares with other calls; the time-out is its own when absent
-   * @param caller the request it is for, which waits for a silent server once
+   * @param time the time that this call shares with other calls; without it the call has the whole time-out
+   * @param caller the request for which the call is made; it waits only once for a server that does not answer
    * @throws StoreUnavailableError (or rejects with it) when the store fails, is late, or is down
    */
   run<T>(operation: () => T | Promise<T>, time?: StoreTime, caller?: StoreCaller): T | Promise<T> {
@@ -123,12 +129,13 @@ export class StoreGuard {
   }
 
   /**
-   * Calls the store to write something that must not be done after its caller was refused. Past the time-out the store rolls
-   * back (`WriteCall`); once it is committing, the caller waits for the outcome, up to five seconds.
+   * Makes a write that must not take effect after its caller got a failure. Past the time-out the store rolls back
+   * (`WriteCall`); once the store is committing, the caller waits for the outcome, up to five seconds.
    *
-   * @param notTold called when the caller was refused and the store may have done it all the same: with what a store that knows
-   *   no deadlines did later, and with `undefined` when a commit is in doubt. It may be called twice.
-   * @param time as of `run`
+   * @param notTold called when the caller got a failure and the store may have done the write all the same: with the
+   *   late result of a store that does not support deadlines, and with `undefined` when a commit is in doubt. It may be
+   *   called twice.
+   * @param time as for `run`
    * @throws StoreUnavailableError (rejects) when the store fails, is late, or is down
    */
   async write<T>(
@@ -186,8 +193,8 @@ export class StoreGuard {
         if (!isSettled && call?.isCommitting === true) timer = startTimeout(COMMIT_MS, giveUp);
         else giveUp(cause);
       });
-      // An answer that comes after the time is up still settles `answer`, so nothing is left unhandled; it is not used,
-      // nor is it a sign that the store is back: one that is always late would be "back" between any two requests.
+      // A late answer still settles `answer`, so no rejection is unhandled. It is not used and does not count as
+      // recovery: a store that is always late would "recover" between any two requests.
       answer.then(
         (value) => {
           if (isSettled) return notTold(value);
@@ -226,7 +233,7 @@ export class StoreGuard {
 
   #failed(error: unknown, admission: Admission): void {
     const { availability, errors, writes, successes, hasWholeTime, caller } = admission;
-    // Another guard within the operation has seen to it: what failed is what that one stands before.
+    // Another guard within the operation has handled this failure: it belongs to that guard's store.
     if (error instanceof StoreUnavailableError) return this.#release(admission);
     switch (faultOf(error)) {
       case "unreachable":
@@ -252,7 +259,8 @@ export class StoreGuard {
         return this.#releaseErrors(errors);
       case "other": {
         const isDeclined = this.#server.isRejectedWrite(error, writes);
-        // An error is an answer. After the line above: from silent to read-only is one outage.
+        // An error is an answer. This line follows the one above, so that a server that turns from silent to read-only
+        // is one outage.
         this.#server.availability.succeeded(availability);
         if (isDeclined) this.#releaseErrors(errors);
         else if (errors !== undefined) this.#errors.failed(errors, error);

@@ -1,5 +1,5 @@
 /**
- * The time that the store calls of one public call may take together. Begun at the start of the public call and handed to
+ * The time that the store calls of one public call may take together. It begins with the public call and is passed to
  * each call of a `StoreGuard`, so that two calls that are each in time cannot take twice the time-out.
  */
 export class StoreTime {
@@ -20,14 +20,14 @@ export class StoreTime {
     return performance.now() >= this.#deadline;
   }
 
-  /** Begins a store call. Says how many milliseconds it has, and whether they are all there were. */
+  /** Begins a store call. Returns how many milliseconds it has, and whether that is the whole time. */
   begin(): { readonly ms: number; readonly isWhole: boolean } {
     const isWhole = this.#isWhole;
     this.#isWhole = false;
     return { ms: this.#deadline - performance.now(), isWhole };
   }
 
-  /** Runs work that calls no store. The time it takes does not count. */
+  /** Runs work that calls no store. Its duration does not count. */
   async besides<T>(work: () => Promise<T>): Promise<T> {
     const began = performance.now();
     try {

@@ -1,9 +1,9 @@
 import { PortcullisError } from "../../core/portcullis-error.js";
 
-/** A store did not do what it was asked: it failed, took too long, or is known to be down. */
+/** A store did not complete an operation: it failed, took too long, or is known to be down. */
 export class StoreUnavailableError extends PortcullisError {
   readonly code = "PORTCULLIS_STORE_UNAVAILABLE";
-  /** What Express's own error handler answers when the app passes this on. */
+  /** The status with which Express's own error handler responds when the app passes this on. */
   readonly status = 503;
 
   constructor(store: string, options?: ErrorOptions) {
@@ -16,7 +16,7 @@ export class StoreUnavailableError extends PortcullisError {
 export class LateAnswerError extends PortcullisError {
   readonly code = "ETIMEDOUT";
 
-  /** @param ms the time it had, in milliseconds */
+  /** @param ms the time limit of the call, in milliseconds */
   constructor(ms: number) {
     super(`no answer within ${ms} ms`);
     this.name = "LateAnswerError";
@@ -26,12 +26,14 @@ export class LateAnswerError extends PortcullisError {
 /** Calls `giveUp` after that many milliseconds, unless the timer is cleared first. */
 export function startTimeout(ms: number, giveUp: (cause: Error) => void): NodeJS.Timeout {
   const late = (): void => giveUp(new LateAnswerError(ms));
-  // When this process was busy for that long, the answer may lie in the socket unread: Node runs timers before it reads
-  // sockets, and `setImmediate` after, so a busy process does not take its own delay for the store's.
+  // If this process was busy for that long, the answer may be unread in the socket. Node runs timers before it reads
+  // sockets, and `setImmediate` after, so a busy process does not attribute its own delay to the store.
   return setTimeout(() => setImmediate(late), ms);
 }
 
-/** Rejects with `LateAnswerError` after `ms` milliseconds. What the promise gives later is dropped, and nothing is left unhandled. */
+/**
+ * Rejects with `LateAnswerError` after `ms` milliseconds. Ignores a later result, and leaves no rejection unhandled.
+ */
 export function within<T>(answer: Promise<T>, ms: number): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = startTimeout(ms, reject);
@@ -40,7 +42,8 @@ export function within<T>(answer: Promise<T>, ms: number): Promise<T> {
 }
 
 /**
- * Calls several stores one after the other, bounded in time as one, without a circuit: none of them can be blamed.
+ * Calls several stores one after the other with one common time limit and without a circuit, because no single store
+ * can be blamed.
  *
  * @throws StoreUnavailableError (rejects) when one fails, or they are late
  */

@@ -1,22 +1,22 @@
 import { PortcullisError } from "../../core/portcullis-error.js";
 
 /**
- * What a store may know of a write it is asked for. The caller waits until the deadline and is told 503 then, so nothing may
- * be committed after it; and once a commit is on its way, the caller waits for its outcome.
+ * The deadline of a write, for the store that performs it. The caller waits until the deadline and then gets 503, so
+ * the store must not commit after it. Once a commit is in progress, the caller waits for its outcome.
  */
 export interface WriteCall {
   /** On the clock of `performance.now()`, in milliseconds. */
   readonly deadline: number;
   /**
-   * To be called right before the commit is sent. False when the caller has been refused or the deadline is past: then the
-   * store rolls back and rejects.
+   * Call this right before sending the commit. False when the caller has got its failure or the deadline is past: the
+   * store must then roll back and reject.
    */
   beginCommit(): boolean;
-  /** To be called when the commit has been answered: the caller waits past the deadline for a commit and nothing else. */
+  /** Call this when the commit has been answered. The caller waits past the deadline for a commit only. */
   commitEnded(): void;
 }
 
-/** A store rolled a write back because its caller waits no longer. Nothing was changed. */
+/** A store rolled back a write because its caller no longer waits. Nothing was changed. */
 export class DeadlinePassedError extends PortcullisError {
   readonly code = "PORTCULLIS_DEADLINE_PASSED";
 

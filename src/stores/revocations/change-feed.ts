@@ -9,34 +9,35 @@ import { Replica } from "./replica.js";
 import { within } from "../health/timeout.js";
 
 export interface ChangeFeedSettings {
-  /** How often the record is read, milliseconds. */
+  /** How often the change log is read, milliseconds. */
   readonly pollMs?: number;
-  /** How old the last reading may be for this process to answer from memory, milliseconds. */
+  /** Maximum age of the last reading for this process to answer from memory, milliseconds. */
   readonly staleMs?: number;
-  /** How long `publish` waits for the record, milliseconds. */
+  /** How long `publish` waits for the change log, milliseconds. */
   readonly writeMs?: number;
 }
 
-/** Four readings fit in the second within which every process must know. */
+/** Four readings fit in the second within which a revocation must reach every process. */
 const POLL_MS = 250;
 const STALE_MS = 1000;
 const WRITE_MS = 250;
-/** A reading that takes longer than this will not end any more; another may begin beside it. */
+/** A reading that takes longer than this will not finish; another may begin beside it. */
 const HUNG_MS = 10_000;
 
-/** One time on both clocks. */
+/** One point in time on both clocks. */
 interface Moment {
   readonly monotonic: number;
   readonly wall: number;
 }
 
 /**
- * What one process revokes, every process knows: a copy in memory of the denials that all processes share, kept up to date
- * by messages (at once) and by reading the record every `pollMs` (which finds what a lost message missed).
+ * Propagates the revocations of each process to every other one. It keeps a copy in memory of the denials that all
+ * processes share, up to date by messages (at once) and by reading the change log every `pollMs` (which finds what a
+ * lost message missed).
  *
- * The bound is strict. An answer is given from memory only while the last reading *began* less than `staleMs` ago; a
- * revocation acknowledged before that is in it. Later, the record is read once more before answering, and when that
- * fails there is no answer: `isRevoked` rejects, and `isCurrent` is false so that nobody believes a cache.
+ * The bound is strict. The feed answers from memory only while the last reading *began* less than `staleMs` ago; a
+ * revocation acknowledged before that is in it. Later, the feed reads the change log once more before it answers. If
+ * that fails there is no answer: `isRevoked` rejects, and `isCurrent` is false so that no layer relies on a cache.
  */
 export class ChangeFeed {
   readonly #source: ChangeSource;
@@ -51,7 +52,7 @@ export class ChangeFeed {
   /** When the last successful reading began. */
   #readAt: Moment = { monotonic: -Infinity, wall: -Infinity };
   #reading: Promise<void> | undefined;
-  /** The reading itself, which may go on after everybody who waited for it has given up. */
+  /** The reading itself. It may continue after every caller that waited for it has given up. */
   #underWay: { readonly done: Promise<void>; readonly began: number } | undefined;
   #started: Promise<void> | undefined;
   #watching: Promise<() => Promise<void>> | undefined;
@@ -78,22 +79,25 @@ export class ChangeFeed {
     return { source: this.#source.name, pollMs: this.#pollMs, staleMs: this.#staleMs };
   }
 
-  /** Whether what this process remembers may be believed. */
+  /** Whether the local copy is current enough to answer from. */
   get isCurrent(): boolean {
     const { clock } = this.#runtime;
-    // Linux' monotonic clock stands still while the machine is suspended; the other one shows that it was.
+    // Linux's monotonic clock stops while the machine is suspended; the wall clock shows the suspension.
     return (
       clock.monotonic() - this.#readAt.monotonic < this.#staleMs && clock.now() - this.#readAt.wall < this.#staleMs
     );
   }
 
-  /** Reads everything in force and begins to follow. Rejects with the source's reason, and may then be called again. */
+  /**
+   * Reads all denials in force and begins to follow the change log. Rejects with the source's error, and may then be
+   * called again.
+   */
   start(): Promise<void> {
     if (this.#closing !== undefined)
       return Promise.reject(new StoreError("The record of revocations has been closed."));
     this.#started ??= this.#start().catch((error: unknown) => {
       this.#started = undefined;
-      // The app may go on without waiting for `ready()`; it then heals by itself.
+      // The app may go on without waiting for `ready()`; the feed then recovers by itself.
       this.#schedule(this.#pollMs);
       throw error;
     });
@@ -101,9 +105,11 @@ export class ChangeFeed {
   }
 
   /**
-   * Tells every process. Takes effect in this one at once; when the record cannot be written now, it is tried again.
+   * Publishes changes to every process. They take effect in this process at once. When the change log cannot be written
+   * now, the feed tries again.
    *
-   * @throws StoreUnavailableError (rejects) when the record did not take it in time; others may be told later
+   * @throws StoreUnavailableError (rejects) when the change log did not accept the changes in time; they may reach
+   * other processes later
    */
   async publish(...changes: readonly Change[]): Promise<void> {
     this.note(...changes);
@@ -117,29 +123,35 @@ export class ChangeFeed {
     }
   }
 
-  /** Lets changes take effect in this process alone. */
+  /** Applies changes in this process alone. */
   note(...changes: readonly Change[]): void {
     this.#remembered.apply(changes);
   }
 
-  /** `listener` is called with the id of each API key to be read afresh; with none: all of them. Returns what ends it. */
+  /**
+   * Calls `listener` with the id of each API key to be read afresh; without an id: all keys must be. Returns a function
+   * that unsubscribes.
+   */
   onKeyChange(listener: (keyId: string | undefined) => void): () => void {
     return this.#remembered.onKeyChange(listener);
   }
 
-  /** What is denied for sure; false may be out of date. */
+  /** Whether the token is certainly denied; false may be out of date. */
   isKnownRevoked(token: AccessTokenFacts): boolean {
     return this.#remembered.isRevoked(token);
   }
 
-  /** At once when it is known; else after reading the record once more. Rejects when that fails. */
+  /**
+   * Answers at once when the local copy is current; otherwise after reading the change log once more. Rejects when that
+   * fails.
+   */
   isRevoked(token: AccessTokenFacts): boolean | Promise<boolean> {
     if (this.#remembered.isRevoked(token)) return true;
     if (this.isCurrent) return false;
     return this.#catchUp().then(() => this.#remembered.isRevoked(token));
   }
 
-  /** Forgets what ended before `now`. Returns how many denials. */
+  /** Removes the denials that ended before `now`. Returns their number. */
   deleteExpired(now: number): number {
     return this.#remembered.deleteExpired(now);
   }
@@ -152,7 +164,7 @@ export class ChangeFeed {
   async #end(): Promise<void> {
     clearTimeout(this.#timer);
     this.#remembered.forgetListeners();
-    // Whatever the record does not answer is not waited for; a subscription that comes later is ended then.
+    // Does not wait for a subscription that hangs; one that completes later is ended then.
     const stopped = this.#watching?.then((stop) => stop());
     const all = Promise.allSettled([this.#started, this.#reading, stopped]);
     await within(all, this.#staleMs).catch(() => undefined);
@@ -164,7 +176,7 @@ export class ChangeFeed {
     this.#schedule(this.#pollMs);
   }
 
-  /** Nothing depends on it but how soon a change is known, so nobody waits for it. */
+  /** The subscription affects only how soon a change is known, so no caller waits for it. */
   #watch(): void {
     if (this.#closing !== undefined || this.#watching !== undefined || this.#source.watch === undefined) return;
     const onGap = (): void => void this.#read().catch(() => undefined);
@@ -189,7 +201,7 @@ export class ChangeFeed {
     }, delay).unref();
   }
 
-  /** One reading at a time; who comes while one runs waits for it. */
+  /** One reading at a time; a caller that comes during a reading waits for it. */
   #read(): Promise<void> {
     this.#reading ??= this.#health
       .attempt(
@@ -205,8 +217,8 @@ export class ChangeFeed {
   }
 
   /**
-   * Joins the reading that is under way, if any: one that is late (a backlog of a million changes) would otherwise get a
-   * second one beside it each second, and both would be later still.
+   * Joins the reading in progress, if any. Otherwise a late one (a backlog of a million changes) would get another
+   * reading beside it each second, and all of them would be later still.
    */
   #readAlone(): Promise<void> {
     const now = this.#runtime.clock.monotonic();
@@ -225,8 +237,8 @@ export class ChangeFeed {
     const began = this.#moment();
     const batch = await this.#source.since(this.#position ?? "");
     if (batch.gap) {
-      // Nobody can say what was missed: no cache is believed, everything in force is read again, and what only we remember
-      // is put back.
+      // It is unknown which changes were missed: caches are dropped, all denials in force are read again, and those
+      // that only this process remembers are published again.
       this.#remembered.tell(undefined);
       this.#own.wasLost();
       await this.#load();
@@ -237,7 +249,7 @@ export class ChangeFeed {
 
   async #catchUp(): Promise<void> {
     await this.#read();
-    // The reading may have been one that began long ago.
+    // The joined reading may have begun long ago.
     if (!this.isCurrent) await this.#read();
     if (!this.isCurrent) throw new StoreError("The record of revocations could not be read in time.");
   }

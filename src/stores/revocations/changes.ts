@@ -1,33 +1,35 @@
 import type { MethodTable } from "../forwarding.js";
 
-/** What one process did and every other must know: an access token denied, or an API key to be read afresh. */
+/** A change that every other process must know: an access token was denied, or an API key must be read afresh. */
 export type Change =
   | { readonly kind: "api-key"; readonly name: string }
   | { readonly kind: "token" | "family"; readonly name: string; readonly endsAt: number }
   | { readonly kind: "subject"; readonly name: string; readonly cutOff: number; readonly endsAt: number };
 
-/** A change that holds until a time; an API key's is over once it has been heard. */
+/** A change that holds until a time. The change of an API key is over once a process has received it. */
 export type Denial = Exclude<Change, { kind: "api-key" }>;
 
-/** What was recorded from one position of the record to another. */
+/** The changes between two positions of the change log. */
 export interface ChangeBatch {
   /** The changes, oldest first. */
   readonly changes: readonly Change[];
-  /** Where to go on from. Opaque; the source alone reads it. */
+  /** The position from which to continue. Opaque; only the source reads it. */
   readonly position: string;
-  /** The record no longer reaches back to the position asked for (it was lost, or trimmed): changes may be missing. */
+  /**
+   * The change log no longer reaches back to the requested position (it was lost, or trimmed): changes may be missing.
+   */
   readonly gap: boolean;
 }
 
-/** A record of changes that processes share. */
+/** A change log that processes share. */
 export interface ChangeRecord {
-  /** Every denial in force, and the position from which nothing later is missed. */
+  /** Returns every denial in force, and the position from which no later change is missed. */
   load(): Promise<ChangeBatch>;
-  /** What was recorded after `position`; may repeat what was told before. */
+  /** Returns the changes recorded after `position`; it may repeat changes that were returned before. */
   since(position: string): Promise<ChangeBatch>;
-  /** Resolves when every process that reads the record from now on finds the changes in it. */
+  /** Resolves when every process that reads the change log from now on finds the changes in it. */
   record(changes: readonly Change[]): Promise<void>;
-  /** Records what the record does not hold: after some of it was lost, from what the processes remember. */
+  /** Records the changes that are missing in the change log: after a loss, from what the processes remember. */
   restore(changes: readonly Change[]): Promise<void>;
 }
 
@@ -38,11 +40,14 @@ export const CHANGE_RECORD_METHODS: MethodTable<ChangeRecord> = {
   restore: "required",
 };
 
-/** A record, and what its kind of store can do beside it. */
+/** A change log, and further functions of its kind of store. */
 export interface ChangeSource extends ChangeRecord {
   /** Names the kind of store in events and `describe()`. */
   readonly name: string;
-  /** Told of changes sooner than by asking, when all goes well; `onGap` when some may not have come. Gives what ends it. */
+  /**
+   * Delivers changes sooner than polling does, but not reliably. Calls `onGap` when changes may have been lost. Returns
+   * a function that unsubscribes.
+   */
   watch?(listener: (changes: readonly Change[]) => void, onGap: () => void): Promise<() => Promise<void>>;
 }
 
@@ -59,7 +64,7 @@ export function writeChange(change: Change): string {
   }
 }
 
-/** `undefined` for a line of another version, or of somebody else. */
+/** `undefined` for a line of another version or another program. */
 export function readChange(line: string): Change | undefined {
   let parts: unknown;
   try {

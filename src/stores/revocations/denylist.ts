@@ -1,10 +1,13 @@
 import type { AccessTokenFacts } from "../contracts.js";
 import type { Denial } from "./changes.js";
 
-/** Entries looked at on each write: more than one, so that expired entries leave faster than new ones come. */
+/** Entries checked on each write: more than one, so that expired entries are removed faster than new ones are added. */
 const SWEPT_PER_WRITE = 4;
 
-/** A map whose entries end; a few are checked on each write, all by `deleteExpired`, so its size follows what is alive. */
+/**
+ * A map whose entries expire. Each write checks a few, and `deleteExpired` checks all, so the size follows the number
+ * of live entries.
+ */
 class ExpiringMap<V extends { readonly until: number }> {
   readonly #entries = new Map<string, V>();
   #cursor: MapIterator<[string, V]> | undefined;
@@ -51,9 +54,8 @@ class ExpiringMap<V extends { readonly until: number }> {
 }
 
 /**
- * Which access tokens are denied: by id, by family, or by a cut-off of their subject. All answers come from memory, since
- * they are asked for on every request. An entry only ever grows stricter: a later call cannot shorten what an earlier
- * one denied.
+ * The denied access tokens: by id, by family, or by a cut-off of their subject. All answers come from memory, since
+ * every request needs one. An entry only becomes stricter: a later call cannot shorten an earlier denial.
  */
 export class Denylist {
   readonly #tokens = new ExpiringMap<{ until: number }>();
@@ -64,7 +66,7 @@ export class Denylist {
     return this.#tokens.size + this.#families.size + this.#subjects.size;
   }
 
-  /** @param until when it may be forgotten, in milliseconds since the epoch */
+  /** @param until when the denial may be forgotten, in milliseconds since the epoch */
   denyToken(jti: string, until: number, now: number): void {
     this.#tokens.set(jti, { until: Math.max(until, this.#tokens.get(jti)?.until ?? until) }, now);
   }
@@ -107,7 +109,7 @@ export class Denylist {
     return denials;
   }
 
-  /** Forgets what ended before `now`. Returns how many entries. */
+  /** Removes the entries that ended before `now`. Returns their number. */
   deleteExpired(now: number): number {
     return this.#tokens.deleteExpired(now) + this.#families.deleteExpired(now) + this.#subjects.deleteExpired(now);
   }

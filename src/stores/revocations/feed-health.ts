@@ -3,12 +3,12 @@ import { StoreUnavailableError } from "../health/store-guard.js";
 import { circuitBreakerOf, backendOf } from "../health/backend.js";
 import { isConnectionError } from "../health/connection-errors.js";
 
-/** What a late server's circuit knows the reader of the record by. */
+/** The client name of the feed in the circuit of a late server. */
 const READER = "change feed";
 
 /**
- * Whether the record of changes can be read, as the circuit of its server and the events tell it. A reading is also what
- * finds out, without any request, that the server all its stores share is down or back.
+ * Whether the change log can be read, according to the circuit of its server. Announces it in events. A reading also
+ * detects, without any request, that the server of all its stores is down or has recovered.
  */
 export class FeedHealth {
   readonly #runtime: Runtime;
@@ -17,8 +17,8 @@ export class FeedHealth {
   #isAnnouncedDown = false;
 
   /**
-   * @param feed what was placed on the server (`registerBackend`)
-   * @param lateMs a reading that took longer would have been too late for a request, and does not count as back
+   * @param feed the object that was registered on the server (`registerBackend`)
+   * @param lateMs a reading that took longer would have been too late for a request, and does not count as recovery
    */
   constructor(runtime: Runtime, feed: object, lateMs: number) {
     this.#runtime = runtime;
@@ -29,8 +29,8 @@ export class FeedHealth {
   /**
    * Reads, unless the server is known to be down.
    *
-   * @param isMissed whether a failure leaves this process without an answer: then it is announced
-   * @throws StoreUnavailableError (rejects) when it is down; else what `reading` rejects with
+   * @param isMissed whether a failure leaves this process without an answer; it is then announced
+   * @throws StoreUnavailableError (rejects) when it is down; otherwise the error of `reading`
    */
   async attempt(reading: () => Promise<void>, isMissed: () => boolean): Promise<void> {
     const server = backendOf(this.#feed);

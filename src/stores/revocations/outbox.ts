@@ -2,17 +2,20 @@ import { faultOf } from "../health/store-fault.js";
 import type { Change, ChangeSource } from "./changes.js";
 import { within } from "../health/timeout.js";
 
-/** What this process told is told again after an outage: a fail-over may have lost it after acknowledging it. */
+/** Changes of this process are republished after an outage: a failover may lose acknowledged writes. */
 const MOST = 10_000;
 const KEPT_MS = 600_000;
 /** Changes in one call. */
 const SLICE = 500;
-/** How long one call may take: no request waits for it, and one that never ends would end the putting back. */
+/**
+ * How long one call may take, in milliseconds: no request waits for it, and a call that never ends would stop the
+ * republishing.
+ */
 const CALL_MS = 10_000;
 
 /**
- * What this process put into the record, for as long as it may have to be put back. Putting back goes on until it is
- * done, beside the readings: what is read in time is believed also while the record takes nothing.
+ * The changes that this process published, for as long as they may have to be republished. Republishing continues until
+ * it is done, in parallel with the readings: what is read in time is valid even while the change log accepts no writes.
  */
 export class Outbox {
   readonly #source: ChangeSource;
@@ -21,7 +24,7 @@ export class Outbox {
   #due: "nothing" | "own" | "all" = "nothing";
   #running: Promise<void> | undefined;
 
-  /** @param inForce every denial this process remembers, whoever recorded it */
+  /** @param inForce every denial that this process remembers, including those that other processes recorded */
   constructor(source: ChangeSource, inForce: () => readonly Change[]) {
     this.#source = source;
     this.#inForce = inForce;
@@ -35,7 +38,7 @@ export class Outbox {
     if (old > 0) this.#own.splice(0, old);
   }
 
-  /** Forgets changes that the record will never take, which would keep the others out with them. */
+  /** Removes changes that the change log will never accept and that would block the others. */
   remove(changes: readonly Change[]): void {
     for (const refused of changes) {
       const at = this.#own.findIndex(({ change }) => change === refused);
@@ -43,17 +46,17 @@ export class Outbox {
     }
   }
 
-  /** The record may lack what this process told. */
+  /** The change log may lack changes of this process. */
   mayBeMissing(): void {
     if (this.#due === "nothing") this.#due = "own";
   }
 
-  /** The record was lost: it may lack what anybody told. */
+  /** The change log was lost: it may lack changes of any process. */
   wasLost(): void {
     this.#due = "all";
   }
 
-  /** Puts back what may be missing. One at a time; what fails is done again the next time this is called. */
+  /** Republishes changes that may be missing. One run at a time; the next call repeats what failed. */
   republish(): void {
     if (this.#due === "nothing" || this.#running !== undefined) return;
     this.#running = this.#putBack().finally(() => (this.#running = undefined));
@@ -61,7 +64,7 @@ export class Outbox {
 
   async #putBack(): Promise<void> {
     const due = this.#due;
-    // Before the call, so that what goes missing during it is noticed.
+    // Set before the call, so that a loss during the call is noticed.
     this.#due = "nothing";
     const own = this.#own.map(({ change }) => change);
     const changes = due === "all" ? [...this.#inForce(), ...own] : own;
@@ -84,7 +87,7 @@ export class Outbox {
   }
 }
 
-/** Whether an error says that these changes are at fault, and not the record. */
+/** Whether an error means that these changes are invalid, not that the change log failed. */
 export function isPermanentError(error: unknown): boolean {
   return faultOf(error) === "input";
 }

@@ -3,7 +3,7 @@ import type { Clock } from "../../core/clock.js";
 import type { Change, Denial } from "./changes.js";
 import { Denylist } from "./denylist.js";
 
-/** What one process knows of the changes of all: denials in memory, and who wants to hear of API keys. */
+/** One process's local replica of the shared changes: denials in memory, and the listeners for API keys. */
 export class Replica {
   readonly #clock: Clock;
   readonly #denials = new Denylist();
@@ -33,7 +33,10 @@ export class Replica {
     }
   }
 
-  /** `listener` is called with the id of each API key to be read afresh; with none: all of them. Returns what ends it. */
+  /**
+   * Calls `listener` with the id of each API key to be read afresh; without an id: all keys must be. Returns a function
+   * that unsubscribes.
+   */
   onKeyChange(listener: (keyId: string | undefined) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -56,7 +59,7 @@ export class Replica {
     return this.#denials.inForce(this.#clock.now());
   }
 
-  /** Forgets what ended before `now`. Returns how many denials. */
+  /** Removes the denials that ended before `now`. Returns their number. */
   deleteExpired(now: number): number {
     return this.#denials.deleteExpired(now);
   }

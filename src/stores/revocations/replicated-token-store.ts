@@ -5,8 +5,9 @@ import type { Denial } from "./changes.js";
 import { integer, text } from "../records.js";
 
 /**
- * A token store whose revocations of access tokens reach every process: refresh tokens are in `families`, which is also
- * written first (where it is a database, a denial outlives the loss of the feed's record), then the feed tells all. Closing leaves the feed open: whoever made it closes it.
+ * A token store whose revocations of access tokens reach every process. Refresh tokens are in `families`. A denial is
+ * written there first (if it is a database, the denial survives the loss of the feed's change log); then the feed
+ * publishes it. Closing this store does not close the feed: its creator does.
  */
 export class ReplicatedTokenStore extends forwarding<TokenStore>(TOKEN_STORE_METHODS) {
   readonly #families: TokenStore;
@@ -49,7 +50,7 @@ export class ReplicatedTokenStore extends forwarding<TokenStore>(TOKEN_STORE_MET
     return this.#feed.isKnownRevoked(token) || this.#families.isKnownRevoked?.(token) === true;
   }
 
-  /** Without a promise while the feed is in touch. */
+  /** Returns no promise while the feed is current. */
   override isRevoked(token: AccessTokenFacts): boolean | Promise<boolean> {
     const own = this.#families.isRevoked(token);
     if (own === true) return true;
@@ -62,7 +63,10 @@ export class ReplicatedTokenStore extends forwarding<TokenStore>(TOKEN_STORE_MET
     return this.#families.deleteExpired(now);
   }
 
-  /** Here at once, then in the store, then everywhere: also when the store failed, for whoever revokes wants it to hold. */
+  /**
+   * Denies in this process at once, then in the store, then in every process. It also publishes when the store failed,
+   * because the caller wants the revocation to take effect.
+   */
   async #deny(denial: Denial, write: () => Promise<void>): Promise<void> {
     text(denial.name);
     integer(denial.endsAt);
