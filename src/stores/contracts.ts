@@ -7,8 +7,7 @@ export type { WindowOutcome, WindowPolicy, WindowRequest, WriteCall };
 
 /**
  * The contracts of every kind of store. The layers know these interfaces only; memory, SQL and Redis implement them,
- * and
- * `portcullis/testing` checks an implementation against them.
+ * and `portcullis/testing` checks an implementation against them.
  *
  * All times are milliseconds since the epoch. A method that rejects means "the store did not do it".
  *
@@ -124,7 +123,7 @@ export interface ApiKeyStore {
   init(): Promise<void>;
   /**
    * Resolves when the key is durable. Rejects when the id exists; rejects with a `StoreFullError` when a bounded store
-   * has no room for the key, or its owner has used up their share. A bounded store drops expired keys first. After the
+   * has no room for the key, or its owner has used up their share. A bounded store drops ended keys first. After the
    * deadline of `call` nothing is committed. Cost: O(log n).
    */
   insert(key: StoredApiKey, call?: WriteCall): Promise<void>;

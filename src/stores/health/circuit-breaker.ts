@@ -103,7 +103,7 @@ export class CircuitBreaker {
     // The result of a call from an earlier period no longer applies.
     if (permit.generation !== this.#usual.generation || (this.#state === "failed" && !permit.isProbe)) return;
     const now = this.#clock.monotonic();
-    // After a repeated failure the probes become less frequent; otherwise it would be announced twenty times a second.
+    // Soon after a recovery a failure doubles the pause; otherwise it would be announced twenty times a second.
     const isAgain =
       this.#state === "failed" || (this.#state === "closed" && now - this.#recoveredAt < LONGEST_PAUSE_MS);
     this.#pauseMs = isAgain ? Math.min(this.#pauseMs * 2, LONGEST_PAUSE_MS) : FIRST_PAUSE_MS;

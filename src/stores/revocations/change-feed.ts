@@ -164,7 +164,7 @@ export class ChangeFeed {
   async #end(): Promise<void> {
     clearTimeout(this.#timer);
     this.#remembered.forgetListeners();
-    // Does not wait for a subscription that hangs; one that completes later is ended then.
+    // The wait below has a time limit. A subscription that completes later is ended then.
     const stopped = this.#watching?.then((stop) => stop());
     const all = Promise.allSettled([this.#started, this.#reading, stopped]);
     await within(all, this.#staleMs).catch(() => undefined);

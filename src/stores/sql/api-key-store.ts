@@ -8,12 +8,12 @@ import type { ApiKeyRow, PortcullisDatabase } from "./schema.js";
 import { read, settleLostCommit, write, writeTransaction } from "./transaction.js";
 import { addUsage, sumUsage } from "./usage.js";
 
-/** A page of the routes needs one or two. */
+/** Most ids in one query. A page of the routes needs one or two queries. */
 const IDS_PER_QUERY = 500;
 
 /** Objects passed to a `SqlApiKeyStore`. */
 export interface SqlApiKeyStoreDependencies {
-  /** The same database with more time, for what no request waits for. `db` when absent. */
+  /** The same database with longer time limits, for work for which no request waits. `db` when absent. */
   readonly slowDb?: PortcullisDatabase | undefined;
 }
 
@@ -33,7 +33,7 @@ export class SqlApiKeyStore implements ApiKeyStore {
   readonly #db: PortcullisDatabase;
   readonly #slowDb: PortcullisDatabase;
 
-  /** @param db stays the caller's: `close` leaves it open */
+  /** @param db the caller's database: `close` does not close it */
   constructor(db: PortcullisDatabase, options: SqlApiKeyStoreDependencies = {}) {
     this.#db = db;
     this.#slowDb = options.slowDb ?? db;
@@ -58,7 +58,7 @@ export class SqlApiKeyStore implements ApiKeyStore {
   }
 
   async get(id: string): Promise<StoredApiKey | undefined> {
-    // Text that could not have been stored is not looked for: a driver might alter it into an id that exists.
+    // Text that could not have been stored is not looked up: a driver might alter it into an id that exists.
     if (!isStorable(id)) return undefined;
     const row = await read(this.#db, (db) =>
       db.selectFrom("portcullis_api_keys").selectAll().where("id", "=", id).executeTakeFirst(),
@@ -82,7 +82,7 @@ export class SqlApiKeyStore implements ApiKeyStore {
     if (after !== undefined) {
       const cursor = await this.get(after);
       if (cursor === undefined || cursor.ownerId !== ownerId) return [];
-      // The first condition is implied by the second; it is what lets the index begin at the cursor.
+      // The second condition implies the first, which lets the index scan begin at the cursor.
       query = query
         .where("created_at", "<=", cursor.createdAt)
         .where((eb) => eb.or([eb("created_at", "<", cursor.createdAt), eb("id", "<", cursor.id)]));
@@ -161,8 +161,9 @@ export class SqlApiKeyStore implements ApiKeyStore {
   }
 
   /**
-   * All of the batch or nothing, so that a batch that failed can be tried again without counting twice. One whose COMMIT was
-   * lost with its connection has failed, although it may have been counted: sums do not show what was added to them.
+   * Adds the whole batch or nothing, so that a failed batch can be retried without counting twice. A batch whose COMMIT
+   * was lost with its connection counts as failed, although it may have been counted: a sum does not show what was
+   * added to it.
    */
   async addUsage(batch: readonly UsageBatch[], call?: WriteCall): Promise<void> {
     const uses = sumUsage(batch);
@@ -172,16 +173,19 @@ export class SqlApiKeyStore implements ApiKeyStore {
       return true;
     };
     await settleLostCommit(writeTransaction(this.#db, work, call), async () => {
-      // Another connection answers: the loss is no outage.
+      // Another connection answers: losing one connection is not an outage.
       await read(this.#slowDb, (db) => db.selectFrom("portcullis_api_keys").select("id").limit(1).execute());
       return false;
     });
   }
 
-  /** Leaves the database open, which belongs to the caller. */
+  /** Does not close the database, which belongs to the caller. */
   async close(): Promise<void> {}
 
-  /** The keys, those as revoked that a mark has ended. A key that nobody's key made and that replaced none costs no query. */
+  /**
+   * The keys, with those that a mark has ended as revoked. A key that was not created with another key and that
+   * replaced none costs no query.
+   */
   async #withMarks(keys: readonly MarkedKey[]): Promise<StoredApiKey[]> {
     const ids = [...new Set(keys.flatMap(({ key }) => endingIds(key)))];
     const ended = new Map<string, number>();
@@ -209,7 +213,7 @@ export class SqlApiKeyStore implements ApiKeyStore {
   }
 }
 
-/** A key, and the mark on its own record, which is where the line of its rotations has it. */
+/** A key, with the mark on its own record: the record of the first key of a rotation line carries the line's mark. */
 interface MarkedKey {
   readonly key: StoredApiKey;
   readonly endedAt: number | undefined;
@@ -219,7 +223,7 @@ function markedKey(row: ApiKeyRow): MarkedKey {
   return { key: apiKeyOf(row), endedAt: row.line_ended_at === null ? undefined : Number(row.line_ended_at) };
 }
 
-/** A key whose record cannot be read is left out of a list: it must not keep its owner from the others. */
+/** A list omits a key whose record cannot be read: the owner must still be able to see the others. */
 function readableKey(row: ApiKeyRow): MarkedKey[] {
   try {
     return [markedKey(row)];

@@ -2,7 +2,7 @@ import { PortcullisError } from "../../core/portcullis-error.js";
 import { setTimeout as sleep } from "node:timers/promises";
 import { failureKind } from "./failures.js";
 
-/** A database did not do something within the time it had. */
+/** A database did not answer within its time limit. */
 export class DatabaseTimeoutError extends PortcullisError {
   readonly code = "PORTCULLIS_DATABASE_TIMEOUT";
 
@@ -12,7 +12,7 @@ export class DatabaseTimeoutError extends PortcullisError {
   }
 }
 
-/** All connections of this process' pool were in use for as long as a caller could wait. The database is well. */
+/** All connections of this process's pool were in use for as long as a caller could wait. The database is healthy. */
 export class PoolBusyError extends PortcullisError {
   readonly code = "PORTCULLIS_POOL_BUSY";
 
@@ -23,9 +23,9 @@ export class PoolBusyError extends PortcullisError {
 }
 
 /**
- * Rejects when `work` takes longer than `ms`. What comes later goes to `late`; a rejection that comes later is dropped.
+ * Rejects when `work` takes longer than `ms`. A later result is passed to `late`; a later rejection is ignored.
  *
- * @param what "no connection was free", say; the time is added
+ * @param what for example "no connection was free"; the time is appended
  */
 export function withinTime<T>(
   work: Promise<T>,
@@ -53,12 +53,12 @@ export function withinTime<T>(
   });
 }
 
-/** Milliseconds between two attempts to get a connection from a server that has no more to give. */
+/** Milliseconds between two attempts to get a connection from a server that has no free one. */
 const FULL_PAUSE_MS = 20;
 
 /**
- * Gets a connection by the deadline. A server that has no more of them is asked again until then, since others give theirs
- * back: a fleet that starts all at once may want more than the server has.
+ * Gets a connection by the deadline. When the server has no free connection, it retries until then, since other
+ * processes release theirs: many processes that start at once may want more connections than the server has.
  *
  * @param deadline on the clock of `performance.now()`, in milliseconds
  */

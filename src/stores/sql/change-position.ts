@@ -1,21 +1,22 @@
 /**
- * How far one process has read the record of changes.
+ * How far one process has read the change log.
  *
- * Numbers are given out in order but become visible when their transaction commits, so a lower one may appear after a
- * higher one has been read. What was the highest number at one time is final once a reading began `OVERLAP_MS` later:
- * until then everything above the last final number is read again, and what was told before is left out. Times are the
- * reader's own monotonic clock; the database's clock, which may be set or differ after a fail-over, plays no part.
+ * Row numbers are assigned in order but become visible when their transaction commits, so a lower number may appear
+ * after a higher one has been read. The highest number at some time is final for any reading that begins `OVERLAP_MS`
+ * later. Until then each reading repeats everything above the last final number and omits the changes that were
+ * returned before. Times are the reader's own monotonic clock; the database's clock is not used, because it may be set
+ * or differ after a failover.
  */
 export interface ReadPosition {
   /** When the last reading began. */
   readonly readAt: number;
-  /** The same on the wall clock, which goes on while a suspended machine's monotonic clock stands still. */
+  /** The same time on the wall clock, which continues while a suspended machine's monotonic clock stops. */
   readonly wallAt: number;
-  /** [time, highest number seen by then], oldest first. */
+  /** [time, highest number visible at that time], oldest first. */
   readonly marks: readonly (readonly [number, number])[];
   /**
-   * What was told already, above the first mark: [number, print of the row]. A database that takes over without the last
-   * rows gives their numbers to other rows.
+   * Changes above the first mark that were returned already: [number, print of the row]. After a failover that lost the
+   * last rows, the database assigns their numbers to other rows.
    */
   readonly told: readonly Told[];
 }
@@ -23,16 +24,16 @@ export interface ReadPosition {
 export type Told = readonly [number, string];
 
 /**
- * Longer than any of our transactions lies open after it was given a number: that is its last statement, and a server
- * ends a transaction whose client stays silent for five seconds.
+ * Longer than any of our transactions stays open after its number was assigned: the numbered insert is its last
+ * statement, and a server ends a transaction whose client is idle for five seconds.
  */
 export const OVERLAP_MS = 30_000;
 /** At most one mark a second is kept. */
 const MARK_MS = 1000;
-/** Transactions that may be open, with numbers below the highest, when a process begins to read. */
+/** Number of transactions that may be open, with numbers below the highest, when a process begins to read. */
 const OPEN_AT_START = 1000;
 
-/** Just loaded: `top` was the highest number visible at `now`. */
+/** The position right after loading: `top` was the highest number visible at `now`. */
 export function begin(top: number, now: number, wallAt: number): ReadPosition {
   return {
     readAt: now,
@@ -53,9 +54,9 @@ export function startOf(position: ReadPosition): number {
 }
 
 /**
- * The position after everything above `startOf(position)` was read.
+ * The position after reading everything above `startOf(position)`.
  *
- * @param read what was read, in order
+ * @param read the rows that were read, in order
  */
 export function advance(
   position: ReadPosition,

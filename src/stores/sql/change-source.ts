@@ -11,16 +11,21 @@ import { read, write } from "./transaction.js";
 const PAGE = 1000;
 /** Names in one IN list. */
 const CHUNK = 200;
-/** How long the change of an API key is kept for others to read, in milliseconds. None is away longer without loading afresh. */
+/**
+ * How long the change of an API key is kept for other processes, in milliseconds. A process that has not read for
+ * longer loads everything again.
+ */
 const KEY_CHANGE_MS = 600_000;
-/** Key changes recorded here between two times of deleting old ones, which matters to apps that have API keys only. */
+/**
+ * Number of key changes recorded here between two deletions of old ones. This matters to apps that use only API keys.
+ */
 const RECORDS_PER_CLEANING = 50;
 
 /** Objects passed to a `SqlChangeSource`. */
 export interface SqlChangeSourceDependencies {
   /** The time, for tests. Default: the clock of the machine. */
   readonly clock?: Clock | undefined;
-  /** The same database with more time, for loading. `db` when absent. */
+  /** The same database with longer time limits, for loading. `db` when absent. */
   readonly slowDb?: PortcullisDatabase | undefined;
 }
 
@@ -28,8 +33,8 @@ type ChangeRow = Insertable<ChangeTable>;
 type Row = { seq: number; kind: ChangeTable["kind"]; name: string; cutOff: number; endsAt: number };
 
 /**
- * The record of what processes must tell each other, in the table `portcullis_changes`. A row counts from its commit on;
- * `since` reads by number and, because numbers are given before the commit, again what lies in the last 30 seconds.
+ * The change log that processes share, in the table `portcullis_changes`. A row counts from its commit on. `since`
+ * reads by number and, because numbers are assigned before the commit, reads the rows of the last 30 seconds again.
  *
  * @example
  * ```ts
@@ -54,7 +59,7 @@ export class SqlChangeSource implements ChangeSource {
 
   async load(): Promise<ChangeBatch> {
     const began = this.#clock.monotonic();
-    // Before the rows are read, so that what is written meanwhile is read again.
+    // Read before the rows, so that rows written meanwhile are read again.
     const highest = await read(this.#slowDb, (db) =>
       db
         .selectFrom("portcullis_changes")
@@ -73,7 +78,7 @@ export class SqlChangeSource implements ChangeSource {
     const from = readPosition(position);
     const began = this.#clock.monotonic();
     const wall = this.#clock.now();
-    // A process that slept, or whose machine did, may find that changes it has not read were deleted.
+    // If the process or its machine was suspended, changes that it has not read may have been deleted.
     if (from === undefined || Math.max(began - from.readAt, wall - from.wallAt) > KEY_CHANGE_MS / 2)
       return { changes: [], position, gap: true };
     const changes: Change[] = [];
@@ -89,7 +94,7 @@ export class SqlChangeSource implements ChangeSource {
     return { changes, position: writePosition(advance(from, seen, began, this.#clock.monotonic(), wall)), gap: false };
   }
 
-  /** What the record holds already, as strict or stricter, is not written again. */
+  /** Does not write a change again that the log already contains, as strict or stricter. */
   async record(changes: readonly Change[]): Promise<void> {
     const denials = changes.filter((change): change is Denial => change.kind !== "api-key");
     const keys = changes.flatMap((change) => (change.kind === "api-key" ? [change.name] : []));
@@ -113,7 +118,8 @@ export class SqlChangeSource implements ChangeSource {
       for (let from = 0; from < ofKind.length; from += CHUNK) {
         const some = ofKind.slice(from, from + CHUNK);
         const wanted = some.map(rowOf);
-        // One row must hold it alone, for rows end apart. Told by the database: a subject may have thousands.
+        // One row alone must cover the change, because rows end separately. The database compares, because a subject
+        // may have thousands of rows.
         const rows = await read(this.#db, (db) =>
           db
             .selectFrom("portcullis_changes")
@@ -163,7 +169,7 @@ function keyRow(name: string, now: number): ChangeRow {
   return { kind: "api-key", name: text(name), cut_off: 0, ends_at: now + KEY_CHANGE_MS };
 }
 
-/** Rows with a number above `after`, in order; of those that end, the ones that have not ended by `endsFrom`. */
+/** Rows with a number above `after`, in order. Omits rows whose end is before `endsFrom`. */
 async function* pages(db: PortcullisDatabase, after: number, endsFrom?: number): AsyncGenerator<Row[]> {
   for (let from = after; ;) {
     const start = from;
@@ -192,7 +198,7 @@ function plain(row: {
   };
 }
 
-/** Tells two rows with one number apart. Short and cheap: there may be thousands, four times a second. */
+/** Distinguishes two rows with the same number. Short and cheap: there may be thousands, four times a second. */
 function printOf({ kind, name, cutOff, endsAt }: Row): string {
   return `${kind.charAt(0)}${cutOff} ${endsAt} ${name.slice(-12)}`;
 }

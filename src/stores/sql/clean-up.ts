@@ -6,15 +6,15 @@ import { textOf } from "./rows.js";
 import type { PortcullisDatabase, PortcullisTables } from "./schema.js";
 import { writeTransaction } from "./transaction.js";
 
-/** Rows changed in one transaction, so that a long clean-up does not keep other writers out. */
+/** Rows changed in one transaction, so that a long clean-up does not block other writers. */
 const CHANGED_PER_TURN = 500;
 
 /**
- * Deletes what nobody needs any more: tokens, families, marks and changes that have ended. It deletes a few rows in one
- * transaction, so that other writers get their turn.
+ * Deletes tokens, families, marks and changes that have ended. Each transaction deletes a few rows, so that other
+ * writers can run in between.
  *
- * @param db the database with more time, since no request waits for this
- * @returns how many tokens and denials there were
+ * @param db the database with longer time limits, since no request waits for this
+ * @returns the number of deleted tokens and denials
  */
 export async function deleteExpired(db: PortcullisDatabase, now: number): Promise<number> {
   await forgetSeals(db, sealsEndBefore(now));
@@ -34,7 +34,7 @@ function deleteTokens(db: PortcullisDatabase, choose: (ids: TokenIds) => TokenId
   });
 }
 
-/** Those that have ended and have no token left. */
+/** Deletes families that have ended and have no token left. */
 function deleteFamilies(db: PortcullisDatabase, now: number): Promise<number> {
   return inTurns(db, async (transaction, engine) => {
     const ended = transaction
@@ -61,7 +61,7 @@ function deleteFamilies(db: PortcullisDatabase, now: number): Promise<number> {
   });
 }
 
-/** Those that no family needs any more: each of the subject's began after it. */
+/** Deletes marks that no family needs: each family of the subject began after the mark. */
 function deleteMarks(db: PortcullisDatabase, now: number): Promise<number> {
   return inTurns(db, async (transaction, engine) => {
     const unneeded = transaction
@@ -89,7 +89,7 @@ function deleteMarks(db: PortcullisDatabase, now: number): Promise<number> {
   });
 }
 
-/** Counts the denials alone: that an API key changed is not one. */
+/** Counts only the denials: the change of an API key is not a denial. */
 async function deleteChanges(db: PortcullisDatabase, now: number): Promise<number> {
   let denials = 0;
   await inTurns(db, async (transaction, engine) => {
@@ -125,7 +125,7 @@ function tokenIds(db: PortcullisDatabase) {
   return db.selectFrom("portcullis_refresh_tokens").select("id");
 }
 
-/** The rows of one turn; on a server those that nobody else is deleting or changing now. */
+/** The rows of one turn; on a server without those that another transaction is deleting or changing now. */
 function oneTurn<Row>(
   query: SelectQueryBuilder<PortcullisTables, keyof PortcullisTables, Row>,
   engine: SqlEngine,

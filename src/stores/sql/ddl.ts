@@ -1,8 +1,9 @@
 import type { SqlEngine } from "./engines.js";
 
 /**
- * What a column holds. `name` is text of up to 255 characters that is looked up or sorted by, `code` the same in short,
- * `text` any other text; `time` is milliseconds since the epoch or another whole number; `number` counts rows up.
+ * The kind of data in a column. `name` is text of up to 255 characters that is looked up or sorted by, `code` is a
+ * shorter one, `text` is any other text; `time` is milliseconds since the epoch or another integer; `number` is an
+ * auto-incremented row number.
  */
 export type ColumnType = "name" | "code" | "text" | "digest" | "time" | "number";
 
@@ -11,15 +12,15 @@ export interface Table {
   /** A type that ends in `?` may be null. */
   readonly columns: Readonly<Record<string, ColumnType | `${ColumnType}?`>>;
   readonly primaryKey: readonly string[];
-  /** Index name: columns in order, each perhaps with `desc`. */
+  /** Index name: columns in order, each optionally with `desc`. */
   readonly indexes: Readonly<Record<string, readonly string[]>>;
   readonly references?: { readonly column: string; readonly table: string; readonly key: string };
 }
 
 /**
- * Text that is looked up is compared byte by byte everywhere. PostgreSQL's collation "C" also keeps its order, and with it
- * the index, from changing with the system's C library. MySQL's `_bin` collations ignore blanks at the end, and the one
- * that does not has another name in MariaDB, so there such text is kept as bytes.
+ * Text that is looked up is compared byte by byte in every engine. PostgreSQL's collation "C" also prevents a change of
+ * the system's C library from changing the sort order, and with it the index. MySQL's `_bin` collations ignore trailing
+ * blanks, and the one that does not has another name in MariaDB, so such text is stored as bytes there.
  */
 const TYPES: Readonly<Record<SqlEngine, Readonly<Record<ColumnType, string>>>> = {
   sqlite: {
@@ -49,14 +50,14 @@ const TYPES: Readonly<Record<SqlEngine, Readonly<Record<ColumnType, string>>>> =
 };
 
 /**
- * The statements that create a table and its indexes. On MySQL, where each statement commits by itself, it is one, which
- * may be run again after a crash.
+ * The statements that create a table and its indexes. On MySQL, where each statement commits by itself, it is a single
+ * statement, which may be run again after a crash.
  */
 export function createTable(engine: SqlEngine, table: Table): string[] {
   const quote = (name: string) => (engine === "mysql" ? `\`${name}\`` : `"${name}"`);
   const list = (columns: readonly string[]) => columns.map((column) => column.replace(/^\w+/, quote)).join(", ");
   const lines = Object.entries(table.columns).map(([name, type]) => `${quote(name)} ${columnType(engine, type)}`);
-  // Only a column declared so, in the same line, counts up in SQLite.
+  // SQLite auto-increments only a column declared exactly so, in the same line.
   if (!Object.values(table.columns).includes("number") || engine !== "sqlite")
     lines.push(`primary key (${list(table.primaryKey)})`);
   const { references } = table;
@@ -78,8 +79,8 @@ export function createTable(engine: SqlEngine, table: Table): string[] {
 }
 
 /**
- * The statements that add a column which may be null. MySQL has no `add column if not exists`, and a statement that a crash
- * kept from being noted must be repeatable there; so it is made only when the column is missing.
+ * The statements that add a nullable column. MySQL has no `add column if not exists`, and there a statement must be
+ * repeatable, because a crash may prevent it from being recorded. So the column is added only when it is missing.
  */
 export function addColumn(engine: SqlEngine, table: string, column: string, type: `${ColumnType}?`): string[] {
   if (engine !== "mysql") return [`alter table "${table}" add column "${column}" ${columnType(engine, type)}`];

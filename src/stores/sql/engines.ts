@@ -2,24 +2,24 @@ import { sql } from "kysely";
 import { SetupError } from "../../core/setup-error.js";
 import type { PortcullisDatabase } from "./schema.js";
 
-/** The engines this library speaks to. MariaDB is spoken to as MySQL is. */
+/** The engines that this library supports. MariaDB is treated as MySQL. */
 export type SqlEngine = "sqlite" | "postgres" | "mysql";
 
 const known = new WeakMap<PortcullisDatabase, SqlEngine>();
 const asked = new WeakMap<PortcullisDatabase, Promise<SqlEngine>>();
 
-/** Notes the engine of an instance made here, so that nobody needs to ask it. */
+/** Records the engine of an instance created here, so that no query is needed to find it. */
 export function noteEngine(db: PortcullisDatabase, engine: SqlEngine): void {
   known.set(db, engine);
 }
 
-/** The engine, when it has been asked or noted. */
+/** The engine, if it is already known. */
 export function knownEngine(db: PortcullisDatabase): SqlEngine | undefined {
   return known.get(db);
 }
 
 /**
- * Which engine a Kysely instance talks to. Asks it once.
+ * Returns the engine of a Kysely instance. Queries it once.
  *
  * @throws SetupError when it is another engine, or a MySQL session whose settings would alter what is written
  *
@@ -40,7 +40,7 @@ export async function engineOf(db: PortcullisDatabase): Promise<SqlEngine> {
     asked.set(db, answer);
     answer.then(
       (found) => known.set(db, found),
-      // A server that cannot be reached now may be reached later.
+      // A server that is unreachable now may be reachable later.
       () => asked.delete(db),
     );
   }
@@ -53,7 +53,7 @@ async function ask(db: PortcullisDatabase): Promise<SqlEngine> {
     const { rows } = await sql<{ version: unknown }>`select version() as version`.execute(db);
     version = rows[0]?.version;
   } catch (error) {
-    // SQLite's is sqlite_version(). What else may be wrong (a server that cannot be reached, say) is told as it is.
+    // SQLite's function is sqlite_version(). Any other error (an unreachable server, for example) is rethrown as it is.
     if (error instanceof Error && error.message.includes("no such function")) return "sqlite";
     throw error;
   }
@@ -69,9 +69,9 @@ async function ask(db: PortcullisDatabase): Promise<SqlEngine> {
 }
 
 /**
- * Without strict mode MySQL cuts text that is too long, which makes two owners one; in another character set it replaces
- * letters by question marks; without autocommit nothing that was acknowledged is kept; with NO_BACKSLASH_ESCAPES the
- * escaping done by mysql2's `query`, which Kysely calls, is wrong.
+ * Without strict mode MySQL truncates text that is too long, so two owners could become one. In another character set
+ * it replaces letters by question marks. Without autocommit acknowledged writes are lost. With NO_BACKSLASH_ESCAPES the
+ * escaping of mysql2's `query`, which Kysely calls, is wrong.
  */
 async function checkMysqlSession(db: PortcullisDatabase): Promise<void> {
   const { rows } = await sql<{ mode: unknown; auto: unknown; letters: unknown; name: unknown }>`

@@ -1,15 +1,16 @@
 /**
  * What a failure of a driver means for the operation.
  *
- * - `busy`: SQLite's file is locked by another process; nothing was done.
- * - `conflict`: the server undid the transaction because of another one (deadlock, serialisation); nothing was done.
- * - `lost`: the connection is gone; what was committed before may or may not have been done.
- * - `full`: the server takes no more connections now.
- * - `denied`: the role lacks a right.
+ * - `busy`: another process has locked SQLite's file; nothing was done.
+ * - `conflict`: the server rolled the transaction back because of another one (deadlock, serialisation); nothing was
+ *   done.
+ * - `lost`: the connection is lost; a commit that was in progress may or may not have been done.
+ * - `full`: the server accepts no more connections now.
+ * - `denied`: the role lacks a permission.
  */
 export type FailureKind = "busy" | "conflict" | "lost" | "full" | "denied" | "other";
 
-/** PostgreSQL: appendix A of its manual. MySQL and MariaDB: their numbers, under the names mysql2 gives them. */
+/** PostgreSQL: appendix A of its manual. MySQL and MariaDB: their numbers, by mysql2's names. */
 const KINDS: Readonly<Record<string, FailureKind>> = {
   "40001": "conflict",
   "40P01": "conflict",
@@ -38,7 +39,7 @@ const KINDS: Readonly<Record<string, FailureKind>> = {
 export function failureKind(error: unknown): FailureKind {
   if (!(error instanceof Error)) return "other";
   const { code, errcode } = error as { code?: unknown; errcode?: unknown };
-  // node:sqlite tells `errcode`, the others `code`; extended codes have SQLITE_BUSY (5) in their lowest byte.
+  // node:sqlite sets `errcode`, the others `code`; extended codes have SQLITE_BUSY (5) in their lowest byte.
   if (typeof errcode === "number") return (errcode & 0xff) === 5 ? "busy" : "other";
   if (typeof code !== "string") return isLostMessage(error.message) ? "lost" : "other";
   if (code.startsWith("SQLITE_")) return code.startsWith("SQLITE_BUSY") ? "busy" : "other";
@@ -46,7 +47,7 @@ export function failureKind(error: unknown): FailureKind {
   return Object.hasOwn(KINDS, code) ? (KINDS[code] ?? "other") : "other";
 }
 
-/** pg tells some losses by words alone. */
+/** pg reports some lost connections only by the message. */
 function isLostMessage(message: string): boolean {
   return (
     message.startsWith("Connection terminated") ||
@@ -55,7 +56,7 @@ function isLostMessage(message: string): boolean {
   );
 }
 
-/** What went wrong, in words; an AggregateError of several addresses has none of its own. */
+/** The message of an error; an AggregateError of several addresses has no message of its own. */
 export function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return "unknown reason";
   if (error.message !== "") return error.message;

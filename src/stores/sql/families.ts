@@ -7,9 +7,10 @@ import type { PortcullisDatabase, RefreshTokenRow } from "./schema.js";
 import { write, writeTransaction } from "./transaction.js";
 
 /**
- * The changes to families of refresh tokens. Whether a token is revoked is decided by the marks of its family and its subject
- * when it is read, so revoking is one mark, and a successor that a concurrent rotation inserts is revoked with the others.
- * Inserting and rotating lock the family's row, so that the family is not deleted meanwhile and one rotation follows another.
+ * Changes to families of refresh tokens. The marks of its family and its subject decide, when a token is read, whether
+ * it is revoked. So a revocation writes one mark, and a successor that a concurrent rotation inserts is revoked with
+ * the other tokens. Inserting and rotating lock the family's row, so that the family is not deleted meanwhile and
+ * rotations run one after another.
  */
 export async function insertRefreshToken(
   db: PortcullisDatabase,
@@ -29,7 +30,8 @@ export async function insertRefreshToken(
           .select("subject.mark")
           .where("subject.subject", "=", subject),
       }));
-      // Two first tokens of one family at once: one makes the family, the other waits and finds it.
+      // When two first tokens of one family are inserted at once, one creates the family, and the other waits and finds
+      // it.
       await (
         engine === "mysql"
           ? insert.onDuplicateKeyUpdate((eb) => ({ id: eb.ref("id") }))
@@ -77,8 +79,8 @@ export async function rotateRefreshToken(
 }
 
 /**
- * The successor of a token, or null; undefined when there is no such token. Locks the token's row on a server, and so waits
- * for a transaction that is changing it.
+ * Returns the successor of a token, or null; undefined when there is no such token. On a server it locks the token's
+ * row, and so waits for a transaction that is changing the row.
  */
 export async function lockSuccessor(
   db: PortcullisDatabase,
@@ -94,12 +96,12 @@ export interface MarkedTokenRow extends RefreshTokenRow {
   readonly family_revoked_at: RefreshTokenRow["revoked_at"];
   /** The subject's mark when the family began. */
   readonly subject_mark: string | null;
-  /** The subject's mark now, and when it was made. */
+  /** The subject's current mark, and when it was written. */
   readonly mark: string | null;
   readonly subject_revoked_at: RefreshTokenRow["revoked_at"];
 }
 
-/** The row of a token that is looked up by its id, and whether its family or its subject has been revoked. */
+/** The row of a token by its id, and whether its family or its subject has been revoked. */
 export function tokenWithMarks(db: PortcullisDatabase, id: string): Promise<MarkedTokenRow | undefined> {
   return db
     .selectFrom("portcullis_refresh_tokens")
@@ -123,7 +125,7 @@ export function revokedAtOf(row: MarkedTokenRow): number | null {
   return at === null ? null : Number(at);
 }
 
-/** One mark, however many tokens the family has. False when there is no such family, or it has a mark already. */
+/** Writes one mark, however many tokens the family has. False when there is no such family, or it is marked already. */
 export async function revokeFamily(db: PortcullisDatabase, id: string, at: number): Promise<boolean> {
   const result = await write(db, (one) =>
     one
@@ -140,11 +142,11 @@ interface SubjectRevocation {
   readonly subject: string;
   readonly at: number;
   readonly endsAt: number;
-  /** Done only where nobody has revoked the subject at that time or later. */
+  /** Does nothing when the subject has been revoked at that time or later. */
   readonly isRepeated: boolean;
 }
 
-/** One mark, however many families the subject has: those that began before it are revoked. */
+/** Writes one mark, however many families the subject has. It revokes the families that began before it. */
 export async function markSubject(
   transaction: PortcullisDatabase,
   engine: SqlEngine,
@@ -200,7 +202,7 @@ function isMark(mark: string, other: string | null): boolean {
   return other !== null && textOf(mark) === textOf(other);
 }
 
-/** A family ends when the last of its tokens does. */
+/** Extends the end of the family: a family ends when its last token does. */
 async function prolong(transaction: PortcullisDatabase, id: string, from: number, to: number): Promise<void> {
   if (to > from)
     await transaction.updateTable("portcullis_token_families").set({ expires_at: to }).where("id", "=", id).execute();

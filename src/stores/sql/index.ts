@@ -1,4 +1,4 @@
-/** `portcullis/sql`: API keys and tokens in a SQL database by way of Kysely. */
+/** `portcullis/sql`: API keys and tokens in a SQL database, accessed with Kysely. */
 export { SqlApiKeyStore, type SqlApiKeyStoreDependencies } from "./api-key-store.js";
 export { SqlTokenStore, type SqlTokenStoreDependencies } from "./token-store.js";
 export { SqlChangeSource, type SqlChangeSourceDependencies } from "./change-source.js";

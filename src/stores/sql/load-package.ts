@@ -1,6 +1,8 @@
 import { loadOptional } from "../optional-package.js";
 
-/** An optional package. The name is a variable so that neither the compiler nor a bundler wants it to be there. */
+/**
+ * Imports an optional package. The name is a variable so that neither the compiler nor a bundler requires the package.
+ */
 export async function loadPackage(name: string): Promise<Record<string, unknown>> {
   const loaded = (await import(/* @vite-ignore */ name)) as Record<string, unknown>;
   return typeof loaded["default"] === "object" && loaded["default"] !== null
@@ -8,7 +10,7 @@ export async function loadPackage(name: string): Promise<Record<string, unknown>
     : loaded;
 }
 
-/** @throws SetupError (rejects) with the line that installs the package when it is missing */
+/** @throws SetupError (rejects) with the command that installs the package when it is missing */
 export function loadDriver(name: "pg" | "mysql2", scheme: string): Promise<Record<string, unknown>> {
   return loadOptional(`A ${scheme}: database needs`, name, () => loadPackage(name));
 }

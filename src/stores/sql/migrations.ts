@@ -10,19 +10,19 @@ import { read, retryBusy, writeTransaction } from "./transaction.js";
 /** The version of the schema this library works with. */
 export const SCHEMA_VERSION = STEPS.length;
 
-/** Any number, so that no other program takes the same advisory lock: "portcull" in ASCII. */
+/** An arbitrary number that no other program uses for its advisory lock: "portcull" in ASCII. */
 const POSTGRES_LOCK = "8101820098873224300";
-/** Seconds to wait for another process that is making the schema. */
+/** Seconds to wait for another process that is creating the schema. */
 const MYSQL_LOCK_SECONDS = 25;
 
 /**
- * Brings the schema to `SCHEMA_VERSION`. Does nothing when it is there already, and then needs no right but to read it.
- * Any number of processes may do it at once: PostgreSQL and SQLite make all of it in one transaction that only one of
- * them can hold; on MySQL, where every statement of this kind commits by itself, one at a time does, and each statement
- * may be run again after a crash.
+ * Migrates the schema to `SCHEMA_VERSION`. If the schema has that version already, it does nothing and needs only the
+ * permission to read. Several processes may migrate at once: PostgreSQL and SQLite migrate in one transaction, which
+ * locks out the others. On MySQL, where every such statement commits by itself, a lock admits one process at a time,
+ * and each statement may be run again after a crash.
  *
  * @throws SetupError when the database was written by a newer version of this library, when the role may not create
- *   tables, or when the Kysely instance is of another engine
+ * tables, or when the Kysely instance is of another engine
  *
  * @example
  * ```ts
@@ -50,10 +50,11 @@ export async function migrate(db: PortcullisDatabase): Promise<void> {
 }
 
 /**
- * The SQL that `migrate` runs, for those who change schemas by hand or review, or whose app may not.
+ * Returns the SQL that `migrate` runs, for schema changes that are reviewed or applied by hand, or that the app has no
+ * permission to make.
  *
- * @param engine whose dialect it is in
- * @param options.from the version the database is at (0: it has none of our tables)
+ * @param engine the SQL dialect
+ * @param options.from the current version of the database (0: it has none of our tables)
  *
  * @example
  * ```ts
@@ -69,7 +70,7 @@ export function migrationSql(engine: SqlEngine = "sqlite", options: { readonly f
     lines.push("", `-- version ${version + 1}`, ...statementsOf(engine, version).map(ended));
     lines.push(`insert into portcullis_schema (version, applied_at) values (${version + 1}, 0);`);
   }
-  // Without it, what fails in the middle would leave a half.
+  // Without a transaction, a failure in the middle would leave half of the changes.
   if (engine !== "mysql") return ["begin;", ...lines, "", "commit;", ""].join("\n");
   return `${lines.join("\n")}\n`;
 }
@@ -100,7 +101,7 @@ async function migrateAtOnce(db: PortcullisDatabase): Promise<void> {
 
 async function migrateMysql(db: PortcullisDatabase): Promise<void> {
   await db.connection().execute(async (connection) => {
-    // Names of locks are the server's, not the database's, and of 64 characters at most. MySQL 9 has no sha1().
+    // Lock names belong to the server, not to the database, and have at most 64 characters. MySQL 9 has no sha1().
     const lock = sql`concat('portcullis-', left(sha2(database(), 256), 40))`;
     const { rows } = await sql<{
       held: unknown;
@@ -125,7 +126,7 @@ async function runAll(db: PortcullisDatabase, statements: readonly string[]): Pr
   for (const statement of statements) await sql.raw(statement).execute(db);
 }
 
-/** The version the database is at; 0 when it has none of our tables. */
+/** The version of the database's schema; 0 when it has none of our tables. */
 async function schemaVersion(db: PortcullisDatabase, engine: SqlEngine): Promise<number> {
   if (!(await hasSchemaTable(db, engine))) return 0;
   const row = await db
@@ -146,7 +147,7 @@ async function schemaVersion(db: PortcullisDatabase, engine: SqlEngine): Promise
 async function hasSchemaTable(db: PortcullisDatabase, engine: SqlEngine): Promise<boolean> {
   const known = {
     sqlite: sql`select 1 as found from sqlite_master where type = 'table' and name = 'portcullis_schema'`,
-    // Not to_regclass: it may answer from this session's cache, which taking an advisory lock does not bring up to date.
+    // Not to_regclass: it may answer from this session's cache, which taking an advisory lock does not refresh.
     postgres: sql`select 1 as found from pg_catalog.pg_class where relname = 'portcullis_schema' and relkind in ('r', 'p') and pg_catalog.pg_table_is_visible(oid)`,
     mysql: sql`select 1 as found from information_schema.tables where table_schema = database() and table_name = 'portcullis_schema'`,
   };

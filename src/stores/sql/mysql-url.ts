@@ -7,11 +7,11 @@ const KNOWN = ["ssl-mode", "ssl-ca", "socket"];
 const SSL_MODES = ["DISABLED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"];
 
 /**
- * The address in a `mysql:` or `mariadb:` URL, with the options of MySQL's own clients: `ssl-mode` (DISABLED, REQUIRED,
- * VERIFY_CA, VERIFY_IDENTITY), `ssl-ca` (a PEM file), `socket` (a path). Others are refused: mysql2 would take any of its
- * own from a URL, `multipleStatements` among them.
+ * Parses the address in a `mysql:` or `mariadb:` URL, with the options of MySQL's own clients: `ssl-mode` (DISABLED,
+ * REQUIRED, VERIFY_CA, VERIFY_IDENTITY), `ssl-ca` (a PEM file), `socket` (a path). Other options are rejected: mysql2
+ * would accept any of its own options in a URL, including `multipleStatements`.
  *
- * @throws SettingsError when an option is not known; the URL is not repeated
+ * @throws SettingsError when an option is not known; the message does not repeat the URL
  */
 export function mysqlOptions(url: string): PoolOptions {
   const { hostname, port, username, password, pathname, searchParams } = new URL(url);

@@ -21,7 +21,7 @@ import {
 type CreatePool = (options: PoolOptions) => Pool;
 
 /**
- * Opens a MySQL (8.0 and later) or MariaDB (10.6 and later) database by mysql2.
+ * Opens a MySQL (8.0 and later) or MariaDB (10.6 and later) database with mysql2.
  *
  * @throws SettingsError when the URL has an option that is not known
  * @throws SetupError when mysql2 is not installed
@@ -59,7 +59,7 @@ function kyselyOf(address: PoolOptions, createPool: CreatePool, limits: PoolLimi
         maxIdle: limits.size,
         idleTimeout: limits.idleMs,
         waitForConnections: true,
-        // Those who wait give up by `acquireMs`; this bounds how many there are at a time.
+        // `acquireMs` limits how long a caller waits; this limits how many wait at a time.
         queueLimit: 10_000,
         connectTimeout: limits.connectMs,
         enableKeepAlive: true,
@@ -75,8 +75,9 @@ function kyselyOf(address: PoolOptions, createPool: CreatePool, limits: PoolLimi
 }
 
 /**
- * What each connection begins with. Strict, so that nothing is cut; READ COMMITTED, so that no gaps are locked. MariaDB
- * reads the first comment and MySQL the second: each has its own name for the time a statement may take.
+ * The first statements of each connection. Strict mode, so that nothing is truncated; READ COMMITTED, so that no gaps
+ * are locked. MariaDB reads the first comment and MySQL the second, because each has its own name for the statement
+ * time limit.
  */
 function sessionStatements(limits: PoolLimits): readonly string[] {
   const seconds = limits.statementMs / 1000;
@@ -131,7 +132,7 @@ function boundedPool(pool: Pool, limits: PoolLimits): MysqlPool {
     },
     end: (callback) => {
       const ending = new Promise<void>((resolve) => pool.end(() => resolve()));
-      // A server that does not answer does not see its connections closed either; they are given up then.
+      // A server that does not answer does not notice closed connections either; they are then abandoned.
       void withinTime(ending, END_MS, "the connections were not closed")
         .catch(() => open.forEach((connection) => connection.destroy()))
         .then(() => callback(undefined));
@@ -139,7 +140,7 @@ function boundedPool(pool: Pool, limits: PoolLimits): MysqlPool {
   };
 }
 
-/** A connection that is closed, and not given to anybody else, when a statement got no answer: it may still be running. */
+/** A connection that is closed and not reused when a statement got no answer: the statement may still be running. */
 function boundedConnection(connection: PoolConnection, timeoutMs: number, released: () => void): MysqlPoolConnection {
   let isBroken = false;
   const answer = async (text: string, parameters: readonly unknown[]): Promise<unknown> => {
@@ -148,7 +149,7 @@ function boundedConnection(connection: PoolConnection, timeoutMs: number, releas
       const ms = text === "commit" ? COMMIT_MS : timeoutMs;
       return await withinTime(run(connection, text, parameters), ms, "the database did not answer");
     } catch (error) {
-      // An error of the server's has a state; after any other the state of the connection is unknown.
+      // An error from the server has an SQL state; after any other error the state of the connection is unknown.
       if (!(error instanceof Error && "sqlState" in error) || text === "rollback") {
         isBroken = true;
         connection.destroy();
@@ -172,11 +173,14 @@ function boundedConnection(connection: PoolConnection, timeoutMs: number, releas
       );
     },
   };
-  // Kysely's `query` also gives a stream, which nothing here uses.
+  // Kysely's `query` also returns a stream, which this library does not use.
   return bounded as unknown as MysqlPoolConnection;
 }
 
-/** With parameters as a prepared statement: the values travel apart from the text and are never escaped into it. */
+/**
+ * Runs a statement with parameters as a prepared statement: the values are sent apart from the text and are never
+ * escaped into it.
+ */
 function run(connection: PoolConnection, text: string, parameters: readonly unknown[]): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const done = (error: unknown, result: unknown) => {

@@ -1,9 +1,9 @@
 import { acquireWithin, DatabaseTimeoutError, PoolBusyError } from "./bounded.js";
 
 /**
- * The places in a pool of connections. The one who came last is served first: when more come than can be served in time, those
- * who have waited for long have too little time left for a whole call, and serving them in order would let every call of a
- * burst do its look-up and none its write.
+ * The places in a connection pool, served last in, first out. When more callers come than can be served in time, the
+ * oldest have too little time left for a whole call. Serving them in order would let every call of a burst do its
+ * look-up and none its write.
  */
 export class Places {
   #free: number;
@@ -11,8 +11,8 @@ export class Places {
   readonly #waiting: { readonly serve: () => void }[] = [];
 
   /**
-   * @param size how many there are
-   * @param isFull whether there is an open connection at each place; otherwise the places are taken by attempts to make one
+   * @param size number of places
+   * @param isFull whether each place has an open connection; otherwise some places are taken by attempts to open one
    */
   constructor(size: number, isFull: () => boolean) {
     this.#free = size;
@@ -20,10 +20,11 @@ export class Places {
   }
 
   /**
-   * Waits for a place; whoever got one gives it back.
+   * Waits for a place. The caller returns it afterwards.
    *
    * @param ms how long to wait, in milliseconds
-   * @throws PoolBusyError (rejects) when none became free in that time; DatabaseTimeoutError when the server gave no connections
+   * @throws PoolBusyError (rejects) when none became free in that time; DatabaseTimeoutError when the server gave no
+   * connections
    */
   take(ms: number): Promise<void> {
     if (this.#free > 0) {
@@ -45,7 +46,7 @@ export class Places {
     });
   }
 
-  /** Waits for a place and gets a connection for it, all within `ms`. A failure gives the place back. */
+  /** Waits for a place and opens a connection for it, all within `ms`. A failure frees the place. */
   async acquire<T>(connect: () => Promise<T>, ms: number, release: (connection: T) => void): Promise<T> {
     const deadline = performance.now() + ms;
     await this.take(ms);

@@ -20,8 +20,8 @@ import {
 type PoolClass = new (config: PoolConfig) => Pool;
 
 /**
- * Opens a PostgreSQL database by pg. The URL is read by pg (`sslmode`, `host` and so on work as there); the environment
- * variables of libpq (`PGPASSWORD`, …) fill in what it leaves out.
+ * Opens a PostgreSQL database with pg. pg parses the URL, so `sslmode`, `host` and so on work as they do in pg; the
+ * environment variables of libpq (`PGPASSWORD`, …) supply what the URL omits.
  *
  * @throws SetupError when pg is not installed
  *
@@ -66,13 +66,13 @@ function newPool(url: string, Pool: PoolClass, limits: PoolLimits): Pool {
     statement_timeout: limits.statementMs,
     idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
   });
-  // An idle connection that breaks is taken out by the pool. Without a listener its error would end the process.
+  // The pool removes an idle connection that breaks. Without a listener its error would end the process.
   pool.on("error", () => undefined);
   return pool;
 }
 
 /**
- * Closes the pool. A server that does not answer does not see its connections closed either; they are given up then, so
+ * Closes the pool. A server that does not answer does not notice closed connections either; they are then abandoned, so
  * that they do not keep the process alive.
  */
 async function endPool(pool: Pool, open: ReadonlySet<PoolClient>): Promise<void> {
@@ -101,7 +101,7 @@ function boundedPool(pool: Pool, limits: PoolLimits): PostgresPool {
   };
 }
 
-/** A connection that is closed, and not given to anybody else, when a statement got no answer: it may still be running. */
+/** A connection that is closed and not reused when a statement got no answer: the statement may still be running. */
 class BoundedClient implements PostgresPoolClient {
   readonly #client: PoolClient;
   readonly #timeoutMs: number;
@@ -112,7 +112,7 @@ class BoundedClient implements PostgresPoolClient {
     this.#client = client;
     this.#released = released;
     this.#timeoutMs = timeoutMs + GRACE_MS;
-    // While it is in use, the pool does not listen; the query tells of the same error.
+    // While the connection is in use, the pool does not listen for errors; the query reports the same error.
     client.on("error", this.#markBroken);
   }
 
@@ -126,11 +126,11 @@ class BoundedClient implements PostgresPoolClient {
       const ms = text === "commit" ? COMMIT_MS : this.#timeoutMs;
       return await withinTime(this.#client.query(text, [...parameters]), ms, "the database did not answer");
     } catch (error) {
-      // An error of the server's has a severity; after any other the state of the connection is unknown.
+      // An error from the server has a severity; after any other error the state of the connection is unknown.
       if (!(error instanceof Error && "severity" in error) || text === "rollback") this.#isBroken = true;
       throw error;
     }
-    // Kysely's type has an overload for cursors, which nothing here uses.
+    // Kysely's type has an overload for cursors, which this library does not use.
   }) as unknown as PostgresPoolClient["query"];
 
   release(destroy = false): void {

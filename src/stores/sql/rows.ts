@@ -57,7 +57,7 @@ function readApiKey(row: ApiKeyRow): StoredApiKey {
     rotatedTo: textOrNull(row.rotated_to),
     graceUntil: numberOrNull(row.grace_until),
     madeBy: textOrNull(row.made_by),
-    // Rows of before these columns have none: such a key stands by itself.
+    // Rows older than these columns have null: such a key has no ancestors.
     lineage: textOf(row.lineage ?? row.id),
     firstId: textOf(row.first_id ?? row.id),
     path: row.path === null ? Object.freeze([]) : listOf(row.path),
@@ -128,7 +128,7 @@ function numberOrNull(value: number | bigint | string | null): number | null {
 
 const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** MySQL's drivers give a column of bytes back as bytes (see `ddl.ts`). */
+/** MySQL's drivers return a binary column as bytes (see `ddl.ts`). */
 export function textOf(value: string | Uint8Array): string {
   return typeof value === "string" ? value : UTF8.decode(value);
 }

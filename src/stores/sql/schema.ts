@@ -1,8 +1,8 @@
 import type { Generated, Kysely, Selectable } from "kysely";
 
 /**
- * A whole number beyond 32 bits. Written as a number; a driver may read it back as a bigint or, like pg, as a string.
- * `rows.ts` turns it into a number again.
+ * An integer beyond 32 bits. It is written as a number; a driver may read it back as a bigint or, like pg, as a string.
+ * `rows.ts` converts it back to a number.
  */
 type BigInteger = number | bigint | string;
 
@@ -12,7 +12,9 @@ export interface SchemaTable {
   applied_at: BigInteger;
 }
 
-/** Lists, limits and metadata are JSON in text columns: no engine's own JSON type is needed, and none alters them. */
+/**
+ * Lists, limits and metadata are JSON in text columns: this needs no engine's own JSON type, and no engine alters them.
+ */
 export interface ApiKeyTable {
   id: string;
   owner_id: string;
@@ -34,15 +36,15 @@ export interface ApiKeyTable {
   lineage: string | null;
   first_id: string | null;
   path: string | null;
-  /** When the line of keys that begins with this one was ended. */
+  /** When the rotation line that begins with this key was ended. */
   line_ended_at: BigInteger | null;
   usage_count: BigInteger;
   last_used_at: BigInteger | null;
 }
 
 /**
- * One row for each family, so that revoking it is one mark and rotating locks one row. A token is revoked when its family is,
- * or when its subject has another mark than the family had at its beginning.
+ * One row for each family, so that a revocation writes one mark and a rotation locks one row. A token is revoked when
+ * its family is, or when its subject's mark differs from the mark when the family began.
  */
 export interface TokenFamilyTable {
   id: string;
@@ -56,10 +58,10 @@ export interface TokenFamilyTable {
 /** The last revocation of a subject: it ends every family that began without this mark. */
 export interface SubjectMarkTable {
   subject: string;
-  /** Unique to this revocation. It says which came first without comparing clocks. */
+  /** Unique to this revocation. It orders revocations and families without comparing clocks. */
   mark: string;
   revoked_at: BigInteger;
-  /** Until when it is kept in any case; later only while a family needs it. */
+  /** The mark is kept at least until this time; later only while a family needs it. */
   ends_at: BigInteger;
 }
 
@@ -83,9 +85,9 @@ export interface RefreshTokenTable {
   revoked_at: BigInteger | null;
 }
 
-/** What other processes must know, in the order it was written. `kind` says what `name` is. */
+/** Changes for other processes, in the order in which they were written. `kind` says what `name` is. */
 export interface ChangeTable {
-  /** Given by the engine. Of two transactions that commit late, the lower number may become visible last. */
+  /** Assigned by the engine. When transactions overlap, the lower number may become visible last. */
   seq: Generated<BigInteger>;
   kind: "token" | "family" | "subject" | "api-key";
   name: string;

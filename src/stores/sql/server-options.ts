@@ -6,9 +6,9 @@ export interface OpenServerSettings {
   /** Most connections this process opens (5). One more is opened for the schema and for cleaning up, when needed. */
   readonly poolSize?: number | undefined;
   /**
-   * Milliseconds that getting a connection, and then each statement, may take (250). The server ends the statement; if the
-   * server does not answer either, the connection is given up and another one takes its place. COMMIT alone may take five
-   * seconds. The time of a whole call is the layer's `storeTimeoutMs`: a transaction past it is rolled back.
+   * Milliseconds that getting a connection, and then each statement, may take (250). The server ends the statement; if
+   * the server does not answer either, the connection is closed and replaced. Only COMMIT may take five seconds. The
+   * time of a whole call is the layer's `storeTimeoutMs`: a transaction past it is rolled back.
    */
   readonly timeoutMs?: number | undefined;
 }
@@ -19,7 +19,7 @@ export interface OpenedServer {
   readonly engine: SqlEngine;
   /** The Kysely instance. */
   readonly db: PortcullisDatabase;
-  /** The same database with time for work that is not part of a request: the schema, loading, cleaning up. */
+  /** The same database with longer time limits, for work outside of requests: the schema, loading, cleaning up. */
   readonly slowDb: PortcullisDatabase;
   /** Closes the connections. */
   close(): Promise<void>;
@@ -31,7 +31,7 @@ export interface PoolLimits {
   readonly acquireMs: number;
   /** Milliseconds a statement may take. */
   readonly statementMs: number;
-  /** Milliseconds a new connection may take, whether or not somebody still waits for it. */
+  /** Milliseconds that opening a connection may take, whether or not a caller still waits for it. */
   readonly connectMs: number;
   /** Milliseconds after which an unused connection is closed. */
   readonly idleMs: number;
@@ -39,7 +39,10 @@ export interface PoolLimits {
 
 const SLOW_MS = 30_000;
 
-/** A new connection over TLS takes several round trips: one caller may give up waiting, the next one finds it ready. */
+/**
+ * A new connection over TLS takes several round trips. If its caller gives up, the connection is ready for the next
+ * one.
+ */
 const CONNECT_MS = 2000;
 
 export function requestLimits({ poolSize = 5, timeoutMs = 250 }: OpenServerSettings): PoolLimits {
@@ -61,16 +64,16 @@ export const SLOW_LIMITS: PoolLimits = {
 };
 
 /**
- * Milliseconds a transaction may wait for its client's next statement. A process that is stopped in the middle of one must
- * not keep others from the rows it has locked.
+ * Milliseconds that a transaction may wait for its client's next statement. A process that is stopped in the middle of
+ * a transaction must not block others from the rows it has locked.
  */
 export const IDLE_IN_TRANSACTION_MS = 5000;
 
-/** The server ends a statement that is late; this much later the connection is given up. */
+/** The server ends a late statement; this many milliseconds later the connection is closed. */
 export const GRACE_MS = 50;
 
-/** Milliseconds that COMMIT may take: its caller waits for the outcome, since nothing can undo it. */
+/** Milliseconds that COMMIT may take: its caller waits for the outcome, since a commit cannot be undone. */
 export const COMMIT_MS = 5000;
 
-/** How long closing may take before connections to a server that does not answer are given up. */
+/** Milliseconds that closing may take before connections to a server that does not answer are abandoned. */
 export const END_MS = 1000;

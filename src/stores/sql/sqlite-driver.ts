@@ -10,7 +10,7 @@ import { retryBusy } from "./transaction.js";
 
 /** Settings of `openSqlite`. */
 export interface OpenSqliteSettings {
-  /** Uses this driver alone instead of the first that is there. */
+  /** Uses only this driver instead of the first available one. */
   readonly driver?: SqliteDriverName | undefined;
 }
 
@@ -27,18 +27,18 @@ export interface OpenedSqlite {
 }
 
 /**
- * WAL lets readers go on while one process writes. `synchronous = FULL` makes each commit wait until it is on the disk:
- * with NORMAL it would outlive a killed process, but a power failure could bring a revoked key back to life
- * (https://www.sqlite.org/pragma.html#pragma_synchronous). Writes here are few: keys, revocations, one rotation a
- * session and half-hour, one usage batch every few seconds. Waiting for a lock is `retryBusy`'s work.
+ * WAL lets reads continue while one process writes. `synchronous = FULL` makes each commit wait until it is on the
+ * disk: with NORMAL a commit would survive a killed process, but a power failure could make a revoked key valid again
+ * (https://www.sqlite.org/pragma.html#pragma_synchronous). Writes here are few: keys, revocations, one rotation for
+ * each session and half-hour, one usage batch every few seconds. `retryBusy` waits for locks.
  */
 const PRAGMAS = ["busy_timeout = 0", "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"];
 
 /**
- * Opens `sqlite:path/to/file.db` or `sqlite::memory:`. A file that does not exist is created, readable and writable by
- * its owner only; SQLite gives the files beside it (-wal, -shm) the same mode.
+ * Opens `sqlite:path/to/file.db` or `sqlite::memory:`. If the file does not exist, it is created, readable and writable
+ * by its owner only; SQLite creates the files beside it (-wal, -shm) with the same mode.
  *
- * @throws SettingsError when the URL is not one of SQLite
+ * @throws SettingsError when the URL is not an SQLite URL
  * @throws SetupError when no driver is installed or the file cannot be opened
  *
  * @example
@@ -66,7 +66,7 @@ export async function openSqlite(url: string, options: OpenSqliteSettings = {}):
 
 function openFile(path: string, open: (path: string) => SqliteDatabase): SqliteDatabase {
   try {
-    // "a" creates and never truncates; the mode counts only when the file is new.
+    // "a" creates the file and never truncates it; the mode applies only to a new file.
     if (path !== ":memory:") closeSync(openSync(path, "a", 0o600));
     return open(path);
   } catch (error) {
@@ -89,7 +89,7 @@ function runPragma(database: SqliteDatabase, pragma: string): void {
 function closer(db: PortcullisDatabase, database: SqliteDatabase): () => Promise<void> {
   let closing: Promise<void> | undefined;
   const close = async () => {
-    // Any query makes Kysely take the database over, so that `destroy` closes it.
+    // Any query makes Kysely take ownership of the database, so that `destroy` closes it.
     await db.connection().execute(async () => undefined);
     await db.destroy();
   };

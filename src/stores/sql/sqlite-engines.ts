@@ -7,13 +7,16 @@ export const SQLITE_DRIVERS = ["node:sqlite", "libsql", "better-sqlite3"] as con
 /** The SQLite drivers that can be used. */
 export type SqliteDriverName = (typeof SQLITE_DRIVERS)[number];
 
-/** A driver that is there, and how it opens a file. */
+/** An available driver, and how it opens a file. */
 export interface SqliteEngine {
   readonly name: SqliteDriverName;
   open(path: string): SqliteDatabase;
 }
 
-/** What we use of `node:sqlite`; the types of Node 20, which this library is compiled with, do not have it. */
+/**
+ * The part of `node:sqlite` that this library uses. The types of Node 20, with which this library is compiled, do not
+ * include it.
+ */
 interface NodeStatement {
   all(...parameters: unknown[]): unknown[];
   run(...parameters: unknown[]): { changes: number | bigint; lastInsertRowid: number | bigint };
@@ -27,10 +30,11 @@ interface NodeDatabase {
 }
 
 /**
- * The first driver that can be loaded: Node's own (22.13 and later), else the package `libsql`, else `better-sqlite3`.
+ * Loads the first available driver: Node's own (22.13 and later), otherwise the package `libsql`, otherwise
+ * `better-sqlite3`.
  *
- * @param only tries this one alone
- * @throws SetupError when none is there, with the line that installs one
+ * @param only tries only this driver
+ * @throws SetupError when no driver is available, with the command that installs one
  */
 export async function loadSqliteEngine(only?: SqliteDriverName): Promise<SqliteEngine> {
   const failures: unknown[] = [];
@@ -50,15 +54,15 @@ export async function loadSqliteEngine(only?: SqliteDriverName): Promise<SqliteE
   );
 }
 
-/** The name is a variable so that neither the compiler nor a bundler wants an optional package to be there. */
+/** The name is a variable so that neither the compiler nor a bundler requires an optional package. */
 async function load(name: string): Promise<Record<string, unknown>> {
   return (await import(/* @vite-ignore */ name)) as Record<string, unknown>;
 }
 
-/** libsql and better-sqlite3 have one API, which is the one Kysely expects. */
+/** libsql and better-sqlite3 have the same API, which is the one that Kysely expects. */
 async function packageEngine(name: "libsql" | "better-sqlite3"): Promise<SqliteEngine> {
   const Database = (await load(name)).default as new (path: string) => PackageDatabase;
-  // better-sqlite3 looks for its native part only when a database is opened.
+  // better-sqlite3 loads its native part only when a database is opened.
   new Database(":memory:").close();
   return {
     name,
@@ -73,9 +77,9 @@ async function packageEngine(name: "libsql" | "better-sqlite3"): Promise<SqliteE
 }
 
 /**
- * libsql 0.5 does not reset a prepared statement that failed. A `BEGIN IMMEDIATE` that found the file locked would so keep
+ * libsql 0.5 does not reset a prepared statement that failed. A `BEGIN IMMEDIATE` that found the file locked would keep
  * its old view of the file until it is garbage-collected, and every later one would fail with SQLITE_BUSY_SNAPSHOT.
- * `exec` finalises what it ran, so the statements that may meet a locked file are run by it.
+ * `exec` finalises its statements, so it runs those that may find the file locked.
  */
 function wholeStatement(sql: string, database: PackageDatabase): SqliteStatement {
   return {
@@ -109,7 +113,7 @@ const RETURNS_ROWS = /^\s*(?:select|with|pragma|explain|values)\b|\breturning\b/
 
 function adaptStatement(sql: string, statement: NodeStatement): SqliteStatement {
   return {
-    // Before Node 22.16 a statement does not tell its columns.
+    // Before Node 22.16 a statement does not report its columns.
     reader: statement.columns === undefined ? RETURNS_ROWS.test(sql) : statement.columns().length > 0,
     all: (parameters) => statement.all(...parameters),
     run: (parameters) => statement.run(...parameters),

@@ -57,7 +57,7 @@ const REFRESH_TOKENS: Table = {
     used_at: "time?",
     successor_id: "name?",
     sealed_successor: "text?",
-    // Set as long as there is a seal, so that its index holds the seals of the last minutes and not every used token.
+    // Set while the token has a sealed successor, so that the index covers the last minutes and not every used token.
     sealed_at: "time?",
     revoked_at: "time?",
   },
@@ -93,12 +93,12 @@ function keysAndTokens(engine: SqlEngine): string[] {
 }
 
 function changes(engine: SqlEngine): string[] {
-  // Before 0.1.0 was released, SQLite files had a table of denials without an order to read them in.
+  // Before the release of 0.1.0, SQLite files had a table of denials that could not be read in order.
   const before = engine === "sqlite" ? ['drop table if exists "portcullis_denials"'] : [];
   return [...before, ...createTable(engine, CHANGES)];
 }
 
-/** Rows of before are of tokens that were delivered. */
+/** Older rows belong to tokens that were delivered. */
 function undelivered(engine: SqlEngine): string[] {
   return addColumn(engine, "portcullis_refresh_tokens", "undelivered_at", "time?");
 }
@@ -110,7 +110,7 @@ function subjectMarks(engine: SqlEngine): string[] {
   ];
 }
 
-/** Rows without them are of keys that nobody's key made and that replaced none. */
+/** Rows without these values belong to keys that were not created with another key and that replaced none. */
 function keyLineage(engine: SqlEngine): string[] {
   const columns = {
     made_by: "name?",
@@ -122,5 +122,5 @@ function keyLineage(engine: SqlEngine): string[] {
   return Object.entries(columns).flatMap(([column, type]) => addColumn(engine, "portcullis_api_keys", column, type));
 }
 
-/** The schema, step by step. A step that has been released is never changed; a new version is a new step. */
+/** The schema, step by step. A released step never changes; a new version is a new step. */
 export const STEPS: readonly Step[] = [keysAndTokens, changes, undelivered, subjectMarks, keyLineage];

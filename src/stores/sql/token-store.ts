@@ -24,14 +24,17 @@ import { read, settleLostCommit, write, writeTransaction } from "./transaction.j
 export interface SqlTokenStoreDependencies {
   /** The time, for tests. Default: the clock of the machine. */
   readonly clock?: Clock | undefined;
-  /** The same database with more time, for what no request waits for: the schema, loading, cleaning up. `db` when absent. */
+  /**
+   * The same database with longer time limits, for work for which no request waits: the schema, loading, cleaning up.
+   * `db` when absent.
+   */
   readonly slowDb?: PortcullisDatabase | undefined;
 }
 
 /**
- * Refresh tokens and revocations in a SQL database. `isRevoked` answers from memory: `init` loads what is denied, and
- * every denial is written to the database first and to memory after. What other processes denied later is in `changes`,
- * which a `ChangeFeed` follows, or `catchUp` takes over.
+ * Refresh tokens and revocations in a SQL database. `isRevoked` answers from memory: `init` loads the denials, and
+ * every new denial is written first to the database and then to memory. Later denials of other processes are in
+ * `changes`; a `ChangeFeed` follows them, or `catchUp` loads them.
  *
  * @example
  * ```ts
@@ -43,7 +46,7 @@ export interface SqlTokenStoreDependencies {
  * ```
  */
 export class SqlTokenStore implements TokenStore {
-  /** What this and other processes denied, in order. */
+  /** The denials of this and other processes, in order. */
   readonly changes: ChangeSource;
   readonly #db: PortcullisDatabase;
   readonly #slowDb: PortcullisDatabase;
@@ -53,7 +56,7 @@ export class SqlTokenStore implements TokenStore {
   #loaded = false;
   #position = "";
 
-  /** @param db stays the caller's: `close` leaves it open */
+  /** @param db the caller's database: `close` does not close it */
   constructor(db: PortcullisDatabase, options: SqlTokenStoreDependencies = {}) {
     this.#db = db;
     this.#slowDb = options.slowDb ?? db;
@@ -126,7 +129,7 @@ export class SqlTokenStore implements TokenStore {
     const row = rowOf(denial);
     await writeTransaction(this.#db, async (transaction, engine) => {
       await markSubject(transaction, engine, { subject, at, endsAt: forgetAfter, isRepeated });
-      // Last, so that its number is given shortly before the commit (see `change-position.ts`).
+      // The last statement, so that its number is assigned shortly before the commit (see `change-position.ts`).
       await transaction.insertInto("portcullis_changes").values(row).execute();
     });
     this.#remember(denial);
@@ -140,7 +143,7 @@ export class SqlTokenStore implements TokenStore {
     await this.#deny({ kind: "family", name: familyId, endsAt: until });
   }
 
-  /** Takes over what other processes denied since the last time. Returns how many changes there were. */
+  /** Loads the denials of other processes since the last call. Returns the number of changes. */
   async catchUp(): Promise<number> {
     await this.init();
     const { changes, position, gap } = await this.changes.since(this.#position);
@@ -154,7 +157,10 @@ export class SqlTokenStore implements TokenStore {
     return this.#denials.isRevoked(token);
   }
 
-  /** At once when `init` is done; until then the answer waits for it, since "not loaded" is not "not revoked". */
+  /**
+   * Answers at once when `init` is done. Until then the answer waits for it, since "not loaded" does not mean "not
+   * revoked".
+   */
   isRevoked(token: AccessTokenFacts): boolean | Promise<boolean> {
     if (this.#loaded) return this.#denials.isRevoked(token);
     return this.init().then(() => this.#denials.isRevoked(token));
@@ -166,7 +172,7 @@ export class SqlTokenStore implements TokenStore {
     return deleted;
   }
 
-  /** Leaves the database open, which belongs to the caller. */
+  /** Does not close the database, which belongs to the caller. */
   async close(): Promise<void> {}
 
   async #load(): Promise<void> {

@@ -7,16 +7,22 @@ import { engineOf, knownEngine, type SqlEngine } from "./engines.js";
 import { failureKind } from "./failures.js";
 import type { PortcullisDatabase } from "./schema.js";
 
-/** How long a write waits for another process to let go of an SQLite file, in milliseconds. */
+/** How long a write waits for another process to unlock an SQLite file, in milliseconds. */
 const BUSY_TIMEOUT_MS = 5000;
 const LONGEST_PAUSE_MS = 25;
-/** How often a server may undo a transaction because of another before its error is told. */
+/** How often a server may roll a transaction back because of another before the caller gets the error. */
 const MOST_CONFLICTS = 8;
-/** How many connections in a row may be found dead: a fail-over ends all of a pool's, and each is noticed by its own. */
+/**
+ * How many connections in a row may be found dead: a failover ends all connections of a pool, and each is detected
+ * separately.
+ */
 const MOST_LOSSES = 3;
 const LOSS_PAUSE_MS = 10;
 
-/** Reads outside of a transaction. Repeated when SQLite's file is locked, and when the connection was found dead. */
+/**
+ * Reads outside of a transaction. Repeats the read when SQLite's file is locked, and when the connection was found
+ * dead.
+ */
 export async function read<T>(db: PortcullisDatabase, query: (db: PortcullisDatabase) => Promise<T>): Promise<T> {
   if (knownEngine(db) === undefined) await engineOf(db);
   return repeat(
@@ -32,7 +38,7 @@ export async function write<T>(
 ): Promise<T> {
   const engine = knownEngine(db) ?? (await engineOf(db));
   if (engine === "sqlite") return sqliteTransaction(db, (transaction) => statement(transaction, engine));
-  // Whether it was done when the connection broke, nobody knows; so it is not done again.
+  // When the connection broke, it is unknown whether the write was done, so it is not repeated.
   return repeat(
     () => statement(db, engine),
     () => false,
@@ -40,14 +46,14 @@ export async function write<T>(
 }
 
 /**
- * Runs `work` in one transaction, and again when the engine undid it for the sake of another.
+ * Runs `work` in one transaction, and repeats it when the engine rolled it back because of another.
  *
- * Servers run it at READ COMMITTED: an UPDATE that waited for another transaction's row looks at the row as that one left
- * it and checks its WHERE again, which is what makes each compare-and-set here have one winner (PostgreSQL manual 13.2.1;
- * InnoDB reads the latest version in an UPDATE at any level). A connection that breaks before COMMIT is sent leaves
- * nothing behind, so the work is done on another; one that breaks after is an error, since nobody knows.
+ * Servers run it at READ COMMITTED: an UPDATE that waited for another transaction's row reads that transaction's result
+ * and checks its WHERE again, so that each compare-and-set here has one winner (PostgreSQL manual 13.2.1; InnoDB reads
+ * the latest version in an UPDATE at any level). If a connection breaks before COMMIT is sent, nothing was written, so
+ * the work is repeated on another connection. If it breaks afterwards, that is an error, since the outcome is unknown.
  *
- * @param call the call this write is part of: past its deadline the transaction is rolled back
+ * @param call the call to which this write belongs: past its deadline the transaction is rolled back
  * @throws DeadlinePassedError (rejects) then
  */
 export async function writeTransaction<T>(
@@ -83,12 +89,12 @@ export async function writeTransaction<T>(
   }
 }
 
-/** Called when the connection is there: the wait for it may have taken all the time of the call. */
+/** Called once the connection is available: waiting for it may have used up the time of the call. */
 function refuseIfPast(call: WriteCall | undefined): void {
   if (call !== undefined && performance.now() >= call.deadline) throw new DeadlinePassedError();
 }
 
-/** The connection was lost after COMMIT was sent: whether it was done, its answer would have said. */
+/** The connection was lost after COMMIT was sent, and with it the answer that says whether the commit was done. */
 class CommitLostError extends PortcullisError {
   readonly code = "PORTCULLIS_COMMIT_LOST";
 
@@ -98,7 +104,10 @@ class CommitLostError extends PortcullisError {
   }
 }
 
-/** The connection was lost at COMMIT, and another one found nothing of the transaction: the server is well, and this one call failed. */
+/**
+ * The connection was lost at COMMIT, and another connection found nothing of the transaction: the server is healthy,
+ * and only this call failed.
+ */
 class CommitUndoneError extends PortcullisError {
   readonly code = "PORTCULLIS_COMMIT_UNDONE";
 
@@ -110,15 +119,15 @@ class CommitUndoneError extends PortcullisError {
   }
 }
 
-/** How long a lost commit is asked about, in milliseconds: as long as the caller waits for it. */
+/** How long to check a lost commit, in milliseconds: as long as the caller waits for it. */
 const DOUBT_MS = 4500;
 
 /**
- * Finds out about a commit whose answer was lost with its connection. When that cannot be read in time, the commit stays in
- * doubt: the promise rejects, and the server may still commit.
+ * Finds out the outcome of a commit whose answer was lost with its connection. If it cannot be read in time, the commit
+ * stays in doubt: the promise rejects, and the server may still commit.
  *
- * @param isThere reads, on another connection, whether what the transaction wrote is there. For a row that was changed, by
- *   locking it: the lock waits until the server has ended the transaction, so the answer is final.
+ * @param isThere reads, on another connection, whether the transaction's write is there. For a changed row it locks the
+ *   row: the lock waits until the server has ended the transaction, so the answer is final.
  */
 export async function settleLostCommit(
   transaction: Promise<boolean>,
@@ -134,9 +143,9 @@ export async function settleLostCommit(
 }
 
 /**
- * `BEGIN IMMEDIATE` takes the write lock at once. A transaction that reads first and writes later could not be given the
- * lock when another process wrote in between (https://www.sqlite.org/isolation.html). Every write goes through here,
- * those of one statement too, so that a locked file is met at BEGIN and nowhere else.
+ * `BEGIN IMMEDIATE` takes the write lock at once. A transaction that reads first and writes later could not get the
+ * lock after another process wrote in between (https://www.sqlite.org/isolation.html). Every write uses this function,
+ * including a single statement, so that only BEGIN can find the file locked.
  */
 function sqliteTransaction<T>(
   db: PortcullisDatabase,
@@ -155,7 +164,7 @@ function sqliteTransaction<T>(
           call?.commitEnded();
           return result;
         } catch (error) {
-          // SQLite may have rolled back by itself (a full disk); what went wrong is told by the first error.
+          // SQLite may have rolled back by itself (a full disk); the first error says what went wrong.
           await sql`rollback`.execute(connection).catch(() => undefined);
           throw error;
         }
@@ -165,14 +174,14 @@ function sqliteTransaction<T>(
   );
 }
 
-/** Repeats an operation while the database file is locked by another process, up to five seconds. */
+/** Repeats an operation while another process has locked the database file, up to five seconds. */
 export function retryBusy<T>(operation: () => Promise<T>): Promise<T> {
   return repeat(operation, () => false);
 }
 
 /**
- * The waiting for a locked SQLite file is done here and not by SQLite's own `busy_timeout`: the drivers are synchronous,
- * so that one would stop the whole process.
+ * Waits for a locked SQLite file here and not with SQLite's own `busy_timeout`: the drivers are synchronous, so that
+ * setting would block the whole process.
  */
 async function repeat<T>(
   operation: () => Promise<T>,
@@ -194,7 +203,7 @@ async function repeat<T>(
       if (!isWorthwhile) throw error;
       if (kind === "lost") pause = Math.max(pause, LOSS_PAUSE_MS);
     }
-    // A random part keeps two processes from knocking in step.
+    // A random part prevents two processes from retrying in step.
     await sleep(pause * (0.5 + Math.random()));
   }
 }

@@ -4,7 +4,9 @@ import { integer, isStorable } from "../records.js";
 import type { SqlEngine } from "./engines.js";
 import type { PortcullisDatabase } from "./schema.js";
 
-/** Ids that were used, each once, in the order in which every process locks them. Unstorable ids cannot exist and are left out. */
+/**
+ * The used ids, each once, in the order in which every process locks them. Omits unstorable ids, which cannot exist.
+ */
 export function sumUsage(batch: readonly UsageBatch[]): UsageBatch[] {
   const sums = new Map<string, UsageBatch>();
   for (const { id, count, lastUsedAt } of batch) {
@@ -20,8 +22,8 @@ export function sumUsage(batch: readonly UsageBatch[]): UsageBatch[] {
 }
 
 /**
- * Adds all counts in one statement, which is all or nothing. `CASE` instead of a joined list of values, because every
- * engine has it and MySQL does not find keys by a joined JSON_TABLE; 500 ids cost it about 10 ms.
+ * Adds all counts in one statement, which is all or nothing. It uses `CASE` instead of a joined list of values, because
+ * every engine has it and MySQL does not use the index for a joined JSON_TABLE; 500 ids take about 10 ms.
  */
 export async function addUsage(db: PortcullisDatabase, engine: SqlEngine, uses: readonly UsageBatch[]): Promise<void> {
   const ids = sql.join(uses.map(({ id }) => sql`${id}`));
@@ -36,7 +38,7 @@ export async function addUsage(db: PortcullisDatabase, engine: SqlEngine, uses: 
     ),
     sql` `,
   );
-  // Two batches that lock the same rows in different orders would wait for each other. SQLite has one writer.
+  // Two batches that lock the same rows in different orders would wait for each other. SQLite has only one writer.
   const chosen =
     engine === "postgres"
       ? sql`id in (select id from portcullis_api_keys where id in (${ids}) order by id for update)`
