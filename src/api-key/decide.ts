@@ -2,15 +2,15 @@ import type { AddressList } from "../core/http/address-list.js";
 import type { Authorization } from "../core/http/authorization.js";
 import { missingScopes } from "../core/scopes.js";
 
-/** The scope an API key needs to manage keys: a key must not mint keys unless it was made for that. */
+/** The scope an API key needs to manage keys: a key can create keys only if it was issued for that. */
 export const MANAGE_SCOPE = "api-keys:manage";
 
-/** What one request presents. */
+/** The credentials that one request presents. */
 export interface Presented {
-  /** The key header's value: Node joins several lines with a comma. */
+  /** The key header's value: Node joins repeated headers with a comma. */
   readonly keyHeader: string | undefined;
   readonly authorization: Authorization;
-  /** A session has proved who is calling. */
+  /** Whether a session has authenticated the request. */
   readonly hasSession: boolean;
 }
 
@@ -22,13 +22,13 @@ export type Choice =
 const NONE: Choice = Object.freeze({ verdict: "none" });
 
 /**
- * Which key a request presents. RFC 6750 section 2: a client must not use more than one method in a request; which of
- * two credentials counts would otherwise be decided differently by a proxy and by us.
+ * Decides which key a request presents. RFC 6750 section 2: a client must not use more than one method in a request.
+ * With two credentials, a proxy and this layer could choose different ones.
  */
 export function choosePresented(presented: Presented, prefix: string): Choice {
   const { keyHeader, authorization } = presented;
   if (authorization.kind === "repeated") return { verdict: "ambiguous", reason: "repeated-header" };
-  // A scheme alone presents nothing.
+  // A scheme without a value is not a credential.
   const bearer = authorization.kind === "credentials" && authorization.scheme === "bearer" ? authorization.value : "";
   if (keyHeader === undefined && !bearer.startsWith(prefix)) return NONE;
   if (keyHeader?.includes(",") === true) return { verdict: "ambiguous", reason: "repeated-header" };
@@ -39,7 +39,7 @@ export function choosePresented(presented: Presented, prefix: string): Choice {
     : { verdict: "key", key: keyHeader, scheme: "ApiKey" };
 }
 
-/** The state of a key that decides whether it may be used. */
+/** The state that decides whether a key may be used. */
 export interface KeyState {
   readonly expiresAt: number | null;
   readonly revokedAt: number | null;
@@ -47,10 +47,10 @@ export interface KeyState {
   readonly graceUntil: number | null;
 }
 
-/** Why a key that exists does not work. */
+/** The reason why an existing key is not valid. */
 export type ApiKeyStateProblem = "revoked" | "expired" | "rotated";
 
-/** Why a key does not work at `now`, or `undefined` when it does. A time that has come has passed. */
+/** Returns why a key is not valid at `now`, or `undefined` when it is. A time equal to `now` counts as past. */
 export function stateProblem(key: KeyState, now: number): ApiKeyStateProblem | undefined {
   if (key.revokedAt !== null) return "revoked";
   if (key.expiresAt !== null && now >= key.expiresAt) return "expired";
@@ -58,7 +58,7 @@ export function stateProblem(key: KeyState, now: number): ApiKeyStateProblem | u
   return undefined;
 }
 
-/** Why a key that was proved right is refused, or `undefined` when it is good. An address that is not known is on no list. */
+/** Returns why a verified key is refused, or `undefined` when it is valid. An unknown address is on no list. */
 export function checkKey(
   key: KeyState,
   allow: AddressList | undefined,
@@ -71,13 +71,13 @@ export function checkKey(
   return undefined;
 }
 
-/** Until when a rotated key works beside its successor: never longer than it would have worked anyway. */
+/** Returns the end of a rotated key's grace period, which never exceeds the key's own expiry. */
 export function graceEnd(now: number, graceSeconds: number, expiresAt: number | null): number {
   const end = now + graceSeconds * 1000;
   return expiresAt === null ? end : Math.min(end, expiresAt);
 }
 
-/** What a key may do, or what is asked for one. */
+/** The grants that a key has, or that a caller requests for one. */
 export interface Grants {
   readonly scopes: readonly string[];
   readonly roles: readonly string[];
@@ -86,26 +86,29 @@ export interface Grants {
   readonly rateLimit: { readonly limit: number; readonly windowSeconds: number } | null;
 }
 
-/** What a caller has to give. `expiresAt`, `allow` and `rateLimit` bind callers that are keys themselves; null and empty: unbound. */
+/**
+ * The kind of grant that a request exceeds. `expiresAt`, `allow` and `rateLimit` restrict callers that are API keys
+ * themselves; null and empty mean unrestricted.
+ */
 export type ExceededGrant = "scope" | "role" | "expiry" | "address" | "limit";
 
-/** Makers a key may have, its maker's makers included. */
+/** Maximum number of makers of a key, its maker's makers included. */
 export const MAX_MAKERS = 8;
 
-/** Who made a key: see the fields of `StoredApiKey`. */
+/** The maker of a key: see the fields of `StoredApiKey`. */
 export interface ApiKeyMaker {
   /** Id of the credential that asked for the key; null when the app did. */
   readonly madeBy: string | null;
-  /** The lineage the key shares; null: it begins one. */
+  /** The lineage that the key shares; null: it begins a new one. */
   readonly lineage: string | null;
-  /** The makers of the key, the first one first; at most 8. */
+  /** The makers of the key, in order of creation; at most 8. */
   readonly path: readonly string[];
 }
 
 /** The maker of keys that the app's own code makes. */
 export const THE_APP: ApiKeyMaker = Object.freeze({ madeBy: null, lineage: null, path: Object.freeze([]) });
 
-/** What a key hands down to those it makes. A key without a limit begins no lineage. */
+/** Returns the maker for keys that this key creates. A key without a limit begins no lineage. */
 export function makerOf(key: {
   readonly id: string;
   readonly lineage: string;
@@ -124,8 +127,8 @@ type Descent = ApiKeyMaker & {
 };
 
 /**
- * The makers of the successor when `by` rotates `key`: those of `key`. A key that gets another key of its owner by rotating
- * it is a maker of the successor, which ends with it and is counted with it.
+ * Returns the makers of the successor when `by` rotates `key`: those of `key`. When a key rotates another key of its
+ * owner, it becomes a maker of the successor: the successor ends with it and shares its limit.
  */
 export function successorOf(key: Descent, by: Descent | undefined): ApiKeyMaker {
   const { madeBy, lineage, path } = key;
@@ -139,8 +142,9 @@ export function successorOf(key: Descent, by: Descent | undefined): ApiKeyMaker 
 }
 
 /**
- * What `wanted` has beyond `own`, or `undefined` when nothing: nobody hands out, by making a key or by rotating one,
- * what they do not hold. A key also hands out nothing that outlives it, works from more places or more often than it.
+ * Returns the first grant in which `wanted` exceeds `own`, or `undefined`: no caller can grant, by creating or rotating
+ * a key, more than the caller has. A key also cannot grant a later expiry, more addresses or a higher limit than its
+ * own.
  */
 export function exceededGrant(
   own: Grants,

@@ -17,18 +17,18 @@ import {
 import type { ApiKeyRecord } from "./keys/records.js";
 import type { ApiKeyService } from "./service.js";
 
-/** Who manages keys here, and what they have to give. */
+/** The caller that manages keys, with the grants it can delegate. */
 export interface Caller {
   readonly ownerId: string;
-  /** The key they call with, when it is one. */
+  /** The API key that authenticated the caller, if any. */
   readonly key: ApiKeyRecord | undefined;
   readonly powers: Grants;
   readonly allow: AddressList | undefined;
-  /** What is written into the keys they make. */
+  /** The maker recorded in the keys that the caller creates. */
   readonly maker: ApiKeyMaker;
 }
 
-/** The refusals that depend on who calls, built once. */
+/** The refusals that depend on the caller, built once. */
 export interface CallerRefusals {
   readonly missing: Refusal;
   readonly invalid: Refusal;
@@ -38,7 +38,7 @@ export interface CallerRefusals {
 }
 
 export function callerRefusals(realm: string): CallerRefusals {
-  // RFC 6750 section 3.1: no error code when no credential came.
+  // RFC 6750 section 3.1: no error code when the request has no credential.
   const both = { "WWW-Authenticate": `${challenge("Bearer", { realm })}, ${challenge("ApiKey", { realm })}` };
   const scope = {
     "WWW-Authenticate": challenge("Bearer", { realm, error: "insufficient_scope", scopes: [MANAGE_SCOPE] }),
@@ -63,9 +63,9 @@ export function callerRefusals(realm: string): CallerRefusals {
 }
 
 /**
- * The caller by `req.principal`. Everybody but the person of a session needs the managing scope. What a token makes ends
- * with the token, or after `maxLifetimeMs`. A caller with an API key needs the managing scope, and is looked up afresh: a
- * remembered key may be `cacheSeconds` old, which is too old to mint keys with.
+ * Returns the caller, from `req.principal`. Every caller needs the managing scope, except the user of a session. Keys
+ * created with a token expire with the token, or after `maxLifetimeMs`. The key of a caller with an API key is read
+ * from the store: a cached record may be `cacheSeconds` old, which is too old for creating keys.
  */
 export async function callerOf(
   req: Request,
@@ -107,7 +107,7 @@ export async function callerOf(
   };
 }
 
-/** The refusal of a key with `wanted` powers, or `undefined` when the caller may make or rotate it. */
+/** Returns the refusal of a key with the grants `wanted`, or `undefined` when the caller may create or rotate it. */
 export function exceedsGrants(caller: Caller, wanted: Grants, refusals: CallerRefusals): Refusal | undefined {
   const found = exceededGrant(caller.powers, wanted, caller.allow);
   return found === undefined ? undefined : refusals.beyondOwn[found];

@@ -11,12 +11,12 @@ export const API_KEY_ERROR_CODES = [
   "too-many-keys",
 ] as const;
 
-/** Why `ApiKeyService` did not do what it was asked; src/api-key/README.md explains each code. */
+/** The reason why a call of `ApiKeyService` failed; src/api-key/README.md explains each code. */
 export type ApiKeyErrorCode = (typeof API_KEY_ERROR_CODES)[number];
 
-/** One thing wrong with what was passed in. Never holds the value. */
+/** One mistake in the input. Never contains the value. */
 export interface ApiKeyIssue {
-  /** Where: `scopes[1]`; empty for the object itself. */
+  /** Position in the input: `scopes[1]`; empty for the object itself. */
   readonly path: string;
   /** What is wrong. */
   readonly message: string;
@@ -42,10 +42,10 @@ const STATUSES = {
   "too-many-keys": 409,
 } as const;
 
-/** A call of `ApiKeyService` that cannot be done: wrong input, or a key whose state does not allow it. */
+/** A call of `ApiKeyService` failed: the input is wrong, or the state of the key does not allow the call. */
 export class ApiKeyError extends PortcullisError {
   readonly code: ApiKeyErrorCode;
-  /** What Express's own error handler answers when the app passes the error on. */
+  /** Status that Express's own error handler responds with when the app forwards the error. */
   readonly status: 400 | 404 | 409;
   /** Every mistake in the input; empty unless `code` is `invalid-input`. */
   readonly issues: readonly ApiKeyIssue[];

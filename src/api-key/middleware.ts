@@ -16,7 +16,7 @@ import type { ApiKeyService } from "./service.js";
 import type { Waiting } from "./verification/verifier.js";
 import { apiKeyAuthSchema, type ApiKeyAuthSettings, type ResolvedApiKeySettings } from "./settings.js";
 
-/** Builds the layer. The service is opened and closed by whoever made it. */
+/** Builds the layer. The creator of the service opens and closes it. */
 export function createApiKey(
   options: ResolvedApiKeySettings,
   runtime: Runtime,
@@ -43,7 +43,7 @@ export function createApiKey(
       return;
     }
     if (refuse(req, res, "api-key", refusals.of(result, scheme), mode)) return;
-    // Only reporting, and the key is good but for its limit: the request goes on as who it is.
+    // In report mode, a valid key that has exceeded its limit still authenticates the request.
     if (result.principal !== undefined) {
       runtime.resources.keep(req, service.verifier, key, result);
       setPrincipal(req, state, runtime, "api-key", result.principal);
@@ -58,7 +58,7 @@ export function createApiKey(
     scheme: "ApiKey" | "Bearer",
   ): Waiting | undefined {
     if (limits === undefined) return undefined;
-    // On trial the key's limit must not keep the others from counting.
+    // In report mode the key's limit must not stop the other limits from counting.
     if (mode === "report") return { limits };
     return { limits, settle: (result) => !result.ok && refuse(req, res, "api-key", refusals.of(result, scheme), mode) };
   }
@@ -67,7 +67,7 @@ export function createApiKey(
     id: "api-key",
     mode,
     run: function apiKeyMiddleware(req, res, next, state) {
-      // Mounted for the app and again for a route: one request is one use of the key.
+      // The layer is mounted for the app and again for a route: one request counts as one use of the key.
       if (req.principal?.kind === "api-key" && state.keyService === service) {
         next();
         return;
@@ -97,7 +97,7 @@ export function createApiKey(
       state.presented = "api-key";
       state.address(req);
       const result = service.verifier.check(choice.key, state, waiting(req, res, state.limits, choice.scheme));
-      // What is thrown while the request goes on belongs to the app's error handling, not to nobody.
+      // Errors thrown downstream belong to the app's error handling; they must not become unhandled rejections.
       if (result instanceof Promise)
         void result.then((settled) => settle(req, res, next, state, settled, choice)).catch(next);
       else settle(req, res, next, state, result, choice);
@@ -106,7 +106,7 @@ export function createApiKey(
   };
 }
 
-/** The effective settings: secrets print as `[secret]`, a store by its class. */
+/** Returns the effective settings: secrets print as `[secret]`, a store as its class name. */
 function describe(options: ResolvedApiKeySettings): Record<string, unknown> {
   const { store, secret, ...plain } = options;
   return {
@@ -118,11 +118,11 @@ function describe(options: ResolvedApiKeySettings): Record<string, unknown> {
 }
 
 /**
- * Authenticates by API key: `X-API-Key`, or `Authorization: Bearer <prefix>…`; never the query (ASVS 14.2.1). Sets
- * `req.principal`; a request without a key goes on without one, a request with a wrong key is refused.
+ * Authenticates requests by API key: `X-API-Key`, or `Authorization: Bearer <prefix>…`; never the query (ASVS 14.2.1).
+ * Sets `req.principal`. A request without a key continues without a principal; a request with a wrong key is refused.
  *
- * @param service makes and verifies the keys; its settings hold here where `settings` is silent
- * @param deps `{ events?, clock?, onRefusal? }`; the service's own where they are not given
+ * @param service creates and verifies the keys; its settings apply where `settings` has none
+ * @param deps `{ events?, clock?, onRefusal? }`; default: those of the service
  * @throws SettingsError when the settings are wrong
  * @throws SetupError when there is no service
  *

@@ -4,9 +4,9 @@ import type { RejectedApiKey } from "./verification/result.js";
 
 const BUSY_DETAIL = "Too many credentials are being checked at the moment. Try again shortly.";
 
-/** The refusals of one mounting: what can be built at start is. */
+/** The refusals of one mounted layer, built at start where possible. */
 export interface KeyRefusals {
-  /** The refusal of a key that was not accepted, presented by the scheme. */
+  /** The refusal of a rejected key, for the scheme that presented it. */
   of(result: RejectedApiKey, scheme: "ApiKey" | "Bearer"): Refusal;
   /** Two credentials in one request. */
   ambiguous(reason: string): Refusal;
@@ -14,7 +14,7 @@ export interface KeyRefusals {
 
 export function keyRefusals(realm: string): KeyRefusals {
   const challenges = {
-    // RFC 6750 section 3.1 for a bearer token; RFC 9110 section 11.6.1 asks for a challenge with every 401.
+    // RFC 6750 section 3.1 for a bearer token; RFC 9110 section 11.6.1 requires a challenge with every 401.
     Bearer: Object.freeze({ "WWW-Authenticate": challenge("Bearer", { realm, error: "invalid_token" }) }),
     ApiKey: Object.freeze({ "WWW-Authenticate": challenge("ApiKey", { realm }) }),
   };
@@ -31,7 +31,7 @@ export function keyRefusals(realm: string): KeyRefusals {
         case "too-many-failures":
           return { ...about, code: "rate-limited", headers: retryAfter(result), event: "authn_login_fail_max" };
         case "store-unavailable":
-          // The store's guard has announced the outage, once.
+          // The store guard has announced the outage, once.
           return { ...about, code: "store-unavailable", headers: retryAfter(result), event: false };
         case "busy":
           return { ...about, code: "store-unavailable", headers: retryAfter(result), detail: BUSY_DETAIL };

@@ -21,9 +21,9 @@ import { apiKeySchema } from "./settings.js";
 const SOURCE = "api-key-routes";
 
 const BAD_PATH: Refusal = Object.freeze({ code: "invalid-request", reason: "path-undecodable" });
-/** No such key. A mistyped id is no attack. */
+/** No such key. A mistyped id is not an attack. */
 const UNKNOWN: Refusal = Object.freeze({ code: "not-found", reason: "unknown", event: "input_validation_fail" });
-/** Another owner's key. The caller gets the same answer. */
+/** Another owner's key. The caller gets the same response as for an unknown key. */
 const FOREIGN: Refusal = Object.freeze({ code: "not-found", reason: "foreign" });
 
 /** Settings of the routes. */
@@ -37,31 +37,31 @@ export const apiKeyRoutesSchema = settingsObject({
   maxLifetimeDays: z.int().min(1).max(3650).optional(),
 });
 
-/** In the answer when a token asked for a later end than it may give. */
+/** Added to the response when a caller with a token requested a later expiry than the token allows. */
 const CUT =
   "The key ends earlier than you asked: a key made with a token ends with it, or after the lifetime that this server allows.";
 
 const DAY_MS = 86_400_000;
 
 const revokeQuerySchema = z.strictObject({
-  /** Also ends the keys made with it, its successors, and what was made with those. */
+  /** Also ends the keys made with this key, its successors, and the keys made with those. */
   descendants: z.enum(["true", "false"], "Neither true nor false").default("false"),
 });
 
 /** Settings of `apiKeyRoutes`. */
 export interface ApiKeyRoutesSettings extends z.input<typeof apiKeyRoutesSchema> {}
 
-/** An answer, or a refusal. */
+/** A successful response, or a refusal. */
 type Reply = { readonly status: 200 | 201; readonly body: unknown } | { readonly status: 204 } | Refusal;
 
 type Action = (caller: Caller, req: Request) => Promise<Reply>;
 
 /**
- * Routes by which a caller manages their own keys: `POST /`, `GET /`, `GET /:id`, `POST /:id/rotate`, `DELETE /:id`.
- * The owner is `req.principal.id`, never the body (CVE-2025-61928); another owner's key is as unknown as one that does
- * not exist. Mount behind what sets `req.principal`.
+ * Routes with which callers manage their own keys: `POST /`, `GET /`, `GET /:id`, `POST /:id/rotate`, `DELETE /:id`.
+ * The owner is `req.principal.id`, never the body (CVE-2025-61928). For another owner's key the response is the same as
+ * for an unknown key. Mount them after the layer that sets `req.principal`.
  *
- * @param deps `{ events?, clock?, onRefusal? }`; the service's own where they are not given
+ * @param deps `{ events?, clock?, onRefusal? }`; default: those of the service
  * @throws SettingsError when the options are wrong
  * @throws SetupError when there is no service
  *
@@ -86,7 +86,7 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesSetti
   const refusals = callerRefusals(realm);
   const maxLifetimeMs = maxLifetimeDays === undefined ? undefined : maxLifetimeDays * DAY_MS;
 
-  /** The caller's own key by the id in the path. */
+  /** Returns the caller's own key, by the id in the path. */
   async function ownKey(caller: Caller, req: Request): Promise<ApiKeyRecord | Refusal> {
     const { id } = req.params;
     const record = typeof id === "string" ? await service.get(id) : undefined;
@@ -97,7 +97,7 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesSetti
   const create: Action = async (caller, req) => {
     const asked = readInput(ownKeySchema, bodyOf(req));
     if (caller.maker.path.length > MAX_MAKERS) return refusals.tooDeep;
-    // What a key or a token makes is bound as it is, where the body does not bind it closer.
+    // A key created with a key or a token has the caller's restrictions, unless the body sets stricter ones.
     const { powers } = caller;
     const isCut =
       caller.key === undefined &&
@@ -139,7 +139,7 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesSetti
     const input = readInput(rotateSchema, bodyOf(req) ?? {});
     const maker = successorOf(record, caller.key);
     if (maker.path.length > MAX_MAKERS) return refusals.tooDeep;
-    // The answer holds a working key: who rotates must hold what it may do.
+    // The response contains a working key, so the caller must have all of its grants.
     const refusal = exceedsGrants(caller, record, refusals);
     if (refusal !== undefined) return refusal;
     return { status: 201, body: await service.rotate(record.id, input, auditFacts(req), maker) };
@@ -166,9 +166,9 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesSetti
   const body = readJsonBody(SOURCE);
   router.use(function apiKeyRoutesGate(req, res, next) {
     beginState(req, runtime);
-    // Set before anything can fail: keys and records are not for caches (RFC 9111 section 5.2.2.5).
+    // Set before any error can occur: keys and records must not be cached (RFC 9111 section 5.2.2.5).
     res.setHeader("Cache-Control", "no-store");
-    // Nobody unknown gets a body read.
+    // The body of an unauthenticated request is not read.
     if (req.principal === undefined) refuse(req, res, SOURCE, refusals.missing);
     else next();
   });
@@ -178,7 +178,7 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesSetti
   router.post("/:id/rotate", body, act(rotate));
   router.delete("/:id", act(revoke));
   router.use(function apiKeyRoutesPath(error: unknown, req: Request, res: Response, next: NextFunction): void {
-    // Express itself fails on an id that is no percent-encoding (`/%ZZ`), with an error that repeats it.
+    // Express itself fails on an id with invalid percent-encoding (`/%ZZ`), with an error that contains it.
     if (error instanceof URIError) refuse(req, res, SOURCE, BAD_PATH);
     else next(error);
   });
@@ -199,13 +199,13 @@ function send(req: Request, res: Response, reply: Reply): void {
   res.end(JSON.stringify(reply.body));
 }
 
-/** Nothing is made when the key that makes it has ended since it was looked up. */
+/** Returns undefined when the key that creates another key ended after it was looked up; rethrows other errors. */
 function noneOfEndedMaker(error: unknown): undefined {
   if (error instanceof ApiKeyError && ["revoked", "expired", "rotated"].includes(error.code)) return undefined;
   throw error;
 }
 
-/** What the service threw, as a refusal; what is no refusal is the app's to handle. */
+/** Converts an error of the service to a refusal; other errors go to the app. */
 function refusalOfError(error: unknown): Refusal {
   if (error instanceof StoreUnavailableError)
     return { code: "store-unavailable", reason: "store-unavailable", headers: { "Retry-After": "1" }, event: false };
@@ -218,13 +218,16 @@ function refusalOfError(error: unknown): Refusal {
   return { code: "conflict", reason: error.code, detail: error.message };
 }
 
-/** The issues by path. Paths are names of ours and positions; values and unknown names are in none. */
+/**
+ * Formats the issues by path. Paths consist of our own names and positions, so they contain neither values nor unknown
+ * names.
+ */
 function issueText({ issues }: ApiKeyError): string {
   const lines = issues.map(({ path, message }) => `${path === "" ? "(request)" : path}: ${message}`);
   return `The request is not of the form this route takes. ${[...new Set(lines)].join("; ")}.`;
 }
 
-/** The query by name. A name given twice becomes a list, which the schema refuses. */
+/** Returns the query by name. A repeated name becomes a list, which the schema refuses. */
 function queryOf(req: Request): Record<string, unknown> {
   const start = req.url.indexOf("?");
   const query = Object.create(null) as Record<string, unknown>;

@@ -5,7 +5,7 @@ import { SettingsError } from "../settings/errors.js";
 import type { ApiKeyStore, RateLimitStore, StoredApiKey } from "../stores/contracts.js";
 import type { ApiKeyRecord } from "./keys/records.js";
 
-/** A key just made. `key` is shown here and never again. */
+/** A new key. `key` is shown here and never again. */
 export interface CreatedApiKey {
   /** The key itself. It is shown here and never again. */
   readonly key: string;
@@ -13,34 +13,39 @@ export interface CreatedApiKey {
   readonly record: ApiKeyRecord;
 }
 
-/** Who asked for a change, and by what request; goes into the event. */
+/** The caller and the request behind a change; recorded in the event. */
 export type AuditContext = Pick<SecurityEventDetails, "subject" | "sourceIp" | "method" | "path">;
 
-/** How services in several processes tell each other of keys that changed (see `ChangeFeed`). */
+/** How services in several processes notify each other of changed keys (see `ChangeFeed`). */
 export interface KeyChanges {
-  /** Whether what this process remembers of keys may be believed. */
+  /** Whether this process's cache of keys is up to date. */
   readonly isCurrent: boolean;
-  /** Resolves when every process has been told, or will find out within its bound. */
+  /** Resolves when every process has been notified, or will detect the change within its bound. */
   publish(change: { readonly kind: "api-key"; readonly name: string }): Promise<void>;
-  /** `listener` is called with the id of a key to be read afresh; without one: every key. Returns what ends it. */
+  /**
+   * Calls `listener` with the id of a key to read again from the store, or with undefined for all keys. Returns a
+   * function that unsubscribes.
+   */
   onKeyChange(listener: (keyId: string | undefined) => void): () => void;
 }
 
-/** What a service may be given instead of making it. */
+/** Objects passed to an `ApiKeyService`. */
 export interface ApiKeyServiceDependencies extends PartDependencies {
-  /** @internal In place of `events`, `clock` and `onRefusal`: those of a whole application. */
+  /** @internal Replaces `events`, `clock` and `onRefusal`: the runtime of a whole application. */
   readonly runtime?: Runtime | undefined;
-  /** Used when the settings name no store. Closed by whoever made it. */
+  /** Used when the settings name no store. Its creator closes it. */
   readonly store?: ApiKeyStore | undefined;
-  /** The root secret: the pepper of hmac-sha256 is derived from it when the settings give none. */
+  /** The root secret: the pepper of hmac-sha256 is derived from it when the settings have none. */
   readonly secretKey?: readonly Secret[] | undefined;
-  /** Counts failures and the keys' own limits; in-process when absent. Closed by whoever made it. */
+  /** Counts failures and the keys' own limits; in-process when absent. Its creator closes it. */
   readonly limiter?: RateLimitStore | undefined;
-  /** @internal Without it a key revoked in another process works here for up to `cacheSeconds`. */
+  /** @internal Without it, a key revoked in another process stays valid here for up to `cacheSeconds`. */
   readonly changes?: KeyChanges | undefined;
 }
 
-/** hmac-sha256 without a pepper would be a plain hash that anybody who can write to the store can forge. */
+/**
+ * Without a pepper, hmac-sha256 would be a plain hash, and a client with write access to the store could forge keys.
+ */
 export function missingSecret(): SettingsError {
   return new SettingsError([
     {
@@ -52,7 +57,7 @@ export function missingSecret(): SettingsError {
   ]);
 }
 
-/** What a key is made from, and what a rotation keeps of it. */
+/** The fields of a new key, which a rotation keeps. */
 export type RotatedFields = Pick<
   StoredApiKey,
   | "ownerId"
@@ -67,7 +72,7 @@ export type RotatedFields = Pick<
   | "madeBy"
   | "path"
 > & {
-  /** Null: the new key begins one. */
+  /** Null: the new key begins a lineage. */
   readonly lineage: string | null;
   readonly firstId: string | null;
 };

@@ -50,17 +50,21 @@ const MOST_REVOCATIONS = 10_000;
 const MOST_UNDELIVERED = 1000;
 const UNDELIVERED_MS = 10 * 60_000;
 
-/** A revocation that is under way, or was refused and is repeated. Calls that revoke the same key meanwhile share it. */
+/**
+ * A revocation in progress, or one that was refused and is being retried. Concurrent calls that revoke the same key
+ * share it.
+ */
 interface Revocation {
-  /** The `revokedAt` that it writes, also when it is repeated. It shows in the record whose work the revocation was. */
+  /** The `revokedAt` that it writes, also in a retry. It identifies the revocation in the record. */
   readonly at: number;
   isAnnounced: boolean;
   wasRefused: boolean;
 }
 
 /**
- * Makes, verifies, rotates and revokes API keys. Times are milliseconds since the epoch. Methods that reach the store
- * reject with `StoreUnavailableError` when it does not answer, those that make a key also with `HashUnavailableError`.
+ * Creates, verifies, rotates and revokes API keys. Times are milliseconds since the epoch. Methods that use the store
+ * reject with `StoreUnavailableError` when it does not respond; methods that create a key also reject with
+ * `HashUnavailableError`.
  *
  * @example
  * ```ts
@@ -78,7 +82,7 @@ export class ApiKeyService {
   readonly #runtime: Runtime;
   readonly #store: ApiKeyStore;
   readonly #ownsStore: boolean;
-  /** Reads and writes fail apart: a store that is full still verifies. */
+  /** Reads and writes have separate guards: keys can be verified while the store is full. */
   readonly #reads: StoreGuard;
   readonly #writes: StoreGuard;
   readonly #unfinished = new RepeatedWrites();
@@ -88,16 +92,16 @@ export class ApiKeyService {
   readonly #usage: UsageLog;
   readonly #changes: KeyChanges | undefined;
   readonly #stopListening: (() => void) | undefined;
-  /** New keys of rotations that a store did after their callers had been refused, by the id of the old key. */
+  /** New keys of rotations that the store completed after the caller had been refused, by the id of the old key. */
   readonly #undelivered = new LRUCache<string, CreatedApiKey>({ max: MOST_UNDELIVERED, ttl: UNDELIVERED_MS });
   /** By the id of the key. */
   readonly #revocations = new LRUCache<string, Revocation>({ max: MOST_REVOCATIONS, ttl: UNDELIVERED_MS });
-  /** @internal For the layer: `verify` without a promise where none is needed, which is whenever the key is remembered. */
+  /** @internal For the layer: `verify` without a promise when none is needed, that is, when the key is cached. */
   readonly verifier: KeyVerifier;
   #initialised: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
 
-  /** @throws SettingsError when the settings are wrong, or `hash: "hmac-sha256"` is asked for without a secret */
+  /** @throws SettingsError when the settings are wrong, or `hash: "hmac-sha256"` is set without a secret */
   constructor(settings: ApiKeySettings = {}, deps: ApiKeyServiceDependencies = {}) {
     const options = parse(apiKeySchema, settings);
     const secrets = options.secret ?? deps.secretKey ?? [];
@@ -151,12 +155,12 @@ export class ApiKeyService {
     return this.#runtime;
   }
 
-  /** Where creations, rotations, revocations and failed attempts are announced. */
+  /** Announces creations, rotations, revocations and failed attempts. */
   get events(): SecurityEvents {
     return this.#runtime.events;
   }
 
-  /** Opens the store. Done on first use too; call it at start to learn of a failure there. */
+  /** Opens the store. This also happens on first use; call it at start to detect a failure early. */
   init(): Promise<void> {
     this.#initialised ??= this.#store.init().catch((error: unknown) => {
       this.#initialised = undefined;
@@ -165,18 +169,20 @@ export class ApiKeyService {
     return this.#initialised;
   }
 
-  /** Writes the last usage counts and closes what the service opened. Never rejects because a count could not be written. */
+  /**
+   * Writes the last usage counts and closes what the service opened. Does not reject when a count could not be written.
+   */
   close(): Promise<void> {
     this.#closed ??= this.#close();
     return this.#closed;
   }
 
   /**
-   * Makes a key. The secret is in the answer and nowhere else.
+   * Creates a key. Its secret is only in the returned value.
    *
-   * @param maker the key or token that asked for it, as `apiKeyRoutes` says; the app's own code by default
-   * @throws ApiKeyError (rejects) "invalid-input" listing every issue; "too-many-keys" when the owner's share of a bounded store is
-   *   used up; "revoked", "expired" or "rotated" when the key that asked for it does not work any more
+   * @param maker the key or token that requested it, as determined by `apiKeyRoutes`; default: the app's own code
+   * @throws ApiKeyError (rejects) "invalid-input" listing every issue; "too-many-keys" when the owner's share of a
+   * bounded store is used up; "revoked", "expired" or "rotated" when the key that requested it is no longer valid
    */
   async create(
     input: CreateApiKeyInput,
@@ -188,12 +194,12 @@ export class ApiKeyService {
     if (wanted.expiresAt !== null && wanted.expiresAt <= now)
       throw new ApiKeyError("invalid-input", [{ path: "expiresAt", message: "Not in the future" }]);
     const { key, stored } = await this.#make({ ...wanted, ...maker, firstId: null, createdAt: now });
-    // After the hash, which may have waited: what a key makes once it has ended would never work.
+    // Checked after the hash, which may have waited: a key created by an ended key would never be valid.
     if (maker.path.length > 0) await this.#demandInForce(maker.madeBy);
     await this.#own(
       this.#write(
         (store, call) => store.insert(stored, call),
-        // Nobody has this key: the caller was refused.
+        // The caller was refused, so no client has this key.
         () =>
           this.#unfinished.add(stored.id, () =>
             this.#store.revoke(stored.id, this.#runtime.clock.now(), "not-delivered"),
@@ -205,9 +211,10 @@ export class ApiKeyService {
   }
 
   /**
-   * Says whether a key is good, and counts its use when it is.
+   * Verifies a key, and counts the use when the key is valid.
    *
-   * @param from `address`: the client's, without which a key bound to addresses is refused and failures are not limited by address
+   * @param from `address`: the client's. Without it, a key restricted to addresses is refused and failures are not
+   * limited by address.
    */
   async verify(key: string, from: { readonly address?: string | undefined } = {}): Promise<ApiKeyVerification> {
     return this.verifier.check(typeof key === "string" ? key : "", {
@@ -225,7 +232,11 @@ export class ApiKeyService {
     return keys.map((key) => publicRecord(key, this.#usage.pending(key.id)));
   }
 
-  /** The record of a key; `undefined` when there is none. @throws ApiKeyError "unreadable" (rejects) when it is damaged, or of a newer version */
+  /**
+   * Returns the record of a key, or `undefined` when there is none.
+   *
+   * @throws ApiKeyError "unreadable" (rejects) when the record is damaged or of a newer version
+   */
   async get(id: string): Promise<ApiKeyRecord | undefined> {
     if (!isKeyId(id)) return undefined;
     await this.#usage.settled();
@@ -233,19 +244,24 @@ export class ApiKeyService {
     return stored === undefined ? undefined : publicRecord(stored, this.#usage.pending(id));
   }
 
-  /** How often a key was accepted and when last, uses not written yet included; `undefined` when there is no such key. */
+  /**
+   * Returns how often a key was accepted and when last, with the uses not written yet; `undefined` when there is no
+   * such key.
+   */
   async usage(id: string): Promise<Pick<ApiKeyRecord, "usageCount" | "lastUsedAt"> | undefined> {
     const record = await this.get(id);
     return record === undefined ? undefined : { usageCount: record.usageCount, lastUsedAt: record.lastUsedAt };
   }
 
   /**
-   * Replaces a key by one with the same owner, scopes, limits and expiry. The old one stays valid for `graceSeconds`
-   * (0 by default), never beyond its own expiry. A rotation that was refused with "store-unavailable" has changed nothing;
-   * where a store did it all the same, rotating the same key again in this process gives out the new key.
+   * Replaces a key by one with the same owner, scopes, limits and expiry. The old one stays valid for `graceSeconds` (0
+   * by default), never beyond its own expiry. A rotation that was refused with "store-unavailable" normally has no
+   * effect. If the store completed it nevertheless, the next rotation of the same key in this process returns the new
+   * key.
    *
-   * @param maker the makers of the successor, when they are others than those of the old key
-   * @throws ApiKeyError (rejects) "not-found", "revoked", "expired", "rotated", "unreadable", "too-many-keys" or "invalid-input"
+   * @param maker the makers of the successor, when they differ from those of the old key
+   * @throws ApiKeyError (rejects) "not-found", "revoked", "expired", "rotated", "unreadable", "too-many-keys" or
+   * "invalid-input"
    */
   async rotate(
     id: string,
@@ -276,7 +292,7 @@ export class ApiKeyService {
     } finally {
       this.#cache.evict(id);
     }
-    // The new key exists and must reach its owner, so a failure here is no failure: the feed goes on trying to tell the others.
+    // The new key exists and must reach its owner, so this error is ignored; the feed retries the notification.
     await this.#changes?.publish({ kind: "api-key", name: id }).catch(() => undefined);
     if (!done) {
       await this.#rotatable(id, time);
@@ -288,14 +304,18 @@ export class ApiKeyService {
   }
 
   /**
-   * Ends a key for good, and with it every key made with it: a key made with a key ends with it. Keys made with one that was
-   * rotated belong to its successor and live on; `descendants: true` ends those and the successors too, also when the key
-   * itself is revoked already (it leaked, and whoever had it may have rotated it). A key that has no successor takes with it
-   * those it replaced, which may be in their grace. One mark in the store, whatever their number. This process refuses it from now on, others that share a change feed within a second, without one
-   * within `cacheSeconds` (src/stores/README.md).
-   * @returns false when there is no such key, or it is revoked already and there was nothing left to end;
-   *   true once more when this process was refused the same revocation and has it done since
-   * @throws ApiKeyError "invalid-input"; StoreUnavailableError when the store was silent or the others untold: this process repeats it until the store has it
+   * Ends a key for good, and every key made with it. Keys made with a key that was rotated belong to its successor and
+   * stay valid. `descendants: true` ends those and the successors too, even when the key itself is already revoked: it
+   * may have leaked, and an attacker may have rotated it. Revoking a key without a successor also ends the keys it
+   * replaced, which may be in their grace period. This takes one mark in the store, regardless of their number.
+   *
+   * This process refuses the key immediately. Other processes refuse it within a second if they share a change feed,
+   * and otherwise within `cacheSeconds` (src/stores/README.md).
+   *
+   * @returns false when there is no such key, or when it is already revoked and no key was left to end; true again when
+   * this process was refused the same revocation and has completed it since
+   * @throws ApiKeyError "invalid-input"; StoreUnavailableError when the store did not respond or the other processes
+   * were not notified: this process retries until the store has the revocation
    */
   async revoke(id: string, input: RevokeApiKeyInput = {}, audit: AuditContext = {}): Promise<boolean> {
     const { reason, descendants } = readInput(revokeSchema, input);
@@ -306,7 +326,7 @@ export class ApiKeyService {
       wasRefused: false,
     };
     this.#revocations.set(id, revocation);
-    // In this order: who is told must not read the key as it was.
+    // The order matters: processes that are notified must read the revoked key.
     const revoke = async (): Promise<boolean> => {
       await this.init();
       const isDone =
@@ -316,12 +336,13 @@ export class ApiKeyService {
         revocation.isAnnounced = true;
         this.#announce("authn_token_revoked", "revoked", { id }, audit);
       }
-      // Also when there was nothing to do: a call that did it may not have got as far as this.
+      // Publish even when the key was already revoked: the call that revoked it may have failed before this point.
       await this.#tellOfEnding(id);
       return isDone;
     };
     try {
-      // In time as one, and without a guard: a store that is down for others is still asked to revoke.
+      // The time-out covers all calls together, without a guard: a revocation is attempted even while the store counts
+      // as down.
       const isDone = await withTimeout("api-keys", this.#options.storeTimeoutMs, revoke);
       this.#revocations.delete(id);
       return isDone;
@@ -331,35 +352,35 @@ export class ApiKeyService {
         throw error;
       }
       revocation.wasRefused = true;
-      // It may have been done; it is done again until the store has it.
+      // The store may or may not have revoked the key; retry until it has.
       this.#unfinished.add(id, async () => {
         await revoke();
         this.#cache.evict(id);
       });
       throw error;
     } finally {
-      // Also when the store was late: it may have done it.
+      // Evict after a time-out too: the store may have revoked the key.
       this.#cache.evict(id);
     }
   }
 
   /**
-   * Whether a revocation that was refused is why the store had nothing left to do. With descendants the mark on the line is not
-   * seen in the record, and any key that exists counts.
+   * Whether an earlier, refused revocation is the reason why the store found the key already revoked. With descendants
+   * the mark is not in the key's record, so any existing key counts.
    */
   async #isDone({ at }: Revocation, id: string, descendants: boolean): Promise<boolean> {
     const stored = await this.#readable(id);
     return stored !== undefined && (stored.revokedAt === at || descendants);
   }
 
-  /** Makes every process read this key, and the keys that a mark on its line has ended, from the store again. */
+  /** Makes every process read this key, and the keys that were ended with it, from the store again. */
   async #tellOfEnding(id: string): Promise<void> {
     const line = (await this.#readable(id))?.firstId ?? id;
     this.#cache.evict(line);
     for (const name of new Set([id, line])) await this.#changes?.publish({ kind: "api-key", name });
   }
 
-  /** The record of a key. None for a damaged one, which is revoked all the same. */
+  /** Returns the record of a key; `undefined` for a damaged record, whose key is revoked all the same. */
   async #readable(id: string): Promise<StoredApiKey | undefined> {
     try {
       return await this.#store.get(id);
@@ -411,7 +432,7 @@ export class ApiKeyService {
     return stored;
   }
 
-  /** @param id of a key that makes another */
+  /** Throws when the key that creates another key is no longer valid. @param id id of that key */
   async #demandInForce(id: string | null): Promise<void> {
     const stored = id === null ? undefined : await this.#own(this.#read((store) => store.get(id)));
     const problem = stored === undefined ? "revoked" : stateProblem(stored, this.#runtime.clock.now());
@@ -422,7 +443,10 @@ export class ApiKeyService {
     return this.#reads.run(() => this.init().then(() => operation(this.#store)), time, caller);
   }
 
-  /** A value the store cannot keep, a record it cannot read, or an owner with too many keys, is the fault of this call alone. */
+  /**
+   * Converts store errors caused by this call alone: an invalid value, an unreadable record, or an owner with too many
+   * keys.
+   */
   async #own<T>(call: Promise<T>): Promise<T> {
     try {
       return await call;
@@ -447,8 +471,8 @@ export class ApiKeyService {
   }
 
   /**
-   * What a rotation made although its caller was refused; given out once, and only while it is in force. It is not there when
-   * a rotation that was in doubt has not taken place.
+   * Returns the new key of a rotation that completed although its caller was refused. It is returned once, and only
+   * while it is valid; `undefined` when the rotation did not take place.
    */
   async #takeUndelivered(
     id: string,
@@ -456,10 +480,10 @@ export class ApiKeyService {
     time: StoreTime,
   ): Promise<CreatedApiKey | undefined> {
     const made = this.#undelivered.get(id);
-    // Nobody gets a key that does not end with all its makers.
+    // Never return a key that would not end together with all of its makers.
     if (made === undefined || maker?.path.some((by) => !made.record.path.includes(by)) === true) return undefined;
     const stored = await this.#own(this.#read((store) => store.get(made.record.id), time));
-    // Another call may have taken it meanwhile.
+    // Another call may have returned it meanwhile.
     if (stored === undefined || this.#undelivered.peek(id) !== made) return undefined;
     this.#undelivered.delete(id);
     return stateProblem(stored, this.#runtime.clock.now()) === undefined ? made : undefined;

@@ -6,7 +6,7 @@ import { API_KEY_STORE_METHODS, type ApiKeyStore } from "../stores/contracts.js"
 import { hasMethods } from "../stores/forwarding.js";
 import { MAX_SECRET_LENGTH, MIN_SECRET_LENGTH } from "./keys/format.js";
 
-/** Headers that mean something else to Node, to Express or to a proxy; Node also keeps only the first of some of them. */
+/** Headers that have another meaning for Node, Express or a proxy; Node also keeps only the first of some of them. */
 const TAKEN_HEADERS = new Set(
   "age authorization connection content-encoding content-length content-type cookie etag expect expires forwarded from host if-match if-none-match last-modified location max-forwards origin proxy-authorization referer range retry-after server set-cookie te trailer transfer-encoding upgrade user-agent via x-forwarded-for x-forwarded-host x-forwarded-proto".split(
     " ",
@@ -60,13 +60,13 @@ export const apiKeySchema = settingsObject({
    */
   mode: modeSchema,
   /**
-   * What every key begins with, by which secret scanners and readers recognise it: 1 to 16 letters, digits, `_` or
-   * `-`, ending in `_` or `-`. Default: `"mcp_"`.
+   * Prefix of every key, by which secret scanners and readers recognise it: 1 to 16 letters, digits, `_` or `-`, ending
+   * in `_` or `-`. Default: `"mcp_"`.
    */
   prefix: prefixSchema.default("mcp_"),
   /**
-   * Length of the secret part of new keys, in base62 characters. 19 hold the 112 bits that ASVS 6.5.2 asks for; 32
-   * hold 190. Keys of another length stay valid. Default: `32`.
+   * Length of the secret part of new keys, in base62 characters. 19 characters provide the 112 bits that ASVS 6.5.2
+   * requires; 32 provide 190. Keys of another length stay valid. Default: `32`.
    */
   length: z.int().min(MIN_SECRET_LENGTH).max(MAX_SECRET_LENGTH).default(32),
   /**
@@ -77,12 +77,12 @@ export const apiKeySchema = settingsObject({
   /** The header that carries a key; `Authorization: Bearer` is read too. Default: `"X-API-Key"`. */
   headerName: headerNameSchema.default("X-API-Key"),
   /**
-   * For how many seconds the record of a verified key is used before the store is asked again. That is how long a key
-   * revoked by another process can stay valid in this one. 0 remembers nothing, so that every request pays for a
-   * store call and a hash. Default: `10`.
+   * For how many seconds the record of a verified key is used before the store is read again. A key revoked by another
+   * process can stay valid in this one for that long. 0 disables the cache, so that every request costs a store call
+   * and a hash. Default: `10`.
    */
   cacheSeconds: z.number().min(0).max(60).default(10),
-  /** Greatest number of keys remembered; the least recently used goes first. Default: `10000`. */
+  /** Maximum number of cached keys; the least recently used is evicted first. Default: `10000`. */
   cacheSize: z.int().min(1).max(1_000_000).default(10_000),
   /**
    * Where keys are kept: an `ApiKeyStore`, which the service opens and closes. Default: the `database`, or the memory
@@ -130,7 +130,7 @@ export interface ApiKeySettings extends z.input<typeof apiKeySchema> {}
 /** Settings of API keys with every default filled in. */
 export interface ResolvedApiKeySettings extends z.output<typeof apiKeySchema> {}
 
-/** What one mounting of `apiKeyAuth` may set differently from its service. */
+/** Settings of one `apiKeyAuth` that may differ from those of its service. */
 export const apiKeyAuthSchema = settingsObject({
   /**
    * `report` announces a refused key as an event and lets the request pass without a principal. Default: the mode of
@@ -143,5 +143,5 @@ export const apiKeyAuthSchema = settingsObject({
   realm: realmSchema.optional(),
 });
 
-/** What one `apiKeyAuth(service, settings)` may set differently from its service. */
+/** Settings of one `apiKeyAuth(service, settings)` that may differ from those of its service. */
 export interface ApiKeyAuthSettings extends z.input<typeof apiKeyAuthSchema> {}

@@ -2,7 +2,7 @@ import type { Authorization } from "../core/http/authorization.js";
 import { MAX_ID_LENGTH } from "../core/identity.js";
 import type { TokenErrorCode } from "./errors.js";
 
-/** The claims of an access token (RFC 9068 section 2.2), checked. What the app added at `issue` stands beside them. */
+/** The checked claims of an access token (RFC 9068 section 2.2), with the claims that the app added at `issue`. */
 export interface AccessTokenClaims {
   /** The issuer. */
   readonly iss: string;
@@ -10,9 +10,9 @@ export interface AccessTokenClaims {
   readonly sub: string;
   /** The audience, one or several. */
   readonly aud: string | readonly string[];
-  /** Seconds since the epoch. */
+  /** Expiry, in seconds since the epoch. */
   readonly exp: number;
-  /** Seconds since the epoch. */
+  /** Time of issue, in seconds since the epoch. */
   readonly iat: number;
   /** The token is not valid before this time, in seconds since the epoch. */
   readonly nbf?: number;
@@ -22,18 +22,18 @@ export interface AccessTokenClaims {
   readonly scope?: string;
   /** Roles of the subject. */
   readonly roles?: readonly string[];
-  /** The family of refresh tokens it was issued with. */
+  /** The family of refresh tokens that the token was issued with. */
   readonly fam?: string;
-  /** When it was issued, in milliseconds: `iat` is too coarse to say whether it came before a revocation of its subject. */
+  /** Time of issue, in milliseconds: `iat` is too coarse to decide whether a revocation of the subject came later. */
   readonly iat_ms?: number;
   readonly [name: string]: unknown;
 }
 
-/** What the claims of a token are held against. */
+/** The requirements for the claims of a token. */
 export interface ClaimsPolicy {
   readonly issuer: string;
   readonly audiences: ReadonlySet<string>;
-  /** Longest life (`exp` − `iat`), in seconds, without leeway. */
+  /** Longest lifetime (`exp` − `iat`), in seconds, without leeway. */
   readonly maxLifeSeconds: number;
   readonly leewaySeconds: number;
 }
@@ -42,8 +42,9 @@ export type ClaimsVerdict =
   { readonly ok: true; readonly claims: AccessTokenClaims } | { readonly ok: false; readonly code: TokenErrorCode };
 
 /**
- * RFC 9068 section 2.1: an access token says so in its header, so that no other token signed with the same key passes for one.
- * Media types are compared without case, and `application/` may be left out (RFC 7515 section 4.1.9).
+ * RFC 9068 section 2.1: an access token has its own type in the header, so that another token signed with the same key
+ * is not accepted as one. Media types are compared case-insensitively, and `application/` may be omitted (RFC 7515
+ * section 4.1.9).
  */
 export function isAccessTokenType(typ: unknown): boolean {
   if (typ === "at+jwt") return true;
@@ -53,8 +54,9 @@ export function isAccessTokenType(typ: unknown): boolean {
 }
 
 /**
- * Whether a payload whose signature matched makes a usable access token. Every claim we rely on must be there and of its
- * type; jsonwebtoken would take a token without `exp`, with `exp: 1e400` (never ends), or with an array as payload. Pure.
+ * Decides whether a payload whose signature matched is a valid access token. Every required claim must be present and
+ * have the right type; jsonwebtoken would accept a token without `exp`, with `exp: 1e400` (never ends), or with an
+ * array as payload. Pure.
  *
  * @param now seconds since the epoch, with fractions
  */
@@ -88,7 +90,7 @@ function optionalClaimsFit({ scope, roles, fam, iat_ms }: Record<string, unknown
   return iat_ms === undefined || Number.isSafeInteger(iat_ms);
 }
 
-/** RFC 7519 section 4.1.3: one audience or a list, of which one must be ours. */
+/** RFC 7519 section 4.1.3: one audience or a list; at least one must be ours. */
 function audienceFits(aud: unknown, audiences: ReadonlySet<string>): boolean {
   if (typeof aud === "string") return audiences.has(aud);
   if (!Array.isArray(aud) || !aud.every((entry) => typeof entry === "string")) return false;
@@ -103,18 +105,18 @@ function refused(code: TokenErrorCode): ClaimsVerdict {
   return { ok: false, code };
 }
 
-/** The scopes of a token: split at spaces, none when there is no such claim. */
+/** Returns the scopes of a token, split at spaces; an empty list when there is no such claim. */
 export function scopesOf(claims: AccessTokenClaims): readonly string[] {
   if (claims.scope === undefined || claims.scope === "") return [];
   return claims.scope.split(" ").filter((scope) => scope !== "");
 }
 
-/** What one request presents. */
+/** The credentials that one request presents. */
 export interface Presented {
   readonly authorization: Authorization;
-  /** The API key layer took a credential of this request as its own. */
+  /** Whether the API key layer has recognised the credential of this request. */
   readonly byApiKey: boolean;
-  /** Another protection has proved who is calling. */
+  /** Whether another layer has authenticated the request. */
   readonly hasPrincipal: boolean;
 }
 
@@ -128,13 +130,13 @@ const REPEATED: Choice = Object.freeze({ verdict: "ambiguous", reason: "repeated
 const TWO_PROOFS: Choice = Object.freeze({ verdict: "ambiguous", reason: "session-and-token" });
 
 /**
- * Which token a request presents. Only `Authorization: Bearer` is read: a token in a query ends up in logs
- * (RFC 9700 section 4.3.2), one in a form body is sent by any page. Pure.
+ * Decides which token a request presents. Only `Authorization: Bearer` is read: a token in a query ends up in logs (RFC
+ * 9700 section 4.3.2), and any page can send one in a form body. Pure.
  */
 export function choosePresented({ authorization, byApiKey, hasPrincipal }: Presented): Choice {
   if (authorization.kind === "none" || byApiKey) return NONE;
   if (authorization.kind === "repeated") return REPEATED;
   if (authorization.scheme !== "bearer") return NONE;
-  // Nothing, or several words, is taken too: it is a token that cannot be right.
+  // A value that is empty or has several words counts as a token, which then fails verification.
   return hasPrincipal ? TWO_PROOFS : { verdict: "token", token: authorization.value };
 }

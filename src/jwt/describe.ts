@@ -1,6 +1,6 @@
 import type { ResolvedJwtSettings } from "./settings.js";
 
-/** The effective settings without a secret or a key, JSON-able. */
+/** Returns the effective settings without secrets or keys, JSON-serialisable. */
 export function describeJwt(options: ResolvedJwtSettings, kids: readonly string[]): Record<string, unknown> {
   const {
     algorithm,

@@ -1,8 +1,8 @@
 import { PortcullisError } from "../core/portcullis-error.js";
 
 /**
- * Why a token was not taken, or not made. The caller of an API never sees it (one `invalid-credentials` for all); it is for the
- * app's own code and for the event's `reason`. `README.md` explains each.
+ * Reasons why a token was refused or not issued. API clients never see them (all get `invalid-credentials`); they are
+ * for the app's own code and for the event's `reason`. `README.md` explains each.
  */
 export const TOKEN_ERROR_CODES = [
   "malformed",
@@ -25,7 +25,7 @@ export const TOKEN_ERROR_CODES = [
   "store-unavailable",
 ] as const;
 
-/** Why a token was refused or not made; src/jwt/README.md explains each code. */
+/** The reason why a token was refused or not issued; src/jwt/README.md explains each code. */
 export type TokenErrorCode = (typeof TOKEN_ERROR_CODES)[number];
 
 const MESSAGES: Readonly<Record<TokenErrorCode, string>> = {
@@ -49,10 +49,13 @@ const MESSAGES: Readonly<Record<TokenErrorCode, string>> = {
   "store-unavailable": "The token store did not answer.",
 };
 
-/** A token was refused or could not be made; `code` says why. The message never holds the token or a part of it. */
+/**
+ * A token was refused or could not be issued; `code` is the reason. The message never contains the token or a part of
+ * it.
+ */
 export class TokenError extends PortcullisError {
   readonly code: TokenErrorCode;
-  /** What Express's own error handler answers when the app passes the error on. */
+  /** Status that Express's own error handler responds with when the app forwards the error. */
   readonly status: 400 | 401 | 503;
 
   constructor(code: TokenErrorCode, options: ErrorOptions & { message?: string } = {}) {

@@ -4,7 +4,7 @@ import type { TokenStore } from "../stores/contracts.js";
 
 const CLEAN_EVERY_MS = 10 * 60_000;
 
-/** Deletes ended records now and then, on the occasion of a new one: no timer, and nobody waits for it. */
+/** Deletes expired records occasionally, when a new one is created: it needs no timer, and no request waits for it. */
 export class ExpirySweeper {
   readonly #store: Pick<TokenStore, "deleteExpired">;
   readonly #runtime: Runtime;
@@ -17,7 +17,7 @@ export class ExpirySweeper {
     this.#cleanedAt = runtime.clock.monotonic();
   }
 
-  /** Starts a cleaning when the last one is ten minutes past. */
+  /** Starts a clean-up when the last one was ten minutes ago or more. */
   sometimes(): void {
     const now = this.#runtime.clock.monotonic();
     if (this.#running !== undefined || now - this.#cleanedAt < CLEAN_EVERY_MS) return;
@@ -25,11 +25,11 @@ export class ExpirySweeper {
     const done = (): void => {
       this.#running = undefined;
     };
-    // A store that fails here fails for a request soon, and is announced then.
+    // A failure is ignored here: if the store is down, a request will soon fail too and announce it.
     this.#running = this.#store.deleteExpired(this.#runtime.clock.now()).then(done, done);
   }
 
-  /** Waits for a cleaning that is under way, but not for a store that hangs. */
+  /** Waits for a clean-up in progress, but no longer than `patienceMs`, in case the store hangs. */
   async finished(patienceMs: number): Promise<void> {
     if (this.#running === undefined) return;
     const waiting = new AbortController();

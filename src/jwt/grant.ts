@@ -13,7 +13,7 @@ import { copyJson, isPlainObject, MAX_JSON_DEPTH } from "../stores/json.js";
 import { isStorable } from "../stores/records.js";
 import { TokenError } from "./errors.js";
 
-/** What a token says of its holder beyond the standard claims. */
+/** The contents of a token beyond the standard claims. */
 export interface Grant {
   readonly subject: string;
   readonly scopes: readonly string[];
@@ -21,7 +21,7 @@ export interface Grant {
   readonly claims: Readonly<Record<string, JsonValue>>;
 }
 
-/** What a token grants: scopes, roles and further claims. */
+/** The contents of a token: scopes, roles and further claims. */
 export interface IssueInput {
   /** Scopes of the token. Default: none. */
   readonly scopes?: readonly string[] | undefined;
@@ -34,8 +34,8 @@ export interface IssueInput {
 const MAX_ENTRIES = 128;
 
 /**
- * Claims this library gives a meaning to, or whose meaning (proof of possession, delegation) it would not enforce; and names that
- * mean something else to a program that merges objects.
+ * Claims that this library defines; claims whose meaning (proof of possession, delegation) it would not enforce; and
+ * names that are dangerous to a program that merges objects.
  */
 const RESERVED_CLAIMS: ReadonlySet<string> = new Set(
   "iss sub aud exp nbf iat iat_ms jti scope scopes roles fam cnf act may_act crit __proto__ constructor prototype".split(
@@ -44,7 +44,7 @@ const RESERVED_CLAIMS: ReadonlySet<string> = new Set(
 );
 
 /**
- * Checks and copies what a token is to be made of.
+ * Checks and copies the input for a token.
  *
  * @throws TokenError `invalid-input`, naming the argument, never its value
  */
@@ -64,7 +64,7 @@ export function grantOf(id: unknown, options: unknown = {}): Grant {
   });
 }
 
-/** What can be the `jti` of a token: not a whole token, and nothing that a store would take for a failure of its own. */
+/** Whether a value can be the `jti` of a token: not a whole token, and no value that makes a store fail. */
 export function isTokenId(jti: unknown): boolean {
   return typeof jti === "string" && jti !== "" && jti.length <= MAX_ID_LENGTH && isStorable(jti);
 }

@@ -9,18 +9,22 @@ import type { StoreTime } from "../stores/health/store-time.js";
 import type { AccessTokenFacts, StoredRefreshToken, TokenStore, WriteCall } from "../stores/contracts.js";
 import { TokenError } from "./errors.js";
 
-/** How many marks of undelivered successors one process remembers; the store keeps all. */
+/** Number of undelivered successors that one process tracks; the store records all. */
 const MOST_UNDELIVERED = 10_000;
 
 /**
- * A token store bounded in time. Revocations and refresh tokens have a guard each: a store that cannot take another refresh
- * token must not stop requests whose tokens it can still judge. Calls that serve one public call are given its `StoreTime`.
+ * A token store with time-outs. Revocations and refresh tokens have separate guards: a store that cannot insert refresh
+ * tokens must not block requests whose tokens it can still check. All store calls of one public call share its
+ * `StoreTime`.
  */
 export class GuardedTokenStore {
   readonly #store: TokenStore;
   readonly #clock: Clock;
   readonly #unfinished = new RepeatedWrites();
-  /** Tokens whose successor reached nobody, as far as this process knows; the store may not have the mark yet. */
+  /**
+   * Tokens whose successor, as far as this process knows, did not reach a client; the store may not have recorded it
+   * yet.
+   */
   readonly #undelivered = new LRUCache<string, { readonly successorId: string; readonly at: number }>({
     max: MOST_UNDELIVERED,
   });
@@ -34,7 +38,7 @@ export class GuardedTokenStore {
     this.#revocations = new StoreGuard("revocation", runtime, timeoutMs, store);
   }
 
-  // Opening and closing may take longer than a request waits.
+  // Without a time-out: opening and closing may take longer than a request waits.
   init(): Promise<void> {
     return this.#store.init();
   }
@@ -44,12 +48,13 @@ export class GuardedTokenStore {
     return this.#store.close();
   }
 
-  /** Gives up what has not reached the store; for a store that somebody else closes. */
+  /** Stops retrying the writes that have not reached the store; for a store that its creator closes. */
   stopRepeating(): void {
     this.#unfinished.close();
   }
 
-  // What is thrown becomes a rejection: a clean-up that fails must not fail the request it came with.
+  // Async, so that a synchronous error becomes a rejection: a failed clean-up must not fail the request that triggered
+  // it.
   async deleteExpired(now: number): Promise<number> {
     return this.#store.deleteExpired(now);
   }
@@ -57,11 +62,11 @@ export class GuardedTokenStore {
   insert(token: StoredRefreshToken): Promise<void> {
     return this.#write(
       async (call) => {
-        // A log-in after "log out everywhere" that was refused: what is still to be ended is what was there before it.
+        // First repeat a refused "log out everywhere", so that it ends only the tokens that existed before this log-in.
         await this.#unfinished.doNow(`subject ${token.subject}`);
         return this.#store.insert(token, call);
       },
-      // Nobody has this token: the caller was refused.
+      // The caller was refused, so no client has this token.
       () =>
         this.#unfinished.add(`family ${token.familyId}`, () =>
           this.#store.revokeFamily(token.familyId, this.#clock.now()),
@@ -93,7 +98,10 @@ export class GuardedTokenStore {
     );
   }
 
-  /** Here at once, and in the store when it can: the owner may come again at any process. */
+  /**
+   * Marks the successor as undelivered, immediately in this process and as soon as possible in the store: the client
+   * may retry at any process.
+   */
   #markUndelivered(id: string, successorId: string): void {
     const at = this.#clock.now();
     this.#undelivered.set(id, { successorId, at });
@@ -127,9 +135,13 @@ export class GuardedTokenStore {
     return this.#deny(`access tokens of ${familyId}`, () => this.#store.denyFamily(familyId, until), time, doneLater);
   }
 
-  /** At once when the store answers at once. @throws StoreUnavailableError (or rejects with it) */
+  /**
+   * Whether a token is revoked. Synchronous when the store responds synchronously.
+   *
+   * @throws StoreUnavailableError (or rejects with it)
+   */
   isRevoked(token: AccessTokenFacts, caller?: StoreCaller): boolean | Promise<boolean> {
-    // Asked before the guard, which refuses to ask while the store is down.
+    // Checked before the guard, which makes no calls while the store is down.
     if (this.#store.isKnownRevoked?.(token) === true) return true;
     if (this.#store.isCurrent === true) {
       const answer = this.#store.isRevoked(token);
@@ -139,10 +151,11 @@ export class GuardedTokenStore {
   }
 
   /**
-   * Goes to the database and to the record of revocations, so neither is blamed; and is tried even while one is down. What
-   * failed may have been done, and is done again until the store has it, or until the same call has succeeded.
+   * Calls the database and the revocation store, so a failure counts against neither guard. The call is made even while
+   * one of them is down. A failed call may have taken effect; it is retried until the store has it, or until the same
+   * call has succeeded.
    *
-   * @param doneLater called when the repetition has done it
+   * @param doneLater called when a retry has succeeded
    */
   async #deny<T>(
     name: string,
@@ -163,7 +176,7 @@ export class GuardedTokenStore {
     }
   }
 
-  /** @param notTold as of `StoreGuard.write` */
+  /** @param notTold see `StoreGuard.write` */
   async #write<T>(
     operation: (call: WriteCall) => Promise<T>,
     notTold: (value: T | undefined) => void,
@@ -181,7 +194,10 @@ export class GuardedTokenStore {
   }
 }
 
-/** What a failed call means for the one who made it: a value or a record at fault is theirs alone. */
+/**
+ * Converts a failed store call to an error for its caller: an invalid value or an unreadable record affects this call
+ * alone.
+ */
 function tokenErrorOf(error: unknown): TokenError {
   const fault = faultOf(error);
   if (fault === "full")

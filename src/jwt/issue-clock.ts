@@ -2,9 +2,10 @@ import type { Clock } from "../core/clock.js";
 import type { IssueTime } from "./access/access-tokens.js";
 
 /**
- * Orders what this process issues against what it revokes by subject, when both happen in one millisecond: "log out
- * everywhere, then log in" must leave the new token good and the old ones dead. A hybrid logical clock: a cut-off comes after every
- * stamp given before it, and a stamp never comes before the last cut-off. Between processes the wall clocks decide.
+ * Orders this process's tokens and revocations by subject when both happen in the same millisecond: after "log out
+ * everywhere, then log in" the new token must be valid and the old ones revoked. It is a hybrid logical clock: a
+ * cut-off is later than every earlier timestamp, and a timestamp is never earlier than the last cut-off. Between
+ * processes the wall clocks decide.
  */
 export class IssueClock {
   readonly #clock: Clock;
@@ -15,7 +16,7 @@ export class IssueClock {
     this.#clock = clock;
   }
 
-  /** Take it before the store is asked: a revocation that comes in between must still catch the token. */
+  /** Returns the issue time. Call it before the store call, so that a revocation in between still covers the token. */
   take(): IssueTime {
     const now = this.#clock.now();
     const stamp = Math.max(Math.floor(now), this.#lastCutOff);
@@ -23,12 +24,12 @@ export class IssueClock {
     return { now, stamp };
   }
 
-  /** A time later than that of every token made so far. */
+  /** Returns a time later than that of every token issued so far. */
   cutOff(): number {
     return Math.max(Math.floor(this.#clock.now()), this.#lastStamp + 1);
   }
 
-  /** The cut-off holds: tokens made from now on are stamped no earlier. */
+  /** Applies the cut-off: tokens issued from now on have no earlier timestamp. */
   settle(cutOff: number): void {
     this.#lastCutOff = Math.max(this.#lastCutOff, cutOff);
   }

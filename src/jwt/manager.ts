@@ -21,19 +21,19 @@ import { RefreshTokens, refreshPolicy } from "./refresh/refresh-tokens.js";
 import { jwtSchema, type ResolvedJwtSettings, type JwtSettings } from "./settings.js";
 import { GuardedTokenStore } from "./guarded-token-store.js";
 
-/** What a log-in or a refresh gives (RFC 6749 section 5.1, in camel case). */
+/** The result of a log-in or a refresh (RFC 6749 section 5.1, in camel case). */
 export interface IssuedTokens {
   /** The access token, a JWT. */
   readonly accessToken: string;
-  /** The refresh token, which `refresh` takes once. */
+  /** The refresh token, which `refresh` accepts once. */
   readonly refreshToken: string;
   /** How the access token is presented: `Authorization: Bearer …`. */
   readonly tokenType: "Bearer";
-  /** Seconds the access token is good for. */
+  /** Lifetime of the access token, in seconds. */
   readonly expiresIn: number;
 }
 
-/** What was revoked, as its event says. */
+/** The revoked credential, as reported in the event. */
 interface Revoked {
   readonly reason: "token" | "family" | "subject";
   readonly credentialId?: string;
@@ -42,21 +42,28 @@ interface Revoked {
 
 /** Objects passed to a `JwtManager`. */
 export interface JwtManagerDependencies extends PartDependencies {
-  /** @internal In place of `events`, `clock` and `onRefusal`: those of a whole application. */
+  /** @internal Replaces `events`, `clock` and `onRefusal`: the runtime of a whole application. */
   readonly runtime?: Runtime | undefined;
-  /** A store that somebody else closes; `settings.store` goes first. */
+  /** A store that its creator closes; `settings.store` takes precedence. */
   readonly store?: TokenStore | undefined;
-  /** Root secrets, from which the HMAC key is derived when the settings name none, and the key of the refresh tokens' hashes. */
+  /**
+   * Root secrets. The HMAC key is derived from them when the settings have none, and so is the key of the refresh
+   * tokens' hashes.
+   */
   readonly secretKey?: readonly Secret[] | undefined;
 }
 
-/** How many refused revocations one process remembers. */
+/** Number of refused revocations that one process tracks. */
 const MOST_REFUSED = 10_000;
-/** For this long after the repetition of a revocation the same call is the caller's second try, and no new revocation; in milliseconds. */
+/**
+ * How long after a successful retry the same call counts as the caller's second attempt and not as a new revocation; in
+ * milliseconds.
+ */
 const SECOND_TRY_MS = 60_000;
 
 /**
- * Issues, verifies, refreshes and revokes tokens. All methods are asynchronous and, where they fail, reject with a `TokenError`.
+ * Issues, verifies, refreshes and revokes tokens. All methods are asynchronous and reject with a `TokenError` on
+ * failure.
  *
  * @throws SettingsError when the settings are wrong or there is no key
  *
@@ -77,9 +84,9 @@ const SECOND_TRY_MS = 60_000;
 export class JwtManager {
   /** @internal For the layer and the routes. */
   readonly runtime: Runtime;
-  /** @internal For the layer: `verifyAccessToken` as a value, without a promise where none is needed. */
+  /** @internal For the layer: `verifyAccessToken` returning a value, without a promise when none is needed. */
   readonly verifier: AccessVerifier;
-  /** The settings in effect. Secrets and keys print nothing of themselves. */
+  /** The settings in effect. Printing them reveals no secret and no key. */
   readonly options: ResolvedJwtSettings;
   readonly #ring: KeyRing;
   readonly #access: AccessTokens;
@@ -89,7 +96,7 @@ export class JwtManager {
   readonly #issueClock: IssueClock;
   readonly #accessLifeMs: number;
   readonly #cleaner: ExpirySweeper;
-  /** Revocations that were refused, by what they revoke. Each is announced once: by its repetition or by the caller's second try. */
+  /** Refused revocations, by what they revoke. Each is announced once: by a retry or by the caller's second attempt. */
   readonly #refused = new LRUCache<string, { isAnnounced: boolean }>({ max: MOST_REFUSED });
   #opened?: Promise<void>;
   #closed?: Promise<void>;
@@ -111,19 +118,19 @@ export class JwtManager {
       runtime.clock,
     );
     this.#issueClock = new IssueClock(runtime.clock);
-    // Until when an access token made now can be presented: its life, the leeway, and a second of rounding.
+    // How long an access token issued now can be presented: its lifetime, the leeway, and a second of rounding.
     this.#accessLifeMs = (this.options.accessTokenMinutes * 60 + this.options.leewaySeconds + 1) * 1000;
     this.#cleaner = new ExpirySweeper(this.#store, runtime);
   }
 
-  /** Opens the store, once. Rejects with the store's reason, and may then be called again. */
+  /** Opens the store, once. Rejects with the store's error, and may then be called again. */
   init(): Promise<void> {
     return (this.#opened ??= this.#store
       .init()
       .catch((error: unknown) => ((this.#opened = undefined), Promise.reject(error))));
   }
 
-  /** Closes the store, unless it was passed as a dependency and so belongs to somebody else. */
+  /** Closes the store, unless it was passed as a dependency; then its creator closes it. */
   close(): Promise<void> {
     return (this.#closed ??= (async () => {
       await this.#cleaner.finished(this.options.storeTimeoutMs);
@@ -133,16 +140,17 @@ export class JwtManager {
   }
 
   /**
-   * Begins a family: an access token, and a refresh token to get more.
+   * Starts a family: issues an access token, and a refresh token to renew it.
    *
-   * @param subject the id of the user or service, 1 to 255 characters or a safe integer, which is taken as decimal text; never one that may be given to another later (ASVS 10.3.3)
+   * @param subject the id of the user or service, 1 to 255 characters or a safe integer, which is converted to decimal
+   * text; never an id that may be reassigned later (ASVS 10.3.3)
    * @throws TokenError `invalid-input` for wrong or reserved claims, `store-unavailable`
    */
   async issue(subject: string | number, options?: IssueInput): Promise<IssuedTokens> {
     const grant = grantOf(subject, options);
     const at = this.#issueClock.take();
     const familyId = randomBytes(16).toString("base64url");
-    // Signed before anything is stored, so that a token too long to be made leaves no trace.
+    // Signed before the store is written, so that a token that would be too long leaves no record.
     const { token, jti, expiresIn } = this.#access.sign(grant, at, familyId);
     const refreshToken = await this.#refresh.start(familyId, grant);
     this.#announceCreated(grant.subject, jti, "issue");
@@ -150,7 +158,7 @@ export class JwtManager {
     return { accessToken: token, refreshToken, tokenType: "Bearer", expiresIn };
   }
 
-  /** An access token alone, which cannot be refreshed. @throws TokenError `invalid-input` */
+  /** Issues an access token alone, which cannot be refreshed. @throws TokenError `invalid-input` */
   async signAccessToken(subject: string | number, options?: IssueInput): Promise<string> {
     const grant = grantOf(subject, options);
     const { token, jti } = this.#access.sign(grant, this.#issueClock.take());
@@ -159,7 +167,7 @@ export class JwtManager {
   }
 
   /**
-   * The claims of a good access token.
+   * Verifies an access token and returns its claims.
    *
    * @throws TokenError with the reason as `code`
    */
@@ -170,8 +178,8 @@ export class JwtManager {
   }
 
   /**
-   * Exchanges a refresh token for a new pair. A token used a second time ends its family, unless it is the grace time
-   * and its successor lies unused: then it gives the same successor.
+   * Exchanges a refresh token for a new pair. A second use of a token ends its family, except within the grace time
+   * while its successor is unused: then the same successor is returned.
    *
    * @throws TokenError `malformed`, `unknown`, `expired`, `revoked`, `reused`, `store-unavailable`
    */
@@ -191,7 +199,11 @@ export class JwtManager {
     return { accessToken: token, refreshToken: redemption.refreshToken, tokenType: "Bearer", expiresIn };
   }
 
-  /** Denies one access token by its id for as long as it could be presented. @throws TokenError `invalid-input`, `store-unavailable` */
+  /**
+   * Revokes one access token by its id for as long as it could be presented.
+   *
+   * @throws TokenError `invalid-input`, `store-unavailable`
+   */
   async revokeToken(jti: string): Promise<void> {
     if (!isTokenId(jti)) {
       throw new TokenError("invalid-input", { message: "revokeToken takes the jti claim of a token, not the token." });
@@ -202,7 +214,8 @@ export class JwtManager {
   }
 
   /**
-   * Denies an access token that is presented whole. False when it is not a good token (any more): there is nothing to deny.
+   * Revokes an access token, given the whole token. Returns false when the token is not valid or has expired: there is
+   * nothing to revoke.
    *
    * @throws TokenError `store-unavailable`
    */
@@ -217,8 +230,8 @@ export class JwtManager {
   }
 
   /**
-   * Ends the family of a refresh token and its access tokens. Any token of the family will do, also one used or expired. False
-   * when there is no such token.
+   * Ends the family of a refresh token and its access tokens. Accepts any token of the family, even a used or expired
+   * one. Returns false when there is no such token.
    *
    * @throws TokenError `store-unavailable`
    */
@@ -234,7 +247,7 @@ export class JwtManager {
   }
 
   /**
-   * Ends everything a subject holds: all refresh tokens, and all access tokens issued before the promise resolved.
+   * Revokes all tokens of a subject: all refresh tokens, and all access tokens issued before the promise resolved.
    *
    * @throws TokenError `invalid-input`, `store-unavailable`
    */
@@ -242,7 +255,8 @@ export class JwtManager {
     const { subject } = grantOf(id);
     const time = this.#storeTime();
     await this.#revoke({ reason: "subject", subject }, async (doneLater) => {
-      // Twice: a refresh under way may slip in before the first call takes effect, with a token stamped after the first cut-off.
+      // Twice: a concurrent refresh may finish before the first call takes effect, with a token timestamp after the
+      // first cut-off.
       for (let pass = 0; pass < 2; pass += 1) {
         const cutOff = this.#issueClock.cutOff();
         await this.#store.revokeSubject(
@@ -257,12 +271,14 @@ export class JwtManager {
     });
   }
 
-  /** The public keys (RFC 7517), those that only verify included; empty for HMAC, whose keys are all secret. */
+  /**
+   * Returns the public keys (RFC 7517), including those that only verify; empty for HMAC, whose keys are all secret.
+   */
   async jwks(): Promise<JwkSet> {
     return jwkSet(this.#ring);
   }
 
-  /** The effective settings without a secret, JSON-able. */
+  /** Returns the effective settings without secrets, JSON-serialisable. */
   describe(): Record<string, unknown> {
     return describeJwt(this.options, this.#ring.kids);
   }
@@ -272,9 +288,10 @@ export class JwtManager {
   }
 
   /**
-   * Revokes and announces it, once: when the call was refused, the repetition announces it, or the caller's second try.
+   * Revokes, and announces the revocation once. After a refused call, a retry or the caller's second attempt announces
+   * it.
    *
-   * @param run is told what to call once a repetition has done what was refused
+   * @param run revokes; it gets a callback to call once a retry has completed the refused revocation
    */
   async #revoke(what: Revoked, run: (doneLater: () => void) => Promise<void>): Promise<void> {
     const name = `${what.reason} ${what.credentialId ?? what.subject}`;
@@ -298,9 +315,10 @@ export class JwtManager {
   }
 
   /**
-   * Both, also when one fails: a Redis that is down must not leave a stolen family alive in the database.
+   * Revokes the access tokens and the refresh tokens, even when one of the calls fails: a Redis that is down must not
+   * leave a stolen family valid in the database.
    *
-   * @param done called once both are done, by repetition if need be
+   * @param done called once both have succeeded, if necessary after retries
    */
   async #endFamily(familyId: string, time: StoreTime, done: () => void = () => undefined): Promise<void> {
     const now = this.runtime.clock.now();
@@ -318,7 +336,7 @@ export class JwtManager {
     { familyId, subject }: { readonly familyId: string; readonly subject: string },
     time: StoreTime,
   ): Promise<void> {
-    // Announced first: a store that fails now must not hide the theft.
+    // Announced first: a store failure must not hide the theft.
     this.runtime.events.emit("authn_token_reuse", () => ({
       source: "jwt",
       reason: "refresh-token",

@@ -16,13 +16,15 @@ import { type AccessTokenClaims, choosePresented, scopesOf } from "./decide.js";
 import type { JwtManager } from "./manager.js";
 import { jwtAuthSchema, type JwtAuthSettings } from "./settings.js";
 
-/** What the layer reads of the settings; the rest is the manager's. */
+/** The settings that the layer reads; the manager reads the others. */
 export interface JwtLayerSettings {
   readonly mode: Mode;
   readonly realm: string;
 }
 
-/** The refusals of this layer, made once. The reason goes into the event; the caller sees one answer for all. */
+/**
+ * The refusals of this layer, built once. The reason goes into the event; the client gets the same response for all.
+ */
 function refusals(realm: string): {
   invalid(verdict: Extract<AccessVerdict, { ok: false }>): Refusal;
   ambiguous(reason: string): Refusal;
@@ -31,7 +33,7 @@ function refusals(realm: string): {
   const ambiguous = { "WWW-Authenticate": challenge("Bearer", { realm, error: "invalid_request" }) };
   return {
     invalid({ code, claims }) {
-      // The guard before the store has announced the outage, once.
+      // The store guard has announced the outage, once.
       if (code === "store-unavailable") return { code: "store-unavailable", reason: "revocation", event: false };
       const about = claims === undefined ? {} : { credentialId: claims.jti, subject: claims.sub };
       return { code: "invalid-credentials", reason: code, headers: invalid, ...about };
@@ -40,7 +42,10 @@ function refusals(realm: string): {
   };
 }
 
-/** The layer: proves who is calling by an access token in `Authorization: Bearer`, and lets callers without one pass. */
+/**
+ * Builds the layer: it authenticates requests by an access token in `Authorization: Bearer`; requests without one
+ * continue.
+ */
 export function createJwt(
   options: JwtLayerSettings,
   runtime: Runtime,
@@ -48,7 +53,8 @@ export function createJwt(
 ): Layer {
   const { mode } = options;
   const answers = refusals(options.realm);
-  // The requests of a token that is remembered bring the same frozen claims, and so have one principal. Others come but once.
+  // Requests with a cached token share the same frozen claims, and therefore one principal. Other claims occur only
+  // once.
   const principals = manager.options.cacheSize > 0 ? new WeakMap<AccessTokenClaims, Principal>() : undefined;
 
   function principalOf(claims: AccessTokenClaims): Principal {
@@ -85,14 +91,15 @@ export function createJwt(
   }
 
   const run: RunLayer = function jwtMiddleware(req, res, next, state) {
-    // Mounted for the app and again for a route, or handed back by app.handle: the token has been verified.
+    // The layer is mounted for the app and again for a route, or app.handle returned the request: the token has been
+    // verified.
     if (req.principal?.kind === "jwt" && state.tokenManager === manager) return next();
     const authorization = readAuthorization(req);
     if (authorization.kind === "none") return next();
     const choice = choosePresented({
       authorization,
       byApiKey: state.presented === "api-key",
-      // A principal of another manager came from this same header: its token is no second credential.
+      // A principal of another manager comes from this same header: its token is not a second credential.
       hasPrincipal: req.principal !== undefined && req.principal.kind !== "jwt",
     });
     if (choice.verdict === "none") return next();
@@ -118,10 +125,10 @@ export function createJwt(
 }
 
 /**
- * Proves who is calling by an access token of `manager`, as `req.principal`. A request without one passes: put `requireJwt()`
- * before what is not for everyone. Call `manager.init()` before serving when the store is not memory.
+ * Authenticates requests by an access token of `manager` and sets `req.principal`. A request without a token continues:
+ * add `requireJwt()` to routes that are not public. Call `manager.init()` before serving when the store is not memory.
  *
- * @param deps `{ events?, clock?, onRefusal? }`; the manager's own where they are not given
+ * @param deps `{ events?, clock?, onRefusal? }`; default: those of the manager
  * @throws SettingsError when the settings are wrong
  * @throws SetupError when there is no manager
  *

@@ -33,11 +33,11 @@ const NO_STORE: Refusal = { code: "store-unavailable", reason: "refresh-token", 
 const jsonBody = readJsonBody(SOURCE);
 
 /**
- * `POST /refresh` { refreshToken } → 200 with a new pair; `POST /revoke` { refreshToken } or { accessToken } → 204, also for
- * what was not known (RFC 7009 section 2.2); `GET /jwks.json`. Clients send no Authorization header with the first: an expired access token
- * there is refused before it gets here.
+ * `POST /refresh` { refreshToken } → 200 with a new pair; `POST /revoke` { refreshToken } or { accessToken } → 204,
+ * also for an unknown token (RFC 7009 section 2.2); `GET /jwks.json`. Clients must send no Authorization header with
+ * `/refresh`: the layer refuses an expired access token there before the route runs.
  *
- * @param deps `{ events?, clock?, onRefusal? }`; the manager's own where they are not given
+ * @param deps `{ events?, clock?, onRefusal? }`; default: those of the manager
  * @throws SettingsError when the options are wrong
  * @throws SetupError when there is no manager
  *
@@ -60,7 +60,8 @@ export function tokenRoutes(manager: JwtManager, options?: TokenRoutesSettings, 
   const runtime = partRuntime(deps, manager.runtime);
   const { jwksMaxAgeSeconds } = parse(tokenRoutesSchema, options ?? {});
   const headers = { "WWW-Authenticate": challenge("Bearer", { realm: manager.options.realm, error: "invalid_token" }) };
-  // Soon enough to find the grace, or the successor that was made and reached nobody. Without a grace a second try is a risk.
+  // A retry after one second is within the grace time, or finds the undelivered successor. Without a grace time a retry
+  // is a risk.
   const tryAgain: Refusal =
     manager.options.reuseGraceSeconds > 0 ? { ...NO_STORE, headers: { "Retry-After": "1" } } : NO_STORE;
   const router = express.Router();
@@ -112,7 +113,7 @@ export function tokenRoutes(manager: JwtManager, options?: TokenRoutesSettings, 
   return router;
 }
 
-/** RFC 6749 section 5.1: an answer that holds tokens is kept by no cache. */
+/** Sends a response. RFC 6749 section 5.1: a response with tokens must not be cached. */
 function answer(res: Response, status: number, body?: object): void {
   res.statusCode = status;
   res.setHeader("Cache-Control", "no-store");

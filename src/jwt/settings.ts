@@ -15,7 +15,10 @@ function isTokenStore(value: unknown): value is TokenStore {
   return hasMethods(value, TOKEN_STORE_METHODS);
 }
 
-/** A name of an issuer or an audience: visible characters, not blank. `audience: ""` must never mean "any" (jsonwebtoken takes it so). */
+/**
+ * An issuer or audience: visible characters, not blank. `audience: ""` must never mean "any", as it does in
+ * jsonwebtoken.
+ */
 const nameSchema = z
   .string()
   .regex(
@@ -29,7 +32,7 @@ const audienceSchema = selectSchema<string | readonly string[], readonly string[
     : nameSchema.transform((name) => [name]),
 );
 
-/** With its types by name: declarations would otherwise show an object without comments. */
+/** Annotated with named types; otherwise the declarations would show an object without comments. */
 const keySchema: z.ZodType<ResolvedJwtKeySettings, JwtKeySettings> = keyEntrySchema;
 
 const shape = settingsObject({
@@ -76,12 +79,12 @@ const shape = settingsObject({
   /** By how many seconds clocks may differ, for `exp`, `nbf` and `iat`. Default: `5`. */
   leewaySeconds: z.int().min(0).max(60).default(5),
   /**
-   * Number of tokens whose signature is remembered, so that it is not verified again on each request; everything else
-   * is checked anew. 0 remembers none. Default: `10000`.
+   * Number of tokens whose verified signature is cached, so that it is not verified again on each request; all other
+   * checks are repeated. 0 disables the cache. Default: `10000`.
    */
   cacheSize: z.int().min(0).max(1_000_000).default(10_000),
   /**
-   * When the store cannot say whether a token is revoked: `deny` answers 503, `allow` accepts it. Refreshing always
+   * When the store cannot report whether a token is revoked: `deny` answers 503, `allow` accepts it. Refreshing always
    * needs the store. Default: `"deny"`.
    */
   onStoreError: z.enum(["deny", "allow"]).default("deny"),
@@ -134,7 +137,7 @@ export interface JwtSettings extends z.input<typeof jwtSchema> {}
 /** Settings of JSON Web Tokens with every default filled in. */
 export interface ResolvedJwtSettings extends z.output<typeof jwtSchema> {}
 
-/** What one mounting of `jwtAuth` may set differently from its manager. */
+/** Settings of one `jwtAuth` that may differ from those of its manager. */
 export const jwtAuthSchema = settingsObject({
   /**
    * `report` announces a refused token as an event and lets the request pass without a principal. Default: the mode
@@ -145,7 +148,7 @@ export const jwtAuthSchema = settingsObject({
   realm: realmSchema.optional(),
 });
 
-/** What one `jwtAuth(manager, settings)` may set differently from its manager. */
+/** Settings of one `jwtAuth(manager, settings)` that may differ from those of its manager. */
 export interface JwtAuthSettings extends z.input<typeof jwtAuthSchema> {}
 
 function report(context: Report, path: readonly (string | number)[], problem: ReturnType<typeof keyProblem>): void {
@@ -250,7 +253,7 @@ function checkEntry(entry: ResolvedJwtKeySettings, index: number, algorithm: Jwt
   }
 }
 
-/** `undefined` for a key of a kind no algorithm here takes, which is an issue of its own. */
+/** Returns `undefined` for a key type that no algorithm here supports; that is reported separately. */
 function entryKid(entry: ResolvedJwtKeySettings): string | undefined {
   if (entry.kid !== undefined) return entry.kid;
   try {

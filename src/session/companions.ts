@@ -1,13 +1,18 @@
 import type { Request } from "express";
 import { stateIn } from "../core/request-state.js";
 
-/** What a session knows of express-session. An interface, because the session itself puts these properties in place. */
+/**
+ * The part of a request's session used here. It is an interface because the session itself defines these properties.
+ */
 interface OpenSession {
   open(): { readonly sessionID: string };
   readonly context: { readonly adapter: unknown };
 }
 
-/** What express-session puts beside it. Only there once there is a session: most requests never get so far. */
+/**
+ * The properties that express-session defines next to `req.session`. They are defined only for a request that opens a
+ * session; most requests do not.
+ */
 const COMPANIONS: PropertyDescriptorMap = {
   sessionID: {
     configurable: true,
@@ -25,7 +30,7 @@ const COMPANIONS: PropertyDescriptorMap = {
   },
 };
 
-/** Puts `req.sessionID` and `req.sessionStore` in place. */
+/** Defines `req.sessionID` and `req.sessionStore`. */
 export function defineSessionProperties(req: Request): void {
   Object.defineProperties(req, COMPANIONS);
 }

@@ -1,18 +1,21 @@
-/** Longest name and value looked at together: what browsers keep of one cookie (RFC 6265 section 6.1, ASVS 3.3.5). */
+/**
+ * Maximum length of name and value together: the size of a cookie that browsers support (RFC 6265 section 6.1, ASVS
+ * 3.3.5).
+ */
 export const MAX_COOKIE_BYTES = 4096;
 
 /**
- * The one spelling express-session's signed cookie has: `s:`, 32 characters of base64url (192 random bits), a dot and
- * HMAC-SHA-256 in base64, percent-encoded. Any other spelling of the same bytes (`%3a`, `+` for `%2B`, quotes) is
- * refused, so that no two cookies mean one session.
+ * The only accepted encoding of express-session's signed cookie: `s:`, 32 characters of base64url (192 random bits), a
+ * dot and HMAC-SHA-256 in base64, percent-encoded. Any other encoding of the same bytes (`%3a`, `+` for `%2B`, quotes)
+ * is refused, so that a session has exactly one cookie value.
  */
 const SIGNED_ID = /^s%3A[A-Za-z0-9_-]{32}\.(?:[A-Za-z0-9]|%2B|%2F){43}$/;
 
-/** What a request's Cookie header says about our cookie. */
+/** The session cookie found in a request's Cookie header. */
 export type CookieVerdict =
   | { readonly kind: "none" }
   | { readonly kind: "malformed" }
-  /** Two cookies of our name: one of them was planted from another host or path (cookie tossing). */
+  /** Two cookies with our name: one of them was planted from another host or path (cookie tossing). */
   | { readonly kind: "duplicate" }
   | { readonly kind: "present"; readonly value: string };
 
@@ -20,7 +23,7 @@ const NONE = Object.freeze({ kind: "none" });
 const MALFORMED: CookieVerdict = Object.freeze({ kind: "malformed" });
 const DUPLICATE = Object.freeze({ kind: "duplicate" });
 
-/** Finds our cookie, and says whether it is of the form we give out. */
+/** Finds our cookie and checks that it has the form this layer issues. */
 export function readSessionCookie(header: string | undefined, name: string): CookieVerdict {
   const found = findCookie(header, name);
   if (found.kind === "none") return NONE;
@@ -28,11 +31,14 @@ export function readSessionCookie(header: string | undefined, name: string): Coo
   return SIGNED_ID.test(found.value) ? { kind: "present", value: found.value } : MALFORMED;
 }
 
-/** What a Cookie header says of one name: nothing, several values, or one value without the blanks around it; "" when it is too long. */
+/**
+ * The result of a cookie look-up: no value, several values, or one value without surrounding blanks ("" when it is too
+ * long).
+ */
 type FoundCookie =
   { readonly kind: "none" } | { readonly kind: "duplicate" } | { readonly kind: "one"; readonly value: string };
 
-/** Finds a cookie by RFC 6265 section 4.2.1 in one pass over the header. */
+/** Finds a cookie by RFC 6265 section 4.2.1 in a single scan of the header. */
 export function findCookie(header: string | undefined, name: string): FoundCookie {
   if (header === undefined || !header.includes(name)) return NONE;
   let value: string | undefined;
@@ -51,7 +57,7 @@ export function findCookie(header: string | undefined, name: string): FoundCooki
   return { kind: "one", value: value.length + name.length > MAX_COOKIE_BYTES ? "" : value.trim() };
 }
 
-/** Where the `=` of a pair of this name stands between `start` and `end`, or -1. */
+/** Returns the position of the `=` that follows this name between `start` and `end`, or -1. */
 function equalsSignOf(header: string, name: string, start: number, end: number): number {
   let at = skipBlanks(header, start, end);
   if (!header.startsWith(name, at)) return -1;
@@ -65,11 +71,11 @@ function skipBlanks(text: string, from: number, end: number): number {
   return at;
 }
 
-/** When a session ends, in milliseconds. */
+/** The time-outs of a session, in milliseconds. */
 export interface TimePolicy {
   readonly maxAgeMs: number;
   readonly absoluteMaxAgeMs: number;
-  /** How long after the last note of use a further use is noted. */
+  /** Minimum time between two recorded uses. */
   readonly touchAfterMs: number;
 }
 
@@ -80,32 +86,37 @@ export interface SessionTimes {
 
 export type TimeVerdict = "alive" | "idle" | "absolute";
 
-/** ASVS 7.3.1 and 7.3.2: whether a session has been idle for too long or has lived for too long. */
+/** Checks a session against its idle and its absolute time-out (ASVS 7.3.1 and 7.3.2). */
 export function timeVerdict(times: SessionTimes, policy: TimePolicy, now: number): TimeVerdict {
   if (now - times.createdAt >= policy.absoluteMaxAgeMs) return "absolute";
   if (now - times.seenAt >= policy.maxAgeMs) return "idle";
   return "alive";
 }
 
-/** When a session ends if it is not used again, milliseconds since the epoch. */
+/** Returns when a session ends if it is not used again, in milliseconds since the epoch. */
 export function expiryOf(times: SessionTimes, policy: TimePolicy): number {
   return Math.min(times.seenAt + policy.maxAgeMs, times.createdAt + policy.absoluteMaxAgeMs);
 }
 
-/** Whether this use is worth a write. Writing on every request costs more than it tells (expressjs/session#727, #891). */
+/**
+ * Whether this use should be written to the store. A write on every request is not worth its cost
+ * (expressjs/session#727, #891).
+ */
 export function isTouchDue(times: SessionTimes, policy: TimePolicy, now: number): boolean {
   return now - times.seenAt >= policy.touchAfterMs;
 }
 
-/** At most once a minute, and ten times within the idle time: how far "idle" can be off, always on the strict side. */
+/**
+ * Use is recorded once a minute (or every tenth of `maxAge`), so a session may expire early by that much, never late.
+ */
 export function timePolicy(maxAgeSeconds: number, absoluteMaxAgeSeconds: number): TimePolicy {
   const maxAgeMs = maxAgeSeconds * 1000;
   return { maxAgeMs, absoluteMaxAgeMs: absoluteMaxAgeSeconds * 1000, touchAfterMs: Math.min(60_000, maxAgeMs / 10) };
 }
 
 /**
- * The cookie's name on the wire: `__Host-` binds it to this host and https, `__Secure-` to https where a Domain is set
- * (RFC 6265bis section 4.1.3, ASVS 3.3.1 and 3.3.3). Over plain http browsers take neither.
+ * Returns the cookie's name with its prefix: `__Host-` binds it to this host and https; with a Domain, `__Secure-`
+ * binds it to https (RFC 6265bis section 4.1.3, ASVS 3.3.1 and 3.3.3). Over plain http browsers reject both.
  */
 export function cookieNameOnWire(
   name: string,
@@ -117,10 +128,10 @@ export function cookieNameOnWire(
   return domain === undefined ? `__Host-${name}` : `__Secure-${name}`;
 }
 
-/** What a slot of a session means to a new log-in. */
+/** The kind of a log-in, depending on the user the session belongs to. */
 export type LoginKind = "first" | "renewal" | "other-user";
 
-/** Whether a log-in is the first of this session, a re-authentication, or another user's. */
+/** Returns whether a log-in is the first of this session, a re-authentication, or a log-in of another user. */
 export function loginKind(previousId: string | undefined, id: string): LoginKind {
   if (previousId === undefined) return "first";
   return previousId === id ? "renewal" : "other-user";

@@ -12,12 +12,12 @@ interface Ending {
 }
 
 /**
- * For this long an honest client may still send an id that a log-in has replaced or `sessions.end` has ended: its requests were
- * on their way, or it is another tab.
+ * How long an honest client may still send an id that a log-in has replaced or `sessions.end` has ended: the request
+ * was in flight, or it comes from another tab.
  */
 const HONEST_MS = 60_000;
 
-/** The ids of sessions that this process has ended lately. */
+/** The ids of sessions that this process has ended recently. */
 export class EndedSessions {
   readonly #runtime: Runtime;
   readonly #endings = new LRUCache<string, Ending>({ max: ENDED_IDS, ttl: ENDED_MS });
@@ -30,20 +30,23 @@ export class EndedSessions {
     return this.#endings.has(sid);
   }
 
-  /** Whether a log-in has just put another session in its place: the browser has that one's cookie, or is about to get it. */
+  /**
+   * Whether a log-in has just replaced this session: the browser has the cookie of the new session, or is about to
+   * receive it.
+   */
   wasReplaced(sid: string): boolean {
     const ending = this.#endings.get(sid);
     return ending?.why === "replaced" && this.#isRecent(ending);
   }
 
-  /** Returns false when it had ended before; the first reason stays. */
+  /** Records the end. Returns false when the session had ended before; the first reason is kept. */
   add(sid: string, why: EndReason): boolean {
     const before = this.#endings.get(sid);
     this.#endings.set(sid, before ?? { why, at: this.#runtime.clock.now() });
     return before === undefined;
   }
 
-  /** Takes back an end that did not reach the store. */
+  /** Removes an end that did not reach the store. */
   delete(sid: string): void {
     this.#endings.delete(sid);
   }

@@ -1,9 +1,12 @@
 import { PortcullisError } from "../core/portcullis-error.js";
 
-/** A log-in was to renew a session that has ended meanwhile: by a log-out, by `sessions.end`, or by its time. Nobody is logged in. */
+/**
+ * A re-authentication failed because the session has ended: by a log-out, by `sessions.end`, or by its time-out. No
+ * user is logged in.
+ */
 export class SessionEndedError extends PortcullisError {
   readonly code = "session-ended";
-  /** Express's own error handler answers with it when the app passes the error on. */
+  /** Status that Express's own error handler responds with when the app forwards the error. */
   readonly status = 401;
 
   constructor() {

@@ -14,29 +14,29 @@ import type { LoadedSession, SessionRepository } from "./session-repository.js";
 export type LiveSession = session.Session & Partial<session.SessionData>;
 
 /**
- * The request as express-session sees it. It is given one of its own because it writes `session`, `sessionID` and
- * `sessionStore` on it, which the real request shows through lazy accessors.
+ * The object that express-session uses as its request. It is separate from the real request because express-session
+ * writes `session`, `sessionID` and `sessionStore` on it, and the real request has lazy accessors for them.
  */
 export class SessionHost {
   session: LiveSession | null | undefined;
   sessionID: string | undefined;
   sessionStore: session.Store | undefined;
-  /** Our facts of the session; absent until it is first saved. */
+  /** This layer's metadata of the session; absent until the session is first saved. */
   stamp: SessionMetadata | undefined;
-  /** The id under which the store knows this session. */
+  /** The id under which the session is in the store. */
   storedId: string | undefined;
-  /** The app's data as the store has it, serialised. */
+  /** The app's data as stored, serialised. */
   storedJson: string | undefined;
-  /** The id express-session began with; another one (after `regenerate`) is worth saving even without data. */
+  /** The id the session had at first; a different one (after `regenerate`) is worth saving even without data. */
   firstId: string | undefined;
-  /** The session was saved or its end moved in this request, so its cookie has to go out. */
+  /** The session was saved or its expiry was extended in this request, so the response must set its cookie. */
   saved = false;
-  /** The store would not write it: it has ended meanwhile. */
+  /** The store rejected the write because the session has ended. */
   ended = false;
-  /** Called when the app replaces or destroys the session, and with it who was logged in. */
+  /** Called when the app replaces or destroys the session, which also logs its user out. */
   onIdentityLost: (() => void) | undefined;
 
-  /** Whether the session is worth saving. @throws TypeError when JSON cannot carry its data */
+  /** Whether the session must be saved. @throws TypeError when JSON cannot represent its data */
   isDirty(live: LiveSession): boolean {
     if (this.ended) return false;
     const json = serialise(live);
@@ -44,7 +44,7 @@ export class SessionHost {
     return json !== "{}" || this.sessionID !== this.firstId;
   }
 
-  /** Forgets whose session it was. */
+  /** Clears the metadata and the stored state of the session. */
   reset(): void {
     this.stamp = undefined;
     this.storedId = undefined;
@@ -53,15 +53,16 @@ export class SessionHost {
   }
 }
 
-/** The data of a session as JSON, by which changes are seen. @throws TypeError when JSON cannot carry it */
+/** The data of a session as JSON, used to detect changes. @throws TypeError when JSON cannot represent it */
 export function serialise(live: object): string {
   return JSON.stringify(appData(live));
 }
 
 /**
- * express-session's `Session` objects and their methods, by the classes it exports; its middleware never runs. The middleware
- * would make the object, parse and hash it for every request with a cookie, most of which only want to know who is calling,
- * and save after the answer has begun to leave (held-response.ts). The ids, the cookie, the times, loading and saving are ours.
+ * Creates express-session's `Session` objects with the classes it exports; its middleware never runs. For every request
+ * with a cookie that middleware would create, parse and hash the session, although most requests only need its user,
+ * and it would save after the response has begun (held-response.ts). This layer handles ids, cookie, time-outs, loading
+ * and saving itself.
  */
 export class ExpressSessionAdapter extends session.Store {
   readonly #stored: SessionRepository;
@@ -72,22 +73,22 @@ export class ExpressSessionAdapter extends session.Store {
   }
 
   /**
-   * Gives the host a new id (192 random bits) and an empty session. `Store.regenerate` calls it by this name, which
-   * express-session's middleware would otherwise set on its store.
+   * Sets a new id (192 random bits) and an empty session on the host. `Store.regenerate` calls this method by its name;
+   * express-session's middleware would otherwise set it on its store.
    */
   generate(host: SessionHost): void {
     host.sessionID = randomBytes(24).toString("base64url");
     super.createSession(host as unknown as Request, { cookie: this.#cookieOf(this.#stored.now()) });
   }
 
-  /** A new session, which nobody knows until it is saved. */
+  /** Creates a new session, which is not stored until it is saved. */
   create(host: SessionHost): void {
     host.sessionStore = this;
     this.generate(host);
     host.firstId = host.sessionID;
   }
 
-  /** A session that was loaded. */
+  /** Restores a session that was loaded. */
   restore(host: SessionHost, loaded: LoadedSession): void {
     host.sessionStore = this;
     host.sessionID = loaded.sid;
@@ -95,13 +96,13 @@ export class ExpressSessionAdapter extends session.Store {
     this.createSession(host as unknown as Request, this.#dataOf(loaded));
   }
 
-  /** A new id and empty data; the old session stays in the store. */
+  /** Sets a new id and empty data; the old session stays in the store. */
   renew(host: SessionHost): void {
     host.reset();
     this.generate(host);
   }
 
-  /** Saves what the host holds under its id. */
+  /** Saves the host's session under its id. */
   save(host: SessionHost, live: object): MaybePromise<WriteOutcome> {
     const sid = host.sessionID;
     if (typeof sid !== "string") return "ended";
@@ -142,9 +143,10 @@ export class ExpressSessionAdapter extends session.Store {
     return created;
   }
 
-  /** What `req.session.save()` calls. */
+  /** Implements `req.session.save()`. */
   override set(sid: string, live: session.SessionData, callback: (error?: unknown) => void = () => undefined): void {
-    // What JSON cannot carry is an error of the line that saves, as with express-session, and not of a callback that nobody gave.
+    // Throw where the app calls `save`, as express-session does, when JSON cannot represent the data: the callback is
+    // optional.
     serialise(live);
     const host = (live as unknown as { readonly req?: SessionHost }).req;
     resolveMaybe(
@@ -155,7 +157,7 @@ export class ExpressSessionAdapter extends session.Store {
     );
   }
 
-  /** What `req.session.destroy()` calls. */
+  /** Implements `req.session.destroy()`. */
   override destroy(sid: string, callback: (error?: unknown) => void = () => undefined): void {
     resolveMaybe(
       () => this.#stored.end(sid),
@@ -164,7 +166,7 @@ export class ExpressSessionAdapter extends session.Store {
     );
   }
 
-  /** What `req.session.regenerate()` calls: whoever was logged in is not any more. */
+  /** Implements `req.session.regenerate()`. It also logs the user out. */
   override regenerate(req: Request, callback: (error?: unknown) => void): void {
     const host = req as unknown as SessionHost;
     super.regenerate(req, (error: unknown) => {
@@ -174,18 +176,21 @@ export class ExpressSessionAdapter extends session.Store {
     });
   }
 
-  /** What `createSession` takes. */
+  /** Converts a loaded session to the argument of `createSession`. */
   #dataOf({ record, stamp }: LoadedSession): session.SessionData {
     const cookie = this.#cookieOf(stamp.createdAt, stamp.seenAt);
     return Object.defineProperty({ ...appData(record), cookie }, STAMP, { value: stamp });
   }
 
-  /** `createSession` copies it, members of its prototype too when they are enumerable; so this has own properties only. */
+  /** `createSession` copies all enumerable members, inherited ones too; so the object has own properties only. */
   #cookieOf(createdAt: number, seenAt = createdAt): session.Cookie {
     return { ...this.#stored.cookieOf({ createdAt, seenAt }) };
   }
 
-  /** A session other than the request's own, changed through `req.sessionStore`: it must exist and keeps its stamp. */
+  /**
+   * Writes a session other than the request's own, changed through `req.sessionStore`: it must exist, and it keeps its
+   * metadata.
+   */
   #setForeign(sid: string, data: object): MaybePromise<WriteOutcome> {
     return mapMaybe(this.#stored.load(sid), (loaded) =>
       loaded === undefined ? "ended" : this.#stored.write(sid, appData(data), loaded.stamp, false),
@@ -193,17 +198,17 @@ export class ExpressSessionAdapter extends session.Store {
   }
 }
 
-/** What one session layer is made of, shared by all of its requests. */
+/** The parts of one session layer, shared by all of its requests. */
 export interface SessionContext {
   readonly options: ResolvedSessionSettings;
   readonly runtime: Runtime;
   readonly cookie: SessionCookie;
   readonly stored: SessionRepository;
   readonly adapter: ExpressSessionAdapter;
-  /** Sessions of the express-session before us, where they are looked for. */
+  /** Sessions created by express-session itself; present when they are still accepted. */
   readonly former: FormerSessions | undefined;
 }
 
-/** A symbol passes by the copy that express-session makes of loaded data. */
+/** A symbol key survives the copy that express-session makes of loaded data. */
 const STAMP = Symbol("stamp");
 type Stamped = session.SessionData & { readonly [STAMP]?: SessionMetadata };

@@ -8,31 +8,31 @@ import { appData } from "./metadata.js";
 import { sessionHandle } from "./session-cookie.js";
 import type { LoadedSession } from "./session-repository.js";
 
-/** The session that the cookies of a request name. */
+/** The session that a request's cookies identify. */
 export interface FoundSession {
   readonly loaded: LoadedSession;
-  /** Names the session without giving its id away. */
+  /** Identifies the session without revealing its id. */
   readonly handle: string;
-  /** Set when the session's end has moved, so that the browser has to be given the cookie again. */
+  /** Set when the expiry was extended, so that the response must set the cookie again. */
   readonly renewed: SessionMetadata | undefined;
-  /** Set when it is a session of express-session, whose cookie has to be taken back. */
+  /** Set when express-session created the session, so that the response must clear its old cookie. */
   readonly adopted: AdoptedSession | undefined;
 }
 
 /**
- * No session. A request that is `behind-log-in` was sent before the answer to a log-in came: a session begun here would take
- * the place of the one that is logged in.
+ * No session. `behind-log-in` means that the request was sent before the response to a log-in arrived: a new session
+ * created here would replace the logged-in one.
  */
 export type NoSession = "none" | "behind-log-in";
 
 /**
- * Loads the session that a request's cookies name, and notes the use when that is due. Without such a session the caller is
- * anonymous, and the id in the cookie is not used.
+ * Loads the session that a request's cookies identify, and records the use when that is due. Without such a session the
+ * caller is anonymous, and the id in the cookie is not used.
  *
- * @param value of our cookie, of the spelling that `readSessionCookie` takes
- * @param oldSid from the cookie that `migrateFrom` names, for a caller without a session of ours
- * @param caller whose request it is
- * @throws StoreUnavailableError (or rejects with it) when the store did not answer
+ * @param value value of our cookie, in the encoding that `readSessionCookie` accepts
+ * @param oldSid id from the cookie that `migrateFrom` names, for a caller without a session of ours
+ * @param caller the request's caller
+ * @throws StoreUnavailableError (or rejects with it) when the store did not respond
  */
 export function findSession(
   context: SessionContext,
@@ -58,7 +58,7 @@ export function findSession(
   });
 }
 
-/** Goes on with a session that express-session began; the answer brings the new cookie and ends the old one. */
+/** Adopts a session that express-session created; the response sets the new cookie and clears the old one. */
 function adopt(
   former: FormerSessions,
   oldSid: string,
@@ -71,7 +71,7 @@ function adopt(
   });
 }
 
-/** The stamp with the new time of use, when one was due and the session is still there. */
+/** Returns the metadata with the new time of use, when recording was due and the session still exists. */
 function noteUse(
   { stored }: SessionContext,
   { sid, record, stamp }: LoadedSession,
@@ -81,7 +81,8 @@ function noteUse(
   return orElse(
     () =>
       mapMaybe(stored.touch(sid, appData(record), touched), (outcome) => (outcome === "written" ? touched : undefined)),
-    // The session was loaded a moment ago; it merely ends earlier. The guard of the store has announced the outage.
+    // The session is loaded and valid; without the write it only ends earlier. The store guard has announced the
+    // outage.
     () => undefined,
   );
 }

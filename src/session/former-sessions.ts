@@ -9,23 +9,25 @@ import type { ResolvedMigrateFromSettings } from "./settings.js";
 import { appData } from "./metadata.js";
 import type { LoadedSession, SessionRepository } from "./session-repository.js";
 
-/** How long after its adoption a session is found by its old cookie: requests that were sent before the answer came. */
+/** How long after its adoption a session is found by its old cookie, for requests sent before the response arrived. */
 const LATE_REQUESTS_MS = 60_000;
 
-/** A session of express-session that is ours from now on. */
+/** A session of express-session that this layer has adopted. */
 export interface AdoptedSession extends LoadedSession {
   /** Whether this request adopted it. */
   readonly isNew: boolean;
-  /** Where the old cookie was set, as its record says. */
+  /** Path of the old cookie, from the stored record. */
   readonly path: string;
   readonly domain: string | undefined;
 }
 
 /**
- * Sessions that express-session wrote into the same store before this layer took over. Such a session is adopted once: its data go
- * on under a new id, and its absolute time begins. In debug, under the same cookie name, it keeps its id.
+ * Sessions that express-session wrote into the same store before this layer replaced it. Each of them is adopted once:
+ * its data moves to a new id, and its absolute time-out starts. In debug mode, with the same cookie name, it keeps its
+ * id.
  *
- * The new id is an HMAC of the old one, so that requests which adopt one session at the same time, in whatever process, agree on it.
+ * The new id is an HMAC of the old one, so that concurrent requests that adopt the same session, in any process, derive
+ * the same id.
  */
 export class FormerSessions {
   readonly #name: string;
@@ -38,8 +40,8 @@ export class FormerSessions {
   readonly #underWay = new Map<string, Promise<AdoptedSession | undefined>>();
 
   /**
-   * @param from undefined in debug without `migrateFrom`: then cookies of our own name and keys are looked at
-   * @param keys those of the settings, of which the first makes the new ids
+   * @param from undefined in debug mode without `migrateFrom`: then our own cookie name and keys apply
+   * @param keys keys of the settings; the first one derives the new ids
    */
   constructor(
     from: ResolvedMigrateFromSettings | undefined,
@@ -57,14 +59,16 @@ export class FormerSessions {
     this.#stored = stored;
   }
 
-  /** The id in the old cookie of this header, while old cookies are read. Two of them are as good as none. */
+  /**
+   * Returns the id in the old cookie of this header, while old cookies are still read. Duplicate cookies are ignored.
+   */
   find(header: string | undefined): string | undefined {
     if (header === undefined || this.#stored.now() >= this.#until) return undefined;
     const found = findCookie(header, this.#name);
     return found.kind === "one" ? this.#idIn(found.value) : undefined;
   }
 
-  /** The session of that old id, ours from now on. */
+  /** Adopts the session with that old id and returns it. */
   adopt(oldSid: string, caller?: StoreCaller): MaybePromise<AdoptedSession | undefined> {
     const known = this.#underWay.get(oldSid);
     if (known !== undefined) return known.then((adopted) => adopted && { ...adopted, isNew: false });
@@ -80,7 +84,7 @@ export class FormerSessions {
     return this.#stored.wasReplaced(this.#keepsId ? oldSid : this.#newIdOf(oldSid));
   }
 
-  /** Takes the old cookie back from the browser. */
+  /** Clears the old cookie in the browser. */
   takeBack(headers: HeaderBuffer, { path, domain }: AdoptedSession): void {
     if (this.#name !== this.#cookie.name) this.#cookie.takeOther(headers, this.#name, path, domain);
   }
@@ -95,7 +99,7 @@ export class FormerSessions {
         domain: typeof domain === "string" ? domain : undefined,
       };
       if (this.#keepsId) return this.#write(sid, appData(record), place, false);
-      // Another process may have been first.
+      // Another process may have adopted it first.
       return mapMaybe(this.#stored.load(sid), (there) =>
         mapMaybe(
           there === undefined ? this.#write(sid, appData(record), place, true) : { ...there, ...place, isNew: false },
@@ -105,7 +109,7 @@ export class FormerSessions {
     });
   }
 
-  /** A session adopted a moment ago, whose old record is gone. */
+  /** Returns a session that was adopted a moment ago and whose old record is deleted. */
   #lately(sid: string): MaybePromise<AdoptedSession | undefined> {
     return mapMaybe(this.#stored.load(sid), (there) => {
       if (there === undefined || this.#stored.now() - there.stamp.createdAt >= LATE_REQUESTS_MS) return undefined;
@@ -124,13 +128,17 @@ export class FormerSessions {
     return mapMaybe(this.#stored.write(sid, data, stamp, fresh), (outcome) => {
       if (outcome === "written")
         return mapMaybe(this.#stored.load(sid), (loaded) => loaded && { ...loaded, ...place, isNew: true });
-      // Ended, or adopted by another process a moment ago. A full store is an outage for this caller: the old session stays.
+      // The session has ended, or another process adopted it a moment ago. A full store is reported as an outage to
+      // this caller; the old session is kept.
       if (outcome === "full") throw new StoreUnavailableError("session");
       return mapMaybe(this.#stored.load(sid), (loaded) => loaded && { ...loaded, ...place, isNew: false });
     });
   }
 
-  /** The id in a cookie that express-session signed: `s:`, the id, a dot and the signature, percent-encoded. Apps may make ids of any form. */
+  /**
+   * Returns the id in a cookie that express-session signed: `s:`, the id, a dot and the signature, percent-encoded.
+   * Apps may generate ids of any form.
+   */
   #idIn(value: string): string | undefined {
     const signed = decoded(value);
     const dot = signed.lastIndexOf(".");
@@ -139,7 +147,7 @@ export class FormerSessions {
     return isSignedBy(sid, signed.slice(dot + 1), this.#keys) ? sid : undefined;
   }
 
-  /** 192 bits, as every id has. */
+  /** Derives the new id: 192 bits, like every id. */
   #newIdOf(oldSid: string): string {
     return createHmac("sha256", this.#idKey)
       .update("portcullis/adopted\0")

@@ -10,15 +10,15 @@ import type { StoreTime } from "../stores/health/store-time.js";
 /** The outcome of a write: `ended` when the session is over, `full` when the store has no room for it. */
 export type WriteOutcome = "written" | "ended" | "full";
 
-/** express-session's own contract, and perhaps more of ours. */
+/** The contract of express-session's stores, with the optional methods of our own stores. */
 type AnyStore = session.Store &
   Partial<Pick<SessionStore, "listByPrincipal" | "idsByPrincipal" | "create" | "replace">>;
 
 /**
- * Any store made for express-session, with promises in place of callbacks and every call bounded in time. A store that
- * answers at once gives its answer without a promise.
+ * Any store made for express-session, with promises instead of callbacks and a time-out for every call. When a store
+ * responds synchronously, the result is not a promise.
  *
- * Every method throws or rejects with StoreUnavailableError when the store fails or is late.
+ * Every method throws or rejects with StoreUnavailableError when the store fails or times out.
  */
 export class GuardedSessionStore {
   readonly #store: AnyStore;
@@ -40,8 +40,8 @@ export class GuardedSessionStore {
   }
 
   /**
-   * Whether `seenAt` of a record is as of the last touch. Another's store with `touch` moves only its own time to live
-   * (connect-redis: EXPIRE), and then the idle time-out is the store's to keep, by `cookie.expires`.
+   * Whether `seenAt` of a record is updated by `touch`. `touch` of a third-party store extends only its own time to
+   * live (connect-redis: EXPIRE); then the store enforces the idle time-out itself, by `cookie.expires`.
    */
   get knowsLastUse(): boolean {
     return this.hasIndex || this.#store.touch === undefined;
@@ -51,7 +51,7 @@ export class GuardedSessionStore {
     return this.#store.touch !== undefined;
   }
 
-  /** @param caller whose request it is, when it is the caller's own session */
+  /** Reads a session. @param caller the request's caller, when the session is the caller's own */
   get(sid: string, caller?: StoreCaller): MaybePromise<session.SessionData | null | undefined> {
     const run = (): MaybePromise<session.SessionData | null | undefined> =>
       fromCallback<session.SessionData | null>((done) =>
@@ -60,12 +60,12 @@ export class GuardedSessionStore {
     return this.#guard.run(run, undefined, caller);
   }
 
-  /** Writes a session whether or not it is there. */
+  /** Writes a session whether or not it exists. */
   set(sid: string, record: session.SessionData): MaybePromise<WriteOutcome> {
     const run = (): MaybePromise<WriteOutcome | undefined> =>
       fromCallback<WriteOutcome>((done) =>
         this.#store.set(sid, record, (error: unknown) => {
-          // A full store works; taking it for an outage would refuse everyone.
+          // A full store still works; treating it as an outage would refuse every client.
           if (isFull(error)) done(null, "full");
           else done(error, "written");
         }),
@@ -73,7 +73,7 @@ export class GuardedSessionStore {
     return mapMaybe(this.#guard.run(run), (outcome) => outcome ?? "written");
   }
 
-  /** Writes a new session, or one that is still there. Only for a store that `isAtomic`. */
+  /** Creates a session, or replaces an existing one. Only for a store that `isAtomic`. */
   write(mode: "create" | "replace", sid: string, record: session.SessionData): MaybePromise<WriteOutcome> {
     const run = (): MaybePromise<WriteOutcome | undefined> =>
       fromCallback<WriteOutcome>((done) =>
@@ -85,16 +85,23 @@ export class GuardedSessionStore {
     return mapMaybe(this.#guard.run(run), (outcome) => outcome ?? "ended");
   }
 
-  /** Moves the end of a session. False when the store reports that it is gone. Only for a store that `canTouch`. */
+  /**
+   * Extends the expiry of a session. Returns false when the store reports that the session does not exist. Only for a
+   * store that `canTouch`.
+   */
   touch(sid: string, record: session.SessionData): MaybePromise<boolean> {
     const touch = this.#store.touch as SessionStore["touch"] | undefined;
     const run = (): MaybePromise<boolean | undefined> =>
       fromCallback<boolean>((done) => touch?.call(this.#store, sid, record, done));
-    // Most stores call back without a value; ours with false.
+    // Most stores call back without a value; our stores call back with false when there is no session.
     return mapMaybe(this.#guard.run(run), (found) => found !== false);
   }
 
-  /** False when the store reports that there was no such session. @param time what the call shares with others */
+  /**
+   * Returns false when the store reports that there was no such session.
+   *
+   * @param time time limit shared with other calls
+   */
   destroy(sid: string, time?: StoreTime): MaybePromise<boolean> {
     const run = (): MaybePromise<boolean | undefined> =>
       fromCallback<boolean>((done) =>
@@ -108,15 +115,15 @@ export class GuardedSessionStore {
     return this.#guard.run(() => this.#store.listByPrincipal?.(principalId) ?? []);
   }
 
-  /** See `PrincipalIndex`. Only for a store that `hasIndex`. @param time what the call shares with others */
+  /** See `PrincipalIndex`. Only for a store that `hasIndex`. @param time time limit shared with other calls */
   ids(principalId: string, agoMs: number, time?: StoreTime): MaybePromise<readonly string[]> {
     return this.#guard.run(() => this.#store.idsByPrincipal?.(principalId, agoMs) ?? [], time);
   }
 }
 
 /**
- * express-session takes ENOENT for "no such session" (stores on files answer so). A record that cannot be read (damaged JSON,
- * another type in Redis) is no session either: the store is well, and the caller begins anew.
+ * express-session treats ENOENT as "no such session" (file stores report it). A record that cannot be read (damaged
+ * JSON, another type in Redis) counts as no session too: the store works, and the caller gets a new session.
  */
 function isNoSession(error: unknown): boolean {
   return hasCode(error, "ENOENT") || error instanceof SyntaxError || faultOf(error) === "record";

@@ -13,9 +13,12 @@ import type { RequestSession } from "./request-session.js";
 import { sessionHandle } from "./session-cookie.js";
 import { appData, principalOf } from "./metadata.js";
 
-/** Whom a session is for from now on. */
+/** The user to log in. */
 export interface LogInAs {
-  /** The user's id: text of 1 to 255 characters, or a safe integer, which is taken as decimal text. Becomes `req.principal.id`. */
+  /**
+   * The user's id: a string of 1 to 255 characters, or a safe integer, which is converted to decimal text. Becomes
+   * `req.principal.id`.
+   */
   readonly id: string | number;
   /** Scopes that the session grants. Default: none. */
   readonly scopes?: readonly string[];
@@ -23,11 +26,11 @@ export interface LogInAs {
   readonly roles?: readonly string[];
 }
 
-/** What `logIn` may do differently for one log-in. */
+/** Options of one `logIn` call. */
 export interface LogInSettings {
   /**
-   * Whether what the app kept on `req.session` before the log-in stays. Default true, except after another user: then
-   * nothing stays.
+   * Whether the data that the app stored on `req.session` before the log-in is kept. Default true, except after a
+   * log-in of another user: then no data is kept.
    */
   readonly keepData?: boolean;
 }
@@ -36,17 +39,17 @@ const ADD_THE_LAYER =
   "No session layer ran on this request. Add `session: {}` to the settings of applySecurity, for apps inside one another to those of the outer app; without applySecurity write `app.use(sessions({ secret }))` before this route.";
 
 /**
- * Logs a user in: a new session id (ASVS 7.2.4; an id planted before is worthless), saved before this resolves, and
- * `req.principal` set. The old id is dead. Call it after the credentials have been checked, and again after a
- * re-authentication.
+ * Logs a user in: creates a new session id (ASVS 7.2.4; an id planted before is worthless), saves the session before
+ * this resolves, and sets `req.principal`. The old id stops working. Call it after the credentials have been checked,
+ * and again after a re-authentication.
  *
- * Await it before answering. The answer waits for a log-in that nobody awaits, and a process warning says that it was not awaited.
+ * Await it before responding. Without `await`, the response waits for the log-in and a process warning reports it.
  *
- * @throws InvalidInputError (rejects, with `code` "invalid-input" and `status` 400) when `who` is not well formed
+ * @throws InvalidInputError (rejects, with `code` "invalid-input" and `status` 400) when `who` is malformed
  * @throws SetupError (rejects) when no session layer ran, or the response has already begun
- * @throws SessionEndedError (rejects, with `status` 401) when this is a re-authentication and the session has ended meanwhile, by
- * a log-out, by `sessions.end` or by its time; nobody is logged in then
- * @throws StoreUnavailableError (rejects, with `status` 503) when the store did not answer; nobody is logged in then
+ * @throws SessionEndedError (rejects, with `status` 401) when this is a re-authentication and the session has ended
+ * meanwhile, by a log-out, by `sessions.end` or by its time-out; no user is logged in then
+ * @throws StoreUnavailableError (rejects, with `status` 503) when the store did not respond; no user is logged in then
  *
  * @example
  * ```ts
@@ -98,7 +101,7 @@ async function begin(req: Request, who: LogInAs, options: LogInSettings): Promis
     Object.assign(host, before);
     throw error instanceof SessionEndedError ? hasEnded(req, host) : error;
   }
-  // After a logOut in the same request: the browser would drop the new cookie with the old.
+  // After a logOut in the same request, this header would make the browser drop the new cookie with the old one.
   if (!bound.res.headersSent) bound.res.removeHeader("Clear-Site-Data");
   req.principal = principalOf(sessionHandle(host.sessionID ?? ""), stamp);
   runtime.events.emit("authn_login_success", () => ({ source: "session", reason: "session", ...requestContext(req) }));
@@ -110,14 +113,15 @@ async function begin(req: Request, who: LogInAs, options: LogInSettings): Promis
 }
 
 /**
- * Logs out: the session is destroyed in the store before anything else, its id stays dead even for a request that is
- * still running, the cookie is taken back and the browser told to forget this site (Clear-Site-Data, ASVS 14.3.1).
- * `req.session` is undefined from then on. Without a session only the browser's part is done.
+ * Logs out: destroys the session in the store first, invalidates its id even for a request that is still running,
+ * clears the cookie and makes the browser clear this site's data (Clear-Site-Data, ASVS 14.3.1). From then on
+ * `req.session` is undefined. Without a session it only sends the headers to the browser.
  *
- * Await it before answering. The answer waits for a log-out that nobody awaits, and a process warning says that it was not awaited.
+ * Await it before responding. Without `await`, the response waits for the log-out and a process warning reports it.
  *
  * @throws SetupError (rejects) when no session layer ran
- * @throws StoreUnavailableError (rejects, with `status` 503) when the store did not answer; the session is still there then
+ * @throws StoreUnavailableError (rejects, with `status` 503) when the store did not respond; the session still exists
+ * then
  *
  * @example
  * ```ts
@@ -157,24 +161,24 @@ async function end(req: Request, res: Response): Promise<void> {
   bound.takeBack();
 }
 
-/** The old id dies with the log-in; when it cannot, the new session must not stay either. */
+/** Ends the replaced session. If that fails, the new session must end too. */
 async function endReplaced(bound: RequestSession, oldSid: string, host: SessionHost, kind: LoginKind): Promise<void> {
   const { stored } = bound.context;
   try {
-    // The new session is in the store already, so whoever ends all sessions after this moment finds it.
+    // The new session is already in the store, so a call that ends all sessions after this moment includes it.
     if (kind !== "renewal") await stored.end(oldSid, "replaced");
     else if (!(await stored.endIfAlive(oldSid, "replaced"))) throw new SessionEndedError();
   } catch (error) {
     try {
       if (host.sessionID !== undefined) await stored.end(host.sessionID);
     } catch {
-      // The store is down: the new id was told to nobody and ends by its time.
+      // The store is down: no client received the new id, and the session expires.
     }
     throw error;
   }
 }
 
-/** A session that is over proves nobody, and what the app has put on it is not saved. */
+/** Handles a log-in on an ended session: it authenticates no user, and the app's changes to it are not saved. */
 function hasEnded(req: Request, host: SessionHost): SessionEndedError {
   host.ended = true;
   if (req.principal?.kind === "session") req.principal = undefined;

@@ -1,14 +1,16 @@
 import { createPrincipal, type Principal } from "../core/principal.js";
 import { SESSION_METADATA, type SessionMetadata } from "../stores/session-record.js";
 
-/** A session's data without the parts that are not the app's: what `req.session` shows, minus its cookie. */
+/** Returns the app's part of a session's data: the properties of `req.session` without its cookie. */
 export function appData(source: object): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(source).filter(([key]) => key !== "cookie" && key !== SESSION_METADATA && key !== "__proto__"),
   );
 }
 
-/** Reads a stamp back from a store. `undefined` when the record was not written by the session layer. */
+/**
+ * Reads the session metadata from a stored record. Returns `undefined` when the session layer did not write the record.
+ */
 export function readMetadata(record: object): SessionMetadata | undefined {
   const value = (record as Record<string, unknown>)[SESSION_METADATA];
   if (typeof value !== "object" || value === null) return undefined;
@@ -21,7 +23,7 @@ export function readMetadata(record: object): SessionMetadata | undefined {
   return { createdAt, seenAt, principal: { id, scopes, roles } };
 }
 
-/** Who a session belongs to, as the one shape of identity. @param handle names the session without giving its id away */
+/** Returns the principal of a session. @param handle identifies the session without revealing its id */
 export function principalOf(handle: string, stamp: SessionMetadata): Principal | undefined {
   return stamp.principal === null
     ? undefined

@@ -32,18 +32,20 @@ export interface SessionLayer extends Layer {
   logIn(req: Request, who: LogInAs, options?: LogInSettings): Promise<void>;
   logOut(req: Request, res: Response): Promise<void>;
   /**
-   * The sessions of a principal, by its id. A store of ours has at most a thousand of them (`RedisSessionStore`: 100 unless set).
+   * Lists the sessions of a principal, by its id. Our stores hold at most a thousand per principal
+   * (`RedisSessionStore`: 100 unless set).
    *
-   * @throws SetupError (rejects) when the store keeps no index of principals
-   * @throws StoreUnavailableError (rejects) when the store did not answer within `storeTimeoutMs`
+   * @throws SetupError (rejects) when the store has no index of principals
+   * @throws StoreUnavailableError (rejects) when the store did not respond within `storeTimeoutMs`
    */
   list(principalId: string | number): Promise<SessionInfo[]>;
   /**
-   * Ends one session of a principal, or all of them. Returns how many ended. The whole call has `storeTimeoutMs`.
+   * Ends one session of a principal, or all of them. Returns the number of sessions ended. The whole call must finish
+   * within `storeTimeoutMs`.
    *
-   * @throws SetupError (rejects) when the store keeps no index of principals
-   * @throws StoreUnavailableError (rejects) when the store did not end one of them in time. All have been tried, and this
-   *   process repeats the call until the store has ended what began before it. A log-in made after the call stands.
+   * @throws SetupError (rejects) when the store has no index of principals
+   * @throws StoreUnavailableError (rejects) when the store did not end one of them in time. All have been tried, and
+   * this process retries until the store has ended the sessions that began before the call. Later log-ins are kept.
    */
   end(principalId: string | number, handle?: string): Promise<number>;
 }
@@ -51,7 +53,7 @@ export interface SessionLayer extends Layer {
 export interface SessionDependencies {
   /** The root secret; a key for sessions is derived from it when `secret` is not set. */
   readonly secretKey?: readonly Secret[] | undefined;
-  /** Where sessions are kept when the settings name no store. Closed by whoever made it. */
+  /** The store used when the settings name none. Its creator closes it. */
   readonly store?: session.Store | undefined;
 }
 
@@ -63,10 +65,14 @@ const TWICE: Refusal = {
   reason: "second-session-middleware",
   detail: "Another session middleware ran before this one. Keep one of the two.",
 };
-/** Announced once: it is the wiring, and the same for every request. */
+/** The event is emitted once only: the mistake is in the app's set-up and the same for every request. */
 const TWICE_AGAIN: Refusal = { ...TWICE, event: false };
 
-/** Builds the session layer from parsed options. @throws SettingsError when there is no secret, or debug contradicts them */
+/**
+ * Builds the session layer from parsed options.
+ *
+ * @throws SettingsError when there is no secret, or the options conflict with debug
+ */
 export function createSession(
   options: ResolvedSessionSettings,
   runtime: Runtime,
@@ -108,7 +114,7 @@ export function createSession(
       stored.close();
       if (!(store instanceof MemorySessionStore)) return;
       store.off("expired", onExpired);
-      // A store that was given is its giver's to close.
+      // A store that was passed in is closed by its creator.
       if (given === undefined) store.close();
     },
     logIn,
@@ -119,9 +125,9 @@ export function createSession(
 }
 
 /**
- * Sessions on express-session, as Express middleware of its own. Log users in and out by `logIn` and `logOut`.
+ * Sessions on express-session, as standalone Express middleware. Log users in and out with `logIn` and `logOut`.
  *
- * @param deps `{ events?, clock?, onRefusal? }`, so that the part can be observed and tested
+ * @param deps `{ events?, clock?, onRefusal? }`, for observation and tests
  * @throws SettingsError when the settings are wrong; `secret` is required here
  *
  * @example
@@ -149,7 +155,7 @@ function sessionRun(context: SessionContext): RunLayer {
       return;
     }
     if (outer !== undefined || req.session !== undefined) {
-      // Two of them would each send a cookie and save over the other.
+      // Two session layers would each send a cookie and overwrite the other's data.
       if (!isTold) {
         process.emitWarning(
           "A session middleware meets requests that have a session already. Keep one of the two; of secured apps inside one another, set session: false in the inner one.",
@@ -170,7 +176,7 @@ function sessionRun(context: SessionContext): RunLayer {
     const value = verdict.kind === "present" ? verdict.value : undefined;
     const oldSid = former?.find(req.headers.cookie);
     if (verdict.kind === "malformed" && oldSid === undefined) announceUnreadable(req, runtime);
-    // To load a session is costly, so the limits agree first; unless one of them is to know whose session it is.
+    // Loading a session is costly, so the rate limits run first, unless one of them needs the session's principal.
     if (value === undefined && oldSid === undefined) next();
     else if (state.limits === undefined || state.limits.forPrincipal) loadSession(current, value, oldSid, next, state);
     else state.limits.check(() => loadSession(current, value, oldSid, next, state));
@@ -213,7 +219,10 @@ function announceUnreadable(req: Request, runtime: Runtime): void {
   }));
 }
 
-/** `secret` signs as it is, which is how express-session signs; from `secretKey`, which has other uses too, a key is derived. */
+/**
+ * Returns the signing keys. `secret` signs directly, as in express-session; `secretKey` has other uses too, so a key is
+ * derived from it.
+ */
 function signingKeys(
   { secret: own }: ResolvedSessionSettings,
   { secretKey = [] }: SessionDependencies,

@@ -1,6 +1,6 @@
 import type { ServerResponse } from "node:http";
 
-/** A promise that notes whether anybody has asked for its outcome. */
+/** A promise that records whether its outcome has been requested. */
 class Observed extends Promise<void> {
   static override get [Symbol.species](): PromiseConstructor {
     return Promise;
@@ -18,8 +18,8 @@ class Observed extends Promise<void> {
 }
 
 /**
- * The outcome of `work` for its caller. When the caller has not asked for it by the time the work and the response are done, a
- * process warning says so, and a rejection does not end the process.
+ * Returns the outcome of `work` to its caller. If the caller has not requested it by the time the work and the response
+ * are done, a process warning is emitted, and a rejection does not end the process.
  *
  * @param name the function to name in the warning
  * @param res the response of the request, when there is one
@@ -37,7 +37,8 @@ export function mustBeAwaited(name: string, res: ServerResponse | undefined, wor
       setImmediate(check, failure);
     else res.once("close", () => check(failure));
   };
-  // Asked of `work`, not of `outcome`: this must not count as observing it. The last one keeps a rejection from being unhandled.
+  // Attach to `work`, not to `outcome`, so that this does not count as observing it. The last `settled` prevents an
+  // unhandled rejection.
   work.then(() => settled(), settled);
   void Promise.prototype.then.call(outcome, undefined, () => undefined);
   return outcome;

@@ -8,43 +8,44 @@ import type { SessionRepository } from "./session-repository.js";
 
 /** One session of a user, for a page that lists them. Times are milliseconds since the epoch. */
 export interface SessionInfo {
-  /** Names the session to `end`; the same as `req.principal.credentialId` in a request of that session. Not its id. */
+  /** Identifies the session for `end`; equals `req.principal.credentialId` in a request of that session. Not its id. */
   readonly handle: string;
   /** When the session began, in milliseconds since the epoch. */
   readonly createdAt: number;
-  /** The last use noted; up to a minute old. */
+  /** The last recorded use; up to a minute old. */
   readonly lastSeenAt: number;
   /** When the session ends if it is not used, in milliseconds since the epoch. */
   readonly expiresAt: number;
 }
 
 /**
- * Lists and ends the sessions of one principal. Our stores bound how many there are, so neither costs more for a principal who
- * has logged in ten thousand times: `list` and the ends of one call are one look-up and one call for each session.
+ * Lists and ends the sessions of one principal. Our stores limit the number of sessions per principal, so the cost does
+ * not grow with the number of log-ins. One call makes one look-up and one store call for each session.
  */
 export class PrincipalSessions {
   readonly #stored: SessionRepository;
   readonly #runtime: Runtime;
   readonly #timeoutMs: number;
 
-  /** @param timeoutMs how long the store calls of one `end` may take together, in milliseconds */
+  /** @param timeoutMs time limit for all store calls of one `end` together, in milliseconds */
   constructor(stored: SessionRepository, runtime: Runtime, timeoutMs: number) {
     this.#stored = stored;
     this.#runtime = runtime;
     this.#timeoutMs = timeoutMs;
   }
 
-  /** @throws SetupError (rejects) when the store keeps no index of principals */
+  /** Lists the sessions of a principal. @throws SetupError (rejects) when the store has no index of principals */
   async list(principalId: string): Promise<SessionInfo[]> {
     this.#requireIndex();
     return (await this.#stored.listOf(principalId)).map(infoOf);
   }
 
   /**
-   * Ends one session, or all. When it is refused, this process repeats it, under one name for each principal and handle, until
-   * the store has ended what had begun before the call; a log-in after the call stands, in whatever process it was made.
+   * Ends one session, or all. When the call is refused, this process retries it, once for each principal and handle,
+   * until the store has ended the sessions that began before the call. Log-ins after the call are kept, in every
+   * process.
    *
-   * @throws SetupError (rejects) when the store keeps no index of principals
+   * @throws SetupError (rejects) when the store has no index of principals
    * @throws StoreUnavailableError (rejects) when the store did not end one of them in time; all have been tried then
    */
   async end(principalId: string, handle: string | undefined): Promise<number> {
@@ -67,16 +68,16 @@ export class PrincipalSessions {
   }
 }
 
-/** One call that ends sessions of a principal, and its repetitions. */
+/** One call that ends sessions of a principal, and its retries. */
 class EndOfSessions {
   readonly #stored: SessionRepository;
   readonly #runtime: Runtime;
   readonly #principalId: string;
   readonly #handle: string | undefined;
   readonly #begunAt: number;
-  /** The ids still to be ended, once they are known. */
+  /** The ids still to end; undefined until they have been looked up. */
   #left: Set<string> | undefined;
-  /** Ids that may have ended in the store without its answer having reached us. */
+  /** Ids that the store may have ended although its response did not arrive. */
   readonly #inDoubt = new Set<string>();
 
   constructor(stored: SessionRepository, runtime: Runtime, principalId: string, handle: string | undefined) {
@@ -88,9 +89,11 @@ class EndOfSessions {
   }
 
   /**
-   * Ends them, each by its id, so that requests that are still running know it to be dead. Tries all, also after one has failed.
+   * Ends each session by its id, so that running requests see that it has ended. Tries all of them, even after one
+   * fails.
    *
-   * @param time of the call itself, for all of its store calls; absent in a repetition, where each store call has its own
+   * @param time time limit of the call itself, for all of its store calls; absent in a retry, where each store call has
+   * its own
    * @returns how many sessions were still there
    */
   async run(time?: StoreTime): Promise<number> {
@@ -107,14 +110,16 @@ class EndOfSessions {
       }
       count += ended;
       this.#left = undefined;
-      // One that had ended meanwhile may have been renewed; its successor entered the index before that.
+      // A session that had already ended may have been renewed; the new session entered the index before the old one
+      // ended.
       if (this.#handle !== undefined || ended === results.length) return count;
     }
   }
 
-  /** The ids to end that this run has not tried yet. */
+  /** Looks up the ids to end that this run has not tried yet. */
   async #find(tried: ReadonlySet<string>, time: StoreTime | undefined): Promise<Set<string>> {
-    // At first also what begins during the call. A repetition spares that: it may be a log-in made after the refusal.
+    // The first run includes sessions that began during the call. A retry excludes them: they may come from a log-in
+    // after the refusal.
     const agoMs = time === undefined ? this.#runtime.clock.monotonic() - this.#begunAt : 0;
     const ids = await this.#stored.idsOf(this.#principalId, agoMs, time);
     const handle = this.#handle;

@@ -2,11 +2,11 @@ import type { Request } from "express";
 import { stateIn, stateOf } from "../core/request-state.js";
 import type { RequestSession } from "./request-session.js";
 
-/** `req.session`. One accessor serves every request, so binding makes no closure. */
+/** `req.session`. All requests share one accessor, so that binding creates no closure. */
 const SESSION: PropertyDescriptor = {
-  // `delete req.session` would end nothing; so it throws instead of looking like a log-out.
+  // `delete req.session` would not end the session; so it throws instead of looking like a log-out.
   configurable: false,
-  // Not enumerable, so that a logger which copies a request does not begin a session.
+  // Not enumerable, so that a logger that copies a request does not create a session.
   enumerable: false,
   get(this: object) {
     return stateIn(this)?.session?.read();
@@ -16,7 +16,7 @@ const SESSION: PropertyDescriptor = {
   },
 };
 
-/** Puts `req.session` in place. */
+/** Defines `req.session`. */
 export function bindSession(req: Request, requestSession: RequestSession): void {
   stateOf(req).session = requestSession;
   Object.defineProperty(req, "session", SESSION);

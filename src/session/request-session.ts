@@ -17,25 +17,31 @@ import type { LoadedSession } from "./session-repository.js";
 
 const UNAVAILABLE = { code: "store-unavailable", event: false } as const;
 
-/** The session of one request: nothing until it is read, loaded when a cookie came, committed before the answer leaves. */
+/**
+ * The session of one request: loaded when the request has a cookie, created when first read, saved before the response
+ * is sent.
+ */
 export class RequestSession implements BeforeSend {
   readonly context: SessionContext;
   readonly req: Request;
   readonly res: Response;
   #host: SessionHost | undefined;
-  /** The session that the cookie names, of which nothing is made until somebody reads it. */
+  /** The session that the cookie identifies; its object is created when it is first read. */
   #loaded: LoadedSession | undefined;
   #hasCompanions = false;
   #watched = false;
-  /** A log-in under way: the answer waits for it. */
+  /** A log-in in progress; the response waits for it. */
   #underWay: Promise<void> | undefined;
   #unserialisable = false;
   #unset = false;
-  /** The answer tells the browser to forget this site. */
+  /** The response makes the browser clear this site's data. */
   #clearsSite = false;
-  /** The request was sent before the answer to a log-in came: a session begun here would take the place of the one logged in. */
+  /**
+   * The request was sent before the response to a log-in arrived: a new session created here would replace the
+   * logged-in one.
+   */
   #isBehindLogIn = false;
-  /** The session of express-session that this one goes on with, whose cookie is to be taken back. */
+  /** The adopted session of express-session, whose old cookie the response must clear. */
   #adopted: AdoptedSession | undefined;
 
   constructor(context: SessionContext, req: Request, res: Response) {
@@ -44,7 +50,10 @@ export class RequestSession implements BeforeSend {
     this.res = res;
   }
 
-  /** The host, filled: a request without a valid cookie gets a new session that nobody knows until it is saved. */
+  /**
+   * Returns the host with its session. A request without a valid cookie gets a new session, which is not stored until
+   * it is saved.
+   */
   open(): SessionHost {
     if (this.#host === undefined) {
       const host = new SessionHost();
@@ -57,7 +66,7 @@ export class RequestSession implements BeforeSend {
     return this.#host;
   }
 
-  /** The session, when there is one; none is begun. */
+  /** The request's existing session, loaded or new; this getter creates none. */
   get opened(): SessionHost | undefined {
     return this.#loaded === undefined ? this.#host : this.open();
   }
@@ -69,7 +78,7 @@ export class RequestSession implements BeforeSend {
   }
 
   /**
-   * `req.session = value`: nothing ends the session, as with express-session's `unset: "destroy"`.
+   * `req.session = value`: assigning null or undefined ends the session, as with express-session's `unset: "destroy"`.
    *
    * @throws InvalidInputError for anything but null, undefined or the session itself
    */
@@ -91,9 +100,9 @@ export class RequestSession implements BeforeSend {
   }
 
   /**
-   * Loads the session that the request's cookies name; see `findSession`.
+   * Loads the session that the request's cookies identify; see `findSession`.
    *
-   * @param done called once, with an error when the store did not answer
+   * @param done called once, with an error when the store did not respond
    */
   load(value: string | undefined, oldSid: string | undefined, done: (error?: unknown) => void): void {
     resolveMaybe(
@@ -113,7 +122,7 @@ export class RequestSession implements BeforeSend {
     );
   }
 
-  /** @throws TypeError when the store gave what JSON cannot carry */
+  /** Accepts the loaded session. @throws TypeError when the store returned data that JSON cannot represent */
   #take({ loaded, handle, renewed, adopted }: FoundSession): void {
     this.#loaded = loaded;
     this.#adopted = adopted;
@@ -122,17 +131,17 @@ export class RequestSession implements BeforeSend {
     if (who !== undefined) this.req.principal = who;
     if (adopted?.isNew === true) this.#announceCreated("adopted");
     if (renewed === undefined) return;
-    // The session's end has moved: the browser gets its cookie again with this answer.
+    // The expiry was extended: this response sets the cookie again.
     const host = this.open();
     host.stamp = renewed;
     host.saved = true;
     this.watch();
   }
 
-  /** After a log-out: the answer takes the cookie back and tells the browser to forget this site. */
+  /** After a log-out: the response clears the cookie and makes the browser clear this site's data. */
   takeBack(): void {
     if (this.res.headersSent) {
-      // An answer that the app has given waits for the log-out, and gets these when it goes.
+      // A response that the app has ended waits for the log-out, and gets these headers when it is sent.
       this.#unset = true;
       this.#clearsSite = true;
     } else this.#clearBrowser(stateOf(this.req).headersOf(this.res), true);
@@ -141,12 +150,16 @@ export class RequestSession implements BeforeSend {
   #clearBrowser(headers: HeaderBuffer, site: boolean): void {
     this.context.cookie.clear(headers);
     if (!site) return;
-    // Browsers heed it over https only.
+    // Browsers honour it over https only.
     this.res.setHeader("Clear-Site-Data", '"cache", "cookies", "storage"');
     this.res.setHeader("Cache-Control", "no-store");
   }
 
-  /** From now on the response waits for the session. @throws TypeError when the store gave what JSON cannot carry */
+  /**
+   * Makes the response wait for the session.
+   *
+   * @throws TypeError when the store returned data that JSON cannot represent
+   */
   watch(): void {
     if (this.#watched) return;
     const host = this.open();
@@ -158,7 +171,7 @@ export class RequestSession implements BeforeSend {
     if (!this.res.writableEnded) holdResponse(this.res, stateOf(this.req), this);
   }
 
-  /** Holds the answer back until `work` is done, whatever becomes of it. */
+  /** Delays the response until `work` settles, whether or not it succeeds. */
   waitFor(work: Promise<void>): void {
     const done = (): void => {
       if (this.#underWay === settled) this.#underWay = undefined;
@@ -167,7 +180,11 @@ export class RequestSession implements BeforeSend {
     this.#underWay = settled;
   }
 
-  /** @throws TypeError once, when the app put something on its session that JSON cannot carry; the error answer then passes */
+  /**
+   * Whether the response must wait.
+   *
+   * @throws TypeError once, when JSON cannot represent the app's data; the error response is then sent
+   */
   isPending(): boolean {
     if (this.#underWay !== undefined) return true;
     const host = this.open();
@@ -188,7 +205,7 @@ export class RequestSession implements BeforeSend {
     try {
       if (live == null) return this.#orRefused(mapMaybe(this.#endUnset(host), () => true));
       if (!host.isDirty(live)) return true;
-      // An id that the answer can no longer carry would be a session nobody has.
+      // A new session whose id can no longer be sent would be unreachable.
       if (host.storedId === undefined && this.res.headersSent) return true;
       const fresh = host.storedId === undefined;
       if (fresh && this.#isBehindLogIn) return true;
@@ -203,7 +220,10 @@ export class RequestSession implements BeforeSend {
     }
   }
 
-  /** Puts the cookie on the answer: as late as possible, so that it is not one of a session that has ended meanwhile. */
+  /**
+   * Sets the cookie on the response, as late as possible, so that it never belongs to a session that has ended
+   * meanwhile.
+   */
   onCommitted(): void {
     const { cookie, stored } = this.context;
     const host = this.open();
@@ -223,7 +243,7 @@ export class RequestSession implements BeforeSend {
     refuse(this.req, this.res, "session", { ...UNAVAILABLE, reason: "session-not-saved" });
   }
 
-  /** `destroy` of express-session knows nothing of `req.principal`. */
+  /** `destroy` of express-session does not clear `req.principal`; this does. */
   #followDestroy(live: session.Session): void {
     const drop = (): void => this.#dropPrincipal();
     const destroy = function destroy(this: session.Session, callback: (error: unknown) => void): session.Session {

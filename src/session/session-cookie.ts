@@ -7,27 +7,27 @@ import { detachString } from "../core/detach-string.js";
 import { cookieNameOnWire } from "./decide.js";
 import type { ResolvedSessionSettings } from "./settings.js";
 
-/** Where the id stands in a signed value, behind `s%3A`. */
+/** Offset of the id in a signed value, after `s%3A`. */
 const ID_AT = 4;
 const ID_LENGTH = 32;
-/** Cookies whose signature need not be computed again; about 200 bytes each. */
+/** Number of cookies whose verified signature is cached; about 200 bytes each. */
 const REMEMBERED = 10_000;
 
-/** A session as its cookie names it, and as everybody else may. */
+/** The id of a session, which is secret, and its public handle. */
 export interface SessionName {
   readonly sid: string;
   readonly handle: string;
 }
 
-/** Everything about the cookie that does not change from one response to the next. */
+/** The parts of the cookie that are the same in every response. */
 export class SessionCookie {
-  /** The name as browsers send it. */
+  /** The name that browsers send. */
   readonly name: string;
   readonly secure: boolean;
   readonly #options: ResolvedSessionSettings;
   readonly #keys: readonly [KeyObject, ...KeyObject[]];
   readonly #attributes: string;
-  /** Cookies verified lately, by their cache key, and the handles of their sessions. */
+  /** Recently verified cookies, by their cache key, with the handles of their sessions. */
   readonly #handles = new LRUCache<string, string>({ max: REMEMBERED });
   readonly #cacheKey = new CacheKey();
 
@@ -42,9 +42,12 @@ export class SessionCookie {
     this.#attributes = `; Path=/${domain}; HttpOnly${debug ? "" : "; Secure"}; SameSite=${sameSite}`;
   }
 
-  /** Whose cookie it is, from a value of the spelling that `readSessionCookie` takes; `undefined` when none of the keys signed it. */
+  /**
+   * Verifies a cookie value in the encoding that `readSessionCookie` accepts. Returns `undefined` when none of the keys
+   * signed it.
+   */
   read(value: string): SessionName | undefined {
-    // Stores keep it, and the value is a part of the header.
+    // Stores retain the id, and a slice of the value would keep the whole header in memory.
     const sid = detachString(value.slice(ID_AT, ID_AT + ID_LENGTH));
     const cacheKey = this.#cacheKey.digest(value);
     let handle = this.#handles.get(cacheKey);
@@ -57,8 +60,8 @@ export class SessionCookie {
   }
 
   /**
-   * Gives the session's id to the browser. Secure is always written, also when a proxy hides https from Node:
-   * express-session drops the cookie then without a word (expressjs/session#281, #628).
+   * Sets the cookie with the session's id. Secure is always set, even when a proxy hides https from Node:
+   * express-session silently drops the cookie then (expressjs/session#281, #628).
    *
    * @param lifeSeconds how long the browser keeps it
    */
@@ -70,7 +73,7 @@ export class SessionCookie {
     );
   }
 
-  /** Takes the cookie back (expressjs/session#241: nobody else does). */
+  /** Clears the cookie. express-session does not (expressjs/session#241). */
   clear(headers: HeaderBuffer): void {
     headers.setCookie(
       this.name,
@@ -79,7 +82,9 @@ export class SessionCookie {
     );
   }
 
-  /** Takes a cookie of another name back, from where it was set. What cannot stand in a header is left out. */
+  /**
+   * Clears a cookie with another name at its own path and domain. Attributes that are invalid in a header are omitted.
+   */
   takeOther(headers: HeaderBuffer, name: string, path: string, domain: string | undefined): void {
     const at = /^\/[\x21-\x3a\x3c-\x7e]*$/.test(path) ? path : "/";
     const shared = domain !== undefined && /^[A-Za-z0-9.-]{1,255}$/.test(domain) ? `; Domain=${domain}` : "";
@@ -90,7 +95,7 @@ export class SessionCookie {
     );
   }
 
-  /** The cookie as stores read it, which take a session's end from it. */
+  /** The cookie in the form that stores read; they take a session's expiry from it. */
   forStore(expiresAt: number): session.Cookie {
     const cookie = new session.Cookie();
     cookie.secure = this.secure;
@@ -104,12 +109,15 @@ export class SessionCookie {
   }
 }
 
-/** As cookie-signature signs for express-session. With `session.secret` as the key, each reads the cookies of the other. */
+/**
+ * Signs as cookie-signature does for express-session. With `session.secret` as the key, both can read each other's
+ * cookies.
+ */
 function signatureOf(sid: string, key: KeyObject): string {
   return createHmac("sha256", key).update(sid).digest("base64").replace(/=+$/, "");
 }
 
-/** Whether one of the keys made that signature. */
+/** Whether one of the keys created that signature. */
 export function isSignedBy(sid: string, signature: string, keys: readonly KeyObject[]): boolean {
   const given = Buffer.from(signature);
   return keys.some((key) => {
@@ -118,7 +126,7 @@ export function isSignedBy(sid: string, signature: string, keys: readonly KeyObj
   });
 }
 
-/** Names a session without giving its id away: 132 bits of SHA-256 of an id that itself holds 192 random bits. */
+/** Returns a handle that does not reveal the session's id: 132 bits of SHA-256 of an id with 192 random bits. */
 export function sessionHandle(sid: string): string {
   return createHash("sha256").update("portcullis/session\0").update(sid).digest("base64url").slice(0, 22);
 }

@@ -14,15 +14,15 @@ import { sessionHandle, type SessionCookie } from "./session-cookie.js";
 
 export interface LoadedSession {
   readonly sid: string;
-  /** As the store gave it, our stamp among it. */
+  /** The record as stored, with our metadata. */
   readonly record: session.SessionData;
   readonly stamp: SessionMetadata;
 }
 
 /**
- * The sessions in the store: each one stamped and held to its times, and none written after it has ended. express-session's
- * `set` would bring one back (expressjs/session#632). A store with `create` and `replace` prevents that for all processes;
- * with another this class prevents it, for this process.
+ * The sessions in the store. It adds the metadata, enforces the time-outs and never writes a session that has ended;
+ * express-session's `set` would restore one (expressjs/session#632). A store with `create` and `replace` prevents that
+ * across processes; with another store this class prevents it within this process.
  */
 export class SessionRepository {
   readonly #store: GuardedSessionStore;
@@ -41,12 +41,12 @@ export class SessionRepository {
     this.#runtime = runtime;
   }
 
-  /** Gives up the ends that have not reached the store. The store stays open. */
+  /** Stops retrying the ends that have not reached the store. The store stays open. */
   close(): void {
     this.#unfinished.close();
   }
 
-  /** Repeats what a caller was refused until the store has done it. */
+  /** Retries a refused write until the store has done it. */
   repeat(name: string, write: () => Promise<unknown>): void {
     this.#unfinished.add(name, write);
   }
@@ -59,7 +59,10 @@ export class SessionRepository {
     return this.#runtime.clock.now();
   }
 
-  /** The cookie of a session as the settings have it. A store may give out anything, and express-session's `Cookie` throws for some of it. */
+  /**
+   * Builds the cookie of a session from the settings. The stored cookie may be anything, and express-session's `Cookie`
+   * throws for some values.
+   */
   cookieOf(stamp: SessionTimes): session.Cookie {
     return this.#cookie.forStore(expiryOf(stamp, this.#policy));
   }
@@ -68,12 +71,15 @@ export class SessionRepository {
     return this.#ended.has(sid);
   }
 
-  /** Whether a log-in has just put another session in its place: the browser has that one's cookie, or is about to get it. */
+  /**
+   * Whether a log-in has just replaced this session: the browser has the cookie of the new session, or is about to
+   * receive it.
+   */
   wasReplaced(sid: string): boolean {
     return this.#ended.wasReplaced(sid);
   }
 
-  /** A session that is there and within its times. One past them is destroyed. */
+  /** Loads a session that exists and has not timed out. A session that has timed out is destroyed. */
   load(sid: string, caller?: StoreCaller): MaybePromise<LoadedSession | undefined> {
     if (this.#ended.has(sid)) {
       this.#ended.announceUse(sid);
@@ -82,7 +88,7 @@ export class SessionRepository {
     return mapMaybe(this.#store.get(sid, caller), (record) => this.#validate(sid, record));
   }
 
-  /** A session in the store that this layer has not written: express-session's own, within the time its cookie says. */
+  /** Reads a session that this layer has not written: express-session's own, while its cookie has not expired. */
   formerRecord(sid: string, caller?: StoreCaller): MaybePromise<session.SessionData | undefined> {
     if (this.#ended.has(sid)) return undefined;
     return mapMaybe(this.#store.get(sid, caller), (record) => {
@@ -95,7 +101,7 @@ export class SessionRepository {
   /**
    * Writes a session.
    *
-   * @param fresh the id was made in this request; any other must still be in the store to be written
+   * @param fresh the id was generated in this request; with any other id the session must still exist in the store
    */
   write(
     sid: string,
@@ -112,13 +118,13 @@ export class SessionRepository {
     return mapMaybe(fresh ? true : mapMaybe(this.#store.get(sid), (found) => found != null), (exists) => {
       if (!exists || this.#ended.has(sid)) return "ended";
       return mapMaybe(this.#store.set(sid, record), (outcome) => {
-        // The end may have come while the write was on its way, and reached the store first.
+        // The session may have ended during the write, and the store may have processed the end first.
         return this.#ended.has(sid) ? mapMaybe(this.#store.destroy(sid), () => "ended" as const) : outcome;
       });
     });
   }
 
-  /** Notes a use: moves the session's end without touching its data, where the store can do that. */
+  /** Records a use. Extends the session's expiry without changing its data, where the store supports that. */
   touch(sid: string, data: Readonly<Record<string, unknown>>, stamp: SessionMetadata): MaybePromise<WriteOutcome> {
     if (!this.#store.canTouch) return this.write(sid, data, stamp, false);
     return mapMaybe(this.#store.touch(sid, this.#record(data, stamp)), (found) =>
@@ -127,10 +133,10 @@ export class SessionRepository {
   }
 
   /**
-   * Ends a session for good, as `endNow` does. When the store fails, the caller is refused and the end is repeated until the
-   * store has it; but a log-in that fails leaves the old session alone.
+   * Ends a session for good, as `endNow` does. When the store fails, the call is refused and retried until the store
+   * has ended the session. Exception: a failed log-in keeps the old session.
    *
-   * @param doneLater called when a repetition has ended it, unless another call had by then
+   * @param doneLater called when a retry has ended the session, unless another call did so first
    * @returns false when the session had ended before, as far as this process and the store can tell
    */
   end(sid: string, why: EndReason = "ended", doneLater: () => void = () => undefined): MaybePromise<boolean> {
@@ -155,9 +161,9 @@ export class SessionRepository {
   }
 
   /**
-   * Ends a session: from here on its id is dead, also for a request that is still running.
+   * Ends a session: from now on its id is invalid, even for a request that is still running.
    *
-   * @param time what the store call shares with others
+   * @param time time limit shared with other store calls
    * @returns false when the session had ended before, as far as this process and the store can tell
    */
   endNow(sid: string, why: EndReason, time?: StoreTime): MaybePromise<boolean> {
@@ -165,7 +171,7 @@ export class SessionRepository {
     const ended = orElse(
       () => this.#store.destroy(sid, time),
       (error) => {
-        // Still in the store, so it must not look ended: the caller may try again.
+        // The session is still in the store, so it must not count as ended: the caller may retry.
         this.#ended.delete(sid);
         throw error;
       },
@@ -174,8 +180,8 @@ export class SessionRepository {
   }
 
   /**
-   * Ends a session that must still be alive. Of two callers that end it at once, in whatever process, one gets true; with a
-   * store that does not say what `destroy` found, both may get it.
+   * Ends a session that must still be alive. When two callers end it concurrently, in any processes, only one gets
+   * true. With a store whose `destroy` does not report what it found, both may get true.
    */
   endIfAlive(sid: string, why: EndReason): MaybePromise<boolean> {
     if (this.#ended.has(sid)) return false;
@@ -187,7 +193,7 @@ export class SessionRepository {
     return this.#store.hasIndex;
   }
 
-  /** The principal's sessions that are within their times. Only for a store with an index. */
+  /** Lists the principal's sessions that have not timed out. Only for a store with an index. */
   listOf(principalId: string): MaybePromise<readonly PrincipalSession[]> {
     const now = this.now();
     return mapMaybe(this.#store.list(principalId), (found) =>
@@ -195,12 +201,15 @@ export class SessionRepository {
     );
   }
 
-  /** The ids of the principal's sessions that began so long ago, by the store's clock. Only for a store with an index. */
+  /**
+   * Lists the ids of the principal's sessions that began at least `agoMs` ago, by the store's clock. Only for a store
+   * with an index.
+   */
   idsOf(principalId: string, agoMs: number, time?: StoreTime): MaybePromise<readonly string[]> {
     return this.#store.ids(principalId, agoMs, time);
   }
 
-  /** Says that a session ended by its time. Also called for what the memory store prunes. */
+  /** Announces that a session has timed out. Also called for sessions that the memory store prunes. */
   announceExpiry(sid: string, times: Pick<SessionMetadata, "createdAt" | "seenAt">, subject: string | undefined): void {
     this.#runtime.events.emit("session_expired", () => ({
       source: "session",
@@ -211,7 +220,7 @@ export class SessionRepository {
   }
 
   #validate(sid: string, record: session.SessionData | null | undefined): MaybePromise<LoadedSession | undefined> {
-    // Ended while the store was answering, never there, or not written by this layer: no such session.
+    // Not found, not written by this layer, or ended during the read: there is no such session.
     if (record == null || record.cookie == null || this.#ended.has(sid)) return undefined;
     const stamp = readMetadata(record);
     if (stamp === undefined) return undefined;
@@ -228,7 +237,7 @@ export class SessionRepository {
   }
 }
 
-/** Stores give the end of a session as a `Date` or as its JSON; one without an end is the store's to end. */
+/** Stores return the expiry of a session as a `Date` or as its JSON; the store itself expires a session without one. */
 function isPast(expires: unknown, now: number): boolean {
   if (expires == null) return false;
   return !(new Date(expires as string | Date).getTime() > now);

@@ -183,10 +183,10 @@ export interface SessionSettings extends z.input<typeof sessionSchema> {}
 /** Settings of sessions with every default filled in. */
 export interface ResolvedSessionSettings extends z.output<typeof sessionSchema> {}
 
-/** Where the sessions of before are found. */
+/** The cookie and secret of sessions that express-session created. */
 export type ResolvedMigrateFromSettings = NonNullable<ResolvedSessionSettings["migrateFrom"]>;
 
-/** What contradicts the development switch, which these settings do not hold themselves. Paths are those of `applySecurity`. */
+/** Settings that conflict with `debug`, which is not part of them. Paths are those of `applySecurity`. */
 export function debugContradictions(
   options: Pick<ResolvedSessionSettings, "sameSite">,
   debug: boolean,

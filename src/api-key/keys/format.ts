@@ -5,15 +5,15 @@ const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 const IN_ALPHABET = new Uint8Array(128);
 for (let i = 0; i < ALPHABET.length; i += 1) IN_ALPHABET[ALPHABET.charCodeAt(i)] = 1;
 
-/** Characters of the public id: 71 bits, so that two keys never share one. */
+/** Characters of the public id: 71 bits, which makes collisions practically impossible. */
 export const ID_LENGTH = 12;
 /** Characters of the checksum: 62^6 is the first power of 62 beyond 2^32. */
 export const CHECKSUM_LENGTH = 6;
-/** 19 base62 characters hold 113 bits: above the 112 from which ASVS 6.5.2 allows a plain hash. */
+/** 19 base62 characters hold 113 bits: more than the 112 that ASVS 6.5.2 requires for a plain hash. */
 export const MIN_SECRET_LENGTH = 19;
 export const MAX_SECRET_LENGTH = 128;
 
-/** Uniform base62 text: bytes of 248 and above are thrown away, so that no character is likelier than another. */
+/** Returns uniform base62 text: bytes of 248 and above are discarded, so that all characters are equally likely. */
 export function randomBase62(length: number): string {
   let text = "";
   while (text.length < length) {
@@ -26,7 +26,10 @@ export function randomBase62(length: number): string {
   return text;
 }
 
-/** Six base62 characters of the CRC-32 of everything before them. No security control: it lets garbage fail for free. */
+/**
+ * Returns six base62 characters of the CRC-32 of everything before them. Not a security control: it rejects malformed
+ * keys cheaply.
+ */
 export function checksum(body: string): string {
   let rest = crc32(body);
   let text = "";
@@ -37,7 +40,10 @@ export function checksum(body: string): string {
   return text;
 }
 
-/** Whether what stands from `end` on is the `checksum` of what stands before: digit by digit, without making that text. */
+/**
+ * Whether the text from `end` on is the `checksum` of the text before it. Compares digit by digit, without building the
+ * checksum.
+ */
 function hasChecksum(key: string, end: number): boolean {
   let rest = crc32(key.slice(0, end));
   for (let at = key.length - 1; at >= end; at -= 1) {
@@ -54,15 +60,15 @@ export function generateKey(prefix: string, secretLength: number): { readonly ke
   return { key: body + checksum(body), id };
 }
 
-/** Whether the text has the form of a key id; anything else is not worth a store call. */
+/** Whether the text has the form of a key id; other text is rejected without a store call. */
 export function isKeyId(text: string): boolean {
   return text.length === ID_LENGTH && isBase62(text, 0);
 }
 
 /**
- * The public id of a key of ours, or `undefined` when the text is none. The prefix may hold underscores, so nothing is
- * split at one: the id is what follows the prefix, the checksum is what stands at the end, and the secret may have any
- * length keys were ever made with.
+ * Returns the public id of a key in our format, or `undefined` for other text. The prefix may contain underscores, so
+ * the text is not split at underscores: the id follows the prefix, the checksum is at the end, and the secret may have
+ * any length that keys were ever created with.
  */
 export function keyIdOf(key: string, prefix: string): string | undefined {
   const secretLength = key.length - prefix.length - ID_LENGTH - CHECKSUM_LENGTH;

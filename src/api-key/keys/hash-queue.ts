@@ -1,9 +1,9 @@
 import { PortcullisError } from "../../core/portcullis-error.js";
 
-/** No hash could be computed now, for want of a place in the queue or of memory: the caller should come back shortly. */
+/** A hash could not be computed because the queue is full or memory is short: the caller should retry shortly. */
 export class HashUnavailableError extends PortcullisError {
   readonly code = "PORTCULLIS_HASH_UNAVAILABLE";
-  /** What Express's own error handler answers when the app passes the error on. */
+  /** Status that Express's own error handler responds with when the app forwards the error. */
   readonly status = 503;
 
   constructor(options?: ErrorOptions) {
@@ -12,24 +12,24 @@ export class HashUnavailableError extends PortcullisError {
   }
 }
 
-/** What a guess is aimed at. */
+/** The key that a guess is for. */
 export interface HashTarget {
   /** The key id. */
   readonly key: string;
   readonly owner: string;
 }
 
-/** What `run` was given, on its way through the queue. */
+/** A queued job. */
 interface Job {
-  /** Whom it is charged to: the address of a guess, the owner of a new key. */
+  /** The parties it is charged to: the address of a guess, the owner of a new key. */
   readonly callers: readonly string[];
-  /** The key of a guess, by a name that is no caller's. */
+  /** The key that is guessed, with a prefix that distinguishes it from callers. */
   readonly target: string | undefined;
-  /** All keys of its owner together. */
+  /** The owner of that key, for all of the owner's keys together. */
   readonly group: string | undefined;
   /** Its turn among the jobs of its callers, in rounds. */
   readonly turn: number;
-  /** The round it is served in: that of its turn, or a later one, after the jobs for its target that have an earlier turn. */
+  /** The round in which it runs: its turn, or a later one if jobs for the same target have an earlier turn. */
   round: number;
   begin: () => void;
   refuse: (error: HashUnavailableError) => void;
@@ -42,32 +42,33 @@ interface Party {
 }
 
 /**
- * Lets a few slow hashes run at once, a bounded number wait, and refuses the rest at once. Argon2 without such a bound lets
- * anybody fill the memory and the thread pool (keycloak/keycloak#28477). The place belongs to the job: a client that hangs
- * up frees nothing early.
+ * Runs a few slow hashes at once, queues a bounded number, and refuses the rest immediately. Without such a bound,
+ * Argon2 lets any client exhaust the memory and the thread pool (keycloak/keycloak#28477). The place belongs to the
+ * job: a client that disconnects does not free it early.
  *
- * Jobs are served in rounds, one of each caller and one for each target in a round (start-time fair queueing, Goyal et al.
- * 1996). Jobs for one target are ordered by the turns of their callers, so the holder of a key comes before the second
- * guess of anybody else. No caller holds more than half of the places, no target, and not all targets of one owner together;
- * when all are taken, or one of these has its half, the job of it that would be served last is refused. A round ends at the latest after as many jobs as there are
- * places, so new callers delay nobody for longer than that.
+ * Jobs run in rounds, with one job per caller and one per target in each round (start-time fair queueing, Goyal et al.
+ * 1996). Jobs for one target are ordered by the turns of their callers, so the owner of a key runs before the second
+ * guess of any other client. A caller, a target, or all targets of one owner together can have at most half of the
+ * places. When all places are taken, the job that would run last is refused; when one of these has its half, its own
+ * last job is refused. A round ends after at most as many jobs as there are places, so new callers delay a job no
+ * longer than that.
  */
 export class HashQueue {
   readonly #concurrency: number;
   readonly #places: number;
   readonly #share: number;
   readonly #onFull: () => void;
-  /** In the order in which they are served. */
+  /** In the order in which they will run. */
   readonly #waiting: Job[] = [];
-  /** Who holds a place, or had a job in the round that is served now. */
+  /** Parties that have a job in the queue, or had one in the current round. */
   readonly #parties = new Map<string, Party>();
   #round = 0;
   #begunInRound = 0;
   #running = 0;
 
   /**
-   * @param concurrency jobs at work at once
-   * @param waiting jobs that may wait
+   * @param concurrency number of jobs that run at once
+   * @param waiting number of jobs that may wait
    * @param onFull called when a job is refused because all places are taken
    */
   constructor(concurrency: number, waiting: number, onFull: () => void = () => undefined) {
@@ -77,19 +78,20 @@ export class HashQueue {
     this.#onFull = onFull;
   }
 
-  /** Jobs at work and waiting. */
+  /** Number of jobs running and waiting. */
   get size(): number {
     return this.#running + this.#waiting.length;
   }
 
-  /** Parties that are remembered; at most a few for each place. */
+  /** Number of parties that are tracked; at most a few for each place. */
   get parties(): number {
     return this.#parties.size;
   }
 
   /**
-   * @param callers whom the job is charged to
-   * @throws HashUnavailableError (rejects) when there is no place, or when the job lost its place to one of an earlier round
+   * @param callers the parties that the job is charged to
+   * @throws HashUnavailableError (rejects) when there is no place, or when a job of an earlier round took this job's
+   * place
    */
   async run<T>(work: () => Promise<T>, callers: readonly string[] = [], at?: HashTarget): Promise<T> {
     if (callers.some((caller) => this.#party(caller).held >= this.#share)) throw new HashUnavailableError();
@@ -106,7 +108,7 @@ export class HashQueue {
     try {
       return await work();
     } catch (error) {
-      // What argon2 itself reports is want of memory.
+      // argon2 itself fails only when it runs out of memory.
       throw new HashUnavailableError({ cause: error });
     } finally {
       this.#running -= 1;
@@ -134,7 +136,7 @@ export class HashQueue {
     this.#beginNext();
   }
 
-  /** Puts the waiting jobs in order, after those for one target have changed. */
+  /** Sorts the waiting jobs after the jobs for one target have changed. */
   #arrange(target: string | undefined): void {
     if (target !== undefined) {
       let round = this.#party(target).next;
@@ -174,7 +176,7 @@ export class HashQueue {
     for (const tag of this.#parties.keys()) this.#forget(tag);
   }
 
-  /** A party that is not there is in no place, and a change to it is lost. */
+  /** Returns a party. An unknown party has no places, and changes to the returned object are discarded. */
   #party(tag: string): Party {
     return this.#parties.get(tag) ?? { held: 0, next: 0 };
   }
@@ -187,7 +189,10 @@ export class HashQueue {
     }
   }
 
-  /** A caller that comes back after each job would be served before the second job of others; so it is kept for its round. */
+  /**
+   * Removes a party that has no job and whose round is over. Earlier removal would let a returning caller run before
+   * the second job of others.
+   */
   #forget(tag: string): void {
     const { held, next } = this.#party(tag);
     if (held <= 0 && next <= this.#round) this.#parties.delete(tag);

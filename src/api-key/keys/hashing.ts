@@ -5,17 +5,20 @@ import { deriveKey } from "../../settings/secrets.js";
 import type { KeyDigest } from "../../stores/contracts.js";
 import type { HashQueue, HashTarget } from "./hash-queue.js";
 
-/** OWASP Password Storage Cheat Sheet: argon2id with 19 MiB, two passes, one lane. 2 is the package's number for argon2id. */
+/**
+ * OWASP Password Storage Cheat Sheet: argon2id with 19 MiB, two passes, one lane. The package's number for argon2id is
+ * 2.
+ */
 export const ARGON2ID = Object.freeze({ type: 2, memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const);
 
 const PHC =
   /^\$argon2id\$v=\d{1,3}\$[mtp]=\d{1,9},[mtp]=\d{1,9},[mtp]=\d{1,9}\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{22,172}$/;
 
-/** What a comparison found. "unreadable": the record's digest is damaged, or its pepper is not among the settings. */
+/** The result of a comparison. "unreadable": the record's digest is damaged, or its pepper is not in the settings. */
 export type Comparison = "match" | "mismatch" | "unreadable";
 
 interface Pepper {
-  /** Names the pepper in a digest without revealing it, so that peppers can be rotated. */
+  /** Identifies the pepper in a digest without revealing it, so that peppers can be rotated. */
   readonly id: string;
   readonly key: KeyObject;
 }
@@ -26,8 +29,8 @@ function pepperOf(secret: Secret): Pepper {
 }
 
 /**
- * Turns whole keys into digests and compares them. The whole key is hashed, its id included, so a digest copied to
- * another record matches nothing.
+ * Computes and compares digests of keys. The hash covers the whole key with its id, so a digest copied to another
+ * record matches no key.
  */
 export class KeyHasher {
   readonly #algorithm: KeyDigest["algorithm"];
@@ -41,8 +44,8 @@ export class KeyHasher {
   }
 
   /**
-   * @param callers whom the place in the queue is charged to
-   * @throws HashUnavailableError (rejects) when argon2 has no place left
+   * @param callers the parties that the place in the queue is charged to
+   * @throws HashUnavailableError (rejects) when the argon2 queue is full
    */
   async digest(key: string, callers: readonly string[] = []): Promise<KeyDigest> {
     const pepper = this.#peppers[0];
@@ -54,8 +57,8 @@ export class KeyHasher {
   }
 
   /**
-   * @param callers whom the place in the queue is charged to: the address
-   * @throws HashUnavailableError (rejects) when argon2 has no place left
+   * @param callers the party that the place in the queue is charged to: the address
+   * @throws HashUnavailableError (rejects) when the argon2 queue is full
    */
   async compare(
     key: string,
@@ -69,7 +72,7 @@ export class KeyHasher {
     return (await this.#queue.run(() => argon2.verify(digest, key), callers, target)) ? "match" : "mismatch";
   }
 
-  /** Whether a digest is of another algorithm, pepper or parameters than new ones. */
+  /** Whether a digest uses another algorithm, pepper or parameters than new digests do. */
   async isOutdated({ algorithm, digest }: KeyDigest): Promise<boolean> {
     if (algorithm !== this.#algorithm) return true;
     if (algorithm === "hmac-sha256") return !digest.startsWith(`${this.#peppers[0]?.id}.`);
@@ -89,7 +92,7 @@ function mac(pepper: Pepper, key: string): Buffer {
   return createHmac("sha256", pepper.key).update(key).digest();
 }
 
-/** Loaded on first use: a native module that a fleet on hmac-sha256 never needs. */
+/** Loaded on first use, because it is a native module that hmac-sha256 does not need. */
 function loadArgon2(): Promise<typeof Argon2> {
   return import("argon2");
 }

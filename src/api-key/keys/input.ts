@@ -7,12 +7,12 @@ import { isStorable } from "../../stores/records.js";
 import { ApiKeyError, type ApiKeyIssue } from "../errors.js";
 import { isKeyId } from "./format.js";
 
-/** Metadata at most, in bytes of JSON. */
+/** Maximum size of metadata, in bytes of JSON. */
 export const MAX_METADATA_BYTES = 4096;
 /** Longest grace of a rotated key: 30 days, in seconds. */
 export const MAX_GRACE_SECONDS = 2_592_000;
 
-/** Text that every store keeps. */
+/** Text that every store can hold. */
 const text = (max: number): z.ZodString =>
   z
     .string()
@@ -23,7 +23,7 @@ const text = (max: number): z.ZodString =>
 
 const NOT_A_TIME =
   "Not a time: a date with time and zone (2030-01-31T12:00:00Z), milliseconds since the epoch or a Date";
-/** A date with its zone, or a number of milliseconds since the epoch, or a Date; kept as milliseconds. */
+/** A date with a time zone, milliseconds since the epoch, or a Date; converted to milliseconds. */
 const timeSchema = z
   .union([z.date(), z.iso.datetime({ offset: true, error: NOT_A_TIME }), z.number()], { error: NOT_A_TIME })
   .transform((value) => new Date(value).getTime())
@@ -65,17 +65,17 @@ const ownFields = {
   roles: unique(roleSchema, 50).default([]),
   /** When the key stops working; null: never. */
   expiresAt: timeSchema.nullable().default(null),
-  /** Addresses and CIDR ranges the key may be used from; empty: from anywhere. */
+  /** Addresses and CIDR ranges the key may be used from; empty: from any address. */
   allow: unique(addressRangeSchema, 100).default([]),
   rateLimit: keyLimitSchema.nullable().default(null),
   metadata: metadataSchema.default({}),
 };
 
-/** What a caller may say about a key of their own: no owner, no id, nothing that the service decides. */
+/** The fields that callers may set on their own keys; owner, id and fields decided by the service are excluded. */
 export const ownKeySchema = z.strictObject(ownFields);
-/** What `ApiKeyService.create` takes. */
+/** Input of `ApiKeyService.create`. */
 export const createSchema = z.strictObject({ ownerId: principalIdSchema, ...ownFields });
-/** What `ApiKeyService.rotate` takes: seconds the old key stays valid beside the new one. */
+/** Input of `ApiKeyService.rotate`: seconds the old key stays valid beside the new one. */
 export const rotateSchema = z.strictObject({
   graceSeconds: z
     .int("Not a whole number")
@@ -83,31 +83,31 @@ export const rotateSchema = z.strictObject({
     .max(MAX_GRACE_SECONDS, `More than ${MAX_GRACE_SECONDS}`)
     .default(0),
 });
-/** What `ApiKeyService.revoke` takes. */
+/** Input of `ApiKeyService.revoke`. */
 export const revokeSchema = z.strictObject({
   reason: text(200).default("revoked"),
-  /** Also ends every key made with it or with its successors, and those successors. */
+  /** Also ends every key made with this key or with its successors, and the successors themselves. */
   descendants: z.boolean().default(false),
 });
-/** What `ApiKeyService.list` takes. */
+/** Input of `ApiKeyService.list`. */
 export const pageSchema = z.strictObject({
   limit: z.int("Not a whole number").min(1, "Less than 1").max(100, "More than 100").default(50),
   after: z.string().refine(isKeyId, "Not a key id").optional(),
 });
 
-/** What `ApiKeyService.create` takes. */
+/** Input of `ApiKeyService.create`. */
 export interface CreateApiKeyInput extends z.input<typeof createSchema> {}
-/** What `ApiKeyService.rotate` takes beside the id. */
+/** Input of `ApiKeyService.rotate`, without the id. */
 export interface RotateApiKeyInput extends z.input<typeof rotateSchema> {}
-/** What `ApiKeyService.revoke` takes beside the id. */
+/** Input of `ApiKeyService.revoke`, without the id. */
 export interface RevokeApiKeyInput extends z.input<typeof revokeSchema> {}
-/** What part of an owner's keys `ApiKeyService.list` returns. */
+/** The page of an owner's keys that `ApiKeyService.list` returns. */
 export interface ListApiKeysInput extends z.input<typeof pageSchema> {}
 
 /**
- * Reads input strictly.
+ * Validates input strictly.
  *
- * @throws ApiKeyError "invalid-input" listing every issue; neither values nor names of unknown fields are repeated
+ * @throws ApiKeyError "invalid-input" listing every issue; it contains neither values nor names of unknown fields
  */
 export function readInput<Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> {
   const result = schema.safeParse(value, { reportInput: true });

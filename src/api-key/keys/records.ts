@@ -1,16 +1,22 @@
 import { deepFreeze } from "../../core/deep-freeze.js";
 import type { StoredApiKey } from "../../stores/contracts.js";
 
-/** One API key as shown to its owner: everything at rest but the digest. Times are milliseconds since the epoch. Frozen. */
+/**
+ * One API key as shown to its owner: all stored fields except the digest. Times are milliseconds since the epoch.
+ * Frozen.
+ */
 export type ApiKeyRecord = Omit<StoredApiKey, "hash">;
 
-/** Uses that are counted but not written yet. */
+/** Uses that have been counted but not written yet. */
 export interface PendingUsage {
   readonly count: number;
   readonly lastUsedAt: number;
 }
 
-/** The public view of a stored key. Names every field, so that a column added to a store never leaks by itself. */
+/**
+ * Returns the public view of a stored key. It lists every field explicitly, so that a new column in a store is not
+ * exposed by accident.
+ */
 export function publicRecord(stored: StoredApiKey, pending?: PendingUsage): ApiKeyRecord {
   return Object.freeze({
     id: stored.id,

@@ -5,21 +5,21 @@ import { StoreGuard, StoreUnavailableError } from "../../stores/health/store-gua
 import type { RateLimitStore, WindowOutcome, WindowPolicy } from "../../stores/contracts.js";
 import { SlidingWindowStore } from "../../stores/memory/sliding-window/store.js";
 
-/** One subscriber's whole IPv6 network counts as one address. */
+/** All addresses of an IPv6 subscriber's network count as one address. */
 const IPV6_SUBNET = 56;
-/** Failures taken for one key id, as a multiple of those taken from one address. */
+/** Number of failures accepted for one key id, as a multiple of those accepted from one address. */
 const PER_KEY_FACTOR = 5;
 
 type Outcome = WindowOutcome | Promise<WindowOutcome>;
 
-/** How an address is counted; also how a place in the hash queue is tagged. */
+/** Returns the form in which an address is counted, which also identifies its places in the hash queue. */
 export function countedAddress(address: string): string {
   return addressKey(address, IPV6_SUBNET);
 }
 
 /**
- * The limits of API keys: failed attempts by address and by key id, and the limit a key carries itself. When the shared
- * store fails, an in-process one takes over: a limiter that is down must neither lock everybody out nor let everybody in.
+ * The limits of API keys: failed attempts by address and by key id, and a key's own limit. When the shared store fails,
+ * an in-process store replaces it: a failing limiter must neither lock out all clients nor accept unlimited attempts.
  */
 export class KeyLimits {
   readonly #store: RateLimitStore;
@@ -28,7 +28,7 @@ export class KeyLimits {
   readonly #byAddress: WindowPolicy;
   readonly #byKey: WindowPolicy;
 
-  /** @param shared a store used by others too; not closed here */
+  /** @param shared a store that other parts use too; not closed here */
   constructor(
     failures: { limit: number; windowSeconds: number },
     runtime: Runtime,
@@ -43,34 +43,37 @@ export class KeyLimits {
     this.#byKey = { name: "api-key-failures-key", limit: failures.limit * PER_KEY_FACTOR, windowMs };
   }
 
-  /** Counts one use of a key that carries a limit, in the log of its lineage. */
+  /** Counts one use of a key with its own limit, in the log of its lineage. */
   use(policy: WindowPolicy, lineage: string, from: StoreCaller): Outcome {
     return this.#ask((store) => store.consume(policy, lineage, 1), from);
   }
 
-  /** Counts one use in this process alone: when the shared store, asked for it together with other limits, has failed. */
+  /** Counts one use in this process only, after the shared store failed when called for several limits together. */
   consumeLocally(policy: WindowPolicy, lineage: string): WindowOutcome {
     return this.#local.consume(policy, lineage, 1);
   }
 
-  /** Whether it is this store that counts. */
+  /** Whether the limits are counted in this store. */
   countIn(store: object): boolean {
     return this.#store === store;
   }
 
-  /** Milliseconds until another attempt is taken from this address; 0 when one is taken now, or the address is not known. */
+  /**
+   * Returns the milliseconds until the next attempt from this address is accepted; 0 when it is accepted now, or the
+   * address is unknown.
+   */
   async addressRetryAfter(from: StoreCaller): Promise<number> {
     if (from.client === undefined) return 0;
     const address = countedAddress(from.client);
     return (await this.#ask((store) => store.peek(this.#byAddress, address, 1), from)).retryAfterMs;
   }
 
-  /** Milliseconds until another attempt is taken for this key id; 0 when one is taken now. */
+  /** Returns the milliseconds until the next attempt for this key id is accepted; 0 when it is accepted now. */
   async keyRetryAfter(id: string, from: StoreCaller): Promise<number> {
     return (await this.#ask((store) => store.peek(this.#byKey, id, 1), from)).retryAfterMs;
   }
 
-  /** Counts a failure against the address; not allowed means: too many. */
+  /** Counts a failure against the address; the outcome is not allowed when there are too many. */
   recordAddressFailure(address: string, from: StoreCaller): Outcome {
     return this.#ask((store) => store.consume(this.#byAddress, countedAddress(address), 1), from);
   }

@@ -2,7 +2,7 @@ import type { Clock } from "../../core/clock.js";
 import type { UsageBatch } from "../../stores/contracts.js";
 import type { PendingUsage } from "../keys/records.js";
 
-/** Keys written by one store call. */
+/** Maximum number of keys written by one store call. */
 const BATCH_SIZE = 500;
 
 interface Count {
@@ -11,8 +11,8 @@ interface Count {
 }
 
 /**
- * Counts uses in memory and writes them in batches: one write per key and interval, however many requests came. A write
- * per request deadlocks and slows every request (laravel/sanctum#207, #91).
+ * Counts uses in memory and writes them in batches: one write per key and interval, regardless of the number of
+ * requests. A write per request causes deadlocks and slows every request (laravel/sanctum#207, #91).
  */
 export class UsageLog {
   readonly #write: (batch: readonly UsageBatch[]) => Promise<void>;
@@ -24,8 +24,8 @@ export class UsageLog {
   #closed = false;
 
   /**
-   * @param write the store's `addUsage`; a batch whose write rejects is kept and written again later, so a write that
-   *   was late but done counts twice
+   * @param write the store's `addUsage`; a batch whose write rejects is kept and retried later, so a write that timed
+   * out but succeeded counts twice
    * @param intervalSeconds seconds from the first unwritten use to the write
    */
   constructor(write: (batch: readonly UsageBatch[]) => Promise<void>, clock: Clock, intervalSeconds: number) {
@@ -45,17 +45,20 @@ export class UsageLog {
     this.#schedule();
   }
 
-  /** What is counted but not written. Call `settled` first, or a batch on its way is in neither place. */
+  /**
+   * Returns the uses that are counted but not written. Call `settled` first; otherwise a batch being written is missing
+   * here and in the store.
+   */
   pending(id: string): PendingUsage | undefined {
     return this.#pending.get(id);
   }
 
-  /** Resolves when no write is on its way. Never rejects. */
+  /** Resolves when no write is in progress. Never rejects. */
   async settled(): Promise<void> {
     while (this.#flushing !== undefined) await this.#flushing;
   }
 
-  /** Writes what is pending. Never rejects: what could not be written is pending again. */
+  /** Writes the pending counts. Never rejects: counts that could not be written are pending again. */
   async flush(): Promise<void> {
     await this.settled();
     if (this.#pending.size === 0) return;
@@ -67,7 +70,7 @@ export class UsageLog {
     await this.#flushing;
   }
 
-  /** Stops the timer and writes what is left, once. */
+  /** Stops the timer and writes the remaining counts, once. */
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#timer);
@@ -85,7 +88,7 @@ export class UsageLog {
       try {
         await this.#write(part);
       } catch {
-        // The store's guard has announced the outage.
+        // The store guard has announced the outage.
         for (const use of part) this.#putBack(use);
         this.#schedule();
       }

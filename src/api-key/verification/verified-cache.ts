@@ -7,31 +7,31 @@ import { endingIds } from "../../stores/records.js";
 import { type ApiKeyRecord, publicRecord } from "../keys/records.js";
 import type { AcceptedApiKey } from "./result.js";
 
-/** A key that was proved right, with everything a request needs made ready. */
+/** A verified key, with everything that its requests need. */
 export interface VerifiedKey {
-  /** The cache key of the key as presented. */
+  /** The cache key of the presented key. */
   readonly fingerprint: string;
-  /** The digest it matched: while the record still has it, the key need not be hashed again. */
+  /** The digest that the key matched: while the record still has it, the key need not be hashed again. */
   readonly digest: string;
   readonly record: ApiKeyRecord;
   readonly allow: AddressList | undefined;
   readonly limit: WindowPolicy | undefined;
-  /** The ids whose ending ends this key. */
+  /** The ids of the keys whose end also ends this key. */
   readonly ends: readonly string[];
-  /** Monotonic milliseconds until which the record is used without asking the store. */
+  /** Monotonic time in milliseconds until which the record is used without reading the store. */
   readonly freshUntil: number;
-  /** The answer of every accepted request, made once. */
+  /** The result shared by all accepted requests, built once. */
   readonly accepted: AcceptedApiKey;
 }
 
-/** Evictions known by their id; when more come, keys with makers are read again from the store. */
+/** Number of evictions known by id; beyond it, keys with makers are read again from the store. */
 const REMEMBERED_EVICTIONS = 10_000;
 
 interface Remembered extends VerifiedKey {
   readonly generation: number;
 }
 
-/** Makes ready what the requests of one key need. */
+/** Builds the cache entry of a key. */
 export function verifiedKey(stored: StoredApiKey, fingerprint: string, freshUntil: number): VerifiedKey {
   const { id, ownerId, scopes, roles, allow, rateLimit } = stored;
   const record = publicRecord(stored);
@@ -52,18 +52,18 @@ export function verifiedKey(stored: StoredApiKey, fingerprint: string, freshUnti
 }
 
 /**
- * Keys that were proved right, by key id. A key id has one right key, so a wrong one neither hits nor displaces it. The
- * key itself is not kept, only its cache key.
+ * Verified keys, by key id. Only one key is right for each id, so a wrong key neither hits nor evicts the entry. The
+ * key itself is not stored, only its cache key.
  */
 export class VerifiedCache {
   readonly #cacheKey = new CacheKey();
   readonly #entries: LRUCache<string, Remembered>;
-  /** At which generation a key was evicted. A remembered key is stale when one it descends from was evicted after it was remembered. */
+  /** Generation of each eviction. An entry is stale when one of its makers was evicted after the entry was cached. */
   readonly #evicted = new LRUCache<string, number>({
     max: REMEMBERED_EVICTIONS,
     dispose: (generation, _id, reason) => this.#forget(generation, reason),
   });
-  /** The last generation of which an eviction is no longer known: keys with makers remembered before it are read again. */
+  /** Latest generation whose evictions are no longer all known: keys with makers cached before it are read again. */
   #forgotten = 0;
   #generation = 0;
 
@@ -71,7 +71,7 @@ export class VerifiedCache {
     this.#entries = new LRUCache<string, Remembered>({ max: size });
   }
 
-  /** Rises with every eviction: what was read from the store before one is not to be believed after it. */
+  /** Increases with every eviction: a record read before an eviction must not be used after it. */
   get generation(): number {
     return this.#generation;
   }
@@ -84,7 +84,7 @@ export class VerifiedCache {
     return this.#cacheKey.digest(key);
   }
 
-  /** Comparing digests with a secret prefix tells a caller nothing through time. */
+  /** The comparison leaks nothing through timing, because the cache keys are digests with a secret prefix. */
   get(id: string, fingerprint: string): VerifiedKey | undefined {
     const entry = this.#entries.get(id);
     if (entry?.fingerprint !== fingerprint || this.#isStale(entry)) return undefined;
@@ -95,14 +95,14 @@ export class VerifiedCache {
     this.#entries.set(entry.record.id, { ...entry, generation: this.#generation });
   }
 
-  /** Forgets a key at once: it was revoked or rotated. */
+  /** Removes a key immediately: it was revoked or rotated. */
   evict(id: string): void {
     this.#generation += 1;
     this.#entries.delete(id);
     this.#evicted.set(id, this.#generation);
   }
 
-  /** Not when the same key is evicted again: then its later eviction is known. */
+  /** Records an eviction that is no longer known. Ignores one that a later eviction of the same key has replaced. */
   #forget(generation: number, reason: string): void {
     if (reason === "evict") this.#forgotten = Math.max(this.#forgotten, generation);
   }

@@ -14,7 +14,7 @@ import type { RejectedApiKey, ApiKeyFailureReason, ApiKeyVerification } from "./
 import type { UsageLog } from "./usage.js";
 import { type VerifiedCache, type VerifiedKey, verifiedKey } from "./verified-cache.js";
 
-/** What the verifier works with. `get` and `replaceHash` are the store's, bounded in time. */
+/** The dependencies of the verifier. `get` and `replaceHash` call the store with a time-out. */
 export interface VerifierParts {
   readonly prefix: string;
   readonly cacheMs: number;
@@ -25,16 +25,19 @@ export interface VerifierParts {
   readonly usage: UsageLog;
   readonly get: (id: string, from: StoreCaller) => Promise<StoredApiKey | undefined>;
   readonly replaceHash: (id: string, from: KeyDigest, to: KeyDigest) => Promise<boolean>;
-  /** While it is there and not current, a revocation elsewhere may have been missed: then the store is asked each time. */
+  /**
+   * When present and not current, this process may have missed a revocation elsewhere; then every request reads the
+   * store.
+   */
   readonly changes?: { readonly isCurrent: boolean } | undefined;
 }
 
-/** The limits of the request that presents a key, while they wait to be asked. */
+/** The pending limits of the request that presents a key. */
 export interface Waiting {
   readonly limits: PendingLimits;
   /**
-   * Deals with the key's own limit, once it is known with the others; true when the request has been answered. Absent: that
-   * limit is asked by itself, after the others.
+   * Handles the outcome of the key's own limit when it was checked together with the others; returns true when the
+   * request has been answered. If absent, that limit is checked separately, after the others.
    */
   readonly settle?: ((result: ApiKeyVerification) => boolean) | undefined;
 }
@@ -42,9 +45,9 @@ export interface Waiting {
 type Proof = VerifiedKey | { readonly problem: "unknown" | "mismatch" | "unreadable"; readonly stored?: StoredApiKey };
 
 /**
- * Says whether a key is good. Cheapest first: form and checksum, cache, limits of failures, store, hash, state of the
- * key, address, the key's own limit. An unknown id is answered without a dummy hash: ids are no secret, whoever finds
- * one still lacks 112 bits, and a hash for every invented id would hand the processor to whoever invents ids.
+ * Verifies keys. The cheapest checks come first: form and checksum, cache, failure limits, store, hash, state of the
+ * key, address, the key's own limit. An unknown id is answered without a dummy hash: ids are not secret, an attacker
+ * who finds one still lacks 112 bits, and a hash for every invented id would let attackers exhaust the processor.
  */
 export class KeyVerifier {
   readonly #parts: VerifierParts;
@@ -56,11 +59,12 @@ export class KeyVerifier {
   }
 
   /**
-   * Answers without a promise when the key is remembered (or malformed) and the limiter answers so too. Never throws.
+   * Returns no promise when the key is cached (or malformed) and the limiter responds synchronously too. Never throws.
    *
-   * @param from the request that presents the key, with the address of its client where that counts
-   * @param waiting limits of this request: a remembered key is judged while they wait, and its own limit joins them; anything
-   * else begins when they agree. When they refuse, the request has been answered and the promise stays open.
+   * @param from the request that presents the key, with the client's address where it counts
+   * @param waiting pending limits of this request: a cached key is checked before they are, and its own limit is
+   * checked with them. All other work begins after they allow the request. If they refuse it, the request has been
+   * answered and the promise stays pending.
    */
   check(key: string, from: StoreCaller, waiting?: Waiting): ApiKeyVerification | Promise<ApiKeyVerification> {
     const { prefix, runtime, cache, changes } = this.#parts;
@@ -73,7 +77,7 @@ export class KeyVerifier {
     return afterLimits(waiting, () => this.#lookUp(key, id, fingerprint, known, from));
   }
 
-  /** Waits for upgrades of digests that are under way. */
+  /** Waits for digest upgrades that are in progress. */
   async close(): Promise<void> {
     await Promise.all(this.#upgrades.values());
   }
@@ -87,8 +91,8 @@ export class KeyVerifier {
   ): Promise<ApiKeyVerification> {
     from.credential = id;
     try {
-      // A key that proved right in this process is past the limits: attempts on a key, or from behind the same
-      // gateway, do not lock its owner out.
+      // A key already verified in this process bypasses the failure limits: attempts on a key, or from the same
+      // gateway, do not lock out its owner.
       if (known === undefined) {
         const waitMs = await this.#waitMs(id, from);
         if (waitMs > 0) return notAccepted("too-many-failures", waitMs);
@@ -136,7 +140,7 @@ export class KeyVerifier {
     let proved = digest;
     for (let attempt = 1; ; attempt += 1) {
       const generation = cache.generation;
-      // From here on, not from the end of the hash, which may have waited: the record is as old as the read.
+      // Measured from the read, not from the end of the hash, which may have waited: the record is as old as the read.
       const freshUntil = runtime.clock.monotonic() + cacheMs;
       let stored: StoredApiKey | undefined;
       try {
@@ -158,7 +162,8 @@ export class KeyVerifier {
         if (stateProblem(stored, runtime.clock.now()) === undefined) this.#upgrade(key, stored, fingerprint);
         return entry;
       }
-      // A key was revoked while we looked; if it was this one, what we read is old. Read again, without hashing again.
+      // A key was revoked during the look-up. It may have been this one, so read the record again; the hash is not
+      // repeated.
       if (attempt === 3) return entry;
     }
   }
@@ -221,7 +226,10 @@ export class KeyVerifier {
     return afterFailure(reason, fromAddress, key);
   }
 
-  /** Moves a record to the algorithm, pepper and parameters of the settings, beside the request. Tried again on the next look-up. */
+  /**
+   * Updates a digest to the algorithm, pepper and parameters of the settings, in the background. A failure is retried
+   * at the next look-up.
+   */
   #upgrade(key: string, stored: StoredApiKey, fingerprint: string): void {
     if (this.#upgrades.has(stored.id)) return;
     const work = this.#replaceDigest(key, stored, fingerprint).then(
@@ -251,11 +259,11 @@ function entryOf(stored: StoredApiKey, fingerprint: string, freshUntil: number):
   try {
     return verifiedKey(stored, fingerprint, freshUntil);
   } catch {
-    return undefined; // an address list that somebody else wrote into the store
+    return undefined; // the store contains an address list that this service did not write
   }
 }
 
-/** The attempt that is one too many learns that, and not whether the key was right. */
+/** An attempt that exceeds the limit gets only that result; it does not reveal whether the key was right. */
 function afterFailure(
   reason: ApiKeyFailureReason,
   outcome: WindowOutcome | undefined,
@@ -270,7 +278,7 @@ function notAccepted(
   waitMs: number,
   key?: { id: string; ownerId: string },
 ): RejectedApiKey {
-  // RFC 9110 section 10.2.3: whole seconds; rounded up, so that who waits is not early.
+  // RFC 9110 section 10.2.3: whole seconds; rounded up, so that a client does not retry too early.
   const retryAfterSeconds = Math.max(1, Math.ceil(waitMs / 1000));
   return key === undefined
     ? { ok: false, reason, retryAfterSeconds }

@@ -20,24 +20,24 @@ import { verifySignature } from "./verify-compact.js";
 export interface SignedAccessToken {
   readonly token: string;
   readonly jti: string;
-  /** Seconds it is good for. */
+  /** Lifetime in seconds. */
   readonly expiresIn: number;
 }
 
-/** What a presented access token turned out to be. `claims` also when it was right but revoked. */
+/** The result of verifying an access token. `claims` is also present when the token is valid but revoked. */
 export type AccessVerdict =
   | { readonly ok: true; readonly claims: AccessTokenClaims }
   | { readonly ok: false; readonly code: TokenErrorCode; readonly claims?: AccessTokenClaims };
 
-/** When a token is made. */
+/** The time at which a token is issued. */
 export interface IssueTime {
   /** Wall clock, in milliseconds. */
   readonly now: number;
-  /** The same, or later by as much as it takes to come after every revocation that is past (see `IssueClock`). */
+  /** The same time, or later by as much as needed to follow every past revocation (see `IssueClock`). */
   readonly stamp: number;
 }
 
-/** Makes access tokens and checks everything about them that needs no store. */
+/** Signs access tokens, and performs every check of them that needs no store. */
 export class AccessTokens {
   readonly #ring: KeyRing;
   readonly #policy: ClaimsPolicy;
@@ -61,7 +61,7 @@ export class AccessTokens {
     };
   }
 
-  /** @throws TokenError `invalid-input` when the token would be too long to be taken again */
+  /** @throws TokenError `invalid-input` when the token would be too long to be accepted again */
   sign(grant: Grant, at: IssueTime, familyId?: string): SignedAccessToken {
     const iat = Math.floor(at.now / 1000);
     const expiresIn = this.#policy.maxLifeSeconds;
@@ -88,7 +88,10 @@ export class AccessTokens {
     return { token, jti, expiresIn };
   }
 
-  /** Form, type, key, signature, then claims: nothing in the payload is looked at before the signature matched (ASVS 9.1.1). Never throws. */
+  /**
+   * Checks form, type, key, signature and then claims; the payload is not read before the signature has matched (ASVS
+   * 9.1.1). Never throws.
+   */
   verify(token: unknown, now: number): ClaimsVerdict {
     const known = typeof token === "string" ? this.#verified?.get(token) : undefined;
     if (known === undefined) return this.#verifyNew(token, now);
@@ -111,7 +114,10 @@ export class AccessTokens {
   }
 }
 
-/** When a token was issued, in milliseconds: by our own claim, or by `iat` in a token another service made with our key. */
+/**
+ * Returns when a token was issued, in milliseconds: from our own claim, or from `iat` in a token that another service
+ * signed with our key.
+ */
 export function issuedAt(claims: AccessTokenClaims): number {
   return claims.iat_ms ?? Math.floor(claims.iat * 1000);
 }

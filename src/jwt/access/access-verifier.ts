@@ -13,7 +13,7 @@ export class AccessVerifier {
   readonly #clock: Clock;
   readonly #onStoreError: "deny" | "allow";
 
-  /** @param onStoreError what to do with a good token when the store cannot say whether it is revoked */
+  /** @param onStoreError whether a valid token is accepted when the store cannot report whether it is revoked */
   constructor(tokens: AccessTokens, store: GuardedTokenStore, clock: Clock, onStoreError: "deny" | "allow") {
     this.#tokens = tokens;
     this.#store = store;
@@ -21,13 +21,13 @@ export class AccessVerifier {
     this.#onStoreError = onStoreError;
   }
 
-  /** The verdict on a token; no promise while the store answers at once. Never throws, never rejects. */
+  /** Verifies a token. Returns no promise when the store responds synchronously. Never throws, never rejects. */
   check(token: unknown, caller?: StoreCaller): AccessVerdict | Promise<AccessVerdict> {
     const verdict = this.#tokens.verify(token, this.#clock.now());
     if (!verdict.ok) return verdict;
     const { claims } = verdict;
     try {
-      // After the signature, so that nobody learns which ids are revoked by making tokens up (auth0/express-jwt#100).
+      // Checked after the signature, so that forged tokens cannot reveal which ids are revoked (auth0/express-jwt#100).
       const revoked = this.#store.isRevoked(
         { jti: claims.jti, subject: claims.sub, issuedAt: issuedAt(claims), familyId: claims.fam },
         caller,

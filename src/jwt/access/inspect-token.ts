@@ -2,7 +2,9 @@ import { MAX_CREDENTIAL_LENGTH } from "../../core/http/authorization.js";
 import type { JwtAlgorithm } from "../keys/algorithms.js";
 import type { TokenErrorCode } from "../errors.js";
 
-/** What is read of a JOSE header. jku, x5u, jwk and x5c are not: keys come from the settings alone (ASVS 9.1.3). */
+/**
+ * The JOSE header fields that are read. jku, x5u, jwk and x5c are not: keys come only from the settings (ASVS 9.1.3).
+ */
 export interface TokenHeader {
   readonly alg: JwtAlgorithm;
   readonly kid: string | undefined;
@@ -16,16 +18,19 @@ const MALFORMED: Inspection = Object.freeze({ ok: false, code: "malformed" });
 const WRONG_ALGORITHM: Inspection = Object.freeze({ ok: false, code: "algorithm" });
 const CRITICAL: Inspection = Object.freeze({ ok: false, code: "critical-header" });
 
-/** Three parts of the base64url alphabet. The dot is in none of the classes, so there is one way to match and time is linear. */
+/**
+ * Three parts of the base64url alphabet. The dot is in none of the character classes, so there is only one way to match
+ * and the time is linear.
+ */
 const COMPACT = /^([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)$/;
 
 /**
- * What can be said of a token before its signature is looked at: the length, the compact form of RFC 7515 section 7.1 in
- * canonical base64url, and a header that is an object, names exactly the expected algorithm and demands no extension.
- * jsonwebtoken checks none of the last three as strictly (auth0/node-jsonwebtoken#1032; Wycheproof JWS 375). Pure.
+ * Checks a token before its signature: the length, the compact form of RFC 7515 section 7.1 in canonical base64url, and
+ * a header that is an object, has exactly the expected algorithm and requires no extension. jsonwebtoken checks the
+ * last three less strictly (auth0/node-jsonwebtoken#1032; Wycheproof JWS 375). Pure.
  *
- * A name that stands twice in the JSON header counts with its last value, as in every JSON.parse (RFC 7515 section 4
- * leaves that choice). jsonwebtoken reads it in the same way, so both see the same header.
+ * The last value of a duplicate name in the JSON header counts, as in every JSON.parse (RFC 7515 section 4 allows
+ * this). jsonwebtoken does the same, so both see the same header.
  */
 export function inspectToken(token: unknown, algorithm: JwtAlgorithm): Inspection {
   if (typeof token !== "string" || token.length > MAX_CREDENTIAL_LENGTH) return MALFORMED;
@@ -35,11 +40,11 @@ export function inspectToken(token: unknown, algorithm: JwtAlgorithm): Inspectio
   if (!isCanonical(header) || !isCanonical(payload) || !isCanonical(signature)) return MALFORMED;
   const fields = jsonObject(header);
   if (fields === undefined) return MALFORMED;
-  // Compared as it is: "none", "hs256" and 256 are all just not the one algorithm.
+  // Compared exactly: "none", "hs256" and 256 all differ from the expected algorithm.
   if (fields.alg !== algorithm) return WRONG_ALGORITHM;
-  // RFC 7515 section 4.1.11: an extension that must be understood, and none is.
+  // RFC 7515 section 4.1.11: crit lists extensions that must be understood, and none is supported.
   if (Object.hasOwn(fields, "crit")) return CRITICAL;
-  // RFC 7797's b64 has no meaning without crit; with it the signature covers other bytes than we decode.
+  // RFC 7797's b64 has no meaning without crit; with it the signature covers bytes other than the decoded ones.
   if (Object.hasOwn(fields, "b64")) return CRITICAL;
   const { kid, typ } = fields;
   if (kid !== undefined && typeof kid !== "string") return MALFORMED;
@@ -48,11 +53,11 @@ export function inspectToken(token: unknown, algorithm: JwtAlgorithm): Inspectio
 
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/** Last characters whose unused low bits (4 after two characters, 2 after three) are zero. */
+/** Valid last characters: their unused low bits (4 after two characters, 2 after three) are zero. */
 const ENDS_TWO = new Set([...ALPHABET].filter((_char, value) => value % 16 === 0));
 const ENDS_THREE = new Set([...ALPHABET].filter((_char, value) => value % 4 === 0));
 
-/** RFC 4648 section 3.5: the bits that encode nothing must be zero, or one token has many spellings. */
+/** RFC 4648 section 3.5: the unused bits must be zero; otherwise one token has several encodings. */
 function isCanonical(part: string): boolean {
   switch (part.length % 4) {
     case 0:

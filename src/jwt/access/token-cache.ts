@@ -1,21 +1,21 @@
 import { LRUCache } from "lru-cache";
 
-/** Characters of tokens kept for each entry, on average: a token may be eight times as long, and then fewer are kept. */
+/** Average number of characters per entry. A token may be eight times as long; then the cache holds fewer. */
 const CHARACTERS_EACH = 1024;
 
 /**
- * Payloads of tokens whose signature matched, by the token as presented: a client sends the same one for as long as it is good,
- * and its signature does not change its mind. Nothing else is remembered: times, audience and revocation are decided anew for
- * every request, from this payload.
+ * Payloads of tokens whose signature matched, by the presented token: a client sends the same token until it expires,
+ * and the result of its signature check never changes. Nothing else is cached: times, audience and revocation are
+ * checked for every request, from this payload.
  *
- * The token itself is the key. A look-up compares texts only where the hash V8 makes of the whole text, with a seed of this
- * process, is the same, so time tells nobody how much of a guess was right. Tokens that are refused are not remembered:
- * a flood of them displaces nothing.
+ * The token itself is the key. A look-up compares strings only when V8's hash of the whole string, with a seed of this
+ * process, is equal, so timing does not reveal how much of a guess was right. Refused tokens are not cached: a flood of
+ * them evicts no entry.
  */
 export class VerifiedTokens {
   readonly #payloads: LRUCache<string, object>;
 
-  /** @param size tokens remembered at most, at least 1; the least recently used goes first */
+  /** @param size maximum number of tokens, at least 1; the least recently used is evicted first */
   constructor(size: number) {
     this.#payloads = new LRUCache({
       max: size,
@@ -32,7 +32,7 @@ export class VerifiedTokens {
     return this.#payloads.get(token);
   }
 
-  /** @param payload frozen: every request of this token will see it */
+  /** @param payload frozen: all requests with this token share it */
   add(token: string, payload: object): void {
     this.#payloads.set(token, payload);
   }

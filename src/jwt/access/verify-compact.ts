@@ -4,8 +4,8 @@ import { ALGORITHMS, type JwtAlgorithm } from "../keys/algorithms.js";
 import type { TokenErrorCode } from "../errors.js";
 
 /**
- * One algorithm each, made once. Times are not left to jsonwebtoken: it reads the machine's clock, tolerates a missing `exp`
- * and an infinite one; `decideClaims` is stricter.
+ * Options for each algorithm, built once. jsonwebtoken does not check the times: it reads the system clock and
+ * tolerates a missing or infinite `exp`; `decideClaims` is stricter.
  */
 const VERIFY_OPTIONS = new Map<JwtAlgorithm, jwt.VerifyOptions>(
   ALGORITHMS.map((algorithm) => [
@@ -19,12 +19,13 @@ export type SignatureVerdict =
 
 const MISMATCH: SignatureVerdict = Object.freeze({ ok: false, code: "signature" });
 
-/** The signature alone, by jsonwebtoken. Call only after `inspectToken`. Never throws. */
+/** Verifies only the signature, with jsonwebtoken. Call it only after `inspectToken`. Never throws. */
 export function verifySignature(token: string, key: KeyObject, algorithm: JwtAlgorithm): SignatureVerdict {
   try {
     return { ok: true, payload: jwt.verify(token, key, VERIFY_OPTIONS.get(algorithm)) };
   } catch {
-    // Whatever it throws (JsonWebTokenError, a TypeError on odd payloads, node:crypto's own) means the same.
+    // Every error (JsonWebTokenError, a TypeError on odd payloads, an error of node:crypto) means that the signature
+    // does not match.
     return MISMATCH;
   }
 }

@@ -1,4 +1,4 @@
-/** The signature algorithms of RFC 7518 section 3.1 that jsonwebtoken knows; `none` is not one of them. */
+/** The signature algorithms of RFC 7518 section 3.1 that jsonwebtoken supports, without `none`. */
 export const ALGORITHMS = [
   "HS256",
   "HS384",
@@ -16,14 +16,14 @@ export const ALGORITHMS = [
 
 export type JwtAlgorithm = (typeof ALGORITHMS)[number];
 
-/** HMAC, RSA PKCS #1 v1.5, RSA-PSS, ECDSA. A manager works with one algorithm, so with one family. */
+/** HMAC, RSA PKCS #1 v1.5, RSA-PSS, ECDSA. A manager has one algorithm, and therefore one family. */
 export type AlgorithmFamily = "HS" | "RS" | "PS" | "ES";
 
 export function familyOf(algorithm: JwtAlgorithm): AlgorithmFamily {
   return algorithm.slice(0, 2) as AlgorithmFamily;
 }
 
-/** Bits of the SHA-2 hash the algorithm is built on. */
+/** Bits of the SHA-2 hash that the algorithm uses. */
 export function hashBits(algorithm: JwtAlgorithm): 256 | 384 | 512 {
   return Number(algorithm.slice(2)) as 256 | 384 | 512;
 }

@@ -1,30 +1,30 @@
 import { createHash, createHmac, createPublicKey, type KeyObject } from "node:crypto";
 
-/** The public numbers of a key as RFC 7517 writes them. */
+/** The public parameters of a key, in the form of RFC 7517. */
 export type PublicJwk =
   | { readonly kty: "RSA"; readonly n: string; readonly e: string }
   | { readonly kty: "EC"; readonly crv: string; readonly x: string; readonly y: string };
 
 /**
- * The name of a key when none is given: for a key pair the thumbprint of RFC 7638, for a secret 96 bits of an HMAC under
- * it, which tell nothing more than any token signed with it does.
+ * Returns the default id of a key: for a key pair the thumbprint of RFC 7638, for a secret 96 bits of an HMAC under it,
+ * which reveal no more than any token signed with it.
  */
 export function derivedKid(key: KeyObject): string {
   if (key.type === "secret")
     return createHmac("sha256", key).update("portcullis/v1/kid").digest("base64url").slice(0, 16);
   const jwk = publicJwk(key);
-  // RFC 7638 section 3.2: the required members only, in lexicographic order, no white space.
+  // RFC 7638 section 3.2: only the required members, in lexicographic order, without white space.
   const members =
     jwk.kty === "RSA" ? { e: jwk.e, kty: jwk.kty, n: jwk.n } : { crv: jwk.crv, kty: jwk.kty, x: jwk.x, y: jwk.y };
   return createHash("sha256").update(JSON.stringify(members)).digest("base64url");
 }
 
-/** The public half of a private key; a public key as it is. */
+/** Returns the public half of a private key; returns a public key unchanged. */
 export function publicHalf(key: KeyObject): KeyObject {
   return key.type === "private" ? createPublicKey(key) : key;
 }
 
-/** The public half as a JWK without metadata. */
+/** Returns the public half as a JWK without metadata. */
 export function publicJwk(key: KeyObject): PublicJwk {
   const half = publicHalf(key);
   const plain = half.asymmetricKeyType === "rsa-pss" ? withoutPssParameters(half) : half;
@@ -35,8 +35,8 @@ export function publicJwk(key: KeyObject): PublicJwk {
 }
 
 /**
- * Node exports no JWK of an rsa-pss key. Its SubjectPublicKeyInfo (RFC 5280 section 4.1) ends in a BIT STRING that holds
- * the same RSAPublicKey (RFC 8017 appendix A.1.1) a plain RSA key has.
+ * Removes the PSS parameters, because Node exports no JWK of an rsa-pss key. Its SubjectPublicKeyInfo (RFC 5280 section
+ * 4.1) ends in a BIT STRING with the same RSAPublicKey (RFC 8017 appendix A.1.1) as a plain RSA key.
  */
 function withoutPssParameters(key: KeyObject): KeyObject {
   const spki = key.export({ format: "der", type: "spki" });
@@ -47,7 +47,10 @@ function withoutPssParameters(key: KeyObject): KeyObject {
   return createPublicKey({ key: spki.subarray(bits.start + 1, bits.end), format: "der", type: "pkcs1" });
 }
 
-/** Where the content of the DER element at `at` begins and ends. The input is Node's own output, so it is well formed. */
+/**
+ * Returns where the content of the DER element at `at` begins and ends. The input is Node's own output, so it is well
+ * formed.
+ */
 function derContent(der: Buffer, at: number): { start: number; end: number } {
   const first = der.readUInt8(at + 1);
   if (first < 0x80) return { start: at + 2, end: at + 2 + first };

@@ -12,8 +12,8 @@ interface RingKey {
 }
 
 /**
- * The keys of one manager, as KeyObjects made once: a string would be parsed again on each call, at thirty times the cost
- * (auth0/node-jsonwebtoken#1046). The first signs, all verify.
+ * The keys of one manager, parsed once to KeyObjects: a string would be parsed again on each call, at thirty times the
+ * cost (auth0/node-jsonwebtoken#1046). The first key signs, all keys verify.
  */
 export class KeyRing {
   readonly algorithm: JwtAlgorithm;
@@ -36,7 +36,7 @@ export class KeyRing {
   }
 
   /**
-   * @param secretKey the root secrets, from which keys are derived when the options name none
+   * @param secretKey the root secrets, from which keys are derived when the options have none
    * @throws SettingsError when there is neither a key nor a root secret
    */
   static from(options: ResolvedJwtSettings, secretKey: readonly Secret[] | undefined): KeyRing {
@@ -80,7 +80,10 @@ export class KeyRing {
     return [...this.#byKid.keys()];
   }
 
-  /** The key that verifies a token naming `kid`. A token without one is tried only where there is no choice. */
+  /**
+   * Returns the key that verifies a token with this `kid`. A token without a `kid` is accepted only when the ring has
+   * one key.
+   */
   find(kid: string | undefined): KeyObject | undefined {
     if (kid !== undefined) return this.#byKid.get(kid)?.verifies;
     if (this.#byKid.size !== 1) return undefined;
@@ -88,7 +91,7 @@ export class KeyRing {
     return undefined;
   }
 
-  /** Public keys by kid; none for an HMAC ring, whose keys are all secret. */
+  /** Returns the public keys by kid; none for an HMAC ring, whose keys are all secret. */
   publicKeys(): readonly { kid: string; key: KeyObject }[] {
     return [...this.#byKid.values()]
       .filter(({ verifies }) => verifies.type === "public")
@@ -100,7 +103,10 @@ function secretKeyOf(secret: Secret): KeyObject {
   return createSecretKey(Buffer.from(secret.reveal()));
 }
 
-/** RFC 7518 section 3.2: a key as long as the hash. A longer one has a label of its own, or its first half would be HS256's key. */
+/**
+ * RFC 7518 section 3.2: the key is as long as the hash. Each length has its own label; otherwise the first half of a
+ * longer key would be the key of HS256.
+ */
 function derivedKey(secret: Secret, algorithm: JwtAlgorithm): KeyObject {
   if (algorithm === "HS256") return deriveKey(secret, "jwt");
   return createSecretKey(

@@ -9,7 +9,7 @@ const FORMS: Readonly<Record<Half, string>> = {
     "Give a PEM with its line breaks: SPKI (BEGIN PUBLIC KEY), PKCS #1 (BEGIN RSA PUBLIC KEY) or a certificate; or crypto.createPublicKey(…).",
 };
 
-/** What is wrong with a text that node:crypto does not read as a key. Quotes nothing of the text. */
+/** Describes why node:crypto cannot read a text as a key. Quotes no part of the text. */
 export function pemProblem(text: string, half: Half): KeyProblem {
   const wrong = (message: string, remedy: string = FORMS[half]): KeyProblem => ({
     code: "wrong-value",

@@ -4,12 +4,15 @@ import { publicJwk } from "./key-ids.js";
 /** RFC 7518 section 3.3 (a MUST). ASVS 11.2.3 asks for 3072 for new keys. */
 const MIN_RSA_BITS = 2048;
 
-/** FIPS 186-5 appendix A.1.1. With 1 every message is its own signature; under 3 signatures have been forged again and again. */
+/**
+ * FIPS 186-5 appendix A.1.1. With 1 every message is its own signature; with exponents below 3 signatures have been
+ * forged repeatedly.
+ */
 const MIN_EXPONENT = 65_537;
 
 const REMEDY = "Make one with: openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072";
 
-/** Why an RSA key, of whichever algorithm, is too weak to sign with, or `undefined` when nothing speaks against it. */
+/** Returns why an RSA key is too weak to sign with, for any algorithm, or `undefined` when no weakness is found. */
 export function rsaWeakness(
   key: KeyObject,
 ): { readonly code: "weak-secret"; readonly message: string; readonly remedy: string } | undefined {
@@ -30,15 +33,16 @@ export function rsaWeakness(
   };
 }
 
-/** The primes that every factor of such a key was built around. */
+/** The small primes on which the factors of such a key are based. */
 const PRIMES = [
   3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109, 113,
   127, 131, 137, 139, 149, 151, 157, 163, 167,
 ];
 
 /**
- * Nemec and others, "The Return of Coppersmith's Attack" (2017), section 4: some smart cards and TPMs made primes that are
- * powers of 65537 modulo each of the small primes, and so is their product. One sound key in 2^27 is so by chance.
+ * Nemec and others, "The Return of Coppersmith's Attack" (2017), section 4: some smart cards and TPMs generated primes
+ * that are powers of 65537 modulo each of the small primes, and so is their product. One sound key in 2^27 matches by
+ * chance.
  */
 function isRecognisable(key: KeyObject): boolean {
   const jwk = publicJwk(key);

@@ -6,7 +6,7 @@ import { secretSchema } from "../../settings/secrets.js";
 import type { KeyProblem } from "./validation.js";
 import { pemProblem } from "./pem-problem.js";
 
-/** What a key may be given as. A parsed key is a KeyObject, which prints nothing of itself. */
+/** The accepted forms of a key. A parsed key is a KeyObject, which prints no key material. */
 export type JwtKeyInput = string | Secret | KeyObject;
 
 function keySchema(half: "private" | "public"): z.ZodType<KeyObject, JwtKeyInput> {
@@ -31,10 +31,13 @@ function keySchema(half: "private" | "public"): z.ZodType<KeyObject, JwtKeyInput
     });
 }
 
-/** The key, or what is wrong with the text. An error of node:crypto is not passed on: it may quote its input. */
+/**
+ * Returns the key, or a description of the problem. The error of node:crypto is dropped, because it may quote its
+ * input.
+ */
 function read(pem: string, half: "private" | "public"): KeyObject | KeyProblem {
   try {
-    // createPublicKey would take a private key and drop its private half, and the mistake would never be seen.
+    // createPublicKey would accept a private key and drop its private half, and the mistake would stay unnoticed.
     return half === "private" || pem.includes("PRIVATE KEY-----") ? createPrivateKey(pem) : createPublicKey(pem);
   } catch {
     return pemProblem(pem, half);

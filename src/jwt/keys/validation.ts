@@ -19,7 +19,7 @@ const KEY_TYPES: Readonly<Record<Exclude<AlgorithmFamily, "HS">, readonly string
   ES: ["ec"],
 };
 
-/** Why an asymmetric key does not fit the algorithm, or `undefined` when it does. */
+/** Returns why an asymmetric key does not fit the algorithm, or `undefined` when it does. */
 export function keyProblem(key: KeyObject, algorithm: JwtAlgorithm): KeyProblem | undefined {
   const family = familyOf(algorithm);
   const bits = hashBits(algorithm);
@@ -50,7 +50,7 @@ export function keyProblem(key: KeyObject, algorithm: JwtAlgorithm): KeyProblem 
   return rsaWeakness(key) ?? (type === "rsa-pss" ? pssProblem(key, algorithm) : undefined);
 }
 
-/** A key of type rsa-pss carries its own hash and salt length, and they must be those of the algorithm (RFC 7518 section 3.5). */
+/** A key of type rsa-pss has its own hash and salt length, which must match the algorithm (RFC 7518 section 3.5). */
 function pssProblem(key: KeyObject, algorithm: JwtAlgorithm): KeyProblem | undefined {
   const bits = hashBits(algorithm);
   const { hashAlgorithm, mgf1HashAlgorithm, saltLength } = key.asymmetricKeyDetails ?? {};
@@ -64,7 +64,10 @@ function pssProblem(key: KeyObject, algorithm: JwtAlgorithm): KeyProblem | undef
   };
 }
 
-/** Text that is itself a key: as an HMAC secret it would be known to everyone who has the public key (CVE-2016-10555 and its heirs). */
+/**
+ * Whether a text is itself an asymmetric key: as an HMAC secret it would be known to everyone with the public key
+ * (CVE-2016-10555 and its successors).
+ */
 export function looksLikeAsymmetricKey(text: string): boolean {
   return isKeyText(text) || isEncodedKey(text, "hex") || isEncodedKey(text, "base64");
 }
@@ -82,17 +85,17 @@ const WRITTEN_IN = { hex: /^[0-9A-Fa-f:\s]+$/, base64: /^[A-Za-z0-9+/_=\s-]+$/ }
 function isEncodedKey(text: string, encoding: keyof typeof WRITTEN_IN): boolean {
   if (!WRITTEN_IN[encoding].test(text)) return false;
   const bytes = Buffer.from(encoding === "hex" ? text.replace(/[:\s]/g, "") : text, encoding);
-  // Every DER form is a SEQUENCE; one random secret in 256 begins like one, and none is a key.
+  // Every DER form is a SEQUENCE; one random secret in 256 has the same first byte, but none parses as a key.
   return (
     isKeyText(bytes.toString("latin1")) || (bytes[0] === 0x30 && PUBLIC_DER.some((read) => reads(() => read(bytes))))
   );
 }
 
-/** How a public key is handed around without PEM's lines, `x5c` of a JWK included. */
+/** Encodings of a public key without PEM's lines, including `x5c` of a JWK. */
 const PUBLIC_DER: readonly ((der: Buffer) => KeyObject)[] = [
   (der) => createPublicKey({ key: der, format: "der", type: "spki" }),
   (der) => createPublicKey({ key: der, format: "der", type: "pkcs1" }),
-  // Node reads a certificate here in PEM alone.
+  // Node reads certificates here only as PEM.
   (der) =>
     createPublicKey(
       `-----BEGIN CERTIFICATE-----\n${der.toString("base64").replace(/.{64}/g, "$&\n")}\n-----END CERTIFICATE-----\n`,

@@ -1,19 +1,20 @@
 import type { StoredRefreshToken } from "../../stores/contracts.js";
 
-/** What is to be done with a refresh token whose secret proved right. */
+/** How to handle a refresh token whose secret is right. */
 export type RefreshDecision = "rotate" | "replay" | "reuse" | "revoked" | "expired";
 
-/** Longest grace; also how far the clocks of two servers may be apart before a replay counts as reuse. */
+/** Longest grace; also the largest clock difference between two servers at which a replay does not count as reuse. */
 const MAX_GRACE_MS = 60_000;
 
 /**
- * The rule of refresh rotation (ASVS 10.4.5, RFC 9700 section 4.14.2). A token is used once. Used again within the grace time it
- * gives the same successor, so that a client that races with itself or lost an answer stays logged in; but only while that
- * successor lies unused, or an ancestor would do (django-oauth-toolkit#1617). Otherwise somebody has a copy: reuse. A token
- * whose successor is known to have reached nobody is never reuse: its owner was told to come again. It gives the successor
- * for as long as that is sealed, and has expired then. Pure.
+ * The rule of refresh rotation (ASVS 10.4.5, RFC 9700 section 4.14.2). A token is used once. A second use within the
+ * grace time returns the same successor, so that a client that sends concurrent requests or loses a response stays
+ * logged in. This requires that the successor is unused; otherwise an ancestor would work too
+ * (django-oauth-toolkit#1617). Any other second use means that the token was copied: reuse. A token whose successor is
+ * known to be undelivered never counts as reuse, because its owner was asked to retry. It returns the successor for as
+ * long as the encrypted successor is kept, and then counts as expired. Pure.
  *
- * @param successor the token it was exchanged for, when it was and the record is still there
+ * @param successor the token it was exchanged for, if it was and the record still exists
  * @param now milliseconds since the epoch
  */
 export function decideRefresh(
@@ -24,7 +25,7 @@ export function decideRefresh(
 ): RefreshDecision {
   if (token.revokedAt !== null) return "revoked";
   if (now >= token.familyExpiresAt) return "expired";
-  // Before its own expiry: an old token that was used is still a sign of theft while the family lives.
+  // Checked before the token's own expiry: use of an old, already used token indicates theft while the family lives.
   if (token.usedAt !== null) {
     const elapsed = now - token.usedAt;
     const isUndelivered = token.undeliveredAt != null;

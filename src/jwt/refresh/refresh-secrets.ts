@@ -12,14 +12,17 @@ import type { Secret } from "../../core/secret.js";
 import { deriveKey } from "../../settings/secrets.js";
 import type { ResolvedJwtSettings } from "../settings.js";
 
-/** The two halves of a refresh token: the id finds the record, the secret proves that the caller holds the token. */
+/** The two halves of a refresh token: the id locates the record, the secret proves that the caller has the token. */
 export interface RefreshToken {
   readonly id: string;
   /** 256 random bits, base64url. */
   readonly secret: string;
 }
 
-/** `rt_`, 128 bits of id, a dot, 256 bits of secret. Secret scanners know it by its beginning; an access token never looks like it. */
+/**
+ * `rt_`, 128 bits of id, a dot, 256 bits of secret. Secret scanners recognise the prefix, and no access token has this
+ * form.
+ */
 const FORM = /^rt_([A-Za-z0-9_-]{22})\.([A-Za-z0-9_-]{43})$/;
 
 export function newRefreshToken(): RefreshToken {
@@ -30,14 +33,17 @@ export function formatRefreshToken({ id, secret }: RefreshToken): string {
   return `rt_${id}.${secret}`;
 }
 
-/** The halves of a presented token, or `undefined` when it is of another form. */
+/** Returns the halves of a presented token, or `undefined` when its form is wrong. */
 export function parseRefreshToken(text: unknown): RefreshToken | undefined {
   if (typeof text !== "string" || text.length !== 69) return undefined;
   const [, id, secret] = FORM.exec(text) ?? [];
   return id === undefined || secret === undefined ? undefined : { id, secret };
 }
 
-/** Which secrets the hashes are keyed with: the root's first, then the HMAC secrets of the tokens. Empty when there are only key pairs. */
+/**
+ * Returns the secrets that key the hashes: the root secrets first, then the HMAC secrets of the tokens. Empty when
+ * there are only key pairs.
+ */
 export function refreshPeppers(
   options: ResolvedJwtSettings,
   secretKey: readonly Secret[] | undefined,
@@ -52,14 +58,17 @@ interface Pepper {
 }
 
 /**
- * How secrets of refresh tokens are kept. The hash is an HMAC under a key of the server's, so that who can write to the store
- * still cannot put a token of their own there. The successor's secret is sealed under a key that takes both the
- * presented token and the server's key: neither the store nor an old token gives it away.
+ * Hashes and encrypts the secrets of refresh tokens. The hash is an HMAC under a key of the server, so that an attacker
+ * with write access to the store cannot insert a token. The successor's secret is encrypted under a key derived from
+ * both the presented token and the server's key: neither the store nor an old token is enough to read it.
  */
 export class RefreshSecrets {
   readonly #peppers: readonly [Pepper, ...Pepper[]];
 
-  /** @param secrets the first hashes and seals, all verify; none: keys known to everyone, which is a plain hash (enough for 256 random bits) */
+  /**
+   * @param secrets the first hashes and encrypts, all verify; if empty, the keys are publicly known, which amounts to a
+   * plain hash (enough for 256 random bits)
+   */
   constructor(secrets: readonly Secret[]) {
     const [first, ...others] = secrets.map((secret) => pepperFrom(deriveKey(secret, "refresh-token")));
     this.#peppers =
@@ -72,7 +81,7 @@ export class RefreshSecrets {
     return hashWith(this.#peppers[0], secret);
   }
 
-  /** Compares in constant time with the hash under each of the server's keys. */
+  /** Compares the secret in constant time with the hash under each of the server's keys. */
   matches(secret: string, hash: string): boolean {
     const expected = Buffer.from(hash);
     return this.#peppers.some((pepper) => {
@@ -81,7 +90,10 @@ export class RefreshSecrets {
     });
   }
 
-  /** AES-256-GCM; the ids are bound in, so that a sealed secret cannot be moved to another record. */
+  /**
+   * Encrypts the successor's secret with AES-256-GCM. The ids are authenticated too, so that the ciphertext cannot be
+   * moved to another record.
+   */
   seal(presented: RefreshToken, successor: RefreshToken): string {
     const iv = randomBytes(12);
     const cipher = createCipheriv("aes-256-gcm", sealKey(this.#peppers[0], presented.secret), iv);
@@ -90,7 +102,7 @@ export class RefreshSecrets {
     return Buffer.concat([iv, cipher.getAuthTag(), sealed]).toString("base64url");
   }
 
-  /** The successor's secret, or `undefined` when the seal is not whole. */
+  /** Decrypts the successor's secret; returns `undefined` when the ciphertext is not authentic. */
   open(presented: RefreshToken, successorId: string, sealed: string): string | undefined {
     const bytes = Buffer.from(sealed, "base64url");
     for (const pepper of this.#peppers) {
@@ -102,7 +114,7 @@ export class RefreshSecrets {
         decipher.setAuthTag(bytes.subarray(12, 28));
         return Buffer.concat([decipher.update(bytes.subarray(28)), decipher.final()]).toString("utf8");
       } catch {
-        // Sealed under another of the server's keys, or damaged.
+        // Encrypted under another of the server's keys, or damaged.
       }
     }
     return undefined;
@@ -110,8 +122,8 @@ export class RefreshSecrets {
 }
 
 /**
- * Hash and seal have keys of their own. With one key for both, the pseudorandom key inside HKDF (RFC 5869 section 2.2: an HMAC
- * of the secret) would be the very hash that stands in the store.
+ * Derives separate keys for hashing and encryption. With a single key, the pseudorandom key inside HKDF (RFC 5869
+ * section 2.2: an HMAC of the secret) would equal the hash in the store.
  */
 function pepperFrom(root: KeyObject): Pepper {
   const derive = (label: string): KeyObject => createSecretKey(createHmac("sha256", root).update(label).digest());

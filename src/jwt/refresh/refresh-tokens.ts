@@ -37,7 +37,10 @@ export type Redemption =
   | { readonly ok: true; readonly grant: Grant; readonly familyId: string; readonly refreshToken: string }
   | { readonly ok: false; readonly code: TokenErrorCode; readonly record?: StoredRefreshToken };
 
-/** The families of refresh tokens: each begins at a log-in, goes on by rotation, and ends by time, by revocation or by theft. */
+/**
+ * The families of refresh tokens: a family starts at a log-in, continues by rotation, and ends by expiry, revocation or
+ * theft.
+ */
 export class RefreshTokens {
   readonly #store: GuardedTokenStore;
   readonly #secrets: RefreshSecrets;
@@ -51,7 +54,7 @@ export class RefreshTokens {
     this.#clock = clock;
   }
 
-  /** Begins a family with its first token. */
+  /** Starts a family with its first token. */
   async start(familyId: string, grant: Grant): Promise<string> {
     const now = this.#clock.now();
     const token = newRefreshToken();
@@ -61,7 +64,7 @@ export class RefreshTokens {
     return formatRefreshToken(token);
   }
 
-  /** Exchanges a token for its successor. Says `reused` without acting on it: that is the caller's. */
+  /** Exchanges a token for its successor. Returns `reused` without ending the family; the caller must do that. */
   async redeem(text: unknown, time: StoreTime): Promise<Redemption> {
     const presented = parseRefreshToken(text);
     if (presented === undefined) return { ok: false, code: "malformed" };
@@ -70,7 +73,10 @@ export class RefreshTokens {
     return this.#exchange(presented, record, time, true);
   }
 
-  /** The record of a token, provided its secret is right: who knows an id alone can neither use a family nor end it. */
+  /**
+   * Returns the record of a token whose secret is right: a client that knows only an id can neither use a family nor
+   * end it.
+   */
   async find(text: unknown, time: StoreTime): Promise<StoredRefreshToken | undefined> {
     const presented = parseRefreshToken(text);
     return presented === undefined ? undefined : this.#prove(presented, time);
@@ -92,7 +98,7 @@ export class RefreshTokens {
     switch (decideRefresh(record, successor, now, this.#policy.graceMs)) {
       case "rotate": {
         const next = newRefreshToken();
-        // One compare-and-set in the store decides between all who come with this token at once, on whichever server.
+        // One compare-and-set in the store decides between concurrent uses of this token, on any server.
         if (
           await this.#store.rotate(
             record.id,
@@ -138,7 +144,7 @@ export class RefreshTokens {
       roles: family.roles,
       claims: family.claims,
       issuedAt: now,
-      // The end of the family is set once; using it never moves it (ASVS 10.4.8).
+      // The end of the family is fixed at its start; use never extends it (ASVS 10.4.8).
       expiresAt: Math.min(now + this.#policy.refreshTokenMs, family.familyExpiresAt),
       familyExpiresAt: family.familyExpiresAt,
       usedAt: null,
