@@ -2,7 +2,7 @@ import { z } from "zod";
 import { type Clock, systemClock } from "../../../core/clock.js";
 import { settingsObject } from "../../../settings/object.js";
 
-/** Clients a store tracks unless told otherwise. */
+/** Clients that a store tracks by default. */
 export const DEFAULT_MAX_CLIENTS = 100_000;
 
 /** How many clients of the main limit, and how many of all other limits of a store together, have a log of their own. With an address as key at most 200 bytes each, and 8 per recorded request. */
@@ -18,7 +18,7 @@ const clockSchema = z.custom<Clock>(
 );
 
 export const windowStoreSchema = settingsObject({
-  /** Clients with a log of their own; whoever comes when there are as many shares an overflow window. */
+  /** Clients with a log of their own; beyond that number, new clients share overflow windows. */
   maxClients: maxClientsSchema.default(DEFAULT_MAX_CLIENTS),
   /** Where time comes from. */
   clock: clockSchema.default(systemClock),
