@@ -2,7 +2,7 @@ import { z } from "zod";
 import { settingsObject } from "../../../settings/object.js";
 import { Secret } from "../../../core/secret.js";
 
-/** Records that a client's log holds at most unless told otherwise: 6 KiB. */
+/** Records that a client's log holds at most by default: 6 KiB. */
 export const DEFAULT_MAX_RECORDS = 1024;
 
 export const redisWindowStoreSchema = settingsObject({
