@@ -40,9 +40,9 @@ interface Owner {
 }
 
 /**
- * API keys in this process's memory: gone after a restart, unknown to other processes. Every method does its work before
- * it returns its promise, so each one is atomic. `insert` and `rotate` cost O(log n) of the owner's keys, a page O(log n)
- * and its length, every other method O(1).
+ * API keys in this process's memory: lost at a restart, unknown to other processes. Every method does its work before
+ * it returns its promise, so each one is atomic. `insert` and `rotate` cost O(log n) of the owner's keys, a page O(log
+ * n) and its length, every other method O(1).
  */
 export class MemoryApiKeyStore implements ApiKeyStore {
   readonly #keys = new Map<string, StoredApiKey>();

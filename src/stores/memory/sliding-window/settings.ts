@@ -5,7 +5,10 @@ import { settingsObject } from "../../../settings/object.js";
 /** Clients that a store tracks by default. */
 export const DEFAULT_MAX_CLIENTS = 100_000;
 
-/** How many clients of the main limit, and how many of all other limits of a store together, have a log of their own. With an address as key at most 200 bytes each, and 8 per recorded request. */
+/**
+ * How many clients of the main limit, and how many of all other limits of a store together, have a log of their own.
+ * With an address as key at most 200 bytes each, and 8 per recorded request.
+ */
 export const maxClientsSchema = z.int().min(1).max(10_000_000);
 
 const clockSchema = z.custom<Clock>(
@@ -22,13 +25,18 @@ export const windowStoreSchema = settingsObject({
   maxClients: maxClientsSchema.default(DEFAULT_MAX_CLIENTS),
   /** Where time comes from. */
   clock: clockSchema.default(systemClock),
-  /** As a store of express-rate-limit: the limit, when that package is given a function or when the store is used without it. */
+  /**
+   * As a store of express-rate-limit: the limit to use when that package's `limit` is a function or when the store is
+   * used without that package.
+   */
   limit: z
     .int()
     .min(0)
     .max(2 ** 31 - 1)
     .optional(),
-  /** As a store of express-rate-limit: the window in milliseconds, when the store is used without that package. */
+  /**
+   * As a store of express-rate-limit: the window to use, in milliseconds, when the store is used without that package.
+   */
   windowMs: z
     .number()
     .min(1)

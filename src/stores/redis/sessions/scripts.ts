@@ -6,7 +6,10 @@ import { redisScript } from "../connection.js";
  * so each runs on a cluster unchanged.
  */
 
-/** KEYS session · ARGV "set" | "create" | "replace", value, life ms → 1 when written, 0 when there is no such session, -1 when the id is taken */
+/**
+ * KEYS session · ARGV "set" | "create" | "replace", value, life ms → 1 when written, 0 when there is no such session,
+ * -1 when the id is taken
+ */
 export const WRITE = redisScript(`
 local held = redis.call('GETRANGE', KEYS[1], 0, 0)
 if held == '-' or (ARGV[1] == 'replace' and held == '') then return 0 end

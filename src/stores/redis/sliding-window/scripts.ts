@@ -8,15 +8,15 @@ import { redisScript } from "../connection.js";
  *   record   time    offset from base, in ticks                                                   4 bytes
  *            units   ever recorded up to and with this one; 4 bytes when the limit needs them     2 bytes
  *
- * Sums of units go round at 2^16 (2^32); the difference of two of them is what was used in between, since that is never more
- * than the limit. So the units in a window are known from its ends, and as long as no record has left, the new log is the
- * old one and a record.
+ * Sums of units wrap around at 2^16 (2^32). The difference of two of them is the units used in between, since that is
+ * never more than the limit. So the units in a window are known from its ends, and as long as no record has left, the
+ * new log is the old one plus a record.
  *
  * A tick is a microsecond or, for long windows, a few, so that a window is never more than 2^31 of them. Times are
  * rounded up when recorded and down when compared: a record never leaves its window early.
  *
- * The string is read and written whole: two commands, whatever the limit. test/bench/stores/README.md compares it with a
- * sorted set, and says where it ends.
+ * The script reads and writes the whole string: two commands, whatever the limit. test/bench/stores/README.md compares
+ * it with a sorted set, and names its limits.
  */
 
 /**

@@ -27,8 +27,8 @@ interface Hit {
  * units of one client, and refused requests are not recorded. Each decision is one script and one round trip, on Redis'
  * own clock. Redis 6.2 or later, or Valkey; standalone, Sentinel or Cluster.
  *
- * It is the store of this library's limiter (`consume`, `peek`, `consumeAll`, `reset`), and at the same time a `Store` of
- * express-rate-limit:
+ * It is the store of this library's limiter (`consume`, `peek`, `consumeAll`, `reset`), and at the same time a `Store`
+ * of express-rate-limit:
  *
  *     rateLimit({ windowMs: 60_000, limit: 100, store: new RedisSlidingWindowStore({ redis: "redis://127.0.0.1" }) })
  *
