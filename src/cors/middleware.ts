@@ -76,8 +76,7 @@ export function createCors(options: ResolvedCorsSettings, { rateLimitHeaders }: 
     if (!anyOrigin) headers.vary("Origin");
     const { origin } = req.headers;
     if (origin === undefined) {
-      // The response is the same for every origin, so a cache filled without Origin must hold it too (Fetch section
-      // 3.2.6).
+      // Needed without Origin too: a cache may serve this response to any origin (Fetch section 3.2.6).
       if (anyOrigin) allow(headers, "*", actual);
       next();
       return;
