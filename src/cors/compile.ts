@@ -3,10 +3,10 @@ import { OriginPatterns } from "../core/http/origin.js";
 import type { CorsRules } from "./decide.js";
 import type { ResolvedCorsSettings } from "./settings.js";
 
-/** The forms that rate limit headers come in; `false`: none. */
+/** The forms of the rate limit headers; `false` sends none. */
 export type RateLimitForm = "draft-8" | "draft-6" | "legacy" | false;
 
-/** What a page may read beside the safelisted headers, unless the settings say: enough to understand a 429. */
+/** Response headers that a page may read by default, beside the safelisted ones: enough to understand a 429. */
 function readableLimit(form: RateLimitForm): readonly string[] {
   switch (form) {
     case "draft-8":
@@ -23,10 +23,10 @@ function readableLimit(form: RateLimitForm): readonly string[] {
 /** A response header, ready to be written. */
 export type Field = readonly [name: string, value: string];
 
-/** The settings as the request path wants them. */
+/** The settings, compiled for the request path. */
 export interface CompiledCors {
   readonly rules: CorsRules;
-  /** What a page may read, defaults filled in. */
+  /** Response headers that a page may read, defaults filled in. */
   readonly exposedHeaders: readonly string[] | "*";
   /** Written on the answer to an allowed preflight, beside Access-Control-Allow-Origin. */
   readonly preflight: readonly Field[];
@@ -68,7 +68,7 @@ export function compileCors(options: ResolvedCorsSettings, rateLimitHeaders: Rat
   });
 }
 
-/** What is written per request instead: with credentials `*` would be no wildcard. */
+/** The headers whose values are written per request: with credentials, browsers do not take `*` as a wildcard. */
 function echoed({ credentials, methods, allowedHeaders }: ResolvedCorsSettings): string[] {
   if (!credentials) return [];
   return [
@@ -95,7 +95,7 @@ class RecordingResponse {
   }
 }
 
-/** What the package writes on the answer to one method, for an origin that it allows. */
+/** The headers that the package writes on the response to one method, for an allowed origin. */
 function recorded(
   options: ResolvedCorsSettings,
   exposedHeaders: readonly string[] | "*",

@@ -2,25 +2,28 @@ import { type Origin, type OriginPatterns, parseOrigin } from "../core/http/orig
 import { type Destination, isSameOrigin } from "../core/http/same-origin.js";
 import { isForbiddenMethod, isToken } from "./names.js";
 
-/** What the settings come down to. */
+/** The settings, compiled. */
 export interface CorsRules {
   readonly origins: OriginPatterns | "*";
   readonly methods: ReadonlySet<string> | "*";
   /** Names in lower case. A list may hold `*` beside `authorization`, which it does not cover. */
   readonly allowedHeaders: ReadonlySet<string> | "*";
-  /** With credentials browsers take no `*`: what was asked for is written back instead. */
+  /** With credentials browsers do not accept `*`, so the response names what the request asked for. */
   readonly credentials: boolean;
   readonly privateNetwork: boolean;
 }
 
-/** What of a request the decision looks at; absent fields are `undefined`. Node joins repeated fields by ", ". */
+/**
+ * The parts of a request that the decision depends on; absent fields are `undefined`. Node joins repeated fields by ",
+ * ".
+ */
 export interface CorsInput extends Destination {
   readonly method: string;
   readonly origin: string | undefined;
   readonly requestedMethod: string | undefined;
   readonly requestedHeaders: string | undefined;
   readonly requestedPrivateNetwork: string | undefined;
-  /** Sec-Fetch-Site: written by the browser alone (Fetch Metadata section 2.3). */
+  /** Sec-Fetch-Site, which only the browser can set (Fetch Metadata section 2.3). */
   readonly fetchSite: string | undefined;
 }
 
@@ -39,15 +42,18 @@ export type CorsVerdict =
       readonly kind: "preflight-allowed";
       readonly reason: "listed-origin" | "any-origin";
       readonly privateNetwork: boolean;
-      /** The method and the request headers to be written back, in place of a `*` that browsers do not take. */
+      /** The method and the request headers to echo, in place of a `*` that browsers do not accept. */
       readonly method?: string;
       readonly headers?: string;
     }
   | { readonly kind: "preflight-refused"; readonly reason: OriginReason | PreflightReason };
 
-/** Longest Access-Control-Request-Headers read, in characters. Browsers send the few names a page sets. */
+/** Longest Access-Control-Request-Headers that is read, in characters. Browsers send the few names that a page sets. */
 export const MAX_REQUESTED_HEADERS_LENGTH = 4096;
-/** Empty elements a list may have before it is refused: RFC 9110 section 5.6.1.2 wants "a reasonable number" taken. */
+/**
+ * Empty elements that a list may have before it is refused: RFC 9110 section 5.6.1.2 wants "a reasonable number"
+ * accepted.
+ */
 const MAX_EMPTY_ELEMENTS = 16;
 
 const NO_ORIGIN: CorsVerdict = Object.freeze({ kind: "not-cors", reason: "no-origin" });
@@ -62,8 +68,8 @@ export function decide(rules: CorsRules, input: CorsInput): CorsVerdict {
   const preflight = input.method === "OPTIONS" && input.requestedMethod !== undefined;
   const any = rules.origins === "*";
   if (rules.origins !== "*" && !rules.origins.has(origin)) {
-    // Browsers send Origin with every POST, to the page's own origin too. Sec-Fetch-Site settles it where they send it: a form
-    // under `Referrer-Policy: no-referrer` has the Origin `null` even at home.
+    // Browsers send Origin with every POST, also to the page's own origin. Sec-Fetch-Site settles it where browsers
+    // send it: a form under `Referrer-Policy: no-referrer` has the Origin `null` even on its own origin.
     const parsed = parseOrigin(origin);
     if (input.fetchSite === "same-origin" || (parsed !== undefined && isSameOrigin(parsed, input))) return SAME_ORIGIN;
     const reason = originReason(origin, parsed);
@@ -83,7 +89,7 @@ export function decide(rules: CorsRules, input: CorsInput): CorsVerdict {
   };
 }
 
-/** True when the origin is to blame, false when a listed origin asked for too much. */
+/** True when the origin is the reason, false when a listed origin asked for too much. */
 export function isOriginReason(reason: OriginReason | PreflightReason): reason is OriginReason {
   return (ORIGIN_REASONS as readonly string[]).includes(reason);
 }
@@ -94,7 +100,10 @@ function originReason(origin: string, parsed: Origin | undefined): OriginReason 
   return parsed === undefined ? "malformed-origin" : "unlisted-origin";
 }
 
-/** Methods are compared with case (RFC 9110 section 9.1). The unlisted safelisted ones are refused too, as they are asked for. */
+/**
+ * Methods are case-sensitive (RFC 9110 section 9.1). Safelisted methods that are not listed are refused too when a
+ * preflight asks for them.
+ */
 function methodProblem(rules: CorsRules, method: string | undefined): PreflightReason | undefined {
   if (method === undefined || !isToken(method)) return "malformed-method";
   if (rules.methods === "*") return isForbiddenMethod(method) ? "unlisted-method" : undefined;
@@ -102,11 +111,11 @@ function methodProblem(rules: CorsRules, method: string | undefined): PreflightR
 }
 
 /**
- * Reads Access-Control-Request-Headers once, from left to right. Fetch sends it in lower case, sorted, unique and without
- * spaces; gateways split and space it (rs/cors#184), so case, order and white space are left free, and only the amount is
- * bounded (rs/cors#170: 121 MB for one field full of commas).
+ * Reads Access-Control-Request-Headers once, from left to right. Fetch sends it in lower case, sorted, unique and
+ * without spaces. Gateways split it and add spaces (rs/cors#184), so any case, order and white space is accepted; only
+ * the amount is bounded (rs/cors#170: 121 MB for one field full of commas).
  *
- * @param names takes the names that are allowed, in lower case
+ * @param names collects the allowed names, in lower case
  */
 function headersProblem(rules: CorsRules, list: string, names: string[]): PreflightReason | undefined {
   if (list.length === 0) return undefined;
@@ -135,11 +144,11 @@ function headerProblem(rules: CorsRules, name: string): PreflightReason | undefi
   if (rules.allowedHeaders !== "*" && rules.allowedHeaders.has(name)) return undefined;
   if (!isToken(name)) return "malformed-headers";
   if (rules.allowedHeaders !== "*") return rules.allowedHeaders.has("*") ? undefined : "unlisted-header";
-  // Fetch section 4.8: the wildcard does not cover Authorization. Names that are written back do.
+  // Fetch section 4.8: the wildcard does not cover Authorization. Echoed names do.
   return name !== "authorization" || rules.credentials ? undefined : "unlisted-header";
 }
 
-/** The part of `text` without space and tab at its ends (RFC 9110 section 5.6.3; `trim` would take more). */
+/** `text` without spaces and tabs at its ends (RFC 9110 section 5.6.3; `trim` would remove more). */
 function trimmed(text: string, from: number, to: number): string {
   let start = from;
   let end = to;

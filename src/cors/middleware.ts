@@ -15,23 +15,23 @@ import { type CorsInput, type CorsVerdict, decide, isOriginReason } from "./deci
 import { corsSchema, type ResolvedCorsSettings, type CorsSettings } from "./settings.js";
 import { effectiveHost, forwardedPort } from "../core/http/effective-host.js";
 
-/** The event is always one of ours here. */
+/** The event is always one of this library's events here. */
 type CorsRefusal = Refusal & { readonly event: SecurityEventName };
 type Refused = Extract<CorsVerdict, { kind: "refused" | "preflight-refused" }>;
 
 const TOO_MUCH = "The origin is trusted here, but not for this method or these headers.";
 const PREFLIGHT_VARY = "Access-Control-Request-Method, Access-Control-Request-Headers";
 
-/** What the limiter tells this layer. */
+/** What this layer needs to know about the limiter. */
 export interface CorsDependencies {
-  /** The form of its headers, which a page should be able to read. */
+  /** The form of the limiter's headers, which a page should be able to read. */
   readonly rateLimitHeaders?: RateLimitForm;
 }
 
-/** What a policy writes on an answer that is no preflight's, and a later policy of the same request takes back. */
+/** The headers of a response that is not to a preflight. A later policy of the same request removes them again. */
 const WRITTEN = ["Access-Control-Allow-Origin", "Access-Control-Allow-Credentials", "Access-Control-Expose-Headers"];
 
-/** The CORS layer. Headers are set before the layers after it run, so that their refusals can be read by the page. */
+/** The CORS layer. It sets the headers before later layers run, so that the page can read their refusals. */
 export function createCors(options: ResolvedCorsSettings, { rateLimitHeaders }: CorsDependencies = {}): Layer {
   const { rules, exposedHeaders, preflight, actual, preflightStatus, preflightLength } = compileCors(
     options,
@@ -53,7 +53,8 @@ export function createCors(options: ResolvedCorsSettings, { rateLimitHeaders }: 
   /** @returns true when the request has been answered */
   function turnAway(req: Request, res: Response, verdict: Refused): boolean {
     const { reason } = verdict;
-    // malicious_cors is the vocabulary's name for an unauthorised origin; a listed one that asks for too much is a mistake.
+    // malicious_cors is the vocabulary's name for an unauthorised origin; a listed origin that asks for too much is a
+    // mistake.
     const refusal: CorsRefusal = isOriginReason(reason)
       ? { code: "cross-origin-refused", reason, event: "malicious_cors" }
       : { code: "cross-origin-refused", reason, event: "input_validation_fail", detail: TOO_MUCH };
@@ -63,19 +64,19 @@ export function createCors(options: ResolvedCorsSettings, { rateLimitHeaders }: 
     if (state.isNews(events, `cors ${reason}`))
       events.emit(refusal.event, () => ({ source: "cors", reason, mode: options.mode, ...requestContext(req) }));
     if (verdict.kind === "refused" || options.mode === "report") return false;
-    // No Access-Control header, so the browser gives up; the app is spared an OPTIONS it did not ask for.
+    // No Access-Control header, so the browser gives up, and the app does not get an unexpected OPTIONS.
     endPreflight(req, res);
     return true;
   }
 
   const run: RunLayer = function corsMiddleware(req, res, next, state) {
     const headers = state.headersOf(res);
-    // The policy nearest to the route decides. Vary stays: the earlier policy's answer may already depend on Origin.
+    // The policy nearest to the route decides. Vary stays: the earlier policy's response may already depend on Origin.
     for (const name of WRITTEN) headers.remove(name);
     if (!anyOrigin) headers.vary("Origin");
     const { origin } = req.headers;
     if (origin === undefined) {
-      // The answer is the same for everybody, so it must be so in a cache filled without Origin (Fetch section 3.2.6).
+      // Needed without Origin too: a cache may serve this response to any origin (Fetch section 3.2.6).
       if (anyOrigin) allow(headers, "*", actual);
       next();
       return;
@@ -123,14 +124,14 @@ function inputOf(req: Request, origin: string): CorsInput {
   };
 }
 
-/** Node joins repeated fields of these names by ", ", so that a list of several values never equals one of them. */
+/** Node joins repeated fields of these names by ", ", so several values joined never equal a single one. */
 function field(req: Request, name: string): string | undefined {
   const value = req.headers[name];
   return typeof value === "string" ? value : value?.join(", ");
 }
 
 /**
- * CORS alone, as Express middleware (Fetch section 3.2). Mount it before anything that answers.
+ * CORS alone, as Express middleware (Fetch section 3.2). Mount it before any handler that responds.
  *
  * @param settings `origins` is required; `maxAge` is in seconds
  * @param deps `{ events?, clock?, onRefusal? }`, so that the part can be observed and tested

@@ -1,10 +1,10 @@
-/** RFC 9110 section 5.6.2 token, of a length that any real method or header name keeps to. */
+/** RFC 9110 section 5.6.2 token, limited to a length that no real method or header name exceeds. */
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$/;
 
-/** Methods no page may use and none can be allowed (Fetch, "forbidden method"). */
+/** Methods that no page may use, so they cannot be allowed (Fetch, "forbidden method"). */
 const FORBIDDEN_METHODS: ReadonlySet<string> = new Set(["CONNECT", "TRACE", "TRACK"]);
 
-/** Request headers only the browser writes, so that allowing them does nothing (Fetch, "forbidden request-header"). */
+/** Request headers that only the browser sets, so allowing them has no effect (Fetch, "forbidden request-header"). */
 const FORBIDDEN_REQUEST_HEADERS: ReadonlySet<string> = new Set([
   "accept-charset",
   "accept-encoding",
@@ -27,7 +27,7 @@ const FORBIDDEN_REQUEST_HEADERS: ReadonlySet<string> = new Set([
   "via",
 ]);
 
-/** Response headers no page may read (Fetch, "forbidden response-header name"). */
+/** Response headers that no page may read (Fetch, "forbidden response-header name"). */
 const FORBIDDEN_RESPONSE_HEADERS: ReadonlySet<string> = new Set(["set-cookie", "set-cookie2"]);
 
 export function isToken(text: string): boolean {
@@ -50,7 +50,7 @@ export function isForbiddenResponseHeader(lowerCaseName: string): boolean {
   return FORBIDDEN_RESPONSE_HEADERS.has(lowerCaseName);
 }
 
-/** The protocol's own fields: the browser writes the requests', this layer the responses'. */
+/** The protocol's own fields: the browser sets those of the request, this layer those of the response. */
 export function isCorsProtocolHeader(lowerCaseName: string): boolean {
   return lowerCaseName.startsWith("access-control-");
 }

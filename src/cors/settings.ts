@@ -12,7 +12,7 @@ import {
   isToken,
 } from "./names.js";
 
-/** A list, or `"*"` for everything. Never `"*"` in a list. */
+/** A list, or `"*"` for everything. A list never contains `"*"`. */
 function listOrAll(element: z.ZodType<string, string>): z.ZodType<string[] | "*", readonly string[] | "*"> {
   return selectSchema((value) => (value === "*" ? z.literal("*") : z.array(element)));
 }
@@ -110,7 +110,7 @@ function headerProblem(
   return undefined;
 }
 
-/** What an API called with a JSON body and either kind of credential needs. */
+/** What an API needs that takes a JSON body and either kind of credential. */
 const DEFAULT_ALLOWED_HEADERS = ["Authorization", "Content-Type", "X-API-Key"];
 const DEFAULT_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
@@ -212,8 +212,8 @@ function checkLists(settings: Checked, context: z.core.$RefinementCtx): void {
 }
 
 /**
- * Fetch sections 3.2.5 and 4.8: with credentials `*` is no wildcard any more. Methods and request headers are written back as a
- * preflight asks for them; origins written back would let in everybody, and response headers nobody asks for.
+ * Fetch sections 3.2.5 and 4.8: with credentials `*` is not a wildcard. The response echoes the methods and request
+ * headers that a preflight asks for. Echoed origins would admit every origin, and no request asks for response headers.
  */
 function checkWildcards(settings: Checked, context: z.core.$RefinementCtx): void {
   const named = { origins: "origins", exposedHeaders: "response headers" } as const;

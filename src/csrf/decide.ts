@@ -9,7 +9,7 @@ export interface CsrfPolicy {
   readonly unmarked: "allow" | "refuse";
 }
 
-/** What an unsafe request says about where it came from, and whom it is for. */
+/** What an unsafe request says about its origin and its destination. */
 export interface CsrfRequest extends Destination {
   /** The values of all Sec-Fetch-Site lines. */
   readonly site: readonly string[];
@@ -32,12 +32,12 @@ const MALFORMED = refusal("malformed");
 
 const SAFE_METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
 
-/** Whether a method is left unchecked because it changes nothing (RFC 9110 section 9.2.1). Unknown ones are checked. */
+/** Whether a method is not checked because it changes nothing (RFC 9110 section 9.2.1). Unknown methods are checked. */
 export function isSafeMethod(method: string): boolean {
   return SAFE_METHODS.has(method);
 }
 
-/** Why an unsafe request is taken for forged, or `undefined` when it is not. */
+/** Why an unsafe request is considered forged, or `undefined` when it is not. */
 export function decideCsrf(policy: CsrfPolicy, request: CsrfRequest): Refusal | undefined {
   if (request.site.length > 1 || request.origin.length > 1) return MALFORMED;
   const site = request.site[0];
@@ -48,8 +48,8 @@ export function decideCsrf(policy: CsrfPolicy, request: CsrfRequest): Refusal | 
     case undefined:
       return checkOrigin(request, origin);
     case "same-origin":
-      // `null` is what Referrer-Policy: no-referrer makes of a page's own Origin in its forms (Fetch standard, "append a
-      // request Origin header"); an opaque origin, which says `null` too, is never same-origin.
+      // Referrer-Policy: no-referrer turns a page's own Origin into `null` in its forms (Fetch standard, "append a
+      // request Origin header"). An opaque origin, which sends `null` too, is never same-origin.
       return origin === "null" ? undefined : checkOrigin(request, origin, { anyPort: true });
     case "none":
       return checkOrigin(request, origin);
@@ -63,9 +63,9 @@ export function decideCsrf(policy: CsrfPolicy, request: CsrfRequest): Refusal | 
 }
 
 /**
- * Compares Origin with the host, where Sec-Fetch-Site is missing (plain http, old browsers) and also where it is there:
- * Safari before 2026 called a cross-site form "same-origin" when the user reloaded it, and sent the true Origin beside
- * (WebKit/WebKit#60289).
+ * Compares Origin with the host, both where Sec-Fetch-Site is missing (plain http, old browsers) and where it is
+ * present: Safari before 2026 called a cross-site form "same-origin" when the user reloaded it, and sent the true
+ * Origin with it (WebKit/WebKit#60289).
  */
 function checkOrigin(
   request: CsrfRequest,

@@ -10,9 +10,12 @@ import { parse } from "../settings/object.js";
 import { type CsrfPolicy, decideCsrf, isSafeMethod } from "./decide.js";
 import { csrfSchema, type ResolvedCsrfSettings, type CsrfSettings } from "./settings.js";
 
-/** What the other protections tell this one. */
+/** What this layer needs to know about the other protections. */
 export interface CsrfDependencies {
-  /** The origins CORS admits; they are trusted here too. `"*"` admits everyone to read what needs no credentials, which is no trust. */
+  /**
+   * The origins that CORS allows; they are trusted here too. `"*"` lets every origin read what needs no credentials;
+   * that does not make them trusted.
+   */
   readonly corsOrigins?: readonly string[] | "*";
 }
 
@@ -46,11 +49,12 @@ export function createCsrf(options: ResolvedCsrfSettings, dependencies: CsrfDepe
 }
 
 /**
- * Refuses unsafe requests that another site made a browser send: 403 `cross-origin-refused`. By Sec-Fetch-Site, then
- * Origin against Host; no token, nothing kept. Programs that send neither field pass, unless `unmarked: "refuse"`.
+ * Refuses unsafe requests that another site made a browser send: 403 `cross-origin-refused`. Checks Sec-Fetch-Site,
+ * then Origin against Host; needs no token and stores nothing. Programs that send neither field pass, unless `unmarked:
+ * "refuse"`.
  *
  * @param deps `{ events?, clock?, onRefusal? }`, so that the part can be observed and tested
- * @throws SettingsError when a trusted origin is none
+ * @throws SettingsError when a trusted origin is not an origin
  *
  * @example
  * ```ts

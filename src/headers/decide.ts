@@ -10,7 +10,7 @@ import type { DirectiveSettings } from "./fields.js";
 import { DENIED_FEATURES, type PermissionsAllowlist, type Permissions } from "./permissions.js";
 import type { ResolvedHeadersSettings, ResolvedHeadersPatch } from "./settings.js";
 
-/** What is to be sent, header by header, before it becomes text; `false` sends none. */
+/** The header values before they become text; `false` sends no header. */
 export interface HeaderModel {
   /** The enforced policy is sent as report-only (`mode: "report"`). */
   readonly reportOnly: boolean;
@@ -29,14 +29,14 @@ export interface HeaderModel {
 }
 
 /**
- * The headers that settings ask for.
+ * The headers that the settings ask for.
  *
  * @param debug leaves out what plain http breaks: HSTS and upgrade-insecure-requests
  */
 export function decideHeaders(options: ResolvedHeadersSettings, debug: boolean): HeaderModel {
   const { contentSecurityPolicy: enforced, contentSecurityPolicyReportOnly: watched, frameOptions } = options;
   const csp = enforced !== false && policyOf(enforced.directives, enforced.useDefaults);
-  // One of the two given alone speaks for both, so that they cannot contradict each other by default.
+  // When only one of the two is set, it determines the other, so that they cannot contradict each other by default.
   if (csp !== false && enforced.useDefaults && enforced.directives["frame-ancestors"] === undefined && frameOptions) {
     csp.set("frame-ancestors", ancestorsFor(frameOptions));
   }
@@ -65,7 +65,7 @@ export function decideHeaders(options: ResolvedHeadersSettings, debug: boolean):
   };
 }
 
-/** The headers of a route: sources are added to the policies, other headers replaced, and what is not mentioned stays. */
+/** The headers of a route: sources are added to the policies, other headers are replaced, and everything else stays. */
 export function patchHeaders(model: HeaderModel, patch: ResolvedHeadersPatch, debug: boolean): HeaderModel {
   const enforced = patch.contentSecurityPolicy;
   const watched = patch.contentSecurityPolicyReportOnly;
@@ -102,7 +102,7 @@ export function patchHeaders(model: HeaderModel, patch: ResolvedHeadersPatch, de
   };
 }
 
-/** As report-only: without the directives that browsers ignore there. */
+/** The policy for report-only: without the directives that browsers ignore there. */
 export function withoutEnforcedOnly(policy: Policy): Policy {
   return new Map([...policy].filter(([name]) => !ENFORCED_ONLY.has(name)));
 }
@@ -125,7 +125,7 @@ function patched(policy: Policy, directives: DirectiveSettings): Map<DirectiveNa
   return result;
 }
 
-/** Adding to a directive that is not there adds to what it falls back to, or the route would lose what it had. */
+/** Adding to a missing directive starts from its fallback; otherwise the route would lose the fallback's sources. */
 function added(policy: Policy, name: DirectiveName, sources: readonly string[]): readonly string[] {
   const kind = DIRECTIVES[name];
   if (kind === "endpoint" || kind === "webrtc" || (sources.length === 1 && sources[0] === "'none'")) return sources;
@@ -140,7 +140,7 @@ function ancestorsFor(frame: "DENY" | "SAMEORIGIN"): readonly string[] {
   return frame === "DENY" ? ["'none'"] : ["'self'"];
 }
 
-/** X-Frame-Options as the older form of `frame-ancestors`; `false` where it cannot say the same. */
+/** X-Frame-Options as the older form of `frame-ancestors`; `false` where it cannot express the same. */
 export function frameFor(csp: Policy | false): "DENY" | "SAMEORIGIN" | false {
   const ancestors = csp === false ? undefined : csp.get("frame-ancestors");
   if (ancestors === undefined) return "DENY";
@@ -148,7 +148,7 @@ export function frameFor(csp: Policy | false): "DENY" | "SAMEORIGIN" | false {
   return ancestors[0] === "'none'" ? "DENY" : ancestors[0] === "'self'" && "SAMEORIGIN";
 }
 
-/** What is set comes first, then what was there and is not mentioned. */
+/** The new entries come first, then the earlier ones that are not replaced. */
 function overlaid(
   set: Readonly<Record<string, PermissionsAllowlist | false>>,
   under: readonly (readonly [string, PermissionsAllowlist])[],

@@ -1,7 +1,7 @@
 /**
- * The Content-Security-Policy directives browsers act on, and what each takes. CSP Level 3, Trusted Types, Fenced Frames;
- * dropped ones (plugin-types, navigate-to, prefetch-src, block-all-mixed-content, referrer) are unknown on purpose: a
- * browser ignores them, so whoever writes one is not protected by it.
+ * The Content-Security-Policy directives that browsers act on, and the values of each. CSP Level 3, Trusted Types,
+ * Fenced Frames. Dropped directives (plugin-types, navigate-to, prefetch-src, block-all-mixed-content, referrer) are
+ * unknown on purpose: browsers ignore them, so they protect no site.
  */
 export type DirectiveKind =
   | "fetch" // source list; falls back to another directive and at last to default-src
@@ -83,7 +83,7 @@ export type Policy = ReadonlyMap<DirectiveName, readonly string[]>;
 /** The source that stands for the nonce of each request. */
 export const NONCE_SOURCE = "'nonce'";
 
-/** Where a nonce has a meaning: on elements, not on attributes and not on images. */
+/** Where a nonce has an effect: on elements, not on attributes or images. */
 export const TAKES_NONCE: ReadonlySet<DirectiveName> = new Set([
   "default-src",
   "script-src",
@@ -95,7 +95,7 @@ export const TAKES_NONCE: ReadonlySet<DirectiveName> = new Set([
 /** Browsers ignore these in a report-only policy (CSP Level 3 section 6.3.2; upgrade-insecure-requests section 3.3). */
 export const ENFORCED_ONLY: ReadonlySet<DirectiveName> = new Set(["sandbox", "upgrade-insecure-requests"]);
 
-/** CSP Level 3 section 6.8.3: which directive a missing one is read from, nearest first. */
+/** CSP Level 3 section 6.8.3: the directives that a missing one falls back to, nearest first. */
 const FALLBACKS: Partial<Record<DirectiveName, readonly DirectiveName[]>> = {
   "script-src-elem": ["script-src", "default-src"],
   "script-src-attr": ["script-src", "default-src"],
@@ -106,7 +106,9 @@ const FALLBACKS: Partial<Record<DirectiveName, readonly DirectiveName[]>> = {
   "fenced-frame-src": ["frame-src", "child-src", "default-src"],
 };
 
-/** What a directive allows in this policy, by itself or through its fallbacks; empty when nothing speaks about it. */
+/**
+ * What a directive allows in this policy, by itself or through its fallbacks; empty when the policy has none of them.
+ */
 export function effectiveSources(policy: Policy, name: DirectiveName): readonly string[] {
   const own = policy.get(name);
   if (own !== undefined) return own;
@@ -119,8 +121,8 @@ export function effectiveSources(policy: Policy, name: DirectiveName): readonly 
 }
 
 /**
- * The policy without settings. Stricter than helmet's: base-uri, frame-ancestors are 'none' (ASVS 5.0 V3.4.3, V3.4.6) and
- * inline styles and any https host are not allowed.
+ * The default policy. Stricter than helmet's: base-uri and frame-ancestors are 'none' (ASVS 5.0 V3.4.3, V3.4.6), and
+ * inline styles and arbitrary https hosts are not allowed.
  */
 export function defaultPolicy(): Map<DirectiveName, readonly string[]> {
   return new Map<DirectiveName, readonly string[]>([

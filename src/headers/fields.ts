@@ -30,7 +30,7 @@ function sourcesSchema(name: DirectiveName, reportOnly: boolean): SourcesSchema 
   return selectSchema((value) => (value === false ? leftOut(name, reportOnly) : list));
 }
 
-/** A policy without default-src would allow whatever it does not mention. */
+/** A policy without default-src would allow everything it does not mention. */
 function leftOut(name: DirectiveName, reportOnly: boolean): z.ZodType {
   if (name !== "default-src" || reportOnly) return z.literal(false);
   return z.literal(false).superRefine((_value, context) => {
@@ -42,14 +42,17 @@ function leftOut(name: DirectiveName, reportOnly: boolean): z.ZodType {
   });
 }
 
-/** The directives of one policy: an object with one optional key for each directive, so that a wrong name is refused with a hint. */
+/**
+ * The directives of one policy: an object with one optional key for each directive, so that an unknown name is refused
+ * with a hint.
+ */
 export function directivesSchema(reportOnly: boolean): z.ZodType<DirectiveSettings, DirectiveSettings> {
   const names = Object.keys(DIRECTIVES) as DirectiveName[];
   const shape = Object.fromEntries(names.map((name) => [name, sourcesSchema(name, reportOnly).optional()]));
   return settingsObject(shape);
 }
 
-/** Seconds of a year: the least that the preload list and ASVS 5.0 V3.4.1 take. */
+/** Seconds of a year: the minimum for the preload list and ASVS 5.0 V3.4.1. */
 export const YEAR_SECONDS = 31_536_000;
 
 /** Strict-Transport-Security (RFC 6797), or `false`. */
@@ -92,7 +95,10 @@ export interface StrictTransportSecuritySettings extends z.input<typeof transpor
 /** Strict-Transport-Security with every default filled in. */
 export interface ResolvedStrictTransportSecuritySettings extends z.output<typeof transportSchema> {}
 
-/** An object of names chosen by the app. Wrong names are issues beside wrong values; `__proto__`, which zod would pass over, is one. */
+/**
+ * An object whose names the app chooses. Reports wrong names beside wrong values, `__proto__` included, which zod would
+ * skip.
+ */
 function namedValues<Value>(
   value: z.ZodType<Value, Value>,
   nameProblem: (name: string) => string | undefined,
@@ -163,7 +169,7 @@ export const endpointsSchema = namedValues(endpointSchema, (name) =>
     : "Not an endpoint name: lower-case letters, digits, '-', '_', '.', beginning with a letter.",
 );
 
-/** Browsers pass over an endpoint that is not trustworthy (Reporting API section 3.3), so it would report nothing. */
+/** Browsers ignore an endpoint that is not trustworthy (Reporting API section 3.3), so it would receive no reports. */
 function endpointProblem(
   text: string,
 ): { code: "wrong-value" | "unsafe-setting"; message: string; remedy: string } | undefined {
@@ -208,7 +214,7 @@ const referrerListSchema = z
       addIssue(context, { code: "wrong-value", message: "A policy is listed twice.", remedy: "Keep one of them." });
   });
 
-/** One policy, or several of which a browser takes the last it knows, or `false`. */
+/** One policy, a list of which browsers take the last one they know, or `false`. */
 export const referrerSchema: z.ZodType<string | readonly string[] | false, string | readonly string[] | false> =
   selectSchema((value) =>
     value === false ? z.literal(false) : Array.isArray(value) ? referrerListSchema : referrerTokenSchema,

@@ -6,8 +6,8 @@ import type { Policy } from "./directives.js";
 type Middleware = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void;
 
 /**
- * Runs one of helmet's middlewares against a response that only records, and gives back the headers it wrote. This is how
- * helmet decides the values while the request path does nothing but write them.
+ * Runs one of helmet's middlewares against a response that only records, and returns the headers it wrote. So helmet
+ * decides the values, and the request path only writes them.
  */
 function recorded(middleware: Middleware): Map<string, string> {
   const written = new Map<string, string>();
@@ -21,7 +21,7 @@ function recorded(middleware: Middleware): Map<string, string> {
   return written;
 }
 
-/** The text of one policy, as helmet writes it. A report-only policy may be about one directive alone. */
+/** The text of one policy, as helmet writes it. A report-only policy may have a single directive. */
 export function policyText(policy: Policy, reportOnly: boolean): string {
   const directives: Record<
     string,
@@ -34,7 +34,7 @@ export function policyText(policy: Policy, reportOnly: boolean): string {
   return text;
 }
 
-/** Every header without a policy in it that helmet knows. */
+/** Every header that helmet knows and that contains no policy. */
 export function helmetValues(model: HeaderModel): Map<string, string> {
   return recorded(
     helmet({
@@ -47,7 +47,7 @@ export function helmetValues(model: HeaderModel): Map<string, string> {
       crossOriginOpenerPolicy: model.opener === false ? false : { policy: model.opener },
       crossOriginResourcePolicy: model.resource === false ? false : { policy: model.resource },
       crossOriginEmbedderPolicy: model.embedder === false ? false : { policy: model.embedder },
-      // Read by no browser that is still maintained, or (the last) the browsers' own default by now: README.md, rule 9.
+      // No maintained browser reads these, or (the last one) browsers do the same by default now: README.md, rule 9.
       xDnsPrefetchControl: false,
       xDownloadOptions: false,
       xPermittedCrossDomainPolicies: false,

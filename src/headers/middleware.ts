@@ -51,7 +51,7 @@ export function securityHeaders(settings?: HeadersSettings, deps?: PartDependenc
   return standalone([createHeaders(parse(headersSchema, settings ?? {}), runtime)], runtime);
 }
 
-/** The layer, from parsed options. All header values are made here, once. */
+/** The layer, from parsed options. Computes all header values here, once. */
 export function createHeaders(options: ResolvedHeadersSettings, runtime: Runtime): HeadersLayer {
   const plan = compilePlan(decideHeaders(options, runtime.debug));
 
@@ -71,7 +71,8 @@ function createPatch(patch: ResolvedHeadersPatch, base: HeaderPlan, runtime: Run
   const onBase = patchHeaders(base.model, patch, runtime.debug);
   const issues = modelProblems(onBase).map((problem) => ({ ...problem, path: problem.path.join(".") }));
   if (issues.length > 0) throw new SettingsError(issues);
-  // Plans of other patches are met when several run on one route; each is compiled once, so their number is that of the routes' chains.
+  // A route with several patches gets the plans of other patches. Each is compiled once, so their number is that of the
+  // chains of patches on routes.
   const patchedPlans = new WeakMap<HeaderPlan, HeaderPlan>([[base, compilePlan(onBase)]]);
 
   function planAfter(before: HeaderPlan): HeaderPlan {
@@ -87,7 +88,7 @@ function createPatch(patch: ResolvedHeadersPatch, base: HeaderPlan, runtime: Run
     state.markRan("headers");
     finishHeadOf(res, state);
     const headers = state.headersOf(res);
-    // Where the layer itself did not run, its headers are written here as well: a patch never stands alone.
+    // Where the layer itself did not run, this writes its headers as well: a patch never applies alone.
     writeHeaders(res, headers, planAfter(planOf(headers) ?? base), req.secure);
     next();
   };

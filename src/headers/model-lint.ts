@@ -3,7 +3,7 @@ import { frameFor, type HeaderModel } from "./decide.js";
 import { NONCE_SOURCE, type DirectiveName, type Policy } from "./directives.js";
 import { UNSAFE_INLINE_WITH_NONCE } from "./source-lint.js";
 
-/** One contradiction between settings that are right by themselves. */
+/** One contradiction between settings that are valid by themselves. */
 export interface ModelProblem {
   readonly code: SettingsIssue["code"];
   readonly path: readonly string[];
@@ -11,7 +11,7 @@ export interface ModelProblem {
   readonly remedy: string;
 }
 
-/** What only shows when the settings, or a layer and its route's patch, are put together. */
+/** Problems that only show when settings are combined, or a layer with its route's patch. */
 export function modelProblems(model: HeaderModel): ModelProblem[] {
   return [
     ...policyProblems("contentSecurityPolicy", model.csp, model),
@@ -61,7 +61,7 @@ function endpointProblems(path: readonly string[], policy: Policy, model: Header
   ];
 }
 
-/** Browsers that know frame-ancestors ignore X-Frame-Options, so the two must say the same. */
+/** Browsers that know frame-ancestors ignore X-Frame-Options, so both must allow the same. */
 function frameProblems(model: HeaderModel): ModelProblem[] {
   if (model.frame === false || model.csp === false || !model.csp.has("frame-ancestors")) return [];
   const expected = frameFor(model.csp);

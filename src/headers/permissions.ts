@@ -1,14 +1,14 @@
 import { sfDictionary, sfInnerList, sfKey, sfString, sfToken } from "../core/http/structured-fields.js";
 
-/** Who may use a feature: an origin list (`self`, `src`, origins), empty for nobody, or everybody. */
+/** Origins that may use a feature: a list (`self`, `src`, origins), an empty list for none, or `*` for all. */
 export type PermissionsAllowlist = readonly string[] | "*";
 
 /** Permissions: feature to allowlist, in the order they are sent. */
 export type Permissions = ReadonlyMap<string, PermissionsAllowlist>;
 
 /**
- * Features that reach a sensor, a device, money or another screen: denied unless set. Passkeys, full screen, media and
- * the clipboard are left to the browser's own defaults and questions, because ordinary sites use them.
+ * Features that reach a sensor, a device, money or another screen: denied unless set. Browsers decide, or ask the user,
+ * about passkeys, full screen, media and the clipboard, because ordinary sites use them.
  */
 export const DENIED_FEATURES: readonly string[] = [
   "accelerometer",

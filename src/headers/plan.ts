@@ -13,13 +13,13 @@ const TRANSPORT = "Strict-Transport-Security";
 /** A policy header that names the nonce. */
 export interface NoncedHeader {
   readonly name: string;
-  /** Sent when nobody reads the nonce: without it. */
+  /** Sent when the app does not read the nonce: the policy without it. */
   readonly unread: string;
   /** The text around each nonce source. */
   readonly parts: readonly string[];
 }
 
-/** Headers ready to be written. Built at start, shared by all requests. */
+/** Headers ready to be written. Built at start and shared by all requests. */
 export interface HeaderPlan {
   readonly model: HeaderModel;
   /** For plain http. */
@@ -43,7 +43,7 @@ export function compilePlan(model: HeaderModel): HeaderPlan {
     if (text !== unread) nonced.push({ name, unread, parts: text.split(NONCE_SOURCE) });
   }
   for (const [name, value] of helmetValues(model)) values.set(name, value);
-  // helmet only writes 0; "block" is for who must please a scanner.
+  // helmet only writes 0; "block" is for sites that have to satisfy a scanner.
   if (model.xss === "block") values.set("X-XSS-Protection", "1; mode=block");
   if (model.permissions !== false && model.permissions.size > 0)
     values.set("Permissions-Policy", permissionsText(model.permissions));
@@ -77,7 +77,7 @@ function policyHeaders(model: HeaderModel): [string, Policy[]][] {
   return headers.filter(([, policies]) => policies.length > 0);
 }
 
-/** A directive that allowed the nonce alone allows nothing without it. */
+/** A directive that allowed only the nonce allows nothing without it. */
 function withoutNonce(policy: Policy): Policy {
   return new Map(
     [...policy].map(([name, sources]) => {

@@ -6,19 +6,19 @@ import type { HeaderPlan, NoncedHeader } from "./plan.js";
 const HEADERS = Symbol("portcullis.headers");
 const POLICY = "Content-Security-Policy";
 
-/** `res.locals` under a symbol, for the accessor of the nonce. */
+/** `res.locals` with the header state under a symbol, where the nonce accessor finds it. */
 interface Carrier {
   [HEADERS]?: ResponseHeaders;
 }
 
-/** What is known of one response's headers: which plan wrote them, and the nonce once it was read. */
+/** The header state of one response: the plan that wrote the headers, and the nonce once it was read. */
 export class ResponseHeaders implements ResponsePolicies {
   plan: HeaderPlan;
   readonly #res: Response;
   readonly #headers: HeaderBuffer;
   #nonce: string | undefined;
 
-  /** @param nonce one that may have been read already */
+  /** @param nonce one that may already have been read */
   constructor(res: Response, headers: HeaderBuffer, plan: HeaderPlan, nonce?: string) {
     this.#res = res;
     this.#headers = headers;
@@ -32,13 +32,13 @@ export class ResponseHeaders implements ResponsePolicies {
 
   removeNonced(): void {
     for (const header of this.plan.nonced) {
-      // A policy that the app has put in its place stays.
+      // A policy that the app has set instead stays.
       const value = this.#res.getHeader(header.name);
       if (value === header.unread || value === this.#withNonce(header)) this.#res.removeHeader(header.name);
     }
   }
 
-  /** The nonce, made on first read; only then is it put into the policies that name it. */
+  /** The nonce, created on first read; only then is it added to the policies that name it. */
   nonce(): string {
     if (this.#nonce === undefined) {
       this.#nonce = newNonce();
@@ -47,7 +47,10 @@ export class ResponseHeaders implements ResponsePolicies {
     return this.#nonce;
   }
 
-  /** Goes over to another plan: writes what differs, so that a header the app has set in between stays unless the plans disagree about it. */
+  /**
+   * Switches to another plan. Writes only the differences, so a header that the app has set in between stays unless the
+   * plans differ in it.
+   */
   change(plan: HeaderPlan, secure: boolean): void {
     const before = this.plan;
     this.plan = plan;
@@ -65,7 +68,7 @@ export class ResponseHeaders implements ResponsePolicies {
   #writeNonce(): void {
     if (this.#res.headersSent) return;
     for (const header of this.plan.nonced) {
-      // A policy that the app, or Express's own error page, has put in its place is left alone.
+      // Keep a policy that the app, or Express's own error page, has set instead.
       if (this.#headers.get(header.name) === header.unread) this.#headers.set(header.name, this.#withNonce(header));
     }
   }
@@ -74,7 +77,7 @@ export class ResponseHeaders implements ResponsePolicies {
     return parts.join(`'nonce-${this.#nonce}'`);
   }
 
-  /** The plain value of a response whose policies named no nonce before may have been changed, or lost with `res.locals`. */
+  /** When no earlier policy named a nonce, its plain value may have been changed, or lost with `res.locals`. */
   #holdNonce(nonce: string): void {
     const locals = this.#res.locals as { cspNonce?: unknown };
     if (locals.cspNonce !== nonce)
@@ -89,7 +92,7 @@ function linesOf(plan: HeaderPlan, secure: boolean): HeaderLines {
 /** 144 random bits: more than the 128 that CSP Level 3 section 7.1 asks for, and base64 without padding. */
 const NONCE_BYTES = 18;
 const NONCE_CHARACTERS = 24;
-/** Made so many at a time, as asking for randomness costs more than what comes of it. */
+/** Number of nonces created at once, because a call for random bytes costs more than the bytes. */
 const NONCES_AT_ONCE = 128;
 
 let nonces = "";
@@ -105,19 +108,19 @@ function newNonce(): string {
 }
 
 /**
- * `res.locals.cspNonce`. An own, enumerable property, because `res.render` of Express 5 copies own properties only; one
- * descriptor for all responses, because a getter made for each would cost more than the headers.
+ * `res.locals.cspNonce`. An own, enumerable property, because `res.render` of Express 5 copies own properties only. All
+ * responses share one descriptor, because a getter for each would cost more than the headers.
  */
 const NONCE_PROPERTY: PropertyDescriptor = {
   configurable: true,
   enumerable: true,
   get(this: Carrier): string {
-    // A copy that lost the symbol still gets a nonce: one that allows nothing.
+    // A copy that lost the symbol still gets a nonce, but one that allows nothing.
     return this[HEADERS]?.nonce() ?? newNonce();
   },
 };
 
-/** Writes a plan on a response, or goes over to it when another was written before. */
+/** Writes a plan on a response, or switches to it when another plan was written before. */
 export function writeHeaders(res: Response, headers: HeaderBuffer, plan: HeaderPlan, secure: boolean): void {
   if (res.headersSent) return;
   const { policies } = headers;
@@ -125,7 +128,7 @@ export function writeHeaders(res: Response, headers: HeaderBuffer, plan: HeaderP
     policies.change(plan, secure);
     return;
   }
-  // Headers are held back only for a response that has none yet.
+  // Headers are deferred only for a response that has none yet.
   if (!headers.isWaiting) res.removeHeader("X-Powered-By");
   headers.begin(linesOf(plan, secure), (released) => offerNonce(released, headers, plan));
 }
@@ -135,11 +138,11 @@ export function planOf({ policies }: HeaderBuffer): HeaderPlan | undefined {
   return policies instanceof ResponseHeaders ? policies.plan : undefined;
 }
 
-/** Puts `res.locals.cspNonce` in place, on a response that goes on to the app. */
+/** Defines `res.locals.cspNonce` on a response that goes on to the app. */
 function offerNonce(res: Response, headers: HeaderBuffer, plan: HeaderPlan): void {
   const locals = ((res.locals as object | undefined) ??
     (res.locals = Object.create(null) as Response["locals"])) as Carrier & { cspNonce?: string };
-  // No policy names a nonce, so it makes no difference whether it is read: a plain value, at a tenth of what the accessor costs.
+  // No policy names a nonce, so reading it has no effect: a plain value, at a tenth of the accessor's cost.
   if (plan.nonced.length === 0 && Object.isExtensible(locals) && !("cspNonce" in locals)) {
     locals.cspNonce = newNonce();
     headers.policies = new ResponseHeaders(res, headers, plan, locals.cspNonce);
@@ -147,7 +150,8 @@ function offerNonce(res: Response, headers: HeaderBuffer, plan: HeaderPlan): voi
   }
   const policies = new ResponseHeaders(res, headers, plan);
   headers.policies = policies;
-  // Reflect: a frozen `res.locals` is left as it is instead of throwing. The accessor first: the other way round costs more.
+  // Reflect, so that a frozen `res.locals` stays unchanged instead of throwing. The accessor first: the other order
+  // costs more.
   Reflect.defineProperty(locals, "cspNonce", NONCE_PROPERTY);
   Reflect.set(locals, HEADERS, policies);
 }

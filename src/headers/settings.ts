@@ -127,7 +127,7 @@ export interface ResolvedContentSecurityPolicyPatch extends z.output<ReturnType<
 const switchablePolicyPatch = (reportOnly: boolean) =>
   toggleable<ContentSecurityPolicyPatch, ResolvedContentSecurityPolicyPatch>(policyPatchSchema(reportOnly));
 
-/** What a route changes. Whatever is not mentioned stays as the layer has it. */
+/** Changes for one route. Everything that is not mentioned stays as in the layer. */
 export const headersPatchSchema = settingsObject({
   /** Sources to add to the enforced policy, or `false` for no policy. Default: unchanged. */
   contentSecurityPolicy: switchablePolicyPatch(false).optional(),

@@ -2,7 +2,7 @@ import type { SettingsCode } from "../settings/errors.js";
 import { nearest } from "../core/nearest.js";
 import { DIRECTIVES, NONCE_SOURCE, TAKES_NONCE, type DirectiveKind, type DirectiveName } from "./directives.js";
 
-/** One thing wrong with a directive: at which source, or (no index) with the list. */
+/** One problem of a directive: with the source at an index, or (no index) with the list. */
 export interface SourceProblem {
   readonly index?: number;
   readonly code: SettingsCode;
@@ -55,7 +55,7 @@ const SANDBOX_FLAGS = [
   "allow-top-navigation-to-custom-protocols",
 ];
 
-/** Everything wrong with the sources of one directive, taken by itself. */
+/** All problems with the sources of one directive, taken by itself. */
 export function sourceProblems(name: DirectiveName, sources: readonly string[]): SourceProblem[] {
   const kind = DIRECTIVES[name];
   const problems: SourceProblem[] = [];
@@ -105,12 +105,12 @@ function listProblems(kind: DirectiveKind, sources: readonly string[]): SourcePr
       ),
     ];
   }
-  // Where nobody reads the nonce it is left out of the header, and 'unsafe-inline' would then hold.
+  // When the app does not read the nonce, the header omits it, and 'unsafe-inline' would then apply.
   if (sources.includes(NONCE_SOURCE) && sources.includes("'unsafe-inline'")) return [UNSAFE_INLINE_WITH_NONCE];
   return [];
 }
 
-/** Also found when a per-route patch brings the two together. */
+/** Also reported when a per-route patch combines the two. */
 export const UNSAFE_INLINE_WITH_NONCE: SourceProblem = {
   code: "contradiction",
   message:
@@ -190,7 +190,9 @@ function quotedProblem(source: string): Found | undefined {
   );
 }
 
-/** A keyword without its quotes; refused as a name of anything else too, as nobody could tell what was meant. */
+/**
+ * A keyword without its quotes. Also refused where it could be another name, because its meaning would be ambiguous.
+ */
 function unquotedProblem(source: string): Found | undefined {
   const lower = source.toLowerCase();
   if (BARE_KEYWORDS.has(lower))

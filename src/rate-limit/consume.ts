@@ -5,11 +5,12 @@ import type { LimitCount } from "../core/pending-limits.js";
 import type { RateLimitStore, WindowOutcome } from "../stores/contracts.js";
 
 /**
- * Counts a request in one limit, or in several together: in one call of the store, all of them or none.
+ * Counts a request in one limit or in several. Several limits are counted in one call of the store: all of them or
+ * none.
  *
  * @param store has `consumeAll` when there are several counts
- * @param done runs when every limit lets the request pass, which is also what a limit on trial does
- * @param failed gets what was thrown while the request went on: it belongs to the app's error handling, not to nobody
+ * @param done runs when every limit allows the request; a limit in report mode always does
+ * @param failed gets what was thrown while the request went on, for the app's error handling
  */
 export function consumeLimits(
   store: RateLimitStore,
@@ -61,7 +62,7 @@ function consume(store: RateLimitStore, counts: readonly LimitCount[]): Outcomes
   return whenThere(store.consumeAll(counts), (outcomes) => asOutcomes(outcomes, counts.length));
 }
 
-/** Thenables that are no promises become promises. */
+/** Converts thenables that are not promises to promises. */
 function whenThere<Answer, Checked>(
   answer: Answer | Promise<Answer>,
   check: (answer: Answer) => Checked,
@@ -71,7 +72,7 @@ function whenThere<Answer, Checked>(
   return check(answer as Answer);
 }
 
-/** A store that answers something else than outcomes has failed. @throws StoreError */
+/** A store that returns anything but outcomes has failed. @throws StoreError */
 function asOutcomes(outcomes: Outcomes, count: number): Outcomes {
   if (!Array.isArray(outcomes) || outcomes.length !== count)
     throw new StoreError("The store did not answer for each limit.");

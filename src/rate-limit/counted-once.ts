@@ -2,9 +2,10 @@ import type { RequestState } from "../core/request-state.js";
 import type { RateLimitStore, WindowPolicy } from "../stores/contracts.js";
 
 /**
- * The units that a limit still has to count for a request, however often the request meets it: the limit of an app mounted
- * twice, on a route as well, or met again by `app.handle`. A count is one of a store, a name and a key. Meeting it again with a
- * lower limit is 0 units to be compared with that; a higher cost counts what it has more. `undefined`: nothing is left to do.
+ * The units that a limit still has to count for a request. A request may meet the same limit several times: in an app
+ * that is mounted twice, on a route as well, or again by `app.handle`. A store, a name and a key identify a count. A
+ * second meeting with a lower limit counts 0 units, to compare the count with that limit; a higher cost counts the
+ * difference. `undefined`: nothing is left to count.
  */
 export function remainingUnits(
   state: RequestState,
@@ -26,8 +27,8 @@ export function remainingUnits(
 }
 
 /**
- * Takes back what `unitsLeft` noted, for a limit on trial that was used up: it let the request pass and recorded nothing, and
- * says nothing for the limits of the same name that come after it.
+ * Undoes what `remainingUnits` noted, for an exhausted limit in report mode. Such a limit let the request pass and
+ * recorded nothing, so it must not affect later limits of the same name.
  */
 export function undoCount(
   state: RequestState,

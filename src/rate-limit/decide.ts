@@ -3,32 +3,32 @@ import type { WindowOutcome } from "../stores/contracts.js";
 
 export type HeaderForm = "draft-8" | "draft-6" | "legacy" | false;
 
-/** What of a limit goes into headers, made once at start. */
+/** The parts of a limit that go into headers, built once at start. */
 export interface LimitHeaders {
   readonly form: HeaderForm;
   readonly limit: number;
   readonly windowMs: number;
   /** draft-8: `"name"`, quoted. */
   readonly name: string;
-  /** The `RateLimit-Policy` value, whole. */
+  /** The complete `RateLimit-Policy` value. */
   readonly policy: string;
 }
 
-/** What a limit says to a request. */
+/** The result of a limit for one request. */
 export interface Verdict {
   readonly allowed: boolean;
   /** Units left in the window. */
   readonly remaining: number;
-  /** Until more units come free: seconds, rounded up. */
+  /** Time until more units become free: seconds, rounded up. */
   readonly resetSeconds: number;
   /** For Retry-After: whole seconds, rounded up, at least 1; 0 when allowed. */
   readonly retryAfterSeconds: number;
 }
 
 /**
- * The parts of the headers that do not change.
- * Policy values follow draft-ietf-httpapi-ratelimit-headers-08 section 3 (`"name";q=100;w=60`) and -06 (`100;w=60`).
- * No partition key is sent: a hash of an address, unsalted, would be the address to whoever tries all of them.
+ * The constant parts of the headers. Policy values follow draft-ietf-httpapi-ratelimit-headers-08 section 3
+ * (`"name";q=100;w=60`) and -06 (`100;w=60`). No partition key is sent: an unsalted hash of an address reveals the
+ * address to anyone who tries all addresses.
  */
 export function limitText(form: HeaderForm, name: string, limit: number, windowMs: number): LimitHeaders {
   const quoted = sfString(name);
@@ -37,7 +37,7 @@ export function limitText(form: HeaderForm, name: string, limit: number, windowM
   return Object.freeze({ form, limit, windowMs, name: quoted, policy });
 }
 
-/** The verdict on a store's answer. Draft -08 section 4: Retry-After is not earlier than `t`; here they are the same. */
+/** The verdict on a store's answer. Draft -08 section 4: Retry-After is not earlier than `t`; here they are equal. */
 export function decide(outcome: WindowOutcome, limit: number): Verdict {
   const remaining = Math.max(0, limit - outcome.used);
   if (outcome.allowed)
@@ -52,8 +52,8 @@ export function rateLimitItem(text: LimitHeaders, verdict: Verdict): string {
 }
 
 /**
- * Whether this limit's values replace those of another that has written before, in the forms that have room for one
- * only: the refusing one wins, then the one with less left, then the one that takes longer.
+ * Whether this limit's values replace those that another limit has written, in the forms with room for one limit only.
+ * The refusing limit wins, then the one with fewer units left, then the one that takes longer.
  */
 export function isStricter(verdict: Verdict, before: { remaining: number; resetSeconds: number }): boolean {
   if (!verdict.allowed) return true;

@@ -5,46 +5,49 @@ import type { RequestState } from "../core/request-state.js";
 import type { Runtime } from "../core/runtime.js";
 import type { RateLimitCostFunction, RateLimitKeyFunction } from "./settings.js";
 
-/** Longest key a function of the app may give, in characters. */
+/** Longest key that a function of the app may return, in characters. */
 export const MAX_KEY_LENGTH = 256;
 
-/** The key of a request. The work of it is chosen once, at start. */
+/** Computes the key of a request. How it does so is chosen once, at start. */
 export type KeyOf = (req: Request, state: RequestState) => string;
 
-/** IPv6 addresses whose subnet is remembered: working it out takes 9 µs, a fifth of what all protections may cost. */
+/** IPv6 addresses whose subnet is cached: computing it takes 9 µs, a fifth of what all protections may cost. */
 const REMEMBERED_SUBNETS = 4096;
 
-/** The key of an address: IPv4 as it stands, without a new string; IPv6 by subnet. */
+/** The key of an address: IPv4 unchanged, without a new string; IPv6 by subnet. */
 export function byAddress(ipv6Subnet: number): KeyOf {
   const subnets = new Map<string, string>();
   return (req, state) => {
     const address = state.address(req);
-    // Only IPv6 has colons once the address is normalised; asking for them costs less than parsing.
+    // Only IPv6 has colons once the address is normalised, and searching for a colon costs less than parsing.
     if (!address.includes(":")) return address;
     const known = subnets.get(address);
     if (known !== undefined) return known;
     const subnet = addressKey(address, ipv6Subnet);
-    // Bounded by starting over: nothing is counted here, so nothing is lost but time.
+    // A full cache starts over. It holds no counts, so only time is lost.
     if (subnets.size >= REMEMBERED_SUBNETS) subnets.clear();
     subnets.set(address, subnet);
     return subnet;
   };
 }
 
-/** The key of whoever the caller has proved to be; of the address, while nobody. */
+/** The key of the authenticated principal, or of the address when the caller is anonymous. */
 export function byPrincipal(anonymous: KeyOf): KeyOf {
   return (req, state) => (req.principal === undefined ? anonymous(req, state) : principalKey(req.principal));
 }
 
-/** One count for a principal, whichever credential proved it. No address has such a form, so the two kinds of key cannot meet. */
+/**
+ * One count for a principal, whichever credential proved it. No address has this form, so the two kinds of key never
+ * collide.
+ */
 export function principalKey({ id }: { id: string }): string {
   return `principal:${id}`;
 }
 
 /**
- * The key a function of the app gives. One that throws, or gives no usable text, must not become "not limited": the
- * request is counted by its address, and the mistake is announced once. The client's address in a key counts as it does by itself:
- * in one spelling, and IPv6 by its subnet.
+ * The key that a function of the app returns. When the function throws or returns no usable text, the request must not
+ * become unlimited: it is counted by its address, and the mistake is announced once. The client's address within a key
+ * is normalised as it is when it is the key: one spelling, and IPv6 by its subnet.
  */
 export function byFunction(keyOf: RateLimitKeyFunction, fallback: KeyOf, announce: (reason: string) => boolean): KeyOf {
   return (req, state) => {
@@ -66,7 +69,7 @@ export function byFunction(keyOf: RateLimitKeyFunction, fallback: KeyOf, announc
 /** An address followed by a port, as some proxies write it. */
 const WITH_PORT = /^(?:[\d.]+|\[[^\]]*\]):\d+$/;
 
-/** With the port of each connection in it a key would be new again and again, and nobody limited. */
+/** A key that includes the port would be new with every connection, and no client would be limited. */
 function withCountedAddress(
   key: string,
   req: Request,
@@ -74,13 +77,13 @@ function withCountedAddress(
   counted: KeyOf,
   announce: (reason: string) => boolean,
 ): string {
-  // Only an address with a colon may be spelt otherwise, or has a subnet.
+  // Only an address with a colon can have another spelling or a subnet.
   if (!key.includes(":")) return key;
   const spelt = inOneSpelling(key, req, state, announce);
   const address = state.address(req);
   if (!address.includes(":") || !spelt.includes(address)) return spelt;
   const subnet = counted(req, state);
-  // The app may have written the subnet itself, which begins with the address where that is the first of it.
+  // The app may have written the subnet itself. The subnet begins with the address when that is the subnet's first one.
   return spelt.includes(subnet) ? spelt : spelt.replaceAll(address, subnet);
 }
 
@@ -97,7 +100,10 @@ function inOneSpelling(key: string, req: Request, state: RequestState, announce:
   return ip === address ? key : key.replaceAll(ip, address);
 }
 
-/** The units a request costs. A function that throws or gives no whole number costs 1, and is announced once. */
+/**
+ * The units that a request costs. When the function throws or returns no whole number, the cost is 1 and the mistake is
+ * announced once.
+ */
 export function costOf(
   cost: number | RateLimitCostFunction,
   announce: (reason: string) => void,
@@ -123,14 +129,14 @@ function neverUnhandled(value: unknown): void {
   if (value instanceof Promise) value.catch(() => undefined);
 }
 
-/** Whether a request comes from an address that is not limited; `undefined` when there is no such address. */
+/** Whether a request comes from an exempt address; `undefined` when no address is exempt. */
 export function allowList(ranges: readonly string[]): ((req: Request, state: RequestState) => boolean) | undefined {
   if (ranges.length === 0) return undefined;
   const list = new AddressList(ranges);
   return (req, state) => list.has(state.address(req));
 }
 
-/** Announces a mistake in the app's own functions, once for each reason: it would come with every request. */
+/** Announces a mistake in the app's own functions once for each reason, because every request would repeat it. */
 export function warnOnce(runtime: Runtime, source: string): (reason: string) => boolean {
   const announced = new Set<string>();
   return (reason) => {

@@ -12,14 +12,14 @@ import { decide, type LimitHeaders } from "./decide.js";
 import { guardFor } from "./store-guards.js";
 import { writeLimitHeaders } from "./write-headers.js";
 
-/** One limit at work, everything about it settled at start. */
+/** One configured limit, with everything about it decided at start. */
 export interface Limit {
-  /** Layer id, or what names a limit of a route in events. */
+  /** Layer id, or the name of a route's limit in events. */
   readonly source: string;
   readonly policy: WindowPolicy;
   readonly text: LimitHeaders;
   readonly mode: Mode;
-  /** The key to count under; `undefined` lets the request pass uncounted. */
+  /** The key to count by; `undefined` lets the request pass uncounted. */
   readonly key: (req: Request, state: RequestState) => string | undefined;
   readonly cost: (req: Request) => number;
   readonly store: RateLimitStore;
@@ -29,9 +29,9 @@ export interface Limit {
 }
 
 export interface Limiter {
-  /** Counts the request in this limit alone, and answers it or lets it go on. */
+  /** Counts the request in this limit alone, and answers it or passes it on. */
   apply(req: Request, res: Response, next: NextFunction, state: RequestState): void;
-  /** What this request is to count here, for asking several limits together; `undefined`: nothing. */
+  /** What to count for this request here, for consuming several limits together; `undefined`: nothing. */
   countOf(req: Request, res: Response, state: RequestState): LimitCount | undefined;
   close(): void;
 }
@@ -39,13 +39,13 @@ export interface Limiter {
 const STORE_DOWN = Object.freeze({ code: "store-unavailable", reason: "rate-limit-store", event: false } as const);
 
 /**
- * What one limit does to one request. With the in-process store everything happens before this returns; with another
- * one the request goes on when the store has answered, has failed, or has not answered in time.
+ * Applies one limit to requests. With the in-process store everything happens before the call returns. With another
+ * store the request goes on when the store has answered, has failed, or has timed out.
  */
 export function createLimiter(limit: Limit, runtime: Runtime): Limiter {
   const { policy, text, mode, store } = limit;
   const local = store instanceof SlidingWindowStore ? store : undefined;
-  // Made when it is first needed: most stores never fail.
+  // Created when first needed: most stores never fail.
   let standIn: SlidingWindowStore | undefined;
 
   /** True when the request has been answered. */
@@ -58,7 +58,7 @@ export function createLimiter(limit: Limit, runtime: Runtime): Limiter {
     cost: number,
   ): boolean {
     const verdict = decide(outcome, policy.limit);
-    // A limit on trial leaves no trace in the response: a client would keep to a limit that does not hold.
+    // Report mode sends no rate limit headers: clients would obey a limit that is not enforced.
     if (mode === "enforce" && !res.headersSent) writeLimitHeaders(state.headersOf(res), text, verdict, runtime.clock);
     if (verdict.allowed) return false;
     const headers = { "Retry-After": String(verdict.retryAfterSeconds) };
@@ -75,7 +75,7 @@ export function createLimiter(limit: Limit, runtime: Runtime): Limiter {
     return settle(standIn.consume(policy, key, cost), req, res, state, key, cost);
   }
 
-  /** The units this request is to count here; `undefined` when it is free or has been counted. */
+  /** The units to count for this request here; `undefined` when the request is free or already counted. */
   function costOf(req: Request, state: RequestState, key: string): number | undefined {
     const cost = limit.cost(req);
     return cost === 0 ? undefined : remainingUnits(state, store, policy, key, cost);

@@ -7,7 +7,7 @@ import { allowList, byAddress, byFunction, byPrincipal, costOf, type KeyOf, warn
 import type { Limit } from "./limiter.js";
 import type { RateLimitKeyFunction, ResolvedRateLimitSettings, ResolvedRouteLimitSettings } from "./settings.js";
 
-/** What the limits of one application have in common. */
+/** What the limits of one application share. */
 type Common = Pick<
   ResolvedRateLimitSettings,
   "headers" | "allow" | "ipv6Subnet" | "onStoreError" | "storeTimeoutMs" | "maxClients" | "mode"
@@ -15,7 +15,9 @@ type Common = Pick<
 
 interface Particulars {
   readonly source: string;
-  /** Name in the store: of its own for every kind of limit, so that a route called "default" is not the main limit. */
+  /**
+   * Name in the store. Each kind of limit has its own names, so a route limit called "default" is not the main limit.
+   */
   readonly storeName: string;
   /** Name in headers. */
   readonly name: string;
@@ -26,7 +28,7 @@ interface Particulars {
   readonly cost: (req: Request) => number;
 }
 
-/** The limit of `limit`, `windowSeconds` and `key`. */
+/** The limit that `limit`, `windowSeconds` and `key` describe. */
 export function mainLimit(
   source: string,
   options: ResolvedRateLimitSettings,

@@ -27,23 +27,23 @@ import { guardFor } from "./store-guards.js";
 import { untrustedProxyWatch } from "./untrusted-proxy.js";
 
 export interface RateLimitDependencies {
-  /** Where to count, unless the settings name a store of their own. */
+  /** The store to count in, unless the settings name another one. */
   readonly store: RateLimitStore;
 }
 
 export interface MainLimitDependencies extends RateLimitDependencies {
-  /** Whether limits of a credential may come after this one, which the store is then asked for together with it. */
+  /** Whether limits of a credential may follow, so that one call of the store consumes them together with this one. */
   readonly joined?: boolean;
 }
 
 export interface RouteLimitDependencies extends RateLimitDependencies {
-  /** What a route does not say is as in the application's limiter; the defaults when that one is off. */
+  /** Settings that a route limit inherits from the application's limiter; the defaults when that limiter is off. */
   readonly defaults?: ResolvedRateLimitSettings | undefined;
 }
 
 /**
- * The limiter of order 500: the main limit, before anything expensive. `undefined` with `key: "principal"`: who the
- * caller is will only be known at order 1000.
+ * The limiter of order 500: the main limit, before anything expensive. `undefined` with `key: "principal"`, because the
+ * caller's identity is known only at order 1000.
  */
 export function createRateLimit(
   options: ResolvedRateLimitSettings,
@@ -55,7 +55,7 @@ export function createRateLimit(
   const limiter = createLimiter(mainLimit("rate-limit", options, runtime, store), runtime);
   const shared = { store, watchProxy: options.key === "address" };
   const forPrincipal = options.perPrincipal !== undefined;
-  // On trial each limit is asked by itself: what one would refuse must not keep the others from counting.
+  // In report mode each limit is consumed separately: a refusal by one must not keep the others from counting.
   if (deps.joined !== true || options.mode === "report" || !supportsBatch(store))
     return layer("rate-limit", options, [limiter], shared, limiter.apply);
   const guard = guardFor(store, runtime, options.storeTimeoutMs);
@@ -72,8 +72,8 @@ export function createRateLimit(
 }
 
 /**
- * The limiter of order 1000: the main limit when it is counted by principal, and `perPrincipal`. Anonymous callers are
- * counted by address in the first and pass the second. `undefined` when the settings have neither.
+ * The limiter of order 1000: the main limit when it is counted by principal, and `perPrincipal`. The first counts
+ * anonymous callers by address; the second lets them pass. `undefined` when the settings have neither.
  */
 export function createPrincipalRateLimit(
   options: ResolvedRateLimitSettings,
@@ -95,7 +95,7 @@ export function createPrincipalRateLimit(
   return layer("principal-rate-limit", options, limiters, shared, apply);
 }
 
-/** Asks for these limits, and those that wait, in one round trip. */
+/** Consumes these limits and the pending ones in one round trip. */
 function together(limiters: readonly Limiter[], store: RateLimitStore, guard: StoreGuard): Limiter["apply"] {
   return (req, res, next, state) => {
     const waiting = state.limits ?? new BatchedLimits(store, guard, state, true, next);
@@ -119,17 +119,17 @@ function inTurn([first, second]: readonly Limiter[]): Limiter["apply"] {
     );
 }
 
-/** Before the app: limits that still wait. */
+/** Consumes limits that are still pending before the app runs. */
 const settleLimits: RunLayer = function settleWaitingLimits(_req, _res, next, { limits }) {
   if (limits === undefined) next();
   else limits.check(next);
 };
 
 /**
- * A limit for one route, beside the application's and in the same store.
+ * A limit for one route, in addition to the application's limits and in the same store.
  *
- * @param limit `{ name, limit, windowSeconds?, key?, cost?, mode? }`; without `key` a caller is counted as the
- * principal it has proved to be, and by address while anonymous
+ * @param limit `{ name, limit, windowSeconds?, key?, cost?, mode? }`; without `key` a caller is counted by its
+ * principal, and by address while anonymous
  * @throws SettingsError also when a limit of the same name has another window
  */
 export function createRouteLimit(
@@ -152,7 +152,7 @@ export function createRouteLimit(
 const routeWindows = new WeakMap<RateLimitStore, Map<string, number>>();
 
 /**
- * One name is one count, and one count has one window: a shorter one would drop what a longer one still has to count.
+ * Each name has one count, and each count has one window: a shorter window would drop what a longer one still counts.
  *
  * @throws SettingsError
  */
@@ -175,8 +175,9 @@ function holdWindow(store: RateLimitStore, { name, windowSeconds }: ResolvedRout
 }
 
 /**
- * A sliding-window rate limiter with a store of its own: 100 requests a minute for each client address unless told
- * otherwise. Put it before what it protects; with `key: "principal"` or `perPrincipal`, after authentication.
+ * A sliding-window rate limiter with a store of its own: 100 requests a minute for each client address unless
+ * configured otherwise. Mount it before what it protects; with `key: "principal"` or `perPrincipal`, after
+ * authentication.
  *
  * @param deps `{ events?, clock?, onRefusal? }`, so that the part can be observed and tested
  * @throws SettingsError

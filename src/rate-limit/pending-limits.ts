@@ -6,14 +6,14 @@ import { SlidingWindowStore } from "../stores/memory/sliding-window/store.js";
 import { consumeLimits } from "./consume.js";
 
 /**
- * Whether limits that count in this store are worth keeping until all are known. In this process a limit costs less than
- * a microsecond, so there each is asked at its own place; a store that knows one limit at a time cannot be asked for more.
+ * Whether it pays to keep the limits of this store pending until all are known. In this process a limit costs less than
+ * a microsecond, so each one is consumed in its own place; a store without batches takes one limit at a time.
  */
 export function supportsBatch(store: RateLimitStore): boolean {
   return !(store instanceof SlidingWindowStore) && store.consumeAll !== undefined;
 }
 
-/** The limits of one request, kept in its state until they are settled. */
+/** The limits of one request, kept in its state until they are consumed. */
 export class BatchedLimits implements PendingLimits {
   readonly store: RateLimitStore;
   readonly forPrincipal: boolean;

@@ -3,12 +3,12 @@ import type { Clock } from "../core/clock.js";
 import { detachString } from "../core/detach-string.js";
 import type { LimitCount } from "../core/pending-limits.js";
 
-/** Clients remembered; a flood of more of them finds some forgotten, and those cost a signature each. */
+/** Clients remembered; a flood of more clients evicts some, and each evicted client costs one signature check. */
 const MOST = 10_000;
 
 /**
- * The clients that a limit has refused and, by its own word, would refuse now. They are asked about before anything is done
- * for them: a signature checked while their limit waits may cost more than the limit itself.
+ * The clients that a limit has refused and, by its own answer, would refuse now. This is checked before any work for
+ * them: checking a signature while their limit is pending may cost more than the limit itself.
  */
 export class RefusedClients {
   readonly #until = new LRUCache<string, number>({ max: MOST });
@@ -23,7 +23,7 @@ export class RefusedClients {
     return until !== undefined && this.#clock.monotonic() < until;
   }
 
-  /** The same count, whose refusal is remembered. */
+  /** The same count, with its refusal remembered. */
   track(count: LimitCount): LimitCount {
     return {
       ...count,

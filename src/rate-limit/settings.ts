@@ -6,9 +6,9 @@ import { addIssue, selectSchema, settingsObject } from "../settings/object.js";
 import type { RateLimitStore } from "../stores/contracts.js";
 import { DEFAULT_MAX_CLIENTS, maxClientsSchema } from "../stores/memory/sliding-window/settings.js";
 
-/** Gives the key a request is counted under: text of 1 to 256 characters. */
+/** Returns the key to count a request by: text of 1 to 256 characters. */
 export type RateLimitKeyFunction = (req: Request) => string;
-/** Gives the units a request costs: a whole number, 0 or more. */
+/** Returns the units a request costs: a whole number, 0 or more. */
 export type RateLimitCostFunction = (req: Request) => number;
 
 /** Units in a window: a whole number, at least 1. */
@@ -38,7 +38,7 @@ const costSchema = selectSchema<number | RateLimitCostFunction, number | RateLim
   typeof value === "function" ? functionSchema : z.int().min(1),
 );
 
-/** An address or range that is not limited; one that holds everybody is a mistake. */
+/** An address or range that is not limited; a range that covers every address is a mistake. */
 const allowedRangeSchema = addressRangeSchema.superRefine((range, context) => {
   if (!range.endsWith("/0")) return;
   addIssue(context, {
@@ -48,7 +48,7 @@ const allowedRangeSchema = addressRangeSchema.superRefine((range, context) => {
   });
 });
 
-/** True for a store of ours, which knows many limits and decides by itself. */
+/** True for a store of this library, which handles many limits and decides by itself. */
 export function isWindowStore(store: object | null): store is RateLimitStore {
   const { consume, peek } = (store ?? {}) as Partial<RateLimitStore>;
   return typeof consume === "function" && typeof peek === "function";

@@ -5,9 +5,10 @@ import type { RateLimitStore } from "../stores/contracts.js";
 const guards = new WeakMap<Runtime, WeakMap<RateLimitStore, StoreGuard>>();
 
 /**
- * The guard of a store: one for all limits that count in it, so that an outage is announced once and tried once.
+ * The guard of a store. All limits that count in the store share it, so that an outage is announced once and probed
+ * once.
  *
- * @param timeoutMs of whoever asks first; all limits of one application have the same
+ * @param timeoutMs of the first caller; all limits of one application have the same
  */
 export function guardFor(store: RateLimitStore, runtime: Runtime, timeoutMs: number): StoreGuard {
   let byStore = guards.get(runtime);

@@ -4,9 +4,10 @@ import type { Clock } from "../core/clock.js";
 import type { RateLimitStore, WindowOutcome, WindowPolicy } from "../stores/contracts.js";
 
 /**
- * Any store of express-rate-limit's ecosystem behind our contract, for one limit. Such a store counts in a fixed
- * window and counts refused requests as well, so what it gives is that store's promise and not the exact log's: up to
- * twice the limit around the end of a window. A cost of n is n increments, one after the other, until the limit is passed.
+ * Adapts any store of express-rate-limit's ecosystem to this library's contract, for one limit. Such a store counts in
+ * a fixed window and counts refused requests as well. It therefore keeps its own guarantee, not that of the exact log:
+ * up to twice the limit around the end of a window. A cost of n is n increments, one after the other, until the limit
+ * is exceeded.
  */
 export class ThirdPartyStore implements RateLimitStore {
   readonly #store: Store;
@@ -19,7 +20,7 @@ export class ThirdPartyStore implements RateLimitStore {
   constructor(store: Store, policy: WindowPolicy, clock: Clock) {
     this.#store = store;
     this.#clock = clock;
-    // `init` belongs to the contract, its options are express-rate-limit's own with our limit in them.
+    // `init` belongs to the contract; it gets express-rate-limit's own options with this limit in them.
     const started = store.init?.(optionsFor(policy));
     this.#ready = Promise.resolve(started).catch((error: unknown) => {
       this.#failed = true;
@@ -35,11 +36,11 @@ export class ThirdPartyStore implements RateLimitStore {
 
   async consume(policy: WindowPolicy, key: string, cost: number): Promise<WindowOutcome> {
     if (this.#failed) throw this.#failure;
-    // Never acceptable, whatever has been counted: no reason to ask that often.
+    // Such a cost is never accepted, whatever the count, so it needs no increments.
     if (cost > policy.limit) return { allowed: false, used: 0, retryAfterMs: policy.windowMs, resetMs: 0 };
     if (cost === 0) return this.peek(policy, key, 0);
     let { totalHits, resetTime } = await this.#store.increment(key);
-    // Once it is over the limit, the other units would not change the answer.
+    // Once over the limit, the remaining units would not change the answer.
     for (let unit = 1; unit < cost && totalHits <= policy.limit; unit += 1)
       ({ totalHits, resetTime } = await this.#store.increment(key));
     return this.#outcome(policy, totalHits, resetTime, totalHits <= policy.limit);
@@ -56,11 +57,11 @@ export class ThirdPartyStore implements RateLimitStore {
     await this.#store.resetKey(key);
   }
 
-  /** The store is the app's: who made it closes it. */
+  /** The app owns the store and closes it. */
   close(): void {}
 
   #outcome(policy: WindowPolicy, totalHits: number, resetTime: Date | undefined, allowed: boolean): WindowOutcome {
-    // A store that answers nonsense has failed; comparing NaN with the limit would decide at random.
+    // A store that returns invalid values has failed; comparing NaN with the limit would decide at random.
     if (!Number.isFinite(totalHits) || totalHits < 0)
       throw new StoreError("The store's totalHits is not a number of hits.");
     const resetAt = resetTime instanceof Date ? resetTime.getTime() : NaN;
@@ -69,7 +70,7 @@ export class ThirdPartyStore implements RateLimitStore {
   }
 }
 
-/** The options express-rate-limit itself would hand to `init` for this limit, every default filled in. */
+/** The options that express-rate-limit itself would pass to `init` for this limit, every default filled in. */
 function optionsFor(policy: WindowPolicy): Options {
   let filled: Options | undefined;
   const probe: Store = {
@@ -80,7 +81,7 @@ function optionsFor(policy: WindowPolicy): Options {
     decrement: () => undefined,
     resetKey: () => undefined,
   };
-  // Checks of that package which look at how its own middleware is used do not apply: it is never mounted.
+  // Checks of that package that look at how its own middleware is used do not apply: it is never mounted.
   rateLimit({ windowMs: policy.windowMs, limit: policy.limit, legacyHeaders: false, validate: false, store: probe });
   if (filled === undefined) throw new StoreError("express-rate-limit did not initialise its store.");
   return filled;

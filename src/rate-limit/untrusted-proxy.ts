@@ -4,13 +4,13 @@ import type { RequestState } from "../core/request-state.js";
 import { requestContext } from "../core/request-events.js";
 
 /**
- * Looks for X-Forwarded-For from a peer that `trust proxy` does not trust. A client may have made it up; but when it
- * comes from a proxy of the app's own, all clients share the proxy's address, and so one limit. Said once.
+ * Looks for X-Forwarded-For from a peer that `trust proxy` does not trust. A client may have forged it. But when it
+ * comes from a proxy of the app's own, all clients share the proxy's address, and so one limit. Announced once.
  */
 export function untrustedProxyWatch(source: string): (req: Request, state: RequestState) => void {
   let said = false;
   return (req, state) => {
-    // An address that differs from the peer's shows the trust at once; one that does not may still come from a trusted peer.
+    // An address that differs from the peer's proves trust at once; an equal one may still come from a trusted peer.
     if (said || req.headers["x-forwarded-for"] === undefined || state.isForwarded(req) || isFromTrustedProxy(req))
       return;
     said = true;

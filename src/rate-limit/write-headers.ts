@@ -3,8 +3,8 @@ import type { HeaderBuffer } from "../core/response/header-buffer.js";
 import { epochSeconds, isStricter, type LimitHeaders, rateLimitItem, type Verdict } from "./decide.js";
 
 /**
- * Writes what a limit says. Several limits may do so in one request: draft-8 is a list and takes
- * them all; the older forms have room for one, and the strictest is kept.
+ * Writes the headers of a limit. Several limits may write in one request: draft-8 is a list and takes them all; the
+ * older forms have room for one, and the strictest stays.
  *
  * @param clock for the one form that names a point in time
  */

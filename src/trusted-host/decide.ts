@@ -8,14 +8,14 @@ export interface HostPolicy {
   readonly exemptPaths: ReadonlySet<string>;
 }
 
-/** What a request says about the host it is for. */
+/** What a request says about its destination host. */
 export interface HostRequest {
   readonly method: string;
   /** The request target as sent. */
   readonly target: string;
   /** The values of all Host lines as sent. */
   readonly hostLines: readonly string[];
-  /** X-Forwarded-Host, when the settings take it and a trusted proxy sent it. */
+  /** X-Forwarded-Host, when the settings allow it and a trusted proxy sent it. */
   readonly forwarded: string | undefined;
 }
 
@@ -37,8 +37,8 @@ const FORWARDED_NOT_LISTED = refusal("forwarded-not-listed");
 export function decideHost(policy: HostPolicy, request: HostRequest): Refusal | undefined {
   if (isExempt(policy, request)) return undefined;
   const { hostLines, forwarded } = request;
-  // RFC 9112 section 3.2: 400 for a request without Host and for one with more than one. HTTP/1.0 asks for none, but a
-  // request that names no host is for none of ours.
+  // RFC 9112 section 3.2: 400 for a request without Host and for one with more than one. HTTP/1.0 does not require
+  // Host, but a request that names no host is not for this service.
   const [text] = hostLines;
   if (text === undefined) return MISSING;
   if (hostLines.length > 1) return DUPLICATE;
@@ -52,7 +52,8 @@ export function decideHost(policy: HostPolicy, request: HostRequest): Refusal | 
     const target = parseTarget(request.target);
     if (target === undefined) return MALFORMED;
     if (target.absolute !== undefined) {
-      // RFC 9112 section 3.2.2: in the absolute-form the target's authority counts, and a client sends the same as Host.
+      // RFC 9112 section 3.2.2: in the absolute-form the target's authority is decisive, and a client sends the same as
+      // Host.
       const named = parseAuthority(target.absolute.authority);
       if (named === undefined || !sameAuthority(named, host, target.absolute.scheme)) return TARGET_MISMATCH;
     }
@@ -64,16 +65,16 @@ export function decideHost(policy: HostPolicy, request: HostRequest): Refusal | 
 
 function isExempt({ exemptPaths }: HostPolicy, { method, target }: HostRequest): boolean {
   if (exemptPaths.size === 0 || (method !== "GET" && method !== "HEAD")) return false;
-  // In the origin-form alone: Express reads the path of an absolute-form whose authority is odd (`http://a;b/health`)
-  // differently than we do, and who calls by address has no use for it.
+  // Only in the origin-form: Express reads the path of an absolute-form with an odd authority (`http://a;b/health`)
+  // differently from this library, and clients that call by address do not need the absolute-form.
   const path = target.startsWith("/") ? parseTarget(target)?.path : undefined;
   return path !== undefined && exemptPaths.has(path);
 }
 
-/** Longest X-Forwarded-Host looked at, in characters: several proxies may each have added a name. */
+/** Longest X-Forwarded-Host that is read, in characters: several proxies may each have added a name. */
 const MAX_FORWARDED_LENGTH = 1024;
 
-/** Every value counts, since who reads the field next may take the first (as Express does) or the last. */
+/** Checks every value, since software that reads the field later may take the first (as Express does) or the last. */
 function areForwardedHostsListed(hosts: HostPatterns, forwarded: string): boolean {
   if (hosts.hasVerbatim(forwarded)) return true;
   if (forwarded.length > MAX_FORWARDED_LENGTH) return false;

@@ -53,7 +53,7 @@ function wildcardProblem(parent: string): HostEntryProblem | undefined {
     };
   }
   const { publicSuffix, isIcann, isPrivate } = parseDomain(parent, { allowPrivateDomains: true });
-  // Suffixes of private networks (`internal`, `local`, `localhost`) are on no list and may be meant.
+  // Suffixes of private networks (`internal`, `local`, `localhost`) are on no public list and may be intended.
   if (publicSuffix !== parent || (isIcann !== true && isPrivate !== true)) return undefined;
   return {
     code: "unsafe-setting",
@@ -110,7 +110,7 @@ function explain(text: string): { message: string; remedy: string } {
   return { message: "This is neither a host name nor an address.", remedy: WRITE_A_NAME };
 }
 
-/** The host of a URL as the remedy, when it is one an entry can have. Never repeats userinfo, path or query. */
+/** The host of a URL, for the remedy, when an entry may have that host. Never repeats userinfo, path or query. */
 function suggestFrom(url: string): string {
   const host = URL.canParse(url) ? new URL(url).host : "";
   return parseAuthority(host) === undefined ? WRITE_A_NAME : `Write ${host}.`;

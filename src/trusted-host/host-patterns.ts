@@ -1,8 +1,9 @@
 import type { Authority } from "../core/http/authority.js";
 
 /**
- * Which hosts are on a list. Entries are in the normal form that `readHostEntry` gives: `name`, `name:port`, `*.name`
- * or `*.name:port`; an entry without a port takes every port. Built once; a look-up costs the same however long the list.
+ * Checks hosts against a list. Entries are in the normal form that `readHostEntry` returns: `name`, `name:port`,
+ * `*.name` or `*.name:port`; an entry without a port allows every port. Built once; the cost of a look-up does not
+ * depend on the length of the list.
  */
 export class HostPatterns {
   readonly #exact = new Set<string>();
@@ -16,7 +17,7 @@ export class HostPatterns {
     }
   }
 
-  /** Whether a Host value is an entry letter for letter: the usual request, answered without reading the value. */
+  /** Whether a Host value equals an entry letter for letter: the usual request, decided without parsing the value. */
   hasVerbatim(text: string): boolean {
     return this.#exact.has(text);
   }
@@ -25,7 +26,7 @@ export class HostPatterns {
     const end = port === undefined ? undefined : `:${port}`;
     if (this.#exact.has(host) || (end !== undefined && this.#exact.has(host + end))) return true;
     if (this.#parents.size === 0) return false;
-    // From dot to dot, so that only whole labels are ever compared (`evil-example.com` is no part of `example.com`).
+    // Steps from dot to dot, so that only whole labels are compared (`evil-example.com` is not below `example.com`).
     for (let dot = host.indexOf("."); dot !== -1; dot = host.indexOf(".", dot + 1)) {
       const parent = host.slice(dot + 1);
       if (this.#parents.has(parent) || (end !== undefined && this.#parents.has(parent + end))) return true;

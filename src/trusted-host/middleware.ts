@@ -16,7 +16,7 @@ export function createTrustedHost(options: ResolvedTrustedHostSettings): Layer {
 
   const run: RunLayer = function trustedHostMiddleware(req, res, next) {
     const forwarded = readForwarded(req, forwardedHost);
-    // What this layer does not believe, nobody behind it shall: Express's own `req.hostname` would.
+    // Remove an untrusted X-Forwarded-Host, so that Express's `req.hostname` ignores it too.
     if (forwarded === undefined && mode === "enforce" && req.headers["x-forwarded-host"] !== undefined)
       delete req.headers["x-forwarded-host"];
     const refusal = decideHost(policy, {
@@ -37,7 +37,7 @@ export function createTrustedHost(options: ResolvedTrustedHostSettings): Layer {
   };
 }
 
-/** X-Forwarded-Host, when it is to be believed: the settings say so and the peer is a trusted proxy. */
+/** X-Forwarded-Host, when it is trusted: the settings allow it and the peer is a trusted proxy. */
 function readForwarded(req: Request, believed: boolean): string | undefined {
   if (!believed) return undefined;
   const value = req.headers["x-forwarded-host"];
@@ -46,12 +46,12 @@ function readForwarded(req: Request, believed: boolean): string | undefined {
 }
 
 /**
- * Answers only for the hosts of this service: 400 `untrusted-host` for every other Host (RFC 9112 section 3.2, RFC 9110
- * section 7.2), against DNS rebinding and links built from a forged Host.
+ * Serves only the hosts of this service: 400 `untrusted-host` for every other Host (RFC 9112 section 3.2, RFC 9110
+ * section 7.2). This prevents DNS rebinding and links built from a forged Host.
  *
  * @param settings the list of hosts, or an object with `hosts`
  * @param deps `{ events?, clock?, onRefusal? }`, so that the part can be observed and tested
- * @throws SettingsError when no hosts are given or an entry is none
+ * @throws SettingsError when no hosts are given or an entry is not a host
  *
  * @example
  * ```ts

@@ -3,7 +3,10 @@ import { exemptPathSchema, modeSchema } from "../settings/common.js";
 import { addIssue, selectSchema, settingsObject } from "../settings/object.js";
 import { readHostEntry } from "./host-entry.js";
 
-/** What `debug: true` takes when no hosts are given: the machine itself, under the names a browser has for it. */
+/**
+ * The hosts that `debug: true` allows when no hosts are given: the machine itself, under the names that browsers use
+ * for it.
+ */
 export const DEBUG_HOSTS: readonly string[] = Object.freeze(["localhost", "127.0.0.1", "[::1]"]);
 
 const EXAMPLE = '["api.example.com"]';
@@ -61,7 +64,7 @@ export type TrustedHostSettings = readonly string[] | TrustedHostObjectSettings;
 /** Settings of the trusted hosts with every default filled in. */
 export interface ResolvedTrustedHostSettings extends z.output<typeof objectSchema> {}
 
-/** A list of hosts, or an object; always gives the object. Entries come out in their normal form. */
+/** Takes a list of hosts or an object, and always returns the object with entries in their normal form. */
 export const trustedHostSchema = selectSchema<TrustedHostSettings, ResolvedTrustedHostSettings>((value) => {
   if (Array.isArray(value)) return hostListSchema.transform((hosts) => objectSchema.parse({ hosts }));
   if (typeof value === "object" && value !== null) return objectSchema;

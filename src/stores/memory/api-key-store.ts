@@ -8,19 +8,20 @@ import { shareOf } from "./share.js";
 import { SortedList } from "./sorted-list.js";
 
 const MAX_KEYS = 100_000;
-/** Keys looked at on each insertion, to find those whose time is over: more than one, so that they leave faster than new ones come. */
+/** Keys checked for expiry on each insertion: more than one, so that they are removed faster than new ones arrive. */
 const SWEPT_PER_INSERT = 4;
 
 export interface MemoryApiKeyStoreSettings {
   readonly clock?: Clock | undefined;
   /**
-   * Most keys held, ended ones included (default 100 000). One owner holds a hundredth of them at most, but may always hold
-   * ten. Ended keys (revoked, expired, rotated and past their grace) give way, the one that ended first before the others.
+   * Most keys stored, ended ones included (default 100 000). One owner has a hundredth of them at most, but may always
+   * have ten. When there is no room, ended keys (revoked, expired, rotated and past their grace) are removed, the
+   * earliest first.
    */
   readonly maxKeys?: number | undefined;
 }
 
-/** Where a key stands among its owner's. */
+/** The position of a key among its owner's keys. */
 type Position = Pick<StoredApiKey, "createdAt" | "id">;
 
 /** When a key ends by time. */
@@ -31,7 +32,7 @@ interface End {
 
 interface Owner {
   readonly positions: SortedList<Position>;
-  /** The key that ends first before the others. */
+  /** Sorted by end, the earliest first. */
   readonly ends: SortedList<End>;
   readonly ended: Set<string>;
   count: number;
@@ -39,9 +40,9 @@ interface Owner {
 }
 
 /**
- * API keys in this process's memory: gone after a restart, unknown to other processes. Every method does its work before
- * it returns its promise, so each one is atomic. `insert` and `rotate` cost O(log n) of the owner's keys, a page O(log n)
- * and its length, every other method O(1).
+ * API keys in this process's memory: lost at a restart, unknown to other processes. Every method does its work before
+ * it returns its promise, so each one is atomic. `insert` and `rotate` cost O(log n) of the owner's keys, a page O(log
+ * n) and its length, every other method O(1).
  */
 export class MemoryApiKeyStore implements ApiKeyStore {
   readonly #keys = new Map<string, StoredApiKey>();
@@ -97,7 +98,7 @@ export class MemoryApiKeyStore implements ApiKeyStore {
     if (key === undefined || this.#lines.withMark(key).revokedAt !== null || key.rotatedTo !== null) return false;
     const until = integer(graceUntil);
     const next = copyApiKey(successor);
-    // First, so that a key rotated without a grace can give its place to its successor.
+    // First, so that a key rotated without a grace can make room for its successor.
     this.#change(key, { rotatedTo: next.id, graceUntil: until });
     try {
       this.#add(next);
@@ -168,7 +169,7 @@ export class MemoryApiKeyStore implements ApiKeyStore {
     this.#sort(key, this.#clock.now());
   }
 
-  /** Puts a key among those that have ended, or takes it from there. */
+  /** Adds a key to the ended ones, or removes it from them. */
   #sort(key: StoredApiKey, now: number): void {
     const hasEnded = keyHasEnded(this.#lines.withMark(key), now);
     for (const set of [this.#ended, this.#owners.get(key.ownerId)?.ended]) {
@@ -223,7 +224,7 @@ export class MemoryApiKeyStore implements ApiKeyStore {
     }
   }
 
-  /** Drops the key that was found to have ended first. False when there is none. */
+  /** Removes the key that was found to have ended first. False when there is none. */
   #dropFirst(ended: Set<string>): boolean {
     const [id] = ended;
     const key = id === undefined ? undefined : this.#keys.get(id);
@@ -253,7 +254,7 @@ function keyHasEnded(key: StoredApiKey, now: number): boolean {
   );
 }
 
-/** Undefined when it ends by no time. */
+/** Undefined for a key without an end in time. */
 function endByTime({ id, expiresAt, rotatedTo, graceUntil }: StoredApiKey): End | undefined {
   const at = Math.min(expiresAt ?? Infinity, rotatedTo === null ? Infinity : (graceUntil ?? 0));
   return at === Infinity ? undefined : { at, id };

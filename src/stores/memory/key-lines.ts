@@ -1,31 +1,31 @@
 import type { StoredApiKey } from "../contracts.js";
 import { endedByMark } from "../records.js";
 
-/** A key and its successors. The record that was revoked may be dropped, so the mark is kept here. */
+/** A key and its successors. The revoked record may be removed, so the mark is kept here. */
 interface Line {
-  /** Stored keys that are of the line or descend from it. */
+  /** Stored keys that belong to the line or descend from it. */
   keys: number;
   endedAt: number | undefined;
 }
 
 /**
- * Lines of keys by `firstId`. A mark on a line ends its keys and every key made with one of them, whatever their number. A
- * line is kept as long as a key is stored that is of the line or descends from it.
+ * Lines of keys by `firstId`. A mark on a line ends its keys and every key made with one of them, whatever their
+ * number. A line is kept as long as a stored key belongs to it or descends from it.
  */
 export class KeyLines {
   readonly #lines = new Map<string, Line>();
 
-  /** To be called for each key that is stored. */
+  /** Call it for each key that is stored. */
   enter(key: StoredApiKey): void {
     for (const id of linesOf(key)) {
       const line = this.#lines.get(id);
       if (line !== undefined) line.keys += 1;
-      // A maker of which nothing is stored has ended, and was dropped.
+      // A parent line without stored keys has ended, and was removed.
       else this.#lines.set(id, { keys: 1, endedAt: id === key.firstId ? undefined : key.createdAt });
     }
   }
 
-  /** To be called for each key that is dropped. */
+  /** Call it for each key that is removed. */
   leave(key: StoredApiKey): void {
     for (const id of linesOf(key)) {
       const line = this.#lines.get(id);
@@ -35,7 +35,7 @@ export class KeyLines {
     }
   }
 
-  /** Whether there is such a line, without a mark. */
+  /** Whether the line exists and has no mark. */
   isAlive(firstId: string): boolean {
     const line = this.#lines.get(firstId);
     return line !== undefined && line.endedAt === undefined;
@@ -46,7 +46,7 @@ export class KeyLines {
     if (line !== undefined) line.endedAt = at;
   }
 
-  /** The key as it is with the marks of its own line and of those it descends from. */
+  /** The key with the marks of its own line and of those it descends from. */
   withMark(key: StoredApiKey): StoredApiKey {
     const marked = linesOf(key).find((id) => this.#lines.get(id)?.endedAt !== undefined);
     return marked === undefined ? key : endedByMark(key, this.#lines.get(marked)?.endedAt);

@@ -1,7 +1,7 @@
 import type session from "express-session";
 import { SESSION_METADATA, type SessionMetadata } from "../session-record.js";
 
-/** One session in memory. What a touch moves stands beside the data, which is not rewritten. */
+/** One session in memory. The times that a touch changes are stored beside the data, which is not rewritten. */
 export interface Entry {
   json: string;
   createdAt: number;
@@ -14,10 +14,10 @@ export interface Entry {
 
 export type Data = session.SessionData & { readonly [SESSION_METADATA]?: SessionMetadata };
 
-/** Life of a session whose cookie says no end (only when used without the session layer), milliseconds. */
+/** Lifetime of a session whose cookie has no end (only when used without the session layer), in milliseconds. */
 export const DEFAULT_LIFE_MS = 86_400_000;
 
-/** When a session ends by its cookie, milliseconds since the epoch. */
+/** When a session ends according to its cookie, in milliseconds since the epoch. */
 export function expiryOf(data: session.SessionData, now: number): number {
   const expires: unknown = data.cookie?.expires;
   const at =
@@ -25,7 +25,7 @@ export function expiryOf(data: session.SessionData, now: number): number {
   return Number.isFinite(at) ? at : now + DEFAULT_LIFE_MS;
 }
 
-/** The session as it was saved, its times as of the last touch. */
+/** The session as it was saved, with the times of the last touch. */
 export function revive(entry: Entry): session.SessionData {
   const data = JSON.parse(entry.json) as Data & Record<string, unknown>;
   data.cookie.expires = new Date(entry.expiresAt);

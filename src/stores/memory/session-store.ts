@@ -19,26 +19,27 @@ type Answer = (error: unknown, done?: boolean) => void;
 
 const PRUNE_EVERY_MS = 5_000;
 /**
- * A principal has a hundredth of the places, though never fewer than ten and never more than a thousand: one account must not
- * shut out the others, nor may listing its sessions be costly.
+ * A principal has a hundredth of the places, though never fewer than ten and never more than a thousand: one account
+ * must not exclude the others, and listing its sessions must stay cheap.
  */
 const SHARE = 0.01;
 const LEAST_SHARE = 10;
 const LARGEST_SHARE = 1000;
-/** Sessions looked at per round: about a millisecond of work. */
+/** Sessions checked per round: about a millisecond of work. */
 const PRUNE_SLICE = 5_000;
 
 /**
- * An express-session store in this process's memory: bounded, indexed by principal, and tidied by itself (express-session's
- * own MemoryStore keeps what nobody asks for again for ever). Sessions are kept as JSON, so that a change without a save
- * does not leak. Callbacks are called synchronously.
+ * An express-session store in this process's memory: bounded, indexed by principal, and self-cleaning
+ * (express-session's own MemoryStore keeps abandoned sessions for ever). Sessions are kept as JSON, so that a change
+ * without a save does not leak. Callbacks are called synchronously.
  *
- * When it is full, room is made in this order: an expired session, the anonymous session idle for longest, then the
- * longest idle session of the same principal. Nobody's session makes room for somebody else's, so a flood of visitors
- * cannot log anyone out; a session for which there is no room is refused with `SessionStoreFullError`. A principal with a
- * hundredth of all places (at least ten, at most a thousand) makes room by their own in any case, so one account cannot fill the store.
+ * When it is full, it removes in this order: an expired session, the anonymous session idle for longest, then the
+ * longest idle session of the same principal. A session never makes room for one of another principal, so a flood of
+ * visitors cannot log users out. When there is no room for a session, it is refused with `SessionStoreFullError`. A
+ * principal with a hundredth of all places (at least ten, at most a thousand) always makes room with a session of its
+ * own, so one account cannot fill the store.
  *
- * Emits "expired" with the sid and the stamp's times whenever a session ends by its time.
+ * Emits "expired" with the sid and the times of the session's metadata whenever a session ends by its time.
  *
  * @example
  * ```ts
@@ -53,7 +54,7 @@ export class MemorySessionStore extends session.Store implements SessionStore {
   readonly #maxSessions: number;
   readonly #maxOfPrincipal: number;
   readonly #clock: Clock;
-  // Maps keep insertion order; a touched session moves to the end, so the head is the one idle for longest.
+  // Maps keep insertion order. A touched session moves to the end, so the first is the one idle for longest.
   readonly #anonymous = new Map<string, Entry>();
   readonly #owned = new Map<string, Entry>();
   readonly #byPrincipal = new Map<string, Set<string>>();
@@ -72,7 +73,7 @@ export class MemorySessionStore extends session.Store implements SessionStore {
     this.#clock = clock;
   }
 
-  /** Sessions held, expired ones that were not yet pruned included. */
+  /** Sessions stored, including expired ones that are not yet pruned. */
   get size(): number {
     return this.#anonymous.size + this.#owned.size;
   }
@@ -115,7 +116,7 @@ export class MemorySessionStore extends session.Store implements SessionStore {
     const entry = this.#owned.get(sid) ?? this.#anonymous.get(sid);
     const isExpired = entry !== undefined && entry.expiresAt <= this.#clock.now();
     this.#end(sid);
-    // A session that made room for another has not been ended by anybody.
+    // Do not report a session that made room for another: no caller has ended it.
     callback?.(null, !wasDestroyed && !isExpired);
   }
 
@@ -230,7 +231,7 @@ export class MemorySessionStore extends session.Store implements SessionStore {
     this.emit("expired", { sid, createdAt, seenAt, principalId });
   }
 
-  /** Constant work: only the heads of the queues are looked at, so a flood cannot make every save a search. */
+  /** Constant work: it looks only at the first entry of each queue, so a flood cannot turn every save into a search. */
   #makeRoom(principalId: string | undefined): boolean {
     const sids = principalId === undefined ? undefined : this.#byPrincipal.get(principalId);
     const [own] = sids ?? [];
@@ -257,7 +258,7 @@ export class MemorySessionStore extends session.Store implements SessionStore {
     this.#timer ??= setInterval(() => this.prune(PRUNE_SLICE), PRUNE_EVERY_MS).unref();
   }
 
-  /** Looks at up to `count` sessions, going on where the last round stopped, and drops those that have expired. */
+  /** Checks up to `count` sessions, continuing where the last round stopped, and removes the expired ones. */
   prune(count: number): void {
     const now = this.#clock.now();
     for (let seen = 0; seen < count; seen += 1) {

@@ -1,8 +1,11 @@
-/** One owner or subject holds a hundredth of the places at most, though never fewer than ten: none can fill a store for all. */
+/**
+ * One owner or subject has a hundredth of the places at most, though never fewer than ten, so that none can fill a
+ * store.
+ */
 const SHARE = 0.01;
 const LEAST_SHARE = 10;
 
-/** How many of `places` one owner may hold. */
+/** How many of `places` one owner may use. */
 export function shareOf(places: number): number {
   return Math.max(LEAST_SHARE, Math.floor(places * SHARE));
 }

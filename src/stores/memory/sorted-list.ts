@@ -37,7 +37,7 @@ export class SortedList<T> {
     if (chunk.length === 0) this.#chunks.splice(at, 1);
   }
 
-  /** The first `limit` items after `cursor`, which need not be in the list; without one, from the beginning. */
+  /** The first `limit` items after `cursor`, which need not be in the list; without a cursor, from the beginning. */
   page(cursor: T | undefined, limit: number): T[] {
     const items: T[] = [];
     let at = cursor === undefined ? 0 : this.#chunkOf(cursor);
@@ -67,7 +67,10 @@ export class SortedList<T> {
   }
 }
 
-/** By bisection: the first index whose value passes; the length when none does. Those after one that passes must pass too. */
+/**
+ * Binary search: the first index whose value passes; the length when none does. All values after a passing one must
+ * pass too.
+ */
 function firstIndex<T>(values: readonly T[], passes: (value: T) => boolean): number {
   let low = 0;
   let high = values.length;

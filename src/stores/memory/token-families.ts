@@ -1,7 +1,9 @@
-/** What has one fate: families that are in force, or that one call revoked. Revoking it is one mark, however large it is. */
+/**
+ * Families that are all in force, or that one call revoked together. Revoking a group is one mark, whatever its size.
+ */
 export interface Group {
   readonly subject: Subject;
-  /** The family idle for longest first. */
+  /** The family idle for longest comes first. */
   readonly families: Set<Family>;
   revokedAt: number | null;
 }
@@ -17,14 +19,14 @@ export class Subject {
   readonly name: string;
   readonly revoked = new Set<Group>();
   live: Group = this.#newGroup();
-  /** How many tokens it holds, those of revoked families included. */
+  /** How many tokens the subject has, including those of revoked families. */
   tokens = 0;
 
   constructor(name: string) {
     this.name = name;
   }
 
-  /** Takes the families in force out of `live`, for one mark that revokes them all. */
+  /** Replaces `live` by a new group and returns the old one, so that one mark revokes all its families. */
   takeLive(): Group {
     const { live } = this;
     this.live = this.#newGroup();
@@ -36,11 +38,11 @@ export class Subject {
   }
 }
 
-/** Which token belongs to which family and subject, and which of them are revoked. Every method costs O(1). */
+/** Records which token belongs to which family and subject, and which of them are revoked. Every method costs O(1). */
 export class TokenFamilies {
   readonly #families = new Map<string, Family>();
   readonly #subjects = new Map<string, Subject>();
-  /** In the order in which they were revoked. */
+  /** In order of revocation. */
   readonly #revoked = new Set<Group>();
 
   find(familyId: string): Family | undefined {
@@ -96,7 +98,7 @@ export class TokenFamilies {
     this.#revoke(subject.takeLive(), at);
   }
 
-  /** A token of what was revoked first: of this subject, or of anybody. */
+  /** A token of the group that was revoked first: of this subject, or of any. */
   firstRevoked(subject?: Subject): string | undefined {
     const [group] = subject?.revoked ?? this.#revoked;
     const [family] = group?.families ?? [];

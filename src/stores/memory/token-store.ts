@@ -10,18 +10,18 @@ import { shareOf } from "./share.js";
 import { TokenFamilies, type Family } from "./token-families.js";
 
 const MAX_TOKENS = 200_000;
-/** Tokens looked at on each insertion, to find those whose time is over: more than one, so that they leave faster than new ones come. */
+/** Tokens checked for expiry on each insertion: more than one, so that they are removed faster than new ones arrive. */
 const SWEPT_PER_INSERT = 4;
-/** Tokens looked at in one turn of a clean-up: about a millisecond of work. */
+/** Tokens checked in one turn of a clean-up: about a millisecond of work. */
 const CLEANED_PER_TURN = 2000;
 
 export interface MemoryTokenStoreSettings {
   readonly clock?: Clock | undefined;
   /**
-   * Most refresh tokens held, used ones included (default 200 000). One subject holds a hundredth of them at most, but may
-   * always hold ten. Tokens that have expired and those of revoked families give way. Used ones do not, because presenting one
-   * again is how a theft is noticed. A subject with no place left makes room by ending the family that was idle for longest,
-   * and a family that alone holds the whole share ends itself.
+   * Most refresh tokens stored, used ones included (default 200 000). One subject has a hundredth of them at most, but
+   * may always have ten. When there is no room, expired tokens and those of revoked families are removed. Used ones are
+   * not, because presenting one again reveals a theft. A subject without room ends its family that was idle for
+   * longest, and a family that alone uses the whole share ends itself.
    */
   readonly maxTokens?: number | undefined;
 }
@@ -71,7 +71,7 @@ export class MemoryTokenStore implements TokenStore {
     if (family === undefined || isRevoked(family)) return false;
     if (this.#tokens.has(next.id)) throw taken();
     this.#makeRoom(next, family);
-    // A family that held the whole share has ended to make room.
+    // The family used the whole share and has ended to make room.
     if (isRevoked(family)) return false;
     this.#add(next);
     this.#tokens.set(id, Object.freeze({ ...token, ...used }));
@@ -143,7 +143,7 @@ export class MemoryTokenStore implements TokenStore {
     }
   }
 
-  /** @throws StoreFullError when all places are taken by what is in force, or may still show a theft */
+  /** @throws StoreFullError when all stored tokens are in force, or may still reveal a theft */
   #makeRoom(token: StoredRefreshToken, family: Family | undefined): void {
     const subject = family?.group.subject ?? this.#families.subject(token.subject);
     if (

@@ -32,11 +32,11 @@ export interface OpenRedisSettings {
 }
 
 /**
- * Begins to connect, and returns at once. Calls made while the first attempt is under way wait for it; while Redis is away
- * they reject at once, and the connection is made anew in the background for as long as it takes.
+ * Begins to connect, and returns at once. Calls made during the first attempt wait for it. While Redis is unavailable
+ * they reject at once, and the client reconnects in the background for as long as it takes.
  *
- * @param redis a `redis://` or `rediss://` URL; a client of node-redis 5 or 6 or ioredis 5 or 6, standalone, Sentinel or
- *   Cluster, which stays the app's to close; or what this function returned
+ * @param redis a `redis://` or `rediss://` URL; a client of node-redis 5 or 6 or ioredis 5 or 6, standalone, Sentinel
+ * or Cluster, which the app still has to close; or a connection that this function returned
  * @throws SettingsError when it is none of these
  *
  * @example
@@ -79,7 +79,7 @@ function isConnection(value: object): value is RedisConnection {
   return "library" in value && [run, command, subscribe, ready].every((method) => typeof method === "function");
 }
 
-/** A connection that someone else closes; what was subscribed through here ends here. */
+/** A connection with another owner, which closes it. Closing this one ends only its own subscriptions. */
 class BorrowedConnection implements RedisConnection {
   readonly #lender: RedisConnection;
   readonly #endings = new Set<() => Promise<void>>();
@@ -136,15 +136,15 @@ class BorrowedConnection implements RedisConnection {
   }
 }
 
-/** How often, while Redis says it is read-only, a new connection is tried, in milliseconds. */
+/** How often a new connection is tried while Redis is read-only, in milliseconds. */
 const FIND_MASTER_EVERY_MS = 500;
 
-/** A connection from a URL: the package is loaded, and the client made, when it is constructed. */
+/** A connection from a URL. The constructor loads the package and creates the client. */
 class UrlConnection implements RedisConnection {
   readonly isCluster = false;
   readonly #readyTimeoutMs: number;
   readonly #opening: Promise<OwnClient>;
-  /** Set once the first attempt to connect has ended, either way. */
+  /** Set once the first attempt to connect has succeeded or failed. */
   #client: OwnClient | undefined;
   #isClosed = false;
   readonly #openAnother: () => Promise<OwnClient>;
@@ -161,7 +161,7 @@ class UrlConnection implements RedisConnection {
         await client.firstAttempt.catch(() => undefined);
         this.#client = client;
       })
-      // Every call made here rejects with the reason.
+      // Every call on this connection rejects with the reason.
       .catch(() => undefined);
   }
 
@@ -232,13 +232,13 @@ class UrlConnection implements RedisConnection {
   }
 
   refused(error: unknown): void {
-    // A connection that cannot be made is the reason that the next call is told, so nothing is to be done with it here.
+    // The next call rejects with the reason why no connection can be made, so ignore it here.
     if (error instanceof RedisError && error.code === "READONLY") this.#findMaster().catch(() => undefined);
   }
 
   /**
-   * After a fail-over the URL's name may lead to the new master while this connection is still to the old one, which is now
-   * read-only. It is given up only once another one reaches a master; until then reads go on here.
+   * After a failover the URL's name may lead to the new master while this connection still leads to the old one, which
+   * is now read-only. It is replaced only once another connection reaches a master; until then reads continue here.
    */
   async #findMaster(): Promise<void> {
     const from = this.#client;
@@ -255,7 +255,7 @@ class UrlConnection implements RedisConnection {
         return;
       }
     } catch {
-      // Whoever calls is told by the connection there is.
+      // Calls on the present connection report the failure.
     }
     await other.destroy();
   }

@@ -1,19 +1,19 @@
 import { PortcullisError } from "../../core/portcullis-error.js";
 import { createHash } from "node:crypto";
 
-/** What Redis answers. Scripts of this library return integers, strings, nulls and arrays of these only. */
+/** A reply of Redis. Scripts of this library return only integers, strings, nulls and arrays of these. */
 export type RedisReply = string | number | null | undefined | readonly RedisReply[];
 
-/** A Lua script and the name Redis knows it by. */
+/** A Lua script and its digest, by which Redis identifies it. */
 export interface RedisScript {
   /** The text of the script. */
   readonly source: string;
-  /** SHA-1 of the source in hexadecimal, as EVALSHA wants it. */
+  /** SHA-1 of the source in hexadecimal, as EVALSHA requires. */
   readonly sha: string;
 }
 
 /**
- * A Lua script, with the digest by which Redis runs it without being sent the text again.
+ * A Lua script, with the digest that lets Redis run it without receiving the text again.
  *
  * @example
  * ```ts
@@ -26,22 +26,22 @@ export function redisScript(source: string): RedisScript {
   return Object.freeze({ source, sha: createHash("sha1").update(source).digest("hex") });
 }
 
-/** What a subscriber is told. */
+/** The callbacks of a subscriber. */
 export interface RedisListener {
   /** Called with each message of the channel. */
   message(message: string): void;
   /**
-   * The subscription was lost for a while and is back: messages of that time are gone for good. Not told by node-redis'
-   * Cluster and Sentinel clients, which renew subscriptions without saying so.
+   * Called when the subscription is back after an interruption: the messages of that time are lost. The Cluster and
+   * Sentinel clients of node-redis never cause this call, because they renew subscriptions without a notice.
    */
   gap?(): void;
 }
 
 /**
- * The little that the stores ask of Redis, the same over node-redis 5 and 6 and ioredis 5 and 6, standalone, behind
- * Sentinel, and Cluster. Calls made in the same tick travel together: none waits for the answer to another.
+ * The few operations that the stores need from Redis, the same over node-redis 5 and 6 and ioredis 5 and 6: standalone,
+ * Sentinel, and Cluster. Calls made in the same tick are sent together: none waits for the answer to another.
  *
- * Every method rejects when Redis did not do it. Messages never contain the URL or its credentials.
+ * Every method rejects when Redis did not perform the operation. Messages never contain the URL or its credentials.
  */
 export interface RedisConnection {
   /** The package of the client. */
@@ -54,22 +54,31 @@ export interface RedisConnection {
   command(name: string, ...args: readonly string[]): Promise<RedisReply>;
   /** Sends a message to a channel. */
   publish(channel: string, message: string): Promise<void>;
-  /** Subscribes on a link of its own. Resolves, once subscribed, to what ends the subscription and that link. */
+  /**
+   * Subscribes on a connection of its own. Resolves, once subscribed, to a function that ends the subscription and that
+   * connection.
+   */
   subscribe(channel: string, listener: RedisListener): Promise<() => Promise<void>>;
-  /** Told by who finds an error of Redis' inside a script's answer. A connection to what is no longer the master is then given up. */
+  /**
+   * Called with an error of Redis inside a script's answer. A connection to a server that is no longer the master is
+   * then replaced.
+   */
   refused?(error: unknown): void;
   /** Resolves when Redis answers; rejects with the reason why not. */
   ready(): Promise<void>;
-  /** Ends subscriptions, and the client when it was made from a URL here. A client of the app's stays open. */
+  /** Ends subscriptions, and closes the client when it was created from a URL here. The app's own client stays open. */
   close(): Promise<void>;
 }
 
 /**
- * What a client rejected with, without what it had to send: ioredis puts the whole command into its errors, AUTH and
- * its password among them, and Node's URL errors hold the URL.
+ * The error of a client, without the data it had to send: ioredis puts the whole command into its errors, including
+ * AUTH and its password, and Node's URL errors contain the URL.
  */
 export class RedisError extends PortcullisError {
-  /** The first word of Redis' answer (`READONLY`, `OOM`), Node's code (`ECONNREFUSED`), or the name of the client's error. */
+  /**
+   * The first word of Redis' answer (`READONLY`, `OOM`), Node's code (`ECONNREFUSED`), or the name of the client's
+   * error.
+   */
   readonly code: string;
 
   constructor(error: unknown) {
@@ -94,8 +103,8 @@ export async function wrapRedisErrors<T>(call: () => Promise<T>): Promise<T> {
 }
 
 /**
- * The answer to an EVALSHA; `evalSource` asks again when the server says it does not know the script. No async function: this
- * is on the way of every decision, where each further promise shows.
+ * The answer to an EVALSHA; `evalSource` retries when the server does not know the script. Not an async function: every
+ * decision runs this, and each further promise has a measurable cost.
  */
 export function evalWithReload(answer: Promise<unknown>, evalSource: () => Promise<unknown>): Promise<RedisReply> {
   return answer.catch((error: unknown) => {
@@ -104,15 +113,15 @@ export function evalWithReload(answer: Promise<unknown>, evalSource: () => Promi
   }) as Promise<RedisReply>;
 }
 
-/** A subscription on its way; `end` may be called before it is there. */
+/** A subscription in progress; `end` may be called before it is established. */
 export interface RedisLink {
   readonly subscribed: Promise<unknown>;
   end(): Promise<void>;
 }
 
 /**
- * Waits for a link, which is among `endings` from the start: one that never reaches Redis tries for as long as it takes,
- * and would keep a process that has closed everything alive.
+ * Waits for a link. The link is in `endings` from the start: one that never reaches Redis retries for as long as it
+ * takes, and would keep the process alive after everything was closed.
  */
 export async function subscribed(link: RedisLink, endings: Set<() => Promise<void>>): Promise<() => Promise<void>> {
   let isEnded = false;
@@ -128,12 +137,14 @@ export async function subscribed(link: RedisLink, endings: Set<() => Promise<voi
     await end();
     throw error;
   }
-  // Ended while the last word was on its way.
+  // `end` was called while the last reply was on its way.
   if (isEnded) await link.end();
   return end;
 }
 
-/** Removes and calls everything that ends something; failures to end what is broken already do not matter. */
+/**
+ * Removes and calls all functions in `endings`. Failures do not matter, because what fails to end is already broken.
+ */
 export async function disposeAll(endings: Set<() => Promise<void>>): Promise<void> {
   const all = [...endings];
   endings.clear();

@@ -1,4 +1,4 @@
-/** `portcullis/redis`: limits in Redis, and the adapter over its clients that the other stores are built on. */
+/** `portcullis/redis`: limits in Redis, and the adapter over its clients that the other stores use. */
 export {
   openRedis,
   type OpenRedisSettings,

@@ -10,7 +10,7 @@ import {
   subscribed,
 } from "./connection.js";
 
-/** What is used of ioredis, of `Redis` (standalone and Sentinel) and `Cluster` alike. */
+/** The part of ioredis in use, common to `Redis` (standalone and Sentinel) and `Cluster`. */
 interface IoRedis {
   readonly status: string;
   readonly isCluster?: boolean;
@@ -27,8 +27,8 @@ interface IoRedis {
 }
 
 /**
- * Any command, as a script. A Cluster client with `scaleReads` sends reads to replicas, which lag: a session that was logged
- * out, or a record without the last revocation, would be read there. Scripts go to the master.
+ * Runs any command as a script. A Cluster client with `scaleReads` sends reads to replicas, which lag: they could still
+ * return a session after its log-out, or a change log without the last revocation. Scripts go to the master.
  */
 const COMMAND = redisScript("return redis.call(ARGV[1], KEYS[1], unpack(ARGV, 2))");
 
@@ -42,7 +42,7 @@ export function isIoRedis(value: object): boolean {
   );
 }
 
-/** @param value what `isIoRedis` said yes to. It is not closed here. */
+/** @param value a value that `isIoRedis` accepted. This does not close it. */
 export function ioRedisConnection(value: object): RedisConnection {
   const client = value as IoRedis;
   const isCluster = client.isCluster === true;
@@ -73,9 +73,9 @@ export function ioRedisConnection(value: object): RedisConnection {
   };
 }
 
-/** A second client with the options of the first: one that subscribes can do nothing else. */
+/** A second client with the options of the first: a subscribed client can do nothing else. */
 function ownLink(client: IoRedis, isCluster: boolean, channel: string, listener: RedisListener): RedisLink {
-  // Its offline queue carries the first SUBSCRIBE over the time until it is connected.
+  // Its offline queue keeps the first SUBSCRIBE until it is connected.
   const overrides = { enableOfflineQueue: true, maxRetriesPerRequest: null, lazyConnect: false, autoResubscribe: true };
   const link = isCluster ? client.duplicate([], overrides) : client.duplicate(overrides);
   link.on("error", () => undefined);
@@ -92,7 +92,7 @@ function ownLink(client: IoRedis, isCluster: boolean, channel: string, listener:
   const begin = async (): Promise<void> => {
     await link.subscribe(channel);
     link.on("ready", () => {
-      // "ready" comes before ioredis has subscribed again; a SUBSCRIBE of ours is answered when that is certain.
+      // "ready" comes before ioredis has subscribed again; the answer to another SUBSCRIBE shows that it has.
       void link.subscribe(channel).then(
         () => listener.gap?.(),
         () => undefined,
@@ -102,7 +102,10 @@ function ownLink(client: IoRedis, isCluster: boolean, channel: string, listener:
   return { subscribed: begin(), end };
 }
 
-/** A silent link would be noticed only when the kernel gives up, after minutes; a PING without an answer ends it sooner. */
+/**
+ * Without this, a silent connection would be noticed only when the kernel gives up, after minutes; an unanswered PING
+ * ends it sooner.
+ */
 async function probeLink(link: IoRedis, isCluster: boolean): Promise<void> {
   if (link.status !== "ready" || isCluster) return;
   let timer: NodeJS.Timeout | undefined;

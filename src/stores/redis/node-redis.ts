@@ -19,7 +19,7 @@ interface ScriptArguments {
 
 type MessageListener = (message: string) => void;
 
-/** What is used of node-redis' clients: plain, Cluster and Sentinel have these in common. */
+/** The part of node-redis' clients in use, common to plain, Cluster and Sentinel clients. */
 interface AnyNodeRedis {
   readonly isOpen: boolean;
   withTypeMapping(mapping: object): AnyNodeRedis;
@@ -29,7 +29,7 @@ interface AnyNodeRedis {
   publish(channel: string, message: string): Promise<unknown>;
   subscribe(channel: string, listener: MessageListener): Promise<unknown>;
   unsubscribe(channel: string, listener: MessageListener): Promise<unknown>;
-  /** node-redis 6 puts it before the keys of its own commands, not of `sendCommand`. */
+  /** node-redis 6 prepends it to the keys of its own commands, but not to those of `sendCommand`. */
   readonly _keyPrefix?: unknown;
 }
 
@@ -41,7 +41,10 @@ interface NodeRedisClient extends AnyNodeRedis {
   on(event: string, listener: (...args: unknown[]) => void): unknown;
 }
 
-/** An app may have told its client to answer with Buffers or Maps; node-redis 5 asks the original client, not `withTypeMapping`'s. */
+/**
+ * An app may have set its client to return Buffers or Maps; node-redis 5 asks the original client, not
+ * `withTypeMapping`'s.
+ */
 const PLAIN_ANSWERS = Object.freeze({ typeMapping: Object.freeze({}) });
 
 type Kind = "client" | "cluster" | "sentinel";
@@ -59,11 +62,11 @@ function kindOf(client: object): Kind {
   return "getSentinelNode" in client ? "sentinel" : "client";
 }
 
-/** @param value what `isNodeRedis` said yes to. It is not closed here. */
+/** @param value a value that `isNodeRedis` accepted. This does not close it. */
 export function nodeRedisConnection(value: object): RedisConnection {
   const given = value as AnyNodeRedis;
   const kind = kindOf(value);
-  // An app may have told its client to answer with Buffers or Maps.
+  // An app may have set its client to return Buffers or Maps.
   const client = given.withTypeMapping({});
   const prefix = typeof given._keyPrefix === "string" ? given._keyPrefix : "";
   const endings = new Set<() => Promise<void>>();
@@ -73,7 +76,7 @@ export function nodeRedisConnection(value: object): RedisConnection {
     return kind === "sentinel" ? client.sendCommand(false, words) : client.sendCommand(words);
   }
 
-  /** Through a plain client as `sendCommand`, which costs two promises less than `evalSha`. */
+  /** With a plain client, `sendCommand` costs two promises less than `evalSha`. */
   function evalSha(script: RedisScript, keys: readonly string[], args: readonly string[]): Promise<unknown> {
     if (kind !== "client" || (given._keyPrefix !== undefined && typeof given._keyPrefix !== "string")) {
       return client.evalSha(script.sha, { keys: keys as string[], arguments: args as string[] });
@@ -118,7 +121,7 @@ export function nodeRedisConnection(value: object): RedisConnection {
   };
 }
 
-/** Cluster and Sentinel clients subscribe on a link they keep for that themselves. */
+/** Cluster and Sentinel clients keep a connection of their own for subscriptions. */
 function sharedLink(client: AnyNodeRedis, channel: string, listener: RedisListener): RedisLink {
   const onMessage = (message: string): void => listener.message(message);
   return {
@@ -129,21 +132,21 @@ function sharedLink(client: AnyNodeRedis, channel: string, listener: RedisListen
   };
 }
 
-/** A second client with the options of the first: with RESP2 one that subscribes can do nothing else. */
+/** A second client with the options of the first: with RESP2 a subscribed client can do nothing else. */
 function ownLink(client: NodeRedisClient, channel: string, listener: RedisListener): RedisLink {
   const link = client.duplicate({
-    // A silent link would otherwise be noticed only when the kernel gives up, after minutes.
+    // Without this, a silent connection would be noticed only when the kernel gives up, after minutes.
     pingInterval: 1000,
-    // node-redis' own strategy never connects again after such a time-out.
+    // node-redis' own strategy never reconnects after such a timeout.
     socket: { ...client.options?.socket, socketTimeout: 3000, reconnectStrategy: retryDelay },
     disableOfflineQueue: false,
   });
-  // Without a listener an error of the link would end the process; it reconnects by itself.
+  // Without a listener, an error of the connection would end the process; the client reconnects by itself.
   link.on("error", () => undefined);
   const begin = async (): Promise<void> => {
     await link.connect();
     await link.subscribe(channel, (message) => listener.message(message));
-    // Emitted when reconnected and subscribed again.
+    // Emitted after reconnecting and subscribing again.
     link.on("ready", () => listener.gap?.());
   };
   const subscribed = begin();

@@ -5,33 +5,33 @@ import { ioRedisConnection } from "./ioredis.js";
 import { nodeRedisConnection } from "./node-redis.js";
 import { retryDelay } from "./retry-delay.js";
 
-/** Loads a package by name; passed in so that a test can be a machine on which one is missing. */
+/** Loads a package by name; a parameter, so that tests can simulate a machine without the package. */
 export type LoadPackage = (name: string) => Promise<Record<string, unknown>>;
 
-/** The name is a variable so that neither the compiler nor a bundler wants an optional package to be there. */
+/** The name is a variable, so that neither the compiler nor a bundler requires the optional package. */
 export const importPackage: LoadPackage = async (name) =>
   (await import(/* @vite-ignore */ name)) as Record<string, unknown>;
 
-/** A client made here, and how to end it. */
+/** A client created here, and how to end it. */
 export interface OwnClient {
   readonly connection: RedisConnection;
-  /** Resolves at the first answer of the server, or rejects at the first failure; the client goes on trying. */
+  /** Resolves at the first answer of the server, or rejects at the first failure; the client keeps trying. */
   readonly firstAttempt: Promise<void>;
-  /** What went wrong last. */
+  /** The most recent error. */
   lastError(): unknown;
   destroy(): Promise<void>;
 }
 
-/** A connection that hears nothing for this long is dead; it is dropped and made anew. */
+/** A connection that receives nothing for this long is dead; the client drops it and reconnects. */
 const SILENCE_MS = 2000;
 const CONNECT_MS = 2000;
 const PING_EVERY_MS = 1000;
 
 /**
- * A client of node-redis, or of ioredis when only that one is installed. While Redis is away its commands fail at once
- * instead of queueing up: what has been answered by a stand-in is not to be counted a second time later.
+ * A client of node-redis, or of ioredis when only that one is installed. While Redis is unavailable its commands fail
+ * at once instead of queueing: a request that a fallback has answered must not be counted a second time later.
  *
- * @throws SetupError when neither package can be loaded, or the URL is not one to them
+ * @throws SetupError when neither package can be loaded, or they do not accept the URL
  */
 export async function openOwnClient(url: string, load: LoadPackage): Promise<OwnClient> {
   const redis = await attempt(load, "redis");
@@ -59,7 +59,7 @@ interface Emitter {
 
 function watch(client: Emitter): Pick<OwnClient, "firstAttempt" | "lastError"> {
   let last: unknown;
-  // Without a listener an error would end the process. Outages are announced by whoever guards the store.
+  // Without a listener an error would end the process. The guard of the store announces outages.
   client.on("error", (error) => (last = new RedisError(error)));
   const firstAttempt = new Promise<void>((resolve, reject) => {
     client.once("ready", () => resolve());
@@ -102,7 +102,7 @@ function openIoRedis(ioredis: Record<string, unknown>, url: string): OwnClient {
       new Redis(url, {
         enableOfflineQueue: false,
         maxRetriesPerRequest: 0,
-        // A command that may have been carried out is not sent again: it would count twice.
+        // Never resend a command that Redis may have executed: it would count twice.
         autoResendUnfulfilledCommands: false,
         connectTimeout: CONNECT_MS,
         socketTimeout: SILENCE_MS,
@@ -113,7 +113,7 @@ function openIoRedis(ioredis: Record<string, unknown>, url: string): OwnClient {
   return { connection: ioRedisConnection(client), ...watch(client), destroy: async () => client.disconnect() };
 }
 
-/** Node's own "Invalid URL" error carries the URL, password and all, in a property. */
+/** Node's own "Invalid URL" error contains the URL in a property, including the password. */
 function withoutUrl<Client>(make: () => Client): Client {
   try {
     return make();

@@ -1,12 +1,12 @@
 import { RedisError } from "./connection.js";
 
-/** Names OpenSSL and Node give to a certificate that is not accepted (Node's manual, "X509 certificate error codes"). */
+/** Names that OpenSSL and Node give to a rejected certificate (Node's manual, "X509 certificate error codes"). */
 const CERTIFICATE =
   /^(?:ERR_TLS_CERT_|CERT_|UNABLE_TO_|HOSTNAME_MISMATCH|(?:DEPTH_ZERO_)?SELF_SIGNED_CERT|INVALID_(?:CA|PURPOSE))/;
 
 /**
- * Why a connection cannot be made, in words, when the server has answered and waiting longer changes nothing: its
- * certificate, the password. `undefined` for anything else.
+ * Describes why a connection cannot be made, when the server has answered and waiting longer changes nothing: its
+ * certificate, the password. `undefined` for any other reason.
  */
 export function whyRefused(error: unknown): string | undefined {
   if (!(error instanceof RedisError)) return undefined;

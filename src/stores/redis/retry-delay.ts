@@ -1,5 +1,8 @@
-/** How long to wait before connecting again, in milliseconds: for as long as it takes, half a second apart in the end. */
+/**
+ * Delay before the next attempt to connect, in milliseconds. Attempts go on for as long as it takes, in the end half a
+ * second apart.
+ */
 export function retryDelay(retries: number): number {
-  // Spread, so that a hundred processes do not all come back in the same millisecond.
+  // Jitter, so that a hundred processes do not all reconnect in the same millisecond.
   return Math.min(50 * 2 ** Math.min(retries, 4), 500) + Math.floor(Math.random() * 100);
 }

@@ -1,33 +1,36 @@
-/** Cells in one block; a block is the unit that is given out and taken back. */
+/** Cells in one block; blocks are the unit of allocation. */
 const BLOCK_CELLS = 8;
-/** Cells of eight bytes in one page: 256 KiB, so growing never copies what is already there. */
+/** Cells of eight bytes in one page: 256 KiB, so that growing never copies existing cells. */
 const PAGE_CELLS = 32768;
 const PAGE_SHIFT = 15;
 const PAGE_MASK = PAGE_CELLS - 1;
 
-/** A cell is two integers. All of the first and these bits of the second are the number: 53, as many as are exact in a double. */
+/**
+ * A cell is two integers. All of the first and these bits of the second are the number: 53 bits, as many as a double
+ * holds exactly.
+ */
 const HIGH_BITS = 0x1f_ffff;
 const HIGH_UNIT = 2 ** 32;
 /** Set when the number is negative. */
 const SIGN_BIT = 0x20_0000;
-/** The rest of the second integer; that of a block's first three cells together is the block's link. */
+/** The rest of the second integer. These bits of a block's first three cells together are the block's link. */
 const SPARE_SHIFT = 22;
 const SPARE_BITS = 10;
 const SPARE_MASK = (1 << SPARE_BITS) - 1;
 const NUMBER_MASK = SIGN_BIT | HIGH_BITS;
 
-/** What stands where there is no cell or block. */
+/** Stands for a missing cell or block. */
 export const NONE = -1;
 /** `NONE` as a link. */
 const NO_LINK = 2 ** (3 * SPARE_BITS) - 1;
 
 /**
- * Memory for many short queues of numbers, without an object per queue: blocks of eight cells out of pages of typed
- * arrays, each block linked to the next one of its queue. Numbers are integers that a double holds exactly, which leaves
- * ten bits of their eight bytes, and there the links are: a recorded request costs eight bytes, and nothing beside them.
- * An array or ring of its own would cost a client about 200 bytes before the first request.
+ * Memory for many short queues of numbers, without an object per queue: blocks of eight cells from pages of typed
+ * arrays, each block linked to the next one of its queue. Numbers are integers that a double holds exactly. That leaves
+ * ten bits of their eight bytes for the links, so a recorded request costs eight bytes and no more. An array or ring
+ * for each client would cost about 200 bytes before the first request.
  *
- * A cell is named by its number: `block × 8 + position`.
+ * A number identifies a cell: `block × 8 + position`.
  */
 export class Blocks {
   #pages: Int32Array[] = [];
@@ -35,7 +38,7 @@ export class Blocks {
   #blocks = 0;
   #used = 0;
 
-  /** Blocks given out and not yet taken back. */
+  /** Blocks allocated at present. */
   get used(): number {
     return this.#used;
   }
@@ -53,12 +56,12 @@ export class Blocks {
     const page = this.#pages[cell >>> PAGE_SHIFT]!;
     const at = (cell & PAGE_MASK) << 1;
     const size = Math.abs(value);
-    // Storing takes the number modulo 2^32 (ECMA-262, ToInt32).
+    // Storing an integer reduces it modulo 2^32 (ECMA-262, ToInt32).
     page[at] = size;
     page[at + 1] = (page[at + 1]! & ~NUMBER_MASK) | (value < 0 ? SIGN_BIT : 0) | Math.floor(size / HIGH_UNIT);
   }
 
-  /** The first cell of a fresh block, followed by nothing. */
+  /** The first cell of a new block without a next block. */
   take(): number {
     let block = this.#free;
     if (block === NONE) {
@@ -73,7 +76,7 @@ export class Blocks {
     return block * BLOCK_CELLS;
   }
 
-  /** Takes back the block that holds `cell`. */
+  /** Frees the block that contains `cell`. */
   give(cell: number): void {
     const block = cell >>> 3;
     this.#setLink(block, this.#free);
@@ -89,7 +92,7 @@ export class Blocks {
     return next === NONE ? NONE : next * BLOCK_CELLS;
   }
 
-  /** The cell after `cell`, in a fresh block when its own is full. */
+  /** The cell after `cell`, in a new block when its own is full. */
   extend(cell: number): number {
     if (!isLastOfBlock(cell)) return cell + 1;
     const first = this.take();
@@ -97,7 +100,7 @@ export class Blocks {
     return first;
   }
 
-  /** Takes everything back. The memory of a burst goes; one page stays, for traffic that comes and goes. */
+  /** Frees all blocks. The memory of a burst is released; one page stays for recurring traffic. */
   clear(): void {
     this.#pages.length = Math.min(this.#pages.length, 1);
     this.#free = NONE;

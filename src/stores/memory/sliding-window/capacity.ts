@@ -1,4 +1,7 @@
-/** The kinds of windows: a client's own, and those that clients share while there is no room, from the finest to the coarsest. */
+/**
+ * The kinds of windows: a client's own, and those that clients share when there is no room, from the finest to the
+ * coarsest.
+ */
 export const OWN = 0;
 /** One key that is an address or a prefix. */
 export const ADDRESS = 1;
@@ -6,15 +9,15 @@ export const ADDRESS = 1;
 export const NARROW = 2;
 /** IPv4 /16, IPv6 /32. */
 export const WIDE = 3;
-/** Keys whose hashes meet. */
+/** Keys with the same hash bucket. */
 export const HASHED = 4;
 
-/** Every limit may have this part of each kind, however many the others have: a tenth. */
+/** Every limit may use this part of each kind, however many the others use: a tenth. */
 const LEAST_PART = 10;
 
 /**
- * How many windows of each kind the limits of a room may have open. What one limit does not use another may, and each is
- * sure of a tenth.
+ * How many windows of each kind the limits that share this room may open. A limit may use what the others leave free,
+ * and is guaranteed a tenth.
  */
 export class WindowRoom {
   readonly #capacity: readonly number[];
@@ -30,7 +33,7 @@ export class WindowRoom {
     ];
   }
 
-  /** How many more windows of a kind may be opened by a limit that has `held` of them. */
+  /** How many more windows of a kind a limit may open that has `held` of them. */
   free(kind: number, held: number): number {
     const capacity = this.#capacity[kind]!;
     return Math.max(capacity - this.#open[kind]!, Math.floor(capacity / LEAST_PART) - held);

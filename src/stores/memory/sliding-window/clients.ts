@@ -12,21 +12,24 @@ import { Slots } from "./slots.js";
 import { type Before, WindowTables } from "./policies.js";
 import { WindowTime } from "./store-clock.js";
 
-/** Slots looked at by every call, and by a call that finds no room. */
+/** Slots checked for expiry by every call, and by a call that finds no room. */
 const SWEEP_STEP = 2;
 const SWEEP_WHEN_FULL = 64;
-/** A log with as many records has further ones at so many times of a window, rounded up, so that a decision looks at few more. */
+/**
+ * Once a log has this many records, the times of further ones are rounded up to this many per window, so that a
+ * decision reads few more.
+ */
 const MOST_TIMES = 4096;
 
 /**
  * The exact sliding-window log of many clients in bounded memory.
  *
  * A client is tracked from its first accepted request until its last one has left the window. When there is no room for
- * another, no one is pushed out: a newcomer shares a window with others (see `OverflowWindows`). So a flood of addresses
- * neither grows memory nor resets anybody's count.
+ * another client, none is evicted: the new client shares a window with others (see `OverflowWindows`). So a flood of
+ * addresses neither grows memory nor resets a client's count.
  *
- * When there is room again a key gets a finer window or a log of its own, and the records of the coarser one count along
- * until the last that may be the key's has expired: nothing that the key was allowed there is forgotten too early.
+ * When there is room again, a key gets a finer window or a log of its own. The records of the coarser window still
+ * count until the last one that may be the key's has expired, so no accepted request is forgotten too early.
  */
 export class Clients {
   readonly #time: WindowTime;
@@ -37,11 +40,11 @@ export class Clients {
   readonly #index = new HashIndex(
     (slot, key, table) => this.#holders.isClient(slot, key) && this.#logs.owner(slot) === table,
   );
-  /** For each slot the client's key, or the overflow window whose log it is. */
+  /** For each slot the client's key, or the overflow window that owns the log. */
   readonly #holders = new SlotKeys(this.#slots);
-  /** What clients with a log of their own have left behind in overflow windows. */
+  /** For clients with a log of their own, the overflow windows where they may still have records. */
   readonly #promoted = new Map<number, Before>();
-  /** One for all decisions, so that a decision allocates nothing but its answer. */
+  /** Reused by all decisions, so that a decision allocates only its answer. */
   readonly #place: Place = {
     table: undefined,
     key: "",
@@ -73,8 +76,8 @@ export class Clients {
   }
 
   /**
-   * Decides, and when `record` is true and the cost fits, records it. The steps this takes are bounded: they do not grow with
-   * the cost, and with what is recorded only up to `MOST_TIMES` times a small number.
+   * Decides, and records the cost when it fits and `record` is true. The number of steps is bounded: it does not grow
+   * with the cost, and grows with the number of records only up to `MOST_TIMES` times a small number.
    */
   decide(policy: WindowPolicy, key: string, cost: number, record: boolean): WindowOutcome {
     if (!Number.isInteger(cost) || cost < 0) throw new RangeError("A cost is a whole number of units, 0 or more.");
@@ -89,7 +92,7 @@ export class Clients {
       this.#record(policy, place, cost, window);
       used += cost;
     }
-    // In an overflow window records stay as long as the longest window they were made for.
+    // In an overflow window, records stay for the longest window that any of them was made for.
     const { stay } = place;
     return {
       allowed,
@@ -104,8 +107,8 @@ export class Clients {
   }
 
   /**
-   * Decides about several requests of which no two have the same policy and key, and records all of them or none. New keys of
-   * one policy that may come to share an overflow window have to fit together.
+   * Decides several requests, no two of which have the same policy and key, and records all of them or none. New keys
+   * of one policy may end up in the same overflow window, so their costs have to fit together.
    */
   decideAll(requests: readonly WindowRequest[]): WindowOutcome[] {
     const newcomers = new Map<string, number>();
@@ -129,7 +132,7 @@ export class Clients {
     return this.#lastTime;
   }
 
-  /** Takes back one unit recorded at exactly `time`, or, without a time, the oldest one. */
+  /** Refunds one unit recorded at exactly `time` or, without a time, the oldest one. */
   uncount(policy: WindowPolicy, rawKey: string, time?: number): void {
     const now = this.#time.read();
     const { slot, others } = this.#find(policy, rawKey, now, Math.ceil(policy.windowMs * 1000));
@@ -139,12 +142,12 @@ export class Clients {
       return;
     }
     if (slot === NONE) return;
-    // Of all choices the oldest leaves the later records in place: the count is never lower than the truth.
+    // Refunding the oldest unit keeps the later records in place, so the count is never too low.
     const oldest = this.#logs.oldest(slot);
     if (!Number.isNaN(oldest)) this.#logs.refund(slot, oldest);
   }
 
-  /** Forgets one client. What it has in an overflow window stays: that count is not its own. */
+  /** Forgets one client. Its records in an overflow window stay, because other clients count there too. */
   forget(name: string, rawKey: string): void {
     const table = this.#tables.find(name);
     const key = boundedKey(rawKey);
@@ -162,7 +165,7 @@ export class Clients {
     this.#hand = 0;
   }
 
-  /** Looks at `slots` slots, in turn, and releases those that have expired. */
+  /** Checks `slots` slots in turn, and releases those that have expired. */
   sweep(slots: number): void {
     this.#sweep(this.#time.read(), slots);
   }
@@ -226,9 +229,9 @@ export class Clients {
     return this.#logs.timeFreeing(units, slot, others);
   }
 
-  /** Milliseconds, rounded up, until what was recorded at `time` has been there for `stay`. */
+  /** Milliseconds, rounded up, until a record made at `time` has been kept for `stay`. */
   #wait(time: number, stay: number, now: number): number {
-    // A microsecond ahead is the same moment, which records have rounded up and decisions down.
+    // One microsecond ahead is the same moment: records round it up and decisions round it down.
     const ahead = time - now;
     return Math.ceil((ahead === 1 ? stay : stay + ahead) / 1000);
   }

@@ -1,6 +1,6 @@
 import { NONE } from "./blocks.js";
 
-/** The index is cut in this many parts, each of which grows by itself, so that growing never stops the process for long. */
+/** The index has this many parts. Each grows by itself, so that growing never stops the process for long. */
 const PARTS = 64;
 const PART_BITS = 6;
 const FIRST_CELLS = 16;
@@ -12,14 +12,14 @@ interface Part {
 }
 
 /**
- * From a client to its slot. A `Map` would do the same with three times the memory, and, at a million clients, in twice
- * the time: the hashes lie side by side here, so that a key is looked at only when it is very likely the right one.
+ * Maps a client to its slot. A `Map` would need three times the memory and, at a million clients, twice the time. Here
+ * the hashes lie side by side, so that a key is compared only when it is very likely the right one.
  */
 export class HashIndex {
   readonly #parts: (Part | undefined)[] = [];
   readonly #isAt: (slot: number, key: string, table: number) => boolean;
 
-  /** @param isAt whether that key of that table is the one whose slot this is */
+  /** @param isAt whether the slot belongs to that key of that table */
   constructor(isAt: (slot: number, key: string, table: number) => boolean) {
     this.#isAt = isAt;
   }
@@ -37,10 +37,10 @@ export class HashIndex {
     }
   }
 
-  /** Enters a client that is not in it. */
+  /** Adds a client that is not in the index. */
   add(hash: number, slot: number): void {
     const part = (this.#parts[hash & (PARTS - 1)] ??= { cells: new Int32Array(2 * FIRST_CELLS), size: 0 });
-    // At most two thirds full: chains stay short.
+    // At most two thirds full, so that probe sequences stay short.
     if (3 * (part.size + 1) > part.cells.length) resize(part, part.cells.length * 2);
     put(part.cells, hash, slot);
     part.size += 1;
@@ -76,7 +76,9 @@ function put(cells: Int32Array, hash: number, slot: number): void {
   cells[2 * at + 1] = slot + 1;
 }
 
-/** Moves later cells of the chain into the gap, so that no marker of deletion is needed (Knuth, TAOCP 6.4, algorithm R). */
+/**
+ * Moves later cells of the chain into the gap, so that no deletion marker is needed (Knuth, TAOCP 6.4, algorithm R).
+ */
 function closeGap(cells: Int32Array, from: number, mask: number): void {
   let gap = from;
   for (let at = (gap + 1) & mask; cells[2 * at + 1] !== 0; at = (at + 1) & mask) {

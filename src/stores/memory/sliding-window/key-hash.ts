@@ -1,26 +1,28 @@
 import { createHash, randomInt } from "node:crypto";
 
-/** Keys longer than this, in characters, are kept as a digest. */
+/** Keys longer than this, in characters, are stored as a digest. */
 const MAX_KEY_LENGTH = 256;
 
-/** New in every process: nobody outside can work out which keys share an overflow window. */
+/** New in every process, so that clients cannot work out which keys share an overflow window. */
 const SEED = randomInt(2 ** 32 - 1) | 0;
 
-/** The key as the store knows it: itself, or SHA-256 of it when it is long, so that a client costs bounded memory. */
+/** The key as stored: unchanged, or its SHA-256 when it is long, so that a client costs bounded memory. */
 export function boundedKey(key: string): string {
   return key.length <= MAX_KEY_LENGTH
     ? key
     : `sha256:${createHash("sha256").update(key, "utf16le").digest("base64url")}`;
 }
 
-/** A seeded hash, a signed 32-bit integer. Not for signatures: it only spreads keys. */
+/** A seeded hash, a signed 32-bit integer. It distributes keys and is not cryptographic. */
 export function spread(key: string): number {
   let hash = SEED;
   for (let i = 0; i < key.length; i += 1) hash = mixed(hash, key.charCodeAt(i));
   return finished(hash);
 }
 
-/** `spread` of the text whose characters are these bytes, without making it: a sweep asks for thousands at a time. */
+/**
+ * `spread` of the string with these characters, one per byte, without creating it: a sweep needs thousands at a time.
+ */
 export function spreadBytes(bytes: Uint8Array, from: number, to: number): number {
   let hash = SEED;
   for (let i = from; i < to; i += 1) hash = mixed(hash, bytes[i]!);

@@ -3,9 +3,9 @@ import { MAX_UNITS, recordOf, timeOf, unitsOf } from "./record.js";
 import { EXPIRES, HEAD, OWNER, RECORDS, TAIL, USED, type Slots } from "./slots.js";
 
 /**
- * Logs of time stamps, each under a slot number: the records of one client, oldest first. Times are whole
- * microseconds that never go backwards within one log. No operation looks at more than the
- * records of the logs it is given; `clients.ts` bounds how many those are, whatever the limit.
+ * Logs of timestamps, one for each slot number: the records of one client, oldest first. Times are whole microseconds
+ * that never decrease within one log. An operation reads only the records of the logs it gets; `clients.ts` bounds
+ * their number, whatever the limit.
  */
 export class Logs {
   readonly #cells: Slots;
@@ -14,19 +14,19 @@ export class Logs {
     this.#cells = cells;
   }
 
-  /** Slots given out so far, free ones among them: what a sweep has to look at. */
+  /** Slots allocated so far, including free ones: the range of a sweep. */
   get slots(): number {
     return this.#cells.given;
   }
 
-  /** A slot with an empty log. @param owner any number of the caller's, at least 0 */
+  /** Opens a slot with an empty log. @param owner any number that the caller chooses, at least 0 */
   open(owner: number): number {
     const slot = this.#cells.open();
     this.#cells.page(slot).ints[this.#cells.at(slot) + OWNER] = owner;
     return slot;
   }
 
-  /** Gives the slot and all its records back. */
+  /** Frees the slot and all its records. */
   close(slot: number): void {
     const { ints } = this.#cells.page(slot);
     const at = this.#cells.at(slot);
@@ -38,7 +38,7 @@ export class Logs {
     this.#cells.clear();
   }
 
-  /** The number given to `open`, or -1 for a slot that is free. */
+  /** The number passed to `open`, or -1 for a free slot. */
   owner(slot: number): number {
     return this.#cells.page(slot).ints[this.#cells.at(slot) + OWNER]!;
   }
@@ -64,20 +64,20 @@ export class Logs {
     return head === NONE ? NaN : timeOf(this.#cells.read(head));
   }
 
-  /** Drops what was recorded at `time` or before. */
+  /** Removes what was recorded at `time` or before. */
   expire(slot: number, time: number): void {
     const { ints } = this.#cells.page(slot);
     const at = this.#cells.at(slot);
     for (let head = ints[at + HEAD]!; head !== NONE; head = ints[at + HEAD]!) {
       const record = this.#cells.read(head);
-      // One without units is in nobody's way but of `oldest`, which names the time of the first.
+      // Also remove a record without units: `oldest` must return the time of the first record with units.
       if (timeOf(record) > time && unitsOf(record) > 0) return;
       this.#dropHead(ints, at);
     }
   }
 
   /**
-   * Records units for a window that long, at this time or, if that is later, at the newest record's.
+   * Records units for a window of this length, at this time or at the newest record's, whichever is later.
    *
    * @returns the time of the record
    */
@@ -95,11 +95,11 @@ export class Logs {
   }
 
   /**
-   * The time of the record with which, counted from the oldest, `units` units are gone.
-   * Records of several logs are taken in the order of their times.
+   * The time of the record that completes `units` units, counted from the oldest record. Records of several logs are
+   * counted in the order of their times.
    *
    * @param slot may be -1
-   * @param others further logs; most often none
+   * @param others further logs; usually none
    */
   timeFreeing(units: number, slot: number, others: readonly number[]): number {
     if (others.length > 0) return this.#timeFreeingOf(units, slot === NONE ? others : [slot, ...others]);
@@ -115,9 +115,9 @@ export class Logs {
   }
 
   /**
-   * Takes one unit recorded at exactly `time` out again.
+   * Removes one unit recorded at exactly `time`.
    *
-   * @returns false when no such unit is (still) in the log
+   * @returns false when the log has no such unit (any more)
    */
   refund(slot: number, time: number): boolean {
     const { ints } = this.#cells.page(slot);
@@ -133,7 +133,7 @@ export class Logs {
       else this.#cells.write(cell, record - 1);
       ints[at + USED]! -= 1;
       this.#dropEmptyHeads(ints, at);
-      // Records of no units are only put up with while they are the smaller part: the log stays within its bound.
+      // Records without units may stay only while they are the smaller part, so that the log stays within its bound.
       if (ints[at + RECORDS]! > 2 * ints[at + USED]! + 8) this.#compact(slot, ints, at);
       return true;
     }
@@ -155,7 +155,7 @@ export class Logs {
       let oldest = NONE;
       let record = Infinity;
       for (const [index, head] of heads.entries()) {
-        // A second number is less than any record, so it is taken right after its own.
+        // A second number is less than any record, so it comes right after its own record.
         const next = head === NONE ? Infinity : this.#cells.read(head);
         if (next < record) [oldest, record] = [index, next];
       }
@@ -175,7 +175,7 @@ export class Logs {
     return timeOf(last < 0 ? this.#cells.read(this.#cells.previous(tail)) : last);
   }
 
-  /** @param isSameTime whether the record in the last cell, `last`, is of that time */
+  /** @param isSameTime whether the record in the last cell, `last`, has that time */
   #write(slot: number, last: number, isSameTime: boolean, time: number, units: number): void {
     let tail = last;
     let follows = isSameTime;
@@ -192,7 +192,7 @@ export class Logs {
     }
   }
 
-  /** Adds units to the newest record or its second number. @returns how many found room there */
+  /** Adds units to the newest record or its second number. @returns how many fitted */
   #addTo(cell: number, units: number): number {
     const held = this.#cells.read(cell);
     const more = held < 0 ? units : Math.min(units, MAX_UNITS - unitsOf(held));

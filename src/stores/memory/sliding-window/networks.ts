@@ -1,6 +1,6 @@
 import { isIP } from "node:net";
 
-/** The networks of an address: those that one subscriber or one data centre usually has, and those of one provider. */
+/** The networks of an address: those of one subscriber or data centre, and those of one provider. */
 export interface Networks {
   /** IPv4 /24, IPv6 /48. */
   readonly narrow: string;
@@ -9,8 +9,8 @@ export interface Networks {
 }
 
 /**
- * The networks of a key that is an address or a prefix, or one and more text after a space, as keys of an address and a name
- * are written; `undefined` for every other key. So one network that invents names has its own windows filled and no others.
+ * The networks of a key that is an address or a prefix, alone or followed by a space and more text, like keys of an
+ * address and a name; `undefined` for every other key. So a network that invents names fills only its own windows.
  */
 export function networksOf(key: string): Networks | undefined {
   const end = key.search(/[ /]/);

@@ -7,19 +7,20 @@ import { type Networks, networksOf } from "./networks.js";
 import type { Place } from "./place.js";
 import type { Before, OverflowWindow, WideNetwork, WindowTable, WindowTables } from "./policies.js";
 
-/** At most this many windows, for each policy, are shared by hash: by addresses, and as many by other keys. */
+/** For each policy, at most this many windows are shared by hash among addresses, and as many among other keys. */
 const MAX_HASHED = 1024;
-/** One wide network may open this part of the address and narrow windows that are free beside its own: a half. */
+/** One wide network may open this part of the address and narrow windows that the others leave free: a half. */
 const NETWORK_PART = 2;
 
 /**
- * The windows that clients share while there is no room for a log of their own.
+ * The windows that clients share when there is no room for logs of their own.
  *
- * A key that is an address or a prefix, or begins with one and a space, uses a window of its own, of its network (/24 or
- * /48), or of the wider one (/16 or /32): the finest that it may open or that is open already. All other keys use one of
- * a fixed number, chosen by a hash with a new seed in every process, and so do addresses when those windows are full.
- * Addresses and other keys share none of these, so names that callers invent refuse no address. A wide network may open
- * half as many windows as are still free, so a flood uses up its own share and leaves others some.
+ * A key that is an address or a prefix, or begins with one and a space, uses a window of its own, of its network (/24
+ * or /48), or of the wider one (/16 or /32): the finest that it may open or that is open already. All other keys use
+ * one of a fixed number, chosen by a hash with a new seed in every process, and so do addresses when those windows are
+ * full. Addresses and other keys never share these, so invented names cannot cause an address to be refused. A wide
+ * network may open half as many windows as are still free, so a flood uses up its own share and windows remain for
+ * others.
  */
 export class OverflowWindows {
   readonly #logs: Logs;
@@ -27,7 +28,7 @@ export class OverflowWindows {
   readonly #maxHashed: number;
   readonly #release: (slot: number) => void;
 
-  /** @param release gives back the slot of a window in which nothing is left; it calls `close` */
+  /** @param release frees the slot of an empty window; it calls `close` */
   constructor(logs: Logs, tables: WindowTables, maxClients: number, release: (slot: number) => void) {
     this.#logs = logs;
     this.#tables = tables;
@@ -36,10 +37,10 @@ export class OverflowWindows {
   }
 
   /**
-   * Finds, from the finest to the coarsest, the windows that a key without a log of its own may use and those it may have
-   * used.
+   * Finds, from the finest to the coarsest, the windows that a key without a log of its own may use and those it may
+   * have used.
    *
-   * @param hasRoom whether the key gets a log of its own; shared windows then count along
+   * @param hasRoom whether the key gets a log of its own; shared windows then count in addition
    */
   find(policy: WindowPolicy, place: Place, now: number, window: number, hasRoom: boolean): void {
     const { key, table } = place;
@@ -64,7 +65,7 @@ export class OverflowWindows {
     }
   }
 
-  /** Adds the windows that the key may have used earlier, as far as they still count. */
+  /** Adds the windows that the key may have used earlier, as long as they still count. */
   countBefore(place: Place, first: Before | undefined, now: number): void {
     for (let before = first; before !== undefined; before = before.shared.before) {
       const { shared, until } = before;
@@ -90,7 +91,7 @@ export class OverflowWindows {
     return shared;
   }
 
-  /** The window has run empty and is never used again. */
+  /** Closes a window that is empty. It is never used again. */
   close(table: WindowTable, shared: OverflowWindow): void {
     table.overflow.delete(shared.id);
     shared.slot = NONE;
@@ -111,7 +112,7 @@ export class OverflowWindows {
     return NETWORK_PART * (table?.networks.get(wide)?.open[kind] ?? 0) < free;
   }
 
-  /** Whether anything is left in a window without its expired records. */
+  /** Removes the expired records of a window and returns whether any are left. */
   #isLive(shared: OverflowWindow, now: number, window: number): boolean {
     if (shared.slot === NONE) return false;
     shared.window = Math.max(shared.window, window);

@@ -1,17 +1,17 @@
 import type { Before, WindowTable } from "./policies.js";
 
-/** What a decision is made on: the client's own log or the one it shares, and those it used to share with others. */
+/** The logs that a decision depends on: the client's own log or the one it shares, and those it used to share. */
 export interface Place {
   table: WindowTable | undefined;
   key: string;
   hash: number;
-  /** The log to record in; -1 when it has yet to be opened. */
+  /** The log to record in; -1 when it is not open yet. */
   slot: number;
-  /** What kind of log that is. */
+  /** The kind of that log. */
   kind: number;
   /** The overflow windows that the key may have records in beside that log, the newest first. */
   before: Before | undefined;
-  /** The logs of those that still count. */
+  /** The logs of those windows that still count. */
   readonly others: number[];
   /** How long records stay, in microseconds. */
   stay: number;

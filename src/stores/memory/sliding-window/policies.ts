@@ -1,22 +1,22 @@
 import type { WindowPolicy } from "../../contracts.js";
 import { OWN, WindowRoom } from "./capacity.js";
 
-/** A window that several keys share because there was no room when they came. */
+/** A window that several keys share because there was no room for their own. */
 export interface OverflowWindow {
   readonly id: string | number;
   /** `ADDRESS`, `NARROW`, `WIDE` or `HASHED`. */
   readonly kind: number;
-  /** The wide network it lies in; `undefined` for a hashed one. */
+  /** The wide network that contains it; `undefined` for a hashed one. */
   readonly network: WideNetwork | undefined;
   /** The coarser window that its keys may have used before it was opened. */
   readonly before: Before | undefined;
-  /** Its log; -1 once it has run empty. The object is then dead and never used again. */
+  /** Its log; -1 once it is empty. The object is then never used again. */
   slot: number;
-  /** The longest window, in microseconds, that anything in it was recorded for. */
+  /** The longest window, in microseconds, that any of its records was made for. */
   window: number;
 }
 
-/** An overflow window that a key may have records in, and when the last of them has expired. */
+/** An overflow window where a key may have records, and the time when the last of them has expired. */
 export interface Before {
   readonly shared: OverflowWindow;
   readonly until: number;
@@ -29,9 +29,9 @@ export interface WideNetwork {
   readonly open: number[];
 }
 
-/** What the clients of one policy have in common. */
+/** What the clients of one policy share. */
 export interface WindowTable {
-  /** Number by which logs name their table. */
+  /** The number by which logs refer to their table. */
   readonly id: number;
   readonly name: string;
   readonly room: WindowRoom;
@@ -41,7 +41,7 @@ export interface WindowTable {
   readonly open: number[];
 }
 
-/** The tables of a store, by the name of the policy. A table lives while it has clients. */
+/** The tables of a store, by the name of the policy. A table exists while it has clients. */
 export class WindowTables {
   readonly #byName = new Map<string, WindowTable>();
   readonly #mainRoom: WindowRoom;
@@ -62,7 +62,7 @@ export class WindowTables {
   }
 
   find(name: string): WindowTable | undefined {
-    // Nearly all calls are for one policy; the names are then the same string and this is one comparison.
+    // Nearly all calls are for one policy. The names are then the same string, so this is one comparison.
     if (this.#last?.name === name) return this.#last;
     const table = this.#byName.get(name);
     if (table !== undefined) this.#last = table;
@@ -91,7 +91,7 @@ export class WindowTables {
     return this.#byId[id]!;
   }
 
-  /** Counts a window that was opened (1) or closed (-1), and forgets a table when nobody is in it any more. */
+  /** Counts a window that was opened (1) or closed (-1), and removes a table without windows. */
   count(table: WindowTable, kind: number, change: 1 | -1): void {
     table.open[kind]! += change;
     table.room.add(kind, change);

@@ -1,11 +1,11 @@
 /**
- * A record is one number, `time × 16 + units`: whole microseconds up to 2^49 (17 years) and up to 15 units. What one
- * request costs beyond that is a second number right after it, negative, so that a limit of ten million bytes takes no
+ * A record is one number, `time × 16 + units`: whole microseconds up to 2^49 (17 years) and up to 15 units. When a
+ * request costs more, a second, negative number right after it has the rest, so a limit of ten million bytes needs no
  * more memory than one of ten requests. A second number is never the first of its block.
  */
 const UNITS_RADIX = 16;
 
-/** The units that a record has room for. */
+/** The units that fit into a record. */
 export const MAX_UNITS = UNITS_RADIX - 1;
 
 /** @param units at most `MAX_UNITS` */
@@ -13,7 +13,7 @@ export function recordOf(time: number, units: number): number {
   return time * UNITS_RADIX + units;
 }
 
-/** The time of a record; of a second number nothing of use. */
+/** The time of a record; meaningless for a second number. */
 export function timeOf(record: number): number {
   return Math.floor(record / UNITS_RADIX);
 }

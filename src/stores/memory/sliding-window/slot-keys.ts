@@ -7,17 +7,19 @@ const PAGE_SLOTS = 4096;
 const PAGE_SHIFT = 12;
 const PAGE_MASK = PAGE_SLOTS - 1;
 
-/** What a slot has room for, beside a byte that is the length and one more, or this. Every IPv4 address is short. */
+/**
+ * Longest key that fits into a slot, after a byte that is its length plus one, or `ELSEWHERE`. Every IPv4 address fits.
+ */
 const MAX_SHORT = KEY_BYTES - 1;
 const ELSEWHERE = 0;
 
-/** Whose log a slot is: a client, by its key, or an overflow window. */
+/** The owner of a slot's log: a client, by its key, or an overflow window. */
 type Holder = string | OverflowWindow;
 
 /**
- * The holders of all slots. A key of up to fifteen characters, each of one byte, lies in the slot itself: a text of its own is
- * two more places of memory to wait for, and 40 bytes. The others are in pages: one array of a million of them stops the
- * process for 6 ms each time it grows.
+ * The owners of all slots. A key of up to fifteen characters, each of one byte, is stored in the slot itself: a
+ * separate string costs two more memory accesses and 40 bytes. The others are in pages: one array of a million of them
+ * stops the process for 6 ms each time it grows.
  */
 export class SlotKeys {
   readonly #slots: Slots;
@@ -27,7 +29,7 @@ export class SlotKeys {
     this.#slots = slots;
   }
 
-  /** Whether the slot is the one of that client. */
+  /** Whether the slot belongs to that client. */
   isClient(slot: number, key: string): boolean {
     const { bytes } = this.#slots.page(slot);
     const at = this.#at(slot);
@@ -37,14 +39,14 @@ export class SlotKeys {
     return true;
   }
 
-  /** The overflow window whose log the slot is; `undefined` when it is a client's. */
+  /** The overflow window that the slot belongs to; `undefined` when it is a client's. */
   shared(slot: number): OverflowWindow | undefined {
     if (this.#slots.page(slot).bytes[this.#at(slot)] !== ELSEWHERE) return undefined;
     const holder = this.#elsewhere(slot);
     return typeof holder === "string" ? undefined : holder;
   }
 
-  /** `spread` of the key of the client whose slot it is. */
+  /** `spread` of the key of the client that the slot belongs to. */
   hash(slot: number): number {
     const { bytes } = this.#slots.page(slot);
     const at = this.#at(slot);
@@ -61,7 +63,7 @@ export class SlotKeys {
     this.#setElsewhere(slot, shared);
   }
 
-  /** The slot is given back: nothing is kept alive for it. */
+  /** Removes the owner of a freed slot, so that its object can be collected. */
   remove(slot: number): void {
     if (this.#slots.page(slot).bytes[this.#at(slot)] === ELSEWHERE) this.#setElsewhere(slot, undefined);
   }
@@ -74,7 +76,7 @@ export class SlotKeys {
     return 4 * this.#slots.at(slot) + KEY;
   }
 
-  /** @returns false when the key has no room in a slot */
+  /** @returns false when the key does not fit into a slot */
   #setShort(slot: number, key: string): boolean {
     if (key.length > MAX_SHORT) return false;
     const { bytes } = this.#slots.page(slot);
@@ -94,7 +96,7 @@ export class SlotKeys {
 
   #setElsewhere(slot: number, holder: Holder | undefined): void {
     this.#slots.page(slot).bytes[this.#at(slot)] = ELSEWHERE;
-    // Whole from the start: entries that come in no order would make a dictionary of an array that grows.
+    // Created at full length: out-of-order entries would turn a growing array into a dictionary.
     (this.#pages[slot >>> PAGE_SHIFT] ??= new Array<Holder | undefined>(PAGE_SLOTS))[slot & PAGE_MASK] = holder;
   }
 }

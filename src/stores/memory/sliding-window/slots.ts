@@ -5,7 +5,9 @@ const PAGE_SLOTS = 4096;
 const PAGE_SHIFT = 12;
 const PAGE_MASK = PAGE_SLOTS - 1;
 
-/** A slot is 64 bytes, a line of the processor's cache: six integers, a double, a short key, and cells for two records. */
+/**
+ * A slot is 64 bytes, one cache line of the processor: six integers, a double, a short key, and cells for two records.
+ */
 const STRIDE = 16;
 /** Fields of a slot, as integers. */
 export const HEAD = 0;
@@ -17,7 +19,7 @@ export const OWNER = 4;
 const LINK = 5;
 /** As a double: bytes 24 to 31. */
 export const EXPIRES = 3;
-/** As bytes, from 32 to 47: `slot-keys.ts` keeps a client's key there. */
+/** As bytes, from 32 to 47: `slot-keys.ts` stores a client's key there. */
 export const KEY = 32;
 export const KEY_BYTES = 16;
 
@@ -33,20 +35,22 @@ export interface SlotPage {
 }
 
 /**
- * Slots and the cells of their queues. The key of most clients and their first two records lie in the slot, so that a
- * decision about one that comes seldom waits for memory twice less; further records lie in blocks.
+ * Slots and the cells of their queues. The slot contains the key of most clients and their first two records, which
+ * saves two cache misses for infrequent clients. Further records are in blocks.
  *
- * A cell of a block is named by its number, 0 and up, the cells of slots from -2 down.
+ * Cells of blocks are numbered from 0 up, the cells of slots from -2 down.
  */
 export class Slots {
   readonly #blocks = new Blocks();
   #pages: SlotPage[] = [];
-  /** The slot closed last; its `HEAD` names the one before. A list of its own would stop the process to grow. */
+  /**
+   * The slot closed last; its `HEAD` is the one closed before. A separate list would stop the process while it grows.
+   */
   #free = NONE;
   #given = 0;
   #live = 0;
 
-  /** Slots given out so far, free ones among them: what a sweep has to look at. */
+  /** Slots allocated so far, including free ones: the range of a sweep. */
   get given(): number {
     return this.#given;
   }
@@ -55,12 +59,12 @@ export class Slots {
     return this.#pages[slot >>> PAGE_SHIFT]!;
   }
 
-  /** Where the integers of a slot begin in its page; its doubles begin at half of that, its bytes at four times. */
+  /** The index of a slot's integers in its page; its doubles begin at half of that, its bytes at four times. */
   at(slot: number): number {
     return (slot & PAGE_MASK) * STRIDE;
   }
 
-  /** A slot with an empty queue. */
+  /** Opens a slot with an empty queue. */
   open(): number {
     const slot = this.#free === NONE ? this.#newSlot() : this.#free;
     const { ints, doubles } = this.page(slot);
@@ -74,7 +78,7 @@ export class Slots {
     return slot;
   }
 
-  /** Gives back a slot whose queue is empty. */
+  /** Frees a slot whose queue is empty. */
   close(slot: number): void {
     this.#live -= 1;
     if (this.#live === 0) return this.clear();
@@ -93,7 +97,7 @@ export class Slots {
     this.#live = 0;
   }
 
-  /** The queue is empty: its next record lies in the slot again. */
+  /** Marks the queue as empty: its next record goes into the slot again. */
   empty(ints: Int32Array, at: number): void {
     ints[at + HEAD] = NONE;
     ints[at + TAIL] = NONE;
@@ -123,7 +127,7 @@ export class Slots {
     return isLastOwn(cell) ? this.#linkOf(cell) : cell - 1;
   }
 
-  /** Whether the cell after `cell` lies beside it, in the same slot or block. */
+  /** Whether the cell after `cell` is beside it, in the same slot or block. */
   hasNext(cell: number): boolean {
     return cell >= 0 ? !isLastOfBlock(cell) : !isLastOwn(cell);
   }
@@ -133,7 +137,7 @@ export class Slots {
     return cell >= 0 ? cell - 1 : cell + 1;
   }
 
-  /** The cell after `cell`, in a fresh block when there is none yet. */
+  /** The cell after `cell`, in a new block when there is none yet. */
   extend(cell: number): number {
     if (cell >= 0) return this.#blocks.extend(cell);
     if (!isLastOwn(cell)) return cell - 1;
@@ -143,9 +147,9 @@ export class Slots {
     return next;
   }
 
-  /** The record in `cell` is done with, and `next` comes after it; `NONE`: it was the last. */
+  /** Drops the record in `cell`, which `next` follows; `NONE`: it was the last. */
   leave(cell: number, next: number): void {
-    // The last cell of a block is read: the block is empty.
+    // This was the last cell of its block that was in use, so the block is free.
     if (cell >= 0 && (next === NONE || cell >>> 3 !== next >>> 3)) this.#blocks.give(cell);
   }
 
@@ -169,7 +173,7 @@ export class Slots {
   }
 }
 
-/** Where a cell of a slot lies among the doubles of its page. */
+/** The index of a slot's cell among the doubles of its page. */
 function ownAt(own: number): number {
   return ((own >> OWN_SHIFT) & PAGE_MASK) * (STRIDE / 2) + OWN_AT + (own & (OWN_CELLS - 1));
 }

@@ -1,8 +1,8 @@
 import type { Clock } from "../../../core/clock.js";
 
 /**
- * The time of a store, in microseconds since it was made: a clock may begin anywhere, and a record has room for 17 years.
- * It never goes backwards; when the clock does, it stands still.
+ * The time of a store, in microseconds since the store was created: a clock may start anywhere, and a record has room
+ * for 17 years. It never goes backwards; when the clock does, it stands still.
  */
 export class WindowTime {
   readonly #clock: Clock;
@@ -15,14 +15,14 @@ export class WindowTime {
     this.#origin = clock.monotonic();
   }
 
-  /** Reads the clock: whole microseconds, rounded down, as a decision takes them for now. */
+  /** Reads the clock: whole microseconds, rounded down, for decisions. */
   read(): number {
     const time = this.#clock.monotonic() - this.#origin;
     if (time > this.#time) this.#time = time;
     return Math.floor(this.#time * 1000);
   }
 
-  /** What was read last, rounded up, as a record has it: it leaves the window not a moment too early. */
+  /** The last reading, rounded up, for records: a record never leaves its window too early. */
   get stamp(): number {
     return Math.ceil(this.#time * 1000);
   }

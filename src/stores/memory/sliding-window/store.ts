@@ -14,20 +14,21 @@ import { mergeRequests } from "../../window-requests.js";
 import { Clients } from "./clients.js";
 import { type SlidingWindowStoreSettings, windowStoreSchema } from "./settings.js";
 
-/** How often, and how many slots at a time, expired clients are looked for while no request comes. */
+/** How often, and how many slots at a time, the store checks for expired clients while no request arrives. */
 const SWEEP_EVERY_MS = 250;
 const SWEEP_SLICE = 4096;
 
-/** What one `increment` did, for the `decrement` of the same request. */
+/** The result of one `increment`, for the `decrement` of the same request. */
 interface Hit {
   readonly key: string;
-  /** `undefined` when the hit was refused and so never recorded. */
+  /** `undefined` when the hit was refused and therefore not recorded. */
   readonly time: number | undefined;
 }
 
 /**
- * An exact sliding-window log in the memory of this process: in no window of length W are more than N units of one
- * client accepted, and what is refused is not recorded, so a client that keeps knocking is let in when a slot frees.
+ * An exact sliding-window log in the memory of this process: no window of length W contains more than N accepted units
+ * of one client. Refused requests are not recorded, so a client that keeps trying is accepted as soon as a slot is
+ * free.
  *
  * It is the store of this library's limiter (`consume`, `peek`, `reset`), and at the same time a `Store` of
  * express-rate-limit, exact there too:
@@ -51,7 +52,7 @@ interface Hit {
  * ```
  */
 export class SlidingWindowStore implements RateLimitStore, Store {
-  /** Instances share nothing, as express-rate-limit's double-count check wants to know. */
+  /** Instances share nothing; express-rate-limit's double-count check reads this. */
   readonly localKeys = true;
   readonly #clock: Clock;
   readonly #clients: Clients;
@@ -71,7 +72,7 @@ export class SlidingWindowStore implements RateLimitStore, Store {
     }
   }
 
-  /** Clients that have a log of their own at this moment, expired ones that are not cleaned up yet among them. */
+  /** Clients that have a log of their own at this moment, including expired ones that are not removed yet. */
   get size(): number {
     return this.#clients.clients;
   }
@@ -109,8 +110,8 @@ export class SlidingWindowStore implements RateLimitStore, Store {
   }
 
   /**
-   * Called by express-rate-limit with its options. It logs what this throws and goes on; every `increment` throws then,
-   * so that a limiter set up wrongly is not one that lets everybody in.
+   * express-rate-limit calls this with its options. It logs what this throws and goes on; every `increment` throws
+   * then, so that a misconfigured limiter does not accept every request.
    *
    * @throws SetupError when `limit` is a function and the store was given none, or options and store disagree
    */
@@ -123,7 +124,8 @@ export class SlidingWindowStore implements RateLimitStore, Store {
   increment(key: string): ClientRateLimitInfo {
     const { policy, refusedHits } = this.#standalone();
     const { allowed, used, retryAfterMs, resetMs } = this.consume(policy, key, 1);
-    // express-rate-limit says later that "this request" is not to count, but not which: its async context does.
+    // express-rate-limit says later that "this request" is not to count, but not which one; its async context
+    // identifies it.
     this.#hits?.enterWith({ key, time: allowed ? this.#clients.lastTime : undefined });
     const now = this.#clock.now();
     if (!allowed) return { totalHits: refusedHits, resetTime: new Date(Math.ceil(now) + retryAfterMs) };
@@ -133,7 +135,7 @@ export class SlidingWindowStore implements RateLimitStore, Store {
     };
   }
 
-  /** Takes back the hit of the request it is called for; outside of one, the client's oldest. */
+  /** Takes back the hit of the current request; outside of a request, the client's oldest. */
   decrement(key: string): void {
     const hit = this.#hits?.getStore();
     if (hit?.key !== key) this.#clients.uncount(this.#standalone().policy, key);
@@ -155,7 +157,7 @@ export class SlidingWindowStore implements RateLimitStore, Store {
     return used === 0 ? undefined : { totalHits: used, resetTime: new Date(Math.ceil(this.#clock.now()) + resetMs) };
   }
 
-  /** The same as `close`, by express-rate-limit's name. */
+  /** `close`, by express-rate-limit's name. */
   shutdown(): void {
     this.close();
   }

@@ -1,16 +1,16 @@
 import { redisScript } from "../connection.js";
 
 /**
- * The record: a hash `state` (epoch, and how many lines were ever written), a list `log` of the newest lines, and a
- * sorted set `denied` of everything in force by its end. All three share a hash tag. Positions are counts, so a step of
- * the server's clock loses nothing. What has ended is deleted only when it has by the writer's clock and the server's:
- * one process whose clock is ahead must not readmit what all the others denied.
+ * The change log: a hash `state` (epoch, and how many lines were ever written), a list `log` of the newest lines, and a
+ * sorted set `denied` of all denials in force, by their end. All three share a hash tag. Positions are counts, so a
+ * step of the server's clock loses nothing. A denial is deleted only when it has ended by the writer's clock and the
+ * server's: one process whose clock is ahead must not readmit what all the others denied.
  *
- * A line is a random mark, a space, and the change as JSON. The mark of the last line read is compared at the next
- * reading: after a fail-over that lost lines, the count alone could look right.
+ * A line is a random mark, a space, and the change as JSON. The next read compares the mark of the last line that was
+ * read: after a failover that lost lines, the count alone could look right.
  */
 
-/** KEYS state log · ARGV epoch to begin with, life ms → epoch, count, mark of the last line */
+/** KEYS state log · ARGV initial epoch, life ms → epoch, count, mark of the last line */
 export const POSITION = redisScript(`
 if redis.call('HSETNX', KEYS[1], 'epoch', ARGV[1]) == 1 then
   redis.call('HSET', KEYS[1], 'count', 0)
@@ -40,8 +40,8 @@ return { tostring(count), behind == 0 and {} or redis.call('LRANGE', KEYS[2], -b
 `);
 
 /**
- * KEYS state log denied · ARGV epoch to begin with, life ms, channel, lines kept, now, how long after its end it is kept,
- * "1" to leave out what is known, then line, member and end (empty for what has none) of each change
+ * KEYS state log denied · ARGV initial epoch, life ms, channel, lines kept, now, how long after its end a denial is
+ * kept, "1" to omit known changes, then line, member and end (empty for a change without one) of each change
  */
 export const RECORD = redisScript(`
 if redis.call('HSETNX', KEYS[1], 'epoch', ARGV[1]) == 1 then
@@ -80,8 +80,8 @@ return #told
 `);
 
 /**
- * KEYS denied · ARGV lowest end, how many → members and their ends, in order. By the end and not by SCAN, whose cursor means
- * nothing to the server that takes over; an end only ever moves up, so nothing is passed over.
+ * KEYS denied · ARGV lowest end, how many → members and their ends, in order. By the end and not by SCAN, whose cursor
+ * is invalid on the server that takes over. An end is only ever moved later, so no member is skipped.
  */
 export const PAGE = redisScript(`
 return redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[2])

@@ -17,17 +17,17 @@ export interface RedisChangeSourceSettings {
   readonly clock: Clock;
 }
 
-/** How long the record stays when no process reads it any more, milliseconds. */
+/** How long the change log stays when no process reads it any more, in milliseconds. */
 const LIFE_MS = 86_400_000;
-/** Lines kept for those who fall behind; who falls further behind reads everything again. */
+/** Lines kept for processes that fall behind; a process that falls further behind reads everything again. */
 const LOG_LINES = 10_000;
-/** Denials are forgotten this long after their end, since the clocks of processes differ. */
+/** Denials are removed this long after their end, since the clocks of processes differ. */
 const SLACK_MS = 3_600_000;
 const BATCH = 500;
-/** Denials read at once. */
+/** Denials read in one call. */
 const PAGE_SIZE = 1000;
 
-/** The record of changes in Redis, and messages that tell of them at once. */
+/** The change log in Redis, and messages that announce changes at once. */
 export class RedisChangeSource implements ChangeSource {
   readonly name = "redis";
   readonly #redis: RedisConnection;
@@ -44,7 +44,7 @@ export class RedisChangeSource implements ChangeSource {
   }
 
   async load(): Promise<ChangeBatch> {
-    // The position first: what is recorded while the set is read is told again by `since`.
+    // Read the position first: `since` then repeats changes that are recorded while the set is read.
     const { state, log } = this.#keys;
     const [epoch, count, mark] = texts(await this.#redis.eval(POSITION, [state, log], [mint(), String(LIFE_MS)]));
     return { changes: await this.#inForce(), position: `${epoch} ${count} ${mark}`, gap: false };
@@ -102,7 +102,7 @@ export class RedisChangeSource implements ChangeSource {
     }
   }
 
-  /** In pages, so that Redis is not held up. */
+  /** In pages, so that Redis is not blocked. */
   async #inForce(): Promise<Change[]> {
     const changes: Change[] = [];
     for (let from = "-inf", size = PAGE_SIZE; ;) {
@@ -113,7 +113,8 @@ export class RedisChangeSource implements ChangeSource {
           changes.push({ ...change, endsAt: Number(found[at + 1]) });
       }
       if (found.length < 2 * size) return changes;
-      // The next page begins with the end this one ended with, which others may share; more of them than a page holds need a longer one.
+      // The next page begins with the end of this page's last denial, which others may share. When more share it than a
+      // page holds, the next page must be longer.
       const last = found[found.length - 1] ?? from;
       if (last === from) size *= 2;
       from = last;
@@ -121,7 +122,7 @@ export class RedisChangeSource implements ChangeSource {
   }
 }
 
-/** Of a denial everything but its end, which is the score. */
+/** The parts of a denial except its end, which is the score. */
 function memberOf(change: Change): string {
   return writeChange(change.kind === "api-key" ? change : { ...change, endsAt: 0 });
 }
@@ -138,7 +139,7 @@ function mint(): string {
   return randomBytes(9).toString("base64url");
 }
 
-/** `Array.isArray` alone makes the elements of a readonly array `any`. */
+/** `Array.isArray` alone turns the elements of a readonly array into `any`. */
 function isList(reply: RedisReply): reply is readonly RedisReply[] {
   return Array.isArray(reply);
 }

@@ -5,11 +5,11 @@ import { BEGUN, ENTER } from "./scripts.js";
 const SLACK_MS = 300_000;
 
 /**
- * Which sessions a principal has: two sorted sets for each principal, one by the end of a session and one by its beginning,
- * named by a tag of the principal. A session enters it before it is written and leaves it after it has ended, so no session is
- * in force unseen; an entry proves nothing, and its session is looked up.
+ * The sessions of a principal: two sorted sets for each principal, one by the end of a session and one by its
+ * beginning. A tag of the principal names them. A session is added before it is written and removed after it has ended,
+ * so every session in force has an entry. An entry alone proves nothing, so the store looks up its session.
  *
- * At most `most` sessions: each further one names those that end first, for the store to end.
+ * At most `most` sessions: each further one returns those that end first, for the store to end.
  */
 export class RedisSessionIndex {
   readonly #redis: RedisConnection;
@@ -22,14 +22,17 @@ export class RedisSessionIndex {
     this.#most = most;
   }
 
-  /** Enters a session, or moves its end. Returns the ids of sessions that have to give way, at most two. Cost: O(log most). */
+  /**
+   * Adds a session, or moves its end. Returns the ids of sessions that the store has to end, at most two. Cost: O(log
+   * most).
+   */
   async enter(tag: string, sid: string, expiresAt: number, now: number): Promise<string[]> {
     const args = [sid, String(expiresAt), String(now), String(SLACK_MS), String(this.#most)];
     const named = texts(await this.#redis.eval(ENTER, [this.#endsOf(tag), this.#begunOf(tag)], args));
     return [...new Set(named)].filter((other) => other !== sid);
   }
 
-  /** Takes a session out that has ended, or was never written. */
+  /** Removes a session that has ended, or was never written. */
   async leave(tag: string, sid: string): Promise<void> {
     await Promise.all([
       this.#redis.command("ZREM", this.#endsOf(tag), sid),
@@ -42,7 +45,7 @@ export class RedisSessionIndex {
     return texts(await this.#redis.command("ZRANGE", this.#endsOf(tag), "0", "-1"));
   }
 
-  /** The ids of sessions that began at least so long ago, by the clock of Redis. Cost: O(most). */
+  /** The ids of sessions that began at least that long ago, by the clock of Redis. Cost: O(most). */
   async begunBefore(tag: string, agoMs: number): Promise<string[]> {
     return texts(await this.#redis.eval(BEGUN, [this.#begunOf(tag)], [String(agoMs)]));
   }

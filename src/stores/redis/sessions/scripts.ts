@@ -1,12 +1,15 @@
 import { redisScript } from "../connection.js";
 
 /**
- * A session is one string: a head of fixed width (see `value.ts`), then JSON. `-` in its place says that the
- * session has ended; it stays for as long as a request that began before could still write. Each script touches one key,
- * so each runs on a cluster as it is.
+ * A session is one string: a header of fixed width (see `value.ts`), then JSON. `-` in its place marks a session that
+ * has ended. The mark stays for as long as a request that began before could still write. Each script touches one key,
+ * so each runs on a cluster unchanged.
  */
 
-/** KEYS session · ARGV "set" | "create" | "replace", value, life ms → 1 when written, 0 when there is no such session, -1 when the id is taken */
+/**
+ * KEYS session · ARGV "set" | "create" | "replace", value, life ms → 1 when written, 0 when there is no such session,
+ * -1 when the id is taken
+ */
 export const WRITE = redisScript(`
 local held = redis.call('GETRANGE', KEYS[1], 0, 0)
 if held == '-' or (ARGV[1] == 'replace' and held == '') then return 0 end
@@ -15,7 +18,7 @@ redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1
 `);
 
-/** KEYS session · ARGV where the times stand in the head, the times, life ms → 1 when the session is there */
+/** KEYS session · ARGV position of the times in the header, the times, life ms → 1 when the session exists */
 export const TOUCH = redisScript(`
 local held = redis.call('GETRANGE', KEYS[1], 0, 0)
 if held == '-' or held == '' then return 0 end
@@ -24,7 +27,10 @@ redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return 1
 `);
 
-/** KEYS session · ARGV length of the head, how long it stays ended ms, the owner's tag or nothing → head, empty when there was none */
+/**
+ * KEYS session · ARGV length of the header, how long the mark of an ended session stays ms, the owner's tag or nothing
+ * → header, empty when there was none
+ */
 export const END = redisScript(`
 local head = redis.call('GETRANGE', KEYS[1], 0, tonumber(ARGV[1]) - 1)
 local alive = head ~= '' and head ~= '-'
@@ -34,15 +40,16 @@ return alive and head or ''
 `);
 
 /**
- * Enters a session into its principal's index: by its end, and by the time of the first entry on this server's clock. Both
- * keys share a hash slot. Work is bounded: at most 100 entries are cleaned up and two ids returned in one call.
+ * Adds a session to its principal's index: by its end, and by the time of its first entry on this server's clock. Both
+ * keys share a hash slot. Work is bounded: one call cleans up at most 100 entries and returns at most two ids.
  *
- * Removed is only what has ended by the server's clock too: a process whose clock is ahead must not hide the sessions of
- * others from a call that ends them all.
+ * It removes only entries that have ended by the server's clock too: a process whose clock is ahead must not hide the
+ * sessions of others from a call that ends them all.
  *
- * When there are more entries than the most, it names those that have to be ended: the first to end, which makes up for
- * calls that broke off, and one of this call's own, so that log-ins at the same time do not all name the same. They stay
- * in the index until they have ended. The entered session itself may be named, and is spared; both may be one.
+ * When there are more entries than allowed, it returns the sessions to end: the first to end, which makes up for
+ * interrupted calls, and one of this call's own, so that simultaneous log-ins do not all return the same one. They stay
+ * in the index until they have ended. The added session may itself be returned, and is spared; both ids may be the
+ * same.
  *
  * KEYS ends, begun · ARGV session id, its end, now, how long after its end an entry is kept ms, most entries → ids
  */
@@ -67,8 +74,8 @@ return { redis.call('ZRANGE', KEYS[1], 0, 0)[1], redis.call('ZRANGE', KEYS[1], o
 `);
 
 /**
- * KEYS begun · ARGV how long ago ms → ids of the sessions that began that long ago or longer, by this server's clock. One
- * that seems to begin in the future began before the clock was set back.
+ * KEYS begun · ARGV how long ago ms → ids of the sessions that began that long ago or longer, by this server's clock. A
+ * session that seems to begin in the future began before the clock was set back.
  */
 export const BEGUN = redisScript(`
 local time = redis.call('TIME')

@@ -41,9 +41,9 @@ type Callback<T> = (error: unknown, value?: T) => void;
 const MOST_PER_PRINCIPAL = 100;
 
 /**
- * Sessions in Redis. A session is one string; each write is a script that never revives a session that has ended. Sessions of a
- * principal are found by an index, and are bounded in number (`maxPerPrincipal`), so that to list or end them costs no more
- * for a principal who has logged in ten thousand times.
+ * Sessions in Redis. A session is one string; each write is a script that never revives a session that has ended. An
+ * index finds the sessions of a principal, and their number is bounded (`maxPerPrincipal`), so listing or ending them
+ * costs no more for a principal that has logged in ten thousand times.
  *
  * There is no `all`, `length` or `clear`: they would SCAN a database that may hold other things.
  *
@@ -118,7 +118,7 @@ export class RedisSessionStore extends session.Store implements SessionStore {
     answer(this.#destroy(sid), callback);
   }
 
-  /** Cost: one command for the index, and one for each of its ids, of which there are at most `maxPerPrincipal`. */
+  /** Cost: one command for the index, and one for each of its ids, at most `maxPerPrincipal`. */
   async listByPrincipal(principalId: string): Promise<PrincipalSession[]> {
     const tag = ownerTag(principalId);
     const now = this.#clock.now();
@@ -140,7 +140,7 @@ export class RedisSessionStore extends session.Store implements SessionStore {
     return this.#index.begunBefore(ownerTag(principalId), agoMs);
   }
 
-  /** Closes the connection when it was opened here from a URL. */
+  /** Closes the connection when this store opened it from a URL. */
   async close(): Promise<void> {
     await this.#redis.close();
   }
@@ -154,7 +154,7 @@ export class RedisSessionStore extends session.Store implements SessionStore {
       return true;
     }
     const entered = this.#enter(sid, head);
-    // A session that exists is in the index; only its end moves there, which needs no order.
+    // An existing session is already in the index. Only its end changes there, so the two writes need no order.
     if (mode !== "replace") await entered;
     const written = this.#redis.eval(WRITE, [this.#keyOf(sid)], [mode, value, String(life)]);
     const [outcome] = await Promise.all([written, entered]);
@@ -177,7 +177,7 @@ export class RedisSessionStore extends session.Store implements SessionStore {
     return head !== undefined;
   }
 
-  /** @param tag of the principal whose session it must be, or empty */
+  /** @param tag of the principal that the session must belong to, or empty */
   async #end(sid: string, tag: string): Promise<SessionHead | undefined> {
     const args = [String(HEAD_LENGTH), String(ENDED_MS), tag];
     return readHead(text(await this.#redis.eval(END, [this.#keyOf(sid)], args)));
@@ -186,7 +186,7 @@ export class RedisSessionStore extends session.Store implements SessionStore {
   async #enter(sid: string, { tag, expiresAt }: SessionHead): Promise<void> {
     if (tag === undefined) return;
     const leaving = await this.#index.enter(tag, sid, expiresAt, this.#clock.now());
-    // One that cannot be ended now stays in the index, and has to give way at the next log-in.
+    // A session that cannot be ended now stays in the index, and the next log-in returns it again.
     await Promise.allSettled(
       leaving.map(async (other) => {
         await this.#end(other, tag);

@@ -4,11 +4,11 @@ import { expiryOf, type Data } from "../../memory/session-entry.js";
 import { SESSION_METADATA } from "../../session-record.js";
 
 /**
- * A session as one string. The times stand in front in fixed width, so that a touch overwrites them in place and a
+ * A session as one string. It begins with the times in fixed width, so that a touch overwrites them in place and a
  * listing reads nothing else: createdAt, seenAt, expiresAt (16 digits each), the owner's tag (22 characters), JSON.
  */
 export const HEAD_LENGTH = 3 * 16 + 22;
-/** Where seenAt and expiresAt stand. */
+/** Positions of seenAt and expiresAt. */
 export const TIMES_AT = 16;
 const NOBODY = ".".repeat(22);
 
@@ -16,11 +16,14 @@ export interface SessionHead {
   readonly createdAt: number;
   readonly seenAt: number;
   readonly expiresAt: number;
-  /** `undefined` for a session that is nobody's. */
+  /** `undefined` for a session without a principal. */
   readonly tag: string | undefined;
 }
 
-/** Names a principal in keys without telling who: 132 bits of SHA-256. As JSON, which tells halves of surrogate pairs apart. */
+/**
+ * Names a principal in keys without revealing it: 132 bits of SHA-256. As JSON, in which halves of surrogate pairs
+ * differ.
+ */
 export function ownerTag(principalId: string): string {
   return createHash("sha256")
     .update("portcullis/owner\0")
@@ -43,12 +46,12 @@ export function writeValue(head: SessionHead, data: session.SessionData): string
   return `${digits(head.createdAt)}${writeTimes(head)}${head.tag ?? NOBODY}${JSON.stringify(data)}`;
 }
 
-/** What a touch writes. */
+/** The text that a touch writes. */
 export function writeTimes({ seenAt, expiresAt }: SessionHead): string {
   return digits(seenAt) + digits(expiresAt);
 }
 
-/** `undefined` for what has ended, or is not a session. */
+/** `undefined` for a session that has ended, or for another value. */
 export function readHead(value: string): SessionHead | undefined {
   if (value.length < HEAD_LENGTH || !/^\d{48}/.test(value)) return undefined;
   const tag = value.slice(48, HEAD_LENGTH);
@@ -61,8 +64,8 @@ export function readHead(value: string): SessionHead | undefined {
 }
 
 /**
- * `null` for what has ended, and for what is not a session (another program's, or damaged): an error would be taken for an
- * outage of the store, for everybody.
+ * `null` for a session that has ended, and for any other value (another program's, or damaged): an error would look
+ * like an outage of the store, which affects every session.
  */
 export function readValue(value: string): session.SessionData | null {
   const head = readHead(value);
@@ -70,7 +73,7 @@ export function readValue(value: string): session.SessionData | null {
   if (head === undefined || !isObject(data)) return null;
   const { cookie, [SESSION_METADATA]: stamp } = data;
   if ((cookie != null && !isObject(cookie)) || (stamp !== undefined && !isObject(stamp))) return null;
-  // A touch moves these two without rewriting the data.
+  // A touch changes these two without rewriting the data.
   if (cookie != null) cookie["expires"] = new Date(head.expiresAt);
   if (stamp !== undefined) data[SESSION_METADATA] = { ...stamp, seenAt: head.seenAt };
   return data as unknown as session.SessionData;
@@ -88,7 +91,7 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** Sixteen digits hold every safe integer; times before 1970 are as good as 0. */
+/** Sixteen digits are enough for every safe integer; times before 1970 are written as 0. */
 function digits(ms: number): string {
   return String(Math.max(0, Math.trunc(ms))).padStart(16, "0");
 }

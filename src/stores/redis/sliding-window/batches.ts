@@ -1,7 +1,7 @@
 import type { RedisReply } from "../client.js";
 import type { BatchReply } from "./replies.js";
 
-/** Keys in one call of the script: more would keep Redis from answering others for more than about a third of a millisecond. */
+/** Keys in one call of the script: more would block Redis for more than about a third of a millisecond. */
 const MAX_KEYS = 64;
 
 type Send = (keys: readonly string[], args: readonly string[]) => Promise<RedisReply>;
@@ -9,17 +9,17 @@ type Send = (keys: readonly string[], args: readonly string[]) => Promise<RedisR
 interface Batch {
   readonly keys: string[];
   readonly args: string[];
-  /** Keys of each group. */
+  /** Number of keys of each group. */
   readonly sizes: number[];
-  /** Resolves to the answer to all. */
+  /** Resolves to the answer for the whole batch. */
   readonly reply: Promise<RedisReply>;
   readonly start: () => void;
 }
 
 /**
- * While an answer is awaited, puts what is asked in one turn of the event loop into one call of the script: one command and
- * one round trip for all, and one start of the script, which is half of what it costs. What is asked while nothing is
- * under way goes at once.
+ * While an answer is pending, combines the requests of one turn of the event loop into one call of the script: one
+ * command, one round trip and one start of the script, which is half of its cost. When no answer is pending, a request
+ * is sent at once.
  */
 export class WindowBatches {
   readonly #send: Send;
@@ -34,7 +34,7 @@ export class WindowBatches {
   }
 
   /**
-   * One key while nothing is under way: resolves to the bare answer. `undefined` when something is.
+   * Sends one key at once when no answer is pending, and resolves to the bare answer. `undefined` when one is pending.
    *
    * @param args one
    */
@@ -46,7 +46,7 @@ export class WindowBatches {
    * A group of keys, recorded all or none.
    *
    * @param args one for each key
-   * @param timed whether the time of the records is wanted
+   * @param timed whether to return the time of the records
    */
   async add(keys: readonly string[], args: readonly string[], timed: boolean): Promise<BatchReply> {
     if (this.#isIdle) {
@@ -88,7 +88,7 @@ export class WindowBatches {
     return this.#underWay === 0 && this.#open === undefined;
   }
 
-  /** No async function: whoever waits for the answer does not wait for the counting too. */
+  /** Not an async function: the promise that the caller awaits does not include the bookkeeping. */
   #sendNow(keys: readonly string[], args: readonly string[]): Promise<RedisReply> {
     const reply = this.#send(keys, args);
     this.#underWay += 1;

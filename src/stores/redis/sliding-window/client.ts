@@ -6,14 +6,14 @@ import { type BatchReply, answersTo, outcomeOf, outcomesOf, recordedAt } from ".
 import { WindowBatches } from "./batches.js";
 import { keyArgument, keyPart, type PreparedPolicy, preparePolicy, windowKey } from "./keys.js";
 
-/** An outcome, and when it was decided: microseconds of Redis' clock, by which the record can be taken back. */
+/** An outcome and the time of the decision: microseconds of Redis' clock, which a refund needs. */
 export interface TimedOutcome extends WindowOutcome {
   readonly recordedAt: string;
 }
 
 const LOOK = "look";
 
-/** The scripts of the sliding-window log, called with keys and arguments in their order. */
+/** The scripts of the sliding-window log, with their keys and arguments in order. */
 export class RedisWindows {
   readonly redis: RedisConnection;
   readonly #prefix: string;
@@ -29,7 +29,7 @@ export class RedisWindows {
     this.#batches = new WindowBatches((keys, args) => this.redis.eval(CONSUME, keys, args));
   }
 
-  /** @param record whether to record what is allowed */
+  /** @param record whether to record an allowed request */
   async decide(policy: WindowPolicy, key: string, cost: number, record: boolean): Promise<WindowOutcome> {
     checkCost(cost);
     const prepared = this.#prepare(policy);
@@ -47,7 +47,7 @@ export class RedisWindows {
     }
   }
 
-  /** Records what is allowed, for who may take it back. */
+  /** Records an allowed request, for callers that may refund it. */
   async decideTimed(policy: WindowPolicy, key: string, cost: number): Promise<TimedOutcome> {
     checkCost(cost);
     const [outcome] = await this.#decideGroup([{ policy, key, cost }], true);
@@ -65,7 +65,7 @@ export class RedisWindows {
     await this.redis.command("DEL", windowKey(this.#prefix, key, this.#prepare(policy)));
   }
 
-  /** @param recordedAt of the outcome; `""` takes back the oldest units */
+  /** @param recordedAt of the outcome; `""` refunds the oldest units */
   async refund(policy: WindowPolicy, key: string, units: number, recordedAt: string): Promise<void> {
     const prepared = this.#prepare(policy);
     const keys = [windowKey(this.#prefix, key, prepared)];
@@ -78,7 +78,7 @@ export class RedisWindows {
     ]);
   }
 
-  /** All of them or none, atomic. In a Cluster the keys must be of one client. */
+  /** All of them or none, atomically. In a Cluster all keys must belong to one client. */
   async #decideGroup(requests: readonly WindowRequest[], timed: false): Promise<WindowOutcome[]>;
   async #decideGroup(requests: readonly WindowRequest[], timed: true): Promise<TimedOutcome[]>;
   async #decideGroup(requests: readonly WindowRequest[], timed: boolean): Promise<WindowOutcome[]> {
@@ -115,7 +115,10 @@ export class RedisWindows {
     return { reply, isBare: false, at: 0, total: keys.length };
   }
 
-  /** One script for each client's keys, all at the same time; when one refuses, the records of the others are taken back. */
+  /**
+   * Runs one script for each client's keys, all at the same time. When one refuses, the records of the others are
+   * refunded.
+   */
   async #acrossSlots(requests: readonly WindowRequest[]): Promise<TimedOutcome[]> {
     const groups = new Map<string, number[]>();
     for (const [index, { key }] of requests.entries()) {
@@ -155,7 +158,7 @@ export class RedisWindows {
         const { policy, key, cost } = requests[index]!;
         const outcome = outcomes[index]!;
         outcomes[index] = { ...outcome, used: outcome.used - cost };
-        // When this fails the client has counted more than it used, which its window forgets.
+        // When this fails, the client's count is too high until the window has passed.
         if (cost > 0) await this.refund(policy, key, cost, outcome.recordedAt);
       }),
     );

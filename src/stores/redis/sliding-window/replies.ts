@@ -2,24 +2,24 @@ import { StoreError } from "../../../core/portcullis-error.js";
 import type { WindowOutcome } from "../../contracts.js";
 import { RedisError, type RedisReply } from "../client.js";
 
-/** The script's answer to a batch, and where in it the answer to one of its groups is. */
+/** The script's answer to a batch, and the position of one group's answers in it. */
 export interface BatchReply {
   readonly reply: RedisReply;
-  /** Whether the answer to the only key is all there is: no array around it, and no time. */
+  /** Whether the reply is the answer to the only key: without an array around it, and without a time. */
   readonly isBare: boolean;
-  /** Number of the group's first key. */
+  /** Index of the group's first key. */
   readonly at: number;
-  /** Keys of the whole batch. */
+  /** Number of keys in the whole batch. */
   readonly total: number;
 }
 
-/** Two numbers are in one: units above this, milliseconds below it. */
+/** One number combines two: units above this, milliseconds below it. */
 const UNIT = 2 ** 32;
 
 /**
  * The outcome for one key.
  *
- * @throws RedisError what went wrong with that key
+ * @throws RedisError the failure of that key
  * @throws StoreError when a proxy or another program answered instead of the script
  */
 export function outcomeOf(answer: unknown): WindowOutcome {
@@ -38,7 +38,7 @@ export function outcomeOf(answer: unknown): WindowOutcome {
   return { allowed: verdict === 1, used, retryAfterMs, resetMs };
 }
 
-/** @throws as `outcomeOf`, what went wrong with the first key of which something did */
+/** @throws as `outcomeOf`, the failure of the first key that failed */
 export function outcomesOf(batch: BatchReply, keys: number): WindowOutcome[] {
   if (batch.isBare) return [outcomeOf(batch.reply)];
   const answers = answersTo(batch);
@@ -47,7 +47,7 @@ export function outcomesOf(batch: BatchReply, keys: number): WindowOutcome[] {
   return outcomes;
 }
 
-/** When that batch was decided: microseconds of Redis' clock, by which what it recorded can be taken back. */
+/** The time of that batch's decision: microseconds of Redis' clock, which a refund needs. */
 export function recordedAt(batch: BatchReply): string {
   return String(answersTo(batch)[batch.total]);
 }

@@ -8,33 +8,31 @@ import { redisScript } from "../connection.js";
  *   record   time    offset from base, in ticks                                                   4 bytes
  *            units   ever recorded up to and with this one; 4 bytes when the limit needs them     2 bytes
  *
- * Sums of units go round at 2^16 (2^32); the difference of two of them is what was used in between, since that is never more
- * than the limit. So the units in a window are known from its ends, and as long as no record has left, the new log is the
- * old one and a record.
+ * Sums of units wrap around at 2^16 (2^32). The difference of two of them is the units used in between, since that is
+ * never more than the limit. So the units in a window are known from its ends, and as long as no record has left, the
+ * new log is the old one plus a record.
  *
  * A tick is a microsecond or, for long windows, a few, so that a window is never more than 2^31 of them. Times are
  * rounded up when recorded and down when compared: a record never leaves its window early.
  *
- * The string is read and written whole: two commands, whatever the limit. test/bench/stores/README.md compares it with a
- * sorted set, and says where it ends.
+ * The script reads and writes the whole string: two commands, whatever the limit. test/bench/stores/README.md compares
+ * it with a sorted set, and names its limits.
  */
 
 /**
- * KEYS: one for each limit. ARGV: one text for each key, as `keyArgument` of keys.ts makes it: the limit and how long
- * the key lives, in milliseconds; when a request costs 1, a tick is one microsecond and the window is whole milliseconds, that
- * is all. Then, only when needed, the sizes of the groups: the costs of a group are recorded all or none; groups have
- * nothing to do with each other, and travel together to share what a script costs by itself. Without sizes, each key is a
- * group. After the sizes, anything: to look only.
+ * KEYS: one for each limit. ARGV: one text for each key, as `keyArgument` of keys.ts builds it: the limit and how long
+ * the key lives, in milliseconds. Nothing more is needed when a request costs 1, a tick is one microsecond and the
+ * window is whole milliseconds. Then, when needed, the sizes of the groups: the costs of one group are recorded all or
+ * none; different groups are independent, and share a call only to share the fixed cost of a script. Without sizes,
+ * each key is a group. After the sizes, any text: decide without recording.
  *
- * Answers for each key: units used times 2^32, and milliseconds until the oldest leaves; negative when its own limit
- * refuses and would allow then. Where these two numbers cannot say it, an array: 1 or 0 for allowed, units used,
- * milliseconds until it would allow, milliseconds until the oldest leaves. Or an array of one text: what went wrong with
- * that key.
- * For one key without sizes that answer is all; else it is an array of them, and last of all the time of the records, in
- * microseconds.
+ * Answers for each key: units used times 2^32, plus milliseconds until the oldest record leaves; negative when its own
+ * limit refuses and would allow at that time. Where these two numbers cannot express the answer, an array: 1 or 0 for
+ * allowed, units used, milliseconds until it would allow, milliseconds until the oldest record leaves. Or an array of
+ * one text: the failure of that key. For one key without sizes the reply is this answer alone; else it is an array of
+ * the answers, followed by the time of the records, in microseconds.
  *
- * The usual group of one key passes through local variables alone: tables, closures and arguments are most of what a
- * script costs.
+ * The usual group of one key uses only local variables: tables, closures and arguments are most of a script's cost.
  */
 export const CONSUME = redisScript(`
 local call, unpack, pack, sub, match, ceil = redis.pcall, struct.unpack, struct.pack, string.sub, string.match, math.ceil
@@ -173,8 +171,8 @@ return answers
 `);
 
 /**
- * KEYS: one. ARGV: limit, window and tick (microseconds), units, and the time in microseconds at which they were recorded, or
- * "" for the oldest. What is not there any more is not taken back: the count is never lower than the truth.
+ * KEYS: one. ARGV: limit, window and tick (microseconds), units, and the time in microseconds at which they were
+ * recorded, or "" for the oldest. Units that are no longer there are not refunded, so the count is never too low.
  */
 export const REFUND = redisScript(`
 local text = redis.call('GET', KEYS[1])

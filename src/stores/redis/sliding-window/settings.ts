@@ -2,7 +2,7 @@ import { z } from "zod";
 import { settingsObject } from "../../../settings/object.js";
 import { Secret } from "../../../core/secret.js";
 
-/** Records that a client's log holds at most unless told otherwise: 6 KiB. */
+/** Records that a client's log holds at most by default: 6 KiB. */
 export const DEFAULT_MAX_RECORDS = 1024;
 
 export const redisWindowStoreSchema = settingsObject({
@@ -11,24 +11,29 @@ export const redisWindowStoreSchema = settingsObject({
     (value) => typeof value === "string" || value instanceof Secret || (typeof value === "object" && value !== null),
     "Invalid input: expected a redis:// URL or a client",
   ),
-  /** What every key begins with. Stores of different limits in express-rate-limit need different ones. */
+  /** Prefix of every key. Stores of different limits in express-rate-limit need different ones. */
   prefix: z
     .string()
     .max(64)
     .regex(/^[^{}]*$/, "Invalid input: braces are kept for Redis Cluster's hash tags")
     .default("portcullis:limit:"),
   /**
-   * Records in one client's log, six bytes each. A limit above it is kept within it by rounding the times of requests up to
-   * a whole `window / maxRecords`: still never more than the limit in any window, and a slot frees that much later.
+   * Records in one client's log, six bytes each. For a limit above it, the times of requests are rounded up to a whole
+   * `window / maxRecords`: still never more than the limit in any window, and a slot frees that much later.
    */
   maxRecords: z.int().min(16).max(1_000_000).default(DEFAULT_MAX_RECORDS),
-  /** As a store of express-rate-limit: the limit, when that package is given a function or when the store is used without it. */
+  /**
+   * As a store of express-rate-limit: the limit to use when that package's `limit` is a function or when the store is
+   * used without that package.
+   */
   limit: z
     .int()
     .min(0)
     .max(2 ** 31 - 1)
     .optional(),
-  /** As a store of express-rate-limit: the window in milliseconds, when the store is used without that package. */
+  /**
+   * As a store of express-rate-limit: the window to use, in milliseconds, when the store is used without that package.
+   */
   windowMs: z
     .number()
     .min(1)

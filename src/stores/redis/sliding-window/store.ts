@@ -12,27 +12,30 @@ import {
 import { type RedisSlidingWindowStoreSettings, redisWindowStoreSchema } from "./settings.js";
 import { RedisWindows } from "./client.js";
 
-/** What one `increment` did, for the `decrement` of the same request. */
+/** The result of one `increment`, for the `decrement` of the same request. */
 interface Hit {
   readonly key: string;
-  /** The time of its record, in microseconds of Redis' clock; `undefined` when it was refused and so never recorded. */
+  /**
+   * The time of its record, in microseconds of Redis' clock; `undefined` when it was refused and therefore not
+   * recorded.
+   */
   recordedAt?: string | undefined;
 }
 
 /**
- * An exact sliding-window log in Redis, shared by all processes: in no window of length W are more than N units of one
- * client accepted, and what is refused is not recorded. One script and one round trip for each decision, on Redis' own
- * clock. Redis 6.2 or later, or Valkey; standalone, Sentinel or Cluster.
+ * An exact sliding-window log in Redis, shared by all processes: no window of length W contains more than N accepted
+ * units of one client, and refused requests are not recorded. Each decision is one script and one round trip, on Redis'
+ * own clock. Redis 6.2 or later, or Valkey; standalone, Sentinel or Cluster.
  *
- * It is the store of this library's limiter (`consume`, `peek`, `consumeAll`, `reset`), and at the same time a `Store` of
- * express-rate-limit:
+ * It is the store of this library's limiter (`consume`, `peek`, `consumeAll`, `reset`), and at the same time a `Store`
+ * of express-rate-limit:
  *
  *     rateLimit({ windowMs: 60_000, limit: 100, store: new RedisSlidingWindowStore({ redis: "redis://127.0.0.1" }) })
  *
  * There two limiters on one Redis need a `prefix` each, or they count together. A refused request reports `totalHits`
  * one above the limit and, as `resetTime`, when a slot frees.
  *
- * Nothing here waits for Redis longer than the client does: the limiter of this library bounds each call by
+ * This store waits for Redis as long as the client does: the limiter of this library bounds each call by
  * `storeTimeoutMs`; express-rate-limit does not.
  *
  * @example
@@ -45,7 +48,7 @@ interface Hit {
  * ```
  */
 export class RedisSlidingWindowStore implements RateLimitStore, Store {
-  /** Instances count together, as express-rate-limit's double-count check wants to know. */
+  /** Instances count together; express-rate-limit's double-count check reads this. */
   readonly localKeys = false;
   readonly prefix: string;
   readonly #windows: RedisWindows;
@@ -88,14 +91,14 @@ export class RedisSlidingWindowStore implements RateLimitStore, Store {
     return this.#windows.forget(policy, key);
   }
 
-  /** Closes the connection when it was made from a URL. What is counted stays in Redis. */
+  /** Closes the connection when it was created from a URL. The counts stay in Redis. */
   close(): Promise<void> {
     return this.#windows.redis.close();
   }
 
   /**
-   * Called by express-rate-limit with its options. It logs what this throws and goes on; every `increment` rejects then,
-   * so that a limiter set up wrongly is not one that lets everybody in.
+   * express-rate-limit calls this with its options. It logs what this throws and goes on; every `increment` rejects
+   * then, so that a misconfigured limiter does not accept every request.
    *
    * @throws SetupError when `limit` is a function and the store was given none, or options and store disagree
    */
@@ -107,8 +110,8 @@ export class RedisSlidingWindowStore implements RateLimitStore, Store {
 
   async increment(key: string): Promise<ClientRateLimitInfo> {
     const { policy, refusedHits } = this.#standalone();
-    // Before the first `await`: express-rate-limit says later that "this request" is not to count, but not which; its
-    // async context does.
+    // Before the first `await`: express-rate-limit says later that "this request" is not to count, but not which one;
+    // its async context identifies it.
     const hit: Hit = { key };
     this.#hits?.enterWith(hit);
     const outcome = await (this.#hits === undefined
@@ -117,11 +120,11 @@ export class RedisSlidingWindowStore implements RateLimitStore, Store {
     const { allowed, used, retryAfterMs, resetMs } = outcome;
     const now = Date.now();
     if (!allowed) return { totalHits: refusedHits, resetTime: new Date(now + retryAfterMs) };
-    // That package un-counts nothing after `resetTime`; a request's own record leaves the window at the end of it.
+    // That package does not refund after `resetTime`; a request's own record leaves the window at its end.
     return { totalHits: used, resetTime: new Date(now + (this.#hits === undefined ? resetMs : policy.windowMs)) };
   }
 
-  /** Takes back the hit of the request it is called for; outside of one, the client's oldest. */
+  /** Takes back the hit of the current request; outside of a request, the client's oldest. */
   async decrement(key: string): Promise<void> {
     const { policy } = this.#standalone();
     const hit = this.#hits?.getStore();
@@ -139,7 +142,7 @@ export class RedisSlidingWindowStore implements RateLimitStore, Store {
     return used === 0 ? undefined : { totalHits: used, resetTime: new Date(Date.now() + resetMs) };
   }
 
-  /** The same as `close`, by express-rate-limit's name. */
+  /** `close`, by express-rate-limit's name. */
   shutdown(): Promise<void> {
     return this.close();
   }
