@@ -48,70 +48,80 @@ export interface LayerDescription {
   readonly mode: Mode;
   /** The effective settings, JSON-able; secrets as `[secret]`. */
   readonly settings: Record<string, unknown>;
-  /** Where it keeps what outlives a request: "memory", "redis", the engine of the database, or "its own". */
+  /**
+   * Where the layer keeps state that outlives a request: "memory", "redis", the engine of the database, or "its own".
+   */
   readonly store?: string;
-  /** Where its records are kept, when that is `database`: engine, location and, once it is open, driver. */
+  /** The database, when the layer keeps its records there: engine, location and, once it is open, driver. */
   readonly database?: Record<string, unknown>;
-  /** What of this layer a restart loses, with the stores as they are. */
+  /** What this layer loses on a restart, given the current stores. */
   readonly lostOnRestart?: string;
 }
 
-/** What every `Security` has, whatever is on. */
+/** The part of `Security` that does not depend on which protections are on. */
 export interface SecurityBase {
   /**
-   * Resolves when the stores are connected and their schema is there; rejects with the reason.
+   * Resolves when the stores are connected and their schema exists; rejects with the reason.
    *
    * @throws SetupError (rejects) when a router of this app mounts another secured app, and both have sessions
    */
   ready(): Promise<void>;
   /**
-   * Writes what is pending and closes what was opened here: connections made from a URL, and stores of API keys and tokens, given
-   * ones too (`ready` opens those with their `init`). Stores of limits and sessions that were given, clients of Redis and
-   * Kysely instances stay open: whoever made them closes them. After it, and that, the process can exit by itself.
+   * Writes pending changes and closes what the library opened: connections made from a URL, and the stores of API
+   * keys and tokens, including stores that the app passed (`ready` opens those with their `init`). Stores of limits
+   * and sessions that the app passed, Redis clients and Kysely instances stay open: the app closes them. After that,
+   * the process can exit by itself.
    */
   close(): Promise<void>;
   /** The layers in their order with their effective settings; JSON-able, secrets as `[secret]`. */
   describe(): LayerDescription[];
   /** The effective settings, frozen, secrets as `[secret]` when printed. */
   readonly settings: ResolvedSecuritySettings;
-  /** Where refusals, credential changes and session changes are announced. */
+  /** Announces refusals, credential changes and session changes. */
   readonly events: SecurityEvents;
-  /** Guard of a route: any credential. See `requireAuth`. */
+  /** Route guard that accepts any credential. See `requireAuth`. */
   readonly requireAuth: typeof requireAuth;
-  /** Guard of a route: API keys alone. See `requireApiKey`. */
+  /** Route guard that accepts only API keys. See `requireApiKey`. */
   readonly requireApiKey: typeof requireApiKey;
-  /** Guard of a route: access tokens alone. See `requireJwt`. */
+  /** Route guard that accepts only access tokens. See `requireJwt`. */
   readonly requireJwt: typeof requireJwt;
-  /** Guard of a route: logged-in sessions alone. See `requireSession`. */
+  /** Route guard that accepts only logged-in sessions. See `requireSession`. */
   readonly requireSession: typeof requireSession;
   /** A limit for one route, counted in the same store. @throws SettingsError */
   rateLimit(limit: RouteLimitSettings): RequestHandler;
-  /** Changes to the security headers of one route: adds CSP sources, replaces or removes other headers. @throws SettingsError */
+  /**
+   * Changes the security headers of one route: adds CSP sources, replaces or removes other headers.
+   *
+   * @throws SettingsError
+   */
   headers(patch: HeadersPatch): RequestHandler;
-  /** Routes by which callers manage their own keys. @throws SetupError when `apiKeys` is off */
+  /** Routes with which callers manage their own keys. @throws SetupError when `apiKeys` is off */
   apiKeyRoutes(options?: ApiKeyRoutesSettings): Router;
   /** `POST /refresh`, `POST /revoke`, `GET /jwks.json`. @throws SetupError when `jwt` is off */
   tokenRoutes(options?: TokenRoutesSettings): Router;
   /**
-   * Wraps an async handler for Express 4, where a rejection that nobody handles ends the process: it goes to the app's error
-   * handling instead. On Express 5 it changes nothing.
+   * Wraps an async handler for Express 4, where an unhandled rejection ends the process: the error goes to the app's
+   * error handling instead. On Express 5 it changes nothing.
    */
   handler(handle: (req: Request, res: Response, next: NextFunction) => unknown): RequestHandler;
-  /** Begins a session for someone whose identity the app has checked: new id, saved before it resolves. */
+  /**
+   * Starts a session for a user whose identity the app has checked. It has a new id and is saved before the promise
+   * resolves.
+   */
   logIn(req: Request, who: LogInAs, options?: LogInSettings): Promise<void>;
-  /** Ends the session: gone from the store, cookie cleared, Clear-Site-Data sent. */
+  /** Ends the session: deletes it from the store, clears the cookie and sends Clear-Site-Data. */
   logOut(req: Request, res: Response): Promise<void>;
 }
 
 /** The sessions of one principal, for "log out everywhere". */
 export interface SessionDirectory {
-  /** The sessions of one principal that are in force. */
+  /** Lists the active sessions of one principal. */
   list(principalId: string | number): Promise<SessionInfo[]>;
-  /** Ends one session by its handle from `list`, or all of them; resolves with how many ended. */
+  /** Ends one session by its handle from `list`, or all of them; resolves with the number of sessions ended. */
   end(principalId: string | number, handle?: string): Promise<number>;
 }
 
-/** `Part` when the setting is surely on, a partial of it when it may be, nothing when it is off or absent. */
+/** `Part` when the setting is certainly on, `Partial<Part>` when it may be on, `unknown` when it is off or absent. */
 type When<Settings, Key extends keyof SecuritySettings, Part> = Key extends keyof Settings
   ? [Exclude<Settings[Key], false | undefined>] extends [never]
     ? unknown
@@ -120,28 +130,33 @@ type When<Settings, Key extends keyof SecuritySettings, Part> = Key extends keyo
       : Partial<Part>
   : unknown;
 
-/** What `applySecurity` gives back; `apiKeys`, `jwt` and `sessions` are in the type when the settings turn them on. */
+/**
+ * The return value of `applySecurity`. `apiKeys`, `jwt` and `sessions` are in the type when the settings turn them
+ * on.
+ */
 export type Security<Settings = SecuritySettings> = SecurityBase &
   When<Settings, "apiKeys", { readonly apiKeys: ApiKeyService }> &
   When<Settings, "jwt", { readonly jwt: JwtManager }> &
   When<Settings, "session", { readonly sessions: SessionDirectory }>;
 
 /**
- * `unknown`, from which TypeScript infers `Settings` all the same: inference looks at both branches of a conditional type.
- * So the argument is checked and documented as `SecuritySettings`, and `Settings` is what the app wrote. With the type
- * parameter itself as the type of the argument, editors show no documentation and misspelt settings compile.
+ * Resolves to `unknown`, but TypeScript still infers `Settings` from it, because inference looks at both branches of
+ * a conditional type. The argument is therefore checked and documented as `SecuritySettings`, and `Settings` is what
+ * the app wrote. If the type parameter itself were the type of the argument, editors would show no documentation and
+ * misspelt settings would compile.
  */
 type InferFrom<Settings> = [Settings] extends [never] ? Settings : unknown;
 
-/** What may be passed in for tests: time. */
+/** Dependencies that tests can replace: the clock. */
 export interface SecurityDependencies {
   /** The time, for tests. Default: the clock of the machine. */
   readonly clock?: Clock;
 }
 
 /**
- * Secures an Express app (4.18+ or 5): mounts one handler, `portcullis`, in which the protections run in the order of the
- * layer table. Synchronous; call it before any route. Stores connect in the background: await `ready()` before listening.
+ * Secures an Express app (4.18+ or 5): mounts one handler, `portcullis`, in which the protections run in the order of
+ * the layer table. Synchronous; call it before any route. Stores connect in the background: await `ready()` before
+ * listening.
  *
  * @throws SettingsError listing everything that is wrong with the settings
  * @throws SetupError when the app has routes already, or was secured before
@@ -256,8 +271,8 @@ export function applySecurity<Settings = SecuritySettings>(
     apiKeyRoutes: (options) => apiKeyRoutes(needs(apiKeys, "apiKeys", "apiKeyRoutes()"), options, runtime),
     tokenRoutes: (options) => tokenRoutes(needs(jwt, "jwt", "tokenRoutes()"), options, runtime),
     handler: passingErrors,
-    // Without sessions of its own an app that is mounted in another one uses those of the outer app.
-    // Not `async`: what these return notices when nobody awaits it.
+    // A mounted app without sessions of its own uses those of the outer app.
+    // Not `async`: the returned promises detect a missing `await`.
     logIn: session?.logIn ?? logIn,
     logOut: session?.logOut ?? logOut,
     ...(apiKeys === undefined ? {} : { apiKeys }),
@@ -267,7 +282,7 @@ export function applySecurity<Settings = SecuritySettings>(
   return Object.freeze(security) as Security<Settings>;
 }
 
-/** Reports, when it is first called, the settings that the app wrote after Express had fixed them. */
+/** On its first call, reports the settings that the app changed after Express had fixed them. */
 function lateSettingsReport(app: Express, runtime: Runtime): () => void {
   const lateSettings = watchRoutingSettings(app);
   let isFirst = true;
@@ -284,14 +299,14 @@ function lateSettingsReport(app: Express, runtime: Runtime): () => void {
   };
 }
 
-/** The error itself goes to the app's error handling, and may hold anything: it is no part of the event. */
+/** The event does not include the error, which may contain anything: it goes to the app's error handling. */
 function announceFailure(req: Request, runtime: Runtime): void {
   runtime.events.emit("portcullis_layer_failed", () => {
     const what = { source: "pipeline", reason: "unexpected-error" };
     try {
       return { ...what, ...requestContext(req) };
     } catch {
-      // What the layer failed at may be one of these very facts.
+      // Reading one of these facts may be what made the layer fail.
       return what;
     }
   });
@@ -323,5 +338,5 @@ function shortest(a: number | undefined, b: number | undefined): number | undefi
   return a === undefined || b === undefined ? (a ?? b) : Math.min(a, b);
 }
 
-/** The layers whose records are in `database` when one is given. */
+/** The layers that keep their records in `database` when it is set. */
 const DATABASE_LAYERS: ReadonlySet<LayerId> = new Set(["api-key", "jwt"]);

@@ -14,15 +14,15 @@ import { parse, settingsObject } from "./settings/object.js";
 const KINDS = ["api-key", "jwt", "session"] as const satisfies readonly CredentialKind[];
 
 const guardSchema = settingsObject({
-  /** Scopes that the caller must hold, all of them. Default: none. */
+  /** Scopes that the caller must have, all of them. Default: none. */
   scopes: z.array(scopeSchema).default([]),
-  /** Roles of which the caller must hold at least one. Default: none. */
+  /** Roles of which the caller must have at least one. Default: none. */
   roles: z.array(roleSchema).default([]),
   /** Kinds of credential that are accepted. Default: all. */
   kinds: z.array(z.enum(KINDS)).min(1).optional(),
 });
 
-/** What a guard demands of the caller. */
+/** What a guard requires of the caller. */
 export interface GuardSettings extends z.input<typeof guardSchema> {}
 
 interface GuardPolicy {
@@ -31,7 +31,7 @@ interface GuardPolicy {
   readonly roles: readonly string[];
 }
 
-/** What a guard says: pass, or why not. Pure. */
+/** Decides whether a guard accepts the caller and, if not, why. Pure. */
 export function decideGuard(
   principal: Principal | undefined,
   policy: GuardPolicy,
@@ -43,7 +43,7 @@ export function decideGuard(
   return "pass";
 }
 
-/** What to write when the protection behind a guard did not run. */
+/** How to fix a route whose guard depends on a protection that did not run. */
 const REMEDIES: Record<CredentialKind, string> = {
   "api-key": "call applySecurity(app, { apiKeys: {} }) before this route, or app.use(apiKeyAuth(service))",
   jwt: "call applySecurity(app, { jwt: {} }) before this route, or app.use(jwtAuth(manager))",
@@ -59,7 +59,7 @@ function notRun(kinds: readonly CredentialKind[]): Refusal {
   };
 }
 
-/** RFC 9110 section 11.6.1: one challenge for every way to prove who is calling that this guard takes. */
+/** RFC 9110 section 11.6.1: one challenge for each kind of credential that this guard accepts. */
 function challenges(
   kinds: readonly CredentialKind[],
   error?: "insufficient_scope",
@@ -74,7 +74,10 @@ function challenges(
 
 type GuardRefusals = Readonly<Record<Exclude<ReturnType<typeof decideGuard>, "pass">, Refusal>>;
 
-/** @param kinds those the guard takes and this app can prove: a challenge for another one would lead nowhere */
+/**
+ * @param kinds the kinds that the guard accepts and this app can verify; a challenge for another kind would be
+ * useless
+ */
 function guardRefusals(kinds: readonly CredentialKind[], scopes: readonly string[]): GuardRefusals {
   const missing = { code: "missing-credentials", headers: { "WWW-Authenticate": challenges(kinds) } } as const;
   const insufficient = {
@@ -119,18 +122,19 @@ function guard(
   return handler;
 }
 
-/** Kinds and the layers that prove them bear the same names. */
+/** Kinds of credentials have the same names as the layers that verify them. */
 function protectionsRan(req: Request, kinds: readonly (CredentialKind & LayerId)[], all: boolean): boolean {
   const state = stateOf(req);
   return all ? kinds.every((kind) => state.hasRun(kind)) : kinds.some((kind) => state.hasRun(kind));
 }
 
 /**
- * Lets through callers who proved who they are, by any credential or by those of `kinds`. Others get 401
- * `missing-credentials`; a caller without the scopes (all) or roles (one of) gets 403 `insufficient-scope`.
- * Answers 500 `protection-not-run`, naming the line to add, when no protection that could prove it ran on the request.
+ * Accepts authenticated callers, with any credential or with one of `kinds`. Other callers get 401
+ * `missing-credentials`; a caller without the scopes (all) or roles (at least one) gets 403 `insufficient-scope`.
+ * Answers 500 `protection-not-run`, naming the line to add, when no protection that could authenticate the caller ran
+ * on the request.
  *
- * @param deps `{ events?, onRefusal? }`; those of the layer before it where they are not given
+ * @param deps `{ events?, onRefusal? }`; each one that is absent is taken from the layer that ran before the guard
  * @throws SettingsError when the options are wrong
  *
  * @example
@@ -147,7 +151,7 @@ export function requireAuth(options?: GuardSettings, deps?: PartDependencies): R
 }
 
 /**
- * `requireAuth` for API keys alone.
+ * `requireAuth` for API keys only.
  *
  * @throws SettingsError when the options are wrong
  *
@@ -165,7 +169,7 @@ export function requireApiKey(options?: Omit<GuardSettings, "kinds">, deps?: Par
 }
 
 /**
- * `requireAuth` for JWT access tokens alone.
+ * `requireAuth` for JWT access tokens only.
  *
  * @throws SettingsError when the options are wrong
  *
@@ -183,7 +187,7 @@ export function requireJwt(options?: Omit<GuardSettings, "kinds">, deps?: PartDe
 }
 
 /**
- * `requireAuth` for logged-in sessions alone.
+ * `requireAuth` for logged-in sessions only.
  *
  * @throws SettingsError when the options are wrong
  *

@@ -18,12 +18,12 @@ import type { ResolvedSecuritySettings } from "./app-settings/schema.js";
 import type { RateLimitStore } from "./stores/contracts.js";
 import { createTrustedHost } from "./trusted-host/middleware.js";
 
-/** What a layer may be built from. */
+/** What a layer can be created from. */
 export interface LayerSources {
   readonly settings: ResolvedSecuritySettings;
   readonly runtime: Runtime;
   readonly limitStore: RateLimitStore;
-  /** Absent: in this process's memory. */
+  /** `undefined`: sessions are kept in the memory of this process. */
   readonly sessionStore: session.Store | undefined;
   readonly apiKeys: ApiKeyService | undefined;
   readonly jwt: JwtManager | undefined;
@@ -32,15 +32,16 @@ export interface LayerSources {
 interface LayerRow {
   readonly id: LayerId;
   readonly order: number;
-  /** The layer, or `undefined` when the settings leave it off. */
+  /** Creates the layer, unless the settings turn it off. */
   create(sources: LayerSources): Layer | undefined;
 }
 
 /**
- * The one table of layers. The order is data: headers first, so that every refusal carries them; CORS before the
- * limiter, so that a browser can read a 429 and a preflight costs nothing; the limit by address before anything costly; the
- * limit by principal after all that prove one. With limits in Redis, cheap proofs (a signature, a remembered key) are looked
- * at while the first waits for the second, so that one round trip asks for both. Numbers are spaced so that one can come between.
+ * The table of layers. The order is data. Headers come first, so that every refusal carries them. CORS comes before
+ * the limiter, so that a browser can read a 429 and a preflight costs nothing. The limit by address comes before
+ * costly work, the limit by principal after all layers that authenticate one. With limits in Redis, cheap checks (a
+ * signature, a cached key) run while the first limit waits for the second, so that one round trip asks for both. The
+ * numbers are spaced so that a layer can be inserted.
  */
 export const LAYERS: readonly LayerRow[] = Object.freeze([
   { id: "context", order: 100, create: ({ runtime }) => createContext(runtime) },
@@ -103,7 +104,10 @@ export const LAYERS: readonly LayerRow[] = Object.freeze([
   },
 ] satisfies { id: LayerId; order: number; create(sources: LayerSources): Layer | false | undefined }[] as LayerRow[]);
 
-/** Keeps the headers of the layers back until all have let the request pass, so that a refusal is sent in one call. */
+/**
+ * Buffers the headers of the layers until all of them have accepted the request, so that a refusal is sent in one
+ * call.
+ */
 function createContext(runtime: Runtime): Layer {
   const watchAddress = otherAddressWatch();
   return {
@@ -119,8 +123,8 @@ function createContext(runtime: Runtime): Layer {
 }
 
 /**
- * Looks, in a secured app that another one hands its requests to, for a client's address that differs from the outer app's.
- * Express gives `trust proxy` of the outer app only to an app that `app.use` mounts. Said once.
+ * Warns once when a secured app to which another app forwards its requests computes a different client address than
+ * the outer app. Express passes the outer app's `trust proxy` only to an app that `app.use` mounts.
  */
 function otherAddressWatch(): (req: Request, state: RequestState) => void {
   let isTold = false;

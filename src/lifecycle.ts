@@ -12,7 +12,7 @@ interface Lifecycle {
   close(): Promise<void>;
 }
 
-/** Start and end, each done once however often it is asked for. */
+/** Starts and stops layers, services and stores. Each of the two runs once, however often it is called. */
 export function lifecycle(
   layers: readonly Layer[],
   services: readonly (Service | undefined)[],
@@ -33,7 +33,7 @@ export function lifecycle(
   };
   let started: Promise<void> | undefined;
   let ended: Promise<void> | undefined;
-  // Whoever forgets ready() would see nothing but 503s.
+  // Without this, an app that does not call ready() would see only 503s.
   stores.ready().catch((error: unknown) => {
     if (started !== undefined || ended !== undefined) return;
     process.emitWarning(

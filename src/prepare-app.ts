@@ -13,7 +13,7 @@ interface RouterLayer {
 const secured = new WeakMap<Express, { readonly sessions: boolean }>();
 
 /**
- * Checks that the app may still be secured, and sets what Express itself must know.
+ * Checks that the app can still be secured, and changes the Express settings that the protections depend on.
  *
  * @throws SetupError when the app has routes already, was secured before, or has a `trust proxy` of its own
  */
@@ -41,7 +41,7 @@ export function prepareApp(
       'The app sets "trust proxy" itself. Say it in the settings instead (trustProxy: 1), so that every protection sees the same.',
     );
   }
-  // Otherwise it stays at the default, false, which an app that is mounted in another one exchanges for that app's.
+  // Otherwise the setting keeps its default, false, which a mounted app replaces by the setting of the outer app.
   if (trustProxyGiven) app.set("trust proxy", trustedProxies(trustProxy));
   app.disable("x-powered-by");
 }
@@ -50,9 +50,9 @@ const TWO_SESSIONS =
   "A secured app with sessions is mounted in another one, and a request has one session. Set session: false in the inner app: it sees req.session and req.principal of the outer app, and its guards accept them.";
 
 /**
- * Remembers that the app is secured. Called last, so that a call that failed can be made again with other settings.
+ * Remembers that the app is secured. Called last, so that a failed call can be repeated with other settings.
  *
- * @throws SetupError, also later from the `app.use` that mounts it, when the app and one it is mounted in both have sessions
+ * @throws SetupError when this app and an outer app both have sessions; also later, from the `app.use` that mounts it
  */
 export function markSecured(app: Express, sessions: boolean): void {
   const check = (parent: Express | undefined): void => {
@@ -67,8 +67,8 @@ export function markSecured(app: Express, sessions: boolean): void {
 }
 
 /**
- * Looks through the routers of a secured app for others: Express tells an app that it is mounted only when `app.use` mounts it.
- * What calls an app from a function of its own is seen by the first request.
+ * Searches the routers of a secured app for other apps: Express notifies an app that it is mounted only when
+ * `app.use` mounts it. An app that is called from a function is detected at the first request.
  *
  * @throws SetupError when the app and one in its routers both have sessions
  */
@@ -94,13 +94,13 @@ function parentOf(app: Express): Express | undefined {
   return (app as unknown as { readonly parent?: Express }).parent;
 }
 
-/** A setting of this app, and not of one it is mounted in. */
+/** A setting of this app itself, not one inherited from an outer app. */
 function ownSetting(app: Express, name: string): unknown {
   const { settings } = app as unknown as { readonly settings: Readonly<Record<string, unknown>> };
   return Object.hasOwn(settings, name) ? settings[name] : undefined;
 }
 
-/** Express 4 makes its router on first use; Express 5 has no such method. */
+/** Express 4 creates its router on first use, with this method; Express 5 has no such method. */
 function isExpress4(app: Express): boolean {
   return typeof (app as unknown as { lazyrouter?: unknown }).lazyrouter === "function";
 }
@@ -108,7 +108,7 @@ function isExpress4(app: Express): boolean {
 /**
  * Remembers the settings that Express fixes when the first middleware is mounted.
  *
- * @returns a function that gives the names of those that were changed since, without effect
+ * @returns a function that returns the names of the settings that the app changed since then, without effect
  */
 export function watchRoutingSettings(app: Express): () => string[] {
   const names = ["strict routing", "case sensitive routing"];
@@ -117,8 +117,9 @@ export function watchRoutingSettings(app: Express): () => string[] {
 }
 
 /**
- * Express 4 fixes the query parser with the first middleware too. One that is set later is used here: it is often the stricter
- * one (`simple` makes no objects of `?a[$ne]=1`). `undefined` on Express 5, which reads the setting for each request.
+ * Express 4 also fixes the query parser when the first middleware is mounted. This middleware applies a parser that
+ * the app sets later: it is often the stricter one (`simple` makes no objects of `?a[$ne]=1`). `undefined` on Express
+ * 5, which reads the setting for each request.
  */
 export function lateQueryParser(app: Express): RequestHandler | undefined {
   if (!isExpress4(app)) return undefined;
@@ -136,14 +137,20 @@ export function lateQueryParser(app: Express): RequestHandler | undefined {
   };
 }
 
-/** Express 4 keeps its router in `_router`, made on first use; Express 5 in `router`, where Express 4 has a getter that throws. */
+/**
+ * Express 4 keeps its router in `_router`, created on first use. Express 5 keeps it in `router`, where Express 4 has
+ * a getter that throws.
+ */
 function stackOf(app: Express): readonly RouterLayer[] {
   const inside = app as unknown as { _router?: { stack: RouterLayer[] }; router: { stack: RouterLayer[] } };
   const router = isExpress4(app) ? inside._router : inside.router;
   return router?.stack ?? [];
 }
 
-/** The routes of a stack and of the routers mounted in it, as `GET /path`. A mounted app answers for itself, so it counts as one. */
+/**
+ * The routes of a stack and of the routers mounted in it, as `GET /path`. A mounted app handles its own routes, so it
+ * counts as one.
+ */
 function routesOf(stack: readonly RouterLayer[]): string[] {
   return stack.flatMap((layer) => {
     if (layer.route !== undefined) {
@@ -155,7 +162,7 @@ function routesOf(stack: readonly RouterLayer[]): string[] {
     if (layer.name === "mounted_app") return ["a mounted app"];
     const inner = layer.handle?.stack;
     if (inner === undefined) return [];
-    // Its routes come later, but it stands before us.
+    // Its routes are added later, but run before the protections.
     return inner.length === 0 ? ["a mounted router without routes yet"] : routesOf(inner);
   });
 }

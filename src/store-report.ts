@@ -22,10 +22,10 @@ export function storesOf(settings: ResolvedSecuritySettings, places: StorePlaces
   return stores;
 }
 
-/** What a restart loses, by layer, when it is kept in this process alone. */
+/** What each layer loses on a restart because it is kept only in this process. */
 export function lossesOnRestart(settings: ResolvedSecuritySettings, places: StorePlaces): ReadonlyMap<LayerId, string> {
   const losses = new Map<LayerId, string>();
-  // With Redis there are, or will be, several processes.
+  // An app with Redis has, or will have, several processes.
   const alone = settings.redis === undefined ? "" : "; other processes do not know them";
   if (settings.session && settings.session.store === undefined && places.sessions === "memory")
     losses.set("session", "every session: people must log in again");
@@ -42,7 +42,7 @@ export function lossesOnRestart(settings: ResolvedSecuritySettings, places: Stor
   return losses;
 }
 
-/** Says so once, outside of development. */
+/** Warns once about the losses, except in development. */
 export function warnOfLosses(losses: ReadonlyMap<LayerId, string>, debug: boolean): void {
   if (debug || losses.size === 0) return;
   const list = [...losses].map(([id, what]) => `${id} (${what})`).join("; ");

@@ -16,7 +16,7 @@ function sharesSecret(a: readonly Secret[] | undefined, b: readonly Secret[] | u
   return a.some((one) => b.some((other) => one.reveal() === other.reveal()));
 }
 
-/** The HMAC secrets of tokens, wherever they are given. */
+/** The HMAC secrets of tokens, wherever they are configured. */
 function tokenSecrets(jwt: Exclude<Parsed["jwt"], false>): readonly Secret[] {
   return [
     ...(jwt?.secret ?? []),
@@ -27,7 +27,7 @@ function tokenSecrets(jwt: Exclude<Parsed["jwt"], false>): readonly Secret[] {
 const authenticates = (settings: Parsed): boolean =>
   [settings.session, settings.apiKeys, settings.jwt].some((value) => on(value) !== undefined);
 
-/** Each rule looks across protections and says at most one thing. */
+/** Each rule compares protections and reports at most one issue. */
 const CONTRADICTIONS: readonly Rule[] = [
   ({ debug, session }) => {
     const options = on(session);
@@ -101,7 +101,7 @@ const CONTRADICTIONS: readonly Rule[] = [
       : undefined,
 ];
 
-/** What must be there because of what else is there. */
+/** Settings that other settings require. */
 const REQUIREMENTS: readonly Rule[] = [
   ({ trustedHosts }, given) =>
     trustedHosts === undefined && given.trustedHosts === undefined
@@ -140,7 +140,7 @@ const REQUIREMENTS: readonly Rule[] = [
       : undefined,
 ];
 
-/** What would work, and be dangerous. */
+/** Settings that would work, but are dangerous. */
 const DANGERS: readonly Rule[] = [
   ({ debug }) =>
     debug === true && process.env.NODE_ENV === "production"
@@ -152,7 +152,7 @@ const DANGERS: readonly Rule[] = [
       : undefined,
 ];
 
-/** Issues that no protection can see alone. */
+/** Issues that no protection can detect on its own. */
 export function contradictions(settings: Parsed, given: SecuritySettings): SettingsIssue[] {
   const found = (rules: readonly Rule[], code: SettingsIssue["code"]): SettingsIssue[] =>
     rules.flatMap((rule) => {

@@ -6,7 +6,7 @@ import type { SecuritySettings } from "./schema.js";
 /** Environment variables by name. */
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Reads one variable; adds an issue and gives `undefined` when its text is not of the form it must have. */
+/** Parses one variable; returns a problem and its remedy when the text is malformed. */
 type Reader<T> = (text: string) => T | { readonly problem: string; readonly remedy: string };
 
 const boolean: Reader<boolean> = (text) => {
@@ -22,7 +22,7 @@ const integer: Reader<number> = (text) =>
 
 const word: Reader<string> = (text) => text;
 
-/** A URL whose server is met later: an error about it then names the variable. */
+/** The URL of a server that is opened later: an error about it then names the variable. */
 const serverUrl =
   (variable: ServerVariable): Reader<string> =>
   (text) => {
@@ -40,7 +40,7 @@ const list: Reader<string[]> = (text) => {
   return jsonList(text);
 };
 
-/** One secret, or a JSON array of them. Not split at commas: a secret may hold some. */
+/** One secret, or a JSON array of them. Not split at commas: a secret may contain commas. */
 const secrets: Reader<string | string[]> = (text) => (text.startsWith("[") ? jsonList(text) : text);
 
 function jsonList(text: string): string[] | { problem: string; remedy: string } {
@@ -66,8 +66,9 @@ const hops: Reader<number | boolean | string[]> = (text) => {
 const originsOrAll: Reader<"*" | string[]> = (text) => (text === "*" ? "*" : list(text));
 
 /**
- * CORS as the environment says it: every method and every request header, and credentials for listed origins unless they are
- * switched off. Without credentials browsers take `*`, and want Authorization named beside it (Fetch section 4.8).
+ * CORS settings from the environment: every method and every request header, and credentials for listed origins
+ * unless they are switched off. Without credentials browsers accept `*`, and require Authorization to be listed
+ * beside it (Fetch section 4.8).
  */
 function corsOf(origins: "*" | string[] | undefined, allowCredentials: boolean | undefined): object | undefined {
   if (origins === undefined) return undefined;
@@ -76,17 +77,19 @@ function corsOf(origins: "*" | string[] | undefined, allowCredentials: boolean |
 }
 
 /**
- * Settings from environment variables: the names in the table of README.md, `undefined` and empty ones left out.
- * `BACKEND_CORS_ORIGINS` turns CORS on for the listed origins with credentials, every method and every request header;
- * `CORS_ALLOW_CREDENTIALS=off` takes the credentials away. For `*` there are none unless it asks for them, which is an error.
- * Sessions, API keys and JWT are on when one of their variables is set.
+ * Reads settings from environment variables: the names in the table of README.md, `undefined` and empty ones ignored.
+ * `BACKEND_CORS_ORIGINS` turns CORS on for the listed origins with credentials, every method and every request
+ * header; `CORS_ALLOW_CREDENTIALS=off` turns credentials off. `*` allows no credentials, and asking for them with it
+ * is an error. Sessions, API keys and JWT are on when one of their variables is set.
  *
- * Add what the environment cannot say. An object of yours replaces the one from the environment, so spread that too:
+ * Add the settings that the environment cannot express. Your object replaces the one from the environment, so spread
+ * that too:
  *
  *     const env = settingsFromEnv();
  *     applySecurity(app, { ...env, session: { ...env.session, sameSite: "strict" } });
  *
- * @throws SettingsError listing every variable whose text is not of its form or whose value is not allowed, under the variable's name
+ * @throws SettingsError listing every variable whose text is malformed or whose value is not allowed, under the
+ * variable's name
  *
  * @example
  * ```ts
@@ -148,7 +151,10 @@ export function settingsFromEnv(env: Environment = process.env): SecuritySetting
   return settings;
 }
 
-/** The issues at a setting that a variable gave, under the variable's name. The others are about what is still to be merged. */
+/**
+ * The issues with settings that came from a variable, under the variable's name. The others concern settings that are
+ * still to be merged.
+ */
 function ofVariables(issues: readonly SettingsIssue[], variables: ReadonlyMap<string, string>): SettingsIssue[] {
   return issues.flatMap((issue) => {
     const setting = issue.path.replace(/\[\d+\]$/, "");

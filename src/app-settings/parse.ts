@@ -8,7 +8,7 @@ import { contradictions } from "./contradictions.js";
 import { type ResolvedSecuritySettings, SHAPE } from "./schema.js";
 
 /**
- * Checks settings and fills in the defaults. The given object is neither kept nor changed; parsing the result again
+ * Checks settings and fills in the defaults. It neither stores nor changes the given object; parsing the result again
  * changes nothing.
  *
  * @throws SettingsError listing every issue of every protection, and the contradictions between them
@@ -48,9 +48,9 @@ export function parseSettings(settings: unknown): ResolvedSecuritySettings {
   check(NO_STRANGERS, () => strangers(settings), []);
   const given: Record<string, unknown> = {};
   const parsed: Record<string, unknown> = {};
-  // Key by key, so that what is wrong in one protection does not hide what is wrong in another. Each is read once.
+  // Checks key by key, so that an issue in one protection does not hide issues in another. Each key is read once.
   for (const [key, schema] of Object.entries(SHAPE)) {
-    // Given, though nobody knows what: until it has been read.
+    // Present, value not read yet.
     given[key] = null;
     const data = check(schema, () => (given[key] = (settings as Record<string, unknown>)[key]), [key]);
     if (data !== undefined) parsed[key] = data;
@@ -61,7 +61,7 @@ export function parseSettings(settings: unknown): ResolvedSecuritySettings {
   if (parsed.csrf === undefined) parsed.csrf = parsed.session === false ? false : csrfSchema.parse({});
   issues.push(...contradictions(parsed, given));
   if (issues.length > 0) throw new SettingsError(issues, { cause });
-  // A `store` may be a plain object that keeps its state on itself.
+  // A `store` may be a plain object with state of its own.
   return deepFreeze(parsed, "store") as ResolvedSecuritySettings;
 }
 

@@ -19,10 +19,10 @@ import { addressRangeSchema } from "../settings/common.js";
 import { addIssue, selectSchema, settingsObject, toggleable } from "../settings/object.js";
 import { secretRingSchema } from "../settings/secrets.js";
 
-/** Names Express gives to whole private ranges. */
+/** Names that Express gives to whole private ranges. */
 const NAMED_RANGES = ["loopback", "linklocal", "uniquelocal"] as const;
 
-/** Which proxies may say who the client is. `true` would believe anyone. */
+/** The proxies that may report the client's address. `true` would trust every client. */
 const trustProxySchema = selectSchema<false | number | readonly string[], false | number | readonly string[]>(
   (value) => {
     if (value === false) return z.literal(false);
@@ -41,7 +41,7 @@ const trustProxySchema = selectSchema<false | number | readonly string[], false 
   },
 );
 
-/** A URL is kept as a `Secret`, because it may hold a password; an instance of a client is passed through. */
+/** A URL is stored as a `Secret`, because it may contain a password; a client instance is returned unchanged. */
 function urlOr<Instance extends object>(
   pattern: RegExp,
   remedy: string,
@@ -62,7 +62,7 @@ function urlOr<Instance extends object>(
   });
 }
 
-/** The settings one by one, so that `parseSettings` can read and check each by itself. */
+/** The settings by key, so that `parseSettings` can read and check each one separately. */
 export const SHAPE = {
   /**
    * Root secret, at least 32 random bytes as text. Components without a secret of their own derive their key from it.
@@ -77,8 +77,8 @@ export const SHAPE = {
    */
   debug: z.boolean().default(false),
   /**
-   * Which proxies may tell the client's address and protocol: the number of proxies in front of the app, or a list of
-   * their addresses and CIDR ranges. `true` is refused, because any client could then choose its own address.
+   * Proxies that may report the client's address and protocol: the number of proxies in front of the app, or a list
+   * of their addresses and CIDR ranges. `true` is refused, because any client could then choose its own address.
    * Default: `false`.
    */
   trustProxy: trustProxySchema.default(false),
@@ -143,12 +143,12 @@ export const SHAPE = {
    */
   session: toggleable<SessionSettings, ResolvedSessionSettings>(sessionSchema).default(false),
   /**
-   * API keys: `security.apiKeys` makes and revokes them, and requests prove who they are by one. `{}` takes the
+   * API keys: `security.apiKeys` creates and revokes them, and requests authenticate with one. `{}` takes the
    * defaults. Default: `false`.
    */
   apiKeys: toggleable<ApiKeySettings, ResolvedApiKeySettings>(apiKeySchema).default(false),
   /**
-   * JSON Web Tokens: `security.jwt` issues and refreshes them, and requests prove who they are by one. `{}` takes the
+   * JSON Web Tokens: `security.jwt` issues and refreshes them, and requests authenticate with one. `{}` takes the
    * defaults. Default: `false`.
    */
   jwt: toggleable<JwtSettings, ResolvedJwtSettings>(jwtSchema).default(false),
@@ -156,7 +156,7 @@ export const SHAPE = {
 
 export const settingsSchema = settingsObject(SHAPE);
 
-/** Settings of `applySecurity`. Everything but `trustedHosts` may be left out. */
+/** Settings of `applySecurity`. All but `trustedHosts` are optional. */
 export interface SecuritySettings extends z.input<typeof settingsSchema> {}
 /** Settings of `applySecurity` with every default filled in. Secrets are wrapped, so that they cannot be printed. */
 export interface ResolvedSecuritySettings extends z.output<typeof settingsSchema> {}

@@ -4,13 +4,14 @@ import * as crypto from "node:crypto";
 const { hash } = crypto as Partial<Pick<typeof crypto, "hash">>;
 
 /**
- * Makes the keys under which caches of this process know a credential: SHA-256 of a random prefix and the credential. Without the
- * prefix nobody can work the key out, so comparing it tells a caller nothing through time, and the cache holds no credential.
+ * Computes the keys under which caches of this process store a credential: SHA-256 of a random prefix and the
+ * credential. Without the prefix, a key cannot be computed, so the timing of a comparison reveals nothing. The cache
+ * holds no credential.
  */
 export class CacheKey {
   readonly #prefix: string;
 
-  /** @param random 32 bytes; given by tests alone */
+  /** @param random 32 bytes; only tests pass it */
   constructor(random: Uint8Array = crypto.randomBytes(32)) {
     this.#prefix = Buffer.from(random).toString("base64url");
   }

@@ -1,4 +1,4 @@
-/** Where time comes from. Passed in, so that tests move it without fake timers. */
+/** Source of time. It is a parameter, so that tests can advance it without fake timers. */
 export interface Clock {
   /** Wall-clock time in milliseconds since the epoch; may step when the machine's clock is set. */
   now(): number;

@@ -1,11 +1,12 @@
 /**
- * A text as it reads after some rounds of decoding: for each character its code, and where it stands in the text as it was
- * sent. Bytes that are no character of their own keep their value, 0x80 to 0xff. Only the first `length` entries count.
+ * A text after some rounds of decoding: for each character its code and its position in the text as it was sent.
+ * Bytes that are not a character on their own keep their value, 0x80 to 0xff. Only the first `length` entries are
+ * valid.
  */
 export interface DecodedText {
   length: number;
   readonly codes: Uint16Array;
-  /** Index of the first character sent for it. */
+  /** Index of the first sent character that encodes it. */
   readonly starts: Uint16Array;
   /** Index after the last one. */
   readonly ends: Uint16Array;
@@ -25,7 +26,8 @@ export function undecoded(text: string): DecodedText {
 }
 
 /**
- * One round of decoding: `%41`, the `%u0041` of IIS, and overlong UTF-8, which lenient decoders take. Linear in the length.
+ * One round of decoding: `%41`, the `%u0041` of IIS, and overlong UTF-8, which lenient decoders accept. Linear in the
+ * length.
  *
  * @returns `undefined` when there was nothing to decode
  */
@@ -56,7 +58,7 @@ function escapeDigits(text: DecodedText, at: number): number {
   return ((text.codes[at + 1] ?? 0) | 0x20) === 0x75 && hexNumber(text, at + 2, 4) !== -1 ? 4 : 0;
 }
 
-/** The number these digits write; -1 when they are not all hexadecimal digits. */
+/** The value of these digits; -1 when they are not all hexadecimal digits. */
 function hexNumber({ codes, length }: DecodedText, from: number, digits: number): number {
   if (from + digits > length) return -1;
   let number = 0;
@@ -70,7 +72,7 @@ function hexNumber({ codes, length }: DecodedText, from: number, digits: number)
   return number;
 }
 
-/** The same with each overlong sequence of UTF-8 as the ASCII character it writes: `c1 81` is `A`. */
+/** Replaces each overlong UTF-8 sequence by the ASCII character it encodes: `c1 81` is `A`. */
 function withoutOverlong(text: DecodedText): DecodedText {
   const { codes, starts, ends } = text;
   const joined = room(text.length);
@@ -84,14 +86,14 @@ function withoutOverlong(text: DecodedText): DecodedText {
   return joined;
 }
 
-/** How many bytes follow this first byte of a sequence of UTF-8. */
+/** How many bytes follow this first byte of a UTF-8 sequence. */
 function followingBytes(code: number): number {
   if (code < 0xc0 || code > 0xf7) return 0;
   if (code <= 0xdf) return 1;
   return code <= 0xef ? 2 : 3;
 }
 
-/** The ASCII character that a sequence writes with more bytes than it needs; -1 when it writes another one, or none. */
+/** The ASCII character that an overlong sequence encodes; -1 when the sequence is not overlong ASCII or is invalid. */
 function overlongAscii({ codes, length }: DecodedText, at: number, more: number): number {
   if (at + more >= length) return -1;
   let code = (codes[at] ?? 0) & (0x3f >> more);

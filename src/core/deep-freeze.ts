@@ -1,8 +1,8 @@
 /**
- * Freezes lists and plain objects at every depth. Instances (clients, keys) stay as they are. For values without cycles, such as
- * JSON.
+ * Freezes lists and plain objects at every depth. Instances (clients, keys) are not frozen. The value must not
+ * contain cycles; JSON, for example, has none.
  *
- * @param except a member that is left alone at every depth
+ * @param except name of a member that is not frozen at any depth
  */
 export function deepFreeze<T>(value: T, except?: string): T {
   if (typeof value !== "object" || value === null || !isPlain(value)) return value;

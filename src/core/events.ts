@@ -2,8 +2,8 @@ import { EventEmitter } from "node:events";
 import { nearest } from "./nearest.js";
 
 /**
- * Names of the OWASP Logging Vocabulary where it has one, and our own under `portcullis_` where it has none.
- * The level is the vocabulary's; where a reason is everyday traffic, its event has a lower one.
+ * Event names of the OWASP Logging Vocabulary, and our own names under `portcullis_` where it has none. Levels are
+ * those of the vocabulary; an event whose reason is ordinary traffic has a lower one.
  * https://cheatsheetseries.owasp.org/cheatsheets/Logging_Vocabulary_Cheat_Sheet.html
  */
 export const EVENT_LEVELS = {
@@ -39,10 +39,13 @@ export const EVENT_LEVELS = {
 /** Name of an event; src/core/README.md lists them. */
 export type SecurityEventName = keyof typeof EVENT_LEVELS;
 
-/** Comes with every request of somebody, so only to whoever asks for it by its name. */
+/** Occurs with every authenticated request, so only listeners for this name receive it, not those for `"*"`. */
 const BY_NAME_ALONE: SecurityEventName = "portcullis_credential_accepted";
 
-/** One security event; every text in it is one line. Never holds a credential, a cookie, a body or a query string. */
+/**
+ * One security event. Every string in it is one line. It never contains a credential, a cookie, a body or a query
+ * string.
+ */
 export interface SecurityEvent {
   /** Name of the event. */
   readonly event: SecurityEventName;
@@ -50,11 +53,14 @@ export interface SecurityEvent {
   readonly level: "INFO" | "WARN" | "CRITICAL";
   /** ISO 8601 in UTC. */
   readonly datetime: string;
-  /** The layer or service that saw it: "cors", "api-key", … */
+  /** The layer or service that emitted it: "cors", "api-key", … */
   readonly source: string;
   /** Low-cardinality reason, fit for a metric label. */
   readonly reason?: string;
-  /** The environment variable that names the server: "REDIS_URL", "DATABASE_URL"; for outages, when `settingsFromEnv` read it. */
+  /**
+   * For outages: the environment variable that names the server ("REDIS_URL", "DATABASE_URL"), when `settingsFromEnv`
+   * read it.
+   */
   readonly variable?: string;
   /** "report" when the layer only reports and let the request pass. */
   readonly mode?: "enforce" | "report";
@@ -62,7 +68,7 @@ export interface SecurityEvent {
   readonly code?: string;
   /** Status of the response, if the request was refused. */
   readonly status?: number;
-  /** Who: `Principal.id`, when known. */
+  /** `Principal.id` of the caller, when known. */
   readonly subject?: string;
   /** `Principal.credentialId`, key id, token id or family id. Never the credential. */
   readonly credentialId?: string;
@@ -74,16 +80,16 @@ export interface SecurityEvent {
   readonly path?: string;
 }
 
-/** What an emitter says of an event; `level` where it is not that of the name. */
+/** The details of an event that its emitter provides; `level` only where it differs from that of the name. */
 export type SecurityEventDetails = Omit<SecurityEvent, "event" | "level" | "datetime"> &
   Partial<Pick<SecurityEvent, "level">>;
-/** Called with each event, after the fact: it cannot change what happens to the request. */
+/** Called with each event after the decision: it cannot change what happens to the request. */
 export type SecurityEventListener = (event: SecurityEvent) => void;
 
 /**
- * Where every refusal, credential change and session change is announced. `on(name, listener)` for one kind,
- * `on("*", listener)` for all but `portcullis_credential_accepted`. A listener that throws, or is asynchronous and rejects, is reported by
- * `process.emitWarning`; it touches neither the request nor the listeners after it.
+ * Announces every refusal, credential change and session change. `on(name, listener)` listens for one kind,
+ * `on("*", listener)` for all but `portcullis_credential_accepted`. If a listener throws, or is asynchronous and
+ * rejects, `process.emitWarning` reports the error; it affects neither the request nor later listeners.
  *
  * @example
  * ```ts
@@ -106,7 +112,7 @@ export class SecurityEvents {
   /**
    * Calls `listener` for each event of this name, or for all with `"*"`.
    *
-   * @throws TypeError when there is no event of this name, or the listener is no function
+   * @throws TypeError when no event has this name, or the listener is not a function
    */
   on(name: SecurityEventName | "*", listener: SecurityEventListener): this {
     checkListening(name, listener);
@@ -117,7 +123,7 @@ export class SecurityEvents {
   /**
    * Calls `listener` for the next event of this name.
    *
-   * @throws TypeError when there is no event of this name, or the listener is no function
+   * @throws TypeError when no event has this name, or the listener is not a function
    */
   once(name: SecurityEventName | "*", listener: SecurityEventListener): this {
     checkListening(name, listener);
@@ -125,7 +131,7 @@ export class SecurityEvents {
     return this;
   }
 
-  /** Ends what `on` or `once` began. */
+  /** Removes a listener that `on` or `once` added. */
   off(name: SecurityEventName | "*", listener: SecurityEventListener): this {
     this.#emitter.off(name, listener);
     return this;
@@ -136,7 +142,9 @@ export class SecurityEvents {
     return this.#emitter.listenerCount(name);
   }
 
-  /** Announces an event. `details` is only called when somebody listens, so that an event costs nothing otherwise. */
+  /**
+   * Announces an event. `details` is called only when there is a listener, so that an event costs nothing otherwise.
+   */
   emit(name: SecurityEventName, details: () => SecurityEventDetails): void {
     const direct = this.#emitter.listenerCount(name) > 0;
     const all = name !== BY_NAME_ALONE && this.#emitter.listenerCount("*") > 0;
@@ -153,7 +161,7 @@ export class SecurityEvents {
 
   #deliver(channel: string, event: SecurityEvent): void {
     const warn = (error: unknown): void => warnOfListener(event.event, error);
-    // One by one: `EventEmitter.emit` stops at the first that throws, and leaves rejections to end the process.
+    // One by one: `EventEmitter.emit` stops at the first listener that throws, and lets a rejection end the process.
     for (const listener of this.#emitter.rawListeners(channel)) {
       try {
         const answer: unknown = Reflect.apply(listener, this.#emitter, [event]);
@@ -165,7 +173,7 @@ export class SecurityEvents {
   }
 }
 
-/** From JavaScript a misspelt name would be a listener that never hears anything. */
+/** In JavaScript, a listener for a misspelt name would never be called. */
 function checkListening(name: string, listener: unknown): void {
   if (typeof listener !== "function")
     throw new TypeError("A listener must be a function: events.on(name, (event) => …).");
@@ -178,13 +186,13 @@ function checkListening(name: string, listener: unknown): void {
 }
 
 /**
- * What ends a line for some reader of logs, or moves a terminal: controls of C0 and C1 (U+0085 among them), U+2028 and U+2029.
- * `JSON.stringify` escapes only the first of these.
+ * Characters that end a line for some log reader, or control a terminal: C0 and C1 controls (U+0085 among them),
+ * U+2028 and U+2029. `JSON.stringify` escapes only the C0 controls.
  */
 const BREAKS_LINES = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
 const ALL_BREAKS = new RegExp(BREAKS_LINES, "g");
 
-/** The same with those characters written as `\\u2028`. */
+/** Escapes those characters, as in `\\u2028`. */
 function oneLine(details: SecurityEventDetails): SecurityEventDetails {
   const entries = Object.entries(details);
   if (!entries.some(([, value]) => typeof value === "string" && BREAKS_LINES.test(value))) return details;

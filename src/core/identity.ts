@@ -1,14 +1,14 @@
 /**
- * The grammar of what an identity is made of: the same for a session, a token, a key and a guard, so that none of them can hold or
- * ask for what another cannot.
+ * The syntax of ids, scopes and roles. Sessions, tokens, keys and guards share it, so that none of them can contain
+ * or require a value that another cannot.
  */
 
-/** Longest id of a principal, in UTF-16 units: what the columns of every database hold. */
+/** Maximum length of a principal's id, in UTF-16 units: the columns of every database can store it. */
 export const MAX_ID_LENGTH = 255;
 
 /**
- * No control characters, because the id goes into events, where a line break could forge a line of a log. No lone surrogates: they
- * do not survive UTF-8, and two different ids would become one.
+ * No control characters, because events contain the id and a line break could forge a log line. No lone surrogates:
+ * they do not survive UTF-8, so two different ids would become one.
  */
 const NOT_IN_AN_ID = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\p{Surrogate}]/u;
 const SCOPE = /^[A-Za-z0-9._-]{1,64}(?::[A-Za-z0-9._-]{1,64}){0,7}(?::\*)?$/;
@@ -18,7 +18,10 @@ export const ID_FORM = `text of 1 to ${MAX_ID_LENGTH} characters without control
 export const SCOPE_FORM = "words of letters, digits, '.', '_' or '-' joined by colons";
 export const ROLE_FORM = "1 to 64 letters, digits, '.', '_', ':' or '-'";
 
-/** An id as the text it is kept as: a safe integer, which many databases give, in decimal. Anything else is left for its check. */
+/**
+ * Converts an id to the text that is stored: a safe integer, which many databases return, becomes decimal. Any other
+ * value is returned unchanged, for its check.
+ */
 export function idText(id: unknown): unknown {
   return Number.isSafeInteger(id) ? String(id) : id;
 }

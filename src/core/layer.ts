@@ -6,20 +6,20 @@ import type { RequestState } from "./request-state.js";
 export type Mode = "enforce" | "report";
 
 /**
- * What a layer does with one request. It calls `next` at most once. An error that it throws, or passes to `next`, goes to the
- * app's error handling.
+ * What a layer does with one request. It calls `next` at most once. An error that it throws, or passes to `next`,
+ * goes to the app's error handling.
  *
- * @param state what the layers know of the request, and where this one puts its headers
+ * @param state the state that the layers share for the request; it also collects the headers of this layer
  */
 export type RunLayer = (req: Request, res: Response, next: NextFunction, state: RequestState) => unknown;
 
-/** A layer at work, and what `describe`, `ready` and `close` need of it. */
+/** A running layer, with its part of `describe`, `ready` and `close`. */
 export interface Layer {
   readonly id: LayerId;
   readonly mode: Mode;
   /** A named function: Express shows the name. */
   readonly run: RunLayer;
-  /** What is left to do after all the layers, before the app. */
+  /** Runs after all the layers, before the app. */
   readonly runLast?: RunLayer;
   /** The effective settings, JSON-able, secrets as `[secret]`. */
   describe(): Record<string, unknown>;

@@ -1,28 +1,31 @@
 import { type DecodedText, decodeOnce, nextEncoded, undecoded } from "./decoded-text.js";
 
-/** What stands in an event in place of a credential. */
+/** Replaces a credential in an event. */
 export const MASK = "[credential]";
 
-/** A piece of a text: its first index, and the one after its last. */
+/** A range of a text: its first index, and the index after its last character. */
 type Span = readonly [start: number, end: number];
 type Find = (text: string) => Iterable<Span>;
 
-/** Kinds of credentials that are made of the same characters. */
+/** Kinds of credentials that consist of the same characters. */
 interface Forms {
-  /** By code: 1 for the characters they are made of. An encoded byte that is none of them is ignored: a reader can strip it. */
+  /**
+   * By character code: 1 for the characters of these credentials. Any other encoded byte is ignored, because a reader
+   * can strip it.
+   */
   readonly characters: Uint8Array;
-  /** Where credentials stand in a text that was sent as it is. */
+  /** Finds credentials in a text as it was sent. */
   readonly find: Find[];
   /**
-   * The same for a text that was decoded and stripped. The first two characters may be missing if they are hexadecimal digits:
-   * `%2` before `eyJ` makes its `e` a part of an escape.
+   * Finds credentials in a text that was decoded and stripped. The first two characters may be missing if they are
+   * hexadecimal digits: `%2` before `eyJ` makes its `e` a part of an escape.
    */
   readonly findStripped: Find[];
 }
 
 const BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/** API keys and refresh tokens. A dot that was encoded is stripped: it may be the token's own, or one that breaks it up. */
+/** API keys and refresh tokens. An encoded dot is stripped: it may be the token's own, or one that breaks it up. */
 const KEYS: Forms = {
   characters: charactersOf(`${BASE62}_-`),
   find: [matches(/rt_[\w-]{22}\.[\w-]{43}/g)],
@@ -41,21 +44,21 @@ const COOKIES: Forms = {
 };
 const ALL: readonly Forms[] = [KEYS, TOKENS, COOKIES];
 
-/** More rounds of decoding than these nobody needs. */
+/** Maximum number of decoding rounds; real requests need no more. */
 const MOST_ROUNDS = 3;
 /** How much of a path is decoded, in characters: an event shows an eighth of it. */
 const MOST_DECODED = 2048;
 
-/** A text that reads otherwise when it is decoded, or when what cannot be printed is stripped. */
+/** Matches a text that changes when it is decoded, or when its non-printable characters are stripped. */
 const READS_OTHERWISE = /[^\x21-\x24\x26-\x7e]/;
 
 const PREFIXES = new Set<string>();
 maskKeysWith("mcp_");
 
 /**
- * Adds a prefix of API keys to what is masked in this process: a key is masked wherever it is seen, also by a protection that
- * knows nothing of the service that made it. A key is `<prefix><id><secret><checksum>`: at least 37 characters of base62 after
- * the prefix.
+ * Adds an API key prefix to those that this process masks. A key is masked wherever it appears, also by a protection
+ * that does not know the service that created it. A key is `<prefix><id><secret><checksum>`: at least 37 characters
+ * of base62 after the prefix.
  *
  * @param prefix letters, digits, `_` and `-`
  */
@@ -67,11 +70,11 @@ export function maskKeysWith(prefix: string): void {
 }
 
 /**
- * A path without the credentials that stand in it: API keys, JWTs, refresh tokens and signed session cookies, by their form.
- * Those that a reader could put together again are masked too: percent-encoded in part, up to three times over, or broken up
- * by encoded bytes. What nobody decodes is masked whole: a segment that is encoded more often, and in a path with encoded
- * bytes all from the segment on that reaches beyond 2048 characters. Linear in the length. A path without any of it comes back
- * as it was.
+ * Masks the credentials in a path: API keys, JWTs, refresh tokens and signed session cookies, by their form.
+ * Credentials that a reader could reassemble are masked too: percent-encoded in part, up to three times over, or
+ * broken up by encoded bytes. Text that is not decoded is masked whole: a segment that is encoded more often and, in
+ * a path with encoded bytes, everything from the segment that extends beyond 2048 characters. Linear in the length. A
+ * path without credentials is returned unchanged.
  */
 export function maskCredentials(path: string): string {
   const spans: Span[] = [];
@@ -80,7 +83,7 @@ export function maskCredentials(path: string): string {
   return spans.length === 0 ? path : withMasks(path, spans);
 }
 
-/** Adds where credentials stand that the path shows only to a reader who decodes it. */
+/** Adds the spans of credentials that appear only when the path is decoded. */
 function addHidden(path: string, spans: Span[]): void {
   const head = path.slice(0, MOST_DECODED);
   if (path.length > head.length) spans.push([head.lastIndexOf("/") + 1, path.length]);
@@ -109,7 +112,7 @@ function addStripped(text: DecodedText, { characters, findStripped }: Forms, spa
   for (const find of findStripped)
     for (const [first, end] of find(reading)) {
       const span: Span = [starts[kept[first] ?? 0] ?? 0, ends[kept[end - 1] ?? 0] ?? 0];
-      // What was sent as it is has been looked for.
+      // Credentials that were sent unencoded have been found already.
       if (span[1] - span[0] > end - first) spans.push(span);
     }
 }
@@ -126,7 +129,7 @@ function addEncodedSegments(path: string, text: DecodedText, spans: Span[]): voi
   }
 }
 
-/** The text with a mask in place of each span, one where they overlap. */
+/** Replaces each span with a mask; overlapping spans get one mask. */
 function withMasks(text: string, spans: Span[]): string {
   spans.sort(([a], [b]) => a - b);
   let masked = "";
@@ -151,13 +154,13 @@ function matches(pattern: RegExp): Find {
 }
 
 /**
- * JWTs: base64url parts joined by dots, of which the first begins with `eyJ`, which is `{"`. Dots may stand in a row, since
- * somebody may have added some.
+ * JWTs: base64url parts joined by dots. The first part begins with `eyJ`, which is `{"`. Several dots may follow each
+ * other, because a client may have added some.
  */
 function tokensFrom(begin: RegExp): Find {
   return function* (text) {
     if (!begin.test(text)) return;
-    // Shorter runs have no room for three parts.
+    // Shorter runs cannot contain three parts.
     for (const { 0: run, index } of text.matchAll(/[\w.-]{7,}/g)) {
       const start = run.search(begin);
       // A later beginning has fewer parts after it than the first one.

@@ -1,7 +1,7 @@
-/** An answer that is there already, or a promise of it. Stores in memory answer at once and should not cost a tick. */
+/** A value that is available now, or a promise of it. In-memory stores answer at once and should not cost a tick. */
 export type MaybePromise<T> = T | Promise<T>;
 
-/** Goes on with an answer, at once when it is there. */
+/** Calls `next` with the value, synchronously when it is available. */
 export function mapMaybe<T, U>(answer: MaybePromise<T>, next: (value: T) => MaybePromise<U>): MaybePromise<U> {
   return answer instanceof Promise ? answer.then(next) : next(answer);
 }
@@ -33,7 +33,7 @@ export function resolveMaybe<T>(
   else onValue(answer);
 }
 
-/** Turns a callback-style call into an answer; one that calls back synchronously gives no promise. */
+/** Turns a callback-style call into a value, or into a promise when the callback is asynchronous. */
 export function fromCallback<T>(
   start: (done: (error?: unknown, value?: T) => void) => void,
 ): MaybePromise<T | undefined> {
@@ -52,7 +52,7 @@ export function fromCallback<T>(
   });
 }
 
-/** Stores are other people's code and may answer with anything. */
+/** Stores are third-party code and may fail with any value. */
 function asError(error: unknown): Error {
   return error instanceof Error ? error : new Error("the store answered with an error", { cause: error });
 }

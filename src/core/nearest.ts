@@ -1,4 +1,4 @@
-/** The known name fewest edits away, when it is near enough to be what was meant. */
+/** The known name with the smallest edit distance, when it is close enough to be the intended one. */
 export function nearest(name: string, known: readonly string[]): string | undefined {
   if (name.length > 64) return undefined;
   let best: string | undefined;

@@ -1,26 +1,30 @@
 import type { WindowOutcome, WindowRequest } from "./rate-limits.js";
 
-/** One limit, and what this request is to count in it. */
+/** One limit, and what this request adds to its count. */
 export interface LimitCount extends WindowRequest {
-  /** Deals with what the store says. True when the request has been answered. */
+  /** Applies the outcome from the store. True when the request has been answered. */
   applyOutcome(outcome: WindowOutcome): boolean;
-  /** Deals with a store that failed. True when the request has been answered. */
+  /** Handles a failure of the store. True when the request has been answered. */
   onStoreFailure(): boolean;
 }
 
 /**
- * The limits a request meets on its way to the app, kept until all of them are known: they go to a store outside this
- * process together, in one round trip, and count the request all or not at all.
+ * The limits that a request meets on its way to the app, collected until all of them are known. A store outside this
+ * process receives them together, in one round trip, and counts the request in all of them or in none.
  *
- * Whoever does something costly on behalf of the request, answers it, or lets it go on to the app settles them first;
- * cheap decisions (a signature, a remembered key) are made while they wait.
+ * Code that does costly work for the request, answers it or lets it go on to the app calls `check` first. Cheap
+ * decisions (a signature, a cached key) are made while the limits wait.
  */
 export interface PendingLimits {
-  /** Where they count. */
+  /** The store that counts them. */
   readonly store: object;
-  /** Whether a limit by principal is to come: who the caller is gets found out first, by loading a session too. */
+  /**
+   * Whether a limit by principal follows. The caller is then authenticated first, if necessary by loading a session.
+   */
   readonly forPrincipal: boolean;
   add(count: LimitCount): void;
-  /** Asks the store, once. `done` runs when every limit lets the request pass; otherwise it has been answered. */
+  /**
+   * Asks the store, once. Calls `done` when every limit allows the request; otherwise the request has been answered.
+   */
   check(done: () => void): void;
 }

@@ -6,8 +6,8 @@ import { finishHeadOf } from "./response/finish-head.js";
 import type { Runtime } from "./runtime.js";
 
 /**
- * A handler whose error, thrown or rejected with, goes to the app's error handling. Express 5 does that itself; on Express 4 a
- * rejection that nobody handles ends the process.
+ * Wraps a handler so that an error or a rejection goes to the app's error handling. Express 5 does that itself; on
+ * Express 4 an unhandled rejection ends the process.
  */
 export function passingErrors(handle: (req: Request, res: Response, next: NextFunction) => unknown): RequestHandler {
   return function passingErrorsHandler(req, res, next) {
@@ -21,32 +21,35 @@ export function passingErrors(handle: (req: Request, res: Response, next: NextFu
   };
 }
 
-/** An error that Express takes for one: a falsy value and the words "route" and "router" mean "go on" to its `next`. */
+/**
+ * Returns a value that Express treats as an error: for its `next`, a falsy value and the words "route" and "router"
+ * mean "go on".
+ */
 function errorOf(failure: unknown): object {
   return typeof failure === "object" && failure !== null
     ? failure
     : new Error("A handler failed with a value that is not an Error.", { cause: failure });
 }
 
-/** What is done around the layers. */
+/** Hooks that run around the layers. */
 export interface PipelineHooks {
   /** Run after all the layers. */
   readonly last?: readonly RunLayer[];
   /** Runs before the first layer; it must not throw. */
   readonly enter?: () => void;
-  /** Runs before the request goes on to the app, with the error of a layer or without. */
+  /** Runs before the request goes on to the app; `error` is set when a layer failed. */
   readonly leave?: (req: Request, error?: object) => void;
 }
 
 type Step = Pick<Layer, "run" | "runLast"> & { readonly id?: LayerId };
 
 /**
- * One handler, `portcullis`, that runs layers in their order. An error, passed on or thrown, skips the rest and goes to the app's
- * error handling: a layer that fails is never a layer that allowed. Headers of the layers are put on the response when the request
- * goes on to the app.
+ * One handler, `portcullis`, that runs layers in their order. An error, thrown or passed to `next`, skips the
+ * remaining layers and goes to the app's error handling: a layer that fails never allows the request. The headers of
+ * the layers are put on the response when the request goes on to the app.
  *
- * A layer that passes the request on before it returns is followed by the next one in a loop, not by a call from within: what
- * comes after ten layers, the whole app, does not run ten layers deep in the stack.
+ * When a layer calls `next` before it returns, a loop runs the following layer, not a nested call. The app behind ten
+ * layers therefore does not run ten layers deep in the stack.
  */
 export function compose(
   layers: readonly Step[],
@@ -94,7 +97,8 @@ export function compose(
     };
     const step = (error?: unknown): void => {
       if (index > length) {
-        // What an app threw while a layer let it go on: it comes back by that layer's promise. One error for a request is enough.
+        // The app threw inside `next`, and the promise of the layer rejects with that error. One error per request is
+        // enough.
         if (error !== undefined && error !== null && !failed) next(errorOf(error));
         return;
       }
@@ -111,9 +115,10 @@ export function compose(
 }
 
 /**
- * Layers as Express middleware of their own. Their headers are put on the response at once, beside those of others.
+ * Turns layers into Express middleware. Their headers are put on the response at once, beside those of other
+ * middleware.
  *
- * @param layers more than one run in their order
+ * @param layers run in the given order
  */
 export function standalone(layers: readonly Layer[], runtime: Runtime): RequestHandler {
   const [first, ...rest] = layers;

@@ -2,8 +2,8 @@
 const MARK = Symbol.for("portcullis.error");
 
 /**
- * Base of every error that this library throws. `code` says which error it is. `instanceof PortcullisError` also holds for
- * an error that another copy of the library has thrown.
+ * Base of every error that this library throws. `code` identifies the error. `instanceof PortcullisError` also holds
+ * for an error that another copy of the library has thrown.
  *
  * @example
  * ```ts
@@ -34,8 +34,8 @@ export abstract class PortcullisError extends Error {
 }
 
 /**
- * A value passed to a function of the library is not of the form it must have, as with `logIn(req, { id: "" })`.
- * Functions of `ApiKeyService` and `JwtManager` throw `ApiKeyError` and `TokenError` with the same code instead.
+ * A value passed to a function of the library is malformed, as in `logIn(req, { id: "" })`. Functions of
+ * `ApiKeyService` and `JwtManager` throw `ApiKeyError` and `TokenError` with the same code instead.
  */
 export class InvalidInputError extends PortcullisError {
   readonly code = "invalid-input";
@@ -50,8 +50,8 @@ export class InvalidInputError extends PortcullisError {
 }
 
 /**
- * A store did not do what it was asked, although it can be reached: it holds a record with this id already, is closed, or gave
- * an answer that its contract does not know.
+ * A store could be reached, but did not perform an operation: it already contains a record with this id, is closed,
+ * or returned an answer that its contract does not define.
  */
 export class StoreError extends PortcullisError {
   readonly code = "PORTCULLIS_STORE";

@@ -1,17 +1,17 @@
-/** How a caller proved who they are. */
+/** The kind of credential that authenticated a caller. */
 export type CredentialKind = "api-key" | "jwt" | "session";
 
-/** The one shape of identity, whichever credential proved it. Frozen. */
+/** The identity of a caller, in the same form for every kind of credential. Frozen. */
 export interface Principal {
   /** The owner of the credential: a user id, a service name. */
   readonly id: string;
-  /** The kind of credential that proved it. */
+  /** The kind of credential that authenticated the caller. */
   readonly kind: CredentialKind;
   /** Scopes that the credential grants. */
   readonly scopes: readonly string[];
   /** Roles that the credential grants. */
   readonly roles: readonly string[];
-  /** Names the credential without revealing it: the key's id, the token's `jti`, a hash of the session id. */
+  /** Identifies the credential without revealing it: the key's id, the token's `jti`, a hash of the session id. */
   readonly credentialId: string;
 }
 
@@ -30,7 +30,7 @@ declare global {
   // eslint-disable-next-line @typescript-eslint/no-namespace -- Express's types are extended by merging into this namespace; there is no other way.
   namespace Express {
     interface Request {
-      /** Who is calling, when a protection has proved it; `undefined` for an anonymous caller. */
+      /** The authenticated caller; `undefined` for an anonymous one. */
       principal?: Principal | undefined;
     }
   }

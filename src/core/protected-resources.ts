@@ -2,22 +2,22 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import type { NextFunction, Request, RequestHandler, Response } from "express";
 import { pathOf } from "./http/authority.js";
 
-/** What a service said of a credential. */
+/** The verdict of a verifier on a credential. */
 interface Proof {
   readonly by: object;
   readonly credential: string;
   readonly verdict: unknown;
 }
 
-/** What verifies credentials: its verdict is what `check` gives. */
+/** Verifies credentials; `check` returns its verdict. */
 interface Verifies<Verdict> {
   check(...given: never[]): Verdict | Promise<Verdict>;
 }
 
 /**
- * The OAuth protected resources (RFC 9728) of one app, by the path at which it serves them. For a request under such a path
- * refusals name the metadata document, and code that is handed nothing but the credential, such as the verifier of an MCP
- * server, finds the verdict that a layer has given on it.
+ * The OAuth protected resources (RFC 9728) of one app, by the path at which it serves them. Refusals of requests
+ * under such a path name the metadata document. Code that receives only the credential, such as the verifier of an
+ * MCP server, can look up the verdict that a layer reached on it.
  */
 export class ProtectedResources {
   /** Paths in lower case and without a slash at the end. */
@@ -46,9 +46,9 @@ export class ProtectedResources {
   }
 
   /**
-   * The WWW-Authenticate of a refusal: with the metadata document of the request's resource, if it is for one, also where the
-   * refusal has no challenge of its own (RFC 9110 section 11.6.1 allows one on any status). A Bearer challenge comes first, because
-   * the MCP SDK's client reads no other.
+   * The WWW-Authenticate header of a refusal. If the request is for a protected resource, it names the metadata
+   * document, even where the refusal has no challenge of its own (RFC 9110 section 11.6.1 allows one on any status).
+   * A Bearer challenge comes first, because the MCP SDK's client reads no other.
    *
    * @param challenges the refusal's own, if it has any
    */
@@ -59,7 +59,9 @@ export class ProtectedResources {
     return challenges === undefined ? bearer : `${bearer}, ${challenges.replace(/^Bearer /, "")}`;
   }
 
-  /** `handler`, and after it the rest of the app in a context that knows what the layers said of the request's credential. */
+  /**
+   * Runs `handler`, and the rest of the app in a context that holds the layers' verdict on the request's credential.
+   */
   carry(handler: RequestHandler): RequestHandler {
     const carrying: RequestHandler = (req, res, next) =>
       handler(
@@ -70,12 +72,12 @@ export class ProtectedResources {
     return Object.defineProperty(carrying, "name", { value: handler.name });
   }
 
-  /** Remembers what `by` said of the credential that a request presents, where it is for a resource. */
+  /** Remembers the verdict of `by` on the credential of a request, if the request is for a protected resource. */
   keep<Verdict>(req: Request, by: Verifies<Verdict>, credential: string, verdict: Verdict): void {
     if (this.metadataUrl(req) !== undefined) this.#proofs.set(req, { by, credential, verdict });
   }
 
-  /** The verdict of `by` on a credential of the request at hand, where a layer has asked for it. */
+  /** The verdict of `by` on a credential of the current request, if a layer has asked for it. */
   verdictOf<Verdict>(by: Verifies<Verdict>, credential: string): Verdict | undefined {
     const proof = this.#context.getStore()?.proof;
     return proof?.by === by && proof.credential === credential ? (proof.verdict as Verdict) : undefined;
@@ -85,13 +87,13 @@ export class ProtectedResources {
     const proof = this.#proofs.get(req);
     if (proof === undefined) return next(error);
     const context: { proof: Proof | undefined } = { proof };
-    // What was begun during the request may live on, and is no longer part of it.
+    // Work that began during the request may outlive it, and is then no longer part of it.
     res.once("close", () => (context.proof = undefined));
     this.#context.run(context, () => next(error));
   }
 }
 
-/** As Express compares them by default: without case, and a path is not under one that only begins with the same letters. */
+/** Compares paths as Express does by default: ignoring case, and by whole segments. */
 function isUnder(path: string, prefix: string): boolean {
   if (path.slice(0, prefix.length).toLowerCase() !== prefix) return false;
   return path.length === prefix.length || path.charAt(prefix.length) === "/";

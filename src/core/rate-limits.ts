@@ -6,11 +6,14 @@ export interface WindowPolicy {
   readonly limit: number;
   /** Length of the window, in milliseconds. */
   readonly windowMs: number;
-  /** The in-memory store keeps room for this limit apart from all others, so that their keys cannot displace its clients. */
+  /**
+   * The in-memory store reserves separate space for this limit, so that keys of other limits cannot displace its
+   * clients.
+   */
   readonly isMain?: boolean | undefined;
 }
 
-/** What a sliding-window log says to one request. */
+/** The answer of a sliding-window log to one request. */
 export interface WindowOutcome {
   /** Whether the units fit into the window, and were recorded. */
   readonly allowed: boolean;
@@ -22,11 +25,11 @@ export interface WindowOutcome {
   readonly resetMs: number;
 }
 
-/** One of several limits that a request is to pass. */
+/** One of several limits that a request must pass. */
 export interface WindowRequest {
   /** The limit to count in. */
   readonly policy: WindowPolicy;
-  /** What counts as one client. */
+  /** Identifies one client. */
   readonly key: string;
   /** Units that the request costs. */
   readonly cost: number;

@@ -5,7 +5,10 @@ import type { CredentialKind, Principal } from "./principal.js";
 import { type RequestState, stateOf } from "./request-state.js";
 import type { Runtime } from "./runtime.js";
 
-/** Makes `principal` who is calling, and announces it (ASVS 16.3.1) to listeners of that event alone: it comes with every request. */
+/**
+ * Sets `req.principal`, and announces it (ASVS 16.3.1) only to listeners for that event name: it occurs with every
+ * request.
+ */
 export function setPrincipal(
   req: Request,
   state: RequestState,
@@ -18,7 +21,9 @@ export function setPrincipal(
   runtime.events.emit("portcullis_credential_accepted", () => ({ source, ...requestContext(req) }));
 }
 
-/** What an event says about its request: no query string, no credential in the path, nothing that could forge a log line. */
+/**
+ * Describes the request in an event: no query string, no credential in the path, nothing that could forge a log line.
+ */
 export function requestContext(req: Request): {
   sourceIp: string;
   method: string;
@@ -27,7 +32,7 @@ export function requestContext(req: Request): {
   credentialId?: string;
 } {
   const state = stateOf(req);
-  // The path alone: an absolute-form target would bring the attacker's host into the log.
+  // Only the path: an absolute-form target would bring the attacker's host into the log.
   const path = maskCredentials(pathOf(req) ?? "").slice(0, 256);
   const who =
     req.principal === undefined ? {} : { subject: req.principal.id, credentialId: req.principal.credentialId };

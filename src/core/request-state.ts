@@ -8,13 +8,13 @@ import type { StoreCaller, Wait } from "./store-caller.js";
 import type { PendingLimits } from "./pending-limits.js";
 
 /**
- * On the request itself, and the only property the layers put there for themselves. A WeakMap beside it reads as fast, but the
- * collector goes through its entries again and again: with two of them half of all the time a request took in this process was
- * spent there. Each property costs too: up to Node 22 a request has a shape of its own once Express has changed its prototype,
- * so what is added to it takes 2 to 3 microseconds.
+ * The state is stored on the request itself, in the only property that the layers add for themselves. A WeakMap is as
+ * fast to read, but the garbage collector scans its entries again and again: with two of them, half of the time that
+ * a request took in this process was spent there. Each property also costs time: up to Node 22 a request has its own
+ * shape once Express has changed its prototype, so adding a property takes 2 to 3 microseconds.
  *
- * A registered symbol, so that a second copy of this package (ESM and CommonJS) finds what the first one did. The number goes
- * up when the state changes in a way that another version would not understand.
+ * A registered symbol, so that a second copy of this package (ESM and CommonJS) finds the state of the first. The
+ * number goes up when the state changes in a way that another version would not understand.
  */
 const STATE = Symbol.for("portcullis.state@1");
 
@@ -35,7 +35,7 @@ const BITS: Readonly<Record<LayerId, number>> = {
   "principal-rate-limit": 512,
 };
 
-/** One count that a request was entered in, and those before it. */
+/** One count that includes the request, linked to those before it. */
 export interface CountedIn {
   readonly store: object;
   readonly name: string;
@@ -47,33 +47,33 @@ export interface CountedIn {
   readonly next: CountedIn | undefined;
 }
 
-/** What `req.session` stands for. */
+/** Provides the value of `req.session`. */
 export interface SessionOfRequest {
   read(): unknown;
   assign(value: unknown): void;
 }
 
-/** What the layers know of one request. */
+/** The state that the layers share for one request. */
 export class RequestState implements StoreCaller {
-  /** Of the layer that has the request at the moment, or had it last: it announces what is refused. */
+  /** The runtime of the layer that handles the request now, or did so last; it announces refusals. */
   runtime: Runtime;
-  /** Which credential kinds were presented, whether or not they proved valid. */
+  /** The kind of credential that was presented, whether or not it proved valid. */
   presented: "api-key" | "jwt" | undefined;
-  /** The service whose key proved the principal: no other service takes its word for it. */
+  /** The service whose key authenticated the caller: no other service relies on it. */
   keyService: object | undefined;
-  /** The manager whose access token proved the principal. */
+  /** The manager whose access token authenticated the caller. */
   tokenManager: object | undefined;
-  /** Limits this request has met and is not counted in yet; no refusal and no costly work before they agree. */
+  /** Limits that have not counted this request yet; they are checked before any refusal and any costly work. */
   limits: PendingLimits | undefined;
-  /** What this request has been counted in: a limit met again counts no more. */
+  /** The counts that include this request: a limit that it meets again does not count it twice. */
   counted: CountedIn | undefined;
-  /** The session bound to it. */
+  /** The session of this request. */
   session: SessionOfRequest | undefined;
-  /** The id of the credential that is looked up, for the stores. */
+  /** The id of the credential whose record is looked up; the stores use it. */
   credential: string | undefined;
-  /** The servers whose stores this request has waited for in vain. */
+  /** The servers whose stores did not answer this request in time. */
   waits: Wait[] | undefined;
-  /** Whether a credential has been proved: the answer is for its caller alone. */
+  /** Whether the caller is authenticated: the response is then for that caller only. */
   isPrivate = false;
   #ran = 0;
   #res: Response | undefined;
@@ -86,7 +86,7 @@ export class RequestState implements StoreCaller {
     this.runtime = runtime;
   }
 
-  /** Where the layers put headers of the response. */
+  /** The buffer for the headers that the layers add to the response. */
   headersOf(res: Response): HeaderBuffer {
     if (this.#headers === undefined || this.#res !== res) {
       this.#res = res;
@@ -95,7 +95,7 @@ export class RequestState implements StoreCaller {
     return this.#headers;
   }
 
-  /** Keeps headers back until the layers are done with the request, where nobody has given the response any. */
+  /** Buffers headers until the layers have finished with the request, unless the response has headers already. */
   holdHeaders(res: Response): HeaderBuffer {
     if (this.#headers === undefined && res.getHeaderNames().length === 0) {
       this.#res = res;
@@ -104,12 +104,13 @@ export class RequestState implements StoreCaller {
     return this.headersOf(res);
   }
 
-  /** The client's normalised address, worked out once per request. */
+  /** The client's normalised address, computed once per request. */
   address(req: Request): string {
     if (this.#address === undefined) {
       let { ip } = req;
       if (ip === "") {
-        // Behind a load balancer serverless-express sets an empty `ip`, which hides what Express reads from X-Forwarded-For.
+        // Behind a load balancer, serverless-express sets an empty `ip`, which hides what Express reads from
+        // X-Forwarded-For.
         delete (req as { ip?: string }).ip;
         ({ ip } = req);
       }
@@ -120,25 +121,25 @@ export class RequestState implements StoreCaller {
     return this.#address;
   }
 
-  /** That address, where it has been worked out. */
+  /** That address, if it has been computed. */
   get client(): string | undefined {
     return this.#address;
   }
 
-  /** Whether that address is another than the peer's of this connection: a proxy that the app trusts has named it. */
+  /** Whether that address differs from the peer address of this connection: a trusted proxy has named it. */
   isForwarded(req: Request): boolean {
     this.address(req);
     return this.#forwarded;
   }
 
-  /** Whether the app that has the request now takes another client for its sender than the one that was asked first. */
+  /** Whether the current app computes a different client address than the app that computed it first. */
   isAddressedOtherwise(req: Request): boolean {
     return this.#address !== undefined && addressOf(req.ip, req.socket.remoteAddress) !== this.#address;
   }
 
   /**
-   * Whether `events` hears this of the request for the first time: what a request that goes on meets twice, the layer of an app
-   * and of one mounted in it or one factory's handler mounted twice, is announced once.
+   * Whether this request causes this event on `events` for the first time. It may do so twice, in the layers of an
+   * outer and a mounted app or in a handler that is mounted twice, but the event is announced once.
    */
   isNews(events: object, what: string): boolean {
     if (this.#announced?.some((known) => known[0] === events && known[1] === what) === true) return false;
@@ -150,26 +151,26 @@ export class RequestState implements StoreCaller {
     this.#ran |= BITS[layer];
   }
 
-  /** Whether that protection ran on this request: guards ask, because "nothing ran" is never "anonymous". */
+  /** Whether that protection ran on this request. Guards ask, because "nothing ran" must not mean "anonymous". */
   hasRun(layer: LayerId): boolean {
     return (this.#ran & BITS[layer]) !== 0;
   }
 }
 
-/** For a request that no part with a runtime has seen. */
+/** The runtime of requests that no component with its own runtime has handled. */
 const standaloneRuntime = createRuntime();
 
-/** The state of a request, made on first use. */
+/** The state of a request, created on first use. */
 export function stateOf(req: Request): RequestState {
   return ((req as Request & Carrier)[STATE] ??= new RequestState(standaloneRuntime));
 }
 
-/** The state of a request, where one has begun. */
+/** The state of a request, if it has one. */
 export function stateIn(req: object): RequestState | undefined {
   return (req as Carrier)[STATE];
 }
 
-/** The state of a request that a part of `runtime` has now: its refusals are announced there. */
+/** The state of a request that a component of `runtime` handles now: `runtime` announces its refusals. */
 export function beginState(req: Request, runtime: Runtime): RequestState {
   const state = ((req as Request & Carrier)[STATE] ??= new RequestState(runtime));
   state.runtime = runtime;
@@ -177,9 +178,9 @@ export function beginState(req: Request, runtime: Runtime): RequestState {
 }
 
 /**
- * The client's address, for keys of limits and for logs: by the app's `trust proxy` setting, in one spelling (no port, brackets or
- * zone; IPv4 that is mapped or translated into IPv6 as IPv4). `"unknown"` when there is none. In the key of a limit an IPv6
- * address counts by its subnet (`ipv6Subnet`).
+ * The client's address, for keys of limits and for logs. It follows the app's `trust proxy` setting and has one
+ * spelling (no port, brackets or zone; IPv4 that is mapped or translated into IPv6 as IPv4). `"unknown"` when there
+ * is none. In the key of a limit, an IPv6 address counts by its subnet (`ipv6Subnet`).
  *
  *     security.rateLimit({ name: "search", limit: 10, key: (req) => `${clientAddress(req)} ${req.params.index}` })
  *

@@ -4,7 +4,10 @@ import { ProtectedResources } from "./protected-resources.js";
 import type { OnRefusal } from "./response/problem.js";
 import { SetupError } from "./setup-error.js";
 
-/** What every layer is given: time, events, and the answers the app chose. One per `applySecurity`, or per factory used alone. */
+/**
+ * What every layer receives: clock, events, and the refusal handler of the app. There is one per `applySecurity`, or
+ * per factory used alone.
+ */
 export interface Runtime {
   readonly clock: Clock;
   readonly events: SecurityEvents;
@@ -15,9 +18,9 @@ export interface Runtime {
   readonly resources: ProtectedResources;
 }
 
-/** What a part used alone may be given: the last argument of its factory. */
+/** Dependencies of a component used without `applySecurity`: the last argument of its factory. */
 export interface PartDependencies {
-  /** Where its events go: a `SecurityEvents`, also one that several parts share. */
+  /** Receives its events: a `SecurityEvents`, which several components may share. */
   readonly events?: SecurityEvents | undefined;
   /** The time, for tests. Default: the machine's. */
   readonly clock?: Clock | undefined;
@@ -26,12 +29,11 @@ export interface PartDependencies {
 }
 
 /**
- * The runtime of a part used alone.
+ * The runtime of a component used without `applySecurity`.
  *
- * @param deps a runtime is taken as it is
- * @param base what holds where `deps` says nothing: the runtime of the service the part works for
- * @throws SetupError when `events` is no `SecurityEvents`
- * @throws TypeError when `deps` is one itself
+ * @param deps a runtime is returned unchanged
+ * @param base supplies what `deps` does not: the runtime of the service that the component works for
+ * @throws SetupError when `events` is not a `SecurityEvents`, or `deps` itself is one
  */
 export function partRuntime(deps: PartDependencies | Runtime = {}, base?: Runtime): Runtime {
   if ("resources" in deps) return deps;

@@ -1,4 +1,4 @@
-/** True when holding `granted` means holding `wanted`: the same scope, or a prefix ending in `:*`. */
+/** True when `granted` includes `wanted`: the same scope, or a prefix ending in `:*`. */
 export function scopeCovers(granted: string, wanted: string): boolean {
   if (granted === wanted) return true;
   return granted.endsWith(":*") && wanted.length > granted.length - 1 && wanted.startsWith(granted.slice(0, -1));

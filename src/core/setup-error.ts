@@ -1,6 +1,9 @@
 import { PortcullisError } from "./portcullis-error.js";
 
-/** The library is wired wrongly: mounted after routes, twice, or a service used that is not configured. */
+/**
+ * The library is set up incorrectly: it is mounted after routes or twice, or the app uses a service that is not
+ * configured.
+ */
 export class SetupError extends PortcullisError {
   readonly code = "PORTCULLIS_SETUP";
 

@@ -2,12 +2,15 @@ import type { Principal } from "./principal.js";
 
 const ENDS = new WeakMap<Principal, number>();
 
-/** Notes when the token ends that proved `principal`. */
+/** Records when the token that authenticated `principal` expires. */
 export function noteTokenEnd(principal: Principal, endsAt: number): void {
   ENDS.set(principal, endsAt);
 }
 
-/** When the token ends that proved `principal`, in milliseconds since the epoch; `undefined` when no token of ours did. */
+/**
+ * When the token that authenticated `principal` expires, in milliseconds since the epoch; `undefined` when it was not
+ * one of our tokens.
+ */
 export function tokenEndOf(principal: Principal): number | undefined {
   return ENDS.get(principal);
 }

@@ -5,8 +5,8 @@ import { TokenError } from "../jwt/errors.js";
 import { SetupError } from "../core/setup-error.js";
 
 /**
- * What both generations of the MCP SDK call `AuthInfo`. `token` is the credential itself, because the SDK wants it there:
- * do not log this object.
+ * What both generations of the MCP SDK call `AuthInfo`. `token` is the credential itself, because the SDK requires it
+ * there: do not log this object.
  */
 export interface McpAuthInfo {
   /** The credential itself. */
@@ -17,15 +17,15 @@ export interface McpAuthInfo {
   scopes: string[];
   /** Seconds since the epoch. The SDK refuses a token without it. */
   expiresAt: number;
-  /** The resource the token was made for (RFC 8707), which the SDK compares when told `expectedResource`. */
+  /** The resource the token was made for (RFC 8707), which the SDK compares with `expectedResource` if that is set. */
   resource: URL;
-  /** What the SDK has no place for. */
+  /** Data for which the SDK has no field. */
   extra: { kind: "api-key" | "jwt"; subject: string; credentialId: string; roles: string[] };
 }
 
-/** What the SDK's `requireBearerAuth({ verifier })` takes. */
+/** The verifier that the SDK's `requireBearerAuth({ verifier })` expects. */
 export interface McpVerifier {
-  /** Verifies a Bearer credential; throws what `invalidToken` makes when it is not good. */
+  /** Verifies a Bearer credential; throws the error that `invalidToken` creates when it is not valid. */
   verifyAccessToken(token: string): Promise<McpAuthInfo>;
   /** The URL of the resource's metadata document, for `requireBearerAuth({ resourceMetadataUrl })`. */
   readonly resourceMetadataUrl: string;
@@ -40,26 +40,27 @@ export interface McpVerifierSettings {
   /** The canonical URL of the MCP server. */
   readonly resource: string | URL;
   /**
-   * Where the app serves the resource, as the app sees it: needed when a proxy in front changes the path. The path of `resource`
-   * by default.
+   * Where the app serves the resource, as the app sees it: needed when a proxy in front changes the path. The path of
+   * `resource` by default.
    */
   readonly path?: string;
   /**
-   * The URL of the resource's metadata document (RFC 9728), which every refusal names. By default the well-known URL of `resource`:
+   * The URL of the resource's metadata document (RFC 9728), which every refusal names. By default the well-known URL
+   * of `resource`:
    * `https://mcp.example.com/.well-known/oauth-protected-resource/mcp` for `https://mcp.example.com/mcp`.
    */
   readonly resourceMetadataUrl?: string | URL;
   /**
-   * Makes the error the SDK answers 401 to. Version 1: `(m) => new InvalidTokenError(m)`; version 2:
-   * `(m) => new OAuthError(OAuthErrorCode.InvalidToken, m)`. Any other error would become a 500, at which a client never
-   * asks for a new token.
+   * Creates the error to which the SDK answers 401. Version 1: `(m) => new InvalidTokenError(m)`; version 2:
+   * `(m) => new OAuthError(OAuthErrorCode.InvalidToken, m)`. Any other error would become a 500, after which a client
+   * never asks for a new token.
    */
   readonly invalidToken: (message: string) => Error;
 }
 
 /**
- * An API key could not be verified now: its store does not answer, too many hashes are waiting, or a limit is used up. The SDK
- * answers 500, and the client keeps its key.
+ * An API key could not be verified now: its store does not answer, too many hashes are waiting, or a limit is used
+ * up. The SDK answers 500, and the client keeps its key.
  */
 export class VerificationUnavailableError extends PortcullisError {
   readonly code = "verification-unavailable";
@@ -70,9 +71,12 @@ export class VerificationUnavailableError extends PortcullisError {
   }
 }
 
-/** How long the SDK may take an API key that does not expire for good, in seconds: it asks again with every request. */
+/** How long the SDK may accept an API key that does not expire, in seconds: it asks again with every request. */
 const KEY_GOOD_FOR_SECONDS = 60;
-/** Failures after which the same key may be good: the SDK answers 500, and the client keeps its key. The layers answer 429 and 503. */
+/**
+ * Failures after which the same key may still be valid: the SDK answers 500, and the client keeps its key. The layers
+ * answer 429 and 503.
+ */
 const NOT_THE_KEYS_FAULT: ReadonlySet<string> = new Set([
   "store-unavailable",
   "busy",
@@ -82,13 +86,13 @@ const NOT_THE_KEYS_FAULT: ReadonlySet<string> = new Set([
 const REFUSAL = "The token is not valid.";
 
 /**
- * An OAuth token verifier for an MCP server: API keys and our access tokens as Bearer credentials, with the audience always
- * checked (MCP authorization, "Token Handling": a server must accept only tokens made for it). A credential that a layer has
- * verified on the same request is neither verified nor counted again, and the layers' refusals under the path of the resource
- * name its metadata document.
+ * An OAuth token verifier for an MCP server. It accepts API keys and our access tokens as Bearer credentials, and
+ * always checks the audience (MCP authorization, "Token Handling": a server must accept only tokens made for it). A
+ * credential that a layer has verified on the same request is neither verified nor counted again, and the layers'
+ * refusals under the path of the resource name its metadata document.
  *
- * @throws SetupError when neither `jwt` nor `apiKeys` is given, an option is not of its form, or the tokens are not made for
- * `resource`
+ * @throws SetupError when neither `jwt` nor `apiKeys` is given, an option is malformed, or the tokens are not made
+ * for `resource`
  *
  * @example
  * ```ts
@@ -124,7 +128,7 @@ export function mcpVerifier({
   async function byKey(service: ApiKeyService, key: string): Promise<McpAuthInfo> {
     const kept = service.runtime.resources.verdictOf(service.verifier, key);
     const result = kept ?? (await service.verify(key));
-    // A layer that only reports has let a key over its limit pass.
+    // A layer in report mode accepts a key that is over its limit.
     const principal = result.ok ? result.principal : kept?.principal;
     if (principal === undefined)
       throw !result.ok && NOT_THE_KEYS_FAULT.has(result.reason)
@@ -146,7 +150,7 @@ export function mcpVerifier({
   async function byToken(manager: JwtManager, token: string): Promise<McpAuthInfo> {
     const verdict =
       manager.runtime.resources.verdictOf(manager.verifier, token) ?? (await manager.verifier.check(token));
-    // A store that is down is no reason to tell the client that its token is bad.
+    // An unavailable store does not mean that the client's token is invalid.
     if (!verdict.ok) throw verdict.code === "store-unavailable" ? new TokenError(verdict.code) : invalidToken(REFUSAL);
     const { claims } = verdict;
     if (![claims.aud].flat().some((audience) => sameResource(audience, url))) throw invalidToken(REFUSAL);
@@ -170,7 +174,7 @@ export function mcpVerifier({
   };
 }
 
-/** @throws SetupError when the text is no absolute URL of the web */
+/** @throws SetupError when the text is not an absolute http or https URL */
 function urlOf(option: string, text: string | URL): URL {
   if (!/^https?:/i.test(String(text)) || !URL.canParse(String(text)))
     throw new SetupError(`mcpVerifier takes an absolute URL as ${option}: ${option}: "https://mcp.example.com/…".`);
@@ -182,7 +186,7 @@ function wellKnownUrl({ pathname, search, origin }: URL): string {
   return `${origin}/.well-known/oauth-protected-resource${pathname === "/" ? "" : pathname}${search}`;
 }
 
-/** The SDK's own comparison: the same URL, a fragment and one trailing slash aside. */
+/** Compares as the SDK does: the same URL, apart from a fragment and one trailing slash. */
 function sameResource(audience: string, resource: URL): boolean {
   const bare = (text: string): string => text.replace(/#.*$/s, "").replace(/\/$/, "");
   return bare(audience) === bare(resource.href);

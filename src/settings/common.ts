@@ -31,7 +31,7 @@ export const addressRangeSchema = z.string().superRefine((text, context) => {
   });
 });
 
-/** The id of a principal: text, or a safe integer, which is taken as decimal text. */
+/** The id of a principal: text, or a safe integer, which becomes decimal text. */
 export const principalIdSchema = z.preprocess(
   idText,
   z.string().refine(isPrincipalId, `Not an id: ${ID_FORM}`),
@@ -43,10 +43,10 @@ export const scopeSchema = z.string().refine(isScope, `Not a scope: ${SCOPE_FORM
 /** One role (`admin`, `billing:viewer`). */
 export const roleSchema = z.string().refine(isRole, `Not a role: ${ROLE_FORM}`);
 
-/** What Express and glob patterns have and a path that is requested literally has not: `*`, `{…}`, `\\`, `/:id`. */
+/** Syntax of Express and glob patterns that a literal path does not contain: `*`, `{…}`, `\\`, `/:id`. */
 const PATTERN = /[*{}\\]|\/:[A-Za-z_]/;
 
-/** A path on which a check is left out: exact, absolute, without query. */
+/** A path that a check exempts: exact, absolute, without query. */
 export const exemptPathSchema = z.string().superRefine((text, context) => {
   if (PATTERN.test(text)) {
     addIssue(context, {

@@ -1,6 +1,6 @@
 import { PortcullisError } from "../core/portcullis-error.js";
 
-/** Every code a `SettingsIssue` can have; `src/settings/README.md` explains each, and a test holds the two together. */
+/** Every code a `SettingsIssue` can have; `src/settings/README.md` explains each, and a test compares the two. */
 export const SETTINGS_CODES = [
   "unknown-setting",
   "wrong-type",
@@ -15,7 +15,7 @@ export const SETTINGS_CODES = [
 /** What kind of mistake a `SettingsIssue` is; src/settings/README.md explains each code. */
 export type SettingsCode = (typeof SETTINGS_CODES)[number];
 
-/** One thing wrong with the settings. Never holds a secret or its value. */
+/** One problem in the settings. It never contains a secret or its value. */
 export interface SettingsIssue {
   /** What kind of mistake it is. */
   readonly code: SettingsCode;

@@ -6,7 +6,7 @@ import { SetupError } from "../core/setup-error.js";
 
 /**
  * A strict object: unknown keys are issues, each with the nearest known key. Every settings object at every depth is
- * made by this.
+ * built with it.
  */
 export function settingsObject<const Shape extends z.ZodRawShape>(shape: Shape): z.ZodObject<Shape, z.core.$strict> {
   const known = Object.keys(shape);
@@ -36,8 +36,8 @@ const NOT_TRUE = z.unknown().superRefine((_value, context) =>
 );
 
 /**
- * A union whose branch is chosen by looking at the value, so that the issues are those of the branch meant (zod's own
- * union reports every branch's).
+ * A union that selects its branch by the value, so that the issues are those of the intended branch (zod's own union
+ * reports those of every branch).
  */
 export function selectSchema<Input, Output>(choose: (value: unknown) => z.ZodType): z.ZodType<Output, Input> {
   return z.unknown().transform((value, context) => {
@@ -48,7 +48,7 @@ export function selectSchema<Input, Output>(choose: (value: unknown) => z.ZodTyp
   }) as unknown as z.ZodType<Output, Input>;
 }
 
-/** Adds an issue of ours to a refinement: code, place, what is wrong, what to do. */
+/** Adds one of our issues to a refinement: code, path, message and remedy. */
 export function addIssue(
   context: z.core.$RefinementCtx,
   issue: { code: SettingsCode; path?: readonly (string | number)[]; message: string; remedy: string },
@@ -62,7 +62,7 @@ export function addIssue(
 }
 
 /**
- * `app.use(rateLimiter)` hands the factory each request in place of its settings.
+ * `app.use(rateLimiter)` calls the factory with each request instead of its settings.
  *
  * @throws SetupError when the settings are a request or a response
  */
@@ -77,7 +77,7 @@ export function refuseRequest(settings: unknown): void {
  * Parses settings of one layer or of all.
  *
  * @throws SettingsError listing every issue
- * @throws SetupError when they are a request: the factory was mounted uncalled
+ * @throws SetupError when they are a request: the factory was mounted without being called
  */
 export function parse<Schema extends z.ZodType>(
   schema: Schema,
@@ -90,7 +90,10 @@ export function parse<Schema extends z.ZodType>(
   return result.data;
 }
 
-/** What the app wrote is read while it is checked, and a getter or a proxy of the app may throw: that is an issue too, with its error as the cause. */
+/**
+ * Reads and checks a setting. A getter or a proxy of the app may throw meanwhile: that is an issue too, with its
+ * error as the cause.
+ */
 export function checked<Schema extends z.ZodType>(
   schema: Schema,
   read: () => unknown,
@@ -114,7 +117,7 @@ export function checked<Schema extends z.ZodType>(
   }
 }
 
-/** zod's issues as ours, under the path `at`. */
+/** Converts zod's issues to ours, under the path `at`. */
 export function issuesOf(error: z.ZodError, at: readonly PropertyKey[]): SettingsIssue[] {
   return error.issues.flatMap((issue) => settingsIssues(issue, at));
 }
@@ -179,7 +182,7 @@ export function pathText(path: readonly PropertyKey[]): string {
   return text;
 }
 
-/** A key can be any text: what of it is printable, so that an error forges no line of a log. */
+/** Keys are untrusted: non-printable characters are replaced to prevent log injection. */
 function shownKey(key: PropertyKey): string {
   return key === ""
     ? '""'
@@ -190,7 +193,7 @@ function shownKey(key: PropertyKey): string {
 
 function unknownKeyMessage(key: string, known: readonly string[]): string {
   const near = nearest(key, known);
-  // A key can be any text; one long or strange is not repeated.
+  // Keys are untrusted: a long or unusual one is not repeated.
   const shown = /^[\w.-]{1,64}$/.test(key) ? `"${key}"` : "with this name";
   const hint = near === undefined ? `Known: ${known.join(", ")}.` : `Did you mean "${near}"?`;
   return `There is no setting ${shown}. ${hint}`;

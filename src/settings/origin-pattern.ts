@@ -11,7 +11,9 @@ export interface OriginPatternProblem {
   readonly remedy: string;
 }
 
-/** Schemes that no browser puts before `://` in an Origin field: such pages have the origin `null`, or are no pages. */
+/**
+ * Schemes that no browser sends before `://` in an Origin field: such pages have the origin `null`, or do not exist.
+ */
 const PAGELESS = new Set(["about", "blob", "data", "file", "ftp", "javascript", "ws", "wss"]);
 
 /** What is wrong with an entry, or `undefined` when it is an origin or a wildcard that can be trusted. */
@@ -105,7 +107,7 @@ function shapeProblem(text: string): { message: string; remedy: string } {
   return { message: "This is not an origin as a browser sends it.", remedy };
 }
 
-/** What the browser sends for a URL: the remedy, when the text is one. Never repeats userinfo, path or query. */
+/** The remedy for a URL: the origin that a browser sends for it. Never repeats userinfo, path or query. */
 function suggestion(text: string): string {
   const origin = URL.canParse(text) ? new URL(text).origin : "null";
   return parseOriginPattern(origin) === undefined

@@ -3,14 +3,17 @@ import { z } from "zod";
 import { Secret } from "../core/secret.js";
 import { addIssue, selectSchema } from "./object.js";
 
-/** RFC 7518 section 3.2 asks for a key of at least the hash's size; HKDF's input is held to the same. */
+/** RFC 7518 section 3.2 requires a key of at least the hash's size; the same minimum applies to HKDF's input. */
 export const MIN_SECRET_BYTES = 32;
 
-/** Words short enough to turn up in random base64 by chance must stand alone or be long: one secret in 13 000 held `todo` or `xxxx`. */
+/**
+ * Short words occur in random base64 by chance (one secret in 13 000 contained `todo` or `xxxx`), so they must stand
+ * alone or be longer.
+ */
 const PLACEHOLDER =
   /change[-_ ]?me|changeit|secret[-_ ]?key|your[-_ ]?secret|my[-_ ]?secret|super[-_ ]?secret|placeholder|example|insecure|default|password|replace[-_ ]?(me|this)|keyboard ?cat|not[-_ ]?secret|(?<![a-z0-9])todo(?![a-z0-9])|x{8}/i;
 
-/** Why a secret is too weak to sign with, or `undefined` when nothing speaks against it. */
+/** Why a secret is too weak to sign with, or `undefined` when it is strong enough. */
 export function secretWeakness(secret: string): "empty" | "too-short" | "placeholder" | "low-entropy" | undefined {
   if (secret === "") return "empty";
   if (Buffer.byteLength(secret) < MIN_SECRET_BYTES) return "too-short";
@@ -19,7 +22,7 @@ export function secretWeakness(secret: string): "empty" | "too-short" | "placeho
   return undefined;
 }
 
-/** Shannon entropy of the characters times their number: an upper bound of what the text can hold. */
+/** Shannon entropy of the characters times their number: an upper bound of the entropy of the text. */
 function shannonBits(text: string): number {
   const counts = new Map<string, number>();
   for (const char of text) counts.set(char, (counts.get(char) ?? 0) + 1);
@@ -28,7 +31,7 @@ function shannonBits(text: string): number {
   return bits;
 }
 
-/** The same short piece over and over ("abcabcabc…"), or a run of the alphabet or digits. */
+/** Whether the text repeats a short piece ("abcabcabc…"), or is a run of the alphabet or digits. */
 function isRepetition(text: string): boolean {
   for (let size = 1; size <= text.length / 2; size += 1) {
     if (
@@ -54,7 +57,9 @@ const WEAKNESS_MESSAGES = {
 
 const REMEDY = "Make one with: node -p \"require('node:crypto').randomBytes(32).toString('base64url')\"";
 
-/** One secret: a string or a `Secret`, held to `weakness`, kept as a `Secret` so that it cannot be printed. */
+/**
+ * One secret: a string or a `Secret`, checked by `secretWeakness`, stored as a `Secret` so that it cannot be printed.
+ */
 export const secretSchema: z.ZodType<Secret, string | Secret> = z
   .union([z.string(), z.instanceof(Secret)], { error: "Invalid input: expected a string" })
   .transform((value) => (typeof value === "string" ? new Secret(value) : value))
@@ -78,7 +83,7 @@ const formerSecretSchema: z.ZodType<Secret, string | Secret> = z
   })
   .transform((value) => (typeof value === "string" ? new Secret(value) : value));
 
-/** Secrets of another program, which only verify what it has signed: of any length, one or a list. */
+/** One or several secrets of another program, of any length. They only verify what that program has signed. */
 export const formerSecretRingSchema: z.ZodType<readonly Secret[], string | Secret | readonly (string | Secret)[]> =
   selectSchema((value) =>
     Array.isArray(value)
@@ -94,7 +99,7 @@ export function deriveKey(secret: Secret, purpose: SecretPurpose): KeyObject {
   return createSecretKey(deriveBytes(secret, purpose));
 }
 
-/** The same as `deriveKey`, as bytes, for packages that take no KeyObject. */
+/** The same as `deriveKey`, as bytes, for packages that do not accept a KeyObject. */
 export function deriveBytes(secret: Secret, purpose: SecretPurpose): Buffer {
   return Buffer.from(hkdfSync("sha256", secret.reveal(), Buffer.alloc(0), `portcullis/v1/${purpose}`, 32));
 }

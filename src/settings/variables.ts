@@ -2,7 +2,7 @@ import { Secret } from "../core/secret.js";
 import { SettingsError } from "./errors.js";
 import { SetupError } from "../core/setup-error.js";
 
-/** Variables that name a server, and what `settingsFromEnv` has read from them last. */
+/** Variables that name a server, with the value that `settingsFromEnv` last read from each. */
 const read = new Map<string, Secret>();
 
 export type ServerVariable = "DATABASE_URL" | "REDIS_URL";
@@ -12,15 +12,15 @@ export function rememberVariable(name: ServerVariable, url: string): void {
   read.set(name, new Secret(url));
 }
 
-/** The name, when this setting is the URL that `settingsFromEnv` read from that variable. */
+/** The name of the variable, when this setting is the URL that `settingsFromEnv` read from it. */
 export function variableOf(name: ServerVariable, setting: unknown): ServerVariable | undefined {
   return setting instanceof Secret && read.get(name)?.reveal() === setting.reveal() ? name : undefined;
 }
 
 /**
- * Opens what a setting names.
+ * Opens the server that a setting names.
  *
- * @param variable where the setting came from, if from the environment
+ * @param variable the environment variable that the setting came from, if any
  * @throws SettingsError with the variable as its path, when `open` throws one
  */
 export function openNamed<T>(variable: ServerVariable | undefined, open: () => T): T {
@@ -36,7 +36,7 @@ export function openNamed<T>(variable: ServerVariable | undefined, open: () => T
 }
 
 /**
- * Waits until what a setting names is open.
+ * Waits until the server that a setting names is open.
  *
  * @throws SetupError (rejects) whose message begins with the variable, when `ready` rejects
  */

@@ -21,12 +21,15 @@ export function addressRangeProblem(text: string): AddressRangeProblem | undefin
 const MAPPED_PREFIX = 96;
 const MAPPED = 0xffffn;
 
-/** A zone, a dotted quad, or a prefix under which IPv4 addresses are: maybe not as `normaliseAddress` gives it. */
+/**
+ * Matches addresses that `normaliseAddress` may spell differently: a zone, a dotted quad, or a prefix that contains
+ * IPv4.
+ */
 const MAYBE_NOT_NORMAL = /[%.]|^(?:0*:|0*64:ff9b:)/i;
 
 /**
- * Which addresses are on a list of addresses and CIDR ranges. Built once. A look-up asks once for each prefix length in use,
- * however many ranges there are; `net.BlockList` goes through them one by one before Node 24.
+ * A list of addresses and CIDR ranges. Built once. A look-up checks each prefix length in use once, however many
+ * ranges there are; before Node 24, `net.BlockList` checks the ranges one by one.
  */
 export class AddressList {
   readonly #exact = new Set<string>();
@@ -34,7 +37,7 @@ export class AddressList {
   readonly #ipv4 = new Map<number, Set<number>>();
   readonly #ipv6 = new Map<number, Set<bigint>>();
 
-  /** @throws RangeError when an entry is neither an address nor a CIDR range; check with `addressRangeProblem` first. */
+  /** @throws RangeError when an entry is neither an address nor a CIDR range; first check with `addressRangeProblem` */
   constructor(entries: readonly string[]) {
     for (const entry of entries) {
       if (addressRangeProblem(entry) !== undefined) throw new RangeError("not an address or CIDR range");
@@ -44,7 +47,7 @@ export class AddressList {
     }
   }
 
-  /** Takes any notation of an address; the one of `normaliseAddress` is the fastest. */
+  /** Accepts any notation of an address; that of `normaliseAddress` is the fastest. */
   has(address: string): boolean {
     if (this.#exact.has(address)) return true;
     if (this.#ipv4.size === 0 && this.#ipv6.size === 0) return false;
@@ -66,12 +69,14 @@ export class AddressList {
     const parsed = ipaddr.parse(readableIPv6(address)) as ipaddr.IPv6;
     const value = ipv6Value(parsed.toNormalizedString());
     add(this.#ipv6, prefix, ipv6Bits(value, prefix));
-    // A range of translated addresses counts as its range of IPv4; the whole of a translator's prefix does not: that is everybody.
+    // A range of translated addresses also counts as its IPv4 range. The whole prefix of a translator does not: it
+    // contains every IPv4 client.
     if (prefix > MAPPED_PREFIX && isTranslated(parsed.parts)) {
       add(this.#ipv4, prefix - MAPPED_PREFIX, ipv4Bits(Number(value & 0xffffffffn), prefix - MAPPED_PREFIX));
       return;
     }
-    // IPv4 addresses are looked up as such, so a range of IPv6 that has some of them counts as the range of IPv4 it has.
+    // IPv4 addresses are looked up as IPv4, so an IPv6 range that contains some of them also counts as their IPv4
+    // range.
     const shared = Math.min(prefix, MAPPED_PREFIX);
     if (ipv6Bits(value, shared) !== ipv6Bits(MAPPED << 32n, shared)) return;
     const inIpv4 = Math.max(0, prefix - MAPPED_PREFIX);

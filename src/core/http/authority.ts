@@ -2,30 +2,30 @@ import type { IncomingMessage } from "node:http";
 import { isIPv4, isIPv6 } from "node:net";
 import type { Request } from "express";
 
-/** Whom a request is for: the value of a Host field, taken apart. */
+/** The host that a request is for: the parsed value of a Host field. */
 export interface Authority {
-  /** Lower case, without a closing dot; an IPv6 address in its brackets and in canonical form (RFC 5952). */
+  /** Lower case, without a trailing dot; an IPv6 address in its brackets and in canonical form (RFC 5952). */
   readonly host: string;
   /** `undefined` when none was written. */
   readonly port: number | undefined;
 }
 
-/** Longest value looked at, in characters: the longest name DNS has (253), a closing dot, and `:65535`. */
+/** Maximum length of the value, in characters: the longest DNS name (253), a trailing dot, and `:65535`. */
 export const MAX_AUTHORITY_LENGTH = 253 + 1 + 6;
 
 const MAX_NAME_LENGTH = 253;
 const MAX_LABEL_LENGTH = 63;
 
 /**
- * Reads the value of a Host field (RFC 9112 section 3.2: `uri-host [ ":" port ]`), held to what names and addresses on
- * the network look like instead of all that RFC 3986 section 3.2.2 allows in a reg-name:
+ * Parses the value of a Host field (RFC 9112 section 3.2: `uri-host [ ":" port ]`). It accepts names and addresses as
+ * they occur on networks, not all that RFC 3986 section 3.2.2 allows in a reg-name:
  *
  * - names are labels of letters, digits, `-` and `_` (container networks use it), each at most 63, together 253;
  * - a name whose last label is a number must be a dotted IPv4 address: the URL standard reads `127.1`, `0x7f.1` and
  *   `2130706433` as addresses, and a host that two readers read differently is refused;
  * - IPv6 addresses stand in brackets and have no zone;
- * - a port is 1 to 65535 without leading zeros. An empty port (`host:`) is allowed by RFC 3986 section 3.2.3 and sent by
- *   no client, so it is refused.
+ * - a port is 1 to 65535 without leading zeros. RFC 3986 section 3.2.3 allows an empty port (`host:`), but no client
+ *   sends one, so it is refused.
  *
  * Anything else (userinfo, path, query, percent sign, comma, space, control byte, non-ASCII) is `undefined`. Linear in
  * the length, which is capped; never throws.
@@ -113,15 +113,15 @@ export function sameAuthority(a: Authority, b: Authority, scheme: string): boole
   return a.host === b.host && (a.port ?? usual) === (b.port ?? usual);
 }
 
-/** A request target (RFC 9112 section 3.2), taken apart as far as its path. */
+/** A request target (RFC 9112 section 3.2), parsed up to the end of its path. */
 export interface RequestTarget {
   /** Without query and fragment, nothing decoded; `*` for the asterisk-form. */
   readonly path: string;
-  /** Of the absolute-form alone: what names the host a second time. */
+  /** Only in the absolute-form, which names the host a second time. */
   readonly absolute: { readonly scheme: string; readonly authority: string } | undefined;
 }
 
-/** Reads a request target as it stood in the request line; `undefined` when it has none of the forms a server takes. */
+/** Parses the request target of the request line; `undefined` when it has none of the forms that a server accepts. */
 export function parseTarget(target: string): RequestTarget | undefined {
   if (target.startsWith("/") || target === "*")
     return { path: target.slice(0, endOfPath(target, 0)), absolute: undefined };
@@ -150,7 +150,9 @@ function endOfPath(target: string, from: number): number {
   return target.length;
 }
 
-/** The path a request was sent for, whatever router it has reached since: what lists of exempt paths are held against. */
+/**
+ * The path of the request line, whichever router handles the request now. Lists of exempt paths are compared with it.
+ */
 export function pathOf(req: Request): string | undefined {
   return parseTarget(req.originalUrl)?.path;
 }
@@ -158,8 +160,8 @@ export function pathOf(req: Request): string | undefined {
 const NO_LINES: readonly string[] = Object.freeze([]);
 
 /**
- * Every value a header field has in the request as sent. Node drops or joins duplicates; `rawHeaders` does not. Some
- * serverless adapters fill `headers` alone: a field without a line in `rawHeaders` has the values it has there.
+ * Every value of a header field in the request as sent. Node drops or joins duplicates; `rawHeaders` does not. Some
+ * serverless adapters fill only `headers`: a field without a line in `rawHeaders` takes its values from there.
  */
 export function headerLines(req: IncomingMessage, lowerCaseName: string): readonly string[] {
   const raw = (req.rawHeaders as readonly string[] | undefined) ?? NO_LINES;
@@ -175,8 +177,8 @@ export function headerLines(req: IncomingMessage, lowerCaseName: string): readon
 }
 
 /**
- * Every value that says whom a request is for: the Host lines, and over HTTP/2 `:authority`, which stands for Host
- * (RFC 9113 section 8.3.1) and may stand beside one that says the same.
+ * Every value that names the host of a request: the Host lines and, over HTTP/2, `:authority`, which replaces Host
+ * (RFC 9113 section 8.3.1) and may occur beside a Host line with the same value.
  */
 export function hostLines(req: Request): readonly string[] {
   const lines = headerLines(req, "host");
@@ -187,7 +189,7 @@ export function hostLines(req: Request): readonly string[] {
 
 /** Whether the peer of this connection is a proxy that the app's `trust proxy` setting trusts. */
 export function isFromTrustedProxy(req: Request): boolean {
-  // The compiled setting Express itself asks for `req.hostname` and `req.protocol`; the same in Express 4 and 5.
+  // The compiled setting that Express itself uses for `req.hostname` and `req.protocol`; the same in Express 4 and 5.
   const trusts: unknown = req.app?.get("trust proxy fn");
   return (
     typeof trusts === "function" &&

@@ -4,7 +4,7 @@ import { headerLines } from "./authority.js";
 const SPACE = 0x20;
 const TAB = 0x09;
 
-/** Longest credential looked at, in characters; a longer one is refused unread. */
+/** Maximum length of a credential, in characters; a longer one is refused without being read. */
 export const MAX_CREDENTIAL_LENGTH = 8192;
 
 /** The `Authorization` field of a request. */
@@ -16,14 +16,14 @@ export type Authorization =
       readonly kind: "credentials";
       /** In lower case: schemes are compared without case (RFC 9110 section 11.1). */
       readonly scheme: string;
-      /** What follows the scheme: possibly nothing, possibly several words. */
+      /** The text after the scheme: possibly empty, possibly several words. */
       readonly value: string;
     };
 
 const NONE: Authorization = Object.freeze({ kind: "none" });
 const REPEATED: Authorization = Object.freeze({ kind: "repeated" });
 
-/** Reads the credentials of a request (RFC 9110 section 11.6.2). Every part that needs them reads them here. */
+/** Reads the credentials of a request (RFC 9110 section 11.6.2). Every component reads them with this function. */
 export function readAuthorization(req: IncomingMessage): Authorization {
   const { authorization } = req.headers;
   if (authorization === undefined) return NONE;
@@ -31,8 +31,8 @@ export function readAuthorization(req: IncomingMessage): Authorization {
 }
 
 /**
- * Reads the value of one line: a scheme, and after at least one space what it takes (RFC 9110 section 11.4). After a tab, which
- * does not separate them (RFC 6750 section 2.1), nothing is read.
+ * Parses the value of one line: a scheme and, after at least one space, its credentials (RFC 9110 section 11.4). A
+ * tab does not separate the two (RFC 6750 section 2.1), so nothing after a tab is read.
  */
 export function parseAuthorization(text: string): Extract<Authorization, { kind: "credentials" }> {
   let end = 0;

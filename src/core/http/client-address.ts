@@ -3,9 +3,10 @@ import { ipKeyGenerator } from "express-rate-limit";
 import ipaddr from "ipaddr.js";
 
 /**
- * One spelling for one address: no port (some proxies write `IP:port`), no zone, no brackets, IPv4 within IPv6 (mapped,
- * translated, NAT64) as IPv4, IPv6 in canonical form. `undefined` when the text is no address. The bits decide, not the notation: `::ffff:1.2.3.4`,
- * `::ffff:102:304` and `1.2.3.4` are one client (GHSA-46wh-pxpv-q5gq).
+ * Converts an address to its only spelling: no port (some proxies write `IP:port`), no zone, no brackets, IPv4 within
+ * IPv6 (mapped, translated, NAT64) as IPv4, IPv6 in canonical form. `undefined` when the text is not an address. The
+ * bits decide, not the notation: `::ffff:1.2.3.4`, `::ffff:102:304` and `1.2.3.4` are one client
+ * (GHSA-46wh-pxpv-q5gq).
  */
 export function normaliseAddress(text: string | undefined): string | undefined {
   if (text === undefined || text.length > 64) return undefined;
@@ -20,8 +21,9 @@ export function normaliseAddress(text: string | undefined): string | undefined {
 }
 
 /**
- * Whether a translator wrote an IPv4 address into the last four bytes: 64:ff9b::/96 (RFC 6052), ::ffff:0:0:0/96 (RFC 2765), or
- * 64:ff9b:1::/48 (RFC 8215) where they are not empty. All IPv4 clients behind a translator would else be one IPv6 subnet.
+ * Whether a translator wrote an IPv4 address into the last four bytes: 64:ff9b::/96 (RFC 6052), ::ffff:0:0:0/96
+ * (RFC 2765), or 64:ff9b:1::/48 (RFC 8215) when those bytes are not zero. Otherwise all IPv4 clients behind a
+ * translator would be one IPv6 subnet.
  */
 export function isTranslated(parts: readonly number[]): boolean {
   const [a, b, c, d, e, f] = parts;
@@ -31,8 +33,9 @@ export function isTranslated(parts: readonly number[]): boolean {
 }
 
 /**
- * An IPv6 address as ipaddr.js reads it rightly: that package takes the deprecated `::1.2.3.4` (RFC 4291 section 2.5.5.1) for
- * `::ffff:1.2.3.4`, and so a stranger for an IPv4 client. The URL standard writes no dotted quads.
+ * An IPv6 address in a form that ipaddr.js parses correctly: that package parses the deprecated `::1.2.3.4` (RFC 4291
+ * section 2.5.5.1) as `::ffff:1.2.3.4`, and so mistakes another client for an IPv4 client. The URL standard writes no
+ * dotted quads.
  */
 export function readableIPv6(bare: string): string {
   return bare.includes(".") ? new URL(`http://[${bare}]`).hostname.slice(1, -1) : bare;
@@ -48,10 +51,10 @@ function stripPortAndZone(text: string): string {
 }
 
 /**
- * The address of the client by trusted data only, normalised.
+ * The client's normalised address, from trusted data only.
  *
- * @param ip Express's `req.ip`, which goes by the app's `trust proxy`
- * @param peer the socket's, for when what the proxy passed on is no address
+ * @param ip Express's `req.ip`, which follows the app's `trust proxy`
+ * @param peer the address of the socket, used when the proxy forwarded no valid address
  */
 export function addressOf(ip: string | undefined, peer: string | undefined): string {
   return normaliseAddress(ip) ?? normaliseAddress(peer) ?? "unknown";
@@ -62,8 +65,9 @@ const SIX_TO_FOUR = /^2002:/;
 const SIX_TO_FOUR_PREFIX = 48;
 
 /**
- * The key a limit counts an address under: IPv4 whole, IPv6 by its subnet, since one household owns a whole subnet and
- * may change address with every request; 6to4 by the /48 that its IPv4 address has.
+ * The key under which a limit counts an address. IPv4 counts as a whole address. IPv6 counts by its subnet, because
+ * one household owns a whole subnet and may change its address with every request. 6to4 counts by the /48 of its IPv4
+ * address.
  *
  * @param ipv6Subnet prefix length, 32–64
  */

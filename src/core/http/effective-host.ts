@@ -2,10 +2,10 @@ import type { Request } from "express";
 import { hostLines, isFromTrustedProxy } from "./authority.js";
 
 /**
- * Host and port as the client wrote them: X-Forwarded-Host (the first value) when the peer is a proxy the app trusts
- * (`trust proxy`), else the one Host line. `req.host` of Express 5 does the same, but that of Express 4 loses the port.
- * Behind the trusted-host layer only what `forwardedHost` lets through is left, and a forged page cannot send
- * X-Forwarded-Host without a preflight.
+ * Host and port as the client wrote them: the first value of X-Forwarded-Host when the peer is a proxy that the app
+ * trusts (`trust proxy`), otherwise the only Host line. `req.host` of Express 5 does the same, but that of Express 4
+ * loses the port. After the trusted-host layer, X-Forwarded-Host is present only if `forwardedHost` allows it, and a
+ * forged page cannot send it without a preflight.
  */
 export function effectiveHost(req: Request): string | undefined {
   const forwarded = forwardedValue(req, "x-forwarded-host");

@@ -2,10 +2,11 @@ import express, { type NextFunction, type Request, type RequestHandler, type Res
 import type { Refusal } from "../response/problem.js";
 import { refuse } from "../response/refuse.js";
 
-/** Bytes of a body at most: metadata of 4 KiB and full lists of scopes and addresses fit. */
+/** Maximum size of a body, in bytes: metadata of 4 KiB and full lists of scopes and addresses fit. */
 export const MAX_BODY_BYTES = 16_384;
 
-// Compressed bodies are refused: nothing this small needs them, and an inflated one is work before the limit is known.
+// Compressed bodies are refused: bodies this small do not need compression, and inflating one costs work before its
+// size is known.
 const parseJson = express.json({ limit: MAX_BODY_BYTES, strict: true, inflate: false });
 
 const UTF_8 = /^charset=(?:utf-8|"utf-8")$/;
@@ -25,7 +26,7 @@ function hasBody(req: Request): boolean {
 }
 
 /**
- * Reads a JSON body, or takes the one a parser of the app has read. The type is checked either way: what a form of
+ * Parses a JSON body, or uses the one that a parser of the app has read. The type is checked either way: a form that
  * another site can send must not become a key because the app also parses forms.
  */
 export function readJsonBody(source: string): RequestHandler {
@@ -56,8 +57,8 @@ export function bodyOf(req: Request): unknown {
 }
 
 /**
- * JSON in UTF-8, which is the only one there is between systems (RFC 8259 section 8.1). body-parser also decodes UTF-7, UTF-16
- * and UTF-32, in which a firewall that reads the body as UTF-8 sees another text than we do.
+ * Accepts JSON in UTF-8, the only encoding allowed between systems (RFC 8259 section 8.1). body-parser also decodes
+ * UTF-7, UTF-16 and UTF-32, in which a firewall that reads the body as UTF-8 sees a different text.
  */
 function isJson(contentType: string | undefined): boolean {
   if (contentType === undefined) return false;
@@ -68,7 +69,7 @@ function isJson(contentType: string | undefined): boolean {
   );
 }
 
-/** By body-parser's status; its messages name what was sent and are not passed on. */
+/** Chooses the refusal by body-parser's status. Its messages repeat what was sent, so they are not used. */
 function refusalOf(error: unknown): Refusal {
   const status = typeof error === "object" && error !== null && "status" in error ? error.status : undefined;
   if (status === 413) return TOO_LARGE;

@@ -5,11 +5,11 @@ export interface Origin {
   readonly scheme: string;
   /** Lower case; an IPv6 address in its brackets. */
   readonly host: string;
-  /** The port in force: 80 or 443 when none was written; 0 for another scheme without one. */
+  /** The effective port: 80 or 443 when none was written; 0 for another scheme without one. */
   readonly port: number;
 }
 
-/** Longest origin looked at, in characters: `https://` with the longest name DNS has and a port is 268. */
+/** Maximum length of an origin, in characters: `https://` with the longest DNS name and a port has 268. */
 export const MAX_ORIGIN_LENGTH = 320;
 
 const DEFAULT_PORTS: ReadonlyMap<string, number> = new Map([
@@ -21,12 +21,12 @@ const LABEL = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/;
 const PORT = /^[1-9]\d{0,4}$/;
 
 /**
- * Reads a serialised origin (RFC 6454 section 6.2) exactly as a browser writes it: lower case, no userinfo, path, query
- * or default port, one spelling per address. Whatever differs is no origin: `undefined`, and so is `null`. Linear, never
- * throws. `_` is taken in names (browsers send it, container networks use it), and one closing dot is kept: with it the
- * name is another origin. The host of a scheme other than http and https may be in capitals and is read in lower case:
- * WebKit writes it as the extension or app has it (Safari: `safari-web-extension://` and a UUID in capitals), Chromium in
- * lower case.
+ * Parses a serialised origin (RFC 6454 section 6.2) exactly as a browser writes it: lower case, no userinfo, path,
+ * query or default port, one spelling per address. Any other text, `null` included, is `undefined`. Linear, never
+ * throws. Names may contain `_` (browsers send it, container networks use it). One trailing dot is kept: with it the
+ * name is another origin. The host of a scheme other than http and https may be in capitals and is read in lower
+ * case: WebKit writes it as the extension or app has it (Safari: `safari-web-extension://` and a UUID in capitals),
+ * Chromium in lower case.
  */
 export function parseOrigin(text: string): Origin | undefined {
   if (text.length > MAX_ORIGIN_LENGTH) return undefined;
@@ -39,7 +39,7 @@ export function parseOrigin(text: string): Origin | undefined {
   const usual = DEFAULT_PORTS.get(scheme);
   const written = colon === -1 ? authority : authority.slice(0, colon);
   const host = usual === undefined ? inLowerCase(written) : written;
-  // Electron's apps have the origins app://- and app://. of a scheme of their own.
+  // Electron apps have the origins app://- and app://. of a custom scheme.
   if (!isHost(host) && (usual !== undefined || (host !== "-" && host !== "."))) return undefined;
   if (colon === -1) return { scheme, host, port: usual ?? 0 };
   const digits = authority.slice(colon + 1);
@@ -47,7 +47,7 @@ export function parseOrigin(text: string): Origin | undefined {
   return PORT.test(digits) && port <= 65535 && port !== usual ? { scheme, host, port } : undefined;
 }
 
-/** ASCII alone: `toLowerCase` makes a `k` of the Kelvin sign. */
+/** ASCII only: `toLowerCase` turns the Kelvin sign into `k`. */
 function inLowerCase(text: string): string {
   return text.replace(/[A-Z]+/g, (capitals) => capitals.toLowerCase());
 }
@@ -69,7 +69,10 @@ function isCanonicalIPv6(host: string): boolean {
   return new URL(`http://${host}`).hostname === host;
 }
 
-/** True for the machine itself, which no network lies before: `localhost`, names under it, 127.0.0.0/8 and `[::1]`. */
+/**
+ * True for the local machine, which is reached without a network: `localhost`, names under it, 127.0.0.0/8 and
+ * `[::1]`.
+ */
 export function isLoopbackHost(host: string): boolean {
   return (
     host === "localhost" || host.endsWith(".localhost") || host === "[::1]" || (host.startsWith("127.") && isIPv4(host))
@@ -81,7 +84,10 @@ export interface OriginPattern extends Origin {
   readonly subdomains: boolean;
 }
 
-/** Reads `https://app.example.com` or `https://*.example.com[:port]`, the scheme without case; `undefined` when it is neither. */
+/**
+ * Parses `https://app.example.com` or `https://*.example.com[:port]`, with the scheme in any case; `undefined` when
+ * it is neither.
+ */
 export function parseOriginPattern(entry: string): OriginPattern | undefined {
   const schemeEnd = entry.indexOf("://");
   const text = inLowerCase(entry.slice(0, schemeEnd + 1)) + entry.slice(schemeEnd + 1);
@@ -96,7 +102,9 @@ export function parseOriginPattern(entry: string): OriginPattern | undefined {
   return { ...base, subdomains: true };
 }
 
-/** Which origins are on a list of exact origins and wildcards. Built once; a look-up costs the same however long the list. */
+/**
+ * A list of exact origins and wildcards. Built once; the cost of a look-up does not depend on the length of the list.
+ */
 export class OriginPatterns {
   /** Origins as `nameOf` writes them. */
   readonly #exact = new Set<string>();
@@ -117,14 +125,14 @@ export class OriginPatterns {
     }
   }
 
-  /** @param text the value of an Origin field; anything at all */
+  /** @param text the value of an Origin field, which may be any text */
   has(text: string): boolean {
     if (this.#exact.has(text)) return true;
     const origin = parseOrigin(text);
     if (origin === undefined) return false;
     if (!DEFAULT_PORTS.has(origin.scheme)) return this.#exact.has(nameOf(origin));
     const end = `${origin.scheme}:${origin.port}`;
-    // From dot to dot, so that only whole labels are ever compared (`evil-example.com` is no part of `example.com`).
+    // Goes from dot to dot, to compare whole labels only (`evil-example.com` is not a part of `example.com`).
     for (let dot = origin.host.indexOf("."); dot !== -1; dot = origin.host.indexOf(".", dot + 1)) {
       if (this.#parents.get(origin.host.slice(dot + 1))?.has(end) === true) return true;
     }

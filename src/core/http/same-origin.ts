@@ -1,7 +1,7 @@
 import { type Authority, parseAuthority, sameAuthority } from "./authority.js";
 import type { Origin } from "./origin.js";
 
-/** Whom a request was sent to. */
+/** The destination of a request. */
 export interface Destination {
   /** Host and port as the client wrote them; `undefined` when there is none or more than one. */
   readonly host: string | undefined;
@@ -12,12 +12,12 @@ export interface Destination {
 }
 
 /**
- * Whether a request comes from a page of its own destination.
+ * Whether a request comes from a page of the same origin as its destination.
  *
- * A secure origin also matches a plain connection, because TLS may end at a proxy we are not told of. A plain one never matches a
- * secure connection: anyone on the network can write that page.
+ * A secure origin also matches a plain connection, because TLS may end at a proxy that the app does not know of. A
+ * plain origin never matches a secure connection: an attacker on the network can forge that page.
  *
- * @param anyPort compares host names only: the browser has compared the ports, and a proxy may have lost ours
+ * @param anyPort compares only host names: the browser has compared the ports, and a proxy may have lost our port
  */
 export function isSameOrigin(
   from: Origin,

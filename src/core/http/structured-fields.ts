@@ -1,10 +1,10 @@
 /**
- * Serialising Structured Field Values (RFC 9651), as far as this library sends them: strings, integers, tokens, booleans
- * and byte sequences, with parameters, in inner lists and dictionaries. Strict: one bad member would void the whole
- * field for the receiver, so what cannot be serialised throws a `RangeError` here instead.
+ * Serialises Structured Field Values (RFC 9651) as far as this library sends them: strings, integers, tokens,
+ * booleans and byte sequences, with parameters, in inner lists and dictionaries. Strict: one invalid member would
+ * void the whole field for the receiver, so a value that cannot be serialised throws a `RangeError`.
  */
 
-/** A bare item that has been serialised by one of the functions below; kept apart from other text by its type only. */
+/** A bare item that one of the functions below has serialised; only its type distinguishes it from other text. */
 export type SfText = string;
 
 /** Parameters: key and serialised bare item; `true` is written as the key alone (section 4.1.1.2). */
@@ -40,7 +40,7 @@ export function sfKey(text: string): SfText {
 /**
  * A token, checked (section 4.1.7).
  *
- * @throws RangeError when it is none
+ * @throws RangeError when it is not a token
  */
 export function sfToken(text: string): SfText {
   if (!TOKEN.test(text)) throw new RangeError("Not a structured field token (RFC 9651 section 3.3.4).");
@@ -50,7 +50,7 @@ export function sfToken(text: string): SfText {
 /**
  * A string in double quotes (section 4.1.6).
  *
- * @throws RangeError when `text` holds anything but printable ASCII
+ * @throws RangeError when `text` contains anything but printable ASCII
  */
 export function sfString(text: string): SfText {
   if (!STRING.test(text))
@@ -86,7 +86,7 @@ export function sfBytes(bytes: Uint8Array): SfText {
 /**
  * Parameters, each as `;key=value` (section 4.1.1.2).
  *
- * @throws RangeError on a key that is none, or one given twice
+ * @throws RangeError on an invalid key, or a duplicate one
  */
 export function sfParameters(parameters: SfParameters): SfText {
   let text = "";
@@ -118,7 +118,7 @@ export function sfList(members: readonly SfText[]): SfText {
  * A dictionary of serialised items and inner lists (section 4.1.2); a member `?1` is written as its key alone. Empty
  * text when there are none: send no header then.
  *
- * @throws RangeError on a key that is none, or one given twice
+ * @throws RangeError on an invalid key, or a duplicate one
  */
 export function sfDictionary(members: Iterable<readonly [key: string, value: SfText]>): SfText {
   const written: string[] = [];

@@ -1,7 +1,7 @@
 import { AddressList } from "./address-list.js";
 import { normaliseAddress } from "./client-address.js";
 
-/** The names Express has for ranges, and what they hold. */
+/** The names that Express gives to ranges, and what these contain. */
 const NAMED_RANGES: Readonly<Record<string, readonly string[]>> = {
   loopback: ["127.0.0.0/8", "::1"],
   linklocal: ["169.254.0.0/16", "fe80::/10"],
@@ -9,9 +9,9 @@ const NAMED_RANGES: Readonly<Record<string, readonly string[]>> = {
 };
 
 /**
- * The value of Express' `trust proxy` for a `trustProxy` setting. Express compares texts that are addresses only; a proxy
- * that writes `IP:port` into X-Forwarded-For would be taken for the client, so a list becomes a function that knows all
- * spellings of an address.
+ * The value of Express' `trust proxy` for a `trustProxy` setting. Express compares plain addresses only, so it would
+ * take a proxy that writes `IP:port` into X-Forwarded-For for the client. A list therefore becomes a function that
+ * recognises every spelling of an address.
  */
 export function trustedProxies(
   setting: false | number | readonly string[],

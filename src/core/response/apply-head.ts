@@ -1,6 +1,9 @@
 import type { ServerResponse } from "node:http";
 
-/** `writeHead(status, reason?, headers?)` as single settings; headers may be an object, pairs, or a flat list. */
+/**
+ * Applies the arguments of `writeHead(status, reason?, headers?)` one by one; headers may be an object, pairs, or a
+ * flat list.
+ */
 export function applyHead(res: ServerResponse, [status, second, third]: readonly unknown[]): void {
   res.statusCode = status as number;
   if (typeof second === "string") res.statusMessage = second;

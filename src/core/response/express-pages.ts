@@ -2,9 +2,9 @@ import type { ServerResponse } from "node:http";
 import type { HeaderBuffer } from "./header-buffer.js";
 
 /**
- * The policy of the pages that Express makes itself: errors and "not found" (finalhandler), redirects and errors of
- * express.static (send). It says nothing of framing, base and forms, which have no fallback; and send removes all headers
- * before its error page. The policy is the only sign of such a page.
+ * The policy of the pages that Express generates itself: errors and "not found" (finalhandler), redirects and errors
+ * of express.static (send). It does not cover framing, base and forms, which have no fallback; and send removes all
+ * headers before its error page. Only this policy identifies such a page.
  */
 const EXPRESS_POLICY = "default-src 'none'";
 
@@ -13,8 +13,8 @@ export const FINAL_POLICY =
   "default-src 'none';base-uri 'none';form-action 'none';frame-ancestors 'none';object-src 'none'";
 
 /**
- * Whether Express made the page: an error or a redirect, never a success. A policy of these very words that the settings ask for
- * is no sign.
+ * Whether Express generated the page: an error or a redirect, never a success. If the settings ask for a policy with
+ * exactly this text, the policy does not identify such a page.
  */
 export function isExpressPage(res: ServerResponse, { lines }: HeaderBuffer): boolean {
   return (

@@ -5,7 +5,7 @@ import { forbidStoring, keepPrivate } from "./cache-control.js";
 import { FINAL_POLICY, isExpressPage } from "./express-pages.js";
 import type { RequestState } from "../request-state.js";
 
-/** On a response that Node made and nobody had wrapped: the state that finishes its head. */
+/** On an unwrapped response of Node: the state that finishes its headers. */
 const FINISHED_BY = Symbol("portcullis.finished-by");
 
 type WriteHead = (this: Response, ...args: unknown[]) => Response;
@@ -15,10 +15,11 @@ interface Finished extends Response {
 }
 
 /**
- * Finishes the head of a response at the moment it is written. What the app puts around `writeHead` later (a cache, listeners of
- * on-headers) runs before, so it neither sees the session cookie nor undoes what is decided here. Done once for a response.
+ * Finishes the headers of a response at the moment they are written. Functions that the app later wraps around
+ * `writeHead` (a cache, listeners of on-headers) run before, so they neither see the session cookie nor undo the
+ * changes made here. Runs once for a response.
  *
- * A response of Node's gets one function that all share: a closure for each response costs 9 µs more (test/bench/README.md).
+ * Unwrapped responses of Node share one function: a closure for each response costs 9 µs more (test/bench/README.md).
  */
 export function finishHeadOf(res: Finished, state: RequestState): void {
   const headers = state.headersOf(res);
@@ -29,7 +30,8 @@ export function finishHeadOf(res: Finished, state: RequestState): void {
     res[FINISHED_BY] = state;
     res.writeHead = finishedWriteHead as Response["writeHead"];
   } else {
-    // Of a serverless adapter, wrapped before, or finished by the state of another request as well.
+    // The response is from a serverless adapter, was wrapped before, or is also finished by the state of another
+    // request.
     res.writeHead = function finishedWriteHead(this: Response, ...args: unknown[]): Response {
       return writeFinished(this, state, writeHead, args);
     } as Response["writeHead"];
@@ -43,7 +45,7 @@ function finishedWriteHead(this: Finished, ...args: unknown[]): Response {
 function writeFinished(res: Response, state: RequestState, writeHead: WriteHead, args: unknown[]): Response {
   const [status] = args;
   if (res.headersSent || typeof status !== "number") return writeHead.apply(res, args);
-  // What is given here counts as set before, or it would be added after the last word.
+  // Headers passed here are set first, or they would be added after the final changes.
   if (args.length > 1) applyHead(res, args);
   else res.statusCode = status;
   finish(res, state);
@@ -58,9 +60,9 @@ function finish(res: Response, state: RequestState): void {
       headers.restore(res);
       if (policies.isEnforced) res.setHeader("Content-Security-Policy", FINAL_POLICY);
     }
-    // An app mounted in an app announces itself once more.
+    // A mounted app sets this header again.
     if (res.getHeader("x-powered-by") === "Express") res.removeHeader("X-Powered-By");
-    // A 304 renews the headers of a stored page, whose body has the nonce of then (RFC 9111 section 4.3.4).
+    // A 304 updates the headers of a stored page, whose body has the nonce of its time (RFC 9111 section 4.3.4).
     if (res.statusCode === 304) policies.removeNonced();
   } else if (isExpressPage(res, headers)) headers.restore(res);
   const due = headers.takeCookies();
@@ -71,7 +73,7 @@ function finish(res: Response, state: RequestState): void {
   if (state.isPrivate) keepPrivate(res);
 }
 
-/** One response carries a cookie once, beside the app's own. */
+/** Sets a cookie once per response, beside the app's own cookies. */
 function putCookie(res: Response, name: string, line: string): void {
   const before = res.getHeader("Set-Cookie");
   const lines = before === undefined ? [] : Array.isArray(before) ? before : [String(before)];

@@ -3,7 +3,7 @@ import type { Response } from "express";
 /** Header fields: name, value, name, value, … */
 export type HeaderLines = readonly string[];
 
-/** What the headers layer knows of the policies of one response. */
+/** The policies that the headers layer has set on one response. */
 export interface ResponsePolicies {
   /** Whether a Content-Security-Policy of ours is enforced. */
   readonly isEnforced: boolean;
@@ -11,21 +11,21 @@ export interface ResponsePolicies {
   removeNonced(): void;
 }
 
-/** A cookie that is put on the response when its head is written. */
+/** A cookie that is added to the response when its headers are written. */
 interface PendingCookie {
   readonly name: string;
   readonly line: string;
 }
 
 /**
- * The headers that the layers give one response. Until the request goes on to the app they wait here, so that a refusal is sent in
- * one call; after `release` each is put on the response at once. All are remembered, to restore them on pages for which `send`
- * removes every header.
+ * The headers that the layers add to one response. They are buffered until the request goes on to the app, so that a
+ * refusal is sent in one call; after `release`, each header is put on the response at once. All are remembered, to
+ * restore them on pages for which `send` removes every header.
  */
 export class HeaderBuffer {
   /** Set by the headers layer. */
   policies: ResponsePolicies | undefined;
-  /** Whether the function that finishes the head is in place (`finish-head.ts`). */
+  /** Whether the function that finishes the headers is in place (`finish-head.ts`). */
   isFinished = false;
   #res: Response | undefined;
   #lines: string[] = [];
@@ -33,12 +33,12 @@ export class HeaderBuffer {
   #hasCredential = false;
   #onRelease: ((res: Response) => void) | undefined;
 
-  /** @param res given when headers are to be put on the response at once */
+  /** @param res if given, headers are put on the response at once */
   constructor(res?: Response) {
     this.#res = res;
   }
 
-  /** Whether the headers are still kept back from the response. */
+  /** Whether the headers are still buffered. */
   get isWaiting(): boolean {
     return this.#res === undefined;
   }
@@ -47,14 +47,14 @@ export class HeaderBuffer {
     return this.#lines;
   }
 
-  /** The present value of a header: of the response, once it has been released. */
+  /** The current value of a header; after `release`, the value on the response. */
   get(name: string): string | undefined {
     if (this.#res === undefined) return this.#lines[this.#find(name) + 1];
     const value = this.#res.getHeader(name);
     return Array.isArray(value) ? value.join(", ") : value?.toString();
   }
 
-  /** @param name in the spelling that is sent; layers spell a name in one way */
+  /** @param name in the spelling that is sent; all layers use the same spelling of a name */
   set(name: string, value: string): void {
     this.#note(name, value);
     this.#res?.setHeader(name, value);
@@ -66,7 +66,7 @@ export class HeaderBuffer {
     this.set(name, before === undefined ? item : `${before}, ${item}`);
   }
 
-  /** Adds to Vary what it does not name yet. */
+  /** Adds to Vary the names that it does not contain yet. */
   vary(names: string): void {
     if (this.#res === undefined) {
       this.append("Vary", names);
@@ -76,7 +76,7 @@ export class HeaderBuffer {
     this.#note("Vary", String(this.#res.getHeader("Vary")));
   }
 
-  /** Removes a header that a layer has set; one that somebody else has set stays. */
+  /** Removes a header that a layer has set; a header that other code has set stays. */
   remove(name: string): void {
     const at = this.#find(name);
     if (at < 0) return;
@@ -87,7 +87,7 @@ export class HeaderBuffer {
   /**
    * Sets many headers at once, none of which has been set here before.
    *
-   * @param onRelease is called when the request goes on to the app, and not when it is refused before
+   * @param onRelease is called when the request goes on to the app, but not when it is refused before
    */
   begin(lines: HeaderLines, onRelease: (res: Response) => void): void {
     this.#lines = [...this.#lines, ...lines];
@@ -99,7 +99,7 @@ export class HeaderBuffer {
     onRelease(this.#res);
   }
 
-  /** The request goes on to the app: its response has the headers from here on. */
+  /** Puts the buffered headers on the response when the request goes on to the app. */
   release(res: Response): void {
     if (this.#res !== undefined) return;
     this.#res = res;
@@ -107,7 +107,7 @@ export class HeaderBuffer {
     this.#onRelease?.(res);
   }
 
-  /** Puts back what has been removed from the response. */
+  /** Restores the headers that were removed from the response. */
   restore(res: Response): void {
     const lines = this.#lines;
     for (let at = 0; at < lines.length; at += 2) {
@@ -116,7 +116,7 @@ export class HeaderBuffer {
   }
 
   /**
-   * Keeps a cookie for when the head is written. The last line for a name counts.
+   * Stores a cookie until the headers are written. The last line for a name wins.
    *
    * @param isCredential whether the response must not be stored by a cache
    */
@@ -125,7 +125,7 @@ export class HeaderBuffer {
     this.#hasCredential ||= isCredential;
   }
 
-  /** The cookies that are due, once. */
+  /** Returns the pending cookies and removes them from the buffer. */
   takeCookies(): { readonly cookies: readonly PendingCookie[]; readonly hasCredential: boolean } | undefined {
     const cookies = this.#cookies;
     if (cookies === undefined) return undefined;
@@ -141,7 +141,7 @@ export class HeaderBuffer {
     else this.#lines[at + 1] = value;
   }
 
-  /** Where the name stands, or -2. */
+  /** The index of the name, or -2. */
   #find(name: string): number {
     const lines = this.#lines;
     for (let at = 0; at < lines.length; at += 2) if (lines[at] === name) return at;

@@ -5,15 +5,19 @@ import { applyHead } from "./apply-head.js";
 import { finishHeadOf } from "./finish-head.js";
 import { keepConnection } from "./keep-connection.js";
 
-/** What has to happen before a response may leave. */
+/** Work that must finish before a response is sent. */
 export interface BeforeSend {
-  /** Whether there is anything to do; asked before headers are looked at, so it should be cheap. @throws what the app's data throws */
+  /**
+   * Whether there is work to do. Called before headers are examined, so it should be cheap.
+   *
+   * @throws what the app's data throws
+   */
   isPending(): boolean;
-  /** Does it. True: the response may go. False: it must not. Leaves the headers alone. Never rejects. */
+  /** Does the work. True: the response may be sent. False: it must not. Does not change headers. Never rejects. */
   run(): MaybePromise<boolean>;
-  /** Adds to the response what the commit brought with it; called once `run` has said true. */
+  /** Adds the result of the commit to the response; called once `run` has returned true. */
   onCommitted(): void;
-  /** Answers in place of the app, on a response that has been cleared. */
+  /** Answers instead of the app, on a response that has been cleared. */
   onRefused(): void;
 }
 
@@ -21,7 +25,7 @@ type Method = "writeHead" | "write" | "end" | "flushHeaders";
 type AnyMethod = (...args: unknown[]) => unknown;
 const METHODS: readonly Method[] = ["writeHead", "write", "end", "flushHeaders"];
 
-/** While the response is held: nothing that the app does any more may reach an answer it has given. */
+/** Rejects header changes while the response is held: the app has already ended it. */
 const LOCK: PropertyDescriptorMap = {
   headersSent: { configurable: true, get: () => true },
   ...Object.fromEntries(
@@ -32,19 +36,19 @@ const LOCK: PropertyDescriptorMap = {
   ),
 };
 
-/** Headers that describe an answer which will not be given. Security headers stay. */
+/** Headers that describe a response that will not be sent. Security headers stay. */
 const OF_THE_ANSWER =
   /^(?:content-(?!security-policy)|(?:etag|last-modified|location|set-cookie|transfer-encoding|accept-ranges|expires|age|refresh|link|trailer|cache-control)$)/;
 
 /**
- * Holds a response back until what it promises is true. express-session sends the headers and all of the body but one
- * byte before the save has finished, so a browser can follow a redirect before its session exists (expressjs/session#309,
- * #526). Here nothing leaves before: calls that would send are queued, `write` answers false and "drain" follows.
+ * Delays a response until its commit has finished. express-session sends the headers and all of the body but one byte
+ * before the save has finished, so a browser can follow a redirect before its session exists (expressjs/session#309,
+ * #526). Here nothing is sent before: calls that would send are queued, `write` returns false and "drain" follows.
  *
- * When the commit is done at once (a store in memory) nothing is queued.
+ * When the commit is synchronous (a store in memory), nothing is queued.
  */
 export function holdResponse(res: Response, state: RequestState, commit: BeforeSend): void {
-  // Before this is put around it: what the commit adds goes out with the head.
+  // Must come before the wrapping below: what the commit adds is sent with the headers.
   finishHeadOf(res, state);
   new HeldResponse(res, state, commit).install();
 }
@@ -89,7 +93,7 @@ class HeldResponse {
 
   #writeHead(args: unknown[]): unknown {
     if (this.#phase === "waiting" && isStatus(args[0]) && this.#begins()) {
-      // Applied now, so that what is wrong with them throws here, and so that ours are added to them and not replaced.
+      // Applied now, so that invalid headers throw here, and so that our headers are added and not replaced.
       applyHead(this.#res, args);
       this.#start();
       if (this.#after() === "open") return this.#call("writeHead", [this.#res.statusCode]);
@@ -127,7 +131,7 @@ class HeldResponse {
       if (!this.#endQueued) this.#queueEnd(args);
       return this.#res;
     }
-    // Also when the headers have left: a stream may have changed the session since.
+    // Also when the headers have been sent: a stream may have changed the session since.
     if (!this.#res.writableEnded && this.#begins()) this.#start();
     if (this.#after() === "held") {
       this.#queueEnd(args);
@@ -141,12 +145,12 @@ class HeldResponse {
     this.#queue.push(["end", args]);
   }
 
-  /** The state as `#start` left it; a method, because the compiler thinks fields do not change in calls. */
+  /** The phase after `#start`; a method, because the compiler assumes that calls do not change fields. */
   #after(): string {
     return this.#phase;
   }
 
-  /** Whether there is something to commit. From here on the state is `open` unless `#start` says otherwise. */
+  /** Whether there is something to commit. From here on the phase is `open`, unless `#start` changes it. */
   #begins(): boolean {
     this.#phase = "open";
     return this.#commit.isPending();
@@ -160,7 +164,7 @@ class HeldResponse {
       return;
     }
     this.#phase = "held";
-    // For the app the answer is given: a second one (an error handler's) must not be mixed into it.
+    // The app has answered: a second answer (from an error handler) must not be mixed with the first.
     this.#unlock = lock(this.#res);
     const release = keepConnection(this.#res.socket);
     void answer.then((granted) => {
@@ -195,7 +199,8 @@ class HeldResponse {
         else if (!this.#res.headersSent) this.#call(name, [this.#res.statusCode]);
       }
     } catch (error) {
-      // What would have been thrown at the app (a body longer than its Content-Length) has nobody to catch it here.
+      // An error that the app would have received (a body longer than its Content-Length) has no caller here to catch
+      // it.
       this.#res.destroy(error instanceof Error ? error : undefined);
     }
   }
@@ -206,7 +211,7 @@ class HeldResponse {
     if (this.#res.headersSent) return;
     clearAnswer(this.#res);
     this.#state.headersOf(this.#res).takeCookies();
-    // Past what was wrapped around us since (compression), which believes that the answer has ended.
+    // Bypasses functions wrapped around ours since (compression), for which the response has ended.
     put(this.#res, this.#original);
     this.#commit.onRefused();
     this.#phase = "refused";
@@ -222,7 +227,7 @@ function put(res: Response, methods: Record<Method, AnyMethod>): void {
   for (const name of METHODS) (res as unknown as Record<Method, AnyMethod>)[name] = methods[name];
 }
 
-/** Returns what undoes it. */
+/** Returns a function that undoes the lock. */
 function lock(res: Response): () => void {
   const { statusCode, statusMessage } = res;
   const before = Object.keys(LOCK).map((name) => [name, Object.getOwnPropertyDescriptor(res, name)] as const);
@@ -237,7 +242,10 @@ function lock(res: Response): () => void {
   };
 }
 
-/** As Node does once the headers have left. A Content-Length changed now would leave one client bytes of another's answer. */
+/**
+ * Throws as Node does once the headers are sent. A Content-Length changed now could give one client bytes of another
+ * client's response.
+ */
 function refuseLateHeader(): never {
   throw Object.assign(new Error("Cannot change headers after they are sent to the client"), {
     code: "ERR_HTTP_HEADERS_SENT",
@@ -252,7 +260,7 @@ function isChunk(value: unknown): boolean {
   return typeof value === "string" || value instanceof Uint8Array;
 }
 
-/** A call on an answer that was replaced: nothing is sent, and its callback is called as if it had been. */
+/** Handles a call on a response that was replaced: sends nothing, and calls the callback as if it had been sent. */
 function swallowed<T>(args: readonly unknown[], answer: T): T {
   const callback = args.findLast((arg) => typeof arg === "function") as (() => void) | undefined;
   if (callback !== undefined) process.nextTick(callback);

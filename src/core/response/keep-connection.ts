@@ -1,13 +1,14 @@
 import type { Socket } from "node:net";
 
 /**
- * Keeps a connection open while an answer that the app has given waits for its session to be saved. Express destroys the connection
- * when a handler fails after it has answered (finalhandler), and the answer would be lost with it.
+ * Keeps a connection open while a finished response waits for its session to be saved. Express destroys the
+ * connection when a handler fails after it has answered (finalhandler), and the response would be lost with it.
  *
- * @returns a function that ends this; it returns what was asked of the connection meanwhile, to be done once the answer is out
+ * @returns a function that ends this; it returns the deferred call of `destroy`, if any, to make once the response is
+ * sent
  */
 export function keepConnection(socket: Socket | null | undefined): () => (() => void) | undefined {
-  // Responses of serverless adapters and of tests have no socket, or one that is no stream.
+  // Responses of serverless adapters and of tests have no socket, or one that is not a stream.
   if (typeof socket?.destroy !== "function") return () => undefined;
   const own = Object.getOwnPropertyDescriptor(socket, "destroy");
   const destroy = socket.destroy.bind(socket);
@@ -21,7 +22,7 @@ export function keepConnection(socket: Socket | null | undefined): () => (() => 
   socket.destroy = deferred;
   return () => {
     isKept = false;
-    // Another answer on this connection may have put its own function around this one.
+    // Another response on this connection may have wrapped this function.
     if (socket.destroy === deferred) {
       if (own === undefined) Reflect.deleteProperty(socket, "destroy");
       else Object.defineProperty(socket, "destroy", own);

@@ -10,7 +10,7 @@ export interface RefusalKind {
   readonly level?: SecurityEvent["level"];
 }
 
-/** Every way a request can be refused: the one table of codes, statuses and sentences. `src/core/README.md` explains each. */
+/** The only table of refusals: codes, statuses and texts. `src/core/README.md` explains each. */
 export const REFUSALS = {
   "untrusted-host": {
     status: 400,
@@ -35,7 +35,7 @@ export const REFUSALS = {
     title: "Credentials required",
     detail: "This resource needs credentials, and the request carried none.",
     event: "authz_fail",
-    // A page that asks who is logged in meets this all day.
+    // A page that checks whether the user is logged in causes this refusal all day.
     level: "INFO",
   },
   "invalid-credentials": {
@@ -103,19 +103,22 @@ export const REFUSALS = {
 /** Why a request was refused; src/core/README.md explains each code. */
 export type RefusalCode = keyof typeof REFUSALS;
 
-/** A refusal as a value: what a `decide` function returns instead of throwing. Holds nothing of what the caller sent. */
+/**
+ * A refusal as a value, which a `decide` function returns instead of throwing. It contains nothing that the caller
+ * sent.
+ */
 export interface Refusal {
   readonly code: RefusalCode;
-  /** Why, in a word fit for a metric label; goes into the event, never to the caller. */
+  /** The reason, as a word suitable for a metric label; it goes into the event, never to the caller. */
   readonly reason: string;
-  /** Replaces the code's own sentence. Must be a constant of ours or built from settings. */
+  /** Replaces the text of the code. Must be one of our constants, or built from settings. */
   readonly detail?: string;
   /** Extra response headers: Retry-After, WWW-Authenticate, … */
   readonly headers?: Readonly<Record<string, string>>;
   /** The credential the refusal is about, for the event. */
   readonly credentialId?: string;
   readonly subject?: string;
-  /** Replaces the code's event, where a more telling name exists; `false` when the caller announces it itself. */
+  /** Replaces the code's event where a more specific name exists; `false` when the caller announces it itself. */
   readonly event?: SecurityEventName | false;
 }
 
@@ -133,7 +136,7 @@ export interface Problem {
   readonly code: RefusalCode;
 }
 
-/** What an app may put in place of the problem body. Status and headers stay. */
+/** What an app may send instead of the problem body. Status and headers stay. */
 export interface ReplacedBody {
   /** Content-Type of the body. */
   readonly contentType: string;

@@ -7,16 +7,17 @@ import type { Runtime } from "../runtime.js";
 import { problemOf, type Refusal, type RefusalCode, type RefusalKind, REFUSALS, type ReplacedBody } from "./problem.js";
 import { send } from "./send.js";
 
-/** The usual bodies, serialised once: a refusal costs less than a served request. */
+/** The default bodies, serialised once: a refusal costs less than a served request. */
 const READY_BODIES = new Map<RefusalCode, string>(
   (Object.keys(REFUSALS) as RefusalCode[]).map((code) => [code, JSON.stringify(problemOf({ code }))]),
 );
 
 /**
- * The one place where a refusal becomes an event and an answer, both by the layer that has the request at the moment.
+ * Turns a refusal into an event and a response, both for the layer that handles the request now. Nothing else does.
  *
- * @param mode "report" announces the event, once for a request, and leaves the response alone
- * @returns true when the request has been, or is being, answered; false when the layer only reports and must let it go on
+ * @param mode "report" announces the event, once per request, and does not change the response
+ * @returns true when the request has been, or is being, answered; false when the layer only reports and must call
+ * `next`
  */
 export function refuse(
   req: Request,
@@ -27,7 +28,7 @@ export function refuse(
 ): boolean {
   const state = stateOf(req);
   const { limits, runtime } = state;
-  // What is refused counts too, and a client over its limit is told that and nothing else.
+  // Refused requests count as well; a client over its limit gets only the 429.
   if (limits !== undefined && mode === "enforce") limits.check(() => answer(req, res, state, runtime, source, refusal));
   else if (mode === "enforce") answer(req, res, state, runtime, source, refusal);
   else if (state.isNews(runtime.events, `${source} ${refusal.code} ${refusal.reason}`))
@@ -82,7 +83,11 @@ function replacedBody(req: Request, runtime: Runtime, refusal: Refusal): Replace
   }
 }
 
-/** What cannot be sent must not become an exception half-way through a response. @throws TypeError when it cannot */
+/**
+ * Checks that the body can be sent, so that sending it does not throw half-way through a response.
+ *
+ * @throws TypeError when it cannot be sent
+ */
 function checkedBody(given: unknown): ReplacedBody | undefined {
   if (given === undefined || given === null) return undefined;
   if (given instanceof Promise) given.catch(warnOfReplacement);

@@ -3,7 +3,7 @@ import { Socket } from "node:net";
 import type { Response } from "express";
 import type { HeaderBuffer, HeaderLines } from "./header-buffer.js";
 
-/** Answers the request in place of the app, with the headers of the layers and these. */
+/** Answers the request instead of the app, with the headers of the layers and with `lines`. */
 export function send(
   res: Response,
   headers: HeaderBuffer,
@@ -22,8 +22,8 @@ export function send(
 }
 
 /**
- * Whether this is a response of Node's server on which nobody has put methods to see or to change what goes through them. Others,
- * of serverless adapters and of tests, are read by `getHeaders`.
+ * Whether this is a response of Node's server whose methods are not wrapped to observe or change calls. Other
+ * responses, of serverless adapters and of tests, are read with `getHeaders`.
  */
 function isUntouched(res: Response): boolean {
   return (
