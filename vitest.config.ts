@@ -54,8 +54,8 @@ export default defineConfig({
     sequence: { sequencer: LongestFirst },
     testTimeout: 30_000,
     hookTimeout: 60_000,
-    // Three on two processors: workers often wait for servers, browsers and timers.
-    maxWorkers: Math.max(3, availableParallelism() - 1),
+    // Two on two processors: three took as long, and made calls late that have 250 ms.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     projects: [
       {
         resolve: { alias: aliases("src", "ts") },
