@@ -52,7 +52,7 @@ export interface KeyDigest {
   readonly digest: string;
 }
 
-/** A JSON value. */
+/** Any value that JSON can represent. */
 export type JsonValue = string | number | boolean | null | readonly JsonValue[] | { readonly [key: string]: JsonValue };
 
 /** One stored API key. */
