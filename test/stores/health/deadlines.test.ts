@@ -166,23 +166,15 @@ describe.each(ENGINES)("$engine: a call that was refused has changed nothing", (
     // Waiting for one of our own connections is load: no circuit opened.
     expect(events.filter(({ event }) => event === "portcullis_store_unavailable")).toEqual([]);
     expect(rotations.filter((key) => key !== undefined).length).toBeGreaterThan(0);
-    // A machine that is busy with other suites may still be late; then the call is made again.
+    // Once the burst is over: connections that were given up are being replaced until then.
+    await expect.poll(async () => codeOf(security.apiKeys.list("eve")), { timeout: 5000 }).toBe("done");
     for (const [index, { key }] of keys.entries()) {
       const works = rotations[index] ?? key;
-      let reason: string = "store-unavailable";
-      for (let tries = 0; reason === "store-unavailable" && tries < 5; tries += 1) {
-        const result = await security.apiKeys.verify(works);
-        reason = result.ok ? "ok" : result.reason;
-      }
-      expect(reason, `rotation ${index}`).toBe("ok");
+      expect(await security.apiKeys.verify(works), `rotation ${index}`).toMatchObject({ ok: true });
     }
     await sleep(10_500);
-    for (const [index, token] of tokens.entries()) {
-      let code = "store-unavailable";
-      for (let tries = 0; code === "store-unavailable" && tries < 5; tries += 1)
-        code = await codeOf(security.jwt.refresh(refreshes[index] ?? token));
-      expect(code, `refresh ${index}`).toBe("done");
-    }
+    for (const [index, token] of tokens.entries())
+      expect(await codeOf(security.jwt.refresh(refreshes[index] ?? token)), `refresh ${index}`).toBe("done");
     expect(events.filter(({ level }) => level === "CRITICAL")).toEqual([]);
   }, 60_000);
 
