@@ -3,6 +3,7 @@ import type { Request } from "express";
 import session from "express-session";
 import type { Runtime } from "../core/runtime.js";
 import { SessionStoreFullError, type SessionMetadata } from "../stores/session-record.js";
+import type { StoreCaller } from "../core/store-caller.js";
 import type { FormerSessions } from "./former-sessions.js";
 import { mapMaybe, resolveMaybe, type MaybePromise } from "../core/maybe-promise.js";
 import type { SessionCookie } from "./session-cookie.js";
@@ -33,6 +34,8 @@ export class SessionHost {
   saved = false;
   /** The store rejected the write because the session has ended. */
   ended = false;
+  /** The request whose session it is. */
+  caller: StoreCaller | undefined;
   /** Called when the app replaces or destroys the session, which also logs its user out. */
   onIdentityLost: (() => void) | undefined;
 
@@ -114,7 +117,7 @@ export class ExpressSessionAdapter extends session.Store {
       seenAt: now,
       principal: host.stamp?.principal ?? null,
     };
-    return mapMaybe(this.#stored.write(sid, data, stamp, host.storedId !== sid), (outcome) => {
+    return mapMaybe(this.#stored.write(sid, data, stamp, host.storedId !== sid, host.caller), (outcome) => {
       if (outcome === "ended") host.ended = true;
       if (outcome !== "written" || host.sessionID !== sid) return outcome;
       host.stamp = stamp;

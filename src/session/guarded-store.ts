@@ -61,7 +61,7 @@ export class GuardedSessionStore {
   }
 
   /** Writes a session whether or not it exists. */
-  set(sid: string, record: session.SessionData): MaybePromise<WriteOutcome> {
+  set(sid: string, record: session.SessionData, caller?: StoreCaller): MaybePromise<WriteOutcome> {
     const run = (): MaybePromise<WriteOutcome | undefined> =>
       fromCallback<WriteOutcome>((done) =>
         this.#store.set(sid, record, (error: unknown) => {
@@ -70,11 +70,16 @@ export class GuardedSessionStore {
           else done(error, "written");
         }),
       );
-    return mapMaybe(this.#guard.run(run), (outcome) => outcome ?? "written");
+    return mapMaybe(this.#guard.run(run, undefined, caller), (outcome) => outcome ?? "written");
   }
 
   /** Creates a session, or replaces an existing one. Only for a store that `isAtomic`. */
-  write(mode: "create" | "replace", sid: string, record: session.SessionData): MaybePromise<WriteOutcome> {
+  write(
+    mode: "create" | "replace",
+    sid: string,
+    record: session.SessionData,
+    caller?: StoreCaller,
+  ): MaybePromise<WriteOutcome> {
     const run = (): MaybePromise<WriteOutcome | undefined> =>
       fromCallback<WriteOutcome>((done) =>
         this.#store[mode]?.(sid, record, (error: unknown, written?: boolean) => {
@@ -82,19 +87,19 @@ export class GuardedSessionStore {
           else done(error, written === true ? "written" : "ended");
         }),
       );
-    return mapMaybe(this.#guard.run(run), (outcome) => outcome ?? "ended");
+    return mapMaybe(this.#guard.run(run, undefined, caller), (outcome) => outcome ?? "ended");
   }
 
   /**
    * Extends the expiry of a session. Returns false when the store reports that the session does not exist. Only for a
    * store that `canTouch`.
    */
-  touch(sid: string, record: session.SessionData): MaybePromise<boolean> {
+  touch(sid: string, record: session.SessionData, caller?: StoreCaller): MaybePromise<boolean> {
     const touch = this.#store.touch as SessionStore["touch"] | undefined;
     const run = (): MaybePromise<boolean | undefined> =>
       fromCallback<boolean>((done) => touch?.call(this.#store, sid, record, done));
     // Most stores call back without a value; our stores call back with false when there is no session.
-    return mapMaybe(this.#guard.run(run), (found) => found !== false);
+    return mapMaybe(this.#guard.run(run, undefined, caller), (found) => found !== false);
   }
 
   /**

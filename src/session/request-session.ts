@@ -57,6 +57,7 @@ export class RequestSession implements BeforeSend {
   open(): SessionHost {
     if (this.#host === undefined) {
       const host = new SessionHost();
+      host.caller = stateOf(this.req);
       host.onIdentityLost = () => this.#dropPrincipal();
       if (this.#loaded === undefined) this.context.adapter.create(host);
       else this.context.adapter.restore(host, this.#loaded);

@@ -108,16 +108,17 @@ export class SessionRepository {
     data: Readonly<Record<string, unknown>>,
     stamp: SessionMetadata,
     fresh: boolean,
+    caller?: StoreCaller,
   ): MaybePromise<WriteOutcome> {
     if (this.#ended.has(sid)) return "ended";
     const record = this.#record(data, stamp);
     if (this.#store.isAtomic)
-      return mapMaybe(this.#store.write(fresh ? "create" : "replace", sid, record), (outcome) =>
+      return mapMaybe(this.#store.write(fresh ? "create" : "replace", sid, record, caller), (outcome) =>
         this.#ended.has(sid) ? "ended" : outcome,
       );
-    return mapMaybe(fresh ? true : mapMaybe(this.#store.get(sid), (found) => found != null), (exists) => {
+    return mapMaybe(fresh ? true : mapMaybe(this.#store.get(sid, caller), (found) => found != null), (exists) => {
       if (!exists || this.#ended.has(sid)) return "ended";
-      return mapMaybe(this.#store.set(sid, record), (outcome) => {
+      return mapMaybe(this.#store.set(sid, record, caller), (outcome) => {
         // The session may have ended during the write, and the store may have processed the end first.
         return this.#ended.has(sid) ? mapMaybe(this.#store.destroy(sid), () => "ended" as const) : outcome;
       });
@@ -125,9 +126,14 @@ export class SessionRepository {
   }
 
   /** Records a use. Extends the session's expiry without changing its data, where the store supports that. */
-  touch(sid: string, data: Readonly<Record<string, unknown>>, stamp: SessionMetadata): MaybePromise<WriteOutcome> {
-    if (!this.#store.canTouch) return this.write(sid, data, stamp, false);
-    return mapMaybe(this.#store.touch(sid, this.#record(data, stamp)), (found) =>
+  touch(
+    sid: string,
+    data: Readonly<Record<string, unknown>>,
+    stamp: SessionMetadata,
+    caller?: StoreCaller,
+  ): MaybePromise<WriteOutcome> {
+    if (!this.#store.canTouch) return this.write(sid, data, stamp, false, caller);
+    return mapMaybe(this.#store.touch(sid, this.#record(data, stamp), caller), (found) =>
       found && !this.#ended.has(sid) ? "written" : "ended",
     );
   }
