@@ -97,7 +97,7 @@ export const SHAPE = {
   redisPrefix: z
     .string()
     .max(64)
-    .regex(/^[^{}]*$/, "Invalid input: braces are kept for Redis Cluster's hash tags")
+    .regex(/^[^{}]*$/, "Must not contain braces: Redis Cluster uses them for hash tags")
     .default("portcullis:"),
   /**
    * Where API keys and refresh tokens are kept: a `postgres:`, `mysql:`, `mariadb:` or `sqlite:` URL, or a Kysely

@@ -55,7 +55,7 @@ const WEAKNESS_MESSAGES = {
   "low-entropy": "The secret is too regular to be random.",
 } as const;
 
-const REMEDY = "Make one with: node -p \"require('node:crypto').randomBytes(32).toString('base64url')\"";
+const REMEDY = "Generate one with: node -p \"require('node:crypto').randomBytes(32).toString('base64url')\"";
 
 /**
  * One secret: a string or a `Secret`, checked by `secretWeakness`, stored as a `Secret` so that it cannot be printed.

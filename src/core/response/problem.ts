@@ -59,7 +59,7 @@ export const REFUSALS = {
   "invalid-request": {
     status: 400,
     title: "Invalid request",
-    detail: "The request is not of the form this route takes.",
+    detail: "The request does not have the expected format.",
     event: "input_validation_fail",
   },
   "unsupported-media-type": {
