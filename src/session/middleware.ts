@@ -12,7 +12,7 @@ import { type PartDependencies, partRuntime, type Runtime } from "../core/runtim
 import type { Secret } from "../core/secret.js";
 import { SettingsError } from "../settings/errors.js";
 import { parse } from "../settings/object.js";
-import { deriveKey } from "../settings/secrets.js";
+import { deriveKey, GENERATE_SECRET } from "../settings/secrets.js";
 import { MemorySessionStore } from "../stores/memory/session-store.js";
 import { bindSession, boundSession } from "./request-properties.js";
 import { readSessionCookie, timePolicy } from "./decide.js";
@@ -235,7 +235,7 @@ function signingKeys(
       code: "missing-setting",
       path: "secret",
       message: "Sessions need a secret to sign their cookies.",
-      remedy: "Set secret. Generate one with: node -p \"require('node:crypto').randomBytes(32).toString('base64url')\"",
+      remedy: `Set secret to a random secret. ${GENERATE_SECRET}`,
     },
   ]);
 }

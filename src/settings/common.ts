@@ -26,7 +26,7 @@ export const addressRangeSchema = z.string().superRefine((text, context) => {
     message:
       problem === "bad-prefix"
         ? "The prefix length after the slash is out of range."
-        : "This is neither an IP address nor a CIDR range.",
+        : "This is not an IP address or a CIDR range.",
     remedy: "Write an address (192.0.2.7, 2001:db8::1) or a range (192.0.2.0/24, 2001:db8::/32).",
   });
 });
@@ -51,13 +51,13 @@ export const exemptPathSchema = z.string().superRefine((text, context) => {
   if (PATTERN.test(text)) {
     addIssue(context, {
       code: "wrong-value",
-      message: "Exempt paths are exact, and this is a pattern: it would never match.",
+      message: "This is a pattern, but exempt paths are compared exactly, so it would never match.",
       remedy: "Write each path exactly as it is requested: /webhooks/stripe.",
     });
   } else if (!/^\/[\x21-\x22\x24-\x3e\x40-\x7e]*$/.test(text)) {
     addIssue(context, {
       code: "wrong-value",
-      message: "This is not an absolute path without query and fragment.",
+      message: "This must be an absolute path without a query or fragment.",
       remedy: "Write the path exactly as it is requested: /health.",
     });
   }

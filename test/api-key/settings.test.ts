@@ -96,12 +96,12 @@ describe("settings", () => {
     expect(issues(() => new ApiKeyService(wrong))).toMatchInlineSnapshot(`
       [
         "wrong-value prefix: The prefix must be 1 to 16 letters, digits, '_' or '-', and end in '_' or '-'.",
-        "wrong-value length: Too small: expected number to be >=19.",
-        "wrong-value hash: Invalid option: expected one of "argon2id"|"hmac-sha256".",
+        "wrong-value length: This must be at least 19.",
+        "wrong-value hash: This value is not allowed.",
         "wrong-value headerName: This header already has a standard meaning.",
-        "wrong-value cacheSeconds: Too big: expected number to be <=60.",
+        "wrong-value cacheSeconds: This must be at most 60.",
         "wrong-type store: This is not an ApiKeyStore: a required method is missing.",
-        "wrong-value failures.limit: Too small: expected number to be >=1.",
+        "wrong-value failures.limit: This must be at least 1.",
         "unknown-setting failures.windowSecond: There is no setting "windowSecond". Did you mean "windowSeconds"?",
         "weak-secret secret: The secret is shorter than 32 bytes.",
         "unknown-setting cacheSecond: There is no setting "cacheSecond". Did you mean "cacheSeconds"?",

@@ -114,16 +114,12 @@ describe("jwtSchema", () => {
     {
       name: "an algorithm there is not",
       settings: { algorithm: "none" },
-      issues: [
-        'wrong-value algorithm: Invalid option: expected one of "HS256"|"HS384"|"HS512"|"RS256"|"RS384"|"RS512"|"PS256"|"PS384"|"PS512"|"ES256"|"ES384"|"ES512".',
-      ],
+      issues: ["wrong-value algorithm: This value is not allowed."],
     },
     {
       name: "several algorithms",
       settings: { algorithm: ["HS256", "RS256"] },
-      issues: [
-        'wrong-value algorithm: Invalid option: expected one of "HS256"|"HS384"|"HS512"|"RS256"|"RS384"|"RS512"|"PS256"|"PS384"|"PS512"|"ES256"|"ES384"|"ES512".',
-      ],
+      issues: ["wrong-value algorithm: This value is not allowed."],
     },
     {
       name: "an empty issuer",
@@ -143,17 +139,17 @@ describe("jwtSchema", () => {
     {
       name: "minutes as text",
       settings: { accessTokenMinutes: "30" },
-      issues: ["wrong-type accessTokenMinutes: Invalid input: expected number, received string."],
+      issues: ["wrong-type accessTokenMinutes: This must be a number."],
     },
     {
       name: "too long a grace",
       settings: { reuseGraceSeconds: 61 },
-      issues: ["wrong-value reuseGraceSeconds: Too big: expected number to be <=60."],
+      issues: ["wrong-value reuseGraceSeconds: This must be at most 60."],
     },
     {
       name: "too much leeway",
       settings: { leewaySeconds: 61 },
-      issues: ["wrong-value leewaySeconds: Too big: expected number to be <=60."],
+      issues: ["wrong-value leewaySeconds: This must be at most 60."],
     },
     {
       name: "a family shorter than a token",

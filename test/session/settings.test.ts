@@ -255,7 +255,7 @@ describe("session settings", () => {
             "code": "missing-setting",
             "message": "Sessions need a secret to sign their cookies.",
             "path": "secret",
-            "remedy": "Set secret. Generate one with: node -p "require('node:crypto').randomBytes(32).toString('base64url')"",
+            "remedy": "Set secret to a random secret. Generate one with: node -p "require('node:crypto').randomBytes(32).toString('base64url')"",
           },
         ]
       `);

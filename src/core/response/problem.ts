@@ -15,25 +15,25 @@ export const REFUSALS = {
   "untrusted-host": {
     status: 400,
     title: "Untrusted host",
-    detail: "The Host of this request is not one this service answers for.",
+    detail: "This service does not answer for the Host of this request.",
     event: "portcullis_untrusted_host",
   },
   "cross-origin-refused": {
     status: 403,
     title: "Cross-origin request refused",
-    detail: "This request came from another origin, and that origin is not trusted here.",
+    detail: "This request came from another origin, which is not trusted.",
     event: "malicious_csrf",
   },
   "rate-limited": {
     status: 429,
     title: "Too many requests",
-    detail: "The limit of requests is used up. Retry after the time given in Retry-After.",
+    detail: "The rate limit is exceeded. Retry after the number of seconds in Retry-After.",
     event: "excess_rate_limit_exceeded",
   },
   "missing-credentials": {
     status: 401,
     title: "Credentials required",
-    detail: "This resource needs credentials, and the request carried none.",
+    detail: "This resource requires credentials, but the request has none.",
     event: "authz_fail",
     // A page that checks whether the user is logged in causes this refusal all day.
     level: "INFO",
@@ -41,19 +41,19 @@ export const REFUSALS = {
   "invalid-credentials": {
     status: 401,
     title: "Invalid credentials",
-    detail: "The credentials of this request are not valid.",
+    detail: "The credentials of this request are invalid.",
     event: "authn_login_fail",
   },
   "ambiguous-credentials": {
     status: 400,
     title: "Ambiguous credentials",
-    detail: "This request carried more than one credential. Send exactly one.",
+    detail: "This request has more than one credential. Send exactly one.",
     event: "input_validation_fail",
   },
   "insufficient-scope": {
     status: 403,
     title: "Insufficient scope",
-    detail: "The credentials are valid but do not allow this.",
+    detail: "The credentials are valid but do not permit this request.",
     event: "authz_fail",
   },
   "invalid-request": {
@@ -65,37 +65,37 @@ export const REFUSALS = {
   "unsupported-media-type": {
     status: 415,
     title: "Unsupported media type",
-    detail: "This route takes a body of type application/json.",
+    detail: "The body must have the content type application/json.",
     event: "input_validation_fail",
   },
   "payload-too-large": {
     status: 413,
     title: "Payload too large",
-    detail: "The body of this request is larger than this route takes.",
+    detail: "The body of this request is too large.",
     event: "input_validation_fail",
   },
   "not-found": {
     status: 404,
     title: "Not found",
-    detail: "There is no such resource for this caller.",
+    detail: "The resource does not exist, or is not available to this caller.",
     event: "authz_fail",
   },
   conflict: {
     status: 409,
     title: "Conflict",
-    detail: "The resource is not in a state that allows this.",
+    detail: "The current state of the resource does not permit this request.",
     event: "input_validation_fail",
   },
   "store-unavailable": {
     status: 503,
     title: "Temporarily unavailable",
-    detail: "A store this request depends on did not answer. Try again shortly.",
+    detail: "A data store is not available at the moment. Try again shortly.",
     event: "portcullis_store_unavailable",
   },
   "protection-not-run": {
     status: 500,
     title: "Misconfigured protection",
-    detail: "A guard on this route depends on a protection that did not run on this request.",
+    detail: "A guard on this route needs a protection that did not run on this request.",
     event: "portcullis_misconfigured",
   },
 } as const satisfies Record<string, RefusalKind>;

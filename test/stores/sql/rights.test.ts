@@ -173,7 +173,7 @@ test("MySQL sessions that would alter what is written are refused", async () => 
   );
   const db = new Kysely<unknown>({ dialect: new MysqlDialect({ pool }) });
   await expect(openDatabase(db, createRuntime()).ready()).rejects.toThrow(
-    'cannot be used: sql_mode must include STRICT_ALL_TABLES; sql_mode must not include NO_BACKSLASH_ESCAPES; autocommit must be 1; the connection\'s character set must be utf8mb4 (mysql2: charset: "utf8mb4").',
+    'have unsuitable settings: sql_mode must include STRICT_ALL_TABLES; sql_mode must not include NO_BACKSLASH_ESCAPES; autocommit must be 1; the connection\'s character set must be utf8mb4 (mysql2: charset: "utf8mb4").',
   );
   await db.destroy();
 });
