@@ -3,7 +3,7 @@ import { z } from "zod";
 import { SettingsError, type SettingsCode, type SettingsIssue } from "./errors.js";
 import { nearest } from "../core/nearest.js";
 import { SetupError } from "../core/setup-error.js";
-import { SEE_README, shapeProblem } from "./shape-problem.js";
+import { SEE_README, sentence, shapeProblem } from "./shape-problem.js";
 
 /**
  * A strict object: unknown keys are issues, each with the nearest known key. Every settings object at every depth is
@@ -140,7 +140,7 @@ function settingsIssues(issue: z.core.$ZodIssue, at: readonly PropertyKey[]): Se
       {
         code: params.code ?? "wrong-value",
         path: pathText(path),
-        message: issue.message,
+        message: sentence(issue.message),
         remedy: params.remedy ?? SEE_README,
       },
     ];

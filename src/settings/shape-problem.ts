@@ -72,6 +72,7 @@ function rangeProblem(origin: string, bound: "at least" | "at most", limit: numb
   return { message: `This must be ${amount}.`, remedy: `Use ${amount}.` };
 }
 
-function sentence(message: string): string {
+/** A message of a schema may be a fragment that another error continues; in an issue it ends with a period. */
+export function sentence(message: string): string {
   return message.endsWith(".") ? message : `${message}.`;
 }

@@ -289,7 +289,7 @@ describe("corsSchema", () => {
         exposedHeaders: ["ETag", "Etag"],
       },
       ["origins", "methods", "allowedHeaders", "exposedHeaders"].map(
-        (name) => `wrong-value ${name}[1]: This entry occurs twice in the list. → Remove one of the two.`,
+        (name) => `wrong-value ${name}[1]: This entry occurs twice in the list. → Remove one of them.`,
       ),
     ],
     [

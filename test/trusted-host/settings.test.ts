@@ -105,7 +105,7 @@ describe("refused", () => {
         code: "missing-setting",
         path: "",
         message: "The list of hosts is empty. An empty list does not allow every host.",
-        remedy: 'List the names of this service: ["api.example.com"].',
+        remedy: 'List the host names of this app: ["api.example.com"].',
       },
     ],
     [
@@ -115,7 +115,7 @@ describe("refused", () => {
         code: "missing-setting",
         path: "hosts",
         message: "The list of hosts is empty. An empty list does not allow every host.",
-        remedy: 'List the names of this service: ["api.example.com"].',
+        remedy: 'List the host names of this app: ["api.example.com"].',
       },
     ],
     [
