@@ -195,7 +195,9 @@ describe.each(EXPRESS)("applySecurity on $name", ({ express }) => {
     const forgotten = applySecurity(express(), broken);
     for (let i = 0; i < 100 && warnings.length === 0; i += 1) await new Promise((resolve) => setTimeout(resolve, 10));
     process.off("warning", listen);
-    expect(warnings).toEqual([expect.stringContaining("The stores could not be opened, and the app did not call ready(): ")]);
+    expect(warnings).toEqual([
+      expect.stringContaining("The stores could not be opened, and the app did not call ready(): "),
+    ]);
     await Promise.all([awaited.close(), forgotten.close()]);
   });
 
