@@ -60,7 +60,8 @@ const LONGEST = [
 ].map((name) => at(`test/${name}.test.ts`));
 
 /**
- * Long files begin first, so that no worker is left with one of them at the end. The simulation comes last: its
+ * Long files begin first, so that no worker is left with one of them at the end. Files of a project stay together, because a
+ * worker keeps the modules it has loaded as long as its next file is of the same project. The simulation comes last: its
  * files wait for processes that run beside all others.
  */
 class LongestFirst extends BaseSequencer {
@@ -88,7 +89,9 @@ export default defineConfig({
           name: "source",
           include: ["test/**/*.test.ts"],
           exclude: [...builtAlone, "test/fault/**", "test/simulation/**", ...withoutServer, ...withoutBrowser],
-          setupFiles: "test/property/seed.ts",
+          setupFiles: ["test/property/seed.ts", "test/support/leaves-no-trace.ts"],
+          // A worker keeps the modules it has loaded for its next file: to load the library takes most files longer than their tests.
+          isolate: false,
           // Properties make much that lives briefly; with this room the collector runs half as often.
           execArgv: ["--max-semi-space-size=64"],
           globalSetup: "test/support/servers-present.ts",
@@ -126,6 +129,7 @@ export default defineConfig({
           name: "built",
           include: [...builtAlone, ...alsoBuilt],
           exclude: withoutServer,
+          isolate: false,
           globalSetup: ["test/support/servers-present.ts", "test/support/build.ts"],
           testTimeout: 30_000,
           hookTimeout: 60_000,

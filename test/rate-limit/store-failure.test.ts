@@ -1,7 +1,7 @@
 import type { ErrorRequestHandler } from "express";
 import { MemoryStore, type Store } from "express-rate-limit";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, afterEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { rateLimitSchema } from "../../src/rate-limit/settings.js";
 import { createRateLimit, rateLimiter } from "../../src/rate-limit/middleware.js";
 import { createRuntime } from "../../src/core/runtime.js";
@@ -57,7 +57,7 @@ describe.each(EXPRESS)("when the store fails, on $name,", ({ express }) => {
   const servers: TestServer[] = [];
   const unhandled: unknown[] = [];
   const note = (reason: unknown) => void unhandled.push(reason);
-  process.on("unhandledRejection", note);
+  beforeAll(() => void process.on("unhandledRejection", note));
   afterAll(() => void process.off("unhandledRejection", note));
   afterEach(async () => {
     for (const server of servers.splice(0)) await server.close();

@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { VerifiedTokens } from "../../../src/jwt/access/token-cache.js";
 import * as signatures from "../../../src/jwt/access/verify-compact.js";
 import { bench, codeOf, forge, goodClaims, HMAC_SECRET, START } from "../support.js";
@@ -7,6 +7,7 @@ const HEADER = { alg: "HS256", typ: "at+jwt" };
 const settings = { secret: HMAC_SECRET };
 const verify = vi.spyOn(signatures, "verifySignature");
 beforeEach(() => void verify.mockClear());
+afterAll(() => verify.mockRestore());
 
 describe("a token whose signature is remembered", () => {
   it("is verified once, and its claims are the same, frozen", async () => {
