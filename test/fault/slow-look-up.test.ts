@@ -14,7 +14,7 @@ beforeAll(async () => {
 afterAll(() => sessions.close());
 
 test(
-  "a session store that looks for one missing file for a second: only who sends that cookie is refused",
+  "a session store that looks for one missing file for a second refuses only the caller with that cookie",
   async () => {
     const { server } = sessions;
     const stale = await sessions.logIn();
