@@ -31,7 +31,7 @@ describe("closing", () => {
     for (const ended of await Promise.all(cases)) expect(ended).toEqual({ code: 0, out: ["closed", "ended"], err: "" });
   });
 
-  test("an app's own client is left open, and with no subscription or listener of ours", async () => {
+  test("an app's own client stays open, without any subscription or listener of this library", async () => {
     const { url } = await sharedRedis();
     const client = await createClient({ url }).connect();
     ends.push(() => client.destroy());

@@ -7,7 +7,7 @@ beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
 describe("places in a pool of connections", () => {
-  it("are given at once while there are some, and then to the one who came last", async () => {
+  it("are given at once while there are some, and then to the last caller first", async () => {
     const places = new Places(2, () => true);
     const served: number[] = [];
     const take = (n: number): Promise<unknown> =>
@@ -65,7 +65,7 @@ describe("places in a pool of connections", () => {
     ).toBe(7);
   });
 
-  it("are never more than there are, and none is lost (property)", async () => {
+  it("never exceed their number, and none is lost (property)", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.integer({ min: 1, max: 4 }),
