@@ -1,12 +1,12 @@
 import { Agent, request } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, it } from "vitest";
 import { type Child, runChild } from "../stores/children.js";
 import { sharedRedis, uniqueName } from "../support/servers.js";
+import { program } from "../support/programs.js";
 
 const PROCESSES = 4;
-const SCRIPT = fileURLToPath(new URL("limited-server.ts", import.meta.url));
+const SCRIPT = await program("fleet/limited-server");
 
 interface Hit {
   readonly status: number;

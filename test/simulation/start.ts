@@ -3,7 +3,7 @@ import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { constants, setPriority, tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestProject } from "vitest/node";
-import { bundle } from "./bundle.js";
+import { bundleSimulation } from "./bundle.js";
 
 declare module "vitest" {
   interface ProvidedContext {
@@ -17,9 +17,9 @@ declare module "vitest" {
  * time that others leave while they wait for servers and timers. `seeds.test.ts` reads the outcome.
  */
 export async function setup(project: TestProject): Promise<() => void> {
-  const { program, remove } = await bundle();
+  const { folder: programs, remove } = await bundleSimulation();
   const folder = mkdtempSync(join(tmpdir(), "simulation-"));
-  const children = ["odd", "even"].map((half) => start(program, half, folder));
+  const children = ["odd", "even"].map((half) => start(join(programs, "run.mjs"), half, folder));
   project.provide("simulation", folder);
   return () => {
     for (const child of children) child.removeAllListeners("exit").kill();

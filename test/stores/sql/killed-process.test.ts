@@ -1,7 +1,6 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 import {
   openMysql,
@@ -14,11 +13,12 @@ import {
 import { DRIVERS_HERE } from "../../contract/drivers.js";
 import { mariaDbDatabase, postgresDatabase, startMariaDb, startPostgres } from "../../support/servers.js";
 import { runChild } from "../children.js";
+import { program } from "../../support/programs.js";
 
 const folder = mkdtempSync(join(tmpdir(), "portcullis-killed-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-const CHILD = fileURLToPath(new URL("writing-child.ts", import.meta.url));
+const CHILD = await program("sql/writing-child");
 
 interface Opened {
   readonly db: PortcullisDatabase;
