@@ -186,7 +186,7 @@ describe("CORS from the environment", () => {
     },
   );
 
-  it("has them with CORS_ALLOW_CREDENTIALS=on as without it, but for every origin there are none", () => {
+  it("allows credentials with CORS_ALLOW_CREDENTIALS=on or unset, except when every origin is allowed", () => {
     expect(settingsFromEnv({ BACKEND_CORS_ORIGINS: origins, CORS_ALLOW_CREDENTIALS: "on" })).toEqual(
       settingsFromEnv({ BACKEND_CORS_ORIGINS: origins }),
     );

@@ -233,7 +233,7 @@ describe("over plain http, where browsers say nothing by Sec-Fetch-Site", () => 
     });
   });
 
-  test("a form of the service's own page passes under a policy that lets its Origin be told", async () => {
+  test("a form of the service's own page passes under a referrer policy that sends its Origin", async () => {
     expect(await submit(`${TELLING}/form`, `${TELLING}/transfer`)).toMatchObject({
       site: undefined,
       origin: TELLING,

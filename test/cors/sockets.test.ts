@@ -107,7 +107,7 @@ describe.each(EXPRESS)("CORS over a socket, $name", ({ express }) => {
       expect(JSON.stringify(server.events)).not.toMatch(/evil|secret/);
     });
 
-    it("of another origin is refused where that is set", async () => {
+    it("of another origin is refused where the settings say so", async () => {
       server.use({ ...SETTINGS, refused: "reject" });
       const answer = await server.send("/", { method: "POST", headers: { origin: EVIL } });
       expect([answer.status, corsHeaders(answer)]).toEqual([403, { vary: "Origin" }]);

@@ -111,7 +111,7 @@ describe("the key of an address", () => {
     );
   });
 
-  it("is shared by two addresses exactly when they are in one subnet of the size that is set", () => {
+  it("is shared by two addresses exactly when they are in one subnet of the configured size", () => {
     const pair = ipv6.chain((groups) =>
       fc.tuple(fc.constant(groups), fc.array(fc.integer({ min: 0, max: 127 }), { minLength: 1, maxLength: 3 })),
     );

@@ -260,7 +260,7 @@ describe("migrateFrom that cannot work", () => {
     }
   };
 
-  it("is refused with what to write", () => {
+  it("is refused with a remedy", () => {
     const store = new session.MemoryStore();
     expect(issuesOf({ store, migrateFrom: {} })).toEqual([
       expect.stringMatching(/^missing-setting migrateFrom\.cookieName: .*cookieName: "connect\.sid"/),

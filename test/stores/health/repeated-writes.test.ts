@@ -122,7 +122,7 @@ describe("RepeatedWrites", () => {
     expect([again.mock.calls.length, late.mock.calls.length, writes.size]).toEqual([2, 1, 0]);
   });
 
-  it("a later write of a name takes the place of the earlier one, also of one under way", async () => {
+  it("replaces an earlier write of the same name, even one under way", async () => {
     const writes = new RepeatedWrites();
     const first = vi.fn(() => new Promise<void>((resolve) => setTimeout(resolve, 100)));
     const second = vi.fn(() => Promise.resolve());

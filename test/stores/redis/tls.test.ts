@@ -123,7 +123,7 @@ describe("Redis over TLS by a URL", () => {
     expect(await member.end()).toBe(0);
   });
 
-  test("a wrong password is told at once too", async () => {
+  test("a wrong password is reported at once too", async () => {
     const stranger = applySecurity(express(), { ...base, redis: `redis://nobody:hunter2@127.0.0.1:${server.port}` });
     await expect(stranger.ready()).rejects.toThrow(
       "Redis refused the user or the password (WRONGPASS invalid username-password pair or user is disabled).",

@@ -179,7 +179,7 @@ describe.each(ENGINES)("$engine: a connection that breaks at COMMIT", ({ databas
     },
   );
 
-  test("with the answer lost and the database gone: a new key that nobody was given is revoked", async () => {
+  test("with the answer lost and the database gone: a new key that no caller received is revoked", async () => {
     proxy.loseNext("answer", "gone");
     expect((await settled(security.apiKeys.create({ ownerId: "mia", name: "n" }))).code).toBe(
       "PORTCULLIS_STORE_UNAVAILABLE",

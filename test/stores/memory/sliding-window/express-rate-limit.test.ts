@@ -168,7 +168,7 @@ describe.each(EXPRESS)("SlidingWindowStore in the real express-rate-limit on $na
     expect(answers).toEqual([200, 200, 429, 429]);
   });
 
-  it("refuses options that disagree with its own, and a limit of 0 lets nobody in", async () => {
+  it("refuses options that disagree with its own, and accepts no request with a limit of 0", async () => {
     const store = new SlidingWindowStore({ limit: 5, windowMs: 1000 });
     expect(() => store.init({ limit: 6, windowMs: 1000 })).toThrow(SetupError);
     expect(() => store.increment("k")).toThrow(SetupError);
