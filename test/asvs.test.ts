@@ -120,12 +120,12 @@ function counted(): Record<string, { covered: number; because: number }> {
 }
 
 describe("ASVS 5.0", () => {
-  it("every entry has a proof of the kind of its mark, or says why it is not covered", () => {
+  it("every entry has a proof of the kind of its mark, or a reason why it is not covered", () => {
     expect(parsed.flatMap(({ given, result }) => (result.success ? [] : [given]))).toEqual([]);
     expect(new Set(requirements.map(({ id }) => id)).size).toBe(requirements.length);
   });
 
-  it("every test, setting and page that is named is there", () => {
+  it("every test, setting and page that an entry names exists", () => {
     expect(
       requirements.flatMap((requirement) => wrongWith(requirement).map((what) => `${requirement.id}: ${what}`)),
     ).toEqual([]);
@@ -155,7 +155,7 @@ describe("ASVS 5.0", () => {
     expect(Object.keys(asvs.counts).sort()).toEqual(Object.keys(counted()).sort());
   });
 
-  it("what is not there is noticed", () => {
+  it("an entry that names a missing test, setting or page fails", () => {
     expect(missingTest({ file: "test/asvs.test.ts", title: "%s: %i covered, %i say why not" })).toBeUndefined();
     expect(missingTest({ file: "test/asvs.test.ts", title: "ASVS 5.0" })).toMatch(/has no test/);
     expect(missingTest({ file: "test/none.test.ts", title: "x" })).toMatch(/no test file/);

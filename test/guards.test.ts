@@ -44,7 +44,7 @@ describe.each(EXPRESS)("guards on $name", ({ express }) => {
     return answer;
   }
 
-  it("without its protection answers 500 naming the line to add: nothing ran is never anonymous", async () => {
+  it("answer 500 naming the line to add when their protection has not run: the caller does not count as anonymous", async () => {
     const answer = await ask(requireApiKey(), []);
     expect(answer.status).toBe(500);
     expect(answer.json()).toMatchObject({ code: "protection-not-run" });
@@ -56,7 +56,7 @@ describe.each(EXPRESS)("guards on $name", ({ express }) => {
     expect((await ask(requireAuth({ kinds: ["jwt", "session"] }), ["jwt"])).status).toBe(500);
   });
 
-  it("challenges without an error code when no credential came", async () => {
+  it("challenge without an error code when the request has no credential", async () => {
     const answer = await ask(requireAuth(), ["jwt", "api-key", "session"]);
     expect([answer.status, answer.headers["www-authenticate"]]).toEqual([
       401,
@@ -65,7 +65,7 @@ describe.each(EXPRESS)("guards on $name", ({ express }) => {
     expect((await ask(requireJwt(), ["jwt"])).headers["www-authenticate"]).toBe('Bearer realm="api"');
   });
 
-  it("challenges for no kind of credential that the app does not take", async () => {
+  it("challenge only for the kinds of credential that the app accepts", async () => {
     const challengeOf = async (ran: LayerId[], options = {}, who?: Principal) =>
       (await ask(requireAuth(options), ran, who)).headers["www-authenticate"];
     expect(await challengeOf(["jwt"])).toBe('Bearer realm="api"');
@@ -77,12 +77,12 @@ describe.each(EXPRESS)("guards on $name", ({ express }) => {
     );
   });
 
-  it("lets the right caller through with a frozen principal", async () => {
+  it("let the right caller through with a frozen principal", async () => {
     const answer = await ask(requireJwt({ scopes: ["read"] }), ["jwt"], principal("jwt", ["read"]));
     expect(answer.json()).toEqual({ id: "ada", kind: "jwt", scopes: ["read"], roles: [], credentialId: "c1" });
   });
 
-  it("refuses too small a scope with 403 and says which scope is wanted (RFC 6750 section 3.1)", async () => {
+  it("refuse an insufficient scope with 403 and name the required scope (RFC 6750 section 3.1)", async () => {
     const answer = await ask(requireJwt({ scopes: ["orders:write", "read"] }), ["jwt"], principal("jwt", ["read"]));
     expect([answer.status, answer.json()]).toMatchObject([403, { code: "insufficient-scope" }]);
     expect(answer.headers["www-authenticate"]).toBe(
@@ -90,11 +90,11 @@ describe.each(EXPRESS)("guards on $name", ({ express }) => {
     );
   });
 
-  it("a session does not open a route for keys", async () => {
+  it("refuse a session on a route for keys", async () => {
     expect((await ask(requireApiKey(), ["api-key", "session"], principal("session"))).status).toBe(401);
   });
 
-  it("announce every refusal, with who it was and what was missing", async () => {
+  it("report every refusal, with the caller and what was missing", async () => {
     const heard: unknown[] = [];
     const runtime = createRuntime();
     runtime.events.on("authz_fail", ({ source, reason, path }) => heard.push([source, reason, path]));
@@ -127,7 +127,7 @@ describe.each(EXPRESS)("guards on $name", ({ express }) => {
 
 describe("guard options", () => {
   it.each([[{ scope: ["read"] }], [{ scopes: ["a b"] }], [{ kinds: [] }], [{ kinds: ["cookie"] }]])(
-    "%j is refused at start",
+    "that are wrong are refused at start: %j",
     (options) => {
       expect(() => requireAuth(options as never)).toThrow(SettingsError);
     },

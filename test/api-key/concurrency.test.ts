@@ -49,7 +49,7 @@ function countingVerifier(store: WatchedStore): { verifier: KeyVerifier; hasher:
 }
 
 describe("hashes", () => {
-  it("50 parallel first uses of a key hash once and read once; later ones do not hash at all", async () => {
+  it("50 parallel first uses of a key hash once and read the store once; later uses do not hash at all", async () => {
     const store = new WatchedStore();
     const { key } = await new ApiKeyService({ store }).create(KEY);
     const { verifier, hasher, clock } = countingVerifier(store);
@@ -78,7 +78,7 @@ describe("hashes", () => {
     expect(verifier.check(key, caller("192.0.2.1"))).toMatchObject({ ok: true });
   });
 
-  it("garbage costs none", async () => {
+  it("text that is not a key is never hashed", async () => {
     const store = new WatchedStore();
     const { verifier, hasher } = countingVerifier(store);
     for (let i = 0; i < 100; i += 1) await verifier.check(`mcp_${"a".repeat(50)}`, caller("192.0.2.1"));
@@ -92,7 +92,7 @@ describe("a flood of well-formed wrong keys", () => {
     for (const service of services.splice(0)) await service.close();
   });
 
-  it("is bounded, and leaves room for everybody else", async () => {
+  it("is bounded, and every other caller is still served", async () => {
     const { service } = bench({ hash: "argon2id", hashQueue: 20, failures: { limit: 10_000 } });
     services.push(service);
     const [target, known, fresh] = [
@@ -123,7 +123,7 @@ describe("a flood of well-formed wrong keys", () => {
     expect(reasons.filter((reason) => reason === "busy")).toHaveLength(200 - hashed);
   });
 
-  it("on the many keys of one owner, from as many addresses, leaves room for the keys of others", async () => {
+  it("that guesses at many keys of one owner, each from its own address, leaves room for the keys of others", async () => {
     const { service } = bench({ hash: "argon2id", hashQueue: 20 });
     services.push(service);
     const own: string[] = [];
@@ -138,7 +138,7 @@ describe("a flood of well-formed wrong keys", () => {
     expect(hashed).toHaveLength(11); // half of the 2 + 20 places
   });
 
-  it("leaves room beside an owner whose many keys move to argon2id at once", async () => {
+  it("leaves room while the many keys of one owner move to argon2id at once", async () => {
     const { service: before, store } = bench();
     const { service } = bench({ hash: "argon2id", store, secret: SECRET, hashQueue: 10, hashConcurrency: 1 });
     services.push(before, service);
@@ -152,7 +152,7 @@ describe("a flood of well-formed wrong keys", () => {
     expect(algorithms.filter((algorithm) => algorithm === "argon2id")).toHaveLength(6);
   });
 
-  it("from one address runs into its limit", async () => {
+  it("from one address is refused once that address has used up its limit of failures", async () => {
     const { service } = bench({ failures: { limit: 5 } });
     services.push(service);
     const { key } = await service.create(KEY);
@@ -167,29 +167,32 @@ describe("a flood of well-formed wrong keys", () => {
 });
 
 describe("revoking while a verification is under way", () => {
-  it.each(["revoke", "rotate"] as const)("%s: the old record is neither remembered nor believed", async (change) => {
-    const { service, store } = bench({ cacheSeconds: 60 });
-    const { key, record } = await service.create(KEY);
-    let letGo = (): void => undefined;
-    const held = new Promise<void>((resolve) => (letGo = resolve));
-    let reached = (): void => undefined;
-    const reading = new Promise<void>((resolve) => (reached = resolve));
-    store.afterRead = () => {
-      store.afterRead = () => Promise.resolve();
-      reached();
-      return held;
-    };
-    const early = service.verify(key);
-    await reading; // the record has been read, unrevoked, and the answer is on its way
-    if (change === "revoke") await service.revoke(record.id);
-    else await service.rotate(record.id);
-    letGo();
-    expect(await early).toMatchObject({ ok: false, reason: change === "revoke" ? "revoked" : "rotated" });
-    expect(await service.verify(key)).toMatchObject({ ok: false });
-  });
+  it.each(["revoke", "rotate"] as const)(
+    "%s: the record read before the revocation is neither cached nor accepted",
+    async (change) => {
+      const { service, store } = bench({ cacheSeconds: 60 });
+      const { key, record } = await service.create(KEY);
+      let letGo = (): void => undefined;
+      const held = new Promise<void>((resolve) => (letGo = resolve));
+      let reached = (): void => undefined;
+      const reading = new Promise<void>((resolve) => (reached = resolve));
+      store.afterRead = () => {
+        store.afterRead = () => Promise.resolve();
+        reached();
+        return held;
+      };
+      const early = service.verify(key);
+      await reading; // the record has been read, unrevoked, and the answer is on its way
+      if (change === "revoke") await service.revoke(record.id);
+      else await service.rotate(record.id);
+      letGo();
+      expect(await early).toMatchObject({ ok: false, reason: change === "revoke" ? "revoked" : "rotated" });
+      expect(await service.verify(key)).toMatchObject({ ok: false });
+    },
+  );
 });
 
-it("a remembered key costs a small part of a first use", async () => {
+it("a cached key costs a small part of its first use", async () => {
   const service = new ApiKeyService();
   const { key } = await service.create(KEY);
   const begun = performance.now();

@@ -131,7 +131,7 @@ describe("the state of a key", () => {
     expect(checkKey(good, allow, NOW, address)).toBe(verdict),
   );
 
-  it("the state is told before the address", () => {
+  it("the state of a key is reported before its address restriction", () => {
     expect(checkKey({ ...good, revokedAt: 1 }, list, NOW, "10.0.0.1")).toBe("revoked");
   });
 });
@@ -143,11 +143,11 @@ it.each([
   [60, NOW + 90_000, NOW + 60_000],
 ])("grace of %i s, expiry %s ends at %i", (grace, expiresAt, end) => expect(graceEnd(NOW, grace, expiresAt)).toBe(end));
 
-it("managing keys is a scope that must be given by its name", () => {
+it("the scope for managing keys is api-keys:manage", () => {
   expect(MANAGE_SCOPE).toBe("api-keys:manage");
 });
 
-describe("what a caller may hand out", () => {
+describe("what a caller may grant to a new key", () => {
   const own: Grants = {
     scopes: ["read", "orders:*"],
     roles: ["editor"],
@@ -185,7 +185,7 @@ describe("what a caller may hand out", () => {
   it.each(rows)("$name: $verdict", ({ input, verdict }) =>
     expect(exceededGrant(own, input, new AddressList(own.allow))).toBe(verdict),
   );
-  it("a caller bound by nothing hands out any expiry, address and limit", () => {
+  it("a caller without restrictions grants any expiry, address and limit", () => {
     const unbound = { expiresAt: null, allow: [], rateLimit: null };
     expect(exceededGrant({ ...own, ...unbound }, { ...within, ...unbound }, undefined)).toBeUndefined();
   });

@@ -22,7 +22,7 @@ interface Made {
 const HOUR_MS = 3_600_000;
 const MANAGES = ["read", "api-keys:manage"];
 
-describe("keys and their makers", () => {
+describe("keys and the keys that created them", () => {
   const open: TestServer[] = [];
   afterEach(async () => {
     for (const server of open.splice(0)) await server.close();
@@ -77,19 +77,22 @@ describe("keys and their makers", () => {
   it.each([
     { days: undefined, lifetime: HOUR_MS },
     { days: 3, lifetime: 3 * 24 * HOUR_MS },
-  ])("a key made with a token ends with it, or after maxLifetimeDays ($days)", async ({ days, lifetime }) => {
-    const { call, clock } = await start(days);
-    const end = clock.now() + lifetime;
-    const unbound = (await call("POST", "/", { scopes: MANAGES }, { name: "k" })).json() as Made;
-    expect(unbound.record).toMatchObject({ expiresAt: end, madeBy: "jti" });
-    expect(unbound).not.toHaveProperty("notice");
-    const late = (
-      await call("POST", "/", { scopes: MANAGES }, { name: "k", expiresAt: new Date(end + 1000).toISOString() })
-    ).json() as Made;
-    expect([late.record.expiresAt, typeof late.notice]).toEqual([end, "string"]);
-  });
+  ])(
+    "a key created with a token expires with the token, or after maxLifetimeDays ($days)",
+    async ({ days, lifetime }) => {
+      const { call, clock } = await start(days);
+      const end = clock.now() + lifetime;
+      const unbound = (await call("POST", "/", { scopes: MANAGES }, { name: "k" })).json() as Made;
+      expect(unbound.record).toMatchObject({ expiresAt: end, madeBy: "jti" });
+      expect(unbound).not.toHaveProperty("notice");
+      const late = (
+        await call("POST", "/", { scopes: MANAGES }, { name: "k", expiresAt: new Date(end + 1000).toISOString() })
+      ).json() as Made;
+      expect([late.record.expiresAt, typeof late.notice]).toEqual([end, "string"]);
+    },
+  );
 
-  it("a key ends with its maker, in this process at once, and its record names that", async () => {
+  it("a key ends with the key that created it, at once in this process, and its record gives that reason", async () => {
     const { call, service } = await start();
     const maker = await service.create({ ownerId: "ada", name: "ci", scopes: MANAGES });
     const child = (await call("POST", "/", { key: maker.key }, { name: "c", scopes: MANAGES })).json() as Made;
@@ -99,7 +102,7 @@ describe("keys and their makers", () => {
     expect(await service.verify(child.key)).toMatchObject({ ok: false, reason: "revoked" });
   });
 
-  it("a rotated maker hands its keys on; DELETE with descendants ends them all", async () => {
+  it("a rotated key keeps the keys it created; DELETE with descendants ends all of them", async () => {
     const { call, service } = await start();
     const maker = await service.create({ ownerId: "ada", name: "ci", scopes: MANAGES });
     const child = (await call("POST", "/", { key: maker.key }, { name: "c", scopes: ["read"] })).json() as Made;
@@ -111,7 +114,7 @@ describe("keys and their makers", () => {
   });
 
   it.each([false, true])(
-    "a key in its grace ends with its successor, also where it is remembered (descendants: %s)",
+    "a key in its grace period ends with its successor, even where it is cached (descendants: %s)",
     async (descendants) => {
       const told = new Set<(id: string | undefined) => void>();
       const changes: KeyChanges = {
@@ -142,7 +145,7 @@ describe("keys and their makers", () => {
     },
   );
 
-  it("a key that ends while it makes another is refused, and makes nothing", async () => {
+  it("a key that ends while it creates another is refused, and no key is created", async () => {
     const { call, service, store } = await start();
     const maker = await service.create({ ownerId: "ada", name: "ci", scopes: MANAGES });
     expect((await call("POST", "/", { key: maker.key }, { name: "in time" })).status).toBe(201);
@@ -155,7 +158,7 @@ describe("keys and their makers", () => {
     expect((await service.list("ada")).map(({ name }) => name).sort()).toEqual(["ci", "in time"]);
   });
 
-  it("one limit for a key, its successor and its children, each with its own number", async () => {
+  it("a key, its successor and its children share one count, and each compares its own limit with it", async () => {
     const { call, service } = await start();
     const maker = await service.create({
       ownerId: "ada",
@@ -179,7 +182,7 @@ describe("keys and their makers", () => {
     expect(await service.verify(next.key)).toMatchObject({ ok: false, reason: "rate-limited" });
   });
 
-  it("a key is a maker of what it gets by rotating another key of its owner", async () => {
+  it("a key that rotates another key of its owner becomes the parent of the result", async () => {
     const { call, service } = await start();
     const rateLimit = { limit: 3, windowSeconds: 3600 };
     const one = await service.create({ ownerId: "ada", name: "one", scopes: MANAGES, rateLimit });
@@ -200,7 +203,7 @@ describe("keys and their makers", () => {
     expect([(await service.verify(taken.key)).ok, (await service.verify(free.key)).ok]).toEqual([false, true]);
   });
 
-  it("a key that rotates itself or what it made is no further maker", async () => {
+  it("a key that rotates itself or its own child adds no generation", async () => {
     const { call, service } = await start();
     const one = await service.create({ ownerId: "ada", name: "one", scopes: MANAGES });
     const child = (await call("POST", "/", { key: one.key }, { name: "c", scopes: ["read"] })).json() as Made;
@@ -214,7 +217,7 @@ describe("keys and their makers", () => {
     expect(await rotate(one.record.id)).toMatchObject({ madeBy: null, firstId: one.record.id, path: [] });
   });
 
-  it("a key has at most eight makers", async () => {
+  it("a key has at most eight ancestors", async () => {
     const { call, service } = await start();
     let { key } = await service.create({ ownerId: "ada", name: "0", scopes: MANAGES });
     for (let makers = 1; makers <= 8; makers += 1) {
@@ -225,7 +228,7 @@ describe("keys and their makers", () => {
     expect((await call("POST", "/", { key }, { name: "9", scopes: MANAGES })).status).toBe(403);
   });
 
-  it("the mark outlives the record of the maker in a full memory store", async () => {
+  it("a child key stays ended after a full memory store has dropped its parent's record", async () => {
     const store = new MemoryApiKeyStore({ maxKeys: 2 });
     await store.insert(sampleKey({ id: "maker" }));
     await store.insert(sampleKey({ id: "child", ownerId: "b", path: ["maker"], revokedAt: null }));

@@ -72,7 +72,7 @@ describe.each(EXPRESS)("API key layer on $name", ({ express }) => {
     expect((await service.usage(record.id))?.usageCount).toBe(4);
   });
 
-  it("reads the header it is told to", async () => {
+  it("reads the key from the configured header", async () => {
     const { server, service } = await start({ headerName: "X-Acme-Key", prefix: "acme_live_" });
     const { key } = await service.create(KEY);
     expect((await server.send("/", { headers: { "x-acme-key": key } })).json()).toMatchObject({ presented: "api-key" });
@@ -91,7 +91,7 @@ describe.each(EXPRESS)("API key layer on $name", ({ express }) => {
     expect(answer.json()).toMatchObject({ principal: null });
   });
 
-  it("gives one answer to unknown, wrong, revoked, expired, rotated, malformed and misplaced keys", async () => {
+  it("answers unknown, wrong, revoked, expired, rotated, malformed and misplaced keys alike", async () => {
     const { server, service, clock, events } = await start({ failures: { limit: 1000 } });
     const [good, revoked, expired, rotated, bound] = await Promise.all([
       service.create(KEY),
@@ -208,7 +208,7 @@ describe.each(EXPRESS)("API key layer on $name", ({ express }) => {
     });
   });
 
-  it("survives odd bytes and great lengths", async () => {
+  it("refuses odd bytes and very long values without failing", async () => {
     const { server, service, store } = await start({ failures: { limit: 1000 } });
     const { key } = await service.create(KEY);
     const get = (value: Buffer | string, name = "X-API-Key"): Promise<string> =>
@@ -236,7 +236,7 @@ describe.each(EXPRESS)("API key layer on $name", ({ express }) => {
     expect(await get(` ${key} `)).toMatch(/^HTTP\/1\.1 200 /); // white space round a value is not part of it (RFC 9110 section 5.5)
   });
 
-  it("answers 429 with Retry-After to a key over its limit, which is no failed login", async () => {
+  it("answers 429 with Retry-After to a key over its limit, and does not count it as a failed attempt", async () => {
     const { server, service, clock, events } = await start();
     const { key, record } = await service.create({ ...KEY, rateLimit: { limit: 1, windowSeconds: 60 } });
     expect((await server.send("/", { headers: { "x-api-key": key } })).status).toBe(200);
@@ -256,7 +256,7 @@ describe.each(EXPRESS)("API key layer on $name", ({ express }) => {
     expect((await server.send("/", { headers: { "x-api-key": key } })).status).toBe(200);
   });
 
-  it("answers 429 to an address that failed too often", async () => {
+  it("answers 429 to an address with too many failed attempts", async () => {
     const { server, service, events, clock } = await start({ failures: { limit: 2, windowSeconds: 30 } });
     const { key } = await service.create(KEY);
     const statuses: number[] = [];
@@ -274,7 +274,7 @@ describe.each(EXPRESS)("API key layer on $name", ({ express }) => {
     expect((await server.send("/", { headers: { "x-api-key": key } })).status).toBe(200);
   });
 
-  it("answers 503 when the store is down, and lets remembered keys in", async () => {
+  it("answers 503 when the store is down, and still accepts cached keys", async () => {
     const { server, service, store, events } = await start();
     const [known, fresh] = [await service.create(KEY), await service.create(KEY)];
     await server.send("/", { headers: { "x-api-key": known.key } });
@@ -292,7 +292,7 @@ describe.each(EXPRESS)("API key layer on $name", ({ express }) => {
     expect((await server.send("/", { headers: { "x-api-key": known.key } })).status).toBe(200);
   });
 
-  it("only reports when told to: what would be refused passes without a principal, a limit with one", async () => {
+  it("in report mode lets what it would refuse pass without a principal, and a key over its limit with one", async () => {
     const { server, service, events } = await start({}, { mode: "report" });
     const { key } = await service.create({ ...KEY, rateLimit: { limit: 1, windowSeconds: 60 } });
     expect((await server.send("/", { headers: { "x-api-key": forged(key, 1) } })).json()).toMatchObject({
@@ -309,7 +309,7 @@ describe.each(EXPRESS)("API key layer on $name", ({ express }) => {
     expect(events.at(-1)).toMatchObject({ event: "excess_rate_limit_exceeded", mode: "report" });
   });
 
-  it("mounted twice counts a use once", async () => {
+  it("counts one use of a key when it is mounted twice", async () => {
     const parts = bench();
     const app = express();
     app.use(apiKeyAuth(parts.service), apiKeyAuth(parts.service));
@@ -322,7 +322,7 @@ describe.each(EXPRESS)("API key layer on $name", ({ express }) => {
     expect((await parts.service.usage(record.id))?.usageCount).toBe(2);
   });
 
-  it("does not take another service's word for a key", async () => {
+  it("does not accept a key that only another service has verified", async () => {
     const [users, admins] = [bench(), bench()];
     const app = express();
     app.get(
@@ -338,7 +338,7 @@ describe.each(EXPRESS)("API key layer on $name", ({ express }) => {
       expect([run, (await server.send("/admin", { headers: { "x-api-key": key } })).status]).toEqual([run, 401]);
   });
 
-  it("gives what is thrown behind an asynchronous check to the app's error handling", async () => {
+  it("passes an error thrown after an asynchronous check to the app's error handling", async () => {
     const parts = bench();
     const layer = createApiKey(parts.service.options, parts.runtime, { service: parts.service });
     const app = express();
@@ -358,7 +358,7 @@ describe.each(EXPRESS)("API key layer on $name", ({ express }) => {
     expect((await server.send("/", { headers: { "x-api-key": key } })).text).toBe("thrown behind the layer");
   });
 
-  it("calls next in the same tick when the key is remembered, or there is none", async () => {
+  it("calls next in the same tick when the key is cached or the request has none", async () => {
     const parts = bench();
     const { key } = await parts.service.create(KEY);
     await parts.service.verify(key);

@@ -77,7 +77,7 @@ describe.each(EXPRESS)("API key routes on $name", ({ express }) => {
   const alice = { id: "alice", scopes: ["read", "orders:*"], roles: ["editor"] };
   const mallory = { id: "mallory", scopes: ["read"] };
 
-  it("make, show, list, rotate and revoke a key of the caller's", async () => {
+  it("create, show, list, rotate and revoke a key of the caller", async () => {
     const { call, service, events } = await start();
     const made = await call("/", {
       method: "POST",
@@ -139,7 +139,7 @@ describe.each(EXPRESS)("API key routes on $name", ({ express }) => {
     expect(JSON.stringify(events)).not.toContain(key.slice(16, -6));
   });
 
-  it("rotate without a body ends the old key at once", async () => {
+  it("end the old key at once when it is rotated without a body", async () => {
     const { call, service } = await start();
     const { key, record } = await service.create({ ownerId: "alice", name: "x" });
     expect(
@@ -148,7 +148,7 @@ describe.each(EXPRESS)("API key routes on $name", ({ express }) => {
     expect(await service.verify(key)).toMatchObject({ ok: false, reason: "rotated" });
   });
 
-  it("want a caller", async () => {
+  it("refuse a request without an authenticated caller", async () => {
     const { call } = await start();
     for (const [method, path] of [
       ["POST", "/"],
@@ -167,7 +167,7 @@ describe.each(EXPRESS)("API key routes on $name", ({ express }) => {
     }
   });
 
-  it("another owner's key is as unknown as one that does not exist", async () => {
+  it("answer alike for another owner's key and for a key that does not exist", async () => {
     const { call, service, store } = await start();
     const { key, record } = await service.create({ ownerId: "alice", name: "x" });
     const before = await store.get(record.id);
@@ -191,7 +191,7 @@ describe.each(EXPRESS)("API key routes on $name", ({ express }) => {
     expect((await call(`/${record.id}`, { as: alice })).status).toBe(200);
   });
 
-  it("take nothing from the body that is not the caller's to say", async () => {
+  it("refuse body members that a caller may not set", async () => {
     const { call, store } = await start();
     const texts = [
       ...["ownerId", "id", "hash", "createdAt", "revokedAt", "usageCount", "userId", "secretValue"].map((field) =>
@@ -212,7 +212,7 @@ describe.each(EXPRESS)("API key routes on $name", ({ express }) => {
     expect((await call("/", { method: "POST", as: alice, text: '{"name":"x"}' })).status).toBe(201);
   });
 
-  it("list what is wrong by path", async () => {
+  it("list every invalid member of the body by its path", async () => {
     const { call } = await start();
     const answer = await call("/", {
       method: "POST",
@@ -232,7 +232,7 @@ describe.each(EXPRESS)("API key routes on $name", ({ express }) => {
     expect(json()).toMatchObject({ code: "not-found" });
   });
 
-  it("announce an id that nobody has, or that has ended, as a wrong request and another owner's as an attack", async () => {
+  it("report an unknown or ended id as a bad request, and another owner's id as an attack", async () => {
     const { call, events, service } = await start();
     const mine = await service.create({ ownerId: "alice", name: "mine" });
     const theirs = await service.create({ ownerId: "bob", name: "theirs" });
@@ -258,7 +258,7 @@ describe.each(EXPRESS)("API key routes on $name", ({ express }) => {
       expect(await ask(method, `/${theirs.record.id}${suffix}`)).toEqual([404, "authz_fail CRITICAL foreign"]);
   });
 
-  it("hand out nothing the caller does not hold", async () => {
+  it("grant no scope, role or limit that the caller does not have", async () => {
     const { call, service, store } = await start();
     for (const body of [
       { scopes: ["admin"] },
@@ -286,7 +286,7 @@ describe.each(EXPRESS)("API key routes on $name", ({ express }) => {
     ).toBe(201);
   });
 
-  it("an API key manages keys only with api-keys:manage, and mints nothing that outlives it or works elsewhere", async () => {
+  it("let an API key manage keys only with api-keys:manage, and create no key that outlives it or works elsewhere", async () => {
     const { call, service, clock } = await start();
     const plain = await service.create({ ownerId: "alice", name: "plain", scopes: ["read"] });
     for (const [method, path] of [
@@ -346,7 +346,7 @@ describe.each(EXPRESS)("API key routes on $name", ({ express }) => {
     expect((await call(`/${manager.record.id}/rotate`, { method: "POST", key: manager.key })).status).toBe(201);
   });
 
-  it("an API key that was revoked elsewhere mints nothing, though it is still remembered", async () => {
+  it("let no key be created by an API key that was revoked elsewhere, even while it is cached here", async () => {
     const { call, service, store, clock } = await start();
     const manager = await service.create({ ownerId: "alice", name: "m", scopes: ["api-keys:manage"] });
     expect((await call("/", { key: manager.key })).status).toBe(200);
@@ -357,7 +357,7 @@ describe.each(EXPRESS)("API key routes on $name", ({ express }) => {
     expect(await store.list("alice", { limit: 10 })).toHaveLength(1);
   });
 
-  it("list in pages", async () => {
+  it("list keys in pages", async () => {
     const { call, service, clock } = await start();
     const ids: string[] = [];
     for (let i = 0; i < 3; i += 1) {
@@ -436,7 +436,7 @@ describe.each(EXPRESS)("API key routes on $name", ({ express }) => {
     ]).toMatchObject([status, { code }, "application/problem+json; charset=utf-8", "no-store"]);
   });
 
-  it("refuse text that no store keeps before the store sees it, which would take itself for broken", async () => {
+  it("refuse text that no store can hold before the store is asked, so that it is not counted as an outage", async () => {
     const { call, events } = await start();
     const answer = await call("/", { method: "POST", as: alice, text: '{"name":"\\ud800"}' });
     expect([answer.status, answer.json()]).toMatchObject([400, { code: "invalid-request" }]);
@@ -446,7 +446,7 @@ describe.each(EXPRESS)("API key routes on $name", ({ express }) => {
     expect(events.filter(({ event }) => event.startsWith("portcullis_store"))).toEqual([]);
   });
 
-  it("refuse an id that is no percent-encoding, without repeating it", async () => {
+  it("refuse an id with invalid percent-encoding, without repeating it", async () => {
     const { call } = await start();
     for (const [method, path] of [
       ["GET", "/%ZZsent"],
@@ -463,7 +463,7 @@ describe.each(EXPRESS)("API key routes on $name", ({ express }) => {
     }
   });
 
-  it("let a key with a limit make and rotate no key with a looser one", async () => {
+  it("let a key with a limit create and rotate no key with a looser limit", async () => {
     const { call, service } = await start();
     const rateLimit = { limit: 30, windowSeconds: 60 };
     const bound = await service.create({ ownerId: "alice", name: "bound", scopes: ["api-keys:manage"], rateLimit });
@@ -477,7 +477,7 @@ describe.each(EXPRESS)("API key routes on $name", ({ express }) => {
     expect(((await make(null)).json() as Created).record.rateLimit).toEqual(rateLimit);
   });
 
-  it("refuse a chunked body that is too large, and no body at all", async () => {
+  it("refuse a chunked body that is too large, and a missing body", async () => {
     const { call } = await start();
     const text = JSON.stringify({ name: "x".repeat(20_000) });
     const chunked = await call("/", {
@@ -494,7 +494,7 @@ describe.each(EXPRESS)("API key routes on $name", ({ express }) => {
     expect((await call("/", { method: "POST", as: alice })).json()).toMatchObject({ code: "invalid-request" });
   });
 
-  it("take a body that the app has parsed, but not a form", async () => {
+  it("accept a body that the app has parsed, unless it is a form", async () => {
     const { call } = await start((app) => {
       app.use(express.json(), express.urlencoded({ extended: true }));
     });
@@ -572,7 +572,7 @@ describe.each(EXPRESS)("API key routes on $name", ({ express }) => {
     },
   );
 
-  it("answer 503 while the store is down, and leave what they do not know to the app", async () => {
+  it("answer 503 while the store is down, and pass unknown paths on to the app", async () => {
     const { call, store } = await start();
     expect((await call("/", { method: "PUT", as: alice })).status).toBe(404);
     store.failing = true;

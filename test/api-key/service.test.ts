@@ -29,7 +29,7 @@ async function reasonOf(work: Promise<{ ok: boolean; reason?: string }>): Promis
 }
 
 describe("create", () => {
-  it("works with nothing configured, by argon2id in memory", async () => {
+  it("works without settings, with argon2id and in memory", async () => {
     const service = new ApiKeyService();
     const { key, record } = await service.create(KEY);
     expect(key).toMatch(/^mcp_[0-9A-Za-z]{50}$/);
@@ -42,7 +42,7 @@ describe("create", () => {
     await service.close();
   });
 
-  it("keeps everything it was told, and neither the key nor its secret", async () => {
+  it("stores every option, and neither the key nor its secret", async () => {
     const { service, store, clock, events } = bench();
     const expiresAt = clock.now() + 1000;
     const given: CreateApiKeyInput = {
@@ -94,7 +94,7 @@ describe("create", () => {
     ["ISO 8601", (now: number) => new Date(now + 5000).toISOString()],
     ["ISO 8601 with an offset", (now: number) => new Date(now + 5000 + 7_200_000).toISOString().replace("Z", "+02:00")],
     ["milliseconds", (now: number) => now + 5000],
-  ])("takes %s as expiry", async (_name, at) => {
+  ])("accepts %s as expiry", async (_name, at) => {
     const { service, clock } = bench();
     const { record } = await service.create({ ...KEY, expiresAt: at(clock.now()) });
     expect(record.expiresAt).toBe(clock.now() + 5000);
@@ -156,7 +156,7 @@ describe("create", () => {
     expect(await store.list("user-1", { limit: 10 })).toEqual([]);
   });
 
-  it("takes 4096 bytes of metadata", async () => {
+  it("accepts 4096 bytes of metadata", async () => {
     const { service } = bench();
     await expect(
       service.create({ ...KEY, metadata: { a: "x".repeat(4096 - '{"a":""}'.length) } }),
@@ -165,7 +165,7 @@ describe("create", () => {
 });
 
 describe("verify", () => {
-  it("says why, for the log", async () => {
+  it("gives the reason of a refusal, for the log", async () => {
     const { service, clock, store } = bench({ cacheSeconds: 0, failures: { limit: 1000 } });
     const { key, record } = await service.create({ ...KEY, expiresAt: clock.now() + 10_000 });
     const bound = await service.create({ ...KEY, allow: ["192.0.2.0/24"] });
@@ -191,14 +191,14 @@ describe("verify", () => {
     });
   });
 
-  it("touches no store for what is no key", async () => {
+  it("does not ask the store about text that is not a key", async () => {
     const { service, store } = bench();
     for (const text of ["", "mcp_", "x".repeat(54), `mcp_${"a".repeat(50)}`])
       await service.verify(text, { address: "192.0.2.1" });
     expect(store.gets).toBe(0);
   });
 
-  it("notices expiry and grace end while the key is remembered", async () => {
+  it("notices the end of expiry and grace period while the key is cached", async () => {
     const { service, clock } = bench({ cacheSeconds: 60 });
     const { key } = await service.create({ ...KEY, expiresAt: clock.now() + 5000 });
     expect(await reasonOf(service.verify(key))).toBe("ok");
@@ -208,7 +208,7 @@ describe("verify", () => {
     expect(service.verifier.check(key, caller())).toMatchObject({ ok: false, reason: "expired" });
   });
 
-  it("is synchronous while the key is remembered, and asks the store again after cacheSeconds", async () => {
+  it("is synchronous while the key is cached, and asks the store again after cacheSeconds", async () => {
     const { service, clock, store } = bench({ cacheSeconds: 10 });
     const { key } = await service.create(KEY);
     expect(service.verifier.check(key, caller("192.0.2.1"))).toBeInstanceOf(Promise);
@@ -236,14 +236,14 @@ describe("verify", () => {
     expect(store.gets).toBe(gets + 1);
   });
 
-  it("cacheSeconds 0 remembers nothing", async () => {
+  it("caches nothing with cacheSeconds 0", async () => {
     const { service, store } = bench({ cacheSeconds: 0 });
     const { key } = await service.create(KEY);
     for (let i = 0; i < 3; i += 1) expect(await reasonOf(service.verify(key))).toBe("ok");
     expect(store.gets).toBe(3);
   });
 
-  it("keeps what another process revoked no longer than cacheSeconds", async () => {
+  it("accepts a key that another process revoked no longer than cacheSeconds", async () => {
     const { service, clock, store } = bench({ cacheSeconds: 10 });
     const { key, record } = await service.create(KEY);
     expect(await reasonOf(service.verify(key))).toBe("ok");
@@ -254,7 +254,7 @@ describe("verify", () => {
     expect(await reasonOf(service.verify(key))).toBe("revoked");
   });
 
-  it("a digest copied to another record opens nothing", async () => {
+  it("refuses a digest that was copied to another record", async () => {
     const { service, store } = bench();
     const mine = await service.create(KEY);
     const theirs = await service.create({ ...KEY, ownerId: "admin" });
@@ -288,7 +288,7 @@ describe("verify", () => {
 });
 
 describe("rotate", () => {
-  it("with grace 0 ends the old key at once and keeps everything but id and secret", async () => {
+  it("ends the old key at once with grace 0, and keeps everything but id and secret", async () => {
     const { service, clock, events } = bench();
     const old = await service.create({
       ...KEY,
@@ -313,7 +313,7 @@ describe("rotate", () => {
     ]);
   });
 
-  it("with grace keeps the old key for so long, never beyond its expiry", async () => {
+  it("accepts the old key for the grace period, never beyond its expiry", async () => {
     const { service, clock } = bench();
     const [long, short] = [
       await service.create(KEY),
@@ -332,7 +332,7 @@ describe("rotate", () => {
     expect(await reasonOf(service.verify(long.key))).toBe("rotated");
   });
 
-  it("refuses keys that are unknown, revoked, expired or rotated, and wrong graces", async () => {
+  it("refuses keys that are unknown, revoked, expired or rotated, and invalid grace periods", async () => {
     const { service, clock } = bench();
     const [revoked, expired, rotated, good] = await Promise.all([
       service.create(KEY),
@@ -354,7 +354,7 @@ describe("rotate", () => {
     await expect(service.rotate(good.record.id)).resolves.toBeDefined();
   });
 
-  it("of many at once lets one through", async () => {
+  it("lets one of many rotations at once succeed", async () => {
     const { service, store } = bench();
     const { record } = await service.create(KEY);
     const settled = await Promise.allSettled(Array.from({ length: 10 }, () => service.rotate(record.id)));
@@ -365,9 +365,9 @@ describe("rotate", () => {
   });
 });
 
-describe("a revocation that was refused", () => {
+describe("a revocation that the store refused", () => {
   it.each(["before the store was asked", "after the store had done it"])(
-    "%s: is done later, announced once, and succeeds when asked for again",
+    "%s: is repeated later, reported once, and succeeds when it is called again",
     async (when) => {
       const { service, store, events } = bench();
       const { record } = await service.create(KEY);
@@ -395,7 +395,7 @@ describe("a revocation that was refused", () => {
       kind: "was revoked before",
       make: async (store: WatchedStore, id: string) => void (await store.revoke(id, 1, "elsewhere")),
     },
-  ])("of a key that $kind is announced neither later nor when asked for again", async ({ kind, make }) => {
+  ])("of a key that $kind is reported neither later nor when it is called again", async ({ kind, make }) => {
     const { service, store, events } = bench();
     const id = kind === "does not exist" ? "AAAAAAAAAAAA" : (await service.create(KEY)).record.id;
     await make(store, id);
@@ -407,7 +407,7 @@ describe("a revocation that was refused", () => {
     await service.close();
   });
 
-  it("by two callers at once is announced once, and each is told so when they ask again", async () => {
+  it("by two callers at once is reported once, and succeeds for each when they call again", async () => {
     const { service, store, events } = bench();
     const { record } = await service.create(KEY);
     const revoke = store.revoke.bind(store);
@@ -424,7 +424,7 @@ describe("a revocation that was refused", () => {
     expect(events.filter(({ event }) => event === "authn_token_revoked")).toHaveLength(1);
   });
 
-  it("of a value the store cannot keep is not repeated", async () => {
+  it("of a value that the store cannot hold is not repeated", async () => {
     const { service, store, clock } = bench();
     const { record } = await service.create(KEY);
     const revoke = vi
@@ -439,7 +439,7 @@ describe("a revocation that was refused", () => {
     await service.close();
   });
 
-  it("of a key that somebody else had revoked is not announced", async () => {
+  it("of a key that another caller had revoked is not reported", async () => {
     const { service, store, events } = bench();
     const { record } = await service.create(KEY);
     await store.revoke(record.id, 1, "elsewhere");
@@ -469,7 +469,7 @@ describe("a rotation that was refused", () => {
     return { ...parts, key, id: record.id };
   }
 
-  it("and done all the same: the same call again gives out the new key, once, and announces it", async () => {
+  it("and took effect all the same: the same call again returns the new key, once, and reports it", async () => {
     const { service, events, key, id } = await refused();
     const made = await service.rotate(id);
     expect([await reasonOf(service.verify(made.key)), await reasonOf(service.verify(key))]).toEqual(["ok", "rotated"]);
@@ -479,7 +479,7 @@ describe("a rotation that was refused", () => {
     ]);
   });
 
-  it("and done all the same: of many calls at once one gets the new key", async () => {
+  it("and took effect all the same: one of many calls at once gets the new key", async () => {
     const { service, id } = await refused();
     const settled = await Promise.allSettled(Array.from({ length: 10 }, () => service.rotate(id)));
     expect(settled.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
@@ -487,13 +487,13 @@ describe("a rotation that was refused", () => {
       if (result.status === "rejected") expect(result.reason).toMatchObject({ code: "rotated" });
   });
 
-  it("and done all the same, but revoked since: its new key is not given out", async () => {
+  it("and took effect, but was revoked since: the new key is not returned", async () => {
     const { service, store, id } = await refused();
     await service.revoke((await store.get(id))?.rotatedTo ?? "");
     await expect(service.rotate(id)).rejects.toMatchObject({ code: "revoked" });
   });
 
-  it("in the middle of a commit that did not take place: the same call again makes a new key", async () => {
+  it("during a commit that did not happen: the same call again creates a new key", async () => {
     const { service, store } = bench();
     const { key, record } = await service.create(KEY);
     vi.spyOn<ApiKeyStore, "rotate">(store, "rotate").mockImplementationOnce(
@@ -510,7 +510,7 @@ describe("a rotation that was refused", () => {
 });
 
 describe("revoke", () => {
-  it("evicts at once, once, with its reason and an event", async () => {
+  it("removes the key from the cache at once, and stores and reports the reason once", async () => {
     const { service, clock, events } = bench({ cacheSeconds: 60 });
     const { key, record } = await service.create(KEY);
     expect(await reasonOf(service.verify(key))).toBe("ok");
@@ -526,7 +526,7 @@ describe("revoke", () => {
 });
 
 describe("list", () => {
-  it("gives the owner's keys, newest first, in pages", async () => {
+  it("returns the owner's keys, newest first, in pages", async () => {
     const { service, clock } = bench();
     const ids: string[] = [];
     for (let i = 0; i < 5; i += 1) {
@@ -544,7 +544,7 @@ describe("list", () => {
 });
 
 describe("usage", () => {
-  it("is counted in memory, told at once and written in batches", async () => {
+  it("is counted in memory, visible at once and written in batches", async () => {
     const { service, store, clock } = bench({ usageFlushSeconds: 3600 });
     const [a, b] = [await service.create(KEY), await service.create(KEY)];
     for (let i = 0; i < 100; i += 1) {
@@ -578,7 +578,7 @@ describe("usage", () => {
     expect(await service.usage(record.id)).toMatchObject({ usageCount: 2 });
   });
 
-  it("is flushed by the timer, keeps what could not be written, and writes it later", async () => {
+  it("is written by the timer; what could not be written is kept and written later", async () => {
     const { service, store, clock, events } = bench({ usageFlushSeconds: 0.05, cacheSeconds: 60 });
     const { key, record } = await service.create(KEY);
     await service.verify(key);
@@ -593,7 +593,7 @@ describe("usage", () => {
     expect((await store.get(record.id))?.usageCount).toBe(2);
   });
 
-  it("close does not hang on or fail with a store that is down", async () => {
+  it("does not make close() hang or fail when the store is down", async () => {
     const { service, store } = bench();
     const { key } = await service.create(KEY);
     await service.verify(key);
@@ -603,7 +603,7 @@ describe("usage", () => {
 });
 
 describe("limits", () => {
-  it("the key's own: rate-limited with the exact wait, then free again", async () => {
+  it("of one key: it is refused with the exact wait, then accepted again", async () => {
     const { service, clock } = bench();
     const { key, record } = await service.create({ ...KEY, rateLimit: { limit: 2, windowSeconds: 60 } });
     expect(await reasonOf(service.verify(key))).toBe("ok");
@@ -620,7 +620,7 @@ describe("limits", () => {
     expect(await reasonOf(service.verify(key))).toBe("rate-limited");
   });
 
-  it("failures by address: garbage, wrong and revoked keys alike, and a right key that is not remembered learns nothing", async () => {
+  it("of failures by address: garbage, wrong and revoked keys count alike, and a valid key that is not cached gets the same answer", async () => {
     const { service, clock, store } = bench({ failures: { limit: 3, windowSeconds: 60 } });
     const [known, fresh, dead] = [await service.create(KEY), await service.create(KEY), await service.create(KEY)];
     await service.revoke(dead.record.id);
@@ -645,14 +645,14 @@ describe("limits", () => {
     expect(await reasonOf(service.verify(fresh.key, { address }))).toBe("ok");
   });
 
-  it("IPv6 addresses of one /56 count together", async () => {
+  it("of failures by address: IPv6 addresses of one /56 count together", async () => {
     const { service } = bench({ failures: { limit: 1 } });
     await service.verify("garbage", { address: "2001:db8:0:1::1" });
     expect(await reasonOf(service.verify("garbage", { address: "2001:db8:0:2::9" }))).toBe("too-many-failures");
     expect(await reasonOf(service.verify("garbage", { address: "2001:db8:0:100::1" }))).toBe("malformed");
   });
 
-  it("failures by key id, from whatever address", async () => {
+  it("of failures by key id: every address counts", async () => {
     const { service, store } = bench({ failures: { limit: 1, windowSeconds: 60 } });
     const [known, fresh] = [await service.create(KEY), await service.create(KEY)];
     expect(await reasonOf(service.verify(known.key))).toBe("ok");
@@ -665,7 +665,7 @@ describe("limits", () => {
     expect(await reasonOf(service.verify(fresh.key, { address: "192.0.2.10" }))).toBe("ok");
   });
 
-  it("a shared limiter is used, asynchronous ones too, and an in-process one takes over when it fails", async () => {
+  it("use a shared limiter, synchronous or asynchronous, and one in this process while it fails", async () => {
     const inner = new SlidingWindowStore();
     let calls = 0;
     let failing = false;
@@ -710,7 +710,7 @@ describe("the store", () => {
     expect(opened).toBe(2);
   });
 
-  it("that is only lent is not closed", async () => {
+  it("is not closed when the app owns it", async () => {
     const store = new WatchedStore();
     const service = new ApiKeyService({ hash: "hmac-sha256", secret: SECRET }, { store });
     await service.create(KEY);
@@ -718,7 +718,7 @@ describe("the store", () => {
     expect(store.closed).toBe(0);
   });
 
-  it("that hangs gives store-unavailable in time, once in the events, and recovers", async () => {
+  it("that hangs makes calls fail with store-unavailable in time, reports one outage, and recovers", async () => {
     const { service, store, clock, events } = bench({ storeTimeoutMs: 30, cacheSeconds: 0 });
     const { key } = await service.create(KEY);
     store.afterRead = () => new Promise(() => undefined);

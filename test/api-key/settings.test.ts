@@ -69,7 +69,7 @@ describe("settings", () => {
     expect(typeof apiKeyRoutes(service, {})).toBe("function");
   });
 
-  it("parsed twice are the same, and the caller's object is left alone", () => {
+  it("do not change when they are parsed again, and the caller's object is left alone", () => {
     const given: ApiKeySettings = Object.freeze({
       secret: SECRET,
       failures: Object.freeze({ limit: 3 }),
@@ -81,7 +81,7 @@ describe("settings", () => {
     expect(once.failures).not.toBe(given.failures);
   });
 
-  it("are refused with every issue at once", () => {
+  it("are refused with all issues at once", () => {
     const wrong = {
       prefix: "no end",
       length: 18,
@@ -163,7 +163,7 @@ describe("settings", () => {
   );
 
   it.each(["init", "insert", "get", "list", "revoke", "rotate", "replaceHash", "addUsage", "close"])(
-    "a store without %s is none",
+    "a store without %s is refused",
     (method) => {
       const store = new WatchedStore();
       expect(issues(() => parse(apiKeySchema, { store }))).toEqual([]);
@@ -175,11 +175,14 @@ describe("settings", () => {
     },
   );
 
-  it.each([null, "memory", 7, Object.assign(() => undefined, STORE)])("no object is no store: %s", (store) => {
-    expect(issues(() => parse(apiKeySchema, { store }))).toEqual([
-      "wrong-type store: This is not an ApiKeyStore: a required method is missing.",
-    ]);
-  });
+  it.each([null, "memory", 7, Object.assign(() => undefined, STORE)])(
+    "a store that is not an object is refused: %s",
+    (store) => {
+      expect(issues(() => parse(apiKeySchema, { store }))).toEqual([
+        "wrong-type store: This is not an ApiKeyStore: a required method is missing.",
+      ]);
+    },
+  );
 
   it("one mounting of the layer may set mode, header and realm, and nothing else", () => {
     expect(parse(apiKeyAuthSchema, {})).toEqual({});
@@ -194,7 +197,7 @@ describe("settings", () => {
     ]);
   });
 
-  it("hmac-sha256 wants a secret, from the settings or from the root", () => {
+  it("hmac-sha256 needs a secret, in the settings or as secretKey", () => {
     expect(issues(() => new ApiKeyService({ hash: "hmac-sha256" }))).toEqual([
       'missing-setting secret: hash: "hmac-sha256" needs a secret.',
     ]);

@@ -223,7 +223,7 @@ const rows: {
 ];
 
 describe.each(rows)("$name", ({ wrong, issue, message, remedy, right }) => {
-  it("is one issue, with its place and its remedy", () => {
+  it("is reported as one issue, with its path and its remedy", () => {
     const [code, path] = issue.split(" ");
     expect(issuesOf(wrong)).toEqual([
       {
@@ -234,12 +234,15 @@ describe.each(rows)("$name", ({ wrong, issue, message, remedy, right }) => {
       },
     ]);
   });
-  it.each(right.map((settings, index) => ({ settings, index })))("its twin $index is taken", ({ settings }) => {
-    expect(issuesOf(settings)).toEqual([]);
-  });
+  it.each(right.map((settings, index) => ({ settings, index })))(
+    "its allowed twin $index is accepted",
+    ({ settings }) => {
+      expect(issuesOf(settings)).toEqual([]);
+    },
+  );
 });
 
-describe("what is given and wrong is not called missing as well", () => {
+describe("a setting that is given and invalid is not reported as missing too", () => {
   it.each<[string, object, string]>([
     ["hosts", { trustedHosts: [] }, "missing-setting trustedHosts"],
     ["the root secret of sessions", { secretKey: "short", session: {} }, "weak-secret secretKey"],

@@ -33,7 +33,7 @@ describe("one variable", () => {
     "API_KEY_LENGTH",
     "ALGORITHM",
     "REDIS_URL",
-  ])("%s that is empty or blank is not given", (name) => {
+  ])("%s counts as unset when it is empty or blank", (name) => {
     expect(settingsFromEnv({ [name]: "" })).toEqual(settingsFromEnv({}));
     expect(settingsFromEnv({ [name]: " \t" })).toEqual(settingsFromEnv({}));
   });
@@ -99,7 +99,7 @@ describe("one variable", () => {
     ["ALGORITHM", "ES256", { jwt: { algorithm: "ES256" } }],
     ["ACCESS_TOKEN_EXPIRE_MINUTES", "5", { jwt: { accessTokenMinutes: 5 } }],
     ["REFRESH_TOKEN_EXPIRE_DAYS", "3", { jwt: { refreshTokenDays: 3 } }],
-  ])("%s=%s gives its setting alone", (name, text, settings) => {
+  ])("%s=%s sets its own setting and no other", (name, text, settings) => {
     expect(settingsFromEnv({ [name]: text })).toEqual(settings);
   });
 
@@ -115,7 +115,7 @@ describe("one variable", () => {
     ["ALLOWED_HOSTS", "[a.example]", /JSON array/, /one,two/],
     ["ALLOWED_HOSTS", '["a.example", 7]', /JSON array/, /one,two/],
     ["SECRET_KEY", '["a"', /JSON array/, /one,two/],
-  ])("%s=%s is refused, with what to write", (name, text, message, remedy) => {
+  ])("%s=%s is refused with a remedy", (name, text, message, remedy) => {
     expect(issuesOf({ [name]: text })).toEqual([
       {
         code: "wrong-type",
@@ -159,7 +159,7 @@ describe("a value that is not allowed", () => {
     expect(issuesOf({ [name]: text }).map(({ code, path }) => `${code} ${path}`)).toEqual([issue]);
   });
 
-  it("all of them at once, and nothing about what is still to be merged", () => {
+  it("is reported together with all others, but settings that are still to be merged are not judged", () => {
     expect(
       issuesOf({ SESSION_MAX_AGE: "1h", API_KEY_LENGTH: "3", ALGORITHM: "RS256" }).map(({ path }) => path),
     ).toEqual(["SESSION_MAX_AGE", "API_KEY_LENGTH"]);
@@ -171,7 +171,7 @@ describe("CORS from the environment", () => {
   const origins = "https://a.example,https://b.example";
 
   it.each(["off", "false", "0", "no"])(
-    "has no credentials with CORS_ALLOW_CREDENTIALS=%s, and then takes plain http",
+    "allows no credentials with CORS_ALLOW_CREDENTIALS=%s, and then accepts plain http origins",
     (text) => {
       expect(
         settingsFromEnv({ BACKEND_CORS_ORIGINS: `${origins},http://c.example`, CORS_ALLOW_CREDENTIALS: text }),
@@ -186,7 +186,7 @@ describe("CORS from the environment", () => {
     },
   );
 
-  it("has them with CORS_ALLOW_CREDENTIALS=on as without it, but for every origin there are none", () => {
+  it("allows credentials with CORS_ALLOW_CREDENTIALS=on or unset, except when every origin is allowed", () => {
     expect(settingsFromEnv({ BACKEND_CORS_ORIGINS: origins, CORS_ALLOW_CREDENTIALS: "on" })).toEqual(
       settingsFromEnv({ BACKEND_CORS_ORIGINS: origins }),
     );
@@ -257,7 +257,7 @@ describe("debug with NODE_ENV=production", () => {
     expect(() => settingsFromEnv({ PORTCULLIS_DEBUG: "on", DEBUG: "false" })).toThrow(refused("PORTCULLIS_DEBUG"));
   });
 
-  it("is no matter where debug is off, or NODE_ENV is another", () => {
+  it("is accepted when debug is off or NODE_ENV has another value", () => {
     vi.stubEnv("NODE_ENV", "production");
     expect(parseSettings({ ...settings, debug: false }).debug).toBe(false);
     expect(parseSettings({ ...settings, ...settingsFromEnv({ DEBUG: "express:*" }) }).debug).toBe(false);
@@ -269,7 +269,7 @@ describe("debug with NODE_ENV=production", () => {
   });
 });
 
-it("reads the environment of the process unless given another", () => {
+it("settingsFromEnv() reads process.env unless it is given another object", () => {
   const before = process.env.SESSION_COOKIE;
   try {
     process.env.SESSION_COOKIE = "from-the-process";

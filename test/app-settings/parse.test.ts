@@ -24,7 +24,7 @@ describe("trustProxy", () => {
   testEdges(settingsSchema, [{ name: "trustProxy", lowest: 0, highest: 32 }]);
 
   it.each([false, 1, ["10.0.0.1"], ["10.0.0.0/8", "2001:db8::/32"], ["loopback", "linklocal", "uniquelocal"]])(
-    "may be %j",
+    "accepts %j",
     (trustProxy) => {
       expect(parseSettings({ ...base, trustProxy }).trustProxy).toEqual(trustProxy);
     },
@@ -37,7 +37,7 @@ describe("trustProxy", () => {
     [[], "wrong-value trustProxy", /must (?:be|have) at least/],
     [["proxy.example"], "wrong-value trustProxy[0]", /This is not an IP address or a CIDR range\./],
     [1.5, "wrong-type trustProxy", /This must be a whole number\./],
-  ])("may not be %j", (trustProxy, issue, message) => {
+  ])("refuses %j", (trustProxy, issue, message) => {
     const issues = issuesOf({ trustProxy });
     expect(issues.map(({ code, path }) => `${code} ${path}`)).toEqual([issue]);
     expect(issues[0]?.message).toMatch(message);
@@ -45,7 +45,7 @@ describe("trustProxy", () => {
   });
 });
 
-describe("where the stores are", () => {
+describe("the settings that name servers", () => {
   const url = (name: string, text: string): unknown => {
     const kept = parseSettings({ ...base, [name]: text })[name as "redis"];
     return kept instanceof Secret ? kept.reveal() : kept;
@@ -57,7 +57,7 @@ describe("where the stores are", () => {
     ["database", "sqlite:x.db"],
     ["database", "postgres://host/name"],
     ["database", "mariadb://host/name"],
-  ])("%s takes %s, and keeps it from being printed", (name, text) => {
+  ])("%s accepts %s, and never prints it", (name, text) => {
     expect(url(name, text)).toBe(text);
     expect(JSON.stringify(parseSettings({ ...base, [name]: text }))).not.toContain(text);
   });
@@ -70,7 +70,7 @@ describe("where the stores are", () => {
     ["redis", new Secret("http://host"), /redis:\/\/user/],
     ["database", "oracle://host", /sqlite:path/],
     ["database", "", /sqlite:path/],
-  ])("%s takes no %s", (name, given, remedy) => {
+  ])("%s refuses %s", (name, given, remedy) => {
     expect(issuesOf({ [name]: given })).toEqual([
       {
         code: "wrong-value",
@@ -82,7 +82,7 @@ describe("where the stores are", () => {
   });
 
   const client = new EventEmitter();
-  it.each(["redis", "database"])("%s takes a client as it is, and a Secret", (name) => {
+  it.each(["redis", "database"])("%s accepts a client, which it does not copy, and a Secret", (name) => {
     const parsed = parseSettings({ ...base, [name]: client });
     expect(parsed[name as "redis"]).toBe(client);
     expect(Object.isFrozen(client)).toBe(false);
@@ -90,7 +90,7 @@ describe("where the stores are", () => {
     expect(parseSettings({ ...base, [name]: kept })[name as "redis"]).toBe(kept);
   });
 
-  it.each([7, true, null, () => client, Promise.resolve(client)])("neither takes %s", (given) => {
+  it.each([7, true, null, () => client, Promise.resolve(client)])("both refuse %s", (given) => {
     expect(issuesOf({ redis: given, database: given })).toMatchObject(
       ["redis", "database"].map((path) => ({
         code: "wrong-value",
@@ -112,13 +112,13 @@ describe("where the stores are", () => {
     /hash tags|must have at most/,
   );
 
-  it("the prefix in Redis is the library's own unless another is given", () => {
+  it("the key prefix in Redis has a default that a setting replaces", () => {
     expect(parseSettings(base).redisPrefix).toBe("portcullis:");
   });
 });
 
-describe("the whole", () => {
-  it("knows the defaults", () => {
+describe("parseSettings", () => {
+  it("fills in the defaults", () => {
     expect(parseSettings({ trustedHosts: ["a.example"] })).toMatchObject({
       debug: false,
       trustProxy: false,
@@ -133,13 +133,13 @@ describe("the whole", () => {
     expect(parseSettings({ trustedHosts: ["a.example"] })).not.toHaveProperty("secretKey");
   });
 
-  it("turns csrf on with sessions, unless it is turned off or set", () => {
+  it("turns csrf on with sessions, unless csrf is set", () => {
     expect(parseSettings({ ...base, session: {} }).csrf).toMatchObject({ mode: "enforce", sameSite: "refuse" });
     expect(parseSettings({ ...base, session: {}, csrf: false }).csrf).toBe(false);
     expect(parseSettings({ ...base, csrf: { sameSite: "allow" } }).csrf).toMatchObject({ sameSite: "allow" });
   });
 
-  it("answers for the machine itself in debug, unless told for whom", () => {
+  it("accepts loopback hosts in debug, unless trustedHosts is set", () => {
     expect(parseSettings({ debug: true }).trustedHosts).toMatchObject({ hosts: ["localhost", "127.0.0.1", "[::1]"] });
     expect(parseSettings({ debug: true, trustedHosts: ["a.example"] }).trustedHosts).toMatchObject({
       hosts: ["a.example"],
@@ -148,7 +148,7 @@ describe("the whole", () => {
   });
 
   it.each(["headers", "cors", "rateLimit", "csrf", "session", "apiKeys", "jwt", "trustedHosts"])(
-    "%s is turned off by false, and true says nothing",
+    "turns %s off by false, and refuses true",
     (name) => {
       expect(parseSettings({ ...base, [name]: false })).toMatchObject({ [name]: false });
       expect(issuesOf({ [name]: true })).toEqual([
@@ -162,7 +162,7 @@ describe("the whole", () => {
     },
   );
 
-  it.each([undefined, null, 7, "x", [], true])("%j is no settings object", (settings) => {
+  it.each([undefined, null, 7, "x", [], true])("refuses %j as settings", (settings) => {
     expect(errorOf(settings).issues).toEqual([
       {
         code: "wrong-type",
@@ -173,7 +173,7 @@ describe("the whole", () => {
     ]);
   });
 
-  it("a body for refusals is made by a function", () => {
+  it("accepts only a function as onRefusal", () => {
     const onRefusal = () => undefined;
     expect(parseSettings({ ...base, onRefusal }).onRefusal).toBe(onRefusal);
     expect(issuesOf({ onRefusal: "no" })).toMatchObject([
@@ -186,7 +186,7 @@ describe("the whole", () => {
     ]);
   });
 
-  it("names each key it does not know, without its value", () => {
+  it("names each unknown key, without its value", () => {
     expect(issuesOf({ sesion: { secret: SECRET }, x: 1 })).toEqual([
       {
         code: "unknown-setting",
@@ -204,7 +204,7 @@ describe("the whole", () => {
     expect(issuesOf({ toString: 1 }).map(({ path }) => path)).toEqual(["toString"]);
   });
 
-  it("takes undefined for absent at every depth", () => {
+  it("treats undefined as absent at every depth", () => {
     const parsed = parseSettings({
       ...base,
       redis: undefined,
@@ -215,7 +215,7 @@ describe("the whole", () => {
     expect(parsed).toEqual(parseSettings({ ...base, session: {}, jwt: {}, rateLimit: {} }));
   });
 
-  it("is frozen to its depths but for what is not the library's", () => {
+  it("returns settings that are deeply frozen, apart from the app's own instances", () => {
     const store = { increment: () => undefined, decrement: () => undefined, resetKey: () => undefined };
     const parsed = parseSettings({ ...base, cors: { origins: ["https://a.example"] }, rateLimit: { store } });
     for (const part of [parsed, parsed.cors, parsed.cors && parsed.cors.origins, parsed.headers, parsed.rateLimit])
@@ -225,7 +225,7 @@ describe("the whole", () => {
     expect(Object.isFrozen(parsed.secretKey)).toBe(true);
   });
 
-  it("reads a setting that throws as one that is wrong, and keeps what it threw", () => {
+  it("reports a setting whose getter throws as invalid, with the error as its cause", () => {
     const thrown = new Error("no such file");
     const settings = {
       ...base,
@@ -245,7 +245,7 @@ describe("the whole", () => {
     expect(error.cause).toBe(thrown);
   });
 
-  it("calls a setting that throws wrong, and not absent as well", () => {
+  it("does not report a setting whose getter throws as missing too", () => {
     const unreadable = (): never => {
       throw new Error("locked");
     };

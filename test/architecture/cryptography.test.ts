@@ -24,11 +24,11 @@ function found(pattern: RegExp): Record<string, string[]> {
 
 /** ASVS 5.0 V11: what the source does not do, no request can make it do. */
 describe("cryptography in the source", () => {
-  it("reads all of it", () => {
+  it("is read completely by this test", () => {
     expect(files.length).toBeGreaterThan(150);
   });
 
-  it("is node:crypto, argon2 and jsonwebtoken, and of node:crypto only these", () => {
+  it("comes from argon2, jsonwebtoken and these functions of node:crypto", () => {
     const packages = found(
       /from "((?:node:)?(?:crypto|webcrypto)|[^"]*(?:crypt|hash|cipher|argon|jwt|jose|jsonweb|nacl|sodium|tweet|uuid|nanoid)[^"./]*)"/g,
     );
@@ -65,19 +65,19 @@ describe("cryptography in the source", () => {
     expect(found(/\{ ([^}]*) \} = crypto\b/g)).toEqual({ hash: ["src/core/cache-key.ts"] });
   });
 
-  it("seals by AES-256-GCM alone: no other cipher, no other mode, no encryption with a public key", () => {
+  it("encrypts with AES-256-GCM alone: no other cipher, no other mode, no public-key encryption", () => {
     expect(Object.keys(found(/create(?:De)?[cC]ipheriv\(\s*([^,]+),/g))).toEqual(['"aes-256-gcm"']);
     expect(found(/\b(publicEncrypt|privateDecrypt|createCipher|createDecipher)\(/g)).toEqual({});
   });
 
-  it("hashes by SHA-256; SHA-1 names the scripts of Redis, as EVALSHA wants, and nothing is hashed by MD5", () => {
+  it("hashes with SHA-256; SHA-1 only names Redis scripts, as EVALSHA requires, and MD5 is not used", () => {
     expect(Object.keys(found(/create(?:Hash|Hmac)\(\s*([^,)]+)[,)]/g)).sort()).toEqual(['"sha1"', '"sha256"']);
     expect(Object.keys(found(/\b(?:hkdfSync|hash)\(\s*("[^"]+"),/g))).toEqual(['"sha256"']);
     expect(found(/createH(?:ash|mac)\(\s*"(sha1)"/g)).toEqual({ sha1: ["src/stores/redis/connection.ts"] });
     expect(found(/\b(md5|ripemd|rc4|des-ede3)\b/gi)).toEqual({});
   });
 
-  it("cuts no digest that proves something, and two that only name something private to 132 bits", () => {
+  it("truncates no digest that proves something, and truncates to 132 bits two that only name something private", () => {
     expect(found(/\.digest\([^)]*\)\s*\.(slice\([^)]*\)|subarray\([^)]*\)|substr\w*\([^)]*\))/g)).toEqual({
       // Names of a secret in `kid` and of a pepper in a digest: two of the same name cost one more comparison.
       "slice(0, 16)": ["src/jwt/keys/key-ids.ts"],
@@ -96,7 +96,7 @@ describe("cryptography in the source", () => {
     expect(found(/\b(pbkdf2\w*|scrypt\w*|bcrypt\w*)\b/gi)).toEqual({});
   });
 
-  it("draws what nobody may guess from randomBytes, 128 bits and more of it", () => {
+  it("takes unguessable values from randomBytes, at least 128 bits each", () => {
     expect(found(/\brandomBytes\((?!\$|\d+\)\.toString\('base64url'\))([^)]+)\)/g)).toEqual({
       // 128 bits and more: ids of tokens and families, secrets of refresh tokens, nonces of 18 bytes each, the key of a process, and base62 characters without bias.
       "16": [
@@ -122,13 +122,13 @@ describe("cryptography in the source", () => {
     ).toEqual({});
   });
 
-  it("leaves to Math.random how long to wait before the next try, and nothing else", () => {
+  it("uses Math.random only for the pause before the next try", () => {
     expect(found(/(Math\.random)/g)).toEqual({
       "Math.random": ["src/stores/redis/retry-delay.ts", "src/stores/sql/bounded.ts", "src/stores/sql/transaction.ts"],
     });
   });
 
-  it("stands in the table of SECURITY.md, file by file (ASVS 11.1.2)", () => {
+  it("is listed in the table of SECURITY.md, file by file (ASVS 11.1.2)", () => {
     const table = /\n## Cryptography\n([^]*?)\n## /.exec(readFileSync(join(ROOT, "SECURITY.md"), "utf8"))?.[1] ?? "";
     const listed = new Set([...table.matchAll(/`(src\/[^`]+)`/g)].map(([, file = ""]) => file));
     const operations =
@@ -148,7 +148,7 @@ describe("cryptography in the source", () => {
     expect(labels.length).toBeGreaterThan(3);
   });
 
-  it("asks nobody over HTTP, so no redirect can lead it elsewhere", () => {
+  it("makes no HTTP requests, so no redirect can lead it elsewhere", () => {
     expect(found(/(?<![-\w.])(fetch|https?\.(?:get|request)|axios|XMLHttpRequest)\s*\(/g)).toEqual({});
     expect(
       Object.keys(found(/import (?:type )?\{([^}]*)\} from "node:https?"/g))

@@ -73,28 +73,28 @@ const source = new Map(
 describe("the imports of the source", () => {
   const imports = importsOf(source);
 
-  it("are all read", () => {
+  it("are all read by this test", () => {
     expect(imports.size).toBeGreaterThan(200);
     const targets = [...imports.values()].flat();
     expect(targets.length).toBeGreaterThan(imports.size);
     expect(targets.filter((target) => !imports.has(target))).toEqual([]);
   });
 
-  it("go round nowhere, not even for a type", () => {
+  it("form no cycle, not even of types", () => {
     expect(cycles(imports)).toEqual([]);
   });
 
-  it("point down: to no folder above, and from no layer to another", () => {
+  it("point down: never to a folder above, nor from one layer to another", () => {
     expect(wrongImports(imports)).toEqual([]);
   });
 
-  it("are of folders that the order of this test knows", () => {
+  it("come from folders that are in the order of this test", () => {
     const folders = new Set(files.filter((name) => name.includes("/")).map((name) => name.split("/")[0]));
     expect([...folders].filter((folder) => !ROWS.flat().includes(folder ?? ""))).toEqual([]);
   });
 });
 
-describe("a wrong import is found", () => {
+describe("a forbidden import is found", () => {
   const withImport = (file: string, line: string): Imports =>
     importsOf(new Map([...source, [file, `${source.get(file) ?? ""}\n${line}\n`]]));
 

@@ -17,7 +17,7 @@ const wrongIn = (svg: string): string[] =>
   );
 
 describe("the picture of the architecture", () => {
-  it("is what the imports of src give today", () => {
+  it("is up to date with the imports of src", () => {
     const committed = readFileSync(join(ROOT, "test/architecture/architecture.svg"), "utf8");
     expect(
       committed === drawn,
@@ -36,14 +36,14 @@ describe("the picture of the architecture", () => {
     expect(wrongIn(drawn)).toEqual([]);
   });
 
-  it("turns red for an import that points up, and for one from a layer to another", () => {
+  it("shows in red an import that points up, and one from a layer to another", () => {
     expect(wrongIn(picture(files, [...imports, { from: "core/clock.ts", to: "csrf/decide.ts" }]))).toEqual(["wrong"]);
     expect(wrongIn(picture(files, [...imports, { from: "cors/decide.ts", to: "csrf/decide.ts" }]))).toEqual([
       "1 sideways",
     ]);
   });
 
-  it("needs a place for a new folder", () => {
+  it("refuses a folder that has no place in it", () => {
     const folders = foldersOf(HOUSE);
     expect(folderOf("stores/redis/client.ts", folders)).toBe("stores/redis");
     expect(folderOf("index.ts", folders)).toBe("");

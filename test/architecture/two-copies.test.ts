@@ -15,7 +15,7 @@ async function secondCopy(): Promise<typeof first> {
 
 /** As an ESM app with a CommonJS plugin has it. */
 describe("two copies of the package in one process", () => {
-  it("the guard of one sees what the protections of the other proved", async () => {
+  it("the guard of one accepts a credential that the protections of the other verified", async () => {
     const second = await secondCopy();
     expect(second.requireAuth).not.toBe(first.requireAuth);
     const app = express();
@@ -41,7 +41,7 @@ describe("two copies of the package in one process", () => {
     ]);
   });
 
-  it("protections of one refuse and write headers behind those of the other", async () => {
+  it("protections of one refuse requests and write headers behind those of the other", async () => {
     const second = await secondCopy();
     const app = express();
     const security = first.applySecurity(app, { debug: true, cors: { origins: "*" } });

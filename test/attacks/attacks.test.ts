@@ -77,7 +77,7 @@ describe.each(GROUPS)("$title", ({ attacks }) => {
 });
 
 describe("after all of them", () => {
-  it("nothing was thrown at the app, no object has been changed, no event repeats more than the path", () => {
+  it("no error reached the app, no prototype was changed, and no event repeats more than the path", () => {
     expect(lab.errors).toEqual([]);
     expect(Object.keys(Object.prototype)).toEqual([]);
     expect(lab.events.length).toBeGreaterThan(200);
@@ -112,7 +112,7 @@ describe("the data", () => {
     }
   });
 
-  it("is what README.md says", () => {
+  it("has the numbers that README.md gives", () => {
     const readme = readFileSync(new URL("README.md", import.meta.url), "utf8");
     expect(readme.slice(readme.indexOf("### "))).toBe(`${tables()}\n`);
     expect(readme).toContain(`${all.length} attacks`);

@@ -58,7 +58,7 @@ describe("the session's cookie", () => {
     expect(world.requests(`GET ${SIBLING}/`).map(({ headers }) => headers.cookie)).toEqual([undefined]);
   });
 
-  test("is another one after log-in, and the one before is worth nothing", async () => {
+  test("changes at log-in, and its old value is no longer accepted", async () => {
     const page = await world.page();
     await page.goto(`${APP}/visit`);
     const [before] = await jar(page);
@@ -71,7 +71,7 @@ describe("the session's cookie", () => {
     expect(await text(page, `${APP}/who`)).toBe("nobody");
   });
 
-  test("with a domain goes to every host below it, and has the other prefix", async () => {
+  test("with a domain is sent to every host below it, and has the prefix __Secure-", async () => {
     const page = await world.page();
     await page.goto(`${SHARING}/in/ada`);
     expect(await jar(page)).toMatchObject([
@@ -81,7 +81,7 @@ describe("the session's cookie", () => {
     expect(world.requests(`GET ${SIBLING}/`)[0]?.headers.cookie).toMatch(/^__Secure-mcp_session=s/);
   });
 
-  test("is not kept from plain http, unless in debug", async () => {
+  test("is not stored over plain http, except in debug", async () => {
     const page = await world.page();
     await page.goto("http://app.bank.example/in/ada");
     expect(await names(page)).toEqual([]);
@@ -106,13 +106,13 @@ describe("a cookie of that name, planted by another host of the site", () => {
     ["for a path", `${HOST_COOKIE}=x; Path=/plant; Secure`],
     ["without a path", `${HOST_COOKIE}=x; Secure`],
     ["with the other prefix and without Secure", "__Secure-mcp_session=x; Domain=bank.example; Path=/"],
-  ])("is not kept: %s", async (_what, line) => {
+  ])("is not stored: %s", async (_what, line) => {
     await plant(line);
     await plant("witness=x; Path=/");
     expect(await names(page)).toEqual(["witness"]);
   });
 
-  test("is not kept from plain http either", async () => {
+  test("is not stored over plain http either", async () => {
     const line = `${HOST_COOKIE}=x; Path=/; Secure`;
     await plant(line, "http");
     expect(await names(page)).toEqual([]);
@@ -120,14 +120,14 @@ describe("a cookie of that name, planted by another host of the site", () => {
     expect(await names(page)).toEqual([HOST_COOKIE]);
   });
 
-  test("is kept in the one right form, for its own host, and never reaches the service", async () => {
+  test("is stored in the one form a browser allows, for its own host, and never reaches the service", async () => {
     await plant(`${HOST_COOKIE}=x; Path=/; Secure`);
     expect(await jar(page)).toMatchObject([{ name: HOST_COOKIE, domain: "sibling.bank.example" }]);
     await page.goto(`${APP}/who`);
     expect(world.requests(`GET ${APP}/who`).map(({ headers }) => headers.cookie)).toEqual([undefined]);
   });
 
-  test("without the prefix it does reach the service, which takes no notice of it", async () => {
+  test("reaches the service without the prefix, and the service ignores it", async () => {
     await page.goto(`${APP}/in/ada`);
     await plant("mcp_session=x; Domain=bank.example; Path=/");
     expect(await text(page, `${APP}/who`)).toBe("ada");
@@ -160,7 +160,7 @@ describe("SameSite", () => {
     ["strict", "strict.bank.example", EVIL, { link: false, form: false, image: false }],
     ["none", "none.bank.example", EVIL, { link: true, form: true, image: false }],
     ["strict", "strict.bank.example", SIBLING, { link: true, form: true, image: true }],
-  ])("%s: which requests to %s that a page of %s makes bring the cookie", async (_setting, site, from, expected) => {
+  ])("%s: which requests to %s made by a page of %s carry the cookie", async (_setting, site, from, expected) => {
     expect(await brought(site, from)).toEqual(expected);
   });
 });

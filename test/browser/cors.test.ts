@@ -77,17 +77,17 @@ describe("who may read", () => {
     expect(await fetchIn(await pageOf(APP), `${API}/thing`)).toMatchObject({ status: 200, text: "GET" });
   });
 
-  test("a page of another site does not, though its request was served", async () => {
+  test("a page of another site does not read the answer, though its request was served", async () => {
     expect(await fetchIn(await pageOf(EVIL), `${API}/thing`)).toBe("refused");
     expect(world.requests(`GET ${API}/thing`).map(({ headers }) => headers.origin)).toEqual([EVIL]);
   });
 
-  test("another origin of the same site, not listed, does not either", async () => {
+  test("a page of an unlisted origin of the same site does not read it", async () => {
     expect(await fetchIn(await pageOf(UNLISTED), `${API}/thing`)).toBe("refused");
     expect(world.requests(`GET ${API}/thing`).map(({ headers }) => headers.origin)).toEqual([UNLISTED]);
   });
 
-  test("a sandboxed frame, whose origin is null, does not", async () => {
+  test("a sandboxed frame, whose origin is null, does not read the answer", async () => {
     const page = await world.page();
     await page.goto(`${EVIL}/sandbox`);
     const frame = page.frames()[1];
@@ -107,7 +107,7 @@ describe("who may read", () => {
 });
 
 describe("credentials", () => {
-  test("a listed origin sends the session's cookie and reads whose it is", async () => {
+  test("a listed origin sends the session's cookie and reads who is logged in", async () => {
     const page = await pageOf(APP);
     expect(await fetchIn(page, `${API}/in/ada`, { method: "POST", credentials: "include" })).toMatchObject({
       status: 200,
@@ -116,7 +116,7 @@ describe("credentials", () => {
     expect(await fetchIn(page, `${API}/who`)).toMatchObject({ text: "null" });
   });
 
-  test("where credentials are not allowed, an answer to a request with them is kept from the page", async () => {
+  test("a page cannot read the answer to a request with credentials where they are not allowed", async () => {
     const page = await pageOf(APP);
     expect(await fetchIn(page, `${NO_CREDENTIALS}/who`, { credentials: "include" })).toBe("refused");
     expect(await fetchIn(page, `${NO_CREDENTIALS}/who`)).toMatchObject({ text: "null" });
@@ -124,7 +124,7 @@ describe("credentials", () => {
 });
 
 describe("what may be read", () => {
-  test("exposed headers are read, others are not", async () => {
+  test("exposed headers are readable, others are not", async () => {
     const page = await pageOf(APP);
     const wire = page.waitForResponse(`${API}/headers`);
     const answer = await fetchIn(page, `${API}/headers`);
@@ -134,7 +134,7 @@ describe("what may be read", () => {
     expect((await (await wire).allHeaders())["x-secret"]).toBe("hidden");
   });
 
-  test("a 429 is read as such, not as a network error", async () => {
+  test("a 429 is readable, and no network error", async () => {
     const page = await pageOf(APP);
     expect(await fetchIn(page, `${API}/limited`)).toMatchObject({ status: 200 });
     const refused = await fetchIn(page, `${API}/limited`);
@@ -146,7 +146,7 @@ describe("what may be read", () => {
 describe("preflights", () => {
   const put = { method: "PUT", headers: { "Content-Type": "application/json" }, body: "{}" };
 
-  test("one is asked for and remembered for what follows", async () => {
+  test("a preflight is sent once and cached for the next requests", async () => {
     const page = await pageOf(APP);
     for (let turn = 0; turn < 3; turn += 1)
       expect(await fetchIn(page, `${API}/thing`, put)).toMatchObject({ text: "PUT" });
@@ -154,7 +154,7 @@ describe("preflights", () => {
     expect(world.requests(`PUT ${API}/thing`)).toHaveLength(3);
   });
 
-  test("with maxAge: 0 each request is preceded by one", async () => {
+  test("with maxAge: 0 a preflight precedes each request", async () => {
     const page = await pageOf(APP);
     for (let turn = 0; turn < 3; turn += 1)
       expect(await fetchIn(page, `${UNREMEMBERED}/thing`, put)).toMatchObject({ text: "PUT" });
@@ -170,7 +170,7 @@ describe("preflights", () => {
     expect(world.requests(`* ${API}/thing`).map(({ method }) => method)).toEqual(["OPTIONS"]);
   });
 
-  test("a key in its own header goes through", async () => {
+  test("a key in its own header passes the preflight", async () => {
     const page = await pageOf(APP);
     expect(
       await fetchIn(page, `${API}/thing`, { headers: { "X-API-Key": "k", Authorization: "Bearer t" } }),
@@ -187,11 +187,11 @@ describe("an answer that the browser has cached for one listed origin", () => {
     return [first, await fetchIn(page, address)];
   }
 
-  test("is read by another listed origin, for it varies", async () => {
+  test("is readable for another listed origin, because it varies by Origin", async () => {
     expect(await fetchFromBoth(`${API}/cached`)).toMatchObject([{ text: "ok" }, { text: "ok" }]);
   });
 
-  test("is kept from it where a service does not say so", async () => {
+  test("is not readable for another listed origin when a service sends no Vary", async () => {
     expect(await fetchFromBoth(`${CARELESS}/cached`)).toMatchObject([{ text: "ok" }, "refused"]);
   });
 });

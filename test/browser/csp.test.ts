@@ -99,7 +99,7 @@ afterAll(() => world.close());
 const greet = (origin: string, name: string) => page.goto(`${origin}/greet?${String(new URLSearchParams({ name }))}`);
 const global = (name: string) => run(page, "(name) => window[name]", name);
 
-describe("what is injected into a page does not run, and does where there is no policy", () => {
+describe("code injected into a page does not run, and runs where there is no policy", () => {
   test.each([
     ["an inline script", "<script>window.injected = true</script>", ["script-src-elem"]],
     [
@@ -146,7 +146,7 @@ describe("what is injected into a page does not run, and does where there is no 
   });
 });
 
-describe("nothing is sent elsewhere, and is where there is no policy", () => {
+describe("a page sends nothing to another site, and does where there is no policy", () => {
   // page.click waits for the navigation, which a policy keeps from ever happening.
   const press = () => run(page, '() => document.querySelector("button").click()');
   const stolen = () => world.requests(`* ${EVIL}/stolen`).length;
@@ -212,7 +212,7 @@ describe("a violation is reported", () => {
     ]);
   });
 
-  test("and nothing more than that by a policy that is report-only", async () => {
+  test("and not prevented by a report-only policy", async () => {
     await greet(REPORT_ONLY, `${name}${REPORT_ONLY}`);
     expect(await global("injected")).toBe(true);
     expect(await reported(REPORT_ONLY, REPORT_ONLY)).toMatchObject({

@@ -132,7 +132,7 @@ describe("a form with the user's cookie", () => {
     expect([moved, events]).toEqual([[], ["same-site"]]);
   });
 
-  test('of another host of the same site passes with sameSite: "allow", of another site it does not', async () => {
+  test('of another host of the same site passes with sameSite: "allow", and one of another site does not', async () => {
     expect(await submit(`${API}/form`, `${FAMILY}/transfer`)).toMatchObject({ site: "same-site", status: 200 });
     expect(moved).toEqual(["ada /transfer"]);
     world.forget();
@@ -233,7 +233,7 @@ describe("over plain http, where browsers say nothing by Sec-Fetch-Site", () => 
     });
   });
 
-  test("a form of the service's own page passes under a policy that lets its Origin be told", async () => {
+  test("a form of the service's own page passes under a referrer policy that sends its Origin", async () => {
     expect(await submit(`${TELLING}/form`, `${TELLING}/transfer`)).toMatchObject({
       site: undefined,
       origin: TELLING,
@@ -241,7 +241,7 @@ describe("over plain http, where browsers say nothing by Sec-Fetch-Site", () => 
     });
   });
 
-  test("under the default policy it is refused, as the page on this layer says", async () => {
+  test("a form of the service's own page is refused under the default policy, as the README of this layer says", async () => {
     expect(await submit(`${PLAIN}/form`, `${PLAIN}/transfer`)).toMatchObject({
       site: undefined,
       origin: "null",

@@ -56,7 +56,7 @@ afterAll(() => world.close());
 const schemes = (host: string, path = "/") =>
   world.seen.filter((seen) => seen.host === host && seen.path === path).map(({ scheme }) => scheme);
 
-test("a certificate of somebody else is refused, so no certificate error is passed over here", async () => {
+test("the browser refuses any other certificate, so these tests ignore no certificate error", async () => {
   const page = await world.page();
   await expect(page.goto("https://forged.bank.example")).rejects.toThrow("ERR_CERT_AUTHORITY_INVALID");
   expect(world.seen).toEqual([]);

@@ -73,7 +73,7 @@ async function loggedIn(): Promise<Page> {
 const KEPT = { local: 1, session: 1, cookies: "theme=dark", databases: 1, caches: 1 };
 
 describe("log-out", () => {
-  test("takes the cookies and all that the service stored", async () => {
+  test("removes the cookies and everything that the service stored", async () => {
     const page = await loggedIn();
     expect([await left(page), await jar(page)]).toEqual([
       KEPT,
@@ -86,13 +86,13 @@ describe("log-out", () => {
     ]);
   });
 
-  test("leaves all that where an app only ends the session itself", async () => {
+  test("leaves them where an app only ends the session itself", async () => {
     const page = await loggedIn();
     expect(await post(page, "/out-by-hand")).toBe(204);
     expect(await left(page)).toEqual(KEPT);
   });
 
-  test("takes what was cached: going back asks the service, which tells nothing", async () => {
+  test("clears the cache: going back asks the service, which shows nothing", async () => {
     const page = await loggedIn();
     await post(page, "/out");
     await page.goto(`${APP}/who`);
@@ -100,7 +100,7 @@ describe("log-out", () => {
     expect([back?.status(), await back?.text()]).toEqual([401, "log in first"]);
   });
 
-  test("leaves a cached page to whoever goes back where an app only ends the session itself", async () => {
+  test("leaves a cached page for the back button where an app only ends the session itself", async () => {
     const page = await loggedIn();
     await post(page, "/out-by-hand");
     await page.goto(`${APP}/who`);
@@ -109,7 +109,7 @@ describe("log-out", () => {
     expect(world.requests(`GET ${APP}/private`)).toHaveLength(1);
   });
 
-  test("takes the cookies of the other hosts of the site too, and none of another site", async () => {
+  test("removes the cookies of the other hosts of the site, and none of another site", async () => {
     const page = await loggedIn();
     for (const origin of [SIBLING, EVIL]) {
       await page.goto(origin);
@@ -125,7 +125,7 @@ describe("log-out", () => {
     expect(await left(page)).toEqual(KEPT);
   });
 
-  test("is not done for a form of another site, so nobody is logged out from there", async () => {
+  test("is refused for a form of another site, so no other site can log a user out", async () => {
     const page = await loggedIn();
     await page.goto(EVIL);
     await run(

@@ -67,7 +67,7 @@ test.each([
   expect(await whereAmI(frame)).toBe(expected);
 });
 
-test("no feature that is denied by default is left to the page, and the browser understands the whole header", async () => {
+test("a page has none of the features that are denied by default, and the browser understands the whole header", async () => {
   const { page, warnings } = await visit(APP);
   const denied = [
     "camera",

@@ -28,7 +28,7 @@ test("the page's own script and style run, and the browser complains of nothing"
   expect(complaints).toEqual([]);
 });
 
-test("a user logs in, is known, gets tokens, logs out and is forgotten", async () => {
+test("a user logs in, is recognised, gets tokens, logs out and is no longer recognised", async () => {
   const { page, complaints } = quickstart;
   expect(await answer("Log in")).toBe('POST /login → 200\n{"message":"Welcome, ada!"}');
   expect(await answer("Who am I?")).toBe('GET /me → 200\n{"id":"ada","scopes":["read","orders:*"]}');
@@ -39,7 +39,7 @@ test("a user logs in, is known, gets tokens, logs out and is forgotten", async (
   expect((await page.context().cookies()).map(({ name }) => name)).toEqual([]);
 });
 
-test("a script that is injected into it does not run, and is complained of", async () => {
+test("an injected script does not run, and the violation is reported", async () => {
   const { page, complaints } = quickstart;
   await run(
     page,

@@ -78,7 +78,7 @@ test.each([
   [OffsetPaging, "paging has no gap and no repeat at any page size, ties and new keys notwithstanding"],
   [FoldingCase, "get of an unknown id is undefined, whatever the id looks like"],
   [AnyDigest, "replaceHash: only when the digest still is the one given, changing nothing else"],
-])("API keys: %o fails", async (Broken, name) => {
+])("the conformance suite fails an API key store that is broken: %o", async (Broken, name) => {
   expect(await failures(apiKeyStoreConformance(() => new Broken()))).toContain(name);
 });
 
@@ -114,7 +114,7 @@ test.each([
   [ForgetsReuse, "deleteExpired: an unused token goes after its end, a used one only after its family's"],
   [CutsOffTooMuch, "revokeSubject cuts off tokens issued before, not at or after"],
   [OneFamilyOnly, "revokeSubject: every family of the subject and nobody else's"],
-])("tokens: %o fails", async (Broken, name) => {
+])("the conformance suite fails a token store that is broken: %o", async (Broken, name) => {
   expect(await failures(tokenStoreConformance(() => new Broken()))).toContain(name);
 });
 
@@ -153,7 +153,7 @@ class FixedWindows implements RateLimitStore {
   }
 }
 
-test("limits: fixed windows fail", async () => {
+test("the conformance suite fails a rate limit store with fixed windows", async () => {
   expect(await failures(rateLimitStoreConformance((clock) => new FixedWindows(clock)))).toEqual(
     expect.arrayContaining([
       "the window slides: a slot frees exactly when its unit leaves, not when a period ends",
@@ -207,6 +207,6 @@ test.each([
   [LooksThenWrites, "destroy among twenty saves and touches at once: it is gone when all are done"],
   [ForgetsEnded, "what was destroyed is gone, and no later write or touch brings it back"],
   [TouchWritesData, "touch moves the end and seenAt, and no data"],
-])("sessions: %o fails", async (Broken, name) => {
+])("the conformance suite fails a session store that is broken: %o", async (Broken, name) => {
   expect(await failures(sessionStoreConformance((clock) => new Broken({ clock })))).toContain(name);
 });

@@ -97,7 +97,7 @@ describe.each(FACTORIES)("$name()", ({ make, required = {}, missing, optional, s
     ["{}", {}],
     ["a frozen object", Object.freeze({})],
     ["a null-prototype object", Object.create(null) as object],
-  ])("called with %s and nothing else", async (_name, settings) => {
+  ])("works when it is called with %s and nothing else", async (_name, settings) => {
     if (missing === undefined) expect(await statusOf(make(settings as never))).toBe(status);
     else expect(issuesOf(() => make(settings as never))).toEqual([missing]);
   });
@@ -107,20 +107,20 @@ describe.each(FACTORIES)("$name()", ({ make, required = {}, missing, optional, s
     ["what it needs, and undefined values", { ...required, ...unset }],
     ["what it needs, frozen", Object.freeze({ ...required })],
     ["what it needs, without a prototype", Object.assign(Object.create(null) as object, required)],
-  ])("called with %s makes a working middleware", async (_name, settings) => {
+  ])("makes a working middleware when it is called with %s", async (_name, settings) => {
     const before = JSON.stringify(settings);
     expect(await statusOf(make(settings as never))).toBe(status);
     expect(JSON.stringify(settings)).toBe(before);
   });
 
   it.each([["a name that is not known", { ...required, nosuchsetting: 1 }, ["unknown-setting nosuchsetting"]]])(
-    "called with %s says so",
+    "names the mistake when it is called with %s",
     (_name, settings, issues) => {
       expect(issuesOf(() => make(settings as never))).toEqual(issues);
     },
   );
 
-  it("called with what is no object, refuses with a SettingsError", () => {
+  it("throws a SettingsError when it is called with a value that is not an object", () => {
     for (const settings of [7, "x", true, Symbol("s"), () => 1])
       expect(
         issuesOf(() => make(settings as never)),
@@ -185,9 +185,9 @@ describe("any settings of a factory", () => {
   );
 });
 
-describe("what is constructed", () => {
+describe("a class that users construct", () => {
   const shapes = [undefined, {}, Object.freeze({}), Object.create(null) as object];
-  it("takes nothing, {}, frozen and null-prototype objects", () => {
+  it("accepts no argument, {}, frozen and null-prototype objects", () => {
     for (const settings of shapes) {
       expect(new ApiKeyService(settings as never)).toBeInstanceOf(ApiKeyService);
       expect(new SlidingWindowStore(settings as never)).toBeInstanceOf(SlidingWindowStore);
@@ -203,16 +203,16 @@ describe("what is constructed", () => {
   });
 });
 
-describe("a factory mounted uncalled, or without what it works for", () => {
+describe("a factory mounted without being called, or without its service", () => {
   const factories = Object.entries(portcullis as unknown as Record<string, unknown>).filter(([name]) =>
     /^(securityHeaders|rateLimiter|corsPolicy|trustedHost|sessions|csrfProtection|apiKeyAuth|jwtAuth|require\w+)$/.test(
       name,
     ),
   ) as [string, RequestHandler][];
 
-  it("are all here", () => expect(factories).toHaveLength(12));
+  it("each factory is in this test", () => expect(factories).toHaveLength(12));
 
-  it.each(factories)("app.use(%s) fails the request with the line to write", async (_name, factory) => {
+  it.each(factories)("app.use(%s) fails the request, and the error names the line to write", async (_name, factory) => {
     const errors: unknown[] = [];
     const app = express();
     app.use(factory);
@@ -228,7 +228,7 @@ describe("a factory mounted uncalled, or without what it works for", () => {
   });
 
   it.each([[undefined], [null], [{}], [{ secret: SECRET }], [express()]])(
-    "%o is neither a service nor a manager",
+    "%o is refused: it is neither a service nor a manager",
     (wrong) => {
       expect(() => portcullis.apiKeyAuth(wrong as never)).toThrow(/apiKeyAuth\(new ApiKeyService\(\)\)/);
       expect(() => portcullis.jwtAuth(wrong as never)).toThrow(/jwtAuth\(new JwtManager/);

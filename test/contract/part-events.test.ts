@@ -99,7 +99,7 @@ async function ask(
 describe.each(PARTS)("$name used alone", ({ name, make, request, expected }) => {
   const path = name === "tokenRoutes" ? "/refresh" : "/";
 
-  it("announces what it refuses to its own events, behind another part with events of its own", async () => {
+  it("reports its refusals to its own events, behind another part with events of its own", async () => {
     const [own, others] = [new SecurityEvents(), new SecurityEvents()];
     const [heard, elsewhere] = [heardBy(own), heardBy(others)];
     const app = express();
@@ -110,14 +110,14 @@ describe.each(PARTS)("$name used alone", ({ name, make, request, expected }) => 
     expect(elsewhere).toEqual([]);
   });
 
-  it("takes what is no SecurityEvents for a mistake", () => {
+  it("refuses an `events` that is not a SecurityEvents", () => {
     expect(() => make({ events: { on: () => undefined } as never })).toThrow(SetupError);
     expect(() => make({ events: undefined })).not.toThrow();
   });
 });
 
 describe("parts used alone", () => {
-  it("announce a guard's refusal where the layer before it does, or where the guard is told to", async () => {
+  it("report a guard's refusal to the events of the layer before it, or to those given to the guard", async () => {
     for (const own of [undefined, new SecurityEvents()]) {
       const events = new SecurityEvents();
       const heard = heardBy(events);
@@ -133,7 +133,7 @@ describe("parts used alone", () => {
     }
   });
 
-  it("have services with events and a time of their own", async () => {
+  it("have services with events and clocks of their own", async () => {
     const events = new SecurityEvents();
     const heard = heardBy(events);
     const clock = { now: () => 1_000_000, monotonic: () => 0 };
@@ -169,7 +169,7 @@ describe("parts used alone", () => {
     expect(await ask(app, {})).toMatchObject({ status: 400, text: "mine" });
   });
 
-  it("leave the events of a whole application its own, for guards too", async () => {
+  it("do not change where applySecurity() reports, for guards too", async () => {
     const app = express();
     const security = portcullis.applySecurity(app, {
       debug: true,

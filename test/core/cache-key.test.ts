@@ -18,7 +18,7 @@ const text = fc.oneof(
 );
 
 describe("a cache key", () => {
-  it("is SHA-256 of the prefix and the text, whatever was asked before", () => {
+  it("is SHA-256 of the prefix and the text, whatever was digested before", () => {
     fc.assert(
       fc.property(random, fc.array(text, { maxLength: 5 }), (bytes, inputs) => {
         const key = new CacheKey(bytes);
@@ -27,7 +27,7 @@ describe("a cache key", () => {
     );
   });
 
-  it("is another one each time", () => {
+  it("has a new random prefix each time", () => {
     expect(new CacheKey().digest("text")).not.toBe(new CacheKey().digest("text"));
   });
 });

@@ -4,13 +4,13 @@ import { SetupError } from "../../src/core/setup-error.js";
 import { SecurityEvents, type SecurityEvent } from "../../src/core/events.js";
 
 describe("SecurityEvents", () => {
-  it("costs nothing when nobody listens: the details are not even made", () => {
+  it("does not compute the details of an event that has no listener", () => {
     const details = vi.fn(() => ({ source: "test" }));
     new SecurityEvents().emit("authn_login_fail", details);
     expect(details).not.toHaveBeenCalled();
   });
 
-  it("refuses a listener for an event that does not exist, with the name that was meant", () => {
+  it("refuses a listener for an unknown event, and suggests the right name", () => {
     const events = new SecurityEvents();
     for (const method of ["on", "once"] as const) {
       const listen = (name: unknown, listener: unknown) => () => events[method](name as "*", listener as () => void);
@@ -22,14 +22,14 @@ describe("SecurityEvents", () => {
     }
   });
 
-  it("is refused where an object with it is expected", () => {
+  it("is refused where an object that contains it is expected", () => {
     const events = new SecurityEvents();
     expect(() => securityHeaders({}, events as never)).toThrow(SetupError);
     expect(() => requireAuth({}, events as never)).toThrow(/Write \{ events \}/);
     expect(() => securityHeaders({}, { events })).not.toThrow();
   });
 
-  it("delivers to listeners of the name and of all, frozen, with level and time", () => {
+  it("delivers a frozen event with level and time to the listeners of its name and of all events", () => {
     const events = new SecurityEvents(() => Date.UTC(2026, 0, 2, 3, 4, 5));
     const seen: SecurityEvent[] = [];
     events.on("authn_token_reuse", (event) => seen.push(event)).on("*", (event) => seen.push(event));
@@ -64,7 +64,7 @@ describe("SecurityEvents", () => {
     ["a control of C1", "\u009b"],
     ["U+2028, a line separator", "\u2028"],
     ["U+2029, a paragraph separator", "\u2029"],
-  ])("writes %s in any text of an event as its code, so that the event is one line for every reader", (_name, char) => {
+  ])("escapes %s in every text of an event, so that the event is one line for every reader", (_name, char) => {
     const events = new SecurityEvents();
     const lines: string[] = [];
     const seen: SecurityEvent[] = [];
@@ -88,7 +88,7 @@ describe("SecurityEvents", () => {
     expect(lines[0]).not.toContain(char);
   });
 
-  it("leaves other text as it is", () => {
+  it("does not change other text", () => {
     const events = new SecurityEvents();
     const seen: SecurityEvent[] = [];
     events.on("*", (event) => seen.push(event));
@@ -96,7 +96,7 @@ describe("SecurityEvents", () => {
     expect(seen[0]?.subject).toBe("Ада \\u2028 é 日本\u00a0");
   });
 
-  it("a listener that is taken off hears nothing more", () => {
+  it("no longer calls a listener that was removed", () => {
     const events = new SecurityEvents();
     const listener = vi.fn();
     events.on("*", listener).off("*", listener);
@@ -104,7 +104,7 @@ describe("SecurityEvents", () => {
     expect(listener).not.toHaveBeenCalled();
   });
 
-  it("a listener that throws becomes a process warning and stops nobody", async () => {
+  it("turns the error of a listener into a process warning and still calls the others", async () => {
     const events = new SecurityEvents();
     const warned = new Promise<Error>((resolve) => process.once("warning", resolve));
     const other = vi.fn();
@@ -117,7 +117,7 @@ describe("SecurityEvents", () => {
     expect((await warned).message).toContain("listener bug");
   });
 
-  it("a listener that throws or rejects keeps the event from no other, and ends no process", async () => {
+  it("calls every listener although one throws or rejects, and the process lives on", async () => {
     const events = new SecurityEvents();
     const warnings: string[] = [];
     const note = (warning: Error): void => void warnings.push(warning.message);

@@ -130,22 +130,22 @@ const roles: [name: string, role: unknown, taken: boolean][] = [
 ];
 
 describe.each(Object.entries(entrances))("%s", (_name, takes) => {
-  it.each(ids)("asked for %s as id", async (_what, id, taken) => {
+  it.each(ids)("accepts or refuses %s as an id", async (_what, id, taken) => {
     expect(await takes({ ...ADA, id })).toBe(taken);
   });
-  it.each(scopes)("asked for %s as scope", async (_what, scope, taken) => {
+  it.each(scopes)("accepts or refuses %s as a scope", async (_what, scope, taken) => {
     expect(await takes({ ...ADA, scopes: [scope] })).toBe(taken);
   });
-  it.each(roles)("asked for %s as role", async (_what, role, taken) => {
+  it.each(roles)("accepts or refuses %s as a role", async (_what, role, taken) => {
     expect(await takes({ ...ADA, roles: [role] })).toBe(taken);
   });
 });
 
 describe("a guard", () => {
-  it.each(scopes)("asked for %s as scope", (_what, scope, taken) => {
+  it.each(scopes)("accepts or refuses %s as a scope", (_what, scope, taken) => {
     expect(guardTakes({ scopes: [scope] })).toBe(taken);
   });
-  it.each(roles)("asked for %s as role", (_what, role, taken) => {
+  it.each(roles)("accepts or refuses %s as a role", (_what, role, taken) => {
     expect(guardTakes({ roles: [role] })).toBe(taken);
   });
 });

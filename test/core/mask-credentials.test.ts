@@ -130,7 +130,7 @@ function encoded(text: string, which: readonly boolean[]): string {
 }
 
 describe("maskCredentials", () => {
-  it("leaves nothing of a credential, whatever stands around it", () => {
+  it("masks a credential completely, whatever stands around it", () => {
     fc.assert(
       fc.property(around, credential, around, (before, { text, secret }, after) => {
         const masked = maskCredentials(`/${before}/${text}/${after}`);
@@ -142,7 +142,7 @@ describe("maskCredentials", () => {
     );
   });
 
-  it("knows a credential that is percent-encoded in part", () => {
+  it("masks a credential that is partly percent-encoded", () => {
     fc.assert(
       fc.property(credential, fc.array(fc.boolean(), { minLength: 1, maxLength: 9 }), ({ text, secret }, which) => {
         const masked = maskCredentials(`/a/${encoded(text, which)}/b`);
@@ -153,7 +153,7 @@ describe("maskCredentials", () => {
     );
   });
 
-  it("leaves nothing that a reader could put together again", () => {
+  it("leaves no parts from which a reader could reassemble a credential", () => {
     fc.assert(
       fc.property(
         fc.constantFrom("", "/a/", "%", "%2", "%25", "%252", "%u00", "caf%C3%A9-"),
@@ -180,7 +180,7 @@ describe("maskCredentials", () => {
     ["a key encoded twice", (key: string) => `%256${key.slice(0, 1) === "m" ? "d" : "x"}${key.slice(1)}`],
     ["an overlong letter", (key: string) => `%C1%AD${key.slice(1)}`],
     ["a raw control of C1", (key: string) => `${key.slice(0, 9)}\x9b${key.slice(9)}`],
-  ])("masks all of a key that is broken by %s and leaves the rest of the path", (_name, broken) => {
+  ])("masks a whole key that is broken up by %s, and keeps the rest of the path", (_name, broken) => {
     const { key } = generateKey("mcp_", 32);
     expect(maskCredentials(`/caf%C3%A9/${broken(key)}/orders%2F7`)).toBe(`/caf%C3%A9/${MASK}/orders%2F7`);
   });
@@ -209,11 +209,11 @@ describe("maskCredentials", () => {
     "/s:short.value",
     `/hash/${"0123456789abcdef".repeat(4)}`,
     "*",
-  ])("leaves %s as it is", (path) => {
+  ])("does not change %s", (path) => {
     expect(maskCredentials(path)).toBe(path);
   });
 
-  it("leaves paths of words and numbers as they are", () => {
+  it("does not change paths of words and numbers", () => {
     const word = fc.stringMatching(/^[a-z0-9-]{1,40}$/).filter((text) => !text.includes("eyJ"));
     fc.assert(
       fc.property(
@@ -223,7 +223,7 @@ describe("maskCredentials", () => {
     );
   });
 
-  it("takes a time that grows with the length and no faster, whatever the path is made of", () => {
+  it("takes linear time for every path", () => {
     const time = (text: string): number => {
       const best = Array.from({ length: 5 }, () => {
         const start = process.hrtime.bigint();
@@ -269,7 +269,7 @@ describe("maskCredentials", () => {
 });
 
 describe.each(EXPRESS)("events on $name", ({ express }) => {
-  it("hold no credential that stands in the path, also where the path is cut", async () => {
+  it("contain no credential from the path, even where the path is truncated", async () => {
     const app = express();
     const security = applySecurity(app, {
       secretKey: SECRET,
@@ -329,7 +329,7 @@ describe.each(EXPRESS)("events on $name", ({ express }) => {
   });
 });
 
-it("a service adds the prefix of its keys", async () => {
+it("an API key service adds its prefix to those that are masked", async () => {
   const service = new ApiKeyService({ prefix: "till_", hash: "hmac-sha256", secret: SECRET });
   const { key } = await service.create({ ownerId: "ada", name: "k" });
   expect(maskCredentials(`/till/${key}`)).toBe(`/till/${MASK}`);

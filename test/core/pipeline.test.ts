@@ -24,7 +24,7 @@ describe.each(EXPRESS)("compose on $name", ({ express }) => {
     return answer.text;
   }
 
-  it("runs in order, synchronous and asynchronous alike", async () => {
+  it("runs synchronous and asynchronous layers in order", async () => {
     const order: number[] = [];
     const handlers: RequestHandler[] = [0, 1, 2, 3].map((n) => (_req, _res, next) => {
       order.push(n);
@@ -45,7 +45,7 @@ describe.each(EXPRESS)("compose on $name", ({ express }) => {
     expect(await through([passer, never])).toBe("error: passed");
   });
 
-  it("any subset of layers keeps its order", async () => {
+  it("keeps the order of any subset of layers", async () => {
     await fc.assert(
       fc.asyncProperty(fc.subarray([1, 2, 3, 4, 5, 6]), async (subset) => {
         const seen: number[] = [];

@@ -32,7 +32,7 @@ describe("PortcullisError", () => {
     ]);
   });
 
-  it("takes no other error for its own, and tells its classes apart", () => {
+  it("recognises no other error, and tells its classes apart", () => {
     for (const other of [
       new Error("x"),
       new TypeError("x"),

@@ -17,7 +17,7 @@ describe("scopes", () => {
     expect(scopeCovers(granted, wanted)).toBe(covered);
   });
 
-  it("lists what is missing, in order", () => {
+  it("that are missing are listed in order", () => {
     expect(missingScopes(["orders:*", "read"], ["write", "orders:read", "admin"])).toEqual(["write", "admin"]);
   });
 });

@@ -2,7 +2,7 @@ import { inspect } from "node:util";
 import { expect, it } from "vitest";
 import { Secret } from "../../src/core/secret.js";
 
-it("a Secret shows itself in no way but reveal()", () => {
+it("a Secret shows its value by reveal() alone", () => {
   const secret = new Secret("hunter2");
   const shown = [
     String(secret),

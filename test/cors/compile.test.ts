@@ -9,7 +9,7 @@ const compiled = (settings: CorsSettings) => {
 };
 
 describe("compileCors", () => {
-  it("takes the values of the cors package, without what is written per request or wrong on a preflight", () => {
+  it("takes the values of the cors package, except those that differ per request or are wrong on a preflight", () => {
     expect(compiled({ origins: ["https://app.example.com"], credentials: true })).toEqual({
       preflight: [
         ["Access-Control-Allow-Credentials", "true"],
@@ -26,7 +26,7 @@ describe("compileCors", () => {
     });
   });
 
-  it("writes * for everything, 0 for an age of nothing, and no empty list", () => {
+  it("writes * for everything, 0 for maxAge 0, and no empty list", () => {
     expect(compiled({ origins: "*", methods: "*", allowedHeaders: "*", exposedHeaders: "*", maxAge: 0 })).toEqual({
       preflight: [
         ["Access-Control-Allow-Methods", "*"],

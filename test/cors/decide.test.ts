@@ -57,7 +57,8 @@ function table(
     beforeAll(() => {
       rules = rulesOf(settings);
     });
-    it("answers the twin", () => expect(decide(rules, twin)).toEqual(twinVerdict));
+    it("decide() gives the allowed answer to the request that every refusal below changes in one thing", () =>
+      expect(decide(rules, twin)).toEqual(twinVerdict));
     it.each(rows)("$name", ({ change, verdict }) => {
       expect(Object.keys(change)).toHaveLength(1);
       expect(decide(rules, { ...twin, ...change })).toEqual(verdict);
@@ -369,13 +370,13 @@ table(
   ],
 );
 
-describe("who is to blame for a refusal", () => {
+describe("what a refusal blames", () => {
   it.each(["unlisted-origin", "null-origin", "malformed-origin", "several-origins"] as const)(
     "%s: the origin",
     (reason) => expect(isOriginReason(reason)).toBe(true),
   );
   it.each(["malformed-method", "unlisted-method", "malformed-headers", "too-many-headers", "unlisted-header"] as const)(
-    "%s: what it asks for",
+    "%s: the method or headers that it asks for",
     (reason) => expect(isOriginReason(reason)).toBe(false),
   );
 });

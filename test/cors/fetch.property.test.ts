@@ -83,7 +83,7 @@ describe.each(EXPRESS)("judged by the Fetch standard, $name", ({ express }) => {
   afterAll(() => server.close());
   const wire: Wire = (method, headers) => server.send("/", { method, headers });
 
-  it("a page may read an answer exactly when the settings mean it to", async () => {
+  it("a page may read an answer exactly when the settings allow it", async () => {
     const seen = { allowed: 0, refused: 0 };
     await fc.assert(
       fc.asyncProperty(settingsArbitrary, requestArbitrary, async (settings, request) => {
@@ -99,7 +99,7 @@ describe.each(EXPRESS)("judged by the Fetch standard, $name", ({ express }) => {
     expect(Math.min(seen.allowed, seen.refused)).toBeGreaterThan(100);
   });
 
-  it("says Vary: Origin exactly when another origin would get another answer", async () => {
+  it("an answer says Vary: Origin exactly when another origin would get another answer", async () => {
     await fc.assert(
       fc.asyncProperty(settingsArbitrary, requestArbitrary, fc.boolean(), async (settings, request, asPreflight) => {
         fc.pre(request.method !== "patch");
@@ -132,7 +132,7 @@ describe.each(EXPRESS)("judged by the Fetch standard, $name", ({ express }) => {
     );
   });
 
-  it("gives no Access-Control header to an origin that is not listed, whatever else is asked", async () => {
+  it("an unlisted origin gets no Access-Control header, whatever it asks for", async () => {
     await fc.assert(
       fc.asyncProperty(settingsArbitrary, requestArbitrary, fc.boolean(), async (settings, request, asPreflight) => {
         fc.pre(settings.origins !== "*" && request.method !== "patch");

@@ -32,7 +32,7 @@ describe("corsSchema", () => {
     });
   });
 
-  it("takes undefined as absent, frozen objects and objects without prototype", () => {
+  it("accepts undefined as absent, frozen objects and objects without prototype", () => {
     const plain = parse(corsSchema, { origins });
     expect(
       parse(corsSchema, { origins, credentials: undefined, methods: undefined, maxAge: undefined, mode: undefined }),
@@ -67,7 +67,7 @@ describe("corsSchema", () => {
     });
   });
 
-  it("keeps and changes nothing of the caller's object", () => {
+  it("neither changes nor retains the caller's object", () => {
     const mine = { origins: [...origins], methods: ["GET"] };
     const options = parse(corsSchema, mine);
     mine.origins.push("https://evil.example");
@@ -78,7 +78,7 @@ describe("corsSchema", () => {
     expect(parse(corsSchema, { origins }).allowedHeaders).toHaveLength(3);
   });
 
-  it("wants origins", () => {
+  it("requires origins", () => {
     const missing = [
       "missing-setting origins: This setting is required. → Set it, or remove the object that contains it.",
     ];
@@ -322,7 +322,7 @@ describe("corsSchema", () => {
     expect(issues(settings)).toEqual(expected);
   });
 
-  it("lists everything at once", () => {
+  it("reports all issues at once", () => {
     expect(
       issues({ origins: ["null", "https://a.example.com/"], credentials: true, methods: "*", maxAge: 1.5 }).length,
     ).toBeGreaterThanOrEqual(3);

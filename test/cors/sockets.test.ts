@@ -74,7 +74,7 @@ describe.each(EXPRESS)("CORS over a socket, $name", ({ express }) => {
       }
     });
 
-    it("with credentials allowed says so to the listed alone", async () => {
+    it("with credentials allowed gets Access-Control-Allow-Credentials for listed origins alone", async () => {
       server.use({ ...SETTINGS, credentials: true });
       expect(corsHeaders(await server.send("/", { headers: { origin: LISTED } }))).toEqual({
         ...ACTUAL,
@@ -107,7 +107,7 @@ describe.each(EXPRESS)("CORS over a socket, $name", ({ express }) => {
       expect(JSON.stringify(server.events)).not.toMatch(/evil|secret/);
     });
 
-    it("of another origin is refused where that is set", async () => {
+    it("of another origin is refused where the settings say so", async () => {
       server.use({ ...SETTINGS, refused: "reject" });
       const answer = await server.send("/", { method: "POST", headers: { origin: EVIL } });
       expect([answer.status, corsHeaders(answer)]).toEqual([403, { vary: "Origin" }]);
@@ -144,7 +144,7 @@ describe.each(EXPRESS)("CORS over a socket, $name", ({ express }) => {
       },
     );
 
-    it("of the service's own page passes, and nobody is alarmed", async () => {
+    it("of the service's own page passes without an event", async () => {
       server.use({ ...SETTINGS, refused: "reject" });
       const own: Record<string, string>[] = [
         { origin: server.origin },
@@ -162,21 +162,21 @@ describe.each(EXPRESS)("CORS over a socket, $name", ({ express }) => {
       ).toBe(403);
     });
 
-    it("keeps the Vary that is there, and lets it be added to", async () => {
+    it("keeps an existing Vary, and lets the app add to it", async () => {
       expect(corsHeaders(await server.send("/vary", { headers: { origin: EVIL } }))).toEqual({
         vary: "Accept-Encoding, Origin",
       });
       expect(corsHeaders(await server.send("/late"))).toEqual({ vary: "Origin, Accept-Language" });
     });
 
-    it("carries the headers on what later layers answer", async () => {
+    it("gets the headers on the answers of later layers too", async () => {
       const answer = await server.send("/limited", { headers: { origin: LISTED } });
       expect([answer.status, corsHeaders(answer)]).toEqual([429, ACTUAL]);
     });
   });
 
   describe("OPTIONS", () => {
-    it("of a listed origin that asks is answered here, with 204 and nothing in it", async () => {
+    it("of a listed origin is answered by this layer, with an empty 204", async () => {
       const answer = await options(asks(LISTED));
       expect([answer.status, answer.text, answer.headers["content-length"], corsHeaders(answer)]).toEqual([
         204,
@@ -188,7 +188,7 @@ describe.each(EXPRESS)("CORS over a socket, $name", ({ express }) => {
       expect(server.events).toEqual([]);
     });
 
-    it("with credentials allowed says so", async () => {
+    it("with credentials allowed is answered with Access-Control-Allow-Credentials", async () => {
       server.use({ ...SETTINGS, credentials: true });
       expect(corsHeaders(await options(asks(LISTED)))).toEqual({
         ...PREFLIGHT,
@@ -196,7 +196,7 @@ describe.each(EXPRESS)("CORS over a socket, $name", ({ express }) => {
       });
     });
 
-    it('with credentials and "*" writes back what was asked for, to the listed alone', async () => {
+    it('with credentials and "*" gets the requested methods and headers back, for listed origins alone', async () => {
       server.use({ ...SETTINGS, credentials: true, methods: "*", allowedHeaders: "*" });
       const answer = await options(asks(LISTED, "PROPFIND", "authorization, X-Other,x-third"));
       expect([answer.status, corsHeaders(answer)]).toEqual([
@@ -227,7 +227,7 @@ describe.each(EXPRESS)("CORS over a socket, $name", ({ express }) => {
       ["another method", asks(LISTED, "PROPFIND"), "input_validation_fail", "unlisted-method"],
       ["another header", asks(LISTED, "PUT", "x-evil"), "input_validation_fail", "unlisted-header"],
       ["15 KB of commas", asks(LISTED, "PUT", ",".repeat(15_000)), "input_validation_fail", "too-many-headers"],
-    ])("of %s is answered bare, and announced", async (_, headers, event, reason) => {
+    ])("of %s is answered without CORS headers, and reported", async (_, headers, event, reason) => {
       const answer = await options(headers);
       expect([answer.status, answer.text, corsHeaders(answer)]).toEqual([204, "", { vary: PREFLIGHT_VARY }]);
       expect(server.reached).toEqual([]);
@@ -242,7 +242,7 @@ describe.each(EXPRESS)("CORS over a socket, $name", ({ express }) => {
         "unlisted-method",
         "The origin is trusted, but not for this method or these headers.",
       ],
-    ])("of %s is refused where that is set", async (_, headers, reason, detail) => {
+    ])("of %s is refused where the settings say so", async (_, headers, reason, detail) => {
       server.use({ ...SETTINGS, refused: "reject" });
       const answer = await options(headers);
       expect([answer.status, corsHeaders(answer)]).toEqual([403, { vary: PREFLIGHT_VARY }]);
@@ -251,7 +251,7 @@ describe.each(EXPRESS)("CORS over a socket, $name", ({ express }) => {
       expect(server.events).toEqual([expect.objectContaining({ reason, code: "cross-origin-refused" })]);
     });
 
-    it("in report mode goes on to the app when it would be refused, and is answered here when not", async () => {
+    it("in report mode goes on to the app when it would be refused, and is answered by this layer when it would not", async () => {
       server.use({ ...SETTINGS, mode: "report" });
       const answer = await options(asks(EVIL));
       expect([answer.status, answer.text, corsHeaders(answer)]).toEqual([200, "app", { vary: PREFLIGHT_VARY }]);
@@ -259,7 +259,7 @@ describe.each(EXPRESS)("CORS over a socket, $name", ({ express }) => {
       expect((await options(asks(LISTED))).status).toBe(204);
     });
 
-    it("that is no preflight goes on to the app", async () => {
+    it("that is not a preflight goes on to the app", async () => {
       const plain = await options({});
       expect([plain.status, plain.text, corsHeaders(plain)]).toEqual([200, "app", { vary: "Origin" }]);
       const withOrigin = await options({ origin: LISTED });
@@ -272,7 +272,7 @@ describe.each(EXPRESS)("CORS over a socket, $name", ({ express }) => {
       ]);
     });
 
-    it("into a private network is answered where that is set, and only when asked", async () => {
+    it("into a private network is answered where the settings allow it, and only when the browser asks", async () => {
       server.use({ ...SETTINGS, privateNetwork: true });
       const vary = `${PREFLIGHT_VARY}, Access-Control-Request-Private-Network`;
       const ask = { "access-control-request-private-network": "true" };
@@ -287,7 +287,7 @@ describe.each(EXPRESS)("CORS over a socket, $name", ({ express }) => {
       expect(corsHeaders(await options({ ...asks(LISTED), ...ask }))).toEqual(PREFLIGHT);
     });
 
-    it("takes the requested headers in several lines", async () => {
+    it("with the requested headers in several lines is answered", async () => {
       const raw = await server.raw(
         `OPTIONS / HTTP/1.1\r\nHost: a\r\nOrigin: ${LISTED}\r\nAccess-Control-Request-Method: PUT\r\nAccess-Control-Request-Headers: authorization\r\nAccess-Control-Request-Headers: content-type , x-api-key\r\nConnection: close\r\n\r\n`,
       );
@@ -328,7 +328,7 @@ describe.each(EXPRESS)("CORS over a socket, $name", ({ express }) => {
     });
   });
 
-  describe("bytes no browser sends", () => {
+  describe("bytes that no browser sends", () => {
     it.each([
       ["an Origin of 15 KB", `Origin: https://${"a".repeat(15_000)}.example.org`, "malformed-origin"],
       ["two Origin lines", `Origin: ${LISTED}\r\norigin: ${LISTED}`, "several-origins"],
@@ -347,7 +347,7 @@ describe.each(EXPRESS)("CORS over a socket, $name", ({ express }) => {
       expect(server.events).toEqual([expect.objectContaining({ reason })]);
     });
 
-    it("an Origin of more than Node takes is Node's to refuse, and the server lives on", async () => {
+    it("an Origin that is longer than Node allows is refused by Node, and the server lives on", async () => {
       expect(await server.raw(`GET / HTTP/1.1\r\nHost: a\r\nOrigin: ${"a".repeat(17_000)}\r\n\r\n`)).toMatch(
         /^HTTP\/1\.1 431 /,
       );
@@ -355,7 +355,7 @@ describe.each(EXPRESS)("CORS over a socket, $name", ({ express }) => {
     });
   });
 
-  it("behind a trusted proxy compares with what the browser asked for, and not without trust", async () => {
+  it("compares with the host the browser asked for behind a trusted proxy, and not behind another", async () => {
     const headers = {
       origin: "https://api.example.com",
       "x-forwarded-host": "api.example.com, inner",
@@ -376,7 +376,7 @@ describe.each(EXPRESS)("CORS over a socket, $name", ({ express }) => {
     expect((await server.send("/", { method: "POST", headers })).status).toBe(403);
   });
 
-  it("works alone by corsPolicy, mounted twice, and is named", async () => {
+  it("corsPolicy() works without applySecurity, works when mounted twice, and is a named function", async () => {
     const handler = corsPolicy(SETTINGS);
     expect(handler.name).toBe("corsMiddleware");
     const app = express();

@@ -16,7 +16,7 @@ describe.each(EXPRESS)("two policies on one request, $name", ({ express }) => {
   const ask = async (path: string, origin: string): Promise<Answer> =>
     (server as TestServer).send(path, { headers: { origin } });
 
-  it("a laxer policy of a part takes back the credentials of the whole", async () => {
+  it("a looser policy of a route withdraws the credentials of the app's policy", async () => {
     const app = express();
     app.use(corsPolicy({ origins: [A], credentials: true }));
     app.use("/widget", corsPolicy({ origins: "*" }), answer);
@@ -37,7 +37,7 @@ describe.each(EXPRESS)("two policies on one request, $name", ({ express }) => {
     expect(corsHeaders(await ask("/", B))).toEqual({ vary: "Origin" });
   });
 
-  it("a stricter policy of a part takes back the * of the whole", async () => {
+  it("a stricter policy of a route withdraws the * of the app's policy", async () => {
     const app = express();
     app.use(corsPolicy({ origins: "*" }));
     app.use("/me", corsPolicy({ origins: [A], credentials: true, exposedHeaders: ["ETag"] }), answer);
@@ -52,7 +52,7 @@ describe.each(EXPRESS)("two policies on one request, $name", ({ express }) => {
     expect(corsHeaders(await server.send("/me"))).toEqual({ vary: "Origin" });
   });
 
-  it("behind applySecurity too, and the same policy twice is as once", async () => {
+  it("the same holds behind applySecurity, and one policy mounted twice acts once", async () => {
     const app = express();
     const security = applySecurity(app, { trustedHosts: ["127.0.0.1"], cors: { origins: [A], credentials: true } });
     const lax = corsPolicy({ origins: "*" });
@@ -71,7 +71,7 @@ describe.each(EXPRESS)("two policies on one request, $name", ({ express }) => {
   });
 
   it.each(["draft-8", "draft-6", "legacy", false] as const)(
-    "what a page may read is in the form of the limit: %s",
+    "a page may read the rate limit headers in the form that is sent: %s",
     async (form) => {
       const app = express();
       const security = applySecurity(app, {

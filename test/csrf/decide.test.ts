@@ -315,7 +315,7 @@ describe.each(rows)("$name", ({ refused, reason, allowed }) => {
   it(`is refused as ${reason}`, () => {
     expect(verdict(refused)).toBe(reason);
   });
-  it("and its twin is not", () => {
+  it("and its allowed twin is not", () => {
     expect(verdict(allowed)).toBe("pass");
   });
 });
@@ -359,9 +359,12 @@ describe("methods", () => {
   it.each(["GET", "HEAD", "OPTIONS"])("%s is not checked", (method) => {
     expect(isSafeMethod(method)).toBe(true);
   });
-  it.each(["POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "QUERY", "PROPFIND", "get", ""])("%s is", (method) => {
-    expect(isSafeMethod(method)).toBe(false);
-  });
+  it.each(["POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "QUERY", "PROPFIND", "get", ""])(
+    "%s is checked",
+    (method) => {
+      expect(isSafeMethod(method)).toBe(false);
+    },
+  );
 });
 
 describe("for all requests", () => {
@@ -384,7 +387,7 @@ describe("for all requests", () => {
     { nil: undefined },
   );
 
-  it("none with an Origin passes but a trusted one, our own, or a page's that hides it", () => {
+  it("one with an Origin passes only with a trusted one, our own, or null from our own page", () => {
     fc.assert(
       fc.property(site, origin, hosts, fc.boolean(), (from, by, host, secure) => {
         const passed =
@@ -408,7 +411,7 @@ describe("for all requests", () => {
     );
   });
 
-  it("what a browser sends from another site is never let through", () => {
+  it("one that a browser sends from another site never passes", () => {
     fc.assert(
       fc.property(origin, hosts, (by, host) => {
         fc.pre(by === undefined || !trusted.has(by));

@@ -52,7 +52,7 @@ describe.each(EXPRESS)("cross-origin request forgery over a socket, $name", ({ e
     method = "POST",
   ): Promise<number> => (await to.send(path, { method, headers })).status;
 
-  it("the server cases of Go's CrossOriginProtection", async () => {
+  it("decides the server cases of Go's CrossOriginProtection as Go does", async () => {
     const to = await start({ trustedOrigins: [TRUSTED], exemptPaths: ["/bypass/"] });
     expect(await post(to, { origin: EVIL, "sec-fetch-site": "cross-site" })).toBe(403);
     expect(await post(to, { "sec-fetch-site": "same-origin" })).toBe(200);
@@ -128,7 +128,7 @@ describe.each(EXPRESS)("cross-origin request forgery over a socket, $name", ({ e
     ).toMatch(/^HTTP\/1\.1 403/);
   });
 
-  it("trusts the origins of CORS, and nobody because of *", async () => {
+  it("trusts the origins of CORS, and no origin because of *", async () => {
     const to = await start(
       { trustedOrigins: [TRUSTED] },
       { corsOrigins: ["https://app.example.com", "https://*.example.org"] },
@@ -142,7 +142,7 @@ describe.each(EXPRESS)("cross-origin request forgery over a socket, $name", ({ e
     expect(await post(open, { origin: open.origin })).toBe(200);
   });
 
-  it("reads the bytes of the request, not what Node made of them", async () => {
+  it("reads the raw header lines, not the ones that Node has joined", async () => {
     const to = await start({ trustedOrigins: [TRUSTED] });
     const raw = async (...lines: string[]): Promise<string | undefined> => {
       const answer = await to.raw(
@@ -175,7 +175,7 @@ describe.each(EXPRESS)("cross-origin request forgery over a socket, $name", ({ e
     );
   });
 
-  it("refuses what is unmarked, and lets a sibling subdomain pass, where that is set", async () => {
+  it("refuses requests without Sec-Fetch-Site and Origin, and accepts a sibling subdomain, where the settings say so", async () => {
     const to = await start({ unmarked: "refuse", sameSite: "allow" });
     expect(await post(to, {})).toBe(403);
     expect(await post(to, { authorization: "Bearer x", "x-api-key": "y" })).toBe(403);
@@ -190,7 +190,7 @@ describe.each(EXPRESS)("cross-origin request forgery over a socket, $name", ({ e
     expect(events).toEqual([expect.objectContaining({ reason: "cross-site", mode: "report" })]);
   });
 
-  it("knows by a trusted proxy whether the page was https, and by no other peer", async () => {
+  it("learns from a trusted proxy whether the page was https, and from no other peer", async () => {
     const headers = { host: "example.com", origin: "http://example.com", "x-forwarded-proto": "https" };
     const behind = await start({}, {}, (app) => app.set("trust proxy", 1));
     expect(await post(behind, headers)).toBe(403);
@@ -201,7 +201,7 @@ describe.each(EXPRESS)("cross-origin request forgery over a socket, $name", ({ e
     expect(await post(direct, headers)).toBe(200);
   });
 
-  it("takes X-Forwarded-Host for its own name from a trusted proxy, and from no other peer", async () => {
+  it("reads X-Forwarded-Host as its own name from a trusted proxy, and from no other peer", async () => {
     const headers = {
       host: "backend:3000",
       "x-forwarded-host": "example.com, inner.example",
@@ -216,7 +216,7 @@ describe.each(EXPRESS)("cross-origin request forgery over a socket, $name", ({ e
     expect(await post(direct, { ...headers, origin: "http://backend:3000" })).toBe(200);
   });
 
-  it("takes its own page when a proxy loses the port and the browser says same-origin", async () => {
+  it("accepts its own page when a proxy drops the port and the browser says same-origin", async () => {
     const headers = { host: "example.com", "x-forwarded-proto": "https", origin: "https://example.com:8443" };
     const behind = await start({}, {}, (app) => app.set("trust proxy", 1));
     expect(await post(behind, { ...headers, "sec-fetch-site": "same-origin" })).toBe(200);
@@ -236,7 +236,7 @@ describe.each(EXPRESS)("cross-origin request forgery over a socket, $name", ({ e
     expect(await post(behind, headers)).toBe(403);
   });
 
-  it("takes X-Forwarded-Port from a trusted proxy, and from no other peer", async () => {
+  it("reads X-Forwarded-Port from a trusted proxy, and from no other peer", async () => {
     const headers = { host: "example.com", origin: "https://example.com:8443", "x-forwarded-port": "8443" };
     const behind = await start({}, {}, (app) => app.set("trust proxy", 1));
     expect(await post(behind, headers)).toBe(200);
@@ -253,7 +253,7 @@ describe.each(EXPRESS)("cross-origin request forgery over a socket, $name", ({ e
     expect(await post(direct, { ...headers, host: "example.com:8443" })).toBe(200);
   });
 
-  it("behind trusted hosts believes X-Forwarded-Host where that layer does", async () => {
+  it("behind trusted hosts accepts X-Forwarded-Host where that layer does", async () => {
     const headers = { host: "backend:3000", "x-forwarded-host": "example.com", origin: "https://example.com" };
     const hosts = (forwardedHost: boolean) => (app: Express) => {
       app.set("trust proxy", 1);
@@ -272,7 +272,7 @@ describe.each(EXPRESS)("cross-origin request forgery over a socket, $name", ({ e
     expect(await post(doubting, { ...headers, origin: "http://backend:3000" })).toBe(200);
   });
 
-  it("works alone", async () => {
+  it("csrf() works without applySecurity", async () => {
     const app = express();
     app.use(csrfProtection());
     app.use((_req: Request, res: { end: (body: string) => void }) => res.end("app"));

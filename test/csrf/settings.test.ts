@@ -53,7 +53,7 @@ describe("taken", () => {
     expect(parse(csrfSchema, parse(csrfSchema, settings))).toEqual(options);
   });
 
-  it("by the factory, called with nothing too", () => {
+  it("by the factory, also without an argument", () => {
     expect(csrfProtection().name).toBe("csrfMiddleware");
     expect(csrfProtection(undefined).name).toBe("csrfMiddleware");
     expect(csrfProtection({}).name).toBe("csrfMiddleware");

@@ -41,7 +41,7 @@ function leftRunning(folder: string): string[] {
 }
 
 describe("the fleet", () => {
-  it("the tour sees every outcome it promises, and leaves nothing running", { timeout: 180_000 }, async () => {
+  it("shows every outcome that its tour promises, and leaves no process running", { timeout: 180_000 }, async () => {
     const { folder, seen, ended } = fleet(["--tour"]);
     expect(await ended, seen.output).toBe(0);
     expect(seen.output.trimEnd().split("\n").at(-1)).toBe("fleet tour: 13 stops, 0 with another outcome than promised");
@@ -50,7 +50,7 @@ describe("the fleet", () => {
   });
 
   it(
-    "without the tour it serves, starts a killed process again, and ends with everything it started",
+    "serves without the tour, restarts a killed process, and ends with every process it started",
     { timeout: 120_000 },
     async () => {
       const { child, folder, seen, ended } = fleet([], { PORT: "0" });
@@ -72,7 +72,7 @@ describe("the fleet", () => {
     },
   );
 
-  it("when it is itself killed, nothing stays behind", { timeout: 120_000 }, async () => {
+  it("leaves no process behind when it is killed itself", { timeout: 120_000 }, async () => {
     const { child, folder, seen } = fleet([], { PORT: "0" });
     await expect.poll(() => seen.output, { timeout: 60_000 }).toContain("--tour");
     child.kill("SIGKILL");

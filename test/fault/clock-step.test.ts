@@ -71,7 +71,7 @@ async function start(): Promise<{
   };
 }
 
-test("a wall clock set back or forward never lets in more than the limit, and takes no slot away", async () => {
+test("a limiter accepts no more than the limit, and loses no slot, when the wall clock is set back or forward", async () => {
   const { step, visit, storeEventCount } = await start();
   expect(await visit("/limited")).toBe(200);
   step(-DAY_MS);
@@ -84,7 +84,7 @@ test("a wall clock set back or forward never lets in more than the limit, and ta
   expect(storeEventCount()).toBe(0);
 });
 
-test("small steps, as NTP makes them, are not noticed", async () => {
+test("small clock steps, as NTP makes them, have no effect", async () => {
   const { step, visit, storeEventCount } = await start();
   for (const ms of [-2000, 4000, -3000, 1000]) {
     step(ms);

@@ -47,7 +47,7 @@ describe("processes cut off from Redis by a black hole, without any reset", () =
   const revoke = async (token: string): Promise<void> =>
     expect((await here.send("POST", `/revoke?token=${token}`)).status).toBe(200);
 
-  test("they notice within a second, believe nothing they remember, and miss no revocation when they are back", async () => {
+  test("notice within a second, no longer trust their memory, and miss no revocation once they are back", async () => {
     const [good, early, late, ended] = [await issue("ada"), await issue("ada"), await issue("ada"), await issue("bob")];
     const { key, record } = (await here.send("POST", "/keys")).body as { key: string; record: { id: string } };
     await revoke(early);
@@ -94,7 +94,7 @@ describe("processes cut off from Redis by a black hole, without any reset", () =
     );
   });
 
-  test("afterwards they are told again at once, and each announced one outage", async () => {
+  test("get messages at once again afterwards, and each has reported one outage", async () => {
     const token = await issue("ada");
     expect([await withToken(cut, token), await withToken(lenient, token)]).toEqual([200, 200]);
     await revoke(token);
@@ -113,10 +113,10 @@ describe("processes cut off from Redis by a black hole, without any reset", () =
   });
 });
 
-describe("a subscription in a black hole, while all else passes", () => {
+describe("a subscription in a black hole, while other connections work", () => {
   const packages = REDIS_PACKAGES.filter(({ name }) => name.endsWith(" 6"));
   test.each(packages.map((client) => [client.name, client] as const))(
-    "%s: nothing is refused, a revocation is found by reading, and the subscription is made anew",
+    "%s: refuses no request, finds a revocation by reading the record, and subscribes again",
     async (name, redisPackage) => {
       const [commands, messages] = [await startTcpProxy(redis.port), await startTcpProxy(redis.port)];
       const front = await startTcpProxy(commands.port);

@@ -36,7 +36,7 @@ describe("the limiter on Redis, onStoreError local", () => {
     FAULT_TEST_MS,
   );
 
-  test("SCRIPT FLUSH again and again is not noticed", async () => {
+  test("works on through repeated SCRIPT FLUSH", async () => {
     let timer: NodeJS.Timeout | undefined;
     const flush = (): void => void redisDo(redis, "SCRIPT FLUSH");
     await outage(
@@ -62,7 +62,7 @@ describe("the limiter on Redis, onStoreError local", () => {
   );
 });
 
-describe("the limiter on Redis, what it does without", () => {
+describe("the limiter when Redis is down, with onStoreError", () => {
   test("local: each process keeps the limit by itself, and Redis' count goes on where it was", async () => {
     const app = await bench("local", 5);
     const status = async (): Promise<number> => (await sendOnce(app.server.port, OPEN)).status;

@@ -63,7 +63,7 @@ export function whenTheDatabaseFails({ name, server, ...database }: FaultyDataba
       FAULT_TEST_MS,
     );
 
-    test("one connection ended by the server: the read goes on by another", async () => {
+    test("one connection ended by the server: the read continues on another", async () => {
       const fault: Fault = {
         name: `${name}: one connection ended`,
         begin: () => database.endConnections("one"),
@@ -87,7 +87,7 @@ export function whenTheDatabaseFails({ name, server, ...database }: FaultyDataba
       });
     });
 
-    test("read-only: keys are verified, none is made, and one event says so", async () => {
+    test("read-only: keys are verified, none is created, and one event reports it", async () => {
       const writers = new Writers(app);
       const fault: Fault = {
         name: `${name}: read-only`,

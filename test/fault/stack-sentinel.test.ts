@@ -42,7 +42,7 @@ describe("the whole stack when Sentinel makes another server the master", () => 
     },
   );
 
-  test("a revocation that was acknowledged and that the new master never got is told again", async () => {
+  test("an acknowledged revocation that the new master never got is recorded again", async () => {
     const client = REDIS_PACKAGES.find(({ name }) => name === "node-redis 6");
     if (client === undefined) throw new Error("no such package");
     const redis = await startRedisSentinel();

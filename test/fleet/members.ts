@@ -1,10 +1,7 @@
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath, pathToFileURL } from "node:url";
-
-const TSX = pathToFileURL(fileURLToPath(new URL("../../node_modules/tsx/dist/loader.mjs", import.meta.url))).href;
-const MEMBER = fileURLToPath(new URL("member.ts", import.meta.url));
+import { program } from "../support/programs.js";
 
 export interface Reply {
   readonly status: number;
@@ -27,7 +24,7 @@ export interface Member {
 export async function startMember(settings: object): Promise<Member> {
   const child = spawn(
     process.execPath,
-    ["--disable-warning=ExperimentalWarning", "--import", TSX, MEMBER, JSON.stringify(settings)],
+    ["--disable-warning=ExperimentalWarning", await program("fleet/member"), JSON.stringify(settings)],
     { stdio: ["pipe", "pipe", "pipe"] },
   );
   let err = "";

@@ -55,7 +55,7 @@ const healed = async () => {
   }, 8000);
 };
 
-test("messages that are lost are made good by reading the record, within a second", async () => {
+test("a process that lost messages reads their revocations in the record within a second", async () => {
   for (let round = 0; round < 3; round += 1) {
     const token = await issued("ada");
     const { key, record } = await made();
@@ -69,7 +69,7 @@ test("messages that are lost are made good by reading the record, within a secon
   }
 });
 
-test("Redis stops answering: nobody is believed for longer than a second, what is known to be revoked stays so, and it heals by itself", async () => {
+test("when Redis stops answering, no cached credential is accepted for longer than a second, known revocations hold, and service resumes by itself", async () => {
   const [good, bad] = [await issued("ada"), await issued("bob")];
   const { key, record } = await made();
   expect([await byToken(b, good), await byToken(b, bad), await byKey(b, key)]).toEqual([200, 200, 200]);
@@ -97,7 +97,7 @@ test("Redis stops answering: nobody is believed for longer than a second, what i
   expect([await byToken(b, bad), await byKey(b, key)]).toEqual([401, 401]);
 });
 
-test("Redis restarts: sessions and revocations are as before, and new revocations are told", async () => {
+test("when Redis restarts, sessions and revocations are as before, and new revocations spread", async () => {
   const { cookie = "" } = await a.send("POST", "/in/ada");
   const [early, late] = [await issued("ada"), await issued("ada")];
   await a.send("POST", `/revoke?token=${early}`);
@@ -109,7 +109,7 @@ test("Redis restarts: sessions and revocations are as before, and new revocation
   expect(await until(async () => (await byToken(b, late)) === 401, 1000)).toBeLessThan(1000);
 });
 
-test("Redis loses everything: what was revoked stays revoked, also for a process that starts afterwards", async () => {
+test("when Redis loses its data, revocations hold, also for a process that starts afterwards", async () => {
   const token = await issued("ada");
   const subject = await issued("carol");
   await a.send("POST", `/revoke?token=${token}`);
@@ -126,7 +126,7 @@ test("Redis loses everything: what was revoked stays revoked, also for a process
   ]);
 });
 
-test("each outage was announced once and so was each recovery, and nothing was left unhandled", async () => {
+test("every outage and recovery was reported once, and no rejection was left unhandled", async () => {
   for (const member of [a, b]) {
     const events = (await member.send("GET", "/events")).body as string[];
     expect(events.filter((event) => event.startsWith("unhandled"))).toEqual([]);

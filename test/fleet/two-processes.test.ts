@@ -31,7 +31,7 @@ describe.each(Object.keys(settingsOf) as Kind[])("two processes on %s", (kind) =
     [a, b] = members as [Member, Member];
   });
 
-  test("an API key revoked or rotated in one is refused by the other within a second, though that one had it cached for a minute", async () => {
+  test("refuse an API key that was revoked or rotated in the other within a second, although it was cached for a minute", async () => {
     const times: number[] = [];
     for (let round = 0; round < 5; round += 1) {
       const { key, record } = (await a.send("POST", "/keys")).body as { key: string; record: { id: string } };
@@ -45,7 +45,7 @@ describe.each(Object.keys(settingsOf) as Kind[])("two processes on %s", (kind) =
     expect(Math.max(...times)).toBeLessThan(1000);
   });
 
-  test("a token, a family and a subject revoked in one are refused by the other within a second", async () => {
+  test("refuse a token, a family and a subject that were revoked in the other within a second", async () => {
     const times: number[] = [];
     for (const how of ["token", "family", "subject"]) {
       const subject = `user-${how}`;
@@ -72,7 +72,7 @@ describe.each(Object.keys(settingsOf) as Kind[])("two processes on %s", (kind) =
     expect(Math.max(...times)).toBeLessThan(1000);
   });
 
-  test("a process that starts later knows what was revoked before", async () => {
+  test("pass earlier revocations on to a process that starts later", async () => {
     const { accessToken } = (await a.send("POST", "/tokens/early")).body as { accessToken: string };
     await a.send("POST", `/revoke?token=${accessToken}`);
     const c = await startMember(settings);
@@ -80,7 +80,7 @@ describe.each(Object.keys(settingsOf) as Kind[])("two processes on %s", (kind) =
     expect((await c.send("GET", "/by-token", { authorization: `Bearer ${accessToken}` })).status).toBe(401);
   });
 
-  test("of a hundred refreshes of one token over both, all get the same successor", async () => {
+  test("give the same successor to all of a hundred refreshes of one token", async () => {
     const { refreshToken } = (await a.send("POST", "/tokens/racer")).body as { refreshToken: string };
     const answers = await Promise.all(
       Array.from({ length: 100 }, (_, index) =>
@@ -91,7 +91,7 @@ describe.each(Object.keys(settingsOf) as Kind[])("two processes on %s", (kind) =
     expect([...successors]).toEqual([expect.stringContaining('{"refreshToken":')]);
   });
 
-  test("of a hundred rotations of one key over both, one makes a new key", async () => {
+  test("create one new key in a hundred rotations of one key", async () => {
     const { record } = (await a.send("POST", "/keys?owner=rotor")).body as { record: { id: string } };
     const answers = await Promise.all(
       Array.from({ length: 100 }, (_, index) => (index % 2 === 0 ? a : b).send("POST", `/keys/${record.id}/rotate`)),
@@ -102,7 +102,7 @@ describe.each(Object.keys(settingsOf) as Kind[])("two processes on %s", (kind) =
     expect((await b.send("GET", "/by-key", { "x-api-key": made[0] ?? "" })).status).toBe(200);
   });
 
-  test("none of it left an error behind, and each process ends by itself", async () => {
+  test("report no error in all of this, and end by themselves", async () => {
     for (const member of members)
       expect((await member.send("GET", "/events")).body).not.toEqual(
         expect.arrayContaining([expect.stringMatching(/unavailable|unhandled/)]),

@@ -88,7 +88,7 @@ describe("a policy from settings", () => {
     ],
   ])("%s", (_name, settings, expected) => expect(model(settings)).toMatchObject(expected));
 
-  it("reports on the defaults, but for what browsers only enforce", () => {
+  it("reports violations of the defaults, except for directives that browsers can only enforce", () => {
     const { csp: enforced, cspReportOnly: watched } = model({ contentSecurityPolicyReportOnly: {} });
     expect(enforced && [...enforced.keys()].filter((name) => !(watched && watched.has(name)))).toEqual([
       "upgrade-insecure-requests",
@@ -96,7 +96,7 @@ describe("a policy from settings", () => {
     expect(watched && watched.get("img-src")).toEqual(["'self'", "data:"]);
   });
 
-  it("denies the features of the list that are not set, after those that are", () => {
+  it("denies the listed features that are not set, after those that are", () => {
     const { permissions } = model({ permissionsPolicy: { fullscreen: "*", camera: ["self"], usb: false } });
     const names = permissions === false ? [] : [...permissions.keys()];
     expect(names.slice(0, 2)).toEqual(["fullscreen", "camera"]);
@@ -106,13 +106,13 @@ describe("a policy from settings", () => {
     expect(permissions && permissions.get("camera")).toEqual(["self"]);
   });
 
-  it("without a policy there is nothing to leave out in debug", () => {
+  it("that is off stays off in debug", () => {
     expect(model({ contentSecurityPolicy: false }, true).csp).toBe(false);
     expect(patched({}, { contentSecurityPolicy: false }, true).csp).toBe(false);
     expect(patched({ contentSecurityPolicy: false }, {}, true).csp).toBe(false);
   });
 
-  it("leaves out what plain http breaks in debug, and only then", () => {
+  it("omits what breaks plain http in debug, and only then", () => {
     expect([model({}, true).transport, sources(model({}, true), "upgrade-insecure-requests")]).toEqual([
       false,
       undefined,
@@ -238,9 +238,9 @@ describe("a patch of the policy", () => {
     expect(sources(patched(settings, patch), directive)).toEqual(expected),
   );
 
-  it("can take the policy away", () => expect(patched({}, { contentSecurityPolicy: false }).csp).toBe(false));
+  it("can remove the policy", () => expect(patched({}, { contentSecurityPolicy: false }).csp).toBe(false));
 
-  it("does not bring back what debug leaves out", () => {
+  it("does not restore what debug omits", () => {
     const result = patched(
       {},
       { strictTransportSecurity: { maxAge: 1 }, ...csp({ "upgrade-insecure-requests": [] }) },

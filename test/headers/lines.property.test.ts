@@ -147,7 +147,7 @@ function expectCleanLines(plan: HeaderPlan): void {
 }
 
 describe("whatever the settings", () => {
-  it("they are refused, or every line is one clean line whose policies have known directives only", () => {
+  it("they are refused, or every header is one clean line whose policies have only known directives", () => {
     let taken = 0;
     fc.assert(
       fc.property(anySettings, (settings) => {
@@ -161,7 +161,7 @@ describe("whatever the settings", () => {
     expect(taken).toBeGreaterThan(300);
   });
 
-  it("and whatever the patch", () => {
+  it("they are refused with any patch, or every header is one clean line", () => {
     const base = decideHeaders(parse(headersSchema, { reportingEndpoints: { csp: "https://r.example" } }), false);
     let taken = 0;
     fc.assert(
@@ -186,7 +186,7 @@ describe("whatever the settings", () => {
   });
 });
 
-describe("what was written is read back", () => {
+describe("what the headers layer writes is read back", () => {
   const host = fc
     .domain()
     .chain((domain) =>

@@ -295,7 +295,7 @@ describe.each(EXPRESS)("on $name", ({ express }) => {
     await server.close();
   });
 
-  it("marks itself as run, and leaves a policy the route sets itself", async () => {
+  it("marks itself as run, and keeps a policy that the route sets itself", async () => {
     const app = express();
     let ran = false;
     app.use(securityHeaders());
@@ -311,7 +311,7 @@ describe.each(EXPRESS)("on $name", ({ express }) => {
     await server.close();
   });
 
-  it("takes the later settings where it is mounted twice", async () => {
+  it("uses the later settings where it is mounted twice", async () => {
     const app = express();
     app.use(securityHeaders());
     app.use("/open", securityHeaders({ contentSecurityPolicy: false, referrerPolicy: "origin" }));
@@ -325,7 +325,7 @@ describe.each(EXPRESS)("on $name", ({ express }) => {
     await server.close();
   });
 
-  it("passes on when the response has begun already", async () => {
+  it("calls next when the response has already begun", async () => {
     const app = express();
     app.use((_req, res, next) => {
       res.write("early");
@@ -339,7 +339,7 @@ describe.each(EXPRESS)("on $name", ({ express }) => {
 });
 
 describe("the layer", () => {
-  it("describes what it sends, JSON-able", () => {
+  it("describes what it sends, as JSON", () => {
     const made = layer({ contentSecurityPolicy: { directives: { "script-src": ["'nonce'"] } } });
     const described = made.describe();
     expect(JSON.parse(JSON.stringify(described))).toEqual(described);

@@ -49,7 +49,7 @@ describe.each(EXPRESS.flatMap((version) => WAYS.map((way) => ({ ...version, ...w
       };
     }
 
-    it("read once, it stands in both policies, the same however often it is read", async () => {
+    it("is in both policies once it was read, and stays the same however often it is read", async () => {
       let read: unknown[] = [];
       const { answer, enforced, watched } = await answerOf(BOTH, (_req, res) => {
         read = [res.locals["cspNonce"], res.locals["cspNonce"]];
@@ -65,7 +65,7 @@ describe.each(EXPRESS.flatMap((version) => WAYS.map((way) => ({ ...version, ...w
       expect(JSON.stringify(answer.headers)).not.toContain("'nonce'");
     });
 
-    it("never read, it is in no policy, and what allowed it alone allows nothing", async () => {
+    it("is in no policy when it is never read, and a directive that allowed it alone allows nothing", async () => {
       const { answer, enforced, watched } = await answerOf(BOTH, (_req, res) => void res.json({}));
       expect(enforced.get("script-src")).toEqual(["'self'"]);
       expect(enforced.get("style-src")).toEqual(["'none'"]);
@@ -85,7 +85,7 @@ describe.each(EXPRESS.flatMap((version) => WAYS.map((way) => ({ ...version, ...w
         expect(parseOneCsp(headers["content-security-policy"]).get("style-src")).toEqual([`'nonce-${text}'`]);
     });
 
-    it("is there without any policy that names it, and then changes no header", async () => {
+    it("exists without a policy that names it, and then changes no header", async () => {
       let nonce: unknown;
       const { answer } = await answerOf({}, (_req, res) => {
         nonce = res.locals["cspNonce"];
@@ -95,7 +95,7 @@ describe.each(EXPRESS.flatMap((version) => WAYS.map((way) => ({ ...version, ...w
       expect(answer.headers["content-security-policy"]).toBe(DEFAULT_PLAIN["Content-Security-Policy"]);
     });
 
-    it("is still a value after the headers have left, one that allows nothing", async () => {
+    it("read after the headers were sent is a value that allows nothing", async () => {
       let nonce: unknown;
       const { enforced } = await answerOf(BOTH, (_req, res) => {
         res.flushHeaders();
@@ -106,7 +106,7 @@ describe.each(EXPRESS.flatMap((version) => WAYS.map((way) => ({ ...version, ...w
       expect(enforced.get("style-src")).toEqual(["'none'"]);
     });
 
-    it("does not touch a policy the route has set itself", async () => {
+    it("does not change a policy that the route has set itself", async () => {
       const { answer } = await answerOf(BOTH, (_req, res) => {
         res.set("Content-Security-Policy", "default-src 'self'");
         void res.locals["cspNonce"];
@@ -131,7 +131,7 @@ describe.each(EXPRESS.flatMap((version) => WAYS.map((way) => ({ ...version, ...w
       expect(parseOneCsp(headers["content-security-policy"]).get("style-src")).toEqual([`'nonce-${text}'`]);
     });
 
-    it("keeps what earlier handlers have put into res.locals, and the object itself", async () => {
+    it("keeps res.locals and what earlier handlers have put into it", async () => {
       const app = express();
       let same: boolean | undefined;
       app.use((_req, res, next) => {
@@ -168,7 +168,7 @@ describe.each(EXPRESS.flatMap((version) => WAYS.map((way) => ({ ...version, ...w
       expect(headers["x-frame-options"]).toBe("DENY");
     });
 
-    it("belongs to its response even where an app shares one res.locals among all", async () => {
+    it("belongs to its response even where an app shares one res.locals among all responses", async () => {
       const app = express();
       const shared = {};
       app.use((_req, res, next) => {
@@ -185,7 +185,7 @@ describe.each(EXPRESS.flatMap((version) => WAYS.map((way) => ({ ...version, ...w
         expect(parseOneCsp(headers["content-security-policy"]).get("style-src")).toEqual([`'nonce-${text}'`]);
     });
 
-    it("is the mounted app's too, and the outer app's, through one res.locals", async () => {
+    it("is the same for a mounted app and its outer app, through one res.locals", async () => {
       const app = express();
       const inner = express();
       secure(app, BOTH);
@@ -205,7 +205,7 @@ describe.each(EXPRESS.flatMap((version) => WAYS.map((way) => ({ ...version, ...w
 );
 
 describe.each(EXPRESS)("a patch on $name that names a nonce where the settings name none", ({ express }) => {
-  it.each(["before", "after", "never"])("has the one that the route reads %s it", async (when) => {
+  it.each(["before", "after", "never"])("has the nonce that the route reads %s it", async (when) => {
     const app = express();
     const security = applySecurity(app, { trustedHosts: ["127.0.0.1"] });
     let read = "";

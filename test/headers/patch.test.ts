@@ -118,7 +118,7 @@ describe.each(EXPRESS)("a patch on $name", ({ express }) => {
     ]);
   });
 
-  it("brings a nonce to a policy that had none, also when it has been read already", async () => {
+  it("adds a nonce to a policy without one, even when it has been read already", async () => {
     const headers = layer();
     const app = express();
     app.use(standalone([headers], createRuntime()), (_req, res, next) => {
@@ -135,7 +135,7 @@ describe.each(EXPRESS)("a patch on $name", ({ express }) => {
     expect(parseOneCsp(sent["content-security-policy"]).get("style-src")).toEqual(["'self'", `'nonce-${text}'`]);
   });
 
-  it("leaves a header the app has set in between, unless it patches that one", async () => {
+  it("keeps a header that the app has set in between, unless it patches that one", async () => {
     const headers = layer();
     const app = express();
     app.use(standalone([headers], createRuntime()), (_req, res, next) => {
@@ -152,7 +152,7 @@ describe.each(EXPRESS)("a patch on $name", ({ express }) => {
     await server.close();
   });
 
-  it("writes everything where the layer itself did not run", async () => {
+  it("writes all headers where the layer itself did not run", async () => {
     const app = express();
     app.get("/", layer().patch({ referrerPolicy: "origin" }), (_req, res) => void res.end());
     const server = await serve(app);
@@ -160,7 +160,7 @@ describe.each(EXPRESS)("a patch on $name", ({ express }) => {
     await server.close();
   });
 
-  it("an error on a patched route is answered with the locked policy; without a policy Express's own stays", async () => {
+  it("does not loosen the locked policy of an error page; without a policy Express's own stays", async () => {
     const headers = layer();
     const app = express();
     app.use(standalone([headers], createRuntime()));
@@ -176,7 +176,7 @@ describe.each(EXPRESS)("a patch on $name", ({ express }) => {
     await server.close();
   });
 
-  it("passes on when the response has begun already", async () => {
+  it("calls next when the response has already begun", async () => {
     const headers = layer();
     const app = express();
     app.use(standalone([headers], createRuntime()), (_req, res, next) => {
@@ -191,7 +191,7 @@ describe.each(EXPRESS)("a patch on $name", ({ express }) => {
   });
 });
 
-describe("a patch that contradicts the layer is refused when it is made, and its twin is not", () => {
+describe("a patch that contradicts the layer is refused when it is created, and its allowed twin is not", () => {
   it.each<[string, HeadersSettings, HeadersPatch, HeadersPatch, string]>([
     [
       "'unsafe-inline' where there is a nonce",
@@ -225,7 +225,7 @@ describe("a patch that contradicts the layer is refused when it is made, and its
     expect(made.patch(allowed).name).toBe("headersPatchMiddleware");
   });
 
-  it("wrong settings are a SettingsError too", () => {
+  it("invalid settings throw a SettingsError too", () => {
     expect(() => layer().patch({ referrerPolicy: "orign" })).toThrow(SettingsError);
     expect(() => layer().patch({ refererPolicy: "origin" } as HeadersPatch)).toThrow(/Did you mean "referrerPolicy"/);
   });

@@ -635,7 +635,7 @@ describe("settings that are wrong are refused with one issue, and their twins pa
     expect(issuesOf(allowed)).toEqual([]);
   });
 
-  it("lists everything that is wrong at once", () => {
+  it("reports all issues at once", () => {
     const paths = issuesOf({
       ...(csp({ "script-src": ["self", "'nonce-1'"], scriptSrc: [], "img-src": ["a b"] }) as object),
       permissionsPolicy: { Camera: [], usb: ["*"] },
@@ -690,7 +690,7 @@ describe("settings that are right", () => {
     expect(parse(headersSchema, once)).toEqual(once);
   });
 
-  it("takes nothing, {}, frozen and null-prototype objects, and undefined for what is optional", () => {
+  it("accepts no argument, {}, frozen and null-prototype objects, and undefined for optional settings", () => {
     const bare = parse(headersSchema, {});
     expect(parse(headersSchema, Object.freeze({}))).toEqual(bare);
     expect(parse(headersSchema, Object.create(null))).toEqual(bare);
@@ -724,7 +724,7 @@ describe("settings that are right", () => {
     ["contentSecurityPolicy", [false]],
     ["contentSecurityPolicyReportOnly", [false]],
   ];
-  it.each(VALUES)("%s takes every value it knows, in a layer and in a patch", (name, values) => {
+  it.each(VALUES)("%s accepts every documented value, in a layer and in a patch", (name, values) => {
     for (const value of values) {
       expect(parse(headersSchema, { [name]: value })).toMatchObject({ [name]: value });
       if (name !== "mode") expect(parse(headersPatchSchema, { [name]: value })).toEqual({ [name]: value });
@@ -772,7 +772,7 @@ describe("settings that are right", () => {
   });
 });
 
-describe("a patch is held to the same rules", () => {
+describe("a patch follows the same rules", () => {
   it.each([
     ["unknown directive", csp({ scriptSrc: [] }), `${D}.scriptSrc`],
     ["unquoted keyword", csp({ "script-src": ["self"] }), `${D}.script-src[0]`],

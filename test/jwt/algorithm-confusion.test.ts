@@ -6,15 +6,18 @@ import { bench, codeOf, forge, goodClaims, GOOD_HEADER, HMAC_SECRET, KEYS, pem, 
 const managers = new Map(ALGORITHMS.map((algorithm) => [algorithm, bench(settingsFor(algorithm)).manager]));
 
 describe("every algorithm against every manager", () => {
-  it.each(ALGORITHMS)("a token of %s is taken by its own kind of manager and by no other", async (algorithm) => {
-    const token = await managers.get(algorithm)!.signAccessToken("user-1");
-    for (const [other, manager] of managers) {
-      expect([other, await codeOf(manager.verifyAccessToken(token))]).toEqual([
-        other,
-        other === algorithm ? "fulfilled" : "algorithm",
-      ]);
-    }
-  });
+  it.each(ALGORITHMS)(
+    "a token signed with %s is accepted by a manager for that algorithm and by no other",
+    async (algorithm) => {
+      const token = await managers.get(algorithm)!.signAccessToken("user-1");
+      for (const [other, manager] of managers) {
+        expect([other, await codeOf(manager.verifyAccessToken(token))]).toEqual([
+          other,
+          other === algorithm ? "fulfilled" : "algorithm",
+        ]);
+      }
+    },
+  );
 
   it("a header rewritten to the verifier's algorithm does not help", async () => {
     for (const [from, signer] of managers) {
@@ -58,7 +61,7 @@ describe("alg none", () => {
     }
   });
 
-  it("jsonwebtoken's own none token is refused", async () => {
+  it("a token that jsonwebtoken made with alg none is refused", async () => {
     const token = jwt.sign(goodClaims(), "", { algorithm: "none" });
     for (const manager of managers.values()) expect(await codeOf(manager.verifyAccessToken(token))).toBe("malformed");
   });
@@ -92,7 +95,7 @@ describe("a public key as HMAC secret (CVE-2016-10555)", () => {
     },
   );
 
-  it("an HMAC manager with a real secret takes none of them", async () => {
+  it("every such token is refused by an HMAC manager with a real secret", async () => {
     for (const { secret } of secrets)
       expect(await codeOf(managers.get("HS256")!.verifyAccessToken(forge(GOOD_HEADER, goodClaims(), secret)))).toBe(
         "signature",
@@ -117,7 +120,7 @@ describe("keys that the token brings or names", () => {
     expect(await codeOf(managers.get("RS256")!.verifyAccessToken(sign(header)))).toBe("signature");
   });
 
-  it.each(["__proto__", "constructor", "../../dev/null", "' OR 1=1 --", ""])("kid %j names no key", async (kid) => {
+  it.each(["__proto__", "constructor", "../../dev/null", "' OR 1=1 --", ""])("kid %j selects no key", async (kid) => {
     expect(await codeOf(managers.get("RS256")!.verifyAccessToken(sign({ kid })))).toBe("unknown-key");
     expect(
       await codeOf(managers.get("HS256")!.verifyAccessToken(forge({ ...GOOD_HEADER, kid }, goodClaims(), HMAC_SECRET))),
@@ -125,7 +128,7 @@ describe("keys that the token brings or names", () => {
   });
 });
 
-describe("the forger of these tests can make a good token", () => {
+describe("the forger of these tests can make a valid token", () => {
   it("so that the refusals above are for the one thing that is wrong", async () => {
     expect(await codeOf(managers.get("HS256")!.verifyAccessToken(forge(GOOD_HEADER, goodClaims(), HMAC_SECRET)))).toBe(
       "fulfilled",

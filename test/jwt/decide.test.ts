@@ -34,8 +34,8 @@ const GOOD: Record<string, unknown> = {
   iat_ms: IAT * 1000,
 };
 
-describe("decideClaims: each refusal has a twin that differs in one claim and is taken", () => {
-  it("takes the good claims as they are", () => {
+describe("decideClaims: each refusal has an accepted twin that differs in one claim", () => {
+  it("accepts valid claims unchanged", () => {
     expect(decideClaims(GOOD, POLICY, NOW)).toEqual({ ok: true, claims: GOOD });
   });
 
@@ -121,7 +121,7 @@ describe("decideClaims: each refusal has a twin that differs in one claim and is
 });
 
 describe("isAccessTokenType", () => {
-  it.each(["at+jwt", "AT+JWT", "application/at+jwt", "Application/At+Jwt"])("takes %s", (typ) =>
+  it.each(["at+jwt", "AT+JWT", "application/at+jwt", "Application/At+Jwt"])("accepts %s", (typ) =>
     expect(isAccessTokenType(typ)).toBe(true),
   );
   it.each([

@@ -24,7 +24,7 @@ const header = (token: string): Record<string, unknown> =>
   jwt.decode(token, { complete: true })!.header as unknown as Record<string, unknown>;
 
 describe("issue", () => {
-  it("gives an access token with the claims of RFC 9068, and a refresh token that says nothing", async () => {
+  it("returns an access token with the claims of RFC 9068, and an opaque refresh token", async () => {
     const { manager } = bench({ issuer: "https://id.test", audience: ["https://api.test", "https://admin.test"] });
     const issued = await manager.issue("user-1", {
       scopes: ["read", "orders:*", "read"],
@@ -56,14 +56,14 @@ describe("issue", () => {
     });
   });
 
-  it("an access token alone has no family", async () => {
+  it("signAccessToken() returns a token without a family", async () => {
     const { manager } = bench();
     const claims = await manager.verifyAccessToken(await manager.signAccessToken("user-1"));
     expect(claims).not.toHaveProperty("fam");
     expect(claims.scope).toBe("");
   });
 
-  it("every id is new", async () => {
+  it("uses a new id each time", async () => {
     const { manager } = bench();
     const tokens = await Promise.all(Array.from({ length: 50 }, () => manager.issue("user-1")));
     const claims = await Promise.all(tokens.map(({ accessToken }) => manager.verifyAccessToken(accessToken)));
@@ -75,7 +75,7 @@ describe("issue", () => {
       expect(new Set(values).size).toBe(50);
   });
 
-  it("does not keep or change what it is given", async () => {
+  it("neither retains nor changes its arguments", async () => {
     const { manager } = bench();
     const options = { scopes: ["read"], claims: { list: [1] } };
     const { refreshToken } = await manager.issue("user-1", options);
@@ -135,7 +135,7 @@ describe("issue", () => {
     expect(inserted).toEqual([]);
   });
 
-  it("takes the longest subject and 128 roles", async () => {
+  it("accepts the longest subject and 128 roles", async () => {
     const { manager } = bench();
     const roles = Array.from({ length: 128 }, (_, index) => `r${index}`);
     expect(
@@ -213,7 +213,7 @@ describe("verifyAccessToken", () => {
     expect(await codeOf(manager.refresh(accessToken))).toBe("malformed");
   });
 
-  it("is a plain HMAC under an explicit secret, so that others can verify", async () => {
+  it("uses a plain HMAC under an explicit secret, so that others can verify its tokens", async () => {
     const { manager } = bench({ secret: HMAC_SECRET });
     const [input, payload, signature] = (await manager.signAccessToken("user-1")).split(".");
     expect(
@@ -225,7 +225,7 @@ describe("verifyAccessToken", () => {
     ).toBe(signature);
   });
 
-  it("answers without a promise while the store does", async () => {
+  it("returns no promise while the store returns none", async () => {
     const { manager, store } = bench();
     const token = await manager.signAccessToken("user-1");
     expect(manager.verifier.check(token)).toMatchObject({ ok: true });
@@ -247,7 +247,7 @@ describe("verifyAccessToken", () => {
 });
 
 describe("revocation", () => {
-  it("of one token leaves the others", async () => {
+  it("of one token does not affect others", async () => {
     const { manager, events } = bench();
     const [first, second] = [await manager.signAccessToken("user-1"), await manager.signAccessToken("user-1")];
     await manager.revokeToken((await manager.verifyAccessToken(first)).jti);
@@ -271,13 +271,13 @@ describe("revocation", () => {
     expect(await codeOf(manager.verifyAccessToken(token))).toBe("expired");
   });
 
-  it("takes a jti, not a token", async () => {
+  it("accepts a jti, and refuses a token in its place", async () => {
     const { manager } = bench();
     expect(await codeOf(manager.revokeToken(await manager.signAccessToken("user-1")))).toBe("invalid-input");
     expect(await codeOf(manager.revokeToken(""))).toBe("invalid-input");
   });
 
-  it("of an access token presented whole", async () => {
+  it("of an access token accepts the whole token too", async () => {
     const { manager } = bench();
     const token = await manager.signAccessToken("user-1");
     expect(await manager.revokeAccessToken("nonsense")).toBe(false);
@@ -286,7 +286,7 @@ describe("revocation", () => {
     expect(await codeOf(manager.verifyAccessToken(token))).toBe("revoked");
   });
 
-  it("of a subject ends all it has, and nothing it gets afterwards, in the same millisecond", async () => {
+  it("of a subject ends all its tokens, and none that is issued afterwards in the same millisecond", async () => {
     const { manager, clock } = bench();
     for (let round = 0; round < 3; round += 1) {
       const before = await manager.issue("user-1");
@@ -333,7 +333,7 @@ describe("revocation", () => {
     expect(await codeOf(manager.verifyAccessToken(await manager.signAccessToken("user-1")))).toBe("fulfilled");
   });
 
-  it("of a subject goes by iat where another service signed, and errs towards refusing", async () => {
+  it("of a subject compares iat where another service signed, and refuses in case of doubt", async () => {
     const { manager } = bench({ secret: HMAC_SECRET });
     const foreign = forge(GOOD_HEADER, goodClaims(), HMAC_SECRET);
     expect(await codeOf(manager.verifyAccessToken(foreign))).toBe("fulfilled");
@@ -349,7 +349,7 @@ describe("a store that fails", () => {
   };
 
   it.each(["fails", "hangs"] as const)(
-    "%s: verifying is denied, with one event, and works again by itself",
+    "%s: verification is refused, with one event, and works again by itself",
     async (trouble) => {
       const { manager, unreliable, events, clock } = broken();
       const { accessToken, refreshToken } = await manager.issue("user-1");
@@ -368,7 +368,7 @@ describe("a store that fails", () => {
     },
   );
 
-  it("a revocation that was refused and then done by its caller is not repeated, and a log-in after it lives on", async () => {
+  it("a revocation that was refused, and that its caller then repeated, is not repeated again, and a later log-in is valid", async () => {
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
     try {
       const { manager, unreliable, store } = broken();
@@ -388,7 +388,7 @@ describe("a store that fails", () => {
     }
   });
 
-  it("onStoreError allow takes a good token, never a bad one, and still does not refresh", async () => {
+  it('with onStoreError "allow" valid tokens are accepted, invalid ones are not, and refresh is still refused', async () => {
     const { manager, unreliable } = broken({ onStoreError: "allow" });
     const { accessToken, refreshToken } = await manager.issue("user-1");
     unreliable.trouble = "fails";
@@ -397,7 +397,7 @@ describe("a store that fails", () => {
     expect(await codeOf(manager.refresh(refreshToken))).toBe("store-unavailable");
   });
 
-  it("a full store of refresh tokens does not stop the tokens that are out", async () => {
+  it("a full store of refresh tokens does not affect tokens that were issued before", async () => {
     const { manager, store } = bench();
     const { accessToken } = await manager.issue("user-1");
     store.insert = () => Promise.reject(new Error("full"));
@@ -406,7 +406,7 @@ describe("a store that fails", () => {
   });
 });
 
-describe("what a caller gets wrong or too much of is no outage", () => {
+describe("a caller's mistake or excess is not reported as an outage", () => {
   it("a NUL in a subject or a jti is refused before the store is asked", async () => {
     const { manager, events } = bench();
     for (const call of [
@@ -437,7 +437,7 @@ describe("what a caller gets wrong or too much of is no outage", () => {
     expect(await codeOf(manager.issue("user-2"))).toBe("fulfilled");
   });
 
-  it("a family that fills its subject's share ends, a theft is noticed until then, and others log in", async () => {
+  it("a family that fills its subject's share ends, theft is detected until then, and others can log in", async () => {
     const { manager } = bench({}, new MemoryTokenStore({ maxTokens: 100, clock: new ManualClock(START) }));
     const { refreshToken: first } = await manager.issue("user-1");
     let newest = first;
@@ -453,7 +453,7 @@ describe("what a caller gets wrong or too much of is no outage", () => {
 });
 
 describe("opening, closing, cleaning", () => {
-  it("opens the store once, again after a failure, and closes it once unless it belongs to somebody else", async () => {
+  it("opens the store once, again after a failure, and closes it once unless the app owns it", async () => {
     const calls: string[] = [];
     const make = (): UnreliableStore => {
       const store = new UnreliableStore(bench().store);
@@ -475,7 +475,7 @@ describe("opening, closing, cleaning", () => {
     expect(calls).toEqual(["init", "init", "close", "init"]);
   });
 
-  it("deletes what has ended, now and then, and minds no failure of it", async () => {
+  it("deletes expired records now and then, and ignores a failure to do so", async () => {
     const { manager, clock, store } = bench({ refreshTokenDays: 1, absoluteDays: 1 });
     const times: number[] = [];
     store.deleteExpired = (now) => (times.push(now), Promise.reject(new Error("busy")));
@@ -488,7 +488,7 @@ describe("opening, closing, cleaning", () => {
     await manager.close();
   });
 
-  it("minds no clean-up that throws instead of rejecting, and closes without one that never ends", async () => {
+  it("ignores a clean-up that throws, and closes without waiting for one that never ends", async () => {
     for (const cleanUp of [
       () => {
         throw new Error("not a promise");
@@ -514,7 +514,7 @@ describe("opening, closing, cleaning", () => {
 });
 
 describe("keys", () => {
-  it("rotate: the first signs, all verify, one that is gone verifies no more", async () => {
+  it("rotate: the first signs, all verify, and a removed one no longer verifies", async () => {
     const clock = new ManualClock(START);
     const runtime = createRuntime({ clock });
     const [old, fresh] = [KEYS.ec("P-256"), KEYS.otherEc];
@@ -552,14 +552,14 @@ describe("keys", () => {
     expect(await codeOf(after.verifyAccessToken(await during.signAccessToken("u")))).toBe("fulfilled");
   });
 
-  it("a token without kid is tried only where there is one key", async () => {
+  it("are tried for a token without kid only when there is one", async () => {
     const token = forge(GOOD_HEADER, goodClaims(), HMAC_SECRET);
     const other = HMAC_SECRET.split("").reverse().join("");
     expect(await codeOf(bench({ secret: HMAC_SECRET }).manager.verifyAccessToken(token))).toBe("fulfilled");
     expect(await codeOf(bench({ secret: [HMAC_SECRET, other] }).manager.verifyAccessToken(token))).toBe("unknown-key");
   });
 
-  it("of HS256, HS384 and HS512 derived from one root have nothing in common", async () => {
+  it("for HS256, HS384 and HS512 derived from one root secret are independent", async () => {
     const tokens = await Promise.all(
       (["HS256", "HS384", "HS512"] as const).map(
         async (algorithm) => header(await bench({ algorithm }).manager.signAccessToken("u")).kid,
@@ -568,7 +568,7 @@ describe("keys", () => {
     expect(new Set(tokens).size).toBe(3);
   });
 
-  it("jwks: none for HMAC; for key pairs every public key and no private number", async () => {
+  it("are published by jwks() for key pairs, without any private number, and never for HMAC", async () => {
     expect(await bench().manager.jwks()).toEqual({ keys: [] });
     const { rsa, otherRsa } = KEYS;
     const manager = new JwtManager({
@@ -594,7 +594,7 @@ describe("keys", () => {
     expect(ec.keys.map((key) => Object.keys(key))).toEqual([["kty", "crv", "x", "y", "kid", "alg", "use"]]);
   });
 
-  it("kid of a key pair is the thumbprint of RFC 7638 section 3.1", () => {
+  it("of a key pair have the thumbprint of RFC 7638 section 3.1 as kid", () => {
     const n =
       "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";
     expect(derivedKid(createPublicKey({ key: { kty: "RSA", n, e: "AQAB" }, format: "jwk" }))).toBe(
@@ -602,7 +602,7 @@ describe("keys", () => {
     );
   });
 
-  it("an rsa-pss key has the JWK of its numbers, by which others verify", async () => {
+  it("of type rsa-pss have a JWK with which others can verify", async () => {
     const manager = new JwtManager({ algorithm: "PS256", privateKey: KEYS.pss("sha256").privateKey });
     const token = await manager.signAccessToken("u");
     const [jwk] = (await manager.jwks()).keys;

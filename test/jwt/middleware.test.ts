@@ -48,7 +48,7 @@ describe.each(EXPRESS)("jwtAuth on $name", ({ express }) => {
     return (server = await serve(app));
   }
 
-  it("proves who is calling, and freezes it", async () => {
+  it("sets a frozen principal", async () => {
     const b = bench();
     const { accessToken } = await b.manager.issue("user-1", { scopes: ["read", "orders:write"], roles: ["admin"] });
     const { send } = await start(b);
@@ -68,7 +68,7 @@ describe.each(EXPRESS)("jwtAuth on $name", ({ express }) => {
     { cacheSize: 10, made: 1 },
     { cacheSize: 0, made: 3 },
   ])(
-    "makes the principal of a token once while it is remembered: $made for three requests with room for $cacheSize",
+    "creates the principal of a cached token once: $made for three requests with cacheSize $cacheSize",
     async ({ cacheSize, made }) => {
       const { manager } = bench({ cacheSize });
       const { accessToken } = await manager.issue("user-1", { scopes: ["read"] });
@@ -86,7 +86,7 @@ describe.each(EXPRESS)("jwtAuth on $name", ({ express }) => {
     },
   );
 
-  it("lets a caller without a token pass, whom a guard then refuses without an error code", async () => {
+  it("lets a caller without a token pass, which a guard then refuses without an error code", async () => {
     const { send } = await start(bench());
     expect((await send("/who")).json()).toBeNull();
     expect((await send("/who", { headers: { authorization: "Basic dTpw" } })).json()).toBeNull();
@@ -95,7 +95,7 @@ describe.each(EXPRESS)("jwtAuth on $name", ({ express }) => {
     expect(refused.headers["www-authenticate"]).toBe('Bearer realm="api"');
   });
 
-  it("gives one answer for every bad token, which holds nothing of it, and tells the reason to the event alone", async () => {
+  it("answers every invalid token alike, repeats no part of it, and gives the reason only in the event", async () => {
     const b = bench({ secret: HMAC_SECRET });
     const revoked = await b.manager.signAccessToken("user-1");
     const { jti } = await b.manager.verifyAccessToken(revoked);
@@ -129,7 +129,7 @@ describe.each(EXPRESS)("jwtAuth on $name", ({ express }) => {
     expect(b.events).toMatchObject([{ subject: "user-1", credentialId: jti }]);
   });
 
-  it("two Authorization lines are ambiguous, whichever comes first", async () => {
+  it("refuses two Authorization lines as ambiguous, whichever comes first", async () => {
     const b = bench();
     const token = await b.manager.signAccessToken("user-1");
     const { raw } = await start(b);
@@ -158,7 +158,7 @@ describe.each(EXPRESS)("jwtAuth on $name", ({ express }) => {
     ).toBeNull();
   });
 
-  it("beside a session a token is ambiguous; beside an API key it has been dealt with", async () => {
+  it("refuses a token beside a session as ambiguous, and leaves one beside an API key to the API key layer", async () => {
     const b = bench();
     const token = await b.manager.signAccessToken("user-1");
     const session: RequestHandler = (req, _res, next) => {
@@ -181,7 +181,7 @@ describe.each(EXPRESS)("jwtAuth on $name", ({ express }) => {
     });
   });
 
-  it("in report mode announces and lets pass, without a principal", async () => {
+  it("in report mode reports the refusal and lets the request pass without a principal", async () => {
     const b = bench();
     const { send } = await start(b, [], { mode: "report" });
     const answer = await send("/who", { headers: { authorization: "Bearer nonsense" } });
@@ -191,7 +191,7 @@ describe.each(EXPRESS)("jwtAuth on $name", ({ express }) => {
   });
 
   it.each(["fails", "hangs"] as const)(
-    "a store that %s: 503 and one event, or a pass where the settings say so",
+    "answers 503 with one event for a store that %s, or lets the request pass where the settings say so",
     async (trouble) => {
       const unreliable = new UnreliableStore(bench().store);
       const b = bench({ storeTimeoutMs: 20 }, unreliable);
@@ -221,7 +221,7 @@ describe.each(EXPRESS)("jwtAuth on $name", ({ express }) => {
     },
   );
 
-  it("accepts a good token when the request meets it again, and verifies the token once", async () => {
+  it("verifies a token once when a request passes it twice", async () => {
     const b = bench();
     const { accessToken } = await b.manager.issue("user-1", { scopes: ["read"] });
     const check = vi.spyOn(b.manager.verifier, "check");
@@ -246,7 +246,7 @@ describe.each(EXPRESS)("jwtAuth on $name", ({ express }) => {
     }
   });
 
-  it("does not take another manager's word for a token", async () => {
+  it("does not accept a token that only another manager has verified", async () => {
     const [users, admins] = [bench({ secret: HMAC_SECRET }), bench({ secret: `other ${HMAC_SECRET}` })];
     const app = express();
     app.get("/admin", jwtAuth(users.manager), jwtAuth(admins.manager), (req, res) => void res.json(req.principal));
@@ -257,7 +257,7 @@ describe.each(EXPRESS)("jwtAuth on $name", ({ express }) => {
     expect(answer.json()).toMatchObject({ code: "invalid-credentials" });
   });
 
-  it("works with each family of algorithms over the wire", async () => {
+  it("works with each family of algorithms over a socket", async () => {
     for (const algorithm of ["HS512", "RS256", "PS384", "ES256"]) {
       const b = bench(settingsFor(algorithm));
       const token = await b.manager.signAccessToken("user-1");
@@ -273,7 +273,7 @@ describe.each(EXPRESS)("jwtAuth on $name", ({ express }) => {
 
 describe("the factories", () => {
   it.each([undefined, {}, Object.freeze({}), Object.create(null) as object, { mode: undefined, realm: undefined }])(
-    "take %j",
+    "accept %j",
     (settings) => {
       expect(jwtAuth(bench().manager, settings).name).toBe("jwtMiddleware");
     },
@@ -283,7 +283,7 @@ describe("the factories", () => {
     expect(() => jwtAuth(bench().manager, { reelm: "x" } as object)).toThrowError(SettingsError);
   });
 
-  it("describe the layer without its secrets, JSON-able", () => {
+  it("describe the layer as JSON, without its secrets", () => {
     const { manager, runtime } = bench({ secret: HMAC_SECRET });
     const layer = createJwt(manager.options, runtime, { manager });
     expect(layer).toMatchObject({ id: "jwt", mode: "enforce" });
@@ -308,7 +308,7 @@ describe("the factories", () => {
     await layer.close?.();
   });
 
-  it("stay synchronous while the store does", async () => {
+  it("stay synchronous while the store is", async () => {
     const { manager, runtime } = bench();
     const token = await manager.signAccessToken("user-1");
     let passed = false;

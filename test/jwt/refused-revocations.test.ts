@@ -52,7 +52,7 @@ describe.each([
     ends: "both",
     revoke: ({ manager }: Bench) => manager.revokeSubject("ada"),
   },
-])("$what, refused", ({ reason, ends, revoke }) => {
+])("$what that the store refused", ({ reason, ends, revoke }) => {
   let parts: Bench;
   let store: RefusingStore;
   afterEach(() => parts.manager.close());
@@ -84,7 +84,7 @@ describe.each([
     { when: "before the store had done it", doesIt: false },
     { when: "after the store had done it", doesIt: true },
   ])(
-    "$when: is repeated until the store has it, and announced once; the same call again succeeds and announces nothing more",
+    "$when: is repeated until the store has it, and reported once; the same call again succeeds without another event",
     async ({ doesIt }) => {
       const { tokens, again } = await refused(doesIt);
       await expect.poll(announced, { timeout: 3000 }).toEqual([reason]);
@@ -94,7 +94,7 @@ describe.each([
     },
   );
 
-  it("is repeated while the store goes on refusing", async () => {
+  it("is repeated while the store keeps refusing", async () => {
     const { tokens } = await refused();
     store.refusing = true;
     await sleep(REPEATED_MS);
@@ -104,7 +104,7 @@ describe.each([
     await expectEnded(tokens);
   });
 
-  it("and asked for again at once: is done and announced by the second call, and not repeated", async () => {
+  it("and called again at once: is done and reported by the second call, and not repeated", async () => {
     const { tokens, again } = await refused();
     expect(await codeOf(again())).toBe("fulfilled");
     expect(announced()).toEqual([reason]);
@@ -114,7 +114,7 @@ describe.each([
     await expectEnded(tokens);
   });
 
-  it("and asked for again: a log-in after that stands", async () => {
+  it("and called again: leaves a later log-in valid", async () => {
     const { again } = await refused();
     await again();
     parts.clock.advance(1);
@@ -125,7 +125,7 @@ describe.each([
   });
 
   it.each([false, true])(
-    "and not asked for again: a log-in after that stands, what was there before ends (done all the same: %s)",
+    "and not called again: leaves a later log-in valid, and ends what was there before (took effect all the same: %s)",
     async (doesIt) => {
       const { tokens } = await refused(doesIt);
       parts.clock.advance(1);
@@ -139,7 +139,7 @@ describe.each([
     },
   );
 
-  it("twice in a row: is announced once", async () => {
+  it("twice in a row: is reported once", async () => {
     const { again } = await refused();
     store.refusing = true;
     expect(await codeOf(again())).toBe("store-unavailable");
@@ -149,7 +149,7 @@ describe.each([
     expect(announced()).toEqual([reason]);
   });
 
-  it("the twin that is not refused is announced each time", async () => {
+  it("its twin that is not refused is reported each time", async () => {
     parts = bench();
     const tokens = await parts.manager.issue("ada");
     const jti = await jtiOf(parts, tokens);
@@ -160,7 +160,7 @@ describe.each([
   });
 });
 
-it("a log-in does not wait for a revocation that hangs, and stands", async () => {
+it("a log-in does not wait for a revocation that hangs, and stays valid", async () => {
   class SlowOnce extends MemoryTokenStore {
     isSlow = true;
     override async revokeSubject(...call: Parameters<MemoryTokenStore["revokeSubject"]>): Promise<void> {
@@ -197,7 +197,7 @@ it("a log-in is refused while all tokens of its subject are still to be revoked,
 });
 
 describe("revokeSubject, refused in one process and done in another", () => {
-  it("is repeated by the first without ending who has logged in since; who has not stays out", async () => {
+  it("is repeated by the first: later log-ins stay valid, earlier ones stay revoked", async () => {
     const store = new RefusingStore(new MemoryTokenStore({ clock: new ManualClock(START) }));
     const [one, other] = [bench({}, store), bench({}, store.inner)];
     const before = await one.manager.issue("ada");

@@ -35,7 +35,7 @@ describe.each(EXPRESS)("tokenRoutes on $name", ({ express }) => {
     answer.text === "" ? "" : (answer.json() as { code: unknown }).code,
   ];
 
-  it("POST /refresh gives a new pair, which no cache keeps", async () => {
+  it("answer POST /refresh with a new pair that no cache keeps", async () => {
     const b = bench();
     const post = await start(b);
     const first = await b.manager.issue("user-1", { scopes: ["read"] });
@@ -50,7 +50,7 @@ describe.each(EXPRESS)("tokenRoutes on $name", ({ express }) => {
     expect(await b.manager.verifyAccessToken(issued.accessToken)).toMatchObject({ sub: "user-1", scope: "read" });
   });
 
-  it("POST /refresh gives one answer to every token that is not good", async () => {
+  it("answer POST /refresh alike for every invalid token", async () => {
     const b = bench();
     const post = await start(b);
     const [expired, revoked, reused] = [
@@ -92,7 +92,7 @@ describe.each(EXPRESS)("tokenRoutes on $name", ({ express }) => {
     ]);
   });
 
-  it("50 clients that refresh at once over sockets get one successor", async () => {
+  it("give one successor to 50 clients that refresh at once", async () => {
     const b = bench();
     const post = await start(b);
     const { refreshToken } = await b.manager.issue("user-1");
@@ -101,7 +101,7 @@ describe.each(EXPRESS)("tokenRoutes on $name", ({ express }) => {
     expect(new Set(answers.map((answer) => (answer.json() as IssuedTokens).refreshToken)).size).toBe(1);
   });
 
-  it("POST /revoke ends a family or one access token, and says 204 of what it does not know", async () => {
+  it("answer POST /revoke with 204, for a family, an access token and an unknown token alike", async () => {
     const b = bench();
     const post = await start(b);
     const [one, two] = [await b.manager.issue("u"), await b.manager.issue("u")];
@@ -182,7 +182,7 @@ describe.each(EXPRESS)("tokenRoutes on $name", ({ express }) => {
       answer: [401, "invalid-credentials"],
     },
   ];
-  it("answers each wrong body as a problem that repeats nothing of it", async () => {
+  it("answer each invalid body with a problem that repeats no part of it", async () => {
     const post = await start(bench());
     for (const { name, path = "/refresh", body, headers = JSON_TYPE, answer } of bodies) {
       const got = await post(path, body, headers);
@@ -194,7 +194,7 @@ describe.each(EXPRESS)("tokenRoutes on $name", ({ express }) => {
     }
   });
 
-  it("takes a body that the app has parsed already", async () => {
+  it("accept a body that the app has already parsed", async () => {
     const b = bench();
     const post = await start(b, [express.json()]);
     const { refreshToken } = await b.manager.issue("user-1");
@@ -206,7 +206,7 @@ describe.each(EXPRESS)("tokenRoutes on $name", ({ express }) => {
     ).toEqual([413, "payload-too-large"]);
   });
 
-  it("an expired access token in Authorization stops a refresh behind the layer: clients send none", async () => {
+  it("refuse a refresh with an expired access token in Authorization behind the layer: clients send none", async () => {
     const b = bench();
     const post = await start(b, [jwtAuth(b.manager)]);
     const { accessToken, refreshToken } = await b.manager.issue("user-1");
@@ -217,7 +217,7 @@ describe.each(EXPRESS)("tokenRoutes on $name", ({ express }) => {
     expect((await post("/refresh", { refreshToken })).status).toBe(200);
   });
 
-  it("a store that fails: 503 for refresh and revoke", async () => {
+  it("answer 503 to refresh and revoke when the store fails", async () => {
     const unreliable = new UnreliableStore(bench().store);
     const b = bench({ storeTimeoutMs: 20 }, unreliable);
     const post = await start(b);
@@ -231,7 +231,7 @@ describe.each(EXPRESS)("tokenRoutes on $name", ({ express }) => {
     expect((await post("/refresh", { refreshToken })).status).toBe(200);
   });
 
-  it("GET /jwks.json: keys by which anyone verifies, to be kept five minutes", async () => {
+  it("answer GET /jwks.json with keys that anyone can verify with and cache for five minutes", async () => {
     const b = bench({ algorithm: "ES256", privateKey: KEYS.ec("P-256").privateKey });
     await start(b);
     const answer = await server!.send("/token/jwks.json");

@@ -45,7 +45,7 @@ describe("jwtSchema", () => {
     `);
   });
 
-  it("takes frozen and null-prototype objects and undefined values, and keeps nothing of the caller's", () => {
+  it("accepts frozen and null-prototype objects and undefined values, and does not retain the caller's object", () => {
     const audience = ["a", "b"];
     const given = Object.freeze(
       Object.assign(Object.create(null) as object, { audience, secret: undefined, absoluteDays: undefined }),
@@ -98,7 +98,7 @@ describe("jwtSchema", () => {
     { name: "HS512 with a long secret", settings: { algorithm: "HS512", secret: HMAC_SECRET } },
     { name: "a grace of nothing", settings: { reuseGraceSeconds: 0, leewaySeconds: 0 } },
   ];
-  it.each(fits)("takes $name", ({ settings }) => {
+  it.each(fits)("accepts $name", ({ settings }) => {
     expect(issuesOf(settings)).toEqual([]);
   });
 
@@ -395,14 +395,14 @@ describe("jwtSchema", () => {
     ]);
   });
 
-  it.each(["deny", "allow"] as const)("when the store fails it may %s", (onStoreError) => {
+  it.each(["deny", "allow"] as const)("accepts %s as onStoreError", (onStoreError) => {
     expect(parse(jwtSchema, { onStoreError }).onStoreError).toBe(onStoreError);
     expect(issuesOf({ onStoreError: "open" })).toMatchObject([
       { code: "wrong-value", path: "onStoreError", remedy: 'Use one of: "deny", "allow".' },
     ]);
   });
 
-  it("a name for an audience stands for the list of it", () => {
+  it("accepts one audience as a list of one", () => {
     expect(parse(jwtSchema, { audience: "api" }).audience).toEqual(["api"]);
   });
 
@@ -418,7 +418,7 @@ describe("jwtSchema", () => {
     "isRevoked",
     "deleteExpired",
     "close",
-  ])("a store without %s is none", (method) => {
+  ])("refuses a store without %s", (method) => {
     const store = new MemoryTokenStore();
     expect(brief({ store })).toEqual([]);
     expect(brief({ store: Object.assign(Object.create(store) as object, { [method]: undefined }) })).toEqual([
@@ -440,11 +440,14 @@ describe("jwtSchema", () => {
     deleteExpired: nothing,
     close: nothing,
   };
-  it.each([null, "memory", 7, Object.assign(() => undefined, methods)])("no object is no store: %s", (store) => {
-    expect(brief({ store })).toEqual(["wrong-value store: This is not a TokenStore: a required method is missing."]);
-  });
+  it.each([null, "memory", 7, Object.assign(() => undefined, methods)])(
+    "refuses a store that is not an object: %s",
+    (store) => {
+      expect(brief({ store })).toEqual(["wrong-value store: This is not a TokenStore: a required method is missing."]);
+    },
+  );
 
-  it("one mounting of the layer may set mode and realm, and nothing else", () => {
+  it("lets one mounting of the layer set mode and realm, and nothing else", () => {
     expect(parse(jwtAuthSchema, {})).toEqual({});
     expect(parse(jwtAuthSchema, { mode: "enforce", realm: "orders" })).toEqual({ mode: "enforce", realm: "orders" });
     expect(parse(jwtAuthSchema, { mode: "report" })).toEqual({ mode: "report" });
@@ -453,7 +456,7 @@ describe("jwtSchema", () => {
     );
   });
 
-  it("says nothing of a secret or a key, wherever it is printed", () => {
+  it("never prints a secret or a key", () => {
     const secrets = [HMAC_SECRET, ROOT.reveal(), pem(KEYS.rsa.privateKey).slice(40, 100)];
     const managers = [
       new JwtManager({ secret: HMAC_SECRET }, { secretKey: [ROOT] }),
@@ -486,7 +489,7 @@ describe("jwtSchema", () => {
 });
 
 describe("new JwtManager", () => {
-  it("needs a key from somewhere", () => {
+  it("refuses settings without any key", () => {
     expect(() => new JwtManager()).toThrowError(SettingsError);
     expect(() => new JwtManager({}, { secretKey: [] })).toThrowError(
       /JWTs need a secret or a private key for signing\./,
@@ -494,7 +497,7 @@ describe("new JwtManager", () => {
     expect(() => new JwtManager({}, { secretKey: [ROOT] })).not.toThrow();
   });
 
-  it("refuses wrong settings", () => {
+  it("refuses invalid settings", () => {
     expect(() => new JwtManager({ algorithm: "RS256" })).toThrowError(SettingsError);
   });
 });

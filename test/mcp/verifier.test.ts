@@ -45,7 +45,7 @@ describe.each(GENERATIONS)("mcpVerifier with $name of the SDK", ({ requireBearer
     return { jwt, apiKeys, ask, close: async () => Promise.all([server.close(), jwt.close(), apiKeys.close()]) };
   }
 
-  it("takes keys and tokens that are good, and answers 401 to those that are not", async () => {
+  it("accepts valid keys and tokens, and answers 401 to others", async () => {
     const { jwt, apiKeys, ask, close } = await setUp();
     const { key, record } = await apiKeys.create({ ownerId: "ada", name: "k", scopes: ["read"] });
     const { accessToken } = await jwt.issue("ada", { scopes: ["read"] });
@@ -67,7 +67,7 @@ describe.each(GENERATIONS)("mcpVerifier with $name of the SDK", ({ requireBearer
     await close();
   });
 
-  it("a token for another audience is refused (RFC 8707)", async () => {
+  it("refuses a token for another audience (RFC 8707)", async () => {
     const { ask, close } = await setUp();
     const other = new JwtManager({ secret: SECRET, audience: "https://other.example.com" });
     expect((await ask((await other.issue("ada", { scopes: ["read"] })).accessToken)).status).toBe(401);
@@ -75,13 +75,13 @@ describe.each(GENERATIONS)("mcpVerifier with $name of the SDK", ({ requireBearer
     await close();
   });
 
-  it("too small a scope is 403", async () => {
+  it("answers 403 to an insufficient scope", async () => {
     const { jwt, ask, close } = await setUp();
     expect((await ask((await jwt.issue("ada", { scopes: ["write"] })).accessToken)).status).toBe(403);
     await close();
   });
 
-  it("a store that is down is a 500, not a bad token", async () => {
+  it("answers 500, and not 401, when a store is down", async () => {
     class Down extends MemoryTokenStore {
       override isRevoked(): never {
         throw new Error("down");
@@ -93,7 +93,7 @@ describe.each(GENERATIONS)("mcpVerifier with $name of the SDK", ({ requireBearer
   });
 });
 
-it("mcpVerifier refuses at start what could never work", () => {
+it("mcpVerifier refuses settings at start that could never work", () => {
   const invalidToken = (message: string) => new InvalidTokenError(message);
   expect(() => mcpVerifier({ resource: RESOURCE, invalidToken })).toThrow(SetupError);
   const jwt = new JwtManager({ secret: SECRET });

@@ -168,7 +168,7 @@ describe.each(
     expect(challengeOf(two)).toEqual({ status: 400, metadata: METADATA, error: "invalid_request" });
   });
 
-  it("names it in refusals that are not about the credential, 429 and 503 among them, and no error", async () => {
+  it("names the document in refusals that are not about the credential, such as 429 and 503, without an error code", async () => {
     class Down extends MemoryTokenStore {
       override isRevoked(): never {
         throw new Error("down");
@@ -203,7 +203,7 @@ describe.each(
     }
   });
 
-  it("names it in the 429 of a key over its limit and of a route's limit", async () => {
+  it("names the document in the 429 of a key over its limit and of a route's limit", async () => {
     const { security, post } = await mcpServer({
       express,
       generation,
@@ -223,13 +223,13 @@ describe.each(
 });
 
 describe("paths of a resource", () => {
-  it.each(["/mcp", "/mcp/", "/MCP", "/mcp/deep/er", "/mcp?x=1"])("%s is one", async (path) => {
+  it.each(["/mcp", "/mcp/", "/MCP", "/mcp/deep/er", "/mcp?x=1"])("%s is one of them", async (path) => {
     const { post } = await mcpServer();
     expect(challengeOf(await post("xyz", path))).toMatchObject({ metadata: METADATA });
   });
 
   it.each(["/", "/mcpx", "/mc", "/other/mcp", "/guarded?path=/mcp", "//mcp"])(
-    "%s is none: its challenge says nothing of the resource",
+    "%s is not one of them: its challenge does not name the resource",
     async (path) => {
       const { post } = await mcpServer();
       const answer = await post("xyz", path);
@@ -288,7 +288,7 @@ describe("paths of a resource", () => {
 });
 
 describe("the verdict of a layer", () => {
-  it("is used for the request it was given on, and for no other", async () => {
+  it("counts for the request that it was given on, and for no other", async () => {
     const { security, post } = await mcpServer();
     const check = vi.spyOn(security.jwt.verifier, "check");
     const { accessToken } = await security.jwt.issue("ada");
@@ -334,7 +334,7 @@ describe("the verdict of a layer", () => {
     expect((await security.apiKeys.usage(record.id))?.usageCount).toBe(1);
   });
 
-  it("does not outlive its request: what was begun during it asks again", async () => {
+  it("does not outlive its request: work that began during it verifies again", async () => {
     const begun: Promise<unknown>[] = [];
     let end: (verify: () => Promise<unknown>) => void = () => undefined;
     const ended = new Promise<() => Promise<unknown>>((resolve) => (end = resolve));

@@ -91,7 +91,7 @@ describe("the packed package", () => {
     expect(names("commonjs", "require(entry)")).toEqual(found);
   });
 
-  it("says the install line when the database's packages are missing", () => {
+  it("names the install line when the packages of the database are missing", () => {
     const { output } = run(
       "nodb.mjs",
       `import express from "express";\nimport { applySecurity } from "portcullis";\nconst s = applySecurity(express(), { debug: true, apiKeys: {}, database: "sqlite::memory:" });\nawait s.ready().catch((error) => console.log(error.name, error.message)); await s.close().catch(() => undefined);`,
@@ -99,7 +99,7 @@ describe("the packed package", () => {
     expect(output).toContain("npm install kysely");
   });
 
-  it("tells a beginner what is wrong: no hosts, a weak secret, a misspelt setting", () => {
+  it("explains common mistakes: no hosts, a weak secret, a misspelt setting", () => {
     const { status, output } = run(
       "wrong.mjs",
       `import express from "express";\nimport { applySecurity } from "portcullis";\napplySecurity(express(), { secretKey: "secret", rateLimit: { limt: 5 }, session: {} });`,
@@ -109,7 +109,7 @@ describe("the packed package", () => {
     expect(output).toContain('Did you mean "limit"?');
   });
 
-  it("has types for both module systems, present only for what is on", { timeout: 120_000 }, () => {
+  it("has types for both module systems, with members only for protections that are on", { timeout: 120_000 }, () => {
     const source = (how: string) => `${how}
 const security = applySecurity(express(), { trustedHosts: ["a.example"], apiKeys: {}, jwt: false });
 void security.apiKeys.create({ ownerId: "a", name: "b" });
@@ -167,7 +167,7 @@ const wrong: { any: never } = security.events;
     expect(found).toEqual([]);
   });
 
-  it("exports what the contract names", async () => {
+  it("exports every name of the contract", async () => {
     const { output } = run(
       "names.mjs",
       `import * as all from "portcullis"; console.log(JSON.stringify(Object.keys(all).sort()));`,
@@ -194,7 +194,7 @@ const wrong: { any: never } = security.events;
     }
   });
 
-  it("contains the built code and the papers, and nothing else", () => {
+  it("contains the built code and the documents, and nothing else", () => {
     expect(packedFiles.length).toBeGreaterThan(100);
     const strays = packedFiles.filter(
       (path) =>

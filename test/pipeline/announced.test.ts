@@ -42,8 +42,8 @@ async function secured(clock = new ManualClock(), mode: "enforce" | "report" = "
   return { security, server, all, accepted };
 }
 
-describe("a request that proves who is calling", () => {
-  it("is announced with the kind of its credential, to who asks for that event by name", async () => {
+describe("a request with a valid credential", () => {
+  it("is reported with the kind of its credential, to listeners for that event by name", async () => {
     const { security, server, all, accepted } = await secured();
     const { key, record } = await security.apiKeys.create({ ownerId: "ada", name: "k" });
     const { accessToken } = await security.jwt.issue("ada");
@@ -66,7 +66,7 @@ describe("a request that proves who is calling", () => {
     for (const secret of [key, accessToken, cookie]) expect(said).not.toContain(secret);
   });
 
-  it("is not announced when it proves nothing, or wrongly", async () => {
+  it("is not reported when its credential is missing or invalid", async () => {
     const { server, accepted } = await secured();
     expect((await server.send("/me")).text).toBe('{"id":null}');
     expect((await server.send("/me", { headers: { "X-API-Key": "mcp_wrong" } })).status).toBe(401);
@@ -75,8 +75,8 @@ describe("a request that proves who is calling", () => {
   });
 });
 
-describe("a credential beside another", () => {
-  it("is announced only where the request went on as its owner", async () => {
+describe("a credential beside another one", () => {
+  it("is reported only where the request went on as its owner", async () => {
     for (const [mode, status] of [
       ["enforce", 400],
       ["report", 200],
@@ -107,7 +107,7 @@ describe("a credential beside another", () => {
     }
   });
 
-  it("is announced where a key over its limit passes, as keys only report", async () => {
+  it("is reported where a key over its limit passes because the layer is in report mode", async () => {
     const { security, server, accepted } = await secured(new ManualClock(), "report");
     const { key } = await security.apiKeys.create({
       ownerId: "bob",
@@ -120,8 +120,8 @@ describe("a credential beside another", () => {
   });
 });
 
-describe("an error nobody foresaw in a layer", () => {
-  it("is announced also when it lies in the facts of the request, and the nonce is there all the same", async () => {
+describe("an unexpected error in a layer", () => {
+  it("is reported even when reading the request throws it, and the nonce exists all the same", async () => {
     const app = express();
     app.use((req, _res, next) => {
       Object.defineProperty(req, "ip", {
@@ -148,7 +148,7 @@ describe("an error nobody foresaw in a layer", () => {
     ]);
   });
 
-  it("is announced, and goes to the app's error handling", async () => {
+  it("is reported, and passed to the app's error handling", async () => {
     const clock = new ManualClock();
     const { server, all } = await secured(clock);
     expect((await server.send("/me")).status).toBe(200);

@@ -44,7 +44,7 @@ describe.each(EXPRESS)("applySecurity on $name", ({ express }) => {
     await security.close();
   });
 
-  it("leaves out what is off", () => {
+  it("omits protections that are off", () => {
     const security = applySecurity(express(), { trustedHosts: ["a.example"], headers: false, rateLimit: false });
     expect(security.describe().map(({ id }) => id)).toEqual(["context", "trusted-host"]);
     expect("apiKeys" in security).toBe(false);
@@ -76,7 +76,7 @@ describe.each(EXPRESS)("applySecurity on $name", ({ express }) => {
     expect(() => applySecurity(app, { debug: true })).toThrow(/a mounted router without routes yet/);
   });
 
-  it("can be called again after a call that failed on the way", () => {
+  it("can be called again after a call that failed", () => {
     const app = express();
     const settings: SecuritySettings = { debug: true, apiKeys: {} };
     expect(() =>
@@ -106,11 +106,11 @@ describe.each(EXPRESS)("applySecurity on $name", ({ express }) => {
     expect(app.get("trust proxy")).toBe(2);
   });
 
-  it("refuses what is no app", () => {
+  it("refuses a value that is not an app", () => {
     expect(() => applySecurity({} as never, { debug: true })).toThrow(SetupError);
   });
 
-  it("says what is not configured when it is asked for", async () => {
+  it("names the missing setting when a part that is off is used", async () => {
     const security = applySecurity(express(), { debug: true });
     expect(() => security.apiKeyRoutes()).toThrow(/apiKeys/);
     expect(() => security.tokenRoutes()).toThrow(/jwt/);
@@ -137,7 +137,7 @@ describe.each(EXPRESS)("applySecurity on $name", ({ express }) => {
     expect(JSON.parse(JSON.stringify(security.describe()))).toEqual(JSON.parse(JSON.stringify(security.describe())));
   });
 
-  it("neither keeps nor changes the caller's object", () => {
+  it("neither retains nor changes the caller's object", () => {
     const settings = structuredClone(everything);
     const before = JSON.stringify(settings);
     const security = applySecurity(express(), settings);
@@ -148,7 +148,7 @@ describe.each(EXPRESS)("applySecurity on $name", ({ express }) => {
     expect(JSON.stringify(settings)).toBe(before);
   });
 
-  it("announces start and end, and close() may be called twice", async () => {
+  it("reports its start and end, and close() may be called twice", async () => {
     const security = applySecurity(express(), everything);
     const events: SecurityEvent[] = [];
     security.events.on("*", (event) => events.push(event));
@@ -157,7 +157,7 @@ describe.each(EXPRESS)("applySecurity on $name", ({ express }) => {
     expect(events.map(({ event }) => event)).toEqual(["sys_startup", "sys_shutdown"]);
   });
 
-  it("warns once of what memory loses on restart, unless debug or a database says otherwise", async () => {
+  it("warns once what memory loses on restart, except in debug or with a database", async () => {
     const warnings: string[] = [];
     const listen = (warning: Error & { code?: string }) =>
       warning.code === "PORTCULLIS_MEMORY" && warnings.push(warning.message);
@@ -184,7 +184,7 @@ describe.each(EXPRESS)("applySecurity on $name", ({ express }) => {
     await security.close();
   });
 
-  it("warns of stores that cannot be opened when nobody awaits ready(), and leaves it to ready() otherwise", async () => {
+  it("warns of stores that cannot be opened when ready() is not awaited, and makes ready() reject otherwise", async () => {
     const warnings: string[] = [];
     const listen = (warning: Error & { code?: string }) =>
       warning.code === "PORTCULLIS_STORES" && warnings.push(warning.message);
@@ -201,7 +201,7 @@ describe.each(EXPRESS)("applySecurity on $name", ({ express }) => {
     await Promise.all([awaited.close(), forgotten.close()]);
   });
 
-  it("one identity whichever way it was proved, and never two at once", async () => {
+  it("sets one principal, whatever the credential, and never two at once", async () => {
     const app = express();
     const security = applySecurity(app, everything);
     app.post("/login", async (req, res) => {
@@ -240,7 +240,7 @@ describe.each(EXPRESS)("applySecurity on $name", ({ express }) => {
     await security.close();
   });
 
-  it("a layer in report mode announces and lets pass", async () => {
+  it("lets requests pass a layer in report mode, and reports them", async () => {
     const app = express();
     const security = applySecurity(app, {
       trustedHosts: { hosts: ["a.example"], mode: "report" },

@@ -46,7 +46,7 @@ describe.each(EXPRESS)("requireAuth before all routes on $name", ({ express }) =
     },
   );
 
-  it("lets through what stands before it, and whoever proved who they are", async () => {
+  it("lets through routes that stand before it, and callers with a valid credential", async () => {
     expect((await server.send("/public")).text).toBe("for all");
     const { key } = await security.apiKeys.create({ ownerId: "ada", name: "k" });
     const { accessToken } = await security.jwt.issue("ada", { roles: ["admin"] });
@@ -56,7 +56,7 @@ describe.each(EXPRESS)("requireAuth before all routes on $name", ({ express }) =
     );
   });
 
-  it("proof of who is calling opens no route that asks for more", async () => {
+  it("does not let a caller through to a route that requires more", async () => {
     const { key } = await security.apiKeys.create({ ownerId: "ada", name: "k" });
     const { accessToken } = await security.jwt.issue("ada", { scopes: ["admin"], roles: ["user"] });
     const proofs: Record<string, string>[] = [{ "x-api-key": key }, { authorization: `Bearer ${accessToken}` }];

@@ -75,7 +75,7 @@ describe.each(EXPRESS)("a log-in route behind three limits on $name", ({ express
       })
     ).status;
 
-  it("ends brute force of one account from one address after ten attempts, however the name is written", async () => {
+  it("stops brute force on one account from one address after ten attempts, however the name is written", async () => {
     const { server, checked, events } = await start();
     const statuses: number[] = [];
     for (let guess = 0; guess < 17; guess += 1)
@@ -87,7 +87,7 @@ describe.each(EXPRESS)("a log-in route behind three limits on $name", ({ express
     expect(await attempt(server, "192.0.2.7", "ada", PASSWORDS.ada ?? "")).toBe(429);
   });
 
-  it("does not lock the owner out, who comes from another address", async () => {
+  it("does not lock out the owner, who comes from another address", async () => {
     const { server } = await start();
     for (let guess = 0; guess < 40; guess += 1) await attempt(server, "192.0.2.7", "ada", `guess ${guess}`);
     for (let guess = 0; guess < 40; guess += 1)
@@ -95,7 +95,7 @@ describe.each(EXPRESS)("a log-in route behind three limits on $name", ({ express
     expect(await attempt(server, "198.51.100.9", "ada", PASSWORDS.ada ?? "")).toBe(204);
   });
 
-  it("ends credential stuffing, which tries each account once, after twenty attempts of an address or of an IPv6 subnet", async () => {
+  it("stops credential stuffing, which tries each account once, after twenty attempts of an address or an IPv6 subnet", async () => {
     const { server, checked } = await start();
     for (let guess = 0; guess < 60; guess += 1) await attempt(server, "192.0.2.7", `user-${guess}`, "Summer2026!");
     expect(checked).toHaveLength(20);
@@ -105,7 +105,7 @@ describe.each(EXPRESS)("a log-in route behind three limits on $name", ({ express
     expect(await attempt(server, "198.51.100.9", "bob", PASSWORDS.bob ?? "")).toBe(204);
   });
 
-  it("holds a guess that comes from ever new addresses to a hundred an hour, and lets in again after it", async () => {
+  it("limits guesses from ever new addresses to a hundred an hour, and accepts log-ins again afterwards", async () => {
     const clock = new ManualClock();
     const { server, checked } = await start(clock);
     for (let guess = 0; guess < 130; guess += 1) await attempt(server, `203.0.${guess}.9`, "ada", `guess ${guess}`);

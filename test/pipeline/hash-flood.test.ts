@@ -100,13 +100,13 @@ describe("a flood of real argon2id hashes", () => {
     { name: "all of these", calls: ALL },
   ];
 
-  it("without a flood: all are served", async () => {
+  it("without a flood every caller is served", async () => {
     const app = await start();
     expect((await Promise.all(honestCalls(app))).map(({ status }) => status)).toEqual(SERVED);
   });
 
   it.each(floods)(
-    "$name: other callers are served after few hashes of the flood, the flood gets 503",
+    "$name: other callers are served after a few hashes of the flood, which gets 503",
     async ({ calls }) => {
       const app = await start();
       const answers: Answer[] = [];

@@ -25,7 +25,7 @@ const HOSTILE = [
 
 /** ASVS 5.0 V16.4.1: the sink of the README, JSON by lines. */
 describe.each(EXPRESS)("one line of a log for one event on $name", ({ express }) => {
-  it("whatever a caller has put into the path, a header, a body or a token that others made", async () => {
+  it("is written whatever a caller puts into the path, a header, a body or a token of another issuer", async () => {
     const app = express();
     const security = applySecurity(app, {
       trustedHosts: ["127.0.0.1"],

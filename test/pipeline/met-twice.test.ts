@@ -108,7 +108,7 @@ describe.each(EXPRESS)("a part mounted twice, $name", ({ express }) => {
     });
   }
 
-  it("cors that only hides the answer announces an origin once", async () => {
+  it("reports an origin once when cors only hides the answer", async () => {
     const events = new SecurityEvents();
     const seen: unknown[] = [];
     events.on("malicious_cors", ({ reason }) => void seen.push(reason));
@@ -118,7 +118,7 @@ describe.each(EXPRESS)("a part mounted twice, $name", ({ express }) => {
     expect(seen).toEqual(["unlisted-origin"]);
   });
 
-  it("announces each of two refusals, for each of two listeners", async () => {
+  it("reports each of two refusals to each of two listeners", async () => {
     const [one, other] = [new SecurityEvents(), new SecurityEvents()];
     const seen: string[] = [];
     one.on("*", ({ source }) => void seen.push(`one ${source}`));
@@ -136,7 +136,7 @@ describe.each(EXPRESS)("a part mounted twice, $name", ({ express }) => {
     expect(seen).toEqual(["one trusted-host", "one csrf", "other trusted-host", "other csrf"]);
   });
 
-  it("a report is no reason to keep a later refusal quiet", async () => {
+  it("reports a refusal after an earlier handler has only reported it", async () => {
     const events = new SecurityEvents();
     const modes: unknown[] = [];
     events.on("portcullis_untrusted_host", ({ mode }) => void modes.push(mode));
@@ -147,7 +147,7 @@ describe.each(EXPRESS)("a part mounted twice, $name", ({ express }) => {
     expect(modes).toEqual(["report", "enforce"]);
   });
 
-  it("headers stand once, as one handler writes them", async () => {
+  it("sends its headers once, as one handler writes them", async () => {
     const make = (): RequestHandler =>
       securityHeaders({
         frameOptions: "SAMEORIGIN",
@@ -162,7 +162,7 @@ describe.each(EXPRESS)("a part mounted twice, $name", ({ express }) => {
     }
   });
 
-  it("a limiter that only reports announces a client over its limit once a request", async () => {
+  it("reports a client over its limit once a request when the limiter is in report mode", async () => {
     const events = new SecurityEvents();
     const seen: unknown[] = [];
     events.on("excess_rate_limit_exceeded", ({ mode }) => void seen.push(mode));
@@ -219,7 +219,7 @@ describe.each(EXPRESS.flatMap(({ name, express }) => MODES.map((mode) => ({ name
       },
     );
 
-    it("headers are those of one app, once", async () => {
+    it("sends the headers of one app, once", async () => {
       const { send } = await nested();
       const [outside, inside] = [await send("/", post()), await send("/in", post())];
       expect([outside.text, inside.text, repeated(inside)]).toEqual(["app", "app", []]);

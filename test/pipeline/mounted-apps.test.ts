@@ -44,7 +44,7 @@ describe.each(EXPRESS)("a secured app inside another app, $name", ({ express }) 
     }
   });
 
-  it("trusts nobody alone, and names a trust proxy of its own that the settings do not have", async () => {
+  it("trusts no proxy by itself, and reports its own trust proxy when the settings lack it", async () => {
     const app = express();
     const security = applySecurity(app, settings);
     closing.push(() => security.close());
@@ -53,7 +53,7 @@ describe.each(EXPRESS)("a secured app inside another app, $name", ({ express }) 
     expect(() => applySecurity(express().set("trust proxy", 1), settings)).toThrow(SetupError);
   });
 
-  it("without sessions of its own logs in and out with those of the outer app, and alone says what to add", async () => {
+  it("without sessions of its own logs in and out with those of the outer app, and when alone names the line to add", async () => {
     const [outer, inner, alone] = [express(), express(), express()];
     const around = applySecurity(outer, { ...settings, session: {} });
     const within = applySecurity(inner, settings);
@@ -161,7 +161,7 @@ describe.each(EXPRESS.flatMap(({ name, express }) => WAYS.map((row) => ({ name, 
       return { server, outerSecurity, innerSecurity, events, said };
     }
 
-    it("with sessions in both is an error that names the remedy, at start where Express shows it, and else at the first request, once", async () => {
+    it("with sessions in both is an error that names the remedy, at start where Express reveals it, otherwise once at the first request", async () => {
       const { server, outerSecurity, innerSecurity, events, said } = await run({ session: {} }, { session: {} });
       await innerSecurity.ready();
       if (isFound) await expect(outerSecurity.ready()).rejects.toThrow(/session: false in the inner app/);
@@ -176,7 +176,7 @@ describe.each(EXPRESS.flatMap(({ name, express }) => WAYS.map((row) => ({ name, 
       ]);
     });
 
-    it("with sessions in the outer one works, and nothing is said", async () => {
+    it("with sessions in the outer one works without a warning", async () => {
       const { server, outerSecurity, events, said } = await run({ session: {} }, { session: false });
       await outerSecurity.ready();
       const cookie =
@@ -190,7 +190,7 @@ describe.each(EXPRESS.flatMap(({ name, express }) => WAYS.map((row) => ({ name, 
       ]).toEqual([[], [], []]);
     });
 
-    it("says once that it does not have the outer app's trust proxy, and nothing where it has", async () => {
+    it("warns once when it does not have the outer app's trust proxy, and not where it has", async () => {
       for (const [trustProxy, expected] of [
         [undefined, 1],
         [1, 0],

@@ -194,7 +194,7 @@ describe.each(EXPRESS)("every protection behind a serverless adapter, $name", ({
       expect((await ask({ path: "/t", headers: {}, address: "198.51.100.9" })).status).toBe(200);
     });
 
-    it("knows its keys and tokens, and refuses doubled ones", async () => {
+    it("accepts its keys and tokens, and refuses two credentials at once", async () => {
       const { ask, security } = await secured(way);
       const { key } = await security.apiKeys.create({ ownerId: "ada", name: "k" });
       const { accessToken } = await security.jwt.issue("ada");

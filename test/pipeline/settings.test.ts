@@ -19,7 +19,7 @@ function issuesOf(settings: unknown): readonly SettingsIssue[] {
 const brief = (settings: unknown) => issuesOf(settings).map(({ code, path }) => `${code} ${path}`);
 
 describe("parseSettings", () => {
-  it("wants to know the hosts, and nothing else", () => {
+  it("requires trustedHosts, and nothing else", () => {
     expect(issuesOf({})).toEqual([
       {
         code: "missing-setting",
@@ -32,14 +32,14 @@ describe("parseSettings", () => {
     expect(brief({ trustedHosts: ["a.example"] })).toEqual([]);
   });
 
-  it("takes a promise or null in the place of an instance for what they are", () => {
+  it("refuses a promise or null in place of an instance", () => {
     expect(brief({ debug: true, database: Promise.resolve() })).toEqual(["wrong-value database"]);
     expect(brief({ debug: true, rateLimit: { store: null, perPrincipal: { limit: 1 } } })).toContain(
       "wrong-type rateLimit.store",
     );
   });
 
-  it("reports what is wrong in every protection and between them at once", () => {
+  it("reports the issues of all protections and between them at once", () => {
     const found = brief({
       secretKey: "short",
       trustProxy: true,
@@ -185,7 +185,7 @@ describe("parseSettings", () => {
     expect(brief({ ...base, ...right })).toEqual([]);
   });
 
-  it.each([undefined, null, 7, "x", [], true])("%j is no settings object", (value) => {
+  it.each([undefined, null, 7, "x", [], true])("refuses %j as settings", (value) => {
     expect(brief(value)).toEqual(["wrong-type "]);
   });
 
@@ -202,7 +202,7 @@ describe("parseSettings", () => {
     expect(Object.isFrozen(once)).toBe(true);
   });
 
-  it("takes null-prototype and frozen objects, and undefined for absent", () => {
+  it("accepts null-prototype and frozen objects, and undefined as absent", () => {
     const settings = Object.freeze(
       Object.assign(Object.create(null) as object, {
         debug: true,
@@ -295,12 +295,12 @@ describe("settingsFromEnv", () => {
     });
   });
 
-  it("leaves everything off that is not set, and takes empty for unset", () => {
+  it("leaves off every protection that is not set, and treats an empty variable as unset", () => {
     expect(settingsFromEnv({})).toEqual({});
     expect(settingsFromEnv({ SECRET_KEY: "", ALLOWED_HOSTS: " ", SESSION_MAX_AGE: "" })).toEqual({});
   });
 
-  it("names each variable whose text is wrong, without its value", () => {
+  it("names each variable whose text is invalid, without its value", () => {
     try {
       settingsFromEnv({
         PORTCULLIS_DEBUG: "express:*",

@@ -77,7 +77,7 @@ const bit = (groups: readonly number[], at: number): number[] =>
   groups.map((value, index) => (index === at >> 4 ? value ^ (0x8000 >> (at & 15)) : value));
 
 describe("the key of an address", () => {
-  it("of IPv6 is the same in every writing, and names the subnet that ipaddr.js names", () => {
+  it("of IPv6 is the same in every notation, and names the subnet that ipaddr.js names", () => {
     fc.assert(
       fc.property(
         ipv6.chain((groups) => fc.tuple(fc.constant(groups), tellings6(groups), tellings6(groups))),
@@ -96,7 +96,7 @@ describe("the key of an address", () => {
     );
   });
 
-  it("of IPv4 is the same in every writing, mapped ones in either form included, and is the address", () => {
+  it("of IPv4 is the address in every notation, both mapped forms included", () => {
     fc.assert(
       fc.property(
         ipv4.chain((octets) => fc.tuple(fc.constant(octets), tellings4(octets))),
@@ -111,7 +111,7 @@ describe("the key of an address", () => {
     );
   });
 
-  it("is shared by two addresses exactly when they are in one subnet of the size that is set", () => {
+  it("is shared by two addresses exactly when they are in one subnet of the configured size", () => {
     const pair = ipv6.chain((groups) =>
       fc.tuple(fc.constant(groups), fc.array(fc.integer({ min: 0, max: 127 }), { minLength: 1, maxLength: 3 })),
     );
@@ -131,7 +131,7 @@ describe("the key of an address", () => {
     expect(Math.min(seen.same, seen.other)).toBeGreaterThan(100);
   });
 
-  it("never is that of an address of the other family, or of one that cannot be read", () => {
+  it("is never that of an address of the other family, or of text that is not an address", () => {
     fc.assert(
       fc.property(ipv4, ipv6, subnets, (octets, groups, subnet) => {
         expect(key(asAddress(groups).toString(), subnet)).not.toBe(key(octets.join("."), subnet));
@@ -175,7 +175,7 @@ describe("the bucket of a client behind a proxy", () => {
     return Number(/r=(\d+)/.exec(String(answer.headers.ratelimit))?.[1]);
   }
 
-  it("is one for all writings of an address, and for all of a /56", async () => {
+  it("is one for all notations of an address, and for all addresses of a /56", async () => {
     const twice = fc.oneof(
       ipv4.chain((octets) => fc.tuple(tellings4(octets), tellings4(octets))),
       ipv6.chain((groups) =>
@@ -195,7 +195,7 @@ describe("the bucket of a client behind a proxy", () => {
     );
   });
 
-  it("is another for an address outside of it", async () => {
+  it("is another for an address outside the /56", async () => {
     const apart = ipv6
       .chain((groups) => fc.tuple(fc.constant(groups), fc.integer({ min: 0, max: 55 })))
       .filter(([groups, at]) => !isMapped(bit(groups, at)));

@@ -127,7 +127,7 @@ describe("what a page gets to see", () => {
     expect(Math.min(...Object.values(seen))).toBeGreaterThan(5);
   });
 
-  it("through a shared cache: the same as without one, whoever filled it", async () => {
+  it("through a shared cache: the same as without one, whichever page filled it", async () => {
     const visitor = fc.option(
       requestArbitrary.map((request) => ({ ...request, method: "GET", headers: {} })),
       { nil: undefined },

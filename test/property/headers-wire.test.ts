@@ -298,7 +298,7 @@ type Ask = (
   host?: string,
 ) => Promise<WireResponse>;
 
-it("whatever the settings and the request, every header of every answer is one clean line and reads by its own grammar, and nothing sent comes back", async () => {
+it("for any settings and request, every header of every answer is one clean line of its own grammar and repeats nothing of the request", async () => {
   silence();
   let taken = 0;
   const statuses = new Set<number>();
@@ -341,7 +341,7 @@ it("whatever the settings and the request, every header of every answer is one c
     expect(seen).toContain(name);
 }, 120_000);
 
-it("what was set is what is read: by a parser of policies, by structured-headers, and by readers of the other grammars", async () => {
+it("headers are read back as they were set: by a parser of policies, by structured-headers, and by readers of the other grammars", async () => {
   silence();
   let taken = 0;
   await fc.assert(

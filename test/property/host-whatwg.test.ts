@@ -135,7 +135,7 @@ function readAsHost(text: string): URL | undefined {
     : undefined;
 }
 
-describe("a Host that is let in is the host the URL standard reads, and one of ours", () => {
+describe("an accepted Host is the host that the URL standard reads, and one of ours", () => {
   let server: TestServer;
   let handler = trustedHost(["a.example"]);
   /** What the route was told, for each request that got there. */
@@ -186,7 +186,7 @@ describe("a Host that is let in is the host the URL standard reads, and one of o
     expect(Math.min(seen.let, seen.other, seen.unreadable)).toBeGreaterThan(60);
   });
 
-  it("for any pair of target and field: both name it", async () => {
+  it("for any pair of target and field, and both name it", async () => {
     const near = fc
       .tuple(
         fc.constantFrom("api.example.com", "127.0.0.1", "[::1]", "evil.com"),
@@ -223,7 +223,7 @@ describe("a Host that is let in is the host the URL standard reads, and one of o
     expect(Math.min(seen.let, seen.kept)).toBeGreaterThan(15);
   });
 
-  it("and none of ours is kept out, in any case, with any port the entry takes, with one closing dot or without", async () => {
+  it("and none of ours is refused, in any case, with any port the entry accepts, with or without one closing dot", async () => {
     const own = fc.constantFrom(
       ["api.example.com", "api.example.com"],
       ["*.example.org", "x.y.example.org"],

@@ -41,7 +41,7 @@ describe("an API key", () => {
   const service = fc.constantFrom(...services);
   afterAll(() => Promise.all(services.map((one) => one.close())));
 
-  it("gives back what it was made of, to that key and to no other", async () => {
+  it("has the record it was created with, and no other key has", async () => {
     await fc.assert(
       fc.asyncProperty(service, input, input, async (keys, one, other) => {
         const [mine, theirs] = [await keys.create(one), await keys.create(other)];

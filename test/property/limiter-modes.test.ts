@@ -194,7 +194,7 @@ describe("a limiter whose Redis comes and goes", () => {
   });
 
   it.each(["local", "allow", "deny"] as const)(
-    "answers as two lists of time stamps do, with onStoreError %s, and forgets nothing and invents nothing",
+    "decides as two lists of time stamps do with onStoreError %s, and neither loses nor invents a request",
     async (onStoreError) => {
       await fc.assert(
         fc

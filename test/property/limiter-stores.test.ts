@@ -145,7 +145,7 @@ function traceOf(
 describe("the same trace on every store", () => {
   const trace = policiesOf.chain((policies) => fc.tuple(fc.constant(policies), traceOf(policies)));
 
-  it("gives what the list of time stamps gives, step by step: in memory and in Redis by both clients of both packages", async () => {
+  it("gives the decisions of the list of time stamps, step by step: in memory and in Redis by both clients of both packages", async () => {
     const seen = { allowed: 0, refused: 0, moved: 0 };
     await fc.assert(
       fc.asyncProperty(trace, async ([policies, steps]) => {
@@ -165,7 +165,7 @@ describe("the same trace on every store", () => {
     expect(seen.moved).toBeGreaterThan(20);
   });
 
-  it("was a trace on five stores, and the server takes writes again", async () => {
+  it("ran on five stores, and the server accepts writes again", async () => {
     expect(clients).toHaveLength(4);
     expect(await redisSays(server.port, "CONFIG GET min-replicas-to-write")).toMatch(/\r\n0\r\n/);
   });

@@ -232,7 +232,7 @@ describe("the promise: never more than N in any window", () => {
     expect(largest.most).toBe(largest.limit);
   }, 60_000);
 
-  it("holds where keys move between windows of their own, of their networks and hashed ones", () => {
+  it("holds where keys move between their own windows, those of their networks and hashed ones", () => {
     const addresses = [0, 1, 2, 3].flatMap((network) =>
       [1, 2, 3].map((host) => `10.${network >> 1}.${network}.${host}`),
     );

@@ -152,7 +152,7 @@ const STORE_OF: Record<(typeof PROVEN)[number], string> = {
 const REVOKED_TOKENS: readonly Caller[] = ["revoked token", "token of a revoked family", "token of a revoked subject"];
 
 describe("whatever a store does,", () => {
-  it("the stack without faults serves the proven and refuses the others", async () => {
+  it("the stack without faults serves callers with a valid credential and refuses the others", async () => {
     const one = await stack({ limits: "deny", tokens: "deny", mode: "enforce", cacheSeconds: 0 });
     const who = await credentials(one);
     const served = async (caller: Caller) => [caller, (await one.send("/in", { headers: who[caller] })).status === 200];
@@ -162,7 +162,7 @@ describe("whatever a store does,", () => {
     await one.security.close();
   });
 
-  it("nobody who would be refused is served, but where the settings say so; who would be served gets that or 503, and nothing hangs", async () => {
+  it("it serves no caller that it would refuse, except where the settings say so; a caller that it would serve gets that answer or 503, and nothing hangs", async () => {
     const seen = { refused: 0, served: 0, unavailable: 0, hits: 0, failedOpen: 0 };
     await fc.assert(
       fc.asyncProperty(
@@ -211,7 +211,7 @@ describe("whatever a store does,", () => {
     for (const [name, count] of Object.entries(seen)) expect(count, name).toBeGreaterThan(0);
   }, 120_000);
 
-  it("a refresh token that is spent or revoked gives nothing, and a log-in that failed is none", async () => {
+  it("a used or revoked refresh token returns nothing, and a failed log-in logs nobody in", async () => {
     let refusedRefresh = 0;
     let failedLogIns = 0;
     await fc.assert(

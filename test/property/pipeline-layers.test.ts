@@ -61,7 +61,7 @@ function failing(way: (typeof WAYS)[number], error: unknown): RunLayer {
 }
 
 describe.each(EXPRESS)("on $name", ({ express }) => {
-  it("a layer that fails, in whatever place and with whatever it throws, is an error of the app: no later layer and no route runs", async () => {
+  it("any error of a layer in any place goes to the app's error handling: no later layer and no route runs", async () => {
     const { handlers, runtime, close } = realLayers();
     expect(handlers).toHaveLength(LAYERS.length);
     await fc.assert(

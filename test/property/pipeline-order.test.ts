@@ -161,11 +161,11 @@ function silence(): void {
   onTestFinished(() => spy.mockRestore());
 }
 
-it("the table has the documented order", () => {
+it("the layers run in the documented order", () => {
   expect(LAYERS.map(({ id }) => id)).toEqual(ORDER);
 });
 
-it("of any subset of layers the first one offended refuses, alone and in its own words; without offence the route is reached", async () => {
+it("in any subset of layers the first that objects refuses, with its own answer; without an objection the route runs", async () => {
   silence();
   let refused = 0;
   let passed = 0;
@@ -197,7 +197,7 @@ it("of any subset of layers the first one offended refuses, alone and in its own
   expect(Math.min(refused, passed)).toBeGreaterThan(runs(60) / 8);
 }, 120_000);
 
-it("on trial (report) every layer offended says so, in the order of the layers, and the route is reached", async () => {
+it("in report mode every layer that objects reports it, in the order of the layers, and the route runs", async () => {
   silence();
   let announced = 0;
   await fc.assert(

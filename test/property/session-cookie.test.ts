@@ -62,7 +62,7 @@ describe("a session", () => {
   const read = async (cookie: string) =>
     (await server.send("/", withCookie(cookie))).json() as { principal: Record<string, unknown> | null; kept: unknown };
 
-  it("gives back who was logged in and what was kept, to that cookie and to no other", async () => {
+  it("returns its principal and data for its cookie and for no other", async () => {
     await fc.assert(
       fc.asyncProperty(who, data, who, data, async (one, kept, other, keptThere) => {
         const [mine, theirs] = [await logIn(one, kept), await logIn(other, keptThere)];
@@ -81,7 +81,7 @@ describe("a session", () => {
     );
   });
 
-  it("is nobody's for a cookie with any single change, in its name, its id, or its signature", async () => {
+  it("is not found for a cookie with any single change in its name, its id or its signature", async () => {
     await fc.assert(
       fc.asyncProperty(who, fc.constantFrom(...'Ab0-_.%+/="~'), async (one, char) => {
         const mine = await logIn(one);

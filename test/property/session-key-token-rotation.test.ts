@@ -147,7 +147,7 @@ const ring = fc.shuffledSubarray([0, 1, 2, 3], { minLength: 1 });
 const lives = fc.array(ring, { minLength: 2, maxLength: 5 });
 
 describe.each(Object.entries(WAYS))("when %s rotates", (_name, open) => {
-  it("what a secret of the ring signed is accepted, what another signed is refused, and the first signs what is new", async () => {
+  it("a credential signed with a secret of the ring is accepted, one signed with another is refused, and the first secret signs new ones", async () => {
     const seen = { accepted: 0, refused: 0, moved: 0 };
     await fc.assert(
       fc.asyncProperty(lives, async (rings) => {
@@ -184,7 +184,7 @@ describe.each(Object.entries(WAYS))("when %s rotates", (_name, open) => {
 
 describe("when a key pair rotates", () => {
   const pairs = [KEYS.ec("P-256"), KEYS.otherEc];
-  it("what a pair of the ring signed is accepted, what another signed is refused, also where only the public half is left", async () => {
+  it("a token signed with a pair of the ring is accepted, one signed with another is refused, even where only the public half is left", async () => {
     const rings = fc.constantFrom<Ring>([0], [1], [0, 1], [1, 0]);
     await fc.assert(
       fc.asyncProperty(fc.array(rings, { minLength: 2, maxLength: 6 }), async (life) => {

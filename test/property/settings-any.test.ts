@@ -72,7 +72,7 @@ afterEach(() => {
   expectNothingSpoken(warned.join("\n"));
 });
 
-describe("settings that are refused with a path for every issue, or make a pipeline that answers", () => {
+describe("settings are refused with a path for every issue, or make a pipeline that answers", () => {
   async function share(
     arbitrary: fc.Arbitrary<unknown>,
     numRuns: number,
@@ -95,7 +95,7 @@ describe("settings that are refused with a path for every issue, or make a pipel
     return { worked, refused, statuses };
   }
 
-  it("right ones work", async () => {
+  it("with valid ones", async () => {
     const { worked, statuses } = await share(rightSettings, 80);
     expect(worked).toBe(runs(80));
     expect([...statuses.keys()]).toEqual([200]);
@@ -107,7 +107,7 @@ describe("settings that are refused with a path for every issue, or make a pipel
     expect(Math.min(worked, refused)).toBeGreaterThan(runs(350) / 20);
   }, 120_000);
 
-  it("any JSON-like value, at the root and below every name", async () => {
+  it("with any JSON-like value at the root and below every name", async () => {
     const anything = fc.oneof(
       { weight: 1, arbitrary: fc.jsonValue() },
       {
@@ -166,7 +166,7 @@ describe("settings that are refused with a path for every issue, or make a pipel
   }, 120_000);
 });
 
-describe("settings that are taken", () => {
+describe("settings that are accepted", () => {
   /** Whatever is taken of the settings that are right, and of those that are nearly. */
   const taken = fc.oneof(rightSettings, nearlyRight);
   function whereTaken(check: (parsed: ResolvedSecuritySettings, given: unknown) => void, numRuns: number): void {
@@ -188,14 +188,14 @@ describe("settings that are taken", () => {
     expect(seen).toBeGreaterThan(runs(numRuns) / 4);
   }
 
-  it("normalising them twice changes nothing, and they are frozen", () => {
+  it("are frozen, and do not change when they are parsed again", () => {
     whereTaken((parsed) => {
       expect(parseSettings(parsed)).toStrictEqual(parsed);
       expect(Object.isFrozen(parsed)).toBe(true);
     }, 150);
   });
 
-  it("are not written to, nor kept: what is changed afterwards changes nothing", () => {
+  it("are neither changed nor retained: later changes have no effect", () => {
     fc.assert(
       fc.property(rightSettings, (given) => {
         const copy = structuredClone(given);
@@ -231,7 +231,7 @@ describe("settings that are taken", () => {
 });
 
 describe("describe()", () => {
-  it("says the same twice, the same of normalised settings, only what JSON can say, and no secret", async () => {
+  it("returns the same twice and for parsed settings, as JSON and without a secret", async () => {
     await fc.assert(
       fc.asyncProperty(rightSettings, async (settings) => {
         const security = applySecurity(express(), settings as never);
@@ -252,7 +252,7 @@ describe("describe()", () => {
     );
   }, 120_000);
 
-  it("nor the password of a store's URL", async () => {
+  it("does not contain the password of a store's URL", async () => {
     const password = fc.stringMatching(/^[A-Za-z0-9._~-]{12,40}$/);
     await fc.assert(
       fc.asyncProperty(password, fc.constantFrom("postgres", "mysql", "mariadb"), async (text, engine) => {

@@ -29,7 +29,7 @@ const MANAGERS = ["HS256", "ES256", "PS256"].flatMap((algorithm) =>
 );
 
 describe.each(MANAGERS)("tokens, $name", ({ manager }) => {
-  it("give back what they were issued for, also after a refresh", async () => {
+  it("are verified with the grant they were issued for, also after a refresh", async () => {
     await fc.assert(
       fc.asyncProperty(grant, async ({ subject, ...options }) => {
         const first = await manager.issue(subject, options);
@@ -49,7 +49,7 @@ describe.each(MANAGERS)("tokens, $name", ({ manager }) => {
     );
   });
 
-  it("with any single change are refused, and a changed refresh token ends nobody's family", async () => {
+  it("with any single change are refused, and a changed refresh token does not end its family", async () => {
     await fc.assert(
       fc.asyncProperty(grant, char, async ({ subject, ...options }, put) => {
         const { accessToken, refreshToken } = await manager.issue(subject, options);

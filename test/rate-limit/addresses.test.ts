@@ -6,7 +6,7 @@ import { clientAddress } from "../../src/core/request-state.js";
 import { EXPRESS } from "../support/express-versions.js";
 import { serve } from "../support/serve.js";
 
-describe.each(EXPRESS)("one client in all its spellings on $name", ({ express }) => {
+describe.each(EXPRESS)("one client in all notations of its address on $name", ({ express }) => {
   const ends: (() => unknown)[] = [];
   afterEach(async () => {
     vi.restoreAllMocks();
@@ -32,7 +32,7 @@ describe.each(EXPRESS)("one client in all its spellings on $name", ({ express })
   it.each([
     ["203.0.113.9:4001", "203.0.113.9:4002", "::ffff:203.0.113.9", "[::ffff:cb00:7109]:99", "64:ff9b::cb00:7109"],
     ["[2001:db8::1]:4001", "[2001:DB8::1]:4002", "2001:db8::1%eth0", "2001:db8:0:0::1"],
-  ])("in the main limit, and in keys of functions: %s, …", async (...spellings) => {
+  ])("counts as one in the main limit, and in keys made by functions: %s, …", async (...spellings) => {
     const main = await start({ rateLimit: { limit: 1 } });
     vi.spyOn(process, "emitWarning").mockImplementation(() => undefined);
     const byIp = await start({ rateLimit: { limit: 1, key: (req: { ip: string }) => `ip ${req.ip}` } });
@@ -57,7 +57,7 @@ describe.each(EXPRESS)("one client in all its spellings on $name", ({ express })
     ).toHaveLength(1);
   });
 
-  it("and so does the subnet of an IPv6 address in a key of a function, however the function writes it; other subnets are others", async () => {
+  it("counts with its IPv6 subnet in a key made by a function, however the function writes it, and not with other subnets", async () => {
     const keys: Record<string, (req: Request) => string> = {
       clientAddress: clientAddress,
       "clientAddress with a name": (req) => `${clientAddress(req)} ada`,
@@ -73,7 +73,7 @@ describe.each(EXPRESS)("one client in all its spellings on $name", ({ express })
     }
   });
 
-  it("among trusted proxies that write ports, and not for proxies that are not listed", async () => {
+  it("counts as one behind trusted proxies that write ports, and not behind proxies that are not listed", async () => {
     const ask = await start({ trustProxy: ["loopback", "10.0.0.0/8"], rateLimit: { limit: 1 } });
     for (let i = 0; i < 3; i += 1) expect(await ask(`203.0.113.${i}:50${i}, 10.0.0.4:41${i}`)).toBe(200);
     expect(await ask("203.0.113.1:7, 10.0.0.4:8")).toBe(429);

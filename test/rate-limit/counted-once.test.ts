@@ -80,7 +80,7 @@ describe.each(EXPRESS)("a request is counted once on $name", ({ express }) => {
     expect(await remaining(await start(app), "/r")).toEqual(ONCE);
   });
 
-  it("and still compared with a lower limit of the same name, and counted for a higher cost", async () => {
+  it("and is still compared with a lower limit of the same name, and counted at a higher cost", async () => {
     const app = express();
     const security = applySecurity(app, { trustedHosts: ["127.0.0.1"], rateLimit: { limit: 1000 } });
     ends.push(() => security.close());
@@ -96,7 +96,7 @@ describe.each(EXPRESS)("a request is counted once on $name", ({ express }) => {
   it.each([
     ["the same limit", 2],
     ["a lower limit", 1],
-  ])("and is refused by a limit that comes after %s of its name on trial", async (_what, trial) => {
+  ])("and is refused by a limit that follows %s of its name in report mode", async (_what, trial) => {
     const app = express();
     const security = applySecurity(app, { trustedHosts: ["127.0.0.1"], rateLimit: { limit: 1000 } });
     ends.push(() => security.close());
@@ -108,7 +108,7 @@ describe.each(EXPRESS)("a request is counted once on $name", ({ express }) => {
     expect((await server.send("/first")).status).toBe(429);
   });
 
-  it("as one request each: the next on the same connection counts", async () => {
+  it("and the next request on the same connection counts too", async () => {
     const app = express();
     app.use(rateLimiter({ limit: 2 }));
     app.get("/", ok);

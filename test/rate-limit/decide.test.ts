@@ -60,7 +60,7 @@ describe("the verdict", () => {
     expect(decide(outcome, LIMIT)).toEqual(verdict);
   });
 
-  it("refuses exactly what the store refuses", () => {
+  it("refuses exactly the requests that the store refuses", () => {
     for (const { outcome } of TABLE) {
       const twin = { ...outcome, allowed: !outcome.allowed };
       expect(decide(outcome, LIMIT).allowed).toBe(outcome.allowed);
@@ -79,18 +79,18 @@ describe("the header values", () => {
     expect(limitText("draft-6", "default", 100, 60_000).policy).toBe("100;w=60");
   });
 
-  it("round a window of part of a second up: w is a whole number and not 0", () => {
+  it("round a window of a fraction of a second up: w is a whole number and not 0", () => {
     expect(limitText("draft-8", "x", 5, 250).policy).toBe('"x";q=5;w=1');
   });
 
-  it("name a point in time in the legacy form", () => {
+  it("give a point in time in the legacy form", () => {
     const verdict = { allowed: true, remaining: 1, resetSeconds: 10, retryAfterSeconds: 0 };
     expect(epochSeconds(verdict, 1_700_000_000_000)).toBe(1_700_000_010);
     expect(epochSeconds(verdict, 1_700_000_000_001)).toBe(1_700_000_011);
   });
 });
 
-describe("which of two limits is shown where there is room for one", () => {
+describe("which of two limits the headers show when there is room for one", () => {
   const before = { remaining: 5, resetSeconds: 30 };
   const verdict = { allowed: true, remaining: 5, resetSeconds: 30, retryAfterSeconds: 0 };
   it.each([

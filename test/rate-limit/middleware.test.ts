@@ -37,7 +37,7 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
     return server;
   }
 
-  it("refuses with 429, problem+json, an exact Retry-After and both RateLimit headers, and accepts when told", async () => {
+  it("refuses with 429, problem+json, an exact Retry-After and both RateLimit headers, and accepts again after that time", async () => {
     const { server, clock, events } = await bench({ limit: 2 });
     const first = await server.send("/");
     expect(first.headers).toMatchObject({ ratelimit: '"default";r=1;t=60', "ratelimit-policy": '"default";q=2;w=60' });
@@ -78,7 +78,7 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
     ["frozen", Object.freeze({})],
     ["no prototype", Object.create(null) as RateLimitSettings],
     ["undefined values", { limit: undefined }],
-  ])("as a factory given %s: 100 a minute", async (_name, settings) => {
+  ])("as a factory given %s allows 100 requests a minute", async (_name, settings) => {
     const server = await standalone(rateLimiter(settings));
     expect((await server.send("/")).headers).toMatchObject({
       "ratelimit-policy": '"default";q=100;w=60',
@@ -86,7 +86,7 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
     });
   });
 
-  it("as a factory: each has a count of its own, and wrong settings throw at start", async () => {
+  it("as a factory counts each instance by itself, and throws at start for invalid settings", async () => {
     const one = await standalone(rateLimiter({ limit: 1 }));
     const other = await standalone(rateLimiter({ limit: 1 }));
     expect(await statuses(one, 2)).toEqual([200, 429]);
@@ -177,7 +177,7 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
   it.each([
     [{ ipv6Subnet: 64 }, [200, 200, 429]],
     [{ ipv6Subnet: 32 }, [200, 429, 429]],
-  ])("takes the subnet from the settings: %j", async (settings, expected) => {
+  ])("uses the subnet of the settings: %j", async (settings, expected) => {
     const { server } = await bench({ limit: 1, ...settings }, { prepare: (app) => app.set("trust proxy", 1) });
     const seen = [];
     for (const address of ["2001:db8:0:1::1", "2001:db8:0:2::1", "2001:db8:0:2::2"])
@@ -185,13 +185,13 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
     expect(seen).toEqual(expected);
   });
 
-  it("does not doubt a trusted proxy that names its own address", async () => {
+  it("accepts the address of a trusted proxy that names itself", async () => {
     const { server, events } = await bench({ limit: 5 }, { prepare: (app) => app.set("trust proxy", 1) });
     expect((await server.send("/", { headers: { "x-forwarded-for": "127.0.0.1" } })).status).toBe(200);
     expect(events).toEqual([]);
   });
 
-  it("says once that X-Forwarded-For comes from a proxy that is not trusted", async () => {
+  it("warns once that X-Forwarded-For comes from a proxy that is not trusted", async () => {
     const { server, events } = await bench({ limit: 5 });
     for (let i = 0; i < 3; i += 1) await server.send("/", { headers: { "x-forwarded-for": `192.0.2.${i}` } });
     expect(events).toEqual([
@@ -235,7 +235,7 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
     expect(new Set(events.map(({ sourceIp }) => sourceIp))).toEqual(new Set(["127.0.0.1"]));
   });
 
-  it("weighs requests by a function, and is not fooled by a broken one", async () => {
+  it("asks a function for the cost of a request, and uses 1 when it is broken", async () => {
     const costs: Record<string, unknown> = {
       "/free": 0,
       "/dear": 3,
@@ -260,7 +260,7 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
     ]);
   });
 
-  it("counts by a key of the app's, and by address when its function is broken", async () => {
+  it("counts by a key that the app makes, and by address when its function is broken", async () => {
     const key = (req: { headers: Record<string, unknown> }): string => {
       const tenant = req.headers["x-tenant"];
       if (tenant === "throw") throw new Error("no");
@@ -281,7 +281,7 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
     ]);
   });
 
-  it("takes functions that are asynchronous and reject for the mistake they are, and ends no process", async () => {
+  it("reports asynchronous functions as the mistake they are, and a rejection ends no process", async () => {
     const rejecting = (): unknown => Promise.reject(new Error("bug"));
     const { server, events } = await bench({
       limit: 2,
@@ -295,7 +295,7 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
     ]);
   });
 
-  it('key "principal" counts in the later place: principals by who they are, the anonymous by address', async () => {
+  it('with key "principal" runs after authentication and counts principals by id, anonymous callers by address', async () => {
     const { server, events } = await bench({ limit: 2, key: "principal" });
     expect(await statuses(server, 3, { "x-test-principal": "ann" })).toEqual([200, 200, 429]);
     expect(await statuses(server, 3, { "x-test-principal": "bob" })).toEqual([200, 200, 429]);
@@ -303,7 +303,7 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
     expect(events[0]).toMatchObject({ source: "principal-rate-limit", subject: "ann" });
   });
 
-  it("perPrincipal is a second limit, and lets the anonymous pass", async () => {
+  it("has perPrincipal as a second limit, which lets anonymous callers pass", async () => {
     const { server } = await bench({ limit: 6, perPrincipal: { limit: 1, windowSeconds: 10 } });
     const { headers } = await server.send("/", { headers: { "x-test-principal": "ann" } });
     expect(headers).toMatchObject({
@@ -316,7 +316,7 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
     expect(await statuses(server, 4)).toEqual([200, 200, 200, 429]);
   });
 
-  it("limits one route beside the whole, on the same store", async () => {
+  it("limits one route beside the whole app, on the same store", async () => {
     const store = new SlidingWindowStore();
     const { server } = await bench(
       { limit: 10 },
@@ -360,7 +360,7 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
     ).not.toThrow();
   });
 
-  it("describes itself in JSON, and is only there where it has something to do", async () => {
+  it("describes itself in JSON, and is only mounted where it has something to limit", async () => {
     const deps = { store: new SlidingWindowStore() };
     const runtime = createRuntime();
     const made = (settings: RateLimitSettings) => {

@@ -146,7 +146,7 @@ describe.each(EXPRESS)("limits in Redis on $name", ({ express }) => {
     expect(calls).toEqual([1, 1]);
   });
 
-  it("a limit of a route is one more", async () => {
+  it("a limit of a route takes one more round trip", async () => {
     const { server, store } = await start();
     expect(await trips(store, () => server.send("/limited"))).toBe(2);
   });
@@ -200,7 +200,7 @@ describe.each(EXPRESS)("limits in Redis on $name", ({ express }) => {
   ];
 
   it.each(REFUSED)(
-    "$name counts in the main limit, and is told 429 once that is used up",
+    "$name counts in the main limit, and gets 429 once that is used up",
     async ({ method, headers, status }) => {
       const { server, token, events, reached } = await start({ rateLimit: { limit: 3, perPrincipal: { limit: 500 } } });
       const statuses = [];
@@ -216,7 +216,7 @@ describe.each(EXPRESS)("limits in Redis on $name", ({ express }) => {
     },
   );
 
-  it("a client that was just refused is asked about first: no signature is checked for it", async () => {
+  it("a client that was just refused is checked first: no signature is verified for it", async () => {
     const { server, token, security, events } = await start({ rateLimit: { limit: 1, perPrincipal: { limit: 500 } } });
     const wrong = { authorization: `Bearer ${token.slice(0, -2)}AA` };
     let checked = 0;
@@ -253,7 +253,7 @@ describe.each(EXPRESS)("limits in Redis on $name", ({ express }) => {
     expect(security.describe().find(({ id }) => id === "rate-limit")?.store).toBe("its own");
   });
 
-  it('while Redis is down every limit is counted here, and with onStoreError "deny" the request is refused once', async () => {
+  it('while Redis is down every limit is counted in this process, and with onStoreError "deny" the request is refused once', async () => {
     const local = await start({ rateLimit: { limit: 4, perPrincipal: { limit: 2 }, storeTimeoutMs: 100 } });
     const deny = await start({ rateLimit: { ...RATE_LIMIT, onStoreError: "deny", storeTimeoutMs: 100 } });
     const { key } = await local.makeKey(3);
@@ -272,7 +272,7 @@ describe.each(EXPRESS)("limits in Redis on $name", ({ express }) => {
     }
   });
 
-  it("on trial each limit decides by itself, and refuses nothing", async () => {
+  it("in report mode each limit decides by itself, and refuses no request", async () => {
     const { server, token, events } = await start({
       rateLimit: { limit: 10, perPrincipal: { limit: 1 }, mode: "report" },
     });

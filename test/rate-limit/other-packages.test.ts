@@ -115,14 +115,14 @@ describe.each(KINDS)("$name", ({ make }) => {
       expect(statuses).toEqual([200, 200, 200, 200, 200, 429]);
     });
 
-    it("gives back what is not to count: failures, each its own", async () => {
+    it("gives back the unit of each failed request where failures do not count", async () => {
       const { statusOf } = await honoWith({ limit: 2, skipFailedRequests: true });
       for (let i = 0; i < 5; i += 1) expect(await statusOf("a", "/?status=500")).toBe(500);
       expect([await statusOf("a"), await statusOf("a"), await statusOf("a")]).toEqual([200, 200, 429]);
     });
   });
 
-  it("takes options without a limit: every hit is counted", async () => {
+  it("accepts options without a limit, and counts every hit", async () => {
     const store = await storeWith();
     store.init({ windowMs: 60_000 });
     const hits: number[] = [];
@@ -134,7 +134,7 @@ describe.each(KINDS)("$name", ({ make }) => {
     expect(await store.get("k")).toBeUndefined();
   });
 
-  it("goes by its own limit and window where the options have none, and says so when nobody has a window", async () => {
+  it("uses its own limit and window where the options have none, and is refused when neither has a window", async () => {
     const store = await storeWith({ limit: 2, windowMs: 60_000 });
     store.init({});
     const hits: number[] = [];

@@ -59,7 +59,7 @@ describe("the settings", () => {
     expect(rateLimiter()).toBeTypeOf("function");
   });
 
-  it("are the same after being parsed twice, functions and stores included", () => {
+  it("do not change when they are parsed again, functions and stores included", () => {
     const settings = {
       key: () => "k",
       cost: () => 2,
@@ -74,7 +74,7 @@ describe("the settings", () => {
     expect(once.allow).not.toBe(settings.allow);
   });
 
-  it("are all looked at before any is complained about", () => {
+  it("report all issues at once", () => {
     expect(
       issuesOf({
         limit: 0,
@@ -280,7 +280,7 @@ describe("the settings", () => {
     ["login", "/login"],
   ]);
 
-  it.each([0, -1, 1.5])("no request costs %d", (cost) => {
+  it.each([0, -1, 1.5])("refuse %d as the cost of a request", (cost) => {
     expect(issuesOf({ cost })).toEqual([expect.objectContaining({ path: "cost" })]);
   });
 
@@ -311,14 +311,14 @@ describe("the settings", () => {
     expect(parse(rateLimitSchema, right)).toMatchObject({ mode: "enforce" });
   });
 
-  it.each(["increment", "decrement", "resetKey"])("a store of express-rate-limit without %s is none", (method) => {
+  it.each(["increment", "decrement", "resetKey"])("refuse a store of express-rate-limit without %s", (method) => {
     expect(parse(rateLimitSchema, { store: FOREIGN }).store).toBe(FOREIGN);
     expect(issuesOf({ store: { ...FOREIGN, [method]: undefined } })).toMatchObject([
       { code: "wrong-type", path: "store" },
     ]);
   });
 
-  it.each(["consume", "peek"])("a store of ours without %s is none", (method) => {
+  it.each(["consume", "peek"])("refuse a store of this library without %s", (method) => {
     const store: Record<string, unknown> = { consume: NOTHING, peek: NOTHING };
     expect(parse(rateLimitSchema, { store })).toMatchObject({ store });
     expect(issuesOf({ store: { ...store, [method]: undefined } })).toMatchObject([
@@ -326,16 +326,19 @@ describe("the settings", () => {
     ]);
   });
 
-  it.each([null, "memory", 7, Object.assign(() => undefined, FOREIGN)])("no object is no store: %s", (store) => {
-    expect(issuesOf({ store })).toMatchObject([{ code: "wrong-type", path: "store" }]);
-  });
+  it.each([null, "memory", 7, Object.assign(() => undefined, FOREIGN)])(
+    "refuse a store that is not an object: %s",
+    (store) => {
+      expect(issuesOf({ store })).toMatchObject([{ code: "wrong-type", path: "store" }]);
+    },
+  );
 
-  it("no store at all is no store of ours", () => {
+  it("do not count a missing store as one of this library", () => {
     expect(isWindowStore(null)).toBe(false);
     expect(isWindowStore(new SlidingWindowStore())).toBe(true);
   });
 
-  it("of a route take every option", () => {
+  it("of a route accept every option", () => {
     const key = () => "k";
     const cost = () => 2;
     expect(parse(routeLimitSchema, { name: "a", limit: 5, windowSeconds: 9, key, cost, mode: "enforce" })).toEqual({

@@ -1,7 +1,7 @@
 import type { ErrorRequestHandler } from "express";
 import { MemoryStore, type Store } from "express-rate-limit";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, afterEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { rateLimitSchema } from "../../src/rate-limit/settings.js";
 import { createRateLimit, rateLimiter } from "../../src/rate-limit/middleware.js";
 import { createRuntime } from "../../src/core/runtime.js";
@@ -57,7 +57,7 @@ describe.each(EXPRESS)("when the store fails, on $name,", ({ express }) => {
   const servers: TestServer[] = [];
   const unhandled: unknown[] = [];
   const note = (reason: unknown) => void unhandled.push(reason);
-  process.on("unhandledRejection", note);
+  beforeAll(() => void process.on("unhandledRejection", note));
   afterAll(() => void process.off("unhandledRejection", note));
   afterEach(async () => {
     for (const server of servers.splice(0)) await server.close();
@@ -82,7 +82,7 @@ describe.each(EXPRESS)("when the store fails, on $name,", ({ express }) => {
   ]);
 
   it.each(OUTCOMES)(
-    "the store %s and onStoreError is %s: %j, and one event each way",
+    "the store %s and onStoreError is %s: answers %j, and one event for the outage and one for its end",
     async (trouble, onStoreError, expected) => {
       const store = new TroubledStore();
       const { server, clock, events } = await bench({ limit: 2, onStoreError, storeTimeoutMs: 40 }, { store });
@@ -104,7 +104,7 @@ describe.each(EXPRESS)("when the store fails, on $name,", ({ express }) => {
     },
   );
 
-  it("a refusal is problem+json with 503, and says nothing of the store", async () => {
+  it("a refusal is problem+json with 503, and does not mention the store", async () => {
     const store = new TroubledStore();
     store.trouble = "rejects";
     const { server, reached } = await bench({ onStoreError: "deny" }, { store });
@@ -116,7 +116,7 @@ describe.each(EXPRESS)("when the store fails, on $name,", ({ express }) => {
     store.close();
   });
 
-  it("report mode refuses nothing here either", async () => {
+  it("report mode refuses no request", async () => {
     const store = new TroubledStore();
     store.trouble = "throws";
     const { server } = await bench({ onStoreError: "deny", mode: "report" }, { store });
@@ -124,7 +124,7 @@ describe.each(EXPRESS)("when the store fails, on $name,", ({ express }) => {
     store.close();
   });
 
-  it("one outage is announced once, however many limits count in the store", async () => {
+  it("one outage is reported once, however many limits count in the store", async () => {
     const store = new TroubledStore();
     store.trouble = "rejects";
     const { server, events } = await bench({ perPrincipal: { limit: 5 } }, { store });
@@ -133,7 +133,7 @@ describe.each(EXPRESS)("when the store fails, on $name,", ({ express }) => {
     store.close();
   });
 
-  it("what the app throws later is the app's error, not the store's", async () => {
+  it("an error that the app throws later is not taken for a store failure", async () => {
     const store = new TroubledStore();
     const { server, events } = await bench(
       {},
@@ -152,7 +152,7 @@ describe.each(EXPRESS)("when the store fails, on $name,", ({ express }) => {
     store.close();
   });
 
-  it("takes a store of express-rate-limit: its real MemoryStore", async () => {
+  it("the limiter accepts a store of express-rate-limit: its real MemoryStore", async () => {
     const store = new MemoryStore();
     const { server } = await bench({ limit: 2, windowSeconds: 600, store });
     const first = await server.send("/");
@@ -164,7 +164,7 @@ describe.each(EXPRESS)("when the store fails, on $name,", ({ express }) => {
     store.shutdown();
   });
 
-  it("counts a cost of n as n increments in such a store, and never asks it for the impossible", async () => {
+  it("the limiter counts a cost of n as n increments in such a store, and refuses a cost above the limit without asking it", async () => {
     const store = new MemoryStore();
     let cost = 2;
     const { server } = await bench({ limit: 5, store, cost: () => cost });
@@ -176,7 +176,7 @@ describe.each(EXPRESS)("when the store fails, on $name,", ({ express }) => {
     store.shutdown();
   });
 
-  it("such a store that cannot start, or answers nonsense, is a store that failed", async () => {
+  it("such a store that cannot start, or gives invalid answers, has failed", async () => {
     const broken: Store = {
       init: () => Promise.reject(new Error("no connection")),
       increment: () => ({ totalHits: 1, resetTime: undefined }),
@@ -205,7 +205,7 @@ describe.each(EXPRESS)("when the store fails, on $name,", ({ express }) => {
     expect([refused.status, refused.headers["retry-after"]]).toEqual([429, "60"]);
   });
 
-  it("the factory takes a store of its own as well", async () => {
+  it("the factory accepts a store too", async () => {
     const store = new SlidingWindowStore();
     const app = express();
     app.use("/a", rateLimiter({ limit: 2, store }));

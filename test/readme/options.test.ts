@@ -48,7 +48,7 @@ describe.each(LAYERS)("the options table of src/%s", (folder, key, required) => 
   const options = optionsOf(folder);
   const parsed = (parseSettings({ ...base, [key]: required }) as unknown as Record<string, Tree>)[key];
 
-  it("has every option there is and no other", () => {
+  it("lists every option and no other", () => {
     const names = options.map(({ name }) => name).filter((name) => !name.includes("."));
     expect(names.sort()).toEqual(known(key, required as Tree).sort());
     for (const group of new Set(
@@ -63,7 +63,7 @@ describe.each(LAYERS)("the options table of src/%s", (folder, key, required) => 
     }
   });
 
-  it("says the default that is used, and a number's unit", () => {
+  it("gives the default that is used, and the unit of a number", () => {
     for (const { name, fallback, meaning } of options) {
       const value = name.split(".").reduce<unknown>((tree, part) => (tree as Tree | undefined)?.[part], parsed);
       if (typeof value === "number") expect(meaning, name).toMatch(UNITS);

@@ -49,7 +49,7 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe("every code block", () => {
-  it("there are some, in every layer's README an incorrect use too", () => {
+  it("is found, and every layer's README shows an incorrect use too", () => {
     const layers = readmes().filter((path) =>
       /src\/(headers|trusted-host|cors|rate-limit|csrf|session|api-key|jwt)\//.test(path),
     );
@@ -61,7 +61,7 @@ describe("every code block", () => {
     }
   });
 
-  it("compiles", () => {
+  it("compiles against the built declarations", () => {
     expect(compiled.stdout).toBe("");
     expect(compiled.status).toBe(0);
   });

@@ -42,7 +42,7 @@ describe("Google's CSP Evaluator", () => {
       await security.close();
     });
 
-    it.each(["/page", "/public", "/nowhere", "/me"])("finds nothing at all in the policy of %s", async (path) => {
+    it.each(["/page", "/public", "/nowhere", "/me"])("has no finding in the policy of %s", async (path) => {
       expect(evaluate(await policyOf(server, path))).toEqual({ weaknesses: [], accepted: [], others: [] });
     });
   });

@@ -42,7 +42,7 @@ function valueIn(header: string): string {
 }
 
 describe("the session cookie and express-session's own", () => {
-  it("ours is read by express-session", async () => {
+  it("the cookie of this library is read by express-session", async () => {
     const store = new MemorySessionStore();
     const made = bench({ store });
     const server = await serve(routes(express(), made));
@@ -56,7 +56,7 @@ describe("the session cookie and express-session's own", () => {
     store.close();
   });
 
-  it("its is read by us, every time, and by no other key", async () => {
+  it("the cookie of express-session is read by this library with the same secret, and with no other", async () => {
     for (let n = 0; n < 20; n += 1) {
       const store = new MemorySessionStore();
       const { id, setCookie = "" } = await withExpressSession(store);
@@ -102,7 +102,7 @@ describe("the signature of the session cookie", () => {
 });
 
 describe("a remembered cookie", () => {
-  it("says nothing for another id, another signature, or another spelling", async () => {
+  it("does not match another id, another signature or another spelling", async () => {
     const store = new MemorySessionStore();
     const [one, two] = [await withExpressSession(store), await withExpressSession(store)].map(({ setCookie = "" }) =>
       valueIn(setCookie.slice(0, setCookie.indexOf(";"))),
@@ -122,13 +122,13 @@ describe("a remembered cookie", () => {
     return `s%3A${sid}.${encodeURIComponent(createHmac("sha256", key).update(sid).digest("base64").replace(/=+$/, ""))}`;
   };
 
-  it("is still one when ten thousand others have pushed it out", () => {
+  it("is still accepted when ten thousand others have displaced it", () => {
     const cookie = new SessionCookie(options, false, [key]);
     for (let n = 0; n <= 10_000; n += 1) expect(cookie.read(signedId(n))?.sid).toBe(n.toString(36).padStart(32, "0"));
     expect(cookie.read(signedId(0))?.sid).toBe("0".repeat(32));
   });
 
-  it("keeps nothing of the header it came in", () => {
+  it("retains no other part of the header it came in", () => {
     const cookie = new SessionCookie(options, false, [key]);
     const kept: unknown[] = [];
     const keep = (from: number, count: number): void => {

@@ -100,12 +100,12 @@ describe("timeVerdict", () => {
     expect(timeVerdict({ createdAt: now - input.age, seenAt: now - input.idle }, policy, now)).toBe(verdict),
   );
 
-  it("ends at whichever time-out comes first", () => {
+  it("ends a session at whichever time-out comes first", () => {
     expect(expiryOf({ createdAt: 0, seenAt: 0 }, policy)).toBe(3_600_000);
     expect(expiryOf({ createdAt: 0, seenAt: 86_000_000 }, policy)).toBe(86_400_000);
   });
 
-  it("notes a use once a minute at most, and ten times within a short idle time", () => {
+  it("records a use at most once a minute, and ten times within a short idle time", () => {
     expect(timePolicy(3600, 86_400).touchAfterMs).toBe(60_000);
     expect(timePolicy(100, 86_400).touchAfterMs).toBe(10_000);
     expect(isTouchDue({ createdAt: 0, seenAt: 0 }, policy, 59_999)).toBe(false);

@@ -72,7 +72,7 @@ describe.each<[string, () => session.Store | Promise<session.Store>]>([
   ["MemoryStore", () => new session.MemoryStore()],
   ["connect-redis", redisStore],
 ])("sessions of express-session in %s, with migrateFrom", (_name, makeStore) => {
-  it("go on with their data under a new id and our cookie; the old record and cookie end", async () => {
+  it("continue with their data under a new id and our cookie; the old record and cookie end", async () => {
     const store = await makeStore();
     const old = await before(store, { name: "connect.sid", cookie: { maxAge: 3_600_000, path: "/" } });
     const oldCookie = pairOf(setCookies(await old.send("/count"))[0]);
@@ -94,7 +94,7 @@ describe.each<[string, () => session.Store | Promise<session.Store>]>([
     expect(made.events.map(({ event, reason }) => [event, reason])).toEqual([["session_created", "adopted"]]);
   });
 
-  it("logged in by one request: what another one writes that brought the old cookie takes no place of theirs", async () => {
+  it("are not replaced after a log-in by what another request with the old cookie writes", async () => {
     const store = await makeStore();
     const old = await before(store);
     const oldCookie = pairOf(setCookies(await old.send("/count"))[0]);
@@ -160,7 +160,7 @@ describe("migrateFrom", () => {
     expect((await twin.server.send("/read", withCookie(twin.oldCookie))).json()).toEqual({ count: 1 });
   });
 
-  it("takes no cookie of another secret, name or form, and none twice", async () => {
+  it("accepts no cookie of another secret, name or form, and none twice", async () => {
     const { server, oldCookie, store } = await moved({ secret: OTHER_SECRET });
     expect((await server.send("/read", withCookie(oldCookie))).json()).toEqual({ count: null });
     const right = await moved({});
@@ -179,7 +179,7 @@ describe("migrateFrom", () => {
     expect(await read(store, idIn(oldCookie))).toBeDefined();
   });
 
-  it("lets the old cookie name the session for a minute, and not after a log-out", async () => {
+  it("accepts the old cookie for a minute, and not after a log-out", async () => {
     const clock = new ManualClock(Date.now());
     const { server, oldCookie } = await moved({}, { clock });
     const mine = cookieOf(await server.send("/read", withCookie(oldCookie)));
@@ -195,7 +195,7 @@ describe("migrateFrom", () => {
     expect((await other.server.send("/read", withCookie(other.oldCookie))).json()).toEqual({ count: null });
   });
 
-  it("begins the absolute time at the adoption", async () => {
+  it("starts the absolute time-out at the adoption", async () => {
     const clock = new ManualClock(Date.now());
     const store = new session.MemoryStore();
     const old = await before(store, { cookie: { maxAge: 864_000_000 } });
@@ -217,7 +217,7 @@ describe("migrateFrom", () => {
     expect((await server.send("/read", withCookie(cookieOf(answer)))).json()).toEqual({ count: null });
   });
 
-  it("reads a session of ours first", async () => {
+  it("prefers a session of this library", async () => {
     const { server, oldCookie, store } = await moved({});
     const mine = cookieOf(await server.send("/in/ada"));
     expect((await server.send("/who", withCookie(`${oldCookie}; ${mine}`))).json()).toMatchObject({
@@ -227,7 +227,7 @@ describe("migrateFrom", () => {
     expect(await read(store, idIn(oldCookie))).toBeDefined();
   });
 
-  it("unset, leaves a session of express-session to end", async () => {
+  it("ignores sessions of express-session when it is not set", async () => {
     const store = new session.MemoryStore();
     const old = await before(store, { name: "__Host-mcp_session", secret: SECRET });
     const oldCookie = pairOf(setCookies(await old.send("/count"))[0]);
@@ -235,7 +235,7 @@ describe("migrateFrom", () => {
     expect((await server.send("/read", withCookie(oldCookie))).json()).toEqual({ count: null });
   });
 
-  it("needs a secret, a name and a moment", () => {
+  it("requires a secret, a name and an end", () => {
     const make = (settings: object) => (): unknown => bench({ secret: undefined, ...settings });
     expect(make({ migrateFrom: { cookieName: "sid", until: TOMORROW } })).toThrow(/migrateFrom\.secret/);
     expect(make({ secret: SECRET, migrateFrom: { cookieName: "sid", until: "soon" } })).toThrow(SettingsError);
@@ -260,7 +260,7 @@ describe("migrateFrom that cannot work", () => {
     }
   };
 
-  it("says what to write for what is missing", () => {
+  it("is refused with a remedy", () => {
     const store = new session.MemoryStore();
     expect(issuesOf({ store, migrateFrom: {} })).toEqual([
       expect.stringMatching(/^missing-setting migrateFrom\.cookieName: .*cookieName: "connect\.sid"/),
@@ -269,13 +269,13 @@ describe("migrateFrom that cannot work", () => {
     expect(issuesOf({ store, migrateFrom: { cookieName: "sid", until: TOMORROW } })).toEqual([]);
   });
 
-  it("wants the store that holds the old sessions", () => {
+  it("is refused without the store that holds the old sessions", () => {
     expect(issuesOf({ migrateFrom: { cookieName: "sid", until: TOMORROW } })).toEqual([
       expect.stringMatching(/^missing-setting store: .*that express-session used/),
     ]);
   });
 
-  it("warns when its end is past, so that an app still starts on the day after", async () => {
+  it("only warns when its end is past, so that an app still starts on the day after", async () => {
     const warned = vi.spyOn(process, "emitWarning").mockImplementation(() => undefined);
     const store = new session.MemoryStore();
     bench({ store, migrateFrom: { cookieName: "sid", until: TOMORROW } });

@@ -32,15 +32,15 @@ describe(`the ids of ${COUNT} sessions, half of them logged in`, async () => {
   await server.close();
   await made.layer.close?.();
 
-  it("differ, each from every other", () => {
+  it("are all different", () => {
     expect(new Set(ids).size).toBe(COUNT);
   });
 
-  it("are 24 bytes of the CSPRNG of node:crypto each, as they were drawn", () => {
+  it("are 24 unchanged bytes of the CSPRNG of node:crypto", () => {
     expect(ids.filter((id) => !drawn.has(id))).toEqual([]);
   });
 
-  it("hold 192 bits that are each set in about half of them", () => {
+  it("have 192 bits, each set in about half of the ids", () => {
     const set = new Array<number>(192).fill(0);
     for (const id of ids) {
       const bytes = Buffer.from(id, "base64url");

@@ -37,30 +37,33 @@ describe.each(EXPRESS)("a session that was loaded, on $name", ({ express }) => {
   it.each([
     ["in memory", () => ({})],
     ["slow and plain", () => ({ store: Object.assign(new SlowStore(), { delay: { get: 2, set: 2, destroy: 2 } }) })],
-  ])("%s: and is never read, tells who is calling and leaves the response alone", async (_name, settings) => {
-    const server = await start(bench(settings()));
-    const mine = cookieOf(await server.send("/in/ada"));
-    for (let time = 0; time < 2; time += 1) {
-      const answer = await server.send("/plain", withCookie(mine));
-      expect(answer.json()).toEqual({
-        principal: {
-          id: "ada",
-          kind: "session",
-          scopes: ["read", "orders:*"],
-          roles: ["staff"],
-          credentialId: expect.stringMatching(/^[\w-]{22}$/) as unknown,
-        },
-        wrapped: false,
-      });
-      expect(setCookies(answer)).toEqual([]);
-    }
-    // The same one is not read by another key's signature.
-    expect(
-      (await server.send("/plain", withCookie(`${mine.slice(0, -1)}${mine.endsWith("A") ? "B" : "A"}`))).json(),
-    ).toEqual({ principal: null, wrapped: false });
-  });
+  ])(
+    "%s: sets the principal and does not change the response when the app never reads the session",
+    async (_name, settings) => {
+      const server = await start(bench(settings()));
+      const mine = cookieOf(await server.send("/in/ada"));
+      for (let time = 0; time < 2; time += 1) {
+        const answer = await server.send("/plain", withCookie(mine));
+        expect(answer.json()).toEqual({
+          principal: {
+            id: "ada",
+            kind: "session",
+            scopes: ["read", "orders:*"],
+            roles: ["staff"],
+            credentialId: expect.stringMatching(/^[\w-]{22}$/) as unknown,
+          },
+          wrapped: false,
+        });
+        expect(setCookies(answer)).toEqual([]);
+      }
+      // The same one is not read by another key's signature.
+      expect(
+        (await server.send("/plain", withCookie(`${mine.slice(0, -1)}${mine.endsWith("A") ? "B" : "A"}`))).json(),
+      ).toEqual({ principal: null, wrapped: false });
+    },
+  );
 
-  it("and first read after a log-out elsewhere, is not brought back by what is written to it", async () => {
+  it("and is first read after a log-out elsewhere, is not restored by a write", async () => {
     const store = new SlowStore();
     const gate = new Gate();
     const server = await start(bench({ store }), (app) =>
@@ -83,7 +86,7 @@ describe.each(EXPRESS)("a session that was loaded, on $name", ({ express }) => {
     expect(store.records.size).toBe(0);
   });
 
-  it("has its id, its data, reload and save, each asked for first", async () => {
+  it("has its id, its data, reload and save, whichever the app uses first", async () => {
     const store = new SlowStore();
     const server = await start(bench({ store }), (app) => {
       app.get("/id", (req, res) => void res.json({ id: req.sessionID, store: typeof req.sessionStore.get }));
@@ -115,7 +118,7 @@ describe.each(EXPRESS)("a session that was loaded, on $name", ({ express }) => {
     expect(store.records.size).toBe(0);
   });
 
-  it("takes the cookie's attributes from the settings, whatever the store has in their place, its end noted or not", async () => {
+  it("takes the cookie's attributes from the settings, whatever the store has in their place", async () => {
     for (const minutes of [0, 2]) {
       for (const cookie of [
         "x",
@@ -145,7 +148,7 @@ describe.each(EXPRESS)("a session that was loaded, on $name", ({ express }) => {
     }
   });
 
-  it("with what JSON cannot carry, from a store of objects, is refused and stops nothing", async () => {
+  it("and holds data that JSON cannot carry is refused, and does not affect later requests", async () => {
     const store = new (class extends SlowStore {
       override get(sid: string, callback: (error: unknown, data?: session.SessionData | null) => void): void {
         super.get(sid, (error, data) => callback(error, data == null ? data : Object.assign(data, { big: 1n })));
@@ -166,7 +169,7 @@ describe.each(EXPRESS)("a session that was loaded, on $name", ({ express }) => {
     expect((await server.send("/plain")).status).toBe(200);
   });
 
-  it("fails at the line that saves what JSON cannot carry, with a callback and without", async () => {
+  it("fails at the line that saves data that JSON cannot carry, with a callback and without", async () => {
     const server = await start(bench(), (app) =>
       app.get("/bad", (req, res) => {
         const thrown: string[] = [];

@@ -47,7 +47,7 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
       expect(answer.headers["cache-control"]).toBeUndefined();
     });
 
-    it("gets none either when it reads the session without writing, whatever cookie it sent", async () => {
+    it("gets no cookie either when it reads the session without writing, whatever cookie it sent", async () => {
       const made = bench();
       const server = await start(made);
       const forged = `${COOKIE}=s%3A${"a".repeat(32)}.${"A".repeat(43)}`;
@@ -79,7 +79,7 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
     expect(made.names()).toEqual(["session_created"]);
   });
 
-  it("names the cookie for its place: plain in debug, __Secure- with a domain", async () => {
+  it("chooses the cookie's prefix: none in debug, __Secure- with a domain", async () => {
     const debug = await start(bench({ sameSite: "strict", maxAge: 60 }, { debug: true }));
     expect(setCookies(await debug.send("/count"))[0]).toMatch(
       /^mcp_session=s%3A[^;]+; Max-Age=60; Path=\/; HttpOnly; SameSite=Strict$/,
@@ -90,7 +90,7 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
     );
   });
 
-  it("logs in under a new id, keeps the app's data, and kills the old id", async () => {
+  it("logs in under a new id, keeps the app's data, and ends the old id", async () => {
     const made = bench();
     const server = await start(made);
     const anonymous = cookieOf(await server.send("/count"));
@@ -151,7 +151,7 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
     expect((await server.send("/who", withCookie(third))).json()).toMatchObject({ id: "bob", count: null });
   });
 
-  it("drops the data at log-in when told to", async () => {
+  it("drops the data at log-in on request", async () => {
     const made = bench();
     const server = await start(made, (app) =>
       app.get(
@@ -166,7 +166,7 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
     expect((await server.send("/clean", withCookie(anonymous))).json()).toEqual({ count: null });
   });
 
-  it("logs out: dead id, cookie taken back, Clear-Site-Data", async () => {
+  it("logs out: ends the id, removes the cookie, sends Clear-Site-Data", async () => {
     const made = bench();
     const server = await start(made);
     const mine = cookieOf(await server.send("/in/ada"));
@@ -207,7 +207,7 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
     expect((await server.send("/who", withCookie(cookieOf(answer)))).json()).toMatchObject({ id: "bob" });
   });
 
-  it("lists and ends the sessions of one principal by handles", async () => {
+  it("lists the sessions of one principal and ends them by their handles", async () => {
     const clock = new ManualClock();
     const made = bench({}, { clock });
     const server = await start(made);
@@ -261,7 +261,7 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
     });
   });
 
-  it("takes no cookie with any character changed", async () => {
+  it("accepts no cookie with any one character changed", async () => {
     const made = bench();
     const server = await start(made);
     const mine = cookieOf(await server.send("/in/ada"));
@@ -297,7 +297,7 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
     expect((await after.send("/who", withCookie(renewed))).json()).toMatchObject({ id: "ada" });
   });
 
-  it("does not let the app's data say who is logged in", async () => {
+  it("does not read the principal from the app's data", async () => {
     const made = bench();
     const server = await start(made, (app) =>
       app.get("/mass", (req, res) => {
@@ -319,7 +319,7 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
   });
 
   describe("time-outs", () => {
-    it("ends an idle session, and one in use does not end", async () => {
+    it("ends an idle session, and not one in use", async () => {
       const clock = new ManualClock();
       const made = bench({ maxAge: 600 }, { clock });
       const server = await start(made);
@@ -338,7 +338,7 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
       expect(made.events.at(-1)).toMatchObject({ event: "session_expired", reason: "idle", subject: "ada" });
     });
 
-    it("notes a use once a minute at most", async () => {
+    it("records a use at most once a minute", async () => {
       const clock = new ManualClock();
       const server = await start(bench({}, { clock }));
       const mine = cookieOf(await server.send("/in/ada"));
@@ -349,7 +349,7 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
       expect(setCookies(await server.send("/who", withCookie(mine)))).toEqual([]);
     });
 
-    it("is renewed in no answer that a shared cache may keep: the cookie goes out with it", async () => {
+    it("renews no cookie in an answer that a shared cache may store", async () => {
       const clock = new ManualClock();
       const server = await start(bench({}, { clock }), (app) => {
         app.get("/cache/:control", (req, res) => void res.set("Cache-Control", String(req.params.control)).json({}));
@@ -380,7 +380,7 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
       expect([head.headers["cache-control"], setCookies(head).length]).toEqual(["no-store", 2]);
     });
 
-    it("does not put the old cookie back when a log-in overtakes a slow request that renews it", async () => {
+    it("does not send the old cookie again when a log-in overtakes a slow request that renews it", async () => {
       const clock = new ManualClock();
       let release: (() => void) | undefined;
       const server = await start(bench({}, { clock }), (app) =>
@@ -417,7 +417,7 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
   });
 
   describe("the session object", () => {
-    it("ends with null, destroy and regenerate, taking the login with it", async () => {
+    it("ends with null, destroy and regenerate, and the log-in with it", async () => {
       const made = bench();
       const server = await start(made, (app) => {
         app.get("/null", (req, res) => {
@@ -512,7 +512,7 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
       }
     });
 
-    it("is not in a copy of the request", async () => {
+    it("is not copied with the request", async () => {
       const server = await start(bench(), (app) =>
         app.get(
           "/copy",
@@ -630,7 +630,7 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
       expect((await server.send("/who", withCookie(mine))).json()).toMatchObject({ id: "ada" });
     });
 
-    it("carries the session through many requests on one connection", async () => {
+    it("keeps the session through many requests on one connection", async () => {
       const server = await start(bench());
       const mine = cookieOf(await server.send("/in/ada"));
       const socket = connect(server.port, "127.0.0.1");

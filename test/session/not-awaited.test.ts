@@ -56,7 +56,7 @@ describe.each(EXPRESS)("on $name", ({ express }) => {
       },
     ],
   ])("a logIn that nobody awaits, on %s", (_name, makeStore) => {
-    it("is waited for by the answer, which brings its cookie, and is told in a warning", async () => {
+    it("delays the answer, which carries its cookie, and causes a warning", async () => {
       const store = makeStore();
       const made = bench(store === undefined ? {} : { store });
       const server = await start(made, (app) =>
@@ -93,7 +93,7 @@ describe.each(EXPRESS)("on $name", ({ express }) => {
     expect(unhandled).toEqual([]);
   });
 
-  it("one that is awaited, chained or in Promise.all rejects to its caller, and nothing is warned of", async () => {
+  it("a logIn that is awaited, chained or in Promise.all rejects to its caller without a warning", async () => {
     const made = bench();
     const caught: unknown[] = [];
     const server = await start(made, (app) => {
@@ -122,7 +122,7 @@ describe.each(EXPRESS)("on $name", ({ express }) => {
     expect(notAwaited()).toEqual([]);
   });
 
-  it("a logOut that nobody awaits holds the answer until the session has ended, with the cookie taken back", async () => {
+  it("a logOut that nobody awaits delays the answer until the session has ended and the cookie is removed", async () => {
     const store = new SlowStore();
     const made = bench({ store });
     const server = await start(made, (app) =>
@@ -163,7 +163,7 @@ describe.each(EXPRESS)("on $name", ({ express }) => {
     expect(unhandled).toEqual([]);
   });
 
-  it("security.handler passes what an async handler rejects with, or throws, to the error handling, with its status", async () => {
+  it("security.handler passes the rejection or error of an async handler to the error handling, with its status", async () => {
     const app = express();
     const store = new SlowStore();
     const security = applySecurity(app, { debug: true, secretKey: SECRET, session: { store } });

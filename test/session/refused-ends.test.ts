@@ -36,7 +36,7 @@ class RefusingStore extends MemorySessionStore {
   }
 }
 
-describe("an end of sessions that was refused", () => {
+describe("an end of sessions that the store refused", () => {
   const open: { close(): Promise<void> | void }[] = [];
   afterEach(async () => {
     for (const one of open.splice(0)) await one.close();
@@ -67,7 +67,7 @@ describe("an end of sessions that was refused", () => {
 
   const sidsOf = (store: RefusingStore): string[] => store.listByPrincipal("ada").map(({ sid }) => sid);
 
-  it("for one session ends the others at once, and that one later; each is announced once", async () => {
+  it("for one session ends the others at once and that one later, and each is reported once", async () => {
     const { made, store, cookies, idOf, logOuts } = await start();
     const handles = (await made.layer.list("ada")).map(({ handle }) => `ended ${handle}`);
     const [first = ""] = sidsOf(store);
@@ -86,7 +86,7 @@ describe("an end of sessions that was refused", () => {
   it.each([
     { when: "before the store had done it", doesIt: false },
     { when: "after the store had done it", doesIt: true },
-  ])("$when: the same call again succeeds, and each session is announced once", async ({ doesIt }) => {
+  ])("$when: the same call again succeeds, and each session is reported once", async ({ doesIt }) => {
     const { made, store, cookies, idOf, logOuts } = await start();
     store.refusing = "all";
     store.doesIt = doesIt;
@@ -100,7 +100,7 @@ describe("an end of sessions that was refused", () => {
     expect(logOuts()).toHaveLength(3);
   });
 
-  it("and asked for again: is not repeated, and a log-in after that stands", async () => {
+  it("and called again: is not repeated, and a later log-in is valid", async () => {
     const { made, store, server, idOf } = await start();
     store.refusing = "all";
     await expect(made.layer.end("ada")).rejects.toMatchObject({ status: 503 });
@@ -113,7 +113,7 @@ describe("an end of sessions that was refused", () => {
     expect(await idOf(fresh)).toBe("ada");
   });
 
-  it("and not asked for again: a log-in after that stands, what was there before ends", async () => {
+  it("and not called again: a later log-in is valid, and earlier sessions end", async () => {
     const { made, store, server, cookies, idOf } = await start();
     store.refusing = "all";
     await expect(made.layer.end("ada")).rejects.toMatchObject({ status: 503 });
@@ -125,7 +125,7 @@ describe("an end of sessions that was refused", () => {
     expect(await Promise.all(cookies.map(idOf))).toEqual([null, null, null]);
   });
 
-  it("because the list could not be read: one session by its handle is ended later, all of a principal at once", async () => {
+  it("because the list could not be read: ends one session by its handle later, and all of a principal at once", async () => {
     const { made, store, cookies, idOf, logOuts } = await start();
     const [one] = await made.layer.list("ada");
     store.refusesLists = true;
@@ -142,7 +142,7 @@ describe("an end of sessions that was refused", () => {
     expect(await Promise.all(cookies.map(idOf))).toEqual([null, null, null]);
   });
 
-  it("by logOut: is done later, and announced then", async () => {
+  it("by logOut: is done later, and reported then", async () => {
     const { store, server, cookies, idOf, logOuts } = await start();
     const [mine = ""] = cookies;
     store.refusing = "all";
@@ -154,7 +154,7 @@ describe("an end of sessions that was refused", () => {
     expect(await idOf(cookies[1])).toBe("ada");
   });
 
-  it("by logOut, and asked for again: is announced once", async () => {
+  it("by logOut, and called again: is reported once", async () => {
     const { store, server, cookies, logOuts } = await start();
     const mine = withCookie(cookies[0] ?? "");
     store.refusing = "all";

@@ -93,7 +93,7 @@ const STORES: readonly (readonly [string, () => Promise<readonly [session.Store,
 ];
 
 describe.each(STORES)("a request behind a log-in, on %s", (_name, stores) => {
-  it("begins no session that would take the place of the one logged in; behind a log-out it does", async () => {
+  it("starts no session that would replace the one logged in; after a log-out it does", async () => {
     const [store] = await stores();
     const made = bench(store === undefined ? {} : { store });
     const server = await serve(routes(express(), made));
@@ -108,7 +108,7 @@ describe.each(STORES)("a request behind a log-in, on %s", (_name, stores) => {
   });
 });
 
-it("a request with the id of before a log-in may begin a session a minute later", async () => {
+it("a request with the id from before a log-in may start a session a minute later", async () => {
   const clock = new ManualClock();
   const made = bench({}, { clock });
   const server = await serve(routes(express(), made));
@@ -166,14 +166,14 @@ describe("logIn as a renewal", () => {
     }
   });
 
-  it("goes on at the limit of sessions for one principal, where the old one makes room for the new", async () => {
+  it("succeeds at the limit of sessions for one principal, because the old session makes room", async () => {
     const store = new MemorySessionStore({ maxSessions: 1 });
     const { server } = await start(store);
     const cookie = cookieOf(await server.send("/in/ada"));
     expect((await server.send("/again", withCookie(cookie))).json()).toMatchObject({ id: "ada" });
   });
 
-  it("in a race with a log-out and with sessions.end in another process, on Redis, never leaves a session behind a rejection or an end of all", async () => {
+  it("never leaves a session after a rejection or an end of all, in a race with a log-out and sessions.end in another process on Redis", async () => {
     const { url } = await sharedRedis();
     const prefix = `${uniqueName()}:`;
     const stores = [
@@ -207,11 +207,11 @@ describe("logIn as a renewal", () => {
   });
 });
 
-describe("an id that comes again after its session has ended", () => {
+describe("an id that is sent after its session has ended", () => {
   const uses = ({ made }: Process): unknown[] =>
     made.events.filter(({ event }) => event === "session_use_after_expire").map(({ reason, level }) => [reason, level]);
 
-  it("is INFO for a minute when logIn replaced it or sessions.end ended it, CRITICAL after that, and CRITICAL after a log-out", async () => {
+  it("is reported as INFO for a minute after logIn or sessions.end, as CRITICAL later, and as CRITICAL after a log-out", async () => {
     const clock = new ManualClock();
     const made = bench({}, { clock });
     const server = await serve(routes(express(), made));

@@ -121,7 +121,7 @@ describe("a person who has logged in 20,000 times, on Redis", () => {
     }
   }, 180_000);
 
-  it("costs a log-in no more than one who has logged in as often as the bound allows", async () => {
+  it("pays no more for a log-in than one with as many log-ins as the bound allows", async () => {
     const here = await start(`${uniqueName()}:`, { maxPerPrincipal: 5 });
     const costs: number[] = [];
     for (let n = 0; n < 30; n += 1) {
@@ -135,7 +135,7 @@ describe("a person who has logged in 20,000 times, on Redis", () => {
     expect(await here.made.layer.list("ada")).toHaveLength(5);
   });
 
-  it("keeps the sessions that end last, the one in use among them", async () => {
+  it("keeps the sessions that end last, including the one in use", async () => {
     const here = await start(`${uniqueName()}:`, { maxPerPrincipal: 5 });
     const cookies: string[] = [];
     for (let n = 0; n < 8; n += 1) {
@@ -155,7 +155,7 @@ describe("an end of all sessions that was refused, with a log-in in another proc
     { name: "a process whose clock is two seconds behind", offMs: -2000 },
     { name: "a process whose clock is two seconds ahead", offMs: 2000 },
   ])(
-    "$name: of 100 people each log-in after it stands, and each session from before it ends",
+    "$name: for 100 people each later log-in is valid, and each earlier session ends",
     async ({ offMs }) => {
       const prefix = `${uniqueName()}:`;
       const [here, there] = [await start(prefix), await start(prefix, { clock: clockOff(offMs) })];
@@ -180,7 +180,7 @@ describe("an end of all sessions that was refused, with a log-in in another proc
     60_000,
   );
 
-  it("because the answer was late: what Redis does after the refusal ends no log-in after it", async () => {
+  it("because the answer was late: what Redis does afterwards ends no later log-in", async () => {
     const prefix = `${uniqueName()}:`;
     const [here, there] = [await start(prefix, { storeTimeoutMs: 300 }), await start(prefix)];
     const before = cookieOf(await there.server.send("/in/ada"));

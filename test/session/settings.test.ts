@@ -21,7 +21,7 @@ function issuesOf(act: () => unknown): readonly SettingsIssue[] {
 }
 
 describe("session settings", () => {
-  it("has these defaults", () => {
+  it("have these defaults", () => {
     expect(parse(sessionSchema, {})).toEqual({
       cookieName: "mcp_session",
       maxAge: 3600,
@@ -53,16 +53,16 @@ describe("session settings", () => {
     ["a prefixed name", { cookieName: "__Host-sid" }],
     ["a domain", { domain: "app.example.com", cookieName: "__Secure-sid" }],
     ["the two times equal", { maxAge: 60, absoluteMaxAge: 60 }],
-  ] as [string, SessionSettings][])("takes %s, and its own output again", (_name, settings) => {
+  ] as [string, SessionSettings][])("accept %s, and the parsed result again", (_name, settings) => {
     const once = parse(sessionSchema, settings);
     expect(parse(sessionSchema, once)).toEqual(once);
   });
 
-  it("raises the default of the absolute time-out to a longer idle time-out", () => {
+  it("raise the default of the absolute time-out to a longer idle time-out", () => {
     expect(parse(sessionSchema, { maxAge: 200_000 }).absoluteMaxAge).toBe(200_000);
   });
 
-  it("keeps the store that was given, and copies the rest", () => {
+  it("keep the store that was given, and copy the rest", () => {
     const store = new session.MemoryStore();
     const given = { store, cookieName: "a" };
     expect(parse(sessionSchema, given).store).toBe(store);
@@ -167,7 +167,7 @@ describe("session settings", () => {
     },
     { name: "another mode", settings: { mode: "off" }, code: "wrong-value", path: "mode", message: /./ },
   ];
-  it.each(table)("refuses $name", ({ settings, code, path, message }) => {
+  it.each(table)("refuse $name", ({ settings, code, path, message }) => {
     const issues = issuesOf(() => parse(sessionSchema, settings));
     expect(issues).toHaveLength(1);
     expect(issues[0]).toMatchObject({ code, path, message: expect.stringMatching(message) });
@@ -225,13 +225,13 @@ describe("session settings", () => {
   });
 
   it.each([null, "memory", 7, Object.assign(() => 1, { get: () => 1, set: () => 1, destroy: () => 1 })])(
-    "no object is no store: %s",
+    "refuse a store that is not an object: %s",
     (store) => {
       expect(issuesOf(() => parse(sessionSchema, { store }))).toMatchObject([{ code: "wrong-type", path: "store" }]);
     },
   );
 
-  it.each(["get", "set", "destroy"])("a store without %s is none", (method) => {
+  it.each(["get", "set", "destroy"])("refuse a store without %s", (method) => {
     const store = { get: () => 1, set: () => 1, destroy: () => 1 };
     expect(parse(sessionSchema, { store: store as never })).toMatchObject({ store });
     expect(issuesOf(() => parse(sessionSchema, { store: { ...store, [method]: undefined } }))).toMatchObject([
@@ -239,11 +239,11 @@ describe("session settings", () => {
     ]);
   });
 
-  it.each(["lax", "strict", "none"] as const)("SameSite may be %s", (sameSite) => {
+  it.each(["lax", "strict", "none"] as const)("accept %s as SameSite", (sameSite) => {
     expect(parse(sessionSchema, { sameSite }).sameSite).toBe(sameSite);
   });
 
-  it("needs a secret from somewhere", () => {
+  it("require a secret", () => {
     for (const make of [
       () => sessions({}),
       () => sessions(undefined as never),
@@ -265,7 +265,7 @@ describe("session settings", () => {
     ).not.toThrow();
   });
 
-  it("refuses SameSite=None in debug, and takes it otherwise", () => {
+  it("refuse SameSite=None in debug, and accept it otherwise", () => {
     expect(issuesOf(() => bench({ sameSite: "none" }, { debug: true }))).toEqual([
       {
         code: "contradiction",
@@ -278,7 +278,7 @@ describe("session settings", () => {
     expect(() => bench({ sameSite: "lax" }, { debug: true })).not.toThrow();
   });
 
-  it("describes itself in JSON without the secret", () => {
+  it("are described in JSON without the secret", () => {
     const { layer } = bench({ domain: "example.com", secret: [SECRET, OTHER_SECRET] });
     const text = JSON.stringify(layer.describe()) + inspect(layer, { depth: 10 });
     expect(text).not.toContain(SECRET);

@@ -47,7 +47,7 @@ describe.each(EXPRESS)("session stores on $name", ({ express }) => {
     ["in memory", () => undefined],
     ["of express-session", () => new session.MemoryStore()],
     ["slow and plain", () => Object.assign(new SlowStore(), { delay: { get: 5, set: 40, destroy: 20 } })],
-  ])("%s: a log-out stands against a slow request that saves afterwards", async (_name, makeStore) => {
+  ])("%s: a log-out holds against a slow request that saves afterwards", async (_name, makeStore) => {
     const store = makeStore();
     const made = bench({ ...(store === undefined ? {} : { store }) });
     const gate = new Gate();
@@ -75,7 +75,7 @@ describe.each(EXPRESS)("session stores on $name", ({ express }) => {
     if (store instanceof SlowStore) expect(store.records.size).toBe(0);
   });
 
-  it("takes back a write that was on its way when the log-out came", async () => {
+  it("undo a write that was under way at the log-out", async () => {
     const store = new SlowStore();
     const made = bench({ store });
     const server = await start(made);
@@ -90,7 +90,7 @@ describe.each(EXPRESS)("session stores on $name", ({ express }) => {
     expect((await server.send("/who", withCookie(mine))).json()).toMatchObject({ id: null });
   });
 
-  it("of another process: a save does not bring back what was destroyed there", async () => {
+  it("of another process: a save does not restore a session that was destroyed there", async () => {
     const store = new SlowStore();
     const here = await start(bench({ store }), (app) =>
       app.get(
@@ -138,7 +138,7 @@ describe.each(EXPRESS)("session stores on $name", ({ express }) => {
     },
   );
 
-  it("failing at log-in or log-out: nobody is logged in, nobody is told to be out, and the answer is 503", async () => {
+  it("that fail at log-in or log-out: nobody is logged in, no log-out is confirmed, and the answer is 503", async () => {
     const store = new SlowStore();
     const clock = new ManualClock();
     const made = bench({ store }, { clock });
@@ -177,7 +177,7 @@ describe.each(EXPRESS)("session stores on $name", ({ express }) => {
     expect(store.records.has(mine)).toBe(false);
   });
 
-  it("without touch: a use is noted by a write, which the idle time-out is measured by", async () => {
+  it("without touch: a use is recorded by a write, from which the idle time-out counts", async () => {
     const clock = new ManualClock();
     const store = new SlowStore();
     const made = bench({ store, maxAge: 600 }, { clock });
@@ -198,7 +198,7 @@ describe.each(EXPRESS)("session stores on $name", ({ express }) => {
     expect(store.records.size).toBe(0);
   });
 
-  it("with a touch of its own: that keeps the idle time, and the absolute age still ends the session", async () => {
+  it("with touch: it extends the idle time, and the absolute age still ends the session", async () => {
     const clock = new ManualClock();
     const store = new TouchStore();
     const made = bench({ store, maxAge: 600, absoluteMaxAge: 2000 }, { clock });
@@ -215,7 +215,7 @@ describe.each(EXPRESS)("session stores on $name", ({ express }) => {
     expect(made.events.at(-1)).toMatchObject({ event: "session_expired", reason: "absolute" });
   });
 
-  it("that answer ENOENT, or hold what this layer did not write, know no such session", async () => {
+  it("that answer ENOENT, or hold a record this layer did not write, have no such session", async () => {
     const store = new SlowStore();
     const made = bench({ store });
     const server = await start(made);
@@ -243,7 +243,7 @@ describe.each(EXPRESS)("session stores on $name", ({ express }) => {
     await expect(layer.end("ada")).rejects.toThrow(/This session store cannot find the sessions of a principal/);
   });
 
-  it("down for a moment when all sessions of a person end: done by the same call again, and not repeated after a new log-in", async () => {
+  it("that are down for a moment when all sessions of a person end: the same call again succeeds, and nothing is repeated after a new log-in", async () => {
     const store = new MemorySessionStore();
     const made = bench({ store });
     const server = await start(made);
@@ -260,7 +260,7 @@ describe.each(EXPRESS)("session stores on $name", ({ express }) => {
     store.close();
   });
 
-  it("that cannot say in time which sessions a person has: refused as one, and ended as soon as it can", async () => {
+  it("that cannot list a person's sessions in time: the call is refused once, and the sessions end as soon as possible", async () => {
     const store = new MemorySessionStore();
     const made = bench({ store, storeTimeoutMs: 20 });
     const server = await start(made);
@@ -279,7 +279,7 @@ describe.each(EXPRESS)("session stores on $name", ({ express }) => {
     store.close();
   });
 
-  it("slow to end each session: the whole call has one time-out, and the rest end later", async () => {
+  it("that are slow to end each session: the whole call has one time-out, and the rest end later", async () => {
     const store = new MemorySessionStore();
     const made = bench({ store, storeTimeoutMs: 120 });
     const server = await start(made);
@@ -303,7 +303,7 @@ describe.each(EXPRESS)("session stores on $name", ({ express }) => {
     store.close();
   });
 
-  it("full of other people's sessions: 503 for one more, and nobody is logged out or cut off", async () => {
+  it("that are full of other people's sessions: 503 for one more, and no other session ends", async () => {
     const store = new MemorySessionStore({ maxSessions: 3 });
     const made = bench({ store });
     const server = await start(made);

@@ -17,7 +17,7 @@ const schema = settingsObject({
   path: exemptPathSchema.optional(),
 });
 
-describe("settings that several protections have", () => {
+describe("settings that several protections share", () => {
   testEdges(schema, [{ name: "seconds", lowest: 1, highest: 2 ** 31 - 1 }]);
 
   testTexts(schema, "path", [
@@ -61,7 +61,7 @@ describe("settings that several protections have", () => {
     ]);
   });
 
-  it("the mode is to enforce, unless it is to report", () => {
+  it('the mode is "enforce" by default, or "report"', () => {
     expect(parse(schema, {})).toEqual({ mode: "enforce" });
     expect(parse(schema, { mode: "report" })).toEqual({ mode: "report" });
     expect(parse(schema, { mode: "enforce" })).toEqual({ mode: "enforce" });

@@ -31,7 +31,7 @@ function nested(name: string, value: unknown, beside: object): object {
 
 /** Both ends are taken; one more or less is refused, and the remedy names the end. */
 export function testEdges(schema: z.ZodType, edges: readonly Edge[]): void {
-  it.each(edges)("$name goes from $lowest to $highest, and no further", ({ name, lowest, highest, beside = {} }) => {
+  it.each(edges)("$name accepts $lowest to $highest, and no other number", ({ name, lowest, highest, beside = {} }) => {
     const found = (value: number): readonly SettingsIssue[] => issuesOf(schema, nested(name, value, beside));
     expect(found(lowest)).toEqual([]);
     expect(found(highest)).toEqual([]);
@@ -57,7 +57,7 @@ export function testTexts(
   rows: readonly (readonly [taken: string, refused: string])[],
   message = /\w{3}/,
 ): void {
-  it.each(rows)(`${name} takes %j and refuses %j`, (taken, refused) => {
+  it.each(rows)(`${name} accepts %j and refuses %j`, (taken, refused) => {
     expect(issuesOf(schema, { [name]: taken })).toEqual([]);
     expect(issuesOf(schema, { [name]: refused })).toEqual([
       {

@@ -6,7 +6,7 @@ import { SetupError } from "../../src/core/setup-error.js";
 const issue: SettingsIssue = { code: "wrong-value", path: "cors.origins[0]", message: "No.", remedy: "Yes." };
 
 describe("SettingsError", () => {
-  it("tells of one issue in the singular, and of the settings themselves by that name", () => {
+  it("describes one issue in the singular, and the settings as a whole by that name", () => {
     expect(new SettingsError([{ ...issue, path: "" }]).message).toBe(
       "1 setting is wrong:\n  - (settings): No. [wrong-value]\n    Yes.",
     );
@@ -15,7 +15,7 @@ describe("SettingsError", () => {
     );
   });
 
-  it("is known by its name and code, and keeps a copy of its issues that nobody changes", () => {
+  it("has a name and a code, and a frozen copy of its issues", () => {
     const given = { ...issue };
     const error = new SettingsError([given]);
     expect([error.name, error.code]).toEqual(["SettingsError", "PORTCULLIS_SETTINGS"]);
@@ -42,7 +42,7 @@ describe("SettingsError", () => {
     expect("cause" in new SettingsError([issue], { cause: undefined })).toBe(false);
   });
 
-  it("knows these codes, each once", () => {
+  it("has these codes, each once", () => {
     expect([...SETTINGS_CODES].sort()).toEqual([
       "contradiction",
       "missing-package",
@@ -57,7 +57,7 @@ describe("SettingsError", () => {
 });
 
 describe("SetupError", () => {
-  it("is known by its name and code", () => {
+  it("has a name and a code", () => {
     const cause = new Error("why");
     const error = new SetupError("Too late.", { cause });
     expect([error.name, error.code, error.message, error.cause]).toEqual([

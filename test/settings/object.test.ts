@@ -25,7 +25,7 @@ function issuesOf(value: unknown) {
 }
 
 describe("parse", () => {
-  it("reports everything at once, each with code, path, message and remedy", () => {
+  it("reports all issues at once, each with code, path, message and remedy", () => {
     expect(issuesOf({ limit: 0, mod: "x", inner: { maxAge: "9", maxAgee: 1, list: ["a", 7] } })).toEqual([
       {
         code: "wrong-value",
@@ -60,17 +60,17 @@ describe("parse", () => {
     ]);
   });
 
-  it("says missing for what is missing", () => {
+  it("reports a missing setting as missing", () => {
     expect(issuesOf({})).toMatchObject([{ code: "missing-setting", path: "layer.limit" }]);
   });
 
-  it("turns off by false, and only by false", () => {
+  it("turns a protection off by false, and only by false", () => {
     expect(parse(schema, { limit: 1, inner: false })).toEqual({ limit: 1, mode: "enforce", inner: false });
     expect(issuesOf({ limit: 1, inner: true })).toMatchObject([{ code: "wrong-type", path: "layer.inner" }]);
     expect(issuesOf({ limit: 1, inner: null })).toMatchObject([{ path: "layer.inner" }]);
   });
 
-  it("takes frozen and null-prototype objects and explicit undefined", () => {
+  it("accepts frozen and null-prototype objects and explicit undefined", () => {
     const given = Object.assign(Object.create(null) as object, { limit: 3, mode: undefined });
     expect(parse(schema, Object.freeze(given))).toEqual({ limit: 3, mode: "enforce" });
   });
@@ -96,7 +96,7 @@ describe("parse", () => {
   });
 });
 
-describe("what to do is said for every kind of mistake", () => {
+describe("every kind of mistake has a remedy", () => {
   const kinds = settingsObject({
     list: z.array(z.string()).max(2).optional(),
     inner: settingsObject({}).optional(),
@@ -123,7 +123,7 @@ describe("what to do is said for every kind of mistake", () => {
     expect(issuesOfSchema(kinds, { [path]: value })).toEqual([{ code, path, message, remedy }]);
   });
 
-  it("true says nothing of how", () => {
+  it("true in place of settings", () => {
     expect(issuesOf({ limit: 1, inner: true })).toEqual([
       {
         code: "wrong-type",
@@ -134,7 +134,7 @@ describe("what to do is said for every kind of mistake", () => {
     ]);
   });
 
-  it("what is missing is to be set", () => {
+  it("a missing setting", () => {
     expect(issuesOf({ limit: 1, inner: {} })).toEqual([
       {
         code: "missing-setting",
@@ -145,7 +145,7 @@ describe("what to do is said for every kind of mistake", () => {
     ]);
   });
 
-  it("a name like none that is known is answered with all of them, a strange one is not repeated", () => {
+  it("a name unlike any known one, answered with all known names; a strange name is not repeated", () => {
     expect(
       issuesOf({ limit: 1, zzzzzz: 1, "a b": 1, ["k".repeat(64)]: 1, ["k".repeat(65)]: 1 }).map(
         ({ message }) => message,
@@ -158,7 +158,7 @@ describe("what to do is said for every kind of mistake", () => {
     ]);
   });
 
-  it("an error thrown while a setting is read is an issue, and the cause", () => {
+  it("an error thrown while a setting is read, which is an issue and its cause", () => {
     const thrown = new Error("no such file");
     const given = {
       get limit(): never {
@@ -190,7 +190,7 @@ describe("a request or a response in the place of settings", () => {
   it.each([
     ["request", request],
     ["response", new ServerResponse(request)],
-  ])("is a factory mounted uncalled: %s", (_name, value) => {
+  ])("is reported as a factory that was mounted without being called: %s", (_name, value) => {
     expect(() => parse(schema, value)).toThrowError(SetupError);
     expect(() => parse(schema, value)).toThrowError(/app\.use\(rateLimiter\(\)\)/);
   });
@@ -228,16 +228,16 @@ describe("names and paths", () => {
     ["contentSecuriXXXXXXXX", undefined],
     ["", undefined],
     [`contentSecurityPolicy${"x".repeat(44)}`, undefined],
-  ])("nearest to %s is %s", (name, near) => {
+  ])("the name nearest to %s is %s", (name, near) => {
     expect(nearest(name, ["limit", "contentSecurityPolicy"])).toBe(near);
   });
-  it("the nearest of several, and the first of those that are as near", () => {
+  it("the nearest of several names is chosen, or the first of equally near ones", () => {
     expect(nearest("maxAges", ["maxAged", "maxAge", "maxAgent"])).toBe("maxAged");
     expect(nearest("maxAg", ["maxAgent", "maxAge"])).toBe("maxAge");
     expect(nearest("x".repeat(64), ["x".repeat(63)])).toBe("x".repeat(63));
     expect(nearest("x".repeat(65), ["x".repeat(64)])).toBeUndefined();
   });
-  it("writes a path as one would in code", () => {
+  it("a path is written as in code", () => {
     expect(pathText([0, "a"])).toBe("[0].a");
     expect(pathText(["a", "", "b"])).toBe('a."".b');
     expect(pathText([""])).toBe('""');

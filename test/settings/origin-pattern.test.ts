@@ -20,7 +20,7 @@ describe("originPatternSchema", () => {
     "tauri://localhost",
     "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
     "https://xn--bcher-kva.example",
-  ])("takes %s", (text) => {
+  ])("accepts %s", (text) => {
     expect(parse(originPatternSchema, text)).toBe(text);
   });
 
@@ -152,7 +152,7 @@ describe("originPatternSchema", () => {
       });
   });
 
-  it("takes nothing that OriginPatterns refuses, and what it takes matches itself", () => {
+  it("accepts no text that OriginPatterns refuses, and an accepted origin matches itself", () => {
     fc.assert(
       fc.property(
         fc.oneof(

@@ -15,7 +15,7 @@ import { issuesOf } from "./edges.js";
 
 const good = "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E";
 
-it("says of an empty secret that its variable is probably not set", () => {
+it("an empty secret is reported with the hint that its variable is probably not set", () => {
   for (const empty of ["", [""], [good, ""]])
     expect(
       issuesOf(secretRingSchema, empty)
@@ -25,7 +25,7 @@ it("says of an empty secret that its variable is probably not set", () => {
   expect(issuesOf(secretRingSchema, [good])).toEqual([]);
 });
 
-describe("weakness", () => {
+describe("weakness()", () => {
   it.each([
     [good, undefined],
     [good.slice(1), "too-short"],
@@ -99,13 +99,13 @@ describe("weakness", () => {
     expect(secretWeakness(secret)).toBe(found);
   });
 
-  it("accepts what our remedy makes", () => {
+  it("accepts the output of the command in our remedy", () => {
     for (let i = 0; i < 2000; i += 1) expect(secretWeakness(randomBytes(32).toString("base64url"))).toBeUndefined();
   });
 });
 
 describe("secretRingSchema", () => {
-  it("makes a list of one, and keeps the order of a list", () => {
+  it("turns one secret into a list, and keeps the order of a list", () => {
     expect(parse(secretRingSchema, good).map((secret) => secret.reveal())).toEqual([good]);
     const other = randomBytes(32).toString("base64url");
     expect(parse(secretRingSchema, [other, new Secret(good)]).map((secret) => secret.reveal())).toEqual([other, good]);
@@ -133,7 +133,7 @@ describe("secretRingSchema", () => {
     [[], "wrong-value", /list is empty/, /\w{3}/],
     [7, "wrong-type", /This must be a string\./, /\w{3}/],
     [new Secret("short"), "weak-secret", /shorter than 32 bytes/, /randomBytes\(32\)/],
-  ])("says what is wrong and what to do: %j", (given, code, message, remedy) => {
+  ])("gives a message and a remedy for %j", (given, code, message, remedy) => {
     expect(issuesOf(secretRingSchema, given)).toEqual([
       {
         code,
@@ -144,7 +144,7 @@ describe("secretRingSchema", () => {
     ]);
   });
 
-  it("no text reaches the error", () => {
+  it("never repeats the text of a secret in the error", () => {
     fc.assert(
       fc.property(fc.string({ minLength: 6, maxLength: 31 }), (text) => {
         try {

@@ -17,7 +17,7 @@ describe("one seed", { timeout: 120_000 }, () => {
     for (const seed of SEEDS) runs.push(await runOnce(planOf(seed), { hostile: true }));
   }, 120_000);
 
-  it("gives one run, to the last millisecond and status", async () => {
+  it("always gives the same run, to the last millisecond and status", async () => {
     for (const [at, { trace, faults }] of runs.entries()) {
       const again = await runOnce(planOf(SEEDS[at] ?? 0), { hostile: true });
       expect({ trace: again.trace, faults: String(again.faults) }).toEqual({ trace, faults: String(faults) });
@@ -25,7 +25,7 @@ describe("one seed", { timeout: 120_000 }, () => {
     }
   });
 
-  it("gives another run than the next seed", () => {
+  it("gives a different run from every other seed", () => {
     expect(new Set(runs.map(({ trace }) => trace.join("\n"))).size).toBe(SEEDS.length);
   });
 
@@ -60,7 +60,7 @@ describe("the check of the main limit", () => {
   };
   const spread = (count: number, ms: number): number[] => Array.from({ length: count }, (_, at) => (at * ms) / count);
 
-  it("takes a full window, and no more than that", () => {
+  it("accepts a full window, and reports one request more", () => {
     expect(worldWith(spread(LIMIT.limit, 1000)).violations).toEqual([]);
     expect(worldWith(spread(LIMIT.limit + 1, 1000)).violations).toHaveLength(1);
     expect(worldWith(spread(LIMIT.limit + 1, LIMIT.windowSeconds * 1000 + 200)).violations).toEqual([]);

@@ -1,24 +1,11 @@
 import { runSeed } from "./run-seed.js";
+import { count, first, oneSeed } from "./settings.js";
 import { FaultCounts } from "./world/faults.js";
 
-/** How many seeds CI runs. */
-const IN_CI = 2000;
-/** Seeds that are told in full when they fail; of the others the number. */
-const TOLD = 5;
+/** Seeds that are reported in full when they fail; the others are counted. */
+const REPORTED = 5;
 
-function fromEnvironment(name: string): number | undefined {
-  const text = process.env[name];
-  if (text === undefined || text === "") return undefined;
-  if (!/^\d{1,9}$/.test(text)) throw new Error(`${name} is a whole number, not ${text}`);
-  return Number(text);
-}
-
-/** SIMULATION_SEEDS=n runs n seeds, SIMULATION_FIRST=n begins with seed n, SIMULATION_SEED=n runs that one alone. */
-export const oneSeed = fromEnvironment("SIMULATION_SEED");
-export const count = fromEnvironment("SIMULATION_SEEDS") ?? IN_CI;
-const first = fromEnvironment("SIMULATION_FIRST") ?? 1;
-
-/** The half of the seeds that one worker runs: the odd ones are 0, the even ones 1. Without settings they are the same in every run. */
+/** The half of the seeds that one process runs: the odd ones are 0, the even ones 1. Without settings they are the same in every run. */
 export function seedsOf(half: 0 | 1): number[] {
   const seeds = oneSeed === undefined ? Array.from({ length: count }, (_, at) => first + at) : [oneSeed];
   return seeds.filter((seed) => seed % 2 !== half);
@@ -49,6 +36,6 @@ export async function runSeeds(seeds: readonly number[]): Promise<Outcome> {
 
 /** The first failures in full, and the count of all. */
 export function report({ failures }: Outcome): string {
-  const more = failures.length > TOLD ? [`and ${failures.length - TOLD} more seeds`] : [];
-  return [...failures.slice(0, TOLD), ...more].join("\n");
+  const more = failures.length > REPORTED ? [`and ${failures.length - REPORTED} more seeds`] : [];
+  return [...failures.slice(0, REPORTED), ...more].join("\n");
 }

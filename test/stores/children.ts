@@ -17,14 +17,15 @@ export interface Child {
   ended: Promise<Ended>;
 }
 
-/** Runs a TypeScript file in a Node of its own. `onLine` is called with each line it prints. */
+/** Runs a program in a Node of its own, a TypeScript file by tsx. `onLine` is called with each line it prints. */
 export function runChild(
   script: string,
   args: readonly string[],
   options: { cwd?: string; nodeFlags?: readonly string[]; onLine?: (line: string, child: ChildProcess) => void } = {},
 ): Child {
   // Node 22 tells on stderr that node:sqlite is experimental; what the tests look for there are errors.
-  const flags = ["--disable-warning=ExperimentalWarning", ...(options.nodeFlags ?? []), "--import", TSX];
+  const loader = script.endsWith(".ts") ? ["--import", TSX] : [];
+  const flags = ["--disable-warning=ExperimentalWarning", ...(options.nodeFlags ?? []), ...loader];
   const child = spawn(process.execPath, [...flags, script, ...args], {
     cwd: options.cwd,
     stdio: ["ignore", "pipe", "pipe"],

@@ -67,7 +67,7 @@ describe("forwarding", () => {
     expect(plain.hint?.()).toBeUndefined();
   });
 
-  it("waits for the implementation where the wrapper says so", async () => {
+  it("waits for the implementation where the wrapper asks for it", async () => {
     const forward: Forward<After> = async (call) => call(await sleep(5, new Implementation()));
     expect(await new (forwarding<After>(AFTER))(forward).added(1, 2)).toBe(3);
     const failed = new (forwarding<After>(AFTER))(async (call) => call(await Promise.reject<After>(new Error("shut"))));

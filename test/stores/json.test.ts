@@ -6,7 +6,7 @@ import { copyJson } from "../../src/stores/json.js";
 const nested = (levels: number): unknown => (levels === 0 ? 1 : [nested(levels - 1)]);
 
 describe("copyJson", () => {
-  it("copies any JSON to the letter, frozen at every depth", () => {
+  it("copies any JSON exactly, frozen at every depth", () => {
     const isFrozen = (value: unknown): boolean =>
       typeof value !== "object" || value === null || (Object.isFrozen(value) && Object.values(value).every(isFrozen));
     fc.assert(
@@ -22,7 +22,7 @@ describe("copyJson", () => {
   });
 
   it("leaves out members that are undefined", () => expect(copyJson({ a: 1, b: undefined })).toEqual({ a: 1 }));
-  it("takes 8 levels", () => expect(copyJson(nested(8))).toEqual(nested(8)));
+  it("accepts 8 levels", () => expect(copyJson(nested(8))).toEqual(nested(8)));
 
   it.each([
     ["9 levels", nested(9)],

@@ -257,7 +257,7 @@ describe.each(rows)("$name", ({ refused, reason, allowed }) => {
   it(`is refused as ${reason}`, () => {
     expect(decideHost(policy, { ...GOOD, ...refused })).toEqual({ code: "untrusted-host", reason });
   });
-  it("and its twin is not", () => {
+  it("and its allowed twin is not", () => {
     expect(decideHost(policy, { ...GOOD, ...allowed })).toBeUndefined();
   });
 });
@@ -269,7 +269,7 @@ describe("for all requests", () => {
     maxLength: 12,
   });
 
-  it("a wildcard admits no name outside its suffix", () => {
+  it("a wildcard accepts no name outside its suffix", () => {
     const wildcard: HostPolicy = { hosts: new HostPatterns(["*.example.com"]), exemptPaths: new Set() };
     const candidates = fc.oneof(
       bytes,
@@ -293,7 +293,7 @@ describe("for all requests", () => {
     expect(admitted).toBeGreaterThan(50);
   });
 
-  it("a name admits itself alone, in any case, with any port, with or without one closing dot", () => {
+  it("a name accepts itself alone, in any case, with any port, with or without one closing dot", () => {
     const exact: HostPolicy = { hosts: new HostPatterns(["api.example.com"]), exemptPaths: new Set() };
     fc.assert(
       fc.property(

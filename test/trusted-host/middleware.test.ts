@@ -50,7 +50,7 @@ describe.each(EXPRESS)("trusted hosts over a socket, $name", ({ express }) => {
     return Number(/^HTTP\/1\.1 (\d{3})/.exec(answer)?.[1]);
   }
 
-  it("answers for a listed host and for no other", async () => {
+  it("serves a listed host and no other", async () => {
     const to = await start([HOST]);
     expect((await to.send("/", { headers: { host: HOST } })).json()).toEqual({ hostname: HOST, forwarded: null });
     const refused = await to.send("/a?token=secret", { headers: { host: "evil.example.net" } });
@@ -76,7 +76,7 @@ describe.each(EXPRESS)("trusted hosts over a socket, $name", ({ express }) => {
     expect(JSON.stringify(events)).not.toMatch(/evil|secret/);
   });
 
-  it("reads the bytes of the request, not what Node made of them", async () => {
+  it("reads the raw header lines, not the ones that Node has joined", async () => {
     const to = await start([HOST]);
     expect(await status(to, "GET / HTTP/1.1", `Host: ${HOST}`)).toBe(200);
     expect(await status(to, "GET / HTTP/1.1", `hOsT:${HOST.toUpperCase()}.:8080`)).toBe(200);
@@ -95,14 +95,14 @@ describe.each(EXPRESS)("trusted hosts over a socket, $name", ({ express }) => {
     expect(new Set(events.map(({ reason }) => reason))).toEqual(new Set(["duplicate", "malformed"]));
   });
 
-  it("wants a Host of HTTP/1.0 too", async () => {
+  it("requires a Host over HTTP/1.0 too", async () => {
     const to = await start([HOST]);
     expect(await status(to, "GET / HTTP/1.0", `Host: ${HOST}`)).toBe(200);
     expect(await status(to, "GET / HTTP/1.0")).toBe(400);
     expect(events.map(({ reason }) => reason)).toEqual(["missing"]);
   });
 
-  it("holds an absolute-form target against Host", async () => {
+  it("compares an absolute-form target with Host", async () => {
     const to = await start([HOST]);
     expect(await status(to, `GET http://${HOST}/x HTTP/1.1`, `Host: ${HOST}`)).toBe(200);
     expect(await status(to, `GET http://${HOST}:80/x HTTP/1.1`, `Host: ${HOST}`)).toBe(200);
@@ -119,14 +119,14 @@ describe.each(EXPRESS)("trusted hosts over a socket, $name", ({ express }) => {
     ]);
   });
 
-  it("takes X-Forwarded-Host from nobody by default, and keeps it from Express", async () => {
+  it("ignores X-Forwarded-Host by default, and hides it from Express", async () => {
     const to = await start([HOST], (app) => app.set("trust proxy", 1));
     const answer = await to.send("/", { headers: { host: HOST, "x-forwarded-host": "evil.com" } });
     expect([answer.status, answer.json()]).toEqual([200, { hostname: HOST, forwarded: null }]);
     expect((await to.send("/", { headers: { host: "evil.com", "x-forwarded-host": HOST } })).status).toBe(400);
   });
 
-  it("takes X-Forwarded-Host from a trusted proxy where that is set", async () => {
+  it("reads X-Forwarded-Host from a trusted proxy where the settings say so", async () => {
     const to = await start({ hosts: [HOST], forwardedHost: true }, (app) => app.set("trust proxy", "loopback"));
     const answer = await to.send("/", { headers: { host: "backend:3000", "x-forwarded-host": HOST } });
     expect([answer.status, answer.json()]).toEqual([200, { hostname: HOST, forwarded: HOST }]);
@@ -141,7 +141,7 @@ describe.each(EXPRESS)("trusted hosts over a socket, $name", ({ express }) => {
     expect(new Set(events.map(({ reason }) => reason))).toEqual(new Set(["forwarded-not-listed", "not-listed"]));
   });
 
-  it("takes X-Forwarded-Host from no other peer, set or not", async () => {
+  it("reads X-Forwarded-Host from no other peer, whatever the settings", async () => {
     for (const trust of [false, "10.0.0.0/8"]) {
       const to = await start({ hosts: [HOST], forwardedHost: true }, (app) => app.set("trust proxy", trust));
       expect((await to.send("/", { headers: { host: "evil.com", "x-forwarded-host": HOST } })).status).toBe(400);
@@ -175,7 +175,7 @@ describe.each(EXPRESS)("trusted hosts over a socket, $name", ({ express }) => {
     expect(answer.json()).toEqual({ hostname: "10.0.0.7", forwarded: null });
   });
 
-  it("holds exempt paths against the whole path when it is mounted below one", async () => {
+  it("compares exempt paths with the whole path when it is mounted below one", async () => {
     const app = express();
     app.use("/api", trustedHost({ hosts: [HOST], exemptPaths: ["/healthz"] }));
     app.use((_req: Request, res: { end: (body: string) => void }) => res.end("app"));
@@ -190,7 +190,7 @@ describe.each(EXPRESS)("trusted hosts over a socket, $name", ({ express }) => {
     expect(events).toEqual([expect.objectContaining({ reason: "not-listed", mode: "report" })]);
   });
 
-  it("works alone", async () => {
+  it("trustedHost() works without applySecurity", async () => {
     const app = express();
     app.use(trustedHost([HOST, "*.example.org"]));
     app.use((_req: Request, res: { end: (body: string) => void }) => res.end("app"));
@@ -199,7 +199,7 @@ describe.each(EXPRESS)("trusted hosts over a socket, $name", ({ express }) => {
     expect((await server.send("/", { headers: { host: "example.org" } })).json()).toEqual(PROBLEM);
   });
 
-  it("probes of an exempt path are free of the limit by its cost, as the README says, also when the count is full", async () => {
+  it("does not count probes of an exempt path with the cost function of the README, even when the limit is used up", async () => {
     const app = express();
     const security = applySecurity(app, {
       trustedHosts: { hosts: [HOST], exemptPaths: ["/healthz"] },

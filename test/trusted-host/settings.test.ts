@@ -359,7 +359,7 @@ describe("refused", () => {
     ]);
   });
 
-  it("by the factory too, called with nothing", () => {
+  it("by the factory too, without an argument", () => {
     for (const call of [() => trustedHost(), () => trustedHost(undefined), () => trustedHost({} as never)]) {
       expect(call).toThrow(SettingsError);
       expect(call).toThrow("hosts: This setting is required: the host names that this app answers for.");

@@ -62,7 +62,7 @@ describe.each(["user.ts", "user.js"] as const)("hovering a setting in %s", (name
   const hovers = hoverAll(name);
   const hover = (path: SettingPath): Hover => hovers.get(textOf(path)) ?? { type: "", text: "" };
 
-  it("covers every setting the schema knows", () => {
+  it("covers every setting of the schema", () => {
     expect(SETTINGS.length).toBeGreaterThan(150);
     expect([...hovers.keys()].sort()).toEqual(SETTINGS.map(textOf).sort());
   });

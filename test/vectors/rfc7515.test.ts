@@ -79,7 +79,7 @@ describe("RFC 7515", () => {
     expectRow("RFC 7515 appendices", tally);
   });
 
-  it("what has no signature is refused for its algorithm and its extension once it has one", () => {
+  it("an unsigned example is refused for its algorithm, and for its extension once it is signed", () => {
     const [none, critical] = [NO_TOKENS[0]!, NO_TOKENS[3]!].map(({ text }) => `${text}AA`);
     const { verifier } = examples[0]!;
     expect(verifyCompact(none, verifier, "HS256")).toEqual({ ok: false, code: "algorithm" });

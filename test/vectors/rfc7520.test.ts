@@ -76,7 +76,7 @@ describeVectors("RFC 7520, the cookbook, and RFC 7797", "jose-cookbook", () => {
   );
   const taken = compact.filter(({ name }) => EXPECTED[`${name} compact`] === "taken");
 
-  it("every compact signature made with an algorithm that is built matches, and no other form is taken", () => {
+  it("every compact signature with a supported algorithm matches, and no other form is accepted", () => {
     expect(
       Object.fromEntries(
         compact.map(({ name, token, jwk, algorithm }) => [`${name} compact`, verdict(token, jwk, algorithm)]),
@@ -95,7 +95,7 @@ describeVectors("RFC 7520, the cookbook, and RFC 7797", "jose-cookbook", () => {
     expectRow("RFC 7520 and 7797 JWS", tally);
   });
 
-  it("each signature of a JSON form, put together as a compact token, is taken or refused for its reason", () => {
+  it("each signature of a JSON form, rewritten as a compact token, is accepted or refused for its own reason", () => {
     const verdicts = files.map(({ name, input, output }) => {
       const payload = Buffer.from(input.payload ?? "").toString("base64url");
       const signatures = output.json?.signatures ?? [];
@@ -127,7 +127,7 @@ describeVectors("RFC 7520, the cookbook, and RFC 7797", "jose-cookbook", () => {
     },
   );
 
-  it("a manager refuses each for what it is: no access token, or no token", async () => {
+  it("a manager refuses each example as what it is: not an access token, or not a token", async () => {
     for (const { name, token, algorithm } of compact) {
       const { manager } = bench(settingsFor(algorithm));
       expect([name, await codeOf(manager.verifyAccessToken(token))]).toEqual([
@@ -154,7 +154,7 @@ describeVectors("RFC 7520, the cookbook, and RFC 7797", "jose-cookbook", () => {
     expectRow("Curve25519 (RFC 8037)", tally);
   });
 
-  it("its keys: settings take each for the algorithms it is for, and both halves have one name", () => {
+  it("settings accept each key of the examples for its own algorithms, and both halves get the same key id", () => {
     const tally = new Tally();
     const jwk = (file: string): Jwk => readVectors<Jwk>(`jose-cookbook/jwk/${file}.json`);
     for (const [whole, half, algorithms] of [

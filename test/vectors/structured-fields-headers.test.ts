@@ -177,7 +177,7 @@ describeVectors("the values of httpwg/structured-field-tests, as settings", "str
     ),
   ];
 
-  it("a key that is none names no endpoint; one that is some is read back, unless it is longer than 64", async () => {
+  it("an invalid key names no endpoint; a valid one is read back, unless it is longer than 64 characters", async () => {
     const tally = new Tally();
     const url = "https://reports.example.com/";
     const endpoint = (name: string): RequestHandler | undefined =>
@@ -206,7 +206,7 @@ describeVectors("the values of httpwg/structured-field-tests, as settings", "str
     expectRow("keys as names of endpoints", tally);
   });
 
-  it("a string that cannot be sent is no URL; every other is read back, without its spaces, which no URL has", async () => {
+  it("a string that cannot be sent is not accepted as a URL; every other is read back, without its spaces", async () => {
     const tally = new Tally();
     const endpoint = (text: string): RequestHandler | undefined =>
       made(() => securityHeaders({ reportingEndpoints: { default: `https://reports.example.com/${text}` } }));
@@ -263,7 +263,7 @@ describeVectors("the values of httpwg/structured-field-tests, as settings", "str
     expectRow("strings, keys and tokens as names of limits", tally);
   });
 
-  it("features: what is a name of lower-case letters, digits and hyphens is read back, every other key is refused", async () => {
+  it("names of features: lower-case letters, digits and hyphens are read back, every other key is refused", async () => {
     const tally = new Tally();
     const all = [...keys(true), ...keys(false), ...tokens(vectors)];
     const routes = [...new Set(all)].map((name) => ({

@@ -75,7 +75,7 @@ function reasonOf(vector: Vector): string | undefined {
 }
 
 describeVectors("the structured-headers package, against httpwg/structured-field-tests", "structured-fields", () => {
-  it("reads every row as the row says, or refuses it", () => {
+  it("the referee reads every row as the row says, or refuses it", () => {
     const tally = new Tally();
     const differing: string[] = [];
     for (const vector of parsingVectors()) {
@@ -92,7 +92,7 @@ describeVectors("the structured-headers package, against httpwg/structured-field
     expectRow("structured-headers reads", tally);
   });
 
-  it("writes every value in its canonical form, or refuses it", () => {
+  it("the referee writes every value in its canonical form, or refuses it", () => {
     const tally = new Tally();
     const differing: Vector[] = [];
     const rows = [...parsingVectors(), ...serialisingVectors()].filter(

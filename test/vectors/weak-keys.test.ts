@@ -30,7 +30,7 @@ const pss = (publicExponent: number): KeyObject =>
     mgf1HashAlgorithm: "sha256",
   }).privateKey;
 
-describe("RSA keys that sign no better than none", () => {
+describe("RSA keys whose signatures prove nothing", () => {
   it.each([
     { name: "a key of CVE-2017-15361", key: rocaKey, issue: ROCA },
     { name: "an exponent of 1", key: keyWithExponentOne, issue: EXPONENT },
@@ -41,7 +41,7 @@ describe("RSA keys that sign no better than none", () => {
       expect(issuesOf({ algorithm, privateKey: weak })).toEqual([issue]);
   });
 
-  it("the same for a key of type rsa-pss, and for one that only verifies", () => {
+  it("a key of type rsa-pss, and one that only verifies, are refused too", () => {
     expect(issuesOf({ algorithm: "PS256", privateKey: pss(3) })).toEqual([EXPONENT]);
     expect(issuesOf({ algorithm: "PS256", privateKey: pss(65_537) })).toEqual([]);
     const settings = {
@@ -53,7 +53,7 @@ describe("RSA keys that sign no better than none", () => {
     ]);
   });
 
-  it("sound keys are taken: one in 134 million would look like a weak one", () => {
+  it("sound keys are accepted: one in 134 million would look like a weak one", () => {
     for (let round = 0; round < 5; round += 1)
       expect(issuesOf({ algorithm: "RS256", privateKey: keyWithExponent(65_537) })).toEqual([]);
     expect(PRIMES).toHaveLength(38);
@@ -117,7 +117,7 @@ describe("a public key as HMAC secret", () => {
     });
   }
 
-  it("text of the same look that is no key is taken", () => {
+  it("text that resembles a key but is none is accepted", () => {
     const almost = der("spki", KEYS.ec("P-256").publicKey);
     almost.writeUInt8(almost.readUInt8(3) ^ 1, 3);
     expect(issuesOf({ secret: almost.toString("base64") })).toEqual([]);

@@ -54,7 +54,7 @@ describeVectors("Wycheproof JSON web crypto", FILE, () => {
     group.tests.map((test) => ({ ...test, keys: keysOf(group.public ?? group.private) })),
   );
 
-  it("every signature is judged as the file does, but those in the table", () => {
+  it("every signature gets the verdict of the file, except those in the table", () => {
     const tally = new Tally();
     const differing: number[] = [];
     for (const { tcId, jws, keys, result } of all) {
@@ -67,7 +67,7 @@ describeVectors("Wycheproof JSON web crypto", FILE, () => {
     expectRow("Wycheproof JWS with JWK", tally);
   });
 
-  it("no encrypted token (JWE) is taken, valid or not, whatever the key and the algorithm", () => {
+  it("no encrypted token (JWE) is accepted, valid or not, whatever the key and the algorithm", () => {
     const tally = new Tally();
     for (const { tcId, jwe, keys } of all) {
       if (jwe === undefined) continue;

@@ -100,7 +100,7 @@ describeVectors("Wycheproof JSON web keys", FILE, () => {
   const { testGroups } = readVectors<{ testGroups: Group[] }>(FILE);
   const all = testGroups.flatMap((group) => group.tests.map((test) => ({ ...test, keys: group.private.keys })));
 
-  it("every row is refused where it has to be, or taken", () => {
+  it("every row gets the verdict of the file, except those in the table", () => {
     const tally = new Tally();
     const verdicts = new Map<number, Verdict>();
     for (const { tcId, keys, jws, result } of all) {

@@ -51,7 +51,7 @@ describeVectors("Wycheproof JSON web signatures", FILE, () => {
   const algorithmOf = ({ alg }: Jwk, jws: string) =>
     algorithmNamed(alg === "ES521" ? "ES512" : (alg ?? headerOf(jws).alg));
 
-  it("agrees with every row but those in the table", () => {
+  it("the verifier agrees with every row except those in the table", () => {
     const tally = new Tally();
     const surprises: string[] = [];
     const differing: number[] = [];
@@ -69,7 +69,7 @@ describeVectors("Wycheproof JSON web signatures", FILE, () => {
     expectRow("Wycheproof JWS", tally);
   });
 
-  it("takes no invalid row whose signature is not also that of a valid one", () => {
+  it("the verifier accepts no invalid row, unless its signature is also that of a valid one", () => {
     const valid = new Set(all.filter(({ result }) => result === "valid").map(({ jws }) => jws));
     const taken = all.filter(
       ({ jws, jwk, result }) =>

@@ -16,7 +16,7 @@ const RUNS = { numRuns: 300 };
 const prefixes = fc.constantFrom("mcp_", "a_b_c_", "k-", "_", "acme_live_", "0123456789abcde_");
 
 describe("checksum", () => {
-  it("is CRC-32, by the table as by zlib", () => {
+  it("is CRC-32: the table gives what zlib gives", () => {
     // The check value of CRC-32/ISO-HDLC in the catalogue of parametrised CRC algorithms.
     expect(tableCrc32("123456789")).toBe(0xcbf43926);
     fc.assert(
@@ -28,7 +28,7 @@ describe("checksum", () => {
     );
   });
 
-  it("has six characters, whatever the sum", () => {
+  it("always has six characters", () => {
     fc.assert(
       fc.property(fc.string(), (text) => /^[0-9A-Za-z]{6}$/.test(checksum(text))),
       RUNS,
@@ -37,7 +37,7 @@ describe("checksum", () => {
 });
 
 describe("a key", () => {
-  it("is read back, whatever underscores its prefix holds and whatever its length", () => {
+  it("is read back for any length and any underscores in its prefix", () => {
     fc.assert(
       fc.property(prefixes, fc.integer({ min: MIN_SECRET_LENGTH, max: MAX_SECRET_LENGTH }), (prefix, length) => {
         const { key, id } = generateKey(prefix, length);
@@ -49,7 +49,7 @@ describe("a key", () => {
     );
   });
 
-  it("with any one character changed is none", () => {
+  it("is rejected when any one character has changed", () => {
     fc.assert(
       fc.property(
         prefixes,
@@ -66,7 +66,7 @@ describe("a key", () => {
     );
   });
 
-  it("with two neighbours swapped is none", () => {
+  it("is rejected when two neighbouring characters are swapped", () => {
     fc.assert(
       fc.property(fc.nat(), (where) => {
         const { key } = generateKey("mcp_", 32);
@@ -85,7 +85,7 @@ describe("a key", () => {
     );
   });
 
-  it("of another prefix, too short or too long is none", () => {
+  it("is rejected when it has another prefix, or is too short or too long", () => {
     const { key, id } = generateKey("mcp_", 32);
     expect(keyIdOf(key, "mcp_")).toBe(id);
     expect(keyIdOf(key, "acme_")).toBeUndefined();

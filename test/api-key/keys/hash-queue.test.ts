@@ -43,7 +43,7 @@ describe("the queue of hashes", () => {
     expect(began.slice(0, 3)).toContain("b0");
   });
 
-  it("counts a job by whichever of its parties has most: one address with many keys, one key from many addresses", async () => {
+  it("counts a job for the party of it that has most jobs: one address with many keys, or one key from many addresses", async () => {
     for (const [address, key] of [
       [() => "a", String],
       [String, () => "k"],
@@ -57,7 +57,7 @@ describe("the queue of hashes", () => {
     }
   });
 
-  it("leaves room for the keys of others when one owner's many keys are guessed at from as many addresses", async () => {
+  it("leaves room for the keys of others when each of one owner's many keys is guessed at from its own address", async () => {
     const { add, outcomes, settle } = steps(1, 9);
     for (let n = 0; n < 12; n += 1) void add(`flood ${n}`, [`address ${n}`], `key ${n}`, "mallory");
     for (let n = 0; n < 5; n += 1) void add(`other ${n}`, [`address of ${n}`], `other key ${n}`);
@@ -65,7 +65,7 @@ describe("the queue of hashes", () => {
     expect([...outcomes].map(([name]) => name.split(" ")[0])).toEqual(Array.from({ length: 7 }, () => "flood"));
   });
 
-  it("gives a place to a newcomer when parties that have several fill it together; the twin with one each is refused", async () => {
+  it("gives a newcomer a place when the queue is full of parties with several jobs, and refuses it when each has only one", async () => {
     const { add, outcomes, settle, fullTimes, queue } = steps(1, 5);
     for (const party of ["a", "b", "c"]) for (let n = 0; n < 2; n += 1) void add(`${party}${n}`, [`address ${party}`]);
     void add("newcomer", ["address d"]);
@@ -79,7 +79,7 @@ describe("the queue of hashes", () => {
     expect([...even.outcomes]).toEqual([["newcomer", "refused"]]);
   });
 
-  it("serves the holder of a key before the second guess of anybody else, also when guesses have all the places of that key", async () => {
+  it("serves the holder of a key before the second guess of any other caller, even when guesses fill all places of that key", async () => {
     for (const guesses of [3, 11]) {
       const { add, began, endOne, outcomes, settle } = steps(1, 20);
       for (let n = 0; n < guesses; n += 1) void add(`guess${n}`, ["address a"], "key k");
@@ -94,7 +94,7 @@ describe("the queue of hashes", () => {
     }
   });
 
-  it("refuses one more address at a key whose places all went to different addresses", async () => {
+  it("refuses another address for a key whose places are all taken by different addresses", async () => {
     const { add, outcomes, settle } = steps(1, 20);
     for (let n = 0; n < 12; n += 1) void add(`guess${n}`, [`address ${n}`], "key k");
     void add("newcomer", ["address b"], "key b");
@@ -105,7 +105,7 @@ describe("the queue of hashes", () => {
   it.each([
     ["callers that come back after each job", (last: string) => last],
     ["ever new callers", (_last: string, count: number) => `new ${count}`],
-  ])("serves the second job of a caller although there are %s", async (_name, next) => {
+  ])("serves a caller's second job although there are %s", async (_name, next) => {
     const { add, began, endOne, settle } = steps(2, 6);
     const others = ["x", "y", "z"];
     for (const other of others) void add(other, [`address ${other}`]);
@@ -122,7 +122,7 @@ describe("the queue of hashes", () => {
     expect(began.filter((name) => name === "mine")).toHaveLength(2);
   });
 
-  it("forgets callers that were served, whatever their number", async () => {
+  it("keeps no memory of callers that were served, however many they were", async () => {
     const { add, endOne, queue, settle } = steps(1, 9);
     for (let n = 0; n < 500; n += 1) {
       void add(`job${n}`, [`address ${n}`], `key ${n}`);
@@ -132,7 +132,7 @@ describe("the queue of hashes", () => {
     }
   });
 
-  it("is bounded, refuses nobody while there is room, and serves whoever has a place: property", async () => {
+  it("is bounded, refuses no job while there is room, and serves every job that has a place (property)", async () => {
     const arrival = fc.record({
       address: fc.integer({ min: 0, max: 3 }),
       key: fc.integer({ min: 0, max: 3 }),
@@ -171,7 +171,7 @@ describe("the queue of hashes", () => {
     );
   });
 
-  it("serves a caller with one job after few of each other caller, and refuses none, whatever a flood guesses at: property", async () => {
+  it("serves a caller with one job after a few jobs of each other caller and never refuses it, whatever a flood guesses at (property)", async () => {
     const flood = fc.array(
       fc.record({ address: fc.integer({ min: 1, max: 4 }), key: fc.integer({ min: 0, max: 9 }) }),
       { minLength: 30, maxLength: 120 },

@@ -15,7 +15,7 @@ const queue = new HashQueue(2, 10);
 describe("argon2id", () => {
   const hasher = new KeyHasher("argon2id", [], queue);
 
-  it("digests with OWASP's parameters, salts, and tells the right key from a wrong one", async () => {
+  it("uses OWASP's parameters and a salt, and tells the right key from a wrong one", async () => {
     const digest = await hasher.digest(key);
     expect(digest.algorithm).toBe("argon2id");
     expect(digest.digest).toMatch(/^\$argon2id\$v=19\$m=19456,(t=2,p=1|p=1,t=2)\$/);
@@ -42,7 +42,7 @@ describe("hmac-sha256", () => {
   const during = new KeyHasher("hmac-sha256", [newSecret, oldSecret], queue);
   const after = new KeyHasher("hmac-sha256", [newSecret], queue);
 
-  it("rotates its pepper: the first digests, all verify, and an old digest is known as such", async () => {
+  it("rotates its pepper: the first makes digests, all of them verify, and an old digest is reported as outdated", async () => {
     const old = await before.digest(key);
     const fresh = await during.digest(key);
     expect(await before.compare(key, old, [])).toBe("match");
@@ -64,7 +64,7 @@ describe("hmac-sha256", () => {
     },
   );
 
-  it("reads argon2id digests beside its own, and takes them for outdated", async () => {
+  it("verifies argon2id digests beside its own, and reports them as outdated", async () => {
     const slow = await new KeyHasher("argon2id", [], queue).digest(key);
     expect(await before.compare(key, slow, [])).toBe("match");
     expect(await before.isOutdated(slow)).toBe(true);
@@ -72,7 +72,7 @@ describe("hmac-sha256", () => {
 });
 
 describe("the queue", () => {
-  it("is not filled by one owner who makes keys", async () => {
+  it("is not filled by one owner who creates keys", async () => {
     const service = new ApiKeyService({ hashConcurrency: 1, hashQueue: 1 });
     const make = (ownerId: string): Promise<unknown> => service.create({ ownerId, name: "n" });
     const made = await Promise.allSettled([make("ann"), make("ann"), make("bob")]);
@@ -86,7 +86,7 @@ describe("the queue", () => {
     return { promise, open };
   };
 
-  it("runs so many at once, lets so many wait in order, and refuses the rest at once", async () => {
+  it("runs a fixed number of jobs at once, lets a fixed number wait in order, and refuses the rest at once", async () => {
     const small = new HashQueue(2, 2);
     const gates = [gate(), gate(), gate(), gate()];
     const begun: number[] = [];
@@ -105,7 +105,7 @@ describe("the queue", () => {
     expect(await small.run(() => Promise.resolve("again"))).toBe("again");
   });
 
-  it("gives nobody more than half of its places", async () => {
+  it("gives no single party more than half of its places", async () => {
     const small = new HashQueue(1, 3);
     const { promise, open } = gate();
     const mine = [small.run(() => promise, ["address a"]), small.run(() => promise, ["address a"])];

@@ -33,7 +33,7 @@ const LIMITERS: readonly (readonly [string, () => Promise<RateLimitStore>])[] = 
 
 /** ASVS 5.0 V15.4.2: the check of a quota and its use are one step, also where one quota is met under many ids. */
 describe.each(LIMITERS)("the limit of a key, counted %s by two processes", (_name, newLimiter) => {
-  it("holds while the key, its successors and the keys they make are used, rotated and made at once", async () => {
+  it("holds while the key, its successors and the keys they create are used, rotated and created at once", async () => {
     const limiter = await newLimiter();
     open.push({ close: () => limiter.close() });
     const store = new MemoryApiKeyStore({ maxKeys: 100_000 });

@@ -92,7 +92,7 @@ describe("the servers of npm run bench do the same work", { timeout: 60_000 }, (
     },
   );
 
-  it("nobody gets a cookie who did not log in", async () => {
+  it("no server sends a cookie to a caller who did not log in", async () => {
     const anonymous = SCENARIOS[0]!;
     // The limit of this address is used up by now.
     const ask = { ...anonymous.ask({}), headers: { ...anonymous.ask({}).headers, "X-Forwarded-For": "203.0.113.250" } };

@@ -174,7 +174,7 @@ describe("parseAuthority, for all texts", () => {
     expect(accepted).toBeGreaterThan(1000);
   });
 
-  it("gives a host that reads as itself", () => {
+  it("gives a host that parses to itself", () => {
     fc.assert(
       fc.property(
         fc.oneof(
@@ -241,7 +241,7 @@ describe("parseTarget", () => {
   });
 
   it.each(["", "a.com:443", "ftp://a.com/", "x", "http:/a.com", "javascript:alert(1)"])(
-    "no form a server takes: %s",
+    "refuses a form that no server accepts: %s",
     (target) => {
       expect(parseTarget(target)).toBeUndefined();
     },
@@ -249,7 +249,7 @@ describe("parseTarget", () => {
 });
 
 describe("hostLines over HTTP/2", () => {
-  it("takes :authority for Host, and both only when they say the same", async () => {
+  it("reads :authority as Host, and accepts both only when they are equal", async () => {
     const server = createServer((req, res) => res.end(JSON.stringify(hostLines(req as unknown as Request))));
     server.listen(0, "127.0.0.1");
     await once(server, "listening");

@@ -43,7 +43,7 @@ describe("parseAuthorization", () => {
     expect(parseAuthorization(text)).toEqual({ kind: "credentials", scheme, value }),
   );
 
-  it("reads any scheme and any word back, and never throws", () => {
+  it("reads back any scheme and any token, and never throws", () => {
     const scheme = fc.stringMatching(/^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/);
     const word = fc.stringMatching(/^[A-Za-z0-9._~+/-]+=*$/);
     fc.assert(

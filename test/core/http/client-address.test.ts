@@ -29,7 +29,7 @@ describe("normaliseAddress", () => {
     ["::ffff:0:192.0.2.7", "192.0.2.7"],
     ["::ffff:0:c000:207", "192.0.2.7"],
     ["64:ff9b:0:0:1::c000:207", "64:ff9b::1:0:c000:207"],
-  ])("%s is %s", (text, normal) => {
+  ])("normalises %s to %s", (text, normal) => {
     expect(normaliseAddress(text)).toBe(normal);
   });
 
@@ -44,7 +44,7 @@ describe("normaliseAddress", () => {
     "a".repeat(100),
     "192.0.2.7, 192.0.2.8",
     "2130706433",
-  ])("%j is no address", (text) => {
+  ])("refuses %j", (text) => {
     expect(normaliseAddress(text)).toBeUndefined();
   });
 
@@ -80,7 +80,7 @@ describe("normaliseAddress", () => {
 });
 
 describe("AddressList", () => {
-  it("takes a range of translated addresses for the range of IPv4, and a translator's whole prefix for no IPv4 address", () => {
+  it("reads a range of translated addresses as a range of IPv4, and matches no IPv4 address with a translator's whole prefix", () => {
     const some = new AddressList(["64:ff9b::c000:200/120"]);
     expect(["192.0.2.9", "192.0.3.9"].map((address) => some.has(address))).toEqual([true, false]);
     expect(new AddressList(["64:ff9b::/96"]).has("192.0.2.9")).toBe(false);
@@ -118,7 +118,7 @@ describe("AddressList", () => {
     expect(addressRangeProblem(text)).toBe(problem);
   });
 
-  it("says what net.BlockList says", () => {
+  it("agrees with net.BlockList", () => {
     const ipv4 = fc
       .ipV4()
       .chain((address) =>
@@ -156,7 +156,7 @@ describe("AddressList", () => {
     );
   });
 
-  it("is not built from what is no range", () => {
+  it("refuses text that is not a range", () => {
     expect(() => new AddressList(["nonsense"])).toThrow(RangeError);
   });
 });

@@ -110,7 +110,7 @@ describe("parseOrigin", () => {
     expect(parseOrigin(text)).toBeUndefined();
   });
 
-  it("takes no http origin that the URL standard would spell otherwise, and never throws", () => {
+  it("accepts no http origin that the URL standard would write differently, and never throws", () => {
     const piece = fc.constantFrom(
       "https",
       "http",
@@ -166,7 +166,7 @@ describe("parseOrigin", () => {
 });
 
 describe("isLoopbackHost", () => {
-  it.each(["localhost", "app.localhost", "127.0.0.1", "127.9.9.9", "[::1]"])("%s is the machine itself", (host) =>
+  it.each(["localhost", "app.localhost", "127.0.0.1", "127.9.9.9", "[::1]"])("accepts %s", (host) =>
     expect(isLoopbackHost(host)).toBe(true),
   );
   it.each([
@@ -178,7 +178,7 @@ describe("isLoopbackHost", () => {
     "[::2]",
     "0.0.0.0",
     "10.0.0.1",
-  ])("%s is not", (host) => expect(isLoopbackHost(host)).toBe(false));
+  ])("refuses %s", (host) => expect(isLoopbackHost(host)).toBe(false));
 });
 
 describe("OriginPatterns", () => {
@@ -198,7 +198,7 @@ describe("OriginPatterns", () => {
     "http://x.dev.example.net",
     "tauri://localhost",
     "https://xn--bcher-kva.example.com",
-  ])("has %s", (origin) => expect(patterns.has(origin)).toBe(true));
+  ])("match %s", (origin) => expect(patterns.has(origin)).toBe(true));
 
   it.each([
     "https://example.com",
@@ -232,7 +232,7 @@ describe("OriginPatterns", () => {
     "*",
     "",
     "https://a.example.com,https://a.example.com",
-  ])("has not %j", (origin) => expect(patterns.has(origin)).toBe(false));
+  ])("do not match %j", (origin) => expect(patterns.has(origin)).toBe(false));
 
   it.each([
     [
@@ -252,7 +252,7 @@ describe("OriginPatterns", () => {
     ["APP://-", "app://-"],
     ["HTTPS://app.example.com", "https://app.example.com"],
     ["HTTPS://*.example.com", "https://a.example.com"],
-  ])("an entry %s is the origin %s", (entry, origin) => {
+  ])("match with the entry %s the origin %s", (entry, origin) => {
     expect(new OriginPatterns([entry]).has(origin)).toBe(true);
     expect(parse(originPatternSchema, entry)).toBe(entry);
   });
@@ -273,12 +273,12 @@ describe("OriginPatterns", () => {
     ],
     ["app://kit", ["app://\u212Ait", "app://KIT.", "app://KIT, app://kit"]],
     ["HTTPS://app.example.com", ["HTTPS://app.example.com", "https://App.example.com", "http://app.example.com"]],
-  ])("an entry %s is no other origin", (entry, others) => {
+  ])("match no other origin with the entry %s", (entry, others) => {
     const list = new OriginPatterns([entry]);
     for (const other of others) expect([other, list.has(other)]).toEqual([other, false]);
   });
 
-  it("refuses what is no pattern", () => {
+  it("refuse text that is not a pattern", () => {
     for (const text of [
       "*",
       "null",
@@ -296,7 +296,7 @@ describe("OriginPatterns", () => {
 
   const label = fc.stringMatching(/^[a-z0-9](?:[a-z0-9-]{0,6}[a-z0-9])?$/);
 
-  it("takes any subdomain at any depth, and nothing whose host does not end in the suffix", () => {
+  it("match any subdomain at any depth, and no host that does not end in the suffix", () => {
     fc.assert(
       fc.property(
         fc.array(label, { minLength: 1, maxLength: 6 }),
@@ -320,7 +320,7 @@ describe("OriginPatterns", () => {
     );
   });
 
-  it("never lets the set of a wildcard escape its suffix, whatever the text", () => {
+  it("never match a host outside the suffix of a wildcard, whatever the text", () => {
     const only = new OriginPatterns(["https://*.example.com"]);
     const piece = fc.constantFrom(
       "https://",
@@ -361,7 +361,7 @@ describe("OriginPatterns", () => {
     );
   });
 
-  it("costs the same with one pattern and with fifty thousand", () => {
+  it("cost the same with one pattern and with fifty thousand", () => {
     const time = (size: number): number => {
       const list = new OriginPatterns(
         Array.from({ length: size }, (_, index) => `https://*.tenant${index}.example.com`),

@@ -17,7 +17,7 @@ import {
   sfToken,
 } from "../../../src/core/http/structured-fields.js";
 
-describe("what is written", () => {
+describe("a structured field is written as", () => {
   it.each([
     ["a string with what must be escaped", sfString('a "b" \\c'), '"a \\"b\\" \\\\c"'],
     ["an empty string", sfString(""), '""'],
@@ -58,7 +58,7 @@ describe("what is written", () => {
   ])("%s", (_name, written, expected) => expect(written).toBe(expected));
 });
 
-describe("what cannot be written is refused, and its neighbour is not", () => {
+describe("a value that no structured field can hold is refused, and its neighbour is not", () => {
   it.each([
     ["a string with a line break", () => sfString("a\nb"), () => sfString("a b")],
     ["a string with DEL", () => sfString("\x7f"), () => sfString("~")],
@@ -109,8 +109,8 @@ const ascii = fc.string({
 const key = fc.stringMatching(/^[a-z*][a-z0-9_.*-]{0,12}$/);
 const token = fc.stringMatching(/^[A-Za-z*][A-Za-z0-9!#$%&'*+.^_`|~:/-]{0,12}$/);
 
-describe("beside the structured-headers package", () => {
-  it("writes strings as it does, or refuses as it does", () => {
+describe("compared with the structured-headers package, our writer", () => {
+  it("writes or refuses the same strings", () => {
     fc.assert(
       fc.property(fc.oneof(ascii, fc.string({ unit: "binary", maxLength: 20 })), (text) => {
         let theirs: string | undefined;
@@ -126,7 +126,7 @@ describe("beside the structured-headers package", () => {
     );
   });
 
-  it("writes dictionaries of inner lists as it does, and it reads them back", () => {
+  it("writes the same dictionaries of inner lists, and the package reads them back", () => {
     const member = fc.array(
       fc.oneof(
         ascii.map((text) => ({ text })),
@@ -169,7 +169,7 @@ describe("beside the structured-headers package", () => {
     );
   });
 
-  it("knows keys and tokens as it does", () => {
+  it("accepts the same keys and tokens", () => {
     fc.assert(
       fc.property(fc.oneof(fc.string({ maxLength: 8 }), key, token), (text) => {
         const readsAs = (read: () => boolean): boolean => {

@@ -33,7 +33,7 @@ const WAYS: readonly { way: string; secure: (app: Express, headers?: HeadersSett
 ];
 
 describe.each(EXPRESS.flatMap((version) => WAYS.map((way) => ({ ...version, ...way }))))(
-  "what Express writes last, by $way on $name",
+  "pages that Express writes, by $way on $name",
   ({ name, express, secure }) => {
     it("an app mounted in a protected app does not announce Express, and its routes are protected", async () => {
       const app = express();
@@ -80,7 +80,7 @@ describe.each(EXPRESS.flatMap((version) => WAYS.map((way) => ({ ...version, ...w
       await two.close();
     });
 
-    it("an error of send by itself, which clears every header first", async () => {
+    it("an error page of send, which clears every header first, has the headers of every layer", async () => {
       const send = createRequire(resolve(name === "Express 5" ? "express" : "express4"))("send") as Send;
       for (const secure of [false, true]) {
         const app = express().set("trust proxy", true);
@@ -104,7 +104,7 @@ describe.each(EXPRESS.flatMap((version) => WAYS.map((way) => ({ ...version, ...w
       }
     });
 
-    it("the redirect of express.static to a folder", async () => {
+    it("the redirect of express.static to a folder has the headers of every layer", async () => {
       const folder = mkdtempSync(join(tmpdir(), "portcullis-"));
       mkdirSync(join(folder, "docs"));
       const app = express();
@@ -120,7 +120,7 @@ describe.each(EXPRESS.flatMap((version) => WAYS.map((way) => ({ ...version, ...w
     it.each([
       ["no policy", { contentSecurityPolicy: false as const }],
       ["a policy that is only reported on", { mode: "report" as const }],
-    ])("is not touched where the settings enforce %s", async (_name, settings) => {
+    ])("a page is left alone where the settings enforce %s", async (_name, settings) => {
       const app = express();
       app.use(standalone([createHeaders(parse(headersSchema, settings), createRuntime())], createRuntime()));
       const server = await serve(app);
@@ -128,7 +128,7 @@ describe.each(EXPRESS.flatMap((version) => WAYS.map((way) => ({ ...version, ...w
       await server.close();
     });
 
-    it("a page that has read its nonce and then fails is locked like any other", async () => {
+    it("an error page after the nonce was read has the locked policy too", async () => {
       const app = express();
       secure(app, { contentSecurityPolicy: { directives: { "script-src": ["'nonce'"] } } });
       app.get("/", (_req, res) => {
@@ -142,7 +142,7 @@ describe.each(EXPRESS.flatMap((version) => WAYS.map((way) => ({ ...version, ...w
       await server.close();
     });
 
-    it("a success with the policy of such pages is the app's own, and keeps it", async () => {
+    it("a successful answer on which the app set that same policy keeps it", async () => {
       const app = express();
       secure(app);
       app.get("/", (_req, res) => void res.set("Content-Security-Policy", "default-src 'none'").send("mine"));
@@ -155,7 +155,7 @@ describe.each(EXPRESS.flatMap((version) => WAYS.map((way) => ({ ...version, ...w
       await server.close();
     });
 
-    it("an X-Powered-By of the app's own is the app's business", async () => {
+    it("an X-Powered-By that the app sets itself is kept", async () => {
       const app = express();
       secure(app).use((_req, res) => void res.set("X-Powered-By", "coffee").end());
       const server = await serve(app);

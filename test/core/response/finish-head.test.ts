@@ -63,7 +63,7 @@ describe.each(EXPRESS)("the head of an answer, on $name", ({ name, express }) =>
   };
 
   describe("the session cookie", () => {
-    it("of one visitor is not in what apicache gives another", async () => {
+    it("of one visitor is not in the answer that apicache replays to another", async () => {
       let served = 0;
       const { send } = await start(
         (app) =>
@@ -219,7 +219,7 @@ describe.each(EXPRESS)("the head of an answer, on $name", ({ name, express }) =>
     const page = (req: Request, res: Response): void =>
       void res.set("ETag", '"v1"').send(req.path === "/nonce" ? String(res.locals["cspNonce"]) : "plain");
 
-    it.each(["/nonce", "/plain"])("renews no policy that names a nonce: %s", async (path) => {
+    it.each(["/nonce", "/plain"])("carries no policy with a nonce: %s", async (path) => {
       const { send } = await start((app) => void app.get(path, page), policies);
       const first = await send(path);
       expect(first.headers["content-security-policy"]).toContain("script-src 'self'");
@@ -232,7 +232,7 @@ describe.each(EXPRESS)("the head of an answer, on $name", ({ name, express }) =>
       ]).toEqual([304, undefined, undefined, "nosniff"]);
     });
 
-    it("renews a policy without one, and one of the app's own", async () => {
+    it("carries a policy without a nonce, and one that the app set", async () => {
       const { send } = await start((app) => void app.get("/plain", page));
       expect((await send("/plain", { "if-none-match": '"v1"' })).headers["content-security-policy"]).toContain(
         "default-src",

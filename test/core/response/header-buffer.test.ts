@@ -38,7 +38,7 @@ function fieldsOf(value: string | undefined): string[] {
   return [...new Set((value ?? "").split(", "))].sort();
 }
 
-describe.each(EXPRESS)("headers of the layers, kept back on $name", ({ express }) => {
+describe.each(EXPRESS)("buffered headers of the layers on $name", ({ express }) => {
   async function answer(
     handle: RequestHandler,
     path = "/",
@@ -55,7 +55,7 @@ describe.each(EXPRESS)("headers of the layers, kept back on $name", ({ express }
     }
   }
 
-  it("are on the answer what the same steps make of a map: refused, released before or after, or never kept back", async () => {
+  it("reach the answer as the same steps on a map give them: refused, released before or after, or never buffered", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(step, { maxLength: 8 }),
@@ -82,7 +82,7 @@ describe.each(EXPRESS)("headers of the layers, kept back on $name", ({ express }
   it.each([
     ["a value that ends the line", "X-A", "1\r\nX-B: 2"],
     ["a name that is not a token", "X A", "1"],
-  ])("are refused by Node for %s, kept back or not, and nothing of it is sent", async (_name, name, value) => {
+  ])("are refused by Node for %s, buffered or not, and no part of it is sent", async (_name, name, value) => {
     for (const way of ["refused", "released", "at once"]) {
       const { status, headers } = await answer((_req, res, next) => {
         try {
@@ -101,7 +101,7 @@ describe.each(EXPRESS)("headers of the layers, kept back on $name", ({ express }
     }
   });
 
-  it("take back only what a layer has set", async () => {
+  it("are removed only where a layer has set them", async () => {
     const { headers } = await answer((_req, res) => {
       res.set({ "X-App": "1", "X-Ours": "0" });
       const buffer = new HeaderBuffer(res);
@@ -112,7 +112,7 @@ describe.each(EXPRESS)("headers of the layers, kept back on $name", ({ express }
     expect([headers["x-app"], headers["x-ours"]]).toEqual(["1", undefined]);
   });
 
-  it("go out by setHeader and end where somebody has put methods on the response", async () => {
+  it("are sent by setHeader and end where the app has put methods on the response", async () => {
     const seen: string[] = [];
     const { headers } = await answer((_req, res) => {
       const { setHeader } = res;
@@ -128,8 +128,8 @@ describe.each(EXPRESS)("headers of the layers, kept back on $name", ({ express }
   });
 });
 
-describe("a response that no server of Node's has made", () => {
-  it("has the headers of a refusal where its adapter looks for them", () => {
+describe("a response that was not made by a Node server", () => {
+  it("has the headers of a refusal where its adapter reads them", () => {
     const res = new ServerResponse({
       method: "GET",
       httpVersionMajor: 1,

@@ -71,7 +71,7 @@ describe.each(EXPRESS)("headers of the layers, on $name", ({ express }) => {
     expect(lines(sent, "vary")).toEqual(["Origin"]);
   });
 
-  it("are seen and kept by an app that is only called: Vary adds up, a limit's headers too, and what is removed goes", async () => {
+  it("are visible to an app that is called directly: Vary and the limit's headers add up, and a removed header is gone", async () => {
     const sent = await answer((app, security) => {
       const inner = express().disable("x-powered-by");
       inner.use(security.rateLimit({ name: "route", limit: 5, windowSeconds: 60 }), (_req, res) => {
@@ -89,7 +89,7 @@ describe.each(EXPRESS)("headers of the layers, on $name", ({ express }) => {
     expect(sent.json()).toMatchObject({ csp: sent.headers["content-security-policy"], names: true });
   });
 
-  it("of a guard's refusal can be changed by who wraps end, and are all there for who reads them when it is finished", async () => {
+  it("of a guard's refusal can be changed by a wrapper of end, and are complete for a reader on finish", async () => {
     let seen: object = {};
     const wrapping: RequestHandler = (_req, res, next) => {
       const { end } = res;
@@ -109,7 +109,7 @@ describe.each(EXPRESS)("headers of the layers, on $name", ({ express }) => {
     });
   });
 
-  it("go through a writeHead that the app has put on its responses, refusals too", async () => {
+  it("pass through a writeHead that the app has put on its responses, refusals too", async () => {
     const patched = (path: string): Promise<Answer> =>
       answer((own, security) => {
         const { writeHead } = own.response;
@@ -123,7 +123,7 @@ describe.each(EXPRESS)("headers of the layers, on $name", ({ express }) => {
     for (const path of ["/open", "/guarded"]) expect((await patched(path)).headers["x-patched"]).toBe("1");
   });
 
-  it("are set one by one on a response that is none of Node's, as tests make them, or whose setHeader is wrapped", async () => {
+  it("are set one by one on a mock response, or where setHeader is wrapped", async () => {
     const app = express().disable("x-powered-by");
     const security = applySecurity(app, settings);
     app.use((_req, res) => void res.end());
@@ -167,7 +167,7 @@ describe.each(EXPRESS)("headers of the layers, on $name", ({ express }) => {
     await inner.close();
   });
 
-  it("hold the nonce of a patch also when the app has replaced res.locals or what stood there", async () => {
+  it("contain the nonce of a patch even when the app has replaced res.locals or its members", async () => {
     for (const change of [
       (res: Response) => void (res.locals = { user: "ann" }),
       (res: Response) => void (res.locals["cspNonce"] = "mine"),

@@ -60,7 +60,7 @@ describe.each(EXPRESS)("a response waits for its session on $name", ({ express }
     expect((await server.send("/count", withCookie(cookieOf(answer)))).json()).toEqual({ count: 42 });
   });
 
-  it("saves once for one response, whatever way it is sent", async () => {
+  it("saves once for each response, however it is sent", async () => {
     const store = new SlowStore();
     const server = await start(bench({ store }), (app) => {
       app.get("/end", (req, res) => void ((req.session.count = 1), res.end("done")));
@@ -159,7 +159,7 @@ describe.each(EXPRESS)("a response waits for its session on $name", ({ express }
     expect((await server.send("/read", withCookie(cookieOf(answer)))).json()).toEqual({ count: 2 });
   });
 
-  it("counts as answered while it waits, so nobody answers twice", async () => {
+  it("counts as answered while it waits, so that no second answer is sent", async () => {
     const store = new SlowStore();
     store.delay.set = 60;
     const seen: unknown[] = [];
@@ -182,7 +182,7 @@ describe.each(EXPRESS)("a response waits for its session on $name", ({ express }
     expect(seen).toEqual([true, true]);
   });
 
-  it("adds its cookie to those of writeHead, also when the session is in memory and nothing has to wait", async () => {
+  it("adds its cookie to those of writeHead, even when the session is in memory and nothing has to wait", async () => {
     const made = bench();
     const server = await start(made, (app) => {
       app.get(
@@ -212,7 +212,7 @@ describe.each(EXPRESS)("a response waits for its session on $name", ({ express }
     ]);
   });
 
-  it("mixes nothing of a second answer into the one that waits: neither its length nor its status", async () => {
+  it("takes neither length nor status from a second answer that is given while it waits", async () => {
     const store = new SlowStore();
     store.delay.set = 40;
     const seen: unknown[] = [];
@@ -249,7 +249,7 @@ describe.each(EXPRESS)("a response waits for its session on $name", ({ express }
     expect(seen).toEqual(Array(4).fill("ERR_HTTP_HEADERS_SENT"));
   });
 
-  it("calls back for what was written into an answer that is refused", async () => {
+  it("calls the callbacks of writes to an answer that is refused", async () => {
     const store = new SlowStore();
     store.delay.set = 40;
     let isCalled = false;
@@ -344,7 +344,7 @@ describe.each(EXPRESS)("a response waits for its session on $name", ({ express }
     }
   });
 
-  it("lets the app answer when it only reports", async () => {
+  it("lets the app answer in report mode", async () => {
     const store = new SlowStore();
     const server = await start(bench({ store, mode: "report", storeTimeoutMs: 50 }));
     const mine = cookieOf(await server.send("/in/ada"));
@@ -354,7 +354,7 @@ describe.each(EXPRESS)("a response waits for its session on $name", ({ express }
     expect((await server.send("/who", withCookie(mine))).json()).toMatchObject({ id: null });
   });
 
-  it("survives a client that leaves while it waits, and a head that is wrong", async () => {
+  it("survives a client that disconnects while it waits, and an invalid head", async () => {
     const store = new SlowStore();
     store.delay.set = 60;
     const server = await start(bench({ store }), (app) =>

@@ -52,7 +52,7 @@ describe.each(EXPRESS)("refuse on $name", ({ express }) => {
     },
   );
 
-  it("missing credentials are everyday traffic: INFO; a missing scope is CRITICAL", async () => {
+  it("reports missing credentials as INFO and a missing scope as CRITICAL", async () => {
     expect((await answerTo({ code: "missing-credentials", reason: "none" })).events[0]).toMatchObject({
       event: "authz_fail",
       level: "INFO",
@@ -86,7 +86,7 @@ describe.each(EXPRESS)("refuse on $name", ({ express }) => {
     ]);
   });
 
-  it("an onRefusal that throws leaves our own body", async () => {
+  it("sends the default body when onRefusal throws", async () => {
     const { answer } = await answerTo(
       { code: "untrusted-host", reason: "x" },
       {
@@ -105,7 +105,7 @@ describe.each(EXPRESS)("refuse on $name", ({ express }) => {
     ["no body", () => ({ contentType: "text/plain" })],
     ["text alone", () => "no"],
     ["null", () => null],
-  ])("an onRefusal that gives %s leaves our own body", async (_name, onRefusal) => {
+  ])("sends the default body when onRefusal returns %s", async (_name, onRefusal) => {
     const { answer } = await answerTo({ code: "untrusted-host", reason: "x" }, { onRefusal: onRefusal as OnRefusal });
     expect([answer.status, answer.headers["content-type"]]).toEqual([400, "application/problem+json; charset=utf-8"]);
     expect(answer.json()).toMatchObject({ code: "untrusted-host" });

@@ -8,7 +8,7 @@ const token = (header: unknown, payload = b64("{}"), signature = "c2ln"): string
   `${b64(typeof header === "string" ? header : JSON.stringify(header))}.${payload}.${signature}`;
 
 describe("inspectToken", () => {
-  it("reads alg, kid and typ of a good token and nothing else", () => {
+  it("reads alg, kid and typ of a valid token and nothing else", () => {
     const header = {
       ...HEADER,
       jku: "https://evil.test/keys",
@@ -59,9 +59,12 @@ describe("inspectToken", () => {
     expect(inspectToken(taken, "HS256").ok).toBe(true);
   });
 
-  it.each([undefined, null, 7, {}, [], [good], Buffer.from(good)])("refuses what is no string: %s", (value) => {
-    expect(inspectToken(value, "HS256")).toEqual({ ok: false, code: "malformed" });
-  });
+  it.each([undefined, null, 7, {}, [], [good], Buffer.from(good)])(
+    "refuses a value that is not a string: %s",
+    (value) => {
+      expect(inspectToken(value, "HS256")).toEqual({ ok: false, code: "malformed" });
+    },
+  );
 
   const headers: { name: string; refused: unknown; code: string }[] = [
     { name: "a list", refused: [HEADER], code: "malformed" },
@@ -90,11 +93,11 @@ describe("inspectToken", () => {
     expect(inspectToken(token(refused), "HS256")).toEqual({ ok: false, code });
   });
 
-  it("lets the last of two equal names count, as JSON.parse does", () => {
+  it("uses the last of two equal names, as JSON.parse does", () => {
     expect(inspectToken(token('{"alg":"none","alg":"HS256"}'), "HS256").ok).toBe(true);
   });
 
-  it("never throws, and takes only what encodes back to itself", () => {
+  it("never throws, and accepts only text that encodes back to itself", () => {
     fc.assert(
       fc.property(
         fc.oneof(
@@ -119,7 +122,7 @@ describe("inspectToken", () => {
     );
   });
 
-  it("looks at the length first: a megabyte costs nothing", () => {
+  it("checks the length first: a megabyte costs nothing", () => {
     const best = (text: string): number => {
       const runs = Array.from({ length: 5 }, () => {
         const start = performance.now();

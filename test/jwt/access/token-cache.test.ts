@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { VerifiedTokens } from "../../../src/jwt/access/token-cache.js";
 import * as signatures from "../../../src/jwt/access/verify-compact.js";
 import { bench, codeOf, forge, goodClaims, HMAC_SECRET, START } from "../support.js";
@@ -7,8 +7,9 @@ const HEADER = { alg: "HS256", typ: "at+jwt" };
 const settings = { secret: HMAC_SECRET };
 const verify = vi.spyOn(signatures, "verifySignature");
 beforeEach(() => void verify.mockClear());
+afterAll(() => verify.mockRestore());
 
-describe("a token whose signature is remembered", () => {
+describe("a token whose signature is cached", () => {
   it("is verified once, and its claims are the same, frozen", async () => {
     const { manager } = bench(settings);
     const token = await manager.signAccessToken("ada", { scopes: ["read"], claims: { org: { id: 7, tags: ["a"] } } });
@@ -27,7 +28,7 @@ describe("a token whose signature is remembered", () => {
     expect(verify).toHaveBeenCalledTimes(3);
   });
 
-  it("ends when it expires, to the second, and is then no longer kept", async () => {
+  it("is refused when it expires, to the second, and then leaves the cache", async () => {
     const { manager, clock } = bench({ ...settings, leewaySeconds: 0 });
     const token = forge(HEADER, goodClaims(), HMAC_SECRET);
     expect(await codeOf(manager.verifyAccessToken(token))).toBe("fulfilled");
@@ -50,7 +51,7 @@ describe("a token whose signature is remembered", () => {
     expect(await codeOf(manager.verifyAccessToken(accessToken))).toBe("revoked");
   });
 
-  it("helps no other token: one character changed anywhere is refused", async () => {
+  it("does not help another token: one with any one character changed is refused", async () => {
     const { manager } = bench(settings);
     const token = forge(HEADER, goodClaims(), HMAC_SECRET);
     await manager.verifyAccessToken(token);
@@ -63,7 +64,7 @@ describe("a token whose signature is remembered", () => {
     }
   });
 
-  it("is not one that was refused: not yet valid, or signed with claims that are none", async () => {
+  it("was accepted: one that is not yet valid, or whose claims are invalid, is not cached", async () => {
     const { manager, clock } = bench(settings);
     const early = forge(HEADER, { ...goodClaims(START + 60_000) }, HMAC_SECRET);
     const odd = forge(HEADER, { ...goodClaims(), exp: "soon" }, HMAC_SECRET);
@@ -78,7 +79,7 @@ describe("a token whose signature is remembered", () => {
 });
 
 describe("VerifiedTokens", () => {
-  it("keeps so many and the most recently used", () => {
+  it("keeps a fixed number, the most recently used", () => {
     const tokens = new VerifiedTokens(3);
     for (const name of ["a", "b", "c"]) tokens.add(name, { name });
     expect(tokens.get("a")).toEqual({ name: "a" });

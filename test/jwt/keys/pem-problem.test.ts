@@ -35,7 +35,7 @@ describe("a private key given as text", () => {
     ["with blank lines around it", "RS256", `\n\n${pem}\n`],
     ["whose \\n were put back", "RS256", pem.replaceAll("\n", "\\n").replaceAll("\\n", "\n")],
     ["whose base64 was decoded", "RS256", Buffer.from(Buffer.from(pem).toString("base64"), "base64").toString()],
-  ] as const)("is taken: %s", (_name, algorithm, privateKey) => {
+  ] as const)("is accepted: %s", (_name, algorithm, privateKey) => {
     expect(issueOf({ algorithm, privateKey })).toBeUndefined();
   });
 
@@ -87,7 +87,7 @@ describe("a private key given as text", () => {
     ],
     ["nothing", " ", /empty/, /PKCS #8/],
     ["the path of a file", "/etc/keys/private.pem", /BEGIN line is missing/, /PKCS #8/],
-  ])("is refused, with what to write: %s", (_name, privateKey, message, remedy) => {
+  ])("is refused with a remedy: %s", (_name, privateKey, message, remedy) => {
     const issue = issueOf({ algorithm: "RS256", privateKey });
     expect(issue).toMatchObject({
       path: "privateKey",
@@ -109,7 +109,7 @@ describe("a public key given as text", () => {
     ["SPKI", publicPem],
     ["PKCS #1", rsa.publicKey.export({ type: "pkcs1", format: "pem" }).toString()],
     ["a certificate", certificate],
-  ])("is taken: %s", (_name, text) => {
+  ])("is accepted: %s", (_name, text) => {
     expect(keysWith(text)).toBeUndefined();
   });
 
@@ -123,7 +123,7 @@ describe("a public key given as text", () => {
       /SPKI/,
     ],
     ["the base64 of a PEM", Buffer.from(publicPem).toString("base64"), /PEM encoded as base64/, /Buffer\.from/],
-  ])("is refused, with what to write: %s", (_name, text, message, remedy) => {
+  ])("is refused with a remedy: %s", (_name, text, message, remedy) => {
     expect(keysWith(text)).toMatchObject({
       path: "keys[1].publicKey",
       message: expect.stringMatching(message) as string,

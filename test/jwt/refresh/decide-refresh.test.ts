@@ -67,7 +67,7 @@ describe("decideRefresh", () => {
     expect(decideRefresh(used(1, false), successor, NOW, 0)).toBe("reuse");
   });
 
-  it("is never reuse for an undelivered token, nor anything but revoked for a revoked one", () => {
+  it("never calls an undelivered token reuse, and calls a revoked one revoked", () => {
     const moment = fc.option(fc.integer({ min: NOW - 200_000, max: NOW + 200_000 }), { nil: null });
     const next = fc.option(fc.record({ usedAt: moment, revokedAt: moment }), { nil: undefined });
     fc.assert(

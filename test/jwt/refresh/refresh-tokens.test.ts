@@ -12,7 +12,7 @@ const names = ({ events }: Bench): string[] => events.map(({ event }) => event);
 const idOf = (token: string): string => parseRefreshToken(token)!.id;
 
 describe("refresh", () => {
-  it("rotates: a new pair with the same grant, in the same family", async () => {
+  it("returns a new pair with the same grant, in the same family", async () => {
     const { manager, clock } = bench();
     const first = await manager.issue("user-1", { scopes: ["read"], roles: ["admin"], claims: { tenant: "acme" } });
     clock.advance(60_000);
@@ -34,7 +34,7 @@ describe("refresh", () => {
     expect(b.jti).not.toBe(a.jti);
   });
 
-  it("keeps nothing at rest from which a token could be made", async () => {
+  it("stores nothing from which a token could be made", async () => {
     const { manager, store } = bench();
     const { refreshToken } = await manager.issue("user-1");
     const next = await manager.refresh(refreshToken);
@@ -80,7 +80,7 @@ describe("refresh", () => {
     "rt_".padEnd(69, "A"),
     "rt_".padEnd(10_000, "A"),
   ];
-  it.each(forms)("refuses %j as malformed, and asks no store", async (token) => {
+  it.each(forms)("refuses %j as malformed without asking the store", async (token) => {
     const counting = new UnreliableStore(bench().store);
     const { manager } = bench({}, counting);
     expect(await codeOf(manager.refresh(token as string))).toBe("malformed");
@@ -88,7 +88,7 @@ describe("refresh", () => {
     expect(counting.calls).toBe(0);
   });
 
-  it("a wrong secret for a known id neither works nor ends the family", async () => {
+  it("refuses a wrong secret for a known id, and does not end the family", async () => {
     const b = bench();
     const { refreshToken } = await b.manager.issue("user-1");
     const guess = `rt_${idOf(refreshToken)}.${randomBytes(32).toString("base64url")}`;
@@ -102,12 +102,12 @@ describe("refresh", () => {
     expect(names(b)).not.toContain("authn_token_reuse");
   });
 
-  it("an unknown id is unknown", async () => {
+  it("refuses an unknown id as unknown", async () => {
     expect(await codeOf(bench().manager.refresh((await bench().manager.issue("user-1")).refreshToken))).toBe("unknown");
   });
 });
 
-describe("time", () => {
+describe("the lifetime of a refresh token", () => {
   it("an unused token ends after refreshTokenDays, to the millisecond", async () => {
     for (const [wait, code] of [
       [7 * DAY - 1, "fulfilled"],
@@ -120,7 +120,7 @@ describe("time", () => {
     }
   });
 
-  it("use moves that end, but never the family's", async () => {
+  it("each use extends the token's lifetime, but never the family's", async () => {
     const { manager, clock } = bench({ refreshTokenDays: 7, absoluteDays: 30 });
     let { refreshToken } = await manager.issue("user-1");
     for (let day = 6; day <= 24; day += 6) {
@@ -142,7 +142,7 @@ describe("time", () => {
     expect(record.familyExpiresAt - clock.now()).toBe(2 * DAY);
   });
 
-  it("an expired token is no theft", async () => {
+  it("an expired token is not reported as theft", async () => {
     const b = bench();
     const { refreshToken } = await b.manager.issue("user-1");
     b.clock.advance(8 * DAY);
@@ -152,7 +152,7 @@ describe("time", () => {
 });
 
 describe("reuse", () => {
-  it("after the grace ends the family: its refresh tokens and its access tokens, with one critical event", async () => {
+  it("after the grace period ends the family: its refresh tokens and its access tokens, with one critical event", async () => {
     const b = bench();
     const other = await b.manager.issue("user-1");
     const first = await b.manager.issue("user-1");
@@ -170,7 +170,7 @@ describe("reuse", () => {
     expect(JSON.stringify(b.events)).not.toContain(parseRefreshToken(first.refreshToken)!.secret);
   });
 
-  it("within the grace gives the same successor, and fresh access tokens", async () => {
+  it("within the grace period returns the same successor, and new access tokens", async () => {
     const b = bench();
     const first = await b.manager.issue("user-1");
     const second = await b.manager.refresh(first.refreshToken);
@@ -183,7 +183,7 @@ describe("reuse", () => {
     expect(names(b)).not.toContain("authn_token_reuse");
   });
 
-  it("of an ancestor is theft even within the grace", async () => {
+  it("of an ancestor is theft even within the grace period", async () => {
     const b = bench({ reuseGraceSeconds: 60 });
     const first = await b.manager.issue("user-1");
     const second = await b.manager.refresh(first.refreshToken);
@@ -193,7 +193,7 @@ describe("reuse", () => {
     expect(await codeOf(b.manager.refresh(third.refreshToken))).toBe("revoked");
   });
 
-  it("without a grace is always theft", async () => {
+  it("without a grace period is always theft", async () => {
     const { manager } = bench({ reuseGraceSeconds: 0 });
     const first = await manager.issue("user-1");
     await manager.refresh(first.refreshToken);
@@ -211,7 +211,7 @@ describe("reuse", () => {
     expect(await codeOf(manager.refresh(third.refreshToken))).toBe("revoked");
   });
 
-  it("is announced also when the store fails before the family is ended", async () => {
+  it("is reported even when the store fails before the family is ended", async () => {
     const { store } = bench();
     const b = bench({}, store);
     const first = await b.manager.issue("user-1");
@@ -256,7 +256,7 @@ describe("races", () => {
     expect(here.refreshToken).toBe(there.refreshToken);
   });
 
-  it("refreshing against revoking never leaves a token that works", async () => {
+  it("a refresh and a revocation at the same time never leave a valid token", async () => {
     for (const order of [0, 1, 2, 3, 4, 5]) {
       const slow = new UnreliableStore(bench().store);
       const { manager } = bench({}, slow);
@@ -272,7 +272,7 @@ describe("races", () => {
     }
   });
 
-  it("a refresh whose answer from the store comes after its subject was revoked gives a dead token", async () => {
+  it("a refresh that the store answers after its subject was revoked returns a revoked token", async () => {
     const b = bench();
     const { refreshToken } = await b.manager.issue("user-1");
     const rotate = b.store.rotate.bind(b.store);
@@ -293,7 +293,7 @@ describe("races", () => {
     expect(await codeOf(b.manager.refresh(issued.refreshToken))).toBe("revoked");
   });
 
-  it("without a grace, of 20 at once one wins, the rest are theft, and the family is over", async () => {
+  it("without a grace period one of 20 refreshes at once wins, the others are theft, and the family ends", async () => {
     const { manager } = bench({ reuseGraceSeconds: 0 });
     const { refreshToken } = await manager.issue("user-1");
     const all = await Promise.allSettled(Array.from({ length: 20 }, () => manager.refresh(refreshToken)));
@@ -336,7 +336,7 @@ describe("restart", () => {
   const restarted = (b: Bench, secretKey: readonly Secret[] = [ROOT]): JwtManager =>
     new JwtManager({}, { runtime: createRuntime({ clock: b.clock }), store: b.store, secretKey });
 
-  it("on the same store goes on where it was: tokens, grace, revocations", async () => {
+  it("on the same store keeps tokens, grace periods and revocations", async () => {
     const b = bench();
     const first = await b.manager.issue("user-1");
     const revoked = await b.manager.issue("user-1");
@@ -350,7 +350,7 @@ describe("restart", () => {
     expect(await codeOf(after.refresh(first.refreshToken))).toBe("reused");
   });
 
-  it("under a rotated root secret, refresh tokens go on while the old one is listed", async () => {
+  it("with a rotated root secret keeps refresh tokens valid while the old secret is listed", async () => {
     const fresh = new Secret("m8Xw2KzR6pQv4TnB7cLd1HsYf9GjU3eA-fresh");
     const b = bench();
     const first = await b.manager.issue("user-1");

@@ -45,7 +45,7 @@ async function runWith(packages: readonly string[], url = "sqlite::memory:") {
 
 const LOADED = 'loaded {"engine":"sqlite","location":":memory:"}';
 
-test("without kysely the code loads, and what uses the database tells the line that installs it", async () => {
+test("without kysely the library loads, and a use of the database names the line that installs it", async () => {
   const reason =
     "SetupError: A database needs the package kysely, which is not installed. Install it with: npm install kysely";
   expect(await runWith([])).toEqual({ code: 0, err: "", lines: [LOADED, reason, reason, reason, "no error"] });

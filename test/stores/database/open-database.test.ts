@@ -143,7 +143,7 @@ describe.each(DRIVERS_HERE)("a file opened by %s", (driver) => {
     await close();
   });
 
-  test("in a folder that is not there, or that is none, is refused with the reason", async () => {
+  test("in a missing folder, or below a file, is refused with the reason", async () => {
     await expect(openSqlite(`sqlite:${folder}/nowhere/app.db`, { driver })).rejects.toThrow(
       /cannot be opened: ENOENT.*Its folder must exist and be writable\./,
     );
@@ -169,7 +169,7 @@ describe.each(DRIVERS_HERE)("a file opened by %s", (driver) => {
 });
 
 describe("the schema", () => {
-  test("printed is what migrate makes, and migrate accepts it as done", async () => {
+  test("that is printed equals what migrate creates, and migrate accepts it", async () => {
     const engine = await loadSqliteEngine();
     const path = freshPath();
     const database = engine.open(path);
@@ -207,7 +207,7 @@ describe("the schema", () => {
     await close();
   });
 
-  test("stands beside an app's own tables", async () => {
+  test("leaves an app's own tables alone", async () => {
     const { db, close } = await openSqlite("sqlite::memory:");
     await sql`create table users (id text primary key)`.execute(db);
     await sql`insert into users values ('u')`.execute(db);

@@ -17,7 +17,7 @@ describe("parameters of a postgres: URL", () => {
     "query_timeout=10",
     "sslmode=require&statement_timeout=0",
     "options=-c%20statement_timeout%3D9s",
-  ])("%s contradicts a limit of ours", (query) => {
+  ])("%s contradicts a limit of this library", (query) => {
     const name = /statement_timeout|idle_in_transaction_session_timeout|query_timeout/.exec(query)?.[0] ?? "";
     try {
       parseDatabaseUrl(`postgres://user:hunter2@db.example/app?${query}`);
@@ -45,7 +45,7 @@ describe("parameters of a postgres: URL", () => {
     expect(warnings(`postgres://user:hunter2@db.example/app${query}`)).toEqual([]);
   });
 
-  it("that pg does not read are one warning, by name", () => {
+  it("that pg does not read cause one warning, by name", () => {
     expect(
       warnings(
         "postgresql://user:hunter2@db.example/app?sslmode=require&channel_binding=require&schema=public&pgbouncer=true&schema=x",

@@ -40,7 +40,7 @@ function setUp(timeoutMs = 30) {
 }
 
 describe("stores on one server", () => {
-  it("are silent together: one time-out, one event, and the others fail at once", async () => {
+  it("go silent together: one time-out, one event, and the others fail at once", async () => {
     const { limits, sessions, elsewhere, events, clock } = setUp();
     for (const answer of Array.from({ length: 5 }, () => limits.run(never)))
       await expect(answer).rejects.toBeInstanceOf(StoreUnavailableError);
@@ -53,7 +53,7 @@ describe("stores on one server", () => {
     expect(events).toEqual(["down limits no-answer-in-time", "down redis ETIMEDOUT", "up redis answered"]);
   });
 
-  it("fail alone: an error that is none of these is announced by the store that got it, which is asked on", async () => {
+  it("fail alone: any other error is reported by the store that got it, which is still asked", async () => {
     const { limits, sessions, events, clock } = setUp();
     await expect(limits.run(fail("EXECABORT"))).rejects.toBeInstanceOf(StoreUnavailableError);
     await expect(sessions.run(works)).resolves.toBe(1);
@@ -64,7 +64,7 @@ describe("stores on one server", () => {
     expect(events).toEqual(["down limits EXECABORT", "up limits answered"]);
   });
 
-  it("are told of once when their server declines to write, and go on being asked: reads work", async () => {
+  it("are reported once when their server refuses writes, and are still asked: reads work", async () => {
     const { limits, sessions, events, clock, server } = setUp();
     server.declines = "OOM";
     for (const guard of [limits, sessions, limits])
@@ -84,7 +84,7 @@ describe("stores on one server", () => {
     expect([server.triedWrites, events]).toEqual([2, ["down redis out-of-memory", "up redis answered"]]);
   });
 
-  it("a refused write from before the recovery, told after it, does not bring the outage back", async () => {
+  it("do not start the outage anew for a refused write from before the recovery", async () => {
     const { limits, sessions, events, clock } = setUp();
     const old = limits.run(async () => {
       await sleep(20);
@@ -97,7 +97,7 @@ describe("stores on one server", () => {
     expect(events).toEqual(["down redis read-only", "up redis answered"]);
   });
 
-  it("from silent to read-only is one outage", async () => {
+  it("have one outage when their server goes from silent to read-only", async () => {
     const { limits, sessions, events, clock, server } = setUp();
     server.declines = "READONLY";
     await expect(limits.run(fail("ECONNREFUSED"))).rejects.toBeInstanceOf(StoreUnavailableError);
@@ -111,14 +111,14 @@ describe("stores on one server", () => {
     expect(events).toEqual(["down redis ECONNREFUSED", "up redis answered"]);
   });
 
-  it("where no write can be tried, a server that declines is told of by the store", async () => {
+  it("report a server that refuses writes themselves where no write can be tried", async () => {
     const { elsewhere, events } = setUp();
     await expect(elsewhere.run(fail("READONLY"))).rejects.toBeInstanceOf(StoreUnavailableError);
     expect(elsewhere.isDown).toBe(true);
     expect(events).toEqual(["down elsewhere read-only"]);
   });
 
-  it("what cannot be reached again at once is tried less and less often", async () => {
+  it("probe a server that is still unreachable less and less often", async () => {
     const { limits, clock } = setUp();
     const pauses: number[] = [];
     for (let i = 0; i < 6; i += 1) {
@@ -137,7 +137,7 @@ describe("stores on one server", () => {
     expect(pauses).toEqual([50, 100, 200, 400, 500, 500]);
   });
 
-  it("an answer from this process' memory is no sign that the server is back", async () => {
+  it("do not take an answer from this process's memory as a sign that the server is back", async () => {
     const { limits, sessions, events, clock } = setUp();
     await expect(limits.run(fail("ECONNRESET"))).rejects.toBeInstanceOf(StoreUnavailableError);
     clock.advance(50);
@@ -146,7 +146,7 @@ describe("stores on one server", () => {
     expect(events).toEqual(["down redis ECONNRESET"]);
   });
 
-  it("a failed probe doubles the pause, from 50 ms up to half a second", async () => {
+  it("double the pause after each failed probe, from 50 ms up to half a second", async () => {
     const { limits, clock } = setUp();
     await expect(limits.run(fail("ECONNREFUSED"))).rejects.toBeInstanceOf(StoreUnavailableError);
     for (const pause of [50, 100, 200, 400, 500, 500]) {
@@ -157,7 +157,7 @@ describe("stores on one server", () => {
     }
   });
 
-  it("a call from before the recovery that fails after it does not bring the outage back", async () => {
+  it("do not start the outage anew for a call from before the recovery that fails after it", async () => {
     const { limits, events, clock } = setUp(60);
     const old = limits.run(never);
     await expect(limits.run(fail("ECONNRESET"))).rejects.toBeInstanceOf(StoreUnavailableError);
@@ -168,7 +168,7 @@ describe("stores on one server", () => {
     expect(events).toEqual(["down redis ECONNRESET", "up redis answered", "down limits no-answer-in-time"]);
   });
 
-  it("what another guard within has announced is passed on, and blamed on nobody else", async () => {
+  it("pass on what an inner guard has reported, without a second report", async () => {
     const { limits, elsewhere, events } = setUp();
     await expect(limits.run(fail("ECONNRESET"))).rejects.toBeInstanceOf(StoreUnavailableError);
     await expect(elsewhere.run(async () => limits.run(works))).rejects.toBeInstanceOf(StoreUnavailableError);
@@ -176,7 +176,7 @@ describe("stores on one server", () => {
     expect(events).toEqual(["down redis ECONNRESET"]);
   });
 
-  it("an answer that waits in the socket while this process was busy counts", async () => {
+  it("count an answer that waited in the socket while this process was busy", async () => {
     const { limits } = setUp(20);
     const answer = limits.run(async () => {
       await sleep(5);
@@ -188,8 +188,8 @@ describe("stores on one server", () => {
   });
 });
 
-describe("guards of one store that was placed nowhere", () => {
-  it("share its silence, named as the first of them, and not their errors", async () => {
+describe("guards of a store that belongs to no known server", () => {
+  it("share its silence, under the name of the first guard, and not their errors", async () => {
     const { runtime, events } = setUp();
     const store = {};
     const [reads, writes] = [new StoreGuard("reads", runtime, 20, store), new StoreGuard("writes", runtime, 20, store)];
@@ -202,7 +202,7 @@ describe("guards of one store that was placed nowhere", () => {
 });
 
 describe("withTimeout", () => {
-  it("gives up in time, and rejects with StoreUnavailableError whatever failed", async () => {
+  it("gives up in time, and rejects with StoreUnavailableError for any failure", async () => {
     const start = performance.now();
     await expect(withTimeout("two", 30, never)).rejects.toMatchObject({
       code: "PORTCULLIS_STORE_UNAVAILABLE",
@@ -218,7 +218,7 @@ describe("withTimeout", () => {
 });
 
 describe("registerBackend", () => {
-  it("knows a part that is elsewhere by the name of its guard", () => {
+  it("assigns a part on another server by the name of its guard", () => {
     const [redis, database] = [{ name: "redis" }, { name: "database" }];
     const tokens = {};
     registerBackend(database, [tokens, undefined]);
@@ -270,10 +270,10 @@ describe("isConnectionError", () => {
     "ER_DUP_ENTRY",
     "EXECABORT",
   ];
-  it.each(silent)("%s: yes", (code) => expect(isConnectionError(error(code))).toBe(true));
-  it.each(answers)("%s: no", (code) => expect(isConnectionError(error(code))).toBe(false));
+  it.each(silent)("%s is one", (code) => expect(isConnectionError(error(code))).toBe(true));
+  it.each(answers)("%s is not one", (code) => expect(isConnectionError(error(code))).toBe(false));
 
-  it("reads words where there is no code, and causes; never throws", () => {
+  it("reads messages where there is no code, and causes, and never throws", () => {
     expect(isConnectionError(new Error("Connection terminated unexpectedly"))).toBe(true);
     expect(isConnectionError(new Error("Connection is closed."))).toBe(true);
     expect(isConnectionError(new Error("wrapped", { cause: error("ECONNREFUSED") }))).toBe(true);

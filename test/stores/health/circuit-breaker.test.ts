@@ -25,7 +25,7 @@ describe("a circuit and calls that are late", () => {
     }
   });
 
-  it("stays closed while anybody is answered: property over any overlap of calls", () => {
+  it("stays closed while any caller is answered: property over any overlap of calls", () => {
     fc.assert(
       fc.property(fc.array(call, { maxLength: 60 }), (calls) => {
         const it = circuit();
@@ -78,7 +78,7 @@ describe("a circuit that late calls have opened", () => {
     return { made, clock };
   };
 
-  it("pauses for the client that waited in vain, and lets another one through", () => {
+  it("pauses for the client whose call was late, and lets another one through", () => {
     const { made, clock } = open();
     expect(made.tryAcquire("slow")).toBeUndefined();
     const other = made.tryAcquire("other");
@@ -112,7 +112,7 @@ describe("a circuit that late calls have opened", () => {
     expect(made.tryAcquire("and another")).toBeUndefined();
   });
 
-  it("keeps its 16 places when it has forgotten the clients that have them", () => {
+  it("keeps its 16 places after it has forgotten the clients in them", () => {
     const { made } = open();
     const passes = Array.from({ length: 15 }, (_, client) => made.tryAcquire(`waiting ${client}`)!);
     for (let client = 0; client < 3000; client += 1) {
@@ -140,7 +140,7 @@ describe("a circuit that late calls have opened", () => {
     expect(made.isDown).toBe(false);
   });
 
-  it("lets others try when the one probe of an unreachable server is late: that server is there", () => {
+  it("lets others try when the one probe of an unreachable server is late: the server is reachable", () => {
     const { made, clock } = open();
     made.failed(made.tryAcquire("a")!, new Error("refused"));
     clock.advance(50);

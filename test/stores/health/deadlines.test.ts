@@ -58,7 +58,7 @@ const ENGINES = [
   },
 ] as const;
 
-describe.each(ENGINES)("$engine: a call that was refused has changed nothing", ({ start, admin, slow, fast }) => {
+describe.each(ENGINES)("$engine: a refused call changes nothing", ({ start, admin, slow, fast }) => {
   let server: RunningServer;
   let database: Admin;
   let security: ReturnType<typeof secured>;
@@ -105,7 +105,7 @@ describe.each(ENGINES)("$engine: a call that was refused has changed nothing", (
     await server.close();
   });
 
-  test("a rotation, a refresh, a creation and a log-in whose statements are each in time, and together are not", async () => {
+  test("a rotation, a refresh, a creation and a log-in whose statements are each in time, but together too late, change nothing", async () => {
     const old = await security.apiKeys.create({ ownerId: "ada", name: "n" });
     const { refreshToken } = await security.jwt.issue("ada");
     const refused = await whileSlow(0.15, async () => [
@@ -125,7 +125,7 @@ describe.each(ENGINES)("$engine: a call that was refused has changed nothing", (
     expect(events.filter(({ level }) => level === "CRITICAL")).toEqual([]);
   });
 
-  test("the same calls in good time are done", async () => {
+  test("the same calls take effect when they are in time", async () => {
     const old = await security.apiKeys.create({ ownerId: "bob", name: "n" });
     const rotated = await whileSlow(0.03, () => security.apiKeys.rotate(old.record.id));
     expect([(await security.apiKeys.verify(rotated.key)).ok, (await security.apiKeys.verify(old.key)).ok]).toEqual([
@@ -134,7 +134,7 @@ describe.each(ENGINES)("$engine: a call that was refused has changed nothing", (
     ]);
   });
 
-  test("120 rotations and 120 refreshes at once: each is done and its result is there, or nothing happened", async () => {
+  test("each of 120 rotations and 120 refreshes at once either takes effect and keeps its result, or changes nothing", async () => {
     const keys: CreatedApiKey[] = [];
     const tokens: string[] = [];
     for (let n = 0; n < 120; n += 1) {
@@ -178,7 +178,7 @@ describe.each(ENGINES)("$engine: a call that was refused has changed nothing", (
     expect(events.filter(({ level }) => level === "CRITICAL")).toEqual([]);
   }, 60_000);
 
-  test("a revocation that was refused is done all the same, a little later", async () => {
+  test("a refused revocation takes effect all the same, a little later", async () => {
     const old = await security.apiKeys.create({ ownerId: "ada", name: "n" });
     const { refreshToken } = await security.jwt.issue("ada");
     const told = await whileSlow(0.4, async () => [

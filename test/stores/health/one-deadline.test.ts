@@ -84,7 +84,7 @@ async function timed(call: Promise<unknown>): Promise<{ ms: number; code: string
 }
 
 describe("one deadline for a public call", () => {
-  it("ends a rotation whose look-up and write are each in time, and together are not", async () => {
+  it("ends a rotation whose look-up and write are each in time, but together too late", async () => {
     const { keys, keyStore } = setUp();
     const old = await keys.create({ ownerId: "ada", name: "n" });
     keyStore.share = TOO_SLOW;
@@ -99,7 +99,7 @@ describe("one deadline for a public call", () => {
     expect(await keys.verify(old.key)).toMatchObject({ ok: true });
   });
 
-  it("ends a refresh whose look-up and write are each in time, and together are not", async () => {
+  it("ends a refresh whose look-up and write are each in time, but together too late", async () => {
     const { tokens, tokenStore, events } = setUp();
     const { refreshToken } = await tokens.issue("ada");
     tokenStore.share = TOO_SLOW;
@@ -114,7 +114,7 @@ describe("one deadline for a public call", () => {
     expect(events.filter(({ level }) => level === "CRITICAL")).toEqual([]);
   });
 
-  it("lets calls through whose look-up and write are in time together", async () => {
+  it("allows calls whose look-up and write are in time together", async () => {
     const { keys, keyStore, tokens, tokenStore } = setUp();
     const old = await keys.create({ ownerId: "ada", name: "n" });
     const { refreshToken } = await tokens.issue("ada");

@@ -21,7 +21,7 @@ describe("writeRejectionReason", () => {
     ["SQLITE_READONLY", "read-only"],
     ["SQLITE_READONLY_DBMOVED", "read-only"],
     ["SQLITE_FULL", "disk-full"],
-  ])("%s: %s, and the server is there", (code, reason) => {
+  ])("%s: %s, and the server is reachable", (code, reason) => {
     expect(writeRejectionReason(error({ code }))).toBe(reason);
     expect(isConnectionError(error({ code }))).toBe(false);
   });
@@ -39,7 +39,7 @@ describe("writeRejectionReason", () => {
     "ER_BAD_FIELD_ERROR",
     "SQLITE_CONSTRAINT_UNIQUE",
     "SQLITE_BUSY",
-  ])("%s: the store's own", (code) => {
+  ])("%s: not a refusal of writes", (code) => {
     expect(writeRejectionReason(error({ code }))).toBeUndefined();
   });
 

@@ -20,7 +20,7 @@ describe("RepeatedWrites", () => {
     expect(write).toHaveBeenCalledTimes(1);
   });
 
-  it("repeats what fails, less and less often, until it is done", async () => {
+  it("repeats a write that fails, less and less often, until it succeeds", async () => {
     const writes = new RepeatedWrites();
     const times: number[] = [];
     const began = Date.now();
@@ -97,7 +97,7 @@ describe("RepeatedWrites", () => {
     );
   });
 
-  it("goes on past those that fail and those that hang", async () => {
+  it("is not held up by writes that fail or hang", async () => {
     const writes = new RepeatedWrites();
     for (let n = 0; n < 20; n += 1) writes.add(`hangs ${n}`, () => new Promise(() => undefined));
     writes.add("fails", fail);
@@ -112,7 +112,7 @@ describe("RepeatedWrites", () => {
     writes.close();
   });
 
-  it("calls one that hung again, and counts one that is done after its time", async () => {
+  it("repeats a write that hung, and counts one that succeeds after its time-out", async () => {
     const writes = new RepeatedWrites();
     const again = vi.fn(() => (again.mock.calls.length === 1 ? new Promise<void>(() => undefined) : Promise.resolve()));
     const late = vi.fn(() => new Promise<void>((resolve) => setTimeout(resolve, 10_500)));
@@ -122,7 +122,7 @@ describe("RepeatedWrites", () => {
     expect([again.mock.calls.length, late.mock.calls.length, writes.size]).toEqual([2, 1, 0]);
   });
 
-  it("a later write of a name takes the place of the earlier one, also of one under way", async () => {
+  it("replaces an earlier write of the same name, even one under way", async () => {
     const writes = new RepeatedWrites();
     const first = vi.fn(() => new Promise<void>((resolve) => setTimeout(resolve, 100)));
     const second = vi.fn(() => Promise.resolve());
@@ -144,7 +144,7 @@ describe("RepeatedWrites", () => {
     expect([replaced.mock.calls.length, added.mock.calls.length, writes.size]).toEqual([0, 1, 0]);
   });
 
-  it("does a write now for what must not be ended by it, and not again", async () => {
+  it("does a write at once before a change that it must not end, and not again", async () => {
     const writes = new RepeatedWrites();
     const write = vi.fn(() => Promise.resolve());
     writes.add("a", write);
@@ -155,7 +155,7 @@ describe("RepeatedWrites", () => {
     expect(write).toHaveBeenCalledTimes(1);
   });
 
-  it("says that a write cannot be done now, and goes on repeating it", async () => {
+  it("reports that a write cannot be done at once, and keeps repeating it", async () => {
     const writes = new RepeatedWrites();
     const write = vi.fn(() => (write.mock.calls.length === 1 ? fail() : Promise.resolve()));
     writes.add("a", write);
@@ -178,7 +178,7 @@ describe("RepeatedWrites", () => {
     expect([done, writes.size]).toEqual([["a given up", "a again", "b again"], 0]);
   });
 
-  it("gives up the oldest of more than 10,000, and all when closed", async () => {
+  it("drops the oldest of more than 10,000, and all when it is closed", async () => {
     const writes = new RepeatedWrites();
     const oldest = vi.fn(fail);
     writes.add("oldest", oldest);

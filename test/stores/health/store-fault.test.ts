@@ -54,12 +54,12 @@ const TABLE: readonly (readonly [StoreFault, string, unknown])[] = [
 
 describe("faultOf", () => {
   it.each(TABLE)("%s: %s", (fault, _what, error) => expect(faultOf(error)).toBe(fault));
-  it("keeps a name of 255 characters", () => expect(nameText("a".repeat(255))).toHaveLength(255));
+  it("accepts a name of 255 characters", () => expect(nameText("a".repeat(255))).toHaveLength(255));
 });
 
 describe("a guard", () => {
   it.each(TABLE.filter(([fault]) => fault === "input" || fault === "record" || fault === "overload"))(
-    "does not take it for an outage, however often: %s, %s",
+    "does not count it as an outage, however often: %s, %s",
     async (fault, _what, error) => {
       const clock = new ManualClock();
       const runtime = createRuntime({ clock });
@@ -76,7 +76,7 @@ describe("a guard", () => {
     },
   );
 
-  it("does not open for one slow call while others are answered", async () => {
+  it("does not open its circuit for one slow call while others are answered", async () => {
     const guard = new StoreGuard("store", createRuntime(), 20);
     for (let round = 0; round < 10; round += 1) {
       const slow = guard.run(() => new Promise(() => undefined));
@@ -86,7 +86,7 @@ describe("a guard", () => {
     await expect(guard.run(() => Promise.resolve(1))).resolves.toBe(1);
   });
 
-  it("opens when calls are late and nobody is answered, and then fails at once", async () => {
+  it("opens its circuit when calls are late and none is answered, and then fails at once", async () => {
     const guard = new StoreGuard("store", createRuntime({ clock: new ManualClock() }), 20);
     const slow = Array.from({ length: 5 }, () => guard.run(() => new Promise(() => undefined)));
     for (const answer of slow) await expect(answer).rejects.toBeInstanceOf(StoreUnavailableError);

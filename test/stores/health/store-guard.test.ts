@@ -17,29 +17,29 @@ function setUp(timeoutMs = 50) {
 const fail = () => Promise.reject(Object.assign(new Error("down"), { code: "ECONNREFUSED" }));
 
 describe("StoreGuard", () => {
-  it("gives a synchronous answer back without a promise", () => {
+  it("returns a synchronous answer without a promise", () => {
     expect(setUp().guard.run(() => 7)).toBe(7);
   });
 
-  it("gives an asynchronous answer back", async () => {
+  it("returns an asynchronous answer", async () => {
     await expect(setUp().guard.run(() => Promise.resolve(7))).resolves.toBe(7);
   });
 
-  it("takes a promise of another make for one", async () => {
+  it("recognises any thenable as a promise", async () => {
     const thenable = { then: (resolve: (value: number) => void) => resolve(7) };
     const answer = setUp().guard.run(() => thenable as unknown as Promise<number>);
     expect(answer).toBeInstanceOf(Promise);
     await expect(answer).resolves.toBe(7);
   });
 
-  it("bounds the wait", async () => {
+  it("limits how long a call waits", async () => {
     const { guard } = setUp(30);
     const started = performance.now();
     await expect(guard.run(() => new Promise(() => undefined))).rejects.toBeInstanceOf(StoreUnavailableError);
     expect(performance.now() - started).toBeLessThan(500);
   });
 
-  it("says once that the store is down, fails at once meanwhile, and says once that it is back", async () => {
+  it("reports once that the store is down, fails at once meanwhile, and reports once that it is back", async () => {
     const { guard, events, clock } = setUp();
     await expect(guard.run(fail)).rejects.toMatchObject({ code: "PORTCULLIS_STORE_UNAVAILABLE" });
     let asked = 0;
@@ -81,7 +81,7 @@ describe("StoreGuard", () => {
     expect(guard.isDown).toBe(true);
   });
 
-  it("does not take an answer that is late for a sign that the store is back", async () => {
+  it("does not count a late answer as a sign that the store is back", async () => {
     const { guard, events, clock } = setUp(10);
     const late = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 40));
     for (let call = 0; call < 5; call += 1) await expect(guard.run(late)).rejects.toBeInstanceOf(StoreUnavailableError);
@@ -96,7 +96,7 @@ describe("StoreGuard", () => {
 describe("StoreGuard.write", () => {
   const after = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
-  it("gives the answer, and nothing else", async () => {
+  it("returns the answer of the store", async () => {
     const untold: unknown[] = [];
     const write = setUp().guard.write(
       (call) => Promise.resolve(call.beginCommit()),
@@ -105,7 +105,7 @@ describe("StoreGuard.write", () => {
     expect([await write, untold]).toEqual([true, []]);
   });
 
-  it("a store that begins to commit after the time is up may not", async () => {
+  it("does not let a store begin to commit after the deadline", async () => {
     const untold: unknown[] = [];
     let mayCommit: boolean | undefined;
     const write = setUp(20).guard.write(
@@ -130,7 +130,7 @@ describe("StoreGuard.write", () => {
     expect(await write).toBe(7);
   });
 
-  it("tells of what a store that knows no deadlines did late", async () => {
+  it("reports what a store without deadlines did too late", async () => {
     const untold: unknown[] = [];
     await expect(
       setUp(20).guard.write(
@@ -142,7 +142,7 @@ describe("StoreGuard.write", () => {
     expect(untold).toEqual([7]);
   });
 
-  it("tells of a commit in doubt; an error before the commit leaves none", async () => {
+  it("reports a commit in doubt, and none after an error before the commit", async () => {
     for (const begins of [true, false]) {
       const untold: unknown[] = [];
       const write = setUp().guard.write(
@@ -162,7 +162,7 @@ describe("StoreGuard with a shared StoreTime", () => {
   const after = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
   const silent = () => new Promise<never>(() => undefined);
 
-  it("gives a call what earlier ones have left, and makes none when nothing is left", async () => {
+  it("gives a call the time that earlier calls have left, and makes no call when none is left", async () => {
     const { guard } = setUp(150);
     const time = new StoreTime(150);
     const began = performance.now();
@@ -176,7 +176,7 @@ describe("StoreGuard with a shared StoreTime", () => {
     expect(guard.run(() => (calls += 1), new StoreTime(150))).toBe(1);
   });
 
-  it("gives a write the deadline of all, moved by the time of other work", async () => {
+  it("gives a write the common deadline, extended by the time of other work", async () => {
     const { guard } = setUp(150);
     const time = new StoreTime(150);
     await guard.run(() => after(20), time);
@@ -189,7 +189,7 @@ describe("StoreGuard with a shared StoreTime", () => {
     ]);
   });
 
-  it("takes silence for an outage only where calls had the whole time", async () => {
+  it("counts silence as an outage only where calls had the whole time-out", async () => {
     const { guard, events } = setUp(30);
     const rest = async (): Promise<StoreTime> => {
       const time = new StoreTime(30);
@@ -229,7 +229,7 @@ describe("StoreGuard and the request a call is for", () => {
     expect(await guard.run(() => (calls += 1), undefined, other)).toBe(1);
   });
 
-  it("lets it ask again when the server has answered somebody since, or half a second later", async () => {
+  it("lets it ask again once the server has answered another call, or half a second later", async () => {
     for (const meanwhile of ["answer", "time", "nothing"] as const) {
       const { guard, clock } = setUp(40);
       const request = caller("192.0.2.1");

@@ -42,7 +42,7 @@ test("a rotation of a token that has just ended leaves no orphan", async () => {
   expect(await store.get("token-2")).toBeUndefined();
 });
 
-test("denials leave by themselves: their number follows those in force, without deleteExpired", () => {
+test("expired denials are removed without deleteExpired: only those in force remain", () => {
   const denials = new Denylist();
   const life = 1000;
   let most = 0;
@@ -77,7 +77,7 @@ const NEVER = Number.MAX_SAFE_INTEGER;
 describe("a share of the memory key store", () => {
   const live = (id: string, ownerId: string) => sampleKey({ id, ownerId, expiresAt: null });
 
-  test("an owner with a full share is refused alone, and can still revoke; others go on", async () => {
+  test("only an owner with a full share is refused, and can still revoke; others are not affected", async () => {
     const store = new MemoryApiKeyStore({ maxKeys: 2000 });
     for (let n = 0; n < 20; n += 1) await store.insert(live(`m${n}`, "mallory"));
     await expect(store.insert(live("m20", "mallory"))).rejects.toMatchObject({ code: "PORTCULLIS_SHARE_FULL" });
@@ -92,7 +92,7 @@ describe("a share of the memory key store", () => {
     expect((await store.list("mallory", { limit: 100 })).length).toBe(20);
   });
 
-  test("a key rotated without a grace gives its place to its successor in a full share", async () => {
+  test("a key rotated without a grace period gives its place in a full share to its successor", async () => {
     const clock = new ManualClock();
     const store = new MemoryApiKeyStore({ maxKeys: 10, clock });
     for (let n = 0; n < 10; n += 1) await store.insert(live(`m${n}`, "mallory"));
@@ -101,7 +101,7 @@ describe("a share of the memory key store", () => {
     expect(await store.get("m10")).toEqual(live("m10", "mallory"));
   });
 
-  test("keys whose time is over are found and give way, those in force never", async () => {
+  test("expired keys are found and removed, those in force never", async () => {
     const clock = new ManualClock();
     const store = new MemoryApiKeyStore({ maxKeys: 30, clock });
     for (let n = 0; n < 10; n += 1) await store.insert(live(`a${n}`, "ada"));
@@ -120,7 +120,7 @@ describe("a share of the memory key store", () => {
     for (const owner of ["ada", "carol"]) expect(await store.list(owner, { limit: 100 })).toHaveLength(10);
   });
 
-  test("an owner whose oldest keys have expired, or are past their grace, gets a place at once", async () => {
+  test("an owner whose oldest keys have expired, or are past their grace period, gets a place at once", async () => {
     const clock = new ManualClock();
     const store = new MemoryApiKeyStore({ maxKeys: 2000, clock });
     for (let n = 0; n < 1000; n += 1) await store.insert(live(`x${n}`, `other ${n}`));
@@ -154,7 +154,7 @@ describe("a share of the memory key store", () => {
 });
 
 describe("a share of the memory token store", () => {
-  test("a subject with a full share ends the family that was idle for longest; nobody else loses one", async () => {
+  test("a subject with a full share loses the family that was idle for longest; no other subject loses one", async () => {
     const store = new MemoryTokenStore({ maxTokens: 1000 });
     await store.insert(sampleToken({ id: "ada", familyId: "ada", subject: "ada" }));
     for (let n = 0; n < 10; n += 1) await store.insert(sampleToken({ id: `m${n}`, familyId: `m${n}` }));
@@ -163,7 +163,7 @@ describe("a share of the memory token store", () => {
     expect(marks.map((token) => token?.revokedAt)).toEqual([undefined, null, null, null]);
   });
 
-  test("a family that alone fills the share ends itself, and what is used is not forgotten before", async () => {
+  test("a family that alone fills the share is ended, and its used tokens are remembered until then", async () => {
     const store = new MemoryTokenStore({ maxTokens: 1000 });
     await store.insert(sampleToken({ id: "t0" }));
     let n = 0;
@@ -174,7 +174,7 @@ describe("a share of the memory token store", () => {
     expect((await store.get("again"))?.revokedAt).toBeNull();
   });
 
-  test("a full store: tokens of revoked families give way, and revoking always works", async () => {
+  test("a full store removes tokens of revoked families, and revoking always works", async () => {
     const store = new MemoryTokenStore({ maxTokens: 20 });
     for (let n = 0; n < 20; n += 1)
       await store.insert(sampleToken({ id: `t${n}`, familyId: `t${n}`, subject: `s${n}` }));

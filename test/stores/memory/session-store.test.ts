@@ -63,7 +63,7 @@ describe("MemorySessionStore", () => {
     expect(store.size).toBe(0);
   });
 
-  it("moves the end and the last use on touch, not the data, and revives nothing", () => {
+  it("changes the end and the last use on touch, not the data, and restores no ended session", () => {
     const { clock, store } = make();
     store.set("s", data(clock, { extra: { note: "saved" }, principal: "ada" }));
     clock.advance(900);
@@ -95,7 +95,7 @@ describe("MemorySessionStore", () => {
     store.close();
   });
 
-  it("lets no principal have more than a hundredth of the places, or ten if that is more, or a thousand if that is less", () => {
+  it("allows a principal a hundredth of the places, at least ten and at most a thousand", () => {
     for (const [maxSessions, share] of [
       [20, 10],
       [2000, 20],
@@ -116,7 +116,7 @@ describe("MemorySessionStore", () => {
     }
   });
 
-  it("makes room by expired, then longest idle anonymous, then the principal's own, then not at all", () => {
+  it("makes room by removing expired sessions, then idle anonymous ones, then the principal's own, or refuses", () => {
     const { clock, store } = make(4);
     store.set("owned-expired", data(clock, { life: 10, principal: "old" }));
     store.set("first", data(clock));
@@ -172,7 +172,7 @@ describe("MemorySessionStore", () => {
     expect([store.size, store.listByPrincipal("constructor")]).toEqual([0, []]);
   });
 
-  it("reports data that JSON cannot carry, and keeps what it had", () => {
+  it("rejects data that JSON cannot carry, and keeps the earlier data", () => {
     const { clock, store } = make();
     store.set("s", data(clock, { extra: { note: "good" } }));
     let caught: unknown;
@@ -181,12 +181,12 @@ describe("MemorySessionStore", () => {
     expect(get(store, "s")?.note).toBe("good");
   });
 
-  it("refuses a bound that is none", () => {
+  it("refuses an invalid bound", () => {
     for (const maxSessions of [0, -1, 1.5, Number.NaN])
       expect(() => new MemorySessionStore({ maxSessions })).toThrow(InvalidInputError);
   });
 
-  it("lets the process end", async () => {
+  it("does not keep the process alive", async () => {
     const store = new MemorySessionStore();
     store.set("s", data(new ManualClock()));
     const timers = process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;

@@ -71,11 +71,11 @@ describe.each([
     await expect(redis.command("PING")).rejects.toThrow(SetupError);
   });
 
-  it("calls made before it is connected wait for the first attempt", async () => {
+  it("lets calls before the connection wait for the first attempt", async () => {
     expect(await openUrl(server.url).command("PING")).toBe("PONG");
   });
 
-  it("evaluates again what the server has forgotten", async () => {
+  it("sends a script again that the server has forgotten", async () => {
     const redis = openUrl(server.url);
     const key = uniqueName();
     await redis.eval(ADD, [key], ["1"]);
@@ -101,7 +101,7 @@ describe.each([
     }
   });
 
-  it("renews a subscription that was cut off, and tells the gap", async () => {
+  it("renews a subscription that was cut off, and reports the gap", async () => {
     const redis = openUrl(server.url);
     await redis.ready();
     const channel = uniqueName();
@@ -115,7 +115,7 @@ describe.each([
     await until(() => heard.length === 1);
   });
 
-  it("ready() says why not, without the password", async () => {
+  it("makes ready() reject with the reason, without the password", async () => {
     const locked = await startRedis({ args: ["--requirepass", "right"] });
     try {
       const redis = openUrl(locked.url.replace("//", "//default:hunter2@"), 300);
@@ -130,7 +130,7 @@ describe.each([
 });
 
 describe.each(REDIS_PACKAGES)("an app's own client of $name", ({ plain }) => {
-  it("does all of it, and is not closed", async () => {
+  it("supports all of it, and is not closed", async () => {
     const { client, close } = await plain(server.url);
     try {
       const redis = openRedis(client);
@@ -146,7 +146,7 @@ describe.each(REDIS_PACKAGES)("an app's own client of $name", ({ plain }) => {
   });
 });
 
-it("names the package to install when none is there", async () => {
+it("openRedis() names the package to install when none is installed", async () => {
   const redis = openRedis("redis://user:hunter2@127.0.0.1:1", { load: only() });
   const error = await redis.command("PING").catch((reason: unknown) => reason);
   expect(error).toBeInstanceOf(SetupError);
@@ -156,7 +156,7 @@ it("names the package to install when none is there", async () => {
 });
 
 it.each(["http://user:hunter2@localhost", "redis://user:hunter2@[::", "hunter2", 7, {}, new Map()])(
-  "refuses what is neither a URL nor a client: %#",
+  "a value that is neither a URL nor a client is refused: %#",
   (value) => {
     let error: unknown;
     try {

@@ -7,6 +7,7 @@ import { RedisChangeSource } from "../../../src/stores/redis/changes/source.js";
 import { openRedis } from "../../../src/stores/redis/client.js";
 import { runChild } from "../children.js";
 import { redisSays, sharedRedis, startRedis, uniqueName } from "../../support/servers.js";
+import { program } from "../../support/programs.js";
 
 const ends: (() => unknown)[] = [];
 afterEach(async () => {
@@ -15,7 +16,7 @@ afterEach(async () => {
 
 describe("closing", () => {
   const child = async (url: string, library: string) => {
-    const ended = await runChild(new URL("closing-child.ts", import.meta.url).pathname, [url, library]).ended;
+    const ended = await runChild(await program("redis/closing-child"), [url, library]).ended;
     return { code: ended.code, out: ended.out.trim().split("\n"), err: ended.err };
   };
 
@@ -31,7 +32,7 @@ describe("closing", () => {
     for (const ended of await Promise.all(cases)) expect(ended).toEqual({ code: 0, out: ["closed", "ended"], err: "" });
   });
 
-  test("an app's own client is left open, and with no subscription or listener of ours", async () => {
+  test("an app's own client stays open, without any subscription or listener of this library", async () => {
     const { url } = await sharedRedis();
     const client = await createClient({ url }).connect();
     ends.push(() => client.destroy());

@@ -27,7 +27,7 @@ test("REDIS_URL alone puts limits, sessions and revocations on Redis, and close(
   await security.close();
 });
 
-test("the URL is a secret: neither settings, describe() nor a failed ready() show it", async () => {
+test("the Redis URL is a secret: neither settings, describe() nor a failed ready() shows it", async () => {
   const port = await freePort();
   const security = applySecurity(express(), { ...base, redis: `redis://app:hunter2@127.0.0.1:${port}` });
   const reason: unknown = await security.ready().catch((error: unknown) => error);
@@ -61,7 +61,7 @@ test.each([[{}], [new Date()], ["redis:"], ["http://127.0.0.1"], [6379]])("%j as
   expect((thrown as SettingsError).issues).toMatchObject([{ path: "redis" }]);
 });
 
-test("as a store of express-session alone: saves, rolls, and a slow request does not undo a log-out", async () => {
+test("the Redis session store works with express-session alone: it saves, extends, and a slow request does not undo a log-out", async () => {
   const store = new RedisSessionStore({ client: (await sharedRedis()).url, prefix: `${uniqueName()}:` });
   const app = express();
   app.use(

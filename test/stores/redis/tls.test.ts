@@ -4,7 +4,7 @@ import { Redis } from "ioredis";
 import { Redis as Redis5 } from "ioredis5";
 import { createClient } from "redis";
 import { createClient as createClient5 } from "redis5";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { applySecurity, SetupError, type SecuritySettings } from "portcullis";
 import { startMember } from "../../fleet/members.js";
 import { serve } from "../../support/serve.js";
@@ -114,16 +114,16 @@ describe("Redis over TLS by a URL", () => {
   });
 
   test("an authority in NODE_EXTRA_CA_CERTS is accepted", async () => {
-    process.env["NODE_EXTRA_CA_CERTS"] = certificates.ca;
+    vi.stubEnv("NODE_EXTRA_CA_CERTS", certificates.ca);
     const starting = startMember({ redis: url, redisPrefix: `${uniqueName()}:` });
-    delete process.env["NODE_EXTRA_CA_CERTS"];
+    vi.unstubAllEnvs();
     const member = await starting;
     const { cookie = "" } = await member.send("POST", "/in/ada");
     expect((await member.send("GET", "/who", { cookie })).body).toEqual({ id: "ada" });
     expect(await member.end()).toBe(0);
   });
 
-  test("a wrong password is told at once too", async () => {
+  test("a wrong password is reported at once too", async () => {
     const stranger = applySecurity(express(), { ...base, redis: `redis://nobody:hunter2@127.0.0.1:${server.port}` });
     await expect(stranger.ready()).rejects.toThrow(
       "Redis rejected the user name or password (WRONGPASS invalid username-password pair or user is disabled).",

@@ -32,7 +32,7 @@ async function twoFeeds(pollMs = 3_600_000) {
 
 const facts = (jti: string) => ({ jti, subject: "ada", issuedAt: Date.UTC(2026, 0, 1) });
 
-test("memory is believed while the last reading began less than a second ago, and not a millisecond longer", async () => {
+test("the change feed trusts its memory while the last reading began less than a second ago, and not a millisecond longer", async () => {
   const { here, there, clock, inAnHour } = await twoFeeds();
   await there.publish({ kind: "token", name: "j", endsAt: inAnHour });
   clock.advance(999);
@@ -46,7 +46,7 @@ test("memory is believed while the last reading began less than a second ago, an
   expect([here.isCurrent, here.isRevoked(facts("j")), here.isRevoked(facts("k"))]).toEqual([true, true, false]);
 });
 
-test("what a process revokes it refuses at once, and tells its own listeners", async () => {
+test("a process refuses at once what it revokes, and notifies its own listeners", async () => {
   const { here, inAnHour } = await twoFeeds();
   const told: (string | undefined)[] = [];
   const stop = here.onKeyChange((id) => told.push(id));
@@ -61,7 +61,7 @@ test("what a process revokes it refuses at once, and tells its own listeners", a
   expect(told).toEqual(["key-1"]);
 });
 
-test("when the record cannot be read: no answer, what is known stays refused, no write is acknowledged, and one event", async () => {
+test("while the record cannot be read the feed gives no answer, keeps refusing known revocations, acknowledges no write and reports one event", async () => {
   const { here, clock, db, collected, inAnHour } = await twoFeeds();
   await here.publish({ kind: "family", name: "f", endsAt: inAnHour });
   await db.schema.dropTable("portcullis_changes").execute();
@@ -77,7 +77,7 @@ test("when the record cannot be read: no answer, what is known stays refused, no
   ]);
 });
 
-test("what could not be recorded is recorded later by itself", async () => {
+test("a change that could not be recorded is recorded later", async () => {
   const { here, there, db, inAnHour } = await twoFeeds(20);
   await db.schema.alterTable("portcullis_changes").renameTo("elsewhere").execute();
   await expect(here.publish({ kind: "token", name: "late", endsAt: inAnHour })).rejects.toThrow();
@@ -85,7 +85,7 @@ test("what could not be recorded is recorded later by itself", async () => {
   await expect.poll(() => there.isKnownRevoked(facts("late")), { timeout: 2000 }).toBe(true);
 });
 
-test("it starts when it can: a start that failed is made good without a second call", async () => {
+test("the change feed starts without a second call after a start that failed", async () => {
   const { db, close } = await openSqlite("sqlite::memory:");
   ends.push(close);
   const feed = new ChangeFeed(new SqlChangeSource(db), createRuntime(), { pollMs: 20 });

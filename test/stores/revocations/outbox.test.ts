@@ -37,7 +37,7 @@ const facts = (jti: string) => ({ jti, subject: "ada", issuedAt: Date.UTC(2026, 
 const inAnHour = () => Date.now() + 3_600_000;
 const token = (name: string): Change => ({ kind: "token", name, endsAt: inAnHour() });
 
-test("a revocation that the database did not take is refused here at once, and told to the others all the same", async () => {
+test("a revocation that the database did not take holds in this process at once, and still reaches the others", async () => {
   const [families, record] = [await database(), await database()];
   const runtime = createRuntime();
   const feeds = [0, 1].map(() => new ChangeFeed(new SqlChangeSource(record), runtime, { pollMs: 20 })) as [
@@ -63,7 +63,7 @@ test("a revocation that the database did not take is refused here at once, and t
     .toEqual([true, true, true]);
 });
 
-test("what everybody remembers is put back, also when putting it back fails at first", async () => {
+test("a change that every process remembers is restored to the record, even when restoring fails at first", async () => {
   const db = await database();
   const runtime = createRuntime();
   let broken = 1;
@@ -94,7 +94,7 @@ test("what everybody remembers is put back, also when putting it back fails at f
     .toBe(1);
 });
 
-test("a change that was not recorded is told again, also when the first reading after it was too late", async () => {
+test("a change that was not recorded is sent again, even when the first reading after it was too late", async () => {
   const db = await database();
   const runtime = createRuntime();
   let [late, restores, dead] = [false, 0, false];
@@ -118,7 +118,7 @@ test("a change that was not recorded is told again, also when the first reading 
     .toBe(1);
 });
 
-test("readings that take longer than a second do not pile up, and the position moves on", async () => {
+test("readings that take longer than a second do not pile up, and the position advances", async () => {
   const db = await database();
   let [running, most, slow] = [0, 0, false];
   const source = onTheWay(new SqlChangeSource(db), {
@@ -142,7 +142,7 @@ test("readings that take longer than a second do not pile up, and the position m
   await expect.poll(() => here.isCurrent, { timeout: 2000 }).toBe(true);
 });
 
-test("a change no store can hold is refused, and does not stop the others from being told again", async () => {
+test("a change that no store can hold is refused, and does not keep other changes from being sent again", async () => {
   const db = await database();
   let dead = true;
   const source = onTheWay(new SqlChangeSource(db), { record: () => void (dead && lost()) });
@@ -157,7 +157,7 @@ test("a change no store can hold is refused, and does not stop the others from b
     .toBe(1);
 });
 
-test("close() ends although the record never answers, and nothing begins anew after it", async () => {
+test("close() ends although the record never answers, and nothing starts after it", async () => {
   const db = await database();
   const watched: string[] = [];
   const source: ChangeSource = {
@@ -180,7 +180,7 @@ test("close() ends although the record never answers, and nothing begins anew af
   expect(watched).toEqual(["begun", "ended"]);
 });
 
-test("a machine that was suspended does not believe what it remembers: its monotonic clock stood still", async () => {
+test("a machine that was suspended does not trust its memory: its monotonic clock stood still", async () => {
   const db = await database();
   const clock = new ManualClock();
   const runtime = createRuntime({ clock });

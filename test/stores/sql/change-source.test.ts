@@ -56,7 +56,7 @@ describe.each(ENGINES)("$engine", ({ newDatabase, open }) => {
     await two.close();
   });
 
-  test("what one process records, another reads once, in order, however often it asks", async () => {
+  test("a process reads what another recorded once, in order, however often it asks", async () => {
     const writer = new SqlChangeSource(one.db);
     const reader = new SqlChangeSource(two.db);
     await writer.record([token("before")]);
@@ -83,7 +83,7 @@ describe.each(ENGINES)("$engine", ({ newDatabase, open }) => {
     for (const bad of ["", "[]", "17", "{}"]) expect(await reader.since(bad)).toMatchObject({ gap: true });
   });
 
-  test("a denial the record holds as strictly is not written twice; a stricter one is", async () => {
+  test("a denial is written again only when it is stricter than the recorded one", async () => {
     const source = new SqlChangeSource(one.db);
     const end = Date.now() + 60_000;
     const count = async () =>
@@ -106,7 +106,7 @@ describe.each(ENGINES)("$engine", ({ newDatabase, open }) => {
     expect((await count()) - before).toBe(4);
   });
 
-  test("more changes than a page holds are all read", async () => {
+  test("all changes are read when there are more than a page holds", async () => {
     const writer = new SqlChangeSource(one.db);
     const reader = new SqlChangeSource(two.db);
     const { position } = await reader.load();
@@ -117,7 +117,7 @@ describe.each(ENGINES)("$engine", ({ newDatabase, open }) => {
     expect((await reader.load()).changes.length).toBeGreaterThanOrEqual(2300);
   });
 
-  test("the token store takes over what another process denied", async () => {
+  test("the token store applies denials of another process", async () => {
     const here = new SqlTokenStore(one.db);
     const there = new SqlTokenStore(two.db);
     await here.init();
@@ -195,7 +195,7 @@ test.each(LATE)(
   },
 );
 
-test("whatever the order of commits, each change is told once, when it was visible within the overlap", () => {
+test("each change that becomes visible within the overlap is reported once, whatever the order of commits", () => {
   const change = fc.record({
     at: fc.integer({ min: 0, max: 120_000 }),
     delay: fc.integer({ min: 0, max: OVERLAP_MS }),

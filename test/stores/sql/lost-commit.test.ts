@@ -71,7 +71,7 @@ describe.each(ENGINES)("$engine: a connection that breaks at COMMIT", ({ databas
     await proxy.close();
   });
 
-  test("after the commit: another connection finds out, and the caller gets the new key and the new token", async () => {
+  test("after the commit: another connection finds the outcome, and the caller gets the new key and the new token", async () => {
     const old = await security.apiKeys.create({ ownerId: "ada", name: "n" });
     const before = proxy.lost;
     proxy.loseNext("answer", "there");
@@ -179,7 +179,7 @@ describe.each(ENGINES)("$engine: a connection that breaks at COMMIT", ({ databas
     },
   );
 
-  test("with the answer lost and the database gone: a new key that nobody was given is revoked", async () => {
+  test("with the answer lost and the database gone: a new key that no caller received is revoked", async () => {
     proxy.loseNext("answer", "gone");
     expect((await settled(security.apiKeys.create({ ownerId: "mia", name: "n" }))).code).toBe(
       "PORTCULLIS_STORE_UNAVAILABLE",
@@ -193,7 +193,7 @@ describe.each(ENGINES)("$engine: a connection that breaks at COMMIT", ({ databas
     expect(await isGood(kept.key)).toBe(true);
   });
 
-  test("a statement that only contains the word passes; the twin without a fault is done", async () => {
+  test("a statement that only contains the word COMMIT passes; its twin without a fault takes effect", async () => {
     const before = proxy.lost;
     const old = await security.apiKeys.create({ ownerId: "ada", name: "commit" });
     expect(await isGood((await security.apiKeys.rotate(old.record.id)).key)).toBe(true);

@@ -1,7 +1,6 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 import {
   openMysql,
@@ -15,11 +14,12 @@ import {
 import { sampleKey, sampleToken } from "../../../src/testing/samples.js";
 import { mariaDbDatabase, postgresDatabase } from "../../support/servers.js";
 import { runChild } from "../children.js";
+import { program } from "../../support/programs.js";
 
 const folder = mkdtempSync(join(tmpdir(), "portcullis-many-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-const CHILD = fileURLToPath(new URL("starting-child.ts", import.meta.url));
+const CHILD = await program("sql/starting-child");
 const TEN = Array.from({ length: 10 }, (_, index) => `p${index}`);
 
 interface Opened {

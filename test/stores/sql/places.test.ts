@@ -7,7 +7,7 @@ beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
 describe("places in a pool of connections", () => {
-  it("are given at once while there are some, and then to the one who came last", async () => {
+  it("are given at once while there are some, and then to the last caller first", async () => {
     const places = new Places(2, () => true);
     const served: number[] = [];
     const take = (n: number): Promise<unknown> =>
@@ -29,7 +29,7 @@ describe("places in a pool of connections", () => {
     await Promise.all(taken);
   });
 
-  it("are refused by PoolBusyError when none becomes free in time, and only then", async () => {
+  it("are refused with PoolBusyError when none becomes free in time, and only then", async () => {
     const places = new Places(1, () => true);
     await places.take(10);
     const refused = expect(places.take(10)).rejects.toBeInstanceOf(PoolBusyError);
@@ -39,7 +39,7 @@ describe("places in a pool of connections", () => {
     await places.take(10);
   });
 
-  it("are refused by DatabaseTimeoutError while they are taken by connections that the server does not give", async () => {
+  it("are refused with DatabaseTimeoutError while they wait for connections that the server does not open", async () => {
     const places = new Places(1, () => false);
     await places.take(10);
     const refused = expect(places.take(10)).rejects.toBeInstanceOf(DatabaseTimeoutError);
@@ -65,7 +65,7 @@ describe("places in a pool of connections", () => {
     ).toBe(7);
   });
 
-  it("are never more than there are, and none is lost (property)", async () => {
+  it("never exceed their number, and none is lost (property)", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.integer({ min: 1, max: 4 }),

@@ -83,7 +83,7 @@ const ENGINES = [
 describe.each(ENGINES)(
   "$engine",
   ({ engine, newDatabase, open, run, denied, newRole, describeSchema, describeIndexes }) => {
-    test("a role that may not create tables is told what to run; after that it works", async () => {
+    test("a role that may not create tables gets an error with what to run; after that it works", async () => {
       const url = await newDatabase();
       const app = as(url, await newRole(url));
 
@@ -110,7 +110,7 @@ describe.each(ENGINES)(
       await close();
     });
 
-    test("what is printed is what migrate makes, from any version on", async () => {
+    test("the printed SQL equals what migrate creates, from any version on", async () => {
       const [byHand, inSteps, byMigrate] = [await newDatabase(), await newDatabase(), await newDatabase()];
       await run(byHand, migrationSql(engine));
       // A database at version 1, brought on by what is printed for it.
@@ -165,7 +165,7 @@ describe.each(ENGINES)(
   },
 );
 
-test("MySQL sessions that would alter what is written are refused", async () => {
+test("MySQL sessions whose mode would alter written data are refused", async () => {
   const url = await mariaDbDatabase();
   const pool = mysql.createPool({ uri: url, connectionLimit: 1, charset: "latin1_swedish_ci" });
   pool.on("connection", (connection) =>

@@ -92,7 +92,7 @@ describe.each(ENGINES)("$engine", ({ engine, start, open, poolOf, terminate, ses
     expect(rejections).toEqual([]);
   });
 
-  test("a server that stops answering makes errors in time, and is used again when it answers", async () => {
+  test("a server that stops answering causes errors in time, and is used again when it answers", async () => {
     await keys.insert(sampleKey({ id: "stopped" }));
     server.pause();
     try {
@@ -112,7 +112,7 @@ describe.each(ENGINES)("$engine", ({ engine, start, open, poolOf, terminate, ses
       .toBe("stopped");
   });
 
-  test("an exhausted pool makes errors in time; when the connections are free, it works", async () => {
+  test("an exhausted pool causes errors in time, and works once connections are free", async () => {
     await keys.insert(sampleKey({ id: "held" }));
     const other = await session(server.url);
     await other.run("begin");
@@ -133,7 +133,7 @@ describe.each(ENGINES)("$engine", ({ engine, start, open, poolOf, terminate, ses
     expect(await keys.revoke("held", 5, "x")).toBe(true);
   });
 
-  test("a connection terminated in the middle of a transaction is replaced, and the work done once", async () => {
+  test("a connection terminated during a transaction is replaced, and the work is done once", async () => {
     await tokens.insert(sampleToken({ id: "cut", familyId: "cut" }));
     const other = await session(server.url);
     await other.run("begin");
@@ -238,7 +238,7 @@ describe.each(ENGINES)("$engine", ({ engine, start, open, poolOf, terminate, ses
     await patient.close();
   });
 
-  test("a server killed and started again is used again, without a restart here", async () => {
+  test("a server killed and started again is used again, without a restart of this process", async () => {
     await keys.insert(sampleKey({ id: "before-kill" }));
     await server.kill();
     const { ms, error } = await timed(() => keys.get("before-kill"));
@@ -250,7 +250,7 @@ describe.each(ENGINES)("$engine", ({ engine, start, open, poolOf, terminate, ses
       .toBe("before-kill");
   });
 
-  test("a black hole on the way makes errors in time, and closing does not wait for it", async () => {
+  test("a black hole on the network causes errors in time, and closing does not wait for it", async () => {
     const proxy = await startTcpProxy(server.port);
     const url = new URL(server.url);
     url.port = String(proxy.port);
@@ -274,7 +274,7 @@ describe.each(ENGINES)("$engine", ({ engine, start, open, poolOf, terminate, ses
     await proxy.close();
   });
 
-  test("an app that starts before its database comes into service by itself", async () => {
+  test("an app that starts before its database becomes ready by itself", async () => {
     const proxy = await startTcpProxy(server.port);
     await proxy.refuse();
     const url = new URL(server.url);

@@ -48,7 +48,7 @@ describe.each(ENGINES)("$engine", ({ newDatabase, open, start }) => {
     expect((await reader.since(position)).changes.map(({ name }) => name)).toEqual(["new"]);
   });
 
-  test("a subject that was logged out ten thousand times costs no more than any other", async () => {
+  test("a subject that was logged out ten thousand times is as cheap to check as any other", async () => {
     const db = await opened();
     const source = new SqlChangeSource(db);
     const at = Date.now();

@@ -143,7 +143,7 @@ describe("the token store's mirror", () => {
     await second.close();
   });
 
-  test("a denial that could not be written is not in effect, and the call says so", async () => {
+  test("has no effect for a denial that could not be written, and the call rejects", async () => {
     const { db, close } = await openSqlite("sqlite::memory:");
     const store = new SqlTokenStore(db);
     await store.init();
@@ -153,7 +153,7 @@ describe("the token store's mirror", () => {
     await close();
   });
 
-  test("does not load what has ended", async () => {
+  test("does not load expired denials", async () => {
     const clock = new ManualClock();
     const { db, close } = await openSqlite("sqlite::memory:");
     const writer = new SqlTokenStore(db, { clock });
@@ -169,7 +169,7 @@ describe("the token store's mirror", () => {
   });
 });
 
-test("deleteExpired forgets more than one turn's worth of sealed successors", async () => {
+test("deleteExpired() deletes more sealed successors than one batch holds", async () => {
   const { db, close } = await openSqlite("sqlite::memory:");
   const store = new SqlTokenStore(db);
   await store.init();
@@ -186,7 +186,7 @@ test("deleteExpired forgets more than one turn's worth of sealed successors", as
   await close();
 });
 
-test("deleteExpired deletes more than one turn's worth", async () => {
+test("deleteExpired() deletes more records than one batch holds", async () => {
   const { db, close } = await openSqlite("sqlite::memory:");
   const store = new SqlTokenStore(db);
   await store.init();

@@ -136,7 +136,7 @@ describe.each(DATABASES)(
       return (reason as Error).message.replace(/127\.0\.0\.1:\d+|localhost:\d+/g, "HOST").replace(name, "NAME");
     };
 
-    test("by a URL that names the authority: everything goes over it", async () => {
+    test("works with a URL that names the authority", async () => {
       const security = applySecurity(express(), {
         ...base,
         apiKeys: {},
@@ -151,7 +151,7 @@ describe.each(DATABASES)(
       await security.close();
     });
 
-    test("by a Kysely instance with the authority", async () => {
+    test("works with a Kysely instance that has the authority", async () => {
       const db = instance(server.port, name, certificates.ca);
       const security = applySecurity(express(), { ...base, apiKeys: {}, database: db });
       await security.ready();
@@ -183,7 +183,7 @@ describe.each(DATABASES)(
 
 describe("a server without TLS", () => {
   test.each(DATABASES)(
-    "$engine: is refused when the URL asks for TLS",
+    "$engine is refused when the URL asks for TLS",
     async ({ engine, makeDatabase, url, user, names, host }) => {
       const certificates = makeCertificates(names, user);
       const server = engine === "PostgreSQL" ? await startPostgres() : await startMariaDb({ args: ["--skip-ssl"] });

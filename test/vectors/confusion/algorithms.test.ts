@@ -16,7 +16,7 @@ const payload = JSON.stringify(CLAIMS);
 
 describe("every name of an algorithm, against every kind of key", () => {
   it(
-    "the one name of the manager is taken, every other is refused under a signature that is genuine all the same",
+    "the manager's own algorithm name is accepted, every other is refused even with a genuine signature",
     { timeout: 120_000 },
     async () => {
       const tally = new Tally();
@@ -37,7 +37,7 @@ describe("every name of an algorithm, against every kind of key", () => {
   );
 
   it(
-    "a token of each manager is taken by managers with the same algorithm and key, and by no other",
+    "a token of each manager is accepted by managers with the same algorithm and key, and by no other",
     { timeout: 120_000 },
     async () => {
       const tally = new Tally();

@@ -40,7 +40,7 @@ describe("claims as raw JSON, signed with the right key", () => {
     expectRow("payloads × families", await judgeAll(PAYLOADS));
   });
 
-  it("every claim that is refused in some form is taken in another", () => {
+  it("every claim that is refused in one form is accepted in another", () => {
     const refused = new Set(
       [...TIMES, ...NAMES].filter(({ verdict }) => verdict !== "accepted").map(({ claim }) => claim),
     );

@@ -77,7 +77,7 @@ describe("members of a header, signed with the right key", () => {
 
 describe("a key that the token brings, or says where to find", () => {
   it(
-    "is not looked at, and nobody is asked for it; with the manager's own signature the same members change nothing",
+    "is neither read nor fetched; with the manager's own signature the same members change nothing",
     { timeout: 120_000 },
     async () => {
       const tally = new Tally();

@@ -119,7 +119,7 @@ function taken(settings: object): boolean {
 }
 
 describe("every algorithm with every kind of key, as settings", () => {
-  it("each kind is taken for the algorithms it is for, and for no other", () => {
+  it("each kind of key is accepted for its own algorithms, and for no other", () => {
     const tally = new Tally();
     for (const { name, keys, fits } of KINDS) {
       const verdicts = ALGORITHMS.filter((algorithm) => taken({ algorithm, ...keys }));
@@ -129,7 +129,7 @@ describe("every algorithm with every kind of key, as settings", () => {
     expectRow("algorithms × keys as settings", tally);
   });
 
-  it("no other name of an algorithm is taken with any of them", () => {
+  it("no other algorithm name is accepted with any of them", () => {
     const tally = new Tally();
     for (const algorithm of [...OTHER_ALGORITHMS, "hs256", "HS256 ", "", null, 256, ["HS256"], {}]) {
       for (const { name, keys } of KINDS)
@@ -139,7 +139,7 @@ describe("every algorithm with every kind of key, as settings", () => {
     expectRow("other algorithms as settings", tally);
   });
 
-  it("a public key is no secret in any form that is text, but for its bare numbers", () => {
+  it("a public key is refused as a secret in every text form except its bare numbers", () => {
     const tally = new Tally();
     // Numbers without a frame look like any secret: a modulus, a coordinate, the name of a key.
     const bare = ["kid", "modulus as text"];

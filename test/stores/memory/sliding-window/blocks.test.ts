@@ -64,7 +64,7 @@ describe("the memory of the logs", () => {
     );
   });
 
-  it("takes back what was given, and links blocks of all pages", () => {
+  it("reuses blocks that were freed, and links blocks of all pages", () => {
     const blocks = new Blocks();
     const long: Queue = { numbers: [], head: NONE, tail: NONE };
     const other: Queue = { numbers: [], head: NONE, tail: NONE };

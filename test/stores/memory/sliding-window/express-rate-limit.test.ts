@@ -89,7 +89,7 @@ describe.each(EXPRESS)("SlidingWindowStore in the real express-rate-limit on $na
     expect((await server.send("/")).status).toBe(200);
   });
 
-  it("skipFailedRequests: a failed request gives its unit back, a refused one nobody else's", async () => {
+  it("with skipFailedRequests gives back the unit of a failed request, and none for a refused one", async () => {
     const { server, store, said } = await start({ skipFailedRequests: true, keyGenerator: () => "me" });
     for (let i = 0; i < 10; i += 1) expect((await server.send("/?status=500")).status).toBe(500);
     await sleep(20);
@@ -104,7 +104,7 @@ describe.each(EXPRESS)("SlidingWindowStore in the real express-rate-limit on $na
     expect(said).toEqual([]);
   });
 
-  it("skipFailedRequests: a slow failed request is un-counted although older ones have left the window", async () => {
+  it("with skipFailedRequests gives back the unit of a slow failed request although older ones have left the window", async () => {
     const { server, store, clock } = await start({ skipFailedRequests: true, windowMs: 600, keyGenerator: () => "me" });
     expect((await server.send("/")).status).toBe(200);
     await sleep(350);
@@ -119,7 +119,7 @@ describe.each(EXPRESS)("SlidingWindowStore in the real express-rate-limit on $na
     expect(store.get("me")).toBeUndefined();
   });
 
-  it("skipSuccessfulRequests with a function of the app that calls a refusal a success: guesses stay limited", async () => {
+  it("with skipSuccessfulRequests keeps guesses limited although the app's function calls a refusal a success", async () => {
     const { server, store } = await start({
       skipSuccessfulRequests: true,
       requestWasSuccessful: (_req, res) => res.statusCode !== 401,
@@ -135,7 +135,7 @@ describe.each(EXPRESS)("SlidingWindowStore in the real express-rate-limit on $na
     expect(store.get("me")?.totalHits).toBe(3);
   });
 
-  it("un-counts each request's own hit when several are under way", async () => {
+  it("gives back each request's own hit when several are under way", async () => {
     const { server, store, clock } = await start({ skipFailedRequests: true, keyGenerator: () => "me" });
     const failing = server.send("/?status=500&wait=150");
     await sleep(50);
@@ -151,7 +151,7 @@ describe.each(EXPRESS)("SlidingWindowStore in the real express-rate-limit on $na
     expect(store.get("me")).toBeUndefined();
   });
 
-  it("a limit that is a function needs the store's own, and is refused closed without it", async () => {
+  it("needs its own limit when the middleware's limit is a function, and refuses requests without it", async () => {
     const { server, said } = await start({ limit: () => 2 });
     expect(said.join()).toContain("new SlidingWindowStore({ limit })");
     expect((await server.send("/")).status).toBe(500);
@@ -168,7 +168,7 @@ describe.each(EXPRESS)("SlidingWindowStore in the real express-rate-limit on $na
     expect(answers).toEqual([200, 200, 429, 429]);
   });
 
-  it("refuses options that disagree with its own, and a limit of 0 lets nobody in", async () => {
+  it("refuses options that disagree with its own, and accepts no request with a limit of 0", async () => {
     const store = new SlidingWindowStore({ limit: 5, windowMs: 1000 });
     expect(() => store.init({ limit: 6, windowMs: 1000 })).toThrow(SetupError);
     expect(() => store.increment("k")).toThrow(SetupError);

@@ -100,7 +100,7 @@ describe("clients beyond maxClients without an attack", () => {
     expect(refused).toBe(0);
   });
 
-  it("are held back by their wider network only as long as they may have records there", () => {
+  it("are limited by their wider network only as long as they may have records there", () => {
     const { clock, store } = storeWith({ maxClients: 40 });
     const policy = { ...MAIN, limit: 2, windowMs: 1000 };
     for (let i = 0; i < 40; i += 1) store.consume(policy, `192.0.${i}.1`, 1);
@@ -123,7 +123,7 @@ describe("a flood of names invented at one address", () => {
     Array.from({ length: 2000 }, (_, i) => store.consume(pairs, key(spreadOut(i)), 1)).filter(({ allowed }) => !allowed)
       .length;
 
-  it("refuses nobody of another network where the key begins with the address; its twin of names first refuses everybody", () => {
+  it("refuses no client of another network where the key begins with the address; with the name first it refuses every client", () => {
     expect(refused(flood((name) => `203.0.113.7 u${name}`))).toBe(0);
     expect(
       refused(
@@ -139,7 +139,7 @@ describe("a flood of names invented at one address", () => {
     expect(refused(store)).toBe(0);
   });
 
-  it("keeps the promise for addresses that share a window by hash: their window counts, and never those of names", () => {
+  it("keeps the limit for addresses that share a hashed window, which names never share", () => {
     // One window for addresses and one for other keys.
     const { store, clock } = storeWith({ maxClients: 16 });
     const policy = { ...pairs, limit: 5, windowMs: 1000 };
@@ -162,7 +162,7 @@ describe("a flood of names invented at one address", () => {
 describe("room for each limit", () => {
   const named = (name: string) => ({ name, limit: 100, windowMs: 3_600_000 });
 
-  it("keeps keys that callers invent out of the main limit's", () => {
+  it("is kept for the main limit when callers invent keys of another", () => {
     const { store } = storeWith({ maxClients: 1000 });
     for (let i = 0; i < 20_000; i += 1) store.consume(named("route:login-account"), `account u${i}`, 1);
     expect(store.size).toBe(1000);
@@ -170,7 +170,7 @@ describe("room for each limit", () => {
     expect(store.size).toBe(2000);
   });
 
-  it("leaves each named limit a tenth, and what others do not use", () => {
+  it("is a tenth for each named limit, and what others do not use", () => {
     const { store } = storeWith({ maxClients: 1000 });
     const tracked = (name: string, keys: number): number => {
       const before = store.size;
@@ -208,7 +208,7 @@ describe("the networks of a key", () => {
     "1.2.3",
     "203.0.113.9:4001",
     "unknown",
-  ])("has none: %j", (key) => {
+  ])("do not exist for %j", (key) => {
     expect(networksOf(key)).toBeUndefined();
   });
 });

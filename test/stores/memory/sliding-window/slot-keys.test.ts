@@ -34,7 +34,7 @@ describe("whose log a slot is", () => {
   // Made once: what a slot held before must not matter.
   const { slots, holders } = filled();
 
-  it("is what was said last, by every character, whatever was there before and lies beside it", () => {
+  it("is the key that was stored last, in every character, whatever was there before or lies beside it", () => {
     fc.assert(
       fc.property(fc.array(step, { minLength: 1, maxLength: 40 }), fc.array(key), (steps, others) => {
         const model = new Map<number, string | OverflowWindow>();

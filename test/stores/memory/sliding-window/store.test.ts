@@ -22,7 +22,7 @@ afterEach(() => {
 
 describe("the log", () => {
   it.each([false, true])(
-    "takes back the oldest that is left, also when one before it was taken back already (%s)",
+    "removes the oldest remaining record, even when one before it was already removed (%s)",
     (between) => {
       const clock = new ManualClock();
       const clients = new Clients(10, clock);
@@ -44,7 +44,7 @@ describe("the log", () => {
     },
   );
 
-  it("lets a slot free when the oldest request leaves, not when a window of the calendar ends", () => {
+  it("frees a slot when the oldest request leaves the window, not at the end of a fixed window", () => {
     const { clock, store } = storeWith();
     for (const wait of [0, 400, 400]) {
       clock.advance(wait);
@@ -57,7 +57,7 @@ describe("the log", () => {
     expect(store.consume(POLICY, "a", 1)).toEqual({ allowed: true, used: 3, retryAfterMs: 0, resetMs: 400 });
   });
 
-  it("does not record what it refuses: a client that keeps knocking is let in", () => {
+  it("does not record refused requests: a client that keeps trying is accepted again", () => {
     const { clock, store } = storeWith();
     const accepted: number[] = [];
     for (let ms = 0; ms < 10_000; ms += 10) {
@@ -67,7 +67,7 @@ describe("the log", () => {
     expect(accepted).toHaveLength(30);
   });
 
-  it("weighs requests, and says how long the same cost has to wait", () => {
+  it("counts the cost of requests, and returns how long the same cost has to wait", () => {
     const { clock, store } = storeWith();
     store.consume(POLICY, "a", 2);
     clock.advance(100);
@@ -79,7 +79,7 @@ describe("the log", () => {
     for (const cost of [-1, 0.5, NaN, Infinity]) expect(() => store.consume(POLICY, "a", cost)).toThrow(RangeError);
   });
 
-  it("weighs requests of more units than one record holds", () => {
+  it("counts requests that cost more units than one record holds", () => {
     const { clock, store } = storeWith();
     const policy = { name: "big", limit: 10_000, windowMs: 1000 };
     expect(store.consume(policy, "a", 9_999)).toMatchObject({ allowed: true, used: 9_999 });
@@ -90,13 +90,16 @@ describe("the log", () => {
     expect(store.consume(policy, "a", 9_999)).toMatchObject({ allowed: true, used: 10_000 });
   });
 
-  it.each([-1_000_000_000, 0, Date.UTC(2026, 0, 1) + 0.123])("counts alike whatever a clock begins at: %d", (start) => {
-    let time = start;
-    const { store } = storeWith({ clock: { now: () => 0, monotonic: () => time } });
-    const accepted: number[] = [];
-    for (let ms = 0; ms < 5000; ms += 100, time += 100) if (store.consume(POLICY, "a", 1).allowed) accepted.push(ms);
-    expect(accepted).toEqual([0, 1000, 2000, 3000, 4000].flatMap((ms) => [ms, ms + 100, ms + 200]));
-  });
+  it.each([-1_000_000_000, 0, Date.UTC(2026, 0, 1) + 0.123])(
+    "counts alike whatever value the clock starts at: %d",
+    (start) => {
+      let time = start;
+      const { store } = storeWith({ clock: { now: () => 0, monotonic: () => time } });
+      const accepted: number[] = [];
+      for (let ms = 0; ms < 5000; ms += 100, time += 100) if (store.consume(POLICY, "a", 1).allowed) accepted.push(ms);
+      expect(accepted).toEqual([0, 1000, 2000, 3000, 4000].flatMap((ms) => [ms, ms + 100, ms + 200]));
+    },
+  );
 
   it("takes no more memory for a request that costs more, so that costs in bytes can be limited", () => {
     const { clock, store } = storeWith();
@@ -151,7 +154,7 @@ describe("the log", () => {
     expect(second.consume(POLICY, "a", 1).allowed).toBe(true);
   });
 
-  it("tells keys apart that only differ where text is easily mangled", () => {
+  it("distinguishes keys that differ only in characters that are easily mangled", () => {
     const { store } = storeWith();
     const keys = [
       "é".repeat(20),
@@ -170,7 +173,7 @@ describe("the log", () => {
 });
 
 describe("memory", () => {
-  it("tracks at most maxClients, and lets no flood flush a count", () => {
+  it("tracks at most maxClients, and keeps every count in a flood", () => {
     const { store } = storeWith({ maxClients: 1000 });
     for (let i = 0; i < 3; i += 1) store.consume(POLICY, "attacker", 1);
     for (let i = 0; i < 20_000; i += 1) store.consume(POLICY, `flood-${i}`, 1);
@@ -210,7 +213,7 @@ describe("memory", () => {
     }
   });
 
-  it("cleans up by itself while requests come", () => {
+  it("is cleaned up while requests come", () => {
     const { clock, store } = storeWith();
     for (let i = 0; i < 1000; i += 1) store.consume(POLICY, `k${i}`, 1);
     expect(store.size).toBe(1000);
@@ -219,7 +222,7 @@ describe("memory", () => {
     expect(store.size).toBe(0);
   });
 
-  it("cleans up by itself while no request comes, and then leaves no timer", async () => {
+  it("is cleaned up while no request comes, and then no timer remains", async () => {
     const { clock, store } = storeWith();
     for (let i = 0; i < 1000; i += 1) store.consume({ ...POLICY, name: `p${i % 7}` }, `k${i}`, 1);
     clock.advance(1000);
@@ -251,7 +254,7 @@ describe("memory", () => {
 });
 
 describe("the constructor", () => {
-  it("refuses what it does not know", () => {
+  it("refuses unknown options", () => {
     expect(() => new SlidingWindowStore({ maxClients: 0 })).toThrow(SettingsError);
     expect(() => new SlidingWindowStore({ maxclients: 5 } as object)).toThrow(/Did you mean "maxClients"/);
     expect(() => new SlidingWindowStore({ clock: {} as Clock })).toThrow(SettingsError);

@@ -27,7 +27,7 @@ afterEach(async () => {
 });
 
 describe("the record of changes", () => {
-  test("a process whose clock is days ahead does not delete what is in force", async () => {
+  test("is not shortened by a process whose clock is days ahead", async () => {
     const prefix = `${uniqueName()}:`;
     const right = new RedisChangeSource(redis, { prefix, clock: systemClock });
     const denied: Change = { kind: "token", name: "j", endsAt: Date.now() + HOUR };
@@ -38,7 +38,7 @@ describe("the record of changes", () => {
     expect(Number(await redis.command("PTTL", `${prefix}{changes}:denied`))).toBeGreaterThan(40 * DAY);
   });
 
-  test("all denials are loaded when the server is another one from page to page", async () => {
+  test("is loaded completely when the server changes between pages", async () => {
     const server = await startRedis();
     ends.push(() => server.close());
     const client = new IoRedis(server.url, { retryStrategy: () => 20 });
@@ -67,7 +67,7 @@ describe("the record of changes", () => {
     expect(new Set(changes.map(({ name }) => name)).size).toBe(names.length);
   });
 
-  test("after a restore of older data a key's change that was lost reaches who never saw a gap", async () => {
+  test("passes a lost change on after a restore of older data, also to readers that saw no gap", async () => {
     const prefix = `${uniqueName()}:`;
     const runtime = createRuntime();
     const feedOf = () =>
@@ -85,7 +85,7 @@ describe("the record of changes", () => {
       .toEqual([{ kind: "api-key", name: "lost" }]);
   });
 
-  test("what somebody else writes into it neither ends the process nor keeps changes from being read", async () => {
+  test("survives foreign entries: the process lives on and changes are still read", async () => {
     const prefix = `${uniqueName()}:`;
     const feed = new ChangeFeed(new RedisChangeSource(redis, { prefix, clock: systemClock }), createRuntime(), {
       pollMs: 20,

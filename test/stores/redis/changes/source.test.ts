@@ -68,7 +68,7 @@ describe.each(CLIENTS)("the record of changes in Redis, by %s", (_name, open) =>
     return { writer: source(), reader: source(), keyOf: (part: string) => `${prefix}{changes}:${part}` };
   };
 
-  test("gives every change back in order, and to who loads later what is in force", async () => {
+  test("returns every change in order, and the changes in force to a process that loads later", async () => {
     const { writer, reader } = make();
     let { position, changes } = await reader.load();
     expect(changes).toEqual([]);
@@ -93,7 +93,7 @@ describe.each(CLIENTS)("the record of changes in Redis, by %s", (_name, open) =>
     );
   });
 
-  test("tells at once who watches", async () => {
+  test("notifies watchers at once", async () => {
     const { writer, reader } = make();
     const told: Change[] = [];
     const stop = await reader.watch(
@@ -109,7 +109,7 @@ describe.each(CLIENTS)("the record of changes in Redis, by %s", (_name, open) =>
     expect(told).toHaveLength(2);
   });
 
-  test("a denial is never shortened, and every key has an end", async () => {
+  test("never shortens a denial, and gives every key an expiry", async () => {
     const { writer, reader, keyOf } = make();
     const endsAt = Date.now() + HOUR;
     await writer.record([{ kind: "token", name: "j", endsAt }]);
@@ -119,7 +119,7 @@ describe.each(CLIENTS)("the record of changes in Redis, by %s", (_name, open) =>
       expect(Number(await redis.command("PTTL", keyOf(part)))).toBeGreaterThan(HOUR);
   });
 
-  test("says that there is a gap when the record was lost, trimmed beyond, or is another one with the same count", async () => {
+  test("reports a gap when the record was lost, trimmed too far, or replaced by one with the same count", async () => {
     const { writer, reader, keyOf } = make();
     const { position: start } = await reader.load();
     await writer.record([{ kind: "api-key", name: "a" }]);
@@ -141,7 +141,7 @@ describe.each(CLIENTS)("the record of changes in Redis, by %s", (_name, open) =>
     expect((await reader.since(anew)).gap).toBe(true);
   });
 
-  test("restore tells only what the record does not hold", async () => {
+  test("publishes on restore only what the record lacks", async () => {
     const { writer, reader } = make();
     const endsAt = Date.now() + HOUR;
     const known: Change = { kind: "token", name: "known", endsAt };

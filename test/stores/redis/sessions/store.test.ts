@@ -22,7 +22,7 @@ describe("sessions", () => {
     return { store, asked: new AskedSessionStore(store, clock), prefix, clock };
   };
 
-  test("a session whose making began before 'log out everywhere' is ended by it", async () => {
+  test('whose creation began before "log out everywhere" are ended by it', async () => {
     const { asked } = open();
     await asked.create("first", asked.data("ada"));
     const made = asked.create("second", asked.data("ada"));
@@ -31,7 +31,7 @@ describe("sessions", () => {
     expect([await asked.get("first"), await asked.get("second")]).toEqual([null, null]);
   });
 
-  test("a process whose clock is ahead does not hide others' sessions from 'log out everywhere'", async () => {
+  test('of other processes are found by "log out everywhere" although the clock of one is ahead', async () => {
     const { asked, prefix } = open();
     await asked.create("mine", asked.data("ada", {}, 1_800_000));
     const ahead = open(new ManualClock(Date.now() + 2 * HOUR), prefix);
@@ -41,7 +41,7 @@ describe("sessions", () => {
     expect([await asked.get("mine"), await asked.get("theirs")]).toEqual([null, null]);
   });
 
-  test("a value that is no session is no session, and no outage", async () => {
+  test("that hold another value do not exist, and are no outage", async () => {
     const { asked, prefix } = open();
     await asked.create("good", asked.data("ada"));
     const head = String(await redis.command("GETRANGE", `${prefix}session:good`, "0", "69"));
@@ -76,7 +76,7 @@ describe("sessions", () => {
     expect(await asked.get("good")).not.toBeNull();
   });
 
-  test("any principal has sessions of its own: odd, long, and alike ones", async () => {
+  test("belong to their own principal, whose id may be odd, long or similar to another", async () => {
     const { asked } = open();
     const principals = [
       "a",
@@ -98,7 +98,7 @@ describe("sessions", () => {
     expect(await asked.ids("A")).toHaveLength(1);
   });
 
-  test("no mixture of writes by two processes brings back what was ended", async () => {
+  test("that have ended are not restored by any mixture of writes by two processes", async () => {
     const { prefix, clock } = open();
     const stores = [0, 1].map(() => open(clock, prefix).asked) as [AskedSessionStore, AskedSessionStore];
     for (let round = 0; round < 30; round += 1) {

@@ -99,7 +99,7 @@ describe("the script against a list of time stamps", () => {
     );
   });
 
-  it("never lets in more than the limit when the clock is set back, and at most a window passes until a slot frees", async () => {
+  it("never accepts more than the limit when the clock is set back, and frees a slot after at most a window", async () => {
     const anyStep = fc.record({
       passUs: fc.integer({ min: 0, max: 700_000 }),
       setBackUs: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 3_600_000_000 })),
@@ -152,7 +152,7 @@ describe("the script against a list of time stamps", () => {
     expect(await redis.command("STRLEN", key ?? "")).toBeLessThanOrEqual(16 + 6 * 18);
   });
 
-  it("costs beyond two bytes are counted whole and free whole", async () => {
+  it("counts and frees costs beyond two bytes completely", async () => {
     const { clock, windows } = timed();
     const policy: WindowPolicy = { name: "p", limit: 2 ** 31 - 1, windowMs: 1000 };
     expect((await windows.decide(policy, "k", 200_000, true)).used).toBe(200_000);
@@ -165,7 +165,7 @@ describe("the script against a list of time stamps", () => {
     expect((await windows.decide(policy, "k", 200_000, true)).allowed).toBe(true);
   });
 
-  it("counts on when the sums of units go round, in narrow and in wide records, taken back or not", async () => {
+  it("keeps counting when the sums of units wrap around, in narrow and wide records, given back or not", async () => {
     for (const limit of [65_535, 2 ** 31 - 1]) {
       const part = fc.record({
         share: fc.double({ min: 0, max: 0.7, noNaN: true }),
@@ -195,7 +195,7 @@ describe("the script against a list of time stamps", () => {
     }
   });
 
-  it("one of several limits refuses, another's record has left, a third is new: nothing is recorded, then all is", async () => {
+  it("records nothing when one of several limits refuses, and records in all of them when none does", async () => {
     const { clock, windows } = timed();
     const policies = [1, 2, 70_000].map((limit, index): WindowPolicy => ({
       name: `p${index}`,
@@ -232,7 +232,7 @@ describe("the script against a list of time stamps", () => {
     ]);
   });
 
-  it("goes on when the offsets outgrow their 32 bits, in long windows too", async () => {
+  it("keeps counting when offsets outgrow their 32 bits, in long windows too", async () => {
     for (const windowMs of [2_000_000, 3_600_000, 86_400_000, 2 ** 35]) {
       const { clock, windows } = timed();
       const policy: WindowPolicy = { name: "p", limit: 3, windowMs };
@@ -246,7 +246,7 @@ describe("the script against a list of time stamps", () => {
     }
   });
 
-  it("takes back what was recorded then, and what has gone is not taken from others", async () => {
+  it("gives back a request's own record, and nothing of another when that record has left", async () => {
     const { clock, prefix, windows } = timed();
     const policy: WindowPolicy = { name: "p", limit: 5, windowMs: 1000 };
     const first = await windows.decideTimed(policy, "k", 2);
@@ -307,7 +307,7 @@ describe("what a client costs", () => {
     }
   });
 
-  it("one command and one round trip, whatever the number of limits, and the key says the client in one hash tag", async () => {
+  it("is one command and one round trip for any number of limits, with the client in the hash tag of the key", async () => {
     const calls = async () =>
       Number(/cmdstat_evalsha:calls=(\d+)/.exec(await redisSays(server.port, "INFO commandstats"))?.[1] ?? 0);
     const prefix = `${uniqueName()}:`;
@@ -339,7 +339,7 @@ describe("what a client costs", () => {
   });
 });
 
-it("counts on when the server forgets its scripts", async () => {
+it("the limiter keeps counting when the server forgets its scripts", async () => {
   const store = new RedisSlidingWindowStore({ redis, prefix: `${uniqueName()}:` });
   const policy: WindowPolicy = { name: "p", limit: 2, windowMs: 60_000 };
   expect((await store.consume(policy, "k", 1)).used).toBe(1);
@@ -348,7 +348,7 @@ it("counts on when the server forgets its scripts", async () => {
   expect(both.map(({ allowed }) => allowed)).toEqual([true, false]);
 });
 
-it("rejects when the key holds something else, without a word of it", async () => {
+it("the limiter rejects when the key holds another type, without repeating its value", async () => {
   const prefix = `${uniqueName()}:`;
   const store = new RedisSlidingWindowStore({ redis, prefix });
   await redis.command("LPUSH", `${prefix}{k}p%2`, "secret");
@@ -358,7 +358,7 @@ it("rejects when the key holds something else, without a word of it", async () =
   expect(error).toMatchObject({ name: "RedisError", code: "WRONGTYPE" });
 });
 
-it("settings that are wrong stop it, and none of its messages holds the URL", () => {
+it("invalid settings make the limiter fail at start, without the URL in any message", () => {
   for (const settings of [
     {},
     { redis: 3 },

@@ -97,7 +97,7 @@ describe.each(EXPRESS)("RedisSlidingWindowStore in the real express-rate-limit o
     expect((await server.send("/")).status).toBe(200);
   });
 
-  it("several processes count together, and stores of different prefixes apart", async () => {
+  it("counts several processes together, and different prefixes separately", async () => {
     const prefix = `${uniqueName()}:`;
     const one = await start({ keyGenerator: () => "me" }, { prefix });
     const two = await start({ keyGenerator: () => "me" }, { prefix });
@@ -107,7 +107,7 @@ describe.each(EXPRESS)("RedisSlidingWindowStore in the real express-rate-limit o
     expect(statuses).toEqual([200, 200, 200, 429, 200]);
   });
 
-  it("skipFailedRequests: a failed request gives its unit back, a refused one nobody else's", async () => {
+  it("with skipFailedRequests gives back the unit of a failed request, and none for a refused one", async () => {
     const { server, store, said } = await start({ skipFailedRequests: true, keyGenerator: () => "me" });
     for (let i = 0; i < 10; i += 1) {
       expect((await server.send("/?status=500")).status).toBe(500);
@@ -125,7 +125,7 @@ describe.each(EXPRESS)("RedisSlidingWindowStore in the real express-rate-limit o
     expect(said).toEqual([]);
   });
 
-  it("un-counts each request's own hit when several are under way", async () => {
+  it("gives back each request's own hit when several are under way", async () => {
     const { server, store } = await start({ skipFailedRequests: true, windowMs: 3000, keyGenerator: () => "me" });
     const failing = server.send("/?status=500&wait=600");
     await sleep(400);
@@ -139,7 +139,7 @@ describe.each(EXPRESS)("RedisSlidingWindowStore in the real express-rate-limit o
     expect(Math.abs((left?.resetTime?.getTime() ?? NaN) - later - 3000)).toBeLessThan(200);
   });
 
-  it("a limit that is a function needs the store's own, and is refused closed without it", async () => {
+  it("needs its own limit when the middleware's limit is a function, and refuses requests without it", async () => {
     const { server, said } = await start({ limit: () => 2 });
     expect(said.join()).toContain("new RedisSlidingWindowStore({ limit })");
     expect((await server.send("/")).status).toBe(500);
@@ -149,7 +149,7 @@ describe.each(EXPRESS)("RedisSlidingWindowStore in the real express-rate-limit o
     expect(statuses).toEqual([200, 200, 429, 429, 429]);
   });
 
-  it("without options of that package it has the limit of its own, or none", async () => {
+  it("has its own limit, or none, without options of that package", async () => {
     await expect((await makeStore()).increment("k")).rejects.toThrow(SetupError);
     const store = await makeStore({ limit: 2, windowMs: 1000 });
     expect((await store.increment("k")).totalHits).toBe(1);

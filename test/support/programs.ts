@@ -1,0 +1,25 @@
+import { join } from "node:path";
+import { bundle } from "./bundle.js";
+import { askBroker } from "./servers/broker.js";
+
+/** What tests run as processes of their own. */
+const PROGRAMS = {
+  "fleet/member": "test/fleet/member.ts",
+  "fleet/limited-server": "test/fleet/limited-server.ts",
+  "sql/starting-child": "test/stores/sql/starting-child.ts",
+  "sql/writing-child": "test/stores/sql/writing-child.ts",
+  "redis/closing-child": "test/stores/redis/closing-child.ts",
+} as const;
+
+/** Bundles them. The broker of a run does it once, when the first file asks for a program. */
+export async function startPrograms(): Promise<{ readonly url: string; close(): Promise<void> }> {
+  const { folder, remove } = await bundle(PROGRAMS);
+  return { url: folder, close: async () => remove() };
+}
+
+/** The path of a program for `node`. */
+export async function program(name: keyof typeof PROGRAMS): Promise<string> {
+  const folder = await askBroker("programs");
+  if (folder === undefined) throw new Error("Programs are bundled by a run of vitest alone.");
+  return join(folder, `${name}.mjs`);
+}
