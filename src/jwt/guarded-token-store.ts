@@ -4,7 +4,7 @@ import { RepeatedWrites } from "../stores/health/repeated-writes.js";
 import type { Runtime } from "../core/runtime.js";
 import type { StoreCaller } from "../core/store-caller.js";
 import { faultOf } from "../stores/health/store-fault.js";
-import { withTimeout, StoreGuard, StoreUnavailableError } from "../stores/health/store-guard.js";
+import { callWithoutCircuit, StoreGuard, StoreUnavailableError } from "../stores/health/store-guard.js";
 import type { StoreTime } from "../stores/health/store-time.js";
 import type { AccessTokenFacts, StoredRefreshToken, TokenStore, WriteCall } from "../stores/contracts.js";
 import { TokenError } from "./errors.js";
@@ -166,7 +166,11 @@ export class GuardedTokenStore {
     const succeeded = this.#unfinished.replacing(name);
     let call: Promise<T> | undefined;
     try {
-      const answer = await withTimeout("revocation", deadline - performance.now(), () => (call = operation(false)));
+      const answer = await callWithoutCircuit(
+        "revocation",
+        deadline - performance.now(),
+        () => (call = operation(false)),
+      );
       succeeded();
       return answer;
     } catch (error) {

@@ -88,7 +88,7 @@ export class BackendHealth {
   beforeCall(timeoutMs: number): Permit | undefined {
     const permit = this.#declines.tryAcquire();
     if (permit === undefined || !permit.isProbe) return permit;
-    withTimeout(this.#server.name, timeoutMs, async () => this.#server.probeWrite?.()).then(
+    withTimeout((async () => this.#server.probeWrite?.())(), timeoutMs).then(
       () => this.#declines.succeeded(permit),
       (error: unknown) => this.#declines.failed(permit, error),
     );

@@ -61,7 +61,7 @@ const LATE: ReadonlySet<string> = new Set([
   "PORTCULLIS_DEADLINE_PASSED",
   // One connection was lost at COMMIT, and the server answered on another (stores/sql/transaction.ts).
   "PORTCULLIS_COMMIT_UNDONE",
-  // No answer on a connection, or no connection made, within its time (stores/sql/bounded.ts).
+  // No answer on a connection, or no connection made, within its time (stores/sql/errors.ts).
   "PORTCULLIS_DATABASE_TIMEOUT",
   // node-redis: a command got no answer in time.
   "TimeoutError",

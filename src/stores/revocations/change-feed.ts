@@ -6,7 +6,7 @@ import type { Change, ChangeBatch, ChangeSource } from "./changes.js";
 import { isPermanentError, Outbox } from "./outbox.js";
 import { FeedHealth } from "./feed-health.js";
 import { Replica } from "./replica.js";
-import { within } from "../health/timeout.js";
+import { withTimeout } from "../health/timeout.js";
 
 export interface ChangeFeedSettings {
   /** How often the change log is read, milliseconds. */
@@ -115,7 +115,7 @@ export class ChangeFeed {
     this.note(...changes);
     this.#own.add(changes, this.#runtime.clock.monotonic());
     try {
-      await within(this.#source.record(changes), this.#writeMs);
+      await withTimeout(this.#source.record(changes), this.#writeMs);
     } catch (error) {
       if (isPermanentError(error)) this.#own.remove(changes);
       else this.#own.mayBeMissing();
@@ -167,7 +167,7 @@ export class ChangeFeed {
     // The wait below has a time limit. A subscription that completes later is ended then.
     const stopped = this.#watching?.then((stop) => stop());
     const all = Promise.allSettled([this.#started, this.#reading, stopped]);
-    await within(all, this.#staleMs).catch(() => undefined);
+    await withTimeout(all, this.#staleMs).catch(() => undefined);
   }
 
   async #start(): Promise<void> {
@@ -205,7 +205,7 @@ export class ChangeFeed {
   #read(): Promise<void> {
     this.#reading ??= this.#health
       .attempt(
-        () => within(this.#readAlone(), this.#staleMs),
+        () => withTimeout(this.#readAlone(), this.#staleMs),
         () => !this.isCurrent && this.#closing === undefined,
       )
       .catch((error: unknown) => {

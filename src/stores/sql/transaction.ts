@@ -1,9 +1,9 @@
-import { PortcullisError } from "../../core/portcullis-error.js";
 import { setTimeout as sleep } from "node:timers/promises";
 import { sql } from "kysely";
 import { DeadlinePassedError, type WriteCall } from "../health/write-call.js";
-import { DatabaseTimeoutError, withinTime } from "./bounded.js";
+import { withTimeout } from "../health/timeout.js";
 import { engineOf, knownEngine, type SqlEngine } from "./engines.js";
+import { CommitLostError, CommitUndoneError, DatabaseTimeoutError } from "./errors.js";
 import { failureKind } from "./failures.js";
 import type { PortcullisDatabase } from "./schema.js";
 
@@ -94,33 +94,11 @@ function refuseIfPast(call: WriteCall | undefined): void {
   if (call !== undefined && performance.now() >= call.deadline) throw new DeadlinePassedError();
 }
 
-/** The connection was lost after COMMIT was sent, and with it the answer that says whether the commit was done. */
-class CommitLostError extends PortcullisError {
-  readonly code = "PORTCULLIS_COMMIT_LOST";
-
-  constructor(cause: unknown) {
-    super("The connection was lost while a transaction was being committed.", { cause });
-    this.name = "CommitLostError";
-  }
-}
-
-/**
- * The connection was lost at COMMIT, and another connection found nothing of the transaction: the server is healthy,
- * and only this call failed.
- */
-class CommitUndoneError extends PortcullisError {
-  readonly code = "PORTCULLIS_COMMIT_UNDONE";
-
-  constructor(lost: CommitLostError) {
-    super("The connection was lost at COMMIT, and nothing shows that the transaction was committed.", {
-      cause: lost.cause,
-    });
-    this.name = "CommitUndoneError";
-  }
-}
-
 /** How long to check a lost commit, in milliseconds: as long as the caller waits for it. */
 const DOUBT_MS = 4500;
+const UNREAD = {
+  onTimeout: () => new DatabaseTimeoutError("whether a transaction was committed could not be read", DOUBT_MS),
+};
 
 /**
  * Finds out the outcome of a commit whose answer was lost with its connection. If it cannot be read in time, the commit
@@ -137,7 +115,7 @@ export async function settleLostCommit(
     return await transaction;
   } catch (error) {
     if (!(error instanceof CommitLostError)) throw error;
-    if (await withinTime(isThere(), DOUBT_MS, "whether a transaction was committed could not be read")) return true;
+    if (await withTimeout(isThere(), DOUBT_MS, UNREAD)) return true;
     throw new CommitUndoneError(error);
   }
 }

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import type { SecurityEvent } from "../../../src/core/events.js";
 import { createRuntime } from "../../../src/core/runtime.js";
-import { withTimeout, StoreGuard, StoreUnavailableError } from "../../../src/stores/health/store-guard.js";
+import { StoreGuard, StoreUnavailableError } from "../../../src/stores/health/store-guard.js";
 import { registerBackend, backendOf } from "../../../src/stores/health/backend.js";
 import { isConnectionError } from "../../../src/stores/health/connection-errors.js";
 import { ManualClock } from "../../support/manual-clock.js";
@@ -198,22 +198,6 @@ describe("guards of one store that was placed nowhere", () => {
     await expect(reads.run(fail("ECONNREFUSED"))).rejects.toBeInstanceOf(StoreUnavailableError);
     expect([reads.isDown, writes.isDown]).toEqual([true, true]);
     expect(events).toEqual(["down writes 23505", "down reads ECONNREFUSED"]);
-  });
-});
-
-describe("withTimeout", () => {
-  it("gives up in time, and rejects with StoreUnavailableError whatever failed", async () => {
-    const start = performance.now();
-    await expect(withTimeout("two", 30, never)).rejects.toMatchObject({
-      code: "PORTCULLIS_STORE_UNAVAILABLE",
-      cause: { code: "ETIMEDOUT" },
-    });
-    expect(performance.now() - start).toBeLessThan(500);
-    await expect(withTimeout("two", 30, fail("OOM"))).rejects.toMatchObject({
-      code: "PORTCULLIS_STORE_UNAVAILABLE",
-      cause: { code: "OOM" },
-    });
-    await expect(withTimeout("two", 30, works)).resolves.toBe(1);
   });
 });
 
