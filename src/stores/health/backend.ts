@@ -1,6 +1,6 @@
 import { withTimeout } from "./timeout.js";
 import { CircuitBreaker, type Permit } from "./circuit-breaker.js";
-import { writeRejectionReason } from "./rejected-writes.js";
+import { writeRejectionReason } from "./store-fault.js";
 import { Outage } from "./outage.js";
 import type { Runtime } from "../../core/runtime.js";
 

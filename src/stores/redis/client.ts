@@ -1,10 +1,10 @@
 import { Secret } from "../../core/secret.js";
 import { SettingsError } from "../../settings/errors.js";
 import { SetupError } from "../../core/setup-error.js";
+import { classifyDriverError } from "../health/driver-errors.js";
 import {
   disposeAll,
   type RedisConnection,
-  RedisError,
   type RedisListener,
   type RedisReply,
   type RedisScript,
@@ -233,7 +233,7 @@ class UrlConnection implements RedisConnection {
 
   refused(error: unknown): void {
     // The next call rejects with the reason why no connection can be made, so ignore it here.
-    if (error instanceof RedisError && error.code === "READONLY") this.#findMaster().catch(() => undefined);
+    if (classifyDriverError(error) === "read-only") this.#findMaster().catch(() => undefined);
   }
 
   /**

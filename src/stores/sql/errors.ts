@@ -50,3 +50,11 @@ export class CommitUndoneError extends PortcullisError {
     this.name = "CommitUndoneError";
   }
 }
+
+/** The message of an error; an AggregateError of several addresses has no message of its own. */
+export function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return "unknown reason";
+  if (error.message !== "") return error.message;
+  const { code } = error as { code?: unknown };
+  return typeof code === "string" ? code : error.name;
+}

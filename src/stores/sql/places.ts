@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { classifyDriverError } from "../health/driver-errors.js";
 import { withTimeout } from "../health/timeout.js";
 import { DatabaseTimeoutError, PoolBusyError } from "./errors.js";
-import { failureKind } from "./failures.js";
 
 /** Milliseconds between two attempts to get a connection from a server that has no free one. */
 const FULL_PAUSE_MS = 20;
@@ -84,7 +84,7 @@ async function connectWithin<T>(
       const ms = Math.max(1, deadline - performance.now());
       return await withTimeout(connect(), ms, { onTimeout: () => noConnection(ms), onLate: release });
     } catch (error) {
-      if (failureKind(error) !== "full" || performance.now() + FULL_PAUSE_MS > deadline) throw error;
+      if (classifyDriverError(error) !== "server-full" || performance.now() + FULL_PAUSE_MS > deadline) throw error;
     }
     await sleep(FULL_PAUSE_MS * (0.5 + Math.random()));
   }

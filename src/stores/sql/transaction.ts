@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { sql } from "kysely";
+import { classifyDriverError } from "../health/driver-errors.js";
 import { DeadlinePassedError, type WriteCall } from "../health/write-call.js";
 import { withTimeout } from "../health/timeout.js";
 import { engineOf, knownEngine, type SqlEngine } from "./engines.js";
 import { CommitLostError, CommitUndoneError, DatabaseTimeoutError } from "./errors.js";
-import { failureKind } from "./failures.js";
 import type { PortcullisDatabase } from "./schema.js";
 
 /** How long a write waits for another process to unlock an SQLite file, in milliseconds. */
@@ -84,9 +84,14 @@ export async function writeTransaction<T>(
     call?.commitEnded();
     return result;
   } catch (error) {
-    const isLost = error instanceof DatabaseTimeoutError || failureKind(error) === "lost";
+    const isLost = error instanceof DatabaseTimeoutError || isConnectionLost(error);
     throw isCommitting && isLost ? new CommitLostError(error) : error;
   }
+}
+
+function isConnectionLost(error: unknown): boolean {
+  const kind = classifyDriverError(error);
+  return kind === "connection-lost" || kind === "connection-ended";
 }
 
 /** Called once the connection is available: waiting for it may have used up the time of the call. */
@@ -173,13 +178,14 @@ async function repeat<T>(
     try {
       return await operation();
     } catch (error) {
-      const kind = failureKind(error);
+      const kind = classifyDriverError(error);
+      const isLost = isConnectionLost(error);
       const isWorthwhile =
         (kind === "busy" && performance.now() < deadline) ||
         (kind === "conflict" && (conflicts += 1) <= MOST_CONFLICTS) ||
-        (kind === "lost" && mayBeRepeatedWhenLost() && (losses += 1) <= MOST_LOSSES);
+        (isLost && mayBeRepeatedWhenLost() && (losses += 1) <= MOST_LOSSES);
       if (!isWorthwhile) throw error;
-      if (kind === "lost") pause = Math.max(pause, LOSS_PAUSE_MS);
+      if (isLost) pause = Math.max(pause, LOSS_PAUSE_MS);
     }
     // A random part prevents two processes from retrying in step.
     await sleep(pause * (0.5 + Math.random()));

@@ -4,7 +4,6 @@ import type { SecurityEvent } from "../../../src/core/events.js";
 import { createRuntime } from "../../../src/core/runtime.js";
 import { StoreGuard, StoreUnavailableError } from "../../../src/stores/health/store-guard.js";
 import { registerBackend, backendOf } from "../../../src/stores/health/backend.js";
-import { isConnectionError } from "../../../src/stores/health/connection-errors.js";
 import { ManualClock } from "../../support/manual-clock.js";
 
 const error = (code: string): Error => Object.assign(new Error("x"), { code });
@@ -215,55 +214,5 @@ describe("registerBackend", () => {
       backendOf({}),
       backendOf(undefined),
     ]).toEqual([database, database, redis, undefined, undefined]);
-  });
-});
-
-describe("isConnectionError", () => {
-  const silent = [
-    "ECONNREFUSED",
-    "ECONNRESET",
-    "ETIMEDOUT",
-    "EHOSTUNREACH",
-    "EPIPE",
-    "08006",
-    "53300",
-    "57P01",
-    "57P03",
-    "57014",
-    "LOADING",
-    "CLUSTERDOWN",
-    "SocketClosedUnexpectedlyError",
-    "ClientOfflineError",
-    "MaxRetriesPerRequestError",
-    "PROTOCOL_CONNECTION_LOST",
-    "PORTCULLIS_DATABASE_TIMEOUT",
-    "NOAUTH",
-    "WRONGPASS",
-    "28P01",
-  ];
-  const answers = [
-    "OOM",
-    "READONLY",
-    "NOPERM",
-    "WRONGTYPE",
-    "MISCONF",
-    "23505",
-    "25006",
-    "42501",
-    "40001",
-    "ER_DUP_ENTRY",
-    "EXECABORT",
-  ];
-  it.each(silent)("%s: yes", (code) => expect(isConnectionError(error(code))).toBe(true));
-  it.each(answers)("%s: no", (code) => expect(isConnectionError(error(code))).toBe(false));
-
-  it("reads words where there is no code, and causes; never throws", () => {
-    expect(isConnectionError(new Error("Connection terminated unexpectedly"))).toBe(true);
-    expect(isConnectionError(new Error("Connection is closed."))).toBe(true);
-    expect(isConnectionError(new Error("wrapped", { cause: error("ECONNREFUSED") }))).toBe(true);
-    const loop = new Error("loop");
-    loop.cause = loop;
-    for (const other of [loop, undefined, null, "ECONNREFUSED", { code: "ECONNREFUSED" }])
-      expect(isConnectionError(other)).toBe(false);
   });
 });
