@@ -6,6 +6,7 @@ import type { Change, ChangeBatch, ChangeSource } from "./changes.js";
 import { isPermanentError, Outbox } from "./outbox.js";
 import { FeedHealth } from "./feed-health.js";
 import { Replica } from "./replica.js";
+import { SharedRun } from "./shared-run.js";
 import { withTimeout } from "../health/timeout.js";
 
 export interface ChangeFeedSettings {
@@ -21,8 +22,6 @@ export interface ChangeFeedSettings {
 const POLL_MS = 250;
 const STALE_MS = 1000;
 const WRITE_MS = 250;
-/** A reading that takes longer than this will not finish; another may begin beside it. */
-const HUNG_MS = 10_000;
 
 /** One point in time on both clocks. */
 interface Moment {
@@ -53,11 +52,11 @@ export class ChangeFeed {
   #readAt: Moment = { monotonic: -Infinity, wall: -Infinity };
   #reading: Promise<void> | undefined;
   /** The reading itself. It may continue after every caller that waited for it has given up. */
-  #underWay: { readonly done: Promise<void>; readonly began: number } | undefined;
+  readonly #readings: SharedRun;
   #started: Promise<void> | undefined;
   #watching: Promise<() => Promise<void>> | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #closing: Promise<unknown> | undefined;
+  #closing: Promise<void> | undefined;
 
   constructor(
     source: ChangeSource,
@@ -72,6 +71,7 @@ export class ChangeFeed {
     this.#remembered = new Replica(runtime.clock);
     this.#own = new Outbox(source, () => this.#remembered.inForce());
     this.#health = new FeedHealth(runtime, this, writeMs);
+    this.#readings = new SharedRun(() => this.#readOnce(), runtime.clock);
   }
 
   /** JSON-able. */
@@ -156,9 +156,8 @@ export class ChangeFeed {
     return this.#remembered.deleteExpired(now);
   }
 
-  async close(): Promise<void> {
-    this.#closing ??= this.#end();
-    await this.#closing;
+  close(): Promise<void> {
+    return (this.#closing ??= this.#end());
   }
 
   async #end(): Promise<void> {
@@ -205,7 +204,7 @@ export class ChangeFeed {
   #read(): Promise<void> {
     this.#reading ??= this.#health
       .attempt(
-        () => withTimeout(this.#readAlone(), this.#staleMs),
+        () => withTimeout(this.#readings.join(), this.#staleMs),
         () => !this.isCurrent && this.#closing === undefined,
       )
       .catch((error: unknown) => {
@@ -214,22 +213,6 @@ export class ChangeFeed {
       })
       .finally(() => (this.#reading = undefined));
     return this.#reading;
-  }
-
-  /**
-   * Joins the reading in progress, if any. Otherwise a late one (a backlog of a million changes) would get another
-   * reading beside it each second, and all of them would be later still.
-   */
-  #readAlone(): Promise<void> {
-    const now = this.#runtime.clock.monotonic();
-    if (this.#underWay !== undefined && now - this.#underWay.began < HUNG_MS) return this.#underWay.done;
-    const underWay = { done: this.#readOnce(), began: now };
-    this.#underWay = underWay;
-    const end = (): void => {
-      if (this.#underWay === underWay) this.#underWay = undefined;
-    };
-    underWay.done.then(end, end);
-    return underWay.done;
   }
 
   async #readOnce(): Promise<void> {
@@ -262,7 +245,6 @@ export class ChangeFeed {
   }
 
   #moment(): Moment {
-    const { clock } = this.#runtime;
-    return { monotonic: clock.monotonic(), wall: clock.now() };
+    return { monotonic: this.#runtime.clock.monotonic(), wall: this.#runtime.clock.now() };
   }
 }
