@@ -80,7 +80,7 @@ export function sfDictionary(members: Iterable<readonly [key: string, value: SfT
   const written: string[] = [];
   const seen = new Set<string>();
   for (const [key, value] of members) {
-    if (seen.has(key)) throw new RangeError("A structured field dictionary has the same key twice.");
+    if (seen.has(key)) throw new RangeError("A key of a structured field dictionary occurs twice.");
     seen.add(key);
     written.push(`${sfKey(key)}=${value}`);
   }

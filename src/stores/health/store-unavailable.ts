@@ -8,7 +8,7 @@ export class StoreUnavailableError extends PortcullisError {
   readonly status = 503;
 
   constructor(store: string, options?: ErrorOptions) {
-    super(`The ${store} store did not answer.`, options);
+    super(`The ${store} store did not respond.`, options);
     this.name = "StoreUnavailableError";
   }
 }

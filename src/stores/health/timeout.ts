@@ -6,7 +6,7 @@ export class LateAnswerError extends PortcullisError {
 
   /** @param ms the time limit of the call, in milliseconds */
   constructor(ms: number) {
-    super(`no answer within ${ms} ms`);
+    super(`no response within ${ms} ms`);
     this.name = "LateAnswerError";
   }
 }

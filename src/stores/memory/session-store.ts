@@ -54,7 +54,7 @@ export class MemorySessionStore extends session.Store implements SessionStore {
   constructor({ maxSessions = 100_000, clock = systemClock }: MemorySessionStoreSettings = {}) {
     super();
     if (!Number.isSafeInteger(maxSessions) || maxSessions < 1)
-      throw new InvalidInputError("maxSessions must be a positive whole number");
+      throw new InvalidInputError("maxSessions must be a whole number of at least 1");
     this.#clock = clock;
     this.#entries = new SessionEntries(maxSessions, (sid, { createdAt, seenAt, principalId }) =>
       this.emit("expired", { sid, createdAt, seenAt, principalId }),

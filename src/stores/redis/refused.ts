@@ -10,8 +10,9 @@ export function whyRefused(error: unknown): string | undefined {
   const { message } = error;
   const kind = classifyDriverError(error);
   if (kind === "certificate-rejected") {
-    return `The certificate of Redis was not accepted (${message.replace(/\.$/, "")}). Name the file of the authority that signed it in NODE_EXTRA_CA_CERTS, or give a client made with its \`ca\` instead of a URL.`;
+    return `The certificate of the Redis server is not trusted (${message.replace(/\.$/, "")}). Set NODE_EXTRA_CA_CERTS to the file of the authority that signed it, or pass a client with the option \`ca\` instead of a URL.`;
   }
-  if (kind === "credentials-rejected") return `Redis refused the user or the password (${message.replace(/\.$/, "")}).`;
+  if (kind === "credentials-rejected")
+    return `Redis rejected the user name or password (${message.replace(/\.$/, "")}).`;
   return undefined;
 }

@@ -80,7 +80,7 @@ export class UrlConnection implements RedisConnection {
         const refusal = whyRefused(client.lastError());
         if (refusal !== undefined) throw new SetupError(refusal, { cause: client.lastError() });
         if (patience.aborted) {
-          throw new SetupError(`Redis did not answer within ${this.#readyTimeoutMs} ms.`, {
+          throw new SetupError(`Redis did not respond within ${this.#readyTimeoutMs} ms.`, {
             cause: client.lastError() ?? error,
           });
         }

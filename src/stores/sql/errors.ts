@@ -13,7 +13,7 @@ export class DatabaseTimeoutError extends PortcullisError {
 
 /** The time limit of a statement, for `withTimeout`. */
 export function noAnswer<T>(ms: number): TimeoutSettings<T> {
-  return { onTimeout: () => new DatabaseTimeoutError("the database did not answer", ms) };
+  return { onTimeout: () => new DatabaseTimeoutError("the database did not respond", ms) };
 }
 
 /** All connections of this process's pool were in use for as long as a caller could wait. The database is healthy. */
@@ -44,7 +44,7 @@ export class CommitUndoneError extends PortcullisError {
   readonly code = "PORTCULLIS_COMMIT_UNDONE";
 
   constructor(lost: CommitLostError) {
-    super("The connection was lost at COMMIT, and nothing shows that the transaction was committed.", {
+    super("The connection was lost at COMMIT, and the database does not contain the transaction.", {
       cause: lost.cause,
     });
     this.name = "CommitUndoneError";

@@ -27,7 +27,7 @@ describe("withTimeout", () => {
     await expect(withTimeout(work, 20)).rejects.toMatchObject({
       name: "LateAnswerError",
       code: "ETIMEDOUT",
-      message: "no answer within 20 ms",
+      message: "no response within 20 ms",
     });
     expect(performance.now() - began).toBeLessThan(55);
     await expect(work).resolves.toBe("late");
