@@ -6,7 +6,7 @@ import { RepeatedWrites } from "../stores/health/repeated-writes.js";
 import { partRuntime, type Runtime } from "../core/runtime.js";
 import type { StoreCaller } from "../core/store-caller.js";
 import { faultOf } from "../stores/health/store-fault.js";
-import { withTimeout, StoreGuard } from "../stores/health/store-guard.js";
+import { callWithoutCircuit, StoreGuard } from "../stores/health/store-guard.js";
 import { StoreTime } from "../stores/health/store-time.js";
 import type { WriteCall } from "../stores/health/write-call.js";
 import { parse } from "../settings/object.js";
@@ -343,7 +343,7 @@ export class ApiKeyService {
     try {
       // The time-out covers all calls together, without a guard: a revocation is attempted even while the store counts
       // as down.
-      const isDone = await withTimeout("api-keys", this.#options.storeTimeoutMs, revoke);
+      const isDone = await callWithoutCircuit("api-keys", this.#options.storeTimeoutMs, revoke);
       this.#revocations.delete(id);
       return isDone;
     } catch (error) {

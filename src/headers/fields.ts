@@ -53,7 +53,7 @@ export function directivesSchema(reportOnly: boolean): z.ZodType<DirectiveSettin
 }
 
 /** Seconds of a year: the minimum for the preload list and ASVS 5.0 V3.4.1. */
-export const YEAR_SECONDS = 31_536_000;
+const YEAR_SECONDS = 31_536_000;
 
 /** Strict-Transport-Security (RFC 6797), or `false`. */
 export const transportSchema = settingsObject({

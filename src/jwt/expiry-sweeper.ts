@@ -1,6 +1,6 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Runtime } from "../core/runtime.js";
 import type { TokenStore } from "../stores/contracts.js";
+import { withTimeout } from "../stores/health/timeout.js";
 
 const CLEAN_EVERY_MS = 10 * 60_000;
 
@@ -32,11 +32,6 @@ export class ExpirySweeper {
   /** Waits for a clean-up in progress, but no longer than `patienceMs`, in case the store hangs. */
   async finished(patienceMs: number): Promise<void> {
     if (this.#running === undefined) return;
-    const waiting = new AbortController();
-    await Promise.race([
-      this.#running,
-      sleep(patienceMs, undefined, { signal: waiting.signal }).catch(() => undefined),
-    ]);
-    waiting.abort();
+    await withTimeout(this.#running, patienceMs).catch(() => undefined);
   }
 }

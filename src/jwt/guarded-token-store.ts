@@ -4,7 +4,7 @@ import { RepeatedWrites } from "../stores/health/repeated-writes.js";
 import type { Runtime } from "../core/runtime.js";
 import type { StoreCaller } from "../core/store-caller.js";
 import { faultOf } from "../stores/health/store-fault.js";
-import { withTimeout, StoreGuard, StoreUnavailableError } from "../stores/health/store-guard.js";
+import { callWithoutCircuit, StoreGuard, StoreUnavailableError } from "../stores/health/store-guard.js";
 import type { StoreTime } from "../stores/health/store-time.js";
 import type { AccessTokenFacts, StoredRefreshToken, TokenStore, WriteCall } from "../stores/contracts.js";
 import { TokenError } from "./errors.js";
@@ -16,6 +16,8 @@ const MOST_UNDELIVERED = 10_000;
  * A token store with time-outs. Revocations and refresh tokens have separate guards: a store that cannot insert refresh
  * tokens must not block requests whose tokens it can still check. All store calls of one public call share its
  * `StoreTime`.
+ *
+ * `read`, `write` and `revoke` call any method of the store. Only what is more than one guarded call has a name here.
  */
 export class GuardedTokenStore {
   readonly #store: TokenStore;
@@ -59,12 +61,58 @@ export class GuardedTokenStore {
     return this.#store.deleteExpired(now);
   }
 
+  /** Reads refresh tokens, under their guard. */
+  read<T>(operation: (store: TokenStore) => T | Promise<T>, time: StoreTime): Promise<T> {
+    return told(async () => this.#tokens.run(() => operation(this.#store), time));
+  }
+
+  /** Writes refresh tokens, under their guard. @param notTold see `StoreGuard.write` */
+  write<T>(
+    operation: (store: TokenStore, call: WriteCall) => Promise<T>,
+    notTold: (value: T | undefined) => void,
+    time?: StoreTime,
+  ): Promise<T> {
+    return told(() => this.#tokens.write((call) => operation(this.#store, call), notTold, time));
+  }
+
+  /**
+   * Ends tokens. Calls the database and the revocation store, so a failure counts against neither guard. The call is
+   * made even while one of them is down. A failed call may have taken effect; it is retried until the store has it, or
+   * until the same call has succeeded.
+   *
+   * @param name what ends; a later call of the same name replaces a retry
+   * @param doneLater called when a retry has succeeded
+   */
+  async revoke<T>(
+    name: string,
+    operation: (store: TokenStore, isRepeated: boolean) => Promise<T>,
+    { deadline }: StoreTime,
+    doneLater?: () => void,
+  ): Promise<T> {
+    const succeeded = this.#unfinished.replacing(name);
+    let call: Promise<T> | undefined;
+    try {
+      const answer = await callWithoutCircuit(
+        "revocation",
+        deadline - performance.now(),
+        () => (call = operation(this.#store, false)),
+      );
+      succeeded();
+      return answer;
+    } catch (error) {
+      const told = tokenErrorOf(error);
+      if (told.code === "store-unavailable")
+        this.#unfinished.add(name, () => operation(this.#store, true).then(doneLater), call);
+      throw told;
+    }
+  }
+
   insert(token: StoredRefreshToken): Promise<void> {
-    return this.#write(
-      async (call) => {
+    return this.write(
+      async (store, call) => {
         // First repeat a refused "log out everywhere", so that it ends only the tokens that existed before this log-in.
         await this.#unfinished.doNow(`subject ${token.subject}`);
-        return this.#store.insert(token, call);
+        return store.insert(token, call);
       },
       // The caller was refused, so no client has this token.
       () =>
@@ -75,7 +123,7 @@ export class GuardedTokenStore {
   }
 
   async get(id: string, time: StoreTime): Promise<StoredRefreshToken | undefined> {
-    const token = await this.#told(async () => this.#tokens.run(() => this.#store.get(id), time));
+    const token = await this.read((store) => store.get(id), time);
     const undelivered = this.#undelivered.get(id);
     return token === undefined || undelivered === undefined || token.successorId !== undelivered.successorId
       ? token
@@ -89,8 +137,8 @@ export class GuardedTokenStore {
     sealedSuccessor: string,
     time: StoreTime,
   ): Promise<boolean> {
-    return this.#write(
-      (call) => this.#store.rotate(id, usedAt, successor, sealedSuccessor, call),
+    return this.write(
+      (store, call) => store.rotate(id, usedAt, successor, sealedSuccessor, call),
       (isDone) => {
         if (isDone !== false) this.#markUndelivered(id, successor.id);
       },
@@ -109,7 +157,7 @@ export class GuardedTokenStore {
   }
 
   revokeFamily(familyId: string, at: number, time: StoreTime, doneLater?: () => void): Promise<boolean> {
-    return this.#deny(`family ${familyId}`, () => this.#store.revokeFamily(familyId, at), time, doneLater);
+    return this.revoke(`family ${familyId}`, (store) => store.revokeFamily(familyId, at), time, doneLater);
   }
 
   revokeSubject(
@@ -119,20 +167,20 @@ export class GuardedTokenStore {
     time: StoreTime,
     doneLater?: () => void,
   ): Promise<void> {
-    return this.#deny(
+    return this.revoke(
       `subject ${subject}`,
-      (isRepeated) => this.#store.revokeSubject(subject, at, forgetAfter, isRepeated),
+      (store, isRepeated) => store.revokeSubject(subject, at, forgetAfter, isRepeated),
       time,
       doneLater,
     );
   }
 
   revokeAccessToken(jti: string, expiresAt: number, time: StoreTime, doneLater?: () => void): Promise<void> {
-    return this.#deny(`token ${jti}`, () => this.#store.revokeAccessToken(jti, expiresAt), time, doneLater);
+    return this.revoke(`token ${jti}`, (store) => store.revokeAccessToken(jti, expiresAt), time, doneLater);
   }
 
   denyFamily(familyId: string, until: number, time: StoreTime, doneLater?: () => void): Promise<void> {
-    return this.#deny(`access tokens of ${familyId}`, () => this.#store.denyFamily(familyId, until), time, doneLater);
+    return this.revoke(`access tokens of ${familyId}`, (store) => store.denyFamily(familyId, until), time, doneLater);
   }
 
   /**
@@ -149,48 +197,13 @@ export class GuardedTokenStore {
     }
     return this.#revocations.run(() => this.#store.isRevoked(token), undefined, caller);
   }
+}
 
-  /**
-   * Calls the database and the revocation store, so a failure counts against neither guard. The call is made even while
-   * one of them is down. A failed call may have taken effect; it is retried until the store has it, or until the same
-   * call has succeeded.
-   *
-   * @param doneLater called when a retry has succeeded
-   */
-  async #deny<T>(
-    name: string,
-    operation: (isRepeated: boolean) => Promise<T>,
-    { deadline }: StoreTime,
-    doneLater?: () => void,
-  ): Promise<T> {
-    const succeeded = this.#unfinished.replacing(name);
-    let call: Promise<T> | undefined;
-    try {
-      const answer = await withTimeout("revocation", deadline - performance.now(), () => (call = operation(false)));
-      succeeded();
-      return answer;
-    } catch (error) {
-      const told = tokenErrorOf(error);
-      if (told.code === "store-unavailable") this.#unfinished.add(name, () => operation(true).then(doneLater), call);
-      throw told;
-    }
-  }
-
-  /** @param notTold see `StoreGuard.write` */
-  async #write<T>(
-    operation: (call: WriteCall) => Promise<T>,
-    notTold: (value: T | undefined) => void,
-    time?: StoreTime,
-  ): Promise<T> {
-    return this.#told(() => this.#tokens.write(operation, notTold, time));
-  }
-
-  async #told<T>(run: () => Promise<T>): Promise<T> {
-    try {
-      return await run();
-    } catch (error) {
-      throw error instanceof StoreUnavailableError ? tokenErrorOf(error) : error;
-    }
+async function told<T>(run: () => Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (error) {
+    throw error instanceof StoreUnavailableError ? tokenErrorOf(error) : error;
   }
 }
 

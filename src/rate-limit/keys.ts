@@ -6,7 +6,7 @@ import type { Runtime } from "../core/runtime.js";
 import type { RateLimitCostFunction, RateLimitKeyFunction } from "./settings.js";
 
 /** Longest key that a function of the app may return, in characters. */
-export const MAX_KEY_LENGTH = 256;
+const MAX_KEY_LENGTH = 256;
 
 /** Computes the key of a request. How it does so is chosen once, at start. */
 export type KeyOf = (req: Request, state: RequestState) => string;

@@ -4,7 +4,7 @@ import { Secret } from "../core/secret.js";
 import { addIssue, selectSchema } from "./object.js";
 
 /** RFC 7518 section 3.2 requires a key of at least the hash's size; the same minimum applies to HKDF's input. */
-export const MIN_SECRET_BYTES = 32;
+const MIN_SECRET_BYTES = 32;
 
 /**
  * Short words occur in random base64 by chance (one secret in 13 000 contained `todo` or `xxxx`), so they must stand
@@ -98,10 +98,6 @@ export type SecretPurpose = "session" | "jwt" | "api-key-hash" | "api-key-cache"
 
 /** Derives a 256-bit key for one purpose: HKDF-SHA-256 (RFC 5869) with the purpose as its info. */
 export function deriveKey(secret: Secret, purpose: SecretPurpose): KeyObject {
-  return createSecretKey(deriveBytes(secret, purpose));
-}
-
-/** The same as `deriveKey`, as bytes, for packages that do not accept a KeyObject. */
-export function deriveBytes(secret: Secret, purpose: SecretPurpose): Buffer {
-  return Buffer.from(hkdfSync("sha256", secret.reveal(), Buffer.alloc(0), `portcullis/v1/${purpose}`, 32));
+  const bytes = hkdfSync("sha256", secret.reveal(), Buffer.alloc(0), `portcullis/v1/${purpose}`, 32);
+  return createSecretKey(Buffer.from(bytes));
 }

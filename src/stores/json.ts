@@ -1,4 +1,5 @@
-import type { JsonValue } from "./contracts.js";
+/** Any value that JSON can represent. */
+export type JsonValue = string | number | boolean | null | readonly JsonValue[] | { readonly [key: string]: JsonValue };
 
 /** Maximum nesting depth of JSON from the app. */
 export const MAX_JSON_DEPTH = 8;

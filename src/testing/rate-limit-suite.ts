@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import type { RateLimitStore, WindowOutcome, WindowPolicy } from "../stores/contracts.js";
 import { caseWith, type ConformanceCase } from "./conformance.js";
 import { ManualClock } from "./manual-clock.js";
+import { batchCases, type Near, type RateLimitCase } from "./rate-limit-batch-cases.js";
 
 /** How the suite treats a store with a clock of its own. */
 export interface RateLimitConformanceSettings {
@@ -37,15 +38,12 @@ export function rateLimitStoreConformance(
   const tolerance = options.toleranceMs ?? 0;
   const WINDOW_MS = options.windowMs ?? 400;
   const POLICY: WindowPolicy = { name: "suite", limit: 3, windowMs: WINDOW_MS };
-  const near = (actual: number, expected: number, what: string) =>
+  const near: Near = (actual, expected, what) =>
     assert.ok(
       Math.abs(actual - expected) <= tolerance,
       `${what}: ${actual} is not ${expected} (tolerance ${tolerance} ms)`,
     );
-  const testCase = (
-    name: string,
-    check: (store: RateLimitStore, elapse: (ms: number) => Promise<void>) => Promise<void>,
-  ): ConformanceCase => {
+  const testCase: RateLimitCase = (name, check) => {
     const clock = new ManualClock();
     const elapse = options.elapse ?? (async (ms: number) => clock.advance(ms));
     return caseWith(
@@ -152,84 +150,7 @@ export function rateLimitStoreConformance(
       assert.equal(outcomes.filter((outcome) => outcome.allowed).length, 20);
     }),
 
-    testCase("consumeAll, where there is one: every limit or none, and each outcome in its place", async (store) => {
-      if (store.consumeAll === undefined) return;
-      const minute: WindowPolicy = { name: "suite", limit: 3, windowMs: WINDOW_MS };
-      const burst: WindowPolicy = { name: "burst", limit: 2, windowMs: WINDOW_MS / 2 };
-      assert.deepEqual(await store.consumeAll([]), []);
-      const both = await store.consumeAll([
-        { policy: minute, key: "a", cost: 1 },
-        { policy: burst, key: "a", cost: 2 },
-      ]);
-      assert.deepEqual(
-        both.map(({ allowed, used, retryAfterMs }) => [allowed, used, retryAfterMs]),
-        [
-          [true, 1, 0],
-          [true, 2, 0],
-        ],
-      );
-      near(both[1]?.resetMs ?? -1, WINDOW_MS / 2, "resetMs");
-      const one = await store.consumeAll([
-        { policy: minute, key: "a", cost: 2 },
-        { policy: burst, key: "a", cost: 1 },
-        { policy: minute, key: "b", cost: 1 },
-      ]);
-      assert.deepEqual(
-        one.map(({ allowed, used }) => [allowed, used]),
-        [
-          [true, 1],
-          [false, 2],
-          [true, 0],
-        ],
-      );
-      near(one[1]?.retryAfterMs ?? -1, WINDOW_MS / 2, "retryAfterMs");
-      assert.equal((await store.peek(minute, "a", 1)).used, 1, "nothing was recorded for the limit that allowed");
-      assert.equal((await store.peek(minute, "b", 1)).used, 0, "nothing was recorded for the other key");
-    }),
-
-    testCase("consumeAll: the same policy and key twice count as one request of both costs", async (store) => {
-      if (store.consumeAll === undefined) return;
-      const twice = [
-        { policy: POLICY, key: "a", cost: 1 },
-        { policy: { ...POLICY }, key: "a", cost: 1 },
-      ];
-      assert.deepEqual(
-        (await store.consumeAll(twice)).map(({ allowed, used }) => [allowed, used]),
-        [
-          [true, 2],
-          [true, 2],
-        ],
-      );
-      assert.deepEqual(
-        (await store.consumeAll(twice)).map(({ allowed, used }) => [allowed, used]),
-        [
-          [false, 2],
-          [false, 2],
-        ],
-      );
-      assert.equal((await store.consume(POLICY, "a", 1)).allowed, true);
-    }),
-
-    testCase(
-      "consumeAll: of thirty at once over two limits exactly as many as the smaller one allows are accepted",
-      async (store) => {
-        const all = store.consumeAll?.bind(store);
-        if (all === undefined) return;
-        const wide: WindowPolicy = { name: "wide", limit: 100, windowMs: WINDOW_MS * 5 };
-        const narrow: WindowPolicy = { name: "narrow", limit: 7, windowMs: WINDOW_MS * 5 };
-        const calls = Array.from({ length: 30 }, async () =>
-          all([
-            { policy: wide, key: "a", cost: 2 },
-            { policy: narrow, key: "a", cost: 1 },
-          ]),
-        );
-        const accepted = (await Promise.all(calls)).filter((outcomes) =>
-          outcomes.every(({ allowed }) => allowed),
-        ).length;
-        assert.equal(accepted, 7);
-        assert.equal((await store.peek(wide, "a", 1)).used, 14);
-      },
-    ),
+    ...batchCases({ testCase, near, policy: POLICY }),
 
     testCase("a cost that is not a whole number of at least 0 is refused", async (store) => {
       for (const cost of [-1, 0.5, NaN, Infinity]) {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { TokenStore } from "../stores/contracts.js";
 import { AWKWARD_TEXTS, type ConformanceCase } from "./conformance.js";
 import { sampleToken } from "./samples.js";
-import type { TokenCase } from "./token-family-cases.js";
+import type { TokenCase } from "./token-rotation-cases.js";
 
 const HOUR_MS = 3_600_000;
 

@@ -4,6 +4,7 @@ import { AWKWARD_TEXTS, caseWith, initialized, UNSTORABLE_TEXTS, type Conformanc
 import { sampleToken } from "./samples.js";
 import { denialCases, expiryCases } from "./token-denial-cases.js";
 import { familyCases } from "./token-family-cases.js";
+import { rotationCases } from "./token-rotation-cases.js";
 
 /**
  * The checks of a `TokenStore`, for any test runner.
@@ -123,6 +124,7 @@ export function tokenStoreConformance(makeStore: () => TokenStore | Promise<Toke
       assert.deepEqual((await store.get("token-1"))?.scopes, ["read"]);
     }),
 
+    ...rotationCases(testCase),
     ...familyCases(testCase),
     ...denialCases(testCase),
     ...expiryCases(testCase),

@@ -124,7 +124,7 @@ describe("cryptography in the source", () => {
 
   it("uses Math.random only for the pause before the next try", () => {
     expect(found(/(Math\.random)/g)).toEqual({
-      "Math.random": ["src/stores/redis/retry-delay.ts", "src/stores/sql/bounded.ts", "src/stores/sql/transaction.ts"],
+      "Math.random": ["src/stores/redis/retry-delay.ts", "src/stores/sql/places.ts", "src/stores/sql/transaction.ts"],
     });
   });
 

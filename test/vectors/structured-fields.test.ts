@@ -1,23 +1,15 @@
 import { expect, it } from "vitest";
 import {
   isSfKey,
-  isSfToken,
-  sfBoolean,
-  sfBytes,
   sfDictionary,
   sfInnerList,
   sfInteger,
-  sfItem,
-  sfList,
   sfString,
   sfToken,
 } from "../../src/core/http/structured-fields.js";
 import {
   type Bare,
-  base32,
   canonicalOf,
-  type Member,
-  type Params,
   parsingVectors,
   type PlainItem,
   serialisingVectors,
@@ -25,25 +17,16 @@ import {
 } from "./sf-vectors.js";
 import { describeVectors, expectRow, Tally } from "./vectors.js";
 
-/** The library writes no decimals, dates and display strings. */
+/** The library writes no booleans, bytes, decimals, dates and display strings, no parameters and no lists. */
 class NotWritten extends Error {}
 
-function bare(value: Bare): string {
+function item([value, params]: PlainItem): string {
+  if (params.length > 0) throw new NotWritten();
   if (typeof value === "string") return sfString(value);
-  if (typeof value === "boolean") return sfBoolean(value);
   if (typeof value === "number") return sfInteger(value);
-  if (value.__type === "token") return sfToken(String(value.value));
-  if (value.__type === "binary") return sfBytes(base32(String(value.value)));
+  if (typeof value === "object" && value.__type === "token") return sfToken(String(value.value));
   throw new NotWritten();
 }
-
-const parameters = (params: Params): [string, string | true][] =>
-  params.map(([name, value]) => [name, value === true ? true : bare(value)]);
-const item = ([value, params]: PlainItem): string => sfItem(bare(value), parameters(params));
-const member = ([value, params]: Member): string =>
-  Array.isArray(value)
-    ? sfInnerList((value as readonly PlainItem[]).map(item), parameters(params))
-    : item([value as Bare, params]);
 
 function write(vector: Vector): string {
   // JSON does not tell 1.0 from 1, the canonical text does.
@@ -52,9 +35,23 @@ function write(vector: Vector): string {
     case "item":
       return item(vector.expected!);
     case "list":
-      return sfList(vector.expected!.map(member));
+      throw new NotWritten();
     case "dictionary":
-      return sfDictionary(vector.expected!.map(([name, value]) => [name, member(value)]));
+      return sfDictionary(
+        vector.expected!.map(([name, [value, params]]) => {
+          if (params.length > 0) throw new NotWritten();
+          const isList = Array.isArray(value);
+          return [name, isList ? sfInnerList((value as readonly PlainItem[]).map(item)) : item([value as Bare, []])];
+        }),
+      );
+  }
+}
+
+function isToken(text: string): boolean {
+  try {
+    return sfToken(text) === text;
+  } catch {
+    return false;
   }
 }
 
@@ -97,7 +94,7 @@ describeVectors("the serialiser, against httpwg/structured-field-tests", "struct
       if (vector.header_type === "dictionary" && vector.must_fail === true)
         expect([vector.name, isSfKey(vector.expected![0]![0])]).toEqual([vector.name, false]);
       else if (vector.header_type === "item" && vector.must_fail === true && typeof vector.expected![0] === "object") {
-        expect([vector.name, isSfToken(String(vector.expected![0].value))]).toEqual([vector.name, false]);
+        expect([vector.name, isToken(String(vector.expected![0].value))]).toEqual([vector.name, false]);
       } else continue;
       tally.count("refused");
     }
@@ -110,7 +107,7 @@ describeVectors("the serialiser, against httpwg/structured-field-tests", "struct
         typeof vector.expected[0] === "object" &&
         vector.expected[0].__type === "token"
       ) {
-        expect([vector.name, isSfToken(String(vector.expected[0].value))]).toEqual([vector.name, true]);
+        expect([vector.name, isToken(String(vector.expected[0].value))]).toEqual([vector.name, true]);
       } else continue;
       tally.count("accepted");
     }

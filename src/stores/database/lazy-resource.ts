@@ -1,5 +1,5 @@
 import { StoreError } from "../../core/portcullis-error.js";
-import { within } from "../health/timeout.js";
+import { withTimeout } from "../health/timeout.js";
 
 /** How long closing waits for an attempt in progress, in milliseconds. A resource that opens later is closed then. */
 const CLOSE_MS = 1000;
@@ -50,7 +50,7 @@ export class LazyResource<T extends { close(): Promise<void> }> {
       () => undefined,
     );
     this.#closeBegun?.().catch(() => undefined);
-    await within(ended, CLOSE_MS).catch(() => undefined);
+    await withTimeout(ended, CLOSE_MS).catch(() => undefined);
   }
 
   #begin(): Promise<T> {

@@ -7,7 +7,7 @@ import type { ApiKeyStore, TokenStore } from "../contracts.js";
 import { type DatabaseLocation, parseDatabaseUrl } from "./url.js";
 import { LazyResource } from "./lazy-resource.js";
 import { loadOptional } from "../optional-package.js";
-import { reasonOf } from "../sql/failures.js";
+import { reasonOf } from "../sql/errors.js";
 // Types only: Kysely is an optional peer dependency. The dynamic import below loads it when a database is used.
 import type * as Sql from "../sql/index.js";
 import type { PortcullisDatabase } from "../sql/schema.js";

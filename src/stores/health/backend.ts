@@ -1,6 +1,6 @@
 import { withTimeout } from "./timeout.js";
 import { CircuitBreaker, type Permit } from "./circuit-breaker.js";
-import { writeRejectionReason } from "./rejected-writes.js";
+import { writeRejectionReason } from "./store-fault.js";
 import { Outage } from "./outage.js";
 import type { Runtime } from "../../core/runtime.js";
 
@@ -88,7 +88,7 @@ export class BackendHealth {
   beforeCall(timeoutMs: number): Permit | undefined {
     const permit = this.#declines.tryAcquire();
     if (permit === undefined || !permit.isProbe) return permit;
-    withTimeout(this.#server.name, timeoutMs, async () => this.#server.probeWrite?.()).then(
+    withTimeout((async () => this.#server.probeWrite?.())(), timeoutMs).then(
       () => this.#declines.succeeded(permit),
       (error: unknown) => this.#declines.failed(permit, error),
     );

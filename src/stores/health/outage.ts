@@ -1,4 +1,4 @@
-import { writeRejectionReason } from "./rejected-writes.js";
+import { writeRejectionReason } from "./store-fault.js";
 import type { Runtime } from "../../core/runtime.js";
 
 /**

@@ -1,3 +1,5 @@
+import { withTimeout } from "./timeout.js";
+
 /** Maximum number of waiting writes. Beyond it the oldest is given up; its caller has already got the failure. */
 const MOST = 10_000;
 /** Pause before a write is repeated, in milliseconds, by the number of failed repetitions; the last value repeats. */
@@ -95,7 +97,7 @@ export class RepeatedWrites {
 
   async #doNow(waiting: Waiting): Promise<void> {
     // An earlier call that the store executes last would end the new operation. A call that hangs must not block it.
-    if (waiting.underWay !== undefined) await settledOr(EARLIER_CALL_MS, waiting.underWay);
+    if (waiting.underWay !== undefined) await withTimeout(waiting.underWay, EARLIER_CALL_MS).catch(() => undefined);
     if (this.#isWaiting(waiting)) await this.#do(waiting);
   }
 
@@ -147,18 +149,11 @@ export class RepeatedWrites {
 
   /** False when the write failed or took too long; a write that finishes later still counts as done. */
   #attempt(waiting: Waiting): Promise<boolean> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(() => resolve(false), WRITE_MS).unref();
-      const settled = (isDone: boolean): void => {
-        clearTimeout(timer);
-        resolve(isDone);
-      };
-      // The guard of the store, or the refused call, has announced why it fails.
-      this.#do(waiting).then(
-        () => settled(true),
-        () => settled(false),
-      );
-    });
+    // The guard of the store, or the refused call, has announced why it fails.
+    return withTimeout(this.#do(waiting), WRITE_MS, { keepsAlive: false }).then(
+      () => true,
+      () => false,
+    );
   }
 
   async #do(waiting: Waiting): Promise<void> {
@@ -182,16 +177,4 @@ export class RepeatedWrites {
     this.#waiting.delete(waiting.name);
     this.#queues[waiting.failures]?.delete(waiting);
   }
-}
-
-/** Resolves when the call has settled, either way, or the time is up. */
-function settledOr(ms: number, call: Promise<unknown>): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    const settled = (): void => {
-      clearTimeout(timer);
-      resolve();
-    };
-    call.then(settled, settled);
-  });
 }

@@ -1,6 +1,6 @@
 import { PortcullisError } from "../../core/portcullis-error.js";
-import { someCause } from "./error-causes.js";
-import { isLate, isConnectionError } from "./connection-errors.js";
+import type { DriverErrorClass } from "./driver-error-codes.js";
+import { classifyDriverError } from "./driver-errors.js";
 
 /**
  * What a store's error says about the store.
@@ -16,6 +16,32 @@ import { isLate, isConnectionError } from "./connection-errors.js";
  */
 export type StoreFault = "unreachable" | "late" | "overload" | "full" | "share" | "input" | "record" | "other";
 
+const WRITE_REJECTIONS = [
+  "read-only",
+  "out-of-memory",
+  "disk-full",
+  "not-saving",
+  "too-few-replicas",
+  "no-rights",
+] as const satisfies readonly DriverErrorClass[];
+
+/** Why a server that answers rejects all writes. */
+export type WriteRejectionReason = (typeof WRITE_REJECTIONS)[number];
+
+/** A server with no free connection may have one for the next call. */
+const FAULTS: Readonly<Partial<Record<DriverErrorClass, StoreFault>>> = {
+  overload: "overload",
+  "store-full": "full",
+  "share-full": "share",
+  "invalid-data": "input",
+  "unreadable-record": "record",
+  late: "late",
+  "server-full": "late",
+  unreachable: "unreachable",
+  "credentials-rejected": "unreachable",
+  "connection-lost": "unreachable",
+};
+
 /** A stored record that this version cannot read: damaged, or written by a newer version. */
 export class UnreadableRecordError extends PortcullisError {
   readonly code = "PORTCULLIS_UNREADABLE_RECORD";
@@ -26,51 +52,16 @@ export class UnreadableRecordError extends PortcullisError {
   }
 }
 
-/**
- * Codes in addition to class 22 of SQLSTATE (data exception), which PostgreSQL reports as `code` and mysql2 as
- * `sqlState`. PostgreSQL 54000: a value too long for an index. MySQL: data errors that it reports under a general
- * state. SQLite: SQLITE_TOOBIG and SQLITE_MISMATCH, which node:sqlite reports by number.
- */
-const INPUT: ReadonlySet<string> = new Set([
-  "PORTCULLIS_NOT_STORABLE",
-  "54000",
-  "ER_TRUNCATED_WRONG_VALUE_FOR_FIELD",
-  "ER_INVALID_CHARACTER_STRING",
-  "ER_NET_PACKET_TOO_LARGE",
-  "ER_TOO_LONG_STRING",
-  "SQLITE_TOOBIG",
-  "SQLITE_MISMATCH",
-]);
-const SQLITE_INPUT: ReadonlySet<unknown> = new Set([18, 20]);
-const DATA_EXCEPTION = /^22[0-9A-Z]{3}$/;
-
-/** Redis reports this when a key has another type; within a script, in the middle of the message. */
-const WRONG_TYPE = /(?:^|[ :-])WRONGTYPE /;
-
 /** Classifies a store's error by the error and its causes. */
 export function faultOf(error: unknown): StoreFault {
-  if (someCause(error, (_cause, code) => code === "PORTCULLIS_POOL_BUSY")) return "overload";
-  if (someCause(error, (_cause, code) => code === "PORTCULLIS_STORE_FULL")) return "full";
-  if (someCause(error, (_cause, code) => code === "PORTCULLIS_SHARE_FULL")) return "share";
-  if (someCause(error, isInput)) return "input";
-  if (
-    someCause(
-      error,
-      (cause, code) =>
-        code === "PORTCULLIS_UNREADABLE_RECORD" ||
-        code === "WRONGTYPE" ||
-        code === "UNREADABLE" ||
-        WRONG_TYPE.test(cause.message),
-    )
-  )
-    return "record";
-  if (isLate(error)) return "late";
-  return isConnectionError(error) ? "unreachable" : "other";
+  return FAULTS[classifyDriverError(error)] ?? "other";
 }
 
-function isInput(cause: Error, code: string | undefined): boolean {
-  const { sqlState, errcode } = cause as { sqlState?: unknown; errcode?: unknown };
-  if (typeof errcode === "number") return SQLITE_INPUT.has(errcode & 0xff);
-  if (typeof sqlState === "string" && DATA_EXCEPTION.test(sqlState)) return true;
-  return code !== undefined && (INPUT.has(code) || DATA_EXCEPTION.test(code));
+/**
+ * Why the server rejected an operation, when the reason is the state of the server and not this operation: every store
+ * on the server then gets the same error. `undefined` for any other error, which belongs to the store.
+ */
+export function writeRejectionReason(error: unknown): WriteRejectionReason | undefined {
+  const meaning = classifyDriverError(error);
+  return WRITE_REJECTIONS.find((reason) => reason === meaning);
 }

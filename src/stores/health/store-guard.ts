@@ -1,4 +1,6 @@
-import { LateAnswerError, StoreUnavailableError, startTimeout } from "./timeout.js";
+import { LateAnswerError, withTimeout } from "./timeout.js";
+import { StoreUnavailableError, storeUnavailable } from "./store-unavailable.js";
+import { GuardedWrite } from "./guarded-write.js";
 import { announceLate, announceOverload } from "./call-events.js";
 import { CircuitBreaker, type Permit } from "./circuit-breaker.js";
 import { Outage } from "./outage.js";
@@ -9,10 +11,7 @@ import { healthOf, defaultBackend, type BackendHealth, backendOf } from "./backe
 import type { StoreTime } from "./store-time.js";
 import type { WriteCall } from "./write-call.js";
 
-export { withTimeout, StoreUnavailableError } from "./timeout.js";
-
-/** How long a caller waits for the outcome of a commit in progress, in milliseconds, beyond the time-out. */
-const COMMIT_MS = 5000;
+export { callWithoutCircuit, StoreUnavailableError } from "./store-unavailable.js";
 
 /** Database clients have their own promise types; any value with `then` counts as a promise. */
 function isThenable<T>(answer: T | PromiseLike<T>): answer is PromiseLike<T> {
@@ -35,33 +34,6 @@ interface Admission {
    */
   readonly hasWholeTime: boolean;
   readonly caller: StoreCaller | undefined;
-}
-
-/** One write, with the store's view of it (`WriteCall`) and the guard's. */
-class GuardedWrite implements WriteCall {
-  readonly deadline: number;
-  #state: "open" | "committing" | "given-up" = "open";
-
-  constructor(deadline: number) {
-    this.deadline = deadline;
-  }
-
-  get isCommitting(): boolean {
-    return this.#state === "committing";
-  }
-
-  beginCommit(): boolean {
-    this.#state = this.#state === "given-up" || performance.now() >= this.deadline ? "given-up" : "committing";
-    return this.#state === "committing";
-  }
-
-  commitEnded(): void {
-    if (this.#state === "committing") this.#state = "open";
-  }
-
-  giveUp(): void {
-    this.#state = "given-up";
-  }
 }
 
 /**
@@ -120,9 +92,9 @@ export class StoreGuard {
       answer = operation();
     } catch (error) {
       this.#failed(error, admission);
-      throw new StoreUnavailableError(this.#store, { cause: error });
+      throw storeUnavailable(this.#store, error);
     }
-    if (isThenable(answer)) return this.#withinTime(Promise.resolve(answer), admission);
+    if (isThenable(answer)) return this.#withinTime(answer, admission);
     if (this.#hasRemoteBackend) this.#release(admission);
     else this.#succeeded(admission);
     return answer;
@@ -140,7 +112,7 @@ export class StoreGuard {
    */
   async write<T>(
     operation: (call: WriteCall) => T | Promise<T>,
-    notTold: (value: T | undefined) => void = () => undefined,
+    notTold?: (value: T | undefined) => void,
     time?: StoreTime,
   ): Promise<T> {
     const admission = this.#tryAcquire(time);
@@ -172,49 +144,25 @@ export class StoreGuard {
     };
   }
 
-  #withinTime<T>(
-    answer: Promise<T>,
+  async #withinTime<T>(
+    answer: PromiseLike<T>,
     admission: Admission,
     call?: GuardedWrite,
-    notTold: (value: T | undefined) => void = () => undefined,
+    notTold?: (value: T | undefined) => void,
   ): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
-      let isSettled = false;
-      const giveUp = (cause: Error): void => {
-        if (isSettled) return;
-        isSettled = true;
-        const isInDoubt = call?.isCommitting === true;
-        call?.giveUp();
-        this.#failed(cause, admission);
-        if (isInDoubt) notTold(undefined);
-        reject(new StoreUnavailableError(this.#store, { cause }));
-      };
-      let timer = startTimeout(admission.ms, (cause) => {
-        if (!isSettled && call?.isCommitting === true) timer = startTimeout(COMMIT_MS, giveUp);
-        else giveUp(cause);
+    try {
+      const value = await withTimeout(answer, admission.ms, {
+        onTimeout: () => call?.timeIsOver() ?? new LateAnswerError(admission.ms),
+        // A late answer does not count as recovery: a store that is always late would "recover" between any two requests.
+        ...(notTold && { onLate: notTold }),
       });
-      // A late answer still settles `answer`, so no rejection is unhandled. It is not used and does not count as
-      // recovery: a store that is always late would "recover" between any two requests.
-      answer.then(
-        (value) => {
-          if (isSettled) return notTold(value);
-          isSettled = true;
-          clearTimeout(timer);
-          this.#succeeded(admission);
-          resolve(value);
-        },
-        (error: unknown) => {
-          if (isSettled) return;
-          isSettled = true;
-          clearTimeout(timer);
-          this.#failed(error, admission);
-          if (call?.isCommitting === true) notTold(undefined);
-          reject(
-            error instanceof StoreUnavailableError ? error : new StoreUnavailableError(this.#store, { cause: error }),
-          );
-        },
-      );
-    });
+      this.#succeeded(admission);
+      return value;
+    } catch (error) {
+      this.#failed(error, admission);
+      if (call?.isInDoubt === true) notTold?.(undefined);
+      throw storeUnavailable(this.#store, error);
+    }
   }
 
   #succeeded({ availability, errors }: Admission): void {

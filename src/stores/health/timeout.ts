@@ -1,17 +1,5 @@
 import { PortcullisError } from "../../core/portcullis-error.js";
 
-/** A store did not complete an operation: it failed, took too long, or is known to be down. */
-export class StoreUnavailableError extends PortcullisError {
-  readonly code = "PORTCULLIS_STORE_UNAVAILABLE";
-  /** The status with which Express's own error handler responds when the app passes this on. */
-  readonly status = 503;
-
-  constructor(store: string, options?: ErrorOptions) {
-    super(`The ${store} store did not respond.`, options);
-    this.name = "StoreUnavailableError";
-  }
-}
-
 /** A call got no answer within its time. */
 export class LateAnswerError extends PortcullisError {
   readonly code = "ETIMEDOUT";
@@ -23,38 +11,58 @@ export class LateAnswerError extends PortcullisError {
   }
 }
 
-/** Calls `giveUp` after that many milliseconds, unless the timer is cleared first. */
-export function startTimeout(ms: number, giveUp: (cause: Error) => void): NodeJS.Timeout {
-  const late = (): void => giveUp(new LateAnswerError(ms));
-  // If this process was busy for that long, the answer may be unread in the socket. Node runs timers before it reads
-  // sockets, and `setImmediate` after, so a busy process does not attribute its own delay to the store.
-  return setTimeout(() => setImmediate(late), ms);
+/** Settings of one `withTimeout`. The callbacks must not throw. */
+export interface TimeoutSettings<T> {
+  /**
+   * Called when the time is over. Returns the error to reject with, or how many more milliseconds the work gets.
+   * Default: a `LateAnswerError`.
+   */
+  readonly onTimeout?: () => Error | number;
+  /** Gets a result that arrives after the rejection, for example to release it. Default: the result is dropped. */
+  readonly onLate?: (value: T) => void;
+  /** Whether the wait keeps the process alive. Default: true. */
+  readonly keepsAlive?: boolean;
 }
 
 /**
- * Rejects with `LateAnswerError` after `ms` milliseconds. Ignores a later result, and leaves no rejection unhandled.
+ * Rejects when `work` takes longer than `ms` milliseconds. The work goes on: its late result is passed to `onLate`, and
+ * its late rejection is ignored. No rejection of `work` is ever unhandled.
  */
-export function within<T>(answer: Promise<T>, ms: number): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = startTimeout(ms, reject);
-    answer.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
-}
-
-/**
- * Calls several stores one after the other with one common time limit and without a circuit, because no single store
- * can be blamed.
- *
- * @throws StoreUnavailableError (rejects) when one fails, or they are late
- */
-export function withTimeout<T>(store: string, timeoutMs: number, operation: () => Promise<T>): Promise<T> {
+export function withTimeout<T>(
+  work: PromiseLike<T>,
+  ms: number,
+  { onTimeout, onLate, keepsAlive = true }: TimeoutSettings<T> = {},
+): Promise<T> {
   return new Promise<T>((resolve, reject) => {
-    const fail = (cause: unknown): void =>
-      reject(cause instanceof StoreUnavailableError ? cause : new StoreUnavailableError(store, { cause }));
-    const timer = startTimeout(timeoutMs, fail);
-    Promise.resolve()
-      .then(operation)
-      .then(resolve, fail)
-      .finally(() => clearTimeout(timer));
+    let state: "waiting" | "settled" | "late" = "waiting";
+    let timer: NodeJS.Timeout;
+    const wait = (forMs: number): void => {
+      // If this process was busy for that long, the answer may be unread in the socket. Node runs timers before it
+      // reads sockets, and `setImmediate` after, so a busy process does not attribute its own delay to the work.
+      timer = setTimeout(() => setImmediate(timeIsOver), forMs);
+      if (!keepsAlive) timer.unref();
+    };
+    const timeIsOver = (): void => {
+      if (state !== "waiting") return;
+      const next = onTimeout?.() ?? new LateAnswerError(ms);
+      if (typeof next === "number") return wait(next);
+      state = "late";
+      reject(next);
+    };
+    wait(ms);
+    work.then(
+      (value) => {
+        if (state === "late") return onLate?.(value);
+        state = "settled";
+        clearTimeout(timer);
+        resolve(value);
+      },
+      (error: unknown) => {
+        if (state === "late") return;
+        state = "settled";
+        clearTimeout(timer);
+        reject(error);
+      },
+    );
   });
 }

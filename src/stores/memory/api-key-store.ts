@@ -3,9 +3,9 @@ import { systemClock, type Clock } from "../../core/clock.js";
 import { StoreFullError } from "../health/store-full.js";
 import type { ApiKeyStore, KeyDigest, StoredApiKey, UsageBatch } from "../contracts.js";
 import { copyApiKey, copyDigest, integer, pageSize, text } from "../records.js";
+import { endByTime, keyHasEnded, newOwner, type Owner } from "./key-ends.js";
 import { KeyLines } from "./key-lines.js";
 import { shareOf } from "./share.js";
-import { SortedList } from "./sorted-list.js";
 
 const MAX_KEYS = 100_000;
 /** Keys checked for expiry on each insertion: more than one, so that they are removed faster than new ones arrive. */
@@ -19,24 +19,6 @@ export interface MemoryApiKeyStoreSettings {
    * earliest first.
    */
   readonly maxKeys?: number | undefined;
-}
-
-/** The position of a key among its owner's keys. */
-type Position = Pick<StoredApiKey, "createdAt" | "id">;
-
-/** When a key ends by time. */
-interface End {
-  readonly at: number;
-  readonly id: string;
-}
-
-interface Owner {
-  readonly positions: SortedList<Position>;
-  /** Sorted by end, the earliest first. */
-  readonly ends: SortedList<End>;
-  readonly ended: Set<string>;
-  count: number;
-  sweptTo: Position | undefined;
 }
 
 /**
@@ -138,13 +120,7 @@ export class MemoryApiKeyStore implements ApiKeyStore {
     this.#makeRoom(key.ownerId);
     let owner = this.#owners.get(key.ownerId);
     if (owner === undefined) {
-      owner = {
-        positions: new SortedList(newestFirst),
-        ends: new SortedList(firstEndFirst),
-        ended: new Set(),
-        count: 0,
-        sweptTo: undefined,
-      };
+      owner = newOwner();
       this.#owners.set(key.ownerId, owner);
     }
     owner.positions.add({ createdAt: key.createdAt, id: key.id });
@@ -242,30 +218,4 @@ export class MemoryApiKeyStore implements ApiKeyStore {
     if (owner.count === 0) this.#owners.delete(key.ownerId);
     return true;
   }
-}
-
-/** Whether a key can never be accepted again, unless its expiry is moved. */
-function keyHasEnded(key: StoredApiKey, now: number): boolean {
-  const isOver = (end: number | null): boolean => end !== null && end <= now;
-  return (
-    key.revokedAt !== null ||
-    isOver(key.expiresAt) ||
-    (key.rotatedTo !== null && (key.graceUntil === null || isOver(key.graceUntil)))
-  );
-}
-
-/** Undefined for a key without an end in time. */
-function endByTime({ id, expiresAt, rotatedTo, graceUntil }: StoredApiKey): End | undefined {
-  const at = Math.min(expiresAt ?? Infinity, rotatedTo === null ? Infinity : (graceUntil ?? 0));
-  return at === Infinity ? undefined : { at, id };
-}
-
-function firstEndFirst(a: End, b: End): number {
-  return a.at - b.at || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
-}
-
-/** By `createdAt`, then `id`, both descending; ids by code unit, as SQL's binary collation orders ASCII. */
-function newestFirst(a: Position, b: Position): number {
-  if (a.createdAt !== b.createdAt) return b.createdAt - a.createdAt;
-  return a.id < b.id ? 1 : a.id > b.id ? -1 : 0;
 }

@@ -15,7 +15,7 @@ export interface Entry {
 export type Data = session.SessionData & { readonly [SESSION_METADATA]?: SessionMetadata };
 
 /** Lifetime of a session whose cookie has no end (only when used without the session layer), in milliseconds. */
-export const DEFAULT_LIFE_MS = 86_400_000;
+const DEFAULT_LIFE_MS = 86_400_000;
 
 /** When a session ends according to its cookie, in milliseconds since the epoch. */
 export function expiryOf(data: session.SessionData, now: number): number {

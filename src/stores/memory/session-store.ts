@@ -3,6 +3,7 @@ import session from "express-session";
 import { LRUCache } from "lru-cache";
 import { systemClock, type Clock } from "../../core/clock.js";
 import type { PrincipalSession, SessionStore } from "../contracts.js";
+import { SessionEntries } from "./session-entries.js";
 import { expiryOf, revive, type Data, type Entry } from "./session-entry.js";
 import { ENDED_IDS, ENDED_MS, SESSION_METADATA, SessionStoreFullError } from "../session-record.js";
 
@@ -18,13 +19,6 @@ type Done = (error?: unknown) => void;
 type Answer = (error: unknown, done?: boolean) => void;
 
 const PRUNE_EVERY_MS = 5_000;
-/**
- * A principal has a hundredth of the places, though never fewer than ten and never more than a thousand: one account
- * must not exclude the others, and listing its sessions must stay cheap.
- */
-const SHARE = 0.01;
-const LEAST_SHARE = 10;
-const LARGEST_SHARE = 1000;
 /** Sessions checked per round: about a millisecond of work. */
 const PRUNE_SLICE = 5_000;
 
@@ -51,31 +45,25 @@ const PRUNE_SLICE = 5_000;
  * ```
  */
 export class MemorySessionStore extends session.Store implements SessionStore {
-  readonly #maxSessions: number;
-  readonly #maxOfPrincipal: number;
   readonly #clock: Clock;
-  // Maps keep insertion order. A touched session moves to the end, so the first is the one idle for longest.
-  readonly #anonymous = new Map<string, Entry>();
-  readonly #owned = new Map<string, Entry>();
-  readonly #byPrincipal = new Map<string, Set<string>>();
+  readonly #entries: SessionEntries;
   readonly #ended = new LRUCache<string, true>({ max: ENDED_IDS, ttl: ENDED_MS });
   #timer: NodeJS.Timeout | undefined;
-  #cursor: Iterator<[string, Entry]> | undefined;
-  #sweepOwned = false;
 
   /** @throws InvalidInputError when `maxSessions` is not a positive whole number */
   constructor({ maxSessions = 100_000, clock = systemClock }: MemorySessionStoreSettings = {}) {
     super();
     if (!Number.isSafeInteger(maxSessions) || maxSessions < 1)
       throw new InvalidInputError("maxSessions must be a whole number of at least 1");
-    this.#maxSessions = maxSessions;
-    this.#maxOfPrincipal = Math.min(LARGEST_SHARE, Math.max(LEAST_SHARE, Math.floor(maxSessions * SHARE)));
     this.#clock = clock;
+    this.#entries = new SessionEntries(maxSessions, (sid, { createdAt, seenAt, principalId }) =>
+      this.emit("expired", { sid, createdAt, seenAt, principalId }),
+    );
   }
 
   /** Sessions stored, including expired ones that are not yet pruned. */
   get size(): number {
-    return this.#anonymous.size + this.#owned.size;
+    return this.#entries.size;
   }
 
   override get(sid: string, callback: (error: unknown, data?: session.SessionData | null) => void): void {
@@ -103,17 +91,17 @@ export class MemorySessionStore extends session.Store implements SessionStore {
     const entry = this.#live(sid);
     if (entry !== undefined) {
       const now = this.#clock.now();
-      this.#remove(sid);
+      this.#entries.remove(sid);
       entry.expiresAt = expiryOf(data, now);
       entry.seenAt = (data as Data)[SESSION_METADATA]?.seenAt ?? now;
-      this.#add(sid, entry);
+      this.#entries.add(sid, entry);
     }
     callback?.(null, entry !== undefined);
   }
 
   override destroy(sid: string, callback?: Answer): void {
     const wasDestroyed = this.#ended.has(sid);
-    const entry = this.#owned.get(sid) ?? this.#anonymous.get(sid);
+    const entry = this.#entries.get(sid);
     const isExpired = entry !== undefined && entry.expiresAt <= this.#clock.now();
     this.#end(sid);
     // Do not report a session that made room for another: no caller has ended it.
@@ -123,9 +111,7 @@ export class MemorySessionStore extends session.Store implements SessionStore {
   override all(callback: (error: unknown, sessions?: Record<string, session.SessionData> | null) => void): void {
     const sessions: [string, session.SessionData][] = [];
     const now = this.#clock.now();
-    for (const map of [this.#anonymous, this.#owned]) {
-      for (const [sid, entry] of map) if (entry.expiresAt > now) sessions.push([sid, revive(entry)]);
-    }
+    for (const [sid, entry] of this.#entries.all()) if (entry.expiresAt > now) sessions.push([sid, revive(entry)]);
     callback(null, Object.fromEntries(sessions));
   }
 
@@ -134,16 +120,14 @@ export class MemorySessionStore extends session.Store implements SessionStore {
   }
 
   override clear(callback?: Done): void {
-    this.#anonymous.clear();
-    this.#owned.clear();
-    this.#byPrincipal.clear();
+    this.#entries.clear();
     callback?.();
   }
 
   /** The principal's sessions, the one idle for longest first. */
   listByPrincipal(principalId: string): PrincipalSession[] {
     const found: PrincipalSession[] = [];
-    for (const sid of [...(this.#byPrincipal.get(principalId) ?? [])]) {
+    for (const sid of this.#entries.idsOf(principalId)) {
       const entry = this.#live(sid);
       if (entry !== undefined)
         found.push({ sid, createdAt: entry.createdAt, seenAt: entry.seenAt, expiresAt: entry.expiresAt });
@@ -153,9 +137,7 @@ export class MemorySessionStore extends session.Store implements SessionStore {
 
   idsByPrincipal(principalId: string, agoMs: number): string[] {
     const latest = this.#clock.monotonic() - agoMs;
-    return [...(this.#byPrincipal.get(principalId) ?? [])].filter(
-      (sid) => (this.#owned.get(sid)?.begunAt ?? 0) <= latest,
-    );
+    return this.#entries.idsOf(principalId).filter((sid) => (this.#entries.get(sid)?.begunAt ?? 0) <= latest);
   }
 
   /** Stops pruning. The store can still be used; the next `set` starts it again. */
@@ -175,13 +157,13 @@ export class MemorySessionStore extends session.Store implements SessionStore {
       callback(error);
       return;
     }
-    const begunAt = (this.#owned.get(sid) ?? this.#anonymous.get(sid))?.begunAt ?? this.#clock.monotonic();
-    this.#remove(sid);
-    if (!this.#makeRoom(principalId)) {
+    const begunAt = this.#entries.get(sid)?.begunAt ?? this.#clock.monotonic();
+    this.#entries.remove(sid);
+    if (!this.#entries.makeRoom(principalId, now)) {
       callback(new SessionStoreFullError());
       return;
     }
-    this.#add(sid, {
+    this.#entries.add(sid, {
       json,
       createdAt: stamp?.createdAt ?? now,
       seenAt: stamp?.seenAt ?? now,
@@ -195,63 +177,14 @@ export class MemorySessionStore extends session.Store implements SessionStore {
 
   #end(sid: string): void {
     this.#ended.set(sid, true);
-    this.#remove(sid);
+    this.#entries.remove(sid);
   }
 
   #live(sid: string): Entry | undefined {
-    const entry = this.#owned.get(sid) ?? this.#anonymous.get(sid);
+    const entry = this.#entries.get(sid);
     if (entry === undefined || entry.expiresAt > this.#clock.now()) return entry;
-    this.#expire(sid, entry);
+    this.#entries.expire(sid, entry);
     return undefined;
-  }
-
-  #add(sid: string, entry: Entry): void {
-    if (entry.principalId === undefined) {
-      this.#anonymous.set(sid, entry);
-      return;
-    }
-    this.#owned.set(sid, entry);
-    const sids = this.#byPrincipal.get(entry.principalId);
-    if (sids === undefined) this.#byPrincipal.set(entry.principalId, new Set([sid]));
-    else sids.add(sid);
-  }
-
-  #remove(sid: string): void {
-    if (this.#anonymous.delete(sid)) return;
-    const entry = this.#owned.get(sid);
-    if (entry?.principalId === undefined) return;
-    this.#owned.delete(sid);
-    const sids = this.#byPrincipal.get(entry.principalId);
-    sids?.delete(sid);
-    if (sids?.size === 0) this.#byPrincipal.delete(entry.principalId);
-  }
-
-  #expire(sid: string, { createdAt, seenAt, principalId }: Entry): void {
-    this.#remove(sid);
-    this.emit("expired", { sid, createdAt, seenAt, principalId });
-  }
-
-  /** Constant work: it looks only at the first entry of each queue, so a flood cannot turn every save into a search. */
-  #makeRoom(principalId: string | undefined): boolean {
-    const sids = principalId === undefined ? undefined : this.#byPrincipal.get(principalId);
-    const [own] = sids ?? [];
-    if (own !== undefined && (sids?.size ?? 0) >= this.#maxOfPrincipal) this.#remove(own);
-    if (this.size < this.#maxSessions) return true;
-    const now = this.#clock.now();
-    const [oldestOwned] = this.#owned;
-    if (oldestOwned !== undefined && oldestOwned[1].expiresAt <= now) {
-      this.#expire(...oldestOwned);
-      return true;
-    }
-    const [oldestAnonymous] = this.#anonymous;
-    if (oldestAnonymous !== undefined) {
-      if (oldestAnonymous[1].expiresAt <= now) this.#expire(...oldestAnonymous);
-      else this.#remove(oldestAnonymous[0]);
-      return true;
-    }
-    if (own === undefined) return false;
-    this.#remove(own);
-    return true;
   }
 
   #startPruning(): void {
@@ -260,19 +193,7 @@ export class MemorySessionStore extends session.Store implements SessionStore {
 
   /** Checks up to `count` sessions, continuing where the last round stopped, and removes the expired ones. */
   prune(count: number): void {
-    const now = this.#clock.now();
-    for (let seen = 0; seen < count; seen += 1) {
-      this.#cursor ??= (this.#sweepOwned ? this.#owned : this.#anonymous).entries();
-      const step = this.#cursor.next();
-      if (step.done === true) {
-        this.#cursor = undefined;
-        this.#sweepOwned = !this.#sweepOwned;
-        if (!this.#sweepOwned) break;
-        continue;
-      }
-      const [sid, entry] = step.value;
-      if (entry.expiresAt <= now) this.#expire(sid, entry);
-    }
+    this.#entries.prune(count, this.#clock.now());
     if (this.size === 0) this.close();
   }
 }

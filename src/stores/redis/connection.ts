@@ -1,5 +1,6 @@
 import { PortcullisError } from "../../core/portcullis-error.js";
 import { createHash } from "node:crypto";
+import { SetupError } from "../../core/setup-error.js";
 
 /** A reply of Redis. Scripts of this library return only integers, strings, nulls and arrays of these. */
 export type RedisReply = string | number | null | undefined | readonly RedisReply[];
@@ -149,4 +150,9 @@ export async function disposeAll(endings: Set<() => Promise<void>>): Promise<voi
   const all = [...endings];
   endings.clear();
   await Promise.allSettled(all.map((end) => end()));
+}
+
+/** The error of a call on a connection that has been closed. */
+export function connectionClosed(): SetupError {
+  return new SetupError("This Redis connection has been closed.");
 }

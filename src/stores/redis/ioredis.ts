@@ -9,6 +9,7 @@ import {
   redisScript,
   subscribed,
 } from "./connection.js";
+import { LateAnswerError, withTimeout } from "../health/timeout.js";
 
 /** The part of ioredis in use, common to `Redis` (standalone and Sentinel) and `Cluster`. */
 interface IoRedis {
@@ -31,6 +32,9 @@ interface IoRedis {
  * return a session after its log-out, or a change log without the last revocation. Scripts go to the master.
  */
 const COMMAND = redisScript("return redis.call(ARGV[1], KEYS[1], unpack(ARGV, 2))");
+
+/** How long a link may take to answer a PING, in milliseconds. */
+const PING_MS = 3000;
 
 export function isIoRedis(value: object): boolean {
   const client = value as Partial<IoRedis>;
@@ -108,15 +112,10 @@ function ownLink(client: IoRedis, isCluster: boolean, channel: string, listener:
  */
 async function probeLink(link: IoRedis, isCluster: boolean): Promise<void> {
   if (link.status !== "ready" || isCluster) return;
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<"late">((resolve) => (timer = setTimeout(() => resolve("late"), 3000)));
-  const answer = await Promise.race([
-    link.call("PING").then(
-      () => "answered",
-      () => "failed",
-    ),
-    late,
-  ]);
-  clearTimeout(timer);
-  if (answer === "late" && link.status === "ready") link.disconnect(true);
+  try {
+    await withTimeout(link.call("PING"), PING_MS);
+  } catch (error) {
+    // After any other failure ioredis reconnects by itself.
+    if (error instanceof LateAnswerError && link.status === "ready") link.disconnect(true);
+  }
 }

@@ -6,7 +6,8 @@ import type { Change, ChangeBatch, ChangeSource } from "./changes.js";
 import { isPermanentError, Outbox } from "./outbox.js";
 import { FeedHealth } from "./feed-health.js";
 import { Replica } from "./replica.js";
-import { within } from "../health/timeout.js";
+import { SharedRun } from "./shared-run.js";
+import { withTimeout } from "../health/timeout.js";
 
 export interface ChangeFeedSettings {
   /** How often the change log is read, milliseconds. */
@@ -21,8 +22,6 @@ export interface ChangeFeedSettings {
 const POLL_MS = 250;
 const STALE_MS = 1000;
 const WRITE_MS = 250;
-/** A reading that takes longer than this will not finish; another may begin beside it. */
-const HUNG_MS = 10_000;
 
 /** One point in time on both clocks. */
 interface Moment {
@@ -53,11 +52,11 @@ export class ChangeFeed {
   #readAt: Moment = { monotonic: -Infinity, wall: -Infinity };
   #reading: Promise<void> | undefined;
   /** The reading itself. It may continue after every caller that waited for it has given up. */
-  #underWay: { readonly done: Promise<void>; readonly began: number } | undefined;
+  readonly #readings: SharedRun;
   #started: Promise<void> | undefined;
   #watching: Promise<() => Promise<void>> | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #closing: Promise<unknown> | undefined;
+  #closing: Promise<void> | undefined;
 
   constructor(
     source: ChangeSource,
@@ -72,6 +71,7 @@ export class ChangeFeed {
     this.#remembered = new Replica(runtime.clock);
     this.#own = new Outbox(source, () => this.#remembered.inForce());
     this.#health = new FeedHealth(runtime, this, writeMs);
+    this.#readings = new SharedRun(() => this.#readOnce(), runtime.clock);
   }
 
   /** JSON-able. */
@@ -115,7 +115,7 @@ export class ChangeFeed {
     this.note(...changes);
     this.#own.add(changes, this.#runtime.clock.monotonic());
     try {
-      await within(this.#source.record(changes), this.#writeMs);
+      await withTimeout(this.#source.record(changes), this.#writeMs);
     } catch (error) {
       if (isPermanentError(error)) this.#own.remove(changes);
       else this.#own.mayBeMissing();
@@ -156,9 +156,8 @@ export class ChangeFeed {
     return this.#remembered.deleteExpired(now);
   }
 
-  async close(): Promise<void> {
-    this.#closing ??= this.#end();
-    await this.#closing;
+  close(): Promise<void> {
+    return (this.#closing ??= this.#end());
   }
 
   async #end(): Promise<void> {
@@ -167,7 +166,7 @@ export class ChangeFeed {
     // The wait below has a time limit. A subscription that completes later is ended then.
     const stopped = this.#watching?.then((stop) => stop());
     const all = Promise.allSettled([this.#started, this.#reading, stopped]);
-    await within(all, this.#staleMs).catch(() => undefined);
+    await withTimeout(all, this.#staleMs).catch(() => undefined);
   }
 
   async #start(): Promise<void> {
@@ -205,7 +204,7 @@ export class ChangeFeed {
   #read(): Promise<void> {
     this.#reading ??= this.#health
       .attempt(
-        () => within(this.#readAlone(), this.#staleMs),
+        () => withTimeout(this.#readings.join(), this.#staleMs),
         () => !this.isCurrent && this.#closing === undefined,
       )
       .catch((error: unknown) => {
@@ -214,22 +213,6 @@ export class ChangeFeed {
       })
       .finally(() => (this.#reading = undefined));
     return this.#reading;
-  }
-
-  /**
-   * Joins the reading in progress, if any. Otherwise a late one (a backlog of a million changes) would get another
-   * reading beside it each second, and all of them would be later still.
-   */
-  #readAlone(): Promise<void> {
-    const now = this.#runtime.clock.monotonic();
-    if (this.#underWay !== undefined && now - this.#underWay.began < HUNG_MS) return this.#underWay.done;
-    const underWay = { done: this.#readOnce(), began: now };
-    this.#underWay = underWay;
-    const end = (): void => {
-      if (this.#underWay === underWay) this.#underWay = undefined;
-    };
-    underWay.done.then(end, end);
-    return underWay.done;
   }
 
   async #readOnce(): Promise<void> {
@@ -262,7 +245,6 @@ export class ChangeFeed {
   }
 
   #moment(): Moment {
-    const { clock } = this.#runtime;
-    return { monotonic: clock.monotonic(), wall: clock.now() };
+    return { monotonic: this.#runtime.clock.monotonic(), wall: this.#runtime.clock.now() };
   }
 }

@@ -12,10 +12,6 @@ class ExpiringMap<V extends { readonly until: number }> {
   readonly #entries = new Map<string, V>();
   #cursor: MapIterator<[string, V]> | undefined;
 
-  get size(): number {
-    return this.#entries.size;
-  }
-
   get(key: string): V | undefined {
     return this.#entries.get(key);
   }
@@ -46,11 +42,6 @@ class ExpiringMap<V extends { readonly until: number }> {
     for (const [key, value] of this.#entries) if (value.until < now) this.#entries.delete(key);
     return before - this.#entries.size;
   }
-
-  clear(): void {
-    this.#entries.clear();
-    this.#cursor = undefined;
-  }
 }
 
 /**
@@ -62,8 +53,16 @@ export class Denylist {
   readonly #families = new ExpiringMap<{ until: number }>();
   readonly #subjects = new ExpiringMap<{ cutOff: number; until: number }>();
 
-  get size(): number {
-    return this.#tokens.size + this.#families.size + this.#subjects.size;
+  /** Applies a denial that another process may have made. */
+  deny(denial: Denial, now: number): void {
+    switch (denial.kind) {
+      case "token":
+        return this.denyToken(denial.name, denial.endsAt, now);
+      case "family":
+        return this.denyFamily(denial.name, denial.endsAt, now);
+      case "subject":
+        return this.cutOff(denial.name, denial.cutOff, denial.endsAt, now);
+    }
   }
 
   /** @param until when the denial may be forgotten, in milliseconds since the epoch */
@@ -112,11 +111,5 @@ export class Denylist {
   /** Removes the entries that ended before `now`. Returns their number. */
   deleteExpired(now: number): number {
     return this.#tokens.deleteExpired(now) + this.#families.deleteExpired(now) + this.#subjects.deleteExpired(now);
-  }
-
-  clear(): void {
-    this.#tokens.clear();
-    this.#families.clear();
-    this.#subjects.clear();
   }
 }

@@ -1,7 +1,7 @@
 import type { Runtime } from "../../core/runtime.js";
 import { StoreUnavailableError } from "../health/store-guard.js";
 import { circuitBreakerOf, backendOf } from "../health/backend.js";
-import { isConnectionError } from "../health/connection-errors.js";
+import { faultOf } from "../health/store-fault.js";
 
 /** The client name of the feed in the circuit of a late server. */
 const READER = "change feed";
@@ -42,7 +42,8 @@ export class FeedHealth {
     try {
       await reading();
     } catch (error) {
-      const isSilent = isConnectionError(error);
+      const fault = faultOf(error);
+      const isSilent = fault === "unreachable" || fault === "late";
       if (permit !== undefined && isSilent) circuit?.failed(permit, error);
       else if (permit !== undefined) circuit?.release(permit);
       if ((circuit === undefined || !isSilent) && isMissed()) this.#announceDown();

@@ -1,6 +1,6 @@
 import { faultOf } from "../health/store-fault.js";
 import type { Change, ChangeSource } from "./changes.js";
-import { within } from "../health/timeout.js";
+import { withTimeout } from "../health/timeout.js";
 
 /** Changes of this process are republished after an outage: a failover may lose acknowledged writes. */
 const MOST = 10_000;
@@ -78,7 +78,7 @@ export class Outbox {
 
   async #restore(changes: readonly Change[]): Promise<void> {
     try {
-      await within(this.#source.restore(changes), CALL_MS);
+      await withTimeout(this.#source.restore(changes), CALL_MS);
     } catch (error) {
       if (!isPermanentError(error)) throw error;
       if (changes.length === 1) this.remove(changes);

@@ -16,20 +16,8 @@ export class Replica {
   apply(changes: readonly Change[]): void {
     const now = this.#clock.now();
     for (const change of changes) {
-      switch (change.kind) {
-        case "api-key":
-          this.tell(change.name);
-          break;
-        case "token":
-          this.#denials.denyToken(change.name, change.endsAt, now);
-          break;
-        case "family":
-          this.#denials.denyFamily(change.name, change.endsAt, now);
-          break;
-        case "subject":
-          this.#denials.cutOff(change.name, change.cutOff, change.endsAt, now);
-          break;
-      }
+      if (change.kind === "api-key") this.tell(change.name);
+      else this.#denials.deny(change, now);
     }
   }
 

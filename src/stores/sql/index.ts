@@ -21,4 +21,4 @@ export type {
 } from "./schema.js";
 export type { Change, ChangeBatch, ChangeRecord, ChangeSource, Denial } from "../revocations/changes.js";
 export type { AccessTokenFacts } from "../contracts.js";
-export { DatabaseTimeoutError, PoolBusyError } from "./bounded.js";
+export { DatabaseTimeoutError, PoolBusyError } from "./errors.js";

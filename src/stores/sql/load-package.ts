@@ -3,7 +3,7 @@ import { loadOptional } from "../optional-package.js";
 /**
  * Imports an optional package. The name is a variable so that neither the compiler nor a bundler requires the package.
  */
-export async function loadPackage(name: string): Promise<Record<string, unknown>> {
+async function loadPackage(name: string): Promise<Record<string, unknown>> {
   const loaded = (await import(/* @vite-ignore */ name)) as Record<string, unknown>;
   return typeof loaded["default"] === "object" && loaded["default"] !== null
     ? { ...loaded["default"], ...loaded }

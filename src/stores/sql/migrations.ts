@@ -2,7 +2,7 @@ import { sql } from "kysely";
 import { SetupError } from "../../core/setup-error.js";
 import { createTable } from "./ddl.js";
 import { engineOf, type SqlEngine } from "./engines.js";
-import { failureKind } from "./failures.js";
+import { classifyDriverError } from "../health/driver-errors.js";
 import type { PortcullisDatabase } from "./schema.js";
 import { SCHEMA_TABLE, STEPS } from "./tables.js";
 import { read, retryBusy, writeTransaction } from "./transaction.js";
@@ -40,7 +40,7 @@ export async function migrate(db: PortcullisDatabase): Promise<void> {
   try {
     await (engine === "mysql" ? migrateMysql(db) : migrateAtOnce(db));
   } catch (error) {
-    if (failureKind(error) !== "denied") throw error;
+    if (classifyDriverError(error) !== "no-rights") throw error;
     throw new SetupError(
       `The schema of the database must be upgraded from version ${version} to ${SCHEMA_VERSION}, but this database user may not change it. ` +
         `Run the SQL that migrationSql("${engine}"${version > 0 ? `, { from: ${version} }` : ""}) of portcullis/sql returns, as a user who may.`,

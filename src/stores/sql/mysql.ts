@@ -1,7 +1,8 @@
 import { Kysely, MysqlDialect, type MysqlPool, type MysqlPoolConnection } from "kysely";
 import type { Pool, PoolConnection, PoolOptions } from "mysql2";
-import { withinTime } from "./bounded.js";
+import { withTimeout } from "../health/timeout.js";
 import { noteEngine } from "./engines.js";
+import { noAnswer } from "./errors.js";
 import { loadDriver } from "./load-package.js";
 import { mysqlOptions } from "./mysql-url.js";
 import { Places } from "./places.js";
@@ -108,7 +109,7 @@ function boundedPool(pool: Pool, limits: PoolLimits): MysqlPool {
     if (ready.has(connection)) return connection;
     try {
       for (const statement of sessionStatements(limits))
-        await withinTime(run(connection, statement, []), limits.connectMs, "the database did not respond");
+        await withTimeout(run(connection, statement, []), limits.connectMs, noAnswer(limits.connectMs));
     } catch (error) {
       connection.destroy();
       throw error;
@@ -133,7 +134,7 @@ function boundedPool(pool: Pool, limits: PoolLimits): MysqlPool {
     end: (callback) => {
       const ending = new Promise<void>((resolve) => pool.end(() => resolve()));
       // A server that does not answer does not notice closed connections either; they are then abandoned.
-      void withinTime(ending, END_MS, "the connections were not closed")
+      void withTimeout(ending, END_MS)
         .catch(() => open.forEach((connection) => connection.destroy()))
         .then(() => callback(undefined));
     },
@@ -147,7 +148,7 @@ function boundedConnection(connection: PoolConnection, timeoutMs: number, releas
     if (isBroken) throw new Error("Connection terminated");
     try {
       const ms = text === "commit" ? COMMIT_MS : timeoutMs;
-      return await withinTime(run(connection, text, parameters), ms, "the database did not respond");
+      return await withTimeout(run(connection, text, parameters), ms, noAnswer(ms));
     } catch (error) {
       // An error from the server has an SQL state; after any other error the state of the connection is unknown.
       if (!(error instanceof Error && "sqlState" in error) || text === "rollback") {

@@ -1,4 +1,10 @@
-import { acquireWithin, DatabaseTimeoutError, PoolBusyError } from "./bounded.js";
+import { setTimeout as sleep } from "node:timers/promises";
+import { classifyDriverError } from "../health/driver-errors.js";
+import { withTimeout } from "../health/timeout.js";
+import { DatabaseTimeoutError, PoolBusyError } from "./errors.js";
+
+/** Milliseconds between two attempts to get a connection from a server that has no free one. */
+const FULL_PAUSE_MS = 20;
 
 /**
  * The places in a connection pool, served last in, first out. When more callers come than can be served in time, the
@@ -8,7 +14,7 @@ import { acquireWithin, DatabaseTimeoutError, PoolBusyError } from "./bounded.js
 export class Places {
   #free: number;
   readonly #isFull: () => boolean;
-  readonly #waiting: { readonly serve: () => void }[] = [];
+  readonly #waiting: (() => void)[] = [];
 
   /**
    * @param size number of places
@@ -31,18 +37,14 @@ export class Places {
       this.#free -= 1;
       return Promise.resolve();
     }
-    return new Promise<void>((resolve, reject) => {
-      const one = {
-        serve: (): void => {
-          clearTimeout(timer);
-          resolve();
-        },
-      };
-      const timer = setTimeout(() => {
-        this.#waiting.splice(this.#waiting.indexOf(one), 1);
-        reject(this.#isFull() ? new PoolBusyError() : new DatabaseTimeoutError("no connection was free", ms));
-      }, ms);
-      this.#waiting.push(one);
+    let serve = (): void => undefined;
+    const served = new Promise<void>((resolve) => (serve = resolve));
+    this.#waiting.push(serve);
+    return withTimeout(served, ms, {
+      onTimeout: () => {
+        this.#waiting.splice(this.#waiting.indexOf(serve), 1);
+        return this.#isFull() ? new PoolBusyError() : noConnection(ms);
+      },
     });
   }
 
@@ -51,7 +53,7 @@ export class Places {
     const deadline = performance.now() + ms;
     await this.take(ms);
     try {
-      return await acquireWithin(connect, deadline, release);
+      return await connectWithin(connect, deadline, release);
     } catch (error) {
       this.give();
       throw error;
@@ -59,8 +61,35 @@ export class Places {
   }
 
   give(): void {
-    const next = this.#waiting.pop();
-    if (next === undefined) this.#free += 1;
-    else next.serve();
+    const serve = this.#waiting.pop();
+    if (serve === undefined) this.#free += 1;
+    else serve();
   }
+}
+
+/**
+ * Gets a connection by the deadline. When the server has no free connection, it retries until then, since other
+ * processes release theirs: many processes that start at once may want more connections than the server has.
+ *
+ * @param deadline on the clock of `performance.now()`, in milliseconds
+ * @param release gets a connection that arrives too late
+ */
+async function connectWithin<T>(
+  connect: () => Promise<T>,
+  deadline: number,
+  release: (connection: T) => void,
+): Promise<T> {
+  for (;;) {
+    try {
+      const ms = Math.max(1, deadline - performance.now());
+      return await withTimeout(connect(), ms, { onTimeout: () => noConnection(ms), onLate: release });
+    } catch (error) {
+      if (classifyDriverError(error) !== "server-full" || performance.now() + FULL_PAUSE_MS > deadline) throw error;
+    }
+    await sleep(FULL_PAUSE_MS * (0.5 + Math.random()));
+  }
+}
+
+function noConnection(ms: number): DatabaseTimeoutError {
+  return new DatabaseTimeoutError("no connection was free", ms);
 }

@@ -1,7 +1,8 @@
 import { Kysely, PostgresDialect, type PostgresPool, type PostgresPoolClient } from "kysely";
 import type { Pool, PoolClient, PoolConfig } from "pg";
-import { withinTime } from "./bounded.js";
+import { withTimeout } from "../health/timeout.js";
 import { noteEngine } from "./engines.js";
+import { noAnswer } from "./errors.js";
 import { loadDriver } from "./load-package.js";
 import { Places } from "./places.js";
 import type { PortcullisDatabase, PortcullisTables } from "./schema.js";
@@ -77,7 +78,7 @@ function newPool(url: string, Pool: PoolClass, limits: PoolLimits): Pool {
  */
 async function endPool(pool: Pool, open: ReadonlySet<PoolClient>): Promise<void> {
   const ending = pool.end();
-  await withinTime(ending, END_MS, "the connections were not closed").catch(() => {
+  await withTimeout(ending, END_MS).catch(() => {
     for (const client of open) (client as { unref?(): void }).unref?.();
   });
 }
@@ -124,7 +125,7 @@ class BoundedClient implements PostgresPoolClient {
     if (this.#isBroken) throw new Error("Connection terminated");
     try {
       const ms = text === "commit" ? COMMIT_MS : this.#timeoutMs;
-      return await withinTime(this.#client.query(text, [...parameters]), ms, "the database did not respond");
+      return await withTimeout(this.#client.query(text, [...parameters]), ms, noAnswer(ms));
     } catch (error) {
       // An error from the server has a severity; after any other error the state of the connection is unknown.
       if (!(error instanceof Error && "severity" in error) || text === "rollback") this.#isBroken = true;

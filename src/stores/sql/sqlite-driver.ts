@@ -3,7 +3,7 @@ import { Kysely, SqliteDialect, type SqliteDatabase } from "kysely";
 import { SetupError } from "../../core/setup-error.js";
 import { parseSqliteUrl } from "../database/url.js";
 import { noteEngine } from "./engines.js";
-import { reasonOf } from "./failures.js";
+import { reasonOf } from "./errors.js";
 import type { PortcullisDatabase, PortcullisTables } from "./schema.js";
 import { loadSqliteEngine, type SqliteDriverName } from "./sqlite-engines.js";
 import { retryBusy } from "./transaction.js";

@@ -34,7 +34,7 @@ export interface SqlTokenStoreDependencies {
 /**
  * Refresh tokens and revocations in a SQL database. `isRevoked` answers from memory: `init` loads the denials, and
  * every new denial is written first to the database and then to memory. Later denials of other processes are in
- * `changes`; a `ChangeFeed` follows them, or `catchUp` loads them.
+ * `changes`, which `applySecurity` follows.
  *
  * @example
  * ```ts
@@ -54,7 +54,6 @@ export class SqlTokenStore implements TokenStore {
   readonly #denials = new Denylist();
   #loading: Promise<void> | undefined;
   #loaded = false;
-  #position = "";
 
   /** @param db the caller's database: `close` does not close it */
   constructor(db: PortcullisDatabase, options: SqlTokenStoreDependencies = {}) {
@@ -143,16 +142,6 @@ export class SqlTokenStore implements TokenStore {
     await this.#deny({ kind: "family", name: familyId, endsAt: until });
   }
 
-  /** Loads the denials of other processes since the last call. Returns the number of changes. */
-  async catchUp(): Promise<number> {
-    await this.init();
-    const { changes, position, gap } = await this.changes.since(this.#position);
-    if (gap) return this.#takeAll();
-    for (const change of changes) this.#remember(change);
-    this.#position = position;
-    return changes.length;
-  }
-
   isKnownRevoked(token: AccessTokenFacts): boolean {
     return this.#denials.isRevoked(token);
   }
@@ -177,15 +166,8 @@ export class SqlTokenStore implements TokenStore {
 
   async #load(): Promise<void> {
     await migrate(this.#slowDb);
-    await this.#takeAll();
+    for (const change of (await this.changes.load()).changes) this.#remember(change);
     this.#loaded = true;
-  }
-
-  async #takeAll(): Promise<number> {
-    const { changes, position } = await this.changes.load();
-    for (const change of changes) this.#remember(change);
-    this.#position = position;
-    return changes.length;
   }
 
   async #deny(denial: Denial): Promise<void> {
@@ -195,9 +177,6 @@ export class SqlTokenStore implements TokenStore {
   }
 
   #remember(change: Change): void {
-    const now = this.#clock.now();
-    if (change.kind === "token") this.#denials.denyToken(change.name, change.endsAt, now);
-    else if (change.kind === "family") this.#denials.denyFamily(change.name, change.endsAt, now);
-    else if (change.kind === "subject") this.#denials.cutOff(change.name, change.cutOff, change.endsAt, now);
+    if (change.kind !== "api-key") this.#denials.deny(change, this.#clock.now());
   }
 }

@@ -1,10 +1,10 @@
-import { PortcullisError } from "../../core/portcullis-error.js";
 import { setTimeout as sleep } from "node:timers/promises";
 import { sql } from "kysely";
+import { classifyDriverError } from "../health/driver-errors.js";
 import { DeadlinePassedError, type WriteCall } from "../health/write-call.js";
-import { DatabaseTimeoutError, withinTime } from "./bounded.js";
+import { withTimeout } from "../health/timeout.js";
 import { engineOf, knownEngine, type SqlEngine } from "./engines.js";
-import { failureKind } from "./failures.js";
+import { CommitLostError, CommitUndoneError, DatabaseTimeoutError } from "./errors.js";
 import type { PortcullisDatabase } from "./schema.js";
 
 /** How long a write waits for another process to unlock an SQLite file, in milliseconds. */
@@ -84,9 +84,14 @@ export async function writeTransaction<T>(
     call?.commitEnded();
     return result;
   } catch (error) {
-    const isLost = error instanceof DatabaseTimeoutError || failureKind(error) === "lost";
+    const isLost = error instanceof DatabaseTimeoutError || isConnectionLost(error);
     throw isCommitting && isLost ? new CommitLostError(error) : error;
   }
+}
+
+function isConnectionLost(error: unknown): boolean {
+  const kind = classifyDriverError(error);
+  return kind === "connection-lost" || kind === "connection-ended";
 }
 
 /** Called once the connection is available: waiting for it may have used up the time of the call. */
@@ -94,33 +99,11 @@ function refuseIfPast(call: WriteCall | undefined): void {
   if (call !== undefined && performance.now() >= call.deadline) throw new DeadlinePassedError();
 }
 
-/** The connection was lost after COMMIT was sent, and with it the answer that says whether the commit was done. */
-class CommitLostError extends PortcullisError {
-  readonly code = "PORTCULLIS_COMMIT_LOST";
-
-  constructor(cause: unknown) {
-    super("The connection was lost while a transaction was being committed.", { cause });
-    this.name = "CommitLostError";
-  }
-}
-
-/**
- * The connection was lost at COMMIT, and another connection found nothing of the transaction: the server is healthy,
- * and only this call failed.
- */
-class CommitUndoneError extends PortcullisError {
-  readonly code = "PORTCULLIS_COMMIT_UNDONE";
-
-  constructor(lost: CommitLostError) {
-    super("The connection was lost at COMMIT, and the database does not contain the transaction.", {
-      cause: lost.cause,
-    });
-    this.name = "CommitUndoneError";
-  }
-}
-
 /** How long to check a lost commit, in milliseconds: as long as the caller waits for it. */
 const DOUBT_MS = 4500;
+const UNREAD = {
+  onTimeout: () => new DatabaseTimeoutError("whether a transaction was committed could not be read", DOUBT_MS),
+};
 
 /**
  * Finds out the outcome of a commit whose answer was lost with its connection. If it cannot be read in time, the commit
@@ -137,7 +120,7 @@ export async function settleLostCommit(
     return await transaction;
   } catch (error) {
     if (!(error instanceof CommitLostError)) throw error;
-    if (await withinTime(isThere(), DOUBT_MS, "whether a transaction was committed could not be read")) return true;
+    if (await withTimeout(isThere(), DOUBT_MS, UNREAD)) return true;
     throw new CommitUndoneError(error);
   }
 }
@@ -195,13 +178,14 @@ async function repeat<T>(
     try {
       return await operation();
     } catch (error) {
-      const kind = failureKind(error);
+      const kind = classifyDriverError(error);
+      const isLost = isConnectionLost(error);
       const isWorthwhile =
         (kind === "busy" && performance.now() < deadline) ||
         (kind === "conflict" && (conflicts += 1) <= MOST_CONFLICTS) ||
-        (kind === "lost" && mayBeRepeatedWhenLost() && (losses += 1) <= MOST_LOSSES);
+        (isLost && mayBeRepeatedWhenLost() && (losses += 1) <= MOST_LOSSES);
       if (!isWorthwhile) throw error;
-      if (kind === "lost") pause = Math.max(pause, LOSS_PAUSE_MS);
+      if (isLost) pause = Math.max(pause, LOSS_PAUSE_MS);
     }
     // A random part prevents two processes from retrying in step.
     await sleep(pause * (0.5 + Math.random()));

@@ -3,16 +3,10 @@ import { parseDictionary, parseItem, serializeDictionary, serializeString, Token
 import { describe, expect, it } from "vitest";
 import {
   isSfKey,
-  isSfToken,
-  sfBoolean,
-  sfBytes,
   sfDictionary,
   sfInnerList,
   sfInteger,
-  sfItem,
   sfKey,
-  sfList,
-  sfParameters,
   sfString,
   sfToken,
 } from "../../../src/core/http/structured-fields.js";
@@ -23,37 +17,15 @@ describe("a structured field is written as", () => {
     ["an empty string", sfString(""), '""'],
     ["an integer", sfInteger(-999_999_999_999_999), "-999999999999999"],
     ["minus zero", sfInteger(-0), "0"],
-    ["a boolean", sfBoolean(false), "?0"],
-    ["bytes", sfBytes(Buffer.from("hello")), ":aGVsbG8=:"],
-    [
-      "bytes of a view into a larger buffer",
-      sfBytes(new Uint8Array(Buffer.from("xhellox")).subarray(1, 6)),
-      ":aGVsbG8=:",
-    ],
-    [
-      "an item with parameters",
-      sfItem(sfString("default"), [
-        ["r", sfInteger(1)],
-        ["t", sfInteger(2)],
-      ]),
-      '"default";r=1;t=2',
-    ],
-    ["a parameter that is true", sfParameters([["a", true]]), ";a"],
     ["an empty inner list", sfInnerList([]), "()"],
-    [
-      "an inner list with parameters",
-      sfInnerList([sfToken("self"), sfString("https://a.example")], [["q", sfInteger(1)]]),
-      '(self "https://a.example");q=1',
-    ],
-    ["a list", sfList([sfString("a"), sfInnerList([sfInteger(1)])]), '"a", (1)'],
+    ["an inner list", sfInnerList([sfToken("self"), sfString("https://a.example")]), '(self "https://a.example")'],
     [
       "a dictionary",
       sfDictionary([
         ["a", sfInteger(1)],
-        ["b", sfBoolean(true)],
-        ["c", sfItem(sfBoolean(true), [["d", true]])],
+        ["b", sfInnerList([sfInteger(2)])],
       ]),
-      "a=1, b, c;d",
+      "a=1, b=(2)",
     ],
   ])("%s", (_name, written, expected) => expect(written).toBe(expected));
 });
@@ -69,19 +41,6 @@ describe("a value that no structured field can hold is refused, and its neighbou
     ["a token that begins with a digit", () => sfToken("1a"), () => sfToken("a1")],
     ["a key in capitals", () => sfKey("A"), () => sfKey("a")],
     ["an empty key", () => sfKey(""), () => sfKey("*")],
-    [
-      "a parameter given twice",
-      () =>
-        sfParameters([
-          ["a", "1"],
-          ["a", "2"],
-        ]),
-      () =>
-        sfParameters([
-          ["a", "1"],
-          ["b", "2"],
-        ]),
-    ],
     [
       "a dictionary key given twice",
       () =>
@@ -180,7 +139,7 @@ describe("compared with the structured-headers package, our writer", () => {
           }
         };
         expect(isSfKey(text)).toBe(readsAs(() => parseDictionary(`${text}=1`).has(text)) && !/[\s,;=]/.test(text));
-        expect(isSfToken(text)).toBe(
+        expect(readsAs(() => sfToken(text) === text)).toBe(
           readsAs(() => String(parseItem(text)[0]) === text && parseItem(text)[0] instanceof Token) &&
             !/[\s;]/.test(text),
         );

@@ -2,9 +2,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import type { SecurityEvent } from "../../../src/core/events.js";
 import { createRuntime } from "../../../src/core/runtime.js";
-import { withTimeout, StoreGuard, StoreUnavailableError } from "../../../src/stores/health/store-guard.js";
+import { StoreGuard, StoreUnavailableError } from "../../../src/stores/health/store-guard.js";
 import { registerBackend, backendOf } from "../../../src/stores/health/backend.js";
-import { isConnectionError } from "../../../src/stores/health/connection-errors.js";
 import { ManualClock } from "../../support/manual-clock.js";
 
 const error = (code: string): Error => Object.assign(new Error("x"), { code });
@@ -201,22 +200,6 @@ describe("guards of a store that belongs to no known server", () => {
   });
 });
 
-describe("withTimeout", () => {
-  it("gives up in time, and rejects with StoreUnavailableError for any failure", async () => {
-    const start = performance.now();
-    await expect(withTimeout("two", 30, never)).rejects.toMatchObject({
-      code: "PORTCULLIS_STORE_UNAVAILABLE",
-      cause: { code: "ETIMEDOUT" },
-    });
-    expect(performance.now() - start).toBeLessThan(500);
-    await expect(withTimeout("two", 30, fail("OOM"))).rejects.toMatchObject({
-      code: "PORTCULLIS_STORE_UNAVAILABLE",
-      cause: { code: "OOM" },
-    });
-    await expect(withTimeout("two", 30, works)).resolves.toBe(1);
-  });
-});
-
 describe("registerBackend", () => {
   it("assigns a part on another server by the name of its guard", () => {
     const [redis, database] = [{ name: "redis" }, { name: "database" }];
@@ -231,55 +214,5 @@ describe("registerBackend", () => {
       backendOf({}),
       backendOf(undefined),
     ]).toEqual([database, database, redis, undefined, undefined]);
-  });
-});
-
-describe("isConnectionError", () => {
-  const silent = [
-    "ECONNREFUSED",
-    "ECONNRESET",
-    "ETIMEDOUT",
-    "EHOSTUNREACH",
-    "EPIPE",
-    "08006",
-    "53300",
-    "57P01",
-    "57P03",
-    "57014",
-    "LOADING",
-    "CLUSTERDOWN",
-    "SocketClosedUnexpectedlyError",
-    "ClientOfflineError",
-    "MaxRetriesPerRequestError",
-    "PROTOCOL_CONNECTION_LOST",
-    "PORTCULLIS_DATABASE_TIMEOUT",
-    "NOAUTH",
-    "WRONGPASS",
-    "28P01",
-  ];
-  const answers = [
-    "OOM",
-    "READONLY",
-    "NOPERM",
-    "WRONGTYPE",
-    "MISCONF",
-    "23505",
-    "25006",
-    "42501",
-    "40001",
-    "ER_DUP_ENTRY",
-    "EXECABORT",
-  ];
-  it.each(silent)("%s is one", (code) => expect(isConnectionError(error(code))).toBe(true));
-  it.each(answers)("%s is not one", (code) => expect(isConnectionError(error(code))).toBe(false));
-
-  it("reads messages where there is no code, and causes, and never throws", () => {
-    expect(isConnectionError(new Error("Connection terminated unexpectedly"))).toBe(true);
-    expect(isConnectionError(new Error("Connection is closed."))).toBe(true);
-    expect(isConnectionError(new Error("wrapped", { cause: error("ECONNREFUSED") }))).toBe(true);
-    const loop = new Error("loop");
-    loop.cause = loop;
-    for (const other of [loop, undefined, null, "ECONNREFUSED", { code: "ECONNREFUSED" }])
-      expect(isConnectionError(other)).toBe(false);
   });
 });

@@ -4,7 +4,7 @@ import { faultOf, type StoreFault, UnreadableRecordError } from "../../../src/st
 import { StoreFullError } from "../../../src/stores/health/store-full.js";
 import { StoreGuard, StoreUnavailableError } from "../../../src/stores/health/store-guard.js";
 import { nameText, text } from "../../../src/stores/records.js";
-import { PoolBusyError } from "../../../src/stores/sql/bounded.js";
+import { PoolBusyError } from "../../../src/stores/sql/errors.js";
 import { ManualClock } from "../../support/manual-clock.js";
 
 const coded = (code: string, more: object = {}): Error => Object.assign(new Error("x"), { code, ...more });

@@ -7,10 +7,10 @@ import { boundedKey, spread } from "./key-hash.js";
 import { Logs } from "./log.js";
 import { OWN } from "./capacity.js";
 import { OverflowWindows } from "./overflow.js";
-import type { Place } from "./place.js";
+import { emptyPlace, type Place } from "./place.js";
 import { Slots } from "./slots.js";
 import { type Before, WindowTables } from "./policies.js";
-import { WindowTime } from "./store-clock.js";
+import { roundedUp, waitUntil, WindowTime } from "./store-clock.js";
 
 /** Slots checked for expiry by every call, and by a call that finds no room. */
 const SWEEP_STEP = 2;
@@ -45,16 +45,7 @@ export class Clients {
   /** For clients with a log of their own, the overflow windows where they may still have records. */
   readonly #promoted = new Map<number, Before>();
   /** Reused by all decisions, so that a decision allocates only its answer. */
-  readonly #place: Place = {
-    table: undefined,
-    key: "",
-    hash: 0,
-    slot: NONE,
-    kind: OWN,
-    before: undefined,
-    others: [],
-    stay: 0,
-  };
+  readonly #place: Place = emptyPlace();
   #clients = 0;
   #hand = 0;
   #lastTime = 0;
@@ -101,8 +92,8 @@ export class Clients {
         ? 0
         : cost > policy.limit
           ? Math.ceil(stay / 1000)
-          : this.#wait(this.#timeFreeing(used + cost - policy.limit, place), stay, now),
-      resetMs: used === 0 ? 0 : this.#wait(this.#timeFreeing(1, place), stay, now),
+          : waitUntil(this.#timeFreeing(used + cost - policy.limit, place), stay, now),
+      resetMs: used === 0 ? 0 : waitUntil(this.#timeFreeing(1, place), stay, now),
     };
   }
 
@@ -229,13 +220,6 @@ export class Clients {
     return this.#logs.timeFreeing(units, slot, others);
   }
 
-  /** Milliseconds, rounded up, until a record made at `time` has been kept for `stay`. */
-  #wait(time: number, stay: number, now: number): number {
-    // One microsecond ahead is the same moment: records round it up and decisions round it down.
-    const ahead = time - now;
-    return Math.ceil((ahead === 1 ? stay : stay + ahead) / 1000);
-  }
-
   #sweep(now: number, steps: number): void {
     const slots = this.#logs.slots;
     for (let step = Math.min(steps, slots); step > 0; step -= 1) {
@@ -261,8 +245,4 @@ export class Clients {
     this.#logs.close(slot);
     this.#tables.count(table, shared?.kind ?? OWN, -1);
   }
-}
-
-function roundedUp(time: number, tick: number): number {
-  return Math.ceil(time / tick) * tick;
 }

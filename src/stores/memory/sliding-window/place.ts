@@ -1,3 +1,5 @@
+import { NONE } from "./blocks.js";
+import { OWN } from "./capacity.js";
 import type { Before, WindowTable } from "./policies.js";
 
 /** The logs that a decision depends on: the client's own log or the one it shares, and those it used to share. */
@@ -15,4 +17,9 @@ export interface Place {
   readonly others: number[];
   /** How long records stay, in microseconds. */
   stay: number;
+}
+
+/** A place that is not looked up yet. */
+export function emptyPlace(): Place {
+  return { table: undefined, key: "", hash: 0, slot: NONE, kind: OWN, before: undefined, others: [], stay: 0 };
 }

@@ -27,3 +27,15 @@ export class WindowTime {
     return Math.ceil(this.#time * 1000);
   }
 }
+
+/** Milliseconds, rounded up, until a record made at `time` has been kept for `stay`; all three in microseconds. */
+export function waitUntil(time: number, stay: number, now: number): number {
+  // One microsecond ahead is the same moment: records round it up and decisions round it down.
+  const ahead = time - now;
+  return Math.ceil((ahead === 1 ? stay : stay + ahead) / 1000);
+}
+
+/** A time, rounded up to a multiple of `tick`. */
+export function roundedUp(time: number, tick: number): number {
+  return Math.ceil(time / tick) * tick;
+}

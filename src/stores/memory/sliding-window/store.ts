@@ -1,15 +1,8 @@
-import { AsyncLocalStorage } from "node:async_hooks";
-import type { ClientRateLimitInfo, Store } from "express-rate-limit";
+import type { Store } from "express-rate-limit";
 import type { Clock } from "../../../core/clock.js";
 import { parse } from "../../../settings/object.js";
 import type { RateLimitStore, WindowOutcome, WindowPolicy, WindowRequest } from "../../contracts.js";
-import {
-  noLimit,
-  type StandaloneLimit,
-  standaloneLimit,
-  type ExpressRateLimitSettings,
-  standalonePolicy,
-} from "../../express-rate-limit.js";
+import { ExpressRateLimitStore, type HitOutcome } from "../../express-rate-limit-store.js";
 import { mergeRequests } from "../../window-requests.js";
 import { Clients } from "./clients.js";
 import { type SlidingWindowStoreSettings, windowStoreSchema } from "./settings.js";
@@ -17,13 +10,6 @@ import { type SlidingWindowStoreSettings, windowStoreSchema } from "./settings.j
 /** How often, and how many slots at a time, the store checks for expired clients while no request arrives. */
 const SWEEP_EVERY_MS = 250;
 const SWEEP_SLICE = 4096;
-
-/** The result of one `increment`, for the `decrement` of the same request. */
-interface Hit {
-  readonly key: string;
-  /** `undefined` when the hit was refused and therefore not recorded. */
-  readonly time: number | undefined;
-}
 
 /**
  * An exact sliding-window log in the memory of this process: no window of length W contains more than N accepted units
@@ -35,10 +21,7 @@ interface Hit {
  *
  *     rateLimit({ windowMs: 60_000, limit: 100, store: new SlidingWindowStore() })
  *
- * There a refused request reports `totalHits` one above the limit and, as `resetTime`, when a slot frees. With
- * `skipFailedRequests` or `skipSuccessfulRequests` an accepted one reports when its own record leaves the window: that
- * package un-counts nothing after `resetTime`, and un-counts refused requests too, so each `decrement` is traced back
- * to its own request.
+ * There a refused request reports `totalHits` one above the limit and, as `resetTime`, when a slot frees.
  *
  * Time is measured by a monotonic clock. Expired clients are removed a few at a time by every call, and by a timer that
  * does not keep the process alive. Memory is bounded by `maxClients`; see `Clients` for what happens beyond.
@@ -51,25 +34,19 @@ interface Hit {
  * const { allowed, retryAfterMs } = store.consume({ name: "search", limit: 5, windowMs: 1000 }, "ada", 1);
  * ```
  */
-export class SlidingWindowStore implements RateLimitStore, Store {
+export class SlidingWindowStore extends ExpressRateLimitStore<"sync", number> implements RateLimitStore, Store {
   /** Instances share nothing; express-rate-limit's double-count check reads this. */
   readonly localKeys = true;
   readonly #clock: Clock;
   readonly #clients: Clients;
-  readonly #settings: { readonly limit: number | undefined; readonly windowMs: number | undefined };
-  #limit: StandaloneLimit | undefined;
-  #hits: AsyncLocalStorage<Hit> | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   /** @throws SettingsError */
   constructor(settings: SlidingWindowStoreSettings = {}) {
     const { maxClients, clock, limit, windowMs } = parse(windowStoreSchema, settings);
+    super({ name: "SlidingWindowStore", mode: "sync", limit, windowMs });
     this.#clock = clock;
     this.#clients = new Clients(maxClients, clock);
-    this.#settings = { limit, windowMs };
-    if (limit !== undefined && windowMs !== undefined) {
-      this.#limit = { policy: standalonePolicy(limit, windowMs), refusedHits: limit + 1, uncounts: false };
-    }
   }
 
   /** Clients that have a log of their own at this moment, including expired ones that are not removed yet. */
@@ -109,61 +86,25 @@ export class SlidingWindowStore implements RateLimitStore, Store {
     this.#clients.clear();
   }
 
-  /**
-   * express-rate-limit calls this with its options. It logs what this throws and goes on; every `increment` throws
-   * then, so that a misconfigured limiter does not accept every request.
-   *
-   * @throws SetupError when `limit` is a function and the store was given none, or options and store disagree
-   */
-  init(options: ExpressRateLimitSettings): void {
-    this.#limit = undefined;
-    this.#limit = standaloneLimit("SlidingWindowStore", options, this.#settings);
-    this.#hits = this.#limit.uncounts ? new AsyncLocalStorage<Hit>() : undefined;
-  }
-
-  increment(key: string): ClientRateLimitInfo {
-    const { policy, refusedHits } = this.#standalone();
-    const { allowed, used, retryAfterMs, resetMs } = this.consume(policy, key, 1);
-    // express-rate-limit says later that "this request" is not to count, but not which one; its async context
-    // identifies it.
-    this.#hits?.enterWith({ key, time: allowed ? this.#clients.lastTime : undefined });
-    const now = this.#clock.now();
-    if (!allowed) return { totalHits: refusedHits, resetTime: new Date(Math.ceil(now) + retryAfterMs) };
-    return {
-      totalHits: used,
-      resetTime: new Date(this.#hits === undefined ? Math.ceil(now) + resetMs : Math.floor(now) + policy.windowMs),
-    };
-  }
-
-  /** Takes back the hit of the current request; outside of a request, the client's oldest. */
-  decrement(key: string): void {
-    const hit = this.#hits?.getStore();
-    if (hit?.key !== key) this.#clients.uncount(this.#standalone().policy, key);
-    else if (hit.time !== undefined) this.#clients.uncount(this.#standalone().policy, key, hit.time);
-  }
-
-  /** Forgets one client. */
-  resetKey(key: string): void {
-    this.reset(this.#standalone().policy, key);
-  }
-
   /** Forgets everything. */
   resetAll(): void {
     this.#clients.clear();
   }
 
-  get(key: string): ClientRateLimitInfo | undefined {
-    const { used, resetMs } = this.peek(this.#standalone().policy, key, 1);
-    return used === 0 ? undefined : { totalHits: used, resetTime: new Date(Math.ceil(this.#clock.now()) + resetMs) };
+  /** @internal */
+  protected override consumeOne(policy: WindowPolicy, key: string, isTimed: boolean): HitOutcome<number> {
+    const outcome = this.consume(policy, key, 1);
+    return isTimed && outcome.allowed ? { ...outcome, recordedAt: this.#clients.lastTime } : outcome;
   }
 
-  /** `close`, by express-rate-limit's name. */
-  shutdown(): void {
-    this.close();
+  /** @internal */
+  protected override refundOne(policy: WindowPolicy, key: string, recordedAt?: number): void {
+    this.#clients.uncount(policy, key, recordedAt);
   }
 
-  #standalone(): StandaloneLimit {
-    return this.#limit ?? noLimit("SlidingWindowStore");
+  /** @internal */
+  protected override now(): number {
+    return this.#clock.now();
   }
 
   #startTimer(): void {

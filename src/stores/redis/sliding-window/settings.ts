@@ -3,7 +3,7 @@ import { settingsObject } from "../../../settings/object.js";
 import { Secret } from "../../../core/secret.js";
 
 /** Records that a client's log holds at most by default: 6 KiB. */
-export const DEFAULT_MAX_RECORDS = 1024;
+const DEFAULT_MAX_RECORDS = 1024;
 
 export const redisWindowStoreSchema = settingsObject({
   /** A `redis://` or `rediss://` URL, or a client of node-redis or ioredis. A client stays the app's to close. */

@@ -1,26 +1,9 @@
-import { AsyncLocalStorage } from "node:async_hooks";
-import type { ClientRateLimitInfo, Store } from "express-rate-limit";
+import type { Store } from "express-rate-limit";
 import { parse } from "../../../settings/object.js";
 import type { RateLimitStore, WindowOutcome, WindowPolicy, WindowRequest } from "../../contracts.js";
-import {
-  noLimit,
-  type StandaloneLimit,
-  standaloneLimit,
-  type ExpressRateLimitSettings,
-  standalonePolicy,
-} from "../../express-rate-limit.js";
+import { ExpressRateLimitStore, type HitOutcome } from "../../express-rate-limit-store.js";
 import { type RedisSlidingWindowStoreSettings, redisWindowStoreSchema } from "./settings.js";
 import { RedisWindows } from "./client.js";
-
-/** The result of one `increment`, for the `decrement` of the same request. */
-interface Hit {
-  readonly key: string;
-  /**
-   * The time of its record, in microseconds of Redis' clock; `undefined` when it was refused and therefore not
-   * recorded.
-   */
-  recordedAt?: string | undefined;
-}
 
 /**
  * An exact sliding-window log in Redis, shared by all processes: no window of length W contains more than N accepted
@@ -47,24 +30,18 @@ interface Hit {
  * app.use(rateLimiter({ store: new RedisSlidingWindowStore({ redis: "redis://localhost:6379" }) }));
  * ```
  */
-export class RedisSlidingWindowStore implements RateLimitStore, Store {
+export class RedisSlidingWindowStore extends ExpressRateLimitStore<"async", string> implements RateLimitStore, Store {
   /** Instances count together; express-rate-limit's double-count check reads this. */
   readonly localKeys = false;
   readonly prefix: string;
   readonly #windows: RedisWindows;
-  readonly #own: { readonly limit: number | undefined; readonly windowMs: number | undefined };
-  #limit: StandaloneLimit | undefined;
-  #hits: AsyncLocalStorage<Hit> | undefined;
 
   /** @throws SettingsError */
   constructor(settings: RedisSlidingWindowStoreSettings) {
     const { redis, prefix, maxRecords, limit, windowMs } = parse(redisWindowStoreSchema, settings);
+    super({ name: "RedisSlidingWindowStore", mode: "async", limit, windowMs });
     this.prefix = prefix;
     this.#windows = new RedisWindows(redis, prefix, maxRecords);
-    this.#own = { limit, windowMs };
-    if (limit !== undefined && windowMs !== undefined) {
-      this.#limit = { policy: standalonePolicy(limit, windowMs), refusedHits: limit + 1, uncounts: false };
-    }
   }
 
   /** Resolves when Redis answers; rejects with the reason why not. */
@@ -96,64 +73,18 @@ export class RedisSlidingWindowStore implements RateLimitStore, Store {
     return this.#windows.redis.close();
   }
 
-  /**
-   * express-rate-limit calls this with its options. It logs what this throws and goes on; every `increment` rejects
-   * then, so that a misconfigured limiter does not accept every request.
-   *
-   * @throws SetupError when `limit` is a function and the store was given none, or options and store disagree
-   */
-  init(options: ExpressRateLimitSettings): void {
-    this.#limit = undefined;
-    this.#limit = standaloneLimit("RedisSlidingWindowStore", options, this.#own);
-    this.#hits = this.#limit.uncounts ? new AsyncLocalStorage<Hit>() : undefined;
+  /** @internal */
+  protected override consumeOne(policy: WindowPolicy, key: string, isTimed: boolean): Promise<HitOutcome<string>> {
+    return isTimed ? this.#windows.decideTimed(policy, key, 1) : this.consume(policy, key, 1);
   }
 
-  async increment(key: string): Promise<ClientRateLimitInfo> {
-    const { policy, refusedHits } = this.#standalone();
-    // Before the first `await`: express-rate-limit says later that "this request" is not to count, but not which one;
-    // its async context identifies it.
-    const hit: Hit = { key };
-    this.#hits?.enterWith(hit);
-    const outcome = await (this.#hits === undefined
-      ? this.#windows.decide(policy, key, 1, true)
-      : this.#decideFor(hit, policy));
-    const { allowed, used, retryAfterMs, resetMs } = outcome;
-    const now = Date.now();
-    if (!allowed) return { totalHits: refusedHits, resetTime: new Date(now + retryAfterMs) };
-    // That package does not refund after `resetTime`; a request's own record leaves the window at its end.
-    return { totalHits: used, resetTime: new Date(now + (this.#hits === undefined ? resetMs : policy.windowMs)) };
+  /** @internal */
+  protected override refundOne(policy: WindowPolicy, key: string, recordedAt = ""): Promise<void> {
+    return this.#windows.refund(policy, key, 1, recordedAt);
   }
 
-  /** Takes back the hit of the current request; outside of a request, the client's oldest. */
-  async decrement(key: string): Promise<void> {
-    const { policy } = this.#standalone();
-    const hit = this.#hits?.getStore();
-    if (hit?.key !== key) await this.#windows.refund(policy, key, 1, "");
-    else if (hit.recordedAt !== undefined) await this.#windows.refund(policy, key, 1, hit.recordedAt);
-  }
-
-  /** Forgets one client. */
-  resetKey(key: string): Promise<void> {
-    return this.reset(this.#standalone().policy, key);
-  }
-
-  async get(key: string): Promise<ClientRateLimitInfo | undefined> {
-    const { used, resetMs } = await this.peek(this.#standalone().policy, key, 1);
-    return used === 0 ? undefined : { totalHits: used, resetTime: new Date(Date.now() + resetMs) };
-  }
-
-  /** `close`, by express-rate-limit's name. */
-  shutdown(): Promise<void> {
-    return this.close();
-  }
-
-  async #decideFor(hit: Hit, policy: WindowPolicy): Promise<WindowOutcome> {
-    const { recordedAt, ...outcome } = await this.#windows.decideTimed(policy, hit.key, 1);
-    if (outcome.allowed) hit.recordedAt = recordedAt;
-    return outcome;
-  }
-
-  #standalone(): StandaloneLimit {
-    return this.#limit ?? noLimit("RedisSlidingWindowStore");
+  /** @internal */
+  protected override now(): number {
+    return Date.now();
   }
 }

@@ -1,0 +1,24 @@
+import type { WindowOutcome, WindowPolicy, WindowRequest } from "../../core/rate-limits.js";
+
+/** An exact sliding-window log. A refused request is not recorded. */
+export interface RateLimitStore {
+  /** Records `cost` units under `key` if they fit in the window; otherwise records nothing. Atomic. */
+  consume(policy: WindowPolicy, key: string, cost: number): WindowOutcome | Promise<WindowOutcome>;
+  /**
+   * Checks several limits at once, in one round trip: records every cost if each fits its own limit; otherwise records
+   * nothing. The outcomes are in the order of the requests, and each says what its own limit allows: when one limit
+   * refuses, the `used` of the others does not include this request. The same policy and key twice count as one request
+   * with the sum of the costs.
+   *
+   * On Redis Cluster this is atomic if all keys are the same text. Otherwise each key is decided by itself, at the same
+   * time, and recorded costs are taken back when another key refuses. A limit is then never exceeded, but in between a
+   * concurrent request may see less room than there is.
+   */
+  consumeAll?(requests: readonly WindowRequest[]): readonly WindowOutcome[] | Promise<readonly WindowOutcome[]>;
+  /** Returns what `consume` would return, and records nothing. */
+  peek(policy: WindowPolicy, key: string, cost: number): WindowOutcome | Promise<WindowOutcome>;
+  /** Forgets one key. */
+  reset(policy: WindowPolicy, key: string): void | Promise<void>;
+  /** Stops timers and closes the connections that the store opened itself. */
+  close(): void | Promise<void>;
+}

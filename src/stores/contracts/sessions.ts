@@ -1,0 +1,61 @@
+import type session from "express-session";
+
+/** One session of a principal, as a store lists it. */
+export interface PrincipalSession {
+  /** Id of the session. */
+  readonly sid: string;
+  /** When the session began, in milliseconds since the epoch. */
+  readonly createdAt: number;
+  /** When the session was last used, in milliseconds since the epoch. */
+  readonly seenAt: number;
+  /** When the session ends if it is not used, in milliseconds since the epoch. */
+  readonly expiresAt: number;
+}
+
+/**
+ * What a store offers beyond express-session's contract, so that the sessions of one principal can be listed and ended.
+ * Such a store also updates `seenAt` of the session metadata on `touch`, and limits the sessions of a principal to a
+ * thousand or fewer: one more ends the session that would end first or was idle for longest. The cost of both methods
+ * therefore does not grow with the number of log-ins of a principal.
+ */
+export interface PrincipalIndex {
+  /** The active sessions, in no particular order. Cost: O(bound). */
+  listByPrincipal(principalId: string): readonly PrincipalSession[] | Promise<readonly PrincipalSession[]>;
+  /**
+   * The ids of sessions that began at least `agoMs` milliseconds ago, by a clock that all processes share (the store's
+   * own), so that the order of a session and a moment is the same in every process. Includes an id whose `create` has
+   * begun and not finished: when that id is destroyed, the `create` writes nothing. An id may belong to a session that
+   * has ended. Cost: O(bound).
+   */
+  idsByPrincipal(principalId: string, agoMs: number): readonly string[] | Promise<readonly string[]>;
+}
+
+type Answer<T> = (error: unknown, value?: T) => void;
+
+/**
+ * A store with express-session's contract (`get`, `set`, `destroy`, `touch`; each calls back once) that never restores
+ * an ended session. express-session's own `set` writes unconditionally, so a slow request restores a session that was
+ * logged out meanwhile (expressjs/session#632). Data comes back as saved, with the `expires` of its cookie as of the
+ * last touch. The store reads the principal and the times from the session layer's metadata (`SESSION_METADATA`). A
+ * session ends at its cookie's `expires`.
+ */
+export interface SessionStore extends PrincipalIndex {
+  /** Reads a session; null when it does not exist or has ended. */
+  get(sid: string, callback: Answer<session.SessionData | null>): void;
+  /** Writes a session whether or not it exists, except one destroyed in the last ten minutes (then nothing happens). */
+  set(sid: string, data: session.SessionData, callback?: Answer<void>): void;
+  /**
+   * Writes a new session. Returns false and writes nothing when the id is taken or was destroyed. Atomic across
+   * processes.
+   */
+  create(sid: string, data: session.SessionData, callback: Answer<boolean>): void;
+  /** Writes an existing session. Returns false and writes nothing when it does not exist. Atomic across processes. */
+  replace(sid: string, data: session.SessionData, callback: Answer<boolean>): void;
+  /** Updates the end and `seenAt`, not the data. False when the session does not exist. */
+  touch(sid: string, data: session.SessionData, callback?: Answer<boolean>): void;
+  /**
+   * Ends a session in every process. Also works for an id that does not exist yet: its `create` may be in progress.
+   * Returns false when the session had ended before, and true to one caller only. Atomic across processes.
+   */
+  destroy(sid: string, callback?: Answer<boolean>): void;
+}

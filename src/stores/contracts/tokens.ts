@@ -1,0 +1,145 @@
+import type { MethodTable } from "../forwarding.js";
+import type { WriteCall } from "../health/write-call.js";
+import type { JsonValue } from "../json.js";
+
+/** One stored refresh token. Of its secret only the hash is stored. */
+export interface StoredRefreshToken {
+  /** The public part of the token. */
+  readonly id: string;
+  /** HMAC-SHA-256 of the secret part, base64url. */
+  readonly hash: string;
+  /** The family of the token: all tokens that came from one log-in. */
+  readonly familyId: string;
+  /** Id of the user or service. */
+  readonly subject: string;
+  /** Scopes of the access tokens issued for it. */
+  readonly scopes: readonly string[];
+  /** Roles of the access tokens issued for it. */
+  readonly roles: readonly string[];
+  /** Further claims of the access tokens issued for it. */
+  readonly claims: Readonly<Record<string, JsonValue>>;
+  /** When the token was issued, in milliseconds since the epoch. */
+  readonly issuedAt: number;
+  /** When this token expires if it is not used. */
+  readonly expiresAt: number;
+  /** When the family expires, however often it rotates. */
+  readonly familyExpiresAt: number;
+  /** When the token was exchanged. */
+  readonly usedAt: number | null;
+  /** Id of the token for which this one was exchanged. */
+  readonly successorId: string | null;
+  /** The secret of the successor, encrypted under a key that can be derived only from the presented token. */
+  readonly sealedSuccessor: string | null;
+  /** Since when it is known that the successor was not delivered; a store may omit it. */
+  readonly undeliveredAt?: number | null;
+  /** When it was revoked, in milliseconds since the epoch. */
+  readonly revokedAt: number | null;
+}
+
+/** The facts about an access token that `isRevoked` needs. */
+export interface AccessTokenFacts {
+  /** The id of the access token. */
+  readonly jti: string;
+  /** Subject (principal) of the token. */
+  readonly subject: string;
+  /** When it was issued, in milliseconds since the epoch. */
+  readonly issuedAt: number;
+  /** The family of refresh tokens with which it was issued, if any. */
+  readonly familyId?: string | undefined;
+}
+
+/** Stores refresh tokens and revocations. `tokenStoreConformance` of `portcullis/testing` checks an implementation. */
+export interface TokenStore {
+  /** Creates the schema if needed. Called once, before anything else. */
+  init(): Promise<void>;
+  /**
+   * Resolves when the token is durable. Rejects when the id exists; rejects with a `StoreFullError` when a bounded
+   * store has no room for the token. A bounded store first drops expired tokens and those of revoked families, and may
+   * end the family of this subject that was idle for longest. In a revoked family the token is revoked from the
+   * beginning. After the deadline of `call` nothing is committed. Cost: O(log n).
+   */
+  insert(token: StoredRefreshToken, call?: WriteCall): Promise<void>;
+  /** Returns the token. `revokedAt` is also set when its family or its subject was revoked. Cost: O(log n). */
+  get(id: string): Promise<StoredRefreshToken | undefined>;
+  /**
+   * In one transaction: marks `id` as used and inserts `successor`, provided `id` is neither used nor revoked (by
+   * itself, with its family or with its subject). Otherwise returns false and inserts nothing. Of N concurrent calls
+   * exactly one returns true. A concurrent revocation wins: the successor is then revoked. Rejects as `insert` does.
+   * After the deadline of `call` nothing is committed. Cost: O(log n).
+   */
+  rotate(
+    id: string,
+    usedAt: number,
+    successor: StoredRefreshToken,
+    sealedSuccessor: string,
+    call?: WriteCall,
+  ): Promise<boolean>;
+  /**
+   * Marks a token whose successor is known not to have reached its owner: using the token again is then not a theft.
+   * Does nothing when there is no such token, or its successor is not `successorId`. Waits for a `rotate` of this token
+   * that is being committed. A store without this method has no such marks. Cost: O(log n).
+   */
+  markUndelivered?(id: string, successorId: string, at: number): Promise<void>;
+  /**
+   * Revokes every token of the family, even when the store is full, including a token that a concurrent `rotate` has
+   * not inserted yet. One mark on the family, however many tokens it has. Returns false and changes nothing when there
+   * is no such family, or it is revoked already. Cost: O(log n).
+   */
+  revokeFamily(familyId: string, at: number): Promise<boolean>;
+  /**
+   * Revokes every refresh token of the subject in families that began before this call, and denies access tokens issued
+   * before `at`; the denial is kept until `forgetAfter`. One mark on the subject, however many families it has. The
+   * order of family and revocation does not depend on a clock. Works when the store is full. Cost: O(log n).
+   *
+   * @param isRepeated the call was made before with the same times and failed, maybe long ago. Then families stay as
+   *   they are when the subject has been revoked at `at` or later: the user may have logged in again since. False by
+   *   default.
+   */
+  revokeSubject(subject: string, at: number, forgetAfter: number, isRepeated?: boolean): Promise<void>;
+  /**
+   * Denies one access token until it would have expired anyway. As with the other denials, a later call never shortens
+   * it.
+   */
+  revokeAccessToken(jti: string, expiresAt: number): Promise<void>;
+  /** Denies the access tokens of a family until the last of them would have expired. */
+  denyFamily(familyId: string, until: number): Promise<void>;
+  /**
+   * Whether an access token is denied by its id, its family or its subject's cut-off. On the hot path: answer without
+   * I/O where possible.
+   */
+  isRevoked(token: AccessTokenFacts): boolean | Promise<boolean>;
+  /** Whether `isRevoked` answers from memory now. The caller then uses it even while the store behind it is down. */
+  readonly isCurrent?: boolean;
+  /**
+   * Whether this token is known, without any I/O, to be denied; false proves nothing. Callers use it when `isRevoked`
+   * cannot answer, so that an outage never readmits a token that this process knows to be revoked.
+   */
+  isKnownRevoked?(token: AccessTokenFacts): boolean;
+  /**
+   * Deletes what has ended before `now`: denials after their end, unused tokens after `expiresAt`, used ones after
+   * `familyExpiresAt` (until then they reveal a reuse). Returns the number of deleted tokens and denials. Also sets
+   * `sealedSuccessor` to null for tokens used more than 60 s before `now`: no client may request it again, and an
+   * attacker with the store and an old token must not be able to decrypt it. Works in slices, so that other operations
+   * run in between. Cost: O(n) in a memory store, and O(log n) for each deleted or changed row in a database; no
+   * request waits for it.
+   */
+  deleteExpired(now: number): Promise<number>;
+  /** Writes pending data and closes what `init` opened. */
+  close(): Promise<void>;
+}
+
+export const TOKEN_STORE_METHODS: MethodTable<TokenStore> = {
+  init: "required",
+  insert: "required",
+  get: "required",
+  rotate: "required",
+  markUndelivered: "optional",
+  revokeFamily: "required",
+  revokeSubject: "required",
+  revokeAccessToken: "required",
+  denyFamily: "required",
+  isRevoked: "required",
+  isKnownRevoked: "optional",
+  deleteExpired: "required",
+  close: "required",
+};
