@@ -113,6 +113,11 @@ export const SHAPE = {
    */
   onRefusal: z.custom<OnRefusal>((value) => typeof value === "function", "Invalid input: expected function").optional(),
   /**
+   * Whether `app.listen` creates its server with `security.createServer`, which is faster. `false` leaves `app.listen`
+   * as Express made it. Default: `true`.
+   */
+  fastServer: z.boolean().default(true),
+  /**
    * Security headers on every response: Content-Security-Policy, Strict-Transport-Security, Permissions-Policy and
    * the rest. `false` sends none. Default: on, with `{}`.
    */
