@@ -15,7 +15,7 @@ type Construct = (this: object, ...args: unknown[]) => void;
  * whose prototype has changed is slow from then on: a bare Express app takes a quarter of the time with these classes.
  *
  * Functions, because the prototype of a class cannot be replaced. They inherit from Node's classes, by which V8
- * estimates how much room an instance needs: without that, a request costs a third more on Node 24 (test/bench).
+ * estimates how much room an instance needs: without that, a request costs a third more on Node 24.
  */
 export function serverClasses(app: Express): ServerClasses {
   const construct = {
