@@ -3,7 +3,9 @@ import type { Express } from "express";
 
 /** The options of `http.createServer` that name the classes of its requests and responses. */
 export interface ServerClasses {
+  /** Creates requests. */
   readonly IncomingMessage: typeof IncomingMessage;
+  /** Creates responses. */
   readonly ServerResponse: typeof ServerResponse;
 }
 
