@@ -131,6 +131,8 @@ export default defineConfig({
           exclude: withoutServer,
           isolate: false,
           globalSetup: ["test/support/servers-present.ts", "test/support/build.ts"],
+          // The source is served by app.listen of secured apps; the build by http.createServer(app).
+          env: { PORTCULLIS_PLAIN_SERVER: "1" },
           testTimeout: 30_000,
           hookTimeout: 60_000,
         },

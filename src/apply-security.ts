@@ -1,3 +1,4 @@
+import type { Server } from "node:http";
 import type { Express, NextFunction, Request, RequestHandler, Response, Router } from "express";
 import { apiKeyRoutes, type ApiKeyRoutesSettings } from "./api-key/routes.js";
 import { ApiKeyService } from "./api-key/service.js";
@@ -17,6 +18,8 @@ import { LAYERS } from "./layers.js";
 import { lifecycle } from "./lifecycle.js";
 import {
   checkMountedByRouters,
+  isExpress4,
+  isFirstMiddleware,
   lateQueryParser,
   markSecured,
   prepareApp,
@@ -36,6 +39,10 @@ import { SetupError } from "./core/setup-error.js";
 import { parseSettings } from "./app-settings/parse.js";
 import type { ResolvedSecuritySettings, SecuritySettings } from "./app-settings/schema.js";
 import { lossesOnRestart, storesOf, warnOfLosses } from "./store-report.js";
+import { beforeExpress } from "./server/before-express.js";
+import { type ServerClasses, serverClasses } from "./server/classes.js";
+import { createFastServer, type FastServerSettings } from "./server/create-server.js";
+import { replaceListen } from "./server/listen.js";
 import { openStores, type StoreSettings } from "./stores/open.js";
 
 /** One row of `describe()`: what a layer effectively does. */
@@ -75,6 +82,31 @@ export interface SecurityBase {
   close(): Promise<void>;
   /** The layers in their order with their effective settings; JSON-able, secrets as `[secret]`. */
   describe(): LayerDescription[];
+  /**
+   * Creates an HTTP server for the app, as `http.createServer(app)` does, whose requests have the app's own prototypes
+   * from the start. A request then takes a third to a half of the time on Node 20 and 22, and a tenth less on later
+   * ones. `app.listen` uses such a server by itself, unless `fastServer` is `false`.
+   *
+   * @param options the options of `http.createServer`, but for its classes
+   * @throws SetupError when the options name `IncomingMessage` or `ServerResponse`
+   *
+   * @example
+   * ```ts
+   * import express from "express";
+   * import { applySecurity } from "portcullis";
+   *
+   * const app = express();
+   * const security = applySecurity(app, { trustedHosts: ["api.example.com"] });
+   * app.get("/", (_req, res) => void res.json({ hello: "world" }));
+   * security.createServer({ keepAliveTimeout: 65_000 }).listen(3000);
+   * ```
+   */
+  createServer(options?: FastServerSettings): Server;
+  /**
+   * The classes that `createServer` uses, for other servers:
+   * `https.createServer({ ...security.serverOptions, key, cert }, app)`.
+   */
+  readonly serverOptions: ServerClasses;
   /** The effective settings, frozen, secrets as `[secret]` when printed. */
   readonly settings: ResolvedSecuritySettings;
   /** Announces refusals, credential changes and session changes. */
@@ -214,7 +246,13 @@ export function applySecurity<Settings = SecuritySettings>(
     runtime,
     { last: lateParser === undefined ? [] : [lateParser], enter: lateSettingsReport(app, runtime), leave },
   );
-  app.use(runtime.resources.carry(pipeline));
+  const handler = runtime.resources.carry(pipeline);
+  const early = isFirstMiddleware(app) ? beforeExpress(app, handler) : { listener: app, middleware: handler };
+  app.use(early.middleware);
+  const serverOptions = serverClasses(app);
+  const createServer = (options?: FastServerSettings): Server =>
+    createFastServer(early.listener, serverOptions, options);
+  if (parsed.fastServer) replaceListen(app, createServer, !isExpress4(app));
   markSecured(app, parsed.session !== false);
 
   const find = (id: LayerId): Layer | undefined => rows.find(({ layer }) => layer.id === id)?.layer;
@@ -261,6 +299,8 @@ export function applySecurity<Settings = SecuritySettings>(
         };
       });
     },
+    createServer,
+    serverOptions,
     settings: parsed,
     events: runtime.events,
     requireAuth: (options) => requireAuth(options, runtime),

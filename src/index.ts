@@ -6,6 +6,8 @@ export {
   type SecurityDependencies,
   type SessionDirectory,
 } from "./apply-security.js";
+export type { FastServerSettings } from "./server/create-server.js";
+export type { ServerClasses } from "./server/classes.js";
 export { requireApiKey, requireAuth, requireJwt, requireSession, type GuardSettings } from "./guards.js";
 
 export { parseSettings } from "./app-settings/parse.js";

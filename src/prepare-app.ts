@@ -103,7 +103,7 @@ function ownSetting(app: Express, name: string): unknown {
 }
 
 /** Express 4 creates its router on first use, with this method; Express 5 has no such method. */
-function isExpress4(app: Express): boolean {
+export function isExpress4(app: Express): boolean {
   return typeof (app as unknown as { lazyrouter?: unknown }).lazyrouter === "function";
 }
 
@@ -137,6 +137,11 @@ export function lateQueryParser(app: Express): RequestHandler | undefined {
     }
     next();
   };
+}
+
+/** Whether nothing is mounted yet. Express 4 mounts middleware of its own before the first one of the app. */
+export function isFirstMiddleware(app: Express): boolean {
+  return !isExpress4(app) && stackOf(app).length === 0;
 }
 
 /**

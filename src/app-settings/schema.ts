@@ -120,6 +120,11 @@ export const SHAPE = {
     })
     .optional(),
   /**
+   * Whether `app.listen` creates its server with `security.createServer`, which is faster. `false` leaves `app.listen`
+   * as Express made it. Default: `true`.
+   */
+  fastServer: z.boolean().default(true),
+  /**
    * Security headers on every response: Content-Security-Policy, Strict-Transport-Security, Permissions-Policy and
    * the rest. `false` sends none. Default: on, with `{}`.
    */

@@ -14,7 +14,7 @@ const ROWS: readonly (readonly string[])[] = [
   ["settings"],
   ["stores"],
   LAYERS,
-  ["app-settings", "mcp", "testing"],
+  ["app-settings", "mcp", "server", "testing"],
   ["."],
 ];
 

@@ -23,7 +23,7 @@ export const HOUSE: Room = {
       leaf("mcp", "portcullis/mcp"),
       leaf("testing", "portcullis/testing"),
     ],
-    [leaf("app-settings", "the settings of all layers together")],
+    [leaf("app-settings", "the settings of all layers together"), leaf("server", "createServer, listen")],
     [
       {
         name: "layers",

@@ -1,6 +1,7 @@
 import { once } from "node:events";
-import { createServer, type IncomingHttpHeaders, type RequestListener, request, type Server } from "node:http";
+import { createServer, type IncomingHttpHeaders, type RequestListener, request, Server } from "node:http";
 import { connect } from "node:net";
+import type { Express } from "express";
 import type { AddressInfo } from "node:net";
 
 export interface Answer {
@@ -26,10 +27,15 @@ export interface TestServer {
   close(): Promise<void>;
 }
 
-/** Serves an app on a free port of 127.0.0.1 over a real socket. */
-export async function serve(app: RequestListener): Promise<TestServer> {
-  const server = createServer(app);
-  server.listen(0, "127.0.0.1");
+/**
+ * Serves an app on a free port of 127.0.0.1 over a real socket: an Express app by its `listen`, so that a secured one has
+ * the server that its users have. A server is started as it is. With PORTCULLIS_PLAIN_SERVER set, every app has a plain one.
+ */
+export async function serve(app: RequestListener | Server): Promise<TestServer> {
+  const server =
+    app instanceof Server || (isExpressApp(app) && process.env["PORTCULLIS_PLAIN_SERVER"] === undefined)
+      ? app.listen(0, "127.0.0.1")
+      : createServer(app).listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
   return {
@@ -43,6 +49,10 @@ export async function serve(app: RequestListener): Promise<TestServer> {
       await new Promise<void>((resolve, reject) => server.close((error) => (error ? reject(error) : resolve())));
     },
   };
+}
+
+function isExpressApp(app: RequestListener): app is Express {
+  return "listen" in app && typeof app.listen === "function";
 }
 
 function send(

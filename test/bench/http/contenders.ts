@@ -12,6 +12,7 @@ export interface Contender {
 export const CONTENDERS: readonly Contender[] = [
   { id: "node", title: "node:http, bare", file: "node.mjs" },
   { id: "express", title: "Express, bare", file: "express.mjs" },
+  { id: "express-fast", title: "Express, bare, createServer", file: "express.mjs", variant: "fast" },
   { id: "lower-bound", title: "Express, lower bound by hand", file: "express-lower-bound.mjs", base: "express" },
   { id: "by-hand", title: "Express, packages wired by hand", file: "express-by-hand.mjs", base: "express" },
   { id: "portcullis", title: "portcullis, same protections", file: "portcullis.mjs", variant: "same", base: "express" },
@@ -20,6 +21,13 @@ export const CONTENDERS: readonly Contender[] = [
     title: "portcullis, everything on",
     file: "portcullis.mjs",
     variant: "everything",
+    base: "express",
+  },
+  {
+    id: "fast",
+    title: "portcullis, everything on, createServer",
+    file: "portcullis.mjs",
+    variant: "everything-fast",
     base: "express",
   },
   { id: "fastify", title: "Fastify, bare", file: "fastify.mjs", variant: "bare" },

@@ -85,7 +85,7 @@ if (scenarios.length > 1)
 const costs: CredentialCost[] = [];
 if (wanted === undefined || wanted.includes(CREDENTIALS)) {
   for (let start = 0; start < restarts; start += 1) {
-    for (const contender of contenders.filter(({ id }) => id === "by-hand" || id === "everything"))
+    for (const contender of contenders.filter(({ id }) => id === "by-hand" || id === "fast"))
       costs.push(...(await measureCredentials(contender, { rounds, warm, seconds, node: values.node, tool })));
   }
   print(`\n### A credential, in one process\n\n${credentialTable(costs)}`);
@@ -99,7 +99,7 @@ if (wanted === undefined || wanted.includes(CREDENTIALS)) {
   };
   await keep();
 }
-const summary = targets(results, costs);
+const summary = targets(results, costs, machine.node);
 if (summary !== "") print(`\n### Targets\n\n${summary}`);
 
 async function keep(): Promise<void> {

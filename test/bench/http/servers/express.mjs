@@ -1,7 +1,7 @@
-// Express with two routes and nothing else.
-import { createServer } from "node:http";
+// Express with two routes and nothing else. `fast`: with requests and responses as security.createServer makes them.
+import { createServer, IncomingMessage, ServerResponse } from "node:http";
 import express from "express";
-import { serve, USER } from "./common.mjs";
+import { serve, settings, USER } from "./common.mjs";
 
 const app = express();
 
@@ -15,4 +15,14 @@ app.get("/me", (_req, res) => {
   res.json({ hello: USER });
 });
 
-serve(createServer(app));
+function Request(socket) {
+  IncomingMessage.call(this, socket);
+}
+function Response(req, options) {
+  ServerResponse.call(this, req, options);
+}
+Object.setPrototypeOf(Request, IncomingMessage).prototype = app.request;
+Object.setPrototypeOf(Response, ServerResponse).prototype = app.response;
+
+const classes = settings.variant === "fast" ? { IncomingMessage: Request, ServerResponse: Response } : {};
+serve(createServer(classes, app));

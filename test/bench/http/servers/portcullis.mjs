@@ -1,4 +1,5 @@
-// portcullis. `same`: the protections that express-by-hand.mjs wires; `everything`: all that there are.
+// portcullis. `same`: the protections that express-by-hand.mjs wires; `everything`: all that there are;
+// `everything-fast`: all, on a server of security.createServer.
 import { createServer } from "node:http";
 import express from "express";
 import {
@@ -15,7 +16,7 @@ import {
 } from "./common.mjs";
 
 const { applySecurity } = await import(settings.portcullis ?? "portcullis");
-const everything = settings.variant === "everything";
+const everything = settings.variant !== "same";
 const limit = { limit: settings.limit, windowSeconds: WINDOW_SECONDS };
 const app = express();
 
@@ -52,4 +53,5 @@ const { key } = await security.apiKeys.create({ ownerId: USER, name: "bench", sc
 const { accessToken } = await security.jwt.issue(USER, { scopes: ["read"] });
 // Form and length stay right, the checksum is wrong.
 const badKey = key.replace(/^mcp_./, (start) => `mcp_${start.endsWith("A") ? "B" : "A"}`);
-serve(createServer(app), { apiKey: key, badKey, jwt: accessToken });
+const server = settings.variant === "everything-fast" ? security.createServer() : createServer(app);
+serve(server, { apiKey: key, badKey, jwt: accessToken });

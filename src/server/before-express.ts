@@ -1,0 +1,39 @@
+import type { RequestListener } from "node:http";
+import type { Express, NextFunction, Request, RequestHandler, Response } from "express";
+import { stateOf } from "../core/request-state.js";
+
+/** Handles requests before Express does, and the middleware that takes over inside the app. */
+export interface BeforeExpress {
+  readonly listener: RequestListener;
+  readonly middleware: RequestHandler;
+}
+
+/**
+ * Runs the layers of an app before Express handles a request, so that a refusal costs no more than the layers
+ * themselves. A request that they pass, or an error, goes to the app.
+ *
+ * @param handler the layers, which must be the first middleware of the app
+ */
+export function beforeExpress(app: Express, handler: RequestHandler): BeforeExpress {
+  function listener(req: Request, res: Response): void {
+    // What Express 5 sets on a request before the first middleware runs.
+    req.res = res;
+    req.baseUrl = "";
+    req.originalUrl = req.url;
+    res.locals = Object.create(null) as Response["locals"];
+    handler(req, res, (error?: unknown) => {
+      stateOf(req).outcome = { error };
+      app(req, res);
+    });
+  }
+  function portcullis(req: Request, res: Response, next: NextFunction): unknown {
+    const state = stateOf(req);
+    const { outcome } = state;
+    if (outcome === undefined) return handler(req, res, next);
+    // A request that enters the app a second time passes the layers again.
+    state.outcome = undefined;
+    return next(outcome.error);
+  }
+  // The classes of the server make the requests those of Express.
+  return { listener: listener as unknown as RequestListener, middleware: portcullis };
+}

@@ -1,0 +1,25 @@
+import http, { type RequestListener, type Server, type ServerOptions } from "node:http";
+import { SetupError } from "../core/setup-error.js";
+import type { ServerClasses } from "./classes.js";
+
+/** The options of `http.createServer` (all of Node's), except those that `createServer` sets itself. */
+export type FastServerSettings = Omit<ServerOptions, keyof ServerClasses>;
+
+/**
+ * `http.createServer` with the classes of the app.
+ *
+ * @throws SetupError when the options name classes of their own
+ */
+export function createFastServer(
+  listener: RequestListener,
+  classes: ServerClasses,
+  options: FastServerSettings = {},
+): Server {
+  for (const name of Object.keys(classes)) {
+    if (Object.hasOwn(options, name))
+      throw new SetupError(
+        `createServer sets ${name} itself. Remove it from the options, or call http.createServer(options, app).`,
+      );
+  }
+  return http.createServer({ ...options, ...classes } as ServerOptions, listener);
+}
