@@ -22,7 +22,7 @@ import {
   prepareApp,
   watchRoutingSettings,
 } from "./prepare-app.js";
-import { createRouteLimit } from "./rate-limit/middleware.js";
+import { createRouteLimit } from "./rate-limit/route-limit.js";
 import { isWindowStore, type RouteLimitSettings } from "./rate-limit/settings.js";
 import {
   logIn,

@@ -81,9 +81,13 @@ export const LAYERS: readonly LayerRow[] = Object.freeze([
   {
     id: "session",
     order: 700,
-    create: ({ settings, runtime, sessionStore }) =>
-      settings.session &&
-      createSession(settings.session, runtime, { secretKey: settings.secretKey, store: sessionStore }),
+    create: ({ settings: { session, secretKey, rateLimit }, runtime, sessionStore }) =>
+      session &&
+      createSession(session, runtime, {
+        secretKey,
+        store: sessionStore,
+        isBeforeLimits: rateLimit !== false && rateLimit.perPrincipal !== undefined,
+      }),
   },
   {
     id: "api-key",

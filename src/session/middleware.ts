@@ -55,6 +55,11 @@ export interface SessionDependencies {
   readonly secretKey?: readonly Secret[] | undefined;
   /** The store used when the settings name none. Its creator closes it. */
   readonly store?: session.Store | undefined;
+  /**
+   * Whether sessions are loaded before the rate limits are checked, because one of the limits counts by principal.
+   * Otherwise loading a session is costly work that the limits come before.
+   */
+  readonly isBeforeLimits?: boolean;
 }
 
 const AMBIGUOUS: Refusal = { code: "ambiguous-credentials", reason: "two-session-cookies" };
@@ -109,6 +114,7 @@ export function createSession(
     id: "session",
     mode: options.mode,
     run: sessionRun(context),
+    ...(deps.isBeforeLimits === true ? {} : { isCostly: (req) => namesSession(context, req) }),
     describe: () => description(context, store, given === undefined),
     close: async () => {
       stored.close();
@@ -176,11 +182,16 @@ function sessionRun(context: SessionContext): RunLayer {
     const value = verdict.kind === "present" ? verdict.value : undefined;
     const oldSid = former?.find(req.headers.cookie);
     if (verdict.kind === "malformed" && oldSid === undefined) announceUnreadable(req, runtime);
-    // Loading a session is costly, so the rate limits run first, unless one of them needs the session's principal.
     if (value === undefined && oldSid === undefined) next();
-    else if (state.limits === undefined || state.limits.forPrincipal) loadSession(current, value, oldSid, next, state);
-    else state.limits.check(() => loadSession(current, value, oldSid, next, state));
+    else loadSession(current, value, oldSid, next, state);
   };
+}
+
+/** Whether the request names a stored session, which is loaded then. */
+function namesSession({ cookie, former }: SessionContext, req: Request): boolean {
+  if (boundSession(req) !== undefined || req.session !== undefined) return false;
+  const cookies = req.headers.cookie;
+  return readSessionCookie(cookies, cookie.name).kind === "present" || former?.find(cookies) !== undefined;
 }
 
 function loadSession(

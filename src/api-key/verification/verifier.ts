@@ -3,7 +3,8 @@ import { MAX_CREDENTIAL_LENGTH } from "../../core/http/authorization.js";
 import type { Runtime } from "../../core/runtime.js";
 import { faultOf } from "../../stores/health/store-fault.js";
 import { StoreUnavailableError } from "../../stores/health/store-guard.js";
-import type { PendingLimits } from "../../core/pending-limits.js";
+import { mapMaybe, type MaybePromise } from "../../core/maybe-promise.js";
+import type { LimitRefusal, PendingLimits } from "../../core/pending-limits.js";
 import type { KeyDigest, StoredApiKey, WindowOutcome, WindowPolicy } from "../../stores/contracts.js";
 import { checkKey, stateProblem } from "../decide.js";
 import { keyIdOf } from "../keys/format.js";
@@ -32,14 +33,11 @@ export interface VerifierParts {
   readonly changes?: { readonly isCurrent: boolean } | undefined;
 }
 
-/** The pending limits of the request that presents a key. */
-export interface Waiting {
-  readonly limits: PendingLimits;
-  /**
-   * Handles the outcome of the key's own limit when it was checked together with the others; returns true when the
-   * request has been answered. If absent, that limit is checked separately, after the others.
-   */
-  readonly settle?: ((result: ApiKeyVerification) => boolean) | undefined;
+/** The pending limits of the request that presents a key. The key's own limit is counted together with them. */
+export interface JoinedLimits {
+  readonly pending: PendingLimits;
+  /** The refusal for the outcome of the key's own limit. */
+  refusalOf(result: ApiKeyVerification): LimitRefusal | undefined;
 }
 
 type Proof = VerifiedKey | { readonly problem: "unknown" | "mismatch" | "unreadable"; readonly stored?: StoredApiKey };
@@ -62,24 +60,50 @@ export class KeyVerifier {
    * Returns no promise when the key is cached (or malformed) and the limiter responds synchronously too. Never throws.
    *
    * @param from the request that presents the key, with the client's address where it counts
-   * @param waiting pending limits of this request: a cached key is checked before they are, and its own limit is
-   * checked with them. All other work begins after they allow the request. If they refuse it, the request has been
-   * answered and the promise stays pending.
+   * @param joined pending limits of the request; the own limit of a cached key is then added to them
    */
-  check(key: string, from: StoreCaller, waiting?: Waiting): ApiKeyVerification | Promise<ApiKeyVerification> {
-    const { prefix, runtime, cache, changes } = this.#parts;
-    const id = key.length > MAX_CREDENTIAL_LENGTH ? undefined : keyIdOf(key, prefix);
-    if (id === undefined) return afterLimits(waiting, () => this.#fail("malformed", from));
-    const fingerprint = cache.fingerprint(key);
-    const known = cache.get(id, fingerprint);
-    if (known !== undefined && runtime.clock.monotonic() < known.freshUntil && changes?.isCurrent !== false)
-      return this.#judge(known, from, waiting);
-    return afterLimits(waiting, () => this.#lookUp(key, id, fingerprint, known, from));
+  check(key: string, from: StoreCaller, joined?: JoinedLimits): MaybePromise<ApiKeyVerification> {
+    const id = this.#idOf(key);
+    if (id === undefined) return this.#fail("malformed", from);
+    const fingerprint = this.#parts.cache.fingerprint(key);
+    const known = this.#parts.cache.get(id, fingerprint);
+    if (known !== undefined && this.#isFresh(known)) return this.#judge(known, from, joined);
+    return this.#lookUp(key, id, fingerprint, known, from);
+  }
+
+  /**
+   * Whether `check` accepts the key at once, without a hash and without a call of a store.
+   *
+   * @param limits pending limits that the own limit of the key may join
+   */
+  isReady(key: string, from: StoreCaller, limits: PendingLimits | undefined): boolean {
+    const id = this.#idOf(key);
+    const { cache } = this.#parts;
+    const known = id === undefined ? undefined : cache.get(id, cache.fingerprint(key));
+    if (known === undefined || !this.#isFresh(known) || this.#problemOf(known, from) !== undefined) return false;
+    return known.limit === undefined || (limits !== undefined && this.#canJoin(limits));
   }
 
   /** Waits for digest upgrades that are in progress. */
   async close(): Promise<void> {
     await Promise.all(this.#upgrades.values());
+  }
+
+  #idOf(key: string): string | undefined {
+    return key.length > MAX_CREDENTIAL_LENGTH ? undefined : keyIdOf(key, this.#parts.prefix);
+  }
+
+  #isFresh({ freshUntil }: VerifiedKey): boolean {
+    const { runtime, changes } = this.#parts;
+    return runtime.clock.monotonic() < freshUntil && changes?.isCurrent !== false;
+  }
+
+  #problemOf({ record, allow }: VerifiedKey, from: StoreCaller): ReturnType<typeof checkKey> {
+    return checkKey(record, allow, this.#parts.runtime.clock.now(), from.client);
+  }
+
+  #canJoin({ store }: PendingLimits): boolean {
+    return this.#parts.limits.countIn(store);
   }
 
   async #lookUp(
@@ -168,37 +192,27 @@ export class KeyVerifier {
     }
   }
 
-  #judge(known: VerifiedKey, from: StoreCaller, waiting?: Waiting): ApiKeyVerification | Promise<ApiKeyVerification> {
-    const { limits, runtime } = this.#parts;
-    const problem = checkKey(known.record, known.allow, runtime.clock.now(), from.client);
-    if (problem !== undefined) return afterLimits(waiting, () => this.#fail(problem, from, known.record));
-    const { limit } = known;
+  #judge(known: VerifiedKey, from: StoreCaller, joined?: JoinedLimits): MaybePromise<ApiKeyVerification> {
+    const problem = this.#problemOf(known, from);
+    if (problem !== undefined) return this.#fail(problem, from, known.record);
+    const { limit, record } = known;
     if (limit === undefined) return this.#accept(known);
-    if (waiting?.settle !== undefined && limits.countIn(waiting.limits.store)) {
-      this.#join(waiting.limits, limit, known, waiting.settle);
+    if (joined !== undefined && this.#canJoin(joined.pending)) {
+      this.#join(limit, known, joined);
       return known.accepted;
     }
-    return afterLimits(waiting, () => {
-      const outcome = limits.use(limit, known.record.lineage, from);
-      return outcome instanceof Promise
-        ? outcome.then((settled) => this.#afterLimit(settled, known))
-        : this.#afterLimit(outcome, known);
-    });
+    return mapMaybe(this.#parts.limits.use(limit, record.lineage, from), (outcome) => this.#afterLimit(outcome, known));
   }
 
-  #join(
-    waiting: PendingLimits,
-    limit: WindowPolicy,
-    known: VerifiedKey,
-    settle: (result: ApiKeyVerification) => boolean,
-  ): void {
+  #join(limit: WindowPolicy, known: VerifiedKey, { pending, refusalOf }: JoinedLimits): void {
     const { lineage } = known.record;
-    waiting.add({
+    const { limits } = this.#parts;
+    pending.add({
       policy: limit,
       key: lineage,
       cost: 1,
-      applyOutcome: (outcome) => settle(this.#afterLimit(outcome, known)),
-      onStoreFailure: () => settle(this.#afterLimit(this.#parts.limits.consumeLocally(limit, lineage), known)),
+      applyOutcome: (outcome) => refusalOf(this.#afterLimit(outcome, known)),
+      onStoreFailure: () => refusalOf(this.#afterLimit(limits.consumeLocally(limit, lineage), known)),
     });
   }
 
@@ -216,7 +230,7 @@ export class KeyVerifier {
     reason: ApiKeyFailureReason,
     from: StoreCaller,
     key?: { id: string; ownerId: string },
-  ): ApiKeyVerification | Promise<ApiKeyVerification> {
+  ): MaybePromise<ApiKeyVerification> {
     const { limits } = this.#parts;
     const forKey = reason === "mismatch" && key !== undefined ? limits.recordKeyFailure(key.id, from) : undefined;
     const fromAddress = from.client === undefined ? undefined : limits.recordAddressFailure(from.client, from);
@@ -248,11 +262,6 @@ export class KeyVerifier {
     const known = cache.get(stored.id, fingerprint);
     if (known !== undefined) cache.set({ ...known, digest: digest.digest });
   }
-}
-
-function afterLimits<T>(waiting: Waiting | undefined, work: () => T | Promise<T>): T | Promise<T> {
-  if (waiting === undefined) return work();
-  return new Promise((resolve) => waiting.limits.check(() => resolve(work())));
 }
 
 function entryOf(stored: StoredApiKey, fingerprint: string, freshUntil: number): VerifiedKey | undefined {
