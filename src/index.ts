@@ -69,17 +69,14 @@ export type {
   RejectedApiKey,
 } from "./api-key/verification/result.js";
 export { apiKeyRoutes, type ApiKeyRoutesSettings } from "./api-key/routes.js";
-export {
-  ApiKeyService,
-  type ApiKeyServiceDependencies,
-  type AuditContext,
-  type CreatedApiKey,
-} from "./api-key/service.js";
+export { ApiKeyService } from "./api-key/service.js";
+export type { ApiKeyServiceDependencies, AuditContext, CreatedApiKey } from "./api-key/types.js";
 export type { ApiKeyAuthSettings, ApiKeySettings, ResolvedApiKeySettings } from "./api-key/settings.js";
 export { jwtAuth } from "./jwt/middleware.js";
 export { tokenRoutes, type TokenRoutesSettings } from "./jwt/routes.js";
 export type { PublicJwk } from "./jwt/keys/key-ids.js";
-export { JwtManager, type IssuedTokens, type JwtManagerDependencies } from "./jwt/manager.js";
+export { JwtManager } from "./jwt/manager.js";
+export type { IssuedTokens, JwtManagerDependencies } from "./jwt/types.js";
 export type { IssueInput } from "./jwt/grant.js";
 export type { AccessTokenClaims } from "./jwt/decide.js";
 export { TokenError, type TokenErrorCode } from "./jwt/errors.js";

@@ -1,31 +1,23 @@
 import type { StoreCaller } from "../../core/store-caller.js";
 import { MAX_CREDENTIAL_LENGTH } from "../../core/http/authorization.js";
-import type { Runtime } from "../../core/runtime.js";
-import { faultOf } from "../../stores/health/store-fault.js";
 import { StoreUnavailableError } from "../../stores/health/store-guard.js";
 import { mapMaybe, type MaybePromise } from "../../core/maybe-promise.js";
 import type { LimitRefusal, PendingLimits } from "../../core/pending-limits.js";
-import type { KeyDigest, StoredApiKey, WindowOutcome, WindowPolicy } from "../../stores/contracts.js";
-import { checkKey, stateProblem } from "../decide.js";
+import type { WindowOutcome, WindowPolicy } from "../../stores/contracts.js";
+import { checkKey } from "../decide.js";
 import { keyIdOf } from "../keys/format.js";
 import { HashUnavailableError } from "../keys/hash-queue.js";
-import type { KeyHasher } from "../keys/hashing.js";
-import { countedAddress, type KeyLimits } from "./limits.js";
-import type { RejectedApiKey, ApiKeyFailureReason, ApiKeyVerification } from "./result.js";
+import { KeyProver, type ProverParts } from "./key-prover.js";
+import type { KeyLimits } from "./limits.js";
+import { type ApiKeyFailureReason, type ApiKeyVerification, rejected, type RejectedApiKey } from "./result.js";
 import type { UsageLog } from "./usage.js";
-import { type VerifiedCache, type VerifiedKey, verifiedKey } from "./verified-cache.js";
+import type { VerifiedKey } from "./verified-cache.js";
 
-/** The dependencies of the verifier. `get` and `replaceHash` call the store with a time-out. */
-export interface VerifierParts {
+/** The dependencies of the verifier. */
+export interface VerifierParts extends ProverParts {
   readonly prefix: string;
-  readonly cacheMs: number;
-  readonly runtime: Runtime;
-  readonly cache: VerifiedCache;
-  readonly hasher: KeyHasher;
   readonly limits: KeyLimits;
   readonly usage: UsageLog;
-  readonly get: (id: string, from: StoreCaller) => Promise<StoredApiKey | undefined>;
-  readonly replaceHash: (id: string, from: KeyDigest, to: KeyDigest) => Promise<boolean>;
   /**
    * When present and not current, this process may have missed a revocation elsewhere; then every request reads the
    * store.
@@ -40,8 +32,6 @@ export interface JoinedLimits {
   refusalOf(result: ApiKeyVerification): LimitRefusal | undefined;
 }
 
-type Proof = VerifiedKey | { readonly problem: "unknown" | "mismatch" | "unreadable"; readonly stored?: StoredApiKey };
-
 /**
  * Verifies keys. The cheapest checks come first: form and checksum, cache, failure limits, store, hash, state of the
  * key, address, the key's own limit. An unknown id is answered without a dummy hash: ids are not secret, an attacker
@@ -49,11 +39,11 @@ type Proof = VerifiedKey | { readonly problem: "unknown" | "mismatch" | "unreada
  */
 export class KeyVerifier {
   readonly #parts: VerifierParts;
-  readonly #inFlight = new Map<string, Promise<Proof>>();
-  readonly #upgrades = new Map<string, Promise<void>>();
+  readonly #prover: KeyProver;
 
   constructor(parts: VerifierParts) {
     this.#parts = parts;
+    this.#prover = new KeyProver(parts);
   }
 
   /**
@@ -86,7 +76,7 @@ export class KeyVerifier {
 
   /** Waits for digest upgrades that are in progress. */
   async close(): Promise<void> {
-    await Promise.all(this.#upgrades.values());
+    await this.#prover.close();
   }
 
   #idOf(key: string): string | undefined {
@@ -119,13 +109,13 @@ export class KeyVerifier {
       // gateway, do not lock out its owner.
       if (known === undefined) {
         const waitMs = await this.#waitMs(id, from);
-        if (waitMs > 0) return notAccepted("too-many-failures", waitMs);
+        if (waitMs > 0) return rejected("too-many-failures", waitMs);
       }
-      const proof = await this.#proveOnce(key, id, fingerprint, known, from);
+      const proof = await this.#prover.prove(key, id, fingerprint, known, from);
       return await ("problem" in proof ? this.#fail(proof.problem, from, proof.stored) : this.#judge(proof, from));
     } catch (error) {
-      if (error instanceof StoreUnavailableError) return notAccepted("store-unavailable", 1000);
-      if (error instanceof HashUnavailableError) return notAccepted("busy", 1000);
+      if (error instanceof StoreUnavailableError) return rejected("store-unavailable", 1000);
+      if (error instanceof HashUnavailableError) return rejected("busy", 1000);
       throw error;
     }
   }
@@ -133,63 +123,6 @@ export class KeyVerifier {
   async #waitMs(id: string, from: StoreCaller): Promise<number> {
     const { limits } = this.#parts;
     return Math.max(...(await Promise.all([limits.addressRetryAfter(from), limits.keyRetryAfter(id, from)])));
-  }
-
-  /** Concurrent uses of the same key share one look-up and one hash. */
-  #proveOnce(
-    key: string,
-    id: string,
-    fingerprint: string,
-    known: VerifiedKey | undefined,
-    from: StoreCaller,
-  ): Promise<Proof> {
-    const underWay = this.#inFlight.get(fingerprint);
-    if (underWay !== undefined) return underWay;
-    const proof = this.#prove(key, id, fingerprint, known?.digest, from).finally(() =>
-      this.#inFlight.delete(fingerprint),
-    );
-    this.#inFlight.set(fingerprint, proof);
-    return proof;
-  }
-
-  async #prove(
-    key: string,
-    id: string,
-    fingerprint: string,
-    digest: string | undefined,
-    from: StoreCaller,
-  ): Promise<Proof> {
-    const { cache, cacheMs, hasher, runtime } = this.#parts;
-    const callers = from.client === undefined ? [] : [`address ${countedAddress(from.client)}`];
-    let proved = digest;
-    for (let attempt = 1; ; attempt += 1) {
-      const generation = cache.generation;
-      // Measured from the read, not from the end of the hash, which may have waited: the record is as old as the read.
-      const freshUntil = runtime.clock.monotonic() + cacheMs;
-      let stored: StoredApiKey | undefined;
-      try {
-        stored = await this.#parts.get(id, from);
-      } catch (error) {
-        if (faultOf(error) === "record") return { problem: "unreadable" };
-        throw error;
-      }
-      if (stored === undefined) return { problem: "unknown" };
-      if (proved !== stored.hash.digest) {
-        const comparison = await hasher.compare(key, stored.hash, callers, { key: id, owner: stored.ownerId });
-        if (comparison !== "match") return { problem: comparison, stored };
-        proved = stored.hash.digest;
-      }
-      const entry = entryOf(stored, fingerprint, freshUntil);
-      if (entry === undefined) return { problem: "unreadable", stored };
-      if (cache.generation === generation) {
-        if (cacheMs > 0) cache.set(entry);
-        if (stateProblem(stored, runtime.clock.now()) === undefined) this.#upgrade(key, stored, fingerprint);
-        return entry;
-      }
-      // A key was revoked during the look-up. It may have been this one, so read the record again; the hash is not
-      // repeated.
-      if (attempt === 3) return entry;
-    }
   }
 
   #judge(known: VerifiedKey, from: StoreCaller, joined?: JoinedLimits): MaybePromise<ApiKeyVerification> {
@@ -218,7 +151,7 @@ export class KeyVerifier {
 
   #afterLimit(outcome: WindowOutcome, known: VerifiedKey): ApiKeyVerification {
     if (outcome.allowed) return this.#accept(known);
-    return { ...notAccepted("rate-limited", outcome.retryAfterMs, known.record), principal: known.accepted.principal };
+    return { ...rejected("rate-limited", outcome.retryAfterMs, known.record), principal: known.accepted.principal };
   }
 
   #accept(known: VerifiedKey): ApiKeyVerification {
@@ -239,37 +172,6 @@ export class KeyVerifier {
     }
     return afterFailure(reason, fromAddress, key);
   }
-
-  /**
-   * Updates a digest to the algorithm, pepper and parameters of the settings, in the background. A failure is retried
-   * at the next look-up.
-   */
-  #upgrade(key: string, stored: StoredApiKey, fingerprint: string): void {
-    if (this.#upgrades.has(stored.id)) return;
-    const work = this.#replaceDigest(key, stored, fingerprint).then(
-      () => undefined,
-      () => undefined, // best effort: the old digest still works, and the store's guard has announced an outage
-    );
-    this.#upgrades.set(stored.id, work);
-    void work.then(() => this.#upgrades.delete(stored.id));
-  }
-
-  async #replaceDigest(key: string, stored: StoredApiKey, fingerprint: string): Promise<void> {
-    const { cache, hasher, replaceHash } = this.#parts;
-    if (!(await hasher.isOutdated(stored.hash))) return;
-    const digest = await hasher.digest(key, [`owner ${stored.ownerId}`]);
-    if (!(await replaceHash(stored.id, stored.hash, digest))) return;
-    const known = cache.get(stored.id, fingerprint);
-    if (known !== undefined) cache.set({ ...known, digest: digest.digest });
-  }
-}
-
-function entryOf(stored: StoredApiKey, fingerprint: string, freshUntil: number): VerifiedKey | undefined {
-  try {
-    return verifiedKey(stored, fingerprint, freshUntil);
-  } catch {
-    return undefined; // the store contains an address list that this service did not write
-  }
 }
 
 /** An attempt that exceeds the limit gets only that result; it does not reveal whether the key was right. */
@@ -278,18 +180,6 @@ function afterFailure(
   outcome: WindowOutcome | undefined,
   key?: { id: string; ownerId: string },
 ): RejectedApiKey {
-  if (outcome !== undefined && !outcome.allowed) return notAccepted("too-many-failures", outcome.retryAfterMs, key);
+  if (outcome !== undefined && !outcome.allowed) return rejected("too-many-failures", outcome.retryAfterMs, key);
   return key === undefined ? { ok: false, reason } : { ok: false, reason, keyId: key.id, ownerId: key.ownerId };
-}
-
-function notAccepted(
-  reason: ApiKeyFailureReason,
-  waitMs: number,
-  key?: { id: string; ownerId: string },
-): RejectedApiKey {
-  // RFC 9110 section 10.2.3: whole seconds; rounded up, so that a client does not retry too early.
-  const retryAfterSeconds = Math.max(1, Math.ceil(waitMs / 1000));
-  return key === undefined
-    ? { ok: false, reason, retryAfterSeconds }
-    : { ok: false, reason, retryAfterSeconds, keyId: key.id, ownerId: key.ownerId };
 }
