@@ -1,11 +1,5 @@
-export {
-  applySecurity,
-  type LayerDescription,
-  type Security,
-  type SecurityBase,
-  type SecurityDependencies,
-  type SessionDirectory,
-} from "./apply-security.js";
+export { applySecurity, type SecurityDependencies } from "./apply-security.js";
+export type { LayerDescription, Security, SecurityBase } from "./security.js";
 export { requireApiKey, requireAuth, requireJwt, requireSession, type GuardSettings } from "./guards.js";
 
 export { parseSettings } from "./app-settings/parse.js";
@@ -48,7 +42,9 @@ export type {
 } from "./rate-limit/settings.js";
 export { csrfProtection } from "./csrf/middleware.js";
 export type { CsrfSettings, ResolvedCsrfSettings } from "./csrf/settings.js";
-export { logIn, logOut, sessions, type LogInAs, type LogInSettings, type SessionInfo } from "./session/middleware.js";
+export { sessions } from "./session/middleware.js";
+export { logIn, logOut, type LogInAs, type LogInSettings } from "./session/log-in.js";
+export type { SessionDirectory, SessionInfo } from "./session/principal-sessions.js";
 export { SessionEndedError } from "./session/errors.js";
 export type { ResolvedSessionSettings, SessionSettings } from "./session/settings.js";
 export { apiKeyAuth } from "./api-key/middleware.js";

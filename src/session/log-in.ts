@@ -67,7 +67,7 @@ const ADD_THE_LAYER =
 export function logIn(req: Request, who: LogInAs, options: LogInSettings = {}): Promise<void> {
   const work = begin(req, who, options);
   const bound = boundSession(req);
-  bound?.waitFor(work);
+  bound?.commit.waitFor(work);
   return mustBeAwaited("logIn", bound?.res, work);
 }
 
@@ -137,7 +137,7 @@ async function begin(req: Request, who: LogInAs, options: LogInSettings): Promis
  */
 export function logOut(req: Request, res: Response): Promise<void> {
   const work = end(req, res);
-  boundSession(req)?.waitFor(work);
+  boundSession(req)?.commit.waitFor(work);
   return mustBeAwaited("logOut", res, work);
 }
 
@@ -158,7 +158,7 @@ async function end(req: Request, res: Response): Promise<void> {
   ended.reset();
   ended.session = undefined;
   if (req.principal?.kind === "session") req.principal = undefined;
-  bound.takeBack();
+  bound.commit.takeBack();
 }
 
 /** Ends the replaced session. If that fails, the new session must end too. */
