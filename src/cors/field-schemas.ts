@@ -20,26 +20,26 @@ export const methodSchema = z.string().superRefine((method, context) => {
   if (method === "*") {
     addIssue(context, {
       code: "wrong-value",
-      message: '"*" is not a method, and in a list it does not stand for all of them.',
-      remedy: 'Name the methods, or set cors.methods: "*", not a list.',
+      message: '"*" is not a method. In a list it does not stand for all methods.',
+      remedy: 'List the methods, or write cors.methods: "*" without a list.',
     });
   } else if (isForbiddenMethod(method)) {
     addIssue(context, {
       code: "wrong-value",
-      message: "No browser lets a page use CONNECT, TRACE or TRACK.",
+      message: "Browsers do not let a page use CONNECT, TRACE or TRACK.",
       remedy: "Remove it.",
     });
   } else if (method !== upper && METHODS.includes(upper)) {
     addIssue(context, {
       code: "wrong-value",
-      message: "Methods are compared with case, so this would never match.",
+      message: "Methods are case-sensitive, so this would never match.",
       remedy: `Write ${upper}.`,
     });
   } else if (!METHODS.includes(method)) {
     addIssue(context, {
       code: "wrong-value",
-      message: "This version of Node takes no requests of this method.",
-      remedy: "Name methods such as GET, POST or PATCH.",
+      message: "This version of Node does not support this method.",
+      remedy: "Use methods such as GET, POST or PATCH.",
     });
   }
 });
@@ -50,8 +50,8 @@ const requestHeaderSchema = z.string().superRefine((name, context) => {
   else if (isForbiddenRequestHeader(name.toLowerCase())) {
     addIssue(context, {
       code: "wrong-value",
-      message: "Only the browser itself writes this request header, so allowing it does nothing.",
-      remedy: "Remove it. For cookies set cors.credentials instead.",
+      message: "Only the browser itself can set this request header, so allowing it has no effect.",
+      remedy: "Remove it. To allow cookies, set cors.credentials.",
     });
   }
 });
@@ -77,7 +77,7 @@ export const responseHeaderSchema = z.string().superRefine((name, context) => {
   else if (isForbiddenResponseHeader(name.toLowerCase())) {
     addIssue(context, {
       code: "wrong-value",
-      message: "No browser shows this response header to a page.",
+      message: "Browsers never expose this response header to a page.",
       remedy: "Remove it.",
     });
   }
@@ -90,20 +90,20 @@ function headerProblem(
   if (name === "*") {
     return {
       code: "wrong-value",
-      message: '"*" is not a header, and in a list it does not stand for all of them.',
-      remedy: `Name the headers, or set cors.${setting}: "*", not a list.`,
+      message: '"*" is not a header. In a list it does not stand for all headers.',
+      remedy: `List the headers, or write cors.${setting}: "*" without a list.`,
     };
   }
   if (!isToken(name))
     return {
       code: "wrong-value",
-      message: "This is not the name of a header.",
-      remedy: "Use letters, digits and hyphens, without spaces and colon.",
+      message: "This is not a valid header name.",
+      remedy: "Use letters, digits and hyphens, without spaces or a colon.",
     };
   if (isCorsProtocolHeader(name.toLowerCase())) {
     return {
       code: "wrong-value",
-      message: "Access-Control-* headers are written by the browser and by this protection.",
+      message: "Access-Control-* headers are set by the browser and by this protection.",
       remedy: "Remove it.",
     };
   }

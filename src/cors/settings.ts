@@ -77,7 +77,7 @@ function checkLists(settings: Checked, context: z.core.$RefinementCtx): void {
       code: "wrong-value",
       path: ["origins"],
       message: "The list of origins is empty.",
-      remedy: "Name at least one origin, or turn the protection off: cors: false.",
+      remedy: "List at least one origin, or turn the protection off: cors: false.",
     });
   }
   if (settings.methods.length === 0) {
@@ -85,7 +85,7 @@ function checkLists(settings: Checked, context: z.core.$RefinementCtx): void {
       code: "wrong-value",
       path: ["methods"],
       message: "The list of methods is empty.",
-      remedy: "Name at least one method, or leave the setting out.",
+      remedy: "List at least one method, or remove the setting.",
     });
   }
   for (const name of ["origins", "methods", "allowedHeaders", "exposedHeaders"] as const) {
@@ -98,8 +98,8 @@ function checkLists(settings: Checked, context: z.core.$RefinementCtx): void {
         addIssue(context, {
           code: "wrong-value",
           path: [name, index],
-          message: "This stands in the list already.",
-          remedy: "Remove one of the two.",
+          message: "This entry occurs twice in the list.",
+          remedy: "Remove one of them.",
         });
       seen.add(key);
     });
@@ -117,16 +117,16 @@ function checkWildcards(settings: Checked, context: z.core.$RefinementCtx): void
     addIssue(context, {
       code: "contradiction",
       path: [name],
-      message: `With credentials browsers do not take "*" as a wildcard.`,
-      remedy: `Name the ${named[name]}, or leave out cors.credentials: a bearer token or an API key sent by a script needs none.`,
+      message: `With credentials, browsers do not treat "*" as a wildcard.`,
+      remedy: `List the ${named[name]}, or remove cors.credentials. A bearer token or an API key sent by a script does not need it.`,
     });
   }
   if (settings.allowedHeaders === "*" || !settings.allowedHeaders.includes("*")) return;
   addIssue(context, {
     code: "contradiction",
     path: ["allowedHeaders"],
-    message: `With credentials browsers do not take "*" as a wildcard.`,
-    remedy: 'Write cors.allowedHeaders: "*": with credentials it covers Authorization too.',
+    message: `With credentials, browsers do not treat "*" as a wildcard.`,
+    remedy: 'Write cors.allowedHeaders: "*" without a list. With credentials it covers Authorization too.',
   });
 }
 
@@ -136,8 +136,8 @@ function checkOrigins(settings: Checked, context: z.core.$RefinementCtx): void {
     addIssue(context, {
       code: "unsafe-setting",
       path: ["origins"],
-      message: "Every page there is could reach into the private network.",
-      remedy: "Name the origins, or leave out cors.privateNetwork.",
+      message: "Every website could send requests to the private network.",
+      remedy: "List the origins, or remove cors.privateNetwork.",
     });
     return;
   }
@@ -148,8 +148,8 @@ function checkOrigins(settings: Checked, context: z.core.$RefinementCtx): void {
     addIssue(context, {
       code: "unsafe-setting",
       path: ["origins", index],
-      message: `Whoever controls the network can write a plain http page, and would be trusted with ${settings.credentials ? "credentials" : "the private network"}.`,
-      remedy: "Use https. Plain http is taken from localhost and 127.0.0.1 only.",
+      message: `An attacker on the network can change a plain http page, and would gain access to ${settings.credentials ? "credentials" : "the private network"}.`,
+      remedy: "Use https. Plain http is allowed for localhost and 127.0.0.1 only.",
     });
   });
 }

@@ -44,7 +44,9 @@ export class TokenRevocations {
   /** See `JwtManager.revokeToken`. */
   async revokeToken(jti: string): Promise<void> {
     if (!isTokenId(jti)) {
-      throw new TokenError("invalid-input", { message: "revokeToken takes the jti claim of a token, not the token." });
+      throw new TokenError("invalid-input", {
+        message: "revokeToken expects the jti claim of a token, not the token itself.",
+      });
     }
     await this.#revoke({ reason: "token", credentialId: jti }, (doneLater) =>
       this.#store.revokeAccessToken(

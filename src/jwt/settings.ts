@@ -20,13 +20,11 @@ const nameSchema = z
   .string()
   .regex(
     /^[\x21-\x7e](?:[\x20-\x7e]{0,510}[\x21-\x7e])?$/,
-    "Not 1 to 512 printable ASCII characters without spaces around them",
+    "Must be 1 to 512 printable ASCII characters without leading or trailing spaces",
   );
 
 const audienceSchema = selectSchema<string | readonly string[], readonly string[]>((value) =>
-  Array.isArray(value)
-    ? z.array(nameSchema).min(1, "The list is empty; give at least one audience.")
-    : nameSchema.transform((name) => [name]),
+  Array.isArray(value) ? z.array(nameSchema).min(1, "The list is empty.") : nameSchema.transform((name) => [name]),
 );
 
 /** Annotated with named types; otherwise the declarations would show an object without comments. */
@@ -51,7 +49,7 @@ const shape = settingsObject({
    */
   privateKey: privateKeySchema.optional(),
   /** Several keys, for rotation: the first signs, all verify. In place of `secret` and `privateKey`. Default: none. */
-  keys: z.array(keySchema).min(1, "The list is empty; give at least one key.").optional(),
+  keys: z.array(keySchema).min(1, "The list is empty.").optional(),
   /** `iss` of every token, compared exactly. Default: `"portcullis"`. */
   issuer: nameSchema.default("portcullis"),
   /**
@@ -94,9 +92,7 @@ const shape = settingsObject({
    * Where refresh tokens and revocations are kept: a `TokenStore`, which the manager opens and closes. Default: the
    * `database`, or the memory of this process.
    */
-  store: z
-    .custom<TokenStore>(isTokenStore, "This is not a TokenStore: a method of the contract is missing.")
-    .optional(),
+  store: z.custom<TokenStore>(isTokenStore, "This is not a TokenStore: a required method is missing.").optional(),
   /** The realm in WWW-Authenticate: 1 to 64 printable ASCII characters without quotes. Default: `"api"`. */
   realm: realmSchema.default("api"),
 });
@@ -109,8 +105,8 @@ export const jwtSchema = shape
       addIssue(context, {
         code: "contradiction",
         path: ["absoluteDays"],
-        message: "A family of refresh tokens would end before its first token does.",
-        remedy: "Make absoluteDays at least refreshTokenDays.",
+        message: "A family of refresh tokens would end before its first token expires.",
+        remedy: "Set absoluteDays to at least refreshTokenDays.",
       });
     }
   })

@@ -16,7 +16,7 @@ const UNAVAILABLE: Refusal = { code: "store-unavailable", reason: "session-not-l
 const TWICE: Refusal = {
   code: "protection-not-run",
   reason: "second-session-middleware",
-  detail: "Another session middleware ran before this one. Keep one of the two.",
+  detail: "Two session middlewares ran on this request. Keep one of them.",
 };
 /** The event is emitted once only: the mistake is in the app's set-up and the same for every request. */
 const TWICE_AGAIN: Refusal = { ...TWICE, event: false };
@@ -35,7 +35,7 @@ export function attachSession(context: SessionContext): RunLayer {
       // Two session layers would each send a cookie and overwrite the other's data.
       if (!isTold) {
         process.emitWarning(
-          "A session middleware meets requests that have a session already. Keep one of the two; of secured apps inside one another, set session: false in the inner one.",
+          "Two session middlewares ran on the same request. Keep one of them. If a secured app is mounted in another one, set session: false in the inner app.",
           { code: "PORTCULLIS_SESSION" },
         );
       }

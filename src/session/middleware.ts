@@ -56,7 +56,7 @@ export function createSession(
   const adapter = new ExpressSessionAdapter(stored);
   if (options.migrateFrom !== undefined && stored.now() >= options.migrateFrom.until) {
     process.emitWarning(
-      "session.migrateFrom has no effect: its `until` is past, so old cookies are not read. Remove migrateFrom, or set a later date.",
+      "session.migrateFrom has no effect: its `until` is in the past, so old cookies are not read. Remove migrateFrom, or set a later date.",
       { code: "PORTCULLIS_MIGRATION" },
     );
   }

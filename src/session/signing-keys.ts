@@ -1,7 +1,7 @@
 import { createSecretKey, type KeyObject } from "node:crypto";
 import type { Secret } from "../core/secret.js";
 import { SettingsError } from "../settings/errors.js";
-import { deriveKey } from "../settings/secrets.js";
+import { deriveKey, GENERATE_SECRET } from "../settings/secrets.js";
 
 /**
  * Returns the keys that sign the cookie. A secret of its own signs directly, as in express-session; `secretKey` has other
@@ -20,9 +20,8 @@ export function signingKeys(
     {
       code: "missing-setting",
       path: "secret",
-      message: "Sessions need a secret that signs their cookie.",
-      remedy:
-        "Set secret to at least 32 random bytes: node -p \"require('node:crypto').randomBytes(32).toString('base64url')\"",
+      message: "Sessions need a secret to sign their cookies.",
+      remedy: `Set secret to a random secret. ${GENERATE_SECRET}`,
     },
   ]);
 }

@@ -41,7 +41,7 @@ export class KeyCreation {
     const wanted = readInput(createSchema, input);
     const now = this.#parts.runtime.clock.now();
     if (wanted.expiresAt !== null && wanted.expiresAt <= now)
-      throw new ApiKeyError("invalid-input", [{ path: "expiresAt", message: "Not in the future" }]);
+      throw new ApiKeyError("invalid-input", [{ path: "expiresAt", message: "Must be in the future" }]);
     const { key, stored } = await this.make({ ...wanted, ...maker, firstId: null, createdAt: now });
     // Checked after the hash, which may have waited: a key created by an ended key would never be valid.
     if (maker.path.length > 0) await this.#demandInForce(maker.madeBy);

@@ -59,7 +59,7 @@ export async function withKeyErrors<T>(call: Promise<T>): Promise<T> {
   } catch (error) {
     const fault = faultOf(error);
     if (fault === "input")
-      throw new ApiKeyError("invalid-input", [{ path: "", message: "The store cannot keep one of the values" }], {
+      throw new ApiKeyError("invalid-input", [{ path: "", message: "Contains a value that cannot be stored" }], {
         cause: error,
       });
     if (fault === "share") throw new ApiKeyError("too-many-keys", [], { cause: error });

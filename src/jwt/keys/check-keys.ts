@@ -39,8 +39,8 @@ function checkKeySources(settings: KeySources, context: Report): void {
     addIssue(context, {
       code: "contradiction",
       path: [second],
-      message: `The key is given in more than one place: ${given.join(" and ")}.`,
-      remedy: "Keep one; for rotation use keys.",
+      message: `The key is set more than once: ${given.join(" and ")}.`,
+      remedy: "Keep one of them. To rotate keys, use keys.",
     });
   }
   const symmetric = familyOf(settings.algorithm) === "HS";
@@ -48,8 +48,8 @@ function checkKeySources(settings: KeySources, context: Report): void {
     addIssue(context, {
       code: "contradiction",
       path: ["secret"],
-      message: `${settings.algorithm} signs with a private key, and this is a secret.`,
-      remedy: "Give privateKey, or choose HS256.",
+      message: `${settings.algorithm} signs with a private key, but this is a secret.`,
+      remedy: "Set privateKey instead, or choose HS256.",
     });
   }
   if (!symmetric && given.length === 0) {
@@ -57,7 +57,7 @@ function checkKeySources(settings: KeySources, context: Report): void {
       code: "missing-setting",
       path: ["privateKey"],
       message: `${settings.algorithm} needs a private key.`,
-      remedy: "Give privateKey or keys, or choose HS256.",
+      remedy: "Set privateKey or keys, or choose HS256.",
     });
   }
 }
@@ -74,15 +74,15 @@ function checkSecret(
     addIssue(context, {
       code: "contradiction",
       path,
-      message: "The secret is the text of an asymmetric key: whoever has the public key could forge tokens.",
-      remedy: "Give it as privateKey with an RS, PS or ES algorithm.",
+      message: "The secret is the text of an asymmetric key: anyone with the public key could forge tokens.",
+      remedy: "Set it as privateKey and choose an RS, PS or ES algorithm.",
     });
   } else if (familyOf(algorithm) === "HS" && Buffer.byteLength(text) < bytes) {
     addIssue(context, {
       code: "weak-secret",
       path,
       message: `${algorithm} needs a secret of at least ${bytes} bytes (RFC 7518 section 3.2).`,
-      remedy: `Make one with: node -p "require('node:crypto').randomBytes(${bytes}).toString('base64url')"`,
+      remedy: `Generate one with: node -p "require('node:crypto').randomBytes(${bytes}).toString('base64url')"`,
     });
   }
 }
@@ -92,7 +92,7 @@ function checkEntries(entries: readonly ResolvedJwtKeySettings[], algorithm: Jwt
     addIssue(context, {
       code: "contradiction",
       path: ["keys", 0],
-      message: "The first key signs, and a public key cannot.",
+      message: "The first key signs tokens, and a public key cannot sign.",
       remedy: "Put an entry with privateKey first.",
     });
   }
@@ -106,7 +106,7 @@ function checkEntries(entries: readonly ResolvedJwtKeySettings[], algorithm: Jwt
         code: "contradiction",
         path: ["keys", index],
         message: "Two keys have the same kid.",
-        remedy: "Give each its own kid, and each key once.",
+        remedy: "Give each key its own kid, and list each key once.",
       });
     }
     seen.add(kid);
@@ -124,8 +124,8 @@ function checkEntry(entry: ResolvedJwtKeySettings, index: number, algorithm: Jwt
     addIssue(context, {
       code: "contradiction",
       path: ["keys", index, "secret"],
-      message: `${algorithm} signs with a private key, and this is a secret.`,
-      remedy: "Give privateKey or publicKey, or choose HS256.",
+      message: `${algorithm} signs with a private key, but this is a secret.`,
+      remedy: "Set privateKey or publicKey instead, or choose HS256.",
     });
   }
 }
