@@ -131,10 +131,10 @@ function createContext(runtime: Runtime): Layer {
  * the outer app. Express passes the outer app's `trust proxy` only to an app that `app.use` mounts.
  */
 function otherAddressWatch(): (req: Request, state: RequestState) => void {
-  let isTold = false;
+  let hasWarned = false;
   return (req, state) => {
-    if (isTold || (req.app as { parent?: unknown }).parent !== undefined || !state.isAddressedOtherwise(req)) return;
-    isTold = true;
+    if (hasWarned || (req.app as { parent?: unknown }).parent !== undefined || !state.isAddressedOtherwise(req)) return;
+    hasWarned = true;
     process.emitWarning(
       "A secured app inside another one sees a different client address in req.ip. Set trustProxy in the inner app too, or mount the inner app with app.use.",
       { code: "PORTCULLIS_TRUST_PROXY" },

@@ -83,7 +83,7 @@ export class TokenRevocations {
           time,
           doneLater,
         );
-        if (pass === 1) this.#issueClock.settle(cutOff);
+        if (pass === 1) this.#issueClock.commit(cutOff);
       }
     });
   }

@@ -46,7 +46,7 @@ export function createLimiter(limit: Limit, runtime: Runtime): Limiter {
   const { policy, text, mode, store } = limit;
   const local = store instanceof SlidingWindowStore ? store : undefined;
   // Created when first needed: most stores never fail.
-  let standIn: SlidingWindowStore | undefined;
+  let fallbackStore: SlidingWindowStore | undefined;
 
   /** The refusal to send; in report mode it is only announced, and there is none. */
   function refusedBy(req: Request, res: Response, refusal: Refusal): LimitRefusal | undefined {
@@ -81,8 +81,8 @@ export function createLimiter(limit: Limit, runtime: Runtime): Limiter {
   ): LimitRefusal | undefined {
     if (limit.onStoreError === "allow") return undefined;
     if (limit.onStoreError === "deny") return refusedBy(req, res, STORE_DOWN);
-    standIn ??= new SlidingWindowStore({ maxClients: limit.maxClients, clock: runtime.clock });
-    return applyOutcome(standIn.consume(policy, key, cost), req, res, state, key, cost);
+    fallbackStore ??= new SlidingWindowStore({ maxClients: limit.maxClients, clock: runtime.clock });
+    return applyOutcome(fallbackStore.consume(policy, key, cost), req, res, state, key, cost);
   }
 
   /** The units to count for this request here; `undefined` when the request is free or already counted. */
@@ -123,7 +123,7 @@ export function createLimiter(limit: Limit, runtime: Runtime): Limiter {
       else refuse(req, res, refused.source, refused.refusal);
     },
     close() {
-      standIn?.close();
+      fallbackStore?.close();
     },
   };
 }

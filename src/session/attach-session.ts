@@ -24,7 +24,7 @@ const TWICE_AGAIN: Refusal = { ...TWICE, event: false };
 /** Gives each request its session, and loads the one that its cookie names. */
 export function attachSession(context: SessionContext): RunLayer {
   const { cookie, former, options, runtime } = context;
-  let isTold = false;
+  let hasWarned = false;
   return function sessionMiddleware(req, res, next, state) {
     const outer = boundSession(req);
     if (outer?.context === context) {
@@ -33,14 +33,14 @@ export function attachSession(context: SessionContext): RunLayer {
     }
     if (outer !== undefined || req.session !== undefined) {
       // Two session layers would each send a cookie and overwrite the other's data.
-      if (!isTold) {
+      if (!hasWarned) {
         process.emitWarning(
           "Two session middlewares ran on the same request. Keep one of them. If a secured app is mounted in another one, set session: false in the inner app.",
           { code: "PORTCULLIS_SESSION" },
         );
       }
-      if (!refuse(req, res, "session", isTold ? TWICE_AGAIN : TWICE, options.mode)) next();
-      isTold = true;
+      if (!refuse(req, res, "session", hasWarned ? TWICE_AGAIN : TWICE, options.mode)) next();
+      hasWarned = true;
       return;
     }
     const current = new RequestSession(context, req, res);

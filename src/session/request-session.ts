@@ -124,13 +124,13 @@ export class RequestSession implements CommittedSession {
     this.#loaded = loaded;
     this.adopted = adopted;
     this.#host = undefined;
-    const who = principalOf(handle, loaded.stamp);
+    const who = principalOf(handle, loaded.metadata);
     if (who !== undefined) this.req.principal = who;
     if (adopted?.isNew === true) announceCreated(this, "adopted");
     if (renewed === undefined) return;
     // The expiry was extended: this response sets the cookie again.
     const host = this.open();
-    host.stamp = renewed;
+    host.metadata = renewed;
     host.saved = true;
     this.watch();
   }
@@ -145,7 +145,7 @@ export class RequestSession implements CommittedSession {
     const host = this.open();
     if (host.session != null) {
       if (host.storedId !== undefined) host.storedJson ??= serialise(host.session);
-      if (host.stamp?.principal != null) this.#followDestroy(host.session);
+      if (host.metadata?.principal != null) this.#followDestroy(host.session);
     }
     this.#watched = true;
     if (!this.res.writableEnded) holdResponse(this.res, stateOf(this.req), this.commit);

@@ -47,7 +47,7 @@ export class SessionCommit implements BeforeSend {
   }
 
   /** After a log-out: the response clears the cookie and makes the browser clear this site's data. */
-  takeBack(): void {
+  clear(): void {
     if (this.#session.res.headersSent) {
       // A response that the app has ended waits for the log-out, and gets these headers when it is sent.
       this.#unset = true;
@@ -105,7 +105,7 @@ export class SessionCommit implements BeforeSend {
     if (this.#session.res.headersSent) return;
     const headers = stateOf(this.#session.req).headersOf(this.#session.res);
     const { adopted } = this.#session;
-    if (adopted !== undefined) this.#session.context.former?.takeBack(headers, adopted);
+    if (adopted !== undefined) this.#session.context.former?.clearCookie(headers, adopted);
     const sid = host.storedId;
     if (this.#unset) this.#clearBrowser(headers, this.#clearsSite);
     else if (host.saved && sid !== undefined && !host.ended && !stored.hasEnded(sid))
@@ -137,10 +137,10 @@ export class SessionCommit implements BeforeSend {
     });
   }
 
-  #lifeSeconds({ stamp }: SessionHost): number {
+  #lifeSeconds({ metadata }: SessionHost): number {
     const { stored, options } = this.#session.context;
-    if (stamp === undefined) return options.maxAge;
-    return Math.max(1, Math.ceil((expiryOf(stamp, stored.policy) - stored.now()) / 1000));
+    if (metadata === undefined) return options.maxAge;
+    return Math.max(1, Math.ceil((expiryOf(metadata, stored.policy) - stored.now()) / 1000));
   }
 
   #orRefused(answer: MaybePromise<boolean>): MaybePromise<boolean> {
