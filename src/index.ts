@@ -1,11 +1,5 @@
-export {
-  applySecurity,
-  type LayerDescription,
-  type Security,
-  type SecurityBase,
-  type SecurityDependencies,
-  type SessionDirectory,
-} from "./apply-security.js";
+export { applySecurity, type SecurityDependencies } from "./apply-security.js";
+export type { LayerDescription, Security, SecurityBase } from "./security.js";
 export type { FastServerSettings } from "./server/create-server.js";
 export type { ServerClasses } from "./server/classes.js";
 export { requireApiKey, requireAuth, requireJwt, requireSession, type GuardSettings } from "./guards.js";
@@ -50,7 +44,9 @@ export type {
 } from "./rate-limit/settings.js";
 export { csrfProtection } from "./csrf/middleware.js";
 export type { CsrfSettings, ResolvedCsrfSettings } from "./csrf/settings.js";
-export { logIn, logOut, sessions, type LogInAs, type LogInSettings, type SessionInfo } from "./session/middleware.js";
+export { sessions } from "./session/middleware.js";
+export { logIn, logOut, type LogInAs, type LogInSettings } from "./session/log-in.js";
+export type { SessionDirectory, SessionInfo } from "./session/principal-sessions.js";
 export { SessionEndedError } from "./session/errors.js";
 export type { ResolvedSessionSettings, SessionSettings } from "./session/settings.js";
 export { apiKeyAuth } from "./api-key/middleware.js";
@@ -71,17 +67,14 @@ export type {
   RejectedApiKey,
 } from "./api-key/verification/result.js";
 export { apiKeyRoutes, type ApiKeyRoutesSettings } from "./api-key/routes.js";
-export {
-  ApiKeyService,
-  type ApiKeyServiceDependencies,
-  type AuditContext,
-  type CreatedApiKey,
-} from "./api-key/service.js";
+export { ApiKeyService } from "./api-key/service.js";
+export type { ApiKeyServiceDependencies, AuditContext, CreatedApiKey } from "./api-key/types.js";
 export type { ApiKeyAuthSettings, ApiKeySettings, ResolvedApiKeySettings } from "./api-key/settings.js";
 export { jwtAuth } from "./jwt/middleware.js";
 export { tokenRoutes, type TokenRoutesSettings } from "./jwt/routes.js";
 export type { PublicJwk } from "./jwt/keys/key-ids.js";
-export { JwtManager, type IssuedTokens, type JwtManagerDependencies } from "./jwt/manager.js";
+export { JwtManager } from "./jwt/manager.js";
+export type { IssuedTokens, JwtManagerDependencies } from "./jwt/types.js";
 export type { IssueInput } from "./jwt/grant.js";
 export type { AccessTokenClaims } from "./jwt/decide.js";
 export { TokenError, type TokenErrorCode } from "./jwt/errors.js";

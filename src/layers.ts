@@ -81,9 +81,13 @@ export const LAYERS: readonly LayerRow[] = Object.freeze([
   {
     id: "session",
     order: 700,
-    create: ({ settings, runtime, sessionStore }) =>
-      settings.session &&
-      createSession(settings.session, runtime, { secretKey: settings.secretKey, store: sessionStore }),
+    create: ({ settings: { session, secretKey, rateLimit }, runtime, sessionStore }) =>
+      session &&
+      createSession(session, runtime, {
+        secretKey,
+        store: sessionStore,
+        isBeforeLimits: rateLimit !== false && rateLimit.perPrincipal !== undefined,
+      }),
   },
   {
     id: "api-key",
@@ -127,10 +131,10 @@ function createContext(runtime: Runtime): Layer {
  * the outer app. Express passes the outer app's `trust proxy` only to an app that `app.use` mounts.
  */
 function otherAddressWatch(): (req: Request, state: RequestState) => void {
-  let isTold = false;
+  let hasWarned = false;
   return (req, state) => {
-    if (isTold || (req.app as { parent?: unknown }).parent !== undefined || !state.isAddressedOtherwise(req)) return;
-    isTold = true;
+    if (hasWarned || (req.app as { parent?: unknown }).parent !== undefined || !state.isAddressedOtherwise(req)) return;
+    hasWarned = true;
     process.emitWarning(
       "A secured app inside another one sees a different client address in req.ip. Set trustProxy in the inner app too, or mount the inner app with app.use.",
       { code: "PORTCULLIS_TRUST_PROXY" },

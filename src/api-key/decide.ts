@@ -14,12 +14,15 @@ export interface Presented {
   readonly hasSession: boolean;
 }
 
+/** How a key is presented: in the header for keys, or as `Authorization: Bearer`. */
+export type KeyScheme = "ApiKey" | "Bearer";
+
 export type Choice =
   | { readonly verdict: "none" }
-  | { readonly verdict: "key"; readonly key: string; readonly scheme: "ApiKey" | "Bearer" }
+  | { readonly verdict: "key"; readonly key: string; readonly scheme: KeyScheme }
   | { readonly verdict: "ambiguous"; readonly reason: "repeated-header" | "two-methods" | "session-and-key" };
 
-const NONE: Choice = Object.freeze({ verdict: "none" });
+export const NO_KEY: Choice = Object.freeze({ verdict: "none" });
 
 /**
  * Decides which key a request presents. RFC 6750 section 2: a client must not use more than one method in a request.
@@ -30,7 +33,7 @@ export function choosePresented(presented: Presented, prefix: string): Choice {
   if (authorization.kind === "repeated") return { verdict: "ambiguous", reason: "repeated-header" };
   // A scheme without a value is not a credential.
   const bearer = authorization.kind === "credentials" && authorization.scheme === "bearer" ? authorization.value : "";
-  if (keyHeader === undefined && !bearer.startsWith(prefix)) return NONE;
+  if (keyHeader === undefined && !bearer.startsWith(prefix)) return NO_KEY;
   if (keyHeader?.includes(",") === true) return { verdict: "ambiguous", reason: "repeated-header" };
   if (keyHeader !== undefined && bearer !== "") return { verdict: "ambiguous", reason: "two-methods" };
   if (presented.hasSession) return { verdict: "ambiguous", reason: "session-and-key" };

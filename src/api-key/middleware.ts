@@ -9,11 +9,11 @@ import { type PartDependencies, partRuntime, type Runtime } from "../core/runtim
 import type { PendingLimits } from "../core/pending-limits.js";
 import { SetupError } from "../core/setup-error.js";
 import { parse } from "../settings/object.js";
-import { type Choice, choosePresented } from "./decide.js";
+import { type Choice, choosePresented, type KeyScheme, NO_KEY } from "./decide.js";
 import { keyRefusals } from "./refusals.js";
 import type { ApiKeyVerification } from "./verification/result.js";
 import type { ApiKeyService } from "./service.js";
-import type { Waiting } from "./verification/verifier.js";
+import type { JoinedLimits } from "./verification/verifier.js";
 import { apiKeyAuthSchema, type ApiKeyAuthSettings, type ResolvedApiKeySettings } from "./settings.js";
 
 /** Builds the layer. The creator of the service opens and closes it. */
@@ -27,7 +27,7 @@ export function createApiKey(
   const { prefix } = service.options;
   const refusals = keyRefusals(options.realm);
 
-  function settle(
+  function respond(
     req: Request,
     res: Response,
     next: NextFunction,
@@ -51,56 +51,60 @@ export function createApiKey(
     next();
   }
 
-  function waiting(
-    req: Request,
-    res: Response,
-    limits: PendingLimits | undefined,
-    scheme: "ApiKey" | "Bearer",
-  ): Waiting | undefined {
-    if (limits === undefined) return undefined;
-    // In report mode the key's limit must not stop the other limits from counting.
-    if (mode === "report") return { limits };
-    return { limits, settle: (result) => !result.ok && refuse(req, res, "api-key", refusals.of(result, scheme), mode) };
+  /** The key that the request presents and this layer is to verify. */
+  function presentedIn(req: Request, state: RequestState): Choice {
+    // The layer is mounted for the app and again for a route: one request counts as one use of the key.
+    if (req.principal?.kind === "api-key" && state.keyService === service) return NO_KEY;
+    const keyHeader = req.headers[headerName];
+    const authorization = readAuthorization(req);
+    if (keyHeader === undefined && authorization.kind === "none") return NO_KEY;
+    return choosePresented(
+      {
+        keyHeader: Array.isArray(keyHeader) ? keyHeader.join() : keyHeader,
+        authorization,
+        hasSession: req.principal?.kind === "session",
+      },
+      prefix,
+    );
+  }
+
+  /** The pending limits that the key's own limit joins. In report mode it must not stop the others from counting. */
+  function joinable({ pendingLimits }: RequestState): PendingLimits | undefined {
+    return mode === "enforce" ? pendingLimits : undefined;
+  }
+
+  function join(state: RequestState, scheme: KeyScheme): JoinedLimits | undefined {
+    const pending = joinable(state);
+    if (pending === undefined) return undefined;
+    return {
+      pending,
+      refusalOf: (result) => (result.ok ? undefined : { source: "api-key", refusal: refusals.of(result, scheme) }),
+    };
   }
 
   return {
     id: "api-key",
     mode,
     run: function apiKeyMiddleware(req, res, next, state) {
-      // The layer is mounted for the app and again for a route: one request counts as one use of the key.
-      if (req.principal?.kind === "api-key" && state.keyService === service) {
-        next();
-        return;
-      }
-      const keyHeader = req.headers[headerName];
-      const authorization = readAuthorization(req);
-      if (keyHeader === undefined && authorization.kind === "none") {
-        next();
-        return;
-      }
-      const choice = choosePresented(
-        {
-          keyHeader: Array.isArray(keyHeader) ? keyHeader.join() : keyHeader,
-          authorization,
-          hasSession: req.principal?.kind === "session",
-        },
-        prefix,
-      );
-      if (choice.verdict === "none") {
-        next();
-        return;
-      }
+      const choice = presentedIn(req, state);
+      if (choice.verdict === "none") return next();
       if (choice.verdict === "ambiguous") {
         if (!refuse(req, res, "api-key", refusals.ambiguous(choice.reason), mode)) next();
         return;
       }
       state.presented = "api-key";
       state.address(req);
-      const result = service.verifier.check(choice.key, state, waiting(req, res, state.limits, choice.scheme));
+      const result = service.verifier.check(choice.key, state, join(state, choice.scheme));
       // Errors thrown downstream belong to the app's error handling; they must not become unhandled rejections.
       if (result instanceof Promise)
-        void result.then((settled) => settle(req, res, next, state, settled, choice)).catch(next);
-      else settle(req, res, next, state, result, choice);
+        void result.then((verified) => respond(req, res, next, state, verified, choice)).catch(next);
+      else respond(req, res, next, state, result, choice);
+    },
+    isCostly(req, state) {
+      const choice = presentedIn(req, state);
+      if (choice.verdict !== "key") return false;
+      state.address(req);
+      return !service.verifier.isReady(choice.key, state, joinable(state));
     },
     describe: () => describe({ ...options, prefix }),
   };

@@ -1,5 +1,6 @@
 import { challenge } from "../core/http/authorization.js";
 import type { Refusal } from "../core/response/problem.js";
+import type { KeyScheme } from "./decide.js";
 import type { RejectedApiKey } from "./verification/result.js";
 
 const BUSY_DETAIL = "Too many credentials are being checked at the moment. Try again shortly.";
@@ -7,7 +8,7 @@ const BUSY_DETAIL = "Too many credentials are being checked at the moment. Try a
 /** The refusals of one mounted layer, built at start where possible. */
 export interface KeyRefusals {
   /** The refusal of a rejected key, for the scheme that presented it. */
-  of(result: RejectedApiKey, scheme: "ApiKey" | "Bearer"): Refusal;
+  of(result: RejectedApiKey, scheme: KeyScheme): Refusal;
   /** Two credentials in one request. */
   ambiguous(reason: string): Refusal;
 }

@@ -15,7 +15,8 @@ import { HashUnavailableError } from "./keys/hash-queue.js";
 import { ownKeySchema, pageSchema, readInput, rotateSchema } from "./keys/input.js";
 import type { ApiKeyRecord } from "./keys/records.js";
 import { exceedsGrants, type Caller, callerOf, callerRefusals } from "./delegation.js";
-import type { ApiKeyService, AuditContext } from "./service.js";
+import type { ApiKeyService } from "./service.js";
+import type { AuditContext } from "./types.js";
 import { apiKeySchema } from "./settings.js";
 
 const SOURCE = "api-key-routes";

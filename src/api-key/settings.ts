@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { modeSchema, realmSchema } from "../settings/common.js";
+import { SettingsError } from "../settings/errors.js";
 import { addIssue, settingsObject } from "../settings/object.js";
 import { secretRingSchema } from "../settings/secrets.js";
 import { API_KEY_STORE_METHODS, type ApiKeyStore } from "../stores/contracts.js";
@@ -145,3 +146,17 @@ export const apiKeyAuthSchema = settingsObject({
 
 /** Settings of one `apiKeyAuth(service, settings)` that may differ from those of its service. */
 export interface ApiKeyAuthSettings extends z.input<typeof apiKeyAuthSchema> {}
+
+/**
+ * Without a pepper, hmac-sha256 would be a plain hash, and a client with write access to the store could forge keys.
+ */
+export function missingSecret(): SettingsError {
+  return new SettingsError([
+    {
+      code: "missing-setting",
+      path: "secret",
+      message: 'hash: "hmac-sha256" needs a secret.',
+      remedy: "Set secretKey, or set secret here; or remove hash to use argon2id, which needs no secret.",
+    },
+  ]);
+}

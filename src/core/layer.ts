@@ -19,8 +19,11 @@ export interface Layer {
   readonly mode: Mode;
   /** A named function: Express shows the name. */
   readonly run: RunLayer;
-  /** Runs after all the layers, before the app. */
-  readonly runLast?: RunLayer;
+  /**
+   * Whether the layer is about to do costly work for this request: a call of a store, a slow hash. The pipeline then
+   * checks the pending rate limits first; it asks only while there are any.
+   */
+  readonly isCostly?: (req: Request, state: RequestState) => boolean;
   /** The effective settings, JSON-able, secrets as `[secret]`. */
   describe(): Record<string, unknown>;
   ready?(): Promise<void>;

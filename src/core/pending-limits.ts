@@ -1,30 +1,36 @@
+import type { MaybePromise } from "./maybe-promise.js";
 import type { WindowOutcome, WindowRequest } from "./rate-limits.js";
+import type { Refusal } from "./response/problem.js";
+import type { StoreCaller } from "./store-caller.js";
+
+/** The refusal of a request by one of its limits. */
+export interface LimitRefusal {
+  /** The source that the event names. */
+  readonly source: string;
+  readonly refusal: Refusal;
+}
 
 /** One limit, and what this request adds to its count. */
 export interface LimitCount extends WindowRequest {
-  /** Applies the outcome from the store. True when the request has been answered. */
-  applyOutcome(outcome: WindowOutcome): boolean;
-  /** Handles a failure of the store. True when the request has been answered. */
-  onStoreFailure(): boolean;
+  /** Applies the outcome from the store; returns a refusal when the limit is exhausted. */
+  applyOutcome(outcome: WindowOutcome): LimitRefusal | undefined;
+  /** Decides without the store, which has failed. */
+  onStoreFailure(): LimitRefusal | undefined;
 }
 
 /**
  * The limits that a request meets on its way to the app, collected until all of them are known. A store outside this
  * process receives them together, in one round trip, and counts the request in all of them or in none.
  *
- * Code that does costly work for the request, answers it or lets it go on to the app calls `check` first. Cheap
- * decisions (a signature, a cached key) are made while the limits wait.
+ * Layers only add to them. The pipeline checks them before a layer does costly work and before the request goes on to
+ * the app, and `refuse` before a refusal is sent; both do it with `checkLimits`.
  */
 export interface PendingLimits {
   /** The store that counts them. */
   readonly store: object;
-  /**
-   * Whether a limit by principal follows. The caller is then authenticated first, if necessary by loading a session.
-   */
-  readonly forPrincipal: boolean;
   add(count: LimitCount): void;
-  /**
-   * Asks the store, once. Calls `done` when every limit allows the request; otherwise the request has been answered.
-   */
-  check(done: () => void): void;
+  /** Counts the request in all of them. Resolves with the refusal of the first one that is exhausted. */
+  consume(caller: StoreCaller): MaybePromise<LimitRefusal | undefined>;
+  /** Gets what is thrown while a refusal is sent after the check, for the app's error handling. */
+  onError(error: unknown): void;
 }

@@ -1,8 +1,10 @@
 import type { NextFunction, Request, RequestHandler, Response } from "express";
+import { errorOf } from "./error-of.js";
 import type { Layer, RunLayer } from "./layer.js";
 import type { LayerId } from "./layer-id.js";
-import { beginState } from "./request-state.js";
+import { beginState, type RequestState } from "./request-state.js";
 import { finishHeadOf } from "./response/finish-head.js";
+import { checkLimits } from "./response/refuse.js";
 import type { Runtime } from "./runtime.js";
 
 /**
@@ -21,16 +23,6 @@ export function passingErrors(handle: (req: Request, res: Response, next: NextFu
   };
 }
 
-/**
- * Returns a value that Express treats as an error: for its `next`, a falsy value and the words "route" and "router"
- * mean "go on".
- */
-function errorOf(failure: unknown): object {
-  return typeof failure === "object" && failure !== null
-    ? failure
-    : new Error("A handler failed with a value that is not an Error.", { cause: failure });
-}
-
 /** Hooks that run around the layers. */
 export interface PipelineHooks {
   /** Run after all the layers. */
@@ -41,12 +33,14 @@ export interface PipelineHooks {
   readonly leave?: (req: Request, error?: object) => void;
 }
 
-type Step = Pick<Layer, "run" | "runLast"> & { readonly id?: LayerId };
+type Step = Pick<Layer, "run" | "isCostly"> & { readonly id?: LayerId };
 
 /**
  * One handler, `portcullis`, that runs layers in their order. An error, thrown or passed to `next`, skips the
  * remaining layers and goes to the app's error handling: a layer that fails never allows the request. The headers of
  * the layers are put on the response when the request goes on to the app.
+ *
+ * Pending rate limits are checked before a layer does costly work, and before the request goes on to the app.
  *
  * When a layer calls `next` before it returns, a loop runs the following layer, not a nested call. The app behind ten
  * layers therefore does not run ten layers deep in the stack.
@@ -56,7 +50,7 @@ export function compose(
   runtime: Runtime,
   { last = [], enter, leave }: PipelineHooks = {},
 ): RequestHandler {
-  const steps = stepsOf(layers, last);
+  const steps = [...layers, ...last.map((run) => ({ run, isCostly: always }))];
   const { length } = steps;
 
   return function portcullis(req: Request, res: Response, next: NextFunction): void {
@@ -78,19 +72,26 @@ export function compose(
     };
     const run = (): void => {
       running = true;
-      while (passed && index < length) {
-        passed = false;
-        const { run: runLayer, id } = steps[index] as Step;
-        index += 1;
-        if (id !== undefined) state.markRan(id);
-        try {
+      try {
+        while (passed && index < length) {
+          passed = false;
+          const { run: runLayer, isCostly, id } = steps[index] as Step;
+          if (state.pendingLimits !== undefined && isCostly?.(req, state) === true) {
+            passed = limitsAllow(req, res, state, step);
+            continue;
+          }
+          index += 1;
+          if (id !== undefined) state.markRan(id);
           const answer: unknown = runLayer(req, res, step, state);
           if (answer instanceof Promise) answer.catch((thrown: unknown) => step(errorOf(thrown))).catch(next);
-        } catch (thrown) {
-          running = false;
-          if (!failed) out(errorOf(thrown));
-          return;
         }
+        if (passed && index === length && state.pendingLimits !== undefined) {
+          passed = limitsAllow(req, res, state, step);
+        }
+      } catch (thrown) {
+        running = false;
+        if (!failed) out(errorOf(thrown));
+        return;
       }
       running = false;
       if (passed && index === length) out();
@@ -115,31 +116,43 @@ export function compose(
 }
 
 /**
+ * Checks the pending limits of a request.
+ *
+ * @returns whether it goes on now. Otherwise a limit has refused it, or `step` resumes it when the store has answered.
+ */
+function limitsAllow(req: Request, res: Response, state: RequestState, step: (error?: unknown) => void): boolean {
+  const allowed = checkLimits(req, res, state);
+  if (!(allowed instanceof Promise)) return allowed;
+  allowed
+    .then((isAllowed) => {
+      if (isAllowed) step();
+    })
+    .catch((thrown: unknown) => step(errorOf(thrown)));
+  return false;
+}
+
+/** What the app runs is costly, whatever it is. */
+function always(): boolean {
+  return true;
+}
+
+/**
  * Turns layers into Express middleware. Their headers are put on the response at once, beside those of other
- * middleware.
+ * middleware. A layer alone needs no pipeline: it leaves no limits pending.
  *
  * @param layers run in the given order
  */
 export function standalone(layers: readonly Layer[], runtime: Runtime): RequestHandler {
-  const [first, ...rest] = layers;
+  const [first, ...others] = layers;
   if (first === undefined) return (_req, _res, next) => next();
   const { id, run } = first;
-  const others = rest.length === 0 ? undefined : standalone(rest, runtime);
+  const pipeline = others.length === 0 ? undefined : compose(layers, runtime);
   const handler: RequestHandler = (req, res, next) => {
     const state = beginState(req, runtime);
     finishHeadOf(res, state);
+    if (pipeline !== undefined) return pipeline(req, res, next);
     state.markRan(id);
-    return run(
-      req,
-      res,
-      others === undefined ? next : (error?: unknown) => (error === undefined ? others(req, res, next) : next(error)),
-      state,
-    );
+    return run(req, res, next, state);
   };
   return Object.defineProperty(handler, "name", { value: run.name });
-}
-
-function stepsOf(layers: readonly Step[], last: readonly RunLayer[]): Step[] {
-  const lasts = [...layers.flatMap(({ runLast }) => (runLast === undefined ? [] : [runLast])), ...last];
-  return [...layers, ...lasts.map((run) => ({ run }))];
 }

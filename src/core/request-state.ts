@@ -63,8 +63,8 @@ export class RequestState implements StoreCaller {
   keyService: object | undefined;
   /** The manager whose access token authenticated the caller. */
   tokenManager: object | undefined;
-  /** Limits that have not counted this request yet; they are checked before any refusal and any costly work. */
-  limits: PendingLimits | undefined;
+  /** Limits that have not counted this request yet. */
+  pendingLimits: PendingLimits | undefined;
   /** The counts that include this request: a limit that it meets again does not count it twice. */
   counted: CountedIn | undefined;
   /** The session of this request. */

@@ -9,7 +9,7 @@ import type { IssueTime } from "./access/access-tokens.js";
  */
 export class IssueClock {
   readonly #clock: Clock;
-  #lastStamp = 0;
+  #lastTimestamp = 0;
   #lastCutOff = 0;
 
   constructor(clock: Clock) {
@@ -19,18 +19,18 @@ export class IssueClock {
   /** Returns the issue time. Call it before the store call, so that a revocation in between still covers the token. */
   take(): IssueTime {
     const now = this.#clock.now();
-    const stamp = Math.max(Math.floor(now), this.#lastCutOff);
-    this.#lastStamp = Math.max(this.#lastStamp, stamp);
-    return { now, stamp };
+    const timestamp = Math.max(Math.floor(now), this.#lastCutOff);
+    this.#lastTimestamp = Math.max(this.#lastTimestamp, timestamp);
+    return { now, timestamp };
   }
 
   /** Returns a time later than that of every token issued so far. */
   cutOff(): number {
-    return Math.max(Math.floor(this.#clock.now()), this.#lastStamp + 1);
+    return Math.max(Math.floor(this.#clock.now()), this.#lastTimestamp + 1);
   }
 
   /** Applies the cut-off: tokens issued from now on have no earlier timestamp. */
-  settle(cutOff: number): void {
+  commit(cutOff: number): void {
     this.#lastCutOff = Math.max(this.#lastCutOff, cutOff);
   }
 }

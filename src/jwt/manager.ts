@@ -1,65 +1,23 @@
 import { randomBytes } from "node:crypto";
-import { LRUCache } from "lru-cache";
-import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
-import type { Secret } from "../core/secret.js";
+import { partRuntime, type Runtime } from "../core/runtime.js";
 import { StoreTime } from "../stores/health/store-time.js";
 import { parse } from "../settings/object.js";
-import type { TokenStore } from "../stores/contracts.js";
 import { MemoryTokenStore } from "../stores/memory/token-store.js";
 import { AccessTokens } from "./access/access-tokens.js";
 import { AccessVerifier } from "./access/access-verifier.js";
 import { ExpirySweeper } from "./expiry-sweeper.js";
 import type { AccessTokenClaims } from "./decide.js";
-import { describeJwt } from "./describe.js";
 import { TokenError } from "./errors.js";
-import { grantOf, isTokenId, type IssueInput } from "./grant.js";
+import { grantOf, type IssueInput } from "./grant.js";
 import { IssueClock } from "./issue-clock.js";
 import { jwkSet, type JwkSet } from "./keys/jwks.js";
 import { KeyRing } from "./keys/key-ring.js";
 import { RefreshSecrets, refreshPeppers } from "./refresh/refresh-secrets.js";
 import { RefreshTokens, refreshPolicy } from "./refresh/refresh-tokens.js";
-import { jwtSchema, type ResolvedJwtSettings, type JwtSettings } from "./settings.js";
+import { TokenRevocations } from "./revocations.js";
+import { describeJwt, jwtSchema, type ResolvedJwtSettings, type JwtSettings } from "./settings.js";
+import type { IssuedTokens, JwtManagerDependencies } from "./types.js";
 import { GuardedTokenStore } from "./guarded-token-store.js";
-
-/** The result of a log-in or a refresh (RFC 6749 section 5.1, in camel case). */
-export interface IssuedTokens {
-  /** The access token, a JWT. */
-  readonly accessToken: string;
-  /** The refresh token, which `refresh` accepts once. */
-  readonly refreshToken: string;
-  /** How the access token is presented: `Authorization: Bearer …`. */
-  readonly tokenType: "Bearer";
-  /** Lifetime of the access token, in seconds. */
-  readonly expiresIn: number;
-}
-
-/** The revoked credential, as reported in the event. */
-interface Revoked {
-  readonly reason: "token" | "family" | "subject";
-  readonly credentialId?: string;
-  readonly subject?: string;
-}
-
-/** Objects passed to a `JwtManager`. */
-export interface JwtManagerDependencies extends PartDependencies {
-  /** @internal Replaces `events`, `clock` and `onRefusal`: the runtime of a whole application. */
-  readonly runtime?: Runtime | undefined;
-  /** A store that its creator closes; `settings.store` takes precedence. */
-  readonly store?: TokenStore | undefined;
-  /**
-   * Root secrets. The HMAC key is derived from them when the settings have none, and so is the key of the refresh
-   * tokens' hashes.
-   */
-  readonly secretKey?: readonly Secret[] | undefined;
-}
-
-/** Number of refused revocations that one process tracks. */
-const MOST_REFUSED = 10_000;
-/**
- * How long after a successful retry the same call counts as the caller's second attempt and not as a new revocation; in
- * milliseconds.
- */
-const SECOND_TRY_MS = 60_000;
 
 /**
  * Issues, verifies, refreshes and revokes tokens. All methods are asynchronous and reject with a `TokenError` on
@@ -94,10 +52,8 @@ export class JwtManager {
   readonly #store: GuardedTokenStore;
   readonly #closesStore: boolean;
   readonly #issueClock: IssueClock;
-  readonly #accessLifeMs: number;
+  readonly #revocations: TokenRevocations;
   readonly #cleaner: ExpirySweeper;
-  /** Refused revocations, by what they revoke. Each is announced once: by a retry or by the caller's second attempt. */
-  readonly #refused = new LRUCache<string, { isAnnounced: boolean }>({ max: MOST_REFUSED });
   #opened?: Promise<void>;
   #closed?: Promise<void>;
 
@@ -118,8 +74,7 @@ export class JwtManager {
       runtime.clock,
     );
     this.#issueClock = new IssueClock(runtime.clock);
-    // How long an access token issued now can be presented: its lifetime, the leeway, and a second of rounding.
-    this.#accessLifeMs = (this.options.accessTokenMinutes * 60 + this.options.leewaySeconds + 1) * 1000;
+    this.#revocations = new TokenRevocations(this.#store, this.#issueClock, this.options, runtime);
     this.#cleaner = new ExpirySweeper(this.#store, runtime);
   }
 
@@ -205,14 +160,7 @@ export class JwtManager {
    * @throws TokenError `invalid-input`, `store-unavailable`
    */
   async revokeToken(jti: string): Promise<void> {
-    if (!isTokenId(jti)) {
-      throw new TokenError("invalid-input", {
-        message: "revokeToken expects the jti claim of a token, not the token itself.",
-      });
-    }
-    await this.#revoke({ reason: "token", credentialId: jti }, (doneLater) =>
-      this.#store.revokeAccessToken(jti, this.runtime.clock.now() + this.#accessLifeMs, this.#storeTime(), doneLater),
-    );
+    return this.#revocations.revokeToken(jti);
   }
 
   /**
@@ -241,10 +189,7 @@ export class JwtManager {
     const time = this.#storeTime();
     const record = await this.#refresh.find(refreshToken, time);
     if (record === undefined) return false;
-    const { familyId, subject } = record;
-    await this.#revoke({ reason: "family", credentialId: familyId, subject }, (doneLater) =>
-      this.#endFamily(familyId, time, doneLater),
-    );
+    await this.#revocations.revokeFamily(record, time);
     return true;
   }
 
@@ -254,23 +199,7 @@ export class JwtManager {
    * @throws TokenError `invalid-input`, `store-unavailable`
    */
   async revokeSubject(id: string | number): Promise<void> {
-    const { subject } = grantOf(id);
-    const time = this.#storeTime();
-    await this.#revoke({ reason: "subject", subject }, async (doneLater) => {
-      // Twice: a concurrent refresh may finish before the first call takes effect, with a token timestamp after the
-      // first cut-off.
-      for (let pass = 0; pass < 2; pass += 1) {
-        const cutOff = this.#issueClock.cutOff();
-        await this.#store.revokeSubject(
-          subject,
-          cutOff,
-          Math.max(cutOff, this.runtime.clock.now()) + this.#accessLifeMs,
-          time,
-          doneLater,
-        );
-        if (pass === 1) this.#issueClock.settle(cutOff);
-      }
-    });
+    return this.#revocations.revokeSubject(id, this.#storeTime());
   }
 
   /**
@@ -289,51 +218,6 @@ export class JwtManager {
     return new StoreTime(this.options.storeTimeoutMs);
   }
 
-  /**
-   * Revokes, and announces the revocation once. After a refused call, a retry or the caller's second attempt announces
-   * it.
-   *
-   * @param run revokes; it gets a callback to call once a retry has completed the refused revocation
-   */
-  async #revoke(what: Revoked, run: (doneLater: () => void) => Promise<void>): Promise<void> {
-    const name = `${what.reason} ${what.credentialId ?? what.subject}`;
-    const revocation = this.#refused.get(name) ?? { isAnnounced: false };
-    const announce = (): void => {
-      if (revocation.isAnnounced) return;
-      revocation.isAnnounced = true;
-      this.runtime.events.emit("authn_token_revoked", () => ({ source: "jwt", ...what }));
-    };
-    try {
-      await run(() => {
-        announce();
-        if (this.#refused.peek(name) === revocation) this.#refused.set(name, revocation, { ttl: SECOND_TRY_MS });
-      });
-    } catch (error) {
-      if (error instanceof TokenError && error.code === "store-unavailable") this.#refused.set(name, revocation);
-      throw error;
-    }
-    announce();
-    this.#refused.delete(name);
-  }
-
-  /**
-   * Revokes the access tokens and the refresh tokens, even when one of the calls fails: a Redis that is down must not
-   * leave a stolen family valid in the database.
-   *
-   * @param done called once both have succeeded, if necessary after retries
-   */
-  async #endFamily(familyId: string, time: StoreTime, done: () => void = () => undefined): Promise<void> {
-    const now = this.runtime.clock.now();
-    let left = 2;
-    const oneDone = (): void => void ((left -= 1) === 0 && done());
-    const calls = [
-      this.#store.denyFamily(familyId, now + this.#accessLifeMs, time, oneDone),
-      this.#store.revokeFamily(familyId, now, time, oneDone),
-    ];
-    for (const call of calls) call.then(oneDone, () => undefined);
-    for (const result of await Promise.allSettled(calls)) if (result.status === "rejected") throw result.reason;
-  }
-
   async #endStolenFamily(
     { familyId, subject }: { readonly familyId: string; readonly subject: string },
     time: StoreTime,
@@ -345,7 +229,7 @@ export class JwtManager {
       subject,
       credentialId: familyId,
     }));
-    await this.#endFamily(familyId, time);
+    await this.#revocations.endFamily(familyId, time);
   }
 
   #announceCreated(subject: string, jti: string, reason: string): void {

@@ -72,7 +72,7 @@ export function createJwt(
     return made;
   }
 
-  function settle(
+  function respond(
     req: Request,
     res: Response,
     next: () => void,
@@ -110,8 +110,8 @@ export function createJwt(
     state.presented = "jwt";
     const verdict = manager.verifier.check(choice.token, state);
     if (verdict instanceof Promise)
-      verdict.then((settled) => settle(req, res, next, state, choice.token, settled)).catch(next);
-    else settle(req, res, next, state, choice.token, verdict);
+      verdict.then((verified) => respond(req, res, next, state, choice.token, verified)).catch(next);
+    else respond(req, res, next, state, choice.token, verdict);
   };
 
   return {

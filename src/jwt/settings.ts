@@ -1,14 +1,11 @@
-import { createSecretKey } from "node:crypto";
 import { z } from "zod";
-import type { Secret } from "../core/secret.js";
 import { modeSchema, realmSchema } from "../settings/common.js";
 import { addIssue, selectSchema, settingsObject } from "../settings/object.js";
 import { secretRingSchema } from "../settings/secrets.js";
 import { TOKEN_STORE_METHODS, type TokenStore } from "../stores/contracts.js";
 import { hasMethods } from "../stores/forwarding.js";
-import { ALGORITHMS, familyOf, hashBits, type JwtAlgorithm } from "./keys/algorithms.js";
-import { keyProblem, looksLikeAsymmetricKey } from "./keys/validation.js";
-import { derivedKid } from "./keys/key-ids.js";
+import { ALGORITHMS } from "./keys/algorithms.js";
+import { checkKeys } from "./keys/check-keys.js";
 import { keyEntrySchema, privateKeySchema, type JwtKeySettings, type ResolvedJwtKeySettings } from "./keys/settings.js";
 
 function isTokenStore(value: unknown): value is TokenStore {
@@ -100,19 +97,10 @@ const shape = settingsObject({
   realm: realmSchema.default("api"),
 });
 
-type Shape = z.output<typeof shape>;
-type Report = z.core.$RefinementCtx;
-
 /** Settings of JWT: the manager, the layer and their store. */
 export const jwtSchema = shape
   .superRefine((settings, context) => {
-    checkKeySources(settings, context);
-    settings.secret?.forEach((secret, index) =>
-      checkSecret(secret, settings.algorithm, settings.secret?.length === 1 ? ["secret"] : ["secret", index], context),
-    );
-    if (settings.privateKey !== undefined)
-      report(context, ["privateKey"], keyProblem(settings.privateKey, settings.algorithm));
-    if (settings.keys !== undefined) checkKeys(settings.keys, settings.algorithm, context);
+    checkKeys(settings, context);
     if (settings.absoluteDays !== undefined && settings.absoluteDays < settings.refreshTokenDays) {
       addIssue(context, {
         code: "contradiction",
@@ -147,118 +135,38 @@ export const jwtAuthSchema = settingsObject({
 /** Settings of one `jwtAuth(manager, settings)` that may differ from those of its manager. */
 export interface JwtAuthSettings extends z.input<typeof jwtAuthSchema> {}
 
-function report(context: Report, path: readonly (string | number)[], problem: ReturnType<typeof keyProblem>): void {
-  if (problem !== undefined) addIssue(context, { ...problem, path });
+/** Returns the effective settings without secrets or keys, JSON-serialisable. */
+export function describeJwt(options: ResolvedJwtSettings, kids: readonly string[]): Record<string, unknown> {
+  const {
+    algorithm,
+    issuer,
+    audience,
+    accessTokenMinutes,
+    refreshTokenDays,
+    absoluteDays,
+    reuseGraceSeconds,
+    leewaySeconds,
+    cacheSize,
+    onStoreError,
+    storeTimeoutMs,
+    realm,
+  } = options;
+  const times = { accessTokenMinutes, refreshTokenDays, absoluteDays, reuseGraceSeconds, leewaySeconds, cacheSize };
+  return {
+    algorithm,
+    key: keySource(options),
+    kids: [...kids],
+    issuer,
+    audience: [...audience],
+    ...times,
+    onStoreError,
+    storeTimeoutMs,
+    realm,
+  };
 }
 
-function checkKeySources(settings: Shape, context: Report): void {
-  const given = (["secret", "privateKey", "keys"] as const).filter((name) => settings[name] !== undefined);
-  const [, second] = given;
-  if (second !== undefined) {
-    addIssue(context, {
-      code: "contradiction",
-      path: [second],
-      message: `The key is set more than once: ${given.join(" and ")}.`,
-      remedy: "Keep one of them. To rotate keys, use keys.",
-    });
-  }
-  const symmetric = familyOf(settings.algorithm) === "HS";
-  if (!symmetric && settings.secret !== undefined) {
-    addIssue(context, {
-      code: "contradiction",
-      path: ["secret"],
-      message: `${settings.algorithm} signs with a private key, but this is a secret.`,
-      remedy: "Set privateKey instead, or choose HS256.",
-    });
-  }
-  if (!symmetric && given.length === 0) {
-    addIssue(context, {
-      code: "missing-setting",
-      path: ["privateKey"],
-      message: `${settings.algorithm} needs a private key.`,
-      remedy: "Set privateKey or keys, or choose HS256.",
-    });
-  }
-}
-
-function checkSecret(
-  secret: Secret,
-  algorithm: JwtAlgorithm,
-  path: readonly (string | number)[],
-  context: Report,
-): void {
-  const text = secret.reveal();
-  const bytes = hashBits(algorithm) / 8;
-  if (looksLikeAsymmetricKey(text)) {
-    addIssue(context, {
-      code: "contradiction",
-      path,
-      message: "The secret is the text of an asymmetric key: anyone with the public key could forge tokens.",
-      remedy: "Set it as privateKey and choose an RS, PS or ES algorithm.",
-    });
-  } else if (familyOf(algorithm) === "HS" && Buffer.byteLength(text) < bytes) {
-    addIssue(context, {
-      code: "weak-secret",
-      path,
-      message: `${algorithm} needs a secret of at least ${bytes} bytes (RFC 7518 section 3.2).`,
-      remedy: `Generate one with: node -p "require('node:crypto').randomBytes(${bytes}).toString('base64url')"`,
-    });
-  }
-}
-
-function checkKeys(entries: readonly ResolvedJwtKeySettings[], algorithm: JwtAlgorithm, context: Report): void {
-  if (entries[0]?.publicKey !== undefined) {
-    addIssue(context, {
-      code: "contradiction",
-      path: ["keys", 0],
-      message: "The first key signs tokens, and a public key cannot sign.",
-      remedy: "Put an entry with privateKey first.",
-    });
-  }
-  const seen = new Set<string>();
-  entries.forEach((entry, index) => {
-    checkEntry(entry, index, algorithm, context);
-    const kid = entryKid(entry);
-    if (kid === undefined) return;
-    if (seen.has(kid)) {
-      addIssue(context, {
-        code: "contradiction",
-        path: ["keys", index],
-        message: "Two keys have the same kid.",
-        remedy: "Give each key its own kid, and list each key once.",
-      });
-    }
-    seen.add(kid);
-  });
-}
-
-function checkEntry(entry: ResolvedJwtKeySettings, index: number, algorithm: JwtAlgorithm, context: Report): void {
-  if (entry.secret === undefined) {
-    const name = entry.privateKey === undefined ? "publicKey" : "privateKey";
-    const key = entry.privateKey ?? entry.publicKey;
-    if (key !== undefined) report(context, ["keys", index, name], keyProblem(key, algorithm));
-  } else if (familyOf(algorithm) === "HS") {
-    checkSecret(entry.secret, algorithm, ["keys", index, "secret"], context);
-  } else {
-    addIssue(context, {
-      code: "contradiction",
-      path: ["keys", index, "secret"],
-      message: `${algorithm} signs with a private key, but this is a secret.`,
-      remedy: "Set privateKey or publicKey instead, or choose HS256.",
-    });
-  }
-}
-
-/** Returns `undefined` for a key type that no algorithm here supports; that is reported separately. */
-function entryKid(entry: ResolvedJwtKeySettings): string | undefined {
-  if (entry.kid !== undefined) return entry.kid;
-  try {
-    const key =
-      entry.secret === undefined
-        ? (entry.privateKey ?? entry.publicKey)
-        : createSecretKey(Buffer.from(entry.secret.reveal()));
-    return key === undefined ? undefined : derivedKid(key);
-  } catch {
-    return undefined;
-  }
+function keySource(options: ResolvedJwtSettings): string {
+  if (options.secret !== undefined) return "[secret]";
+  if (options.privateKey !== undefined) return "[private key]";
+  return options.keys === undefined ? "derived from secretKey" : "[keys]";
 }

@@ -1,59 +1,94 @@
+import type { NextFunction, Request, Response } from "express";
 import { StoreError } from "../core/portcullis-error.js";
+import { refuse } from "../core/response/refuse.js";
+import type { RequestState } from "../core/request-state.js";
+import type { Runtime } from "../core/runtime.js";
 import type { StoreCaller } from "../core/store-caller.js";
-import type { StoreGuard } from "../stores/health/store-guard.js";
-import type { LimitCount } from "../core/pending-limits.js";
+import { StoreGuard } from "../stores/health/store-guard.js";
+import type { MaybePromise } from "../core/maybe-promise.js";
+import type { LimitCount, LimitRefusal } from "../core/pending-limits.js";
 import type { RateLimitStore, WindowOutcome } from "../stores/contracts.js";
+
+const guards = new WeakMap<Runtime, WeakMap<RateLimitStore, StoreGuard>>();
+
+/**
+ * The guard of a store. All limits that count in the store share it, so that an outage is announced once and probed
+ * once.
+ *
+ * @param timeoutMs of the first caller; all limits of one application have the same
+ */
+export function guardFor(store: RateLimitStore, runtime: Runtime, timeoutMs: number): StoreGuard {
+  let byStore = guards.get(runtime);
+  if (byStore === undefined) guards.set(runtime, (byStore = new WeakMap()));
+  let guard = byStore.get(store);
+  if (guard === undefined) byStore.set(store, (guard = new StoreGuard("rate-limit", runtime, timeoutMs, store)));
+  return guard;
+}
 
 /**
  * Counts a request in one limit or in several. Several limits are counted in one call of the store: all of them or
  * none.
  *
  * @param store has `consumeAll` when there are several counts
- * @param done runs when every limit allows the request; a limit in report mode always does
- * @param failed gets what was thrown while the request went on, for the app's error handling
+ * @returns the refusal of the first limit that is exhausted; a limit in report mode has none
  */
 export function consumeLimits(
   store: RateLimitStore,
   guard: StoreGuard,
   counts: readonly LimitCount[],
   caller: StoreCaller,
-  done: () => void,
-  failed: (error: unknown) => void,
-): void {
-  let answer: Outcomes | Promise<Outcomes>;
+): MaybePromise<LimitRefusal | undefined> {
+  let answer: MaybePromise<Outcomes>;
   try {
     answer = guard.run(() => consume(store, counts), undefined, caller);
   } catch {
-    settleWithout(counts, done);
-    return;
+    return decideWithoutStore(counts);
   }
-  if (answer instanceof Promise) {
-    answer
-      .then(
-        (outcomes) => settle(counts, outcomes, done),
-        () => settleWithout(counts, done),
-      )
-      .catch(failed);
-  } else settle(counts, answer, done);
+  if (!(answer instanceof Promise)) return applyOutcomes(counts, answer);
+  return answer.then(
+    (outcomes) => applyOutcomes(counts, outcomes),
+    () => decideWithoutStore(counts),
+  );
+}
+
+/** Counts a request in these limits now, and answers it or passes it on. */
+export function applyLimits(
+  store: RateLimitStore,
+  guard: StoreGuard,
+  counts: readonly LimitCount[],
+  req: Request,
+  res: Response,
+  next: NextFunction,
+  state: RequestState,
+): void {
+  const goOn = (refused: LimitRefusal | undefined): void => {
+    if (refused === undefined) next();
+    else refuse(req, res, refused.source, refused.refusal);
+  };
+  const answer = consumeLimits(store, guard, counts, state);
+  if (answer instanceof Promise) answer.then(goOn).catch(next);
+  else goOn(answer);
 }
 
 type Outcomes = readonly WindowOutcome[];
 
-function settle(counts: readonly LimitCount[], outcomes: Outcomes, done: () => void): void {
+function applyOutcomes(counts: readonly LimitCount[], outcomes: Outcomes): LimitRefusal | undefined {
   for (const [index, count] of counts.entries()) {
-    if (count.applyOutcome(outcomes[index]!)) return;
+    const refused = count.applyOutcome(outcomes[index]!);
+    if (refused !== undefined) return refused;
   }
-  done();
+  return undefined;
 }
 
-function settleWithout(counts: readonly LimitCount[], done: () => void): void {
+function decideWithoutStore(counts: readonly LimitCount[]): LimitRefusal | undefined {
   for (const count of counts) {
-    if (count.onStoreFailure()) return;
+    const refused = count.onStoreFailure();
+    if (refused !== undefined) return refused;
   }
-  done();
+  return undefined;
 }
 
-function consume(store: RateLimitStore, counts: readonly LimitCount[]): Outcomes | Promise<Outcomes> {
+function consume(store: RateLimitStore, counts: readonly LimitCount[]): MaybePromise<Outcomes> {
   const [first] = counts;
   if (counts.length === 1 && first !== undefined) {
     return whenThere(store.consume(first.policy, first.key, first.cost), (outcome) => [asOutcome(outcome)]);

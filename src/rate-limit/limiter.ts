@@ -3,13 +3,13 @@ import type { Mode } from "../core/layer.js";
 import { refuse } from "../core/response/refuse.js";
 import type { RequestState } from "../core/request-state.js";
 import type { Runtime } from "../core/runtime.js";
-import type { LimitCount } from "../core/pending-limits.js";
+import type { LimitCount, LimitRefusal } from "../core/pending-limits.js";
+import type { Refusal } from "../core/response/problem.js";
 import type { RateLimitStore, WindowOutcome, WindowPolicy } from "../stores/contracts.js";
 import { SlidingWindowStore } from "../stores/memory/sliding-window/store.js";
-import { consumeLimits } from "./consume.js";
+import { applyLimits, guardFor } from "./consume.js";
 import { undoCount, remainingUnits } from "./counted-once.js";
 import { decide, type LimitHeaders } from "./decide.js";
-import { guardFor } from "./store-guards.js";
 import { writeLimitHeaders } from "./write-headers.js";
 
 /** One configured limit, with everything about it decided at start. */
@@ -46,33 +46,43 @@ export function createLimiter(limit: Limit, runtime: Runtime): Limiter {
   const { policy, text, mode, store } = limit;
   const local = store instanceof SlidingWindowStore ? store : undefined;
   // Created when first needed: most stores never fail.
-  let standIn: SlidingWindowStore | undefined;
+  let fallbackStore: SlidingWindowStore | undefined;
 
-  /** True when the request has been answered. */
-  function settle(
+  /** The refusal to send; in report mode it is only announced, and there is none. */
+  function refusedBy(req: Request, res: Response, refusal: Refusal): LimitRefusal | undefined {
+    if (mode === "enforce") return { source: limit.source, refusal };
+    refuse(req, res, limit.source, refusal, mode);
+    return undefined;
+  }
+
+  function applyOutcome(
     outcome: WindowOutcome,
     req: Request,
     res: Response,
     state: RequestState,
     key: string,
     cost: number,
-  ): boolean {
+  ): LimitRefusal | undefined {
     const verdict = decide(outcome, policy.limit);
     // Report mode sends no rate limit headers: clients would obey a limit that is not enforced.
     if (mode === "enforce" && !res.headersSent) writeLimitHeaders(state.headersOf(res), text, verdict, runtime.clock);
-    if (verdict.allowed) return false;
+    if (verdict.allowed) return undefined;
+    if (mode === "report") undoCount(state, store, policy, key, cost);
     const headers = { "Retry-After": String(verdict.retryAfterSeconds) };
-    if (refuse(req, res, limit.source, { code: "rate-limited", reason: policy.name, headers }, mode)) return true;
-    undoCount(state, store, policy, key, cost);
-    return false;
+    return refusedBy(req, res, { code: "rate-limited", reason: policy.name, headers });
   }
 
-  /** True when the request has been answered. */
-  function withoutStore(req: Request, res: Response, state: RequestState, key: string, cost: number): boolean {
-    if (limit.onStoreError === "allow") return false;
-    if (limit.onStoreError === "deny") return refuse(req, res, limit.source, STORE_DOWN, mode);
-    standIn ??= new SlidingWindowStore({ maxClients: limit.maxClients, clock: runtime.clock });
-    return settle(standIn.consume(policy, key, cost), req, res, state, key, cost);
+  function decideWithoutStore(
+    req: Request,
+    res: Response,
+    state: RequestState,
+    key: string,
+    cost: number,
+  ): LimitRefusal | undefined {
+    if (limit.onStoreError === "allow") return undefined;
+    if (limit.onStoreError === "deny") return refusedBy(req, res, STORE_DOWN);
+    fallbackStore ??= new SlidingWindowStore({ maxClients: limit.maxClients, clock: runtime.clock });
+    return applyOutcome(fallbackStore.consume(policy, key, cost), req, res, state, key, cost);
   }
 
   /** The units to count for this request here; `undefined` when the request is free or already counted. */
@@ -89,8 +99,8 @@ export function createLimiter(limit: Limit, runtime: Runtime): Limiter {
       policy,
       key,
       cost,
-      applyOutcome: (outcome) => settle(outcome, req, res, state, key, cost),
-      onStoreFailure: () => withoutStore(req, res, state, key, cost),
+      applyOutcome: (outcome) => applyOutcome(outcome, req, res, state, key, cost),
+      onStoreFailure: () => decideWithoutStore(req, res, state, key, cost),
     };
   }
 
@@ -100,20 +110,20 @@ export function createLimiter(limit: Limit, runtime: Runtime): Limiter {
       if (local === undefined) {
         const count = countOf(req, res, state);
         if (count === undefined) next();
-        else consumeLimits(store, guardFor(store, runtime, limit.storeTimeoutMs), [count], state, next, next);
+        else applyLimits(store, guardFor(store, runtime, limit.storeTimeoutMs), [count], req, res, next, state);
         return;
       }
       const key = limit.key(req, state);
       const cost = key === undefined ? undefined : costOf(req, state, key);
-      if (
-        key === undefined ||
-        cost === undefined ||
-        !settle(local.consume(policy, key, cost), req, res, state, key, cost)
-      )
-        next();
+      const refused =
+        key === undefined || cost === undefined
+          ? undefined
+          : applyOutcome(local.consume(policy, key, cost), req, res, state, key, cost);
+      if (refused === undefined) next();
+      else refuse(req, res, refused.source, refused.refusal);
     },
     close() {
-      standIn?.close();
+      fallbackStore?.close();
     },
   };
 }

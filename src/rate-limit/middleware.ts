@@ -2,28 +2,18 @@ import type { RequestHandler } from "express";
 import type { Layer, RunLayer } from "../core/layer.js";
 import type { LayerId } from "../core/layer-id.js";
 import { standalone } from "../core/pipeline.js";
-import { beginState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import type { StoreGuard } from "../stores/health/store-guard.js";
-import { SettingsError } from "../settings/errors.js";
 import { parse } from "../settings/object.js";
 import type { RateLimitStore } from "../stores/contracts.js";
 import { SlidingWindowStore } from "../stores/memory/sliding-window/store.js";
 import { ThirdPartyStore } from "./third-party-store.js";
 import { RefusedClients } from "./refused-clients.js";
-import { mainLimit, principalLimit, routeLimit } from "./limits.js";
+import { mainLimit, principalLimit } from "./limits.js";
 import { createLimiter, type Limiter } from "./limiter.js";
+import { applyLimits, guardFor } from "./consume.js";
 import { supportsBatch, BatchedLimits } from "./pending-limits.js";
-import {
-  type ResolvedRateLimitSettings,
-  type RateLimitSettings,
-  rateLimitSchema,
-  type RouteLimitSettings,
-  type ResolvedRouteLimitSettings,
-  routeLimitSchema,
-  isWindowStore,
-} from "./settings.js";
-import { guardFor } from "./store-guards.js";
+import { type ResolvedRateLimitSettings, type RateLimitSettings, rateLimitSchema, isWindowStore } from "./settings.js";
 import { untrustedProxyWatch } from "./untrusted-proxy.js";
 
 export interface RateLimitDependencies {
@@ -34,11 +24,6 @@ export interface RateLimitDependencies {
 export interface MainLimitDependencies extends RateLimitDependencies {
   /** Whether limits of a credential may follow, so that one call of the store consumes them together with this one. */
   readonly joined?: boolean;
-}
-
-export interface RouteLimitDependencies extends RateLimitDependencies {
-  /** Settings that a route limit inherits from the application's limiter; the defaults when that limiter is off. */
-  readonly defaults?: ResolvedRateLimitSettings | undefined;
 }
 
 /**
@@ -54,21 +39,21 @@ export function createRateLimit(
   const store = storeOf(options, runtime, deps);
   const limiter = createLimiter(mainLimit("rate-limit", options, runtime, store), runtime);
   const shared = { store, watchProxy: options.key === "address" };
-  const forPrincipal = options.perPrincipal !== undefined;
   // In report mode each limit is consumed separately: a refusal by one must not keep the others from counting.
   if (deps.joined !== true || options.mode === "report" || !supportsBatch(store))
     return layer("rate-limit", options, [limiter], shared, limiter.apply);
   const guard = guardFor(store, runtime, options.storeTimeoutMs);
   const refused = new RefusedClients(runtime.clock);
-  const keep: Limiter["apply"] = (req, res, next, state) => {
+  const keepPending: Limiter["apply"] = (req, res, next, state) => {
     const count = limiter.countOf(req, res, state);
     if (count === undefined) return next();
-    const waiting = new BatchedLimits(store, guard, state, forPrincipal, next);
-    waiting.add(refused.track(count));
-    if (refused.has(count)) waiting.check(next);
-    else next();
+    const tracked = refused.track(count);
+    if (refused.has(count)) return applyLimits(store, guard, [tracked], req, res, next, state);
+    state.pendingLimits = new BatchedLimits(store, guard, next);
+    state.pendingLimits.add(tracked);
+    next();
   };
-  return { ...layer("rate-limit", options, [limiter], shared, keep), runLast: settleLimits };
+  return layer("rate-limit", options, [limiter], shared, keepPending);
 }
 
 /**
@@ -95,15 +80,14 @@ export function createPrincipalRateLimit(
   return layer("principal-rate-limit", options, limiters, shared, apply);
 }
 
-/** Consumes these limits and the pending ones in one round trip. */
+/** Counts the request in these limits together, and together with limits that are pending. */
 function together(limiters: readonly Limiter[], store: RateLimitStore, guard: StoreGuard): Limiter["apply"] {
   return (req, res, next, state) => {
-    const waiting = state.limits ?? new BatchedLimits(store, guard, state, true, next);
-    for (const limiter of limiters) {
-      const count = limiter.countOf(req, res, state);
-      if (count !== undefined) waiting.add(count);
-    }
-    waiting.check(next);
+    const counts = limiters.map((limiter) => limiter.countOf(req, res, state)).filter((count) => count !== undefined);
+    const pending = state.pendingLimits;
+    if (pending === undefined && counts.length > 0) return applyLimits(store, guard, counts, req, res, next, state);
+    for (const count of counts) pending?.add(count);
+    next();
   };
 }
 
@@ -117,61 +101,6 @@ function inTurn([first, second]: readonly Limiter[]): Limiter["apply"] {
       (error?: unknown) => (error === undefined ? second.apply(req, res, next, state) : next(error)),
       state,
     );
-}
-
-/** Consumes limits that are still pending before the app runs. */
-const settleLimits: RunLayer = function settleWaitingLimits(_req, _res, next, { limits }) {
-  if (limits === undefined) next();
-  else limits.check(next);
-};
-
-/**
- * A limit for one route, in addition to the application's limits and in the same store.
- *
- * @param limit `{ name, limit, windowSeconds?, key?, cost?, mode? }`; without `key` a caller is counted by its
- * principal, and by address while anonymous
- * @throws SettingsError also when a limit of the same name has another window
- */
-export function createRouteLimit(
-  limit: RouteLimitSettings,
-  runtime: Runtime,
-  deps: RouteLimitDependencies,
-): RequestHandler {
-  const options = parse(routeLimitSchema, limit);
-  const defaults = deps.defaults ?? parse(rateLimitSchema, {});
-  // A store of express-rate-limit counts for the main limit only.
-  const store = defaults.store !== undefined && isWindowStore(defaults.store) ? defaults.store : deps.store;
-  holdWindow(store, options);
-  const limiter = createLimiter(routeLimit(options, defaults, runtime, store), runtime);
-  return function routeRateLimit(req, res, next) {
-    limiter.apply(req, res, next, beginState(req, runtime));
-  };
-}
-
-/** The windows of the route limits that count in a store, by name. */
-const routeWindows = new WeakMap<RateLimitStore, Map<string, number>>();
-
-/**
- * Each name has one count, and each count has one window: a shorter window would drop what a longer one still counts.
- *
- * @throws SettingsError
- */
-function holdWindow(store: RateLimitStore, { name, windowSeconds }: ResolvedRouteLimitSettings): void {
-  const windows = routeWindows.get(store) ?? new Map<string, number>();
-  routeWindows.set(store, windows);
-  const known = windows.get(name) ?? windowSeconds;
-  if (known !== windowSeconds) {
-    const message = `Another limit with this name has a window of ${known} s. Limits with the same name share one count and need the same window.`;
-    throw new SettingsError([
-      {
-        code: "contradiction",
-        path: "windowSeconds",
-        message,
-        remedy: "Choose another name, or set windowSeconds to the same value.",
-      },
-    ]);
-  }
-  windows.set(name, windowSeconds);
 }
 
 /**

@@ -1,6 +1,7 @@
-import type { RequestState } from "../core/request-state.js";
+import type { MaybePromise } from "../core/maybe-promise.js";
+import type { LimitCount, LimitRefusal, PendingLimits } from "../core/pending-limits.js";
+import type { StoreCaller } from "../core/store-caller.js";
 import type { StoreGuard } from "../stores/health/store-guard.js";
-import type { LimitCount, PendingLimits } from "../core/pending-limits.js";
 import type { RateLimitStore } from "../stores/contracts.js";
 import { SlidingWindowStore } from "../stores/memory/sliding-window/store.js";
 import { consumeLimits } from "./consume.js";
@@ -13,38 +14,25 @@ export function supportsBatch(store: RateLimitStore): boolean {
   return !(store instanceof SlidingWindowStore) && store.consumeAll !== undefined;
 }
 
-/** The limits of one request, kept in its state until they are consumed. */
+/** The limits of one request, kept in its state until they are consumed together. */
 export class BatchedLimits implements PendingLimits {
   readonly store: RateLimitStore;
-  readonly forPrincipal: boolean;
+  readonly onError: (error: unknown) => void;
   readonly #guard: StoreGuard;
-  readonly #state: RequestState;
-  readonly #failed: (error: unknown) => void;
   readonly #counts: LimitCount[] = [];
 
-  /** @param failed gets what is thrown while the request goes on */
-  constructor(
-    store: RateLimitStore,
-    guard: StoreGuard,
-    state: RequestState,
-    forPrincipal: boolean,
-    failed: (error: unknown) => void,
-  ) {
+  /** @param onError the `next` of the layer that creates them */
+  constructor(store: RateLimitStore, guard: StoreGuard, onError: (error: unknown) => void) {
     this.store = store;
-    this.forPrincipal = forPrincipal;
+    this.onError = onError;
     this.#guard = guard;
-    this.#state = state;
-    this.#failed = failed;
-    state.limits = this;
   }
 
   add(count: LimitCount): void {
     this.#counts.push(count);
   }
 
-  check(done: () => void): void {
-    this.#state.limits = undefined;
-    if (this.#counts.length === 0) done();
-    else consumeLimits(this.store, this.#guard, this.#counts, this.#state, done, this.#failed);
+  consume(caller: StoreCaller): MaybePromise<LimitRefusal | undefined> {
+    return consumeLimits(this.store, this.#guard, this.#counts, caller);
   }
 }

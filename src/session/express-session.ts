@@ -23,7 +23,7 @@ export class SessionHost {
   sessionID: string | undefined;
   sessionStore: session.Store | undefined;
   /** This layer's metadata of the session; absent until the session is first saved. */
-  stamp: SessionMetadata | undefined;
+  metadata: SessionMetadata | undefined;
   /** The id under which the session is in the store. */
   storedId: string | undefined;
   /** The app's data as stored, serialised. */
@@ -49,7 +49,7 @@ export class SessionHost {
 
   /** Clears the metadata and the stored state of the session. */
   reset(): void {
-    this.stamp = undefined;
+    this.metadata = undefined;
     this.storedId = undefined;
     this.storedJson = undefined;
     this.ended = false;
@@ -112,15 +112,15 @@ export class ExpressSessionAdapter extends session.Store {
     const data = appData(live);
     const json = JSON.stringify(data);
     const now = this.#stored.now();
-    const stamp = {
-      createdAt: host.stamp?.createdAt ?? now,
+    const metadata = {
+      createdAt: host.metadata?.createdAt ?? now,
       seenAt: now,
-      principal: host.stamp?.principal ?? null,
+      principal: host.metadata?.principal ?? null,
     };
-    return mapMaybe(this.#stored.write(sid, data, stamp, host.storedId !== sid, host.caller), (outcome) => {
+    return mapMaybe(this.#stored.write(sid, data, metadata, host.storedId !== sid, host.caller), (outcome) => {
       if (outcome === "ended") host.ended = true;
       if (outcome !== "written" || host.sessionID !== sid) return outcome;
-      host.stamp = stamp;
+      host.metadata = metadata;
       host.storedId = sid;
       host.storedJson = json;
       host.saved = true;
@@ -138,9 +138,9 @@ export class ExpressSessionAdapter extends session.Store {
 
   override createSession(req: Request, data: session.SessionData): session.Session & session.SessionData {
     const host = req as unknown as SessionHost;
-    const stamp = (data as Stamped)[STAMP];
+    const metadata = (data as WithMetadata)[METADATA];
     const created = super.createSession(req, data);
-    host.stamp = stamp;
+    host.metadata = metadata;
     host.storedId = host.sessionID;
     host.storedJson = undefined;
     return created;
@@ -180,9 +180,9 @@ export class ExpressSessionAdapter extends session.Store {
   }
 
   /** Converts a loaded session to the argument of `createSession`. */
-  #dataOf({ record, stamp }: LoadedSession): session.SessionData {
-    const cookie = this.#cookieOf(stamp.createdAt, stamp.seenAt);
-    return Object.defineProperty({ ...appData(record), cookie }, STAMP, { value: stamp });
+  #dataOf({ record, metadata }: LoadedSession): session.SessionData {
+    const cookie = this.#cookieOf(metadata.createdAt, metadata.seenAt);
+    return Object.defineProperty({ ...appData(record), cookie }, METADATA, { value: metadata });
   }
 
   /** `createSession` copies all enumerable members, inherited ones too; so the object has own properties only. */
@@ -196,7 +196,7 @@ export class ExpressSessionAdapter extends session.Store {
    */
   #setForeign(sid: string, data: object): MaybePromise<WriteOutcome> {
     return mapMaybe(this.#stored.load(sid), (loaded) =>
-      loaded === undefined ? "ended" : this.#stored.write(sid, appData(data), loaded.stamp, false),
+      loaded === undefined ? "ended" : this.#stored.write(sid, appData(data), loaded.metadata, false),
     );
   }
 }
@@ -213,5 +213,5 @@ export interface SessionContext {
 }
 
 /** A symbol key survives the copy that express-session makes of loaded data. */
-const STAMP = Symbol("stamp");
-type Stamped = session.SessionData & { readonly [STAMP]?: SessionMetadata };
+const METADATA = Symbol("portcullis.metadata");
+type WithMetadata = session.SessionData & { readonly [METADATA]?: SessionMetadata };

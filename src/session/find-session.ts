@@ -67,17 +67,17 @@ function adopt(
 ): MaybePromise<FoundSession | NoSession> {
   return mapMaybe(former.adopt(oldSid, caller), (adopted) => {
     if (adopted === undefined) return former.wasReplaced(oldSid) ? "behind-log-in" : none;
-    return { loaded: adopted, handle: sessionHandle(adopted.sid), renewed: adopted.stamp, adopted };
+    return { loaded: adopted, handle: sessionHandle(adopted.sid), renewed: adopted.metadata, adopted };
   });
 }
 
 /** Returns the metadata with the new time of use, when recording was due and the session still exists. */
 function noteUse(
   { stored }: SessionContext,
-  { sid, record, stamp }: LoadedSession,
+  { sid, record, metadata }: LoadedSession,
 ): MaybePromise<SessionMetadata | undefined> {
-  if (!isTouchDue(stamp, stored.policy, stored.now())) return undefined;
-  const touched = { ...stamp, seenAt: stored.now() };
+  if (!isTouchDue(metadata, stored.policy, stored.now())) return undefined;
+  const touched = { ...metadata, seenAt: stored.now() };
   return orElse(
     () =>
       mapMaybe(stored.touch(sid, appData(record), touched), (outcome) => (outcome === "written" ? touched : undefined)),

@@ -85,7 +85,7 @@ export class FormerSessions {
   }
 
   /** Clears the old cookie in the browser. */
-  takeBack(headers: HeaderBuffer, { path, domain }: AdoptedSession): void {
+  clearCookie(headers: HeaderBuffer, { path, domain }: AdoptedSession): void {
     if (this.#name !== this.#cookie.name) this.#cookie.takeOther(headers, this.#name, path, domain);
   }
 
@@ -112,7 +112,7 @@ export class FormerSessions {
   /** Returns a session that was adopted a moment ago and whose old record is deleted. */
   #lately(sid: string): MaybePromise<AdoptedSession | undefined> {
     return mapMaybe(this.#stored.load(sid), (there) => {
-      if (there === undefined || this.#stored.now() - there.stamp.createdAt >= LATE_REQUESTS_MS) return undefined;
+      if (there === undefined || this.#stored.now() - there.metadata.createdAt >= LATE_REQUESTS_MS) return undefined;
       return { ...there, path: "/", domain: undefined, isNew: false };
     });
   }
@@ -124,8 +124,8 @@ export class FormerSessions {
     fresh: boolean,
   ): MaybePromise<AdoptedSession | undefined> {
     const now = this.#stored.now();
-    const stamp = { createdAt: now, seenAt: now, principal: null };
-    return mapMaybe(this.#stored.write(sid, data, stamp, fresh), (outcome) => {
+    const metadata = { createdAt: now, seenAt: now, principal: null };
+    return mapMaybe(this.#stored.write(sid, data, metadata, fresh), (outcome) => {
       if (outcome === "written")
         return mapMaybe(this.#stored.load(sid), (loaded) => loaded && { ...loaded, ...place, isNew: true });
       // The session has ended, or another process adopted it a moment ago. A full store is reported as an outage to

@@ -67,12 +67,12 @@ const ADD_THE_LAYER =
 export function logIn(req: Request, who: LogInAs, options: LogInSettings = {}): Promise<void> {
   const work = begin(req, who, options);
   const bound = boundSession(req);
-  bound?.waitFor(work);
+  bound?.commit.waitFor(work);
   return mustBeAwaited("logIn", bound?.res, work);
 }
 
 async function begin(req: Request, who: LogInAs, options: LogInSettings): Promise<void> {
-  const stamped = checkedDetails(who);
+  const principal = checkedDetails(who);
   const bound = requireBound(req);
   if (bound.res.headersSent)
     throw new SetupError(
@@ -82,7 +82,7 @@ async function begin(req: Request, who: LogInAs, options: LogInSettings): Promis
   const host = bound.open();
   bound.watch();
   const before = snapshot(host);
-  const kind = loginKind(before.stamp?.principal?.id, stamped.id);
+  const kind = loginKind(before.metadata?.principal?.id, principal.id);
   const isOver = before.ended || (before.storedId !== undefined && stored.hasEnded(before.storedId));
   if (kind === "renewal" && isOver) throw hasEnded(req, host);
   const keeps = options.keepData !== false && kind !== "other-user" && host.session != null;
@@ -90,8 +90,8 @@ async function begin(req: Request, who: LogInAs, options: LogInSettings): Promis
 
   adapter.renew(host);
   const now = stored.now();
-  const stamp = { createdAt: now, seenAt: now, principal: stamped };
-  host.stamp = stamp;
+  const metadata = { createdAt: now, seenAt: now, principal };
+  host.metadata = metadata;
   const live = Object.assign(host.session ?? {}, data);
   try {
     const outcome = await adapter.save(host, live);
@@ -103,7 +103,7 @@ async function begin(req: Request, who: LogInAs, options: LogInSettings): Promis
   }
   // After a logOut in the same request, this header would make the browser drop the new cookie with the old one.
   if (!bound.res.headersSent) bound.res.removeHeader("Clear-Site-Data");
-  req.principal = principalOf(sessionHandle(host.sessionID ?? ""), stamp);
+  req.principal = principalOf(sessionHandle(host.sessionID ?? ""), metadata);
   runtime.events.emit("authn_login_success", () => ({ source: "session", reason: "session", ...requestContext(req) }));
   runtime.events.emit(kind === "renewal" ? "session_renewed" : "session_created", () => ({
     source: "session",
@@ -137,7 +137,7 @@ async function begin(req: Request, who: LogInAs, options: LogInSettings): Promis
  */
 export function logOut(req: Request, res: Response): Promise<void> {
   const work = end(req, res);
-  boundSession(req)?.waitFor(work);
+  boundSession(req)?.commit.waitFor(work);
   return mustBeAwaited("logOut", res, work);
 }
 
@@ -158,7 +158,7 @@ async function end(req: Request, res: Response): Promise<void> {
   ended.reset();
   ended.session = undefined;
   if (req.principal?.kind === "session") req.principal = undefined;
-  bound.takeBack();
+  bound.commit.clear();
 }
 
 /** Ends the replaced session. If that fails, the new session must end too. */
@@ -191,10 +191,10 @@ function requireBound(req: Request): RequestSession {
   return bound;
 }
 
-type Snapshot = Pick<SessionHost, "session" | "sessionID" | "stamp" | "storedId" | "storedJson" | "saved" | "ended">;
+type Snapshot = Pick<SessionHost, "session" | "sessionID" | "metadata" | "storedId" | "storedJson" | "saved" | "ended">;
 
-function snapshot({ session, sessionID, stamp, storedId, storedJson, saved, ended }: SessionHost): Snapshot {
-  return { session, sessionID, stamp, storedId, storedJson, saved, ended };
+function snapshot({ session, sessionID, metadata, storedId, storedJson, saved, ended }: SessionHost): Snapshot {
+  return { session, sessionID, metadata, storedId, storedJson, saved, ended };
 }
 
 function checkedDetails(who: unknown): { id: string; scopes: string[]; roles: string[] } {

@@ -24,10 +24,10 @@ export function readMetadata(record: object): SessionMetadata | undefined {
 }
 
 /** Returns the principal of a session. @param handle identifies the session without revealing its id */
-export function principalOf(handle: string, stamp: SessionMetadata): Principal | undefined {
-  return stamp.principal === null
+export function principalOf(handle: string, metadata: SessionMetadata): Principal | undefined {
+  return metadata.principal === null
     ? undefined
-    : createPrincipal({ ...stamp.principal, kind: "session", credentialId: handle });
+    : createPrincipal({ ...metadata.principal, kind: "session", credentialId: handle });
 }
 
 function isTime(value: unknown): value is number {

@@ -18,6 +18,27 @@ export interface SessionInfo {
   readonly expiresAt: number;
 }
 
+/** The sessions of one principal, for "log out everywhere". */
+export interface SessionDirectory {
+  /**
+   * Lists the sessions of a principal, by its id. Our stores hold at most a thousand per principal
+   * (`RedisSessionStore`: 100 unless set).
+   *
+   * @throws SetupError (rejects) when the store has no index of principals
+   * @throws StoreUnavailableError (rejects) when the store did not respond within `storeTimeoutMs`
+   */
+  list(principalId: string | number): Promise<SessionInfo[]>;
+  /**
+   * Ends one session of a principal, or all of them. Returns the number of sessions ended. The whole call must finish
+   * within `storeTimeoutMs`.
+   *
+   * @throws SetupError (rejects) when the store has no index of principals
+   * @throws StoreUnavailableError (rejects) when the store did not end one of them in time. All have been tried, and
+   * this process retries until the store has ended the sessions that began before the call. Later log-ins are kept.
+   */
+  end(principalId: string | number, handle?: string): Promise<number>;
+}
+
 /**
  * Lists and ends the sessions of one principal. Our stores limit the number of sessions per principal, so the cost does
  * not grow with the number of log-ins. One call makes one look-up and one store call for each session.

@@ -1,27 +1,22 @@
 import { InvalidInputError } from "../core/portcullis-error.js";
 import type { Request, Response } from "express";
 import session from "express-session";
-import { refuse } from "../core/response/refuse.js";
-import { requestContext } from "../core/request-events.js";
-import { beginState, stateOf } from "../core/request-state.js";
-import type { HeaderBuffer } from "../core/response/header-buffer.js";
+import { stateOf } from "../core/request-state.js";
 import { defineSessionProperties } from "./companions.js";
-import { expiryOf } from "./decide.js";
 import { SessionHost, serialise, type LiveSession, type SessionContext } from "./express-session.js";
 import { findSession, type FoundSession } from "./find-session.js";
 import type { AdoptedSession } from "./former-sessions.js";
-import { holdResponse, type BeforeSend } from "../core/response/held-response.js";
-import { mapMaybe, resolveMaybe, type MaybePromise } from "../core/maybe-promise.js";
+import { holdResponse } from "../core/response/held-response.js";
+import { resolveMaybe } from "../core/maybe-promise.js";
 import { principalOf } from "./metadata.js";
+import { announceCreated, type CommittedSession, SessionCommit } from "./session-commit.js";
 import type { LoadedSession } from "./session-repository.js";
 
-const UNAVAILABLE = { code: "store-unavailable", event: false } as const;
-
 /**
- * The session of one request: loaded when the request has a cookie, created when first read, saved before the response
- * is sent.
+ * The session of one request: loaded when the request has a cookie, created when first read. `commit` saves it before
+ * the response is sent.
  */
-export class RequestSession implements BeforeSend {
+export class RequestSession implements CommittedSession {
   readonly context: SessionContext;
   readonly req: Request;
   readonly res: Response;
@@ -30,24 +25,25 @@ export class RequestSession implements BeforeSend {
   #loaded: LoadedSession | undefined;
   #hasCompanions = false;
   #watched = false;
-  /** A log-in in progress; the response waits for it. */
-  #underWay: Promise<void> | undefined;
-  #unserialisable = false;
-  #unset = false;
-  /** The response makes the browser clear this site's data. */
-  #clearsSite = false;
   /**
    * The request was sent before the response to a log-in arrived: a new session created here would replace the
    * logged-in one.
    */
-  #isBehindLogIn = false;
+  isBehindLogIn = false;
   /** The adopted session of express-session, whose old cookie the response must clear. */
-  #adopted: AdoptedSession | undefined;
+  adopted: AdoptedSession | undefined;
+
+  #commit: SessionCommit | undefined;
 
   constructor(context: SessionContext, req: Request, res: Response) {
     this.context = context;
     this.req = req;
     this.res = res;
+  }
+
+  /** Saves the session, and puts its cookie on the response. */
+  get commit(): SessionCommit {
+    return (this.#commit ??= new SessionCommit(this));
   }
 
   /**
@@ -111,7 +107,7 @@ export class RequestSession implements BeforeSend {
       (found) => {
         try {
           this.#bindCompanions();
-          if (typeof found === "string") this.#isBehindLogIn = found === "behind-log-in";
+          if (typeof found === "string") this.isBehindLogIn = found === "behind-log-in";
           else this.#take(found);
         } catch (error) {
           done(error);
@@ -126,34 +122,17 @@ export class RequestSession implements BeforeSend {
   /** Accepts the loaded session. @throws TypeError when the store returned data that JSON cannot represent */
   #take({ loaded, handle, renewed, adopted }: FoundSession): void {
     this.#loaded = loaded;
-    this.#adopted = adopted;
+    this.adopted = adopted;
     this.#host = undefined;
-    const who = principalOf(handle, loaded.stamp);
+    const who = principalOf(handle, loaded.metadata);
     if (who !== undefined) this.req.principal = who;
-    if (adopted?.isNew === true) this.#announceCreated("adopted");
+    if (adopted?.isNew === true) announceCreated(this, "adopted");
     if (renewed === undefined) return;
     // The expiry was extended: this response sets the cookie again.
     const host = this.open();
-    host.stamp = renewed;
+    host.metadata = renewed;
     host.saved = true;
     this.watch();
-  }
-
-  /** After a log-out: the response clears the cookie and makes the browser clear this site's data. */
-  takeBack(): void {
-    if (this.res.headersSent) {
-      // A response that the app has ended waits for the log-out, and gets these headers when it is sent.
-      this.#unset = true;
-      this.#clearsSite = true;
-    } else this.#clearBrowser(stateOf(this.req).headersOf(this.res), true);
-  }
-
-  #clearBrowser(headers: HeaderBuffer, site: boolean): void {
-    this.context.cookie.clear(headers);
-    if (!site) return;
-    // Browsers honour it over https only.
-    this.res.setHeader("Clear-Site-Data", '"cache", "cookies", "storage"');
-    this.res.setHeader("Cache-Control", "no-store");
   }
 
   /**
@@ -166,82 +145,10 @@ export class RequestSession implements BeforeSend {
     const host = this.open();
     if (host.session != null) {
       if (host.storedId !== undefined) host.storedJson ??= serialise(host.session);
-      if (host.stamp?.principal != null) this.#followDestroy(host.session);
+      if (host.metadata?.principal != null) this.#followDestroy(host.session);
     }
     this.#watched = true;
-    if (!this.res.writableEnded) holdResponse(this.res, stateOf(this.req), this);
-  }
-
-  /** Delays the response until `work` settles, whether or not it succeeds. */
-  waitFor(work: Promise<void>): void {
-    const done = (): void => {
-      if (this.#underWay === settled) this.#underWay = undefined;
-    };
-    const settled: Promise<void> = work.then(done, done);
-    this.#underWay = settled;
-  }
-
-  /**
-   * Whether the response must wait.
-   *
-   * @throws TypeError once, when JSON cannot represent the app's data; the error response is then sent
-   */
-  isPending(): boolean {
-    if (this.#underWay !== undefined) return true;
-    const host = this.open();
-    if (host.session == null) return host.storedId !== undefined;
-    if (this.#unserialisable) return false;
-    try {
-      return host.isDirty(host.session) || host.saved;
-    } catch (error) {
-      this.#unserialisable = true;
-      throw error;
-    }
-  }
-
-  run(): MaybePromise<boolean> {
-    if (this.#underWay !== undefined) return this.#underWay.then(() => this.run());
-    const host = this.open();
-    const live = host.session;
-    try {
-      if (live == null) return this.#orRefused(mapMaybe(this.#endUnset(host), () => true));
-      if (!host.isDirty(live)) return true;
-      // A new session whose id can no longer be sent would be unreachable.
-      if (host.storedId === undefined && this.res.headersSent) return true;
-      const fresh = host.storedId === undefined;
-      if (fresh && this.#isBehindLogIn) return true;
-      return this.#orRefused(
-        mapMaybe(this.context.adapter.save(host, live), (outcome) => {
-          if (fresh && outcome === "written") this.#announceCreated("anonymous");
-          return outcome !== "full" || this.#mayPassUnsaved;
-        }),
-      );
-    } catch {
-      return this.#mayPassUnsaved;
-    }
-  }
-
-  /**
-   * Sets the cookie on the response, as late as possible, so that it never belongs to a session that has ended
-   * meanwhile.
-   */
-  onCommitted(): void {
-    const { cookie, stored } = this.context;
-    const host = this.open();
-    if (this.res.headersSent) return;
-    const headers = stateOf(this.req).headersOf(this.res);
-    if (this.#adopted !== undefined) this.context.former?.takeBack(headers, this.#adopted);
-    const sid = host.storedId;
-    if (this.#unset) this.#clearBrowser(headers, this.#clearsSite);
-    else if (host.saved && sid !== undefined && !host.ended && !stored.hasEnded(sid))
-      cookie.set(headers, sid, this.#lifeSeconds(host));
-    this.#unset = false;
-    host.saved = false;
-  }
-
-  onRefused(): void {
-    beginState(this.req, this.context.runtime);
-    refuse(this.req, this.res, "session", { ...UNAVAILABLE, reason: "session-not-saved" });
+    if (!this.res.writableEnded) holdResponse(this.res, stateOf(this.req), this.commit);
   }
 
   /** `destroy` of express-session does not clear `req.principal`; this does. */
@@ -262,37 +169,5 @@ export class RequestSession implements BeforeSend {
     if (this.#hasCompanions) return;
     this.#hasCompanions = true;
     defineSessionProperties(this.req);
-  }
-
-  #endUnset(host: SessionHost): MaybePromise<void> {
-    const { stored } = this.context;
-    const sid = host.storedId;
-    if (sid === undefined) return undefined;
-    return mapMaybe(stored.hasEnded(sid) ? undefined : stored.end(sid), () => {
-      host.reset();
-      this.#unset = true;
-    });
-  }
-
-  #lifeSeconds({ stamp }: SessionHost): number {
-    const { stored, options } = this.context;
-    if (stamp === undefined) return options.maxAge;
-    return Math.max(1, Math.ceil((expiryOf(stamp, stored.policy) - stored.now()) / 1000));
-  }
-
-  #orRefused(answer: MaybePromise<boolean>): MaybePromise<boolean> {
-    return answer instanceof Promise ? answer.catch(() => this.#mayPassUnsaved) : answer;
-  }
-
-  get #mayPassUnsaved(): boolean {
-    return this.context.options.mode === "report";
-  }
-
-  #announceCreated(reason: "anonymous" | "adopted"): void {
-    this.context.runtime.events.emit("session_created", () => ({
-      source: "session",
-      reason,
-      ...requestContext(this.req),
-    }));
   }
 }

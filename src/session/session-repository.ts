@@ -16,7 +16,7 @@ export interface LoadedSession {
   readonly sid: string;
   /** The record as stored, with our metadata. */
   readonly record: session.SessionData;
-  readonly stamp: SessionMetadata;
+  readonly metadata: SessionMetadata;
 }
 
 /**
@@ -63,8 +63,8 @@ export class SessionRepository {
    * Builds the cookie of a session from the settings. The stored cookie may be anything, and express-session's `Cookie`
    * throws for some values.
    */
-  cookieOf(stamp: SessionTimes): session.Cookie {
-    return this.#cookie.forStore(expiryOf(stamp, this.#policy));
+  cookieOf(metadata: SessionTimes): session.Cookie {
+    return this.#cookie.forStore(expiryOf(metadata, this.#policy));
   }
 
   hasEnded(sid: string): boolean {
@@ -106,12 +106,12 @@ export class SessionRepository {
   write(
     sid: string,
     data: Readonly<Record<string, unknown>>,
-    stamp: SessionMetadata,
+    metadata: SessionMetadata,
     fresh: boolean,
     caller?: StoreCaller,
   ): MaybePromise<WriteOutcome> {
     if (this.#ended.has(sid)) return "ended";
-    const record = this.#record(data, stamp);
+    const record = this.#record(data, metadata);
     if (this.#store.isAtomic)
       return mapMaybe(this.#store.write(fresh ? "create" : "replace", sid, record, caller), (outcome) =>
         this.#ended.has(sid) ? "ended" : outcome,
@@ -129,11 +129,11 @@ export class SessionRepository {
   touch(
     sid: string,
     data: Readonly<Record<string, unknown>>,
-    stamp: SessionMetadata,
+    metadata: SessionMetadata,
     caller?: StoreCaller,
   ): MaybePromise<WriteOutcome> {
-    if (!this.#store.canTouch) return this.write(sid, data, stamp, false, caller);
-    return mapMaybe(this.#store.touch(sid, this.#record(data, stamp), caller), (found) =>
+    if (!this.#store.canTouch) return this.write(sid, data, metadata, false, caller);
+    return mapMaybe(this.#store.touch(sid, this.#record(data, metadata), caller), (found) =>
       found && !this.#ended.has(sid) ? "written" : "ended",
     );
   }
@@ -228,18 +228,18 @@ export class SessionRepository {
   #validate(sid: string, record: session.SessionData | null | undefined): MaybePromise<LoadedSession | undefined> {
     // Not found, not written by this layer, or ended during the read: there is no such session.
     if (record == null || record.cookie == null || this.#ended.has(sid)) return undefined;
-    const stamp = readMetadata(record);
-    if (stamp === undefined) return undefined;
-    const verdict = timeVerdict(stamp, this.#policy, this.now());
+    const metadata = readMetadata(record);
+    if (metadata === undefined) return undefined;
+    const verdict = timeVerdict(metadata, this.#policy, this.now());
     if (verdict === "absolute" || (verdict === "idle" && this.#store.knowsLastUse)) {
-      this.announceExpiry(sid, stamp, stamp.principal?.id);
+      this.announceExpiry(sid, metadata, metadata.principal?.id);
       return mapMaybe(this.#store.destroy(sid), () => undefined);
     }
-    return { sid, record, stamp };
+    return { sid, record, metadata };
   }
 
-  #record(data: Readonly<Record<string, unknown>>, stamp: SessionMetadata): session.SessionData {
-    return { ...data, cookie: this.cookieOf(stamp), [SESSION_METADATA]: stamp } as unknown as session.SessionData;
+  #record(data: Readonly<Record<string, unknown>>, metadata: SessionMetadata): session.SessionData {
+    return { ...data, cookie: this.cookieOf(metadata), [SESSION_METADATA]: metadata } as unknown as session.SessionData;
   }
 }
 

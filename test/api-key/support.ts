@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { createRuntime, type Runtime } from "../../src/core/runtime.js";
 import type { SecurityEvent } from "../../src/core/events.js";
-import { ApiKeyService, type ApiKeyServiceDependencies } from "../../src/api-key/service.js";
+import { ApiKeyService } from "../../src/api-key/service.js";
+import type { ApiKeyServiceDependencies } from "../../src/api-key/types.js";
 import type { ApiKeySettings } from "../../src/api-key/settings.js";
 import { checksum } from "../../src/api-key/keys/format.js";
 import type { StoredApiKey, UsageBatch } from "../../src/stores/contracts.js";

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { CreatedApiKey } from "../../src/api-key/service.js";
+import type { CreatedApiKey } from "../../src/api-key/types.js";
 import { type CommitProxy, startCommitProxy } from "../support/commit-proxy.js";
 import { sharedRedis, uniqueName } from "../support/servers.js";
 import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.js";

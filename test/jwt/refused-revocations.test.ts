@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, describe, expect, it } from "vitest";
-import type { IssuedTokens } from "../../src/jwt/manager.js";
+import type { IssuedTokens } from "../../src/jwt/types.js";
 import { MemoryTokenStore } from "../../src/stores/memory/token-store.js";
 import { ManualClock } from "../support/manual-clock.js";
 import { bench, type Bench, codeOf, START, UnreliableStore } from "./support.js";

@@ -2,7 +2,7 @@ import { createPublicKey, verify } from "node:crypto";
 import type { RequestHandler } from "express";
 import { afterEach, describe, expect, it } from "vitest";
 import { jwtAuth } from "../../src/jwt/middleware.js";
-import type { IssuedTokens } from "../../src/jwt/manager.js";
+import type { IssuedTokens } from "../../src/jwt/types.js";
 import { tokenRoutes } from "../../src/jwt/routes.js";
 import { SettingsError } from "../../src/settings/errors.js";
 import { EXPRESS } from "../support/express-versions.js";

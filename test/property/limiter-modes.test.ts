@@ -1,7 +1,8 @@
 import express from "express";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { standalone } from "../../src/core/pipeline.js";
+import type { RunLayer } from "../../src/core/layer.js";
+import { compose } from "../../src/core/pipeline.js";
 import { createPrincipal } from "../../src/core/principal.js";
 import { createRuntime } from "../../src/core/runtime.js";
 import { createPrincipalRateLimit, createRateLimit } from "../../src/rate-limit/middleware.js";
@@ -64,15 +65,14 @@ class LimitedApp {
       createRateLimit(options, runtime, { store: this.store, joined: true }),
       createPrincipalRateLimit(options, runtime, { store: this.store }),
     ];
-    if (first?.runLast === undefined || second === undefined)
-      throw new Error("both limits are on, and the first waits for the second");
-    app.use(standalone([first], runtime), (req, _res, next) => {
+    if (first === undefined || second === undefined) throw new Error("both limits are on");
+    const authenticate: RunLayer = (req, _res, next) => {
       const id = req.headers["x-principal"];
       if (typeof id === "string")
         req.principal = createPrincipal({ id, kind: "jwt", scopes: [], roles: [], credentialId: "c" });
       next();
-    });
-    app.use(standalone([second, { ...first, run: first.runLast }], runtime), (_req, res) => {
+    };
+    app.use(compose([first, { run: authenticate }, second], runtime), (_req, res) => {
       this.reached += 1;
       res.send("ok");
     });

@@ -1,10 +1,6 @@
 import { afterEach, describe, expect, it } from "vitest";
-import {
-  createPrincipalRateLimit,
-  createRateLimit,
-  createRouteLimit,
-  rateLimiter,
-} from "../../src/rate-limit/middleware.js";
+import { createPrincipalRateLimit, createRateLimit, rateLimiter } from "../../src/rate-limit/middleware.js";
+import { createRouteLimit } from "../../src/rate-limit/route-limit.js";
 import { rateLimitSchema, type RateLimitSettings } from "../../src/rate-limit/settings.js";
 import { createRuntime } from "../../src/core/runtime.js";
 import { SettingsError } from "../../src/settings/errors.js";

@@ -5,12 +5,13 @@ import { heapUsed } from "../support/heap.js";
 import { ManualClock } from "../support/manual-clock.js";
 
 const REFUSED = { allowed: false, used: 1, retryAfterMs: 1000, resetMs: 1000 };
+const STOPPED = { source: "rate-limit", refusal: { code: "rate-limited", reason: "default" } } as const;
 const count = (key: string): LimitCount => ({
   policy: { name: "default", limit: 1, windowMs: 1000 },
   key,
   cost: 1,
-  applyOutcome: () => true,
-  onStoreFailure: () => true,
+  applyOutcome: () => STOPPED,
+  onStoreFailure: () => STOPPED,
 });
 
 describe("clients that were just refused", () => {
@@ -21,7 +22,7 @@ describe("clients that were just refused", () => {
   ])("%s", (_name, outcome, later, expected) => {
     const clock = new ManualClock();
     const refused = new RefusedClients(clock);
-    expect(refused.track(count("203.0.113.7")).applyOutcome(outcome)).toBe(true);
+    expect(refused.track(count("203.0.113.7")).applyOutcome(outcome)).toBe(STOPPED);
     clock.advance(later);
     expect(refused.has(count("203.0.113.7"))).toBe(expected);
     expect(refused.has(count("203.0.113.8"))).toBe(false);

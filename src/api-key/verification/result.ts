@@ -46,3 +46,16 @@ export interface RejectedApiKey {
 
 /** The result of `ApiKeyService.verify`; `ok` distinguishes the two cases. */
 export type ApiKeyVerification = AcceptedApiKey | RejectedApiKey;
+
+/** A rejection with a time to wait. @param key the key, when there is such a key */
+export function rejected(
+  reason: ApiKeyFailureReason,
+  waitMs: number,
+  key?: { id: string; ownerId: string },
+): RejectedApiKey {
+  // RFC 9110 section 10.2.3: whole seconds; rounded up, so that a client does not retry too early.
+  const retryAfterSeconds = Math.max(1, Math.ceil(waitMs / 1000));
+  return key === undefined
+    ? { ok: false, reason, retryAfterSeconds }
+    : { ok: false, reason, retryAfterSeconds, keyId: key.id, ownerId: key.ownerId };
+}

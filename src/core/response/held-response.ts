@@ -3,6 +3,7 @@ import type { MaybePromise } from "../maybe-promise.js";
 import type { RequestState } from "../request-state.js";
 import { applyHead } from "./apply-head.js";
 import { finishHeadOf } from "./finish-head.js";
+import { lockHeaders } from "./lock-headers.js";
 import { keepConnection } from "./keep-connection.js";
 
 /** Work that must finish before a response is sent. */
@@ -24,17 +25,6 @@ export interface BeforeSend {
 type Method = "writeHead" | "write" | "end" | "flushHeaders";
 type AnyMethod = (...args: unknown[]) => unknown;
 const METHODS: readonly Method[] = ["writeHead", "write", "end", "flushHeaders"];
-
-/** Rejects header changes while the response is held: the app has already ended it. */
-const LOCK: PropertyDescriptorMap = {
-  headersSent: { configurable: true, get: () => true },
-  ...Object.fromEntries(
-    ["setHeader", "setHeaders", "appendHeader", "removeHeader"].map((name) => [
-      name,
-      { configurable: true, writable: true, value: refuseLateHeader },
-    ]),
-  ),
-};
 
 /** Headers that describe a response that will not be sent. Security headers stay. */
 const OF_THE_ANSWER =
@@ -165,7 +155,7 @@ class HeldResponse {
     }
     this.#phase = "held";
     // The app has answered: a second answer (from an error handler) must not be mixed with the first.
-    this.#unlock = lock(this.#res);
+    this.#unlock = lockHeaders(this.#res);
     const release = keepConnection(this.#res.socket);
     void answer.then((granted) => {
       const destroy = release();
@@ -225,31 +215,6 @@ function method(res: Response, name: Method): AnyMethod {
 
 function put(res: Response, methods: Record<Method, AnyMethod>): void {
   for (const name of METHODS) (res as unknown as Record<Method, AnyMethod>)[name] = methods[name];
-}
-
-/** Returns a function that undoes the lock. */
-function lock(res: Response): () => void {
-  const { statusCode, statusMessage } = res;
-  const before = Object.keys(LOCK).map((name) => [name, Object.getOwnPropertyDescriptor(res, name)] as const);
-  Object.defineProperties(res, LOCK);
-  return () => {
-    for (const [name, own] of before) {
-      if (own === undefined) Reflect.deleteProperty(res, name);
-      else Object.defineProperty(res, name, own);
-    }
-    res.statusCode = statusCode;
-    res.statusMessage = statusMessage;
-  };
-}
-
-/**
- * Throws as Node does once the headers are sent. A Content-Length changed now could give one client bytes of another
- * client's response.
- */
-function refuseLateHeader(): never {
-  throw Object.assign(new Error("Cannot change headers after they are sent to the client"), {
-    code: "ERR_HTTP_HEADERS_SENT",
-  });
 }
 
 function isStatus(value: unknown): boolean {

@@ -1,5 +1,7 @@
 import { validateHeaderValue } from "node:http";
 import type { Request, Response } from "express";
+import { errorOf } from "../error-of.js";
+import { mapMaybe, type MaybePromise } from "../maybe-promise.js";
 import { requestContext } from "../request-events.js";
 import type { RequestState } from "../request-state.js";
 import { stateOf } from "../request-state.js";
@@ -27,13 +29,37 @@ export function refuse(
   mode: "enforce" | "report" = "enforce",
 ): boolean {
   const state = stateOf(req);
-  const { limits, runtime } = state;
+  const { pendingLimits, runtime } = state;
+  if (mode === "report") {
+    if (state.isNews(runtime.events, `${source} ${refusal.code} ${refusal.reason}`))
+      announce(req, runtime, source, refusal, mode);
+    return false;
+  }
+  if (pendingLimits === undefined) {
+    answer(req, res, state, runtime, source, refusal);
+    return true;
+  }
   // Refused requests count as well; a client over its limit gets only the 429.
-  if (limits !== undefined && mode === "enforce") limits.check(() => answer(req, res, state, runtime, source, refusal));
-  else if (mode === "enforce") answer(req, res, state, runtime, source, refusal);
-  else if (state.isNews(runtime.events, `${source} ${refusal.code} ${refusal.reason}`))
-    announce(req, runtime, source, refusal, mode);
-  return mode === "enforce";
+  const checked = mapMaybe(checkLimits(req, res, state), (allowed) => {
+    if (allowed) answer(req, res, state, runtime, source, refusal);
+  });
+  if (checked instanceof Promise) checked.catch((error: unknown) => pendingLimits.onError(errorOf(error)));
+  return true;
+}
+
+/**
+ * Counts the request in its pending limits, once.
+ *
+ * @returns false when one of them refused the request, which has then been answered
+ */
+export function checkLimits(req: Request, res: Response, state: RequestState): MaybePromise<boolean> {
+  const { pendingLimits, runtime } = state;
+  if (pendingLimits === undefined) return true;
+  state.pendingLimits = undefined;
+  return mapMaybe(pendingLimits.consume(state), (refused) => {
+    if (refused !== undefined) answer(req, res, state, runtime, refused.source, refused.refusal);
+    return refused === undefined;
+  });
 }
 
 function answer(

@@ -34,7 +34,7 @@ export interface IssueTime {
   /** Wall clock, in milliseconds. */
   readonly now: number;
   /** The same time, or later by as much as needed to follow every past revocation (see `IssueClock`). */
-  readonly stamp: number;
+  readonly timestamp: number;
 }
 
 /** Signs access tokens, and performs every check of them that needs no store. */
@@ -72,7 +72,7 @@ export class AccessTokens {
       sub: grant.subject,
       aud: this.#audience,
       iat,
-      iat_ms: at.stamp,
+      iat_ms: at.timestamp,
       exp: iat + expiresIn,
       jti,
       scope: grant.scopes.join(" "),

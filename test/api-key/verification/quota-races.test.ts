@@ -2,7 +2,7 @@ import express from "express";
 import { afterEach, describe, expect, it } from "vitest";
 import { apiKeyAuth } from "../../../src/api-key/middleware.js";
 import { apiKeyRoutes } from "../../../src/api-key/routes.js";
-import type { CreatedApiKey } from "../../../src/api-key/service.js";
+import type { CreatedApiKey } from "../../../src/api-key/types.js";
 import type { RateLimitStore } from "../../../src/stores/contracts.js";
 import { MemoryApiKeyStore } from "../../../src/stores/memory/api-key-store.js";
 import { SlidingWindowStore } from "../../../src/stores/memory/sliding-window/store.js";

@@ -6,7 +6,7 @@ import pg from "pg";
 import { applySecurity } from "portcullis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { SecurityEvent } from "../../../src/core/events.js";
-import type { CreatedApiKey } from "../../../src/api-key/service.js";
+import type { CreatedApiKey } from "../../../src/api-key/types.js";
 import { type RunningServer, startMariaDb, startPostgres } from "../../support/servers.js";
 
 const TABLES = ["portcullis_api_keys", "portcullis_refresh_tokens"];

@@ -1,8 +1,7 @@
 import type { SecurityEventDetails } from "../core/events.js";
 import type { PartDependencies, Runtime } from "../core/runtime.js";
 import type { Secret } from "../core/secret.js";
-import { SettingsError } from "../settings/errors.js";
-import type { ApiKeyStore, RateLimitStore, StoredApiKey } from "../stores/contracts.js";
+import type { ApiKeyStore, RateLimitStore } from "../stores/contracts.js";
 import type { ApiKeyRecord } from "./keys/records.js";
 
 /** A new key. `key` is shown here and never again. */
@@ -42,37 +41,3 @@ export interface ApiKeyServiceDependencies extends PartDependencies {
   /** @internal Without it, a key revoked in another process stays valid here for up to `cacheSeconds`. */
   readonly changes?: KeyChanges | undefined;
 }
-
-/**
- * Without a pepper, hmac-sha256 would be a plain hash, and a client with write access to the store could forge keys.
- */
-export function missingSecret(): SettingsError {
-  return new SettingsError([
-    {
-      code: "missing-setting",
-      path: "secret",
-      message: 'hash: "hmac-sha256" needs a secret.',
-      remedy: "Set secretKey, or set secret here; or remove hash to use argon2id, which needs no secret.",
-    },
-  ]);
-}
-
-/** The fields of a new key, which a rotation keeps. */
-export type RotatedFields = Pick<
-  StoredApiKey,
-  | "ownerId"
-  | "name"
-  | "scopes"
-  | "roles"
-  | "allow"
-  | "rateLimit"
-  | "metadata"
-  | "createdAt"
-  | "expiresAt"
-  | "madeBy"
-  | "path"
-> & {
-  /** Null: the new key begins a lineage. */
-  readonly lineage: string | null;
-  readonly firstId: string | null;
-};

@@ -1,0 +1,40 @@
+import type { SecurityEventName } from "../../core/events.js";
+import type { Runtime } from "../../core/runtime.js";
+import type { RepeatedWrites } from "../../stores/health/repeated-writes.js";
+import type { KeyHasher } from "../keys/hashing.js";
+import type { ResolvedApiKeySettings } from "../settings.js";
+import type { AuditContext, KeyChanges } from "../types.js";
+import type { VerifiedCache } from "../verification/verified-cache.js";
+import type { GuardedKeyStore } from "./guarded-store.js";
+
+/** What the operations on keys share. */
+export interface ManagementParts {
+  readonly options: ResolvedApiKeySettings;
+  readonly runtime: Runtime;
+  readonly store: GuardedKeyStore;
+  readonly cache: VerifiedCache;
+  readonly hasher: KeyHasher;
+  /** Writes that are repeated until the store has them. */
+  readonly unfinished: RepeatedWrites;
+  readonly changes: KeyChanges | undefined;
+}
+
+/** How many refused operations one process tracks, and for how long in milliseconds. */
+export const TRACKED = { revocations: 10_000, rotations: 1000, forMs: 10 * 60_000 } as const;
+
+/** Announces a change of a key. */
+export function announceKey(
+  { runtime }: ManagementParts,
+  name: SecurityEventName,
+  reason: string,
+  key: { readonly id: string; readonly ownerId?: string },
+  audit: AuditContext,
+): void {
+  runtime.events.emit(name, () => ({
+    source: "api-key",
+    reason,
+    ...(key.ownerId === undefined ? {} : { subject: key.ownerId }),
+    ...audit,
+    credentialId: key.id,
+  }));
+}

@@ -1,0 +1,96 @@
+import { LRUCache } from "lru-cache";
+import { StoreTime } from "../../stores/health/store-time.js";
+import type { StoredApiKey } from "../../stores/contracts.js";
+import { type ApiKeyMaker, graceEnd, stateProblem } from "../decide.js";
+import { ApiKeyError } from "../errors.js";
+import { isKeyId } from "../keys/format.js";
+import { readInput, type RotateApiKeyInput, rotateSchema } from "../keys/input.js";
+import { publicRecord } from "../keys/records.js";
+import type { AuditContext, CreatedApiKey } from "../types.js";
+import type { KeyCreation } from "./creation.js";
+import { withKeyErrors } from "./guarded-store.js";
+import { announceKey, type ManagementParts, TRACKED } from "./parts.js";
+
+/** Replaces keys by new ones. */
+export class KeyRotation {
+  readonly #parts: ManagementParts;
+  readonly #creation: KeyCreation;
+  /** New keys of rotations that the store completed after the caller had been refused, by the id of the old key. */
+  readonly #undelivered = new LRUCache<string, CreatedApiKey>({ max: TRACKED.rotations, ttl: TRACKED.forMs });
+
+  constructor(parts: ManagementParts, creation: KeyCreation) {
+    this.#parts = parts;
+    this.#creation = creation;
+  }
+
+  /** See `ApiKeyService.rotate`. */
+  async rotate(
+    id: string,
+    input: RotateApiKeyInput,
+    audit: AuditContext,
+    maker: ApiKeyMaker | undefined,
+  ): Promise<CreatedApiKey> {
+    const { graceSeconds } = readInput(rotateSchema, input);
+    const time = new StoreTime(this.#parts.options.storeTimeoutMs);
+    const undelivered = await this.#takeUndelivered(id, maker, time);
+    if (undelivered !== undefined) {
+      announceKey(this.#parts, "authn_token_created", "rotated", undelivered.record, audit);
+      return undelivered;
+    }
+    const old = await this.#rotatable(id, time);
+    const { key, stored } = await time.besides(() =>
+      this.#creation.make({ ...old, ...maker, createdAt: this.#parts.runtime.clock.now() }),
+    );
+    let done: boolean;
+    try {
+      done = await withKeyErrors(
+        this.#parts.store.write(
+          (store, call) => store.rotate(id, stored, graceEnd(stored.createdAt, graceSeconds, old.expiresAt), call),
+          (isDone) => void (isDone !== false && this.#undelivered.set(id, { key, record: publicRecord(stored) })),
+          time,
+        ),
+      );
+    } finally {
+      this.#parts.cache.evict(id);
+    }
+    // The new key exists and must reach its owner, so this error is ignored; the feed retries the notification.
+    await this.#parts.changes?.publish({ kind: "api-key", name: id }).catch(() => undefined);
+    if (!done) {
+      await this.#rotatable(id, time);
+      throw new ApiKeyError("rotated");
+    }
+    announceKey(this.#parts, "authn_token_created", "rotated", stored, audit);
+    announceKey(this.#parts, "authn_token_revoked", graceSeconds > 0 ? "rotated-with-grace" : "rotated", old, audit);
+    return { key, record: publicRecord(stored) };
+  }
+
+  async #rotatable(id: string, time: StoreTime): Promise<StoredApiKey> {
+    const stored = isKeyId(id)
+      ? await withKeyErrors(this.#parts.store.read((store) => store.get(id), time))
+      : undefined;
+    if (stored === undefined) throw new ApiKeyError("not-found");
+    const problem =
+      stateProblem(stored, this.#parts.runtime.clock.now()) ?? (stored.rotatedTo === null ? undefined : "rotated");
+    if (problem !== undefined) throw new ApiKeyError(problem);
+    return stored;
+  }
+
+  /**
+   * Returns the new key of a rotation that completed although its caller was refused. It is returned once, and only
+   * while it is valid; `undefined` when the rotation did not take place.
+   */
+  async #takeUndelivered(
+    id: string,
+    maker: ApiKeyMaker | undefined,
+    time: StoreTime,
+  ): Promise<CreatedApiKey | undefined> {
+    const made = this.#undelivered.get(id);
+    // Never return a key that would not end together with all of its makers.
+    if (made === undefined || maker?.path.some((by) => !made.record.path.includes(by)) === true) return undefined;
+    const stored = await withKeyErrors(this.#parts.store.read((store) => store.get(made.record.id), time));
+    // Another call may have returned it meanwhile.
+    if (stored === undefined || this.#undelivered.peek(id) !== made) return undefined;
+    this.#undelivered.delete(id);
+    return stateProblem(stored, this.#parts.runtime.clock.now()) === undefined ? made : undefined;
+  }
+}

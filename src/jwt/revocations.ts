@@ -1,0 +1,135 @@
+import { LRUCache } from "lru-cache";
+import type { Runtime } from "../core/runtime.js";
+import { StoreTime } from "../stores/health/store-time.js";
+import { TokenError } from "./errors.js";
+import { grantOf, isTokenId } from "./grant.js";
+import type { GuardedTokenStore } from "./guarded-token-store.js";
+import type { IssueClock } from "./issue-clock.js";
+import type { ResolvedJwtSettings } from "./settings.js";
+
+/** The revoked credential, as reported in the event. */
+interface Revoked {
+  readonly reason: "token" | "family" | "subject";
+  readonly credentialId?: string;
+  readonly subject?: string;
+}
+
+/** Number of refused revocations that one process tracks. */
+const MOST_REFUSED = 10_000;
+/**
+ * How long after a successful retry the same call counts as the caller's second attempt and not as a new revocation; in
+ * milliseconds.
+ */
+const SECOND_TRY_MS = 60_000;
+
+/** Revokes tokens, families and all tokens of a subject. */
+export class TokenRevocations {
+  readonly #store: GuardedTokenStore;
+  readonly #issueClock: IssueClock;
+  readonly #runtime: Runtime;
+  readonly #storeTimeoutMs: number;
+  readonly #accessLifeMs: number;
+  /** Refused revocations, by what they revoke. Each is announced once: by a retry or by the caller's second attempt. */
+  readonly #refused = new LRUCache<string, { isAnnounced: boolean }>({ max: MOST_REFUSED });
+
+  constructor(store: GuardedTokenStore, issueClock: IssueClock, options: ResolvedJwtSettings, runtime: Runtime) {
+    this.#store = store;
+    this.#issueClock = issueClock;
+    this.#runtime = runtime;
+    this.#storeTimeoutMs = options.storeTimeoutMs;
+    // How long an access token issued now can be presented: its lifetime, the leeway, and a second of rounding.
+    this.#accessLifeMs = (options.accessTokenMinutes * 60 + options.leewaySeconds + 1) * 1000;
+  }
+
+  /** See `JwtManager.revokeToken`. */
+  async revokeToken(jti: string): Promise<void> {
+    if (!isTokenId(jti)) {
+      throw new TokenError("invalid-input", {
+        message: "revokeToken expects the jti claim of a token, not the token itself.",
+      });
+    }
+    await this.#revoke({ reason: "token", credentialId: jti }, (doneLater) =>
+      this.#store.revokeAccessToken(
+        jti,
+        this.#runtime.clock.now() + this.#accessLifeMs,
+        new StoreTime(this.#storeTimeoutMs),
+        doneLater,
+      ),
+    );
+  }
+
+  /** Revokes a family, given the record of one of its refresh tokens. */
+  async revokeFamily(
+    { familyId, subject }: { readonly familyId: string; readonly subject: string },
+    time: StoreTime,
+  ): Promise<void> {
+    await this.#revoke({ reason: "family", credentialId: familyId, subject }, (doneLater) =>
+      this.endFamily(familyId, time, doneLater),
+    );
+  }
+
+  /** See `JwtManager.revokeSubject`. */
+  async revokeSubject(id: string | number, time: StoreTime): Promise<void> {
+    const { subject } = grantOf(id);
+    await this.#revoke({ reason: "subject", subject }, async (doneLater) => {
+      // Twice: a concurrent refresh may finish before the first call takes effect, with a token timestamp after the
+      // first cut-off.
+      for (let pass = 0; pass < 2; pass += 1) {
+        const cutOff = this.#issueClock.cutOff();
+        await this.#store.revokeSubject(
+          subject,
+          cutOff,
+          Math.max(cutOff, this.#runtime.clock.now()) + this.#accessLifeMs,
+          time,
+          doneLater,
+        );
+        if (pass === 1) this.#issueClock.commit(cutOff);
+      }
+    });
+  }
+
+  /**
+   * Revokes the access tokens and the refresh tokens of a family, even when one of the calls fails: a Redis that is down must not
+   * leave a stolen family valid in the database.
+   *
+   * @param done called once both have succeeded, if necessary after retries
+   */
+  async endFamily(familyId: string, time: StoreTime, done: () => void = () => undefined): Promise<void> {
+    const now = this.#runtime.clock.now();
+    let left = 2;
+    const oneDone = (): void => void ((left -= 1) === 0 && done());
+    const calls = [
+      this.#store.denyFamily(familyId, now + this.#accessLifeMs, time, oneDone),
+      this.#store.revokeFamily(familyId, now, time, oneDone),
+    ];
+    for (const call of calls) call.then(oneDone, () => undefined);
+    for (const result of await Promise.allSettled(calls)) if (result.status === "rejected") throw result.reason;
+  }
+
+  /**
+   * Revokes, and announces the revocation once. After a refused call, a retry or the caller's second attempt announces
+   * it.
+   *
+   * @param run revokes; it gets a callback to call once a retry has completed the refused revocation
+   */
+  async #revoke(what: Revoked, run: (doneLater: () => void) => Promise<void>): Promise<void> {
+    const name = `${what.reason} ${what.credentialId ?? what.subject}`;
+    const revocation = this.#refused.get(name) ?? { isAnnounced: false };
+    const announce = (): void => {
+      if (revocation.isAnnounced) return;
+      revocation.isAnnounced = true;
+      this.#runtime.events.emit("authn_token_revoked", () => ({ source: "jwt", ...what }));
+    };
+    try {
+      await run(() => {
+        announce();
+        if (this.#refused.peek(name) === revocation) this.#refused.set(name, revocation, { ttl: SECOND_TRY_MS });
+      });
+    } catch (error) {
+      if (error instanceof TokenError && error.code === "store-unavailable") this.#refused.set(name, revocation);
+      throw error;
+    }
+    announce();
+    this.#refused.delete(name);
+  }
+}
