@@ -223,7 +223,9 @@ export function applySecurity<Settings = SecuritySettings>(
   warnOfLosses(losses, parsed.debug);
   const needs = <T>(part: T | undefined, setting: string, method: string): T => {
     if (part === undefined)
-      throw new SetupError(`${method} needs ${setting}: call applySecurity(app, { ${setting}: {} }).`);
+      throw new SetupError(
+        `${method} needs the setting ${setting}, which is off. Turn it on: applySecurity(app, { ${setting}: {} }).`,
+      );
     return part;
   };
 

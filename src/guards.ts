@@ -45,17 +45,17 @@ export function decideGuard(
 
 /** How to fix a route whose guard depends on a protection that did not run. */
 const REMEDIES: Record<CredentialKind, string> = {
-  "api-key": "call applySecurity(app, { apiKeys: {} }) before this route, or app.use(apiKeyAuth(service))",
-  jwt: "call applySecurity(app, { jwt: {} }) before this route, or app.use(jwtAuth(manager))",
-  session: "call applySecurity(app, { session: {} }) before this route, or app.use(sessions({ secret }))",
+  "api-key": "applySecurity(app, { apiKeys: {} }) or app.use(apiKeyAuth(service))",
+  jwt: "applySecurity(app, { jwt: {} }) or app.use(jwtAuth(manager))",
+  session: "applySecurity(app, { session: {} }) or app.use(sessions({ secret }))",
 };
 
 function notRun(kinds: readonly CredentialKind[]): Refusal {
-  const lines = kinds.map((kind) => REMEDIES[kind]).join("; or ");
+  const lines = kinds.map((kind) => REMEDIES[kind]).join(", or ");
   return {
     code: "protection-not-run",
     reason: kinds.join(","),
-    detail: `The protection this guard depends on did not run on this request. To mend it: ${lines}. If that line is there, two versions of portcullis are installed: keep one (npm ls portcullis).`,
+    detail: `The protection that this guard needs did not run on this request. To fix this, call ${lines} before this route. If that line is already there, two versions of portcullis are installed: keep one (npm ls portcullis).`,
   };
 }
 

@@ -132,7 +132,7 @@ function otherAddressWatch(): (req: Request, state: RequestState) => void {
     if (isTold || (req.app as { parent?: unknown }).parent !== undefined || !state.isAddressedOtherwise(req)) return;
     isTold = true;
     process.emitWarning(
-      "A secured app inside another one reads another client address in req.ip. Set trustProxy in its settings too, or mount it by app.use of the outer app.",
+      "A secured app inside another one sees a different client address in req.ip. Set trustProxy in the inner app too, or mount the inner app with app.use.",
       { code: "PORTCULLIS_TRUST_PROXY" },
     );
     state.runtime.events.emit("portcullis_untrusted_proxy", () => ({

@@ -37,7 +37,7 @@ export function lifecycle(
   stores.ready().catch((error: unknown) => {
     if (started !== undefined || ended !== undefined) return;
     process.emitWarning(
-      `The stores could not be opened, and nobody awaits ready(): ${error instanceof Error ? error.message : "unknown reason"}`,
+      `The stores could not be opened, and the app did not call ready(): ${error instanceof Error ? error.message : "unknown reason"}`,
       { code: "PORTCULLIS_STORES" },
     );
   });

@@ -28,17 +28,19 @@ export function prepareApp(
     );
   }
   if (secured.has(app))
-    throw new SetupError("applySecurity was called twice on this app. Call it once, and keep what it returns.");
+    throw new SetupError(
+      "applySecurity was called twice on this app. Call it once, and keep the object that it returns.",
+    );
   const routes = routesOf(stackOf(app));
   if (routes.length > 0) {
     throw new SetupError(
-      `applySecurity must come before any route, or those routes stay unprotected. Move the call above: ${routes.slice(0, 10).join(", ")}${routes.length > 10 ? `, and ${routes.length - 10} more` : ""}.`,
+      `applySecurity must come before any route, because earlier routes stay unprotected. Move the call above: ${routes.slice(0, 10).join(", ")}${routes.length > 10 ? `, and ${routes.length - 10} more` : ""}.`,
     );
   }
   const own: unknown = ownSetting(app, "trust proxy");
   if (own !== false && own !== undefined && !trustProxyGiven) {
     throw new SetupError(
-      'The app sets "trust proxy" itself. Say it in the settings instead (trustProxy: 1), so that every protection sees the same.',
+      'The app sets "trust proxy" itself. Use the trustProxy setting instead (trustProxy: 1), so that all layers agree.',
     );
   }
   // Otherwise the setting keeps its default, false, which a mounted app replaces by the setting of the outer app.
@@ -47,7 +49,7 @@ export function prepareApp(
 }
 
 const TWO_SESSIONS =
-  "A secured app with sessions is mounted in another one, and a request has one session. Set session: false in the inner app: it sees req.session and req.principal of the outer app, and its guards accept them.";
+  "A secured app with sessions is mounted in another one, but a request can have only one session. Set session: false in the inner app; it then uses req.session and req.principal of the outer app.";
 
 /**
  * Remembers that the app is secured. Called last, so that a failed call can be repeated with other settings.

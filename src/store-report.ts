@@ -26,17 +26,17 @@ export function storesOf(settings: ResolvedSecuritySettings, places: StorePlaces
 export function lossesOnRestart(settings: ResolvedSecuritySettings, places: StorePlaces): ReadonlyMap<LayerId, string> {
   const losses = new Map<LayerId, string>();
   // An app with Redis has, or will have, several processes.
-  const alone = settings.redis === undefined ? "" : "; other processes do not know them";
+  const alone = settings.redis === undefined ? "" : "; other processes cannot see them";
   if (settings.session && settings.session.store === undefined && places.sessions === "memory")
-    losses.set("session", "every session: people must log in again");
+    losses.set("session", "all sessions: users must log in again");
   if (settings.apiKeys && settings.apiKeys.store === undefined && places.apiKeys === "memory")
-    losses.set("api-key", `every API key${alone}`);
+    losses.set("api-key", `all API keys${alone}`);
   if (settings.jwt && settings.jwt.store === undefined && places.refreshTokens === "memory") {
     losses.set(
       "jwt",
       places.revocations === "memory"
-        ? "refresh tokens and revocations: a revoked access token works again"
-        : `refresh tokens${alone}`,
+        ? "all refresh tokens and revocations: a revoked access token works again"
+        : `all refresh tokens${alone}`,
     );
   }
   return losses;
@@ -50,7 +50,10 @@ export function warnOfLosses(losses: ReadonlyMap<LayerId, string>, debug: boolea
     ...(losses.has("session") ? ["redis (REDIS_URL)"] : []),
     ...(losses.has("api-key") || losses.has("jwt") ? ["database (DATABASE_URL)"] : []),
   ];
-  process.emitWarning(`Kept in memory only, so a restart loses: ${list}. Set ${needed.join(" and ")}, or a store.`, {
-    code: "PORTCULLIS_MEMORY",
-  });
+  process.emitWarning(
+    `Some data is kept in memory only, and a restart loses it: ${list}. To keep it, set ${needed.join(" and ")}, or a store.`,
+    {
+      code: "PORTCULLIS_MEMORY",
+    },
+  );
 }

@@ -48,16 +48,22 @@ export function callerRefusals(realm: string): CallerRefusals {
     missing: { code: "missing-credentials", reason: "no-principal", headers: both },
     invalid: { code: "invalid-credentials", reason: "key-no-longer-valid", headers: both },
     mayNotManage: { code: "insufficient-scope", reason: "manage-scope-missing", headers: scope },
-    tooDeep: beyond("too-many-makers", `A key has at most ${MAX_MAKERS} makers, one after the other.`),
+    tooDeep: beyond("too-many-makers", `Keys that create keys can be nested at most ${MAX_MAKERS} levels deep.`),
     beyondOwn: {
-      scope: beyond("scope-beyond-own", "A key cannot be given scopes its maker does not hold."),
-      role: beyond("role-beyond-own", "A key cannot be given roles its maker does not hold."),
+      scope: beyond("scope-beyond-own", "A key cannot have scopes that its creator does not have."),
+      role: beyond("role-beyond-own", "A key cannot have roles that its creator does not have."),
       expiry: beyond(
         "expiry-beyond-own",
-        "A key cannot outlive the key that made it, nor the lifetime a token may give.",
+        "A key cannot expire later than the key that created it, or, if created with a token, later than the token allows.",
       ),
-      address: beyond("address-beyond-own", "A key made with a key cannot work from more addresses than it."),
-      limit: beyond("limit-beyond-own", "A key made with a key has its window, and at most its limit."),
+      address: beyond(
+        "address-beyond-own",
+        "A key created with a key cannot allow addresses that its creator does not allow.",
+      ),
+      limit: beyond(
+        "limit-beyond-own",
+        "A key created with a key must have the same rate-limit window and at most the same limit.",
+      ),
     },
   };
 }

@@ -23,13 +23,13 @@ export interface ApiKeyIssue {
 }
 
 const MESSAGES: Record<ApiKeyErrorCode, string> = {
-  "invalid-input": "The input is not valid",
+  "invalid-input": "The input is invalid",
   "not-found": "There is no such API key",
-  revoked: "The API key is revoked",
+  revoked: "The API key has been revoked",
   expired: "The API key has expired",
-  rotated: "The API key has been rotated already",
-  unreadable: "The record of the API key is damaged, or was written by a newer version",
-  "too-many-keys": "The owner has as many API keys as one may have; revoke some",
+  rotated: "The API key has already been rotated",
+  unreadable: "The stored record of the API key is damaged or was written by a newer version",
+  "too-many-keys": "The owner has reached the maximum number of API keys; revoke one first",
 };
 
 const STATUSES = {

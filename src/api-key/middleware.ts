@@ -144,9 +144,7 @@ export function apiKeyAuth(
 ): RequestHandler {
   const own = parse(apiKeyAuthSchema, settings ?? {});
   if (typeof (service as Partial<ApiKeyService> | undefined)?.verify !== "function") {
-    throw new SetupError(
-      "apiKeyAuth needs the service that knows the keys as its first argument: apiKeyAuth(new ApiKeyService()).",
-    );
+    throw new SetupError("apiKeyAuth needs an ApiKeyService as its first argument: apiKeyAuth(new ApiKeyService()).");
   }
   const { mode = service.options.mode, headerName = service.options.headerName, realm = service.options.realm } = own;
   const runtime = partRuntime(deps, service.runtime);

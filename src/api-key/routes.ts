@@ -39,13 +39,13 @@ export const apiKeyRoutesSchema = settingsObject({
 
 /** Added to the response when a caller with a token requested a later expiry than the token allows. */
 const CUT =
-  "The key ends earlier than you asked: a key made with a token ends with it, or after the lifetime that this server allows.";
+  "The key expires earlier than requested: a key created with a token expires with the token, or when the lifetime that this server allows is over.";
 
 const DAY_MS = 86_400_000;
 
 const revokeQuerySchema = z.strictObject({
   /** Also ends the keys made with this key, its successors, and the keys made with those. */
-  descendants: z.enum(["true", "false"], "Neither true nor false").default("false"),
+  descendants: z.enum(["true", "false"], 'Must be "true" or "false"').default("false"),
 });
 
 /** Settings of `apiKeyRoutes`. */
@@ -78,7 +78,7 @@ type Action = (caller: Caller, req: Request) => Promise<Reply>;
 export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesSettings, deps?: PartDependencies): Router {
   if (typeof (service as Partial<ApiKeyService> | undefined)?.verify !== "function") {
     throw new SetupError(
-      "apiKeyRoutes needs the service that makes the keys as its first argument: apiKeyRoutes(new ApiKeyService()).",
+      "apiKeyRoutes needs an ApiKeyService as its first argument: apiKeyRoutes(new ApiKeyService()).",
     );
   }
   const runtime = partRuntime(deps, service.runtime);
@@ -224,7 +224,7 @@ function refusalOfError(error: unknown): Refusal {
  */
 function issueText({ issues }: ApiKeyError): string {
   const lines = issues.map(({ path, message }) => `${path === "" ? "(request)" : path}: ${message}`);
-  return `The request is not of the form this route takes. ${[...new Set(lines)].join("; ")}.`;
+  return `The request does not have the expected format. ${[...new Set(lines)].join("; ")}.`;
 }
 
 /** Returns the query by name. A repeated name becomes a list, which the schema refuses. */

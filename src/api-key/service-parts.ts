@@ -51,8 +51,8 @@ export function missingSecret(): SettingsError {
     {
       code: "missing-setting",
       path: "secret",
-      message: 'hash: "hmac-sha256" needs a secret, and there is none.',
-      remedy: "Give the root `secretKey`, or `secret` here; or leave `hash` at argon2id, which needs none.",
+      message: 'hash: "hmac-sha256" needs a secret.',
+      remedy: "Set secretKey, or set secret here; or remove hash to use argon2id, which needs no secret.",
     },
   ]);
 }

@@ -192,7 +192,7 @@ export class ApiKeyService {
     const wanted = readInput(createSchema, input);
     const now = this.#runtime.clock.now();
     if (wanted.expiresAt !== null && wanted.expiresAt <= now)
-      throw new ApiKeyError("invalid-input", [{ path: "expiresAt", message: "Not in the future" }]);
+      throw new ApiKeyError("invalid-input", [{ path: "expiresAt", message: "Must be in the future" }]);
     const { key, stored } = await this.#make({ ...wanted, ...maker, firstId: null, createdAt: now });
     // Checked after the hash, which may have waited: a key created by an ended key would never be valid.
     if (maker.path.length > 0) await this.#demandInForce(maker.madeBy);
@@ -453,7 +453,7 @@ export class ApiKeyService {
     } catch (error) {
       const fault = faultOf(error);
       if (fault === "input")
-        throw new ApiKeyError("invalid-input", [{ path: "", message: "The store cannot keep one of the values" }], {
+        throw new ApiKeyError("invalid-input", [{ path: "", message: "Contains a value that cannot be stored" }], {
           cause: error,
         });
       if (fault === "share") throw new ApiKeyError("too-many-keys", [], { cause: error });

@@ -21,8 +21,8 @@ const prefixSchema = z.string().superRefine((text, context) => {
   if (/^(?=.{1,16}$)[A-Za-z0-9_-]*[_-]$/.test(text)) return;
   addIssue(context, {
     code: "wrong-value",
-    message: "The prefix is not 1 to 16 letters, digits, '_' or '-' ending in '_' or '-'.",
-    remedy: 'Write a short name of the service and an underscore, such as "mcp_".',
+    message: "The prefix must be 1 to 16 letters, digits, '_' or '-', and end in '_' or '-'.",
+    remedy: 'Write a short service name followed by an underscore, such as "mcp_".',
   });
 });
 
@@ -31,14 +31,14 @@ const headerNameSchema = z.string().superRefine((text, context) => {
   if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$/.test(text)) {
     addIssue(context, {
       code: "wrong-value",
-      message: "This is not a header name.",
+      message: "This is not a valid header name.",
       remedy: 'Use letters, digits and hyphens, such as "X-API-Key".',
     });
   } else if (TAKEN_HEADERS.has(text.toLowerCase())) {
     addIssue(context, {
       code: "wrong-value",
-      message: "This header has a meaning of its own.",
-      remedy: 'Name a header of your own, such as "X-API-Key". `Authorization: Bearer` is read beside it anyway.',
+      message: "This header already has a standard meaning.",
+      remedy: 'Choose another name, such as "X-API-Key". `Authorization: Bearer` is always read as well.',
     });
   }
 });
@@ -90,8 +90,8 @@ export const apiKeySchema = settingsObject({
    */
   store: z
     .custom<ApiKeyStore>(isApiKeyStore, {
-      error: "This is not an ApiKeyStore: a method of the contract is missing.",
-      params: { code: "wrong-type", remedy: "Pass an object with the methods of ApiKeyStore, or leave `store` out." },
+      error: "This is not an ApiKeyStore: a required method is missing.",
+      params: { code: "wrong-type", remedy: "Pass an object with all methods of ApiKeyStore, or remove `store`." },
     })
     .optional(),
   /**

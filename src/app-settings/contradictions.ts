@@ -1,6 +1,7 @@
 import type { Secret } from "../core/secret.js";
 import { debugContradictions } from "../session/settings.js";
 import type { SettingsIssue } from "../settings/errors.js";
+import { GENERATE_SECRET } from "../settings/secrets.js";
 import type { ResolvedSecuritySettings, SecuritySettings } from "./schema.js";
 
 type Parsed = Partial<ResolvedSecuritySettings>;
@@ -38,15 +39,15 @@ const CONTRADICTIONS: readonly Rule[] = [
       ? {
           path: "csrf",
           message:
-            "Sessions with SameSite=None travel with every cross-site request, and nothing checks where it came from.",
-          remedy: "Remove csrf: false, or use sameSite lax.",
+            "Browsers send SameSite=None session cookies with cross-site requests, but csrf is off, so no protection checks their origin.",
+          remedy: 'Remove csrf: false, or set session.sameSite to "lax".',
         }
       : undefined,
   ({ trustedHosts, trustProxy }) =>
     on(trustedHosts)?.forwardedHost === true && (trustProxy === false || trustProxy === 0)
       ? {
           path: "trustedHosts.forwardedHost",
-          message: "X-Forwarded-Host is believed from a trusted proxy only, and trustProxy names none.",
+          message: "forwardedHost needs a trusted proxy, but trustProxy is off.",
           remedy: "Set trustProxy, or remove forwardedHost.",
         }
       : undefined,
@@ -55,15 +56,15 @@ const CONTRADICTIONS: readonly Rule[] = [
       ? {
           path: "trustProxy",
           message:
-            "A /0 range trusts everyone as a proxy, so every client can choose the address it is known and limited by.",
-          remedy: "List the addresses of your proxies alone.",
+            "A /0 range trusts every client as a proxy, so any client can choose its own address and evade the rate limit.",
+          remedy: "List only the addresses of your proxies.",
         }
       : undefined,
   (settings) =>
     on(settings.rateLimit)?.key === "principal" && !authenticates(settings)
       ? {
           path: "rateLimit.key",
-          message: "Limits are counted by principal, and no protection proves one.",
+          message: 'key: "principal" needs an authentication method, but none is on.',
           remedy: 'Turn on session, apiKeys or jwt, or use key: "address".',
         }
       : undefined,
@@ -71,7 +72,7 @@ const CONTRADICTIONS: readonly Rule[] = [
     on(settings.rateLimit)?.perPrincipal !== undefined && !authenticates(settings)
       ? {
           path: "rateLimit.perPrincipal",
-          message: "There is a limit for each principal, and no protection proves one.",
+          message: "perPrincipal needs an authentication method, but none is on.",
           remedy: "Turn on session, apiKeys or jwt, or remove perPrincipal.",
         }
       : undefined,
@@ -79,24 +80,24 @@ const CONTRADICTIONS: readonly Rule[] = [
     sharesSecret(secretKey, on(session)?.secret)
       ? {
           path: "session.secret",
-          message: "The sessions' secret is the root secret too; two purposes never share a key.",
-          remedy: "Remove session.secret: one is derived from secretKey.",
+          message: "session.secret is the same secret as secretKey. Each purpose needs its own secret.",
+          remedy: "Remove session.secret; it is then derived from secretKey.",
         }
       : undefined,
   ({ secretKey, jwt }) =>
     sharesSecret(secretKey, tokenSecrets(on(jwt)))
       ? {
           path: "jwt.secret",
-          message: "The tokens' secret is the root secret too; two purposes never share a key.",
-          remedy: "Remove jwt.secret: one is derived from secretKey.",
+          message: "jwt.secret is the same secret as secretKey. Each purpose needs its own secret.",
+          remedy: "Remove jwt.secret; it is then derived from secretKey.",
         }
       : undefined,
   ({ session, jwt }) =>
     sharesSecret(on(session)?.secret, tokenSecrets(on(jwt)))
       ? {
           path: "jwt.secret",
-          message: "Sessions and tokens have the same secret; two purposes never share a key.",
-          remedy: "Give each its own, or set secretKey alone.",
+          message: "jwt.secret is the same secret as session.secret. Each purpose needs its own secret.",
+          remedy: "Use two different secrets, or set only secretKey; both are then derived from it.",
         }
       : undefined,
 ];
@@ -107,16 +108,16 @@ const REQUIREMENTS: readonly Rule[] = [
     trustedHosts === undefined && given.trustedHosts === undefined
       ? {
           path: "trustedHosts",
-          message: "The names this service answers to are not given.",
-          remedy: 'List them: trustedHosts: ["api.example.com"]. With debug: true it is the loopback names.',
+          message: "This setting is required: the host names that this app answers for.",
+          remedy: 'Write trustedHosts: ["api.example.com"]. With debug: true the default is the loopback names.',
         }
       : undefined,
   ({ session }, given) =>
     on(session) !== undefined && on(session)?.secret === undefined && given.secretKey === undefined
       ? {
           path: "secretKey",
-          message: "Sessions sign their cookies, and there is no secret.",
-          remedy: "Set secretKey (SECRET_KEY), at least 32 random bytes.",
+          message: "Sessions need a secret to sign their cookies.",
+          remedy: `Set secretKey (SECRET_KEY) to a random secret. ${GENERATE_SECRET}`,
         }
       : undefined,
   ({ jwt }, given) => {
@@ -126,16 +127,16 @@ const REQUIREMENTS: readonly Rule[] = [
       return undefined;
     return {
       path: "secretKey",
-      message: "Tokens are signed with an HMAC, and there is no secret.",
-      remedy: "Set secretKey (SECRET_KEY), at least 32 random bytes, or jwt.secret.",
+      message: "JWTs need a secret or a private key for signing.",
+      remedy: `Set secretKey (SECRET_KEY) to a random secret, or set jwt.secret, jwt.privateKey or jwt.keys. ${GENERATE_SECRET}`,
     };
   },
   ({ apiKeys }, given) =>
     on(apiKeys)?.hash === "hmac-sha256" && on(apiKeys)?.secret === undefined && given.secretKey === undefined
       ? {
           path: "secretKey",
-          message: "API keys are kept as HMACs, and there is no secret.",
-          remedy: "Set secretKey (SECRET_KEY), at least 32 random bytes.",
+          message: 'hash: "hmac-sha256" needs a secret.',
+          remedy: `Set secretKey (SECRET_KEY) to a random secret. ${GENERATE_SECRET}`,
         }
       : undefined,
 ];
@@ -146,8 +147,8 @@ const DANGERS: readonly Rule[] = [
     debug === true && process.env.NODE_ENV === "production"
       ? {
           path: "debug",
-          message: "NODE_ENV is production, and debug takes Secure from the cookies and leaves out HSTS.",
-          remedy: "Remove debug (PORTCULLIS_DEBUG), or run with another NODE_ENV.",
+          message: "debug is on while NODE_ENV is production: cookies would not be Secure, and HSTS would not be sent.",
+          remedy: "Remove debug (PORTCULLIS_DEBUG). For development, set NODE_ENV to development.",
         }
       : undefined,
 ];

@@ -12,13 +12,13 @@ type Reader<T> = (text: string) => T | { readonly problem: string; readonly reme
 const boolean: Reader<boolean> = (text) => {
   if (/^(true|1|yes|on)$/i.test(text)) return true;
   if (/^(false|0|no|off)$/i.test(text)) return false;
-  return { problem: "This is not a yes or no.", remedy: "Write true or false." };
+  return { problem: "This must be true or false.", remedy: "Write true or false." };
 };
 
 const integer: Reader<number> = (text) =>
   /^\d{1,15}$/.test(text)
     ? Number(text)
-    : { problem: "This is not a whole number.", remedy: "Write digits only, without a unit." };
+    : { problem: "This must be a whole number.", remedy: "Write digits only, without a unit." };
 
 const word: Reader<string> = (text) => text;
 
@@ -51,8 +51,8 @@ function jsonList(text: string): string[] | { problem: string; remedy: string } 
     // Falls through to the problem below: a parser's message could repeat the text, which may be a secret.
   }
   return {
-    problem: "This begins like a JSON array but is not an array of strings.",
-    remedy: 'Write ["one","two"] or one,two.',
+    problem: "This begins like a JSON array, but is not a valid array of strings.",
+    remedy: 'Write ["one","two"], or one,two without brackets.',
   };
 }
 

@@ -33,9 +33,9 @@ const trustProxySchema = selectSchema<false | number | readonly string[], false 
         code: value === true ? "unsafe-setting" : "wrong-type",
         message:
           value === true
-            ? "true believes X-Forwarded-* from anyone, so any client can choose its own address."
-            : "This is neither a number of proxies nor a list of addresses.",
-        remedy: "Give the number of proxies in front of the app (1), or their addresses or CIDR ranges.",
+            ? "true trusts X-Forwarded-* headers from every client, so any client can choose its own address."
+            : "This must be a number of proxies or a list of addresses.",
+        remedy: "Write the number of proxies in front of the app (1), or a list of their addresses or CIDR ranges.",
       });
     });
   },
@@ -44,20 +44,20 @@ const trustProxySchema = selectSchema<false | number | readonly string[], false 
 /** A URL is stored as a `Secret`, because it may contain a password; a client instance is returned unchanged. */
 function urlOr<Instance extends object>(
   pattern: RegExp,
+  malformed: string,
   remedy: string,
 ): z.ZodType<Secret | Instance, string | Secret | Instance> {
   return selectSchema((value) => {
     if (typeof value !== "string" && !(value instanceof Secret))
-      return z.custom<Instance>(
-        (given) => typeof given === "object" && given !== null && !(given instanceof Promise),
-        "Invalid input: expected a URL or a client",
-      );
+      return z.custom<Instance>((given) => typeof given === "object" && given !== null && !(given instanceof Promise), {
+        error: "This must be a URL or an object.",
+        params: { remedy },
+      });
     return z
       .union([z.string(), z.instanceof(Secret)])
       .transform((text) => (text instanceof Secret ? text : new Secret(text)))
       .superRefine((url, context) => {
-        if (!pattern.test(url.reveal()))
-          addIssue(context, { code: "wrong-value", message: "This URL is not of a kind that is supported.", remedy });
+        if (!pattern.test(url.reveal())) addIssue(context, { code: "wrong-value", message: malformed, remedy });
       });
   });
 }
@@ -88,7 +88,8 @@ export const SHAPE = {
    */
   redis: urlOr<object>(
     /^rediss?:\/\/./i,
-    "Write redis://user:password@host:6379/0 (rediss:// for TLS), or give a connected client.",
+    "The Redis URL does not begin with redis:// or rediss://.",
+    "Write redis://user:password@host:6379/0 (rediss:// for TLS), or pass a connected client.",
   ).optional(),
   /**
    * Prefix of every key in Redis, at most 64 characters. Apps that share one Redis need different prefixes. Default:
@@ -97,7 +98,7 @@ export const SHAPE = {
   redisPrefix: z
     .string()
     .max(64)
-    .regex(/^[^{}]*$/, "Invalid input: braces are kept for Redis Cluster's hash tags")
+    .regex(/^[^{}]*$/, "Must not contain braces: Redis Cluster uses them for hash tags")
     .default("portcullis:"),
   /**
    * Where API keys and refresh tokens are kept: a `postgres:`, `mysql:`, `mariadb:` or `sqlite:` URL, or a Kysely
@@ -105,13 +106,19 @@ export const SHAPE = {
    */
   database: urlOr<object>(
     DATABASE_URL_PATTERN,
-    "Write postgres://user:password@host/name, mysql://…, mariadb://… or sqlite:path/to/file.db, or give a Kysely instance.",
+    "The database URL does not begin with postgres:, mysql:, mariadb: or sqlite:.",
+    "Write postgres://user:password@host/name, mysql://…, mariadb://… or sqlite:path/to/file.db, or pass a Kysely instance.",
   ).optional(),
   /**
    * Replaces the body of a refusal: `(problem, req) => ({ contentType, body })`, or `undefined` for the usual body.
    * Status and headers stay. Default: problem details as JSON (RFC 9457).
    */
-  onRefusal: z.custom<OnRefusal>((value) => typeof value === "function", "Invalid input: expected function").optional(),
+  onRefusal: z
+    .custom<OnRefusal>((value) => typeof value === "function", {
+      error: "This must be a function.",
+      params: { remedy: "Write a function: (problem, req) => ({ contentType, body })." },
+    })
+    .optional(),
   /**
    * Security headers on every response: Content-Security-Policy, Strict-Transport-Security, Permissions-Policy and
    * the rest. `false` sends none. Default: on, with `{}`.

@@ -181,7 +181,7 @@ function checkListening(name: string, listener: unknown): void {
   const known = Object.keys(EVENT_LEVELS);
   const near = nearest(String(name), known);
   throw new TypeError(
-    `There is no event of this name. ${near === undefined ? `Write "*" or one of: ${known.join(", ")}.` : `Did you mean "${near}"?`}`,
+    `There is no event with this name. ${near === undefined ? `Use "*" or one of: ${known.join(", ")}.` : `Did you mean "${near}"?`}`,
   );
 }
 

@@ -39,13 +39,13 @@ export function partRuntime(deps: PartDependencies | Runtime = {}, base?: Runtim
   if ("resources" in deps) return deps;
   if (deps instanceof SecurityEvents) {
     throw new SetupError(
-      "A SecurityEvents was given where an object with it is expected. Write { events } instead of events.",
+      "The argument is a SecurityEvents, but must be an object that contains it. Write { events } instead of events.",
     );
   }
   const { events = base?.events, clock = base?.clock, onRefusal = base?.onRefusal } = deps;
   if (events !== undefined && typeof (events as Partial<SecurityEvents>).emit !== "function") {
     throw new SetupError(
-      "events is not where events go. Give { events: new SecurityEvents() }, or the events of what applySecurity returned.",
+      "events must be a SecurityEvents. Pass { events: new SecurityEvents() } or { events: security.events }.",
     );
   }
   return createRuntime({ clock, events, onRefusal, debug: base?.debug, resources: base?.resources });

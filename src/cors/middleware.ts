@@ -19,7 +19,7 @@ import { effectiveHost, forwardedPort } from "../core/http/effective-host.js";
 type CorsRefusal = Refusal & { readonly event: SecurityEventName };
 type Refused = Extract<CorsVerdict, { kind: "refused" | "preflight-refused" }>;
 
-const TOO_MUCH = "The origin is trusted here, but not for this method or these headers.";
+const TOO_MUCH = "The origin is trusted, but not for this method or these headers.";
 const PREFLIGHT_VARY = "Access-Control-Request-Method, Access-Control-Request-Headers";
 
 /** What this layer needs to know about the limiter. */

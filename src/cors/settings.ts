@@ -22,26 +22,26 @@ const methodSchema = z.string().superRefine((method, context) => {
   if (method === "*") {
     addIssue(context, {
       code: "wrong-value",
-      message: '"*" is not a method, and in a list it does not stand for all of them.',
-      remedy: 'Name the methods, or set cors.methods: "*", not a list.',
+      message: '"*" is not a method. In a list it does not stand for all methods.',
+      remedy: 'List the methods, or write cors.methods: "*" without a list.',
     });
   } else if (isForbiddenMethod(method)) {
     addIssue(context, {
       code: "wrong-value",
-      message: "No browser lets a page use CONNECT, TRACE or TRACK.",
+      message: "Browsers do not let a page use CONNECT, TRACE or TRACK.",
       remedy: "Remove it.",
     });
   } else if (method !== upper && METHODS.includes(upper)) {
     addIssue(context, {
       code: "wrong-value",
-      message: "Methods are compared with case, so this would never match.",
+      message: "Methods are case-sensitive, so this would never match.",
       remedy: `Write ${upper}.`,
     });
   } else if (!METHODS.includes(method)) {
     addIssue(context, {
       code: "wrong-value",
-      message: "This version of Node takes no requests of this method.",
-      remedy: "Name methods such as GET, POST or PATCH.",
+      message: "This version of Node does not support this method.",
+      remedy: "Use methods such as GET, POST or PATCH.",
     });
   }
 });
@@ -52,8 +52,8 @@ const requestHeaderSchema = z.string().superRefine((name, context) => {
   else if (isForbiddenRequestHeader(name.toLowerCase())) {
     addIssue(context, {
       code: "wrong-value",
-      message: "Only the browser itself writes this request header, so allowing it does nothing.",
-      remedy: "Remove it. For cookies set cors.credentials instead.",
+      message: "Only the browser itself can set this request header, so allowing it has no effect.",
+      remedy: "Remove it. To allow cookies, set cors.credentials.",
     });
   }
 });
@@ -77,7 +77,7 @@ const responseHeaderSchema = z.string().superRefine((name, context) => {
   else if (isForbiddenResponseHeader(name.toLowerCase())) {
     addIssue(context, {
       code: "wrong-value",
-      message: "No browser shows this response header to a page.",
+      message: "Browsers never expose this response header to a page.",
       remedy: "Remove it.",
     });
   }
@@ -90,20 +90,20 @@ function headerProblem(
   if (name === "*") {
     return {
       code: "wrong-value",
-      message: '"*" is not a header, and in a list it does not stand for all of them.',
-      remedy: `Name the headers, or set cors.${setting}: "*", not a list.`,
+      message: '"*" is not a header. In a list it does not stand for all headers.',
+      remedy: `List the headers, or write cors.${setting}: "*" without a list.`,
     };
   }
   if (!isToken(name))
     return {
       code: "wrong-value",
-      message: "This is not the name of a header.",
-      remedy: "Use letters, digits and hyphens, without spaces and colon.",
+      message: "This is not a valid header name.",
+      remedy: "Use letters, digits and hyphens, without spaces or a colon.",
     };
   if (isCorsProtocolHeader(name.toLowerCase())) {
     return {
       code: "wrong-value",
-      message: "Access-Control-* headers are written by the browser and by this protection.",
+      message: "Access-Control-* headers are set by the browser and by this protection.",
       remedy: "Remove it.",
     };
   }
@@ -182,7 +182,7 @@ function checkLists(settings: Checked, context: z.core.$RefinementCtx): void {
       code: "wrong-value",
       path: ["origins"],
       message: "The list of origins is empty.",
-      remedy: "Name at least one origin, or turn the protection off: cors: false.",
+      remedy: "List at least one origin, or turn the protection off: cors: false.",
     });
   }
   if (settings.methods.length === 0) {
@@ -190,7 +190,7 @@ function checkLists(settings: Checked, context: z.core.$RefinementCtx): void {
       code: "wrong-value",
       path: ["methods"],
       message: "The list of methods is empty.",
-      remedy: "Name at least one method, or leave the setting out.",
+      remedy: "List at least one method, or remove the setting.",
     });
   }
   for (const name of ["origins", "methods", "allowedHeaders", "exposedHeaders"] as const) {
@@ -203,8 +203,8 @@ function checkLists(settings: Checked, context: z.core.$RefinementCtx): void {
         addIssue(context, {
           code: "wrong-value",
           path: [name, index],
-          message: "This stands in the list already.",
-          remedy: "Remove one of the two.",
+          message: "This entry occurs twice in the list.",
+          remedy: "Remove one of them.",
         });
       seen.add(key);
     });
@@ -222,16 +222,16 @@ function checkWildcards(settings: Checked, context: z.core.$RefinementCtx): void
     addIssue(context, {
       code: "contradiction",
       path: [name],
-      message: `With credentials browsers do not take "*" as a wildcard.`,
-      remedy: `Name the ${named[name]}, or leave out cors.credentials: a bearer token or an API key sent by a script needs none.`,
+      message: `With credentials, browsers do not treat "*" as a wildcard.`,
+      remedy: `List the ${named[name]}, or remove cors.credentials. A bearer token or an API key sent by a script does not need it.`,
     });
   }
   if (settings.allowedHeaders === "*" || !settings.allowedHeaders.includes("*")) return;
   addIssue(context, {
     code: "contradiction",
     path: ["allowedHeaders"],
-    message: `With credentials browsers do not take "*" as a wildcard.`,
-    remedy: 'Write cors.allowedHeaders: "*": with credentials it covers Authorization too.',
+    message: `With credentials, browsers do not treat "*" as a wildcard.`,
+    remedy: 'Write cors.allowedHeaders: "*" without a list. With credentials it covers Authorization too.',
   });
 }
 
@@ -241,8 +241,8 @@ function checkOrigins(settings: Checked, context: z.core.$RefinementCtx): void {
     addIssue(context, {
       code: "unsafe-setting",
       path: ["origins"],
-      message: "Every page there is could reach into the private network.",
-      remedy: "Name the origins, or leave out cors.privateNetwork.",
+      message: "Every website could send requests to the private network.",
+      remedy: "List the origins, or remove cors.privateNetwork.",
     });
     return;
   }
@@ -253,8 +253,8 @@ function checkOrigins(settings: Checked, context: z.core.$RefinementCtx): void {
     addIssue(context, {
       code: "unsafe-setting",
       path: ["origins", index],
-      message: `Whoever controls the network can write a plain http page, and would be trusted with ${settings.credentials ? "credentials" : "the private network"}.`,
-      remedy: "Use https. Plain http is taken from localhost and 127.0.0.1 only.",
+      message: `An attacker on the network can change a plain http page, and would gain access to ${settings.credentials ? "credentials" : "the private network"}.`,
+      remedy: "Use https. Plain http is allowed for localhost and 127.0.0.1 only.",
     });
   });
 }

@@ -36,7 +36,7 @@ function leftOut(name: DirectiveName, reportOnly: boolean): z.ZodType {
   return z.literal(false).superRefine((_value, context) => {
     addIssue(context, {
       code: "unsafe-setting",
-      message: "Without default-src a policy allows whatever it does not mention.",
+      message: "Without default-src, a policy allows every resource type that it does not list.",
       remedy: "Write [\"'self'\"] or [\"'none'\"].",
     });
   });
@@ -76,16 +76,16 @@ export const transportSchema = settingsObject({
     addIssue(context, {
       code: "contradiction",
       path: ["maxAge"],
-      message: "The preload list takes no maxAge under a year.",
-      remedy: `Use at least ${YEAR_SECONDS}, or preload: false.`,
+      message: "The preload list requires a maxAge of at least a year.",
+      remedy: `Set maxAge to at least ${YEAR_SECONDS}, or preload to false.`,
     });
   }
   if (!value.includeSubDomains) {
     addIssue(context, {
       code: "contradiction",
       path: ["includeSubDomains"],
-      message: "The preload list takes no site without its subdomains.",
-      remedy: "Set includeSubDomains: true, or preload: false.",
+      message: "The preload list requires includeSubDomains.",
+      remedy: "Set includeSubDomains to true, or preload to false.",
     });
   }
 });
@@ -141,8 +141,8 @@ const allowlistSchema: z.ZodType<PermissionsAllowlist | false, PermissionsAllowl
     return z.string().superRefine((_text, context) => {
       addIssue(context, {
         code: "wrong-type",
-        message: 'An allowlist is a list or "*".',
-        remedy: 'Write ["self"], ["https://maps.example.com"], [] for nobody, "*" for everybody.',
+        message: 'An allowlist must be a list or "*".',
+        remedy: 'Write ["self"], ["https://maps.example.com"], [] to allow no origin, or "*" to allow every origin.',
       });
     });
   }
@@ -166,7 +166,7 @@ const endpointSchema = z.string().superRefine((text, context) => {
 export const endpointsSchema = namedValues(endpointSchema, (name) =>
   isSfKey(name) && name.length <= 64
     ? undefined
-    : "Not an endpoint name: lower-case letters, digits, '-', '_', '.', beginning with a letter.",
+    : "An endpoint name must begin with a lower-case letter, followed by lower-case letters, digits, '-', '_' or '.'.",
 );
 
 /** Browsers ignore an endpoint that is not trustworthy (Reporting API section 3.3), so it would receive no reports. */
@@ -175,14 +175,14 @@ function endpointProblem(
 ): { code: "wrong-value" | "unsafe-setting"; message: string; remedy: string } | undefined {
   const remedy = "Write an absolute https URL.";
   if (!/^[\x21-\x7e]+$/.test(text) || !URL.canParse(text))
-    return { code: "wrong-value", message: "This is not an absolute URL in ASCII.", remedy };
+    return { code: "wrong-value", message: "This must be an absolute URL in ASCII.", remedy };
   const url = new URL(text);
   if (url.username !== "" || url.password !== "")
-    return { code: "unsafe-setting", message: "The URL holds credentials, which every visitor would read.", remedy };
+    return { code: "unsafe-setting", message: "The URL contains credentials, which every visitor could read.", remedy };
   if (url.protocol === "https:") return undefined;
   return url.protocol === "http:" && isLoopbackHost(url.hostname)
     ? undefined
-    : { code: "unsafe-setting", message: "Browsers send no report to an endpoint without https.", remedy };
+    : { code: "unsafe-setting", message: "Browsers send reports only to https endpoints.", remedy };
 }
 
 const REFERRER_TOKENS = [
@@ -201,17 +201,21 @@ const referrerTokenSchema = z.string().superRefine((token, context) => {
   const near = nearest(token, REFERRER_TOKENS);
   addIssue(context, {
     code: "wrong-value",
-    message: "There is no such referrer policy.",
+    message: "This is not a referrer policy.",
     remedy: near === undefined ? `Use: ${REFERRER_TOKENS.join(", ")}.` : `Did you mean "${near}"?`,
   });
 });
 
 const referrerListSchema = z
   .array(referrerTokenSchema)
-  .min(1, "The list is empty; give a policy, or false.")
+  .min(1, "The list is empty.")
   .superRefine((tokens, context) => {
     if (new Set(tokens).size < tokens.length)
-      addIssue(context, { code: "wrong-value", message: "A policy is listed twice.", remedy: "Keep one of them." });
+      addIssue(context, {
+        code: "wrong-value",
+        message: "This entry occurs twice in the list.",
+        remedy: "Remove one of them.",
+      });
   });
 
 /** One policy, a list of which browsers take the last one they know, or `false`. */

@@ -29,13 +29,13 @@ function policyProblems(setting: string, policy: Policy | false, model: HeaderMo
       code: "missing-setting",
       path,
       message: "The policy has no directives.",
-      remedy: "Set some, leave useDefaults on, or turn the policy off with false.",
+      remedy: "Add directives, remove useDefaults: false, or set the policy to false.",
     });
   } else if (setting === "contentSecurityPolicy" && !policy.has("default-src")) {
     problems.push({
       code: "missing-setting",
       path: [...path, "default-src"],
-      message: "Without default-src a policy allows whatever it does not mention.",
+      message: "Without default-src, a policy allows every resource type that it does not list.",
       remedy: 'Add "default-src": ["\'none\'"] or ["\'self\'"].',
     });
   }
@@ -55,8 +55,9 @@ function endpointProblems(path: readonly string[], policy: Policy, model: Header
     {
       code: "contradiction",
       path,
-      message: "No reporting endpoint has this name, so nothing would be reported.",
-      remedy: "Add the name and its URL to reportingEndpoints.",
+      message:
+        "report-to names an endpoint that reportingEndpoints does not contain, so browsers would send no reports.",
+      remedy: "Add the endpoint with its URL to reportingEndpoints.",
     },
   ];
 }
@@ -69,12 +70,12 @@ function frameProblems(model: HeaderModel): ModelProblem[] {
   const remedy =
     expected === false
       ? "Set frameOptions: false; X-Frame-Options cannot express this list."
-      : `Leave frameOptions out or set it to "${expected}", or change frame-ancestors.`;
+      : `Remove frameOptions, set it to "${expected}", or change frame-ancestors.`;
   return [
     {
       code: "contradiction",
       path: ["frameOptions"],
-      message: `X-Frame-Options ${model.frame} contradicts the policy's frame-ancestors, which browsers follow.`,
+      message: `X-Frame-Options ${model.frame} contradicts frame-ancestors of the policy, which takes precedence in browsers.`,
       remedy,
     },
   ];

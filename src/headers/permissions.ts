@@ -35,7 +35,7 @@ export const DENIED_FEATURES: readonly string[] = [
 export function featureProblem(name: string): string | undefined {
   return /^[a-z][a-z0-9-]{0,63}$/.test(name)
     ? undefined
-    : "Not a feature name: lower-case letters, digits and hyphens.";
+    : "A feature name must consist of lower-case letters, digits and hyphens.";
 }
 
 /** What is wrong with one entry of an allowlist, and what to write. */
@@ -43,10 +43,10 @@ export function allowProblem(entry: string): { message: string; remedy: string }
   if (entry === "self" || entry === "src") return undefined;
   if (entry === "'self'" || entry === "'src'")
     return {
-      message: "The keyword has quotes, which Permissions-Policy does not take.",
+      message: "Keywords of Permissions-Policy have no quotes.",
       remedy: "Write self without quotes.",
     };
-  if (entry === "*") return { message: "* stands inside a list.", remedy: 'Write "*" in place of the list.' };
+  if (entry === "*") return { message: '"*" cannot be part of a list.', remedy: 'Write "*" instead of the list.' };
   if (entry === "none" || entry === "'none'")
     return { message: "Permissions-Policy has no keyword none.", remedy: "Write an empty list." };
   return isOriginPattern(entry)
@@ -54,7 +54,7 @@ export function allowProblem(entry: string): { message: string; remedy: string }
     : {
         message: "This is not an origin.",
         remedy:
-          "Write scheme, host and port as the browser would: https://maps.example.com, https://*.example.com; no path, no default port.",
+          "Write scheme, host and port as a browser does: https://maps.example.com or https://*.example.com, without a path or a default port.",
       };
 }
 

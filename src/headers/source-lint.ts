@@ -77,30 +77,30 @@ function forbiddenCharacter(source: string): Found | undefined {
   if (source === "") return wrong("A source is empty.", "Remove it.");
   if (/[;,]/.test(source))
     return wrong(
-      "A source holds ';' or ',', which would end it.",
-      "Write each directive as its own key and each source as its own entry; in a URL write %3B and %2C.",
+      "A source contains ';' or ',', which would end the directive or the policy.",
+      "Write each directive as its own key and each source as its own entry. In a URL, write %3B for ';' and %2C for ','.",
     );
   if (/[^\x21-\x7e]/.test(source))
     return wrong(
-      "A source holds white space, a control character or one outside ASCII.",
-      "Write each source as its own entry of the list; a host in its xn-- form, a path percent-encoded.",
+      "A source contains white space, a control character or a non-ASCII character.",
+      "Write each source as its own entry of the list. Write a host in its xn-- form, and percent-encode a path.",
     );
   return undefined;
 }
 
 function listProblems(kind: DirectiveKind, sources: readonly string[]): SourceProblem[] {
   if (kind === "flag")
-    return sources.length === 0 ? [] : [wrong("This directive takes no value.", "Write an empty list.")];
+    return sources.length === 0 ? [] : [wrong("This directive has no value.", "Write an empty list.")];
   if (kind === "sandbox") return [];
   if (sources.length === 0)
-    return [wrong("The list is empty.", "Write [\"'none'\"] to allow nothing, or false to leave the directive out.")];
+    return [wrong("The list is empty.", "Write [\"'none'\"] to allow nothing, or false to remove the directive.")];
   if (sources.length > 1 && (kind === "endpoint" || kind === "webrtc"))
-    return [wrong("This directive takes one value.", "Keep one.")];
+    return [wrong("This directive has exactly one value.", "Keep one of them.")];
   if (sources.length > 1 && sources.includes("'none'")) {
     return [
       wrong(
-        "'none' stands beside other sources, where browsers ignore it.",
-        "Remove 'none', or everything else.",
+        "Browsers ignore 'none' when the list contains other sources.",
+        "Remove 'none', or remove all other sources.",
         "contradiction",
       ),
     ];
@@ -113,9 +113,8 @@ function listProblems(kind: DirectiveKind, sources: readonly string[]): SourcePr
 /** Also reported when a per-route patch combines the two. */
 export const UNSAFE_INLINE_WITH_NONCE: SourceProblem = {
   code: "contradiction",
-  message:
-    "'unsafe-inline' stands beside 'nonce': it would allow every inline script on each page that does not read the nonce.",
-  remedy: "Remove 'unsafe-inline'; give inline scripts and styles the nonce of res.locals.cspNonce.",
+  message: "'unsafe-inline' together with 'nonce' would allow every inline script on pages that do not read the nonce.",
+  remedy: "Remove 'unsafe-inline', and set the nonce attribute of inline scripts and styles to res.locals.cspNonce.",
 };
 
 function sourceProblem(name: DirectiveName, kind: DirectiveKind, source: string): Found | undefined {
@@ -128,7 +127,7 @@ function sourceProblem(name: DirectiveName, kind: DirectiveKind, source: string)
     case "sandbox":
       return oneOf(source, SANDBOX_FLAGS, "a sandbox flag");
     case "webrtc":
-      return oneOf(source, ["'allow'", "'block'"], "a value of webrtc");
+      return oneOf(source, ["'allow'", "'block'"], "a valid value of webrtc");
     case "sinks":
       return oneOf(source, ["'script'"], "a sink group");
     case "trusted-types":
@@ -151,7 +150,7 @@ function listedSourceProblem(name: DirectiveName, source: string): Found | undef
   if (source === NONCE_SOURCE) {
     return TAKES_NONCE.has(name)
       ? undefined
-      : wrong("A nonce means nothing in this directive.", `Use 'nonce' in ${[...TAKES_NONCE].join(", ")}.`);
+      : wrong("A nonce has no effect in this directive.", `Use 'nonce' in ${[...TAKES_NONCE].join(", ")}.`);
   }
   if (source.startsWith("'")) return quotedProblem(source);
   return bareProblem(source);
@@ -160,7 +159,7 @@ function listedSourceProblem(name: DirectiveName, source: string): Found | undef
 function ancestorProblem(source: string): Found | undefined {
   if (source === "'self'" || source === "'none'") return undefined;
   if (source.startsWith("'"))
-    return wrong("frame-ancestors takes 'self', 'none', hosts and schemes only.", "Remove the source.");
+    return wrong("frame-ancestors allows only 'self', 'none', hosts and schemes.", "Remove the source.");
   return bareProblem(source);
 }
 
@@ -168,7 +167,7 @@ function quotedProblem(source: string): Found | undefined {
   if (KEYWORDS.includes(source)) return undefined;
   if (source.startsWith("'nonce-")) {
     return wrong(
-      "A nonce written into the settings is the same on every response, so it protects nothing.",
+      "A fixed nonce is the same in every response, so it gives no protection.",
       "Write 'nonce' and read res.locals.cspNonce.",
       "unsafe-setting",
     );
@@ -179,13 +178,13 @@ function quotedProblem(source: string): Found | undefined {
     return digest.length === HASH_LENGTHS[algorithm]
       ? undefined
       : wrong(
-          "The hash does not have the length of its algorithm.",
-          "Write the base64 digest of the inline text, padding included.",
+          "The hash has the wrong length for its algorithm.",
+          "Write the base64 digest of the inline text, including the padding.",
         );
   }
   const near = nearest(source, KEYWORDS);
   return wrong(
-    "There is no such keyword.",
+    "This is not a keyword.",
     near === undefined ? `Keywords: ${KEYWORDS.join(", ")}.` : `Did you mean ${near}?`,
   );
 }
@@ -196,10 +195,13 @@ function quotedProblem(source: string): Found | undefined {
 function unquotedProblem(source: string): Found | undefined {
   const lower = source.toLowerCase();
   if (BARE_KEYWORDS.has(lower))
-    return wrong(`The keyword ${lower} lacks its single quotes, so browsers read it as a name.`, `Write "'${lower}'".`);
+    return wrong(
+      `The keyword ${lower} needs single quotes; without them browsers read it as a host name.`,
+      `Write "'${lower}'".`,
+    );
   if (BARE_HASH_OR_NONCE.test(source))
     return wrong(
-      "A hash or nonce lacks its single quotes, so browsers read it as a name.",
+      "A hash or nonce needs single quotes; without them browsers read it as a host name.",
       "Put single quotes around it.",
     );
   return undefined;
@@ -208,23 +210,27 @@ function unquotedProblem(source: string): Found | undefined {
 function bareProblem(source: string): Found | undefined {
   const lower = source.toLowerCase();
   if (BARE_SCHEMES.has(lower))
-    return wrong(`The scheme ${lower} lacks its colon, so browsers read it as a host name.`, `Write "${lower}:".`);
+    return wrong(
+      `The scheme ${lower} needs a colon; without it browsers read it as a host name.`,
+      `Write "${lower}:".`,
+    );
   if (source.includes("'") || source.includes('"'))
-    return wrong("A quotation mark stands where none belongs.", "Quote keywords in single quotes, and nothing else.");
+    return wrong(
+      "The source contains a misplaced quotation mark.",
+      "Put single quotes around keywords, hashes and nonces only.",
+    );
   return SCHEME.test(source) || HOST.test(source)
     ? undefined
     : wrong(
-        "This is neither a keyword, a scheme nor a host.",
-        "Write 'self', https:, https://cdn.example.com or *.example.com; without query and fragment.",
+        "This is not a keyword, a scheme or a host.",
+        "Write 'self', https:, https://cdn.example.com or *.example.com, without a query or fragment.",
       );
 }
 
 function uriProblem(source: string): Found | undefined {
   const ok =
     !source.includes("'") && URL.canParse(source, "https://this.invalid") && /^(?:https?:\/\/|\/)/i.test(source);
-  return ok
-    ? undefined
-    : wrong("This is not an address reports can be sent to.", "Write an absolute path or an http(s) URL.");
+  return ok ? undefined : wrong("This is not a valid report address.", "Write an absolute path or an http(s) URL.");
 }
 
 function oneOf(source: string, known: readonly string[], what: string): Found | undefined {

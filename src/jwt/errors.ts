@@ -29,24 +29,24 @@ export const TOKEN_ERROR_CODES = [
 export type TokenErrorCode = (typeof TOKEN_ERROR_CODES)[number];
 
 const MESSAGES: Readonly<Record<TokenErrorCode, string>> = {
-  malformed: "The token is not of the form a token has.",
-  algorithm: "The token is signed with another algorithm than this manager's.",
-  "critical-header": "The token demands an extension (crit) that is not understood.",
-  type: "The token is not an access token (typ at+jwt).",
-  "unknown-key": "The token names a key this manager does not have.",
-  signature: "The signature does not match.",
-  claims: "A claim is missing or of the wrong type.",
-  issuer: "The token is from another issuer.",
-  audience: "The token is for another audience.",
-  lifetime: "The token's life is longer than this manager gives.",
+  malformed: "The token is malformed.",
+  algorithm: "The token is not signed with the configured algorithm.",
+  "critical-header": "The token requires an extension (crit) that is not supported.",
+  type: "The token is not an access token (its typ is not at+jwt).",
+  "unknown-key": "The token is signed with a key (kid) that is not configured.",
+  signature: "The signature of the token is invalid.",
+  claims: "A claim of the token is missing or has the wrong type.",
+  issuer: "The token was issued by another issuer.",
+  audience: "The token was issued for another audience.",
+  lifetime: "The token is valid for longer than the configured lifetime.",
   expired: "The token has expired.",
   "not-yet-valid": "The token is not valid yet.",
   revoked: "The token has been revoked.",
   unknown: "There is no such refresh token.",
-  reused: "The refresh token has been used before; its family is now revoked.",
-  unreadable: "The record of the refresh token is damaged, or was written by a newer version.",
-  "invalid-input": "A token cannot be made from this.",
-  "store-unavailable": "The token store did not answer.",
+  reused: "The refresh token has already been used. All tokens of its family are now revoked.",
+  unreadable: "The stored record of the refresh token is damaged or was written by a newer version.",
+  "invalid-input": "The input for the token is invalid.",
+  "store-unavailable": "The token store did not respond.",
 };
 
 /**

@@ -54,7 +54,7 @@ export function grantOf(id: unknown, options: unknown = {}): Grant {
   if (!isPlainObject(options)) throw invalid("The options must be an object.");
   for (const name of Object.keys(options)) {
     if (name !== "scopes" && name !== "roles" && name !== "claims")
-      throw invalid("There are no other options than scopes, roles and claims.");
+      throw invalid("The options contain an unknown name. The known options are scopes, roles and claims.");
   }
   return Object.freeze({
     subject,
@@ -79,7 +79,7 @@ function words(
   if (!Array.isArray(value) || value.length > MAX_ENTRIES)
     throw invalid(`${name} must be a list of at most ${MAX_ENTRIES} strings.`);
   const list = value.map((entry: unknown) => {
-    if (!isValid(entry)) throw invalid(`An entry of ${name} is not of the form: ${form}.`);
+    if (!isValid(entry)) throw invalid(`Each entry of ${name} must be ${form}.`);
     return entry;
   });
   return Object.freeze([...new Set(list)]);
@@ -94,7 +94,7 @@ function claimsOf(value: unknown): Readonly<Record<string, JsonValue>> {
   const copy = copyJson(value);
   if (copy === undefined)
     throw invalid(
-      `claims must hold JSON values only, at most ${MAX_JSON_DEPTH} levels deep, without a member named __proto__.`,
+      `claims must contain only JSON values, nested at most ${MAX_JSON_DEPTH} levels deep, and no property named __proto__.`,
     );
   return copy as Readonly<Record<string, JsonValue>>;
 }

@@ -206,7 +206,9 @@ export class JwtManager {
    */
   async revokeToken(jti: string): Promise<void> {
     if (!isTokenId(jti)) {
-      throw new TokenError("invalid-input", { message: "revokeToken takes the jti claim of a token, not the token." });
+      throw new TokenError("invalid-input", {
+        message: "revokeToken expects the jti claim of a token, not the token itself.",
+      });
     }
     await this.#revoke({ reason: "token", credentialId: jti }, (doneLater) =>
       this.#store.revokeAccessToken(jti, this.runtime.clock.now() + this.#accessLifeMs, this.#storeTime(), doneLater),

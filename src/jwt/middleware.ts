@@ -146,9 +146,7 @@ export function createJwt(
 export function jwtAuth(manager: JwtManager, settings: JwtAuthSettings = {}, deps?: PartDependencies): RequestHandler {
   const { mode, realm } = parse(jwtAuthSchema, settings);
   if (typeof (manager as Partial<JwtManager> | undefined)?.verifyAccessToken !== "function") {
-    throw new SetupError(
-      "jwtAuth needs the manager that verifies tokens as its first argument: jwtAuth(new JwtManager({ secret })).",
-    );
+    throw new SetupError("jwtAuth needs a JwtManager as its first argument: jwtAuth(new JwtManager({ secret })).");
   }
   const runtime = partRuntime(deps, manager.runtime);
   const layer = createJwt({ mode: mode ?? manager.options.mode, realm: realm ?? manager.options.realm }, runtime, {

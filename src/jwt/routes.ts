@@ -54,7 +54,7 @@ const jsonBody = readJsonBody(SOURCE);
 export function tokenRoutes(manager: JwtManager, options?: TokenRoutesSettings, deps?: PartDependencies): Router {
   if (typeof (manager as Partial<JwtManager> | undefined)?.refresh !== "function") {
     throw new SetupError(
-      "tokenRoutes needs the manager that issues the tokens as its first argument: tokenRoutes(new JwtManager({ secret })).",
+      "tokenRoutes needs a JwtManager as its first argument: tokenRoutes(new JwtManager({ secret })).",
     );
   }
   const runtime = partRuntime(deps, manager.runtime);

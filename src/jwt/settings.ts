@@ -23,13 +23,11 @@ const nameSchema = z
   .string()
   .regex(
     /^[\x21-\x7e](?:[\x20-\x7e]{0,510}[\x21-\x7e])?$/,
-    "Not 1 to 512 printable ASCII characters without spaces around them",
+    "Must be 1 to 512 printable ASCII characters without leading or trailing spaces",
   );
 
 const audienceSchema = selectSchema<string | readonly string[], readonly string[]>((value) =>
-  Array.isArray(value)
-    ? z.array(nameSchema).min(1, "The list is empty; give at least one audience.")
-    : nameSchema.transform((name) => [name]),
+  Array.isArray(value) ? z.array(nameSchema).min(1, "The list is empty.") : nameSchema.transform((name) => [name]),
 );
 
 /** Annotated with named types; otherwise the declarations would show an object without comments. */
@@ -54,7 +52,7 @@ const shape = settingsObject({
    */
   privateKey: privateKeySchema.optional(),
   /** Several keys, for rotation: the first signs, all verify. In place of `secret` and `privateKey`. Default: none. */
-  keys: z.array(keySchema).min(1, "The list is empty; give at least one key.").optional(),
+  keys: z.array(keySchema).min(1, "The list is empty.").optional(),
   /** `iss` of every token, compared exactly. Default: `"portcullis"`. */
   issuer: nameSchema.default("portcullis"),
   /**
@@ -97,9 +95,7 @@ const shape = settingsObject({
    * Where refresh tokens and revocations are kept: a `TokenStore`, which the manager opens and closes. Default: the
    * `database`, or the memory of this process.
    */
-  store: z
-    .custom<TokenStore>(isTokenStore, "This is not a TokenStore: a method of the contract is missing.")
-    .optional(),
+  store: z.custom<TokenStore>(isTokenStore, "This is not a TokenStore: a required method is missing.").optional(),
   /** The realm in WWW-Authenticate: 1 to 64 printable ASCII characters without quotes. Default: `"api"`. */
   realm: realmSchema.default("api"),
 });
@@ -121,8 +117,8 @@ export const jwtSchema = shape
       addIssue(context, {
         code: "contradiction",
         path: ["absoluteDays"],
-        message: "A family of refresh tokens would end before its first token does.",
-        remedy: "Make absoluteDays at least refreshTokenDays.",
+        message: "A family of refresh tokens would end before its first token expires.",
+        remedy: "Set absoluteDays to at least refreshTokenDays.",
       });
     }
   })
@@ -162,8 +158,8 @@ function checkKeySources(settings: Shape, context: Report): void {
     addIssue(context, {
       code: "contradiction",
       path: [second],
-      message: `The key is given in more than one place: ${given.join(" and ")}.`,
-      remedy: "Keep one; for rotation use keys.",
+      message: `The key is set more than once: ${given.join(" and ")}.`,
+      remedy: "Keep one of them. To rotate keys, use keys.",
     });
   }
   const symmetric = familyOf(settings.algorithm) === "HS";
@@ -171,8 +167,8 @@ function checkKeySources(settings: Shape, context: Report): void {
     addIssue(context, {
       code: "contradiction",
       path: ["secret"],
-      message: `${settings.algorithm} signs with a private key, and this is a secret.`,
-      remedy: "Give privateKey, or choose HS256.",
+      message: `${settings.algorithm} signs with a private key, but this is a secret.`,
+      remedy: "Set privateKey instead, or choose HS256.",
     });
   }
   if (!symmetric && given.length === 0) {
@@ -180,7 +176,7 @@ function checkKeySources(settings: Shape, context: Report): void {
       code: "missing-setting",
       path: ["privateKey"],
       message: `${settings.algorithm} needs a private key.`,
-      remedy: "Give privateKey or keys, or choose HS256.",
+      remedy: "Set privateKey or keys, or choose HS256.",
     });
   }
 }
@@ -197,15 +193,15 @@ function checkSecret(
     addIssue(context, {
       code: "contradiction",
       path,
-      message: "The secret is the text of an asymmetric key: whoever has the public key could forge tokens.",
-      remedy: "Give it as privateKey with an RS, PS or ES algorithm.",
+      message: "The secret is the text of an asymmetric key: anyone with the public key could forge tokens.",
+      remedy: "Set it as privateKey and choose an RS, PS or ES algorithm.",
     });
   } else if (familyOf(algorithm) === "HS" && Buffer.byteLength(text) < bytes) {
     addIssue(context, {
       code: "weak-secret",
       path,
       message: `${algorithm} needs a secret of at least ${bytes} bytes (RFC 7518 section 3.2).`,
-      remedy: `Make one with: node -p "require('node:crypto').randomBytes(${bytes}).toString('base64url')"`,
+      remedy: `Generate one with: node -p "require('node:crypto').randomBytes(${bytes}).toString('base64url')"`,
     });
   }
 }
@@ -215,7 +211,7 @@ function checkKeys(entries: readonly ResolvedJwtKeySettings[], algorithm: JwtAlg
     addIssue(context, {
       code: "contradiction",
       path: ["keys", 0],
-      message: "The first key signs, and a public key cannot.",
+      message: "The first key signs tokens, and a public key cannot sign.",
       remedy: "Put an entry with privateKey first.",
     });
   }
@@ -229,7 +225,7 @@ function checkKeys(entries: readonly ResolvedJwtKeySettings[], algorithm: JwtAlg
         code: "contradiction",
         path: ["keys", index],
         message: "Two keys have the same kid.",
-        remedy: "Give each its own kid, and each key once.",
+        remedy: "Give each key its own kid, and list each key once.",
       });
     }
     seen.add(kid);
@@ -247,8 +243,8 @@ function checkEntry(entry: ResolvedJwtKeySettings, index: number, algorithm: Jwt
     addIssue(context, {
       code: "contradiction",
       path: ["keys", index, "secret"],
-      message: `${algorithm} signs with a private key, and this is a secret.`,
-      remedy: "Give privateKey or publicKey, or choose HS256.",
+      message: `${algorithm} signs with a private key, but this is a secret.`,
+      remedy: "Set privateKey or publicKey instead, or choose HS256.",
     });
   }
 }

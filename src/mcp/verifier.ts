@@ -66,7 +66,7 @@ export class VerificationUnavailableError extends PortcullisError {
   readonly code = "verification-unavailable";
 
   constructor() {
-    super("The key could not be verified now.");
+    super("The API key could not be verified at the moment.");
     this.name = "VerificationUnavailableError";
   }
 }
@@ -83,7 +83,7 @@ const NOT_THE_KEYS_FAULT: ReadonlySet<string> = new Set([
   "rate-limited",
   "too-many-failures",
 ]);
-const REFUSAL = "The token is not valid.";
+const REFUSAL = "The token is invalid.";
 
 /**
  * An OAuth token verifier for an MCP server. It accepts API keys and our access tokens as Bearer credentials, and
@@ -117,11 +117,11 @@ export function mcpVerifier({
   if (jwt === undefined && apiKeys === undefined) throw new SetupError("mcpVerifier needs jwt, apiKeys, or both.");
   const url = urlOf("resource", resource);
   if (path?.startsWith("/") === false)
-    throw new SetupError('mcpVerifier takes a path that begins with a slash: path: "/mcp".');
+    throw new SetupError('mcpVerifier needs a path that begins with a slash: path: "/mcp".');
   const metadata =
     resourceMetadataUrl === undefined ? wellKnownUrl(url) : urlOf("resourceMetadataUrl", resourceMetadataUrl).href;
   if (jwt !== undefined && ![jwt.options.audience].flat().some((audience) => sameResource(audience, url))) {
-    throw new SetupError("The access tokens are not made for this resource: add its URL to jwt.audience.");
+    throw new SetupError("The access tokens are not issued for this resource. Add its URL to jwt.audience.");
   }
   for (const service of [apiKeys, jwt]) service?.runtime.resources.add(path ?? url.pathname, metadata);
 
@@ -177,7 +177,7 @@ export function mcpVerifier({
 /** @throws SetupError when the text is not an absolute http or https URL */
 function urlOf(option: string, text: string | URL): URL {
   if (!/^https?:/i.test(String(text)) || !URL.canParse(String(text)))
-    throw new SetupError(`mcpVerifier takes an absolute URL as ${option}: ${option}: "https://mcp.example.com/…".`);
+    throw new SetupError(`mcpVerifier needs an absolute URL as ${option}: ${option}: "https://mcp.example.com/…".`);
   return new URL(text);
 }
 

@@ -58,7 +58,7 @@ function consume(store: RateLimitStore, counts: readonly LimitCount[]): Outcomes
   if (counts.length === 1 && first !== undefined) {
     return whenThere(store.consume(first.policy, first.key, first.cost), (outcome) => [asOutcome(outcome)]);
   }
-  if (store.consumeAll === undefined) throw new StoreError("This store counts one limit at a time.");
+  if (store.consumeAll === undefined) throw new StoreError("This store cannot count several limits at once.");
   return whenThere(store.consumeAll(counts), (outcomes) => asOutcomes(outcomes, counts.length));
 }
 
@@ -75,14 +75,14 @@ function whenThere<Answer, Checked>(
 /** A store that returns anything but outcomes has failed. @throws StoreError */
 function asOutcomes(outcomes: Outcomes, count: number): Outcomes {
   if (!Array.isArray(outcomes) || outcomes.length !== count)
-    throw new StoreError("The store did not answer for each limit.");
+    throw new StoreError("The store did not return an outcome for each limit.");
   return outcomes.map(asOutcome);
 }
 
 function asOutcome(outcome: WindowOutcome): WindowOutcome {
   const { allowed, used, retryAfterMs, resetMs } = outcome;
   if (typeof allowed !== "boolean" || !isAmount(used) || !isAmount(retryAfterMs) || !isAmount(resetMs)) {
-    throw new StoreError("The store's answer is not a WindowOutcome.");
+    throw new StoreError("The store did not return a WindowOutcome.");
   }
   return outcome;
 }

@@ -92,7 +92,7 @@ function inOneSpelling(key: string, req: Request, state: RequestState, announce:
   if (ip === undefined || ip === "" || !key.includes(ip)) return key;
   if (WITH_PORT.test(ip) && announce("key-function-gave-a-port")) {
     process.emitWarning(
-      "The key function of a rate limit returned req.ip with a port, which is new with every connection. Write clientAddress(req) in place of req.ip.",
+      "The key function of a rate limit returned req.ip with a port, which changes with every connection. Use clientAddress(req) instead of req.ip.",
       { code: "PORTCULLIS_KEY_PORT" },
     );
   }

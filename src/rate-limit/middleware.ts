@@ -161,13 +161,13 @@ function holdWindow(store: RateLimitStore, { name, windowSeconds }: ResolvedRout
   routeWindows.set(store, windows);
   const known = windows.get(name) ?? windowSeconds;
   if (known !== windowSeconds) {
-    const message = `Another limit of this name has a window of ${known} s, and limits of one name share one count.`;
+    const message = `Another limit with this name has a window of ${known} s. Limits with the same name share one count and need the same window.`;
     throw new SettingsError([
       {
         code: "contradiction",
         path: "windowSeconds",
         message,
-        remedy: "Give this limit a name of its own, or the same window.",
+        remedy: "Choose another name, or set windowSeconds to the same value.",
       },
     ]);
   }

@@ -22,7 +22,7 @@ const nameSchema = z.string().superRefine((name, context) => {
   if (/^[A-Za-z0-9._-]{1,64}$/.test(name)) return;
   addIssue(context, {
     code: "wrong-value",
-    message: "This is not a name of a limit.",
+    message: "This is not a valid name for a limit.",
     remedy: "Use 1 to 64 letters, digits, '.', '_' or '-'.",
   });
 });
@@ -43,8 +43,8 @@ const allowedRangeSchema = addressRangeSchema.superRefine((range, context) => {
   if (!range.endsWith("/0")) return;
   addIssue(context, {
     code: "unsafe-setting",
-    message: "This range holds every address, so nobody would be limited.",
-    remedy: "Name the ranges that are yours, or turn the limiter off with rateLimit: false.",
+    message: "This range contains every address, so no client would be limited.",
+    remedy: "List only your own ranges, or turn the limiter off with rateLimit: false.",
   });
 });
 
@@ -63,8 +63,8 @@ const storeSchema = z.custom<RateLimitStore | Store>().superRefine((value, conte
   if (typeof value === "object" && value !== null && (isWindowStore(value) || isForeignStore(value))) return;
   addIssue(context, {
     code: "wrong-type",
-    message: "This is not a store of rate limits.",
-    remedy: "Give an instance of SlidingWindowStore, or of a store made for express-rate-limit 6 or later.",
+    message: "This is not a rate-limit store.",
+    remedy: "Pass an instance of SlidingWindowStore, or of a store made for express-rate-limit 6 or later.",
   });
 });
 
@@ -143,15 +143,15 @@ export const rateLimitSchema = settingsObject({
     addIssue(context, {
       code: "contradiction",
       path: ["perPrincipal", "limit"],
-      message: "One request costs more than this limit, so no principal would ever be let in.",
-      remedy: "Use a limit of at least the cost.",
+      message: "The cost of one request exceeds this limit, so every request of a principal would be refused.",
+      remedy: "Set this limit to at least the cost.",
     });
   }
   if (settings.store !== undefined && !isWindowStore(settings.store) && settings.perPrincipal !== undefined) {
     addIssue(context, {
       code: "contradiction",
       path: ["perPrincipal"],
-      message: "A store of express-rate-limit counts for one limit, and here are two.",
+      message: "A store of express-rate-limit can count only one limit, but perPrincipal adds a second one.",
       remedy: "Remove perPrincipal, or use a SlidingWindowStore.",
     });
   }
@@ -193,8 +193,8 @@ function checkCost(
   addIssue(context, {
     code: "contradiction",
     path: ["cost"],
-    message: "One request costs more than the limit, so none would ever be accepted.",
-    remedy: "Use a cost of at most the limit.",
+    message: "The cost of one request exceeds the limit, so every request would be refused.",
+    remedy: "Set the cost to at most the limit.",
   });
 }
 

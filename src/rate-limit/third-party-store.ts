@@ -63,7 +63,7 @@ export class ThirdPartyStore implements RateLimitStore {
   #outcome(policy: WindowPolicy, totalHits: number, resetTime: Date | undefined, allowed: boolean): WindowOutcome {
     // A store that returns invalid values has failed; comparing NaN with the limit would decide at random.
     if (!Number.isFinite(totalHits) || totalHits < 0)
-      throw new StoreError("The store's totalHits is not a number of hits.");
+      throw new StoreError("The store did not return a valid totalHits.");
     const resetAt = resetTime instanceof Date ? resetTime.getTime() : NaN;
     const resetMs = Number.isNaN(resetAt) ? policy.windowMs : Math.max(1, resetAt - this.#clock.now());
     return { allowed, used: Math.min(totalHits, policy.limit), retryAfterMs: allowed ? 0 : resetMs, resetMs };

@@ -10,7 +10,7 @@ export class SessionEndedError extends PortcullisError {
   readonly status = 401;
 
   constructor() {
-    super("logIn: the session has ended meanwhile, so it cannot be renewed. The user has to log in again.");
+    super("logIn: the session ended during the call, so it cannot be renewed. The user must log in again.");
     this.name = "SessionEndedError";
   }
 }

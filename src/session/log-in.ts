@@ -36,7 +36,7 @@ export interface LogInSettings {
 }
 
 const ADD_THE_LAYER =
-  "No session layer ran on this request. Add `session: {}` to the settings of applySecurity, for apps inside one another to those of the outer app; without applySecurity write `app.use(sessions({ secret }))` before this route.";
+  "No session layer ran on this request. Set `session: {}` in applySecurity (in the outer app if secured apps are mounted in one another). Without applySecurity, add `app.use(sessions({ secret }))` before this route.";
 
 /**
  * Logs a user in: creates a new session id (ASVS 7.2.4; an id planted before is worthless), saves the session before
@@ -76,7 +76,7 @@ async function begin(req: Request, who: LogInAs, options: LogInSettings): Promis
   const bound = requireBound(req);
   if (bound.res.headersSent)
     throw new SetupError(
-      "logIn was called after the response had begun, so its cookie cannot be sent. Call it before answering.",
+      "logIn was called after the response had started, so its cookie cannot be sent. Call it before sending the response.",
     );
   const { adapter, stored, runtime } = bound.context;
   const host = bound.open();
@@ -198,12 +198,13 @@ function snapshot({ session, sessionID, stamp, storedId, storedJson, saved, ende
 }
 
 function checkedDetails(who: unknown): { id: string; scopes: string[]; roles: string[] } {
-  if (typeof who !== "object" || who === null) throw new InvalidInputError("logIn needs { id, scopes?, roles? }.");
+  if (typeof who !== "object" || who === null)
+    throw new InvalidInputError("logIn needs an object as its second argument: { id, scopes?, roles? }.");
   const { scopes, roles, ...rest } = who as Record<string, unknown>;
   const id = idText(rest["id"]);
   if (!isPrincipalId(id)) {
     throw new InvalidInputError(
-      `logIn: id must be ${ID_FORM}. Write the id of another type as text: { id: String(user.id) }.`,
+      `logIn: id must be ${ID_FORM}. Convert other types to a string: { id: String(user.id) }.`,
     );
   }
   return {
@@ -216,6 +217,6 @@ function checkedDetails(who: unknown): { id: string; scopes: string[]; roles: st
 function checkedList(name: string, list: unknown, isValid: (item: unknown) => item is string, form: string): string[] {
   if (list === undefined) return [];
   if (!Array.isArray(list) || !list.every(isValid))
-    throw new InvalidInputError(`logIn: ${name} must be an array of ${name}, each of the form: ${form}.`);
+    throw new InvalidInputError(`logIn: ${name} must be an array, and each entry must be ${form}.`);
   return [...list];
 }

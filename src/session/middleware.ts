@@ -12,7 +12,7 @@ import { type PartDependencies, partRuntime, type Runtime } from "../core/runtim
 import type { Secret } from "../core/secret.js";
 import { SettingsError } from "../settings/errors.js";
 import { parse } from "../settings/object.js";
-import { deriveKey } from "../settings/secrets.js";
+import { deriveKey, GENERATE_SECRET } from "../settings/secrets.js";
 import { MemorySessionStore } from "../stores/memory/session-store.js";
 import { bindSession, boundSession } from "./request-properties.js";
 import { readSessionCookie, timePolicy } from "./decide.js";
@@ -63,7 +63,7 @@ const UNAVAILABLE: Refusal = { code: "store-unavailable", reason: "session-not-l
 const TWICE: Refusal = {
   code: "protection-not-run",
   reason: "second-session-middleware",
-  detail: "Another session middleware ran before this one. Keep one of the two.",
+  detail: "Two session middlewares ran on this request. Keep one of them.",
 };
 /** The event is emitted once only: the mistake is in the app's set-up and the same for every request. */
 const TWICE_AGAIN: Refusal = { ...TWICE, event: false };
@@ -89,7 +89,7 @@ export function createSession(
   const adapter = new ExpressSessionAdapter(stored);
   if (options.migrateFrom !== undefined && stored.now() >= options.migrateFrom.until) {
     process.emitWarning(
-      "session.migrateFrom has no effect: its `until` is past, so old cookies are not read. Remove migrateFrom, or set a later date.",
+      "session.migrateFrom has no effect: its `until` is in the past, so old cookies are not read. Remove migrateFrom, or set a later date.",
       { code: "PORTCULLIS_MIGRATION" },
     );
   }
@@ -158,7 +158,7 @@ function sessionRun(context: SessionContext): RunLayer {
       // Two session layers would each send a cookie and overwrite the other's data.
       if (!isTold) {
         process.emitWarning(
-          "A session middleware meets requests that have a session already. Keep one of the two; of secured apps inside one another, set session: false in the inner one.",
+          "Two session middlewares ran on the same request. Keep one of them. If a secured app is mounted in another one, set session: false in the inner app.",
           { code: "PORTCULLIS_SESSION" },
         );
       }
@@ -234,9 +234,8 @@ function signingKeys(
     {
       code: "missing-setting",
       path: "secret",
-      message: "Sessions need a secret that signs their cookie.",
-      remedy:
-        "Set secret to at least 32 random bytes: node -p \"require('node:crypto').randomBytes(32).toString('base64url')\"",
+      message: "Sessions need a secret to sign their cookies.",
+      remedy: `Set secret to a random secret. ${GENERATE_SECRET}`,
     },
   ]);
 }

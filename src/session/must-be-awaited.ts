@@ -48,7 +48,7 @@ function warn(name: string, failure: unknown): void {
   const failed =
     failure === undefined ? "" : ` It failed: ${failure instanceof Error ? failure.message : "not an Error"}`;
   process.emitWarning(
-    `${name} was not awaited. Write \`await ${name}(…)\`, or \`${name}(…).then(…, next)\`, and answer after it.${failed}`,
+    `${name} was not awaited. Write \`await ${name}(…)\`, or \`${name}(…).then(…, next)\`, and send the response after it.${failed}`,
     { code: "PORTCULLIS_NOT_AWAITED" },
   );
 }

@@ -63,7 +63,7 @@ export class PrincipalSessions {
   #requireIndex(): void {
     if (this.#stored.hasIndex) return;
     throw new SetupError(
-      "This session store keeps no index of principals, so their sessions cannot be listed or ended. Use one with listByPrincipal and idsByPrincipal, such as MemorySessionStore.",
+      "This session store cannot find the sessions of a principal, so they cannot be listed or ended. Use a store with the methods listByPrincipal and idsByPrincipal, such as MemorySessionStore.",
     );
   }
 }

@@ -94,7 +94,7 @@ export class RequestSession implements BeforeSend {
     if (value === host.session) return;
     if (!(value instanceof session.Session) || value.id !== host.sessionID) {
       throw new InvalidInputError(
-        "req.session can be set to null, which ends it; set properties on it instead of replacing it.",
+        "req.session cannot be replaced. Set its properties instead, or set it to null to end the session.",
       );
     }
     host.session = value;

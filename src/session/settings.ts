@@ -16,14 +16,14 @@ const cookieNameSchema = z.string().superRefine((name, context) => {
   if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$/.test(name)) {
     addIssue(context, {
       code: "wrong-value",
-      message: "This is not a cookie name.",
+      message: "This is not a valid cookie name.",
       remedy: "Use 1 to 128 letters, digits, '-', '_' or '.'.",
     });
   } else if (/^__(?:http|host|secure|host-http)-/i.test(name) && !/^__(?:Host|Secure)-(?!__|Http-)./.test(name)) {
     addIssue(context, {
       code: "wrong-value",
-      message: "The name begins with a prefix that browsers treat specially, in a form not supported here.",
-      remedy: "Leave the prefix out; __Host- (or __Secure- with a domain) is put in front.",
+      message: "The name begins with a cookie prefix that is not supported here.",
+      remedy: "Remove the prefix: __Host- (or __Secure- with a domain) is added automatically.",
     });
   }
 });
@@ -36,12 +36,12 @@ const storeSchema = z.custom<session.Store>().superRefine((store, context) => {
   addIssue(context, {
     code: "wrong-type",
     message: "This is not an express-session store.",
-    remedy: "Give an instance (not the class) of a store made for express-session, or leave it out for memory.",
+    remedy: "Pass an instance (not the class) of a store made for express-session, or remove `store` to use memory.",
   });
 });
 
 const NOT_A_TIME =
-  "Not a time: a Date, a date (2027-01-31), a date with time and zone (2027-01-31T12:00:00Z), or milliseconds since the epoch";
+  "Must be a time: a Date, a date (2027-01-31), a date with time and zone (2027-01-31T12:00:00Z), or milliseconds since the epoch";
 
 /** A moment as a Date, as ISO 8601 text or in milliseconds since the epoch; kept as milliseconds. */
 const momentSchema = z
@@ -55,18 +55,18 @@ const momentSchema = z
 const NO_COOKIE_NAME = z.unknown().superRefine((_value, context) =>
   addIssue(context, {
     code: "missing-setting",
-    message: "Nothing says which cookie the old sessions had.",
-    remedy: 'Write cookieName: "connect.sid", or the `name` that express-session was given.',
+    message: "The name of the old sessions' cookie is missing.",
+    remedy: 'Write cookieName: "connect.sid", or the `name` that you passed to express-session.',
   }),
 );
 const NO_END = z.unknown().superRefine((_value, context) =>
   addIssue(context, {
     code: "missing-setting",
-    message: "Nothing says when old cookies are no longer read.",
+    message: "The date after which old cookies are no longer read is missing.",
     remedy: 'Write until: "2027-01-31", a date by which the old sessions have ended.',
   }),
 );
-const oldCookieNameSchema = z.string().regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$/, "This is not a cookie name.");
+const oldCookieNameSchema = z.string().regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$/, "This is not a valid cookie name.");
 
 const migrateFromSchema = settingsObject({
   /** The `name` of express-session: `connect.sid` unless the app named it. Required. */
@@ -131,8 +131,9 @@ export const sessionSchema = shape
       addIssue(context, {
         code: "contradiction",
         path: ["absoluteMaxAge"],
-        message: "The absolute time-out is shorter than the idle time-out, which could then never be reached.",
-        remedy: "Make absoluteMaxAge at least maxAge.",
+        message:
+          "The absolute time-out is shorter than the idle time-out (maxAge), so the idle time-out would never apply.",
+        remedy: "Set absoluteMaxAge to at least maxAge.",
       });
     }
     if (
@@ -144,15 +145,15 @@ export const sessionSchema = shape
         code: "missing-setting",
         path: ["migrateFrom", "secret"],
         message: "Old cookies can only be verified with the secret that signed them.",
-        remedy: "Set migrateFrom.secret to the secret that express-session had.",
+        remedy: "Set migrateFrom.secret to the secret that express-session used.",
       });
     }
     if (settings.migrateFrom !== undefined && settings.store === undefined) {
       addIssue(context, {
         code: "missing-setting",
         path: ["store"],
-        message: "migrateFrom adopts sessions out of a store, and no store that could hold old ones is given.",
-        remedy: "Set store to the one that express-session used, or remove migrateFrom: the old sessions end then.",
+        message: "migrateFrom adopts sessions from the store that express-session used, but no store is set.",
+        remedy: "Set store to that store. Or remove migrateFrom; the old sessions then end.",
       });
     }
     if (settings.domain === undefined) return;
@@ -160,15 +161,16 @@ export const sessionSchema = shape
       addIssue(context, {
         code: "wrong-value",
         path: ["domain"],
-        message: "This is not a domain a cookie can be shared below.",
-        remedy: "Write a lower-case host name with at least two labels and no leading dot, or leave it out.",
+        message: "This is not a valid cookie domain.",
+        remedy:
+          "Write a lower-case host name with at least two labels and no leading dot (example.com), or remove domain.",
       });
     }
     if (settings.cookieName.startsWith("__Host-")) {
       addIssue(context, {
         code: "contradiction",
         path: ["domain"],
-        message: "A cookie with the prefix __Host- cannot have a Domain; browsers drop it.",
+        message: "A cookie with the prefix __Host- cannot have a domain: browsers would reject it.",
         remedy: "Remove domain, or the prefix from cookieName.",
       });
     }
@@ -196,8 +198,8 @@ export function debugContradictions(
     {
       code: "contradiction",
       path: "session.sameSite",
-      message: "SameSite=None needs a Secure cookie, and debug turns Secure off; browsers would drop the cookie.",
-      remedy: 'Use "lax" in development, or turn debug off and serve https.',
+      message: "SameSite=None needs a Secure cookie, but debug turns Secure off: browsers would reject the cookie.",
+      remedy: 'Use sameSite: "lax" in development, or turn debug off and serve https.',
     },
   ];
 }

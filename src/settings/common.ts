@@ -15,7 +15,7 @@ export const secondsSchema = z
 /** A realm in WWW-Authenticate (RFC 9110 section 11.5), which needs no escapes. */
 export const realmSchema = z
   .string()
-  .regex(/^[\x20-\x21\x23-\x5b\x5d-\x7e]{1,64}$/, "Not 1 to 64 printable ASCII characters without quotes");
+  .regex(/^[\x20-\x21\x23-\x5b\x5d-\x7e]{1,64}$/, "Must be 1 to 64 printable ASCII characters without quotes");
 
 /** An IPv4 or IPv6 address or CIDR range. */
 export const addressRangeSchema = z.string().superRefine((text, context) => {
@@ -26,7 +26,7 @@ export const addressRangeSchema = z.string().superRefine((text, context) => {
     message:
       problem === "bad-prefix"
         ? "The prefix length after the slash is out of range."
-        : "This is neither an IP address nor a CIDR range.",
+        : "This is not an IP address or a CIDR range.",
     remedy: "Write an address (192.0.2.7, 2001:db8::1) or a range (192.0.2.0/24, 2001:db8::/32).",
   });
 });
@@ -34,14 +34,14 @@ export const addressRangeSchema = z.string().superRefine((text, context) => {
 /** The id of a principal: text, or a safe integer, which becomes decimal text. */
 export const principalIdSchema = z.preprocess(
   idText,
-  z.string().refine(isPrincipalId, `Not an id: ${ID_FORM}`),
+  z.string().refine(isPrincipalId, `Must be ${ID_FORM}`),
 ) as unknown as z.ZodType<string, string | number>;
 
 /** One scope (`read`, `orders:write`, `orders:*`). */
-export const scopeSchema = z.string().refine(isScope, `Not a scope: ${SCOPE_FORM}`);
+export const scopeSchema = z.string().refine(isScope, `Must be ${SCOPE_FORM}`);
 
 /** One role (`admin`, `billing:viewer`). */
-export const roleSchema = z.string().refine(isRole, `Not a role: ${ROLE_FORM}`);
+export const roleSchema = z.string().refine(isRole, `Must be ${ROLE_FORM}`);
 
 /** Syntax of Express and glob patterns that a literal path does not contain: `*`, `{…}`, `\\`, `/:id`. */
 const PATTERN = /[*{}\\]|\/:[A-Za-z_]/;
@@ -51,13 +51,13 @@ export const exemptPathSchema = z.string().superRefine((text, context) => {
   if (PATTERN.test(text)) {
     addIssue(context, {
       code: "wrong-value",
-      message: "Exempt paths are exact, and this is a pattern: it would never match.",
+      message: "This is a pattern, but exempt paths are compared exactly, so it would never match.",
       remedy: "Write each path exactly as it is requested: /webhooks/stripe.",
     });
   } else if (!/^\/[\x21-\x22\x24-\x3e\x40-\x7e]*$/.test(text)) {
     addIssue(context, {
       code: "wrong-value",
-      message: "This is not an absolute path without query and fragment.",
+      message: "This must be an absolute path without a query or fragment.",
       remedy: "Write the path exactly as it is requested: /health.",
     });
   }

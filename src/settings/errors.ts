@@ -43,5 +43,7 @@ export class SettingsError extends PortcullisError {
     );
     this.name = "SettingsError";
     this.issues = Object.freeze(issues.map((issue) => Object.freeze({ ...issue })));
+    // The message lists them already. Enumerable, they would be printed again below the stack of an uncaught error.
+    Object.defineProperty(this, "issues", { enumerable: false });
   }
 }

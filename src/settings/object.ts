@@ -3,6 +3,7 @@ import { z } from "zod";
 import { SettingsError, type SettingsCode, type SettingsIssue } from "./errors.js";
 import { nearest } from "../core/nearest.js";
 import { SetupError } from "../core/setup-error.js";
+import { SEE_README, sentence, shapeProblem } from "./shape-problem.js";
 
 /**
  * A strict object: unknown keys are issues, each with the nearest known key. Every settings object at every depth is
@@ -30,8 +31,8 @@ export function toggleable<Settings, Resolved>(
 const NOT_TRUE = z.unknown().superRefine((_value, context) =>
   addIssue(context, {
     code: "wrong-type",
-    message: "true says nothing of how; what is on is described by an object.",
-    remedy: "Write {} for the defaults, or false to turn it off.",
+    message: "true is not allowed; this must be an object or false.",
+    remedy: "Write {} to use the defaults, or false to turn it off.",
   }),
 );
 
@@ -69,7 +70,7 @@ export function addIssue(
 export function refuseRequest(settings: unknown): void {
   if (!(settings instanceof IncomingMessage) && !(settings instanceof OutgoingMessage)) return;
   throw new SetupError(
-    "A factory was mounted in place of the middleware it makes. Call it: app.use(rateLimiter()), not app.use(rateLimiter).",
+    "A middleware factory was mounted without being called. Write app.use(rateLimiter()) instead of app.use(rateLimiter).",
   );
 }
 
@@ -109,7 +110,7 @@ export function checked<Schema extends z.ZodType>(
           code: "wrong-value",
           path: pathText(at),
           message: "Reading this setting threw an error.",
-          remedy: "Write plain values, or mend the getter: the error's cause says what it threw.",
+          remedy: "Use a plain value, or fix the getter. The cause of this error is the error that it threw.",
         },
       ],
       cause,
@@ -139,37 +140,15 @@ function settingsIssues(issue: z.core.$ZodIssue, at: readonly PropertyKey[]): Se
       {
         code: params.code ?? "wrong-value",
         path: pathText(path),
-        message: issue.message,
-        remedy: params.remedy ?? "See the settings table in README.md.",
+        message: sentence(issue.message),
+        remedy: params.remedy ?? SEE_README,
       },
     ];
   }
   const missing = issue.code === "invalid_type" && issue.message.endsWith("received undefined");
   const mistyped = issue.code === "invalid_type" || issue.code === "invalid_union";
   const code: SettingsCode = missing ? "missing-setting" : mistyped ? "wrong-type" : "wrong-value";
-  return [{ code, path: pathText(path), message: sentence(issue.message), remedy: remedyFor(issue, missing) }];
-}
-
-function remedyFor(issue: z.core.$ZodIssue, missing: boolean): string {
-  if (missing) return "Set it, or remove the object around it.";
-  switch (issue.code) {
-    case "invalid_type":
-      if (issue.expected === "array") return 'Write a list, also for one: ["…"].';
-      if (issue.expected === "object") return "Write an object; {} takes the defaults.";
-      return `Give a value of type ${issue.expected}.`;
-    case "too_small":
-      return `Use at least ${String(issue.minimum)}.`;
-    case "too_big":
-      return `Use at most ${String(issue.maximum)}.`;
-    case "invalid_value":
-      return `Use one of: ${issue.values.map((value) => JSON.stringify(value)).join(", ")}.`;
-    default:
-      return "See the settings table in README.md.";
-  }
-}
-
-function sentence(message: string): string {
-  return message.endsWith(".") ? message : `${message}.`;
+  return [{ code, path: pathText(path), ...shapeProblem(issue) }];
 }
 
 /** `["cors", "origins", 0]` → `cors.origins[0]`. */

@@ -23,21 +23,21 @@ export function originPatternProblem(text: string): OriginPatternProblem | undef
   if (PAGELESS.has(pattern.scheme)) {
     return {
       code: "wrong-value",
-      message: "No page has an origin of this scheme.",
+      message: "No page has an origin with this scheme.",
       remedy: "Write the http or https origin of the page that sends the request.",
     };
   }
   if (pattern.host.endsWith(".") && pattern.host !== ".") {
     return {
       code: "wrong-value",
-      message: "The host ends in a dot, which makes it another origin than the one without.",
-      remedy: "Leave the dot out.",
+      message: "The host ends with a dot, which makes it a different origin.",
+      remedy: "Remove the dot.",
     };
   }
   if (!URL.canParse(text)) {
     return {
       code: "wrong-value",
-      message: "No browser takes this host: one of its labels is no valid punycode.",
+      message: "Browsers reject this host, because one of its labels is not valid punycode.",
       remedy: "Copy the origin from the browser: location.origin.",
     };
   }
@@ -46,65 +46,68 @@ export function originPatternProblem(text: string): OriginPatternProblem | undef
   return {
     code: "unsafe-setting",
     message:
-      "This is a public suffix or a bare top-level name: names under it belong to many owners, and the wildcard would trust them all.",
-    remedy: "Name the domain that is yours: https://*.example.com instead of https://*.com.",
+      "This is a public suffix: the domains below it belong to many owners, and the wildcard would trust all of them.",
+    remedy: "Use your own domain: https://*.example.com instead of https://*.com.",
   };
 }
 
 function shapeProblem(text: string): { message: string; remedy: string } {
   if (text === "*") {
     return {
-      message: '"*" is not an origin, and in a list it does not stand for all of them.',
-      remedy: 'Name the origins. Where a protection can take every origin, its setting is "*" itself, not a list.',
+      message: '"*" is not an origin. In a list it does not stand for all origins.',
+      remedy: 'List the origins. Where a setting can allow every origin, write "*" without a list.',
     };
   }
   if (text === "null") {
     return {
-      message: "Any page can give itself the origin null, by a sandboxed frame.",
-      remedy: "Serve the page from an http or https origin and name that.",
+      message: "Any page can get the origin null by using a sandboxed frame.",
+      remedy: "Serve the page from an http or https origin, and list that origin.",
     };
   }
   if (/^file:/i.test(text)) {
     return {
-      message:
-        "A page that is opened from a file has the origin null or file://, which it shares with every other file.",
-      remedy: "Serve the page from an http or https origin, or from a scheme of your own (app://-), and name that.",
+      message: "A page opened from a file has the origin null or file://, which all files share.",
+      remedy:
+        "Serve the page from an http or https origin, or from a scheme of your own (app://-), and list that origin.",
     };
   }
   if (text.length > MAX_ORIGIN_LENGTH)
-    return { message: `An origin has at most ${MAX_ORIGIN_LENGTH} characters.`, remedy: "Write scheme://host[:port]." };
+    return {
+      message: `An origin must have at most ${MAX_ORIGIN_LENGTH} characters.`,
+      remedy: "Write scheme://host[:port].",
+    };
   if (text.replace("://*.", "://").includes("*")) {
     return {
-      message: "A wildcard stands for whole labels at the very beginning of the host.",
-      remedy: "Write https://*.example.com, and https://example.com beside it if that is meant too.",
+      message: "A wildcard must be the whole first label of the host.",
+      remedy: "Write https://*.example.com. To include example.com itself, add https://example.com.",
     };
   }
   if (text.includes("://*.") && !/^https?:/i.test(text)) {
     return {
-      message: "A wildcard can only stand in an http or https origin.",
-      remedy: "Name the origins of this scheme one by one.",
+      message: "A wildcard is allowed only in an http or https origin.",
+      remedy: "List the origins with this scheme one by one.",
     };
   }
   const remedy = suggestion(text);
   if (/[^\x21-\x7e]/.test(text))
-    return { message: "An origin is ASCII without spaces; a browser sends other scripts as punycode.", remedy };
+    return { message: "An origin must be ASCII without spaces. Browsers send non-ASCII hosts as punycode.", remedy };
   if (/^https?:\/\/[^/?#]*$/i.test(text) && /[A-Z]/.test(text.slice(text.indexOf("://")))) {
     return {
-      message: "A browser sends the host of an http or https origin in lower case, so this would never match.",
+      message: "Browsers send the host in lower case, so this would never match.",
       remedy,
     };
   }
   if (!text.includes("://"))
     return {
-      message: "There is no scheme.",
+      message: "The scheme is missing.",
       remedy: "Write scheme://host[:port], for example https://app.example.com.",
     };
-  if (text.includes("@")) return { message: "An origin has no user name.", remedy };
+  if (text.includes("@")) return { message: "An origin cannot contain a user name.", remedy };
   if (/^http:.*:80$|^https:.*:443$/i.test(text))
-    return { message: "A browser leaves the default port out, so this would never match.", remedy };
+    return { message: "Browsers omit the default port, so this would never match.", remedy };
   if (/[/?#\\]/.test(text.slice(text.indexOf("://") + 3)))
-    return { message: "An origin has no path, query or fragment, not even a closing slash.", remedy };
-  return { message: "This is not an origin as a browser sends it.", remedy };
+    return { message: "An origin cannot have a path, a query, a fragment or a trailing slash.", remedy };
+  return { message: "This is not an origin in the form that browsers send.", remedy };
 }
 
 /** The remedy for a URL: the origin that a browser sends for it. Never repeats userinfo, path or query. */

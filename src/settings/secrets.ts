@@ -49,37 +49,39 @@ function isRepetition(text: string): boolean {
 }
 
 const WEAKNESS_MESSAGES = {
-  empty: "The secret is empty: the variable it is read from is probably not set.",
+  empty: "The secret is empty; the environment variable that it comes from is probably not set.",
   "too-short": `The secret is shorter than ${MIN_SECRET_BYTES} bytes.`,
   placeholder: "The secret looks like a placeholder from an example.",
   "low-entropy": "The secret is too regular to be random.",
 } as const;
 
-const REMEDY = "Make one with: node -p \"require('node:crypto').randomBytes(32).toString('base64url')\"";
+/** How to generate a secret, for remedies. */
+export const GENERATE_SECRET =
+  "Generate one with: node -p \"require('node:crypto').randomBytes(32).toString('base64url')\"";
 
 /**
  * One secret: a string or a `Secret`, checked by `secretWeakness`, stored as a `Secret` so that it cannot be printed.
  */
 export const secretSchema: z.ZodType<Secret, string | Secret> = z
-  .union([z.string(), z.instanceof(Secret)], { error: "Invalid input: expected a string" })
+  .union([z.string(), z.instanceof(Secret)], { error: "This must be a string." })
   .transform((value) => (typeof value === "string" ? new Secret(value) : value))
   .superRefine((value, context) => {
     const found = secretWeakness(value.reveal());
     if (found !== undefined)
-      addIssue(context, { code: "weak-secret", message: WEAKNESS_MESSAGES[found], remedy: REMEDY });
+      addIssue(context, { code: "weak-secret", message: WEAKNESS_MESSAGES[found], remedy: GENERATE_SECRET });
   });
 
 /** A secret or a list of them: the first signs, all verify, so that a secret can be rotated. */
 export const secretRingSchema: z.ZodType<readonly Secret[], string | Secret | readonly (string | Secret)[]> =
   selectSchema((value) =>
     Array.isArray(value)
-      ? z.array(secretSchema).min(1, "The list is empty; give at least one secret.")
+      ? z.array(secretSchema).min(1, "The list is empty.")
       : secretSchema.transform((secret) => [secret]),
   );
 
 const formerSecretSchema: z.ZodType<Secret, string | Secret> = z
   .union([z.string().min(1, "The secret is empty."), z.instanceof(Secret)], {
-    error: "Invalid input: expected a string",
+    error: "This must be a string.",
   })
   .transform((value) => (typeof value === "string" ? new Secret(value) : value));
 
@@ -87,7 +89,7 @@ const formerSecretSchema: z.ZodType<Secret, string | Secret> = z
 export const formerSecretRingSchema: z.ZodType<readonly Secret[], string | Secret | readonly (string | Secret)[]> =
   selectSchema((value) =>
     Array.isArray(value)
-      ? z.array(formerSecretSchema).min(1, "The list is empty; give at least one secret.")
+      ? z.array(formerSecretSchema).min(1, "The list is empty.")
       : formerSecretSchema.transform((secret) => [secret]),
   );
 

@@ -42,10 +42,11 @@ export function standaloneLimit(
 ): StandaloneLimit {
   const { limit } = own;
   const windowMs = options.windowMs ?? own.windowMs;
-  if (windowMs === undefined)
-    throw new SetupError(`${store} was given no window. Write it as new ${store}({ windowMs }).`);
+  if (windowMs === undefined) throw new SetupError(`${store} has no window. Set it: new ${store}({ windowMs }).`);
   if (own.windowMs !== undefined && own.windowMs !== windowMs) {
-    throw new SetupError(`${store} and express-rate-limit were given different windowMs. Leave the store's out.`);
+    throw new SetupError(
+      `${store} and express-rate-limit have different values of windowMs. Remove it from the store.`,
+    );
   }
   const uncounts = options.skipFailedRequests === true || options.skipSuccessfulRequests === true;
   if (options.limit === undefined || options.limit === 0) {
@@ -55,13 +56,13 @@ export function standaloneLimit(
   }
   if (typeof options.limit === "number") {
     if (limit !== undefined && limit !== options.limit) {
-      throw new SetupError(`${store} and express-rate-limit were given different limits. Leave the store's out.`);
+      throw new SetupError(`${store} and express-rate-limit have different values of limit. Remove it from the store.`);
     }
     return { policy: standalonePolicy(options.limit, windowMs), refusedHits: options.limit + 1, uncounts };
   }
   if (limit === undefined) {
     throw new SetupError(
-      `express-rate-limit works out a limit function after the store has counted. Give the highest limit as new ${store}({ limit }).`,
+      `express-rate-limit calls a limit function only after the store has counted. Set the highest limit: new ${store}({ limit }).`,
     );
   }
   // The limit depends on the request: only this value exceeds every possible limit.
@@ -71,6 +72,6 @@ export function standaloneLimit(
 /** @throws SetupError always: a store without a limit refuses every request */
 export function noLimit(store: string): never {
   throw new SetupError(
-    `This ${store} has no limit: express-rate-limit did not initialise it, or its options were refused.`,
+    `This ${store} has no limit: express-rate-limit did not initialise it, or rejected its options.`,
   );
 }

@@ -86,19 +86,19 @@ export function isStorable(value: string): boolean {
 
 /** @throws TypeError when the text is not storable; the message does not repeat the text */
 export function text(value: string): string {
-  if (!isStorable(value)) throw notStorable("A text holds a NUL or half of a surrogate pair, which no store keeps.");
+  if (!isStorable(value)) throw notStorable("A string must not contain NUL or lone surrogates.");
   return value;
 }
 
 /** @throws TypeError when the text is not storable, or too long for a look-up key */
 export function nameText(value: string): string {
-  if (value.length > MAX_ID_LENGTH) throw notStorable(`A name is longer than ${MAX_ID_LENGTH} characters.`);
+  if (value.length > MAX_ID_LENGTH) throw notStorable(`An id must have at most ${MAX_ID_LENGTH} characters.`);
   return text(value);
 }
 
 /** @throws TypeError when the number is not an integer that both JavaScript and SQL represent exactly */
 export function integer(value: number): number {
-  if (!Number.isSafeInteger(value)) throw notStorable("A time or count is not a safe integer.");
+  if (!Number.isSafeInteger(value)) throw notStorable("A time or count must be a safe integer.");
   return value;
 }
 

@@ -23,5 +23,5 @@ export function mergeRequests(requests: readonly WindowRequest[]): MergedRequest
 
 /** @throws RangeError when a cost is not an integer of at least 0 */
 export function checkCost(cost: number): void {
-  if (!Number.isSafeInteger(cost) || cost < 0) throw new RangeError("A cost is a whole number of units, 0 or more.");
+  if (!Number.isSafeInteger(cost) || cost < 0) throw new RangeError("The cost must be a whole number of at least 0.");
 }

@@ -19,9 +19,9 @@ export function readHostEntry(text: string): { readonly entry: string } | HostEn
   if (text === "*") {
     return {
       code: "unsafe-setting",
-      message: '"*" takes every host, so DNS rebinding and forged links get through.',
+      message: '"*" allows every host, which permits DNS rebinding and forged links.',
       remedy:
-        "List the names of this service (*.example.com for all below one), or switch the check off in so many words: trustedHosts: false.",
+        "List the host names of this app (*.example.com covers all names below example.com), or turn the check off: trustedHosts: false.",
     };
   }
   const wildcard = text.startsWith("*.");
@@ -33,8 +33,8 @@ export function readHostEntry(text: string): { readonly entry: string } | HostEn
   if (authority.port === 80 || authority.port === 443) {
     return {
       code: "wrong-value",
-      message: "Clients leave the default port out of Host, so this would hardly ever match.",
-      remedy: `Write ${normalForm({ host: authority.host, port: undefined }, wildcard)}, which takes every port.`,
+      message: "Clients omit the default port in Host, so this would almost never match.",
+      remedy: `Write ${normalForm({ host: authority.host, port: undefined }, wildcard)}, which matches every port.`,
     };
   }
   return { entry: normalForm(authority, wildcard) };
@@ -48,8 +48,8 @@ function wildcardProblem(parent: string): HostEntryProblem | undefined {
   if (parent.startsWith("[") || isIPv4(parent)) {
     return {
       code: "wrong-value",
-      message: "An address has no subdomains.",
-      remedy: "Write the address alone, or a name after the wildcard.",
+      message: "An IP address cannot have subdomains.",
+      remedy: "Write the address without the wildcard, or a name after the wildcard.",
     };
   }
   const { publicSuffix, isIcann, isPrivate } = parseDomain(parent, { allowPrivateDomains: true });
@@ -57,57 +57,64 @@ function wildcardProblem(parent: string): HostEntryProblem | undefined {
   if (publicSuffix !== parent || (isIcann !== true && isPrivate !== true)) return undefined;
   return {
     code: "unsafe-setting",
-    message: "Anybody can have a name under this public suffix, so the wildcard would take strangers' names.",
-    remedy: "Name the domain that is yours: *.example.com instead of *.com.",
+    message:
+      "This is a public suffix: the domains below it belong to many owners, and the wildcard would trust all of them.",
+    remedy: "Use your own domain: *.example.com instead of *.com.",
   };
 }
 
 function explain(text: string): { message: string; remedy: string } {
   if (text === "") return { message: "The entry is empty.", remedy: `Remove it. ${WRITE_A_NAME}` };
-  if (text !== text.trim()) return { message: "There are spaces around the entry.", remedy: "Remove them." };
-  if (text.includes("://")) return { message: "An entry is a host, not a URL.", remedy: suggestFrom(text) };
+  if (text !== text.trim()) return { message: "The entry begins or ends with a space.", remedy: "Remove the space." };
+  if (text.includes("://")) return { message: "This must be a host, not a URL.", remedy: suggestFrom(text) };
   if (/^\.[^.]/.test(text)) {
     const parent = parseAuthority(text.slice(1));
     const name = parent === undefined ? "example.com" : normalForm(parent, false);
     return {
-      message: "A leading dot means different things in different frameworks.",
-      remedy: `Write *.${name} for the names below it, and ${name} beside it if that is meant too.`,
+      message: "A leading dot is ambiguous, because frameworks interpret it differently.",
+      remedy: `Write *.${name} for all names below it. To include ${name} itself, add ${name}.`,
     };
   }
   if (/[^\x00-\x7f]/.test(text)) {
     const ascii = domainToASCII(text.startsWith("*.") ? text.slice(2) : text);
     const written = parseAuthority(ascii) === undefined ? undefined : `${text.startsWith("*.") ? "*." : ""}${ascii}`;
     return {
-      message: "Clients send names in other scripts as punycode.",
+      message: "Clients send non-ASCII host names as punycode.",
       remedy: written === undefined ? WRITE_A_NAME : `Write ${written}.`,
     };
   }
-  if (text.includes("@")) return { message: "A host has no user name.", remedy: WRITE_A_NAME };
+  if (text.includes("@")) return { message: "A host cannot contain a user name.", remedy: WRITE_A_NAME };
   if (text.includes("/")) {
     return addressRangeProblem(text) === undefined
       ? {
-          message: "This is a range of addresses, and Host is compared with names and single addresses.",
+          message: "This is an address range, but Host is compared only with names and single addresses.",
           remedy: "List the addresses, or put the health check's path into exemptPaths.",
         }
-      : { message: "A host has no path.", remedy: suggestFrom(`http://${text}`) };
+      : { message: "A host cannot have a path.", remedy: suggestFrom(`http://${text}`) };
   }
   if (text.includes("*"))
     return {
-      message: "A wildcard stands for whole labels at the very beginning.",
-      remedy: "Write *.example.com, and example.com beside it if that is meant too.",
+      message: "A wildcard must be the whole first label of the host.",
+      remedy: "Write *.example.com. To include example.com itself, add example.com.",
     };
   if (text.includes("%"))
-    return { message: "A host holds no percent sign: no zone, nothing encoded.", remedy: WRITE_A_NAME };
+    return {
+      message: "A host cannot contain a percent sign: neither a zone id nor an encoded character.",
+      remedy: WRITE_A_NAME,
+    };
   const port = /^(?:[^:]+|\[[^\]]*\]):([^:]*)$/.exec(text)?.[1];
   if (port !== undefined && (!/^[1-9]\d{0,4}$/.test(port) || Number(port) > 65535))
     return {
-      message: "The port is not a number from 1 to 65535.",
-      remedy: "Correct it, or leave it out to take every port.",
+      message: "The port must be a number from 1 to 65535.",
+      remedy: "Correct the port, or remove it to match every port.",
     };
   if (URL.canParse(`http://${text}`) && isIPv4(new URL(`http://${text}`).hostname)) {
-    return { message: "This is an address in a form that no client sends.", remedy: suggestFrom(`http://${text}`) };
+    return {
+      message: "This is an IP address in a form that clients do not send.",
+      remedy: suggestFrom(`http://${text}`),
+    };
   }
-  return { message: "This is neither a host name nor an address.", remedy: WRITE_A_NAME };
+  return { message: "This is not a host name or an IP address.", remedy: WRITE_A_NAME };
 }
 
 /** The host of a URL, for the remedy, when an entry may have that host. Never repeats userinfo, path or query. */

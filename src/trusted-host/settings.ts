@@ -25,13 +25,17 @@ function complaint(code: "missing-setting" | "wrong-type", message: string, reme
 
 const hostListSchema = selectSchema<readonly string[], string[]>((value) => {
   if (value === undefined)
-    return complaint("missing-setting", "The hosts this service answers for are not given.", `List them: ${EXAMPLE}.`);
-  if (!Array.isArray(value)) return complaint("wrong-type", "The hosts are not a list.", `Write a list: ${EXAMPLE}.`);
+    return complaint(
+      "missing-setting",
+      "This setting is required: the host names that this app answers for.",
+      `Write a list: ${EXAMPLE}.`,
+    );
+  if (!Array.isArray(value)) return complaint("wrong-type", "The hosts must be a list.", `Write a list: ${EXAMPLE}.`);
   if (value.length === 0)
     return complaint(
       "missing-setting",
-      "The list of hosts is empty, and an empty list never means all.",
-      `List the names of this service: ${EXAMPLE}.`,
+      "The list of hosts is empty. An empty list does not allow every host.",
+      `List the host names of this app: ${EXAMPLE}.`,
     );
   return z.array(hostEntrySchema);
 });
@@ -71,7 +75,7 @@ export const trustedHostSchema = selectSchema<TrustedHostSettings, ResolvedTrust
   if (value === undefined) return hostListSchema;
   return complaint(
     "wrong-type",
-    "This is neither a list of hosts nor an object.",
+    "This must be a list of hosts or an object.",
     `Write a list, ${EXAMPLE}, or { hosts: ${EXAMPLE} }.`,
   );
 });

@@ -117,7 +117,7 @@ describe.each(EXPRESS)("API key routes on $name", ({ express }) => {
     const again = await call(`/${record.id}/rotate`, { method: "POST", as: alice });
     expect([again.status, again.json()]).toMatchObject([
       409,
-      { code: "conflict", detail: "The API key has been rotated already." },
+      { code: "conflict", detail: "The API key has already been rotated." },
     ]);
 
     const gone = await call(`/${fresh.record.id}`, { method: "DELETE", as: alice });
@@ -221,12 +221,12 @@ describe.each(EXPRESS)("API key routes on $name", ({ express }) => {
     });
     expect(answer.json()).toMatchObject({
       detail:
-        "The request is not of the form this route takes. name: Empty; scopes[1]: Not a scope: words of letters, digits, '.', '_' or '-' joined by colons; " +
-        "expiresAt: Not a time: a date with time and zone (2030-01-31T12:00:00Z), milliseconds since the epoch or a Date.",
+        "The request does not have the expected format. name: Must not be empty; scopes[1]: Must be words of letters, digits, '.', '_' or '-', joined by colons; " +
+        "expiresAt: Must be a time: a date with time and zone (2030-01-31T12:00:00Z), milliseconds since the epoch, or a Date.",
     });
     expect(answer.text).not.toMatch(/script|yesterday/);
     expect((await call("/", { method: "POST", as: alice, body: { name: "x", expiresAt: 1 } })).json()).toMatchObject({
-      detail: expect.stringContaining("expiresAt: Not in the future"),
+      detail: expect.stringContaining("expiresAt: Must be in the future"),
     });
     const { json } = await call("/AAAAAAAAAAAA/rotate", { method: "POST", as: alice, body: { graceSeconds: -1 } });
     expect(json()).toMatchObject({ code: "not-found" });
@@ -527,7 +527,7 @@ describe.each(EXPRESS)("API key routes on $name", ({ express }) => {
       const refused = await make(alice);
       expect([refused.status, refused.json()]).toMatchObject([
         409,
-        { code: "conflict", detail: "The owner has as many API keys as one may have; revoke some." },
+        { code: "conflict", detail: "The owner has reached the maximum number of API keys; revoke one first." },
       ]);
     }
     expect((await call(`/${id}/rotate`, { method: "POST", as: alice, body: { graceSeconds: 60 } })).status).toBe(409);

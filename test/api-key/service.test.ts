@@ -102,53 +102,57 @@ describe("create", () => {
 
   const wrong: [string, Record<string, unknown>, string][] = [
     ["nothing", { ownerId: undefined, name: undefined }, "ownerId: Missing; name: Missing"],
-    ["an empty name", { name: "" }, "name: Empty"],
-    ["a name with a line break", { name: "a\nb" }, "name: Holds control characters"],
-    ["a number for a name", { name: 7 }, "name: Not of type string"],
-    ["an unknown field", { admin: true }, "(input): There are fields that are not known here"],
-    ["an id", { id: "AAAAAAAAAAAA", hash: {}, createdAt: 0 }, "(input): There are fields that are not known here"],
+    ["an empty name", { name: "" }, "name: Must not be empty"],
+    ["a name with a line break", { name: "a\nb" }, "name: Must not contain control characters"],
+    ["a number for a name", { name: 7 }, "name: Must be of type string"],
+    ["an unknown field", { admin: true }, "(input): Contains unknown fields"],
+    ["an id", { id: "AAAAAAAAAAAA", hash: {}, createdAt: 0 }, "(input): Contains unknown fields"],
     [
       "a bad scope",
       { scopes: ["read", "a b"] },
-      "scopes[1]: Not a scope: words of letters, digits, '.', '_' or '-' joined by colons",
+      "scopes[1]: Must be words of letters, digits, '.', '_' or '-', joined by colons",
     ],
     [
       "the scope *",
       { scopes: ["*"] },
-      "scopes[0]: Not a scope: words of letters, digits, '.', '_' or '-' joined by colons",
+      "scopes[0]: Must be words of letters, digits, '.', '_' or '-', joined by colons",
     ],
-    ["a past expiry", { expiresAt: 1 }, "expiresAt: Not in the future"],
+    ["a past expiry", { expiresAt: 1 }, "expiresAt: Must be in the future"],
     [
       "an expiry without zone",
       { expiresAt: "2030-01-01T00:00:00" },
-      "expiresAt: Not a time: a date with time and zone (2030-01-31T12:00:00Z), milliseconds since the epoch or a Date",
+      "expiresAt: Must be a time: a date with time and zone (2030-01-31T12:00:00Z), milliseconds since the epoch, or a Date",
     ],
     [
       "an endless expiry",
       { expiresAt: 1e300 },
-      "expiresAt: Not a time: a date with time and zone (2030-01-31T12:00:00Z), milliseconds since the epoch or a Date",
+      "expiresAt: Must be a time: a date with time and zone (2030-01-31T12:00:00Z), milliseconds since the epoch, or a Date",
     ],
     ["a bad range", { allow: ["10.0.0.0/33"] }, "allow[0]: The prefix length after the slash is out of range."],
-    ["a limit of none", { rateLimit: { limit: 0, windowSeconds: 60 } }, "rateLimit.limit: Less than 1"],
+    ["a limit of none", { rateLimit: { limit: 0, windowSeconds: 60 } }, "rateLimit.limit: Must be at least 1"],
     ["half a limit", { rateLimit: { limit: 1 } }, "rateLimit.windowSeconds: Missing"],
-    ["metadata that is a list", { metadata: [] }, "metadata: Not an object of JSON values at most 8 levels deep"],
+    [
+      "metadata that is a list",
+      { metadata: [] },
+      "metadata: Must be an object of JSON values, nested at most 8 levels deep",
+    ],
     [
       "metadata with a function",
       { metadata: { a: () => 1 } },
-      "metadata: Not an object of JSON values at most 8 levels deep",
+      "metadata: Must be an object of JSON values, nested at most 8 levels deep",
     ],
     [
       "metadata with __proto__",
       { metadata: JSON.parse('{"__proto__":{"admin":true}}') as unknown },
-      "metadata: Not an object of JSON values at most 8 levels deep",
+      "metadata: Must be an object of JSON values, nested at most 8 levels deep",
     ],
-    ["too much metadata", { metadata: { a: "x".repeat(4096) } }, "metadata: More than 4096 bytes of JSON"],
+    ["too much metadata", { metadata: { a: "x".repeat(4096) } }, "metadata: Must be at most 4096 bytes of JSON"],
   ];
   it.each(wrong)("refuses %s", async (_name, change, issues) => {
     const { service, store } = bench();
     const error = await failure(service.create({ ...KEY, ...change }));
     expect(error.code).toBe("invalid-input");
-    expect(error.message).toBe(`The input is not valid: ${issues}`);
+    expect(error.message).toBe(`The input is invalid: ${issues}`);
     expect(await store.list("user-1", { limit: 10 })).toEqual([]);
   });
 

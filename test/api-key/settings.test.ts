@@ -95,20 +95,20 @@ describe("settings", () => {
     } as unknown as ApiKeySettings;
     expect(issues(() => new ApiKeyService(wrong))).toMatchInlineSnapshot(`
       [
-        "wrong-value prefix: The prefix is not 1 to 16 letters, digits, '_' or '-' ending in '_' or '-'.",
-        "wrong-value length: Too small: expected number to be >=19.",
-        "wrong-value hash: Invalid option: expected one of "argon2id"|"hmac-sha256".",
-        "wrong-value headerName: This header has a meaning of its own.",
-        "wrong-value cacheSeconds: Too big: expected number to be <=60.",
-        "wrong-type store: This is not an ApiKeyStore: a method of the contract is missing.",
-        "wrong-value failures.limit: Too small: expected number to be >=1.",
+        "wrong-value prefix: The prefix must be 1 to 16 letters, digits, '_' or '-', and end in '_' or '-'.",
+        "wrong-value length: This must be at least 19.",
+        "wrong-value hash: This value is not allowed.",
+        "wrong-value headerName: This header already has a standard meaning.",
+        "wrong-value cacheSeconds: This must be at most 60.",
+        "wrong-type store: This is not an ApiKeyStore: a required method is missing.",
+        "wrong-value failures.limit: This must be at least 1.",
         "unknown-setting failures.windowSecond: There is no setting "windowSecond". Did you mean "windowSeconds"?",
         "weak-secret secret: The secret is shorter than 32 bytes.",
         "unknown-setting cacheSecond: There is no setting "cacheSecond". Did you mean "cacheSeconds"?",
       ]
     `);
     expect(issues(() => apiKeyAuth(new ApiKeyService(), { headerName: "x y" }))).toEqual([
-      "wrong-value headerName: This is not a header name.",
+      "wrong-value headerName: This is not a valid header name.",
     ]);
     expect(issues(() => apiKeyRoutes(new ApiKeyService(), { realms: "x" } as object))[0]).toContain(
       'Did you mean "realm"?',
@@ -171,7 +171,7 @@ describe("settings", () => {
         issues(() =>
           parse(apiKeySchema, { store: Object.assign(Object.create(store) as object, { [method]: undefined }) }),
         ),
-      ).toEqual(["wrong-type store: This is not an ApiKeyStore: a method of the contract is missing."]);
+      ).toEqual(["wrong-type store: This is not an ApiKeyStore: a required method is missing."]);
     },
   );
 
@@ -179,7 +179,7 @@ describe("settings", () => {
     "a store that is not an object is refused: %s",
     (store) => {
       expect(issues(() => parse(apiKeySchema, { store }))).toEqual([
-        "wrong-type store: This is not an ApiKeyStore: a method of the contract is missing.",
+        "wrong-type store: This is not an ApiKeyStore: a required method is missing.",
       ]);
     },
   );
@@ -199,7 +199,7 @@ describe("settings", () => {
 
   it("hmac-sha256 needs a secret, in the settings or as secretKey", () => {
     expect(issues(() => new ApiKeyService({ hash: "hmac-sha256" }))).toEqual([
-      'missing-setting secret: hash: "hmac-sha256" needs a secret, and there is none.',
+      'missing-setting secret: hash: "hmac-sha256" needs a secret.',
     ]);
     expect(issues(() => new ApiKeyService({ hash: "hmac-sha256", secret: SECRET }))).toEqual([]);
     expect(issues(() => new ApiKeyService({ hash: "hmac-sha256" }, { secretKey: [new Secret(SECRET)] }))).toEqual([]);

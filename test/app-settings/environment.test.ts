@@ -104,11 +104,11 @@ describe("one variable", () => {
   });
 
   it.each<[string, string, RegExp, RegExp]>([
-    ["CORS_ALLOW_CREDENTIALS", "never", /yes or no/, /true or false/],
-    ["PORTCULLIS_DEBUG", "truest", /yes or no/, /true or false/],
-    ["PORTCULLIS_DEBUG", "untrue", /yes or no/, /true or false/],
-    ["PORTCULLIS_DEBUG", "falsey", /yes or no/, /true or false/],
-    ["PORTCULLIS_DEBUG", "gono", /yes or no/, /true or false/],
+    ["CORS_ALLOW_CREDENTIALS", "never", /This must be true or false\./, /true or false/],
+    ["PORTCULLIS_DEBUG", "truest", /This must be true or false\./, /true or false/],
+    ["PORTCULLIS_DEBUG", "untrue", /This must be true or false\./, /true or false/],
+    ["PORTCULLIS_DEBUG", "falsey", /This must be true or false\./, /true or false/],
+    ["PORTCULLIS_DEBUG", "gono", /This must be true or false\./, /true or false/],
     ["SESSION_MAX_AGE", "1h", /whole number/, /digits/],
     ["SESSION_MAX_AGE", "-1", /whole number/, /digits/],
     ["API_KEY_LENGTH", "1".repeat(16), /whole number/, /digits/],

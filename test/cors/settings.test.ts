@@ -80,7 +80,7 @@ describe("corsSchema", () => {
 
   it("requires origins", () => {
     const missing = [
-      "missing-setting origins: Invalid input: expected array, received undefined. → Set it, or remove the object around it.",
+      "missing-setting origins: This setting is required. → Set it, or remove the object that contains it.",
     ];
     expect(issues(undefined)).toEqual(missing);
     expect(issues({})).toEqual(missing);
@@ -116,53 +116,53 @@ describe("corsSchema", () => {
   });
 
   const wildcard = (what: string) =>
-    `With credentials browsers do not take "*" as a wildcard. → Name the ${what}, or leave out cors.credentials: a bearer token or an API key sent by a script needs none.`;
+    `With credentials, browsers do not treat "*" as a wildcard. → List the ${what}, or remove cors.credentials. A bearer token or an API key sent by a script does not need it.`;
   it.each<[string, unknown, string[]]>([
     [
       "an empty list of origins",
       { origins: [] },
       [
-        "wrong-value origins: The list of origins is empty. → Name at least one origin, or turn the protection off: cors: false.",
+        "wrong-value origins: The list of origins is empty. → List at least one origin, or turn the protection off: cors: false.",
       ],
     ],
     [
       "an empty list of methods",
       { origins, methods: [] },
-      ["wrong-value methods: The list of methods is empty. → Name at least one method, or leave the setting out."],
+      ["wrong-value methods: The list of methods is empty. → List at least one method, or remove the setting."],
     ],
     [
       "origins as text",
       { origins: "https://app.example.com" },
-      ['wrong-type origins: Invalid input: expected array, received string. → Write a list, also for one: ["…"].'],
+      ['wrong-type origins: This must be a list. → Write a list, even for one entry: ["…"].'],
     ],
     [
       "null",
       { origins: ["null"] },
       [
-        "wrong-value origins[0]: Any page can give itself the origin null, by a sandboxed frame. → Serve the page from an http or https origin and name that.",
+        "wrong-value origins[0]: Any page can get the origin null by using a sandboxed frame. → Serve the page from an http or https origin, and list that origin.",
       ],
     ],
     [
       "* in the list of origins",
       { origins: ["*"] },
       [
-        'wrong-value origins[0]: "*" is not an origin, and in a list it does not stand for all of them. → Name the origins. Where a protection can take every origin, its setting is "*" itself, not a list.',
+        'wrong-value origins[0]: "*" is not an origin. In a list it does not stand for all origins. → List the origins. Where a setting can allow every origin, write "*" without a list.',
       ],
     ],
     [
       "* in the other lists",
       { origins, methods: ["*"], allowedHeaders: ["*"], exposedHeaders: ["*"] },
       [
-        'wrong-value methods[0]: "*" is not a method, and in a list it does not stand for all of them. → Name the methods, or set cors.methods: "*", not a list.',
-        'wrong-value allowedHeaders[0]: "*" is not a header, and in a list it does not stand for all of them. → Name the headers, or set cors.allowedHeaders: "*", not a list.',
-        'wrong-value exposedHeaders[0]: "*" is not a header, and in a list it does not stand for all of them. → Name the headers, or set cors.exposedHeaders: "*", not a list.',
+        'wrong-value methods[0]: "*" is not a method. In a list it does not stand for all methods. → List the methods, or write cors.methods: "*" without a list.',
+        'wrong-value allowedHeaders[0]: "*" is not a header. In a list it does not stand for all headers. → List the headers, or write cors.allowedHeaders: "*" without a list.',
+        'wrong-value exposedHeaders[0]: "*" is not a header. In a list it does not stand for all headers. → List the headers, or write cors.exposedHeaders: "*" without a list.',
       ],
     ],
     [
       "* and Authorization with credentials",
       { origins, allowedHeaders: ["Authorization", "*"], credentials: true },
       [
-        'contradiction allowedHeaders: With credentials browsers do not take "*" as a wildcard. → Write cors.allowedHeaders: "*": with credentials it covers Authorization too.',
+        'contradiction allowedHeaders: With credentials, browsers do not treat "*" as a wildcard. → Write cors.allowedHeaders: "*" without a list. With credentials it covers Authorization too.',
       ],
     ],
     ...[
@@ -176,7 +176,7 @@ describe("corsSchema", () => {
         .flatMap((name, index) => (name === "*" ? [index] : []))
         .map(
           (index) =>
-            `wrong-value allowedHeaders[${index}]: "*" is not a header, and in a list it does not stand for all of them. → Name the headers, or set cors.allowedHeaders: "*", not a list.`,
+            `wrong-value allowedHeaders[${index}]: "*" is not a header. In a list it does not stand for all headers. → List the headers, or write cors.allowedHeaders: "*" without a list.`,
         ),
     ]),
     [
@@ -200,43 +200,44 @@ describe("corsSchema", () => {
       },
       [1, 2, 3].map(
         (index) =>
-          `unsafe-setting origins[${index}]: Whoever controls the network can write a plain http page, and would be trusted with credentials. → Use https. Plain http is taken from localhost and 127.0.0.1 only.`,
+          `unsafe-setting origins[${index}]: An attacker on the network can change a plain http page, and would gain access to credentials. → Use https. Plain http is allowed for localhost and 127.0.0.1 only.`,
       ),
     ],
     [
       "http into a private network",
       { origins: ["http://app.example.com"], privateNetwork: true },
       [
-        "unsafe-setting origins[0]: Whoever controls the network can write a plain http page, and would be trusted with the private network. → Use https. Plain http is taken from localhost and 127.0.0.1 only.",
+        "unsafe-setting origins[0]: An attacker on the network can change a plain http page, and would gain access to the private network. → Use https. Plain http is allowed for localhost and 127.0.0.1 only.",
       ],
     ],
     [
       "everybody into a private network",
       { origins: "*", privateNetwork: true },
       [
-        "unsafe-setting origins: Every page there is could reach into the private network. → Name the origins, or leave out cors.privateNetwork.",
+        "unsafe-setting origins: Every website could send requests to the private network. → List the origins, or remove cors.privateNetwork.",
       ],
     ],
     [
       "a public suffix",
       { origins: ["https://*.github.io"] },
       [
-        "unsafe-setting origins[0]: This is a public suffix or a bare top-level name: names under it belong to many owners, and the wildcard would trust them all. → Name the domain that is yours: https://*.example.com instead of https://*.com.",
+        "unsafe-setting origins[0]: This is a public suffix: the domains below it belong to many owners, and the wildcard would trust all of them. → Use your own domain: https://*.example.com instead of https://*.com.",
       ],
     ],
     [
       "forbidden methods",
       { origins, methods: ["GET", "CONNECT", "trace", "TRACK"] },
       [1, 2, 3].map(
-        (index) => `wrong-value methods[${index}]: No browser lets a page use CONNECT, TRACE or TRACK. → Remove it.`,
+        (index) =>
+          `wrong-value methods[${index}]: Browsers do not let a page use CONNECT, TRACE or TRACK. → Remove it.`,
       ),
     ],
     [
       "lower-case methods",
       { origins, methods: ["get", "Patch"] },
       [
-        "wrong-value methods[0]: Methods are compared with case, so this would never match. → Write GET.",
-        "wrong-value methods[1]: Methods are compared with case, so this would never match. → Write PATCH.",
+        "wrong-value methods[0]: Methods are case-sensitive, so this would never match. → Write GET.",
+        "wrong-value methods[1]: Methods are case-sensitive, so this would never match. → Write PATCH.",
       ],
     ],
     [
@@ -244,7 +245,7 @@ describe("corsSchema", () => {
       { origins, methods: ["FETCH", "GET, POST", ""] },
       [0, 1, 2].map(
         (index) =>
-          `wrong-value methods[${index}]: This version of Node takes no requests of this method. → Name methods such as GET, POST or PATCH.`,
+          `wrong-value methods[${index}]: This version of Node does not support this method. → Use methods such as GET, POST or PATCH.`,
       ),
     ],
     [
@@ -252,7 +253,7 @@ describe("corsSchema", () => {
       { origins, allowedHeaders: ["X-A, X-B", "X:", "", "Zoë", "x\r\ny", "a".repeat(129)] },
       [0, 1, 2, 3, 4, 5].map(
         (index) =>
-          `wrong-value allowedHeaders[${index}]: This is not the name of a header. → Use letters, digits and hyphens, without spaces and colon.`,
+          `wrong-value allowedHeaders[${index}]: This is not a valid header name. → Use letters, digits and hyphens, without spaces or a colon.`,
       ),
     ],
     [
@@ -260,7 +261,7 @@ describe("corsSchema", () => {
       { origins, allowedHeaders: ["Cookie", "Origin", "Sec-Fetch-Site", "proxy-authorization", "Host"] },
       [0, 1, 2, 3, 4].map(
         (index) =>
-          `wrong-value allowedHeaders[${index}]: Only the browser itself writes this request header, so allowing it does nothing. → Remove it. For cookies set cors.credentials instead.`,
+          `wrong-value allowedHeaders[${index}]: Only the browser itself can set this request header, so allowing it has no effect. → Remove it. To allow cookies, set cors.credentials.`,
       ),
     ],
     [
@@ -268,7 +269,7 @@ describe("corsSchema", () => {
       { origins, allowedHeaders: ["Access-Control-Allow-Origin"], exposedHeaders: ["access-control-max-age"] },
       ["allowedHeaders", "exposedHeaders"].map(
         (name) =>
-          `wrong-value ${name}[0]: Access-Control-* headers are written by the browser and by this protection. → Remove it.`,
+          `wrong-value ${name}[0]: Access-Control-* headers are set by the browser and by this protection. → Remove it.`,
       ),
     ],
     [
@@ -276,7 +277,7 @@ describe("corsSchema", () => {
       { origins, exposedHeaders: ["Set-Cookie", "set-cookie2"] },
       [0, 1].map(
         (index) =>
-          `wrong-value exposedHeaders[${index}]: No browser shows this response header to a page. → Remove it.`,
+          `wrong-value exposedHeaders[${index}]: Browsers never expose this response header to a page. → Remove it.`,
       ),
     ],
     [
@@ -288,19 +289,15 @@ describe("corsSchema", () => {
         exposedHeaders: ["ETag", "Etag"],
       },
       ["origins", "methods", "allowedHeaders", "exposedHeaders"].map(
-        (name) => `wrong-value ${name}[1]: This stands in the list already. → Remove one of the two.`,
+        (name) => `wrong-value ${name}[1]: This entry occurs twice in the list. → Remove one of them.`,
       ),
     ],
     [
       "maxAge out of range",
       { origins, maxAge: 86_401 },
-      ["wrong-value maxAge: Too big: expected number to be <=86400. → Use at most 86400."],
+      ["wrong-value maxAge: This must be at most 86400. → Use at most 86400."],
     ],
-    [
-      "a negative maxAge",
-      { origins, maxAge: -1 },
-      ["wrong-value maxAge: Too small: expected number to be >=0. → Use at least 0."],
-    ],
+    ["a negative maxAge", { origins, maxAge: -1 }, ["wrong-value maxAge: This must be at least 0. → Use at least 0."]],
     [
       "an unknown setting",
       { origins, allowHeaders: [] },
@@ -312,14 +309,14 @@ describe("corsSchema", () => {
       "the cors package's name",
       { origin: "*" },
       [
-        "missing-setting origins: Invalid input: expected array, received undefined. → Set it, or remove the object around it.",
+        "missing-setting origins: This setting is required. → Set it, or remove the object that contains it.",
         'unknown-setting origin: There is no setting "origin". Did you mean "origins"? → Correct the name or remove the setting.',
       ],
     ],
     [
       "what is no way to refuse",
       { origins, refused: "drop" },
-      ['wrong-value refused: Invalid option: expected one of "ignore"|"reject". → Use one of: "ignore", "reject".'],
+      ['wrong-value refused: This value is not allowed. → Use one of: "ignore", "reject".'],
     ],
   ])("refuses %s", (_, settings, expected) => {
     expect(issues(settings)).toEqual(expected);

@@ -116,7 +116,7 @@ describe.each(EXPRESS)("CORS over a socket, $name", ({ express }) => {
         type: "urn:problem-type:portcullis:cross-origin-refused",
         title: "Cross-origin request refused",
         status: 403,
-        detail: "This request came from another origin, and that origin is not trusted here.",
+        detail: "This request came from another origin, which is not trusted.",
         code: "cross-origin-refused",
       });
       expect(server.reached).toEqual([]);
@@ -235,17 +235,12 @@ describe.each(EXPRESS)("CORS over a socket, $name", ({ express }) => {
     });
 
     it.each([
-      [
-        "another origin",
-        asks(EVIL),
-        "unlisted-origin",
-        "This request came from another origin, and that origin is not trusted here.",
-      ],
+      ["another origin", asks(EVIL), "unlisted-origin", "This request came from another origin, which is not trusted."],
       [
         "another method",
         asks(LISTED, "PROPFIND"),
         "unlisted-method",
-        "The origin is trusted here, but not for this method or these headers.",
+        "The origin is trusted, but not for this method or these headers.",
       ],
     ])("of %s is refused where the settings say so", async (_, headers, reason, detail) => {
       server.use({ ...SETTINGS, refused: "reject" });

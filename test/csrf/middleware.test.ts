@@ -18,7 +18,7 @@ const PROBLEM = {
   type: "urn:problem-type:portcullis:cross-origin-refused",
   title: "Cross-origin request refused",
   status: 403,
-  detail: "This request came from another origin, and that origin is not trusted here.",
+  detail: "This request came from another origin, which is not trusted.",
   code: "cross-origin-refused",
 };
 

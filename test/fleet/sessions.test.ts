@@ -58,11 +58,11 @@ test("describe() says which store each layer uses, and what of it is this proces
     layers.flatMap(({ id, store, lostOnRestart }) => (store === undefined ? [] : [{ id, store, lostOnRestart }])),
   ).toEqual([
     { id: "session", store: "redis", lostOnRestart: undefined },
-    { id: "api-key", store: "memory", lostOnRestart: "every API key; other processes do not know them" },
+    { id: "api-key", store: "memory", lostOnRestart: "all API keys; other processes cannot see them" },
     {
       id: "jwt",
       store: "memory; revocations: redis",
-      lostOnRestart: "refresh tokens; other processes do not know them",
+      lostOnRestart: "all refresh tokens; other processes cannot see them",
     },
   ]);
 });

@@ -24,7 +24,7 @@ const PROBLEM = {
   type: "urn:problem-type:portcullis:invalid-credentials",
   title: "Invalid credentials",
   status: 401,
-  detail: "The credentials of this request are not valid.",
+  detail: "The credentials of this request are invalid.",
   code: "invalid-credentials",
 };
 

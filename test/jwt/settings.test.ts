@@ -114,51 +114,47 @@ describe("jwtSchema", () => {
     {
       name: "an algorithm there is not",
       settings: { algorithm: "none" },
-      issues: [
-        'wrong-value algorithm: Invalid option: expected one of "HS256"|"HS384"|"HS512"|"RS256"|"RS384"|"RS512"|"PS256"|"PS384"|"PS512"|"ES256"|"ES384"|"ES512".',
-      ],
+      issues: ["wrong-value algorithm: This value is not allowed."],
     },
     {
       name: "several algorithms",
       settings: { algorithm: ["HS256", "RS256"] },
-      issues: [
-        'wrong-value algorithm: Invalid option: expected one of "HS256"|"HS384"|"HS512"|"RS256"|"RS384"|"RS512"|"PS256"|"PS384"|"PS512"|"ES256"|"ES384"|"ES512".',
-      ],
+      issues: ["wrong-value algorithm: This value is not allowed."],
     },
     {
       name: "an empty issuer",
       settings: { issuer: "" },
-      issues: ["wrong-value issuer: Not 1 to 512 printable ASCII characters without spaces around them."],
+      issues: ["wrong-value issuer: Must be 1 to 512 printable ASCII characters without leading or trailing spaces."],
     },
     {
       name: "a blank audience",
       settings: { audience: " " },
-      issues: ["wrong-value audience: Not 1 to 512 printable ASCII characters without spaces around them."],
+      issues: ["wrong-value audience: Must be 1 to 512 printable ASCII characters without leading or trailing spaces."],
     },
     {
       name: "no audience in the list",
       settings: { audience: [] },
-      issues: ["wrong-value audience: The list is empty; give at least one audience."],
+      issues: ["wrong-value audience: The list is empty."],
     },
     {
       name: "minutes as text",
       settings: { accessTokenMinutes: "30" },
-      issues: ["wrong-type accessTokenMinutes: Invalid input: expected number, received string."],
+      issues: ["wrong-type accessTokenMinutes: This must be a number."],
     },
     {
       name: "too long a grace",
       settings: { reuseGraceSeconds: 61 },
-      issues: ["wrong-value reuseGraceSeconds: Too big: expected number to be <=60."],
+      issues: ["wrong-value reuseGraceSeconds: This must be at most 60."],
     },
     {
       name: "too much leeway",
       settings: { leewaySeconds: 61 },
-      issues: ["wrong-value leewaySeconds: Too big: expected number to be <=60."],
+      issues: ["wrong-value leewaySeconds: This must be at most 60."],
     },
     {
       name: "a family shorter than a token",
       settings: { absoluteDays: 3 },
-      issues: ["contradiction absoluteDays: A family of refresh tokens would end before its first token does."],
+      issues: ["contradiction absoluteDays: A family of refresh tokens would end before its first token expires."],
     },
     {
       name: "a short secret",
@@ -179,30 +175,30 @@ describe("jwtSchema", () => {
       name: "a public key as secret",
       settings: { secret: pem(rsa.publicKey) },
       issues: [
-        "contradiction secret: The secret is the text of an asymmetric key: whoever has the public key could forge tokens.",
+        "contradiction secret: The secret is the text of an asymmetric key: anyone with the public key could forge tokens.",
       ],
     },
     {
       name: "a JWK as secret",
       settings: { secret: JSON.stringify(rsa.publicKey.export({ format: "jwk" })) },
       issues: [
-        "contradiction secret: The secret is the text of an asymmetric key: whoever has the public key could forge tokens.",
+        "contradiction secret: The secret is the text of an asymmetric key: anyone with the public key could forge tokens.",
       ],
     },
     {
       name: "HS256 with a private key",
       settings: { privateKey: rsa.privateKey },
-      issues: ["contradiction privateKey: HS256 signs with a secret, and this is an asymmetric key."],
+      issues: ["contradiction privateKey: HS256 signs with a secret, but this is an asymmetric key."],
     },
     {
       name: "RS256 with a secret",
       settings: { algorithm: "RS256", secret: HMAC_SECRET },
-      issues: ["contradiction secret: RS256 signs with a private key, and this is a secret."],
+      issues: ["contradiction secret: RS256 signs with a private key, but this is a secret."],
     },
     {
       name: "RS512 with a secret, whose length matters no more",
       settings: { algorithm: "RS512", secret: short },
-      issues: ["contradiction secret: RS512 signs with a private key, and this is a secret."],
+      issues: ["contradiction secret: RS512 signs with a private key, but this is a secret."],
     },
     {
       name: "RS256 with nothing",
@@ -213,8 +209,8 @@ describe("jwtSchema", () => {
       name: "both kinds of key",
       settings: { algorithm: "RS256", privateKey: rsa.privateKey, secret: HMAC_SECRET },
       issues: [
-        "contradiction privateKey: The key is given in more than one place: secret and privateKey.",
-        "contradiction secret: RS256 signs with a private key, and this is a secret.",
+        "contradiction privateKey: The key is set more than once: secret and privateKey.",
+        "contradiction secret: RS256 signs with a private key, but this is a secret.",
       ],
     },
     {
@@ -230,27 +226,27 @@ describe("jwtSchema", () => {
     {
       name: "ES256 with RSA",
       settings: { algorithm: "ES256", privateKey: rsa.privateKey },
-      issues: ["contradiction privateKey: ES256 needs a key of type ec, and this is one of type rsa."],
+      issues: ["contradiction privateKey: ES256 needs a key of type ec, but this key has type rsa."],
     },
     {
       name: "RS256 with Ed25519",
       settings: { algorithm: "RS256", privateKey: KEYS.ed25519.privateKey },
-      issues: ["contradiction privateKey: RS256 needs a key of type rsa, and this is one of type ed25519."],
+      issues: ["contradiction privateKey: RS256 needs a key of type rsa, but this key has type ed25519."],
     },
     {
       name: "RS256 with an RSA-PSS key",
       settings: { algorithm: "RS256", privateKey: KEYS.pss("sha256").privateKey },
-      issues: ["contradiction privateKey: RS256 needs a key of type rsa, and this is one of type rsa-pss."],
+      issues: ["contradiction privateKey: RS256 needs a key of type rsa, but this key has type rsa-pss."],
     },
     {
       name: "PS256 with a key made for SHA-512",
       settings: { algorithm: "PS256", privateKey: KEYS.pss("sha512").privateKey },
-      issues: ["contradiction privateKey: The RSA-PSS parameters of the key are not those of PS256."],
+      issues: ["contradiction privateKey: The RSA-PSS parameters of the key do not match PS256."],
     },
     {
       name: "PS256 with too long a salt",
       settings: { algorithm: "PS256", privateKey: KEYS.pss("sha256", 48).privateKey },
-      issues: ["contradiction privateKey: The RSA-PSS parameters of the key are not those of PS256."],
+      issues: ["contradiction privateKey: The RSA-PSS parameters of the key do not match PS256."],
     },
     {
       name: "RSA of 1024 bits",
@@ -260,7 +256,7 @@ describe("jwtSchema", () => {
     {
       name: "a public key as private key",
       settings: { algorithm: "RS256", privateKey: rsa.publicKey },
-      issues: ["contradiction privateKey: This is a public key where a private key belongs."],
+      issues: ["contradiction privateKey: This is a public key, but a private key is required."],
     },
     {
       name: "a private key as public key",
@@ -268,7 +264,7 @@ describe("jwtSchema", () => {
         algorithm: "RS256",
         keys: [{ privateKey: rsa.privateKey }, { publicKey: pem(KEYS.otherRsa.privateKey) }],
       },
-      issues: ["contradiction keys[1].publicKey: This is a private key where a public key belongs."],
+      issues: ["contradiction keys[1].publicKey: This is a private key, but a public key is required."],
     },
     {
       name: "text that is no key",
@@ -278,22 +274,22 @@ describe("jwtSchema", () => {
     {
       name: "no keys",
       settings: { keys: [] },
-      issues: ["wrong-value keys: The list is empty; give at least one key."],
+      issues: ["wrong-value keys: The list is empty."],
     },
     {
       name: "a key of nothing",
       settings: { keys: [{}] },
-      issues: ["missing-setting keys[0]: This entry holds no key."],
+      issues: ["missing-setting keys[0]: This entry has no key."],
     },
     {
       name: "a key of two",
       settings: { keys: [{ secret: HMAC_SECRET, privateKey: rsa.privateKey }] },
-      issues: ["contradiction keys[0]: This entry holds more than one key."],
+      issues: ["contradiction keys[0]: This entry has more than one key."],
     },
     {
       name: "a first key that cannot sign",
       settings: { algorithm: "RS256", keys: [{ publicKey: rsa.publicKey }] },
-      issues: ["contradiction keys[0]: The first key signs, and a public key cannot."],
+      issues: ["contradiction keys[0]: The first key signs tokens, and a public key cannot sign."],
     },
     {
       name: "a short secret among keys",
@@ -321,12 +317,12 @@ describe("jwtSchema", () => {
     {
       name: "a secret among key pairs",
       settings: { algorithm: "RS256", keys: [{ privateKey: rsa.privateKey }, { secret: HMAC_SECRET }] },
-      issues: ["contradiction keys[1].secret: RS256 signs with a private key, and this is a secret."],
+      issues: ["contradiction keys[1].secret: RS256 signs with a private key, but this is a secret."],
     },
     {
       name: "a key pair among secrets",
       settings: { keys: [{ secret: HMAC_SECRET }, { publicKey: rsa.publicKey }] },
-      issues: ["contradiction keys[1].publicKey: HS256 signs with a secret, and this is an asymmetric key."],
+      issues: ["contradiction keys[1].publicKey: HS256 signs with a secret, but this is an asymmetric key."],
     },
     {
       name: "two keys of one name",
@@ -346,12 +342,12 @@ describe("jwtSchema", () => {
     {
       name: "a kid that is none",
       settings: { keys: [{ kid: "a b", secret: HMAC_SECRET }] },
-      issues: ["wrong-value keys[0].kid: Not 1 to 64 letters, digits, '.', '_', '~' or '-'."],
+      issues: ["wrong-value keys[0].kid: Must be 1 to 64 letters, digits, '.', '_', '~' or '-'."],
     },
     {
       name: "a store that is none",
       settings: { store: { get() {} } },
-      issues: ["wrong-value store: This is not a TokenStore: a method of the contract is missing."],
+      issues: ["wrong-value store: This is not a TokenStore: a required method is missing."],
     },
   ];
   it.each(wrong)("refuses $name", ({ settings, issues }) => {
@@ -395,7 +391,7 @@ describe("jwtSchema", () => {
   it("absoluteDays may be refreshTokenDays", () => {
     expect(parse(jwtSchema, { refreshTokenDays: 7, absoluteDays: 7 }).absoluteDays).toBe(7);
     expect(brief({ refreshTokenDays: 8, absoluteDays: 7 })).toEqual([
-      "contradiction absoluteDays: A family of refresh tokens would end before its first token does.",
+      "contradiction absoluteDays: A family of refresh tokens would end before its first token expires.",
     ]);
   });
 
@@ -426,7 +422,7 @@ describe("jwtSchema", () => {
     const store = new MemoryTokenStore();
     expect(brief({ store })).toEqual([]);
     expect(brief({ store: Object.assign(Object.create(store) as object, { [method]: undefined }) })).toEqual([
-      "wrong-value store: This is not a TokenStore: a method of the contract is missing.",
+      "wrong-value store: This is not a TokenStore: a required method is missing.",
     ]);
   });
 
@@ -447,9 +443,7 @@ describe("jwtSchema", () => {
   it.each([null, "memory", 7, Object.assign(() => undefined, methods)])(
     "refuses a store that is not an object: %s",
     (store) => {
-      expect(brief({ store })).toEqual([
-        "wrong-value store: This is not a TokenStore: a method of the contract is missing.",
-      ]);
+      expect(brief({ store })).toEqual(["wrong-value store: This is not a TokenStore: a required method is missing."]);
     },
   );
 
@@ -497,7 +491,9 @@ describe("jwtSchema", () => {
 describe("new JwtManager", () => {
   it("refuses settings without any key", () => {
     expect(() => new JwtManager()).toThrowError(SettingsError);
-    expect(() => new JwtManager({}, { secretKey: [] })).toThrowError(/no key to sign/);
+    expect(() => new JwtManager({}, { secretKey: [] })).toThrowError(
+      /JWTs need a secret or a private key for signing\./,
+    );
     expect(() => new JwtManager({}, { secretKey: [ROOT] })).not.toThrow();
   });
 

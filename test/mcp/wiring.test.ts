@@ -350,7 +350,7 @@ describe("the verdict of a layer", () => {
     await post(key);
     await security.apiKeys.revoke(record.id);
     end(() => verifier.verifyAccessToken(key));
-    await expect(begun[0]).rejects.toThrow("not valid");
+    await expect(begun[0]).rejects.toThrow("The token is invalid.");
   });
 
   it("comes from parts used alone as well", async () => {

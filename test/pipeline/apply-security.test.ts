@@ -167,7 +167,7 @@ describe.each(EXPRESS)("applySecurity on $name", ({ express }) => {
     await new Promise((resolve) => setTimeout(resolve, 20));
     process.off("warning", listen);
     expect(warnings).toHaveLength(1);
-    expect(warnings[0]).toContain("api-key (every API key)");
+    expect(warnings[0]).toContain("api-key (all API keys)");
     expect(security.describe().find(({ id }) => id === "jwt")?.lostOnRestart).toContain("revoked");
     await security.close();
   });
@@ -195,7 +195,9 @@ describe.each(EXPRESS)("applySecurity on $name", ({ express }) => {
     const forgotten = applySecurity(express(), broken);
     for (let i = 0; i < 100 && warnings.length === 0; i += 1) await new Promise((resolve) => setTimeout(resolve, 10));
     process.off("warning", listen);
-    expect(warnings).toEqual([expect.stringContaining("nobody awaits ready()")]);
+    expect(warnings).toEqual([
+      expect.stringContaining("The stores could not be opened, and the app did not call ready(): "),
+    ]);
     await Promise.all([awaited.close(), forgotten.close()]);
   });
 

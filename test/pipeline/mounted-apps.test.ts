@@ -74,7 +74,7 @@ describe.each(EXPRESS)("a secured app inside another app, $name", ({ express }) 
     expect((await (await start(outer)).send("/inner/in")).json()).toEqual({ id: "ada" });
     const refused = (await (await start(alone)).send("/in")).json() as { message: string };
     expect(refused).toMatchObject({ isSetup: true });
-    expect(refused.message).toContain("`session: {}` to the settings of applySecurity");
+    expect(refused.message).toContain("Set `session: {}` in applySecurity (in the outer app");
     expect(refused.message).toContain("the outer app");
   });
 
@@ -170,7 +170,7 @@ describe.each(EXPRESS.flatMap(({ name, express }) => WAYS.map((row) => ({ name, 
         const answer = await server.send("/in");
         expect([answer.status, (answer.json() as { code: string }).code]).toEqual([500, "protection-not-run"]);
       }
-      expect(said("PORTCULLIS_SESSION")).toEqual([expect.stringMatching(/session: false in the inner one/)]);
+      expect(said("PORTCULLIS_SESSION")).toEqual([expect.stringMatching(/session: false in the inner app/)]);
       expect(events.filter(({ event }) => event === "portcullis_misconfigured")).toEqual([
         expect.objectContaining({ source: "session", reason: "second-session-middleware" }),
       ]);

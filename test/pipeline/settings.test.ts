@@ -24,8 +24,8 @@ describe("parseSettings", () => {
       {
         code: "missing-setting",
         path: "trustedHosts",
-        message: "The names this service answers to are not given.",
-        remedy: 'List them: trustedHosts: ["api.example.com"]. With debug: true it is the loopback names.',
+        message: "This setting is required: the host names that this app answers for.",
+        remedy: 'Write trustedHosts: ["api.example.com"]. With debug: true the default is the loopback names.',
       },
     ]);
     expect(brief({ debug: true })).toEqual([]);

@@ -598,7 +598,7 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
       expect(answer.status).toBe(500);
       expect(answer.json()).toMatchObject({
         code: "protection-not-run",
-        detail: "Another session middleware ran before this one. Keep one of the two.",
+        detail: "Two session middlewares ran on this request. Keep one of them.",
       });
 
       const made = bench();

@@ -90,21 +90,21 @@ describe("session settings", () => {
       settings: { cookieName: "a;b" },
       code: "wrong-value",
       path: "cookieName",
-      message: /not a cookie name/,
+      message: /This is not a valid cookie name\./,
     },
     {
       name: "a cookie name that is too long",
       settings: { cookieName: "a".repeat(129) },
       code: "wrong-value",
       path: "cookieName",
-      message: /not a cookie name/,
+      message: /This is not a valid cookie name\./,
     },
     {
       name: "an empty cookie name",
       settings: { cookieName: "" },
       code: "wrong-value",
       path: "cookieName",
-      message: /not a cookie name/,
+      message: /This is not a valid cookie name\./,
     },
     {
       name: "a prefix in another case",
@@ -127,7 +127,7 @@ describe("session settings", () => {
       settings: { maxAge: 60, absoluteMaxAge: 59 },
       code: "contradiction",
       path: "absoluteMaxAge",
-      message: /never be reached/,
+      message: /The absolute time-out is shorter than the idle time-out/,
     },
     { name: "another SameSite", settings: { sameSite: "Lax" }, code: "wrong-value", path: "sameSite", message: /./ },
     {
@@ -253,9 +253,9 @@ describe("session settings", () => {
         [
           {
             "code": "missing-setting",
-            "message": "Sessions need a secret that signs their cookie.",
+            "message": "Sessions need a secret to sign their cookies.",
             "path": "secret",
-            "remedy": "Set secret to at least 32 random bytes: node -p "require('node:crypto').randomBytes(32).toString('base64url')"",
+            "remedy": "Set secret to a random secret. Generate one with: node -p "require('node:crypto').randomBytes(32).toString('base64url')"",
           },
         ]
       `);

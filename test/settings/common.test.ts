@@ -41,13 +41,13 @@ describe("settings that several protections share", () => {
       ["orders:*", "orders *"],
       ["a.b_c-d", "a/b"],
     ],
-    /Not a scope/,
+    /Must be words of letters, digits, '\.', '_' or '-', joined by colons\./,
   );
 
   it.each([
-    ["192.0.2.7", "192.0.2.256", /neither an IP address/],
+    ["192.0.2.7", "192.0.2.256", /This is not an IP address or a CIDR range\./],
     ["192.0.2.0/32", "192.0.2.0/33", /prefix length/],
-    ["2001:db8::1", "2001:db8::g", /neither an IP address/],
+    ["2001:db8::1", "2001:db8::g", /This is not an IP address or a CIDR range\./],
     ["2001:db8::/128", "2001:db8::/129", /prefix length/],
   ])("an address or range is %s and not %s", (taken, refused, message) => {
     expect(parse(schema, { range: taken }).range).toBe(taken);

@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import { describe, expect, it } from "vitest";
 import { SETTINGS_CODES, SettingsError, type SettingsIssue } from "../../src/settings/errors.js";
 import { SetupError } from "../../src/core/setup-error.js";
@@ -25,6 +26,13 @@ describe("SettingsError", () => {
       true,
       false,
     ]);
+  });
+
+  it("is printed with each issue once, in its message, and not again below the stack", () => {
+    const printed = inspect(new SettingsError([issue]));
+    expect(printed.split("cors.origins[0]")).toHaveLength(2);
+    expect(printed).toContain("  - cors.origins[0]: No. [wrong-value]\n    Yes.\n    at ");
+    expect(JSON.stringify(new SettingsError([issue]).issues)).toBe(JSON.stringify([issue]));
   });
 
   it("has a cause when there is one, and no such property otherwise", () => {

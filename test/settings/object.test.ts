@@ -30,20 +30,20 @@ describe("parse", () => {
       {
         code: "wrong-value",
         path: "layer.limit",
-        message: "Too small: expected number to be >=1.",
+        message: "This must be at least 1.",
         remedy: "Use at least 1.",
       },
       {
         code: "wrong-type",
         path: "layer.inner.maxAge",
-        message: "Invalid input: expected number, received string.",
-        remedy: "Give a value of type number.",
+        message: "This must be a number.",
+        remedy: "Write a number, without quotes.",
       },
       {
         code: "wrong-type",
         path: "layer.inner.list[1]",
-        message: "Invalid input: expected string, received number.",
-        remedy: "Give a value of type string.",
+        message: "This must be a string.",
+        remedy: "Write a string.",
       },
       {
         code: "unknown-setting",
@@ -88,7 +88,7 @@ describe("parse", () => {
   it("shows every issue in the error's message", () => {
     expect(() => parse(schema, { limit: 0, mod: 1 })).toThrowErrorMatchingInlineSnapshot(`
       [SettingsError: 2 settings are wrong:
-        - limit: Too small: expected number to be >=1. [wrong-value]
+        - limit: This must be at least 1. [wrong-value]
           Use at least 1.
         - mod: There is no setting "mod". Did you mean "mode"? [unknown-setting]
           Correct the name or remove the setting.]
@@ -109,28 +109,16 @@ describe("every kind of mistake has a remedy", () => {
     either: z.union([z.literal("a"), z.literal("b")]).optional(),
   });
   it.each<[string, unknown, string, string, string]>([
-    [
-      "list",
-      "a",
-      "wrong-type",
-      "Invalid input: expected array, received string.",
-      'Write a list, also for one: ["…"].',
-    ],
-    ["list", ["a", "b", "c"], "wrong-value", "Too big: expected array to have <=2 items.", "Use at most 2."],
-    [
-      "inner",
-      "a",
-      "wrong-type",
-      "Invalid input: expected object, received string.",
-      "Write an object; {} takes the defaults.",
-    ],
-    ["flag", "a", "wrong-type", "Invalid input: expected boolean, received string.", "Give a value of type boolean."],
-    ["size", 6, "wrong-value", "Too big: expected number to be <=5.", "Use at most 5."],
-    ["choice", 2, "wrong-value", 'Invalid option: expected one of "a"|1|false.', 'Use one of: "a", 1, false.'],
+    ["list", "a", "wrong-type", "This must be a list.", 'Write a list, even for one entry: ["…"].'],
+    ["list", ["a", "b", "c"], "wrong-value", "The list must have at most 2 entries.", "List at most 2 entries."],
+    ["inner", "a", "wrong-type", "This must be an object.", "Write an object; {} uses the defaults."],
+    ["flag", "a", "wrong-type", "This must be true or false.", "Write true or false."],
+    ["size", 6, "wrong-value", "This must be at most 5.", "Use at most 5."],
+    ["choice", 2, "wrong-value", "This value is not allowed.", 'Use one of: "a", 1, false.'],
     ["pattern", "b", "wrong-value", "Not an a.", "See the settings table in README.md."],
     ["closed", "b", "wrong-value", "Not an a.", "See the settings table in README.md."],
     ["custom", 2, "wrong-value", "Not one.", "See the settings table in README.md."],
-    ["either", "c", "wrong-type", "Invalid input.", "See the settings table in README.md."],
+    ["either", "c", "wrong-type", "This value is not allowed.", "See the settings table in README.md."],
   ])("%s: %j", (path, value, code, message, remedy) => {
     expect(issuesOfSchema(kinds, { [path]: value })).toEqual([{ code, path, message, remedy }]);
   });
@@ -140,8 +128,8 @@ describe("every kind of mistake has a remedy", () => {
       {
         code: "wrong-type",
         path: "layer.inner",
-        message: "true says nothing of how; what is on is described by an object.",
-        remedy: "Write {} for the defaults, or false to turn it off.",
+        message: "true is not allowed; this must be an object or false.",
+        remedy: "Write {} to use the defaults, or false to turn it off.",
       },
     ]);
   });
@@ -151,8 +139,8 @@ describe("every kind of mistake has a remedy", () => {
       {
         code: "missing-setting",
         path: "layer.inner.maxAge",
-        message: "Invalid input: expected number, received undefined.",
-        remedy: "Set it, or remove the object around it.",
+        message: "This setting is required.",
+        remedy: "Set it, or remove the object that contains it.",
       },
     ]);
   });

@@ -131,7 +131,7 @@ describe("secretRingSchema", () => {
     [`change-me-${good}`, "weak-secret", /placeholder/, /randomBytes\(32\)/],
     ["a".repeat(40), "weak-secret", /regular/, /randomBytes\(32\)/],
     [[], "wrong-value", /list is empty/, /\w{3}/],
-    [7, "wrong-type", /expected a string/, /\w{3}/],
+    [7, "wrong-type", /This must be a string\./, /\w{3}/],
     [new Secret("short"), "weak-secret", /shorter than 32 bytes/, /randomBytes\(32\)/],
   ])("gives a message and a remedy for %j", (given, code, message, remedy) => {
     expect(issuesOf(secretRingSchema, given)).toEqual([

@@ -16,7 +16,7 @@ const PROBLEM = {
   type: "urn:problem-type:portcullis:untrusted-host",
   title: "Untrusted host",
   status: 400,
-  detail: "The Host of this request is not one this service answers for.",
+  detail: "This service does not answer for the Host of this request.",
   code: "untrusted-host",
 };
 

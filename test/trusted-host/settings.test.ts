@@ -84,8 +84,8 @@ describe("refused", () => {
       {
         code: "missing-setting",
         path: "hosts",
-        message: "The hosts this service answers for are not given.",
-        remedy: 'List them: ["api.example.com"].',
+        message: "This setting is required: the host names that this app answers for.",
+        remedy: 'Write a list: ["api.example.com"].',
       },
     ],
     [
@@ -94,8 +94,8 @@ describe("refused", () => {
       {
         code: "missing-setting",
         path: "hosts",
-        message: "The hosts this service answers for are not given.",
-        remedy: 'List them: ["api.example.com"].',
+        message: "This setting is required: the host names that this app answers for.",
+        remedy: 'Write a list: ["api.example.com"].',
       },
     ],
     [
@@ -104,8 +104,8 @@ describe("refused", () => {
       {
         code: "missing-setting",
         path: "",
-        message: "The list of hosts is empty, and an empty list never means all.",
-        remedy: 'List the names of this service: ["api.example.com"].',
+        message: "The list of hosts is empty. An empty list does not allow every host.",
+        remedy: 'List the host names of this app: ["api.example.com"].',
       },
     ],
     [
@@ -114,8 +114,8 @@ describe("refused", () => {
       {
         code: "missing-setting",
         path: "hosts",
-        message: "The list of hosts is empty, and an empty list never means all.",
-        remedy: 'List the names of this service: ["api.example.com"].',
+        message: "The list of hosts is empty. An empty list does not allow every host.",
+        remedy: 'List the host names of this app: ["api.example.com"].',
       },
     ],
     [
@@ -124,7 +124,7 @@ describe("refused", () => {
       {
         code: "wrong-type",
         path: "",
-        message: "This is neither a list of hosts nor an object.",
+        message: "This must be a list of hosts or an object.",
         remedy: 'Write a list, ["api.example.com"], or { hosts: ["api.example.com"] }.',
       },
     ],
@@ -134,8 +134,8 @@ describe("refused", () => {
       {
         code: "missing-setting",
         path: "",
-        message: "The hosts this service answers for are not given.",
-        remedy: 'List them: ["api.example.com"].',
+        message: "This setting is required: the host names that this app answers for.",
+        remedy: 'Write a list: ["api.example.com"].',
       },
     ],
     [
@@ -144,7 +144,7 @@ describe("refused", () => {
       {
         code: "wrong-type",
         path: "",
-        message: "This is neither a list of hosts nor an object.",
+        message: "This must be a list of hosts or an object.",
         remedy: 'Write a list, ["api.example.com"], or { hosts: ["api.example.com"] }.',
       },
     ],
@@ -154,7 +154,7 @@ describe("refused", () => {
       {
         code: "wrong-type",
         path: "hosts",
-        message: "The hosts are not a list.",
+        message: "The hosts must be a list.",
         remedy: 'Write a list: ["api.example.com"].',
       },
     ],
@@ -164,8 +164,8 @@ describe("refused", () => {
       {
         code: "wrong-type",
         path: "[0]",
-        message: "Invalid input: expected string, received number.",
-        remedy: "Give a value of type string.",
+        message: "This must be a string.",
+        remedy: "Write a string.",
       },
     ],
     [
@@ -184,7 +184,7 @@ describe("refused", () => {
       {
         code: "wrong-value",
         path: "exemptPaths[0]",
-        message: "This is not an absolute path without query and fragment.",
+        message: "This must be an absolute path without a query or fragment.",
         remedy: "Write the path exactly as it is requested: /health.",
       },
     ],
@@ -194,8 +194,8 @@ describe("refused", () => {
       {
         code: "wrong-type",
         path: "forwardedHost",
-        message: "Invalid input: expected boolean, received string.",
-        remedy: "Give a value of type boolean.",
+        message: "This must be true or false.",
+        remedy: "Write true or false.",
       },
     ],
   ])("%s", (_name, settings, issue) => {
@@ -206,138 +206,143 @@ describe("refused", () => {
     [
       "*",
       "unsafe-setting",
-      '"*" takes every host, so DNS rebinding and forged links get through.',
-      "List the names of this service (*.example.com for all below one), or switch the check off in so many words: trustedHosts: false.",
+      '"*" allows every host, which permits DNS rebinding and forged links.',
+      "List the host names of this app (*.example.com covers all names below example.com), or turn the check off: trustedHosts: false.",
     ],
     [
       "*.com",
       "unsafe-setting",
-      "Anybody can have a name under this public suffix, so the wildcard would take strangers' names.",
-      "Name the domain that is yours: *.example.com instead of *.com.",
+      "This is a public suffix: the domains below it belong to many owners, and the wildcard would trust all of them.",
+      "Use your own domain: *.example.com instead of *.com.",
     ],
     [
       "*.co.uk",
       "unsafe-setting",
-      "Anybody can have a name under this public suffix, so the wildcard would take strangers' names.",
-      "Name the domain that is yours: *.example.com instead of *.com.",
+      "This is a public suffix: the domains below it belong to many owners, and the wildcard would trust all of them.",
+      "Use your own domain: *.example.com instead of *.com.",
     ],
     [
       "*.github.io",
       "unsafe-setting",
-      "Anybody can have a name under this public suffix, so the wildcard would take strangers' names.",
-      "Name the domain that is yours: *.example.com instead of *.com.",
+      "This is a public suffix: the domains below it belong to many owners, and the wildcard would trust all of them.",
+      "Use your own domain: *.example.com instead of *.com.",
     ],
     [
       "https://user:pass@example.com:8443/x?y",
       "wrong-value",
-      "An entry is a host, not a URL.",
+      "This must be a host, not a URL.",
       "Write example.com:8443.",
     ],
-    ["example.com/x", "wrong-value", "A host has no path.", "Write example.com."],
-    ["user@example.com", "wrong-value", "A host has no user name.", "Write a host name, for example api.example.com."],
+    ["example.com/x", "wrong-value", "A host cannot have a path.", "Write example.com."],
+    [
+      "user@example.com",
+      "wrong-value",
+      "A host cannot contain a user name.",
+      "Write a host name, for example api.example.com.",
+    ],
     [
       ".example.com",
       "wrong-value",
-      "A leading dot means different things in different frameworks.",
-      "Write *.example.com for the names below it, and example.com beside it if that is meant too.",
+      "A leading dot is ambiguous, because frameworks interpret it differently.",
+      "Write *.example.com for all names below it. To include example.com itself, add example.com.",
     ],
     [
       "b\u00fccher.example",
       "wrong-value",
-      "Clients send names in other scripts as punycode.",
+      "Clients send non-ASCII host names as punycode.",
       "Write xn--bcher-kva.example.",
     ],
     [
       "*.b\u00fccher.example",
       "wrong-value",
-      "Clients send names in other scripts as punycode.",
+      "Clients send non-ASCII host names as punycode.",
       "Write *.xn--bcher-kva.example.",
     ],
     [
       "10.0.0.0/8",
       "wrong-value",
-      "This is a range of addresses, and Host is compared with names and single addresses.",
+      "This is an address range, but Host is compared only with names and single addresses.",
       "List the addresses, or put the health check's path into exemptPaths.",
     ],
     [
       "a*.example.com",
       "wrong-value",
-      "A wildcard stands for whole labels at the very beginning.",
-      "Write *.example.com, and example.com beside it if that is meant too.",
+      "A wildcard must be the whole first label of the host.",
+      "Write *.example.com. To include example.com itself, add example.com.",
     ],
     [
       "*.*.example.com",
       "wrong-value",
-      "A wildcard stands for whole labels at the very beginning.",
-      "Write *.example.com, and example.com beside it if that is meant too.",
+      "A wildcard must be the whole first label of the host.",
+      "Write *.example.com. To include example.com itself, add example.com.",
     ],
     [
       "*.10.0.0.1",
       "wrong-value",
-      "An address has no subdomains.",
-      "Write the address alone, or a name after the wildcard.",
+      "An IP address cannot have subdomains.",
+      "Write the address without the wildcard, or a name after the wildcard.",
     ],
     [
       "*.[::1]",
       "wrong-value",
-      "An address has no subdomains.",
-      "Write the address alone, or a name after the wildcard.",
+      "An IP address cannot have subdomains.",
+      "Write the address without the wildcard, or a name after the wildcard.",
     ],
     [
       "fe80::1%eth0",
       "wrong-value",
-      "A host holds no percent sign: no zone, nothing encoded.",
+      "A host cannot contain a percent sign: neither a zone id nor an encoded character.",
       "Write a host name, for example api.example.com.",
     ],
     [
       "localhost:99999",
       "wrong-value",
-      "The port is not a number from 1 to 65535.",
-      "Correct it, or leave it out to take every port.",
+      "The port must be a number from 1 to 65535.",
+      "Correct the port, or remove it to match every port.",
     ],
     [
       "localhost:",
       "wrong-value",
-      "The port is not a number from 1 to 65535.",
-      "Correct it, or leave it out to take every port.",
+      "The port must be a number from 1 to 65535.",
+      "Correct the port, or remove it to match every port.",
     ],
     [
       "[::1]:0",
       "wrong-value",
-      "The port is not a number from 1 to 65535.",
-      "Correct it, or leave it out to take every port.",
+      "The port must be a number from 1 to 65535.",
+      "Correct the port, or remove it to match every port.",
     ],
     [
       "example.com:443",
       "wrong-value",
-      "Clients leave the default port out of Host, so this would hardly ever match.",
-      "Write example.com, which takes every port.",
+      "Clients omit the default port in Host, so this would almost never match.",
+      "Write example.com, which matches every port.",
     ],
     [
       "*.example.com:80",
       "wrong-value",
-      "Clients leave the default port out of Host, so this would hardly ever match.",
-      "Write *.example.com, which takes every port.",
+      "Clients omit the default port in Host, so this would almost never match.",
+      "Write *.example.com, which matches every port.",
     ],
-    ["127.1", "wrong-value", "This is an address in a form that no client sends.", "Write 127.0.0.1."],
+    ["127.1", "wrong-value", "This is an IP address in a form that clients do not send.", "Write 127.0.0.1."],
     ["", "wrong-value", "The entry is empty.", "Remove it. Write a host name, for example api.example.com."],
-    [" example.com", "wrong-value", "There are spaces around the entry.", "Remove them."],
+    [" example.com", "wrong-value", "The entry begins or ends with a space.", "Remove the space."],
     [
       "a..b",
       "wrong-value",
-      "This is neither a host name nor an address.",
+      "This is not a host name or an IP address.",
       "Write a host name, for example api.example.com.",
     ],
     [
       "-a.com",
       "wrong-value",
-      "This is neither a host name nor an address.",
+      "This is not a host name or an IP address.",
       "Write a host name, for example api.example.com.",
     ],
     [
       "[::1",
       "wrong-value",
-      "This is neither a host name nor an address.",
+      "This is not a host name or an IP address.",
       "Write a host name, for example api.example.com.",
     ],
   ];
@@ -357,7 +362,7 @@ describe("refused", () => {
   it("by the factory too, without an argument", () => {
     for (const call of [() => trustedHost(), () => trustedHost(undefined), () => trustedHost({} as never)]) {
       expect(call).toThrow(SettingsError);
-      expect(call).toThrow("hosts: The hosts this service answers for are not given.");
+      expect(call).toThrow("hosts: This setting is required: the host names that this app answers for.");
     }
   });
 });

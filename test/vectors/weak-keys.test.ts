@@ -18,10 +18,10 @@ function issuesOf(settings: JwtSettings): string[] {
 }
 
 const ROCA =
-  "weak-secret privateKey: The RSA key is one of those from whose public half the private half can be worked out (CVE-2017-15361).";
+  "weak-secret privateKey: The private key can be computed from the public key: a flawed generator made this RSA key (CVE-2017-15361).";
 const EXPONENT = "weak-secret privateKey: The public exponent of the RSA key is less than 65537.";
 const AS_SECRET =
-  "contradiction secret: The secret is the text of an asymmetric key: whoever has the public key could forge tokens.";
+  "contradiction secret: The secret is the text of an asymmetric key: anyone with the public key could forge tokens.";
 const pss = (publicExponent: number): KeyObject =>
   generateKeyPairSync("rsa-pss", {
     modulusLength: 2048,

@@ -12,17 +12,20 @@ export const MAX_METADATA_BYTES = 4096;
 /** Longest grace of a rotated key: 30 days, in seconds. */
 export const MAX_GRACE_SECONDS = 2_592_000;
 
+const wholeNumber = (min: number, max: number): z.ZodInt =>
+  z.int("Must be a whole number").min(min, `Must be at least ${min}`).max(max, `Must be at most ${max}`);
+
 /** Text that every store can hold. */
 const text = (max: number): z.ZodString =>
   z
     .string()
-    .min(1, "Empty")
-    .max(max, `Longer than ${max} characters`)
-    .regex(/^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$/, "Holds control characters")
-    .refine(isStorable, "Holds half of a surrogate pair");
+    .min(1, "Must not be empty")
+    .max(max, `Must have at most ${max} characters`)
+    .regex(/^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$/, "Must not contain control characters")
+    .refine(isStorable, "Must not contain lone surrogates");
 
 const NOT_A_TIME =
-  "Not a time: a date with time and zone (2030-01-31T12:00:00Z), milliseconds since the epoch or a Date";
+  "Must be a time: a date with time and zone (2030-01-31T12:00:00Z), milliseconds since the epoch, or a Date";
 /** A date with a time zone, milliseconds since the epoch, or a Date; converted to milliseconds. */
 const timeSchema = z
   .union([z.date(), z.iso.datetime({ offset: true, error: NOT_A_TIME }), z.number()], { error: NOT_A_TIME })
@@ -32,18 +35,18 @@ const timeSchema = z
 const unique = <Item extends z.ZodType<string>>(item: Item, max: number): z.ZodType<string[], string[]> =>
   z
     .array(item)
-    .max(max, `More than ${max} entries`)
+    .max(max, `Must have at most ${max} entries`)
     .transform((items) => [...new Set(items)]) as unknown as z.ZodType<string[], string[]>;
 
 const metadataSchema = z.unknown().transform((value, context): Readonly<Record<string, JsonValue>> => {
   const copy = copyJson(value);
   const problem =
     copy === undefined || typeof copy !== "object" || copy === null || Array.isArray(copy)
-      ? "Not an object of JSON values at most 8 levels deep"
+      ? "Must be an object of JSON values, nested at most 8 levels deep"
       : undefined;
   const tooLarge =
     problem === undefined && Buffer.byteLength(JSON.stringify(copy)) > MAX_METADATA_BYTES
-      ? `More than ${MAX_METADATA_BYTES} bytes of JSON`
+      ? `Must be at most ${MAX_METADATA_BYTES} bytes of JSON`
       : undefined;
   const message = problem ?? tooLarge;
   if (message === undefined) return copy as Readonly<Record<string, JsonValue>>;
@@ -54,9 +57,9 @@ const metadataSchema = z.unknown().transform((value, context): Readonly<Record<s
 /** The limit a key may carry. */
 const keyLimitSchema = z.strictObject({
   /** Requests in a window. */
-  limit: z.int("Not a whole number").min(1, "Less than 1").max(100_000, "More than 100000"),
+  limit: wholeNumber(1, 100_000),
   /** Length of the window, in seconds. */
-  windowSeconds: z.int("Not a whole number").min(1, "Less than 1").max(86_400, "More than a day"),
+  windowSeconds: wholeNumber(1, 86_400),
 });
 
 const ownFields = {
@@ -77,11 +80,7 @@ export const ownKeySchema = z.strictObject(ownFields);
 export const createSchema = z.strictObject({ ownerId: principalIdSchema, ...ownFields });
 /** Input of `ApiKeyService.rotate`: seconds the old key stays valid beside the new one. */
 export const rotateSchema = z.strictObject({
-  graceSeconds: z
-    .int("Not a whole number")
-    .min(0, "Less than 0")
-    .max(MAX_GRACE_SECONDS, `More than ${MAX_GRACE_SECONDS}`)
-    .default(0),
+  graceSeconds: wholeNumber(0, MAX_GRACE_SECONDS).default(0),
 });
 /** Input of `ApiKeyService.revoke`. */
 export const revokeSchema = z.strictObject({
@@ -91,8 +90,8 @@ export const revokeSchema = z.strictObject({
 });
 /** Input of `ApiKeyService.list`. */
 export const pageSchema = z.strictObject({
-  limit: z.int("Not a whole number").min(1, "Less than 1").max(100, "More than 100").default(50),
-  after: z.string().refine(isKeyId, "Not a key id").optional(),
+  limit: wholeNumber(1, 100).default(50),
+  after: z.string().refine(isKeyId, "Must be the id of an API key").optional(),
 });
 
 /** Input of `ApiKeyService.create`. */
@@ -117,8 +116,8 @@ export function readInput<Schema extends z.ZodType>(schema: Schema, value: unkno
 
 function issueOf(issue: z.core.$ZodIssue): ApiKeyIssue {
   const path = pathText(issue.path);
-  if (issue.code === "unrecognized_keys") return { path, message: "There are fields that are not known here" };
+  if (issue.code === "unrecognized_keys") return { path, message: "Contains unknown fields" };
   if (issue.code === "invalid_type")
-    return { path, message: issue.input === undefined ? "Missing" : `Not of type ${issue.expected}` };
+    return { path, message: issue.input === undefined ? "Missing" : `Must be of type ${issue.expected}` };
   return { path, message: issue.message };
 }

@@ -40,7 +40,7 @@ export class AddressList {
   /** @throws RangeError when an entry is neither an address nor a CIDR range; first check with `addressRangeProblem` */
   constructor(entries: readonly string[]) {
     for (const entry of entries) {
-      if (addressRangeProblem(entry) !== undefined) throw new RangeError("not an address or CIDR range");
+      if (addressRangeProblem(entry) !== undefined) throw new RangeError("This is not an IP address or a CIDR range.");
       const slash = entry.indexOf("/");
       if (slash === -1) this.#exact.add(normaliseAddress(entry) ?? entry);
       else this.#addRange(entry.slice(0, slash), Number(entry.slice(slash + 1)));

@@ -115,7 +115,7 @@ export class OriginPatterns {
   constructor(patterns: readonly string[]) {
     for (const text of patterns) {
       const pattern = parseOriginPattern(text);
-      if (pattern === undefined) throw new RangeError("not an origin or origin pattern");
+      if (pattern === undefined) throw new RangeError("This is not an origin or an origin pattern.");
       if (!pattern.subdomains) {
         this.#exact.add(nameOf(pattern));
         continue;

@@ -92,7 +92,7 @@ export function sfParameters(parameters: SfParameters): SfText {
   let text = "";
   const seen = new Set<string>();
   for (const [key, value] of parameters) {
-    if (seen.has(key)) throw new RangeError("A structured field parameter is given twice.");
+    if (seen.has(key)) throw new RangeError("A structured field parameter occurs twice.");
     seen.add(key);
     text += value === true ? `;${sfKey(key)}` : `;${sfKey(key)}=${value}`;
   }
@@ -124,7 +124,7 @@ export function sfDictionary(members: Iterable<readonly [key: string, value: SfT
   const written: string[] = [];
   const seen = new Set<string>();
   for (const [key, value] of members) {
-    if (seen.has(key)) throw new RangeError("A structured field dictionary has the same key twice.");
+    if (seen.has(key)) throw new RangeError("A key of a structured field dictionary occurs twice.");
     seen.add(key);
     if (value === "?1") written.push(sfKey(key));
     else if (value.startsWith("?1;")) written.push(sfKey(key) + value.slice(2));

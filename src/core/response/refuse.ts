@@ -93,16 +93,19 @@ function checkedBody(given: unknown): ReplacedBody | undefined {
   if (given instanceof Promise) given.catch(warnOfReplacement);
   const { contentType, body } = given as Partial<ReplacedBody>;
   if (typeof contentType !== "string" || !(typeof body === "string" || Buffer.isBuffer(body))) {
-    throw new TypeError("it must return { contentType: string, body: string or Buffer }, not a promise, or undefined");
+    throw new TypeError("it must return { contentType: string, body: string or Buffer } or undefined, not a promise");
   }
   validateHeaderValue("Content-Type", contentType);
   return { contentType, body };
 }
 
 function warnOfReplacement(error: unknown): void {
-  process.emitWarning(`onRefusal threw: ${error instanceof Error ? error.message : "not an Error"}`, {
-    code: "PORTCULLIS_ON_REFUSAL",
-  });
+  process.emitWarning(
+    `onRefusal failed, and the default body was sent: ${error instanceof Error ? error.message : "not an Error"}`,
+    {
+      code: "PORTCULLIS_ON_REFUSAL",
+    },
+  );
 }
 
 function announce(req: Request, runtime: Runtime, source: string, refusal: Refusal, mode: "enforce" | "report"): void {

@@ -82,7 +82,7 @@ export class AccessTokens {
     const token = jwt.sign(claims, this.#ring.signingKey, this.#signOptions);
     if (token.length > MAX_CREDENTIAL_LENGTH) {
       throw new TokenError("invalid-input", {
-        message: `The token would be longer than ${MAX_CREDENTIAL_LENGTH} characters, which no request may present.`,
+        message: `The token would be longer than ${MAX_CREDENTIAL_LENGTH} characters. Pass fewer scopes, roles or claims.`,
       });
     }
     return { token, jti, expiresIn };

@@ -31,7 +31,7 @@ export function publicJwk(key: KeyObject): PublicJwk {
   const { kty, n, e, crv, x, y } = plain.export({ format: "jwk" });
   if (kty === "RSA" && n !== undefined && e !== undefined) return { kty, n, e };
   if (kty === "EC" && crv !== undefined && x !== undefined && y !== undefined) return { kty, crv, x, y };
-  throw new TypeError("This kind of key has no JWK form here.");
+  throw new TypeError("This type of key cannot be published as a JWK.");
 }
 
 /**

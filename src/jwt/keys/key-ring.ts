@@ -23,7 +23,7 @@ export class KeyRing {
 
   private constructor(algorithm: JwtAlgorithm, keys: readonly { kid: string | undefined; key: KeyObject }[]) {
     const [first] = keys;
-    if (first === undefined) throw new TypeError("A ring needs a key.");
+    if (first === undefined) throw new TypeError("A key ring needs at least one key.");
     this.algorithm = algorithm;
     const byKid = new Map<string, RingKey>();
     for (const { kid, key } of keys) {
@@ -66,8 +66,8 @@ export class KeyRing {
       {
         code: "missing-setting",
         path: "secret",
-        message: "There is no key to sign tokens with.",
-        remedy: "Give secret, privateKey or keys, or a secretKey to derive one from.",
+        message: "JWTs need a secret or a private key for signing.",
+        remedy: "Set secret, privateKey or keys.",
       },
     ]);
   }

@@ -10,7 +10,7 @@ const MIN_RSA_BITS = 2048;
  */
 const MIN_EXPONENT = 65_537;
 
-const REMEDY = "Make one with: openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072";
+const REMEDY = "Generate one with: openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072";
 
 /** Returns why an RSA key is too weak to sign with, for any algorithm, or `undefined` when no weakness is found. */
 export function rsaWeakness(
@@ -28,7 +28,8 @@ export function rsaWeakness(
   if (!isRecognisable(key)) return undefined;
   return {
     code: "weak-secret",
-    message: "The RSA key is one of those from whose public half the private half can be worked out (CVE-2017-15361).",
+    message:
+      "The private key can be computed from the public key: a flawed generator made this RSA key (CVE-2017-15361).",
     remedy: REMEDY,
   };
 }

@@ -12,7 +12,7 @@ export type JwtKeyInput = string | Secret | KeyObject;
 function keySchema(half: "private" | "public"): z.ZodType<KeyObject, JwtKeyInput> {
   return z
     .union([z.string(), z.instanceof(Secret), z.custom<KeyObject>((value) => value instanceof KeyObject)], {
-      error: "Invalid input: expected a PEM string or a KeyObject",
+      error: "Must be a PEM string or a KeyObject",
     })
     .transform((value, context) => {
       const found = value instanceof KeyObject ? value : read(value instanceof Secret ? value.reveal() : value, half);
@@ -23,8 +23,8 @@ function keySchema(half: "private" | "public"): z.ZodType<KeyObject, JwtKeyInput
           ? found
           : {
               code: "contradiction",
-              message: `This is a ${found.type} key where a ${half} key belongs.`,
-              remedy: `Give a PEM of the ${half} key, or crypto.${half === "private" ? "createPrivateKey" : "createPublicKey"}(…).`,
+              message: `This is a ${found.type} key, but a ${half} key is required.`,
+              remedy: `Pass a PEM of the ${half} key, or crypto.${half === "private" ? "createPrivateKey" : "createPublicKey"}(…).`,
             },
       );
       return z.NEVER;
@@ -55,7 +55,7 @@ export const keyEntrySchema = settingsObject({
    */
   kid: z
     .string()
-    .regex(/^[A-Za-z0-9._~-]{1,64}$/, "Not 1 to 64 letters, digits, '.', '_', '~' or '-'")
+    .regex(/^[A-Za-z0-9._~-]{1,64}$/, "Must be 1 to 64 letters, digits, '.', '_', '~' or '-'")
     .optional(),
   /** HMAC secret, used as it is. Default: none. */
   secret: secretSchema.optional(),
@@ -68,8 +68,8 @@ export const keyEntrySchema = settingsObject({
   if (given === 1) return;
   addIssue(context, {
     code: given === 0 ? "missing-setting" : "contradiction",
-    message: given === 0 ? "This entry holds no key." : "This entry holds more than one key.",
-    remedy: "Give exactly one of secret, privateKey and publicKey.",
+    message: given === 0 ? "This entry has no key." : "This entry has more than one key.",
+    remedy: "Set exactly one of secret, privateKey and publicKey.",
   });
 });
 

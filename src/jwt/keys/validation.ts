@@ -26,16 +26,16 @@ export function keyProblem(key: KeyObject, algorithm: JwtAlgorithm): KeyProblem 
   if (family === "HS") {
     return {
       code: "contradiction",
-      message: `${algorithm} signs with a secret, and this is an asymmetric key.`,
-      remedy: "Choose an RS, PS or ES algorithm, or give a secret.",
+      message: `${algorithm} signs with a secret, but this is an asymmetric key.`,
+      remedy: "Choose an RS, PS or ES algorithm, or set a secret instead of the key.",
     };
   }
   const type = key.asymmetricKeyType ?? "unknown";
   if (!KEY_TYPES[family].includes(type)) {
     return {
       code: "contradiction",
-      message: `${algorithm} needs a key of type ${KEY_TYPES[family].join(" or ")}, and this is one of type ${type}.`,
-      remedy: "Change the algorithm, or make a key that fits it.",
+      message: `${algorithm} needs a key of type ${KEY_TYPES[family].join(" or ")}, but this key has type ${type}.`,
+      remedy: "Change the algorithm, or generate a key of that type.",
     };
   }
   const details = key.asymmetricKeyDetails ?? {};
@@ -44,7 +44,7 @@ export function keyProblem(key: KeyObject, algorithm: JwtAlgorithm): KeyProblem 
     return {
       code: "contradiction",
       message: `${algorithm} needs a key on the curve ${CURVE_NAMES[bits]}.`,
-      remedy: `Make one with: openssl ecparam -name ${CURVES[bits]} -genkey -noout`,
+      remedy: `Generate one with: openssl ecparam -name ${CURVES[bits]} -genkey -noout`,
     };
   }
   return rsaWeakness(key) ?? (type === "rsa-pss" ? pssProblem(key, algorithm) : undefined);
@@ -59,8 +59,8 @@ function pssProblem(key: KeyObject, algorithm: JwtAlgorithm): KeyProblem | undef
     return undefined;
   return {
     code: "contradiction",
-    message: `The RSA-PSS parameters of the key are not those of ${algorithm}.`,
-    remedy: `Use a plain RSA key, or one made with hash and mgf1 ${hash} and salt length ${bits / 8}.`,
+    message: `The RSA-PSS parameters of the key do not match ${algorithm}.`,
+    remedy: `Use a plain RSA key, or an RSA-PSS key with hash ${hash}, MGF1 hash ${hash} and salt length ${bits / 8}.`,
   };
 }
 

@@ -32,7 +32,7 @@ export class LazyResource<T extends { close(): Promise<void> }> {
 
   get(): Promise<T> {
     // A resource that was never used is opened by its first use, even after `close`.
-    if (this.#closing !== undefined) return Promise.reject(new StoreError("It has been closed."));
+    if (this.#closing !== undefined) return Promise.reject(new StoreError("The database has been closed."));
     if (this.#failedAt !== undefined && performance.now() - this.#failedAt >= RETRY_AFTER_MS)
       this.#attempt = this.#begin();
     return this.#attempt;

@@ -160,10 +160,10 @@ function kyselyOf(value: object): PortcullisDatabase {
       code: "wrong-type",
       path: "database",
       message: looksRight
-        ? "The database is a Kysely transaction, which ends before the app does."
-        : "The database is neither a URL nor a Kysely instance.",
+        ? "The database is a Kysely transaction, not a Kysely instance."
+        : "The database must be a URL or a Kysely instance.",
       remedy:
-        "Give a URL such as postgres://… or sqlite:path/to/file.db, or an instance made by new Kysely({ dialect }).",
+        "Write a URL such as postgres://… or sqlite:path/to/file.db, or pass an instance made by new Kysely({ dialect }).",
     },
   ]);
 }

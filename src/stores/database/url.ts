@@ -7,7 +7,7 @@ export type DatabaseLocation =
   | { readonly engine: "postgres" | "mysql"; /** Host, port and database; no credentials. */ readonly name: string };
 
 const SQLITE_REMEDY =
-  "Write sqlite:path/to/file.db, sqlite:/absolute/path.db, or sqlite::memory: for a database that ends with the process.";
+  "Write sqlite:path/to/file.db, sqlite:/absolute/path.db, or sqlite::memory: for a database in memory.";
 const REMEDY =
   "Write postgres://user:password@host/name, mysql://user:password@host/name, mariadb://… or sqlite:path/to/file.db.";
 const SERVER_REMEDY =
@@ -30,7 +30,7 @@ export function parseDatabaseUrl(url: string): DatabaseLocation {
   const scheme = /^([A-Za-z][A-Za-z0-9+.-]{0,31}):/.exec(url)?.[1]?.toLowerCase();
   switch (scheme) {
     case undefined:
-      throw wrong("The database is not a URL: it has no scheme such as postgres: or sqlite:.", REMEDY);
+      throw wrong("The database is not a URL: it does not begin with a scheme such as postgres: or sqlite:.", REMEDY);
     case "sqlite": {
       const path = sqlitePath(url.slice("sqlite:".length));
       return { engine: "sqlite", path, name: path };
@@ -45,7 +45,7 @@ export function parseDatabaseUrl(url: string): DatabaseLocation {
     case "mariadb":
       return { engine: "mysql", name: serverName(url, scheme, 3306) };
     default:
-      throw wrong("The scheme of the database URL is not known.", REMEDY);
+      throw wrong("The scheme of the database URL is not supported.", REMEDY);
   }
 }
 
@@ -67,10 +67,10 @@ function serverName(url: string, scheme: string, usualPort: number): string {
     parsed.pathname.includes("@") ||
     ![parsed.username, parsed.password, parsed.pathname, parsed.hostname].every(isDecodable)
   ) {
-    throw wrong(`The ${scheme}: URL cannot be read.`, SERVER_REMEDY);
+    throw wrong(`The ${scheme}: URL is malformed.`, SERVER_REMEDY);
   }
   const name = decodeURIComponent(parsed.pathname.slice(1));
-  if (name === "" || name.includes("/")) throw wrong(`The ${scheme}: URL names no database.`, SERVER_REMEDY);
+  if (name === "" || name.includes("/")) throw wrong(`The ${scheme}: URL does not name a database.`, SERVER_REMEDY);
   const socket = parsed.searchParams.get("socket") ?? parsed.searchParams.get("host");
   const host =
     socket ?? `${decodeURIComponent(parsed.hostname) || "localhost"}:${parsed.port === "" ? usualPort : parsed.port}`;
@@ -112,8 +112,8 @@ function checkPostgresParameters({ search, searchParams }: URL): void {
   );
   if (contradicting !== undefined) {
     throw wrong(
-      `The database URL sets ${contradicting}, and portcullis sets that limit itself.`,
-      `Remove ${contradicting} from the URL, and set apiKeys.storeTimeoutMs or jwt.storeTimeoutMs.`,
+      `The database URL sets ${contradicting}, but portcullis sets that limit itself.`,
+      `Remove ${contradicting} from the URL. To change the limit, set apiKeys.storeTimeoutMs or jwt.storeTimeoutMs.`,
     );
   }
   const unread = names.filter((name) => !PG_PARAMETERS.has(name));
@@ -143,10 +143,12 @@ function sqlitePath(rest: string): string {
   // As in file: URLs, two slashes begin an authority, which a file does not have; three begin an absolute path.
   const path = rest.startsWith("///") ? rest.slice(2) : rest;
   if (path.startsWith("//"))
-    throw wrong("A sqlite: URL has no host part, so it cannot begin with exactly two slashes.", SQLITE_REMEDY);
-  if (/[?#\0]/.test(path))
-    throw wrong("A sqlite: URL takes no options, and its path holds no '?', '#' or NUL.", SQLITE_REMEDY);
-  if (path === "" || path.endsWith("/")) throw wrong("The sqlite: URL names no file.", SQLITE_REMEDY);
+    throw wrong(
+      "A sqlite: URL cannot have a host, so exactly two slashes after the scheme are not allowed.",
+      SQLITE_REMEDY,
+    );
+  if (/[?#\0]/.test(path)) throw wrong("A sqlite: URL cannot have options or contain '?', '#' or NUL.", SQLITE_REMEDY);
+  if (path === "" || path.endsWith("/")) throw wrong("The sqlite: URL does not name a file.", SQLITE_REMEDY);
   // Absolute, so that no driver treats a relative path that begins with `file:` or `http:` as a URL.
   return resolve(path);
 }

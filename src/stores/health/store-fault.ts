@@ -21,7 +21,7 @@ export class UnreadableRecordError extends PortcullisError {
   readonly code = "PORTCULLIS_UNREADABLE_RECORD";
 
   constructor(kind: string, options?: ErrorOptions) {
-    super(`A stored ${kind} cannot be read by this version.`, options);
+    super(`A stored ${kind} cannot be read: it is damaged or was written by a newer version.`, options);
     this.name = "UnreadableRecordError";
   }
 }

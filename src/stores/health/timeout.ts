@@ -7,7 +7,7 @@ export class StoreUnavailableError extends PortcullisError {
   readonly status = 503;
 
   constructor(store: string, options?: ErrorOptions) {
-    super(`The ${store} store did not answer.`, options);
+    super(`The ${store} store did not respond.`, options);
     this.name = "StoreUnavailableError";
   }
 }
@@ -18,7 +18,7 @@ export class LateAnswerError extends PortcullisError {
 
   /** @param ms the time limit of the call, in milliseconds */
   constructor(ms: number) {
-    super(`no answer within ${ms} ms`);
+    super(`no response within ${ms} ms`);
     this.name = "LateAnswerError";
   }
 }

@@ -21,7 +21,7 @@ export class DeadlinePassedError extends PortcullisError {
   readonly code = "PORTCULLIS_DEADLINE_PASSED";
 
   constructor() {
-    super("The time for this write was over before it could be committed.");
+    super("The deadline of this write passed before it could be committed.");
     this.name = "DeadlinePassedError";
   }
 }

@@ -134,7 +134,7 @@ export class MemoryApiKeyStore implements ApiKeyStore {
   async close(): Promise<void> {}
 
   #add(key: StoredApiKey): void {
-    if (this.#keys.has(key.id)) throw new StoreError("An API key with this id exists already.");
+    if (this.#keys.has(key.id)) throw new StoreError("An API key with this id already exists.");
     this.#makeRoom(key.ownerId);
     let owner = this.#owners.get(key.ownerId);
     if (owner === undefined) {
@@ -187,13 +187,13 @@ export class MemoryApiKeyStore implements ApiKeyStore {
       if (!this.#dropFirst(owner.ended))
         throw new StoreFullError(
           "share",
-          `This owner holds ${this.#share} API keys, as many as one may in the memory store.`,
+          `This owner has ${this.#share} API keys, the maximum for one owner in the memory store.`,
         );
     }
     if (this.#keys.size >= this.#maxKeys && !this.#dropFirst(this.#ended)) {
       throw new StoreFullError(
         "store",
-        `The memory store holds its ${this.#maxKeys} API keys. Give \`database\` a URL to keep more.`,
+        `The memory store is full: it has ${this.#maxKeys} API keys. To store more, set database.`,
       );
     }
   }

@@ -67,7 +67,7 @@ export class MemorySessionStore extends session.Store implements SessionStore {
   constructor({ maxSessions = 100_000, clock = systemClock }: MemorySessionStoreSettings = {}) {
     super();
     if (!Number.isSafeInteger(maxSessions) || maxSessions < 1)
-      throw new InvalidInputError("maxSessions must be a positive whole number");
+      throw new InvalidInputError("maxSessions must be a whole number of at least 1");
     this.#maxSessions = maxSessions;
     this.#maxOfPrincipal = Math.min(LARGEST_SHARE, Math.max(LEAST_SHARE, Math.floor(maxSessions * SHARE)));
     this.#clock = clock;

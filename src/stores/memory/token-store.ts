@@ -159,7 +159,7 @@ export class MemoryTokenStore implements TokenStore {
     if (this.#tokens.size < this.#maxTokens || this.#dropById(this.#families.firstRevoked())) return;
     throw new StoreFullError(
       "store",
-      `The memory store holds its ${this.#maxTokens} refresh tokens. Give \`database\` a URL to keep more.`,
+      `The memory store is full: it has ${this.#maxTokens} refresh tokens. To store more, set database.`,
     );
   }
 
@@ -181,5 +181,5 @@ function isRevoked(family: Family): boolean {
 }
 
 function taken(): Error {
-  return new StoreError("A refresh token with this id exists already.");
+  return new StoreError("A refresh token with this id already exists.");
 }

@@ -51,26 +51,25 @@ export interface OpenRedisSettings {
 export function openRedis(redis: Secret | string | object, options: OpenRedisSettings = {}): RedisConnection {
   const value = redis instanceof Secret ? redis.reveal() : redis;
   if (typeof value === "string") return new UrlConnection(checkedUrl(value), options);
-  if (typeof value !== "object" || value === null)
-    throw wrong("wrong-type", "This is neither a URL nor a client of Redis.");
+  if (typeof value !== "object" || value === null) throw wrong("wrong-type", "Redis must be a URL or a client.");
   if (isConnection(value)) return new BorrowedConnection(value);
   if (isIoRedis(value)) return ioRedisConnection(value);
   if (isNodeRedis(value)) return nodeRedisConnection(value);
-  throw wrong("wrong-type", "This is neither a URL nor a client of node-redis 5 or 6 or ioredis 5 or 6.");
+  throw wrong("wrong-type", "This object is not a client of node-redis 5 or 6, or of ioredis 5 or 6.");
 }
 
 /** @throws SettingsError; its message never contains the URL */
 function checkedUrl(url: string): string {
   if (!/^rediss?:\/\//i.test(url))
-    throw wrong("wrong-value", "The URL of Redis does not begin with redis:// or rediss://.");
+    throw wrong("wrong-value", "The Redis URL does not begin with redis:// or rediss://.");
   if (!URL.canParse(url))
-    throw wrong("wrong-value", "The URL of Redis cannot be read; a password in it may need percent-encoding.");
+    throw wrong("wrong-value", "The Redis URL is malformed; a password in it may need percent-encoding.");
   return url;
 }
 
 function wrong(code: "wrong-type" | "wrong-value", message: string): SettingsError {
   const remedy =
-    "Write redis://user:password@host:6379/0 (rediss:// for TLS), or give a connected client: Sentinel and Cluster need one.";
+    "Write redis://user:password@host:6379/0 (rediss:// for TLS), or pass a connected client (required for Sentinel and Cluster).";
   return new SettingsError([{ code, path: "redis", message, remedy }]);
 }
 
@@ -198,7 +197,7 @@ class UrlConnection implements RedisConnection {
         const refusal = whyRefused(client.lastError());
         if (refusal !== undefined) throw new SetupError(refusal, { cause: client.lastError() });
         if (patience.aborted) {
-          throw new SetupError(`Redis did not answer within ${this.#readyTimeoutMs} ms.`, {
+          throw new SetupError(`Redis did not respond within ${this.#readyTimeoutMs} ms.`, {
             cause: client.lastError() ?? error,
           });
         }

@@ -114,7 +114,7 @@ export function nodeRedisConnection(value: object): RedisConnection {
     subscribe,
     ready: async () => {
       if (!given.isOpen)
-        throw new SetupError("The node-redis client is not connected. Call `await client.connect()` before ready().");
+        throw new SetupError("The node-redis client is not connected. Call `await client.connect()` before `ready()`.");
       await command("PING");
     },
     close: () => disposeAll(endings),

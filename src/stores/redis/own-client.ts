@@ -119,7 +119,7 @@ function withoutUrl<Client>(make: () => Client): Client {
     return make();
   } catch {
     throw new SetupError(
-      "The redis: URL cannot be used. Write redis://user:password@host:6379/0, or rediss:// for TLS.",
+      "The Redis client rejected the URL. Write redis://user:password@host:6379/0 (rediss:// for TLS).",
     );
   }
 }

@@ -12,9 +12,9 @@ export function whyRefused(error: unknown): string | undefined {
   if (!(error instanceof RedisError)) return undefined;
   const { code, message } = error;
   if (CERTIFICATE.test(code)) {
-    return `The certificate of Redis was not accepted (${message.replace(/\.$/, "")}). Name the file of the authority that signed it in NODE_EXTRA_CA_CERTS, or give a client made with its \`ca\` instead of a URL.`;
+    return `The certificate of the Redis server is not trusted (${message.replace(/\.$/, "")}). Set NODE_EXTRA_CA_CERTS to the file of the authority that signed it, or pass a client with the option \`ca\` instead of a URL.`;
   }
   if (code === "WRONGPASS" || code === "NOAUTH")
-    return `Redis refused the user or the password (${message.replace(/\.$/, "")}).`;
+    return `Redis rejected the user name or password (${message.replace(/\.$/, "")}).`;
   return undefined;
 }

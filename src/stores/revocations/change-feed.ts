@@ -94,7 +94,7 @@ export class ChangeFeed {
    */
   start(): Promise<void> {
     if (this.#closing !== undefined)
-      return Promise.reject(new StoreError("The record of revocations has been closed."));
+      return Promise.reject(new StoreError("The change feed of revocations has been closed."));
     this.#started ??= this.#start().catch((error: unknown) => {
       this.#started = undefined;
       // The app may go on without waiting for `ready()`; the feed then recovers by itself.
@@ -251,7 +251,7 @@ export class ChangeFeed {
     await this.#read();
     // The joined reading may have begun long ago.
     if (!this.isCurrent) await this.#read();
-    if (!this.isCurrent) throw new StoreError("The record of revocations could not be read in time.");
+    if (!this.isCurrent) throw new StoreError("The change feed of revocations could not be read in time.");
   }
 
   #take({ changes, position }: ChangeBatch, began: Moment): void {

@@ -64,7 +64,7 @@ async function ask(db: PortcullisDatabase): Promise<SqlEngine> {
     return "mysql";
   }
   throw new SetupError(
-    "The Kysely instance given as `database` is of none of the engines that are supported: PostgreSQL, MySQL, MariaDB and SQLite.",
+    "The Kysely instance in `database` uses an engine that is not supported. Use PostgreSQL, MySQL, MariaDB or SQLite.",
   );
 }
 
@@ -82,13 +82,13 @@ async function checkMysqlSession(db: PortcullisDatabase): Promise<void> {
   const modes = String(mode).split(",");
   const wrong: string[] = [];
   if (!modes.some((one) => one === "STRICT_ALL_TABLES" || one === "STRICT_TRANS_TABLES" || one === "TRADITIONAL"))
-    wrong.push("sql_mode must have STRICT_ALL_TABLES");
-  if (modes.includes("NO_BACKSLASH_ESCAPES")) wrong.push("sql_mode must not have NO_BACKSLASH_ESCAPES");
+    wrong.push("sql_mode must include STRICT_ALL_TABLES");
+  if (modes.includes("NO_BACKSLASH_ESCAPES")) wrong.push("sql_mode must not include NO_BACKSLASH_ESCAPES");
   if (Number(auto) !== 1) wrong.push("autocommit must be 1");
   if (letters !== "utf8mb4") wrong.push('the connection\'s character set must be utf8mb4 (mysql2: charset: "utf8mb4")');
-  if (name === null) wrong.push("a database must be chosen");
+  if (name === null) wrong.push("a database must be selected");
   if (wrong.length > 0)
     throw new SetupError(
-      `The MySQL connections of the Kysely instance given as \`database\` cannot be used: ${wrong.join("; ")}.`,
+      `The MySQL connections of the Kysely instance in \`database\` have unsuitable settings: ${wrong.join("; ")}.`,
     );
 }

@@ -42,8 +42,8 @@ export async function migrate(db: PortcullisDatabase): Promise<void> {
   } catch (error) {
     if (failureKind(error) !== "denied") throw error;
     throw new SetupError(
-      `The database has schema version ${version} of ${SCHEMA_VERSION}, and this role may not change it. ` +
-        `Run, as a role that may, what migrationSql("${engine}"${version > 0 ? `, { from: ${version} }` : ""}) of portcullis/sql prints.`,
+      `The schema of the database must be upgraded from version ${version} to ${SCHEMA_VERSION}, but this database user may not change it. ` +
+        `Run the SQL that migrationSql("${engine}"${version > 0 ? `, { from: ${version} }` : ""}) of portcullis/sql returns, as a user who may.`,
       { cause: error },
     );
   }
@@ -107,7 +107,9 @@ async function migrateMysql(db: PortcullisDatabase): Promise<void> {
       held: unknown;
     }>`select get_lock(${lock}, ${sql.raw(String(MYSQL_LOCK_SECONDS))}) as held`.execute(connection);
     if (Number(rows[0]?.held) !== 1)
-      throw new SetupError("Another process has been making the schema of the database for a long time.");
+      throw new SetupError(
+        "Another process holds the lock for creating the database schema and has not released it in time.",
+      );
     try {
       await runAll(connection, createTable("mysql", SCHEMA_TABLE));
       for (let version = await schemaVersion(connection, "mysql"); version < SCHEMA_VERSION; version += 1) {
@@ -138,7 +140,7 @@ async function schemaVersion(db: PortcullisDatabase, engine: SqlEngine): Promise
   const version = Number(row?.version ?? 0);
   if (version > SCHEMA_VERSION) {
     throw new SetupError(
-      `The database has schema version ${version}; this version of portcullis knows ${SCHEMA_VERSION}. Upgrade portcullis.`,
+      `The database has schema version ${version}, but this version of portcullis supports only ${SCHEMA_VERSION}. Upgrade portcullis.`,
     );
   }
   return version;

@@ -17,10 +17,7 @@ export function mysqlOptions(url: string): PoolOptions {
   const { hostname, port, username, password, pathname, searchParams } = new URL(url);
   for (const name of searchParams.keys()) {
     if (!KNOWN.includes(name))
-      throw wrong(
-        "The database URL has an option that is not known.",
-        `Options of a mysql: URL are ${KNOWN.join(", ")}.`,
-      );
+      throw wrong("The database URL has an unknown option.", `The options of a mysql: URL are ${KNOWN.join(", ")}.`);
   }
   const socketPath = searchParams.get("socket");
   const host = decodeURIComponent(hostname).replace(/^\[|\]$/g, "") || "localhost";
@@ -36,12 +33,12 @@ export function mysqlOptions(url: string): PoolOptions {
 function tls(given: string | null, caFile: string | null, host: string): Pick<PoolOptions, "ssl"> {
   const mode = given ?? (caFile === null ? "DISABLED" : "VERIFY_CA");
   if (!SSL_MODES.includes(mode))
-    throw wrong("The ssl-mode of the database URL is not known.", `Use one of ${SSL_MODES.join(", ")}.`);
+    throw wrong("The database URL has an unknown ssl-mode.", `Use one of ${SSL_MODES.join(", ")}.`);
   if (mode === "DISABLED") return {};
   // mysql2 would compare the certificate with "localhost" instead.
   if (mode === "VERIFY_IDENTITY" && isIP(host) !== 0)
     throw wrong(
-      "VERIFY_IDENTITY compares the certificate with a host name, and the database URL has an IP address.",
+      "VERIFY_IDENTITY compares the certificate with a host name, but the database URL has an IP address.",
       "Write the server's name as the host, or use ssl-mode=VERIFY_CA with a CA of your own.",
     );
   const ca = caFile === null ? {} : { ca: readCa(caFile) };
@@ -55,8 +52,8 @@ function readCa(file: string): Buffer {
     const code =
       error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "unknown reason";
     throw wrong(
-      `The file that ssl-ca names cannot be read (${code}).`,
-      "Give the path of a PEM file with the certificate of the authority that signed the server's.",
+      `The file of ssl-ca cannot be read (${code}).`,
+      "Write the path of a PEM file with the certificate of the authority that signed the server's certificate.",
     );
   }
 }

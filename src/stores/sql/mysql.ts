@@ -108,7 +108,7 @@ function boundedPool(pool: Pool, limits: PoolLimits): MysqlPool {
     if (ready.has(connection)) return connection;
     try {
       for (const statement of sessionStatements(limits))
-        await withinTime(run(connection, statement, []), limits.connectMs, "the database did not answer");
+        await withinTime(run(connection, statement, []), limits.connectMs, "the database did not respond");
     } catch (error) {
       connection.destroy();
       throw error;
@@ -147,7 +147,7 @@ function boundedConnection(connection: PoolConnection, timeoutMs: number, releas
     if (isBroken) throw new Error("Connection terminated");
     try {
       const ms = text === "commit" ? COMMIT_MS : timeoutMs;
-      return await withinTime(run(connection, text, parameters), ms, "the database did not answer");
+      return await withinTime(run(connection, text, parameters), ms, "the database did not respond");
     } catch (error) {
       // An error from the server has an SQL state; after any other error the state of the connection is unknown.
       if (!(error instanceof Error && "sqlState" in error) || text === "rollback") {

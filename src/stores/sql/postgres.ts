@@ -124,7 +124,7 @@ class BoundedClient implements PostgresPoolClient {
     if (this.#isBroken) throw new Error("Connection terminated");
     try {
       const ms = text === "commit" ? COMMIT_MS : this.#timeoutMs;
-      return await withinTime(this.#client.query(text, [...parameters]), ms, "the database did not answer");
+      return await withinTime(this.#client.query(text, [...parameters]), ms, "the database did not respond");
     } catch (error) {
       // An error from the server has a severity; after any other error the state of the connection is unknown.
       if (!(error instanceof Error && "severity" in error) || text === "rollback") this.#isBroken = true;

@@ -140,11 +140,11 @@ function textOrNull(value: string | Uint8Array | null): string | null {
 function listOf(value: string | Uint8Array): readonly string[] {
   const list = parseJson(textOf(value));
   if (!Array.isArray(list) || !list.every((item) => typeof item === "string"))
-    throw new TypeError("Not a list of texts.");
+    throw new TypeError("This is not a list of strings.");
   return list;
 }
 
 function algorithmOf(text: string): KeyDigest["algorithm"] {
   if (text === "argon2id" || text === "hmac-sha256") return text;
-  throw new Error("A stored API key has a hash algorithm that this version does not know.");
+  throw new Error("A stored API key has an unknown hash algorithm.");
 }

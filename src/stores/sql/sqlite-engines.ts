@@ -47,7 +47,7 @@ export async function loadSqliteEngine(only?: SqliteDriverName): Promise<SqliteE
   }
   const missing = only === undefined ? "Node's own SQLite (22.13 and later), libsql or better-sqlite3" : only;
   throw new SetupError(
-    `A sqlite: database needs ${missing}, and none could be loaded here. Install one with: npm install libsql`,
+    `A sqlite: database needs ${missing}, but none could be loaded. Install one with: npm install libsql`,
     {
       cause: new AggregateError(failures, "No SQLite driver could be loaded."),
     },

@@ -112,7 +112,7 @@ class CommitUndoneError extends PortcullisError {
   readonly code = "PORTCULLIS_COMMIT_UNDONE";
 
   constructor(lost: CommitLostError) {
-    super("The connection was lost at COMMIT, and nothing shows that the transaction was committed.", {
+    super("The connection was lost at COMMIT, and the database does not contain the transaction.", {
       cause: lost.cause,
     });
     this.name = "CommitUndoneError";

@@ -40,26 +40,26 @@ describe("a private key given as text", () => {
   });
 
   it.each<[string, string, RegExp, RegExp]>([
-    ["\\n written out", pem.replaceAll("\n", "\\n"), /line breaks.*written out/, /replaceAll\("\\\\n", "\\n"\)/],
+    ["\\n written out", pem.replaceAll("\n", "\\n"), /line breaks.*escaped/, /replaceAll\("\\\\n", "\\n"\)/],
     ["spaces for line breaks", pem.trim().replaceAll("\n", " "), /line breaks.*missing/, /base64/],
     ["no line breaks", pem.replaceAll("\n", ""), /line breaks.*missing/, /base64/],
     ["quotes", JSON.stringify(pem), /quotes/, /Remove the quotes/],
     ["single quotes and real line breaks", `'${pem}'`, /quotes/, /Remove the quotes/],
-    ["the base64 of a PEM", Buffer.from(pem).toString("base64"), /base64 of a PEM/, /Buffer\.from/],
+    ["the base64 of a PEM", Buffer.from(pem).toString("base64"), /PEM encoded as base64/, /Buffer\.from/],
     [
       "no lines of BEGIN and END",
       pem.split("\n").slice(1, -2).join("\n"),
       /BEGIN line is missing/,
       /PKCS #8.*PKCS #1.*SEC 1/,
     ],
-    ["a public key", publicPem, /public key where a private key/, /PKCS #8/],
+    ["a public key", publicPem, /public key, but a private key is required/, /PKCS #8/],
     [
       "a public key with \\n written out",
       publicPem.replaceAll("\n", "\\n"),
-      /public key where a private key/,
+      /public key, but a private key is required/,
       /PKCS #8/,
     ],
-    ["a certificate", certificate, /certificate where a private key/, /PKCS #8/],
+    ["a certificate", certificate, /certificate, but a private key is required/, /PKCS #8/],
     [
       "an encrypted key",
       rsa.privateKey.export({ type: "pkcs8", format: "pem", ...encrypted }).toString(),
@@ -78,7 +78,7 @@ describe("a private key given as text", () => {
       /OpenSSH/,
       /ssh-keygen/,
     ],
-    ["a text that was cut", pem.slice(0, 200), /has been cut/, /PKCS #8/],
+    ["a text that was cut", pem.slice(0, 200), /text is truncated/, /PKCS #8/],
     [
       "another text in between",
       "-----BEGIN PRIVATE KEY-----\nhello\n-----END PRIVATE KEY-----",
@@ -114,10 +114,15 @@ describe("a public key given as text", () => {
   });
 
   it.each<[string, string, RegExp, RegExp]>([
-    ["\\n written out", publicPem.replaceAll("\n", "\\n"), /line breaks.*written out/, /replaceAll/],
-    ["a private key", pem, /private key where a public key/, /public key/],
-    ["a private key with spaces for line breaks", pem.replaceAll("\n", " "), /private key where a public key/, /SPKI/],
-    ["the base64 of a PEM", Buffer.from(publicPem).toString("base64"), /base64 of a PEM/, /Buffer\.from/],
+    ["\\n written out", publicPem.replaceAll("\n", "\\n"), /line breaks.*escaped/, /replaceAll/],
+    ["a private key", pem, /private key, but a public key is required/, /public key/],
+    [
+      "a private key with spaces for line breaks",
+      pem.replaceAll("\n", " "),
+      /private key, but a public key is required/,
+      /SPKI/,
+    ],
+    ["the base64 of a PEM", Buffer.from(publicPem).toString("base64"), /PEM encoded as base64/, /Buffer\.from/],
   ])("is refused with a remedy: %s", (_name, text, message, remedy) => {
     expect(keysWith(text)).toMatchObject({
       path: "keys[1].publicKey",

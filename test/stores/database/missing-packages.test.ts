@@ -53,7 +53,7 @@ test("without kysely the library loads, and a use of the database names the line
 
 test("without any SQLite driver the reason names the line that installs one", async () => {
   const reason =
-    "SetupError: A sqlite: database needs Node's own SQLite (22.13 and later), libsql or better-sqlite3, and none could be loaded here. " +
+    "SetupError: A sqlite: database needs Node's own SQLite (22.13 and later), libsql or better-sqlite3, but none could be loaded. " +
     "Install one with: npm install libsql";
   expect(await runWith(["kysely"])).toEqual({ code: 0, err: "", lines: [LOADED, reason, reason, reason, "no error"] });
 });

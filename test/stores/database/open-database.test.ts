@@ -32,21 +32,24 @@ function thrownBy(work: () => unknown): unknown {
 
 describe("the database setting", () => {
   test.each([
-    ["postgres:app:hunter2", "The postgres: URL cannot be read."],
-    ["postgres://app:hunter2@db.example", "The postgres: URL names no database."],
-    ["postgresql://app:hunter2#x@db.example/app", "The postgresql: URL cannot be read."],
-    ["postgres://app:%zzhunter2@db.example/app", "The postgres: URL cannot be read."],
-    ["MySQL://app:hunter2@db.example:port/app", "The mysql: URL cannot be read."],
-    ["mariadb://app:hunter2@db.example/", "The mariadb: URL names no database."],
-    ["mysql://app:hunter2@db.example/a/b", "The mysql: URL names no database."],
-    ["hunter2://x", "The scheme of the database URL is not known."],
-    ["hunter2", "The database is not a URL: it has no scheme such as postgres: or sqlite:."],
-    ["", "The database is not a URL: it has no scheme such as postgres: or sqlite:."],
-    ["sqlite:", "The sqlite: URL names no file."],
-    ["sqlite:folder/", "The sqlite: URL names no file."],
-    ["sqlite://hunter2/app.db", "A sqlite: URL has no host part, so it cannot begin with exactly two slashes."],
-    ["sqlite:app.db?key=hunter2", "A sqlite: URL takes no options, and its path holds no '?', '#' or NUL."],
-    ["sqlite:a\0b", "A sqlite: URL takes no options, and its path holds no '?', '#' or NUL."],
+    ["postgres:app:hunter2", "The postgres: URL is malformed."],
+    ["postgres://app:hunter2@db.example", "The postgres: URL does not name a database."],
+    ["postgresql://app:hunter2#x@db.example/app", "The postgresql: URL is malformed."],
+    ["postgres://app:%zzhunter2@db.example/app", "The postgres: URL is malformed."],
+    ["MySQL://app:hunter2@db.example:port/app", "The mysql: URL is malformed."],
+    ["mariadb://app:hunter2@db.example/", "The mariadb: URL does not name a database."],
+    ["mysql://app:hunter2@db.example/a/b", "The mysql: URL does not name a database."],
+    ["hunter2://x", "The scheme of the database URL is not supported."],
+    ["hunter2", "The database is not a URL: it does not begin with a scheme such as postgres: or sqlite:."],
+    ["", "The database is not a URL: it does not begin with a scheme such as postgres: or sqlite:."],
+    ["sqlite:", "The sqlite: URL does not name a file."],
+    ["sqlite:folder/", "The sqlite: URL does not name a file."],
+    [
+      "sqlite://hunter2/app.db",
+      "A sqlite: URL cannot have a host, so exactly two slashes after the scheme are not allowed.",
+    ],
+    ["sqlite:app.db?key=hunter2", "A sqlite: URL cannot have options or contain '?', '#' or NUL."],
+    ["sqlite:a\0b", "A sqlite: URL cannot have options or contain '?', '#' or NUL."],
   ])("%j is refused at once, without repeating it", (url, message) => {
     for (const given of [url, new Secret(url)]) {
       const error = thrownBy(() => openDatabase(given, createRuntime()));
@@ -62,7 +65,7 @@ describe("the database setting", () => {
     (value) => {
       const error = thrownBy(() => openDatabase(value, createRuntime()));
       expect((error as SettingsError).issues).toMatchObject([
-        { code: "wrong-type", path: "database", message: "The database is neither a URL nor a Kysely instance." },
+        { code: "wrong-type", path: "database", message: "The database must be a URL or a Kysely instance." },
       ]);
     },
   );
@@ -87,7 +90,7 @@ describe("the database setting", () => {
       },
     });
     await expect(openDatabase(instance, createRuntime()).ready()).rejects.toThrow(
-      "The Kysely instance given as `database` is of none of the engines that are supported",
+      "The Kysely instance in `database` uses an engine that is not supported",
     );
   });
 
@@ -198,7 +201,7 @@ describe("the schema", () => {
       .values({ version: SCHEMA_VERSION + 3, applied_at: 0 })
       .execute();
     await expect(migrate(db)).rejects.toThrow(
-      `The database has schema version ${SCHEMA_VERSION + 3}; this version of portcullis knows ${SCHEMA_VERSION}. Upgrade portcullis.`,
+      `The database has schema version ${SCHEMA_VERSION + 3}, but this version of portcullis supports only ${SCHEMA_VERSION}. Upgrade portcullis.`,
     );
     await expect(openDatabase(db, createRuntime()).ready()).rejects.toBeInstanceOf(SetupError);
     await close();

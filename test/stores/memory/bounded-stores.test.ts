@@ -11,9 +11,9 @@ test("the memory key store is bounded: a full one rejects and stays as it is", a
   const store = new MemoryApiKeyStore({ maxKeys: 2 });
   await store.insert(sampleKey({ id: "a" }));
   await store.insert(sampleKey({ id: "b" }));
-  await expect(store.insert(sampleKey({ id: "c" }))).rejects.toThrow("The memory store holds its 2 API keys.");
+  await expect(store.insert(sampleKey({ id: "c" }))).rejects.toThrow("The memory store is full: it has 2 API keys.");
   await expect(store.rotate("a", sampleKey({ id: "c" }), Number.MAX_SAFE_INTEGER)).rejects.toThrow(
-    "The memory store holds its 2 API keys.",
+    "The memory store is full: it has 2 API keys.",
   );
   expect(await store.get("a")).toEqual(sampleKey({ id: "a" }));
   expect(await store.get("c")).toBeUndefined();
@@ -25,7 +25,7 @@ test("the memory token store is bounded, and makes room by what has ended", asyn
   const end = clock.now() + 1000;
   const short = (id: string) => sampleToken({ id, familyId: id, expiresAt: end, familyExpiresAt: end });
   for (const id of ["a", "b", "c"]) await store.insert(short(id));
-  await expect(store.insert(short("d"))).rejects.toThrow("The memory store holds its 3 refresh tokens.");
+  await expect(store.insert(short("d"))).rejects.toThrow("The memory store is full: it has 3 refresh tokens.");
   clock.advance(1001);
   await store.insert(short("d"));
   expect(await store.get("d")).toBeDefined();

@@ -102,7 +102,7 @@ describe("Redis over TLS by a URL", () => {
     expect(performance.now() - began).toBeLessThan(2000);
     expect(reason).toBeInstanceOf(SetupError);
     expect((reason as Error).message).toMatchInlineSnapshot(
-      `"The certificate of Redis was not accepted (self-signed certificate in certificate chain). Name the file of the authority that signed it in NODE_EXTRA_CA_CERTS, or give a client made with its \`ca\` instead of a URL."`,
+      `"The certificate of the Redis server is not trusted (self-signed certificate in certificate chain). Set NODE_EXTRA_CA_CERTS to the file of the authority that signed it, or pass a client with the option \`ca\` instead of a URL."`,
     );
     await security.close();
   });
@@ -126,7 +126,7 @@ describe("Redis over TLS by a URL", () => {
   test("a wrong password is reported at once too", async () => {
     const stranger = applySecurity(express(), { ...base, redis: `redis://nobody:hunter2@127.0.0.1:${server.port}` });
     await expect(stranger.ready()).rejects.toThrow(
-      "Redis refused the user or the password (WRONGPASS invalid username-password pair or user is disabled).",
+      "Redis rejected the user name or password (WRONGPASS invalid username-password pair or user is disabled).",
     );
     await stranger.close();
   });

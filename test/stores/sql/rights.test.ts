@@ -91,7 +91,7 @@ describe.each(ENGINES)(
       const refused = await before.ready().catch((error: unknown) => error);
       expect(refused).toBeInstanceOf(SetupError);
       expect((refused as Error).message).toBe(
-        `The database has schema version 0 of ${SCHEMA_VERSION}, and this role may not change it. Run, as a role that may, what migrationSql("${engine}") of portcullis/sql prints.`,
+        `The schema of the database must be upgraded from version 0 to ${SCHEMA_VERSION}, but this database user may not change it. Run the SQL that migrationSql("${engine}") of portcullis/sql returns, as a user who may.`,
       );
       expect(String(((refused as Error).cause as Error).message)).toContain(denied);
       await before.close();
@@ -173,7 +173,7 @@ test("MySQL sessions whose mode would alter written data are refused", async () 
   );
   const db = new Kysely<unknown>({ dialect: new MysqlDialect({ pool }) });
   await expect(openDatabase(db, createRuntime()).ready()).rejects.toThrow(
-    'cannot be used: sql_mode must have STRICT_ALL_TABLES; sql_mode must not have NO_BACKSLASH_ESCAPES; autocommit must be 1; the connection\'s character set must be utf8mb4 (mysql2: charset: "utf8mb4").',
+    'have unsuitable settings: sql_mode must include STRICT_ALL_TABLES; sql_mode must not include NO_BACKSLASH_ESCAPES; autocommit must be 1; the connection\'s character set must be utf8mb4 (mysql2: charset: "utf8mb4").',
   );
   await db.destroy();
 });

@@ -80,7 +80,7 @@ export class Clients {
    * with the cost, and grows with the number of records only up to `MOST_TIMES` times a small number.
    */
   decide(policy: WindowPolicy, key: string, cost: number, record: boolean): WindowOutcome {
-    if (!Number.isInteger(cost) || cost < 0) throw new RangeError("A cost is a whole number of units, 0 or more.");
+    if (!Number.isInteger(cost) || cost < 0) throw new RangeError("The cost must be a whole number of at least 0.");
     const now = this.#time.read();
     this.#sweep(now, SWEEP_STEP);
     const window = Math.ceil(policy.windowMs * 1000);

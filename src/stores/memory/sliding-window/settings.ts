@@ -17,7 +17,7 @@ const clockSchema = z.custom<Clock>(
     value !== null &&
     typeof (value as Partial<Clock>).now === "function" &&
     typeof (value as Partial<Clock>).monotonic === "function",
-  "Invalid input: expected a Clock with now() and monotonic()",
+  "Must be a Clock with now() and monotonic()",
 );
 
 export const windowStoreSchema = settingsObject({

@@ -9,13 +9,13 @@ export const redisWindowStoreSchema = settingsObject({
   /** A `redis://` or `rediss://` URL, or a client of node-redis or ioredis. A client stays the app's to close. */
   redis: z.custom<string | object>(
     (value) => typeof value === "string" || value instanceof Secret || (typeof value === "object" && value !== null),
-    "Invalid input: expected a redis:// URL or a client",
+    "Must be a redis:// URL or a client",
   ),
   /** Prefix of every key. Stores of different limits in express-rate-limit need different ones. */
   prefix: z
     .string()
     .max(64)
-    .regex(/^[^{}]*$/, "Invalid input: braces are kept for Redis Cluster's hash tags")
+    .regex(/^[^{}]*$/, "Must not contain braces: Redis Cluster uses them for hash tags")
     .default("portcullis:limit:"),
   /**
    * Records in one client's log, six bytes each. For a limit above it, the times of requests are rounded up to a whole
