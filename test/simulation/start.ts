@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from "node:child_process";
-import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { constants, setPriority, tmpdir } from "node:os";
+import { mkdtempSync, renameSync, writeFileSync } from "node:fs";
+import { constants, setPriority } from "node:os";
 import { join } from "node:path";
 import type { TestProject } from "vitest/node";
 import { bundleSimulation } from "./bundle.js";
@@ -18,12 +18,11 @@ declare module "vitest" {
  */
 export async function setup(project: TestProject): Promise<() => void> {
   const { folder: programs, remove } = await bundleSimulation();
-  const folder = mkdtempSync(join(tmpdir(), "simulation-"));
+  const folder = mkdtempSync(join(programs, "outcome-"));
   const children = ["odd", "even"].map((half) => start(join(programs, "run.mjs"), half, folder));
   project.provide("simulation", folder);
   return () => {
     for (const child of children) child.removeAllListeners("exit").kill();
-    rmSync(folder, { recursive: true, force: true });
     remove();
   };
 }

@@ -23,6 +23,9 @@ export async function bundle(
 ): Promise<Bundle> {
   // Below node_modules, where Node finds the packages.
   const folder = mkdtempSync(at("node_modules/.test-programs-"));
+  const remove = (): void => rmSync(folder, { recursive: true, force: true });
+  // Also after Ctrl+C, when vitest ends nothing that has been set up.
+  process.once("exit", remove);
   await build({
     configFile: false,
     root: at("."),
@@ -39,5 +42,5 @@ export async function bundle(
       },
     },
   });
-  return { folder, remove: () => rmSync(folder, { recursive: true, force: true }) };
+  return { folder, remove };
 }
