@@ -13,8 +13,8 @@ import {
 /** Whether a store answers at once or by promises. */
 export type AnswerMode = "sync" | "async";
 
-/** An answer of a store. */
-export type Answer<Mode extends AnswerMode, T> = Mode extends "sync" ? T : Promise<T>;
+/** An answer of a store that answers at once, or a promise of it. */
+export type StoreAnswer<Mode extends AnswerMode, T> = Mode extends "sync" ? T : Promise<T>;
 
 /** The facts about a store that express-rate-limit may use alone. */
 export interface StandaloneSettings<Mode extends AnswerMode> {
@@ -46,12 +46,21 @@ interface Hit<Time> {
  * `totalHits` one above the limit and, as `resetTime`, when a slot frees. With `skipFailedRequests` or
  * `skipSuccessfulRequests` an accepted one reports when its own record leaves the window: that package un-counts
  * nothing after `resetTime`, and un-counts refused requests too, so each `decrement` is traced back to its own request.
+ *
+ * @example
+ * ```ts
+ * import { rateLimit } from "express-rate-limit";
+ * import { SlidingWindowStore } from "portcullis";
+ *
+ * const limiter = rateLimit({ windowMs: 60_000, limit: 100, store: new SlidingWindowStore() });
+ * ```
  */
 export abstract class ExpressRateLimitStore<Mode extends AnswerMode, Time> {
   readonly #settings: StandaloneSettings<Mode>;
   #limit: StandaloneLimit | undefined;
   #hits: AsyncLocalStorage<Hit<Time>> | undefined;
 
+  /** @internal */
   constructor(settings: StandaloneSettings<Mode>) {
     this.#settings = settings;
     const { limit, windowMs } = settings;
@@ -61,15 +70,19 @@ export abstract class ExpressRateLimitStore<Mode extends AnswerMode, Time> {
   }
 
   /** Returns what `consume` would return, and records nothing. */
-  abstract peek(policy: WindowPolicy, key: string, cost: number): Answer<Mode, WindowOutcome>;
+  abstract peek(policy: WindowPolicy, key: string, cost: number): StoreAnswer<Mode, WindowOutcome>;
   /** Forgets one client. */
-  abstract reset(policy: WindowPolicy, key: string): Answer<Mode, void>;
+  abstract reset(policy: WindowPolicy, key: string): StoreAnswer<Mode, void>;
   /** Stops what the store started. */
-  abstract close(): Answer<Mode, void>;
+  abstract close(): StoreAnswer<Mode, void>;
   /** @internal Records one unit if it fits. @param isTimed whether the outcome needs the time of the record */
-  protected abstract consumeOne(policy: WindowPolicy, key: string, isTimed: boolean): Answer<Mode, HitOutcome<Time>>;
+  protected abstract consumeOne(
+    policy: WindowPolicy,
+    key: string,
+    isTimed: boolean,
+  ): StoreAnswer<Mode, HitOutcome<Time>>;
   /** @internal Takes one unit back. @param recordedAt of the outcome; without it, the client's oldest unit */
-  protected abstract refundOne(policy: WindowPolicy, key: string, recordedAt?: Time): Answer<Mode, void>;
+  protected abstract refundOne(policy: WindowPolicy, key: string, recordedAt?: Time): StoreAnswer<Mode, void>;
   /** @internal The wall clock, in milliseconds. */
   protected abstract now(): number;
 
@@ -86,7 +99,7 @@ export abstract class ExpressRateLimitStore<Mode extends AnswerMode, Time> {
   }
 
   /** Records one hit if it fits. */
-  increment(key: string): Answer<Mode, ClientRateLimitInfo> {
+  increment(key: string): StoreAnswer<Mode, ClientRateLimitInfo> {
     return this.#answer(() => {
       const { policy, refusedHits } = this.#standalone();
       // Before anything asynchronous: express-rate-limit says later that "this request" is not to count, but not which
@@ -108,7 +121,7 @@ export abstract class ExpressRateLimitStore<Mode extends AnswerMode, Time> {
   }
 
   /** Takes back the hit of the current request; outside of a request, the client's oldest. */
-  decrement(key: string): Answer<Mode, void> {
+  decrement(key: string): StoreAnswer<Mode, void> {
     return this.#answer(() => {
       const { policy } = this.#standalone();
       const hit = this.#hits?.getStore();
@@ -118,12 +131,12 @@ export abstract class ExpressRateLimitStore<Mode extends AnswerMode, Time> {
   }
 
   /** Forgets one client. */
-  resetKey(key: string): Answer<Mode, void> {
+  resetKey(key: string): StoreAnswer<Mode, void> {
     return this.#answer<void>(() => this.reset(this.#standalone().policy, key));
   }
 
   /** The hits of one client; `undefined` when there are none. */
-  get(key: string): Answer<Mode, ClientRateLimitInfo | undefined> {
+  get(key: string): StoreAnswer<Mode, ClientRateLimitInfo | undefined> {
     return this.#answer(() =>
       mapMaybe<WindowOutcome, ClientRateLimitInfo | undefined>(
         this.peek(this.#standalone().policy, key, 1),
@@ -134,14 +147,14 @@ export abstract class ExpressRateLimitStore<Mode extends AnswerMode, Time> {
   }
 
   /** `close`, by express-rate-limit's name. */
-  shutdown(): Answer<Mode, void> {
+  shutdown(): StoreAnswer<Mode, void> {
     return this.close();
   }
 
   /** A store that answers by promises also fails by promises. */
-  #answer<T>(work: () => MaybePromise<T>): Answer<Mode, T> {
+  #answer<T>(work: () => MaybePromise<T>): StoreAnswer<Mode, T> {
     const answer = this.#settings.mode === "sync" ? work() : (async () => work())();
-    return answer as Answer<Mode, T>;
+    return answer as StoreAnswer<Mode, T>;
   }
 
   #standalone(): StandaloneLimit {
