@@ -73,8 +73,8 @@ export class RequestState implements StoreCaller {
   credential: string | undefined;
   /** The servers whose stores did not answer this request in time. */
   waits: Wait[] | undefined;
-  /** How the layers ended, when they ran before Express and the app has not yet gone on from there. */
-  outcome: { readonly error: unknown } | undefined;
+  /** How the layers of `app` ended, when they ran before Express and the app has not yet gone on from there. */
+  outcome: { readonly app: object; readonly error: unknown } | undefined;
   /** Whether the caller is authenticated: the response is then for that caller only. */
   isPrivate = false;
   #ran = 0;

@@ -22,14 +22,14 @@ export function beforeExpress(app: Express, handler: RequestHandler): BeforeExpr
     req.originalUrl = req.url;
     res.locals = Object.create(null) as Response["locals"];
     handler(req, res, (error?: unknown) => {
-      stateOf(req).outcome = { error };
+      stateOf(req).outcome = { app, error };
       app(req, res);
     });
   }
   function portcullis(req: Request, res: Response, next: NextFunction): unknown {
     const state = stateOf(req);
     const { outcome } = state;
-    if (outcome === undefined) return handler(req, res, next);
+    if (outcome?.app !== app) return handler(req, res, next);
     // A request that enters the app a second time passes the layers again.
     state.outcome = undefined;
     return next(outcome.error);

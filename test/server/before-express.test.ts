@@ -148,3 +148,18 @@ describe.each([
     expect(answer).toEqual(await seen(plain, "/again"));
   });
 });
+
+it("a secured app that is called before the layers of the outer one runs its own layers", async () => {
+  const outer = express5();
+  const security = applySecurity(outer, { ...SETTINGS, session: false, rateLimit: false });
+  const inner = express5();
+  applySecurity(inner, { trustedHosts: ["inner.example"], rateLimit: false });
+  inner.get("/", (_req, res) => void res.send("inner"));
+  outer.use((req, res, next) => inner(req, res, next));
+  // As a tool does that puts its middleware before all others.
+  const { stack } = outer.router as unknown as { stack: unknown[] };
+  stack.unshift(stack.pop());
+  const server = await serve(security.createServer());
+  open.push(() => server.close());
+  expect(await server.send("/")).toMatchObject({ status: 400 });
+});
