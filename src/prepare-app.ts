@@ -128,12 +128,9 @@ export function lateQueryParser(app: Express): RequestHandler | undefined {
   const fixed = ownSetting(app, "query parser fn");
   return function queryParserMiddleware(req, _res, next) {
     const parse = ownSetting(app, "query parser fn");
-    if (parse !== fixed) {
+    if (parse !== fixed && typeof parse === "function") {
       const start = req.url.indexOf("?");
-      req.query =
-        typeof parse === "function"
-          ? (parse as (text: string) => Request["query"])(start === -1 ? "" : req.url.slice(start + 1))
-          : {};
+      req.query = (parse as (text: string) => Request["query"])(start === -1 ? "" : req.url.slice(start + 1));
     }
     next();
   };
