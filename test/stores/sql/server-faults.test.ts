@@ -135,24 +135,6 @@ describe.each(ENGINES)("$engine", ({ engine, start, open, poolOf, terminate, ses
     expect(await keys.revoke("held", 5, "x")).toBe(true);
   });
 
-  test("a statement that the server ends is late, and one whose connection it ends is on a lost connection", async () => {
-    await keys.insert(sampleKey({ id: "locked" }));
-    const other = await session(server.url);
-    await other.run("begin");
-    await other.run("update portcullis_api_keys set name = 'held' where id = 'locked'");
-    const statement = sql`update portcullis_api_keys set name = 'x' where id = 'locked'`;
-    const ended = await timed(() => statement.execute(opened.db));
-    expect([classifyDriverError(ended.error), ended.ms < SOON_MS]).toEqual(["late", true]);
-    const waiting = timed(() => statement.execute(opened.slowDb));
-    await sleep(200);
-    const killer = await session(server.url);
-    for (const { id } of await killer.run(poolOf(databaseName())))
-      await killer.run(terminate(id)).catch(() => undefined);
-    await killer.end();
-    await other.end().catch(() => undefined);
-    expect(["connection-lost", "connection-ended"]).toContain(classifyDriverError((await waiting).error));
-  });
-
   test("a connection terminated in the middle of a transaction is replaced, and the work done once", async () => {
     await tokens.insert(sampleToken({ id: "cut", familyId: "cut" }));
     const other = await session(server.url);
@@ -309,5 +291,23 @@ describe.each(ENGINES)("$engine", ({ engine, start, open, poolOf, terminate, ses
     await database.ready();
     await database.close();
     await proxy.close();
+  });
+
+  test("a statement that the server ends is late, and one whose connection it ends is on a lost connection", async () => {
+    await keys.insert(sampleKey({ id: "locked" }));
+    const other = await session(server.url);
+    await other.run("begin");
+    await other.run("update portcullis_api_keys set name = 'held' where id = 'locked'");
+    const statement = sql`update portcullis_api_keys set name = 'x' where id = 'locked'`;
+    const ended = await timed(() => statement.execute(opened.db));
+    expect([classifyDriverError(ended.error), ended.ms < SOON_MS]).toEqual(["late", true]);
+    const waiting = timed(() => statement.execute(opened.slowDb));
+    await sleep(200);
+    const killer = await session(server.url);
+    for (const { id } of await killer.run(poolOf(databaseName())))
+      await killer.run(terminate(id)).catch(() => undefined);
+    await killer.end();
+    await other.end().catch(() => undefined);
+    expect(["connection-lost", "connection-ended"]).toContain(classifyDriverError((await waiting).error));
   });
 });

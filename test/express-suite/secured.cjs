@@ -1,0 +1,60 @@
+// Loaded before the test suite of Express: see README.md.
+const http = require("node:http");
+const Module = require("node:module");
+const path = require("node:path");
+
+const BUILT = path.join(__dirname, "../../dist/cjs");
+const { applySecurity } = require(path.join(BUILT, "index.js"));
+const { serverClasses } = require(path.join(BUILT, "server/classes.js"));
+
+const isSecured = process.env.EXPRESS_SUITE === "secured";
+/** Every protection off that adds to an answer or refuses one: what is left is how requests are handled. */
+const SETTINGS = { debug: true, trustedHosts: false, headers: false, rateLimit: false, csrf: false };
+/** The security of each app. */
+const securities = new WeakMap();
+let servers = 0;
+
+const isApp = (value) => typeof value === "function" && typeof value.handle === "function" && "request" in value;
+
+const { createServer } = http;
+http.createServer = function createTestServer(...args) {
+  const app = args.find(isApp);
+  const [options] = args;
+  if (app === undefined) return createServer.apply(http, args);
+  servers += 1;
+  const security = securities.get(app);
+  if (security === undefined) return createServer.call(http, { ...options, ...serverClasses(app) }, app);
+  http.createServer = createServer;
+  try {
+    return security.createServer(options === app ? {} : options);
+  } finally {
+    http.createServer = createTestServer;
+  }
+};
+process.on("exit", () => process.stderr.write(`${servers} servers had the classes of their app\n`));
+
+if (isSecured) {
+  const entry = path.resolve("lib/express.js");
+  const load = Module._load;
+  let secured;
+  Module._load = function loadSecured(request, parent, ...rest) {
+    const loaded = load.call(this, request, parent, ...rest);
+    if (!/express$/.test(request) || Module._resolveFilename(request, parent) !== entry) return loaded;
+    secured ??= securedFactory(loaded);
+    return secured;
+  };
+}
+
+/** `express()` that secures each app it creates. */
+function securedFactory(express) {
+  function createApplication() {
+    const app = express();
+    securities.set(app, applySecurity(app, SETTINGS));
+    return app;
+  }
+  for (const name of Reflect.ownKeys(express)) {
+    if (!Object.hasOwn(createApplication, name))
+      Object.defineProperty(createApplication, name, Object.getOwnPropertyDescriptor(express, name));
+  }
+  return createApplication;
+}
