@@ -13,16 +13,9 @@ import type { HeadersLayer } from "./headers/middleware.js";
 import { JwtManager } from "./jwt/manager.js";
 import { tokenRoutes } from "./jwt/routes.js";
 import { LAYERS } from "./layers.js";
+import { lateQueryParser, lateSettingsReport } from "./late-settings.js";
 import { lifecycle } from "./lifecycle.js";
-import {
-  checkMountedByRouters,
-  isExpress4,
-  isFirstMiddleware,
-  lateQueryParser,
-  markSecured,
-  prepareApp,
-  watchRoutingSettings,
-} from "./prepare-app.js";
+import { checkMountedByRouters, isExpress4, isFirstMiddleware, markSecured, prepareApp } from "./prepare-app.js";
 import { createRouteLimit } from "./rate-limit/route-limit.js";
 import { isWindowStore } from "./rate-limit/settings.js";
 import { logIn, logOut } from "./session/log-in.js";
@@ -190,23 +183,6 @@ export function applySecurity<Settings = SecuritySettings>(
     ...(session === undefined ? {} : { sessions: { list: session.list, end: session.end } }),
   };
   return Object.freeze(security) as Security<Settings>;
-}
-
-/** On its first call, reports the settings that the app changed after Express had fixed them. */
-function lateSettingsReport(app: Express, runtime: Runtime): () => void {
-  const lateSettings = watchRoutingSettings(app);
-  let isFirst = true;
-  return () => {
-    if (!isFirst) return;
-    isFirst = false;
-    const names = lateSettings();
-    if (names.length === 0) return;
-    process.emitWarning(
-      `Express ignores ${names.map((name) => `"${name}"`).join(", ")}, because it was set after applySecurity. Call app.set before applySecurity.`,
-      { code: "PORTCULLIS_ROUTING" },
-    );
-    runtime.events.emit("portcullis_misconfigured", () => ({ source: "pipeline", reason: "late-routing-setting" }));
-  };
 }
 
 /** The event does not include the error, which may contain anything: it goes to the app's error handling. */

@@ -1,4 +1,4 @@
-import type { Express, Request, RequestHandler } from "express";
+import type { Express } from "express";
 import { trustedProxies } from "./core/http/trusted-proxies.js";
 import type { ResolvedSecuritySettings } from "./app-settings/schema.js";
 import { SetupError } from "./core/setup-error.js";
@@ -97,7 +97,7 @@ function parentOf(app: Express): Express | undefined {
 }
 
 /** A setting of this app itself, not one inherited from an outer app. */
-function ownSetting(app: Express, name: string): unknown {
+export function ownSetting(app: Express, name: string): unknown {
   const { settings } = app as unknown as { readonly settings: Readonly<Record<string, unknown>> };
   return Object.hasOwn(settings, name) ? settings[name] : undefined;
 }
@@ -105,35 +105,6 @@ function ownSetting(app: Express, name: string): unknown {
 /** Express 4 creates its router on first use, with this method; Express 5 has no such method. */
 export function isExpress4(app: Express): boolean {
   return typeof (app as unknown as { lazyrouter?: unknown }).lazyrouter === "function";
-}
-
-/**
- * Remembers the settings that Express fixes when the first middleware is mounted.
- *
- * @returns a function that returns the names of the settings that the app changed since then, without effect
- */
-export function watchRoutingSettings(app: Express): () => string[] {
-  const names = ["strict routing", "case sensitive routing"];
-  const before = names.map((name) => Boolean(ownSetting(app, name)));
-  return () => names.filter((name, index) => Boolean(ownSetting(app, name)) !== before[index]);
-}
-
-/**
- * Express 4 also fixes the query parser when the first middleware is mounted. This middleware applies a parser that
- * the app sets later: it is often the stricter one (`simple` makes no objects of `?a[$ne]=1`). `undefined` on Express
- * 5, which reads the setting for each request.
- */
-export function lateQueryParser(app: Express): RequestHandler | undefined {
-  if (!isExpress4(app)) return undefined;
-  const fixed = ownSetting(app, "query parser fn");
-  return function queryParserMiddleware(req, _res, next) {
-    const parse = ownSetting(app, "query parser fn");
-    if (parse !== fixed && typeof parse === "function") {
-      const start = req.url.indexOf("?");
-      req.query = (parse as (text: string) => Request["query"])(start === -1 ? "" : req.url.slice(start + 1));
-    }
-    next();
-  };
 }
 
 /** Whether nothing is mounted yet. Express 4 mounts middleware of its own before the first one of the app. */

@@ -1,0 +1,49 @@
+import type { Express, Request, RequestHandler } from "express";
+import type { Runtime } from "./core/runtime.js";
+import { isExpress4, ownSetting } from "./prepare-app.js";
+
+/** On its first call, reports the settings that the app changed after Express had fixed them. */
+export function lateSettingsReport(app: Express, runtime: Runtime): () => void {
+  const lateSettings = watchRoutingSettings(app);
+  let isFirst = true;
+  return () => {
+    if (!isFirst) return;
+    isFirst = false;
+    const names = lateSettings();
+    if (names.length === 0) return;
+    process.emitWarning(
+      `Express ignores ${names.map((name) => `"${name}"`).join(", ")}, because it was set after applySecurity. Call app.set before applySecurity.`,
+      { code: "PORTCULLIS_ROUTING" },
+    );
+    runtime.events.emit("portcullis_misconfigured", () => ({ source: "pipeline", reason: "late-routing-setting" }));
+  };
+}
+
+/**
+ * Remembers the settings that Express fixes when the first middleware is mounted.
+ *
+ * @returns a function that returns the names of the settings that the app changed since then, without effect
+ */
+function watchRoutingSettings(app: Express): () => string[] {
+  const names = ["strict routing", "case sensitive routing"];
+  const before = names.map((name) => Boolean(ownSetting(app, name)));
+  return () => names.filter((name, index) => Boolean(ownSetting(app, name)) !== before[index]);
+}
+
+/**
+ * Express 4 also fixes the query parser when the first middleware is mounted. This middleware applies a parser that
+ * the app sets later: it is often the stricter one (`simple` makes no objects of `?a[$ne]=1`). `undefined` on Express
+ * 5, which reads the setting for each request.
+ */
+export function lateQueryParser(app: Express): RequestHandler | undefined {
+  if (!isExpress4(app)) return undefined;
+  const fixed = ownSetting(app, "query parser fn");
+  return function queryParserMiddleware(req, _res, next) {
+    const parse = ownSetting(app, "query parser fn");
+    if (parse !== fixed && typeof parse === "function") {
+      const start = req.url.indexOf("?");
+      req.query = (parse as (text: string) => Request["query"])(start === -1 ? "" : req.url.slice(start + 1));
+    }
+    next();
+  };
+}
