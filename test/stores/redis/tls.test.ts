@@ -115,9 +115,7 @@ describe("Redis over TLS by a URL", () => {
 
   test("an authority in NODE_EXTRA_CA_CERTS is accepted", async () => {
     vi.stubEnv("NODE_EXTRA_CA_CERTS", certificates.ca);
-    const starting = startMember({ redis: url, redisPrefix: `${uniqueName()}:` });
-    vi.unstubAllEnvs();
-    const member = await starting;
+    const member = await startMember({ redis: url, redisPrefix: `${uniqueName()}:` }).finally(() => vi.unstubAllEnvs());
     const { cookie = "" } = await member.send("POST", "/in/ada");
     expect((await member.send("GET", "/who", { cookie })).body).toEqual({ id: "ada" });
     expect(await member.end()).toBe(0);
