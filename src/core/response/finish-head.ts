@@ -19,7 +19,7 @@ interface Finished extends Response {
  * `writeHead` (a cache, listeners of on-headers) run before, so they neither see the session cookie nor undo the
  * changes made here. Runs once for a response.
  *
- * Unwrapped responses of Node share one function: a closure for each response costs 9 µs more (test/bench/README.md).
+ * Unwrapped responses of Node share one function: a closure for each response costs 6 to 9 µs more (test/bench/README.md).
  */
 export function finishHeadOf(res: Finished, state: RequestState): void {
   const headers = state.headersOf(res);
