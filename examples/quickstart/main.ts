@@ -1,6 +1,5 @@
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { createQuickstart } from "./app.js";
 import { tour } from "./tour.js";
@@ -13,7 +12,7 @@ const secretKey = process.env.SECRET_KEY ?? randomBytes(32).toString("base64url"
 
 const { app, security } = createQuickstart(database, secretKey);
 await security.ready();
-const server = createServer(app).listen(port, "127.0.0.1");
+const server = app.listen(port, "127.0.0.1");
 await once(server, "listening").catch((error: NodeJS.ErrnoException) => {
   if (error.code !== "EADDRINUSE") throw error;
   console.error(`Port ${port} is taken. Choose another: PORT=3001 npm run demo`);
