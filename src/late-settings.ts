@@ -12,7 +12,7 @@ export function lateSettingsReport(app: Express, runtime: Runtime): () => void {
     const names = lateSettings();
     if (names.length === 0) return;
     process.emitWarning(
-      `Express ignores ${names.map((name) => `"${name}"`).join(", ")}, because it was set after applySecurity. Call app.set before applySecurity.`,
+      `Express ignores ${names.map((name) => `"${name}"`).join(", ")} when set after applySecurity. Call app.set before applySecurity.`,
       { code: "PORTCULLIS_ROUTING" },
     );
     runtime.events.emit("portcullis_misconfigured", () => ({ source: "pipeline", reason: "late-routing-setting" }));

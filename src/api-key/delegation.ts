@@ -48,7 +48,10 @@ export function callerRefusals(realm: string): CallerRefusals {
     missing: { code: "missing-credentials", reason: "no-principal", headers: both },
     invalid: { code: "invalid-credentials", reason: "key-no-longer-valid", headers: both },
     mayNotManage: { code: "insufficient-scope", reason: "manage-scope-missing", headers: scope },
-    tooDeep: beyond("too-many-makers", `Keys that create keys can be nested at most ${MAX_MAKERS} levels deep.`),
+    tooDeep: beyond(
+      "too-many-makers",
+      `A chain of keys, each created with the one before it, can have at most ${MAX_MAKERS + 1} keys.`,
+    ),
     beyondOwn: {
       scope: beyond("scope-beyond-own", "A key cannot have scopes that its creator does not have."),
       role: beyond("role-beyond-own", "A key cannot have roles that its creator does not have."),

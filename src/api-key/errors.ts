@@ -11,7 +11,7 @@ export const API_KEY_ERROR_CODES = [
   "too-many-keys",
 ] as const;
 
-/** The reason why a call of `ApiKeyService` failed; src/api-key/README.md explains each code. */
+/** The reason why a call of `ApiKeyService` failed. The error's message explains it. */
 export type ApiKeyErrorCode = (typeof API_KEY_ERROR_CODES)[number];
 
 /** One mistake in the input. Never contains the value. */

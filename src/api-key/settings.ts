@@ -72,7 +72,7 @@ export const apiKeySchema = settingsObject({
   length: z.int().min(MIN_SECRET_LENGTH).max(MAX_SECRET_LENGTH).default(32),
   /**
    * How the secrets of new keys are stored. Keys stored the other way stay valid, and are rehashed when they are next
-   * used. `hmac-sha256` is for large fleets. Default: `"argon2id"`.
+   * used. `hmac-sha256` is for apps with very many active keys. Default: `"argon2id"`.
    */
   hash: z.enum(["argon2id", "hmac-sha256"]).default("argon2id"),
   /** The header that carries a key; `Authorization: Bearer` is read too. Default: `"X-API-Key"`. */

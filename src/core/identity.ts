@@ -15,7 +15,7 @@ const SCOPE = /^[A-Za-z0-9._-]{1,64}(?::[A-Za-z0-9._-]{1,64}){0,7}(?::\*)?$/;
 const ROLE = /^[A-Za-z0-9._:-]{1,64}$/;
 
 export const ID_FORM = `a string of 1 to ${MAX_ID_LENGTH} characters without control characters or lone surrogates, or a safe integer`;
-export const SCOPE_FORM = "words of letters, digits, '.', '_' or '-', joined by colons";
+export const SCOPE_FORM = "words of letters, digits, '.', '_' or '-', joined by colons, and optionally ':*' at the end";
 export const ROLE_FORM = "1 to 64 letters, digits, '.', '_', ':' or '-'";
 
 /**

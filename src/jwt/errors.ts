@@ -2,7 +2,7 @@ import { PortcullisError } from "../core/portcullis-error.js";
 
 /**
  * Reasons why a token was refused or not issued. API clients never see them (all get `invalid-credentials`); they are
- * for the app's own code and for the event's `reason`. `README.md` explains each.
+ * for the app's own code and for the event's `reason`. The error's message explains each.
  */
 export const TOKEN_ERROR_CODES = [
   "malformed",
@@ -25,7 +25,7 @@ export const TOKEN_ERROR_CODES = [
   "store-unavailable",
 ] as const;
 
-/** The reason why a token was refused or not issued; src/jwt/README.md explains each code. */
+/** The reason why a token was refused or not issued. The error's message explains it. */
 export type TokenErrorCode = (typeof TOKEN_ERROR_CODES)[number];
 
 const MESSAGES: Readonly<Record<TokenErrorCode, string>> = {

@@ -96,13 +96,14 @@ const REFUSAL = "The token is invalid.";
  *
  * @example
  * ```ts
+ * import { InvalidTokenError } from "@modelcontextprotocol/sdk/server/auth/errors.js";
  * import { JwtManager } from "portcullis";
  * import { mcpVerifier } from "portcullis/mcp";
  *
  * const verifier = mcpVerifier({
  *   jwt: new JwtManager({ secret: process.env.JWT_SECRET, audience: "https://mcp.example.com/mcp" }),
  *   resource: "https://mcp.example.com/mcp",
- *   invalidToken: (message) => new Error(message),
+ *   invalidToken: (message) => new InvalidTokenError(message),
  * });
  * ```
  */

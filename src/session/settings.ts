@@ -94,8 +94,8 @@ const shape = settingsObject({
   /** Idle time-out in seconds: a session ends when no request uses it for this long. Default: `3600`. */
   maxAge: secondsSchema.default(DEFAULT_MAX_AGE),
   /**
-   * Absolute time-out in seconds: a session ends this long after log-in, however much it is used. Default: `86400`,
-   * or `maxAge` when that is longer.
+   * Absolute time-out in seconds: a session ends this long after it began or its user logged in, however much it is
+   * used. Default: `86400`, or `maxAge` when that is longer.
    */
   absoluteMaxAge: secondsSchema.optional(),
   /** SameSite of the cookie. Default: `"lax"`. */

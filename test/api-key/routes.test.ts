@@ -221,7 +221,7 @@ describe.each(EXPRESS)("API key routes on $name", ({ express }) => {
     });
     expect(answer.json()).toMatchObject({
       detail:
-        "The request does not have the expected format. name: Must not be empty; scopes[1]: Must be words of letters, digits, '.', '_' or '-', joined by colons; " +
+        "The request does not have the expected format. name: Must not be empty; scopes[1]: Must be words of letters, digits, '.', '_' or '-', joined by colons, and optionally ':*' at the end; " +
         "expiresAt: Must be a time: a date with time and zone (2030-01-31T12:00:00Z), milliseconds since the epoch, or a Date.",
     });
     expect(answer.text).not.toMatch(/script|yesterday/);

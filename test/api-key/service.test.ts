@@ -110,12 +110,12 @@ describe("create", () => {
     [
       "a bad scope",
       { scopes: ["read", "a b"] },
-      "scopes[1]: Must be words of letters, digits, '.', '_' or '-', joined by colons",
+      "scopes[1]: Must be words of letters, digits, '.', '_' or '-', joined by colons, and optionally ':*' at the end",
     ],
     [
       "the scope *",
       { scopes: ["*"] },
-      "scopes[0]: Must be words of letters, digits, '.', '_' or '-', joined by colons",
+      "scopes[0]: Must be words of letters, digits, '.', '_' or '-', joined by colons, and optionally ':*' at the end",
     ],
     ["a past expiry", { expiresAt: 1 }, "expiresAt: Must be in the future"],
     [

@@ -243,7 +243,7 @@ describe.each(EXPRESS)("settings that Express fixes with the first middleware, $
     const { said, events, text } = await run(() => undefined, set);
     expect(text).toBe('{"a[$ne]":"1"}');
     expect(said).toEqual([
-      `Express ignores "strict routing", "case sensitive routing", because it was set after applySecurity. Call app.set before applySecurity.`,
+      `Express ignores "strict routing", "case sensitive routing" when set after applySecurity. Call app.set before applySecurity.`,
     ]);
     expect(events).toEqual([
       expect.objectContaining({ source: "pipeline", reason: "late-routing-setting", level: "CRITICAL" }),

@@ -41,7 +41,7 @@ describe("settings that several protections share", () => {
       ["orders:*", "orders *"],
       ["a.b_c-d", "a/b"],
     ],
-    /Must be words of letters, digits, '\.', '_' or '-', joined by colons\./,
+    /Must be words of letters, digits, '\.', '_' or '-', joined by colons, and optionally ':\*' at the end\./,
   );
 
   it.each([

@@ -41,9 +41,12 @@ export async function migrate(db: PortcullisDatabase): Promise<void> {
     await (engine === "mysql" ? migrateMysql(db) : migrateAtOnce(db));
   } catch (error) {
     if (classifyDriverError(error) !== "no-rights") throw error;
+    const problem =
+      version === 0
+        ? "The database does not have the tables of portcullis, and this database user may not create them."
+        : `The schema of the database must be upgraded from version ${version} to ${SCHEMA_VERSION}, but this database user may not change it.`;
     throw new SetupError(
-      `The schema of the database must be upgraded from version ${version} to ${SCHEMA_VERSION}, but this database user may not change it. ` +
-        `Run the SQL that migrationSql("${engine}"${version > 0 ? `, { from: ${version} }` : ""}) of portcullis/sql returns, as a user who may.`,
+      `${problem} Run the SQL that migrationSql("${engine}"${version > 0 ? `, { from: ${version} }` : ""}) of portcullis/sql returns, as a user who may.`,
       { cause: error },
     );
   }
@@ -108,7 +111,7 @@ async function migrateMysql(db: PortcullisDatabase): Promise<void> {
     }>`select get_lock(${lock}, ${sql.raw(String(MYSQL_LOCK_SECONDS))}) as held`.execute(connection);
     if (Number(rows[0]?.held) !== 1)
       throw new SetupError(
-        "Another process holds the lock for creating the database schema and has not released it in time.",
+        `Another process is creating the database schema and has not finished within ${MYSQL_LOCK_SECONDS} seconds. Try again when it has.`,
       );
     try {
       await runAll(connection, createTable("mysql", SCHEMA_TABLE));

@@ -2,7 +2,7 @@ import { Kysely, MysqlDialect, PostgresDialect } from "kysely";
 import mysql from "mysql2";
 import pg from "pg";
 import { describe, expect, test } from "vitest";
-import { migrate, migrationSql, openMysql, openPostgres, SCHEMA_VERSION } from "portcullis/sql";
+import { migrate, migrationSql, openMysql, openPostgres } from "portcullis/sql";
 import { createRuntime } from "../../../src/core/runtime.js";
 import { SetupError } from "../../../src/core/setup-error.js";
 import { openDatabase } from "../../../src/stores/database/open-database.js";
@@ -91,7 +91,7 @@ describe.each(ENGINES)(
       const refused = await before.ready().catch((error: unknown) => error);
       expect(refused).toBeInstanceOf(SetupError);
       expect((refused as Error).message).toBe(
-        `The schema of the database must be upgraded from version 0 to ${SCHEMA_VERSION}, but this database user may not change it. Run the SQL that migrationSql("${engine}") of portcullis/sql returns, as a user who may.`,
+        `The database does not have the tables of portcullis, and this database user may not create them. Run the SQL that migrationSql("${engine}") of portcullis/sql returns, as a user who may.`,
       );
       expect(String(((refused as Error).cause as Error).message)).toContain(denied);
       await before.close();
