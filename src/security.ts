@@ -55,7 +55,7 @@ export interface SecurityBase {
   describe(): LayerDescription[];
   /**
    * Creates an HTTP server for the app, as `http.createServer(app)` does, whose requests have the app's own prototypes
-   * from the start. A request then takes a third to a half of the time on Node 20 and 22, and a tenth less on later
+   * from the start. A request then takes about a third of the time on Node 20 and 22, and a little less on later
    * ones. `app.listen` uses such a server by itself, unless `fastServer` is `false`.
    *
    * @param options the options of `http.createServer`, but for its classes
