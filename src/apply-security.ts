@@ -15,7 +15,7 @@ import { tokenRoutes } from "./jwt/routes.js";
 import { LAYERS } from "./layers.js";
 import { lateQueryParser, lateSettingsReport } from "./late-settings.js";
 import { lifecycle } from "./lifecycle.js";
-import { checkMountedByRouters, isExpress4, isFirstMiddleware, markSecured, prepareApp } from "./prepare-app.js";
+import { checkMountedByRouters, isExpress4, firstMiddleware, markSecured, prepareApp } from "./prepare-app.js";
 import { createRouteLimit } from "./rate-limit/route-limit.js";
 import { isWindowStore } from "./rate-limit/settings.js";
 import { logIn, logOut } from "./session/log-in.js";
@@ -28,7 +28,7 @@ import type { Security, SecurityBase } from "./security.js";
 import { lossesOnRestart, storesOf, warnOfLosses } from "./store-report.js";
 import { beforeExpress } from "./server/before-express.js";
 import { serverClasses } from "./server/classes.js";
-import { createFastServer, type FastServerSettings } from "./server/create-server.js";
+import { createFastServer, ONLY_OPTIONS, type FastServerSettings } from "./server/create-server.js";
 import { replaceListen } from "./server/listen.js";
 import { openStores, type StoreSettings } from "./stores/open.js";
 
@@ -108,11 +108,16 @@ export function applySecurity<Settings = SecuritySettings>(
     { last: lateParser === undefined ? [] : [lateParser], enter: lateSettingsReport(app, runtime), leave },
   );
   const handler = runtime.resources.carry(pipeline);
-  const early = isFirstMiddleware(app) ? beforeExpress(app, handler) : { listener: app, middleware: handler };
+  const early =
+    !isExpress4(app) && firstMiddleware(app) === undefined
+      ? beforeExpress(app, handler, () => firstMiddleware(app))
+      : { listener: app, middleware: handler };
   app.use(early.middleware);
   const serverOptions = serverClasses(app);
-  const createServer = (options?: FastServerSettings): Server =>
-    createFastServer(early.listener, serverOptions, options);
+  const createServer = (options?: FastServerSettings, ...more: unknown[]): Server => {
+    if (more.length > 0) throw new SetupError(ONLY_OPTIONS);
+    return createFastServer(early.listener, serverOptions, options);
+  };
   if (parsed.fastServer) replaceListen(app, createServer, !isExpress4(app));
   markSecured(app, parsed.session !== false);
 

@@ -107,9 +107,9 @@ export function isExpress4(app: Express): boolean {
   return typeof (app as unknown as { lazyrouter?: unknown }).lazyrouter === "function";
 }
 
-/** Whether nothing is mounted yet. Express 4 mounts middleware of its own before the first one of the app. */
-export function isFirstMiddleware(app: Express): boolean {
-  return !isExpress4(app) && stackOf(app).length === 0;
+/** What is mounted first, if anything is. Express 4 mounts middleware of its own before the first one of the app. */
+export function firstMiddleware(app: Express): unknown {
+  return stackOf(app)[0]?.handle;
 }
 
 /**

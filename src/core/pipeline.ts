@@ -63,12 +63,17 @@ export function compose(
 
     const out = (error?: object): void => {
       index = length + 1;
-      failed = error !== undefined;
-      finishHeadOf(res, state);
-      state.headersOf(res).release(res);
-      leave?.(req, error);
-      if (error === undefined) next();
-      else next(error);
+      let failure = error;
+      try {
+        finishHeadOf(res, state);
+        state.headersOf(res).release(res);
+        leave?.(req, error);
+      } catch (thrown) {
+        failure ??= errorOf(thrown);
+      }
+      failed = failure !== undefined;
+      if (failure === undefined) next();
+      else next(failure);
     };
     const run = (): void => {
       running = true;

@@ -12,15 +12,29 @@ export interface BeforeExpress {
  * Runs the layers of an app before Express handles a request, so that a refusal costs no more than the layers
  * themselves. A request that they pass, or an error, goes to the app.
  *
- * @param handler the layers, which must be the first middleware of the app
+ * Where something else has come before the layers since (another `app.handle`, `app.request` or first middleware), Express
+ * handles the request from the start.
+ *
+ * @param handler the layers, which are the first middleware of the app
+ * @param first returns what is now the first middleware of the app
  */
-export function beforeExpress(app: Express, handler: RequestHandler): BeforeExpress {
+export function beforeExpress(app: Express, handler: RequestHandler, first: () => unknown): BeforeExpress {
+  const { handle } = app as unknown as { readonly handle: unknown };
+  function isFirst(req: Request): boolean {
+    return (
+      (app as unknown as { readonly handle: unknown }).handle === handle &&
+      Object.getPrototypeOf(req) === app.request &&
+      first() === portcullis
+    );
+  }
   function listener(req: Request, res: Response): void {
+    if (!isFirst(req)) return void app(req, res);
     // What Express 5 sets on a request before the first middleware runs.
     req.res = res;
-    req.baseUrl = "";
-    req.originalUrl = req.url;
-    res.locals = Object.create(null) as Response["locals"];
+    req.baseUrl ||= "";
+    req.originalUrl ||= req.url;
+    req.params = {};
+    res.locals ??= Object.create(null) as Response["locals"];
     handler(req, res, (error?: unknown) => {
       stateOf(req).outcome = { app, error };
       app(req, res);

@@ -5,6 +5,9 @@ import type { ServerClasses } from "./classes.js";
 /** The options of `http.createServer` (all of Node's), except those that `createServer` sets itself. */
 export type FastServerSettings = Omit<ServerOptions, keyof ServerClasses>;
 
+export const ONLY_OPTIONS =
+  "createServer takes the options of http.createServer and nothing else: its listener is the app. For a listener of your own call http.createServer({ ...security.serverOptions }, listener).";
+
 /**
  * `http.createServer` with the classes of the app.
  *
@@ -15,6 +18,7 @@ export function createFastServer(
   classes: ServerClasses,
   options: FastServerSettings = {},
 ): Server {
+  if (typeof (options as unknown) !== "object" || (options as unknown) === null) throw new SetupError(ONLY_OPTIONS);
   for (const name of Object.keys(classes)) {
     if (Object.hasOwn(options, name))
       throw new SetupError(

@@ -8,8 +8,11 @@ import type { Express } from "express";
  * @param reportsErrors whether the callback also receives the error of a server that cannot listen, as on Express 5
  */
 export function replaceListen(app: Express, create: () => Server, reportsErrors: boolean): void {
-  if (!isOfExpress(app.listen)) return;
-  function listen(...args: unknown[]): Server {
+  const ofExpress = app.listen as (...args: unknown[]) => Server;
+  if (!isOfExpress(ofExpress)) return;
+  function listen(this: unknown, ...args: unknown[]): Server {
+    // Called on a wrapper around the app, Express serves the wrapper.
+    if (this !== app) return ofExpress.apply(this, args);
     const server = create();
     const callback = args.at(-1);
     if (reportsErrors && typeof callback === "function") {
@@ -22,9 +25,13 @@ export function replaceListen(app: Express, create: () => Server, reportsErrors:
   app.listen = listen as Express["listen"];
 }
 
-/** Express gives each app a copy of this method, so it is recognised by what it does. */
+/** The methods of Express 4 and 5, without space and semicolons. */
+const LISTEN_OF_EXPRESS =
+  /^functionlisten\(\)\{varserver=\w+\.createServer\(this\)(?:returnserver\.listen\.apply\(server,arguments\)|varargs=(?:Array\.prototype\.)?slice\.call\(arguments\)if\(typeofargs\[args\.length-1\]==='function'\)\{vardone=args\[args\.length-1\]=once\(args\[args\.length-1\]\)server\.once\('error',done\)\}returnserver\.listen\.apply\(server,args\))\}$/;
+
+/** Express gives each app a copy of this method, so it is recognised by its text; any other is left alone. */
 function isOfExpress(listen: (...args: never[]) => unknown): boolean {
-  return Function.prototype.toString.call(listen).includes(".createServer(this)");
+  return LISTEN_OF_EXPRESS.test(Function.prototype.toString.call(listen).replace(/[\s;]+/g, ""));
 }
 
 /** Express calls the callback either with the error or when the server listens, and not twice. */

@@ -1,4 +1,5 @@
 import { createServer } from "node:http";
+import session from "express-session";
 import express5, { type ErrorRequestHandler, type Express } from "express";
 import express4 from "express4";
 import { afterEach, describe, expect, it } from "vitest";
@@ -162,4 +163,110 @@ it("a secured app that is called before the layers of the outer one runs its own
   const server = await serve(security.createServer());
   open.push(() => server.close());
   expect(await server.send("/")).toMatchObject({ status: 400 });
+});
+
+describe("the layers run before Express only while they come first", () => {
+  const REFUSED = { headers: { host: "elsewhere.example" } };
+
+  async function start(prepare: (app: Express) => void): Promise<TestServer> {
+    const app = express5();
+    const security = applySecurity(app, { ...SETTINGS, session: false, rateLimit: false });
+    app.get("/", (_req, res) => void res.send("served"));
+    prepare(app);
+    const server = await serve(security.createServer());
+    open.push(() => server.close());
+    return server;
+  }
+  const mark = (app: Express): void => {
+    const { handle } = app as unknown as { handle: (...args: unknown[]) => void };
+    Object.assign(app, {
+      handle(...args: unknown[]) {
+        (args[1] as express5.Response).set("X-Seen", "yes");
+        handle.apply(app, args);
+      },
+    });
+  };
+
+  it.each<[name: string, prepare: (app: Express) => void, seen: string | undefined]>([
+    ["an app that is as applySecurity left it", () => undefined, undefined],
+    ["an app with another handle", mark, "yes"],
+    [
+      "an app with a middleware that was put first",
+      (app) => {
+        app.use((_req, res, next) => void (res.set("X-Seen", "yes"), next()));
+        const { stack } = app.router as unknown as { stack: unknown[] };
+        stack.unshift(stack.pop());
+      },
+      "yes",
+    ],
+  ])("%s", async (_name, prepare, seen) => {
+    const server = await start(prepare);
+    const refused = await server.send("/", REFUSED);
+    expect([refused.status, refused.headers["x-seen"]]).toEqual([400, seen]);
+    expect((await server.send("/")).text).toBe("served");
+  });
+
+  it("keeps what a listener in front has set", async () => {
+    const app = express5();
+    const security = applySecurity(app, { ...SETTINGS, session: false });
+    app.get("/x", (req, res) => void res.json([req.originalUrl, req.baseUrl, res.locals]));
+    const server = await serve(
+      security.createServer().prependListener("request", (req, res) => {
+        Object.assign(req, { originalUrl: "/v1/x", baseUrl: "/v1" });
+        Object.assign(res, { locals: { tenant: "acme" } });
+      }),
+    );
+    open.push(() => server.close());
+    expect((await server.send("/x")).json()).toEqual([
+      "/v1/x",
+      "/v1",
+      { tenant: "acme", cspNonce: expect.any(String) },
+    ]);
+  });
+
+  it("a function of the settings reads req.params as on a plain server", async () => {
+    const seen: unknown[] = [];
+    const app = express5();
+    const rateLimit = { limit: 3, key: (req: express5.Request) => (seen.push({ ...req.params }), "one") };
+    const security = applySecurity(app, { ...SETTINGS, session: false, rateLimit });
+    for (const listener of [security.createServer(), createServer(app)]) {
+      const server = await serve(listener);
+      await server.send("/");
+      await server.close();
+    }
+    expect(seen).toEqual([{}, {}]);
+  });
+});
+
+it("a response that was sent while the session was looked up ends no process", async () => {
+  const app = express5();
+  const store = new session.MemoryStore();
+  const get = store.get.bind(store);
+  store.get = (sid, done) => void setTimeout(() => get(sid, done), 100);
+  app.use((_req, res, next) => {
+    setTimeout(() => {
+      if (!res.headersSent) res.status(503).send("too late");
+    }, 30);
+    next();
+  });
+  const security = applySecurity(app, { ...SETTINGS, session: { store } });
+  app.post("/in", (req, res, next) => void security.logIn(req, { id: "ada" }).then(() => res.send("in"), next));
+  app.get("/", (_req, res) => {
+    if (!res.headersSent) res.send("served");
+  });
+  const server = await serve(app);
+  open.push(
+    () => server.close(),
+    () => security.close(),
+  );
+  const failures: unknown[] = [];
+  const note = (error: unknown): void => void failures.push(error);
+  process.on("unhandledRejection", note);
+  const { headers } = await server.send("/in", { method: "POST", headers: { "sec-fetch-site": "same-origin" } });
+  const cookie = (headers["set-cookie"] ?? []).map((line) => line.split(";")[0]).join("; ");
+  expect(cookie).not.toBe("");
+  expect(await server.send("/", { headers: { cookie } })).toMatchObject({ status: 503, text: "too late" });
+  await new Promise((resolve) => setTimeout(resolve, 150));
+  process.off("unhandledRejection", note);
+  expect(failures).toEqual([]);
 });

@@ -175,3 +175,11 @@ it("createServer passes the other options to Node", () => {
   const created = security.createServer({ keepAliveTimeout: 65_000, headersTimeout: 66_000 });
   expect([created.keepAliveTimeout, created.headersTimeout]).toEqual([65_000, 66_000]);
 });
+
+it("createServer takes no listener: its listener is the app", () => {
+  const security = applySecurity(express5(), SETTINGS);
+  const create = security.createServer as (...args: unknown[]) => unknown;
+  const listener = (): void => undefined;
+  for (const args of [[listener], [{}, listener], [null]])
+    expect(() => create(...args)).toThrow("createServer takes the options of http.createServer and nothing else");
+});

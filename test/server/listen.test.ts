@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { createServer, Server } from "node:http";
+import http, { createServer, Server, type ServerResponse } from "node:http";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -110,4 +110,37 @@ describe.each([
     applySecurity(app, SETTINGS);
     expect(app.listen).toBe(listen);
   });
+
+  it.each<[name: string, wrap: (app: Express) => { listen: unknown }]>([
+    ["an object that borrows it", (app) => Object.assign(wrapper(app), { listen: app.listen })],
+    [
+      "a proxy",
+      (app) => new Proxy(app, { apply: (_app, _this, args) => void (args[1] as ServerResponse).end("wrapper") }),
+    ],
+  ])("serves the wrapper when it is called on %s", async (_name, wrap) => {
+    const app = secured();
+    app.get("/", (_req, res) => void res.send("app"));
+    const listen = wrap(app) as { listen(port: number): Server };
+    const server = kept(listen.listen(0));
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    expect(await (await fetch(`http://127.0.0.1:${port}/`)).text()).toBe("wrapper");
+  });
+
+  it("stays an own one that also creates a server", () => {
+    const app = express();
+    const own = function listen(this: Express, ...args: unknown[]): Server {
+      const server = http.createServer(this);
+      server.maxRequestsPerSocket = 7;
+      return server.listen(...(args as [number]));
+    };
+    app.listen = own as Express["listen"];
+    applySecurity(app, SETTINGS);
+    expect(app.listen).toBe(own);
+  });
 });
+
+const wrapper =
+  (_app: Express) =>
+  (_req: unknown, res: ServerResponse): void =>
+    void res.end("wrapper");

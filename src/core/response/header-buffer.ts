@@ -103,7 +103,8 @@ export class HeaderBuffer {
   release(res: Response): void {
     if (this.#res !== undefined) return;
     this.#res = res;
-    putOn(res, this.#lines);
+    // Middleware in front may have answered meanwhile: a time-out, for example.
+    if (!res.headersSent) putOn(res, this.#lines);
     this.#onRelease?.(res);
   }
 
