@@ -1,3 +1,4 @@
+import { parseUrl } from "../settings/parse-url.js";
 import { z } from "zod";
 import { nearest } from "../core/nearest.js";
 import { addIssue, selectSchema, settingsObject } from "../settings/object.js";
@@ -174,9 +175,9 @@ function endpointProblem(
   text: string,
 ): { code: "wrong-value" | "unsafe-setting"; message: string; remedy: string } | undefined {
   const remedy = "Write an absolute https URL.";
-  if (!/^[\x21-\x7e]+$/.test(text) || !URL.canParse(text))
+  const url = parseUrl(text);
+  if (!/^[\x21-\x7e]+$/.test(text) || url === undefined)
     return { code: "wrong-value", message: "This must be an absolute URL in ASCII.", remedy };
-  const url = new URL(text);
   if (url.username !== "" || url.password !== "")
     return { code: "unsafe-setting", message: "The URL contains credentials, which every visitor could read.", remedy };
   if (url.protocol === "https:") return undefined;

@@ -1,3 +1,4 @@
+import { parseUrl } from "../settings/parse-url.js";
 import { sfDictionary, sfInnerList, sfKey, sfString, sfToken } from "../core/http/structured-fields.js";
 
 /** Origins that may use a feature: a list (`self`, `src`, origins), an empty list for none, or `*` for all. */
@@ -62,7 +63,7 @@ export function allowProblem(entry: string): { message: string; remedy: string }
 function isOriginPattern(entry: string): boolean {
   if (!/^https?:\/\/[\x21-\x7e]+$/.test(entry)) return false;
   const plain = entry.replace("://*.", "://w.");
-  return !plain.includes("*") && URL.canParse(plain) && new URL(plain).origin === plain;
+  return !plain.includes("*") && parseUrl(plain)?.origin === plain;
 }
 
 /** The header's value: an RFC 9651 dictionary (Permissions Policy section 5.2). */

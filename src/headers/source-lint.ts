@@ -1,3 +1,4 @@
+import { parseUrl } from "../settings/parse-url.js";
 import type { SettingsCode } from "../settings/errors.js";
 import { nearest } from "../core/nearest.js";
 import { DIRECTIVES, NONCE_SOURCE, TAKES_NONCE, type DirectiveKind, type DirectiveName } from "./directives.js";
@@ -229,7 +230,9 @@ function bareProblem(source: string): Found | undefined {
 
 function uriProblem(source: string): Found | undefined {
   const ok =
-    !source.includes("'") && URL.canParse(source, "https://this.invalid") && /^(?:https?:\/\/|\/)/i.test(source);
+    !source.includes("'") &&
+    parseUrl(source, "https://this.invalid") !== undefined &&
+    /^(?:https?:\/\/|\/)/i.test(source);
   return ok ? undefined : wrong("This is not a valid report address.", "Write an absolute path or an http(s) URL.");
 }
 

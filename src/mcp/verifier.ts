@@ -1,3 +1,4 @@
+import { parseUrl } from "../settings/parse-url.js";
 import { PortcullisError } from "../core/portcullis-error.js";
 import type { ApiKeyService } from "../api-key/service.js";
 import type { JwtManager } from "../jwt/manager.js";
@@ -177,9 +178,10 @@ export function mcpVerifier({
 
 /** @throws SetupError when the text is not an absolute http or https URL */
 function urlOf(option: string, text: string | URL): URL {
-  if (!/^https?:/i.test(String(text)) || !URL.canParse(String(text)))
+  const url = parseUrl(String(text));
+  if (!/^https?:/i.test(String(text)) || url === undefined)
     throw new SetupError(`mcpVerifier needs an absolute URL as ${option}: ${option}: "https://mcp.example.com/…".`);
-  return new URL(text);
+  return url;
 }
 
 /** RFC 9728 section 3.1: the well-known path comes between the host and the path of the resource. */

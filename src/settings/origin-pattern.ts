@@ -1,3 +1,4 @@
+import { parseUrl } from "./parse-url.js";
 import { getPublicSuffix } from "tldts";
 import { z } from "zod";
 import { isLoopbackHost, MAX_ORIGIN_LENGTH, parseOriginPattern } from "../core/http/origin.js";
@@ -34,7 +35,7 @@ export function originPatternProblem(text: string): OriginPatternProblem | undef
       remedy: "Remove the dot.",
     };
   }
-  if (!URL.canParse(text)) {
+  if (parseUrl(text) === undefined) {
     return {
       code: "wrong-value",
       message: "Browsers reject this host, because one of its labels is not valid punycode.",
@@ -112,19 +113,10 @@ function shapeProblem(text: string): { message: string; remedy: string } {
 
 /** The remedy for a URL: the origin that a browser sends for it. Never repeats userinfo, path or query. */
 function suggestion(text: string): string {
-  const origin = originOf(text);
+  const origin = parseUrl(text)?.origin ?? "null";
   return parseOriginPattern(origin) === undefined
     ? "Write scheme://host[:port], for example https://app.example.com."
     : `Write ${origin}.`;
-}
-
-/** The origin of a URL. Not by `URL.canParse`, which Node 20 answers wrongly for `ü` once V8 has optimised the call. */
-function originOf(text: string): string {
-  try {
-    return new URL(text).origin;
-  } catch {
-    return "null";
-  }
 }
 
 /** One entry of a list of origins: exact (`https://app.example.com`) or all subdomains (`https://*.example.com`). */

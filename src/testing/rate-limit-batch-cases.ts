@@ -2,10 +2,13 @@ import assert from "node:assert/strict";
 import type { RateLimitStore, WindowPolicy } from "../stores/contracts.js";
 import type { ConformanceCase } from "./conformance.js";
 
-/** One check of a store. `elapse` lets that many milliseconds pass for it. */
+/**
+ * One check of a store. `elapse` lets that many milliseconds pass for it; `now` is the time by which the store's windows
+ * move, in milliseconds.
+ */
 export type RateLimitCase = (
   name: string,
-  check: (store: RateLimitStore, elapse: (ms: number) => Promise<void>) => Promise<void>,
+  check: (store: RateLimitStore, elapse: (ms: number) => Promise<void>, now: () => number) => Promise<void>,
 ) => ConformanceCase;
 
 /** Compares a time that the store told, within its tolerance. */

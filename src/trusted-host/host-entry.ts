@@ -1,3 +1,4 @@
+import { parseUrl } from "../settings/parse-url.js";
 import { isIPv4, isIPv6 } from "node:net";
 import { domainToASCII } from "node:url";
 import { parse as parseDomain } from "tldts";
@@ -108,7 +109,7 @@ function explain(text: string): { message: string; remedy: string } {
       message: "The port must be a number from 1 to 65535.",
       remedy: "Correct the port, or remove it to match every port.",
     };
-  if (URL.canParse(`http://${text}`) && isIPv4(new URL(`http://${text}`).hostname)) {
+  if (isIPv4(parseUrl(`http://${text}`)?.hostname ?? "")) {
     return {
       message: "This is an IP address in a form that clients do not send.",
       remedy: suggestFrom(`http://${text}`),
@@ -119,6 +120,6 @@ function explain(text: string): { message: string; remedy: string } {
 
 /** The host of a URL, for the remedy, when an entry may have that host. Never repeats userinfo, path or query. */
 function suggestFrom(url: string): string {
-  const host = URL.canParse(url) ? new URL(url).host : "";
+  const host = parseUrl(url)?.host ?? "";
   return parseAuthority(host) === undefined ? WRITE_A_NAME : `Write ${host}.`;
 }

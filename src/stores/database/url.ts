@@ -1,3 +1,4 @@
+import { parseUrl } from "../../settings/parse-url.js";
 import { resolve } from "node:path";
 import { SettingsError } from "../../settings/errors.js";
 
@@ -57,9 +58,9 @@ export function parseSqliteUrl(url: string): string {
 }
 
 function serverName(url: string, scheme: string, usualPort: number): string {
-  // The parser's own error repeats the URL, so it is dropped. An @ in the path means that the password contains a /:
+  // An @ in the path means that the password contains a /:
   // the parsed host and name are then part of the password.
-  const parsed = URL.canParse(url) ? new URL(url) : undefined;
+  const parsed = parseUrl(url);
   if (
     parsed === undefined ||
     !/^[a-z]+:\/\//i.test(url) ||

@@ -1,3 +1,4 @@
+import { parseUrl } from "../../settings/parse-url.js";
 import { Secret } from "../../core/secret.js";
 import { SettingsError } from "../../settings/errors.js";
 import type { RedisConnection } from "./connection.js";
@@ -47,7 +48,7 @@ export function openRedis(redis: Secret | string | object, options: OpenRedisSet
 function checkedUrl(url: string): string {
   if (!/^rediss?:\/\//i.test(url))
     throw wrong("wrong-value", "The Redis URL does not begin with redis:// or rediss://.");
-  if (!URL.canParse(url))
+  if (parseUrl(url) === undefined)
     throw wrong("wrong-value", "The Redis URL is malformed; a password in it may need percent-encoding.");
   return url;
 }
