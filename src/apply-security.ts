@@ -31,6 +31,7 @@ import { serverClasses } from "./server/classes.js";
 import { createFastServer, ONLY_OPTIONS, type FastServerSettings } from "./server/create-server.js";
 import { replaceListen } from "./server/listen.js";
 import { openStores, type StoreSettings } from "./stores/open.js";
+import { createUsePrincipal } from "./use-principal.js";
 
 /**
  * Resolves to `unknown`, but TypeScript still infers `Settings` from it, because inference looks at both branches of
@@ -178,6 +179,7 @@ export function applySecurity<Settings = SecuritySettings>(
     headers: (patch) => needs(find("headers") as HeadersLayer | undefined, "headers", "headers()").patch(patch),
     apiKeyRoutes: (options) => apiKeyRoutes(needs(apiKeys, "apiKeys", "apiKeyRoutes()"), options, runtime),
     tokenRoutes: (options) => tokenRoutes(needs(jwt, "jwt", "tokenRoutes()"), options, runtime),
+    usePrincipal: createUsePrincipal(runtime, parsed.csrf !== false || settings.csrf === false),
     handler: passingErrors,
     // A mounted app without sessions of its own uses those of the outer app.
     // Not `async`: the returned promises detect a missing `await`.
