@@ -13,9 +13,17 @@ import type { HeadersLayer } from "./headers/middleware.js";
 import { JwtManager } from "./jwt/manager.js";
 import { tokenRoutes } from "./jwt/routes.js";
 import { LAYERS } from "./layers.js";
-import { lateQueryParser, lateSettingsReport } from "./late-settings.js";
+import { firstRequestReport } from "./first-request-report.js";
+import { lateQueryParser } from "./late-settings.js";
 import { lifecycle } from "./lifecycle.js";
-import { checkMountedByRouters, isExpress4, firstMiddleware, markSecured, prepareApp } from "./prepare-app.js";
+import {
+  checkApp,
+  checkMountedByRouters,
+  isExpress4,
+  firstMiddleware,
+  markSecured,
+  prepareApp,
+} from "./prepare-app.js";
 import { createRouteLimit } from "./rate-limit/route-limit.js";
 import { isWindowStore } from "./rate-limit/settings.js";
 import { logIn, logOut } from "./session/log-in.js";
@@ -72,6 +80,7 @@ export function applySecurity<Settings = SecuritySettings>(
   settings: SecuritySettings & InferFrom<Settings>,
   dependencies: SecurityDependencies = {},
 ): Security<Settings> {
+  checkApp(app);
   const parsed = parseSettings(settings);
   prepareApp(app, parsed.trustProxy, settings.trustProxy !== undefined);
   const runtime = createRuntime({ clock: dependencies.clock, onRefusal: parsed.onRefusal, debug: parsed.debug });
@@ -106,7 +115,7 @@ export function applySecurity<Settings = SecuritySettings>(
   const pipeline = compose(
     rows.map(({ layer }) => layer),
     runtime,
-    { last: lateParser === undefined ? [] : [lateParser], enter: lateSettingsReport(app, runtime), leave },
+    { last: lateParser === undefined ? [] : [lateParser], enter: firstRequestReport(app, runtime, parsed), leave },
   );
   const handler = runtime.resources.carry(pipeline);
   const early =

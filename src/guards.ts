@@ -8,7 +8,7 @@ import { beginState, stateOf } from "./core/request-state.js";
 import { type PartDependencies, partRuntime } from "./core/runtime.js";
 import { missingScopes } from "./core/scopes.js";
 import { roleSchema, scopeSchema } from "./settings/common.js";
-import { parse, settingsObject } from "./settings/object.js";
+import { parseFactory, settingsObject } from "./settings/object.js";
 
 const KINDS = ["api-key", "jwt", "session", "external"] as const satisfies readonly CredentialKind[];
 
@@ -99,7 +99,7 @@ function guard(
   options: GuardSettings | undefined,
   deps: PartDependencies | undefined,
 ): RequestHandler {
-  const { scopes, roles, kinds: given } = parse(guardSchema, options ?? {});
+  const { scopes, roles, kinds: given } = parseFactory(name, guardSchema, options ?? {});
   const runtime = deps === undefined ? undefined : partRuntime(deps);
   const kinds = only ?? given ?? KINDS;
   const policy: GuardPolicy = { kinds, scopes, roles };
