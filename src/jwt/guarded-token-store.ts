@@ -17,7 +17,8 @@ const MOST_UNDELIVERED = 10_000;
  * tokens must not block requests whose tokens it can still check. All store calls of one public call share its
  * `StoreTime`.
  *
- * `read`, `write` and `revoke` call any method of the store. Only what is more than one guarded call has a name here.
+ * `read`, `write` and `revoke` call any method of the store, so a method added to the contract needs no change here. Only
+ * what is more than one guarded call has a name in this class.
  */
 export class GuardedTokenStore {
   readonly #store: TokenStore;
@@ -80,7 +81,9 @@ export class GuardedTokenStore {
    * made even while one of them is down. A failed call may have taken effect; it is retried until the store has it, or
    * until the same call has succeeded.
    *
-   * @param name what ends; a later call of the same name replaces a retry
+   * @param name what ends, as its kind and id; a later call of the same name replaces a retry. `insert` waits for
+   *   `subject <id>` and ends `family <id>`, so the revocations of both use these names
+   * @param operation gets `isRepeated` true in a retry
    * @param doneLater called when a retry has succeeded
    */
   async revoke<T>(
@@ -154,33 +157,6 @@ export class GuardedTokenStore {
     const at = this.#clock.now();
     this.#undelivered.set(id, { successorId, at });
     this.#unfinished.add(`undelivered ${id}`, async () => this.#store.markUndelivered?.(id, successorId, at));
-  }
-
-  revokeFamily(familyId: string, at: number, time: StoreTime, doneLater?: () => void): Promise<boolean> {
-    return this.revoke(`family ${familyId}`, (store) => store.revokeFamily(familyId, at), time, doneLater);
-  }
-
-  revokeSubject(
-    subject: string,
-    at: number,
-    forgetAfter: number,
-    time: StoreTime,
-    doneLater?: () => void,
-  ): Promise<void> {
-    return this.revoke(
-      `subject ${subject}`,
-      (store, isRepeated) => store.revokeSubject(subject, at, forgetAfter, isRepeated),
-      time,
-      doneLater,
-    );
-  }
-
-  revokeAccessToken(jti: string, expiresAt: number, time: StoreTime, doneLater?: () => void): Promise<void> {
-    return this.revoke(`token ${jti}`, (store) => store.revokeAccessToken(jti, expiresAt), time, doneLater);
-  }
-
-  denyFamily(familyId: string, until: number, time: StoreTime, doneLater?: () => void): Promise<void> {
-    return this.revoke(`access tokens of ${familyId}`, (store) => store.denyFamily(familyId, until), time, doneLater);
   }
 
   /**
