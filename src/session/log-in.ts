@@ -3,7 +3,7 @@ import type { Request, Response } from "express";
 import { ID_FORM, idText, isPrincipalId, isRole, isScope, ROLE_FORM, SCOPE_FORM } from "../core/identity.js";
 import { requestContext } from "../core/request-events.js";
 import { SetupError } from "../core/setup-error.js";
-import { SessionStoreFullError } from "../stores/session-record.js";
+import { SessionStoreFullError } from "../stores/health/store-full.js";
 import { boundSession } from "./request-properties.js";
 import { loginKind, type LoginKind } from "./decide.js";
 import type { SessionHost } from "./express-session.js";

@@ -1,6 +1,6 @@
 import session from "express-session";
 import type { SessionStore } from "../stores/contracts.js";
-import { SESSION_METADATA, type SessionMetadata } from "../stores/session-record.js";
+import { SESSION_METADATA, type SessionMetadata } from "../stores/contracts.js";
 import type { ConformanceCase } from "./conformance.js";
 import type { ManualClock } from "./manual-clock.js";
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { SESSION_METADATA, type SessionMetadata } from "../stores/session-record.js";
+import { SESSION_METADATA, type SessionMetadata } from "../stores/contracts.js";
 import type { SessionTestCase } from "./asked-session-store.js";
 import { AWKWARD_TEXTS, type ConformanceCase, countTrue } from "./conformance.js";
 
@@ -79,8 +79,8 @@ export function dataCases(testCase: SessionTestCase, grain: number): Conformance
       await elapse(2 * grain + 20);
       const found = await store.get("s");
       assert.equal(found?.note, "saved");
-      const stamp = (found as { [SESSION_METADATA]?: SessionMetadata })[SESSION_METADATA];
-      assert.deepEqual([stamp?.createdAt, stamp?.seenAt, stamp?.principal?.id], [createdAt, touchedAt, "ada"]);
+      const metadata = (found as { [SESSION_METADATA]?: SessionMetadata })[SESSION_METADATA];
+      assert.deepEqual([metadata?.createdAt, metadata?.seenAt, metadata?.principal?.id], [createdAt, touchedAt, "ada"]);
       assert.equal(new Date((found as { cookie: { expires: string } }).cookie.expires).getTime(), touchedAt + life);
       assert.deepEqual(await store.list("ada"), [
         { sid: "s", createdAt, seenAt: touchedAt, expiresAt: touchedAt + life },

@@ -1,5 +1,5 @@
 import type session from "express-session";
-import { SESSION_METADATA, type SessionMetadata } from "../session-record.js";
+import { SESSION_METADATA, type SessionMetadata } from "../contracts.js";
 
 /** One session in memory. The times that a touch changes are stored beside the data, which is not rewritten. */
 export interface Entry {
@@ -29,7 +29,7 @@ export function expiryOf(data: session.SessionData, now: number): number {
 export function revive(entry: Entry): session.SessionData {
   const data = JSON.parse(entry.json) as Data & Record<string, unknown>;
   data.cookie.expires = new Date(entry.expiresAt);
-  const stamp: unknown = data[SESSION_METADATA];
-  if (typeof stamp === "object" && stamp !== null) Object.assign(stamp, { seenAt: entry.seenAt });
+  const metadata: unknown = data[SESSION_METADATA];
+  if (typeof metadata === "object" && metadata !== null) Object.assign(metadata, { seenAt: entry.seenAt });
   return data;
 }

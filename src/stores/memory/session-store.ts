@@ -5,7 +5,8 @@ import { systemClock, type Clock } from "../../core/clock.js";
 import type { PrincipalSession, SessionStore } from "../contracts.js";
 import { SessionEntries } from "./session-entries.js";
 import { expiryOf, revive, type Data, type Entry } from "./session-entry.js";
-import { ENDED_IDS, ENDED_MS, SESSION_METADATA, SessionStoreFullError } from "../session-record.js";
+import { SessionStoreFullError } from "../health/store-full.js";
+import { ENDED_IDS, ENDED_MS, SESSION_METADATA } from "../contracts.js";
 
 /** Settings of a `MemorySessionStore`. */
 export interface MemorySessionStoreSettings {
@@ -147,9 +148,9 @@ export class MemorySessionStore extends session.Store implements SessionStore {
   }
 
   #write(sid: string, data: session.SessionData, callback: Answer): void {
-    const stamp = (data as Data)[SESSION_METADATA];
+    const metadata = (data as Data)[SESSION_METADATA];
     const now = this.#clock.now();
-    const principalId = stamp?.principal?.id;
+    const principalId = metadata?.principal?.id;
     let json: string;
     try {
       json = JSON.stringify(data);
@@ -165,8 +166,8 @@ export class MemorySessionStore extends session.Store implements SessionStore {
     }
     this.#entries.add(sid, {
       json,
-      createdAt: stamp?.createdAt ?? now,
-      seenAt: stamp?.seenAt ?? now,
+      createdAt: metadata?.createdAt ?? now,
+      seenAt: metadata?.seenAt ?? now,
       expiresAt: expiryOf(data, now),
       principalId,
       begunAt,

@@ -1,7 +1,8 @@
 import { InvalidInputError } from "../../../src/core/portcullis-error.js";
 import session from "express-session";
 import { describe, expect, it } from "vitest";
-import { SESSION_METADATA, SessionStoreFullError } from "../../../src/stores/session-record.js";
+import { SessionStoreFullError } from "../../../src/stores/health/store-full.js";
+import { SESSION_METADATA } from "../../../src/stores/contracts.js";
 import { MemorySessionStore } from "../../../src/stores/memory/session-store.js";
 import { ManualClock } from "../../support/manual-clock.js";
 

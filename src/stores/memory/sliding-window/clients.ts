@@ -118,7 +118,7 @@ export class Clients {
       : outcomes;
   }
 
-  /** The time stamp of the newest record; for `uncount`. */
+  /** The timestamp of the newest record; for `uncount`. */
   get lastTime(): number {
     return this.#lastTime;
   }
@@ -201,11 +201,11 @@ export class Clients {
       if (place.kind === OWN) this.#track(place);
       else this.#holders.setShared(place.slot, this.#overflow.open(table, place, window));
     }
-    const { stamp } = this.#time;
+    const { timestamp } = this.#time;
     const time =
       policy.limit > MOST_TIMES && this.#logs.records(place.slot) >= MOST_TIMES
-        ? roundedUp(stamp, Math.ceil(window / MOST_TIMES))
-        : stamp;
+        ? roundedUp(timestamp, Math.ceil(window / MOST_TIMES))
+        : timestamp;
     this.#lastTime = this.#logs.add(place.slot, time, cost, window);
   }
 
