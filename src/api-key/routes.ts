@@ -99,7 +99,7 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesSetti
     const asked = readInput(ownKeySchema, bodyOf(req));
     if (caller.maker.path.length > MAX_MAKERS) return refusals.tooDeep;
     // A key created with a key or a token has the caller's restrictions, unless the body sets stricter ones.
-    const { powers } = caller;
+    const { grants: powers } = caller;
     const isCut =
       caller.key === undefined &&
       powers.expiresAt !== null &&

@@ -64,16 +64,16 @@ export class GuardedTokenStore {
 
   /** Reads refresh tokens, under their guard. */
   read<T>(operation: (store: TokenStore) => T | Promise<T>, time: StoreTime): Promise<T> {
-    return told(async () => this.#tokens.run(() => operation(this.#store), time));
+    return withTokenErrors(async () => this.#tokens.run(() => operation(this.#store), time));
   }
 
-  /** Writes refresh tokens, under their guard. @param notTold see `StoreGuard.write` */
+  /** Writes refresh tokens, under their guard. @param onUndelivered see `StoreGuard.write` */
   write<T>(
     operation: (store: TokenStore, call: WriteCall) => Promise<T>,
-    notTold: (value: T | undefined) => void,
+    onUndelivered: (value: T | undefined) => void,
     time?: StoreTime,
   ): Promise<T> {
-    return told(() => this.#tokens.write((call) => operation(this.#store, call), notTold, time));
+    return withTokenErrors(() => this.#tokens.write((call) => operation(this.#store, call), onUndelivered, time));
   }
 
   /**
@@ -103,10 +103,10 @@ export class GuardedTokenStore {
       succeeded();
       return answer;
     } catch (error) {
-      const told = tokenErrorOf(error);
-      if (told.code === "store-unavailable")
+      const reported = tokenErrorOf(error);
+      if (reported.code === "store-unavailable")
         this.#unfinished.add(name, () => operation(this.#store, true).then(doneLater), call);
-      throw told;
+      throw reported;
     }
   }
 
@@ -175,7 +175,7 @@ export class GuardedTokenStore {
   }
 }
 
-async function told<T>(run: () => Promise<T>): Promise<T> {
+async function withTokenErrors<T>(run: () => Promise<T>): Promise<T> {
   try {
     return await run();
   } catch (error) {

@@ -35,7 +35,7 @@ export interface LogInSettings {
   readonly keepData?: boolean;
 }
 
-const ADD_THE_LAYER =
+const NO_LAYER =
   "No session layer ran on this request. Set `session: {}` in applySecurity (in the outer app if secured apps are mounted in one another). Without applySecurity, add `app.use(sessions({ secret }))` before this route.";
 
 /**
@@ -187,7 +187,7 @@ function hasEnded(req: Request, host: SessionHost): SessionEndedError {
 
 function requireBound(req: Request): RequestSession {
   const bound = boundSession(req);
-  if (bound === undefined) throw new SetupError(ADD_THE_LAYER);
+  if (bound === undefined) throw new SetupError(NO_LAYER);
   return bound;
 }
 

@@ -219,7 +219,7 @@ test("each change that becomes visible within the overlap is reported once, what
         const readOnce = () => {
           const start = startOf(position);
           const seqs = rows.filter(({ seq, visible }) => seq > start && visible <= now).map(({ seq }) => seq);
-          told.push(...seqs.filter((seq) => !position.told.some(([told]) => told === seq)));
+          told.push(...seqs.filter((seq) => !position.returned.some(([told]) => told === seq)));
           position =
             readPosition(
               writePosition(

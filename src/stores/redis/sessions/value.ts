@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type session from "express-session";
-import { expiryOf, type Data } from "../../memory/session-entry.js";
+import { factsOf } from "../../session-record.js";
 import { SESSION_METADATA } from "../../contracts.js";
 
 /**
@@ -33,13 +33,8 @@ export function ownerTag(principalId: string): string {
 }
 
 export function headOf(data: session.SessionData, now: number): SessionHead {
-  const metadata = (data as Data)[SESSION_METADATA];
-  return {
-    createdAt: metadata?.createdAt ?? now,
-    seenAt: metadata?.seenAt ?? now,
-    expiresAt: expiryOf(data, now),
-    tag: metadata?.principal == null ? undefined : ownerTag(metadata.principal.id),
-  };
+  const { principalId, ...times } = factsOf(data, now);
+  return { ...times, tag: principalId === undefined ? undefined : ownerTag(principalId) };
 }
 
 export function writeValue(head: SessionHead, data: session.SessionData): string {
