@@ -114,7 +114,7 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesSetti
     const refusal = exceedsGrants(caller, wanted, refusals);
     if (refusal !== undefined) return refusal;
     const made = await service
-      .create({ ...wanted, ownerId: caller.ownerId }, auditFacts(req), caller.maker)
+      .create({ ...wanted, ownerId: caller.ownerId }, auditContext(req), caller.maker)
       .catch(noneOfEndedMaker);
     if (made === undefined) return refusals.invalid;
     return { status: 201, body: isCut ? { ...made, notice: CUT } : made };
@@ -143,14 +143,14 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesSetti
     // The response contains a working key, so the caller must have all of its grants.
     const refusal = exceedsGrants(caller, record, refusals);
     if (refusal !== undefined) return refusal;
-    return { status: 201, body: await service.rotate(record.id, input, auditFacts(req), maker) };
+    return { status: 201, body: await service.rotate(record.id, input, auditContext(req), maker) };
   };
 
   const revoke: Action = async (caller, req) => {
     const record = await ownKey(caller, req);
     if ("code" in record) return record;
     const descendants = readInput(revokeQuerySchema, queryOf(req)).descendants === "true";
-    const done = await service.revoke(record.id, { reason: "revoked by its owner", descendants }, auditFacts(req));
+    const done = await service.revoke(record.id, { reason: "revoked by its owner", descendants }, auditContext(req));
     return done ? { status: 204 } : UNKNOWN;
   };
 
@@ -240,7 +240,7 @@ function queryOf(req: Request): Record<string, unknown> {
   return query;
 }
 
-function auditFacts(req: Request): AuditContext {
+function auditContext(req: Request): AuditContext {
   const { sourceIp, method, path, subject } = requestContext(req);
   return { sourceIp, method, path, ...(subject === undefined ? {} : { subject }) };
 }

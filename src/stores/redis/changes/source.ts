@@ -145,6 +145,6 @@ function isList(reply: RedisReply): reply is readonly RedisReply[] {
 }
 
 function texts(reply: RedisReply): string[] {
-  if (!isList(reply)) throw new StoreError("Redis answered with something else than a list.");
+  if (!isList(reply)) throw new StoreError("Redis did not answer with a list.");
   return reply.map(String);
 }

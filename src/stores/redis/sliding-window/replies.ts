@@ -59,5 +59,5 @@ export function answersTo({ reply, total }: BatchReply): readonly unknown[] {
 }
 
 function unexpectedReply(): StoreError {
-  return new StoreError("Redis answered something else than the script does.");
+  return new StoreError("Redis did not answer as the script does.");
 }
