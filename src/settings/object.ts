@@ -70,7 +70,7 @@ export function addIssue(
 export function refuseRequest(settings: unknown): void {
   if (!(settings instanceof IncomingMessage) && !(settings instanceof OutgoingMessage)) return;
   throw new SetupError(
-    "A middleware factory was mounted without being called. Write app.use(rateLimiter()) instead of app.use(rateLimiter).",
+    "A middleware factory was mounted without being called. Call it: app.use(rateLimiter()) instead of app.use(rateLimiter), for example.",
   );
 }
 

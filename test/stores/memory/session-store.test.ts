@@ -173,7 +173,7 @@ describe("MemorySessionStore", () => {
     expect([store.size, store.listByPrincipal("constructor")]).toEqual([0, []]);
   });
 
-  it("rejects data that JSON cannot carry, and keeps the earlier data", () => {
+  it("rejects data that JSON cannot represent, and keeps the earlier data", () => {
     const { clock, store } = make();
     store.set("s", data(clock, { extra: { note: "good" } }));
     let caught: unknown;

@@ -30,11 +30,11 @@ function filled(): { slots: Slots; holders: SlotKeys } {
   return { slots, holders: new SlotKeys(slots) };
 }
 
-describe("whose log a slot is", () => {
+describe("the key of a slot", () => {
   // Made once: what a slot held before must not matter.
   const { slots, holders } = filled();
 
-  it("is the key that was stored last, in every character, whatever was there before or lies beside it", () => {
+  it("is the key that was stored last, to the character, whatever the slot held before and its neighbours hold", () => {
     fc.assert(
       fc.property(fc.array(step, { minLength: 1, maxLength: 40 }), fc.array(key), (steps, others) => {
         const model = new Map<number, string | OverflowWindow>();
