@@ -5,7 +5,7 @@ import { shareOf } from "./share.js";
 const LARGEST_SHARE = 1000;
 
 /**
- * The sessions in memory, by id and by principal, in two queues: those of nobody and those of a principal. Maps keep
+ * The sessions in memory, by id and by principal, in two queues: the anonymous ones and those of a principal. Maps keep
  * insertion order and a touched session moves to the end, so the first of a queue is the one idle for longest.
  */
 export class SessionEntries {

@@ -76,8 +76,8 @@ export function advance(
   return { ...next, returned: read.filter(([seq]) => seq > start) };
 }
 
-export function writePosition({ readAt, marks, returned: told, wallAt }: ReadPosition): string {
-  return JSON.stringify([readAt, marks, told, wallAt]);
+export function writePosition({ readAt, marks, returned, wallAt }: ReadPosition): string {
+  return JSON.stringify([readAt, marks, returned, wallAt]);
 }
 
 /** `undefined` for the empty position, or one of another source. */
