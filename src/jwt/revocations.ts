@@ -52,7 +52,7 @@ export class TokenRevocations {
     await this.#revoke({ reason: "token", credentialId: jti }, (doneLater) =>
       this.#store.revoke(
         `token ${jti}`,
-        (store) => store.revokeAccessToken(jti, expiresAt),
+        (store) => store.denyAccessToken(jti, expiresAt),
         new StoreTime(this.#storeTimeoutMs),
         doneLater,
       ),

@@ -11,7 +11,7 @@ export function denialCases(testCase: TokenCase): ConformanceCase[] {
   return [
     testCase("isRevoked: false for a token that was never denied", async (store) => {
       const now = Date.now();
-      await store.revokeAccessToken("jti-1", now + HOUR_MS);
+      await store.denyAccessToken("jti-1", now + HOUR_MS);
       await store.denyFamily("family-1", now + HOUR_MS);
       for (const name of ["jti-2", "JTI-1", "", "__proto__", "constructor", "family-1"]) {
         assert.equal(await store.isRevoked({ jti: name, subject: name, issuedAt: now }), false, name);
@@ -21,15 +21,15 @@ export function denialCases(testCase: TokenCase): ConformanceCase[] {
     }),
 
     testCase(
-      "revokeAccessToken denies that token as soon as it resolves, again and again without error",
+      "denyAccessToken denies the token as soon as it resolves, again and again without error",
       async (store) => {
         const now = Date.now();
         for (const jti of AWKWARD_TEXTS) {
-          await store.revokeAccessToken(jti, now + HOUR_MS);
+          await store.denyAccessToken(jti, now + HOUR_MS);
           assert.equal(await store.isRevoked({ jti, subject: "user-1", issuedAt: now }), true, jti);
         }
-        await store.revokeAccessToken("twice", now + HOUR_MS);
-        await store.revokeAccessToken("twice", now + HOUR_MS);
+        await store.denyAccessToken("twice", now + HOUR_MS);
+        await store.denyAccessToken("twice", now + HOUR_MS);
         assert.equal(await store.isRevoked({ jti: "twice", subject: "user-1", issuedAt: now }), true);
       },
     ),
@@ -63,8 +63,8 @@ export function denialCases(testCase: TokenCase): ConformanceCase[] {
       assert.equal(await store.isRevoked({ jti: "j", subject: "user-1", issuedAt: at - 1 }), true);
       await store.revokeSubject("user-1", at + 1000, at + 2);
       assert.equal(await store.isRevoked({ jti: "j", subject: "user-1", issuedAt: at + 999 }), true);
-      await store.revokeAccessToken("jti-1", at + HOUR_MS);
-      await store.revokeAccessToken("jti-1", at + 1);
+      await store.denyAccessToken("jti-1", at + HOUR_MS);
+      await store.denyAccessToken("jti-1", at + 1);
       await store.denyFamily("family-1", at + HOUR_MS);
       await store.denyFamily("family-1", at + 1);
       await store.deleteExpired(at + HOUR_MS - 1);
@@ -76,7 +76,7 @@ export function denialCases(testCase: TokenCase): ConformanceCase[] {
     testCase("concurrent denials are all kept", async (store) => {
       const now = Date.now();
       await Promise.all(
-        Array.from({ length: 30 }, (_, index) => store.revokeAccessToken(`jti-${index % 15}`, now + HOUR_MS + index)),
+        Array.from({ length: 30 }, (_, index) => store.denyAccessToken(`jti-${index % 15}`, now + HOUR_MS + index)),
       );
       for (let index = 0; index < 15; index += 1)
         assert.equal(await store.isRevoked({ jti: `jti-${index}`, subject: "s", issuedAt: now }), true);
@@ -90,7 +90,7 @@ export function expiryCases(testCase: TokenCase): ConformanceCase[] {
     testCase("deleteExpired: a denial holds until its end and is deleted after it", async (store) => {
       const now = Date.now();
       const end = now + HOUR_MS;
-      await store.revokeAccessToken("jti-1", end);
+      await store.denyAccessToken("jti-1", end);
       await store.denyFamily("family-1", end);
       await store.revokeSubject("user-1", now, end);
       const denied = async () => [

@@ -16,7 +16,7 @@ class RefusingStore extends UnreliableStore {
 
   constructor(inner: MemoryTokenStore) {
     super(inner);
-    for (const name of ["revokeFamily", "revokeSubject", "revokeAccessToken", "denyFamily"] as const) {
+    for (const name of ["revokeFamily", "revokeSubject", "denyAccessToken", "denyFamily"] as const) {
       const call = this[name] as (...args: unknown[]) => Promise<unknown>;
       Object.assign(this, {
         [name]: async (...args: unknown[]) => {

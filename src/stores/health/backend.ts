@@ -24,7 +24,7 @@ export interface Backend {
  * Quiet period before a cluster is reported as recovered, in milliseconds: one machine's answer says little about the
  * others.
  */
-const STEADY_MS = 2000;
+const RECOVERY_DELAY_MS = 2000;
 
 const servers = new WeakMap<object, Map<string, Backend>>();
 const ownServers = new WeakMap<object, Backend>();
@@ -73,7 +73,7 @@ export class BackendHealth {
     this.outage = new Outage(
       server.name,
       runtime,
-      () => (server.isCluster?.() === true ? STEADY_MS : 0),
+      () => (server.isCluster?.() === true ? RECOVERY_DELAY_MS : 0),
       server.variable,
     );
     this.availability = new CircuitBreaker(this.outage, runtime.clock);

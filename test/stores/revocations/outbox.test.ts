@@ -50,7 +50,7 @@ test("a revocation that the database did not accept holds in this process at onc
   ends.push(...feeds.map((feed) => () => feed.close()));
   await families.schema.dropTable("portcullis_changes").execute();
   const outcomes = [
-    here.revokeAccessToken("j", inAnHour()),
+    here.denyAccessToken("j", inAnHour()),
     here.denyFamily("f", inAnHour()),
     here.revokeSubject("s", inAnHour(), inAnHour()),
   ].map((done) => expect(done).rejects.toThrow());

@@ -128,7 +128,7 @@ describe.each(ENGINES)("$engine", ({ newDatabase, open }) => {
     await here.init();
     await there.init();
     const at = Date.now();
-    await there.revokeAccessToken("elsewhere", at + 60_000);
+    await there.denyAccessToken("elsewhere", at + 60_000);
     await there.denyFamily("family-elsewhere", at + 60_000);
     await there.revokeSubject("subject-elsewhere", at, at + 60_000);
     const asked = [
