@@ -8,7 +8,7 @@ import { beginState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
 import { StoreUnavailableError } from "../stores/health/store-guard.js";
 import { SetupError } from "../core/setup-error.js";
-import { parse, settingsObject } from "../settings/object.js";
+import { parseFactory, settingsObject } from "../settings/object.js";
 import { MAX_MAKERS, successorOf } from "./decide.js";
 import { ApiKeyError } from "./errors.js";
 import { HashUnavailableError } from "./keys/hash-queue.js";
@@ -83,7 +83,11 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesSetti
     );
   }
   const runtime = partRuntime(deps, service.runtime);
-  const { realm = service.options.realm, maxLifetimeDays } = parse(apiKeyRoutesSchema, options ?? {});
+  const { realm = service.options.realm, maxLifetimeDays } = parseFactory(
+    "security.apiKeyRoutes",
+    apiKeyRoutesSchema,
+    options ?? {},
+  );
   const refusals = callerRefusals(realm);
   const maxLifetimeMs = maxLifetimeDays === undefined ? undefined : maxLifetimeDays * DAY_MS;
 
@@ -99,17 +103,17 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesSetti
     const asked = readInput(ownKeySchema, bodyOf(req));
     if (caller.maker.path.length > MAX_MAKERS) return refusals.tooDeep;
     // A key created with a key or a token has the caller's restrictions, unless the body sets stricter ones.
-    const { grants: powers } = caller;
+    const { grants } = caller;
     const isCut =
       caller.key === undefined &&
-      powers.expiresAt !== null &&
+      grants.expiresAt !== null &&
       asked.expiresAt !== null &&
-      asked.expiresAt > powers.expiresAt;
+      asked.expiresAt > grants.expiresAt;
     const wanted = {
       ...asked,
-      expiresAt: isCut ? powers.expiresAt : (asked.expiresAt ?? powers.expiresAt),
-      allow: asked.allow.length === 0 ? [...powers.allow] : asked.allow,
-      rateLimit: asked.rateLimit ?? powers.rateLimit,
+      expiresAt: isCut ? grants.expiresAt : (asked.expiresAt ?? grants.expiresAt),
+      allow: asked.allow.length === 0 ? [...grants.allow] : asked.allow,
+      rateLimit: asked.rateLimit ?? grants.rateLimit,
     };
     const refusal = exceedsGrants(caller, wanted, refusals);
     if (refusal !== undefined) return refusal;
