@@ -89,7 +89,7 @@ export { SlidingWindowStore } from "./stores/memory/sliding-window/store.js";
 export type { SlidingWindowStoreSettings } from "./stores/memory/sliding-window/settings.js";
 export type { ExpressRateLimitSettings } from "./stores/express-rate-limit.js";
 export type { AnswerMode, ExpressRateLimitStore, StoreAnswer } from "./stores/express-rate-limit-store.js";
-export { SessionStoreFullError } from "./stores/session-record.js";
+export { SessionStoreFullError } from "./stores/health/store-full.js";
 export { MemorySessionStore, type MemorySessionStoreSettings } from "./stores/memory/session-store.js";
 export type {
   AccessTokenFacts,

@@ -22,7 +22,7 @@ export interface Caller {
   readonly ownerId: string;
   /** The API key that authenticated the caller, if any. */
   readonly key: ApiKeyRecord | undefined;
-  readonly powers: Grants;
+  readonly grants: Grants;
   readonly allow: AddressList | undefined;
   /** The maker recorded in the keys that the caller creates. */
   readonly maker: ApiKeyMaker;
@@ -37,7 +37,7 @@ export interface CallerRefusals {
   readonly mayNotManage: Refusal;
   readonly noLifetime: Refusal;
   readonly tooDeep: Refusal;
-  readonly beyondOwn: Readonly<Record<ExceededGrant, Refusal>>;
+  readonly exceeding: Readonly<Record<ExceededGrant, Refusal>>;
 }
 
 export function callerRefusals(realm: string): CallerRefusals {
@@ -46,31 +46,31 @@ export function callerRefusals(realm: string): CallerRefusals {
   const scope = {
     "WWW-Authenticate": challenge("Bearer", { realm, error: "insufficient_scope", scopes: [MANAGE_SCOPE] }),
   };
-  const beyond = (reason: string, detail: string): Refusal => ({ code: "insufficient-scope", reason, detail });
+  const refusal = (reason: string, detail: string): Refusal => ({ code: "insufficient-scope", reason, detail });
   return {
     missing: { code: "missing-credentials", reason: "no-principal", headers: both },
     invalid: { code: "invalid-credentials", reason: "key-no-longer-valid", headers: both },
     mayNotManage: { code: "insufficient-scope", reason: "manage-scope-missing", headers: scope },
-    noLifetime: beyond(
+    noLifetime: refusal(
       "lifetime-not-set",
       "This service sets no lifetime for the keys of callers that another system has authenticated.",
     ),
-    tooDeep: beyond(
+    tooDeep: refusal(
       "too-many-makers",
       `A chain of keys, each created with the one before it, can have at most ${MAX_MAKERS + 1} keys.`,
     ),
-    beyondOwn: {
-      scope: beyond("scope-beyond-own", "A key cannot have scopes that its creator does not have."),
-      role: beyond("role-beyond-own", "A key cannot have roles that its creator does not have."),
-      expiry: beyond(
+    exceeding: {
+      scope: refusal("scope-beyond-own", "A key cannot have scopes that its creator does not have."),
+      role: refusal("role-beyond-own", "A key cannot have roles that its creator does not have."),
+      expiry: refusal(
         "expiry-beyond-own",
         "A key cannot expire later than the key that created it, or, if created with a token, later than the token allows.",
       ),
-      address: beyond(
+      address: refusal(
         "address-beyond-own",
         "A key created with a key cannot allow addresses that its creator does not allow.",
       ),
-      limit: beyond(
+      limit: refusal(
         "limit-beyond-own",
         "A key created with a key must have the same rate-limit window and at most the same limit.",
       ),
@@ -106,7 +106,7 @@ export async function callerOf(
     return {
       ownerId: id,
       key: undefined,
-      powers: { scopes, roles, expiresAt, allow: [], rateLimit: null },
+      grants: { scopes, roles, expiresAt, allow: [], rateLimit: null },
       allow: undefined,
       maker,
       lacksLifetime: principal.kind === "external" && maxLifetimeMs === undefined,
@@ -119,7 +119,7 @@ export async function callerOf(
   return {
     ownerId: principal.id,
     key,
-    powers: key,
+    grants: key,
     allow: key.allow.length === 0 ? undefined : new AddressList(key.allow),
     maker: makerOf(key),
     lacksLifetime: false,
@@ -129,6 +129,6 @@ export async function callerOf(
 /** Returns the refusal of a key with the grants `wanted`, or `undefined` when the caller may create or rotate it. */
 export function exceedsGrants(caller: Caller, wanted: Grants, refusals: CallerRefusals): Refusal | undefined {
   if (caller.lacksLifetime) return refusals.noLifetime;
-  const found = exceededGrant(caller.powers, wanted, caller.allow);
-  return found === undefined ? undefined : refusals.beyondOwn[found];
+  const found = exceededGrant(caller.grants, wanted, caller.allow);
+  return found === undefined ? undefined : refusals.exceeding[found];
 }

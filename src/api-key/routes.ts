@@ -103,22 +103,22 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesSetti
     const asked = readInput(ownKeySchema, bodyOf(req));
     if (caller.maker.path.length > MAX_MAKERS) return refusals.tooDeep;
     // A key created with a key or a token has the caller's restrictions, unless the body sets stricter ones.
-    const { powers } = caller;
+    const { grants } = caller;
     const isCut =
       caller.key === undefined &&
-      powers.expiresAt !== null &&
+      grants.expiresAt !== null &&
       asked.expiresAt !== null &&
-      asked.expiresAt > powers.expiresAt;
+      asked.expiresAt > grants.expiresAt;
     const wanted = {
       ...asked,
-      expiresAt: isCut ? powers.expiresAt : (asked.expiresAt ?? powers.expiresAt),
-      allow: asked.allow.length === 0 ? [...powers.allow] : asked.allow,
-      rateLimit: asked.rateLimit ?? powers.rateLimit,
+      expiresAt: isCut ? grants.expiresAt : (asked.expiresAt ?? grants.expiresAt),
+      allow: asked.allow.length === 0 ? [...grants.allow] : asked.allow,
+      rateLimit: asked.rateLimit ?? grants.rateLimit,
     };
     const refusal = exceedsGrants(caller, wanted, refusals);
     if (refusal !== undefined) return refusal;
     const made = await service
-      .create({ ...wanted, ownerId: caller.ownerId }, auditFacts(req), caller.maker)
+      .create({ ...wanted, ownerId: caller.ownerId }, auditContext(req), caller.maker)
       .catch(noneOfEndedMaker);
     if (made === undefined) return refusals.invalid;
     return { status: 201, body: isCut ? { ...made, notice: CUT } : made };
@@ -147,14 +147,14 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesSetti
     // The response contains a working key, so the caller must have all of its grants.
     const refusal = exceedsGrants(caller, record, refusals);
     if (refusal !== undefined) return refusal;
-    return { status: 201, body: await service.rotate(record.id, input, auditFacts(req), maker) };
+    return { status: 201, body: await service.rotate(record.id, input, auditContext(req), maker) };
   };
 
   const revoke: Action = async (caller, req) => {
     const record = await ownKey(caller, req);
     if ("code" in record) return record;
     const descendants = readInput(revokeQuerySchema, queryOf(req)).descendants === "true";
-    const done = await service.revoke(record.id, { reason: "revoked by its owner", descendants }, auditFacts(req));
+    const done = await service.revoke(record.id, { reason: "revoked by its owner", descendants }, auditContext(req));
     return done ? { status: 204 } : UNKNOWN;
   };
 
@@ -244,7 +244,7 @@ function queryOf(req: Request): Record<string, unknown> {
   return query;
 }
 
-function auditFacts(req: Request): AuditContext {
+function auditContext(req: Request): AuditContext {
   const { sourceIp, method, path, subject } = requestContext(req);
   return { sourceIp, method, path, ...(subject === undefined ? {} : { subject }) };
 }

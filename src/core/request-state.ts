@@ -147,7 +147,7 @@ export class RequestState implements StoreCaller {
    * Whether this request causes this event on `events` for the first time. It may do so twice, in the layers of an
    * outer and a mounted app or in a handler that is mounted twice, but the event is announced once.
    */
-  isNews(events: object, what: string): boolean {
+  isFirstReport(events: object, what: string): boolean {
     if (this.#announced?.some((known) => known[0] === events && known[1] === what) === true) return false;
     (this.#announced ??= []).push([events, what]);
     return true;

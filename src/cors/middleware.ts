@@ -51,7 +51,7 @@ export function createCors(options: ResolvedCorsSettings, { rateLimitHeaders }: 
   }
 
   /** @returns true when the request has been answered */
-  function turnAway(req: Request, res: Response, verdict: Refused): boolean {
+  function refuseOrigin(req: Request, res: Response, verdict: Refused): boolean {
     const { reason } = verdict;
     // malicious_cors is the vocabulary's name for an unauthorised origin; a listed origin that asks for too much is a
     // mistake.
@@ -61,7 +61,7 @@ export function createCors(options: ResolvedCorsSettings, { rateLimitHeaders }: 
     if (options.refused === "reject") return refuse(req, res, "cors", refusal, options.mode);
     const state = stateOf(req);
     const { events } = state.runtime;
-    if (state.isNews(events, `cors ${reason}`))
+    if (state.isFirstReport(events, `cors ${reason}`))
       events.emit(refusal.event, () => ({ source: "cors", reason, mode: options.mode, ...requestContext(req) }));
     if (verdict.kind === "refused" || options.mode === "report") return false;
     // No Access-Control header, so the browser gives up, and the app does not get an unexpected OPTIONS.
@@ -89,7 +89,7 @@ export function createCors(options: ResolvedCorsSettings, { rateLimitHeaders }: 
         allow(headers, origin, actual);
         break;
       case "refused":
-        if (turnAway(req, res, verdict)) return;
+        if (refuseOrigin(req, res, verdict)) return;
         break;
       case "preflight-allowed":
         headers.vary(preflightVary);
@@ -101,7 +101,7 @@ export function createCors(options: ResolvedCorsSettings, { rateLimitHeaders }: 
         return;
       case "preflight-refused":
         headers.vary(preflightVary);
-        if (turnAway(req, res, verdict)) return;
+        if (refuseOrigin(req, res, verdict)) return;
         break;
     }
     next();

@@ -2,7 +2,7 @@ import type { Request, Response } from "express";
 import { checkedIdentity } from "../core/checked-identity.js";
 import { requestContext } from "../core/request-events.js";
 import { SetupError } from "../core/setup-error.js";
-import { SessionStoreFullError } from "../stores/session-record.js";
+import { SessionStoreFullError } from "../stores/health/store-full.js";
 import { boundSession } from "./request-properties.js";
 import { loginKind, type LoginKind } from "./decide.js";
 import type { SessionHost } from "./express-session.js";
@@ -34,7 +34,7 @@ export interface LogInSettings {
   readonly keepData?: boolean;
 }
 
-const ADD_THE_LAYER =
+const NO_LAYER =
   "No session layer ran on this request. Set `session: {}` in applySecurity (in the outer app if secured apps are mounted in one another). Without applySecurity, add `app.use(sessions({ secret }))` before this route.";
 
 /**
@@ -186,7 +186,7 @@ function hasEnded(req: Request, host: SessionHost): SessionEndedError {
 
 function requireBound(req: Request): RequestSession {
   const bound = boundSession(req);
-  if (bound === undefined) throw new SetupError(ADD_THE_LAYER);
+  if (bound === undefined) throw new SetupError(NO_LAYER);
   return bound;
 }
 

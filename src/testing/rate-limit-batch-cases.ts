@@ -14,7 +14,7 @@ export function batchCases(testCase: RateLimitCase, POLICY: WindowPolicy): Confo
   const { windowMs: WINDOW_MS } = POLICY;
   return [
     testCase(
-      "consumeAll, where there is one: every limit or none, and each outcome in its place",
+      "consumeAll, if the store has it: counts in every limit or in none, and returns the outcomes in order",
       async (store, _elapse, times) => {
         const all = store.consumeAll?.bind(store);
         if (all === undefined) return;
@@ -80,7 +80,7 @@ export function batchCases(testCase: RateLimitCase, POLICY: WindowPolicy): Confo
     }),
 
     testCase(
-      "consumeAll: of thirty at once over two limits exactly as many as the smaller one allows are accepted",
+      "consumeAll: of thirty concurrent calls on two limits exactly as many as the smaller one allows are accepted",
       async (store) => {
         const all = store.consumeAll?.bind(store);
         if (all === undefined) return;

@@ -54,7 +54,7 @@ export function rateLimitStoreConformance(
   };
 
   return [
-    testCase("consume: the limit is accepted and not one more", async (store, _elapse, times) => {
+    testCase("consume: accepts as many requests as the limit and not one more", async (store, _elapse, times) => {
       const calls: Decided<WindowOutcome>[] = [];
       for (let index = 0; index < 5; index += 1) calls.push(await times.of(() => store.consume(POLICY, "a", 1)));
       const outcomes = calls.map(({ answer }) => answer);
@@ -91,7 +91,7 @@ export function rateLimitStoreConformance(
     ),
 
     testCase(
-      "a refused request is not recorded: one that keeps knocking is let in when a slot frees",
+      "a refused request is not recorded: a client that keeps trying is accepted when a slot is free",
       async (store, elapse, times) => {
         const { from } = await times.of(() => store.consume(POLICY, "a", 3));
         let knocks = 0;
@@ -108,7 +108,7 @@ export function rateLimitStoreConformance(
       },
     ),
 
-    testCase("cost: fits whole or not at all", async (store) => {
+    testCase("a cost is accepted as a whole or not at all", async (store) => {
       assert.equal((await store.consume(POLICY, "a", 2)).allowed, true);
       const refused = await store.consume(POLICY, "a", 2);
       assert.deepEqual([refused.allowed, refused.used], [false, 2]);
@@ -116,7 +116,7 @@ export function rateLimitStoreConformance(
       assert.deepEqual([fits.allowed, fits.used], [true, 3]);
     }),
 
-    testCase("peek says what consume would and records nothing", async (store, _elapse, times) => {
+    testCase("peek returns what consume would return, and records nothing", async (store, _elapse, times) => {
       for (let index = 0; index < 5; index += 1) assert.equal((await store.peek(POLICY, "a", 1)).allowed, true);
       const consumed = await times.of(() => store.consume(POLICY, "a", 3));
       const peeked = await times.of(() => store.peek(POLICY, "a", 1));
@@ -124,12 +124,12 @@ export function rateLimitStoreConformance(
       times.assertLeft(peeked.answer.retryAfterMs, WINDOW_MS, consumed, peeked);
     }),
 
-    testCase("an empty window tells no reset", async (store) => {
+    testCase("an empty window has no reset time", async (store) => {
       const peeked = await store.peek(POLICY, "a", 4);
       assert.equal(peeked.resetMs, 0);
     }),
 
-    testCase("keys and policies are counted apart, whatever their names look like", async (store) => {
+    testCase("keys and policies are counted separately, whatever their names look like", async (store) => {
       const keys = ["a", "A", "", "__proto__", "constructor", "a:b", "suite:a", "日本語", "{a}", "a b\r\n*?"];
       for (const key of keys) assert.equal((await store.consume(POLICY, key, 3)).allowed, true, key);
       for (const key of keys) assert.equal((await store.consume(POLICY, key, 1)).allowed, false, key);
@@ -141,7 +141,7 @@ export function rateLimitStoreConformance(
       assert.equal((await store.consume({ ...other, name: "x:y" }, "z", 1)).allowed, true);
     }),
 
-    testCase("reset forgets that key and no other", async (store) => {
+    testCase("reset clears the count of that key and no other", async (store) => {
       await store.consume(POLICY, "a", 3);
       await store.consume(POLICY, "b", 3);
       await store.reset(POLICY, "a");
@@ -150,7 +150,7 @@ export function rateLimitStoreConformance(
       assert.equal((await store.consume(POLICY, "b", 1)).allowed, false);
     }),
 
-    testCase("of fifty calls at once exactly the limit is accepted", async (store) => {
+    testCase("of fifty concurrent calls exactly as many as the limit are accepted", async (store) => {
       const outcomes = await Promise.all(
         Array.from({ length: 50 }, async () => store.consume({ ...POLICY, limit: 20 }, "a", 1)),
       );
@@ -170,7 +170,7 @@ export function rateLimitStoreConformance(
       assert.equal((await store.peek(POLICY, "a", 1)).used, 0);
     }),
 
-    testCase("in no window are more than the limit accepted", async (store, elapse) => {
+    testCase("no window has more accepted requests than the limit", async (store, elapse) => {
       // Of a call that is waited for it is known only that it was decided between two times.
       const accepted: { readonly from: number; readonly to: number }[] = [];
       let passed = 0;

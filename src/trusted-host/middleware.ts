@@ -38,8 +38,8 @@ export function createTrustedHost(options: ResolvedTrustedHostSettings): Layer {
 }
 
 /** X-Forwarded-Host, when it is trusted: the settings allow it and the peer is a trusted proxy. */
-function readForwarded(req: Request, believed: boolean): string | undefined {
-  if (!believed) return undefined;
+function readForwarded(req: Request, isTrusted: boolean): string | undefined {
+  if (!isTrusted) return undefined;
   const value = req.headers["x-forwarded-host"];
   if (value === undefined || !isFromTrustedProxy(req)) return undefined;
   return typeof value === "string" ? value : value.join(",");

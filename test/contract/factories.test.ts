@@ -129,7 +129,7 @@ describe.each(FACTORIES)("$name()", ({ make, required = {}, missing, optional, s
   });
 });
 
-describe("any settings of a factory", () => {
+describe("random settings of a factory", () => {
   const scalar = fc.constantFrom<unknown>(
     true,
     false,
@@ -164,7 +164,7 @@ describe("any settings of a factory", () => {
   );
 
   it.each(FACTORIES)(
-    "make $name() a SettingsError, or a middleware that answers",
+    "make $name() throw a SettingsError or return a middleware that answers",
     async ({ make, required = {}, optional }) => {
       const names = fc.constantFrom(...Object.keys(required), ...optional, "mode", "__proto__", "constructor");
       let worked = 0;

@@ -145,7 +145,7 @@ describe("every kind of mistake has a remedy", () => {
     ]);
   });
 
-  it("a name unlike any known one, answered with all known names; a strange name is not repeated", () => {
+  it("a name unlike any known one: the remedy lists the known names, and does not repeat a strange name", () => {
     expect(
       issuesOf({ limit: 1, zzzzzz: 1, "a b": 1, ["k".repeat(64)]: 1, ["k".repeat(65)]: 1 }).map(
         ({ message }) => message,

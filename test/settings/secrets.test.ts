@@ -19,7 +19,7 @@ it("an empty secret is reported with the hint that its variable is probably not 
   expect(issuesOf(secretRingSchema, [good])).toEqual([]);
 });
 
-describe("weakness()", () => {
+describe("secretWeakness()", () => {
   it.each([
     [good, undefined],
     [good.slice(1), "too-short"],
