@@ -83,7 +83,10 @@ export const apiKeySchema = settingsObject({
    * and a hash. Default: `10`.
    */
   cacheSeconds: z.number().min(0).max(60).default(10),
-  /** Maximum number of cached keys; the least recently used is evicted first. Default: `10000`. */
+  /**
+   * Maximum number of cached keys, fewer when their records are large; the least recently used is evicted first.
+   * Default: `10000`.
+   */
   cacheSize: z.int().min(1).max(1_000_000).default(10_000),
   /**
    * Where keys are kept: an `ApiKeyStore`, which the service opens and closes. Default: the `database`, or the memory
