@@ -1,6 +1,6 @@
-import { setImmediate as yieldToOthers } from "node:timers/promises";
 import { UnreadableRecordError } from "../health/store-fault.js";
 import type { ApiKeyStore, KeyDigest, StoredApiKey, UsageBatch, WriteCall } from "../contracts.js";
+import { mapInTurns } from "../in-turns.js";
 import { copyDigest, endedByMark, endingIds, integer, isStorable, pageSize, text } from "../records.js";
 import { engineOf, type SqlEngine } from "./engines.js";
 import { migrate } from "./migrations.js";
@@ -11,8 +11,6 @@ import { addUsage, sumUsage } from "./usage.js";
 
 /** Most ids in one query. A page of the routes needs one or two queries. */
 const IDS_PER_QUERY = 500;
-/** Rows that a page reads in one turn: the largest records take a few milliseconds then. */
-const ROWS_PER_TURN = 20;
 
 /** Objects passed to a `SqlApiKeyStore`. */
 export interface SqlApiKeyStoreDependencies {
@@ -91,12 +89,7 @@ export class SqlApiKeyStore implements ApiKeyStore {
         .where((eb) => eb.or([eb("created_at", "<", cursor.createdAt), eb("id", "<", cursor.id)]));
     }
     const rows = await read(this.#db, () => query.execute());
-    const keys: MarkedKey[] = [];
-    for (let from = 0; from < rows.length; from += ROWS_PER_TURN) {
-      if (from > 0) await yieldToOthers();
-      keys.push(...rows.slice(from, from + ROWS_PER_TURN).flatMap(readableKey));
-    }
-    return this.#withMarks(keys);
+    return this.#withMarks((await mapInTurns(rows, readableKey)).flat());
   }
 
   async revoke(id: string, at: number, reason: string, descendants = false): Promise<boolean> {
