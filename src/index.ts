@@ -45,6 +45,7 @@ export type {
 export { csrfProtection } from "./csrf/middleware.js";
 export type { CsrfSettings, ResolvedCsrfSettings } from "./csrf/settings.js";
 export { sessions } from "./session/middleware.js";
+export { AmbiguousCredentialsError, type ExternalCaller, type UsePrincipal } from "./use-principal.js";
 export { logIn, logOut, type LogInAs, type LogInSettings } from "./session/log-in.js";
 export type { SessionDirectory, SessionInfo } from "./session/principal-sessions.js";
 export { SessionEndedError } from "./session/errors.js";

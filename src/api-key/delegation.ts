@@ -26,6 +26,8 @@ export interface Caller {
   readonly allow: AddressList | undefined;
   /** The maker recorded in the keys that the caller creates. */
   readonly maker: ApiKeyMaker;
+  /** Whether nothing says when keys that the caller creates must end: it then creates none. */
+  readonly lacksLifetime: boolean;
 }
 
 /** The refusals that depend on the caller, built once. */
@@ -33,6 +35,7 @@ export interface CallerRefusals {
   readonly missing: Refusal;
   readonly invalid: Refusal;
   readonly mayNotManage: Refusal;
+  readonly noLifetime: Refusal;
   readonly tooDeep: Refusal;
   readonly beyondOwn: Readonly<Record<ExceededGrant, Refusal>>;
 }
@@ -48,6 +51,10 @@ export function callerRefusals(realm: string): CallerRefusals {
     missing: { code: "missing-credentials", reason: "no-principal", headers: both },
     invalid: { code: "invalid-credentials", reason: "key-no-longer-valid", headers: both },
     mayNotManage: { code: "insufficient-scope", reason: "manage-scope-missing", headers: scope },
+    noLifetime: beyond(
+      "lifetime-not-set",
+      "This service sets no lifetime for the keys of callers that another system has authenticated.",
+    ),
     tooDeep: beyond(
       "too-many-makers",
       `A chain of keys, each created with the one before it, can have at most ${MAX_MAKERS + 1} keys.`,
@@ -73,7 +80,8 @@ export function callerRefusals(realm: string): CallerRefusals {
 
 /**
  * Returns the caller, from `req.principal`. Every caller needs the managing scope, except the user of a session. Keys
- * created with a token expire with the token, or after `maxLifetimeMs`. The key of a caller with an API key is read
+ * created with a token expire with the token, or after `maxLifetimeMs`; those of an external caller only after
+ * `maxLifetimeMs`, because the credential's end is not known here. The key of a caller with an API key is read
  * from the store: a cached record may be `cacheSeconds` old, which is too old for creating keys.
  */
 export async function callerOf(
@@ -101,6 +109,7 @@ export async function callerOf(
       powers: { scopes, roles, expiresAt, allow: [], rateLimit: null },
       allow: undefined,
       maker,
+      lacksLifetime: principal.kind === "external" && maxLifetimeMs === undefined,
     };
   }
   const key = await service.get(principal.credentialId);
@@ -113,11 +122,13 @@ export async function callerOf(
     powers: key,
     allow: key.allow.length === 0 ? undefined : new AddressList(key.allow),
     maker: makerOf(key),
+    lacksLifetime: false,
   };
 }
 
 /** Returns the refusal of a key with the grants `wanted`, or `undefined` when the caller may create or rotate it. */
 export function exceedsGrants(caller: Caller, wanted: Grants, refusals: CallerRefusals): Refusal | undefined {
+  if (caller.lacksLifetime) return refusals.noLifetime;
   const found = exceededGrant(caller.powers, wanted, caller.allow);
   return found === undefined ? undefined : refusals.beyondOwn[found];
 }

@@ -8,7 +8,7 @@ import { beginState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
 import { StoreUnavailableError } from "../stores/health/store-guard.js";
 import { SetupError } from "../core/setup-error.js";
-import { parse, settingsObject } from "../settings/object.js";
+import { parseFactory, settingsObject } from "../settings/object.js";
 import { MAX_MAKERS, successorOf } from "./decide.js";
 import { ApiKeyError } from "./errors.js";
 import { HashUnavailableError } from "./keys/hash-queue.js";
@@ -83,7 +83,11 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesSetti
     );
   }
   const runtime = partRuntime(deps, service.runtime);
-  const { realm = service.options.realm, maxLifetimeDays } = parse(apiKeyRoutesSchema, options ?? {});
+  const { realm = service.options.realm, maxLifetimeDays } = parseFactory(
+    "security.apiKeyRoutes",
+    apiKeyRoutesSchema,
+    options ?? {},
+  );
   const refusals = callerRefusals(realm);
   const maxLifetimeMs = maxLifetimeDays === undefined ? undefined : maxLifetimeDays * DAY_MS;
 

@@ -2,7 +2,7 @@ import { deepFreeze } from "../core/deep-freeze.js";
 import { z } from "zod";
 import { csrfSchema } from "../csrf/settings.js";
 import { SettingsError, type SettingsIssue } from "../settings/errors.js";
-import { checked, refuseRequest, settingsObject } from "../settings/object.js";
+import { checked, settingsObject } from "../settings/object.js";
 import { DEBUG_HOSTS, trustedHostSchema } from "../trusted-host/settings.js";
 import { contradictions } from "./contradictions.js";
 import { type ResolvedSecuritySettings, SHAPE } from "./schema.js";
@@ -25,7 +25,6 @@ import { type ResolvedSecuritySettings, SHAPE } from "./schema.js";
  * ```
  */
 export function parseSettings(settings: unknown): ResolvedSecuritySettings {
-  refuseRequest(settings);
   if (typeof settings !== "object" || settings === null || Array.isArray(settings)) {
     throw new SettingsError([
       {

@@ -22,7 +22,10 @@ interface Carrier extends IncomingMessage {
   [STATE]?: RequestState;
 }
 
-const BITS: Readonly<Record<LayerId, number>> = {
+/** What a guard asks for: a layer, or the app's own authentication. */
+type Protection = LayerId | "external";
+
+const BITS: Readonly<Record<Protection, number>> = {
   context: 1,
   headers: 2,
   "trusted-host": 4,
@@ -33,6 +36,7 @@ const BITS: Readonly<Record<LayerId, number>> = {
   "api-key": 128,
   jwt: 256,
   "principal-rate-limit": 512,
+  external: 1024,
 };
 
 /** One count that includes the request, linked to those before it. */
@@ -149,13 +153,13 @@ export class RequestState implements StoreCaller {
     return true;
   }
 
-  markRan(layer: LayerId): void {
-    this.#ran |= BITS[layer];
+  markRan(protection: Protection): void {
+    this.#ran |= BITS[protection];
   }
 
   /** Whether that protection ran on this request. Guards ask, because "nothing ran" must not mean "anonymous". */
-  hasRun(layer: LayerId): boolean {
-    return (this.#ran & BITS[layer]) !== 0;
+  hasRun(protection: Protection): boolean {
+    return (this.#ran & BITS[protection]) !== 0;
   }
 }
 

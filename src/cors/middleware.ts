@@ -9,7 +9,7 @@ import { stateOf } from "../core/request-state.js";
 import type { HeaderBuffer } from "../core/response/header-buffer.js";
 import { send } from "../core/response/send.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
-import { parse } from "../settings/object.js";
+import { parseFactory } from "../settings/object.js";
 import { compileCors, type Field, type RateLimitForm } from "./compile.js";
 import { type CorsInput, type CorsVerdict, decide, isOriginReason } from "./decide.js";
 import { corsSchema, type ResolvedCorsSettings, type CorsSettings } from "./settings.js";
@@ -147,5 +147,5 @@ function field(req: Request, name: string): string | undefined {
  * ```
  */
 export function corsPolicy(settings: CorsSettings, deps?: PartDependencies): RequestHandler {
-  return standalone([createCors(parse(corsSchema, settings ?? {}))], partRuntime(deps));
+  return standalone([createCors(parseFactory("corsPolicy", corsSchema, settings ?? {}))], partRuntime(deps));
 }

@@ -4,7 +4,7 @@ import type { Layer, RunLayer } from "../core/layer.js";
 import { standalone } from "../core/pipeline.js";
 import { refuse } from "../core/response/refuse.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
-import { parse } from "../settings/object.js";
+import { parseFactory } from "../settings/object.js";
 import { decideHost, type HostPolicy } from "./decide.js";
 import { HostPatterns } from "./host-patterns.js";
 import { trustedHostSchema, type ResolvedTrustedHostSettings, type TrustedHostSettings } from "./settings.js";
@@ -63,5 +63,8 @@ function readForwarded(req: Request, believed: boolean): string | undefined {
  * ```
  */
 export function trustedHost(settings?: TrustedHostSettings, deps?: PartDependencies): RequestHandler {
-  return standalone([createTrustedHost(parse(trustedHostSchema, settings ?? {}))], partRuntime(deps));
+  return standalone(
+    [createTrustedHost(parseFactory("trustedHost", trustedHostSchema, settings ?? {}))],
+    partRuntime(deps),
+  );
 }

@@ -212,7 +212,7 @@ describe("a factory mounted without being called, or without its service", () =>
 
   it("each factory is in this test", () => expect(factories).toHaveLength(12));
 
-  it.each(factories)("app.use(%s) fails the request, and the error names the line to write", async (_name, factory) => {
+  it.each(factories)("app.use(%s) fails the request, and the error names the line to write", async (name, factory) => {
     const errors: unknown[] = [];
     const app = express();
     app.use(factory);
@@ -224,7 +224,7 @@ describe("a factory mounted without being called, or without its service", () =>
     expect((await server.send("/")).status).toBe(500);
     await server.close();
     expect(errors).toEqual([expect.any(SetupError)]);
-    expect(String(errors[0])).toContain("app.use(rateLimiter())");
+    expect(String(errors[0])).toContain(`Write app.use(${name}()) instead`);
   });
 
   it.each([[undefined], [null], [{}], [{ secret: SECRET }], [express()]])(
