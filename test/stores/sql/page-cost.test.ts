@@ -25,3 +25,21 @@ test("other requests are served while a page of the largest keys is read", async
   expect(turns).toBeGreaterThanOrEqual(4);
   await opened.close();
 });
+
+test("a key whose record cannot be read shortens no page, so a listing does not end at it", async () => {
+  const opened = await openSqlite("sqlite::memory:");
+  const store = new SqlApiKeyStore(opened.db);
+  await store.init();
+  const ids = ["a", "b", "c", "d", "e", "f", "g"];
+  for (const id of ids) await store.insert(sampleKey({ id, firstId: id }));
+  await opened.db
+    .updateTable("portcullis_api_keys")
+    .set({ hash_algorithm: "of a newer version" })
+    .where("id", "in", ["f", "e", "c"])
+    .execute();
+  const page = async (after?: string) => (await store.list("owner", { limit: 2, after })).map(({ id }) => id);
+  expect(await page()).toEqual(["g", "d"]);
+  expect(await page("d")).toEqual(["b", "a"]);
+  expect(await page("a")).toEqual([]);
+  await opened.close();
+});
