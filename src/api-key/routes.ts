@@ -1,7 +1,7 @@
 import express, { type NextFunction, type Request, type RequestHandler, type Response, type Router } from "express";
 import { bodyOf, readJsonBody } from "../core/http/json-body.js";
 import { z } from "zod";
-import type { Refusal } from "../core/response/problem.js";
+import { type Refusal, RETRY_SOON } from "../core/response/problem.js";
 import { refuse } from "../core/response/refuse.js";
 import { requestContext } from "../core/request-events.js";
 import { beginState } from "../core/request-state.js";
@@ -213,9 +213,8 @@ function noneOfEndedMaker(error: unknown): undefined {
 /** Converts an error of the service to a refusal; other errors go to the app. */
 function refusalOfError(error: unknown): Refusal {
   if (error instanceof StoreUnavailableError)
-    return { code: "store-unavailable", reason: "store-unavailable", headers: { "Retry-After": "1" }, event: false };
-  if (error instanceof HashUnavailableError)
-    return { code: "store-unavailable", reason: "busy", headers: { "Retry-After": "1" } };
+    return { code: "store-unavailable", reason: "store-unavailable", headers: RETRY_SOON, event: false };
+  if (error instanceof HashUnavailableError) return { code: "store-unavailable", reason: "busy", headers: RETRY_SOON };
   if (!(error instanceof ApiKeyError)) throw error;
   if (error.code === "not-found") return UNKNOWN;
   if (error.code === "invalid-input")

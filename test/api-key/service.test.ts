@@ -439,6 +439,21 @@ describe("a revocation that the store refused", () => {
     await service.close();
   });
 
+  it("with descendants is repeated with them, also when a later refused call asked for the key alone", async () => {
+    const { service, store } = bench({ cacheSeconds: 0 });
+    const old = await service.create(KEY);
+    const next = await service.rotate(old.record.id, { graceSeconds: 3600 });
+    const revoke = vi
+      .spyOn(store, "revoke")
+      .mockRejectedValueOnce(new Error("connection lost"))
+      .mockRejectedValueOnce(new Error("connection lost"));
+    await expect(service.revoke(old.record.id, { descendants: true })).rejects.toMatchObject({ status: 503 });
+    await expect(service.revoke(old.record.id)).rejects.toMatchObject({ status: 503 });
+    await expect.poll(() => revoke.mock.calls.length, { timeout: 5000 }).toBe(4);
+    await expect.poll(() => reasonOf(service.verify(next.key)), { timeout: 5000 }).toBe("revoked");
+    await service.close();
+  });
+
   it("of a key that another caller had revoked is not reported", async () => {
     const { service, store, events } = bench();
     const { record } = await service.create(KEY);

@@ -64,8 +64,9 @@ export class KeyRevocation {
         throw error;
       }
       revocation.wasRefused = true;
-      // The store may or may not have revoked the key; retry until it has.
-      this.#parts.unfinished.add(id, async () => {
+      // The store may or may not have revoked the key; retry until it has. A call for the key alone does not replace one
+      // that includes the descendants.
+      this.#parts.unfinished.add(descendants ? `${id} and descendants` : id, async () => {
         await revoke();
         this.#parts.cache.evict(id);
       });
