@@ -7,6 +7,7 @@ import { faultOf } from "../stores/health/store-fault.js";
 import { callWithoutCircuit, StoreGuard, StoreUnavailableError } from "../stores/health/store-guard.js";
 import type { StoreTime } from "../stores/health/store-time.js";
 import type { AccessTokenFacts, StoredRefreshToken, TokenStore, WriteCall } from "../stores/contracts.js";
+import { ReplicatedTokenStore } from "../stores/revocations/replicated-token-store.js";
 import { TokenError } from "./errors.js";
 
 /** Number of undelivered successors that one process tracks; the store records all. */
@@ -191,11 +192,13 @@ export class GuardedTokenStore {
   isRevoked(token: AccessTokenFacts, caller?: StoreCaller): boolean | Promise<boolean> {
     // Checked before the guard, which makes no calls while the store is down.
     if (this.#store.isKnownRevoked?.(token) === true) return true;
-    if (this.#store.isCurrent === true) {
-      const answer = this.#store.isRevoked(token);
-      return typeof answer === "boolean" ? answer : this.#revocations.run(() => answer, undefined, caller);
-    }
-    return this.#revocations.run(() => this.#store.isRevoked(token), undefined, caller);
+    const current = this.#store.isCurrent === true ? this.#store.isRevoked(token) : undefined;
+    if (typeof current === "boolean") return current;
+    const answer = (): boolean | Promise<boolean> => current ?? this.#store.isRevoked(token);
+    // The change feed reads for all callers together.
+    return this.#store instanceof ReplicatedTokenStore
+      ? this.#revocations.join(answer, caller)
+      : this.#revocations.run(answer, undefined, caller);
   }
 }
 
