@@ -2,7 +2,7 @@ import { LRUCache } from "lru-cache";
 import type { Clock } from "../core/clock.js";
 import { RepeatedWrites } from "../stores/health/repeated-writes.js";
 import type { Runtime } from "../core/runtime.js";
-import type { StoreCaller } from "../core/store-caller.js";
+import { callerFor, callerForPrincipal, type StoreCaller } from "../core/store-caller.js";
 import { faultOf } from "../stores/health/store-fault.js";
 import { callWithoutCircuit, StoreGuard, StoreUnavailableError } from "../stores/health/store-guard.js";
 import type { StoreTime } from "../stores/health/store-time.js";
@@ -63,17 +63,18 @@ export class GuardedTokenStore {
   }
 
   /** Reads refresh tokens, under their guard. */
-  read<T>(operation: (store: TokenStore) => T | Promise<T>, time: StoreTime): Promise<T> {
-    return told(async () => this.#tokens.run(() => operation(this.#store), time));
+  read<T>(operation: (store: TokenStore) => T | Promise<T>, time: StoreTime, caller: StoreCaller): Promise<T> {
+    return told(async () => this.#tokens.run(() => operation(this.#store), time, caller));
   }
 
   /** Writes refresh tokens, under their guard. @param notTold see `StoreGuard.write` */
   write<T>(
     operation: (store: TokenStore, call: WriteCall) => Promise<T>,
     notTold: (value: T | undefined) => void,
-    time?: StoreTime,
+    time: StoreTime | undefined,
+    caller: StoreCaller,
   ): Promise<T> {
-    return told(() => this.#tokens.write((call) => operation(this.#store, call), notTold, time));
+    return told(() => this.#tokens.write((call) => operation(this.#store, call), notTold, time, caller));
   }
 
   /**
@@ -120,11 +121,13 @@ export class GuardedTokenStore {
         this.#unfinished.add(`family ${token.familyId}`, () =>
           this.#store.revokeFamily(token.familyId, this.#clock.now()),
         ),
+      undefined,
+      callerForPrincipal(token.subject),
     );
   }
 
   async get(id: string, time: StoreTime): Promise<StoredRefreshToken | undefined> {
-    const token = await this.read((store) => store.get(id), time);
+    const token = await this.read((store) => store.get(id), time, callerFor(id));
     const undelivered = this.#undelivered.get(id);
     return token === undefined || undelivered === undefined || token.successorId !== undelivered.successorId
       ? token
@@ -144,6 +147,7 @@ export class GuardedTokenStore {
         if (isDone !== false) this.#markUndelivered(id, successor.id);
       },
       time,
+      callerFor(id),
     );
   }
 
@@ -189,7 +193,7 @@ export class GuardedTokenStore {
    *
    * @throws StoreUnavailableError (or rejects with it)
    */
-  isRevoked(token: AccessTokenFacts, caller?: StoreCaller): boolean | Promise<boolean> {
+  isRevoked(token: AccessTokenFacts, caller: StoreCaller = callerFor(token.jti)): boolean | Promise<boolean> {
     // Checked before the guard, which makes no calls while the store is down.
     if (this.#store.isKnownRevoked?.(token) === true) return true;
     const current = this.#store.isCurrent === true ? this.#store.isRevoked(token) : undefined;

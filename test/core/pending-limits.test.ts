@@ -111,7 +111,7 @@ describe.each(EXPRESS)("pending limits on $name", ({ express }) => {
     },
     "that rejects": async () => Promise.reject(new Error("hostile")),
     "that passes an error on": (_req, _res, next) => next(new Error("hostile")),
-    "that passes an error on later": (_req, _res, next) => void setImmediate(next, new Error("hostile")),
+    "that passes an error on later": (_req, _res, next) => void setImmediate(() => next(new Error("hostile"))),
     "that passes two errors on": (_req, _res, next) => {
       next(new Error("hostile"));
       next(new Error("again"));

@@ -83,7 +83,8 @@ export class StoreGuard {
    * Calls the store. Returns a synchronous answer as it is, without a promise.
    *
    * @param time the time that this call shares with other calls; without it the call has the whole time-out
-   * @param caller the request for which the call is made; it waits only once for a server that does not answer
+   * @param caller the request for which the call is made, which waits only once for a server that does not answer, or
+   *   the one whose data it is about (`callerFor`). While a server is late, each has its own calls
    * @throws StoreUnavailableError (or rejects with it) when the store fails, is late, or is down
    */
   run<T>(operation: () => T | Promise<T>, time?: StoreTime, caller?: StoreCaller): T | Promise<T> {
@@ -125,14 +126,16 @@ export class StoreGuard {
    *   late result of a store that does not support deadlines, and with `undefined` when a commit is in doubt. It may be
    *   called twice.
    * @param time as for `run`
+   * @param caller as for `run`
    * @throws StoreUnavailableError (rejects) when the store fails, is late, or is down
    */
   async write<T>(
     operation: (call: WriteCall) => T | Promise<T>,
     notTold?: (value: T | undefined) => void,
     time?: StoreTime,
+    caller?: StoreCaller,
   ): Promise<T> {
-    const admission = this.#tryAcquire(time);
+    const admission = this.#tryAcquire(time, caller);
     if (admission === undefined) throw new StoreUnavailableError(this.#store);
     const call = new GuardedWrite(time?.deadline ?? performance.now() + this.#timeoutMs);
     // A synchronous throw becomes a rejection.
