@@ -2,11 +2,12 @@ import { LRUCache } from "lru-cache";
 import type { Clock } from "../core/clock.js";
 import { RepeatedWrites } from "../stores/health/repeated-writes.js";
 import type { Runtime } from "../core/runtime.js";
-import type { StoreCaller } from "../core/store-caller.js";
+import { callerFor, callerForPrincipal, type StoreCaller } from "../core/store-caller.js";
 import { faultOf } from "../stores/health/store-fault.js";
 import { callWithoutCircuit, StoreGuard, StoreUnavailableError } from "../stores/health/store-guard.js";
 import type { StoreTime } from "../stores/health/store-time.js";
 import type { AccessTokenFacts, StoredRefreshToken, TokenStore, WriteCall } from "../stores/contracts.js";
+import { ReplicatedTokenStore } from "../stores/revocations/replicated-token-store.js";
 import { TokenError } from "./errors.js";
 
 /** Number of undelivered successors that one process tracks; the store records all. */
@@ -63,17 +64,20 @@ export class GuardedTokenStore {
   }
 
   /** Reads refresh tokens, under their guard. */
-  read<T>(operation: (store: TokenStore) => T | Promise<T>, time: StoreTime): Promise<T> {
-    return withTokenErrors(async () => this.#tokens.run(() => operation(this.#store), time));
+  read<T>(operation: (store: TokenStore) => T | Promise<T>, time: StoreTime, caller: StoreCaller): Promise<T> {
+    return withTokenErrors(async () => this.#tokens.run(() => operation(this.#store), time, caller));
   }
 
   /** Writes refresh tokens, under their guard. @param onUndelivered see `StoreGuard.write` */
   write<T>(
     operation: (store: TokenStore, call: WriteCall) => Promise<T>,
     onUndelivered: (value: T | undefined) => void,
-    time?: StoreTime,
+    time: StoreTime | undefined,
+    caller: StoreCaller,
   ): Promise<T> {
-    return withTokenErrors(() => this.#tokens.write((call) => operation(this.#store, call), onUndelivered, time));
+    return withTokenErrors(() =>
+      this.#tokens.write((call) => operation(this.#store, call), onUndelivered, time, caller),
+    );
   }
 
   /**
@@ -122,11 +126,13 @@ export class GuardedTokenStore {
         this.#unfinished.add(`family ${token.familyId}`, () =>
           this.#store.revokeFamily(token.familyId, this.#clock.now()),
         ),
+      undefined,
+      callerForPrincipal(token.subject),
     );
   }
 
   async get(id: string, time: StoreTime): Promise<StoredRefreshToken | undefined> {
-    const token = await this.read((store) => store.get(id), time);
+    const token = await this.read((store) => store.get(id), time, callerFor(id));
     const undelivered = this.#undelivered.get(id);
     return token === undefined || undelivered === undefined || token.successorId !== undelivered.successorId
       ? token
@@ -146,6 +152,7 @@ export class GuardedTokenStore {
         if (isDone !== false) this.#markUndelivered(id, successor.id);
       },
       time,
+      callerFor(id),
     );
   }
 
@@ -164,14 +171,16 @@ export class GuardedTokenStore {
    *
    * @throws StoreUnavailableError (or rejects with it)
    */
-  isRevoked(token: AccessTokenFacts, caller?: StoreCaller): boolean | Promise<boolean> {
+  isRevoked(token: AccessTokenFacts, caller: StoreCaller = callerFor(token.jti)): boolean | Promise<boolean> {
     // Checked before the guard, which makes no calls while the store is down.
     if (this.#store.isKnownRevoked?.(token) === true) return true;
-    if (this.#store.isCurrent === true) {
-      const answer = this.#store.isRevoked(token);
-      return typeof answer === "boolean" ? answer : this.#revocations.run(() => answer, undefined, caller);
-    }
-    return this.#revocations.run(() => this.#store.isRevoked(token), undefined, caller);
+    const current = this.#store.isCurrent === true ? this.#store.isRevoked(token) : undefined;
+    if (typeof current === "boolean") return current;
+    const answer = (): boolean | Promise<boolean> => current ?? this.#store.isRevoked(token);
+    // The change feed reads for all callers together.
+    return this.#store instanceof ReplicatedTokenStore
+      ? this.#revocations.join(answer, caller)
+      : this.#revocations.run(answer, undefined, caller);
   }
 }
 

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { callerFor } from "../../src/core/store-caller.js";
 import { createRuntime } from "../../src/core/runtime.js";
 import { GuardedTokenStore } from "../../src/jwt/guarded-token-store.js";
 import type { TokenStore } from "../../src/stores/contracts.js";
@@ -50,9 +51,11 @@ describe("GuardedTokenStore with a contract that has more methods", () => {
     guarded.write(
       (tokens, call) => larger(tokens).addDevice("phone", "ada", call),
       () => undefined,
+      undefined,
+      callerFor("phone"),
     );
   const deviceOf = (): Promise<string | undefined> =>
-    guarded.read((tokens) => larger(tokens).deviceOf("phone"), time());
+    guarded.read((tokens) => larger(tokens).deviceOf("phone"), time(), callerFor("phone"));
   const revokeDevice = (doneLater?: () => void): Promise<boolean> =>
     guarded.revoke(
       "device phone",

@@ -36,7 +36,7 @@ interface LateClient {
 /**
  * A circuit breaker. After a failure it allows only one probe at a time, until one succeeds. A server that is only late
  * may be late for one caller alone (a locked row, a repeated look-up): then each client has its own probes and pauses,
- * and any answer closes the circuit. The circuit reports to its outage.
+ * and any answer in time closes the circuit. The circuit reports to its outage.
  */
 export class CircuitBreaker {
   readonly #outage: Outage;

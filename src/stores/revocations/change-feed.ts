@@ -70,7 +70,7 @@ export class ChangeFeed implements KeyChanges {
     this.#writeMs = writeMs;
     this.#remembered = new Replica(runtime.clock);
     this.#own = new Outbox(source, () => this.#remembered.inForce());
-    this.#health = new FeedHealth(runtime, this, writeMs);
+    this.#health = new FeedHealth(runtime, this, { lateMs: writeMs, longestMs: staleMs });
     this.#readings = new SharedRun(() => this.#readOnce(), runtime.clock);
   }
 
@@ -200,7 +200,7 @@ export class ChangeFeed implements KeyChanges {
   #read(): Promise<void> {
     this.#reading ??= this.#health
       .attempt(
-        () => withTimeout(this.#readings.join(), this.#staleMs),
+        () => this.#readings.join(),
         () => !this.isCurrent && this.#closing === undefined,
       )
       .catch((error: unknown) => {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { callerFor, type StoreCaller } from "../../../src/core/store-caller.js";
 import { GuardedKeyStore } from "../../../src/api-key/management/guarded-store.js";
 import { createRuntime } from "../../../src/core/runtime.js";
 import type { ApiKeyStore } from "../../../src/stores/contracts.js";
@@ -22,12 +23,13 @@ class LargerStore extends MemoryApiKeyStore {
 }
 
 const larger = (store: ApiKeyStore): LargerStore => store as LargerStore;
+const caller = (): StoreCaller => callerFor("k1");
 
 describe("GuardedKeyStore with a contract that has more methods", () => {
   const store = new LargerStore();
   const guarded = new GuardedKeyStore(store, createRuntime(), 250);
-  const setLabel = (): Promise<void> => guarded.write((keys) => larger(keys).setLabel("k1", "CI"));
-  const labelOf = (): Promise<string | undefined> => guarded.read((keys) => larger(keys).labelOf("k1"));
+  const setLabel = (): Promise<void> => guarded.write((keys) => larger(keys).setLabel("k1", "CI"), caller());
+  const labelOf = (): Promise<string | undefined> => guarded.read((keys) => larger(keys).labelOf("k1"), caller());
 
   it("a new write and a new read reach the store, and their results the caller", async () => {
     await setLabel();
