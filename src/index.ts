@@ -45,7 +45,8 @@ export type {
 export { csrfProtection } from "./csrf/middleware.js";
 export type { CsrfSettings, ResolvedCsrfSettings } from "./csrf/settings.js";
 export { sessions } from "./session/middleware.js";
-export { logIn, logOut, type LogInAs, type LogInSettings } from "./session/log-in.js";
+export { logIn, logOut, type LogInAs, type LogInSettings, type LogOutSettings } from "./session/log-in.js";
+export type { SiteData } from "./session/log-in-options.js";
 export type { SessionDirectory, SessionInfo } from "./session/principal-sessions.js";
 export { SessionEndedError } from "./session/errors.js";
 export type { ResolvedSessionSettings, SessionSettings } from "./session/settings.js";

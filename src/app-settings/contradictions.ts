@@ -34,6 +34,14 @@ const CONTRADICTIONS: readonly Rule[] = [
     const options = on(session);
     return options && debugContradictions(options, debug === true)[0];
   },
+  ({ session }) =>
+    on(session)?.secure === undefined
+      ? undefined
+      : {
+          path: "session.secure",
+          message: "secure is a setting of sessions() alone. Here the cookie is Secure unless debug is on.",
+          remedy: "Remove secure. For plain http while you develop, set debug: true.",
+        },
   ({ session, csrf }) =>
     csrf === false && on(session)?.sameSite === "none"
       ? {

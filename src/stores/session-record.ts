@@ -1,4 +1,5 @@
 import { PortcullisError } from "../core/portcullis-error.js";
+import type { PrincipalSession } from "./contracts/sessions.js";
 
 /**
  * The key under which the session layer stores its metadata in a session. The app never sees this key on `req.session`,
@@ -19,7 +20,27 @@ export interface SessionMetadata {
     readonly id: string;
     readonly scopes: readonly string[];
     readonly roles: readonly string[];
+    readonly actor?: { readonly id: string };
   } | null;
+  /** Idle time-out of this session, if its log-in set one. In milliseconds. */
+  readonly maxAgeMs?: number;
+  /** What its log-in called this session. */
+  readonly label?: string;
+}
+
+/** What a list of sessions shows of one besides its times, from its metadata. */
+export type SessionDetails = Pick<PrincipalSession, "label" | "actor" | "maxAgeMs">;
+
+/** `undefined` when there is nothing to show. */
+export function detailsOf(metadata: SessionMetadata | undefined): SessionDetails | undefined {
+  const { label, maxAgeMs, principal } = metadata ?? {};
+  const actor = principal?.actor;
+  if (label === undefined && maxAgeMs === undefined && actor === undefined) return undefined;
+  return {
+    ...(label === undefined ? {} : { label }),
+    ...(actor === undefined ? {} : { actor }),
+    ...(maxAgeMs === undefined ? {} : { maxAgeMs }),
+  };
 }
 
 /** The store has reached its maximum number of sessions, and none of them may be evicted for this one. */

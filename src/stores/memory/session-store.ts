@@ -5,7 +5,7 @@ import { systemClock, type Clock } from "../../core/clock.js";
 import type { PrincipalSession, SessionStore } from "../contracts.js";
 import { SessionEntries } from "./session-entries.js";
 import { expiryOf, revive, type Data, type Entry } from "./session-entry.js";
-import { ENDED_IDS, ENDED_MS, SESSION_METADATA, SessionStoreFullError } from "../session-record.js";
+import { detailsOf, ENDED_IDS, ENDED_MS, SESSION_METADATA, SessionStoreFullError } from "../session-record.js";
 
 /** Settings of a `MemorySessionStore`. */
 export interface MemorySessionStoreSettings {
@@ -56,8 +56,8 @@ export class MemorySessionStore extends session.Store implements SessionStore {
     if (!Number.isSafeInteger(maxSessions) || maxSessions < 1)
       throw new InvalidInputError("maxSessions must be a whole number of at least 1");
     this.#clock = clock;
-    this.#entries = new SessionEntries(maxSessions, (sid, { createdAt, seenAt, principalId }) =>
-      this.emit("expired", { sid, createdAt, seenAt, principalId }),
+    this.#entries = new SessionEntries(maxSessions, (sid, { createdAt, seenAt, principalId, details }) =>
+      this.emit("expired", { sid, createdAt, seenAt, principalId, maxAgeMs: details?.maxAgeMs }),
     );
   }
 
@@ -130,7 +130,13 @@ export class MemorySessionStore extends session.Store implements SessionStore {
     for (const sid of this.#entries.idsOf(principalId)) {
       const entry = this.#live(sid);
       if (entry !== undefined)
-        found.push({ sid, createdAt: entry.createdAt, seenAt: entry.seenAt, expiresAt: entry.expiresAt });
+        found.push({
+          sid,
+          createdAt: entry.createdAt,
+          seenAt: entry.seenAt,
+          expiresAt: entry.expiresAt,
+          ...entry.details,
+        });
     }
     return found;
   }
@@ -169,6 +175,7 @@ export class MemorySessionStore extends session.Store implements SessionStore {
       seenAt: stamp?.seenAt ?? now,
       expiresAt: expiryOf(data, now),
       principalId,
+      details: detailsOf(stamp),
       begunAt,
     });
     this.#startPruning();
