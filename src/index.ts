@@ -123,7 +123,7 @@ export type { Mode } from "./core/layer.js";
 export type { PartDependencies } from "./core/runtime.js";
 export { InvalidInputError, PortcullisError, StoreError } from "./core/portcullis-error.js";
 export type { CredentialKind, Principal } from "./core/principal.js";
-export type { OnRefusal, Problem, RefusalCode, ReplacedBody } from "./core/response/problem.js";
+export type { OnRefusal, Problem, RefusalCode, RefusalRedirect, ReplacedBody } from "./core/response/problem.js";
 export { clientAddress } from "./core/request-state.js";
 export { Secret } from "./core/secret.js";
 export { UnreadableRecordError } from "./stores/health/store-fault.js";

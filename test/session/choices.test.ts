@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import type { Express, Request } from "express";
+import type { Request } from "express";
 import { afterEach, describe, expect, it } from "vitest";
 import { applySecurity, InvalidInputError, parseSettings, type Security, sessions, SettingsError } from "portcullis";
 import { isBelow, placesOfCookie } from "../../src/session/cookie-places.js";
