@@ -101,7 +101,10 @@ function answer(
     .catch((error: unknown) => res.destroy(error instanceof Error ? error : undefined));
 }
 
-/** Sends the answer. It depends on Accept, so it says so in Vary. */
+/** The methods whose responses browsers show as pages: an answer to any other does not depend on Accept. */
+const SHOWN = new Set(["GET", "HEAD", "POST"]);
+
+/** Sends the answer, with Vary where it depends on Accept. */
 function render(
   req: Request,
   res: Response,
@@ -111,13 +114,15 @@ function render(
   replacement: Replacement,
 ): void {
   const headers = state.headersOf(res);
-  headers.vary("Accept");
+  const isShown = SHOWN.has(req.method);
+  if (isShown) headers.vary("Accept");
   if (replacement !== undefined && "redirect" in replacement) {
     const lines = ["Location", replacement.redirect, "Cache-Control", "no-store", "Content-Length", "0"];
     send(res, headers, 303, lines, undefined);
     return;
   }
-  const { contentType, body } = replacement ?? defaultBody(req, refusal);
+  const { contentType, body } =
+    replacement ?? (isShown && prefersHtml(req) ? pageOf(refusal) : problemDetailsOf(refusal));
   const lines = ["Content-Type", contentType, "Cache-Control", "no-store"];
   for (const [name, value] of Object.entries(refusal.headers ?? NONE)) {
     if (name !== "WWW-Authenticate") lines.push(name, value);
@@ -130,9 +135,11 @@ function render(
 
 const NONE: Readonly<Record<string, string>> = Object.freeze({});
 
-/** A page for a browser, problem details for everything else. */
-function defaultBody(req: Request, refusal: Refusal): ReplacedBody {
-  if (prefersHtml(req)) return { contentType: "text/html; charset=utf-8", body: refusalPage(problemOf(refusal)) };
+function pageOf(refusal: Refusal): ReplacedBody {
+  return { contentType: "text/html; charset=utf-8", body: refusalPage(problemOf(refusal)) };
+}
+
+function problemDetailsOf(refusal: Refusal): ReplacedBody {
   const ready = refusal.detail === undefined ? READY_BODIES.get(refusal.code) : undefined;
   return {
     contentType: "application/problem+json; charset=utf-8",
