@@ -22,6 +22,7 @@ import { logIn, logOut } from "./session/log-in.js";
 import type { SessionLayer } from "./session/middleware.js";
 import type { SessionDirectory } from "./session/principal-sessions.js";
 import { SetupError } from "./core/setup-error.js";
+import { RESET_LIMITS } from "./core/test-access.js";
 import { givenSettings, parseSettings } from "./app-settings/parse.js";
 import type { ResolvedSecuritySettings, SecuritySettings } from "./app-settings/schema.js";
 import type { Security, SecurityBase } from "./security.js";
@@ -225,7 +226,23 @@ export function applySecurity(
     ...(jwt === undefined ? {} : { jwt }),
     ...(session === undefined ? {} : { sessions: { list: session.list, end: session.end } }),
   };
+  Object.defineProperty(security, RESET_LIMITS, {
+    value: () => resetAll(stores.limits, parsed.rateLimit ? parsed.rateLimit.store : undefined),
+  });
   return Object.freeze(security);
+}
+
+/** For tests. @throws SetupError when the limits are not in memory */
+function resetAll(...limits: readonly (object | undefined)[]): void {
+  for (const store of new Set(limits)) {
+    if (store === undefined) continue;
+    const { resetAll: reset } = store as { resetAll?: () => unknown };
+    if (typeof reset !== "function")
+      throw new SetupError(
+        "These limits cannot be reset: their store has no resetAll. In tests, keep limits in memory, or use another redisPrefix for each.",
+      );
+    reset.call(store);
+  }
 }
 
 /** The event does not include the error, which may contain anything: it goes to the app's error handling. */
