@@ -3,7 +3,6 @@ import { z } from "zod";
 import { prefersHtml } from "./core/http/accept.js";
 import { challenge } from "./core/http/authorization.js";
 import { isLocalPath, withReturnTo } from "./core/http/local-path.js";
-import type { LayerId } from "./core/layer-id.js";
 import type { CredentialKind, Principal } from "./core/principal.js";
 import { refuse } from "./core/response/refuse.js";
 import type { Refusal } from "./core/response/problem.js";
@@ -11,9 +10,9 @@ import { beginState, stateOf } from "./core/request-state.js";
 import { type PartDependencies, partRuntime } from "./core/runtime.js";
 import { missingScopes } from "./core/scopes.js";
 import { roleSchema, scopeSchema } from "./settings/common.js";
-import { addIssue, parse, settingsObject } from "./settings/object.js";
+import { addIssue, parseFactory, settingsObject } from "./settings/object.js";
 
-const KINDS = ["api-key", "jwt", "session"] as const satisfies readonly CredentialKind[];
+const KINDS = ["api-key", "jwt", "session", "external"] as const satisfies readonly CredentialKind[];
 
 /** A page of the app, such as `/login`. */
 const localPathSchema = z.string().superRefine((path, context) => {
@@ -66,6 +65,7 @@ const REMEDIES: Record<CredentialKind, string> = {
   "api-key": "applySecurity(app, { apiKeys: {} }) or app.use(apiKeyAuth(service))",
   jwt: "applySecurity(app, { jwt: {} }) or app.use(jwtAuth(manager))",
   session: "applySecurity(app, { session: {} }) or app.use(sessions({ secret }))",
+  external: "security.usePrincipal(req, …)",
 };
 
 function notRun(kinds: readonly CredentialKind[]): Refusal {
@@ -87,6 +87,7 @@ function challenges(
   if (kinds.includes("api-key") || kinds.includes("jwt")) list.push(challenge("Bearer", { error, scopes }));
   if (kinds.includes("api-key")) list.push(challenge("ApiKey"));
   if (kinds.includes("session")) list.push(challenge("Session"));
+  if (kinds.includes("external")) list.push(challenge("External"));
   return list.join(", ");
 }
 
@@ -116,7 +117,7 @@ function guard(
   options: GuardSettings | undefined,
   deps: PartDependencies | undefined,
 ): RequestHandler {
-  const { scopes, roles, kinds: given, redirectTo } = parse(guardSchema, options ?? {});
+  const { scopes, roles, kinds: given, redirectTo } = parseFactory(name, guardSchema, options ?? {});
   const runtime = deps === undefined ? undefined : partRuntime(deps);
   const kinds = only ?? given ?? KINDS;
   const policy: GuardPolicy = { kinds, scopes, roles };
@@ -158,8 +159,8 @@ function pathIn(url: string): string {
   return query === -1 ? url : url.slice(0, query);
 }
 
-/** Kinds of credentials have the same names as the layers that verify them. */
-function protectionsRan(req: Request, kinds: readonly (CredentialKind & LayerId)[], all: boolean): boolean {
+/** Kinds of credentials have the same names as the protections that verify them. */
+function protectionsRan(req: Request, kinds: readonly CredentialKind[], all: boolean): boolean {
   const state = stateOf(req);
   return all ? kinds.every((kind) => state.hasRun(kind)) : kinds.some((kind) => state.hasRun(kind));
 }

@@ -2,7 +2,7 @@ import { deepFreeze } from "../core/deep-freeze.js";
 import { z } from "zod";
 import { csrfSchema } from "../csrf/settings.js";
 import { SettingsError, type SettingsIssue } from "../settings/errors.js";
-import { checked, refuseRequest, settingsObject } from "../settings/object.js";
+import { checked, settingsObject } from "../settings/object.js";
 import { nameVariables } from "../settings/variables.js";
 import { DEBUG_HOSTS, trustedHostSchema } from "../trusted-host/settings.js";
 import { contradictions } from "./contradictions.js";
@@ -39,7 +39,6 @@ export function parseSettings(settings: unknown): ResolvedSecuritySettings {
  * @throws SettingsError when they are neither an object nor a list of objects
  */
 export function givenSettings(settings: unknown): SecuritySettings {
-  refuseRequest(settings);
   const isList = Array.isArray(settings) && settings.length > 0;
   const wrong = isList ? settings.findIndex((one) => !isObject(one)) : isObject(settings) ? -1 : 0;
   if (wrong !== -1) {
@@ -70,7 +69,7 @@ function parseMerged(settings: object, sources: readonly object[]): ResolvedSecu
     cause ??= result.cause;
     return undefined;
   };
-  check(NO_STRANGERS, () => strangers(settings), []);
+  check(KNOWN_KEYS, () => unknownKeys(settings), []);
   const given: Record<string, unknown> = {};
   const parsed: Record<string, unknown> = {};
   // Checks key by key, so that an issue in one protection does not hide issues in another. Each key is read once.
@@ -90,10 +89,10 @@ function parseMerged(settings: object, sources: readonly object[]): ResolvedSecu
   return deepFreeze(parsed, "store") as ResolvedSecuritySettings;
 }
 
-const NO_STRANGERS = settingsObject(Object.fromEntries(Object.keys(SHAPE).map((key) => [key, z.unknown().optional()])));
+const KNOWN_KEYS = settingsObject(Object.fromEntries(Object.keys(SHAPE).map((key) => [key, z.unknown().optional()])));
 
 /** The keys that are not settings, without their values. */
-function strangers(settings: object): Record<string, undefined> {
+function unknownKeys(settings: object): Record<string, undefined> {
   return Object.fromEntries(
     Object.keys(settings)
       .filter((key) => !Object.hasOwn(SHAPE, key))

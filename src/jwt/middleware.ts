@@ -10,7 +10,7 @@ import type { RequestState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import { noteTokenEnd } from "../core/token-expiry.js";
 import { SetupError } from "../core/setup-error.js";
-import { parse } from "../settings/object.js";
+import { parseFactory } from "../settings/object.js";
 import type { AccessVerdict } from "./access/access-tokens.js";
 import { type AccessTokenClaims, choosePresented, scopesOf } from "./decide.js";
 import type { JwtManager } from "./manager.js";
@@ -144,7 +144,7 @@ export function createJwt(
  * ```
  */
 export function jwtAuth(manager: JwtManager, settings: JwtAuthSettings = {}, deps?: PartDependencies): RequestHandler {
-  const { mode, realm } = parse(jwtAuthSchema, settings);
+  const { mode, realm } = parseFactory("jwtAuth", jwtAuthSchema, settings);
   if (typeof (manager as Partial<JwtManager> | undefined)?.verifyAccessToken !== "function") {
     throw new SetupError("jwtAuth needs a JwtManager as its first argument: jwtAuth(new JwtManager({ secret })).");
   }

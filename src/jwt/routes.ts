@@ -7,7 +7,7 @@ import type { Refusal } from "../core/response/problem.js";
 import { beginState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
 import { SetupError } from "../core/setup-error.js";
-import { parse, settingsObject } from "../settings/object.js";
+import { parseFactory, settingsObject } from "../settings/object.js";
 import { TokenError } from "./errors.js";
 import type { JwtManager } from "./manager.js";
 
@@ -58,7 +58,7 @@ export function tokenRoutes(manager: JwtManager, options?: TokenRoutesSettings, 
     );
   }
   const runtime = partRuntime(deps, manager.runtime);
-  const { jwksMaxAgeSeconds } = parse(tokenRoutesSchema, options ?? {});
+  const { jwksMaxAgeSeconds } = parseFactory("security.tokenRoutes", tokenRoutesSchema, options ?? {});
   const headers = { "WWW-Authenticate": challenge("Bearer", { realm: manager.options.realm, error: "invalid_token" }) };
   // A retry after one second is within the grace time, or finds the undelivered successor. Without a grace time a retry
   // is a risk.

@@ -48,7 +48,9 @@ export function actingAs(app: Express, who: TestPrincipal): RequestListener {
   return (req, res) => {
     const request = req as Request;
     request.principal = principal;
-    stateOf(request).isPrivate = true;
+    const state = stateOf(request);
+    state.isPrivate = true;
+    if (principal.kind === "external") state.markRan("external");
     app(req, res);
   };
 }

@@ -5,7 +5,7 @@ import { applySecurity, InvalidInputError, parseSettings, type Security, session
 import { isBelow, placesOfCookie } from "../../src/session/cookie-places.js";
 import { logIn, logOut, type LogInAs, type LogInSettings } from "../../src/session/log-in.js";
 import { readMetadata } from "../../src/session/metadata.js";
-import { SESSION_METADATA } from "../../src/stores/session-record.js";
+import { SESSION_METADATA } from "../../src/stores/contracts.js";
 import { EXPRESS } from "../support/express-versions.js";
 import { ManualClock } from "../support/manual-clock.js";
 import { serve, type TestServer } from "../support/serve.js";

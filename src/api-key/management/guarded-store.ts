@@ -37,13 +37,13 @@ export class GuardedKeyStore {
     return this.#reads.run(() => this.init().then(() => operation(this.unguarded)), time, caller);
   }
 
-  /** @param notTold gets the result of a write that the store completed after its caller had been refused */
+  /** @param onUndelivered gets the result of a write that the store completed after its caller had been refused */
   async write<T>(
     operation: (store: ApiKeyStore, call: WriteCall) => Promise<T>,
-    notTold?: (value: T | undefined) => void,
+    onUndelivered?: (value: T | undefined) => void,
     time?: StoreTime,
   ): Promise<T> {
-    return this.#writes.write((call) => this.init().then(() => operation(this.unguarded, call)), notTold, time);
+    return this.#writes.write((call) => this.init().then(() => operation(this.unguarded, call)), onUndelivered, time);
   }
 }
 

@@ -49,7 +49,7 @@ export class KeyRevocation {
         announceKey(this.#parts, "authn_token_revoked", "revoked", { id }, audit);
       }
       // Publish even when the key was already revoked: the call that revoked it may have failed before this point.
-      await this.#tellOfEnding(id);
+      await this.#publishEnding(id);
       return isDone;
     };
     try {
@@ -86,7 +86,7 @@ export class KeyRevocation {
   }
 
   /** Makes every process read this key, and the keys that were ended with it, from the store again. */
-  async #tellOfEnding(id: string): Promise<void> {
+  async #publishEnding(id: string): Promise<void> {
     const line = (await this.#readable(id))?.firstId ?? id;
     this.#parts.cache.evict(line);
     for (const name of new Set([id, line])) await this.#parts.changes?.publish({ kind: "api-key", name });

@@ -55,7 +55,7 @@ export interface Challenge {
 
 /** One challenge for WWW-Authenticate (RFC 9110 section 11.6.1, RFC 6750 section 3). */
 export function challenge(
-  scheme: "Bearer" | "ApiKey" | "Session",
+  scheme: "Bearer" | "ApiKey" | "Session" | "External",
   { realm = "api", error, scopes }: Challenge = {},
 ): string {
   let text = `${scheme} realm=${quoted(realm)}`;
