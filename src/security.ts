@@ -13,7 +13,7 @@ import type { HeadersPatch } from "./headers/settings.js";
 import type { JwtManager } from "./jwt/manager.js";
 import type { TokenRoutesSettings } from "./jwt/routes.js";
 import type { RouteLimitSettings } from "./rate-limit/settings.js";
-import type { LogInAs, LogInSettings } from "./session/log-in.js";
+import type { LogInAs, LogInSettings, LogOutSettings } from "./session/log-in.js";
 import type { SessionDirectory } from "./session/principal-sessions.js";
 import type { UsePrincipal } from "./use-principal.js";
 
@@ -140,7 +140,7 @@ export interface SecurityBase {
    */
   logIn(req: Request, who: LogInAs, options?: LogInSettings): Promise<void>;
   /** Ends the session: deletes it from the store, clears the cookie and sends Clear-Site-Data. */
-  logOut(req: Request, res: Response): Promise<void>;
+  logOut(req: Request, res: Response, options?: LogOutSettings): Promise<void>;
 }
 
 /** `Part` when the setting is certainly on, `Partial<Part>` when it may be on, `unknown` when it is off or absent. */

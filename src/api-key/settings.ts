@@ -1,7 +1,9 @@
 import { z } from "zod";
 import { modeSchema, realmSchema } from "../settings/common.js";
+import { checkWindow, durationSchema, unitsSchema } from "../settings/durations.js";
 import { SettingsError } from "../settings/errors.js";
-import { addIssue, settingsObject } from "../settings/object.js";
+import { addIssue, settingsObject, settingsObjectLike } from "../settings/object.js";
+import { PEER_NAMES } from "../settings/peer-names.js";
 import { secretRingSchema } from "../settings/secrets.js";
 import { API_KEY_STORE_METHODS, type ApiKeyStore } from "../stores/contracts.js";
 import { hasMethods } from "../stores/forwarding.js";
@@ -52,15 +54,17 @@ const headerNameSchema = z.string().superRefine((text, context) => {
   }
 });
 
-const failuresSchema = settingsObject({
+const failuresSchema = settingsObjectLike(PEER_NAMES["express-rate-limit"], {
   /**
    * Number of failed attempts from one client address in a window, after which it gets 429 (IPv6 counts by /56). Five
    * times as many are accepted for one key id, from all addresses together. Default: `20`.
    */
   limit: z.int().min(1).max(10_000).default(20),
-  /** Length of the window, in seconds. Default: `60`. */
-  windowSeconds: z.int().min(1).max(86_400).default(60),
-});
+  /** Length of the window, in seconds. `60000` needs `units` beside it. Default: `60`. */
+  windowSeconds: durationSchema("seconds", 1, 86_400).default(60),
+  /** `"seconds"` says that `windowSeconds` is not meant in milliseconds, although it looks so. Default: none. */
+  units: unitsSchema,
+}).superRefine(checkWindow);
 
 /** Settings of API keys: the service, the layer and their stores. */
 export const apiKeySchema = settingsObject({

@@ -35,6 +35,14 @@ const CONTRADICTIONS: readonly Rule[] = [
     const options = on(session);
     return options && debugContradictions(options, debug === true)[0];
   },
+  ({ session }) =>
+    on(session)?.secure === undefined
+      ? undefined
+      : {
+          path: "session.secure",
+          message: "secure is a setting of sessions() alone. Here the cookie is Secure unless debug is on.",
+          remedy: "Remove secure. For plain http while you develop, set debug: true.",
+        },
   ({ session, csrf }) =>
     csrf === false && on(session)?.sameSite === "none"
       ? {
@@ -111,7 +119,8 @@ const REQUIREMENTS: readonly Rule[] = [
       ? {
           path: "trustedHosts",
           message: "This setting is required: the host names that this app answers for.",
-          remedy: 'Write trustedHosts: ["api.example.com"]. With debug: true the default is the loopback names.',
+          remedy:
+            'Write trustedHosts: ["api.example.com"] (ALLOWED_HOSTS). With debug: true the default is the loopback names.',
         }
       : undefined,
   ({ session }, given) =>

@@ -16,17 +16,27 @@ export interface Principal {
    * or `external`.
    */
   readonly credentialId: string;
+  /** Who acts as this person: a session that was begun for someone else (`logIn` with `actor`). */
+  readonly actor?: Actor;
+}
+
+/** The person behind a session of another one: a member of the support, for example. */
+export interface Actor {
+  /** Id of that person. */
+  readonly id: string;
 }
 
 /** Copies and freezes, so that neither the app nor a store can change an identity in flight. */
 export function createPrincipal(from: Principal): Principal {
-  return Object.freeze({
+  const principal: { -readonly [Key in keyof Principal]: Principal[Key] } = {
     id: from.id,
     kind: from.kind,
     scopes: Object.freeze([...from.scopes]),
     roles: Object.freeze([...from.roles]),
     credentialId: from.credentialId,
-  });
+  };
+  if (from.actor !== undefined) principal.actor = Object.freeze({ id: from.actor.id });
+  return Object.freeze(principal);
 }
 
 declare global {

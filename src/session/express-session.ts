@@ -7,6 +7,7 @@ import type { SessionMetadata } from "../stores/contracts.js";
 import type { StoreCaller } from "../core/store-caller.js";
 import type { FormerSessions } from "./former-sessions.js";
 import { mapMaybe, resolveMaybe, type MaybePromise } from "../core/maybe-promise.js";
+import type { SessionTimes } from "./decide.js";
 import type { SessionCookie } from "./session-cookie.js";
 import type { ResolvedSessionSettings } from "./settings.js";
 import { appData } from "./metadata.js";
@@ -81,8 +82,9 @@ export class ExpressSessionAdapter extends session.Store {
    * express-session's middleware would otherwise set it on its store.
    */
   generate(host: SessionHost): void {
+    const now = this.#stored.now();
     host.sessionID = randomBytes(24).toString("base64url");
-    super.createSession(host as unknown as Request, { cookie: this.#cookieOf(this.#stored.now()) });
+    super.createSession(host as unknown as Request, { cookie: this.#cookieOf({ createdAt: now, seenAt: now }) });
   }
 
   /** Creates a new session, which is not stored until it is saved. */
@@ -114,6 +116,7 @@ export class ExpressSessionAdapter extends session.Store {
     const json = JSON.stringify(data);
     const now = this.#stored.now();
     const metadata = {
+      ...host.metadata,
       createdAt: host.metadata?.createdAt ?? now,
       seenAt: now,
       principal: host.metadata?.principal ?? null,
@@ -182,13 +185,13 @@ export class ExpressSessionAdapter extends session.Store {
 
   /** Converts a loaded session to the argument of `createSession`. */
   #dataOf({ record, metadata }: LoadedSession): session.SessionData {
-    const cookie = this.#cookieOf(metadata.createdAt, metadata.seenAt);
+    const cookie = this.#cookieOf(metadata);
     return Object.defineProperty({ ...appData(record), cookie }, METADATA, { value: metadata });
   }
 
   /** `createSession` copies all enumerable members, inherited ones too; so the object has own properties only. */
-  #cookieOf(createdAt: number, seenAt = createdAt): session.Cookie {
-    return { ...this.#stored.cookieOf({ createdAt, seenAt }) };
+  #cookieOf(times: SessionTimes): session.Cookie {
+    return { ...this.#stored.cookieOf(times) };
   }
 
   /**
@@ -207,10 +210,17 @@ export interface SessionContext {
   readonly options: ResolvedSessionSettings;
   readonly runtime: Runtime;
   readonly cookie: SessionCookie;
+  /** The cookie over plain http, with `secure: "auto"`. */
+  readonly plainCookie: SessionCookie | undefined;
   readonly stored: SessionRepository;
   readonly adapter: ExpressSessionAdapter;
   /** Sessions created by express-session itself; present when they are still accepted. */
   readonly former: FormerSessions | undefined;
+}
+
+/** The cookie of this request: with `secure: "auto"` it depends on whether the request came over https. */
+export function cookieFor({ cookie, plainCookie }: SessionContext, req: Request): SessionCookie {
+  return plainCookie === undefined || req.secure ? cookie : plainCookie;
 }
 
 /** A symbol key survives the copy that express-session makes of loaded data. */

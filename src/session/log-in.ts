@@ -8,6 +8,7 @@ import { loginKind, type LoginKind } from "./decide.js";
 import type { SessionHost } from "./express-session.js";
 import { SessionEndedError } from "./errors.js";
 import { mustBeAwaited } from "./must-be-awaited.js";
+import { checkedOwn, siteDataOf, type SiteData } from "./log-in-options.js";
 import type { RequestSession } from "./request-session.js";
 import { sessionHandle } from "./session-cookie.js";
 import { appData, principalOf } from "./metadata.js";
@@ -23,15 +24,40 @@ export interface LogInAs {
   readonly scopes?: readonly string[];
   /** Roles of the user. Default: none. */
   readonly roles?: readonly string[];
+  /**
+   * Who acts as this user, for impersonation: `{ id }`, with an id like the user's. Stands in `req.principal.actor`, in
+   * events and in `sessions.list`. Default: none.
+   */
+  readonly actor?: { readonly id: string | number };
+  /**
+   * What to call the session in `sessions.list`, such as the browser's name: 1 to 255 characters without control
+   * characters. Default: none.
+   */
+  readonly label?: string;
 }
 
 /** Options of one `logIn` call. */
 export interface LogInSettings {
   /**
+   * Idle time-out of this session ("remember me"), in seconds: 1 to 34560000 (400 days). When it is longer than
+   * `absoluteMaxAge`, it is the absolute time-out too. The browser keeps the cookie as long, whatever `cookieLifetime`
+   * is. Default: `maxAge` of the settings.
+   */
+  readonly maxAge?: number;
+  /**
    * Whether the data that the app stored on `req.session` before the log-in is kept. Default true, except after a
    * log-in of another user: then no data is kept.
    */
   readonly keepData?: boolean;
+}
+
+/** Options of one `logOut` call. */
+export interface LogOutSettings {
+  /**
+   * What Clear-Site-Data makes the browser clear: `true` for cache, cookies and storage, a list of them, or `false` for
+   * nothing but the session's cookie. Default: `true`.
+   */
+  readonly clearSiteData?: boolean | readonly SiteData[];
 }
 
 const NO_LAYER =
@@ -44,7 +70,7 @@ const NO_LAYER =
  *
  * Await it before responding. Without `await`, the response waits for the log-in and a process warning reports it.
  *
- * @throws InvalidInputError (rejects, with `code` "invalid-input" and `status` 400) when `who` is malformed
+ * @throws InvalidInputError (rejects, with `code` "invalid-input" and `status` 400) when `who` or `maxAge` is malformed
  * @throws SetupError (rejects) when no session layer ran, or the response has already begun
  * @throws SessionEndedError (rejects, with `status` 401) when this is a re-authentication and the session has ended
  * meanwhile, by a log-out, by `sessions.end` or by its time-out; no user is logged in then
@@ -72,6 +98,7 @@ export function logIn(req: Request, who: LogInAs, options: LogInSettings = {}): 
 
 async function begin(req: Request, who: LogInAs, options: LogInSettings): Promise<void> {
   const principal = checkedIdentity("logIn", who);
+  const { actor, ...own } = checkedOwn(who, options);
   const bound = requireBound(req);
   if (bound.res.headersSent)
     throw new SetupError(
@@ -89,7 +116,12 @@ async function begin(req: Request, who: LogInAs, options: LogInSettings): Promis
 
   adapter.renew(host);
   const now = stored.now();
-  const metadata = { createdAt: now, seenAt: now, principal };
+  const metadata = {
+    createdAt: now,
+    seenAt: now,
+    principal: actor === undefined ? principal : { ...principal, actor },
+    ...own,
+  };
   host.metadata = metadata;
   const live = Object.assign(host.session ?? {}, data);
   try {
@@ -119,6 +151,7 @@ async function begin(req: Request, who: LogInAs, options: LogInSettings): Promis
  * Await it before responding. Without `await`, the response waits for the log-out and a process warning reports it.
  *
  * @throws SetupError (rejects) when no session layer ran
+ * @throws InvalidInputError (rejects) when `clearSiteData` is malformed; the session still exists then
  * @throws StoreUnavailableError (rejects, with `status` 503) when the store did not respond; the session still exists
  * then
  *
@@ -134,13 +167,14 @@ async function begin(req: Request, who: LogInAs, options: LogInSettings): Promis
  * });
  * ```
  */
-export function logOut(req: Request, res: Response): Promise<void> {
-  const work = end(req, res);
+export function logOut(req: Request, res: Response, options: LogOutSettings = {}): Promise<void> {
+  const work = end(req, res, options);
   boundSession(req)?.commit.waitFor(work);
   return mustBeAwaited("logOut", res, work);
 }
 
-async function end(req: Request, res: Response): Promise<void> {
+async function end(req: Request, res: Response, options: LogOutSettings): Promise<void> {
+  const siteData = siteDataOf(options.clearSiteData);
   const bound = requireBound(req);
   const { stored, runtime } = bound.context;
   const host = bound.opened;
@@ -157,7 +191,7 @@ async function end(req: Request, res: Response): Promise<void> {
   ended.reset();
   ended.session = undefined;
   if (req.principal?.kind === "session") req.principal = undefined;
-  bound.commit.clear();
+  bound.commit.clear(siteData);
 }
 
 /** Ends the replaced session. If that fails, the new session must end too. */

@@ -64,7 +64,7 @@ export class SessionRepository {
    * throws for some values.
    */
   cookieOf(metadata: SessionTimes): session.Cookie {
-    return this.#cookie.forStore(expiryOf(metadata, this.#policy));
+    return this.#cookie.forStore(expiryOf(metadata, this.#policy), metadata.maxAgeMs);
   }
 
   hasEnded(sid: string): boolean {
@@ -216,7 +216,7 @@ export class SessionRepository {
   }
 
   /** Announces that a session has timed out. Also called for sessions that the memory store prunes. */
-  announceExpiry(sid: string, times: Pick<SessionMetadata, "createdAt" | "seenAt">, subject: string | undefined): void {
+  announceExpiry(sid: string, times: SessionTimes, subject: string | undefined): void {
     this.#runtime.events.emit("session_expired", () => ({
       source: "session",
       reason: timeVerdict(times, this.#policy, this.now()),

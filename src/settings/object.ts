@@ -10,11 +10,23 @@ import { SEE_README, sentence, shapeProblem } from "./shape-problem.js";
  * built with it.
  */
 export function settingsObject<const Shape extends z.ZodRawShape>(shape: Shape): z.ZodObject<Shape, z.core.$strict> {
+  return settingsObjectLike({}, shape);
+}
+
+/**
+ * A strict object for which an unknown key may be an option of another package.
+ *
+ * @param translations what to write instead, by the name in the other package
+ */
+export function settingsObjectLike<const Shape extends z.ZodRawShape>(
+  translations: Readonly<Record<string, string>>,
+  shape: Shape,
+): z.ZodObject<Shape, z.core.$strict> {
   const known = Object.keys(shape);
   return z.strictObject(shape, {
     error: (issue) =>
       issue.code === "unrecognized_keys"
-        ? issue.keys.map((key) => unknownKeyMessage(key, known)).join("\n")
+        ? issue.keys.map((key) => unknownKeyMessage(key, known, translations)).join("\n")
         : undefined,
   });
 }
@@ -176,7 +188,12 @@ function shownKey(key: PropertyKey): string {
         .replace(/[^\x20-\x7e]/g, "?");
 }
 
-function unknownKeyMessage(key: string, known: readonly string[]): string {
+function unknownKeyMessage(
+  key: string,
+  known: readonly string[],
+  translations: Readonly<Record<string, string>>,
+): string {
+  if (Object.hasOwn(translations, key)) return `There is no setting "${key}". ${translations[key]}`;
   const near = nearest(key, known);
   // Keys are untrusted: a long or unusual one is not repeated.
   const shown = /^[\w.-]{1,64}$/.test(key) ? `"${key}"` : "with this name";

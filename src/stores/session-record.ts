@@ -1,8 +1,11 @@
 import type session from "express-session";
-import { SESSION_METADATA, type SessionMetadata } from "./contracts.js";
+import { type PrincipalSession, SESSION_METADATA, type SessionMetadata } from "./contracts.js";
 
 /** A session's data as the session layer writes it. */
 type SessionRecord = session.SessionData & { readonly [SESSION_METADATA]?: SessionMetadata };
+
+/** What a list of sessions shows of one besides its times, from its metadata. */
+export type SessionDetails = Pick<PrincipalSession, "label" | "actor" | "maxAgeMs">;
 
 /** What a store reads from a session's data. Times are milliseconds since the epoch. */
 export interface RecordFacts {
@@ -11,6 +14,8 @@ export interface RecordFacts {
   readonly expiresAt: number;
   /** `undefined` for a session without a principal. */
   readonly principalId: string | undefined;
+  /** What a list shows besides; `undefined` for most sessions. */
+  readonly details: SessionDetails | undefined;
 }
 
 /** Lifetime of a session whose cookie has no end (only when used without the session layer), in milliseconds. */
@@ -24,6 +29,19 @@ export function factsOf(data: session.SessionData, now: number): RecordFacts {
     seenAt: metadata?.seenAt ?? now,
     expiresAt: expiryOf(data, now),
     principalId: metadata?.principal?.id,
+    details: detailsOf(metadata),
+  };
+}
+
+/** `undefined` when there is nothing to show. */
+export function detailsOf(metadata: SessionMetadata | undefined): SessionDetails | undefined {
+  const { label, maxAgeMs, principal } = metadata ?? {};
+  const actor = principal?.actor;
+  if (label === undefined && maxAgeMs === undefined && actor === undefined) return undefined;
+  return {
+    ...(label === undefined ? {} : { label }),
+    ...(actor === undefined ? {} : { actor }),
+    ...(maxAgeMs === undefined ? {} : { maxAgeMs }),
   };
 }
 

@@ -1,6 +1,10 @@
 import session from "express-session";
-import type { SessionStore } from "../stores/contracts.js";
-import { SESSION_METADATA, type SessionMetadata } from "../stores/contracts.js";
+import {
+  type PrincipalSession,
+  SESSION_METADATA,
+  type SessionMetadata,
+  type SessionStore,
+} from "../stores/contracts.js";
 import type { ConformanceCase } from "./conformance.js";
 import type { ManualClock } from "./manual-clock.js";
 
@@ -43,6 +47,12 @@ export class AskedSessionStore {
 
   async ids(principalId: string): Promise<string[]> {
     return (await this.store.listByPrincipal(principalId)).map(({ sid }) => sid).sort();
+  }
+
+  /** The list in the order of its ids. */
+  async listed(principalId: string): Promise<PrincipalSession[]> {
+    const found = await this.store.listByPrincipal(principalId);
+    return [...found].sort((one, other) => (one.sid < other.sid ? -1 : 1));
   }
 
   async list(principalId: string): Promise<unknown> {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import type { SessionTestCase } from "./asked-session-store.js";
+import { SESSION_METADATA } from "../stores/contracts.js";
 import type { ConformanceCase } from "./conformance.js";
 
 /** What was ended stays ended, whatever else is under way. */
@@ -74,6 +75,38 @@ export function principalCases(testCase: SessionTestCase, grain: number, most: n
         assert.deepEqual(await store.ids(owner), [`${index}-1`, `${index}-2`], owner);
       assert.deepEqual(await store.ids("unknown"), []);
     }),
+
+    testCase(
+      "a list shows the label, the actor and the idle time-out of a session that has them",
+      async (store, elapse) => {
+        const plain = store.data("ada");
+        const metadata = {
+          createdAt: store.now(),
+          seenAt: store.now(),
+          principal: { id: "ada", scopes: [], roles: [], actor: { id: "eve ☃" } },
+          maxAgeMs: 120_000,
+          label: 'Café "Ω"',
+        };
+        await store.create("plain", plain);
+        await store.create("own", { ...store.data("ada", {}, 120_000), [SESSION_METADATA]: metadata } as typeof plain);
+        const times = (lifeMs: number): object => ({
+          createdAt: store.now(),
+          seenAt: store.now(),
+          expiresAt: store.now() + lifeMs,
+        });
+        const expected = [
+          { sid: "own", ...times(120_000), label: 'Café "Ω"', actor: { id: "eve ☃" }, maxAgeMs: 120_000 },
+          { sid: "plain", ...times(60_000) },
+        ];
+        assert.deepEqual(await store.listed("ada"), expected);
+        await elapse(1000);
+        const seenAt = store.now();
+        const later = { ...store.data("ada", {}, 120_000), [SESSION_METADATA]: { ...metadata, seenAt } };
+        assert.equal(await store.touch("own", later as typeof plain), true);
+        const [own] = await store.listed("ada");
+        assert.deepEqual(own, { ...expected[0], seenAt, expiresAt: seenAt + 120_000 });
+      },
+    ),
 
     testCase(
       "the sessions of a principal are ended by their ids and counted, and no others are ended",

@@ -604,10 +604,10 @@ const ROWS: Row[] = [
   },
   {
     name: "unknown setting of a policy",
-    refused: csp({}, { reportOnly: true }),
+    refused: csp({}, { nosuch: true }),
     allowed: csp({}, { useDefaults: true }),
     code: "unknown-setting",
-    path: "contentSecurityPolicy.reportOnly",
+    path: "contentSecurityPolicy.nosuch",
     message: /Known: directives, useDefaults/,
   },
   {

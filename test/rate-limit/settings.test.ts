@@ -193,7 +193,7 @@ describe("the settings", () => {
         },
         {
           "code": "unknown-setting",
-          "message": "There is no setting "windowMs". Known: limit, windowSeconds, key, cost, allow, ipv6Subnet, maxClients, headers, onStoreError, storeTimeoutMs, perPrincipal, name, store, mode.",
+          "message": "There is no setting "windowMs". express-rate-limit's windowMs is windowSeconds here, in seconds instead of milliseconds.",
           "path": "windowMs",
           "remedy": "Correct the name or remove the setting.",
         },

@@ -1,5 +1,6 @@
 import type session from "express-session";
 import { SESSION_METADATA } from "../contracts.js";
+import type { SessionDetails } from "../session-record.js";
 
 /** One session in memory. The times that a touch changes are stored beside the data, which is not rewritten. */
 export interface Entry {
@@ -8,6 +9,8 @@ export interface Entry {
   seenAt: number;
   expiresAt: number;
   readonly principalId: string | undefined;
+  /** What a list shows besides; `undefined` for most sessions. */
+  readonly details: SessionDetails | undefined;
   /** When it was first written, on the monotonic clock. */
   readonly begunAt: number;
 }

@@ -58,8 +58,8 @@ export class MemorySessionStore extends session.Store implements SessionStore {
     if (!Number.isSafeInteger(maxSessions) || maxSessions < 1)
       throw new InvalidInputError("maxSessions must be a whole number of at least 1");
     this.#clock = clock;
-    this.#entries = new SessionEntries(maxSessions, (sid, { createdAt, seenAt, principalId }) =>
-      this.emit("expired", { sid, createdAt, seenAt, principalId }),
+    this.#entries = new SessionEntries(maxSessions, (sid, { createdAt, seenAt, principalId, details }) =>
+      this.emit("expired", { sid, createdAt, seenAt, principalId, maxAgeMs: details?.maxAgeMs }),
     );
   }
 
@@ -132,7 +132,13 @@ export class MemorySessionStore extends session.Store implements SessionStore {
     for (const sid of this.#entries.idsOf(principalId)) {
       const entry = this.#live(sid);
       if (entry !== undefined)
-        found.push({ sid, createdAt: entry.createdAt, seenAt: entry.seenAt, expiresAt: entry.expiresAt });
+        found.push({
+          sid,
+          createdAt: entry.createdAt,
+          seenAt: entry.seenAt,
+          expiresAt: entry.expiresAt,
+          ...entry.details,
+        });
     }
     return found;
   }

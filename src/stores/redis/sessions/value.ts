@@ -1,11 +1,11 @@
 import { createHash } from "node:crypto";
 import type session from "express-session";
-import { factsOf } from "../../session-record.js";
-import { SESSION_METADATA } from "../../contracts.js";
+import { detailsOf, factsOf, type SessionDetails } from "../../session-record.js";
+import { SESSION_METADATA, type SessionMetadata } from "../../contracts.js";
 
 /**
- * A session as one string. It begins with the times in fixed width, so that a touch overwrites them in place and a
- * listing reads nothing else: createdAt, seenAt, expiresAt (16 digits each), the owner's tag (22 characters), JSON.
+ * A session as one string. It begins with the times in fixed width, so that a touch overwrites them in place:
+ * createdAt, seenAt, expiresAt (16 digits each), the owner's tag (22 characters), JSON.
  */
 export const HEAD_LENGTH = 3 * 16 + 22;
 /** Positions of seenAt and expiresAt. */
@@ -33,8 +33,8 @@ export function ownerTag(principalId: string): string {
 }
 
 export function headOf(data: session.SessionData, now: number): SessionHead {
-  const { principalId, ...times } = factsOf(data, now);
-  return { ...times, tag: principalId === undefined ? undefined : ownerTag(principalId) };
+  const { createdAt, seenAt, expiresAt, principalId } = factsOf(data, now);
+  return { createdAt, seenAt, expiresAt, tag: principalId === undefined ? undefined : ownerTag(principalId) };
 }
 
 export function writeValue(head: SessionHead, data: session.SessionData): string {
@@ -72,6 +72,13 @@ export function readValue(value: string): session.SessionData | null {
   if (cookie != null) cookie["expires"] = new Date(head.expiresAt);
   if (metadata !== undefined) data[SESSION_METADATA] = { ...metadata, seenAt: head.seenAt };
   return data as unknown as session.SessionData;
+}
+
+/** What a list shows of a session besides its times. */
+export function readDetails(value: string): SessionDetails | undefined {
+  const data = parsed(value.slice(HEAD_LENGTH));
+  const stamp = isObject(data) ? data[SESSION_METADATA] : undefined;
+  return isObject(stamp) ? detailsOf(stamp as unknown as SessionMetadata) : undefined;
 }
 
 function parsed(json: string): unknown {
