@@ -13,9 +13,17 @@ import type { HeadersLayer } from "./headers/middleware.js";
 import { JwtManager } from "./jwt/manager.js";
 import { tokenRoutes } from "./jwt/routes.js";
 import { LAYERS } from "./layers.js";
-import { lateQueryParser, lateSettingsReport } from "./late-settings.js";
+import { firstRequestReport } from "./first-request-report.js";
+import { lateQueryParser } from "./late-settings.js";
 import { lifecycle } from "./lifecycle.js";
-import { checkMountedByRouters, isExpress4, firstMiddleware, markSecured, prepareApp } from "./prepare-app.js";
+import {
+  checkApp,
+  checkMountedByRouters,
+  isExpress4,
+  firstMiddleware,
+  markSecured,
+  prepareApp,
+} from "./prepare-app.js";
 import { createRouteLimit } from "./rate-limit/route-limit.js";
 import { isWindowStore } from "./rate-limit/settings.js";
 import { logIn, logOut } from "./session/log-in.js";
@@ -31,6 +39,7 @@ import { serverClasses } from "./server/classes.js";
 import { createFastServer, ONLY_OPTIONS, type FastServerSettings } from "./server/create-server.js";
 import { replaceListen } from "./server/listen.js";
 import { openStores, type StoreSettings } from "./stores/open.js";
+import { createUsePrincipal } from "./use-principal.js";
 
 /**
  * Resolves to `unknown`, but TypeScript still infers `Settings` from it, because inference looks at both branches of
@@ -71,6 +80,7 @@ export function applySecurity<Settings = SecuritySettings>(
   settings: SecuritySettings & InferFrom<Settings>,
   dependencies: SecurityDependencies = {},
 ): Security<Settings> {
+  checkApp(app);
   const parsed = parseSettings(settings);
   prepareApp(app, parsed.trustProxy, settings.trustProxy !== undefined);
   const runtime = createRuntime({ clock: dependencies.clock, onRefusal: parsed.onRefusal, debug: parsed.debug });
@@ -105,7 +115,7 @@ export function applySecurity<Settings = SecuritySettings>(
   const pipeline = compose(
     rows.map(({ layer }) => layer),
     runtime,
-    { last: lateParser === undefined ? [] : [lateParser], enter: lateSettingsReport(app, runtime), leave },
+    { last: lateParser === undefined ? [] : [lateParser], enter: firstRequestReport(app, runtime, parsed), leave },
   );
   const handler = runtime.resources.carry(pipeline);
   const early =
@@ -178,6 +188,7 @@ export function applySecurity<Settings = SecuritySettings>(
     headers: (patch) => needs(find("headers") as HeadersLayer | undefined, "headers", "headers()").patch(patch),
     apiKeyRoutes: (options) => apiKeyRoutes(needs(apiKeys, "apiKeys", "apiKeyRoutes()"), options, runtime),
     tokenRoutes: (options) => tokenRoutes(needs(jwt, "jwt", "tokenRoutes()"), options, runtime),
+    usePrincipal: createUsePrincipal(runtime, parsed.csrf !== false || settings.csrf === false),
     handler: passingErrors,
     // A mounted app without sessions of its own uses those of the outer app.
     // Not `async`: the returned promises detect a missing `await`.

@@ -1,7 +1,6 @@
 import type { Request, RequestHandler } from "express";
 import { z } from "zod";
 import { challenge } from "./core/http/authorization.js";
-import type { LayerId } from "./core/layer-id.js";
 import type { CredentialKind, Principal } from "./core/principal.js";
 import { refuse } from "./core/response/refuse.js";
 import type { Refusal } from "./core/response/problem.js";
@@ -9,9 +8,9 @@ import { beginState, stateOf } from "./core/request-state.js";
 import { type PartDependencies, partRuntime } from "./core/runtime.js";
 import { missingScopes } from "./core/scopes.js";
 import { roleSchema, scopeSchema } from "./settings/common.js";
-import { parse, settingsObject } from "./settings/object.js";
+import { parseFactory, settingsObject } from "./settings/object.js";
 
-const KINDS = ["api-key", "jwt", "session"] as const satisfies readonly CredentialKind[];
+const KINDS = ["api-key", "jwt", "session", "external"] as const satisfies readonly CredentialKind[];
 
 const guardSchema = settingsObject({
   /** Scopes that the caller must have, all of them. Default: none. */
@@ -48,6 +47,7 @@ const REMEDIES: Record<CredentialKind, string> = {
   "api-key": "applySecurity(app, { apiKeys: {} }) or app.use(apiKeyAuth(service))",
   jwt: "applySecurity(app, { jwt: {} }) or app.use(jwtAuth(manager))",
   session: "applySecurity(app, { session: {} }) or app.use(sessions({ secret }))",
+  external: "security.usePrincipal(req, …)",
 };
 
 function notRun(kinds: readonly CredentialKind[]): Refusal {
@@ -69,6 +69,7 @@ function challenges(
   if (kinds.includes("api-key") || kinds.includes("jwt")) list.push(challenge("Bearer", { error, scopes }));
   if (kinds.includes("api-key")) list.push(challenge("ApiKey"));
   if (kinds.includes("session")) list.push(challenge("Session"));
+  if (kinds.includes("external")) list.push(challenge("External"));
   return list.join(", ");
 }
 
@@ -98,7 +99,7 @@ function guard(
   options: GuardSettings | undefined,
   deps: PartDependencies | undefined,
 ): RequestHandler {
-  const { scopes, roles, kinds: given } = parse(guardSchema, options ?? {});
+  const { scopes, roles, kinds: given } = parseFactory(name, guardSchema, options ?? {});
   const runtime = deps === undefined ? undefined : partRuntime(deps);
   const kinds = only ?? given ?? KINDS;
   const policy: GuardPolicy = { kinds, scopes, roles };
@@ -122,8 +123,8 @@ function guard(
   return handler;
 }
 
-/** Kinds of credentials have the same names as the layers that verify them. */
-function protectionsRan(req: Request, kinds: readonly (CredentialKind & LayerId)[], all: boolean): boolean {
+/** Kinds of credentials have the same names as the protections that verify them. */
+function protectionsRan(req: Request, kinds: readonly CredentialKind[], all: boolean): boolean {
   const state = stateOf(req);
   return all ? kinds.every((kind) => state.hasRun(kind)) : kinds.some((kind) => state.hasRun(kind));
 }

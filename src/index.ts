@@ -45,6 +45,7 @@ export type {
 export { csrfProtection } from "./csrf/middleware.js";
 export type { CsrfSettings, ResolvedCsrfSettings } from "./csrf/settings.js";
 export { sessions } from "./session/middleware.js";
+export { AmbiguousCredentialsError, type ExternalCaller, type UsePrincipal } from "./use-principal.js";
 export { logIn, logOut, type LogInAs, type LogInSettings } from "./session/log-in.js";
 export type { SessionDirectory, SessionInfo } from "./session/principal-sessions.js";
 export { SessionEndedError } from "./session/errors.js";
@@ -88,7 +89,7 @@ export { SlidingWindowStore } from "./stores/memory/sliding-window/store.js";
 export type { SlidingWindowStoreSettings } from "./stores/memory/sliding-window/settings.js";
 export type { ExpressRateLimitSettings } from "./stores/express-rate-limit.js";
 export type { AnswerMode, ExpressRateLimitStore, StoreAnswer } from "./stores/express-rate-limit-store.js";
-export { SessionStoreFullError } from "./stores/session-record.js";
+export { SessionStoreFullError } from "./stores/health/store-full.js";
 export { MemorySessionStore, type MemorySessionStoreSettings } from "./stores/memory/session-store.js";
 export type {
   AccessTokenFacts,

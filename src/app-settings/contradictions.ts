@@ -1,3 +1,4 @@
+import { addressRangeProblem, coversInternet } from "../core/http/address-list.js";
 import type { Secret } from "../core/secret.js";
 import { debugContradictions } from "../session/settings.js";
 import type { SettingsIssue } from "../settings/errors.js";
@@ -52,11 +53,12 @@ const CONTRADICTIONS: readonly Rule[] = [
         }
       : undefined,
   ({ trustProxy }) =>
-    Array.isArray(trustProxy) && trustProxy.some((range) => /\/0$/.test(String(range)))
+    typeof trustProxy === "object" &&
+    coversInternet(trustProxy.filter((range) => addressRangeProblem(range) === undefined))
       ? {
           path: "trustProxy",
           message:
-            "A /0 range trusts every client as a proxy, so any client can choose its own address and evade the rate limit.",
+            "This contains a large part of all addresses and trusts every client as a proxy, so any client can choose its own address and evade the rate limit.",
           remedy: "List only the addresses of your proxies.",
         }
       : undefined,

@@ -2,7 +2,7 @@ import { deepFreeze } from "../core/deep-freeze.js";
 import { z } from "zod";
 import { csrfSchema } from "../csrf/settings.js";
 import { SettingsError, type SettingsIssue } from "../settings/errors.js";
-import { checked, refuseRequest, settingsObject } from "../settings/object.js";
+import { checked, settingsObject } from "../settings/object.js";
 import { DEBUG_HOSTS, trustedHostSchema } from "../trusted-host/settings.js";
 import { contradictions } from "./contradictions.js";
 import { type ResolvedSecuritySettings, SHAPE } from "./schema.js";
@@ -25,7 +25,6 @@ import { type ResolvedSecuritySettings, SHAPE } from "./schema.js";
  * ```
  */
 export function parseSettings(settings: unknown): ResolvedSecuritySettings {
-  refuseRequest(settings);
   if (typeof settings !== "object" || settings === null || Array.isArray(settings)) {
     throw new SettingsError([
       {
@@ -45,7 +44,7 @@ export function parseSettings(settings: unknown): ResolvedSecuritySettings {
     cause ??= result.cause;
     return undefined;
   };
-  check(NO_STRANGERS, () => strangers(settings), []);
+  check(KNOWN_KEYS, () => unknownKeys(settings), []);
   const given: Record<string, unknown> = {};
   const parsed: Record<string, unknown> = {};
   // Checks key by key, so that an issue in one protection does not hide issues in another. Each key is read once.
@@ -65,10 +64,10 @@ export function parseSettings(settings: unknown): ResolvedSecuritySettings {
   return deepFreeze(parsed, "store") as ResolvedSecuritySettings;
 }
 
-const NO_STRANGERS = settingsObject(Object.fromEntries(Object.keys(SHAPE).map((key) => [key, z.unknown().optional()])));
+const KNOWN_KEYS = settingsObject(Object.fromEntries(Object.keys(SHAPE).map((key) => [key, z.unknown().optional()])));
 
 /** The keys that are not settings, without their values. */
-function strangers(settings: object): Record<string, undefined> {
+function unknownKeys(settings: object): Record<string, undefined> {
   return Object.fromEntries(
     Object.keys(settings)
       .filter((key) => !Object.hasOwn(SHAPE, key))

@@ -1,5 +1,5 @@
-/** The kind of credential that authenticated a caller. */
-export type CredentialKind = "api-key" | "jwt" | "session";
+/** The kind of credential that authenticated a caller; `external` when the app did it, with `usePrincipal`. */
+export type CredentialKind = "api-key" | "jwt" | "session" | "external";
 
 /** The identity of a caller, in the same form for every kind of credential. Frozen. */
 export interface Principal {
@@ -11,7 +11,10 @@ export interface Principal {
   readonly scopes: readonly string[];
   /** Roles that the credential grants. */
   readonly roles: readonly string[];
-  /** Identifies the credential without revealing it: the key's id, the token's `jti`, a hash of the session id. */
+  /**
+   * Identifies the credential without revealing it: the key's id, the token's `jti`, a hash of the session id,
+   * or `external`.
+   */
   readonly credentialId: string;
 }
 

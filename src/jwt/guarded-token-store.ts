@@ -18,7 +18,8 @@ const MOST_UNDELIVERED = 10_000;
  * tokens must not block requests whose tokens it can still check. All store calls of one public call share its
  * `StoreTime`.
  *
- * `read`, `write` and `revoke` call any method of the store. Only what is more than one guarded call has a name here.
+ * `read`, `write` and `revoke` call any method of the store, so a method added to the contract needs no change here. Only
+ * what is more than one guarded call has a name in this class.
  */
 export class GuardedTokenStore {
   readonly #store: TokenStore;
@@ -64,17 +65,19 @@ export class GuardedTokenStore {
 
   /** Reads refresh tokens, under their guard. */
   read<T>(operation: (store: TokenStore) => T | Promise<T>, time: StoreTime, caller: StoreCaller): Promise<T> {
-    return told(async () => this.#tokens.run(() => operation(this.#store), time, caller));
+    return withTokenErrors(async () => this.#tokens.run(() => operation(this.#store), time, caller));
   }
 
-  /** Writes refresh tokens, under their guard. @param notTold see `StoreGuard.write` */
+  /** Writes refresh tokens, under their guard. @param onUndelivered see `StoreGuard.write` */
   write<T>(
     operation: (store: TokenStore, call: WriteCall) => Promise<T>,
-    notTold: (value: T | undefined) => void,
+    onUndelivered: (value: T | undefined) => void,
     time: StoreTime | undefined,
     caller: StoreCaller,
   ): Promise<T> {
-    return told(() => this.#tokens.write((call) => operation(this.#store, call), notTold, time, caller));
+    return withTokenErrors(() =>
+      this.#tokens.write((call) => operation(this.#store, call), onUndelivered, time, caller),
+    );
   }
 
   /**
@@ -82,7 +85,9 @@ export class GuardedTokenStore {
    * made even while one of them is down. A failed call may have taken effect; it is retried until the store has it, or
    * until the same call has succeeded.
    *
-   * @param name what ends; a later call of the same name replaces a retry
+   * @param name what ends, as its kind and id; a later call of the same name replaces a retry. `insert` waits for
+   *   `subject <id>` and ends `family <id>`, so the revocations of both use these names
+   * @param operation gets `isRepeated` true in a retry
    * @param doneLater called when a retry has succeeded
    */
   async revoke<T>(
@@ -102,10 +107,10 @@ export class GuardedTokenStore {
       succeeded();
       return answer;
     } catch (error) {
-      const told = tokenErrorOf(error);
-      if (told.code === "store-unavailable")
+      const reported = tokenErrorOf(error);
+      if (reported.code === "store-unavailable")
         this.#unfinished.add(name, () => operation(this.#store, true).then(doneLater), call);
-      throw told;
+      throw reported;
     }
   }
 
@@ -161,33 +166,6 @@ export class GuardedTokenStore {
     this.#unfinished.add(`undelivered ${id}`, async () => this.#store.markUndelivered?.(id, successorId, at));
   }
 
-  revokeFamily(familyId: string, at: number, time: StoreTime, doneLater?: () => void): Promise<boolean> {
-    return this.revoke(`family ${familyId}`, (store) => store.revokeFamily(familyId, at), time, doneLater);
-  }
-
-  revokeSubject(
-    subject: string,
-    at: number,
-    forgetAfter: number,
-    time: StoreTime,
-    doneLater?: () => void,
-  ): Promise<void> {
-    return this.revoke(
-      `subject ${subject}`,
-      (store, isRepeated) => store.revokeSubject(subject, at, forgetAfter, isRepeated),
-      time,
-      doneLater,
-    );
-  }
-
-  revokeAccessToken(jti: string, expiresAt: number, time: StoreTime, doneLater?: () => void): Promise<void> {
-    return this.revoke(`token ${jti}`, (store) => store.revokeAccessToken(jti, expiresAt), time, doneLater);
-  }
-
-  denyFamily(familyId: string, until: number, time: StoreTime, doneLater?: () => void): Promise<void> {
-    return this.revoke(`access tokens of ${familyId}`, (store) => store.denyFamily(familyId, until), time, doneLater);
-  }
-
   /**
    * Whether a token is revoked. Synchronous when the store responds synchronously.
    *
@@ -206,7 +184,7 @@ export class GuardedTokenStore {
   }
 }
 
-async function told<T>(run: () => Promise<T>): Promise<T> {
+async function withTokenErrors<T>(run: () => Promise<T>): Promise<T> {
   try {
     return await run();
   } catch (error) {

@@ -1,6 +1,7 @@
 import type { Store } from "express-rate-limit";
 import type { Request } from "express";
 import { z } from "zod";
+import { addressRangeProblem, coversInternet } from "../core/http/address-list.js";
 import { addressRangeSchema, modeSchema, secondsSchema } from "../settings/common.js";
 import { addIssue, selectSchema, settingsObject } from "../settings/object.js";
 import type { RateLimitStore } from "../stores/contracts.js";
@@ -38,12 +39,12 @@ const costSchema = selectSchema<number | RateLimitCostFunction, number | RateLim
   typeof value === "function" ? functionSchema : z.int().min(1),
 );
 
-/** An address or range that is not limited; a range that covers every address is a mistake. */
+/** An address or range that is not limited; a range that contains a large part of all addresses is a mistake. */
 const allowedRangeSchema = addressRangeSchema.superRefine((range, context) => {
-  if (!range.endsWith("/0")) return;
+  if (addressRangeProblem(range) !== undefined || !coversInternet([range])) return;
   addIssue(context, {
     code: "unsafe-setting",
-    message: "This range contains every address, so no client would be limited.",
+    message: "This range contains a large part of all addresses, so few clients or none would be limited.",
     remedy: "List only your own ranges, or turn the limiter off with rateLimit: false.",
   });
 });

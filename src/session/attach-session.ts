@@ -2,7 +2,7 @@ import type { NextFunction, Request } from "express";
 import type { RunLayer } from "../core/layer.js";
 import { requestContext, setPrincipal } from "../core/request-events.js";
 import type { RequestState } from "../core/request-state.js";
-import type { Refusal } from "../core/response/problem.js";
+import { type Refusal, RETRY_SOON } from "../core/response/problem.js";
 import { refuse } from "../core/response/refuse.js";
 import type { Runtime } from "../core/runtime.js";
 import { readSessionCookie } from "./decide.js";
@@ -12,7 +12,12 @@ import { RequestSession } from "./request-session.js";
 
 const AMBIGUOUS: Refusal = { code: "ambiguous-credentials", reason: "two-session-cookies" };
 const TWO_KINDS: Refusal = { code: "ambiguous-credentials", reason: "session-and-other" };
-const UNAVAILABLE: Refusal = { code: "store-unavailable", reason: "session-not-loaded", event: false };
+const UNAVAILABLE: Refusal = {
+  code: "store-unavailable",
+  reason: "session-not-loaded",
+  headers: RETRY_SOON,
+  event: false,
+};
 const TWICE: Refusal = {
   code: "protection-not-run",
   reason: "second-session-middleware",

@@ -1,9 +1,8 @@
-import { InvalidInputError } from "../core/portcullis-error.js";
 import type { Request, Response } from "express";
-import { ID_FORM, idText, isPrincipalId, isRole, isScope, ROLE_FORM, SCOPE_FORM } from "../core/identity.js";
+import { checkedIdentity } from "../core/checked-identity.js";
 import { requestContext } from "../core/request-events.js";
 import { SetupError } from "../core/setup-error.js";
-import { SessionStoreFullError } from "../stores/session-record.js";
+import { SessionStoreFullError } from "../stores/health/store-full.js";
 import { boundSession } from "./request-properties.js";
 import { loginKind, type LoginKind } from "./decide.js";
 import type { SessionHost } from "./express-session.js";
@@ -35,7 +34,7 @@ export interface LogInSettings {
   readonly keepData?: boolean;
 }
 
-const ADD_THE_LAYER =
+const NO_LAYER =
   "No session layer ran on this request. Set `session: {}` in applySecurity (in the outer app if secured apps are mounted in one another). Without applySecurity, add `app.use(sessions({ secret }))` before this route.";
 
 /**
@@ -72,7 +71,7 @@ export function logIn(req: Request, who: LogInAs, options: LogInSettings = {}): 
 }
 
 async function begin(req: Request, who: LogInAs, options: LogInSettings): Promise<void> {
-  const principal = checkedDetails(who);
+  const principal = checkedIdentity("logIn", who);
   const bound = requireBound(req);
   if (bound.res.headersSent)
     throw new SetupError(
@@ -187,7 +186,7 @@ function hasEnded(req: Request, host: SessionHost): SessionEndedError {
 
 function requireBound(req: Request): RequestSession {
   const bound = boundSession(req);
-  if (bound === undefined) throw new SetupError(ADD_THE_LAYER);
+  if (bound === undefined) throw new SetupError(NO_LAYER);
   return bound;
 }
 
@@ -195,28 +194,4 @@ type Snapshot = Pick<SessionHost, "session" | "sessionID" | "metadata" | "stored
 
 function snapshot({ session, sessionID, metadata, storedId, storedJson, saved, ended }: SessionHost): Snapshot {
   return { session, sessionID, metadata, storedId, storedJson, saved, ended };
-}
-
-function checkedDetails(who: unknown): { id: string; scopes: string[]; roles: string[] } {
-  if (typeof who !== "object" || who === null)
-    throw new InvalidInputError("logIn needs an object as its second argument: { id, scopes?, roles? }.");
-  const { scopes, roles, ...rest } = who as Record<string, unknown>;
-  const id = idText(rest["id"]);
-  if (!isPrincipalId(id)) {
-    throw new InvalidInputError(
-      `logIn: id must be ${ID_FORM}. Convert other types to a string: { id: String(user.id) }.`,
-    );
-  }
-  return {
-    id,
-    scopes: checkedList("scopes", scopes, isScope, SCOPE_FORM),
-    roles: checkedList("roles", roles, isRole, ROLE_FORM),
-  };
-}
-
-function checkedList(name: string, list: unknown, isValid: (item: unknown) => item is string, form: string): string[] {
-  if (list === undefined) return [];
-  if (!Array.isArray(list) || !list.every(isValid))
-    throw new InvalidInputError(`logIn: ${name} must be an array, and each entry must be ${form}.`);
-  return [...list];
 }

@@ -1,5 +1,5 @@
 import { createPrincipal, type Principal } from "../core/principal.js";
-import { SESSION_METADATA, type SessionMetadata } from "../stores/session-record.js";
+import { SESSION_METADATA, type SessionMetadata } from "../stores/contracts.js";
 
 /** Returns the app's part of a session's data: the properties of `req.session` without its cookie. */
 export function appData(source: object): Record<string, unknown> {

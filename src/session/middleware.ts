@@ -5,7 +5,7 @@ import { standalone } from "../core/pipeline.js";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import type { Secret } from "../core/secret.js";
 import { SettingsError } from "../settings/errors.js";
-import { parse } from "../settings/object.js";
+import { parseFactory } from "../settings/object.js";
 import { MemorySessionStore } from "../stores/memory/session-store.js";
 import { attachSession, namesSession } from "./attach-session.js";
 import { timePolicy } from "./decide.js";
@@ -110,7 +110,7 @@ export function createSession(
  */
 export function sessions(settings: SessionSettings, deps?: PartDependencies): RequestHandler {
   const runtime = partRuntime(deps);
-  return standalone([createSession(parse(sessionSchema, settings ?? {}), runtime)], runtime);
+  return standalone([createSession(parseFactory("sessions", sessionSchema, settings ?? {}), runtime)], runtime);
 }
 
 function description(

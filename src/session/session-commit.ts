@@ -4,6 +4,7 @@ import { requestContext } from "../core/request-events.js";
 import { beginState, stateOf } from "../core/request-state.js";
 import type { HeaderBuffer } from "../core/response/header-buffer.js";
 import type { BeforeSend } from "../core/response/held-response.js";
+import { type Refusal, RETRY_SOON } from "../core/response/problem.js";
 import { refuse } from "../core/response/refuse.js";
 import { expiryOf } from "./decide.js";
 import type { SessionContext, SessionHost } from "./express-session.js";
@@ -21,7 +22,12 @@ export interface CommittedSession {
   open(): SessionHost;
 }
 
-const UNAVAILABLE = { code: "store-unavailable", reason: "session-not-saved", event: false } as const;
+const UNAVAILABLE: Refusal = {
+  code: "store-unavailable",
+  reason: "session-not-saved",
+  headers: RETRY_SOON,
+  event: false,
+};
 
 /** Saves the session of a request before its response is sent, and puts the cookie on the response. */
 export class SessionCommit implements BeforeSend {

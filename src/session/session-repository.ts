@@ -5,7 +5,7 @@ import type { StoreCaller } from "../core/store-caller.js";
 import type { PrincipalSession } from "../stores/contracts.js";
 import { RepeatedWrites } from "../stores/health/repeated-writes.js";
 import type { StoreTime } from "../stores/health/store-time.js";
-import { SESSION_METADATA, type SessionMetadata } from "../stores/session-record.js";
+import { SESSION_METADATA, type SessionMetadata } from "../stores/contracts.js";
 import { expiryOf, timeVerdict, type SessionTimes, type TimePolicy } from "./decide.js";
 import { EndedSessions, type EndReason } from "./ended-sessions.js";
 import { GuardedSessionStore, type WriteOutcome } from "./guarded-store.js";

@@ -62,33 +62,39 @@ export function addIssue(
   });
 }
 
-/**
- * `app.use(rateLimiter)` calls the factory with each request instead of its settings.
- *
- * @throws SetupError when the settings are a request or a response
- */
-export function refuseRequest(settings: unknown): void {
-  if (!(settings instanceof IncomingMessage) && !(settings instanceof OutgoingMessage)) return;
-  throw new SetupError(
-    "A middleware factory was mounted without being called. Write app.use(rateLimiter()) instead of app.use(rateLimiter).",
-  );
+/** Whether a value is a request or a response: `app.use(rateLimiter)` calls the factory with each request. */
+export function isExchange(value: unknown): boolean {
+  return value instanceof IncomingMessage || value instanceof OutgoingMessage;
 }
 
 /**
  * Parses settings of one layer or of all.
  *
  * @throws SettingsError listing every issue
- * @throws SetupError when they are a request: the factory was mounted without being called
  */
-export function parse<Schema extends z.ZodType>(
-  schema: Schema,
-  value: unknown,
-  at: readonly PropertyKey[] = [],
-): z.output<Schema> {
-  refuseRequest(value);
-  const result = checked(schema, () => value, at);
+export function parse<Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> {
+  const result = checked(schema, () => value, []);
   if ("issues" in result) throw new SettingsError(result.issues, { cause: result.cause });
   return result.data;
+}
+
+/**
+ * Parses the settings of a middleware factory.
+ *
+ * @param factory name of the public function
+ * @throws SettingsError listing every issue
+ * @throws SetupError when the factory was mounted without being called
+ */
+export function parseFactory<Schema extends z.ZodType>(
+  factory: string,
+  schema: Schema,
+  settings: unknown,
+): z.output<Schema> {
+  if (isExchange(settings))
+    throw new SetupError(
+      `${factory} was mounted without being called. Write app.use(${factory}()) instead of app.use(${factory}).`,
+    );
+  return parse(schema, settings);
 }
 
 /**

@@ -1,6 +1,6 @@
 import session from "express-session";
 import type { SessionStore } from "../stores/contracts.js";
-import { SESSION_METADATA, type SessionMetadata } from "../stores/session-record.js";
+import { SESSION_METADATA, type SessionMetadata } from "../stores/contracts.js";
 import type { ConformanceCase } from "./conformance.js";
 import type { ManualClock } from "./manual-clock.js";
 
@@ -63,7 +63,7 @@ export class AskedSessionStore {
     return this.clock.now();
   }
 
-  /** A session of somebody, or of nobody, that ends `lifeMs` from now. */
+  /** A session of a principal, or an anonymous one, that ends `lifeMs` from now. */
   data(principal?: string, extra: object = {}, lifeMs = 60_000): session.SessionData {
     const cookie = new session.Cookie();
     cookie.expires = new Date(this.now() + lifeMs);

@@ -76,7 +76,7 @@ describe.each(GROUPS)("$title", ({ attacks }) => {
   );
 });
 
-describe("after all of them", () => {
+describe("after all attacks", () => {
   it("no error reached the app, no prototype was changed, and no event repeats more than the path", () => {
     expect(lab.errors).toEqual([]);
     expect(Object.keys(Object.prototype)).toEqual([]);
@@ -85,7 +85,7 @@ describe("after all of them", () => {
   });
 });
 
-describe("the data", () => {
+describe("the list of attacks", () => {
   const all = GROUPS.flatMap(({ attacks }) => attacks);
 
   it("has at least sixty attacks, each named once in its group and with a reference", () => {

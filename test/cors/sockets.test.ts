@@ -169,7 +169,7 @@ describe.each(EXPRESS)("CORS over a socket, $name", ({ express }) => {
       expect(corsHeaders(await server.send("/late"))).toEqual({ vary: "Origin, Accept-Language" });
     });
 
-    it("gets the headers on the answers of later layers too", async () => {
+    it("gets the CORS headers on the answers of later layers too", async () => {
       const answer = await server.send("/limited", { headers: { origin: LISTED } });
       expect([answer.status, corsHeaders(answer)]).toEqual([429, ACTUAL]);
     });

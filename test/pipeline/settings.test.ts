@@ -330,7 +330,7 @@ describe("settingsFromEnv", () => {
   });
 });
 
-describe("any settings", () => {
+describe("random settings", () => {
   const keys = [
     "secretKey",
     "debug",

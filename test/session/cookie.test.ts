@@ -85,7 +85,7 @@ describe("the signature of the session cookie", () => {
     return decodeURIComponent(cookie.slice(`${COOKIE}=s%3A`.length));
   };
 
-  it("is cookie-signature's with session.secret, and opens with no other secret", async () => {
+  it("is that of cookie-signature with session.secret, and no other secret verifies it", async () => {
     const value = await signedBy({ secret: [SECRET, OTHER_SECRET] });
     expect(unsign(value, SECRET)).toBe(value.slice(0, 32));
     expect(unsign(value, OTHER_SECRET)).toBe(false);

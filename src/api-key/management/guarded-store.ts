@@ -39,15 +39,20 @@ export class GuardedKeyStore {
 
   /**
    * @param caller whose key it is about
-   * @param notTold gets the result of a write that the store completed after its caller had been refused
+   * @param onUndelivered gets the result of a write that the store completed after its caller had been refused
    */
   async write<T>(
     operation: (store: ApiKeyStore, call: WriteCall) => Promise<T>,
     caller: StoreCaller,
-    notTold?: (value: T | undefined) => void,
+    onUndelivered?: (value: T | undefined) => void,
     time?: StoreTime,
   ): Promise<T> {
-    return this.#writes.write((call) => this.init().then(() => operation(this.unguarded, call)), notTold, time, caller);
+    return this.#writes.write(
+      (call) => this.init().then(() => operation(this.unguarded, call)),
+      onUndelivered,
+      time,
+      caller,
+    );
   }
 }
 

@@ -122,6 +122,9 @@ export interface Refusal {
   readonly event?: SecurityEventName | false;
 }
 
+/** The headers of a 503: an overload, and most outages, are over a second later (RFC 9110 section 15.6.4). */
+export const RETRY_SOON: Readonly<Record<string, string>> = Object.freeze({ "Retry-After": "1" });
+
 /** The body of a refusal: RFC 9457 with our `code`. */
 export interface Problem {
   /** URI of the kind of problem. */

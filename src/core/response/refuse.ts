@@ -31,7 +31,7 @@ export function refuse(
   const state = stateOf(req);
   const { pendingLimits, runtime } = state;
   if (mode === "report") {
-    if (state.isNews(runtime.events, `${source} ${refusal.code} ${refusal.reason}`))
+    if (state.isFirstReport(runtime.events, `${source} ${refusal.code} ${refusal.reason}`))
       announce(req, runtime, source, refusal, mode);
     return false;
   }

@@ -30,6 +30,28 @@ export interface PrincipalIndex {
   idsByPrincipal(principalId: string, agoMs: number): readonly string[] | Promise<readonly string[]>;
 }
 
+/**
+ * The key under which the session layer stores its metadata in a session's data. The app never sees this key on
+ * `req.session`, so `Object.assign(req.session, req.body)` cannot make a client a principal.
+ */
+export const SESSION_METADATA = "portcullis:session";
+
+/** The session layer's metadata of one session. Times are milliseconds since the epoch. */
+export interface SessionMetadata {
+  readonly createdAt: number;
+  readonly seenAt: number;
+  readonly principal: {
+    readonly id: string;
+    readonly scopes: readonly string[];
+    readonly roles: readonly string[];
+  } | null;
+}
+
+/** How long the id of an ended session is remembered, in milliseconds: longer than any request that could write it. */
+export const ENDED_MS = 600_000;
+/** How many ids of ended sessions one process remembers. */
+export const ENDED_IDS = 10_000;
+
 type Answer<T> = (error: unknown, value?: T) => void;
 
 /**

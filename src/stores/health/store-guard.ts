@@ -122,7 +122,7 @@ export class StoreGuard {
    * Makes a write that must not take effect after its caller got a failure. Past the time-out the store rolls back
    * (`WriteCall`); once the store is committing, the caller waits for the outcome, up to five seconds.
    *
-   * @param notTold called when the caller got a failure and the store may have done the write all the same: with the
+   * @param onUndelivered called when the caller got a failure and the store may have done the write all the same: with the
    *   late result of a store that does not support deadlines, and with `undefined` when a commit is in doubt. It may be
    *   called twice.
    * @param time as for `run`
@@ -131,7 +131,7 @@ export class StoreGuard {
    */
   async write<T>(
     operation: (call: WriteCall) => T | Promise<T>,
-    notTold?: (value: T | undefined) => void,
+    onUndelivered?: (value: T | undefined) => void,
     time?: StoreTime,
     caller?: StoreCaller,
   ): Promise<T> {
@@ -139,7 +139,7 @@ export class StoreGuard {
     if (admission === undefined) throw new StoreUnavailableError(this.#store);
     const call = new GuardedWrite(time?.deadline ?? performance.now() + this.#timeoutMs);
     // A synchronous throw becomes a rejection.
-    return this.#withinTime((async () => operation(call))(), admission, call, notTold);
+    return this.#withinTime((async () => operation(call))(), admission, call, onUndelivered);
   }
 
   #tryAcquire(time: StoreTime | undefined, caller?: StoreCaller): Admission | undefined {
@@ -169,19 +169,19 @@ export class StoreGuard {
     answer: PromiseLike<T>,
     admission: Admission,
     call?: GuardedWrite,
-    notTold?: (value: T | undefined) => void,
+    onUndelivered?: (value: T | undefined) => void,
   ): Promise<T> {
     try {
       const value = await withTimeout(answer, admission.ms, {
         onTimeout: () => call?.timeIsOver() ?? new LateAnswerError(admission.ms),
         // A late answer does not count as recovery: a store that is always late would "recover" between any two requests.
-        ...(notTold && { onLate: notTold }),
+        ...(onUndelivered && { onLate: onUndelivered }),
       });
       this.#succeeded(admission);
       return value;
     } catch (error) {
       this.#failed(error, admission);
-      if (call?.isInDoubt === true) notTold?.(undefined);
+      if (call?.isInDoubt === true) onUndelivered?.(undefined);
       throw storeUnavailable(this.#store, error);
     }
   }

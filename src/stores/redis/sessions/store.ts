@@ -5,7 +5,7 @@ import { InvalidInputError } from "../../../core/portcullis-error.js";
 import type { PrincipalSession, SessionStore } from "../../contracts.js";
 import { openRedis } from "../client.js";
 import type { RedisConnection, RedisReply } from "../connection.js";
-import { ENDED_MS } from "../../session-record.js";
+import { ENDED_MS } from "../../contracts.js";
 import { RedisSessionIndex } from "./principal-index.js";
 import { END, TOUCH, WRITE } from "./scripts.js";
 import {

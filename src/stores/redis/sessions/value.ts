@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type session from "express-session";
-import { expiryOf, type Data } from "../../memory/session-entry.js";
-import { SESSION_METADATA } from "../../session-record.js";
+import { factsOf } from "../../session-record.js";
+import { SESSION_METADATA } from "../../contracts.js";
 
 /**
  * A session as one string. It begins with the times in fixed width, so that a touch overwrites them in place and a
@@ -33,13 +33,8 @@ export function ownerTag(principalId: string): string {
 }
 
 export function headOf(data: session.SessionData, now: number): SessionHead {
-  const stamp = (data as Data)[SESSION_METADATA];
-  return {
-    createdAt: stamp?.createdAt ?? now,
-    seenAt: stamp?.seenAt ?? now,
-    expiresAt: expiryOf(data, now),
-    tag: stamp?.principal == null ? undefined : ownerTag(stamp.principal.id),
-  };
+  const { principalId, ...times } = factsOf(data, now);
+  return { ...times, tag: principalId === undefined ? undefined : ownerTag(principalId) };
 }
 
 export function writeValue(head: SessionHead, data: session.SessionData): string {
@@ -71,11 +66,11 @@ export function readValue(value: string): session.SessionData | null {
   const head = readHead(value);
   const data = head === undefined ? undefined : parsed(value.slice(HEAD_LENGTH));
   if (head === undefined || !isObject(data)) return null;
-  const { cookie, [SESSION_METADATA]: stamp } = data;
-  if ((cookie != null && !isObject(cookie)) || (stamp !== undefined && !isObject(stamp))) return null;
+  const { cookie, [SESSION_METADATA]: metadata } = data;
+  if ((cookie != null && !isObject(cookie)) || (metadata !== undefined && !isObject(metadata))) return null;
   // A touch changes these two without rewriting the data.
   if (cookie != null) cookie["expires"] = new Date(head.expiresAt);
-  if (stamp !== undefined) data[SESSION_METADATA] = { ...stamp, seenAt: head.seenAt };
+  if (metadata !== undefined) data[SESSION_METADATA] = { ...metadata, seenAt: head.seenAt };
   return data as unknown as session.SessionData;
 }
 
