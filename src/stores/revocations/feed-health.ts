@@ -59,13 +59,10 @@ export class FeedHealth {
       await withTimeout(done, this.#longestMs);
     } catch (error) {
       const fault = faultOf(error);
-      if (fault !== "unreachable" && fault !== "late") answered();
-      else if (permit !== undefined) {
-        // A long reading (many changes) of a server that answers others is not an outage of the server.
-        if (fault === "late" && circuit?.successes !== successes) circuit?.timedOut(permit, successes, error, READER);
-        else circuit?.failed(permit, error);
-      }
-      if (circuit?.isDown !== true && isMissed()) this.#announceDown();
+      const isSilent = fault === "unreachable" || fault === "late";
+      if (!isSilent) answered();
+      else if (permit !== undefined) circuit?.failed(permit, error);
+      if ((circuit === undefined || !isSilent) && isMissed()) this.#announceDown();
       throw error;
     }
     if (!isMissed()) this.#announceUp();

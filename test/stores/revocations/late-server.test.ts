@@ -17,9 +17,9 @@ afterEach(() => void vi.useRealTimers());
 const TIMEOUT_MS = 250;
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** An app whose sessions and change log are on one server, which answers in order. Long readings take more answers. */
+/** An app whose sessions and change log are on one server, which answers in order. */
 async function setUp() {
-  const server = { latencyMs: 1, moreReadingMs: 0 };
+  const server = { latencyMs: 1 };
   let lastAnswer = 0;
   const answer = (): Promise<void> => {
     const now = performance.now();
@@ -32,7 +32,6 @@ async function setUp() {
   runtime.events.on("portcullis_store_recovered", ({ source }) => events.push(`up ${source}`));
   const read = async (): Promise<ChangeBatch> => {
     await answer();
-    if (server.moreReadingMs > 0) await sleep(server.moreReadingMs);
     return { changes: [], position: "1", gap: false };
   };
   const nothing = async (): Promise<void> => undefined;
@@ -45,23 +44,18 @@ async function setUp() {
   const started = feed.start();
   await vi.advanceTimersByTimeAsync(10);
   await started;
-  /** The outcomes of all calls: true for an answer, false for a refusal. */
-  const outcomes = { token: [] as boolean[], session: [] as boolean[] };
-  const note = (kind: "token" | "session", ask: () => unknown): void => {
+  /** How a call ends does not matter here. */
+  const ask = (call: () => unknown): void => {
     Promise.resolve()
-      .then(ask)
-      .then(
-        () => outcomes[kind].push(true),
-        () => outcomes[kind].push(false),
-      );
+      .then(call)
+      .catch(() => undefined);
   };
   return {
     server,
     events,
-    outcomes,
     askToken: (client: string) =>
-      note("token", () => tokens.isRevoked({ jti: "j", subject: "ada", issuedAt: Date.now() }, caller(client))),
-    askSession: (client: string) => note("session", () => sessions.run(() => answer(), undefined, caller(client))),
+      ask(() => tokens.isRevoked({ jti: "j", subject: "ada", issuedAt: Date.now() }, caller(client))),
+    askSession: (client: string) => ask(() => sessions.run(() => answer(), undefined, caller(client))),
     close: async () => {
       const closed = feed.close();
       await vi.advanceTimersByTimeAsync(1000);
@@ -111,25 +105,8 @@ describe("a server that stays late", () => {
   });
 });
 
-describe("a change log that takes long to read", () => {
-  it("is no outage of a server that answers everybody else", async () => {
-    const { server, events, outcomes, askToken, askSession, close } = await setUp();
-    server.moreReadingMs = 1500;
-    for (let passed = 0; passed < 8000; passed += 20) {
-      await vi.advanceTimersByTimeAsync(20);
-      askSession("192.0.2.1");
-      askToken("192.0.2.2");
-    }
-    expect(outcomes.session).not.toContain(false);
-    expect(outcomes.token).toContain(false);
-    expect(events).toEqual(["down revocations"]);
-    server.moreReadingMs = 0;
-    await vi.advanceTimersByTimeAsync(3000);
-    expect(events).toEqual(["down revocations", "up revocations"]);
-    await close();
-  });
-
-  it("is an outage when the server answers nobody", async () => {
+describe("a change log that gives no answer", () => {
+  it("is an outage of its server, also without any request", async () => {
     const { server, events, close } = await setUp();
     server.latencyMs = 10_000;
     await vi.advanceTimersByTimeAsync(3000);
