@@ -4,6 +4,14 @@ import type { Row } from "./report.js";
 /** Rows by scenario. */
 export type Results = ReadonlyMap<string, readonly Row[]>;
 
+/** What was measured on one version of Node. */
+export interface Measured {
+  /** Of the servers, as in `process.version`. */
+  readonly version: string;
+  readonly results: Results;
+  readonly costs: readonly CredentialCost[];
+}
+
 interface Target {
   readonly text: string;
   readonly value: number | undefined;
@@ -17,16 +25,35 @@ const REFUSALS = ["429", "host", "bad-key"];
 /** Up to Node 22, a change of its prototype makes an object slow: there a server of ours gains most. */
 const hasSlowPrototypes = (nodeVersion: string): boolean => Number(/^v?(\d+)/.exec(nodeVersion)?.[1]) < 24;
 
-/**
- * What the benchmark was written to show, as far as this run measured it.
- *
- * @param nodeVersion of the servers, as in `process.version`
- */
-export function targets(results: Results, costs: readonly CredentialCost[], nodeVersion: string): string {
-  const isSlow = hasSlowPrototypes(nodeVersion);
+/** What the benchmark was written to show, as far as this run measured it: a column for each version of Node. */
+export function targetTable(runs: readonly Measured[]): string {
+  const columns = runs.map(targetsOf);
+  const rows = (columns[0] ?? []).flatMap(({ text }, at) => {
+    const cells = columns.map((targets) => cell(targets[at]));
+    return cells.every((each) => each === NOT_MEASURED) ? [] : [`| ${[text, ...cells].join(" | ")} |`];
+  });
+  if (rows.length === 0) return "";
+  return [
+    `| target: measured, bound | ${runs.map(({ version }) => `Node ${version.replace(/^v/, "")}`).join(" | ")} |`,
+    `|---|${"--:|".repeat(runs.length)}`,
+    ...rows,
+  ].join("\n");
+}
+
+const NOT_MEASURED = "–";
+
+function cell(target: Target | undefined): string {
+  if (target?.value === undefined || Number.isNaN(target.value)) return NOT_MEASURED;
+  const { value, bound, atLeast = false } = target;
+  const isMet = atLeast ? value >= bound : value <= bound;
+  return `${value.toFixed(2)} ${atLeast ? "≥" : "≤"} ${bound}${isMet ? "" : " **missed**"}`;
+}
+
+function targetsOf({ version, results, costs }: Measured): readonly Target[] {
+  const isSlow = hasSlowPrototypes(version);
   const row = (scenario: string, id: string): Row | undefined => results.get(scenario)?.find((each) => each.id === id);
   const anonymous = (id: string): Row | undefined => row("anonymous", id);
-  const all: Target[] = [
+  return [
     {
       text: "CPU of everything, of bare Express",
       value: over(anonymous(SECURED)?.cpu, anonymous("express")?.cpu),
@@ -53,12 +80,6 @@ export function targets(results: Results, costs: readonly CredentialCost[], node
     { text: "warm API key over anonymous, µs", value: medianOver(costs, SECURED, "api-key"), bound: 15 },
     { text: "JWT HS256 over anonymous, µs", value: medianOver(costs, SECURED, "jwt-hs256"), bound: 15 },
   ];
-  const lines = all.flatMap(({ text, value, bound, atLeast = false }) => {
-    if (value === undefined || Number.isNaN(value)) return [];
-    const met = atLeast ? value >= bound : value <= bound;
-    return [`| ${text} | ${value.toFixed(2)} | ${atLeast ? "≥" : "≤"} ${bound} | ${met ? "yes" : "no"} |`];
-  });
-  return lines.length === 0 ? "" : ["| target | measured | bound | met |", "|---|--:|--:|---|", ...lines].join("\n");
 }
 
 function over(a: number | undefined, b: number | undefined): number | undefined {
