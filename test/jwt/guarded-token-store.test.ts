@@ -1,7 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { callerFor } from "../../src/core/store-caller.js";
 import { createRuntime } from "../../src/core/runtime.js";
-import { callerFor } from "../../src/core/store-caller.js";
 import { GuardedTokenStore } from "../../src/jwt/guarded-token-store.js";
 import type { TokenStore } from "../../src/stores/contracts.js";
 import { StoreTime } from "../../src/stores/health/store-time.js";
