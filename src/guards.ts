@@ -1,4 +1,5 @@
 import type { Request, RequestHandler } from "express";
+import type { Middleware } from "./core/middleware.js";
 import { z } from "zod";
 import { challenge } from "./core/http/authorization.js";
 import type { LayerId } from "./core/layer-id.js";
@@ -97,7 +98,7 @@ function guard(
   only: readonly CredentialKind[] | undefined,
   options: GuardSettings | undefined,
   deps: PartDependencies | undefined,
-): RequestHandler {
+): Middleware {
   const { scopes, roles, kinds: given } = parse(guardSchema, options ?? {});
   const runtime = deps === undefined ? undefined : partRuntime(deps);
   const kinds = only ?? given ?? KINDS;
@@ -118,8 +119,7 @@ function guard(
     if (made === undefined) refusals.set(key, (made = guardRefusals(offered, scopes)));
     refuse(req, res, name, made[verdict]);
   };
-  Object.defineProperty(handler, "name", { value: name });
-  return handler;
+  return Object.defineProperty(handler, "name", { value: name }) as Middleware;
 }
 
 /** Kinds of credentials have the same names as the layers that verify them. */
@@ -146,7 +146,7 @@ function protectionsRan(req: Request, kinds: readonly (CredentialKind & LayerId)
  * app.get("/reports", requireAuth({ scopes: ["reports:read"], kinds: ["api-key", "jwt"] }), (req, res) => void res.json([]));
  * ```
  */
-export function requireAuth(options?: GuardSettings, deps?: PartDependencies): RequestHandler {
+export function requireAuth(options?: GuardSettings, deps?: PartDependencies): Middleware {
   return guard("requireAuth", undefined, options, deps);
 }
 
@@ -164,7 +164,7 @@ export function requireAuth(options?: GuardSettings, deps?: PartDependencies): R
  * app.get("/orders", requireApiKey({ scopes: ["orders:write"] }), (req, res) => void res.json({ caller: req.principal?.id }));
  * ```
  */
-export function requireApiKey(options?: Omit<GuardSettings, "kinds">, deps?: PartDependencies): RequestHandler {
+export function requireApiKey(options?: Omit<GuardSettings, "kinds">, deps?: PartDependencies): Middleware {
   return guard("requireApiKey", ["api-key"], options, deps);
 }
 
@@ -182,7 +182,7 @@ export function requireApiKey(options?: Omit<GuardSettings, "kinds">, deps?: Par
  * app.get("/orders", requireJwt({ roles: ["admin"] }), (req, res) => void res.json({ caller: req.principal?.id }));
  * ```
  */
-export function requireJwt(options?: Omit<GuardSettings, "kinds">, deps?: PartDependencies): RequestHandler {
+export function requireJwt(options?: Omit<GuardSettings, "kinds">, deps?: PartDependencies): Middleware {
   return guard("requireJwt", ["jwt"], options, deps);
 }
 
@@ -200,6 +200,6 @@ export function requireJwt(options?: Omit<GuardSettings, "kinds">, deps?: PartDe
  * app.get("/orders", requireSession(), (req, res) => void res.json({ caller: req.principal?.id }));
  * ```
  */
-export function requireSession(options?: Omit<GuardSettings, "kinds">, deps?: PartDependencies): RequestHandler {
+export function requireSession(options?: Omit<GuardSettings, "kinds">, deps?: PartDependencies): Middleware {
   return guard("requireSession", ["session"], options, deps);
 }

@@ -1,6 +1,11 @@
 import { randomBytes } from "node:crypto";
 import type { Request } from "express";
-import session from "express-session";
+import {
+  ExpressSessionStore,
+  type Session,
+  type SessionCookieData,
+  type SessionData,
+} from "../stores/express-session.js";
 import type { Runtime } from "../core/runtime.js";
 import { SessionStoreFullError, type SessionMetadata } from "../stores/session-record.js";
 import type { StoreCaller } from "../core/store-caller.js";
@@ -12,7 +17,7 @@ import { appData } from "./metadata.js";
 import type { WriteOutcome } from "./guarded-store.js";
 import type { LoadedSession, SessionRepository } from "./session-repository.js";
 
-export type LiveSession = session.Session & Partial<session.SessionData>;
+export type LiveSession = Session & Partial<SessionData>;
 
 /**
  * The object that express-session uses as its request. It is separate from the real request because express-session
@@ -21,7 +26,7 @@ export type LiveSession = session.Session & Partial<session.SessionData>;
 export class SessionHost {
   session: LiveSession | null | undefined;
   sessionID: string | undefined;
-  sessionStore: session.Store | undefined;
+  sessionStore: ExpressSessionStore | undefined;
   /** This layer's metadata of the session; absent until the session is first saved. */
   metadata: SessionMetadata | undefined;
   /** The id under which the session is in the store. */
@@ -67,7 +72,7 @@ export function serialise(live: object): string {
  * and it would save after the response has begun (held-response.ts). This layer handles ids, cookie, time-outs, loading
  * and saving itself.
  */
-export class ExpressSessionAdapter extends session.Store {
+export class ExpressSessionAdapter extends ExpressSessionStore {
   readonly #stored: SessionRepository;
 
   constructor(stored: SessionRepository) {
@@ -81,7 +86,7 @@ export class ExpressSessionAdapter extends session.Store {
    */
   generate(host: SessionHost): void {
     host.sessionID = randomBytes(24).toString("base64url");
-    super.createSession(host as unknown as Request, { cookie: this.#cookieOf(this.#stored.now()) });
+    super.createSession(host, { cookie: this.#cookieOf(this.#stored.now()) });
   }
 
   /** Creates a new session, which is not stored until it is saved. */
@@ -128,7 +133,7 @@ export class ExpressSessionAdapter extends session.Store {
     });
   }
 
-  override get(sid: string, callback: (error: unknown, data?: session.SessionData | null) => void): void {
+  override get(sid: string, callback: (error: unknown, data?: SessionData | null) => void): void {
     resolveMaybe(
       () => this.#stored.load(sid),
       (loaded) => callback(null, loaded === undefined ? null : this.#dataOf(loaded)),
@@ -136,7 +141,7 @@ export class ExpressSessionAdapter extends session.Store {
     );
   }
 
-  override createSession(req: Request, data: session.SessionData): session.Session & session.SessionData {
+  override createSession(req: Request, data: SessionData): Session & SessionData {
     const host = req as unknown as SessionHost;
     const metadata = (data as WithMetadata)[METADATA];
     const created = super.createSession(req, data);
@@ -147,7 +152,7 @@ export class ExpressSessionAdapter extends session.Store {
   }
 
   /** Implements `req.session.save()`. */
-  override set(sid: string, live: session.SessionData, callback: (error?: unknown) => void = () => undefined): void {
+  override set(sid: string, live: SessionData, callback: (error?: unknown) => void = () => undefined): void {
     // Throw where the app calls `save`, as express-session does, when JSON cannot represent the data: the callback is
     // optional.
     serialise(live);
@@ -180,13 +185,13 @@ export class ExpressSessionAdapter extends session.Store {
   }
 
   /** Converts a loaded session to the argument of `createSession`. */
-  #dataOf({ record, metadata }: LoadedSession): session.SessionData {
+  #dataOf({ record, metadata }: LoadedSession): SessionData {
     const cookie = this.#cookieOf(metadata.createdAt, metadata.seenAt);
     return Object.defineProperty({ ...appData(record), cookie }, METADATA, { value: metadata });
   }
 
   /** `createSession` copies all enumerable members, inherited ones too; so the object has own properties only. */
-  #cookieOf(createdAt: number, seenAt = createdAt): session.Cookie {
+  #cookieOf(createdAt: number, seenAt = createdAt): SessionCookieData {
     return { ...this.#stored.cookieOf({ createdAt, seenAt }) };
   }
 
@@ -214,4 +219,4 @@ export interface SessionContext {
 
 /** A symbol key survives the copy that express-session makes of loaded data. */
 const METADATA = Symbol("portcullis.metadata");
-type WithMetadata = session.SessionData & { readonly [METADATA]?: SessionMetadata };
+type WithMetadata = SessionData & { readonly [METADATA]?: SessionMetadata };

@@ -1,4 +1,4 @@
-import type session from "express-session";
+import type { SessionData } from "../express-session.js";
 import { SESSION_METADATA, type SessionMetadata } from "../session-record.js";
 
 /** One session in memory. The times that a touch changes are stored beside the data, which is not rewritten. */
@@ -12,13 +12,13 @@ export interface Entry {
   readonly begunAt: number;
 }
 
-export type Data = session.SessionData & { readonly [SESSION_METADATA]?: SessionMetadata };
+export type Data = SessionData & { readonly [SESSION_METADATA]?: SessionMetadata };
 
 /** Lifetime of a session whose cookie has no end (only when used without the session layer), in milliseconds. */
 const DEFAULT_LIFE_MS = 86_400_000;
 
 /** When a session ends according to its cookie, in milliseconds since the epoch. */
-export function expiryOf(data: session.SessionData, now: number): number {
+export function expiryOf(data: SessionData, now: number): number {
   const expires: unknown = data.cookie?.expires;
   const at =
     expires instanceof Date ? expires.getTime() : typeof expires === "string" ? Date.parse(expires) : Number.NaN;
@@ -26,7 +26,7 @@ export function expiryOf(data: session.SessionData, now: number): number {
 }
 
 /** The session as it was saved, with the times of the last touch. */
-export function revive(entry: Entry): session.SessionData {
+export function revive(entry: Entry): SessionData {
   const data = JSON.parse(entry.json) as Data & Record<string, unknown>;
   data.cookie.expires = new Date(entry.expiresAt);
   const stamp: unknown = data[SESSION_METADATA];

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type session from "express-session";
+import type { SessionData } from "../../express-session.js";
 import { expiryOf, type Data } from "../../memory/session-entry.js";
 import { SESSION_METADATA } from "../../session-record.js";
 
@@ -32,7 +32,7 @@ export function ownerTag(principalId: string): string {
     .slice(0, 22);
 }
 
-export function headOf(data: session.SessionData, now: number): SessionHead {
+export function headOf(data: SessionData, now: number): SessionHead {
   const stamp = (data as Data)[SESSION_METADATA];
   return {
     createdAt: stamp?.createdAt ?? now,
@@ -42,7 +42,7 @@ export function headOf(data: session.SessionData, now: number): SessionHead {
   };
 }
 
-export function writeValue(head: SessionHead, data: session.SessionData): string {
+export function writeValue(head: SessionHead, data: SessionData): string {
   return `${digits(head.createdAt)}${writeTimes(head)}${head.tag ?? NOBODY}${JSON.stringify(data)}`;
 }
 
@@ -67,7 +67,7 @@ export function readHead(value: string): SessionHead | undefined {
  * `null` for a session that has ended, and for any other value (another program's, or damaged): an error would look
  * like an outage of the store, which affects every session.
  */
-export function readValue(value: string): session.SessionData | null {
+export function readValue(value: string): SessionData | null {
   const head = readHead(value);
   const data = head === undefined ? undefined : parsed(value.slice(HEAD_LENGTH));
   if (head === undefined || !isObject(data)) return null;
@@ -76,7 +76,7 @@ export function readValue(value: string): session.SessionData | null {
   // A touch changes these two without rewriting the data.
   if (cookie != null) cookie["expires"] = new Date(head.expiresAt);
   if (stamp !== undefined) data[SESSION_METADATA] = { ...stamp, seenAt: head.seenAt };
-  return data as unknown as session.SessionData;
+  return data as unknown as SessionData;
 }
 
 function parsed(json: string): unknown {
