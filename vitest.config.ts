@@ -30,7 +30,12 @@ if (withoutBrowser.length > 0)
   process.stderr.write("not run: test/browser (it needs Chromium or Chrome; npm run setup installs it on Debian)\n");
 
 /** These ask the built package alone: users install it and run the READMEs' examples on it. */
-const builtAlone = ["test/packaging/**/*.test.ts", "test/types/**/*.test.ts", "test/readme/readme.test.ts"];
+const builtAlone = [
+  "test/packaging/**/*.test.ts",
+  "test/types/**/*.test.ts",
+  "test/readme/readme.test.ts",
+  "test/examples/nginx.test.ts",
+];
 /** These run on the source and once more on what was built from it. */
 const alsoBuilt = [
   "test/contract/factories.test.ts",

@@ -13,16 +13,25 @@ import type { HeadersLayer } from "./headers/middleware.js";
 import { JwtManager } from "./jwt/manager.js";
 import { tokenRoutes } from "./jwt/routes.js";
 import { LAYERS } from "./layers.js";
-import { lateQueryParser, lateSettingsReport } from "./late-settings.js";
+import { firstRequestReport } from "./first-request-report.js";
+import { lateQueryParser } from "./late-settings.js";
 import { lifecycle } from "./lifecycle.js";
-import { checkMountedByRouters, isExpress4, firstMiddleware, markSecured, prepareApp } from "./prepare-app.js";
+import {
+  checkApp,
+  checkMountedByRouters,
+  isExpress4,
+  firstMiddleware,
+  markSecured,
+  prepareApp,
+} from "./prepare-app.js";
 import { createRouteLimit } from "./rate-limit/route-limit.js";
 import { isWindowStore } from "./rate-limit/settings.js";
 import { logIn, logOut } from "./session/log-in.js";
 import type { SessionLayer } from "./session/middleware.js";
 import type { SessionDirectory } from "./session/principal-sessions.js";
 import { SetupError } from "./core/setup-error.js";
-import { parseSettings } from "./app-settings/parse.js";
+import { RESET_LIMITS } from "./core/test-access.js";
+import { givenSettings, parseSettings } from "./app-settings/parse.js";
 import type { ResolvedSecuritySettings, SecuritySettings } from "./app-settings/schema.js";
 import type { Security, SecurityBase } from "./security.js";
 import { lossesOnRestart, storesOf, warnOfLosses } from "./store-report.js";
@@ -31,6 +40,7 @@ import { serverClasses } from "./server/classes.js";
 import { createFastServer, ONLY_OPTIONS, type FastServerSettings } from "./server/create-server.js";
 import { replaceListen } from "./server/listen.js";
 import { openStores, type StoreSettings } from "./stores/open.js";
+import { createUsePrincipal } from "./use-principal.js";
 
 /**
  * Resolves to `unknown`, but TypeScript still infers `Settings` from it, because inference looks at both branches of
@@ -46,6 +56,38 @@ export interface SecurityDependencies {
   readonly clock?: Clock;
 }
 
+/** What two objects of settings turn on when they are merged: a later value wins, and `false` wins over an object. */
+type Merged<First, Second> = {
+  [Key in keyof First | keyof Second]: MergedValue<ValueAt<First, Key>, ValueAt<Second, Key>>;
+};
+type ValueAt<Settings, Key> = Key extends keyof Settings ? Settings[Key] : undefined;
+type MergedValue<First, Second> = undefined extends Second
+  ? First | Exclude<Second, undefined>
+  : Second | Extract<First, false>;
+
+/**
+ * Secures an app with two objects of settings that are merged: those of the environment and the app's own. A later value
+ * wins, except that `false` (off) wins over an object on either side; objects are merged key by key, lists are replaced,
+ * `undefined` is ignored.
+ *
+ * @throws SettingsError listing everything that is wrong with the settings; what came from a variable is listed under
+ * its name
+ * @throws SetupError when the app has routes already, or was secured before
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { applySecurity, settingsFromEnv } from "portcullis";
+ *
+ * const app = express();
+ * applySecurity(app, [settingsFromEnv(), { session: { sameSite: "strict" }, rateLimit: { perPrincipal: { limit: 300 } } }]);
+ * ```
+ */
+export function applySecurity<First = SecuritySettings, Second = SecuritySettings>(
+  app: Express,
+  settings: readonly [SecuritySettings & InferFrom<First>, SecuritySettings & InferFrom<Second>],
+  dependencies?: SecurityDependencies,
+): Security<Merged<First, Second>>;
 /**
  * Secures an Express app (4.18+ or 5): mounts one handler, `portcullis`, in which the protections run in the order of
  * the layer table. Synchronous; call it before any route. Stores connect in the background: await `ready()` before
@@ -69,9 +111,16 @@ export interface SecurityDependencies {
 export function applySecurity<Settings = SecuritySettings>(
   app: Express,
   settings: SecuritySettings & InferFrom<Settings>,
+  dependencies?: SecurityDependencies,
+): Security<Settings>;
+export function applySecurity(
+  app: Express,
+  given: SecuritySettings | readonly SecuritySettings[],
   dependencies: SecurityDependencies = {},
-): Security<Settings> {
-  const parsed = parseSettings(settings);
+): Security {
+  checkApp(app);
+  const parsed = parseSettings(given);
+  const settings = givenSettings(given);
   prepareApp(app, parsed.trustProxy, settings.trustProxy !== undefined);
   const runtime = createRuntime({ clock: dependencies.clock, onRefusal: parsed.onRefusal, debug: parsed.debug });
   const stores = openStores(storeSettings(parsed), runtime);
@@ -105,7 +154,7 @@ export function applySecurity<Settings = SecuritySettings>(
   const pipeline = compose(
     rows.map(({ layer }) => layer),
     runtime,
-    { last: lateParser === undefined ? [] : [lateParser], enter: lateSettingsReport(app, runtime), leave },
+    { last: lateParser === undefined ? [] : [lateParser], enter: firstRequestReport(app, runtime, parsed), leave },
   );
   const handler = runtime.resources.carry(pipeline);
   const early =
@@ -178,6 +227,7 @@ export function applySecurity<Settings = SecuritySettings>(
     headers: (patch) => needs(find("headers") as HeadersLayer | undefined, "headers", "headers()").patch(patch),
     apiKeyRoutes: (options) => apiKeyRoutes(needs(apiKeys, "apiKeys", "apiKeyRoutes()"), options, runtime),
     tokenRoutes: (options) => tokenRoutes(needs(jwt, "jwt", "tokenRoutes()"), options, runtime),
+    usePrincipal: createUsePrincipal(runtime, parsed.csrf !== false || settings.csrf === false),
     handler: passingErrors,
     // A mounted app without sessions of its own uses those of the outer app.
     // Not `async`: the returned promises detect a missing `await`.
@@ -187,7 +237,23 @@ export function applySecurity<Settings = SecuritySettings>(
     ...(jwt === undefined ? {} : { jwt }),
     ...(session === undefined ? {} : { sessions: { list: session.list, end: session.end } }),
   };
-  return Object.freeze(security) as Security<Settings>;
+  Object.defineProperty(security, RESET_LIMITS, {
+    value: () => resetAll(stores.limits, parsed.rateLimit ? parsed.rateLimit.store : undefined),
+  });
+  return Object.freeze(security);
+}
+
+/** For tests. @throws SetupError when the limits are not in memory */
+function resetAll(...limits: readonly (object | undefined)[]): void {
+  for (const store of new Set(limits)) {
+    if (store === undefined) continue;
+    const { resetAll: reset } = store as { resetAll?: () => unknown };
+    if (typeof reset !== "function")
+      throw new SetupError(
+        "These limits cannot be reset: their store has no resetAll. In tests, keep limits in memory, or use another redisPrefix for each.",
+      );
+    reset.call(store);
+  }
 }
 
 /** The event does not include the error, which may contain anything: it goes to the app's error handling. */

@@ -1,8 +1,9 @@
 import type { Request, RequestHandler } from "express";
 import type { Middleware } from "./core/middleware.js";
 import { z } from "zod";
+import { prefersHtml } from "./core/http/accept.js";
 import { challenge } from "./core/http/authorization.js";
-import type { LayerId } from "./core/layer-id.js";
+import { isLocalPath, withReturnTo } from "./core/http/local-path.js";
 import type { CredentialKind, Principal } from "./core/principal.js";
 import { refuse } from "./core/response/refuse.js";
 import type { Refusal } from "./core/response/problem.js";
@@ -10,9 +11,20 @@ import { beginState, stateOf } from "./core/request-state.js";
 import { type PartDependencies, partRuntime } from "./core/runtime.js";
 import { missingScopes } from "./core/scopes.js";
 import { roleSchema, scopeSchema } from "./settings/common.js";
-import { parse, settingsObject } from "./settings/object.js";
+import { addIssue, parseFactory, settingsObject } from "./settings/object.js";
 
-const KINDS = ["api-key", "jwt", "session"] as const satisfies readonly CredentialKind[];
+const KINDS = ["api-key", "jwt", "session", "external"] as const satisfies readonly CredentialKind[];
+
+/** A page of the app, such as `/login`. */
+const localPathSchema = z.string().superRefine((path, context) => {
+  if (isLocalPath(path)) return;
+  addIssue(context, {
+    code: "wrong-value",
+    message: "This is not a path of this origin.",
+    remedy:
+      "Write an absolute path, such as /login. For a page on another origin, redirect there from a route of yours.",
+  });
+});
 
 const guardSchema = settingsObject({
   /** Scopes that the caller must have, all of them. Default: none. */
@@ -21,6 +33,11 @@ const guardSchema = settingsObject({
   roles: z.array(roleSchema).default([]),
   /** Kinds of credential that are accepted. Default: all. */
   kinds: z.array(z.enum(KINDS)).min(1).optional(),
+  /**
+   * Page on which to log in: a path of this origin, such as `/login`. Instead of 401, a GET request that prefers HTML gets
+   * 303 to it, with the requested path and query in the parameter `returnTo`. Default: none.
+   */
+  redirectTo: localPathSchema.optional(),
 });
 
 /** What a guard requires of the caller. */
@@ -49,6 +66,7 @@ const REMEDIES: Record<CredentialKind, string> = {
   "api-key": "applySecurity(app, { apiKeys: {} }) or app.use(apiKeyAuth(service))",
   jwt: "applySecurity(app, { jwt: {} }) or app.use(jwtAuth(manager))",
   session: "applySecurity(app, { session: {} }) or app.use(sessions({ secret }))",
+  external: "security.usePrincipal(req, …)",
 };
 
 function notRun(kinds: readonly CredentialKind[]): Refusal {
@@ -70,6 +88,7 @@ function challenges(
   if (kinds.includes("api-key") || kinds.includes("jwt")) list.push(challenge("Bearer", { error, scopes }));
   if (kinds.includes("api-key")) list.push(challenge("ApiKey"));
   if (kinds.includes("session")) list.push(challenge("Session"));
+  if (kinds.includes("external")) list.push(challenge("External"));
   return list.join(", ");
 }
 
@@ -99,7 +118,7 @@ function guard(
   options: GuardSettings | undefined,
   deps: PartDependencies | undefined,
 ): Middleware {
-  const { scopes, roles, kinds: given } = parse(guardSchema, options ?? {});
+  const { scopes, roles, kinds: given, redirectTo } = parseFactory(name, guardSchema, options ?? {});
   const runtime = deps === undefined ? undefined : partRuntime(deps);
   const kinds = only ?? given ?? KINDS;
   const policy: GuardPolicy = { kinds, scopes, roles };
@@ -117,13 +136,31 @@ function guard(
     const key = offered.join();
     let made = refusals.get(key);
     if (made === undefined) refusals.set(key, (made = guardRefusals(offered, scopes)));
-    refuse(req, res, name, made[verdict]);
+    const redirect = redirectTo === undefined ? undefined : logInPage(redirectTo, req, verdict);
+    refuse(req, res, name, redirect === undefined ? made[verdict] : { ...made[verdict], redirect });
   };
   return Object.defineProperty(handler, "name", { value: name }) as Middleware;
 }
 
-/** Kinds of credentials have the same names as the layers that verify them. */
-function protectionsRan(req: Request, kinds: readonly (CredentialKind & LayerId)[], all: boolean): boolean {
+/**
+ * Where a browser is sent to log in, with the path to come back to. Only for a page that a caller without credentials
+ * asked for: a form or a script cannot follow, and a caller without the scope would come back at once.
+ */
+function logInPage(redirectTo: string, req: Request, verdict: keyof GuardRefusals): string | undefined {
+  if (req.method !== "GET" || (verdict !== "missing" && verdict !== "other-kind") || !prefersHtml(req))
+    return undefined;
+  const { originalUrl } = req;
+  const isItself = pathIn(originalUrl) === pathIn(redirectTo);
+  return isItself ? undefined : withReturnTo(redirectTo, originalUrl);
+}
+
+function pathIn(url: string): string {
+  const query = url.indexOf("?");
+  return query === -1 ? url : url.slice(0, query);
+}
+
+/** Kinds of credentials have the same names as the protections that verify them. */
+function protectionsRan(req: Request, kinds: readonly CredentialKind[], all: boolean): boolean {
   const state = stateOf(req);
   return all ? kinds.every((kind) => state.hasRun(kind)) : kinds.some((kind) => state.hasRun(kind));
 }

@@ -47,7 +47,9 @@ export { csrfProtection } from "./csrf/middleware.js";
 export type { CsrfSettings, ResolvedCsrfSettings } from "./csrf/settings.js";
 export { sessions } from "./session/middleware.js";
 export type { ExpressSessionStore, Session, SessionCookieData, SessionData } from "./stores/express-session.js";
-export { logIn, logOut, type LogInAs, type LogInSettings } from "./session/log-in.js";
+export { AmbiguousCredentialsError, type ExternalCaller, type UsePrincipal } from "./use-principal.js";
+export { logIn, logOut, type LogInAs, type LogInSettings, type LogOutSettings } from "./session/log-in.js";
+export type { SiteData } from "./session/log-in-options.js";
 export type { SessionDirectory, SessionInfo } from "./session/principal-sessions.js";
 export { SessionEndedError } from "./session/errors.js";
 export type { ResolvedSessionSettings, SessionSettings } from "./session/settings.js";
@@ -90,7 +92,7 @@ export { SlidingWindowStore } from "./stores/memory/sliding-window/store.js";
 export type { SlidingWindowStoreSettings } from "./stores/memory/sliding-window/settings.js";
 export type { ExpressRateLimitSettings } from "./stores/express-rate-limit.js";
 export type { AnswerMode, ExpressRateLimitStore, StoreAnswer } from "./stores/express-rate-limit-store.js";
-export { SessionStoreFullError } from "./stores/session-record.js";
+export { SessionStoreFullError } from "./stores/health/store-full.js";
 export { MemorySessionStore, type MemorySessionStoreSettings } from "./stores/memory/session-store.js";
 export type {
   AccessTokenFacts,
@@ -124,7 +126,7 @@ export type { Mode } from "./core/layer.js";
 export type { PartDependencies } from "./core/runtime.js";
 export { InvalidInputError, PortcullisError, StoreError } from "./core/portcullis-error.js";
 export type { CredentialKind, Principal } from "./core/principal.js";
-export type { OnRefusal, Problem, RefusalCode, ReplacedBody } from "./core/response/problem.js";
+export type { OnRefusal, Problem, RefusalCode, RefusalRedirect, ReplacedBody } from "./core/response/problem.js";
 export { clientAddress } from "./core/request-state.js";
 export { Secret } from "./core/secret.js";
 export { UnreadableRecordError } from "./stores/health/store-fault.js";

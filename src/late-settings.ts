@@ -1,30 +1,12 @@
 import type { Express, Request, RequestHandler } from "express";
-import type { Runtime } from "./core/runtime.js";
 import { isExpress4, ownSetting } from "./prepare-app.js";
-
-/** On its first call, reports the settings that the app changed after Express had fixed them. */
-export function lateSettingsReport(app: Express, runtime: Runtime): () => void {
-  const lateSettings = watchRoutingSettings(app);
-  let isFirst = true;
-  return () => {
-    if (!isFirst) return;
-    isFirst = false;
-    const names = lateSettings();
-    if (names.length === 0) return;
-    process.emitWarning(
-      `Express ignores ${names.map((name) => `"${name}"`).join(", ")} when set after applySecurity. Call app.set before applySecurity.`,
-      { code: "PORTCULLIS_ROUTING" },
-    );
-    runtime.events.emit("portcullis_misconfigured", () => ({ source: "pipeline", reason: "late-routing-setting" }));
-  };
-}
 
 /**
  * Remembers the settings that Express fixes when the first middleware is mounted.
  *
  * @returns a function that returns the names of the settings that the app changed since then, without effect
  */
-function watchRoutingSettings(app: Express): () => string[] {
+export function watchRoutingSettings(app: Express): () => string[] {
   const names = ["strict routing", "case sensitive routing"];
   const before = names.map((name) => Boolean(ownSetting(app, name)));
   return () => names.filter((name, index) => Boolean(ownSetting(app, name)) !== before[index]);

@@ -2,6 +2,7 @@ import type { Express } from "express";
 import { trustedProxies } from "./core/http/trusted-proxies.js";
 import type { ResolvedSecuritySettings } from "./app-settings/schema.js";
 import { SetupError } from "./core/setup-error.js";
+import { isExchange } from "./settings/object.js";
 
 interface RouterLayer {
   readonly name?: string;
@@ -12,8 +13,21 @@ interface RouterLayer {
 /** The apps that are secured, and whether each has sessions. */
 const secured = new WeakMap<Express, { readonly sessions: boolean }>();
 
+/** @throws SetupError when `applySecurity` was mounted like a middleware, or its first argument is no Express app */
+export function checkApp(app: Express): void {
+  if (isExchange(app))
+    throw new SetupError(
+      "applySecurity is not a middleware. Call applySecurity(app, settings) once, instead of app.use(applySecurity).",
+    );
+  if (typeof (app as unknown) !== "function" || typeof app.use !== "function" || typeof app.set !== "function")
+    throw new SetupError(
+      "applySecurity needs an Express app as its first argument: applySecurity(express(), settings).",
+    );
+}
+
 /**
- * Checks that the app can still be secured, and changes the Express settings that the protections depend on.
+ * Checks that the app can still be secured, and changes the Express settings that the protections depend on. Warns of
+ * static files that are mounted already.
  *
  * @throws SetupError when the app has routes already, was secured before, or has a `trust proxy` of its own
  */
@@ -22,11 +36,6 @@ export function prepareApp(
   trustProxy: ResolvedSecuritySettings["trustProxy"],
   trustProxyGiven: boolean,
 ): void {
-  if (typeof (app as unknown) !== "function" || typeof app.use !== "function" || typeof app.set !== "function") {
-    throw new SetupError(
-      "applySecurity needs an Express app as its first argument: applySecurity(express(), settings).",
-    );
-  }
   if (secured.has(app))
     throw new SetupError(
       "applySecurity was called twice on this app. Call it once, and keep the object that it returns.",
@@ -37,6 +46,11 @@ export function prepareApp(
       `applySecurity must come before any route, because earlier routes stay unprotected. Move the call above: ${routes.slice(0, 10).join(", ")}${routes.length > 10 ? `, and ${routes.length - 10} more` : ""}.`,
     );
   }
+  if (mountedNames(app).includes("serveStatic"))
+    process.emitWarning(
+      "express.static is mounted before applySecurity, so its files are served without protection. Mount it after applySecurity.",
+      { code: "PORTCULLIS_ORDER" },
+    );
   const own: unknown = ownSetting(app, "trust proxy");
   if (own !== false && own !== undefined && !trustProxyGiven) {
     throw new SetupError(
@@ -105,6 +119,11 @@ export function ownSetting(app: Express, name: string): unknown {
 /** Express 4 creates its router on first use, with this method; Express 5 has no such method. */
 export function isExpress4(app: Express): boolean {
   return typeof (app as unknown as { lazyrouter?: unknown }).lazyrouter === "function";
+}
+
+/** The names of the functions that are mounted on the app itself, in their order. */
+export function mountedNames(app: Express): (string | undefined)[] {
+  return stackOf(app).map(({ name }) => name);
 }
 
 /** What is mounted first, if anything is. Express 4 mounts middleware of its own before the first one of the app. */

@@ -14,8 +14,9 @@ import type { HeadersPatch } from "./headers/settings.js";
 import type { JwtManager } from "./jwt/manager.js";
 import type { TokenRoutesSettings } from "./jwt/routes.js";
 import type { RouteLimitSettings } from "./rate-limit/settings.js";
-import type { LogInAs, LogInSettings } from "./session/log-in.js";
+import type { LogInAs, LogInSettings, LogOutSettings } from "./session/log-in.js";
 import type { SessionDirectory } from "./session/principal-sessions.js";
+import type { UsePrincipal } from "./use-principal.js";
 
 /** One row of `describe()`: what a layer effectively does. */
 export interface LayerDescription {
@@ -104,6 +105,32 @@ export interface SecurityBase {
   /** `POST /refresh`, `POST /revoke`, `GET /jwks.json`. @throws SetupError when `jwt` is off */
   tokenRoutes(options?: TokenRoutesSettings): Router;
   /**
+   * Sets `req.principal`, of kind `external`, for a caller whom something else has authenticated: Passport, a proxy, a
+   * client certificate. Call it in a middleware, for each request, with `undefined` for an anonymous caller: guards
+   * then answer 401. The limit `perPrincipal` does not count these callers, because it runs before; a `rateLimit` of a
+   * route does.
+   *
+   * @throws InvalidInputError (`status` 400) when the id, the scopes or the roles are malformed
+   * @throws AmbiguousCredentialsError (`status` 400) when the request also has an API key, a token or a session
+   * @throws SetupError when the request did not pass the protections, or csrf is off and not set to `false`
+   *
+   * @example
+   * ```ts
+   * import express from "express";
+   * import { applySecurity } from "portcullis";
+   *
+   * const app = express();
+   * const security = applySecurity(app, { trustedHosts: ["app.example.com"], csrf: {} });
+   * app.use((req, _res, next) => {
+   *   const { user } = req as { user?: { id: string } }; // set by Passport
+   *   security.usePrincipal(req, user && { id: user.id });
+   *   next();
+   * });
+   * app.get("/me", security.requireAuth(), (req, res) => void res.json(req.principal));
+   * ```
+   */
+  readonly usePrincipal: UsePrincipal;
+  /**
    * Wraps an async handler for Express 4, where an unhandled rejection ends the process: the error goes to the app's
    * error handling instead. On Express 5 it changes nothing.
    */
@@ -114,7 +141,7 @@ export interface SecurityBase {
    */
   logIn(req: Request, who: LogInAs, options?: LogInSettings): Promise<void>;
   /** Ends the session: deletes it from the store, clears the cookie and sends Clear-Site-Data. */
-  logOut(req: Request, res: Response): Promise<void>;
+  logOut(req: Request, res: Response, options?: LogOutSettings): Promise<void>;
 }
 
 /** `Part` when the setting is certainly on, `Partial<Part>` when it may be on, `unknown` when it is off or absent. */

@@ -22,10 +22,12 @@ export interface Caller {
   readonly ownerId: string;
   /** The API key that authenticated the caller, if any. */
   readonly key: ApiKeyRecord | undefined;
-  readonly powers: Grants;
+  readonly grants: Grants;
   readonly allow: AddressList | undefined;
   /** The maker recorded in the keys that the caller creates. */
   readonly maker: ApiKeyMaker;
+  /** Whether nothing says when keys that the caller creates must end: it then creates none. */
+  readonly lacksLifetime: boolean;
 }
 
 /** The refusals that depend on the caller, built once. */
@@ -33,8 +35,9 @@ export interface CallerRefusals {
   readonly missing: Refusal;
   readonly invalid: Refusal;
   readonly mayNotManage: Refusal;
+  readonly noLifetime: Refusal;
   readonly tooDeep: Refusal;
-  readonly beyondOwn: Readonly<Record<ExceededGrant, Refusal>>;
+  readonly exceeding: Readonly<Record<ExceededGrant, Refusal>>;
 }
 
 export function callerRefusals(realm: string): CallerRefusals {
@@ -43,27 +46,31 @@ export function callerRefusals(realm: string): CallerRefusals {
   const scope = {
     "WWW-Authenticate": challenge("Bearer", { realm, error: "insufficient_scope", scopes: [MANAGE_SCOPE] }),
   };
-  const beyond = (reason: string, detail: string): Refusal => ({ code: "insufficient-scope", reason, detail });
+  const refusal = (reason: string, detail: string): Refusal => ({ code: "insufficient-scope", reason, detail });
   return {
     missing: { code: "missing-credentials", reason: "no-principal", headers: both },
     invalid: { code: "invalid-credentials", reason: "key-no-longer-valid", headers: both },
     mayNotManage: { code: "insufficient-scope", reason: "manage-scope-missing", headers: scope },
-    tooDeep: beyond(
+    noLifetime: refusal(
+      "lifetime-not-set",
+      "This service sets no lifetime for the keys of callers that another system has authenticated.",
+    ),
+    tooDeep: refusal(
       "too-many-makers",
       `A chain of keys, each created with the one before it, can have at most ${MAX_MAKERS + 1} keys.`,
     ),
-    beyondOwn: {
-      scope: beyond("scope-beyond-own", "A key cannot have scopes that its creator does not have."),
-      role: beyond("role-beyond-own", "A key cannot have roles that its creator does not have."),
-      expiry: beyond(
+    exceeding: {
+      scope: refusal("scope-beyond-own", "A key cannot have scopes that its creator does not have."),
+      role: refusal("role-beyond-own", "A key cannot have roles that its creator does not have."),
+      expiry: refusal(
         "expiry-beyond-own",
         "A key cannot expire later than the key that created it, or, if created with a token, later than the token allows.",
       ),
-      address: beyond(
+      address: refusal(
         "address-beyond-own",
         "A key created with a key cannot allow addresses that its creator does not allow.",
       ),
-      limit: beyond(
+      limit: refusal(
         "limit-beyond-own",
         "A key created with a key must have the same rate-limit window and at most the same limit.",
       ),
@@ -73,7 +80,8 @@ export function callerRefusals(realm: string): CallerRefusals {
 
 /**
  * Returns the caller, from `req.principal`. Every caller needs the managing scope, except the user of a session. Keys
- * created with a token expire with the token, or after `maxLifetimeMs`. The key of a caller with an API key is read
+ * created with a token expire with the token, or after `maxLifetimeMs`; those of an external caller only after
+ * `maxLifetimeMs`, because the credential's end is not known here. The key of a caller with an API key is read
  * from the store: a cached record may be `cacheSeconds` old, which is too old for creating keys.
  */
 export async function callerOf(
@@ -98,9 +106,10 @@ export async function callerOf(
     return {
       ownerId: id,
       key: undefined,
-      powers: { scopes, roles, expiresAt, allow: [], rateLimit: null },
+      grants: { scopes, roles, expiresAt, allow: [], rateLimit: null },
       allow: undefined,
       maker,
+      lacksLifetime: principal.kind === "external" && maxLifetimeMs === undefined,
     };
   }
   const key = await service.get(principal.credentialId);
@@ -110,14 +119,16 @@ export async function callerOf(
   return {
     ownerId: principal.id,
     key,
-    powers: key,
+    grants: key,
     allow: key.allow.length === 0 ? undefined : new AddressList(key.allow),
     maker: makerOf(key),
+    lacksLifetime: false,
   };
 }
 
 /** Returns the refusal of a key with the grants `wanted`, or `undefined` when the caller may create or rotate it. */
 export function exceedsGrants(caller: Caller, wanted: Grants, refusals: CallerRefusals): Refusal | undefined {
-  const found = exceededGrant(caller.powers, wanted, caller.allow);
-  return found === undefined ? undefined : refusals.beyondOwn[found];
+  if (caller.lacksLifetime) return refusals.noLifetime;
+  const found = exceededGrant(caller.grants, wanted, caller.allow);
+  return found === undefined ? undefined : refusals.exceeding[found];
 }

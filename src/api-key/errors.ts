@@ -1,18 +1,8 @@
 import { PortcullisError } from "../core/portcullis-error.js";
 
-/** Every code an `ApiKeyError` can have. */
-export const API_KEY_ERROR_CODES = [
-  "invalid-input",
-  "not-found",
-  "revoked",
-  "expired",
-  "rotated",
-  "unreadable",
-  "too-many-keys",
-] as const;
-
 /** The reason why a call of `ApiKeyService` failed. The error's message explains it. */
-export type ApiKeyErrorCode = (typeof API_KEY_ERROR_CODES)[number];
+export type ApiKeyErrorCode =
+  "invalid-input" | "not-found" | "revoked" | "expired" | "rotated" | "unreadable" | "too-many-keys";
 
 /** One mistake in the input. Never contains the value. */
 export interface ApiKeyIssue {

@@ -9,7 +9,7 @@ import type { RequestState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import type { PendingLimits } from "../core/pending-limits.js";
 import { SetupError } from "../core/setup-error.js";
-import { parse } from "../settings/object.js";
+import { parseFactory } from "../settings/object.js";
 import { type Choice, choosePresented, type KeyScheme, NO_KEY } from "./decide.js";
 import { keyRefusals } from "./refusals.js";
 import type { ApiKeyVerification } from "./verification/result.js";
@@ -143,7 +143,7 @@ function describe(options: ResolvedApiKeySettings): Record<string, unknown> {
  * ```
  */
 export function apiKeyAuth(service: ApiKeyService, settings?: ApiKeyAuthSettings, deps?: PartDependencies): Middleware {
-  const own = parse(apiKeyAuthSchema, settings ?? {});
+  const own = parseFactory("apiKeyAuth", apiKeyAuthSchema, settings ?? {});
   if (typeof (service as Partial<ApiKeyService> | undefined)?.verify !== "function") {
     throw new SetupError("apiKeyAuth needs an ApiKeyService as its first argument: apiKeyAuth(new ApiKeyService()).");
   }

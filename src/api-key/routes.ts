@@ -1,14 +1,14 @@
 import express, { type NextFunction, type Request, type RequestHandler, type Response, type Router } from "express";
 import { bodyOf, readJsonBody } from "../core/http/json-body.js";
 import { z } from "zod";
-import type { Refusal } from "../core/response/problem.js";
+import { type Refusal, RETRY_SOON } from "../core/response/problem.js";
 import { refuse } from "../core/response/refuse.js";
 import { requestContext } from "../core/request-events.js";
 import { beginState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
 import { StoreUnavailableError } from "../stores/health/store-guard.js";
 import { SetupError } from "../core/setup-error.js";
-import { parse, settingsObject } from "../settings/object.js";
+import { parseFactory, settingsObject } from "../settings/object.js";
 import { MAX_MAKERS, successorOf } from "./decide.js";
 import { ApiKeyError } from "./errors.js";
 import { HashUnavailableError } from "./keys/hash-queue.js";
@@ -83,7 +83,11 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesSetti
     );
   }
   const runtime = partRuntime(deps, service.runtime);
-  const { realm = service.options.realm, maxLifetimeDays } = parse(apiKeyRoutesSchema, options ?? {});
+  const { realm = service.options.realm, maxLifetimeDays } = parseFactory(
+    "security.apiKeyRoutes",
+    apiKeyRoutesSchema,
+    options ?? {},
+  );
   const refusals = callerRefusals(realm);
   const maxLifetimeMs = maxLifetimeDays === undefined ? undefined : maxLifetimeDays * DAY_MS;
 
@@ -99,22 +103,22 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesSetti
     const asked = readInput(ownKeySchema, bodyOf(req));
     if (caller.maker.path.length > MAX_MAKERS) return refusals.tooDeep;
     // A key created with a key or a token has the caller's restrictions, unless the body sets stricter ones.
-    const { powers } = caller;
+    const { grants } = caller;
     const isCut =
       caller.key === undefined &&
-      powers.expiresAt !== null &&
+      grants.expiresAt !== null &&
       asked.expiresAt !== null &&
-      asked.expiresAt > powers.expiresAt;
+      asked.expiresAt > grants.expiresAt;
     const wanted = {
       ...asked,
-      expiresAt: isCut ? powers.expiresAt : (asked.expiresAt ?? powers.expiresAt),
-      allow: asked.allow.length === 0 ? [...powers.allow] : asked.allow,
-      rateLimit: asked.rateLimit ?? powers.rateLimit,
+      expiresAt: isCut ? grants.expiresAt : (asked.expiresAt ?? grants.expiresAt),
+      allow: asked.allow.length === 0 ? [...grants.allow] : asked.allow,
+      rateLimit: asked.rateLimit ?? grants.rateLimit,
     };
     const refusal = exceedsGrants(caller, wanted, refusals);
     if (refusal !== undefined) return refusal;
     const made = await service
-      .create({ ...wanted, ownerId: caller.ownerId }, auditFacts(req), caller.maker)
+      .create({ ...wanted, ownerId: caller.ownerId }, auditContext(req), caller.maker)
       .catch(noneOfEndedMaker);
     if (made === undefined) return refusals.invalid;
     return { status: 201, body: isCut ? { ...made, notice: CUT } : made };
@@ -143,14 +147,14 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesSetti
     // The response contains a working key, so the caller must have all of its grants.
     const refusal = exceedsGrants(caller, record, refusals);
     if (refusal !== undefined) return refusal;
-    return { status: 201, body: await service.rotate(record.id, input, auditFacts(req), maker) };
+    return { status: 201, body: await service.rotate(record.id, input, auditContext(req), maker) };
   };
 
   const revoke: Action = async (caller, req) => {
     const record = await ownKey(caller, req);
     if ("code" in record) return record;
     const descendants = readInput(revokeQuerySchema, queryOf(req)).descendants === "true";
-    const done = await service.revoke(record.id, { reason: "revoked by its owner", descendants }, auditFacts(req));
+    const done = await service.revoke(record.id, { reason: "revoked by its owner", descendants }, auditContext(req));
     return done ? { status: 204 } : UNKNOWN;
   };
 
@@ -209,9 +213,8 @@ function noneOfEndedMaker(error: unknown): undefined {
 /** Converts an error of the service to a refusal; other errors go to the app. */
 function refusalOfError(error: unknown): Refusal {
   if (error instanceof StoreUnavailableError)
-    return { code: "store-unavailable", reason: "store-unavailable", headers: { "Retry-After": "1" }, event: false };
-  if (error instanceof HashUnavailableError)
-    return { code: "store-unavailable", reason: "busy", headers: { "Retry-After": "1" } };
+    return { code: "store-unavailable", reason: "store-unavailable", headers: RETRY_SOON, event: false };
+  if (error instanceof HashUnavailableError) return { code: "store-unavailable", reason: "busy", headers: RETRY_SOON };
   if (!(error instanceof ApiKeyError)) throw error;
   if (error.code === "not-found") return UNKNOWN;
   if (error.code === "invalid-input")
@@ -240,7 +243,7 @@ function queryOf(req: Request): Record<string, unknown> {
   return query;
 }
 
-function auditFacts(req: Request): AuditContext {
+function auditContext(req: Request): AuditContext {
   const { sourceIp, method, path, subject } = requestContext(req);
   return { sourceIp, method, path, ...(subject === undefined ? {} : { subject }) };
 }

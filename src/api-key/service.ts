@@ -1,3 +1,4 @@
+import { callerFor, callerForPrincipal } from "../core/store-caller.js";
 import type { SecurityEvents } from "../core/events.js";
 import { maskKeysWith } from "../core/mask-credentials.js";
 import { partRuntime, type Runtime } from "../core/runtime.js";
@@ -82,7 +83,7 @@ export class ApiKeyService {
     this.#revocation = new KeyRevocation(this.#parts);
     this.#limits = new KeyLimits(options.failures, runtime, options.storeTimeoutMs, deps.limiter);
     this.#usage = new UsageLog(
-      (batch) => store.write((keys, call) => keys.addUsage(batch, call)),
+      (batch) => store.write((keys, call) => keys.addUsage(batch, call), callerFor("usage")),
       runtime.clock,
       options.usageFlushSeconds,
     );
@@ -94,8 +95,8 @@ export class ApiKeyService {
       hasher,
       limits: this.#limits,
       usage: this.#usage,
-      get: (id, from) => store.read((keys) => keys.get(id), undefined, from),
-      replaceHash: (id, from, to) => store.write((keys) => keys.replaceHash(id, from, to)),
+      get: (id, from) => store.read((keys) => keys.get(id), from),
+      replaceHash: (id, from, to) => store.write((keys) => keys.replaceHash(id, from, to), callerFor(id)),
       changes,
     });
     this.#stopListening = changes?.onKeyChange((id) => (id === undefined ? cache.clear() : cache.evict(id)));
@@ -161,8 +162,11 @@ export class ApiKeyService {
   /** The owner's keys, newest first, revoked ones included: `limit` of them (50; at most 100) after the key `after`. */
   async list(ownerId: string | number, page: ListApiKeysInput = {}): Promise<ApiKeyRecord[]> {
     const read = readInput(pageSchema, page);
+    const owner = String(ownerId);
     await this.#usage.settled();
-    const keys = await withKeyErrors(this.#parts.store.read((store) => store.list(String(ownerId), read)));
+    const keys = await withKeyErrors(
+      this.#parts.store.read((store) => store.list(owner, read), callerForPrincipal(owner)),
+    );
     return keys.map((key) => publicRecord(key, this.#usage.pending(key.id)));
   }
 
@@ -174,7 +178,7 @@ export class ApiKeyService {
   async get(id: string): Promise<ApiKeyRecord | undefined> {
     if (!isKeyId(id)) return undefined;
     await this.#usage.settled();
-    const stored = await withKeyErrors(this.#parts.store.read((store) => store.get(id)));
+    const stored = await withKeyErrors(this.#parts.store.read((store) => store.get(id), callerFor(id)));
     return stored === undefined ? undefined : publicRecord(stored, this.#usage.pending(id));
   }
 

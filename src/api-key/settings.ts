@@ -1,7 +1,9 @@
 import { z } from "zod";
 import { modeSchema, realmSchema } from "../settings/common.js";
+import { checkWindow, durationSchema, unitsSchema } from "../settings/durations.js";
 import { SettingsError } from "../settings/errors.js";
-import { addIssue, settingsObject } from "../settings/object.js";
+import { addIssue, settingsObject, settingsObjectLike } from "../settings/object.js";
+import { PEER_NAMES } from "../settings/peer-names.js";
 import { secretRingSchema } from "../settings/secrets.js";
 import { API_KEY_STORE_METHODS, type ApiKeyStore } from "../stores/contracts.js";
 import { hasMethods } from "../stores/forwarding.js";
@@ -9,10 +11,18 @@ import { MAX_SECRET_LENGTH, MIN_SECRET_LENGTH } from "./keys/format.js";
 
 /** Headers that have another meaning for Node, Express or a proxy; Node also keeps only the first of some of them. */
 const TAKEN_HEADERS = new Set(
-  "age authorization connection content-encoding content-length content-type cookie etag expect expires forwarded from host if-match if-none-match last-modified location max-forwards origin proxy-authorization referer range retry-after server set-cookie te trailer transfer-encoding upgrade user-agent via x-forwarded-for x-forwarded-host x-forwarded-proto".split(
+  "age authorization connection content-encoding content-length content-type cookie etag expect expires forwarded from host if-match if-none-match last-modified location max-forwards origin referer range retry-after server set-cookie te trailer transfer-encoding upgrade user-agent via".split(
     " ",
   ),
 );
+
+/** Fields of browsers and proxies, which other layers read. */
+const TAKEN_FAMILIES = /^(?:accept|access-control-.*|accept-.*|proxy-.*|sec-.*|x-forwarded-.*)$/;
+
+/** Whether a header has another meaning, or every request seems to have it: Node's `req.headers` is a plain object. */
+function isTakenHeader(name: string): boolean {
+  return TAKEN_HEADERS.has(name) || TAKEN_FAMILIES.test(name) || name in {};
+}
 
 function isApiKeyStore(value: unknown): value is ApiKeyStore {
   return hasMethods(value, API_KEY_STORE_METHODS);
@@ -35,7 +45,7 @@ const headerNameSchema = z.string().superRefine((text, context) => {
       message: "This is not a valid header name.",
       remedy: 'Use letters, digits and hyphens, such as "X-API-Key".',
     });
-  } else if (TAKEN_HEADERS.has(text.toLowerCase())) {
+  } else if (isTakenHeader(text.toLowerCase())) {
     addIssue(context, {
       code: "wrong-value",
       message: "This header already has a standard meaning.",
@@ -44,15 +54,17 @@ const headerNameSchema = z.string().superRefine((text, context) => {
   }
 });
 
-const failuresSchema = settingsObject({
+const failuresSchema = settingsObjectLike(PEER_NAMES["express-rate-limit"], {
   /**
    * Number of failed attempts from one client address in a window, after which it gets 429 (IPv6 counts by /56). Five
    * times as many are accepted for one key id, from all addresses together. Default: `20`.
    */
   limit: z.int().min(1).max(10_000).default(20),
-  /** Length of the window, in seconds. Default: `60`. */
-  windowSeconds: z.int().min(1).max(86_400).default(60),
-});
+  /** Length of the window, in seconds. `60000` needs `units` beside it. Default: `60`. */
+  windowSeconds: durationSchema("seconds", 1, 86_400).default(60),
+  /** `"seconds"` says that `windowSeconds` is not meant in milliseconds, although it looks so. Default: none. */
+  units: unitsSchema,
+}).superRefine(checkWindow);
 
 /** Settings of API keys: the service, the layer and their stores. */
 export const apiKeySchema = settingsObject({
@@ -83,7 +95,10 @@ export const apiKeySchema = settingsObject({
    * and a hash. Default: `10`.
    */
   cacheSeconds: z.number().min(0).max(60).default(10),
-  /** Maximum number of cached keys; the least recently used is evicted first. Default: `10000`. */
+  /**
+   * Maximum number of cached keys, fewer when their records are large; the least recently used is evicted first.
+   * Default: `10000`.
+   */
   cacheSize: z.int().min(1).max(1_000_000).default(10_000),
   /**
    * Where keys are kept: an `ApiKeyStore`, which the service opens and closes. Default: the `database`, or the memory

@@ -2,6 +2,7 @@ import type { SecurityEventDetails } from "../core/events.js";
 import type { PartDependencies, Runtime } from "../core/runtime.js";
 import type { Secret } from "../core/secret.js";
 import type { ApiKeyStore, RateLimitStore } from "../stores/contracts.js";
+import type { KeyChanges } from "../stores/revocations/changes.js";
 import type { ApiKeyRecord } from "./keys/records.js";
 
 /** A new key. `key` is shown here and never again. */
@@ -14,19 +15,6 @@ export interface CreatedApiKey {
 
 /** The caller and the request behind a change; recorded in the event. */
 export type AuditContext = Pick<SecurityEventDetails, "subject" | "sourceIp" | "method" | "path">;
-
-/** How services in several processes notify each other of changed keys (see `ChangeFeed`). */
-export interface KeyChanges {
-  /** Whether this process's cache of keys is up to date. */
-  readonly isCurrent: boolean;
-  /** Resolves when every process has been notified, or will detect the change within its bound. */
-  publish(change: { readonly kind: "api-key"; readonly name: string }): Promise<void>;
-  /**
-   * Calls `listener` with the id of a key to read again from the store, or with undefined for all keys. Returns a
-   * function that unsubscribes.
-   */
-  onKeyChange(listener: (keyId: string | undefined) => void): () => void;
-}
 
 /** Objects passed to an `ApiKeyService`. */
 export interface ApiKeyServiceDependencies extends PartDependencies {

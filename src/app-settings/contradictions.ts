@@ -1,3 +1,4 @@
+import { addressRangeProblem, coversInternet } from "../core/http/address-list.js";
 import type { Secret } from "../core/secret.js";
 import { debugContradictions } from "../session/settings.js";
 import type { SettingsIssue } from "../settings/errors.js";
@@ -34,6 +35,14 @@ const CONTRADICTIONS: readonly Rule[] = [
     const options = on(session);
     return options && debugContradictions(options, debug === true)[0];
   },
+  ({ session }) =>
+    on(session)?.secure === undefined
+      ? undefined
+      : {
+          path: "session.secure",
+          message: "secure is a setting of sessions() alone. Here the cookie is Secure unless debug is on.",
+          remedy: "Remove secure. For plain http while you develop, set debug: true.",
+        },
   ({ session, csrf }) =>
     csrf === false && on(session)?.sameSite === "none"
       ? {
@@ -52,11 +61,12 @@ const CONTRADICTIONS: readonly Rule[] = [
         }
       : undefined,
   ({ trustProxy }) =>
-    Array.isArray(trustProxy) && trustProxy.some((range) => /\/0$/.test(String(range)))
+    typeof trustProxy === "object" &&
+    coversInternet(trustProxy.filter((range) => addressRangeProblem(range) === undefined))
       ? {
           path: "trustProxy",
           message:
-            "A /0 range trusts every client as a proxy, so any client can choose its own address and evade the rate limit.",
+            "This contains a large part of all addresses and trusts every client as a proxy, so any client can choose its own address and evade the rate limit.",
           remedy: "List only the addresses of your proxies.",
         }
       : undefined,
@@ -109,7 +119,8 @@ const REQUIREMENTS: readonly Rule[] = [
       ? {
           path: "trustedHosts",
           message: "This setting is required: the host names that this app answers for.",
-          remedy: 'Write trustedHosts: ["api.example.com"]. With debug: true the default is the loopback names.',
+          remedy:
+            'Write trustedHosts: ["api.example.com"] (ALLOWED_HOSTS). With debug: true the default is the loopback names.',
         }
       : undefined,
   ({ session }, given) =>

@@ -1,5 +1,5 @@
 import { SettingsError, type SettingsIssue } from "../settings/errors.js";
-import { rememberVariable, type ServerVariable } from "../settings/variables.js";
+import { rememberSource, rememberVariable, type ServerVariable } from "../settings/variables.js";
 import { parseSettings } from "./parse.js";
 import type { SecuritySettings } from "./schema.js";
 
@@ -80,13 +80,11 @@ function corsOf(origins: "*" | string[] | undefined, allowCredentials: boolean |
  * Reads settings from environment variables: the names in the table of README.md, `undefined` and empty ones ignored.
  * `BACKEND_CORS_ORIGINS` turns CORS on for the listed origins with credentials, every method and every request
  * header; `CORS_ALLOW_CREDENTIALS=off` turns credentials off. `*` allows no credentials, and asking for them with it
- * is an error. Sessions, API keys and JWT are on when one of their variables is set.
+ * is an error. Sessions, API keys and JWT are on when `SECRET_KEY` or one of their own variables is set, unless
+ * `SESSIONS`, `API_KEYS` or `JWT` is `off`.
  *
- * Add the settings that the environment cannot express. Your object replaces the one from the environment, so spread
- * that too:
- *
- *     const env = settingsFromEnv();
- *     applySecurity(app, { ...env, session: { ...env.session, sameSite: "strict" } });
+ * Add the settings that the environment cannot express in a list with it: `applySecurity(app, [settingsFromEnv(),
+ * mine])` merges the two.
  *
  * @throws SettingsError listing every variable whose text is malformed or whose value is not allowed, under the
  * variable's name
@@ -96,7 +94,7 @@ function corsOf(origins: "*" | string[] | undefined, allowCredentials: boolean |
  * import express from "express";
  * import { applySecurity, settingsFromEnv } from "portcullis";
  *
- * const security = applySecurity(express(), { ...settingsFromEnv(), rateLimit: { limit: 300 } });
+ * const security = applySecurity(express(), [settingsFromEnv(), { session: { sameSite: "strict" } }]);
  * ```
  */
 export function settingsFromEnv(env: Environment = process.env): SecuritySettings {
@@ -120,9 +118,17 @@ export function settingsFromEnv(env: Environment = process.env): SecuritySetting
   const limit = read("RATE_LIMIT_PER_MINUTE", "rateLimit.limit", integer);
   const origins = read("BACKEND_CORS_ORIGINS", "cors.origins", originsOrAll);
   const allowCredentials = read("CORS_ALLOW_CREDENTIALS", "cors.credentials", boolean);
+  const secretKey = read("SECRET_KEY", "secretKey", secrets);
+  /** A protection that `SECRET_KEY` or a variable of its own turns on, and its switch off. */
+  const protection = (switchName: string, key: string, values: Record<string, unknown>): object | false | undefined => {
+    const isOn = read(switchName, key, boolean);
+    const set = withoutUndefined(values);
+    if (isOn === false) return false;
+    return isOn === true || secretKey !== undefined || Object.keys(set).length > 0 ? set : undefined;
+  };
   const trustedOrigins = read("CSRF_TRUSTED_ORIGINS", "csrf.trustedOrigins", list);
   const settings = withoutUndefined({
-    secretKey: read("SECRET_KEY", "secretKey", secrets),
+    secretKey,
     debug: read(debugVariable, "debug", boolean),
     trustProxy: read("TRUST_PROXY", "trustProxy", hops),
     redis: read("REDIS_URL", "redis", serverUrl("REDIS_URL")),
@@ -131,36 +137,27 @@ export function settingsFromEnv(env: Environment = process.env): SecuritySetting
     rateLimit: limit === undefined ? undefined : { limit, windowSeconds: 60 },
     cors: corsOf(origins, allowCredentials),
     csrf: trustedOrigins === undefined ? undefined : { trustedOrigins },
-    session: group({
+    session: protection("SESSIONS", "session", {
       secret: read("SESSION_SECRET_KEY", "session.secret", secrets),
       maxAge: read("SESSION_MAX_AGE", "session.maxAge", integer),
       cookieName: read("SESSION_COOKIE", "session.cookieName", word),
     }),
-    apiKeys: group({
+    apiKeys: protection("API_KEYS", "apiKeys", {
       prefix: read("API_KEY_PREFIX", "apiKeys.prefix", word),
       length: read("API_KEY_LENGTH", "apiKeys.length", integer),
     }),
-    jwt: group({
+    jwt: protection("JWT", "jwt", {
       algorithm: read("ALGORITHM", "jwt.algorithm", word),
       accessTokenMinutes: read("ACCESS_TOKEN_EXPIRE_MINUTES", "jwt.accessTokenMinutes", integer),
       refreshTokenDays: read("REFRESH_TOKEN_EXPIRE_DAYS", "jwt.refreshTokenDays", integer),
     }),
   });
-  issues.push(...ofVariables(settingsIssues(settings), variables));
+  rememberSource(settings, variables);
+  // The other issues concern settings that are still to be merged.
+  const names = new Set(variables.values());
+  issues.push(...settingsIssues(settings).filter(({ path }) => names.has(path.replace(/\[\d+\]$/, ""))));
   if (issues.length > 0) throw new SettingsError(issues);
   return settings;
-}
-
-/**
- * The issues with settings that came from a variable, under the variable's name. The others concern settings that are
- * still to be merged.
- */
-function ofVariables(issues: readonly SettingsIssue[], variables: ReadonlyMap<string, string>): SettingsIssue[] {
-  return issues.flatMap((issue) => {
-    const setting = issue.path.replace(/\[\d+\]$/, "");
-    const variable = variables.get(setting);
-    return variable === undefined ? [] : [{ ...issue, path: variable + issue.path.slice(setting.length) }];
-  });
 }
 
 function settingsIssues(settings: unknown): readonly SettingsIssue[] {
@@ -171,12 +168,6 @@ function settingsIssues(settings: unknown): readonly SettingsIssue[] {
     if (error instanceof SettingsError) return error.issues;
     throw error;
   }
-}
-
-/** The variables of one protection; `undefined` (off) when none is set. */
-function group(values: Record<string, unknown>): Record<string, unknown> | undefined {
-  const set = withoutUndefined(values);
-  return Object.keys(set).length === 0 ? undefined : set;
 }
 
 function withoutUndefined(values: Record<string, unknown>): Record<string, unknown> {

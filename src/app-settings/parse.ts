@@ -2,16 +2,21 @@ import { deepFreeze } from "../core/deep-freeze.js";
 import { z } from "zod";
 import { csrfSchema } from "../csrf/settings.js";
 import { SettingsError, type SettingsIssue } from "../settings/errors.js";
-import { checked, refuseRequest, settingsObject } from "../settings/object.js";
+import { checked, settingsObject } from "../settings/object.js";
+import { nameVariables } from "../settings/variables.js";
 import { DEBUG_HOSTS, trustedHostSchema } from "../trusted-host/settings.js";
 import { contradictions } from "./contradictions.js";
-import { type ResolvedSecuritySettings, SHAPE } from "./schema.js";
+import { mergeSettings } from "./merge.js";
+import { type ResolvedSecuritySettings, type SecuritySettings, SHAPE } from "./schema.js";
 
 /**
  * Checks settings and fills in the defaults. It neither stores nor changes the given object; parsing the result again
  * changes nothing.
  *
- * @throws SettingsError listing every issue of every protection, and the contradictions between them
+ * @param settings one object, or a list of objects to merge: later values win, `false` wins over an object, lists are
+ * replaced and `undefined` is ignored
+ * @throws SettingsError listing every issue of every protection, and the contradictions between them, those about a
+ * value that `settingsFromEnv` read under the name of the variable
  *
  * @example
  * ```ts
@@ -25,17 +30,36 @@ import { type ResolvedSecuritySettings, SHAPE } from "./schema.js";
  * ```
  */
 export function parseSettings(settings: unknown): ResolvedSecuritySettings {
-  refuseRequest(settings);
-  if (typeof settings !== "object" || settings === null || Array.isArray(settings)) {
+  return parseMerged(givenSettings(settings), Array.isArray(settings) ? (settings as object[]) : [settings as object]);
+}
+
+/**
+ * The settings as one object.
+ *
+ * @throws SettingsError when they are neither an object nor a list of objects
+ */
+export function givenSettings(settings: unknown): SecuritySettings {
+  const isList = Array.isArray(settings) && settings.length > 0;
+  const wrong = isList ? settings.findIndex((one) => !isObject(one)) : isObject(settings) ? -1 : 0;
+  if (wrong !== -1) {
     throw new SettingsError([
       {
         code: "wrong-type",
-        path: "",
+        path: isList ? `[${wrong}]` : "",
         message: "The settings must be an object.",
         remedy: 'Call applySecurity(app, { trustedHosts: ["example.com"] }).',
       },
     ]);
   }
+  return isList ? mergeSettings(settings as object[]) : (settings as SecuritySettings);
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** @param sources the settings before they were merged */
+function parseMerged(settings: object, sources: readonly object[]): ResolvedSecuritySettings {
   const issues: SettingsIssue[] = [];
   let cause: unknown;
   const check = (schema: z.ZodType, read: () => unknown, path: readonly string[]): unknown => {
@@ -45,7 +69,7 @@ export function parseSettings(settings: unknown): ResolvedSecuritySettings {
     cause ??= result.cause;
     return undefined;
   };
-  check(NO_STRANGERS, () => strangers(settings), []);
+  check(KNOWN_KEYS, () => unknownKeys(settings), []);
   const given: Record<string, unknown> = {};
   const parsed: Record<string, unknown> = {};
   // Checks key by key, so that an issue in one protection does not hide issues in another. Each key is read once.
@@ -60,15 +84,15 @@ export function parseSettings(settings: unknown): ResolvedSecuritySettings {
     parsed.trustedHosts = trustedHostSchema.parse(DEBUG_HOSTS);
   if (parsed.csrf === undefined) parsed.csrf = parsed.session === false ? false : csrfSchema.parse({});
   issues.push(...contradictions(parsed, given));
-  if (issues.length > 0) throw new SettingsError(issues, { cause });
+  if (issues.length > 0) throw new SettingsError(nameVariables(issues, sources), { cause });
   // A `store` may be a plain object with state of its own.
   return deepFreeze(parsed, "store") as ResolvedSecuritySettings;
 }
 
-const NO_STRANGERS = settingsObject(Object.fromEntries(Object.keys(SHAPE).map((key) => [key, z.unknown().optional()])));
+const KNOWN_KEYS = settingsObject(Object.fromEntries(Object.keys(SHAPE).map((key) => [key, z.unknown().optional()])));
 
 /** The keys that are not settings, without their values. */
-function strangers(settings: object): Record<string, undefined> {
+function unknownKeys(settings: object): Record<string, undefined> {
   return Object.fromEntries(
     Object.keys(settings)
       .filter((key) => !Object.hasOwn(SHAPE, key))

@@ -110,8 +110,9 @@ export const SHAPE = {
     "Write postgres://user:password@host/name, mysql://…, mariadb://… or sqlite:path/to/file.db, or pass a Kysely instance.",
   ).optional(),
   /**
-   * Replaces the body of a refusal: `(problem, req) => ({ contentType, body })`, or `undefined` for the usual body.
-   * Status and headers stay. Default: problem details as JSON (RFC 9457).
+   * Replaces the body of a refusal: `(problem, req) => ({ contentType, body })`, `{ redirect }` to a path of this
+   * origin, or `undefined` for the usual body; or a promise of one of them, which may take 250 milliseconds. Status and
+   * headers stay. Default: problem details as JSON (RFC 9457), and a page for browsers.
    */
   onRefusal: z
     .custom<OnRefusal>((value) => typeof value === "function", {

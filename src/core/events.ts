@@ -70,6 +70,8 @@ export interface SecurityEvent {
   readonly status?: number;
   /** `Principal.id` of the caller, when known. */
   readonly subject?: string;
+  /** `Principal.actor.id`: who acts as the caller, in a session of an impersonation. */
+  readonly actor?: string;
   /** `Principal.credentialId`, key id, token id or family id. Never the credential. */
   readonly credentialId?: string;
   /** The client's address, from trusted data only. */

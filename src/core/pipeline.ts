@@ -3,6 +3,7 @@ import { errorOf } from "./error-of.js";
 import type { Layer, RunLayer } from "./layer.js";
 import type { LayerId } from "./layer-id.js";
 import type { Middleware } from "./middleware.js";
+import type { MaybePromise } from "./maybe-promise.js";
 import { beginState, type RequestState } from "./request-state.js";
 import { finishHeadOf } from "./response/finish-head.js";
 import { checkLimits } from "./response/refuse.js";
@@ -41,7 +42,8 @@ type Step = Pick<Layer, "run" | "isCostly"> & { readonly id?: LayerId };
  * remaining layers and goes to the app's error handling: a layer that fails never allows the request. The headers of
  * the layers are put on the response when the request goes on to the app.
  *
- * Pending rate limits are checked before a layer does costly work, and before the request goes on to the app.
+ * Pending rate limits are checked before a layer does costly work, and before the request goes on to the app or to its
+ * error handling.
  *
  * When a layer calls `next` before it returns, a loop runs the following layer, not a nested call. The app behind ten
  * layers therefore does not run ten layers deep in the stack.
@@ -76,6 +78,24 @@ export function compose(
       if (failure === undefined) next();
       else next(failure);
     };
+    /** A request that makes a layer fail counts as well; a client over its limit gets only the 429. */
+    const fail = (error: object): void => {
+      passed = false;
+      if (state.pendingLimits === undefined) return out(error);
+      index = length + 1;
+      failed = true;
+      const end = (allowed: boolean): void => {
+        if (allowed) out(error);
+      };
+      let allowed: MaybePromise<boolean>;
+      try {
+        allowed = checkLimits(req, res, state);
+      } catch {
+        allowed = true;
+      }
+      if (allowed instanceof Promise) allowed.then(end, () => out(error)).catch(next);
+      else end(allowed);
+    };
     const run = (): void => {
       running = true;
       try {
@@ -96,7 +116,7 @@ export function compose(
         }
       } catch (thrown) {
         running = false;
-        if (!failed) out(errorOf(thrown));
+        if (!failed) fail(errorOf(thrown));
         return;
       }
       running = false;
@@ -110,8 +130,7 @@ export function compose(
         return;
       }
       if (error !== undefined && error !== null) {
-        passed = false;
-        out(errorOf(error));
+        fail(errorOf(error));
         return;
       }
       passed = true;

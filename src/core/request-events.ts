@@ -30,13 +30,21 @@ export function requestContext(req: Request): {
   path: string;
   subject?: string;
   credentialId?: string;
+  actor?: string;
 } {
   const state = stateOf(req);
   // Only the path: an absolute-form target would bring the attacker's host into the log.
   const path = maskCredentials(pathOf(req) ?? "").slice(0, 256);
-  const who =
-    req.principal === undefined ? {} : { subject: req.principal.id, credentialId: req.principal.credentialId };
-  return { sourceIp: state.address(req), method: req.method, path: path.replace(/[^\x21-\x7e]/g, escapeByte), ...who };
+  return {
+    sourceIp: state.address(req),
+    method: req.method,
+    path: path.replace(/[^\x21-\x7e]/g, escapeByte),
+    ...(req.principal === undefined ? {} : callerOf(req.principal)),
+  };
+}
+
+function callerOf({ id, credentialId, actor }: Principal): { subject: string; credentialId: string; actor?: string } {
+  return actor === undefined ? { subject: id, credentialId } : { subject: id, credentialId, actor: actor.id };
 }
 
 function escapeByte(char: string): string {

@@ -22,7 +22,10 @@ interface Carrier extends IncomingMessage {
   [STATE]?: RequestState;
 }
 
-const BITS: Readonly<Record<LayerId, number>> = {
+/** What a guard asks for: a layer, or the app's own authentication. */
+type Protection = LayerId | "external";
+
+const BITS: Readonly<Record<Protection, number>> = {
   context: 1,
   headers: 2,
   "trusted-host": 4,
@@ -33,6 +36,7 @@ const BITS: Readonly<Record<LayerId, number>> = {
   "api-key": 128,
   jwt: 256,
   "principal-rate-limit": 512,
+  external: 1024,
 };
 
 /** One count that includes the request, linked to those before it. */
@@ -143,19 +147,19 @@ export class RequestState implements StoreCaller {
    * Whether this request causes this event on `events` for the first time. It may do so twice, in the layers of an
    * outer and a mounted app or in a handler that is mounted twice, but the event is announced once.
    */
-  isNews(events: object, what: string): boolean {
+  isFirstReport(events: object, what: string): boolean {
     if (this.#announced?.some((known) => known[0] === events && known[1] === what) === true) return false;
     (this.#announced ??= []).push([events, what]);
     return true;
   }
 
-  markRan(layer: LayerId): void {
-    this.#ran |= BITS[layer];
+  markRan(protection: Protection): void {
+    this.#ran |= BITS[protection];
   }
 
   /** Whether that protection ran on this request. Guards ask, because "nothing ran" must not mean "anonymous". */
-  hasRun(layer: LayerId): boolean {
-    return (this.#ran & BITS[layer]) !== 0;
+  hasRun(protection: Protection): boolean {
+    return (this.#ran & BITS[protection]) !== 0;
   }
 }
 

@@ -24,7 +24,7 @@ export interface PartDependencies {
   readonly events?: SecurityEvents | undefined;
   /** The time, for tests. Default: the machine's. */
   readonly clock?: Clock | undefined;
-  /** Replaces the body of its refusals; status and headers stay. */
+  /** Replaces the body of its refusals, or redirects; see `OnRefusal`. */
   readonly onRefusal?: OnRefusal | undefined;
 }
 

@@ -21,6 +21,16 @@ export interface Wait {
   readonly at: number;
 }
 
+/** The caller of a call that belongs to no request. @param name whose data the call is about */
+export function callerFor(name: string): StoreCaller {
+  return { client: undefined, credential: name, waits: undefined };
+}
+
+/** The caller of a call that belongs to no request and is about everything of one principal. */
+export function callerForPrincipal(id: string): StoreCaller {
+  return callerFor(`principal ${id}`);
+}
+
 /**
  * The name by which a circuit identifies the caller. A caller that presents a slow record must not be confused with
  * another at the same address.

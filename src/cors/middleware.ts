@@ -10,7 +10,7 @@ import { stateOf } from "../core/request-state.js";
 import type { HeaderBuffer } from "../core/response/header-buffer.js";
 import { send } from "../core/response/send.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
-import { parse } from "../settings/object.js";
+import { parseFactory } from "../settings/object.js";
 import { compileCors, type Field, type RateLimitForm } from "./compile.js";
 import { type CorsInput, type CorsVerdict, decide, isOriginReason } from "./decide.js";
 import { corsSchema, type ResolvedCorsSettings, type CorsSettings } from "./settings.js";
@@ -52,7 +52,7 @@ export function createCors(options: ResolvedCorsSettings, { rateLimitHeaders }: 
   }
 
   /** @returns true when the request has been answered */
-  function turnAway(req: Request, res: Response, verdict: Refused): boolean {
+  function refuseOrigin(req: Request, res: Response, verdict: Refused): boolean {
     const { reason } = verdict;
     // malicious_cors is the vocabulary's name for an unauthorised origin; a listed origin that asks for too much is a
     // mistake.
@@ -62,7 +62,7 @@ export function createCors(options: ResolvedCorsSettings, { rateLimitHeaders }: 
     if (options.refused === "reject") return refuse(req, res, "cors", refusal, options.mode);
     const state = stateOf(req);
     const { events } = state.runtime;
-    if (state.isNews(events, `cors ${reason}`))
+    if (state.isFirstReport(events, `cors ${reason}`))
       events.emit(refusal.event, () => ({ source: "cors", reason, mode: options.mode, ...requestContext(req) }));
     if (verdict.kind === "refused" || options.mode === "report") return false;
     // No Access-Control header, so the browser gives up, and the app does not get an unexpected OPTIONS.
@@ -90,7 +90,7 @@ export function createCors(options: ResolvedCorsSettings, { rateLimitHeaders }: 
         allow(headers, origin, actual);
         break;
       case "refused":
-        if (turnAway(req, res, verdict)) return;
+        if (refuseOrigin(req, res, verdict)) return;
         break;
       case "preflight-allowed":
         headers.vary(preflightVary);
@@ -102,7 +102,7 @@ export function createCors(options: ResolvedCorsSettings, { rateLimitHeaders }: 
         return;
       case "preflight-refused":
         headers.vary(preflightVary);
-        if (turnAway(req, res, verdict)) return;
+        if (refuseOrigin(req, res, verdict)) return;
         break;
     }
     next();
@@ -148,5 +148,5 @@ function field(req: Request, name: string): string | undefined {
  * ```
  */
 export function corsPolicy(settings: CorsSettings, deps?: PartDependencies): Middleware {
-  return standalone([createCors(parse(corsSchema, settings ?? {}))], partRuntime(deps));
+  return standalone([createCors(parseFactory("corsPolicy", corsSchema, settings ?? {}))], partRuntime(deps));
 }

@@ -2,7 +2,8 @@ import { z } from "zod";
 import { isLoopbackHost, parseOriginPattern } from "../core/http/origin.js";
 import { originPatternSchema } from "../settings/origin-pattern.js";
 import { modeSchema } from "../settings/common.js";
-import { addIssue, settingsObject } from "../settings/object.js";
+import { addIssue, settingsObjectLike } from "../settings/object.js";
+import { PEER_NAMES } from "../settings/peer-names.js";
 import { listOrAll, methodSchema, requestHeadersSchema, responseHeaderSchema } from "./field-schemas.js";
 
 /** What an API needs that takes a JSON body and either kind of credential. */
@@ -10,7 +11,7 @@ const DEFAULT_ALLOWED_HEADERS = ["Authorization", "Content-Type", "X-API-Key"];
 const DEFAULT_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
 /** Settings of the CORS protection (Fetch section 3.2). */
-export const corsSchema = settingsObject({
+export const corsSchema = settingsObjectLike(PEER_NAMES.cors, {
   /**
    * Origins whose pages may read the responses: exact ones (`https://app.example.com`), all subdomains of one
    * (`https://*.example.com`, not `https://example.com` itself), custom schemes (`tauri://localhost`, exact only).

@@ -6,7 +6,7 @@ import { OriginPatterns } from "../core/http/origin.js";
 import { standalone } from "../core/pipeline.js";
 import { refuse } from "../core/response/refuse.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
-import { parse } from "../settings/object.js";
+import { parseFactory } from "../settings/object.js";
 import { type CsrfPolicy, decideCsrf, isSafeMethod } from "./decide.js";
 import { csrfSchema, type ResolvedCsrfSettings, type CsrfSettings } from "./settings.js";
 
@@ -66,5 +66,5 @@ export function createCsrf(options: ResolvedCsrfSettings, dependencies: CsrfDepe
  * ```
  */
 export function csrfProtection(settings?: CsrfSettings, deps?: PartDependencies): Middleware {
-  return standalone([createCsrf(parse(csrfSchema, settings ?? {}))], partRuntime(deps));
+  return standalone([createCsrf(parseFactory("csrfProtection", csrfSchema, settings ?? {}))], partRuntime(deps));
 }

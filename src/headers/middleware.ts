@@ -6,7 +6,7 @@ import { beginState } from "../core/request-state.js";
 import { finishHeadOf } from "../core/response/finish-head.js";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import { SettingsError } from "../settings/errors.js";
-import { parse } from "../settings/object.js";
+import { parseFactory } from "../settings/object.js";
 import { decideHeaders, patchHeaders } from "./decide.js";
 import { modelProblems } from "./model-lint.js";
 import { compilePlan, type HeaderPlan } from "./plan.js";
@@ -49,7 +49,7 @@ export interface HeadersLayer extends Layer {
  */
 export function securityHeaders(settings?: HeadersSettings, deps?: PartDependencies): Middleware {
   const runtime = partRuntime(deps);
-  return standalone([createHeaders(parse(headersSchema, settings ?? {}), runtime)], runtime);
+  return standalone([createHeaders(parseFactory("securityHeaders", headersSchema, settings ?? {}), runtime)], runtime);
 }
 
 /** The layer, from parsed options. Computes all header values here, once. */
@@ -64,7 +64,7 @@ export function createHeaders(options: ResolvedHeadersSettings, runtime: Runtime
       next();
     },
     describe: () => describePlan(options, plan),
-    patch: (settings) => createPatch(parse(headersPatchSchema, settings), plan, runtime),
+    patch: (settings) => createPatch(parseFactory("security.headers", headersPatchSchema, settings), plan, runtime),
   };
 }
 

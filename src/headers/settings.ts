@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { modeSchema } from "../settings/common.js";
-import { settingsObject, toggleable } from "../settings/object.js";
+import { settingsObject, settingsObjectLike, toggleable } from "../settings/object.js";
+import { PEER_NAMES } from "../settings/peer-names.js";
 import {
   directivesSchema,
   endpointsSchema,
@@ -24,7 +25,7 @@ const frameSchema = z.literal(["DENY", "SAMEORIGIN", false]);
 const xssSchema = z.literal(["0", "block", false]);
 
 function policySchema(reportOnly: boolean) {
-  return settingsObject({
+  return settingsObjectLike(PEER_NAMES.helmet, {
     /**
      * Sources by directive: `{ "script-src": ["'self'", "'nonce'"] }`. `"'nonce'"` stands for the nonce of each
      * request, and `false` removes a directive of the default policy. Default: `{}`, which keeps the default policy.
@@ -52,7 +53,7 @@ const switchableTransport = toggleable<StrictTransportSecuritySettings, Resolved
 );
 
 /** Each setting of the security headers by itself; `headersSchema` checks them together. */
-export const headersShape = settingsObject({
+export const headersShape = settingsObjectLike(PEER_NAMES.helmet, {
   /**
    * `report` sends the Content-Security-Policy as report-only. The other headers stay, because none of them refuses a
    * request. Default: `"enforce"`.
@@ -128,7 +129,7 @@ const switchablePolicyPatch = (reportOnly: boolean) =>
   toggleable<ContentSecurityPolicyPatch, ResolvedContentSecurityPolicyPatch>(policyPatchSchema(reportOnly));
 
 /** Changes for one route. Everything that is not mentioned stays as in the layer. */
-export const headersPatchSchema = settingsObject({
+export const headersPatchSchema = settingsObjectLike(PEER_NAMES.helmet, {
   /** Sources to add to the enforced policy, or `false` for no policy. Default: unchanged. */
   contentSecurityPolicy: switchablePolicyPatch(false).optional(),
   /** Sources to add to the report-only policy, or `false` for none. Default: unchanged. */

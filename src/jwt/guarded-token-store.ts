@@ -2,11 +2,12 @@ import { LRUCache } from "lru-cache";
 import type { Clock } from "../core/clock.js";
 import { RepeatedWrites } from "../stores/health/repeated-writes.js";
 import type { Runtime } from "../core/runtime.js";
-import type { StoreCaller } from "../core/store-caller.js";
+import { callerFor, callerForPrincipal, type StoreCaller } from "../core/store-caller.js";
 import { faultOf } from "../stores/health/store-fault.js";
 import { callWithoutCircuit, StoreGuard, StoreUnavailableError } from "../stores/health/store-guard.js";
 import type { StoreTime } from "../stores/health/store-time.js";
 import type { AccessTokenFacts, StoredRefreshToken, TokenStore, WriteCall } from "../stores/contracts.js";
+import { ReplicatedTokenStore } from "../stores/revocations/replicated-token-store.js";
 import { TokenError } from "./errors.js";
 
 /** Number of undelivered successors that one process tracks; the store records all. */
@@ -17,7 +18,8 @@ const MOST_UNDELIVERED = 10_000;
  * tokens must not block requests whose tokens it can still check. All store calls of one public call share its
  * `StoreTime`.
  *
- * `read`, `write` and `revoke` call any method of the store. Only what is more than one guarded call has a name here.
+ * `read`, `write` and `revoke` call any method of the store, so a method added to the contract needs no change here. Only
+ * what is more than one guarded call has a name in this class.
  */
 export class GuardedTokenStore {
   readonly #store: TokenStore;
@@ -62,17 +64,20 @@ export class GuardedTokenStore {
   }
 
   /** Reads refresh tokens, under their guard. */
-  read<T>(operation: (store: TokenStore) => T | Promise<T>, time: StoreTime): Promise<T> {
-    return told(async () => this.#tokens.run(() => operation(this.#store), time));
+  read<T>(operation: (store: TokenStore) => T | Promise<T>, time: StoreTime, caller: StoreCaller): Promise<T> {
+    return withTokenErrors(async () => this.#tokens.run(() => operation(this.#store), time, caller));
   }
 
-  /** Writes refresh tokens, under their guard. @param notTold see `StoreGuard.write` */
+  /** Writes refresh tokens, under their guard. @param onUndelivered see `StoreGuard.write` */
   write<T>(
     operation: (store: TokenStore, call: WriteCall) => Promise<T>,
-    notTold: (value: T | undefined) => void,
-    time?: StoreTime,
+    onUndelivered: (value: T | undefined) => void,
+    time: StoreTime | undefined,
+    caller: StoreCaller,
   ): Promise<T> {
-    return told(() => this.#tokens.write((call) => operation(this.#store, call), notTold, time));
+    return withTokenErrors(() =>
+      this.#tokens.write((call) => operation(this.#store, call), onUndelivered, time, caller),
+    );
   }
 
   /**
@@ -80,7 +85,9 @@ export class GuardedTokenStore {
    * made even while one of them is down. A failed call may have taken effect; it is retried until the store has it, or
    * until the same call has succeeded.
    *
-   * @param name what ends; a later call of the same name replaces a retry
+   * @param name what ends, as its kind and id; a later call of the same name replaces a retry. `insert` waits for
+   *   `subject <id>` and ends `family <id>`, so the revocations of both use these names
+   * @param operation gets `isRepeated` true in a retry
    * @param doneLater called when a retry has succeeded
    */
   async revoke<T>(
@@ -100,10 +107,10 @@ export class GuardedTokenStore {
       succeeded();
       return answer;
     } catch (error) {
-      const told = tokenErrorOf(error);
-      if (told.code === "store-unavailable")
+      const reported = tokenErrorOf(error);
+      if (reported.code === "store-unavailable")
         this.#unfinished.add(name, () => operation(this.#store, true).then(doneLater), call);
-      throw told;
+      throw reported;
     }
   }
 
@@ -119,11 +126,13 @@ export class GuardedTokenStore {
         this.#unfinished.add(`family ${token.familyId}`, () =>
           this.#store.revokeFamily(token.familyId, this.#clock.now()),
         ),
+      undefined,
+      callerForPrincipal(token.subject),
     );
   }
 
   async get(id: string, time: StoreTime): Promise<StoredRefreshToken | undefined> {
-    const token = await this.read((store) => store.get(id), time);
+    const token = await this.read((store) => store.get(id), time, callerFor(id));
     const undelivered = this.#undelivered.get(id);
     return token === undefined || undelivered === undefined || token.successorId !== undelivered.successorId
       ? token
@@ -143,6 +152,7 @@ export class GuardedTokenStore {
         if (isDone !== false) this.#markUndelivered(id, successor.id);
       },
       time,
+      callerFor(id),
     );
   }
 
@@ -156,50 +166,25 @@ export class GuardedTokenStore {
     this.#unfinished.add(`undelivered ${id}`, async () => this.#store.markUndelivered?.(id, successorId, at));
   }
 
-  revokeFamily(familyId: string, at: number, time: StoreTime, doneLater?: () => void): Promise<boolean> {
-    return this.revoke(`family ${familyId}`, (store) => store.revokeFamily(familyId, at), time, doneLater);
-  }
-
-  revokeSubject(
-    subject: string,
-    at: number,
-    forgetAfter: number,
-    time: StoreTime,
-    doneLater?: () => void,
-  ): Promise<void> {
-    return this.revoke(
-      `subject ${subject}`,
-      (store, isRepeated) => store.revokeSubject(subject, at, forgetAfter, isRepeated),
-      time,
-      doneLater,
-    );
-  }
-
-  revokeAccessToken(jti: string, expiresAt: number, time: StoreTime, doneLater?: () => void): Promise<void> {
-    return this.revoke(`token ${jti}`, (store) => store.revokeAccessToken(jti, expiresAt), time, doneLater);
-  }
-
-  denyFamily(familyId: string, until: number, time: StoreTime, doneLater?: () => void): Promise<void> {
-    return this.revoke(`access tokens of ${familyId}`, (store) => store.denyFamily(familyId, until), time, doneLater);
-  }
-
   /**
    * Whether a token is revoked. Synchronous when the store responds synchronously.
    *
    * @throws StoreUnavailableError (or rejects with it)
    */
-  isRevoked(token: AccessTokenFacts, caller?: StoreCaller): boolean | Promise<boolean> {
+  isRevoked(token: AccessTokenFacts, caller: StoreCaller = callerFor(token.jti)): boolean | Promise<boolean> {
     // Checked before the guard, which makes no calls while the store is down.
     if (this.#store.isKnownRevoked?.(token) === true) return true;
-    if (this.#store.isCurrent === true) {
-      const answer = this.#store.isRevoked(token);
-      return typeof answer === "boolean" ? answer : this.#revocations.run(() => answer, undefined, caller);
-    }
-    return this.#revocations.run(() => this.#store.isRevoked(token), undefined, caller);
+    const current = this.#store.isCurrent === true ? this.#store.isRevoked(token) : undefined;
+    if (typeof current === "boolean") return current;
+    const answer = (): boolean | Promise<boolean> => current ?? this.#store.isRevoked(token);
+    // The change feed reads for all callers together.
+    return this.#store instanceof ReplicatedTokenStore
+      ? this.#revocations.join(answer, caller)
+      : this.#revocations.run(answer, undefined, caller);
   }
 }
 
-async function told<T>(run: () => Promise<T>): Promise<T> {
+async function withTokenErrors<T>(run: () => Promise<T>): Promise<T> {
   try {
     return await run();
   } catch (error) {

@@ -6,12 +6,12 @@ import type { Layer, Mode, RunLayer } from "../core/layer.js";
 import { standalone } from "../core/pipeline.js";
 import { createPrincipal, type Principal } from "../core/principal.js";
 import { refuse } from "../core/response/refuse.js";
-import type { Refusal } from "../core/response/problem.js";
+import { type Refusal, RETRY_SOON } from "../core/response/problem.js";
 import type { RequestState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import { noteTokenEnd } from "../core/token-expiry.js";
 import { SetupError } from "../core/setup-error.js";
-import { parse } from "../settings/object.js";
+import { parseFactory } from "../settings/object.js";
 import type { AccessVerdict } from "./access/access-tokens.js";
 import { type AccessTokenClaims, choosePresented, scopesOf } from "./decide.js";
 import type { JwtManager } from "./manager.js";
@@ -35,7 +35,7 @@ function refusals(realm: string): {
   return {
     invalid({ code, claims }) {
       // The store guard has announced the outage, once.
-      if (code === "store-unavailable") return { code: "store-unavailable", reason: "revocation", event: false };
+      if (code === "store-unavailable") return { code, reason: "revocation", headers: RETRY_SOON, event: false };
       const about = claims === undefined ? {} : { credentialId: claims.jti, subject: claims.sub };
       return { code: "invalid-credentials", reason: code, headers: invalid, ...about };
     },
@@ -145,7 +145,7 @@ export function createJwt(
  * ```
  */
 export function jwtAuth(manager: JwtManager, settings: JwtAuthSettings = {}, deps?: PartDependencies): Middleware {
-  const { mode, realm } = parse(jwtAuthSchema, settings);
+  const { mode, realm } = parseFactory("jwtAuth", jwtAuthSchema, settings);
   if (typeof (manager as Partial<JwtManager> | undefined)?.verifyAccessToken !== "function") {
     throw new SetupError("jwtAuth needs a JwtManager as its first argument: jwtAuth(new JwtManager({ secret })).");
   }

@@ -48,10 +48,11 @@ export class TokenRevocations {
         message: "revokeToken expects the jti claim of a token, not the token itself.",
       });
     }
+    const expiresAt = this.#runtime.clock.now() + this.#accessLifeMs;
     await this.#revoke({ reason: "token", credentialId: jti }, (doneLater) =>
-      this.#store.revokeAccessToken(
-        jti,
-        this.#runtime.clock.now() + this.#accessLifeMs,
+      this.#store.revoke(
+        `token ${jti}`,
+        (store) => store.denyAccessToken(jti, expiresAt),
         new StoreTime(this.#storeTimeoutMs),
         doneLater,
       ),
@@ -76,10 +77,10 @@ export class TokenRevocations {
       // first cut-off.
       for (let pass = 0; pass < 2; pass += 1) {
         const cutOff = this.#issueClock.cutOff();
-        await this.#store.revokeSubject(
-          subject,
-          cutOff,
-          Math.max(cutOff, this.#runtime.clock.now()) + this.#accessLifeMs,
+        const forgetAfter = Math.max(cutOff, this.#runtime.clock.now()) + this.#accessLifeMs;
+        await this.#store.revoke(
+          `subject ${subject}`,
+          (store, isRepeated) => store.revokeSubject(subject, cutOff, forgetAfter, isRepeated),
           time,
           doneLater,
         );
@@ -99,8 +100,13 @@ export class TokenRevocations {
     let left = 2;
     const oneDone = (): void => void ((left -= 1) === 0 && done());
     const calls = [
-      this.#store.denyFamily(familyId, now + this.#accessLifeMs, time, oneDone),
-      this.#store.revokeFamily(familyId, now, time, oneDone),
+      this.#store.revoke(
+        `access tokens of ${familyId}`,
+        (store) => store.denyFamily(familyId, now + this.#accessLifeMs),
+        time,
+        oneDone,
+      ),
+      this.#store.revoke(`family ${familyId}`, (store) => store.revokeFamily(familyId, now), time, oneDone),
     ];
     for (const call of calls) call.then(oneDone, () => undefined);
     for (const result of await Promise.allSettled(calls)) if (result.status === "rejected") throw result.reason;

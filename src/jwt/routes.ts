@@ -3,11 +3,11 @@ import { z } from "zod";
 import { challenge } from "../core/http/authorization.js";
 import { bodyOf, readJsonBody } from "../core/http/json-body.js";
 import { refuse } from "../core/response/refuse.js";
-import type { Refusal } from "../core/response/problem.js";
+import { type Refusal, RETRY_SOON } from "../core/response/problem.js";
 import { beginState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
 import { SetupError } from "../core/setup-error.js";
-import { parse, settingsObject } from "../settings/object.js";
+import { parseFactory, settingsObject } from "../settings/object.js";
 import { TokenError } from "./errors.js";
 import type { JwtManager } from "./manager.js";
 
@@ -29,6 +29,7 @@ const revokeBody = z.union([z.strictObject({ refreshToken: token }), z.strictObj
 
 const WRONG_FORM: Refusal = { code: "invalid-request", reason: "form" };
 const NO_STORE: Refusal = { code: "store-unavailable", reason: "refresh-token", event: false };
+const TRY_AGAIN: Refusal = { ...NO_STORE, headers: RETRY_SOON };
 
 const jsonBody = readJsonBody(SOURCE);
 
@@ -58,12 +59,11 @@ export function tokenRoutes(manager: JwtManager, options?: TokenRoutesSettings, 
     );
   }
   const runtime = partRuntime(deps, manager.runtime);
-  const { jwksMaxAgeSeconds } = parse(tokenRoutesSchema, options ?? {});
+  const { jwksMaxAgeSeconds } = parseFactory("security.tokenRoutes", tokenRoutesSchema, options ?? {});
   const headers = { "WWW-Authenticate": challenge("Bearer", { realm: manager.options.realm, error: "invalid_token" }) };
   // A retry after one second is within the grace time, or finds the undelivered successor. Without a grace time a retry
   // is a risk.
-  const tryAgain: Refusal =
-    manager.options.reuseGraceSeconds > 0 ? { ...NO_STORE, headers: { "Retry-After": "1" } } : NO_STORE;
+  const refreshUnavailable = manager.options.reuseGraceSeconds > 0 ? TRY_AGAIN : NO_STORE;
   const router = express.Router();
 
   router.use(function tokenRoutesState(req: Request, _res: Response, next: NextFunction) {
@@ -82,7 +82,9 @@ export function tokenRoutes(manager: JwtManager, options?: TokenRoutesSettings, 
           req,
           res,
           SOURCE,
-          error.code === "store-unavailable" ? tryAgain : { code: "invalid-credentials", reason: error.code, headers },
+          error.code === "store-unavailable"
+            ? refreshUnavailable
+            : { code: "invalid-credentials", reason: error.code, headers },
         );
       },
     );
@@ -97,7 +99,7 @@ export function tokenRoutes(manager: JwtManager, options?: TokenRoutesSettings, 
         : manager.revokeAccessToken(body.data.accessToken);
     done.then(
       () => answer(res, 204),
-      (error: unknown) => (error instanceof TokenError ? void refuse(req, res, SOURCE, NO_STORE) : next(error)),
+      (error: unknown) => (error instanceof TokenError ? void refuse(req, res, SOURCE, TRY_AGAIN) : next(error)),
     );
   });
 

@@ -1,6 +1,8 @@
 import { z } from "zod";
 import { modeSchema, realmSchema } from "../settings/common.js";
-import { addIssue, selectSchema, settingsObject } from "../settings/object.js";
+import { durationSchema } from "../settings/durations.js";
+import { addIssue, selectSchema, settingsObject, settingsObjectLike } from "../settings/object.js";
+import { PEER_NAMES } from "../settings/peer-names.js";
 import { secretRingSchema } from "../settings/secrets.js";
 import { TOKEN_STORE_METHODS, type TokenStore } from "../stores/contracts.js";
 import { hasMethods } from "../stores/forwarding.js";
@@ -30,7 +32,7 @@ const audienceSchema = selectSchema<string | readonly string[], readonly string[
 /** Annotated with named types; otherwise the declarations would show an object without comments. */
 const keySchema: z.ZodType<ResolvedJwtKeySettings, JwtKeySettings> = keyEntrySchema;
 
-const shape = settingsObject({
+const shape = settingsObjectLike(PEER_NAMES.jsonwebtoken, {
   /**
    * `report` announces a refused token as an event and lets the request pass without a principal. Default:
    * `"enforce"`.
@@ -58,14 +60,14 @@ const shape = settingsObject({
    */
   audience: audienceSchema.optional(),
   /** Life of an access token, in minutes. Default: `30`. */
-  accessTokenMinutes: z.int().min(1).max(43_200).default(30),
+  accessTokenMinutes: durationSchema("minutes", 1, 43_200).default(30),
   /** How long a refresh token may stay unused, in days. Default: `7`. */
-  refreshTokenDays: z.int().min(1).max(365).default(7),
+  refreshTokenDays: durationSchema("days", 1, 365).default(7),
   /**
    * Days after which a family of refresh tokens ends, however often it was used (ASVS 10.4.8). Default: `30`, or
    * `refreshTokenDays` when that is more.
    */
-  absoluteDays: z.int().min(1).max(3650).optional(),
+  absoluteDays: durationSchema("days", 1, 3650).optional(),
   /**
    * For this many seconds a used refresh token gives the same successor again, for clients that race with themselves
    * or lost a response. 0 treats every second use as theft. Default: `10`.

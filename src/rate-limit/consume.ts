@@ -91,14 +91,14 @@ function decideWithoutStore(counts: readonly LimitCount[]): LimitRefusal | undef
 function consume(store: RateLimitStore, counts: readonly LimitCount[]): MaybePromise<Outcomes> {
   const [first] = counts;
   if (counts.length === 1 && first !== undefined) {
-    return whenThere(store.consume(first.policy, first.key, first.cost), (outcome) => [asOutcome(outcome)]);
+    return whenAnswered(store.consume(first.policy, first.key, first.cost), (outcome) => [asOutcome(outcome)]);
   }
   if (store.consumeAll === undefined) throw new StoreError("This store cannot count several limits at once.");
-  return whenThere(store.consumeAll(counts), (outcomes) => asOutcomes(outcomes, counts.length));
+  return whenAnswered(store.consumeAll(counts), (outcomes) => asOutcomes(outcomes, counts.length));
 }
 
 /** Converts thenables that are not promises to promises. */
-function whenThere<Answer, Checked>(
+function whenAnswered<Answer, Checked>(
   answer: Answer | Promise<Answer>,
   check: (answer: Answer) => Checked,
 ): Checked | Promise<Checked> {

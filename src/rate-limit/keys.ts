@@ -79,12 +79,12 @@ function withCountedAddress(
 ): string {
   // Only an address with a colon can have another spelling or a subnet.
   if (!key.includes(":")) return key;
-  const spelt = inOneSpelling(key, req, state, announce);
+  const normalised = inOneSpelling(key, req, state, announce);
   const address = state.address(req);
-  if (!address.includes(":") || !spelt.includes(address)) return spelt;
+  if (!address.includes(":") || !normalised.includes(address)) return normalised;
   const subnet = counted(req, state);
   // The app may have written the subnet itself. The subnet begins with the address when that is the subnet's first one.
-  return spelt.includes(subnet) ? spelt : spelt.replaceAll(address, subnet);
+  return normalised.includes(subnet) ? normalised : normalised.replaceAll(address, subnet);
 }
 
 function inOneSpelling(key: string, req: Request, state: RequestState, announce: (reason: string) => boolean): string {

@@ -4,7 +4,7 @@ import { refuse } from "../core/response/refuse.js";
 import type { RequestState } from "../core/request-state.js";
 import type { Runtime } from "../core/runtime.js";
 import type { LimitCount, LimitRefusal } from "../core/pending-limits.js";
-import type { Refusal } from "../core/response/problem.js";
+import { type Refusal, RETRY_SOON } from "../core/response/problem.js";
 import type { RateLimitStore, WindowOutcome, WindowPolicy } from "../stores/contracts.js";
 import { SlidingWindowStore } from "../stores/memory/sliding-window/store.js";
 import { applyLimits, guardFor } from "./consume.js";
@@ -36,7 +36,12 @@ export interface Limiter {
   close(): void;
 }
 
-const STORE_DOWN = Object.freeze({ code: "store-unavailable", reason: "rate-limit-store", event: false } as const);
+const STORE_DOWN: Refusal = Object.freeze({
+  code: "store-unavailable",
+  reason: "rate-limit-store",
+  headers: RETRY_SOON,
+  event: false,
+});
 
 /**
  * Applies one limit to requests. With the in-process store everything happens before the call returns. With another

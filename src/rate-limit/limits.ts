@@ -13,7 +13,7 @@ type Common = Pick<
   "headers" | "allow" | "ipv6Subnet" | "onStoreError" | "storeTimeoutMs" | "maxClients" | "mode"
 >;
 
-interface Particulars {
+interface LimitSpec {
   readonly source: string;
   /**
    * Name in the store. Each kind of limit has its own names, so a route limit called "default" is not the main limit.
@@ -73,7 +73,7 @@ export function routeLimit(
   const { name, limit, windowSeconds } = route;
   const announce = warnOnce(runtime, "rate-limit");
   const key = keyOf(route.key, defaults.ipv6Subnet, announce);
-  const particulars = {
+  const spec = {
     source: "rate-limit",
     storeName: `route:${name}`,
     name,
@@ -82,7 +82,7 @@ export function routeLimit(
     key,
     cost: costOf(route.cost, announce),
   };
-  return build(particulars, { ...defaults, mode: route.mode ?? defaults.mode }, store);
+  return build(spec, { ...defaults, mode: route.mode ?? defaults.mode }, store);
 }
 
 function keyOf(
@@ -96,7 +96,7 @@ function keyOf(
   return byFunction(key, address, announce);
 }
 
-function build(particulars: Particulars, common: Common, store: RateLimitStore): Limit {
+function build(particulars: LimitSpec, common: Common, store: RateLimitStore): Limit {
   const { source, storeName, name, isMain, limit, windowSeconds, key, cost } = particulars;
   const windowMs = windowSeconds * 1000;
   const isAllowed = allowList(common.allow);

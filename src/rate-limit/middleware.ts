@@ -4,7 +4,7 @@ import type { LayerId } from "../core/layer-id.js";
 import { standalone } from "../core/pipeline.js";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import type { StoreGuard } from "../stores/health/store-guard.js";
-import { parse } from "../settings/object.js";
+import { parseFactory } from "../settings/object.js";
 import type { RateLimitStore } from "../stores/contracts.js";
 import { SlidingWindowStore } from "../stores/memory/sliding-window/store.js";
 import { ThirdPartyStore } from "./third-party-store.js";
@@ -121,7 +121,7 @@ function inTurn([first, second]: readonly Limiter[]): Limiter["apply"] {
  * ```
  */
 export function rateLimiter(settings: RateLimitSettings = {}, deps?: PartDependencies): Middleware {
-  const options = parse(rateLimitSchema, settings);
+  const options = parseFactory("rateLimiter", rateLimitSchema, settings);
   const runtime = partRuntime(deps);
   const shared = { store: new SlidingWindowStore({ maxClients: options.maxClients, clock: runtime.clock }) };
   const layers = [

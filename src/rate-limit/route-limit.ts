@@ -3,7 +3,7 @@ import type { Middleware } from "../core/middleware.js";
 import { beginState } from "../core/request-state.js";
 import type { Runtime } from "../core/runtime.js";
 import { SettingsError } from "../settings/errors.js";
-import { parse } from "../settings/object.js";
+import { parse, parseFactory } from "../settings/object.js";
 import type { RateLimitStore } from "../stores/contracts.js";
 import { createLimiter } from "./limiter.js";
 import { routeLimit } from "./limits.js";
@@ -35,7 +35,7 @@ export function createRouteLimit(
   runtime: Runtime,
   deps: RouteLimitDependencies,
 ): Middleware {
-  const options = parse(routeLimitSchema, limit);
+  const options = parseFactory("security.rateLimit", routeLimitSchema, limit);
   const defaults = deps.defaults ?? parse(rateLimitSchema, {});
   // A store of express-rate-limit counts for the main limit only.
   const store = defaults.store !== undefined && isWindowStore(defaults.store) ? defaults.store : deps.store;

@@ -1,8 +1,11 @@
 import type { Store } from "express-rate-limit";
 import type { Request } from "express";
 import { z } from "zod";
+import { addressRangeProblem, coversInternet } from "../core/http/address-list.js";
 import { addressRangeSchema, modeSchema, secondsSchema } from "../settings/common.js";
-import { addIssue, selectSchema, settingsObject } from "../settings/object.js";
+import { checkWindow, unitsSchema } from "../settings/durations.js";
+import { addIssue, selectSchema, settingsObjectLike } from "../settings/object.js";
+import { PEER_NAMES } from "../settings/peer-names.js";
 import type { RateLimitStore } from "../stores/contracts.js";
 import { DEFAULT_MAX_CLIENTS, maxClientsSchema } from "../stores/memory/sliding-window/settings.js";
 
@@ -38,12 +41,12 @@ const costSchema = selectSchema<number | RateLimitCostFunction, number | RateLim
   typeof value === "function" ? functionSchema : z.int().min(1),
 );
 
-/** An address or range that is not limited; a range that covers every address is a mistake. */
+/** An address or range that is not limited; a range that contains a large part of all addresses is a mistake. */
 const allowedRangeSchema = addressRangeSchema.superRefine((range, context) => {
-  if (!range.endsWith("/0")) return;
+  if (addressRangeProblem(range) !== undefined || !coversInternet([range])) return;
   addIssue(context, {
     code: "unsafe-setting",
-    message: "This range contains every address, so no client would be limited.",
+    message: "This range contains a large part of all addresses, so few clients or none would be limited.",
     remedy: "List only your own ranges, or turn the limiter off with rateLimit: false.",
   });
 });
@@ -69,25 +72,29 @@ const storeSchema = z.custom<RateLimitStore | Store>().superRefine((value, conte
 });
 
 /** A second limit, for each principal. */
-const perPrincipalSchema = settingsObject({
+const perPrincipalSchema = settingsObjectLike(PEER_NAMES["express-rate-limit"], {
   /** Units that each principal may use in a window: a whole number, at least 1. Required. */
   limit: limitSchema,
-  /** Length of the window, in seconds. Default: `60`. */
+  /** Length of the window, in seconds. A multiple of 60,000 needs `units` beside it. Default: `60`. */
   windowSeconds: secondsSchema.default(60),
-});
+  /** `"seconds"` says that `windowSeconds` is not meant in milliseconds, although it looks so. Default: none. */
+  units: unitsSchema,
+}).superRefine(checkWindow);
 
 /** The schema of `RateLimitSettings`. */
-export const rateLimitSchema = settingsObject({
+export const rateLimitSchema = settingsObjectLike(PEER_NAMES["express-rate-limit"], {
   /**
    * Units that a client may use in a window: a whole number, at least 1. A request costs one unit unless `cost` is
    * set. Default: `100`.
    */
   limit: limitSchema.default(100),
   /**
-   * Length of the window, in seconds. In no window of this length are more units accepted than `limit`. Default:
-   * `60`.
+   * Length of the window, in seconds. In no window of this length are more units accepted than `limit`. A multiple of
+   * 60,000 needs `units` beside it. Default: `60`.
    */
   windowSeconds: secondsSchema.default(60),
+  /** `"seconds"` says that `windowSeconds` is not meant in milliseconds, although it looks so. Default: none. */
+  units: unitsSchema,
   /**
    * What counts as one client: its `"address"`; the `"principal"` that it has proved to be (its address while
    * anonymous); or the text that a function returns, 1 to 256 characters. Default: `"address"`.
@@ -135,6 +142,7 @@ export const rateLimitSchema = settingsObject({
   mode: modeSchema,
 }).superRefine((settings, context) => {
   checkCost(settings, context);
+  checkWindow(settings, context);
   if (
     typeof settings.cost === "number" &&
     settings.perPrincipal !== undefined &&
@@ -158,7 +166,7 @@ export const rateLimitSchema = settingsObject({
 });
 
 /** Settings of a limit for one route. */
-export const routeLimitSchema = settingsObject({
+export const routeLimitSchema = settingsObjectLike(PEER_NAMES["express-rate-limit"], {
   /**
    * Name of the limit in its headers and in the store: 1 to 64 letters, digits, `.`, `_` or `-`. Routes with the same
    * name share one count. Required.
@@ -166,8 +174,10 @@ export const routeLimitSchema = settingsObject({
   name: nameSchema,
   /** Units that a client may use in a window: a whole number, at least 1. Required. */
   limit: limitSchema,
-  /** Length of the window, in seconds. Default: `60`. */
+  /** Length of the window, in seconds. A multiple of 60,000 needs `units` beside it. Default: `60`. */
   windowSeconds: secondsSchema.default(60),
+  /** `"seconds"` says that `windowSeconds` is not meant in milliseconds, although it looks so. Default: none. */
+  units: unitsSchema,
   /**
    * What counts as one client: its `"address"`; the `"principal"` that it has proved to be (its address while
    * anonymous); or the text that a function returns, 1 to 256 characters. Default: `"principal"`.
@@ -183,7 +193,9 @@ export const routeLimitSchema = settingsObject({
    * `rateLimit`.
    */
   mode: z.enum(["enforce", "report"]).optional(),
-}).superRefine(checkCost);
+})
+  .superRefine(checkCost)
+  .superRefine(checkWindow);
 
 function checkCost(
   settings: { limit: number; cost: number | RateLimitCostFunction },

@@ -8,12 +8,12 @@ import { requestContext } from "../core/request-events.js";
  * comes from a proxy of the app's own, all clients share the proxy's address, and so one limit. Announced once.
  */
 export function untrustedProxyWatch(source: string): (req: Request, state: RequestState) => void {
-  let said = false;
+  let isReported = false;
   return (req, state) => {
     // An address that differs from the peer's proves trust at once; an equal one may still come from a trusted peer.
-    if (said || req.headers["x-forwarded-for"] === undefined || state.isForwarded(req) || isFromTrustedProxy(req))
+    if (isReported || req.headers["x-forwarded-for"] === undefined || state.isForwarded(req) || isFromTrustedProxy(req))
       return;
-    said = true;
+    isReported = true;
     state.runtime.events.emit("portcullis_untrusted_proxy", () => ({
       source,
       reason: "x-forwarded-for-not-trusted",

@@ -1,18 +1,26 @@
-import type { NextFunction, Request } from "express";
+import type { NextFunction, Request, Response } from "express";
+import { pathOf } from "../core/http/authority.js";
+import { effectiveHost } from "../core/http/effective-host.js";
 import type { RunLayer } from "../core/layer.js";
 import { requestContext, setPrincipal } from "../core/request-events.js";
-import type { RequestState } from "../core/request-state.js";
-import type { Refusal } from "../core/response/problem.js";
+import { type RequestState, stateOf } from "../core/request-state.js";
+import { type Refusal, RETRY_SOON } from "../core/response/problem.js";
 import { refuse } from "../core/response/refuse.js";
 import type { Runtime } from "../core/runtime.js";
 import { readSessionCookie } from "./decide.js";
-import type { SessionContext } from "./express-session.js";
+import { isBelow } from "./cookie-places.js";
+import { cookieFor, type SessionContext } from "./express-session.js";
 import { bindSession, boundSession } from "./request-properties.js";
 import { RequestSession } from "./request-session.js";
 
 const AMBIGUOUS: Refusal = { code: "ambiguous-credentials", reason: "two-session-cookies" };
 const TWO_KINDS: Refusal = { code: "ambiguous-credentials", reason: "session-and-other" };
-const UNAVAILABLE: Refusal = { code: "store-unavailable", reason: "session-not-loaded", event: false };
+const UNAVAILABLE: Refusal = {
+  code: "store-unavailable",
+  reason: "session-not-loaded",
+  headers: RETRY_SOON,
+  event: false,
+};
 const TWICE: Refusal = {
   code: "protection-not-run",
   reason: "second-session-middleware",
@@ -23,9 +31,15 @@ const TWICE_AGAIN: Refusal = { ...TWICE, event: false };
 
 /** Gives each request its session, and loads the one that its cookie names. */
 export function attachSession(context: SessionContext): RunLayer {
-  const { cookie, former, options, runtime } = context;
+  const { former, options, runtime } = context;
+  const isEverywhere = options.path === "/";
   let hasWarned = false;
   return function sessionMiddleware(req, res, next, state) {
+    // Express-session does the same: a new session here would replace the cookie of the one below the path.
+    if (!isEverywhere && !isBelow(options.path, pathOf(req))) {
+      next();
+      return;
+    }
     const outer = boundSession(req);
     if (outer?.context === context) {
       next();
@@ -45,8 +59,9 @@ export function attachSession(context: SessionContext): RunLayer {
     }
     const current = new RequestSession(context, req, res);
     bindSession(req, current);
-    const verdict = readSessionCookie(req.headers.cookie, cookie.name);
+    const verdict = readSessionCookie(req.headers.cookie, cookieFor(context, req).name);
     if (verdict.kind === "duplicate") {
+      if (options.mode === "enforce") takeBackCookies(context, req, res);
       if (!refuse(req, res, "session", AMBIGUOUS, options.mode)) next();
       return;
     }
@@ -59,10 +74,26 @@ export function attachSession(context: SessionContext): RunLayer {
 }
 
 /** Whether the request names a stored session, which is loaded then. */
-export function namesSession({ cookie, former }: SessionContext, req: Request): boolean {
+export function namesSession(context: SessionContext, req: Request): boolean {
   if (boundSession(req) !== undefined || req.session !== undefined) return false;
   const cookies = req.headers.cookie;
-  return readSessionCookie(cookies, cookie.name).kind === "present" || former?.find(cookies) !== undefined;
+  return (
+    readSessionCookie(cookies, cookieFor(context, req).name).kind === "present" ||
+    context.former?.find(cookies) !== undefined
+  );
+}
+
+/**
+ * Makes the browser drop all its cookies of our name. After a change of `domain` or `path` it would otherwise send the
+ * old one beside the new one for ever. A server does not see the domain and path of a cookie, so every possible one is
+ * cleared.
+ */
+function takeBackCookies(context: SessionContext, req: Request, res: Response): void {
+  if (res.headersSent) return;
+  const lines = cookieFor(context, req).clearEverywhere(effectiveHost(req), pathOf(req) ?? "/");
+  stateOf(req).headersOf(res).release(res);
+  const before = res.getHeader("Set-Cookie");
+  res.setHeader("Set-Cookie", [...(before === undefined ? [] : [before].flat().map(String)), ...lines]);
 }
 
 function loadSession(

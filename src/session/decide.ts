@@ -82,20 +82,30 @@ export interface TimePolicy {
 export interface SessionTimes {
   readonly createdAt: number;
   readonly seenAt: number;
+  /** Idle time-out of this session, if its log-in set one. */
+  readonly maxAgeMs?: number | undefined;
 }
 
 export type TimeVerdict = "alive" | "idle" | "absolute";
 
+/** The idle time-out of a session, which extends a shorter absolute time-out. */
+function timeOuts({ maxAgeMs }: SessionTimes, policy: TimePolicy): Pick<TimePolicy, "maxAgeMs" | "absoluteMaxAgeMs"> {
+  if (maxAgeMs === undefined) return policy;
+  return { maxAgeMs, absoluteMaxAgeMs: Math.max(policy.absoluteMaxAgeMs, maxAgeMs) };
+}
+
 /** Checks a session against its idle and its absolute time-out (ASVS 7.3.1 and 7.3.2). */
 export function timeVerdict(times: SessionTimes, policy: TimePolicy, now: number): TimeVerdict {
-  if (now - times.createdAt >= policy.absoluteMaxAgeMs) return "absolute";
-  if (now - times.seenAt >= policy.maxAgeMs) return "idle";
+  const { maxAgeMs, absoluteMaxAgeMs } = timeOuts(times, policy);
+  if (now - times.createdAt >= absoluteMaxAgeMs) return "absolute";
+  if (now - times.seenAt >= maxAgeMs) return "idle";
   return "alive";
 }
 
 /** Returns when a session ends if it is not used again, in milliseconds since the epoch. */
 export function expiryOf(times: SessionTimes, policy: TimePolicy): number {
-  return Math.min(times.seenAt + policy.maxAgeMs, times.createdAt + policy.absoluteMaxAgeMs);
+  const { maxAgeMs, absoluteMaxAgeMs } = timeOuts(times, policy);
+  return Math.min(times.seenAt + maxAgeMs, times.createdAt + absoluteMaxAgeMs);
 }
 
 /**
@@ -103,7 +113,8 @@ export function expiryOf(times: SessionTimes, policy: TimePolicy): number {
  * (expressjs/session#727, #891).
  */
 export function isTouchDue(times: SessionTimes, policy: TimePolicy, now: number): boolean {
-  return now - times.seenAt >= policy.touchAfterMs;
+  const after = times.maxAgeMs === undefined ? policy.touchAfterMs : touchAfter(times.maxAgeMs);
+  return now - times.seenAt >= after;
 }
 
 /**
@@ -111,21 +122,30 @@ export function isTouchDue(times: SessionTimes, policy: TimePolicy, now: number)
  */
 export function timePolicy(maxAgeSeconds: number, absoluteMaxAgeSeconds: number): TimePolicy {
   const maxAgeMs = maxAgeSeconds * 1000;
-  return { maxAgeMs, absoluteMaxAgeMs: absoluteMaxAgeSeconds * 1000, touchAfterMs: Math.min(60_000, maxAgeMs / 10) };
+  return { maxAgeMs, absoluteMaxAgeMs: absoluteMaxAgeSeconds * 1000, touchAfterMs: touchAfter(maxAgeMs) };
+}
+
+function touchAfter(maxAgeMs: number): number {
+  return Math.min(60_000, maxAgeMs / 10);
+}
+
+/** Where and how a cookie is sent. */
+export interface CookiePlace {
+  readonly secure: boolean;
+  readonly domain: string | undefined;
+  readonly path: string;
 }
 
 /**
- * Returns the cookie's name with its prefix: `__Host-` binds it to this host and https; with a Domain, `__Secure-`
- * binds it to https (RFC 6265bis section 4.1.3, ASVS 3.3.1 and 3.3.3). Over plain http browsers reject both.
+ * Returns the cookie's name with its prefix: `__Host-` binds it to this host and https; with a domain or a path of its
+ * own, `__Secure-` binds it to https (RFC 6265bis section 4.1.3, ASVS 3.3.1 and 3.3.3). Over plain http browsers reject
+ * both.
  */
-export function cookieNameOnWire(
-  name: string,
-  { debug, domain }: { readonly debug: boolean; readonly domain: string | undefined },
-): string {
+export function cookieNameOnWire(name: string, { secure, domain, path }: CookiePlace): string {
   const bare = name.replace(/^__(?:Host|Secure)-/, "");
-  if (debug) return bare;
+  if (!secure) return bare;
   if (bare !== name) return name;
-  return domain === undefined ? `__Host-${name}` : `__Secure-${name}`;
+  return domain === undefined && path === "/" ? `__Host-${name}` : `__Secure-${name}`;
 }
 
 /** The kind of a log-in, depending on the user the session belongs to. */

@@ -1,6 +1,6 @@
 import { LRUCache } from "lru-cache";
 import type { Runtime } from "../core/runtime.js";
-import { ENDED_IDS, ENDED_MS } from "../stores/session-record.js";
+import { ENDED_IDS, ENDED_MS } from "../stores/contracts.js";
 import { sessionHandle } from "./session-cookie.js";
 
 /** Why a session ended: `replaced` by a log-in, `revoked` through `sessions.end`, `ended` by a log-out or the app. */

@@ -7,10 +7,12 @@ import {
   type SessionData,
 } from "../stores/express-session.js";
 import type { Runtime } from "../core/runtime.js";
-import { SessionStoreFullError, type SessionMetadata } from "../stores/session-record.js";
+import { SessionStoreFullError } from "../stores/health/store-full.js";
+import type { SessionMetadata } from "../stores/contracts.js";
 import type { StoreCaller } from "../core/store-caller.js";
 import type { FormerSessions } from "./former-sessions.js";
 import { mapMaybe, resolveMaybe, type MaybePromise } from "../core/maybe-promise.js";
+import type { SessionTimes } from "./decide.js";
 import type { SessionCookie } from "./session-cookie.js";
 import type { ResolvedSessionSettings } from "./settings.js";
 import { appData } from "./metadata.js";
@@ -85,8 +87,9 @@ export class ExpressSessionAdapter extends ExpressSessionStore {
    * express-session's middleware would otherwise set it on its store.
    */
   generate(host: SessionHost): void {
+    const now = this.#stored.now();
     host.sessionID = randomBytes(24).toString("base64url");
-    super.createSession(host, { cookie: this.#cookieOf(this.#stored.now()) });
+    super.createSession(host, { cookie: this.#cookieOf({ createdAt: now, seenAt: now }) });
   }
 
   /** Creates a new session, which is not stored until it is saved. */
@@ -118,6 +121,7 @@ export class ExpressSessionAdapter extends ExpressSessionStore {
     const json = JSON.stringify(data);
     const now = this.#stored.now();
     const metadata = {
+      ...host.metadata,
       createdAt: host.metadata?.createdAt ?? now,
       seenAt: now,
       principal: host.metadata?.principal ?? null,
@@ -186,13 +190,13 @@ export class ExpressSessionAdapter extends ExpressSessionStore {
 
   /** Converts a loaded session to the argument of `createSession`. */
   #dataOf({ record, metadata }: LoadedSession): SessionData {
-    const cookie = this.#cookieOf(metadata.createdAt, metadata.seenAt);
+    const cookie = this.#cookieOf(metadata);
     return Object.defineProperty({ ...appData(record), cookie }, METADATA, { value: metadata });
   }
 
   /** `createSession` copies all enumerable members, inherited ones too; so the object has own properties only. */
-  #cookieOf(createdAt: number, seenAt = createdAt): SessionCookieData {
-    return { ...this.#stored.cookieOf({ createdAt, seenAt }) };
+  #cookieOf(times: SessionTimes): SessionCookieData {
+    return { ...this.#stored.cookieOf(times) };
   }
 
   /**
@@ -211,10 +215,17 @@ export interface SessionContext {
   readonly options: ResolvedSessionSettings;
   readonly runtime: Runtime;
   readonly cookie: SessionCookie;
+  /** The cookie over plain http, with `secure: "auto"`. */
+  readonly plainCookie: SessionCookie | undefined;
   readonly stored: SessionRepository;
   readonly adapter: ExpressSessionAdapter;
   /** Sessions created by express-session itself; present when they are still accepted. */
   readonly former: FormerSessions | undefined;
+}
+
+/** The cookie of this request: with `secure: "auto"` it depends on whether the request came over https. */
+export function cookieFor({ cookie, plainCookie }: SessionContext, req: Request): SessionCookie {
+  return plainCookie === undefined || req.secure ? cookie : plainCookie;
 }
 
 /** A symbol key survives the copy that express-session makes of loaded data. */

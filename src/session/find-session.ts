@@ -1,6 +1,6 @@
 import { mapMaybe, orElse, type MaybePromise } from "../core/maybe-promise.js";
 import type { StoreCaller } from "../core/store-caller.js";
-import type { SessionMetadata } from "../stores/session-record.js";
+import type { SessionMetadata } from "../stores/contracts.js";
 import { isTouchDue } from "./decide.js";
 import type { SessionContext } from "./express-session.js";
 import type { AdoptedSession, FormerSessions } from "./former-sessions.js";

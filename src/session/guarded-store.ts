@@ -1,11 +1,12 @@
 import type { ExpressSessionStore, SessionData } from "../stores/express-session.js";
 import { mapMaybe, fromCallback, type MaybePromise } from "../core/maybe-promise.js";
 import type { Runtime } from "../core/runtime.js";
-import type { StoreCaller } from "../core/store-caller.js";
+import { callerFor, callerForPrincipal, type StoreCaller } from "../core/store-caller.js";
 import type { PrincipalSession, SessionStore } from "../stores/contracts.js";
 import { faultOf } from "../stores/health/store-fault.js";
 import { StoreGuard } from "../stores/health/store-guard.js";
 import type { StoreTime } from "../stores/health/store-time.js";
+import { sessionHandle } from "./session-cookie.js";
 
 /** The outcome of a write: `ended` when the session is over, `full` when the store has no room for it. */
 export type WriteOutcome = "written" | "ended" | "full";
@@ -57,7 +58,7 @@ export class GuardedSessionStore {
       fromCallback<SessionData | null>((done) =>
         this.#store.get(sid, (error: unknown, found) => (isNoSession(error) ? done(null, null) : done(error, found))),
       );
-    return this.#guard.run(run, undefined, caller);
+    return this.#guard.run(run, undefined, caller ?? ofSession(sid));
   }
 
   /** Writes a session whether or not it exists. */
@@ -70,7 +71,7 @@ export class GuardedSessionStore {
           else done(error, "written");
         }),
       );
-    return mapMaybe(this.#guard.run(run, undefined, caller), (outcome) => outcome ?? "written");
+    return mapMaybe(this.#guard.run(run, undefined, caller ?? ofSession(sid)), (outcome) => outcome ?? "written");
   }
 
   /** Creates a session, or replaces an existing one. Only for a store that `isAtomic`. */
@@ -87,7 +88,7 @@ export class GuardedSessionStore {
           else done(error, written === true ? "written" : "ended");
         }),
       );
-    return mapMaybe(this.#guard.run(run, undefined, caller), (outcome) => outcome ?? "ended");
+    return mapMaybe(this.#guard.run(run, undefined, caller ?? ofSession(sid)), (outcome) => outcome ?? "ended");
   }
 
   /**
@@ -99,7 +100,7 @@ export class GuardedSessionStore {
     const run = (): MaybePromise<boolean | undefined> =>
       fromCallback<boolean>((done) => touch?.call(this.#store, sid, record, done));
     // Most stores call back without a value; our stores call back with false when there is no session.
-    return mapMaybe(this.#guard.run(run, undefined, caller), (found) => found !== false);
+    return mapMaybe(this.#guard.run(run, undefined, caller ?? ofSession(sid)), (found) => found !== false);
   }
 
   /**
@@ -112,18 +113,31 @@ export class GuardedSessionStore {
       fromCallback<boolean>((done) =>
         this.#store.destroy(sid, (error: unknown, found?: boolean) => done(error, found)),
       );
-    return mapMaybe(this.#guard.run(run, time), (found) => found !== false);
+    return mapMaybe(this.#guard.run(run, time, ofSession(sid)), (found) => found !== false);
   }
 
   /** See `PrincipalIndex`. Only for a store that `hasIndex`. */
   list(principalId: string): MaybePromise<readonly PrincipalSession[]> {
-    return this.#guard.run(() => this.#store.listByPrincipal?.(principalId) ?? []);
+    return this.#guard.run(
+      () => this.#store.listByPrincipal?.(principalId) ?? [],
+      undefined,
+      callerForPrincipal(principalId),
+    );
   }
 
   /** See `PrincipalIndex`. Only for a store that `hasIndex`. @param time time limit shared with other calls */
   ids(principalId: string, agoMs: number, time?: StoreTime): MaybePromise<readonly string[]> {
-    return this.#guard.run(() => this.#store.idsByPrincipal?.(principalId, agoMs) ?? [], time);
+    return this.#guard.run(
+      () => this.#store.idsByPrincipal?.(principalId, agoMs) ?? [],
+      time,
+      callerForPrincipal(principalId),
+    );
   }
+}
+
+/** The caller of the app's own code, or of a request that ends or saves a session, with the name of that session. */
+function ofSession(sid: string): StoreCaller {
+  return callerFor(sessionHandle(sid));
 }
 
 /**

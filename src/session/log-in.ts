@@ -1,14 +1,14 @@
-import { InvalidInputError } from "../core/portcullis-error.js";
 import type { Request, Response } from "express";
-import { ID_FORM, idText, isPrincipalId, isRole, isScope, ROLE_FORM, SCOPE_FORM } from "../core/identity.js";
+import { checkedIdentity } from "../core/checked-identity.js";
 import { requestContext } from "../core/request-events.js";
 import { SetupError } from "../core/setup-error.js";
-import { SessionStoreFullError } from "../stores/session-record.js";
+import { SessionStoreFullError } from "../stores/health/store-full.js";
 import { boundSession } from "./request-properties.js";
 import { loginKind, type LoginKind } from "./decide.js";
 import type { SessionHost } from "./express-session.js";
 import { SessionEndedError } from "./errors.js";
 import { mustBeAwaited } from "./must-be-awaited.js";
+import { checkedOwn, siteDataOf, type SiteData } from "./log-in-options.js";
 import type { RequestSession } from "./request-session.js";
 import { sessionHandle } from "./session-cookie.js";
 import { appData, principalOf } from "./metadata.js";
@@ -24,10 +24,26 @@ export interface LogInAs {
   readonly scopes?: readonly string[];
   /** Roles of the user. Default: none. */
   readonly roles?: readonly string[];
+  /**
+   * Who acts as this user, for impersonation: `{ id }`, with an id like the user's. Stands in `req.principal.actor`, in
+   * events and in `sessions.list`. Default: none.
+   */
+  readonly actor?: { readonly id: string | number };
+  /**
+   * What to call the session in `sessions.list`, such as the browser's name: 1 to 255 characters without control
+   * characters. Default: none.
+   */
+  readonly label?: string;
 }
 
 /** Options of one `logIn` call. */
 export interface LogInSettings {
+  /**
+   * Idle time-out of this session ("remember me"), in seconds: 1 to 34560000 (400 days). When it is longer than
+   * `absoluteMaxAge`, it is the absolute time-out too. The browser keeps the cookie as long, whatever `cookieLifetime`
+   * is. Default: `maxAge` of the settings.
+   */
+  readonly maxAge?: number;
   /**
    * Whether the data that the app stored on `req.session` before the log-in is kept. Default true, except after a
    * log-in of another user: then no data is kept.
@@ -35,7 +51,16 @@ export interface LogInSettings {
   readonly keepData?: boolean;
 }
 
-const ADD_THE_LAYER =
+/** Options of one `logOut` call. */
+export interface LogOutSettings {
+  /**
+   * What Clear-Site-Data makes the browser clear: `true` for cache, cookies and storage, a list of them, or `false` for
+   * nothing but the session's cookie. Default: `true`.
+   */
+  readonly clearSiteData?: boolean | readonly SiteData[];
+}
+
+const NO_LAYER =
   "No session layer ran on this request. Set `session: {}` in applySecurity (in the outer app if secured apps are mounted in one another). Without applySecurity, add `app.use(sessions({ secret }))` before this route.";
 
 /**
@@ -45,7 +70,7 @@ const ADD_THE_LAYER =
  *
  * Await it before responding. Without `await`, the response waits for the log-in and a process warning reports it.
  *
- * @throws InvalidInputError (rejects, with `code` "invalid-input" and `status` 400) when `who` is malformed
+ * @throws InvalidInputError (rejects, with `code` "invalid-input" and `status` 400) when `who` or `maxAge` is malformed
  * @throws SetupError (rejects) when no session layer ran, or the response has already begun
  * @throws SessionEndedError (rejects, with `status` 401) when this is a re-authentication and the session has ended
  * meanwhile, by a log-out, by `sessions.end` or by its time-out; no user is logged in then
@@ -72,7 +97,8 @@ export function logIn(req: Request, who: LogInAs, options: LogInSettings = {}): 
 }
 
 async function begin(req: Request, who: LogInAs, options: LogInSettings): Promise<void> {
-  const principal = checkedDetails(who);
+  const principal = checkedIdentity("logIn", who);
+  const { actor, ...own } = checkedOwn(who, options);
   const bound = requireBound(req);
   if (bound.res.headersSent)
     throw new SetupError(
@@ -90,7 +116,12 @@ async function begin(req: Request, who: LogInAs, options: LogInSettings): Promis
 
   adapter.renew(host);
   const now = stored.now();
-  const metadata = { createdAt: now, seenAt: now, principal };
+  const metadata = {
+    createdAt: now,
+    seenAt: now,
+    principal: actor === undefined ? principal : { ...principal, actor },
+    ...own,
+  };
   host.metadata = metadata;
   const live = Object.assign(host.session ?? {}, data);
   try {
@@ -120,6 +151,7 @@ async function begin(req: Request, who: LogInAs, options: LogInSettings): Promis
  * Await it before responding. Without `await`, the response waits for the log-out and a process warning reports it.
  *
  * @throws SetupError (rejects) when no session layer ran
+ * @throws InvalidInputError (rejects) when `clearSiteData` is malformed; the session still exists then
  * @throws StoreUnavailableError (rejects, with `status` 503) when the store did not respond; the session still exists
  * then
  *
@@ -135,13 +167,14 @@ async function begin(req: Request, who: LogInAs, options: LogInSettings): Promis
  * });
  * ```
  */
-export function logOut(req: Request, res: Response): Promise<void> {
-  const work = end(req, res);
+export function logOut(req: Request, res: Response, options: LogOutSettings = {}): Promise<void> {
+  const work = end(req, res, options);
   boundSession(req)?.commit.waitFor(work);
   return mustBeAwaited("logOut", res, work);
 }
 
-async function end(req: Request, res: Response): Promise<void> {
+async function end(req: Request, res: Response, options: LogOutSettings): Promise<void> {
+  const siteData = siteDataOf(options.clearSiteData);
   const bound = requireBound(req);
   const { stored, runtime } = bound.context;
   const host = bound.opened;
@@ -158,7 +191,7 @@ async function end(req: Request, res: Response): Promise<void> {
   ended.reset();
   ended.session = undefined;
   if (req.principal?.kind === "session") req.principal = undefined;
-  bound.commit.clear();
+  bound.commit.clear(siteData);
 }
 
 /** Ends the replaced session. If that fails, the new session must end too. */
@@ -187,7 +220,7 @@ function hasEnded(req: Request, host: SessionHost): SessionEndedError {
 
 function requireBound(req: Request): RequestSession {
   const bound = boundSession(req);
-  if (bound === undefined) throw new SetupError(ADD_THE_LAYER);
+  if (bound === undefined) throw new SetupError(NO_LAYER);
   return bound;
 }
 
@@ -195,28 +228,4 @@ type Snapshot = Pick<SessionHost, "session" | "sessionID" | "metadata" | "stored
 
 function snapshot({ session, sessionID, metadata, storedId, storedJson, saved, ended }: SessionHost): Snapshot {
   return { session, sessionID, metadata, storedId, storedJson, saved, ended };
-}
-
-function checkedDetails(who: unknown): { id: string; scopes: string[]; roles: string[] } {
-  if (typeof who !== "object" || who === null)
-    throw new InvalidInputError("logIn needs an object as its second argument: { id, scopes?, roles? }.");
-  const { scopes, roles, ...rest } = who as Record<string, unknown>;
-  const id = idText(rest["id"]);
-  if (!isPrincipalId(id)) {
-    throw new InvalidInputError(
-      `logIn: id must be ${ID_FORM}. Convert other types to a string: { id: String(user.id) }.`,
-    );
-  }
-  return {
-    id,
-    scopes: checkedList("scopes", scopes, isScope, SCOPE_FORM),
-    roles: checkedList("roles", roles, isRole, ROLE_FORM),
-  };
-}
-
-function checkedList(name: string, list: unknown, isValid: (item: unknown) => item is string, form: string): string[] {
-  if (list === undefined) return [];
-  if (!Array.isArray(list) || !list.every(isValid))
-    throw new InvalidInputError(`logIn: ${name} must be an array, and each entry must be ${form}.`);
-  return [...list];
 }

@@ -1,5 +1,5 @@
 import { createPrincipal, type Principal } from "../core/principal.js";
-import { SESSION_METADATA, type SessionMetadata } from "../stores/session-record.js";
+import { SESSION_METADATA, type SessionMetadata } from "../stores/contracts.js";
 
 /** Returns the app's part of a session's data: the properties of `req.session` without its cookie. */
 export function appData(source: object): Record<string, unknown> {
@@ -14,13 +14,22 @@ export function appData(source: object): Record<string, unknown> {
 export function readMetadata(record: object): SessionMetadata | undefined {
   const value = (record as Record<string, unknown>)[SESSION_METADATA];
   if (typeof value !== "object" || value === null) return undefined;
-  const { createdAt, seenAt, principal } = value as Record<string, unknown>;
+  const { createdAt, seenAt, principal, maxAgeMs, label } = value as Record<string, unknown>;
   if (!isTime(createdAt) || !isTime(seenAt)) return undefined;
   if (principal === null) return { createdAt, seenAt, principal };
   if (typeof principal !== "object" || principal === undefined) return undefined;
-  const { id, scopes, roles } = principal as Record<string, unknown>;
+  const { id, scopes, roles, actor } = principal as Record<string, unknown>;
   if (typeof id !== "string" || id === "" || !isStrings(scopes) || !isStrings(roles)) return undefined;
-  return { createdAt, seenAt, principal: { id, scopes, roles } };
+  if (actor === undefined && maxAgeMs === undefined && label === undefined)
+    return { createdAt, seenAt, principal: { id, scopes, roles } };
+  if (!isOptional(isTime, maxAgeMs) || !isOptional(isText, label) || !isOptional(isActor, actor)) return undefined;
+  return {
+    createdAt,
+    seenAt,
+    principal: { id, scopes, roles, ...(actor === undefined ? {} : { actor: { id: actor.id } }) },
+    ...(maxAgeMs === undefined ? {} : { maxAgeMs }),
+    ...(label === undefined ? {} : { label }),
+  };
 }
 
 /** Returns the principal of a session. @param handle identifies the session without revealing its id */
@@ -32,6 +41,18 @@ export function principalOf(handle: string, metadata: SessionMetadata): Principa
 
 function isTime(value: unknown): value is number {
   return typeof value === "number" && Number.isFinite(value);
+}
+
+function isOptional<T>(is: (value: unknown) => value is T, value: unknown): value is T | undefined {
+  return value === undefined || is(value);
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === "string";
+}
+
+function isActor(value: unknown): value is { readonly id: string } {
+  return typeof value === "object" && value !== null && "id" in value && isText(value.id) && value.id !== "";
 }
 
 function isStrings(value: unknown): value is string[] {

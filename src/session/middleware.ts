@@ -6,13 +6,13 @@ import { standalone } from "../core/pipeline.js";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import type { Secret } from "../core/secret.js";
 import { SettingsError } from "../settings/errors.js";
-import { parse } from "../settings/object.js";
+import { parseFactory } from "../settings/object.js";
 import { MemorySessionStore } from "../stores/memory/session-store.js";
 import { attachSession, namesSession } from "./attach-session.js";
 import { timePolicy } from "./decide.js";
 import { ExpressSessionAdapter, type SessionContext } from "./express-session.js";
 import { FormerSessions } from "./former-sessions.js";
-import { logIn, logOut, type LogInAs, type LogInSettings } from "./log-in.js";
+import { logIn, logOut, type LogInAs, type LogInSettings, type LogOutSettings } from "./log-in.js";
 import { PrincipalSessions, type SessionDirectory } from "./principal-sessions.js";
 import { SessionCookie } from "./session-cookie.js";
 import { SessionRepository } from "./session-repository.js";
@@ -21,7 +21,7 @@ import { signingKeys } from "./signing-keys.js";
 
 export interface SessionLayer extends Layer, SessionDirectory {
   logIn(req: Request, who: LogInAs, options?: LogInSettings): Promise<void>;
-  logOut(req: Request, res: Response): Promise<void>;
+  logOut(req: Request, res: Response, options?: LogOutSettings): Promise<void>;
 }
 
 export interface SessionDependencies {
@@ -49,7 +49,9 @@ export function createSession(
   const contradictions = debugContradictions(options, runtime.debug);
   if (contradictions.length > 0) throw new SettingsError(contradictions);
   const keys = signingKeys(options.secret, deps.secretKey);
-  const cookie = new SessionCookie(options, runtime.debug, keys);
+  const secure = !runtime.debug && options.secure !== false;
+  const cookie = new SessionCookie(options, secure, keys);
+  const plainCookie = secure && options.secure === "auto" ? new SessionCookie(options, false, keys) : undefined;
   const given = options.store ?? deps.store;
   const store = given ?? new MemorySessionStore({ maxSessions: options.maxSessions, clock: runtime.clock });
   const policy = timePolicy(options.maxAge, options.absoluteMaxAge);
@@ -63,12 +65,13 @@ export function createSession(
   }
   const looksBack = options.migrateFrom !== undefined || runtime.debug;
   const former = looksBack ? new FormerSessions(options.migrateFrom, runtime.debug, cookie, keys, stored) : undefined;
-  const context: SessionContext = { options, runtime, cookie, stored, adapter, former };
+  const context: SessionContext = { options, runtime, cookie, plainCookie, stored, adapter, former };
   const ofPrincipals = new PrincipalSessions(stored, runtime, options.storeTimeoutMs);
   const onExpired = (ended: {
     sid: string;
     createdAt: number;
     seenAt: number;
+    maxAgeMs: number | undefined;
     principalId: string | undefined;
   }): void => stored.announceExpiry(ended.sid, ended, ended.principalId);
   if (store instanceof MemorySessionStore) store.on("expired", onExpired);
@@ -111,22 +114,26 @@ export function createSession(
  */
 export function sessions(settings: SessionSettings, deps?: PartDependencies): Middleware {
   const runtime = partRuntime(deps);
-  return standalone([createSession(parse(sessionSchema, settings ?? {}), runtime)], runtime);
+  return standalone([createSession(parseFactory("sessions", sessionSchema, settings ?? {}), runtime)], runtime);
 }
 
 function description(
-  { options, cookie }: SessionContext,
+  { options, cookie, plainCookie }: SessionContext,
   store: ExpressSessionStore,
   inMemory: boolean,
 ): Record<string, unknown> {
-  const { maxAge, absoluteMaxAge, sameSite, domain, migrateFrom, storeTimeoutMs, maxSessions, mode } = options;
+  const { maxAge, absoluteMaxAge, cookieLifetime, sameSite, domain, path, partitioned } = options;
+  const { migrateFrom, storeTimeoutMs, maxSessions, mode } = options;
   return {
     cookieName: cookie.name,
-    secure: cookie.secure,
+    secure: plainCookie === undefined ? cookie.secure : "auto",
     maxAge,
     absoluteMaxAge,
+    cookieLifetime,
     sameSite,
     ...(domain === undefined ? {} : { domain }),
+    path,
+    partitioned,
     secret: "[secret]",
     ...(migrateFrom === undefined
       ? {}

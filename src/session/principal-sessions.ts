@@ -3,6 +3,7 @@ import { StoreUnavailableError } from "../stores/health/store-guard.js";
 import { StoreTime } from "../stores/health/store-time.js";
 import { SetupError } from "../core/setup-error.js";
 import type { PrincipalSession } from "../stores/contracts.js";
+import type { Actor } from "../core/principal.js";
 import { sessionHandle } from "./session-cookie.js";
 import type { SessionRepository } from "./session-repository.js";
 
@@ -16,6 +17,10 @@ export interface SessionInfo {
   readonly lastSeenAt: number;
   /** When the session ends if it is not used, in milliseconds since the epoch. */
   readonly expiresAt: number;
+  /** The `label` that `logIn` was given: a device, a place. */
+  readonly label?: string;
+  /** Who acts as this user in the session: the `actor` that `logIn` was given. */
+  readonly actor?: Actor;
 }
 
 /** The sessions of one principal, for "log out everywhere". */
@@ -171,6 +176,13 @@ class EndOfSessions {
   }
 }
 
-function infoOf({ sid, createdAt, seenAt, expiresAt }: PrincipalSession): SessionInfo {
-  return { handle: sessionHandle(sid), createdAt, lastSeenAt: seenAt, expiresAt };
+function infoOf({ sid, createdAt, seenAt, expiresAt, label, actor }: PrincipalSession): SessionInfo {
+  return {
+    handle: sessionHandle(sid),
+    createdAt,
+    lastSeenAt: seenAt,
+    expiresAt,
+    ...(label === undefined ? {} : { label }),
+    ...(actor === undefined ? {} : { actor }),
+  };
 }

@@ -4,9 +4,10 @@ import { requestContext } from "../core/request-events.js";
 import { beginState, stateOf } from "../core/request-state.js";
 import type { HeaderBuffer } from "../core/response/header-buffer.js";
 import type { BeforeSend } from "../core/response/held-response.js";
+import { type Refusal, RETRY_SOON } from "../core/response/problem.js";
 import { refuse } from "../core/response/refuse.js";
 import { expiryOf } from "./decide.js";
-import type { SessionContext, SessionHost } from "./express-session.js";
+import { cookieFor, type SessionContext, type SessionHost } from "./express-session.js";
 import type { AdoptedSession } from "./former-sessions.js";
 
 /** The session of a request, as the commit needs it. */
@@ -21,7 +22,13 @@ export interface CommittedSession {
   open(): SessionHost;
 }
 
-const UNAVAILABLE = { code: "store-unavailable", reason: "session-not-saved", event: false } as const;
+const UNAVAILABLE: Refusal & { readonly isImmediate: true } = {
+  code: "store-unavailable",
+  reason: "session-not-saved",
+  headers: RETRY_SOON,
+  event: false,
+  isImmediate: true,
+};
 
 /** Saves the session of a request before its response is sent, and puts the cookie on the response. */
 export class SessionCommit implements BeforeSend {
@@ -30,8 +37,8 @@ export class SessionCommit implements BeforeSend {
   #underWay: Promise<void> | undefined;
   #unserialisable = false;
   #unset = false;
-  /** The response makes the browser clear this site's data. */
-  #clearsSite = false;
+  /** What the response makes the browser clear: the value of Clear-Site-Data. */
+  #clearsSite: string | undefined;
 
   constructor(session: CommittedSession) {
     this.#session = session;
@@ -46,13 +53,17 @@ export class SessionCommit implements BeforeSend {
     this.#underWay = settled;
   }
 
-  /** After a log-out: the response clears the cookie and makes the browser clear this site's data. */
-  clear(): void {
+  /**
+   * After a log-out: the response clears the cookie and makes the browser clear this site's data.
+   *
+   * @param siteData the value of Clear-Site-Data; `undefined` sends none
+   */
+  clear(siteData: string | undefined): void {
     if (this.#session.res.headersSent) {
       // A response that the app has ended waits for the log-out, and gets these headers when it is sent.
       this.#unset = true;
-      this.#clearsSite = true;
-    } else this.#clearBrowser(stateOf(this.#session.req).headersOf(this.#session.res), true);
+      this.#clearsSite = siteData;
+    } else this.#clearBrowser(stateOf(this.#session.req).headersOf(this.#session.res), siteData);
   }
 
   /**
@@ -100,7 +111,8 @@ export class SessionCommit implements BeforeSend {
    * meanwhile.
    */
   onCommitted(): void {
-    const { cookie, stored } = this.#session.context;
+    const { stored } = this.#session.context;
+    const cookie = cookieFor(this.#session.context, this.#session.req);
     const host = this.#session.open();
     if (this.#session.res.headersSent) return;
     const headers = stateOf(this.#session.req).headersOf(this.#session.res);
@@ -119,11 +131,11 @@ export class SessionCommit implements BeforeSend {
     refuse(this.#session.req, this.#session.res, "session", UNAVAILABLE);
   }
 
-  #clearBrowser(headers: HeaderBuffer, site: boolean): void {
-    this.#session.context.cookie.clear(headers);
-    if (!site) return;
+  #clearBrowser(headers: HeaderBuffer, siteData: string | undefined): void {
+    cookieFor(this.#session.context, this.#session.req).clear(headers);
+    if (siteData === undefined) return;
     // Browsers honour it over https only.
-    this.#session.res.setHeader("Clear-Site-Data", '"cache", "cookies", "storage"');
+    this.#session.res.setHeader("Clear-Site-Data", siteData);
     this.#session.res.setHeader("Cache-Control", "no-store");
   }
 
@@ -137,8 +149,10 @@ export class SessionCommit implements BeforeSend {
     });
   }
 
-  #lifeSeconds({ metadata }: SessionHost): number {
+  /** How long the browser keeps the cookie; `undefined` until it ends. */
+  #lifeSeconds({ metadata }: SessionHost): number | undefined {
     const { stored, options } = this.#session.context;
+    if (options.cookieLifetime === "browser" && metadata?.maxAgeMs === undefined) return undefined;
     if (metadata === undefined) return options.maxAge;
     return Math.max(1, Math.ceil((expiryOf(metadata, stored.policy) - stored.now()) / 1000));
   }

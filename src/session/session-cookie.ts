@@ -4,7 +4,8 @@ import { LRUCache } from "lru-cache";
 import { CacheKey } from "../core/cache-key.js";
 import type { HeaderBuffer } from "../core/response/header-buffer.js";
 import { detachString } from "../core/detach-string.js";
-import { cookieNameOnWire } from "./decide.js";
+import { type CookiePlace, cookieNameOnWire } from "./decide.js";
+import { placesOfCookie } from "./cookie-places.js";
 import type { ResolvedSessionSettings } from "./settings.js";
 
 /** Offset of the id in a signed value, after `s%3A`. */
@@ -17,6 +18,13 @@ const REMEMBERED = 10_000;
 export interface SessionName {
   readonly sid: string;
   readonly handle: string;
+}
+
+const EXPIRED = "; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
+
+/** The attributes that say where the cookie is sent. */
+function placeOf({ secure, domain, path }: CookiePlace): string {
+  return `; Path=${path}${domain === undefined ? "" : `; Domain=${domain}`}; HttpOnly${secure ? "; Secure" : ""}`;
 }
 
 /** The parts of the cookie that are the same in every response. */
@@ -32,14 +40,16 @@ export class SessionCookie {
   readonly #cacheKey = new CacheKey();
 
   /** @param keys all verify, the first one signs */
-  constructor(options: ResolvedSessionSettings, debug: boolean, keys: readonly [KeyObject, ...KeyObject[]]) {
-    this.name = cookieNameOnWire(options.cookieName, { debug, domain: options.domain });
-    this.secure = !debug;
+  constructor(options: ResolvedSessionSettings, secure: boolean, keys: readonly [KeyObject, ...KeyObject[]]) {
+    const { cookieName, domain, path } = options;
+    this.name = cookieNameOnWire(cookieName, { secure, domain, path });
+    this.secure = secure;
     this.#options = options;
     this.#keys = keys;
-    const domain = options.domain === undefined ? "" : `; Domain=${options.domain}`;
     const sameSite = `${options.sameSite[0]?.toUpperCase()}${options.sameSite.slice(1)}`;
-    this.#attributes = `; Path=/${domain}; HttpOnly${debug ? "" : "; Secure"}; SameSite=${sameSite}`;
+    // Browsers reject Partitioned without Secure.
+    const partitioned = options.partitioned && secure ? "; Partitioned" : "";
+    this.#attributes = `${placeOf({ secure, domain, path })}; SameSite=${sameSite}${partitioned}`;
   }
 
   /**
@@ -63,23 +73,29 @@ export class SessionCookie {
    * Sets the cookie with the session's id. Secure is always set, even when a proxy hides https from Node:
    * express-session silently drops the cookie then (expressjs/session#281, #628).
    *
-   * @param lifeSeconds how long the browser keeps it
+   * @param lifeSeconds how long the browser keeps it; `undefined` until the browser ends
    */
-  set(headers: HeaderBuffer, sid: string, lifeSeconds: number): void {
+  set(headers: HeaderBuffer, sid: string, lifeSeconds: number | undefined): void {
+    const maxAge = lifeSeconds === undefined ? "" : `; Max-Age=${lifeSeconds}`;
     headers.setCookie(
       this.name,
-      `${this.name}=${encodeURIComponent(`s:${sid}.${signatureOf(sid, this.#keys[0])}`)}; Max-Age=${lifeSeconds}${this.#attributes}`,
+      `${this.name}=${encodeURIComponent(`s:${sid}.${signatureOf(sid, this.#keys[0])}`)}${maxAge}${this.#attributes}`,
       true,
     );
   }
 
   /** Clears the cookie. express-session does not (expressjs/session#241). */
   clear(headers: HeaderBuffer): void {
-    headers.setCookie(
-      this.name,
-      `${this.name}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT${this.#attributes}`,
-      false,
-    );
+    headers.setCookie(this.name, `${this.name}=${EXPIRED}${this.#attributes}`, false);
+  }
+
+  /** Lines that clear every cookie of this name that a browser may have sent to `path` of `host`. */
+  clearEverywhere(host: string | undefined, path: string): string[] {
+    const places = placesOfCookie(this.name, host, path).map((place) => placeOf({ secure: this.secure, ...place }));
+    // A partitioned cookie and another one with the same name, path and domain are two cookies.
+    const { domain, path: ownPath } = this.#options;
+    if (this.secure) places.push(`${placeOf({ secure: true, domain, path: ownPath })}; Partitioned`);
+    return places.map((place) => `${this.name}=${EXPIRED}${place}`);
   }
 
   /**
@@ -87,24 +103,20 @@ export class SessionCookie {
    */
   takeOther(headers: HeaderBuffer, name: string, path: string, domain: string | undefined): void {
     const at = /^\/[\x21-\x3a\x3c-\x7e]*$/.test(path) ? path : "/";
-    const shared = domain !== undefined && /^[A-Za-z0-9.-]{1,255}$/.test(domain) ? `; Domain=${domain}` : "";
-    headers.setCookie(
-      name,
-      `${name}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=${at}${shared}; HttpOnly${this.secure ? "; Secure" : ""}`,
-      false,
-    );
+    const shared = domain !== undefined && /^[A-Za-z0-9.-]{1,255}$/.test(domain) ? domain : undefined;
+    headers.setCookie(name, `${name}=${EXPIRED}${placeOf({ secure: this.secure, domain: shared, path: at })}`, false);
   }
 
   /** The cookie in the form that stores read; they take a session's expiry from it. */
-  forStore(expiresAt: number): SessionCookieData {
+  forStore(expiresAt: number, maxAgeMs = this.#options.maxAge * 1000): SessionCookieData {
     const cookie = new (expressSession().Cookie)();
     cookie.secure = this.secure;
     cookie.httpOnly = true;
-    cookie.path = "/";
+    cookie.path = this.#options.path;
     cookie.sameSite = this.#options.sameSite;
     if (this.#options.domain !== undefined) cookie.domain = this.#options.domain;
     cookie.expires = new Date(expiresAt);
-    cookie.originalMaxAge = this.#options.maxAge * 1000;
+    cookie.originalMaxAge = maxAgeMs;
     return cookie;
   }
 }

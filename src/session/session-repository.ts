@@ -5,7 +5,7 @@ import type { StoreCaller } from "../core/store-caller.js";
 import type { PrincipalSession } from "../stores/contracts.js";
 import { RepeatedWrites } from "../stores/health/repeated-writes.js";
 import type { StoreTime } from "../stores/health/store-time.js";
-import { SESSION_METADATA, type SessionMetadata } from "../stores/session-record.js";
+import { SESSION_METADATA, type SessionMetadata } from "../stores/contracts.js";
 import { expiryOf, timeVerdict, type SessionTimes, type TimePolicy } from "./decide.js";
 import { EndedSessions, type EndReason } from "./ended-sessions.js";
 import { GuardedSessionStore, type WriteOutcome } from "./guarded-store.js";
@@ -70,7 +70,7 @@ export class SessionRepository {
    * throws for some values.
    */
   cookieOf(metadata: SessionTimes): SessionCookieData {
-    return this.#cookie.forStore(expiryOf(metadata, this.#policy));
+    return this.#cookie.forStore(expiryOf(metadata, this.#policy), metadata.maxAgeMs);
   }
 
   hasEnded(sid: string): boolean {
@@ -222,7 +222,7 @@ export class SessionRepository {
   }
 
   /** Announces that a session has timed out. Also called for sessions that the memory store prunes. */
-  announceExpiry(sid: string, times: Pick<SessionMetadata, "createdAt" | "seenAt">, subject: string | undefined): void {
+  announceExpiry(sid: string, times: SessionTimes, subject: string | undefined): void {
     this.#runtime.events.emit("session_expired", () => ({
       source: "session",
       reason: timeVerdict(times, this.#policy, this.now()),

@@ -1,8 +1,10 @@
 import type { ExpressSessionStore } from "../stores/express-session.js";
 import { z } from "zod";
-import { modeSchema, secondsSchema } from "../settings/common.js";
+import { modeSchema } from "../settings/common.js";
+import { durationSchema, MAX_SESSION_SECONDS } from "../settings/durations.js";
 import type { SettingsIssue } from "../settings/errors.js";
-import { addIssue, selectSchema, settingsObject } from "../settings/object.js";
+import { addIssue, selectSchema, settingsObject, settingsObjectLike } from "../settings/object.js";
+import { PEER_NAMES } from "../settings/peer-names.js";
 import { formerSecretRingSchema, secretRingSchema } from "../settings/secrets.js";
 
 /** NIST SP 800-63B-4 section 2.2.3 (AAL2): log in again after an hour idle, and after a day in any case. */
@@ -27,6 +29,18 @@ const cookieNameSchema = z.string().superRefine((name, context) => {
     });
   }
 });
+
+/** A path of a cookie: no `;`, which would begin another attribute, and no slash at the end. */
+const cookiePathSchema = z.string().superRefine((path, context) => {
+  if (path === "/" || /^(?:\/[\x21-\x2e\x30-\x3a\x3c-\x3e\x40-\x7e]+)+$/.test(path)) return;
+  addIssue(context, {
+    code: "wrong-value",
+    message: "This is not a path for a cookie.",
+    remedy: "Write an absolute path without a slash at the end, such as /admin.",
+  });
+});
+
+const lifeSchema = durationSchema("seconds", 1, MAX_SESSION_SECONDS);
 
 /** Any express-session store: an object with `get`, `set` and `destroy`. */
 const storeSchema = z.custom<ExpressSessionStore>().superRefine((store, context) => {
@@ -80,7 +94,7 @@ const migrateFromSchema = settingsObject({
   until: selectSchema<z.input<typeof momentSchema>, number>((value) => (value === undefined ? NO_END : momentSchema)),
 });
 
-const shape = settingsObject({
+const shape = settingsObjectLike(PEER_NAMES["express-session"], {
   /**
    * Signs the cookie in the way express-session does: text of at least 32 bytes, or a list of which the first signs
    * and all verify. Default: a key derived from `secretKey`.
@@ -91,13 +105,20 @@ const shape = settingsObject({
    * Default: `"mcp_session"`.
    */
   cookieName: cookieNameSchema.default("mcp_session"),
-  /** Idle time-out in seconds: a session ends when no request uses it for this long. Default: `3600`. */
-  maxAge: secondsSchema.default(DEFAULT_MAX_AGE),
+  /**
+   * Idle time-out in seconds: a session ends when no request uses it for this long. At most 400 days. Default: `3600`.
+   */
+  maxAge: lifeSchema.default(DEFAULT_MAX_AGE),
   /**
    * Absolute time-out in seconds: a session ends this long after it began or its user logged in, however much it is
-   * used. Default: `86400`, or `maxAge` when that is longer.
+   * used. At most 400 days. Default: `86400`, or `maxAge` when that is longer.
    */
-  absoluteMaxAge: secondsSchema.optional(),
+  absoluteMaxAge: lifeSchema.optional(),
+  /**
+   * How long the browser keeps the cookie: `idle` for as long as the session may stay unused, `browser` until the
+   * browser ends. A log-in with a `maxAge` of its own keeps it that long in any case. Default: `"idle"`.
+   */
+  cookieLifetime: z.enum(["idle", "browser"]).default("idle"),
   /** SameSite of the cookie. Default: `"lax"`. */
   sameSite: z.enum(["lax", "strict", "none"]).default("lax"),
   /**
@@ -105,6 +126,20 @@ const shape = settingsObject({
    * it. Default: the host alone.
    */
   domain: z.string().optional(),
+  /**
+   * Path of the cookie: requests for other paths have no session. Its prefix is `__Secure-` then. Default: `"/"`.
+   */
+  path: cookiePathSchema.default("/"),
+  /**
+   * Gives the cookie one value for each site that embeds this one (CHIPS). Needs Secure; left out over plain http.
+   * Default: `false`.
+   */
+  partitioned: z.boolean().default(false),
+  /**
+   * For `sessions()` alone; `applySecurity` decides by `debug`. Whether the cookie is Secure: `false` for plain http,
+   * `"auto"` for what the request came by (`req.secure`). Without Secure the name has no prefix. Default: `true`.
+   */
+  secure: z.literal([true, false, "auto"]).optional(),
   /**
    * Where sessions are kept: a store made for express-session. Default: the Redis of `redis`, or the memory of this
    * process.
@@ -156,6 +191,7 @@ export const sessionSchema = shape
         remedy: "Set store to that store. Or remove migrateFrom; the old sessions then end.",
       });
     }
+    checkCookie(settings, context);
     if (settings.domain === undefined) return;
     if (!HOST_NAME.test(settings.domain)) {
       addIssue(context, {
@@ -179,6 +215,32 @@ export const sessionSchema = shape
     ...settings,
     absoluteMaxAge: settings.absoluteMaxAge ?? Math.max(DEFAULT_ABSOLUTE_MAX_AGE, settings.maxAge),
   }));
+
+/** What the attributes of the cookie require of each other. */
+function checkCookie(settings: z.output<typeof shape>, context: z.core.$RefinementCtx): void {
+  const { cookieName, partitioned, path, sameSite, secure } = settings;
+  if (path !== "/" && cookieName.startsWith("__Host-")) {
+    addIssue(context, {
+      code: "contradiction",
+      path: ["path"],
+      message: "A cookie with the prefix __Host- must have the path /: browsers would reject it.",
+      remedy: "Remove path, or the prefix from cookieName.",
+    });
+  }
+  if (secure !== false) return;
+  for (const [name, needsSecure] of [
+    ["sameSite", sameSite === "none"],
+    ["partitioned", partitioned],
+  ] as const) {
+    if (!needsSecure) continue;
+    addIssue(context, {
+      code: "contradiction",
+      path: [name],
+      message: "Browsers reject such a cookie without Secure.",
+      remedy: `Remove ${name}, or secure: false.`,
+    });
+  }
+}
 
 /** Settings of sessions: `sessions(settings)` and `session` of `applySecurity`. */
 export interface SessionSettings extends z.input<typeof sessionSchema> {}

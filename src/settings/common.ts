@@ -1,16 +1,14 @@
 import { z } from "zod";
 import { addressRangeProblem } from "../core/http/address-list.js";
 import { ID_FORM, idText, isPrincipalId, isRole, isScope, ROLE_FORM, SCOPE_FORM } from "../core/identity.js";
+import { durationSchema, MAX_SECONDS } from "./durations.js";
 import { addIssue } from "./object.js";
 
 /** Every protection: `enforce` refuses; `report` decides and announces the event, and lets the request pass. */
 export const modeSchema = z.enum(["enforce", "report"]).default("enforce");
 
 /** A whole number of seconds, at least 1. */
-export const secondsSchema = z
-  .int()
-  .min(1)
-  .max(2 ** 31 - 1);
+export const secondsSchema = durationSchema("seconds", 1, MAX_SECONDS);
 
 /** A realm in WWW-Authenticate (RFC 9110 section 11.5), which needs no escapes. */
 export const realmSchema = z

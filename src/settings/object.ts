@@ -10,11 +10,23 @@ import { SEE_README, sentence, shapeProblem } from "./shape-problem.js";
  * built with it.
  */
 export function settingsObject<const Shape extends z.ZodRawShape>(shape: Shape): z.ZodObject<Shape, z.core.$strict> {
+  return settingsObjectLike({}, shape);
+}
+
+/**
+ * A strict object for which an unknown key may be an option of another package.
+ *
+ * @param translations what to write instead, by the name in the other package
+ */
+export function settingsObjectLike<const Shape extends z.ZodRawShape>(
+  translations: Readonly<Record<string, string>>,
+  shape: Shape,
+): z.ZodObject<Shape, z.core.$strict> {
   const known = Object.keys(shape);
   return z.strictObject(shape, {
     error: (issue) =>
       issue.code === "unrecognized_keys"
-        ? issue.keys.map((key) => unknownKeyMessage(key, known)).join("\n")
+        ? issue.keys.map((key) => unknownKeyMessage(key, known, translations)).join("\n")
         : undefined,
   });
 }
@@ -62,33 +74,39 @@ export function addIssue(
   });
 }
 
-/**
- * `app.use(rateLimiter)` calls the factory with each request instead of its settings.
- *
- * @throws SetupError when the settings are a request or a response
- */
-export function refuseRequest(settings: unknown): void {
-  if (!(settings instanceof IncomingMessage) && !(settings instanceof OutgoingMessage)) return;
-  throw new SetupError(
-    "A middleware factory was mounted without being called. Write app.use(rateLimiter()) instead of app.use(rateLimiter).",
-  );
+/** Whether a value is a request or a response: `app.use(rateLimiter)` calls the factory with each request. */
+export function isExchange(value: unknown): boolean {
+  return value instanceof IncomingMessage || value instanceof OutgoingMessage;
 }
 
 /**
  * Parses settings of one layer or of all.
  *
  * @throws SettingsError listing every issue
- * @throws SetupError when they are a request: the factory was mounted without being called
  */
-export function parse<Schema extends z.ZodType>(
-  schema: Schema,
-  value: unknown,
-  at: readonly PropertyKey[] = [],
-): z.output<Schema> {
-  refuseRequest(value);
-  const result = checked(schema, () => value, at);
+export function parse<Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> {
+  const result = checked(schema, () => value, []);
   if ("issues" in result) throw new SettingsError(result.issues, { cause: result.cause });
   return result.data;
+}
+
+/**
+ * Parses the settings of a middleware factory.
+ *
+ * @param factory name of the public function
+ * @throws SettingsError listing every issue
+ * @throws SetupError when the factory was mounted without being called
+ */
+export function parseFactory<Schema extends z.ZodType>(
+  factory: string,
+  schema: Schema,
+  settings: unknown,
+): z.output<Schema> {
+  if (isExchange(settings))
+    throw new SetupError(
+      `${factory} was mounted without being called. Write app.use(${factory}()) instead of app.use(${factory}).`,
+    );
+  return parse(schema, settings);
 }
 
 /**
@@ -170,7 +188,12 @@ function shownKey(key: PropertyKey): string {
         .replace(/[^\x20-\x7e]/g, "?");
 }
 
-function unknownKeyMessage(key: string, known: readonly string[]): string {
+function unknownKeyMessage(
+  key: string,
+  known: readonly string[],
+  translations: Readonly<Record<string, string>>,
+): string {
+  if (Object.hasOwn(translations, key)) return `There is no setting "${key}". ${translations[key]}`;
   const near = nearest(key, known);
   // Keys are untrusted: a long or unusual one is not repeated.
   const shown = /^[\w.-]{1,64}$/.test(key) ? `"${key}"` : "with this name";

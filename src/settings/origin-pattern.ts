@@ -15,13 +15,13 @@ export interface OriginPatternProblem {
 /**
  * Schemes that no browser sends before `://` in an Origin field: such pages have the origin `null`, or do not exist.
  */
-const PAGELESS = new Set(["about", "blob", "data", "file", "ftp", "javascript", "ws", "wss"]);
+const SCHEMES_WITHOUT_PAGES = new Set(["about", "blob", "data", "file", "ftp", "javascript", "ws", "wss"]);
 
 /** What is wrong with an entry, or `undefined` when it is an origin or a wildcard that can be trusted. */
 export function originPatternProblem(text: string): OriginPatternProblem | undefined {
   const pattern = parseOriginPattern(text);
   if (pattern === undefined) return { code: "wrong-value", ...shapeProblem(text) };
-  if (PAGELESS.has(pattern.scheme)) {
+  if (SCHEMES_WITHOUT_PAGES.has(pattern.scheme)) {
     return {
       code: "wrong-value",
       message: "No page has an origin with this scheme.",

@@ -72,7 +72,7 @@ function rangeProblem(origin: string, bound: "at least" | "at most", limit: numb
   return { message: `This must be ${amount}.`, remedy: `Use ${amount}.` };
 }
 
-/** A message of a schema may be a fragment that another error continues; in an issue it ends with a period. */
+/** A message of a schema may be a fragment that another error continues; in an issue it ends with a period or question mark. */
 export function sentence(message: string): string {
-  return message.endsWith(".") ? message : `${message}.`;
+  return /[.?]$/.test(message) ? message : `${message}.`;
 }

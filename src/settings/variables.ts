@@ -1,5 +1,5 @@
 import { Secret } from "../core/secret.js";
-import { SettingsError } from "./errors.js";
+import { SettingsError, type SettingsIssue } from "./errors.js";
 import { SetupError } from "../core/setup-error.js";
 
 /** Variables that name a server, with the value that `settingsFromEnv` last read from each. */
@@ -15,6 +15,40 @@ export function rememberVariable(name: ServerVariable, url: string): void {
 /** The name of the variable, when this setting is the URL that `settingsFromEnv` read from it. */
 export function variableOf(name: ServerVariable, setting: unknown): ServerVariable | undefined {
   return setting instanceof Secret && read.get(name)?.reveal() === setting.reveal() ? name : undefined;
+}
+
+/** The variables of each object that `settingsFromEnv` has returned, by the path of the setting. */
+const sources = new WeakMap<object, ReadonlyMap<string, string>>();
+
+/** Remembers which variables these settings came from. */
+export function rememberSource(settings: object, variables: ReadonlyMap<string, string>): void {
+  sources.set(settings, variables);
+}
+
+/**
+ * Names the variable in issues about a value that came from one.
+ *
+ * @param all the settings in the order in which they are merged; the last one that has a value supplies it
+ */
+export function nameVariables(issues: readonly SettingsIssue[], all: readonly object[]): SettingsIssue[] {
+  if (!all.some((settings) => sources.has(settings))) return [...issues];
+  return issues.map((issue) => {
+    const setting = issue.path.replace(/\[\d+\]$/, "");
+    const supplier = all.findLast((settings) => valueAt(settings, setting) !== undefined);
+    const variable = supplier === undefined ? undefined : sources.get(supplier)?.get(setting);
+    return variable === undefined ? issue : { ...issue, path: variable + issue.path.slice(setting.length) };
+  });
+}
+
+function valueAt(settings: object, path: string): unknown {
+  try {
+    return path
+      .split(".")
+      .reduce<unknown>((tree, key) => (tree as Record<string, unknown> | undefined)?.[key], settings);
+  } catch {
+    // A getter that throws has its own issue.
+    return undefined;
+  }
 }
 
 /**

@@ -65,7 +65,7 @@ export abstract class ExpressRateLimitStore<Mode extends AnswerMode, Time> {
     this.#settings = settings;
     const { limit, windowMs } = settings;
     if (limit !== undefined && windowMs !== undefined) {
-      this.#limit = { policy: standalonePolicy(limit, windowMs), refusedHits: limit + 1, uncounts: false };
+      this.#limit = { policy: standalonePolicy(limit, windowMs), refusedHits: limit + 1, refunds: false };
     }
   }
 
@@ -95,7 +95,7 @@ export abstract class ExpressRateLimitStore<Mode extends AnswerMode, Time> {
   init(options: ExpressRateLimitSettings): void {
     this.#limit = undefined;
     this.#limit = standaloneLimit(this.#settings.name, options, this.#settings);
-    this.#hits = this.#limit.uncounts ? new AsyncLocalStorage<Hit<Time>>() : undefined;
+    this.#hits = this.#limit.refunds ? new AsyncLocalStorage<Hit<Time>>() : undefined;
   }
 
   /** Records one hit if it fits. */

@@ -7,7 +7,7 @@ export interface StandaloneLimit {
   /** The `totalHits` that a refused request reports. */
   readonly refusedHits: number;
   /** Whether express-rate-limit may take requests back. */
-  readonly uncounts: boolean;
+  readonly refunds: boolean;
 }
 
 /** Settings of express-rate-limit. Other packages that use its stores may omit some of them. */
@@ -52,13 +52,13 @@ export function standaloneLimit(
   if (options.limit === undefined || options.limit === 0) {
     // express-slow-down has a limit of 0 and a handler that looks at the hits, so all of them are recorded.
     const most = limit ?? MOST_HITS;
-    return { policy: standalonePolicy(most, windowMs), refusedHits: most + 1, uncounts };
+    return { policy: standalonePolicy(most, windowMs), refusedHits: most + 1, refunds: uncounts };
   }
   if (typeof options.limit === "number") {
     if (limit !== undefined && limit !== options.limit) {
       throw new SetupError(`${store} and express-rate-limit have different values of limit. Remove it from the store.`);
     }
-    return { policy: standalonePolicy(options.limit, windowMs), refusedHits: options.limit + 1, uncounts };
+    return { policy: standalonePolicy(options.limit, windowMs), refusedHits: options.limit + 1, refunds: uncounts };
   }
   if (limit === undefined) {
     throw new SetupError(
@@ -66,7 +66,7 @@ export function standaloneLimit(
     );
   }
   // The limit depends on the request: only this value exceeds every possible limit.
-  return { policy: standalonePolicy(limit, windowMs), refusedHits: Number.MAX_SAFE_INTEGER, uncounts };
+  return { policy: standalonePolicy(limit, windowMs), refusedHits: Number.MAX_SAFE_INTEGER, refunds: uncounts };
 }
 
 /** @throws SetupError always: a store without a limit refuses every request */

@@ -1,35 +1,54 @@
-import { PortcullisError } from "../core/portcullis-error.js";
+import type { SessionData } from "./express-session.js";
+import { type PrincipalSession, SESSION_METADATA, type SessionMetadata } from "./contracts.js";
 
-/**
- * The key under which the session layer stores its metadata in a session. The app never sees this key on `req.session`,
- * so `Object.assign(req.session, req.body)` cannot make a client a principal.
- */
-export const SESSION_METADATA = "portcullis:session";
+/** A session's data as the session layer writes it. */
+type SessionRecord = SessionData & { readonly [SESSION_METADATA]?: SessionMetadata };
 
-/** How long an ended id is remembered, in milliseconds: longer than any request that could still write it runs. */
-export const ENDED_MS = 600_000;
-/** How many ended ids one process remembers. */
-export const ENDED_IDS = 10_000;
+/** What a list of sessions shows of one besides its times, from its metadata. */
+export type SessionDetails = Pick<PrincipalSession, "label" | "actor" | "maxAgeMs">;
 
-/** The session layer's metadata of one session. Times are milliseconds since the epoch. */
-export interface SessionMetadata {
+/** What a store reads from a session's data. Times are milliseconds since the epoch. */
+export interface RecordFacts {
   readonly createdAt: number;
   readonly seenAt: number;
-  readonly principal: {
-    readonly id: string;
-    readonly scopes: readonly string[];
-    readonly roles: readonly string[];
-  } | null;
+  readonly expiresAt: number;
+  /** `undefined` for a session without a principal. */
+  readonly principalId: string | undefined;
+  /** What a list shows besides; `undefined` for most sessions. */
+  readonly details: SessionDetails | undefined;
 }
 
-/** The store has reached its maximum number of sessions, and none of them may be evicted for this one. */
-export class SessionStoreFullError extends PortcullisError {
-  readonly code = "PORTCULLIS_SESSION_STORE_FULL";
-  /** The status with which Express's own error handler responds when the app passes the error on. */
-  readonly status = 503;
+/** Lifetime of a session whose cookie has no end (only when used without the session layer), in milliseconds. */
+const DEFAULT_LIFE_MS = 86_400_000;
 
-  constructor() {
-    super("The session store is full.");
-    this.name = "SessionStoreFullError";
-  }
+/** @param now used for the times of a session that the session layer did not write */
+export function factsOf(data: SessionData, now: number): RecordFacts {
+  const metadata = (data as SessionRecord)[SESSION_METADATA];
+  return {
+    createdAt: metadata?.createdAt ?? now,
+    seenAt: metadata?.seenAt ?? now,
+    expiresAt: expiryOf(data, now),
+    principalId: metadata?.principal?.id,
+    details: detailsOf(metadata),
+  };
+}
+
+/** `undefined` when there is nothing to show. */
+export function detailsOf(metadata: SessionMetadata | undefined): SessionDetails | undefined {
+  const { label, maxAgeMs, principal } = metadata ?? {};
+  const actor = principal?.actor;
+  if (label === undefined && maxAgeMs === undefined && actor === undefined) return undefined;
+  return {
+    ...(label === undefined ? {} : { label }),
+    ...(actor === undefined ? {} : { actor }),
+    ...(maxAgeMs === undefined ? {} : { maxAgeMs }),
+  };
+}
+
+/** When a session ends according to its cookie. */
+function expiryOf(data: SessionData, now: number): number {
+  const expires: unknown = data.cookie?.expires;
+  const at =
+    expires instanceof Date ? expires.getTime() : typeof expires === "string" ? Date.parse(expires) : Number.NaN;
+  return Number.isFinite(at) ? at : now + DEFAULT_LIFE_MS;
 }

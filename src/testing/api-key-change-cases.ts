@@ -17,7 +17,7 @@ export function apiKeyChangeCases(makeStore: () => ApiKeyStore | Promise<ApiKeyS
       },
     );
   return [
-    testCase("revoke: true once, for good, changing nothing else", async (store) => {
+    testCase("revoke returns true once, is permanent and changes nothing else", async (store) => {
       assert.equal(await store.revoke("key-1", AT, 'it\'s "leaked"'), true);
       const revoked = sampleKey({ revokedAt: AT, revokedReason: 'it\'s "leaked"' });
       assert.deepEqual(await store.get("key-1"), revoked);
@@ -26,7 +26,7 @@ export function apiKeyChangeCases(makeStore: () => ApiKeyStore | Promise<ApiKeyS
       for (const id of ["key-2", "", ...UNSTORABLE_TEXTS]) assert.equal(await store.revoke(id, AT, "x"), false);
     }),
 
-    testCase("revoke: of ten calls at once exactly one is true, and its reason is kept", async (store) => {
+    testCase("of ten concurrent calls of revoke exactly one returns true, and its reason is kept", async (store) => {
       const results = await Promise.all(
         Array.from({ length: 10 }, (_, index) => store.revoke("key-1", AT + index, `by ${index}`)),
       );
@@ -37,7 +37,7 @@ export function apiKeyChangeCases(makeStore: () => ApiKeyStore | Promise<ApiKeyS
       assert.equal(key.revokedReason, `by ${winner}`);
     }),
 
-    testCase("revoke: ends the keys that descend from it by one mark, and no others", async (store) => {
+    testCase("revoke ends the keys that descend from the key, with one mark, and no others", async (store) => {
       await store.insert(sampleKey({ id: "child", madeBy: "key-1", lineage: "key-1", path: ["key-1"] }));
       await store.insert(sampleKey({ id: "grandchild", madeBy: "child", lineage: "key-1", path: ["key-1", "child"] }));
       await store.insert(sampleKey({ id: "other" }));
@@ -55,7 +55,7 @@ export function apiKeyChangeCases(makeStore: () => ApiKeyStore | Promise<ApiKeyS
     }),
 
     testCase(
-      "revoke: a rotated key leaves its successor and children alive, unless descendants end too",
+      "revoke of a rotated key ends neither its successor nor its children, unless descendants are included",
       async (store) => {
         await store.insert(sampleKey({ id: "child", madeBy: "key-1", path: ["key-1"] }));
         await store.rotate("key-1", sampleKey({ id: "key-2", firstId: "key-1", lineage: "key-1" }), AT);
@@ -67,7 +67,7 @@ export function apiKeyChangeCases(makeStore: () => ApiKeyStore | Promise<ApiKeyS
       },
     ),
 
-    testCase("revoke: the last key of a line ends those that were rotated and are in their grace", async (store) => {
+    testCase("revoke of the last key of a line ends the rotated keys that are in their grace period", async (store) => {
       for (const descendants of [false, true]) {
         const [first, second, third] = ["first", "second", "third"].map((name) => `${name} ${descendants}`) as [
           string,
@@ -105,7 +105,7 @@ export function apiKeyChangeCases(makeStore: () => ApiKeyStore | Promise<ApiKeyS
     }),
 
     testCase(
-      "rotate: false for a key that is revoked, rotated or unknown, and then nothing is inserted",
+      "rotate returns false for a key that is revoked, rotated or unknown, and inserts nothing",
       async (store) => {
         await store.insert(sampleKey({ id: "revoked", revokedAt: AT, revokedReason: "gone" }));
         await store.insert(sampleKey({ id: "rotated", rotatedTo: "key-1", graceUntil: AT }));
@@ -118,7 +118,7 @@ export function apiKeyChangeCases(makeStore: () => ApiKeyStore | Promise<ApiKeyS
       },
     ),
 
-    testCase("rotate: rejects when the successor's id exists, and the old key stays as it was", async (store) => {
+    testCase("rotate rejects a successor whose id exists, and does not change the old key", async (store) => {
       await store.insert(sampleKey({ id: "key-2", name: "taken" }));
       await assert.rejects(async () => store.rotate("key-1", sampleKey({ id: "key-2" }), AT));
       assert.deepEqual(await store.get("key-1"), sampleKey());
@@ -127,19 +127,22 @@ export function apiKeyChangeCases(makeStore: () => ApiKeyStore | Promise<ApiKeyS
       assert.equal(await store.rotate("key-1", sampleKey({ id: "key-3" }), AT), true);
     }),
 
-    testCase("rotate: of twenty calls at once exactly one is true, and exactly its successor exists", async (store) => {
-      const wins: number[] = [];
-      const count = await countTrue(20, async (index) => {
-        const won = await store.rotate("key-1", sampleKey({ id: `next-${index}` }), AT + index);
-        if (won) wins.push(index);
-        return won;
-      });
-      assert.equal(count, 1);
-      const key = await store.get("key-1");
-      assert.equal(key?.rotatedTo, `next-${wins[0]}`);
-      assert.equal(key.graceUntil, AT + (wins[0] ?? 0));
-      assert.equal((await store.list("owner", { limit: 100 })).length, 2);
-    }),
+    testCase(
+      "of twenty concurrent calls of rotate exactly one returns true, and only its successor exists",
+      async (store) => {
+        const wins: number[] = [];
+        const count = await countTrue(20, async (index) => {
+          const won = await store.rotate("key-1", sampleKey({ id: `next-${index}` }), AT + index);
+          if (won) wins.push(index);
+          return won;
+        });
+        assert.equal(count, 1);
+        const key = await store.get("key-1");
+        assert.equal(key?.rotatedTo, `next-${wins[0]}`);
+        assert.equal(key.graceUntil, AT + (wins[0] ?? 0));
+        assert.equal((await store.list("owner", { limit: 100 })).length, 2);
+      },
+    ),
 
     testCase("a rotated key can be revoked, and its successor rotated on", async (store) => {
       await store.rotate("key-1", sampleKey({ id: "key-2" }), AT);
@@ -151,7 +154,7 @@ export function apiKeyChangeCases(makeStore: () => ApiKeyStore | Promise<ApiKeyS
     }),
 
     testCase(
-      "revoke and rotate at once: the key ends revoked, and the successor exists exactly when rotate was true",
+      "concurrent revoke and rotate leave the key revoked, and the successor exists exactly if rotate returned true",
       async (store) => {
         for (let round = 0; round < 10; round += 1) {
           await store.insert(sampleKey({ id: `old-${round}` }));
@@ -171,20 +174,26 @@ export function apiKeyChangeCases(makeStore: () => ApiKeyStore | Promise<ApiKeyS
       },
     ),
 
-    testCase("replaceHash: only when the digest still is the one given, changing nothing else", async (store) => {
-      const from = sampleKey().hash;
-      const to: KeyDigest = { algorithm: "hmac-sha256", digest: "pepper1.it's" };
-      assert.equal(await store.replaceHash("key-1", { ...from, digest: "other" }, to), false);
-      assert.equal(await store.replaceHash("key-1", { ...from, algorithm: "hmac-sha256" }, to), false);
-      assert.equal(await store.replaceHash("key-2", from, to), false);
-      assert.deepEqual(await store.get("key-1"), sampleKey());
-      assert.equal(await store.replaceHash("key-1", from, to), true);
-      assert.deepEqual(await store.get("key-1"), sampleKey({ hash: to }));
-      assert.equal(await store.replaceHash("key-1", from, to), false);
-      assert.equal(await countTrue(8, (index) => store.replaceHash("key-1", to, { ...from, digest: `d${index}` })), 1);
-    }),
+    testCase(
+      "replaceHash replaces the digest only if it is still the given one, and changes nothing else",
+      async (store) => {
+        const from = sampleKey().hash;
+        const to: KeyDigest = { algorithm: "hmac-sha256", digest: "pepper1.it's" };
+        assert.equal(await store.replaceHash("key-1", { ...from, digest: "other" }, to), false);
+        assert.equal(await store.replaceHash("key-1", { ...from, algorithm: "hmac-sha256" }, to), false);
+        assert.equal(await store.replaceHash("key-2", from, to), false);
+        assert.deepEqual(await store.get("key-1"), sampleKey());
+        assert.equal(await store.replaceHash("key-1", from, to), true);
+        assert.deepEqual(await store.get("key-1"), sampleKey({ hash: to }));
+        assert.equal(await store.replaceHash("key-1", from, to), false);
+        assert.equal(
+          await countTrue(8, (index) => store.replaceHash("key-1", to, { ...from, digest: `d${index}` })),
+          1,
+        );
+      },
+    ),
 
-    testCase("addUsage: adds counts, and lastUsedAt moves forward only", async (store) => {
+    testCase("addUsage adds counts, and moves lastUsedAt only forward", async (store) => {
       await store.addUsage([]);
       await store.addUsage([{ id: "key-1", count: 4, lastUsedAt: AT }]);
       assert.deepEqual(await store.get("key-1"), sampleKey({ usageCount: 7, lastUsedAt: AT }));
@@ -200,7 +209,7 @@ export function apiKeyChangeCases(makeStore: () => ApiKeyStore | Promise<ApiKeyS
       assert.deepEqual(await store.get("unused"), sampleKey({ id: "unused", usageCount: 1, lastUsedAt: 5 }));
     }),
 
-    testCase("addUsage: passes unknown ids over and counts the others, a key named twice included", async (store) => {
+    testCase("addUsage ignores unknown ids and counts the others, also a key that occurs twice", async (store) => {
       await store.insert(sampleKey({ id: "__proto__" }));
       await store.addUsage([
         { id: "unknown", count: 1, lastUsedAt: AT },
@@ -214,7 +223,7 @@ export function apiKeyChangeCases(makeStore: () => ApiKeyStore | Promise<ApiKeyS
       assert.equal(await store.get("unknown"), undefined);
     }),
 
-    testCase("addUsage: batches at once lose no count, and bring no revoked key back", async (store) => {
+    testCase("addUsage loses no count of concurrent batches, and reactivates no revoked key", async (store) => {
       const batches = Array.from({ length: 20 }, (_, index) =>
         store.addUsage([{ id: "key-1", count: 1, lastUsedAt: AT + index }]),
       );

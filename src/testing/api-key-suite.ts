@@ -24,13 +24,13 @@ export function apiKeyStoreConformance(makeStore: () => ApiKeyStore | Promise<Ap
   const testCase = (name: string, check: (store: ApiKeyStore) => Promise<void>) =>
     caseWith(() => initialized(makeStore), name, check);
   return [
-    testCase("init may be called again and loses nothing", async (store) => {
+    testCase("init may be called again, and loses nothing", async (store) => {
       await store.insert(sampleKey());
       await store.init();
       assert.deepEqual(await store.get("key-1"), sampleKey());
     }),
 
-    testCase("get gives every field back as inserted", async (store) => {
+    testCase("get returns every field as inserted", async (store) => {
       await store.insert(sampleKey());
       assert.deepEqual(await store.get("key-1"), sampleKey());
     }),
@@ -71,14 +71,14 @@ export function apiKeyStoreConformance(makeStore: () => ApiKeyStore | Promise<Ap
       assert.deepEqual(await store.get("key-1"), bare);
     }),
 
-    testCase("insert of an id that exists rejects and leaves the first key alone", async (store) => {
+    testCase("insert rejects an id that exists, and does not change the first key", async (store) => {
       await store.insert(sampleKey());
       await assert.rejects(async () => store.insert(sampleKey({ name: "impostor", ownerId: "mallory" })));
       assert.deepEqual(await store.get("key-1"), sampleKey());
       assert.deepEqual(await store.list("mallory", { limit: 10 }), []);
     }),
 
-    testCase("what is stored cannot be changed through what was passed in or given out", async (store) => {
+    testCase("changing an object that was passed in or returned does not change what is stored", async (store) => {
       const scopes = ["read"];
       const metadata = { team: { name: "red" } };
       await store.insert(sampleKey({ scopes, metadata }));
@@ -95,7 +95,7 @@ export function apiKeyStoreConformance(makeStore: () => ApiKeyStore | Promise<Ap
       assert.deepEqual(again.metadata, { team: { name: "red" } });
     }),
 
-    testCase("any text comes back as it went in, in every field", async (store) => {
+    testCase("every field returns any text as it was inserted", async (store) => {
       for (const [index, text] of AWKWARD_TEXTS.entries()) {
         const key = sampleKey({
           id: `${index}${text}`,
@@ -144,7 +144,7 @@ export function apiKeyStoreConformance(makeStore: () => ApiKeyStore | Promise<Ap
       assert.deepEqual(await store.get("key-1"), key);
     }),
 
-    testCase("text and numbers that no engine keeps are refused, not altered", async (store) => {
+    testCase("text and numbers that not every engine can store are refused, not altered", async (store) => {
       for (const text of UNSTORABLE_TEXTS) {
         await assert.rejects(async () => store.insert(sampleKey({ ownerId: text })));
         await assert.rejects(async () => store.insert(sampleKey({ id: text })));
@@ -165,18 +165,21 @@ function listCases(
   testCase: (name: string, check: (store: ApiKeyStore) => Promise<void>) => ConformanceCase,
 ): ConformanceCase[] {
   return [
-    testCase("list gives the owner's keys newest first, ties by id descending, ended ones included", async (store) => {
-      await store.insert(sampleKey({ id: "b", createdAt: 100 }));
-      await store.insert(sampleKey({ id: "d", createdAt: 50, revokedAt: 60, revokedReason: "gone" }));
-      await store.insert(sampleKey({ id: "a", createdAt: 100 }));
-      await store.insert(sampleKey({ id: "e", createdAt: 200, expiresAt: 1 }));
-      await store.insert(sampleKey({ id: "c", createdAt: 100, ownerId: "other" }));
-      assert.deepEqual(ids(await store.list("owner", { limit: 10 })), ["e", "b", "a", "d"]);
-      assert.deepEqual(ids(await store.list("other", { limit: 10 })), ["c"]);
-      assert.deepEqual(await store.list("nobody", { limit: 10 }), []);
-    }),
+    testCase(
+      "list returns the owner's keys newest first, equal times by descending id, ended keys included",
+      async (store) => {
+        await store.insert(sampleKey({ id: "b", createdAt: 100 }));
+        await store.insert(sampleKey({ id: "d", createdAt: 50, revokedAt: 60, revokedReason: "gone" }));
+        await store.insert(sampleKey({ id: "a", createdAt: 100 }));
+        await store.insert(sampleKey({ id: "e", createdAt: 200, expiresAt: 1 }));
+        await store.insert(sampleKey({ id: "c", createdAt: 100, ownerId: "other" }));
+        assert.deepEqual(ids(await store.list("owner", { limit: 10 })), ["e", "b", "a", "d"]);
+        assert.deepEqual(ids(await store.list("other", { limit: 10 })), ["c"]);
+        assert.deepEqual(await store.list("nobody", { limit: 10 }), []);
+      },
+    ),
 
-    testCase("paging has no gap and no repeat at any page size, ties and new keys notwithstanding", async (store) => {
+    testCase("paging omits and repeats no key at any page size, even with equal times and new keys", async (store) => {
       for (let index = 0; index < 11; index += 1)
         await store.insert(sampleKey({ id: `k${index % 10}${index}`, createdAt: 1000 + Math.floor(index / 4) }));
       const all = ids(await store.list("owner", { limit: 100 }));
@@ -190,7 +193,7 @@ function listCases(
     }),
 
     testCase(
-      "list: a limit of 0 or below is an empty page; a cursor that is not the owner's key is an empty page",
+      "list returns an empty page for a limit of 0 or below, and for a cursor that is not a key of the owner",
       async (store) => {
         await store.insert(sampleKey());
         await store.insert(sampleKey({ id: "foreign", ownerId: "other", createdAt: 9_000_000_000_000 }));

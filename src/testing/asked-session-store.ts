@@ -1,6 +1,10 @@
 import { expressSession, type SessionData } from "../stores/express-session.js";
-import type { SessionStore } from "../stores/contracts.js";
-import { SESSION_METADATA, type SessionMetadata } from "../stores/session-record.js";
+import {
+  type PrincipalSession,
+  SESSION_METADATA,
+  type SessionMetadata,
+  type SessionStore,
+} from "../stores/contracts.js";
 import type { ConformanceCase } from "./conformance.js";
 import type { ManualClock } from "./manual-clock.js";
 
@@ -45,6 +49,12 @@ export class AskedSessionStore {
     return (await this.store.listByPrincipal(principalId)).map(({ sid }) => sid).sort();
   }
 
+  /** The list in the order of its ids. */
+  async listed(principalId: string): Promise<PrincipalSession[]> {
+    const found = await this.store.listByPrincipal(principalId);
+    return [...found].sort((one, other) => (one.sid < other.sid ? -1 : 1));
+  }
+
   async list(principalId: string): Promise<unknown> {
     return this.store.listByPrincipal(principalId);
   }
@@ -63,7 +73,7 @@ export class AskedSessionStore {
     return this.clock.now();
   }
 
-  /** A session of somebody, or of nobody, that ends `lifeMs` from now. */
+  /** A session of a principal, or an anonymous one, that ends `lifeMs` from now. */
   data(principal?: string, extra: object = {}, lifeMs = 60_000): SessionData {
     const cookie = new (expressSession().Cookie)();
     cookie.expires = new Date(this.now() + lifeMs);

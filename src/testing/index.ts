@@ -1,4 +1,4 @@
-/** `portcullis/testing`: for those who write a store of their own or test an app. Needs no test runner. */
+/** `portcullis/testing`: for tests of an app, and of a store of your own. Needs no test runner. */
 export { apiKeyStoreConformance } from "./api-key-suite.js";
 export { tokenStoreConformance } from "./token-suite.js";
 export { rateLimitStoreConformance, type RateLimitConformanceSettings } from "./rate-limit-suite.js";
@@ -6,3 +6,8 @@ export { sessionStoreConformance, type SessionConformanceSettings } from "./sess
 export type { ConformanceCase } from "./conformance.js";
 export { collectEvents, type CollectedEvents } from "./collect-events.js";
 export { ManualClock } from "./manual-clock.js";
+export { actingAs, type TestPrincipal } from "./acting-as.js";
+export { accessTokenFor, apiKeyFor, type TestUser } from "./credentials.js";
+export { expectSecureHeaders, type TestResponse } from "./expect-secure-headers.js";
+export { resetLimits } from "./reset-limits.js";
+export { testSecret } from "./test-secret.js";

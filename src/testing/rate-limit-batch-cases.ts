@@ -1,62 +1,60 @@
 import assert from "node:assert/strict";
 import type { RateLimitStore, WindowPolicy } from "../stores/contracts.js";
 import type { ConformanceCase } from "./conformance.js";
+import type { StoreTimes } from "./store-times.js";
 
-/**
- * One check of a store. `elapse` lets that many milliseconds pass for it; `now` is the time by which the store's windows
- * move, in milliseconds.
- */
+/** One check of a store. `elapse` lets that many milliseconds pass for it, `times` checks the times in its answers. */
 export type RateLimitCase = (
   name: string,
-  check: (store: RateLimitStore, elapse: (ms: number) => Promise<void>, now: () => number) => Promise<void>,
+  check: (store: RateLimitStore, elapse: (ms: number) => Promise<void>, times: StoreTimes) => Promise<void>,
 ) => ConformanceCase;
 
-/** Compares a time that the store told, within its tolerance. */
-export type Near = (actual: number, expected: number, what: string) => void;
-
 /** The checks of `consumeAll`, for a store that has it. */
-export function batchCases(suite: {
-  readonly testCase: RateLimitCase;
-  readonly near: Near;
-  readonly policy: WindowPolicy;
-}): ConformanceCase[] {
-  const { testCase, near, policy: POLICY } = suite;
+export function batchCases(testCase: RateLimitCase, POLICY: WindowPolicy): ConformanceCase[] {
   const { windowMs: WINDOW_MS } = POLICY;
   return [
-    testCase("consumeAll, where there is one: every limit or none, and each outcome in its place", async (store) => {
-      if (store.consumeAll === undefined) return;
-      const minute: WindowPolicy = { name: "suite", limit: 3, windowMs: WINDOW_MS };
-      const burst: WindowPolicy = { name: "burst", limit: 2, windowMs: WINDOW_MS / 2 };
-      assert.deepEqual(await store.consumeAll([]), []);
-      const both = await store.consumeAll([
-        { policy: minute, key: "a", cost: 1 },
-        { policy: burst, key: "a", cost: 2 },
-      ]);
-      assert.deepEqual(
-        both.map(({ allowed, used, retryAfterMs }) => [allowed, used, retryAfterMs]),
-        [
-          [true, 1, 0],
-          [true, 2, 0],
-        ],
-      );
-      near(both[1]?.resetMs ?? -1, WINDOW_MS / 2, "resetMs");
-      const one = await store.consumeAll([
-        { policy: minute, key: "a", cost: 2 },
-        { policy: burst, key: "a", cost: 1 },
-        { policy: minute, key: "b", cost: 1 },
-      ]);
-      assert.deepEqual(
-        one.map(({ allowed, used }) => [allowed, used]),
-        [
-          [true, 1],
-          [false, 2],
-          [true, 0],
-        ],
-      );
-      near(one[1]?.retryAfterMs ?? -1, WINDOW_MS / 2, "retryAfterMs");
-      assert.equal((await store.peek(minute, "a", 1)).used, 1, "nothing was recorded for the limit that allowed");
-      assert.equal((await store.peek(minute, "b", 1)).used, 0, "nothing was recorded for the other key");
-    }),
+    testCase(
+      "consumeAll, if the store has it: counts in every limit or in none, and returns the outcomes in order",
+      async (store, _elapse, times) => {
+        const all = store.consumeAll?.bind(store);
+        if (all === undefined) return;
+        const minute: WindowPolicy = { name: "suite", limit: 3, windowMs: WINDOW_MS };
+        const burst: WindowPolicy = { name: "burst", limit: 2, windowMs: WINDOW_MS / 2 };
+        assert.deepEqual(await all([]), []);
+        const both = await times.of(() =>
+          all([
+            { policy: minute, key: "a", cost: 1 },
+            { policy: burst, key: "a", cost: 2 },
+          ]),
+        );
+        assert.deepEqual(
+          both.answer.map(({ allowed, used, retryAfterMs }) => [allowed, used, retryAfterMs]),
+          [
+            [true, 1, 0],
+            [true, 2, 0],
+          ],
+        );
+        times.assertLeft(both.answer[1]?.resetMs ?? -1, burst.windowMs, both, both);
+        const one = await times.of(() =>
+          all([
+            { policy: minute, key: "a", cost: 2 },
+            { policy: burst, key: "a", cost: 1 },
+            { policy: minute, key: "b", cost: 1 },
+          ]),
+        );
+        assert.deepEqual(
+          one.answer.map(({ allowed, used }) => [allowed, used]),
+          [
+            [true, 1],
+            [false, 2],
+            [true, 0],
+          ],
+        );
+        times.assertLeft(one.answer[1]?.retryAfterMs ?? -1, burst.windowMs, both, one);
+        assert.equal((await store.peek(minute, "a", 1)).used, 1, "nothing was recorded for the limit that allowed");
+        assert.equal((await store.peek(minute, "b", 1)).used, 0, "nothing was recorded for the other key");
+      },
+    ),
 
     testCase("consumeAll: the same policy and key twice count as one request of both costs", async (store) => {
       if (store.consumeAll === undefined) return;
@@ -82,7 +80,7 @@ export function batchCases(suite: {
     }),
 
     testCase(
-      "consumeAll: of thirty at once over two limits exactly as many as the smaller one allows are accepted",
+      "consumeAll: of thirty concurrent calls on two limits exactly as many as the smaller one allows are accepted",
       async (store) => {
         const all = store.consumeAll?.bind(store);
         if (all === undefined) return;

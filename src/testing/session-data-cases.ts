@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
-import { SESSION_METADATA, type SessionMetadata } from "../stores/session-record.js";
+import { SESSION_METADATA, type SessionMetadata } from "../stores/contracts.js";
 import type { SessionTestCase } from "./asked-session-store.js";
 import { AWKWARD_TEXTS, type ConformanceCase, countTrue } from "./conformance.js";
 
 /** A session comes back as it was saved, and until its time. */
 export function dataCases(testCase: SessionTestCase, grain: number): ConformanceCase[] {
   return [
-    testCase("get gives back what was saved, and null for what is not there", async (store) => {
+    testCase("get returns what was saved, and null for an unknown id", async (store) => {
       const extra = {
         cart: ["a", { deep: [1, null, "ü\u0000\ud800"] }],
         constructor: 1,
@@ -20,7 +20,7 @@ export function dataCases(testCase: SessionTestCase, grain: number): Conformance
         assert.equal(await store.get(sid), null, sid);
     }),
 
-    testCase("what was given out or passed in can be changed without changing what is stored", async (store) => {
+    testCase("changing an object that was passed in or returned does not change what is stored", async (store) => {
       const given = store.data(undefined, { cart: ["a"] });
       await store.create("s", given);
       (given as unknown as { cart: string[] }).cart.push("b");
@@ -28,7 +28,7 @@ export function dataCases(testCase: SessionTestCase, grain: number): Conformance
       assert.deepEqual((await store.get("s"))?.cart, ["a"]);
     }),
 
-    testCase("any id names its own session", async (store) => {
+    testCase("each id has its own session, whatever the id looks like", async (store) => {
       const ids = [...AWKWARD_TEXTS.filter((text) => text !== ""), "{a}", "a:b", "a*"];
       for (const sid of ids) assert.equal(await store.create(sid, store.data("ada", { mine: sid })), true, sid);
       for (const sid of ids) assert.equal((await store.get(sid))?.mine, sid);
@@ -37,7 +37,7 @@ export function dataCases(testCase: SessionTestCase, grain: number): Conformance
       assert.equal((await store.get("UPPER"))?.mine, "UPPER");
     }),
 
-    testCase("create writes what is new, replace what is there, and set either", async (store) => {
+    testCase("create writes a new session, replace an existing one, and set either", async (store) => {
       assert.equal(await store.replace("s", store.data(undefined, { n: 1 })), false);
       assert.equal(await store.get("s"), null);
       assert.equal(await store.create("s", store.data(undefined, { n: 2 })), true);
@@ -50,14 +50,14 @@ export function dataCases(testCase: SessionTestCase, grain: number): Conformance
       assert.deepEqual([(await store.get("s"))?.n, (await store.get("t"))?.n], [5, 6]);
     }),
 
-    testCase("of twenty calls of create for one id exactly one is true", async (store) => {
+    testCase("of twenty concurrent calls of create for one id exactly one returns true", async (store) => {
       assert.equal(
         await countTrue(20, async (index) => (await store.create("s", store.data(undefined, { index }))) === true),
         1,
       );
     }),
 
-    testCase("a session ends at its cookie's end, and its id is free then", async (store, elapse) => {
+    testCase("a session ends when its cookie does, and its id can then be used again", async (store, elapse) => {
       await store.create("s", store.data("ada", {}, 2 * grain));
       await store.create("t", store.data("ada", {}, 60_000));
       assert.notEqual(await store.get("s"), null);
@@ -69,7 +69,7 @@ export function dataCases(testCase: SessionTestCase, grain: number): Conformance
       assert.equal(await store.create("s", store.data()), true);
     }),
 
-    testCase("touch moves the end and seenAt, and no data", async (store, elapse) => {
+    testCase("touch changes the end and seenAt, and no data", async (store, elapse) => {
       const life = 3 * grain + 20;
       await store.create("s", store.data("ada", { note: "saved" }, life));
       const createdAt = store.now();
@@ -79,8 +79,8 @@ export function dataCases(testCase: SessionTestCase, grain: number): Conformance
       await elapse(2 * grain + 20);
       const found = await store.get("s");
       assert.equal(found?.note, "saved");
-      const stamp = (found as { [SESSION_METADATA]?: SessionMetadata })[SESSION_METADATA];
-      assert.deepEqual([stamp?.createdAt, stamp?.seenAt, stamp?.principal?.id], [createdAt, touchedAt, "ada"]);
+      const metadata = (found as { [SESSION_METADATA]?: SessionMetadata })[SESSION_METADATA];
+      assert.deepEqual([metadata?.createdAt, metadata?.seenAt, metadata?.principal?.id], [createdAt, touchedAt, "ada"]);
       assert.equal(new Date((found as { cookie: { expires: string } }).cookie.expires).getTime(), touchedAt + life);
       assert.deepEqual(await store.list("ada"), [
         { sid: "s", createdAt, seenAt: touchedAt, expiresAt: touchedAt + life },
@@ -89,7 +89,7 @@ export function dataCases(testCase: SessionTestCase, grain: number): Conformance
       assert.equal(await store.get("unknown"), null);
     }),
 
-    testCase("data that JSON cannot carry is an error, and what was there stays", async (store) => {
+    testCase("data that JSON cannot represent is an error, and the earlier data stays", async (store) => {
       const round: Record<string, unknown> = {};
       round.self = round;
       await store.create("s", store.data(undefined, { n: 1 }));

@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import type { SessionTestCase } from "./asked-session-store.js";
+import { SESSION_METADATA } from "../stores/contracts.js";
 import type { ConformanceCase } from "./conformance.js";
 
 /** What was ended stays ended, whatever else is under way. */
 export function endingCases(testCase: SessionTestCase): ConformanceCase[] {
   return [
-    testCase("what was destroyed is gone, and no later write or touch brings it back", async (store) => {
+    testCase("a destroyed session stays destroyed, whatever is written or touched later", async (store) => {
       await store.create("s", store.data("ada"));
       await store.destroy("s");
       assert.equal(await store.get("s"), null);
@@ -20,44 +21,50 @@ export function endingCases(testCase: SessionTestCase): ConformanceCase[] {
       assert.equal(await store.get("s"), null);
     }),
 
-    testCase("an id can be ended before its session is there", async (store) => {
+    testCase("an id can be ended before its session is created", async (store) => {
       await store.destroy("s");
       assert.equal(await store.create("s", store.data("ada")), false);
       assert.equal(await store.get("s"), null);
     }),
 
-    testCase("destroy says true to one caller of twenty at once, and false of what has ended before", async (store) => {
-      await store.create("s", store.data("ada"));
-      const answers = await Promise.all(Array.from({ length: 20 }, () => store.destroy("s")));
-      assert.equal(answers.filter((found) => found === true).length, 1);
-      assert.equal(answers.filter((found) => found === false).length, 19);
-      assert.equal(await store.destroy("s"), false);
-    }),
+    testCase(
+      "destroy returns true to one of twenty concurrent callers, and false for a session that had ended",
+      async (store) => {
+        await store.create("s", store.data("ada"));
+        const answers = await Promise.all(Array.from({ length: 20 }, () => store.destroy("s")));
+        assert.equal(answers.filter((found) => found === true).length, 1);
+        assert.equal(answers.filter((found) => found === false).length, 19);
+        assert.equal(await store.destroy("s"), false);
+      },
+    ),
 
-    testCase("destroy among twenty saves and touches at once: it is gone when all are done", async (store) => {
-      for (let round = 0; round < 5; round += 1) {
-        const sid = `s${round}`;
-        await store.create(sid, store.data("ada"));
-        await Promise.all(
-          Array.from({ length: 20 }, (_, index) => {
-            if (index === 7) return store.destroy(sid);
-            if (index % 3 === 0) return store.touch(sid, store.data("ada"));
-            return index % 3 === 1
-              ? store.replace(sid, store.data("ada", { index }))
-              : store.set(sid, store.data("ada", { index }));
-          }),
-        );
-        assert.equal(await store.get(sid), null);
-      }
-      assert.deepEqual(await store.ids("ada"), []);
-    }),
+    testCase(
+      "destroy concurrent with twenty saves and touches: the session does not exist when all are done",
+      async (store) => {
+        for (let round = 0; round < 5; round += 1) {
+          const sid = `s${round}`;
+          await store.create(sid, store.data("ada"));
+          await Promise.all(
+            Array.from({ length: 20 }, (_, index) => {
+              if (index === 7) return store.destroy(sid);
+              if (index % 3 === 0) return store.touch(sid, store.data("ada"));
+              return index % 3 === 1
+                ? store.replace(sid, store.data("ada", { index }))
+                : store.set(sid, store.data("ada", { index }));
+            }),
+          );
+          assert.equal(await store.get(sid), null);
+        }
+        assert.deepEqual(await store.ids("ada"), []);
+      },
+    ),
   ];
 }
 
-/** The sessions of one principal: all of them, and nobody else's. */
+/** Listing and ending the sessions of one principal. */
 export function principalCases(testCase: SessionTestCase, grain: number, most: number): ConformanceCase[] {
   return [
-    testCase("a principal's sessions are listed, and nobody else's", async (store) => {
+    testCase("the sessions of a principal are listed, and no others", async (store) => {
       const owners = ["ada", "Ada", "ada ", "__proto__", "日本語", "*", "a:b", "{x}", "\ud800"];
       for (const [index, owner] of owners.entries()) {
         await store.create(`${index}-1`, store.data(owner));
@@ -69,32 +76,70 @@ export function principalCases(testCase: SessionTestCase, grain: number, most: n
       assert.deepEqual(await store.ids("unknown"), []);
     }),
 
-    testCase("a principal's sessions are ended by their ids, counted, and others left alone", async (store) => {
-      for (const sid of ["a", "b", "c"]) await store.create(sid, store.data("ada"));
-      await store.create("d", store.data("bob"));
-      assert.deepEqual(await store.idsBefore("ada", 0), ["a", "b", "c"]);
-      assert.equal(await store.endAll("ada"), 3);
-      assert.deepEqual([await store.ids("ada"), await store.ids("bob")], [[], ["d"]]);
-      assert.deepEqual(await store.idsBefore("ada", 0), []);
-      assert.deepEqual([await store.get("a"), await store.get("c")], [null, null]);
-      assert.equal(await store.replace("a", store.data("ada")), false);
-      assert.equal(await store.endAll("ada"), 0);
-      assert.equal(await store.create("e", store.data("ada")), true);
-      assert.deepEqual(await store.ids("ada"), ["e"]);
-    }),
+    testCase(
+      "a list shows the label, the actor and the idle time-out of a session that has them",
+      async (store, elapse) => {
+        const plain = store.data("ada");
+        const metadata = {
+          createdAt: store.now(),
+          seenAt: store.now(),
+          principal: { id: "ada", scopes: [], roles: [], actor: { id: "eve ☃" } },
+          maxAgeMs: 120_000,
+          label: 'Café "Ω"',
+        };
+        await store.create("plain", plain);
+        await store.create("own", { ...store.data("ada", {}, 120_000), [SESSION_METADATA]: metadata } as typeof plain);
+        const times = (lifeMs: number): object => ({
+          createdAt: store.now(),
+          seenAt: store.now(),
+          expiresAt: store.now() + lifeMs,
+        });
+        const expected = [
+          { sid: "own", ...times(120_000), label: 'Café "Ω"', actor: { id: "eve ☃" }, maxAgeMs: 120_000 },
+          { sid: "plain", ...times(60_000) },
+        ];
+        assert.deepEqual(await store.listed("ada"), expected);
+        await elapse(1000);
+        const seenAt = store.now();
+        const later = { ...store.data("ada", {}, 120_000), [SESSION_METADATA]: { ...metadata, seenAt } };
+        assert.equal(await store.touch("own", later as typeof plain), true);
+        const [own] = await store.listed("ada");
+        assert.deepEqual(own, { ...expected[0], seenAt, expiresAt: seenAt + 120_000 });
+      },
+    ),
 
-    testCase("idsByPrincipal tells what began before a moment from what began after it", async (store, elapse) => {
-      await store.create("before", store.data("ada"));
-      await elapse(2000);
-      await store.create("after", store.data("ada"));
-      // A save and a touch do not make a session younger.
-      await store.replace("before", store.data("ada", { n: 1 }));
-      await store.touch("before", store.data("ada"));
-      await elapse(1);
-      assert.deepEqual(await store.idsBefore("ada", 1000), ["before"]);
-      assert.deepEqual(await store.idsBefore("ada", 0), ["after", "before"]);
-      assert.deepEqual(await store.idsBefore("ada", 3_600_000), []);
-    }),
+    testCase(
+      "the sessions of a principal are ended by their ids and counted, and no others are ended",
+      async (store) => {
+        for (const sid of ["a", "b", "c"]) await store.create(sid, store.data("ada"));
+        await store.create("d", store.data("bob"));
+        assert.deepEqual(await store.idsBefore("ada", 0), ["a", "b", "c"]);
+        assert.equal(await store.endAll("ada"), 3);
+        assert.deepEqual([await store.ids("ada"), await store.ids("bob")], [[], ["d"]]);
+        assert.deepEqual(await store.idsBefore("ada", 0), []);
+        assert.deepEqual([await store.get("a"), await store.get("c")], [null, null]);
+        assert.equal(await store.replace("a", store.data("ada")), false);
+        assert.equal(await store.endAll("ada"), 0);
+        assert.equal(await store.create("e", store.data("ada")), true);
+        assert.deepEqual(await store.ids("ada"), ["e"]);
+      },
+    ),
+
+    testCase(
+      "idsByPrincipal returns the sessions that began before a moment, and none that began after it",
+      async (store, elapse) => {
+        await store.create("before", store.data("ada"));
+        await elapse(2000);
+        await store.create("after", store.data("ada"));
+        // A save and a touch do not make a session younger.
+        await store.replace("before", store.data("ada", { n: 1 }));
+        await store.touch("before", store.data("ada"));
+        await elapse(1);
+        assert.deepEqual(await store.idsBefore("ada", 1000), ["before"]);
+        assert.deepEqual(await store.idsBefore("ada", 0), ["after", "before"]);
+        assert.deepEqual(await store.idsBefore("ada", 3_600_000), []);
+      },
+    ),
 
     testCase("a principal who logs in again and again has a bounded number of sessions", async (store) => {
       const sids = Array.from({ length: most + 60 }, (_, n) => `s${n}`);
@@ -114,7 +159,7 @@ export function principalCases(testCase: SessionTestCase, grain: number, most: n
     }),
 
     testCase(
-      "ending them all among saves and log-ins at once: what was not ended can still be ended, and is listed",
+      "ending all sessions during saves and log-ins: sessions that were not ended are listed and can be ended",
       async (store) => {
         for (let round = 0; round < 5; round += 1) {
           const owner = `owner-${round}`;
@@ -135,7 +180,7 @@ export function principalCases(testCase: SessionTestCase, grain: number, most: n
       },
     ),
 
-    testCase("a session replaced and touched stays listed beyond its first end", async (store, elapse) => {
+    testCase("a session that was replaced and touched is still listed after its first end", async (store, elapse) => {
       const life = 2 * grain + 20;
       await store.create("s", store.data("ada", {}, life));
       await elapse(grain);

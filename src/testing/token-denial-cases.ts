@@ -9,9 +9,9 @@ const HOUR_MS = 3_600_000;
 /** The checks of `isRevoked` and what feeds it. */
 export function denialCases(testCase: TokenCase): ConformanceCase[] {
   return [
-    testCase("isRevoked: false for what nobody denied", async (store) => {
+    testCase("isRevoked: false for a token that was never denied", async (store) => {
       const now = Date.now();
-      await store.revokeAccessToken("jti-1", now + HOUR_MS);
+      await store.denyAccessToken("jti-1", now + HOUR_MS);
       await store.denyFamily("family-1", now + HOUR_MS);
       for (const name of ["jti-2", "JTI-1", "", "__proto__", "constructor", "family-1"]) {
         assert.equal(await store.isRevoked({ jti: name, subject: name, issuedAt: now }), false, name);
@@ -21,15 +21,15 @@ export function denialCases(testCase: TokenCase): ConformanceCase[] {
     }),
 
     testCase(
-      "revokeAccessToken denies that token as soon as it resolves, again and again without error",
+      "denyAccessToken denies the token as soon as it resolves, again and again without error",
       async (store) => {
         const now = Date.now();
         for (const jti of AWKWARD_TEXTS) {
-          await store.revokeAccessToken(jti, now + HOUR_MS);
+          await store.denyAccessToken(jti, now + HOUR_MS);
           assert.equal(await store.isRevoked({ jti, subject: "user-1", issuedAt: now }), true, jti);
         }
-        await store.revokeAccessToken("twice", now + HOUR_MS);
-        await store.revokeAccessToken("twice", now + HOUR_MS);
+        await store.denyAccessToken("twice", now + HOUR_MS);
+        await store.denyAccessToken("twice", now + HOUR_MS);
         assert.equal(await store.isRevoked({ jti: "twice", subject: "user-1", issuedAt: now }), true);
       },
     ),
@@ -56,15 +56,15 @@ export function denialCases(testCase: TokenCase): ConformanceCase[] {
       assert.equal(await store.isRevoked({ jti: "j", subject: "other", issuedAt: at - 1 }), false);
     }),
 
-    testCase("a second denial may widen the first and never narrows it", async (store) => {
+    testCase("a second denial may extend the first but never shortens it", async (store) => {
       const at = Date.now();
       await store.revokeSubject("user-1", at, at + HOUR_MS);
       await store.revokeSubject("user-1", at - 1000, at + 1);
       assert.equal(await store.isRevoked({ jti: "j", subject: "user-1", issuedAt: at - 1 }), true);
       await store.revokeSubject("user-1", at + 1000, at + 2);
       assert.equal(await store.isRevoked({ jti: "j", subject: "user-1", issuedAt: at + 999 }), true);
-      await store.revokeAccessToken("jti-1", at + HOUR_MS);
-      await store.revokeAccessToken("jti-1", at + 1);
+      await store.denyAccessToken("jti-1", at + HOUR_MS);
+      await store.denyAccessToken("jti-1", at + 1);
       await store.denyFamily("family-1", at + HOUR_MS);
       await store.denyFamily("family-1", at + 1);
       await store.deleteExpired(at + HOUR_MS - 1);
@@ -73,10 +73,10 @@ export function denialCases(testCase: TokenCase): ConformanceCase[] {
       assert.equal(await store.isRevoked({ jti: "j", subject: "s", issuedAt: at, familyId: "family-1" }), true);
     }),
 
-    testCase("denials made at once are all kept", async (store) => {
+    testCase("concurrent denials are all kept", async (store) => {
       const now = Date.now();
       await Promise.all(
-        Array.from({ length: 30 }, (_, index) => store.revokeAccessToken(`jti-${index % 15}`, now + HOUR_MS + index)),
+        Array.from({ length: 30 }, (_, index) => store.denyAccessToken(`jti-${index % 15}`, now + HOUR_MS + index)),
       );
       for (let index = 0; index < 15; index += 1)
         assert.equal(await store.isRevoked({ jti: `jti-${index}`, subject: "s", issuedAt: now }), true);
@@ -87,10 +87,10 @@ export function denialCases(testCase: TokenCase): ConformanceCase[] {
 /** The checks of `deleteExpired`. */
 export function expiryCases(testCase: TokenCase): ConformanceCase[] {
   return [
-    testCase("deleteExpired: a denial holds up to its end and is forgotten after it", async (store) => {
+    testCase("deleteExpired: a denial holds until its end and is deleted after it", async (store) => {
       const now = Date.now();
       const end = now + HOUR_MS;
-      await store.revokeAccessToken("jti-1", end);
+      await store.denyAccessToken("jti-1", end);
       await store.denyFamily("family-1", end);
       await store.revokeSubject("user-1", now, end);
       const denied = async () => [
@@ -105,23 +105,26 @@ export function expiryCases(testCase: TokenCase): ConformanceCase[] {
       assert.equal(await store.deleteExpired(end + 1), 0);
     }),
 
-    testCase("deleteExpired: an unused token goes after its end, a used one only after its family's", async (store) => {
-      const token = sampleToken();
-      const successor = sampleToken({ id: "token-2", expiresAt: token.expiresAt + 1 });
-      await store.insert(token);
-      await store.rotate("token-1", token.issuedAt, successor, "sealed");
-      assert.equal(await store.deleteExpired(token.expiresAt + 1), 0);
-      assert.equal(await store.deleteExpired(token.expiresAt + 2), 1);
-      assert.equal(await store.get("token-2"), undefined);
-      // Presenting a used token is how theft is noticed, so it is known as long as the family could live.
-      assert.notEqual((await store.get("token-1"))?.usedAt, null);
-      assert.equal(await store.deleteExpired(token.familyExpiresAt), 0);
-      assert.equal(await store.deleteExpired(token.familyExpiresAt + 1), 1);
-      assert.equal(await store.get("token-1"), undefined);
-    }),
+    testCase(
+      "deleteExpired: an unused token is deleted after its end, a used one only after the end of its family",
+      async (store) => {
+        const token = sampleToken();
+        const successor = sampleToken({ id: "token-2", expiresAt: token.expiresAt + 1 });
+        await store.insert(token);
+        await store.rotate("token-1", token.issuedAt, successor, "sealed");
+        assert.equal(await store.deleteExpired(token.expiresAt + 1), 0);
+        assert.equal(await store.deleteExpired(token.expiresAt + 2), 1);
+        assert.equal(await store.get("token-2"), undefined);
+        // Presenting a used token is how theft is noticed, so it is known as long as the family could live.
+        assert.notEqual((await store.get("token-1"))?.usedAt, null);
+        assert.equal(await store.deleteExpired(token.familyExpiresAt), 0);
+        assert.equal(await store.deleteExpired(token.familyExpiresAt + 1), 1);
+        assert.equal(await store.get("token-1"), undefined);
+      },
+    ),
 
     testCase(
-      "deleteExpired: the sealed successor is kept for 60 s after the use, then forgotten; nothing else of the token is",
+      "deleteExpired: the sealed successor is deleted 60 s after the use, and nothing else of the token",
       async (store) => {
         const usedAt = Date.now();
         for (const [index, id] of ["live", "revoked"].entries()) {
@@ -143,7 +146,7 @@ export function expiryCases(testCase: TokenCase): ConformanceCase[] {
       },
     ),
 
-    testCase("deleteExpired: leaves the living alone, however many have ended", async (store) => {
+    testCase("deleteExpired: deletes nothing that is still valid, however much has ended", async (store) => {
       const token = sampleToken();
       await store.insert(token);
       for (let index = 0; index < 40; index += 1) {

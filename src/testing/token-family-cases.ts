@@ -7,7 +7,7 @@ import type { TokenCase } from "./token-rotation-cases.js";
 export function familyCases(testCase: TokenCase): ConformanceCase[] {
   return [
     testCase(
-      "revokeFamily: every token of the family, used ones included, and none of another; true once",
+      "revokeFamily revokes every token of the family, used ones too, and no others; it returns true once",
       async (store) => {
         const at = Date.now();
         await store.insert(sampleToken());
@@ -25,7 +25,7 @@ export function familyCases(testCase: TokenCase): ConformanceCase[] {
     ),
 
     testCase(
-      "a revoked family stays revoked: its tokens do not rotate, and one inserted later is born revoked",
+      "a revoked family stays revoked: its tokens do not rotate, and a token inserted later is revoked",
       async (store) => {
         const at = Date.now();
         await store.insert(sampleToken());
@@ -37,7 +37,7 @@ export function familyCases(testCase: TokenCase): ConformanceCase[] {
       },
     ),
 
-    testCase("revokeFamily and rotate at once: whichever wins, no live token is left", async (store) => {
+    testCase("concurrent revokeFamily and rotate leave no valid token, whichever is first", async (store) => {
       for (let round = 0; round < 12; round += 1) {
         const familyId = `race-${round}`;
         await store.insert(sampleToken({ id: `${familyId}-a`, familyId }));
@@ -55,7 +55,7 @@ export function familyCases(testCase: TokenCase): ConformanceCase[] {
       }
     }),
 
-    testCase("revokeSubject: every family of the subject and nobody else's", async (store) => {
+    testCase("revokeSubject revokes every family of the subject, and no others", async (store) => {
       const at = Date.now();
       await store.insert(sampleToken({ id: "a", familyId: "f1" }));
       await store.insert(sampleToken({ id: "b", familyId: "f2" }));
@@ -73,7 +73,7 @@ export function familyCases(testCase: TokenCase): ConformanceCase[] {
     }),
 
     testCase(
-      "revokeSubject: a family that began after it is in force, at the same time of day too, until the next one",
+      "revokeSubject does not revoke a family that begins after it, even in the same millisecond",
       async (store) => {
         const at = Date.now();
         await store.insert(sampleToken({ id: "before", familyId: "f1" }));
@@ -94,7 +94,7 @@ export function familyCases(testCase: TokenCase): ConformanceCase[] {
     ),
 
     testCase(
-      "revokeSubject, repeated: what began before is revoked, once; what began after a later revocation is not",
+      "revokeSubject, repeated: families of before are revoked, and none that began after a later revocation",
       async (store) => {
         const at = Date.now();
         const revokedAt = async (id: string) => (await store.get(id))?.revokedAt;
@@ -117,7 +117,7 @@ export function familyCases(testCase: TokenCase): ConformanceCase[] {
     ),
 
     testCase(
-      "revokeSubject holds as long as a family of before could live, and deleteExpired does not undo it",
+      "revokeSubject holds for as long as an earlier family could live, and deleteExpired does not undo it",
       async (store) => {
         const at = Date.now();
         const token = sampleToken();
@@ -134,7 +134,7 @@ export function familyCases(testCase: TokenCase): ConformanceCase[] {
       },
     ),
 
-    testCase("revokeSubject and rotate at once: whichever wins, no live token is left", async (store) => {
+    testCase("concurrent revokeSubject and rotate leave no valid token, whichever is first", async (store) => {
       for (let round = 0; round < 12; round += 1) {
         const familyId = `race-${round}`;
         const subject = `subject-${round}`;
@@ -163,7 +163,7 @@ export function familyCases(testCase: TokenCase): ConformanceCase[] {
       }
     }),
 
-    testCase("a family of many used tokens and a subject of many families are revoked whole", async (store) => {
+    testCase("a family of many used tokens and a subject with many families are revoked completely", async (store) => {
       const at = Date.now();
       await store.insert(sampleToken({ id: "t0" }));
       for (let n = 0; n < 30; n += 1) await store.rotate(`t${n}`, at, sampleToken({ id: `t${n + 1}` }), "sealed");
@@ -175,7 +175,7 @@ export function familyCases(testCase: TokenCase): ConformanceCase[] {
       for (let n = 0; n < 30; n += 1) assert.equal((await store.get(`f${n}`))?.revokedAt, at, `f${n}`);
     }),
 
-    testCase("revokeSubject of someone without tokens is no error, and a later log-in works", async (store) => {
+    testCase("revokeSubject accepts a subject without tokens, and a later log-in works", async (store) => {
       const at = Date.now();
       await store.revokeSubject("user-1", at, at + 60_000);
       await store.insert(sampleToken());

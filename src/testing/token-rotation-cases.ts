@@ -24,7 +24,7 @@ export function rotationCases(testCase: TokenCase): ConformanceCase[] {
     }),
 
     testCase(
-      "rotate: false for a token that is used, revoked or unknown, and then nothing is inserted",
+      "rotate returns false for a token that is used, revoked or unknown, and inserts nothing",
       async (store) => {
         const now = Date.now();
         await store.insert(
@@ -45,7 +45,7 @@ export function rotationCases(testCase: TokenCase): ConformanceCase[] {
       },
     ),
 
-    testCase("rotate: rejects when the successor's id exists, and the token stays unused", async (store) => {
+    testCase("rotate rejects a successor whose id exists, and the token stays unused", async (store) => {
       const token = sampleToken();
       await store.insert(token);
       await store.insert(sampleToken({ id: "token-2", subject: "user-2", familyId: "family-2" }));
@@ -70,18 +70,21 @@ export function rotationCases(testCase: TokenCase): ConformanceCase[] {
       assert.equal((await store.get("token-2"))?.undeliveredAt, null);
     }),
 
-    testCase("rotate: of twenty calls at once exactly one is true, and exactly its successor exists", async (store) => {
-      await store.insert(sampleToken());
-      const count = await countTrue(20, (index) =>
-        store.rotate("token-1", Date.now(), sampleToken({ id: `next-${index}` }), `sealed-${index}`),
-      );
-      assert.equal(count, 1);
-      const token = await store.get("token-1");
-      const present: string[] = [];
-      for (let index = 0; index < 20; index += 1)
-        if ((await store.get(`next-${index}`)) !== undefined) present.push(`next-${index}`);
-      assert.deepEqual(present, [token?.successorId]);
-      assert.equal(token?.sealedSuccessor, `sealed-${present[0]?.slice("next-".length)}`);
-    }),
+    testCase(
+      "of twenty concurrent calls of rotate exactly one returns true, and only its successor exists",
+      async (store) => {
+        await store.insert(sampleToken());
+        const count = await countTrue(20, (index) =>
+          store.rotate("token-1", Date.now(), sampleToken({ id: `next-${index}` }), `sealed-${index}`),
+        );
+        assert.equal(count, 1);
+        const token = await store.get("token-1");
+        const present: string[] = [];
+        for (let index = 0; index < 20; index += 1)
+          if ((await store.get(`next-${index}`)) !== undefined) present.push(`next-${index}`);
+        assert.deepEqual(present, [token?.successorId]);
+        assert.equal(token?.sealedSuccessor, `sealed-${present[0]?.slice("next-".length)}`);
+      },
+    ),
   ];
 }

@@ -27,16 +27,16 @@ export function tokenStoreConformance(makeStore: () => TokenStore | Promise<Toke
   const testCase = (name: string, check: (store: TokenStore) => Promise<void>) =>
     caseWith(() => initialized(makeStore), name, check);
   return [
-    testCase("init may be called again and loses nothing", async (store) => {
+    testCase("init may be called again, and loses nothing", async (store) => {
       const token = sampleToken();
       await store.insert(token);
-      await store.revokeAccessToken("jti-1", token.expiresAt);
+      await store.denyAccessToken("jti-1", token.expiresAt);
       await store.init();
       assert.deepEqual(await store.get("token-1"), token);
       assert.equal(await store.isRevoked({ jti: "jti-1", subject: "user-1", issuedAt: token.issuedAt }), true);
     }),
 
-    testCase("get gives every field back as inserted; an unknown id is undefined", async (store) => {
+    testCase("get returns every field as inserted, and undefined for an unknown id", async (store) => {
       const token = sampleToken();
       await store.insert(token);
       assert.deepEqual(await store.get("token-1"), token);
@@ -60,14 +60,14 @@ export function tokenStoreConformance(makeStore: () => TokenStore | Promise<Toke
       assert.deepEqual(await store.get("token-1"), marked);
     }),
 
-    testCase("insert of an id that exists rejects and leaves the first token alone", async (store) => {
+    testCase("insert rejects an id that exists, and does not change the first token", async (store) => {
       const token = sampleToken();
       await store.insert(token);
       await assert.rejects(async () => store.insert(sampleToken({ subject: "mallory", familyId: "family-2" })));
       assert.deepEqual(await store.get("token-1"), token);
     }),
 
-    testCase("any text comes back as it went in, in every field", async (store) => {
+    testCase("every field returns any text as it was inserted", async (store) => {
       for (const [index, text] of AWKWARD_TEXTS.entries()) {
         const token = sampleToken({
           id: `${index}${text}`,
@@ -93,25 +93,28 @@ export function tokenStoreConformance(makeStore: () => TokenStore | Promise<Toke
       assert.equal((given?.claims as { admin?: unknown }).admin, undefined);
     }),
 
-    testCase("numbers up to 2^53-1 are exact; text and numbers that no engine keeps are refused", async (store) => {
-      const most = Number.MAX_SAFE_INTEGER;
-      const token = sampleToken({
-        issuedAt: most - 3,
-        expiresAt: most - 2,
-        familyExpiresAt: most,
-        usedAt: most - 1,
-        revokedAt: most - 4,
-      });
-      await store.insert(token);
-      assert.deepEqual(await store.get("token-1"), token);
-      for (const text of UNSTORABLE_TEXTS)
-        await assert.rejects(async () => store.insert(sampleToken({ id: "token-2", subject: text })));
-      for (const number of [2 ** 53, 1.5, Number.NaN])
-        await assert.rejects(async () => store.insert(sampleToken({ id: "token-2", expiresAt: number })));
-      assert.equal(await store.get("token-2"), undefined);
-    }),
+    testCase(
+      "numbers up to 2^53-1 are exact; text and numbers that not every engine can store are refused",
+      async (store) => {
+        const most = Number.MAX_SAFE_INTEGER;
+        const token = sampleToken({
+          issuedAt: most - 3,
+          expiresAt: most - 2,
+          familyExpiresAt: most,
+          usedAt: most - 1,
+          revokedAt: most - 4,
+        });
+        await store.insert(token);
+        assert.deepEqual(await store.get("token-1"), token);
+        for (const text of UNSTORABLE_TEXTS)
+          await assert.rejects(async () => store.insert(sampleToken({ id: "token-2", subject: text })));
+        for (const number of [2 ** 53, 1.5, Number.NaN])
+          await assert.rejects(async () => store.insert(sampleToken({ id: "token-2", expiresAt: number })));
+        assert.equal(await store.get("token-2"), undefined);
+      },
+    ),
 
-    testCase("what is stored cannot be changed through what was passed in or given out", async (store) => {
+    testCase("changing an object that was passed in or returned does not change what is stored", async (store) => {
       const scopes = ["read"];
       await store.insert(sampleToken({ scopes }));
       scopes.push("admin");

@@ -5,7 +5,7 @@ import type { Layer, RunLayer } from "../core/layer.js";
 import { standalone } from "../core/pipeline.js";
 import { refuse } from "../core/response/refuse.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
-import { parse } from "../settings/object.js";
+import { parseFactory } from "../settings/object.js";
 import { decideHost, type HostPolicy } from "./decide.js";
 import { HostPatterns } from "./host-patterns.js";
 import { trustedHostSchema, type ResolvedTrustedHostSettings, type TrustedHostSettings } from "./settings.js";
@@ -39,8 +39,8 @@ export function createTrustedHost(options: ResolvedTrustedHostSettings): Layer {
 }
 
 /** X-Forwarded-Host, when it is trusted: the settings allow it and the peer is a trusted proxy. */
-function readForwarded(req: Request, believed: boolean): string | undefined {
-  if (!believed) return undefined;
+function readForwarded(req: Request, isTrusted: boolean): string | undefined {
+  if (!isTrusted) return undefined;
   const value = req.headers["x-forwarded-host"];
   if (value === undefined || !isFromTrustedProxy(req)) return undefined;
   return typeof value === "string" ? value : value.join(",");
@@ -64,5 +64,8 @@ function readForwarded(req: Request, believed: boolean): string | undefined {
  * ```
  */
 export function trustedHost(settings?: TrustedHostSettings, deps?: PartDependencies): Middleware {
-  return standalone([createTrustedHost(parse(trustedHostSchema, settings ?? {}))], partRuntime(deps));
+  return standalone(
+    [createTrustedHost(parseFactory("trustedHost", trustedHostSchema, settings ?? {}))],
+    partRuntime(deps),
+  );
 }

@@ -19,20 +19,20 @@ const hostEntrySchema = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
-function complaint(code: "missing-setting" | "wrong-type", message: string, remedy: string): z.ZodType {
+function issueSchema(code: "missing-setting" | "wrong-type", message: string, remedy: string): z.ZodType {
   return z.unknown().superRefine((_value, context) => addIssue(context, { code, message, remedy }));
 }
 
 const hostListSchema = selectSchema<readonly string[], string[]>((value) => {
   if (value === undefined)
-    return complaint(
+    return issueSchema(
       "missing-setting",
       "This setting is required: the host names that this app answers for.",
       `Write a list: ${EXAMPLE}.`,
     );
-  if (!Array.isArray(value)) return complaint("wrong-type", "The hosts must be a list.", `Write a list: ${EXAMPLE}.`);
+  if (!Array.isArray(value)) return issueSchema("wrong-type", "The hosts must be a list.", `Write a list: ${EXAMPLE}.`);
   if (value.length === 0)
-    return complaint(
+    return issueSchema(
       "missing-setting",
       "The list of hosts is empty. An empty list does not allow every host.",
       `List the host names of this app: ${EXAMPLE}.`,
@@ -73,7 +73,7 @@ export const trustedHostSchema = selectSchema<TrustedHostSettings, ResolvedTrust
   if (Array.isArray(value)) return hostListSchema.transform((hosts) => objectSchema.parse({ hosts }));
   if (typeof value === "object" && value !== null) return objectSchema;
   if (value === undefined) return hostListSchema;
-  return complaint(
+  return issueSchema(
     "wrong-type",
     "This must be a list of hosts or an object.",
     `Write a list, ${EXAMPLE}, or { hosts: ${EXAMPLE} }.`,

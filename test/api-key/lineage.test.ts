@@ -4,7 +4,7 @@ import { makerOf } from "../../src/api-key/decide.js";
 import { apiKeyAuth } from "../../src/api-key/middleware.js";
 import type { ApiKeyRecord } from "../../src/api-key/keys/records.js";
 import { apiKeyRoutes } from "../../src/api-key/routes.js";
-import type { KeyChanges } from "../../src/api-key/types.js";
+import type { KeyChanges } from "../../src/stores/revocations/changes.js";
 import { ApiKeyService } from "../../src/api-key/service.js";
 import { createPrincipal } from "../../src/core/principal.js";
 import { noteTokenEnd } from "../../src/core/token-expiry.js";

@@ -57,7 +57,7 @@ describe.each(EXPRESS)("API key layer on $name", ({ express }) => {
     }
   });
 
-  it("proves who calls by X-API-Key and by Bearer, cold and warm", async () => {
+  it("authenticates a caller by X-API-Key and by Bearer, whether or not the key is cached", async () => {
     const { server, service } = await start();
     const { key, record } = await service.create(KEY);
     const principal = { id: "user-1", kind: "api-key", scopes: ["read"], roles: ["r"], credentialId: record.id };
@@ -158,7 +158,7 @@ describe.each(EXPRESS)("API key layer on $name", ({ express }) => {
     expect((await server.send("/", { headers: { "x-api-key": good.key } })).status).toBe(200);
   });
 
-  it("refuses two credentials before anything is looked up", async () => {
+  it("refuses two credentials before it looks either of them up", async () => {
     const { server, service, store, events } = await start();
     const { key } = await service.create(KEY);
     const other = (await service.create(KEY)).key;
@@ -292,7 +292,7 @@ describe.each(EXPRESS)("API key layer on $name", ({ express }) => {
     expect((await server.send("/", { headers: { "x-api-key": known.key } })).status).toBe(200);
   });
 
-  it("in report mode lets what it would refuse pass without a principal, and a key over its limit with one", async () => {
+  it("in report mode passes a request with an invalid key without a principal, and one with a key over its limit with a principal", async () => {
     const { server, service, events } = await start({}, { mode: "report" });
     const { key } = await service.create({ ...KEY, rateLimit: { limit: 1, windowSeconds: 60 } });
     expect((await server.send("/", { headers: { "x-api-key": forged(key, 1) } })).json()).toMatchObject({

@@ -395,7 +395,7 @@ describe("a revocation that the store refused", () => {
       kind: "was revoked before",
       make: async (store: WatchedStore, id: string) => void (await store.revoke(id, 1, "elsewhere")),
     },
-  ])("of a key that $kind is reported neither later nor when it is called again", async ({ kind, make }) => {
+  ])("of a key that $kind is reported neither later nor when the caller repeats it", async ({ kind, make }) => {
     const { service, store, events } = bench();
     const id = kind === "does not exist" ? "AAAAAAAAAAAA" : (await service.create(KEY)).record.id;
     await make(store, id);
@@ -407,7 +407,7 @@ describe("a revocation that the store refused", () => {
     await service.close();
   });
 
-  it("by two callers at once is reported once, and succeeds for each when they call again", async () => {
+  it("by two callers at once is reported once, and succeeds for both when they repeat it", async () => {
     const { service, store, events } = bench();
     const { record } = await service.create(KEY);
     const revoke = store.revoke.bind(store);
@@ -424,7 +424,7 @@ describe("a revocation that the store refused", () => {
     expect(events.filter(({ event }) => event === "authn_token_revoked")).toHaveLength(1);
   });
 
-  it("of a value that the store cannot hold is not repeated", async () => {
+  it("of a value that the store cannot hold is not retried", async () => {
     const { service, store, clock } = bench();
     const { record } = await service.create(KEY);
     const revoke = vi
@@ -436,6 +436,21 @@ describe("a revocation that the store refused", () => {
     expect(revoke).toHaveBeenCalledTimes(1);
     expect(await service.revoke(record.id)).toBe(true);
     expect((await store.get(record.id))?.revokedAt).toBe(clock.now());
+    await service.close();
+  });
+
+  it("with descendants is repeated with them, also when a later refused call asked for the key alone", async () => {
+    const { service, store } = bench({ cacheSeconds: 0 });
+    const old = await service.create(KEY);
+    const next = await service.rotate(old.record.id, { graceSeconds: 3600 });
+    const revoke = vi
+      .spyOn(store, "revoke")
+      .mockRejectedValueOnce(new Error("connection lost"))
+      .mockRejectedValueOnce(new Error("connection lost"));
+    await expect(service.revoke(old.record.id, { descendants: true })).rejects.toMatchObject({ status: 503 });
+    await expect(service.revoke(old.record.id)).rejects.toMatchObject({ status: 503 });
+    await expect.poll(() => revoke.mock.calls.length, { timeout: 5000 }).toBe(4);
+    await expect.poll(() => reasonOf(service.verify(next.key)), { timeout: 5000 }).toBe("revoked");
     await service.close();
   });
 
@@ -469,7 +484,7 @@ describe("a rotation that was refused", () => {
     return { ...parts, key, id: record.id };
   }
 
-  it("and took effect all the same: the same call again returns the new key, once, and reports it", async () => {
+  it("but took effect returns the new key when the caller repeats it, once, and reports it", async () => {
     const { service, events, key, id } = await refused();
     const made = await service.rotate(id);
     expect([await reasonOf(service.verify(made.key)), await reasonOf(service.verify(key))]).toEqual(["ok", "rotated"]);
@@ -479,7 +494,7 @@ describe("a rotation that was refused", () => {
     ]);
   });
 
-  it("and took effect all the same: one of many calls at once gets the new key", async () => {
+  it("but took effect returns the new key to one of many repeated calls", async () => {
     const { service, id } = await refused();
     const settled = await Promise.allSettled(Array.from({ length: 10 }, () => service.rotate(id)));
     expect(settled.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
@@ -487,13 +502,13 @@ describe("a rotation that was refused", () => {
       if (result.status === "rejected") expect(result.reason).toMatchObject({ code: "rotated" });
   });
 
-  it("and took effect, but was revoked since: the new key is not returned", async () => {
+  it("but took effect does not return the new key if it was revoked meanwhile", async () => {
     const { service, store, id } = await refused();
     await service.revoke((await store.get(id))?.rotatedTo ?? "");
     await expect(service.rotate(id)).rejects.toMatchObject({ code: "revoked" });
   });
 
-  it("during a commit that did not happen: the same call again creates a new key", async () => {
+  it("and was not committed creates a new key when the caller repeats it", async () => {
     const { service, store } = bench();
     const { key, record } = await service.create(KEY);
     vi.spyOn<ApiKeyStore, "rotate">(store, "rotate").mockImplementationOnce(

@@ -146,6 +146,13 @@ describe("settings", () => {
     ["X-Host", "HOST"],
     ["X-Proto", "X-Forwarded-Proto"],
     ["Ages", "Age"],
+    ["X-Site", "Sec-Fetch-Site"],
+    ["X-Port", "X-Forwarded-Port"],
+    ["X-Method", "Access-Control-Request-Method"],
+    ["Accepted", "Accept"],
+    ["X-Language", "Accept-Language"],
+    ["X-Constructor", "constructor"],
+    ["X-Proto-Key", "__proto__"],
   ]);
 
   testTexts(

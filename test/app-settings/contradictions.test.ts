@@ -95,6 +95,22 @@ const rows: {
     right: [{ trustProxy: ["fc00::/7"] }],
   },
   {
+    name: "every IPv4 address a proxy, written as IPv6",
+    wrong: { trustProxy: ["::ffff:0:0/96"] },
+    issue: "contradiction trustProxy",
+    message: /trusts every client as a proxy/,
+    remedy: /your proxies/,
+    right: [{ trustProxy: ["::ffff:10.0.0.0/104", "64:ff9b::/96"] }],
+  },
+  {
+    name: "every address a proxy, in two halves",
+    wrong: { trustProxy: ["loopback", "0.0.0.0/1", "128.0.0.0/1"] },
+    issue: "contradiction trustProxy",
+    message: /trusts every client as a proxy/,
+    remedy: /your proxies/,
+    right: [{ trustProxy: ["loopback", "linklocal", "uniquelocal", "100.64.0.0/10", "2606:4700::/32"] }],
+  },
+  {
     name: "a limit by principal that nothing proves",
     wrong: byPrincipal,
     issue: "contradiction rateLimit.key",

@@ -39,8 +39,14 @@ describe("one variable", () => {
   });
 
   it.each<[string, string, object]>([
-    ["SECRET_KEY", `${ROOT},b`, { secretKey: `${ROOT},b` }],
-    ["SECRET_KEY", JSON.stringify([ROOT, OTHER]), { secretKey: [ROOT, OTHER] }],
+    ["SECRET_KEY", `${ROOT},b`, { secretKey: `${ROOT},b`, session: {}, apiKeys: {}, jwt: {} }],
+    ["SECRET_KEY", JSON.stringify([ROOT, OTHER]), { secretKey: [ROOT, OTHER], session: {}, apiKeys: {}, jwt: {} }],
+    ["SESSIONS", "on", { session: {} }],
+    ["SESSIONS", "off", { session: false }],
+    ["API_KEYS", "true", { apiKeys: {} }],
+    ["API_KEYS", "false", { apiKeys: false }],
+    ["JWT", "1", { jwt: {} }],
+    ["JWT", "no", { jwt: false }],
     ...(["true", "TRUE", "1", "yes", "on"].map((text) => ["PORTCULLIS_DEBUG", text, { debug: true }]) as [
       string,
       string,
@@ -104,6 +110,9 @@ describe("one variable", () => {
   });
 
   it.each<[string, string, RegExp, RegExp]>([
+    ["SESSIONS", "none", /This must be true or false\./, /true or false/],
+    ["API_KEYS", "*", /This must be true or false\./, /true or false/],
+    ["JWT", "HS256", /This must be true or false\./, /true or false/],
     ["CORS_ALLOW_CREDENTIALS", "never", /This must be true or false\./, /true or false/],
     ["PORTCULLIS_DEBUG", "truest", /This must be true or false\./, /true or false/],
     ["PORTCULLIS_DEBUG", "untrue", /This must be true or false\./, /true or false/],
@@ -164,6 +173,24 @@ describe("a value that is not allowed", () => {
       issuesOf({ SESSION_MAX_AGE: "1h", API_KEY_LENGTH: "3", ALGORITHM: "RS256" }).map(({ path }) => path),
     ).toEqual(["SESSION_MAX_AGE", "API_KEY_LENGTH"]);
     expect(settingsFromEnv({ ALGORITHM: "RS256" })).toEqual({ jwt: { algorithm: "RS256" } });
+  });
+});
+
+describe("SECRET_KEY alone", () => {
+  it("turns on sessions, API keys and JWT, and their switches turn each off", () => {
+    const on = { secretKey: ROOT, session: {}, apiKeys: {}, jwt: {} };
+    expect(settingsFromEnv({ SECRET_KEY: ROOT })).toEqual(on);
+    expect(settingsFromEnv({ SECRET_KEY: ROOT, SESSIONS: "off" })).toEqual({ ...on, session: false });
+    expect(settingsFromEnv({ SECRET_KEY: ROOT, API_KEYS: "off" })).toEqual({ ...on, apiKeys: false });
+    expect(settingsFromEnv({ SECRET_KEY: ROOT, JWT: "off" })).toEqual({ ...on, jwt: false });
+  });
+
+  it("a switch wins over the other variables of its protection", () => {
+    expect(settingsFromEnv({ SESSIONS: "off", SESSION_MAX_AGE: "60", SESSION_COOKIE: "sid" })).toEqual({
+      session: false,
+    });
+    expect(settingsFromEnv({ SESSIONS: "on", SESSION_MAX_AGE: "60" })).toEqual({ session: { maxAge: 60 } });
+    expect(settingsFromEnv({ JWT: "off", ALGORITHM: "RS256" })).toEqual({ jwt: false });
   });
 });
 

@@ -106,7 +106,7 @@ describe("cryptography in the source", () => {
         "src/stores/sql/families.ts",
       ],
       "24": ["src/session/express-session.ts"],
-      "32": ["src/core/cache-key.ts", "src/jwt/refresh/refresh-secrets.ts"],
+      "32": ["src/core/cache-key.ts", "src/jwt/refresh/refresh-secrets.ts", "src/testing/test-secret.ts"],
       "NONCE_BYTES * NONCES_AT_ONCE": ["src/headers/response.ts"],
       "length + 16": ["src/api-key/keys/format.ts"],
       // Not secret: the nonce of AES-GCM, which goes with its seal, and the name of a process in Redis.

@@ -101,7 +101,7 @@ export const origins: Group = {
         evidence: [
           [200, "Origin", "nobody"],
           [200, "Origin", APP_ORIGIN],
-          [403, "Origin", "nobody"],
+          [403, "Origin, Accept", "nobody"],
         ],
       },
     },

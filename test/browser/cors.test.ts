@@ -72,7 +72,7 @@ async function pageOf(origin: string): Promise<Page> {
   return page;
 }
 
-describe("who may read", () => {
+describe("reading an answer from another origin", () => {
   test("a page of a listed origin reads the answer", async () => {
     expect(await fetchIn(await pageOf(APP), `${API}/thing`)).toMatchObject({ status: 200, text: "GET" });
   });
@@ -123,7 +123,7 @@ describe("credentials", () => {
   });
 });
 
-describe("what may be read", () => {
+describe("what a page can read of an answer", () => {
   test("exposed headers are readable, others are not", async () => {
     const page = await pageOf(APP);
     const wire = page.waitForResponse(`${API}/headers`);

@@ -99,7 +99,7 @@ afterAll(() => world.close());
 const greet = (origin: string, name: string) => page.goto(`${origin}/greet?${String(new URLSearchParams({ name }))}`);
 const global = (name: string) => run(page, "(name) => window[name]", name);
 
-describe("code injected into a page does not run, and runs where there is no policy", () => {
+describe("code injected into a page does not run, but would run without a policy", () => {
   test.each([
     ["an inline script", "<script>window.injected = true</script>", ["script-src-elem"]],
     [
@@ -146,7 +146,7 @@ describe("code injected into a page does not run, and runs where there is no pol
   });
 });
 
-describe("a page sends nothing to another site, and does where there is no policy", () => {
+describe("a page sends nothing to another site, but would without a policy", () => {
   // page.click waits for the navigation, which a policy keeps from ever happening.
   const press = () => run(page, '() => document.querySelector("button").click()');
   const stolen = () => world.requests(`* ${EVIL}/stolen`).length;

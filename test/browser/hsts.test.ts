@@ -63,7 +63,7 @@ test("the browser refuses any other certificate, so these tests ignore no certif
 });
 
 describe("Strict-Transport-Security", () => {
-  test("after a visit over https the browser makes http into https itself", async () => {
+  test("after a visit over https the browser replaces http by https", async () => {
     const page = await world.page();
     await page.goto(APP);
     await page.goto("http://app.bank.example");

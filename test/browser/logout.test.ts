@@ -86,7 +86,7 @@ describe("log-out", () => {
     ]);
   });
 
-  test("leaves them where an app only ends the session itself", async () => {
+  test("leaves them if the app only destroys the session", async () => {
     const page = await loggedIn();
     expect(await post(page, "/out-by-hand")).toBe(204);
     expect(await left(page)).toEqual(KEPT);
@@ -100,7 +100,7 @@ describe("log-out", () => {
     expect([back?.status(), await back?.text()]).toEqual([401, "log in first"]);
   });
 
-  test("leaves a cached page for the back button where an app only ends the session itself", async () => {
+  test("leaves a cached page for the back button if the app only destroys the session", async () => {
     const page = await loggedIn();
     await post(page, "/out-by-hand");
     await page.goto(`${APP}/who`);

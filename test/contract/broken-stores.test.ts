@@ -73,11 +73,11 @@ class AnyDigest extends MemoryApiKeyStore {
 }
 
 test.each([
-  [RacingRotation, "rotate: of twenty calls at once exactly one is true, and exactly its successor exists"],
-  [BackwardUsage, "addUsage: adds counts, and lastUsedAt moves forward only"],
-  [OffsetPaging, "paging has no gap and no repeat at any page size, ties and new keys notwithstanding"],
+  [RacingRotation, "of twenty concurrent calls of rotate exactly one returns true, and only its successor exists"],
+  [BackwardUsage, "addUsage adds counts, and moves lastUsedAt only forward"],
+  [OffsetPaging, "paging omits and repeats no key at any page size, even with equal times and new keys"],
   [FoldingCase, "get of an unknown id is undefined, whatever the id looks like"],
-  [AnyDigest, "replaceHash: only when the digest still is the one given, changing nothing else"],
+  [AnyDigest, "replaceHash replaces the digest only if it is still the given one, and changes nothing else"],
 ])("the conformance suite fails an API key store that is broken: %o", async (Broken, name) => {
   expect(await failures(apiKeyStoreConformance(() => new Broken()))).toContain(name);
 });
@@ -110,10 +110,13 @@ class OneFamilyOnly extends MemoryTokenStore {
 }
 
 test.each([
-  [LateSuccessor, "revokeFamily and rotate at once: whichever wins, no live token is left"],
-  [ForgetsReuse, "deleteExpired: an unused token goes after its end, a used one only after its family's"],
+  [LateSuccessor, "concurrent revokeFamily and rotate leave no valid token, whichever is first"],
+  [
+    ForgetsReuse,
+    "deleteExpired: an unused token is deleted after its end, a used one only after the end of its family",
+  ],
   [CutsOffTooMuch, "revokeSubject cuts off tokens issued before, not at or after"],
-  [OneFamilyOnly, "revokeSubject: every family of the subject and nobody else's"],
+  [OneFamilyOnly, "revokeSubject revokes every family of the subject, and no others"],
 ])("the conformance suite fails a token store that is broken: %o", async (Broken, name) => {
   expect(await failures(tokenStoreConformance(() => new Broken()))).toContain(name);
 });
@@ -157,7 +160,7 @@ test("the conformance suite fails a rate limit store with fixed windows", async 
   expect(await failures(rateLimitStoreConformance((clock) => new FixedWindows(clock)))).toEqual(
     expect.arrayContaining([
       "the window slides: a slot frees exactly when its unit leaves, not when a period ends",
-      "in no window are more than the limit accepted",
+      "no window has more accepted requests than the limit",
     ]),
   );
 });
@@ -204,9 +207,9 @@ class TouchWritesData extends MemorySessionStore {
 }
 
 test.each([
-  [LooksThenWrites, "destroy among twenty saves and touches at once: it is gone when all are done"],
-  [ForgetsEnded, "what was destroyed is gone, and no later write or touch brings it back"],
-  [TouchWritesData, "touch moves the end and seenAt, and no data"],
+  [LooksThenWrites, "destroy concurrent with twenty saves and touches: the session does not exist when all are done"],
+  [ForgetsEnded, "a destroyed session stays destroyed, whatever is written or touched later"],
+  [TouchWritesData, "touch changes the end and seenAt, and no data"],
 ])("the conformance suite fails a session store that is broken: %o", async (Broken, name) => {
   expect(await failures(sessionStoreConformance((clock) => new Broken({ clock })))).toContain(name);
 });

@@ -129,7 +129,7 @@ describe.each(FACTORIES)("$name()", ({ make, required = {}, missing, optional, s
   });
 });
 
-describe("any settings of a factory", () => {
+describe("random settings of a factory", () => {
   const scalar = fc.constantFrom<unknown>(
     true,
     false,
@@ -164,7 +164,7 @@ describe("any settings of a factory", () => {
   );
 
   it.each(FACTORIES)(
-    "make $name() a SettingsError, or a middleware that answers",
+    "make $name() throw a SettingsError or return a middleware that answers",
     async ({ make, required = {}, optional }) => {
       const names = fc.constantFrom(...Object.keys(required), ...optional, "mode", "__proto__", "constructor");
       let worked = 0;
@@ -212,7 +212,7 @@ describe("a factory mounted without being called, or without its service", () =>
 
   it("each factory is in this test", () => expect(factories).toHaveLength(12));
 
-  it.each(factories)("app.use(%s) fails the request, and the error names the line to write", async (_name, factory) => {
+  it.each(factories)("app.use(%s) fails the request, and the error names the line to write", async (name, factory) => {
     const errors: unknown[] = [];
     const app = express();
     app.use(factory);
@@ -224,7 +224,7 @@ describe("a factory mounted without being called, or without its service", () =>
     expect((await server.send("/")).status).toBe(500);
     await server.close();
     expect(errors).toEqual([expect.any(SetupError)]);
-    expect(String(errors[0])).toContain("app.use(rateLimiter())");
+    expect(String(errors[0])).toContain(`Write app.use(${name}()) instead`);
   });
 
   it.each([[undefined], [null], [{}], [{ secret: SECRET }], [express()]])(

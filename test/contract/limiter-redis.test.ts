@@ -13,7 +13,7 @@ import {
 } from "../support/servers.js";
 
 // The windows are on a clock of Redis' own, so they are waited for, and a busy machine wakes timers late.
-const OPTIONS = { elapse: (ms: number) => sleep(ms + 1), toleranceMs: 250, windowMs: 1000 };
+const OPTIONS = { elapse: (ms: number) => sleep(ms + 1), toleranceMs: 50, windowMs: 1000 };
 
 let cluster: RedisCluster;
 let sentinel: RedisSentinel;

@@ -105,6 +105,39 @@ describe.each(EXPRESS)("pending limits on $name", ({ express }) => {
     expect(await through(ANSWERS["refused later"], [cheap], [goOn])).toEqual([429, "layer 0", "check"]);
   });
 
+  const failing: Record<string, RunLayer> = {
+    "that throws": () => {
+      throw new Error("hostile");
+    },
+    "that rejects": async () => Promise.reject(new Error("hostile")),
+    "that passes an error on": (_req, _res, next) => next(new Error("hostile")),
+    "that passes an error on later": (_req, _res, next) => void setImmediate(() => next(new Error("hostile"))),
+    "that passes two errors on": (_req, _res, next) => {
+      next(new Error("hostile"));
+      next(new Error("again"));
+    },
+    "that throws after it failed": (_req, _res, next) => {
+      next(new Error("hostile"));
+      throw new Error("again");
+    },
+  };
+
+  it.each(Object.keys(failing))("count a request that makes a layer fail, one %s", async (how) => {
+    const layers = [cheap, { run: failing[how]! }, costly];
+    for (const answer of ["allowed at once", "allowed later", "a failure at once", "a failure later"] as const)
+      expect(await through(ANSWERS[answer], layers)).toEqual([500, "layer 0", "layer 1", "check", "error"]);
+    for (const answer of ["refused at once", "refused later"] as const)
+      expect(await through(ANSWERS[answer], layers)).toEqual([429, "layer 0", "layer 1", "check"]);
+    // Counted before the costly layer, and not again when that one fails.
+    expect(await through(ANSWERS["allowed later"], [costly, { run: failing[how]! }])).toEqual([
+      500,
+      "check",
+      "layer 0",
+      "layer 1",
+      "error",
+    ]);
+  });
+
   it.each([
     ["allowed at once", [400, "layer 0", "layer 1", "check"]],
     ["allowed later", [400, "layer 0", "layer 1", "check"]],

@@ -57,7 +57,7 @@ function table(
     beforeAll(() => {
       rules = rulesOf(settings);
     });
-    it("decide() gives the allowed answer to the request that every refusal below changes in one thing", () =>
+    it("decide() allows the request from which each refused request below differs in one thing", () =>
       expect(decide(rules, twin)).toEqual(twinVerdict));
     it.each(rows)("$name", ({ change, verdict }) => {
       expect(Object.keys(change)).toHaveLength(1);
@@ -370,7 +370,7 @@ table(
   ],
 );
 
-describe("what a refusal blames", () => {
+describe("the part of a request that a refusal names", () => {
   it.each(["unlisted-origin", "null-origin", "malformed-origin", "several-origins"] as const)(
     "%s: the origin",
     (reason) => expect(isOriginReason(reason)).toBe(true),

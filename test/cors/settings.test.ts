@@ -111,7 +111,7 @@ describe("corsSchema", () => {
     ["no request headers and none exposed", { origins, allowedHeaders: [], exposedHeaders: [] }],
     ["maxAge at its ends", { origins, maxAge: 0 }],
     ["maxAge at its ends", { origins, maxAge: 86_400 }],
-  ])("takes %s", (_, settings) => {
+  ])("accepts %s", (_, settings) => {
     expect(issues(settings)).toEqual([]);
   });
 

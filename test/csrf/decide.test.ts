@@ -315,7 +315,7 @@ describe.each(rows)("$name", ({ refused, reason, allowed }) => {
   it(`is refused as ${reason}`, () => {
     expect(verdict(refused)).toBe(reason);
   });
-  it("and its allowed twin is not", () => {
+  it("while its twin, which differs in one thing, is allowed", () => {
     expect(verdict(allowed)).toBe("pass");
   });
 });
@@ -387,7 +387,7 @@ describe("for all requests", () => {
     { nil: undefined },
   );
 
-  it("one with an Origin passes only with a trusted one, our own, or null from our own page", () => {
+  it("a request with an Origin passes only if that is trusted, our own, or null from our own page", () => {
     fc.assert(
       fc.property(site, origin, hosts, fc.boolean(), (from, by, host, secure) => {
         const passed =
@@ -411,7 +411,7 @@ describe("for all requests", () => {
     );
   });
 
-  it("one that a browser sends from another site never passes", () => {
+  it("a request that a browser sends from another site never passes", () => {
     fc.assert(
       fc.property(origin, hosts, (by, host) => {
         fc.pre(by === undefined || !trusted.has(by));

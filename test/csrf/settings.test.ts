@@ -17,7 +17,7 @@ function issues(settings: unknown): readonly SettingsIssue[] {
   return [];
 }
 
-describe("taken", () => {
+describe("accepted settings", () => {
   it.each<[string, unknown, unknown]>([
     ["nothing", {}, DEFAULTS],
     ["a frozen object", Object.freeze({ unmarked: "refuse" }), { ...DEFAULTS, unmarked: "refuse" }],
@@ -53,20 +53,20 @@ describe("taken", () => {
     expect(parse(csrfSchema, parse(csrfSchema, settings))).toEqual(options);
   });
 
-  it("by the factory, also without an argument", () => {
+  it("are accepted by the factory, which needs no argument", () => {
     expect(csrfProtection().name).toBe("csrfMiddleware");
     expect(csrfProtection(undefined).name).toBe("csrfMiddleware");
     expect(csrfProtection({}).name).toBe("csrfMiddleware");
   });
 
-  it("leaves the given object alone", () => {
+  it("are not changed", () => {
     const settings: CsrfSettings = { trustedOrigins: [TRUSTED] };
     parse(csrfSchema, settings).trustedOrigins.push("https://other.example");
     expect(settings).toEqual({ trustedOrigins: [TRUSTED] });
   });
 });
 
-describe("refused", () => {
+describe("refused settings", () => {
   it.each<[string, unknown, Partial<SettingsIssue>]>([
     [
       "an unknown value",

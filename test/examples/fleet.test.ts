@@ -41,7 +41,7 @@ function leftRunning(folder: string): string[] {
 }
 
 describe("the fleet", () => {
-  it("shows every outcome that its tour promises, and leaves no process running", { timeout: 180_000 }, async () => {
+  it("gives every outcome that its tour announces, and leaves no process running", { timeout: 180_000 }, async () => {
     const { folder, seen, ended } = fleet(["--tour"]);
     expect(await ended, seen.output).toBe(0);
     expect(seen.output.trimEnd().split("\n").at(-1)).toBe("fleet tour: 13 stops, 0 with another outcome than promised");

@@ -28,7 +28,7 @@ async function freePort(): Promise<number> {
 }
 
 describe("the quickstart", () => {
-  it("shows every outcome that its tour promises", { timeout: 60_000 }, async () => {
+  it("gives every outcome that its tour announces", { timeout: 60_000 }, async () => {
     const { seen, ended } = demo(["--tour"]);
     expect(await ended, seen.output).toBe(0);
     expect(seen.output).toMatch(/\d+ requests, 0 with another outcome than promised/);

@@ -39,7 +39,7 @@ test("a slow request's save in one process does not undo the log-out in the othe
   }
 });
 
-test("logged out everywhere from one process, while another is saving: no session of that person is left, others keep theirs", async () => {
+test("ending all sessions of a user in one process, while another process saves, leaves none of them and affects no other user", async () => {
   const bob = await Promise.all([a, b, a, b].map((member) => logIn(member, "bob")));
   const cleo = await logIn(b, "cleo");
   expect((await b.send("GET", "/sessions/bob")).body).toHaveLength(4);
@@ -52,7 +52,7 @@ test("logged out everywhere from one process, while another is saving: no sessio
   expect(await who(a, cleo)).toEqual({ id: "cleo" });
 });
 
-test("describe() says which store each layer uses, and what of it is this process's own", async () => {
+test("describe() names the store of each layer and whether it belongs to this process alone", async () => {
   const layers = (await a.send("GET", "/describe")).body as { id: string; store?: string; lostOnRestart?: string }[];
   expect(
     layers.flatMap(({ id, store, lostOnRestart }) => (store === undefined ? [] : [{ id, store, lostOnRestart }])),

@@ -19,7 +19,7 @@ function layer(settings: HeadersSettings, debug = false) {
   return createHeaders(parse(headersSchema, settings), createRuntime({ debug }));
 }
 
-describe.each(EXPRESS)("on $name", ({ express }) => {
+describe.each(EXPRESS)("the headers layer on $name", ({ express }) => {
   describe("the defaults, on every kind of response", () => {
     let server: TestServer;
     beforeAll(async () => {
@@ -86,7 +86,7 @@ describe.each(EXPRESS)("on $name", ({ express }) => {
     });
   });
 
-  it("does not believe X-Forwarded-Proto from a proxy that is not trusted", async () => {
+  it("ignores X-Forwarded-Proto from a proxy that is not trusted", async () => {
     const app = express();
     app.use(securityHeaders(), (_req, res) => void res.end());
     const server = await serve(app);

@@ -604,10 +604,10 @@ const ROWS: Row[] = [
   },
   {
     name: "unknown setting of a policy",
-    refused: csp({}, { reportOnly: true }),
+    refused: csp({}, { nosuch: true }),
     allowed: csp({}, { useDefaults: true }),
     code: "unknown-setting",
-    path: "contentSecurityPolicy.reportOnly",
+    path: "contentSecurityPolicy.nosuch",
     message: /Known: directives, useDefaults/,
   },
   {
@@ -621,7 +621,7 @@ const ROWS: Row[] = [
   },
 ];
 
-describe("settings that are wrong are refused with one issue, and their twins pass", () => {
+describe("settings that are wrong are refused with one issue, while their corrected twins pass", () => {
   it.each(ROWS)("$name", ({ refused, allowed, code, path, message, remedy = /\S{3,}/ }) => {
     const issues = issuesOf(refused);
     expect(issues).toEqual([
@@ -763,7 +763,7 @@ describe("settings that are right", () => {
 
   testEdges(headersSchema, [{ name: "strictTransportSecurity.maxAge", lowest: 0, highest: 2 ** 31 - 1 }]);
 
-  it("copies what it is given", () => {
+  it("are copied", () => {
     const sources = ["'self'"];
     const settings = { contentSecurityPolicy: { directives: { "img-src": sources } } };
     const parsed = parse(headersSchema, settings);

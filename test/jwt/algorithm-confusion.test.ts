@@ -128,7 +128,7 @@ describe("keys that the token brings or names", () => {
   });
 });
 
-describe("the forger of these tests can make a valid token", () => {
+describe("the forger of these tests can also make a valid token", () => {
   it("so that the refusals above are for the one thing that is wrong", async () => {
     expect(await codeOf(managers.get("HS256")!.verifyAccessToken(forge(GOOD_HEADER, goodClaims(), HMAC_SECRET)))).toBe(
       "fulfilled",

@@ -85,7 +85,7 @@ describe("decideClaims: each refusal has an accepted twin that differs in one cl
     { claim: "iat_ms", refused: "1", code: "claims", taken: undefined },
     { claim: "iat_ms", refused: 0.5, code: "claims", taken: 0 },
   ];
-  it.each(rows)("$claim: $refused → $code, $taken → taken", ({ claim, refused, code, taken }) => {
+  it.each(rows)("$claim: $refused → $code, $taken → accepted", ({ claim, refused, code, taken }) => {
     expect(decideClaims({ ...GOOD, [claim]: refused }, POLICY, NOW)).toEqual({ ok: false, code });
     expect(decideClaims({ ...GOOD, [claim]: taken }, POLICY, NOW).ok).toBe(true);
   });

@@ -16,7 +16,7 @@ class RefusingStore extends UnreliableStore {
 
   constructor(inner: MemoryTokenStore) {
     super(inner);
-    for (const name of ["revokeFamily", "revokeSubject", "revokeAccessToken", "denyFamily"] as const) {
+    for (const name of ["revokeFamily", "revokeSubject", "denyAccessToken", "denyFamily"] as const) {
       const call = this[name] as (...args: unknown[]) => Promise<unknown>;
       Object.assign(this, {
         [name]: async (...args: unknown[]) => {
@@ -84,7 +84,7 @@ describe.each([
     { when: "before the store had done it", doesIt: false },
     { when: "after the store had done it", doesIt: true },
   ])(
-    "$when: is repeated until the store has it, and reported once; the same call again succeeds without another event",
+    "$when: is retried until the store has it, and reported once; repeating the call succeeds without another event",
     async ({ doesIt }) => {
       const { tokens, again } = await refused(doesIt);
       await expect.poll(announced, { timeout: 3000 }).toEqual([reason]);
@@ -94,7 +94,7 @@ describe.each([
     },
   );
 
-  it("is repeated while the store keeps refusing", async () => {
+  it("is retried while the store keeps refusing it", async () => {
     const { tokens } = await refused();
     store.refusing = true;
     await sleep(REPEATED_MS);
@@ -104,7 +104,7 @@ describe.each([
     await expectEnded(tokens);
   });
 
-  it("and called again at once: is done and reported by the second call, and not repeated", async () => {
+  it("and that is called again at once is completed and reported by the second call, and not retried", async () => {
     const { tokens, again } = await refused();
     expect(await codeOf(again())).toBe("fulfilled");
     expect(announced()).toEqual([reason]);
@@ -114,7 +114,7 @@ describe.each([
     await expectEnded(tokens);
   });
 
-  it("and called again: leaves a later log-in valid", async () => {
+  it("and that is called again leaves a later log-in valid", async () => {
     const { again } = await refused();
     await again();
     parts.clock.advance(1);
@@ -125,7 +125,7 @@ describe.each([
   });
 
   it.each([false, true])(
-    "and not called again: leaves a later log-in valid, and ends what was there before (took effect all the same: %s)",
+    "and that is not called again leaves a later log-in valid, and ends earlier tokens (the store had executed it: %s)",
     async (doesIt) => {
       const { tokens } = await refused(doesIt);
       parts.clock.advance(1);
@@ -139,7 +139,7 @@ describe.each([
     },
   );
 
-  it("twice in a row: is reported once", async () => {
+  it("twice in a row is reported once", async () => {
     const { again } = await refused();
     store.refusing = true;
     expect(await codeOf(again())).toBe("store-unavailable");
@@ -149,7 +149,7 @@ describe.each([
     expect(announced()).toEqual([reason]);
   });
 
-  it("its twin that is not refused is reported each time", async () => {
+  it("is reported each time if it is not refused", async () => {
     parts = bench();
     const tokens = await parts.manager.issue("ada");
     const jti = await jtiOf(parts, tokens);
@@ -197,7 +197,7 @@ it("a log-in is refused while all tokens of its subject are still to be revoked,
 });
 
 describe("revokeSubject, refused in one process and done in another", () => {
-  it("is repeated by the first: later log-ins stay valid, earlier ones stay revoked", async () => {
+  it("is retried by the first: later log-ins stay valid, earlier ones stay revoked", async () => {
     const store = new RefusingStore(new MemoryTokenStore({ clock: new ManualClock(START) }));
     const [one, other] = [bench({}, store), bench({}, store.inner)];
     const before = await one.manager.issue("ada");

@@ -174,8 +174,8 @@ export class UnreliableStore implements TokenStore {
     this.#through(() => this.inner.revokeFamily(...args));
   revokeSubject = (...args: Parameters<TokenStore["revokeSubject"]>): Promise<void> =>
     this.#through(() => this.inner.revokeSubject(...args));
-  revokeAccessToken = (...args: Parameters<TokenStore["revokeAccessToken"]>): Promise<void> =>
-    this.#through(() => this.inner.revokeAccessToken(...args));
+  denyAccessToken = (...args: Parameters<TokenStore["denyAccessToken"]>): Promise<void> =>
+    this.#through(() => this.inner.denyAccessToken(...args));
   denyFamily = (...args: Parameters<TokenStore["denyFamily"]>): Promise<void> =>
     this.#through(() => this.inner.denyFamily(...args));
   isRevoked = (token: Parameters<TokenStore["isRevoked"]>[0]): Promise<boolean> =>

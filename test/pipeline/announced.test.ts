@@ -121,7 +121,7 @@ describe("a credential beside another one", () => {
 });
 
 describe("an unexpected error in a layer", () => {
-  it("is reported even when reading the request throws it, and the nonce exists all the same", async () => {
+  it("is reported even when reading the request throws, and the nonce still exists", async () => {
     const app = express();
     app.use((req, _res, next) => {
       Object.defineProperty(req, "ip", {

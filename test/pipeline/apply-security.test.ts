@@ -98,7 +98,7 @@ describe.each(EXPRESS)("applySecurity on $name", ({ express }) => {
     expect(() => applySecurity(app, { debug: true })).toThrow(/twice/);
   });
 
-  it("refuses an app that sets trust proxy itself, unless the settings say it", () => {
+  it("refuses an app that sets trust proxy itself, unless trustProxy replaces it", () => {
     const app = express();
     app.set("trust proxy", 1);
     expect(() => applySecurity(app, { debug: true })).toThrow(/trustProxy: 1/);

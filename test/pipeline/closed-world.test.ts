@@ -24,7 +24,7 @@ const READABLE = {
 };
 
 /** Through the whole pipeline: every security header that comes is expected, with its value, and no other one comes. */
-describe.each(EXPRESS)("the closed world of security headers on $name", ({ express }) => {
+describe.each(EXPRESS)("the exact security headers of every kind of response on $name", ({ express }) => {
   let server: TestServer;
   let security: Security<typeof SETTINGS>;
   let key: string;

@@ -25,7 +25,8 @@ describe("parseSettings", () => {
         code: "missing-setting",
         path: "trustedHosts",
         message: "This setting is required: the host names that this app answers for.",
-        remedy: 'Write trustedHosts: ["api.example.com"]. With debug: true the default is the loopback names.',
+        remedy:
+          'Write trustedHosts: ["api.example.com"] (ALLOWED_HOSTS). With debug: true the default is the loopback names.',
       },
     ]);
     expect(brief({ debug: true })).toEqual([]);
@@ -330,7 +331,7 @@ describe("settingsFromEnv", () => {
   });
 });
 
-describe("any settings", () => {
+describe("random settings", () => {
   const keys = [
     "secretKey",
     "debug",

@@ -75,7 +75,7 @@ export class FaultyStores {
     "rotate",
     "revokeFamily",
     "revokeSubject",
-    "revokeAccessToken",
+    "denyAccessToken",
     "denyFamily",
     "isRevoked",
     "deleteExpired",

@@ -165,7 +165,7 @@ it("the layers run in the documented order", () => {
   expect(LAYERS.map(({ id }) => id)).toEqual(ORDER);
 });
 
-it("in any subset of layers the first that objects refuses, with its own answer; without an objection the route runs", async () => {
+it("in any subset of layers the first one that refuses sends its answer; if none refuses, the route runs", async () => {
   silence();
   let refused = 0;
   let passed = 0;
@@ -197,7 +197,7 @@ it("in any subset of layers the first that objects refuses, with its own answer;
   expect(Math.min(refused, passed)).toBeGreaterThan(runs(60) / 8);
 }, 120_000);
 
-it("in report mode every layer that objects reports it, in the order of the layers, and the route runs", async () => {
+it("in report mode every layer that would refuse reports it, in the order of the layers, and the route runs", async () => {
   silence();
   let announced = 0;
   await fc.assert(

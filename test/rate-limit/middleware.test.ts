@@ -140,7 +140,7 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
     expect(refused.headers["retry-after"]).toBe("60");
   });
 
-  it("mode report lets everything pass without a trace in the response, and announces it", async () => {
+  it("mode report lets every request pass without rate limit headers, and announces those over the limit", async () => {
     const { server, events, reached } = await bench({ limit: 1, mode: "report" });
     const answers = [await server.send("/"), await server.send("/")];
     expect(answers.map(({ status }) => status)).toEqual([200, 200]);
@@ -277,7 +277,7 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
     ]);
   });
 
-  it("reports asynchronous functions as the mistake they are, and a rejection ends no process", async () => {
+  it("reports asynchronous functions as misconfigured, and survives their rejections", async () => {
     const rejecting = (): unknown => Promise.reject(new Error("bug"));
     const { server, events } = await bench({
       limit: 2,
@@ -356,7 +356,7 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
     ).not.toThrow();
   });
 
-  it("describes itself in JSON, and is only mounted where it has something to limit", async () => {
+  it("describes itself in JSON, and is mounted only where it has something to limit", async () => {
     const deps = { store: new SlidingWindowStore() };
     const runtime = createRuntime();
     const made = (settings: RateLimitSettings) => {

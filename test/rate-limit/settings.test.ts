@@ -127,7 +127,7 @@ describe("the settings", () => {
         },
         {
           "code": "unsafe-setting",
-          "message": "This range contains every address, so no client would be limited.",
+          "message": "This range contains a large part of all addresses, so few clients or none would be limited.",
           "path": "allow[1]",
           "remedy": "List only your own ranges, or turn the limiter off with rateLimit: false.",
         },
@@ -193,7 +193,7 @@ describe("the settings", () => {
         },
         {
           "code": "unknown-setting",
-          "message": "There is no setting "windowMs". Known: limit, windowSeconds, key, cost, allow, ipv6Subnet, maxClients, headers, onStoreError, storeTimeoutMs, perPrincipal, name, store, mode.",
+          "message": "There is no setting "windowMs". express-rate-limit's windowMs is windowSeconds here, in seconds instead of milliseconds.",
           "path": "windowMs",
           "remedy": "Correct the name or remove the setting.",
         },
@@ -234,7 +234,7 @@ describe("the settings", () => {
         },
         {
           "code": "unsafe-setting",
-          "message": "This range contains every address, so no client would be limited.",
+          "message": "This range contains a large part of all addresses, so few clients or none would be limited.",
           "path": "allow[1]",
           "remedy": "List only your own ranges, or turn the limiter off with rateLimit: false.",
         },
@@ -306,6 +306,13 @@ describe("the settings", () => {
       "perPrincipal",
     ],
     ["everybody allowed", { allow: ["10.0.0.0/0"] }, { allow: ["10.0.0.0/8"] }, "allow[0]"],
+    [
+      "all of IPv4 allowed, written as IPv6",
+      { allow: ["::ffff:0:0/96"] },
+      { allow: ["::ffff:10.0.0.0/104"] },
+      "allow[0]",
+    ],
+    ["half of the internet allowed", { allow: ["::1", "2000::/3"] }, { allow: ["::1", "2001:db8::/32"] }, "allow[1]"],
   ])("refuse %s", (_name, wrong, right, path) => {
     expect(issuesOf(wrong).map((issue) => issue.path)).toEqual([path]);
     expect(parse(rateLimitSchema, right)).toMatchObject({ mode: "enforce" });

@@ -62,12 +62,12 @@ describe("the session cookie and express-session's own", () => {
       const { id, setCookie = "" } = await withExpressSession(store);
       store.close();
       const value = valueIn(setCookie.slice(0, setCookie.indexOf(";")));
-      const cookie = new SessionCookie(options, false, [key]);
+      const cookie = new SessionCookie(options, true, [key]);
       // The second answer is a remembered one.
       for (let time = 0; time < 2; time += 1)
         expect(cookie.read(value)).toEqual({ sid: id, handle: sessionHandle(id) });
-      expect(new SessionCookie(options, false, [otherKey, key]).read(value)?.sid).toBe(id);
-      expect(new SessionCookie(options, false, [otherKey]).read(value)).toBeUndefined();
+      expect(new SessionCookie(options, true, [otherKey, key]).read(value)?.sid).toBe(id);
+      expect(new SessionCookie(options, true, [otherKey]).read(value)).toBeUndefined();
     }
   });
 });
@@ -85,12 +85,12 @@ describe("the signature of the session cookie", () => {
     return decodeURIComponent(cookie.slice(`${COOKIE}=s%3A`.length));
   };
 
-  it("is cookie-signature's with session.secret, and opens with no other secret", async () => {
+  it("is that of cookie-signature with session.secret, and no other secret verifies it", async () => {
     const value = await signedBy({ secret: [SECRET, OTHER_SECRET] });
     expect(unsign(value, SECRET)).toBe(value.slice(0, 32));
     expect(unsign(value, OTHER_SECRET)).toBe(false);
     expect(
-      new SessionCookie(options, false, [key]).read(`s%3A${encodeURIComponent(sign("a".repeat(32), SECRET))}`)?.sid,
+      new SessionCookie(options, true, [key]).read(`s%3A${encodeURIComponent(sign("a".repeat(32), SECRET))}`)?.sid,
     ).toBe("a".repeat(32));
   });
 
@@ -109,7 +109,7 @@ describe("a remembered cookie", () => {
     );
     store.close();
     if (one === undefined || two === undefined) throw new Error("no cookie");
-    const cookie = new SessionCookie(options, false, [key]);
+    const cookie = new SessionCookie(options, true, [key]);
     expect([cookie.read(one)?.sid, cookie.read(two)?.sid]).toEqual([one.slice(4, 36), two.slice(4, 36)]);
     expect(cookie.read(one.slice(0, 37) + two.slice(37))).toBeUndefined();
     expect(cookie.read(`s%3A${two.slice(4, 36)}${one.slice(36)}`)).toBeUndefined();
@@ -123,13 +123,13 @@ describe("a remembered cookie", () => {
   };
 
   it("is still accepted when ten thousand others have displaced it", () => {
-    const cookie = new SessionCookie(options, false, [key]);
+    const cookie = new SessionCookie(options, true, [key]);
     for (let n = 0; n <= 10_000; n += 1) expect(cookie.read(signedId(n))?.sid).toBe(n.toString(36).padStart(32, "0"));
     expect(cookie.read(signedId(0))?.sid).toBe("0".repeat(32));
   });
 
   it("retains no other part of the header it came in", () => {
-    const cookie = new SessionCookie(options, false, [key]);
+    const cookie = new SessionCookie(options, true, [key]);
     const kept: unknown[] = [];
     const keep = (from: number, count: number): void => {
       for (let n = from; n < from + count; n += 1)

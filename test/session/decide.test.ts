@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   cookieNameOnWire,
@@ -116,21 +117,60 @@ describe("timeVerdict", () => {
 });
 
 describe("cookieNameOnWire", () => {
-  const table: [name: string, debug: boolean, domain: string | undefined, wire: string][] = [
-    ["mcp_session", false, undefined, "__Host-mcp_session"],
-    ["mcp_session", true, undefined, "mcp_session"],
-    ["mcp_session", false, "example.com", "__Secure-mcp_session"],
-    ["mcp_session", true, "example.com", "mcp_session"],
-    ["__Host-sid", false, undefined, "__Host-sid"],
-    ["__Host-sid", true, undefined, "sid"],
-    ["__Secure-sid", false, undefined, "__Secure-sid"],
-    ["__Secure-sid", false, "example.com", "__Secure-sid"],
-    ["sid__Host-", true, undefined, "sid__Host-"],
-    ["sid__Host-", false, undefined, "__Host-sid__Host-"],
+  const table: [name: string, secure: boolean, domain: string | undefined, path: string, wire: string][] = [
+    ["mcp_session", true, undefined, "/", "__Host-mcp_session"],
+    ["mcp_session", false, undefined, "/", "mcp_session"],
+    ["mcp_session", true, "example.com", "/", "__Secure-mcp_session"],
+    ["mcp_session", false, "example.com", "/", "mcp_session"],
+    ["mcp_session", true, undefined, "/admin", "__Secure-mcp_session"],
+    ["mcp_session", false, undefined, "/admin", "mcp_session"],
+    ["__Host-sid", true, undefined, "/", "__Host-sid"],
+    ["__Host-sid", false, undefined, "/", "sid"],
+    ["__Secure-sid", true, undefined, "/", "__Secure-sid"],
+    ["__Secure-sid", true, "example.com", "/", "__Secure-sid"],
+    ["sid__Host-", false, undefined, "/", "sid__Host-"],
+    ["sid__Host-", true, undefined, "/", "__Host-sid__Host-"],
   ];
-  it.each(table)("%s, debug %s, domain %s: %s", (name, debug, domain, wire) =>
-    expect(cookieNameOnWire(name, { debug, domain })).toBe(wire),
+  it.each(table)("%s, secure %s, domain %s, path %s: %s", (name, secure, domain, path, wire) =>
+    expect(cookieNameOnWire(name, { secure, domain, path })).toBe(wire),
   );
+});
+
+describe("a session with a maxAge of its own", () => {
+  const policy = timePolicy(3600, 86_400);
+  const day = 86_400_000;
+
+  it("ends by it, and never before it by the absolute time-out", () => {
+    const long = { createdAt: 0, seenAt: 0, maxAgeMs: 30 * day };
+    expect(timeVerdict(long, policy, 30 * day - 1)).toBe("alive");
+    expect(timeVerdict(long, policy, 30 * day)).toBe("absolute");
+    expect(timeVerdict({ ...long, seenAt: day }, policy, 30 * day)).toBe("absolute");
+    expect(expiryOf(long, policy)).toBe(30 * day);
+    const short = { createdAt: 0, seenAt: 0, maxAgeMs: 60_000 };
+    expect(timeVerdict(short, policy, 59_999)).toBe("alive");
+    expect(timeVerdict(short, policy, 60_000)).toBe("idle");
+    expect(timeVerdict({ ...short, seenAt: day - 1 }, policy, day)).toBe("absolute");
+  });
+
+  it("is recorded as used within a tenth of it", () => {
+    const short = { createdAt: 0, seenAt: 0, maxAgeMs: 60_000 };
+    expect(isTouchDue(short, policy, 5_999)).toBe(false);
+    expect(isTouchDue(short, policy, 6_000)).toBe(true);
+    expect(isTouchDue({ ...short, maxAgeMs: 30 * day }, policy, 59_999)).toBe(false);
+    expect(isTouchDue({ ...short, maxAgeMs: 30 * day }, policy, 60_000)).toBe(true);
+  });
+
+  it("expires when its verdict changes, whatever the times", () => {
+    const ms = fc.integer({ min: 1, max: 400 * day });
+    fc.assert(
+      fc.property(ms, ms, fc.option(ms, { nil: undefined }), ms, (createdAt, sinceCreated, maxAgeMs, offset) => {
+        const times = { createdAt, seenAt: createdAt + sinceCreated, maxAgeMs };
+        const end = expiryOf(times, policy);
+        expect(timeVerdict(times, policy, end)).not.toBe("alive");
+        if (end - offset >= createdAt) expect(timeVerdict(times, policy, end - offset)).toBe("alive");
+      }),
+    );
+  });
 });
 
 it("loginKind tells the three kinds of log-in apart", () => {

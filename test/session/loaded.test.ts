@@ -63,7 +63,7 @@ describe.each(EXPRESS)("a session that was loaded, on $name", ({ express }) => {
     },
   );
 
-  it("and is first read after a log-out elsewhere, is not restored by a write", async () => {
+  it("and is first read after a log-out in another request is not restored by a write", async () => {
     const store = new SlowStore();
     const gate = new Gate();
     const server = await start(bench({ store }), (app) =>
@@ -148,7 +148,7 @@ describe.each(EXPRESS)("a session that was loaded, on $name", ({ express }) => {
     }
   });
 
-  it("and holds data that JSON cannot carry is refused, and does not affect later requests", async () => {
+  it("and holds data that JSON cannot represent is refused, and does not affect later requests", async () => {
     const store = new (class extends SlowStore {
       override get(sid: string, callback: (error: unknown, data?: session.SessionData | null) => void): void {
         super.get(sid, (error, data) => callback(error, data == null ? data : Object.assign(data, { big: 1n })));
@@ -169,7 +169,7 @@ describe.each(EXPRESS)("a session that was loaded, on $name", ({ express }) => {
     expect((await server.send("/plain")).status).toBe(200);
   });
 
-  it("fails at the line that saves data that JSON cannot carry, with a callback and without", async () => {
+  it("throws at the line that saves data that JSON cannot represent, with and without a callback", async () => {
     const server = await start(bench(), (app) =>
       app.get("/bad", (req, res) => {
         const thrown: string[] = [];

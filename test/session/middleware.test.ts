@@ -480,7 +480,7 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
       expect((await server.send("/read", withCookie(cookieOf(answer)))).json()).toEqual({ count: 5 });
     });
 
-    it("cannot be replaced, nor hold what JSON cannot carry: both are errors at the line that did it", async () => {
+    it("cannot be replaced, nor hold what JSON cannot represent: the line that tries it throws", async () => {
       const made = bench();
       const server = await start(made, (app) => {
         app.get("/replace", (req) => {

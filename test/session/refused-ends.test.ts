@@ -67,7 +67,7 @@ describe("an end of sessions that the store refused", () => {
 
   const sidsOf = (store: RefusingStore): string[] => store.listByPrincipal("ada").map(({ sid }) => sid);
 
-  it("for one session ends the others at once and that one later, and each is reported once", async () => {
+  it("for one of several sessions ends the others at once and that one later, and reports each once", async () => {
     const { made, store, cookies, idOf, logOuts } = await start();
     const handles = (await made.layer.list("ada")).map(({ handle }) => `ended ${handle}`);
     const [first = ""] = sidsOf(store);
@@ -86,7 +86,7 @@ describe("an end of sessions that the store refused", () => {
   it.each([
     { when: "before the store had done it", doesIt: false },
     { when: "after the store had done it", doesIt: true },
-  ])("$when: the same call again succeeds, and each session is reported once", async ({ doesIt }) => {
+  ])("$when: succeeds when it is called again, and each session is reported once", async ({ doesIt }) => {
     const { made, store, cookies, idOf, logOuts } = await start();
     store.refusing = "all";
     store.doesIt = doesIt;
@@ -100,7 +100,7 @@ describe("an end of sessions that the store refused", () => {
     expect(logOuts()).toHaveLength(3);
   });
 
-  it("and called again: is not repeated, and a later log-in is valid", async () => {
+  it("and that is called again is not retried, and a later log-in is valid", async () => {
     const { made, store, server, idOf } = await start();
     store.refusing = "all";
     await expect(made.layer.end("ada")).rejects.toMatchObject({ status: 503 });
@@ -113,7 +113,7 @@ describe("an end of sessions that the store refused", () => {
     expect(await idOf(fresh)).toBe("ada");
   });
 
-  it("and not called again: a later log-in is valid, and earlier sessions end", async () => {
+  it("and that is not called again ends earlier sessions, and a later log-in is valid", async () => {
     const { made, store, server, cookies, idOf } = await start();
     store.refusing = "all";
     await expect(made.layer.end("ada")).rejects.toMatchObject({ status: 503 });
@@ -125,7 +125,7 @@ describe("an end of sessions that the store refused", () => {
     expect(await Promise.all(cookies.map(idOf))).toEqual([null, null, null]);
   });
 
-  it("because the list could not be read: ends one session by its handle later, and all of a principal at once", async () => {
+  it("because it could not list the sessions ends one session by its handle later, or all of a principal", async () => {
     const { made, store, cookies, idOf, logOuts } = await start();
     const [one] = await made.layer.list("ada");
     store.refusesLists = true;
@@ -142,7 +142,7 @@ describe("an end of sessions that the store refused", () => {
     expect(await Promise.all(cookies.map(idOf))).toEqual([null, null, null]);
   });
 
-  it("by logOut: is done later, and reported then", async () => {
+  it("by logOut is completed and reported later", async () => {
     const { store, server, cookies, idOf, logOuts } = await start();
     const [mine = ""] = cookies;
     store.refusing = "all";
@@ -154,7 +154,7 @@ describe("an end of sessions that the store refused", () => {
     expect(await idOf(cookies[1])).toBe("ada");
   });
 
-  it("by logOut, and called again: is reported once", async () => {
+  it("by logOut and that is called again is reported once", async () => {
     const { store, server, cookies, logOuts } = await start();
     const mine = withCookie(cookies[0] ?? "");
     store.refusing = "all";

@@ -86,10 +86,10 @@ const clockOff = (ms: number): Clock => ({ now: () => Date.now() + ms, monotonic
 const idOf = async ({ server }: Process, cookie: string): Promise<unknown> =>
   ((await server.send("/who", withCookie(cookie))).json() as { id: unknown }).id;
 
-describe("a person who has logged in 20,000 times, on Redis", () => {
+describe("a user who has logged in 20,000 times, on Redis", () => {
   const MOST = 100;
 
-  it("has 100 sessions; to list or end them takes a number of commands that the bound gives", async () => {
+  it("has 100 sessions, and listing or ending them takes a fixed number of commands for each of these", async () => {
     const here = await start(`${uniqueName()}:`);
     const bob = cookieOf(await here.server.send("/in/bob"));
     const first = cookieOf(await here.server.send("/in/ada"));
@@ -121,7 +121,7 @@ describe("a person who has logged in 20,000 times, on Redis", () => {
     }
   }, 180_000);
 
-  it("pays no more for a log-in than one with as many log-ins as the bound allows", async () => {
+  it("costs no more for a log-in than a user with as many sessions as are allowed", async () => {
     const here = await start(`${uniqueName()}:`, { maxPerPrincipal: 5 });
     const costs: number[] = [];
     for (let n = 0; n < 30; n += 1) {
@@ -155,7 +155,7 @@ describe("an end of all sessions that was refused, with a log-in in another proc
     { name: "a process whose clock is two seconds behind", offMs: -2000 },
     { name: "a process whose clock is two seconds ahead", offMs: 2000 },
   ])(
-    "$name: for 100 people each later log-in is valid, and each earlier session ends",
+    "$name: each later log-in of 100 users is valid, and each earlier session ends",
     async ({ offMs }) => {
       const prefix = `${uniqueName()}:`;
       const [here, there] = [await start(prefix), await start(prefix, { clock: clockOff(offMs) })];
@@ -180,7 +180,7 @@ describe("an end of all sessions that was refused, with a log-in in another proc
     60_000,
   );
 
-  it("because the answer was late: what Redis does afterwards ends no later log-in", async () => {
+  it("because the answer was late ends no later log-in, whatever Redis executes afterwards", async () => {
     const prefix = `${uniqueName()}:`;
     const [here, there] = [await start(prefix, { storeTimeoutMs: 300 }), await start(prefix)];
     const before = cookieOf(await there.server.send("/in/ada"));

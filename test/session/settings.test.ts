@@ -26,7 +26,10 @@ describe("session settings", () => {
       cookieName: "mcp_session",
       maxAge: 3600,
       absoluteMaxAge: 86_400,
+      cookieLifetime: "idle",
       sameSite: "lax",
+      path: "/",
+      partitioned: false,
       storeTimeoutMs: 250,
       maxSessions: 100_000,
       mode: "enforce",
@@ -175,8 +178,8 @@ describe("session settings", () => {
   });
 
   testEdges(sessionSchema, [
-    { name: "maxAge", lowest: 1, highest: 2 ** 31 - 1 },
-    { name: "absoluteMaxAge", lowest: 1, highest: 2 ** 31 - 1, beside: { maxAge: 1 } },
+    { name: "maxAge", lowest: 1, highest: 400 * 86_400 },
+    { name: "absoluteMaxAge", lowest: 1, highest: 400 * 86_400, beside: { maxAge: 1 } },
     { name: "storeTimeoutMs", lowest: 1, highest: 60_000 },
     { name: "maxSessions", lowest: 1, highest: 100_000_000 },
   ]);
@@ -288,8 +291,11 @@ describe("session settings", () => {
       secure: true,
       maxAge: 3600,
       absoluteMaxAge: 86_400,
+      cookieLifetime: "idle",
       sameSite: "lax",
       domain: "example.com",
+      path: "/",
+      partitioned: false,
       secret: "[secret]",
       store: "MemorySessionStore",
       storeTimeoutMs: 250,

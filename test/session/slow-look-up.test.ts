@@ -10,7 +10,7 @@ afterAll(() => sessions.close());
 
 // Enough to open the circuit again and again: nobody else asks the store between two requests of the honest client.
 it.each([3, 10])(
-  "a store that looks for one missing file for a second, asked %i times a second, serves everybody else",
+  "a store that looks for one missing file for a second, %i times a second, serves all other clients",
   async (perSecond) => {
     const { server } = sessions;
     const stale = await sessions.logIn();

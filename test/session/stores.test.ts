@@ -112,7 +112,7 @@ describe.each(EXPRESS)("session stores on $name", ({ express }) => {
   });
 
   it.each(["error", "hang", "throw"] as const)(
-    "answers 503 when the store does %s on load, once announced, and recovers",
+    "that fail to load a session (%s) cause a 503, are announced once, and are used again when they work",
     async (failing) => {
       const clock = new ManualClock();
       const store = new SlowStore();
@@ -243,7 +243,7 @@ describe.each(EXPRESS)("session stores on $name", ({ express }) => {
     await expect(layer.end("ada")).rejects.toThrow(/This session store cannot find the sessions of a principal/);
   });
 
-  it("that are down for a moment when all sessions of a person end: the same call again succeeds, and nothing is repeated after a new log-in", async () => {
+  it("that are down for a moment when all sessions of a user end: repeating the call succeeds, and nothing is retried after a new log-in", async () => {
     const store = new MemorySessionStore();
     const made = bench({ store });
     const server = await start(made);
@@ -260,7 +260,7 @@ describe.each(EXPRESS)("session stores on $name", ({ express }) => {
     store.close();
   });
 
-  it("that cannot list a person's sessions in time: the call is refused once, and the sessions end as soon as possible", async () => {
+  it("that cannot list a user's sessions in time: the call is refused once, and the sessions end as soon as possible", async () => {
     const store = new MemorySessionStore();
     const made = bench({ store, storeTimeoutMs: 20 });
     const server = await start(made);
@@ -303,7 +303,7 @@ describe.each(EXPRESS)("session stores on $name", ({ express }) => {
     store.close();
   });
 
-  it("that are full of other people's sessions: 503 for one more, and no other session ends", async () => {
+  it("that are full of other users' sessions: one more is refused with 503, and no session ends", async () => {
     const store = new MemorySessionStore({ maxSessions: 3 });
     const made = bench({ store });
     const server = await start(made);

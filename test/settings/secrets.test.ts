@@ -2,7 +2,7 @@ import { createHmac, randomBytes } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Secret } from "../../src/core/secret.js";
-import { parse } from "../../src/settings/object.js";
+import { parse, settingsObject } from "../../src/settings/object.js";
 import { deriveKey, secretRingSchema, secretWeakness, type SecretPurpose } from "../../src/settings/secrets.js";
 import { SettingsError } from "../../src/settings/errors.js";
 import { issuesOf } from "./edges.js";
@@ -19,7 +19,7 @@ it("an empty secret is reported with the hint that its variable is probably not 
   expect(issuesOf(secretRingSchema, [good])).toEqual([]);
 });
 
-describe("weakness()", () => {
+describe("secretWeakness()", () => {
   it.each([
     [good, undefined],
     [good.slice(1), "too-short"],
@@ -107,7 +107,7 @@ describe("secretRingSchema", () => {
 
   it("reports each weak entry under its place, without its value", () => {
     try {
-      parse(secretRingSchema, [good, "short", 7], ["secretKey"]);
+      parse(settingsObject({ secretKey: secretRingSchema }), { secretKey: [good, "short", 7] });
       expect.unreachable();
     } catch (error) {
       expect(error).toBeInstanceOf(SettingsError);

@@ -12,12 +12,17 @@ export interface CodeBlock {
   code: string;
 }
 
-/** README.md and every README under src. */
+/** README.md, every README under src, and the recipes. */
 export function readmes(): string[] {
   const inside = readdirSync(join(ROOT, "src"), { recursive: true, encoding: "utf8" }).filter((path) =>
     path.endsWith("README.md"),
   );
-  return ["README.md", ...inside.map((path) => join("src", path)).sort()];
+  const recipes = readdirSync(join(ROOT, "examples/recipes"));
+  return [
+    "README.md",
+    ...inside.map((path) => join("src", path)).sort(),
+    ...recipes.sort().map((path) => join("examples/recipes", path)),
+  ];
 }
 
 export function codeBlocks(path: string): CodeBlock[] {

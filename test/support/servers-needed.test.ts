@@ -50,7 +50,7 @@ describe(".ci/setup", () => {
     tools = ["sh", "tr", "id", "env", "cat", "openssl"],
   ): { status: number | null; stdout: string; stderr: string } {
     const here = mkdtempSync(join(bin, "case-"));
-    for (const [name, body] of Object.entries({ chromium: "", ...given })) {
+    for (const [name, body] of Object.entries({ chromium: "", nginx: "", ...given })) {
       if (body === undefined) continue;
       writeFileSync(join(here, name), `#!/bin/sh\n${body}\n`);
       chmodSync(join(here, name), 0o755);
@@ -72,14 +72,14 @@ describe(".ci/setup", () => {
     ]);
   });
 
-  test("openssl is installed with the servers, for the tests of TLS", () => {
+  test("openssl and nginx are installed with the servers, for the tests of TLS and of a recipe", () => {
     const { status, stdout } = setUp(
-      { "redis-server": "", initdb: "", mariadbd: "", "apt-get": 'echo "apt-get $*"', sudo: '"$@"' },
+      { "redis-server": "", initdb: "", mariadbd: "", nginx: undefined, "apt-get": 'echo "apt-get $*"', sudo: '"$@"' },
       {},
       ["sh", "tr", "id", "env", "cat"],
     );
     expect(status).toBe(0);
-    expect(stdout).toContain("apt-get install -y --no-install-recommends openssl\n");
+    expect(stdout).toContain("apt-get install -y --no-install-recommends openssl nginx\n");
   });
 
   test("does nothing when all is there or given", () => {

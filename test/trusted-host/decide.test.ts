@@ -257,7 +257,7 @@ describe.each(rows)("$name", ({ refused, reason, allowed }) => {
   it(`is refused as ${reason}`, () => {
     expect(decideHost(policy, { ...GOOD, ...refused })).toEqual({ code: "untrusted-host", reason });
   });
-  it("and its allowed twin is not", () => {
+  it("while its twin, which differs in one thing, is allowed", () => {
     expect(decideHost(policy, { ...GOOD, ...allowed })).toBeUndefined();
   });
 });

@@ -183,7 +183,7 @@ describe.each(EXPRESS)("trusted hosts over a socket, $name", ({ express }) => {
     expect((await server.send("/api/healthz")).status).toBe(400);
   });
 
-  it("in report mode announces and lets pass, and changes nothing", async () => {
+  it("in report mode announces the request, lets it pass and changes nothing", async () => {
     const to = await start({ hosts: [HOST], mode: "report" }, (app) => app.set("trust proxy", 1));
     const answer = await to.send("/", { headers: { host: "evil.com", "x-forwarded-host": "other.com" } });
     expect([answer.status, answer.json()]).toEqual([200, { hostname: "other.com", forwarded: "other.com" }]);
@@ -228,7 +228,7 @@ describe("the layer", () => {
     expect([layer.id, layer.mode, layer.run.name]).toEqual(["trusted-host", "enforce", "trustedHostMiddleware"]);
   });
 
-  it("describes what it does, as a copy", () => {
+  it("describes its settings in a copy", () => {
     expect(layer.describe()).toEqual({
       hosts: ["a.example", "[::1]"],
       exemptPaths: ["/healthz"],

@@ -16,7 +16,7 @@ function issues(settings: unknown): readonly SettingsIssue[] {
 
 const DEFAULTS = { exemptPaths: [], forwardedHost: false, mode: "enforce" };
 
-describe("taken", () => {
+describe("accepted settings", () => {
   it.each<[string, unknown, unknown]>([
     ["a list", ["example.com"], { hosts: ["example.com"], ...DEFAULTS }],
     ["a frozen list", Object.freeze(["example.com"]), { hosts: ["example.com"], ...DEFAULTS }],
@@ -63,11 +63,11 @@ describe("taken", () => {
     ["*.svc.cluster.local", "*.svc.cluster.local"],
     ["*.internal", "*.internal"],
     ["xn--bcher-kva.example", "xn--bcher-kva.example"],
-  ])("the entry %s as %s", (text, entry) => {
+  ])("the entry %s, which is read as %s", (text, entry) => {
     expect(parse(trustedHostSchema, [text]).hosts).toEqual([entry]);
   });
 
-  it("leaves the given object alone", () => {
+  it("are not changed", () => {
     const hosts = ["EXAMPLE.com"];
     const settings = { hosts };
     const options = parse(trustedHostSchema, settings);
@@ -76,7 +76,7 @@ describe("taken", () => {
   });
 });
 
-describe("refused", () => {
+describe("refused settings", () => {
   it.each<[string, unknown, SettingsIssue]>([
     [
       "nothing",
@@ -351,7 +351,7 @@ describe("refused", () => {
     expect(issues({ hosts: ["example.com", entry] })).toEqual([{ code, path: "hosts[1]", message, remedy }]);
   });
 
-  it("all at once", () => {
+  it("are reported all at once", () => {
     expect(issues({ hosts: ["*", "a.b", "a b"], mode: "log" }).map(({ path }) => path)).toEqual([
       "hosts[0]",
       "hosts[2]",
@@ -359,7 +359,7 @@ describe("refused", () => {
     ]);
   });
 
-  it("by the factory too, without an argument", () => {
+  it("are refused by the factory too, as is no argument", () => {
     for (const call of [() => trustedHost(), () => trustedHost(undefined), () => trustedHost({} as never)]) {
       expect(call).toThrow(SettingsError);
       expect(call).toThrow("hosts: This setting is required: the host names that this app answers for.");

@@ -66,6 +66,32 @@ function misspeltAt(path: SettingPath): string {
   );
 }
 
+describe("the type of what a list of settings returns", () => {
+  it(
+    "is certain where a later object decides, and possibly undefined where the environment may switch off",
+    { timeout: 120_000 },
+    () => {
+      const { wrong } = check([
+        'const two = applySecurity(app, [{ trustedHosts: ["a.example"], jwt: {} }, { apiKeys: { prefix: "a_" }, jwt: { issuer: "me" } }]);',
+        "two.jwt.issue; two.apiKeys.get;",
+        "two.sessions; //! does not exist",
+        'const env = applySecurity(app, [settingsFromEnv(), { jwt: { issuer: "me" }, session: false }]);',
+        "env.jwt?.issue; env.apiKeys?.get;",
+        "env.jwt.issue; //! possibly 'undefined'",
+        "env.apiKeys.get; //! possibly 'undefined'",
+        "env.sessions; //! does not exist",
+        'const off = applySecurity(app, [{ trustedHosts: ["a.example"], jwt: false }, { jwt: {} }]);',
+        "off.jwt.issue; //! possibly 'undefined'",
+        'const ignored = applySecurity(app, [{ trustedHosts: ["a.example"], jwt: {} }, { jwt: undefined }]);',
+        "ignored.jwt.issue;",
+        "applySecurity(app, [settingsFromEnv(), { rateLimit: { limt: 5 } }]); //! limt",
+        "applySecurity(app, [settingsFromEnv(), { sesion: {} }]); //! sesion",
+      ]);
+      expect(wrong).toEqual([]);
+    },
+  );
+});
+
 describe("a misspelt setting", () => {
   /** Every object of settings, by its path. */
   const objects = [...new Map(allSettings().map((path) => [path.slice(0, -1).join("."), path.slice(0, -1)])).values()];

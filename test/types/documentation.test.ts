@@ -28,14 +28,14 @@ function membersOf(symbol: ts.Symbol): ts.Symbol[] {
 const ROWS = /^(?:\w+Table|PortcullisTables)$/;
 
 describe("documentation", () => {
-  it("stands at everything that can be imported", () => {
+  it("exists for everything that can be imported", () => {
     expect(EXPORTS.length).toBeGreaterThan(150);
     expect(
       EXPORTS.filter(({ symbol }) => textOf(symbol).length < 15).map(({ entry, name }) => `${entry}: ${name}`),
     ).toEqual([]);
   });
 
-  it("stands at every method and property of a class or interface that can be imported", () => {
+  it("exists for every method and property of a class or interface that can be imported", () => {
     const members = EXPORTS.filter(({ name }) => !ROWS.test(name)).flatMap(({ name, symbol }) =>
       membersOf(symbol).map((member) => ({ name, member })),
     );
@@ -57,7 +57,7 @@ const examplesOf = (symbol: ts.Symbol): string[] =>
     .map(({ text }) => /```ts\n([^]*?)```/.exec(ts.displayPartsToString(text))?.[1] ?? "no code block");
 
 describe("an example", () => {
-  it("stands at every function and class that can be imported", () => {
+  it("exists for every function and class that can be imported", () => {
     expect(CALLABLE.length).toBeGreaterThan(35);
     expect(
       CALLABLE.filter(({ symbol }) => examplesOf(symbol).length === 0).map(({ entry, name }) => `${entry}: ${name}`),

@@ -1,6 +1,6 @@
 import type { KeyObject } from "node:crypto";
 import { inspectToken, type TokenHeader } from "../../src/jwt/access/inspect-token.js";
-import { verifySignature } from "../../src/jwt/access/verify-compact.js";
+import { verifySignature } from "../../src/jwt/access/verify-signature.js";
 import type { TokenErrorCode } from "../../src/jwt/errors.js";
 import type { JwtAlgorithm } from "../../src/jwt/keys/algorithms.js";
 

@@ -117,7 +117,7 @@ describe("a public key as HMAC secret", () => {
     });
   }
 
-  it("text that resembles a key but is none is accepted", () => {
+  it("text that resembles a key but is not one is accepted", () => {
     const almost = der("spki", KEYS.ec("P-256").publicKey);
     almost.writeUInt8(almost.readUInt8(3) ^ 1, 3);
     expect(issuesOf({ secret: almost.toString("base64") })).toEqual([]);

@@ -8,7 +8,7 @@ for (let i = 0; i < ALPHABET.length; i += 1) IN_ALPHABET[ALPHABET.charCodeAt(i)]
 /** Characters of the public id: 71 bits, which makes collisions practically impossible. */
 export const ID_LENGTH = 12;
 /** Characters of the checksum: 62^6 is the first power of 62 beyond 2^32. */
-export const CHECKSUM_LENGTH = 6;
+const CHECKSUM_LENGTH = 6;
 /** 19 base62 characters hold 113 bits: more than the 112 that ASVS 6.5.2 requires for a plain hash. */
 export const MIN_SECRET_LENGTH = 19;
 export const MAX_SECRET_LENGTH = 128;

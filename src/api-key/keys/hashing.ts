@@ -9,7 +9,7 @@ import type { HashQueue, HashTarget } from "./hash-queue.js";
  * OWASP Password Storage Cheat Sheet: argon2id with 19 MiB, two passes, one lane. The package's number for argon2id is
  * 2.
  */
-export const ARGON2ID = Object.freeze({ type: 2, memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const);
+const ARGON2ID = Object.freeze({ type: 2, memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const);
 
 const PHC =
   /^\$argon2id\$v=\d{1,3}\$[mtp]=\d{1,9},[mtp]=\d{1,9},[mtp]=\d{1,9}\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{22,172}$/;

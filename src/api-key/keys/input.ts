@@ -8,9 +8,9 @@ import { ApiKeyError, type ApiKeyIssue } from "../errors.js";
 import { isKeyId } from "./format.js";
 
 /** Maximum size of metadata, in bytes of JSON. */
-export const MAX_METADATA_BYTES = 4096;
+const MAX_METADATA_BYTES = 4096;
 /** Longest grace of a rotated key: 30 days, in seconds. */
-export const MAX_GRACE_SECONDS = 2_592_000;
+const MAX_GRACE_SECONDS = 2_592_000;
 
 const wholeNumber = (min: number, max: number): z.ZodInt =>
   z.int("Must be a whole number").min(min, `Must be at least ${min}`).max(max, `Must be at most ${max}`);

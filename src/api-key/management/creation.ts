@@ -1,3 +1,4 @@
+import { callerFor, callerForPrincipal } from "../../core/store-caller.js";
 import type { StoredApiKey } from "../../stores/contracts.js";
 import { type ApiKeyMaker, stateProblem } from "../decide.js";
 import { ApiKeyError } from "../errors.js";
@@ -48,6 +49,7 @@ export class KeyCreation {
     await withKeyErrors(
       this.#parts.store.write(
         (store, call) => store.insert(stored, call),
+        callerForPrincipal(stored.ownerId),
         // The caller was refused, so no client has this key.
         () =>
           this.#parts.unfinished.add(stored.id, () =>
@@ -95,7 +97,8 @@ export class KeyCreation {
 
   /** Throws when the key that creates another key is no longer valid. @param id id of that key */
   async #demandInForce(id: string | null): Promise<void> {
-    const stored = id === null ? undefined : await withKeyErrors(this.#parts.store.read((store) => store.get(id)));
+    const stored =
+      id === null ? undefined : await withKeyErrors(this.#parts.store.read((store) => store.get(id), callerFor(id)));
     const problem = stored === undefined ? "revoked" : stateProblem(stored, this.#parts.runtime.clock.now());
     if (problem !== undefined) throw new ApiKeyError(problem);
   }

@@ -33,17 +33,26 @@ export class GuardedKeyStore {
     return this.#initialised;
   }
 
-  async read<T>(operation: (store: ApiKeyStore) => Promise<T>, time?: StoreTime, caller?: StoreCaller): Promise<T> {
+  async read<T>(operation: (store: ApiKeyStore) => Promise<T>, caller: StoreCaller, time?: StoreTime): Promise<T> {
     return this.#reads.run(() => this.init().then(() => operation(this.unguarded)), time, caller);
   }
 
-  /** @param notTold gets the result of a write that the store completed after its caller had been refused */
+  /**
+   * @param caller whose key it is about
+   * @param onUndelivered gets the result of a write that the store completed after its caller had been refused
+   */
   async write<T>(
     operation: (store: ApiKeyStore, call: WriteCall) => Promise<T>,
-    notTold?: (value: T | undefined) => void,
+    caller: StoreCaller,
+    onUndelivered?: (value: T | undefined) => void,
     time?: StoreTime,
   ): Promise<T> {
-    return this.#writes.write((call) => this.init().then(() => operation(this.unguarded, call)), notTold, time);
+    return this.#writes.write(
+      (call) => this.init().then(() => operation(this.unguarded, call)),
+      onUndelivered,
+      time,
+      caller,
+    );
   }
 }
 

@@ -1,9 +1,10 @@
 import type { SecurityEventName } from "../../core/events.js";
 import type { Runtime } from "../../core/runtime.js";
 import type { RepeatedWrites } from "../../stores/health/repeated-writes.js";
+import type { KeyChanges } from "../../stores/revocations/changes.js";
 import type { KeyHasher } from "../keys/hashing.js";
 import type { ResolvedApiKeySettings } from "../settings.js";
-import type { AuditContext, KeyChanges } from "../types.js";
+import type { AuditContext } from "../types.js";
 import type { VerifiedCache } from "../verification/verified-cache.js";
 import type { GuardedKeyStore } from "./guarded-store.js";
 

@@ -49,7 +49,7 @@ export class KeyRevocation {
         announceKey(this.#parts, "authn_token_revoked", "revoked", { id }, audit);
       }
       // Publish even when the key was already revoked: the call that revoked it may have failed before this point.
-      await this.#tellOfEnding(id);
+      await this.#publishEnding(id);
       return isDone;
     };
     try {
@@ -64,8 +64,9 @@ export class KeyRevocation {
         throw error;
       }
       revocation.wasRefused = true;
-      // The store may or may not have revoked the key; retry until it has.
-      this.#parts.unfinished.add(id, async () => {
+      // The store may or may not have revoked the key; retry until it has. A call for the key alone does not replace one
+      // that includes the descendants.
+      this.#parts.unfinished.add(descendants ? `${id} and descendants` : id, async () => {
         await revoke();
         this.#parts.cache.evict(id);
       });
@@ -86,7 +87,7 @@ export class KeyRevocation {
   }
 
   /** Makes every process read this key, and the keys that were ended with it, from the store again. */
-  async #tellOfEnding(id: string): Promise<void> {
+  async #publishEnding(id: string): Promise<void> {
     const line = (await this.#readable(id))?.firstId ?? id;
     this.#parts.cache.evict(line);
     for (const name of new Set([id, line])) await this.#parts.changes?.publish({ kind: "api-key", name });

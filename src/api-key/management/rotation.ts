@@ -1,3 +1,4 @@
+import { callerFor } from "../../core/store-caller.js";
 import { LRUCache } from "lru-cache";
 import { StoreTime } from "../../stores/health/store-time.js";
 import type { StoredApiKey } from "../../stores/contracts.js";
@@ -46,6 +47,7 @@ export class KeyRotation {
       done = await withKeyErrors(
         this.#parts.store.write(
           (store, call) => store.rotate(id, stored, graceEnd(stored.createdAt, graceSeconds, old.expiresAt), call),
+          callerFor(id),
           (isDone) => void (isDone !== false && this.#undelivered.set(id, { key, record: publicRecord(stored) })),
           time,
         ),
@@ -66,7 +68,7 @@ export class KeyRotation {
 
   async #rotatable(id: string, time: StoreTime): Promise<StoredApiKey> {
     const stored = isKeyId(id)
-      ? await withKeyErrors(this.#parts.store.read((store) => store.get(id), time))
+      ? await withKeyErrors(this.#parts.store.read((store) => store.get(id), callerFor(id), time))
       : undefined;
     if (stored === undefined) throw new ApiKeyError("not-found");
     const problem =
@@ -87,7 +89,9 @@ export class KeyRotation {
     const made = this.#undelivered.get(id);
     // Never return a key that would not end together with all of its makers.
     if (made === undefined || maker?.path.some((by) => !made.record.path.includes(by)) === true) return undefined;
-    const stored = await withKeyErrors(this.#parts.store.read((store) => store.get(made.record.id), time));
+    const stored = await withKeyErrors(
+      this.#parts.store.read((store) => store.get(made.record.id), callerFor(id), time),
+    );
     // Another call may have returned it meanwhile.
     if (stored === undefined || this.#undelivered.peek(id) !== made) return undefined;
     this.#undelivered.delete(id);

@@ -24,6 +24,13 @@ export interface VerifiedKey {
   readonly accepted: AcceptedApiKey;
 }
 
+/** Average size of a cached key. Larger ones are allowed; then the cache holds fewer. */
+const SIZE_EACH = 1024;
+/** The largest size that counts, so that every key fits, however small the cache is. */
+const LARGEST_SIZE = 65_536;
+/** What each value of a record adds to its size: in memory, short values take far more than their text. */
+const SIZE_OF_VALUE = 16;
+
 /** Number of evictions known by id; beyond it, keys with makers are read again from the store. */
 const REMEMBERED_EVICTIONS = 10_000;
 
@@ -51,6 +58,13 @@ export function verifiedKey(stored: StoredApiKey, fingerprint: string, freshUnti
   };
 }
 
+/** About as many bytes as the record takes in memory: an owner may store many short values as metadata. */
+function sizeOf({ record }: VerifiedKey): number {
+  const json = JSON.stringify(record);
+  const values = json.match(/[,[{]/g)?.length ?? 0;
+  return Math.min(json.length + SIZE_OF_VALUE * values, LARGEST_SIZE);
+}
+
 /**
  * Verified keys, by key id. Only one key is right for each id, so a wrong key neither hits nor evicts the entry. The
  * key itself is not stored, only its cache key.
@@ -67,8 +81,13 @@ export class VerifiedCache {
   #forgotten = 0;
   #generation = 0;
 
+  /** @param size maximum number of keys, at least 1; fewer when their records are large */
   constructor(size: number) {
-    this.#entries = new LRUCache<string, Remembered>({ max: size });
+    this.#entries = new LRUCache<string, Remembered>({
+      max: size,
+      maxSize: Math.max(size * SIZE_EACH, LARGEST_SIZE),
+      sizeCalculation: sizeOf,
+    });
   }
 
   /** Increases with every eviction: a record read before an eviction must not be used after it. */

@@ -84,6 +84,23 @@ export class AddressList {
   }
 }
 
+/** One address of every unicast IPv4 /8, and of every /8 of the IPv6 networks that are assigned (2000::/3). */
+const SAMPLES = [
+  Array.from({ length: 223 }, (_, i) => `${i + 1}.1.2.3`),
+  Array.from({ length: 32 }, (_, i) => `${(0x20 + i).toString(16)}01:203::1`),
+] as const;
+
+/**
+ * Whether these ranges together contain a quarter of all IPv4 or IPv6 addresses, or more. A list of one's own
+ * networks never does.
+ *
+ * @throws RangeError as the constructor of `AddressList` does
+ */
+export function coversInternet(ranges: readonly string[]): boolean {
+  const list = new AddressList(ranges);
+  return SAMPLES.some((samples) => 4 * samples.filter((address) => list.has(address)).length >= samples.length);
+}
+
 function add<Bits>(ranges: Map<number, Set<Bits>>, prefix: number, bits: Bits): void {
   const known = ranges.get(prefix);
   if (known === undefined) ranges.set(prefix, new Set([bits]));

@@ -25,9 +25,11 @@ const REPEATED: Authorization = Object.freeze({ kind: "repeated" });
 
 /** Reads the credentials of a request (RFC 9110 section 11.6.2). Every component reads them with this function. */
 export function readAuthorization(req: IncomingMessage): Authorization {
-  const { authorization } = req.headers;
-  if (authorization === undefined) return NONE;
-  return headerLines(req, "authorization").length > 1 ? REPEATED : parseAuthorization(authorization);
+  // A list from some adapters. Middleware in front may have set the field, so its value is not read from the lines.
+  const given = req.headers.authorization as string | readonly string[] | undefined;
+  const text = typeof given === "object" ? given[0] : given;
+  if (text === undefined) return NONE;
+  return headerLines(req, "authorization").length > 1 ? REPEATED : parseAuthorization(text);
 }
 
 /**
@@ -55,7 +57,7 @@ export interface Challenge {
 
 /** One challenge for WWW-Authenticate (RFC 9110 section 11.6.1, RFC 6750 section 3). */
 export function challenge(
-  scheme: "Bearer" | "ApiKey" | "Session",
+  scheme: "Bearer" | "ApiKey" | "Session" | "External",
   { realm = "api", error, scopes }: Challenge = {},
 ): string {
   let text = `${scheme} realm=${quoted(realm)}`;

@@ -22,7 +22,7 @@ const DECIDED_BY_APP = ["cache-control", "expires", ...TARGETED] as const;
 /**
  * Changes `value` so that no shared cache stores the response; directives about other matters (`no-transform`) stay.
  */
-export function withNoStore(value: string): string {
+function withNoStore(value: string): string {
   const directives = value.match(DIRECTIVE) ?? [];
   if (directives.some((directive) => KEEPS_OUT.test(directive))) return value;
   return ["no-store", ...directives.filter((directive) => !ABOUT_REUSE.test(directive))].join(", ");

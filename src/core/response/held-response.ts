@@ -53,7 +53,7 @@ class HeldResponse {
   #unlock: () => void = () => undefined;
   #headQueued = false;
   #endQueued = false;
-  #owesDrain = false;
+  #needsDrain = false;
 
   constructor(res: Response, state: RequestState, commit: BeforeSend) {
     this.#res = res;
@@ -107,16 +107,16 @@ class HeldResponse {
   #write(args: unknown[]): unknown {
     if (!isChunk(args[0])) return this.#call("write", args);
     if (this.#phase === "waiting" && this.#begins()) this.#start();
-    if (this.#phase === "refused") return swallowed(args, true);
+    if (this.#phase === "refused") return discard(args, true);
     if (this.#phase !== "held") return this.#call("write", args);
     this.#queue.push(["write", args]);
-    this.#owesDrain = true;
+    this.#needsDrain = true;
     return false;
   }
 
   #end(args: unknown[]): unknown {
     if (args[0] != null && typeof args[0] !== "function" && !isChunk(args[0])) return this.#call("end", args);
-    if (this.#phase === "refused") return swallowed(args, this.#res);
+    if (this.#phase === "refused") return discard(args, this.#res);
     if (this.#phase === "held") {
       if (!this.#endQueued) this.#queueEnd(args);
       return this.#res;
@@ -127,7 +127,7 @@ class HeldResponse {
       this.#queueEnd(args);
       return this.#res;
     }
-    return this.#after() === "refused" ? swallowed(args, this.#res) : this.#call("end", args);
+    return this.#after() === "refused" ? discard(args, this.#res) : this.#call("end", args);
   }
 
   #queueEnd(args: unknown[]): void {
@@ -175,8 +175,9 @@ class HeldResponse {
       if (granted) this.#commit.onCommitted();
       this.#replay();
     }
-    const drains = this.#owesDrain && !this.#endQueued && (this.#after() === "refused" || !this.#res.writableNeedDrain);
-    this.#owesDrain = false;
+    const drains =
+      this.#needsDrain && !this.#endQueued && (this.#after() === "refused" || !this.#res.writableNeedDrain);
+    this.#needsDrain = false;
     if (drains) this.#res.emit("drain");
   }
 
@@ -196,7 +197,7 @@ class HeldResponse {
   }
 
   #refuse(): void {
-    for (const [, args] of this.#queue) swallowed(args, undefined);
+    for (const [, args] of this.#queue) discard(args, undefined);
     this.#queue = [];
     if (this.#res.headersSent) return;
     clearAnswer(this.#res);
@@ -226,7 +227,7 @@ function isChunk(value: unknown): boolean {
 }
 
 /** Handles a call on a response that was replaced: sends nothing, and calls the callback as if it had been sent. */
-function swallowed<T>(args: readonly unknown[], answer: T): T {
+function discard<T>(args: readonly unknown[], answer: T): T {
   const callback = args.findLast((arg) => typeof arg === "function") as (() => void) | undefined;
   if (callback !== undefined) process.nextTick(callback);
   return answer;

@@ -120,7 +120,14 @@ export interface Refusal {
   readonly subject?: string;
   /** Replaces the code's event where a more specific name exists; `false` when the caller announces it itself. */
   readonly event?: SecurityEventName | false;
+  /** A path of this origin to which a browser is sent instead (303). */
+  readonly redirect?: string;
+  /** The answer cannot wait: a promise of `onRefusal` is not used. */
+  readonly isImmediate?: boolean;
 }
+
+/** The headers of a 503: an overload, and most outages, are over a second later (RFC 9110 section 15.6.4). */
+export const RETRY_SOON: Readonly<Record<string, string>> = Object.freeze({ "Retry-After": "1" });
 
 /** The body of a refusal: RFC 9457 with our `code`. */
 export interface Problem {
@@ -144,8 +151,20 @@ export interface ReplacedBody {
   readonly body: string | Buffer;
 }
 
-/** Replaces the body of a refusal; `undefined` keeps the usual one. */
-export type OnRefusal = (problem: Problem, req: Request) => ReplacedBody | undefined;
+/** Where an app may send a browser instead: 303, with the security headers. */
+export interface RefusalRedirect {
+  /** A path of this origin, such as `/login`. Another origin is not allowed. */
+  readonly redirect: string;
+}
+
+/**
+ * Replaces the body of a refusal, or redirects; `undefined` keeps the usual body. A promise is waited for at most 250
+ * milliseconds; then the usual body is sent. (When a session could not be saved, it is not waited for.)
+ */
+export type OnRefusal = (
+  problem: Problem,
+  req: Request,
+) => ReplacedBody | RefusalRedirect | undefined | Promise<ReplacedBody | RefusalRedirect | undefined>;
 
 /** RFC 9457 section 3: the body of a refusal. */
 export function problemOf(refusal: Pick<Refusal, "code" | "detail">): Problem {

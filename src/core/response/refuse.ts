@@ -1,12 +1,14 @@
-import { validateHeaderValue } from "node:http";
 import type { Request, Response } from "express";
 import { errorOf } from "../error-of.js";
+import { prefersHtml } from "../http/accept.js";
 import { mapMaybe, type MaybePromise } from "../maybe-promise.js";
 import { requestContext } from "../request-events.js";
 import type { RequestState } from "../request-state.js";
 import { stateOf } from "../request-state.js";
 import type { Runtime } from "../runtime.js";
 import { problemOf, type Refusal, type RefusalCode, type RefusalKind, REFUSALS, type ReplacedBody } from "./problem.js";
+import { refusalPage } from "./refusal-page.js";
+import { replaceBody, type Replacement } from "./replace-body.js";
 import { send } from "./send.js";
 
 /** The default bodies, serialised once: a refusal costs less than a served request. */
@@ -31,7 +33,7 @@ export function refuse(
   const state = stateOf(req);
   const { pendingLimits, runtime } = state;
   if (mode === "report") {
-    if (state.isNews(runtime.events, `${source} ${refusal.code} ${refusal.reason}`))
+    if (state.isFirstReport(runtime.events, `${source} ${refusal.code} ${refusal.reason}`))
       announce(req, runtime, source, refusal, mode);
     return false;
   }
@@ -75,63 +77,74 @@ function answer(
     res.end();
     return;
   }
-  const replaced = replacedBody(req, runtime, refusal);
-  const body = replaced?.body ?? bodyOf(refusal);
-  const lines = [
-    "Content-Type",
-    replaced?.contentType ?? "application/problem+json; charset=utf-8",
-    "Cache-Control",
-    "no-store",
-  ];
+  if (refusal.redirect !== undefined || runtime.onRefusal === undefined) {
+    render(
+      req,
+      res,
+      state,
+      runtime,
+      refusal,
+      refusal.redirect === undefined ? undefined : { redirect: refusal.redirect },
+    );
+    return;
+  }
+  const replaced = replaceBody(runtime.onRefusal, problemOf(refusal), req, refusal.isImmediate !== true);
+  if (!(replaced instanceof Promise)) {
+    render(req, res, state, runtime, refusal, replaced);
+    return;
+  }
+  replaced
+    .then((settled) => {
+      // A time-out, for example, may have answered meanwhile.
+      if (!res.headersSent) render(req, res, state, runtime, refusal, settled);
+    })
+    .catch((error: unknown) => res.destroy(error instanceof Error ? error : undefined));
+}
+
+/** The methods whose responses browsers show as pages: an answer to any other does not depend on Accept. */
+const SHOWN = new Set(["GET", "HEAD", "POST"]);
+
+/** Sends the answer, with Vary where it depends on Accept. */
+function render(
+  req: Request,
+  res: Response,
+  state: RequestState,
+  runtime: Runtime,
+  refusal: Refusal,
+  replacement: Replacement,
+): void {
+  const headers = state.headersOf(res);
+  const isShown = SHOWN.has(req.method);
+  if (isShown) headers.vary("Accept");
+  if (replacement !== undefined && "redirect" in replacement) {
+    const lines = ["Location", replacement.redirect, "Cache-Control", "no-store", "Content-Length", "0"];
+    send(res, headers, 303, lines, undefined);
+    return;
+  }
+  const { contentType, body } =
+    replacement ?? (isShown && prefersHtml(req) ? pageOf(refusal) : problemDetailsOf(refusal));
+  const lines = ["Content-Type", contentType, "Cache-Control", "no-store"];
   for (const [name, value] of Object.entries(refusal.headers ?? NONE)) {
     if (name !== "WWW-Authenticate") lines.push(name, value);
   }
   const challenge = runtime.resources.challenge(req, refusal.headers?.["WWW-Authenticate"]);
   if (challenge !== undefined) lines.push("WWW-Authenticate", challenge);
   lines.push("Content-Length", String(Buffer.byteLength(body)));
-  send(res, state.headersOf(res), REFUSALS[refusal.code].status, lines, body);
+  send(res, headers, REFUSALS[refusal.code].status, lines, body);
 }
 
 const NONE: Readonly<Record<string, string>> = Object.freeze({});
 
-function bodyOf(refusal: Refusal): string {
+function pageOf(refusal: Refusal): ReplacedBody {
+  return { contentType: "text/html; charset=utf-8", body: refusalPage(problemOf(refusal)) };
+}
+
+function problemDetailsOf(refusal: Refusal): ReplacedBody {
   const ready = refusal.detail === undefined ? READY_BODIES.get(refusal.code) : undefined;
-  return ready ?? JSON.stringify(problemOf(refusal));
-}
-
-function replacedBody(req: Request, runtime: Runtime, refusal: Refusal): ReplacedBody | undefined {
-  if (runtime.onRefusal === undefined) return undefined;
-  try {
-    return checkedBody(runtime.onRefusal(problemOf(refusal), req));
-  } catch (error) {
-    warnOfReplacement(error);
-    return undefined;
-  }
-}
-
-/**
- * Checks that the body can be sent, so that sending it does not throw half-way through a response.
- *
- * @throws TypeError when it cannot be sent
- */
-function checkedBody(given: unknown): ReplacedBody | undefined {
-  if (given === undefined || given === null) return undefined;
-  if (given instanceof Promise) given.catch(warnOfReplacement);
-  const { contentType, body } = given as Partial<ReplacedBody>;
-  if (typeof contentType !== "string" || !(typeof body === "string" || Buffer.isBuffer(body))) {
-    throw new TypeError("it must return { contentType: string, body: string or Buffer } or undefined, not a promise");
-  }
-  validateHeaderValue("Content-Type", contentType);
-  return { contentType, body };
-}
-
-function warnOfReplacement(error: unknown): void {
-  process.emitWarning(
-    `onRefusal failed, and the default body was sent: ${error instanceof Error ? error.message : "not an Error"}`,
-    {
-      code: "PORTCULLIS_ON_REFUSAL",
-    },
-  );
+  return {
+    contentType: "application/problem+json; charset=utf-8",
+    body: ready ?? JSON.stringify(problemOf(refusal)),
+  };
 }
 
 function announce(req: Request, runtime: Runtime, source: string, refusal: Refusal, mode: "enforce" | "report"): void {

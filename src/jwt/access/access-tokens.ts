@@ -16,7 +16,7 @@ import { inspectToken } from "./inspect-token.js";
 import type { KeyRing } from "../keys/key-ring.js";
 import type { ResolvedJwtSettings } from "../settings.js";
 import { VerifiedTokens } from "./token-cache.js";
-import { verifySignature } from "./verify-compact.js";
+import { verifySignature } from "./verify-signature.js";
 
 export interface SignedAccessToken {
   readonly token: string;

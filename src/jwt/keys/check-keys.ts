@@ -75,7 +75,7 @@ function checkSecret(
       code: "contradiction",
       path,
       message: "The secret is the text of an asymmetric key: anyone with the public key could forge tokens.",
-      remedy: "Set it as privateKey and choose an RS, PS or ES algorithm.",
+      remedy: "Set the private key as privateKey, and choose an RS, PS or ES algorithm.",
     });
   } else if (familyOf(algorithm) === "HS" && Buffer.byteLength(text) < bytes) {
     addIssue(context, {

@@ -80,10 +80,10 @@ function isKeyText(text: string): boolean {
   );
 }
 
-const WRITTEN_IN = { hex: /^[0-9A-Fa-f:\s]+$/, base64: /^[A-Za-z0-9+/_=\s-]+$/ } as const;
+const ENCODINGS = { hex: /^[0-9A-Fa-f:\s]+$/, base64: /^[A-Za-z0-9+/_=\s-]+$/ } as const;
 
-function isEncodedKey(text: string, encoding: keyof typeof WRITTEN_IN): boolean {
-  if (!WRITTEN_IN[encoding].test(text)) return false;
+function isEncodedKey(text: string, encoding: keyof typeof ENCODINGS): boolean {
+  if (!ENCODINGS[encoding].test(text)) return false;
   const bytes = Buffer.from(encoding === "hex" ? text.replace(/[:\s]/g, "") : text, encoding);
   // Every DER form is a SEQUENCE; one random secret in 256 has the same first byte, but none parses as a key.
   return (

@@ -10,6 +10,12 @@ export interface PrincipalSession {
   readonly seenAt: number;
   /** When the session ends if it is not used, in milliseconds since the epoch. */
   readonly expiresAt: number;
+  /** What its log-in called this session. */
+  readonly label?: string;
+  /** Who acts as the principal in this session. */
+  readonly actor?: { readonly id: string };
+  /** Idle time-out of this session, if its log-in set one. In milliseconds. */
+  readonly maxAgeMs?: number;
 }
 
 /**
@@ -30,13 +36,40 @@ export interface PrincipalIndex {
   idsByPrincipal(principalId: string, agoMs: number): readonly string[] | Promise<readonly string[]>;
 }
 
+/**
+ * The key under which the session layer stores its metadata in a session's data. The app never sees this key on
+ * `req.session`, so `Object.assign(req.session, req.body)` cannot make a client a principal.
+ */
+export const SESSION_METADATA = "portcullis:session";
+
+/** The session layer's metadata of one session. Times are milliseconds since the epoch. */
+export interface SessionMetadata {
+  readonly createdAt: number;
+  readonly seenAt: number;
+  readonly principal: {
+    readonly id: string;
+    readonly scopes: readonly string[];
+    readonly roles: readonly string[];
+    readonly actor?: { readonly id: string };
+  } | null;
+  /** Idle time-out of this session, if its log-in set one. In milliseconds. */
+  readonly maxAgeMs?: number;
+  /** What its log-in called this session. */
+  readonly label?: string;
+}
+
+/** How long the id of an ended session is remembered, in milliseconds: longer than any request that could write it. */
+export const ENDED_MS = 600_000;
+/** How many ids of ended sessions one process remembers. */
+export const ENDED_IDS = 10_000;
+
 type Answer<T> = (error: unknown, value?: T) => void;
 
 /**
  * A store with express-session's contract (`get`, `set`, `destroy`, `touch`; each calls back once) that never restores
  * an ended session. express-session's own `set` writes unconditionally, so a slow request restores a session that was
  * logged out meanwhile (expressjs/session#632). Data comes back as saved, with the `expires` of its cookie as of the
- * last touch. The store reads the principal and the times from the session layer's metadata (`SESSION_METADATA`). A
+ * last touch. The store reads the principal, the times and what a list shows from the session layer's metadata (`SESSION_METADATA`). A
  * session ends at its cookie's `expires`.
  */
 export interface SessionStore extends PrincipalIndex {

@@ -100,7 +100,7 @@ export interface TokenStore {
    * Denies one access token until it would have expired anyway. As with the other denials, a later call never shortens
    * it.
    */
-  revokeAccessToken(jti: string, expiresAt: number): Promise<void>;
+  denyAccessToken(jti: string, expiresAt: number): Promise<void>;
   /** Denies the access tokens of a family until the last of them would have expired. */
   denyFamily(familyId: string, until: number): Promise<void>;
   /**
@@ -136,7 +136,7 @@ export const TOKEN_STORE_METHODS: MethodTable<TokenStore> = {
   markUndelivered: "optional",
   revokeFamily: "required",
   revokeSubject: "required",
-  revokeAccessToken: "required",
+  denyAccessToken: "required",
   denyFamily: "required",
   isRevoked: "required",
   isKnownRevoked: "optional",

@@ -57,7 +57,7 @@ export function parseSqliteUrl(url: string): string {
   return location.path;
 }
 
-function serverName(url: string, scheme: string, usualPort: number): string {
+function serverName(url: string, scheme: string, defaultPort: number): string {
   // An @ in the path means that the password contains a /:
   // the parsed host and name are then part of the password.
   const parsed = parseUrl(url);
@@ -74,7 +74,7 @@ function serverName(url: string, scheme: string, usualPort: number): string {
   if (name === "" || name.includes("/")) throw wrong(`The ${scheme}: URL does not name a database.`, SERVER_REMEDY);
   const socket = parsed.searchParams.get("socket") ?? parsed.searchParams.get("host");
   const host =
-    socket ?? `${decodeURIComponent(parsed.hostname) || "localhost"}:${parsed.port === "" ? usualPort : parsed.port}`;
+    socket ?? `${decodeURIComponent(parsed.hostname) || "localhost"}:${parsed.port === "" ? defaultPort : parsed.port}`;
   return `${host}/${name}`;
 }
 

@@ -24,7 +24,7 @@ export interface Backend {
  * Quiet period before a cluster is reported as recovered, in milliseconds: one machine's answer says little about the
  * others.
  */
-const STEADY_MS = 2000;
+const RECOVERY_DELAY_MS = 2000;
 
 const servers = new WeakMap<object, Map<string, Backend>>();
 const ownServers = new WeakMap<object, Backend>();
@@ -65,7 +65,7 @@ export class BackendHealth {
   readonly outage: Outage;
   /** Open while the server does not answer: its stores are then not called. */
   readonly availability: CircuitBreaker;
-  readonly #declines: CircuitBreaker;
+  readonly #writes: CircuitBreaker;
   readonly #server: Backend;
 
   constructor(server: Backend, runtime: Runtime) {
@@ -73,11 +73,11 @@ export class BackendHealth {
     this.outage = new Outage(
       server.name,
       runtime,
-      () => (server.isCluster?.() === true ? STEADY_MS : 0),
+      () => (server.isCluster?.() === true ? RECOVERY_DELAY_MS : 0),
       server.variable,
     );
     this.availability = new CircuitBreaker(this.outage, runtime.clock);
-    this.#declines = new CircuitBreaker(this.outage, runtime.clock);
+    this.#writes = new CircuitBreaker(this.outage, runtime.clock);
   }
 
   /**
@@ -86,11 +86,11 @@ export class BackendHealth {
    * server that answers can be called, costs no waiting time, and may succeed.
    */
   beforeCall(timeoutMs: number): Permit | undefined {
-    const permit = this.#declines.tryAcquire();
+    const permit = this.#writes.tryAcquire();
     if (permit === undefined || !permit.isProbe) return permit;
     withTimeout((async () => this.#server.probeWrite?.())(), timeoutMs).then(
-      () => this.#declines.succeeded(permit),
-      (error: unknown) => this.#declines.failed(permit, error),
+      () => this.#writes.succeeded(permit),
+      (error: unknown) => this.#writes.failed(permit, error),
     );
     return undefined;
   }
@@ -102,7 +102,7 @@ export class BackendHealth {
    */
   isRejectedWrite(error: unknown, permit: Permit | undefined): boolean {
     if (this.#server.probeWrite === undefined || writeRejectionReason(error) === undefined) return false;
-    if (permit !== undefined) this.#declines.failed(permit, error);
+    if (permit !== undefined) this.#writes.failed(permit, error);
     return true;
   }
 }

@@ -36,7 +36,7 @@ interface LateClient {
 /**
  * A circuit breaker. After a failure it allows only one probe at a time, until one succeeds. A server that is only late
  * may be late for one caller alone (a locked row, a repeated look-up): then each client has its own probes and pauses,
- * and any answer closes the circuit. The circuit reports to its outage.
+ * and any answer in time closes the circuit. The circuit reports to its outage.
  */
 export class CircuitBreaker {
   readonly #outage: Outage;
@@ -48,7 +48,7 @@ export class CircuitBreaker {
   #pauseMs = FIRST_PAUSE_MS;
   #nextProbe = 0;
   #recoveredAt = -Infinity;
-  #usual: Permit = { isProbe: false, generation: 0 };
+  #permit: Permit = { isProbe: false, generation: 0 };
   #successes = 0;
   #lateInARow = 0;
 
@@ -73,8 +73,8 @@ export class CircuitBreaker {
    * @param client the client for which the call is made; calls without one count as one client
    */
   tryAcquire(client = ""): Permit | undefined {
-    if (this.#state === "closed") return this.#usual;
-    const { generation } = this.#usual;
+    if (this.#state === "closed") return this.#permit;
+    const { generation } = this.#permit;
     const now = this.#clock.monotonic();
     if (this.#state === "late") {
       const known = this.#lateClients.get(client);
@@ -101,7 +101,7 @@ export class CircuitBreaker {
 
   failed(permit: Permit, error: unknown): void {
     // The result of a call from an earlier period no longer applies.
-    if (permit.generation !== this.#usual.generation || (this.#state === "failed" && !permit.isProbe)) return;
+    if (permit.generation !== this.#permit.generation || (this.#state === "failed" && !permit.isProbe)) return;
     const now = this.#clock.monotonic();
     // Soon after a recovery a failure doubles the pause; otherwise it would be announced twenty times a second.
     const isAgain =
@@ -152,7 +152,7 @@ export class CircuitBreaker {
 
   /** Whether this is a probe of the current period. */
   #isOurProbe({ isProbe, generation }: Permit): boolean {
-    return isProbe && generation === this.#usual.generation;
+    return isProbe && generation === this.#permit.generation;
   }
 
   #lateClient(client: string): LateClient {
@@ -174,7 +174,7 @@ export class CircuitBreaker {
   }
 
   #beginPeriod(): void {
-    this.#usual = { isProbe: false, generation: this.#usual.generation + 1 };
+    this.#permit = { isProbe: false, generation: this.#permit.generation + 1 };
     this.#isProbing = false;
     this.#lateClients.clear();
     this.#lateProbes = 0;

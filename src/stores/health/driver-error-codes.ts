@@ -190,20 +190,34 @@ export const DATA_EXCEPTION = /^22[0-9A-Z]{3}$/;
 export const CERTIFICATE =
   /^(?:ERR_TLS_CERT_|CERT_|UNABLE_TO_|HOSTNAME_MISMATCH|(?:DEPTH_ZERO_)?SELF_SIGNED_CERT|INVALID_(?:CA|PURPOSE))/;
 
-/** Errors that a driver reports only by the message. */
+/**
+ * Codes of an error whose message may say more: none, the code of any error of Redis, and the name of a class. The
+ * message of any other error is not read, since a database quotes values of the statement in it.
+ */
+export const CODE_WITHOUT_MEANING = /^(?:|ERR|ErrorReply|(?:[A-Z][A-Za-z]*)?Error)$/;
+
+/** The whole messages, or their fixed beginnings, of errors that a driver reports without a code. */
 export const MESSAGES: readonly (readonly [RegExp, DriverErrorClass])[] = [
-  // pg and mysql2.
-  [/^Connection terminated|^Client has encountered a connection error|closed state/, "connection-lost"],
-  [/^timeout exceeded when trying to connect/, "unreachable"],
+  // pg.
+  [/^Connection terminated(?: unexpectedly| due to connection timeout)?$/, "connection-lost"],
+  [/^Client has encountered a connection error and is not queryable$/, "connection-lost"],
+  [/^timeout exceeded when trying to connect$/, "unreachable"],
+  // mysql2.
+  [/^Can't (?:add new command when connection is|write) in closed state$/, "connection-lost"],
   // ioredis.
+  [/^Connection is closed\.$/, "unreachable"],
+  [/^(?:Stream isn't writeable|Cluster isn't ready) and enableOfflineQueue options is false$/, "unreachable"],
+  [/^None of startup nodes is available$/, "unreachable"],
+  [/^Too many Cluster redirections\. Last error: /, "unreachable"],
+  // Redis, of a client that another library wraps.
+  [/^WRONGTYPE Operation against a key holding the wrong kind of value/, "unreadable-record"],
+  // Redis before version 7.2, of a command within a script.
   [
-    /^(?:Connection is closed|Stream isn't writeable|Too many Cluster redirections|None of startup nodes is available|Cluster isn't ready)/,
-    "unreachable",
+    /^(?:ERR )?The user executing the script can't (?:run this command or subcommand|access at least one of the )/,
+    "no-rights",
   ],
-  // Redis, of a command within a script: before version 7.2 missing permissions, before version 7 any error.
-  [/The user executing the script can't /, "no-rights"],
-  [/(?:^|[ :-])WRONGTYPE /, "unreadable-record"],
 ];
 
-/** Words in which Redis before version 7 hides the code of an error within a script. */
-export const WITHIN_SCRIPT = /@user_script/;
+/** What Redis before version 7 writes before the error of a command within a script. */
+export const WITHIN_SCRIPT =
+  /^(?=ERR Error running script|@user_script)(?:ERR Error running script(?: \(call to f_[0-9a-f]+\))?: )?(?:@user_script: ?\d+: )*-?/;

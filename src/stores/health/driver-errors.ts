@@ -1,5 +1,6 @@
 import {
   CERTIFICATE,
+  CODE_WITHOUT_MEANING,
   CODES_BY_DRIVER,
   CONNECTION_EXCEPTION,
   DATA_EXCEPTION,
@@ -34,12 +35,10 @@ function classOf(error: Error): DriverErrorClass {
   if (error instanceof LateAnswerError) return "late";
   // node:sqlite: extended result codes have the primary one in their lowest byte.
   if (typeof errcode === "number") return SQLITE_NUMBERS.get(errcode & 0xff) ?? "operation";
-  return (
-    (typeof code === "string" ? classOfCode(code) : undefined) ??
-    (typeof sqlState === "string" ? classOfMysql(sqlState, errno) : undefined) ??
-    classOfMessage(error.message) ??
-    "operation"
-  );
+  const known = typeof code === "string" ? classOfCode(code) : undefined;
+  if (known !== undefined) return known;
+  if (typeof sqlState === "string") return classOfMysql(sqlState, errno) ?? "operation";
+  return CODE_WITHOUT_MEANING.test(typeof code === "string" ? code : "") ? classOfMessage(error.message) : "operation";
 }
 
 function classOfCode(code: string): DriverErrorClass | undefined {
@@ -58,12 +57,11 @@ function classOfMysql(sqlState: string, errno: unknown): DriverErrorClass | unde
   return CODES.get(String(errno)) ?? (DATA_EXCEPTION.test(sqlState) ? "invalid-data" : undefined);
 }
 
-function classOfMessage(message: string): DriverErrorClass | undefined {
-  const known = MESSAGES.find(([pattern]) => pattern.test(message))?.[1];
-  if (known !== undefined || !WITHIN_SCRIPT.test(message)) return known;
-  for (const [, word = ""] of message.matchAll(/ -?([A-Z]+)(?= )/g)) {
-    const meaning = CODES.get(word);
-    if (meaning !== undefined) return meaning;
-  }
-  return undefined;
+/** Only the beginning of a message is fixed: what follows may be data of the caller. */
+function classOfMessage(message: string): DriverErrorClass {
+  const own = message.replace(WITHIN_SCRIPT, "");
+  const known = MESSAGES.find(([pattern]) => pattern.test(own))?.[1];
+  if (known !== undefined) return known;
+  const word = own === message ? undefined : /^[A-Z]+(?= )/.exec(own)?.[0];
+  return (word === undefined ? undefined : CODES.get(word)) ?? "operation";
 }

@@ -9,28 +9,28 @@ export class Outage {
   /** The source in its events. */
   readonly source: string;
   readonly #runtime: Runtime;
-  readonly #steadyMs: () => number;
+  readonly #recoveryDelayMs: () => number;
   readonly #where: { readonly variable?: string };
-  #troubles = 0;
-  #steadying: NodeJS.Timeout | undefined;
+  #failures = 0;
+  #quietTimer: NodeJS.Timeout | undefined;
 
   /**
-   * @param steadyMs quiet period before the recovery is announced, in milliseconds; none by default
+   * @param recoveryDelayMs quiet period before the recovery is announced, in milliseconds; none by default
    * @param variable the environment variable that names the server
    */
-  constructor(source: string, runtime: Runtime, steadyMs: () => number = () => 0, variable?: string) {
+  constructor(source: string, runtime: Runtime, recoveryDelayMs: () => number = () => 0, variable?: string) {
     this.source = source;
     this.#runtime = runtime;
-    this.#steadyMs = steadyMs;
+    this.#recoveryDelayMs = recoveryDelayMs;
     this.#where = variable === undefined ? {} : { variable };
   }
 
   began(error: unknown): void {
-    this.#troubles += 1;
-    if (this.#troubles > 1) return;
-    if (this.#steadying !== undefined) {
-      clearTimeout(this.#steadying);
-      this.#steadying = undefined;
+    this.#failures += 1;
+    if (this.#failures > 1) return;
+    if (this.#quietTimer !== undefined) {
+      clearTimeout(this.#quietTimer);
+      this.#quietTimer = undefined;
       return;
     }
     this.#runtime.events.emit("portcullis_store_unavailable", () => ({
@@ -41,15 +41,15 @@ export class Outage {
   }
 
   ended(): void {
-    this.#troubles -= 1;
-    if (this.#troubles > 0) return;
-    const steadyMs = this.#steadyMs();
-    if (steadyMs === 0) this.#tellEnd();
-    else this.#steadying = setTimeout(() => this.#tellEnd(), steadyMs).unref();
+    this.#failures -= 1;
+    if (this.#failures > 0) return;
+    const delayMs = this.#recoveryDelayMs();
+    if (delayMs === 0) this.#announceEnd();
+    else this.#quietTimer = setTimeout(() => this.#announceEnd(), delayMs).unref();
   }
 
-  #tellEnd(): void {
-    this.#steadying = undefined;
+  #announceEnd(): void {
+    this.#quietTimer = undefined;
     this.#runtime.events.emit("portcullis_store_recovered", () => ({
       source: this.source,
       reason: "answered",
@@ -59,7 +59,7 @@ export class Outage {
 }
 
 function reasonOf(error: unknown): string {
-  const declined = writeRejectionReason(error);
-  if (declined !== undefined) return declined;
+  const rejection = writeRejectionReason(error);
+  if (rejection !== undefined) return rejection;
   return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "failed";
 }

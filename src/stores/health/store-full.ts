@@ -17,3 +17,15 @@ export class StoreFullError extends PortcullisError {
     this.code = full === "store" ? "PORTCULLIS_STORE_FULL" : "PORTCULLIS_SHARE_FULL";
   }
 }
+
+/** The session store has reached its maximum number of sessions, and none of them may be evicted for this one. */
+export class SessionStoreFullError extends PortcullisError {
+  readonly code = "PORTCULLIS_SESSION_STORE_FULL";
+  /** The status with which Express's own error handler responds when the app passes the error on. */
+  readonly status = 503;
+
+  constructor() {
+    super("The session store is full.");
+    this.name = "SessionStoreFullError";
+  }
+}

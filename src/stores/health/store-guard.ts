@@ -33,6 +33,8 @@ interface Admission {
    * outage.
    */
   readonly hasWholeTime: boolean;
+  /** Whether the answer may come from a reading that began before this call. */
+  readonly isShared: boolean;
   readonly caller: StoreCaller | undefined;
 }
 
@@ -81,11 +83,27 @@ export class StoreGuard {
    * Calls the store. Returns a synchronous answer as it is, without a promise.
    *
    * @param time the time that this call shares with other calls; without it the call has the whole time-out
-   * @param caller the request for which the call is made; it waits only once for a server that does not answer
+   * @param caller the request for which the call is made, which waits only once for a server that does not answer, or
+   *   the one whose data it is about (`callerFor`). While a server is late, each has its own calls
    * @throws StoreUnavailableError (or rejects with it) when the store fails, is late, or is down
    */
   run<T>(operation: () => T | Promise<T>, time?: StoreTime, caller?: StoreCaller): T | Promise<T> {
-    const admission = this.#tryAcquire(time, caller);
+    return this.#call(operation, this.#tryAcquire(time, caller));
+  }
+
+  /**
+   * Like `run`, for an answer from a reading that many callers share and that reports to the circuit of the server by
+   * itself. The reading may have begun long before this call, so its result is not a result of this call: the server
+   * may have taken longer than any call may. Only the wait counts, when it was in vain.
+   *
+   * @throws StoreUnavailableError (or rejects with it) as `run`
+   */
+  join<T>(operation: () => T | Promise<T>, caller?: StoreCaller): T | Promise<T> {
+    const admission = this.#tryAcquire(undefined, caller);
+    return this.#call(operation, admission && { ...admission, isShared: true });
+  }
+
+  #call<T>(operation: () => T | Promise<T>, admission: Admission | undefined): T | Promise<T> {
     if (admission === undefined) throw new StoreUnavailableError(this.#store);
     let answer: T | Promise<T>;
     try {
@@ -104,22 +122,24 @@ export class StoreGuard {
    * Makes a write that must not take effect after its caller got a failure. Past the time-out the store rolls back
    * (`WriteCall`); once the store is committing, the caller waits for the outcome, up to five seconds.
    *
-   * @param notTold called when the caller got a failure and the store may have done the write all the same: with the
+   * @param onUndelivered called when the caller got a failure and the store may have done the write all the same: with the
    *   late result of a store that does not support deadlines, and with `undefined` when a commit is in doubt. It may be
    *   called twice.
    * @param time as for `run`
+   * @param caller as for `run`
    * @throws StoreUnavailableError (rejects) when the store fails, is late, or is down
    */
   async write<T>(
     operation: (call: WriteCall) => T | Promise<T>,
-    notTold?: (value: T | undefined) => void,
+    onUndelivered?: (value: T | undefined) => void,
     time?: StoreTime,
+    caller?: StoreCaller,
   ): Promise<T> {
-    const admission = this.#tryAcquire(time);
+    const admission = this.#tryAcquire(time, caller);
     if (admission === undefined) throw new StoreUnavailableError(this.#store);
     const call = new GuardedWrite(time?.deadline ?? performance.now() + this.#timeoutMs);
     // A synchronous throw becomes a rejection.
-    return this.#withinTime((async () => operation(call))(), admission, call, notTold);
+    return this.#withinTime((async () => operation(call))(), admission, call, onUndelivered);
   }
 
   #tryAcquire(time: StoreTime | undefined, caller?: StoreCaller): Admission | undefined {
@@ -140,6 +160,7 @@ export class StoreGuard {
       successes: availability.successes,
       ms: left?.ms ?? this.#timeoutMs,
       hasWholeTime: left?.isWhole ?? true,
+      isShared: false,
       caller,
     };
   }
@@ -148,26 +169,32 @@ export class StoreGuard {
     answer: PromiseLike<T>,
     admission: Admission,
     call?: GuardedWrite,
-    notTold?: (value: T | undefined) => void,
+    onUndelivered?: (value: T | undefined) => void,
   ): Promise<T> {
     try {
       const value = await withTimeout(answer, admission.ms, {
         onTimeout: () => call?.timeIsOver() ?? new LateAnswerError(admission.ms),
         // A late answer does not count as recovery: a store that is always late would "recover" between any two requests.
-        ...(notTold && { onLate: notTold }),
+        ...(onUndelivered && { onLate: onUndelivered }),
       });
       this.#succeeded(admission);
       return value;
     } catch (error) {
       this.#failed(error, admission);
-      if (call?.isInDoubt === true) notTold?.(undefined);
+      if (call?.isInDoubt === true) onUndelivered?.(undefined);
       throw storeUnavailable(this.#store, error);
     }
   }
 
-  #succeeded({ availability, errors }: Admission): void {
-    this.#server.availability.succeeded(availability);
-    if (errors !== undefined) this.#errors.succeeded(errors);
+  #succeeded(admission: Admission): void {
+    this.#answered(admission);
+    if (admission.errors !== undefined) this.#errors.succeeded(admission.errors);
+  }
+
+  /** The server has answered this call, with a result or with an error. */
+  #answered({ availability, isShared }: Admission): void {
+    if (isShared) this.#server.availability.release(availability);
+    else this.#server.availability.succeeded(availability);
   }
 
   #release({ availability, errors }: Admission): void {
@@ -180,12 +207,13 @@ export class StoreGuard {
   }
 
   #failed(error: unknown, admission: Admission): void {
-    const { availability, errors, writes, successes, hasWholeTime, caller } = admission;
+    const { availability, errors, writes, successes, hasWholeTime, isShared, caller } = admission;
     // Another guard within the operation has handled this failure: it belongs to that guard's store.
     if (error instanceof StoreUnavailableError) return this.#release(admission);
     switch (faultOf(error)) {
       case "unreachable":
-        this.#server.availability.failed(availability, error);
+        if (isShared) this.#server.availability.release(availability);
+        else this.#server.availability.failed(availability, error);
         return this.#releaseErrors(errors);
       case "late":
         if (caller !== undefined) noteWait(caller, this.#server.availability, this.#runtime.clock.monotonic());
@@ -198,18 +226,18 @@ export class StoreGuard {
         return this.#release(admission);
       case "full":
         announceOverload(this.#runtime, this.#store, "store");
-        this.#server.availability.succeeded(availability);
+        this.#answered(admission);
         return this.#releaseErrors(errors);
       case "share":
       case "input":
       case "record":
-        this.#server.availability.succeeded(availability);
+        this.#answered(admission);
         return this.#releaseErrors(errors);
       case "other": {
         const isDeclined = this.#server.isRejectedWrite(error, writes);
         // An error is an answer. This line follows the one above, so that a server that turns from silent to read-only
         // is one outage.
-        this.#server.availability.succeeded(availability);
+        this.#answered(admission);
         if (isDeclined) this.#releaseErrors(errors);
         else if (errors !== undefined) this.#errors.failed(errors, error);
       }

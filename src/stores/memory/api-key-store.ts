@@ -2,7 +2,8 @@ import { StoreError } from "../../core/portcullis-error.js";
 import { systemClock, type Clock } from "../../core/clock.js";
 import { StoreFullError } from "../health/store-full.js";
 import type { ApiKeyStore, KeyDigest, StoredApiKey, UsageBatch } from "../contracts.js";
-import { copyApiKey, copyDigest, integer, pageSize, text } from "../records.js";
+import { mapInTurns } from "../in-turns.js";
+import { copyApiKey, copyDigest, integer, pageSize, parseJson, text } from "../records.js";
 import { endByTime, keyHasEnded, newOwner, type Owner } from "./key-ends.js";
 import { KeyLines } from "./key-lines.js";
 import { shareOf } from "./share.js";
@@ -10,6 +11,7 @@ import { shareOf } from "./share.js";
 const MAX_KEYS = 100_000;
 /** Keys checked for expiry on each insertion: more than one, so that they are removed faster than new ones arrive. */
 const SWEPT_PER_INSERT = 4;
+const NO_METADATA: StoredApiKey["metadata"] = Object.freeze({});
 
 export interface MemoryApiKeyStoreSettings {
   readonly clock?: Clock | undefined;
@@ -27,7 +29,10 @@ export interface MemoryApiKeyStoreSettings {
  * n) and its length, every other method O(1).
  */
 export class MemoryApiKeyStore implements ApiKeyStore {
+  /** The keys, without their metadata. */
   readonly #keys = new Map<string, StoredApiKey>();
+  /** Their metadata as JSON, where there is any: many short values take twenty times as much memory as objects. */
+  readonly #metadata = new Map<string, string>();
   readonly #owners = new Map<string, Owner>();
   readonly #lines = new KeyLines();
   /** Ids of ended keys, in the order in which they were found to have ended. */
@@ -51,7 +56,7 @@ export class MemoryApiKeyStore implements ApiKeyStore {
 
   async get(id: string): Promise<StoredApiKey | undefined> {
     const key = this.#keys.get(id);
-    return key && this.#lines.withMark(key);
+    return key && withMetadata(this.#read(key));
   }
 
   async list(
@@ -61,7 +66,8 @@ export class MemoryApiKeyStore implements ApiKeyStore {
     const after = page.after === undefined ? undefined : this.#keys.get(page.after);
     if (page.after !== undefined && after?.ownerId !== ownerId) return [];
     const positions = this.#owners.get(ownerId)?.positions.page(after, pageSize(page.limit)) ?? [];
-    return positions.flatMap(({ id }) => this.#keys.get(id) ?? []).map((key) => this.#lines.withMark(key));
+    const found = positions.flatMap(({ id }) => this.#keys.get(id) ?? []).map((key) => this.#read(key));
+    return mapInTurns(found, withMetadata);
   }
 
   async revoke(id: string, at: number, reason: string, descendants = false): Promise<boolean> {
@@ -126,7 +132,13 @@ export class MemoryApiKeyStore implements ApiKeyStore {
     owner.positions.add({ createdAt: key.createdAt, id: key.id });
     owner.count += 1;
     this.#lines.enter(key);
-    this.#put(key);
+    const json = JSON.stringify(key.metadata);
+    if (json !== "{}") this.#metadata.set(key.id, json);
+    this.#put(Object.freeze({ ...key, metadata: NO_METADATA }));
+  }
+
+  #read(key: StoredApiKey): KeyParts {
+    return { key: this.#lines.withMark(key), metadata: this.#metadata.get(key.id) };
   }
 
   #change(key: StoredApiKey, change: Partial<StoredApiKey>): void {
@@ -206,6 +218,7 @@ export class MemoryApiKeyStore implements ApiKeyStore {
     const key = id === undefined ? undefined : this.#keys.get(id);
     if (key === undefined) return false;
     this.#keys.delete(key.id);
+    this.#metadata.delete(key.id);
     this.#lines.leave(key);
     this.#ended.delete(key.id);
     const owner = this.#owners.get(key.ownerId);
@@ -218,4 +231,15 @@ export class MemoryApiKeyStore implements ApiKeyStore {
     if (owner.count === 0) this.#owners.delete(key.ownerId);
     return true;
   }
+}
+
+/** A key without its metadata, and that metadata. */
+interface KeyParts {
+  readonly key: StoredApiKey;
+  readonly metadata: string | undefined;
+}
+
+function withMetadata({ key, metadata }: KeyParts): StoredApiKey {
+  if (metadata === undefined) return key;
+  return Object.freeze({ ...key, metadata: parseJson(metadata) as StoredApiKey["metadata"] });
 }

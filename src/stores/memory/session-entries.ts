@@ -1,14 +1,11 @@
 import type { Entry } from "./session-entry.js";
+import { shareOf } from "./share.js";
+
+/** A principal never has more places than this, so that listing its sessions stays cheap. */
+const LARGEST_SHARE = 1000;
 
 /**
- * A principal has a hundredth of the places, though never fewer than ten and never more than a thousand: one account
- * must not exclude the others, and listing its sessions must stay cheap.
- */
-const SHARE = 0.01;
-const LEAST_SHARE = 10;
-const LARGEST_SHARE = 1000;
-/**
- * The sessions in memory, by id and by principal, in two queues: those of nobody and those of a principal. Maps keep
+ * The sessions in memory, by id and by principal, in two queues: the anonymous ones and those of a principal. Maps keep
  * insertion order and a touched session moves to the end, so the first of a queue is the one idle for longest.
  */
 export class SessionEntries {
@@ -24,7 +21,7 @@ export class SessionEntries {
   /** @param onExpired called with a session that was removed because its time is over */
   constructor(maxSessions: number, onExpired: (sid: string, entry: Entry) => void) {
     this.#maxSessions = maxSessions;
-    this.#maxOfPrincipal = Math.min(LARGEST_SHARE, Math.max(LEAST_SHARE, Math.floor(maxSessions * SHARE)));
+    this.#maxOfPrincipal = Math.min(LARGEST_SHARE, shareOf(maxSessions));
     this.#onExpired = onExpired;
   }
 

@@ -4,8 +4,10 @@ import { LRUCache } from "lru-cache";
 import { systemClock, type Clock } from "../../core/clock.js";
 import type { PrincipalSession, SessionStore } from "../contracts.js";
 import { SessionEntries } from "./session-entries.js";
-import { expiryOf, revive, type Data, type Entry } from "./session-entry.js";
-import { ENDED_IDS, ENDED_MS, SESSION_METADATA, SessionStoreFullError } from "../session-record.js";
+import { factsOf } from "../session-record.js";
+import { revive, type Entry } from "./session-entry.js";
+import { SessionStoreFullError } from "../health/store-full.js";
+import { ENDED_IDS, ENDED_MS } from "../contracts.js";
 
 /** Settings of a `MemorySessionStore`. */
 export interface MemorySessionStoreSettings {
@@ -56,8 +58,8 @@ export class MemorySessionStore extends ExpressSessionStore implements SessionSt
     if (!Number.isSafeInteger(maxSessions) || maxSessions < 1)
       throw new InvalidInputError("maxSessions must be a whole number of at least 1");
     this.#clock = clock;
-    this.#entries = new SessionEntries(maxSessions, (sid, { createdAt, seenAt, principalId }) =>
-      this.emit("expired", { sid, createdAt, seenAt, principalId }),
+    this.#entries = new SessionEntries(maxSessions, (sid, { createdAt, seenAt, principalId, details }) =>
+      this.emit("expired", { sid, createdAt, seenAt, principalId, maxAgeMs: details?.maxAgeMs }),
     );
   }
 
@@ -90,10 +92,10 @@ export class MemorySessionStore extends ExpressSessionStore implements SessionSt
   override touch(sid: string, data: SessionData, callback?: Answer): void {
     const entry = this.#live(sid);
     if (entry !== undefined) {
-      const now = this.#clock.now();
+      const { seenAt, expiresAt } = factsOf(data, this.#clock.now());
       this.#entries.remove(sid);
-      entry.expiresAt = expiryOf(data, now);
-      entry.seenAt = (data as Data)[SESSION_METADATA]?.seenAt ?? now;
+      entry.seenAt = seenAt;
+      entry.expiresAt = expiresAt;
       this.#entries.add(sid, entry);
     }
     callback?.(null, entry !== undefined);
@@ -130,7 +132,13 @@ export class MemorySessionStore extends ExpressSessionStore implements SessionSt
     for (const sid of this.#entries.idsOf(principalId)) {
       const entry = this.#live(sid);
       if (entry !== undefined)
-        found.push({ sid, createdAt: entry.createdAt, seenAt: entry.seenAt, expiresAt: entry.expiresAt });
+        found.push({
+          sid,
+          createdAt: entry.createdAt,
+          seenAt: entry.seenAt,
+          expiresAt: entry.expiresAt,
+          ...entry.details,
+        });
     }
     return found;
   }
@@ -147,9 +155,8 @@ export class MemorySessionStore extends ExpressSessionStore implements SessionSt
   }
 
   #write(sid: string, data: SessionData, callback: Answer): void {
-    const stamp = (data as Data)[SESSION_METADATA];
     const now = this.#clock.now();
-    const principalId = stamp?.principal?.id;
+    const facts = factsOf(data, now);
     let json: string;
     try {
       json = JSON.stringify(data);
@@ -159,18 +166,11 @@ export class MemorySessionStore extends ExpressSessionStore implements SessionSt
     }
     const begunAt = this.#entries.get(sid)?.begunAt ?? this.#clock.monotonic();
     this.#entries.remove(sid);
-    if (!this.#entries.makeRoom(principalId, now)) {
+    if (!this.#entries.makeRoom(facts.principalId, now)) {
       callback(new SessionStoreFullError());
       return;
     }
-    this.#entries.add(sid, {
-      json,
-      createdAt: stamp?.createdAt ?? now,
-      seenAt: stamp?.seenAt ?? now,
-      expiresAt: expiryOf(data, now),
-      principalId,
-      begunAt,
-    });
+    this.#entries.add(sid, { json, begunAt, ...facts });
     this.#startPruning();
     callback(null, true);
   }

@@ -1,6 +1,6 @@
 /**
- * One owner or subject has a hundredth of the places at most, though never fewer than ten, so that none can fill a
- * store.
+ * One owner, subject or principal has at most a hundredth of the places, though never fewer than ten, so that none can
+ * fill a store.
  */
 const SHARE = 0.01;
 const LEAST_SHARE = 10;

@@ -94,7 +94,7 @@ export class MemoryTokenStore implements TokenStore {
     if (!isDone) this.#families.revokeSubject(subject, at);
   }
 
-  async revokeAccessToken(jti: string, expiresAt: number): Promise<void> {
+  async denyAccessToken(jti: string, expiresAt: number): Promise<void> {
     this.#denials.denyToken(text(jti), integer(expiresAt), this.#clock.now());
   }
 

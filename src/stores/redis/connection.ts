@@ -121,17 +121,17 @@ export interface RedisLink {
 }
 
 /**
- * Waits for a link. The link is in `endings` from the start: one that never reaches Redis retries for as long as it
+ * Waits for a link. The link is in `disposers` from the start: one that never reaches Redis retries for as long as it
  * takes, and would keep the process alive after everything was closed.
  */
-export async function subscribed(link: RedisLink, endings: Set<() => Promise<void>>): Promise<() => Promise<void>> {
+export async function subscribed(link: RedisLink, disposers: Set<() => Promise<void>>): Promise<() => Promise<void>> {
   let isEnded = false;
   const end = async (): Promise<void> => {
     isEnded = true;
-    endings.delete(end);
+    disposers.delete(end);
     await link.end();
   };
-  endings.add(end);
+  disposers.add(end);
   try {
     await wrapRedisErrors(() => link.subscribed);
   } catch (error) {
@@ -144,7 +144,7 @@ export async function subscribed(link: RedisLink, endings: Set<() => Promise<voi
 }
 
 /**
- * Removes and calls all functions in `endings`. Failures do not matter, because what fails to end is already broken.
+ * Removes and calls all functions in `disposers`. Failures do not matter, because what fails to end is already broken.
  */
 export async function disposeAll(endings: Set<() => Promise<void>>): Promise<void> {
   const all = [...endings];

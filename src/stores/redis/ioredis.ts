@@ -51,7 +51,7 @@ export function ioRedisConnection(value: object): RedisConnection {
   const client = value as IoRedis;
   const isCluster = client.isCluster === true;
   const readsReplicas = isCluster && (client.options?.scaleReads ?? "master") !== "master";
-  const endings = new Set<() => Promise<void>>();
+  const disposers = new Set<() => Promise<void>>();
   const run: RedisConnection["eval"] = (script, keys, args) =>
     evalWithReload(client.evalsha(script.sha, keys.length, ...keys, ...args), () =>
       client.eval(script.source, keys.length, ...keys, ...args),
@@ -69,11 +69,11 @@ export function ioRedisConnection(value: object): RedisConnection {
     publish: async (channel, message) => {
       await wrapRedisErrors(() => client.publish(channel, message));
     },
-    subscribe: async (channel, listener) => subscribed(ownLink(client, isCluster, channel, listener), endings),
+    subscribe: async (channel, listener) => subscribed(ownLink(client, isCluster, channel, listener), disposers),
     ready: async () => {
       await wrapRedisErrors(() => client.call("PING"));
     },
-    close: () => disposeAll(endings),
+    close: () => disposeAll(disposers),
   };
 }
 

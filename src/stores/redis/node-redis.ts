@@ -69,7 +69,7 @@ export function nodeRedisConnection(value: object): RedisConnection {
   // An app may have set its client to return Buffers or Maps.
   const client = given.withTypeMapping({});
   const prefix = typeof given._keyPrefix === "string" ? given._keyPrefix : "";
-  const endings = new Set<() => Promise<void>>();
+  const disposers = new Set<() => Promise<void>>();
 
   function send(words: readonly string[]): Promise<unknown> {
     if (kind === "cluster") return client.sendCommand(words[1], false, words);
@@ -95,7 +95,7 @@ export function nodeRedisConnection(value: object): RedisConnection {
   async function subscribe(channel: string, listener: RedisListener): Promise<() => Promise<void>> {
     return subscribed(
       kind === "client" ? ownLink(value as NodeRedisClient, channel, listener) : sharedLink(given, channel, listener),
-      endings,
+      disposers,
     );
   }
 
@@ -117,7 +117,7 @@ export function nodeRedisConnection(value: object): RedisConnection {
         throw new SetupError("The node-redis client is not connected. Call `await client.connect()` before `ready()`.");
       await command("PING");
     },
-    close: () => disposeAll(endings),
+    close: () => disposeAll(disposers),
   };
 }
 

@@ -5,7 +5,7 @@ import { RedisError } from "./connection.js";
  * Describes why a connection cannot be made, when the server has answered and waiting longer changes nothing: its
  * certificate, the password. `undefined` for any other reason.
  */
-export function whyRefused(error: unknown): string | undefined {
+export function refusalReason(error: unknown): string | undefined {
   if (!(error instanceof RedisError)) return undefined;
   const { message } = error;
   const kind = classifyDriverError(error);

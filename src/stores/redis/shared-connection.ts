@@ -10,7 +10,7 @@ import {
 /** A connection with another owner, which closes it. Closing this one ends only its own subscriptions. */
 export class SharedConnection implements RedisConnection {
   readonly #owner: RedisConnection;
-  readonly #endings = new Set<() => Promise<void>>();
+  readonly #disposers = new Set<() => Promise<void>>();
   #isClosed = false;
 
   constructor(owner: RedisConnection) {
@@ -43,9 +43,9 @@ export class SharedConnection implements RedisConnection {
       await end();
       throw connectionClosed();
     }
-    this.#endings.add(end);
+    this.#disposers.add(end);
     return async () => {
-      this.#endings.delete(end);
+      this.#disposers.delete(end);
       await end();
     };
   }
@@ -60,6 +60,6 @@ export class SharedConnection implements RedisConnection {
 
   close(): Promise<void> {
     this.#isClosed = true;
-    return disposeAll(this.#endings);
+    return disposeAll(this.#disposers);
   }
 }

@@ -9,7 +9,7 @@ import {
 } from "./connection.js";
 import { importPackage } from "../optional-package.js";
 import { type LoadPackage, openOwnClient, type OwnClient } from "./own-client.js";
-import { whyRefused } from "./refused.js";
+import { refusalReason } from "./refused.js";
 
 /** Settings of `openRedis`. */
 export interface OpenRedisSettings {
@@ -78,7 +78,7 @@ export class UrlConnection implements RedisConnection {
         await client.connection.ready();
         return;
       } catch (error) {
-        const refusal = whyRefused(client.lastError());
+        const refusal = refusalReason(client.lastError());
         if (refusal !== undefined) throw new SetupError(refusal, { cause: client.lastError() });
         if (patience.aborted) {
           throw new SetupError(`Redis did not respond within ${this.#readyTimeoutMs} ms.`, {

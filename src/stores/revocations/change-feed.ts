@@ -2,7 +2,7 @@ import { StoreError } from "../../core/portcullis-error.js";
 import type { AccessTokenFacts } from "../contracts.js";
 import type { Runtime } from "../../core/runtime.js";
 import { StoreUnavailableError } from "../health/store-guard.js";
-import type { Change, ChangeBatch, ChangeSource } from "./changes.js";
+import type { Change, ChangeBatch, ChangeSource, KeyChanges } from "./changes.js";
 import { isPermanentError, Outbox } from "./outbox.js";
 import { FeedHealth } from "./feed-health.js";
 import { Replica } from "./replica.js";
@@ -38,7 +38,7 @@ interface Moment {
  * revocation acknowledged before that is in it. Later, the feed reads the change log once more before it answers. If
  * that fails there is no answer: `isRevoked` rejects, and `isCurrent` is false so that no layer relies on a cache.
  */
-export class ChangeFeed {
+export class ChangeFeed implements KeyChanges {
   readonly #source: ChangeSource;
   readonly #runtime: Runtime;
   readonly #pollMs: number;
@@ -70,7 +70,7 @@ export class ChangeFeed {
     this.#writeMs = writeMs;
     this.#remembered = new Replica(runtime.clock);
     this.#own = new Outbox(source, () => this.#remembered.inForce());
-    this.#health = new FeedHealth(runtime, this, writeMs);
+    this.#health = new FeedHealth(runtime, this, { lateMs: writeMs, longestMs: staleMs });
     this.#readings = new SharedRun(() => this.#readOnce(), runtime.clock);
   }
 
@@ -128,10 +128,6 @@ export class ChangeFeed {
     this.#remembered.apply(changes);
   }
 
-  /**
-   * Calls `listener` with the id of each API key to be read afresh; without an id: all keys must be. Returns a function
-   * that unsubscribes.
-   */
   onKeyChange(listener: (keyId: string | undefined) => void): () => void {
     return this.#remembered.onKeyChange(listener);
   }
@@ -204,7 +200,7 @@ export class ChangeFeed {
   #read(): Promise<void> {
     this.#reading ??= this.#health
       .attempt(
-        () => withTimeout(this.#readings.join(), this.#staleMs),
+        () => this.#readings.join(),
         () => !this.isCurrent && this.#closing === undefined,
       )
       .catch((error: unknown) => {

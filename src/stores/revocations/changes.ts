@@ -51,6 +51,19 @@ export interface ChangeSource extends ChangeRecord {
   watch?(listener: (changes: readonly Change[]) => void, onGap: () => void): Promise<() => Promise<void>>;
 }
 
+/** How key services in several processes notify each other of changed keys. */
+export interface KeyChanges {
+  /** Whether this process has read the change log recently enough to rely on its cache of keys. */
+  readonly isCurrent: boolean;
+  /** Resolves when every process has been notified, or will detect the change within its bound. */
+  publish(change: Extract<Change, { kind: "api-key" }>): Promise<void>;
+  /**
+   * Calls `listener` with the id of a key to read again from the store, or with undefined for all keys. Returns a
+   * function that unsubscribes.
+   */
+  onKeyChange(listener: (keyId: string | undefined) => void): () => void;
+}
+
 /** A change as one line of JSON. */
 export function writeChange(change: Change): string {
   switch (change.kind) {

@@ -59,10 +59,10 @@ export class Outbox {
   /** Republishes changes that may be missing. One run at a time; the next call repeats what failed. */
   republish(): void {
     if (this.#due === "nothing" || this.#running !== undefined) return;
-    this.#running = this.#putBack().finally(() => (this.#running = undefined));
+    this.#running = this.#republish().finally(() => (this.#running = undefined));
   }
 
-  async #putBack(): Promise<void> {
+  async #republish(): Promise<void> {
     const due = this.#due;
     // Set before the call, so that a loss during the call is noticed.
     this.#due = "nothing";

@@ -30,9 +30,9 @@ export class ReplicatedTokenStore extends forwarding<TokenStore>(TOKEN_STORE_MET
     );
   }
 
-  override async revokeAccessToken(jti: string, expiresAt: number): Promise<void> {
+  override async denyAccessToken(jti: string, expiresAt: number): Promise<void> {
     await this.#deny({ kind: "token", name: jti, endsAt: expiresAt }, () =>
-      this.#families.revokeAccessToken(jti, expiresAt),
+      this.#families.denyAccessToken(jti, expiresAt),
     );
   }
 

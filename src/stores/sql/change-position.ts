@@ -18,10 +18,10 @@ export interface ReadPosition {
    * Changes above the first mark that were returned already: [number, print of the row]. After a failover that lost the
    * last rows, the database assigns their numbers to other rows.
    */
-  readonly told: readonly Told[];
+  readonly returned: readonly ReturnedRow[];
 }
 
-export type Told = readonly [number, string];
+export type ReturnedRow = readonly [number, string];
 
 /**
  * Longer than any of our transactions stays open after its number was assigned: the numbered insert is its last
@@ -42,7 +42,7 @@ export function begin(top: number, now: number, wallAt: number): ReadPosition {
       [now - OVERLAP_MS, Math.max(0, top - OPEN_AT_START)],
       [now, top],
     ],
-    told: [],
+    returned: [],
   };
 }
 
@@ -60,7 +60,7 @@ export function startOf(position: ReadPosition): number {
  */
 export function advance(
   position: ReadPosition,
-  read: readonly Told[],
+  read: readonly ReturnedRow[],
   began: number,
   ended: number,
   wallAt: number,
@@ -72,12 +72,12 @@ export function advance(
   const open = position.marks.filter((mark) => !isFinal(mark));
   const isDue = last === undefined || ended - last[0] >= MARK_MS;
   const next = { readAt: began, wallAt, marks: [...final, ...open, ...(isDue ? [[ended, top] as const] : [])] };
-  const start = startOf({ ...next, told: [] });
-  return { ...next, told: read.filter(([seq]) => seq > start) };
+  const start = startOf({ ...next, returned: [] });
+  return { ...next, returned: read.filter(([seq]) => seq > start) };
 }
 
-export function writePosition({ readAt, marks, told, wallAt }: ReadPosition): string {
-  return JSON.stringify([readAt, marks, told, wallAt]);
+export function writePosition({ readAt, marks, returned, wallAt }: ReadPosition): string {
+  return JSON.stringify([readAt, marks, returned, wallAt]);
 }
 
 /** `undefined` for the empty position, or one of another source. */
@@ -92,7 +92,12 @@ export function readPosition(text: string): ReadPosition | undefined {
       typeof parts[3] !== "number"
     )
       return undefined;
-    return { readAt: parts[0], marks: parts[1] as ReadPosition["marks"], told: parts[2] as Told[], wallAt: parts[3] };
+    return {
+      readAt: parts[0],
+      marks: parts[1] as ReadPosition["marks"],
+      returned: parts[2] as ReturnedRow[],
+      wallAt: parts[3],
+    };
   } catch {
     return undefined;
   }

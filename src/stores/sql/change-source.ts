@@ -2,7 +2,7 @@ import type { Insertable } from "kysely";
 import { systemClock, type Clock } from "../../core/clock.js";
 import type { Change, ChangeBatch, ChangeSource, Denial } from "../revocations/changes.js";
 import { integer, text } from "../records.js";
-import { advance, begin, readPosition, startOf, type Told, writePosition } from "./change-position.js";
+import { advance, begin, readPosition, startOf, type ReturnedRow, writePosition } from "./change-position.js";
 import { textOf } from "./rows.js";
 import type { ChangeTable, PortcullisDatabase } from "./schema.js";
 import { read, write } from "./transaction.js";
@@ -82,13 +82,13 @@ export class SqlChangeSource implements ChangeSource {
     if (from === undefined || Math.max(began - from.readAt, wall - from.wallAt) > KEY_CHANGE_MS / 2)
       return { changes: [], position, gap: true };
     const changes: Change[] = [];
-    const told = new Map(from.told);
-    const seen: Told[] = [];
+    const returned = new Map(from.returned);
+    const seen: ReturnedRow[] = [];
     for await (const page of pages(this.#db, startOf(from))) {
       for (const row of page) {
         const print = printOf(row);
         seen.push([row.seq, print]);
-        if (told.get(row.seq) !== print) changes.push(changeOf(row));
+        if (returned.get(row.seq) !== print) changes.push(changeOf(row));
       }
     }
     return { changes, position: writePosition(advance(from, seen, began, this.#clock.monotonic(), wall)), gap: false };

@@ -35,10 +35,10 @@ const MYSQL_LOCK_SECONDS = 25;
  */
 export async function migrate(db: PortcullisDatabase): Promise<void> {
   const engine = await retryBusy(() => engineOf(db));
-  const version = await read(db, () => schemaVersion(db, engine));
+  const version = await retryBusy(() => read(db, () => schemaVersion(db, engine)));
   if (version === SCHEMA_VERSION) return;
   try {
-    await (engine === "mysql" ? migrateMysql(db) : migrateAtOnce(db));
+    await (engine === "mysql" ? migrateMysql(db) : retryBusy(() => migrateAtOnce(db)));
   } catch (error) {
     if (classifyDriverError(error) !== "no-rights") throw error;
     const problem =

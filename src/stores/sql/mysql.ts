@@ -15,8 +15,7 @@ import {
   type OpenedServer,
   type OpenServerSettings,
   type PoolLimits,
-  requestLimits,
-  SLOW_LIMITS,
+  openServer,
 } from "./server-options.js";
 
 type CreatePool = (options: PoolOptions) => Pool;
@@ -38,16 +37,7 @@ type CreatePool = (options: PoolOptions) => Pool;
 export async function openMysql(url: string, options: OpenServerSettings = {}): Promise<OpenedServer> {
   const address = mysqlOptions(url);
   const { createPool } = (await loadDriver("mysql2", "mysql")) as unknown as { createPool: CreatePool };
-  const db = kyselyOf(address, createPool, requestLimits(options));
-  const slowDb = kyselyOf(address, createPool, SLOW_LIMITS);
-  return {
-    engine: "mysql",
-    db,
-    slowDb,
-    close: async () => {
-      await Promise.all([db.destroy(), slowDb.destroy()]);
-    },
-  };
+  return openServer("mysql", options, (limits) => kyselyOf(address, createPool, limits));
 }
 
 function kyselyOf(address: PoolOptions, createPool: CreatePool, limits: PoolLimits): PortcullisDatabase {

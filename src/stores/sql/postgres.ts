@@ -14,8 +14,7 @@ import {
   type OpenedServer,
   type OpenServerSettings,
   type PoolLimits,
-  requestLimits,
-  SLOW_LIMITS,
+  openServer,
 } from "./server-options.js";
 
 type PoolClass = new (config: PoolConfig) => Pool;
@@ -36,16 +35,7 @@ type PoolClass = new (config: PoolConfig) => Pool;
  */
 export async function openPostgres(url: string, options: OpenServerSettings = {}): Promise<OpenedServer> {
   const { Pool } = (await loadDriver("pg", "postgres")) as unknown as { Pool: PoolClass };
-  const db = kyselyOf(url, Pool, requestLimits(options));
-  const slowDb = kyselyOf(url, Pool, SLOW_LIMITS);
-  return {
-    engine: "postgres",
-    db,
-    slowDb,
-    close: async () => {
-      await Promise.all([db.destroy(), slowDb.destroy()]);
-    },
-  };
+  return openServer("postgres", options, (limits) => kyselyOf(url, Pool, limits));
 }
 
 function kyselyOf(url: string, Pool: PoolClass, limits: PoolLimits): PortcullisDatabase {

@@ -37,6 +37,24 @@ export interface PoolLimits {
   readonly idleMs: number;
 }
 
+/** Opens both pools of a server: one for requests, one for the schema and for cleaning up. */
+export function openServer(
+  engine: OpenedServer["engine"],
+  options: OpenServerSettings,
+  open: (limits: PoolLimits) => PortcullisDatabase,
+): OpenedServer {
+  const db = open(requestLimits(options));
+  const slowDb = open(SLOW_LIMITS);
+  return {
+    engine,
+    db,
+    slowDb,
+    close: async () => {
+      await Promise.all([db.destroy(), slowDb.destroy()]);
+    },
+  };
+}
+
 const SLOW_MS = 30_000;
 
 /**
@@ -45,7 +63,7 @@ const SLOW_MS = 30_000;
  */
 const CONNECT_MS = 2000;
 
-export function requestLimits({ poolSize = 5, timeoutMs = 250 }: OpenServerSettings): PoolLimits {
+function requestLimits({ poolSize = 5, timeoutMs = 250 }: OpenServerSettings): PoolLimits {
   return {
     size: poolSize,
     acquireMs: timeoutMs,
@@ -55,7 +73,7 @@ export function requestLimits({ poolSize = 5, timeoutMs = 250 }: OpenServerSetti
   };
 }
 
-export const SLOW_LIMITS: PoolLimits = {
+const SLOW_LIMITS: PoolLimits = {
   size: 1,
   acquireMs: SLOW_MS,
   statementMs: SLOW_MS,

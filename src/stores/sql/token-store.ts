@@ -134,7 +134,7 @@ export class SqlTokenStore implements TokenStore {
     this.#remember(denial);
   }
 
-  async revokeAccessToken(jti: string, expiresAt: number): Promise<void> {
+  async denyAccessToken(jti: string, expiresAt: number): Promise<void> {
     await this.#deny({ kind: "token", name: jti, endsAt: expiresAt });
   }
 

@@ -9,6 +9,8 @@ import type { PortcullisDatabase } from "./schema.js";
 
 /** How long a write waits for another process to unlock an SQLite file, in milliseconds. */
 const BUSY_TIMEOUT_MS = 5000;
+/** How long the start of a process waits for that, in milliseconds: many may start at once and create the schema. */
+const START_BUSY_TIMEOUT_MS = 25_000;
 const LONGEST_PAUSE_MS = 25;
 /** How often a server may roll a transaction back because of another before the caller gets the error. */
 const MOST_CONFLICTS = 8;
@@ -157,9 +159,9 @@ function sqliteTransaction<T>(
   );
 }
 
-/** Repeats an operation while another process has locked the database file, up to five seconds. */
+/** Repeats an operation of the start while another process has locked the SQLite file, up to 25 seconds. */
 export function retryBusy<T>(operation: () => Promise<T>): Promise<T> {
-  return repeat(operation, () => false);
+  return repeat(operation, () => false, Infinity, START_BUSY_TIMEOUT_MS);
 }
 
 /**
@@ -170,8 +172,9 @@ async function repeat<T>(
   operation: () => Promise<T>,
   mayBeRepeatedWhenLost: () => boolean,
   callEnds = Infinity,
+  busyMs = BUSY_TIMEOUT_MS,
 ): Promise<T> {
-  const deadline = Math.min(performance.now() + BUSY_TIMEOUT_MS, callEnds);
+  const deadline = Math.min(performance.now() + busyMs, callEnds);
   let conflicts = 0;
   let losses = 0;
   for (let pause = 1; ; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {

@@ -43,7 +43,7 @@ describe("the queue of hashes", () => {
     expect(began.slice(0, 3)).toContain("b0");
   });
 
-  it("counts a job for the party of it that has most jobs: one address with many keys, or one key from many addresses", async () => {
+  it("counts a job for its address or for its key, whichever has more jobs", async () => {
     for (const [address, key] of [
       [() => "a", String],
       [String, () => "k"],
@@ -57,7 +57,7 @@ describe("the queue of hashes", () => {
     }
   });
 
-  it("leaves room for the keys of others when each of one owner's many keys is guessed at from its own address", async () => {
+  it("leaves room for the keys of others when many keys of one owner are guessed at, each from its own address", async () => {
     const { add, outcomes, settle } = steps(1, 9);
     for (let n = 0; n < 12; n += 1) void add(`flood ${n}`, [`address ${n}`], `key ${n}`, "mallory");
     for (let n = 0; n < 5; n += 1) void add(`other ${n}`, [`address of ${n}`], `other key ${n}`);

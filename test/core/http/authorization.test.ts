@@ -23,6 +23,21 @@ describe("readAuthorization", () => {
     const req = { headers: { authorization: "Bearer abc" }, rawHeaders: [] as string[] } as IncomingMessage;
     expect(readAuthorization(req)).toEqual({ kind: "credentials", scheme: "bearer", value: "abc" });
   });
+
+  it("reads what middleware in front has set in `headers`", () => {
+    const req = { headers: { authorization: "Bearer abc" }, rawHeaders: ["Authorization", "Basic x"] };
+    expect(readAuthorization(req as unknown as IncomingMessage)).toMatchObject({ scheme: "bearer", value: "abc" });
+  });
+
+  it.each([
+    { given: ["Bearer abc"], read: { kind: "credentials", scheme: "bearer", value: "abc" } },
+    { given: ["Bearer abc", "Bearer abd"], read: { kind: "repeated" } },
+    { given: [], read: { kind: "none" } },
+  ])("reads a list, as an adapter may set it in `headers`: $given", ({ given, read }) => {
+    const headers = { authorization: given } as unknown as IncomingMessage["headers"];
+    for (const rawHeaders of [undefined, []])
+      expect(readAuthorization({ headers, rawHeaders } as unknown as IncomingMessage)).toEqual(read);
+  });
 });
 
 describe("parseAuthorization", () => {

@@ -1,7 +1,7 @@
 import { BlockList, isIPv4 } from "node:net";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { AddressList, addressRangeProblem } from "../../../src/core/http/address-list.js";
+import { AddressList, addressRangeProblem, coversInternet } from "../../../src/core/http/address-list.js";
 import { addressKey, normaliseAddress } from "../../../src/core/http/client-address.js";
 
 describe("normaliseAddress", () => {
@@ -159,4 +159,26 @@ describe("AddressList", () => {
   it("refuses text that is not a range", () => {
     expect(() => new AddressList(["nonsense"])).toThrow(RangeError);
   });
+});
+
+describe("coversInternet", () => {
+  it.each([
+    [["0.0.0.0/0"]],
+    [["::/0"]],
+    [["0.0.0.0/1", "128.0.0.0/1"]],
+    [["64.0.0.0/2"]],
+    [["::ffff:0:0/96"]],
+    [["::ffff:64.0.0.0/98"]],
+    [["2000::/3"]],
+    [["2000::/5"]],
+    [["10.0.0.1", "2000::/4", "192.0.2.0/24"]],
+  ])("%j: a large part of it", (ranges) => expect(coversInternet(ranges)).toBe(true));
+
+  it.each([
+    [[]],
+    [["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "100.64.0.0/10"]],
+    [["fc00::/7", "fe80::/10", "::1"]],
+    [["64:ff9b::/96"]],
+    [["2400:cb00::/32", "2a06:98c0::/29", "104.16.0.0/13", "3.0.0.0/8"]],
+  ])("%j: not", (ranges) => expect(coversInternet(ranges)).toBe(false));
 });

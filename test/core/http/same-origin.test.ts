@@ -131,7 +131,7 @@ describe("the same origin", () => {
     expect(csrfTakesForOwn(origin, to)).toBe(same);
   });
 
-  it("ignores the port where the browser has compared it, and nothing else", () => {
+  it("ignores the port, and nothing else, when the browser has compared it", () => {
     const page = { scheme: "https", host: "api.example.com", port: 8443 };
     expect(isSameOrigin(page, TLS, { anyPort: true })).toBe(true);
     expect(isSameOrigin({ ...page, host: "api.example.net" }, TLS, { anyPort: true })).toBe(false);

@@ -1,6 +1,6 @@
 import { afterAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { VerifiedTokens } from "../../../src/jwt/access/token-cache.js";
-import * as signatures from "../../../src/jwt/access/verify-compact.js";
+import * as signatures from "../../../src/jwt/access/verify-signature.js";
 import { bench, codeOf, forge, goodClaims, HMAC_SECRET, START } from "../support.js";
 
 const HEADER = { alg: "HS256", typ: "at+jwt" };

@@ -236,7 +236,7 @@ test("a database that cannot be opened rejects ready() and every call with one r
     () => tokens.init(),
     () => tokens.get("x"),
     () => tokens.revokeFamily("x", 1),
-    () => tokens.revokeAccessToken("x", 1),
+    () => tokens.denyAccessToken("x", 1),
     async () => tokens.isRevoked({ jti: "j", subject: "s", issuedAt: 0 }),
     () => tokens.deleteExpired(1),
   ]) {

@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
@@ -13,6 +14,7 @@ import { classifyDriverError } from "../../../src/stores/health/driver-errors.js
 import { writeRejectionReason } from "../../../src/stores/health/store-fault.js";
 import { LateAnswerError } from "../../../src/stores/health/timeout.js";
 import { RedisError } from "../../../src/stores/redis/connection.js";
+import { runs } from "../../property/seed.js";
 
 const error = (facts: object, message = "x"): Error => Object.assign(new Error(message), facts);
 const coded = (code: string): Error => error({ code });
@@ -295,6 +297,69 @@ describe("classifyDriverError", () => {
     for (const other of [loop, deep, undefined, null, "OOM", { code: "OOM" }, error({ code: 42501 })])
       expect(classifyDriverError(other)).toBe("operation");
   });
+});
+
+/** Errors as servers and stores make them when a value of the caller stands in the message. */
+const QUOTING: readonly ((value: string) => Error)[] = [
+  (value) => error({ code: "ER_DUP_ENTRY", errno: 1062, sqlState: "23000" }, `Duplicate entry '${value}' for key 'x'`),
+  (value) => error({ code: undefined, errno: 4025, sqlState: "23000" }, `CONSTRAINT \`${value}\` failed`),
+  (value) => error({ code: "ER_DATA_TOO_LONG", errno: 1406, sqlState: "22001" }, `Data too long: '${value}'`),
+  (value) => error({ code: "ER_PARSE_ERROR", errno: 1064, sqlState: "42000" }, `${value}' at line 1`),
+  (value) => error({ code: "23505" }, `duplicate key value: (id)=(${value})`),
+  (value) => error({ code: "22P02" }, `invalid input syntax for type bigint: "${value}"`),
+  (value) => error({ code: "SQLITE_CONSTRAINT_UNIQUE" }, `${value}`),
+  (value) => error({ code: "ERR_SQLITE_ERROR", errcode: 1 }, `near "${value}": syntax error`),
+  (value) => error({ code: "ENOENT" }, `ENOENT: no such file or directory, open '${value}.json'`),
+  (value) => reply(`ERR unknown command 'EVALSHA', with args beginning with: '1' '${value}' `),
+  (value) => reply(`ERR Error running script (call to f_1a): @user_script:7: user_script:7: bad argument ${value}`),
+  (value) => reply(`@user_script: 7: ERR value is not an integer: ${value}`),
+  (value) => reply(`EXECABORT ${value}`),
+  (value) => new SyntaxError(`Unexpected token 'x', "${value}" is not valid JSON`),
+  (value) => new Error(`session ${value} was not saved`),
+];
+
+describe("a value of the caller in the message", () => {
+  /** Everything that means something anywhere in a message, and what might end a quotation. */
+  const meaningful = [
+    ...ROWS.map(([, , , { message }]) => message).filter((message) => message !== "x"),
+    ...Object.values(CODES_BY_DRIVER).flatMap((codes) => Object.values(codes).flat()),
+    ...["closed state", "The user executing the script can't ", "@user_script", "@user_script: 7: -OOM "],
+    ...["Error running script", "WRONGTYPE ", ": -", " -", "'", '"', "\n", "\0"],
+  ];
+  const value = fc
+    .array(fc.oneof({ weight: 4, arbitrary: fc.constantFrom(...meaningful) }, fc.string({ maxLength: 10 })), {
+      maxLength: 4,
+    })
+    .chain((parts) => fc.constantFrom("", " ", ": ", "\n").map((between) => parts.join(between)));
+
+  it("never changes the class of an error: property", () => {
+    fc.assert(
+      fc.property(fc.constantFrom(...QUOTING), value, (quote, text) => {
+        expect(classifyDriverError(quote(text))).toBe(classifyDriverError(quote("x")));
+      }),
+      { numRuns: runs(3000) },
+    );
+  });
+
+  it("never changes the class after the beginning of a message that means something: property", () => {
+    const fixed = ROWS.filter(
+      ([, meaning, , { message }]) => meaning !== "operation" && /^(?:ERR|[A-Z]{3,} |Too many)/.test(message),
+    );
+    expect(fixed.length).toBeGreaterThan(10);
+    fc.assert(
+      fc.property(fc.constantFrom(...fixed), value, ([, meaning, , { message }], text) => {
+        expect(classifyDriverError(reply(`${message} ${text}`))).toBe(meaning);
+      }),
+      { numRuns: runs(1000) },
+    );
+  });
+
+  it.each(["closed state", "Connection terminated", "x: -WRONGTYPE y", "@user_script: 7: -OOM x"])(
+    "is data in a duplicate entry: %s",
+    (text) => {
+      for (const quote of QUOTING) expect(["operation", "invalid-data"]).toContain(classifyDriverError(quote(text)));
+    },
+  );
 });
 
 describe("writeRejectionReason", () => {

@@ -249,3 +249,35 @@ describe("StoreGuard and the request a call is for", () => {
     expect(well.run(() => 1, undefined, request)).toBe(1);
   });
 });
+
+describe("StoreGuard and a reading that callers share", () => {
+  const late = () => new Promise<never>(() => undefined);
+  const down = async (): Promise<ReturnType<typeof setUp>> => {
+    const set = setUp(30);
+    for (const result of await Promise.allSettled(Array.from({ length: 5 }, () => set.guard.join(late))))
+      expect(result.status).toBe("rejected");
+    return set;
+  };
+
+  it("counts the waits that were in vain", async () => {
+    expect((await down()).guard.isDown).toBe(true);
+  });
+
+  it("takes neither its result nor its error for an answer of the server, but those of an own call", async () => {
+    const { guard, clock } = await down();
+    clock.advance(50);
+    await expect(guard.join(() => Promise.resolve(1))).resolves.toBe(1);
+    const unreadable = Object.assign(new Error("x"), { code: "WRONGTYPE" });
+    await expect(guard.join(() => Promise.reject(unreadable))).rejects.toBeInstanceOf(StoreUnavailableError);
+    expect(guard.isDown).toBe(true);
+    await expect(guard.run(() => Promise.resolve(1))).resolves.toBe(1);
+    expect(guard.isDown).toBe(false);
+  });
+
+  it("leaves a lost connection to its reader to report, and lets the next caller wait", async () => {
+    const { guard, events } = setUp();
+    await expect(Promise.resolve(guard.join(fail))).rejects.toBeInstanceOf(StoreUnavailableError);
+    expect([guard.isDown, events]).toEqual([false, []]);
+    await expect(guard.join(() => Promise.resolve(1))).resolves.toBe(1);
+  });
+});

@@ -5,6 +5,7 @@ import { MemoryTokenStore } from "../../../src/stores/memory/token-store.js";
 import { SortedList } from "../../../src/stores/memory/sorted-list.js";
 import { Denylist } from "../../../src/stores/revocations/denylist.js";
 import { ManualClock } from "../../../src/testing/manual-clock.js";
+import { heapUsed } from "../../support/heap.js";
 import { sampleKey, sampleToken } from "../../../src/testing/samples.js";
 
 test("the memory key store is bounded: a full one rejects and stays as it is", async () => {
@@ -17,6 +18,44 @@ test("the memory key store is bounded: a full one rejects and stays as it is", a
   );
   expect(await store.get("a")).toEqual(sampleKey({ id: "a" }));
   expect(await store.get("c")).toBeUndefined();
+});
+
+describe("keys with metadata of many short values", () => {
+  const metadata = { list: Array.from({ length: 1300 }, () => ({})) };
+  const filled = async (): Promise<MemoryApiKeyStore> => {
+    const store = new MemoryApiKeyStore();
+    for (let i = 0; i < 200; i += 1) {
+      const id = `key-${String(i).padStart(3, "0")}`;
+      await store.insert(sampleKey({ id, firstId: id, metadata }));
+    }
+    return store;
+  };
+
+  test("take about as much memory as their text", async () => {
+    const before = heapUsed();
+    const store = await filled();
+    expect((heapUsed() - before) / 200).toBeLessThan(4 * JSON.stringify(metadata).length);
+    expect((await store.get("key-199"))?.metadata).toEqual(metadata);
+  });
+
+  test("leave room for other requests while a page of them is read", async () => {
+    const store = await filled();
+    let turns = 0;
+    let next: NodeJS.Immediate;
+    const count = (): void => {
+      turns += 1;
+      next = setImmediate(count);
+    };
+    next = setImmediate(count);
+    const page = store.list("owner", { limit: 100 });
+    // What happens meanwhile does not change the page.
+    await store.revoke("key-100", 5, "late");
+    const found = await page;
+    clearImmediate(next);
+    expect(found.map(({ id }) => id)).toEqual(Array.from({ length: 100 }, (_, i) => `key-${199 - i}`));
+    expect(found.every((key) => key.revokedAt === null && JSON.stringify(key.metadata).length > 3000)).toBe(true);
+    expect(turns).toBeGreaterThanOrEqual(4);
+  });
 });
 
 test("the memory token store is bounded, and makes room by what has ended", async () => {

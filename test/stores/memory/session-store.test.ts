@@ -1,7 +1,8 @@
 import { InvalidInputError } from "../../../src/core/portcullis-error.js";
 import session from "express-session";
 import { describe, expect, it } from "vitest";
-import { SESSION_METADATA, SessionStoreFullError } from "../../../src/stores/session-record.js";
+import { SessionStoreFullError } from "../../../src/stores/health/store-full.js";
+import { SESSION_METADATA } from "../../../src/stores/contracts.js";
 import { MemorySessionStore } from "../../../src/stores/memory/session-store.js";
 import { ManualClock } from "../../support/manual-clock.js";
 
@@ -172,7 +173,7 @@ describe("MemorySessionStore", () => {
     expect([store.size, store.listByPrincipal("constructor")]).toEqual([0, []]);
   });
 
-  it("rejects data that JSON cannot carry, and keeps the earlier data", () => {
+  it("rejects data that JSON cannot represent, and keeps the earlier data", () => {
     const { clock, store } = make();
     store.set("s", data(clock, { extra: { note: "good" } }));
     let caught: unknown;

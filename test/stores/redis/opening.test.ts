@@ -10,7 +10,7 @@ import { sharedRedis, uniqueName } from "../../support/servers.js";
 
 const base: SecuritySettings = { debug: true, secretKey: "wJ8s7Yk2pQz4Nf6Vb1Xc3Mh5Lr9Tg0Ud", session: {} };
 
-test("REDIS_URL alone puts limits, sessions and revocations on Redis, and close() lets go of it", async () => {
+test("REDIS_URL alone puts limits, sessions and revocations on Redis, and close() closes its connections", async () => {
   const { url } = await sharedRedis();
   const security = applySecurity(express(), {
     ...base,

@@ -72,7 +72,7 @@ const CLIENTS: Record<string, (ca: string) => Client> = {
 };
 
 describe.each(Object.keys(CLIENTS))("Redis over TLS by a client of %s", (name) => {
-  test("limits, sessions, revocations and their messages go over it", async () => {
+  test("carries limits, sessions, revocations and their messages", async () => {
     const client = CLIENTS[name]?.(certificates.ca);
     if (client === undefined) throw new Error("no such client");
     client.on("error", () => undefined);

@@ -37,7 +37,7 @@ const facts = (jti: string) => ({ jti, subject: "ada", issuedAt: Date.UTC(2026, 
 const inAnHour = () => Date.now() + 3_600_000;
 const token = (name: string): Change => ({ kind: "token", name, endsAt: inAnHour() });
 
-test("a revocation that the database did not take holds in this process at once, and still reaches the others", async () => {
+test("a revocation that the database did not accept holds in this process at once, and still reaches the others", async () => {
   const [families, record] = [await database(), await database()];
   const runtime = createRuntime();
   const feeds = [0, 1].map(() => new ChangeFeed(new SqlChangeSource(record), runtime, { pollMs: 20 })) as [
@@ -50,7 +50,7 @@ test("a revocation that the database did not take holds in this process at once,
   ends.push(...feeds.map((feed) => () => feed.close()));
   await families.schema.dropTable("portcullis_changes").execute();
   const outcomes = [
-    here.revokeAccessToken("j", inAnHour()),
+    here.denyAccessToken("j", inAnHour()),
     here.denyFamily("f", inAnHour()),
     here.revokeSubject("s", inAnHour(), inAnHour()),
   ].map((done) => expect(done).rejects.toThrow());

@@ -128,7 +128,7 @@ describe.each(ENGINES)("$engine", ({ newDatabase, open }) => {
     await here.init();
     await there.init();
     const at = Date.now();
-    await there.revokeAccessToken("elsewhere", at + 60_000);
+    await there.denyAccessToken("elsewhere", at + 60_000);
     await there.denyFamily("family-elsewhere", at + 60_000);
     await there.revokeSubject("subject-elsewhere", at, at + 60_000);
     const asked = [
@@ -219,7 +219,7 @@ test("each change that becomes visible within the overlap is reported once, what
         const readOnce = () => {
           const start = startOf(position);
           const seqs = rows.filter(({ seq, visible }) => seq > start && visible <= now).map(({ seq }) => seq);
-          told.push(...seqs.filter((seq) => !position.told.some(([told]) => told === seq)));
+          told.push(...seqs.filter((seq) => !position.returned.some(([told]) => told === seq)));
           position =
             readPosition(
               writePosition(

@@ -1,6 +1,8 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { sql } from "kysely";
 import { afterAll, describe, expect, test } from "vitest";
 import {
   openMysql,
@@ -96,3 +98,36 @@ describe.each(ENGINES)("$engine", ({ engine, newDatabase, open }) => {
     await close();
   }, 60_000);
 });
+
+test("processes that start while another has locked the new SQLite file wait for it, longer than a write does", async () => {
+  const url = `sqlite:${join(folder, "locked.db")}`;
+  const go = join(folder, "go-locked");
+  const { db, close } = await openSqlite(url);
+  const waiting = ["p0", "p1", "p2"];
+  let ready = 0;
+  let children: ReturnType<typeof runChild>[] = [];
+  await db.connection().execute(async (connection) => {
+    await sql`begin immediate`.execute(connection);
+    let loaded = 0;
+    await new Promise<void>((resolve) => {
+      children = waiting.map((name) =>
+        runChild(CHILD, [url, name, go], {
+          onLine: (line) => {
+            if (line === "loaded" && (loaded += 1) === waiting.length) resolve();
+            if (line === "ready") ready += 1;
+          },
+        }),
+      );
+    });
+    writeFileSync(go, "");
+    await sleep(7000);
+    expect(ready).toBe(0);
+    await sql`rollback`.execute(connection);
+  });
+  await expect.poll(() => ready, { timeout: 20_000 }).toBe(waiting.length);
+  await new SqlTokenStore(db).insert(sampleToken({ id: "shared", familyId: "shared" }));
+  await new SqlApiKeyStore(db).insert(sampleKey({ id: "shared", usageCount: 0 }));
+  const results = await Promise.all(children.map(({ ended }) => ended));
+  expect(results.map(({ code, err }) => [code, err])).toEqual(waiting.map(() => [0, ""]));
+  await close();
+}, 60_000);

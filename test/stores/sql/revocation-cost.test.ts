@@ -119,7 +119,7 @@ describe.each(ENGINES)(
     });
     afterAll(() => opened.close());
 
-    test("revoking the family touches the rows that revoking a family of one token touches, and holds for all", async () => {
+    test("revoking the family touches as few rows as revoking a family of one token, and ends all its tokens", async () => {
       const small = await steps.of(() => store.revokeFamily("small", 7));
       const large = await steps.of(() => store.revokeFamily("large", 7));
       const again = await steps.of(async () => expect(await store.revokeFamily("large", 8)).toBe(false));
@@ -133,7 +133,7 @@ describe.each(ENGINES)(
       expect(await store.get("next")).toBeUndefined();
     });
 
-    test("revoking the subject touches the rows that revoking one with a single family touches, and holds for all of before", async () => {
+    test("revoking the subject touches as few rows as revoking one with a single family, and ends all earlier families", async () => {
       const end = Date.now() + HOUR_MS;
       const one = await steps.of(() => store.revokeSubject("lone", 7, end));
       const many = await steps.of(() => store.revokeSubject("bot", 7, end));
@@ -146,7 +146,7 @@ describe.each(ENGINES)(
       for (const id of ["b-1", "fresh"]) expect((await store.get(id))?.revokedAt, id).toBe(8);
     });
 
-    test("reading, inserting and rotating touch the same rows for the large ones as for the small ones", async () => {
+    test("reading, inserting and rotating touch as few rows in the large ones as in small ones", async () => {
       // One end for all: a token that ends later would also move the end of its family.
       const familyExpiresAt = Date.now() + HOUR_MS;
       await store.insert(sampleToken({ id: "a1", familyId: "a", subject: "alone", familyExpiresAt }));
@@ -161,7 +161,7 @@ describe.each(ENGINES)(
       expect(await costs("b1", "b", "bot")).toEqual(await costs("a1", "a", "alone"));
     });
 
-    test("a mark goes when no family needs it, and not before", async () => {
+    test("a mark is deleted when no family needs it any more, and not earlier", async () => {
       const marks = async () =>
         (await opened.slowDb.selectFrom("portcullis_subject_marks").select("subject").execute())
           .map(({ subject }) => Buffer.from(subject).toString())
@@ -182,7 +182,7 @@ describe.each(ENGINES)(
       return { first, second, family };
     }
 
-    test("a used token that comes back ends its whole family, in the steps that a family of two tokens takes", async () => {
+    test("a used token that is presented again ends its whole family in as many steps as a family of two tokens takes", async () => {
       const { manager, clock, events } = processOn(store);
       const [small, large, other] = [
         await stolen(manager, "eve"),

@@ -199,7 +199,7 @@ describe.each(ENGINES)("$engine", ({ engine, start, open, poolOf, terminate, ses
     },
   );
 
-  test("a deadlock is undone by the server and repeated here", async () => {
+  test("a transaction that the server rolls back because of a deadlock is retried", async () => {
     // A store with time: PostgreSQL looks for deadlocks after a second of waiting.
     const patient = await open(server.url, { timeoutMs: 5000 });
     const store = new SqlApiKeyStore(patient.db);
@@ -225,7 +225,7 @@ describe.each(ENGINES)("$engine", ({ engine, start, open, poolOf, terminate, ses
     await patient.close();
   });
 
-  test("batches of the same keys in any order, at once, add up", async () => {
+  test("concurrent batches of the same keys add up, whatever their order", async () => {
     const ids = Array.from({ length: 40 }, (_, index) => `many-${index}`);
     for (const id of ids) await keys.insert(sampleKey({ id, usageCount: 0, lastUsedAt: null }));
     const patient = await open(server.url, { timeoutMs: 10_000 });
@@ -240,7 +240,7 @@ describe.each(ENGINES)("$engine", ({ engine, start, open, poolOf, terminate, ses
     await patient.close();
   });
 
-  test("a server killed and started again is used again, without a restart of this process", async () => {
+  test("a server that was killed is used again after its restart, without a restart of this process", async () => {
     await keys.insert(sampleKey({ id: "before-kill" }));
     await server.kill();
     const { ms, error } = await timed(() => keys.get("before-kill"));

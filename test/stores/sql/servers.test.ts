@@ -27,7 +27,7 @@ describe.each(ENGINES)("$engine", ({ newDatabase, open, start }) => {
     return db;
   };
 
-  test("a change under a number that another one had before a fail-over is read", async () => {
+  test("a change is read even if another change had its number before a failover", async () => {
     const db = await opened();
     const [writer, reader] = [new SqlChangeSource(db), new SqlChangeSource(db)];
     const change = (name: string): Change => ({ kind: "token", name, endsAt: Date.now() + HOUR });
@@ -48,7 +48,7 @@ describe.each(ENGINES)("$engine", ({ newDatabase, open, start }) => {
     expect((await reader.since(position)).changes.map(({ name }) => name)).toEqual(["new"]);
   });
 
-  test("a subject that was logged out ten thousand times is as cheap to check as any other", async () => {
+  test("a subject that was revoked ten thousand times is as cheap to check as any other", async () => {
     const db = await opened();
     const source = new SqlChangeSource(db);
     const at = Date.now();
@@ -149,7 +149,7 @@ describe.each(ENGINES)("$engine", ({ newDatabase, open, start }) => {
     expect(alive).toEqual([]);
   });
 
-  test("batches of usage in opposite orders at once add up, and no time goes back", async () => {
+  test("concurrent batches of usage in opposite orders add up, and no time of last use goes back", async () => {
     const db = await opened();
     const store = new SqlApiKeyStore(db);
     const ids = Array.from({ length: 50 }, (_, n) => `key-${n}`);

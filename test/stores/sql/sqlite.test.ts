@@ -73,7 +73,7 @@ describe("query plans", () => {
       await tokens.rotate("token-1", 1, sampleToken({ id: "token-2" }), "sealed");
       await tokens.revokeFamily("family-1", 1);
       await tokens.revokeSubject("user-1", at, at + 10);
-      await tokens.revokeAccessToken("jti", at);
+      await tokens.denyAccessToken("jti", at);
       await tokens.denyFamily("family-1", at);
       await tokens.deleteExpired(at + 100);
     });
@@ -125,7 +125,7 @@ describe("the token store's mirror", () => {
     const writer = new SqlTokenStore(first.db);
     await writer.init();
     const at = Date.now();
-    await writer.revokeAccessToken("jti-1", at + 60_000);
+    await writer.denyAccessToken("jti-1", at + 60_000);
     await writer.denyFamily("family-1", at + 60_000);
     await writer.revokeSubject("user-1", at, at + 60_000);
     expect(writer.isRevoked({ jti: "jti-1", subject: "s", issuedAt: at })).toBe(true);
@@ -148,7 +148,7 @@ describe("the token store's mirror", () => {
     const store = new SqlTokenStore(db);
     await store.init();
     await db.schema.dropTable("portcullis_changes").execute();
-    await expect(store.revokeAccessToken("jti-1", 1)).rejects.toThrow("no such table");
+    await expect(store.denyAccessToken("jti-1", 1)).rejects.toThrow("no such table");
     expect(store.isRevoked({ jti: "jti-1", subject: "s", issuedAt: 1 })).toBe(false);
     await close();
   });
@@ -158,8 +158,8 @@ describe("the token store's mirror", () => {
     const { db, close } = await openSqlite("sqlite::memory:");
     const writer = new SqlTokenStore(db, { clock });
     await writer.init();
-    await writer.revokeAccessToken("short", clock.now() + 1000);
-    await writer.revokeAccessToken("long", clock.now() + 5000);
+    await writer.denyAccessToken("short", clock.now() + 1000);
+    await writer.denyAccessToken("long", clock.now() + 5000);
     clock.advance(2000);
     const reader = new SqlTokenStore(db, { clock });
     await reader.init();

@@ -4,11 +4,26 @@ import { existsSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createRuntime } from "../../../src/core/runtime.js";
 import { openDatabase } from "../../../src/stores/database/open-database.js";
+import { classifyDriverError } from "../../../src/stores/health/driver-errors.js";
 import "../../../src/stores/sql/index.js";
 import { sampleKey, sampleToken } from "../../../src/testing/samples.js";
 
 const [, , url = "", name = "", go = ""] = process.argv;
 const say = (what: string) => process.stdout.write(`${what}\n`);
+
+/**
+ * SQLite's file has no queue: among ten processes that write without pause, one may not get it in the five seconds that
+ * a write waits. Then nothing was done, and the caller may call again.
+ */
+async function persist<T>(write: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await write();
+    } catch (error) {
+      if (classifyDriverError(error) !== "busy") throw error;
+    }
+  }
+}
 
 say("loaded");
 while (!existsSync(go)) await sleep(5);
@@ -18,17 +33,23 @@ await ready();
 say("ready");
 while ((await tokens.get("shared")) === undefined) await sleep(5);
 for (let n = 0; n < 10; n += 1) {
-  await apiKeys.insert(sampleKey({ id: `${name}-${n}` }));
-  await apiKeys.addUsage([{ id: "shared", count: 1, lastUsedAt: n }]);
+  await persist(() => apiKeys.insert(sampleKey({ id: `${name}-${n}` })));
+  await persist(() => apiKeys.addUsage([{ id: "shared", count: 1, lastUsedAt: n }]));
 }
 // Ten at once in each of ten processes.
 const ten = Array.from({ length: 10 }, (_, index) => `${name}-${index}`);
 const keys = await Promise.all(
-  ten.map(async (by) => ((await apiKeys.rotate("shared", sampleKey({ id: `next-of-${by}` }), 1)) ? [by] : [])),
+  ten.map(async (by) =>
+    (await persist(() => apiKeys.rotate("shared", sampleKey({ id: `next-of-${by}` }), 1))) ? [by] : [],
+  ),
 );
 const won = await Promise.all(
   ten.map(async (by) =>
-    (await tokens.rotate("shared", 1, sampleToken({ id: `token-of-${by}`, familyId: "shared" }), "sealed")) ? [by] : [],
+    (await persist(() =>
+      tokens.rotate("shared", 1, sampleToken({ id: `token-of-${by}`, familyId: "shared" }), "sealed"),
+    ))
+      ? [by]
+      : [],
   ),
 );
 await close();

@@ -43,7 +43,7 @@ for (let n = 0; ; n += 1) {
   told(`exchange ${n}`);
   await tokens.revokeFamily(`family-${n}`, 11);
   told(`family ${n}`);
-  await tokens.revokeAccessToken(`jti-${n}`, Date.now() + 3_600_000);
+  await tokens.denyAccessToken(`jti-${n}`, Date.now() + 3_600_000);
   told(`jti ${n}`);
   await tokens.denyFamily(`denied-${n}`, Date.now() + 3_600_000);
   told(`denied ${n}`);

@@ -3,7 +3,7 @@ import type { WindowOutcome, WindowPolicy, WindowRequest } from "../../contracts
 import { NONE } from "./blocks.js";
 import { SlotKeys } from "./slot-keys.js";
 import { HashIndex } from "./hash-index.js";
-import { boundedKey, spread } from "./key-hash.js";
+import { boundedKey, hashKey } from "./key-hash.js";
 import { Logs } from "./log.js";
 import { OWN } from "./capacity.js";
 import { OverflowWindows } from "./overflow.js";
@@ -47,7 +47,7 @@ export class Clients {
   /** Reused by all decisions, so that a decision allocates only its answer. */
   readonly #place: Place = emptyPlace();
   #clients = 0;
-  #hand = 0;
+  #cursor = 0;
   #lastTime = 0;
 
   constructor(maxClients: number, clock: Clock) {
@@ -118,13 +118,13 @@ export class Clients {
       : outcomes;
   }
 
-  /** The time stamp of the newest record; for `uncount`. */
+  /** The timestamp of the newest record; for `refund`. */
   get lastTime(): number {
     return this.#lastTime;
   }
 
   /** Refunds one unit recorded at exactly `time` or, without a time, the oldest one. */
-  uncount(policy: WindowPolicy, rawKey: string, time?: number): void {
+  refund(policy: WindowPolicy, rawKey: string, time?: number): void {
     const now = this.#time.read();
     const { slot, others } = this.#find(policy, rawKey, now, Math.ceil(policy.windowMs * 1000));
     if (time !== undefined) {
@@ -142,7 +142,7 @@ export class Clients {
   forget(name: string, rawKey: string): void {
     const table = this.#tables.find(name);
     const key = boundedKey(rawKey);
-    const slot = table === undefined ? NONE : this.#index.find(spread(key), key, table.id);
+    const slot = table === undefined ? NONE : this.#index.find(hashKey(key), key, table.id);
     if (slot !== NONE) this.#release(slot);
   }
 
@@ -153,7 +153,7 @@ export class Clients {
     this.#promoted.clear();
     this.#holders.clear();
     this.#clients = 0;
-    this.#hand = 0;
+    this.#cursor = 0;
   }
 
   /** Checks `slots` slots in turn, and releases those that have expired. */
@@ -164,7 +164,7 @@ export class Clients {
   #find(policy: WindowPolicy, rawKey: string, now: number, window: number): Place {
     const place = this.#place;
     place.key = boundedKey(rawKey);
-    place.hash = spread(place.key);
+    place.hash = hashKey(place.key);
     place.table = this.#tables.find(policy.name);
     place.kind = OWN;
     place.before = undefined;
@@ -201,11 +201,11 @@ export class Clients {
       if (place.kind === OWN) this.#track(place);
       else this.#holders.setShared(place.slot, this.#overflow.open(table, place, window));
     }
-    const { stamp } = this.#time;
+    const { timestamp } = this.#time;
     const time =
       policy.limit > MOST_TIMES && this.#logs.records(place.slot) >= MOST_TIMES
-        ? roundedUp(stamp, Math.ceil(window / MOST_TIMES))
-        : stamp;
+        ? roundedUp(timestamp, Math.ceil(window / MOST_TIMES))
+        : timestamp;
     this.#lastTime = this.#logs.add(place.slot, time, cost, window);
   }
 
@@ -223,9 +223,9 @@ export class Clients {
   #sweep(now: number, steps: number): void {
     const slots = this.#logs.slots;
     for (let step = Math.min(steps, slots); step > 0; step -= 1) {
-      if (this.#hand >= this.#logs.slots) this.#hand = 0;
-      const slot = this.#hand;
-      this.#hand += 1;
+      if (this.#cursor >= this.#logs.slots) this.#cursor = 0;
+      const slot = this.#cursor;
+      this.#cursor += 1;
       if (this.#logs.slots > 0 && this.#logs.owner(slot) !== NONE && this.#logs.expiresAt(slot) <= now)
         this.#release(slot);
     }

@@ -14,27 +14,27 @@ export function boundedKey(key: string): string {
 }
 
 /** A seeded hash, a signed 32-bit integer. It distributes keys and is not cryptographic. */
-export function spread(key: string): number {
+export function hashKey(key: string): number {
   let hash = SEED;
-  for (let i = 0; i < key.length; i += 1) hash = mixed(hash, key.charCodeAt(i));
-  return finished(hash);
+  for (let i = 0; i < key.length; i += 1) hash = mix(hash, key.charCodeAt(i));
+  return finalize(hash);
 }
 
 /**
- * `spread` of the string with these characters, one per byte, without creating it: a sweep needs thousands at a time.
+ * `hashKey` of the string with these characters, one per byte, without creating it: a sweep needs thousands at a time.
  */
 export function spreadBytes(bytes: Uint8Array, from: number, to: number): number {
   let hash = SEED;
-  for (let i = from; i < to; i += 1) hash = mixed(hash, bytes[i]!);
-  return finished(hash);
+  for (let i = from; i < to; i += 1) hash = mix(hash, bytes[i]!);
+  return finalize(hash);
 }
 
-function mixed(hash: number, code: number): number {
+function mix(hash: number, code: number): number {
   const product = Math.imul(hash ^ code, 0x5bd1e995);
   return product ^ (product >>> 15);
 }
 
-function finished(hash: number): number {
+function finalize(hash: number): number {
   const product = Math.imul(hash ^ (hash >>> 13), 0x2c1b3c6d);
   return product ^ (product >>> 16);
 }

@@ -1,5 +1,5 @@
 import { detachString } from "../../../core/detach-string.js";
-import { spread, spreadBytes } from "./key-hash.js";
+import { hashKey, spreadBytes } from "./key-hash.js";
 import { KEY, KEY_BYTES, type Slots } from "./slots.js";
 import type { OverflowWindow } from "./policies.js";
 
@@ -46,12 +46,12 @@ export class SlotKeys {
     return typeof holder === "string" ? undefined : holder;
   }
 
-  /** `spread` of the key of the client that the slot belongs to. */
+  /** `hashKey` of the key of the client that the slot belongs to. */
   hash(slot: number): number {
     const { bytes } = this.#slots.page(slot);
     const at = this.#at(slot);
     return bytes[at] === ELSEWHERE
-      ? spread(this.#elsewhere(slot) as string)
+      ? hashKey(this.#elsewhere(slot) as string)
       : spreadBytes(bytes, at + 1, at + bytes[at]!);
   }
 

@@ -23,7 +23,7 @@ export class WindowTime {
   }
 
   /** The last reading, rounded up, for records: a record never leaves its window too early. */
-  get stamp(): number {
+  get timestamp(): number {
     return Math.ceil(this.#time * 1000);
   }
 }

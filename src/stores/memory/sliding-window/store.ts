@@ -99,7 +99,7 @@ export class SlidingWindowStore extends ExpressRateLimitStore<"sync", number> im
 
   /** @internal */
   protected override refundOne(policy: WindowPolicy, key: string, recordedAt?: number): void {
-    this.#clients.uncount(policy, key, recordedAt);
+    this.#clients.refund(policy, key, recordedAt);
   }
 
   /** @internal */

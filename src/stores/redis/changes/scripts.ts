@@ -48,7 +48,7 @@ if redis.call('HSETNX', KEYS[1], 'epoch', ARGV[1]) == 1 then
   redis.call('HSET', KEYS[1], 'count', 0)
   redis.call('DEL', KEYS[2])
 end
-local told = {}
+local published = {}
 for i = 8, #ARGV, 3 do
   local line, member, ends = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local known = false
@@ -59,11 +59,11 @@ for i = 8, #ARGV, 3 do
   end
   if not (known and ARGV[7] == '1') then
     redis.call('RPUSH', KEYS[2], line)
-    told[#told + 1] = line
+    published[#published + 1] = line
   end
 end
-if #told > 0 then
-  redis.call('HINCRBY', KEYS[1], 'count', #told)
+if #published > 0 then
+  redis.call('HINCRBY', KEYS[1], 'count', #published)
   redis.call('LTRIM', KEYS[2], '-' .. ARGV[4], -1)
 end
 local time = redis.call('TIME')
@@ -75,8 +75,8 @@ if last then
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
-if #told > 0 then redis.pcall('PUBLISH', ARGV[3], table.concat(told, '\\n')) end
-return #told
+if #published > 0 then redis.pcall('PUBLISH', ARGV[3], table.concat(published, '\\n')) end
+return #published
 `);
 
 /**

@@ -46,7 +46,7 @@ export class RedisChangeSource implements ChangeSource {
   async load(): Promise<ChangeBatch> {
     // Read the position first: `since` then repeats changes that are recorded while the set is read.
     const { state, log } = this.#keys;
-    const [epoch, count, mark] = texts(await this.#redis.eval(POSITION, [state, log], [mint(), String(LIFE_MS)]));
+    const [epoch, count, mark] = texts(await this.#redis.eval(POSITION, [state, log], [newEntryId(), String(LIFE_MS)]));
     return { changes: await this.#inForce(), position: `${epoch} ${count} ${mark}`, gap: false };
   }
 
@@ -84,7 +84,7 @@ export class RedisChangeSource implements ChangeSource {
     for (let start = 0; start < changes.length; start += BATCH) {
       const now = this.#clock.now();
       const args = [
-        mint(),
+        newEntryId(),
         String(LIFE_MS),
         this.#channel,
         String(LOG_LINES),
@@ -94,7 +94,7 @@ export class RedisChangeSource implements ChangeSource {
       ];
       for (const change of changes.slice(start, start + BATCH))
         args.push(
-          `${mint()} ${writeChange(change)}`,
+          `${newEntryId()} ${writeChange(change)}`,
           memberOf(change),
           change.kind === "api-key" ? "" : String(change.endsAt),
         );
@@ -135,7 +135,7 @@ function markOf(line: string): string {
   return line.slice(0, line.indexOf(" "));
 }
 
-function mint(): string {
+function newEntryId(): string {
   return randomBytes(9).toString("base64url");
 }
 
@@ -145,6 +145,6 @@ function isList(reply: RedisReply): reply is readonly RedisReply[] {
 }
 
 function texts(reply: RedisReply): string[] {
-  if (!isList(reply)) throw new StoreError("Redis answered with something else than a list.");
+  if (!isList(reply)) throw new StoreError("Redis did not answer with a list.");
   return reply.map(String);
 }

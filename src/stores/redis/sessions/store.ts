@@ -5,7 +5,7 @@ import { InvalidInputError } from "../../../core/portcullis-error.js";
 import type { PrincipalSession, SessionStore } from "../../contracts.js";
 import { openRedis } from "../client.js";
 import type { RedisConnection, RedisReply } from "../connection.js";
-import { ENDED_MS } from "../../session-record.js";
+import { ENDED_MS } from "../../contracts.js";
 import { RedisSessionIndex } from "./principal-index.js";
 import { END, TOUCH, WRITE } from "./scripts.js";
 import {
@@ -13,6 +13,7 @@ import {
   TIMES_AT,
   headOf,
   ownerTag,
+  readDetails,
   readHead,
   readValue,
   writeTimes,
@@ -124,11 +125,10 @@ export class RedisSessionStore extends ExpressSessionStore implements SessionSto
     const now = this.#clock.now();
     const found = await Promise.all(
       (await this.#index.ids(tag)).map(async (sid) => {
-        const head = readHead(
-          text(await this.#redis.command("GETRANGE", this.#keyOf(sid), "0", String(HEAD_LENGTH - 1))),
-        );
+        const value = text(await this.#redis.command("GET", this.#keyOf(sid)));
+        const head = readHead(value);
         return head !== undefined && head.tag === tag && head.expiresAt > now
-          ? [{ sid, createdAt: head.createdAt, seenAt: head.seenAt, expiresAt: head.expiresAt }]
+          ? [{ sid, createdAt: head.createdAt, seenAt: head.seenAt, expiresAt: head.expiresAt, ...readDetails(value) }]
           : [];
       }),
     );

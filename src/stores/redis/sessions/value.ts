@@ -1,11 +1,11 @@
 import { createHash } from "node:crypto";
 import type { SessionData } from "../../express-session.js";
-import { expiryOf, type Data } from "../../memory/session-entry.js";
-import { SESSION_METADATA } from "../../session-record.js";
+import { detailsOf, factsOf, type SessionDetails } from "../../session-record.js";
+import { SESSION_METADATA, type SessionMetadata } from "../../contracts.js";
 
 /**
- * A session as one string. It begins with the times in fixed width, so that a touch overwrites them in place and a
- * listing reads nothing else: createdAt, seenAt, expiresAt (16 digits each), the owner's tag (22 characters), JSON.
+ * A session as one string. It begins with the times in fixed width, so that a touch overwrites them in place:
+ * createdAt, seenAt, expiresAt (16 digits each), the owner's tag (22 characters), JSON.
  */
 export const HEAD_LENGTH = 3 * 16 + 22;
 /** Positions of seenAt and expiresAt. */
@@ -33,13 +33,8 @@ export function ownerTag(principalId: string): string {
 }
 
 export function headOf(data: SessionData, now: number): SessionHead {
-  const stamp = (data as Data)[SESSION_METADATA];
-  return {
-    createdAt: stamp?.createdAt ?? now,
-    seenAt: stamp?.seenAt ?? now,
-    expiresAt: expiryOf(data, now),
-    tag: stamp?.principal == null ? undefined : ownerTag(stamp.principal.id),
-  };
+  const { createdAt, seenAt, expiresAt, principalId } = factsOf(data, now);
+  return { createdAt, seenAt, expiresAt, tag: principalId === undefined ? undefined : ownerTag(principalId) };
 }
 
 export function writeValue(head: SessionHead, data: SessionData): string {
@@ -71,12 +66,19 @@ export function readValue(value: string): SessionData | null {
   const head = readHead(value);
   const data = head === undefined ? undefined : parsed(value.slice(HEAD_LENGTH));
   if (head === undefined || !isObject(data)) return null;
-  const { cookie, [SESSION_METADATA]: stamp } = data;
-  if ((cookie != null && !isObject(cookie)) || (stamp !== undefined && !isObject(stamp))) return null;
+  const { cookie, [SESSION_METADATA]: metadata } = data;
+  if ((cookie != null && !isObject(cookie)) || (metadata !== undefined && !isObject(metadata))) return null;
   // A touch changes these two without rewriting the data.
   if (cookie != null) cookie["expires"] = new Date(head.expiresAt);
-  if (stamp !== undefined) data[SESSION_METADATA] = { ...stamp, seenAt: head.seenAt };
+  if (metadata !== undefined) data[SESSION_METADATA] = { ...metadata, seenAt: head.seenAt };
   return data as unknown as SessionData;
+}
+
+/** What a list shows of a session besides its times. */
+export function readDetails(value: string): SessionDetails | undefined {
+  const data = parsed(value.slice(HEAD_LENGTH));
+  const stamp = isObject(data) ? data[SESSION_METADATA] : undefined;
+  return isObject(stamp) ? detailsOf(stamp as unknown as SessionMetadata) : undefined;
 }
 
 function parsed(json: string): unknown {

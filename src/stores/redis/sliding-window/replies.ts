@@ -34,7 +34,7 @@ export function outcomeOf(answer: unknown): WindowOutcome {
   const [verdict, used, retryAfterMs, resetMs] = Array.isArray(answer) ? (answer as readonly unknown[]) : [];
   if (typeof verdict === "string" && used === undefined) throw new RedisError(new Error(verdict));
   if (typeof used !== "number" || typeof retryAfterMs !== "number" || typeof resetMs !== "number")
-    throw somethingElse();
+    throw unexpectedReply();
   return { allowed: verdict === 1, used, retryAfterMs, resetMs };
 }
 
@@ -54,10 +54,10 @@ export function recordedAt(batch: BatchReply): string {
 
 /** The answers to all keys of a batch, and its time. @throws StoreError as `outcomeOf` */
 export function answersTo({ reply, total }: BatchReply): readonly unknown[] {
-  if (!Array.isArray(reply) || reply.length !== total + 1) throw somethingElse();
+  if (!Array.isArray(reply) || reply.length !== total + 1) throw unexpectedReply();
   return reply as readonly unknown[];
 }
 
-function somethingElse(): StoreError {
-  return new StoreError("Redis answered something else than the script does.");
+function unexpectedReply(): StoreError {
+  return new StoreError("Redis did not answer as the script does.");
 }

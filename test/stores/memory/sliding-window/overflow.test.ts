@@ -80,7 +80,7 @@ describe("a flood of 250,000 addresses", () => {
     expect(store.consume(MAIN, "203.0.113.10", 1)).toMatchObject({ allowed: true, used: 2 });
   });
 
-  it("holds the flooding network itself to its networks' windows", () => {
+  it("limits the flooding network by the windows of its own networks", () => {
     const { store } = storeWith({ maxClients: 160 });
     let accepted = 0;
     for (let i = 0; i < 20_000; i += 1) if (store.consume(MAIN, `203.0.113.${i % 250}`, 1).allowed) accepted += 1;

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { SlotKeys } from "../../../../src/stores/memory/sliding-window/slot-keys.js";
-import { spread } from "../../../../src/stores/memory/sliding-window/key-hash.js";
+import { hashKey } from "../../../../src/stores/memory/sliding-window/key-hash.js";
 import { Slots } from "../../../../src/stores/memory/sliding-window/slots.js";
 import type { OverflowWindow } from "../../../../src/stores/memory/sliding-window/policies.js";
 import { runs } from "../../../property/seed.js";
@@ -30,11 +30,11 @@ function filled(): { slots: Slots; holders: SlotKeys } {
   return { slots, holders: new SlotKeys(slots) };
 }
 
-describe("whose log a slot is", () => {
+describe("the key of a slot", () => {
   // Made once: what a slot held before must not matter.
   const { slots, holders } = filled();
 
-  it("is the key that was stored last, in every character, whatever was there before or lies beside it", () => {
+  it("is the key that was stored last, to the character, whatever the slot held before and its neighbours hold", () => {
     fc.assert(
       fc.property(fc.array(step, { minLength: 1, maxLength: 40 }), fc.array(key), (steps, others) => {
         const model = new Map<number, string | OverflowWindow>();
@@ -51,7 +51,7 @@ describe("whose log a slot is", () => {
         const keys = [...others, ...[...model.values()].filter((holder) => typeof holder === "string")];
         for (const [slot, holder] of model) {
           expect(holders.shared(slot)).toBe(typeof holder === "string" ? undefined : holder);
-          if (typeof holder === "string") expect(holders.hash(slot)).toBe(spread(holder));
+          if (typeof holder === "string") expect(holders.hash(slot)).toBe(hashKey(holder));
           for (const one of [...keys, ...keys.map((text) => `${text}1`), ...keys.map((text) => text.slice(0, -1))])
             expect(holders.isClient(slot, one)).toBe(one === holder);
         }

@@ -34,12 +34,12 @@ describe("the log", () => {
       hit();
       clock.advance(10);
       const middle = hit();
-      if (between) clients.uncount(policy, "k", middle);
+      if (between) clients.refund(policy, "k", middle);
       clock.advance(10);
       hit();
       clock.advance(85);
       const { used } = clients.decide(policy, "k", 1, false);
-      clients.uncount(policy, "k");
+      clients.refund(policy, "k");
       expect([used, clients.decide(policy, "k", 1, false).used]).toEqual(between ? [1, 0] : [2, 1]);
     },
   );

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ManualClock } from "portcullis/testing";
-import { SESSION_METADATA } from "../../../../src/stores/session-record.js";
+import { SESSION_METADATA } from "../../../../src/stores/contracts.js";
 import { openRedis } from "../../../../src/stores/redis/client.js";
 import type { RedisConnection } from "../../../../src/stores/redis/connection.js";
 import { RedisSessionStore } from "../../../../src/stores/redis/sessions/store.js";

@@ -321,7 +321,7 @@ describe("what a client costs", () => {
     expect((await keysOf(prefix)).toSorted()).toEqual(policies.map(({ name }) => `${prefix}{x%7d%7by}${name}%2`));
   });
 
-  it("what is asked in the same tick costs one round trip together", async () => {
+  it("shares one round trip among calls of the same tick", async () => {
     const proxy = await startTcpProxy(server.port);
     const store = new RedisSlidingWindowStore({ redis: `redis://127.0.0.1:${proxy.port}`, prefix: `${uniqueName()}:` });
     try {

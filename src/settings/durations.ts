@@ -1,0 +1,62 @@
+import { z } from "zod";
+import { addIssue } from "./object.js";
+
+/** Milliseconds in each unit that a setting may have. */
+const MS_PER = { seconds: 1000, minutes: 60_000, days: 86_400_000 } as const;
+
+type Unit = keyof typeof MS_PER;
+
+/** Browsers keep no cookie for longer (RFC 6265bis section 5.5), so no session lasts longer either. In seconds. */
+export const MAX_SESSION_SECONDS = 400 * 86_400;
+
+/**
+ * A whole number of seconds, minutes or days. When a number above the maximum would be right in milliseconds or
+ * seconds, the message says what it is in the unit of the setting.
+ */
+export function durationSchema(unit: Unit, min: number, max: number): z.ZodInt {
+  return z
+    .int()
+    .min(min)
+    .max(max, {
+      error: ({ input }) => {
+        const meant = inUnit(Number(input), unit, max);
+        return meant === undefined ? undefined : didYouMean(unit, meant);
+      },
+    });
+}
+
+/** What a number of milliseconds, or of seconds, is in this unit: a whole number in range, or `undefined`. */
+function inUnit(value: number, unit: Unit, max: number): number | undefined {
+  return [value / MS_PER[unit], (value * 1000) / MS_PER[unit]].find(
+    (meant) => Number.isInteger(meant) && meant >= 1 && meant <= max,
+  );
+}
+
+function didYouMean(unit: Unit, meant: number): string {
+  return `This is in ${unit}; did you mean ${meant}?`;
+}
+
+/** The greatest number of seconds that a setting takes. */
+export const MAX_SECONDS = 2 ** 31 - 1;
+
+/** Says that `windowSeconds` is meant in seconds, although it is a multiple of 60,000. */
+export const unitsSchema = z.literal("seconds").optional();
+
+/**
+ * Refuses a window that looks like milliseconds: a multiple of 60,000 that has no `units: "seconds"` beside it.
+ * express-rate-limit's `windowMs` is in milliseconds.
+ */
+export function checkWindow(
+  { windowSeconds, units }: { readonly windowSeconds: number; readonly units?: "seconds" | undefined },
+  context: z.core.$RefinementCtx,
+): void {
+  // Above the greatest window there is an issue already.
+  if (windowSeconds % 60_000 !== 0 || units !== undefined || windowSeconds > MAX_SECONDS) return;
+  const meant = windowSeconds / 1000;
+  addIssue(context, {
+    code: "wrong-value",
+    path: ["windowSeconds"],
+    message: didYouMean("seconds", meant),
+    remedy: `Write ${meant}. If you do mean ${windowSeconds} seconds, add units: "seconds".`,
+  });
+}

@@ -1,0 +1,64 @@
+import type { RequestListener } from "node:http";
+import type { Express, Request } from "express";
+import { ID_FORM, idText, isPrincipalId, isRole, isScope, ROLE_FORM, SCOPE_FORM } from "../core/identity.js";
+import { InvalidInputError } from "../core/portcullis-error.js";
+import { createPrincipal, type CredentialKind, type Principal } from "../core/principal.js";
+import { stateOf } from "../core/request-state.js";
+import { SetupError } from "../core/setup-error.js";
+
+/** Whom a test acts as. */
+export interface TestPrincipal {
+  /** The id: a string of 1 to 255 characters, or a safe integer. */
+  readonly id: string | number;
+  /** The kind of credential to pretend; guards for another kind refuse it. Default: `"session"`. */
+  readonly kind?: CredentialKind;
+  /** Scopes. Default: none. */
+  readonly scopes?: readonly string[];
+  /** Roles. Default: none. */
+  readonly roles?: readonly string[];
+  /** Who acts as this person. Default: nobody. */
+  readonly actor?: { readonly id: string };
+}
+
+/**
+ * The app, for requests that need no credential: each has this principal from the start. Everything else runs as usual.
+ * Pass the result to supertest or `http.createServer` in place of the app. A request that also carries a session, a key
+ * or a token gets 400, as one with two credentials does.
+ *
+ * @throws InvalidInputError when the id, a scope or a role is malformed
+ * @throws SetupError when NODE_ENV is `production`
+ *
+ * @example
+ * ```ts
+ * import { createServer } from "node:http";
+ * import express from "express";
+ * import { applySecurity } from "portcullis";
+ * import { actingAs, testSecret } from "portcullis/testing";
+ *
+ * const app = express();
+ * const security = applySecurity(app, { debug: true, secretKey: testSecret(), session: {} });
+ * app.get("/me", security.requireAuth(), (req, res) => void res.json(req.principal));
+ * const server = createServer(actingAs(app, { id: "ada", roles: ["admin"] }));
+ * ```
+ */
+export function actingAs(app: Express, who: TestPrincipal): RequestListener {
+  if (process.env.NODE_ENV === "production")
+    throw new SetupError("actingAs is for tests: it does not run while NODE_ENV is production.");
+  const principal = principalOf(who);
+  return (req, res) => {
+    const request = req as Request;
+    request.principal = principal;
+    const state = stateOf(request);
+    state.isPrivate = true;
+    if (principal.kind === "external") state.markRan("external");
+    app(req, res);
+  };
+}
+
+function principalOf({ id, kind = "session", scopes = [], roles = [], actor }: TestPrincipal): Principal {
+  const text = idText(id);
+  if (!isPrincipalId(text)) throw new InvalidInputError(`actingAs: id must be ${ID_FORM}.`);
+  if (!scopes.every(isScope)) throw new InvalidInputError(`actingAs: each scope must be ${SCOPE_FORM}.`);
+  if (!roles.every(isRole)) throw new InvalidInputError(`actingAs: each role must be ${ROLE_FORM}.`);
+  return createPrincipal({ id: text, kind, scopes, roles, credentialId: "test", ...(actor && { actor }) });
+}

@@ -1,0 +1,89 @@
+import cors from "cors";
+import express, { type Express } from "express";
+import helmet from "helmet";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { applySecurity, type SecuritySettings, SetupError } from "portcullis";
+import { EXPRESS } from "../support/express-versions.js";
+import { serve } from "../support/serve.js";
+
+const closing: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await Promise.all(closing.splice(0).map((close) => close()));
+});
+
+describe.each(EXPRESS)("middleware in the wrong place, $name", ({ express: create }) => {
+  /** Warnings at the call of applySecurity and at two requests, and the reasons of the events at the requests. */
+  async function run(
+    settings: SecuritySettings,
+    {
+      before = () => undefined,
+      after = () => undefined,
+    }: Partial<Record<"before" | "after", (app: Express) => unknown>>,
+  ) {
+    const warned = vi.spyOn(process, "emitWarning").mockImplementation(() => undefined);
+    const warnings = () =>
+      warned.mock.calls
+        .splice(0)
+        .filter(([, options]) => /PORTCULLIS_(ORDER|OVERWRITTEN)/.test(JSON.stringify(options)))
+        .map(([message]) => String(message));
+    const app = create();
+    before(app);
+    const security = applySecurity(app, { debug: true, ...settings });
+    const reasons: unknown[] = [];
+    security.events.on("portcullis_misconfigured", ({ reason }) => void reasons.push(reason));
+    after(app);
+    app.get("/", (_req, res) => void res.send("hello"));
+    const atStart = warnings();
+    const server = await serve(app);
+    closing.push(server.close, () => security.close());
+    for (let request = 0; request < 2; request += 1) await server.send("/");
+    return { atStart, atRequests: warnings(), reasons };
+  }
+  const quiet = { atStart: [], atRequests: [], reasons: [] };
+
+  it("express.static before applySecurity is reported; behind it, and other middleware before it, is not", async () => {
+    const files = (app: Express) => app.use(express.static(import.meta.dirname));
+    const { atStart } = await run({}, { before: files });
+    expect(atStart).toEqual([
+      "express.static is mounted before applySecurity, so its files are served without protection. Mount it after applySecurity.",
+    ]);
+    expect(await run({}, { before: (app) => app.use(express.json()), after: files })).toEqual(quiet);
+  });
+
+  it("helmet behind applySecurity is reported once; before it, or with headers: false, it is not", async () => {
+    const add = (app: Express) => app.use(helmet());
+    expect(await run({}, { after: add })).toEqual({
+      atStart: [],
+      atRequests: [
+        "The package helmet is mounted after applySecurity and overwrites its security headers. Remove it, and use the setting headers.",
+      ],
+      reasons: ["helmet-mounted"],
+    });
+    expect(await run({}, { before: add })).toEqual(quiet);
+    expect(await run({ headers: false }, { after: add })).toEqual(quiet);
+  });
+
+  it("the package cors behind applySecurity is reported when the setting cors is on", async () => {
+    const add = (app: Express) => app.use(cors());
+    const on = { cors: { origins: ["https://app.example.com"] } };
+    expect(await run(on, { after: add })).toMatchObject({ reasons: ["cors-mounted"] });
+    expect(await run({}, { after: add })).toEqual(quiet);
+    expect(await run(on, {})).toEqual(quiet);
+  });
+
+  it("applySecurity mounted as a middleware fails each request and names the call to write", async () => {
+    const errors: unknown[] = [];
+    const app = create();
+    app.use(applySecurity as never);
+    app.use(((error, _req, res, _next) => {
+      errors.push(error);
+      res.status(500).end();
+    }) as express.ErrorRequestHandler);
+    const server = await serve(app);
+    closing.push(server.close);
+    expect((await server.send("/")).status).toBe(500);
+    expect(errors).toEqual([expect.any(SetupError)]);
+    expect(String(errors[0])).toContain("Call applySecurity(app, settings) once, instead of app.use(applySecurity)");
+  });
+});
