@@ -8,12 +8,16 @@ import { filesWithoutTheirServer } from "./test/support/servers/needed.js";
 const at = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
 /** What `import "portcullis"` means in a test: the source, or what was built from it. */
-const aliases = (folder: "src" | "dist/esm", ending: "ts" | "js") => [
-  { find: /^portcullis$/, replacement: at(`${folder}/index.${ending}`) },
-  { find: /^portcullis\/redis$/, replacement: at(`${folder}/stores/redis/index.${ending}`) },
-  { find: /^portcullis\/sql$/, replacement: at(`${folder}/stores/sql/index.${ending}`) },
-  { find: /^portcullis\/mcp$/, replacement: at(`${folder}/mcp/index.${ending}`) },
-  { find: /^portcullis\/testing$/, replacement: at(`${folder}/testing/index.${ending}`) },
+const source = [
+  { find: /^portcullis$/, replacement: at("src/index.ts") },
+  { find: /^portcullis\/redis$/, replacement: at("src/stores/redis/index.ts") },
+  { find: /^portcullis\/sql$/, replacement: at("src/stores/sql/index.ts") },
+  { find: /^portcullis\/mcp$/, replacement: at("src/mcp/index.ts") },
+  { find: /^portcullis\/testing$/, replacement: at("src/testing/index.ts") },
+];
+const built = [
+  { find: /^portcullis$/, replacement: at("dist/esm/index.js") },
+  { find: /^portcullis\/(redis|sql|mcp|testing)$/, replacement: at("dist/esm/$1.js") },
 ];
 
 const leftOut = filesWithoutTheirServer(at("."));
@@ -89,7 +93,7 @@ export default defineConfig({
     maxWorkers: Math.max(2, availableParallelism() - 1),
     projects: [
       {
-        resolve: { alias: aliases("src", "ts") },
+        resolve: { alias: source },
         test: {
           name: "source",
           include: ["test/**/*.test.ts"],
@@ -106,7 +110,7 @@ export default defineConfig({
       },
       {
         // Runs in processes of its own beside all other tests; the package scripts and LongestFirst let its result come last.
-        resolve: { alias: aliases("src", "ts") },
+        resolve: { alias: source },
         test: {
           name: "simulation",
           include: ["test/simulation/**/*.test.ts"],
@@ -117,7 +121,7 @@ export default defineConfig({
       },
       {
         // Servers are stopped and killed under load for two minutes, and answers are timed: run by itself, npm run test:faults.
-        resolve: { alias: aliases("src", "ts") },
+        resolve: { alias: source },
         test: {
           name: "faults",
           include: ["test/fault/**/*.test.ts"],
@@ -129,7 +133,7 @@ export default defineConfig({
       },
       {
         // The built package, where it can differ from the source: test/README.md says in what.
-        resolve: { alias: aliases("dist/esm", "js") },
+        resolve: { alias: built },
         test: {
           name: "built",
           include: [...builtAlone, ...alsoBuilt],

@@ -1,20 +1,112 @@
-// Builds dist/esm and dist/cjs from the one source. TypeScript takes a file's module format from the nearest package.json,
-// so the CommonJS pass compiles a copy of src that lies beside a package.json saying so; `import()` stays `import()` there,
-// which is how the optional peers that are ESM only are reached from CommonJS.
+// Builds dist/esm and dist/cjs from the one source. TypeScript checks it and writes its declarations; rolldown bundles code
+// and declarations, for each format, into one file per entry of the package and one chunk that all entries share. So a class
+// is one class whichever entry it comes from, and an app loads few files.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { rolldown } from "rolldown";
+import { dts } from "rolldown-plugin-dts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const tsc = `${root}node_modules/typescript/bin/tsc`;
-rmSync(`${root}dist`, { recursive: true, force: true });
+const dist = `${root}dist`;
+const stage = `${dist}/stage`;
 
-async function compile(format, type) {
-  const stage = `${root}dist/stage-${format}`;
+/** The entries of the package, by their place in src. */
+const ENTRIES = {
+  index: "index",
+  redis: "stores/redis/index",
+  sql: "stores/sql/index",
+  mcp: "mcp/index",
+  testing: "testing/index",
+};
+
+const { dependencies, peerDependencies } = JSON.parse(readFileSync(`${root}package.json`, "utf8"));
+const installed = Object.keys({ ...dependencies, ...peerDependencies });
+/** What an app has installed stays out of the bundle; all else is bundled. */
+const isExternal = (id) => id.startsWith("node:") || installed.some((name) => id === name || id.startsWith(`${name}/`));
+
+/** Everything that two entries share is one chunk: nothing is loaded twice, and no order of chunks can be wrong. */
+const oneChunk = { name: "shared", test: (id) => !id.includes("\0"), minShareCount: 2 };
+/** Declarations of zod, which compute the types of settings, stay apart from those that people read. */
+const zodChunk = { name: "zod", test: /\/node_modules\/zod\// };
+
+const inputs = (folder, ending) =>
+  Object.fromEntries(Object.entries(ENTRIES).map(([name, path]) => [name, `${folder}/${path}${ending}`]));
+
+/** Rolldown's warnings are errors here: each is a mistake of this file or of the source. */
+function onLog(_level, log) {
+  throw new Error(`rolldown: ${log.message}`);
+}
+
+/**
+ * `core/dependencies.ts` loads packages with `require`, of which the source makes its own. CommonJS has one; rolldown
+ * turns a literal call for a bundled package into a function that runs it. An ES module calls the `require` that a
+ * bundler of an app puts there, which follows a literal call, and otherwise makes its own.
+ */
+function ownRequire(format) {
+  const line = "const require = createRequire(import.meta.url);";
+  const call = (name) =>
+    `(typeof __REQUIRE__ === "function" && __REQUIRE__ !== globalThis.require ? __REQUIRE__("${name}") : createRequire(import.meta.url)("${name}"))`;
+  return {
+    name: "own-require",
+    transform(code, id) {
+      if (!id.endsWith("/core/dependencies.ts")) return null;
+      if (!code.includes(line)) throw new Error("core/dependencies.ts has changed: the build must find its require.");
+      const own = code.replace(line, "");
+      if (format === "cjs") return { code: own, map: null };
+      return {
+        code: own.replace(/\brequire\("([^"]+)"\)/g, (text, name) => (isExternal(name) ? call(name) : text)),
+        map: null,
+      };
+    },
+    renderChunk: (code) => ({ code: code.replaceAll("__REQUIRE__", "require"), map: null }),
+  };
+}
+
+async function bundleCode(format) {
+  const bundle = await rolldown({
+    input: inputs(`${root}src`, ".ts"),
+    platform: "node",
+    external: isExternal,
+    plugins: [ownRequire(format)],
+    tsconfig: false,
+    onLog,
+  });
+  const { output } = await bundle.write({
+    dir: `${dist}/${format}`,
+    format,
+    entryFileNames: "[name].js",
+    chunkFileNames: "[name].js",
+    // Jest cannot run `import()` in CommonJS.
+    dynamicImportInCjs: false,
+    codeSplitting: { groups: [oneChunk] },
+    comments: { legal: false, annotation: true, jsdoc: false },
+    minify: false,
+  });
+  await bundle.close();
+  return output.flatMap((chunk) => (chunk.type === "chunk" ? Object.keys(chunk.modules) : []));
+}
+
+/** The licences of the bundled packages ask for their text in every copy. */
+function writeLicences(modules) {
+  const folders = modules.flatMap((id) => /^.*\/node_modules\/(?:@[^/]+\/)?[^/]+(?=\/)/.exec(id)?.[0] ?? []);
+  const texts = [...new Set(folders)].sort().map((folder) => {
+    const { name, version } = JSON.parse(readFileSync(`${folder}/package.json`, "utf8"));
+    const file = readdirSync(folder).find((entry) => /^licen[cs]e(?:\.(?:md|txt))?$/i.test(entry));
+    if (file === undefined) throw new Error(`${name} has no file with its licence.`);
+    return `${name} ${version}\n\n${readFileSync(`${folder}/${file}`, "utf8").trim()}\n`;
+  });
+  const separator = `\n${"-".repeat(80)}\n\n`;
+  writeFileSync(
+    `${dist}/THIRD-PARTY-LICENSES.txt`,
+    ["The code in this folder contains these packages.\n", ...texts].join(separator),
+  );
+}
+
+async function compileDeclarations() {
   mkdirSync(stage, { recursive: true });
-  cpSync(`${root}src`, `${stage}/src`, { recursive: true, filter: (path) => !path.endsWith(".md") });
-  writeFileSync(`${stage}/package.json`, JSON.stringify({ type }));
   writeFileSync(
     `${stage}/tsconfig.json`,
     JSON.stringify({
@@ -22,21 +114,64 @@ async function compile(format, type) {
       compilerOptions: {
         noEmit: false,
         declaration: true,
+        emitDeclarationOnly: true,
         // What is marked @internal is for other folders of src, not for apps.
         stripInternal: true,
-        outDir: `../${format}`,
-        rootDir: "src",
+        outDir: ".",
+        rootDir: `${root}src`,
         paths: {},
-        typeRoots: [`${root}node_modules/@types`],
       },
-      include: ["src"],
+      include: [`${root}src`],
       exclude: [],
     }),
   );
-  const [status] = await once(spawn(process.execPath, [tsc, "-p", stage], { stdio: "inherit" }), "close");
-  if (status !== 0) throw new Error(`The ${format} build has type errors.`);
-  writeFileSync(`${root}dist/${format}/package.json`, JSON.stringify({ type, sideEffects: false }));
-  rmSync(stage, { recursive: true });
+  const tsc = spawn(process.execPath, [`${root}node_modules/typescript/bin/tsc`, "-p", stage], { stdio: "inherit" });
+  const [status] = await once(tsc, "close");
+  if (status !== 0) throw new Error("The source has type errors.");
 }
 
-await Promise.all([compile("esm", "module"), compile("cjs", "commonjs")]);
+/** Declarations for `import`: those for `require` have a syntax that cannot be bundled. */
+const zodDeclarations = {
+  name: "zod-declarations",
+  resolveId: {
+    order: "pre",
+    handler(id, importer) {
+      if (id === "zod") return `${root}node_modules/zod/index.d.ts`;
+      const inside = id.startsWith(".") && importer?.includes("/node_modules/zod/");
+      return inside ? join(dirname(importer), id.replace(/\.c?js$/, ".d.ts")) : null;
+    },
+  },
+};
+
+/** The declarations hold those of bundled packages, so that an app needs neither these packages nor `@types`. */
+async function bundleDeclarations() {
+  const bundle = await rolldown({
+    input: inputs(stage, ".d.ts"),
+    platform: "node",
+    external: isExternal,
+    checks: { pluginTimings: false },
+    plugins: [zodDeclarations, dts({ dtsOnly: true, tsconfig: false })],
+    onLog,
+  });
+  for (const format of ["esm", "cjs"]) {
+    await bundle.write({
+      dir: `${dist}/${format}`,
+      format: "esm",
+      entryFileNames: "[name].ts",
+      chunkFileNames: "[name].d.ts",
+      codeSplitting: { groups: [zodChunk, oneChunk] },
+    });
+  }
+  await bundle.close();
+}
+
+rmSync(dist, { recursive: true, force: true });
+const [esm, cjs] = await Promise.all([
+  bundleCode("esm"),
+  bundleCode("cjs"),
+  compileDeclarations().then(bundleDeclarations),
+]);
+writeLicences([...esm, ...cjs]);
+rmSync(stage, { recursive: true });
+for (const [format, type] of Object.entries({ esm: "module", cjs: "commonjs" }))
+  writeFileSync(`${dist}/${format}/package.json`, JSON.stringify({ type, sideEffects: false }));

@@ -1,4 +1,5 @@
 import type { Request, RequestHandler } from "express";
+import type { Middleware } from "./core/middleware.js";
 import { z } from "zod";
 import { prefersHtml } from "./core/http/accept.js";
 import { challenge } from "./core/http/authorization.js";
@@ -116,7 +117,7 @@ function guard(
   only: readonly CredentialKind[] | undefined,
   options: GuardSettings | undefined,
   deps: PartDependencies | undefined,
-): RequestHandler {
+): Middleware {
   const { scopes, roles, kinds: given, redirectTo } = parseFactory(name, guardSchema, options ?? {});
   const runtime = deps === undefined ? undefined : partRuntime(deps);
   const kinds = only ?? given ?? KINDS;
@@ -138,8 +139,7 @@ function guard(
     const redirect = redirectTo === undefined ? undefined : logInPage(redirectTo, req, verdict);
     refuse(req, res, name, redirect === undefined ? made[verdict] : { ...made[verdict], redirect });
   };
-  Object.defineProperty(handler, "name", { value: name });
-  return handler;
+  return Object.defineProperty(handler, "name", { value: name }) as Middleware;
 }
 
 /**
@@ -183,7 +183,7 @@ function protectionsRan(req: Request, kinds: readonly CredentialKind[], all: boo
  * app.get("/reports", requireAuth({ scopes: ["reports:read"], kinds: ["api-key", "jwt"] }), (req, res) => void res.json([]));
  * ```
  */
-export function requireAuth(options?: GuardSettings, deps?: PartDependencies): RequestHandler {
+export function requireAuth(options?: GuardSettings, deps?: PartDependencies): Middleware {
   return guard("requireAuth", undefined, options, deps);
 }
 
@@ -201,7 +201,7 @@ export function requireAuth(options?: GuardSettings, deps?: PartDependencies): R
  * app.get("/orders", requireApiKey({ scopes: ["orders:write"] }), (req, res) => void res.json({ caller: req.principal?.id }));
  * ```
  */
-export function requireApiKey(options?: Omit<GuardSettings, "kinds">, deps?: PartDependencies): RequestHandler {
+export function requireApiKey(options?: Omit<GuardSettings, "kinds">, deps?: PartDependencies): Middleware {
   return guard("requireApiKey", ["api-key"], options, deps);
 }
 
@@ -219,7 +219,7 @@ export function requireApiKey(options?: Omit<GuardSettings, "kinds">, deps?: Par
  * app.get("/orders", requireJwt({ roles: ["admin"] }), (req, res) => void res.json({ caller: req.principal?.id }));
  * ```
  */
-export function requireJwt(options?: Omit<GuardSettings, "kinds">, deps?: PartDependencies): RequestHandler {
+export function requireJwt(options?: Omit<GuardSettings, "kinds">, deps?: PartDependencies): Middleware {
   return guard("requireJwt", ["jwt"], options, deps);
 }
 
@@ -237,6 +237,6 @@ export function requireJwt(options?: Omit<GuardSettings, "kinds">, deps?: PartDe
  * app.get("/orders", requireSession(), (req, res) => void res.json({ caller: req.principal?.id }));
  * ```
  */
-export function requireSession(options?: Omit<GuardSettings, "kinds">, deps?: PartDependencies): RequestHandler {
+export function requireSession(options?: Omit<GuardSettings, "kinds">, deps?: PartDependencies): Middleware {
   return guard("requireSession", ["session"], options, deps);
 }

@@ -9,6 +9,7 @@ export type { ResolvedSecuritySettings, SecuritySettings } from "./app-settings/
 export { settingsFromEnv } from "./app-settings/environment.js";
 export { SettingsError, type SettingsCode, type SettingsIssue } from "./settings/errors.js";
 export { SetupError } from "./core/setup-error.js";
+export type { Middleware } from "./core/middleware.js";
 
 export { securityHeaders } from "./headers/middleware.js";
 export type {
@@ -45,6 +46,7 @@ export type {
 export { csrfProtection } from "./csrf/middleware.js";
 export type { CsrfSettings, ResolvedCsrfSettings } from "./csrf/settings.js";
 export { sessions } from "./session/middleware.js";
+export type { ExpressSessionStore, Session, SessionCookieData, SessionData } from "./stores/express-session.js";
 export { AmbiguousCredentialsError, type ExternalCaller, type UsePrincipal } from "./use-principal.js";
 export { logIn, logOut, type LogInAs, type LogInSettings, type LogOutSettings } from "./session/log-in.js";
 export type { SiteData } from "./session/log-in-options.js";

@@ -1,5 +1,5 @@
 import type { Request } from "express";
-import type session from "express-session";
+import type { ExpressSessionStore } from "./stores/express-session.js";
 import { createApiKey } from "./api-key/middleware.js";
 import type { ApiKeyService } from "./api-key/service.js";
 import { requestContext } from "./core/request-events.js";
@@ -24,7 +24,7 @@ export interface LayerSources {
   readonly runtime: Runtime;
   readonly limitStore: RateLimitStore;
   /** `undefined`: sessions are kept in the memory of this process. */
-  readonly sessionStore: session.Store | undefined;
+  readonly sessionStore: ExpressSessionStore | undefined;
   readonly apiKeys: ApiKeyService | undefined;
   readonly jwt: JwtManager | undefined;
 }

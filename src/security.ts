@@ -2,6 +2,7 @@ import type { Server } from "node:http";
 import type { ServerClasses } from "./server/classes.js";
 import type { FastServerSettings } from "./server/create-server.js";
 import type { NextFunction, Request, RequestHandler, Response, Router } from "express";
+import type { Middleware } from "./core/middleware.js";
 import type { ApiKeyRoutesSettings } from "./api-key/routes.js";
 import type { ApiKeyService } from "./api-key/service.js";
 import type { ResolvedSecuritySettings, SecuritySettings } from "./app-settings/schema.js";
@@ -92,13 +93,13 @@ export interface SecurityBase {
   /** Route guard that accepts only logged-in sessions. See `requireSession`. */
   readonly requireSession: typeof requireSession;
   /** A limit for one route, counted in the same store. @throws SettingsError */
-  rateLimit(limit: RouteLimitSettings): RequestHandler;
+  rateLimit(limit: RouteLimitSettings): Middleware;
   /**
    * Changes the security headers of one route: adds CSP sources, replaces or removes other headers.
    *
    * @throws SettingsError
    */
-  headers(patch: HeadersPatch): RequestHandler;
+  headers(patch: HeadersPatch): Middleware;
   /** Routes with which callers manage their own keys. @throws SetupError when `apiKeys` is off */
   apiKeyRoutes(options?: ApiKeyRoutesSettings): Router;
   /** `POST /refresh`, `POST /revoke`, `GET /jwks.json`. @throws SetupError when `jwt` is off */

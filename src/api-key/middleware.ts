@@ -1,4 +1,5 @@
-import type { NextFunction, Request, RequestHandler, Response } from "express";
+import type { NextFunction, Request, Response } from "express";
+import type { Middleware } from "../core/middleware.js";
 import { setPrincipal } from "../core/request-events.js";
 import { readAuthorization } from "../core/http/authorization.js";
 import type { Layer } from "../core/layer.js";
@@ -141,11 +142,7 @@ function describe(options: ResolvedApiKeySettings): Record<string, unknown> {
  * app.get("/orders", requireApiKey({ scopes: ["orders:read"] }), (req, res) => void res.json([]));
  * ```
  */
-export function apiKeyAuth(
-  service: ApiKeyService,
-  settings?: ApiKeyAuthSettings,
-  deps?: PartDependencies,
-): RequestHandler {
+export function apiKeyAuth(service: ApiKeyService, settings?: ApiKeyAuthSettings, deps?: PartDependencies): Middleware {
   const own = parseFactory("apiKeyAuth", apiKeyAuthSchema, settings ?? {});
   if (typeof (service as Partial<ApiKeyService> | undefined)?.verify !== "function") {
     throw new SetupError("apiKeyAuth needs an ApiKeyService as its first argument: apiKeyAuth(new ApiKeyService()).");
@@ -154,5 +151,5 @@ export function apiKeyAuth(
   const runtime = partRuntime(deps, service.runtime);
   return runtime.resources.carry(
     standalone([createApiKey({ ...service.options, mode, headerName, realm }, runtime, { service })], runtime),
-  );
+  ) as Middleware;
 }

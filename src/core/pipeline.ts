@@ -2,6 +2,7 @@ import type { NextFunction, Request, RequestHandler, Response } from "express";
 import { errorOf } from "./error-of.js";
 import type { Layer, RunLayer } from "./layer.js";
 import type { LayerId } from "./layer-id.js";
+import type { Middleware } from "./middleware.js";
 import type { MaybePromise } from "./maybe-promise.js";
 import { beginState, type RequestState } from "./request-state.js";
 import { finishHeadOf } from "./response/finish-head.js";
@@ -166,7 +167,7 @@ function always(): boolean {
  *
  * @param layers run in the given order
  */
-export function standalone(layers: readonly Layer[], runtime: Runtime): RequestHandler {
+export function standalone(layers: readonly Layer[], runtime: Runtime): Middleware {
   const [first, ...others] = layers;
   if (first === undefined) return (_req, _res, next) => next();
   const { id, run } = first;
@@ -178,5 +179,5 @@ export function standalone(layers: readonly Layer[], runtime: Runtime): RequestH
     state.markRan(id);
     return run(req, res, next, state);
   };
-  return Object.defineProperty(handler, "name", { value: run.name });
+  return Object.defineProperty(handler, "name", { value: run.name }) as Middleware;
 }

@@ -1,4 +1,5 @@
-import cors, { type CorsOptions as CorsPackageOptions } from "cors";
+import type { CorsOptions as CorsPackageOptions } from "cors";
+import { loadCors } from "../core/dependencies.js";
 import { OriginPatterns } from "../core/http/origin.js";
 import type { CorsRules } from "./decide.js";
 import type { ResolvedCorsSettings } from "./settings.js";
@@ -111,7 +112,7 @@ function recorded(
     maxAge: options.maxAge,
   };
   const response = new RecordingResponse();
-  cors(packageOptions)({ method, headers: { origin } }, response, () => undefined);
+  loadCors()(packageOptions)({ method, headers: { origin } }, response, () => undefined);
   return response;
 }
 

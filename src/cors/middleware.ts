@@ -1,4 +1,5 @@
-import type { Request, RequestHandler, Response } from "express";
+import type { Request, Response } from "express";
+import type { Middleware } from "../core/middleware.js";
 import type { SecurityEventName } from "../core/events.js";
 import type { Layer, RunLayer } from "../core/layer.js";
 import { standalone } from "../core/pipeline.js";
@@ -146,6 +147,6 @@ function field(req: Request, name: string): string | undefined {
  * app.use(corsPolicy({ origins: ["https://app.example.com"], credentials: true }));
  * ```
  */
-export function corsPolicy(settings: CorsSettings, deps?: PartDependencies): RequestHandler {
+export function corsPolicy(settings: CorsSettings, deps?: PartDependencies): Middleware {
   return standalone([createCors(parseFactory("corsPolicy", corsSchema, settings ?? {}))], partRuntime(deps));
 }

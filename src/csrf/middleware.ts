@@ -1,4 +1,4 @@
-import type { RequestHandler } from "express";
+import type { Middleware } from "../core/middleware.js";
 import { headerLines, pathOf } from "../core/http/authority.js";
 import { effectiveHost, forwardedPort } from "../core/http/effective-host.js";
 import type { Layer, RunLayer } from "../core/layer.js";
@@ -65,6 +65,6 @@ export function createCsrf(options: ResolvedCsrfSettings, dependencies: CsrfDepe
  * app.use(csrfProtection({ trustedOrigins: ["https://app.example.com"] }));
  * ```
  */
-export function csrfProtection(settings?: CsrfSettings, deps?: PartDependencies): RequestHandler {
+export function csrfProtection(settings?: CsrfSettings, deps?: PartDependencies): Middleware {
   return standalone([createCsrf(parseFactory("csrfProtection", csrfSchema, settings ?? {}))], partRuntime(deps));
 }

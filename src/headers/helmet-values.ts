@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import helmet from "helmet";
+import type helmet from "helmet";
+import { loadHelmet } from "../core/dependencies.js";
 import type { HeaderModel } from "./decide.js";
 import type { Policy } from "./directives.js";
 
@@ -23,13 +24,14 @@ function recorded(middleware: Middleware): Map<string, string> {
 
 /** The text of one policy, as helmet writes it. A report-only policy may have a single directive. */
 export function policyText(policy: Policy, reportOnly: boolean): string {
+  const { contentSecurityPolicy } = loadHelmet();
   const directives: Record<
     string,
     readonly string[] | typeof helmet.contentSecurityPolicy.dangerouslyDisableDefaultSrc
   > = Object.fromEntries(policy);
   if (reportOnly && !policy.has("default-src"))
-    directives["default-src"] = helmet.contentSecurityPolicy.dangerouslyDisableDefaultSrc;
-  const headers = recorded(helmet.contentSecurityPolicy({ useDefaults: false, reportOnly, directives }));
+    directives["default-src"] = contentSecurityPolicy.dangerouslyDisableDefaultSrc;
+  const headers = recorded(contentSecurityPolicy({ useDefaults: false, reportOnly, directives }));
   const [text = ""] = headers.values();
   return text;
 }
@@ -37,7 +39,7 @@ export function policyText(policy: Policy, reportOnly: boolean): string {
 /** Every header that helmet knows and that contains no policy. */
 export function helmetValues(model: HeaderModel): Map<string, string> {
   return recorded(
-    helmet({
+    loadHelmet()({
       contentSecurityPolicy: false,
       strictTransportSecurity: model.transport,
       xContentTypeOptions: true,

@@ -1,4 +1,5 @@
-import type { NextFunction, Request, RequestHandler, Response } from "express";
+import type { NextFunction, Request, Response } from "express";
+import type { Middleware } from "../core/middleware.js";
 import type { Layer } from "../core/layer.js";
 import { standalone } from "../core/pipeline.js";
 import { beginState } from "../core/request-state.js";
@@ -27,7 +28,7 @@ export interface HeadersLayer extends Layer {
    *
    * @throws SettingsError when the patch is wrong, or contradicts the layer's settings
    */
-  patch(settings: HeadersPatch): RequestHandler;
+  patch(settings: HeadersPatch): Middleware;
 }
 
 /**
@@ -46,7 +47,7 @@ export interface HeadersLayer extends Layer {
  * app.use(securityHeaders({ contentSecurityPolicy: { directives: { "script-src": ["'self'", "'nonce'"] } } }));
  * ```
  */
-export function securityHeaders(settings?: HeadersSettings, deps?: PartDependencies): RequestHandler {
+export function securityHeaders(settings?: HeadersSettings, deps?: PartDependencies): Middleware {
   const runtime = partRuntime(deps);
   return standalone([createHeaders(parseFactory("securityHeaders", headersSchema, settings ?? {}), runtime)], runtime);
 }
@@ -67,7 +68,7 @@ export function createHeaders(options: ResolvedHeadersSettings, runtime: Runtime
   };
 }
 
-function createPatch(patch: ResolvedHeadersPatch, base: HeaderPlan, runtime: Runtime): RequestHandler {
+function createPatch(patch: ResolvedHeadersPatch, base: HeaderPlan, runtime: Runtime): Middleware {
   const onBase = patchHeaders(base.model, patch, runtime.debug);
   const issues = modelProblems(onBase).map((problem) => ({ ...problem, path: problem.path.join(".") }));
   if (issues.length > 0) throw new SettingsError(issues);
@@ -83,7 +84,7 @@ function createPatch(patch: ResolvedHeadersPatch, base: HeaderPlan, runtime: Run
     return made;
   }
 
-  return function headersPatchMiddleware(req: Request, res: Response, next: NextFunction): void {
+  const handler = function headersPatchMiddleware(req: Request, res: Response, next: NextFunction): void {
     const state = beginState(req, runtime);
     state.markRan("headers");
     finishHeadOf(res, state);
@@ -92,6 +93,7 @@ function createPatch(patch: ResolvedHeadersPatch, base: HeaderPlan, runtime: Run
     writeHeaders(res, headers, planAfter(planOf(headers) ?? base), req.secure);
     next();
   };
+  return handler as Middleware;
 }
 
 function describePlan(options: ResolvedHeadersSettings, plan: HeaderPlan): Record<string, unknown> {

@@ -1,4 +1,5 @@
-import type { Request, RequestHandler, Response } from "express";
+import type { Request, Response } from "express";
+import type { Middleware } from "../core/middleware.js";
 import { setPrincipal } from "../core/request-events.js";
 import { challenge, readAuthorization } from "../core/http/authorization.js";
 import type { Layer, Mode, RunLayer } from "../core/layer.js";
@@ -143,7 +144,7 @@ export function createJwt(
  * app.get("/orders", requireJwt({ scopes: ["orders:read"] }), (req, res) => void res.json([]));
  * ```
  */
-export function jwtAuth(manager: JwtManager, settings: JwtAuthSettings = {}, deps?: PartDependencies): RequestHandler {
+export function jwtAuth(manager: JwtManager, settings: JwtAuthSettings = {}, deps?: PartDependencies): Middleware {
   const { mode, realm } = parseFactory("jwtAuth", jwtAuthSchema, settings);
   if (typeof (manager as Partial<JwtManager> | undefined)?.verifyAccessToken !== "function") {
     throw new SetupError("jwtAuth needs a JwtManager as its first argument: jwtAuth(new JwtManager({ secret })).");
@@ -152,5 +153,5 @@ export function jwtAuth(manager: JwtManager, settings: JwtAuthSettings = {}, dep
   const layer = createJwt({ mode: mode ?? manager.options.mode, realm: realm ?? manager.options.realm }, runtime, {
     manager,
   });
-  return runtime.resources.carry(standalone([layer], runtime));
+  return runtime.resources.carry(standalone([layer], runtime)) as Middleware;
 }

@@ -1,4 +1,4 @@
-import type { RequestHandler } from "express";
+import type { Middleware } from "../core/middleware.js";
 import type { Layer, RunLayer } from "../core/layer.js";
 import type { LayerId } from "../core/layer-id.js";
 import { standalone } from "../core/pipeline.js";
@@ -120,7 +120,7 @@ function inTurn([first, second]: readonly Limiter[]): Limiter["apply"] {
  * app.use(rateLimiter({ limit: 100, windowSeconds: 60 }));
  * ```
  */
-export function rateLimiter(settings: RateLimitSettings = {}, deps?: PartDependencies): RequestHandler {
+export function rateLimiter(settings: RateLimitSettings = {}, deps?: PartDependencies): Middleware {
   const options = parseFactory("rateLimiter", rateLimitSchema, settings);
   const runtime = partRuntime(deps);
   const shared = { store: new SlidingWindowStore({ maxClients: options.maxClients, clock: runtime.clock }) };

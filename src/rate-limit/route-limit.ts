@@ -1,4 +1,5 @@
 import type { RequestHandler } from "express";
+import type { Middleware } from "../core/middleware.js";
 import { beginState } from "../core/request-state.js";
 import type { Runtime } from "../core/runtime.js";
 import { SettingsError } from "../settings/errors.js";
@@ -33,16 +34,17 @@ export function createRouteLimit(
   limit: RouteLimitSettings,
   runtime: Runtime,
   deps: RouteLimitDependencies,
-): RequestHandler {
+): Middleware {
   const options = parseFactory("security.rateLimit", routeLimitSchema, limit);
   const defaults = deps.defaults ?? parse(rateLimitSchema, {});
   // A store of express-rate-limit counts for the main limit only.
   const store = defaults.store !== undefined && isWindowStore(defaults.store) ? defaults.store : deps.store;
   holdWindow(store, options);
   const limiter = createLimiter(routeLimit(options, defaults, runtime, store), runtime);
-  return function routeRateLimit(req, res, next) {
+  const handler: RequestHandler = function routeRateLimit(req, res, next) {
     limiter.apply(req, res, next, beginState(req, runtime));
   };
+  return handler as Middleware;
 }
 
 /** The windows of the route limits that count in a store, by name. */

@@ -1,5 +1,6 @@
 import { StoreError } from "../core/portcullis-error.js";
-import { rateLimit, type Options, type Store } from "express-rate-limit";
+import type { Options, Store } from "express-rate-limit";
+import { loadExpressRateLimit } from "../core/dependencies.js";
 import type { Clock } from "../core/clock.js";
 import type { RateLimitStore, WindowOutcome, WindowPolicy } from "../stores/contracts.js";
 
@@ -82,6 +83,7 @@ function optionsFor(policy: WindowPolicy): Options {
     resetKey: () => undefined,
   };
   // Checks of that package that look at how its own middleware is used do not apply: it is never mounted.
+  const { rateLimit } = loadExpressRateLimit();
   rateLimit({ windowMs: policy.windowMs, limit: policy.limit, legacyHeaders: false, validate: false, store: probe });
   if (filled === undefined) throw new StoreError("express-rate-limit did not initialise its store.");
   return filled;

@@ -1,6 +1,11 @@
 import { randomBytes } from "node:crypto";
 import type { Request } from "express";
-import session from "express-session";
+import {
+  ExpressSessionStore,
+  type Session,
+  type SessionCookieData,
+  type SessionData,
+} from "../stores/express-session.js";
 import type { Runtime } from "../core/runtime.js";
 import { SessionStoreFullError } from "../stores/health/store-full.js";
 import type { SessionMetadata } from "../stores/contracts.js";
@@ -14,7 +19,7 @@ import { appData } from "./metadata.js";
 import type { WriteOutcome } from "./guarded-store.js";
 import type { LoadedSession, SessionRepository } from "./session-repository.js";
 
-export type LiveSession = session.Session & Partial<session.SessionData>;
+export type LiveSession = Session & Partial<SessionData>;
 
 /**
  * The object that express-session uses as its request. It is separate from the real request because express-session
@@ -23,7 +28,7 @@ export type LiveSession = session.Session & Partial<session.SessionData>;
 export class SessionHost {
   session: LiveSession | null | undefined;
   sessionID: string | undefined;
-  sessionStore: session.Store | undefined;
+  sessionStore: ExpressSessionStore | undefined;
   /** This layer's metadata of the session; absent until the session is first saved. */
   metadata: SessionMetadata | undefined;
   /** The id under which the session is in the store. */
@@ -69,7 +74,7 @@ export function serialise(live: object): string {
  * and it would save after the response has begun (held-response.ts). This layer handles ids, cookie, time-outs, loading
  * and saving itself.
  */
-export class ExpressSessionAdapter extends session.Store {
+export class ExpressSessionAdapter extends ExpressSessionStore {
   readonly #stored: SessionRepository;
 
   constructor(stored: SessionRepository) {
@@ -84,7 +89,7 @@ export class ExpressSessionAdapter extends session.Store {
   generate(host: SessionHost): void {
     const now = this.#stored.now();
     host.sessionID = randomBytes(24).toString("base64url");
-    super.createSession(host as unknown as Request, { cookie: this.#cookieOf({ createdAt: now, seenAt: now }) });
+    super.createSession(host, { cookie: this.#cookieOf({ createdAt: now, seenAt: now }) });
   }
 
   /** Creates a new session, which is not stored until it is saved. */
@@ -132,7 +137,7 @@ export class ExpressSessionAdapter extends session.Store {
     });
   }
 
-  override get(sid: string, callback: (error: unknown, data?: session.SessionData | null) => void): void {
+  override get(sid: string, callback: (error: unknown, data?: SessionData | null) => void): void {
     resolveMaybe(
       () => this.#stored.load(sid),
       (loaded) => callback(null, loaded === undefined ? null : this.#dataOf(loaded)),
@@ -140,7 +145,7 @@ export class ExpressSessionAdapter extends session.Store {
     );
   }
 
-  override createSession(req: Request, data: session.SessionData): session.Session & session.SessionData {
+  override createSession(req: Request, data: SessionData): Session & SessionData {
     const host = req as unknown as SessionHost;
     const metadata = (data as WithMetadata)[METADATA];
     const created = super.createSession(req, data);
@@ -151,7 +156,7 @@ export class ExpressSessionAdapter extends session.Store {
   }
 
   /** Implements `req.session.save()`. */
-  override set(sid: string, live: session.SessionData, callback: (error?: unknown) => void = () => undefined): void {
+  override set(sid: string, live: SessionData, callback: (error?: unknown) => void = () => undefined): void {
     // Throw where the app calls `save`, as express-session does, when JSON cannot represent the data: the callback is
     // optional.
     serialise(live);
@@ -184,13 +189,13 @@ export class ExpressSessionAdapter extends session.Store {
   }
 
   /** Converts a loaded session to the argument of `createSession`. */
-  #dataOf({ record, metadata }: LoadedSession): session.SessionData {
+  #dataOf({ record, metadata }: LoadedSession): SessionData {
     const cookie = this.#cookieOf(metadata);
     return Object.defineProperty({ ...appData(record), cookie }, METADATA, { value: metadata });
   }
 
   /** `createSession` copies all enumerable members, inherited ones too; so the object has own properties only. */
-  #cookieOf(times: SessionTimes): session.Cookie {
+  #cookieOf(times: SessionTimes): SessionCookieData {
     return { ...this.#stored.cookieOf(times) };
   }
 
@@ -225,4 +230,4 @@ export function cookieFor({ cookie, plainCookie }: SessionContext, req: Request)
 
 /** A symbol key survives the copy that express-session makes of loaded data. */
 const METADATA = Symbol("portcullis.metadata");
-type WithMetadata = session.SessionData & { readonly [METADATA]?: SessionMetadata };
+type WithMetadata = SessionData & { readonly [METADATA]?: SessionMetadata };

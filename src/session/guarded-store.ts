@@ -1,4 +1,4 @@
-import type session from "express-session";
+import type { ExpressSessionStore, SessionData } from "../stores/express-session.js";
 import { mapMaybe, fromCallback, type MaybePromise } from "../core/maybe-promise.js";
 import type { Runtime } from "../core/runtime.js";
 import { callerFor, callerForPrincipal, type StoreCaller } from "../core/store-caller.js";
@@ -12,7 +12,7 @@ import { sessionHandle } from "./session-cookie.js";
 export type WriteOutcome = "written" | "ended" | "full";
 
 /** The contract of express-session's stores, with the optional methods of our own stores. */
-type AnyStore = session.Store &
+type AnyStore = ExpressSessionStore &
   Partial<Pick<SessionStore, "listByPrincipal" | "idsByPrincipal" | "create" | "replace">>;
 
 /**
@@ -25,7 +25,7 @@ export class GuardedSessionStore {
   readonly #store: AnyStore;
   readonly #guard: StoreGuard;
 
-  constructor(store: session.Store, runtime: Runtime, timeoutMs: number) {
+  constructor(store: ExpressSessionStore, runtime: Runtime, timeoutMs: number) {
     this.#store = store;
     this.#guard = new StoreGuard("session", runtime, timeoutMs, store);
   }
@@ -53,16 +53,16 @@ export class GuardedSessionStore {
   }
 
   /** Reads a session. @param caller the request's caller, when the session is the caller's own */
-  get(sid: string, caller?: StoreCaller): MaybePromise<session.SessionData | null | undefined> {
-    const run = (): MaybePromise<session.SessionData | null | undefined> =>
-      fromCallback<session.SessionData | null>((done) =>
+  get(sid: string, caller?: StoreCaller): MaybePromise<SessionData | null | undefined> {
+    const run = (): MaybePromise<SessionData | null | undefined> =>
+      fromCallback<SessionData | null>((done) =>
         this.#store.get(sid, (error: unknown, found) => (isNoSession(error) ? done(null, null) : done(error, found))),
       );
     return this.#guard.run(run, undefined, caller ?? ofSession(sid));
   }
 
   /** Writes a session whether or not it exists. */
-  set(sid: string, record: session.SessionData, caller?: StoreCaller): MaybePromise<WriteOutcome> {
+  set(sid: string, record: SessionData, caller?: StoreCaller): MaybePromise<WriteOutcome> {
     const run = (): MaybePromise<WriteOutcome | undefined> =>
       fromCallback<WriteOutcome>((done) =>
         this.#store.set(sid, record, (error: unknown) => {
@@ -78,7 +78,7 @@ export class GuardedSessionStore {
   write(
     mode: "create" | "replace",
     sid: string,
-    record: session.SessionData,
+    record: SessionData,
     caller?: StoreCaller,
   ): MaybePromise<WriteOutcome> {
     const run = (): MaybePromise<WriteOutcome | undefined> =>
@@ -95,7 +95,7 @@ export class GuardedSessionStore {
    * Extends the expiry of a session. Returns false when the store reports that the session does not exist. Only for a
    * store that `canTouch`.
    */
-  touch(sid: string, record: session.SessionData, caller?: StoreCaller): MaybePromise<boolean> {
+  touch(sid: string, record: SessionData, caller?: StoreCaller): MaybePromise<boolean> {
     const touch = this.#store.touch as SessionStore["touch"] | undefined;
     const run = (): MaybePromise<boolean | undefined> =>
       fromCallback<boolean>((done) => touch?.call(this.#store, sid, record, done));

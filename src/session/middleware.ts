@@ -1,5 +1,6 @@
-import type { Request, RequestHandler, Response } from "express";
-import type session from "express-session";
+import type { Request, Response } from "express";
+import type { Middleware } from "../core/middleware.js";
+import type { ExpressSessionStore } from "../stores/express-session.js";
 import type { Layer } from "../core/layer.js";
 import { standalone } from "../core/pipeline.js";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
@@ -27,7 +28,7 @@ export interface SessionDependencies {
   /** The root secret; a key for sessions is derived from it when `secret` is not set. */
   readonly secretKey?: readonly Secret[] | undefined;
   /** The store used when the settings name none. Its creator closes it. */
-  readonly store?: session.Store | undefined;
+  readonly store?: ExpressSessionStore | undefined;
   /**
    * Whether sessions are loaded before the rate limits are checked, because one of the limits counts by principal.
    * Otherwise loading a session is costly work that the limits come before.
@@ -111,14 +112,14 @@ export function createSession(
  * app.get("/profile", requireSession(), (req, res) => void res.json({ id: req.principal?.id }));
  * ```
  */
-export function sessions(settings: SessionSettings, deps?: PartDependencies): RequestHandler {
+export function sessions(settings: SessionSettings, deps?: PartDependencies): Middleware {
   const runtime = partRuntime(deps);
   return standalone([createSession(parseFactory("sessions", sessionSchema, settings ?? {}), runtime)], runtime);
 }
 
 function description(
   { options, cookie, plainCookie }: SessionContext,
-  store: session.Store,
+  store: ExpressSessionStore,
   inMemory: boolean,
 ): Record<string, unknown> {
   const { maxAge, absoluteMaxAge, cookieLifetime, sameSite, domain, path, partitioned } = options;

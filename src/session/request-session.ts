@@ -1,6 +1,6 @@
 import { InvalidInputError } from "../core/portcullis-error.js";
 import type { Request, Response } from "express";
-import session from "express-session";
+import { expressSession, type Session } from "../stores/express-session.js";
 import { stateOf } from "../core/request-state.js";
 import { defineSessionProperties } from "./companions.js";
 import { SessionHost, serialise, type LiveSession, type SessionContext } from "./express-session.js";
@@ -88,7 +88,7 @@ export class RequestSession implements CommittedSession {
       return;
     }
     if (value === host.session) return;
-    if (!(value instanceof session.Session) || value.id !== host.sessionID) {
+    if (!(value instanceof expressSession().Session) || value.id !== host.sessionID) {
       throw new InvalidInputError(
         "req.session cannot be replaced. Set its properties instead, or set it to null to end the session.",
       );
@@ -152,11 +152,11 @@ export class RequestSession implements CommittedSession {
   }
 
   /** `destroy` of express-session does not clear `req.principal`; this does. */
-  #followDestroy(live: session.Session): void {
+  #followDestroy(live: Session): void {
     const drop = (): void => this.#dropPrincipal();
-    const destroy = function destroy(this: session.Session, callback: (error: unknown) => void): session.Session {
+    const destroy = function destroy(this: Session, callback: (error: unknown) => void): Session {
       drop();
-      return session.Session.prototype.destroy.call(this, callback);
+      return expressSession().Session.prototype.destroy.call(this, callback);
     };
     Object.defineProperty(live, "destroy", { configurable: true, enumerable: false, writable: true, value: destroy });
   }

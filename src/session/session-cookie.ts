@@ -1,5 +1,5 @@
 import { createHash, createHmac, type KeyObject, timingSafeEqual } from "node:crypto";
-import session from "express-session";
+import { expressSession, type SessionCookieData } from "../stores/express-session.js";
 import { LRUCache } from "lru-cache";
 import { CacheKey } from "../core/cache-key.js";
 import type { HeaderBuffer } from "../core/response/header-buffer.js";
@@ -108,8 +108,8 @@ export class SessionCookie {
   }
 
   /** The cookie in the form that stores read; they take a session's expiry from it. */
-  forStore(expiresAt: number, maxAgeMs = this.#options.maxAge * 1000): session.Cookie {
-    const cookie = new session.Cookie();
+  forStore(expiresAt: number, maxAgeMs = this.#options.maxAge * 1000): SessionCookieData {
+    const cookie = new (expressSession().Cookie)();
     cookie.secure = this.secure;
     cookie.httpOnly = true;
     cookie.path = this.#options.path;

@@ -1,4 +1,4 @@
-import type session from "express-session";
+import type { ExpressSessionStore, SessionCookieData, SessionData } from "../stores/express-session.js";
 import { mapMaybe, orElse, type MaybePromise } from "../core/maybe-promise.js";
 import type { Runtime } from "../core/runtime.js";
 import type { StoreCaller } from "../core/store-caller.js";
@@ -15,7 +15,7 @@ import { sessionHandle, type SessionCookie } from "./session-cookie.js";
 export interface LoadedSession {
   readonly sid: string;
   /** The record as stored, with our metadata. */
-  readonly record: session.SessionData;
+  readonly record: SessionData;
   readonly metadata: SessionMetadata;
 }
 
@@ -33,7 +33,13 @@ export class SessionRepository {
   readonly #unfinished = new RepeatedWrites();
 
   /** @param timeoutMs how long one call of the store may take, in milliseconds */
-  constructor(store: session.Store, cookie: SessionCookie, policy: TimePolicy, runtime: Runtime, timeoutMs: number) {
+  constructor(
+    store: ExpressSessionStore,
+    cookie: SessionCookie,
+    policy: TimePolicy,
+    runtime: Runtime,
+    timeoutMs: number,
+  ) {
     this.#store = new GuardedSessionStore(store, runtime, timeoutMs);
     this.#ended = new EndedSessions(runtime);
     this.#cookie = cookie;
@@ -63,7 +69,7 @@ export class SessionRepository {
    * Builds the cookie of a session from the settings. The stored cookie may be anything, and express-session's `Cookie`
    * throws for some values.
    */
-  cookieOf(metadata: SessionTimes): session.Cookie {
+  cookieOf(metadata: SessionTimes): SessionCookieData {
     return this.#cookie.forStore(expiryOf(metadata, this.#policy), metadata.maxAgeMs);
   }
 
@@ -89,7 +95,7 @@ export class SessionRepository {
   }
 
   /** Reads a session that this layer has not written: express-session's own, while its cookie has not expired. */
-  formerRecord(sid: string, caller?: StoreCaller): MaybePromise<session.SessionData | undefined> {
+  formerRecord(sid: string, caller?: StoreCaller): MaybePromise<SessionData | undefined> {
     if (this.#ended.has(sid)) return undefined;
     return mapMaybe(this.#store.get(sid, caller), (record) => {
       if (record == null || record.cookie == null || SESSION_METADATA in record || this.#ended.has(sid))
@@ -225,7 +231,7 @@ export class SessionRepository {
     }));
   }
 
-  #validate(sid: string, record: session.SessionData | null | undefined): MaybePromise<LoadedSession | undefined> {
+  #validate(sid: string, record: SessionData | null | undefined): MaybePromise<LoadedSession | undefined> {
     // Not found, not written by this layer, or ended during the read: there is no such session.
     if (record == null || record.cookie == null || this.#ended.has(sid)) return undefined;
     const metadata = readMetadata(record);
@@ -238,8 +244,8 @@ export class SessionRepository {
     return { sid, record, metadata };
   }
 
-  #record(data: Readonly<Record<string, unknown>>, metadata: SessionMetadata): session.SessionData {
-    return { ...data, cookie: this.cookieOf(metadata), [SESSION_METADATA]: metadata } as unknown as session.SessionData;
+  #record(data: Readonly<Record<string, unknown>>, metadata: SessionMetadata): SessionData {
+    return { ...data, cookie: this.cookieOf(metadata), [SESSION_METADATA]: metadata } as unknown as SessionData;
   }
 }
 

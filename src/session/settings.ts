@@ -1,4 +1,4 @@
-import type session from "express-session";
+import type { ExpressSessionStore } from "../stores/express-session.js";
 import { z } from "zod";
 import { modeSchema } from "../settings/common.js";
 import { durationSchema, MAX_SESSION_SECONDS } from "../settings/durations.js";
@@ -43,7 +43,7 @@ const cookiePathSchema = z.string().superRefine((path, context) => {
 const lifeSchema = durationSchema("seconds", 1, MAX_SESSION_SECONDS);
 
 /** Any express-session store: an object with `get`, `set` and `destroy`. */
-const storeSchema = z.custom<session.Store>().superRefine((store, context) => {
+const storeSchema = z.custom<ExpressSessionStore>().superRefine((store, context) => {
   const methods = ["get", "set", "destroy"];
   const found = store as unknown as Record<string, unknown> | null;
   if (typeof found === "object" && found !== null && methods.every((name) => typeof found[name] === "function")) return;

@@ -1,6 +1,6 @@
 import { parseUrl } from "./parse-url.js";
-import { getPublicSuffix } from "tldts";
 import { z } from "zod";
+import { loadTldts } from "../core/dependencies.js";
 import { isLoopbackHost, MAX_ORIGIN_LENGTH, parseOriginPattern } from "../core/http/origin.js";
 import type { SettingsCode } from "./errors.js";
 import { addIssue } from "./object.js";
@@ -43,7 +43,7 @@ export function originPatternProblem(text: string): OriginPatternProblem | undef
     };
   }
   if (!pattern.subdomains || isLoopbackHost(pattern.host)) return undefined;
-  if (getPublicSuffix(pattern.host, { allowPrivateDomains: true }) !== pattern.host) return undefined;
+  if (loadTldts().getPublicSuffix(pattern.host, { allowPrivateDomains: true }) !== pattern.host) return undefined;
   return {
     code: "unsafe-setting",
     message:

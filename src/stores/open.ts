@@ -1,4 +1,4 @@
-import type session from "express-session";
+import type { ExpressSessionStore } from "./express-session.js";
 import type { Clock } from "../core/clock.js";
 import type { Runtime } from "../core/runtime.js";
 import type { Secret } from "../core/secret.js";
@@ -48,7 +48,7 @@ export interface StorePlaces {
 export interface Stores {
   readonly limits: RateLimitStore;
   /** `undefined`: the session layer keeps them in memory. */
-  readonly sessions: session.Store | undefined;
+  readonly sessions: ExpressSessionStore | undefined;
   readonly apiKeys: ApiKeyStore;
   readonly tokens: TokenStore;
   /** Propagates revocations between processes; `undefined` when they share no backend. */

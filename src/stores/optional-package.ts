@@ -1,6 +1,14 @@
 import { SetupError } from "../core/setup-error.js";
 
 /**
+ * Imports an optional package. The name is a variable so that neither the compiler nor a bundler requires the package.
+ * The CommonJS build calls `require`, because Jest cannot run `import()`.
+ */
+export async function importPackage(name: string): Promise<Record<string, unknown>> {
+  return (await import(/* @vite-ignore */ name)) as Record<string, unknown>;
+}
+
+/**
  * Whether an import failed because this package is missing. A missing dependency of the package is a different error.
  */
 export function isMissingPackage(error: unknown, name: string): boolean {

@@ -1,8 +1,8 @@
-import type session from "express-session";
+import type { SessionData } from "./express-session.js";
 import { type PrincipalSession, SESSION_METADATA, type SessionMetadata } from "./contracts.js";
 
 /** A session's data as the session layer writes it. */
-type SessionRecord = session.SessionData & { readonly [SESSION_METADATA]?: SessionMetadata };
+type SessionRecord = SessionData & { readonly [SESSION_METADATA]?: SessionMetadata };
 
 /** What a list of sessions shows of one besides its times, from its metadata. */
 export type SessionDetails = Pick<PrincipalSession, "label" | "actor" | "maxAgeMs">;
@@ -22,7 +22,7 @@ export interface RecordFacts {
 const DEFAULT_LIFE_MS = 86_400_000;
 
 /** @param now used for the times of a session that the session layer did not write */
-export function factsOf(data: session.SessionData, now: number): RecordFacts {
+export function factsOf(data: SessionData, now: number): RecordFacts {
   const metadata = (data as SessionRecord)[SESSION_METADATA];
   return {
     createdAt: metadata?.createdAt ?? now,
@@ -46,7 +46,7 @@ export function detailsOf(metadata: SessionMetadata | undefined): SessionDetails
 }
 
 /** When a session ends according to its cookie. */
-function expiryOf(data: session.SessionData, now: number): number {
+function expiryOf(data: SessionData, now: number): number {
   const expires: unknown = data.cookie?.expires;
   const at =
     expires instanceof Date ? expires.getTime() : typeof expires === "string" ? Date.parse(expires) : Number.NaN;

@@ -1,4 +1,4 @@
-import session from "express-session";
+import { expressSession, type SessionData } from "../stores/express-session.js";
 import {
   type PrincipalSession,
   SESSION_METADATA,
@@ -22,22 +22,22 @@ export class AskedSessionStore {
   ) {}
 
   get(sid: string): Promise<Record<string, unknown> | null | undefined> {
-    return called((done) => this.store.get(sid, done as (error: unknown, data?: session.SessionData | null) => void));
+    return called((done) => this.store.get(sid, done as (error: unknown, data?: SessionData | null) => void));
   }
 
-  set(sid: string, data: session.SessionData): Promise<unknown> {
+  set(sid: string, data: SessionData): Promise<unknown> {
     return called((done) => this.store.set(sid, data, done));
   }
 
-  create(sid: string, data: session.SessionData): Promise<boolean | undefined> {
+  create(sid: string, data: SessionData): Promise<boolean | undefined> {
     return called((done) => this.store.create(sid, data, done));
   }
 
-  replace(sid: string, data: session.SessionData): Promise<boolean | undefined> {
+  replace(sid: string, data: SessionData): Promise<boolean | undefined> {
     return called((done) => this.store.replace(sid, data, done));
   }
 
-  touch(sid: string, data: session.SessionData): Promise<boolean | undefined> {
+  touch(sid: string, data: SessionData): Promise<boolean | undefined> {
     return called((done) => this.store.touch(sid, data, done));
   }
 
@@ -74,8 +74,8 @@ export class AskedSessionStore {
   }
 
   /** A session of a principal, or an anonymous one, that ends `lifeMs` from now. */
-  data(principal?: string, extra: object = {}, lifeMs = 60_000): session.SessionData {
-    const cookie = new session.Cookie();
+  data(principal?: string, extra: object = {}, lifeMs = 60_000): SessionData {
+    const cookie = new (expressSession().Cookie)();
     cookie.expires = new Date(this.now() + lifeMs);
     const who: SessionMetadata["principal"] =
       principal === undefined ? null : { id: principal, scopes: ["read"], roles: [] };
@@ -83,7 +83,7 @@ export class AskedSessionStore {
       cookie,
       ...extra,
       [SESSION_METADATA]: { createdAt: this.now(), seenAt: this.now(), principal: who },
-    } as unknown as session.SessionData;
+    } as unknown as SessionData;
   }
 }
 

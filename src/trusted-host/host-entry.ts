@@ -1,7 +1,7 @@
 import { parseUrl } from "../settings/parse-url.js";
 import { isIPv4, isIPv6 } from "node:net";
 import { domainToASCII } from "node:url";
-import { parse as parseDomain } from "tldts";
+import { loadTldts } from "../core/dependencies.js";
 import { addressRangeProblem } from "../core/http/address-list.js";
 import { type Authority, parseAuthority } from "../core/http/authority.js";
 import type { SettingsCode } from "../settings/errors.js";
@@ -53,7 +53,7 @@ function wildcardProblem(parent: string): HostEntryProblem | undefined {
       remedy: "Write the address without the wildcard, or a name after the wildcard.",
     };
   }
-  const { publicSuffix, isIcann, isPrivate } = parseDomain(parent, { allowPrivateDomains: true });
+  const { publicSuffix, isIcann, isPrivate } = loadTldts().parse(parent, { allowPrivateDomains: true });
   // Suffixes of private networks (`internal`, `local`, `localhost`) are on no public list and may be intended.
   if (publicSuffix !== parent || (isIcann !== true && isPrivate !== true)) return undefined;
   return {

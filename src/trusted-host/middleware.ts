@@ -1,4 +1,5 @@
-import type { Request, RequestHandler } from "express";
+import type { Request } from "express";
+import type { Middleware } from "../core/middleware.js";
 import { hostLines, isFromTrustedProxy } from "../core/http/authority.js";
 import type { Layer, RunLayer } from "../core/layer.js";
 import { standalone } from "../core/pipeline.js";
@@ -62,7 +63,7 @@ function readForwarded(req: Request, isTrusted: boolean): string | undefined {
  * app.use(trustedHost({ hosts: ["api.example.com", "*.example.net"], exemptPaths: ["/health"] }));
  * ```
  */
-export function trustedHost(settings?: TrustedHostSettings, deps?: PartDependencies): RequestHandler {
+export function trustedHost(settings?: TrustedHostSettings, deps?: PartDependencies): Middleware {
   return standalone(
     [createTrustedHost(parseFactory("trustedHost", trustedHostSchema, settings ?? {}))],
     partRuntime(deps),

@@ -5,7 +5,8 @@ const path = require("node:path");
 
 const BUILT = path.join(__dirname, "../../dist/cjs");
 const { applySecurity } = require(path.join(BUILT, "index.js"));
-const { serverClasses } = require(path.join(BUILT, "server/classes.js"));
+// Not exported by the package.
+const { serverClasses } = require("tsx/cjs/api").require("../../src/server/classes.ts", __filename);
 
 const isSecured = process.env.EXPRESS_SUITE === "secured";
 /** Every protection off that adds to an answer or refuses one: what is left is how requests are handled. */

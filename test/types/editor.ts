@@ -27,7 +27,7 @@ export class Editor {
       skipLibCheck: true,
       noEmit: true,
       types: ["node"],
-      paths: { portcullis: [join(dist, "index.d.ts")], "portcullis/*": [join(dist, "*", "index.d.ts")] },
+      paths: { portcullis: [join(dist, "index.d.ts")], "portcullis/*": [join(dist, "*.d.ts")] },
     };
     this.#service = ts.createLanguageService({
       getCompilationSettings: () => options,

@@ -59,7 +59,8 @@ export class PublicFace {
   }
 }
 
-/** Whether it is declared in the package itself. */
+/** Whether it is declared in the package itself; `zod.d.ts` holds declarations of another one. */
 export function isOurs(symbol: ts.Symbol): boolean {
-  return symbol.declarations?.some((declaration) => declaration.getSourceFile().fileName.startsWith(DIST)) ?? false;
+  const files = symbol.declarations?.map((declaration) => declaration.getSourceFile().fileName) ?? [];
+  return files.some((file) => file.startsWith(DIST) && !file.endsWith("/zod.d.ts"));
 }

@@ -1,6 +1,6 @@
 import { isIP, isIPv4 } from "node:net";
-import { ipKeyGenerator } from "express-rate-limit";
 import ipaddr from "ipaddr.js";
+import { loadExpressRateLimit } from "../dependencies.js";
 
 /**
  * Converts an address to its only spelling: no port (some proxies write `IP:port`), no zone, no brackets, IPv4 within
@@ -73,5 +73,6 @@ const SIX_TO_FOUR_PREFIX = 48;
  */
 export function addressKey(address: string, ipv6Subnet: number): string {
   if (isIP(address) !== 6) return address;
+  const { ipKeyGenerator } = loadExpressRateLimit();
   return ipKeyGenerator(address, SIX_TO_FOUR.test(address) ? Math.min(ipv6Subnet, SIX_TO_FOUR_PREFIX) : ipv6Subnet);
 }

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
-import jwt from "jsonwebtoken";
+import type jwt from "jsonwebtoken";
 import { deepFreeze } from "../../core/deep-freeze.js";
+import { loadJsonwebtoken } from "../../core/dependencies.js";
 import { MAX_CREDENTIAL_LENGTH } from "../../core/http/authorization.js";
 import {
   decideClaims,
@@ -46,6 +47,8 @@ export class AccessTokens {
   readonly #verified: VerifiedTokens | undefined;
 
   constructor(options: ResolvedJwtSettings, ring: KeyRing) {
+    // At start: later, a missing package would look like a wrong signature.
+    loadJsonwebtoken();
     this.#ring = ring;
     this.#verified = options.cacheSize === 0 ? undefined : new VerifiedTokens(options.cacheSize);
     this.#audience = options.audience[0] ?? options.issuer;
@@ -79,7 +82,7 @@ export class AccessTokens {
       ...(grant.roles.length === 0 ? {} : { roles: grant.roles }),
       ...(familyId === undefined ? {} : { fam: familyId }),
     };
-    const token = jwt.sign(claims, this.#ring.signingKey, this.#signOptions);
+    const token = loadJsonwebtoken().sign(claims, this.#ring.signingKey, this.#signOptions);
     if (token.length > MAX_CREDENTIAL_LENGTH) {
       throw new TokenError("invalid-input", {
         message: `The token would be longer than ${MAX_CREDENTIAL_LENGTH} characters. Pass fewer scopes, roles or claims.`,

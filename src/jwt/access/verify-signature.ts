@@ -1,5 +1,6 @@
 import type { KeyObject } from "node:crypto";
-import jwt from "jsonwebtoken";
+import type jwt from "jsonwebtoken";
+import { loadJsonwebtoken } from "../../core/dependencies.js";
 import { ALGORITHMS, type JwtAlgorithm } from "../keys/algorithms.js";
 import type { TokenErrorCode } from "../errors.js";
 
@@ -21,8 +22,9 @@ const MISMATCH: SignatureVerdict = Object.freeze({ ok: false, code: "signature" 
 
 /** Verifies only the signature, with jsonwebtoken. Call it only after `inspectToken`. Never throws. */
 export function verifySignature(token: string, key: KeyObject, algorithm: JwtAlgorithm): SignatureVerdict {
+  const { verify } = loadJsonwebtoken();
   try {
-    return { ok: true, payload: jwt.verify(token, key, VERIFY_OPTIONS.get(algorithm)) };
+    return { ok: true, payload: verify(token, key, VERIFY_OPTIONS.get(algorithm)) };
   } catch {
     // Every error (JsonWebTokenError, a TypeError on odd payloads, an error of node:crypto) means that the signature
     // does not match.

@@ -1,4 +1,4 @@
-import type session from "express-session";
+import type { SessionData } from "../express-session.js";
 
 /** One session of a principal, as a store lists it. */
 export interface PrincipalSession {
@@ -74,18 +74,18 @@ type Answer<T> = (error: unknown, value?: T) => void;
  */
 export interface SessionStore extends PrincipalIndex {
   /** Reads a session; null when it does not exist or has ended. */
-  get(sid: string, callback: Answer<session.SessionData | null>): void;
+  get(sid: string, callback: Answer<SessionData | null>): void;
   /** Writes a session whether or not it exists, except one destroyed in the last ten minutes (then nothing happens). */
-  set(sid: string, data: session.SessionData, callback?: Answer<void>): void;
+  set(sid: string, data: SessionData, callback?: Answer<void>): void;
   /**
    * Writes a new session. Returns false and writes nothing when the id is taken or was destroyed. Atomic across
    * processes.
    */
-  create(sid: string, data: session.SessionData, callback: Answer<boolean>): void;
+  create(sid: string, data: SessionData, callback: Answer<boolean>): void;
   /** Writes an existing session. Returns false and writes nothing when it does not exist. Atomic across processes. */
-  replace(sid: string, data: session.SessionData, callback: Answer<boolean>): void;
+  replace(sid: string, data: SessionData, callback: Answer<boolean>): void;
   /** Updates the end and `seenAt`, not the data. False when the session does not exist. */
-  touch(sid: string, data: session.SessionData, callback?: Answer<boolean>): void;
+  touch(sid: string, data: SessionData, callback?: Answer<boolean>): void;
   /**
    * Ends a session in every process. Also works for an id that does not exist yet: its `create` may be in progress.
    * Returns false when the session had ended before, and true to one caller only. Atomic across processes.

@@ -1,4 +1,4 @@
-import type session from "express-session";
+import type { SessionData } from "../express-session.js";
 import { SESSION_METADATA } from "../contracts.js";
 import type { SessionDetails } from "../session-record.js";
 
@@ -16,8 +16,8 @@ export interface Entry {
 }
 
 /** The session as it was saved, with the times of the last touch. */
-export function revive(entry: Entry): session.SessionData {
-  const data = JSON.parse(entry.json) as session.SessionData & Record<string, unknown>;
+export function revive(entry: Entry): SessionData {
+  const data = JSON.parse(entry.json) as SessionData & Record<string, unknown>;
   data.cookie.expires = new Date(entry.expiresAt);
   const metadata: unknown = data[SESSION_METADATA];
   if (typeof metadata === "object" && metadata !== null) Object.assign(metadata, { seenAt: entry.seenAt });

@@ -1,5 +1,5 @@
 import { InvalidInputError } from "../../core/portcullis-error.js";
-import session from "express-session";
+import { ExpressSessionStore, type SessionData } from "../express-session.js";
 import { LRUCache } from "lru-cache";
 import { systemClock, type Clock } from "../../core/clock.js";
 import type { PrincipalSession, SessionStore } from "../contracts.js";
@@ -46,7 +46,7 @@ const PRUNE_SLICE = 5_000;
  * app.use(sessions({ secret: process.env.SESSION_SECRET_KEY, store: new MemorySessionStore({ maxSessions: 10_000 }) }));
  * ```
  */
-export class MemorySessionStore extends session.Store implements SessionStore {
+export class MemorySessionStore extends ExpressSessionStore implements SessionStore {
   readonly #clock: Clock;
   readonly #entries: SessionEntries;
   readonly #ended = new LRUCache<string, true>({ max: ENDED_IDS, ttl: ENDED_MS });
@@ -68,28 +68,28 @@ export class MemorySessionStore extends session.Store implements SessionStore {
     return this.#entries.size;
   }
 
-  override get(sid: string, callback: (error: unknown, data?: session.SessionData | null) => void): void {
+  override get(sid: string, callback: (error: unknown, data?: SessionData | null) => void): void {
     const entry = this.#live(sid);
     callback(null, entry === undefined ? null : revive(entry));
   }
 
-  override set(sid: string, data: session.SessionData, callback?: Done): void {
+  override set(sid: string, data: SessionData, callback?: Done): void {
     if (this.#ended.has(sid)) callback?.();
     else this.#write(sid, data, (error) => (error == null ? callback?.() : callback?.(error)));
   }
 
-  create(sid: string, data: session.SessionData, callback: Answer): void {
+  create(sid: string, data: SessionData, callback: Answer): void {
     if (this.#ended.has(sid) || this.#live(sid) !== undefined) callback(null, false);
     else this.#write(sid, data, callback);
   }
 
-  replace(sid: string, data: session.SessionData, callback: Answer): void {
+  replace(sid: string, data: SessionData, callback: Answer): void {
     if (this.#live(sid) === undefined) callback(null, false);
     else this.#write(sid, data, callback);
   }
 
   /** Moves a session's end and `seenAt`; its data stays as saved. An unknown id stays unknown. */
-  override touch(sid: string, data: session.SessionData, callback?: Answer): void {
+  override touch(sid: string, data: SessionData, callback?: Answer): void {
     const entry = this.#live(sid);
     if (entry !== undefined) {
       const { seenAt, expiresAt } = factsOf(data, this.#clock.now());
@@ -110,8 +110,8 @@ export class MemorySessionStore extends session.Store implements SessionStore {
     callback?.(null, !wasDestroyed && !isExpired);
   }
 
-  override all(callback: (error: unknown, sessions?: Record<string, session.SessionData> | null) => void): void {
-    const sessions: [string, session.SessionData][] = [];
+  override all(callback: (error: unknown, sessions?: Record<string, SessionData> | null) => void): void {
+    const sessions: [string, SessionData][] = [];
     const now = this.#clock.now();
     for (const [sid, entry] of this.#entries.all()) if (entry.expiresAt > now) sessions.push([sid, revive(entry)]);
     callback(null, Object.fromEntries(sessions));
@@ -154,7 +154,7 @@ export class MemorySessionStore extends session.Store implements SessionStore {
     this.#timer = undefined;
   }
 
-  #write(sid: string, data: session.SessionData, callback: Answer): void {
+  #write(sid: string, data: SessionData, callback: Answer): void {
     const now = this.#clock.now();
     const facts = factsOf(data, now);
     let json: string;

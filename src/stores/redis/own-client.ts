@@ -8,10 +8,6 @@ import { retryDelay } from "./retry-delay.js";
 /** Loads a package by name; a parameter, so that tests can simulate a machine without the package. */
 export type LoadPackage = (name: string) => Promise<Record<string, unknown>>;
 
-/** The name is a variable, so that neither the compiler nor a bundler requires the optional package. */
-export const importPackage: LoadPackage = async (name) =>
-  (await import(/* @vite-ignore */ name)) as Record<string, unknown>;
-
 /** A client created here, and how to end it. */
 export interface OwnClient {
   readonly connection: RedisConnection;

@@ -7,7 +7,8 @@ import {
   type RedisReply,
   type RedisScript,
 } from "./connection.js";
-import { importPackage, type LoadPackage, openOwnClient, type OwnClient } from "./own-client.js";
+import { importPackage } from "../optional-package.js";
+import { type LoadPackage, openOwnClient, type OwnClient } from "./own-client.js";
 import { refusalReason } from "./refused.js";
 
 /** Settings of `openRedis`. */

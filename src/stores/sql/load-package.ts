@@ -1,10 +1,7 @@
-import { loadOptional } from "../optional-package.js";
+import { importPackage, loadOptional } from "../optional-package.js";
 
-/**
- * Imports an optional package. The name is a variable so that neither the compiler nor a bundler requires the package.
- */
 async function loadPackage(name: string): Promise<Record<string, unknown>> {
-  const loaded = (await import(/* @vite-ignore */ name)) as Record<string, unknown>;
+  const loaded = await importPackage(name);
   return typeof loaded["default"] === "object" && loaded["default"] !== null
     ? { ...loaded["default"], ...loaded }
     : loaded;

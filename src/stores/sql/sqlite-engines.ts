@@ -1,5 +1,6 @@
 import type { SqliteDatabase, SqliteStatement } from "kysely";
 import { SetupError } from "../../core/setup-error.js";
+import { importPackage } from "../optional-package.js";
 
 /** The packages and the built-in module that can open a SQLite file, in the order they are tried. */
 export const SQLITE_DRIVERS = ["node:sqlite", "libsql", "better-sqlite3"] as const;
@@ -54,14 +55,9 @@ export async function loadSqliteEngine(only?: SqliteDriverName): Promise<SqliteE
   );
 }
 
-/** The name is a variable so that neither the compiler nor a bundler requires an optional package. */
-async function load(name: string): Promise<Record<string, unknown>> {
-  return (await import(/* @vite-ignore */ name)) as Record<string, unknown>;
-}
-
 /** libsql and better-sqlite3 have the same API, which is the one that Kysely expects. */
 async function packageEngine(name: "libsql" | "better-sqlite3"): Promise<SqliteEngine> {
-  const Database = (await load(name)).default as new (path: string) => PackageDatabase;
+  const Database = (await importPackage(name)).default as new (path: string) => PackageDatabase;
   // better-sqlite3 loads its native part only when a database is opened.
   new Database(":memory:").close();
   return {
@@ -94,7 +90,7 @@ function wholeStatement(sql: string, database: PackageDatabase): SqliteStatement
 }
 
 async function nodeEngine(): Promise<SqliteEngine> {
-  const DatabaseSync = (await load("node:sqlite")).DatabaseSync as new (path: string) => NodeDatabase;
+  const DatabaseSync = (await importPackage("node:sqlite")).DatabaseSync as new (path: string) => NodeDatabase;
   return {
     name: "node:sqlite",
     open: (path) => {

@@ -1,7 +1,7 @@
 /**
  * `npm run bench:micro`: what single operations cost, one process for each subject. README.md says what the rows are.
  *
- *     npm run build && npm run bench:micro -- [--node <path>] [--only jwt,headers] [--rounds 5] [--ms 100] [--quick] [--dist <folder>]
+ *     npm run bench:micro -- [--node <path>] [--only jwt,headers] [--rounds 5] [--ms 100] [--quick] [--src <folder>]
  */
 import { spawnSync } from "node:child_process";
 import { cpus, loadavg } from "node:os";

@@ -4,7 +4,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { SettingsError } from "../../../src/settings/errors.js";
 import { SetupError } from "../../../src/core/setup-error.js";
 import { openRedis, type RedisConnection, redisScript } from "../../../src/stores/redis/client.js";
-import { importPackage, type LoadPackage } from "../../../src/stores/redis/own-client.js";
+import { importPackage } from "../../../src/stores/optional-package.js";
+import type { LoadPackage } from "../../../src/stores/redis/own-client.js";
 import { REDIS_PACKAGES } from "../../support/redis-clients.js";
 import { redisSays, type RunningServer, startRedis, uniqueName } from "../../support/servers.js";
 

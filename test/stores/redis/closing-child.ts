@@ -3,7 +3,7 @@ import { createRuntime } from "../../../src/core/runtime.js";
 import { ChangeFeed } from "../../../src/stores/revocations/change-feed.js";
 import { RedisChangeSource } from "../../../src/stores/redis/changes/source.js";
 import { openRedis } from "../../../src/stores/redis/client.js";
-import { importPackage } from "../../../src/stores/redis/own-client.js";
+import { importPackage } from "../../../src/stores/optional-package.js";
 
 const [, , url = "", library = ""] = process.argv;
 const runtime = createRuntime();

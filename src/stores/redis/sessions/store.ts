@@ -1,4 +1,4 @@
-import session from "express-session";
+import { ExpressSessionStore, type SessionData } from "../../express-session.js";
 import { systemClock, type Clock } from "../../../core/clock.js";
 import type { Secret } from "../../../core/secret.js";
 import { InvalidInputError } from "../../../core/portcullis-error.js";
@@ -59,7 +59,7 @@ const MOST_PER_PRINCIPAL = 100;
  * app.use(sessions({ secret: process.env.SESSION_SECRET_KEY, store }));
  * ```
  */
-export class RedisSessionStore extends session.Store implements SessionStore {
+export class RedisSessionStore extends ExpressSessionStore implements SessionStore {
   readonly #redis: RedisConnection;
   readonly #prefix: string;
   readonly #clock: Clock;
@@ -89,29 +89,29 @@ export class RedisSessionStore extends session.Store implements SessionStore {
     await this.#redis.ready();
   }
 
-  override get(sid: string, callback: Callback<session.SessionData | null>): void {
+  override get(sid: string, callback: Callback<SessionData | null>): void {
     answer(
       this.#redis.command("GET", this.#keyOf(sid)).then((value) => readValue(text(value))),
       callback,
     );
   }
 
-  override set(sid: string, data: session.SessionData, callback?: Callback<void>): void {
+  override set(sid: string, data: SessionData, callback?: Callback<void>): void {
     answer(
       this.#write("set", sid, data).then(() => undefined),
       callback,
     );
   }
 
-  create(sid: string, data: session.SessionData, callback: Callback<boolean>): void {
+  create(sid: string, data: SessionData, callback: Callback<boolean>): void {
     answer(this.#write("create", sid, data), callback);
   }
 
-  replace(sid: string, data: session.SessionData, callback: Callback<boolean>): void {
+  replace(sid: string, data: SessionData, callback: Callback<boolean>): void {
     answer(this.#write("replace", sid, data), callback);
   }
 
-  override touch(sid: string, data: session.SessionData, callback?: Callback<boolean>): void {
+  override touch(sid: string, data: SessionData, callback?: Callback<boolean>): void {
     answer(this.#touch(sid, data), callback);
   }
 
@@ -145,7 +145,7 @@ export class RedisSessionStore extends session.Store implements SessionStore {
     await this.#redis.close();
   }
 
-  async #write(mode: WriteMode, sid: string, data: session.SessionData): Promise<boolean> {
+  async #write(mode: WriteMode, sid: string, data: SessionData): Promise<boolean> {
     const head = headOf(data, this.#clock.now());
     const value = writeValue(head, data);
     const life = this.#lifeMs(head);
@@ -162,7 +162,7 @@ export class RedisSessionStore extends session.Store implements SessionStore {
     return outcome === 1;
   }
 
-  async #touch(sid: string, data: session.SessionData): Promise<boolean> {
+  async #touch(sid: string, data: SessionData): Promise<boolean> {
     const head = headOf(data, this.#clock.now());
     const args = [String(TIMES_AT), writeTimes(head), String(this.#lifeMs(head))];
     const touched = this.#redis.eval(TOUCH, [this.#keyOf(sid)], args);

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type session from "express-session";
+import type { SessionData } from "../../express-session.js";
 import { detailsOf, factsOf, type SessionDetails } from "../../session-record.js";
 import { SESSION_METADATA, type SessionMetadata } from "../../contracts.js";
 
@@ -32,12 +32,12 @@ export function ownerTag(principalId: string): string {
     .slice(0, 22);
 }
 
-export function headOf(data: session.SessionData, now: number): SessionHead {
+export function headOf(data: SessionData, now: number): SessionHead {
   const { createdAt, seenAt, expiresAt, principalId } = factsOf(data, now);
   return { createdAt, seenAt, expiresAt, tag: principalId === undefined ? undefined : ownerTag(principalId) };
 }
 
-export function writeValue(head: SessionHead, data: session.SessionData): string {
+export function writeValue(head: SessionHead, data: SessionData): string {
   return `${digits(head.createdAt)}${writeTimes(head)}${head.tag ?? NOBODY}${JSON.stringify(data)}`;
 }
 
@@ -62,7 +62,7 @@ export function readHead(value: string): SessionHead | undefined {
  * `null` for a session that has ended, and for any other value (another program's, or damaged): an error would look
  * like an outage of the store, which affects every session.
  */
-export function readValue(value: string): session.SessionData | null {
+export function readValue(value: string): SessionData | null {
   const head = readHead(value);
   const data = head === undefined ? undefined : parsed(value.slice(HEAD_LENGTH));
   if (head === undefined || !isObject(data)) return null;
@@ -71,7 +71,7 @@ export function readValue(value: string): session.SessionData | null {
   // A touch changes these two without rewriting the data.
   if (cookie != null) cookie["expires"] = new Date(head.expiresAt);
   if (metadata !== undefined) data[SESSION_METADATA] = { ...metadata, seenAt: head.seenAt };
-  return data as unknown as session.SessionData;
+  return data as unknown as SessionData;
 }
 
 /** What a list shows of a session besides its times. */

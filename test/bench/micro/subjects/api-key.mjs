@@ -5,7 +5,7 @@ import { interleave, median, ratio } from "../support/interleave.mjs";
 import { short, spread, table, title } from "../support/table.mjs";
 
 const { ApiKeyService } = await built("api-key/service.js");
-const { checksum } = await built("api-key/format.js");
+const { checksum } = await built("api-key/keys/checksum.js");
 
 const ADDRESS = "198.51.100.7";
 const secret = randomBytes(32).toString("base64url");

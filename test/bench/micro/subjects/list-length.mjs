@@ -9,7 +9,7 @@ const { HostPatterns } = await built("trusted-host/host-patterns.js");
 const { decide: decideCors } = await built("cors/decide.js");
 const { compileCors } = await built("cors/compile.js");
 const { corsSchema } = await built("cors/settings.js");
-const { AddressList } = await built("core/address-list.js");
+const { AddressList } = await built("core/http/address-list.js");
 const { parse } = await built("settings/object.js");
 
 const LENGTHS = [1, 10, 100, 1000];

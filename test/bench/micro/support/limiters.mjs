@@ -3,7 +3,7 @@ import { MemoryStore } from "express-rate-limit";
 import { RateLimiterMemory } from "rate-limiter-flexible";
 import { built } from "./built.mjs";
 
-const { SlidingWindowStore } = await built("stores/memory/sliding-window-store.js");
+const { SlidingWindowStore } = await built("stores/memory/sliding-window/store.js");
 
 /**
  * `decide` counts one request of a key, as its users call it: ours answers at once, the others by a promise that a

@@ -17,8 +17,8 @@ const { values } = parseArgs({
     ms: { type: "string" },
     /** A short run, to see that everything works: the numbers mean little. */
     quick: { type: "boolean", default: false },
-    /** Folder of the built package, to measure another build beside this one. */
-    dist: { type: "string", default: `${root}dist` },
+    /** Folder of the source, to measure that of another checkout beside this one. */
+    src: { type: "string", default: `${root}src` },
   },
 });
 
@@ -33,14 +33,14 @@ export const options = Object.freeze({
   node: values.node,
   only: values.only?.split(","),
   quick: values.quick,
-  dist: resolve(values.dist),
+  src: resolve(values.src),
   rounds: count(values.rounds, values.quick ? 2 : 5),
   ms: count(values.ms, values.quick ? 20 : 100),
 });
 
 /** The options as arguments for a child. */
 export const childArguments = [
-  ...["--rounds", String(options.rounds), "--ms", String(options.ms), "--dist", options.dist],
+  ...["--rounds", String(options.rounds), "--ms", String(options.ms), "--src", options.src],
   ...(options.quick ? ["--quick"] : []),
 ];
 

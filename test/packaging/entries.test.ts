@@ -1,0 +1,99 @@
+import { execFileSync } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { ROOT } from "../support/code-blocks.js";
+
+const ENTRIES = ["portcullis", "portcullis/redis", "portcullis/sql", "portcullis/mcp", "portcullis/testing"];
+const PAIRS = ENTRIES.flatMap((one, index) => ENTRIES.slice(index + 1).map((other) => [one, other] as const));
+
+/** Runs code in this folder, where the package finds itself and the optional peers. */
+function evaluate(type: "module" | "commonjs", code: string): unknown {
+  const args = [`--input-type=${type}`, "--no-warnings", "--eval", code];
+  return JSON.parse(execFileSync(process.execPath, args, { cwd: ROOT, encoding: "utf8" }));
+}
+
+/** The names that two entries both export, and those of them that are two things. */
+const COMPARE = (load: string): string => `(async () => {
+  const load = async (entry) => ${load};
+  const result = {};
+  for (const [one, other] of ${JSON.stringify(PAIRS)}) {
+    const [a, b] = [await load(one), await load(other)];
+    const shared = Object.keys(a).filter((name) => name in b && !["default", "module.exports"].includes(name));
+    result[one + " and " + other] = { shared: shared.length, doubled: shared.filter((name) => a[name] !== b[name]) };
+  }
+  const { RedisSlidingWindowStore, SlidingWindowStore, PortcullisError, SetupError, rateLimiter } = await load("portcullis");
+  const redis = await load("portcullis/redis");
+  const sql = await load("portcullis/sql");
+  let failure;
+  try { await sql.openSqlite("sqlite:/nowhere/at/all.db"); } catch (error) { failure = error; }
+  const window = new redis.RedisSlidingWindowStore({ redis: "redis://127.0.0.1:1" });
+  rateLimiter({ store: window });
+  result.instances = [
+    window instanceof RedisSlidingWindowStore,
+    failure instanceof PortcullisError || failure instanceof SetupError || failure.name,
+  ];
+  await window.close?.();
+  console.log(JSON.stringify(result));
+  process.exit(0);
+})()`;
+
+describe.each([
+  ["module", "import(entry)"],
+  ["commonjs", "require(entry)"],
+] as const)("the entries of the package as %s", (type, load) => {
+  it("share their classes and functions, each pair of them", { timeout: 60_000 }, () => {
+    const { instances, ...pairs } = evaluate(type, COMPARE(load)) as Record<
+      string,
+      { shared: number; doubled: string[] }
+    > & { instances: unknown };
+    expect(Object.keys(pairs)).toHaveLength(PAIRS.length);
+    expect(Object.values(pairs).reduce((sum, { shared }) => sum + shared, 0)).toBeGreaterThan(0);
+    for (const [pair, { doubled }] of Object.entries(pairs)) expect(doubled, pair).toEqual([]);
+    expect(instances).toEqual([true, true]);
+  });
+
+  it("load no package of a protection that is off", { timeout: 60_000 }, () => {
+    const files = (settings: string): string[] =>
+      evaluate(
+        type,
+        `(async () => {
+          const load = async (entry) => ${load};
+          const { default: express } = await import("express");
+          const { applySecurity } = await load("portcullis");
+          applySecurity(express(), ${settings});
+          const { Module, createRequire } = await import("node:module");
+          const cache = Object.keys(Module._cache ?? createRequire(process.cwd() + "/x").cache);
+          console.log(JSON.stringify(cache));
+          process.exit(0);
+        })()`,
+      ) as string[];
+    const packages = (settings: string): string[] =>
+      ["cors", "express-session", "jsonwebtoken", "argon2", "kysely", "redis", "ioredis", "pg", "mysql2"].filter(
+        (name) => files(settings).some((file) => file.includes(`/node_modules/${name}/`)),
+      );
+    const secretKey = "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E";
+    expect(packages('{ trustedHosts: ["a.example"] }')).toEqual([]);
+    const all = { trustedHosts: ["a.example"], secretKey, cors: { origins: ["https://a.example"] } };
+    expect(packages(JSON.stringify({ ...all, session: {}, apiKeys: {}, jwt: {} }))).toEqual([
+      "cors",
+      "express-session",
+      "jsonwebtoken",
+    ]);
+  });
+});
+
+describe("the CommonJS build", () => {
+  it("has no import(), which Jest cannot run, and requires its packages by literal names", () => {
+    const folder = join(ROOT, "dist/cjs");
+    const files = readdirSync(folder).filter((name) => name.endsWith(".js"));
+    const code = files.map((name) => readFileSync(join(folder, name), "utf8").replace(/^\s*(?:\/\/|\*|\/\*).*$/gm, ""));
+    expect(files.length).toBeGreaterThan(4);
+    for (const text of code) expect(text.match(/(?<![\w.$"'`])import\(/g) ?? []).toEqual([]);
+    for (const name of ["helmet", "cors", "express-rate-limit", "jsonwebtoken", "express-session", "argon2"])
+      expect(
+        code.some((text) => text.includes(`require("${name}")`)),
+        name,
+      ).toBe(true);
+  });
+});
