@@ -157,7 +157,7 @@ async function bundleDeclarations() {
     await bundle.write({
       dir: `${dist}/${format}`,
       format: "esm",
-      entryFileNames: "[name].ts",
+      entryFileNames: "[name].d.ts",
       chunkFileNames: "[name].d.ts",
       codeSplitting: { groups: [zodChunk, oneChunk] },
     });

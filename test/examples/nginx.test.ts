@@ -84,7 +84,11 @@ afterAll(async () => {
 
 function send(
   path: string,
-  { method = "GET", host = `${HOST}:${nginx.port}`, headers = {} as Record<string, string> } = {},
+  {
+    method = "GET",
+    host = `${HOST}:${nginx.port}`,
+    headers = {},
+  }: { method?: string; host?: string; headers?: Record<string, string> } = {},
 ): Promise<{ status: number; headers: IncomingHttpHeaders; text: string }> {
   return new Promise((resolve, reject) => {
     const outgoing = request(
