@@ -154,13 +154,16 @@ async function bundleDeclarations() {
     onLog,
   });
   for (const format of ["esm", "cjs"]) {
-    await bundle.write({
+    const { output } = await bundle.write({
       dir: `${dist}/${format}`,
       format: "esm",
       entryFileNames: "[name].d.ts",
       chunkFileNames: "[name].d.ts",
       codeSplitting: { groups: [zodChunk, oneChunk] },
     });
+    // The plugin puts some comments at the end of the line before, where they document nothing.
+    for (const { fileName, code } of output)
+      writeFileSync(`${dist}/${format}/${fileName}`, code.replace(/([;,{]) (\/\*\*[^\n]*\*\/)$/gm, "$1\n  $2"));
   }
   await bundle.close();
 }

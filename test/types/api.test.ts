@@ -14,7 +14,8 @@ function membersOf(type: ts.Type): string[] {
     .filter((member) => !/^(?:__#|#)/.test(member.name) && (isOurs(member) || member.declarations === undefined))
     .map((member) => {
       const optional = member.flags & ts.SymbolFlags.Optional ? "?" : "";
-      return `  ${member.name}${optional}: ${textOf(face.checker.getTypeOfSymbol(member))}`;
+      // The name of a member that a symbol names has a number that differs from run to run.
+      return `  ${member.name.replace(/@\d+$/, "")}${optional}: ${textOf(face.checker.getTypeOfSymbol(member))}`;
     })
     .sort();
 }
