@@ -143,6 +143,16 @@ const zodDeclarations = {
   },
 };
 
+/**
+ * The plugin puts some comments on the line of the code before or after them: there they document nothing, and
+ * `@ts-ignore` has no effect.
+ */
+function ownLines(code) {
+  return code
+    .replace(/([;,{]) (\/\*\*[^\n]*\*\/)$/gm, "$1\n  $2")
+    .replace(/(\/\*\* @ts-ignore [^\n]*?\*\/)/g, "\n$1\n");
+}
+
 /** The declarations hold those of bundled packages, so that an app needs neither these packages nor `@types`. */
 async function bundleDeclarations() {
   const bundle = await rolldown({
@@ -161,9 +171,7 @@ async function bundleDeclarations() {
       chunkFileNames: "[name].d.ts",
       codeSplitting: { groups: [zodChunk, oneChunk] },
     });
-    // The plugin puts some comments at the end of the line before, where they document nothing.
-    for (const { fileName, code } of output)
-      writeFileSync(`${dist}/${format}/${fileName}`, code.replace(/([;,{]) (\/\*\*[^\n]*\*\/)$/gm, "$1\n  $2"));
+    for (const { fileName, code } of output) writeFileSync(`${dist}/${format}/${fileName}`, ownLines(code));
   }
   await bundle.close();
 }
