@@ -81,5 +81,5 @@ test("a form of the service's own page passes when the proxy loses the port of H
 test("a form of another port of the same host is refused behind that proxy", async () => {
   const { seen, shown } = await submit(`${neighbour.origin}/form`, `${proxy.origin}/transfer`);
   expect(seen).toMatchObject({ host: "127.0.0.1", origin: neighbour.origin, "sec-fetch-site": "same-site" });
-  expect(JSON.parse(shown)).toMatchObject({ code: "cross-origin-refused" });
+  expect(shown).toContain("Cross-origin request refused");
 });
