@@ -163,17 +163,18 @@ describe("StoreGuard with a shared StoreTime", () => {
   const silent = () => new Promise<never>(() => undefined);
 
   it("gives a call the time that earlier calls have left, and makes no call when none is left", async () => {
-    const { guard } = setUp(150);
-    const time = new StoreTime(150);
+    const { guard } = setUp(1000);
+    const time = new StoreTime(1000);
     const began = performance.now();
-    await guard.run(() => after(100), time);
+    await guard.run(() => after(600), time);
     await expect(guard.run(silent, time)).rejects.toBeInstanceOf(StoreUnavailableError);
-    expect(performance.now() - began).toBeLessThan(250);
+    // With a whole time-out of its own the second call would end after 1600 ms.
+    expect(performance.now() - began).toBeLessThan(1500);
     let calls = 0;
     expect(() => guard.run(() => (calls += 1), time)).toThrow(StoreUnavailableError);
     await expect(guard.write(() => (calls += 1), undefined, time)).rejects.toBeInstanceOf(StoreUnavailableError);
     expect(calls).toBe(0);
-    expect(guard.run(() => (calls += 1), new StoreTime(150))).toBe(1);
+    expect(guard.run(() => (calls += 1), new StoreTime(1000))).toBe(1);
   });
 
   it("gives a write the common deadline, extended by the time of other work", async () => {
