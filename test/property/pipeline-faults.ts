@@ -8,6 +8,8 @@ import { MemoryTokenStore } from "../../src/stores/memory/token-store.js";
 
 /** Longer than any guard waits here. */
 export const STORE_TIMEOUT_MS = 25;
+/** When a late answer comes, milliseconds: also on a busy machine, whose timers of both times may fire together, after the time-out. */
+const LATE_MS = STORE_TIMEOUT_MS * 10;
 
 /** What is thrown: an error, and what only looks like none. `"route"` and `"router"` mean "go on" to Express when passed to `next`. */
 export const thrown = fc.constantFrom<unknown>(
@@ -131,7 +133,7 @@ export class FaultyStores {
             case "hangs":
               return new Promise(() => undefined);
             case "is late":
-              return sleep(STORE_TIMEOUT_MS * 4).then(answer);
+              return sleep(LATE_MS).then(answer);
           }
         };
         return [[method, faulty]];
@@ -168,7 +170,7 @@ export class FaultyStores {
             case "hangs":
               return;
             case "is late":
-              return void setTimeout(() => work?.apply(real, args), STORE_TIMEOUT_MS * 4);
+              return void setTimeout(() => work?.apply(real, args), LATE_MS);
           }
         },
       ];
