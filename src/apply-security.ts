@@ -25,21 +25,21 @@ import {
   prepareApp,
 } from "./prepare-app.js";
 import { createRouteLimit } from "./rate-limit/route-limit.js";
-import { isWindowStore } from "./rate-limit/settings.js";
 import { logIn, logOut } from "./session/log-in.js";
 import type { SessionLayer } from "./session/middleware.js";
 import type { SessionDirectory } from "./session/principal-sessions.js";
 import { SetupError } from "./core/setup-error.js";
-import { RESET_LIMITS } from "./core/test-access.js";
+import { RESET_LIMITS, resetAll } from "./core/test-access.js";
 import { givenSettings, parseSettings } from "./app-settings/parse.js";
-import type { ResolvedSecuritySettings, SecuritySettings } from "./app-settings/schema.js";
-import type { Security, SecurityBase } from "./security.js";
+import type { SecuritySettings } from "./app-settings/schema.js";
+import type { Merged, Security, SecurityBase } from "./security.js";
 import { lossesOnRestart, storesOf, warnOfLosses } from "./store-report.js";
 import { beforeExpress } from "./server/before-express.js";
 import { serverClasses } from "./server/classes.js";
 import { createFastServer, ONLY_OPTIONS, type FastServerSettings } from "./server/create-server.js";
 import { replaceListen } from "./server/listen.js";
-import { openStores, type StoreSettings } from "./stores/open.js";
+import { openStores } from "./stores/open.js";
+import { storeSettings } from "./store-settings.js";
 import { createUsePrincipal } from "./use-principal.js";
 
 /**
@@ -55,15 +55,6 @@ export interface SecurityDependencies {
   /** The time, for tests. Default: the clock of the machine. */
   readonly clock?: Clock;
 }
-
-/** What two objects of settings turn on when they are merged: a later value wins, and `false` wins over an object. */
-type Merged<First, Second> = {
-  [Key in keyof First | keyof Second]: MergedValue<ValueAt<First, Key>, ValueAt<Second, Key>>;
-};
-type ValueAt<Settings, Key> = Key extends keyof Settings ? Settings[Key] : undefined;
-type MergedValue<First, Second> = undefined extends Second
-  ? First | Exclude<Second, undefined>
-  : Second | Extract<First, false>;
 
 /**
  * Secures an Express app (4.18+ or 5): mounts one handler, `portcullis`, in which the protections run in the order of
@@ -243,19 +234,6 @@ export function applySecurity(
   return Object.freeze(security);
 }
 
-/** For tests. @throws SetupError when the limits are not in memory */
-function resetAll(...limits: readonly (object | undefined)[]): void {
-  for (const store of new Set(limits)) {
-    if (store === undefined) continue;
-    const { resetAll: reset } = store as { resetAll?: () => unknown };
-    if (typeof reset !== "function")
-      throw new SetupError(
-        "These limits cannot be reset: their store has no resetAll. In tests, keep limits in memory, or use another redisPrefix for each.",
-      );
-    reset.call(store);
-  }
-}
-
 /** The event does not include the error, which may contain anything: it goes to the app's error handling. */
 function announceFailure(req: Request, runtime: Runtime): void {
   runtime.events.emit("portcullis_layer_failed", () => {
@@ -267,32 +245,6 @@ function announceFailure(req: Request, runtime: Runtime): void {
       return what;
     }
   });
-}
-
-function storeSettings({
-  redis,
-  redisPrefix,
-  database,
-  rateLimit,
-  session,
-  apiKeys,
-  jwt,
-}: ResolvedSecuritySettings): StoreSettings {
-  return {
-    redis,
-    redisPrefix,
-    database,
-    databaseTimeoutMs: shortest(apiKeys ? apiKeys.storeTimeoutMs : undefined, jwt ? jwt.storeTimeoutMs : undefined),
-    // A store of express-rate-limit counts for the main limit only.
-    limits: rateLimit && rateLimit.store !== undefined && isWindowStore(rateLimit.store) ? rateLimit.store : undefined,
-    maxClients: rateLimit ? rateLimit.maxClients : undefined,
-    sessions: session !== false && session.store === undefined,
-    credentials: apiKeys !== false || jwt !== false,
-  };
-}
-
-function shortest(a: number | undefined, b: number | undefined): number | undefined {
-  return a === undefined || b === undefined ? (a ?? b) : Math.min(a, b);
 }
 
 /** The layers that keep their records in `database` when it is set. */

@@ -161,3 +161,12 @@ export type Security<Settings = SecuritySettings> = SecurityBase &
   When<Settings, "apiKeys", { readonly apiKeys: ApiKeyService }> &
   When<Settings, "jwt", { readonly jwt: JwtManager }> &
   When<Settings, "session", { readonly sessions: SessionDirectory }>;
+
+/** What two objects of settings turn on when they are merged: a later value wins, and `false` wins over an object. */
+export type Merged<First, Second> = {
+  [Key in keyof First | keyof Second]: MergedValue<ValueAt<First, Key>, ValueAt<Second, Key>>;
+};
+type ValueAt<Settings, Key> = Key extends keyof Settings ? Settings[Key] : undefined;
+type MergedValue<First, Second> = undefined extends Second
+  ? First | Exclude<Second, undefined>
+  : Second | Extract<First, false>;

@@ -20,6 +20,9 @@ export interface SessionName {
   readonly handle: string;
 }
 
+/** The characters of all lines that clear cookies: with them, a head still fits into the 4 KB that nginx accepts. */
+const MAX_CLEARING = 2500;
+
 const EXPIRED = "; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
 
 /** The attributes that say where the cookie is sent. */
@@ -89,13 +92,21 @@ export class SessionCookie {
     headers.setCookie(this.name, `${this.name}=${EXPIRED}${this.#attributes}`, false);
   }
 
-  /** Lines that clear every cookie of this name that a browser may have sent to `path` of `host`. */
+  /**
+   * Lines that clear the cookies of this name that a browser may have sent to `path` of `host`: the likeliest first, as
+   * many as proxies forward.
+   */
   clearEverywhere(host: string | undefined, path: string): string[] {
-    const places = placesOfCookie(this.name, host, path).map((place) => placeOf({ secure: this.secure, ...place }));
-    // A partitioned cookie and another one with the same name, path and domain are two cookies.
+    const lineAt = (place: CookiePlace): string => `${this.name}=${EXPIRED}${placeOf(place)}`;
+    const { secure } = this;
     const { domain, path: ownPath } = this.#options;
-    if (this.secure) places.push(`${placeOf({ secure: true, domain, path: ownPath })}; Partitioned`);
-    return places.map((place) => `${this.name}=${EXPIRED}${place}`);
+    // A partitioned cookie and another one with the same name, path and domain are two cookies.
+    const partitioned = secure ? [`${lineAt({ secure, domain, path: ownPath })}; Partitioned`] : [];
+    let size = partitioned.join("").length;
+    const lines = placesOfCookie(this.name, host, path)
+      .map((place) => lineAt({ secure, ...place }))
+      .filter((line) => (size += line.length) <= MAX_CLEARING);
+    return [...lines, ...partitioned];
   }
 
   /**

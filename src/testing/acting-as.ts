@@ -1,8 +1,7 @@
 import type { RequestListener } from "node:http";
 import type { Express, Request } from "express";
-import { ID_FORM, idText, isPrincipalId, isRole, isScope, ROLE_FORM, SCOPE_FORM } from "../core/identity.js";
-import { InvalidInputError } from "../core/portcullis-error.js";
-import { createPrincipal, type CredentialKind, type Principal } from "../core/principal.js";
+import { checkedIdentity } from "../core/checked-identity.js";
+import { createPrincipal, type CredentialKind } from "../core/principal.js";
 import { stateOf } from "../core/request-state.js";
 import { SetupError } from "../core/setup-error.js";
 
@@ -44,7 +43,9 @@ export interface TestPrincipal {
 export function actingAs(app: Express, who: TestPrincipal): RequestListener {
   if (process.env.NODE_ENV === "production")
     throw new SetupError("actingAs is for tests: it does not run while NODE_ENV is production.");
-  const principal = principalOf(who);
+  const { kind = "session", actor } = who;
+  const identity = checkedIdentity("actingAs", who);
+  const principal = createPrincipal({ ...identity, kind, credentialId: "test", ...(actor && { actor }) });
   return (req, res) => {
     const request = req as Request;
     request.principal = principal;
@@ -53,12 +54,4 @@ export function actingAs(app: Express, who: TestPrincipal): RequestListener {
     if (principal.kind === "external") state.markRan("external");
     app(req, res);
   };
-}
-
-function principalOf({ id, kind = "session", scopes = [], roles = [], actor }: TestPrincipal): Principal {
-  const text = idText(id);
-  if (!isPrincipalId(text)) throw new InvalidInputError(`actingAs: id must be ${ID_FORM}.`);
-  if (!scopes.every(isScope)) throw new InvalidInputError(`actingAs: each scope must be ${SCOPE_FORM}.`);
-  if (!roles.every(isRole)) throw new InvalidInputError(`actingAs: each role must be ${ROLE_FORM}.`);
-  return createPrincipal({ id: text, kind, scopes, roles, credentialId: "test", ...(actor && { actor }) });
 }

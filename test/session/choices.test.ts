@@ -370,6 +370,16 @@ describe.each(EXPRESS)("what a log-in says of its session, on $name", ({ express
       );
     });
 
+    it("cost a head that proxies forward, however long the path and the host are", async () => {
+      const server = await start(bench({ domain: "example.com" }));
+      const path = `/${Array.from({ length: 5 }, () => "a".repeat(50)).join("/")}`;
+      const found = await lines(server, "__Secure-mcp_session", path, `${"b.".repeat(30)}example.com`);
+      expect(found.join("").length).toBeLessThanOrEqual(2500);
+      expect(found[0]).toBe(`__Secure-mcp_session=${expired}; Path=/; HttpOnly; Secure`);
+      expect(found).toContain(`__Secure-mcp_session=${expired}; Path=/; Domain=example.com; HttpOnly; Secure`);
+      expect(found.at(-1)).toContain("; Partitioned");
+    });
+
     it("are one place with __Host-, partitioned or not", async () => {
       const server = await start(bench());
       expect(await lines(server, "__Host-mcp_session", "/a/b", "app.example.com")).toEqual([

@@ -8,8 +8,9 @@ const MAX_LENGTH = 1024;
  * least as much as JSON. Programs send no Accept field, or one that allows everything.
  */
 export function prefersHtml(req: IncomingMessage): boolean {
-  const { accept } = req.headers;
-  if (accept === undefined || accept.length > MAX_LENGTH || !accept.includes("text/html")) return false;
+  // Some adapters set a field to a list of its lines.
+  const accept: unknown = req.headers.accept;
+  if (typeof accept !== "string" || accept.length > MAX_LENGTH || !accept.includes("text/html")) return false;
   const weights = new Map(accept.split(",").map(weightedType));
   const html = weights.get("text/html") ?? 0;
   const json = Math.max(...JSON_TYPES.map((type) => weights.get(type) ?? 0));

@@ -34,6 +34,10 @@ describe("prefersHtml", () => {
     `text/html,${"a/b,".repeat(300)}`,
   ])("is false of %s", (accept) => expect(ask(accept)).toBe(false));
 
+  it("is false of a list, which some serverless adapters give", () => {
+    expect(prefersHtml({ headers: { accept: ["text/html"] } } as unknown as IncomingMessage)).toBe(false);
+  });
+
   it("agrees with what Express reads, where HTML is named and differs from JSON", () => {
     const quality = fc.integer({ min: 0, max: 10 }).map((tenths) => tenths / 10);
     fc.assert(
