@@ -172,11 +172,22 @@ describe.each(ENGINES)("$engine: a refused call changes nothing", ({ start, admi
       const works = rotations[index] ?? key;
       expect(await security.apiKeys.verify(works), `rotation ${index}`).toMatchObject({ ok: true });
     }
-    await sleep(10_500);
-    for (const [index, token] of tokens.entries())
-      expect(await codeOf(security.jwt.refresh(refreshes[index] ?? token)), `refresh ${index}`).toBe("done");
+    // Each round begins after the grace period, in which a used token would still be accepted. A busy machine may refuse
+    // a call in time to repeat it: that call, too, must have changed nothing.
+    let left = [...tokens.entries()];
+    for (let round = 0; round < 3 && left.length > 0; round += 1) {
+      await sleep(10_500);
+      const refused: typeof left = [];
+      for (const [index, token] of left) {
+        const code = await codeOf(security.jwt.refresh(refreshes[index] ?? token));
+        if (code === "store-unavailable") refused.push([index, token]);
+        else expect(code, `refresh ${index}`).toBe("done");
+      }
+      left = refused;
+    }
+    expect(left).toEqual([]);
     expect(events.filter(({ level }) => level === "CRITICAL")).toEqual([]);
-  }, 60_000);
+  }, 90_000);
 
   test("a refused revocation takes effect all the same, a little later", async () => {
     const old = await security.apiKeys.create({ ownerId: "ada", name: "n" });
