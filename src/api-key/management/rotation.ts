@@ -1,5 +1,5 @@
 import { callerFor } from "../../core/store-caller.js";
-import { LRUCache } from "lru-cache";
+import { BoundedCache } from "../../core/bounded-cache.js";
 import { StoreTime } from "../../stores/health/store-time.js";
 import type { StoredApiKey } from "../../stores/contracts.js";
 import { type ApiKeyMaker, graceEnd, stateProblem } from "../decide.js";
@@ -17,7 +17,7 @@ export class KeyRotation {
   readonly #parts: ManagementParts;
   readonly #creation: KeyCreation;
   /** New keys of rotations that the store completed after the caller had been refused, by the id of the old key. */
-  readonly #undelivered = new LRUCache<string, CreatedApiKey>({ max: TRACKED.rotations, ttl: TRACKED.forMs });
+  readonly #undelivered = new BoundedCache<CreatedApiKey>({ max: TRACKED.rotations, ttl: TRACKED.forMs });
 
   constructor(parts: ManagementParts, creation: KeyCreation) {
     this.#parts = parts;

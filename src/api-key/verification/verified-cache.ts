@@ -1,4 +1,4 @@
-import { LRUCache } from "lru-cache";
+import { BoundedCache } from "../../core/bounded-cache.js";
 import { AddressList } from "../../core/http/address-list.js";
 import { CacheKey } from "../../core/cache-key.js";
 import { createPrincipal } from "../../core/principal.js";
@@ -71,9 +71,9 @@ function sizeOf({ record }: VerifiedKey): number {
  */
 export class VerifiedCache {
   readonly #cacheKey = new CacheKey();
-  readonly #entries: LRUCache<string, Remembered>;
+  readonly #entries: BoundedCache<Remembered>;
   /** Generation of each eviction. An entry is stale when one of its makers was evicted after the entry was cached. */
-  readonly #evicted = new LRUCache<string, number>({
+  readonly #evicted = new BoundedCache<number>({
     max: REMEMBERED_EVICTIONS,
     dispose: (generation, _id, reason) => this.#forget(generation, reason),
   });
@@ -83,7 +83,7 @@ export class VerifiedCache {
 
   /** @param size maximum number of keys, at least 1; fewer when their records are large */
   constructor(size: number) {
-    this.#entries = new LRUCache<string, Remembered>({
+    this.#entries = new BoundedCache<Remembered>({
       max: size,
       maxSize: Math.max(size * SIZE_EACH, LARGEST_SIZE),
       sizeCalculation: sizeOf,
