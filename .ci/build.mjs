@@ -105,7 +105,7 @@ function linkFiles(code, isFirstEntry) {
       () => `{ ${[...used].map((name) => `${name}: main$${name}`).join(", ")} }`,
     );
   if (loads.length === 0) return linked;
-  const parts = `const parts$ = new (class {\n${loads.join("\n")}\n})();\n`;
+  const parts = `"use strict";\nconst parts$ = new (class {\n${loads.join("\n")}\n})();\n`;
   const lazy = linked.replace(/\brequire_\w+(?=\.)/g, (name) =>
     parts.includes(`#${name};`) ? `parts$.${name}` : name,
   );
@@ -142,6 +142,7 @@ async function bundleCode() {
   const { output } = await bundle.write({
     dir: `${dist}/cjs`,
     format: "cjs",
+    strict: true,
     entryFileNames: "[name].js",
     chunkFileNames: "parts/[name].js",
     // Jest cannot run `import()` in CommonJS.
