@@ -140,6 +140,8 @@ export default defineConfig({
           include: [...builtAlone, ...alsoBuilt],
           exclude: withoutServer,
           isolate: false,
+          // The entries in dist/esm import them, as they are, by Node.js.
+          server: { deps: { external: [/\/dist\/cjs\//] } },
           globalSetup: ["test/support/servers-present.ts", "test/support/build.ts"],
           // The source is served by app.listen of secured apps; the build by http.createServer(app).
           env: { PORTCULLIS_PLAIN_SERVER: "1" },
