@@ -94,7 +94,7 @@ export function openStores(settings: StoreSettings, runtime: Runtime): Stores {
   const tokens =
     changes === undefined
       ? database?.tokens
-      : new ReplicatedTokenStore(database?.tokens ?? new MemoryTokenStore({ clock }), changes);
+      : new ReplicatedTokenStore(database?.tokens ?? new MemoryTokenStore({ clock }), changes, database !== undefined);
   const redisServer: Backend | undefined = redis && {
     name: "redis",
     variable: redisVariable,
