@@ -31,6 +31,12 @@ export interface OutageReport {
 }
 
 export const STORE_TIMEOUT_MS = 250;
+/**
+ * How long a server must be silent for an outage to be certain, in milliseconds. Five late calls in a row are one
+ * (`LATE_IN_A_ROW`), and a single caller makes them one after another, a little over `storeTimeoutMs` each. More callers
+ * are not certain: writers whose connection is lost at COMMIT wait for the outcome meanwhile.
+ */
+export const SILENT_MS = 8 * STORE_TIMEOUT_MS;
 /** Longest time of one test, in milliseconds. */
 export const FAULT_TEST_MS = 20_000 + Number(process.env["FAULT_LASTS_MS"] ?? 0);
 /** The bound of every answer is `storeTimeoutMs`, and this for everything else. */

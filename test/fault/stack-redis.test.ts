@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { postgresDatabase, type RunningServer, startRedis, uniqueName } from "../support/servers.js";
 import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.js";
-import { FAULT_TEST_MS, outage } from "./outage.js";
+import { FAULT_TEST_MS, outage, SILENT_MS } from "./outage.js";
 import { declines } from "./redis-declines.js";
 import { networkFaults, processFaults } from "./redis-faults.js";
 import { type StackApp, stackApp } from "./stack-app.js";
@@ -36,7 +36,7 @@ describe("the whole stack when Redis fails", () => {
         app.server.port,
         app.events,
         app.targets,
-        { ...fault, name: `Redis: ${fault.name}`, lastsMs: 1500 },
+        { ...fault, name: `Redis: ${fault.name}`, lastsMs: SILENT_MS },
         { during, announcedBy: ["redis"] },
       );
       await writers.stop();
