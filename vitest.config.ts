@@ -101,6 +101,8 @@ export default defineConfig({
           setupFiles: ["test/property/seed.ts", "test/support/leaves-no-trace.ts"],
           // A worker keeps the modules it has loaded for its next file: to load the library takes most files longer than their tests.
           isolate: false,
+          // Concurrent tests wait, for the ends of sessions above all.
+          maxConcurrency: 50,
           // Properties make much that lives briefly; with this room the collector runs half as often.
           execArgv: ["--max-semi-space-size=64"],
           globalSetup: "test/support/servers-present.ts",
