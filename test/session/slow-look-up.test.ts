@@ -27,5 +27,4 @@ it.concurrent.for([3, 10])(
     expect(statuses).toEqual([200, 200, 200]);
     expect(new Set(await Promise.all(slow))).toEqual(new Set([503]));
   },
-  30_000,
 );
