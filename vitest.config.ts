@@ -36,6 +36,8 @@ const builtAlone = [
   "test/readme/readme.test.ts",
   "test/examples/nginx.test.ts",
 ];
+/** Projects as users have them, each installed from the packed tarball: minutes, so `.ci/run` adds them to `npm test`. */
+const stacks = ["test/packaging/typescript.test.ts", "test/packaging/runners.test.ts"];
 /** These run on the source and once more on what was built from it. */
 const alsoBuilt = [
   "test/contract/factories.test.ts",
@@ -75,7 +77,7 @@ const LONGEST = [
  */
 class LongestFirst extends BaseSequencer {
   override async sort(specifications: TestSpecification[]): Promise<TestSpecification[]> {
-    const projects = ["built", "source", "simulation"];
+    const projects = ["stacks", "built", "source", "simulation"];
     const place = ({ project, moduleId }: TestSpecification): number => {
       const long = LONGEST.indexOf(moduleId);
       return projects.indexOf(project.name) * 1000 + (long < 0 ? LONGEST.length : long);
@@ -139,11 +141,20 @@ export default defineConfig({
         test: {
           name: "built",
           include: [...builtAlone, ...alsoBuilt],
-          exclude: withoutServer,
+          exclude: [...stacks, ...withoutServer],
           isolate: false,
           globalSetup: ["test/support/servers-present.ts", "test/support/build.ts"],
           // The source is served by app.listen of secured apps; the build by http.createServer(app).
           env: { PORTCULLIS_PLAIN_SERVER: "1" },
+          testTimeout: 30_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        test: {
+          name: "stacks",
+          include: stacks,
+          globalSetup: "test/support/build.ts",
           testTimeout: 30_000,
           hookTimeout: 60_000,
         },
