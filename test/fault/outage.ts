@@ -80,6 +80,7 @@ export async function outage(
   try {
     await expect.poll(() => isBack(load, targets, events), { timeout: 5000, interval: 20 }).toBe(true);
     const began = performance.now();
+    lag.reset();
     await fault.begin();
     const lastsMs = Number(process.env["FAULT_LASTS_MS"] ?? 0) || (fault.lastsMs ?? 800);
     await sleep(lastsMs);
@@ -91,7 +92,10 @@ export async function outage(
     await sleep(500);
     await Promise.all([load.stop(), unimpaired.stop()]);
     const longestStopMs = lag.max / 1e6;
-    report(fault, load, targets, events, { began, ended, recovered, longestStopMs, plainMs: unimpaired.slowest() });
+    const plainMs = unimpaired.slowest(began)?.ms ?? 0;
+    // The first requests of an app are slow on a busy machine; what the fault can touch is answered after its beginning.
+    const slowestMs = load.slowest(began)?.ms ?? Infinity;
+    report(fault, load, targets, events, { began, ended, recovered, longestStopMs, plainMs });
     for (const { name } of targets) {
       expect(load.statuses(name, 0, began, true), `${name} before`).toEqual([200]);
       for (const status of load.statuses(name, began))
@@ -106,9 +110,9 @@ export async function outage(
     const announced = expected.orByNobody === true && events.length === 0 ? [] : [...expected.announcedBy].sort();
     expect(told("portcullis_store_unavailable")).toEqual(announced);
     expect(told("portcullis_store_recovered")).toEqual(announced);
-    const machineMs = Math.max(BUSY_MACHINE_MS, unimpaired.slowest()) + longestStopMs;
-    expect(load.slowest()).toBeLessThan((expected.servers ?? 1) * STORE_TIMEOUT_MS + ALLOWED_BESIDE_MS + machineMs);
-    return { load, slowestMs: load.slowest(), recoveredAfterMs: recovered - ended };
+    const machineMs = Math.max(BUSY_MACHINE_MS, plainMs) + longestStopMs;
+    expect(slowestMs).toBeLessThan((expected.servers ?? 1) * STORE_TIMEOUT_MS + ALLOWED_BESIDE_MS + machineMs);
+    return { load, slowestMs, recoveredAfterMs: recovered - ended };
   } finally {
     lag.disable();
     await Promise.all([load.stop(), unimpaired.stop()]);
@@ -141,6 +145,9 @@ function report(
         `${event === "portcullis_store_recovered" ? "up" : "down"} ${source} (${reason ?? ""})`,
     )
     .join(", ");
-  const times = `slowest ${load.slowest().toFixed(0)} ms, ${load.slowerThan(ALLOWED_MS)} of ${load.samples.length} over ${ALLOWED_MS} (a plain server ${at.plainMs.toFixed(0)} ms, this process once stood still for ${at.longestStopMs.toFixed(0)} ms), back ${(at.recovered - at.ended).toFixed(0)} ms after`;
+  const slowest = load.slowest(at.began);
+  const which =
+    slowest && `${slowest.name} ${slowest.status}, ${(slowest.startedAt - at.began).toFixed(0)} ms after the beginning`;
+  const times = `slowest ${slowest?.ms.toFixed(0)} ms (${which}), ${load.slowerThan(ALLOWED_MS, at.began)} of ${load.samples.length} over ${ALLOWED_MS} (a plain server ${at.plainMs.toFixed(0)} ms, this process once stood still for ${at.longestStopMs.toFixed(0)} ms), back ${(at.recovered - at.ended).toFixed(0)} ms after`;
   process.stdout.write(`fault | ${fault.name} | ${seen} | ${times} | ${told === "" ? "none" : told}\n`);
 }
