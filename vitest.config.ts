@@ -60,14 +60,10 @@ const LONGEST = [
   "stores/sql/lost-commit",
   "stores/sql/killed-process",
   "session/sessions-of-one",
-  "jwt/refused-revocations",
   "fleet/exactness",
-  "property/settings-any",
-  "contract/session-redis",
   "property/limiter",
   "stores/memory/sliding-window/overflow",
   "stores/sql/revocation-cost",
-  "cors/fetch.property",
 ].map((name) => at(`test/${name}.test.ts`));
 
 /**
