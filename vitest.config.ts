@@ -35,6 +35,7 @@ const builtAlone = [
   "test/types/**/*.test.ts",
   "test/readme/readme.test.ts",
   "test/examples/nginx.test.ts",
+  "test/server/neighbours.test.ts",
 ];
 /** Projects as users have them, each installed from the packed tarball: minutes, so `.ci/run` adds them to `npm test`. */
 const stacks = ["test/packaging/typescript.test.ts", "test/packaging/runners.test.ts"];
@@ -139,6 +140,8 @@ export default defineConfig({
           include: [...builtAlone, ...alsoBuilt],
           exclude: [...stacks, ...withoutServer],
           isolate: false,
+          // The entries in dist/esm import them, as they are, by Node.js.
+          server: { deps: { external: [/\/dist\/cjs\//] } },
           globalSetup: ["test/support/servers-present.ts", "test/support/build.ts"],
           // The source is served by app.listen of secured apps; the build by http.createServer(app).
           env: { PORTCULLIS_PLAIN_SERVER: "1" },
