@@ -153,7 +153,8 @@ export default defineConfig({
         test: {
           name: "stacks",
           include: stacks,
-          globalSetup: "test/support/build.ts",
+          exclude: withoutServer,
+          globalSetup: ["test/support/servers-present.ts", "test/support/build.ts"],
           testTimeout: 30_000,
           hookTimeout: 60_000,
         },
