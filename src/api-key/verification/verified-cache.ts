@@ -2,6 +2,7 @@ import { BoundedCache } from "../../core/bounded-cache.js";
 import { AddressList } from "../../core/http/address-list.js";
 import { CacheKey } from "../../core/cache-key.js";
 import type { Clock } from "../../core/clock.js";
+import { OWN_LIMITS } from "../../core/rate-limits.js";
 import { createPrincipal } from "../../core/principal.js";
 import type { StoredApiKey, WindowPolicy } from "../../stores/contracts.js";
 import { endingIds } from "../../stores/records.js";
@@ -69,7 +70,7 @@ export function verifiedKey(stored: StoredApiKey, fingerprint: string, readAt: n
     limit:
       rateLimit === null
         ? undefined
-        : { name: "api-key", limit: rateLimit.limit, windowMs: rateLimit.windowSeconds * 1000 },
+        : { name: OWN_LIMITS.apiKey, limit: rateLimit.limit, windowMs: rateLimit.windowSeconds * 1000 },
     readAt,
     freshUntil: readAt + cacheMs,
   };

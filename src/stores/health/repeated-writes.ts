@@ -32,7 +32,8 @@ interface Waiting {
 /**
  * Writes that must be done although their callers got a failure: revocations. Each is repeated, less and less often,
  * until the store has done it. Each has its own pause, so a write that always fails or hangs does not delay the others.
- * They end with the process; the caller, who got the failure, then revokes again.
+ * At most 10,000 wait; one more gives up the oldest. They end with the process; the caller, who got the failure, then
+ * revokes again.
  */
 export class RepeatedWrites {
   readonly #waiting = new Map<string, Waiting>();
