@@ -227,6 +227,8 @@ describe("the steps of one decision", () => {
     return steps;
   }
   const MOST = 40_000;
+  /** Cells of one client: 4096 with exact times, and two for each of the 4097 rounded times that fit in a window. */
+  const MOST_RECORDS = 4096 + 2 * 4097;
   const huge = { name: "huge", limit: 1_000_000, windowMs: 60_000 };
 
   function filled(hits: number) {
@@ -259,6 +261,21 @@ describe("the steps of one decision", () => {
       return Math.max(refused, left, gone);
     });
     for (const most of steps) expect(most).toBeLessThan(MOST);
+    // The newest hit is the last record that is found. Taking it back reads what the client has, up to the fixed bound.
+    const takenBack = [10, 1000, 100_000, 900_000].map((hits) => {
+      const { clock, store } = storeWith();
+      store.init({ windowMs: huge.windowMs, limit: huge.limit, skipFailedRequests: true });
+      for (let i = 0; i < hits; i += 1) {
+        store.increment("k");
+        clock.advance(0.05);
+      }
+      const steps = stepsOf(() => store.decrement("k"));
+      expect(store.get("k")?.totalHits).toBe(hits - 1);
+      return steps;
+    });
+    expect(takenBack[0]).toBeLessThan(10 + 8);
+    expect(takenBack[1]).toBeLessThan(1000 + 8);
+    for (const most of takenBack) expect(most).toBeLessThan(MOST_RECORDS + 8);
   });
 
   it("are bounded for requests at one moment too", () => {
