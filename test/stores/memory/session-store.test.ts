@@ -197,13 +197,14 @@ describe("MemorySessionStore", () => {
 describe("the steps of MemorySessionStore", () => {
   /** Reads, writes and iterations of maps and sets while `work` runs. */
   function stepsOf(work: () => void): number {
+    type Methods = Record<string, (...parameters: unknown[]) => unknown>;
     const places: readonly (readonly [object, readonly string[]])[] = [
       [Map.prototype, ["get", "has", "set", "delete"]],
       [Set.prototype, ["add", "has", "delete"]],
       [Object.getPrototypeOf(new Map().values()) as object, ["next"]],
       [Object.getPrototypeOf(new Set().values()) as object, ["next"]],
     ];
-    const spies = places.flatMap(([place, names]) => names.map((name) => vi.spyOn(place as never, name as never)));
+    const spies = places.flatMap(([place, names]) => names.map((name) => vi.spyOn(place as Methods, name)));
     try {
       work();
       return spies.reduce((sum, spy) => sum + spy.mock.calls.length, 0);
