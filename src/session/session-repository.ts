@@ -30,7 +30,7 @@ export class SessionRepository {
   readonly #policy: TimePolicy;
   readonly #runtime: Runtime;
   readonly #cookie: SessionCookie;
-  readonly #unfinished = new RepeatedWrites();
+  readonly #unfinished: RepeatedWrites;
 
   /** @param timeoutMs how long one call of the store may take, in milliseconds */
   constructor(
@@ -42,6 +42,7 @@ export class SessionRepository {
   ) {
     this.#store = new GuardedSessionStore(store, runtime, timeoutMs);
     this.#ended = new EndedSessions(runtime);
+    this.#unfinished = new RepeatedWrites(runtime, "session");
     this.#cookie = cookie;
     this.#policy = policy;
     this.#runtime = runtime;
