@@ -37,8 +37,9 @@ function of20000Slash24s(number: number): string {
   return `${11 + (network >>> 16)}.${(network >>> 8) & 0xff}.${network & 0xff}.${1 + Math.floor(number / 20_000)}`;
 }
 
-/** Addresses of 2,000 newcomers: all of one /16, or each of a network of its own. */
+/** Addresses of 2,000 newcomers: of eight /24s of one /16, each of a /48 of one /32, or each of a /16 of its own. */
 const crowd = (number: number): string => `198.51.${number >> 8}.${number & 255}`;
+const ofOneSlash32 = (number: number): string => `2a01:db8:${number.toString(16)}::/56`;
 const spreadOut = (number: number): string => `${100 + (number >> 8)}.${number & 255}.7.9`;
 
 function refusedOf(store: SlidingWindowStore, newcomer: (number: number) => string): number {
@@ -58,7 +59,7 @@ describe("a flood of 250,000 addresses", () => {
     ["one IPv6 /31", ofOneSlash31],
     ["every /48 of one IPv6 /31", ofEverySlash48],
     ["20,000 IPv4 /24s", of20000Slash24s],
-  ])("from %s refuses none of 2,000 newcomers of other networks", (_name, address) => {
+  ])("from %s refuses none of 2,000 newcomers, each of another /16", (_name, address) => {
     const store = flooded(address);
     expect(store.size).toBe(100_000);
     expect(refusedOf(store, spreadOut)).toBe(0);
@@ -67,8 +68,29 @@ describe("a flood of 250,000 addresses", () => {
   it.each([
     ["one IPv6 /31", ofOneSlash31],
     ["every /48 of one IPv6 /31", ofEverySlash48],
-  ])("from %s refuses none of 2,000 newcomers of one /16 either", (_name, address) => {
-    expect(refusedOf(flooded(address), crowd)).toBe(0);
+  ])("from %s refuses none of 2,000 newcomers of one /16 or one /32 either", (_name, address) => {
+    const store = flooded(address);
+    expect(refusedOf(store, crowd)).toBe(0);
+    expect(refusedOf(store, ofOneSlash32)).toBe(0);
+  });
+
+  it("from 20,000 IPv4 /24s makes 250 newcomers of each of eight /24s share its window: 1,200 of 2,000 are refused", () => {
+    const store = flooded(of20000Slash24s);
+    expect(refusedOf(store, crowd)).toBe(2000 - 8 * MAIN.limit);
+    // Nobody else is affected by them.
+    expect(refusedOf(store, spreadOut)).toBe(0);
+  });
+
+  it("from 20,000 IPv4 /24s leaves one /32 1,667 windows for its /48s: 233 of 2,000 newcomers are refused", () => {
+    const store = flooded(of20000Slash24s);
+    // A third of the 5,000 that are free, and the window of the whole /32 for the others.
+    expect(refusedOf(store, ofOneSlash32)).toBe(2000 - 1667 - MAIN.limit);
+    expect(refusedOf(store, spreadOut)).toBe(0);
+  });
+
+  it("from every /48 of one IPv6 /31 refuses newcomers of that /31", () => {
+    const newcomer = (number: number): string => `2a00:db8:${number.toString(16)}:ff00::/56`;
+    expect(refusedOf(flooded(ofEverySlash48), newcomer)).toBeGreaterThan(1000);
   });
 
   it("leaves clients that were counted before it their own count", () => {
