@@ -45,6 +45,11 @@ export class MemoryTokenStore implements TokenStore {
     this.#share = shareOf(this.#maxTokens);
   }
 
+  /** Refresh tokens stored, including used and ended ones that are not removed yet. */
+  get size(): number {
+    return this.#tokens.size;
+  }
+
   async init(): Promise<void> {}
 
   async insert(token: StoredRefreshToken): Promise<void> {

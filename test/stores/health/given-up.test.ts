@@ -50,7 +50,7 @@ const LAYERS: readonly (readonly [
     "session",
     () => {
       const { events, layer } = sessionBench({ store: new SessionsDown() }, { clock: new ManualClock() });
-      return { events, revoke: (n) => layer.end(`user ${n}`), close: () => layer.close() };
+      return { events, revoke: (n) => layer.end(`user ${n}`), close: () => layer.close?.() };
     },
   ],
 ];
