@@ -33,6 +33,7 @@ if (withoutBrowser.length > 0)
 const builtAlone = [
   "test/packaging/**/*.test.ts",
   "test/types/**/*.test.ts",
+  "test/readme/quick-start.test.ts",
   "test/readme/readme.test.ts",
   "test/examples/nginx.test.ts",
 ];
