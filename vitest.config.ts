@@ -36,6 +36,8 @@ const builtAlone = [
   "test/readme/quick-start.test.ts",
   "test/readme/readme.test.ts",
   "test/examples/nginx.test.ts",
+  "test/examples/other-logins.test.ts",
+  "test/examples/production.test.ts",
 ];
 /** These run on the source and once more on what was built from it. */
 const alsoBuilt = [
