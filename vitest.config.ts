@@ -35,6 +35,7 @@ const builtAlone = [
   "test/types/**/*.test.ts",
   "test/readme/quick-start.test.ts",
   "test/readme/readme.test.ts",
+  "test/readme/testing-page.test.ts",
   "test/examples/migration.test.ts",
   "test/examples/nginx.test.ts",
   "test/examples/other-logins.test.ts",
