@@ -1,0 +1,77 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import {
+  parseSettings,
+  RedisSlidingWindowStore,
+  SettingsError,
+  type SettingsIssue,
+  SlidingWindowStore,
+} from "portcullis";
+import { ROOT } from "../support/code-blocks.js";
+import { allSettings } from "../support/known-settings.js";
+
+/** Values of every type, at the edges of most of them. */
+const VALUES: readonly unknown[] = [
+  ...[undefined, null, true, -1, 1.5, 1e12, NaN, 10n, Symbol("s"), new Date(NaN), () => 1],
+  ...["", "x y", "\n", "{}", [], [null], [1], ["x y"], [{}], {}, { a: 1 }],
+];
+const issues: SettingsIssue[] = [];
+for (const path of allSettings())
+  for (const value of VALUES) {
+    const inside = path.reduceRight<unknown>(
+      (held, part) => (typeof part === "number" ? [held] : { [part]: held }),
+      value,
+    );
+    try {
+      const base = { trustedHosts: ["a.example"], secretKey: "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E" };
+      parseSettings({ ...base, ...(inside as object) });
+    } catch (error) {
+      if (!(error instanceof SettingsError)) throw error;
+      issues.push(...error.issues);
+    }
+  }
+const pointing = issues.filter(({ remedy }) => /README|table/.test(remedy));
+
+/** The rows of the first table below a heading, by the names in their first cell. */
+function rowsOf(page: string, heading: string): Map<string, string> {
+  const section = readFileSync(join(ROOT, page), "utf8").split(new RegExp(`^## ${heading}$`, "m"))[1] ?? "";
+  const table = /\n\|[^]*?\n\|---[^\n]*\n((?:\|.*\n)+)/.exec(section)?.[1] ?? "";
+  return new Map([...table.matchAll(/^\| `([\w.]+)` \|.*$/gm)].map(([row, name = ""]) => [name, row]));
+}
+
+describe("the remedy of a wrong setting", () => {
+  it("is one or more sentences, for every setting and every kind of value", () => {
+    expect(issues.length).toBeGreaterThan(1000);
+    expect(
+      issues.filter(({ remedy }) => !/^[^\n]{10,}[.'"]$/.test(remedy)).map(({ path, remedy }) => [path, remedy]),
+    ).toEqual([]);
+  });
+
+  it("points to README.md only for settings that have a row there, or on the page that their row links", () => {
+    expect(pointing.length).toBeGreaterThan(10);
+    const settings = rowsOf("README.md", "Settings");
+    for (const { path, remedy } of pointing) {
+      expect(remedy).toContain("under Settings in README.md");
+      const [key = "", option, inner] = path.replace(/\[\d+\]/g, "").split(".");
+      const row = settings.get(key);
+      expect(row, path).toBeDefined();
+      if (option === undefined) continue;
+      const page = /\((src\/[\w-]+\/README\.md)#options\)/.exec(row ?? "")?.[1];
+      expect(page, path).toBeDefined();
+      const options = rowsOf(page ?? "", "Options");
+      expect(options.has(option) || options.has(`${option}.${inner}`), `${path} on ${page}`).toBe(true);
+    }
+  });
+
+  it.each([
+    [
+      () => new RedisSlidingWindowStore({ client: {} } as never),
+      'Write { redis: "redis://host:6379" }, or { redis: client }.',
+    ],
+    [() => new SlidingWindowStore({ clock: 1 } as never), "Pass a ManualClock from portcullis/testing"],
+    [() => parseSettings({ trustedHosts: ["a.example"], trustProxy: ["10.0.0.300"] }), "Write an address (192.0.2.7"],
+  ])("says what to write where no table lists the setting (%#)", (wrong, remedy) => {
+    expect(wrong).toThrow(remedy);
+  });
+});
