@@ -1,5 +1,6 @@
 import { callerFor } from "../../core/store-caller.js";
 import { LRUCache } from "lru-cache";
+import { callWithoutCircuit } from "../../stores/health/store-guard.js";
 import { StoreTime } from "../../stores/health/store-time.js";
 import type { StoredApiKey } from "../../stores/contracts.js";
 import { type ApiKeyMaker, graceEnd, stateProblem } from "../decide.js";
@@ -39,6 +40,7 @@ export class KeyRotation {
       return undelivered;
     }
     const old = await this.#rotatable(id, time);
+    await this.#announceChange(id, time);
     const { key, stored } = await time.besides(() =>
       this.#creation.make({ ...old, ...maker, createdAt: this.#parts.runtime.clock.now() }),
     );
@@ -55,7 +57,7 @@ export class KeyRotation {
     } finally {
       this.#parts.cache.evict(id);
     }
-    // The new key exists and must reach its owner, so this error is ignored; the feed retries the notification.
+    // Sooner than by the announcement alone. The new key exists and must reach its owner, so an error is ignored.
     await this.#parts.changes?.publish({ kind: "api-key", name: id }).catch(() => undefined);
     if (!done) {
       await this.#rotatable(id, time);
@@ -64,6 +66,16 @@ export class KeyRotation {
     announceKey(this.#parts, "authn_token_created", "rotated", stored, audit);
     announceKey(this.#parts, "authn_token_revoked", graceSeconds > 0 ? "rotated-with-grace" : "rotated", old, audit);
     return { key, record: publicRecord(stored) };
+  }
+
+  /**
+   * Makes every process read the key from the store again, also for some time after the rotation. Announced first: a
+   * rotation that could only be announced too late would leave the old key valid elsewhere, and cannot be undone.
+   */
+  async #announceChange(id: string, time: StoreTime): Promise<void> {
+    const { changes } = this.#parts;
+    if (changes === undefined) return;
+    await callWithoutCircuit("api-keys", time.begin().ms, () => changes.publish({ kind: "api-key", name: id }));
   }
 
   async #rotatable(id: string, time: StoreTime): Promise<StoredApiKey> {
