@@ -3,8 +3,9 @@ import { once } from "node:events";
 import { rmSync } from "node:fs";
 import { connect, createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { pack, Project } from "../packaging/support/project.js";
 import { codeBlocks, type CodeBlock } from "../support/code-blocks.js";
 
@@ -47,7 +48,8 @@ interface Served {
 
 /** Runs a shell line that starts a server, and waits until it listens. */
 async function serve(script: string, file: string, code: string): Promise<Served> {
-  for (const port of [3000, await freePort()]) {
+  const ports = [...((await answers(3000)) ? [] : [3000]), await freePort()];
+  for (const port of ports) {
     project.write(file, code.replace("listen(3000)", `listen(${port})`));
     // exec: the signal must reach the server, not the shell.
     const line = script.replace(/\bnode (?=\S+\.mjs\s*$)/, "exec node ");
@@ -56,6 +58,7 @@ async function serve(script: string, file: string, code: string): Promise<Served
     for (const stream of [child.stdout, child.stderr])
       stream.on("data", (chunk: Buffer) => (output += chunk.toString()));
     const ended = once(child, "exit").then(([code]) => code as number | null);
+    onTestFinished(() => void child.kill("SIGKILL"));
     const isUp = await Promise.race([listens(port, child), ended.then(() => false)]);
     if (isUp)
       return {
@@ -79,21 +82,23 @@ async function freePort(): Promise<number> {
   return port;
 }
 
+/** Whether anything listens on a port. */
+function answers(port: number): Promise<boolean> {
+  const socket = connect(port, "localhost");
+  return new Promise<boolean>((resolve) => {
+    socket.once("connect", () => resolve(true));
+    socket.once("error", () => resolve(false));
+  }).finally(() => socket.destroy());
+}
+
+/** Resolves when the port answers, to whether the child still runs then: it ends when another server has taken the port. */
 async function listens(port: number, child: ChildProcess): Promise<boolean> {
-  const deadline = Date.now() + 60_000;
+  const deadline = Date.now() + 120_000;
   while (Date.now() < deadline && child.exitCode === null) {
-    const socket = connect(port, "localhost");
-    const reached = await new Promise<boolean>((resolve) => {
-      socket.once("connect", () => resolve(true));
-      socket.once("error", () => resolve(false));
-    });
-    socket.destroy();
-    // If it was another server of this machine, the child ends, because the port is taken.
-    if (reached) {
-      await new Promise((resolve) => setTimeout(resolve, 300));
-      return child.exitCode === null;
-    }
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await sleep(50);
+    if (!(await answers(port))) continue;
+    await sleep(300);
+    return child.exitCode === null;
   }
   throw new Error("The sample does not listen.");
 }
@@ -122,11 +127,11 @@ function shown(raw: string): string {
 
 async function expectAnswers(block: CodeBlock, port: number): Promise<void> {
   const requests = requestsOf(block);
-  const answers: string[] = [];
+  const given: string[] = [];
   for (const { command } of requests)
-    answers.push(shown(await shell(command.replace("curl", "curl -sS").replaceAll(":3000", `:${port}`))));
-  expect(answers).toEqual(requests.map(({ answer }) => answer));
-  expect(answers.length).toBeGreaterThan(2);
+    given.push(shown(await shell(command.replace("curl", "curl -sS").replaceAll(":3000", `:${port}`))));
+  expect(given).toEqual(requests.map(({ answer }) => answer));
+  expect(given.length).toBeGreaterThan(2);
 }
 
 describe("README.md, pasted into an empty folder", () => {
