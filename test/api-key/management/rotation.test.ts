@@ -12,10 +12,13 @@ interface Fleet extends Bench {
   readonly elsewhere: ApiKeyService;
   /** How many more changes the change log accepts. */
   accept(changes: number): void;
+  /** Number of changes sent to the change log. */
+  published(): number;
 }
 
 function fleet(): Fleet {
   let left = Infinity;
+  let published = 0;
   const listeners = new Set<(id: string | undefined) => void>();
   const changes: KeyChanges = {
     isCurrent: true,
@@ -24,6 +27,7 @@ function fleet(): Fleet {
       return () => listeners.delete(listener);
     },
     publish: async ({ name }) => {
+      published += 1;
       left -= 1;
       if (left < 0) throw new StoreUnavailableError("revocation");
       for (const listener of listeners) listener(name);
@@ -34,7 +38,7 @@ function fleet(): Fleet {
     { hash: "hmac-sha256", secret: SECRET, store: parts.store, cacheSeconds: CACHE_SECONDS },
     { changes, clock: parts.clock },
   );
-  return { ...parts, elsewhere, accept: (count) => void (left = count) };
+  return { ...parts, elsewhere, accept: (count) => void (left = count), published: () => published };
 }
 
 it("a rotation that cannot be announced is refused, and has changed nothing; later it succeeds", async () => {
@@ -90,4 +94,12 @@ it.each([
   expect(await readsOf(3)).toBe(given.rotate ? 0 : 3);
   clock.advance(1);
   expect(await readsOf(3)).toBe(given.rotate ? 0 : 1);
+});
+
+it("a hundred rotations of one key at once are announced once before, and once when one has succeeded", async () => {
+  const { service, published } = fleet();
+  const { record } = await service.create(KEY);
+  const rotations = await Promise.allSettled(Array.from({ length: 100 }, () => service.rotate(record.id)));
+  expect(rotations.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+  expect(published()).toBe(2);
 });
