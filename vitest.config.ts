@@ -40,6 +40,7 @@ const builtAlone = [
   "test/examples/nginx.test.ts",
   "test/examples/other-logins.test.ts",
   "test/examples/production.test.ts",
+  "test/examples/serverless.test.ts",
 ];
 /** These run on the source and once more on what was built from it. */
 const alsoBuilt = [
