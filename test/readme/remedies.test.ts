@@ -2,12 +2,18 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import {
+  ApiKeyService,
+  JwtManager,
   parseSettings,
   RedisSlidingWindowStore,
+  requireAuth,
+  requireSession,
+  sessions,
   SettingsError,
   type SettingsIssue,
   SlidingWindowStore,
 } from "portcullis";
+import { testSecret } from "portcullis/testing";
 import { ROOT } from "../support/code-blocks.js";
 import { allSettings } from "../support/known-settings.js";
 
@@ -23,14 +29,23 @@ for (const path of allSettings())
       (held, part) => (typeof part === "number" ? [held] : { [part]: held }),
       value,
     );
+    const base = { trustedHosts: ["a.example"], secretKey: "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E" };
     try {
-      const base = { trustedHosts: ["a.example"], secretKey: "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E" };
       parseSettings({ ...base, ...(inside as object) });
     } catch (error) {
       if (!(error instanceof SettingsError)) throw error;
       issues.push(...error.issues);
     }
   }
+function issuesOf(wrong: () => unknown): readonly SettingsIssue[] {
+  try {
+    wrong();
+  } catch (error) {
+    if (error instanceof SettingsError) return error.issues;
+    throw error;
+  }
+  throw new Error("Nothing was wrong.");
+}
 const pointing = issues.filter(({ remedy }) => /README|table/.test(remedy));
 
 /** The rows of the first table below a heading, by the names in their first cell. */
@@ -52,7 +67,7 @@ describe("the remedy of a wrong setting", () => {
     expect(pointing.length).toBeGreaterThan(10);
     const settings = rowsOf("README.md", "Settings");
     for (const { path, remedy } of pointing) {
-      expect(remedy).toContain("under Settings in README.md");
+      expect(remedy).toContain("in the tables that README.md of this package has or links");
       const [key = "", option, inner] = path.replace(/\[\d+\]/g, "").split(".");
       const row = settings.get(key);
       expect(row, path).toBeDefined();
@@ -62,6 +77,22 @@ describe("the remedy of a wrong setting", () => {
       const options = rowsOf(page ?? "", "Options");
       expect(options.has(option) || options.has(`${option}.${inner}`), `${path} on ${page}`).toBe(true);
     }
+  });
+
+  it.each([
+    ["a guard", "README.md", "Guards and routes", () => requireAuth({ scopes: ["*"] })],
+    ["a guard", "README.md", "Guards and routes", () => requireSession({ roles: ["a b"] })],
+    ["sessions", "src/session/README.md", "Options", () => sessions({ secret: 1 } as never)],
+    ["JwtManager", "src/jwt/README.md", "Options", () => new JwtManager({ secret: testSecret(), issuer: "" })],
+    ["ApiKeyService", "src/api-key/README.md", "Options", () => new ApiKeyService({ realm: "" })],
+  ])("of %s used alone is described where README.md is or leads (%#)", (_name, page, heading, wrong) => {
+    const section = readFileSync(join(ROOT, page), "utf8").split(new RegExp(`^## ${heading}$`, "m"))[1] ?? "";
+    const [issue] = issuesOf(wrong);
+    expect(issue?.remedy).toContain("README.md");
+    const name = /^\w+/.exec(issue?.path ?? "")?.[0] ?? "";
+    const row = new RegExp(`^\\|.*\\b${name}\\b.*\\|$`, "m");
+    expect(section.split("\n## ")[0]).toMatch(row);
+    if (page !== "README.md") expect(readFileSync(join(ROOT, "README.md"), "utf8")).toContain(`(${page}`);
   });
 
   it.each([

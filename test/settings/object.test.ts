@@ -120,28 +120,22 @@ describe("every kind of mistake has a remedy", () => {
       "b",
       "wrong-value",
       "Not an a.",
-      "See the table under Settings in README.md of this package, or the options that its row links.",
+      "See its row in the tables that README.md of this package has or links.",
     ],
     [
       "closed",
       "b",
       "wrong-value",
       "Not an a.",
-      "See the table under Settings in README.md of this package, or the options that its row links.",
+      "See its row in the tables that README.md of this package has or links.",
     ],
-    [
-      "custom",
-      2,
-      "wrong-value",
-      "Not one.",
-      "See the table under Settings in README.md of this package, or the options that its row links.",
-    ],
+    ["custom", 2, "wrong-value", "Not one.", "See its row in the tables that README.md of this package has or links."],
     [
       "either",
       "c",
       "wrong-type",
       "This value is not allowed.",
-      "See the table under Settings in README.md of this package, or the options that its row links.",
+      "See its row in the tables that README.md of this package has or links.",
     ],
   ])("%s: %j", (path, value, code, message, remedy) => {
     expect(issuesOfSchema(kinds, { [path]: value })).toEqual([{ code, path, message, remedy }]);
