@@ -41,6 +41,7 @@ const builtAlone = [
   "test/examples/other-logins.test.ts",
   "test/examples/production.test.ts",
   "test/examples/serverless.test.ts",
+  "test/server/neighbours.test.ts",
 ];
 /** These run on the source and once more on what was built from it. */
 const alsoBuilt = [
@@ -146,6 +147,8 @@ export default defineConfig({
           include: [...builtAlone, ...alsoBuilt],
           exclude: withoutServer,
           isolate: false,
+          // The entries in dist/esm import them, as they are, by Node.js.
+          server: { deps: { external: [/\/dist\/cjs\//] } },
           globalSetup: ["test/support/servers-present.ts", "test/support/build.ts"],
           // The source is served by app.listen of secured apps; the build by http.createServer(app).
           env: { PORTCULLIS_PLAIN_SERVER: "1" },

@@ -1,6 +1,8 @@
-// Builds dist/esm and dist/cjs from the one source. TypeScript checks it and writes its declarations; rolldown bundles code
-// and declarations, for each format, into one file per entry of the package and one chunk that all entries share. So a class
-// is one class whichever entry it comes from, and an app loads few files.
+// Builds dist from the source. TypeScript checks it and writes its declarations; rolldown bundles code and declarations.
+//
+// The code is CommonJS: one main file, and one for each part that an app may leave off, which is loaded when it is first
+// used. `applySecurity` is synchronous, and an ES module cannot be loaded synchronously. The ES modules in dist/esm export
+// what the CommonJS entries export. So a class is one class, whichever entry and format it comes from.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -27,7 +29,7 @@ const installed = Object.keys({ ...dependencies, ...peerDependencies });
 /** What an app has installed stays out of the bundle; all else is bundled. */
 const isExternal = (id) => id.startsWith("node:") || installed.some((name) => id === name || id.startsWith(`${name}/`));
 
-/** Everything that two entries share is one chunk: nothing is loaded twice, and no order of chunks can be wrong. */
+/** All declarations that two entries share. */
 const oneChunk = { name: "shared", test: (id) => !id.includes("\0"), minShareCount: 2 };
 /** Declarations of zod, which compute the types of settings, stay apart from those that people read. */
 const zodChunk = { name: "zod", test: /\/node_modules\/zod\// };
@@ -40,52 +42,123 @@ function onLog(_level, log) {
   throw new Error(`rolldown: ${log.message}`);
 }
 
-/**
- * `core/dependencies.ts` loads packages with `require`, of which the source makes its own. CommonJS has one; rolldown
- * turns a literal call for a bundled package into a function that runs it. An ES module calls the `require` that a
- * bundler of an app puts there, which follows a literal call, and otherwise makes its own.
- */
-function ownRequire(format) {
-  const line = "const require = createRequire(import.meta.url);";
-  const call = (name) =>
-    `(typeof __REQUIRE__ === "function" && __REQUIRE__ !== globalThis.require ? __REQUIRE__("${name}") : createRequire(import.meta.url)("${name}"))`;
-  return {
-    name: "own-require",
-    transform(code, id) {
-      if (!id.endsWith("/core/dependencies.ts")) return null;
-      if (!code.includes(line)) throw new Error("core/dependencies.ts has changed: the build must find its require.");
-      const own = code.replace(line, "");
-      if (format === "cjs") return { code: own, map: null };
-      return {
-        code: own.replace(/\brequire\("([^"]+)"\)/g, (text, name) => (isExternal(name) ? call(name) : text)),
-        map: null,
-      };
-    },
-    renderChunk: (code) => ({ code: code.replaceAll("__REQUIRE__", "require"), map: null }),
-  };
+/** The parts that an app may leave off, by the place of their modules. */
+const PARTS = {
+  "api-key": /\/src\/(?:api-key\/|stores\/memory\/(?:api-key-|key-|sorted-))/,
+  cors: /\/src\/cors\//,
+  // What every kind of credential needs.
+  credentials:
+    /\/src\/(?:guards\.|settings\/(?:identity|secrets)\.|stores\/(?:in-turns|json|records|session-record)\.|core\/bounded-cache\.|stores\/health\/(?!backend\.))|\/node_modules\/lru-cache\//,
+  database: /\/src\/stores\/(?:database\/(?!url\.)|sql\/errors\.)/,
+  environment: /\/src\/app-settings\/environment\./,
+  jwt: /\/src\/(?:jwt\/|stores\/memory\/token-)/,
+  origins: /\/src\/(?:core\/http\/origin|settings\/origin-pattern)\./,
+  redis: /\/src\/stores\/redis\//,
+  revocations: /\/src\/stores\/revocations\//,
+  session: /\/src\/(?:csrf\/|session\/(?!log-in\.)|stores\/memory\/session-)/,
+  // Small parts of packages.
+  "json-schema": /\/node_modules\/zod\/v4\/core\/(?:json-schema-processors|to-json-schema)\./,
+  "public-suffixes": /\/node_modules\/tldts\//,
+};
+/** What only one entry exports stays in its file. */
+const ENTRY_ONLY = /\/src\/(?:mcp|testing|stores\/sql)\/(?!errors\.)/;
+
+/** The file of a module: a part, or main for all that the first entry exports and for all that every app needs. */
+function partOf(id, graph) {
+  if (id.includes("\0") || ENTRY_ONLY.test(id) || graph.getModuleInfo(id).isEntry) return null;
+  const isExported = graph.getModuleInfo(`${root}src/index.ts`).importedIds.includes(id);
+  if (isExported && graph.getModuleInfo(id).exports.some((name) => /^[A-Z]/.test(name))) return "main";
+  return Object.keys(PARTS).find((part) => PARTS[part].test(id)) ?? "main";
 }
 
-async function bundleCode(format) {
+/** `core/dependencies.ts` loads packages with a `require` that it makes. CommonJS has one, whose calls rolldown follows. */
+const ownRequire = {
+  name: "own-require",
+  transform(code, id) {
+    if (!id.endsWith("/core/dependencies.ts")) return null;
+    const line = "const require = createRequire(import.meta.url);";
+    if (!code.includes(line)) throw new Error("core/dependencies.ts has changed: the build must find its require.");
+    return { code: code.replace(line, ""), map: null };
+  },
+};
+
+/**
+ * How one file loads another: a part when something of it is first used, main at once. No file changes what it exports, so
+ * properties and constants take the place of getters, which are slower in every request.
+ */
+function linkFiles(code, isFirstEntry) {
+  const used = new Set();
+  const loads = [];
+  const linked = code
+    .replace(/^const (require_\w+) = (require\("[^"]+\/([\w-]+)\.js"\));\n/gm, (line, name, load, part) => {
+      if (!Object.hasOwn(PARTS, part)) return line;
+      loads.push(`\t#${name};\n\tget ${name}() {\n\t\treturn (this.#${name} ??= ${load});\n\t}`);
+      return "";
+    })
+    .replace(
+      /^Object\.defineProperty\(exports, "(.+)", \{\s+enumerable: true,\s+get: .+\s+return (.+);\s+\}\s+\}\);$/gm,
+      "exports.$1 = $2;",
+    )
+    .replace(/\brequire_main\.([\w$]+)/g, (_text, name) => (used.add(name), `main$${name}`))
+    .replace(
+      /\brequire_main(?= = require)/,
+      () => `{ ${[...used].map((name) => `${name}: main$${name}`).join(", ")} }`,
+    );
+  if (loads.length === 0) return linked;
+  const parts = `"use strict";\nconst parts$ = new (class {\n${loads.join("\n")}\n})();\n`;
+  const lazy = linked.replace(/\brequire_\w+(?=\.)/g, (name) =>
+    parts.includes(`#${name};`) ? `parts$.${name}` : name,
+  );
+  return (
+    parts +
+    (isFirstEntry
+      ? lazy.replace(EXPORTED_FUNCTION, "exports.$1 = function $1(...given) {\n\treturn $2(...given);\n};")
+      : lazy)
+  );
+}
+
+/** A function of a part: an ES module cannot export a name without its value, and the value would load the part. */
+const EXPORTED_FUNCTION = /^exports\.([a-z]\w+) = (parts\$\..+);$/gm;
+
+/** A character outside Latin-1 doubles the memory that a file takes, and the time to read it. */
+const inAscii = (code) =>
+  code.replace(/[^\x00-\x7f]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
+
+const finish = {
+  name: "finish",
+  renderChunk: (code, { name }) => ({ code: inAscii(linkFiles(code, name === "index")), map: null }),
+};
+
+async function bundleCode() {
   const bundle = await rolldown({
     input: inputs(`${root}src`, ".ts"),
     platform: "node",
     external: isExternal,
-    plugins: [ownRequire(format)],
+    preserveEntrySignatures: "allow-extension",
+    plugins: [ownRequire, finish],
     tsconfig: false,
     onLog,
   });
   const { output } = await bundle.write({
-    dir: `${dist}/${format}`,
-    format,
+    dir: `${dist}/cjs`,
+    format: "cjs",
+    strict: true,
     entryFileNames: "[name].js",
-    chunkFileNames: "[name].js",
+    chunkFileNames: "parts/[name].js",
     // Jest cannot run `import()` in CommonJS.
     dynamicImportInCjs: false,
-    codeSplitting: { groups: [oneChunk] },
+    codeSplitting: { includeDependenciesRecursively: false, groups: [{ name: partOf, debugName: "parts" }] },
     comments: { legal: false, annotation: true, jsdoc: false },
     minify: false,
   });
   await bundle.close();
+  mkdirSync(`${dist}/esm`, { recursive: true });
+  for (const { fileName, isEntry, exports } of output)
+    if (isEntry)
+      writeFileSync(
+        `${dist}/esm/${fileName}`,
+        `import entry from "../cjs/${fileName}";\n\nexport const { ${exports.join(", ")} } = entry;\n`,
+      );
   return output.flatMap((chunk) => (chunk.type === "chunk" ? Object.keys(chunk.modules) : []));
 }
 
@@ -177,12 +250,8 @@ async function bundleDeclarations() {
 }
 
 rmSync(dist, { recursive: true, force: true });
-const [esm, cjs] = await Promise.all([
-  bundleCode("esm"),
-  bundleCode("cjs"),
-  compileDeclarations().then(bundleDeclarations),
-]);
-writeLicences([...esm, ...cjs]);
+const [modules] = await Promise.all([bundleCode(), compileDeclarations().then(bundleDeclarations)]);
+writeLicences(modules);
 rmSync(stage, { recursive: true });
 for (const [format, type] of Object.entries({ esm: "module", cjs: "commonjs" }))
   writeFileSync(`${dist}/${format}/package.json`, JSON.stringify({ type, sideEffects: false }));

@@ -10,7 +10,7 @@ import type { Refusal } from "./core/response/problem.js";
 import { beginState, stateOf } from "./core/request-state.js";
 import { type PartDependencies, partRuntime } from "./core/runtime.js";
 import { missingScopes } from "./core/scopes.js";
-import { roleSchema, scopeSchema } from "./settings/common.js";
+import { roleSchema, scopeSchema } from "./settings/identity.js";
 import { addIssue, parseFactory, settingsObject } from "./settings/object.js";
 
 const KINDS = ["api-key", "jwt", "session", "external"] as const satisfies readonly CredentialKind[];

@@ -131,5 +131,5 @@ export { clientAddress } from "./core/request-state.js";
 export { Secret } from "./core/secret.js";
 export { UnreadableRecordError } from "./stores/health/store-fault.js";
 export { StoreFullError } from "./stores/health/store-full.js";
-export { StoreUnavailableError } from "./stores/health/store-guard.js";
+export { StoreUnavailableError } from "./stores/health/store-unavailable.js";
 export { DeadlinePassedError } from "./stores/health/write-call.js";

@@ -8,6 +8,7 @@ import { beginState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
 import { StoreUnavailableError } from "../stores/health/store-guard.js";
 import { SetupError } from "../core/setup-error.js";
+import { realmSchema } from "../settings/identity.js";
 import { parseFactory, settingsObject } from "../settings/object.js";
 import { MAX_MAKERS, successorOf } from "./decide.js";
 import { ApiKeyError } from "./errors.js";
@@ -17,7 +18,6 @@ import type { ApiKeyRecord } from "./keys/records.js";
 import { exceedsGrants, type Caller, callerOf, callerRefusals } from "./delegation.js";
 import type { ApiKeyService } from "./service.js";
 import type { AuditContext } from "./types.js";
-import { apiKeySchema } from "./settings.js";
 
 const SOURCE = "api-key-routes";
 
@@ -30,7 +30,7 @@ const FOREIGN: Refusal = Object.freeze({ code: "not-found", reason: "foreign" })
 /** Settings of the routes. */
 export const apiKeyRoutesSchema = settingsObject({
   /** The realm in WWW-Authenticate. Default: the realm of the service. */
-  realm: apiKeySchema.shape.realm.unwrap().optional(),
+  realm: realmSchema.optional(),
   /**
    * Days that a key made with a token may live, 1 to 3650. Keys made in a session are not bound by it, and a key made
    * with a key never outlives that one. Default: until the token ends.

@@ -1,7 +1,8 @@
 import { z } from "zod";
-import { modeSchema, realmSchema } from "../settings/common.js";
+import { modeSchema } from "../settings/common.js";
 import { checkWindow, durationSchema, unitsSchema } from "../settings/durations.js";
 import { SettingsError } from "../settings/errors.js";
+import { realmSchema } from "../settings/identity.js";
 import { addIssue, settingsObject, settingsObjectLike } from "../settings/object.js";
 import { PEER_NAMES } from "../settings/peer-names.js";
 import { secretRingSchema } from "../settings/secrets.js";

@@ -67,6 +67,9 @@ function urlOr<Instance extends object>(
   });
 }
 
+/** One secret, or a list of them. */
+type SecretRing = z.input<typeof secretRingSchema>;
+
 /** The settings by key, so that `parseSettings` can read and check each one separately. */
 export const SHAPE = {
   /**
@@ -74,7 +77,7 @@ export const SHAPE = {
    * With a list, the first signs and all verify, so that secrets can be rotated. Default: none; required once
    * anything signs.
    */
-  secretKey: secretRingSchema.optional(),
+  secretKey: selectSchema<SecretRing, readonly Secret[]>(() => secretRingSchema).optional(),
   /**
    * Development switch. It relaxes what plain http breaks (Secure cookies, HSTS, upgrade-insecure-requests) and the
    * default of `trustedHosts`, and nothing else. `applySecurity` refuses it when NODE_ENV is `production`. Default:
@@ -134,45 +137,45 @@ export const SHAPE = {
    * Security headers on every response: Content-Security-Policy, Strict-Transport-Security, Permissions-Policy and
    * the rest. `false` sends none. Default: on, with `{}`.
    */
-  headers: toggleable<HeadersSettings, ResolvedHeadersSettings>(headersSchema).prefault({}),
+  headers: toggleable<HeadersSettings, ResolvedHeadersSettings>(() => headersSchema).prefault({}),
   /**
    * Hosts that this service answers for: a list of names, or an object around it. Requests for any other host get
    * 400. `false` answers for every host. Default: required; with `debug`, localhost, 127.0.0.1 and [::1].
    */
-  trustedHosts: toggleable<TrustedHostSettings, ResolvedTrustedHostSettings>(trustedHostSchema).optional(),
+  trustedHosts: toggleable<TrustedHostSettings, ResolvedTrustedHostSettings>(() => trustedHostSchema).optional(),
   /**
    * Cross-origin resource sharing: which pages of other origins may read the responses. Needs `origins`. Default:
    * `false`.
    */
-  cors: toggleable<CorsSettings, ResolvedCorsSettings>(corsSchema).default(false),
+  cors: toggleable<CorsSettings, ResolvedCorsSettings>(() => corsSchema).default(false),
   /**
    * An exact sliding-window limit of requests per client. A client over its limit gets 429 with Retry-After. `false`
    * turns it off. Default: on, 100 requests in 60 seconds per client address.
    */
-  rateLimit: toggleable<RateLimitSettings, ResolvedRateLimitSettings>(rateLimitSchema).prefault({}),
+  rateLimit: toggleable<RateLimitSettings, ResolvedRateLimitSettings>(() => rateLimitSchema).prefault({}),
   /**
    * Protection against cross-site request forgery: refuses unsafe requests that a page of another origin made a
    * browser send. `false` turns it off. Default: on when `session` is on.
    */
-  csrf: toggleable<CsrfSettings, ResolvedCsrfSettings>(csrfSchema).optional(),
+  csrf: toggleable<CsrfSettings, ResolvedCsrfSettings>(() => csrfSchema).optional(),
   /**
    * Sessions in the manner of express-session, with a signed cookie, an idle and an absolute time-out. `{}` takes the
    * defaults. Default: `false`.
    */
-  session: toggleable<SessionSettings, ResolvedSessionSettings>(sessionSchema).default(false),
+  session: toggleable<SessionSettings, ResolvedSessionSettings>(() => sessionSchema).default(false),
   /**
    * API keys: `security.apiKeys` creates and revokes them, and requests authenticate with one. `{}` takes the
    * defaults. Default: `false`.
    */
-  apiKeys: toggleable<ApiKeySettings, ResolvedApiKeySettings>(apiKeySchema).default(false),
+  apiKeys: toggleable<ApiKeySettings, ResolvedApiKeySettings>(() => apiKeySchema).default(false),
   /**
    * JSON Web Tokens: `security.jwt` issues and refreshes them, and requests authenticate with one. `{}` takes the
    * defaults. Default: `false`.
    */
-  jwt: toggleable<JwtSettings, ResolvedJwtSettings>(jwtSchema).default(false),
+  jwt: toggleable<JwtSettings, ResolvedJwtSettings>(() => jwtSchema).default(false),
 };
 
-export const settingsSchema = settingsObject(SHAPE);
+export const settingsSchema = /* @__PURE__ */ settingsObject(SHAPE);
 
 /** Settings of `applySecurity`. All but `trustedHosts` are optional. */
 export interface SecuritySettings extends z.input<typeof settingsSchema> {}

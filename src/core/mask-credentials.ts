@@ -28,8 +28,8 @@ const BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 /** API keys and refresh tokens. An encoded dot is stripped: it may be the token's own, or one that breaks it up. */
 const KEYS: Forms = {
   characters: charactersOf(`${BASE62}_-`),
-  find: [matches(/rt_[\w-]{22}\.[\w-]{43}/g)],
-  findStripped: [matches(/rt_[\w-]{22}\.?[\w-]{43}/g)],
+  find: [matches(/rt_[\w-]{22}\.[\w-]{43}/g), matches(/mcp_[0-9A-Za-z]{37,}/g)],
+  findStripped: [matches(/rt_[\w-]{22}\.?[\w-]{43}/g), matches(/mcp_[0-9A-Za-z]{37,}/g)],
 };
 const TOKENS: Forms = {
   characters: charactersOf(`${BASE62}_-.`),
@@ -52,8 +52,8 @@ const MOST_DECODED = 2048;
 /** Matches a text that changes when it is decoded, or when its non-printable characters are stripped. */
 const READS_OTHERWISE = /[^\x21-\x24\x26-\x7e]/;
 
-const PREFIXES = new Set<string>();
-maskKeysWith("mcp_");
+/** The prefixes that `KEYS` has expressions for: at first, the default of `apiKeys.prefix`. */
+const PREFIXES = new Set(["mcp_"]);
 
 /**
  * Adds an API key prefix to those that this process masks. A key is masked wherever it appears, also by a protection

@@ -46,10 +46,10 @@ export interface ResolvedContentSecurityPolicySettings extends z.output<ReturnTy
 
 /** A policy, or `false` for none. */
 const switchablePolicy = (reportOnly: boolean) =>
-  toggleable<ContentSecurityPolicySettings, ResolvedContentSecurityPolicySettings>(policySchema(reportOnly));
+  toggleable<ContentSecurityPolicySettings, ResolvedContentSecurityPolicySettings>(() => policySchema(reportOnly));
 /** Strict-Transport-Security, or `false` for none. */
 const switchableTransport = toggleable<StrictTransportSecuritySettings, ResolvedStrictTransportSecuritySettings>(
-  transportSchema,
+  () => transportSchema,
 );
 
 /** Each setting of the security headers by itself; `headersSchema` checks them together. */
@@ -76,7 +76,7 @@ export const headersShape = settingsObjectLike(PEER_NAMES.helmet, {
    * [] }`. `"*"` allows a feature everywhere, and `false` leaves one to the browser. `false` in place of the object
    * sends no header. Default: `{}`, which denies the features in src/headers/README.md.
    */
-  permissionsPolicy: toggleable(permissionsSchema).prefault({}),
+  permissionsPolicy: toggleable(() => permissionsSchema).prefault({}),
   /**
    * Referrer-Policy: one policy, a list of which browsers take the last one they know, or `false` for no header.
    * Default: `"no-referrer"`.
@@ -126,7 +126,7 @@ export interface ContentSecurityPolicyPatch extends z.input<ReturnType<typeof po
 export interface ResolvedContentSecurityPolicyPatch extends z.output<ReturnType<typeof policyPatchSchema>> {}
 
 const switchablePolicyPatch = (reportOnly: boolean) =>
-  toggleable<ContentSecurityPolicyPatch, ResolvedContentSecurityPolicyPatch>(policyPatchSchema(reportOnly));
+  toggleable<ContentSecurityPolicyPatch, ResolvedContentSecurityPolicyPatch>(() => policyPatchSchema(reportOnly));
 
 /** Changes for one route. Everything that is not mentioned stays as in the layer. */
 export const headersPatchSchema = settingsObjectLike(PEER_NAMES.helmet, {
@@ -137,7 +137,7 @@ export const headersPatchSchema = settingsObjectLike(PEER_NAMES.helmet, {
   /** Replaces the header; `false` removes it. Default: unchanged. */
   strictTransportSecurity: switchableTransport.optional(),
   /** Replaces the header feature by feature; `false` removes it. Default: unchanged. */
-  permissionsPolicy: toggleable(permissionsSchema).optional(),
+  permissionsPolicy: toggleable(() => permissionsSchema).optional(),
   /** Replaces the header; `false` removes it. Default: unchanged. */
   referrerPolicy: referrerSchema.optional(),
   /**

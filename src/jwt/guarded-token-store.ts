@@ -1,4 +1,4 @@
-import { LRUCache } from "lru-cache";
+import { BoundedCache } from "../core/bounded-cache.js";
 import type { Clock } from "../core/clock.js";
 import { RepeatedWrites } from "../stores/health/repeated-writes.js";
 import type { Runtime } from "../core/runtime.js";
@@ -30,7 +30,7 @@ export class GuardedTokenStore {
    * Tokens whose successor, as far as this process knows, did not reach a client; the store may not have recorded it
    * yet.
    */
-  readonly #undelivered = new LRUCache<string, { readonly successorId: string; readonly at: number }>({
+  readonly #undelivered = new BoundedCache<{ readonly successorId: string; readonly at: number }>({
     max: MOST_UNDELIVERED,
   });
   readonly #tokens: StoreGuard;

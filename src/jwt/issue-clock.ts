@@ -1,4 +1,4 @@
-import { LRUCache } from "lru-cache";
+import { BoundedCache } from "../core/bounded-cache.js";
 import type { Clock } from "../core/clock.js";
 import type { IssueTime } from "./access/access-tokens.js";
 
@@ -14,7 +14,7 @@ const KNOWN_SUBJECTS = 10_000;
 export class IssueClock {
   readonly #clock: Clock;
   readonly #aheadMs: number;
-  readonly #cutOffs = new LRUCache<string, number>({ max: KNOWN_SUBJECTS });
+  readonly #cutOffs = new BoundedCache<number>({ max: KNOWN_SUBJECTS });
   /** The latest time that was taken; the machine's clock may have been set back since. */
   #latest = 0;
 

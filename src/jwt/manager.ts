@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { loadJsonwebtoken } from "../core/dependencies.js";
 import { partRuntime, type Runtime } from "../core/runtime.js";
 import { StoreTime } from "../stores/health/store-time.js";
 import { parse } from "../settings/object.js";
@@ -82,9 +83,15 @@ export class JwtManager {
 
   /** Opens the store, once. Rejects with the store's error, and may then be called again. */
   init(): Promise<void> {
-    return (this.#opened ??= this.#store
-      .init()
-      .catch((error: unknown) => ((this.#opened = undefined), Promise.reject(error))));
+    return (this.#opened ??= this.#open().catch(
+      (error: unknown) => ((this.#opened = undefined), Promise.reject(error)),
+    ));
+  }
+
+  async #open(): Promise<void> {
+    // Here, so that a missing package stops the start, and the first token need not wait for it.
+    loadJsonwebtoken();
+    await this.#store.init();
   }
 
   /** Closes the store, unless it was passed as a dependency; then its creator closes it. */

@@ -1,4 +1,4 @@
-import { LRUCache } from "lru-cache";
+import { BoundedCache } from "../core/bounded-cache.js";
 import type { Runtime } from "../core/runtime.js";
 import { StoreTime } from "../stores/health/store-time.js";
 import { TokenError } from "./errors.js";
@@ -30,7 +30,7 @@ export class TokenRevocations {
   readonly #storeTimeoutMs: number;
   readonly #accessLifeMs: number;
   /** Refused revocations, by what they revoke. Each is announced once: by a retry or by the caller's second attempt. */
-  readonly #refused = new LRUCache<string, { isAnnounced: boolean }>({ max: MOST_REFUSED });
+  readonly #refused = new BoundedCache<{ isAnnounced: boolean }>({ max: MOST_REFUSED });
 
   constructor(store: GuardedTokenStore, issueClock: IssueClock, options: ResolvedJwtSettings, runtime: Runtime) {
     this.#store = store;

@@ -1,6 +1,7 @@
 import { z } from "zod";
-import { modeSchema, realmSchema } from "../settings/common.js";
+import { modeSchema } from "../settings/common.js";
 import { durationSchema } from "../settings/durations.js";
+import { realmSchema } from "../settings/identity.js";
 import { addIssue, selectSchema, settingsObject, settingsObjectLike } from "../settings/object.js";
 import { PEER_NAMES } from "../settings/peer-names.js";
 import { secretRingSchema } from "../settings/secrets.js";

@@ -1,4 +1,4 @@
-import { LRUCache } from "lru-cache";
+import { BoundedCache } from "../core/bounded-cache.js";
 import type { Clock } from "../core/clock.js";
 import { detachString } from "../core/detach-string.js";
 import type { LimitCount } from "../core/pending-limits.js";
@@ -11,7 +11,7 @@ const MOST = 10_000;
  * them: checking a signature while their limit is pending may cost more than the limit itself.
  */
 export class RefusedClients {
-  readonly #until = new LRUCache<string, number>({ max: MOST });
+  readonly #until = new BoundedCache<number>({ max: MOST });
   readonly #clock: Clock;
 
   constructor(clock: Clock) {

@@ -25,13 +25,19 @@ export function replaceListen(app: Express, create: () => Server, reportsErrors:
   app.listen = listen as Express["listen"];
 }
 
+const SERVER = "functionlisten(){varserver=http.createServer(this)";
+const SLICED = (slice: string): string =>
+  `${SERVER}varargs=${slice}.call(arguments)if(typeofargs[args.length-1]==='function'){vardone=args[args.length-1]=once(args[args.length-1])server.once('error',done)}returnserver.listen.apply(server,args)}`;
 /** The methods of Express 4 and 5, without space and semicolons. */
-const LISTEN_OF_EXPRESS =
-  /^functionlisten\(\)\{varserver=\w+\.createServer\(this\)(?:returnserver\.listen\.apply\(server,arguments\)|varargs=(?:Array\.prototype\.)?slice\.call\(arguments\)if\(typeofargs\[args\.length-1\]==='function'\)\{vardone=args\[args\.length-1\]=once\(args\[args\.length-1\]\)server\.once\('error',done\)\}returnserver\.listen\.apply\(server,args\))\}$/;
+const LISTEN_OF_EXPRESS: ReadonlySet<string> = new Set([
+  `${SERVER}returnserver.listen.apply(server,arguments)}`,
+  SLICED("Array.prototype.slice"),
+  SLICED("slice"),
+]);
 
 /** Express gives each app a copy of this method, so it is recognised by its text; any other is left alone. */
 function isOfExpress(listen: (...args: never[]) => unknown): boolean {
-  return LISTEN_OF_EXPRESS.test(Function.prototype.toString.call(listen).replace(/[\s;]+/g, ""));
+  return LISTEN_OF_EXPRESS.has(Function.prototype.toString.call(listen).replace(/[\s;]+/g, ""));
 }
 
 /** Express calls the callback either with the error or when the server listens, and not twice. */

@@ -1,4 +1,4 @@
-import { LRUCache } from "lru-cache";
+import { BoundedCache } from "../core/bounded-cache.js";
 import type { Runtime } from "../core/runtime.js";
 import { ENDED_IDS, ENDED_MS } from "../stores/contracts.js";
 import { sessionHandle } from "./session-cookie.js";
@@ -20,7 +20,7 @@ const HONEST_MS = 60_000;
 /** The ids of sessions that this process has ended recently. */
 export class EndedSessions {
   readonly #runtime: Runtime;
-  readonly #endings = new LRUCache<string, Ending>({ max: ENDED_IDS, ttl: ENDED_MS });
+  readonly #endings = new BoundedCache<Ending>({ max: ENDED_IDS, ttl: ENDED_MS });
 
   constructor(runtime: Runtime) {
     this.#runtime = runtime;

@@ -1,6 +1,6 @@
 import { createHash, createHmac, type KeyObject, timingSafeEqual } from "node:crypto";
 import { expressSession, type SessionCookieData } from "../stores/express-session.js";
-import { LRUCache } from "lru-cache";
+import { BoundedCache } from "../core/bounded-cache.js";
 import { CacheKey } from "../core/cache-key.js";
 import type { HeaderBuffer } from "../core/response/header-buffer.js";
 import { detachString } from "../core/detach-string.js";
@@ -39,7 +39,7 @@ export class SessionCookie {
   readonly #keys: readonly [KeyObject, ...KeyObject[]];
   readonly #attributes: string;
   /** Recently verified cookies, by their cache key, with the handles of their sessions. */
-  readonly #handles = new LRUCache<string, string>({ max: REMEMBERED });
+  readonly #handles = new BoundedCache<string>({ max: REMEMBERED });
   readonly #cacheKey = new CacheKey();
 
   /** @param keys all verify, the first one signs */

@@ -31,14 +31,22 @@ export function settingsObjectLike<const Shape extends z.ZodRawShape>(
   });
 }
 
-/** A protection: `false` turns it off, an object configures it. */
+/**
+ * A protection: `false` turns it off, an object configures it.
+ *
+ * @param makeSchema makes the schema of the object; called at the first object, so that what is off costs nothing
+ */
 export function toggleable<Settings, Resolved>(
-  schema: z.ZodType<Resolved, Settings>,
+  makeSchema: () => z.ZodType<Resolved, Settings>,
 ): z.ZodType<false | Resolved, false | Settings> {
+  let schema: z.ZodType<Resolved, Settings> | undefined;
   return selectSchema<false | Settings, false | Resolved>((value) =>
-    value === false ? z.literal(false) : value === true ? NOT_TRUE : schema,
+    value === false ? z.literal(false) : value === true ? NOT_TRUE : (schema ??= makeSchema()),
   );
 }
+
+/** Settings are parsed once: code that zod would generate for the schema costs more than it saves. */
+const ONCE: z.core.ParseContext<z.core.$ZodIssue> = { jitless: true };
 
 const NOT_TRUE = z.unknown().superRefine((_value, context) =>
   addIssue(context, {
@@ -53,8 +61,8 @@ const NOT_TRUE = z.unknown().superRefine((_value, context) =>
  * reports those of every branch).
  */
 export function selectSchema<Input, Output>(choose: (value: unknown) => z.ZodType): z.ZodType<Output, Input> {
-  return z.unknown().transform((value, context) => {
-    const result = choose(value).safeParse(value);
+  return z.transform((value, context) => {
+    const result = choose(value).safeParse(value, ONCE);
     if (result.success) return result.data as Output;
     for (const issue of result.error.issues) context.issues.push({ ...issue, input: undefined });
     return z.NEVER;
@@ -119,7 +127,7 @@ export function checked<Schema extends z.ZodType>(
   at: readonly PropertyKey[],
 ): { readonly data: z.output<Schema> } | { readonly issues: SettingsIssue[]; readonly cause?: unknown } {
   try {
-    const result = schema.safeParse(read());
+    const result = schema.safeParse(read(), ONCE);
     return result.success ? { data: result.data } : { issues: issuesOf(result.error, at) };
   } catch (cause) {
     return {

@@ -7,7 +7,6 @@ import { defaultBackend, registerBackend, type Backend } from "./health/backend.
 import { ChangeFeed } from "./revocations/change-feed.js";
 import type { ApiKeyStore, RateLimitStore, TokenStore, WindowPolicy } from "./contracts.js";
 import { openDatabase, type DatabaseStores } from "./database/open-database.js";
-import { MemoryApiKeyStore } from "./memory/api-key-store.js";
 import { SlidingWindowStore } from "./memory/sliding-window/store.js";
 import { MemoryTokenStore } from "./memory/token-store.js";
 // These modules do not load a Redis package. It is loaded when a connection is made from a URL, or a store is created.
@@ -49,8 +48,10 @@ export interface Stores {
   readonly limits: RateLimitStore;
   /** `undefined`: the session layer keeps them in memory. */
   readonly sessions: ExpressSessionStore | undefined;
-  readonly apiKeys: ApiKeyStore;
-  readonly tokens: TokenStore;
+  /** `undefined`: the service keeps them in memory. */
+  readonly apiKeys: ApiKeyStore | undefined;
+  /** `undefined`: the manager keeps them in memory. */
+  readonly tokens: TokenStore | undefined;
   /** Propagates revocations between processes; `undefined` when they share no backend. */
   readonly changes: ChangeFeed | undefined;
   /** As far as known: the engine of a Kysely instance is known once it has been used. */
@@ -89,9 +90,11 @@ export function openStores(settings: StoreSettings, runtime: Runtime): Stores {
       ? undefined
       : new RedisSessionStore({ client: redis, prefix, clock });
   const changes = settings.credentials === true ? openFeed(redis, database, prefix, runtime) : undefined;
-  const tokens = database?.tokens ?? new MemoryTokenStore({ clock });
-  const apiKeys = database?.apiKeys ?? new MemoryApiKeyStore({ clock });
-  const shared = changes === undefined ? tokens : new ReplicatedTokenStore(tokens, changes);
+  const apiKeys = database?.apiKeys;
+  const tokens =
+    changes === undefined
+      ? database?.tokens
+      : new ReplicatedTokenStore(database?.tokens ?? new MemoryTokenStore({ clock }), changes);
   const redisServer: Backend | undefined = redis && {
     name: "redis",
     variable: redisVariable,
@@ -107,10 +110,10 @@ export function openStores(settings: StoreSettings, runtime: Runtime): Stores {
   if (settings.limits === undefined) registerBackend(redisServer, [limits]);
   else defaultBackend(limits, { name: "rate-limit", probeWrite: () => limits.consume(WRITE_CHECK, "", 1) });
   registerBackend(redisServer, [sessions]);
-  registerBackend(databaseServer, [apiKeys, shared]);
+  registerBackend(databaseServer, [apiKeys, tokens]);
   const revocations = redisServer ?? databaseServer;
   registerBackend(revocations, [changes]);
-  registerBackend(revocations, [shared], "revocation");
+  registerBackend(revocations, [tokens], "revocation");
   const engine = (): string => {
     if (database === undefined) return "memory";
     const { engine: name } = database.describe();
@@ -120,7 +123,7 @@ export function openStores(settings: StoreSettings, runtime: Runtime): Stores {
     limits,
     sessions,
     apiKeys,
-    tokens: shared,
+    tokens,
     changes,
     places: () => ({
       limits: redis === undefined ? "memory" : "redis",

@@ -27,7 +27,9 @@ export function readHostEntry(text: string): { readonly entry: string } | HostEn
   }
   const wildcard = text.startsWith("*.");
   const base = wildcard ? text.slice(2) : text;
-  const authority = parseAuthority(isIPv6(base) && !wildcard ? `[${base}]` : base);
+  // A name without a colon need not wait for the expression that isIPv6 compiles at its first call.
+  const isBareAddress = !wildcard && base.includes(":") && isIPv6(base);
+  const authority = parseAuthority(isBareAddress ? `[${base}]` : base);
   if (authority === undefined) return { code: "wrong-value", ...explain(text) };
   const problem = wildcard ? wildcardProblem(authority.host) : undefined;
   if (problem !== undefined) return problem;

@@ -7,6 +7,9 @@ import { ROOT } from "../support/code-blocks.js";
 const ENTRIES = ["portcullis", "portcullis/redis", "portcullis/sql", "portcullis/mcp", "portcullis/testing"];
 const PAIRS = ENTRIES.flatMap((one, index) => ENTRIES.slice(index + 1).map((other) => [one, other] as const));
 
+/** Packages that only some protections and stores need. */
+const OPTIONAL = ["cors", "express-session", "jsonwebtoken", "argon2", "kysely", "redis", "ioredis", "pg", "mysql2"];
+
 /** Runs code in this folder, where the package finds itself and the optional peers. */
 function evaluate(type: "module" | "commonjs", code: string): unknown {
   const args = [`--input-type=${type}`, "--no-warnings", "--eval", code];
@@ -53,40 +56,69 @@ describe.each([
     expect(instances).toEqual([true, true]);
   });
 
-  it("load no package of a protection that is off", { timeout: 60_000 }, () => {
-    const files = (settings: string): string[] =>
+  it("load no package and no part of a protection that is off", { timeout: 60_000 }, () => {
+    const files = (use: string): string[] =>
       evaluate(
         type,
         `(async () => {
           const load = async (entry) => ${load};
           const { default: express } = await import("express");
           const { applySecurity } = await load("portcullis");
-          applySecurity(express(), ${settings});
+          ${use};
           const { Module, createRequire } = await import("node:module");
           const cache = Object.keys(Module._cache ?? createRequire(process.cwd() + "/x").cache);
           console.log(JSON.stringify(cache));
           process.exit(0);
         })()`,
       ) as string[];
-    const packages = (settings: string): string[] =>
-      ["cors", "express-session", "jsonwebtoken", "argon2", "kysely", "redis", "ioredis", "pg", "mysql2"].filter(
-        (name) => files(settings).some((file) => file.includes(`/node_modules/${name}/`)),
-      );
+    const loadedBy = (use: string): { packages: string[]; parts: string[] } => {
+      const loaded = files(use);
+      return {
+        packages: OPTIONAL.filter((name) => loaded.some((file) => file.includes(`/node_modules/${name}/`))),
+        parts: loaded.flatMap((file) => /dist\/cjs\/parts\/([\w-]+)\.js$/.exec(file)?.[1] ?? []).sort(),
+      };
+    };
+    const trustedHosts = ["a.example"];
     const secretKey = "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E";
-    expect(packages('{ trustedHosts: ["a.example"] }')).toEqual([]);
-    const all = { trustedHosts: ["a.example"], secretKey, cors: { origins: ["https://a.example"] } };
-    expect(packages(JSON.stringify({ ...all, session: {}, apiKeys: {}, jwt: {} }))).toEqual([
-      "cors",
-      "express-session",
-      "jsonwebtoken",
-    ]);
+    const cors = { origins: ["https://a.example"] };
+    const all = { trustedHosts, secretKey, cors, session: {}, apiKeys: {}, jwt: {} };
+    const [core, seven] = [{ trustedHosts }, all].map(
+      (settings) => `const security = applySecurity(express(), ${JSON.stringify(settings)})`,
+    );
+
+    expect(loadedBy("")).toEqual({ packages: [], parts: ["main", "rolldown-runtime"] });
+    expect(loadedBy(`${core}`)).toEqual({ packages: [], parts: ["main", "rolldown-runtime"] });
+    const { packages, parts } = loadedBy(`${seven}`);
+    expect(packages).toEqual(["cors", "express-session"]);
+    expect(parts).toEqual(expect.arrayContaining(["api-key", "cors", "credentials", "jwt", "session"]));
+    for (const part of ["database", "environment", "json-schema", "public-suffixes", "redis"])
+      expect(parts).not.toContain(part);
+    // Before the first token comes.
+    expect(loadedBy(`${seven}; await security.ready()`).packages).toEqual(["cors", "express-session", "jsonwebtoken"]);
+  });
+});
+
+describe("an app of both formats", () => {
+  it("has each class and function once", { timeout: 60_000 }, () => {
+    const code = `(async () => {
+      const { createRequire } = await import("node:module");
+      const require = createRequire(process.cwd() + "/x.js");
+      const doubled = [];
+      for (const entry of ${JSON.stringify(ENTRIES)}) {
+        const [imported, required] = [await import(entry), require(entry)];
+        for (const name of Object.keys(required)) if (imported[name] !== required[name]) doubled.push(entry + " " + name);
+      }
+      console.log(JSON.stringify(doubled));
+      process.exit(0);
+    })()`;
+    expect(evaluate("module", code)).toEqual([]);
   });
 });
 
 describe("the CommonJS build", () => {
   it("has no import(), which Jest cannot run, and requires its packages by literal names", () => {
     const folder = join(ROOT, "dist/cjs");
-    const files = readdirSync(folder).filter((name) => name.endsWith(".js"));
+    const files = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".js"));
     const code = files.map((name) => readFileSync(join(folder, name), "utf8").replace(/^\s*(?:\/\/|\*|\/\*).*$/gm, ""));
     expect(files.length).toBeGreaterThan(4);
     for (const text of code) expect(text.match(/(?<![\w.$"'`])import\(/g) ?? []).toEqual([]);

@@ -158,7 +158,7 @@ describe("the packed package", () => {
     expect(packedFiles.length).toBeGreaterThan(30);
     const strays = packedFiles.filter(
       (path) =>
-        !/^(dist\/(esm|cjs)\/.+\.(js|d\.ts)|dist\/(esm|cjs)\/package\.json|dist\/THIRD-PARTY-LICENSES\.txt|package\.json|(src\/.+\/)?[A-Z]+\.md|examples\/recipes\/[\w-]+\.md|LICENSE|CHANGELOG\.md|SECURITY\.md)$/.test(
+        !/^(dist\/esm\/\w+\.(js|d\.ts)|dist\/cjs\/(\w+\.(js|d\.ts)|parts\/[\w-]+\.js)|dist\/(esm|cjs)\/package\.json|dist\/THIRD-PARTY-LICENSES\.txt|package\.json|(src\/.+\/)?[A-Z]+\.md|examples\/recipes\/[\w-]+\.md|LICENSE|CHANGELOG\.md|SECURITY\.md)$/.test(
           path,
         ),
     );

@@ -1,11 +1,6 @@
 import { describe, expect, it } from "vitest";
-import {
-  addressRangeSchema,
-  exemptPathSchema,
-  modeSchema,
-  scopeSchema,
-  secondsSchema,
-} from "../../src/settings/common.js";
+import { addressRangeSchema, exemptPathSchema, modeSchema, secondsSchema } from "../../src/settings/common.js";
+import { scopeSchema } from "../../src/settings/identity.js";
 import { parse, settingsObject } from "../../src/settings/object.js";
 import { issuesOf, testEdges, testTexts } from "./edges.js";
 

@@ -11,7 +11,9 @@ import { issuesOf as issuesOfSchema } from "./edges.js";
 const schema = settingsObject({
   limit: z.int().min(1),
   mode: z.enum(["enforce", "report"]).default("enforce"),
-  inner: toggleable(settingsObject({ maxAge: z.int().max(10), list: z.array(z.string()).default([]) })).optional(),
+  inner: toggleable(() =>
+    settingsObject({ maxAge: z.int().max(10), list: z.array(z.string()).default([]) }),
+  ).optional(),
 });
 
 function issuesOf(value: unknown) {

@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { addressRangeSchema, principalIdSchema, roleSchema, scopeSchema } from "../../settings/common.js";
+import { addressRangeSchema } from "../../settings/common.js";
+import { principalIdSchema, roleSchema, scopeSchema } from "../../settings/identity.js";
 import { pathText } from "../../settings/object.js";
 import type { JsonValue } from "../../stores/contracts.js";
 import { copyJson } from "../../stores/json.js";

@@ -1,4 +1,4 @@
-import { LRUCache } from "lru-cache";
+import { BoundedCache } from "../../core/bounded-cache.js";
 import { faultOf } from "../../stores/health/store-fault.js";
 import { callWithoutCircuit } from "../../stores/health/store-guard.js";
 import type { StoredApiKey } from "../../stores/contracts.js";
@@ -22,7 +22,7 @@ interface Revocation {
 export class KeyRevocation {
   readonly #parts: ManagementParts;
   /** By the id of the key. */
-  readonly #revocations = new LRUCache<string, Revocation>({ max: TRACKED.revocations, ttl: TRACKED.forMs });
+  readonly #revocations = new BoundedCache<Revocation>({ max: TRACKED.revocations, ttl: TRACKED.forMs });
 
   constructor(parts: ManagementParts) {
     this.#parts = parts;

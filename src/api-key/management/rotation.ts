@@ -1,5 +1,5 @@
 import { callerFor } from "../../core/store-caller.js";
-import { LRUCache } from "lru-cache";
+import { BoundedCache } from "../../core/bounded-cache.js";
 import { callWithoutCircuit } from "../../stores/health/store-guard.js";
 import { StoreTime } from "../../stores/health/store-time.js";
 import type { StoredApiKey } from "../../stores/contracts.js";
@@ -18,7 +18,7 @@ export class KeyRotation {
   readonly #parts: ManagementParts;
   readonly #creation: KeyCreation;
   /** New keys of rotations that the store completed after the caller had been refused, by the id of the old key. */
-  readonly #undelivered = new LRUCache<string, CreatedApiKey>({ max: TRACKED.rotations, ttl: TRACKED.forMs });
+  readonly #undelivered = new BoundedCache<CreatedApiKey>({ max: TRACKED.rotations, ttl: TRACKED.forMs });
   /** By the id of the key. Concurrent rotations of one key share an announcement, as only one of them succeeds. */
   readonly #announcements = new Map<string, Promise<void>>();
 

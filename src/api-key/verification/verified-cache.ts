@@ -1,4 +1,4 @@
-import { LRUCache } from "lru-cache";
+import { BoundedCache } from "../../core/bounded-cache.js";
 import { AddressList } from "../../core/http/address-list.js";
 import { CacheKey } from "../../core/cache-key.js";
 import type { Clock } from "../../core/clock.js";
@@ -85,10 +85,10 @@ function sizeOf({ record }: VerifiedKey): number {
  */
 export class VerifiedCache {
   readonly #cacheKey = new CacheKey();
-  readonly #entries: LRUCache<string, Remembered>;
+  readonly #entries: BoundedCache<Remembered>;
   readonly #clock: Clock;
   /** The latest eviction of each key. An entry is stale when one of its makers was evicted after the entry was cached. */
-  readonly #evicted = new LRUCache<string, Eviction>({
+  readonly #evicted = new BoundedCache<Eviction>({
     max: REMEMBERED_EVICTIONS,
     dispose: (eviction, _id, reason) => this.#forget(eviction, reason),
   });
@@ -99,7 +99,7 @@ export class VerifiedCache {
   /** @param size maximum number of keys, at least 1; fewer when their records are large */
   constructor(size: number, clock: Clock) {
     this.#clock = clock;
-    this.#entries = new LRUCache<string, Remembered>({
+    this.#entries = new BoundedCache<Remembered>({
       max: size,
       maxSize: Math.max(size * SIZE_EACH, LARGEST_SIZE),
       sizeCalculation: sizeOf,

@@ -47,8 +47,6 @@ export class AccessTokens {
   readonly #verified: VerifiedTokens | undefined;
 
   constructor(options: ResolvedJwtSettings, ring: KeyRing) {
-    // At start: later, a missing package would look like a wrong signature.
-    loadJsonwebtoken();
     this.#ring = ring;
     this.#verified = options.cacheSize === 0 ? undefined : new VerifiedTokens(options.cacheSize);
     this.#audience = options.audience[0] ?? options.issuer;

@@ -1,4 +1,4 @@
-import { LRUCache } from "lru-cache";
+import { BoundedCache } from "../../core/bounded-cache.js";
 
 /** Average number of characters per entry. A token may be eight times as long; then the cache holds fewer. */
 const CHARACTERS_EACH = 1024;
@@ -13,11 +13,11 @@ const CHARACTERS_EACH = 1024;
  * them evicts no entry.
  */
 export class VerifiedTokens {
-  readonly #payloads: LRUCache<string, object>;
+  readonly #payloads: BoundedCache<object>;
 
   /** @param size maximum number of tokens, at least 1; the least recently used is evicted first */
   constructor(size: number) {
-    this.#payloads = new LRUCache({
+    this.#payloads = new BoundedCache({
       max: size,
       maxSize: size * CHARACTERS_EACH,
       sizeCalculation: (_payload, token) => token.length,

@@ -1,6 +1,6 @@
 import { InvalidInputError } from "../../core/portcullis-error.js";
 import { ExpressSessionStore, type SessionData } from "../express-session.js";
-import { LRUCache } from "lru-cache";
+import { BoundedCache } from "../../core/bounded-cache.js";
 import { systemClock, type Clock } from "../../core/clock.js";
 import type { PrincipalSession, SessionStore } from "../contracts.js";
 import { SessionEntries } from "./session-entries.js";
@@ -49,7 +49,7 @@ const PRUNE_SLICE = 5_000;
 export class MemorySessionStore extends ExpressSessionStore implements SessionStore {
   readonly #clock: Clock;
   readonly #entries: SessionEntries;
-  readonly #ended = new LRUCache<string, true>({ max: ENDED_IDS, ttl: ENDED_MS });
+  readonly #ended = new BoundedCache<true>({ max: ENDED_IDS, ttl: ENDED_MS });
   #timer: NodeJS.Timeout | undefined;
 
   /** @throws InvalidInputError when `maxSessions` is not a positive whole number */

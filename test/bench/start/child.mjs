@@ -28,6 +28,7 @@ const CONTENDERS = {
   },
   hosts: async (app) => (await load("portcullis")).applySecurity(app, HOSTS),
   seven: async (app) => (await load("portcullis")).applySecurity(app, SEVEN),
+  ready: async (app) => (await load("portcullis")).applySecurity(app, SEVEN).ready(),
 };
 
 const before = process.cpuUsage();

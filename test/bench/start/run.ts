@@ -21,6 +21,7 @@ const CONTENDERS = {
   peers: "helmet, cors, express-rate-limit, express-session, jsonwebtoken, argon2",
   hosts: "applySecurity(app, { trustedHosts })",
   seven: "applySecurity, all seven protections",
+  ready: "the same, and await security.ready()",
 } as const;
 type Contender = keyof typeof CONTENDERS;
 const NAMES = Object.keys(CONTENDERS) as Contender[];
