@@ -80,19 +80,17 @@ describe("the remedy of a wrong setting", () => {
   });
 
   it.each([
-    ["a guard", "README.md", "Guards and routes", () => requireAuth({ scopes: ["*"] })],
-    ["a guard", "README.md", "Guards and routes", () => requireSession({ roles: ["a b"] })],
-    ["sessions", "src/session/README.md", "Options", () => sessions({ secret: 1 } as never)],
-    ["JwtManager", "src/jwt/README.md", "Options", () => new JwtManager({ secret: testSecret(), issuer: "" })],
-    ["ApiKeyService", "src/api-key/README.md", "Options", () => new ApiKeyService({ realm: "" })],
-  ])("of %s used alone is described where README.md is or leads (%#)", (_name, page, heading, wrong) => {
-    const section = readFileSync(join(ROOT, page), "utf8").split(new RegExp(`^## ${heading}$`, "m"))[1] ?? "";
+    ["sessions", "src/session/README.md", () => sessions({ secret: 1 } as never)],
+    ["JwtManager", "src/jwt/README.md", () => new JwtManager({ secret: testSecret(), issuer: "" })],
+    ["ApiKeyService", "src/api-key/README.md", () => new ApiKeyService({ secret: 1 } as never)],
+  ])("of %s used alone is described where README.md is or leads (%#)", (_name, page, wrong) => {
+    const section = readFileSync(join(ROOT, page), "utf8").split(/^## Options$/m)[1] ?? "";
     const [issue] = issuesOf(wrong);
     expect(issue?.remedy).toContain("README.md");
     const name = /^\w+/.exec(issue?.path ?? "")?.[0] ?? "";
     const row = new RegExp(`^\\|.*\\b${name}\\b.*\\|$`, "m");
     expect(section.split("\n## ")[0]).toMatch(row);
-    if (page !== "README.md") expect(readFileSync(join(ROOT, "README.md"), "utf8")).toContain(`(${page}`);
+    expect(readFileSync(join(ROOT, "README.md"), "utf8")).toContain(`(${page}`);
   });
 
   it.each([
@@ -102,6 +100,12 @@ describe("the remedy of a wrong setting", () => {
     ],
     [() => new SlidingWindowStore({ clock: 1 } as never), "Pass a ManualClock from portcullis/testing"],
     [() => parseSettings({ trustedHosts: ["a.example"], trustProxy: ["10.0.0.300"] }), "Write an address (192.0.2.7"],
+    [
+      () => requireAuth({ scopes: ["*"] }),
+      'Write "orders" or "orders:write"; "orders:*" includes every scope below orders.',
+    ],
+    [() => requireSession({ roles: ["a\nb"] }), 'Write "admin" or "billing:viewer".'],
+    [() => new ApiKeyService({ realm: "" }), 'Write a short name of the service, such as "api".'],
   ])("says what to write where no table lists the setting (%#)", (wrong, remedy) => {
     expect(wrong).toThrow(remedy);
   });
