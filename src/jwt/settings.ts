@@ -74,7 +74,7 @@ const shape = settingsObjectLike(PEER_NAMES.jsonwebtoken, {
    * or lost a response. 0 treats every second use as theft. Default: `10`.
    */
   reuseGraceSeconds: z.int().min(0).max(60).default(10),
-  /** By how many seconds clocks may differ, for `exp`, `nbf` and `iat`. Default: `5`. */
+  /** By how many seconds clocks may differ, for `exp`, `nbf`, `iat` and `revokeSubject`. Default: `5`. */
   leewaySeconds: z.int().min(0).max(60).default(5),
   /**
    * Number of tokens whose verified signature is cached, so that it is not verified again on each request; all other
