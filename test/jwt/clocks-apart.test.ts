@@ -118,3 +118,27 @@ describe("a store of the app's own, without cutOffOf", () => {
     await expect(here?.verifyAccessToken(again?.accessToken ?? "")).resolves.toBeDefined();
   });
 });
+
+it("a refused revokeSubject is repeated for what was issued before it, though a fast clock had revoked the subject with a later cut-off", async () => {
+  let isFailing = false;
+  class Store extends MemoryTokenStore {
+    override async revokeSubject(...args: Parameters<MemoryTokenStore["revokeSubject"]>): Promise<void> {
+      if (isFailing) throw new Error("disk full");
+      return super.revokeSubject(...args);
+    }
+  }
+  const store = new Store();
+  const [fast, here] = [AHEAD_MS, 0].map(
+    (ms) => new JwtManager({ secret: secretKey, store }, { clock: ahead(ms) }),
+  ) as [JwtManager, JwtManager];
+  await fast.revokeSubject("ada");
+  const again = await here.issue("ada");
+  isFailing = true;
+  await expect(here.revokeSubject("ada")).rejects.toMatchObject({ code: "store-unavailable" });
+  isFailing = false;
+  await expect
+    .poll(() => here.verifyAccessToken(again.accessToken).catch((error: TokenError) => error.code), { timeout: 5000 })
+    .toBe("revoked");
+  await expect(here.refresh(again.refreshToken)).rejects.toMatchObject({ code: "revoked" });
+  await Promise.all([fast.close(), here.close()]);
+});
