@@ -169,7 +169,7 @@ describe("RepeatedWrites", () => {
     const write = vi.fn(() => (write.mock.calls.length === 1 ? fail() : Promise.resolve()));
     writes.add("a", write);
     for (const status of ["rejected", "fulfilled"]) {
-      const changes = await Promise.allSettled(Array.from({ length: 200 }, () => writes.doNow("a")));
+      const changes = await Promise.allSettled(Array.from({ length: 200 }, async () => writes.doNow("a")));
       expect(new Set(changes.map((change) => change.status))).toEqual(new Set([status]));
     }
     expect(write).toHaveBeenCalledTimes(2);
