@@ -35,6 +35,7 @@ const builtAlone = [
   "test/types/**/*.test.ts",
   "test/readme/readme.test.ts",
   "test/examples/nginx.test.ts",
+  "test/server/neighbours.test.ts",
 ];
 /** These run on the source and once more on what was built from it. */
 const alsoBuilt = [

@@ -74,8 +74,15 @@ export function checkKey(
   return undefined;
 }
 
-/** Returns the end of a rotated key's grace period, which never exceeds the key's own expiry. */
+/** `graceUntil` in the record of a key that was rotated without a grace period. */
+export const NO_GRACE = 0;
+
+/**
+ * Returns the end of a rotated key's grace period, which never exceeds the key's own expiry. Without one it is the
+ * beginning of time, not now: a process whose clock is behind must refuse the key too.
+ */
 export function graceEnd(now: number, graceSeconds: number, expiresAt: number | null): number {
+  if (graceSeconds === 0) return NO_GRACE;
   const end = now + graceSeconds * 1000;
   return expiresAt === null ? end : Math.min(end, expiresAt);
 }

@@ -75,7 +75,7 @@ export class ApiKeyService {
       announceOverload(runtime, "api-keys", "queue"),
     );
     const hasher = new KeyHasher(options.hash, secrets, queue);
-    const cache = new VerifiedCache(options.cacheSize);
+    const cache = new VerifiedCache(options.cacheSize, runtime.clock);
     const { changes } = deps;
     this.#parts = { options, runtime, store, cache, hasher, unfinished: new RepeatedWrites(), changes };
     this.#creation = new KeyCreation(this.#parts);
@@ -197,9 +197,12 @@ export class ApiKeyService {
    * effect. If the store completed it nevertheless, the next rotation of the same key in this process returns the new
    * key.
    *
+   * Other processes refuse the old key within a second if they share a change feed, and otherwise within
+   * `cacheSeconds`.
+   *
    * @param maker the makers of the successor, when they differ from those of the old key
    * @throws ApiKeyError (rejects) "not-found", "revoked", "expired", "rotated", "unreadable", "too-many-keys" or
-   * "invalid-input"
+   * "invalid-input"; StoreUnavailableError when the store did not respond or the other processes could not be notified
    */
   async rotate(
     id: string,

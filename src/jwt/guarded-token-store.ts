@@ -24,6 +24,7 @@ const MOST_UNDELIVERED = 10_000;
 export class GuardedTokenStore {
   readonly #store: TokenStore;
   readonly #clock: Clock;
+  readonly #timeoutMs: number;
   readonly #unfinished = new RepeatedWrites();
   /**
    * Tokens whose successor, as far as this process knows, did not reach a client; the store may not have recorded it
@@ -38,6 +39,7 @@ export class GuardedTokenStore {
   constructor(store: TokenStore, runtime: Runtime, timeoutMs: number) {
     this.#store = store;
     this.#clock = runtime.clock;
+    this.#timeoutMs = timeoutMs;
     this.#tokens = new StoreGuard("refresh-token", runtime, timeoutMs, store);
     this.#revocations = new StoreGuard("revocation", runtime, timeoutMs, store);
   }
@@ -85,8 +87,8 @@ export class GuardedTokenStore {
    * made even while one of them is down. A failed call may have taken effect; it is retried until the store has it, or
    * until the same call has succeeded.
    *
-   * @param name what ends, as its kind and id; a later call of the same name replaces a retry. `insert` waits for
-   *   `subject <id>` and ends `family <id>`, so the revocations of both use these names
+   * @param name what ends, as its kind and id; a later call of the same name replaces a retry. `settleSubject`
+   *   waits for `subject <id>` and `insert` ends `family <id>`, so the revocations of both use these names
    * @param operation gets `isRepeated` true in a retry
    * @param doneLater called when a retry has succeeded
    */
@@ -114,13 +116,37 @@ export class GuardedTokenStore {
     }
   }
 
+  /** Whether the store knows the cut-offs of all processes. */
+  get knowsCutOffs(): boolean {
+    return typeof this.#store.cutOffOf === "function";
+  }
+
+  /**
+   * Repeats a refused "log out everywhere", so that it ends only the tokens that exist before the log-in that calls
+   * this.
+   *
+   * @throws TokenError (rejects) `store-unavailable` when it is refused again
+   */
+  async settleSubject(subject: string): Promise<void> {
+    const repetition = this.#unfinished.doNow(`subject ${subject}`);
+    if (repetition !== undefined)
+      await withTokenErrors(() => callWithoutCircuit("revocation", this.#timeoutMs, () => repetition));
+  }
+
+  /**
+   * The latest cut-off of a subject as far as the store can tell now. Never rejects: a log-in succeeds while the change
+   * log is down.
+   */
+  async cutOffOf(subject: string): Promise<number | undefined> {
+    // Half of the time-out for the shared reading, so that what this process knows is still an answer in time.
+    return callWithoutCircuit("revocation", this.#timeoutMs, async () =>
+      this.#store.cutOffOf?.(subject, this.#timeoutMs / 2),
+    ).catch(() => undefined);
+  }
+
   insert(token: StoredRefreshToken): Promise<void> {
     return this.write(
-      async (store, call) => {
-        // First repeat a refused "log out everywhere", so that it ends only the tokens that existed before this log-in.
-        await this.#unfinished.doNow(`subject ${token.subject}`);
-        return store.insert(token, call);
-      },
+      (store, call) => store.insert(token, call),
       // The caller was refused, so no client has this token.
       () =>
         this.#unfinished.add(`family ${token.familyId}`, () =>

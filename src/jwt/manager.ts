@@ -4,7 +4,7 @@ import { partRuntime, type Runtime } from "../core/runtime.js";
 import { StoreTime } from "../stores/health/store-time.js";
 import { parse } from "../settings/object.js";
 import { MemoryTokenStore } from "../stores/memory/token-store.js";
-import { AccessTokens } from "./access/access-tokens.js";
+import { AccessTokens, type IssueTime } from "./access/access-tokens.js";
 import { AccessVerifier } from "./access/access-verifier.js";
 import { ExpirySweeper } from "./expiry-sweeper.js";
 import type { AccessTokenClaims } from "./decide.js";
@@ -74,7 +74,9 @@ export class JwtManager {
       refreshPolicy(this.options),
       runtime.clock,
     );
-    this.#issueClock = new IssueClock(runtime.clock);
+    // The verifier accepts a token of another process whose clock is ahead by the leeway.
+    const aheadMs = this.#store.knowsCutOffs ? this.options.leewaySeconds * 1000 : 0;
+    this.#issueClock = new IssueClock(runtime.clock, aheadMs);
     this.#revocations = new TokenRevocations(this.#store, this.#issueClock, this.options, runtime);
     this.#cleaner = new ExpirySweeper(this.#store, runtime);
   }
@@ -110,11 +112,11 @@ export class JwtManager {
    */
   async issue(subject: string | number, options?: IssueInput): Promise<IssuedTokens> {
     const grant = grantOf(subject, options);
-    const at = this.#issueClock.take();
+    const at = await this.#issueTime(grant.subject);
     const familyId = randomBytes(16).toString("base64url");
     // Signed before the store is written, so that a token that would be too long leaves no record.
     const { token, jti, expiresIn } = this.#access.sign(grant, at, familyId);
-    const refreshToken = await this.#refresh.start(familyId, grant);
+    const refreshToken = await this.#refresh.start(familyId, grant, at.timestamp);
     this.#announceCreated(grant.subject, jti, "issue");
     this.#cleaner.sometimes();
     return { accessToken: token, refreshToken, tokenType: "Bearer", expiresIn };
@@ -123,7 +125,7 @@ export class JwtManager {
   /** Issues an access token alone, which cannot be refreshed. @throws TokenError `invalid-input` */
   async signAccessToken(subject: string | number, options?: IssueInput): Promise<string> {
     const grant = grantOf(subject, options);
-    const { token, jti } = this.#access.sign(grant, this.#issueClock.take());
+    const { token, jti } = this.#access.sign(grant, await this.#issueTime(grant.subject));
     this.#announceCreated(grant.subject, jti, "sign");
     return token;
   }
@@ -146,8 +148,9 @@ export class JwtManager {
    * @throws TokenError `malformed`, `unknown`, `expired`, `revoked`, `reused`, `store-unavailable`
    */
   async refresh(refreshToken: string): Promise<IssuedTokens> {
-    const at = this.#issueClock.take();
     const time = this.#storeTime();
+    // Before the store call, so that a revocation in between still covers the access token.
+    const { now, timestamp } = this.#issueClock.take();
     const redemption = await this.#refresh.redeem(refreshToken, time);
     if (!redemption.ok) {
       if (redemption.code === "reused" && redemption.record !== undefined)
@@ -155,6 +158,7 @@ export class JwtManager {
       throw new TokenError(redemption.code);
     }
     const { grant, familyId } = redemption;
+    const at = { now, timestamp: Math.max(timestamp, redemption.issuedAt) };
     const { token, jti, expiresIn } = this.#access.sign(grant, at, familyId);
     this.#announceCreated(grant.subject, jti, "refresh");
     this.#cleaner.sometimes();
@@ -219,6 +223,12 @@ export class JwtManager {
   /** Returns the effective settings without secrets, JSON-serialisable. */
   describe(): Record<string, unknown> {
     return describeJwt(this.options, this.#ring.kids);
+  }
+
+  /** The time of a log-in, after every revocation of the subject. */
+  async #issueTime(subject: string): Promise<IssueTime> {
+    await this.#store.settleSubject(subject);
+    return this.#issueClock.takeAfter(subject, await this.#store.cutOffOf(subject));
   }
 
   #storeTime(): StoreTime {

@@ -73,20 +73,27 @@ export class TokenRevocations {
   async revokeSubject(id: string | number, time: StoreTime): Promise<void> {
     const { subject } = grantOf(id);
     await this.#revoke({ reason: "subject", subject }, async (doneLater) => {
-      // Twice: a concurrent refresh may finish before the first call takes effect, with a token timestamp after the
+      const cutOff = this.#issueClock.cutOff(subject);
+      const [known] = await Promise.all([
+        this.#store.cutOffOf(subject),
+        this.#cutOffSubject(subject, cutOff, time, doneLater),
+      ]);
+      // Again: a concurrent refresh may have finished before the first call took effect, with a timestamp after the
       // first cut-off.
-      for (let pass = 0; pass < 2; pass += 1) {
-        const cutOff = this.#issueClock.cutOff();
-        const forgetAfter = Math.max(cutOff, this.#runtime.clock.now()) + this.#accessLifeMs;
-        await this.#store.revoke(
-          `subject ${subject}`,
-          (store, isRepeated) => store.revokeSubject(subject, cutOff, forgetAfter, isRepeated),
-          time,
-          doneLater,
-        );
-        if (pass === 1) this.#issueClock.commit(cutOff);
-      }
+      const second = this.#issueClock.cutOff(subject, Math.max(cutOff, known ?? 0));
+      await this.#cutOffSubject(subject, second, time, doneLater);
+      this.#issueClock.commit(subject, second);
     });
+  }
+
+  async #cutOffSubject(subject: string, cutOff: number, time: StoreTime, doneLater: () => void): Promise<void> {
+    const forgetAfter = cutOff + this.#accessLifeMs;
+    await this.#store.revoke(
+      `subject ${subject}`,
+      (store, isRepeated) => store.revokeSubject(subject, cutOff, forgetAfter, isRepeated),
+      time,
+      doneLater,
+    );
   }
 
   /**

@@ -73,6 +73,19 @@ export function denialCases(testCase: TokenCase): ConformanceCase[] {
       assert.equal(await store.isRevoked({ jti: "j", subject: "s", issuedAt: at, familyId: "family-1" }), true);
     }),
 
+    testCase("cutOffOf, where there is one, returns the latest cut-off of a subject", async (store) => {
+      if (store.cutOffOf === undefined) return;
+      const at = Date.now();
+      for (const subject of AWKWARD_TEXTS) {
+        assert.equal(await store.cutOffOf(subject, 1000), undefined);
+        await store.revokeSubject(subject, at + 5000, at + HOUR_MS);
+        assert.equal(await store.cutOffOf(subject, 1000), at + 5000);
+        await store.revokeSubject(subject, at, at + HOUR_MS);
+        assert.equal(await store.cutOffOf(subject, 1000), at + 5000);
+      }
+      assert.equal(await store.cutOffOf("other", 1000), undefined);
+    }),
+
     testCase("concurrent denials are all kept", async (store) => {
       const now = Date.now();
       await Promise.all(

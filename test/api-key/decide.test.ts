@@ -137,7 +137,8 @@ describe("the state of a key", () => {
 });
 
 it.each([
-  [0, null, NOW],
+  [0, null, 0],
+  [0, NOW + 30_000, 0],
   [60, null, NOW + 60_000],
   [60, NOW + 30_000, NOW + 30_000],
   [60, NOW + 90_000, NOW + 60_000],

@@ -345,7 +345,7 @@ describe("revocation", () => {
 describe("a store that fails", () => {
   const broken = (settings = {}): ReturnType<typeof bench> & { unreliable: UnreliableStore } => {
     const unreliable = new UnreliableStore(bench().store);
-    return { ...bench({ storeTimeoutMs: 20, ...settings }, unreliable), unreliable };
+    return { ...bench({ storeTimeoutMs: 100, ...settings }, unreliable), unreliable };
   };
 
   it.each(["fails", "hangs"] as const)(

@@ -132,6 +132,7 @@ describe("the stores that forward", () => {
       publish: { value: async () => {} },
       isRevoked: { value: () => false },
       isKnownRevoked: { value: () => false },
+      cutOffOf: { value: async () => undefined },
       deleteExpired: { value: () => 0 },
     }) as ChangeFeed;
     const store = new ReplicatedTokenStore(families, feed) as unknown as Record<

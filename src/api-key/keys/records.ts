@@ -1,4 +1,5 @@
 import { deepFreeze, isDeepFrozen } from "../../core/deep-freeze.js";
+import { NO_GRACE } from "../decide.js";
 import type { StoredApiKey } from "../../stores/contracts.js";
 
 /**
@@ -33,7 +34,7 @@ export function publicRecord(stored: StoredApiKey, pending?: PendingUsage): ApiK
     revokedAt: stored.revokedAt,
     revokedReason: stored.revokedReason,
     rotatedTo: stored.rotatedTo,
-    graceUntil: stored.graceUntil,
+    graceUntil: stored.graceUntil === NO_GRACE ? null : stored.graceUntil,
     madeBy: stored.madeBy,
     lineage: stored.lineage,
     firstId: stored.firstId,

@@ -1,5 +1,6 @@
 import { callerFor } from "../../core/store-caller.js";
 import { BoundedCache } from "../../core/bounded-cache.js";
+import { callWithoutCircuit } from "../../stores/health/store-guard.js";
 import { StoreTime } from "../../stores/health/store-time.js";
 import type { StoredApiKey } from "../../stores/contracts.js";
 import { type ApiKeyMaker, graceEnd, stateProblem } from "../decide.js";
@@ -18,6 +19,8 @@ export class KeyRotation {
   readonly #creation: KeyCreation;
   /** New keys of rotations that the store completed after the caller had been refused, by the id of the old key. */
   readonly #undelivered = new BoundedCache<CreatedApiKey>({ max: TRACKED.rotations, ttl: TRACKED.forMs });
+  /** By the id of the key. Concurrent rotations of one key share an announcement, as only one of them succeeds. */
+  readonly #announcements = new Map<string, Promise<void>>();
 
   constructor(parts: ManagementParts, creation: KeyCreation) {
     this.#parts = parts;
@@ -39,9 +42,13 @@ export class KeyRotation {
       return undelivered;
     }
     const old = await this.#rotatable(id, time);
+    const announced = this.#announce(id);
     const { key, stored } = await time.besides(() =>
       this.#creation.make({ ...old, ...maker, createdAt: this.#parts.runtime.clock.now() }),
     );
+    // Announced before it is written: a rotation that could only be announced too late would leave the old key valid
+    // elsewhere, and cannot be undone.
+    await callWithoutCircuit("api-keys", time.begin().ms, () => announced);
     let done: boolean;
     try {
       done = await withKeyErrors(
@@ -55,15 +62,27 @@ export class KeyRotation {
     } finally {
       this.#parts.cache.evict(id);
     }
-    // The new key exists and must reach its owner, so this error is ignored; the feed retries the notification.
-    await this.#parts.changes?.publish({ kind: "api-key", name: id }).catch(() => undefined);
     if (!done) {
       await this.#rotatable(id, time);
       throw new ApiKeyError("rotated");
     }
+    // Sooner than by the announcement alone. The new key exists and must reach its owner, so an error is ignored.
+    await this.#parts.changes?.publish({ kind: "api-key", name: id }).catch(() => undefined);
     announceKey(this.#parts, "authn_token_created", "rotated", stored, audit);
     announceKey(this.#parts, "authn_token_revoked", graceSeconds > 0 ? "rotated-with-grace" : "rotated", old, audit);
     return { key, record: publicRecord(stored) };
+  }
+
+  /** Makes every process read the key from the store again, also for some time after the rotation. */
+  #announce(id: string): Promise<void> {
+    const underWay = this.#announcements.get(id);
+    if (underWay !== undefined) return underWay;
+    const announcement = (this.#parts.changes?.publish({ kind: "api-key", name: id }) ?? Promise.resolve()).finally(
+      () => this.#announcements.delete(id),
+    );
+    announcement.catch(() => undefined); // for its callers, who may have given up
+    this.#announcements.set(id, announcement);
+    return announcement;
   }
 
   async #rotatable(id: string, time: StoreTime): Promise<StoredApiKey> {

@@ -1,6 +1,7 @@
 import { BoundedCache } from "../../core/bounded-cache.js";
 import { AddressList } from "../../core/http/address-list.js";
 import { CacheKey } from "../../core/cache-key.js";
+import type { Clock } from "../../core/clock.js";
 import { createPrincipal } from "../../core/principal.js";
 import type { StoredApiKey, WindowPolicy } from "../../stores/contracts.js";
 import { endingIds } from "../../stores/records.js";
@@ -33,6 +34,19 @@ const SIZE_OF_VALUE = 16;
 
 /** Number of evictions known by id; beyond it, keys with makers are read again from the store. */
 const REMEMBERED_EVICTIONS = 10_000;
+
+/**
+ * For how long an evicted key that is still in force is read again for each use, in milliseconds. Another process
+ * announces a rotation before it writes it, so what is read after the announcement may be the old record. Far longer
+ * than a rotation may take.
+ */
+const UNSETTLED_MS = 5000;
+
+interface Eviction {
+  readonly generation: number;
+  /** Monotonic time in milliseconds. */
+  readonly at: number;
+}
 
 interface Remembered extends VerifiedKey {
   readonly generation: number;
@@ -72,17 +86,19 @@ function sizeOf({ record }: VerifiedKey): number {
 export class VerifiedCache {
   readonly #cacheKey = new CacheKey();
   readonly #entries: BoundedCache<Remembered>;
-  /** Generation of each eviction. An entry is stale when one of its makers was evicted after the entry was cached. */
-  readonly #evicted = new BoundedCache<number>({
+  readonly #clock: Clock;
+  /** The latest eviction of each key. An entry is stale when one of its makers was evicted after the entry was cached. */
+  readonly #evicted = new BoundedCache<Eviction>({
     max: REMEMBERED_EVICTIONS,
-    dispose: (generation, _id, reason) => this.#forget(generation, reason),
+    dispose: (eviction, _id, reason) => this.#forget(eviction, reason),
   });
-  /** Latest generation whose evictions are no longer all known: keys with makers cached before it are read again. */
-  #forgotten = 0;
+  /** The latest eviction that is no longer known by id: it may have been that of any key. */
+  #forgotten: Eviction = { generation: 0, at: -Infinity };
   #generation = 0;
 
   /** @param size maximum number of keys, at least 1; fewer when their records are large */
-  constructor(size: number) {
+  constructor(size: number, clock: Clock) {
+    this.#clock = clock;
     this.#entries = new BoundedCache<Remembered>({
       max: size,
       maxSize: Math.max(size * SIZE_EACH, LARGEST_SIZE),
@@ -111,24 +127,38 @@ export class VerifiedCache {
   }
 
   set(entry: VerifiedKey): void {
-    this.#entries.set(entry.record.id, { ...entry, generation: this.#generation });
+    const { id } = entry.record;
+    const freshUntil = this.#isSettled(entry.record) ? entry.freshUntil : -Infinity;
+    this.#entries.set(id, { ...entry, freshUntil, generation: this.#generation });
   }
 
-  /** Removes a key immediately: it was revoked or rotated. */
+  /**
+   * Removes a key immediately: it was revoked or rotated, or is about to be. Until its record says so, at most for a few
+   * seconds, each use reads it from the store.
+   */
   evict(id: string): void {
     this.#generation += 1;
     this.#entries.delete(id);
-    this.#evicted.set(id, this.#generation);
+    this.#evicted.set(id, { generation: this.#generation, at: this.#clock.monotonic() });
   }
 
   /** Records an eviction that is no longer known. Ignores one that a later eviction of the same key has replaced. */
-  #forget(generation: number, reason: string): void {
-    if (reason === "evict") this.#forgotten = Math.max(this.#forgotten, generation);
+  #forget(eviction: Eviction, reason: string): void {
+    if (reason === "evict" && eviction.generation > this.#forgotten.generation) this.#forgotten = eviction;
+  }
+
+  #isSettled({ id, rotatedTo, revokedAt }: ApiKeyRecord): boolean {
+    if (rotatedTo !== null || revokedAt !== null) return true;
+    const { at } = this.#evicted.peek(id) ?? this.#forgotten;
+    return this.#clock.monotonic() - at >= UNSETTLED_MS;
   }
 
   #isStale({ ends, generation }: Remembered): boolean {
     if (ends.length === 0) return false;
-    return generation < this.#forgotten || ends.some((id) => (this.#evicted.peek(id) ?? 0) > generation);
+    return (
+      generation < this.#forgotten.generation ||
+      ends.some((id) => (this.#evicted.peek(id)?.generation ?? 0) > generation)
+    );
   }
 
   clear(): void {

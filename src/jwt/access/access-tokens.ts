@@ -34,7 +34,7 @@ export type AccessVerdict =
 export interface IssueTime {
   /** Wall clock, in milliseconds. */
   readonly now: number;
-  /** The same time, or later by as much as needed to follow every past revocation (see `IssueClock`). */
+  /** The same time, or later by as much as needed to follow every revocation of the subject (see `IssueClock`). */
   readonly timestamp: number;
 }
 

@@ -34,7 +34,14 @@ export function refreshPolicy(options: {
 }
 
 export type Redemption =
-  | { readonly ok: true; readonly grant: Grant; readonly familyId: string; readonly refreshToken: string }
+  | {
+      readonly ok: true;
+      readonly grant: Grant;
+      readonly familyId: string;
+      readonly refreshToken: string;
+      /** The timestamp of the access token at the log-in, or later. */
+      readonly issuedAt: number;
+    }
   | { readonly ok: false; readonly code: TokenErrorCode; readonly record?: StoredRefreshToken };
 
 /**
@@ -54,12 +61,12 @@ export class RefreshTokens {
     this.#clock = clock;
   }
 
-  /** Starts a family with its first token. */
-  async start(familyId: string, grant: Grant): Promise<string> {
+  /** Starts a family with its first token. @param issuedAt the timestamp of the access token */
+  async start(familyId: string, grant: Grant, issuedAt: number): Promise<string> {
     const now = this.#clock.now();
     const token = newRefreshToken();
     await this.#store.insert(
-      this.#record(token, { ...grant, familyId, familyExpiresAt: now + this.#policy.absoluteMs }, now),
+      this.#record(token, { ...grant, familyId, familyExpiresAt: now + this.#policy.absoluteMs, issuedAt }, now),
     );
     return formatRefreshToken(token);
   }
@@ -132,7 +139,7 @@ export class RefreshTokens {
 
   #record(
     token: RefreshToken,
-    family: Grant & { readonly familyId: string; readonly familyExpiresAt: number },
+    family: Grant & { readonly familyId: string; readonly familyExpiresAt: number; readonly issuedAt: number },
     now: number,
   ): StoredRefreshToken {
     return {
@@ -143,7 +150,8 @@ export class RefreshTokens {
       scopes: family.scopes,
       roles: family.roles,
       claims: family.claims,
-      issuedAt: now,
+      // Never before the start of the family, which followed every revocation of the subject (see `IssueClock`).
+      issuedAt: Math.max(now, family.issuedAt),
       // The end of the family is fixed at its start; use never extends it (ASVS 10.4.8).
       expiresAt: Math.min(now + this.#policy.refreshTokenMs, family.familyExpiresAt),
       familyExpiresAt: family.familyExpiresAt,
@@ -155,6 +163,15 @@ export class RefreshTokens {
   }
 }
 
-function redeemed({ subject, scopes, roles, claims, familyId }: StoredRefreshToken, next: RefreshToken): Redemption {
-  return { ok: true, grant: { subject, scopes, roles, claims }, familyId, refreshToken: formatRefreshToken(next) };
+function redeemed(
+  { subject, scopes, roles, claims, familyId, issuedAt }: StoredRefreshToken,
+  next: RefreshToken,
+): Redemption {
+  return {
+    ok: true,
+    grant: { subject, scopes, roles, claims },
+    familyId,
+    refreshToken: formatRefreshToken(next),
+    issuedAt,
+  };
 }

@@ -42,7 +42,7 @@ export interface StoredApiKey {
   readonly revokedReason: string | null;
   /** Id of the key that replaced this one. */
   readonly rotatedTo: string | null;
-  /** Until when the key works beside its successor, in milliseconds since the epoch. */
+  /** Until when the key works beside its successor, in milliseconds since the epoch; 0 or null: not at all. */
   readonly graceUntil: number | null;
   /**
    * The id of the credential that created the key through the routes: a key id, a `jti` or a session's handle. Null:

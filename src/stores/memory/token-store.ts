@@ -89,7 +89,7 @@ export class MemoryTokenStore implements TokenStore {
   }
 
   async revokeSubject(subject: string, at: number, forgetAfter: number, isRepeated = false): Promise<void> {
-    const isDone = isRepeated && this.#denials.isCutOff(subject, at);
+    const isDone = isRepeated && (this.#denials.cutOffOf(subject) ?? -Infinity) >= at;
     this.#denials.cutOff(text(subject), integer(at), integer(forgetAfter), this.#clock.now());
     if (!isDone) this.#families.revokeSubject(subject, at);
   }
@@ -104,6 +104,10 @@ export class MemoryTokenStore implements TokenStore {
 
   isRevoked(token: AccessTokenFacts): boolean {
     return this.#denials.isRevoked(token);
+  }
+
+  cutOffOf(subject: string): number | undefined {
+    return this.#denials.cutOffOf(subject);
   }
 
   async deleteExpired(now: number): Promise<number> {

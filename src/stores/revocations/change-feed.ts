@@ -147,6 +147,16 @@ export class ChangeFeed implements KeyChanges {
     return this.#catchUp().then(() => this.#remembered.isRevoked(token));
   }
 
+  /**
+   * The latest cut-off of a subject, after reading the change log: one that was published before this call is in the
+   * answer. When the change log cannot be read in `withinMs` milliseconds: the latest that this process knows.
+   */
+  async cutOffOf(subject: string, withinMs: number): Promise<number | undefined> {
+    // The health of the feed announces a failure.
+    await withTimeout(this.#readFrom(this.#runtime.clock.monotonic()), withinMs).catch(() => undefined);
+    return this.#remembered.cutOffOf(subject);
+  }
+
   /** Removes the denials that ended before `now`. Returns their number. */
   deleteExpired(now: number): number {
     return this.#remembered.deleteExpired(now);
@@ -224,6 +234,13 @@ export class ChangeFeed implements KeyChanges {
     } else this.#take(batch, began);
     this.#own.republish();
     this.#watch();
+  }
+
+  /** Waits for a reading that began at `time` (monotonic, milliseconds) or later. */
+  async #readFrom(time: number): Promise<void> {
+    await this.#read();
+    // The joined reading may have begun before.
+    if (this.#readAt.monotonic < time) await this.#read();
   }
 
   async #catchUp(): Promise<void> {

@@ -84,9 +84,9 @@ export class Denylist {
     );
   }
 
-  /** Whether the subject has a cut-off of `at` or later. */
-  isCutOff(subject: string, at: number): boolean {
-    return (this.#subjects.get(subject)?.cutOff ?? -Infinity) >= at;
+  /** The latest cut-off of a subject. */
+  cutOffOf(subject: string): number | undefined {
+    return this.#subjects.get(subject)?.cutOff;
   }
 
   isRevoked(token: AccessTokenFacts): boolean {

@@ -42,6 +42,10 @@ export class Replica {
     return this.#denials.isRevoked(token);
   }
 
+  cutOffOf(subject: string): number | undefined {
+    return this.#denials.cutOffOf(subject);
+  }
+
   /** Every denial that has not ended. */
   inForce(): Denial[] {
     return this.#denials.inForce(this.#clock.now());

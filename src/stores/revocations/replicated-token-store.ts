@@ -58,6 +58,14 @@ export class ReplicatedTokenStore extends forwarding<TokenStore>(TOKEN_STORE_MET
     return own.then((revoked) => revoked || this.#feed.isRevoked(token));
   }
 
+  override async cutOffOf(subject: string, withinMs: number): Promise<number | undefined> {
+    const [own = 0, shared = 0] = await Promise.all([
+      this.#families.cutOffOf?.(subject, withinMs),
+      this.#feed.cutOffOf(subject, withinMs),
+    ]);
+    return Math.max(own, shared) || undefined;
+  }
+
   override async deleteExpired(now: number): Promise<number> {
     this.#feed.deleteExpired(now);
     return this.#families.deleteExpired(now);

@@ -155,6 +155,11 @@ export class SqlTokenStore implements TokenStore {
     return this.init().then(() => this.#denials.isRevoked(token));
   }
 
+  /** Answers from memory, like `isRevoked`. */
+  cutOffOf(subject: string): number | undefined {
+    return this.#denials.cutOffOf(subject);
+  }
+
   async deleteExpired(now: number): Promise<number> {
     const deleted = await deleteExpired(this.#slowDb, integer(now));
     this.#denials.deleteExpired(now);

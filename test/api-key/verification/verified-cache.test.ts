@@ -1,11 +1,12 @@
 import { describe, expect, it } from "vitest";
+import { systemClock } from "../../../src/core/clock.js";
 import { VerifiedCache, verifiedKey } from "../../../src/api-key/verification/verified-cache.js";
 import { sampleKey } from "../../../src/testing/samples.js";
 import type { StoredApiKey } from "../../../src/stores/contracts.js";
 
 /** Fills a cache with more keys than it may hold. */
 function filled(size: number, fields: Partial<StoredApiKey>): VerifiedCache {
-  const cache = new VerifiedCache(size);
+  const cache = new VerifiedCache(size, systemClock);
   for (let i = 0; i < size + 50; i += 1)
     cache.set(verifiedKey(sampleKey({ id: `key-${i}`, firstId: `key-${i}`, ...fields }), `fingerprint ${i}`, 1));
   return cache;

@@ -11,6 +11,7 @@ import {
   TokenError,
 } from "./library.js";
 import { whenPoolIsMade } from "./pg.js";
+import { Random } from "./random.js";
 import { holdTime, virtualNow } from "./virtual-time.js";
 
 /** The settings that the invariants speak of. */
@@ -53,6 +54,13 @@ const memoryStores = () => ({
   sessions: new MemorySessionStore({ maxSessions: MEMORY.sessions }),
 });
 
+const CLOCKS_APART_MS = 4000;
+
+/** By how much the clock of a process is ahead. */
+function clockOf(name: string, seed: number): number {
+  return new Random(`${seed}/${name}/clock`).between(0, CLOCKS_APART_MS);
+}
+
 type Handle = (req: Request, res: Response) => Promise<void>;
 
 const route =
@@ -67,7 +75,9 @@ export function startProcess({ name, seed, database, sessions }: ProcessOptions)
     const memory = database === undefined ? memoryStores() : undefined;
     // The library loads what it needs for a database while it opens it, which takes real time.
     if (database !== undefined) whenPoolIsMade(database, holdTime());
-    const security = applySecurity(app, {
+    const aheadMs = clockOf(name, seed);
+    const clock = { now: () => Date.now() + aheadMs, monotonic: () => performance.now() };
+    const settings = {
       debug: true,
       secretKey: SECRET,
       trustProxy: ["loopback", "10.0.0.0/8"],
@@ -82,7 +92,8 @@ export function startProcess({ name, seed, database, sessions }: ProcessOptions)
         ...(memory === undefined ? {} : { store: memory.tokens }),
       },
       ...(database === undefined ? {} : { database }),
-    });
+    } as const;
+    const security = applySecurity(app, settings, { clock });
     const outages: { at: number; source: string }[] = [];
     security.events.on("portcullis_store_unavailable", ({ source }) => void outages.push({ at: virtualNow(), source }));
 

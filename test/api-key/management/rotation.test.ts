@@ -1,0 +1,105 @@
+import { expect, it } from "vitest";
+import { StoreUnavailableError } from "../../../src/stores/health/store-guard.js";
+import type { KeyChanges } from "../../../src/stores/revocations/changes.js";
+import { ApiKeyService } from "../../../src/api-key/service.js";
+import { type Bench, bench, SECRET } from "../support.js";
+
+const KEY = { ownerId: "ada", name: "ci" };
+const CACHE_SECONDS = 60;
+
+interface Fleet extends Bench {
+  /** A second process, which shares the store and the change log. */
+  readonly elsewhere: ApiKeyService;
+  /** How many more changes the change log accepts. */
+  accept(changes: number): void;
+  /** Number of changes sent to the change log. */
+  published(): number;
+}
+
+function fleet(): Fleet {
+  let left = Infinity;
+  let published = 0;
+  const listeners = new Set<(id: string | undefined) => void>();
+  const changes: KeyChanges = {
+    isCurrent: true,
+    onKeyChange: (listener) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    publish: async ({ name }) => {
+      published += 1;
+      left -= 1;
+      if (left < 0) throw new StoreUnavailableError("revocation");
+      for (const listener of listeners) listener(name);
+    },
+  };
+  const parts = bench({ cacheSeconds: CACHE_SECONDS }, { changes });
+  const elsewhere = new ApiKeyService(
+    { hash: "hmac-sha256", secret: SECRET, store: parts.store, cacheSeconds: CACHE_SECONDS },
+    { changes, clock: parts.clock },
+  );
+  return { ...parts, elsewhere, accept: (count) => void (left = count), published: () => published };
+}
+
+it("a rotation that cannot be announced is refused, and has changed nothing; later it succeeds", async () => {
+  const { service, elsewhere, accept } = fleet();
+  const old = await service.create(KEY);
+  accept(0);
+  await expect(service.rotate(old.record.id)).rejects.toThrow(StoreUnavailableError);
+  expect(await service.list("ada")).toHaveLength(1);
+  for (const process of [service, elsewhere]) expect(await process.verify(old.key)).toMatchObject({ ok: true });
+  accept(Infinity);
+  const { key } = await service.rotate(old.record.id);
+  for (const process of [service, elsewhere]) {
+    expect(await process.verify(key)).toMatchObject({ ok: true });
+    expect(await process.verify(old.key)).toMatchObject({ ok: false, reason: "rotated" });
+  }
+});
+
+it("a key that another process uses during its rotation is refused there as soon as it is rotated, though no later announcement arrives", async () => {
+  const { service, elsewhere, store, accept } = fleet();
+  const old = await service.create(KEY);
+  expect(await elsewhere.verify(old.key)).toMatchObject({ ok: true });
+  const rotate = store.rotate.bind(store);
+  store.rotate = async (...given) => {
+    // Read, and cached again, after the announcement and before the rotation.
+    for (let use = 0; use < 2; use += 1) expect(await elsewhere.verify(old.key)).toMatchObject({ ok: true });
+    return rotate(...given);
+  };
+  accept(1);
+  const { key } = await service.rotate(old.record.id);
+  expect(await elsewhere.verify(old.key)).toMatchObject({ ok: false, reason: "rotated" });
+  expect(await elsewhere.verify(key)).toMatchObject({ ok: true });
+});
+
+it.each([
+  { state: "was announced to be rotated and is not", reads: 3, rotate: false },
+  { state: "is rotated and in its grace period", reads: 1, rotate: true },
+])("a key that $state is read $reads times for three uses", async (given) => {
+  const { service, elsewhere, store, clock, accept } = fleet();
+  const old = await service.create(KEY);
+  const readsOf = async (uses: number): Promise<number> => {
+    const before = store.gets;
+    for (let use = 0; use < uses; use += 1) expect(await elsewhere.verify(old.key)).toMatchObject({ ok: true });
+    return store.gets - before;
+  };
+  accept(1);
+  const rotate = store.rotate.bind(store);
+  store.rotate = (...args) => (given.rotate ? rotate(...args) : Promise.reject(new Error("disk full")));
+  const rotation = service.rotate(old.record.id, { graceSeconds: 3600 });
+  if (given.rotate) await rotation;
+  else await expect(rotation).rejects.toThrow(StoreUnavailableError);
+  expect(await readsOf(3)).toBe(given.reads);
+  clock.advance(4999);
+  expect(await readsOf(3)).toBe(given.rotate ? 0 : 3);
+  clock.advance(1);
+  expect(await readsOf(3)).toBe(given.rotate ? 0 : 1);
+});
+
+it("a hundred rotations of one key at once are announced once before, and once when one has succeeded", async () => {
+  const { service, published } = fleet();
+  const { record } = await service.create(KEY);
+  const rotations = await Promise.allSettled(Array.from({ length: 100 }, () => service.rotate(record.id)));
+  expect(rotations.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+  expect(published()).toBe(2);
+});
