@@ -37,6 +37,8 @@ const builtAlone = [
   "test/examples/nginx.test.ts",
   "test/server/neighbours.test.ts",
 ];
+/** Projects as users have them, each installed from the packed tarball: minutes, so `.ci/run` adds them to `npm test`. */
+const stacks = ["typescript", "runners", "pnpm"].map((name) => `test/packaging/${name}.test.ts`);
 /** These run on the source and once more on what was built from it. */
 const alsoBuilt = [
   "test/contract/factories.test.ts",
@@ -59,14 +61,10 @@ const LONGEST = [
   "stores/sql/lost-commit",
   "stores/sql/killed-process",
   "session/sessions-of-one",
-  "jwt/refused-revocations",
   "fleet/exactness",
-  "property/settings-any",
-  "contract/session-redis",
   "property/limiter",
   "stores/memory/sliding-window/overflow",
   "stores/sql/revocation-cost",
-  "cors/fetch.property",
 ].map((name) => at(`test/${name}.test.ts`));
 
 /**
@@ -76,7 +74,7 @@ const LONGEST = [
  */
 class LongestFirst extends BaseSequencer {
   override async sort(specifications: TestSpecification[]): Promise<TestSpecification[]> {
-    const projects = ["built", "source", "simulation"];
+    const projects = ["stacks", "built", "source", "simulation"];
     const place = ({ project, moduleId }: TestSpecification): number => {
       const long = LONGEST.indexOf(moduleId);
       return projects.indexOf(project.name) * 1000 + (long < 0 ? LONGEST.length : long);
@@ -102,6 +100,8 @@ export default defineConfig({
           setupFiles: ["test/property/seed.ts", "test/support/leaves-no-trace.ts"],
           // A worker keeps the modules it has loaded for its next file: to load the library takes most files longer than their tests.
           isolate: false,
+          // Concurrent tests wait, for the ends of sessions above all.
+          maxConcurrency: 50,
           // Properties make much that lives briefly; with this room the collector runs half as often.
           execArgv: ["--max-semi-space-size=64"],
           globalSetup: "test/support/servers-present.ts",
@@ -138,13 +138,23 @@ export default defineConfig({
         test: {
           name: "built",
           include: [...builtAlone, ...alsoBuilt],
-          exclude: withoutServer,
+          exclude: [...stacks, ...withoutServer],
           isolate: false,
           // The entries in dist/esm import them, as they are, by Node.js.
           server: { deps: { external: [/\/dist\/cjs\//] } },
           globalSetup: ["test/support/servers-present.ts", "test/support/build.ts"],
           // The source is served by app.listen of secured apps; the build by http.createServer(app).
           env: { PORTCULLIS_PLAIN_SERVER: "1" },
+          testTimeout: 30_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        test: {
+          name: "stacks",
+          include: stacks,
+          exclude: withoutServer,
+          globalSetup: ["test/support/servers-present.ts", "test/support/build.ts"],
           testTimeout: 30_000,
           hookTimeout: 60_000,
         },

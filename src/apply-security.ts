@@ -32,6 +32,7 @@ import { SetupError } from "./core/setup-error.js";
 import { RESET_LIMITS, resetAll } from "./core/test-access.js";
 import { givenSettings, parseSettings } from "./app-settings/parse.js";
 import type { SecuritySettings } from "./app-settings/schema.js";
+import { warnOfSettings } from "./app-settings/warnings.js";
 import type { Merged, Security, SecurityBase } from "./security.js";
 import { lossesOnRestart, storesOf, warnOfLosses } from "./store-report.js";
 import { beforeExpress } from "./server/before-express.js";
@@ -165,6 +166,7 @@ export function applySecurity(
   const session = find("session") as SessionLayer | undefined;
   const losses = lossesOnRestart(parsed, stores.places());
   warnOfLosses(losses, parsed.debug);
+  warnOfSettings(parsed);
   const needs = <T>(part: T | undefined, setting: string, method: string): T => {
     if (part === undefined)
       throw new SetupError(

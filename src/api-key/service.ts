@@ -75,7 +75,7 @@ export class ApiKeyService {
       announceOverload(runtime, "api-keys", "queue"),
     );
     const hasher = new KeyHasher(options.hash, secrets, queue);
-    const cache = new VerifiedCache(options.cacheSize, runtime.clock);
+    const cache = new VerifiedCache(options.cacheSize, runtime.clock, options.storeTimeoutMs);
     const { changes } = deps;
     this.#parts = { options, runtime, store, cache, hasher, unfinished: new RepeatedWrites(), changes };
     this.#creation = new KeyCreation(this.#parts);

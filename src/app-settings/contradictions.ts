@@ -123,34 +123,39 @@ const REQUIREMENTS: readonly Rule[] = [
             'Write trustedHosts: ["api.example.com"] (ALLOWED_HOSTS). With debug: true the default is the loopback names.',
         }
       : undefined,
-  ({ session }, given) =>
-    on(session) !== undefined && on(session)?.secret === undefined && given.secretKey === undefined
-      ? {
-          path: "secretKey",
-          message: "Sessions need a secret to sign their cookies.",
-          remedy: `Set secretKey (SECRET_KEY) to a random secret. ${GENERATE_SECRET}`,
-        }
-      : undefined,
-  ({ jwt }, given) => {
-    const options = on(jwt);
-    if (options === undefined || given.secretKey !== undefined) return undefined;
-    if (options.secret !== undefined || options.privateKey !== undefined || options.keys !== undefined)
-      return undefined;
+  (settings, given) => {
+    if (given.secretKey !== undefined) return undefined;
+    const [first, ...others] = withoutSecret(settings);
+    if (first === undefined) return undefined;
+    const orElse = others.length === 0 && first.orElse !== undefined ? `, or set ${first.orElse}` : "";
     return {
       path: "secretKey",
-      message: "JWTs need a secret or a private key for signing.",
-      remedy: `Set secretKey (SECRET_KEY) to a random secret, or set jwt.secret, jwt.privateKey or jwt.keys. ${GENERATE_SECRET}`,
+      message: [first, ...others].map(({ message }) => message).join(" "),
+      remedy: `Set secretKey (SECRET_KEY) to a random secret${orElse}. ${GENERATE_SECRET}`,
     };
   },
-  ({ apiKeys }, given) =>
-    on(apiKeys)?.hash === "hmac-sha256" && on(apiKeys)?.secret === undefined && given.secretKey === undefined
-      ? {
-          path: "secretKey",
-          message: 'hash: "hmac-sha256" needs a secret.',
-          remedy: `Set secretKey (SECRET_KEY) to a random secret. ${GENERATE_SECRET}`,
-        }
-      : undefined,
 ];
+
+/** The protections that are on and have no secret of their own, and what each could have instead of `secretKey`. */
+function withoutSecret({ session, jwt, apiKeys }: Parsed): { message: string; orElse?: string }[] {
+  const [sessions, tokens, keys] = [on(session), on(jwt), on(apiKeys)];
+  return [
+    ...(sessions !== undefined && sessions.secret === undefined
+      ? [{ message: "Sessions need a secret to sign their cookies." }]
+      : []),
+    ...(tokens !== undefined && (tokens.secret ?? tokens.privateKey ?? tokens.keys) === undefined
+      ? [
+          {
+            message: "JWTs need a secret or a private key for signing.",
+            orElse: "jwt.secret, jwt.privateKey or jwt.keys",
+          },
+        ]
+      : []),
+    ...(keys?.hash === "hmac-sha256" && keys.secret === undefined
+      ? [{ message: 'hash: "hmac-sha256" needs a secret.' }]
+      : []),
+  ];
+}
 
 /** Settings that would work, but are dangerous. */
 const DANGERS: readonly Rule[] = [

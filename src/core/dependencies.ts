@@ -45,7 +45,7 @@ export const loadExpressRateLimit = lazy(
 );
 /** jsonwebtoken: signs and verifies access tokens. */
 export const loadJsonwebtoken = lazy("jsonwebtoken", () => require("jsonwebtoken") as typeof jsonwebtoken);
-/** tldts: the public suffix list. The build bundles it; it is large, and only wildcards need it. */
+/** tldts: the public suffix list. The build bundles it; it is large, and only wildcards and the domain of a cookie need it. */
 export const loadTldts = lazy("tldts", () => require("tldts") as typeof tldts);
 /** express-session: the classes of sessions, cookies and stores; `stores/express-session.ts` has their types. */
 export const loadExpressSession = lazy("express-session", (): unknown => require("express-session"));

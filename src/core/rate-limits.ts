@@ -13,6 +13,15 @@ export interface WindowPolicy {
   readonly isMain?: boolean | undefined;
 }
 
+/** Names, in the store, of the limits that the library counts itself. The limit of an app has none of them. */
+export const OWN_LIMITS = {
+  apiKey: "api-key",
+  failuresByAddress: "api-key-failures-address",
+  failuresByKey: "api-key-failures-key",
+  expressRateLimit: "express-rate-limit",
+  writeCheck: "write-check",
+} as const;
+
 /** The answer of a sliding-window log to one request. */
 export interface WindowOutcome {
   /** Whether the units fit into the window, and were recorded. */

@@ -24,7 +24,6 @@ const MOST_UNDELIVERED = 10_000;
 export class GuardedTokenStore {
   readonly #store: TokenStore;
   readonly #clock: Clock;
-  readonly #timeoutMs: number;
   readonly #unfinished = new RepeatedWrites();
   /**
    * Tokens whose successor, as far as this process knows, did not reach a client; the store may not have recorded it
@@ -39,7 +38,6 @@ export class GuardedTokenStore {
   constructor(store: TokenStore, runtime: Runtime, timeoutMs: number) {
     this.#store = store;
     this.#clock = runtime.clock;
-    this.#timeoutMs = timeoutMs;
     this.#tokens = new StoreGuard("refresh-token", runtime, timeoutMs, store);
     this.#revocations = new StoreGuard("revocation", runtime, timeoutMs, store);
   }
@@ -127,24 +125,26 @@ export class GuardedTokenStore {
    *
    * @throws TokenError (rejects) `store-unavailable` when it is refused again
    */
-  async settleSubject(subject: string): Promise<void> {
+  async settleSubject(subject: string, { deadline }: StoreTime): Promise<void> {
     const repetition = this.#unfinished.doNow(`subject ${subject}`);
     if (repetition !== undefined)
-      await withTokenErrors(() => callWithoutCircuit("revocation", this.#timeoutMs, () => repetition));
+      await withTokenErrors(() => callWithoutCircuit("revocation", deadline - performance.now(), () => repetition));
   }
 
   /**
-   * The latest cut-off of a subject as far as the store can tell now. Never rejects: a log-in succeeds while the change
-   * log is down.
+   * The latest cut-off of a subject. Never rejects: when the store cannot answer in time, it is what this process knows,
+   * so that a log-in need not wait for an outage to end.
    */
-  async cutOffOf(subject: string): Promise<number | undefined> {
-    // Half of the time-out for the shared reading, so that what this process knows is still an answer in time.
-    return callWithoutCircuit("revocation", this.#timeoutMs, async () =>
-      this.#store.cutOffOf?.(subject, this.#timeoutMs / 2),
-    ).catch(() => undefined);
+  async cutOffOf(subject: string, time: StoreTime): Promise<number | undefined> {
+    if (!this.knowsCutOffs) return undefined;
+    try {
+      return cutOff(await this.read((store) => store.cutOffOf?.(subject), time, callerForPrincipal(subject)));
+    } catch {
+      return cutOff(this.#store.knownCutOffOf?.(subject));
+    }
   }
 
-  insert(token: StoredRefreshToken): Promise<void> {
+  insert(token: StoredRefreshToken, time: StoreTime): Promise<void> {
     return this.write(
       (store, call) => store.insert(token, call),
       // The caller was refused, so no client has this token.
@@ -152,7 +152,7 @@ export class GuardedTokenStore {
         this.#unfinished.add(`family ${token.familyId}`, () =>
           this.#store.revokeFamily(token.familyId, this.#clock.now()),
         ),
-      undefined,
+      time,
       callerForPrincipal(token.subject),
     );
   }
@@ -208,6 +208,11 @@ export class GuardedTokenStore {
       ? this.#revocations.join(answer, caller)
       : this.#revocations.run(answer, undefined, caller);
   }
+}
+
+/** A store of the app's own may answer anything. */
+export function cutOff(answer: unknown): number | undefined {
+  return Number.isSafeInteger(answer) ? (answer as number) : undefined;
 }
 
 async function withTokenErrors<T>(run: () => Promise<T>): Promise<T> {

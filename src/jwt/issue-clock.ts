@@ -1,24 +1,24 @@
-import { BoundedCache } from "../core/bounded-cache.js";
 import type { Clock } from "../core/clock.js";
 import type { IssueTime } from "./access/access-tokens.js";
 
-/** Number of subjects whose latest cut-off by this process is known without the store. */
-const KNOWN_SUBJECTS = 10_000;
-
 /**
- * Orders tokens and revocations by subject: after "log out everywhere, then log in" the new token must be valid and the
- * old ones revoked, in any process. A cut-off is later than every token of its subject issued so far, also by a process
- * whose clock is ahead; a token issued after a cut-off is not earlier than it. It is a hybrid logical clock for each
- * subject.
+ * Orders the tokens and the revocations of each subject: after "log out everywhere, then log in" the new token must be
+ * valid and the old ones revoked, in any process. A cut-off is later than every token of the subject that any process
+ * has issued, if its clock is not too far ahead; a token issued after a cut-off is not earlier than it. It is a hybrid
+ * logical clock.
  */
 export class IssueClock {
   readonly #clock: Clock;
   readonly #aheadMs: number;
-  readonly #cutOffs = new BoundedCache<number>({ max: KNOWN_SUBJECTS });
   /** The latest time that was taken; the machine's clock may have been set back since. */
   #latest = 0;
+  /** The last cut-off of any subject in this process, when the store does not know the cut-offs. */
+  #lastCutOff = 0;
 
-  /** @param aheadMs by how much the clock of another process may be ahead, in milliseconds */
+  /**
+   * @param aheadMs by how much less the clock of another process may be ahead, in milliseconds; 0 when the store does
+   *   not know the cut-offs, so that a log-in in another process is not refused
+   */
   constructor(clock: Clock, aheadMs: number) {
     this.#clock = clock;
     this.#aheadMs = aheadMs;
@@ -34,10 +34,10 @@ export class IssueClock {
     return { now, timestamp: Math.floor(now) };
   }
 
-  /** Returns the time of a log-in, not before a cut-off. @param known the subject's latest one, according to the store */
-  takeAfter(subject: string, known = 0): IssueTime {
+  /** Returns the time of a log-in. @param cutOff the subject's latest cut-off, according to the store */
+  takeAfter(cutOff = 0): IssueTime {
     const { now, timestamp } = this.take();
-    return { now, timestamp: Math.max(timestamp, known, this.#cutOffs.get(subject) ?? 0) };
+    return { now, timestamp: Math.max(timestamp, cutOff, this.#lastCutOff) };
   }
 
   /**
@@ -45,18 +45,15 @@ export class IssueClock {
    *
    * @param known the subject's latest cut-off, according to the store
    */
-  cutOff(subject: string, known = 0): number {
+  cutOff(known = 0): number {
     this.take();
-    return Math.max(
-      // At least 1: a token may have been issued in this millisecond.
-      this.#latest + Math.max(this.#aheadMs, 1),
-      known + 1,
-      (this.#cutOffs.get(subject) ?? 0) + 1,
-    );
+    // At least one millisecond: a token may have been issued in this one.
+    return Math.max(this.#latest + Math.max(this.#aheadMs, 1), known + 1, this.#lastCutOff + 1);
   }
 
-  /** Applies the cut-off: tokens of the subject issued from now on are not earlier. */
-  commit(subject: string, cutOff: number): void {
-    this.#cutOffs.set(subject, Math.max(cutOff, this.#cutOffs.get(subject) ?? 0));
+  /** Applies a cut-off that the store has: tokens issued from now on are not earlier. */
+  commit(cutOff: number): void {
+    // Where the store knows it, the next log-in of the subject learns it there, and those of others keep their time.
+    if (this.#aheadMs === 0) this.#lastCutOff = Math.max(this.#lastCutOff, cutOff);
   }
 }

@@ -74,8 +74,9 @@ export class JwtManager {
       refreshPolicy(this.options),
       runtime.clock,
     );
-    // The verifier accepts a token of another process whose clock is ahead by the leeway.
-    const aheadMs = this.#store.knowsCutOffs ? this.options.leewaySeconds * 1000 : 0;
+    // The verifier accepts a token of another process whose clock is ahead by the leeway, and by the part of a second
+    // that `iat` omits.
+    const aheadMs = this.#store.knowsCutOffs ? (this.options.leewaySeconds + 1) * 1000 : 0;
     this.#issueClock = new IssueClock(runtime.clock, aheadMs);
     this.#revocations = new TokenRevocations(this.#store, this.#issueClock, this.options, runtime);
     this.#cleaner = new ExpirySweeper(this.#store, runtime);
@@ -112,20 +113,26 @@ export class JwtManager {
    */
   async issue(subject: string | number, options?: IssueInput): Promise<IssuedTokens> {
     const grant = grantOf(subject, options);
-    const at = await this.#issueTime(grant.subject);
+    const time = this.#storeTime();
+    const at = await this.#issueTime(grant.subject, time);
     const familyId = randomBytes(16).toString("base64url");
     // Signed before the store is written, so that a token that would be too long leaves no record.
     const { token, jti, expiresIn } = this.#access.sign(grant, at, familyId);
-    const refreshToken = await this.#refresh.start(familyId, grant, at.timestamp);
+    const refreshToken = await this.#refresh.start(familyId, grant, at.timestamp, time);
     this.#announceCreated(grant.subject, jti, "issue");
     this.#cleaner.sometimes();
     return { accessToken: token, refreshToken, tokenType: "Bearer", expiresIn };
   }
 
-  /** Issues an access token alone, which cannot be refreshed. @throws TokenError `invalid-input` */
+  /**
+   * Issues an access token alone, which cannot be refreshed.
+   *
+   * @throws TokenError `invalid-input`; `store-unavailable` when a `revokeSubject` of this subject was refused and
+   * cannot be repeated now
+   */
   async signAccessToken(subject: string | number, options?: IssueInput): Promise<string> {
     const grant = grantOf(subject, options);
-    const { token, jti } = this.#access.sign(grant, await this.#issueTime(grant.subject));
+    const { token, jti } = this.#access.sign(grant, await this.#issueTime(grant.subject, this.#storeTime()));
     this.#announceCreated(grant.subject, jti, "sign");
     return token;
   }
@@ -226,9 +233,9 @@ export class JwtManager {
   }
 
   /** The time of a log-in, after every revocation of the subject. */
-  async #issueTime(subject: string): Promise<IssueTime> {
-    await this.#store.settleSubject(subject);
-    return this.#issueClock.takeAfter(subject, await this.#store.cutOffOf(subject));
+  async #issueTime(subject: string, time: StoreTime): Promise<IssueTime> {
+    await this.#store.settleSubject(subject, time);
+    return this.#issueClock.takeAfter(await this.#store.cutOffOf(subject, time));
   }
 
   #storeTime(): StoreTime {

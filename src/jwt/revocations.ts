@@ -3,7 +3,7 @@ import type { Runtime } from "../core/runtime.js";
 import { StoreTime } from "../stores/health/store-time.js";
 import { TokenError } from "./errors.js";
 import { grantOf, isTokenId } from "./grant.js";
-import type { GuardedTokenStore } from "./guarded-token-store.js";
+import { cutOff, type GuardedTokenStore } from "./guarded-token-store.js";
 import type { IssueClock } from "./issue-clock.js";
 import type { ResolvedJwtSettings } from "./settings.js";
 
@@ -37,8 +37,9 @@ export class TokenRevocations {
     this.#issueClock = issueClock;
     this.#runtime = runtime;
     this.#storeTimeoutMs = options.storeTimeoutMs;
-    // How long an access token issued now can be presented: its lifetime, the leeway, and a second of rounding.
-    this.#accessLifeMs = (options.accessTokenMinutes * 60 + options.leewaySeconds + 1) * 1000;
+    // How long an access token issued before now can be presented: its lifetime, the leeway for the clocks of the
+    // process that issued it and of the one that verifies it, and a second of rounding for each.
+    this.#accessLifeMs = (options.accessTokenMinutes * 60 + 2 * (options.leewaySeconds + 1)) * 1000;
   }
 
   /** See `JwtManager.revokeToken`. */
@@ -73,24 +74,22 @@ export class TokenRevocations {
   async revokeSubject(id: string | number, time: StoreTime): Promise<void> {
     const { subject } = grantOf(id);
     await this.#revoke({ reason: "subject", subject }, async (doneLater) => {
-      const cutOff = this.#issueClock.cutOff(subject);
-      const [known] = await Promise.all([
-        this.#store.cutOffOf(subject),
-        this.#cutOffSubject(subject, cutOff, time, doneLater),
-      ]);
-      // Again: a concurrent refresh may have finished before the first call took effect, with a timestamp after the
-      // first cut-off.
-      const second = this.#issueClock.cutOff(subject, Math.max(cutOff, known ?? 0));
-      await this.#cutOffSubject(subject, second, time, doneLater);
-      this.#issueClock.commit(subject, second);
+      // Twice: a concurrent refresh may finish before the first call takes effect, with a timestamp after the first
+      // cut-off.
+      for (let pass = 0; pass < 2; pass += 1) await this.#cutOffSubject(subject, time, doneLater);
     });
   }
 
-  async #cutOffSubject(subject: string, cutOff: number, time: StoreTime, doneLater: () => void): Promise<void> {
-    const forgetAfter = cutOff + this.#accessLifeMs;
+  async #cutOffSubject(subject: string, time: StoreTime, doneLater: () => void): Promise<void> {
+    // Decided once, also for a repetition: it must not end the log-ins that follow a later revocation.
+    let at: number | undefined;
     await this.#store.revoke(
       `subject ${subject}`,
-      (store, isRepeated) => store.revokeSubject(subject, cutOff, forgetAfter, isRepeated),
+      async (store, isRepeated) => {
+        at ??= this.#issueClock.cutOff(cutOff(await store.cutOffOf?.(subject)));
+        await store.revokeSubject(subject, at, at + this.#accessLifeMs, isRepeated);
+        this.#issueClock.commit(at);
+      },
       time,
       doneLater,
     );

@@ -2,6 +2,7 @@ import type { Store } from "express-rate-limit";
 import type { Request } from "express";
 import { z } from "zod";
 import { addressRangeProblem, coversInternet } from "../core/http/address-list.js";
+import { OWN_LIMITS } from "../core/rate-limits.js";
 import { addressRangeSchema, modeSchema, secondsSchema } from "../settings/common.js";
 import { checkWindow, unitsSchema } from "../settings/durations.js";
 import { addIssue, selectSchema, settingsObjectLike } from "../settings/object.js";
@@ -27,6 +28,16 @@ const nameSchema = z.string().superRefine((name, context) => {
     code: "wrong-value",
     message: "This is not a valid name for a limit.",
     remedy: "Use 1 to 64 letters, digits, '.', '_' or '-'.",
+  });
+});
+
+/** The name of the main limit. In the store, other limits of the app have a prefix that no name has. */
+const mainNameSchema = nameSchema.superRefine((name, context) => {
+  if (!Object.values<string>(OWN_LIMITS).includes(name)) return;
+  addIssue(context, {
+    code: "wrong-value",
+    message: "The library counts a limit of its own under this name.",
+    remedy: "Choose another name, or remove name.",
   });
 });
 
@@ -129,10 +140,10 @@ export const rateLimitSchema = settingsObjectLike(PEER_NAMES["express-rate-limit
    */
   perPrincipal: perPrincipalSchema.optional(),
   /**
-   * Name of the limit in its headers and in the store: 1 to 64 letters, digits, `.`, `_` or `-`. Default:
-   * `"default"`.
+   * Name of the limit in its headers and in the store: 1 to 64 letters, digits, `.`, `_` or `-`, and none of the
+   * library's own limits (`api-key`, for example). Default: `"default"`.
    */
-  name: nameSchema.default("default"),
+  name: mainNameSchema.default("default"),
   /**
    * Where to count: a `SlidingWindowStore`, a `RedisSlidingWindowStore`, or a store made for express-rate-limit.
    * Default: the Redis of `redis`, or the memory of this process.

@@ -1,5 +1,6 @@
 import type { ExpressSessionStore } from "../stores/express-session.js";
 import { z } from "zod";
+import { loadTldts } from "../core/dependencies.js";
 import { modeSchema } from "../settings/common.js";
 import { durationSchema, MAX_SESSION_SECONDS } from "../settings/durations.js";
 import type { SettingsIssue } from "../settings/errors.js";
@@ -123,7 +124,7 @@ const shape = settingsObjectLike(PEER_NAMES["express-session"], {
   sameSite: z.enum(["lax", "strict", "none"]).default("lax"),
   /**
    * Shares the cookie with every host below this domain. It weakens the cookie, because each of those hosts can set
-   * it. Default: the host alone.
+   * it. A public suffix (`co.uk`) is refused. Default: the host alone.
    */
   domain: z.string().optional(),
   /**
@@ -200,6 +201,13 @@ export const sessionSchema = shape
         message: "This is not a valid cookie domain.",
         remedy:
           "Write a lower-case host name with at least two labels and no leading dot (example.com), or remove domain.",
+      });
+    } else if (loadTldts().getPublicSuffix(settings.domain, { allowPrivateDomains: true }) === settings.domain) {
+      addIssue(context, {
+        code: "wrong-value",
+        path: ["domain"],
+        message: "This is a public suffix: the domains below it belong to many owners, and browsers reject the cookie.",
+        remedy: "Write your own domain below it (example.co.uk instead of co.uk), or remove domain.",
       });
     }
     if (settings.cookieName.startsWith("__Host-")) {

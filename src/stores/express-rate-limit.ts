@@ -1,3 +1,4 @@
+import { OWN_LIMITS } from "../core/rate-limits.js";
 import { SetupError } from "../core/setup-error.js";
 import type { WindowPolicy } from "./contracts.js";
 
@@ -26,7 +27,7 @@ export interface ExpressRateLimitSettings {
 const MOST_HITS = 2 ** 31 - 1;
 
 export function standalonePolicy(limit: number, windowMs: number): WindowPolicy {
-  return Object.freeze({ name: "express-rate-limit", limit, windowMs });
+  return Object.freeze({ name: OWN_LIMITS.expressRateLimit, limit, windowMs });
 }
 
 /**

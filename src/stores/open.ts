@@ -1,5 +1,6 @@
 import type { ExpressSessionStore } from "./express-session.js";
 import type { Clock } from "../core/clock.js";
+import { OWN_LIMITS } from "../core/rate-limits.js";
 import type { Runtime } from "../core/runtime.js";
 import type { Secret } from "../core/secret.js";
 import { openNamed, readyNamed, variableOf } from "../settings/variables.js";
@@ -63,7 +64,7 @@ export interface Stores {
 }
 
 /** Requests under this policy belong to no client: they only check that a limit store accepts writes. */
-const WRITE_CHECK: WindowPolicy = Object.freeze({ name: "write-check", limit: 1000, windowMs: 1000 });
+const WRITE_CHECK: WindowPolicy = Object.freeze({ name: OWN_LIMITS.writeCheck, limit: 1000, windowMs: 1000 });
 
 /**
  * Opens the stores. Limits, sessions and revocations are on Redis when it is configured; otherwise limits and sessions
@@ -94,7 +95,7 @@ export function openStores(settings: StoreSettings, runtime: Runtime): Stores {
   const tokens =
     changes === undefined
       ? database?.tokens
-      : new ReplicatedTokenStore(database?.tokens ?? new MemoryTokenStore({ clock }), changes);
+      : new ReplicatedTokenStore(database?.tokens ?? new MemoryTokenStore({ clock }), changes, database !== undefined);
   const redisServer: Backend | undefined = redis && {
     name: "redis",
     variable: redisVariable,

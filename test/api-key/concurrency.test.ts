@@ -38,7 +38,7 @@ function countingVerifier(store: WatchedStore): { verifier: KeyVerifier; hasher:
     prefix: "mcp_",
     cacheMs: 10_000,
     runtime,
-    cache: new VerifiedCache(100, clock),
+    cache: new VerifiedCache(100, clock, 250),
     hasher,
     limits: new KeyLimits({ limit: 20, windowSeconds: 60 }, runtime, 250, undefined),
     usage: new UsageLog((batch) => store.addUsage(batch), clock, 3600),

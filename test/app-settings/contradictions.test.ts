@@ -210,6 +210,14 @@ const rows: {
     right: [{ ...rootless, session: { secret: OTHER } }, { ...rootless, session: false }, { session: {} }],
   },
   {
+    name: "sessions, tokens and keys without any secret",
+    wrong: { ...rootless, session: {}, jwt: {}, apiKeys: { hash: "hmac-sha256" } },
+    issue: "missing-setting secretKey",
+    message: /^Sessions need a secret .*\. JWTs need a secret .*\. hash: "hmac-sha256" needs a secret\.$/,
+    remedy: /^Set secretKey \(SECRET_KEY\) to a random secret\. /,
+    right: [{ session: {}, jwt: {}, apiKeys: { hash: "hmac-sha256" } }],
+  },
+  {
     name: "tokens without any secret",
     wrong: { ...rootless, jwt: {} },
     issue: "missing-setting secretKey",

@@ -1,6 +1,6 @@
 import { type Connection, createConnection, type RowDataPacket } from "mysql2/promise";
 import type { RunningServer } from "../support/servers.js";
-import type { Fault } from "./outage.js";
+import { type Fault, SILENT_MS } from "./outage.js";
 import type { FaultyDatabase } from "./stack-database.js";
 
 const HELD = 10;
@@ -69,6 +69,7 @@ function exhaustedPool(url: () => string): Fault {
     end: async () => {
       await holder?.end();
     },
+    lastsMs: SILENT_MS,
   };
 }
 
@@ -88,6 +89,7 @@ function tooManyConnections(url: () => string): Fault {
       await holders[0]?.query("set global max_connections = 100");
       await Promise.all(holders.map((holder) => holder.end()));
     },
+    lastsMs: SILENT_MS,
   };
 }
 
@@ -109,5 +111,6 @@ function tooManyOfTheUser(url: () => string): Fault {
     end: async () => {
       await (await set(0)).end();
     },
+    lastsMs: SILENT_MS,
   };
 }

@@ -1,6 +1,6 @@
 import pg from "pg";
 import { postgresQuery, type RunningServer } from "../support/servers.js";
-import type { Fault } from "./outage.js";
+import { type Fault, SILENT_MS } from "./outage.js";
 import type { FaultyDatabase } from "./stack-database.js";
 
 const TERMINATE = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'portcullis'";
@@ -21,6 +21,7 @@ export function faultyPostgres(server: RunningServer): FaultyDatabase {
         name: "too many connections (53300)",
         begin: () => asAdmin("alter role app connection limit 0", TERMINATE),
         end: () => asAdmin("alter role app connection limit -1"),
+        lastsMs: SILENT_MS,
       },
     ],
     endConnections: (which) => asAdmin(which === "one" ? `${TERMINATE} limit 1` : TERMINATE),
@@ -61,5 +62,6 @@ function exhaustedPool(url: () => string): Fault {
     end: async () => {
       await holder?.end();
     },
+    lastsMs: SILENT_MS,
   };
 }

@@ -49,16 +49,21 @@ export class Load {
     return this.#of(name, from, to).length;
   }
 
-  slowest(from = 0, to = Infinity): number {
-    return Math.max(
-      0,
-      ...this.samples.filter(({ startedAt }) => startedAt >= from && startedAt < to).map(({ ms }) => ms),
+  /** The slowest request of those that were answered after a moment. */
+  slowest(answeredAfter: number): Sample | undefined {
+    return this.#answered(answeredAfter).reduce<Sample | undefined>(
+      (slowest, sample) => (slowest !== undefined && slowest.ms >= sample.ms ? slowest : sample),
+      undefined,
     );
   }
 
-  /** How many requests waited for more than `ms`. */
-  slowerThan(ms: number): number {
-    return this.samples.filter((sample) => sample.ms > ms).length;
+  /** How many requests that were answered after a moment waited for more than `ms`. */
+  slowerThan(ms: number, answeredAfter: number): number {
+    return this.#answered(answeredAfter).filter((sample) => sample.ms > ms).length;
+  }
+
+  #answered(after: number): Sample[] {
+    return this.samples.filter(({ startedAt, ms }) => startedAt + ms >= after);
   }
 
   #of(name: string, from: number, to: number): Sample[] {

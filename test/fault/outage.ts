@@ -1,3 +1,6 @@
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "vitest";
@@ -31,12 +34,21 @@ export interface OutageReport {
 }
 
 export const STORE_TIMEOUT_MS = 250;
+/**
+ * How long a server must be silent for an outage to be certain, in milliseconds. Five late calls in a row are one
+ * (`LATE_IN_A_ROW`), and a single caller makes them one after another, a little over `storeTimeoutMs` each. More callers
+ * are not certain: writers whose connection is lost at COMMIT wait for the outcome meanwhile.
+ */
+export const SILENT_MS = 8 * STORE_TIMEOUT_MS;
 /** Longest time of one test, in milliseconds. */
 export const FAULT_TEST_MS = 20_000 + Number(process.env["FAULT_LASTS_MS"] ?? 0);
 /** The bound of every answer is `storeTimeoutMs`, and this for everything else. */
 const ALLOWED_BESIDE_MS = 50;
 const ALLOWED_MS = STORE_TIMEOUT_MS + ALLOWED_BESIDE_MS;
-/** What a machine that runs several suites at once may add, beside the longest stop of this process, which is measured. */
+/**
+ * What the machine may add, beside the longest stop of this process: as much as the slowest answer of a plain server in
+ * the same process at the same time, and this at least.
+ */
 const BUSY_MACHINE_MS = 100;
 
 export function storeEvents(events: SecurityEvents): SecurityEvent[] {
@@ -62,9 +74,13 @@ export async function outage(
   const lag = monitorEventLoopDelay({ resolution: 5 });
   lag.enable();
   const load = new Load(port, targets);
+  const plain = createServer((_req, res) => res.end()).listen(0, "127.0.0.1");
+  await once(plain, "listening");
+  const unimpaired = new Load((plain.address() as AddressInfo).port, [{ name: "plain", path: "/" }], 1);
   try {
     await expect.poll(() => isBack(load, targets, events), { timeout: 5000, interval: 20 }).toBe(true);
     const began = performance.now();
+    lag.reset();
     await fault.begin();
     const lastsMs = Number(process.env["FAULT_LASTS_MS"] ?? 0) || (fault.lastsMs ?? 800);
     await sleep(lastsMs);
@@ -74,9 +90,12 @@ export async function outage(
     const recovered = performance.now();
     // Long enough for a relapse to show.
     await sleep(500);
-    await load.stop();
+    await Promise.all([load.stop(), unimpaired.stop()]);
     const longestStopMs = lag.max / 1e6;
-    report(fault, load, targets, events, { began, ended, recovered, longestStopMs });
+    const plainMs = unimpaired.slowest(began)?.ms ?? 0;
+    // The first requests of an app are slow on a busy machine; what the fault can touch is answered after its beginning.
+    const slowestMs = load.slowest(began)?.ms ?? Infinity;
+    report(fault, load, targets, events, { began, ended, recovered, longestStopMs, plainMs });
     for (const { name } of targets) {
       expect(load.statuses(name, 0, began, true), `${name} before`).toEqual([200]);
       for (const status of load.statuses(name, began))
@@ -91,13 +110,13 @@ export async function outage(
     const announced = expected.orByNobody === true && events.length === 0 ? [] : [...expected.announcedBy].sort();
     expect(told("portcullis_store_unavailable")).toEqual(announced);
     expect(told("portcullis_store_recovered")).toEqual(announced);
-    expect(load.slowest()).toBeLessThan(
-      (expected.servers ?? 1) * STORE_TIMEOUT_MS + ALLOWED_BESIDE_MS + BUSY_MACHINE_MS + longestStopMs,
-    );
-    return { load, slowestMs: load.slowest(), recoveredAfterMs: recovered - ended };
+    const machineMs = Math.max(BUSY_MACHINE_MS, plainMs) + longestStopMs;
+    expect(slowestMs).toBeLessThan((expected.servers ?? 1) * STORE_TIMEOUT_MS + ALLOWED_BESIDE_MS + machineMs);
+    return { load, slowestMs, recoveredAfterMs: recovered - ended };
   } finally {
     lag.disable();
-    await load.stop();
+    await Promise.all([load.stop(), unimpaired.stop()]);
+    plain.close();
   }
 }
 
@@ -117,7 +136,7 @@ function report(
   load: Load,
   targets: readonly Target[],
   events: readonly SecurityEvent[],
-  at: { began: number; ended: number; recovered: number; longestStopMs: number },
+  at: { began: number; ended: number; recovered: number; longestStopMs: number; plainMs: number },
 ): void {
   const seen = targets.map(({ name }) => `${name} ${load.statuses(name, at.began, at.recovered).join("/")}`).join(", ");
   const told = events
@@ -126,6 +145,9 @@ function report(
         `${event === "portcullis_store_recovered" ? "up" : "down"} ${source} (${reason ?? ""})`,
     )
     .join(", ");
-  const times = `slowest ${load.slowest().toFixed(0)} ms, ${load.slowerThan(ALLOWED_MS)} of ${load.samples.length} over ${ALLOWED_MS} (this process once stood still for ${at.longestStopMs.toFixed(0)} ms), back ${(at.recovered - at.ended).toFixed(0)} ms after`;
+  const slowest = load.slowest(at.began);
+  const which =
+    slowest && `${slowest.name} ${slowest.status}, ${(slowest.startedAt - at.began).toFixed(0)} ms after the beginning`;
+  const times = `slowest ${slowest?.ms.toFixed(0)} ms (${which}), ${load.slowerThan(ALLOWED_MS, at.began)} of ${load.samples.length} over ${ALLOWED_MS} (a plain server ${at.plainMs.toFixed(0)} ms, this process once stood still for ${at.longestStopMs.toFixed(0)} ms), back ${(at.recovered - at.ended).toFixed(0)} ms after`;
   process.stdout.write(`fault | ${fault.name} | ${seen} | ${times} | ${told === "" ? "none" : told}\n`);
 }

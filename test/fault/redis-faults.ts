@@ -1,12 +1,12 @@
 import { redisSays, type RunningServer } from "../support/servers.js";
 import type { TcpProxy } from "../support/tcp-proxy.js";
-import type { Fault } from "./outage.js";
+import { type Fault, SILENT_MS } from "./outage.js";
 
 /** What can go wrong between an app and its Redis, the proxy being the way there. */
 export function networkFaults(proxy: TcpProxy): Fault[] {
   return [
-    { name: "latency of 400 ms", begin: () => proxy.latency(400), end: () => proxy.heal() },
-    { name: "black hole", begin: () => proxy.blackhole(), end: () => proxy.heal() },
+    { name: "latency of 400 ms", begin: () => proxy.latency(400), end: () => proxy.heal(), lastsMs: SILENT_MS },
+    { name: "black hole", begin: () => proxy.blackhole(), end: () => proxy.heal(), lastsMs: SILENT_MS },
     { name: "reset mid-reply", begin: () => proxy.resetMidReply(), end: () => proxy.heal() },
     { name: "connection refused", begin: () => proxy.refuse(), end: () => proxy.heal() },
   ];
@@ -14,7 +14,7 @@ export function networkFaults(proxy: TcpProxy): Fault[] {
 
 export function processFaults(server: RunningServer): Fault[] {
   return [
-    { name: "SIGSTOP", begin: () => server.pause(), end: () => server.resume() },
+    { name: "SIGSTOP", begin: () => server.pause(), end: () => server.resume(), lastsMs: SILENT_MS },
     { name: "SIGKILL", begin: () => server.kill(), end: () => server.restart() },
   ];
 }

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { postgresDatabase, type RunningServer, startRedis, uniqueName } from "../support/servers.js";
 import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.js";
 import { sendOnce, type Sample } from "./load.js";
-import { FAULT_TEST_MS, outage, STORE_TIMEOUT_MS } from "./outage.js";
+import { FAULT_TEST_MS, outage, STORE_TIMEOUT_MS, SILENT_MS } from "./outage.js";
 import { type StackApp, stackApp } from "./stack-app.js";
 import { expectKept, Writers } from "./writers.js";
 
@@ -130,7 +130,7 @@ describe("the whole stack when Redis and PostgreSQL fail at once", () => {
           toDatabase.blackhole();
         },
         end: heal,
-        lastsMs: 1500,
+        lastsMs: SILENT_MS,
       };
       await outage(app.server.port, app.events, app.targets, fault, {
         during: { limiter: [], session: [503], key: [503], token: [503] },

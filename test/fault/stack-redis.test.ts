@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { postgresDatabase, type RunningServer, startRedis, uniqueName } from "../support/servers.js";
 import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.js";
-import { FAULT_TEST_MS, outage } from "./outage.js";
+import { FAULT_TEST_MS, outage, SILENT_MS } from "./outage.js";
 import { declines } from "./redis-declines.js";
 import { networkFaults, processFaults } from "./redis-faults.js";
 import { type StackApp, stackApp } from "./stack-app.js";
@@ -25,7 +25,7 @@ describe("the whole stack when Redis fails", () => {
   });
 
   // The limiter counts in the process; a session cannot be read; keys are in the database; an access token is accepted from
-  // memory for a second, and then nobody knows whether it has been revoked.
+  // memory for a second; after that it is not known whether it has been revoked.
   const during = { limiter: [], session: [503], key: [], token: [503] };
 
   test.each([...networkFaults(proxy), ...processFaults(redis)].map((fault) => [fault.name, fault] as const))(
@@ -36,7 +36,7 @@ describe("the whole stack when Redis fails", () => {
         app.server.port,
         app.events,
         app.targets,
-        { ...fault, name: `Redis: ${fault.name}`, lastsMs: 1500 },
+        { ...fault, name: `Redis: ${fault.name}`, lastsMs: SILENT_MS },
         { during, announcedBy: ["redis"] },
       );
       await writers.stop();
@@ -46,7 +46,7 @@ describe("the whole stack when Redis fails", () => {
     FAULT_TEST_MS,
   );
 
-  // Nothing can be counted there, and nobody can log in or out; whoever is logged in, has a key or a token is served.
+  // Nothing can be counted there, and no user can log in or out; users who are logged in, keys and tokens are served.
   test.each(declines(redis).map((fault) => [fault.name, fault] as const))(
     "%s: one event, and what only reads goes on",
     async (_name, fault) => {

@@ -1,10 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { expect } from "vitest";
+import { expect, onTestFinished } from "vitest";
 import type { ApiKeyService, JwtManager } from "../../src/index.js";
 import type { TestServer } from "../support/serve.js";
 import type { StackApp } from "./stack-app.js";
 
-/** Writes without pause through the services of an app, and remembers what was acknowledged. */
+/**
+ * Writes without pause through the services of an app, and remembers what was acknowledged. The writes end with the test
+ * at the latest, also when it fails: they would disturb the tests after it.
+ */
 export class Writers {
   readonly keys: string[] = [];
   readonly revokedKeys: string[] = [];
@@ -27,6 +30,7 @@ export class Writers {
       this.#repeat(() => this.#writeToken(jwt)),
       this.#repeat(() => this.#endSession(server)),
     ];
+    onTestFinished(() => this.stop());
   }
 
   async #writeKey(apiKeys: ApiKeyService): Promise<void> {

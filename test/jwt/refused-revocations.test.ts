@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from "node:timers/promises";
-import { afterEach, describe, expect, it } from "vitest";
+import { isDeepStrictEqual } from "node:util";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { IssuedTokens } from "../../src/jwt/types.js";
 import { MemoryTokenStore } from "../../src/stores/memory/token-store.js";
 import { ManualClock } from "../support/manual-clock.js";
@@ -7,6 +7,17 @@ import { bench, type Bench, codeOf, START, UnreliableStore } from "./support.js"
 
 /** Longer than the first pause before a refused write is repeated. */
 const REPEATED_MS = 700;
+
+beforeEach(() => void vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] }));
+afterEach(() => void vi.useRealTimers());
+
+const pass = (ms: number): Promise<unknown> => vi.advanceTimersByTimeAsync(ms);
+
+/** Lets time pass until `value` returns what is expected, at most four seconds. */
+async function eventually(value: () => unknown, expected: unknown): Promise<void> {
+  for (let waited = 0; waited < 4000 && !isDeepStrictEqual(value(), expected); waited += 50) await pass(50);
+  expect(value()).toEqual(expected);
+}
 
 /** A store that refuses to revoke while told to. */
 class RefusingStore extends UnreliableStore {
@@ -87,7 +98,7 @@ describe.each([
     "$when: is retried until the store has it, and reported once; repeating the call succeeds without another event",
     async ({ doesIt }) => {
       const { tokens, again } = await refused(doesIt);
-      await expect.poll(announced, { timeout: 3000 }).toEqual([reason]);
+      await eventually(announced, [reason]);
       await expectEnded(tokens);
       expect(await codeOf(again())).toBe("fulfilled");
       expect(announced()).toEqual([reason]);
@@ -97,10 +108,10 @@ describe.each([
   it("is retried while the store keeps refusing it", async () => {
     const { tokens } = await refused();
     store.refusing = true;
-    await sleep(REPEATED_MS);
+    await pass(REPEATED_MS);
     expect(announced()).toEqual([]);
     store.refusing = false;
-    await expect.poll(announced, { timeout: 4000 }).toEqual([reason]);
+    await eventually(announced, [reason]);
     await expectEnded(tokens);
   });
 
@@ -109,7 +120,7 @@ describe.each([
     expect(await codeOf(again())).toBe("fulfilled");
     expect(announced()).toEqual([reason]);
     const calls = store.calls;
-    await sleep(REPEATED_MS);
+    await pass(REPEATED_MS);
     expect([store.calls, announced()]).toEqual([calls, [reason]]);
     await expectEnded(tokens);
   });
@@ -119,7 +130,7 @@ describe.each([
     await again();
     parts.clock.advance(1);
     const { accessToken, refreshToken } = await parts.manager.issue("ada");
-    await sleep(REPEATED_MS);
+    await pass(REPEATED_MS);
     expect(await codeOf(parts.manager.verifyAccessToken(accessToken))).toBe("fulfilled");
     expect(await codeOf(parts.manager.refresh(refreshToken))).toBe("fulfilled");
   });
@@ -130,8 +141,8 @@ describe.each([
       const { tokens } = await refused(doesIt);
       parts.clock.advance(1);
       const fresh = await parts.manager.issue("ada");
-      await expect.poll(announced, { timeout: 3000 }).toEqual([reason]);
-      await sleep(REPEATED_MS);
+      await eventually(announced, [reason]);
+      await pass(REPEATED_MS);
       expect(await codeOf(parts.manager.verifyAccessToken(fresh.accessToken))).toBe("fulfilled");
       expect(await codeOf(parts.manager.refresh(fresh.refreshToken))).toBe("fulfilled");
       await expectEnded(tokens);
@@ -145,7 +156,7 @@ describe.each([
     expect(await codeOf(again())).toBe("store-unavailable");
     store.refusing = false;
     expect(await codeOf(again())).toBe("fulfilled");
-    await sleep(REPEATED_MS);
+    await pass(REPEATED_MS);
     expect(announced()).toEqual([reason]);
   });
 
@@ -166,7 +177,7 @@ it("a log-in does not wait for a revocation that hangs, and stays valid", async 
     override async revokeSubject(...call: Parameters<MemoryTokenStore["revokeSubject"]>): Promise<void> {
       if (!this.isSlow) return super.revokeSubject(...call);
       this.isSlow = false;
-      await sleep(300);
+      await new Promise((resolve) => setTimeout(resolve, 300));
       throw new Error("late");
     }
   }
@@ -175,10 +186,14 @@ it("a log-in does not wait for a revocation that hangs, and stays valid", async 
     new UnreliableStore(new SlowOnce({ clock: new ManualClock(START) })),
   );
   const old = await manager.issue("ada");
-  expect(await codeOf(manager.revokeSubject("ada"))).toBe("store-unavailable");
+  const late = codeOf(manager.revokeSubject("ada"));
+  await pass(200);
+  expect(await late).toBe("store-unavailable");
   clock.advance(1);
-  const fresh = await manager.issue("ada");
-  await sleep(REPEATED_MS);
+  const logIn = manager.issue("ada");
+  await pass(150);
+  const fresh = await logIn;
+  await pass(REPEATED_MS);
   expect(await codeOf(manager.refresh(fresh.refreshToken))).toBe("fulfilled");
   expect(await codeOf(manager.refresh(old.refreshToken))).toBe("revoked");
   await manager.close();
@@ -207,9 +222,7 @@ describe("revokeSubject, refused in one process and done in another", () => {
     await other.manager.revokeSubject("ada");
     const since = await other.manager.issue("ada");
     store.refusing = false;
-    await expect
-      .poll(() => one.events.filter(({ event }) => event === "authn_token_revoked").length, { timeout: 3000 })
-      .toBe(1);
+    await eventually(() => one.events.filter(({ event }) => event === "authn_token_revoked").length, 1);
     expect(await codeOf(other.manager.verifyAccessToken(since.accessToken))).toBe("fulfilled");
     expect(await codeOf(other.manager.refresh(since.refreshToken))).toBe("fulfilled");
     expect(await codeOf(other.manager.refresh(before.refreshToken))).toBe("revoked");

@@ -219,7 +219,7 @@ describe.each(EXPRESS)("tokenRoutes on $name", ({ express }) => {
 
   it("answer 503 to refresh and revoke when the store fails", async () => {
     const unreliable = new UnreliableStore(bench().store);
-    const b = bench({ storeTimeoutMs: 20 }, unreliable);
+    const b = bench({}, unreliable);
     const post = await start(b);
     const { accessToken, refreshToken } = await b.manager.issue("user-1");
     unreliable.trouble = "fails";

@@ -172,6 +172,23 @@ describe.each(EXPRESS)("applySecurity on $name", ({ express }) => {
     await security.close();
   });
 
+  it("warns when a cookie of other sites' requests meets a csrf that only reports", async () => {
+    const warnings: string[] = [];
+    const listen = (warning: Error & { code?: string }) =>
+      warning.code === "PORTCULLIS_CSRF" && warnings.push(warning.message);
+    process.on("warning", listen);
+    const common = { secretKey: SECRET, trustedHosts: ["a.example"] };
+    for (const [sameSite, mode] of [
+      ["none", "enforce"],
+      ["lax", "report"],
+      ["none", "report"],
+    ] as const)
+      applySecurity(express(), { ...common, session: { sameSite }, csrf: { mode } });
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    process.off("warning", listen);
+    expect(warnings).toEqual([expect.stringContaining("SameSite=None")]);
+  });
+
   it("describe() says which database keeps what", async () => {
     const security = applySecurity(express(), everything);
     await security.ready();

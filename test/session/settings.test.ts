@@ -148,6 +148,13 @@ describe("session settings", () => {
       message: /domain/,
     },
     {
+      name: "a public suffix as domain",
+      settings: { domain: "co.uk" },
+      code: "wrong-value",
+      path: "domain",
+      message: /This is a public suffix/,
+    },
+    {
       name: "__Host- with a domain",
       settings: { domain: "example.com", cookieName: "__Host-a" },
       code: "contradiction",
@@ -219,6 +226,9 @@ describe("session settings", () => {
     ["example.com", "example.com:443"],
     ["example.com", "*.example.com"],
     ["example.com", ""],
+    ["example.co.uk", "co.uk"],
+    ["ada.github.io", "github.io"],
+    ["app.internal", "internal"],
   ]);
 
   it("may name every host below a domain, also with the prefix that allows it", () => {

@@ -1,17 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, beforeAll, expect, it } from "vitest";
-import { type FileSessions, startFileSessions } from "../support/file-sessions.js";
-
-let sessions: FileSessions;
-beforeAll(async () => {
-  sessions = await startFileSessions();
-});
-afterAll(() => sessions.close());
+import { expect, it } from "vitest";
+import { startFileSessions } from "../support/file-sessions.js";
 
 // Enough to open the circuit again and again: nobody else asks the store between two requests of the honest client.
-it.each([3, 10])(
+it.concurrent.for([3, 10])(
   "a store that looks for one missing file for a second, %i times a second, serves all other clients",
-  async (perSecond) => {
+  async (perSecond, { onTestFinished }) => {
+    const sessions = await startFileSessions();
+    onTestFinished(() => sessions.close());
     const { server } = sessions;
     const stale = await sessions.logIn();
     await sessions.deleteFiles();
@@ -31,5 +27,4 @@ it.each([3, 10])(
     expect(statuses).toEqual([200, 200, 200]);
     expect(new Set(await Promise.all(slow))).toEqual(new Set([503]));
   },
-  30_000,
 );

@@ -116,7 +116,7 @@ describe.each(EXPRESS)("session stores on $name", ({ express }) => {
     async (failing) => {
       const clock = new ManualClock();
       const store = new SlowStore();
-      const made = bench({ store, storeTimeoutMs: 40 }, { clock });
+      const made = bench({ store, storeTimeoutMs: 100 }, { clock });
       const server = await start(made);
       const mine = cookieOf(await server.send("/in/ada"));
       made.events.length = 0;
@@ -262,7 +262,7 @@ describe.each(EXPRESS)("session stores on $name", ({ express }) => {
 
   it("that cannot list a user's sessions in time: the call is refused once, and the sessions end as soon as possible", async () => {
     const store = new MemorySessionStore();
-    const made = bench({ store, storeTimeoutMs: 20 });
+    const made = bench({ store, storeTimeoutMs: 100 });
     const server = await start(made);
     const cookies = [cookieOf(await server.send("/in/ada")), cookieOf(await server.send("/in/ada"))];
     const never = new Promise<never>(() => undefined) as never;

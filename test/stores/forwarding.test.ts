@@ -132,10 +132,10 @@ describe("the stores that forward", () => {
       publish: { value: async () => {} },
       isRevoked: { value: () => false },
       isKnownRevoked: { value: () => false },
-      cutOffOf: { value: async () => undefined },
+      knownCutOffOf: { value: () => undefined },
       deleteExpired: { value: () => 0 },
     }) as ChangeFeed;
-    const store = new ReplicatedTokenStore(families, feed) as unknown as Record<
+    const store = new ReplicatedTokenStore(families, feed, true) as unknown as Record<
       string,
       (...args: unknown[]) => unknown
     >;

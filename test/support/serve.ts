@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { createServer, type IncomingHttpHeaders, type RequestListener, request, Server } from "node:http";
+import { type Agent, createServer, type IncomingHttpHeaders, type RequestListener, request, Server } from "node:http";
 import { connect } from "node:net";
 import type { Express } from "express";
 import type { AddressInfo } from "node:net";
@@ -17,10 +17,10 @@ export interface TestServer {
   port: number;
   origin: string;
   server: Server;
-  /** One request over a connection of its own. */
+  /** One request over a connection of its own, or of `agent`. */
   send(
     path: string,
-    options?: { method?: string; headers?: Record<string, string | string[]>; body?: string },
+    options?: { method?: string; headers?: Record<string, string | string[]>; body?: string; agent?: Agent },
   ): Promise<Answer>;
   /** Bytes as written, for what no HTTP client would send. Resolves with all that came back until the server closed. */
   raw(bytes: string | Buffer, waitMs?: number): Promise<string>;
@@ -58,7 +58,7 @@ function isExpressApp(app: RequestListener): app is Express {
 function send(
   port: number,
   path: string,
-  options: { method?: string; headers?: Record<string, string | string[]>; body?: string },
+  options: { method?: string; headers?: Record<string, string | string[]>; body?: string; agent?: Agent },
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const headers = {
@@ -66,7 +66,7 @@ function send(
       ...options.headers,
     };
     const req = request(
-      { host: "127.0.0.1", port, path, method: options.method ?? "GET", headers, agent: false },
+      { host: "127.0.0.1", port, path, method: options.method ?? "GET", headers, agent: options.agent ?? false },
       (res) => {
         const chunks: Buffer[] = [];
         res.on("data", (chunk: Buffer) => chunks.push(chunk));

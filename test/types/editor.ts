@@ -9,6 +9,9 @@ export interface Hover {
   readonly text: string;
 }
 
+/** The files that are not the user's own are parsed once for all editors. */
+const registry = ts.createDocumentRegistry();
+
 /** An editor with one file of a user open, who has installed the built package. */
 export class Editor {
   readonly #path: string;
@@ -29,20 +32,23 @@ export class Editor {
       types: ["node"],
       paths: { portcullis: [join(dist, "index.d.ts")], "portcullis/*": [join(dist, "*.d.ts")] },
     };
-    this.#service = ts.createLanguageService({
-      getCompilationSettings: () => options,
-      getScriptFileNames: () => [path],
-      getScriptVersion: () => "1",
-      getScriptSnapshot: (file) => {
-        const content = file === path ? text : existsSync(file) ? readFileSync(file, "utf8") : undefined;
-        return content === undefined ? undefined : ts.ScriptSnapshot.fromString(content);
+    this.#service = ts.createLanguageService(
+      {
+        getCompilationSettings: () => options,
+        getScriptFileNames: () => [path],
+        getScriptVersion: (file) => (file === path ? text : "1"),
+        getScriptSnapshot: (file) => {
+          const content = file === path ? text : existsSync(file) ? readFileSync(file, "utf8") : undefined;
+          return content === undefined ? undefined : ts.ScriptSnapshot.fromString(content);
+        },
+        getCurrentDirectory: () => ROOT,
+        getDefaultLibFileName: (given) => ts.getDefaultLibFilePath(given),
+        fileExists: (file) => file === path || ts.sys.fileExists(file),
+        readFile: (file) => (file === path ? text : ts.sys.readFile(file)),
+        directoryExists: ts.sys.directoryExists,
       },
-      getCurrentDirectory: () => ROOT,
-      getDefaultLibFileName: (given) => ts.getDefaultLibFilePath(given),
-      fileExists: (file) => file === path || ts.sys.fileExists(file),
-      readFile: (file) => (file === path ? text : ts.sys.readFile(file)),
-      directoryExists: ts.sys.directoryExists,
-    });
+      registry,
+    );
   }
 
   hover(position: number): Hover {

@@ -114,6 +114,9 @@ export class KeyRotation {
     // Another call may have returned it meanwhile.
     if (stored === undefined || this.#undelivered.peek(id) !== made) return undefined;
     this.#undelivered.delete(id);
+    // The store completed it late, maybe after every process had read the old record again.
+    this.#parts.cache.evict(id);
+    await callWithoutCircuit("api-keys", time.begin().ms, () => this.#announce(id)).catch(() => undefined);
     return stateProblem(stored, this.#parts.runtime.clock.now()) === undefined ? made : undefined;
   }
 }

@@ -70,7 +70,7 @@ export class KeyProver {
     for (let attempt = 1; ; attempt += 1) {
       const generation = cache.generation;
       // Measured from the read, not from the end of the hash, which may have waited: the record is as old as the read.
-      const freshUntil = runtime.clock.monotonic() + cacheMs;
+      const readAt = runtime.clock.monotonic();
       let stored: StoredApiKey | undefined;
       try {
         stored = await this.#parts.get(id, from);
@@ -84,7 +84,7 @@ export class KeyProver {
         if (comparison !== "match") return { problem: comparison, stored };
         proved = stored.hash.digest;
       }
-      const entry = entryOf(stored, fingerprint, freshUntil);
+      const entry = entryOf(stored, fingerprint, readAt, cacheMs);
       if (entry === undefined) return { problem: "unreadable", stored };
       if (cache.generation === generation) {
         if (cacheMs > 0) cache.set(entry);
@@ -121,9 +121,9 @@ export class KeyProver {
   }
 }
 
-function entryOf(stored: StoredApiKey, fingerprint: string, freshUntil: number): VerifiedKey | undefined {
+function entryOf(stored: StoredApiKey, fingerprint: string, readAt: number, cacheMs: number): VerifiedKey | undefined {
   try {
-    return verifiedKey(stored, fingerprint, freshUntil);
+    return verifiedKey(stored, fingerprint, readAt, cacheMs);
   } catch {
     return undefined; // the store contains an address list that this service did not write
   }

@@ -1,5 +1,6 @@
 import type { StoreCaller } from "../../core/store-caller.js";
 import { addressKey } from "../../core/http/client-address.js";
+import { OWN_LIMITS } from "../../core/rate-limits.js";
 import type { Runtime } from "../../core/runtime.js";
 import { StoreGuard, StoreUnavailableError } from "../../stores/health/store-guard.js";
 import type { RateLimitStore, WindowOutcome, WindowPolicy } from "../../stores/contracts.js";
@@ -39,8 +40,8 @@ export class KeyLimits {
     this.#store = shared ?? this.#local;
     this.#guard = new StoreGuard("api-key-limits", runtime, timeoutMs, shared);
     const windowMs = failures.windowSeconds * 1000;
-    this.#byAddress = { name: "api-key-failures-address", limit: failures.limit, windowMs };
-    this.#byKey = { name: "api-key-failures-key", limit: failures.limit * PER_KEY_FACTOR, windowMs };
+    this.#byAddress = { name: OWN_LIMITS.failuresByAddress, limit: failures.limit, windowMs };
+    this.#byKey = { name: OWN_LIMITS.failuresByKey, limit: failures.limit * PER_KEY_FACTOR, windowMs };
   }
 
   /** Counts one use of a key with its own limit, in the log of its lineage. */

@@ -2,6 +2,7 @@ import { BoundedCache } from "../../core/bounded-cache.js";
 import { AddressList } from "../../core/http/address-list.js";
 import { CacheKey } from "../../core/cache-key.js";
 import type { Clock } from "../../core/clock.js";
+import { OWN_LIMITS } from "../../core/rate-limits.js";
 import { createPrincipal } from "../../core/principal.js";
 import type { StoredApiKey, WindowPolicy } from "../../stores/contracts.js";
 import { endingIds } from "../../stores/records.js";
@@ -19,6 +20,8 @@ export interface VerifiedKey {
   readonly limit: WindowPolicy | undefined;
   /** The ids of the keys whose end also ends this key. */
   readonly ends: readonly string[];
+  /** Monotonic time in milliseconds at which the record was read, or before. */
+  readonly readAt: number;
   /** Monotonic time in milliseconds until which the record is used without reading the store. */
   readonly freshUntil: number;
   /** The result shared by all accepted requests, built once. */
@@ -36,11 +39,11 @@ const SIZE_OF_VALUE = 16;
 const REMEMBERED_EVICTIONS = 10_000;
 
 /**
- * For how long an evicted key that is still in force is read again for each use, in milliseconds. Another process
- * announces a rotation before it writes it, so what is read after the announcement may be the old record. Far longer
- * than a rotation may take.
+ * For how long an evicted key that is still in force is read again for each use, in milliseconds, besides the time-out
+ * of the store. Another process announces a rotation before it writes it, so what is read after the announcement may be
+ * the old record. Longer than the rotation waits for its hash, and for the outcome of its COMMIT.
  */
-const UNSETTLED_MS = 5000;
+const UNSETTLED_MS = 15_000;
 
 interface Eviction {
   readonly generation: number;
@@ -53,7 +56,7 @@ interface Remembered extends VerifiedKey {
 }
 
 /** Builds the cache entry of a key. */
-export function verifiedKey(stored: StoredApiKey, fingerprint: string, freshUntil: number): VerifiedKey {
+export function verifiedKey(stored: StoredApiKey, fingerprint: string, readAt: number, cacheMs: number): VerifiedKey {
   const { id, ownerId, scopes, roles, allow, rateLimit } = stored;
   const record = publicRecord(stored);
   const principal = createPrincipal({ id: ownerId, kind: "api-key", scopes, roles, credentialId: id });
@@ -67,8 +70,9 @@ export function verifiedKey(stored: StoredApiKey, fingerprint: string, freshUnti
     limit:
       rateLimit === null
         ? undefined
-        : { name: "api-key", limit: rateLimit.limit, windowMs: rateLimit.windowSeconds * 1000 },
-    freshUntil,
+        : { name: OWN_LIMITS.apiKey, limit: rateLimit.limit, windowMs: rateLimit.windowSeconds * 1000 },
+    readAt,
+    freshUntil: readAt + cacheMs,
   };
 }
 
@@ -87,6 +91,7 @@ export class VerifiedCache {
   readonly #cacheKey = new CacheKey();
   readonly #entries: BoundedCache<Remembered>;
   readonly #clock: Clock;
+  readonly #unsettledMs: number;
   /** The latest eviction of each key. An entry is stale when one of its makers was evicted after the entry was cached. */
   readonly #evicted = new BoundedCache<Eviction>({
     max: REMEMBERED_EVICTIONS,
@@ -96,9 +101,13 @@ export class VerifiedCache {
   #forgotten: Eviction = { generation: 0, at: -Infinity };
   #generation = 0;
 
-  /** @param size maximum number of keys, at least 1; fewer when their records are large */
-  constructor(size: number, clock: Clock) {
+  /**
+   * @param size maximum number of keys, at least 1; fewer when their records are large
+   * @param storeTimeoutMs how long the store calls of a rotation may take
+   */
+  constructor(size: number, clock: Clock, storeTimeoutMs: number) {
     this.#clock = clock;
+    this.#unsettledMs = storeTimeoutMs + UNSETTLED_MS;
     this.#entries = new BoundedCache<Remembered>({
       max: size,
       maxSize: Math.max(size * SIZE_EACH, LARGEST_SIZE),
@@ -128,7 +137,7 @@ export class VerifiedCache {
 
   set(entry: VerifiedKey): void {
     const { id } = entry.record;
-    const freshUntil = this.#isSettled(entry.record) ? entry.freshUntil : -Infinity;
+    const freshUntil = this.#isSettled(entry) ? entry.freshUntil : -Infinity;
     this.#entries.set(id, { ...entry, freshUntil, generation: this.#generation });
   }
 
@@ -147,10 +156,10 @@ export class VerifiedCache {
     if (reason === "evict" && eviction.generation > this.#forgotten.generation) this.#forgotten = eviction;
   }
 
-  #isSettled({ id, rotatedTo, revokedAt }: ApiKeyRecord): boolean {
+  #isSettled({ record: { id, rotatedTo, revokedAt }, readAt }: VerifiedKey): boolean {
     if (rotatedTo !== null || revokedAt !== null) return true;
     const { at } = this.#evicted.peek(id) ?? this.#forgotten;
-    return this.#clock.monotonic() - at >= UNSETTLED_MS;
+    return readAt - at >= this.#unsettledMs;
   }
 
   #isStale({ ends, generation }: Remembered): boolean {

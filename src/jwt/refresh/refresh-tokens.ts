@@ -62,11 +62,12 @@ export class RefreshTokens {
   }
 
   /** Starts a family with its first token. @param issuedAt the timestamp of the access token */
-  async start(familyId: string, grant: Grant, issuedAt: number): Promise<string> {
+  async start(familyId: string, grant: Grant, issuedAt: number, time: StoreTime): Promise<string> {
     const now = this.#clock.now();
     const token = newRefreshToken();
     await this.#store.insert(
       this.#record(token, { ...grant, familyId, familyExpiresAt: now + this.#policy.absoluteMs, issuedAt }, now),
+      time,
     );
     return formatRefreshToken(token);
   }

@@ -110,12 +110,13 @@ export interface TokenStore {
   isRevoked(token: AccessTokenFacts): boolean | Promise<boolean>;
   /**
    * Returns the latest cut-off (`at` of `revokeSubject`) of a subject that is still kept, or undefined. Reads it from
-   * what all processes share: a `revokeSubject` that succeeded anywhere before this call is in the answer. If that
-   * cannot be read in `withinMs` milliseconds, answers with what this process knows. With this method, cut-offs cover
-   * the tokens of a process whose clock is ahead by `leewaySeconds`, and a log-in in any process is issued after them;
-   * without it, the clocks of all processes must agree.
+   * what all processes share: a `revokeSubject` that succeeded anywhere before this call is in the answer. Rejects when
+   * it cannot be read. With this method, cut-offs cover the tokens of a process whose clock is ahead by `leewaySeconds`,
+   * and a log-in in any process is issued after them; without it, the clocks of all processes must agree. Cost: O(log n).
    */
-  cutOffOf?(subject: string, withinMs: number): number | undefined | Promise<number | undefined>;
+  cutOffOf?(subject: string): number | undefined | Promise<number | undefined>;
+  /** The latest cut-off of the subject that this process knows, without any I/O, for when `cutOffOf` cannot answer. */
+  knownCutOffOf?(subject: string): number | undefined;
   /** Whether `isRevoked` answers from memory now. The caller then uses it even while the store behind it is down. */
   readonly isCurrent?: boolean;
   /**
@@ -148,6 +149,7 @@ export const TOKEN_STORE_METHODS: MethodTable<TokenStore> = {
   denyFamily: "required",
   isRevoked: "required",
   cutOffOf: "optional",
+  knownCutOffOf: "optional",
   isKnownRevoked: "optional",
   deleteExpired: "required",
   close: "required",

@@ -19,6 +19,11 @@ export class GuardedWrite implements WriteCall {
     return this.#state === "committing" || this.#state === "in-doubt";
   }
 
+  /** Whether the caller has waited past the time-out, for the outcome of a commit. */
+  get isOverdue(): boolean {
+    return this.#isExtended;
+  }
+
   beginCommit(): boolean {
     if (this.#state === "in-doubt") return false;
     this.#state = this.#state === "given-up" || performance.now() >= this.deadline ? "given-up" : "committing";

@@ -21,6 +21,8 @@ interface Waiting {
   readonly write: () => Promise<unknown>;
   /** The latest call, while it is in progress. */
   underWay: Promise<unknown> | undefined;
+  /** The repetition for which new operations wait together. */
+  awaited: Promise<void> | undefined;
   /** Number of failed repetitions, up to the last index of the pauses. */
   failures: number;
   /** When it is repeated, on the clock of `performance.now()`. */
@@ -30,7 +32,8 @@ interface Waiting {
 /**
  * Writes that must be done although their callers got a failure: revocations. Each is repeated, less and less often,
  * until the store has done it. Each has its own pause, so a write that always fails or hangs does not delay the others.
- * They end with the process; the caller, who got the failure, then revokes again.
+ * At most 10,000 wait; one more gives up the oldest. They end with the process; the caller, who got the failure, then
+ * revokes again.
  */
 export class RepeatedWrites {
   readonly #waiting = new Map<string, Waiting>();
@@ -57,7 +60,7 @@ export class RepeatedWrites {
   add(name: string, write: () => Promise<unknown>, underWay?: Promise<unknown>): void {
     if (this.#isClosed) return;
     this.#remove(this.#waiting.get(name));
-    const waiting = { name, write, underWay, failures: 0, dueAt: 0 };
+    const waiting = { name, write, underWay, awaited: undefined, failures: 0, dueAt: 0 };
     this.#waiting.set(name, waiting);
     this.#enqueue(waiting);
     const [oldest] = this.#waiting.values();
@@ -86,13 +89,17 @@ export class RepeatedWrites {
 
   /**
    * For a new operation that a waiting write of this name would end: the operation begins when that write is done.
-   * Undefined when no write waits.
+   * Undefined when no write waits. Operations that begin meanwhile share the repetition, so that many of them make one
+   * call.
    *
    * @returns rejects when the write fails
    */
   doNow(name: string): Promise<void> | undefined {
     const waiting = this.#waiting.get(name);
-    return waiting && this.#doNow(waiting);
+    if (waiting === undefined) return undefined;
+    return (waiting.awaited ??= withTimeout(this.#doNow(waiting), WRITE_MS, { keepsAlive: false }).finally(
+      () => (waiting.awaited = undefined),
+    ));
   }
 
   async #doNow(waiting: Waiting): Promise<void> {

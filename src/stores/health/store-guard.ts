@@ -36,6 +36,8 @@ interface Admission {
   /** Whether the answer may come from a reading that began before this call. */
   readonly isShared: boolean;
   readonly caller: StoreCaller | undefined;
+  /** The write, when the call is one. */
+  readonly write?: GuardedWrite;
 }
 
 /**
@@ -137,9 +139,9 @@ export class StoreGuard {
   ): Promise<T> {
     const admission = this.#tryAcquire(time, caller);
     if (admission === undefined) throw new StoreUnavailableError(this.#store);
-    const call = new GuardedWrite(time?.deadline ?? performance.now() + this.#timeoutMs);
+    const write = new GuardedWrite(time?.deadline ?? performance.now() + this.#timeoutMs);
     // A synchronous throw becomes a rejection.
-    return this.#withinTime((async () => operation(call))(), admission, call, onUndelivered);
+    return this.#withinTime((async () => operation(write))(), { ...admission, write }, onUndelivered);
   }
 
   #tryAcquire(time: StoreTime | undefined, caller?: StoreCaller): Admission | undefined {
@@ -168,12 +170,11 @@ export class StoreGuard {
   async #withinTime<T>(
     answer: PromiseLike<T>,
     admission: Admission,
-    call?: GuardedWrite,
     onUndelivered?: (value: T | undefined) => void,
   ): Promise<T> {
     try {
       const value = await withTimeout(answer, admission.ms, {
-        onTimeout: () => call?.timeIsOver() ?? new LateAnswerError(admission.ms),
+        onTimeout: () => admission.write?.timeIsOver() ?? new LateAnswerError(admission.ms),
         // A late answer does not count as recovery: a store that is always late would "recover" between any two requests.
         ...(onUndelivered && { onLate: onUndelivered }),
       });
@@ -181,7 +182,7 @@ export class StoreGuard {
       return value;
     } catch (error) {
       this.#failed(error, admission);
-      if (call?.isInDoubt === true) onUndelivered?.(undefined);
+      if (admission.write?.isInDoubt === true) onUndelivered?.(undefined);
       throw storeUnavailable(this.#store, error);
     }
   }
@@ -191,9 +192,12 @@ export class StoreGuard {
     if (admission.errors !== undefined) this.#errors.succeeded(admission.errors);
   }
 
-  /** The server has answered this call, with a result or with an error. */
-  #answered({ availability, isShared }: Admission): void {
-    if (isShared) this.#server.availability.release(availability);
+  /**
+   * The server has answered this call, with a result or with an error. The outcome of a commit for which the caller
+   * waited past the time-out does not show that the server answers in time.
+   */
+  #answered({ availability, isShared, write }: Admission): void {
+    if (isShared || write?.isOverdue === true) this.#server.availability.release(availability);
     else this.#server.availability.succeeded(availability);
   }
 

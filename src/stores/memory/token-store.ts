@@ -110,6 +110,10 @@ export class MemoryTokenStore implements TokenStore {
     return this.#denials.cutOffOf(subject);
   }
 
+  knownCutOffOf(subject: string): number | undefined {
+    return this.#denials.cutOffOf(subject);
+  }
+
   async deleteExpired(now: number): Promise<number> {
     let deleted = this.#denials.deleteExpired(now);
     const sealsEnd = sealsEndBefore(now);

@@ -149,11 +149,15 @@ export class ChangeFeed implements KeyChanges {
 
   /**
    * The latest cut-off of a subject, after reading the change log: one that was published before this call is in the
-   * answer. When the change log cannot be read in `withinMs` milliseconds: the latest that this process knows.
+   * answer. Rejects when the change log cannot be read.
    */
-  async cutOffOf(subject: string, withinMs: number): Promise<number | undefined> {
-    // The health of the feed announces a failure.
-    await withTimeout(this.#readFrom(this.#runtime.clock.monotonic()), withinMs).catch(() => undefined);
+  async cutOffOf(subject: string): Promise<number | undefined> {
+    await this.#readFrom(this.#runtime.clock.monotonic());
+    return this.#remembered.cutOffOf(subject);
+  }
+
+  /** The latest cut-off of a subject that this process knows. */
+  knownCutOffOf(subject: string): number | undefined {
     return this.#remembered.cutOffOf(subject);
   }
 

@@ -12,11 +12,14 @@ import { integer, text } from "../records.js";
 export class ReplicatedTokenStore extends forwarding<TokenStore>(TOKEN_STORE_METHODS) {
   readonly #families: TokenStore;
   readonly #feed: ChangeFeed;
+  readonly #familiesAreShared: boolean;
 
-  constructor(families: TokenStore, feed: ChangeFeed) {
+  /** @param familiesAreShared whether all processes have these families: a database, not the memory of each */
+  constructor(families: TokenStore, feed: ChangeFeed, familiesAreShared: boolean) {
     super((call) => call(families));
     this.#families = families;
     this.#feed = feed;
+    this.#familiesAreShared = familiesAreShared;
   }
 
   override async init(): Promise<void> {
@@ -58,12 +61,15 @@ export class ReplicatedTokenStore extends forwarding<TokenStore>(TOKEN_STORE_MET
     return own.then((revoked) => revoked || this.#feed.isRevoked(token));
   }
 
-  override async cutOffOf(subject: string, withinMs: number): Promise<number | undefined> {
-    const [own = 0, shared = 0] = await Promise.all([
-      this.#families.cutOffOf?.(subject, withinMs),
-      this.#feed.cutOffOf(subject, withinMs),
-    ]);
-    return Math.max(own, shared) || undefined;
+  /** A database has the cut-off of each successful revocation, by the subject; the change log is read as a whole. */
+  override async cutOffOf(subject: string): Promise<number | undefined> {
+    return this.#familiesAreShared
+      ? latest(await this.#families.cutOffOf?.(subject), this.#feed.knownCutOffOf(subject))
+      : this.#feed.cutOffOf(subject);
+  }
+
+  override knownCutOffOf(subject: string): number | undefined {
+    return latest(this.#families.knownCutOffOf?.(subject), this.#feed.knownCutOffOf(subject));
   }
 
   override async deleteExpired(now: number): Promise<number> {
@@ -87,4 +93,8 @@ export class ReplicatedTokenStore extends forwarding<TokenStore>(TOKEN_STORE_MET
     }
     await this.#feed.publish(denial);
   }
+}
+
+function latest(one: number | undefined, other: number | undefined): number | undefined {
+  return one === undefined || other === undefined ? (one ?? other) : Math.max(one, other);
 }

@@ -1,5 +1,6 @@
 import { StoreError } from "../../core/portcullis-error.js";
 import { randomBytes } from "node:crypto";
+import { sql } from "kysely";
 import type { StoredRefreshToken, WriteCall } from "../contracts.js";
 import type { SqlEngine } from "./engines.js";
 import { refreshTokenRow, textOf } from "./rows.js";
@@ -160,13 +161,31 @@ export async function markSubject(
     const known = await (engine === "sqlite" ? query : query.forUpdate()).executeTakeFirst();
     if (known !== undefined && Number(known.revoked_at) >= at) return;
   }
-  const change = { mark: randomBytes(16).toString("base64url"), revoked_at: at, ends_at: endsAt };
-  const insert = transaction.insertInto("portcullis_subject_marks").values({ subject, ...change });
+  const mark = randomBytes(16).toString("base64url");
+  const insert = transaction
+    .insertInto("portcullis_subject_marks")
+    .values({ subject, mark, revoked_at: at, ends_at: endsAt });
+  // The times only move forward: revocations of several processes may be written in another order than they began.
+  const later = (column: "revoked_at" | "ends_at", time: number) => {
+    const known = sql.ref(`portcullis_subject_marks.${column}`);
+    return sql<number>`case when ${known} > ${time} then ${known} else ${time} end`;
+  };
+  const change = { mark, revoked_at: later("revoked_at", at), ends_at: later("ends_at", endsAt) };
   await (
     engine === "mysql"
       ? insert.onDuplicateKeyUpdate(change)
       : insert.onConflict((conflict) => conflict.column("subject").doUpdateSet(change))
   ).execute();
+}
+
+/** The latest cut-off of a subject's access tokens. */
+export async function cutOffOf(db: PortcullisDatabase, subject: string): Promise<number | undefined> {
+  const row = await db
+    .selectFrom("portcullis_subject_marks")
+    .select("revoked_at")
+    .where("subject", "=", subject)
+    .executeTakeFirst();
+  return row === undefined ? undefined : Number(row.revoked_at);
 }
 
 interface LockedFamily {

@@ -6,6 +6,7 @@ import { integer, isStorable, text } from "../records.js";
 import { rowOf, SqlChangeSource } from "./change-source.js";
 import { deleteExpired } from "./clean-up.js";
 import {
+  cutOffOf,
   insertRefreshToken,
   lockSuccessor,
   markSubject,
@@ -155,8 +156,11 @@ export class SqlTokenStore implements TokenStore {
     return this.init().then(() => this.#denials.isRevoked(token));
   }
 
-  /** Answers from memory, like `isRevoked`. */
-  cutOffOf(subject: string): number | undefined {
+  async cutOffOf(subject: string): Promise<number | undefined> {
+    return isStorable(subject) ? read(this.#db, (db) => cutOffOf(db, subject)) : undefined;
+  }
+
+  knownCutOffOf(subject: string): number | undefined {
     return this.#denials.cutOffOf(subject);
   }
 

@@ -90,7 +90,7 @@ it.each([
   if (given.rotate) await rotation;
   else await expect(rotation).rejects.toThrow(StoreUnavailableError);
   expect(await readsOf(3)).toBe(given.reads);
-  clock.advance(4999);
+  clock.advance(15_249);
   expect(await readsOf(3)).toBe(given.rotate ? 0 : 3);
   clock.advance(1);
   expect(await readsOf(3)).toBe(given.rotate ? 0 : 1);

@@ -6,9 +6,9 @@ import type { StoredApiKey } from "../../../src/stores/contracts.js";
 
 /** Fills a cache with more keys than it may hold. */
 function filled(size: number, fields: Partial<StoredApiKey>): VerifiedCache {
-  const cache = new VerifiedCache(size, systemClock);
+  const cache = new VerifiedCache(size, systemClock, 250);
   for (let i = 0; i < size + 50; i += 1)
-    cache.set(verifiedKey(sampleKey({ id: `key-${i}`, firstId: `key-${i}`, ...fields }), `fingerprint ${i}`, 1));
+    cache.set(verifiedKey(sampleKey({ id: `key-${i}`, firstId: `key-${i}`, ...fields }), `fingerprint ${i}`, 0, 1));
   return cache;
 }
 

@@ -130,6 +130,44 @@ describe("StoreGuard.write", () => {
     expect(await write).toBe(7);
   });
 
+  it.each([
+    ["after", 60, true],
+    ["within", 0, false],
+  ] as const)("counts late calls on when a commit is answered %s the time-out", async (_when, ms, opens) => {
+    const { guard, events } = setUp(30);
+    const late = async (times: number): Promise<void> => {
+      for (let call = 0; call < times; call += 1)
+        await expect(guard.run(() => new Promise<never>(() => undefined))).rejects.toBeInstanceOf(
+          StoreUnavailableError,
+        );
+    };
+    await late(4);
+    const write = guard.write(async (call) => {
+      call.beginCommit();
+      if (ms > 0) await after(ms);
+      return 7;
+    });
+    expect(await write).toBe(7);
+    await late(1);
+    expect(guard.isDown).toBe(opens);
+    expect(events.filter(({ event }) => event === "portcullis_store_unavailable")).toHaveLength(opens ? 1 : 0);
+  });
+
+  it("does not end an outage with a commit that was answered after the time-out", async () => {
+    const { guard, clock } = setUp(30);
+    const commit = (ms: number): Promise<number> =>
+      guard.write(async (call) => {
+        call.beginCommit();
+        if (ms > 0) await after(ms);
+        return 7;
+      });
+    for (let call = 0; call < 5; call += 1)
+      await expect(guard.run(() => new Promise<never>(() => undefined))).rejects.toBeInstanceOf(StoreUnavailableError);
+    clock.advance(500);
+    expect([await commit(60), guard.isDown]).toEqual([7, true]);
+    expect([await commit(0), guard.isDown]).toEqual([7, false]);
+  });
+
   it("reports what a store without deadlines did too late", async () => {
     const untold: unknown[] = [];
     await expect(

@@ -36,7 +36,7 @@ async function setUp() {
   };
   const nothing = async (): Promise<void> => undefined;
   const feed = new ChangeFeed({ name: "test", load: read, since: read, record: nothing, restore: nothing }, runtime);
-  const store = new ReplicatedTokenStore(new MemoryTokenStore(), feed);
+  const store = new ReplicatedTokenStore(new MemoryTokenStore(), feed, false);
   const sessionStore = {};
   registerBackend({ name: "redis" }, [feed, store, sessionStore]);
   const tokens = new GuardedTokenStore(store, runtime, TIMEOUT_MS);

@@ -44,7 +44,7 @@ test("a revocation that the database did not accept holds in this process at onc
     ChangeFeed,
     ChangeFeed,
   ];
-  const here = new ReplicatedTokenStore(new SqlTokenStore(families), feeds[0]);
+  const here = new ReplicatedTokenStore(new SqlTokenStore(families), feeds[0], true);
   await here.init();
   await feeds[1].start();
   ends.push(...feeds.map((feed) => () => feed.close()));

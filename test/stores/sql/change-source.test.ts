@@ -123,7 +123,7 @@ describe.each(ENGINES)("$engine", ({ newDatabase, open }) => {
   test("a token store with a change feed takes over what another process denied", async () => {
     const store = new SqlTokenStore(one.db);
     const feed = new ChangeFeed(store.changes, createRuntime(), { pollMs: 20 });
-    const here = new ReplicatedTokenStore(store, feed);
+    const here = new ReplicatedTokenStore(store, feed, true);
     const there = new SqlTokenStore(two.db);
     await here.init();
     await there.init();

@@ -22,12 +22,12 @@ describe.each(ENGINES)("$engine: a connection that breaks at COMMIT", ({ databas
   let other: ReturnType<typeof secured>;
 
   // Without a grace time every second use of a refresh token would be a theft, unless its successor is known to be undelivered.
-  const secured = (url: string) =>
+  const secured = (url: string, usageFlushSeconds = 1) =>
     applySecurity(express(), {
       secretKey,
       trustedHosts: ["x.example"],
       database: url,
-      apiKeys: { hash: "hmac-sha256", cacheSeconds: 0, storeTimeoutMs: 1000, usageFlushSeconds: 1 },
+      apiKeys: { hash: "hmac-sha256", cacheSeconds: 0, storeTimeoutMs: 1000, usageFlushSeconds },
       jwt: { reuseGraceSeconds: 0, storeTimeoutMs: 1000 },
     });
 
@@ -120,7 +120,7 @@ describe.each(ENGINES)("$engine: a connection that breaks at COMMIT", ({ databas
     async (loss, server, counted) => {
       // With a way of its own, where nothing but the counts is committed.
       const way = await startCommitProxy(direct);
-      const counting = secured(way.url);
+      const counting = secured(way.url, 0.2);
       const heard: string[] = [];
       counting.events.on("*", ({ event }) => heard.push(event));
       const { key, record } = await counting.apiKeys.create({ ownerId: "ada", name: "n" });
