@@ -44,7 +44,7 @@ const builtAlone = [
   "test/server/neighbours.test.ts",
 ];
 /** Projects as users have them, each installed from the packed tarball: minutes, so `.ci/run` adds them to `npm test`. */
-const stacks = ["test/packaging/typescript.test.ts", "test/packaging/runners.test.ts"];
+const stacks = ["typescript", "runners", "pnpm"].map((name) => `test/packaging/${name}.test.ts`);
 /** These run on the source and once more on what was built from it. */
 const alsoBuilt = [
   "test/contract/factories.test.ts",
