@@ -33,12 +33,18 @@ if (withoutBrowser.length > 0)
 const builtAlone = [
   "test/packaging/**/*.test.ts",
   "test/types/**/*.test.ts",
+  "test/readme/quick-start.test.ts",
   "test/readme/readme.test.ts",
+  "test/readme/testing-page.test.ts",
+  "test/examples/migration.test.ts",
   "test/examples/nginx.test.ts",
+  "test/examples/other-logins.test.ts",
+  "test/examples/production.test.ts",
+  "test/examples/serverless.test.ts",
   "test/server/neighbours.test.ts",
 ];
 /** Projects as users have them, each installed from the packed tarball: minutes, so `.ci/run` adds them to `npm test`. */
-const stacks = ["test/packaging/typescript.test.ts", "test/packaging/runners.test.ts"];
+const stacks = ["typescript", "runners", "pnpm"].map((name) => `test/packaging/${name}.test.ts`);
 /** These run on the source and once more on what was built from it. */
 const alsoBuilt = [
   "test/contract/factories.test.ts",
@@ -52,6 +58,7 @@ const alsoBuilt = [
 
 /** The files that took more than 15 s when each was measured, longest first. */
 const LONGEST = [
+  "readme/testing-page",
   "attacks/attacks",
   "examples/fleet",
   "fleet/two-processes",

@@ -22,11 +22,16 @@ import { secretRingSchema } from "../settings/secrets.js";
 /** Names that Express gives to whole private ranges. */
 const NAMED_RANGES = ["loopback", "linklocal", "uniquelocal"] as const;
 
+/** One entry of a list of proxies. */
+const proxySchema = selectSchema<string, string>((value) =>
+  NAMED_RANGES.some((name) => name === value) ? z.enum(NAMED_RANGES) : addressRangeSchema,
+);
+
 /** The proxies that may report the client's address. `true` would trust every client. */
 const trustProxySchema = selectSchema<false | number | readonly string[], false | number | readonly string[]>(
   (value) => {
     if (value === false) return z.literal(false);
-    if (Array.isArray(value)) return z.array(z.union([z.enum(NAMED_RANGES), addressRangeSchema])).min(1);
+    if (Array.isArray(value)) return z.array(proxySchema).min(1);
     if (typeof value === "number") return z.int().min(0).max(32);
     return z.unknown().superRefine((_value, context) => {
       addIssue(context, {

@@ -6,7 +6,7 @@ import type jsonwebtoken from "jsonwebtoken";
 import type * as tldts from "tldts";
 import { SetupError } from "./setup-error.js";
 
-// The build replaces this line: .ci/build.mjs says by what.
+// The build removes this line: CommonJS has a require.
 const require = createRequire(import.meta.url);
 
 /**

@@ -27,7 +27,9 @@ const token = z.string().min(1).max(8192);
 const refreshBody = z.strictObject({ refreshToken: token });
 const revokeBody = z.union([z.strictObject({ refreshToken: token }), z.strictObject({ accessToken: token })]);
 
-const WRONG_FORM: Refusal = { code: "invalid-request", reason: "form" };
+const WRONG_FORM = { code: "invalid-request", reason: "form" } as const;
+const NO_REFRESH_TOKEN: Refusal = { ...WRONG_FORM, detail: 'Send { "refreshToken": "…" }.' };
+const NO_TOKEN: Refusal = { ...WRONG_FORM, detail: 'Send { "refreshToken": "…" } or { "accessToken": "…" }.' };
 const NO_STORE: Refusal = { code: "store-unavailable", reason: "refresh-token", event: false };
 const TRY_AGAIN: Refusal = { ...NO_STORE, headers: RETRY_SOON };
 
@@ -73,7 +75,7 @@ export function tokenRoutes(manager: JwtManager, options?: TokenRoutesSettings, 
 
   router.post("/refresh", jsonBody, function refreshRoute(req: Request, res: Response, next: NextFunction) {
     const body = refreshBody.safeParse(bodyOf(req));
-    if (!body.success) return void refuse(req, res, SOURCE, WRONG_FORM);
+    if (!body.success) return void refuse(req, res, SOURCE, NO_REFRESH_TOKEN);
     manager.refresh(body.data.refreshToken).then(
       (issued) => answer(res, 200, issued),
       (error: unknown) => {
@@ -92,7 +94,7 @@ export function tokenRoutes(manager: JwtManager, options?: TokenRoutesSettings, 
 
   router.post("/revoke", jsonBody, function revokeRoute(req: Request, res: Response, next: NextFunction) {
     const body = revokeBody.safeParse(bodyOf(req));
-    if (!body.success) return void refuse(req, res, SOURCE, WRONG_FORM);
+    if (!body.success) return void refuse(req, res, SOURCE, NO_TOKEN);
     const done =
       "refreshToken" in body.data
         ? manager.revokeFamily(body.data.refreshToken)

@@ -74,7 +74,7 @@ const shape = settingsObjectLike(PEER_NAMES.jsonwebtoken, {
    * or lost a response. 0 treats every second use as theft. Default: `10`.
    */
   reuseGraceSeconds: z.int().min(0).max(60).default(10),
-  /** By how many seconds clocks may differ, for `exp`, `nbf` and `iat`. Default: `5`. */
+  /** By how many seconds clocks may differ, for `exp`, `nbf`, `iat` and `revokeSubject`. Default: `5`. */
   leewaySeconds: z.int().min(0).max(60).default(5),
   /**
    * Number of tokens whose verified signature is cached, so that it is not verified again on each request; all other
@@ -95,7 +95,12 @@ const shape = settingsObjectLike(PEER_NAMES.jsonwebtoken, {
    * Where refresh tokens and revocations are kept: a `TokenStore`, which the manager opens and closes. Default: the
    * `database`, or the memory of this process.
    */
-  store: z.custom<TokenStore>(isTokenStore, "This is not a TokenStore: a required method is missing.").optional(),
+  store: z
+    .custom<TokenStore>(isTokenStore, {
+      error: "This is not a TokenStore: a required method is missing.",
+      params: { remedy: "Pass an instance (not the class) of a store that implements TokenStore." },
+    })
+    .optional(),
   /** The realm in WWW-Authenticate: 1 to 64 printable ASCII characters without quotes. Default: `"api"`. */
   realm: realmSchema.default("api"),
 });

@@ -1,6 +1,7 @@
 import type { Request, Response } from "express";
 import { checkedIdentity } from "../core/checked-identity.js";
 import { requestContext } from "../core/request-events.js";
+import { reportCrossSiteLogIn } from "./cross-site-log-in.js";
 import { SetupError } from "../core/setup-error.js";
 import { SessionStoreFullError } from "../stores/health/store-full.js";
 import { boundSession } from "./request-properties.js";
@@ -142,6 +143,7 @@ async function begin(req: Request, who: LogInAs, options: LogInSettings): Promis
     reason: kind === "renewal" ? "re-authenticated" : "log-in",
     ...requestContext(req),
   }));
+  reportCrossSiteLogIn(req, bound.context.options, runtime);
 }
 
 /**

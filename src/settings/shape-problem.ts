@@ -1,6 +1,7 @@
 import type { z } from "zod";
 
-export const SEE_README = "See the settings table in README.md.";
+/** For what describes itself. A test compares the tables with the settings that get it. */
+export const SEE_README = "See its row in the tables that README.md of this package has or links.";
 
 /** Names of zod's types in a message. */
 const TYPES: Readonly<Record<string, string>> = {

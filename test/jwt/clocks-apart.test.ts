@@ -12,8 +12,8 @@ import { JwtManager } from "../../src/jwt/manager.js";
 import { MemoryTokenStore } from "../../src/stores/memory/token-store.js";
 import { sharedPostgres, sharedRedis } from "../support/servers.js";
 
-/** The leeway of the settings is five seconds. */
-const AHEAD_MS = 4000;
+/** The leeway of the settings is five seconds, and `iat` omits the part of a second. */
+const AHEAD_MS = 5900;
 const SUBJECTS = 30;
 
 /** Repeats a call that a busy machine refused with 503. */
@@ -117,4 +117,28 @@ describe("a store of the app's own, without cutOffOf", () => {
     const again = await there?.issue("ada");
     await expect(here?.verifyAccessToken(again?.accessToken ?? "")).resolves.toBeDefined();
   });
+});
+
+it("a refused revokeSubject is repeated for what was issued before it, though a fast clock had revoked the subject with a later cut-off", async () => {
+  let isFailing = false;
+  class Store extends MemoryTokenStore {
+    override async revokeSubject(...args: Parameters<MemoryTokenStore["revokeSubject"]>): Promise<void> {
+      if (isFailing) throw new Error("disk full");
+      return super.revokeSubject(...args);
+    }
+  }
+  const store = new Store();
+  const [fast, here] = [AHEAD_MS, 0].map(
+    (ms) => new JwtManager({ secret: secretKey, store }, { clock: ahead(ms) }),
+  ) as [JwtManager, JwtManager];
+  await fast.revokeSubject("ada");
+  const again = await here.issue("ada");
+  isFailing = true;
+  await expect(here.revokeSubject("ada")).rejects.toMatchObject({ code: "store-unavailable" });
+  isFailing = false;
+  await expect
+    .poll(() => here.verifyAccessToken(again.accessToken).catch((error: TokenError) => error.code), { timeout: 5000 })
+    .toBe("revoked");
+  await expect(here.refresh(again.refreshToken)).rejects.toMatchObject({ code: "revoked" });
+  await Promise.all([fast.close(), here.close()]);
 });

@@ -131,6 +131,14 @@ describe.each(EXPRESS)("tokenRoutes on $name", ({ express }) => {
     expect(await codeOf(b.manager.refresh(two.refreshToken))).toBe("fulfilled");
   });
 
+  it("name the field that a body without it should have", async () => {
+    const post = await start(bench());
+    const detailOf = async (path: string) =>
+      ((await post(path, { refresh_token: "x" })).json() as { detail: string }).detail;
+    expect(await detailOf("/refresh")).toContain('Send { "refreshToken": "…" }.');
+    expect(await detailOf("/revoke")).toContain('Send { "refreshToken": "…" } or { "accessToken": "…" }.');
+  });
+
   const bodies: {
     name: string;
     path?: string;

@@ -11,8 +11,8 @@ const PAIRS = ENTRIES.flatMap((one, index) => ENTRIES.slice(index + 1).map((othe
 const OPTIONAL = ["cors", "express-session", "jsonwebtoken", "argon2", "kysely", "redis", "ioredis", "pg", "mysql2"];
 
 /** Runs code in this folder, where the package finds itself and the optional peers. */
-function evaluate(type: "module" | "commonjs", code: string): unknown {
-  const args = [`--input-type=${type}`, "--no-warnings", "--eval", code];
+function evaluate(type: "module" | "commonjs", code: string, flags: readonly string[] = []): unknown {
+  const args = [...flags, `--input-type=${type}`, "--no-warnings", "--eval", code];
   return JSON.parse(execFileSync(process.execPath, args, { cwd: ROOT, encoding: "utf8" }));
 }
 
@@ -116,6 +116,19 @@ describe("an app of both formats", () => {
 });
 
 describe("the CommonJS build", () => {
+  it("says what to install where Node.js cannot load an ES module by require", { timeout: 60_000 }, () => {
+    const code = `(async () => {
+      const { applySecurity } = require("portcullis");
+      const security = applySecurity(require("express")(), { debug: true, apiKeys: {}, database: "sqlite::memory:" });
+      const { name, message } = await security.ready().catch((error) => error);
+      console.log(JSON.stringify(name + ": " + message));
+      process.exit(0);
+    })()`;
+    expect(evaluate("commonjs", code, ["--no-experimental-require-module"])).toBe(
+      "SetupError: A database needs the package kysely in a version with CommonJS, or Node.js 20.19, 22.12 or later. Install such a version with: npm install kysely@0.28",
+    );
+  });
+
   it("has no import(), which Jest cannot run, and requires its packages by literal names", () => {
     const folder = join(ROOT, "dist/cjs");
     const files = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".js"));

@@ -1,38 +1,18 @@
-import { execFileSync, spawnSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { execFileSync } from "node:child_process";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ROOT } from "../support/code-blocks.js";
+import { pack, Project, type Run } from "./support/project.js";
 
-/** A project of a user: the packed tarball installed beside Express. */
-let project: string;
-/** What the tarball holds. */
-let packedFiles: string[];
-const npm = (args: string[], cwd: string) =>
-  execFileSync("npm", args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+const project = new Project("module");
+beforeAll(() => project.install("express@5"), 240_000);
+afterAll(() => project.remove());
 
-beforeAll(() => {
-  project = mkdtempSync(join(tmpdir(), "portcullis-package-"));
-  const [packed] = JSON.parse(
-    npm(["pack", "--json", "--ignore-scripts", "--pack-destination", project], ROOT).replace(/^[^[]*/, ""),
-  ) as [{ filename: string; files: { path: string }[] }];
-  packedFiles = packed.files.map(({ path }) => path);
-  writeFileSync(join(project, "package.json"), JSON.stringify({ name: "user", private: true }));
-  npm(["install", "--no-audit", "--no-fund", `./${packed.filename}`, "express@5"], project);
-}, 240_000);
-afterAll(() => rmSync(project, { recursive: true, force: true }));
-
-function run(file: string, code: string): { status: number | null; output: string } {
-  writeFileSync(join(project, file), code);
-  const { status, stdout, stderr } = spawnSync(process.execPath, [file], {
-    cwd: project,
-    encoding: "utf8",
-    timeout: 30_000,
-    env: { ...process.env, SECRET_KEY: "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E" },
-  });
-  return { status, output: stdout + stderr };
+function run(file: string, code: string): Promise<Run> {
+  project.write(file, code);
+  return project.run(process.execPath, [file], { SECRET_KEY: "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E" });
 }
 
 const BODY = `
@@ -51,8 +31,8 @@ const server = app.listen(0, "127.0.0.1", async () => {
 `;
 
 describe("the packed package", () => {
-  it("works from ESM, and the process ends by itself after close()", () => {
-    const { status, output } = run(
+  it("works from ESM, and the process ends by itself after close()", async () => {
+    const { status, output } = await run(
       "esm.mjs",
       `import express from "express";\nimport { applySecurity } from "portcullis";\n${BODY}`,
     );
@@ -60,8 +40,8 @@ describe("the packed package", () => {
     expect(status).toBe(0);
   });
 
-  it("works from CommonJS", () => {
-    const { status, output } = run(
+  it("works from CommonJS", async () => {
+    const { status, output } = await run(
       "cjs.cjs",
       `const express = require("express");\nconst { applySecurity } = require("portcullis");\n${BODY}`,
     );
@@ -91,16 +71,16 @@ describe("the packed package", () => {
     expect(names("commonjs", "require(entry)")).toEqual(found);
   });
 
-  it("names the install line when the packages of the database are missing", () => {
-    const { output } = run(
+  it("names the install line when the packages of the database are missing", async () => {
+    const { output } = await run(
       "nodb.mjs",
       `import express from "express";\nimport { applySecurity } from "portcullis";\nconst s = applySecurity(express(), { debug: true, apiKeys: {}, database: "sqlite::memory:" });\nawait s.ready().catch((error) => console.log(error.name, error.message)); await s.close().catch(() => undefined);`,
     );
     expect(output).toContain("npm install kysely");
   });
 
-  it("explains common mistakes: no hosts, a weak secret, a misspelt setting", () => {
-    const { status, output } = run(
+  it("explains common mistakes: no hosts, a weak secret, a misspelt setting", async () => {
+    const { status, output } = await run(
       "wrong.mjs",
       `import express from "express";\nimport { applySecurity } from "portcullis";\napplySecurity(express(), { secretKey: "secret", rateLimit: { limt: 5 }, session: {} });`,
     );
@@ -128,7 +108,7 @@ describe("the packed package", () => {
   });
 
   it("exports every name of the contract", async () => {
-    const { output } = run(
+    const { output } = await run(
       "names.mjs",
       `import * as all from "portcullis"; console.log(JSON.stringify(Object.keys(all).sort()));`,
     );
@@ -155,6 +135,7 @@ describe("the packed package", () => {
   });
 
   it("contains the built code and the documents, and nothing else", () => {
+    const packedFiles = pack().files;
     expect(packedFiles.length).toBeGreaterThan(30);
     const strays = packedFiles.filter(
       (path) =>
@@ -164,5 +145,48 @@ describe("the packed package", () => {
     );
     expect(strays).toEqual([]);
     expect(readFileSync(join(ROOT, "package.json"), "utf8")).not.toContain("preinstall");
+  });
+});
+
+/** Packages in a folder of node_modules, and the bytes of their files. */
+function sizeOf(folder: string): { packages: number; bytes: number } {
+  const paths = readdirSync(folder, { recursive: true, encoding: "utf8" });
+  const packages = paths.filter((path) => /(?:^|node_modules\/)(?:@[^/]+\/)?[^/@.][^/]*\/package\.json$/.test(path));
+  const bytes = paths.map((path) => statSync(join(folder, path))).reduce((sum, { size }) => sum + size, 0);
+  return { packages: packages.length, bytes };
+}
+
+describe("what npm installs beside Express", () => {
+  const bare = new Project("module");
+  let packages = NaN;
+  let megabytes = NaN;
+  beforeAll(async () => {
+    await bare.run("npm", ["install", "--no-audit", "--no-fund", "--prefer-offline", "express@5"]);
+    const [all, express] = [project, bare].map(({ folder }) => sizeOf(join(folder, "node_modules")));
+    if (all === undefined || express === undefined) throw new Error("Nothing was installed.");
+    packages = all.packages - express.packages;
+    megabytes = (all.bytes - express.bytes) / 1e6;
+  }, 300_000);
+  afterAll(() => bare.remove());
+
+  it("is at most 42 packages and 10 MB, without types of others", () => {
+    expect(packages).toBeGreaterThan(10);
+    expect(packages).toBeLessThanOrEqual(42);
+    expect(megabytes).toBeLessThanOrEqual(10);
+    expect(readdirSync(join(project.folder, "node_modules"))).not.toContain("@types");
+  });
+
+  it("is what README.md says", () => {
+    const [, said, size] =
+      /adds (\d+) packages and (\d+(?:\.\d)?) MB/.exec(readFileSync(join(ROOT, "README.md"), "utf8")) ?? [];
+    // New versions of the dependencies may differ a little.
+    expect(Math.abs(Number(said) - packages), `${packages} packages`).toBeLessThanOrEqual(2);
+    expect(Math.abs(Number(size) - megabytes), `${megabytes.toFixed(1)} MB`).toBeLessThanOrEqual(0.5);
+  });
+
+  it("has the licences of the packages that are bundled", () => {
+    const text = readFileSync(join(project.folder, "node_modules/portcullis/dist/THIRD-PARTY-LICENSES.txt"), "utf8");
+    for (const name of ["zod", "lru-cache", "ipaddr.js", "tldts"])
+      expect(text).toMatch(new RegExp(`^${name.replace(".", "\\.")} \\d+\\.`, "m"));
   });
 });

@@ -1,9 +1,11 @@
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type RunningServer, startRedis } from "../support/servers.js";
 import { Project } from "./support/project.js";
 
 /** What the tests of an app do, for any runner: keys with argon2, a database, Redis, a session, a token. */
 const CASES = `const assert = require("node:assert/strict");
+const { threadId } = require("node:worker_threads");
 
 module.exports = (express, portcullis) => {
   const secretKey = "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E";
@@ -38,7 +40,7 @@ module.exports = (express, portcullis) => {
       assert.equal(good.status, 200);
     }),
     "a limit and a session in Redis": () => served(
-      { redis: process.env.REDIS_URL, redisPrefix: "test-" + process.pid + ":", session: {}, rateLimit: { limit: 2 } },
+      { redis: process.env.REDIS_URL, redisPrefix: "test-" + process.pid + "-" + threadId + ":", session: {}, rateLimit: { limit: 2 } },
       (app, security) => {
         whoAmI(app, security);
         app.get("/login", (req, res, next) => { security.logIn(req, { id: "ada" }).then(() => res.send("ok"), next); });
@@ -109,18 +111,111 @@ const RUNNERS = [
   },
 ];
 
+/** The cases at once in the main thread and in two others, which share no memory of JavaScript but its native packages. */
+const THREADS = `const { isMainThread, Worker } = require("node:worker_threads");
+
+async function run() {
+  const cases = require("./cases.cjs")(require("express"), require("portcullis"));
+  for (const [name, pass] of Object.entries(cases)) {
+    await pass();
+    console.log("passed: " + name);
+  }
+}
+const ended = (worker) =>
+  new Promise((resolve, reject) => worker.once("error", reject).once("exit", (code) => (code ? reject(code) : resolve())));
+
+Promise.all([run(), ...(isMainThread ? [1, 2].map(() => ended(new Worker(__filename))) : [])]).then(
+  () => isMainThread && console.log("all threads ended"),
+);
+`;
+
+/** Two processes behind one port: the requests go to them by turns. Prints how they answer. */
+const CLUSTER = `const cluster = require("node:cluster");
+const http = require("node:http");
+const express = require("express");
+const { applySecurity } = require("portcullis");
+
+const LIMIT = 12;
+async function serve() {
+  const app = express();
+  const { REDIS_URL: redis, DATABASE_URL: database } = process.env;
+  const shared = redis ? { redis, redisPrefix: "cluster-" + process.ppid + ":", database } : {};
+  const settings = { debug: true, secretKey: "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E", rateLimit: { limit: LIMIT } };
+  const security = applySecurity(app, { ...settings, ...shared, session: {}, apiKeys: { hash: "hmac-sha256" } });
+  app.use((req, res, next) => {
+    res.set("X-Process", String(process.pid));
+    next();
+  });
+  app.get("/login", (req, res, next) => { security.logIn(req, { id: "ada" }).then(() => res.send("ok"), next); });
+  app.get("/key", (req, res, next) => {
+    security.apiKeys.create({ ownerId: "ada", name: "k" }).then(({ key }) => res.json({ key }), next);
+  });
+  app.get("/me", security.requireAuth(), (req, res) => void res.json({ id: req.principal.id }));
+  await security.ready();
+  app.listen(0, "127.0.0.1");
+}
+
+/** Each request has a connection of its own. */
+const get = (port, path, headers = {}) => new Promise((resolve, reject) => {
+  http.get({ host: "127.0.0.1", port, path, headers, agent: false }, (response) => {
+    let body = "";
+    response.on("data", (chunk) => (body += chunk));
+    response.on("end", () => resolve({ status: response.statusCode, headers: response.headers, body }));
+  }).on("error", reject);
+});
+
+async function ask(port) {
+  const cookie = (await get(port, "/login")).headers["set-cookie"][0].split(";")[0];
+  const { key } = JSON.parse((await get(port, "/key")).body);
+  const answers = [];
+  for (const headers of [{ cookie }, { cookie }, { "X-API-Key": key }, { "X-API-Key": key }])
+    answers.push(await get(port, "/me", headers));
+  const statuses = answers.map(({ status }) => status);
+  let accepted = 2 + answers.length;
+  for (let request = 0; request < 3 * LIMIT; request += 1) {
+    const answer = await get(port, "/me");
+    answers.push(answer);
+    if (answer.status !== 429) accepted += 1;
+  }
+  const processes = new Set(answers.map(({ headers }) => headers["x-process"]).filter(Boolean)).size;
+  console.log(JSON.stringify({ processes, statuses, accepted }));
+}
+
+if (cluster.isPrimary) {
+  let waiting = 2;
+  const stop = () => { for (const worker of Object.values(cluster.workers)) worker.process.kill(); };
+  const begin = (_worker, { port }) => {
+    waiting -= 1;
+    if (waiting === 0) ask(port).finally(stop);
+  };
+  cluster.on("listening", begin);
+  for (let worker = 0; worker < 2; worker += 1) cluster.fork();
+} else serve();
+`;
+
+let redis: RunningServer;
+const common = new Project("commonjs");
+beforeAll(async () => {
+  // Kysely 0.29 has no CommonJS, which Jest and Node 20 need.
+  await common.install("express@4", "kysely@0.28", "libsql", "redis", "jest@30", "vitest@4", "tsx@4");
+  redis = await startRedis();
+}, 600_000);
+afterAll(async () => {
+  common.remove();
+  await redis.close();
+});
+
 describe.each(["4", "5"])("the tests of an app with Express %s", (version) => {
-  const project = new Project("commonjs");
-  let redis: RunningServer;
+  const project = version === "4" ? common : new Project("commonjs");
   beforeAll(async () => {
-    // Kysely 0.29 has no CommonJS, which Jest and Node 20 need.
-    await project.install(`express@${version}`, "kysely@0.28", "libsql", "redis", "jest@30", "vitest@4", "tsx@4");
+    if (project !== common) {
+      await project.takePackagesOf(common);
+      await project.install(`express@${version}`);
+    }
     project.write("cases.cjs", CASES);
-    redis = await startRedis();
   }, 600_000);
-  afterAll(async () => {
-    project.remove();
-    await redis.close();
+  afterAll(() => {
+    if (project !== common) project.remove();
   });
 
   it.each(RUNNERS)(
@@ -135,4 +230,32 @@ describe.each(["4", "5"])("the tests of an app with Express %s", (version) => {
       expect(status).toBe(0);
     },
   );
+
+  it("pass in three threads at once, which end by themselves", { timeout: 120_000 }, async () => {
+    project.write("threads.cjs", THREADS);
+    const { status, output } = await project.run("node", ["--no-warnings", "threads.cjs"], { REDIS_URL: redis.url });
+    expect(output.match(/^passed: /gm)).toHaveLength(3 * NUMBER_OF_CASES);
+    expect(output).toContain("all threads ended");
+    expect(status).toBe(0);
+  });
+
+  it("share sessions, keys and limits in a cluster with Redis and a database", { timeout: 120_000 }, async () => {
+    project.write("cluster.cjs", CLUSTER);
+    const database = `sqlite:${join(project.folder, "cluster.db")}`;
+    const { output } = await project.run("node", ["--no-warnings", "cluster.cjs"], {
+      REDIS_URL: redis.url,
+      DATABASE_URL: database,
+    });
+    expect(JSON.parse(output)).toEqual({ processes: 2, statuses: [200, 200, 200, 200], accepted: 12 });
+  });
+
+  it("have sessions, keys and limits in each process of a cluster without them", { timeout: 120_000 }, async () => {
+    project.write("cluster.cjs", CLUSTER);
+    const { output } = await project.run("node", ["--no-warnings", "cluster.cjs"], { REDIS_URL: "", DATABASE_URL: "" });
+    const { processes, statuses, accepted } = JSON.parse(output) as Record<string, unknown> & { statuses: number[] };
+    expect({ processes, accepted }).toEqual({ processes: 2, accepted: 24 });
+    // Each credential is known to the process that made it.
+    expect(statuses.slice(0, 2).sort()).toEqual([200, 401]);
+    expect(statuses.slice(2).sort()).toEqual([200, 401]);
+  });
 });

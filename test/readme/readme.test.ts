@@ -28,7 +28,7 @@ beforeAll(() => {
   for (const { where, code } of blocks)
     writeFileSync(
       join(folder, `${nameOf(where)}.ts`),
-      `${code}\nconsole.log(${JSON.stringify(HAS_RUN)});\nexport {};\n`.replace("listen(3000)", "listen(0)"),
+      `${code}\nconsole.log(${JSON.stringify(HAS_RUN)});\nexport {};\n`.replace(/listen\(3000\b/g, "listen(0"),
     );
   const compilerOptions = {
     paths: {},
@@ -82,6 +82,7 @@ describe("every code block", () => {
             ALLOWED_HOSTS: "api.example.com",
             DEBUG: "",
             PORTCULLIS_DEBUG: "",
+            METRICS_PORT: "0",
           },
           stdio: ["ignore", "pipe", "pipe"],
         });

@@ -117,10 +117,28 @@ describe("every kind of mistake has a remedy", () => {
     ["flag", "a", "wrong-type", "This must be true or false.", "Write true or false."],
     ["size", 6, "wrong-value", "This must be at most 5.", "Use at most 5."],
     ["choice", 2, "wrong-value", "This value is not allowed.", 'Use one of: "a", 1, false.'],
-    ["pattern", "b", "wrong-value", "Not an a.", "See the settings table in README.md."],
-    ["closed", "b", "wrong-value", "Not an a.", "See the settings table in README.md."],
-    ["custom", 2, "wrong-value", "Not one.", "See the settings table in README.md."],
-    ["either", "c", "wrong-type", "This value is not allowed.", "See the settings table in README.md."],
+    [
+      "pattern",
+      "b",
+      "wrong-value",
+      "Not an a.",
+      "See its row in the tables that README.md of this package has or links.",
+    ],
+    [
+      "closed",
+      "b",
+      "wrong-value",
+      "Not an a.",
+      "See its row in the tables that README.md of this package has or links.",
+    ],
+    ["custom", 2, "wrong-value", "Not one.", "See its row in the tables that README.md of this package has or links."],
+    [
+      "either",
+      "c",
+      "wrong-type",
+      "This value is not allowed.",
+      "See its row in the tables that README.md of this package has or links.",
+    ],
   ])("%s: %j", (path, value, code, message, remedy) => {
     expect(issuesOfSchema(kinds, { [path]: value })).toEqual([{ code, path, message, remedy }]);
   });

@@ -112,12 +112,20 @@ export interface ListApiKeysInput extends z.input<typeof pageSchema> {}
 export function readInput<Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> {
   const result = schema.safeParse(value, { reportInput: true });
   if (result.success) return result.data;
-  throw new ApiKeyError("invalid-input", result.error.issues.slice(0, 20).map(issueOf));
+  const known = schema instanceof z.ZodObject ? Object.keys(schema.shape) : [];
+  throw new ApiKeyError(
+    "invalid-input",
+    result.error.issues.slice(0, 20).map((issue) => issueOf(issue, known)),
+  );
 }
 
-function issueOf(issue: z.core.$ZodIssue): ApiKeyIssue {
+/** @param known the fields of the input itself, for a name that is not one of them */
+function issueOf(issue: z.core.$ZodIssue, known: readonly string[]): ApiKeyIssue {
   const path = pathText(issue.path);
-  if (issue.code === "unrecognized_keys") return { path, message: "Contains unknown fields" };
+  if (issue.code === "unrecognized_keys") {
+    const message = "Contains unknown fields";
+    return { path, message: path === "" ? `${message} (known: ${known.join(", ")})` : message };
+  }
   if (issue.code === "invalid_type")
     return { path, message: issue.input === undefined ? "Missing" : `Must be of type ${issue.expected}` };
   return { path, message: issue.message };

@@ -1,6 +1,7 @@
 import { expect, it } from "vitest";
 import { StoreUnavailableError } from "../../../src/stores/health/store-guard.js";
 import type { KeyChanges } from "../../../src/stores/revocations/changes.js";
+import type { ApiKeySettings } from "../../../src/api-key/settings.js";
 import { ApiKeyService } from "../../../src/api-key/service.js";
 import { type Bench, bench, SECRET } from "../support.js";
 
@@ -16,7 +17,7 @@ interface Fleet extends Bench {
   published(): number;
 }
 
-function fleet(): Fleet {
+function fleet(settings: ApiKeySettings = {}): Fleet {
   let left = Infinity;
   let published = 0;
   const listeners = new Set<(id: string | undefined) => void>();
@@ -33,7 +34,7 @@ function fleet(): Fleet {
       for (const listener of listeners) listener(name);
     },
   };
-  const parts = bench({ cacheSeconds: CACHE_SECONDS }, { changes });
+  const parts = bench({ cacheSeconds: CACHE_SECONDS, ...settings }, { changes });
   const elsewhere = new ApiKeyService(
     { hash: "hmac-sha256", secret: SECRET, store: parts.store, cacheSeconds: CACHE_SECONDS },
     { changes, clock: parts.clock },
@@ -102,4 +103,49 @@ it("a hundred rotations of one key at once are announced once before, and once w
   const rotations = await Promise.allSettled(Array.from({ length: 100 }, () => service.rotate(record.id)));
   expect(rotations.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
   expect(published()).toBe(2);
+});
+
+it("a rotation that the store completed late is announced when its key is handed out", async () => {
+  const { service, elsewhere, store, clock } = fleet({ storeTimeoutMs: 100 });
+  const old = await service.create(KEY);
+  const rotate = store.rotate.bind(store);
+  let complete = (): void => undefined;
+  const completing = new Promise<void>((resolve) => (complete = resolve));
+  let completed: Promise<boolean> | undefined;
+  store.rotate = (...args) => (completed = completing.then(() => rotate(...args)));
+  await expect(service.rotate(old.record.id)).rejects.toThrow(StoreUnavailableError);
+  clock.advance(16_000);
+  for (const process of [service, elsewhere]) expect(await process.verify(old.key)).toMatchObject({ ok: true });
+  complete();
+  await completed;
+  await new Promise((resolve) => setImmediate(resolve));
+  const { key } = await service.rotate(old.record.id);
+  for (const process of [service, elsewhere]) {
+    expect(await process.verify(key)).toMatchObject({ ok: true });
+    expect(await process.verify(old.key)).toMatchObject({ ok: false, reason: "rotated" });
+  }
+});
+
+it("a record that was read before the rotation is not cached, however long its use took", async () => {
+  const { service, elsewhere, store, clock, accept } = fleet();
+  const old = await service.create(KEY);
+  accept(1);
+  let answer = (): void => undefined;
+  const answering = new Promise<void>((resolve) => (answer = resolve));
+  let use: Promise<unknown> | undefined;
+  const rotate = store.rotate.bind(store);
+  store.rotate = async (...args) => {
+    const isRead = new Promise<void>((resolve) => {
+      store.afterRead = () => (resolve(), answering);
+    });
+    use = elsewhere.verify(old.key);
+    await isRead;
+    store.afterRead = () => Promise.resolve();
+    return rotate(...args);
+  };
+  await service.rotate(old.record.id);
+  clock.advance(16_000);
+  answer();
+  await use;
+  expect(await elsewhere.verify(old.key)).toMatchObject({ ok: false, reason: "rotated" });
 });

@@ -1,5 +1,6 @@
 import { execFile, execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { cp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { ROOT } from "../../support/code-blocks.js";
@@ -41,6 +42,12 @@ export class Project {
     const args = ["install", "--no-audit", "--no-fund", "--prefer-offline", pack().tarball, ...packages];
     const { status, output } = await this.run("npm", args);
     if (status !== 0) throw new Error(`npm install failed: ${output}`);
+  }
+
+  /** Begins with the packages of another project, so that an install only brings what differs. */
+  async takePackagesOf(other: Project): Promise<void> {
+    for (const name of ["node_modules", "package.json", "package-lock.json"])
+      await cp(join(other.folder, name), join(this.folder, name), { recursive: true, verbatimSymlinks: true });
   }
 
   write(path: string, content: string): void {

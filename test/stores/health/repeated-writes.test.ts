@@ -164,6 +164,17 @@ describe("RepeatedWrites", () => {
     expect(write).toHaveBeenCalledTimes(1);
   });
 
+  it("does a write once for all changes that wait for it, also when it fails", async () => {
+    const writes = new RepeatedWrites();
+    const write = vi.fn(() => (write.mock.calls.length === 1 ? fail() : Promise.resolve()));
+    writes.add("a", write);
+    for (const status of ["rejected", "fulfilled"]) {
+      const changes = await Promise.allSettled(Array.from({ length: 200 }, async () => writes.doNow("a")));
+      expect(new Set(changes.map((change) => change.status))).toEqual(new Set([status]));
+    }
+    expect(write).toHaveBeenCalledTimes(2);
+  });
+
   it("reports that a write cannot be done at once, and keeps repeating it", async () => {
     const writes = new RepeatedWrites();
     const write = vi.fn(() => (write.mock.calls.length === 1 ? fail() : Promise.resolve()));

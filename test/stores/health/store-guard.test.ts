@@ -83,11 +83,11 @@ describe("StoreGuard", () => {
 
   it("does not count a late answer as a sign that the store is back", async () => {
     const { guard, events, clock } = setUp(10);
-    const late = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 40));
+    const late = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 400));
     for (let call = 0; call < 5; call += 1) await expect(guard.run(late)).rejects.toBeInstanceOf(StoreUnavailableError);
     clock.advance(500);
     await expect(guard.run(late)).rejects.toBeInstanceOf(StoreUnavailableError);
-    await new Promise((resolve) => setTimeout(resolve, 60));
+    await new Promise((resolve) => setTimeout(resolve, 450));
     expect(guard.isDown).toBe(true);
     expect(events.map(({ event }) => event)).toEqual(["portcullis_store_late", "portcullis_store_unavailable"]);
   });

@@ -22,14 +22,14 @@ describe("withTimeout", () => {
   });
 
   it("rejects with a LateAnswerError when the time is over, and drops the late result", async () => {
-    const work = sleep(60, "late");
+    const work = sleep(600, "late");
     const began = performance.now();
     await expect(withTimeout(work, 20)).rejects.toMatchObject({
       name: "LateAnswerError",
       code: "ETIMEDOUT",
       message: "no response within 20 ms",
     });
-    expect(performance.now() - began).toBeLessThan(55);
+    expect(performance.now() - began).toBeLessThan(550);
     await expect(work).resolves.toBe("late");
   });
 

@@ -17,7 +17,10 @@ const clockSchema = z.custom<Clock>(
     value !== null &&
     typeof (value as Partial<Clock>).now === "function" &&
     typeof (value as Partial<Clock>).monotonic === "function",
-  "Must be a Clock with now() and monotonic()",
+  {
+    error: "Must be a Clock with now() and monotonic()",
+    params: { remedy: "Pass a ManualClock from portcullis/testing, or leave it out." },
+  },
 );
 
 export const windowStoreSchema = settingsObject({

@@ -9,7 +9,10 @@ export const redisWindowStoreSchema = settingsObject({
   /** A `redis://` or `rediss://` URL, or a client of node-redis or ioredis. A client stays the app's to close. */
   redis: z.custom<string | object>(
     (value) => typeof value === "string" || value instanceof Secret || (typeof value === "object" && value !== null),
-    "Must be a redis:// URL or a client",
+    {
+      error: "Must be a redis:// URL or a client",
+      params: { remedy: 'Write { redis: "redis://host:6379" }, or { redis: client }.' },
+    },
   ),
   /** Prefix of every key. Stores of different limits in express-rate-limit need different ones. */
   prefix: z
