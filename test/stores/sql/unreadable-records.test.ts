@@ -127,7 +127,7 @@ describe.each([
   const newKey = (): Promise<{ key: string; record: { id: string } }> =>
     app.keys.create({ ownerId: "ada", name: "ci", scopes: ["orders:read"], metadata: { a: 1 } });
 
-  const KEY_DAMAGE = [
+  const KEY_DAMAGE: readonly Record<"change" | "whole", Record<string, string>>[] = [
     { change: { hash_algorithm: "future" }, whole: { hash_algorithm: "hmac-sha256" } },
     { change: { scopes: "{broken" }, whole: { scopes: '["orders:read"]' } },
     { change: { metadata: "[" }, whole: { metadata: '{"a":1}' } },
@@ -171,7 +171,10 @@ describe.each([
     expect((await app.as("ada", "DELETE", `/${record.id}`)).status).toBe(404);
   });
 
-  const TOKEN_DAMAGE = [{ change: { scopes: "{broken" } }, { change: { claims: "[" } }];
+  const TOKEN_DAMAGE: readonly { readonly change: Record<string, string> }[] = [
+    { change: { scopes: "{broken" } },
+    { change: { claims: "[" } },
+  ];
 
   it.each(TOKEN_DAMAGE)("of a refresh token, $change: 401, and no other token is affected", async ({ change }) => {
     const [damaged, twin] = [await app.tokens.issue("ada"), await app.tokens.issue("ada")];
