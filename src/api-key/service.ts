@@ -86,7 +86,8 @@ export class ApiKeyService {
     const hasher = new KeyHasher(options.hash, secrets, queue);
     const cache = new VerifiedCache(options.cacheSize, runtime.clock, options.storeTimeoutMs);
     const { changes } = deps;
-    this.#parts = { options, runtime, store, cache, hasher, unfinished: new RepeatedWrites(), changes };
+    const unfinished = new RepeatedWrites(runtime, "api-keys-writes");
+    this.#parts = { options, runtime, store, cache, hasher, unfinished, changes };
     this.#creation = new KeyCreation(this.#parts);
     this.#rotation = new KeyRotation(this.#parts, this.#creation);
     this.#revocation = new KeyRevocation(this.#parts);

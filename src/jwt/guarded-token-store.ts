@@ -24,7 +24,7 @@ const MOST_UNDELIVERED = 10_000;
 export class GuardedTokenStore {
   readonly #store: TokenStore;
   readonly #clock: Clock;
-  readonly #unfinished = new RepeatedWrites();
+  readonly #unfinished: RepeatedWrites;
   /**
    * Tokens whose successor, as far as this process knows, did not reach a client; the store may not have recorded it
    * yet.
@@ -38,6 +38,7 @@ export class GuardedTokenStore {
   constructor(store: TokenStore, runtime: Runtime, timeoutMs: number) {
     this.#store = store;
     this.#clock = runtime.clock;
+    this.#unfinished = new RepeatedWrites(runtime, "revocation");
     this.#tokens = new StoreGuard("refresh-token", runtime, timeoutMs, store);
     this.#revocations = new StoreGuard("revocation", runtime, timeoutMs, store);
   }

@@ -30,9 +30,9 @@ export class SessionRepository {
   readonly #policy: TimePolicy;
   readonly #runtime: Runtime;
   readonly #cookie: SessionCookie;
-  readonly #unfinished = new RepeatedWrites();
+  readonly #unfinished: RepeatedWrites;
   /** Sessions that nobody has. They have a queue of their own, so that many of them displace no refused log-out. */
-  readonly #withdrawn = new RepeatedWrites();
+  readonly #withdrawn: RepeatedWrites;
 
   /** @param timeoutMs how long one call of the store may take, in milliseconds */
   constructor(
@@ -44,6 +44,8 @@ export class SessionRepository {
   ) {
     this.#store = new GuardedSessionStore(store, runtime, timeoutMs);
     this.#ended = new EndedSessions(runtime);
+    this.#unfinished = new RepeatedWrites(runtime, "session");
+    this.#withdrawn = new RepeatedWrites(runtime, "session");
     this.#cookie = cookie;
     this.#policy = policy;
     this.#runtime = runtime;

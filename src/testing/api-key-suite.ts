@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import type { ApiKeyStore, StoredApiKey } from "../stores/contracts.js";
 import { apiKeyChangeCases } from "./api-key-change-cases.js";
 import { AWKWARD_TEXTS, caseWith, initialized, UNSTORABLE_TEXTS, type ConformanceCase } from "./conformance.js";
+import { keyNameCases } from "./name-cases.js";
 import { sampleKey } from "./samples.js";
 
 /**
@@ -156,6 +157,7 @@ export function apiKeyStoreConformance(makeStore: () => ApiKeyStore | Promise<Ap
       assert.equal(await store.get("key-1"), undefined);
     }),
 
+    ...keyNameCases(testCase),
     ...listCases(testCase),
     ...apiKeyChangeCases(makeStore),
   ];

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { StoredRefreshToken, TokenStore } from "../stores/contracts.js";
 import { AWKWARD_TEXTS, caseWith, initialized, UNSTORABLE_TEXTS, type ConformanceCase } from "./conformance.js";
+import { tokenNameCases } from "./name-cases.js";
 import { sampleToken } from "./samples.js";
 import { denialCases, expiryCases } from "./token-denial-cases.js";
 import { familyCases } from "./token-family-cases.js";
@@ -127,6 +128,7 @@ export function tokenStoreConformance(makeStore: () => TokenStore | Promise<Toke
       assert.deepEqual((await store.get("token-1"))?.scopes, ["read"]);
     }),
 
+    ...tokenNameCases(testCase),
     ...rotationCases(testCase),
     ...familyCases(testCase),
     ...denialCases(testCase),

@@ -72,11 +72,27 @@ class AnyDigest extends MemoryApiKeyStore {
   }
 }
 
+/** Stores what fits, as a database does that is not strict. */
+class CutsNames extends MemoryApiKeyStore {
+  override insert(key: StoredApiKey): Promise<void> {
+    return super.insert({ ...key, ownerId: key.ownerId.slice(0, 255) });
+  }
+}
+
+/** Accepts 254 characters only, and its error does not say that the value is at fault. */
+class RefusesLongNames extends MemoryTokenStore {
+  override async insert(token: StoredRefreshToken): Promise<void> {
+    if (token.subject.length > 254) throw new Error("no");
+    return super.insert(token);
+  }
+}
+
 test.each([
   [RacingRotation, "of twenty concurrent calls of rotate exactly one returns true, and only its successor exists"],
   [BackwardUsage, "addUsage adds counts, and moves lastUsedAt only forward"],
   [OffsetPaging, "paging omits and repeats no key at any page size, even with equal times and new keys"],
   [FoldingCase, "get of an unknown id is undefined, whatever the id looks like"],
+  [CutsNames, "a name of 256 characters is refused as invalid input, and nothing is stored"],
   [AnyDigest, "replaceHash replaces the digest only if it is still the given one, and changes nothing else"],
 ])("the conformance suite fails an API key store that is broken: %o", async (Broken, name) => {
   expect(await failures(apiKeyStoreConformance(() => new Broken()))).toContain(name);
@@ -115,6 +131,8 @@ test.each([
     ForgetsReuse,
     "deleteExpired: an unused token is deleted after its end, a used one only after the end of its family",
   ],
+  [RefusesLongNames, "names of 255 characters, of one byte or three, are stored, found again and denied"],
+  [RefusesLongNames, "a name of 256 characters is refused as invalid input, and nothing is stored or denied"],
   [CutsOffTooMuch, "revokeSubject cuts off tokens issued before, not at or after"],
   [OneFamilyOnly, "revokeSubject revokes every family of the subject, and no others"],
 ])("the conformance suite fails a token store that is broken: %o", async (Broken, name) => {

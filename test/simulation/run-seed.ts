@@ -55,7 +55,6 @@ export function runOnce(plan: Plan, { hostile }: { readonly hostile: boolean }):
     if (plan.weather === "storm") work.push(storm(world));
     await Promise.all(work);
     world.checkMainLimit();
-    await world.checkBounds();
     await world.close();
     return {
       violations: world.violations,

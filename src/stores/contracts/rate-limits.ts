@@ -1,8 +1,12 @@
 import type { WindowOutcome, WindowPolicy, WindowRequest } from "../../core/rate-limits.js";
 
-/** An exact sliding-window log. A refused request is not recorded. */
+/**
+ * An exact sliding-window log. A refused request is not recorded. In the costs, `r` is how many records of one client
+ * the store keeps: at most `limit`, and at most a number of the store's own, whatever the limit. A larger `cost` and
+ * more clients add nothing.
+ */
 export interface RateLimitStore {
-  /** Records `cost` units under `key` if they fit in the window; otherwise records nothing. Atomic. */
+  /** Records `cost` units under `key` if they fit in the window; otherwise records nothing. Atomic. Cost: O(r). */
   consume(policy: WindowPolicy, key: string, cost: number): WindowOutcome | Promise<WindowOutcome>;
   /**
    * Checks several limits at once, in one round trip: records every cost if each fits its own limit; otherwise records
@@ -13,11 +17,13 @@ export interface RateLimitStore {
    * On Redis Cluster this is atomic if all keys are the same text. Otherwise each key is decided by itself, at the same
    * time, and recorded costs are taken back when another key refuses. A limit is then never exceeded, but in between a
    * concurrent request may see less room than there is.
+   *
+   * Cost: O(r) for each request.
    */
   consumeAll?(requests: readonly WindowRequest[]): readonly WindowOutcome[] | Promise<readonly WindowOutcome[]>;
-  /** Returns what `consume` would return, and records nothing. */
+  /** Returns what `consume` would return, and records nothing. Cost: O(r). */
   peek(policy: WindowPolicy, key: string, cost: number): WindowOutcome | Promise<WindowOutcome>;
-  /** Forgets one key. */
+  /** Forgets one key. Cost: O(r). */
   reset(policy: WindowPolicy, key: string): void | Promise<void>;
   /** Stops timers and closes the connections that the store opened itself. */
   close(): void | Promise<void>;

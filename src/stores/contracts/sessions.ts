@@ -71,24 +71,34 @@ type Answer<T> = (error: unknown, value?: T) => void;
  * logged out meanwhile (expressjs/session#632). Data comes back as saved, with the `expires` of its cookie as of the
  * last touch. The store reads the principal, the times and what a list shows from the session layer's metadata (`SESSION_METADATA`). A
  * session ends at its cookie's `expires`.
+ *
+ * The costs are for one session, whatever the size of its data; `bound` is the most sessions that a principal may have.
+ * None grows with the number of sessions in the store.
  */
 export interface SessionStore extends PrincipalIndex {
-  /** Reads a session; null when it does not exist or has ended. */
+  /** Reads a session; null when it does not exist or has ended. Cost: O(1). */
   get(sid: string, callback: Answer<SessionData | null>): void;
-  /** Writes a session whether or not it exists, except one destroyed in the last ten minutes (then nothing happens). */
+  /**
+   * Writes a session whether or not it exists, except one destroyed in the last ten minutes (then nothing happens).
+   * Cost: O(log bound).
+   */
   set(sid: string, data: SessionData, callback?: Answer<void>): void;
   /**
    * Writes a new session. Returns false and writes nothing when the id is taken or was destroyed. Atomic across
-   * processes.
+   * processes. Cost: O(log bound); making room included.
    */
   create(sid: string, data: SessionData, callback: Answer<boolean>): void;
-  /** Writes an existing session. Returns false and writes nothing when it does not exist. Atomic across processes. */
+  /**
+   * Writes an existing session. Returns false and writes nothing when it does not exist. Atomic across processes. Cost:
+   * O(log bound).
+   */
   replace(sid: string, data: SessionData, callback: Answer<boolean>): void;
-  /** Updates the end and `seenAt`, not the data. False when the session does not exist. */
+  /** Updates the end and `seenAt`, not the data. False when the session does not exist. Cost: O(log bound). */
   touch(sid: string, data: SessionData, callback?: Answer<boolean>): void;
   /**
    * Ends a session in every process. Also works for an id that does not exist yet: its `create` may be in progress.
    * Returns false when the session had ended before, and true to one caller only. Atomic across processes.
+   * Cost: O(log bound).
    */
   destroy(sid: string, callback?: Answer<boolean>): void;
 }

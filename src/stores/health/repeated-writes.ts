@@ -1,6 +1,8 @@
+import type { Runtime } from "../../core/runtime.js";
+import { announceOverload } from "./call-events.js";
 import { withTimeout } from "./timeout.js";
 
-/** Maximum number of waiting writes. Beyond it the oldest is given up; its caller has already got the failure. */
+/** Maximum number of waiting writes. Beyond it the oldest is given up and announced; its caller has already got the failure. */
 const MOST = 10_000;
 /** Pause before a write is repeated, in milliseconds, by the number of failed repetitions; the last value repeats. */
 const PAUSES_MS = [500, 1000, 2000, 4000, 8000, 16_000, 30_000];
@@ -32,8 +34,8 @@ interface Waiting {
 /**
  * Writes that must be done although their callers got a failure: revocations. Each is repeated, less and less often,
  * until the store has done it. Each has its own pause, so a write that always fails or hangs does not delay the others.
- * At most 10,000 wait; one more gives up the oldest. They end with the process; the caller, who got the failure, then
- * revokes again.
+ * At most 10,000 wait; one more gives up the oldest, which may be another caller's, and announces it as an overload.
+ * They end with the process; the caller, who got the failure, then revokes again.
  */
 export class RepeatedWrites {
   readonly #waiting = new Map<string, Waiting>();
@@ -44,8 +46,14 @@ export class RepeatedWrites {
   readonly #queues: readonly Set<Waiting>[] = PAUSES_MS.map(() => new Set());
   /** Number of writes in progress, by whether they had failed before. */
   readonly #running = { first: 0, failed: 0 };
+  readonly #onGivenUp: () => void;
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
+
+  /** @param source of the event of an overload, such as "revocation" */
+  constructor(runtime: Runtime, source: string) {
+    this.#onGivenUp = () => announceOverload(runtime, source, "repeated-writes");
+  }
 
   /** Number of writes that are not done yet. */
   get size(): number {
@@ -63,8 +71,10 @@ export class RepeatedWrites {
     const waiting = { name, write, underWay, awaited: undefined, failures: 0, dueAt: 0 };
     this.#waiting.set(name, waiting);
     this.#enqueue(waiting);
+    if (this.#waiting.size <= MOST) return;
     const [oldest] = this.#waiting.values();
-    if (this.#waiting.size > MOST) this.#remove(oldest);
+    this.#remove(oldest);
+    this.#onGivenUp();
   }
 
   /**

@@ -48,6 +48,11 @@ export class MemoryApiKeyStore implements ApiKeyStore {
     this.#share = shareOf(this.#maxKeys);
   }
 
+  /** Keys stored, including ended ones that are not removed yet. */
+  get size(): number {
+    return this.#keys.size;
+  }
+
   async init(): Promise<void> {}
 
   async insert(key: StoredApiKey): Promise<void> {

@@ -4,7 +4,7 @@ import { systemClock, type Clock } from "../../core/clock.js";
 import { StoreFullError } from "../health/store-full.js";
 import type { AccessTokenFacts, StoredRefreshToken, TokenStore } from "../contracts.js";
 import { Denylist } from "../revocations/denylist.js";
-import { copyRefreshToken, integer, text } from "../records.js";
+import { copyRefreshToken, integer, nameText, text } from "../records.js";
 import { sealsEndBefore, tokenHasEnded } from "../token-lifetime.js";
 import { shareOf } from "./share.js";
 import { TokenFamilies, type Family } from "./token-families.js";
@@ -43,6 +43,11 @@ export class MemoryTokenStore implements TokenStore {
     this.#clock = options.clock ?? systemClock;
     this.#maxTokens = options.maxTokens ?? MAX_TOKENS;
     this.#share = shareOf(this.#maxTokens);
+  }
+
+  /** Refresh tokens stored, including used and ended ones that are not removed yet. */
+  get size(): number {
+    return this.#tokens.size;
   }
 
   async init(): Promise<void> {}
@@ -90,16 +95,16 @@ export class MemoryTokenStore implements TokenStore {
 
   async revokeSubject(subject: string, at: number, forgetAfter: number, isRepeated = false): Promise<void> {
     const isDone = isRepeated && (this.#denials.cutOffOf(subject) ?? -Infinity) >= at;
-    this.#denials.cutOff(text(subject), integer(at), integer(forgetAfter), this.#clock.now());
+    this.#denials.cutOff(nameText(subject), integer(at), integer(forgetAfter), this.#clock.now());
     if (!isDone) this.#families.revokeSubject(subject, at);
   }
 
   async denyAccessToken(jti: string, expiresAt: number): Promise<void> {
-    this.#denials.denyToken(text(jti), integer(expiresAt), this.#clock.now());
+    this.#denials.denyToken(nameText(jti), integer(expiresAt), this.#clock.now());
   }
 
   async denyFamily(familyId: string, until: number): Promise<void> {
-    this.#denials.denyFamily(text(familyId), integer(until), this.#clock.now());
+    this.#denials.denyFamily(nameText(familyId), integer(until), this.#clock.now());
   }
 
   isRevoked(token: AccessTokenFacts): boolean {

@@ -2,7 +2,7 @@ import type { ChangeFeed } from "./change-feed.js";
 import { type AccessTokenFacts, TOKEN_STORE_METHODS, type TokenStore } from "../contracts.js";
 import { forwarding } from "../forwarding.js";
 import type { Denial } from "./changes.js";
-import { integer, text } from "../records.js";
+import { integer, nameText } from "../records.js";
 
 /**
  * A token store whose revocations of access tokens reach every process. Refresh tokens are in `families`. A denial is
@@ -82,7 +82,7 @@ export class ReplicatedTokenStore extends forwarding<TokenStore>(TOKEN_STORE_MET
    * because the caller wants the revocation to take effect.
    */
   async #deny(denial: Denial, write: () => Promise<void>): Promise<void> {
-    text(denial.name);
+    nameText(denial.name);
     integer(denial.endsAt);
     this.#feed.note(denial);
     try {

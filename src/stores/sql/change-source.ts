@@ -1,7 +1,7 @@
 import type { Insertable } from "kysely";
 import { systemClock, type Clock } from "../../core/clock.js";
 import type { Change, ChangeBatch, ChangeSource, Denial } from "../revocations/changes.js";
-import { integer, text } from "../records.js";
+import { integer, nameText } from "../records.js";
 import { advance, begin, readPosition, startOf, type ReturnedRow, writePosition } from "./change-position.js";
 import { textOf } from "./rows.js";
 import type { ChangeTable, PortcullisDatabase } from "./schema.js";
@@ -162,11 +162,16 @@ export class SqlChangeSource implements ChangeSource {
 /** The row that records a denial. @throws TypeError when it is not storable */
 export function rowOf(denial: Denial): ChangeRow {
   const { kind, name, endsAt } = denial;
-  return { kind, name: text(name), cut_off: kind === "subject" ? integer(denial.cutOff) : 0, ends_at: integer(endsAt) };
+  return {
+    kind,
+    name: nameText(name),
+    cut_off: kind === "subject" ? integer(denial.cutOff) : 0,
+    ends_at: integer(endsAt),
+  };
 }
 
 function keyRow(name: string, now: number): ChangeRow {
-  return { kind: "api-key", name: text(name), cut_off: 0, ends_at: now + KEY_CHANGE_MS };
+  return { kind: "api-key", name: nameText(name), cut_off: 0, ends_at: now + KEY_CHANGE_MS };
 }
 
 /** Rows with a number above `after`, in order. Omits rows whose end is before `endsFrom`. */

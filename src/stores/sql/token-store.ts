@@ -2,7 +2,7 @@ import { systemClock, type Clock } from "../../core/clock.js";
 import type { AccessTokenFacts, StoredRefreshToken, TokenStore, WriteCall } from "../contracts.js";
 import type { Change, ChangeSource, Denial } from "../revocations/changes.js";
 import { Denylist } from "../revocations/denylist.js";
-import { integer, isStorable, text } from "../records.js";
+import { integer, isStorable, nameText, text } from "../records.js";
 import { rowOf, SqlChangeSource } from "./change-source.js";
 import { deleteExpired } from "./clean-up.js";
 import {
@@ -125,7 +125,12 @@ export class SqlTokenStore implements TokenStore {
   }
 
   async revokeSubject(subject: string, at: number, forgetAfter: number, isRepeated = false): Promise<void> {
-    const denial: Denial = { kind: "subject", name: text(subject), cutOff: integer(at), endsAt: integer(forgetAfter) };
+    const denial: Denial = {
+      kind: "subject",
+      name: nameText(subject),
+      cutOff: integer(at),
+      endsAt: integer(forgetAfter),
+    };
     const row = rowOf(denial);
     await writeTransaction(this.#db, async (transaction, engine) => {
       await markSubject(transaction, engine, { subject, at, endsAt: forgetAfter, isRepeated });

@@ -7,6 +7,7 @@ import {
   MemoryApiKeyStore,
   MemorySessionStore,
   MemoryTokenStore,
+  SlidingWindowStore,
   StoreUnavailableError,
   TokenError,
 } from "./library.js";
@@ -19,8 +20,11 @@ export const LIMIT = { limit: 60, windowSeconds: 10, maxClients: 64 };
 /** The limit of each key that `/keys/issue` hands out. */
 export const KEY_LIMIT = { limit: 5, windowSeconds: 60 };
 export const GRACE_SECONDS = 10;
-/** Places in the stores of a process that keeps everything in memory. */
-export const MEMORY = { keys: 60, tokens: 100, sessions: 60 };
+/**
+ * Places in the stores of a process that keeps everything in memory. Limits have room for the clients of the main one,
+ * for as many of the four others together, and for a tenth of them whatever the rest uses.
+ */
+export const PLACES = { keys: 60, tokens: 100, sessions: 60, limits: 2 * 64 + 3 * 6 };
 
 /** More than a run has; the usual ten thousand places would be laid out anew for each process of each seed. */
 const REMEMBERED = 200;
@@ -43,15 +47,17 @@ export interface SimulatedProcess {
   readonly database: string | undefined;
   /** Outages of stores it announced: when and which. */
   readonly outages: { readonly at: number; readonly source: string }[];
+  /** Where it counts requests. */
+  readonly limits: InstanceType<typeof SlidingWindowStore>;
   /** The stores of a process that keeps everything in memory. */
   readonly memory: ReturnType<typeof memoryStores> | undefined;
   close(): Promise<void>;
 }
 
 const memoryStores = () => ({
-  keys: new MemoryApiKeyStore({ maxKeys: MEMORY.keys }),
-  tokens: new MemoryTokenStore({ maxTokens: MEMORY.tokens }),
-  sessions: new MemorySessionStore({ maxSessions: MEMORY.sessions }),
+  keys: new MemoryApiKeyStore({ maxKeys: PLACES.keys }),
+  tokens: new MemoryTokenStore({ maxTokens: PLACES.tokens }),
+  sessions: new MemorySessionStore({ maxSessions: PLACES.sessions }),
 });
 
 const CLOCKS_APART_MS = 4000;
@@ -77,13 +83,14 @@ export function startProcess({ name, seed, database, sessions }: ProcessOptions)
     if (database !== undefined) whenPoolIsMade(database, holdTime());
     const aheadMs = clockOf(name, seed);
     const clock = { now: () => Date.now() + aheadMs, monotonic: () => performance.now() };
+    const limits = new SlidingWindowStore({ maxClients: LIMIT.maxClients, clock });
     const settings = {
       debug: true,
       secretKey: SECRET,
       trustProxy: ["loopback", "10.0.0.0/8"],
       headers: false,
       csrf: false,
-      rateLimit: LIMIT,
+      rateLimit: { ...LIMIT, store: limits },
       session: { store: sessions ?? memory?.sessions },
       apiKeys: { hash: "hmac-sha256", cacheSize: REMEMBERED, ...(memory === undefined ? {} : { store: memory.keys }) },
       jwt: {
@@ -152,7 +159,7 @@ export function startProcess({ name, seed, database, sessions }: ProcessOptions)
     app.use(answerError);
 
     await security.ready();
-    return { name, app, database, memory, outages, close: () => security.close() };
+    return { name, app, database, limits, memory, outages, close: () => security.close() };
   });
 }
 

@@ -4,7 +4,7 @@ import { newOperation, type Operation, within } from "./context.js";
 import { drawFault, FaultCounts } from "./faults.js";
 import { lastWait, publish } from "./pg.js";
 import { PostgresServer } from "./postgres-server.js";
-import { LIMIT, MEMORY, type SimulatedProcess, startProcess } from "./process.js";
+import { LIMIT, PLACES, type SimulatedProcess, startProcess } from "./process.js";
 import { Random } from "./random.js";
 import { FileSessionStore } from "./file-session-store.js";
 import { SharedSessionStore } from "./shared-session-store.js";
@@ -120,21 +120,17 @@ export class World {
       wasFull,
     };
     this.exchanges.push(exchange);
+    this.#checkBounds(process);
     if (answer.status >= 500 && answer.status !== 503)
       this.violation("c", `${id} ${step}: status ${answer.status} ${JSON.stringify(answer.body)}`);
     return exchange;
   }
 
-  /** Invariant (e): what the memory stores hold stays within the places they have. */
-  async checkBounds(): Promise<void> {
-    const owners = [...new Set(this.exchanges.map(({ actor }) => actor))];
-    for (const { name, memory } of this.#all) {
-      if (memory === undefined) continue;
-      let keys = 0;
-      for (const owner of owners) keys += (await memory.keys.list(owner, { limit: 10_000 })).length;
-      if (keys > MEMORY.keys) this.violation("e", `${name}: ${keys} keys held in ${MEMORY.keys} places`);
-      if (memory.sessions.size > MEMORY.sessions)
-        this.violation("e", `${name}: ${memory.sessions.size} sessions held in ${MEMORY.sessions} places`);
+  /** Invariant (e): what is kept in the memory of a process stays within the places there are. */
+  #checkBounds({ name, limits, memory }: SimulatedProcess): void {
+    for (const [kind, store] of Object.entries({ limits, ...memory })) {
+      const places = PLACES[kind as keyof typeof PLACES];
+      if (store.size > places) this.violation("e", `${name}: more than ${places} ${kind} held in ${places} places`);
     }
   }
 

@@ -1,6 +1,8 @@
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { createRuntime } from "../../../src/core/runtime.js";
 import { RepeatedWrites } from "../../../src/stores/health/repeated-writes.js";
+import { ManualClock } from "../../support/manual-clock.js";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => {
@@ -14,11 +16,13 @@ const WRITE_MS = 10_000;
 /** The fake clock takes a millisecond for the `setImmediate` at the end of a time-out. */
 const IMMEDIATE_MS = 1;
 
+const runtime = createRuntime();
+
 const fail = () => Promise.reject(new Error("down"));
 
 describe("RepeatedWrites", () => {
   it("does a write after half a second, once", async () => {
-    const writes = new RepeatedWrites();
+    const writes = new RepeatedWrites(runtime, "revocation");
     const write = vi.fn(() => Promise.resolve());
     writes.add("a", write);
     await vi.advanceTimersByTimeAsync(499);
@@ -30,7 +34,7 @@ describe("RepeatedWrites", () => {
   });
 
   it("repeats a write that fails, less and less often, until it succeeds", async () => {
-    const writes = new RepeatedWrites();
+    const writes = new RepeatedWrites(runtime, "revocation");
     const times: number[] = [];
     const began = Date.now();
     writes.add("a", () => {
@@ -43,7 +47,7 @@ describe("RepeatedWrites", () => {
   });
 
   it("gives a new write its own pause while others have failed for long", async () => {
-    const writes = new RepeatedWrites();
+    const writes = new RepeatedWrites(runtime, "revocation");
     writes.add("bad", fail);
     for (let n = 0; n < 20; n += 1) writes.add(`hangs ${n}`, () => new Promise(() => undefined));
     await vi.advanceTimersByTimeAsync(300_000);
@@ -58,7 +62,7 @@ describe("RepeatedWrites", () => {
   });
 
   it("repeats every write within a bounded time, however many fail for ever", async () => {
-    const writes = new RepeatedWrites();
+    const writes = new RepeatedWrites(runtime, "revocation");
     const tries = Array.from({ length: 100 }, (_, n) => {
       const write = vi.fn(n % 10 === 0 ? () => new Promise(() => undefined) : fail);
       writes.add(`${n}`, write);
@@ -77,7 +81,7 @@ describe("RepeatedWrites", () => {
     const kinds = fc.array(fc.constantFrom("works", "fails", "hangs", "fails twice"), { minLength: 1, maxLength: 12 });
     await fc.assert(
       fc.asyncProperty(kinds, async (mixture) => {
-        const writes = new RepeatedWrites();
+        const writes = new RepeatedWrites(runtime, "revocation");
         const times: number[] = [];
         const began = Date.now();
         for (const [n, kind] of mixture.entries()) {
@@ -107,7 +111,7 @@ describe("RepeatedWrites", () => {
   });
 
   it("is not held up by writes that fail or hang", async () => {
-    const writes = new RepeatedWrites();
+    const writes = new RepeatedWrites(runtime, "revocation");
     for (let n = 0; n < 20; n += 1) writes.add(`hangs ${n}`, () => new Promise(() => undefined));
     writes.add("fails", fail);
     writes.add("throws", () => {
@@ -122,7 +126,7 @@ describe("RepeatedWrites", () => {
   });
 
   it("repeats a write that hung, and counts one that succeeds after its time-out", async () => {
-    const writes = new RepeatedWrites();
+    const writes = new RepeatedWrites(runtime, "revocation");
     const again = vi.fn(() => (again.mock.calls.length === 1 ? new Promise<void>(() => undefined) : Promise.resolve()));
     const late = vi.fn(() => new Promise<void>((resolve) => setTimeout(resolve, 10_500)));
     writes.add("again", again);
@@ -132,7 +136,7 @@ describe("RepeatedWrites", () => {
   });
 
   it("replaces an earlier write of the same name, even one under way", async () => {
-    const writes = new RepeatedWrites();
+    const writes = new RepeatedWrites(runtime, "revocation");
     const first = vi.fn(() => new Promise<void>((resolve) => setTimeout(resolve, 100)));
     const second = vi.fn(() => Promise.resolve());
     writes.add("a", first);
@@ -143,7 +147,7 @@ describe("RepeatedWrites", () => {
   });
 
   it("gives up a write once the same call has succeeded, unless it was added while that call ran", async () => {
-    const writes = new RepeatedWrites();
+    const writes = new RepeatedWrites(runtime, "revocation");
     const [replaced, added] = [vi.fn(() => Promise.resolve()), vi.fn(() => Promise.resolve())];
     writes.add("a", replaced);
     const succeeded = [writes.replacing("a"), writes.replacing("b")];
@@ -154,7 +158,7 @@ describe("RepeatedWrites", () => {
   });
 
   it("does a write at once before a change that it must not end, and not again", async () => {
-    const writes = new RepeatedWrites();
+    const writes = new RepeatedWrites(runtime, "revocation");
     const write = vi.fn(() => Promise.resolve());
     writes.add("a", write);
     expect(writes.doNow("b")).toBeUndefined();
@@ -165,7 +169,7 @@ describe("RepeatedWrites", () => {
   });
 
   it("does a write once for all changes that wait for it, also when it fails", async () => {
-    const writes = new RepeatedWrites();
+    const writes = new RepeatedWrites(runtime, "revocation");
     const write = vi.fn(() => (write.mock.calls.length === 1 ? fail() : Promise.resolve()));
     writes.add("a", write);
     for (const status of ["rejected", "fulfilled"]) {
@@ -176,7 +180,7 @@ describe("RepeatedWrites", () => {
   });
 
   it("reports that a write cannot be done at once, and keeps repeating it", async () => {
-    const writes = new RepeatedWrites();
+    const writes = new RepeatedWrites(runtime, "revocation");
     const write = vi.fn(() => (write.mock.calls.length === 1 ? fail() : Promise.resolve()));
     writes.add("a", write);
     await expect(writes.doNow("a")).rejects.toThrow("down");
@@ -185,7 +189,7 @@ describe("RepeatedWrites", () => {
   });
 
   it("waits 50 ms for the call that was given up before it does a write now", async () => {
-    const writes = new RepeatedWrites();
+    const writes = new RepeatedWrites(runtime, "revocation");
     const done: string[] = [];
     const takes = (ms: number, name: string) =>
       new Promise<void>((resolve) => setTimeout(() => resolve(void done.push(name)), ms));
@@ -198,11 +202,30 @@ describe("RepeatedWrites", () => {
     expect([done, writes.size]).toEqual([["a given up", "a again", "b again"], 0]);
   });
 
+  it("announces that it gives up a write, once a second however many it gives up", () => {
+    const clock = new ManualClock();
+    const watched = createRuntime({ clock });
+    const events: unknown[] = [];
+    watched.events.on("*", ({ event, source, reason }) => events.push([event, source, reason]));
+    const writes = new RepeatedWrites(watched, "revocation");
+    for (let n = 0; n < 10_000; n += 1) writes.add(`${n}`, fail);
+    // The same name again is no further write.
+    writes.add("9999", fail);
+    expect([writes.size, events]).toEqual([10_000, []]);
+    for (let n = 0; n < 500; n += 1) writes.add(`more ${n}`, fail);
+    const event = ["portcullis_overload", "revocation", "repeated-writes"];
+    expect([writes.size, events]).toEqual([10_000, [event]]);
+    clock.advance(1000);
+    writes.add("one more", fail);
+    expect(events).toEqual([event, event]);
+    writes.close();
+  });
+
   it("drops the oldest of more than 10,000, and all when it is closed", async () => {
     // Timers are told by their delay: what other files left in this process may use the fake clock too.
     const started = vi.spyOn(globalThis, "setTimeout");
     const cleared = vi.spyOn(globalThis, "clearTimeout");
-    const writes = new RepeatedWrites();
+    const writes = new RepeatedWrites(runtime, "revocation");
     const oldest = vi.fn(fail);
     const write = vi.fn(fail);
     writes.add("oldest", oldest);

@@ -1,6 +1,6 @@
 import { InvalidInputError } from "../../../src/core/portcullis-error.js";
 import session from "express-session";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { SessionStoreFullError } from "../../../src/stores/health/store-full.js";
 import { SESSION_METADATA } from "../../../src/stores/contracts.js";
 import { MemorySessionStore } from "../../../src/stores/memory/session-store.js";
@@ -144,12 +144,10 @@ describe("MemorySessionStore", () => {
     expect(store.size).toBe(4);
   });
 
-  it("stays within its bound under a flood, quickly", () => {
+  it("stays within its bound under a flood", () => {
     const { clock, store } = make(1000);
     for (let i = 0; i < 500; i += 1) store.set(`owned${i}`, data(clock, { principal: `p${i}` }));
-    const start = performance.now();
     for (let i = 0; i < 20_000; i += 1) store.set(`flood${i}`, data(clock));
-    expect(performance.now() - start).toBeLessThan(3000);
     expect(store.size).toBe(1000);
     for (let i = 0; i < 500; i += 1) expect(store.listByPrincipal(`p${i}`)).toHaveLength(1);
     store.close();
@@ -193,5 +191,90 @@ describe("MemorySessionStore", () => {
     const timers = process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
     store.close();
     expect(process.getActiveResourcesInfo().filter((name) => name === "Timeout").length).toBe(timers);
+  });
+});
+
+describe("the steps of MemorySessionStore", () => {
+  /** Reads, writes and iterations of maps and sets while `work` runs. */
+  function stepsOf(work: () => void): number {
+    type Methods = Record<string, (...parameters: unknown[]) => unknown>;
+    const places: readonly (readonly [object, readonly string[]])[] = [
+      [Map.prototype, ["get", "has", "set", "delete"]],
+      [Set.prototype, ["add", "has", "delete"]],
+      [Object.getPrototypeOf(new Map().values()) as object, ["next"]],
+      [Object.getPrototypeOf(new Set().values()) as object, ["next"]],
+    ];
+    const spies = places.flatMap(([place, names]) => names.map((name) => vi.spyOn(place as Methods, name)));
+    try {
+      work();
+      return spies.reduce((sum, spy) => sum + spy.mock.calls.length, 0);
+    } finally {
+      for (const spy of spies) spy.mockRestore();
+    }
+  }
+
+  /** A store with this many sessions of visitors and as many users, and `logIns` log-ins of one more. */
+  function filled(sessions: number, logIns: number, maxSessions = 2 * sessions + 10) {
+    const made = make(maxSessions);
+    for (let i = 0; i < sessions; i += 1) {
+      made.store.set(`visitor${i}`, data(made.clock));
+      made.store.set(`user${i}`, data(made.clock, { principal: `user${i}` }));
+    }
+    for (let i = 0; i < logIns; i += 1) made.store.set(`ada${i}`, data(made.clock, { principal: "ada" }));
+    return made;
+  }
+
+  it("are as many in a store with 40,000 sessions as in one with 400: list, end, touch and a new one", () => {
+    const steps = [200, 20_000].map((sessions) => {
+      const { clock, store } = filled(sessions, 8);
+      const found = [
+        stepsOf(() => expect(store.listByPrincipal("ada")).toHaveLength(8)),
+        stepsOf(() => expect(store.idsByPrincipal("ada", 0)).toHaveLength(8)),
+        stepsOf(() => store.destroy("ada3")),
+        stepsOf(() => store.touch("ada4", data(clock))),
+        stepsOf(() => store.create("ada8", data(clock, { principal: "ada" }), () => undefined)),
+      ];
+      store.close();
+      return found;
+    });
+    expect(steps[1]).toEqual(steps[0]);
+    expect(Math.max(...(steps[1] ?? []))).toBeLessThan(100);
+  });
+
+  it("are as many to make room in a full store, whatever its size and whoever gives way", () => {
+    const steps = [200, 20_000].map((sessions) => {
+      const { clock, store } = filled(sessions, 0, 2 * sessions);
+      const inFullStore = (sid: string, principal?: string) =>
+        stepsOf(() => store.set(sid, data(clock, principal === undefined ? {} : { principal })));
+      const found = [inFullStore("visitor"), inFullStore("ada", "ada"), inFullStore("ada again", "ada")];
+      expect(store.size).toBe(2 * sessions);
+      // Every visitor gives way to users, and then nobody does: a user's own session, or a refusal.
+      for (let i = 0; i < sessions; i += 1) store.set(`more${i}`, data(clock, { principal: `more${i}` }));
+      found.push(inFullStore("of more1", "more1"), inFullStore("stranger"));
+      clock.advance(1000);
+      found.push(inFullStore("after the end of all"));
+      store.close();
+      return found;
+    });
+    expect(steps[1]).toEqual(steps[0]);
+    expect(Math.max(...(steps[1] ?? []))).toBeLessThan(50);
+  });
+
+  it("are bounded for a principal that has logged in 20,000 times: no more than for one with a full share", () => {
+    const steps = [1000, 20_000].map((logIns) => {
+      const { clock, store } = filled(0, logIns, 200_000);
+      const found = [
+        stepsOf(() => expect(store.listByPrincipal("ada")).toHaveLength(1000)),
+        stepsOf(() => expect(store.idsByPrincipal("ada", 0)).toHaveLength(1000)),
+        stepsOf(() => store.destroy(`ada${logIns - 7}`)),
+        stepsOf(() => store.set("again", data(clock, { principal: "ada" }))),
+        stepsOf(() => store.set("one more", data(clock, { principal: "ada" }))),
+      ];
+      store.close();
+      return found;
+    });
+    expect(steps[1]).toEqual(steps[0]);
+    expect(Math.max(...(steps[1] ?? []))).toBeLessThan(10 * 1000);
+    expect(Math.max(...(steps[1] ?? []).slice(2))).toBeLessThan(50);
   });
 });

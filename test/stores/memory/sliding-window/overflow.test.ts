@@ -37,8 +37,9 @@ function of20000Slash24s(number: number): string {
   return `${11 + (network >>> 16)}.${(network >>> 8) & 0xff}.${network & 0xff}.${1 + Math.floor(number / 20_000)}`;
 }
 
-/** Addresses of 2,000 newcomers: all of one /16, or each of a network of its own. */
+/** Addresses of 2,000 newcomers: of eight /24s of one /16, each of a /48 of one /32, or each of a /16 of its own. */
 const crowd = (number: number): string => `198.51.${number >> 8}.${number & 255}`;
+const ofOneSlash32 = (number: number): string => `2a01:db8:${number.toString(16)}::/56`;
 const spreadOut = (number: number): string => `${100 + (number >> 8)}.${number & 255}.7.9`;
 
 function refusedOf(store: SlidingWindowStore, newcomer: (number: number) => string): number {
@@ -58,7 +59,7 @@ describe("a flood of 250,000 addresses", () => {
     ["one IPv6 /31", ofOneSlash31],
     ["every /48 of one IPv6 /31", ofEverySlash48],
     ["20,000 IPv4 /24s", of20000Slash24s],
-  ])("from %s refuses none of 2,000 newcomers of other networks", (_name, address) => {
+  ])("from %s refuses none of 2,000 newcomers, each of another /16", (_name, address) => {
     const store = flooded(address);
     expect(store.size).toBe(100_000);
     expect(refusedOf(store, spreadOut)).toBe(0);
@@ -67,8 +68,29 @@ describe("a flood of 250,000 addresses", () => {
   it.each([
     ["one IPv6 /31", ofOneSlash31],
     ["every /48 of one IPv6 /31", ofEverySlash48],
-  ])("from %s refuses none of 2,000 newcomers of one /16 either", (_name, address) => {
-    expect(refusedOf(flooded(address), crowd)).toBe(0);
+  ])("from %s refuses none of 2,000 newcomers of one /16 or one /32 either", (_name, address) => {
+    const store = flooded(address);
+    expect(refusedOf(store, crowd)).toBe(0);
+    expect(refusedOf(store, ofOneSlash32)).toBe(0);
+  });
+
+  it("from 20,000 IPv4 /24s makes 250 newcomers of each of eight /24s share its window: 1,200 of 2,000 are refused", () => {
+    const store = flooded(of20000Slash24s);
+    expect(refusedOf(store, crowd)).toBe(2000 - 8 * MAIN.limit);
+    // Nobody else is affected by them.
+    expect(refusedOf(store, spreadOut)).toBe(0);
+  });
+
+  it("from 20,000 IPv4 /24s leaves one /32 1,667 windows for its /48s: 233 of 2,000 newcomers are refused", () => {
+    const store = flooded(of20000Slash24s);
+    // A third of the 5,000 that are free, and the window of the whole /32 for the others.
+    expect(refusedOf(store, ofOneSlash32)).toBe(2000 - 1667 - MAIN.limit);
+    expect(refusedOf(store, spreadOut)).toBe(0);
+  });
+
+  it("from every /48 of one IPv6 /31 refuses newcomers of that /31", () => {
+    const newcomer = (number: number): string => `2a00:db8:${number.toString(16)}:ff00::/56`;
+    expect(refusedOf(flooded(ofEverySlash48), newcomer)).toBeGreaterThan(1000);
   });
 
   it("leaves clients that were counted before it their own count", () => {
@@ -227,6 +249,8 @@ describe("the steps of one decision", () => {
     return steps;
   }
   const MOST = 40_000;
+  /** Cells of one client: 4096 with exact times, and two for each of the 4097 rounded times that fit in a window. */
+  const MOST_RECORDS = 4096 + 2 * 4097;
   const huge = { name: "huge", limit: 1_000_000, windowMs: 60_000 };
 
   function filled(hits: number) {
@@ -259,6 +283,21 @@ describe("the steps of one decision", () => {
       return Math.max(refused, left, gone);
     });
     for (const most of steps) expect(most).toBeLessThan(MOST);
+    // The newest hit is the last record that is found. Taking it back reads what the client has, up to the fixed bound.
+    const takenBack = [10, 1000, 100_000, 900_000].map((hits) => {
+      const { clock, store } = storeWith();
+      store.init({ windowMs: huge.windowMs, limit: huge.limit, skipFailedRequests: true });
+      for (let i = 0; i < hits; i += 1) {
+        store.increment("k");
+        clock.advance(0.05);
+      }
+      const steps = stepsOf(() => store.decrement("k"));
+      expect(store.get("k")?.totalHits).toBe(hits - 1);
+      return steps;
+    });
+    expect(takenBack[0]).toBeLessThan(10 + 8);
+    expect(takenBack[1]).toBeLessThan(1000 + 8);
+    for (const most of takenBack) expect(most).toBeLessThan(MOST_RECORDS + 8);
   });
 
   it("are bounded for requests at one moment too", () => {
