@@ -129,7 +129,7 @@ export type { Actor, CredentialKind, Principal } from "./core/principal.js";
 export type { OnRefusal, Problem, RefusalCode, RefusalRedirect, ReplacedBody } from "./core/response/problem.js";
 export { clientAddress } from "./core/request-state.js";
 export { Secret } from "./core/secret.js";
-export { UnreadableRecordError } from "./stores/health/store-fault.js";
+export { type ReadableParts, UnreadableRecordError } from "./stores/health/store-fault.js";
 export { StoreFullError } from "./stores/health/store-full.js";
 export { StoreUnavailableError } from "./stores/health/store-unavailable.js";
 export { DeadlinePassedError } from "./stores/health/write-call.js";

@@ -14,9 +14,8 @@ import { MAX_MAKERS, successorOf } from "./decide.js";
 import { ApiKeyError } from "./errors.js";
 import { HashUnavailableError } from "./keys/hash-queue.js";
 import { ownKeySchema, pageSchema, readInput, rotateSchema } from "./keys/input.js";
-import type { ApiKeyRecord } from "./keys/records.js";
 import { exceedsGrants, type Caller, callerOf, callerRefusals } from "./delegation.js";
-import type { ApiKeyService } from "./service.js";
+import type { ApiKeyService, FoundKey } from "./service.js";
 import type { AuditContext } from "./types.js";
 
 const SOURCE = "api-key-routes";
@@ -91,12 +90,12 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesSetti
   const refusals = callerRefusals(realm);
   const maxLifetimeMs = maxLifetimeDays === undefined ? undefined : maxLifetimeDays * DAY_MS;
 
-  /** Returns the caller's own key, by the id in the path. */
-  async function ownKey(caller: Caller, req: Request): Promise<ApiKeyRecord | Refusal> {
+  /** Returns the caller's own key, by the id in the path. Its record may be unreadable. */
+  async function ownKey(caller: Caller, req: Request): Promise<FoundKey | Refusal> {
     const { id } = req.params;
-    const record = typeof id === "string" ? await service.get(id) : undefined;
-    if (record === undefined) return UNKNOWN;
-    return record.ownerId === caller.ownerId ? record : FOREIGN;
+    const found = typeof id === "string" ? await service.find(id) : undefined;
+    if (found === undefined) return UNKNOWN;
+    return found.ownerId === caller.ownerId ? found : FOREIGN;
   }
 
   const create: Action = async (caller, req) => {
@@ -134,13 +133,14 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesSetti
   };
 
   const show: Action = async (caller, req) => {
-    const record = await ownKey(caller, req);
-    return "code" in record ? record : { status: 200, body: { record } };
+    const found = await ownKey(caller, req);
+    return "code" in found ? found : { status: 200, body: { record: found.read() } };
   };
 
   const rotate: Action = async (caller, req) => {
-    const record = await ownKey(caller, req);
-    if ("code" in record) return record;
+    const found = await ownKey(caller, req);
+    if ("code" in found) return found;
+    const record = found.read();
     const input = readInput(rotateSchema, bodyOf(req) ?? {});
     const maker = successorOf(record, caller.key);
     if (maker.path.length > MAX_MAKERS) return refusals.tooDeep;
@@ -151,10 +151,10 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesSetti
   };
 
   const revoke: Action = async (caller, req) => {
-    const record = await ownKey(caller, req);
-    if ("code" in record) return record;
+    const found = await ownKey(caller, req);
+    if ("code" in found) return found;
     const descendants = readInput(revokeQuerySchema, queryOf(req)).descendants === "true";
-    const done = await service.revoke(record.id, { reason: "revoked by its owner", descendants }, auditContext(req));
+    const done = await service.revoke(found.id, { reason: "revoked by its owner", descendants }, auditContext(req));
     return done ? { status: 204 } : UNKNOWN;
   };
 

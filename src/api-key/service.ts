@@ -4,6 +4,7 @@ import { maskKeysWith } from "../core/mask-credentials.js";
 import { partRuntime, type Runtime } from "../core/runtime.js";
 import { parse } from "../settings/object.js";
 import { announceOverload } from "../stores/health/call-events.js";
+import { readablePartsOf } from "../stores/health/store-fault.js";
 import { RepeatedWrites } from "../stores/health/repeated-writes.js";
 import { MemoryApiKeyStore } from "../stores/memory/api-key-store.js";
 import { type ApiKeyMaker, THE_APP } from "./decide.js";
@@ -31,6 +32,14 @@ import type { ApiKeyVerification } from "./verification/result.js";
 import { UsageLog } from "./verification/usage.js";
 import { VerifiedCache } from "./verification/verified-cache.js";
 import { KeyVerifier } from "./verification/verifier.js";
+
+/** A key whose owner is known. */
+export interface FoundKey {
+  readonly id: string;
+  readonly ownerId: string;
+  /** @throws ApiKeyError "unreadable" when the record is damaged or of a newer version */
+  readonly read: () => ApiKeyRecord;
+}
 
 /**
  * Creates, verifies, rotates and revokes API keys. Times are milliseconds since the epoch. Methods that use the store
@@ -181,6 +190,24 @@ export class ApiKeyService {
     await this.#usage.settled();
     const stored = await withKeyErrors(this.#parts.store.read((store) => store.get(id), callerFor(id)));
     return stored === undefined ? undefined : publicRecord(stored, this.#usage.pending(id));
+  }
+
+  /**
+   * @internal For the routes: like `get`, but an unreadable record is an error only when it is read, or when not even
+   * its owner can be read.
+   */
+  async find(id: string): Promise<FoundKey | undefined> {
+    try {
+      const record = await this.get(id);
+      return record && { id, ownerId: record.ownerId, read: () => record };
+    } catch (error) {
+      const { ownerId } = readablePartsOf(error);
+      if (ownerId === undefined) throw error;
+      const read = (): never => {
+        throw error;
+      };
+      return { id, ownerId, read };
+    }
   }
 
   /**

@@ -201,13 +201,13 @@ export class JwtManager {
    * Ends the family of a refresh token and its access tokens. Accepts any token of the family, even a used or expired
    * one. Returns false when there is no such token.
    *
-   * @throws TokenError `store-unavailable`
+   * @throws TokenError `store-unavailable`; `unreadable` when the token's record does not show its family
    */
   async revokeFamily(refreshToken: string): Promise<boolean> {
     const time = this.#storeTime();
-    const record = await this.#refresh.find(refreshToken, time);
-    if (record === undefined) return false;
-    await this.#revocations.revokeFamily(record, time);
+    const family = await this.#refresh.familyOf(refreshToken, time);
+    if (family === undefined) return false;
+    await this.#revocations.revokeFamily(family, time);
     return true;
   }
 

@@ -101,7 +101,12 @@ export function tokenRoutes(manager: JwtManager, options?: TokenRoutesSettings, 
         : manager.revokeAccessToken(body.data.accessToken);
     done.then(
       () => answer(res, 204),
-      (error: unknown) => (error instanceof TokenError ? void refuse(req, res, SOURCE, TRY_AGAIN) : next(error)),
+      (error: unknown) => {
+        if (!(error instanceof TokenError)) return next(error);
+        // A token that can be neither used nor traced to its family is no better than an unknown one.
+        if (error.code === "unreadable") return answer(res, 204);
+        refuse(req, res, SOURCE, error.code === "store-unavailable" ? TRY_AGAIN : WRONG_FORM);
+      },
     );
   });
 

@@ -8,6 +8,7 @@ import {
 } from "../stores/express-session.js";
 import type { Runtime } from "../core/runtime.js";
 import { SessionStoreFullError } from "../stores/health/store-full.js";
+import { StoreUnavailableError } from "../stores/health/store-guard.js";
 import type { SessionMetadata } from "../stores/contracts.js";
 import type { StoreCaller } from "../core/store-caller.js";
 import type { FormerSessions } from "./former-sessions.js";
@@ -41,6 +42,8 @@ export class SessionHost {
   saved = false;
   /** The store rejected the write because the session has ended. */
   ended = false;
+  /** An id whose first save failed. It is not saved again: it is being withdrawn from the store. */
+  withdrawnId: string | undefined;
   /** The request whose session it is. */
   caller: StoreCaller | undefined;
   /** Called when the app replaces or destroys the session, which also logs its user out. */
@@ -113,10 +116,16 @@ export class ExpressSessionAdapter extends ExpressSessionStore {
     this.generate(host);
   }
 
-  /** Saves the host's session under its id. */
+  /**
+   * Saves the host's session under its id. When the first save of an id fails, the id is withdrawn: a session whose
+   * caller was refused must not appear in the store later.
+   *
+   * @throws StoreUnavailableError (or rejects) when the store fails, or the id has been withdrawn
+   */
   save(host: SessionHost, live: object): MaybePromise<WriteOutcome> {
     const sid = host.sessionID;
     if (typeof sid !== "string") return "ended";
+    if (host.withdrawnId === sid) throw new StoreUnavailableError("session");
     const data = appData(live);
     const json = JSON.stringify(data);
     const now = this.#stored.now();
@@ -126,7 +135,13 @@ export class ExpressSessionAdapter extends ExpressSessionStore {
       seenAt: now,
       principal: host.metadata?.principal ?? null,
     };
-    return mapMaybe(this.#stored.write(sid, data, metadata, host.storedId !== sid, host.caller), (outcome) => {
+    const isFresh = host.storedId !== sid;
+    const withdraw = (): void => {
+      host.withdrawnId = sid;
+      this.#stored.withdraw(sid);
+    };
+    const written = this.#stored.write(sid, data, metadata, isFresh, host.caller, isFresh ? withdraw : undefined);
+    return mapMaybe(written, (outcome) => {
       if (outcome === "ended") host.ended = true;
       if (outcome !== "written" || host.sessionID !== sid) return outcome;
       host.metadata = metadata;

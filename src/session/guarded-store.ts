@@ -1,5 +1,5 @@
 import type { ExpressSessionStore, SessionData } from "../stores/express-session.js";
-import { mapMaybe, fromCallback, type MaybePromise } from "../core/maybe-promise.js";
+import { fromCallback, mapMaybe, orElse, type MaybePromise } from "../core/maybe-promise.js";
 import type { Runtime } from "../core/runtime.js";
 import { callerFor, callerForPrincipal, type StoreCaller } from "../core/store-caller.js";
 import type { PrincipalSession, SessionStore } from "../stores/contracts.js";
@@ -61,8 +61,8 @@ export class GuardedSessionStore {
     return this.#guard.run(run, undefined, caller ?? ofSession(sid));
   }
 
-  /** Writes a session whether or not it exists. */
-  set(sid: string, record: SessionData, caller?: StoreCaller): MaybePromise<WriteOutcome> {
+  /** Writes a session whether or not it exists. @param onUndelivered see `write` */
+  set(sid: string, record: SessionData, caller?: StoreCaller, onUndelivered?: () => void): MaybePromise<WriteOutcome> {
     const run = (): MaybePromise<WriteOutcome | undefined> =>
       fromCallback<WriteOutcome>((done) =>
         this.#store.set(sid, record, (error: unknown) => {
@@ -71,15 +71,21 @@ export class GuardedSessionStore {
           else done(error, "written");
         }),
       );
-    return mapMaybe(this.#guard.run(run, undefined, caller ?? ofSession(sid)), (outcome) => outcome ?? "written");
+    return mapMaybe(this.#run(run, caller ?? ofSession(sid), onUndelivered), (outcome) => outcome ?? "written");
   }
 
-  /** Creates a session, or replaces an existing one. Only for a store that `isAtomic`. */
+  /**
+   * Creates a session, or replaces an existing one. Only for a store that `isAtomic`.
+   *
+   * @param onUndelivered called when the caller gets a failure and the store may write the session all the same, and
+   *   again when a store that is not atomic has written it late
+   */
   write(
     mode: "create" | "replace",
     sid: string,
     record: SessionData,
     caller?: StoreCaller,
+    onUndelivered?: () => void,
   ): MaybePromise<WriteOutcome> {
     const run = (): MaybePromise<WriteOutcome | undefined> =>
       fromCallback<WriteOutcome>((done) =>
@@ -88,7 +94,7 @@ export class GuardedSessionStore {
           else done(error, written === true ? "written" : "ended");
         }),
       );
-    return mapMaybe(this.#guard.run(run, undefined, caller ?? ofSession(sid)), (outcome) => outcome ?? "ended");
+    return mapMaybe(this.#run(run, caller ?? ofSession(sid), onUndelivered), (outcome) => outcome ?? "ended");
   }
 
   /**
@@ -116,6 +122,14 @@ export class GuardedSessionStore {
     return mapMaybe(this.#guard.run(run, time, ofSession(sid)), (found) => found !== false);
   }
 
+  /**
+   * Ends a session for which no caller waits: without a time-out, and even while the store counts as down. Resolves
+   * when the store no longer has it.
+   */
+  async withdraw(sid: string): Promise<void> {
+    await fromCallback((done) => this.#store.destroy(sid, (error: unknown) => done(isNoSession(error) ? null : error)));
+  }
+
   /** See `PrincipalIndex`. Only for a store that `hasIndex`. */
   list(principalId: string): MaybePromise<readonly PrincipalSession[]> {
     return this.#guard.run(
@@ -131,6 +145,29 @@ export class GuardedSessionStore {
       () => this.#store.idsByPrincipal?.(principalId, agoMs) ?? [],
       time,
       callerForPrincipal(principalId),
+    );
+  }
+
+  #run<T>(
+    operation: () => MaybePromise<T>,
+    caller: StoreCaller,
+    onUndelivered: (() => void) | undefined,
+  ): MaybePromise<T> {
+    if (onUndelivered === undefined) return this.#guard.run(operation, undefined, caller);
+    let hasBegun = false;
+    let call: MaybePromise<T> | undefined;
+    const begin = (): MaybePromise<T> => {
+      hasBegun = true;
+      return (call = operation());
+    };
+    return orElse(
+      () => this.#guard.run(begin, undefined, caller),
+      (error) => {
+        if (hasBegun) onUndelivered();
+        // An atomic store writes nothing after its `destroy`. Another store may process the two in any order.
+        if (!this.isAtomic && call instanceof Promise) void call.then(onUndelivered, () => undefined);
+        throw error;
+      },
     );
   }
 }

@@ -31,6 +31,8 @@ export class SessionRepository {
   readonly #runtime: Runtime;
   readonly #cookie: SessionCookie;
   readonly #unfinished: RepeatedWrites;
+  /** Sessions that nobody has. They have a queue of their own, so that many of them displace no refused log-out. */
+  readonly #withdrawn: RepeatedWrites;
 
   /** @param timeoutMs how long one call of the store may take, in milliseconds */
   constructor(
@@ -43,6 +45,7 @@ export class SessionRepository {
     this.#store = new GuardedSessionStore(store, runtime, timeoutMs);
     this.#ended = new EndedSessions(runtime);
     this.#unfinished = new RepeatedWrites(runtime, "session");
+    this.#withdrawn = new RepeatedWrites(runtime, "session");
     this.#cookie = cookie;
     this.#policy = policy;
     this.#runtime = runtime;
@@ -51,6 +54,7 @@ export class SessionRepository {
   /** Stops retrying the ends that have not reached the store. The store stays open. */
   close(): void {
     this.#unfinished.close();
+    this.#withdrawn.close();
   }
 
   /** Retries a refused write until the store has done it. */
@@ -109,6 +113,7 @@ export class SessionRepository {
    * Writes a session.
    *
    * @param fresh the id was generated in this request; with any other id the session must still exist in the store
+   * @param onUndelivered called when this fails and the store may write the session all the same; perhaps twice
    */
   write(
     sid: string,
@@ -116,20 +121,31 @@ export class SessionRepository {
     metadata: SessionMetadata,
     fresh: boolean,
     caller?: StoreCaller,
+    onUndelivered?: () => void,
   ): MaybePromise<WriteOutcome> {
     if (this.#ended.has(sid)) return "ended";
     const record = this.#record(data, metadata);
     if (this.#store.isAtomic)
-      return mapMaybe(this.#store.write(fresh ? "create" : "replace", sid, record, caller), (outcome) =>
+      return mapMaybe(this.#store.write(fresh ? "create" : "replace", sid, record, caller, onUndelivered), (outcome) =>
         this.#ended.has(sid) ? "ended" : outcome,
       );
     return mapMaybe(fresh ? true : mapMaybe(this.#store.get(sid, caller), (found) => found != null), (exists) => {
       if (!exists || this.#ended.has(sid)) return "ended";
-      return mapMaybe(this.#store.set(sid, record, caller), (outcome) => {
+      return mapMaybe(this.#store.set(sid, record, caller, onUndelivered), (outcome) => {
         // The session may have ended during the write, and the store may have processed the end first.
         return this.#ended.has(sid) ? mapMaybe(this.#store.destroy(sid), () => "ended" as const) : outcome;
       });
     });
+  }
+
+  /**
+   * Ends, in the background, a new session whose caller was refused: no client has its id, but the store may have
+   * written it, or may still do so. Retried until the store has ended it.
+   */
+  withdraw(sid: string): void {
+    this.#withdrawn.add(sid, () => this.#store.withdraw(sid));
+    // It stays in the queue when this first attempt fails.
+    this.#withdrawn.doNow(sid)?.catch(() => undefined);
   }
 
   /** Records a use. Extends the session's expiry without changing its data, where the store supports that. */

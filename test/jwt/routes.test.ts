@@ -7,7 +7,17 @@ import { tokenRoutes } from "../../src/jwt/routes.js";
 import { SettingsError } from "../../src/settings/errors.js";
 import { EXPRESS } from "../support/express-versions.js";
 import { serve, type Answer, type TestServer } from "../support/serve.js";
-import { bench, codeOf, KEYS, UnreliableStore, type Bench } from "./support.js";
+import {
+  bench,
+  codeOf,
+  forge,
+  GOOD_HEADER,
+  goodClaims,
+  HMAC_SECRET,
+  KEYS,
+  UnreliableStore,
+  type Bench,
+} from "./support.js";
 
 const JSON_TYPE = { "content-type": "application/json" };
 
@@ -231,12 +241,39 @@ describe.each(EXPRESS)("tokenRoutes on $name", ({ express }) => {
     const post = await start(b);
     const { accessToken, refreshToken } = await b.manager.issue("user-1");
     unreliable.trouble = "fails";
-    expect(code(await post("/refresh", { refreshToken }))).toEqual([503, "store-unavailable"]);
-    expect(code(await post("/revoke", { refreshToken }))).toEqual([503, "store-unavailable"]);
-    expect(code(await post("/revoke", { accessToken }))).toEqual([503, "store-unavailable"]);
+    const refused = await post("/refresh", { refreshToken });
+    expect([code(refused), refused.headers["retry-after"]]).toEqual([[503, "store-unavailable"], "1"]);
+    for (const body of [{ refreshToken }, { accessToken }]) {
+      const answer = await post("/revoke", body);
+      expect([code(answer), answer.headers["retry-after"]]).toEqual([[503, "store-unavailable"], "1"]);
+    }
     unreliable.trouble = "none";
     b.clock.advance(1000);
     expect((await post("/refresh", { refreshToken })).status).toBe(200);
+  });
+
+  it("answer 503 to refresh without Retry-After when a retry could be taken for a theft", async () => {
+    const unreliable = new UnreliableStore(bench().store);
+    const b = bench({ reuseGraceSeconds: 0 }, unreliable);
+    const post = await start(b);
+    const { refreshToken } = await b.manager.issue("user-1");
+    unreliable.trouble = "fails";
+    const refused = await post("/refresh", { refreshToken });
+    expect([code(refused), refused.headers["retry-after"]]).toEqual([[503, "store-unavailable"], undefined]);
+    const revocation = await post("/revoke", { refreshToken });
+    expect([revocation.status, revocation.headers["retry-after"]]).toEqual([503, "1"]);
+  });
+
+  it("refuse to revoke an access token whose id cannot be revoked, and do not ask to try again", async () => {
+    const b = bench({ secret: HMAC_SECRET });
+    const post = await start(b);
+    const [odd, twin] = ["token\0", "token"].map((jti) => forge(GOOD_HEADER, { ...goodClaims(), jti }, HMAC_SECRET));
+    const answer = await post("/revoke", { accessToken: odd });
+    expect([code(answer), answer.headers["retry-after"]]).toEqual([[400, "invalid-request"], undefined]);
+    const names = (): string[] => b.events.map(({ event }) => event);
+    expect(names().filter((event) => /^portcullis_|token_revoked/.test(event))).toEqual([]);
+    expect((await post("/revoke", { accessToken: twin })).status).toBe(204);
+    expect(names()).toContain("authn_token_revoked");
   });
 
   it("answer GET /jwks.json with keys that anyone can verify with and cache for five minutes", async () => {

@@ -1,4 +1,5 @@
 import type { Clock } from "../../core/clock.js";
+import { readablePartsOf } from "../../stores/health/store-fault.js";
 import type { StoreTime } from "../../stores/health/store-time.js";
 import type { StoredRefreshToken } from "../../stores/contracts.js";
 import { decideRefresh } from "./decide-refresh.js";
@@ -44,6 +45,9 @@ export type Redemption =
     }
   | { readonly ok: false; readonly code: TokenErrorCode; readonly record?: StoredRefreshToken };
 
+/** What names a family in a revocation. */
+export type TokenFamily = Pick<StoredRefreshToken, "familyId" | "subject">;
+
 /**
  * The families of refresh tokens: a family starts at a log-in, continues by rotation, and ends by expiry, revocation or
  * theft.
@@ -82,12 +86,21 @@ export class RefreshTokens {
   }
 
   /**
-   * Returns the record of a token whose secret is right: a client that knows only an id can neither use a family nor
-   * end it.
+   * Returns the family of a token whose secret is right: a client that knows only an id can neither use a family nor
+   * end it. Needs no more of the token's record than its hash, family and subject.
+   *
+   * @throws TokenError (rejects) `store-unavailable`; `unreadable` when not even those can be read
    */
-  async find(text: unknown, time: StoreTime): Promise<StoredRefreshToken | undefined> {
+  async familyOf(text: unknown, time: StoreTime): Promise<TokenFamily | undefined> {
     const presented = parseRefreshToken(text);
-    return presented === undefined ? undefined : this.#prove(presented, time);
+    if (presented === undefined) return undefined;
+    try {
+      return await this.#prove(presented, time);
+    } catch (error) {
+      const { hash, familyId, subject } = readablePartsOf(error);
+      if (hash === undefined || familyId === undefined || subject === undefined) throw error;
+      return this.#secrets.matches(presented.secret, hash) ? { familyId, subject } : undefined;
+    }
   }
 
   async #prove(presented: RefreshToken, time: StoreTime): Promise<StoredRefreshToken | undefined> {

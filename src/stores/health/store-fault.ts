@@ -42,14 +42,48 @@ const FAULTS: Readonly<Partial<Record<DriverErrorClass, StoreFault>>> = {
   "connection-lost": "unreachable",
 };
 
+/** What can be read of a record that as a whole cannot: enough to check who may end it, and to end it. */
+export interface ReadableParts {
+  /** Owner of the API key. */
+  readonly ownerId?: string;
+  /** Hash of the refresh token's secret. */
+  readonly hash?: string;
+  /** Family of the refresh token. */
+  readonly familyId?: string;
+  /** Subject of the refresh token. */
+  readonly subject?: string;
+}
+
 /** A stored record that this version cannot read: damaged, or written by a newer version. */
 export class UnreadableRecordError extends PortcullisError {
   readonly code = "PORTCULLIS_UNREADABLE_RECORD";
+  readonly #readable: ReadableParts;
 
-  constructor(kind: string, options?: ErrorOptions) {
-    super(`A stored ${kind} cannot be read: it is damaged or was written by a newer version.`, options);
+  /**
+   * @param kind what the record is, for the message
+   * @param options `readable`: what can be read of it. With it, the record can be revoked. Default: nothing
+   */
+  constructor(kind: string, options: ErrorOptions & { readonly readable?: ReadableParts } = {}) {
+    super(
+      `A stored ${kind} cannot be read: it is damaged or was written by a newer version.`,
+      options.cause === undefined ? undefined : { cause: options.cause },
+    );
     this.name = "UnreadableRecordError";
+    this.#readable = options.readable ?? {};
   }
+
+  /** What can be read of the record. No own property, so that no log prints it. */
+  get readable(): ReadableParts {
+    return this.#readable;
+  }
+}
+
+/** What can be read of the unreadable record that an error or one of its causes is about. */
+export function readablePartsOf(error: unknown): ReadableParts {
+  // The guard of a store and the error for the caller each add one level; a cycle of causes ends.
+  for (let cause = error, depth = 0; cause instanceof Error && depth < 4; cause = cause.cause, depth += 1)
+    if (cause instanceof UnreadableRecordError) return cause.readable;
+  return {};
 }
 
 /** Classifies a store's error by the error and its causes. */

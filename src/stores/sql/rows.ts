@@ -1,4 +1,4 @@
-import { UnreadableRecordError } from "../health/store-fault.js";
+import { type ReadableParts, UnreadableRecordError } from "../health/store-fault.js";
 import type { JsonValue, KeyDigest, StoredApiKey, StoredRefreshToken } from "../contracts.js";
 import { copyApiKey, copyRefreshToken, parseJson } from "../records.js";
 import type { ApiKeyRow, RefreshTokenRow } from "./schema.js";
@@ -35,7 +35,11 @@ export function apiKeyRow(key: StoredApiKey): ApiKeyRow {
 
 /** @throws UnreadableRecordError when the row is damaged, or of a newer version */
 export function apiKeyOf(row: ApiKeyRow): StoredApiKey {
-  return readable("API key", () => readApiKey(row));
+  return readable(
+    "API key",
+    () => readApiKey(row),
+    () => ({ ownerId: textOf(row.owner_id) }),
+  );
 }
 
 function readApiKey(row: ApiKeyRow): StoredApiKey {
@@ -91,7 +95,11 @@ export function refreshTokenRow(token: StoredRefreshToken): RefreshTokenRow {
 
 /** @throws UnreadableRecordError when the row is damaged, or of a newer version */
 export function refreshTokenOf(row: RefreshTokenRow): StoredRefreshToken {
-  return readable("refresh token", () => readRefreshToken(row));
+  return readable(
+    "refresh token",
+    () => readRefreshToken(row),
+    () => ({ hash: textOf(row.hash), familyId: textOf(row.family_id), subject: textOf(row.subject) }),
+  );
 }
 
 function readRefreshToken(row: RefreshTokenRow): StoredRefreshToken {
@@ -114,11 +122,20 @@ function readRefreshToken(row: RefreshTokenRow): StoredRefreshToken {
   });
 }
 
-function readable<T>(kind: string, read: () => T): T {
+/** @param partsOf reads what is enough to revoke the record */
+function readable<T>(kind: string, read: () => T, partsOf: () => ReadableParts): T {
   try {
     return read();
   } catch (cause) {
-    throw new UnreadableRecordError(kind, { cause });
+    throw new UnreadableRecordError(kind, { cause, readable: readableParts(partsOf) });
+  }
+}
+
+function readableParts(partsOf: () => ReadableParts): ReadableParts {
+  try {
+    return partsOf();
+  } catch {
+    return {};
   }
 }
 

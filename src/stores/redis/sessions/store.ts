@@ -64,6 +64,8 @@ export class RedisSessionStore extends ExpressSessionStore implements SessionSto
   readonly #prefix: string;
   readonly #clock: Clock;
   readonly #index: RedisSessionIndex;
+  /** The sessions that this process is creating. One that is destroyed meanwhile displaces no other session. */
+  readonly #creating = new Set<string>();
 
   /**
    * @throws SettingsError when the client is neither a URL nor a client
@@ -104,7 +106,11 @@ export class RedisSessionStore extends ExpressSessionStore implements SessionSto
   }
 
   create(sid: string, data: SessionData, callback: Callback<boolean>): void {
-    answer(this.#write("create", sid, data), callback);
+    this.#creating.add(sid);
+    answer(
+      this.#write("create", sid, data).finally(() => this.#creating.delete(sid)),
+      callback,
+    );
   }
 
   replace(sid: string, data: SessionData, callback: Callback<boolean>): void {
@@ -157,8 +163,9 @@ export class RedisSessionStore extends ExpressSessionStore implements SessionSto
     // An existing session is already in the index. Only its end changes there, so the two writes need no order.
     if (mode !== "replace") await entered;
     const written = this.#redis.eval(WRITE, [this.#keyOf(sid)], [mode, value, String(life)]);
-    const [outcome] = await Promise.all([written, entered]);
+    const [outcome, leaving] = await Promise.all([written, entered]);
     if (outcome === 0) await this.#leave(sid, head);
+    if (outcome === 1 && (mode !== "create" || this.#creating.has(sid))) await this.#displace(leaving, head);
     return outcome === 1;
   }
 
@@ -166,12 +173,14 @@ export class RedisSessionStore extends ExpressSessionStore implements SessionSto
     const head = headOf(data, this.#clock.now());
     const args = [String(TIMES_AT), writeTimes(head), String(this.#lifeMs(head))];
     const touched = this.#redis.eval(TOUCH, [this.#keyOf(sid)], args);
-    const [found] = await Promise.all([touched, this.#enter(sid, head)]);
-    if (found !== 1) await this.#leave(sid, head);
+    const [found, leaving] = await Promise.all([touched, this.#enter(sid, head)]);
+    if (found === 1) await this.#displace(leaving, head);
+    else await this.#leave(sid, head);
     return found === 1;
   }
 
   async #destroy(sid: string): Promise<boolean> {
+    this.#creating.delete(sid);
     const head = await this.#end(sid, "");
     if (head !== undefined) await this.#leave(sid, head);
     return head !== undefined;
@@ -183,9 +192,14 @@ export class RedisSessionStore extends ExpressSessionStore implements SessionSto
     return readHead(text(await this.#redis.eval(END, [this.#keyOf(sid)], args)));
   }
 
-  async #enter(sid: string, { tag, expiresAt }: SessionHead): Promise<void> {
+  /** Returns the ids of the principal's sessions for which there is no more room. */
+  async #enter(sid: string, { tag, expiresAt }: SessionHead): Promise<readonly string[]> {
+    return tag === undefined ? [] : this.#index.enter(tag, sid, expiresAt, this.#clock.now());
+  }
+
+  /** Ends the sessions that have to give way to one that has been written. */
+  async #displace(leaving: readonly string[], { tag }: SessionHead): Promise<void> {
     if (tag === undefined) return;
-    const leaving = await this.#index.enter(tag, sid, expiresAt, this.#clock.now());
     // A session that cannot be ended now stays in the index, and the next log-in returns it again.
     await Promise.allSettled(
       leaving.map(async (other) => {
