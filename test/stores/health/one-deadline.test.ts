@@ -11,6 +11,8 @@ import { MemoryTokenStore } from "../../../src/stores/memory/token-store.js";
 import { ROOT } from "../../jwt/support.js";
 
 const TIMEOUT_MS = 400;
+/** Node counts a timer from the time that its event loop last read, so a timer of a busy process fires this much early. */
+const EARLY_MS = 10;
 /** Each call takes `share` of the time-out. */
 const TOO_SLOW = 0.6;
 const SLOW = 0.2;
@@ -90,7 +92,7 @@ describe("one deadline for a public call", () => {
     keyStore.share = TOO_SLOW;
     const { ms, code } = await timed(keys.rotate(old.record.id));
     expect(code).toBe("PORTCULLIS_STORE_UNAVAILABLE");
-    expect(ms).toBeGreaterThanOrEqual(TIMEOUT_MS - 2);
+    expect(ms).toBeGreaterThanOrEqual(TIMEOUT_MS - EARLY_MS);
     expect(ms).toBeLessThan(2 * TOO_SLOW * TIMEOUT_MS);
     await sleep(TIMEOUT_MS);
     keyStore.share = 0;
@@ -105,7 +107,7 @@ describe("one deadline for a public call", () => {
     tokenStore.share = TOO_SLOW;
     const { ms, code } = await timed(tokens.refresh(refreshToken));
     expect(code).toBe("store-unavailable");
-    expect(ms).toBeGreaterThanOrEqual(TIMEOUT_MS - 2);
+    expect(ms).toBeGreaterThanOrEqual(TIMEOUT_MS - EARLY_MS);
     expect(ms).toBeLessThan(2 * TOO_SLOW * TIMEOUT_MS);
     await sleep(TIMEOUT_MS);
     tokenStore.share = 0;
