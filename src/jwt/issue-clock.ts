@@ -16,7 +16,7 @@ export class IssueClock {
   #lastCutOff = 0;
 
   /**
-   * @param aheadMs by how much less the clock of another process may be ahead, in milliseconds; 0 when the store does
+   * @param aheadMs the clock of another process may be ahead by less than this, in milliseconds; 0 when the store does
    *   not know the cut-offs, so that a log-in in another process is not refused
    */
   constructor(clock: Clock, aheadMs: number) {

@@ -80,7 +80,7 @@ export class KeyRotation {
     const announcement = (this.#parts.changes?.publish({ kind: "api-key", name: id }) ?? Promise.resolve()).finally(
       () => this.#announcements.delete(id),
     );
-    announcement.catch(() => undefined); // for its callers, who may have given up
+    announcement.catch(() => undefined); // its callers get the error, unless the hash failed before they waited for it
     this.#announcements.set(id, announcement);
     return announcement;
   }
