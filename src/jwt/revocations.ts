@@ -2,7 +2,7 @@ import { BoundedCache } from "../core/bounded-cache.js";
 import type { Runtime } from "../core/runtime.js";
 import { StoreTime } from "../stores/health/store-time.js";
 import { TokenError } from "./errors.js";
-import { grantOf, isTokenId } from "./grant.js";
+import { subjectOf, isTokenId } from "./grant.js";
 import { cutOff, type GuardedTokenStore } from "./guarded-token-store.js";
 import type { IssueClock } from "./issue-clock.js";
 import type { ResolvedJwtSettings } from "./settings.js";
@@ -72,7 +72,7 @@ export class TokenRevocations {
 
   /** See `JwtManager.revokeSubject`. */
   async revokeSubject(id: string | number, time: StoreTime): Promise<void> {
-    const { subject } = grantOf(id);
+    const subject = subjectOf(id);
     await this.#revoke({ reason: "subject", subject }, async (doneLater) => {
       // Twice: a concurrent refresh may finish before the first call takes effect, with a timestamp after the first
       // cut-off.
