@@ -624,3 +624,33 @@ describe("keys", () => {
     expect(await codeOf(manager.verifyAccessToken(token))).toBe("fulfilled");
   });
 });
+
+describe("lives in seconds", () => {
+  it("hold to the millisecond, and are those that clients and describe() see", async () => {
+    const { manager, clock } = bench({
+      accessTokenSeconds: 90,
+      refreshTokenSeconds: 120,
+      absoluteSeconds: 200,
+      leewaySeconds: 0,
+    });
+    expect(manager.describe()).toMatchObject({
+      accessTokenSeconds: 90,
+      refreshTokenSeconds: 120,
+      absoluteSeconds: 200,
+    });
+    expect(manager.describe()).not.toHaveProperty("accessTokenMinutes");
+    const { accessToken, refreshToken, expiresIn } = await manager.issue("ada");
+    expect(expiresIn).toBe(90);
+    // `exp` counts from the whole second in which the token was issued.
+    clock.advance(89_499);
+    expect((await manager.verifyAccessToken(accessToken)).sub).toBe("ada");
+    clock.advance(1);
+    expect(await codeOf(manager.verifyAccessToken(accessToken))).toBe("expired");
+    clock.advance(30_499);
+    const renewed = await manager.refresh(refreshToken);
+    clock.advance(80_000);
+    const last = await manager.refresh(renewed.refreshToken);
+    clock.advance(1);
+    expect(await codeOf(manager.refresh(last.refreshToken))).toBe("expired");
+  });
+});
