@@ -36,9 +36,16 @@ export type {
 export { corsPolicy } from "./cors/middleware.js";
 export type { CorsSettings, ResolvedCorsSettings } from "./cors/settings.js";
 export { rateLimiter } from "./rate-limit/middleware.js";
+export type { Limits, LimitUse, PeekSettings } from "./rate-limit/directory.js";
 export type {
   RateLimitCostFunction,
+  RateLimitFunction,
   RateLimitKeyFunction,
+  RateLimitSkipFunction,
+} from "./rate-limit/limit-settings.js";
+export type { RequestRateLimit } from "./rate-limit/request-limit.js";
+export type {
+  HeaderForm,
   RateLimitSettings,
   ResolvedRateLimitSettings,
   RouteLimitSettings,
