@@ -59,7 +59,9 @@ export { ApiKeyError, type ApiKeyErrorCode, type ApiKeyIssue } from "./api-key/e
 export { HashUnavailableError } from "./api-key/keys/hash-queue.js";
 export type {
   CreateApiKeyInput,
+  ListAllApiKeysInput,
   ListApiKeysInput,
+  RevokeAllApiKeysInput,
   RevokeApiKeyInput,
   RotateApiKeyInput,
 } from "./api-key/keys/input.js";
@@ -103,6 +105,9 @@ export type {
   PrincipalSession,
   RateLimitStore,
   SessionStore,
+  AllKeysPage,
+  KeyChange,
+  KeyPosition,
   StoredApiKey,
   StoredRefreshToken,
   TokenStore,
