@@ -112,7 +112,7 @@ export class JwtManager {
    * @throws TokenError `invalid-input` for wrong or reserved claims, `store-unavailable`
    */
   async issue(subject: string | number, options?: IssueInput): Promise<IssuedTokens> {
-    const grant = grantOf(subject, options);
+    const grant = grantOf(subject, options, this.runtime.clock.now());
     const time = this.#storeTime();
     const at = await this.#issueTime(grant.subject, time);
     const familyId = randomBytes(16).toString("base64url");
@@ -131,7 +131,7 @@ export class JwtManager {
    * cannot be repeated now
    */
   async signAccessToken(subject: string | number, options?: IssueInput): Promise<string> {
-    const grant = grantOf(subject, options);
+    const grant = grantOf(subject, options, this.runtime.clock.now());
     const { token, jti } = this.#access.sign(grant, await this.#issueTime(grant.subject, this.#storeTime()));
     this.#announceCreated(grant.subject, jti, "sign");
     return token;

@@ -2,7 +2,8 @@ import { BoundedCache } from "../core/bounded-cache.js";
 import type { Runtime } from "../core/runtime.js";
 import { StoreTime } from "../stores/health/store-time.js";
 import { TokenError } from "./errors.js";
-import { grantOf, isTokenId } from "./grant.js";
+import { isTokenId, subjectOf } from "./grant.js";
+import { livesOf } from "./lives.js";
 import { cutOff, type GuardedTokenStore } from "./guarded-token-store.js";
 import type { IssueClock } from "./issue-clock.js";
 import type { ResolvedJwtSettings } from "./settings.js";
@@ -39,7 +40,7 @@ export class TokenRevocations {
     this.#storeTimeoutMs = options.storeTimeoutMs;
     // How long an access token issued before now can be presented: its lifetime, the leeway for the clocks of the
     // process that issued it and of the one that verifies it, and a second of rounding for each.
-    this.#accessLifeMs = (options.accessTokenMinutes * 60 + 2 * (options.leewaySeconds + 1)) * 1000;
+    this.#accessLifeMs = (livesOf(options).access + 2 * (options.leewaySeconds + 1)) * 1000;
   }
 
   /** See `JwtManager.revokeToken`. */
@@ -72,7 +73,7 @@ export class TokenRevocations {
 
   /** See `JwtManager.revokeSubject`. */
   async revokeSubject(id: string | number, time: StoreTime): Promise<void> {
-    const { subject } = grantOf(id);
+    const subject = subjectOf(id);
     await this.#revoke({ reason: "subject", subject }, async (doneLater) => {
       // Twice: a concurrent refresh may finish before the first call takes effect, with a timestamp after the first
       // cut-off.
