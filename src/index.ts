@@ -66,7 +66,9 @@ export { ApiKeyError, type ApiKeyErrorCode, type ApiKeyIssue } from "./api-key/e
 export { HashUnavailableError } from "./api-key/keys/hash-queue.js";
 export type {
   CreateApiKeyInput,
+  ListAllApiKeysInput,
   ListApiKeysInput,
+  RevokeAllApiKeysInput,
   RevokeApiKeyInput,
   RotateApiKeyInput,
 } from "./api-key/keys/input.js";
@@ -111,6 +113,9 @@ export type {
   PrincipalSession,
   RateLimitStore,
   SessionStore,
+  AllKeysPage,
+  KeyChange,
+  KeyPosition,
   StoredApiKey,
   StoredRefreshToken,
   TokenStore,
