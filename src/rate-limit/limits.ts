@@ -88,7 +88,7 @@ export function routeLimit(
 function keyOf(
   key: "address" | "principal" | RateLimitKeyFunction,
   ipv6Subnet: number,
-  announce: (reason: string) => boolean,
+  announce: ReturnType<typeof warnOnce>,
 ): KeyOf {
   const address = byAddress(ipv6Subnet);
   if (key === "address") return address;
