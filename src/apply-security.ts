@@ -16,6 +16,7 @@ import { LAYERS } from "./layers.js";
 import { firstRequestReport } from "./first-request-report.js";
 import { lateQueryParser } from "./late-settings.js";
 import { lifecycle } from "./lifecycle.js";
+import { warnOfEarlierPackages } from "./other-packages.js";
 import {
   checkApp,
   checkMountedByRouters,
@@ -116,6 +117,7 @@ export function applySecurity(
   const parsed = parseSettings(given);
   const settings = givenSettings(given);
   prepareApp(app, parsed.trustProxy, settings.trustProxy !== undefined);
+  warnOfEarlierPackages(app, parsed);
   const runtime = createRuntime({ clock: dependencies.clock, onRefusal: parsed.onRefusal, debug: parsed.debug });
   const stores = openStores(storeSettings(parsed), runtime);
   const apiKeys = parsed.apiKeys

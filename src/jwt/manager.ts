@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { loadJsonwebtoken } from "../core/dependencies.js";
 import { partRuntime, type Runtime } from "../core/runtime.js";
 import { StoreTime } from "../stores/health/store-time.js";
+import { warnOfSeconds } from "../settings/durations.js";
 import { parse } from "../settings/object.js";
 import { MemoryTokenStore } from "../stores/memory/token-store.js";
 import { AccessTokens, type IssueTime } from "./access/access-tokens.js";
@@ -63,6 +64,7 @@ export class JwtManager {
     const runtime = given ?? partRuntime(deps);
     this.runtime = runtime;
     this.options = Object.freeze(parse(jwtSchema, settings));
+    warnOfSeconds("jwt.accessTokenMinutes", this.options.accessTokenMinutes ?? 0);
     this.#ring = KeyRing.from(this.options, secretKey);
     this.#access = new AccessTokens(this.options, this.#ring);
     this.#closesStore = this.options.store !== undefined || store === undefined;

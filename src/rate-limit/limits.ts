@@ -4,6 +4,7 @@ import type { Runtime } from "../core/runtime.js";
 import type { RateLimitStore } from "../stores/contracts.js";
 import { countsOf } from "./counts.js";
 import {
+  type Announce,
   allowList,
   byAddress,
   byFunction,
@@ -89,7 +90,7 @@ export function routeLimit(
 function keysOf(
   key: "address" | "principal" | RateLimitKeyFunction,
   ipv6Subnet: number,
-  announce: (reason: string) => boolean,
+  announce: Announce,
 ): Pick<LimitSpec, "key" | "keyNamed"> {
   const address = byAddress(ipv6Subnet);
   const named = (client: string): string | undefined => namedAddress(client, ipv6Subnet);
@@ -103,7 +104,7 @@ function build(
   { source, storeName, name, isMain, windows, skip, key, keyNamed, cost }: LimitSpec,
   common: Common,
   store: RateLimitStore,
-  announce: (reason: string) => boolean,
+  announce: Announce,
 ): Limit {
   const { headers: forms, mode, onStoreError, storeTimeoutMs, maxClients } = common;
   const isAllowed = allowList(common.allow);
