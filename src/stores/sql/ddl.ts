@@ -54,8 +54,8 @@ const TYPES: Readonly<Record<SqlEngine, Readonly<Record<ColumnType, string>>>> =
  * statement, which may be run again after a crash.
  */
 export function createTable(engine: SqlEngine, table: Table): string[] {
-  const quote = (name: string) => (engine === "mysql" ? `\`${name}\`` : `"${name}"`);
-  const list = (columns: readonly string[]) => columns.map((column) => column.replace(/^\w+/, quote)).join(", ");
+  const quote = (name: string) => quoted(engine, name);
+  const list = (columns: readonly string[]) => columnList(engine, columns);
   const lines = Object.entries(table.columns).map(([name, type]) => `${quote(name)} ${columnType(engine, type)}`);
   // SQLite auto-increments only a column declared exactly so, in the same line.
   if (!Object.values(table.columns).includes("number") || engine !== "sqlite")
@@ -84,13 +84,39 @@ export function createTable(engine: SqlEngine, table: Table): string[] {
  */
 export function addColumn(engine: SqlEngine, table: string, column: string, type: `${ColumnType}?`): string[] {
   if (engine !== "mysql") return [`alter table "${table}" add column "${column}" ${columnType(engine, type)}`];
-  const exists = `select count(*) from information_schema.columns where table_schema = database() and table_name = '${table}' and column_name = '${column}'`;
+  return unless(
+    `select count(*) from information_schema.columns where table_schema = database() and table_name = '${table}' and column_name = '${column}'`,
+    `alter table \`${table}\` add column \`${column}\` ${columnType(engine, type)}`,
+  );
+}
+
+/** The statements that add an index; repeatable on MySQL, as those of `addColumn` are. */
+export function addIndex(engine: SqlEngine, table: string, name: string, columns: readonly string[]): string[] {
+  const create = `create index ${quoted(engine, name)} on ${quoted(engine, table)} (${columnList(engine, columns)})`;
+  if (engine !== "mysql") return [create];
+  return unless(
+    `select count(*) from information_schema.statistics where table_schema = database() and table_name = '${table}' and index_name = '${name}'`,
+    create,
+  );
+}
+
+/** Runs a statement on MySQL unless the query counts something. */
+function unless(count: string, statement: string): string[] {
   return [
-    `set @portcullis = if((${exists}) = 0, 'alter table \`${table}\` add column \`${column}\` ${columnType(engine, type)}', 'do 0')`,
+    `set @portcullis = if((${count}) = 0, '${statement}', 'do 0')`,
     "prepare portcullis from @portcullis",
     "execute portcullis",
     "deallocate prepare portcullis",
   ];
+}
+
+function quoted(engine: SqlEngine, name: string): string {
+  return engine === "mysql" ? `\`${name}\`` : `"${name}"`;
+}
+
+/** @param columns each optionally with `desc` */
+function columnList(engine: SqlEngine, columns: readonly string[]): string {
+  return columns.map((column) => column.replace(/^\w+/, (name) => quoted(engine, name))).join(", ");
 }
 
 function columnType(engine: SqlEngine, type: ColumnType | `${ColumnType}?`): string {
