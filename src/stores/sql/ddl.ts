@@ -54,8 +54,8 @@ const TYPES: Readonly<Record<SqlEngine, Readonly<Record<ColumnType, string>>>> =
  * statement, which may be run again after a crash.
  */
 export function createTable(engine: SqlEngine, table: Table): string[] {
-  const quote = (name: string) => quoted(engine, name);
-  const list = (columns: readonly string[]) => columnList(engine, columns);
+  const quote = (name: string) => (engine === "mysql" ? `\`${name}\`` : `"${name}"`);
+  const list = (columns: readonly string[]) => columns.map((column) => column.replace(/^\w+/, quote)).join(", ");
   const lines = Object.entries(table.columns).map(([name, type]) => `${quote(name)} ${columnType(engine, type)}`);
   // SQLite auto-increments only a column declared exactly so, in the same line.
   if (!Object.values(table.columns).includes("number") || engine !== "sqlite")
@@ -84,39 +84,32 @@ export function createTable(engine: SqlEngine, table: Table): string[] {
  */
 export function addColumn(engine: SqlEngine, table: string, column: string, type: `${ColumnType}?`): string[] {
   if (engine !== "mysql") return [`alter table "${table}" add column "${column}" ${columnType(engine, type)}`];
-  return unless(
+  return ifMissing(
     `select count(*) from information_schema.columns where table_schema = database() and table_name = '${table}' and column_name = '${column}'`,
     `alter table \`${table}\` add column \`${column}\` ${columnType(engine, type)}`,
   );
 }
 
-/** The statements that add an index; repeatable on MySQL, as those of `addColumn` are. */
-export function addIndex(engine: SqlEngine, table: string, name: string, columns: readonly string[]): string[] {
-  const create = `create index ${quoted(engine, name)} on ${quoted(engine, table)} (${columnList(engine, columns)})`;
+/** The statements that create an index of a table that exists. MySQL creates it only when it is missing, like a column. */
+export function addIndex(engine: SqlEngine, table: string, index: string, columns: readonly string[]): string[] {
+  const quote = engine === "mysql" ? "`" : '"';
+  const list = columns.map((column) => column.replace(/^\w+/, `${quote}$&${quote}`)).join(", ");
+  const create = `create index ${quote}${index}${quote} on ${quote}${table}${quote} (${list})`;
   if (engine !== "mysql") return [create];
-  return unless(
-    `select count(*) from information_schema.statistics where table_schema = database() and table_name = '${table}' and index_name = '${name}'`,
+  return ifMissing(
+    `select count(*) from information_schema.statistics where table_schema = database() and table_name = '${table}' and index_name = '${index}'`,
     create,
   );
 }
 
-/** Runs a statement on MySQL unless the query counts something. */
-function unless(count: string, statement: string): string[] {
+/** On MySQL: runs a statement when the count is 0. */
+function ifMissing(count: string, statement: string): string[] {
   return [
     `set @portcullis = if((${count}) = 0, '${statement}', 'do 0')`,
     "prepare portcullis from @portcullis",
     "execute portcullis",
     "deallocate prepare portcullis",
   ];
-}
-
-function quoted(engine: SqlEngine, name: string): string {
-  return engine === "mysql" ? `\`${name}\`` : `"${name}"`;
-}
-
-/** @param columns each optionally with `desc` */
-function columnList(engine: SqlEngine, columns: readonly string[]): string {
-  return columns.map((column) => column.replace(/^\w+/, (name) => quoted(engine, name))).join(", ");
 }
 
 function columnType(engine: SqlEngine, type: ColumnType | `${ColumnType}?`): string {
