@@ -200,13 +200,17 @@ function layer(
   const watch = watchProxy || denied !== undefined ? untrustedProxyWatch(id) : undefined;
   const run: RunLayer = function rateLimitMiddleware(req, res, next, state) {
     watch?.(req, state);
-    if (denied?.has(state.address(req)) === true && refuse(req, res, id, DENIED, options.mode)) return;
     apply(req, res, next, state);
+  };
+  const runUnlessDenied: RunLayer = function rateLimitMiddleware(req, res, next, state) {
+    if (denied?.has(state.address(req)) !== true || !refuse(req, res, id, DENIED, options.mode))
+      return run(req, res, next, state);
+    watch?.(req, state);
   };
   return {
     id,
     mode: options.mode,
-    run,
+    run: denied === undefined ? run : runUnlessDenied,
     describe: () => describe(options),
     ...(store instanceof ThirdPartyStore ? { ready: () => store.ready() } : {}),
     close: async () => {
