@@ -1,6 +1,7 @@
 import type { Server } from "node:http";
 import type { Express, Request } from "express";
 import { apiKeyRoutes } from "./api-key/routes.js";
+import { createAddressRules } from "./address-rules.js";
 import { ApiKeyService } from "./api-key/service.js";
 import type { Clock } from "./core/clock.js";
 import type { Layer } from "./core/layer.js";
@@ -232,6 +233,7 @@ export function applySecurity(
       peek: (name: string, key: string, options?: PeekSettings) => limits.peek(name, key, options),
       reset: (name: string, key: string) => limits.reset(name, key),
     }),
+    ...createAddressRules(runtime, settings.trustProxy !== undefined || parsed.debug),
     headers: (patch) => needs(find("headers") as HeadersLayer | undefined, "headers", "headers()").patch(patch),
     apiKeyRoutes: (options) => apiKeyRoutes(needs(apiKeys, "apiKeys", "apiKeyRoutes()"), options, runtime),
     tokenRoutes: (options) => tokenRoutes(needs(jwt, "jwt", "tokenRoutes()"), options, runtime),

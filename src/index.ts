@@ -89,6 +89,7 @@ export type { PublicJwk } from "./jwt/keys/key-ids.js";
 export { JwtManager } from "./jwt/manager.js";
 export type { IssuedTokens, JwtManagerDependencies } from "./jwt/types.js";
 export type { IssueInput } from "./jwt/grant.js";
+export type { EndFamilyInput, FamiliesInput, TokenFamily } from "./jwt/families.js";
 export type { OnRefresh, RefreshGrant, RenewedGrant } from "./jwt/refresh/renewal.js";
 export type { AccessTokenClaims } from "./jwt/decide.js";
 export { TokenError, type TokenErrorCode } from "./jwt/errors.js";
@@ -118,6 +119,7 @@ export type {
   KeyPosition,
   StoredApiKey,
   StoredRefreshToken,
+  StoredTokenFamily,
   TokenStore,
   UsageBatch,
   WindowOutcome,

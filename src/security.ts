@@ -98,6 +98,43 @@ export interface SecurityBase {
   /** What is left of a limit for a client, and starting it afresh. */
   readonly limits: Limits;
   /**
+   * Lets only clients from these addresses and CIDR ranges use a route; others get 403 `address-refused`. IPv4 written
+   * as IPv6 (`::ffff:192.0.2.7`) is IPv4. A client whose address is not known is refused.
+   *
+   * @param ranges at least one, and together not a large part of all addresses
+   * @throws SettingsError when a range is malformed, or `trustProxy` is not set, so that the address of a client may be
+   * that of a proxy; not with `debug`
+   *
+   * @example
+   * ```ts
+   * import express from "express";
+   * import { applySecurity } from "portcullis";
+   *
+   * const app = express();
+   * const security = applySecurity(app, { trustedHosts: ["api.example.com"], trustProxy: 1 });
+   * app.use("/admin", security.allowFrom(["10.0.0.0/8", "2001:db8::/32"]), security.requireAuth({ roles: ["admin"] }));
+   * ```
+   */
+  allowFrom(ranges: readonly string[]): Middleware;
+  /**
+   * Refuses clients from these addresses and CIDR ranges with 403 `address-refused`. For all routes, before anything is
+   * counted, use `rateLimit.deny`.
+   *
+   * @param ranges at least one
+   * @throws SettingsError as `allowFrom` does
+   *
+   * @example
+   * ```ts
+   * import express from "express";
+   * import { applySecurity } from "portcullis";
+   *
+   * const app = express();
+   * const security = applySecurity(app, { trustedHosts: ["api.example.com"], trustProxy: 1 });
+   * app.post("/register", security.denyFrom(["192.0.2.0/24"]), (_req, res) => void res.sendStatus(202));
+   * ```
+   */
+  denyFrom(ranges: readonly string[]): Middleware;
+  /**
    * Changes the security headers of one route: adds CSP sources, replaces or removes other headers.
    *
    * @throws SettingsError
