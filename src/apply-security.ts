@@ -27,6 +27,8 @@ import {
   prepareApp,
 } from "./prepare-app.js";
 import { LimitDirectory, type PeekSettings } from "./rate-limit/directory.js";
+import { loginFailed } from "./rate-limit/login-failed.js";
+import { createLoginGuard, LoginCounters } from "./rate-limit/login-guard.js";
 import { defineRateLimit } from "./rate-limit/request-limit.js";
 import { createRouteLimit } from "./rate-limit/route-limit.js";
 import { logIn, logOut } from "./session/log-in.js";
@@ -189,8 +191,18 @@ export function applySecurity(
     stores,
     runtime,
   );
+  let counters: LoginCounters | undefined;
+  const loginCounters = (): LoginCounters => {
+    if (counters !== undefined) return counters;
+    counters = new LoginCounters(parsed.loginLimits, parsed.rateLimit || undefined, stores.limits, runtime);
+    for (const listed of counters.listed()) limits.add(listed);
+    return counters;
+  };
   const security: SecurityBase & { apiKeys?: ApiKeyService; jwt?: JwtManager; sessions?: SessionDirectory } = {
-    close,
+    close: async () => {
+      counters?.close();
+      await close();
+    },
     ready: async () => {
       checkMountedByRouters(app);
       await ready();
@@ -229,6 +241,8 @@ export function applySecurity(
         defaults: parsed.rateLimit || undefined,
         directory: limits,
       }),
+    loginGuard: (options) => createLoginGuard(options, runtime, loginCounters()),
+    loginFailed: (req, failure) => loginFailed(req, failure, runtime),
     limits: Object.freeze({
       peek: (name: string, key: string, options?: PeekSettings) => limits.peek(name, key, options),
       reset: (name: string, key: string) => limits.reset(name, key),

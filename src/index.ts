@@ -43,6 +43,14 @@ export type {
   RateLimitKeyFunction,
   RateLimitSkipFunction,
 } from "./rate-limit/limit-settings.js";
+export type { LoginFailure } from "./rate-limit/login-failed.js";
+export type {
+  LoginAccountFunction,
+  LoginGuardSettings,
+  LoginLimitSettings,
+  ResolvedLoginLimitSettings,
+} from "./rate-limit/login-settings.js";
+export type { RateLimitFailureFunction } from "./rate-limit/outcome-of-request.js";
 export type { RequestRateLimit } from "./rate-limit/request-limit.js";
 export type {
   HeaderForm,

@@ -14,6 +14,8 @@ import type { HeadersPatch } from "./headers/settings.js";
 import type { JwtManager } from "./jwt/manager.js";
 import type { TokenRoutesSettings } from "./jwt/routes.js";
 import type { Limits } from "./rate-limit/directory.js";
+import type { LoginFailure } from "./rate-limit/login-failed.js";
+import type { LoginGuardSettings } from "./rate-limit/login-settings.js";
 import type { RouteLimitSettings } from "./rate-limit/settings.js";
 import type { LogInAs, LogInSettings, LogOutSettings } from "./session/log-in.js";
 import type { SessionDirectory } from "./session/principal-sessions.js";
@@ -95,6 +97,42 @@ export interface SecurityBase {
   readonly requireSession: typeof requireSession;
   /** A limit for one route, counted in the same store. @throws SettingsError */
   rateLimit(limit: RouteLimitSettings): Middleware;
+  /**
+   * Middleware for a log-in route, before the password is checked: counts the attempt by address, by account and address,
+   * and by account (`loginLimits`), or answers 429. `logIn` in the same request gives back what that request has taken;
+   * any other end keeps it. Where a log-in ends without `logIn`, with tokens for example, call `req.rateLimit.refund()`.
+   *
+   * @throws SettingsError
+   *
+   * @example
+   * ```ts
+   * import express from "express";
+   * import { applySecurity } from "portcullis";
+   *
+   * declare function checkPassword(user: string, password: string): Promise<boolean>; // yours
+   *
+   * const app = express();
+   * const security = applySecurity(app, { trustedHosts: ["app.example.com"], secretKey: process.env.SECRET_KEY, session: {} });
+   * const account = (req: express.Request) => String((req.body as { user: unknown }).user);
+   * app.post("/login", express.json(), security.loginGuard({ account }), async (req, res) => {
+   *   const { user, password } = req.body as { user: string; password: string };
+   *   if (!(await checkPassword(user, password))) {
+   *     security.loginFailed(req, { reason: "wrong-password" });
+   *     return void res.sendStatus(401);
+   *   }
+   *   await security.logIn(req, { id: user });
+   *   res.sendStatus(204);
+   * });
+   * ```
+   */
+  loginGuard(options: LoginGuardSettings): Middleware;
+  /**
+   * Puts a failed log-in into the security log: the event `authn_login_fail` with this reason. It counts nothing;
+   * `loginGuard` does.
+   *
+   * @throws InvalidInputError when the reason is not 1 to 64 letters, digits, `-` or `_`
+   */
+  loginFailed(req: Request, failure: LoginFailure): void;
   /** What is left of a limit for a client, and starting it afresh. */
   readonly limits: Limits;
   /**

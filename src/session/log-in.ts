@@ -13,6 +13,7 @@ import { mustBeAwaited } from "./must-be-awaited.js";
 import { checkedOwn, logInAuthentication, siteDataOf, type SiteData } from "./log-in-options.js";
 import type { RequestSession } from "./request-session.js";
 import { sessionHandle } from "./session-cookie.js";
+import { stateIn } from "../core/request-state.js";
 import { appData, principalOf } from "./metadata.js";
 
 /** The user to log in. */
@@ -156,6 +157,7 @@ async function begin(req: Request, who: LogInAs, options: LogInSettings): Promis
     reason: kind === "renewal" ? "re-authenticated" : "log-in",
     ...requestContext(req),
   }));
+  stateIn(req)?.onLogIn?.();
   reportCrossSiteLogIn(req, bound.context.options, runtime);
 }
 

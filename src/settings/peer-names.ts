@@ -39,10 +39,10 @@ export const PEER_NAMES = {
     message: "Write onRefusal for a body of your own.",
     passOnStoreError: 'express-rate-limit\'s passOnStoreError: true is onStoreError: "allow" here.',
     requestPropertyName: "The property is always req.rateLimit.",
-    requestWasSuccessful:
-      "All requests count, whatever the response. To count failures only, make a limit in your route.",
-    skipFailedRequests: "All requests count, whatever the response.",
-    skipSuccessfulRequests: "All requests count, whatever the response.",
+    requestWasSuccessful: 'Write count: "failures" and isFailure: (req, res) => boolean, which says the opposite.',
+    skipFailedRequests:
+      "All requests count; for one that is not to count, call req.rateLimit.refund() before you answer.",
+    skipSuccessfulRequests: 'express-rate-limit\'s skipSuccessfulRequests: true is count: "failures" here.',
     standardHeaders: 'express-rate-limit\'s standardHeaders is headers here: "draft-8" or "draft-6".',
     statusCode: "The status is always 429.",
     validate: "Settings are always checked at start.",
