@@ -10,6 +10,7 @@ import { requestContext } from "./core/request-events.js";
 import { createRuntime, type Runtime } from "./core/runtime.js";
 import { requireApiKey, requireAuth, requireJwt, requireSession } from "./guards.js";
 import type { HeadersLayer } from "./headers/middleware.js";
+import type { AccessTokenClaims } from "./jwt/decide.js";
 import { JwtManager } from "./jwt/manager.js";
 import { tokenRoutes } from "./jwt/routes.js";
 import { LAYERS } from "./layers.js";
@@ -40,6 +41,7 @@ import { serverClasses } from "./server/classes.js";
 import { createFastServer, ONLY_OPTIONS, type FastServerSettings } from "./server/create-server.js";
 import { replaceListen } from "./server/listen.js";
 import { openStores } from "./stores/open.js";
+import { createRevokeAll } from "./revoke-all.js";
 import { storeSettings } from "./store-settings.js";
 import { createUsePrincipal } from "./use-principal.js";
 
@@ -134,6 +136,7 @@ export function applySecurity(
       runtime,
       limitStore: stores.limits,
       sessionStore: stores.sessions,
+      sessionCutOffs: stores.changes,
       apiKeys,
       jwt,
     });
@@ -175,6 +178,11 @@ export function applySecurity(
     return part;
   };
 
+  const isInForce = async (req: Request): Promise<boolean> => {
+    const { principal } = req;
+    if (principal?.kind === "session" && session !== undefined) return session.isInForce(req);
+    return principal?.kind !== "jwt" || jwt === undefined || jwt.isInForce(principal.claims as AccessTokenClaims);
+  };
   const { ready, close } = lifecycle(
     rows.map(({ layer }) => layer),
     [apiKeys, jwt],
@@ -218,9 +226,10 @@ export function applySecurity(
     rateLimit: (limit) =>
       createRouteLimit(limit, runtime, { store: stores.limits, defaults: parsed.rateLimit || undefined }),
     headers: (patch) => needs(find("headers") as HeadersLayer | undefined, "headers", "headers()").patch(patch),
-    apiKeyRoutes: (options) => apiKeyRoutes(needs(apiKeys, "apiKeys", "apiKeyRoutes()"), options, runtime),
+    apiKeyRoutes: (options) => apiKeyRoutes(needs(apiKeys, "apiKeys", "apiKeyRoutes()"), options, runtime, isInForce),
     tokenRoutes: (options) => tokenRoutes(needs(jwt, "jwt", "tokenRoutes()"), options, runtime),
     usePrincipal: createUsePrincipal(runtime, parsed.csrf !== false || settings.csrf === false),
+    revokeAll: createRevokeAll({ session, jwt, apiKeys }, runtime),
     handler: passingErrors,
     // A mounted app without sessions of its own uses those of the outer app.
     // Not `async`: the returned promises detect a missing `await`.

@@ -94,8 +94,10 @@ export interface TokenStore {
    * @param isRepeated the call was made before with the same times and failed, maybe long ago. Then families stay as
    *   they are when the subject has been revoked at `at` or later: the user may have logged in again since. False by
    *   default.
+   * @param keep the family that stays in force if it is, with its access tokens; or the `jti` of an access token without
+   *   one
    */
-  revokeSubject(subject: string, at: number, forgetAfter: number, isRepeated?: boolean): Promise<void>;
+  revokeSubject(subject: string, at: number, forgetAfter: number, isRepeated?: boolean, keep?: string): Promise<void>;
   /**
    * Denies one access token until it would have expired anyway. As with the other denials, a later call never shortens
    * it.

@@ -150,6 +150,10 @@ function keyAdministration(engine: SqlEngine): string[] {
   ];
 }
 
+function keptCredentials(engine: SqlEngine): string[] {
+  return addColumn(engine, "portcullis_changes", "kept", "name?");
+}
+
 /** The schema, step by step. A released step never changes; a new version is a new step. */
 export const STEPS: readonly Step[] = [
   keysAndTokens,
@@ -158,4 +162,5 @@ export const STEPS: readonly Step[] = [
   subjectMarks,
   keyLineage,
   keyAdministration,
+  keptCredentials,
 ];
