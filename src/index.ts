@@ -36,9 +36,16 @@ export type {
 export { corsPolicy } from "./cors/middleware.js";
 export type { CorsSettings, ResolvedCorsSettings } from "./cors/settings.js";
 export { rateLimiter } from "./rate-limit/middleware.js";
+export type { Limits, LimitUse, PeekSettings } from "./rate-limit/directory.js";
 export type {
   RateLimitCostFunction,
+  RateLimitFunction,
   RateLimitKeyFunction,
+  RateLimitSkipFunction,
+} from "./rate-limit/limit-settings.js";
+export type { RequestRateLimit } from "./rate-limit/request-limit.js";
+export type {
+  HeaderForm,
   RateLimitSettings,
   ResolvedRateLimitSettings,
   RouteLimitSettings,
@@ -85,6 +92,7 @@ export type { PublicJwk } from "./jwt/keys/key-ids.js";
 export { JwtManager } from "./jwt/manager.js";
 export type { IssuedTokens, JwtManagerDependencies } from "./jwt/types.js";
 export type { IssueInput } from "./jwt/grant.js";
+export type { OnRefresh, RefreshGrant, RenewedGrant } from "./jwt/refresh/renewal.js";
 export type { AccessTokenClaims } from "./jwt/decide.js";
 export { TokenError, type TokenErrorCode } from "./jwt/errors.js";
 export type { Jwk, JwkSet } from "./jwt/keys/jwks.js";
