@@ -11,6 +11,7 @@ import { requestContext } from "./core/request-events.js";
 import { createRuntime, type Runtime } from "./core/runtime.js";
 import { requireApiKey, requireAuth, requireJwt, requireSession } from "./guards.js";
 import type { HeadersLayer } from "./headers/middleware.js";
+import type { AccessTokenClaims } from "./jwt/decide.js";
 import { JwtManager } from "./jwt/manager.js";
 import { tokenRoutes } from "./jwt/routes.js";
 import { LAYERS } from "./layers.js";
@@ -46,6 +47,7 @@ import { serverClasses } from "./server/classes.js";
 import { createFastServer, ONLY_OPTIONS, type FastServerSettings } from "./server/create-server.js";
 import { replaceListen } from "./server/listen.js";
 import { openStores } from "./stores/open.js";
+import { createRevokeAll } from "./revoke-all.js";
 import { storeSettings } from "./store-settings.js";
 import { createUsePrincipal } from "./use-principal.js";
 
@@ -144,6 +146,7 @@ export function applySecurity(
       limitStore: stores.limits,
       limits,
       sessionStore: stores.sessions,
+      sessionCutOffs: stores.changes,
       apiKeys,
       jwt,
     });
@@ -185,6 +188,11 @@ export function applySecurity(
     return part;
   };
 
+  const isInForce = async (req: Request): Promise<boolean> => {
+    const { principal } = req;
+    if (principal?.kind === "session" && session !== undefined) return session.isInForce(req);
+    return principal?.kind !== "jwt" || jwt === undefined || jwt.isInForce(principal.claims as AccessTokenClaims);
+  };
   const { ready, close } = lifecycle(
     rows.map(({ layer }) => layer),
     [apiKeys, jwt],
@@ -249,9 +257,10 @@ export function applySecurity(
     }),
     ...createAddressRules(runtime, settings.trustProxy !== undefined || parsed.debug),
     headers: (patch) => needs(find("headers") as HeadersLayer | undefined, "headers", "headers()").patch(patch),
-    apiKeyRoutes: (options) => apiKeyRoutes(needs(apiKeys, "apiKeys", "apiKeyRoutes()"), options, runtime),
+    apiKeyRoutes: (options) => apiKeyRoutes(needs(apiKeys, "apiKeys", "apiKeyRoutes()"), options, runtime, isInForce),
     tokenRoutes: (options) => tokenRoutes(needs(jwt, "jwt", "tokenRoutes()"), options, runtime),
     usePrincipal: createUsePrincipal(runtime, parsed.csrf !== false || settings.csrf === false),
+    revokeAll: createRevokeAll({ session, jwt, apiKeys }, runtime),
     handler: passingErrors,
     // A mounted app without sessions of its own uses those of the outer app.
     // Not `async`: the returned promises detect a missing `await`.

@@ -72,13 +72,16 @@ export { apiKeyAuth } from "./api-key/middleware.js";
 export type { ApiKeyMaker, ApiKeyStateProblem } from "./api-key/decide.js";
 export { ApiKeyError, type ApiKeyErrorCode, type ApiKeyIssue } from "./api-key/errors.js";
 export { HashUnavailableError } from "./api-key/keys/hash-queue.js";
+export type { ApiKeyReport, OverWideReason } from "./api-key/management/report.js";
 export type {
+  ApiKeyReportInput,
   CreateApiKeyInput,
   ListAllApiKeysInput,
   ListApiKeysInput,
   RevokeAllApiKeysInput,
   RevokeApiKeyInput,
   RotateApiKeyInput,
+  UpdateApiKeyInput,
 } from "./api-key/keys/input.js";
 export type { ApiKeyRecord } from "./api-key/keys/records.js";
 export type {
@@ -136,6 +139,7 @@ export type {
   WriteCall,
 } from "./stores/contracts.js";
 
+export type { RevokeAll, RevokeAllOptions, RevokedCredentials } from "./revoke-all.js";
 export type { Clock } from "./core/clock.js";
 export {
   SecurityEvents,

@@ -19,6 +19,7 @@ import type { LoginGuardSettings } from "./rate-limit/login-settings.js";
 import type { RouteLimitSettings } from "./rate-limit/settings.js";
 import type { LogInAs, LogInSettings, LogOutSettings } from "./session/log-in.js";
 import type { SessionDirectory } from "./session/principal-sessions.js";
+import type { RevokeAll } from "./revoke-all.js";
 import type { UsePrincipal } from "./use-principal.js";
 
 /** One row of `describe()`: what a layer effectively does. */
@@ -208,6 +209,36 @@ export interface SecurityBase {
    * ```
    */
   readonly usePrincipal: UsePrincipal;
+  /**
+   * Ends every session, token family, access token and API key of one principal that was made before this call, and the
+   * sessions in which it acts as someone else: after a stolen password, a lost device, a dismissal. Every process that
+   * shares Redis or a database refuses them within a second, also where sessions are in a store of the app's own. It
+   * takes one mark for each kind, however many there are; the records are cleaned up afterwards. A credential that is
+   * made during the call is ended too, or refused; a log-in after it works in every process, whatever their clocks say.
+   *
+   * @param options `keep`: the one credential that goes on, normally `req.principal`
+   * @returns how many it ended, as far as that is known within the time-outs of the stores
+   * @throws InvalidInputError (rejects, `status` 400) when the id, `keep` or the reason is malformed, or `keep` is a `jti`
+   * @throws StoreUnavailableError (rejects, `status` 503) when a store did not accept its mark in time. What was accepted
+   * holds, this process repeats the rest, and the same call may be made again
+   *
+   * @example
+   * ```ts
+   * import express from "express";
+   * import { applySecurity } from "portcullis";
+   *
+   * const app = express();
+   * const security = applySecurity(app, {
+   *   trustedHosts: ["app.example.com"], secretKey: process.env.SECRET_KEY, session: {}, jwt: {}, apiKeys: {},
+   * });
+   * app.post("/log-out-everywhere-else", security.requireAuth(), security.handler(async (req, res) => {
+   *   const { principal } = req;
+   *   if (principal !== undefined) await security.revokeAll(principal.id, { keep: principal, reason: "asked by user" });
+   *   res.sendStatus(204);
+   * }));
+   * ```
+   */
+  readonly revokeAll: RevokeAll;
   /**
    * Wraps an async handler for Express 4, where an unhandled rejection ends the process: the error goes to the app's
    * error handling instead. On Express 5 it changes nothing.
