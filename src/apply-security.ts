@@ -13,6 +13,7 @@ import type { HeadersLayer } from "./headers/middleware.js";
 import { JwtManager } from "./jwt/manager.js";
 import { tokenRoutes } from "./jwt/routes.js";
 import { LAYERS } from "./layers.js";
+import { originCheckOf } from "./cors/compile.js";
 import { firstRequestReport } from "./first-request-report.js";
 import { lateQueryParser } from "./late-settings.js";
 import { lifecycle } from "./lifecycle.js";
@@ -128,6 +129,7 @@ export function applySecurity(
   const jwt = parsed.jwt
     ? new JwtManager(parsed.jwt, { runtime, store: parsed.jwt.store ?? stores.tokens, secretKey: parsed.secretKey })
     : undefined;
+  const originCheck = parsed.cors ? originCheckOf(parsed.cors) : undefined;
   const rows = LAYERS.flatMap((row) => {
     const layer = row.create({
       settings: parsed,
@@ -136,6 +138,7 @@ export function applySecurity(
       sessionStore: stores.sessions,
       apiKeys,
       jwt,
+      originCheck,
     });
     return layer ? [{ order: row.order, layer }] : [];
   });

@@ -71,7 +71,7 @@ describe("accepted settings", () => {
     const hosts = ["EXAMPLE.com"];
     const settings = { hosts };
     const options = parse(trustedHostSchema, settings);
-    options.hosts.push("other.com");
+    (options.hosts as string[]).push("other.com");
     expect(settings).toEqual({ hosts: ["EXAMPLE.com"] });
   });
 });
