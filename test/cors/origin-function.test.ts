@@ -179,6 +179,25 @@ describe.each(EXPRESS)("origins as a function over a socket, $name", ({ express 
     await own.close();
   });
 
+  it("leaves a request alone that a time-out has answered while it was asked", async () => {
+    const app = express();
+    const reached: string[] = [];
+    app.use((_req: Request, res: Response, next) => {
+      setTimeout(() => res.status(504).send("too late"), 20);
+      next();
+    });
+    app.use(corsPolicy({ origins: (origin) => new Promise((resolve) => setTimeout(resolve, 60, inTable(origin))) }));
+    app.use((req: Request, res: Response) => {
+      reached.push(req.url);
+      res.send("app");
+    });
+    const own = await serve(app);
+    const answer = await own.send("/", { headers: { origin: TENANT } });
+    await new Promise((resolve) => setTimeout(resolve, 80));
+    expect([answer.status, answer.text, asked, reached]).toEqual([504, "too late", [TENANT], []]);
+    await own.close();
+  });
+
   it("with debug is asked about plain http too, and describe() says that it is a function", async () => {
     const app = express();
     const cors = { origins: inTable, credentials: true };
