@@ -15,6 +15,7 @@ import type { AccessTokenClaims } from "./jwt/decide.js";
 import { JwtManager } from "./jwt/manager.js";
 import { tokenRoutes } from "./jwt/routes.js";
 import { LAYERS } from "./layers.js";
+import { originCheckOf } from "./cors/compile.js";
 import { firstRequestReport } from "./first-request-report.js";
 import { lateQueryParser } from "./late-settings.js";
 import { lifecycle } from "./lifecycle.js";
@@ -137,6 +138,7 @@ export function applySecurity(
   const jwt = parsed.jwt
     ? new JwtManager(parsed.jwt, { runtime, store: parsed.jwt.store ?? stores.tokens, secretKey: parsed.secretKey })
     : undefined;
+  const originCheck = parsed.cors ? originCheckOf(parsed.cors) : undefined;
   const limits = new LimitDirectory(runtime);
   defineRateLimit(app.request);
   const rows = LAYERS.flatMap((row) => {
@@ -149,6 +151,7 @@ export function applySecurity(
       sessionCutOffs: stores.changes,
       apiKeys,
       jwt,
+      originCheck,
     });
     return layer ? [{ order: row.order, layer }] : [];
   });

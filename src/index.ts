@@ -27,6 +27,7 @@ export type {
   StrictTransportSecuritySettings,
 } from "./headers/fields.js";
 export type { PermissionsAllowlist } from "./headers/permissions.js";
+export type { TrustFunction } from "./core/trust-check.js";
 export { trustedHost } from "./trusted-host/middleware.js";
 export type {
   ResolvedTrustedHostSettings,

@@ -1,4 +1,4 @@
-import type { Request, Response } from "express";
+import type { NextFunction, Request, Response } from "express";
 import type { Middleware } from "../core/middleware.js";
 import type { SecurityEventName } from "../core/events.js";
 import type { Layer, RunLayer } from "../core/layer.js";
@@ -6,15 +6,17 @@ import { standalone } from "../core/pipeline.js";
 import { refuse } from "../core/response/refuse.js";
 import type { Refusal } from "../core/response/problem.js";
 import { requestContext } from "../core/request-events.js";
-import { stateOf } from "../core/request-state.js";
+import { type RequestState, stateOf } from "../core/request-state.js";
 import type { HeaderBuffer } from "../core/response/header-buffer.js";
 import { send } from "../core/response/send.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
 import { parseFactory } from "../settings/object.js";
-import { compileCors, type Field, type RateLimitForm } from "./compile.js";
-import { type CorsInput, type CorsVerdict, decide, isOriginReason } from "./decide.js";
+import { compileCors, type Field, originCheckOf, type RateLimitForm } from "./compile.js";
+import { type CorsInput, type CorsVerdict, decide, decideTrusted, isOriginReason, refused } from "./decide.js";
 import { corsSchema, type ResolvedCorsSettings, type CorsSettings } from "./settings.js";
 import { effectiveHost, forwardedPort } from "../core/http/effective-host.js";
+import type { OriginCheck } from "../core/http/origin-check.js";
+import { type Trust, UNANSWERED } from "../core/trust-check.js";
 
 /** The event is always one of this library's events here. */
 type CorsRefusal = Refusal & { readonly event: SecurityEventName };
@@ -23,8 +25,10 @@ type Refused = Extract<CorsVerdict, { kind: "refused" | "preflight-refused" }>;
 const TOO_MUCH = "The origin is trusted, but not for this method or these headers.";
 const PREFLIGHT_VARY = "Access-Control-Request-Method, Access-Control-Request-Headers";
 
-/** What this layer needs to know about the limiter. */
+/** What this layer shares with others. */
 export interface CorsDependencies {
+  /** Asks the function in `origins`. Default: one of its own. */
+  readonly originCheck?: OriginCheck | undefined;
   /** The form of the limiter's headers, which a page should be able to read. */
   readonly rateLimitHeaders?: RateLimitForm;
 }
@@ -43,7 +47,10 @@ function removeOthers(res: Response): void {
 }
 
 /** The CORS layer. It sets the headers before later layers run, so that the page can read their refusals. */
-export function createCors(options: ResolvedCorsSettings, { rateLimitHeaders }: CorsDependencies = {}): Layer {
+export function createCors(
+  options: ResolvedCorsSettings,
+  { rateLimitHeaders, originCheck = originCheckOf(options) }: CorsDependencies = {},
+): Layer {
   const { rules, exposedHeaders, preflight, actual, preflightStatus, preflightLength } = compileCors(
     options,
     rateLimitHeaders,
@@ -65,6 +72,10 @@ export function createCors(options: ResolvedCorsSettings, { rateLimitHeaders }: 
   /** @returns true when the request has been answered */
   function refuseOrigin(req: Request, res: Response, verdict: Refused): boolean {
     const { reason } = verdict;
+    if (reason === "no-answer") {
+      if (options.refused === "reject") return refuse(req, res, "cors", UNANSWERED, options.mode);
+      return leaveOut(req, res, verdict);
+    }
     // malicious_cors is the vocabulary's name for an unauthorised origin; a listed origin that asks for too much is a
     // mistake.
     const refusal: CorsRefusal = isOriginReason(reason)
@@ -75,6 +86,11 @@ export function createCors(options: ResolvedCorsSettings, { rateLimitHeaders }: 
     const { events } = state.runtime;
     if (state.isFirstReport(events, `cors ${reason}`))
       events.emit(refusal.event, () => ({ source: "cors", reason, mode: options.mode, ...requestContext(req) }));
+    return leaveOut(req, res, verdict);
+  }
+
+  /** Refuses by leaving out the headers. @returns true when the request has been answered */
+  function leaveOut(req: Request, res: Response, verdict: Refused): boolean {
     if (verdict.kind === "refused" || options.mode === "report") return false;
     // No Access-Control header, so the browser gives up, and the app does not get an unexpected OPTIONS.
     endPreflight(req, res);
@@ -94,7 +110,45 @@ export function createCors(options: ResolvedCorsSettings, { rateLimitHeaders }: 
       next();
       return;
     }
-    const verdict = decide(rules, inputOf(req, origin));
+    const input = inputOf(req, origin);
+    const verdict = decide(rules, input);
+    if (originCheck === undefined || verdict.reason !== "unlisted-origin")
+      return apply(req, res, next, headers, origin, verdict);
+    ask(originCheck, req, res, next, state, headers, input, origin);
+  };
+
+  function ask(
+    check: OriginCheck,
+    req: Request,
+    res: Response,
+    next: NextFunction,
+    state: RequestState,
+    headers: HeaderBuffer,
+    input: CorsInput,
+    origin: string,
+  ): void {
+    const goOn = (trust: Trust): void => {
+      // Something else, such as a time-out, may have answered meanwhile.
+      if (res.headersSent) return;
+      const verdict =
+        trust === true
+          ? decideTrusted(rules, input)
+          : refused(input, trust === false ? "unlisted-origin" : "no-answer");
+      apply(req, res, next, headers, origin, verdict);
+    };
+    const trust = check.ask(origin, req, state);
+    if (trust instanceof Promise) trust.then(goOn).catch(next);
+    else goOn(trust);
+  }
+
+  function apply(
+    req: Request,
+    res: Response,
+    next: NextFunction,
+    headers: HeaderBuffer,
+    origin: string,
+    verdict: CorsVerdict,
+  ): void {
     switch (verdict.kind) {
       case "not-cors":
         break;
@@ -118,9 +172,17 @@ export function createCors(options: ResolvedCorsSettings, { rateLimitHeaders }: 
         break;
     }
     next();
-  };
+  }
 
-  return { id: "cors", mode: options.mode, run, describe: () => structuredClone({ ...options, exposedHeaders }) };
+  return {
+    id: "cors",
+    mode: options.mode,
+    run,
+    describe: () => {
+      const origins = typeof options.origins === "function" ? "function" : options.origins;
+      return structuredClone({ ...options, origins, exposedHeaders });
+    },
+  };
 }
 
 function inputOf(req: Request, origin: string): CorsInput {
