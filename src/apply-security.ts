@@ -169,13 +169,27 @@ export function applySecurity(
   const losses = lossesOnRestart(parsed, stores.places());
   warnOfLosses(losses, parsed.debug);
   warnOfSettings(parsed);
-  const needs = <T>(part: T | undefined, setting: string, method: string): T => {
+  const needs = <T>(part: T | undefined, setting: string, method: string, orElse = ""): T => {
     if (part === undefined)
       throw new SetupError(
-        `${method} needs the setting ${setting}, which is off. Turn it on: applySecurity(app, { ${setting}: {} }).`,
+        `${method} needs the setting ${setting}, which is off. Turn it on: applySecurity(app, { ${setting}: {} }).${orElse}`,
       );
     return part;
   };
+
+  /** A guard for one kind of credential. Without its protection it would refuse everyone. */
+  const guardFor =
+    (guard: typeof requireJwt, part: unknown, setting: string): typeof requireJwt =>
+    (options) => {
+      const { name } = guard;
+      needs(
+        part,
+        setting,
+        `${name}()`,
+        ` If an outer app or other middleware proves the callers, import ${name} from portcullis.`,
+      );
+      return guard(options, runtime);
+    };
 
   const { ready, close } = lifecycle(
     rows.map(({ layer }) => layer),
@@ -214,9 +228,9 @@ export function applySecurity(
     settings: parsed,
     events: runtime.events,
     requireAuth: (options) => requireAuth(options, runtime),
-    requireApiKey: (options) => requireApiKey(options, runtime),
-    requireJwt: (options) => requireJwt(options, runtime),
-    requireSession: (options) => requireSession(options, runtime),
+    requireApiKey: guardFor(requireApiKey, apiKeys, "apiKeys"),
+    requireJwt: guardFor(requireJwt, jwt, "jwt"),
+    requireSession: guardFor(requireSession, session, "session"),
     rateLimit: (limit) =>
       createRouteLimit(limit, runtime, { store: stores.limits, defaults: parsed.rateLimit || undefined }),
     headers: (patch) => needs(find("headers") as HeadersLayer | undefined, "headers", "headers()").patch(patch),

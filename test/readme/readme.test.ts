@@ -61,6 +61,14 @@ describe("every code block", () => {
     }
   });
 
+  it("takes a body that is absent for an empty one: Express 5 leaves req.body undefined", () => {
+    const taken = blocks
+      .filter(({ info }) => info === "ts")
+      .flatMap(({ code }) => [...code.matchAll(/^.*\} = .*req\.body.*$/gm)].map(([line]) => line));
+    expect(taken.length).toBeGreaterThan(0);
+    expect(taken.filter((line) => !line.includes("req.body ?? {}"))).toEqual([]);
+  });
+
   it("compiles against the built declarations", () => {
     expect(compiled.stdout).toBe("");
     expect(compiled.status).toBe(0);
