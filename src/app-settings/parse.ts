@@ -2,7 +2,8 @@ import { deepFreeze } from "../core/deep-freeze.js";
 import { z } from "zod";
 import { csrfSchema } from "../csrf/settings.js";
 import { SettingsError, type SettingsIssue } from "../settings/errors.js";
-import { checked, settingsObject } from "../settings/object.js";
+import { checked, settingsObjectLike } from "../settings/object.js";
+import { TOP_LEVEL_NAMES } from "../settings/peer-names.js";
 import { nameVariables } from "../settings/variables.js";
 import { DEBUG_HOSTS, trustedHostSchema } from "../trusted-host/settings.js";
 import { contradictions } from "./contradictions.js";
@@ -89,7 +90,10 @@ function parseMerged(settings: object, sources: readonly object[]): ResolvedSecu
   return deepFreeze(parsed, "store") as ResolvedSecuritySettings;
 }
 
-const KNOWN_KEYS = settingsObject(Object.fromEntries(Object.keys(SHAPE).map((key) => [key, z.unknown().optional()])));
+const KNOWN_KEYS = settingsObjectLike(
+  TOP_LEVEL_NAMES,
+  Object.fromEntries(Object.keys(SHAPE).map((key) => [key, z.unknown().optional()])),
+);
 
 /** The keys that are not settings, without their values. */
 function unknownKeys(settings: object): Record<string, undefined> {
