@@ -162,7 +162,7 @@ export type Security<Settings = SecuritySettings> = SecurityBase &
   When<Settings, "jwt", { readonly jwt: JwtManager }> &
   When<Settings, "session", { readonly sessions: SessionDirectory }>;
 
-/** What two objects of settings turn on when they are merged: a later value wins, and `false` wins over an object. */
+/** What two objects of settings turn on when they are merged: what is `false` in one of them is off. */
 export type Merged<First, Second> = {
   [Key in keyof First | keyof Second]: MergedValue<ValueAt<First, Key>, ValueAt<Second, Key>>;
 };

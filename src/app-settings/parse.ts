@@ -14,8 +14,8 @@ import { type ResolvedSecuritySettings, type SecuritySettings, SHAPE } from "./s
  * Checks settings and fills in the defaults. It neither stores nor changes the given object; parsing the result again
  * changes nothing.
  *
- * @param settings one object, or a list of objects to merge: later values win, `false` wins over an object, lists are
- * replaced and `undefined` is ignored
+ * @param settings one object, or a list of objects to merge: later values win, but `false` (off) beside an object
+ * stays; lists are replaced and `undefined` is ignored
  * @throws SettingsError listing every issue of every protection, and the contradictions between them, those about a
  * value that `settingsFromEnv` read under the name of the variable
  *
