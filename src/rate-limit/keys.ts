@@ -1,9 +1,10 @@
 import type { Request } from "express";
 import { AddressList } from "../core/http/address-list.js";
-import { addressKey } from "../core/http/client-address.js";
+import { pathOf } from "../core/http/authority.js";
+import { addressKey, normaliseAddress } from "../core/http/client-address.js";
 import type { RequestState } from "../core/request-state.js";
 import type { Runtime } from "../core/runtime.js";
-import type { RateLimitCostFunction, RateLimitKeyFunction } from "./settings.js";
+import type { RateLimitCostFunction, RateLimitKeyFunction, RateLimitSkipFunction } from "./limit-settings.js";
 
 /** Longest key that a function of the app may return, in characters. */
 const MAX_KEY_LENGTH = 256;
@@ -42,6 +43,13 @@ export function byPrincipal(anonymous: KeyOf): KeyOf {
  */
 export function principalKey({ id }: { id: string }): string {
   return `principal:${id}`;
+}
+
+/** The key of an address that the app names, as `byAddress` computes it; `undefined` when the text is no address. */
+export function namedAddress(text: string, ipv6Subnet: number): string | undefined {
+  // A subnet, as the limiter writes it, names itself.
+  const address = normaliseAddress(text.replace(/\/\d+$/, ""));
+  return address === undefined ? undefined : addressKey(address, ipv6Subnet);
 }
 
 /**
@@ -116,6 +124,34 @@ export function costOf(cost: number | RateLimitCostFunction, announce: Announce)
   };
 }
 
+/**
+ * Whether a request is not limited. When the function throws or returns no boolean, the request is limited and the
+ * mistake is announced once. `undefined` when there are no such requests.
+ */
+export function skipsOf(
+  skip: readonly string[] | RateLimitSkipFunction | undefined,
+  announce: Announce,
+): ((req: Request) => boolean) | undefined {
+  if (skip === undefined) return undefined;
+  if (typeof skip !== "function") {
+    const paths = new Set(skip);
+    return paths.size === 0 ? undefined : (req) => paths.has(pathOf(req) ?? "");
+  }
+  return (req) => {
+    let answer: unknown;
+    try {
+      answer = skip(req);
+    } catch (error) {
+      announce("skip-function-threw", error);
+      return false;
+    }
+    if (typeof answer === "boolean") return answer;
+    neverUnhandled(answer);
+    announce("skip-function-gave-no-boolean");
+    return false;
+  };
+}
+
 /** An asynchronous function is a mistake that is announced; its rejection must not end the process as well. */
 function neverUnhandled(value: unknown): void {
   if (value instanceof Promise) value.catch(() => undefined);
@@ -129,9 +165,9 @@ export function allowList(ranges: readonly string[]): ((req: Request, state: Req
 }
 
 /** Announces a mistake in a function of the app. @param error what the function threw @returns whether it is new */
-type Announce = (reason: string, error?: unknown) => boolean;
+export type Announce = (reason: keyof typeof MISTAKES, error?: unknown) => boolean;
 
-const MISTAKES: Readonly<Record<string, string>> = {
+const MISTAKES = {
   "key-function-threw": "The key function of a rate limit threw, so the request was counted by its address",
   "key-function-gave-no-key": `The key function of a rate limit returned no text of 1 to ${MAX_KEY_LENGTH} characters, so the request was counted by its address`,
   "key-function-gave-a-port":
@@ -139,7 +175,14 @@ const MISTAKES: Readonly<Record<string, string>> = {
   "cost-function-threw": "The cost function of a rate limit threw, so the request cost 1",
   "cost-function-gave-no-cost":
     "The cost function of a rate limit returned no whole number from 0, so the request cost 1",
-};
+  "limit-function-threw": "The limit function of a rate limit threw, so the limit was 100",
+  "limit-function-rejected": "The limit function of a rate limit rejected, so the limit was 100",
+  "limit-function-late": "The limit function of a rate limit took longer than storeTimeoutMs, so the limit was 100",
+  "limit-function-gave-no-limit":
+    "The limit function of a rate limit gave no whole number from 0, so the limit was 100",
+  "skip-function-threw": "The skip function of a rate limit threw, so the request was limited",
+  "skip-function-gave-no-boolean": "The skip function of a rate limit returned no boolean, so the request was limited",
+} as const;
 
 /** Announces each mistake once, by an event and a warning, because every request would repeat it. */
 export function warnOnce(runtime: Runtime, source: string): Announce {
@@ -147,7 +190,7 @@ export function warnOnce(runtime: Runtime, source: string): Announce {
   return (reason, error) => {
     if (announced.has(reason)) return false;
     announced.add(reason);
-    const mistake = MISTAKES[reason] ?? `A function of a rate limit is wrong: ${reason}`;
+    const mistake = MISTAKES[reason];
     process.emitWarning(error instanceof Error ? `${mistake}: ${error.message}` : `${mistake}.`, {
       code: "PORTCULLIS_RATE_LIMIT",
     });
