@@ -67,6 +67,30 @@ export interface SecurityDependencies {
 }
 
 /**
+ * Secures an app with two objects of settings that are merged: those of the environment and the app's own. A later value
+ * wins, but a protection is off when one of the two is `false` and the other an object; objects are merged key by key,
+ * lists are replaced, `undefined` is ignored.
+ *
+ * @throws SettingsError listing everything that is wrong with the settings; what came from a variable is listed under
+ * its name
+ * @throws SetupError when the app has routes already, or was secured before
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { applySecurity, settingsFromEnv } from "portcullis";
+ *
+ * const app = express();
+ * applySecurity(app, [settingsFromEnv(), { session: { sameSite: "strict" }, rateLimit: { perPrincipal: { limit: 300 } } }]);
+ * ```
+ */
+export function applySecurity<First = SecuritySettings, Second = SecuritySettings>(
+  app: Express,
+  settings: readonly [SecuritySettings & InferFrom<First>, SecuritySettings & InferFrom<Second>],
+  dependencies?: SecurityDependencies,
+): Security<Merged<First, Second>>;
+// Last, so that TypeScript shows the error of this one: most calls pass one object.
+/**
  * Secures an Express app (4.18+ or 5): mounts one handler, `portcullis`, in which the protections run in the order of
  * the layer table. Synchronous; call it before any route. Stores connect in the background: await `ready()` before
  * listening.
@@ -91,29 +115,6 @@ export function applySecurity<Settings = SecuritySettings>(
   settings: SecuritySettings & InferFrom<Settings>,
   dependencies?: SecurityDependencies,
 ): Security<Settings>;
-/**
- * Secures an app with two objects of settings that are merged: those of the environment and the app's own. A later value
- * wins, except that `false` (off) wins over an object on either side; objects are merged key by key, lists are replaced,
- * `undefined` is ignored.
- *
- * @throws SettingsError listing everything that is wrong with the settings; what came from a variable is listed under
- * its name
- * @throws SetupError when the app has routes already, or was secured before
- *
- * @example
- * ```ts
- * import express from "express";
- * import { applySecurity, settingsFromEnv } from "portcullis";
- *
- * const app = express();
- * applySecurity(app, [settingsFromEnv(), { session: { sameSite: "strict" }, rateLimit: { perPrincipal: { limit: 300 } } }]);
- * ```
- */
-export function applySecurity<First = SecuritySettings, Second = SecuritySettings>(
-  app: Express,
-  settings: readonly [SecuritySettings & InferFrom<First>, SecuritySettings & InferFrom<Second>],
-  dependencies?: SecurityDependencies,
-): Security<Merged<First, Second>>;
 export function applySecurity(
   app: Express,
   given: SecuritySettings | readonly SecuritySettings[],
@@ -183,10 +184,10 @@ export function applySecurity(
   const losses = lossesOnRestart(parsed, stores.places());
   warnOfLosses(losses, parsed.debug);
   warnOfSettings(parsed);
-  const needs = <T>(part: T | undefined, setting: string, method: string): T => {
+  const needs = <T>(part: T | undefined, setting: string, method: string, orElse = ""): T => {
     if (part === undefined)
       throw new SetupError(
-        `${method} needs the setting ${setting}, which is off. Turn it on: applySecurity(app, { ${setting}: {} }).`,
+        `${method} needs the setting ${setting}, which is off. Turn it on: applySecurity(app, { ${setting}: {} }).${orElse}`,
       );
     return part;
   };
@@ -196,6 +197,21 @@ export function applySecurity(
     if (principal?.kind === "session" && session !== undefined) return session.isInForce(req);
     return principal?.kind !== "jwt" || jwt === undefined || jwt.isInForce(principal.claims as AccessTokenClaims);
   };
+
+  /** A guard for one kind of credential. Without its protection it would refuse everyone. */
+  const guardFor =
+    (guard: typeof requireJwt, part: unknown, setting: string): typeof requireJwt =>
+    (options) => {
+      const { name } = guard;
+      needs(
+        part,
+        setting,
+        `${name}()`,
+        ` If an outer app or other middleware proves the callers, import ${name} from portcullis.`,
+      );
+      return guard(options, runtime);
+    };
+
   const { ready, close } = lifecycle(
     rows.map(({ layer }) => layer),
     [apiKeys, jwt],
@@ -243,9 +259,9 @@ export function applySecurity(
     settings: parsed,
     events: runtime.events,
     requireAuth: (options) => requireAuth(options, runtime),
-    requireApiKey: (options) => requireApiKey(options, runtime),
-    requireJwt: (options) => requireJwt(options, runtime),
-    requireSession: (options) => requireSession(options, runtime),
+    requireApiKey: guardFor(requireApiKey, apiKeys, "apiKeys"),
+    requireJwt: guardFor(requireJwt, jwt, "jwt"),
+    requireSession: guardFor(requireSession, session, "session"),
     rateLimit: (limit) =>
       createRouteLimit(limit, runtime, {
         store: stores.limits,

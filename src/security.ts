@@ -90,11 +90,11 @@ export interface SecurityBase {
   readonly events: SecurityEvents;
   /** Route guard that accepts any credential. See `requireAuth`. */
   readonly requireAuth: typeof requireAuth;
-  /** Route guard that accepts only API keys. See `requireApiKey`. */
+  /** Route guard that accepts only API keys. See `requireApiKey`. @throws SetupError when `apiKeys` is off */
   readonly requireApiKey: typeof requireApiKey;
-  /** Route guard that accepts only access tokens. See `requireJwt`. */
+  /** Route guard that accepts only access tokens. See `requireJwt`. @throws SetupError when `jwt` is off */
   readonly requireJwt: typeof requireJwt;
-  /** Route guard that accepts only logged-in sessions. See `requireSession`. */
+  /** Route guard that accepts only logged-in sessions. See `requireSession`. @throws SetupError when `session` is off */
   readonly requireSession: typeof requireSession;
   /** A limit for one route, counted in the same store. @throws SettingsError */
   rateLimit(limit: RouteLimitSettings): Middleware;
@@ -271,7 +271,7 @@ export type Security<Settings = SecuritySettings> = SecurityBase &
   When<Settings, "jwt", { readonly jwt: JwtManager }> &
   When<Settings, "session", { readonly sessions: SessionDirectory }>;
 
-/** What two objects of settings turn on when they are merged: a later value wins, and `false` wins over an object. */
+/** What two objects of settings turn on when they are merged: what is `false` in one of them is off. */
 export type Merged<First, Second> = {
   [Key in keyof First | keyof Second]: MergedValue<ValueAt<First, Key>, ValueAt<Second, Key>>;
 };

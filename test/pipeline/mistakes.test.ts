@@ -4,7 +4,7 @@ import { rateLimit } from "express-rate-limit";
 import session from "express-session";
 import helmet from "helmet";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { applySecurity, corsPolicy, type SecuritySettings, SetupError } from "portcullis";
+import { applySecurity, corsPolicy, requireJwt, requireSession, type SecuritySettings, SetupError } from "portcullis";
 import { EXPRESS } from "../support/express-versions.js";
 import { serve } from "../support/serve.js";
 
@@ -116,6 +116,22 @@ describe.each(EXPRESS)("middleware in the wrong place, $name", ({ express: creat
     expect(await run(on, {})).toEqual(quiet);
     const ours = (app: Express) => app.use("/widget", corsPolicy({ origins: "*" }));
     expect(await run(on, { after: ours })).toEqual(quiet);
+  });
+
+  it("a guard whose protection is off stops the start; one that is imported does not", async () => {
+    const security = applySecurity(create(), { debug: true, secretKey: SECRET, apiKeys: {} });
+    closing.push(() => security.close());
+    expect(() => security.requireApiKey()).not.toThrow();
+    for (const [name, setting] of [
+      ["requireJwt", "jwt"],
+      ["requireSession", "session"],
+    ] as const) {
+      expect(() => security[name]()).toThrow(SetupError);
+      expect(() => security[name]()).toThrow(
+        `${name}() needs the setting ${setting}, which is off. Turn it on: applySecurity(app, { ${setting}: {} }). If an outer app or other middleware proves the callers, import ${name} from portcullis.`,
+      );
+    }
+    expect(() => [requireJwt(), requireSession()]).not.toThrow();
   });
 
   it("applySecurity mounted as a middleware fails each request and names the call to write", async () => {
