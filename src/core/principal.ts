@@ -16,6 +16,8 @@ export interface Principal {
    * or `external`.
    */
   readonly credentialId: string;
+  /** The issuer of a token that another service issued (`jwt.issuers`); absent otherwise. */
+  readonly issuer?: string;
   /** Who acts as this person: a session that was begun for someone else (`logIn` with `actor`). */
   readonly actor?: Actor;
 }
@@ -35,6 +37,7 @@ export function createPrincipal(from: Principal): Principal {
     roles: Object.freeze([...from.roles]),
     credentialId: from.credentialId,
   };
+  if (from.issuer !== undefined) principal.issuer = from.issuer;
   if (from.actor !== undefined) principal.actor = Object.freeze({ id: from.actor.id });
   return Object.freeze(principal);
 }

@@ -29,6 +29,8 @@ export class TokenRevocations {
   readonly #runtime: Runtime;
   readonly #storeTimeoutMs: number;
   readonly #accessLifeMs: number;
+  /** When the last token of a former app ends, in milliseconds since the epoch. */
+  readonly #formerUntil: number;
   /** Refused revocations, by what they revoke. Each is announced once: by a retry or by the caller's second attempt. */
   readonly #refused = new BoundedCache<{ isAnnounced: boolean }>({ max: MOST_REFUSED });
 
@@ -37,9 +39,17 @@ export class TokenRevocations {
     this.#issueClock = issueClock;
     this.#runtime = runtime;
     this.#storeTimeoutMs = options.storeTimeoutMs;
+    const { issuers = [], accept, leewaySeconds } = options;
+    const lives = issuers.map(({ maxLifetimeMinutes }) => maxLifetimeMinutes);
     // How long an access token issued before now can be presented: its lifetime, the leeway for the clocks of the
     // process that issued it and of the one that verifies it, and a second of rounding for each.
-    this.#accessLifeMs = (options.accessTokenMinutes * 60 + 2 * (options.leewaySeconds + 1)) * 1000;
+    this.#accessLifeMs = (Math.max(options.accessTokenMinutes, ...lives) * 60 + 2 * (leewaySeconds + 1)) * 1000;
+    this.#formerUntil = accept?.until ?? 0;
+  }
+
+  /** When the last access token that was issued before `now` can no longer be presented. */
+  #endOfTokens(now: number): number {
+    return Math.max(now + this.#accessLifeMs, this.#formerUntil);
   }
 
   /** See `JwtManager.revokeToken`. */
@@ -49,7 +59,7 @@ export class TokenRevocations {
         message: "revokeToken expects the jti claim of a token, not the token itself.",
       });
     }
-    const expiresAt = this.#runtime.clock.now() + this.#accessLifeMs;
+    const expiresAt = this.#endOfTokens(this.#runtime.clock.now());
     await this.#revoke({ reason: "token", credentialId: jti }, (doneLater) =>
       this.#store.revoke(
         `token ${jti}`,
@@ -87,7 +97,7 @@ export class TokenRevocations {
       `subject ${subject}`,
       async (store, isRepeated) => {
         at ??= this.#issueClock.cutOff(cutOff(await store.cutOffOf?.(subject)));
-        await store.revokeSubject(subject, at, at + this.#accessLifeMs, isRepeated);
+        await store.revokeSubject(subject, at, this.#endOfTokens(at), isRepeated);
         this.#issueClock.commit(at);
       },
       time,

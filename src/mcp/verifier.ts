@@ -2,7 +2,8 @@ import { parseUrl } from "../settings/parse-url.js";
 import { PortcullisError } from "../core/portcullis-error.js";
 import type { ApiKeyService } from "../api-key/service.js";
 import type { JwtManager } from "../jwt/manager.js";
-import { TokenError } from "../jwt/errors.js";
+import { scopesOf } from "../jwt/decide.js";
+import { isUnavailable, TokenError } from "../jwt/errors.js";
 import { SetupError } from "../core/setup-error.js";
 
 /**
@@ -153,16 +154,22 @@ export function mcpVerifier({
     const verdict =
       manager.runtime.resources.verdictOf(manager.verifier, token) ?? (await manager.verifier.check(token));
     // An unavailable store does not mean that the client's token is invalid.
-    if (!verdict.ok) throw verdict.code === "store-unavailable" ? new TokenError(verdict.code) : invalidToken(REFUSAL);
-    const { claims } = verdict;
+    if (!verdict.ok) throw isUnavailable(verdict.code) ? new TokenError(verdict.code) : invalidToken(REFUSAL);
+    const { claims, foreign } = verdict;
     if (![claims.aud].flat().some((audience) => sameResource(audience, url))) throw invalidToken(REFUSAL);
+    const {
+      id: subject,
+      scopes,
+      roles,
+      credentialId,
+    } = foreign ?? { id: claims.sub, scopes: scopesOf(claims), roles: claims.roles ?? [], credentialId: claims.jti };
     return {
       token,
-      clientId: typeof claims.client_id === "string" ? claims.client_id : claims.sub,
-      scopes: claims.scope === undefined || claims.scope === "" ? [] : claims.scope.split(" "),
+      clientId: typeof claims.client_id === "string" ? claims.client_id : subject,
+      scopes: [...scopes],
       expiresAt: claims.exp,
       resource: url,
-      extra: { kind: "jwt", subject: claims.sub, credentialId: claims.jti, roles: [...(claims.roles ?? [])] },
+      extra: { kind: "jwt", subject, credentialId, roles: [...roles] },
     };
   }
 

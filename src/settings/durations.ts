@@ -60,3 +60,15 @@ export function checkWindow(
     remedy: `Write ${meant}. If you do mean ${windowSeconds} seconds, add units: "seconds".`,
   });
 }
+
+const NOT_A_TIME =
+  "Must be a time: a Date, a date (2027-01-31), a date with time and zone (2027-01-31T12:00:00Z), or milliseconds since the epoch";
+
+/** A moment as a Date, as ISO 8601 text or in milliseconds since the epoch; kept as milliseconds. */
+export const momentSchema = z
+  .union(
+    [z.date(), z.iso.date({ error: NOT_A_TIME }), z.iso.datetime({ offset: true, error: NOT_A_TIME }), z.number()],
+    { error: NOT_A_TIME },
+  )
+  .transform((value) => new Date(value).getTime())
+  .refine((ms) => Number.isFinite(ms), NOT_A_TIME);
