@@ -1,10 +1,12 @@
 import { get as getHttp, type IncomingMessage } from "node:http";
 import { get as getHttps } from "node:https";
 import { isLoopbackHost } from "../../core/http/origin.js";
+import { PortcullisError } from "../../core/portcullis-error.js";
 import { parseUrl } from "../../settings/parse-url.js";
 
 /** Why a document could not be fetched; low-cardinality, for the `reason` of an event. */
-export class FetchProblem extends Error {
+export class FetchProblem extends PortcullisError {
+  readonly code = "fetch-failed";
   readonly reason: string;
 
   constructor(reason: string) {

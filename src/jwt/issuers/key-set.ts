@@ -1,4 +1,4 @@
-import { createPublicKey, type JsonWebKey, type KeyObject } from "node:crypto";
+import { createPublicKey, type KeyObject } from "node:crypto";
 import type { JwtAlgorithm } from "../keys/algorithms.js";
 import { derivedKid } from "../keys/key-ids.js";
 import { keyProblem } from "../keys/validation.js";
@@ -61,7 +61,7 @@ function keyOf(jwk: unknown, algorithms: readonly JwtAlgorithm[]): IssuerKey | u
   if (use !== undefined && use !== "sig") return undefined;
   if (operations !== undefined && !(Array.isArray(operations) && operations.includes("verify"))) return undefined;
   try {
-    const key = createPublicKey({ key: jwk as JsonWebKey, format: "jwk" });
+    const key = createPublicKey({ key: jwk, format: "jwk" });
     const fitting = algorithms.filter(
       (algorithm) => (alg === undefined || alg === algorithm) && keyProblem(key, algorithm) === undefined,
     );
