@@ -125,6 +125,7 @@ export type { LayerId } from "./core/layer-id.js";
 export type { Mode } from "./core/layer.js";
 export type { PartDependencies } from "./core/runtime.js";
 export { InvalidInputError, PortcullisError, StoreError } from "./core/portcullis-error.js";
+export type { AuthenticationMethod, AuthenticationMethodName, ProvedMethod } from "./core/authentication.js";
 export type { Actor, CredentialKind, Principal } from "./core/principal.js";
 export type { OnRefusal, Problem, RefusalCode, RefusalRedirect, ReplacedBody } from "./core/response/problem.js";
 export { clientAddress } from "./core/request-state.js";

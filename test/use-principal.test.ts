@@ -56,7 +56,16 @@ describe.each(EXPRESS)("usePrincipal on $name", ({ express }) => {
     const answer = await app.send("/me", as("ada"));
     expect([answer.status, answer.json()]).toEqual([
       200,
-      { id: "ada", kind: "external", scopes: ["orders:read"], roles: ["clerk"], credentialId: "external" },
+      {
+        id: "ada",
+        kind: "external",
+        scopes: ["orders:read"],
+        roles: ["clerk"],
+        credentialId: "external",
+        claims: {},
+        authenticatedAt: 0,
+        methods: [{ method: "federated", at: 0 }],
+      },
     ]);
     expect(answer.headers["cache-control"]).toBe("private");
     expect((await app.send("/external", as("ada"))).status).toBe(200);

@@ -263,7 +263,7 @@ export class JwtManager {
 
   /** @throws TokenError `invalid-input` */
   #ownGrant(subject: string | number, options?: IssueInput): Grant {
-    const grant = grantOf(subject, options);
+    const grant = grantOf(subject, options, this.runtime.clock.now());
     if (this.runtime.foreignIds.has(grant.subject)) throw new TokenError("invalid-input", { message: FOREIGN_ID });
     return grant;
   }

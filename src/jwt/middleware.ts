@@ -13,6 +13,7 @@ import { noteTokenEnd } from "../core/token-expiry.js";
 import { SetupError } from "../core/setup-error.js";
 import { parseFactory } from "../settings/object.js";
 import type { AccessVerdict } from "./access/token-source.js";
+import { authenticationOf } from "./authentication.js";
 import { type AccessTokenClaims, choosePresented, scopesOf } from "./decide.js";
 import { isUnavailable } from "./errors.js";
 import type { JwtManager } from "./manager.js";
@@ -79,6 +80,8 @@ export function createJwt(
       scopes: foreign === undefined ? scopesOf(claims) : [],
       roles: claims.roles ?? [],
       credentialId: claims.jti,
+      claims,
+      ...authenticationOf(claims),
       ...foreign,
     });
     noteTokenEnd(made, claims.exp * 1000);

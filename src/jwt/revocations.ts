@@ -2,7 +2,8 @@ import { BoundedCache } from "../core/bounded-cache.js";
 import type { Runtime } from "../core/runtime.js";
 import { StoreTime } from "../stores/health/store-time.js";
 import { TokenError } from "./errors.js";
-import { grantOf, isTokenId } from "./grant.js";
+import { isTokenId, subjectOf } from "./grant.js";
+import { livesOf } from "./lives.js";
 import { cutOff, type GuardedTokenStore } from "./guarded-token-store.js";
 import type { IssueClock } from "./issue-clock.js";
 import type { ResolvedJwtSettings } from "./settings.js";
@@ -40,10 +41,10 @@ export class TokenRevocations {
     this.#runtime = runtime;
     this.#storeTimeoutMs = options.storeTimeoutMs;
     const { issuers = [], accept, leewaySeconds } = options;
-    const lives = issuers.map(({ maxLifetimeMinutes }) => maxLifetimeMinutes);
+    const lives = issuers.map(({ maxLifetimeMinutes }) => maxLifetimeMinutes * 60);
     // How long an access token issued before now can be presented: its lifetime, the leeway for the clocks of the
     // process that issued it and of the one that verifies it, and a second of rounding for each.
-    this.#accessLifeMs = (Math.max(options.accessTokenMinutes, ...lives) * 60 + 2 * (leewaySeconds + 1)) * 1000;
+    this.#accessLifeMs = (Math.max(livesOf(options).access, ...lives) + 2 * (leewaySeconds + 1)) * 1000;
     this.#formerUntil = accept?.until ?? 0;
   }
 
@@ -82,7 +83,7 @@ export class TokenRevocations {
 
   /** See `JwtManager.revokeSubject`. */
   async revokeSubject(id: string | number, time: StoreTime): Promise<void> {
-    const { subject } = grantOf(id);
+    const subject = subjectOf(id);
     await this.#revoke({ reason: "subject", subject }, async (doneLater) => {
       // Twice: a concurrent refresh may finish before the first call takes effect, with a timestamp after the first
       // cut-off.

@@ -1,8 +1,8 @@
 import { z } from "zod";
 import { modeSchema } from "../settings/common.js";
-import { durationSchema } from "../settings/durations.js";
+import { durationSchema, unitsSchema } from "../settings/durations.js";
 import { realmSchema } from "../settings/identity.js";
-import { addIssue, selectSchema, settingsObject, settingsObjectLike } from "../settings/object.js";
+import { selectSchema, settingsObject, settingsObjectLike } from "../settings/object.js";
 import { PEER_NAMES } from "../settings/peer-names.js";
 import { secretRingSchema } from "../settings/secrets.js";
 import { TOKEN_STORE_METHODS, type TokenStore } from "../stores/contracts.js";
@@ -16,6 +16,7 @@ import {
   type ResolvedJwtAcceptSettings,
   type ResolvedJwtIssuerSettings,
 } from "./issuers/settings.js";
+import { checkLives, LONGEST, withDefaultLives } from "./lives.js";
 import { ALGORITHMS } from "./keys/algorithms.js";
 import { checkKeys } from "./keys/check-keys.js";
 import { keyEntrySchema, privateKeySchema, type JwtKeySettings, type ResolvedJwtKeySettings } from "./keys/settings.js";
@@ -65,14 +66,25 @@ const shape = settingsObjectLike(PEER_NAMES.jsonwebtoken, {
    */
   audience: audienceSchema.optional(),
   /** Life of an access token, in minutes. Default: `30`. */
-  accessTokenMinutes: durationSchema("minutes", 1, 43_200).default(30),
+  accessTokenMinutes: durationSchema("minutes", 1, LONGEST.accessTokenMinutes).optional(),
+  /** Life of an access token, in seconds; in place of `accessTokenMinutes`. Default: none. */
+  accessTokenSeconds: durationSchema("seconds", 1, LONGEST.accessTokenSeconds).optional(),
   /** How long a refresh token may stay unused, in days. Default: `7`. */
-  refreshTokenDays: durationSchema("days", 1, 365).default(7),
+  refreshTokenDays: durationSchema("days", 1, LONGEST.refreshTokenDays).optional(),
+  /** How long a refresh token may stay unused, in seconds; in place of `refreshTokenDays`. Default: none. */
+  refreshTokenSeconds: durationSchema("seconds", 1, LONGEST.refreshTokenSeconds).optional(),
   /**
    * Days after which a family of refresh tokens ends, however often it was used (ASVS 10.4.8). Default: `30`, or
    * `refreshTokenDays` when that is more.
    */
-  absoluteDays: durationSchema("days", 1, 3650).optional(),
+  absoluteDays: durationSchema("days", 1, LONGEST.absoluteDays).optional(),
+  /** Seconds after which a family of refresh tokens ends; in place of `absoluteDays`. Default: none. */
+  absoluteSeconds: durationSchema("seconds", 1, LONGEST.absoluteSeconds).optional(),
+  /**
+   * `"seconds"` confirms that a multiple of 60,000 in `accessTokenSeconds`, `refreshTokenSeconds` or `absoluteSeconds`,
+   * which looks like milliseconds, is meant in seconds. Default: none.
+   */
+  units: unitsSchema,
   /**
    * For this many seconds a used refresh token gives the same successor again, for clients that race with themselves
    * or lost a response. 0 treats every second use as theft. Default: `10`.
@@ -124,20 +136,9 @@ export const jwtSchema = shape
   .superRefine((settings, context) => {
     checkKeys(settings, context);
     if (settings.issuers !== undefined) checkIssuers(settings.issuers, settings.issuer, context);
-    if (settings.absoluteDays !== undefined && settings.absoluteDays < settings.refreshTokenDays) {
-      addIssue(context, {
-        code: "contradiction",
-        path: ["absoluteDays"],
-        message: "A family of refresh tokens would end before its first token expires.",
-        remedy: "Set absoluteDays to at least refreshTokenDays.",
-      });
-    }
+    checkLives(settings, context);
   })
-  .transform((settings) => ({
-    ...settings,
-    audience: settings.audience ?? [settings.issuer],
-    absoluteDays: settings.absoluteDays ?? Math.max(30, settings.refreshTokenDays),
-  }));
+  .transform((settings) => ({ ...withDefaultLives(settings), audience: settings.audience ?? [settings.issuer] }));
 
 /** Settings of JSON Web Tokens: `new JwtManager(settings)` and `jwt` of `applySecurity`. */
 export interface JwtSettings extends z.input<typeof jwtSchema> {}
@@ -165,8 +166,11 @@ export function describeJwt(options: ResolvedJwtSettings, kids: readonly string[
     issuer,
     audience,
     accessTokenMinutes,
+    accessTokenSeconds,
     refreshTokenDays,
+    refreshTokenSeconds,
     absoluteDays,
+    absoluteSeconds,
     reuseGraceSeconds,
     leewaySeconds,
     cacheSize,
@@ -174,14 +178,21 @@ export function describeJwt(options: ResolvedJwtSettings, kids: readonly string[
     storeTimeoutMs,
     realm,
   } = options;
-  const times = { accessTokenMinutes, refreshTokenDays, absoluteDays, reuseGraceSeconds, leewaySeconds, cacheSize };
+  const lives = {
+    ...(accessTokenSeconds === undefined ? { accessTokenMinutes } : { accessTokenSeconds }),
+    ...(refreshTokenSeconds === undefined ? { refreshTokenDays } : { refreshTokenSeconds }),
+    ...(absoluteSeconds === undefined ? { absoluteDays } : { absoluteSeconds }),
+  };
   return {
     algorithm,
     key: kids.length === 0 ? "none: verifies only" : keySource(options),
     kids: [...kids],
     issuer,
     audience: [...audience],
-    ...times,
+    ...lives,
+    reuseGraceSeconds,
+    leewaySeconds,
+    cacheSize,
     onStoreError,
     storeTimeoutMs,
     realm,

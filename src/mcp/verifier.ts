@@ -3,6 +3,8 @@ import { PortcullisError } from "../core/portcullis-error.js";
 import type { ApiKeyService } from "../api-key/service.js";
 import type { JwtManager } from "../jwt/manager.js";
 import { scopesOf } from "../jwt/decide.js";
+import type { Principal } from "../core/principal.js";
+import { authenticationOf } from "../jwt/authentication.js";
 import { isUnavailable, TokenError } from "../jwt/errors.js";
 import { SetupError } from "../core/setup-error.js";
 
@@ -22,8 +24,16 @@ export interface McpAuthInfo {
   /** The resource the token was made for (RFC 8707), which the SDK compares with `expectedResource` if that is set. */
   resource: URL;
   /** Data for which the SDK has no field. */
-  extra: { kind: "api-key" | "jwt"; subject: string; credentialId: string; roles: string[] };
+  extra: McpCaller;
 }
+
+/** What `AuthInfo` says of the caller besides. `claims`, `authenticatedAt` and `methods` are those of `req.principal`. */
+export type McpCaller = Pick<Principal, "claims" | "authenticatedAt" | "methods"> & {
+  kind: "api-key" | "jwt";
+  subject: string;
+  credentialId: string;
+  roles: string[];
+};
 
 /** The verifier that the SDK's `requireBearerAuth({ verifier })` expects. */
 export interface McpVerifier {
@@ -123,7 +133,7 @@ export function mcpVerifier({
     throw new SetupError('mcpVerifier needs a path that begins with a slash: path: "/mcp".');
   const metadata =
     resourceMetadataUrl === undefined ? wellKnownUrl(url) : urlOf("resourceMetadataUrl", resourceMetadataUrl).href;
-  if (jwt !== undefined && ![jwt.options.audience].flat().some((audience) => sameResource(audience, url))) {
+  if (jwt !== undefined && !audiencesOf(jwt).some((audience) => sameResource(audience, url))) {
     throw new SetupError("The access tokens are not issued for this resource. Add its URL to jwt.audience.");
   }
   for (const service of [apiKeys, jwt]) service?.runtime.resources.add(path ?? url.pathname, metadata);
@@ -137,7 +147,7 @@ export function mcpVerifier({
       throw !result.ok && NOT_THE_KEYS_FAULT.has(result.reason)
         ? new VerificationUnavailableError()
         : invalidToken(REFUSAL);
-    const { id, scopes, roles, credentialId } = principal;
+    const { id, scopes, roles, credentialId, claims, authenticatedAt, methods } = principal;
     const soon = service.runtime.clock.now() / 1000 + KEY_GOOD_FOR_SECONDS;
     const ends = result.ok ? result.record.expiresAt : null;
     return {
@@ -146,7 +156,7 @@ export function mcpVerifier({
       scopes: [...scopes],
       expiresAt: Math.floor(ends === null ? soon : Math.min(soon, ends / 1000)),
       resource: url,
-      extra: { kind: "api-key", subject: id, credentialId, roles: [...roles] },
+      extra: { kind: "api-key", subject: id, credentialId, roles: [...roles], claims, authenticatedAt, methods },
     };
   }
 
@@ -156,7 +166,8 @@ export function mcpVerifier({
     // An unavailable store does not mean that the client's token is invalid.
     if (!verdict.ok) throw isUnavailable(verdict.code) ? new TokenError(verdict.code) : invalidToken(REFUSAL);
     const { claims, foreign } = verdict;
-    if (![claims.aud].flat().some((audience) => sameResource(audience, url))) throw invalidToken(REFUSAL);
+    // A token of another issuer may name its audience elsewhere, but that is then no resource.
+    if (![claims.aud ?? []].flat().some((audience) => sameResource(audience, url))) throw invalidToken(REFUSAL);
     const {
       id: subject,
       scopes,
@@ -169,7 +180,7 @@ export function mcpVerifier({
       scopes: [...scopes],
       expiresAt: claims.exp,
       resource: url,
-      extra: { kind: "jwt", subject, credentialId, roles: [...roles] },
+      extra: { kind: "jwt", subject, credentialId, roles: [...roles], claims, ...authenticationOf(claims) },
     };
   }
 
@@ -181,6 +192,11 @@ export function mcpVerifier({
       throw invalidToken(REFUSAL);
     },
   };
+}
+
+/** The audiences of the tokens that a manager accepts. */
+function audiencesOf({ options: { audience, issuers = [] } }: JwtManager): readonly string[] {
+  return [...audience, ...issuers.flatMap((issuer) => issuer.audience)];
 }
 
 /** @throws SetupError when the text is not an absolute http or https URL */

@@ -1,4 +1,5 @@
 import type { Request, Response } from "express";
+import type { ProvedMethod } from "../core/authentication.js";
 import { checkedIdentity } from "../core/checked-identity.js";
 import { FOREIGN_ID } from "../core/foreign-ids.js";
 import { InvalidInputError } from "../core/portcullis-error.js";
@@ -11,7 +12,7 @@ import { loginKind, type LoginKind } from "./decide.js";
 import type { SessionHost } from "./express-session.js";
 import { SessionEndedError } from "./errors.js";
 import { mustBeAwaited } from "./must-be-awaited.js";
-import { checkedOwn, siteDataOf, type SiteData } from "./log-in-options.js";
+import { checkedOwn, logInAuthentication, siteDataOf, type SiteData } from "./log-in-options.js";
 import type { RequestSession } from "./request-session.js";
 import { sessionHandle } from "./session-cookie.js";
 import { appData, principalOf } from "./metadata.js";
@@ -37,6 +38,12 @@ export interface LogInAs {
    * characters. Default: none.
    */
   readonly label?: string;
+  /**
+   * What the user has proved: `["pwd", "totp"]` for just now, `{ method, at }` with a time in milliseconds for earlier.
+   * Becomes `req.principal.methods`; `req.principal.authenticatedAt` is the latest of their times. Default: none, and
+   * the time of the log-in; when someone begins or ends to act as another user (`actor`), those of the session so far.
+   */
+  readonly methods?: readonly ProvedMethod[];
 }
 
 /** Options of one `logIn` call. */
@@ -110,7 +117,9 @@ async function begin(req: Request, who: LogInAs, options: LogInSettings): Promis
     );
   const { adapter, stored, runtime } = bound.context;
   if (runtime.foreignIds.has(principal.id)) throw new InvalidInputError(`logIn: ${FOREIGN_ID}`);
+  const now = stored.now();
   const host = bound.open();
+  const { authenticatedAt, methods } = logInAuthentication(who.methods, { ...principal, actor }, host.metadata, now);
   bound.watch();
   const before = snapshot(host);
   const kind = loginKind(before.metadata?.principal?.id, principal.id);
@@ -120,11 +129,15 @@ async function begin(req: Request, who: LogInAs, options: LogInSettings): Promis
   const data = keeps && host.session != null ? appData(host.session) : {};
 
   adapter.renew(host);
-  const now = stored.now();
   const metadata = {
     createdAt: now,
     seenAt: now,
-    principal: actor === undefined ? principal : { ...principal, actor },
+    principal: {
+      ...principal,
+      ...(actor === undefined ? {} : { actor }),
+      ...(authenticatedAt === now ? {} : { authenticatedAt }),
+      ...(methods.length === 0 ? {} : { methods }),
+    },
     ...own,
   };
   host.metadata = metadata;

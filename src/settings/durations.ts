@@ -39,25 +39,38 @@ function didYouMean(unit: Unit, meant: number): string {
 /** The greatest number of seconds that a setting takes. */
 export const MAX_SECONDS = 2 ** 31 - 1;
 
-/** Says that `windowSeconds` is meant in seconds, although it is a multiple of 60,000. */
+/** Says that a number is meant in seconds, although it is a multiple of 60,000. */
 export const unitsSchema = z.literal("seconds").optional();
 
 /**
- * Refuses a window that looks like milliseconds: a multiple of 60,000 that has no `units: "seconds"` beside it.
- * express-rate-limit's `windowMs` is in milliseconds.
+ * Refuses a window that looks like milliseconds and has no `units: "seconds"` beside it. express-rate-limit's `windowMs`
+ * is in milliseconds.
  */
 export function checkWindow(
   { windowSeconds, units }: { readonly windowSeconds: number; readonly units?: "seconds" | undefined },
   context: z.core.$RefinementCtx,
 ): void {
-  // Above the greatest window there is an issue already.
-  if (windowSeconds % 60_000 !== 0 || units !== undefined || windowSeconds > MAX_SECONDS) return;
-  const meant = windowSeconds / 1000;
+  if (units === undefined) looksLikeMilliseconds("windowSeconds", windowSeconds, context);
+}
+
+/**
+ * Adds an issue when a number of seconds is a multiple of 60,000, and so looks like milliseconds.
+ *
+ * @param max above it there is an issue already
+ */
+export function looksLikeMilliseconds(
+  name: string,
+  seconds: number,
+  context: z.core.$RefinementCtx,
+  max = MAX_SECONDS,
+): void {
+  if (seconds % 60_000 !== 0 || seconds > max) return;
+  const meant = seconds / 1000;
   addIssue(context, {
     code: "wrong-value",
-    path: ["windowSeconds"],
+    path: [name],
     message: didYouMean("seconds", meant),
-    remedy: `Write ${meant}. If you do mean ${windowSeconds} seconds, add units: "seconds".`,
+    remedy: `Write ${meant}. If you do mean ${seconds} seconds, add units: "seconds".`,
   });
 }
 

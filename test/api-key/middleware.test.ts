@@ -60,7 +60,16 @@ describe.each(EXPRESS)("API key layer on $name", ({ express }) => {
   it("authenticates a caller by X-API-Key and by Bearer, whether or not the key is cached", async () => {
     const { server, service } = await start();
     const { key, record } = await service.create(KEY);
-    const principal = { id: "user-1", kind: "api-key", scopes: ["read"], roles: ["r"], credentialId: record.id };
+    const principal = {
+      id: "user-1",
+      kind: "api-key",
+      scopes: ["read"],
+      roles: ["r"],
+      credentialId: record.id,
+      claims: {},
+      authenticatedAt: record.createdAt,
+      methods: [{ method: "key", at: record.createdAt }],
+    };
     const ways: Record<string, string>[] = [
       { "x-api-key": key },
       { authorization: `Bearer ${key}` },

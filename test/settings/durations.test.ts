@@ -116,6 +116,18 @@ describe("a life in the wrong unit", () => {
       "jwt.refreshTokenDays: This is in days; did you mean 7? Use at most 365.",
     ],
     [{ jwt: { absoluteDays: 2_592_000 } }, "jwt.absoluteDays: This is in days; did you mean 30? Use at most 3650."],
+    [
+      { jwt: { accessTokenSeconds: 900_000 } },
+      'jwt.accessTokenSeconds: This is in seconds; did you mean 900? Write 900. If you do mean 900000 seconds, add units: "seconds".',
+    ],
+    [
+      { jwt: { refreshTokenSeconds: 604_800_000 } },
+      "jwt.refreshTokenSeconds: This is in seconds; did you mean 604800? Use at most 31536000.",
+    ],
+    [
+      { jwt: { absoluteSeconds: 3_600_000 } },
+      'jwt.absoluteSeconds: This is in seconds; did you mean 3600? Write 3600. If you do mean 3600000 seconds, add units: "seconds".',
+    ],
     [{ jwt: { absoluteDays: 3651 } }, "jwt.absoluteDays: This must be at most 3650. Use at most 3650."],
   ])("%j stops the start", (settings, issue) => {
     expect(issuesOf(settings)).toEqual([`wrong-value ${issue}`]);
@@ -127,6 +139,8 @@ describe("a life in the wrong unit", () => {
     { session: { maxAge: 2_160_000 } },
     { jwt: { accessTokenMinutes: 43_200 } },
     { jwt: { refreshTokenDays: 365, absoluteDays: 3650 } },
+    { jwt: { accessTokenSeconds: 90, refreshTokenSeconds: 604_800, absoluteSeconds: 2_592_000 } },
+    { jwt: { accessTokenSeconds: 900_000, units: "seconds" } },
   ])("%j is accepted", (settings) => {
     expect(issuesOf(settings)).toEqual([]);
   });

@@ -76,6 +76,9 @@ describe.each(EXPRESS)("a test of an app, on $name", ({ express }) => {
         roles: ["admin"],
         credentialId: "test",
         actor: { id: "eve" },
+        claims: {},
+        authenticatedAt: expect.any(Number),
+        methods: [],
       });
       expect(me.headers["cache-control"]).toBe("private");
       expect((await server.send("/admin")).text).toBe("admin");

@@ -1,3 +1,4 @@
+import { only } from "../../core/authentication.js";
 import { BoundedCache } from "../../core/bounded-cache.js";
 import { AddressList } from "../../core/http/address-list.js";
 import { CacheKey } from "../../core/cache-key.js";
@@ -57,9 +58,18 @@ interface Remembered extends VerifiedKey {
 
 /** Builds the cache entry of a key. */
 export function verifiedKey(stored: StoredApiKey, fingerprint: string, readAt: number, cacheMs: number): VerifiedKey {
-  const { id, ownerId, scopes, roles, allow, rateLimit } = stored;
+  const { id, ownerId, scopes, roles, allow, rateLimit, createdAt } = stored;
   const record = publicRecord(stored);
-  const principal = createPrincipal({ id: ownerId, kind: "api-key", scopes, roles, credentialId: id });
+  const principal = createPrincipal({
+    id: ownerId,
+    kind: "api-key",
+    scopes,
+    roles,
+    credentialId: id,
+    claims: record.metadata,
+    authenticatedAt: createdAt,
+    methods: only("key", createdAt),
+  });
   return {
     fingerprint,
     digest: stored.hash.digest,

@@ -12,6 +12,7 @@ import {
 import { TokenError } from "../errors.js";
 import type { Grant } from "../grant.js";
 import type { JwtAlgorithm } from "../keys/algorithms.js";
+import { livesOf } from "../lives.js";
 import type { KeyRing } from "../keys/key-ring.js";
 import type { ResolvedJwtSettings } from "../settings.js";
 import { inspectToken } from "./inspect-token.js";
@@ -50,7 +51,7 @@ export class AccessTokens implements TokenSource {
     this.#policy = Object.freeze({
       issuer: options.issuer,
       audiences: new Set(options.audience),
-      maxLifeSeconds: options.accessTokenMinutes * 60,
+      maxLifeSeconds: livesOf(options).access,
       leewaySeconds: options.leewaySeconds,
     });
   }

@@ -5,6 +5,8 @@ import type { StoredRefreshToken } from "../../stores/contracts.js";
 import { decideRefresh } from "./decide-refresh.js";
 import type { TokenErrorCode } from "../errors.js";
 import type { Grant } from "../grant.js";
+import { livesOf } from "../lives.js";
+import type { ResolvedJwtSettings } from "../settings.js";
 import {
   formatRefreshToken,
   newRefreshToken,
@@ -14,24 +16,15 @@ import {
 } from "./refresh-secrets.js";
 import type { GuardedTokenStore } from "../guarded-token-store.js";
 
-const DAY_MS = 86_400_000;
-
 export interface RefreshPolicy {
   readonly refreshTokenMs: number;
   readonly absoluteMs: number;
   readonly graceMs: number;
 }
 
-export function refreshPolicy(options: {
-  readonly refreshTokenDays: number;
-  readonly absoluteDays: number;
-  readonly reuseGraceSeconds: number;
-}): RefreshPolicy {
-  return {
-    refreshTokenMs: options.refreshTokenDays * DAY_MS,
-    absoluteMs: options.absoluteDays * DAY_MS,
-    graceMs: options.reuseGraceSeconds * 1000,
-  };
+export function refreshPolicy(options: ResolvedJwtSettings): RefreshPolicy {
+  const { refresh, absolute } = livesOf(options);
+  return { refreshTokenMs: refresh * 1000, absoluteMs: absolute * 1000, graceMs: options.reuseGraceSeconds * 1000 };
 }
 
 export type Redemption =

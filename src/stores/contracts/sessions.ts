@@ -1,3 +1,4 @@
+import type { AuthenticationMethod } from "../../core/authentication.js";
 import type { SessionData } from "../express-session.js";
 
 /** One session of a principal, as a store lists it. */
@@ -51,6 +52,10 @@ export interface SessionMetadata {
     readonly scopes: readonly string[];
     readonly roles: readonly string[];
     readonly actor?: { readonly id: string };
+    /** When the user last proved their identity; absent when the session began at that time. */
+    readonly authenticatedAt?: number;
+    /** How the user proved it; absent when the log-in did not say. */
+    readonly methods?: readonly AuthenticationMethod[];
   } | null;
   /** Idle time-out of this session, if its log-in set one. In milliseconds. */
   readonly maxAgeMs?: number;
