@@ -137,7 +137,7 @@ export class JwtManager {
     const at = await this.#issueTime(grant.subject, time);
     const familyId = randomBytes(16).toString("base64url");
     // Signed before the store is written, so that a token that would be too long leaves no record.
-    const { token, jti, expiresIn } = await access.sign(grant, at, familyId);
+    const { token, jti, expiresIn } = await time.besides(() => access.sign(grant, at, familyId));
     const refreshToken = await this.#refresh.start(familyId, grant, at.timestamp, time);
     this.#announceCreated(grant.subject, jti, "issue");
     this.#cleaner.sometimes();
