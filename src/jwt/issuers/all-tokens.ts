@@ -44,7 +44,7 @@ export class AllTokens implements TokenSource {
         new IssuerTokens(entry, leewaySeconds, verified, failures, runtime, allowHttp),
       ]),
     );
-    this.#former = accept && new FormerTokens(accept, leewaySeconds, runtime.foreignIds, failures);
+    this.#former = accept && new FormerTokens(accept, leewaySeconds, failures, runtime);
   }
 
   /** Fetches the keys of all issuers. Resolves also when that fails. */

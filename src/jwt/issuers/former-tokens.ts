@@ -1,6 +1,7 @@
 import { createSecretKey, type KeyObject } from "node:crypto";
 import { deepFreeze } from "../../core/deep-freeze.js";
 import type { ForeignIds } from "../../core/foreign-ids.js";
+import type { Runtime } from "../../core/runtime.js";
 import { inspectHeader, type UnverifiedToken } from "../access/inspect-token.js";
 import { verifySignature } from "../access/verify-signature.js";
 import { type ClaimsVerdict, isAccessTokenType } from "../decide.js";
@@ -19,18 +20,18 @@ export class FormerTokens {
   readonly #settings: ResolvedJwtAcceptSettings;
   readonly #keys: readonly KeyObject[];
   readonly #policy: ForeignPolicy;
+  /** The ids of subjects of listed issuers, of which this app has none. */
   readonly #foreignIds: ForeignIds;
   readonly #failures: MappingFailures;
 
-  /** @param foreignIds the ids of subjects of listed issuers, of which this app has none */
-  constructor(
-    settings: ResolvedJwtAcceptSettings,
-    leewaySeconds: number,
-    foreignIds: ForeignIds,
-    failures: MappingFailures,
-  ) {
+  constructor(settings: ResolvedJwtAcceptSettings, leewaySeconds: number, failures: MappingFailures, runtime: Runtime) {
+    if (runtime.clock.now() >= settings.until)
+      process.emitWarning(
+        "jwt.accept has no effect: its `until` is in the past, so tokens of the former app are refused. Remove accept, or set a later date.",
+        { code: "PORTCULLIS_MIGRATION" },
+      );
     this.#settings = settings;
-    this.#foreignIds = foreignIds;
+    this.#foreignIds = runtime.foreignIds;
     this.#failures = failures;
     this.#keys = settings.secret.map((secret) => createSecretKey(Buffer.from(secret.reveal())));
     this.#policy = Object.freeze({

@@ -167,25 +167,35 @@ export interface ResolvedJwtIssuerSettings extends z.output<typeof issuerSchema>
 
 const MIN_FORMER_SECRET_BYTES = 16;
 
-const formerSecretsSchema = selectSchema<z.input<typeof formerSecretRingSchema>, readonly Secret[]>(() =>
-  formerSecretRingSchema.superRefine((secrets, context) => {
-    for (const secret of secrets) {
-      const text = secret.reveal();
-      if (looksLikeAsymmetricKey(text))
-        addIssue(context, {
-          code: "contradiction",
-          message: "The secret is the text of an asymmetric key: anyone with the public key could forge tokens.",
-          remedy: "Set the HMAC secret with which the former app signed.",
-        });
-      else if (Buffer.byteLength(text) < MIN_FORMER_SECRET_BYTES)
-        addIssue(context, {
-          code: "weak-secret",
-          message: `The secret is shorter than ${MIN_FORMER_SECRET_BYTES} bytes: tokens could be forged.`,
-          remedy: "Let the users log in again, without accept.",
-        });
-    }
+const NO_SECRET = z.unknown().superRefine((_value, context) =>
+  addIssue(context, {
+    code: "missing-setting",
+    message: "The secret of the former app is missing.",
+    remedy: "Set the HMAC secret with which the former app signed.",
   }),
 );
+
+const formerSecretsSchema = selectSchema<z.input<typeof formerSecretRingSchema>, readonly Secret[]>((value) =>
+  value === undefined ? NO_SECRET : strongEnoughSecrets,
+);
+
+const strongEnoughSecrets = formerSecretRingSchema.superRefine((secrets, context) => {
+  for (const secret of secrets) {
+    const text = secret.reveal();
+    if (looksLikeAsymmetricKey(text))
+      addIssue(context, {
+        code: "contradiction",
+        message: "The secret is the text of an asymmetric key: anyone with the public key could forge tokens.",
+        remedy: "Set the HMAC secret with which the former app signed.",
+      });
+    else if (Buffer.byteLength(text) < MIN_FORMER_SECRET_BYTES)
+      addIssue(context, {
+        code: "weak-secret",
+        message: `The secret is shorter than ${MIN_FORMER_SECRET_BYTES} bytes: tokens could be forged.`,
+        remedy: "Let the users log in again, without accept.",
+      });
+  }
+});
 
 const NO_END = z.unknown().superRefine((_value, context) =>
   addIssue(context, {
