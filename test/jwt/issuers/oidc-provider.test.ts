@@ -5,11 +5,13 @@ import express from "express";
 import { decodeJwt, decodeProtectedHeader } from "jose";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { applySecurity } from "../../../src/apply-security.js";
+import { ManualClock } from "../../support/manual-clock.js";
 import { serve, type TestServer } from "../../support/serve.js";
 import { AUDIENCE, testKey, type TestKey } from "./support.js";
 
 /** The real thing: an OpenID provider that gives access tokens to clients, and whose keys rotate while the app runs. */
 const CLIENT = { client_id: "shop", client_secret: "shop-secret-of-this-test" };
+const METADATA = { id_token_signed_response_alg: "ES256", redirect_uris: [], response_types: [] };
 
 let server: Server;
 let current: RequestListener;
@@ -21,7 +23,7 @@ async function publish(...keys: readonly TestKey[]): Promise<void> {
   // It warns of Node 20, and works there.
   const { default: Provider } = await import("oidc-provider");
   const provider = new Provider(issuer, {
-    clients: [{ ...CLIENT, grant_types: ["client_credentials"], redirect_uris: [], response_types: [] }],
+    clients: [{ ...CLIENT, ...METADATA, grant_types: ["client_credentials"] }],
     features: {
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },
@@ -55,8 +57,9 @@ async function accessToken(resource: string, scope = "orders:read"): Promise<str
     headers: { authorization: `Basic ${Buffer.from(Object.values(CLIENT).join(":")).toString("base64")}` },
     body: new URLSearchParams({ grant_type: "client_credentials", resource, scope }),
   });
-  expect(answer.status).toBe(200);
-  return ((await answer.json()) as { access_token: string }).access_token;
+  const body = (await answer.json()) as { access_token: string };
+  expect(body).toMatchObject({ token_type: "Bearer" });
+  return body.access_token;
 }
 
 beforeAll(async () => {
@@ -76,10 +79,9 @@ it("accepts the tokens of a real provider, before, during and after a rotation o
   const [first, second] = [testKey("ES256", "2026-11"), testKey("ES256", "2026-12")];
   await publish(first);
   const app = express();
-  const security = applySecurity(app, {
-    debug: true,
-    jwt: { issuers: [{ issuer, audience: AUDIENCE, algorithms: ["ES256"] }] },
-  });
+  const clock = new ManualClock(Date.now());
+  const settings = { debug: true, jwt: { issuers: [{ issuer, audience: AUDIENCE, algorithms: ["ES256" as const] }] } };
+  const security = applySecurity(app, settings, { clock });
   app.get("/orders", security.requireJwt({ scopes: ["orders:read"] }), (req, res) => void res.json(req.principal));
   const problems: string[] = [];
   security.events.on("authn_login_fail", ({ reason = "" }) => problems.push(reason));
@@ -105,11 +107,14 @@ it("accepts the tokens of a real provider, before, during and after a rotation o
     expect([(await ask(fresh)).status, (await ask(old)).status]).toEqual([200, 200]);
     expect(keySets).toBe(2);
 
-    // A third key replaces both: what they signed ends with the fetch that the first new token causes.
-    const third = testKey("ES256", "2027-01");
-    await publish(third);
-    expect((await ask(await accessToken(AUDIENCE))).status).toBe(401);
+    // A third key replaces both: unknown for 30 seconds after the last fetch for an unknown key, then the only one.
+    await publish(testKey("ES256", "2027-01"));
+    const latest = await accessToken(AUDIENCE);
+    expect([(await ask(latest)).status, (await ask(fresh)).status]).toEqual([401, 200]);
     expect(keySets).toBe(2);
+    clock.advance(30_000);
+    expect([(await ask(latest)).status, (await ask(fresh)).status, (await ask(old)).status]).toEqual([200, 401, 401]);
+    expect([keySets, problems.slice(1)]).toEqual([3, ["unknown-key", "unknown-key", "unknown-key"]]);
   } finally {
     await api.close();
     await security.close();
