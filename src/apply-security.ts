@@ -24,6 +24,8 @@ import {
   markSecured,
   prepareApp,
 } from "./prepare-app.js";
+import { LimitDirectory, type PeekSettings } from "./rate-limit/directory.js";
+import { defineRateLimit } from "./rate-limit/request-limit.js";
 import { createRouteLimit } from "./rate-limit/route-limit.js";
 import { logIn, logOut } from "./session/log-in.js";
 import type { SessionLayer } from "./session/middleware.js";
@@ -128,11 +130,14 @@ export function applySecurity(
   const jwt = parsed.jwt
     ? new JwtManager(parsed.jwt, { runtime, store: parsed.jwt.store ?? stores.tokens, secretKey: parsed.secretKey })
     : undefined;
+  const limits = new LimitDirectory(runtime);
+  defineRateLimit(app.request);
   const rows = LAYERS.flatMap((row) => {
     const layer = row.create({
       settings: parsed,
       runtime,
       limitStore: stores.limits,
+      limits,
       sessionStore: stores.sessions,
       apiKeys,
       jwt,
@@ -216,7 +221,15 @@ export function applySecurity(
     requireJwt: (options) => requireJwt(options, runtime),
     requireSession: (options) => requireSession(options, runtime),
     rateLimit: (limit) =>
-      createRouteLimit(limit, runtime, { store: stores.limits, defaults: parsed.rateLimit || undefined }),
+      createRouteLimit(limit, runtime, {
+        store: stores.limits,
+        defaults: parsed.rateLimit || undefined,
+        directory: limits,
+      }),
+    limits: Object.freeze({
+      peek: (name: string, key: string, options?: PeekSettings) => limits.peek(name, key, options),
+      reset: (name: string, key: string) => limits.reset(name, key),
+    }),
     headers: (patch) => needs(find("headers") as HeadersLayer | undefined, "headers", "headers()").patch(patch),
     apiKeyRoutes: (options) => apiKeyRoutes(needs(apiKeys, "apiKeys", "apiKeyRoutes()"), options, runtime),
     tokenRoutes: (options) => tokenRoutes(needs(jwt, "jwt", "tokenRoutes()"), options, runtime),

@@ -36,9 +36,16 @@ export type {
 export { corsPolicy } from "./cors/middleware.js";
 export type { CorsSettings, ResolvedCorsSettings } from "./cors/settings.js";
 export { rateLimiter } from "./rate-limit/middleware.js";
+export type { Limits, LimitUse, PeekSettings } from "./rate-limit/directory.js";
 export type {
   RateLimitCostFunction,
+  RateLimitFunction,
   RateLimitKeyFunction,
+  RateLimitSkipFunction,
+} from "./rate-limit/limit-settings.js";
+export type { RequestRateLimit } from "./rate-limit/request-limit.js";
+export type {
+  HeaderForm,
   RateLimitSettings,
   ResolvedRateLimitSettings,
   RouteLimitSettings,
@@ -59,7 +66,9 @@ export { ApiKeyError, type ApiKeyErrorCode, type ApiKeyIssue } from "./api-key/e
 export { HashUnavailableError } from "./api-key/keys/hash-queue.js";
 export type {
   CreateApiKeyInput,
+  ListAllApiKeysInput,
   ListApiKeysInput,
+  RevokeAllApiKeysInput,
   RevokeApiKeyInput,
   RotateApiKeyInput,
 } from "./api-key/keys/input.js";
@@ -80,9 +89,17 @@ export type { PublicJwk } from "./jwt/keys/key-ids.js";
 export { JwtManager } from "./jwt/manager.js";
 export type { IssuedTokens, JwtManagerDependencies } from "./jwt/types.js";
 export type { IssueInput } from "./jwt/grant.js";
+export type { OnRefresh, RefreshGrant, RenewedGrant } from "./jwt/refresh/renewal.js";
 export type { AccessTokenClaims } from "./jwt/decide.js";
 export { TokenError, type TokenErrorCode } from "./jwt/errors.js";
 export type { Jwk, JwkSet } from "./jwt/keys/jwks.js";
+export type {
+  ForeignClaims,
+  JwtAcceptSettings,
+  JwtIssuerSettings,
+  ResolvedJwtAcceptSettings,
+  ResolvedJwtIssuerSettings,
+} from "./jwt/issuers/settings.js";
 export type { JwtKeyInput, JwtKeySettings, ResolvedJwtKeySettings } from "./jwt/keys/settings.js";
 export type { JwtAuthSettings, JwtSettings, ResolvedJwtSettings } from "./jwt/settings.js";
 
@@ -103,6 +120,9 @@ export type {
   PrincipalSession,
   RateLimitStore,
   SessionStore,
+  AllKeysPage,
+  KeyChange,
+  KeyPosition,
   StoredApiKey,
   StoredRefreshToken,
   TokenStore,

@@ -12,6 +12,7 @@ import { createCsrf } from "./csrf/middleware.js";
 import { createHeaders } from "./headers/middleware.js";
 import { createJwt } from "./jwt/middleware.js";
 import type { JwtManager } from "./jwt/manager.js";
+import type { LimitDirectory } from "./rate-limit/directory.js";
 import { createPrincipalRateLimit, createRateLimit } from "./rate-limit/middleware.js";
 import { createSession } from "./session/middleware.js";
 import type { ResolvedSecuritySettings } from "./app-settings/schema.js";
@@ -23,6 +24,8 @@ export interface LayerSources {
   readonly settings: ResolvedSecuritySettings;
   readonly runtime: Runtime;
   readonly limitStore: RateLimitStore;
+  /** Where limits can be found by their names. */
+  readonly limits?: LimitDirectory | undefined;
   /** `undefined`: sessions are kept in the memory of this process. */
   readonly sessionStore: ExpressSessionStore | undefined;
   readonly apiKeys: ApiKeyService | undefined;
@@ -65,10 +68,11 @@ export const LAYERS: readonly LayerRow[] = Object.freeze([
   {
     id: "rate-limit",
     order: 500,
-    create: ({ settings: { rateLimit, apiKeys }, runtime, limitStore }) =>
+    create: ({ settings: { rateLimit, apiKeys }, runtime, limitStore, limits }) =>
       rateLimit &&
       createRateLimit(rateLimit, runtime, {
         store: limitStore,
+        directory: limits,
         joined: rateLimit.perPrincipal !== undefined || apiKeys !== false,
       }),
   },
@@ -103,8 +107,9 @@ export const LAYERS: readonly LayerRow[] = Object.freeze([
   {
     id: "principal-rate-limit",
     order: 1000,
-    create: ({ settings, runtime, limitStore }) =>
-      settings.rateLimit && createPrincipalRateLimit(settings.rateLimit, runtime, { store: limitStore }),
+    create: ({ settings, runtime, limitStore, limits }) =>
+      settings.rateLimit &&
+      createPrincipalRateLimit(settings.rateLimit, runtime, { store: limitStore, directory: limits }),
   },
 ] satisfies { id: LayerId; order: number; create(sources: LayerSources): Layer | false | undefined }[] as LayerRow[]);
 

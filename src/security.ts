@@ -13,6 +13,7 @@ import type { requireApiKey, requireAuth, requireJwt, requireSession } from "./g
 import type { HeadersPatch } from "./headers/settings.js";
 import type { JwtManager } from "./jwt/manager.js";
 import type { TokenRoutesSettings } from "./jwt/routes.js";
+import type { Limits } from "./rate-limit/directory.js";
 import type { RouteLimitSettings } from "./rate-limit/settings.js";
 import type { LogInAs, LogInSettings, LogOutSettings } from "./session/log-in.js";
 import type { SessionDirectory } from "./session/principal-sessions.js";
@@ -94,6 +95,8 @@ export interface SecurityBase {
   readonly requireSession: typeof requireSession;
   /** A limit for one route, counted in the same store. @throws SettingsError */
   rateLimit(limit: RouteLimitSettings): Middleware;
+  /** What is left of a limit for a client, and starting it afresh. */
+  readonly limits: Limits;
   /**
    * Changes the security headers of one route: adds CSP sources, replaces or removes other headers.
    *

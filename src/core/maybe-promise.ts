@@ -6,6 +6,12 @@ export function mapMaybe<T, U>(answer: MaybePromise<T>, next: (value: T) => Mayb
   return answer instanceof Promise ? answer.then(next) : next(answer);
 }
 
+/** All values, without a promise when each is available. */
+export function allOf<T>(answers: readonly MaybePromise<T>[]): MaybePromise<readonly T[]> {
+  if (!answers.some((answer) => answer instanceof Promise)) return answers as readonly T[];
+  return Promise.all(answers.map(async (answer) => answer));
+}
+
 /** Starts something, and calls `onError` when it throws or rejects. */
 export function orElse<T>(start: () => MaybePromise<T>, onError: (error: unknown) => T): MaybePromise<T> {
   try {

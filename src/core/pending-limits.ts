@@ -10,10 +10,12 @@ export interface LimitRefusal {
   readonly refusal: Refusal;
 }
 
-/** One limit, and what this request adds to its count. */
-export interface LimitCount extends WindowRequest {
-  /** Applies the outcome from the store; returns a refusal when the limit is exhausted. */
-  applyOutcome(outcome: WindowOutcome): LimitRefusal | undefined;
+/** One limit, and what this request adds to its counts. */
+export interface LimitCount {
+  /** What is counted, in one window or in several. */
+  readonly requests: readonly WindowRequest[];
+  /** Applies the outcomes from the store, one for each of the requests; returns a refusal when the limit is exhausted. */
+  applyOutcomes(outcomes: readonly WindowOutcome[]): LimitRefusal | undefined;
   /** Decides without the store, which has failed. */
   onStoreFailure(): LimitRefusal | undefined;
 }

@@ -7,6 +7,11 @@ export interface WindowPolicy {
   /** Length of the window, in milliseconds. */
   readonly windowMs: number;
   /**
+   * The highest limit that any request under this name may have, where the limit depends on the request. The count is
+   * the same whatever the limit of a request is. Default: `limit`.
+   */
+  readonly maxLimit?: number | undefined;
+  /**
    * The in-memory store reserves separate space for this limit, so that keys of other limits cannot displace its
    * clients.
    */
@@ -32,6 +37,8 @@ export interface WindowOutcome {
   readonly retryAfterMs: number;
   /** Milliseconds until the oldest recorded unit leaves the window; 0 when none is recorded. */
   readonly resetMs: number;
+  /** Names the units that were recorded, for `refund`. Present only when the caller asked for it. */
+  readonly recordedAt?: number | string | undefined;
 }
 
 /** One of several limits that a request must pass. */

@@ -6,6 +6,7 @@ import { HeaderBuffer } from "./response/header-buffer.js";
 import { createRuntime, type Runtime } from "./runtime.js";
 import type { StoreCaller, Wait } from "./store-caller.js";
 import type { PendingLimits } from "./pending-limits.js";
+import type { WindowOutcome, WindowPolicy } from "./rate-limits.js";
 
 /**
  * The state is stored on the request itself, in the only property that the layers add for themselves. A WeakMap is as
@@ -42,12 +43,24 @@ const BITS: Readonly<Record<Protection, number>> = {
 /** One count that includes the request, linked to those before it. */
 export interface CountedIn {
   readonly store: object;
-  readonly name: string;
+  readonly policy: WindowPolicy;
   readonly key: string;
-  /** Units counted. */
+  /** Units counted in all. */
   cost: number;
   /** The limit that the count was compared with. */
   limit: number;
+  /** Units that this entry has added. */
+  readonly units: number;
+  /** The limiter to which the count belongs. */
+  readonly limiter: object;
+  /** The answer of the store; `undefined` while it has not answered. */
+  outcome: WindowOutcome | undefined;
+  /** When it answered, in milliseconds since the epoch. */
+  decidedAt: number;
+  /** The store that counted: that of the limiter or, while it fails, one in this process. */
+  counter: object | undefined;
+  /** Names the units in that store; `undefined` when they were not recorded, or were taken back. */
+  recordedAt: number | string | undefined;
   readonly next: CountedIn | undefined;
 }
 

@@ -4,11 +4,18 @@ import { OriginPatterns } from "../core/http/origin.js";
 import type { CorsRules } from "./decide.js";
 import type { ResolvedCorsSettings } from "./settings.js";
 
+/** A form of the rate limit headers. */
+type OneForm = "draft-8" | "draft-6" | "legacy";
 /** The forms of the rate limit headers; `false` sends none. */
-export type RateLimitForm = "draft-8" | "draft-6" | "legacy" | false;
+export type RateLimitForm = OneForm | false | readonly OneForm[];
 
 /** Response headers that a page may read by default, beside the safelisted ones: enough to understand a 429. */
 function readableLimit(form: RateLimitForm): readonly string[] {
+  if (typeof form === "object") return [...new Set(form.flatMap(readableOf))];
+  return readableOf(form);
+}
+
+function readableOf(form: OneForm | false): readonly string[] {
   switch (form) {
     case "draft-8":
       return ["RateLimit", "RateLimit-Policy", "Retry-After"];

@@ -20,6 +20,7 @@ import { IssueClock } from "./issue-clock.js";
 import { jwkSet, type JwkSet } from "./keys/jwks.js";
 import { KeyRing } from "./keys/key-ring.js";
 import { RefreshSecrets, refreshPeppers } from "./refresh/refresh-secrets.js";
+import { createRenewal, type Renewal } from "./refresh/renewal.js";
 import { RefreshTokens, refreshPolicy } from "./refresh/refresh-tokens.js";
 import { TokenRevocations } from "./revocations.js";
 import { describeJwt, jwtSchema, type ResolvedJwtSettings, type JwtSettings } from "./settings.js";
@@ -91,6 +92,7 @@ export class JwtManager {
       new RefreshSecrets(refreshPeppers(this.options, secretKey)),
       refreshPolicy(this.options),
       runtime.clock,
+      this.#renewal(),
     );
     // The verifier accepts a token of another process whose clock is ahead by the leeway, and by the part of a second
     // that `iat` omits.
@@ -171,9 +173,10 @@ export class JwtManager {
 
   /**
    * Exchanges a refresh token for a new pair. A second use of a token ends its family, except within the grace time
-   * while its successor is unused: then the same successor is returned.
+   * while its successor is unused: then the same successor is returned. With `onRefresh` the app decides what the new
+   * pair gives, or refuses and ends the family.
    *
-   * @throws TokenError `malformed`, `unknown`, `expired`, `revoked`, `reused`, `store-unavailable`
+   * @throws TokenError `malformed`, `unknown`, `expired`, `revoked`, `reused`, `refused`, `store-unavailable`
    */
   async refresh(refreshToken: string): Promise<IssuedTokens> {
     const time = this.#storeTime();
@@ -183,6 +186,8 @@ export class JwtManager {
     if (!redemption.ok) {
       if (redemption.code === "reused" && redemption.record !== undefined)
         await this.#endStolenFamily(redemption.record, time);
+      if (redemption.code === "refused" && redemption.record !== undefined)
+        await this.#revocations.revokeFamily(redemption.record, time);
       throw new TokenError(redemption.code);
     }
     const { grant, familyId } = redemption;
@@ -272,6 +277,17 @@ export class JwtManager {
   async #issueTime(subject: string, time: StoreTime): Promise<IssueTime> {
     await this.#store.settleSubject(subject, time);
     return this.#issueClock.takeAfter(await this.#store.cutOffOf(subject, time));
+  }
+
+  /** What decides at a refresh, if the app does. */
+  #renewal(): Renewal | undefined {
+    const { onRefresh } = this.options;
+    if (onRefresh === undefined) return undefined;
+    // A token that would be too long is found here, before the old one is used up.
+    return createRenewal(onRefresh, this.runtime, (grant, familyId) => {
+      const now = this.runtime.clock.now();
+      return this.#signer.sign(grant, { now, timestamp: now }, familyId);
+    });
   }
 
   #storeTime(): StoreTime {

@@ -16,6 +16,7 @@ import {
   type ResolvedJwtAcceptSettings,
   type ResolvedJwtIssuerSettings,
 } from "./issuers/settings.js";
+import type { OnRefresh } from "./refresh/renewal.js";
 import { checkLives, LONGEST, withDefaultLives } from "./lives.js";
 import { ALGORITHMS } from "./keys/algorithms.js";
 import { checkKeys } from "./keys/check-keys.js";
@@ -90,6 +91,17 @@ const shape = settingsObjectLike(PEER_NAMES.jsonwebtoken, {
    * or lost a response. 0 treats every second use as theft. Default: `10`.
    */
   reuseGraceSeconds: z.int().min(0).max(60).default(10),
+  /**
+   * Decides at each refresh what the tokens give from now on, within a second: returns `{ scopes?, roles?, claims? }`,
+   * or `null` to refuse with 401 and end the family. An error is answered with 503, and nothing has changed. Default:
+   * what they gave so far.
+   */
+  onRefresh: z
+    .custom<OnRefresh>((value) => typeof value === "function", {
+      error: "This is not a function.",
+      params: { remedy: "Write a function: (grant) => ({ scopes: […] }) or null." },
+    })
+    .optional(),
   /** By how many seconds clocks may differ, for `exp`, `nbf`, `iat` and `revokeSubject`. Default: `5`. */
   leewaySeconds: z.int().min(0).max(60).default(5),
   /**
@@ -174,6 +186,7 @@ export function describeJwt(options: ResolvedJwtSettings, kids: readonly string[
     reuseGraceSeconds,
     leewaySeconds,
     cacheSize,
+    onRefresh,
     onStoreError,
     storeTimeoutMs,
     realm,
@@ -193,6 +206,7 @@ export function describeJwt(options: ResolvedJwtSettings, kids: readonly string[
     reuseGraceSeconds,
     leewaySeconds,
     cacheSize,
+    ...(onRefresh === undefined ? {} : { onRefresh: "[function]" }),
     onStoreError,
     storeTimeoutMs,
     realm,

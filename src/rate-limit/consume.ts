@@ -73,9 +73,12 @@ export function applyLimits(
 type Outcomes = readonly WindowOutcome[];
 
 function applyOutcomes(counts: readonly LimitCount[], outcomes: Outcomes): LimitRefusal | undefined {
-  for (const [index, count] of counts.entries()) {
-    const refused = count.applyOutcome(outcomes[index]!);
+  let from = 0;
+  for (const count of counts) {
+    const to = from + count.requests.length;
+    const refused = count.applyOutcomes(outcomes.slice(from, to));
     if (refused !== undefined) return refused;
+    from = to;
   }
   return undefined;
 }
@@ -88,13 +91,15 @@ function decideWithoutStore(counts: readonly LimitCount[]): LimitRefusal | undef
   return undefined;
 }
 
+/** Asks for `recordedAt` too, because the app may give units back. */
 function consume(store: RateLimitStore, counts: readonly LimitCount[]): MaybePromise<Outcomes> {
-  const [first] = counts;
-  if (counts.length === 1 && first !== undefined) {
-    return whenAnswered(store.consume(first.policy, first.key, first.cost), (outcome) => [asOutcome(outcome)]);
+  const requests = counts.flatMap((count) => count.requests);
+  const [first] = requests;
+  if (requests.length === 1 && first !== undefined) {
+    return whenAnswered(store.consume(first.policy, first.key, first.cost, true), (outcome) => [asOutcome(outcome)]);
   }
   if (store.consumeAll === undefined) throw new StoreError("This store cannot count several limits at once.");
-  return whenAnswered(store.consumeAll(counts), (outcomes) => asOutcomes(outcomes, counts.length));
+  return whenAnswered(store.consumeAll(requests, true), (outcomes) => asOutcomes(outcomes, requests.length));
 }
 
 /** Converts thenables that are not promises to promises. */

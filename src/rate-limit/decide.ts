@@ -1,17 +1,18 @@
 import { sfInteger, sfString } from "../core/http/structured-fields.js";
 import type { WindowOutcome } from "../stores/contracts.js";
-
-export type HeaderForm = "draft-8" | "draft-6" | "legacy" | false;
+import type { HeaderForm } from "./settings.js";
 
 /** The parts of a limit that go into headers, built once at start. */
 export interface LimitHeaders {
-  readonly form: HeaderForm;
+  readonly form: HeaderForm | false;
   readonly limit: number;
   readonly windowMs: number;
   /** draft-8: `"name"`, quoted. */
   readonly name: string;
-  /** The complete `RateLimit-Policy` value. */
-  readonly policy: string;
+  /** The complete `RateLimit-Policy` value; absent where that header has the other form. */
+  readonly policy: string | undefined;
+  /** The same limit in the second form that is sent. */
+  readonly also: LimitHeaders | undefined;
 }
 
 /** The result of a limit for one request. */
@@ -30,11 +31,23 @@ export interface Verdict {
  * (`"name";q=100;w=60`) and -06 (`100;w=60`). No partition key is sent: an unsalted hash of an address reveals the
  * address to anyone who tries all addresses.
  */
-export function limitText(form: HeaderForm, name: string, limit: number, windowMs: number): LimitHeaders {
+export function limitText(
+  forms: HeaderForm | false | readonly HeaderForm[],
+  name: string,
+  limit: number,
+  windowMs: number,
+): LimitHeaders {
+  const [form = false, second] = (typeof forms === "object" ? forms : [forms]) as readonly (HeaderForm | false)[];
   const quoted = sfString(name);
   const window = sfInteger(Math.ceil(windowMs / 1000));
-  const policy = form === "draft-6" ? `${sfInteger(limit)};w=${window}` : `${quoted};q=${sfInteger(limit)};w=${window}`;
-  return Object.freeze({ form, limit, windowMs, name: quoted, policy });
+  const textOf = (one: HeaderForm | false, also: LimitHeaders | undefined): LimitHeaders => {
+    const policy =
+      one === "draft-6" ? `${sfInteger(limit)};w=${window}` : `${quoted};q=${sfInteger(limit)};w=${window}`;
+    // Both drafts define RateLimit-Policy, each in a form of its own: the newer one stays.
+    const isTaken = one === "draft-6" && typeof forms === "object" && forms.includes("draft-8");
+    return Object.freeze({ form: one, limit, windowMs, name: quoted, policy: isTaken ? undefined : policy, also });
+  };
+  return textOf(form, second === undefined ? undefined : textOf(second, undefined));
 }
 
 /** The verdict on a store's answer. Draft -08 section 4: Retry-After is not earlier than `t`; here they are equal. */
@@ -59,6 +72,17 @@ export function isStricter(verdict: Verdict, before: { remaining: number; resetS
   if (!verdict.allowed) return true;
   if (verdict.remaining !== before.remaining) return verdict.remaining < before.remaining;
   return verdict.resetSeconds > before.resetSeconds;
+}
+
+/** The verdict that the client has to know: the refusal with the longest wait, or the one with the fewest units left. */
+export function tightest<Judged extends { readonly verdict: Verdict }>(all: readonly Judged[]): Judged {
+  return all.reduce((best, one) => (isTighter(one.verdict, best.verdict) ? one : best));
+}
+
+function isTighter(verdict: Verdict, best: Verdict): boolean {
+  if (verdict.allowed !== best.allowed) return best.allowed;
+  if (!verdict.allowed) return verdict.retryAfterSeconds > best.retryAfterSeconds;
+  return isStricter(verdict, best);
 }
 
 /** legacy: when the window has room again, in seconds since the epoch. */

@@ -1,9 +1,10 @@
 import type { Request } from "express";
 import { AddressList } from "../core/http/address-list.js";
-import { addressKey } from "../core/http/client-address.js";
+import { pathOf } from "../core/http/authority.js";
+import { addressKey, normaliseAddress } from "../core/http/client-address.js";
 import type { RequestState } from "../core/request-state.js";
 import type { Runtime } from "../core/runtime.js";
-import type { RateLimitCostFunction, RateLimitKeyFunction } from "./settings.js";
+import type { RateLimitCostFunction, RateLimitKeyFunction, RateLimitSkipFunction } from "./limit-settings.js";
 
 /** Longest key that a function of the app may return, in characters. */
 const MAX_KEY_LENGTH = 256;
@@ -42,6 +43,13 @@ export function byPrincipal(anonymous: KeyOf): KeyOf {
  */
 export function principalKey({ id }: { id: string }): string {
   return `principal:${id}`;
+}
+
+/** The key of an address that the app names, as `byAddress` computes it; `undefined` when the text is no address. */
+export function namedAddress(text: string, ipv6Subnet: number): string | undefined {
+  // A subnet, as the limiter writes it, names itself.
+  const address = normaliseAddress(text.replace(/\/\d+$/, ""));
+  return address === undefined ? undefined : addressKey(address, ipv6Subnet);
 }
 
 /**
@@ -121,6 +129,34 @@ export function costOf(
     neverUnhandled(units);
     announce("cost-function-gave-no-cost");
     return 1;
+  };
+}
+
+/**
+ * Whether a request is not limited. When the function throws or returns no boolean, the request is limited and the
+ * mistake is announced once. `undefined` when there are no such requests.
+ */
+export function skipsOf(
+  skip: readonly string[] | RateLimitSkipFunction | undefined,
+  announce: (reason: string) => boolean,
+): ((req: Request) => boolean) | undefined {
+  if (skip === undefined) return undefined;
+  if (typeof skip !== "function") {
+    const paths = new Set(skip);
+    return paths.size === 0 ? undefined : (req) => paths.has(pathOf(req) ?? "");
+  }
+  return (req) => {
+    let answer: unknown;
+    try {
+      answer = skip(req);
+    } catch {
+      announce("skip-function-threw");
+      return false;
+    }
+    if (typeof answer === "boolean") return answer;
+    neverUnhandled(answer);
+    announce("skip-function-gave-no-boolean");
+    return false;
   };
 }
 

@@ -2,10 +2,22 @@ import type { Request } from "express";
 import type { RequestState } from "../core/request-state.js";
 import type { Runtime } from "../core/runtime.js";
 import type { RateLimitStore } from "../stores/contracts.js";
-import { limitText } from "./decide.js";
-import { allowList, byAddress, byFunction, byPrincipal, costOf, type KeyOf, warnOnce, principalKey } from "./keys.js";
+import { countsOf } from "./counts.js";
+import {
+  allowList,
+  byAddress,
+  byFunction,
+  byPrincipal,
+  costOf,
+  type KeyOf,
+  namedAddress,
+  principalKey,
+  skipsOf,
+  warnOnce,
+} from "./keys.js";
+import type { RateLimitKeyFunction, WindowSettings } from "./limit-settings.js";
 import type { Limit } from "./limiter.js";
-import type { RateLimitKeyFunction, ResolvedRateLimitSettings, ResolvedRouteLimitSettings } from "./settings.js";
+import type { ResolvedRateLimitSettings, ResolvedRouteLimitSettings } from "./settings.js";
 
 /** What the limits of one application share. */
 type Common = Pick<
@@ -22,10 +34,11 @@ interface LimitSpec {
   /** Name in headers. */
   readonly name: string;
   readonly isMain?: true;
-  readonly limit: number;
-  readonly windowSeconds: number;
-  readonly key: (req: Request, state: RequestState) => string | undefined;
-  readonly cost: (req: Request) => number;
+  readonly windows: WindowSettings;
+  readonly skip: ResolvedRateLimitSettings["skip"];
+  readonly key: KeyOf | ((req: Request, state: RequestState) => string | undefined);
+  readonly keyNamed: (client: string) => string;
+  readonly cost: ResolvedRateLimitSettings["cost"];
 }
 
 /** The limit that `limit`, `windowSeconds` and `key` describe. */
@@ -35,32 +48,27 @@ export function mainLimit(
   runtime: Runtime,
   store: RateLimitStore,
 ): Limit {
-  const { name, limit, windowSeconds } = options;
+  const { name, skip, cost } = options;
   const announce = warnOnce(runtime, source);
-  const key = keyOf(options.key, options.ipv6Subnet, announce);
-  return build(
-    { source, storeName: name, name, isMain: true, limit, windowSeconds, key, cost: costOf(options.cost, announce) },
-    options,
-    store,
-  );
+  const keys = keysOf(options.key, options.ipv6Subnet, announce);
+  const spec = { source, storeName: name, name, isMain: true as const, windows: options, skip, cost, ...keys };
+  return build(spec, options, store, announce);
 }
 
 /** The limit of `perPrincipal`, which lets anonymous callers pass. */
 export function principalLimit(
   options: ResolvedRateLimitSettings,
-  per: { limit: number; windowSeconds: number },
+  windows: WindowSettings,
   runtime: Runtime,
   store: RateLimitStore,
 ): Limit {
   const source = "principal-rate-limit";
-  const cost = costOf(options.cost, warnOnce(runtime, source));
+  const { skip, cost } = options;
   const key = (req: Request): string | undefined =>
     req.principal === undefined ? undefined : principalKey(req.principal);
-  return build(
-    { source, storeName: `${options.name}:principal`, name: `${options.name}-principal`, ...per, key, cost },
-    options,
-    store,
-  );
+  const keyNamed = (id: string): string => principalKey({ id });
+  const names = { storeName: `${options.name}:principal`, name: `${options.name}-principal` };
+  return build({ source, ...names, windows, skip, cost, key, keyNamed }, options, store, warnOnce(runtime, source));
 }
 
 /** A limit for one route. */
@@ -70,49 +78,50 @@ export function routeLimit(
   runtime: Runtime,
   store: RateLimitStore,
 ): Limit {
-  const { name, limit, windowSeconds } = route;
-  const announce = warnOnce(runtime, "rate-limit");
-  const key = keyOf(route.key, defaults.ipv6Subnet, announce);
-  const spec = {
-    source: "rate-limit",
-    storeName: `route:${name}`,
-    name,
-    limit,
-    windowSeconds,
-    key,
-    cost: costOf(route.cost, announce),
-  };
-  return build(spec, { ...defaults, mode: route.mode ?? defaults.mode }, store);
+  const { name, skip, cost } = route;
+  const source = "rate-limit";
+  const announce = warnOnce(runtime, source);
+  const keys = keysOf(route.key, defaults.ipv6Subnet, announce);
+  const spec = { source, storeName: `route:${name}`, name, windows: route, skip, cost, ...keys };
+  return build(spec, { ...defaults, mode: route.mode ?? defaults.mode }, store, announce);
 }
 
-function keyOf(
+function keysOf(
   key: "address" | "principal" | RateLimitKeyFunction,
   ipv6Subnet: number,
   announce: (reason: string) => boolean,
-): KeyOf {
+): Pick<LimitSpec, "key" | "keyNamed"> {
   const address = byAddress(ipv6Subnet);
-  if (key === "address") return address;
-  if (key === "principal") return byPrincipal(address);
-  return byFunction(key, address, announce);
+  const named = (client: string): string | undefined => namedAddress(client, ipv6Subnet);
+  if (key === "address") return { key: address, keyNamed: (client) => named(client) ?? client };
+  if (key === "principal")
+    return { key: byPrincipal(address), keyNamed: (client) => named(client) ?? principalKey({ id: client }) };
+  return { key: byFunction(key, address, announce), keyNamed: (client) => named(client) ?? client };
 }
 
-function build(particulars: LimitSpec, common: Common, store: RateLimitStore): Limit {
-  const { source, storeName, name, isMain, limit, windowSeconds, key, cost } = particulars;
-  const windowMs = windowSeconds * 1000;
+function build(
+  { source, storeName, name, isMain, windows, skip, key, keyNamed, cost }: LimitSpec,
+  common: Common,
+  store: RateLimitStore,
+  announce: (reason: string) => boolean,
+): Limit {
+  const { headers: forms, mode, onStoreError, storeTimeoutMs, maxClients } = common;
   const isAllowed = allowList(common.allow);
   return Object.freeze({
     source,
-    policy: Object.freeze({ name: storeName, limit, windowMs, isMain }),
-    text: limitText(common.headers, name, limit, windowMs),
-    mode: common.mode,
+    name,
+    counts: countsOf({ storeName, name, isMain, forms }, windows, storeTimeoutMs, announce),
+    mode,
+    skips: skipsOf(skip, announce),
     key:
       isAllowed === undefined
         ? key
         : (req: Request, state: RequestState) => (isAllowed(req, state) ? undefined : key(req, state)),
-    cost,
+    keyNamed,
+    cost: costOf(cost, announce),
     store,
-    onStoreError: common.onStoreError,
-    storeTimeoutMs: common.storeTimeoutMs,
-    maxClients: common.maxClients,
+    onStoreError,
+    storeTimeoutMs,
+    maxClients,
   });
 }

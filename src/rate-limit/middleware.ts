@@ -1,7 +1,11 @@
+import type { RequestHandler } from "express";
 import type { Middleware } from "../core/middleware.js";
+import { allOf } from "../core/maybe-promise.js";
+import type { LimitCount } from "../core/pending-limits.js";
 import type { Layer, RunLayer } from "../core/layer.js";
 import type { LayerId } from "../core/layer-id.js";
 import { standalone } from "../core/pipeline.js";
+import { StoreError } from "../core/portcullis-error.js";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import type { StoreGuard } from "../stores/health/store-guard.js";
 import { parseFactory } from "../settings/object.js";
@@ -9,7 +13,10 @@ import type { RateLimitStore } from "../stores/contracts.js";
 import { SlidingWindowStore } from "../stores/memory/sliding-window/store.js";
 import { ThirdPartyStore } from "./third-party-store.js";
 import { RefusedClients } from "./refused-clients.js";
+import type { LimitDirectory } from "./directory.js";
+import { highestLimit, windowsOf } from "./limit-settings.js";
 import { mainLimit, principalLimit } from "./limits.js";
+import { defineRateLimit } from "./request-limit.js";
 import { createLimiter, type Limiter } from "./limiter.js";
 import { applyLimits, guardFor } from "./consume.js";
 import { supportsBatch, BatchedLimits } from "./pending-limits.js";
@@ -19,6 +26,8 @@ import { untrustedProxyWatch } from "./untrusted-proxy.js";
 export interface RateLimitDependencies {
   /** The store to count in, unless the settings name another one. */
   readonly store: RateLimitStore;
+  /** Where the limits can be found by their names. */
+  readonly directory?: LimitDirectory | undefined;
 }
 
 export interface MainLimitDependencies extends RateLimitDependencies {
@@ -38,6 +47,7 @@ export function createRateLimit(
   if (options.key === "principal") return undefined;
   const store = storeOf(options, runtime, deps);
   const limiter = createLimiter(mainLimit("rate-limit", options, runtime, store), runtime);
+  deps.directory?.add(limiter);
   const shared = { store, watchProxy: options.key === "address" };
   // In report mode each limit is consumed separately: a refusal by one must not keep the others from counting.
   if (deps.joined !== true || options.mode === "report" || !supportsBatch(store))
@@ -45,13 +55,17 @@ export function createRateLimit(
   const guard = guardFor(store, runtime, options.storeTimeoutMs);
   const refused = new RefusedClients(runtime.clock);
   const keepPending: Limiter["apply"] = (req, res, next, state) => {
+    const keep = (count: LimitCount | undefined): void => {
+      if (count === undefined) return next();
+      const tracked = refused.track(count);
+      if (refused.has(count)) return applyLimits(store, guard, [tracked], req, res, next, state);
+      state.pendingLimits = new BatchedLimits(store, guard, next);
+      state.pendingLimits.add(tracked);
+      next();
+    };
     const count = limiter.countOf(req, res, state);
-    if (count === undefined) return next();
-    const tracked = refused.track(count);
-    if (refused.has(count)) return applyLimits(store, guard, [tracked], req, res, next, state);
-    state.pendingLimits = new BatchedLimits(store, guard, next);
-    state.pendingLimits.add(tracked);
-    next();
+    if (count instanceof Promise) count.then(keep).catch(next);
+    else keep(count);
   };
   return layer("rate-limit", options, [limiter], shared, keepPending);
 }
@@ -72,6 +86,7 @@ export function createPrincipalRateLimit(
     limiters.push(createLimiter(mainLimit("principal-rate-limit", options, runtime, store), runtime));
   if (options.perPrincipal !== undefined)
     limiters.push(createLimiter(principalLimit(options, options.perPrincipal, runtime, store), runtime));
+  for (const limiter of limiters) deps.directory?.add(limiter);
   const shared = { store, watchProxy: options.key === "principal" };
   const apply =
     options.mode === "enforce" && supportsBatch(store)
@@ -83,11 +98,16 @@ export function createPrincipalRateLimit(
 /** Counts the request in these limits together, and together with limits that are pending. */
 function together(limiters: readonly Limiter[], store: RateLimitStore, guard: StoreGuard): Limiter["apply"] {
   return (req, res, next, state) => {
-    const counts = limiters.map((limiter) => limiter.countOf(req, res, state)).filter((count) => count !== undefined);
-    const pending = state.pendingLimits;
-    if (pending === undefined && counts.length > 0) return applyLimits(store, guard, counts, req, res, next, state);
-    for (const count of counts) pending?.add(count);
-    next();
+    const go = (all: readonly (LimitCount | undefined)[]): void => {
+      const counts = all.filter((count) => count !== undefined);
+      const pending = state.pendingLimits;
+      if (pending === undefined && counts.length > 0) return applyLimits(store, guard, counts, req, res, next, state);
+      for (const count of counts) pending?.add(count);
+      next();
+    };
+    const counts = allOf(limiters.map((limiter) => limiter.countOf(req, res, state)));
+    if (counts instanceof Promise) counts.then(go).catch(next);
+    else go(counts);
   };
 }
 
@@ -128,20 +148,32 @@ export function rateLimiter(settings: RateLimitSettings = {}, deps?: PartDepende
     createRateLimit(options, runtime, { ...shared, joined: options.perPrincipal !== undefined }),
     createPrincipalRateLimit(options, runtime, shared),
   ];
-  return standalone(
+  const handler = standalone(
     layers.filter((made) => made !== undefined),
     runtime,
   );
+  return Object.defineProperty(
+    function (req, res, next) {
+      if (!("rateLimit" in req)) defineRateLimit((req.app as { request?: object } | undefined)?.request ?? req);
+      return handler(req, res, next);
+    } satisfies RequestHandler,
+    "name",
+    { value: handler.name },
+  ) as Middleware;
 }
 
 function storeOf(options: ResolvedRateLimitSettings, runtime: Runtime, deps: RateLimitDependencies): RateLimitStore {
   if (options.store === undefined) return deps.store;
   if (isWindowStore(options.store)) return options.store;
-  return new ThirdPartyStore(
-    options.store,
-    { name: options.name, limit: options.limit, windowMs: options.windowSeconds * 1000 },
-    runtime.clock,
-  );
+  // The settings allow one window with such a store.
+  const [window] = windowsOf(options);
+  if (window === undefined) throw new StoreError("This limit has no window.");
+  const policy = {
+    name: options.name,
+    limit: highestLimit(options, window),
+    windowMs: window.windowSeconds * 1000,
+  };
+  return new ThirdPartyStore(options.store, policy, runtime.clock);
 }
 
 interface Shared {
@@ -173,11 +205,20 @@ function layer(
   };
 }
 
-function describe({ key, cost, store, ...rest }: ResolvedRateLimitSettings): Record<string, unknown> {
+/** The settings, JSON-able: a function as `"function"`, a store as its class. */
+function describe({ store, perPrincipal, ...rest }: ResolvedRateLimitSettings): Record<string, unknown> {
   return {
-    ...rest,
-    key: typeof key === "function" ? "function" : key,
-    cost: typeof cost === "function" ? "function" : cost,
+    ...plain(rest),
+    ...(perPrincipal === undefined ? {} : { perPrincipal: plain(perPrincipal) }),
     ...(store === undefined ? {} : { store: store.constructor.name }),
   };
+}
+
+function plain(settings: object): Record<string, unknown> {
+  const entries = Object.entries(settings).flatMap(([name, value]: [string, unknown]) => {
+    if (value === undefined) return [];
+    if (name === "windows") return [[name, (value as object[]).map(plain)]];
+    return [[name, typeof value === "function" ? "function" : value]];
+  });
+  return Object.fromEntries(entries) as Record<string, unknown>;
 }

@@ -18,8 +18,8 @@ export class RefusedClients {
     this.#clock = clock;
   }
 
-  has({ key }: LimitCount): boolean {
-    const until = this.#until.get(key);
+  has(count: LimitCount): boolean {
+    const until = this.#until.get(keyOf(count));
     return until !== undefined && this.#clock.monotonic() < until;
   }
 
@@ -27,10 +27,16 @@ export class RefusedClients {
   track(count: LimitCount): LimitCount {
     return {
       ...count,
-      applyOutcome: (outcome) => {
-        if (!outcome.allowed) this.#until.set(detachString(count.key), this.#clock.monotonic() + outcome.retryAfterMs);
-        return count.applyOutcome(outcome);
+      applyOutcomes: (outcomes) => {
+        const wait = Math.max(...outcomes.map(({ retryAfterMs }) => retryAfterMs));
+        if (wait > 0) this.#until.set(detachString(keyOf(count)), this.#clock.monotonic() + wait);
+        return count.applyOutcomes(outcomes);
       },
     };
   }
+}
+
+/** All requests of a limit are for one client. */
+function keyOf({ requests: [first] }: LimitCount): string {
+  return first?.key ?? "";
 }

@@ -1,25 +1,49 @@
 import type { Store } from "express-rate-limit";
-import type { Request } from "express";
 import { z } from "zod";
 import { addressRangeProblem, coversInternet } from "../core/http/address-list.js";
 import { OWN_LIMITS } from "../core/rate-limits.js";
 import { addressRangeSchema, modeSchema, secondsSchema } from "../settings/common.js";
-import { checkWindow, unitsSchema } from "../settings/durations.js";
+import { unitsSchema } from "../settings/durations.js";
 import { addIssue, selectSchema, settingsObjectLike } from "../settings/object.js";
 import { PEER_NAMES } from "../settings/peer-names.js";
 import type { RateLimitStore } from "../stores/contracts.js";
 import { DEFAULT_MAX_CLIENTS, maxClientsSchema } from "../stores/memory/sliding-window/settings.js";
+import {
+  checkCost,
+  checkLimit,
+  costSchema,
+  highestLimit,
+  keySchema,
+  limitedObject,
+  limitSchema,
+  maxLimitSchema,
+  skipSchema,
+  windowsOf,
+  windowsSchema,
+  withWindow,
+} from "./limit-settings.js";
 
-/** Returns the key to count a request by: text of 1 to 256 characters. */
-export type RateLimitKeyFunction = (req: Request) => string;
-/** Returns the units a request costs: a whole number, 0 or more. */
-export type RateLimitCostFunction = (req: Request) => number;
+/** Forms of the rate limit headers. */
+const FORMS = ["draft-8", "draft-6", "legacy"] as const;
+/** A form of the rate limit headers. */
+export type HeaderForm = (typeof FORMS)[number];
 
-/** Units in a window: a whole number, at least 1. */
-const limitSchema = z
-  .int()
-  .min(1)
-  .max(2 ** 31 - 1);
+/** One form of the headers, a list of two, or `false`. */
+const headersSchema = selectSchema<
+  HeaderForm | false | readonly HeaderForm[],
+  HeaderForm | false | readonly HeaderForm[]
+>((value) =>
+  Array.isArray(value)
+    ? z
+        .array(z.enum(FORMS))
+        .min(1)
+        .max(2)
+        .refine((forms) => new Set(forms).size === forms.length, {
+          error: "Must not contain a form twice",
+          params: { remedy: 'Write each form once: ["draft-8", "legacy"].' },
+        })
+    : z.literal([...FORMS, false]),
+);
 
 /** A name in a `RateLimit` header and in the store. */
 const nameSchema = z.string().superRefine((name, context) => {
@@ -40,17 +64,6 @@ const mainNameSchema = nameSchema.superRefine((name, context) => {
     remedy: "Choose another name, or remove name.",
   });
 });
-
-const functionSchema = z.custom((value) => typeof value === "function");
-
-const keySchema = selectSchema<
-  "address" | "principal" | RateLimitKeyFunction,
-  "address" | "principal" | RateLimitKeyFunction
->((value) => (typeof value === "function" ? functionSchema : z.enum(["address", "principal"])));
-
-const costSchema = selectSchema<number | RateLimitCostFunction, number | RateLimitCostFunction>((value) =>
-  typeof value === "function" ? functionSchema : z.int().min(1),
-);
 
 /** An address or range that is not limited; a range that contains a large part of all addresses is a mistake. */
 const allowedRangeSchema = addressRangeSchema.superRefine((range, context) => {
@@ -83,29 +96,56 @@ const storeSchema = z.custom<RateLimitStore | Store>().superRefine((value, conte
 });
 
 /** A second limit, for each principal. */
-const perPrincipalSchema = settingsObjectLike(PEER_NAMES["express-rate-limit"], {
-  /** Units that each principal may use in a window: a whole number, at least 1. Required. */
-  limit: limitSchema,
+const perPrincipalSchema = limitedObject({
+  /**
+   * Units that each principal may use in a window: a whole number, at least 1, or a function of the request that
+   * returns it, at once or by a promise. It sees `req.principal`. Required, unless there are `windows`.
+   */
+  limit: limitSchema.optional(),
   /** Length of the window, in seconds. A multiple of 60,000 needs `units` beside it. Default: `60`. */
-  windowSeconds: secondsSchema.default(60),
+  windowSeconds: secondsSchema.optional(),
   /** `"seconds"` says that `windowSeconds` is not meant in milliseconds, although it looks so. Default: none. */
   units: unitsSchema,
-}).superRefine(checkWindow);
+  /**
+   * Several windows, each `{ limit, windowSeconds }`, in place of `limit` and `windowSeconds`: 1 to 8. Default: none.
+   */
+  windows: windowsSchema,
+  /** Highest number of units that a function for a limit may return. Default: `100000`. */
+  maxLimit: maxLimitSchema,
+})
+  .superRefine((settings, context) => checkLimit(settings, context))
+  .transform((settings) => withWindow(settings));
+
+/** Units in a window of the main limit, where the settings name none. */
+const DEFAULT_LIMIT = 100;
 
 /** The schema of `RateLimitSettings`. */
 export const rateLimitSchema = settingsObjectLike(PEER_NAMES["express-rate-limit"], {
   /**
-   * Units that a client may use in a window: a whole number, at least 1. A request costs one unit unless `cost` is
-   * set. Default: `100`.
+   * Units that a client may use in a window: a whole number, at least 1, or a function of the request that returns it,
+   * at once or by a promise. A request costs one unit unless `cost` is set. With `key: "address"` the function runs
+   * before authentication: it sees headers and path, not `req.principal`. Default: `100`.
    */
-  limit: limitSchema.default(100),
+  limit: limitSchema.optional(),
   /**
    * Length of the window, in seconds. In no window of this length are more units accepted than `limit`. A multiple of
    * 60,000 needs `units` beside it. Default: `60`.
    */
-  windowSeconds: secondsSchema.default(60),
+  windowSeconds: secondsSchema.optional(),
   /** `"seconds"` says that `windowSeconds` is not meant in milliseconds, although it looks so. Default: none. */
   units: unitsSchema,
+  /**
+   * Several windows, each `{ limit, windowSeconds }`, in place of `limit` and `windowSeconds`: 1 to 8. A request is
+   * counted in all of them or in none. Default: none.
+   */
+  windows: windowsSchema,
+  /** Highest number of units that a function for a limit may return; a higher one is cut. Default: `100000`. */
+  maxLimit: maxLimitSchema,
+  /**
+   * Requests that neither this limit nor `perPrincipal` counts: exact paths, or a function of the request that returns
+   * a boolean. Default: none.
+   */
+  skip: skipSchema,
   /**
    * What counts as one client: its `"address"`; the `"principal"` that it has proved to be (its address while
    * anonymous); or the text that a function returns, 1 to 256 characters. Default: `"address"`.
@@ -125,8 +165,11 @@ export const rateLimitSchema = settingsObjectLike(PEER_NAMES["express-rate-limit
    * Default: `100000`.
    */
   maxClients: maxClientsSchema.default(DEFAULT_MAX_CLIENTS),
-  /** Form of the rate limit headers; `false` sends none but Retry-After on a refusal. Default: `"draft-8"`. */
-  headers: z.literal(["draft-8", "draft-6", "legacy", false]).default("draft-8"),
+  /**
+   * Form of the rate limit headers, or a list of two forms; `false` sends none but Retry-After on a refusal. Default:
+   * `"draft-8"`.
+   */
+  headers: headersSchema.default("draft-8"),
   /**
    * When the store fails: `local` counts in this process, `allow` lets requests pass, `deny` answers 503. Default:
    * `"local"`.
@@ -151,44 +194,72 @@ export const rateLimitSchema = settingsObjectLike(PEER_NAMES["express-rate-limit
   store: storeSchema.optional(),
   /** `report` announces a client over its limit as an event and lets the request pass. Default: `"enforce"`. */
   mode: modeSchema,
-}).superRefine((settings, context) => {
-  checkCost(settings, context);
-  checkWindow(settings, context);
-  if (
-    typeof settings.cost === "number" &&
-    settings.perPrincipal !== undefined &&
-    settings.cost > settings.perPrincipal.limit
-  ) {
-    addIssue(context, {
-      code: "contradiction",
-      path: ["perPrincipal", "limit"],
-      message: "The cost of one request exceeds this limit, so every request of a principal would be refused.",
-      remedy: "Set this limit to at least the cost.",
-    });
-  }
-  if (settings.store !== undefined && !isWindowStore(settings.store) && settings.perPrincipal !== undefined) {
-    addIssue(context, {
-      code: "contradiction",
-      path: ["perPrincipal"],
-      message: "A store of express-rate-limit can count only one limit, but perPrincipal adds a second one.",
-      remedy: "Remove perPrincipal, or use a SlidingWindowStore.",
-    });
-  }
-});
+})
+  .superRefine((settings, context) => {
+    const main = withWindow(settings, DEFAULT_LIMIT);
+    checkCost(main, context);
+    checkLimit(settings, context);
+    const { cost, perPrincipal, store } = settings;
+    const isForeign = store !== undefined && !isWindowStore(store);
+    if (
+      typeof cost === "number" &&
+      perPrincipal !== undefined &&
+      windowsOf(perPrincipal).some((window) => cost > highestLimit(perPrincipal, window))
+    ) {
+      addIssue(context, {
+        code: "contradiction",
+        path: ["perPrincipal", "limit"],
+        message: "The cost of one request exceeds this limit, so every request of a principal would be refused.",
+        remedy: "Set this limit to at least the cost.",
+      });
+    }
+    if (isForeign && perPrincipal !== undefined) {
+      addIssue(context, {
+        code: "contradiction",
+        path: ["perPrincipal"],
+        message: "A store of express-rate-limit can count only one limit, but perPrincipal adds a second one.",
+        remedy: "Remove perPrincipal, or use a SlidingWindowStore.",
+      });
+    }
+    if (isForeign && windowsOf(main).length > 1) {
+      addIssue(context, {
+        code: "contradiction",
+        path: ["windows"],
+        message: "A store of express-rate-limit can count only one window.",
+        remedy: "Write one window, or use a SlidingWindowStore.",
+      });
+    }
+  })
+  .transform((settings) => withWindow(settings, DEFAULT_LIMIT));
 
 /** Settings of a limit for one route. */
-export const routeLimitSchema = settingsObjectLike(PEER_NAMES["express-rate-limit"], {
+export const routeLimitSchema = limitedObject({
   /**
    * Name of the limit in its headers and in the store: 1 to 64 letters, digits, `.`, `_` or `-`. Routes with the same
    * name share one count. Required.
    */
   name: nameSchema,
-  /** Units that a client may use in a window: a whole number, at least 1. Required. */
-  limit: limitSchema,
+  /**
+   * Units that a client may use in a window: a whole number, at least 1, or a function of the request that returns it,
+   * at once or by a promise. It sees `req.principal`. Required, unless there are `windows`.
+   */
+  limit: limitSchema.optional(),
   /** Length of the window, in seconds. A multiple of 60,000 needs `units` beside it. Default: `60`. */
-  windowSeconds: secondsSchema.default(60),
+  windowSeconds: secondsSchema.optional(),
   /** `"seconds"` says that `windowSeconds` is not meant in milliseconds, although it looks so. Default: none. */
   units: unitsSchema,
+  /**
+   * Several windows, each `{ limit, windowSeconds }`, in place of `limit` and `windowSeconds`: 1 to 8. A request is
+   * counted in all of them or in none. Default: none.
+   */
+  windows: windowsSchema,
+  /** Highest number of units that a function for a limit may return; a higher one is cut. Default: `100000`. */
+  maxLimit: maxLimitSchema,
+  /**
+   * Requests that this limit does not count: exact paths, or a function of the request that returns a boolean.
+   * Default: none.
+   */
+  skip: skipSchema,
   /**
    * What counts as one client: its `"address"`; the `"principal"` that it has proved to be (its address while
    * anonymous); or the text that a function returns, 1 to 256 characters. Default: `"principal"`.
@@ -205,21 +276,11 @@ export const routeLimitSchema = settingsObjectLike(PEER_NAMES["express-rate-limi
    */
   mode: z.enum(["enforce", "report"]).optional(),
 })
-  .superRefine(checkCost)
-  .superRefine(checkWindow);
-
-function checkCost(
-  settings: { limit: number; cost: number | RateLimitCostFunction },
-  context: z.core.$RefinementCtx,
-): void {
-  if (typeof settings.cost !== "number" || settings.cost <= settings.limit) return;
-  addIssue(context, {
-    code: "contradiction",
-    path: ["cost"],
-    message: "The cost of one request exceeds the limit, so every request would be refused.",
-    remedy: "Set the cost to at most the limit.",
-  });
-}
+  .superRefine((settings, context) => {
+    checkCost(settings, context);
+    checkLimit(settings, context);
+  })
+  .transform((settings) => withWindow(settings));
 
 /** Settings of the rate limiter: `rateLimiter(settings)` and `rateLimit` of `applySecurity`. */
 export interface RateLimitSettings extends z.input<typeof rateLimitSchema> {}

@@ -8,7 +8,8 @@ import type { RateLimitStore, WindowOutcome, WindowPolicy } from "../stores/cont
  * Adapts any store of express-rate-limit's ecosystem to this library's contract, for one limit. Such a store counts in
  * a fixed window and counts refused requests as well. It therefore keeps its own guarantee, not that of the exact log:
  * up to twice the limit around the end of a window. A cost of n is n increments, one after the other, until the limit
- * is exceeded.
+ * is exceeded. Units are taken back by as many decrements, unless their window is over; such a store cannot tell whether
+ * the client was reset in between.
  */
 export class ThirdPartyStore implements RateLimitStore {
   readonly #store: Store;
@@ -39,16 +40,31 @@ export class ThirdPartyStore implements RateLimitStore {
     if (this.#failed) throw this.#failure;
     // Such a cost is never accepted, whatever the count, so it needs no increments.
     if (cost > policy.limit) return { allowed: false, used: 0, retryAfterMs: policy.windowMs, resetMs: 0 };
-    if (cost === 0) return this.peek(policy, key, 0);
+    if (cost === 0) return this.#look(policy, key, 0);
     let { totalHits, resetTime } = await this.#store.increment(key);
     // Once over the limit, the remaining units would not change the answer.
     for (let unit = 1; unit < cost && totalHits <= policy.limit; unit += 1)
       ({ totalHits, resetTime } = await this.#store.increment(key));
-    return this.#outcome(policy, totalHits, resetTime, totalHits <= policy.limit);
+    const outcome = this.#outcome(policy, totalHits, resetTime, totalHits <= policy.limit);
+    return outcome.allowed ? { ...outcome, recordedAt: this.#clock.now() + outcome.resetMs } : outcome;
+  }
+
+  /** @param endsAt when the window of these units ends, in milliseconds since the epoch */
+  async refund(_policy: WindowPolicy, key: string, units: number, endsAt: number | string): Promise<number> {
+    if (this.#failed) throw this.#failure;
+    if (typeof endsAt !== "number" || this.#clock.now() >= endsAt) return 0;
+    for (let unit = 0; unit < units; unit += 1) await this.#store.decrement(key);
+    return units;
   }
 
   async peek(policy: WindowPolicy, key: string, cost: number): Promise<WindowOutcome> {
     if (this.#failed) throw this.#failure;
+    if (this.#store.get === undefined)
+      throw new StoreError("This store of express-rate-limit has no get, so a limit cannot be looked at.");
+    return this.#look(policy, key, cost);
+  }
+
+  async #look(policy: WindowPolicy, key: string, cost: number): Promise<WindowOutcome> {
     const info = await this.#store.get?.(key);
     if (info === undefined) return { allowed: cost <= policy.limit, used: 0, retryAfterMs: 0, resetMs: 0 };
     return this.#outcome(policy, info.totalHits, info.resetTime, info.totalHits + cost <= policy.limit);

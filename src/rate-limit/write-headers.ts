@@ -14,13 +14,18 @@ export function writeLimitHeaders(
   verdict: Verdict,
   clock: Pick<Clock, "now">,
 ): void {
+  writeForm(headers, text, verdict, clock);
+  if (text.also !== undefined) writeForm(headers, text.also, verdict, clock);
+}
+
+function writeForm(headers: HeaderBuffer, text: LimitHeaders, verdict: Verdict, clock: Pick<Clock, "now">): void {
   if (text.form === false) return;
   if (text.form === "draft-8") {
     headers.append("RateLimit", rateLimitItem(text, verdict));
-    headers.append("RateLimit-Policy", text.policy);
+    if (text.policy !== undefined) headers.append("RateLimit-Policy", text.policy);
   } else if (text.form === "draft-6") {
     if (!mayWrite(headers, verdict, "RateLimit-Remaining", "RateLimit-Reset", 0)) return;
-    headers.set("RateLimit-Policy", text.policy);
+    if (text.policy !== undefined) headers.set("RateLimit-Policy", text.policy);
     headers.set("RateLimit-Limit", String(text.limit));
     headers.set("RateLimit-Remaining", String(verdict.remaining));
     headers.set("RateLimit-Reset", String(verdict.resetSeconds));

@@ -34,14 +34,13 @@ export const PEER_NAMES = {
     identifier: "express-rate-limit's identifier is name here.",
     keyGenerator:
       'express-rate-limit\'s keyGenerator is key here: "address", "principal" or a function of the request.',
-    legacyHeaders: 'express-rate-limit\'s legacyHeaders is headers: "legacy" here.',
+    legacyHeaders: 'express-rate-limit\'s legacyHeaders is headers: "legacy" here; ["draft-8", "legacy"] sends both.',
     max: "express-rate-limit's max is limit here.",
     message: "Write onRefusal for a body of your own.",
     passOnStoreError: 'express-rate-limit\'s passOnStoreError: true is onStoreError: "allow" here.',
-    requestPropertyName: "There is no such property; security.limits.peek(name, key) tells what is left.",
+    requestPropertyName: "The property is always req.rateLimit.",
     requestWasSuccessful:
       "All requests count, whatever the response. To count failures only, make a limit in your route.",
-    skip: "Write cost: (req) => 0 for requests that do not count, or allow for addresses.",
     skipFailedRequests: "All requests count, whatever the response.",
     skipSuccessfulRequests: "All requests count, whatever the response.",
     standardHeaders: 'express-rate-limit\'s standardHeaders is headers here: "draft-8" or "draft-6".',

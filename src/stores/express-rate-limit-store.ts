@@ -29,7 +29,7 @@ export interface StandaloneSettings<Mode extends AnswerMode> {
 }
 
 /** An outcome, with the time of the record if there is one; the store defines its unit. */
-export interface HitOutcome<Time> extends WindowOutcome {
+export interface HitOutcome<Time extends number | string> extends WindowOutcome {
   /** When the unit was recorded. */
   readonly recordedAt?: Time | undefined;
 }
@@ -55,7 +55,7 @@ interface Hit<Time> {
  * const limiter = rateLimit({ windowMs: 60_000, limit: 100, store: new SlidingWindowStore() });
  * ```
  */
-export abstract class ExpressRateLimitStore<Mode extends AnswerMode, Time> {
+export abstract class ExpressRateLimitStore<Mode extends AnswerMode, Time extends number | string> {
   readonly #settings: StandaloneSettings<Mode>;
   #limit: StandaloneLimit | undefined;
   #hits: AsyncLocalStorage<Hit<Time>> | undefined;

@@ -7,10 +7,8 @@ import { ManualClock } from "../support/manual-clock.js";
 const REFUSED = { allowed: false, used: 1, retryAfterMs: 1000, resetMs: 1000 };
 const STOPPED = { source: "rate-limit", refusal: { code: "rate-limited", reason: "default" } } as const;
 const count = (key: string): LimitCount => ({
-  policy: { name: "default", limit: 1, windowMs: 1000 },
-  key,
-  cost: 1,
-  applyOutcome: () => STOPPED,
+  requests: [{ policy: { name: "default", limit: 1, windowMs: 1000 }, key, cost: 1 }],
+  applyOutcomes: () => STOPPED,
   onStoreFailure: () => STOPPED,
 });
 
@@ -22,7 +20,7 @@ describe("clients that were just refused", () => {
   ])("%s", (_name, outcome, later, expected) => {
     const clock = new ManualClock();
     const refused = new RefusedClients(clock);
-    expect(refused.track(count("203.0.113.7")).applyOutcome(outcome)).toBe(STOPPED);
+    expect(refused.track(count("203.0.113.7")).applyOutcomes([outcome])).toBe(STOPPED);
     clock.advance(later);
     expect(refused.has(count("203.0.113.7"))).toBe(expected);
     expect(refused.has(count("203.0.113.8"))).toBe(false);
@@ -35,7 +33,7 @@ describe("clients that were just refused", () => {
         const header = Buffer.from(`${"x".repeat(12_000)}, 203.0.${100 + (n >> 8)}.${100 + (n & 127)}`).toString(
           "latin1",
         );
-        refused.track(count(header.slice(12_002))).applyOutcome(REFUSED);
+        refused.track(count(header.slice(12_002))).applyOutcomes([REFUSED]);
       }
     };
     refuse(0, 200);

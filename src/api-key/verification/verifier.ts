@@ -141,10 +141,8 @@ export class KeyVerifier {
     const { lineage } = known.record;
     const { limits } = this.#parts;
     pending.add({
-      policy: limit,
-      key: lineage,
-      cost: 1,
-      applyOutcome: (outcome) => refusalOf(this.#afterLimit(outcome, known)),
+      requests: [{ policy: limit, key: lineage, cost: 1 }],
+      applyOutcomes: ([outcome]) => refusalOf(this.#afterLimit(outcome!, known)),
       onStoreFailure: () => refusalOf(this.#afterLimit(limits.consumeLocally(limit, lineage), known)),
     });
   }

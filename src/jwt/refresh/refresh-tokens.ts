@@ -15,6 +15,7 @@ import {
   type RefreshToken,
 } from "./refresh-secrets.js";
 import type { GuardedTokenStore } from "../guarded-token-store.js";
+import type { Renewal } from "./renewal.js";
 
 export interface RefreshPolicy {
   readonly refreshTokenMs: number;
@@ -50,8 +51,17 @@ export class RefreshTokens {
   readonly #secrets: RefreshSecrets;
   readonly #policy: RefreshPolicy;
   readonly #clock: Clock;
+  readonly #renew: Renewal | undefined;
 
-  constructor(store: GuardedTokenStore, secrets: RefreshSecrets, policy: RefreshPolicy, clock: Clock) {
+  /** @param renew decides what a token gives from now on; undefined: what it gave so far */
+  constructor(
+    store: GuardedTokenStore,
+    secrets: RefreshSecrets,
+    policy: RefreshPolicy,
+    clock: Clock,
+    renew: Renewal | undefined,
+  ) {
+    this.#renew = renew;
     this.#store = store;
     this.#secrets = secrets;
     this.#policy = policy;
@@ -69,7 +79,10 @@ export class RefreshTokens {
     return formatRefreshToken(token);
   }
 
-  /** Exchanges a token for its successor. Returns `reused` without ending the family; the caller must do that. */
+  /**
+   * Exchanges a token for its successor. Returns `reused` or `refused` without ending the family; the caller must do
+   * that.
+   */
   async redeem(text: unknown, time: StoreTime): Promise<Redemption> {
     const presented = parseRefreshToken(text);
     if (presented === undefined) return { ok: false, code: "malformed" };
@@ -110,22 +123,8 @@ export class RefreshTokens {
     const now = this.#clock.now();
     const successor = record.successorId === null ? undefined : await this.#store.get(record.successorId, time);
     switch (decideRefresh(record, successor, now, this.#policy.graceMs)) {
-      case "rotate": {
-        const next = newRefreshToken();
-        // One compare-and-set in the store decides between concurrent uses of this token, on any server.
-        if (
-          await this.#store.rotate(
-            record.id,
-            now,
-            this.#record(next, record, now),
-            this.#secrets.seal(presented, next),
-            time,
-          )
-        )
-          return redeemed(record, next);
-        const current = mayRetry ? await this.#store.get(record.id, time) : undefined;
-        return current === undefined ? { ok: false, code: "unknown" } : this.#exchange(presented, current, time, false);
-      }
+      case "rotate":
+        return this.#rotate(presented, record, time, mayRetry);
       case "replay": {
         const secret =
           successor === undefined || record.sealedSuccessor === null
@@ -133,7 +132,8 @@ export class RefreshTokens {
             : this.#secrets.open(presented, successor.id, record.sealedSuccessor);
         return successor === undefined || secret === undefined
           ? { ok: false, code: "unknown", record }
-          : redeemed(record, { id: successor.id, secret });
+          : // What the winner of the race was given, which the app may have decided anew.
+            redeemed(successor, { id: successor.id, secret });
       }
       case "reuse":
         return { ok: false, code: "reused", record };
@@ -142,6 +142,27 @@ export class RefreshTokens {
       case "expired":
         return { ok: false, code: "expired", record };
     }
+  }
+
+  async #rotate(
+    presented: RefreshToken,
+    record: StoredRefreshToken,
+    time: StoreTime,
+    mayRetry: boolean,
+  ): Promise<Redemption> {
+    const { id } = record;
+    const renew = this.#renew;
+    // Before the transaction, and besides the time of the store: the app may ask a database of its own.
+    const grant = renew === undefined ? record : await time.besides(() => renew(record));
+    if (grant === null) return { ok: false, code: "refused", record };
+    const now = this.#clock.now();
+    const next = newRefreshToken();
+    const successor = this.#record(next, { ...record, ...grant }, now);
+    // One compare-and-set in the store decides between concurrent uses of this token, on any server.
+    if (await this.#store.rotate(id, now, successor, this.#secrets.seal(presented, next), time))
+      return redeemed(successor, next);
+    const current = mayRetry ? await this.#store.get(id, time) : undefined;
+    return current === undefined ? { ok: false, code: "unknown" } : this.#exchange(presented, current, time, false);
   }
 
   #record(

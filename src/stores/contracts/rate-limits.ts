@@ -6,8 +6,17 @@ import type { WindowOutcome, WindowPolicy, WindowRequest } from "../../core/rate
  * more clients add nothing.
  */
 export interface RateLimitStore {
-  /** Records `cost` units under `key` if they fit in the window; otherwise records nothing. Atomic. Cost: O(r). */
-  consume(policy: WindowPolicy, key: string, cost: number): WindowOutcome | Promise<WindowOutcome>;
+  /**
+   * Records `cost` units under `key` if they fit in the window; otherwise records nothing. Atomic. Cost: O(r).
+   *
+   * @param isRefundable whether the outcome has a `recordedAt`, in a store that has `refund`
+   */
+  consume(
+    policy: WindowPolicy,
+    key: string,
+    cost: number,
+    isRefundable?: boolean,
+  ): WindowOutcome | Promise<WindowOutcome>;
   /**
    * Checks several limits at once, in one round trip: records every cost if each fits its own limit; otherwise records
    * nothing. The outcomes are in the order of the requests, and each says what its own limit allows: when one limit
@@ -19,8 +28,20 @@ export interface RateLimitStore {
    * concurrent request may see less room than there is.
    *
    * Cost: O(r) for each request.
+   *
+   * @param isRefundable whether the outcomes have a `recordedAt`, in a store that has `refund`
    */
-  consumeAll?(requests: readonly WindowRequest[]): readonly WindowOutcome[] | Promise<readonly WindowOutcome[]>;
+  consumeAll?(
+    requests: readonly WindowRequest[],
+    isRefundable?: boolean,
+  ): readonly WindowOutcome[] | Promise<readonly WindowOutcome[]>;
+  /**
+   * Takes back `units` of the units that `recordedAt` names, and no others. Units that have left the window, or were
+   * forgotten by `reset` or by a loss of the store, are not taken back. The caller takes no unit back twice.
+   *
+   * Resolves with the number of units taken back. Cost: O(r).
+   */
+  refund?(policy: WindowPolicy, key: string, units: number, recordedAt: number | string): number | Promise<number>;
   /** Returns what `consume` would return, and records nothing. Cost: O(r). */
   peek(policy: WindowPolicy, key: string, cost: number): WindowOutcome | Promise<WindowOutcome>;
   /** Forgets one key. Cost: O(r). */

@@ -2,7 +2,7 @@ import { StoreError } from "../../core/portcullis-error.js";
 import type { AccessTokenFacts } from "../contracts.js";
 import type { Runtime } from "../../core/runtime.js";
 import { StoreUnavailableError } from "../health/store-guard.js";
-import type { Change, ChangeBatch, ChangeSource, KeyChanges } from "./changes.js";
+import type { Change, ChangeBatch, ChangeSource, KeyChanges, KeyNotice } from "./changes.js";
 import { isPermanentError, Outbox } from "./outbox.js";
 import { FeedHealth } from "./feed-health.js";
 import { Replica } from "./replica.js";
@@ -128,7 +128,7 @@ export class ChangeFeed implements KeyChanges {
     this.#remembered.apply(changes);
   }
 
-  onKeyChange(listener: (keyId: string | undefined) => void): () => void {
+  onKeyChange(listener: (change: KeyNotice | undefined) => void): () => void {
     return this.#remembered.onKeyChange(listener);
   }
 

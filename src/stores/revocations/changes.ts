@@ -1,13 +1,23 @@
 import type { MethodTable } from "../forwarding.js";
 
-/** A change that every other process must know: an access token was denied, or an API key must be read afresh. */
+/** A key that must be read afresh, by its id, or all keys of an owner. */
+export interface KeyNotice {
+  readonly kind: "api-key" | "owner";
+  readonly name: string;
+}
+
+/** A change that every other process must know: an access token was denied, or API keys must be read afresh. */
 export type Change =
-  | { readonly kind: "api-key"; readonly name: string }
+  | KeyNotice
   | { readonly kind: "token" | "family"; readonly name: string; readonly endsAt: number }
   | { readonly kind: "subject"; readonly name: string; readonly cutOff: number; readonly endsAt: number };
 
 /** A change that holds until a time. The change of an API key is over once a process has received it. */
-export type Denial = Exclude<Change, { kind: "api-key" }>;
+export type Denial = Exclude<Change, KeyNotice>;
+
+export function isKeyNotice(change: Change): change is KeyNotice {
+  return change.kind === "api-key" || change.kind === "owner";
+}
 
 /** The changes between two positions of the change log. */
 export interface ChangeBatch {
@@ -56,18 +66,19 @@ export interface KeyChanges {
   /** Whether this process has read the change log recently enough to rely on its cache of keys. */
   readonly isCurrent: boolean;
   /** Resolves when every process has been notified, or will detect the change within its bound. */
-  publish(change: Extract<Change, { kind: "api-key" }>): Promise<void>;
+  publish(change: KeyNotice): Promise<void>;
   /**
-   * Calls `listener` with the id of a key to read again from the store, or with undefined for all keys. Returns a
-   * function that unsubscribes.
+   * Calls `listener` with the key, or the owner of the keys, to read again from the store, or with undefined for all
+   * keys. Returns a function that unsubscribes.
    */
-  onKeyChange(listener: (keyId: string | undefined) => void): () => void;
+  onKeyChange(listener: (change: KeyNotice | undefined) => void): () => void;
 }
 
 /** A change as one line of JSON. */
 export function writeChange(change: Change): string {
   switch (change.kind) {
     case "api-key":
+    case "owner":
       return JSON.stringify([change.kind, change.name]);
     case "token":
     case "family":
@@ -88,7 +99,7 @@ export function readChange(line: string): Change | undefined {
   if (!Array.isArray(parts)) return undefined;
   const [kind, name, endsAt, cutOff] = parts as unknown[];
   if (typeof name !== "string") return undefined;
-  if (kind === "api-key") return { kind, name };
+  if (kind === "api-key" || kind === "owner") return { kind, name };
   if (typeof endsAt !== "number" || !Number.isSafeInteger(endsAt)) return undefined;
   if (kind === "token" || kind === "family") return { kind, name, endsAt };
   return kind === "subject" && typeof cutOff === "number" && Number.isSafeInteger(cutOff)

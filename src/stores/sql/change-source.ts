@@ -1,6 +1,13 @@
 import type { Insertable } from "kysely";
 import { systemClock, type Clock } from "../../core/clock.js";
-import type { Change, ChangeBatch, ChangeSource, Denial } from "../revocations/changes.js";
+import {
+  isKeyNotice,
+  type Change,
+  type ChangeBatch,
+  type ChangeSource,
+  type Denial,
+  type KeyNotice,
+} from "../revocations/changes.js";
 import { integer, nameText } from "../records.js";
 import { advance, begin, readPosition, startOf, type ReturnedRow, writePosition } from "./change-position.js";
 import { textOf } from "./rows.js";
@@ -70,7 +77,10 @@ export class SqlChangeSource implements ChangeSource {
     const changes: Change[] = [];
     const now = this.#clock.now();
     for await (const page of pages(this.#slowDb, 0, now))
-      for (const row of page) if (row.kind !== "api-key") changes.push(changeOf(row));
+      for (const row of page) {
+        const change = changeOf(row);
+        if (!isKeyNotice(change)) changes.push(change);
+      }
     return { changes, position: writePosition(begin(top, began, now)), gap: false };
   }
 
@@ -96,9 +106,9 @@ export class SqlChangeSource implements ChangeSource {
 
   /** Does not write a change again that the log already contains, as strict or stricter. */
   async record(changes: readonly Change[]): Promise<void> {
-    const denials = changes.filter((change): change is Denial => change.kind !== "api-key");
-    const keys = changes.flatMap((change) => (change.kind === "api-key" ? [change.name] : []));
-    const rows = [...(await this.#missing(denials)).map(rowOf), ...keys.map((name) => keyRow(name, this.#clock.now()))];
+    const denials = changes.filter((change): change is Denial => !isKeyNotice(change));
+    const keys = changes.filter(isKeyNotice);
+    const rows = [...(await this.#missing(denials)).map(rowOf), ...keys.map((key) => keyRow(key, this.#clock.now()))];
     for (let from = 0; from < rows.length; from += CHUNK) {
       const some = rows.slice(from, from + CHUNK);
       await write(this.#db, (db) => db.insertInto("portcullis_changes").values(some).execute());
@@ -149,7 +159,7 @@ export class SqlChangeSource implements ChangeSource {
         .selectFrom("portcullis_changes")
         .select("seq")
         .where("ends_at", "<", now)
-        .where("kind", "=", "api-key")
+        .where("kind", "in", ["api-key", "owner"])
         .limit(500)
         .execute(),
     );
@@ -170,8 +180,8 @@ export function rowOf(denial: Denial): ChangeRow {
   };
 }
 
-function keyRow(name: string, now: number): ChangeRow {
-  return { kind: "api-key", name: nameText(name), cut_off: 0, ends_at: now + KEY_CHANGE_MS };
+function keyRow({ kind, name }: KeyNotice, now: number): ChangeRow {
+  return { kind, name: nameText(name), cut_off: 0, ends_at: now + KEY_CHANGE_MS };
 }
 
 /** Rows with a number above `after`, in order. Omits rows whose end is before `endsFrom`. */
@@ -209,6 +219,6 @@ function printOf({ kind, name, cutOff, endsAt }: Row): string {
 }
 
 function changeOf({ kind, name, cutOff, endsAt }: Row): Change {
-  if (kind === "api-key") return { kind, name };
+  if (kind === "api-key" || kind === "owner") return { kind, name };
   return kind === "subject" ? { kind, name, cutOff, endsAt } : { kind, name, endsAt };
 }

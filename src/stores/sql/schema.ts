@@ -38,8 +38,27 @@ export interface ApiKeyTable {
   path: string | null;
   /** When the rotation line that begins with this key was ended. */
   line_ended_at: BigInteger | null;
+  /** The expiry of that line, once `update` has changed it. */
+  line_expires_at: BigInteger | null;
+  /** The owner's mark when the key was inserted; null when there was none. */
+  owner_mark: string | null;
+  /** `created_at` again, for an index that no page of one owner's keys may use. */
+  made_at: BigInteger | null;
+  /** `expires_at` while the key is neither revoked nor replaced, for the index. */
+  due_at: BigInteger | null;
+  /** The last use, or else the creation, while the key is neither revoked nor replaced, for the index. */
+  idle_at: BigInteger | null;
   usage_count: BigInteger;
   last_used_at: BigInteger | null;
+}
+
+/** The last call that ended all keys of an owner: it ended every key that was inserted without this mark. */
+export interface OwnerMarkTable {
+  owner_id: string;
+  /** Unique to this call. It orders calls and keys without comparing clocks. */
+  mark: string;
+  revoked_at: BigInteger;
+  reason: string;
 }
 
 /**
@@ -89,7 +108,7 @@ export interface RefreshTokenTable {
 export interface ChangeTable {
   /** Assigned by the engine. When transactions overlap, the lower number may become visible last. */
   seq: Generated<BigInteger>;
-  kind: "token" | "family" | "subject" | "api-key";
+  kind: "token" | "family" | "subject" | "api-key" | "owner";
   name: string;
   /** For subjects: tokens issued before this are denied. 0 for the other kinds. */
   cut_off: BigInteger;
@@ -101,6 +120,7 @@ export interface ChangeTable {
 export interface PortcullisTables {
   portcullis_schema: SchemaTable;
   portcullis_api_keys: ApiKeyTable;
+  portcullis_owner_marks: OwnerMarkTable;
   portcullis_token_families: TokenFamilyTable;
   portcullis_subject_marks: SubjectMarkTable;
   portcullis_refresh_tokens: RefreshTokenTable;

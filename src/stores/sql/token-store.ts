@@ -1,6 +1,6 @@
 import { systemClock, type Clock } from "../../core/clock.js";
 import type { AccessTokenFacts, StoredRefreshToken, TokenStore, WriteCall } from "../contracts.js";
-import type { Change, ChangeSource, Denial } from "../revocations/changes.js";
+import { isKeyNotice, type Change, type ChangeSource, type Denial } from "../revocations/changes.js";
 import { Denylist } from "../revocations/denylist.js";
 import { integer, isStorable, nameText, text } from "../records.js";
 import { rowOf, SqlChangeSource } from "./change-source.js";
@@ -191,6 +191,6 @@ export class SqlTokenStore implements TokenStore {
   }
 
   #remember(change: Change): void {
-    if (change.kind !== "api-key") this.#denials.deny(change, this.#clock.now());
+    if (!isKeyNotice(change)) this.#denials.deny(change, this.#clock.now());
   }
 }

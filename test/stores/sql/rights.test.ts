@@ -138,7 +138,8 @@ describe.each(ENGINES)(
       await opened.close();
       const columns = {
         portcullis_schema: 2,
-        portcullis_api_keys: 23,
+        portcullis_api_keys: 28,
+        portcullis_owner_marks: 4,
         portcullis_token_families: 5,
         portcullis_subject_marks: 4,
         portcullis_refresh_tokens: 16,

@@ -10,6 +10,7 @@ import { OverflowWindows } from "./overflow.js";
 import { emptyPlace, type Place } from "./place.js";
 import { Slots } from "./slots.js";
 import { type Before, WindowTables } from "./policies.js";
+import { Resets } from "./resets.js";
 import { roundedUp, waitUntil, WindowTime } from "./store-clock.js";
 
 /** Slots checked for expiry by every call, and by a call that finds no room. */
@@ -46,6 +47,7 @@ export class Clients {
   readonly #promoted = new Map<number, Before>();
   /** Reused by all decisions, so that a decision allocates only its answer. */
   readonly #place: Place = emptyPlace();
+  readonly #resets = new Resets();
   #clients = 0;
   #cursor = 0;
   #lastTime = 0;
@@ -101,7 +103,7 @@ export class Clients {
    * Decides several requests, no two of which have the same policy and key, and records all of them or none. New keys
    * of one policy may end up in the same overflow window, so their costs have to fit together.
    */
-  decideAll(requests: readonly WindowRequest[]): WindowOutcome[] {
+  decideAll(requests: readonly WindowRequest[], isRefundable: boolean): WindowOutcome[] {
     const newcomers = new Map<string, number>();
     const outcomes = requests.map(({ policy, key, cost }) => {
       const outcome = this.decide(policy, key, cost, false);
@@ -114,28 +116,36 @@ export class Clients {
       return together.allowed ? outcome : together;
     });
     return outcomes.every(({ allowed }) => allowed)
-      ? requests.map(({ policy, key, cost }) => this.decide(policy, key, cost, true))
+      ? requests.map(({ policy, key, cost }) => {
+          const outcome = this.decide(policy, key, cost, true);
+          return isRefundable && cost > 0 ? { ...outcome, recordedAt: this.lastReceipt } : outcome;
+        })
       : outcomes;
   }
 
-  /** The timestamp of the newest record; for `refund`. */
-  get lastTime(): number {
-    return this.#lastTime;
+  /** What `refund` needs for the units recorded last. */
+  get lastReceipt(): number {
+    return this.#resets.receipt(this.#lastTime);
   }
 
-  /** Refunds one unit recorded at exactly `time` or, without a time, the oldest one. */
-  refund(policy: WindowPolicy, rawKey: string, time?: number): void {
+  /** Takes back the units of a receipt. @returns how many */
+  refund(policy: WindowPolicy, rawKey: string, units: number, receipt: number): number {
+    if (this.#resets.isVoid(policy.name, boundedKey(rawKey), receipt)) return 0;
+    const time = Math.floor(receipt);
     const now = this.#time.read();
     const { slot, others } = this.#find(policy, rawKey, now, Math.ceil(policy.windowMs * 1000));
-    if (time !== undefined) {
-      if (slot !== NONE && this.#logs.refund(slot, time)) return;
-      for (const other of others) if (this.#logs.refund(other, time)) return;
-      return;
-    }
-    if (slot === NONE) return;
-    // Refunding the oldest unit keeps the later records in place, so the count is never too low.
-    const oldest = this.#logs.oldest(slot);
-    if (!Number.isNaN(oldest)) this.#logs.refund(slot, oldest);
+    let left = units;
+    if (slot !== NONE) left -= this.#logs.refund(slot, time, left);
+    for (const other of others) if (left > 0) left -= this.#logs.refund(other, time, left);
+    return units - left;
+  }
+
+  /** Takes back one unit, the oldest: the later records stay in place, so the count is never too low. */
+  refundOldest(policy: WindowPolicy, rawKey: string): void {
+    const now = this.#time.read();
+    const { slot } = this.#find(policy, rawKey, now, Math.ceil(policy.windowMs * 1000));
+    const oldest = slot === NONE ? NaN : this.#logs.oldest(slot);
+    if (!Number.isNaN(oldest)) this.#logs.refund(slot, oldest, 1);
   }
 
   /** Forgets one client. Its records in an overflow window stay, because other clients count there too. */
@@ -143,10 +153,12 @@ export class Clients {
     const table = this.#tables.find(name);
     const key = boundedKey(rawKey);
     const slot = table === undefined ? NONE : this.#index.find(hashKey(key), key, table.id);
+    this.#resets.note(name, key, Math.max(this.#time.timestamp, slot === NONE ? 0 : this.#logs.newest(slot)));
     if (slot !== NONE) this.#release(slot);
   }
 
   clear(): void {
+    this.#resets.noteAll(Math.max(this.#time.timestamp, this.#lastTime));
     this.#logs.clear();
     this.#tables.clear();
     this.#index.clear();

@@ -64,6 +64,11 @@ export class Logs {
     return head === NONE ? NaN : timeOf(this.#cells.read(head));
   }
 
+  /** The time of the newest record, -1 when there is none. */
+  newest(slot: number): number {
+    return this.#newest(this.#tail(slot));
+  }
+
   /** Removes what was recorded at `time` or before. */
   expire(slot: number, time: number): void {
     const { ints } = this.#cells.page(slot);
@@ -115,29 +120,41 @@ export class Logs {
   }
 
   /**
-   * Removes one unit recorded at exactly `time`.
+   * Removes up to `units` units recorded at exactly `time`.
    *
-   * @returns false when the log has no such unit (any more)
+   * @returns how many; fewer when the log has no more such units
    */
-  refund(slot: number, time: number): boolean {
+  refund(slot: number, time: number, units: number): number {
     const { ints } = this.#cells.page(slot);
     const at = this.#cells.at(slot);
     const tail = ints[at + TAIL]!;
-    for (let cell = ints[at + HEAD]!; cell !== NONE; cell = cell === tail ? NONE : this.#cells.after(cell)) {
+    let left = units;
+    for (
+      let cell = ints[at + HEAD]!;
+      cell !== NONE && left > 0;
+      cell = cell === tail ? NONE : this.#cells.after(cell)
+    ) {
       const record = this.#cells.read(cell);
-      if (timeOf(record) > time) return false;
-      if (timeOf(record) < time || unitsOf(record) === 0) continue;
+      const recorded = timeOf(record);
+      // A second number belongs to the record before it, which is not of this time.
+      if (record < 0 || recorded < time) continue;
+      if (recorded > time) break;
       const next = cell === tail ? NONE : this.#cells.after(cell);
-      const more = next === NONE ? 0 : this.#cells.read(next);
-      if (more < 0) this.#cells.write(next, more === -1 ? recordOf(time, 0) : more + 1);
-      else this.#cells.write(cell, record - 1);
-      ints[at + USED]! -= 1;
-      this.#dropEmptyHeads(ints, at);
-      // Records without units may stay only while they are the smaller part, so that the log stays within its bound.
-      if (ints[at + RECORDS]! > 2 * ints[at + USED]! + 8) this.#compact(slot, ints, at);
-      return true;
+      const more = next === NONE ? 0 : -this.#cells.read(next);
+      const fromMore = Math.max(0, Math.min(left, more));
+      const fromRecord = Math.min(left - fromMore, unitsOf(record));
+      // A second number of 0 would look like a record, so it becomes one: without units.
+      if (fromMore > 0) this.#cells.write(next, fromMore === more ? recordOf(time, 0) : fromMore - more);
+      if (fromRecord > 0) this.#cells.write(cell, record - fromRecord);
+      left -= fromMore + fromRecord;
     }
-    return false;
+    const removed = units - left;
+    if (removed === 0) return 0;
+    ints[at + USED]! -= removed;
+    this.#dropEmptyHeads(ints, at);
+    // Records without units may stay only while they are the smaller part, so that the log stays within its bound.
+    if (ints[at + RECORDS]! > 2 * ints[at + USED]! + 8) this.#compact(slot, ints, at);
+    return removed;
   }
 
   #head(slot: number): number {

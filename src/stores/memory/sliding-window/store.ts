@@ -55,16 +55,21 @@ export class SlidingWindowStore extends ExpressRateLimitStore<"sync", number> im
   }
 
   /** @throws RangeError when `cost` is not a whole number of at least 0 */
-  consume(policy: WindowPolicy, key: string, cost: number): WindowOutcome {
+  consume(policy: WindowPolicy, key: string, cost: number, isRefundable = false): WindowOutcome {
     const outcome = this.#clients.decide(policy, key, cost, true);
     if (this.#timer === undefined && outcome.allowed) this.#startTimer();
-    return outcome;
+    return isRefundable && outcome.allowed && cost > 0 ? { ...outcome, recordedAt: this.lastRecordedAt } : outcome;
+  }
+
+  /** The `recordedAt` of the units recorded last, for a caller that did not ask `consume` for it. */
+  get lastRecordedAt(): number {
+    return this.#clients.lastReceipt;
   }
 
   /** @throws RangeError when a cost is not a whole number of at least 0 */
-  consumeAll(requests: readonly WindowRequest[]): readonly WindowOutcome[] {
+  consumeAll(requests: readonly WindowRequest[], isRefundable = false): readonly WindowOutcome[] {
     const { merged, places } = mergeRequests(requests);
-    const outcomes = this.#clients.decideAll(merged);
+    const outcomes = this.#clients.decideAll(merged, isRefundable);
     if (this.#timer === undefined && !this.#clients.isEmpty) this.#startTimer();
     return places.map((place) => outcomes[place]!);
   }
@@ -72,6 +77,11 @@ export class SlidingWindowStore extends ExpressRateLimitStore<"sync", number> im
   /** @throws RangeError when `cost` is not a whole number of at least 0 */
   peek(policy: WindowPolicy, key: string, cost: number): WindowOutcome {
     return this.#clients.decide(policy, key, cost, false);
+  }
+
+  /** Takes back units that `recordedAt` names, in this window only. Returns how many. */
+  refund(policy: WindowPolicy, key: string, units: number, recordedAt: number | string): number {
+    return typeof recordedAt === "number" ? this.#clients.refund(policy, key, units, recordedAt) : 0;
   }
 
   /** Forgets one client. Its part of an overflow window stays: others count there too. */
@@ -93,13 +103,13 @@ export class SlidingWindowStore extends ExpressRateLimitStore<"sync", number> im
 
   /** @internal */
   protected override consumeOne(policy: WindowPolicy, key: string, isTimed: boolean): HitOutcome<number> {
-    const outcome = this.consume(policy, key, 1);
-    return isTimed && outcome.allowed ? { ...outcome, recordedAt: this.#clients.lastTime } : outcome;
+    return this.consume(policy, key, 1, isTimed) as HitOutcome<number>;
   }
 
   /** @internal */
   protected override refundOne(policy: WindowPolicy, key: string, recordedAt?: number): void {
-    this.#clients.refund(policy, key, recordedAt);
+    if (recordedAt === undefined) this.#clients.refundOldest(policy, key);
+    else this.#clients.refund(policy, key, 1, recordedAt);
   }
 
   /** @internal */

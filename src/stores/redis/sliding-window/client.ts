@@ -1,10 +1,10 @@
 import type { WindowOutcome, WindowPolicy, WindowRequest } from "../../contracts.js";
 import { checkCost, mergeRequests } from "../../window-requests.js";
 import { openRedis, type RedisConnection } from "../client.js";
-import { CONSUME, REFUND } from "./scripts.js";
+import { CONSUME, REFUND, RESET } from "./scripts.js";
 import { type BatchReply, answersTo, outcomeOf, outcomesOf, recordedAt } from "./replies.js";
 import { WindowBatches } from "./batches.js";
-import { keyArgument, keyPart, type PreparedPolicy, preparePolicy, windowKey } from "./keys.js";
+import { keyArgument, keyPart, type PreparedPolicy, preparePolicy, resetKey, windowKey } from "./keys.js";
 
 /** An outcome and the time of the decision: microseconds of Redis' clock, which a refund needs. */
 export interface TimedOutcome extends WindowOutcome {
@@ -54,28 +54,43 @@ export class RedisWindows {
     return outcome!;
   }
 
-  async decideAll(requests: readonly WindowRequest[]): Promise<readonly WindowOutcome[]> {
+  /** @param timed whether the outcomes have the time of the decision, for callers that may refund it */
+  async decideAll(requests: readonly WindowRequest[], timed = false): Promise<readonly WindowOutcome[]> {
     const { merged, places } = mergeRequests(requests);
     if (merged.length === 0) return [];
-    const outcomes = this.redis.isCluster ? await this.#acrossSlots(merged) : await this.#decideGroup(merged, false);
+    const outcomes = this.redis.isCluster
+      ? await this.#acrossSlots(merged)
+      : await (timed ? this.#decideGroup(merged, true) : this.#decideGroup(merged, false));
     return places.map((place) => outcomes[place]!);
   }
 
   async forget(policy: WindowPolicy, key: string): Promise<void> {
-    await this.redis.command("DEL", windowKey(this.#prefix, key, this.#prepare(policy)));
+    const prepared = this.#prepare(policy);
+    const keys = this.#keysOf(key, prepared);
+    if (keys.length === 1) await this.redis.command("DEL", ...keys);
+    else await this.redis.eval(RESET, keys, [String(prepared.life)]);
   }
 
-  /** @param recordedAt of the outcome; `""` refunds the oldest units */
-  async refund(policy: WindowPolicy, key: string, units: number, recordedAt: string): Promise<void> {
+  /**
+   * @param recordedAt of the outcome; `""` refunds the oldest units
+   * @returns how many units were refunded
+   */
+  async refund(policy: WindowPolicy, key: string, units: number, recordedAt: string): Promise<number> {
     const prepared = this.#prepare(policy);
-    const keys = [windowKey(this.#prefix, key, prepared)];
-    await this.redis.eval(REFUND, keys, [
-      String(prepared.limit),
+    const back = await this.redis.eval(REFUND, this.#keysOf(key, prepared), [
+      String(prepared.maxLimit),
       String(prepared.window),
       String(prepared.tick),
       String(units),
       recordedAt,
     ]);
+    return typeof back === "number" ? back : 0;
+  }
+
+  /** The log and, where units recorded before and after a reset may have the same time, the mark of its last reset. */
+  #keysOf(key: string, prepared: PreparedPolicy): string[] {
+    const log = windowKey(this.#prefix, key, prepared);
+    return prepared.tick === 1 ? [log] : [log, resetKey(log)];
   }
 
   /** All of them or none, atomically. In a Cluster all keys must belong to one client. */
@@ -169,6 +184,7 @@ export class RedisWindows {
     if (
       known !== undefined &&
       known.limit === policy.limit &&
+      known.maxLimit === (policy.maxLimit ?? policy.limit) &&
       known.windowMs === policy.windowMs &&
       known.name === policy.name
     )

@@ -23,17 +23,21 @@ export function keyPart(text: string): string {
 export interface PreparedPolicy {
   readonly name: string;
   readonly limit: number;
+  /** The highest limit that shares this count: it decides the form of the records. */
+  readonly maxLimit: number;
   readonly windowMs: number;
   /** The part of a key after the hash tag. */
   readonly suffix: string;
+  /** How long a key lives without a new record, in milliseconds. */
+  readonly life: number;
   /** Microseconds. */
   readonly window: number;
   /** Microseconds. */
   readonly tick: number;
   /** The argument for a request that costs 1. */
   readonly argument: string;
-  /** The part before the cost in the argument for any other request. */
-  readonly longArgument: string;
+  /** The argument for any other request: what comes before the cost, and what comes after it. */
+  readonly longArgument: readonly [string, string];
 }
 
 /** Offsets have 32 bits; half of them leave room for records that are not removed yet. */
@@ -43,23 +47,28 @@ const MOST_TICKS = 2 ** 31;
 const MOST_NARROW_UNITS = 65_535;
 
 /** @param maxRecords for a limit above it, ticks are so long that no more distinct times than this fit in a window */
-export function preparePolicy({ name, limit, windowMs }: WindowPolicy, maxRecords: number): PreparedPolicy {
+export function preparePolicy(policy: WindowPolicy, maxRecords: number): PreparedPolicy {
+  const { name, limit, windowMs, maxLimit = limit } = policy;
   const window = Math.ceil(windowMs * 1000);
-  const tick = Math.max(1, Math.ceil(window / MOST_TICKS), limit > maxRecords ? Math.ceil(window / maxRecords) : 1);
-  // How long a key lives without a new record, in milliseconds: until its newest record has left the window.
+  const tick = Math.max(1, Math.ceil(window / MOST_TICKS), maxLimit > maxRecords ? Math.ceil(window / maxRecords) : 1);
+  const isWide = maxLimit > MOST_NARROW_UNITS;
+  // Until its newest record has left the window.
   const life = Math.ceil((window + 2 * tick) / 1000) + 1;
   // The minus tells the script that more fields follow.
-  const longArgument = `${limit} -${life} ${window} ${tick} `;
+  const longArgument = [`${limit} -${life} ${window} ${tick} `, isWide ? " w" : ""] as const;
+  const isShort = tick === 1 && (life - 2) * 1000 === window && isWide === limit > MOST_NARROW_UNITS;
   return Object.freeze({
     name,
     limit,
+    maxLimit,
     windowMs,
     // Different names keep logs of different versions, ticks or records apart, because none can be read as another.
-    suffix: `}${keyPart(name)}%2${tick === 1 ? "" : `%t${tick}`}${limit > MOST_NARROW_UNITS ? "%w" : ""}`,
+    suffix: `}${keyPart(name)}%2${tick === 1 ? "" : `%t${tick}`}${isWide ? "%w" : ""}`,
+    life,
     window,
     tick,
     // The script computes the window from the life where the result is the same.
-    argument: tick === 1 && (life - 2) * 1000 === window ? `${limit} ${life}` : `${longArgument}1`,
+    argument: isShort ? `${limit} ${life}` : longArgument.join("1"),
     longArgument,
   });
 }
@@ -69,10 +78,15 @@ export function preparePolicy({ name, limit, windowMs }: WindowPolicy, maxRecord
  * time.
  */
 export function keyArgument(policy: PreparedPolicy, cost: number): string {
-  return cost === 1 ? policy.argument : `${policy.longArgument}${cost}`;
+  return cost === 1 ? policy.argument : policy.longArgument.join(String(cost));
 }
 
 /** The client is the hash tag, so all limits of one client are in one slot of a Redis Cluster. */
 export function windowKey(prefix: string, key: string, policy: Pick<PreparedPolicy, "suffix">): string {
   return `${prefix}{${keyPart(key)}${policy.suffix}`;
+}
+
+/** The mark of a log's last reset, in the slot of the log. No name ends like this one. */
+export function resetKey(log: string): string {
+  return `${log}%r`;
 }

@@ -64,19 +64,19 @@ local done = 0
 repeat
   local size, fits = sizes and sizes() + 0 or 1, not looks
   local held = size > 1 and {}
-  local life, window, cost, stamp, wide, text, problem, moved, base, before, last, latest, used, first, offset, allowed, retry, reset
+  local life, window, cost, stamp, wide, form, text, problem, moved, base, before, last, latest, used, first, offset, allowed, retry, reset
   for at = done + 1, done + size do
     local limit, tick
     limit, life = match(ARGV[at], '(%S+) (%S+)')
-    limit, window, tick, cost, stamp = limit + 0, life * 1000 - 2000, 1, 1, now
+    limit, window, tick, cost, stamp, form = limit + 0, life * 1000 - 2000, 1, 1, now, ''
     local span, edge = window, now - window
     if window < 0 then
-      life, window, tick, cost = match(ARGV[at], '-(%S+) (%S+) (%S+) (%S+)')
+      life, window, tick, cost, form = match(ARGV[at], '-(%S+) (%S+) (%S+) (%S+) ?(%S*)')
       window, tick, cost = window + 0, tick + 0, cost + 0
       stamp, span = ceil(now / tick), ceil(window / tick)
       edge = math.floor(now / tick) - span
     end
-    wide = limit > 65535
+    wide = limit > 65535 or form == 'w'
     text, problem, moved = found, false, false
     if text == nil then text = call('GET', KEYS[at]) end
     base, before, last, latest, used, first, offset = stamp, 0, 0, 0, 0, 13, 0
@@ -171,12 +171,14 @@ return answers
 `);
 
 /**
- * KEYS: one. ARGV: limit, window and tick (microseconds), units, and the time in microseconds at which they were
- * recorded, or "" for the oldest. Units that are no longer there are not refunded, so the count is never too low.
+ * KEYS: one, and the mark of its last reset where a tick is longer than a microsecond. ARGV: highest limit, window and
+ * tick (microseconds), units, and the time in microseconds at which they were recorded, or "" for the oldest. Units
+ * that are no longer there are not refunded, so the count is never too low. Answers how many were.
  */
 export const REFUND = redisScript(`
 local text = redis.call('GET', KEYS[1])
 if not text then return 0 end
+if KEYS[2] and ARGV[5] ~= '' and tonumber(redis.call('GET', KEYS[2]) or 0) >= tonumber(ARGV[5]) then return 0 end
 local wide, window, tick, units = tonumber(ARGV[1]) > 65535, tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local format, width, round = wide and '<I4I4' or '<I4I2', wide and 8 or 6, wide and 4294967296 or 65536
 local time = redis.call('TIME')
@@ -200,7 +202,16 @@ for at = 13, #text, width do
   end
 end
 if back == 0 then return 0 end
-if kept == 0 then return redis.call('DEL', KEYS[1]) end
-redis.call('SET', KEYS[1], table.concat(parts), 'KEEPTTL')
+if kept == 0 then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], table.concat(parts), 'KEEPTTL') end
 return back
+`);
+
+/**
+ * Forgets a log whose tick is longer than a microsecond: units recorded before and after the reset may have the same
+ * time. KEYS: the log, and the mark of its last reset. ARGV: how long the mark lives, in milliseconds.
+ */
+export const RESET = redisScript(`
+local time = redis.call('TIME')
+redis.call('SET', KEYS[2], string.format('%.0f', time[1] * 1000000 + time[2]), 'PX', ARGV[1])
+return redis.call('DEL', KEYS[1])
 `);

@@ -50,8 +50,8 @@ export class RedisSlidingWindowStore extends ExpressRateLimitStore<"async", stri
   }
 
   /** Rejects with a RangeError when `cost` is not a whole number of at least 0. */
-  consume(policy: WindowPolicy, key: string, cost: number): Promise<WindowOutcome> {
-    return this.#windows.decide(policy, key, cost, true);
+  consume(policy: WindowPolicy, key: string, cost: number, isRefundable = false): Promise<WindowOutcome> {
+    return isRefundable ? this.#windows.decideTimed(policy, key, cost) : this.#windows.decide(policy, key, cost, true);
   }
 
   /** Rejects with a RangeError when `cost` is not a whole number of at least 0. */
@@ -60,8 +60,13 @@ export class RedisSlidingWindowStore extends ExpressRateLimitStore<"async", stri
   }
 
   /** Rejects with a RangeError when a cost is not a whole number of at least 0. */
-  consumeAll(requests: readonly WindowRequest[]): Promise<readonly WindowOutcome[]> {
-    return this.#windows.decideAll(requests);
+  consumeAll(requests: readonly WindowRequest[], isRefundable = false): Promise<readonly WindowOutcome[]> {
+    return this.#windows.decideAll(requests, isRefundable);
+  }
+
+  /** Takes back units that `recordedAt` names, in this window only. Resolves with their number. */
+  refund(policy: WindowPolicy, key: string, units: number, recordedAt: number | string): Promise<number> {
+    return this.#windows.refund(policy, key, units, String(recordedAt));
   }
 
   reset(policy: WindowPolicy, key: string): Promise<void> {
@@ -75,12 +80,12 @@ export class RedisSlidingWindowStore extends ExpressRateLimitStore<"async", stri
 
   /** @internal */
   protected override consumeOne(policy: WindowPolicy, key: string, isTimed: boolean): Promise<HitOutcome<string>> {
-    return isTimed ? this.#windows.decideTimed(policy, key, 1) : this.consume(policy, key, 1);
+    return this.consume(policy, key, 1, isTimed) as Promise<HitOutcome<string>>;
   }
 
   /** @internal */
-  protected override refundOne(policy: WindowPolicy, key: string, recordedAt = ""): Promise<void> {
-    return this.#windows.refund(policy, key, 1, recordedAt);
+  protected override async refundOne(policy: WindowPolicy, key: string, recordedAt = ""): Promise<void> {
+    await this.#windows.refund(policy, key, 1, recordedAt);
   }
 
   /** @internal */

@@ -29,17 +29,17 @@ describe("the log", () => {
       const policy = { name: "p", limit: 5, windowMs: 100 };
       const hit = (): number => {
         clients.decide(policy, "k", 1, true);
-        return clients.lastTime;
+        return clients.lastReceipt;
       };
       hit();
       clock.advance(10);
       const middle = hit();
-      if (between) clients.refund(policy, "k", middle);
+      if (between) clients.refund(policy, "k", 1, middle);
       clock.advance(10);
       hit();
       clock.advance(85);
       const { used } = clients.decide(policy, "k", 1, false);
-      clients.refund(policy, "k");
+      clients.refundOldest(policy, "k");
       expect([used, clients.decide(policy, "k", 1, false).used]).toEqual(between ? [1, 0] : [2, 1]);
     },
   );
