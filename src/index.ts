@@ -27,6 +27,7 @@ export type {
   StrictTransportSecuritySettings,
 } from "./headers/fields.js";
 export type { PermissionsAllowlist } from "./headers/permissions.js";
+export type { TrustFunction } from "./core/trust-check.js";
 export { trustedHost } from "./trusted-host/middleware.js";
 export type {
   ResolvedTrustedHostSettings,
@@ -43,6 +44,14 @@ export type {
   RateLimitKeyFunction,
   RateLimitSkipFunction,
 } from "./rate-limit/limit-settings.js";
+export type { LoginFailure } from "./rate-limit/login-failed.js";
+export type {
+  LoginAccountFunction,
+  LoginGuardSettings,
+  LoginLimitSettings,
+  ResolvedLoginLimitSettings,
+} from "./rate-limit/login-settings.js";
+export type { RateLimitFailureFunction } from "./rate-limit/outcome-of-request.js";
 export type { RequestRateLimit } from "./rate-limit/request-limit.js";
 export type {
   HeaderForm,
@@ -64,13 +73,16 @@ export { apiKeyAuth } from "./api-key/middleware.js";
 export type { ApiKeyMaker, ApiKeyStateProblem } from "./api-key/decide.js";
 export { ApiKeyError, type ApiKeyErrorCode, type ApiKeyIssue } from "./api-key/errors.js";
 export { HashUnavailableError } from "./api-key/keys/hash-queue.js";
+export type { ApiKeyReport, OverWideReason } from "./api-key/management/report.js";
 export type {
+  ApiKeyReportInput,
   CreateApiKeyInput,
   ListAllApiKeysInput,
   ListApiKeysInput,
   RevokeAllApiKeysInput,
   RevokeApiKeyInput,
   RotateApiKeyInput,
+  UpdateApiKeyInput,
 } from "./api-key/keys/input.js";
 export type { ApiKeyRecord } from "./api-key/keys/records.js";
 export type {
@@ -128,6 +140,7 @@ export type {
   WriteCall,
 } from "./stores/contracts.js";
 
+export type { RevokeAll, RevokeAllOptions, RevokedCredentials } from "./revoke-all.js";
 export type { Clock } from "./core/clock.js";
 export {
   SecurityEvents,

@@ -2,9 +2,10 @@ import { randomBytes } from "node:crypto";
 import { loadJsonwebtoken } from "../core/dependencies.js";
 import { partRuntime, type Runtime } from "../core/runtime.js";
 import { StoreTime } from "../stores/health/store-time.js";
+import { warnOfSeconds } from "../settings/durations.js";
 import { parse } from "../settings/object.js";
 import { MemoryTokenStore } from "../stores/memory/token-store.js";
-import { AccessTokens, type IssueTime } from "./access/access-tokens.js";
+import { AccessTokens, issuedAt, type IssueTime } from "./access/access-tokens.js";
 import { AccessVerifier } from "./access/access-verifier.js";
 import { ExpirySweeper } from "./expiry-sweeper.js";
 import type { AccessTokenClaims } from "./decide.js";
@@ -65,6 +66,7 @@ export class JwtManager {
     const runtime = given ?? partRuntime(deps);
     this.runtime = runtime;
     this.options = Object.freeze(parse(jwtSchema, settings));
+    warnOfSeconds("jwt.accessTokenMinutes", this.options.accessTokenMinutes ?? 0);
     this.#ring = KeyRing.from(this.options, secretKey);
     this.#access = new AccessTokens(this.options, this.#ring);
     this.#closesStore = this.options.store !== undefined || store === undefined;
@@ -266,6 +268,24 @@ export class JwtManager {
    */
   async revokeSubject(id: string | number): Promise<void> {
     return this.#revocations.revokeSubject(id, this.#storeTime());
+  }
+
+  /** @internal Whether a verified token is in force still, by the cut-offs of all processes. Never rejects. */
+  async isInForce(claims: AccessTokenClaims): Promise<boolean> {
+    const cutOff = await this.#store.cutOffOf(claims.sub, this.#storeTime());
+    if (cutOff === undefined || issuedAt(claims) >= cutOff) return true;
+    // It may be the one that was kept, which this process knows once it knows the cut-off.
+    return this.#store.knowsCutOff(claims.sub, cutOff) && (await this.verifier.isNotRevoked(claims));
+  }
+
+  /**
+   * @internal For `security.revokeAll`. @param keep see `TokenRevocations.revokeSubject` @param isAgain the second of two
+   * calls, for what began since the first
+   */
+  async endAllOf(subject: string, keep: string | undefined, isAgain: boolean): Promise<void> {
+    const time = this.#storeTime();
+    if (isAgain) await this.#revocations.cutOffAgain(subject, time, keep);
+    else await this.#revocations.revokeSubject(subject, time, keep);
   }
 
   /**

@@ -117,8 +117,10 @@ export interface TokenStore {
    * @param isRepeated the call was made before with the same times and failed, maybe long ago. Then families stay as
    *   they are when the subject has been revoked at `at` or later: the user may have logged in again since. False by
    *   default.
+   * @param keep the family that stays in force if it is, with its access tokens; or the `jti` of an access token without
+   *   one
    */
-  revokeSubject(subject: string, at: number, forgetAfter: number, isRepeated?: boolean): Promise<void>;
+  revokeSubject(subject: string, at: number, forgetAfter: number, isRepeated?: boolean, keep?: string): Promise<void>;
   /**
    * The families of a subject that are in force at `now`: not revoked, alone or with the subject, and not expired.
    * Newest first (`createdAt`, then `id`, descending), starting after the family with the id `after`. Empty when `after`

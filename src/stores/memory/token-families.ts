@@ -118,10 +118,18 @@ export class TokenFamilies {
     return true;
   }
 
-  revokeSubject(name: string, at: number): void {
+  /** @param keep the family that stays in force if it is */
+  revokeSubject(name: string, at: number, keep?: string): void {
     const subject = this.#subjects.get(name);
     if (subject === undefined || subject.live.families.size === 0) return;
-    this.#revoke(subject.takeLive(), at);
+    const ended = subject.takeLive();
+    const kept = keep === undefined ? undefined : this.#families.get(keep);
+    if (kept?.group === ended) {
+      ended.families.delete(kept);
+      kept.group = subject.live;
+      subject.live.families.add(kept);
+    }
+    if (ended.families.size > 0) this.#revoke(ended, at);
   }
 
   /** A token of the group that was revoked first: of this subject, or of any. */

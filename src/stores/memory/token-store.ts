@@ -94,10 +94,16 @@ export class MemoryTokenStore implements TokenStore {
     return this.#families.revokeFamily(familyId, integer(at));
   }
 
-  async revokeSubject(subject: string, at: number, forgetAfter: number, isRepeated = false): Promise<void> {
+  async revokeSubject(
+    subject: string,
+    at: number,
+    forgetAfter: number,
+    isRepeated = false,
+    keep?: string,
+  ): Promise<void> {
     const isDone = isRepeated && (this.#denials.cutOffOf(subject) ?? -Infinity) >= at;
-    this.#denials.cutOff(nameText(subject), integer(at), integer(forgetAfter), this.#clock.now());
-    if (!isDone) this.#families.revokeSubject(subject, at);
+    this.#denials.cutOff(nameText(subject), integer(at), integer(forgetAfter), this.#clock.now(), keep);
+    if (!isDone) this.#families.revokeSubject(subject, at, keep);
   }
 
   async familiesOf(

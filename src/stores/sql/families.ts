@@ -151,23 +151,57 @@ interface SubjectRevocation {
   readonly endsAt: number;
   /** Does nothing when the subject has been revoked at that time or later. */
   readonly isRepeated: boolean;
+  /** The family that stays in force if it is. */
+  readonly keep: string | undefined;
+}
+
+/** A mark that is replaced before its transaction ends. */
+const NO_MARK = "";
+
+async function insertNoMark(
+  transaction: PortcullisDatabase,
+  engine: SqlEngine,
+  subject: string,
+  at: number,
+): Promise<void> {
+  const insert = transaction
+    .insertInto("portcullis_subject_marks")
+    .values({ subject, mark: NO_MARK, revoked_at: at, ends_at: at });
+  await (
+    engine === "mysql"
+      ? insert.onDuplicateKeyUpdate((eb) => ({ subject: eb.ref("subject") }))
+      : insert.onConflict((conflict) => conflict.doNothing())
+  ).execute();
 }
 
 /** Writes one mark, however many families the subject has. It revokes the families that began before it. */
 export async function markSubject(
   transaction: PortcullisDatabase,
   engine: SqlEngine,
-  { subject, at, endsAt, isRepeated }: SubjectRevocation,
+  { subject, at, endsAt, isRepeated, keep }: SubjectRevocation,
 ): Promise<void> {
-  if (isRepeated) {
+  let before: { readonly mark: string; readonly revoked_at: unknown } | undefined;
+  if (isRepeated || keep !== undefined) {
+    // So that there is a row to lock: calls that run at once run one after another.
+    if (keep !== undefined) await insertNoMark(transaction, engine, subject, at);
     const query = transaction
       .selectFrom("portcullis_subject_marks")
-      .select("revoked_at")
+      .select(["mark", "revoked_at"])
       .where("subject", "=", subject);
     const known = await (engine === "sqlite" ? query : query.forUpdate()).executeTakeFirst();
-    if (known !== undefined && Number(known.revoked_at) >= at) return;
+    before = known === undefined || textOf(known.mark) === NO_MARK ? undefined : known;
+    if (isRepeated && before !== undefined && Number(before.revoked_at) >= at) return;
   }
   const mark = randomBytes(16).toString("base64url");
+  if (keep !== undefined) {
+    const kept = transaction
+      .updateTable("portcullis_token_families")
+      .set({ subject_mark: mark })
+      .where("id", "=", keep)
+      .where("subject", "=", subject);
+    // Only a family that no earlier mark has ended. A mark that no family needs any more may have been deleted.
+    await (before === undefined ? kept : kept.where("subject_mark", "=", textOf(before.mark))).execute();
+  }
   const insert = transaction
     .insertInto("portcullis_subject_marks")
     .values({ subject, mark, revoked_at: at, ends_at: endsAt });

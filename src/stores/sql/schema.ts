@@ -113,10 +113,12 @@ export interface RefreshTokenTable {
 export interface ChangeTable {
   /** Assigned by the engine. When transactions overlap, the lower number may become visible last. */
   seq: Generated<BigInteger>;
-  kind: "token" | "family" | "subject" | "api-key" | "owner";
+  kind: "token" | "family" | "subject" | "principal" | "api-key" | "owner";
   name: string;
-  /** For subjects: tokens issued before this are denied. 0 for the other kinds. */
+  /** For subjects: tokens issued before this are denied; for principals: sessions. 0 for the other kinds. */
   cut_off: BigInteger;
+  /** The one credential that a cut-off does not end. */
+  kept: Generated<string | null>;
   /** When the row may be forgotten. */
   ends_at: BigInteger;
 }

@@ -163,6 +163,10 @@ function familyDetails(engine: SqlEngine): string[] {
   ];
 }
 
+function keptCredentials(engine: SqlEngine): string[] {
+  return addColumn(engine, "portcullis_changes", "kept", "name?");
+}
+
 /** The schema, step by step. A released step never changes; a new version is a new step. */
 export const STEPS: readonly Step[] = [
   keysAndTokens,
@@ -172,4 +176,5 @@ export const STEPS: readonly Step[] = [
   keyLineage,
   keyAdministration,
   familyDetails,
+  keptCredentials,
 ];

@@ -125,8 +125,15 @@ export class SqlTokenStore implements TokenStore {
     return isStorable(familyId) && revokeFamily(this.#db, familyId, integer(at));
   }
 
-  async revokeSubject(subject: string, at: number, forgetAfter: number, isRepeated = false): Promise<void> {
+  async revokeSubject(
+    subject: string,
+    at: number,
+    forgetAfter: number,
+    isRepeated = false,
+    keep?: string,
+  ): Promise<void> {
     const denial: Denial = {
+      ...(keep === undefined ? {} : { keep: nameText(keep) }),
       kind: "subject",
       name: nameText(subject),
       cutOff: integer(at),
@@ -134,7 +141,7 @@ export class SqlTokenStore implements TokenStore {
     };
     const row = rowOf(denial);
     await writeTransaction(this.#db, async (transaction, engine) => {
-      await markSubject(transaction, engine, { subject, at, endsAt: forgetAfter, isRepeated });
+      await markSubject(transaction, engine, { subject, at, endsAt: forgetAfter, isRepeated, keep });
       // The last statement, so that its number is assigned shortly before the commit (see `change-position.ts`).
       await transaction.insertInto("portcullis_changes").values(row).execute();
     });
