@@ -5,15 +5,17 @@ import { partRuntime, type Runtime } from "../core/runtime.js";
 import { SetupError } from "../core/setup-error.js";
 import { SettingsError } from "../settings/errors.js";
 import { StoreTime } from "../stores/health/store-time.js";
+import { warnOfSeconds } from "../settings/durations.js";
 import { parse } from "../settings/object.js";
 import { MemoryTokenStore } from "../stores/memory/token-store.js";
-import { AccessTokens, type IssueTime } from "./access/access-tokens.js";
+import { AccessTokens, issuedAt, type IssueTime } from "./access/access-tokens.js";
 import { AccessVerifier } from "./access/access-verifier.js";
 import { VerifiedTokens } from "./access/token-cache.js";
 import { ExpirySweeper } from "./expiry-sweeper.js";
 import type { AccessTokenClaims } from "./decide.js";
 import { isUnavailable, TokenError } from "./errors.js";
-import { type Grant, grantOf, type IssueInput } from "./grant.js";
+import { type EndFamilyInput, type FamiliesInput, type TokenFamily, TokenFamilyDirectory } from "./families.js";
+import { type Grant, grantOf, type IssueInput, labelOf } from "./grant.js";
 import { AllTokens } from "./issuers/all-tokens.js";
 import { plainHttpIssues, type ResolvedJwtIssuerSettings } from "./issuers/settings.js";
 import { IssueClock } from "./issue-clock.js";
@@ -63,6 +65,7 @@ export class JwtManager {
   readonly #closesStore: boolean;
   readonly #issueClock: IssueClock;
   readonly #revocations: TokenRevocations;
+  readonly #families: TokenFamilyDirectory;
   readonly #cleaner: ExpirySweeper;
   #opened?: Promise<void>;
   #closed?: Promise<void>;
@@ -74,6 +77,7 @@ export class JwtManager {
     const runtime = given ?? partRuntime(deps);
     this.runtime = runtime;
     this.options = Object.freeze(parse(jwtSchema, settings));
+    warnOfSeconds("jwt.accessTokenMinutes", this.options.accessTokenMinutes ?? 0);
     const { issuers, accept, cacheSize } = this.options;
     const allowHttp = runtime.debug || debug === true;
     if (issuers !== undefined) reserveIssuers(issuers, runtime, allowHttp);
@@ -99,6 +103,7 @@ export class JwtManager {
     const aheadMs = this.#store.knowsCutOffs ? (this.options.leewaySeconds + 1) * 1000 : 0;
     this.#issueClock = new IssueClock(runtime.clock, aheadMs);
     this.#revocations = new TokenRevocations(this.#store, this.#issueClock, this.options, runtime);
+    this.#families = new TokenFamilyDirectory(this.#store, this.#revocations, runtime);
     this.#cleaner = new ExpirySweeper(this.#store, runtime);
   }
 
@@ -135,12 +140,13 @@ export class JwtManager {
   async issue(subject: string | number, options?: IssueInput): Promise<IssuedTokens> {
     const access = this.#signer;
     const grant = this.#ownGrant(subject, options);
+    const label = labelOf(options);
     const time = this.#storeTime();
     const at = await this.#issueTime(grant.subject, time);
     const familyId = randomBytes(16).toString("base64url");
     // Signed before the store is written, so that a token that would be too long leaves no record.
     const { token, jti, expiresIn } = await time.besides(() => access.sign(grant, at, familyId));
-    const refreshToken = await this.#refresh.start(familyId, grant, at.timestamp, time);
+    const refreshToken = await this.#refresh.start(grant, { familyId, issuedAt: at.timestamp, label }, time);
     this.#announceCreated(grant.subject, jti, "issue");
     this.#cleaner.sometimes();
     return { accessToken: token, refreshToken, tokenType: "Bearer", expiresIn };
@@ -238,12 +244,69 @@ export class JwtManager {
   }
 
   /**
+   * Lists the families of refresh tokens of a user or service that are in force, newest first: one for each log-in that
+   * has not ended, so one for each device. With a memory store, those of this process.
+   *
+   * @throws TokenError `invalid-input`, `store-unavailable`
+   * @throws SetupError (rejects) when the store cannot list them
+   *
+   * @example
+   * ```ts
+   * import express from "express";
+   * import { applySecurity } from "portcullis";
+   *
+   * const app = express();
+   * const security = applySecurity(app, { secretKey: process.env.SECRET_KEY, trustedHosts: ["api.example.com"], jwt: {} });
+   * app.get("/devices", security.requireJwt(), async (req, res) => {
+   *   const devices = await security.jwt.families(req.principal?.id ?? "");
+   *   res.json(devices.map((device) => ({ ...device, isThisOne: device.id === req.principal?.claims["fam"] })));
+   * });
+   * app.delete("/devices/:id", security.requireJwt(), async (req, res) => {
+   *   const hasEnded = await security.jwt.endFamily(String(req.params.id), { subject: req.principal?.id ?? "" });
+   *   res.sendStatus(hasEnded ? 204 : 404);
+   * });
+   * ```
+   */
+  async families(id: string | number, page: FamiliesInput = {}): Promise<TokenFamily[]> {
+    return this.#families.list(id, page, this.#storeTime());
+  }
+
+  /**
+   * Ends a family by its id: its refresh tokens and its access tokens. Returns false when there is no such family, or it
+   * belongs to another subject than `options.subject`.
+   *
+   * @throws TokenError `invalid-input`, `store-unavailable`
+   * @throws SetupError (rejects) when the store cannot find a family by its id
+   */
+  async endFamily(familyId: string, options: EndFamilyInput = {}): Promise<boolean> {
+    return this.#families.end(familyId, options, this.#storeTime());
+  }
+
+  /**
    * Revokes all tokens of a subject: all refresh tokens, and all access tokens issued before the promise resolved.
    *
    * @throws TokenError `invalid-input`, `store-unavailable`
    */
   async revokeSubject(id: string | number): Promise<void> {
     return this.#revocations.revokeSubject(id, this.#storeTime());
+  }
+
+  /** @internal Whether a verified token is in force still, by the cut-offs of all processes. Never rejects. */
+  async isInForce(claims: AccessTokenClaims): Promise<boolean> {
+    const cutOff = await this.#store.cutOffOf(claims.sub, this.#storeTime());
+    if (cutOff === undefined || issuedAt(claims) >= cutOff) return true;
+    // It may be the one that was kept, which this process knows once it knows the cut-off.
+    return this.#store.knowsCutOff(claims.sub, cutOff) && (await this.verifier.isNotRevoked(claims));
+  }
+
+  /**
+   * @internal For `security.revokeAll`. @param keep see `TokenRevocations.revokeSubject` @param isAgain the second of two
+   * calls, for what began since the first
+   */
+  async endAllOf(subject: string, keep: string | undefined, isAgain: boolean): Promise<void> {
+    const time = this.#storeTime();
+    if (isAgain) await this.#revocations.cutOffAgain(subject, time, keep);
+    else await this.#revocations.revokeSubject(subject, time, keep);
   }
 
   /**

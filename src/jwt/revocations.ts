@@ -81,28 +81,43 @@ export class TokenRevocations {
     );
   }
 
-  /** See `JwtManager.revokeSubject`. */
-  async revokeSubject(id: string | number, time: StoreTime): Promise<void> {
+  /**
+   * See `JwtManager.revokeSubject`.
+   *
+   * @param keep the family that stays in force, or the `jti` of an access token without one
+   */
+  async revokeSubject(id: string | number, time: StoreTime, keep?: string): Promise<void> {
     const subject = subjectOf(id);
     await this.#revoke({ reason: "subject", subject }, async (doneLater) => {
       // Twice: a concurrent refresh may finish before the first call takes effect, with a timestamp after the first
       // cut-off.
-      for (let pass = 0; pass < 2; pass += 1) await this.#cutOffSubject(subject, time, doneLater);
+      for (let pass = 0; pass < 2; pass += 1) await this.#cutOffSubject(subject, time, doneLater, keep);
     });
   }
 
-  async #cutOffSubject(subject: string, time: StoreTime, doneLater: () => void): Promise<void> {
+  /** Once more what `revokeSubject` did, for what began since. */
+  async cutOffAgain(subject: string, time: StoreTime, keep: string | undefined): Promise<void> {
+    await this.#cutOffSubject(subject, time, () => undefined, keep);
+  }
+
+  async #cutOffSubject(
+    subject: string,
+    time: StoreTime,
+    doneLater: () => void,
+    keep: string | undefined,
+  ): Promise<void> {
     // Decided once, also for a repetition: it must not end the log-ins that follow a later revocation.
     let at: number | undefined;
     await this.#store.revoke(
       `subject ${subject}`,
       async (store, isRepeated) => {
         at ??= this.#issueClock.cutOff(cutOff(await store.cutOffOf?.(subject)));
-        await store.revokeSubject(subject, at, this.#endOfTokens(at), isRepeated);
+        await store.revokeSubject(subject, at, this.#endOfTokens(at), isRepeated, keep);
         this.#issueClock.commit(at);
       },
       time,
       doneLater,
+      keep !== undefined,
     );
   }
 

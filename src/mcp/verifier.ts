@@ -187,7 +187,8 @@ export function mcpVerifier({
   return {
     resourceMetadataUrl: metadata,
     async verifyAccessToken(token: string): Promise<McpAuthInfo> {
-      if (apiKeys !== undefined && token.startsWith(apiKeys.options.prefix)) return byKey(apiKeys, token);
+      if (apiKeys !== undefined && apiKeys.prefixes.some((prefix) => token.startsWith(prefix)))
+        return byKey(apiKeys, token);
       if (jwt !== undefined) return byToken(jwt, token);
       throw invalidToken(REFUSAL);
     },

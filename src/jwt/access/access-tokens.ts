@@ -60,7 +60,8 @@ export class AccessTokens implements TokenSource {
   async sign(grant: Grant, at: IssueTime, familyId?: string): Promise<SignedAccessToken> {
     const iat = Math.floor(at.now / 1000);
     const expiresIn = this.#policy.maxLifeSeconds;
-    const jti = randomBytes(16).toString("base64url");
+    // Longer than the ids of families and the handles of sessions, so that it is not taken for one of them.
+    const jti = randomBytes(18).toString("base64url");
     const claims = {
       ...grant.claims,
       iss: this.#policy.issuer,
