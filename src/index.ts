@@ -27,6 +27,7 @@ export type {
   StrictTransportSecuritySettings,
 } from "./headers/fields.js";
 export type { PermissionsAllowlist } from "./headers/permissions.js";
+export type { TrustFunction } from "./core/trust-check.js";
 export { trustedHost } from "./trusted-host/middleware.js";
 export type {
   ResolvedTrustedHostSettings,
@@ -72,11 +73,16 @@ export { apiKeyAuth } from "./api-key/middleware.js";
 export type { ApiKeyMaker, ApiKeyStateProblem } from "./api-key/decide.js";
 export { ApiKeyError, type ApiKeyErrorCode, type ApiKeyIssue } from "./api-key/errors.js";
 export { HashUnavailableError } from "./api-key/keys/hash-queue.js";
+export type { ApiKeyReport, OverWideReason } from "./api-key/management/report.js";
 export type {
+  ApiKeyReportInput,
   CreateApiKeyInput,
+  ListAllApiKeysInput,
   ListApiKeysInput,
+  RevokeAllApiKeysInput,
   RevokeApiKeyInput,
   RotateApiKeyInput,
+  UpdateApiKeyInput,
 } from "./api-key/keys/input.js";
 export type { ApiKeyRecord } from "./api-key/keys/records.js";
 export type {
@@ -95,6 +101,8 @@ export type { PublicJwk } from "./jwt/keys/key-ids.js";
 export { JwtManager } from "./jwt/manager.js";
 export type { IssuedTokens, JwtManagerDependencies } from "./jwt/types.js";
 export type { IssueInput } from "./jwt/grant.js";
+export type { EndFamilyInput, FamiliesInput, TokenFamily } from "./jwt/families.js";
+export type { OnRefresh, RefreshGrant, RenewedGrant } from "./jwt/refresh/renewal.js";
 export type { AccessTokenClaims } from "./jwt/decide.js";
 export { TokenError, type TokenErrorCode } from "./jwt/errors.js";
 export type { Jwk, JwkSet } from "./jwt/keys/jwks.js";
@@ -118,8 +126,12 @@ export type {
   PrincipalSession,
   RateLimitStore,
   SessionStore,
+  AllKeysPage,
+  KeyChange,
+  KeyPosition,
   StoredApiKey,
   StoredRefreshToken,
+  StoredTokenFamily,
   TokenStore,
   UsageBatch,
   WindowOutcome,
@@ -128,6 +140,7 @@ export type {
   WriteCall,
 } from "./stores/contracts.js";
 
+export type { RevokeAll, RevokeAllOptions, RevokedCredentials } from "./revoke-all.js";
 export type { Clock } from "./core/clock.js";
 export {
   SecurityEvents,
@@ -140,6 +153,7 @@ export type { LayerId } from "./core/layer-id.js";
 export type { Mode } from "./core/layer.js";
 export type { PartDependencies } from "./core/runtime.js";
 export { InvalidInputError, PortcullisError, StoreError } from "./core/portcullis-error.js";
+export type { AuthenticationMethod, AuthenticationMethodName, ProvedMethod } from "./core/authentication.js";
 export type { Actor, CredentialKind, Principal } from "./core/principal.js";
 export type { OnRefusal, Problem, RefusalCode, RefusalRedirect, ReplacedBody } from "./core/response/problem.js";
 export { clientAddress } from "./core/request-state.js";

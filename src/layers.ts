@@ -7,6 +7,7 @@ import type { RequestState } from "./core/request-state.js";
 import type { Layer } from "./core/layer.js";
 import type { LayerId } from "./core/layer-id.js";
 import type { Runtime } from "./core/runtime.js";
+import type { OriginCheck } from "./core/http/origin-check.js";
 import { createCors } from "./cors/middleware.js";
 import { createCsrf } from "./csrf/middleware.js";
 import { createHeaders } from "./headers/middleware.js";
@@ -17,6 +18,7 @@ import { createPrincipalRateLimit, createRateLimit } from "./rate-limit/middlewa
 import { createSession } from "./session/middleware.js";
 import type { ResolvedSecuritySettings } from "./app-settings/schema.js";
 import type { RateLimitStore } from "./stores/contracts.js";
+import type { SessionCutOffs } from "./stores/revocations/session-cut-offs.js";
 import { createTrustedHost } from "./trusted-host/middleware.js";
 
 /** What a layer can be created from. */
@@ -28,8 +30,12 @@ export interface LayerSources {
   readonly limits?: LimitDirectory | undefined;
   /** `undefined`: sessions are kept in the memory of this process. */
   readonly sessionStore: ExpressSessionStore | undefined;
+  /** `undefined`: the cut-offs of sessions are those of this process. */
+  readonly sessionCutOffs?: SessionCutOffs | undefined;
   readonly apiKeys: ApiKeyService | undefined;
   readonly jwt: JwtManager | undefined;
+  /** Asks the function in `cors.origins`, where there is one. */
+  readonly originCheck: OriginCheck | undefined;
 }
 
 interface LayerRow {
@@ -61,9 +67,12 @@ export const LAYERS: readonly LayerRow[] = Object.freeze([
   {
     id: "cors",
     order: 400,
-    create: ({ settings }) =>
+    create: ({ settings, originCheck }) =>
       settings.cors &&
-      createCors(settings.cors, { rateLimitHeaders: settings.rateLimit ? settings.rateLimit.headers : undefined }),
+      createCors(settings.cors, {
+        rateLimitHeaders: settings.rateLimit ? settings.rateLimit.headers : undefined,
+        originCheck,
+      }),
   },
   {
     id: "rate-limit",
@@ -79,17 +88,18 @@ export const LAYERS: readonly LayerRow[] = Object.freeze([
   {
     id: "csrf",
     order: 600,
-    create: ({ settings }) =>
-      settings.csrf && createCsrf(settings.csrf, { corsOrigins: settings.cors ? settings.cors.origins : [] }),
+    create: ({ settings, originCheck }) =>
+      settings.csrf && createCsrf(settings.csrf, { corsOrigins: originCheck ?? listedOrigins(settings.cors) }),
   },
   {
     id: "session",
     order: 700,
-    create: ({ settings: { session, secretKey, rateLimit }, runtime, sessionStore }) =>
+    create: ({ settings: { session, secretKey, rateLimit }, runtime, sessionStore, sessionCutOffs }) =>
       session &&
       createSession(session, runtime, {
         secretKey,
         store: sessionStore,
+        cutOffs: sessionCutOffs,
         isBeforeLimits: rateLimit !== false && rateLimit.perPrincipal !== undefined,
       }),
   },
@@ -112,6 +122,10 @@ export const LAYERS: readonly LayerRow[] = Object.freeze([
       createPrincipalRateLimit(settings.rateLimit, runtime, { store: limitStore, directory: limits }),
   },
 ] satisfies { id: LayerId; order: number; create(sources: LayerSources): Layer | false | undefined }[] as LayerRow[]);
+
+function listedOrigins(cors: ResolvedSecuritySettings["cors"]): readonly string[] | "*" {
+  return cors === false || typeof cors.origins === "function" ? [] : cors.origins;
+}
 
 /**
  * Buffers the headers of the layers until all of them have accepted the request, so that a refusal is sent in one

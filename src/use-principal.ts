@@ -1,6 +1,7 @@
 import type { Request } from "express";
 import { checkedIdentity } from "./core/checked-identity.js";
-import { PortcullisError } from "./core/portcullis-error.js";
+import { only } from "./core/authentication.js";
+import { InvalidInputError, PortcullisError } from "./core/portcullis-error.js";
 import { createPrincipal } from "./core/principal.js";
 import { setPrincipal } from "./core/request-events.js";
 import { beginState } from "./core/request-state.js";
@@ -18,6 +19,11 @@ export interface ExternalCaller {
   readonly scopes?: readonly string[];
   /** Roles of the caller. Default: none. */
   readonly roles?: readonly string[];
+  /**
+   * When the caller proved its identity, in milliseconds since the epoch. Default: 0, not known, so that no check of
+   * freshness accepts this caller.
+   */
+  readonly authenticatedAt?: number;
 }
 
 /** `usePrincipal` was called for a request that another credential has already authenticated. */
@@ -51,13 +57,22 @@ export function createUsePrincipal(runtime: Runtime, csrfDecided: boolean): UseP
     state.markRan("external");
     if (caller === undefined) return;
     const identity = checkedIdentity("usePrincipal", caller);
+    const { authenticatedAt = 0 } = caller;
+    if (!Number.isSafeInteger(authenticatedAt) || authenticatedAt < 0)
+      throw new InvalidInputError("usePrincipal: authenticatedAt must be a time in milliseconds since the epoch.");
     if (req.principal !== undefined) throw new AmbiguousCredentialsError();
     setPrincipal(
       req,
       state,
       runtime,
       "external",
-      createPrincipal({ ...identity, kind: "external", credentialId: "external" }),
+      createPrincipal({
+        ...identity,
+        kind: "external",
+        credentialId: "external",
+        authenticatedAt,
+        methods: only("federated", authenticatedAt),
+      }),
     );
   };
 }

@@ -79,7 +79,16 @@ describe.each(EXPRESS)("guards on $name", ({ express }) => {
 
   it("let the right caller through with a frozen principal", async () => {
     const answer = await ask(requireJwt({ scopes: ["read"] }), ["jwt"], principal("jwt", ["read"]));
-    expect(answer.json()).toEqual({ id: "ada", kind: "jwt", scopes: ["read"], roles: [], credentialId: "c1" });
+    expect(answer.json()).toEqual({
+      id: "ada",
+      kind: "jwt",
+      scopes: ["read"],
+      roles: [],
+      credentialId: "c1",
+      claims: {},
+      authenticatedAt: 0,
+      methods: [],
+    });
   });
 
   it("refuse an insufficient scope with 403 and name the required scope (RFC 6750 section 3.1)", async () => {
@@ -130,6 +139,7 @@ describe("guard options", () => {
     "that are wrong are refused at start: %j",
     (options) => {
       expect(() => requireAuth(options as never)).toThrow(SettingsError);
+      expect(() => requireAuth(options as never)).toThrow(/^requireAuth\(\): 1 setting is wrong:\n/);
     },
   );
 });

@@ -56,7 +56,16 @@ describe.each(EXPRESS)("usePrincipal on $name", ({ express }) => {
     const answer = await app.send("/me", as("ada"));
     expect([answer.status, answer.json()]).toEqual([
       200,
-      { id: "ada", kind: "external", scopes: ["orders:read"], roles: ["clerk"], credentialId: "external" },
+      {
+        id: "ada",
+        kind: "external",
+        scopes: ["orders:read"],
+        roles: ["clerk"],
+        credentialId: "external",
+        claims: {},
+        authenticatedAt: 0,
+        methods: [{ method: "federated", at: 0 }],
+      },
     ]);
     expect(answer.headers["cache-control"]).toBe("private");
     expect((await app.send("/external", as("ada"))).status).toBe(200);
@@ -64,6 +73,16 @@ describe.each(EXPRESS)("usePrincipal on $name", ({ express }) => {
       ["external", "ada"],
       ["external", "ada"],
     ]);
+    await app.close();
+  });
+
+  it("takes the time of the log-in from the app, and is never fresh without it", async () => {
+    const app = await start({}, (id) => ({ id: "ada", authenticatedAt: Number(id) }));
+    expect((await app.send("/me", as("1767225600000"))).json()).toMatchObject({
+      authenticatedAt: 1_767_225_600_000,
+      methods: [{ method: "federated", at: 1_767_225_600_000 }],
+    });
+    for (const time of ["-1", "0.5", "never", "1e400"]) expect((await app.send("/me", as(time))).status).toBe(400);
     await app.close();
   });
 

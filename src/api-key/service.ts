@@ -2,6 +2,7 @@ import { callerFor, callerForPrincipal } from "../core/store-caller.js";
 import type { SecurityEvents } from "../core/events.js";
 import { maskKeysWith } from "../core/mask-credentials.js";
 import { partRuntime, type Runtime } from "../core/runtime.js";
+import { principalIdSchema } from "../settings/identity.js";
 import { parse } from "../settings/object.js";
 import { announceOverload } from "../stores/health/call-events.js";
 import { readablePartsOf } from "../stores/health/store-fault.js";
@@ -12,19 +13,28 @@ import { isKeyId } from "./keys/format.js";
 import { HashQueue } from "./keys/hash-queue.js";
 import { KeyHasher } from "./keys/hashing.js";
 import {
+  type ApiKeyReportInput,
   type CreateApiKeyInput,
+  type ListAllApiKeysInput,
   type ListApiKeysInput,
   pageSchema,
   readInput,
+  type RevokeAllApiKeysInput,
+  revokeAllSchema,
   type RevokeApiKeyInput,
   type RotateApiKeyInput,
+  type UpdateApiKeyInput,
 } from "./keys/input.js";
 import { type ApiKeyRecord, publicRecord } from "./keys/records.js";
 import { KeyCreation } from "./management/creation.js";
 import { GuardedKeyStore, withKeyErrors } from "./management/guarded-store.js";
+import { KeyListing } from "./management/listing.js";
+import { type ApiKeyReport, reportOn } from "./management/report.js";
+import { type EndOfOwner, OwnerRevocation } from "./management/owner-revocation.js";
 import type { ManagementParts } from "./management/parts.js";
 import { KeyRevocation } from "./management/revocation.js";
 import { KeyRotation } from "./management/rotation.js";
+import { KeyUpdate } from "./management/update.js";
 import { apiKeySchema, type ApiKeySettings, missingSecret, type ResolvedApiKeySettings } from "./settings.js";
 import type { ApiKeyServiceDependencies, AuditContext, CreatedApiKey } from "./types.js";
 import { KeyLimits } from "./verification/limits.js";
@@ -62,12 +72,17 @@ export class ApiKeyService {
   readonly #creation: KeyCreation;
   readonly #rotation: KeyRotation;
   readonly #revocation: KeyRevocation;
+  readonly #update: KeyUpdate;
+  readonly #ownerRevocation: OwnerRevocation;
   readonly #ownsStore: boolean;
   readonly #limits: KeyLimits;
   readonly #usage: UsageLog;
+  readonly #listing: KeyListing;
   readonly #stopListening: (() => void) | undefined;
   /** @internal For the layer: `verify` without a promise when none is needed, that is, when the key is cached. */
   readonly verifier: KeyVerifier;
+  /** @internal The prefixes of keys that it accepts; the first is that of new keys. */
+  readonly prefixes: readonly string[];
   #closed: Promise<void> | undefined;
 
   /** @throws SettingsError when the settings are wrong, or `hash: "hmac-sha256"` is set without a secret */
@@ -75,7 +90,8 @@ export class ApiKeyService {
     const options = parse(apiKeySchema, settings);
     const secrets = options.secret ?? deps.secretKey ?? [];
     if (options.hash === "hmac-sha256" && secrets.length === 0) throw missingSecret();
-    maskKeysWith(options.prefix);
+    this.prefixes = Object.freeze([options.prefix, ...options.formerPrefixes]);
+    for (const prefix of this.prefixes) maskKeysWith(prefix);
     const runtime = deps.runtime ?? partRuntime(deps);
     this.#ownsStore = options.store !== undefined || deps.store === undefined;
     const given = options.store ?? deps.store ?? new MemoryApiKeyStore({ clock: runtime.clock });
@@ -91,14 +107,17 @@ export class ApiKeyService {
     this.#creation = new KeyCreation(this.#parts);
     this.#rotation = new KeyRotation(this.#parts, this.#creation);
     this.#revocation = new KeyRevocation(this.#parts);
+    this.#update = new KeyUpdate(this.#parts);
+    this.#ownerRevocation = new OwnerRevocation(this.#parts);
     this.#limits = new KeyLimits(options.failures, runtime, options.storeTimeoutMs, deps.limiter);
     this.#usage = new UsageLog(
       (batch) => store.write((keys, call) => keys.addUsage(batch, call), callerFor("usage")),
       runtime.clock,
       options.usageFlushSeconds,
     );
+    this.#listing = new KeyListing(this.#parts, this.#usage);
     this.verifier = new KeyVerifier({
-      prefix: options.prefix,
+      prefixes: this.prefixes,
       cacheMs: options.cacheSeconds * 1000,
       runtime,
       cache,
@@ -109,7 +128,11 @@ export class ApiKeyService {
       replaceHash: (id, from, to) => store.write((keys) => keys.replaceHash(id, from, to), callerFor(id)),
       changes,
     });
-    this.#stopListening = changes?.onKeyChange((id) => (id === undefined ? cache.clear() : cache.evict(id)));
+    this.#stopListening = changes?.onKeyChange((change) => {
+      if (change === undefined) cache.clear();
+      else if (change.kind === "owner") cache.evictAllOf(change.name);
+      else cache.evict(change.name);
+    });
   }
 
   /** The effective settings; secrets print as `[secret]`. */
@@ -178,6 +201,115 @@ export class ApiKeyService {
       this.#parts.store.read((store) => store.list(owner, read), callerForPrincipal(owner)),
     );
     return keys.map((key) => publicRecord(key, this.#usage.pending(key.id)));
+  }
+
+  /**
+   * The keys of all owners, for administrators: `limit` of them (50; at most 100) after the key `after`. A page that is
+   * shorter than its limit is the last.
+   *
+   * - Without a condition: newest first, ended ones included.
+   * - `expiresBefore`: keys that are neither revoked nor replaced and expire from now on and before this time; the first
+   *   to expire first.
+   * - `unusedSince`: keys that are neither revoked nor replaced, expired ones included, with no use (or, if never used,
+   *   no creation) at this time or later; the longest unused first. A use counts once it is written
+   *   (`usageFlushSeconds`).
+   *
+   * `after` is the last record of the page before, or its id. With the id, its place is read again: a key that has left
+   * the listing since is "invalid-input".
+   *
+   * @throws ApiKeyError "invalid-input"; SetupError when the app's own store has no `listAll`
+   *
+   * @example
+   * ```ts
+   * import { ApiKeyService } from "portcullis";
+   *
+   * const keys = new ApiKeyService();
+   * const monthAgo = Date.now() - 30 * 86_400_000;
+   * let page = await keys.listAll({ unusedSince: monthAgo });
+   * while (page.length > 0) {
+   *   for (const { id } of page) await keys.revoke(id, { reason: "unused" });
+   *   page = await keys.listAll({ unusedSince: monthAgo, after: page.at(-1) });
+   * }
+   * ```
+   */
+  async listAll(page: ListAllApiKeysInput = {}): Promise<ApiKeyRecord[]> {
+    return this.#listing.page(page);
+  }
+
+  /**
+   * Names the keys that an administrator should look at: unused, expiring and over-wide ones. Reads at most twelve pages
+   * of keys; `next` says where to go on.
+   *
+   * @throws ApiKeyError "invalid-input"; SetupError when the app's own store has no `listAll`
+   *
+   * @example
+   * ```ts
+   * import { ApiKeyService } from "portcullis";
+   *
+   * const keys = new ApiKeyService();
+   * const { unused, expiring, overWide } = await keys.report({ unusedDays: 60 });
+   * console.log(unused.length, expiring.length, overWide.map(({ record, reasons }) => [record.id, reasons]));
+   * ```
+   */
+  async report(input: ApiKeyReportInput = {}): Promise<ApiKeyReport> {
+    return reportOn(this.#listing, input, this.#parts.runtime.clock.now());
+  }
+
+  /**
+   * Changes the given fields of a key and returns its record. Every process that shares a change feed uses them within
+   * a second, the others within `cacheSeconds`. Scopes, roles, addresses and the limit of keys made with this key stay;
+   * an earlier `expiresAt` holds for them too. The window of a limit cannot be changed, because the keys of a lineage
+   * are counted in one log; a key made with another key gets no higher limit and no later expiry than that key.
+   *
+   * @throws ApiKeyError (rejects) "invalid-input" listing every issue, "not-found", "revoked", "expired", "rotated" or
+   * "unreadable"; StoreUnavailableError when the store did not respond or the other processes could not be notified:
+   * the key is then unchanged, unless the answer to its COMMIT was lost, and the same call may be made again;
+   * SetupError when the app's own store has no `update`
+   *
+   * @example
+   * ```ts
+   * import { ApiKeyService } from "portcullis";
+   *
+   * const keys = new ApiKeyService();
+   * const { record } = await keys.create({ ownerId: "ada", name: "CI", scopes: ["orders:*"] });
+   * await keys.update(record.id, { scopes: ["orders:read"], expiresAt: "2030-01-31T12:00:00Z" });
+   * ```
+   */
+  async update(id: string, input: UpdateApiKeyInput, audit: AuditContext = {}): Promise<ApiKeyRecord> {
+    return publicRecord(await this.#update.update(id, input, audit), this.#usage.pending(id));
+  }
+
+  /**
+   * Ends all keys of an owner for good, with one mark in the store, however many there are. Keys that are being created
+   * meanwhile end too, unless their creation begins after the mark. This process refuses them immediately, others within
+   * a second if they share a change feed, and otherwise within `cacheSeconds`.
+   *
+   * @returns how many keys that were not revoked before it ended; `undefined` when that is not known within
+   * `storeTimeoutMs`: the mark holds, and the records are completed in the background
+   * @throws ApiKeyError (rejects) "invalid-input"; StoreUnavailableError when the store did not respond or the other
+   * processes were not notified: this process retries until the store has it; SetupError when the app's own store has
+   * no `revokeAllOf`
+   *
+   * @example
+   * ```ts
+   * import { ApiKeyService } from "portcullis";
+   *
+   * const keys = new ApiKeyService();
+   * await keys.revokeAllOf("team-red", { reason: "contract ended" });
+   * ```
+   */
+  async revokeAllOf(
+    ownerId: string | number,
+    input: RevokeAllApiKeysInput = {},
+    audit: AuditContext = {},
+  ): Promise<number | undefined> {
+    const { reason } = readInput(revokeAllSchema, input);
+    return this.#ownerRevocation.end({ ownerId: readInput(principalIdSchema, ownerId), reason }, audit);
+  }
+
+  /** @internal For `security.revokeAll`. */
+  async endAllOf(end: EndOfOwner): Promise<number | undefined> {
+    return this.#ownerRevocation.end(end, {});
   }
 
   /**
@@ -261,6 +393,7 @@ export class ApiKeyService {
 
   async #close(): Promise<void> {
     this.#stopListening?.();
+    this.#ownerRevocation.close();
     this.#parts.unfinished.close();
     await this.verifier.close();
     await this.#usage.close();

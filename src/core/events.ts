@@ -13,6 +13,7 @@ export const EVENT_LEVELS = {
   authn_token_created: "INFO",
   authn_token_revoked: "INFO",
   authn_token_reuse: "CRITICAL",
+  authz_change: "WARN",
   authz_fail: "CRITICAL",
   excess_rate_limit_exceeded: "WARN",
   input_validation_fail: "WARN",

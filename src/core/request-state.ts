@@ -88,6 +88,8 @@ export class RequestState implements StoreCaller {
   onLogIn: (() => void) | undefined;
   /** The session of this request. */
   session: SessionOfRequest | undefined;
+  /** What the app's function has said about the origin of this request. */
+  askedOrigin: { readonly by: object; readonly name: string; readonly trust: boolean | undefined } | undefined;
   /** The id of the credential whose record is looked up; the stores use it. */
   credential: string | undefined;
   /** The servers whose stores did not answer this request in time. */

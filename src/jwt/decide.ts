@@ -26,6 +26,12 @@ export interface AccessTokenClaims {
   readonly fam?: string;
   /** Time of issue, in milliseconds: `iat` is too coarse to decide whether a revocation of the subject came later. */
   readonly iat_ms?: number;
+  /** When the subject was authenticated, in seconds since the epoch (OpenID Connect Core section 2). */
+  readonly auth_time?: unknown;
+  /** How the subject was authenticated: `pwd`, `otp` or `pop` (RFC 8176), `recovery`, `federated`, `key`, `token`. */
+  readonly amr?: unknown;
+  /** When each entry of `amr` was proved, in seconds since the epoch; absent when all were at `auth_time`. */
+  readonly amr_times?: unknown;
   readonly [name: string]: unknown;
 }
 

@@ -2,18 +2,21 @@ import { randomBytes } from "node:crypto";
 import { loadJsonwebtoken } from "../core/dependencies.js";
 import { partRuntime, type Runtime } from "../core/runtime.js";
 import { StoreTime } from "../stores/health/store-time.js";
+import { warnOfSeconds } from "../settings/durations.js";
 import { parse } from "../settings/object.js";
 import { MemoryTokenStore } from "../stores/memory/token-store.js";
-import { AccessTokens, type IssueTime } from "./access/access-tokens.js";
+import { AccessTokens, issuedAt, type IssueTime } from "./access/access-tokens.js";
 import { AccessVerifier } from "./access/access-verifier.js";
 import { ExpirySweeper } from "./expiry-sweeper.js";
 import type { AccessTokenClaims } from "./decide.js";
 import { TokenError } from "./errors.js";
-import { grantOf, type IssueInput } from "./grant.js";
+import { type EndFamilyInput, type FamiliesInput, type TokenFamily, TokenFamilyDirectory } from "./families.js";
+import { grantOf, type IssueInput, labelOf } from "./grant.js";
 import { IssueClock } from "./issue-clock.js";
 import { jwkSet, type JwkSet } from "./keys/jwks.js";
 import { KeyRing } from "./keys/key-ring.js";
 import { RefreshSecrets, refreshPeppers } from "./refresh/refresh-secrets.js";
+import { createRenewal, type Renewal } from "./refresh/renewal.js";
 import { RefreshTokens, refreshPolicy } from "./refresh/refresh-tokens.js";
 import { TokenRevocations } from "./revocations.js";
 import { describeJwt, jwtSchema, type ResolvedJwtSettings, type JwtSettings } from "./settings.js";
@@ -54,6 +57,7 @@ export class JwtManager {
   readonly #closesStore: boolean;
   readonly #issueClock: IssueClock;
   readonly #revocations: TokenRevocations;
+  readonly #families: TokenFamilyDirectory;
   readonly #cleaner: ExpirySweeper;
   #opened?: Promise<void>;
   #closed?: Promise<void>;
@@ -62,6 +66,7 @@ export class JwtManager {
     const runtime = given ?? partRuntime(deps);
     this.runtime = runtime;
     this.options = Object.freeze(parse(jwtSchema, settings));
+    warnOfSeconds("jwt.accessTokenMinutes", this.options.accessTokenMinutes ?? 0);
     this.#ring = KeyRing.from(this.options, secretKey);
     this.#access = new AccessTokens(this.options, this.#ring);
     this.#closesStore = this.options.store !== undefined || store === undefined;
@@ -73,12 +78,14 @@ export class JwtManager {
       new RefreshSecrets(refreshPeppers(this.options, secretKey)),
       refreshPolicy(this.options),
       runtime.clock,
+      this.#renewal(),
     );
     // The verifier accepts a token of another process whose clock is ahead by the leeway, and by the part of a second
     // that `iat` omits.
     const aheadMs = this.#store.knowsCutOffs ? (this.options.leewaySeconds + 1) * 1000 : 0;
     this.#issueClock = new IssueClock(runtime.clock, aheadMs);
     this.#revocations = new TokenRevocations(this.#store, this.#issueClock, this.options, runtime);
+    this.#families = new TokenFamilyDirectory(this.#store, this.#revocations, runtime);
     this.#cleaner = new ExpirySweeper(this.#store, runtime);
   }
 
@@ -112,13 +119,14 @@ export class JwtManager {
    * @throws TokenError `invalid-input` for wrong or reserved claims, `store-unavailable`
    */
   async issue(subject: string | number, options?: IssueInput): Promise<IssuedTokens> {
-    const grant = grantOf(subject, options);
+    const grant = grantOf(subject, options, this.runtime.clock.now());
+    const label = labelOf(options);
     const time = this.#storeTime();
     const at = await this.#issueTime(grant.subject, time);
     const familyId = randomBytes(16).toString("base64url");
     // Signed before the store is written, so that a token that would be too long leaves no record.
     const { token, jti, expiresIn } = this.#access.sign(grant, at, familyId);
-    const refreshToken = await this.#refresh.start(familyId, grant, at.timestamp, time);
+    const refreshToken = await this.#refresh.start(grant, { familyId, issuedAt: at.timestamp, label }, time);
     this.#announceCreated(grant.subject, jti, "issue");
     this.#cleaner.sometimes();
     return { accessToken: token, refreshToken, tokenType: "Bearer", expiresIn };
@@ -131,7 +139,7 @@ export class JwtManager {
    * cannot be repeated now
    */
   async signAccessToken(subject: string | number, options?: IssueInput): Promise<string> {
-    const grant = grantOf(subject, options);
+    const grant = grantOf(subject, options, this.runtime.clock.now());
     const { token, jti } = this.#access.sign(grant, await this.#issueTime(grant.subject, this.#storeTime()));
     this.#announceCreated(grant.subject, jti, "sign");
     return token;
@@ -150,9 +158,10 @@ export class JwtManager {
 
   /**
    * Exchanges a refresh token for a new pair. A second use of a token ends its family, except within the grace time
-   * while its successor is unused: then the same successor is returned.
+   * while its successor is unused: then the same successor is returned. With `onRefresh` the app decides what the new
+   * pair gives, or refuses and ends the family.
    *
-   * @throws TokenError `malformed`, `unknown`, `expired`, `revoked`, `reused`, `store-unavailable`
+   * @throws TokenError `malformed`, `unknown`, `expired`, `revoked`, `reused`, `refused`, `store-unavailable`
    */
   async refresh(refreshToken: string): Promise<IssuedTokens> {
     const time = this.#storeTime();
@@ -162,6 +171,8 @@ export class JwtManager {
     if (!redemption.ok) {
       if (redemption.code === "reused" && redemption.record !== undefined)
         await this.#endStolenFamily(redemption.record, time);
+      if (redemption.code === "refused" && redemption.record !== undefined)
+        await this.#revocations.revokeFamily(redemption.record, time);
       throw new TokenError(redemption.code);
     }
     const { grant, familyId } = redemption;
@@ -212,12 +223,69 @@ export class JwtManager {
   }
 
   /**
+   * Lists the families of refresh tokens of a user or service that are in force, newest first: one for each log-in that
+   * has not ended, so one for each device. With a memory store, those of this process.
+   *
+   * @throws TokenError `invalid-input`, `store-unavailable`
+   * @throws SetupError (rejects) when the store cannot list them
+   *
+   * @example
+   * ```ts
+   * import express from "express";
+   * import { applySecurity } from "portcullis";
+   *
+   * const app = express();
+   * const security = applySecurity(app, { secretKey: process.env.SECRET_KEY, trustedHosts: ["api.example.com"], jwt: {} });
+   * app.get("/devices", security.requireJwt(), async (req, res) => {
+   *   const devices = await security.jwt.families(req.principal?.id ?? "");
+   *   res.json(devices.map((device) => ({ ...device, isThisOne: device.id === req.principal?.claims["fam"] })));
+   * });
+   * app.delete("/devices/:id", security.requireJwt(), async (req, res) => {
+   *   const hasEnded = await security.jwt.endFamily(String(req.params.id), { subject: req.principal?.id ?? "" });
+   *   res.sendStatus(hasEnded ? 204 : 404);
+   * });
+   * ```
+   */
+  async families(id: string | number, page: FamiliesInput = {}): Promise<TokenFamily[]> {
+    return this.#families.list(id, page, this.#storeTime());
+  }
+
+  /**
+   * Ends a family by its id: its refresh tokens and its access tokens. Returns false when there is no such family, or it
+   * belongs to another subject than `options.subject`.
+   *
+   * @throws TokenError `invalid-input`, `store-unavailable`
+   * @throws SetupError (rejects) when the store cannot find a family by its id
+   */
+  async endFamily(familyId: string, options: EndFamilyInput = {}): Promise<boolean> {
+    return this.#families.end(familyId, options, this.#storeTime());
+  }
+
+  /**
    * Revokes all tokens of a subject: all refresh tokens, and all access tokens issued before the promise resolved.
    *
    * @throws TokenError `invalid-input`, `store-unavailable`
    */
   async revokeSubject(id: string | number): Promise<void> {
     return this.#revocations.revokeSubject(id, this.#storeTime());
+  }
+
+  /** @internal Whether a verified token is in force still, by the cut-offs of all processes. Never rejects. */
+  async isInForce(claims: AccessTokenClaims): Promise<boolean> {
+    const cutOff = await this.#store.cutOffOf(claims.sub, this.#storeTime());
+    if (cutOff === undefined || issuedAt(claims) >= cutOff) return true;
+    // It may be the one that was kept, which this process knows once it knows the cut-off.
+    return this.#store.knowsCutOff(claims.sub, cutOff) && (await this.verifier.isNotRevoked(claims));
+  }
+
+  /**
+   * @internal For `security.revokeAll`. @param keep see `TokenRevocations.revokeSubject` @param isAgain the second of two
+   * calls, for what began since the first
+   */
+  async endAllOf(subject: string, keep: string | undefined, isAgain: boolean): Promise<void> {
+    const time = this.#storeTime();
+    if (isAgain) await this.#revocations.cutOffAgain(subject, time, keep);
+    else await this.#revocations.revokeSubject(subject, time, keep);
   }
 
   /**
@@ -236,6 +304,17 @@ export class JwtManager {
   async #issueTime(subject: string, time: StoreTime): Promise<IssueTime> {
     await this.#store.settleSubject(subject, time);
     return this.#issueClock.takeAfter(await this.#store.cutOffOf(subject, time));
+  }
+
+  /** What decides at a refresh, if the app does. */
+  #renewal(): Renewal | undefined {
+    const { onRefresh } = this.options;
+    if (onRefresh === undefined) return undefined;
+    // A token that would be too long is found here, before the old one is used up.
+    return createRenewal(onRefresh, this.runtime, (grant, familyId) => {
+      const now = this.runtime.clock.now();
+      this.#access.sign(grant, { now, timestamp: now }, familyId);
+    });
   }
 
   #storeTime(): StoreTime {

@@ -13,6 +13,7 @@ import { noteTokenEnd } from "../core/token-expiry.js";
 import { SetupError } from "../core/setup-error.js";
 import { parseFactory } from "../settings/object.js";
 import type { AccessVerdict } from "./access/access-tokens.js";
+import { authenticationOf } from "./authentication.js";
 import { type AccessTokenClaims, choosePresented, scopesOf } from "./decide.js";
 import type { JwtManager } from "./manager.js";
 import { jwtAuthSchema, type JwtAuthSettings } from "./settings.js";
@@ -67,6 +68,8 @@ export function createJwt(
       scopes: scopesOf(claims),
       roles: claims.roles ?? [],
       credentialId: claims.jti,
+      claims,
+      ...authenticationOf(claims),
     });
     noteTokenEnd(made, claims.exp * 1000);
     principals?.set(claims, made);

@@ -2,7 +2,8 @@ import { BoundedCache } from "../core/bounded-cache.js";
 import type { Runtime } from "../core/runtime.js";
 import { StoreTime } from "../stores/health/store-time.js";
 import { TokenError } from "./errors.js";
-import { grantOf, isTokenId } from "./grant.js";
+import { isTokenId, subjectOf } from "./grant.js";
+import { livesOf } from "./lives.js";
 import { cutOff, type GuardedTokenStore } from "./guarded-token-store.js";
 import type { IssueClock } from "./issue-clock.js";
 import type { ResolvedJwtSettings } from "./settings.js";
@@ -39,7 +40,7 @@ export class TokenRevocations {
     this.#storeTimeoutMs = options.storeTimeoutMs;
     // How long an access token issued before now can be presented: its lifetime, the leeway for the clocks of the
     // process that issued it and of the one that verifies it, and a second of rounding for each.
-    this.#accessLifeMs = (options.accessTokenMinutes * 60 + 2 * (options.leewaySeconds + 1)) * 1000;
+    this.#accessLifeMs = (livesOf(options).access + 2 * (options.leewaySeconds + 1)) * 1000;
   }
 
   /** See `JwtManager.revokeToken`. */
@@ -70,28 +71,43 @@ export class TokenRevocations {
     );
   }
 
-  /** See `JwtManager.revokeSubject`. */
-  async revokeSubject(id: string | number, time: StoreTime): Promise<void> {
-    const { subject } = grantOf(id);
+  /**
+   * See `JwtManager.revokeSubject`.
+   *
+   * @param keep the family that stays in force, or the `jti` of an access token without one
+   */
+  async revokeSubject(id: string | number, time: StoreTime, keep?: string): Promise<void> {
+    const subject = subjectOf(id);
     await this.#revoke({ reason: "subject", subject }, async (doneLater) => {
       // Twice: a concurrent refresh may finish before the first call takes effect, with a timestamp after the first
       // cut-off.
-      for (let pass = 0; pass < 2; pass += 1) await this.#cutOffSubject(subject, time, doneLater);
+      for (let pass = 0; pass < 2; pass += 1) await this.#cutOffSubject(subject, time, doneLater, keep);
     });
   }
 
-  async #cutOffSubject(subject: string, time: StoreTime, doneLater: () => void): Promise<void> {
+  /** Once more what `revokeSubject` did, for what began since. */
+  async cutOffAgain(subject: string, time: StoreTime, keep: string | undefined): Promise<void> {
+    await this.#cutOffSubject(subject, time, () => undefined, keep);
+  }
+
+  async #cutOffSubject(
+    subject: string,
+    time: StoreTime,
+    doneLater: () => void,
+    keep: string | undefined,
+  ): Promise<void> {
     // Decided once, also for a repetition: it must not end the log-ins that follow a later revocation.
     let at: number | undefined;
     await this.#store.revoke(
       `subject ${subject}`,
       async (store, isRepeated) => {
         at ??= this.#issueClock.cutOff(cutOff(await store.cutOffOf?.(subject)));
-        await store.revokeSubject(subject, at, at + this.#accessLifeMs, isRepeated);
+        await store.revokeSubject(subject, at, at + this.#accessLifeMs, isRepeated, keep);
         this.#issueClock.commit(at);
       },
       time,
       doneLater,
+      keep !== undefined,
     );
   }
 

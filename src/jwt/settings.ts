@@ -1,12 +1,14 @@
 import { z } from "zod";
 import { modeSchema } from "../settings/common.js";
-import { durationSchema } from "../settings/durations.js";
+import { durationSchema, unitsSchema } from "../settings/durations.js";
 import { realmSchema } from "../settings/identity.js";
-import { addIssue, selectSchema, settingsObject, settingsObjectLike } from "../settings/object.js";
+import { selectSchema, settingsObject, settingsObjectLike } from "../settings/object.js";
 import { PEER_NAMES } from "../settings/peer-names.js";
 import { secretRingSchema } from "../settings/secrets.js";
 import { TOKEN_STORE_METHODS, type TokenStore } from "../stores/contracts.js";
 import { hasMethods } from "../stores/forwarding.js";
+import type { OnRefresh } from "./refresh/renewal.js";
+import { checkLives, LONGEST, withDefaultLives } from "./lives.js";
 import { ALGORITHMS } from "./keys/algorithms.js";
 import { checkKeys } from "./keys/check-keys.js";
 import { keyEntrySchema, privateKeySchema, type JwtKeySettings, type ResolvedJwtKeySettings } from "./keys/settings.js";
@@ -61,19 +63,41 @@ const shape = settingsObjectLike(PEER_NAMES.jsonwebtoken, {
    */
   audience: audienceSchema.optional(),
   /** Life of an access token, in minutes. Default: `30`. */
-  accessTokenMinutes: durationSchema("minutes", 1, 43_200).default(30),
+  accessTokenMinutes: durationSchema("minutes", 1, LONGEST.accessTokenMinutes).optional(),
+  /** Life of an access token, in seconds; in place of `accessTokenMinutes`. Default: none. */
+  accessTokenSeconds: durationSchema("seconds", 1, LONGEST.accessTokenSeconds).optional(),
   /** How long a refresh token may stay unused, in days. Default: `7`. */
-  refreshTokenDays: durationSchema("days", 1, 365).default(7),
+  refreshTokenDays: durationSchema("days", 1, LONGEST.refreshTokenDays).optional(),
+  /** How long a refresh token may stay unused, in seconds; in place of `refreshTokenDays`. Default: none. */
+  refreshTokenSeconds: durationSchema("seconds", 1, LONGEST.refreshTokenSeconds).optional(),
   /**
    * Days after which a family of refresh tokens ends, however often it was used (ASVS 10.4.8). Default: `30`, or
    * `refreshTokenDays` when that is more.
    */
-  absoluteDays: durationSchema("days", 1, 3650).optional(),
+  absoluteDays: durationSchema("days", 1, LONGEST.absoluteDays).optional(),
+  /** Seconds after which a family of refresh tokens ends; in place of `absoluteDays`. Default: none. */
+  absoluteSeconds: durationSchema("seconds", 1, LONGEST.absoluteSeconds).optional(),
+  /**
+   * `"seconds"` confirms that a multiple of 60,000 in `accessTokenSeconds`, `refreshTokenSeconds` or `absoluteSeconds`,
+   * which looks like milliseconds, is meant in seconds. Default: none.
+   */
+  units: unitsSchema,
   /**
    * For this many seconds a used refresh token gives the same successor again, for clients that race with themselves
    * or lost a response. 0 treats every second use as theft. Default: `10`.
    */
   reuseGraceSeconds: z.int().min(0).max(60).default(10),
+  /**
+   * Decides at each refresh what the tokens give from now on, within a second: returns `{ scopes?, roles?, claims? }`,
+   * or `null` to refuse with 401 and end the family. An error is answered with 503, and nothing has changed. Default:
+   * what they gave so far.
+   */
+  onRefresh: z
+    .custom<OnRefresh>((value) => typeof value === "function", {
+      error: "This is not a function.",
+      params: { remedy: "Write a function: (grant) => ({ scopes: […] }) or null." },
+    })
+    .optional(),
   /** By how many seconds clocks may differ, for `exp`, `nbf`, `iat` and `revokeSubject`. Default: `5`. */
   leewaySeconds: z.int().min(0).max(60).default(5),
   /**
@@ -109,20 +133,9 @@ const shape = settingsObjectLike(PEER_NAMES.jsonwebtoken, {
 export const jwtSchema = shape
   .superRefine((settings, context) => {
     checkKeys(settings, context);
-    if (settings.absoluteDays !== undefined && settings.absoluteDays < settings.refreshTokenDays) {
-      addIssue(context, {
-        code: "contradiction",
-        path: ["absoluteDays"],
-        message: "A family of refresh tokens would end before its first token expires.",
-        remedy: "Set absoluteDays to at least refreshTokenDays.",
-      });
-    }
+    checkLives(settings, context);
   })
-  .transform((settings) => ({
-    ...settings,
-    audience: settings.audience ?? [settings.issuer],
-    absoluteDays: settings.absoluteDays ?? Math.max(30, settings.refreshTokenDays),
-  }));
+  .transform((settings) => ({ ...withDefaultLives(settings), audience: settings.audience ?? [settings.issuer] }));
 
 /** Settings of JSON Web Tokens: `new JwtManager(settings)` and `jwt` of `applySecurity`. */
 export interface JwtSettings extends z.input<typeof jwtSchema> {}
@@ -150,23 +163,35 @@ export function describeJwt(options: ResolvedJwtSettings, kids: readonly string[
     issuer,
     audience,
     accessTokenMinutes,
+    accessTokenSeconds,
     refreshTokenDays,
+    refreshTokenSeconds,
     absoluteDays,
+    absoluteSeconds,
     reuseGraceSeconds,
     leewaySeconds,
     cacheSize,
+    onRefresh,
     onStoreError,
     storeTimeoutMs,
     realm,
   } = options;
-  const times = { accessTokenMinutes, refreshTokenDays, absoluteDays, reuseGraceSeconds, leewaySeconds, cacheSize };
+  const lives = {
+    ...(accessTokenSeconds === undefined ? { accessTokenMinutes } : { accessTokenSeconds }),
+    ...(refreshTokenSeconds === undefined ? { refreshTokenDays } : { refreshTokenSeconds }),
+    ...(absoluteSeconds === undefined ? { absoluteDays } : { absoluteSeconds }),
+  };
   return {
     algorithm,
     key: keySource(options),
     kids: [...kids],
     issuer,
     audience: [...audience],
-    ...times,
+    ...lives,
+    reuseGraceSeconds,
+    leewaySeconds,
+    cacheSize,
+    ...(onRefresh === undefined ? {} : { onRefresh: "[function]" }),
     onStoreError,
     storeTimeoutMs,
     realm,

@@ -2,6 +2,8 @@ import { parseUrl } from "../settings/parse-url.js";
 import { PortcullisError } from "../core/portcullis-error.js";
 import type { ApiKeyService } from "../api-key/service.js";
 import type { JwtManager } from "../jwt/manager.js";
+import type { Principal } from "../core/principal.js";
+import { authenticationOf } from "../jwt/authentication.js";
 import { TokenError } from "../jwt/errors.js";
 import { SetupError } from "../core/setup-error.js";
 
@@ -21,8 +23,16 @@ export interface McpAuthInfo {
   /** The resource the token was made for (RFC 8707), which the SDK compares with `expectedResource` if that is set. */
   resource: URL;
   /** Data for which the SDK has no field. */
-  extra: { kind: "api-key" | "jwt"; subject: string; credentialId: string; roles: string[] };
+  extra: McpCaller;
 }
+
+/** What `AuthInfo` says of the caller besides. `claims`, `authenticatedAt` and `methods` are those of `req.principal`. */
+export type McpCaller = Pick<Principal, "claims" | "authenticatedAt" | "methods"> & {
+  kind: "api-key" | "jwt";
+  subject: string;
+  credentialId: string;
+  roles: string[];
+};
 
 /** The verifier that the SDK's `requireBearerAuth({ verifier })` expects. */
 export interface McpVerifier {
@@ -136,7 +146,7 @@ export function mcpVerifier({
       throw !result.ok && NOT_THE_KEYS_FAULT.has(result.reason)
         ? new VerificationUnavailableError()
         : invalidToken(REFUSAL);
-    const { id, scopes, roles, credentialId } = principal;
+    const { id, scopes, roles, credentialId, claims, authenticatedAt, methods } = principal;
     const soon = service.runtime.clock.now() / 1000 + KEY_GOOD_FOR_SECONDS;
     const ends = result.ok ? result.record.expiresAt : null;
     return {
@@ -145,7 +155,7 @@ export function mcpVerifier({
       scopes: [...scopes],
       expiresAt: Math.floor(ends === null ? soon : Math.min(soon, ends / 1000)),
       resource: url,
-      extra: { kind: "api-key", subject: id, credentialId, roles: [...roles] },
+      extra: { kind: "api-key", subject: id, credentialId, roles: [...roles], claims, authenticatedAt, methods },
     };
   }
 
@@ -162,14 +172,22 @@ export function mcpVerifier({
       scopes: claims.scope === undefined || claims.scope === "" ? [] : claims.scope.split(" "),
       expiresAt: claims.exp,
       resource: url,
-      extra: { kind: "jwt", subject: claims.sub, credentialId: claims.jti, roles: [...(claims.roles ?? [])] },
+      extra: {
+        kind: "jwt",
+        subject: claims.sub,
+        credentialId: claims.jti,
+        roles: [...(claims.roles ?? [])],
+        claims,
+        ...authenticationOf(claims),
+      },
     };
   }
 
   return {
     resourceMetadataUrl: metadata,
     async verifyAccessToken(token: string): Promise<McpAuthInfo> {
-      if (apiKeys !== undefined && token.startsWith(apiKeys.options.prefix)) return byKey(apiKeys, token);
+      if (apiKeys !== undefined && apiKeys.prefixes.some((prefix) => token.startsWith(prefix)))
+        return byKey(apiKeys, token);
       if (jwt !== undefined) return byToken(jwt, token);
       throw invalidToken(REFUSAL);
     },

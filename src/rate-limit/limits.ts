@@ -5,6 +5,7 @@ import type { RateLimitStore } from "../stores/contracts.js";
 import { Block } from "./block.js";
 import { countsOf } from "./counts.js";
 import {
+  type Announce,
   allowList,
   byAddress,
   byFunction,
@@ -95,7 +96,7 @@ export function routeLimit(
 function keysOf(
   key: "address" | "principal" | RateLimitKeyFunction,
   ipv6Subnet: number,
-  announce: (reason: string) => boolean,
+  announce: Announce,
 ): Pick<LimitSpec, "key" | "keyNamed"> {
   const address = byAddress(ipv6Subnet);
   const named = (client: string): string | undefined => namedAddress(client, ipv6Subnet);
@@ -109,7 +110,7 @@ function build(
   { source, storeName, name, isMain, windows, skip, key, keyNamed, cost, consequences = {} }: LimitSpec,
   common: Common,
   store: RateLimitStore,
-  announce: (reason: string) => boolean,
+  announce: Announce,
 ): Limit {
   const { headers: forms, mode, onStoreError, storeTimeoutMs, maxClients } = common;
   const { count, isFailure, blockSeconds } = consequences;

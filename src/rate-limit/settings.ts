@@ -178,6 +178,11 @@ export const rateLimitSchema = settingsObjectLike(PEER_NAMES["express-rate-limit
   blockSeconds: secondsSchema.optional(),
   /** Addresses and CIDR ranges that are not limited. Default: none. */
   allow: z.array(allowedRangeSchema).default([]),
+  /**
+   * Addresses and CIDR ranges that get 403 `address-refused` before anything is counted; also those that are in
+   * `allow`. Needs `trustProxy` in `applySecurity`. Default: none.
+   */
+  deny: z.array(addressRangeSchema).min(1, "The list is empty.").optional(),
   /** IPv6 clients are counted by subnet. Length of its prefix in bits, 32 to 64. Default: `56`. */
   ipv6Subnet: z.int().min(32).max(64).default(56),
   /**

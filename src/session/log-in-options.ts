@@ -1,5 +1,8 @@
+import { type Authentication, latestOf, METHODS_FORM, NO_METHODS, provedMethods } from "../core/authentication.js";
 import { ID_FORM, idText, isPrincipalId } from "../core/identity.js";
 import { InvalidInputError } from "../core/portcullis-error.js";
+import type { SessionMetadata } from "../stores/contracts.js";
+import { authenticationOf } from "./metadata.js";
 import { MAX_SESSION_SECONDS } from "../settings/durations.js";
 
 /** A kind of data that Clear-Site-Data clears. */
@@ -24,6 +27,42 @@ export function checkedOwn(
     ...(label === undefined ? {} : { label: checkedLabel(label) }),
     ...(maxAge === undefined ? {} : { maxAgeMs: checkedSeconds(maxAge) * 1000 }),
   };
+}
+
+/**
+ * How and when the user of a log-in was authenticated: what the app says that the user proved, otherwise the log-in
+ * itself, which proves nothing in particular. When someone begins or ends to act as another person, nothing is proved:
+ * what the session says of that someone goes on.
+ *
+ * @param before the metadata of the session that the log-in replaces
+ * @throws InvalidInputError when `methods` is malformed
+ */
+export function logInAuthentication(
+  methods: unknown,
+  who: { readonly id: string; readonly actor?: { readonly id: string } | undefined },
+  before: SessionMetadata | undefined,
+  now: number,
+): Authentication {
+  if (methods === undefined) {
+    const known = before?.principal;
+    const isSamePerson = known != null && personOf(known) === personOf(who);
+    if (isSamePerson && known.id !== who.id) return authenticationOf(known, before?.createdAt ?? now);
+    return { authenticatedAt: now, methods: NO_METHODS };
+  }
+  const proved = provedMethods(methods, now);
+  if (proved === undefined) throw new InvalidInputError(`logIn: ${METHODS_FORM}.`);
+  return { authenticatedAt: latestOf(proved, now), methods: proved };
+}
+
+/** The id of the person at the other end. */
+function personOf({
+  id,
+  actor,
+}: {
+  readonly id: string;
+  readonly actor?: { readonly id: string } | undefined;
+}): string {
+  return actor?.id ?? id;
 }
 
 function checkedActor(actor: unknown): { readonly id: string } {

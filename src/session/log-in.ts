@@ -1,4 +1,5 @@
 import type { Request, Response } from "express";
+import type { ProvedMethod } from "../core/authentication.js";
 import { checkedIdentity } from "../core/checked-identity.js";
 import { requestContext } from "../core/request-events.js";
 import { reportCrossSiteLogIn } from "./cross-site-log-in.js";
@@ -9,8 +10,9 @@ import { loginKind, type LoginKind } from "./decide.js";
 import type { SessionHost } from "./express-session.js";
 import { SessionEndedError } from "./errors.js";
 import { mustBeAwaited } from "./must-be-awaited.js";
-import { checkedOwn, siteDataOf, type SiteData } from "./log-in-options.js";
+import { checkedOwn, logInAuthentication, siteDataOf, type SiteData } from "./log-in-options.js";
 import type { RequestSession } from "./request-session.js";
+import type { SessionRepository } from "./session-repository.js";
 import { sessionHandle } from "./session-cookie.js";
 import { stateIn } from "../core/request-state.js";
 import { appData, principalOf } from "./metadata.js";
@@ -36,6 +38,12 @@ export interface LogInAs {
    * characters. Default: none.
    */
   readonly label?: string;
+  /**
+   * What the user has proved: `["pwd", "totp"]` for just now, `{ method, at }` with a time in milliseconds for earlier.
+   * Becomes `req.principal.methods`; `req.principal.authenticatedAt` is the latest of their times. Default: none, and
+   * the time of the log-in; when someone begins or ends to act as another user (`actor`), those of the session so far.
+   */
+  readonly methods?: readonly ProvedMethod[];
 }
 
 /** Options of one `logIn` call. */
@@ -108,22 +116,33 @@ async function begin(req: Request, who: LogInAs, options: LogInSettings): Promis
       "logIn was called after the response had started, so its cookie cannot be sent. Call it before sending the response.",
     );
   const { adapter, stored, runtime } = bound.context;
+  const now = stored.now();
   const host = bound.open();
+  const { authenticatedAt, methods } = logInAuthentication(who.methods, { ...principal, actor }, host.metadata, now);
   bound.watch();
   const before = snapshot(host);
   const kind = loginKind(before.metadata?.principal?.id, principal.id);
   const isOver = before.ended || (before.storedId !== undefined && stored.hasEnded(before.storedId));
   if (kind === "renewal" && isOver) throw hasEnded(req, host);
+  const latest = stored.sinceFor(principal.id, actor?.id);
+  const since = latest instanceof Promise ? await latest : latest;
+  // A renewal must not outlive what ended the session that it renews.
+  if (kind === "renewal" && isCutOff(before, stored)) throw hasEnded(req, host);
   const keeps = options.keepData !== false && kind !== "other-user" && host.session != null;
   const data = keeps && host.session != null ? appData(host.session) : {};
 
   adapter.renew(host);
-  const now = stored.now();
   const metadata = {
     createdAt: now,
     seenAt: now,
-    principal: actor === undefined ? principal : { ...principal, actor },
+    principal: {
+      ...principal,
+      ...(actor === undefined ? {} : { actor }),
+      ...(authenticatedAt === now ? {} : { authenticatedAt }),
+      ...(methods.length === 0 ? {} : { methods }),
+    },
     ...own,
+    ...since,
   };
   host.metadata = metadata;
   const live = Object.assign(host.session ?? {}, data);
@@ -214,6 +233,10 @@ async function endReplaced(bound: RequestSession, oldSid: string, host: SessionH
     }
     throw error;
   }
+}
+
+function isCutOff({ storedId, metadata }: Snapshot, stored: SessionRepository): boolean {
+  return storedId !== undefined && metadata !== undefined && stored.isKnownCutOff(storedId, metadata);
 }
 
 /** Handles a log-in on an ended session: it authenticates no user, and the app's changes to it are not saved. */

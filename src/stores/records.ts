@@ -1,6 +1,6 @@
 import { deepFreeze } from "../core/deep-freeze.js";
 import { MAX_ID_LENGTH } from "../core/identity.js";
-import type { JsonValue, KeyDigest, StoredApiKey, StoredRefreshToken } from "./contracts.js";
+import type { JsonValue, KeyChange, KeyDigest, StoredApiKey, StoredRefreshToken } from "./contracts.js";
 
 /**
  * Copies records: frozen at every depth and with the contract's fields only. Every store keeps and returns such copies,
@@ -17,10 +17,7 @@ export function copyApiKey(key: StoredApiKey): StoredApiKey {
     scopes: Object.freeze(key.scopes.map(text)),
     roles: Object.freeze(key.roles.map(text)),
     allow: Object.freeze(key.allow.map(text)),
-    rateLimit:
-      key.rateLimit === null
-        ? null
-        : Object.freeze({ limit: integer(key.rateLimit.limit), windowSeconds: integer(key.rateLimit.windowSeconds) }),
+    rateLimit: copyLimit(key.rateLimit),
     metadata: copyJson(key.metadata),
     createdAt: integer(key.createdAt),
     expiresAt: orNull(key.expiresAt, integer),
@@ -46,10 +43,37 @@ export function endingIds(key: StoredApiKey): readonly string[] {
 }
 
 /** The key as revoked at `endedAt` by a mark. Unchanged when it is revoked by itself or there is no mark. */
-export function endedByMark(key: StoredApiKey, endedAt: number | undefined): StoredApiKey {
+export function endedByMark(key: StoredApiKey, endedAt: number | undefined, reason = MAKER_ENDED): StoredApiKey {
   return endedAt === undefined || key.revokedAt !== null
     ? key
-    : Object.freeze({ ...key, revokedAt: endedAt, revokedReason: MAKER_ENDED });
+    : Object.freeze({ ...key, revokedAt: endedAt, revokedReason: reason });
+}
+
+/** The key with the expiry of a line that ends before it does. */
+export function expiringWith(key: StoredApiKey, lineExpiresAt: number | undefined): StoredApiKey {
+  return lineExpiresAt === undefined || (key.expiresAt !== null && key.expiresAt <= lineExpiresAt)
+    ? key
+    : Object.freeze({ ...key, expiresAt: lineExpiresAt });
+}
+
+/** A frozen copy of a change, without fields that are absent. @throws TypeError when a text or a number is not storable */
+export function copyKeyChange(change: KeyChange): KeyChange {
+  const { name, scopes, roles, allow, rateLimit, metadata, expiresAt } = change;
+  return Object.freeze({
+    ...(name === undefined ? {} : { name: text(name) }),
+    ...(scopes === undefined ? {} : { scopes: Object.freeze(scopes.map(text)) }),
+    ...(roles === undefined ? {} : { roles: Object.freeze(roles.map(text)) }),
+    ...(allow === undefined ? {} : { allow: Object.freeze(allow.map(text)) }),
+    ...(rateLimit === undefined ? {} : { rateLimit: copyLimit(rateLimit) }),
+    ...(metadata === undefined ? {} : { metadata: copyJson(metadata) }),
+    ...(expiresAt === undefined ? {} : { expiresAt: orNull(expiresAt, integer) }),
+  });
+}
+
+function copyLimit(limit: StoredApiKey["rateLimit"]): StoredApiKey["rateLimit"] {
+  return limit === null
+    ? null
+    : Object.freeze({ limit: integer(limit.limit), windowSeconds: integer(limit.windowSeconds) });
 }
 
 export function copyDigest(hash: KeyDigest): KeyDigest {

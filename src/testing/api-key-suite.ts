@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import type { ApiKeyStore, StoredApiKey } from "../stores/contracts.js";
+import { apiKeyAdministrationCases } from "./api-key-administration-cases.js";
 import { apiKeyChangeCases } from "./api-key-change-cases.js";
 import { AWKWARD_TEXTS, caseWith, initialized, UNSTORABLE_TEXTS, type ConformanceCase } from "./conformance.js";
 import { keyNameCases } from "./name-cases.js";
@@ -160,6 +161,7 @@ export function apiKeyStoreConformance(makeStore: () => ApiKeyStore | Promise<Ap
     ...keyNameCases(testCase),
     ...listCases(testCase),
     ...apiKeyChangeCases(makeStore),
+    ...apiKeyAdministrationCases(makeStore),
   ];
 }
 

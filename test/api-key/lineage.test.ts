@@ -4,7 +4,7 @@ import { makerOf } from "../../src/api-key/decide.js";
 import { apiKeyAuth } from "../../src/api-key/middleware.js";
 import type { ApiKeyRecord } from "../../src/api-key/keys/records.js";
 import { apiKeyRoutes } from "../../src/api-key/routes.js";
-import type { KeyChanges } from "../../src/stores/revocations/changes.js";
+import type { KeyChanges, KeyNotice } from "../../src/stores/revocations/changes.js";
 import { ApiKeyService } from "../../src/api-key/service.js";
 import { createPrincipal } from "../../src/core/principal.js";
 import { noteTokenEnd } from "../../src/core/token-expiry.js";
@@ -116,14 +116,14 @@ describe("keys and the keys that created them", () => {
   it.each([false, true])(
     "a key in its grace period ends with its successor, even where it is cached (descendants: %s)",
     async (descendants) => {
-      const told = new Set<(id: string | undefined) => void>();
+      const told = new Set<(change: KeyNotice | undefined) => void>();
       const changes: KeyChanges = {
         isCurrent: true,
         onKeyChange: (listener) => {
           told.add(listener);
           return () => told.delete(listener);
         },
-        publish: async ({ name }) => told.forEach((listener) => listener(name)),
+        publish: async (change) => told.forEach((listener) => listener(change)),
       };
       const { service, store, clock } = bench({}, { changes });
       const elsewhere = new ApiKeyService({ hash: "hmac-sha256", secret: SECRET, store }, { changes, clock });

@@ -60,7 +60,16 @@ describe.each(EXPRESS)("API key layer on $name", ({ express }) => {
   it("authenticates a caller by X-API-Key and by Bearer, whether or not the key is cached", async () => {
     const { server, service } = await start();
     const { key, record } = await service.create(KEY);
-    const principal = { id: "user-1", kind: "api-key", scopes: ["read"], roles: ["r"], credentialId: record.id };
+    const principal = {
+      id: "user-1",
+      kind: "api-key",
+      scopes: ["read"],
+      roles: ["r"],
+      credentialId: record.id,
+      claims: {},
+      authenticatedAt: record.createdAt,
+      methods: [{ method: "key", at: record.createdAt }],
+    };
     const ways: Record<string, string>[] = [
       { "x-api-key": key },
       { authorization: `Bearer ${key}` },
@@ -70,6 +79,21 @@ describe.each(EXPRESS)("API key layer on $name", ({ express }) => {
     for (const headers of ways)
       expect((await server.send("/", { headers })).json()).toEqual({ principal, presented: "api-key", ran: true });
     expect((await service.usage(record.id))?.usageCount).toBe(4);
+  });
+
+  it("shows the metadata of the key as claims, frozen and shared by its requests, and when the key was made", async () => {
+    const { server, service } = await start();
+    const { key, record } = await service.create({ ...KEY, metadata: { team: "red", nested: { list: [1] } } });
+    const seen = await service.verify(key);
+    if (!seen.ok) throw new Error(seen.reason);
+    const { claims, methods } = seen.principal;
+    expect(claims).toEqual({ team: "red", nested: { list: [1] } });
+    for (const part of [claims, claims["nested"], methods, methods[0]]) expect(Object.isFrozen(part)).toBe(true);
+    const again = await service.verify(key);
+    expect(again.ok && again.principal).toBe(seen.principal);
+    expect((await server.send("/", { headers: { "x-api-key": key } })).json()).toMatchObject({
+      principal: { claims, authenticatedAt: record.createdAt, methods: [{ method: "key", at: record.createdAt }] },
+    });
   });
 
   it("reads the key from the configured header", async () => {

@@ -29,6 +29,7 @@ const TABLES = [
   "portcullis_refresh_tokens",
   "portcullis_token_families",
   "portcullis_api_keys",
+  "portcullis_owner_marks",
 ] as const;
 
 async function empty({ slowDb }: OpenedServer): Promise<void> {

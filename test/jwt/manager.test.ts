@@ -46,8 +46,9 @@ describe("issue", () => {
       aud: "https://api.test",
       iat,
       iat_ms: START,
+      auth_time: iat,
       exp: iat + 1800,
-      jti: expect.stringMatching(/^[A-Za-z0-9_-]{22}$/),
+      jti: expect.stringMatching(/^[A-Za-z0-9_-]{24}$/),
       scope: "read orders:*",
       roles: ["admin"],
       fam: expect.stringMatching(/^[A-Za-z0-9_-]{22}$/),
@@ -112,11 +113,17 @@ describe("issue", () => {
       "scopes",
       "roles",
       "fam",
+      "auth_time",
+      "amr",
+      "amr_times",
       "cnf",
       "constructor",
     ].map((claim) => ({ name: `the claim ${claim}`, options: { claims: { [claim]: 1 } } })),
     { name: "the claim __proto__", options: { claims: JSON.parse('{"__proto__":{"admin":true}}') as unknown } },
     { name: "a claim __proto__ inside", options: { claims: { a: JSON.parse('{"__proto__":1}') as unknown } } },
+    { name: "methods as text", options: { methods: "pwd" } },
+    { name: "a method there is not", options: { methods: ["sms"] } },
+    { name: "a method with a time that is none", options: { methods: [{ method: "pwd", at: "now" }] } },
     { name: "claims as a list", options: { claims: [] } },
     { name: "claims of a class", options: { claims: new Map() } },
     { name: "a date among the claims", options: { claims: { since: new Date(0) } } },
@@ -615,5 +622,35 @@ describe("keys", () => {
     };
     expect(verify("sha256", Buffer.from(`${h}.${p}`), key, Buffer.from(s!, "base64url"))).toBe(true);
     expect(await codeOf(manager.verifyAccessToken(token))).toBe("fulfilled");
+  });
+});
+
+describe("lives in seconds", () => {
+  it("hold to the millisecond, and are those that clients and describe() see", async () => {
+    const { manager, clock } = bench({
+      accessTokenSeconds: 90,
+      refreshTokenSeconds: 120,
+      absoluteSeconds: 200,
+      leewaySeconds: 0,
+    });
+    expect(manager.describe()).toMatchObject({
+      accessTokenSeconds: 90,
+      refreshTokenSeconds: 120,
+      absoluteSeconds: 200,
+    });
+    expect(manager.describe()).not.toHaveProperty("accessTokenMinutes");
+    const { accessToken, refreshToken, expiresIn } = await manager.issue("ada");
+    expect(expiresIn).toBe(90);
+    // `exp` counts from the whole second in which the token was issued.
+    clock.advance(89_499);
+    expect((await manager.verifyAccessToken(accessToken)).sub).toBe("ada");
+    clock.advance(1);
+    expect(await codeOf(manager.verifyAccessToken(accessToken))).toBe("expired");
+    clock.advance(30_499);
+    const renewed = await manager.refresh(refreshToken);
+    clock.advance(80_000);
+    const last = await manager.refresh(renewed.refreshToken);
+    clock.advance(1);
+    expect(await codeOf(manager.refresh(last.refreshToken))).toBe("expired");
   });
 });

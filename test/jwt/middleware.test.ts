@@ -15,6 +15,7 @@ import {
   GOOD_HEADER,
   HMAC_SECRET,
   settingsFor,
+  START,
   UnreliableStore,
   type Bench,
 } from "./support.js";
@@ -53,13 +54,18 @@ describe.each(EXPRESS)("jwtAuth on $name", ({ express }) => {
     const { accessToken } = await b.manager.issue("user-1", { scopes: ["read", "orders:write"], roles: ["admin"] });
     const { send } = await start(b);
     const answer = await send("/who", { headers: { authorization: `Bearer ${accessToken}` } });
-    const { jti } = await b.manager.verifyAccessToken(accessToken);
+    const claims = await b.manager.verifyAccessToken(accessToken);
+    const { jti } = claims;
+    const at = Math.floor(START / 1000) * 1000;
     expect(answer.json()).toEqual({
       id: "user-1",
       kind: "jwt",
       scopes: ["read", "orders:write"],
       roles: ["admin"],
       credentialId: jti,
+      claims,
+      authenticatedAt: at,
+      methods: [{ method: "token", at }],
     });
     expect((await send("/closed", { headers: { authorization: `bearer   ${accessToken}` } })).status).toBe(200);
   });

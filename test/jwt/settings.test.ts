@@ -359,6 +359,14 @@ describe("jwtSchema", () => {
     { name: "accessTokenMinutes", lowest: 1, highest: 43_200 },
     { name: "refreshTokenDays", lowest: 1, highest: 365 },
     { name: "absoluteDays", lowest: 1, highest: 3650, beside: { refreshTokenDays: 1 } },
+    { name: "accessTokenSeconds", lowest: 1, highest: 2_592_000 },
+    { name: "refreshTokenSeconds", lowest: 1, highest: 31_536_000, beside: { units: "seconds" } },
+    {
+      name: "absoluteSeconds",
+      lowest: 1,
+      highest: 315_360_000,
+      beside: { refreshTokenSeconds: 1, units: "seconds" },
+    },
     { name: "reuseGraceSeconds", lowest: 0, highest: 60 },
     { name: "leewaySeconds", lowest: 0, highest: 60 },
     { name: "cacheSize", lowest: 0, highest: 1_000_000 },
@@ -387,6 +395,37 @@ describe("jwtSchema", () => {
     ],
     /printable ASCII/,
   );
+
+  it.each([
+    {
+      settings: { accessTokenMinutes: 2, accessTokenSeconds: 120 },
+      coarse: "accessTokenMinutes",
+      fine: "accessTokenSeconds",
+    },
+    {
+      settings: { refreshTokenDays: 1, refreshTokenSeconds: 90 },
+      coarse: "refreshTokenDays",
+      fine: "refreshTokenSeconds",
+    },
+    { settings: { absoluteDays: 9, absoluteSeconds: 800_000 }, coarse: "absoluteDays", fine: "absoluteSeconds" },
+  ])("takes one of $coarse and $fine", ({ settings, coarse, fine }) => {
+    expect(brief(settings)).toEqual([`contradiction ${fine}: ${coarse} and ${fine} both set this time.`]);
+    const [first = [], second = []] = Object.entries(settings);
+    for (const one of [first, second])
+      expect(parse(jwtSchema, Object.fromEntries([one]))).toMatchObject(Object.fromEntries([one]));
+  });
+
+  it("compares the end of a family with that of its tokens, whatever the units", () => {
+    const ends = (path: string) => [
+      `contradiction ${path}: A family of refresh tokens would end before its first token expires.`,
+    ];
+    expect(brief({ refreshTokenSeconds: 90, absoluteSeconds: 90 })).toEqual([]);
+    expect(brief({ refreshTokenSeconds: 91, absoluteSeconds: 90 })).toEqual(ends("absoluteSeconds"));
+    expect(brief({ absoluteSeconds: 604_799 })).toEqual(ends("absoluteSeconds"));
+    expect(brief({ absoluteSeconds: 604_800 })).toEqual([]);
+    expect(brief({ refreshTokenSeconds: 86_401, absoluteDays: 1 })).toEqual(ends("absoluteDays"));
+    expect(parse(jwtSchema, { refreshTokenSeconds: 40 * 86_400 + 1 })).toMatchObject({ absoluteDays: 41 });
+  });
 
   it("absoluteDays may be refreshTokenDays", () => {
     expect(parse(jwtSchema, { refreshTokenDays: 7, absoluteDays: 7 }).absoluteDays).toBe(7);

@@ -173,12 +173,6 @@ describe("the settings", () => {
           "remedy": "Use at least 1.",
         },
         {
-          "code": "missing-setting",
-          "message": "This setting is required.",
-          "path": "perPrincipal.limit",
-          "remedy": "Set it, or remove the object that contains it.",
-        },
-        {
           "code": "unknown-setting",
           "message": "There is no setting "limits". Did you mean "limit"?",
           "path": "perPrincipal.limits",
@@ -206,7 +200,7 @@ describe("the settings", () => {
           "code": "unknown-setting",
           "message": "There is no setting "windowMs". express-rate-limit's windowMs is windowSeconds here, in seconds instead of milliseconds.",
           "path": "windowMs",
-          "remedy": "Correct the name or remove the setting.",
+          "remedy": "Write windowSeconds: 1.",
         },
       ]
     `);

@@ -51,6 +51,9 @@ describe.each(EXPRESS)("a session that was loaded, on $name", ({ express }) => {
             scopes: ["read", "orders:*"],
             roles: ["staff"],
             credentialId: expect.stringMatching(/^[\w-]{22}$/) as unknown,
+            claims: {},
+            authenticatedAt: expect.any(Number) as unknown,
+            methods: [],
           },
           wrapped: false,
         });

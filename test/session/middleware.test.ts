@@ -5,6 +5,7 @@ import { connect } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import type { ErrorRequestHandler, Express } from "express";
 import { InvalidInputError } from "../../src/core/portcullis-error.js";
+import { createPrincipal } from "../../src/core/principal.js";
 import { standalone } from "../../src/core/pipeline.js";
 import { SetupError } from "../../src/core/setup-error.js";
 import { logIn, logOut } from "../../src/session/log-in.js";
@@ -106,6 +107,9 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
       scopes: ["read", "orders:*"],
       roles: ["staff"],
       credentialId: expect.stringMatching(/^[\w-]{22}$/),
+      claims: {},
+      authenticatedAt: expect.any(Number),
+      methods: [],
     });
     expect(mine).not.toContain(principal.credentialId);
 
@@ -620,7 +624,7 @@ describe.each(EXPRESS)("sessions on $name", ({ express }) => {
       const app = express();
       app.use((req, _res, next) => {
         if (req.headers["x-api-key"] !== undefined)
-          req.principal = { id: "svc", kind: "api-key", scopes: [], roles: [], credentialId: "k" };
+          req.principal = createPrincipal({ id: "svc", kind: "api-key", scopes: [], roles: [], credentialId: "k" });
         next();
       });
       const server = await serve(routes(app, made));

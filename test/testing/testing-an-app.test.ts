@@ -76,6 +76,9 @@ describe.each(EXPRESS)("a test of an app, on $name", ({ express }) => {
         roles: ["admin"],
         credentialId: "test",
         actor: { id: "eve" },
+        claims: {},
+        authenticatedAt: expect.any(Number),
+        methods: [],
       });
       expect(me.headers["cache-control"]).toBe("private");
       expect((await server.send("/admin")).text).toBe("admin");
@@ -83,6 +86,22 @@ describe.each(EXPRESS)("a test of an app, on $name", ({ express }) => {
       const withKey = await started(actingAs(app, { id: "ada", kind: "api-key" }));
       expect((await withKey.send("/key")).text).toBe("key");
       expect((await withKey.send("/admin")).status).toBe(401);
+    });
+
+    it("pretends claims, methods and a time", async () => {
+      const { app } = secured();
+      const claims = { plan: "paid" };
+      const earlier = { method: "totp", at: 5000 } as const;
+      const whoIs = async (who: object) => (await started(actingAs(app, { id: "ada", ...who }))).send("/me");
+      expect((await whoIs({ claims, methods: [earlier] })).json()).toMatchObject({
+        claims,
+        methods: [earlier],
+        authenticatedAt: 5000,
+      });
+      expect((await whoIs({ methods: [earlier], authenticatedAt: 7000 })).json()).toMatchObject({
+        authenticatedAt: 7000,
+      });
+      expect(() => actingAs(app, { id: "ada", methods: ["sms" as never] })).toThrow(/methods must be a list/);
     });
 
     it("changes no other server of the app", async () => {

@@ -83,6 +83,18 @@ export const createSchema = z.strictObject({ ownerId: principalIdSchema, ...ownF
 export const rotateSchema = z.strictObject({
   graceSeconds: wholeNumber(0, MAX_GRACE_SECONDS).default(0),
 });
+/** Input of `ApiKeyService.update`: a field that is absent stays as it is. */
+export const updateSchema = z.strictObject({
+  name: ownFields.name.optional(),
+  scopes: unique(scopeSchema, 100).optional(),
+  roles: unique(roleSchema, 50).optional(),
+  expiresAt: timeSchema.nullable().optional(),
+  allow: unique(addressRangeSchema, 100).optional(),
+  rateLimit: keyLimitSchema.nullable().optional(),
+  metadata: metadataSchema.optional(),
+});
+/** Input of `ApiKeyService.revokeAllOf`. */
+export const revokeAllSchema = z.strictObject({ reason: text(200).default("revoked") });
 /** Input of `ApiKeyService.revoke`. */
 export const revokeSchema = z.strictObject({
   reason: text(200).default("revoked"),
@@ -95,6 +107,49 @@ export const pageSchema = z.strictObject({
   after: z.string().refine(isKeyId, "Must be the id of an API key").optional(),
 });
 
+/** Input of `ApiKeyService.listAll`. */
+export const allKeysSchema = z.strictObject({
+  limit: wholeNumber(1, 100).default(50),
+  after: z
+    .union(
+      [
+        z.string().refine(isKeyId),
+        z.object({
+          id: z.string().refine(isKeyId),
+          createdAt: z.int(),
+          expiresAt: z.int().nullable(),
+          lastUsedAt: z.int().nullable(),
+        }),
+      ],
+      { error: "Must be the last key of the page before this one, or its id" },
+    )
+    .optional(),
+  /** Only keys in force that expire before this time. */
+  expiresBefore: timeSchema.optional(),
+  /** Only keys that have not been used (or, if never used, not created) since this time. */
+  unusedSince: timeSchema.optional(),
+});
+
+/** Input of `ApiKeyService.report`. */
+export const reportSchema = z.strictObject({
+  /** Keys without a use for that many days are unused. */
+  unusedDays: wholeNumber(1, 3650).default(90),
+  /** Keys that expire within that many days are expiring. */
+  expiringDays: wholeNumber(1, 3650).default(14),
+  /** Most unused, and most expiring keys. */
+  limit: wholeNumber(1, 100).default(50),
+  /** `next` of the report before: where the search for over-wide keys goes on. */
+  after: z.string().refine(isKeyId, "Must be the id of an API key").optional(),
+});
+
+/** Input of `ApiKeyService.report`. */
+export interface ApiKeyReportInput extends z.input<typeof reportSchema> {}
+/** Input of `ApiKeyService.listAll`: which page of all keys it returns. */
+export interface ListAllApiKeysInput extends z.input<typeof allKeysSchema> {}
+/** Input of `ApiKeyService.update`, without the id. */
+export interface UpdateApiKeyInput extends z.input<typeof updateSchema> {}
+/** Input of `ApiKeyService.revokeAllOf`, without the owner. */
+export interface RevokeAllApiKeysInput extends z.input<typeof revokeAllSchema> {}
 /** Input of `ApiKeyService.create`. */
 export interface CreateApiKeyInput extends z.input<typeof createSchema> {}
 /** Input of `ApiKeyService.rotate`, without the id. */

@@ -7,6 +7,7 @@ import { type CreateApiKeyInput, createSchema, readInput } from "../keys/input.j
 import { publicRecord } from "../keys/records.js";
 import type { AuditContext, CreatedApiKey } from "../types.js";
 import { withKeyErrors } from "./guarded-store.js";
+import { settleOwner } from "./owner-revocation.js";
 import { announceKey, type ManagementParts } from "./parts.js";
 
 /** The fields of a new key, which a rotation keeps. */
@@ -43,6 +44,7 @@ export class KeyCreation {
     const now = this.#parts.runtime.clock.now();
     if (wanted.expiresAt !== null && wanted.expiresAt <= now)
       throw new ApiKeyError("invalid-input", [{ path: "expiresAt", message: "Must be in the future" }]);
+    await settleOwner(this.#parts, wanted.ownerId);
     const { key, stored } = await this.make({ ...wanted, ...maker, firstId: null, createdAt: now });
     // Checked after the hash, which may have waited: a key created by an ended key would never be valid.
     if (maker.path.length > 0) await this.#demandInForce(maker.madeBy);

@@ -1,4 +1,5 @@
 import type { Runtime } from "../../core/runtime.js";
+import { SetupError } from "../../core/setup-error.js";
 import type { StoreCaller } from "../../core/store-caller.js";
 import { faultOf } from "../../stores/health/store-fault.js";
 import { StoreGuard } from "../../stores/health/store-guard.js";
@@ -54,6 +55,21 @@ export class GuardedKeyStore {
       caller,
     );
   }
+}
+
+/**
+ * Returns a store that has this optional method.
+ *
+ * @throws SetupError when it does not
+ */
+export function storeWith<Name extends keyof ApiKeyStore>(
+  store: ApiKeyStore,
+  name: Name,
+): ApiKeyStore & Required<Pick<ApiKeyStore, Name>> {
+  if (typeof store[name] === "function") return store as ApiKeyStore & Required<Pick<ApiKeyStore, Name>>;
+  throw new SetupError(
+    `The store of the API keys has no method ${name}. Add it, and check it with apiKeyStoreConformance of portcullis/testing.`,
+  );
 }
 
 /**

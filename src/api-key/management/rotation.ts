@@ -2,16 +2,14 @@ import { callerFor } from "../../core/store-caller.js";
 import { BoundedCache } from "../../core/bounded-cache.js";
 import { callWithoutCircuit } from "../../stores/health/store-guard.js";
 import { StoreTime } from "../../stores/health/store-time.js";
-import type { StoredApiKey } from "../../stores/contracts.js";
 import { type ApiKeyMaker, graceEnd, stateProblem } from "../decide.js";
 import { ApiKeyError } from "../errors.js";
-import { isKeyId } from "../keys/format.js";
 import { readInput, type RotateApiKeyInput, rotateSchema } from "../keys/input.js";
 import { publicRecord } from "../keys/records.js";
 import type { AuditContext, CreatedApiKey } from "../types.js";
 import type { KeyCreation } from "./creation.js";
 import { withKeyErrors } from "./guarded-store.js";
-import { announceKey, type ManagementParts, TRACKED } from "./parts.js";
+import { announceKey, changeableKey, type ManagementParts, TRACKED } from "./parts.js";
 
 /** Replaces keys by new ones. */
 export class KeyRotation {
@@ -41,7 +39,7 @@ export class KeyRotation {
       announceKey(this.#parts, "authn_token_created", "rotated", undelivered.record, audit);
       return undelivered;
     }
-    const old = await this.#rotatable(id, time);
+    const old = await changeableKey(this.#parts, id, time);
     const announced = this.#announce(id);
     const { key, stored } = await time.besides(() =>
       this.#creation.make({ ...old, ...maker, createdAt: this.#parts.runtime.clock.now() }),
@@ -63,7 +61,7 @@ export class KeyRotation {
       this.#parts.cache.evict(id);
     }
     if (!done) {
-      await this.#rotatable(id, time);
+      await changeableKey(this.#parts, id, time);
       throw new ApiKeyError("rotated");
     }
     // Sooner than by the announcement alone. The new key exists and must reach its owner, so an error is ignored.
@@ -83,17 +81,6 @@ export class KeyRotation {
     announcement.catch(() => undefined); // its callers get the error, unless the hash failed before they waited for it
     this.#announcements.set(id, announcement);
     return announcement;
-  }
-
-  async #rotatable(id: string, time: StoreTime): Promise<StoredApiKey> {
-    const stored = isKeyId(id)
-      ? await withKeyErrors(this.#parts.store.read((store) => store.get(id), callerFor(id), time))
-      : undefined;
-    if (stored === undefined) throw new ApiKeyError("not-found");
-    const problem =
-      stateProblem(stored, this.#parts.runtime.clock.now()) ?? (stored.rotatedTo === null ? undefined : "rotated");
-    if (problem !== undefined) throw new ApiKeyError(problem);
-    return stored;
   }
 
   /**

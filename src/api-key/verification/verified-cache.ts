@@ -1,3 +1,4 @@
+import { only } from "../../core/authentication.js";
 import { BoundedCache } from "../../core/bounded-cache.js";
 import { AddressList } from "../../core/http/address-list.js";
 import { CacheKey } from "../../core/cache-key.js";
@@ -57,9 +58,18 @@ interface Remembered extends VerifiedKey {
 
 /** Builds the cache entry of a key. */
 export function verifiedKey(stored: StoredApiKey, fingerprint: string, readAt: number, cacheMs: number): VerifiedKey {
-  const { id, ownerId, scopes, roles, allow, rateLimit } = stored;
+  const { id, ownerId, scopes, roles, allow, rateLimit, createdAt } = stored;
   const record = publicRecord(stored);
-  const principal = createPrincipal({ id: ownerId, kind: "api-key", scopes, roles, credentialId: id });
+  const principal = createPrincipal({
+    id: ownerId,
+    kind: "api-key",
+    scopes,
+    roles,
+    credentialId: id,
+    claims: record.metadata,
+    authenticatedAt: createdAt,
+    methods: only("key", createdAt),
+  });
   return {
     fingerprint,
     digest: stored.hash.digest,
@@ -90,6 +100,8 @@ function sizeOf({ record }: VerifiedKey): number {
 export class VerifiedCache {
   readonly #cacheKey = new CacheKey();
   readonly #entries: BoundedCache<Remembered>;
+  /** The ids of the cached keys of each owner. */
+  readonly #byOwner = new Map<string, Set<string>>();
   readonly #clock: Clock;
   readonly #unsettledMs: number;
   /** The latest eviction of each key. An entry is stale when one of its makers was evicted after the entry was cached. */
@@ -112,6 +124,9 @@ export class VerifiedCache {
       max: size,
       maxSize: Math.max(size * SIZE_EACH, LARGEST_SIZE),
       sizeCalculation: sizeOf,
+      dispose: (entry, _id, reason) => {
+        if (reason !== "set") this.#leaveOwner(entry.record);
+      },
     });
   }
 
@@ -136,9 +151,12 @@ export class VerifiedCache {
   }
 
   set(entry: VerifiedKey): void {
-    const { id } = entry.record;
+    const { id, ownerId } = entry.record;
     const freshUntil = this.#isSettled(entry) ? entry.freshUntil : -Infinity;
     this.#entries.set(id, { ...entry, freshUntil, generation: this.#generation });
+    const ids = this.#byOwner.get(ownerId);
+    if (ids === undefined) this.#byOwner.set(ownerId, new Set([id]));
+    else ids.add(id);
   }
 
   /**
@@ -149,6 +167,18 @@ export class VerifiedCache {
     this.#generation += 1;
     this.#entries.delete(id);
     this.#evicted.set(id, { generation: this.#generation, at: this.#clock.monotonic() });
+  }
+
+  /** Removes all keys of an owner immediately: the store has ended them. Costs as much as the owner has keys here. */
+  evictAllOf(ownerId: string): void {
+    this.#generation += 1;
+    for (const id of [...(this.#byOwner.get(ownerId) ?? [])]) this.#entries.delete(id);
+  }
+
+  #leaveOwner({ id, ownerId }: ApiKeyRecord): void {
+    const ids = this.#byOwner.get(ownerId);
+    ids?.delete(id);
+    if (ids?.size === 0) this.#byOwner.delete(ownerId);
   }
 
   /** Records an eviction that is no longer known. Ignores one that a later eviction of the same key has replaced. */

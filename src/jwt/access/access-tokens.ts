@@ -13,6 +13,7 @@ import {
 import { TokenError, type TokenErrorCode } from "../errors.js";
 import type { Grant } from "../grant.js";
 import { inspectToken } from "./inspect-token.js";
+import { livesOf } from "../lives.js";
 import type { KeyRing } from "../keys/key-ring.js";
 import type { ResolvedJwtSettings } from "../settings.js";
 import { VerifiedTokens } from "./token-cache.js";
@@ -53,7 +54,7 @@ export class AccessTokens {
     this.#policy = Object.freeze({
       issuer: options.issuer,
       audiences: new Set(options.audience),
-      maxLifeSeconds: options.accessTokenMinutes * 60,
+      maxLifeSeconds: livesOf(options).access,
       leewaySeconds: options.leewaySeconds,
     });
     this.#signOptions = {
@@ -66,7 +67,8 @@ export class AccessTokens {
   sign(grant: Grant, at: IssueTime, familyId?: string): SignedAccessToken {
     const iat = Math.floor(at.now / 1000);
     const expiresIn = this.#policy.maxLifeSeconds;
-    const jti = randomBytes(16).toString("base64url");
+    // Longer than the ids of families and the handles of sessions, so that it is not taken for one of them.
+    const jti = randomBytes(18).toString("base64url");
     const claims = {
       ...grant.claims,
       iss: this.#policy.issuer,

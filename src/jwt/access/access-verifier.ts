@@ -1,7 +1,7 @@
 import type { Clock } from "../../core/clock.js";
 import type { StoreCaller } from "../../core/store-caller.js";
 import { issuedAt, type AccessTokens, type AccessVerdict } from "./access-tokens.js";
-import type { ClaimsVerdict } from "../decide.js";
+import type { AccessTokenClaims, ClaimsVerdict } from "../decide.js";
 import type { GuardedTokenStore } from "../guarded-token-store.js";
 
 const UNAVAILABLE: AccessVerdict = Object.freeze({ ok: false, code: "store-unavailable" });
@@ -39,6 +39,16 @@ export class AccessVerifier {
       );
     } catch {
       return this.#withoutStore(verdict);
+    }
+  }
+
+  /** Whether a verified token has not been revoked since, as far as that can be read. Never rejects. */
+  async isNotRevoked(claims: AccessTokenClaims): Promise<boolean> {
+    const facts = { jti: claims.jti, subject: claims.sub, issuedAt: issuedAt(claims), familyId: claims.fam };
+    try {
+      return !(await this.#store.isRevoked(facts));
+    } catch {
+      return false;
     }
   }
 

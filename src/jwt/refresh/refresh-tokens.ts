@@ -5,6 +5,8 @@ import type { StoredRefreshToken } from "../../stores/contracts.js";
 import { decideRefresh } from "./decide-refresh.js";
 import type { TokenErrorCode } from "../errors.js";
 import type { Grant } from "../grant.js";
+import { livesOf } from "../lives.js";
+import type { ResolvedJwtSettings } from "../settings.js";
 import {
   formatRefreshToken,
   newRefreshToken,
@@ -13,8 +15,7 @@ import {
   type RefreshToken,
 } from "./refresh-secrets.js";
 import type { GuardedTokenStore } from "../guarded-token-store.js";
-
-const DAY_MS = 86_400_000;
+import type { Renewal } from "./renewal.js";
 
 export interface RefreshPolicy {
   readonly refreshTokenMs: number;
@@ -22,16 +23,9 @@ export interface RefreshPolicy {
   readonly graceMs: number;
 }
 
-export function refreshPolicy(options: {
-  readonly refreshTokenDays: number;
-  readonly absoluteDays: number;
-  readonly reuseGraceSeconds: number;
-}): RefreshPolicy {
-  return {
-    refreshTokenMs: options.refreshTokenDays * DAY_MS,
-    absoluteMs: options.absoluteDays * DAY_MS,
-    graceMs: options.reuseGraceSeconds * 1000,
-  };
+export function refreshPolicy(options: ResolvedJwtSettings): RefreshPolicy {
+  const { refresh, absolute } = livesOf(options);
+  return { refreshTokenMs: refresh * 1000, absoluteMs: absolute * 1000, graceMs: options.reuseGraceSeconds * 1000 };
 }
 
 export type Redemption =
@@ -46,7 +40,7 @@ export type Redemption =
   | { readonly ok: false; readonly code: TokenErrorCode; readonly record?: StoredRefreshToken };
 
 /** What names a family in a revocation. */
-export type TokenFamily = Pick<StoredRefreshToken, "familyId" | "subject">;
+export type FamilyName = Pick<StoredRefreshToken, "familyId" | "subject">;
 
 /**
  * The families of refresh tokens: a family starts at a log-in, continues by rotation, and ends by expiry, revocation or
@@ -57,26 +51,45 @@ export class RefreshTokens {
   readonly #secrets: RefreshSecrets;
   readonly #policy: RefreshPolicy;
   readonly #clock: Clock;
+  readonly #renew: Renewal | undefined;
 
-  constructor(store: GuardedTokenStore, secrets: RefreshSecrets, policy: RefreshPolicy, clock: Clock) {
+  /** @param renew decides what a token gives from now on; undefined: what it gave so far */
+  constructor(
+    store: GuardedTokenStore,
+    secrets: RefreshSecrets,
+    policy: RefreshPolicy,
+    clock: Clock,
+    renew: Renewal | undefined,
+  ) {
+    this.#renew = renew;
     this.#store = store;
     this.#secrets = secrets;
     this.#policy = policy;
     this.#clock = clock;
   }
 
-  /** Starts a family with its first token. @param issuedAt the timestamp of the access token */
-  async start(familyId: string, grant: Grant, issuedAt: number, time: StoreTime): Promise<string> {
+  /**
+   * Starts a family with its first token.
+   *
+   * @param family `issuedAt` is the timestamp of the access token
+   */
+  async start(
+    grant: Grant,
+    family: { readonly familyId: string; readonly issuedAt: number; readonly label: string | undefined },
+    time: StoreTime,
+  ): Promise<string> {
     const now = this.#clock.now();
     const token = newRefreshToken();
-    await this.#store.insert(
-      this.#record(token, { ...grant, familyId, familyExpiresAt: now + this.#policy.absoluteMs, issuedAt }, now),
-      time,
-    );
+    const record = this.#record(token, { ...grant, ...family, familyExpiresAt: now + this.#policy.absoluteMs }, now);
+    const { label } = family;
+    await this.#store.insert(label === undefined ? record : { ...record, label }, time);
     return formatRefreshToken(token);
   }
 
-  /** Exchanges a token for its successor. Returns `reused` without ending the family; the caller must do that. */
+  /**
+   * Exchanges a token for its successor. Returns `reused` or `refused` without ending the family; the caller must do
+   * that.
+   */
   async redeem(text: unknown, time: StoreTime): Promise<Redemption> {
     const presented = parseRefreshToken(text);
     if (presented === undefined) return { ok: false, code: "malformed" };
@@ -91,7 +104,7 @@ export class RefreshTokens {
    *
    * @throws TokenError (rejects) `store-unavailable`; `unreadable` when not even those can be read
    */
-  async familyOf(text: unknown, time: StoreTime): Promise<TokenFamily | undefined> {
+  async familyOf(text: unknown, time: StoreTime): Promise<FamilyName | undefined> {
     const presented = parseRefreshToken(text);
     if (presented === undefined) return undefined;
     try {
@@ -117,22 +130,8 @@ export class RefreshTokens {
     const now = this.#clock.now();
     const successor = record.successorId === null ? undefined : await this.#store.get(record.successorId, time);
     switch (decideRefresh(record, successor, now, this.#policy.graceMs)) {
-      case "rotate": {
-        const next = newRefreshToken();
-        // One compare-and-set in the store decides between concurrent uses of this token, on any server.
-        if (
-          await this.#store.rotate(
-            record.id,
-            now,
-            this.#record(next, record, now),
-            this.#secrets.seal(presented, next),
-            time,
-          )
-        )
-          return redeemed(record, next);
-        const current = mayRetry ? await this.#store.get(record.id, time) : undefined;
-        return current === undefined ? { ok: false, code: "unknown" } : this.#exchange(presented, current, time, false);
-      }
+      case "rotate":
+        return this.#rotate(presented, record, time, mayRetry);
       case "replay": {
         const secret =
           successor === undefined || record.sealedSuccessor === null
@@ -140,7 +139,8 @@ export class RefreshTokens {
             : this.#secrets.open(presented, successor.id, record.sealedSuccessor);
         return successor === undefined || secret === undefined
           ? { ok: false, code: "unknown", record }
-          : redeemed(record, { id: successor.id, secret });
+          : // What the winner of the race was given, which the app may have decided anew.
+            redeemed(successor, { id: successor.id, secret });
       }
       case "reuse":
         return { ok: false, code: "reused", record };
@@ -149,6 +149,27 @@ export class RefreshTokens {
       case "expired":
         return { ok: false, code: "expired", record };
     }
+  }
+
+  async #rotate(
+    presented: RefreshToken,
+    record: StoredRefreshToken,
+    time: StoreTime,
+    mayRetry: boolean,
+  ): Promise<Redemption> {
+    const { id } = record;
+    const renew = this.#renew;
+    // Before the transaction, and besides the time of the store: the app may ask a database of its own.
+    const grant = renew === undefined ? record : await time.besides(() => renew(record));
+    if (grant === null) return { ok: false, code: "refused", record };
+    const now = this.#clock.now();
+    const next = newRefreshToken();
+    const successor = this.#record(next, { ...record, ...grant }, now);
+    // One compare-and-set in the store decides between concurrent uses of this token, on any server.
+    if (await this.#store.rotate(id, now, successor, this.#secrets.seal(presented, next), time))
+      return redeemed(successor, next);
+    const current = mayRetry ? await this.#store.get(id, time) : undefined;
+    return current === undefined ? { ok: false, code: "unknown" } : this.#exchange(presented, current, time, false);
   }
 
   #record(

@@ -74,6 +74,29 @@ export interface UsageBatch {
   readonly lastUsedAt: number;
 }
 
+/** What `update` changes of a key. A field that is absent stays as it is. */
+export type KeyChange = Partial<
+  Pick<StoredApiKey, "name" | "scopes" | "roles" | "allow" | "rateLimit" | "metadata" | "expiresAt">
+>;
+
+/** The place of a key in every order of `listAll`. */
+export type KeyPosition = Pick<StoredApiKey, "id" | "createdAt" | "expiresAt" | "lastUsedAt">;
+
+/** Which keys of all owners `listAll` returns. */
+export interface AllKeysPage {
+  /** Most keys of the page. */
+  readonly limit: number;
+  /** The last key of the page before this one. */
+  readonly after?: KeyPosition | undefined;
+  /** Only keys that are neither revoked nor replaced, and expire at `from` or later and before `before`; the first to expire first. */
+  readonly expires?: { readonly from: number; readonly before: number } | undefined;
+  /**
+   * Only keys that are neither revoked nor replaced, and were not used (or, if never used, not created) at this time or
+   * later; the longest unused first, unless `expires` sets the order.
+   */
+  readonly unusedSince?: number | undefined;
+}
+
 /** Stores API keys. `apiKeyStoreConformance` of `portcullis/testing` checks an implementation. */
 export interface ApiKeyStore {
   /** Creates the schema if needed. Called once, before anything else. */
@@ -86,7 +109,9 @@ export interface ApiKeyStore {
   insert(key: StoredApiKey, call?: WriteCall): Promise<void>;
   /**
    * Returns a key whose `path` or `firstId` carries the mark of `revoke` as revoked, at the time of the mark and with
-   * the reason "maker-ended". Cost: O(log n), for the key and at most 9 marks.
+   * the reason "maker-ended"; a key that `revokeAllOf` ended as revoked at its time and with its reason. A key expires
+   * no later than any line of `path` and `firstId` whose expiry `update` has changed. Cost: O(log n), for the key and at
+   * most 9 marks.
    */
   get(id: string): Promise<StoredApiKey | undefined>;
   /**
@@ -94,6 +119,43 @@ export interface ApiKeyStore {
    * Empty when `after` is not the id of a key of this owner, or when `limit` is 0 or less. Cost: O(log n + limit).
    */
   list(ownerId: string, page: { readonly limit: number; readonly after?: string | undefined }): Promise<StoredApiKey[]>;
+  /**
+   * Keys of all owners, newest first (`createdAt`, then `id`, descending) or as `page` says (then by ascending `id`),
+   * revoked ones included unless `page` excludes them. A page that is shorter than its limit is the last. A store
+   * without this method cannot list the keys of all owners. Cost: O(log n + limit), and the keys of the range that both
+   * conditions together exclude; O(n) in a memory store.
+   */
+  listAll?(page: AllKeysPage): Promise<StoredApiKey[]>;
+  /**
+   * Changes the fields of `change`, provided the key is neither revoked nor rotated; false otherwise. A change of
+   * `expiresAt` is also noted for the key's line (`firstId`): no key made with the line outlives it, however many there
+   * are. After the deadline of `call` nothing is committed. Cost: O(log n).
+   */
+  update?(id: string, change: KeyChange, call?: WriteCall): Promise<boolean>;
+  /**
+   * Ends every key of the owner that is inserted before this call, and successors and keys made with them, even when
+   * they are inserted later. One mark on the owner, however many keys it has; the order of key and mark does not depend
+   * on a clock. Works when the store is full. Cost: O(log n); in a memory store O(keys of the owner), which it bounds.
+   *
+   * @param options.keep id of a key of the owner that stays in force if it is
+   * @param options.isRepeated the call was made before with the same time and failed, maybe long ago. Then nothing
+   *   happens when the owner's keys have been ended at `at` or later. False by default
+   * @returns how many keys it ended that had not been revoked before; undefined when that is not known yet
+   */
+  revokeAllOf?(
+    ownerId: string,
+    at: number,
+    reason: string,
+    options?: { readonly keep?: string | undefined; readonly isRepeated?: boolean | undefined },
+  ): Promise<number | undefined>;
+  /**
+   * After `revokeAllOf`: writes the end of each key into its record, a few in each turn, so that a later call does not
+   * change it. No request waits for it. A store whose `revokeAllOf` changes the records has no such method. Cost: O(keys
+   * of the owner).
+   *
+   * @param onTurn called with the number of keys of each turn that had not been revoked before; it stops at false
+   */
+  writeEndsOf?(ownerId: string, onTurn: (count: number) => boolean): Promise<void>;
   /**
    * Revokes a key permanently, even when the store is full. If the key has no successor, or with `descendants`, the
    * same transaction also marks `firstId` as ended: one mark, however many keys it ends, including predecessors in
@@ -123,6 +185,10 @@ export const API_KEY_STORE_METHODS: MethodTable<ApiKeyStore> = {
   insert: "required",
   get: "required",
   list: "required",
+  listAll: "optional",
+  update: "optional",
+  revokeAllOf: "optional",
+  writeEndsOf: "optional",
   revoke: "required",
   rotate: "required",
   replaceHash: "required",

@@ -1,3 +1,4 @@
+import type { AuthenticationMethod } from "../../core/authentication.js";
 import type { SessionData } from "../express-session.js";
 
 /** One session of a principal, as a store lists it. */
@@ -51,11 +52,19 @@ export interface SessionMetadata {
     readonly scopes: readonly string[];
     readonly roles: readonly string[];
     readonly actor?: { readonly id: string };
+    /** When the user last proved their identity; absent when the session began at that time. */
+    readonly authenticatedAt?: number;
+    /** How the user proved it; absent when the log-in did not say. */
+    readonly methods?: readonly AuthenticationMethod[];
   } | null;
   /** Idle time-out of this session, if its log-in set one. In milliseconds. */
   readonly maxAgeMs?: number;
   /** What its log-in called this session. */
   readonly label?: string;
+  /** The latest cut-off of the principal when the session began (`security.revokeAll`); absent when there was none. */
+  readonly since?: number;
+  /** That of the actor. */
+  readonly actorSince?: number;
 }
 
 /** How long the id of an ended session is remembered, in milliseconds: longer than any request that could write it. */

@@ -1,11 +1,12 @@
 import { StoreError } from "../../core/portcullis-error.js";
 import { systemClock, type Clock } from "../../core/clock.js";
 import { StoreFullError } from "../health/store-full.js";
-import type { ApiKeyStore, KeyDigest, StoredApiKey, UsageBatch } from "../contracts.js";
+import type { AllKeysPage, ApiKeyStore, KeyChange, KeyDigest, StoredApiKey, UsageBatch } from "../contracts.js";
 import { mapInTurns } from "../in-turns.js";
-import { copyApiKey, copyDigest, integer, pageSize, parseJson, text } from "../records.js";
+import { copyApiKey, copyDigest, copyKeyChange, integer, nameText, pageSize, parseJson, text } from "../records.js";
 import { endByTime, keyHasEnded, newOwner, type Owner } from "./key-ends.js";
 import { KeyLines } from "./key-lines.js";
+import { pageOfAll } from "./key-page.js";
 import { shareOf } from "./share.js";
 
 const MAX_KEYS = 100_000;
@@ -26,7 +27,7 @@ export interface MemoryApiKeyStoreSettings {
 /**
  * API keys in this process's memory: lost at a restart, unknown to other processes. Every method does its work before
  * it returns its promise, so each one is atomic. `insert` and `rotate` cost O(log n) of the owner's keys, a page O(log
- * n) and its length, every other method O(1).
+ * n) and its length, a page of all owners O(n), `revokeAllOf` O(the owner's keys), every other method O(1).
  */
 export class MemoryApiKeyStore implements ApiKeyStore {
   /** The keys, without their metadata. */
@@ -73,6 +74,53 @@ export class MemoryApiKeyStore implements ApiKeyStore {
     const positions = this.#owners.get(ownerId)?.positions.page(after, pageSize(page.limit)) ?? [];
     const found = positions.flatMap(({ id }) => this.#keys.get(id) ?? []).map((key) => this.#read(key));
     return mapInTurns(found, withMetadata);
+  }
+
+  async listAll(page: AllKeysPage): Promise<StoredApiKey[]> {
+    return mapInTurns(await pageOfAll(this.#shown(), page), (key) =>
+      withMetadata({ key, metadata: this.#metadata.get(key.id) }),
+    );
+  }
+
+  async update(id: string, change: KeyChange): Promise<boolean> {
+    const { metadata, ...fields } = copyKeyChange(change);
+    const key = this.#keys.get(id);
+    if (key === undefined || this.#lines.withMark(key).revokedAt !== null || key.rotatedTo !== null) return false;
+    if (fields.expiresAt !== undefined) this.#lines.expire(key.firstId, fields.expiresAt ?? undefined);
+    if (metadata !== undefined) this.#setMetadata(id, metadata);
+    this.#change(key, fields);
+    return true;
+  }
+
+  /** Its cost is that of the owner's keys, of which there are few: the owner's share. */
+  async revokeAllOf(
+    ownerId: string,
+    at: number,
+    reason: string,
+    {
+      keep,
+      isRepeated = false,
+    }: { readonly keep?: string | undefined; readonly isRepeated?: boolean | undefined } = {},
+  ): Promise<number> {
+    nameText(ownerId);
+    const change = { revokedAt: integer(at), revokedReason: text(reason) };
+    const owner = this.#owners.get(ownerId);
+    if (owner === undefined || (isRepeated && (owner.endedAt ?? -Infinity) >= at)) return 0;
+    owner.endedAt = Math.max(at, owner.endedAt ?? at);
+    const kept = keep === undefined ? undefined : this.#keys.get(keep);
+    const spared = new Set(kept?.ownerId === ownerId ? [...kept.path, kept.firstId] : []);
+    let count = 0;
+    for (const { id } of owner.positions.page(undefined, owner.count)) {
+      const key = this.#keys.get(id);
+      if (key === undefined || key === kept) continue;
+      if (this.#lines.withMark(key).revokedAt === null) {
+        this.#change(key, change);
+        count += 1;
+      }
+      // A key that is being made with it ends too.
+      if (!spared.has(key.firstId) && this.#lines.isAlive(key.firstId)) this.#lines.end(key.firstId, at);
+    }
+    return count;
   }
 
   async revoke(id: string, at: number, reason: string, descendants = false): Promise<boolean> {
@@ -137,9 +185,19 @@ export class MemoryApiKeyStore implements ApiKeyStore {
     owner.positions.add({ createdAt: key.createdAt, id: key.id });
     owner.count += 1;
     this.#lines.enter(key);
-    const json = JSON.stringify(key.metadata);
-    if (json !== "{}") this.#metadata.set(key.id, json);
+    this.#setMetadata(key.id, key.metadata);
     this.#put(Object.freeze({ ...key, metadata: NO_METADATA }));
+  }
+
+  #setMetadata(id: string, metadata: StoredApiKey["metadata"]): void {
+    const json = JSON.stringify(metadata);
+    if (json === "{}") this.#metadata.delete(id);
+    else this.#metadata.set(id, json);
+  }
+
+  /** All keys as they are now shown, without their metadata. */
+  *#shown(): Generator<StoredApiKey> {
+    for (const key of this.#keys.values()) yield this.#lines.withMark(key);
   }
 
   #read(key: StoredApiKey): KeyParts {

@@ -18,6 +18,8 @@ export interface Owner {
   readonly ended: Set<string>;
   count: number;
   sweptTo: Position | undefined;
+  /** When all keys of the owner were last ended. */
+  endedAt: number | undefined;
 }
 
 /** An owner without keys. */
@@ -28,6 +30,7 @@ export function newOwner(): Owner {
     ended: new Set(),
     count: 0,
     sweptTo: undefined,
+    endedAt: undefined,
   };
 }
 

@@ -1,11 +1,13 @@
 import type { StoredApiKey } from "../contracts.js";
-import { endedByMark } from "../records.js";
+import { endedByMark, expiringWith } from "../records.js";
 
 /** A key and its successors. The revoked record may be removed, so the mark is kept here. */
 interface Line {
   /** Stored keys that belong to the line or descend from it. */
   keys: number;
   endedAt: number | undefined;
+  /** The expiry of the line, once it has been changed. */
+  expiresAt: number | undefined;
 }
 
 /**
@@ -21,7 +23,8 @@ export class KeyLines {
       const line = this.#lines.get(id);
       if (line !== undefined) line.keys += 1;
       // A parent line without stored keys has ended, and was removed.
-      else this.#lines.set(id, { keys: 1, endedAt: id === key.firstId ? undefined : key.createdAt });
+      else
+        this.#lines.set(id, { keys: 1, endedAt: id === key.firstId ? undefined : key.createdAt, expiresAt: undefined });
     }
   }
 
@@ -46,10 +49,20 @@ export class KeyLines {
     if (line !== undefined) line.endedAt = at;
   }
 
+  /** Keys of the line, and keys made with them, expire no later. Undefined: they expire when they say. */
+  expire(firstId: string, at: number | undefined): void {
+    const line = this.#lines.get(firstId);
+    if (line !== undefined) line.expiresAt = at;
+  }
+
   /** The key with the marks of its own line and of those it descends from. */
   withMark(key: StoredApiKey): StoredApiKey {
-    const marked = linesOf(key).find((id) => this.#lines.get(id)?.endedAt !== undefined);
-    return marked === undefined ? key : endedByMark(key, this.#lines.get(marked)?.endedAt);
+    let shown = key;
+    for (const id of linesOf(key)) {
+      const line = this.#lines.get(id);
+      if (line !== undefined) shown = expiringWith(endedByMark(shown, line.endedAt), line.expiresAt);
+    }
+    return shown;
   }
 }
 

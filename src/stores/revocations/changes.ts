@@ -1,13 +1,34 @@
 import type { MethodTable } from "../forwarding.js";
 
-/** A change that every other process must know: an access token was denied, or an API key must be read afresh. */
+/** A key that must be read afresh, by its id, or all keys of an owner. */
+export interface KeyNotice {
+  readonly kind: "api-key" | "owner";
+  readonly name: string;
+}
+
+/** A change that every other process must know: an access token was denied, or API keys must be read afresh. */
 export type Change =
-  | { readonly kind: "api-key"; readonly name: string }
-  | { readonly kind: "token" | "family"; readonly name: string; readonly endsAt: number }
-  | { readonly kind: "subject"; readonly name: string; readonly cutOff: number; readonly endsAt: number };
+  KeyNotice | { readonly kind: "token" | "family"; readonly name: string; readonly endsAt: number } | CutOff;
+
+/**
+ * Ends the credentials of a principal that are older than it: its access tokens ("subject"), or its sessions and those
+ * in which it acts as another one ("principal").
+ */
+export interface CutOff {
+  readonly kind: "subject" | "principal";
+  readonly name: string;
+  readonly cutOff: number;
+  readonly endsAt: number;
+  /** The one credential that it does not end: a session's handle, the family of a token, or the `jti` of one without. */
+  readonly keep?: string;
+}
 
 /** A change that holds until a time. The change of an API key is over once a process has received it. */
-export type Denial = Exclude<Change, { kind: "api-key" }>;
+export type Denial = Exclude<Change, KeyNotice>;
+
+export function isKeyNotice(change: Change): change is KeyNotice {
+  return change.kind === "api-key" || change.kind === "owner";
+}
 
 /** The changes between two positions of the change log. */
 export interface ChangeBatch {
@@ -56,24 +77,32 @@ export interface KeyChanges {
   /** Whether this process has read the change log recently enough to rely on its cache of keys. */
   readonly isCurrent: boolean;
   /** Resolves when every process has been notified, or will detect the change within its bound. */
-  publish(change: Extract<Change, { kind: "api-key" }>): Promise<void>;
+  publish(change: KeyNotice): Promise<void>;
   /**
-   * Calls `listener` with the id of a key to read again from the store, or with undefined for all keys. Returns a
-   * function that unsubscribes.
+   * Calls `listener` with the key, or the owner of the keys, to read again from the store, or with undefined for all
+   * keys. Returns a function that unsubscribes.
    */
-  onKeyChange(listener: (keyId: string | undefined) => void): () => void;
+  onKeyChange(listener: (change: KeyNotice | undefined) => void): () => void;
 }
 
 /** A change as one line of JSON. */
 export function writeChange(change: Change): string {
   switch (change.kind) {
     case "api-key":
+    case "owner":
       return JSON.stringify([change.kind, change.name]);
     case "token":
     case "family":
       return JSON.stringify([change.kind, change.name, change.endsAt]);
     case "subject":
-      return JSON.stringify([change.kind, change.name, change.endsAt, change.cutOff]);
+    case "principal":
+      return JSON.stringify([
+        change.kind,
+        change.name,
+        change.endsAt,
+        change.cutOff,
+        ...(change.keep === undefined ? [] : [change.keep]),
+      ]);
   }
 }
 
@@ -86,12 +115,13 @@ export function readChange(line: string): Change | undefined {
     return undefined;
   }
   if (!Array.isArray(parts)) return undefined;
-  const [kind, name, endsAt, cutOff] = parts as unknown[];
+  const [kind, name, endsAt, cutOff, keep] = parts as unknown[];
   if (typeof name !== "string") return undefined;
-  if (kind === "api-key") return { kind, name };
+  if (kind === "api-key" || kind === "owner") return { kind, name };
   if (typeof endsAt !== "number" || !Number.isSafeInteger(endsAt)) return undefined;
   if (kind === "token" || kind === "family") return { kind, name, endsAt };
-  return kind === "subject" && typeof cutOff === "number" && Number.isSafeInteger(cutOff)
-    ? { kind, name, endsAt, cutOff }
-    : undefined;
+  if (kind !== "subject" && kind !== "principal") return undefined;
+  if (typeof cutOff !== "number" || !Number.isSafeInteger(cutOff)) return undefined;
+  if (keep === undefined) return { kind, name, endsAt, cutOff };
+  return typeof keep === "string" ? { kind, name, endsAt, cutOff, keep } : undefined;
 }

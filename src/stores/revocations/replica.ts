@@ -1,13 +1,13 @@
 import type { AccessTokenFacts } from "../contracts.js";
 import type { Clock } from "../../core/clock.js";
-import type { Change, Denial } from "./changes.js";
-import { Denylist } from "./denylist.js";
+import { isKeyNotice, type Change, type Denial, type KeyNotice } from "./changes.js";
+import { Denylist, type SessionFacts } from "./denylist.js";
 
 /** One process's local replica of the shared changes: denials in memory, and the listeners for API keys. */
 export class Replica {
   readonly #clock: Clock;
   readonly #denials = new Denylist();
-  readonly #listeners = new Set<(keyId: string | undefined) => void>();
+  readonly #listeners = new Set<(change: KeyNotice | undefined) => void>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -16,22 +16,22 @@ export class Replica {
   apply(changes: readonly Change[]): void {
     const now = this.#clock.now();
     for (const change of changes) {
-      if (change.kind === "api-key") this.tell(change.name);
+      if (isKeyNotice(change)) this.tell(change);
       else this.#denials.deny(change, now);
     }
   }
 
   /**
-   * Calls `listener` with the id of each API key to be read afresh; without an id: all keys must be. Returns a function
-   * that unsubscribes.
+   * Calls `listener` with each key, or owner of keys, to be read afresh; with undefined: all keys must be. Returns a
+   * function that unsubscribes.
    */
-  onKeyChange(listener: (keyId: string | undefined) => void): () => void {
+  onKeyChange(listener: (change: KeyNotice | undefined) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
-  tell(keyId: string | undefined): void {
-    for (const listener of this.#listeners) listener(keyId);
+  tell(change: KeyNotice | undefined): void {
+    for (const listener of this.#listeners) listener(change);
   }
 
   forgetListeners(): void {
@@ -40,6 +40,14 @@ export class Replica {
 
   isRevoked(token: AccessTokenFacts): boolean {
     return this.#denials.isRevoked(token);
+  }
+
+  hasEnded(session: SessionFacts): boolean {
+    return this.#denials.hasEnded(session);
+  }
+
+  sessionCutOffOf(principalId: string): number | undefined {
+    return this.#denials.sessionCutOffOf(principalId);
   }
 
   cutOffOf(subject: string): number | undefined {

@@ -1,21 +1,22 @@
-import { UnreadableRecordError } from "../health/store-fault.js";
-import type { ApiKeyStore, KeyDigest, StoredApiKey, UsageBatch, WriteCall } from "../contracts.js";
-import { mapInTurns } from "../in-turns.js";
-import { copyDigest, endedByMark, endingIds, integer, isStorable, pageSize, text } from "../records.js";
+import type {
+  AllKeysPage,
+  ApiKeyStore,
+  KeyChange,
+  KeyDigest,
+  StoredApiKey,
+  UsageBatch,
+  WriteCall,
+} from "../contracts.js";
+import { copyDigest, integer, isStorable, nameText, text } from "../records.js";
 import { engineOf, type SqlEngine } from "./engines.js";
+import { keysOfAll, keysOfOwner } from "./key-pages.js";
+import { keyRows, markedKey, NOT_ENDED_WITH_OWNER, withMarks } from "./marked-keys.js";
 import { migrate } from "./migrations.js";
-import { apiKeyOf, apiKeyRow, textOf } from "./rows.js";
+import { markOwner, writeEndsOf } from "./owner-marks.js";
+import { apiKeyRow, keyChangeRow, textOf } from "./rows.js";
 import type { ApiKeyRow, PortcullisDatabase } from "./schema.js";
 import { read, settleLostCommit, write, writeTransaction } from "./transaction.js";
 import { addUsage, sumUsage } from "./usage.js";
-
-/** Most ids in one query. A page of the routes needs one or two queries. */
-const IDS_PER_QUERY = 500;
-/** Most queries of one page, when records that cannot be read leave places in it. */
-const MOST_ROUNDS = 10;
-
-/** The position of a key in the order of a page. */
-type Cursor = Pick<StoredApiKey, "createdAt" | "id">;
 
 /** Objects passed to a `SqlApiKeyStore`. */
 export interface SqlApiKeyStoreDependencies {
@@ -52,7 +53,18 @@ export class SqlApiKeyStore implements ApiKeyStore {
   async insert(key: StoredApiKey, call?: WriteCall): Promise<void> {
     const row = apiKeyRow(key);
     const work = async (transaction: PortcullisDatabase): Promise<boolean> => {
-      await transaction.insertInto("portcullis_api_keys").values(row).execute();
+      const maker = key.path.length === 0 ? undefined : await ownerMarkOf(transaction, row.made_by);
+      await transaction
+        .insertInto("portcullis_api_keys")
+        .values(({ selectFrom }) => ({
+          ...row,
+          // A key made with another key has that key's mark: a mark written meanwhile ends both.
+          owner_mark:
+            maker === undefined
+              ? selectFrom("portcullis_owner_marks").select("mark").where("owner_id", "=", row.owner_id)
+              : maker.mark,
+        }))
+        .execute();
       return true;
     };
     await settleLostCommit(writeTransaction(this.#db, work, call), async () => {
@@ -66,10 +78,8 @@ export class SqlApiKeyStore implements ApiKeyStore {
   async get(id: string): Promise<StoredApiKey | undefined> {
     // Text that could not have been stored is not looked up: a driver might alter it into an id that exists.
     if (!isStorable(id)) return undefined;
-    const row = await read(this.#db, (db) =>
-      db.selectFrom("portcullis_api_keys").selectAll().where("id", "=", id).executeTakeFirst(),
-    );
-    return row === undefined ? undefined : (await this.#withMarks([markedKey(row)]))[0];
+    const row = await read(this.#db, (db) => keyRows(db).where("portcullis_api_keys.id", "=", id).executeTakeFirst());
+    return row === undefined ? undefined : (await withMarks(this.#db, [markedKey(row)]))[0];
   }
 
   async list(
@@ -80,42 +90,62 @@ export class SqlApiKeyStore implements ApiKeyStore {
     if (!isStorable(ownerId)) return [];
     const before = after === undefined ? undefined : await this.get(after);
     if (after !== undefined && before?.ownerId !== ownerId) return [];
-    let cursor: Cursor | undefined = before;
-    const limit = pageSize(page.limit);
-    const keys: MarkedKey[] = [];
-    // A page shorter than its limit is the last one, so others take the places of records that cannot be read.
-    for (let round = 0; round < MOST_ROUNDS && keys.length < limit; round += 1) {
-      const wanted = limit - keys.length;
-      const rows = await this.#rows(ownerId, wanted, cursor);
-      keys.push(...(await mapInTurns(rows, readableKey)).flat());
-      const last = rows.at(-1);
-      if (last === undefined || rows.length < wanted) break;
-      cursor = { createdAt: Number(last.created_at), id: textOf(last.id) };
-    }
-    return this.#withMarks(keys);
+    return keysOfOwner(this.#db, ownerId, page.limit, before);
   }
 
-  /** The rows of an owner's keys in the order of a page, those after the cursor. */
-  async #rows(ownerId: string, limit: number, cursor: Cursor | undefined): Promise<ApiKeyRow[]> {
-    let query = this.#db
-      .selectFrom("portcullis_api_keys")
-      .selectAll()
-      .where("owner_id", "=", ownerId)
-      .orderBy("created_at", "desc")
-      .orderBy("id", "desc")
-      .limit(limit);
-    if (cursor !== undefined) {
-      // The second condition implies the first, which lets the index scan begin at the cursor.
-      query = query
-        .where("created_at", "<=", cursor.createdAt)
-        .where((eb) => eb.or([eb("created_at", "<", cursor.createdAt), eb("id", "<", cursor.id)]));
-    }
-    return read(this.#db, () => query.execute());
+  async listAll(page: AllKeysPage): Promise<StoredApiKey[]> {
+    return keysOfAll(this.#db, page);
+  }
+
+  async update(id: string, change: KeyChange, call?: WriteCall): Promise<boolean> {
+    if (!isStorable(id)) return false;
+    const row = keyChangeRow(change);
+    const work = async (transaction: PortcullisDatabase): Promise<boolean> => {
+      const result = await transaction
+        .updateTable("portcullis_api_keys")
+        .set({ ...row, id })
+        .where("id", "=", id)
+        .where("revoked_at", "is", null)
+        .where("rotated_to", "is", null)
+        .where(NOT_ENDED_WITH_OWNER)
+        .executeTakeFirst();
+      if (result.numUpdatedRows === 0n) return false;
+      if (row.expires_at !== undefined) await this.#noteExpiryOfLine(transaction, id, row.expires_at);
+      return true;
+    };
+    return settleLostCommit(writeTransaction(this.#db, work, call), async () => {
+      const engine = await engineOf(this.#slowDb);
+      const found = await read(this.#slowDb, (db) => {
+        const query = db.selectFrom("portcullis_api_keys").selectAll().where("id", "=", id);
+        return (engine === "sqlite" ? query : query.forUpdate()).executeTakeFirst();
+      });
+      return (
+        found !== undefined &&
+        Object.entries(row).every(([column, value]) => isSame(found[column as keyof ApiKeyRow], value))
+      );
+    });
+  }
+
+  async revokeAllOf(
+    ownerId: string,
+    at: number,
+    reason: string,
+    {
+      keep,
+      isRepeated = false,
+    }: { readonly keep?: string | undefined; readonly isRepeated?: boolean | undefined } = {},
+  ): Promise<undefined> {
+    const revocation = { ownerId: nameText(ownerId), at: integer(at), reason: text(reason), keep, isRepeated };
+    await writeTransaction(this.#db, (transaction, engine) => markOwner(transaction, engine, revocation));
+  }
+
+  async writeEndsOf(ownerId: string, onTurn: (count: number) => boolean): Promise<void> {
+    await writeEndsOf(this.#slowDb, nameText(ownerId), onTurn);
   }
 
   async revoke(id: string, at: number, reason: string, descendants = false): Promise<boolean> {
     if (!isStorable(id)) return false;
-    const change = { revoked_at: integer(at), revoked_reason: text(reason) };
+    const change = { revoked_at: integer(at), revoked_reason: text(reason), due_at: null, idle_at: null };
     return writeTransaction(this.#db, async (transaction) => {
       const revoked = await transaction
         .updateTable("portcullis_api_keys")
@@ -144,7 +174,7 @@ export class SqlApiKeyStore implements ApiKeyStore {
   async rotate(id: string, successor: StoredApiKey, graceUntil: number, call?: WriteCall): Promise<boolean> {
     if (!isStorable(id)) return false;
     const row = apiKeyRow(successor);
-    const change = { rotated_to: row.id, grace_until: integer(graceUntil) };
+    const change = { rotated_to: row.id, grace_until: integer(graceUntil), due_at: null, idle_at: null };
     const work = async (transaction: PortcullisDatabase): Promise<boolean> => {
       const result = await transaction
         .updateTable("portcullis_api_keys")
@@ -152,9 +182,15 @@ export class SqlApiKeyStore implements ApiKeyStore {
         .where("id", "=", id)
         .where("revoked_at", "is", null)
         .where("rotated_to", "is", null)
+        .where(NOT_ENDED_WITH_OWNER)
         .executeTakeFirst();
       if (result.numUpdatedRows === 0n) return false;
-      await transaction.insertInto("portcullis_api_keys").values(row).execute();
+      // The successor has the mark of its predecessor: a mark written meanwhile ends both.
+      const old = await ownerMarkOf(transaction, id);
+      await transaction
+        .insertInto("portcullis_api_keys")
+        .values({ ...row, owner_mark: old?.mark ?? null })
+        .execute();
       return true;
     };
     return settleLostCommit(writeTransaction(this.#db, work, call), async () => {
@@ -204,53 +240,40 @@ export class SqlApiKeyStore implements ApiKeyStore {
   /** Does not close the database, which belongs to the caller. */
   async close(): Promise<void> {}
 
-  /**
-   * The keys, with those that a mark has ended as revoked. A key that was not created with another key and that
-   * replaced none costs no query.
-   */
-  async #withMarks(keys: readonly MarkedKey[]): Promise<StoredApiKey[]> {
-    const ids = [...new Set(keys.flatMap(({ key }) => endingIds(key)))];
-    const ended = new Map<string, number>();
-    for (let from = 0; from < ids.length; from += IDS_PER_QUERY) {
-      const some = ids.slice(from, from + IDS_PER_QUERY);
-      const rows = await read(this.#db, (db) =>
-        db
-          .selectFrom("portcullis_api_keys")
-          .select(["id", "line_ended_at"])
-          .where("id", "in", some)
-          .where("line_ended_at", "is not", null)
-          .execute(),
-      );
-      for (const row of rows) ended.set(textOf(row.id), Number(row.line_ended_at));
-    }
-    return keys.map(({ key, endedAt }) =>
-      endedByMark(
-        key,
-        endedAt ??
-          endingIds(key)
-            .map((id) => ended.get(id))
-            .find((at) => at !== undefined),
-      ),
-    );
+  /** Keys made with the line of this key end with it, however many they are: their records are not changed. */
+  async #noteExpiryOfLine(
+    transaction: PortcullisDatabase,
+    id: string,
+    expiresAt: ApiKeyRow["expires_at"],
+  ): Promise<void> {
+    const row = await transaction
+      .selectFrom("portcullis_api_keys")
+      .select("first_id")
+      .where("id", "=", id)
+      .executeTakeFirst();
+    await transaction
+      .updateTable("portcullis_api_keys")
+      .set({ line_expires_at: expiresAt })
+      .where("id", "=", row?.first_id == null ? id : textOf(row.first_id))
+      .execute();
   }
 }
 
-/** A key, with the mark on its own record: the record of the first key of a rotation line carries the line's mark. */
-interface MarkedKey {
-  readonly key: StoredApiKey;
-  readonly endedAt: number | undefined;
+/** The mark that the key of this id has, if there is such a key. */
+async function ownerMarkOf(
+  transaction: PortcullisDatabase,
+  id: string | null,
+): Promise<{ readonly mark: string | null } | undefined> {
+  if (id === null) return undefined;
+  const row = await transaction
+    .selectFrom("portcullis_api_keys")
+    .select("owner_mark")
+    .where("id", "=", id)
+    .executeTakeFirst();
+  return row && { mark: row.owner_mark === null ? null : textOf(row.owner_mark) };
 }
 
-function markedKey(row: ApiKeyRow): MarkedKey {
-  return { key: apiKeyOf(row), endedAt: row.line_ended_at === null ? undefined : Number(row.line_ended_at) };
-}
-
-/** A list omits a key whose record cannot be read: the owner must still be able to see the others. */
-function readableKey(row: ApiKeyRow): MarkedKey[] {
-  try {
-    return [markedKey(row)];
-  } catch (error) {
-    if (error instanceof UnreadableRecordError) return [];
-    throw error;
-  }
+function isSame(stored: ApiKeyRow[keyof ApiKeyRow], written: ApiKeyRow[keyof ApiKeyRow] | undefined): boolean {
+  if (stored === null || written == null) return stored === written;
+  return typeof written === "string" ? textOf(stored as string) === written : Number(stored) === Number(written);
 }

@@ -1,6 +1,13 @@
 import type { Insertable } from "kysely";
 import { systemClock, type Clock } from "../../core/clock.js";
-import type { Change, ChangeBatch, ChangeSource, Denial } from "../revocations/changes.js";
+import {
+  isKeyNotice,
+  type Change,
+  type ChangeBatch,
+  type ChangeSource,
+  type Denial,
+  type KeyNotice,
+} from "../revocations/changes.js";
 import { integer, nameText } from "../records.js";
 import { advance, begin, readPosition, startOf, type ReturnedRow, writePosition } from "./change-position.js";
 import { textOf } from "./rows.js";
@@ -30,7 +37,14 @@ export interface SqlChangeSourceDependencies {
 }
 
 type ChangeRow = Insertable<ChangeTable>;
-type Row = { seq: number; kind: ChangeTable["kind"]; name: string; cutOff: number; endsAt: number };
+type Row = {
+  seq: number;
+  kind: ChangeTable["kind"];
+  name: string;
+  cutOff: number;
+  endsAt: number;
+  kept: string | null;
+};
 
 /**
  * The change log that processes share, in the table `portcullis_changes`. A row counts from its commit on. `since`
@@ -70,7 +84,10 @@ export class SqlChangeSource implements ChangeSource {
     const changes: Change[] = [];
     const now = this.#clock.now();
     for await (const page of pages(this.#slowDb, 0, now))
-      for (const row of page) if (row.kind !== "api-key") changes.push(changeOf(row));
+      for (const row of page) {
+        const change = changeOf(row);
+        if (!isKeyNotice(change)) changes.push(change);
+      }
     return { changes, position: writePosition(begin(top, began, now)), gap: false };
   }
 
@@ -96,9 +113,9 @@ export class SqlChangeSource implements ChangeSource {
 
   /** Does not write a change again that the log already contains, as strict or stricter. */
   async record(changes: readonly Change[]): Promise<void> {
-    const denials = changes.filter((change): change is Denial => change.kind !== "api-key");
-    const keys = changes.flatMap((change) => (change.kind === "api-key" ? [change.name] : []));
-    const rows = [...(await this.#missing(denials)).map(rowOf), ...keys.map((name) => keyRow(name, this.#clock.now()))];
+    const denials = changes.filter((change): change is Denial => !isKeyNotice(change));
+    const keys = changes.filter(isKeyNotice);
+    const rows = [...(await this.#missing(denials)).map(rowOf), ...keys.map((key) => keyRow(key, this.#clock.now()))];
     for (let from = 0; from < rows.length; from += CHUNK) {
       const some = rows.slice(from, from + CHUNK);
       await write(this.#db, (db) => db.insertInto("portcullis_changes").values(some).execute());
@@ -113,7 +130,7 @@ export class SqlChangeSource implements ChangeSource {
 
   async #missing(denials: readonly Denial[]): Promise<Denial[]> {
     const missing: Denial[] = [];
-    for (const kind of ["token", "family", "subject"] as const) {
+    for (const kind of ["token", "family", "subject", "principal"] as const) {
       const ofKind = denials.filter((denial) => denial.kind === kind);
       for (let from = 0; from < ofKind.length; from += CHUNK) {
         const some = ofKind.slice(from, from + CHUNK);
@@ -128,8 +145,13 @@ export class SqlChangeSource implements ChangeSource {
             .where("kind", "=", kind)
             .where((eb) =>
               eb.or(
-                wanted.map(({ name, cut_off, ends_at }) =>
-                  eb.and([eb("name", "=", name), eb("ends_at", ">=", ends_at), eb("cut_off", ">=", cut_off)]),
+                wanted.map(({ name, cut_off, ends_at, kept }) =>
+                  eb.and([
+                    eb("name", "=", name),
+                    eb("ends_at", ">=", ends_at),
+                    eb("cut_off", ">=", cut_off),
+                    kept == null ? eb("kept", "is", null) : eb.or([eb("kept", "is", null), eb("kept", "=", kept)]),
+                  ]),
                 ),
               ),
             )
@@ -149,7 +171,7 @@ export class SqlChangeSource implements ChangeSource {
         .selectFrom("portcullis_changes")
         .select("seq")
         .where("ends_at", "<", now)
-        .where("kind", "=", "api-key")
+        .where("kind", "in", ["api-key", "owner"])
         .limit(500)
         .execute(),
     );
@@ -165,13 +187,14 @@ export function rowOf(denial: Denial): ChangeRow {
   return {
     kind,
     name: nameText(name),
-    cut_off: kind === "subject" ? integer(denial.cutOff) : 0,
+    cut_off: "cutOff" in denial ? integer(denial.cutOff) : 0,
     ends_at: integer(endsAt),
+    kept: "keep" in denial && denial.keep !== undefined ? nameText(denial.keep) : null,
   };
 }
 
-function keyRow(name: string, now: number): ChangeRow {
-  return { kind: "api-key", name: nameText(name), cut_off: 0, ends_at: now + KEY_CHANGE_MS };
+function keyRow({ kind, name }: KeyNotice, now: number): ChangeRow {
+  return { kind, name: nameText(name), cut_off: 0, ends_at: now + KEY_CHANGE_MS, kept: null };
 }
 
 /** Rows with a number above `after`, in order. Omits rows whose end is before `endsFrom`. */
@@ -193,6 +216,7 @@ function plain(row: {
   name: string;
   cut_off: unknown;
   ends_at: unknown;
+  kept: string | null;
 }): Row {
   return {
     seq: Number(row.seq),
@@ -200,6 +224,7 @@ function plain(row: {
     name: textOf(row.name),
     cutOff: Number(row.cut_off),
     endsAt: Number(row.ends_at),
+    kept: row.kept === null ? null : textOf(row.kept),
   };
 }
 
@@ -208,7 +233,8 @@ function printOf({ kind, name, cutOff, endsAt }: Row): string {
   return `${kind.charAt(0)}${cutOff} ${endsAt} ${name.slice(-12)}`;
 }
 
-function changeOf({ kind, name, cutOff, endsAt }: Row): Change {
-  if (kind === "api-key") return { kind, name };
-  return kind === "subject" ? { kind, name, cutOff, endsAt } : { kind, name, endsAt };
+function changeOf({ kind, name, cutOff, endsAt, kept }: Row): Change {
+  if (kind === "api-key" || kind === "owner") return { kind, name };
+  if (kind === "token" || kind === "family") return { kind, name, endsAt };
+  return { kind, name, cutOff, endsAt, ...(kept === null ? {} : { keep: kept }) };
 }

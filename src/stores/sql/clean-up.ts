@@ -1,11 +1,14 @@
 import { setImmediate as yieldToOthers } from "node:timers/promises";
 import type { SelectQueryBuilder } from "kysely";
 import { sealsEndBefore } from "../token-lifetime.js";
+import type { KeyNotice } from "../revocations/changes.js";
 import type { SqlEngine } from "./engines.js";
 import { textOf } from "./rows.js";
 import type { PortcullisDatabase, PortcullisTables } from "./schema.js";
 import { writeTransaction } from "./transaction.js";
 
+/** Kinds of changes that are no denials. */
+const KEY_NOTICES: ReadonlySet<string> = new Set<KeyNotice["kind"]>(["api-key", "owner"]);
 /** Rows changed in one transaction, so that a long clean-up does not block other writers. */
 const CHANGED_PER_TURN = 500;
 
@@ -99,7 +102,7 @@ async function deleteChanges(db: PortcullisDatabase, now: number): Promise<numbe
     ).execute();
     const seqs = rows.map((row) => Number(row.seq));
     if (seqs.length > 0) await transaction.deleteFrom("portcullis_changes").where("seq", "in", seqs).execute();
-    denials += rows.filter((row) => textOf(row.kind) !== "api-key").length;
+    denials += rows.filter((row) => !KEY_NOTICES.has(textOf(row.kind))).length;
     return rows.length;
   });
   return denials;

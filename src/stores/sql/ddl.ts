@@ -84,9 +84,28 @@ export function createTable(engine: SqlEngine, table: Table): string[] {
  */
 export function addColumn(engine: SqlEngine, table: string, column: string, type: `${ColumnType}?`): string[] {
   if (engine !== "mysql") return [`alter table "${table}" add column "${column}" ${columnType(engine, type)}`];
-  const exists = `select count(*) from information_schema.columns where table_schema = database() and table_name = '${table}' and column_name = '${column}'`;
+  return ifMissing(
+    `select count(*) from information_schema.columns where table_schema = database() and table_name = '${table}' and column_name = '${column}'`,
+    `alter table \`${table}\` add column \`${column}\` ${columnType(engine, type)}`,
+  );
+}
+
+/** The statements that create an index of a table that exists. MySQL creates it only when it is missing, like a column. */
+export function addIndex(engine: SqlEngine, table: string, index: string, columns: readonly string[]): string[] {
+  const quote = engine === "mysql" ? "`" : '"';
+  const list = columns.map((column) => column.replace(/^\w+/, `${quote}$&${quote}`)).join(", ");
+  const create = `create index ${quote}${index}${quote} on ${quote}${table}${quote} (${list})`;
+  if (engine !== "mysql") return [create];
+  return ifMissing(
+    `select count(*) from information_schema.statistics where table_schema = database() and table_name = '${table}' and index_name = '${index}'`,
+    create,
+  );
+}
+
+/** On MySQL: runs a statement when the count is 0. */
+function ifMissing(count: string, statement: string): string[] {
   return [
-    `set @portcullis = if((${exists}) = 0, 'alter table \`${table}\` add column \`${column}\` ${columnType(engine, type)}', 'do 0')`,
+    `set @portcullis = if((${count}) = 0, '${statement}', 'do 0')`,
     "prepare portcullis from @portcullis",
     "execute portcullis",
     "deallocate prepare portcullis",

@@ -19,6 +19,6 @@ export type {
   SubjectMarkTable,
   TokenFamilyTable,
 } from "./schema.js";
-export type { Change, ChangeBatch, ChangeRecord, ChangeSource, Denial } from "../revocations/changes.js";
+export type { Change, ChangeBatch, ChangeRecord, ChangeSource, Denial, KeyNotice } from "../revocations/changes.js";
 export type { AccessTokenFacts } from "../contracts.js";
 export { DatabaseTimeoutError, PoolBusyError } from "./errors.js";

@@ -1,6 +1,6 @@
 import { type ReadableParts, UnreadableRecordError } from "../health/store-fault.js";
-import type { JsonValue, KeyDigest, StoredApiKey, StoredRefreshToken } from "../contracts.js";
-import { copyApiKey, copyRefreshToken, parseJson } from "../records.js";
+import type { JsonValue, KeyChange, KeyDigest, StoredApiKey, StoredRefreshToken } from "../contracts.js";
+import { copyApiKey, copyKeyChange, copyRefreshToken, parseJson } from "../records.js";
 import type { ApiKeyRow, RefreshTokenRow } from "./schema.js";
 
 /** @throws TypeError when a text or a number is not storable */
@@ -28,8 +28,32 @@ export function apiKeyRow(key: StoredApiKey): ApiKeyRow {
     first_id: copy.firstId,
     path: JSON.stringify(copy.path),
     line_ended_at: null,
+    line_expires_at: null,
+    owner_mark: null,
+    made_at: copy.createdAt,
+    ...listedTimes(copy),
     usage_count: copy.usageCount,
     last_used_at: copy.lastUsedAt,
+  };
+}
+
+/** The times by which a key is listed; null when it is revoked or replaced. */
+function listedTimes(key: StoredApiKey): Pick<ApiKeyRow, "due_at" | "idle_at"> {
+  if (key.revokedAt !== null || key.rotatedTo !== null) return { due_at: null, idle_at: null };
+  return { due_at: key.expiresAt, idle_at: key.lastUsedAt ?? key.createdAt };
+}
+
+/** The columns of a change, but for the one that notes an expiry for the line. */
+export function keyChangeRow(change: KeyChange): Partial<ApiKeyRow> {
+  const { name, scopes, roles, allow, rateLimit, metadata, expiresAt } = copyKeyChange(change);
+  return {
+    ...(name === undefined ? {} : { name }),
+    ...(scopes === undefined ? {} : { scopes: JSON.stringify(scopes) }),
+    ...(roles === undefined ? {} : { roles: JSON.stringify(roles) }),
+    ...(allow === undefined ? {} : { allow_list: JSON.stringify(allow) }),
+    ...(rateLimit === undefined ? {} : { rate_limit: rateLimit === null ? null : JSON.stringify(rateLimit) }),
+    ...(metadata === undefined ? {} : { metadata: JSON.stringify(metadata) }),
+    ...(expiresAt === undefined ? {} : { expires_at: expiresAt, due_at: expiresAt }),
   };
 }
 

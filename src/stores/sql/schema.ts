@@ -38,8 +38,27 @@ export interface ApiKeyTable {
   path: string | null;
   /** When the rotation line that begins with this key was ended. */
   line_ended_at: BigInteger | null;
+  /** The expiry of that line, once `update` has changed it. */
+  line_expires_at: BigInteger | null;
+  /** The owner's mark when the key was inserted; null when there was none. */
+  owner_mark: string | null;
+  /** `created_at` again, for an index that no page of one owner's keys may use. */
+  made_at: BigInteger | null;
+  /** `expires_at` while the key is neither revoked nor replaced, for the index. */
+  due_at: BigInteger | null;
+  /** The last use, or else the creation, while the key is neither revoked nor replaced, for the index. */
+  idle_at: BigInteger | null;
   usage_count: BigInteger;
   last_used_at: BigInteger | null;
+}
+
+/** The last call that ended all keys of an owner: it ended every key that was inserted without this mark. */
+export interface OwnerMarkTable {
+  owner_id: string;
+  /** Unique to this call. It orders calls and keys without comparing clocks. */
+  mark: string;
+  revoked_at: BigInteger;
+  reason: string;
 }
 
 /**
@@ -53,6 +72,11 @@ export interface TokenFamilyTable {
   revoked_at: Generated<BigInteger | null>;
   /** The subject's mark when the family began; null when there was none. */
   subject_mark: Generated<string | null>;
+  created_at: Generated<BigInteger | null>;
+  last_used_at: Generated<BigInteger | null>;
+  /** When its latest token expires. */
+  idle_ends_at: Generated<BigInteger | null>;
+  label: Generated<string | null>;
 }
 
 /** The last revocation of a subject: it ends every family that began without this mark. */
@@ -89,10 +113,12 @@ export interface RefreshTokenTable {
 export interface ChangeTable {
   /** Assigned by the engine. When transactions overlap, the lower number may become visible last. */
   seq: Generated<BigInteger>;
-  kind: "token" | "family" | "subject" | "api-key";
+  kind: "token" | "family" | "subject" | "principal" | "api-key" | "owner";
   name: string;
-  /** For subjects: tokens issued before this are denied. 0 for the other kinds. */
+  /** For subjects: tokens issued before this are denied; for principals: sessions. 0 for the other kinds. */
   cut_off: BigInteger;
+  /** The one credential that a cut-off does not end. */
+  kept: Generated<string | null>;
   /** When the row may be forgotten. */
   ends_at: BigInteger;
 }
@@ -101,6 +127,7 @@ export interface ChangeTable {
 export interface PortcullisTables {
   portcullis_schema: SchemaTable;
   portcullis_api_keys: ApiKeyTable;
+  portcullis_owner_marks: OwnerMarkTable;
   portcullis_token_families: TokenFamilyTable;
   portcullis_subject_marks: SubjectMarkTable;
   portcullis_refresh_tokens: RefreshTokenTable;
@@ -110,4 +137,5 @@ export interface PortcullisTables {
 /** A Kysely instance over the tables of this library. */
 export type PortcullisDatabase = Kysely<PortcullisTables>;
 export type ApiKeyRow = Selectable<ApiKeyTable>;
+export type TokenFamilyRow = Selectable<TokenFamilyTable>;
 export type RefreshTokenRow = Selectable<RefreshTokenTable>;

@@ -1,4 +1,4 @@
-import { addColumn, createTable, type Table } from "./ddl.js";
+import { addColumn, addIndex, createTable, type Table } from "./ddl.js";
 import type { SqlEngine } from "./engines.js";
 
 export const SCHEMA_TABLE: Table = {
@@ -122,5 +122,59 @@ function keyLineage(engine: SqlEngine): string[] {
   return Object.entries(columns).flatMap(([column, type]) => addColumn(engine, "portcullis_api_keys", column, type));
 }
 
+const OWNER_MARKS: Table = {
+  name: "portcullis_owner_marks",
+  columns: { owner_id: "name", mark: "name", revoked_at: "time", reason: "text" },
+  primaryKey: ["owner_id"],
+  indexes: {},
+};
+
+/** Keys without an owner's mark were inserted before the first. */
+function keyAdministration(engine: SqlEngine): string[] {
+  const table = "portcullis_api_keys";
+  const columns = {
+    line_expires_at: "time?",
+    owner_mark: "name?",
+    made_at: "time?",
+    due_at: "time?",
+    idle_at: "time?",
+  } as const;
+  return [
+    ...createTable(engine, OWNER_MARKS),
+    ...Object.entries(columns).flatMap(([column, type]) => addColumn(engine, table, column, type)),
+    `update ${table} set made_at = created_at`,
+    `update ${table} set due_at = expires_at, idle_at = coalesce(last_used_at, created_at) where revoked_at is null and rotated_to is null`,
+    ...addIndex(engine, table, "portcullis_api_keys_by_creation", ["made_at desc", "id desc"]),
+    ...addIndex(engine, table, "portcullis_api_keys_by_expiry", ["due_at", "id"]),
+    ...addIndex(engine, table, "portcullis_api_keys_by_use", ["idle_at", "id"]),
+  ];
+}
+
+/** What a list of families shows. Older families get it from their tokens. */
+function familyDetails(engine: SqlEngine): string[] {
+  const table = "portcullis_token_families";
+  const columns = { created_at: "time?", last_used_at: "time?", idle_ends_at: "time?", label: "text?" } as const;
+  const ofTokens = (value: string) =>
+    `(select ${value} from portcullis_refresh_tokens where portcullis_refresh_tokens.family_id = portcullis_token_families.id)`;
+  return [
+    ...Object.entries(columns).flatMap(([column, type]) => addColumn(engine, table, column, type)),
+    `update ${table} set created_at = ${ofTokens("min(issued_at)")}, last_used_at = ${ofTokens("max(issued_at)")}, idle_ends_at = ${ofTokens("max(expires_at)")} where created_at is null`,
+    ...addIndex(engine, table, "portcullis_families_in_force", ["subject", "revoked_at", "created_at desc", "id desc"]),
+  ];
+}
+
+function keptCredentials(engine: SqlEngine): string[] {
+  return addColumn(engine, "portcullis_changes", "kept", "name?");
+}
+
 /** The schema, step by step. A released step never changes; a new version is a new step. */
-export const STEPS: readonly Step[] = [keysAndTokens, changes, undelivered, subjectMarks, keyLineage];
+export const STEPS: readonly Step[] = [
+  keysAndTokens,
+  changes,
+  undelivered,
+  subjectMarks,
+  keyLineage,
+  keyAdministration,
+  familyDetails,
+  keptCredentials,
+];

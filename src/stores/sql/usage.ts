@@ -38,6 +38,14 @@ export async function addUsage(db: PortcullisDatabase, engine: SqlEngine, uses: 
     ),
     sql` `,
   );
+  // Null while the key is not listed by its last use.
+  const idle = sql.join(
+    uses.map(
+      ({ id, lastUsedAt }) =>
+        sql`when ${id} then case when idle_at < ${lastUsedAt} then ${lastUsedAt} else idle_at end`,
+    ),
+    sql` `,
+  );
   // Two batches that lock the same rows in different orders would wait for each other. SQLite has only one writer.
   const chosen =
     engine === "postgres"
@@ -45,7 +53,7 @@ export async function addUsage(db: PortcullisDatabase, engine: SqlEngine, uses: 
       : engine === "mysql"
         ? sql`id in (${ids}) order by id`
         : sql`id in (${ids})`;
-  await sql`update portcullis_api_keys set usage_count = case id ${counts} else usage_count end, last_used_at = case id ${times} else last_used_at end where ${chosen}`.execute(
+  await sql`update portcullis_api_keys set usage_count = case id ${counts} else usage_count end, last_used_at = case id ${times} else last_used_at end, idle_at = case id ${idle} else idle_at end where ${chosen}`.execute(
     db,
   );
 }

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { StoreUnavailableError } from "../../../src/stores/health/store-guard.js";
-import type { KeyChanges } from "../../../src/stores/revocations/changes.js";
+import type { KeyChanges, KeyNotice } from "../../../src/stores/revocations/changes.js";
 import type { ApiKeySettings } from "../../../src/api-key/settings.js";
 import { ApiKeyService } from "../../../src/api-key/service.js";
 import { type Bench, bench, SECRET } from "../support.js";
@@ -20,18 +20,18 @@ interface Fleet extends Bench {
 function fleet(settings: ApiKeySettings = {}): Fleet {
   let left = Infinity;
   let published = 0;
-  const listeners = new Set<(id: string | undefined) => void>();
+  const listeners = new Set<(change: KeyNotice | undefined) => void>();
   const changes: KeyChanges = {
     isCurrent: true,
     onKeyChange: (listener) => {
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
-    publish: async ({ name }) => {
+    publish: async (change) => {
       published += 1;
       left -= 1;
       if (left < 0) throw new StoreUnavailableError("revocation");
-      for (const listener of listeners) listener(name);
+      for (const listener of listeners) listener(change);
     },
   };
   const parts = bench({ cacheSeconds: CACHE_SECONDS, ...settings }, { changes });

@@ -49,7 +49,7 @@ test("the change feed trusts its memory while the last reading began less than a
 test("a process refuses at once what it revokes, and notifies its own listeners", async () => {
   const { here, inAnHour } = await twoFeeds();
   const told: (string | undefined)[] = [];
-  const stop = here.onKeyChange((id) => told.push(id));
+  const stop = here.onKeyChange((change) => told.push(change?.name));
   const published = here.publish(
     { kind: "subject", name: "ada", cutOff: inAnHour, endsAt: inAnHour },
     { kind: "api-key", name: "key-1" },

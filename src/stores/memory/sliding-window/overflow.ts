@@ -45,6 +45,7 @@ export class OverflowWindows {
   find(policy: WindowPolicy, place: Place, now: number, window: number, hasRoom: boolean): void {
     const { key, table } = place;
     const networks = networksOf(key);
+    place.networks = networks;
     let isChosen = hasRoom;
     for (let kind = networks === undefined ? HASHED : ADDRESS; kind <= HASHED; kind += 1) {
       const shared = table?.overflow.get(this.#idOf(kind, key, place.hash, networks));
@@ -76,8 +77,7 @@ export class OverflowWindows {
   }
 
   /** Opens the window that `find` chose, with the log in `place.slot`. */
-  open(table: WindowTable, { key, hash, kind, slot, before }: Place, window: number): OverflowWindow {
-    const networks = networksOf(key);
+  open(table: WindowTable, { key, hash, kind, networks, slot, before }: Place, window: number): OverflowWindow {
     const id = this.#idOf(kind, key, hash, networks);
     const shared: OverflowWindow = {
       id: kind === ADDRESS ? detachString(key) : id,

@@ -6,6 +6,7 @@ import {
   writeChange,
   type Change,
   type ChangeBatch,
+  isKeyNotice,
   type ChangeSource,
 } from "../../revocations/changes.js";
 import { PAGE, POSITION, RECORD, SINCE } from "./scripts.js";
@@ -96,7 +97,7 @@ export class RedisChangeSource implements ChangeSource {
         args.push(
           `${newEntryId()} ${writeChange(change)}`,
           memberOf(change),
-          change.kind === "api-key" ? "" : String(change.endsAt),
+          isKeyNotice(change) ? "" : String(change.endsAt),
         );
       await this.#redis.eval(RECORD, [state, log, denied], args);
     }
@@ -109,8 +110,7 @@ export class RedisChangeSource implements ChangeSource {
       const found = texts(await this.#redis.eval(PAGE, [this.#keys.denied], [from, String(size)]));
       for (let at = 0; at + 1 < found.length; at += 2) {
         const change = readChange(found[at] ?? "");
-        if (change !== undefined && change.kind !== "api-key")
-          changes.push({ ...change, endsAt: Number(found[at + 1]) });
+        if (change !== undefined && !isKeyNotice(change)) changes.push({ ...change, endsAt: Number(found[at + 1]) });
       }
       if (found.length < 2 * size) return changes;
       // The next page begins with the end of this page's last denial, which others may share. When more share it than a
@@ -124,7 +124,7 @@ export class RedisChangeSource implements ChangeSource {
 
 /** The parts of a denial except its end, which is the score. */
 function memberOf(change: Change): string {
-  return writeChange(change.kind === "api-key" ? change : { ...change, endsAt: 0 });
+  return writeChange(isKeyNotice(change) ? change : { ...change, endsAt: 0 });
 }
 
 function changesOf(lines: readonly string[]): Change[] {
