@@ -90,11 +90,11 @@ export interface SecurityBase {
   readonly events: SecurityEvents;
   /** Route guard that accepts any credential. See `requireAuth`. */
   readonly requireAuth: typeof requireAuth;
-  /** Route guard that accepts only API keys. See `requireApiKey`. @throws SetupError when `apiKeys` is off */
+  /** Route guard that accepts only API keys. See `requireApiKey`. */
   readonly requireApiKey: typeof requireApiKey;
-  /** Route guard that accepts only access tokens. See `requireJwt`. @throws SetupError when `jwt` is off */
+  /** Route guard that accepts only access tokens. See `requireJwt`. */
   readonly requireJwt: typeof requireJwt;
-  /** Route guard that accepts only logged-in sessions. See `requireSession`. @throws SetupError when `session` is off */
+  /** Route guard that accepts only logged-in sessions. See `requireSession`. */
   readonly requireSession: typeof requireSession;
   /** A limit for one route, counted in the same store. @throws SettingsError */
   rateLimit(limit: RouteLimitSettings): Middleware;
