@@ -1,6 +1,7 @@
 import type { Server } from "node:http";
 import type { Express, Request } from "express";
 import { apiKeyRoutes } from "./api-key/routes.js";
+import { createAddressRules } from "./address-rules.js";
 import { ApiKeyService } from "./api-key/service.js";
 import type { Clock } from "./core/clock.js";
 import type { Layer } from "./core/layer.js";
@@ -14,9 +15,11 @@ import type { AccessTokenClaims } from "./jwt/decide.js";
 import { JwtManager } from "./jwt/manager.js";
 import { tokenRoutes } from "./jwt/routes.js";
 import { LAYERS } from "./layers.js";
+import { originCheckOf } from "./cors/compile.js";
 import { firstRequestReport } from "./first-request-report.js";
 import { lateQueryParser } from "./late-settings.js";
 import { lifecycle } from "./lifecycle.js";
+import { warnOfEarlierPackages } from "./other-packages.js";
 import {
   checkApp,
   checkMountedByRouters,
@@ -26,6 +29,8 @@ import {
   prepareApp,
 } from "./prepare-app.js";
 import { LimitDirectory, type PeekSettings } from "./rate-limit/directory.js";
+import { loginFailed } from "./rate-limit/login-failed.js";
+import { createLoginGuard, LoginCounters } from "./rate-limit/login-guard.js";
 import { defineRateLimit } from "./rate-limit/request-limit.js";
 import { createRouteLimit } from "./rate-limit/route-limit.js";
 import { logIn, logOut } from "./session/log-in.js";
@@ -62,6 +67,30 @@ export interface SecurityDependencies {
 }
 
 /**
+ * Secures an app with two objects of settings that are merged: those of the environment and the app's own. A later value
+ * wins, but a protection is off when one of the two is `false` and the other an object; objects are merged key by key,
+ * lists are replaced, `undefined` is ignored.
+ *
+ * @throws SettingsError listing everything that is wrong with the settings; what came from a variable is listed under
+ * its name
+ * @throws SetupError when the app has routes already, or was secured before
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { applySecurity, settingsFromEnv } from "portcullis";
+ *
+ * const app = express();
+ * applySecurity(app, [settingsFromEnv(), { session: { sameSite: "strict" }, rateLimit: { perPrincipal: { limit: 300 } } }]);
+ * ```
+ */
+export function applySecurity<First = SecuritySettings, Second = SecuritySettings>(
+  app: Express,
+  settings: readonly [SecuritySettings & InferFrom<First>, SecuritySettings & InferFrom<Second>],
+  dependencies?: SecurityDependencies,
+): Security<Merged<First, Second>>;
+// Last, so that TypeScript shows the error of this one: most calls pass one object.
+/**
  * Secures an Express app (4.18+ or 5): mounts one handler, `portcullis`, in which the protections run in the order of
  * the layer table. Synchronous; call it before any route. Stores connect in the background: await `ready()` before
  * listening.
@@ -86,29 +115,6 @@ export function applySecurity<Settings = SecuritySettings>(
   settings: SecuritySettings & InferFrom<Settings>,
   dependencies?: SecurityDependencies,
 ): Security<Settings>;
-/**
- * Secures an app with two objects of settings that are merged: those of the environment and the app's own. A later value
- * wins, except that `false` (off) wins over an object on either side; objects are merged key by key, lists are replaced,
- * `undefined` is ignored.
- *
- * @throws SettingsError listing everything that is wrong with the settings; what came from a variable is listed under
- * its name
- * @throws SetupError when the app has routes already, or was secured before
- *
- * @example
- * ```ts
- * import express from "express";
- * import { applySecurity, settingsFromEnv } from "portcullis";
- *
- * const app = express();
- * applySecurity(app, [settingsFromEnv(), { session: { sameSite: "strict" }, rateLimit: { perPrincipal: { limit: 300 } } }]);
- * ```
- */
-export function applySecurity<First = SecuritySettings, Second = SecuritySettings>(
-  app: Express,
-  settings: readonly [SecuritySettings & InferFrom<First>, SecuritySettings & InferFrom<Second>],
-  dependencies?: SecurityDependencies,
-): Security<Merged<First, Second>>;
 export function applySecurity(
   app: Express,
   given: SecuritySettings | readonly SecuritySettings[],
@@ -118,6 +124,7 @@ export function applySecurity(
   const parsed = parseSettings(given);
   const settings = givenSettings(given);
   prepareApp(app, parsed.trustProxy, settings.trustProxy !== undefined);
+  warnOfEarlierPackages(app, parsed);
   const runtime = createRuntime({ clock: dependencies.clock, onRefusal: parsed.onRefusal, debug: parsed.debug });
   const stores = openStores(storeSettings(parsed), runtime);
   const apiKeys = parsed.apiKeys
@@ -132,6 +139,7 @@ export function applySecurity(
   const jwt = parsed.jwt
     ? new JwtManager(parsed.jwt, { runtime, store: parsed.jwt.store ?? stores.tokens, secretKey: parsed.secretKey })
     : undefined;
+  const originCheck = parsed.cors ? originCheckOf(parsed.cors) : undefined;
   const limits = new LimitDirectory(runtime);
   defineRateLimit(app.request);
   const rows = LAYERS.flatMap((row) => {
@@ -144,6 +152,7 @@ export function applySecurity(
       sessionCutOffs: stores.changes,
       apiKeys,
       jwt,
+      originCheck,
     });
     return layer ? [{ order: row.order, layer }] : [];
   });
@@ -175,10 +184,10 @@ export function applySecurity(
   const losses = lossesOnRestart(parsed, stores.places());
   warnOfLosses(losses, parsed.debug);
   warnOfSettings(parsed);
-  const needs = <T>(part: T | undefined, setting: string, method: string): T => {
+  const needs = <T>(part: T | undefined, setting: string, method: string, orElse = ""): T => {
     if (part === undefined)
       throw new SetupError(
-        `${method} needs the setting ${setting}, which is off. Turn it on: applySecurity(app, { ${setting}: {} }).`,
+        `${method} needs the setting ${setting}, which is off. Turn it on: applySecurity(app, { ${setting}: {} }).${orElse}`,
       );
     return part;
   };
@@ -188,14 +197,39 @@ export function applySecurity(
     if (principal?.kind === "session" && session !== undefined) return session.isInForce(req);
     return principal?.kind !== "jwt" || jwt === undefined || jwt.isInForce(principal.claims as AccessTokenClaims);
   };
+
+  /** A guard for one kind of credential. Without its protection it would refuse everyone. */
+  const guardFor =
+    (guard: typeof requireJwt, part: unknown, setting: string): typeof requireJwt =>
+    (options) => {
+      const { name } = guard;
+      needs(
+        part,
+        setting,
+        `${name}()`,
+        ` If an outer app or other middleware proves the callers, import ${name} from portcullis.`,
+      );
+      return guard(options, runtime);
+    };
+
   const { ready, close } = lifecycle(
     rows.map(({ layer }) => layer),
     [apiKeys, jwt],
     stores,
     runtime,
   );
+  let counters: LoginCounters | undefined;
+  const loginCounters = (): LoginCounters => {
+    if (counters !== undefined) return counters;
+    counters = new LoginCounters(parsed.loginLimits, parsed.rateLimit || undefined, stores.limits, runtime);
+    for (const listed of counters.listed()) limits.add(listed);
+    return counters;
+  };
   const security: SecurityBase & { apiKeys?: ApiKeyService; jwt?: JwtManager; sessions?: SessionDirectory } = {
-    close,
+    close: async () => {
+      counters?.close();
+      await close();
+    },
     ready: async () => {
       checkMountedByRouters(app);
       await ready();
@@ -225,19 +259,22 @@ export function applySecurity(
     settings: parsed,
     events: runtime.events,
     requireAuth: (options) => requireAuth(options, runtime),
-    requireApiKey: (options) => requireApiKey(options, runtime),
-    requireJwt: (options) => requireJwt(options, runtime),
-    requireSession: (options) => requireSession(options, runtime),
+    requireApiKey: guardFor(requireApiKey, apiKeys, "apiKeys"),
+    requireJwt: guardFor(requireJwt, jwt, "jwt"),
+    requireSession: guardFor(requireSession, session, "session"),
     rateLimit: (limit) =>
       createRouteLimit(limit, runtime, {
         store: stores.limits,
         defaults: parsed.rateLimit || undefined,
         directory: limits,
       }),
+    loginGuard: (options) => createLoginGuard(options, runtime, loginCounters()),
+    loginFailed: (req, failure) => loginFailed(req, failure, runtime),
     limits: Object.freeze({
       peek: (name: string, key: string, options?: PeekSettings) => limits.peek(name, key, options),
       reset: (name: string, key: string) => limits.reset(name, key),
     }),
+    ...createAddressRules(runtime, settings.trustProxy !== undefined || parsed.debug),
     headers: (patch) => needs(find("headers") as HeadersLayer | undefined, "headers", "headers()").patch(patch),
     apiKeyRoutes: (options) => apiKeyRoutes(needs(apiKeys, "apiKeys", "apiKeyRoutes()"), options, runtime, isInForce),
     tokenRoutes: (options) => tokenRoutes(needs(jwt, "jwt", "tokenRoutes()"), options, runtime),

@@ -27,6 +27,7 @@ export type {
   StrictTransportSecuritySettings,
 } from "./headers/fields.js";
 export type { PermissionsAllowlist } from "./headers/permissions.js";
+export type { TrustFunction } from "./core/trust-check.js";
 export { trustedHost } from "./trusted-host/middleware.js";
 export type {
   ResolvedTrustedHostSettings,
@@ -43,6 +44,14 @@ export type {
   RateLimitKeyFunction,
   RateLimitSkipFunction,
 } from "./rate-limit/limit-settings.js";
+export type { LoginFailure } from "./rate-limit/login-failed.js";
+export type {
+  LoginAccountFunction,
+  LoginGuardSettings,
+  LoginLimitSettings,
+  ResolvedLoginLimitSettings,
+} from "./rate-limit/login-settings.js";
+export type { RateLimitFailureFunction } from "./rate-limit/outcome-of-request.js";
 export type { RequestRateLimit } from "./rate-limit/request-limit.js";
 export type {
   HeaderForm,
@@ -92,6 +101,7 @@ export type { PublicJwk } from "./jwt/keys/key-ids.js";
 export { JwtManager } from "./jwt/manager.js";
 export type { IssuedTokens, JwtManagerDependencies } from "./jwt/types.js";
 export type { IssueInput } from "./jwt/grant.js";
+export type { EndFamilyInput, FamiliesInput, TokenFamily } from "./jwt/families.js";
 export type { OnRefresh, RefreshGrant, RenewedGrant } from "./jwt/refresh/renewal.js";
 export type { AccessTokenClaims } from "./jwt/decide.js";
 export { TokenError, type TokenErrorCode } from "./jwt/errors.js";
@@ -121,6 +131,7 @@ export type {
   KeyPosition,
   StoredApiKey,
   StoredRefreshToken,
+  StoredTokenFamily,
   TokenStore,
   UsageBatch,
   WindowOutcome,

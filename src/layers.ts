@@ -7,6 +7,7 @@ import type { RequestState } from "./core/request-state.js";
 import type { Layer } from "./core/layer.js";
 import type { LayerId } from "./core/layer-id.js";
 import type { Runtime } from "./core/runtime.js";
+import type { OriginCheck } from "./core/http/origin-check.js";
 import { createCors } from "./cors/middleware.js";
 import { createCsrf } from "./csrf/middleware.js";
 import { createHeaders } from "./headers/middleware.js";
@@ -33,6 +34,8 @@ export interface LayerSources {
   readonly sessionCutOffs?: SessionCutOffs | undefined;
   readonly apiKeys: ApiKeyService | undefined;
   readonly jwt: JwtManager | undefined;
+  /** Asks the function in `cors.origins`, where there is one. */
+  readonly originCheck: OriginCheck | undefined;
 }
 
 interface LayerRow {
@@ -64,9 +67,12 @@ export const LAYERS: readonly LayerRow[] = Object.freeze([
   {
     id: "cors",
     order: 400,
-    create: ({ settings }) =>
+    create: ({ settings, originCheck }) =>
       settings.cors &&
-      createCors(settings.cors, { rateLimitHeaders: settings.rateLimit ? settings.rateLimit.headers : undefined }),
+      createCors(settings.cors, {
+        rateLimitHeaders: settings.rateLimit ? settings.rateLimit.headers : undefined,
+        originCheck,
+      }),
   },
   {
     id: "rate-limit",
@@ -82,8 +88,8 @@ export const LAYERS: readonly LayerRow[] = Object.freeze([
   {
     id: "csrf",
     order: 600,
-    create: ({ settings }) =>
-      settings.csrf && createCsrf(settings.csrf, { corsOrigins: settings.cors ? settings.cors.origins : [] }),
+    create: ({ settings, originCheck }) =>
+      settings.csrf && createCsrf(settings.csrf, { corsOrigins: originCheck ?? listedOrigins(settings.cors) }),
   },
   {
     id: "session",
@@ -116,6 +122,10 @@ export const LAYERS: readonly LayerRow[] = Object.freeze([
       createPrincipalRateLimit(settings.rateLimit, runtime, { store: limitStore, directory: limits }),
   },
 ] satisfies { id: LayerId; order: number; create(sources: LayerSources): Layer | false | undefined }[] as LayerRow[]);
+
+function listedOrigins(cors: ResolvedSecuritySettings["cors"]): readonly string[] | "*" {
+  return cors === false || typeof cors.origins === "function" ? [] : cors.origins;
+}
 
 /**
  * Buffers the headers of the layers until all of them have accepted the request, so that a refusal is sent in one

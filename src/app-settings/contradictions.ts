@@ -2,6 +2,7 @@ import { addressRangeProblem, coversInternet } from "../core/http/address-list.j
 import type { Secret } from "../core/secret.js";
 import { debugContradictions } from "../session/settings.js";
 import type { SettingsIssue } from "../settings/errors.js";
+import { UNKNOWN_PROXY } from "../settings/unknown-proxy.js";
 import { GENERATE_SECRET } from "../settings/secrets.js";
 import type { ResolvedSecuritySettings, SecuritySettings } from "./schema.js";
 
@@ -69,6 +70,10 @@ const CONTRADICTIONS: readonly Rule[] = [
             "This contains a large part of all addresses and trusts every client as a proxy, so any client can choose its own address and evade the rate limit.",
           remedy: "List only the addresses of your proxies.",
         }
+      : undefined,
+  ({ rateLimit, debug }, given) =>
+    on(rateLimit)?.deny !== undefined && given.trustProxy === undefined && debug !== true
+      ? { path: "trustProxy", ...UNKNOWN_PROXY }
       : undefined,
   (settings) =>
     on(settings.rateLimit)?.key === "principal" && !authenticates(settings)

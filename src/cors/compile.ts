@@ -1,6 +1,7 @@
 import type { CorsOptions as CorsPackageOptions } from "cors";
 import { loadCors } from "../core/dependencies.js";
 import { OriginPatterns } from "../core/http/origin.js";
+import { OriginCheck } from "../core/http/origin-check.js";
 import type { CorsRules } from "./decide.js";
 import type { ResolvedCorsSettings } from "./settings.js";
 
@@ -45,6 +46,14 @@ export interface CompiledCors {
   readonly preflightLength: string;
 }
 
+/**
+ * Asks the function that takes the place of a list of origins; `undefined` where there is none. As in a list, an origin
+ * of plain http is not trusted with credentials or with the private network.
+ */
+export function originCheckOf({ origins, credentials, privateNetwork }: ResolvedCorsSettings): OriginCheck | undefined {
+  return typeof origins === "function" ? new OriginCheck(origins, credentials || privateNetwork) : undefined;
+}
+
 const ALLOW_ORIGIN = "Access-Control-Allow-Origin";
 
 /** Asks the `cors` package once for the values of all headers; only the origin and Vary are written per request. */
@@ -54,7 +63,10 @@ export function compileCors(options: ResolvedCorsSettings, rateLimitHeaders: Rat
   const actual = recorded(options, exposedHeaders, "GET");
   return Object.freeze({
     rules: Object.freeze({
-      origins: options.origins === "*" ? "*" : new OriginPatterns(options.origins),
+      origins:
+        options.origins === "*"
+          ? "*"
+          : new OriginPatterns(typeof options.origins === "function" ? [] : options.origins),
       methods: options.methods === "*" ? "*" : new Set(options.methods),
       allowedHeaders:
         options.allowedHeaders === "*" ? "*" : new Set(options.allowedHeaders.map((name) => name.toLowerCase())),

@@ -4,6 +4,7 @@ import { isForbiddenMethod, isToken } from "./names.js";
 
 /** The settings, compiled. */
 export interface CorsRules {
+  /** Empty where a function of the app decides about origins. */
   readonly origins: OriginPatterns | "*";
   readonly methods: ReadonlySet<string> | "*";
   /** Names in lower case. A list may hold `*` beside `authorization`, which it does not cover. */
@@ -27,8 +28,8 @@ export interface CorsInput extends Destination {
   readonly fetchSite: string | undefined;
 }
 
-const ORIGIN_REASONS = ["unlisted-origin", "null-origin", "malformed-origin", "several-origins"] as const;
-/** Why the origin itself is refused. */
+const ORIGIN_REASONS = ["unlisted-origin", "null-origin", "malformed-origin", "several-origins", "no-answer"] as const;
+/** Why the origin itself is refused; `no-answer`: the app's function did not say whether it is trusted. */
 export type OriginReason = (typeof ORIGIN_REASONS)[number];
 /** Why the preflight of a listed origin is refused. */
 export type PreflightReason =
@@ -65,17 +66,27 @@ const ANY: CorsVerdict = Object.freeze({ kind: "allowed", reason: "any-origin" }
 export function decide(rules: CorsRules, input: CorsInput): CorsVerdict {
   const { origin } = input;
   if (origin === undefined) return NO_ORIGIN;
-  const preflight = input.method === "OPTIONS" && input.requestedMethod !== undefined;
+  if (rules.origins === "*" || rules.origins.has(origin)) return decideTrusted(rules, input);
+  // Browsers send Origin with every POST, also to the page's own origin. Sec-Fetch-Site settles it where browsers
+  // send it: a form under `Referrer-Policy: no-referrer` has the Origin `null` even on its own origin.
+  const parsed = parseOrigin(origin);
+  if (input.fetchSite === "same-origin" || (parsed !== undefined && isSameOrigin(parsed, input))) return SAME_ORIGIN;
+  return refused(input, originReason(origin, parsed));
+}
+
+/** The verdict on a request whose origin is refused. */
+export function refused(input: CorsInput, reason: OriginReason): CorsVerdict {
+  return isPreflight(input) ? { kind: "preflight-refused", reason } : { kind: "refused", reason };
+}
+
+function isPreflight({ method, requestedMethod }: CorsInput): boolean {
+  return method === "OPTIONS" && requestedMethod !== undefined;
+}
+
+/** The verdict on a request whose origin is trusted. */
+export function decideTrusted(rules: CorsRules, input: CorsInput): CorsVerdict {
   const any = rules.origins === "*";
-  if (rules.origins !== "*" && !rules.origins.has(origin)) {
-    // Browsers send Origin with every POST, also to the page's own origin. Sec-Fetch-Site settles it where browsers
-    // send it: a form under `Referrer-Policy: no-referrer` has the Origin `null` even on its own origin.
-    const parsed = parseOrigin(origin);
-    if (input.fetchSite === "same-origin" || (parsed !== undefined && isSameOrigin(parsed, input))) return SAME_ORIGIN;
-    const reason = originReason(origin, parsed);
-    return preflight ? { kind: "preflight-refused", reason } : { kind: "refused", reason };
-  }
-  if (!preflight) return any ? ANY : LISTED;
+  if (!isPreflight(input)) return any ? ANY : LISTED;
   const names: string[] = [];
   const reason =
     methodProblem(rules, input.requestedMethod) ?? headersProblem(rules, input.requestedHeaders ?? "", names);

@@ -1,4 +1,4 @@
-import type { Request, Response } from "express";
+import type { NextFunction, Request, Response } from "express";
 import type { Middleware } from "../core/middleware.js";
 import type { SecurityEventName } from "../core/events.js";
 import type { Layer, RunLayer } from "../core/layer.js";
@@ -6,15 +6,17 @@ import { standalone } from "../core/pipeline.js";
 import { refuse } from "../core/response/refuse.js";
 import type { Refusal } from "../core/response/problem.js";
 import { requestContext } from "../core/request-events.js";
-import { stateOf } from "../core/request-state.js";
+import { type RequestState, stateOf } from "../core/request-state.js";
 import type { HeaderBuffer } from "../core/response/header-buffer.js";
 import { send } from "../core/response/send.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
 import { parseFactory } from "../settings/object.js";
-import { compileCors, type Field, type RateLimitForm } from "./compile.js";
-import { type CorsInput, type CorsVerdict, decide, isOriginReason } from "./decide.js";
+import { compileCors, type Field, originCheckOf, type RateLimitForm } from "./compile.js";
+import { type CorsInput, type CorsVerdict, decide, decideTrusted, isOriginReason, refused } from "./decide.js";
 import { corsSchema, type ResolvedCorsSettings, type CorsSettings } from "./settings.js";
 import { effectiveHost, forwardedPort } from "../core/http/effective-host.js";
+import type { OriginCheck } from "../core/http/origin-check.js";
+import { type Trust, UNANSWERED } from "../core/trust-check.js";
 
 /** The event is always one of this library's events here. */
 type CorsRefusal = Refusal & { readonly event: SecurityEventName };
@@ -23,8 +25,10 @@ type Refused = Extract<CorsVerdict, { kind: "refused" | "preflight-refused" }>;
 const TOO_MUCH = "The origin is trusted, but not for this method or these headers.";
 const PREFLIGHT_VARY = "Access-Control-Request-Method, Access-Control-Request-Headers";
 
-/** What this layer needs to know about the limiter. */
+/** What this layer shares with others. */
 export interface CorsDependencies {
+  /** Asks the function in `origins`. Default: one of its own. */
+  readonly originCheck?: OriginCheck | undefined;
   /** The form of the limiter's headers, which a page should be able to read. */
   readonly rateLimitHeaders?: RateLimitForm;
 }
@@ -32,13 +36,27 @@ export interface CorsDependencies {
 /** The headers of a response that is not to a preflight. A later policy of the same request removes them again. */
 const WRITTEN = ["Access-Control-Allow-Origin", "Access-Control-Allow-Credentials", "Access-Control-Expose-Headers"];
 
+/** Whether other code has allowed something on this response. No other CORS header has an effect without one of them. */
+function hasOthers(res: Response): boolean {
+  return res.hasHeader("Access-Control-Allow-Origin") || res.hasHeader("Access-Control-Allow-Credentials");
+}
+
+/** Removes what the package cors, or code of the app, has set before: this policy alone decides. */
+function removeOthers(res: Response): void {
+  for (const name of res.getHeaderNames()) if (name.startsWith("access-control-")) res.removeHeader(name);
+}
+
 /** The CORS layer. It sets the headers before later layers run, so that the page can read their refusals. */
-export function createCors(options: ResolvedCorsSettings, { rateLimitHeaders }: CorsDependencies = {}): Layer {
+export function createCors(
+  options: ResolvedCorsSettings,
+  { rateLimitHeaders, originCheck = originCheckOf(options) }: CorsDependencies = {},
+): Layer {
   const { rules, exposedHeaders, preflight, actual, preflightStatus, preflightLength } = compileCors(
     options,
     rateLimitHeaders,
   );
   const anyOrigin = rules.origins === "*";
+  const isAlone = options.mode === "enforce";
   const preflightVary = PREFLIGHT_VARY + (options.privateNetwork ? ", Access-Control-Request-Private-Network" : "");
 
   function allow(headers: HeaderBuffer, origin: string, fields: readonly Field[]): void {
@@ -54,6 +72,10 @@ export function createCors(options: ResolvedCorsSettings, { rateLimitHeaders }: 
   /** @returns true when the request has been answered */
   function refuseOrigin(req: Request, res: Response, verdict: Refused): boolean {
     const { reason } = verdict;
+    if (reason === "no-answer") {
+      if (options.refused === "reject") return refuse(req, res, "cors", UNANSWERED, options.mode);
+      return leaveOut(req, res, verdict);
+    }
     // malicious_cors is the vocabulary's name for an unauthorised origin; a listed origin that asks for too much is a
     // mistake.
     const refusal: CorsRefusal = isOriginReason(reason)
@@ -64,16 +86,22 @@ export function createCors(options: ResolvedCorsSettings, { rateLimitHeaders }: 
     const { events } = state.runtime;
     if (state.isFirstReport(events, `cors ${reason}`))
       events.emit(refusal.event, () => ({ source: "cors", reason, mode: options.mode, ...requestContext(req) }));
+    return leaveOut(req, res, verdict);
+  }
+
+  /** Refuses by leaving out the headers. @returns true when the request has been answered */
+  function leaveOut(req: Request, res: Response, verdict: Refused): boolean {
     if (verdict.kind === "refused" || options.mode === "report") return false;
     // No Access-Control header, so the browser gives up, and the app does not get an unexpected OPTIONS.
     endPreflight(req, res);
     return true;
   }
 
-  const run: RunLayer = function corsMiddleware(req, res, next, state) {
+  const run: RunLayer = function corsPolicyMiddleware(req, res, next, state) {
     const headers = state.headersOf(res);
     // The policy nearest to the route decides. Vary stays: the earlier policy's response may already depend on Origin.
     for (const name of WRITTEN) headers.remove(name);
+    if (isAlone && hasOthers(res)) removeOthers(res);
     if (!anyOrigin) headers.vary("Origin");
     const { origin } = req.headers;
     if (origin === undefined) {
@@ -82,7 +110,45 @@ export function createCors(options: ResolvedCorsSettings, { rateLimitHeaders }: 
       next();
       return;
     }
-    const verdict = decide(rules, inputOf(req, origin));
+    const input = inputOf(req, origin);
+    const verdict = decide(rules, input);
+    if (originCheck === undefined || verdict.reason !== "unlisted-origin")
+      return apply(req, res, next, headers, origin, verdict);
+    ask(originCheck, req, res, next, state, headers, input, origin);
+  };
+
+  function ask(
+    check: OriginCheck,
+    req: Request,
+    res: Response,
+    next: NextFunction,
+    state: RequestState,
+    headers: HeaderBuffer,
+    input: CorsInput,
+    origin: string,
+  ): void {
+    const goOn = (trust: Trust): void => {
+      // Something else, such as a time-out, may have answered meanwhile.
+      if (res.headersSent) return;
+      const verdict =
+        trust === true
+          ? decideTrusted(rules, input)
+          : refused(input, trust === false ? "unlisted-origin" : "no-answer");
+      apply(req, res, next, headers, origin, verdict);
+    };
+    const trust = check.ask(origin, req, state);
+    if (trust instanceof Promise) trust.then(goOn).catch(next);
+    else goOn(trust);
+  }
+
+  function apply(
+    req: Request,
+    res: Response,
+    next: NextFunction,
+    headers: HeaderBuffer,
+    origin: string,
+    verdict: CorsVerdict,
+  ): void {
     switch (verdict.kind) {
       case "not-cors":
         break;
@@ -106,9 +172,17 @@ export function createCors(options: ResolvedCorsSettings, { rateLimitHeaders }: 
         break;
     }
     next();
-  };
+  }
 
-  return { id: "cors", mode: options.mode, run, describe: () => structuredClone({ ...options, exposedHeaders }) };
+  return {
+    id: "cors",
+    mode: options.mode,
+    run,
+    describe: () => {
+      const origins = typeof options.origins === "function" ? "function" : options.origins;
+      return structuredClone({ ...options, origins, exposedHeaders });
+    },
+  };
 }
 
 function inputOf(req: Request, origin: string): CorsInput {

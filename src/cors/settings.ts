@@ -1,8 +1,10 @@
 import { z } from "zod";
 import { isLoopbackHost, parseOriginPattern } from "../core/http/origin.js";
+import type { TrustFunction } from "../core/trust-check.js";
 import { originPatternSchema } from "../settings/origin-pattern.js";
 import { modeSchema } from "../settings/common.js";
 import { addIssue, settingsObjectLike } from "../settings/object.js";
+import { functionOr } from "../settings/trust-function.js";
 import { PEER_NAMES } from "../settings/peer-names.js";
 import { listOrAll, methodSchema, requestHeadersSchema, responseHeaderSchema } from "./field-schemas.js";
 
@@ -15,9 +17,11 @@ export const corsSchema = settingsObjectLike(PEER_NAMES.cors, {
   /**
    * Origins whose pages may read the responses: exact ones (`https://app.example.com`), all subdomains of one
    * (`https://*.example.com`, not `https://example.com` itself), custom schemes (`tauri://localhost`, exact only).
-   * `"*"` means every origin, and is refused with `credentials`. Required.
+   * `"*"` means every origin, and is refused with `credentials`. Or a function of the origin, in lower case and without a
+   * default port, for example one that asks a table of tenants: it returns `true`, `false` or a promise of one, within
+   * 250 milliseconds. Required.
    */
-  origins: listOrAll(originPatternSchema),
+  origins: functionOr(listOrAll(originPatternSchema)),
   /**
    * Whether pages may send requests with cookies, TLS client certificates and HTTP authentication. A token that a
    * script sends itself does not need it. Default: `false`.
@@ -64,7 +68,7 @@ export const corsSchema = settingsObjectLike(PEER_NAMES.cors, {
 });
 
 interface Checked {
-  readonly origins: readonly string[] | "*";
+  readonly origins: readonly string[] | "*" | TrustFunction;
   readonly methods: readonly string[] | "*";
   readonly allowedHeaders: readonly string[] | "*";
   readonly exposedHeaders?: readonly string[] | "*" | undefined;
@@ -73,7 +77,7 @@ interface Checked {
 }
 
 function checkLists(settings: Checked, context: z.core.$RefinementCtx): void {
-  if (settings.origins.length === 0) {
+  if (typeof settings.origins !== "function" && settings.origins.length === 0) {
     addIssue(context, {
       code: "wrong-value",
       path: ["origins"],
@@ -91,7 +95,7 @@ function checkLists(settings: Checked, context: z.core.$RefinementCtx): void {
   }
   for (const name of ["origins", "methods", "allowedHeaders", "exposedHeaders"] as const) {
     const list = settings[name];
-    if (list === "*" || list === undefined) continue;
+    if (list === "*" || list === undefined || typeof list === "function") continue;
     const seen = new Set<string>();
     list.forEach((entry, index) => {
       const key = name === "methods" ? entry : entry.toLowerCase();
@@ -142,7 +146,7 @@ function checkOrigins(settings: Checked, context: z.core.$RefinementCtx): void {
     });
     return;
   }
-  if (!settings.credentials && !settings.privateNetwork) return;
+  if (typeof settings.origins === "function" || (!settings.credentials && !settings.privateNetwork)) return;
   settings.origins.forEach((text, index) => {
     const pattern = parseOriginPattern(text);
     if (pattern?.scheme !== "http" || isLoopbackHost(pattern.host)) return;

@@ -62,6 +62,11 @@ export function decideCsrf(policy: CsrfPolicy, request: CsrfRequest): Refusal | 
   }
 }
 
+/** The origin that the app's function may still trust when a request is refused; `undefined` when it names none or two. */
+export function claimedOrigin({ site, origin }: CsrfRequest): string | undefined {
+  return site.length > 1 || origin.length > 1 ? undefined : origin[0];
+}
+
 /**
  * Compares Origin with the host, both where Sec-Fetch-Site is missing (plain http, old browsers) and where it is
  * present: Safari before 2026 called a cross-site form "same-origin" when the user reloaded it, and sent the true

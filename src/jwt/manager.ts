@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { loadJsonwebtoken } from "../core/dependencies.js";
 import { partRuntime, type Runtime } from "../core/runtime.js";
 import { StoreTime } from "../stores/health/store-time.js";
+import { warnOfSeconds } from "../settings/durations.js";
 import { parse } from "../settings/object.js";
 import { MemoryTokenStore } from "../stores/memory/token-store.js";
 import { AccessTokens, issuedAt, type IssueTime } from "./access/access-tokens.js";
@@ -9,7 +10,8 @@ import { AccessVerifier } from "./access/access-verifier.js";
 import { ExpirySweeper } from "./expiry-sweeper.js";
 import type { AccessTokenClaims } from "./decide.js";
 import { TokenError } from "./errors.js";
-import { grantOf, type IssueInput } from "./grant.js";
+import { type EndFamilyInput, type FamiliesInput, type TokenFamily, TokenFamilyDirectory } from "./families.js";
+import { grantOf, type IssueInput, labelOf } from "./grant.js";
 import { IssueClock } from "./issue-clock.js";
 import { jwkSet, type JwkSet } from "./keys/jwks.js";
 import { KeyRing } from "./keys/key-ring.js";
@@ -55,6 +57,7 @@ export class JwtManager {
   readonly #closesStore: boolean;
   readonly #issueClock: IssueClock;
   readonly #revocations: TokenRevocations;
+  readonly #families: TokenFamilyDirectory;
   readonly #cleaner: ExpirySweeper;
   #opened?: Promise<void>;
   #closed?: Promise<void>;
@@ -63,6 +66,7 @@ export class JwtManager {
     const runtime = given ?? partRuntime(deps);
     this.runtime = runtime;
     this.options = Object.freeze(parse(jwtSchema, settings));
+    warnOfSeconds("jwt.accessTokenMinutes", this.options.accessTokenMinutes ?? 0);
     this.#ring = KeyRing.from(this.options, secretKey);
     this.#access = new AccessTokens(this.options, this.#ring);
     this.#closesStore = this.options.store !== undefined || store === undefined;
@@ -81,6 +85,7 @@ export class JwtManager {
     const aheadMs = this.#store.knowsCutOffs ? (this.options.leewaySeconds + 1) * 1000 : 0;
     this.#issueClock = new IssueClock(runtime.clock, aheadMs);
     this.#revocations = new TokenRevocations(this.#store, this.#issueClock, this.options, runtime);
+    this.#families = new TokenFamilyDirectory(this.#store, this.#revocations, runtime);
     this.#cleaner = new ExpirySweeper(this.#store, runtime);
   }
 
@@ -115,12 +120,13 @@ export class JwtManager {
    */
   async issue(subject: string | number, options?: IssueInput): Promise<IssuedTokens> {
     const grant = grantOf(subject, options, this.runtime.clock.now());
+    const label = labelOf(options);
     const time = this.#storeTime();
     const at = await this.#issueTime(grant.subject, time);
     const familyId = randomBytes(16).toString("base64url");
     // Signed before the store is written, so that a token that would be too long leaves no record.
     const { token, jti, expiresIn } = this.#access.sign(grant, at, familyId);
-    const refreshToken = await this.#refresh.start(familyId, grant, at.timestamp, time);
+    const refreshToken = await this.#refresh.start(grant, { familyId, issuedAt: at.timestamp, label }, time);
     this.#announceCreated(grant.subject, jti, "issue");
     this.#cleaner.sometimes();
     return { accessToken: token, refreshToken, tokenType: "Bearer", expiresIn };
@@ -214,6 +220,45 @@ export class JwtManager {
     if (family === undefined) return false;
     await this.#revocations.revokeFamily(family, time);
     return true;
+  }
+
+  /**
+   * Lists the families of refresh tokens of a user or service that are in force, newest first: one for each log-in that
+   * has not ended, so one for each device. With a memory store, those of this process.
+   *
+   * @throws TokenError `invalid-input`, `store-unavailable`
+   * @throws SetupError (rejects) when the store cannot list them
+   *
+   * @example
+   * ```ts
+   * import express from "express";
+   * import { applySecurity } from "portcullis";
+   *
+   * const app = express();
+   * const security = applySecurity(app, { secretKey: process.env.SECRET_KEY, trustedHosts: ["api.example.com"], jwt: {} });
+   * app.get("/devices", security.requireJwt(), async (req, res) => {
+   *   const devices = await security.jwt.families(req.principal?.id ?? "");
+   *   res.json(devices.map((device) => ({ ...device, isThisOne: device.id === req.principal?.claims["fam"] })));
+   * });
+   * app.delete("/devices/:id", security.requireJwt(), async (req, res) => {
+   *   const hasEnded = await security.jwt.endFamily(String(req.params.id), { subject: req.principal?.id ?? "" });
+   *   res.sendStatus(hasEnded ? 204 : 404);
+   * });
+   * ```
+   */
+  async families(id: string | number, page: FamiliesInput = {}): Promise<TokenFamily[]> {
+    return this.#families.list(id, page, this.#storeTime());
+  }
+
+  /**
+   * Ends a family by its id: its refresh tokens and its access tokens. Returns false when there is no such family, or it
+   * belongs to another subject than `options.subject`.
+   *
+   * @throws TokenError `invalid-input`, `store-unavailable`
+   * @throws SetupError (rejects) when the store cannot find a family by its id
+   */
+  async endFamily(familyId: string, options: EndFamilyInput = {}): Promise<boolean> {
+    return this.#families.end(familyId, options, this.#storeTime());
   }
 
   /**

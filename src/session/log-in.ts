@@ -14,6 +14,7 @@ import { checkedOwn, logInAuthentication, siteDataOf, type SiteData } from "./lo
 import type { RequestSession } from "./request-session.js";
 import type { SessionRepository } from "./session-repository.js";
 import { sessionHandle } from "./session-cookie.js";
+import { stateIn } from "../core/request-state.js";
 import { appData, principalOf } from "./metadata.js";
 
 /** The user to log in. */
@@ -162,6 +163,7 @@ async function begin(req: Request, who: LogInAs, options: LogInSettings): Promis
     reason: kind === "renewal" ? "re-authenticated" : "log-in",
     ...requestContext(req),
   }));
+  stateIn(req)?.onLogIn?.();
   reportCrossSiteLogIn(req, bound.context.options, runtime);
 }
 

@@ -48,14 +48,10 @@ export function readMetadata(record: object): SessionMetadata | undefined {
 
 /** Returns the principal of a session. @param handle identifies the session without revealing its id */
 export function principalOf(handle: string, metadata: SessionMetadata): Principal | undefined {
-  return metadata.principal === null
-    ? undefined
-    : createPrincipal({
-        ...metadata.principal,
-        ...authenticationOf(metadata.principal, metadata.createdAt),
-        kind: "session",
-        credentialId: handle,
-      });
+  const { principal, createdAt } = metadata;
+  if (principal === null) return undefined;
+  const authenticatedAt = principal.authenticatedAt ?? createdAt;
+  return createPrincipal({ ...principal, authenticatedAt, kind: "session", credentialId: handle });
 }
 
 /** How and when the user of a session was authenticated. @param createdAt when the session began */

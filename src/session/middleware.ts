@@ -5,6 +5,7 @@ import type { Layer } from "../core/layer.js";
 import { standalone } from "../core/pipeline.js";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import type { Secret } from "../core/secret.js";
+import { warnOfMilliseconds } from "../settings/durations.js";
 import { SettingsError } from "../settings/errors.js";
 import { parseFactory } from "../settings/object.js";
 import { LocalCutOffs, type SessionCutOffs } from "../stores/revocations/session-cut-offs.js";
@@ -84,6 +85,8 @@ export function createSession(
       { code: "PORTCULLIS_MIGRATION" },
     );
   }
+  warnOfMilliseconds("session.maxAge", options.maxAge);
+  if (options.absoluteMaxAge !== options.maxAge) warnOfMilliseconds("session.absoluteMaxAge", options.absoluteMaxAge);
   const looksBack = options.migrateFrom !== undefined || runtime.debug;
   const former = looksBack ? new FormerSessions(options.migrateFrom, runtime.debug, cookie, keys, stored) : undefined;
   const context: SessionContext = { options, runtime, cookie, plainCookie, stored, adapter, former };

@@ -1,10 +1,11 @@
-import { parseAuthority, parseTarget, sameAuthority } from "../core/http/authority.js";
+import { type Authority, parseAuthority, parseTarget, sameAuthority } from "../core/http/authority.js";
 import type { Refusal } from "../core/response/problem.js";
 import type { HostPatterns } from "./host-patterns.js";
 
 /** The settings, compiled. */
 export interface HostPolicy {
-  readonly hosts: HostPatterns;
+  /** `undefined` where a function of the app decides about hosts. */
+  readonly hosts: HostPatterns | undefined;
   readonly exemptPaths: ReadonlySet<string>;
 }
 
@@ -33,8 +34,19 @@ const TARGET_MISMATCH = refusal("target-mismatch");
 const NOT_LISTED = refusal("not-listed");
 const FORWARDED_NOT_LISTED = refusal("forwarded-not-listed");
 
-/** Why a request is not for a host of this service, or `undefined` when it is. */
-export function decideHost(policy: HostPolicy, request: HostRequest): Refusal | undefined {
+/** The decision depends on what the app's function says about these hosts. */
+export interface OpenDecision {
+  /** Without ports and in canonical form, each once. The request is for this service when all of them are trusted. */
+  readonly hosts: readonly string[];
+  /** Why the request is refused otherwise. */
+  readonly otherwise: Refusal;
+}
+
+/**
+ * Why a request is not for a host of this service, or `undefined` when it is. The decision stays open where a function
+ * of the app makes it.
+ */
+export function decideHost(policy: HostPolicy, request: HostRequest): Refusal | OpenDecision | undefined {
   if (isExempt(policy, request)) return undefined;
   const { hostLines, forwarded } = request;
   // RFC 9112 section 3.2: 400 for a request without Host and for one with more than one. HTTP/1.0 does not require
@@ -44,7 +56,7 @@ export function decideHost(policy: HostPolicy, request: HostRequest): Refusal | 
   if (hostLines.length > 1) return DUPLICATE;
 
   const inOriginForm = request.target.startsWith("/");
-  if (inOriginForm && forwarded === undefined && policy.hosts.hasVerbatim(text)) return undefined;
+  if (inOriginForm && forwarded === undefined && policy.hosts?.hasVerbatim(text) === true) return undefined;
 
   const host = parseAuthority(text);
   if (host === undefined) return MALFORMED;
@@ -58,6 +70,7 @@ export function decideHost(policy: HostPolicy, request: HostRequest): Refusal | 
       if (named === undefined || !sameAuthority(named, host, target.absolute.scheme)) return TARGET_MISMATCH;
     }
   }
+  if (policy.hosts === undefined) return openDecision(host, forwarded);
   if (forwarded !== undefined)
     return areForwardedHostsListed(policy.hosts, forwarded) ? undefined : FORWARDED_NOT_LISTED;
   return policy.hosts.has(host) ? undefined : NOT_LISTED;
@@ -77,9 +90,33 @@ const MAX_FORWARDED_LENGTH = 1024;
 /** Checks every value, since software that reads the field later may take the first (as Express does) or the last. */
 function areForwardedHostsListed(hosts: HostPatterns, forwarded: string): boolean {
   if (hosts.hasVerbatim(forwarded)) return true;
-  if (forwarded.length > MAX_FORWARDED_LENGTH) return false;
-  return forwarded.split(",").every((value) => {
-    const authority = parseAuthority(value.trim());
-    return authority !== undefined && hosts.has(authority);
-  });
+  return readForwardedHosts(forwarded)?.every((host) => hosts.has(host)) === true;
+}
+
+/** The hosts in X-Forwarded-Host; `undefined` when one is malformed, or there is too much of it. */
+function readForwardedHosts(forwarded: string): Authority[] | undefined {
+  if (forwarded.length > MAX_FORWARDED_LENGTH) return undefined;
+  const hosts: Authority[] = [];
+  for (const value of forwarded.split(",")) {
+    const host = parseAuthority(value.trim());
+    if (host === undefined) return undefined;
+    hosts.push(host);
+  }
+  return hosts;
+}
+
+/** Most different hosts that the function is asked about for one request. */
+const MAX_HOSTS = 8;
+
+function openDecision(host: Authority, forwarded: string | undefined): Refusal | OpenDecision {
+  const otherwise = forwarded === undefined ? NOT_LISTED : FORWARDED_NOT_LISTED;
+  const read = forwarded === undefined ? [host] : readForwardedHosts(forwarded);
+  if (read === undefined) return otherwise;
+  const hosts = [...new Set(read.map((one) => one.host))];
+  return hosts.length <= MAX_HOSTS && hosts.every(isReadable) ? { hosts, otherwise } : otherwise;
+}
+
+/** Whether the function can read a host by `new URL`, which rejects a label that is not valid punycode. */
+function isReadable(host: string): boolean {
+  return URL.canParse(`http://${host}`);
 }

@@ -1,6 +1,8 @@
 import { z } from "zod";
 import { exemptPathSchema, modeSchema } from "../settings/common.js";
 import { addIssue, selectSchema, settingsObject } from "../settings/object.js";
+import type { TrustFunction } from "../core/trust-check.js";
+import { functionOr } from "../settings/trust-function.js";
 import { readHostEntry } from "./host-entry.js";
 
 /**
@@ -40,13 +42,17 @@ const hostListSchema = selectSchema<readonly string[], string[]>((value) => {
   return z.array(hostEntrySchema);
 });
 
+const hostsSchema = functionOr(hostListSchema);
+
 const objectSchema = settingsObject({
   /**
    * Hosts that this service answers for: names on every port (`api.example.com`), names with one port
    * (`localhost:8080`), all names below one (`*.example.com`, not `example.com` itself), addresses (`127.0.0.1`,
-   * `[::1]`). Compared without case. Required; an empty list is an error.
+   * `[::1]`). Compared without case. Required; an empty list is an error. Or a function of the host, in lower case and
+   * without a port, for example one that asks a table of tenants: it returns `true`, `false` or a promise of one, within
+   * 250 milliseconds.
    */
-  hosts: hostListSchema,
+  hosts: hostsSchema,
   /**
    * Exact paths on which GET and HEAD are answered for any host, for health checks that call by address. Default:
    * none.
@@ -63,14 +69,15 @@ const objectSchema = settingsObject({
 
 /** Settings of the trusted hosts as an object. */
 export interface TrustedHostObjectSettings extends z.input<typeof objectSchema> {}
-/** Settings of the trusted hosts: the list of hosts alone, or an object around it. */
-export type TrustedHostSettings = readonly string[] | TrustedHostObjectSettings;
+/** Settings of the trusted hosts: the list of hosts or the function alone, or an object around it. */
+export type TrustedHostSettings = readonly string[] | TrustFunction | TrustedHostObjectSettings;
 /** Settings of the trusted hosts with every default filled in. */
 export interface ResolvedTrustedHostSettings extends z.output<typeof objectSchema> {}
 
-/** Takes a list of hosts or an object, and always returns the object with entries in their normal form. */
+/** Takes a list of hosts, a function or an object, and always returns the object with entries in their normal form. */
 export const trustedHostSchema = selectSchema<TrustedHostSettings, ResolvedTrustedHostSettings>((value) => {
-  if (Array.isArray(value)) return hostListSchema.transform((hosts) => objectSchema.parse({ hosts }));
+  if (Array.isArray(value) || typeof value === "function")
+    return hostsSchema.transform((hosts) => objectSchema.parse({ hosts }));
   if (typeof value === "object" && value !== null) return objectSchema;
   if (value === undefined) return hostListSchema;
   return issueSchema(

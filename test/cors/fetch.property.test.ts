@@ -64,6 +64,7 @@ function meantToBeAllowed(settings: CorsSettings, request: BrowserRequest): bool
     pattern === "https://*.example.org"
       ? /^https:\/\/.+\.example\.org$/.test(request.origin)
       : pattern === request.origin;
+  if (typeof settings.origins === "function") throw new TypeError("these settings are lists");
   if (settings.origins !== "*" && !settings.origins.some(listed)) return false;
   if (request.credentials === "include" && settings.credentials !== true) return false;
   if (!needsPreflight(request)) return true;

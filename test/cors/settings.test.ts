@@ -67,6 +67,17 @@ describe("corsSchema", () => {
     });
   });
 
+  it.each([() => true, (origin: string) => origin === "a", async () => Promise.resolve(true)])(
+    "takes a function in place of the list: %s",
+    (trusts) => {
+      for (const more of [{}, { credentials: true }, { privateNetwork: true, refused: "reject" }]) {
+        const options = parse(corsSchema, { origins: trusts, ...more });
+        expect(options.origins).toBe(trusts);
+        expect(parse(corsSchema, options)).toEqual(options);
+      }
+    },
+  );
+
   it("neither changes nor retains the caller's object", () => {
     const mine = { origins: [...origins], methods: ["GET"] };
     const options = parse(corsSchema, mine);
@@ -134,6 +145,20 @@ describe("corsSchema", () => {
       "origins as text",
       { origins: "https://app.example.com" },
       ['wrong-type origins: This must be a list. → Write a list, even for one entry: ["…"].'],
+    ],
+    [
+      "a function in a list",
+      { origins: ["https://app.example.com", () => true] },
+      [
+        "wrong-type origins[1]: A list cannot contain a function, because a function decides about every name. → Write the function in place of the list, and compare with the other entries inside it.",
+      ],
+    ],
+    [
+      "the cors package's function with a callback",
+      { origins: (_origin: string, callback: (error: null, allowed: boolean) => void) => callback(null, true) },
+      [
+        "wrong-value origins: This function has a second parameter, but is called with the name alone, without a callback. → Return true or false, or a promise of one: (name) => tenants.has(name).",
+      ],
     ],
     [
       "null",
@@ -309,7 +334,6 @@ describe("corsSchema", () => {
       "the cors package's name",
       { origin: "*" },
       [
-        "missing-setting origins: This setting is required. → Set it, or remove the object that contains it.",
         'unknown-setting origin: There is no setting "origin". Did you mean "origins"? → Correct the name or remove the setting.',
       ],
     ],

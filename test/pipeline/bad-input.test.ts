@@ -117,15 +117,36 @@ const CASES: [string, string, number, string | undefined][] = [
   ["a target of nothing but percent signs", get([HOST], `/${"%".repeat(200)}`), 404, undefined],
 ];
 
-describe.each(EXPRESS)("bad input on $name", ({ express }) => {
+/** What functions are asked about, which is nothing malformed. */
+const asked: string[] = [];
+const trusts =
+  (...names: string[]) =>
+  async (name: string): Promise<boolean> => {
+    asked.push(name);
+    return Promise.resolve(names.includes(name));
+  };
+/** The same policies, decided by functions of the app instead of lists. */
+const WITH_FUNCTIONS = {
+  ...SETTINGS,
+  trustedHosts: { hosts: trusts("localhost", "127.0.0.1", "[::1]") },
+  cors: { ...SETTINGS.cors, origins: trusts("https://app.example.com") },
+};
+
+const APPS = EXPRESS.flatMap(({ name, express }) => [
+  { title: `bad input on ${name}`, express, settings: SETTINGS },
+  { title: `bad input where functions decide about hosts and origins, on ${name}`, express, settings: WITH_FUNCTIONS },
+]);
+
+describe.each(APPS)("$title", ({ express, settings }) => {
   let server: TestServer;
   let security: Security<typeof SETTINGS>;
   const errors: unknown[] = [];
   const events: string[] = [];
 
   beforeAll(async () => {
+    asked.length = 0;
     const app = express();
-    security = applySecurity(app, SETTINGS);
+    security = applySecurity(app, settings);
     security.events.on("*", (event) => events.push(JSON.stringify(event)));
     app.get("/me", security.requireAuth(), (_req, res) => void res.send("reached"));
     app.post("/me", security.requireAuth(), (_req, res) => void res.send("reached"));
@@ -160,6 +181,13 @@ describe.each(EXPRESS)("bad input on $name", ({ express }) => {
   it("is repeated in no event when it was sent as a header", () => {
     expect(events.length).toBeGreaterThan(10);
     expect(events.join()).not.toContain(MARK.slice(1));
+  });
+
+  it("reaches no function of the app unless it is a well-formed host or origin", () => {
+    const wellFormed = /^(?:https:\/\/)?(?:127\.0\.0\.1|localhost|zxq7echo\.example)$/;
+    expect(asked.filter((name) => !wellFormed.test(name))).toEqual([]);
+    if (settings === WITH_FUNCTIONS) expect(asked).toContain("zxq7echo.example");
+    else expect(asked).toEqual([]);
   });
 
   it("is followed by a good request that passes", async () => {

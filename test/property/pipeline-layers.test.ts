@@ -33,7 +33,9 @@ function realLayers(): { handlers: RunLayer[]; runtime: Runtime; close: () => Pr
   });
   const jwt = new JwtManager(settings.jwt || {}, { runtime, secretKey: settings.secretKey });
   const layers = LAYERS.flatMap(
-    (row) => row.create({ settings, runtime, limitStore, sessionStore: undefined, apiKeys, jwt }) ?? [],
+    (row) =>
+      row.create({ settings, runtime, limitStore, sessionStore: undefined, apiKeys, jwt, originCheck: undefined }) ??
+      [],
   );
   const close = async (): Promise<void> => {
     await Promise.all([apiKeys.close(), jwt.close(), ...layers.map(async (layer) => layer.close?.())]);

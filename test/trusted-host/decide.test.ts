@@ -333,7 +333,7 @@ describe("for all requests", () => {
         fc.option(any, { nil: undefined }),
         (method, target, hostLines, forwarded) => {
           const refusal = decideHost(policy, { method, target, hostLines, forwarded });
-          if (refusal !== undefined) expect(reasons).toContain(refusal.reason);
+          if (refusal !== undefined) expect(reasons).toContain("code" in refusal ? refusal.reason : "an open decision");
         },
       ),
       { numRuns: 3000 },

@@ -67,17 +67,48 @@ describe("accepted settings", () => {
     expect(parse(trustedHostSchema, [text]).hosts).toEqual([entry]);
   });
 
+  it("a function, alone or in an object", () => {
+    const hosts = (host: string): boolean => host === "example.com";
+    for (const settings of [hosts, { hosts }]) {
+      const options = parse(trustedHostSchema, settings);
+      expect(options).toEqual({ hosts, ...DEFAULTS });
+      expect(parse(trustedHostSchema, options)).toEqual(options);
+    }
+  });
+
   it("are not changed", () => {
     const hosts = ["EXAMPLE.com"];
     const settings = { hosts };
     const options = parse(trustedHostSchema, settings);
-    options.hosts.push("other.com");
+    (options.hosts as string[]).push("other.com");
     expect(settings).toEqual({ hosts: ["EXAMPLE.com"] });
   });
 });
 
 describe("refused settings", () => {
   it.each<[string, unknown, SettingsIssue]>([
+    ...[["example.com", () => true], { hosts: ["example.com", () => true] }].map(
+      (settings): [string, unknown, SettingsIssue] => [
+        "a function in a list",
+        settings,
+        {
+          code: "wrong-type",
+          path: Array.isArray(settings) ? "[1]" : "hosts[1]",
+          message: "A list cannot contain a function, because a function decides about every name.",
+          remedy: "Write the function in place of the list, and compare with the other entries inside it.",
+        },
+      ],
+    ),
+    [
+      "a function that waits for a callback",
+      { hosts: (_host: string, callback: (allowed: boolean) => void) => callback(true) },
+      {
+        code: "wrong-value",
+        path: "hosts",
+        message: "This function has a second parameter, but is called with the name alone, without a callback.",
+        remedy: "Return true or false, or a promise of one: (name) => tenants.has(name).",
+      },
+    ],
     [
       "nothing",
       {},

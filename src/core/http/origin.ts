@@ -106,7 +106,7 @@ export function parseOriginPattern(entry: string): OriginPattern | undefined {
  * A list of exact origins and wildcards. Built once; the cost of a look-up does not depend on the length of the list.
  */
 export class OriginPatterns {
-  /** Origins as `nameOf` writes them. */
+  /** Origins as `originText` writes them. */
   readonly #exact = new Set<string>();
   /** Parent name → the `scheme:port` its subdomains may have. */
   readonly #parents = new Map<string, Set<string>>();
@@ -117,7 +117,7 @@ export class OriginPatterns {
       const pattern = parseOriginPattern(text);
       if (pattern === undefined) throw new RangeError("This is not an origin or an origin pattern.");
       if (!pattern.subdomains) {
-        this.#exact.add(nameOf(pattern));
+        this.#exact.add(originText(pattern));
         continue;
       }
       const ends = this.#parents.get(pattern.host) ?? new Set<string>();
@@ -130,7 +130,7 @@ export class OriginPatterns {
     if (this.#exact.has(text)) return true;
     const origin = parseOrigin(text);
     if (origin === undefined) return false;
-    if (!DEFAULT_PORTS.has(origin.scheme)) return this.#exact.has(nameOf(origin));
+    if (!DEFAULT_PORTS.has(origin.scheme)) return this.#exact.has(originText(origin));
     const end = `${origin.scheme}:${origin.port}`;
     // Goes from dot to dot, to compare whole labels only (`evil-example.com` is not a part of `example.com`).
     for (let dot = origin.host.indexOf("."); dot !== -1; dot = origin.host.indexOf(".", dot + 1)) {
@@ -141,7 +141,7 @@ export class OriginPatterns {
 }
 
 /** An origin as a browser writes it, in lower case. */
-function nameOf({ scheme, host, port }: Origin): string {
+export function originText({ scheme, host, port }: Origin): string {
   const usual = DEFAULT_PORTS.get(scheme) ?? 0;
   return `${scheme}://${host}${port === usual ? "" : `:${port}`}`;
 }

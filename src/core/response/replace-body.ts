@@ -1,6 +1,7 @@
 import { validateHeaderValue } from "node:http";
 import type { Request } from "express";
 import { isLocalPath } from "../http/local-path.js";
+import { inTime, isThenable, LATE } from "../in-time.js";
 import type { MaybePromise } from "../maybe-promise.js";
 import type { OnRefusal, Problem, RefusalRedirect, ReplacedBody } from "./problem.js";
 
@@ -24,34 +25,22 @@ export function replaceBody(
 ): MaybePromise<Replacement> {
   try {
     const given: unknown = onRefusal(problem, req);
-    if (!isPromise(given)) return checked(given);
-    const settled = inTime(given).then(checked).catch(warn);
+    if (!isThenable(given)) return checked(given);
+    const settled = inTime(given, PATIENCE_MS).then(checked).catch(warn);
     return waits ? settled : undefined;
   } catch (error) {
     return warn(error);
   }
 }
 
-function isPromise(value: unknown): value is PromiseLike<unknown> {
-  return (
-    typeof value === "object" && value !== null && typeof (value as Partial<PromiseLike<unknown>>).then === "function"
-  );
-}
-
-function inTime(given: PromiseLike<unknown>): Promise<unknown> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`it took longer than ${PATIENCE_MS} ms`)), PATIENCE_MS);
-    const done = (): void => clearTimeout(timer);
-    Promise.resolve(given).then(resolve, reject).finally(done);
-  });
-}
-
 /**
  * Checks that the answer can be sent, so that sending it does not throw half-way through a response.
  *
  * @throws TypeError when it cannot be sent, or would redirect to another origin
+ * @throws Error when it came too late
  */
 function checked(given: unknown): Replacement {
+  if (given === LATE) throw new Error(`it took longer than ${PATIENCE_MS} ms`);
   if (given === undefined || given === null) return undefined;
   const { contentType, body, redirect } = given as Partial<ReplacedBody & RefusalRedirect>;
   if (redirect !== undefined) {

@@ -72,6 +72,11 @@ export interface TokenFamilyTable {
   revoked_at: Generated<BigInteger | null>;
   /** The subject's mark when the family began; null when there was none. */
   subject_mark: Generated<string | null>;
+  created_at: Generated<BigInteger | null>;
+  last_used_at: Generated<BigInteger | null>;
+  /** When its latest token expires. */
+  idle_ends_at: Generated<BigInteger | null>;
+  label: Generated<string | null>;
 }
 
 /** The last revocation of a subject: it ends every family that began without this mark. */
@@ -132,4 +137,5 @@ export interface PortcullisTables {
 /** A Kysely instance over the tables of this library. */
 export type PortcullisDatabase = Kysely<PortcullisTables>;
 export type ApiKeyRow = Selectable<ApiKeyTable>;
+export type TokenFamilyRow = Selectable<TokenFamilyTable>;
 export type RefreshTokenRow = Selectable<RefreshTokenTable>;

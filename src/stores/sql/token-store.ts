@@ -1,8 +1,8 @@
 import { systemClock, type Clock } from "../../core/clock.js";
-import type { AccessTokenFacts, StoredRefreshToken, TokenStore, WriteCall } from "../contracts.js";
+import type { AccessTokenFacts, StoredRefreshToken, StoredTokenFamily, TokenStore, WriteCall } from "../contracts.js";
 import { isKeyNotice, type Change, type ChangeSource, type Denial } from "../revocations/changes.js";
 import { Denylist } from "../revocations/denylist.js";
-import { integer, isStorable, nameText, text } from "../records.js";
+import { integer, isStorable, nameText, pageSize, text } from "../records.js";
 import { rowOf, SqlChangeSource } from "./change-source.js";
 import { deleteExpired } from "./clean-up.js";
 import {
@@ -15,6 +15,7 @@ import {
   rotateRefreshToken,
   tokenWithMarks,
 } from "./families.js";
+import { findFamily, listFamilies } from "./family-list.js";
 import { migrate } from "./migrations.js";
 import { refreshTokenOf } from "./rows.js";
 import { engineOf } from "./engines.js";
@@ -145,6 +146,23 @@ export class SqlTokenStore implements TokenStore {
       await transaction.insertInto("portcullis_changes").values(row).execute();
     });
     this.#remember(denial);
+  }
+
+  async familiesOf(
+    subject: string,
+    now: number,
+    page: { readonly limit: number; readonly after?: string | undefined },
+  ): Promise<readonly StoredTokenFamily[]> {
+    const limit = pageSize(page.limit);
+    if (!isStorable(subject) || limit === 0) return [];
+    const after = page.after === undefined ? undefined : await this.findFamily(page.after);
+    if (after === null || (after !== undefined && after.subject !== subject)) return [];
+    const engine = await engineOf(this.#db);
+    return read(this.#db, (db) => listFamilies(db, engine, subject, integer(now), limit, after));
+  }
+
+  async findFamily(familyId: string): Promise<StoredTokenFamily | null> {
+    return isStorable(familyId) ? read(this.#db, (db) => findFamily(db, familyId)) : null;
   }
 
   async denyAccessToken(jti: string, expiresAt: number): Promise<void> {
