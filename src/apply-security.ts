@@ -1,6 +1,7 @@
 import type { Server } from "node:http";
 import type { Express, Request } from "express";
 import { apiKeyRoutes } from "./api-key/routes.js";
+import { createAddressRules } from "./address-rules.js";
 import { ApiKeyService } from "./api-key/service.js";
 import type { Clock } from "./core/clock.js";
 import type { Layer } from "./core/layer.js";
@@ -10,6 +11,7 @@ import { requestContext } from "./core/request-events.js";
 import { createRuntime, type Runtime } from "./core/runtime.js";
 import { requireApiKey, requireAuth, requireJwt, requireSession } from "./guards.js";
 import type { HeadersLayer } from "./headers/middleware.js";
+import type { AccessTokenClaims } from "./jwt/decide.js";
 import { JwtManager } from "./jwt/manager.js";
 import { tokenRoutes } from "./jwt/routes.js";
 import { LAYERS } from "./layers.js";
@@ -17,6 +19,7 @@ import { originCheckOf } from "./cors/compile.js";
 import { firstRequestReport } from "./first-request-report.js";
 import { lateQueryParser } from "./late-settings.js";
 import { lifecycle } from "./lifecycle.js";
+import { warnOfEarlierPackages } from "./other-packages.js";
 import {
   checkApp,
   checkMountedByRouters,
@@ -26,6 +29,8 @@ import {
   prepareApp,
 } from "./prepare-app.js";
 import { LimitDirectory, type PeekSettings } from "./rate-limit/directory.js";
+import { loginFailed } from "./rate-limit/login-failed.js";
+import { createLoginGuard, LoginCounters } from "./rate-limit/login-guard.js";
 import { defineRateLimit } from "./rate-limit/request-limit.js";
 import { createRouteLimit } from "./rate-limit/route-limit.js";
 import { logIn, logOut } from "./session/log-in.js";
@@ -43,6 +48,7 @@ import { serverClasses } from "./server/classes.js";
 import { createFastServer, ONLY_OPTIONS, type FastServerSettings } from "./server/create-server.js";
 import { replaceListen } from "./server/listen.js";
 import { openStores } from "./stores/open.js";
+import { createRevokeAll } from "./revoke-all.js";
 import { storeSettings } from "./store-settings.js";
 import { createUsePrincipal } from "./use-principal.js";
 
@@ -60,6 +66,30 @@ export interface SecurityDependencies {
   readonly clock?: Clock;
 }
 
+/**
+ * Secures an app with two objects of settings that are merged: those of the environment and the app's own. A later value
+ * wins, but a protection is off when one of the two is `false` and the other an object; objects are merged key by key,
+ * lists are replaced, `undefined` is ignored.
+ *
+ * @throws SettingsError listing everything that is wrong with the settings; what came from a variable is listed under
+ * its name
+ * @throws SetupError when the app has routes already, or was secured before
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { applySecurity, settingsFromEnv } from "portcullis";
+ *
+ * const app = express();
+ * applySecurity(app, [settingsFromEnv(), { session: { sameSite: "strict" }, rateLimit: { perPrincipal: { limit: 300 } } }]);
+ * ```
+ */
+export function applySecurity<First = SecuritySettings, Second = SecuritySettings>(
+  app: Express,
+  settings: readonly [SecuritySettings & InferFrom<First>, SecuritySettings & InferFrom<Second>],
+  dependencies?: SecurityDependencies,
+): Security<Merged<First, Second>>;
+// Last, so that TypeScript shows the error of this one: most calls pass one object.
 /**
  * Secures an Express app (4.18+ or 5): mounts one handler, `portcullis`, in which the protections run in the order of
  * the layer table. Synchronous; call it before any route. Stores connect in the background: await `ready()` before
@@ -85,29 +115,6 @@ export function applySecurity<Settings = SecuritySettings>(
   settings: SecuritySettings & InferFrom<Settings>,
   dependencies?: SecurityDependencies,
 ): Security<Settings>;
-/**
- * Secures an app with two objects of settings that are merged: those of the environment and the app's own. A later value
- * wins, except that `false` (off) wins over an object on either side; objects are merged key by key, lists are replaced,
- * `undefined` is ignored.
- *
- * @throws SettingsError listing everything that is wrong with the settings; what came from a variable is listed under
- * its name
- * @throws SetupError when the app has routes already, or was secured before
- *
- * @example
- * ```ts
- * import express from "express";
- * import { applySecurity, settingsFromEnv } from "portcullis";
- *
- * const app = express();
- * applySecurity(app, [settingsFromEnv(), { session: { sameSite: "strict" }, rateLimit: { perPrincipal: { limit: 300 } } }]);
- * ```
- */
-export function applySecurity<First = SecuritySettings, Second = SecuritySettings>(
-  app: Express,
-  settings: readonly [SecuritySettings & InferFrom<First>, SecuritySettings & InferFrom<Second>],
-  dependencies?: SecurityDependencies,
-): Security<Merged<First, Second>>;
 export function applySecurity(
   app: Express,
   given: SecuritySettings | readonly SecuritySettings[],
@@ -117,6 +124,7 @@ export function applySecurity(
   const parsed = parseSettings(given);
   const settings = givenSettings(given);
   prepareApp(app, parsed.trustProxy, settings.trustProxy !== undefined);
+  warnOfEarlierPackages(app, parsed);
   const runtime = createRuntime({ clock: dependencies.clock, onRefusal: parsed.onRefusal, debug: parsed.debug });
   const stores = openStores(storeSettings(parsed), runtime);
   const apiKeys = parsed.apiKeys
@@ -141,6 +149,7 @@ export function applySecurity(
       limitStore: stores.limits,
       limits,
       sessionStore: stores.sessions,
+      sessionCutOffs: stores.changes,
       apiKeys,
       jwt,
       originCheck,
@@ -183,14 +192,43 @@ export function applySecurity(
     return part;
   };
 
+  const isInForce = async (req: Request): Promise<boolean> => {
+    const { principal } = req;
+    if (principal?.kind === "session" && session !== undefined) return session.isInForce(req);
+    return principal?.kind !== "jwt" || jwt === undefined || jwt.isInForce(principal.claims as AccessTokenClaims);
+  };
+
+  /** A guard for one kind of credential. Without its protection it answers 500 to every request of this app alone. */
+  const guardFor =
+    (guard: typeof requireJwt, part: unknown, setting: string): typeof requireJwt =>
+    (options) => {
+      const { name } = guard;
+      if (part === undefined)
+        process.emitWarning(
+          `security.${name}() needs the setting ${setting}, which is off. Turn it on: applySecurity(app, { ${setting}: {} }). If an outer app or other middleware proves the callers, import ${name} from portcullis.`,
+          { code: "PORTCULLIS_GUARD" },
+        );
+      return guard(options, runtime);
+    };
+
   const { ready, close } = lifecycle(
     rows.map(({ layer }) => layer),
     [apiKeys, jwt],
     stores,
     runtime,
   );
+  let counters: LoginCounters | undefined;
+  const loginCounters = (): LoginCounters => {
+    if (counters !== undefined) return counters;
+    counters = new LoginCounters(parsed.loginLimits, parsed.rateLimit || undefined, stores.limits, runtime);
+    for (const listed of counters.listed()) limits.add(listed);
+    return counters;
+  };
   const security: SecurityBase & { apiKeys?: ApiKeyService; jwt?: JwtManager; sessions?: SessionDirectory } = {
-    close,
+    close: async () => {
+      counters?.close();
+      await close();
+    },
     ready: async () => {
       checkMountedByRouters(app);
       await ready();
@@ -220,23 +258,27 @@ export function applySecurity(
     settings: parsed,
     events: runtime.events,
     requireAuth: (options) => requireAuth(options, runtime),
-    requireApiKey: (options) => requireApiKey(options, runtime),
-    requireJwt: (options) => requireJwt(options, runtime),
-    requireSession: (options) => requireSession(options, runtime),
+    requireApiKey: guardFor(requireApiKey, apiKeys, "apiKeys"),
+    requireJwt: guardFor(requireJwt, jwt, "jwt"),
+    requireSession: guardFor(requireSession, session, "session"),
     rateLimit: (limit) =>
       createRouteLimit(limit, runtime, {
         store: stores.limits,
         defaults: parsed.rateLimit || undefined,
         directory: limits,
       }),
+    loginGuard: (options) => createLoginGuard(options, runtime, loginCounters()),
+    loginFailed: (req, failure) => loginFailed(req, failure, runtime),
     limits: Object.freeze({
       peek: (name: string, key: string, options?: PeekSettings) => limits.peek(name, key, options),
       reset: (name: string, key: string) => limits.reset(name, key),
     }),
+    ...createAddressRules(runtime, settings.trustProxy !== undefined || parsed.debug),
     headers: (patch) => needs(find("headers") as HeadersLayer | undefined, "headers", "headers()").patch(patch),
-    apiKeyRoutes: (options) => apiKeyRoutes(needs(apiKeys, "apiKeys", "apiKeyRoutes()"), options, runtime),
+    apiKeyRoutes: (options) => apiKeyRoutes(needs(apiKeys, "apiKeys", "apiKeyRoutes()"), options, runtime, isInForce),
     tokenRoutes: (options) => tokenRoutes(needs(jwt, "jwt", "tokenRoutes()"), options, runtime),
     usePrincipal: createUsePrincipal(runtime, parsed.csrf !== false || settings.csrf === false),
+    revokeAll: createRevokeAll({ session, jwt, apiKeys }, runtime),
     handler: passingErrors,
     // A mounted app without sessions of its own uses those of the outer app.
     // Not `async`: the returned promises detect a missing `await`.

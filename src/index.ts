@@ -44,6 +44,14 @@ export type {
   RateLimitKeyFunction,
   RateLimitSkipFunction,
 } from "./rate-limit/limit-settings.js";
+export type { LoginFailure } from "./rate-limit/login-failed.js";
+export type {
+  LoginAccountFunction,
+  LoginGuardSettings,
+  LoginLimitSettings,
+  ResolvedLoginLimitSettings,
+} from "./rate-limit/login-settings.js";
+export type { RateLimitFailureFunction } from "./rate-limit/outcome-of-request.js";
 export type { RequestRateLimit } from "./rate-limit/request-limit.js";
 export type {
   HeaderForm,
@@ -65,13 +73,16 @@ export { apiKeyAuth } from "./api-key/middleware.js";
 export type { ApiKeyMaker, ApiKeyStateProblem } from "./api-key/decide.js";
 export { ApiKeyError, type ApiKeyErrorCode, type ApiKeyIssue } from "./api-key/errors.js";
 export { HashUnavailableError } from "./api-key/keys/hash-queue.js";
+export type { ApiKeyReport, OverWideReason } from "./api-key/management/report.js";
 export type {
+  ApiKeyReportInput,
   CreateApiKeyInput,
   ListAllApiKeysInput,
   ListApiKeysInput,
   RevokeAllApiKeysInput,
   RevokeApiKeyInput,
   RotateApiKeyInput,
+  UpdateApiKeyInput,
 } from "./api-key/keys/input.js";
 export type { ApiKeyRecord } from "./api-key/keys/records.js";
 export type {
@@ -90,6 +101,7 @@ export type { PublicJwk } from "./jwt/keys/key-ids.js";
 export { JwtManager } from "./jwt/manager.js";
 export type { IssuedTokens, JwtManagerDependencies } from "./jwt/types.js";
 export type { IssueInput } from "./jwt/grant.js";
+export type { EndFamilyInput, FamiliesInput, TokenFamily } from "./jwt/families.js";
 export type { OnRefresh, RefreshGrant, RenewedGrant } from "./jwt/refresh/renewal.js";
 export type { AccessTokenClaims } from "./jwt/decide.js";
 export { TokenError, type TokenErrorCode } from "./jwt/errors.js";
@@ -119,6 +131,7 @@ export type {
   KeyPosition,
   StoredApiKey,
   StoredRefreshToken,
+  StoredTokenFamily,
   TokenStore,
   UsageBatch,
   WindowOutcome,
@@ -127,6 +140,7 @@ export type {
   WriteCall,
 } from "./stores/contracts.js";
 
+export type { RevokeAll, RevokeAllOptions, RevokedCredentials } from "./revoke-all.js";
 export type { Clock } from "./core/clock.js";
 export {
   SecurityEvents,

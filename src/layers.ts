@@ -18,6 +18,7 @@ import { createPrincipalRateLimit, createRateLimit } from "./rate-limit/middlewa
 import { createSession } from "./session/middleware.js";
 import type { ResolvedSecuritySettings } from "./app-settings/schema.js";
 import type { RateLimitStore } from "./stores/contracts.js";
+import type { SessionCutOffs } from "./stores/revocations/session-cut-offs.js";
 import { createTrustedHost } from "./trusted-host/middleware.js";
 
 /** What a layer can be created from. */
@@ -29,6 +30,8 @@ export interface LayerSources {
   readonly limits?: LimitDirectory | undefined;
   /** `undefined`: sessions are kept in the memory of this process. */
   readonly sessionStore: ExpressSessionStore | undefined;
+  /** `undefined`: the cut-offs of sessions are those of this process. */
+  readonly sessionCutOffs?: SessionCutOffs | undefined;
   readonly apiKeys: ApiKeyService | undefined;
   readonly jwt: JwtManager | undefined;
   /** Asks the function in `cors.origins`, where there is one. */
@@ -91,11 +94,12 @@ export const LAYERS: readonly LayerRow[] = Object.freeze([
   {
     id: "session",
     order: 700,
-    create: ({ settings: { session, secretKey, rateLimit }, runtime, sessionStore }) =>
+    create: ({ settings: { session, secretKey, rateLimit }, runtime, sessionStore, sessionCutOffs }) =>
       session &&
       createSession(session, runtime, {
         secretKey,
         store: sessionStore,
+        cutOffs: sessionCutOffs,
         isBeforeLimits: rateLimit !== false && rateLimit.perPrincipal !== undefined,
       }),
   },

@@ -46,7 +46,7 @@ export function prepareApp(
       `applySecurity must come before any route, because earlier routes stay unprotected. Move the call above: ${routes.slice(0, 10).join(", ")}${routes.length > 10 ? `, and ${routes.length - 10} more` : ""}.`,
     );
   }
-  if (mountedNames(app).includes("serveStatic"))
+  if (mountedOn(app).some(({ name }) => name === "serveStatic"))
     process.emitWarning(
       "express.static is mounted before applySecurity, so its files are served without protection. Mount it after applySecurity.",
       { code: "PORTCULLIS_ORDER" },
@@ -121,9 +121,15 @@ export function isExpress4(app: Express): boolean {
   return typeof (app as unknown as { lazyrouter?: unknown }).lazyrouter === "function";
 }
 
-/** The names of the functions that are mounted on the app itself, in their order. */
-export function mountedNames(app: Express): (string | undefined)[] {
-  return stackOf(app).map(({ name }) => name);
+/** What is mounted on an app: a function, and its name. */
+export interface Mounted {
+  readonly name?: string;
+  readonly handle?: object;
+}
+
+/** What is mounted on the app itself, in its order. */
+export function mountedOn(app: Express): readonly Mounted[] {
+  return stackOf(app);
 }
 
 /** What is mounted first, if anything is. Express 4 mounts middleware of its own before the first one of the app. */

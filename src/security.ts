@@ -14,9 +14,12 @@ import type { HeadersPatch } from "./headers/settings.js";
 import type { JwtManager } from "./jwt/manager.js";
 import type { TokenRoutesSettings } from "./jwt/routes.js";
 import type { Limits } from "./rate-limit/directory.js";
+import type { LoginFailure } from "./rate-limit/login-failed.js";
+import type { LoginGuardSettings } from "./rate-limit/login-settings.js";
 import type { RouteLimitSettings } from "./rate-limit/settings.js";
 import type { LogInAs, LogInSettings, LogOutSettings } from "./session/log-in.js";
 import type { SessionDirectory } from "./session/principal-sessions.js";
+import type { RevokeAll } from "./revoke-all.js";
 import type { UsePrincipal } from "./use-principal.js";
 
 /** One row of `describe()`: what a layer effectively does. */
@@ -95,8 +98,81 @@ export interface SecurityBase {
   readonly requireSession: typeof requireSession;
   /** A limit for one route, counted in the same store. @throws SettingsError */
   rateLimit(limit: RouteLimitSettings): Middleware;
+  /**
+   * Middleware for a log-in route, before the password is checked: counts the attempt by address, by account and address,
+   * and by account (`loginLimits`), or answers 429. `logIn` in the same request gives back what that request has taken;
+   * any other end keeps it. Where a log-in ends without `logIn`, with tokens for example, call `req.rateLimit.refund()`.
+   *
+   * @throws SettingsError
+   *
+   * @example
+   * ```ts
+   * import express from "express";
+   * import { applySecurity } from "portcullis";
+   *
+   * declare function checkPassword(user: string, password: string): Promise<boolean>; // yours
+   *
+   * const app = express();
+   * const security = applySecurity(app, { trustedHosts: ["app.example.com"], secretKey: process.env.SECRET_KEY, session: {} });
+   * const account = (req: express.Request) => String((req.body as { user: unknown }).user);
+   * app.post("/login", express.json(), security.loginGuard({ account }), async (req, res) => {
+   *   const { user, password } = req.body as { user: string; password: string };
+   *   if (!(await checkPassword(user, password))) {
+   *     security.loginFailed(req, { reason: "wrong-password" });
+   *     return void res.sendStatus(401);
+   *   }
+   *   await security.logIn(req, { id: user });
+   *   res.sendStatus(204);
+   * });
+   * ```
+   */
+  loginGuard(options: LoginGuardSettings): Middleware;
+  /**
+   * Puts a failed log-in into the security log: the event `authn_login_fail` with this reason. It counts nothing;
+   * `loginGuard` does.
+   *
+   * @throws InvalidInputError when the reason is not 1 to 64 letters, digits, `-` or `_`
+   */
+  loginFailed(req: Request, failure: LoginFailure): void;
   /** What is left of a limit for a client, and starting it afresh. */
   readonly limits: Limits;
+  /**
+   * Lets only clients from these addresses and CIDR ranges use a route; others get 403 `address-refused`. IPv4 written
+   * as IPv6 (`::ffff:192.0.2.7`) is IPv4. A client whose address is not known is refused.
+   *
+   * @param ranges at least one, and together not a large part of all addresses
+   * @throws SettingsError when a range is malformed, or `trustProxy` is not set, so that the address of a client may be
+   * that of a proxy; not with `debug`
+   *
+   * @example
+   * ```ts
+   * import express from "express";
+   * import { applySecurity } from "portcullis";
+   *
+   * const app = express();
+   * const security = applySecurity(app, { trustedHosts: ["api.example.com"], trustProxy: 1 });
+   * app.use("/admin", security.allowFrom(["10.0.0.0/8", "2001:db8::/32"]), security.requireAuth({ roles: ["admin"] }));
+   * ```
+   */
+  allowFrom(ranges: readonly string[]): Middleware;
+  /**
+   * Refuses clients from these addresses and CIDR ranges with 403 `address-refused`. For all routes, before anything is
+   * counted, use `rateLimit.deny`.
+   *
+   * @param ranges at least one
+   * @throws SettingsError as `allowFrom` does
+   *
+   * @example
+   * ```ts
+   * import express from "express";
+   * import { applySecurity } from "portcullis";
+   *
+   * const app = express();
+   * const security = applySecurity(app, { trustedHosts: ["api.example.com"], trustProxy: 1 });
+   * app.post("/register", security.denyFrom(["192.0.2.0/24"]), (_req, res) => void res.sendStatus(202));
+   * ```
+   */
+  denyFrom(ranges: readonly string[]): Middleware;
   /**
    * Changes the security headers of one route: adds CSP sources, replaces or removes other headers.
    *
@@ -134,6 +210,36 @@ export interface SecurityBase {
    */
   readonly usePrincipal: UsePrincipal;
   /**
+   * Ends every session, token family, access token and API key of one principal that was made before this call, and the
+   * sessions in which it acts as someone else: after a stolen password, a lost device, a dismissal. Every process that
+   * shares Redis or a database refuses them within a second, also where sessions are in a store of the app's own. It
+   * takes one mark for each kind, however many there are; the records are cleaned up afterwards. A credential that is
+   * made during the call is ended too, or refused; a log-in after it works in every process, whatever their clocks say.
+   *
+   * @param options `keep`: the one credential that goes on, normally `req.principal`
+   * @returns how many it ended, as far as that is known within the time-outs of the stores
+   * @throws InvalidInputError (rejects, `status` 400) when the id, `keep` or the reason is malformed, or `keep` is a `jti`
+   * @throws StoreUnavailableError (rejects, `status` 503) when a store did not accept its mark in time. What was accepted
+   * holds, this process repeats the rest, and the same call may be made again
+   *
+   * @example
+   * ```ts
+   * import express from "express";
+   * import { applySecurity } from "portcullis";
+   *
+   * const app = express();
+   * const security = applySecurity(app, {
+   *   trustedHosts: ["app.example.com"], secretKey: process.env.SECRET_KEY, session: {}, jwt: {}, apiKeys: {},
+   * });
+   * app.post("/log-out-everywhere-else", security.requireAuth(), security.handler(async (req, res) => {
+   *   const { principal } = req;
+   *   if (principal !== undefined) await security.revokeAll(principal.id, { keep: principal, reason: "asked by user" });
+   *   res.sendStatus(204);
+   * }));
+   * ```
+   */
+  readonly revokeAll: RevokeAll;
+  /**
    * Wraps an async handler for Express 4, where an unhandled rejection ends the process: the error goes to the app's
    * error handling instead. On Express 5 it changes nothing.
    */
@@ -165,7 +271,7 @@ export type Security<Settings = SecuritySettings> = SecurityBase &
   When<Settings, "jwt", { readonly jwt: JwtManager }> &
   When<Settings, "session", { readonly sessions: SessionDirectory }>;
 
-/** What two objects of settings turn on when they are merged: a later value wins, and `false` wins over an object. */
+/** What two objects of settings turn on when they are merged: what is `false` in one of them is off. */
 export type Merged<First, Second> = {
   [Key in keyof First | keyof Second]: MergedValue<ValueAt<First, Key>, ValueAt<Second, Key>>;
 };

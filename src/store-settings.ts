@@ -21,7 +21,7 @@ export function storeSettings({
     limits: rateLimit && rateLimit.store !== undefined && isWindowStore(rateLimit.store) ? rateLimit.store : undefined,
     maxClients: rateLimit ? rateLimit.maxClients : undefined,
     sessions: session !== false && session.store === undefined,
-    credentials: apiKeys !== false || jwt !== false,
+    credentials: session !== false || apiKeys !== false || jwt !== false,
   };
 }
 

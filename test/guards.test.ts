@@ -139,6 +139,7 @@ describe("guard options", () => {
     "that are wrong are refused at start: %j",
     (options) => {
       expect(() => requireAuth(options as never)).toThrow(SettingsError);
+      expect(() => requireAuth(options as never)).toThrow(/^requireAuth\(\): 1 setting is wrong:\n/);
     },
   );
 });

@@ -76,6 +76,16 @@ describe.each(EXPRESS)("usePrincipal on $name", ({ express }) => {
     await app.close();
   });
 
+  it("takes the time of the log-in from the app, and is never fresh without it", async () => {
+    const app = await start({}, (id) => ({ id: "ada", authenticatedAt: Number(id) }));
+    expect((await app.send("/me", as("1767225600000"))).json()).toMatchObject({
+      authenticatedAt: 1_767_225_600_000,
+      methods: [{ method: "federated", at: 1_767_225_600_000 }],
+    });
+    for (const time of ["-1", "0.5", "never", "1e400"]) expect((await app.send("/me", as(time))).status).toBe(400);
+    await app.close();
+  });
+
   it("leaves an anonymous request anonymous: guards answer 401 with a challenge, and open routes answer", async () => {
     const app = await start();
     const answer = await app.send("/me");

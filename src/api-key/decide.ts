@@ -2,9 +2,6 @@ import type { AddressList } from "../core/http/address-list.js";
 import type { Authorization } from "../core/http/authorization.js";
 import { missingScopes } from "../core/scopes.js";
 
-/** The scope an API key needs to manage keys: a key can create keys only if it was issued for that. */
-export const MANAGE_SCOPE = "api-keys:manage";
-
 /** The credentials that one request presents. */
 export interface Presented {
   /** The key header's value: Node joins repeated headers with a comma. */
@@ -22,24 +19,34 @@ export type Choice =
   | { readonly verdict: "key"; readonly key: string; readonly scheme: KeyScheme }
   | { readonly verdict: "ambiguous"; readonly reason: "repeated-header" | "two-methods" | "session-and-key" };
 
+const NO_PREFIXES: readonly string[] = Object.freeze([]);
+
 export const NO_KEY: Choice = Object.freeze({ verdict: "none" });
 
 /**
  * Decides which key a request presents. RFC 6750 section 2: a client must not use more than one method in a request.
  * With two credentials, a proxy and this layer could choose different ones.
  */
-export function choosePresented(presented: Presented, prefix: string): Choice {
+export function choosePresented(
+  presented: Presented,
+  prefix: string,
+  formerPrefixes: readonly string[] = NO_PREFIXES,
+): Choice {
   const { keyHeader, authorization } = presented;
   if (authorization.kind === "repeated") return { verdict: "ambiguous", reason: "repeated-header" };
   // A scheme without a value is not a credential.
   const bearer = authorization.kind === "credentials" && authorization.scheme === "bearer" ? authorization.value : "";
-  if (keyHeader === undefined && !bearer.startsWith(prefix)) return NO_KEY;
+  if (keyHeader === undefined && !bearer.startsWith(prefix) && !startsWithOneOf(bearer, formerPrefixes)) return NO_KEY;
   if (keyHeader?.includes(",") === true) return { verdict: "ambiguous", reason: "repeated-header" };
   if (keyHeader !== undefined && bearer !== "") return { verdict: "ambiguous", reason: "two-methods" };
   if (presented.hasSession) return { verdict: "ambiguous", reason: "session-and-key" };
   return keyHeader === undefined
     ? { verdict: "key", key: bearer, scheme: "Bearer" }
     : { verdict: "key", key: keyHeader, scheme: "ApiKey" };
+}
+
+function startsWithOneOf(text: string, prefixes: readonly string[]): boolean {
+  return prefixes.length > 0 && prefixes.some((prefix) => text.startsWith(prefix));
 }
 
 /** The state that decides whether a key may be used. */

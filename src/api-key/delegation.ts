@@ -2,14 +2,13 @@ import type { Request } from "express";
 import { AddressList } from "../core/http/address-list.js";
 import { challenge } from "../core/http/authorization.js";
 import type { Refusal } from "../core/response/problem.js";
-import { missingScopes } from "../core/scopes.js";
+import { MANAGE_SCOPE, missingScopes } from "../core/scopes.js";
 import { tokenEndOf } from "../core/token-expiry.js";
 import {
   type ExceededGrant,
   exceededGrant,
   type ApiKeyMaker,
   makerOf,
-  MANAGE_SCOPE,
   MAX_MAKERS,
   type Grants,
   stateProblem,
@@ -36,9 +35,14 @@ export interface CallerRefusals {
   readonly invalid: Refusal;
   readonly mayNotManage: Refusal;
   readonly noLifetime: Refusal;
+  /** The app names no owner whose keys the caller may manage, or failed to. */
+  readonly noOwner: Refusal;
+  readonly ownerFailed: Refusal;
   readonly tooDeep: Refusal;
   readonly exceeding: Readonly<Record<ExceededGrant, Refusal>>;
 }
+
+const OTHERS_KEYS = "This caller manages no API keys here.";
 
 export function callerRefusals(realm: string): CallerRefusals {
   // RFC 6750 section 3.1: no error code when the request has no credential.
@@ -51,6 +55,8 @@ export function callerRefusals(realm: string): CallerRefusals {
     missing: { code: "missing-credentials", reason: "no-principal", headers: both },
     invalid: { code: "invalid-credentials", reason: "key-no-longer-valid", headers: both },
     mayNotManage: { code: "insufficient-scope", reason: "manage-scope-missing", headers: scope },
+    noOwner: refusal("no-owner", OTHERS_KEYS),
+    ownerFailed: refusal("owner-failed", OTHERS_KEYS),
     noLifetime: refusal(
       "lifetime-not-set",
       "This service sets no lifetime for the keys of callers that another system has authenticated.",

@@ -25,7 +25,7 @@ export function createApiKey(
 ): Layer {
   const headerName = options.headerName.toLowerCase();
   const { mode } = options;
-  const { prefix } = service.options;
+  const { prefix, formerPrefixes } = service.options;
   const refusals = keyRefusals(options.realm);
 
   function respond(
@@ -66,6 +66,7 @@ export function createApiKey(
         hasSession: req.principal?.kind === "session",
       },
       prefix,
+      formerPrefixes,
     );
   }
 
@@ -107,7 +108,7 @@ export function createApiKey(
       state.address(req);
       return !service.verifier.isReady(choice.key, state, joinable(state));
     },
-    describe: () => describe({ ...options, prefix }),
+    describe: () => describe({ ...options, prefix, formerPrefixes }),
   };
 }
 

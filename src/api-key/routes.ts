@@ -4,6 +4,7 @@ import { z } from "zod";
 import { type Refusal, RETRY_SOON } from "../core/response/problem.js";
 import { refuse } from "../core/response/refuse.js";
 import { requestContext } from "../core/request-events.js";
+import { idText, isPrincipalId } from "../core/identity.js";
 import { beginState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
 import { StoreUnavailableError } from "../stores/health/store-guard.js";
@@ -14,9 +15,9 @@ import { MAX_MAKERS, successorOf } from "./decide.js";
 import { ApiKeyError } from "./errors.js";
 import { HashUnavailableError } from "./keys/hash-queue.js";
 import { ownKeySchema, pageSchema, readInput, rotateSchema } from "./keys/input.js";
-import { exceedsGrants, type Caller, callerOf, callerRefusals } from "./delegation.js";
+import { exceedsGrants, type Caller, callerOf, type CallerRefusals, callerRefusals } from "./delegation.js";
 import type { ApiKeyService, FoundKey } from "./service.js";
-import type { AuditContext } from "./types.js";
+import type { AuditContext, CreatedApiKey } from "./types.js";
 
 const SOURCE = "api-key-routes";
 
@@ -35,7 +36,21 @@ export const apiKeyRoutesSchema = settingsObject({
    * with a key never outlives that one. Default: until the token ends.
    */
   maxLifetimeDays: z.int().min(1).max(3650).optional(),
+  /**
+   * Whose keys the caller manages, for keys of organisations: returns the owner's id, from what the app knows of the
+   * caller (a membership, never a field of the request alone). A caller for whom it returns nothing, or throws, gets
+   * 403. A caller with an API key manages only keys of that key's own owner. Default: `req.principal.id`.
+   */
+  owner: z
+    .custom<OwnerOf>((value) => typeof value === "function", {
+      error: "This is not a function.",
+      params: { code: "wrong-type", remedy: "Write owner: (req) => the id of the organisation, or remove it." },
+    })
+    .optional(),
 });
+
+/** Says whose keys a caller manages. */
+type OwnerOf = (req: Request) => string | undefined | Promise<string | undefined>;
 
 /** Added to the response when a caller with a token requested a later expiry than the token allows. */
 const CUT =
@@ -54,6 +69,9 @@ export interface ApiKeyRoutesSettings extends z.input<typeof apiKeyRoutesSchema>
 /** A successful response, or a refusal. */
 type Reply = { readonly status: 200 | 201; readonly body: unknown } | { readonly status: 204 } | Refusal;
 
+/** Whether the session or the token of a request is in force still, in any process. Never rejects. */
+type InForce = (req: Request) => boolean | Promise<boolean>;
+
 type Action = (caller: Caller, req: Request) => Promise<Reply>;
 
 /**
@@ -62,6 +80,7 @@ type Action = (caller: Caller, req: Request) => Promise<Reply>;
  * for an unknown key. Mount them after the layer that sets `req.principal`.
  *
  * @param deps `{ events?, clock?, onRefusal? }`; default: those of the service
+ * @param isInForce internal: asked after a key was made
  * @throws SettingsError when the options are wrong
  * @throws SetupError when there is no service
  *
@@ -75,18 +94,23 @@ type Action = (caller: Caller, req: Request) => Promise<Reply>;
  * app.use("/api-keys", apiKeyRoutes(keys, { maxLifetimeDays: 90 }));
  * ```
  */
-export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesSettings, deps?: PartDependencies): Router {
+export function apiKeyRoutes(
+  service: ApiKeyService,
+  options?: ApiKeyRoutesSettings,
+  deps?: PartDependencies,
+  isInForce: InForce = () => true,
+): Router {
   if (typeof (service as Partial<ApiKeyService> | undefined)?.verify !== "function") {
     throw new SetupError(
       "apiKeyRoutes needs an ApiKeyService as its first argument: apiKeyRoutes(new ApiKeyService()).",
     );
   }
   const runtime = partRuntime(deps, service.runtime);
-  const { realm = service.options.realm, maxLifetimeDays } = parseFactory(
-    "security.apiKeyRoutes",
-    apiKeyRoutesSchema,
-    options ?? {},
-  );
+  const {
+    realm = service.options.realm,
+    maxLifetimeDays,
+    owner,
+  } = parseFactory("security.apiKeyRoutes", apiKeyRoutesSchema, options ?? {});
   const refusals = callerRefusals(realm);
   const maxLifetimeMs = maxLifetimeDays === undefined ? undefined : maxLifetimeDays * DAY_MS;
 
@@ -96,6 +120,16 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesSetti
     const found = typeof id === "string" ? await service.find(id) : undefined;
     if (found === undefined) return UNKNOWN;
     return found.ownerId === caller.ownerId ? found : FOREIGN;
+  }
+
+  /**
+   * Whether the caller's session or token was not ended anywhere before the key was made; otherwise the key ends. The
+   * order matters: a call that ends everything of the caller later ends the key too, or finds it ended.
+   */
+  async function isStillAllowed(req: Request, caller: Caller, { record }: CreatedApiKey): Promise<boolean> {
+    if (caller.key !== undefined || (await isInForce(req))) return true;
+    await service.revoke(record.id, { reason: "maker-ended" }, auditContext(req));
+    return false;
   }
 
   const create: Action = async (caller, req) => {
@@ -119,7 +153,7 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesSetti
     const made = await service
       .create({ ...wanted, ownerId: caller.ownerId }, auditContext(req), caller.maker)
       .catch(noneOfEndedMaker);
-    if (made === undefined) return refusals.invalid;
+    if (made === undefined || !(await isStillAllowed(req, caller, made))) return refusals.invalid;
     return { status: 201, body: isCut ? { ...made, notice: CUT } : made };
   };
 
@@ -147,7 +181,8 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesSetti
     // The response contains a working key, so the caller must have all of its grants.
     const refusal = exceedsGrants(caller, record, refusals);
     if (refusal !== undefined) return refusal;
-    return { status: 201, body: await service.rotate(record.id, input, auditContext(req), maker) };
+    const made = await service.rotate(record.id, input, auditContext(req), maker);
+    return (await isStillAllowed(req, caller, made)) ? { status: 201, body: made } : refusals.invalid;
   };
 
   const revoke: Action = async (caller, req) => {
@@ -161,6 +196,9 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesSetti
   function act(action: Action): RequestHandler {
     return function apiKeyRoute(req: Request, res: Response, next: NextFunction): void {
       callerOf(req, service, refusals, maxLifetimeMs)
+        .then((caller) =>
+          "ownerId" in caller && owner !== undefined ? forOwner(caller, owner, req, refusals) : caller,
+        )
         .then((caller) => ("ownerId" in caller ? action(caller, req) : caller))
         .catch(refusalOfError)
         .then((reply) => send(req, res, reply), next);
@@ -188,6 +226,26 @@ export function apiKeyRoutes(service: ApiKeyService, options?: ApiKeyRoutesSetti
     else next(error);
   });
   return router;
+}
+
+/** The caller, as one who manages the keys of the owner that the app names. */
+async function forOwner(
+  caller: Caller,
+  owner: OwnerOf,
+  req: Request,
+  refusals: CallerRefusals,
+): Promise<Caller | Refusal> {
+  let ownerId: unknown;
+  try {
+    ownerId = idText(await owner(req));
+  } catch {
+    // What it threw may contain anything; the event says that it threw.
+    return refusals.ownerFailed;
+  }
+  if (!isPrincipalId(ownerId)) return refusals.noOwner;
+  // The keys that a key makes end with it, so they have its owner.
+  if (caller.key !== undefined && caller.key.ownerId !== ownerId) return refusals.noOwner;
+  return { ...caller, ownerId };
 }
 
 function send(req: Request, res: Response, reply: Reply): void {

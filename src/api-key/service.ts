@@ -8,11 +8,12 @@ import { announceOverload } from "../stores/health/call-events.js";
 import { readablePartsOf } from "../stores/health/store-fault.js";
 import { RepeatedWrites } from "../stores/health/repeated-writes.js";
 import { MemoryApiKeyStore } from "../stores/memory/api-key-store.js";
-import { type ApiKeyMaker, THE_APP } from "./decide.js";
+import type { ApiKeyMaker } from "./decide.js";
 import { isKeyId } from "./keys/format.js";
 import { HashQueue } from "./keys/hash-queue.js";
 import { KeyHasher } from "./keys/hashing.js";
 import {
+  type ApiKeyReportInput,
   type CreateApiKeyInput,
   type ListAllApiKeysInput,
   type ListApiKeysInput,
@@ -28,7 +29,8 @@ import { type ApiKeyRecord, publicRecord } from "./keys/records.js";
 import { KeyCreation } from "./management/creation.js";
 import { GuardedKeyStore, withKeyErrors } from "./management/guarded-store.js";
 import { KeyListing } from "./management/listing.js";
-import { OwnerRevocation } from "./management/owner-revocation.js";
+import { type ApiKeyReport, reportOn } from "./management/report.js";
+import { type EndOfOwner, OwnerRevocation } from "./management/owner-revocation.js";
 import type { ManagementParts } from "./management/parts.js";
 import { KeyRevocation } from "./management/revocation.js";
 import { KeyRotation } from "./management/rotation.js";
@@ -79,6 +81,8 @@ export class ApiKeyService {
   readonly #stopListening: (() => void) | undefined;
   /** @internal For the layer: `verify` without a promise when none is needed, that is, when the key is cached. */
   readonly verifier: KeyVerifier;
+  /** @internal The prefixes of keys that it accepts; the first is that of new keys. */
+  readonly prefixes: readonly string[];
   #closed: Promise<void> | undefined;
 
   /** @throws SettingsError when the settings are wrong, or `hash: "hmac-sha256"` is set without a secret */
@@ -86,7 +90,8 @@ export class ApiKeyService {
     const options = parse(apiKeySchema, settings);
     const secrets = options.secret ?? deps.secretKey ?? [];
     if (options.hash === "hmac-sha256" && secrets.length === 0) throw missingSecret();
-    maskKeysWith(options.prefix);
+    this.prefixes = Object.freeze([options.prefix, ...options.formerPrefixes]);
+    for (const prefix of this.prefixes) maskKeysWith(prefix);
     const runtime = deps.runtime ?? partRuntime(deps);
     this.#ownsStore = options.store !== undefined || deps.store === undefined;
     const given = options.store ?? deps.store ?? new MemoryApiKeyStore({ clock: runtime.clock });
@@ -112,7 +117,7 @@ export class ApiKeyService {
     );
     this.#listing = new KeyListing(this.#parts, this.#usage);
     this.verifier = new KeyVerifier({
-      prefix: options.prefix,
+      prefixes: this.prefixes,
       cacheMs: options.cacheSeconds * 1000,
       runtime,
       cache,
@@ -165,11 +170,7 @@ export class ApiKeyService {
    * @throws ApiKeyError (rejects) "invalid-input" listing every issue; "too-many-keys" when the owner's share of a
    * bounded store is used up; "revoked", "expired" or "rotated" when the key that requested it is no longer valid
    */
-  async create(
-    input: CreateApiKeyInput,
-    audit: AuditContext = {},
-    maker: ApiKeyMaker = THE_APP,
-  ): Promise<CreatedApiKey> {
+  async create(input: CreateApiKeyInput, audit: AuditContext = {}, maker?: ApiKeyMaker): Promise<CreatedApiKey> {
     return this.#creation.create(input, audit, maker);
   }
 
@@ -232,6 +233,25 @@ export class ApiKeyService {
   }
 
   /**
+   * Names the keys that an administrator should look at: unused, expiring and over-wide ones. Reads at most twelve pages
+   * of keys; `next` says where to go on.
+   *
+   * @throws ApiKeyError "invalid-input"; SetupError when the app's own store has no `listAll`
+   *
+   * @example
+   * ```ts
+   * import { ApiKeyService } from "portcullis";
+   *
+   * const keys = new ApiKeyService();
+   * const { unused, expiring, overWide } = await keys.report({ unusedDays: 60 });
+   * console.log(unused.length, expiring.length, overWide.map(({ record, reasons }) => [record.id, reasons]));
+   * ```
+   */
+  async report(input: ApiKeyReportInput = {}): Promise<ApiKeyReport> {
+    return reportOn(this.#listing, input, this.#parts.runtime.clock.now());
+  }
+
+  /**
    * Changes the given fields of a key and returns its record. Every process that shares a change feed uses them within
    * a second, the others within `cacheSeconds`. Scopes, roles, addresses and the limit of keys made with this key stay;
    * an earlier `expiresAt` holds for them too. The window of a limit cannot be changed, because the keys of a lineage
@@ -281,6 +301,11 @@ export class ApiKeyService {
   ): Promise<number | undefined> {
     const { reason } = readInput(revokeAllSchema, input);
     return this.#ownerRevocation.end({ ownerId: readInput(principalIdSchema, ownerId), reason }, audit);
+  }
+
+  /** @internal For `security.revokeAll`. */
+  async endAllOf(end: EndOfOwner): Promise<number | undefined> {
+    return this.#ownerRevocation.end(end, {});
   }
 
   /**

@@ -67,6 +67,22 @@ const failuresSchema = settingsObjectLike(PEER_NAMES["express-rate-limit"], {
   units: unitsSchema,
 }).superRefine(checkWindow);
 
+/** A prefix that is listed twice is a mistake: one of the two was meant to be another. */
+function checkPrefixes(
+  { prefix, formerPrefixes }: { readonly prefix: string; readonly formerPrefixes: readonly string[] },
+  context: z.RefinementCtx,
+): void {
+  formerPrefixes.forEach((former, index) => {
+    if (former !== prefix && formerPrefixes.indexOf(former) === index) return;
+    addIssue(context, {
+      code: "contradiction",
+      path: ["formerPrefixes", index],
+      message: former === prefix ? "This is the prefix of new keys." : "This prefix is listed twice.",
+      remedy: "Remove it. List only prefixes that keys had before.",
+    });
+  });
+}
+
 /** Settings of API keys: the service, the layer and their stores. */
 export const apiKeySchema = settingsObject({
   /**
@@ -78,6 +94,11 @@ export const apiKeySchema = settingsObject({
    * in `_` or `-`. Default: `"mcp_"`.
    */
   prefix: prefixSchema.default("mcp_"),
+  /**
+   * Prefixes of keys made earlier, at most 10: such keys stay valid and are masked in events. New keys, and those made by
+   * a rotation, have `prefix`. Default: none.
+   */
+  formerPrefixes: z.array(prefixSchema).max(10).default([]),
   /**
    * Length of the secret part of new keys, in base62 characters. 19 characters provide the 112 bits that ASVS 6.5.2
    * requires; 32 provide 190. Keys of another length stay valid. Default: `32`.
@@ -140,7 +161,7 @@ export const apiKeySchema = settingsObject({
   secret: secretRingSchema.optional(),
   /** The realm in WWW-Authenticate: 1 to 64 printable ASCII characters without quotes. Default: `"api"`. */
   realm: realmSchema.default("api"),
-});
+}).superRefine(checkPrefixes);
 
 /** Settings of API keys: `new ApiKeyService(settings)` and `apiKeys` of `applySecurity`. */
 export interface ApiKeySettings extends z.input<typeof apiKeySchema> {}

@@ -1,7 +1,9 @@
 import { addressRangeProblem, coversInternet } from "../core/http/address-list.js";
 import type { Secret } from "../core/secret.js";
+import { plainHttpIssues } from "../jwt/issuers/settings.js";
 import { debugContradictions } from "../session/settings.js";
 import type { SettingsIssue } from "../settings/errors.js";
+import { UNKNOWN_PROXY } from "../settings/unknown-proxy.js";
 import { GENERATE_SECRET } from "../settings/secrets.js";
 import type { ResolvedSecuritySettings, SecuritySettings } from "./schema.js";
 
@@ -69,6 +71,10 @@ const CONTRADICTIONS: readonly Rule[] = [
             "This contains a large part of all addresses and trusts every client as a proxy, so any client can choose its own address and evade the rate limit.",
           remedy: "List only the addresses of your proxies.",
         }
+      : undefined,
+  ({ rateLimit, debug }, given) =>
+    on(rateLimit)?.deny !== undefined && given.trustProxy === undefined && debug !== true
+      ? { path: "trustProxy", ...UNKNOWN_PROXY }
       : undefined,
   (settings) =>
     on(settings.rateLimit)?.key === "principal" && !authenticates(settings)
@@ -143,7 +149,9 @@ function withoutSecret({ session, jwt, apiKeys }: Parsed): { message: string; or
     ...(sessions !== undefined && sessions.secret === undefined
       ? [{ message: "Sessions need a secret to sign their cookies." }]
       : []),
-    ...(tokens !== undefined && (tokens.secret ?? tokens.privateKey ?? tokens.keys) === undefined
+    ...(tokens !== undefined &&
+    tokens.issuers === undefined &&
+    (tokens.secret ?? tokens.privateKey ?? tokens.keys) === undefined
       ? [
           {
             message: "JWTs need a secret or a private key for signing.",
@@ -169,6 +177,12 @@ const DANGERS: readonly Rule[] = [
       : undefined,
 ];
 
+/** Keys of other issuers that would be fetched over plain http. */
+function plainHttpKeys({ jwt, debug }: Parsed): SettingsIssue[] {
+  const issuers = on(jwt)?.issuers;
+  return issuers === undefined ? [] : plainHttpIssues(issuers, debug === true, "jwt.issuers");
+}
+
 /** Issues that no protection can detect on its own. */
 export function contradictions(settings: Parsed, given: SecuritySettings): SettingsIssue[] {
   const found = (rules: readonly Rule[], code: SettingsIssue["code"]): SettingsIssue[] =>
@@ -180,5 +194,6 @@ export function contradictions(settings: Parsed, given: SecuritySettings): Setti
     ...found(REQUIREMENTS, "missing-setting"),
     ...found(CONTRADICTIONS, "contradiction"),
     ...found(DANGERS, "unsafe-setting"),
+    ...plainHttpKeys(settings),
   ];
 }

@@ -6,8 +6,8 @@ const WHOLE = new Set(["redis", "database", "store"]);
 type Tree = Readonly<Record<string, unknown>>;
 
 /**
- * Merges settings. A later value wins, except that `false` (off) wins over an object on either side: so the environment
- * can switch off what the app configures. Objects are merged key by key, lists are replaced, `undefined` is ignored. The
+ * Merges settings. A later value wins, but a protection that is `false` on one side and an object on the other is off: so
+ * the environment can switch off what the app configures. Objects are merged key by key, lists are replaced, `undefined` is ignored. The
  * given objects are not changed.
  *
  * A value is read when it is asked for, so that a getter that throws is an issue of that setting.

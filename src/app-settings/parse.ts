@@ -2,7 +2,8 @@ import { deepFreeze } from "../core/deep-freeze.js";
 import { z } from "zod";
 import { csrfSchema } from "../csrf/settings.js";
 import { SettingsError, type SettingsIssue } from "../settings/errors.js";
-import { checked, settingsObject } from "../settings/object.js";
+import { checked, settingsObjectLike } from "../settings/object.js";
+import { TOP_LEVEL_NAMES } from "../settings/peer-names.js";
 import { nameVariables } from "../settings/variables.js";
 import { DEBUG_HOSTS, trustedHostSchema } from "../trusted-host/settings.js";
 import { contradictions } from "./contradictions.js";
@@ -13,8 +14,8 @@ import { type ResolvedSecuritySettings, type SecuritySettings, SHAPE } from "./s
  * Checks settings and fills in the defaults. It neither stores nor changes the given object; parsing the result again
  * changes nothing.
  *
- * @param settings one object, or a list of objects to merge: later values win, `false` wins over an object, lists are
- * replaced and `undefined` is ignored
+ * @param settings one object, or a list of objects to merge: later values win, but `false` (off) beside an object
+ * stays; lists are replaced and `undefined` is ignored
  * @throws SettingsError listing every issue of every protection, and the contradictions between them, those about a
  * value that `settingsFromEnv` read under the name of the variable
  *
@@ -89,7 +90,10 @@ function parseMerged(settings: object, sources: readonly object[]): ResolvedSecu
   return deepFreeze(parsed, "store") as ResolvedSecuritySettings;
 }
 
-const KNOWN_KEYS = settingsObject(Object.fromEntries(Object.keys(SHAPE).map((key) => [key, z.unknown().optional()])));
+const KNOWN_KEYS = settingsObjectLike(
+  TOP_LEVEL_NAMES,
+  Object.fromEntries(Object.keys(SHAPE).map((key) => [key, z.unknown().optional()])),
+);
 
 /** The keys that are not settings, without their values. */
 function unknownKeys(settings: object): Record<string, undefined> {

@@ -8,6 +8,11 @@ import { headersSchema } from "../headers/schema.js";
 import type { HeadersSettings, ResolvedHeadersSettings } from "../headers/settings.js";
 import { jwtSchema, type JwtSettings, type ResolvedJwtSettings } from "../jwt/settings.js";
 import { rateLimitSchema, type RateLimitSettings, type ResolvedRateLimitSettings } from "../rate-limit/settings.js";
+import {
+  loginLimitsSchema,
+  type LoginLimitSettings,
+  type ResolvedLoginLimitSettings,
+} from "../rate-limit/login-settings.js";
 import { sessionSchema, type SessionSettings, type ResolvedSessionSettings } from "../session/settings.js";
 import {
   trustedHostSchema,
@@ -147,12 +152,24 @@ export const SHAPE = {
    * Cross-origin resource sharing: which pages of other origins may read the responses. Needs `origins`. Default:
    * `false`.
    */
-  cors: toggleable<CorsSettings, ResolvedCorsSettings>(() => corsSchema).default(false),
+  cors: toggleable<CorsSettings, ResolvedCorsSettings>(
+    () => corsSchema,
+    (value) =>
+      typeof value === "string" || Array.isArray(value) ? '{ origins: ["https://app.example.com"] }' : undefined,
+  ).default(false),
   /**
    * An exact sliding-window limit of requests per client. A client over its limit gets 429 with Retry-After. `false`
    * turns it off. Default: on, 100 requests in 60 seconds per client address.
    */
-  rateLimit: toggleable<RateLimitSettings, ResolvedRateLimitSettings>(() => rateLimitSchema).prefault({}),
+  rateLimit: toggleable<RateLimitSettings, ResolvedRateLimitSettings>(
+    () => rateLimitSchema,
+    (value) => (typeof value === "number" ? `{ limit: ${value} }` : undefined),
+  ).prefault({}),
+  /**
+   * Limits of log-ins, for `security.loginGuard`: by address, by account and address, by account, and of consecutive
+   * failures. Default: as each of them says.
+   */
+  loginLimits: selectSchema<LoginLimitSettings, ResolvedLoginLimitSettings>(() => loginLimitsSchema).optional(),
   /**
    * Protection against cross-site request forgery: refuses unsafe requests that a page of another origin made a
    * browser send. `false` turns it off. Default: on when `session` is on.

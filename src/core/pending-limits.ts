@@ -15,9 +15,9 @@ export interface LimitCount {
   /** What is counted, in one window or in several. */
   readonly requests: readonly WindowRequest[];
   /** Applies the outcomes from the store, one for each of the requests; returns a refusal when the limit is exhausted. */
-  applyOutcomes(outcomes: readonly WindowOutcome[]): LimitRefusal | undefined;
+  applyOutcomes(outcomes: readonly WindowOutcome[]): MaybePromise<LimitRefusal | undefined>;
   /** Decides without the store, which has failed. */
-  onStoreFailure(): LimitRefusal | undefined;
+  onStoreFailure(): MaybePromise<LimitRefusal | undefined>;
 }
 
 /**

@@ -16,6 +16,11 @@ export interface WindowPolicy {
    * clients.
    */
   readonly isMain?: boolean | undefined;
+  /**
+   * The in-memory store records nothing for a client for whom it has no room, instead of counting it together with
+   * others.
+   */
+  readonly isUnshared?: boolean | undefined;
 }
 
 /** Names, in the store, of the limits that the library counts itself. The limit of an app has none of them. */

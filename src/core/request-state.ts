@@ -84,6 +84,8 @@ export class RequestState implements StoreCaller {
   pendingLimits: PendingLimits | undefined;
   /** The counts that include this request: a limit that it meets again does not count it twice. */
   counted: CountedIn | undefined;
+  /** Called once the request has logged a user in. */
+  onLogIn: (() => void) | undefined;
   /** The session of this request. */
   session: SessionOfRequest | undefined;
   /** What the app's function has said about the origin of this request. */

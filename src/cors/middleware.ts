@@ -36,6 +36,16 @@ export interface CorsDependencies {
 /** The headers of a response that is not to a preflight. A later policy of the same request removes them again. */
 const WRITTEN = ["Access-Control-Allow-Origin", "Access-Control-Allow-Credentials", "Access-Control-Expose-Headers"];
 
+/** Whether other code has allowed something on this response. No other CORS header has an effect without one of them. */
+function hasOthers(res: Response): boolean {
+  return res.hasHeader("Access-Control-Allow-Origin") || res.hasHeader("Access-Control-Allow-Credentials");
+}
+
+/** Removes what the package cors, or code of the app, has set before: this policy alone decides. */
+function removeOthers(res: Response): void {
+  for (const name of res.getHeaderNames()) if (name.startsWith("access-control-")) res.removeHeader(name);
+}
+
 /** The CORS layer. It sets the headers before later layers run, so that the page can read their refusals. */
 export function createCors(
   options: ResolvedCorsSettings,
@@ -46,6 +56,7 @@ export function createCors(
     rateLimitHeaders,
   );
   const anyOrigin = rules.origins === "*";
+  const isAlone = options.mode === "enforce";
   const preflightVary = PREFLIGHT_VARY + (options.privateNetwork ? ", Access-Control-Request-Private-Network" : "");
 
   function allow(headers: HeaderBuffer, origin: string, fields: readonly Field[]): void {
@@ -86,10 +97,11 @@ export function createCors(
     return true;
   }
 
-  const run: RunLayer = function corsMiddleware(req, res, next, state) {
+  const run: RunLayer = function corsPolicyMiddleware(req, res, next, state) {
     const headers = state.headersOf(res);
     // The policy nearest to the route decides. Vary stays: the earlier policy's response may already depend on Origin.
     for (const name of WRITTEN) headers.remove(name);
+    if (isAlone && hasOthers(res)) removeOthers(res);
     if (!anyOrigin) headers.vary("Origin");
     const { origin } = req.headers;
     if (origin === undefined) {

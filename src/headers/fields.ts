@@ -28,8 +28,17 @@ function sourcesSchema(name: DirectiveName, reportOnly: boolean): SourcesSchema 
       addIssue(context, { ...problem, path: index === undefined ? [] : [index] });
     }
   });
-  return selectSchema((value) => (value === false ? leftOut(name, reportOnly) : list));
+  return selectSchema((value) => (value === false ? leftOut(name, reportOnly) : value === null ? NOT_NULL : list));
 }
+
+/** helmet's way to leave a directive out. */
+const NOT_NULL = z.unknown().superRefine((_value, context) =>
+  addIssue(context, {
+    code: "wrong-type",
+    message: "This must be a list of sources or false.",
+    remedy: "Write false to leave this directive out.",
+  }),
+);
 
 /** A policy without default-src would allow everything it does not mention. */
 function leftOut(name: DirectiveName, reportOnly: boolean): z.ZodType {

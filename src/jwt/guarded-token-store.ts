@@ -90,14 +90,16 @@ export class GuardedTokenStore {
    *   waits for `subject <id>` and `insert` ends `family <id>`, so the revocations of both use these names
    * @param operation gets `isRepeated` true in a retry
    * @param doneLater called when a retry has succeeded
+   * @param sparesSome the call ends less than another of this name may: it replaces no waiting retry
    */
   async revoke<T>(
     name: string,
     operation: (store: TokenStore, isRepeated: boolean) => Promise<T>,
     { deadline }: StoreTime,
     doneLater?: () => void,
+    sparesSome = false,
   ): Promise<T> {
-    const succeeded = this.#unfinished.replacing(name);
+    const succeeded = sparesSome ? undefined : this.#unfinished.replacing(name);
     let call: Promise<T> | undefined;
     try {
       const answer = await callWithoutCircuit(
@@ -105,11 +107,11 @@ export class GuardedTokenStore {
         deadline - performance.now(),
         () => (call = operation(this.#store, false)),
       );
-      succeeded();
+      succeeded?.();
       return answer;
     } catch (error) {
       const reported = tokenErrorOf(error);
-      if (reported.code === "store-unavailable")
+      if (reported.code === "store-unavailable" && !(sparesSome && this.#unfinished.isWaitingFor(name)))
         this.#unfinished.add(name, () => operation(this.#store, true).then(doneLater), call);
       throw reported;
     }
@@ -143,6 +145,11 @@ export class GuardedTokenStore {
     } catch {
       return cutOff(this.#store.knownCutOffOf?.(subject));
     }
+  }
+
+  /** Whether this process knows this cut-off of a subject, or a later one. */
+  knowsCutOff(subject: string, at: number): boolean {
+    return (cutOff(this.#store.knownCutOffOf?.(subject)) ?? -Infinity) >= at;
   }
 
   insert(token: StoredRefreshToken, time: StoreTime): Promise<void> {

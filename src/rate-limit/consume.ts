@@ -5,7 +5,7 @@ import type { RequestState } from "../core/request-state.js";
 import type { Runtime } from "../core/runtime.js";
 import type { StoreCaller } from "../core/store-caller.js";
 import { StoreGuard } from "../stores/health/store-guard.js";
-import type { MaybePromise } from "../core/maybe-promise.js";
+import { mapMaybe, type MaybePromise } from "../core/maybe-promise.js";
 import type { LimitCount, LimitRefusal } from "../core/pending-limits.js";
 import type { RateLimitStore, WindowOutcome } from "../stores/contracts.js";
 
@@ -72,23 +72,22 @@ export function applyLimits(
 
 type Outcomes = readonly WindowOutcome[];
 
-function applyOutcomes(counts: readonly LimitCount[], outcomes: Outcomes): LimitRefusal | undefined {
-  let from = 0;
-  for (const count of counts) {
-    const to = from + count.requests.length;
-    const refused = count.applyOutcomes(outcomes.slice(from, to));
-    if (refused !== undefined) return refused;
-    from = to;
-  }
-  return undefined;
+/** Applies the outcomes to the limits one after the other, until one refuses. */
+function applyOutcomes(
+  [count, ...others]: readonly LimitCount[],
+  outcomes: Outcomes,
+): MaybePromise<LimitRefusal | undefined> {
+  if (count === undefined) return undefined;
+  const own = count.requests.length;
+  return mapMaybe(
+    count.applyOutcomes(outcomes.slice(0, own)),
+    (refused) => refused ?? applyOutcomes(others, outcomes.slice(own)),
+  );
 }
 
-function decideWithoutStore(counts: readonly LimitCount[]): LimitRefusal | undefined {
-  for (const count of counts) {
-    const refused = count.onStoreFailure();
-    if (refused !== undefined) return refused;
-  }
-  return undefined;
+function decideWithoutStore([count, ...others]: readonly LimitCount[]): MaybePromise<LimitRefusal | undefined> {
+  if (count === undefined) return undefined;
+  return mapMaybe(count.onStoreFailure(), (refused) => refused ?? decideWithoutStore(others));
 }
 
 /** Asks for `recordedAt` too, because the app may give units back. */

@@ -5,6 +5,7 @@ import { type LimitHeaders, limitText } from "./decide.js";
 import { limitOf } from "./limit-of.js";
 import { highestLimit, type LimitWindow, maxLimitOf, type WindowSettings, windowsOf } from "./limit-settings.js";
 import type { HeaderForm } from "./settings.js";
+import type { Announce } from "./mistakes.js";
 
 /** One window of a limit with its number of units, and what goes into headers. */
 export interface Count {
@@ -36,12 +37,7 @@ export interface CountNames {
 const REMEMBERED = 256;
 
 /** The windows that the settings of a limit describe. */
-export function countsOf(
-  names: CountNames,
-  settings: WindowSettings,
-  timeoutMs: number,
-  announce: (reason: string) => boolean,
-): Counts {
+export function countsOf(names: CountNames, settings: WindowSettings, timeoutMs: number, announce: Announce): Counts {
   const windows = windowsOf(settings);
   const isOne = windows.length === 1;
   const made = windows.map((window) => {
@@ -70,7 +66,7 @@ function countOf(
   settings: WindowSettings,
   window: LimitWindow,
   timeoutMs: number,
-  announce: (reason: string) => boolean,
+  announce: Announce,
 ): OneCount {
   const windowMs = window.windowSeconds * 1000;
   const highest = highestLimit(settings, window);

@@ -3,7 +3,16 @@ import { InvalidInputError } from "../core/portcullis-error.js";
 import type { Runtime } from "../core/runtime.js";
 
 import { guardFor } from "./consume.js";
-import type { Limiter } from "./limiter.js";
+import { type Limit, policiesOf } from "./limiter.js";
+
+/** A limit that can be found by its name. */
+export interface ListedLimit {
+  readonly limit: Pick<Limit, "name" | "keyNamed" | "store" | "storeTimeoutMs" | "isFailure" | "block"> & {
+    readonly counts: Pick<Limit["counts"], "fixed" | "policies">;
+  };
+  /** Forgets a client that this process counts while the store fails. */
+  forgetLocally(key: string): void;
+}
 
 /** What a client has used of a limit. */
 export interface LimitUse {
@@ -49,7 +58,7 @@ const MAX_KEY_LENGTH = 256;
 
 /** Finds the limits of an app by their names. */
 export class LimitDirectory implements Limits {
-  readonly #limiters = new Map<string, Limiter[]>();
+  readonly #limiters = new Map<string, ListedLimit[]>();
   readonly #runtime: Runtime;
 
   constructor(runtime: Runtime) {
@@ -57,7 +66,7 @@ export class LimitDirectory implements Limits {
   }
 
   /** Adds a limiter. Limits of routes with one name share their count; the main limit keeps its name for itself. */
-  add(limiter: Limiter): void {
+  add(limiter: ListedLimit): void {
     const { name, counts } = limiter.limit;
     const known = this.#limiters.get(name);
     if (known === undefined) this.#limiters.set(name, [limiter]);
@@ -79,22 +88,29 @@ export class LimitDirectory implements Limits {
         return most === undefined ? { used, resetAt } : { used, resetAt, remaining: Math.max(0, most - used) };
       }),
     );
-    return uses.reduce((least, use) => (leftOf(use) < leftOf(least) ? use : least));
+    const tightest = uses.reduce((least, use) => (leftOf(use) < leftOf(least) ? use : least));
+    const { block } = described;
+    if (block === undefined) return tightest;
+    const { used, resetMs } = await guard.run(() => store.peek(block.policy, client, 0));
+    const blockedUntil = this.#runtime.clock.now() + resetMs;
+    return used === 0
+      ? tightest
+      : { used: tightest.used, remaining: 0, resetAt: Math.max(tightest.resetAt, blockedUntil) };
   }
 
   async reset(name: string, key: string): Promise<void> {
     const limiters = this.#find(name);
     const text = checkedKey("reset", key);
     for (const limiter of limiters) {
-      const { counts, store, storeTimeoutMs, keyNamed } = limiter.limit;
+      const { store, storeTimeoutMs, keyNamed } = limiter.limit;
       const client = keyNamed(text);
       const guard = guardFor(store, this.#runtime, storeTimeoutMs);
       limiter.forgetLocally(client);
-      await Promise.all(counts.policies.map(async (policy) => guard.run(() => store.reset(policy, client))));
+      await Promise.all(policiesOf(limiter.limit).map(async (policy) => guard.run(() => store.reset(policy, client))));
     }
   }
 
-  #find(name: string): readonly Limiter[] {
+  #find(name: string): readonly ListedLimit[] {
     const limiters = this.#limiters.get(name);
     if (limiters !== undefined) return limiters;
     const known = [...this.#limiters.keys()];

@@ -3,8 +3,8 @@ import { AddressList } from "../core/http/address-list.js";
 import { pathOf } from "../core/http/authority.js";
 import { addressKey, normaliseAddress } from "../core/http/client-address.js";
 import type { RequestState } from "../core/request-state.js";
-import type { Runtime } from "../core/runtime.js";
 import type { RateLimitCostFunction, RateLimitKeyFunction, RateLimitSkipFunction } from "./limit-settings.js";
+import type { Announce } from "./mistakes.js";
 
 /** Longest key that a function of the app may return, in characters. */
 const MAX_KEY_LENGTH = 256;
@@ -57,13 +57,13 @@ export function namedAddress(text: string, ipv6Subnet: number): string | undefin
  * become unlimited: it is counted by its address, and the mistake is announced once. The client's address within a key
  * is normalised as it is when it is the key: one spelling, and IPv6 by its subnet.
  */
-export function byFunction(keyOf: RateLimitKeyFunction, fallback: KeyOf, announce: (reason: string) => boolean): KeyOf {
+export function byFunction(keyOf: RateLimitKeyFunction, fallback: KeyOf, announce: Announce): KeyOf {
   return (req, state) => {
     let key: unknown;
     try {
       key = keyOf(req);
-    } catch {
-      announce("key-function-threw");
+    } catch (error) {
+      announce("key-function-threw", error);
       return fallback(req, state);
     }
     if (typeof key === "string" && key.length > 0 && key.length <= MAX_KEY_LENGTH)
@@ -83,7 +83,7 @@ function withCountedAddress(
   req: Request,
   state: RequestState,
   counted: KeyOf,
-  announce: (reason: string) => boolean,
+  announce: Announce,
 ): string {
   // Only an address with a colon can have another spelling or a subnet.
   if (!key.includes(":")) return key;
@@ -95,15 +95,10 @@ function withCountedAddress(
   return normalised.includes(subnet) ? normalised : normalised.replaceAll(address, subnet);
 }
 
-function inOneSpelling(key: string, req: Request, state: RequestState, announce: (reason: string) => boolean): string {
+function inOneSpelling(key: string, req: Request, state: RequestState, announce: Announce): string {
   const { ip } = req;
   if (ip === undefined || ip === "" || !key.includes(ip)) return key;
-  if (WITH_PORT.test(ip) && announce("key-function-gave-a-port")) {
-    process.emitWarning(
-      "The key function of a rate limit returned req.ip with a port, which changes with every connection. Use clientAddress(req) instead of req.ip.",
-      { code: "PORTCULLIS_KEY_PORT" },
-    );
-  }
+  if (WITH_PORT.test(ip)) announce("key-function-gave-a-port");
   const address = state.address(req);
   return ip === address ? key : key.replaceAll(ip, address);
 }
@@ -112,17 +107,14 @@ function inOneSpelling(key: string, req: Request, state: RequestState, announce:
  * The units that a request costs. When the function throws or returns no whole number, the cost is 1 and the mistake is
  * announced once.
  */
-export function costOf(
-  cost: number | RateLimitCostFunction,
-  announce: (reason: string) => void,
-): (req: Request) => number {
+export function costOf(cost: number | RateLimitCostFunction, announce: Announce): (req: Request) => number {
   if (typeof cost === "number") return () => cost;
   return (req) => {
     let units: unknown;
     try {
       units = cost(req);
-    } catch {
-      announce("cost-function-threw");
+    } catch (error) {
+      announce("cost-function-threw", error);
       return 1;
     }
     if (typeof units === "number" && Number.isSafeInteger(units) && units >= 0) return units;
@@ -138,7 +130,7 @@ export function costOf(
  */
 export function skipsOf(
   skip: readonly string[] | RateLimitSkipFunction | undefined,
-  announce: (reason: string) => boolean,
+  announce: Announce,
 ): ((req: Request) => boolean) | undefined {
   if (skip === undefined) return undefined;
   if (typeof skip !== "function") {
@@ -149,8 +141,8 @@ export function skipsOf(
     let answer: unknown;
     try {
       answer = skip(req);
-    } catch {
-      announce("skip-function-threw");
+    } catch (error) {
+      announce("skip-function-threw", error);
       return false;
     }
     if (typeof answer === "boolean") return answer;
@@ -170,15 +162,4 @@ export function allowList(ranges: readonly string[]): ((req: Request, state: Req
   if (ranges.length === 0) return undefined;
   const list = new AddressList(ranges);
   return (req, state) => list.has(state.address(req));
-}
-
-/** Announces a mistake in the app's own functions once for each reason, because every request would repeat it. */
-export function warnOnce(runtime: Runtime, source: string): (reason: string) => boolean {
-  const announced = new Set<string>();
-  return (reason) => {
-    if (announced.has(reason)) return false;
-    announced.add(reason);
-    runtime.events.emit("portcullis_misconfigured", () => ({ source, reason }));
-    return true;
-  };
 }

@@ -2,6 +2,7 @@ import type { Request } from "express";
 import type { MaybePromise } from "../core/maybe-promise.js";
 import { LateAnswerError, withTimeout } from "../stores/health/timeout.js";
 import type { RateLimitFunction } from "./limit-settings.js";
+import type { Announce } from "./mistakes.js";
 
 /** The limit of a request for which the function of the app gives none. */
 const INSTEAD = 100;
@@ -17,10 +18,10 @@ export function limitOf(
   limit: RateLimitFunction,
   maxLimit: number,
   timeoutMs: number,
-  announce: (reason: string) => boolean,
+  announce: Announce,
 ): (req: Request) => MaybePromise<number> {
-  const instead = (reason: string): number => {
-    announce(reason);
+  const instead = (reason: Parameters<Announce>[0], error?: unknown): number => {
+    announce(reason, error);
     return Math.min(INSTEAD, maxLimit);
   };
   const checked = (units: unknown): number =>
@@ -28,13 +29,13 @@ export function limitOf(
       ? Math.min(units, maxLimit)
       : instead("limit-function-gave-no-limit");
   const failed = (error: unknown): number =>
-    instead(error instanceof LateAnswerError ? "limit-function-late" : "limit-function-rejected");
+    error instanceof LateAnswerError ? instead("limit-function-late") : instead("limit-function-rejected", error);
   return (req) => {
     let given: unknown;
     try {
       given = limit(req);
-    } catch {
-      return instead("limit-function-threw");
+    } catch (error) {
+      return instead("limit-function-threw", error);
     }
     if (typeof given === "number" || !isThenable(given)) return checked(given);
     return withTimeout(Promise.resolve(given), timeoutMs).then(checked, failed);

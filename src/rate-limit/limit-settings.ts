@@ -20,7 +20,10 @@ export const MOST_UNITS = 2 ** 31 - 1;
 /** Units in a window: a whole number, at least 1. */
 const amountSchema = z.int().min(1).max(MOST_UNITS);
 
-export const functionSchema = z.custom((value) => typeof value === "function");
+export const functionSchema = z.custom((value) => typeof value === "function", {
+  error: "This must be a function.",
+  params: { remedy: "Write a function of the request." },
+});
 
 /** Units in a window: a number, or a function of the request that returns it. */
 export const limitSchema = selectSchema<number | RateLimitFunction, number | RateLimitFunction>((value) =>
@@ -211,5 +214,26 @@ export function checkCost(
     path: ["cost"],
     message: "The cost of one request exceeds the limit, so every request would be refused.",
     remedy: "Set the cost to at most the limit.",
+  });
+}
+
+/** A function of this type. */
+export function functionOf<Function>(): z.ZodOptional<z.ZodType<Function, Function>> {
+  return (functionSchema as unknown as z.ZodType<Function, Function>).optional();
+}
+
+export const countSchema = z.enum(["all", "failures"]).optional();
+
+/** A test for failures needs a limit that counts them. */
+export function checkFailures(
+  { count, isFailure }: { readonly count?: "all" | "failures" | undefined; readonly isFailure?: unknown },
+  context: Context,
+): void {
+  if (isFailure === undefined || count === "failures") return;
+  addIssue(context, {
+    code: "contradiction",
+    path: ["isFailure"],
+    message: "isFailure tells failures from successes, but this limit counts all requests.",
+    remedy: 'Add count: "failures", or remove isFailure.',
   });
 }

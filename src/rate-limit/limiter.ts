@@ -6,12 +6,16 @@ import type { CountedIn, RequestState } from "../core/request-state.js";
 import type { Runtime } from "../core/runtime.js";
 import type { LimitCount, LimitRefusal } from "../core/pending-limits.js";
 import { type Refusal, RETRY_SOON } from "../core/response/problem.js";
-import type { RateLimitStore, WindowOutcome, WindowRequest } from "../stores/contracts.js";
+import type { RateLimitStore, WindowOutcome, WindowPolicy, WindowRequest } from "../stores/contracts.js";
+import type { StoreGuard } from "../stores/health/store-guard.js";
 import { SlidingWindowStore } from "../stores/memory/sliding-window/store.js";
 import { applyLimits, guardFor } from "./consume.js";
+import type { Block } from "./block.js";
 import { noteCount, undoCount } from "./counted-once.js";
 import type { Count, Counts } from "./counts.js";
 import { decide, tightest, type Verdict } from "./decide.js";
+import { type RateLimitFailureFunction, whenAnswered } from "./outcome-of-request.js";
+import { type Taken, takeBack, takeBackSoon } from "./take-back.js";
 import { writeLimitHeaders } from "./write-headers.js";
 
 /** One configured limit, with everything about it decided at start. */
@@ -29,6 +33,10 @@ export interface Limit {
   /** The key of the client that the app names: an address, the id of a principal, or the text of its own function. */
   readonly keyNamed: (client: string) => string;
   readonly cost: (req: Request) => number;
+  /** Which responses count, when only failures do. */
+  readonly isFailure: RateLimitFailureFunction | undefined;
+  /** The block that follows when the limit is used up. */
+  readonly block: Block | undefined;
   readonly store: RateLimitStore;
   readonly onStoreError: "local" | "allow" | "deny";
   readonly storeTimeoutMs: number;
@@ -63,9 +71,14 @@ export function createLimiter(limit: Limit, runtime: Runtime): Limiter {
   const { counts, mode, skips, store } = limit;
   const local = store instanceof SlidingWindowStore ? store : undefined;
   /** Most limits have one window, and its number is fixed. */
-  const only = counts.fixed?.length === 1 ? counts.fixed[0] : undefined;
+  const only =
+    counts.fixed?.length === 1 && limit.isFailure === undefined && limit.block === undefined
+      ? counts.fixed[0]
+      : undefined;
   // Created when first needed: most stores never fail.
   let fallbackStore: SlidingWindowStore | undefined;
+
+  const guardOf = (): StoreGuard => guardFor(store, runtime, limit.storeTimeoutMs);
 
   /** The refusal to send; in report mode it is only announced, and there is none. */
   function refusedBy(req: Request, res: Response, refusal: Refusal): LimitRefusal | undefined {
@@ -129,20 +142,42 @@ export function createLimiter(limit: Limit, runtime: Runtime): Limiter {
       if (entry !== undefined) open.push({ count, entry });
     }
     if (open.length === 0) return undefined;
+    const { block, isFailure } = limit;
     const requests = open.map(({ count, entry }): WindowRequest => ({ policy: count.policy, key, cost: entry.units }));
-    const applyOutcomes = (outcomes: readonly WindowOutcome[], counter = store): LimitRefusal | undefined => {
+    // Units of requests that are not answered yet are counted a second time, so that a block does not rest on them.
+    if (block !== undefined && isFailure !== undefined)
+      for (const { policy, cost: units } of [...requests])
+        requests.push({ policy: undecided(policy), key, cost: units });
+    if (block !== undefined) requests.push(block.check(key));
+    const applyOutcomes = (
+      outcomes: readonly WindowOutcome[],
+      counter: RateLimitStore,
+    ): MaybePromise<LimitRefusal | undefined> => {
       const isRecorded = outcomes.every(({ allowed }) => allowed);
-      const verdicts = open.map(({ count, entry }, index) => {
+      const judged = open.map(({ count, entry }, index) => {
         const outcome = outcomes[index]!;
         note(entry, isRecorded ? outcome : { ...outcome, recordedAt: undefined }, counter);
         return { count, verdict: decide(outcome, count.policy.limit) };
       });
-      const { count, verdict } = tightest(verdicts);
-      return conclude(count, verdict, req, res, state);
+      const { count, verdict } = tightest(judged);
+      const end = (blockedMs: number): LimitRefusal | undefined => {
+        const isBlocked = blockedMs > 0 && block !== undefined;
+        const blocked = isBlocked ? { ...count, policy: block.policy } : count;
+        return conclude(blocked, isBlocked ? longer(verdict, blockedMs) : verdict, req, res, state);
+      };
+      if (isRecorded) {
+        if (isFailure !== undefined) settleWhenAnswered(req, res, requests, outcomes, open, counter);
+        return end(0);
+      }
+      const blockedFor = block === undefined ? 0 : outcomes.at(-1)!.retryAfterMs;
+      if (block === undefined || blockedFor > 0 || !isUsedUp(open, outcomes, isFailure !== undefined))
+        return end(blockedFor);
+      const guard = counter === store && local === undefined ? guardOf() : undefined;
+      return mapMaybe(block.begin(counter, guard, key), end);
     };
     return {
       requests,
-      applyOutcomes: (outcomes) => applyOutcomes(outcomes),
+      applyOutcomes: (outcomes) => applyOutcomes(outcomes, store),
       onStoreFailure: () => {
         if (limit.onStoreError === "allow") return undefined;
         if (limit.onStoreError === "deny") return refusedBy(req, res, STORE_DOWN);
@@ -150,6 +185,25 @@ export function createLimiter(limit: Limit, runtime: Runtime): Limiter {
         return applyOutcomes(fallbackStore.consumeAll(requests, true), fallbackStore);
       },
     };
+  }
+
+  /** Takes the units of a success back, and notes that those of a failure are decided. */
+  function settleWhenAnswered(
+    req: Request,
+    res: Response,
+    requests: readonly WindowRequest[],
+    outcomes: readonly WindowOutcome[],
+    open: readonly { readonly entry: CountedIn }[],
+    counter: RateLimitStore,
+  ): void {
+    const undecidedUnits = requests.slice(open.length, limit.block === undefined ? undefined : -1);
+    const pending = undecidedUnits.map(({ policy, key, cost }, index): Taken => {
+      return { policy, key, units: cost, counter, recordedAt: outcomes[open.length + index]?.recordedAt };
+    });
+    whenAnswered(req, res, limit.isFailure!, (failed) => {
+      const success = failed ? [] : open.map(({ entry }) => entry);
+      takeBackSoon([...success, ...pending], runtime, limit.storeTimeoutMs);
+    });
   }
 
   /** The key and the cost of a request; `undefined` when it is free. */
@@ -182,28 +236,61 @@ export function createLimiter(limit: Limit, runtime: Runtime): Limiter {
       }
       const go = (count: LimitCount | undefined): void => {
         if (count === undefined) next();
-        else applyLimits(store, guardFor(store, runtime, limit.storeTimeoutMs), [count], req, res, next, state);
+        else applyLimits(store, guardOf(), [count], req, res, next, state);
       };
       const count = countOf(req, res, state);
       if (count instanceof Promise) count.then(go).catch(next);
       else go(count);
     },
-    giveBack(entry) {
-      const { recordedAt, counter, policy, key, units } = entry;
-      if (recordedAt === undefined) return false;
-      entry.recordedAt = undefined;
-      if (counter instanceof SlidingWindowStore) return counter.refund(policy, key, units, recordedAt) > 0;
-      if (store.refund === undefined) return false;
-      const guard = guardFor(store, runtime, limit.storeTimeoutMs);
-      const answer = guard.run(() => store.refund?.(policy, key, units, recordedAt) ?? 0);
-      return mapMaybe(answer, (back) => back > 0);
-    },
+    giveBack: (entry) => takeBack(entry, runtime, limit.storeTimeoutMs),
     forgetLocally(key) {
-      for (const policy of counts.policies) fallbackStore?.reset(policy, key);
+      for (const policy of policiesOf(limit)) fallbackStore?.reset(policy, key);
     },
     close() {
       fallbackStore?.close();
     },
   };
   return limiter;
+}
+
+/** All logs of a limit. */
+export function policiesOf({
+  counts,
+  block,
+  isFailure,
+}: Pick<Limit, "block" | "isFailure"> & { readonly counts: Pick<Counts, "policies"> }): readonly WindowPolicy[] {
+  if (block === undefined) return counts.policies;
+  const pending = isFailure === undefined ? [] : counts.policies.map(undecided);
+  return [...counts.policies, ...pending, block.policy];
+}
+
+const undecidedPolicies = new WeakMap<WindowPolicy, WindowPolicy>();
+
+/** The log of the units in a window that are not decided yet. It never refuses what the window accepts. */
+function undecided(policy: WindowPolicy): WindowPolicy {
+  let made = undecidedPolicies.get(policy);
+  if (made === undefined) {
+    made = Object.freeze({ ...policy, name: `${policy.name}:undecided`, isMain: undefined });
+    undecidedPolicies.set(policy, made);
+  }
+  return made;
+}
+
+/** Whether a window refuses the request even without the units that are not decided yet. */
+function isUsedUp(
+  open: readonly { readonly count: Count; readonly entry: CountedIn }[],
+  outcomes: readonly WindowOutcome[],
+  hasUndecided: boolean,
+): boolean {
+  return open.some(({ count: { policy }, entry: { units } }, index) => {
+    const { allowed, used } = outcomes[index]!;
+    const pending = hasUndecided ? outcomes[open.length + index]!.used : 0;
+    return !allowed && units <= policy.limit && used - pending + units > policy.limit;
+  });
+}
+
+/** A refusal that lasts at least that long. */
+function longer(verdict: Verdict, ms: number): Verdict {
+  const seconds = Math.max(verdict.retryAfterSeconds, Math.ceil(ms / 1000));
+  return { allowed: false, remaining: 0, resetSeconds: seconds, retryAfterSeconds: seconds };
 }

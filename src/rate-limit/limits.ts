@@ -2,6 +2,7 @@ import type { Request } from "express";
 import type { RequestState } from "../core/request-state.js";
 import type { Runtime } from "../core/runtime.js";
 import type { RateLimitStore } from "../stores/contracts.js";
+import { Block } from "./block.js";
 import { countsOf } from "./counts.js";
 import {
   allowList,
@@ -13,11 +14,12 @@ import {
   namedAddress,
   principalKey,
   skipsOf,
-  warnOnce,
 } from "./keys.js";
 import type { RateLimitKeyFunction, WindowSettings } from "./limit-settings.js";
 import type { Limit } from "./limiter.js";
+import { failureTest } from "./outcome-of-request.js";
 import type { ResolvedRateLimitSettings, ResolvedRouteLimitSettings } from "./settings.js";
+import { type Announce, warnOnce } from "./mistakes.js";
 
 /** What the limits of one application share. */
 type Common = Pick<
@@ -39,7 +41,11 @@ interface LimitSpec {
   readonly key: KeyOf | ((req: Request, state: RequestState) => string | undefined);
   readonly keyNamed: (client: string) => string;
   readonly cost: ResolvedRateLimitSettings["cost"];
+  readonly consequences?: Consequences;
 }
+
+/** What follows from a response, and from a used-up limit. */
+type Consequences = Pick<ResolvedRouteLimitSettings, "count" | "isFailure" | "blockSeconds">;
 
 /** The limit that `limit`, `windowSeconds` and `key` describe. */
 export function mainLimit(
@@ -52,7 +58,7 @@ export function mainLimit(
   const announce = warnOnce(runtime, source);
   const keys = keysOf(options.key, options.ipv6Subnet, announce);
   const spec = { source, storeName: name, name, isMain: true as const, windows: options, skip, cost, ...keys };
-  return build(spec, options, store, announce);
+  return build({ ...spec, consequences: options }, options, store, announce);
 }
 
 /** The limit of `perPrincipal`, which lets anonymous callers pass. */
@@ -83,13 +89,13 @@ export function routeLimit(
   const announce = warnOnce(runtime, source);
   const keys = keysOf(route.key, defaults.ipv6Subnet, announce);
   const spec = { source, storeName: `route:${name}`, name, windows: route, skip, cost, ...keys };
-  return build(spec, { ...defaults, mode: route.mode ?? defaults.mode }, store, announce);
+  return build({ ...spec, consequences: route }, { ...defaults, mode: route.mode ?? defaults.mode }, store, announce);
 }
 
 function keysOf(
   key: "address" | "principal" | RateLimitKeyFunction,
   ipv6Subnet: number,
-  announce: (reason: string) => boolean,
+  announce: Announce,
 ): Pick<LimitSpec, "key" | "keyNamed"> {
   const address = byAddress(ipv6Subnet);
   const named = (client: string): string | undefined => namedAddress(client, ipv6Subnet);
@@ -100,12 +106,13 @@ function keysOf(
 }
 
 function build(
-  { source, storeName, name, isMain, windows, skip, key, keyNamed, cost }: LimitSpec,
+  { source, storeName, name, isMain, windows, skip, key, keyNamed, cost, consequences = {} }: LimitSpec,
   common: Common,
   store: RateLimitStore,
-  announce: (reason: string) => boolean,
+  announce: Announce,
 ): Limit {
   const { headers: forms, mode, onStoreError, storeTimeoutMs, maxClients } = common;
+  const { count, isFailure, blockSeconds } = consequences;
   const isAllowed = allowList(common.allow);
   return Object.freeze({
     source,
@@ -119,6 +126,8 @@ function build(
         : (req: Request, state: RequestState) => (isAllowed(req, state) ? undefined : key(req, state)),
     keyNamed,
     cost: costOf(cost, announce),
+    isFailure: count === "failures" ? failureTest(isFailure, announce) : undefined,
+    block: blockSeconds === undefined ? undefined : new Block(storeName, blockSeconds),
     store,
     onStoreError,
     storeTimeoutMs,

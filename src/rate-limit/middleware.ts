@@ -4,8 +4,11 @@ import { allOf } from "../core/maybe-promise.js";
 import type { LimitCount } from "../core/pending-limits.js";
 import type { Layer, RunLayer } from "../core/layer.js";
 import type { LayerId } from "../core/layer-id.js";
+import { AddressList } from "../core/http/address-list.js";
 import { standalone } from "../core/pipeline.js";
 import { StoreError } from "../core/portcullis-error.js";
+import type { Refusal } from "../core/response/problem.js";
+import { refuse } from "../core/response/refuse.js";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import type { StoreGuard } from "../stores/health/store-guard.js";
 import { parseFactory } from "../settings/object.js";
@@ -48,7 +51,7 @@ export function createRateLimit(
   const store = storeOf(options, runtime, deps);
   const limiter = createLimiter(mainLimit("rate-limit", options, runtime, store), runtime);
   deps.directory?.add(limiter);
-  const shared = { store, watchProxy: options.key === "address" };
+  const shared = { store, watchProxy: options.key === "address", checksAddress: true };
   // In report mode each limit is consumed separately: a refusal by one must not keep the others from counting.
   if (deps.joined !== true || options.mode === "report" || !supportsBatch(store))
     return layer("rate-limit", options, [limiter], shared, limiter.apply);
@@ -87,7 +90,8 @@ export function createPrincipalRateLimit(
   if (options.perPrincipal !== undefined)
     limiters.push(createLimiter(principalLimit(options, options.perPrincipal, runtime, store), runtime));
   for (const limiter of limiters) deps.directory?.add(limiter);
-  const shared = { store, watchProxy: options.key === "principal" };
+  const isFirst = options.key === "principal";
+  const shared = { store, watchProxy: isFirst, checksAddress: isFirst };
   const apply =
     options.mode === "enforce" && supportsBatch(store)
       ? together(limiters, store, guardFor(store, runtime, options.storeTimeoutMs))
@@ -179,24 +183,34 @@ function storeOf(options: ResolvedRateLimitSettings, runtime: Runtime, deps: Rat
 interface Shared {
   readonly store: RateLimitStore;
   readonly watchProxy: boolean;
+  /** Whether this layer refuses the addresses of `deny`: the first one that counts. */
+  readonly checksAddress: boolean;
 }
+
+const DENIED: Refusal = Object.freeze({ code: "address-refused", reason: "denied" });
 
 function layer(
   id: LayerId,
   options: ResolvedRateLimitSettings,
   limiters: readonly Limiter[],
-  { store, watchProxy }: Shared,
+  { store, watchProxy, checksAddress }: Shared,
   apply: Limiter["apply"],
 ): Layer {
-  const watch = watchProxy ? untrustedProxyWatch(id) : undefined;
+  const denied = checksAddress && options.deny !== undefined ? new AddressList(options.deny) : undefined;
+  const watch = watchProxy || denied !== undefined ? untrustedProxyWatch(id) : undefined;
   const run: RunLayer = function rateLimitMiddleware(req, res, next, state) {
     watch?.(req, state);
     apply(req, res, next, state);
   };
+  const runUnlessDenied: RunLayer = function rateLimitMiddleware(req, res, next, state) {
+    if (denied?.has(state.address(req)) !== true || !refuse(req, res, id, DENIED, options.mode))
+      return run(req, res, next, state);
+    watch?.(req, state);
+  };
   return {
     id,
     mode: options.mode,
-    run,
+    run: denied === undefined ? run : runUnlessDenied,
     describe: () => describe(options),
     ...(store instanceof ThirdPartyStore ? { ready: () => store.ready() } : {}),
     close: async () => {

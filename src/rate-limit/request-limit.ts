@@ -1,5 +1,5 @@
 import { type CountedIn, stateIn } from "../core/request-state.js";
-import type { Limiter } from "./limiter.js";
+import type { MaybePromise } from "../core/maybe-promise.js";
 
 /**
  * What a limit has counted for the client of a request: `req.rateLimit`. When several limits counted the request, it is
@@ -83,11 +83,16 @@ function leftIn({ policy, outcome }: CountedIn): number {
   return Math.max(0, policy.limit - (outcome?.used ?? 0));
 }
 
+/** What has counted a request. */
+interface GivesBack {
+  giveBack(entry: CountedIn): MaybePromise<boolean>;
+}
+
 /** Not async: units counted in this process are back before it returns. */
 export function refundAll(entries: readonly CountedIn[]): Promise<boolean> {
   const answers = entries.map(async (entry) => {
     try {
-      return await (entry.limiter as Limiter).giveBack(entry);
+      return await (entry.limiter as GivesBack).giveBack(entry);
     } catch {
       // The store does not answer, which its guard has announced. The units count until they leave the window.
       return false;

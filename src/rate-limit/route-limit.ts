@@ -62,13 +62,14 @@ const routeWindows = new WeakMap<RateLimitStore, Map<string, string>>();
  * @throws SettingsError
  */
 function holdWindow(store: RateLimitStore, options: ResolvedRouteLimitSettings): void {
-  const { name, windows: list } = options;
+  const { name, windows: list, blockSeconds } = options;
   const windows = routeWindows.get(store) ?? new Map<string, string>();
   routeWindows.set(store, windows);
   const lengths = windowsOf(options)
     .map(({ windowSeconds }) => windowSeconds)
     .sort((a, b) => a - b)
-    .join(" s and ");
+    .join(" s and ")
+    .concat(blockSeconds === undefined ? "" : ` s, and a block of ${blockSeconds}`);
   const known = windows.get(name) ?? lengths;
   if (known !== lengths) {
     const message = `Another limit with this name has a window of ${known} s. Limits with the same name share one count and need the same window.`;

@@ -11,7 +11,10 @@ import { DEFAULT_MAX_CLIENTS, maxClientsSchema } from "../stores/memory/sliding-
 import {
   checkCost,
   checkLimit,
+  checkFailures,
   costSchema,
+  countSchema,
+  functionOf,
   highestLimit,
   keySchema,
   limitedObject,
@@ -22,6 +25,8 @@ import {
   windowsSchema,
   withWindow,
 } from "./limit-settings.js";
+
+import type { RateLimitFailureFunction } from "./outcome-of-request.js";
 
 /** Forms of the rate limit headers. */
 const FORMS = ["draft-8", "draft-6", "legacy"] as const;
@@ -156,8 +161,28 @@ export const rateLimitSchema = settingsObjectLike(PEER_NAMES["express-rate-limit
    * number, 0 or more. Default: `1`.
    */
   cost: costSchema.default(1),
+  /**
+   * Which requests count: `"all"`, or `"failures"`, those whose response has a status of 400 or above. A request is counted
+   * when it arrives, and its units are taken back once a successful response was sent. Default: `"all"`.
+   */
+  count: countSchema,
+  /**
+   * With `count: "failures"`, a function of request and response that returns whether the response is a failure, called
+   * once it was sent. Default: status 400 or above.
+   */
+  isFailure: functionOf<RateLimitFailureFunction>(),
+  /**
+   * How long a client stays refused once it was refused with the limit used up, in seconds. Undecided requests do not
+   * begin a block. Default: none.
+   */
+  blockSeconds: secondsSchema.optional(),
   /** Addresses and CIDR ranges that are not limited. Default: none. */
   allow: z.array(allowedRangeSchema).default([]),
+  /**
+   * Addresses and CIDR ranges that get 403 `address-refused` before anything is counted; also those that are in
+   * `allow`. Needs `trustProxy` in `applySecurity`. Default: none.
+   */
+  deny: z.array(addressRangeSchema).min(1, "The list is empty.").optional(),
   /** IPv6 clients are counted by subnet. Length of its prefix in bits, 32 to 64. Default: `56`. */
   ipv6Subnet: z.int().min(32).max(64).default(56),
   /**
@@ -199,7 +224,8 @@ export const rateLimitSchema = settingsObjectLike(PEER_NAMES["express-rate-limit
     const main = withWindow(settings, DEFAULT_LIMIT);
     checkCost(main, context);
     checkLimit(settings, context);
-    const { cost, perPrincipal, store } = settings;
+    checkFailures(settings, context);
+    const { cost, count, perPrincipal, store } = settings;
     const isForeign = store !== undefined && !isWindowStore(store);
     if (
       typeof cost === "number" &&
@@ -227,6 +253,22 @@ export const rateLimitSchema = settingsObjectLike(PEER_NAMES["express-rate-limit
         path: ["windows"],
         message: "A store of express-rate-limit can count only one window.",
         remedy: "Write one window, or use a SlidingWindowStore.",
+      });
+    }
+    if (isForeign && settings.blockSeconds !== undefined) {
+      addIssue(context, {
+        code: "contradiction",
+        path: ["blockSeconds"],
+        message: "A store of express-rate-limit can count only one limit, but a block is counted beside it.",
+        remedy: "Remove blockSeconds, or use a SlidingWindowStore.",
+      });
+    }
+    if (count === "failures" && store !== undefined && !isForeign && store.refund === undefined) {
+      addIssue(context, {
+        code: "contradiction",
+        path: ["count"],
+        message: "This store has no refund, so the units of a success cannot be taken back.",
+        remedy: "Remove count, or use a store that has refund.",
       });
     }
   })
@@ -271,6 +313,21 @@ export const routeLimitSchema = limitedObject({
    */
   cost: costSchema.default(1),
   /**
+   * Which requests count: `"all"`, or `"failures"`, those whose response has a status of 400 or above. A request is counted
+   * when it arrives, and its units are taken back once a successful response was sent. Default: `"all"`.
+   */
+  count: countSchema,
+  /**
+   * With `count: "failures"`, a function of request and response that returns whether the response is a failure, called
+   * once it was sent. Default: status 400 or above.
+   */
+  isFailure: functionOf<RateLimitFailureFunction>(),
+  /**
+   * How long a client stays refused once it was refused with the limit used up, in seconds. Undecided requests do not
+   * begin a block. Default: none.
+   */
+  blockSeconds: secondsSchema.optional(),
+  /**
    * `report` announces a client over the limit as an event and lets the request pass. Default: the mode of
    * `rateLimit`.
    */
@@ -279,6 +336,7 @@ export const routeLimitSchema = limitedObject({
   .superRefine((settings, context) => {
     checkCost(settings, context);
     checkLimit(settings, context);
+    checkFailures(settings, context);
   })
   .transform((settings) => withWindow(settings));
 

@@ -1,6 +1,8 @@
 import type { Request, Response } from "express";
 import type { ProvedMethod } from "../core/authentication.js";
 import { checkedIdentity } from "../core/checked-identity.js";
+import { FOREIGN_ID } from "../core/foreign-ids.js";
+import { InvalidInputError } from "../core/portcullis-error.js";
 import { requestContext } from "../core/request-events.js";
 import { reportCrossSiteLogIn } from "./cross-site-log-in.js";
 import { SetupError } from "../core/setup-error.js";
@@ -12,7 +14,9 @@ import { SessionEndedError } from "./errors.js";
 import { mustBeAwaited } from "./must-be-awaited.js";
 import { checkedOwn, logInAuthentication, siteDataOf, type SiteData } from "./log-in-options.js";
 import type { RequestSession } from "./request-session.js";
+import type { SessionRepository } from "./session-repository.js";
 import { sessionHandle } from "./session-cookie.js";
+import { stateIn } from "../core/request-state.js";
 import { appData, principalOf } from "./metadata.js";
 
 /** The user to log in. */
@@ -114,6 +118,7 @@ async function begin(req: Request, who: LogInAs, options: LogInSettings): Promis
       "logIn was called after the response had started, so its cookie cannot be sent. Call it before sending the response.",
     );
   const { adapter, stored, runtime } = bound.context;
+  if (runtime.foreignIds.has(principal.id)) throw new InvalidInputError(`logIn: ${FOREIGN_ID}`);
   const now = stored.now();
   const host = bound.open();
   const { authenticatedAt, methods } = logInAuthentication(who.methods, { ...principal, actor }, host.metadata, now);
@@ -122,6 +127,10 @@ async function begin(req: Request, who: LogInAs, options: LogInSettings): Promis
   const kind = loginKind(before.metadata?.principal?.id, principal.id);
   const isOver = before.ended || (before.storedId !== undefined && stored.hasEnded(before.storedId));
   if (kind === "renewal" && isOver) throw hasEnded(req, host);
+  const latest = stored.sinceFor(principal.id, actor?.id);
+  const since = latest instanceof Promise ? await latest : latest;
+  // A renewal must not outlive what ended the session that it renews.
+  if (kind === "renewal" && isCutOff(before, stored)) throw hasEnded(req, host);
   const keeps = options.keepData !== false && kind !== "other-user" && host.session != null;
   const data = keeps && host.session != null ? appData(host.session) : {};
 
@@ -136,6 +145,7 @@ async function begin(req: Request, who: LogInAs, options: LogInSettings): Promis
       ...(methods.length === 0 ? {} : { methods }),
     },
     ...own,
+    ...since,
   };
   host.metadata = metadata;
   const live = Object.assign(host.session ?? {}, data);
@@ -156,6 +166,7 @@ async function begin(req: Request, who: LogInAs, options: LogInSettings): Promis
     reason: kind === "renewal" ? "re-authenticated" : "log-in",
     ...requestContext(req),
   }));
+  stateIn(req)?.onLogIn?.();
   reportCrossSiteLogIn(req, bound.context.options, runtime);
 }
 
@@ -225,6 +236,10 @@ async function endReplaced(bound: RequestSession, oldSid: string, host: SessionH
     }
     throw error;
   }
+}
+
+function isCutOff({ storedId, metadata }: Snapshot, stored: SessionRepository): boolean {
+  return storedId !== undefined && metadata !== undefined && stored.isKnownCutOff(storedId, metadata);
 }
 
 /** Handles a log-in on an ended session: it authenticates no user, and the app's changes to it are not saved. */

@@ -15,17 +15,18 @@ export function appData(source: object): Record<string, unknown> {
 export function readMetadata(record: object): SessionMetadata | undefined {
   const value = (record as Record<string, unknown>)[SESSION_METADATA];
   if (typeof value !== "object" || value === null) return undefined;
-  const { createdAt, seenAt, principal, maxAgeMs, label } = value as Record<string, unknown>;
+  const { createdAt, seenAt, principal, maxAgeMs, label, since, actorSince } = value as Record<string, unknown>;
   if (!isTime(createdAt) || !isTime(seenAt)) return undefined;
   if (principal === null) return { createdAt, seenAt, principal };
   if (typeof principal !== "object" || principal === undefined) return undefined;
   const { id, scopes, roles, actor, authenticatedAt, methods } = principal as Record<string, unknown>;
   if (typeof id !== "string" || id === "" || !isStrings(scopes) || !isStrings(roles)) return undefined;
   const isPlain = actor === undefined && authenticatedAt === undefined && methods === undefined;
-  if (isPlain && maxAgeMs === undefined && label === undefined)
+  if (isPlain && maxAgeMs === undefined && label === undefined && since === undefined && actorSince === undefined)
     return { createdAt, seenAt, principal: { id, scopes, roles } };
   if (!isOptional(isTime, maxAgeMs) || !isOptional(isText, label) || !isOptional(isActor, actor)) return undefined;
   const proved = methods === undefined ? NO_METHODS : storedMethods(methods);
+  if (!isOptional(isTime, since) || !isOptional(isTime, actorSince)) return undefined;
   if (!isOptional(isTime, authenticatedAt) || proved === undefined) return undefined;
   return {
     createdAt,
@@ -40,19 +41,17 @@ export function readMetadata(record: object): SessionMetadata | undefined {
     },
     ...(maxAgeMs === undefined ? {} : { maxAgeMs }),
     ...(label === undefined ? {} : { label }),
+    ...(since === undefined ? {} : { since }),
+    ...(actorSince === undefined ? {} : { actorSince }),
   };
 }
 
 /** Returns the principal of a session. @param handle identifies the session without revealing its id */
 export function principalOf(handle: string, metadata: SessionMetadata): Principal | undefined {
-  return metadata.principal === null
-    ? undefined
-    : createPrincipal({
-        ...metadata.principal,
-        ...authenticationOf(metadata.principal, metadata.createdAt),
-        kind: "session",
-        credentialId: handle,
-      });
+  const { principal, createdAt } = metadata;
+  if (principal === null) return undefined;
+  const authenticatedAt = principal.authenticatedAt ?? createdAt;
+  return createPrincipal({ ...principal, authenticatedAt, kind: "session", credentialId: handle });
 }
 
 /** How and when the user of a session was authenticated. @param createdAt when the session began */

@@ -5,14 +5,18 @@ import type { Layer } from "../core/layer.js";
 import { standalone } from "../core/pipeline.js";
 import { type PartDependencies, partRuntime, type Runtime } from "../core/runtime.js";
 import type { Secret } from "../core/secret.js";
+import { warnOfMilliseconds } from "../settings/durations.js";
 import { SettingsError } from "../settings/errors.js";
 import { parseFactory } from "../settings/object.js";
+import { LocalCutOffs, type SessionCutOffs } from "../stores/revocations/session-cut-offs.js";
 import { MemorySessionStore } from "../stores/memory/session-store.js";
 import { attachSession, namesSession } from "./attach-session.js";
 import { timePolicy } from "./decide.js";
 import { ExpressSessionAdapter, type SessionContext } from "./express-session.js";
 import { FormerSessions } from "./former-sessions.js";
 import { logIn, logOut, type LogInAs, type LogInSettings, type LogOutSettings } from "./log-in.js";
+import { boundSession } from "./request-properties.js";
+import { PrincipalCutOffs } from "./principal-cut-offs.js";
 import { PrincipalSessions, type SessionDirectory } from "./principal-sessions.js";
 import { SessionCookie } from "./session-cookie.js";
 import { SessionRepository } from "./session-repository.js";
@@ -22,6 +26,17 @@ import { signingKeys } from "./signing-keys.js";
 export interface SessionLayer extends Layer, SessionDirectory {
   logIn(req: Request, who: LogInAs, options?: LogInSettings): Promise<void>;
   logOut(req: Request, res: Response, options?: LogOutSettings): Promise<void>;
+  /** Whether the session of a request is in force still, in any process. Never rejects. */
+  isInForce(req: Request): Promise<boolean>;
+  /** For `security.revokeAll`: writes a cut-off. @throws StoreUnavailableError (rejects) */
+  cutOff(principalId: string, keep: string | undefined): Promise<void>;
+  /**
+   * For `security.revokeAll`, after `cutOff`: ends the sessions in the store. Returns their number; `undefined` when that
+   * is not known in time.
+   *
+   * @throws StoreUnavailableError (rejects) when that fails and the cut-off holds in this process alone
+   */
+  endStored(principalId: string, keep: string | undefined): Promise<number | undefined>;
 }
 
 export interface SessionDependencies {
@@ -29,6 +44,8 @@ export interface SessionDependencies {
   readonly secretKey?: readonly Secret[] | undefined;
   /** The store used when the settings name none. Its creator closes it. */
   readonly store?: ExpressSessionStore | undefined;
+  /** The cut-offs that all processes share. Default: those of this process. */
+  readonly cutOffs?: SessionCutOffs | undefined;
   /**
    * Whether sessions are loaded before the rate limits are checked, because one of the limits counts by principal.
    * Otherwise loading a session is costly work that the limits come before.
@@ -55,7 +72,12 @@ export function createSession(
   const given = options.store ?? deps.store;
   const store = given ?? new MemorySessionStore({ maxSessions: options.maxSessions, clock: runtime.clock });
   const policy = timePolicy(options.maxAge, options.absoluteMaxAge);
-  const stored = new SessionRepository(store, cookie, policy, runtime, options.storeTimeoutMs);
+  const cutOffs = new PrincipalCutOffs(
+    deps.cutOffs ?? new LocalCutOffs(runtime.clock),
+    runtime,
+    options.storeTimeoutMs,
+  );
+  const stored = new SessionRepository(store, cookie, policy, runtime, options.storeTimeoutMs, cutOffs);
   const adapter = new ExpressSessionAdapter(stored);
   if (options.migrateFrom !== undefined && stored.now() >= options.migrateFrom.until) {
     process.emitWarning(
@@ -63,6 +85,8 @@ export function createSession(
       { code: "PORTCULLIS_MIGRATION" },
     );
   }
+  warnOfMilliseconds("session.maxAge", options.maxAge);
+  if (options.absoluteMaxAge !== options.maxAge) warnOfMilliseconds("session.absoluteMaxAge", options.absoluteMaxAge);
   const looksBack = options.migrateFrom !== undefined || runtime.debug;
   const former = looksBack ? new FormerSessions(options.migrateFrom, runtime.debug, cookie, keys, stored) : undefined;
   const context: SessionContext = { options, runtime, cookie, plainCookie, stored, adapter, former };
@@ -92,6 +116,14 @@ export function createSession(
     logIn,
     logOut,
     list: async (principalId) => ofPrincipals.list(String(principalId)),
+    isInForce: async (req) => {
+      const host = boundSession(req)?.opened;
+      return (
+        host?.storedId !== undefined && host.metadata !== undefined && stored.isInForce(host.storedId, host.metadata)
+      );
+    },
+    cutOff: async (principalId, keep) => cutOffs.end(principalId, keep),
+    endStored: async (principalId, keep) => ofPrincipals.endAllBut(principalId, keep, deps.cutOffs !== undefined),
     end: async (principalId, handle) => ofPrincipals.end(String(principalId), handle),
   };
 }

@@ -86,6 +86,25 @@ export class PrincipalSessions {
     }
   }
 
+  /**
+   * Ends all sessions of a principal but one, which a cut-off has ended already. Returns their number; `undefined` when it
+   * is not known: the store has no index, or did not end all of them in time.
+   *
+   * @param isShared whether the cut-off holds in every process; otherwise a failure is the caller's
+   */
+  async endAllBut(principalId: string, keep: string | undefined, isShared: boolean): Promise<number | undefined> {
+    if (!this.#stored.hasIndex) return undefined;
+    const end = new EndOfSessions(this.#stored, this.#runtime, principalId, undefined, keep);
+    try {
+      return await end.run(new StoreTime(this.#timeoutMs));
+    } catch (error) {
+      if (!(error instanceof StoreUnavailableError)) throw error;
+      this.#stored.repeat(`sessions ${JSON.stringify([principalId, "but", keep])}`, () => end.run());
+      if (isShared) return undefined;
+      throw error;
+    }
+  }
+
   #requireIndex(): void {
     if (this.#stored.hasIndex) return;
     throw new SetupError(
@@ -100,13 +119,22 @@ class EndOfSessions {
   readonly #runtime: Runtime;
   readonly #principalId: string;
   readonly #handle: string | undefined;
+  readonly #keep: string | undefined;
   readonly #begunAt: number;
   /** The ids still to end; undefined until they have been looked up. */
   #left: Set<string> | undefined;
   /** Ids that the store may have ended although its response did not arrive. */
   readonly #inDoubt = new Set<string>();
 
-  constructor(stored: SessionRepository, runtime: Runtime, principalId: string, handle: string | undefined) {
+  /** @param handle the session to end; undefined for all @param keep the one of all that goes on */
+  constructor(
+    stored: SessionRepository,
+    runtime: Runtime,
+    principalId: string,
+    handle: string | undefined,
+    keep?: string,
+  ) {
+    this.#keep = keep;
     this.#stored = stored;
     this.#runtime = runtime;
     this.#principalId = principalId;
@@ -148,8 +176,13 @@ class EndOfSessions {
     // after the refusal.
     const agoMs = time === undefined ? this.#runtime.clock.monotonic() - this.#begunAt : 0;
     const ids = await this.#stored.idsOf(this.#principalId, agoMs, time);
-    const handle = this.#handle;
-    return new Set(ids.filter((sid) => !tried.has(sid) && (handle === undefined || sessionHandle(sid) === handle)));
+    return new Set(ids.filter((sid) => !tried.has(sid) && this.#isMeant(sid)));
+  }
+
+  #isMeant(sid: string): boolean {
+    if (this.#handle === undefined && this.#keep === undefined) return true;
+    const handle = sessionHandle(sid);
+    return handle !== this.#keep && (this.#handle === undefined || handle === this.#handle);
   }
 
   async #end(sid: string, left: Set<string>, time: StoreTime | undefined): Promise<boolean> {

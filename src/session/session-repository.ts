@@ -10,6 +10,7 @@ import { expiryOf, timeVerdict, type SessionTimes, type TimePolicy } from "./dec
 import { EndedSessions, type EndReason } from "./ended-sessions.js";
 import { GuardedSessionStore, type WriteOutcome } from "./guarded-store.js";
 import { readMetadata } from "./metadata.js";
+import type { Since, PrincipalCutOffs } from "./principal-cut-offs.js";
 import { sessionHandle, type SessionCookie } from "./session-cookie.js";
 
 export interface LoadedSession {
@@ -30,6 +31,7 @@ export class SessionRepository {
   readonly #policy: TimePolicy;
   readonly #runtime: Runtime;
   readonly #cookie: SessionCookie;
+  readonly #cutOffs: PrincipalCutOffs;
   readonly #unfinished: RepeatedWrites;
   /** Sessions that nobody has. They have a queue of their own, so that many of them displace no refused log-out. */
   readonly #withdrawn: RepeatedWrites;
@@ -41,7 +43,9 @@ export class SessionRepository {
     policy: TimePolicy,
     runtime: Runtime,
     timeoutMs: number,
+    cutOffs: PrincipalCutOffs,
   ) {
+    this.#cutOffs = cutOffs;
     this.#store = new GuardedSessionStore(store, runtime, timeoutMs);
     this.#ended = new EndedSessions(runtime);
     this.#unfinished = new RepeatedWrites(runtime, "session");
@@ -96,7 +100,25 @@ export class SessionRepository {
       this.#ended.announceUse(sid);
       return undefined;
     }
-    return mapMaybe(this.#store.get(sid, caller), (record) => this.#validate(sid, record));
+    return mapMaybe(this.#store.get(sid, caller), (record) => this.#validate(sid, record, caller));
+  }
+
+  /** The latest cut-offs of a principal and an actor, for a session that begins now. Never rejects. */
+  sinceFor(principalId: string, actorId: string | undefined): MaybePromise<Since> {
+    return this.#cutOffs.latest(principalId, actorId);
+  }
+
+  /** Whether this process knows that a cut-off has ended the session. */
+  isKnownCutOff(sid: string, metadata: SessionMetadata): boolean {
+    return this.#cutOffs.isKnown(sid, metadata);
+  }
+
+  /** Whether a loaded session is in force still, by the cut-offs of all processes. Never rejects. */
+  async isInForce(sid: string, metadata: SessionMetadata): Promise<boolean> {
+    const { principal } = metadata;
+    if (principal === null) return false;
+    await this.#cutOffs.latest(principal.id, principal.actor?.id);
+    return !this.#ended.has(sid) && !this.#cutOffs.isKnown(sid, metadata);
   }
 
   /** Reads a session that this layer has not written: express-session's own, while its cookie has not expired. */
@@ -248,7 +270,11 @@ export class SessionRepository {
     }));
   }
 
-  #validate(sid: string, record: SessionData | null | undefined): MaybePromise<LoadedSession | undefined> {
+  #validate(
+    sid: string,
+    record: SessionData | null | undefined,
+    caller: StoreCaller | undefined,
+  ): MaybePromise<LoadedSession | undefined> {
     // Not found, not written by this layer, or ended during the read: there is no such session.
     if (record == null || record.cookie == null || this.#ended.has(sid)) return undefined;
     const metadata = readMetadata(record);
@@ -258,7 +284,19 @@ export class SessionRepository {
       this.announceExpiry(sid, metadata, metadata.principal?.id);
       return mapMaybe(this.#store.destroy(sid), () => undefined);
     }
-    return { sid, record, metadata };
+    const ended = this.#cutOffs.hasEnded(sid, metadata, caller);
+    if (ended === false) return { sid, record, metadata };
+    return mapMaybe(ended, (hasEnded) => (hasEnded ? this.#removeCutOff(sid) : { sid, record, metadata }));
+  }
+
+  /** The cut-off holds also when the store does not remove the session. */
+  #removeCutOff(sid: string): MaybePromise<undefined> {
+    this.#ended.add(sid, "revoked");
+    this.#ended.announceUse(sid);
+    return orElse(
+      () => mapMaybe(this.#store.destroy(sid), () => undefined),
+      () => undefined,
+    );
   }
 
   #record(data: Readonly<Record<string, unknown>>, metadata: SessionMetadata): SessionData {

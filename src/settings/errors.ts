@@ -33,12 +33,13 @@ export class SettingsError extends PortcullisError {
   /** Every mistake in the settings, in the order of the settings. */
   readonly issues: readonly SettingsIssue[];
 
-  constructor(issues: readonly SettingsIssue[], { cause }: ErrorOptions = {}) {
+  /** @param options `cause`, and `call`: the call whose settings are wrong, which the message begins with */
+  constructor(issues: readonly SettingsIssue[], { cause, call }: ErrorOptions & { readonly call?: string } = {}) {
     const lines = issues.map(
       (issue) => `  - ${issue.path || "(settings)"}: ${issue.message} [${issue.code}]\n    ${issue.remedy}`,
     );
     super(
-      `${issues.length} ${issues.length === 1 ? "setting is" : "settings are"} wrong:\n${lines.join("\n")}`,
+      `${call === undefined ? "" : `${call}: `}${issues.length} ${issues.length === 1 ? "setting is" : "settings are"} wrong:\n${lines.join("\n")}`,
       cause === undefined ? undefined : { cause },
     );
     this.name = "SettingsError";

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { SettingsError, type SettingsCode, type SettingsIssue } from "./errors.js";
 import { nearest } from "../core/nearest.js";
 import { SetupError } from "../core/setup-error.js";
+import { translate } from "./peer-names.js";
 import { SEE_README, sentence, shapeProblem } from "./shape-problem.js";
 
 /**
@@ -26,7 +27,7 @@ export function settingsObjectLike<const Shape extends z.ZodRawShape>(
   return z.strictObject(shape, {
     error: (issue) =>
       issue.code === "unrecognized_keys"
-        ? issue.keys.map((key) => unknownKeyMessage(key, known, translations)).join("\n")
+        ? JSON.stringify(issue.keys.map((key) => unknownKey(key, issue.input, known, translations)))
         : undefined,
   });
 }
@@ -35,14 +36,19 @@ export function settingsObjectLike<const Shape extends z.ZodRawShape>(
  * A protection: `false` turns it off, an object configures it.
  *
  * @param makeSchema makes the schema of the object; called at the first object, so that what is off costs nothing
+ * @param written what to write instead of a value that is a part of the object, such as the limit alone
  */
 export function toggleable<Settings, Resolved>(
   makeSchema: () => z.ZodType<Resolved, Settings>,
+  written?: (value: unknown) => string | undefined,
 ): z.ZodType<false | Resolved, false | Settings> {
   let schema: z.ZodType<Resolved, Settings> | undefined;
-  return selectSchema<false | Settings, false | Resolved>((value) =>
-    value === false ? z.literal(false) : value === true ? NOT_TRUE : (schema ??= makeSchema()),
-  );
+  return selectSchema<false | Settings, false | Resolved>((value) => {
+    if (value === false) return z.literal(false);
+    if (value === true) return NOT_TRUE;
+    const instead = written?.(value);
+    return instead === undefined ? (schema ??= makeSchema()) : notAnObject(instead);
+  });
 }
 
 /** Settings are parsed once: code that zod would generate for the schema costs more than it saves. */
@@ -55,6 +61,16 @@ const NOT_TRUE = z.unknown().superRefine((_value, context) =>
     remedy: "Write {} to use the defaults, or false to turn it off.",
   }),
 );
+
+function notAnObject(instead: string): z.ZodType {
+  return z.unknown().superRefine((_value, context) =>
+    addIssue(context, {
+      code: "wrong-type",
+      message: "This must be an object or false.",
+      remedy: `Write ${instead}.`,
+    }),
+  );
+}
 
 /**
  * A union that selects its branch by the value, so that the issues are those of the intended branch (zod's own union
@@ -90,11 +106,13 @@ export function isExchange(value: unknown): boolean {
 /**
  * Parses settings of one layer or of all.
  *
+ * @param call the call that got them, for the message of the error
  * @throws SettingsError listing every issue
  */
-export function parse<Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> {
+export function parse<Schema extends z.ZodType>(schema: Schema, value: unknown, call?: string): z.output<Schema> {
   const result = checked(schema, () => value, []);
-  if ("issues" in result) throw new SettingsError(result.issues, { cause: result.cause });
+  if ("issues" in result)
+    throw new SettingsError(result.issues, { cause: result.cause, ...(call === undefined ? {} : { call }) });
   return result.data;
 }
 
@@ -114,7 +132,7 @@ export function parseFactory<Schema extends z.ZodType>(
     throw new SetupError(
       `${factory} was mounted without being called. Write app.use(${factory}()) instead of app.use(${factory}).`,
     );
-  return parse(schema, settings);
+  return parse(schema, settings, `${factory}()`);
 }
 
 /**
@@ -144,21 +162,24 @@ export function checked<Schema extends z.ZodType>(
   }
 }
 
-/** Converts zod's issues to ours, under the path `at`. */
+/**
+ * Converts zod's issues to ours, under the path `at`. A setting that is missing because its name is wrong is one
+ * mistake, and so one issue.
+ */
 export function issuesOf(error: z.ZodError, at: readonly PropertyKey[]): SettingsIssue[] {
-  return error.issues.flatMap((issue) => settingsIssues(issue, at));
+  const meant = new Set<string>();
+  const issues = error.issues.flatMap((issue) => settingsIssues(issue, at, meant));
+  return issues.filter(({ code, path }) => code !== "missing-setting" || !meant.has(path));
 }
 
-function settingsIssues(issue: z.core.$ZodIssue, at: readonly PropertyKey[]): SettingsIssue[] {
+/** @param meant gets the paths of the settings whose names are wrong */
+function settingsIssues(issue: z.core.$ZodIssue, at: readonly PropertyKey[], meant: Set<string>): SettingsIssue[] {
   const path = [...at, ...issue.path];
   if (issue.code === "unrecognized_keys") {
-    const messages = issue.message.split("\n");
-    return issue.keys.map((key, index) => ({
-      code: "unknown-setting",
-      path: pathText([...path, key]),
-      message: messages[index] ?? "There is no such setting.",
-      remedy: "Correct the name or remove the setting.",
-    }));
+    return (JSON.parse(issue.message) as UnknownKey[]).map(({ key, message, remedy, meant: name }) => {
+      if (name !== undefined) meant.add(pathText([...path, name]));
+      return { code: "unknown-setting", path: pathText([...path, key]), message, remedy };
+    });
   }
   if (issue.code === "custom") {
     const params = (issue.params ?? {}) as { code?: SettingsCode; remedy?: string };
@@ -196,15 +217,29 @@ function shownKey(key: PropertyKey): string {
         .replace(/[^\x20-\x7e]/g, "?");
 }
 
-function unknownKeyMessage(
+/** A key that is no setting. `settingsObjectLike` writes a list of them into zod's message, which must be text. */
+interface UnknownKey {
+  readonly key: string;
+  readonly message: string;
+  readonly remedy: string;
+  /** The setting that was probably meant. */
+  readonly meant?: string | undefined;
+}
+
+function unknownKey(
   key: string,
+  input: unknown,
   known: readonly string[],
   translations: Readonly<Record<string, string>>,
-): string {
-  if (Object.hasOwn(translations, key)) return `There is no setting "${key}". ${translations[key]}`;
-  const near = nearest(key, known);
+): UnknownKey {
+  if (Object.hasOwn(translations, key)) {
+    const { says, ...rest } = translate(translations[key] as string, (input as Record<string, unknown>)[key]);
+    return { key, message: `There is no setting "${key}".${says === undefined ? "" : ` ${says}`}`, ...rest };
+  }
+  const meant = nearest(key, known);
   // Keys are untrusted: a long or unusual one is not repeated.
   const shown = /^[\w.-]{1,64}$/.test(key) ? `"${key}"` : "with this name";
-  const hint = near === undefined ? `Known: ${known.join(", ")}.` : `Did you mean "${near}"?`;
-  return `There is no setting ${shown}. ${hint}`;
+  const hint = meant === undefined ? `Known: ${known.join(", ")}.` : `Did you mean "${meant}"?`;
+  const remedy = "Correct the name or remove the setting.";
+  return { key, message: `There is no setting ${shown}. ${hint}`, remedy, meant };
 }

@@ -53,6 +53,12 @@ function typeProblem(expected: string, received: string): Problem {
   if (received === "undefined")
     return { message: "This setting is required.", remedy: "Set it, or remove the object that contains it." };
   const wanted = TYPES[expected] ?? `a ${expected}`;
+  if (received === "RegExp") {
+    return {
+      message: `This must be ${wanted}. There are no regular expressions here.`,
+      remedy: 'For all subdomains, write "https://*.example.com" as an origin and "*.example.com" as a host.',
+    };
+  }
   const remedy =
     expected === "array"
       ? 'Write a list, even for one entry: ["…"].'

@@ -34,10 +34,25 @@ export function nameVariables(issues: readonly SettingsIssue[], all: readonly ob
   if (!all.some((settings) => sources.has(settings))) return [...issues];
   return issues.map((issue) => {
     const setting = issue.path.replace(/\[\d+\]$/, "");
-    const supplier = all.findLast((settings) => valueAt(settings, setting) !== undefined);
-    const variable = supplier === undefined ? undefined : sources.get(supplier)?.get(setting);
-    return variable === undefined ? issue : { ...issue, path: variable + issue.path.slice(setting.length) };
+    const variable = variableFor(setting, all);
+    const remedy = withVariables(issue.remedy, all);
+    return {
+      ...issue,
+      remedy,
+      path: variable === undefined ? issue.path : variable + issue.path.slice(setting.length),
+    };
   });
+}
+
+/** Names the variable in place of a setting (`cors.credentials`) that came from one. */
+function withVariables(remedy: string, all: readonly object[]): string {
+  return remedy.replace(/\b[a-z]\w*\.[a-zA-Z]\w*\b/g, (setting) => variableFor(setting, all) ?? setting);
+}
+
+/** The variable that the value of a setting came from. */
+function variableFor(setting: string, all: readonly object[]): string | undefined {
+  const supplier = all.findLast((settings) => valueAt(settings, setting) !== undefined);
+  return supplier === undefined ? undefined : sources.get(supplier)?.get(setting);
 }
 
 function valueAt(settings: object, path: string): unknown {

@@ -31,7 +31,7 @@ export interface StoreSettings {
   readonly maxClients?: number | undefined;
   /** Whether sessions are on and have no store of their own. */
   readonly sessions?: boolean;
-  /** Whether API keys or tokens are on. */
+  /** Whether sessions, API keys or tokens are on. */
   readonly credentials?: boolean;
 }
 

@@ -1,4 +1,5 @@
 import type { ApiKeyService } from "../api-key/service.js";
+import { SetupError } from "../core/setup-error.js";
 import type { JwtManager } from "../jwt/manager.js";
 
 /** The user whom a credential is for. */
@@ -16,6 +17,7 @@ export interface TestUser {
  *
  * @param security what `applySecurity` returned, or an object with an `ApiKeyService`
  * @throws InvalidInputError (rejects) when the id, a scope or a role is malformed
+ * @throws SetupError (rejects) when `apiKeys` is off
  *
  * @example
  * ```ts
@@ -27,8 +29,9 @@ export interface TestUser {
  * const key = await apiKeyFor(security, { id: "ada", scopes: ["orders:read"] });
  * ```
  */
-export async function apiKeyFor(security: { readonly apiKeys: ApiKeyService }, user: TestUser): Promise<string> {
+export async function apiKeyFor(security: { readonly apiKeys?: ApiKeyService }, user: TestUser): Promise<string> {
   const { id, scopes = [], roles = [] } = user;
+  if (security.apiKeys === undefined) throw isOff("apiKeyFor", "apiKeys");
   const { key } = await security.apiKeys.create({ ownerId: id, name: "test", scopes: [...scopes], roles: [...roles] });
   return key;
 }
@@ -38,6 +41,7 @@ export async function apiKeyFor(security: { readonly apiKeys: ApiKeyService }, u
  *
  * @param security what `applySecurity` returned, or an object with a `JwtManager`
  * @throws InvalidInputError (rejects) when the id, a scope or a role is malformed
+ * @throws SetupError (rejects) when `jwt` is off
  *
  * @example
  * ```ts
@@ -49,7 +53,13 @@ export async function apiKeyFor(security: { readonly apiKeys: ApiKeyService }, u
  * const token = await accessTokenFor(security, { id: "ada", scopes: ["orders:read"] });
  * ```
  */
-export async function accessTokenFor(security: { readonly jwt: JwtManager }, user: TestUser): Promise<string> {
+export async function accessTokenFor(security: { readonly jwt?: JwtManager }, user: TestUser): Promise<string> {
   const { id, scopes = [], roles = [] } = user;
+  if (security.jwt === undefined) throw isOff("accessTokenFor", "jwt");
   return security.jwt.signAccessToken(id, { scopes: [...scopes], roles: [...roles] });
+}
+
+/** The environment may have switched off what the app turns on. */
+function isOff(helper: string, setting: string): SetupError {
+  return new SetupError(`${helper}() needs the setting ${setting}, which is off.`);
 }

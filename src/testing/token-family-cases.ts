@@ -134,6 +134,48 @@ export function familyCases(testCase: TokenCase): ConformanceCase[] {
       },
     ),
 
+    testCase("revokeSubject spares the family to keep, with its access tokens, if it is in force", async (store) => {
+      const at = Date.now();
+      const facts = (familyId: string) => ({
+        jti: `jti of ${familyId}`,
+        subject: "user-1",
+        issuedAt: at - 1,
+        familyId,
+      });
+      for (const name of ["kept", "other"]) await store.insert(sampleToken({ id: name, familyId: name }));
+      await store.insert(sampleToken({ id: "foreign", familyId: "foreign", subject: "user-2" }));
+      const revoked = async (): Promise<string[]> => {
+        const names = ["kept", "other", "foreign"];
+        const found = await Promise.all(names.map((name) => store.get(name)));
+        return names.filter((_, index) => found[index]?.revokedAt !== null);
+      };
+      await store.revokeSubject("user-1", at, at + 60_000, false, "kept");
+      assert.deepEqual(await revoked(), ["other"]);
+      assert.equal(await store.isRevoked(facts("kept")), false);
+      assert.equal(await store.isRevoked(facts("other")), true);
+      assert.equal(await store.isRevoked({ jti: "kept", subject: "user-1", issuedAt: at - 1 }), false);
+      assert.equal(await store.isRevoked({ jti: "other", subject: "user-1", issuedAt: at - 1 }), true);
+      assert.equal(await store.rotate("kept", at, sampleToken({ id: "kept 2", familyId: "kept" }), "sealed"), true);
+      // Once more, and then with another one to keep, which an earlier call has ended.
+      await store.revokeSubject("user-1", at + 1, at + 60_000, false, "kept");
+      assert.deepEqual([await revoked(), await store.isRevoked(facts("kept"))], [["other"], false]);
+      await store.revokeSubject("user-1", at + 2, at + 60_000, false, "other");
+      assert.deepEqual(await revoked(), ["kept", "other"]);
+      for (const name of ["kept", "other"]) assert.equal(await store.isRevoked(facts(name)), true, name);
+      await store.revokeSubject("user-2", at, at + 60_000, false, "kept");
+      assert.deepEqual(await revoked(), ["kept", "other", "foreign"]);
+    }),
+
+    testCase("of concurrent calls of revokeSubject with one family to keep, none ends it", async (store) => {
+      const at = Date.now();
+      for (const name of ["kept", "other"]) await store.insert(sampleToken({ id: name, familyId: name }));
+      await Promise.all(
+        Array.from({ length: 8 }, (_, index) => store.revokeSubject("user-1", at + index, at + 60_000, false, "kept")),
+      );
+      assert.equal((await store.get("kept"))?.revokedAt, null);
+      assert.notEqual((await store.get("other"))?.revokedAt, null);
+    }),
+
     testCase("concurrent revokeSubject and rotate leave no valid token, whichever is first", async (store) => {
       for (let round = 0; round < 12; round += 1) {
         const familyId = `race-${round}`;

@@ -5,6 +5,7 @@ import { tokenNameCases } from "./name-cases.js";
 import { sampleToken } from "./samples.js";
 import { denialCases, expiryCases } from "./token-denial-cases.js";
 import { familyCases } from "./token-family-cases.js";
+import { familyListCases } from "./token-list-cases.js";
 import { rotationCases } from "./token-rotation-cases.js";
 
 /**
@@ -131,6 +132,7 @@ export function tokenStoreConformance(makeStore: () => TokenStore | Promise<Toke
     ...tokenNameCases(testCase),
     ...rotationCases(testCase),
     ...familyCases(testCase),
+    ...familyListCases(testCase),
     ...denialCases(testCase),
     ...expiryCases(testCase),
   ];

@@ -1,7 +1,8 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { ApiKeyService } from "../../src/api-key/service.js";
 import { ApiKeyError } from "../../src/api-key/errors.js";
-import { makerOf } from "../../src/api-key/decide.js";
+import { choosePresented, makerOf } from "../../src/api-key/decide.js";
+import { maskCredentials } from "../../src/core/mask-credentials.js";
 import { SetupError } from "../../src/core/setup-error.js";
 import type { ApiKeyStore } from "../../src/stores/contracts.js";
 import { StoreUnavailableError } from "../../src/stores/health/store-guard.js";
@@ -306,4 +307,94 @@ it("a store of the app's own without the methods for administrators says what it
     () => service.revokeAllOf("ada"),
   ])
     await expect(call()).rejects.toBeInstanceOf(SetupError);
+});
+
+describe("formerPrefixes", () => {
+  it("accepts keys of earlier prefixes, makes new ones with the present one, and masks all of them", async () => {
+    const { store } = bench();
+    const before = new ApiKeyService({ store, hash: "hmac-sha256", secret: SECRET, prefix: "old_" });
+    const older = new ApiKeyService({ store, hash: "hmac-sha256", secret: SECRET, prefix: "old_2_" });
+    const now = new ApiKeyService({
+      store,
+      hash: "hmac-sha256",
+      secret: SECRET,
+      prefix: "new_",
+      formerPrefixes: ["old_", "old_2_"],
+    });
+    open.push(before, older, now);
+    const first = await before.create({ ownerId: "ada", name: "first" });
+    const second = await older.create({ ownerId: "ada", name: "second" });
+    for (const key of [first, second]) expect((await now.verify(key.key)).ok).toBe(true);
+    expect(await before.verify(second.key)).toMatchObject({ ok: false, reason: "malformed" });
+    const next = await now.rotate(first.record.id);
+    expect(next.key.startsWith("new_")).toBe(true);
+    expect((await now.verify(next.key)).ok).toBe(true);
+    for (const { key } of [first, second, next]) expect(maskCredentials(`/x/${key}/y`)).toBe("/x/[credential]/y");
+    // As a bearer token too, in the layer.
+    for (const { key } of [second, next])
+      expect(
+        choosePresented(
+          {
+            keyHeader: undefined,
+            authorization: { kind: "credentials", scheme: "bearer", value: key },
+            hasSession: false,
+          },
+          "new_",
+          ["old_", "old_2_"],
+        ),
+      ).toEqual({ verdict: "key", key, scheme: "Bearer" });
+  });
+
+  it.each([
+    [{ formerPrefixes: ["mcp_"] }, "formerPrefixes[0]"],
+    [{ formerPrefixes: ["a_", "b_", "a_"] }, "formerPrefixes[2]"],
+    [{ formerPrefixes: ["a"] }, "formerPrefixes[0]"],
+    [{ formerPrefixes: "a_" }, "formerPrefixes"],
+  ])("%j stops the start", (settings, path) => {
+    expect(() => new ApiKeyService(settings as object)).toThrow(
+      expect.objectContaining({ issues: [expect.objectContaining({ path })] }) as Error,
+    );
+  });
+});
+
+describe("report", () => {
+  it("names unused, expiring and over-wide keys, with reasons, and goes on where it stopped", async () => {
+    const { service, clock } = fleet();
+    const at = clock.now();
+    const make = async (name: string, more: object = {}) =>
+      (await service.create({ ownerId: "ada", name, expiresAt: at + 900 * DAY_MS, ...more })).record.id;
+    const old = await make("old");
+    clock.advance(100 * DAY_MS);
+    const soon = await make("soon", { expiresAt: clock.now() + 10 * DAY_MS });
+    const wide = await make("wide", { expiresAt: null, scopes: ["orders:*"] });
+    await make("wide, but not for ever", { scopes: ["orders:*"] });
+    const manager = await make("manager", { expiresAt: null, scopes: ["api-keys:manage"] });
+    const here = await make("manager with addresses", {
+      scopes: ["api-keys:*"],
+      allow: ["192.0.2.1"],
+      expiresAt: null,
+    });
+    const revoked = await make("revoked", { expiresAt: null, scopes: ["orders:*"] });
+    await service.revoke(revoked);
+    const report = await service.report();
+    expect(report.unused.map(({ id }) => id)).toEqual([old]);
+    expect(report.expiring.map(({ id }) => id)).toEqual([soon]);
+    expect(report.overWide.map(({ record, reasons }) => [record.id, reasons])).toEqual(
+      expect.arrayContaining([
+        [wide, ["wildcard-without-expiry"]],
+        [manager, ["manages-keys-without-expiry", "manages-keys-from-anywhere"]],
+        [here, ["wildcard-without-expiry", "manages-keys-without-expiry"]],
+      ]),
+    );
+    expect(report.overWide).toHaveLength(3);
+    expect(report.next).toBeNull();
+    clock.advance(1);
+    for (let n = 0; n < 1000; n += 1) await service.create({ ownerId: `owner ${n}`, name: "more" });
+    const many = await service.report({ unusedDays: 1, limit: 2 });
+    expect([many.unused.length, many.overWide, typeof many.next]).toEqual([1, [], "string"]);
+    const rest = await service.report({ after: many.next ?? "" });
+    expect([rest.overWide.length, rest.next]).toEqual([3, null]);
+    for (const input of [{ unusedDays: 0 }, { limit: 101 }, { after: "x" }, { days: 1 }])
+      expect(await refused(service.report(input as object))).toBe("invalid-input");
+  });
 });

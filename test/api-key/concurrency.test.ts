@@ -35,7 +35,7 @@ function countingVerifier(store: WatchedStore): { verifier: KeyVerifier; hasher:
   const runtime = createRuntime({ clock });
   const hasher = new CountingHasher("argon2id", [], new HashQueue(2, 100));
   const verifier = new KeyVerifier({
-    prefix: "mcp_",
+    prefixes: ["mcp_"],
     cacheMs: 10_000,
     runtime,
     cache: new VerifiedCache(100, clock, 250),

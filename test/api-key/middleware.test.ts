@@ -81,6 +81,21 @@ describe.each(EXPRESS)("API key layer on $name", ({ express }) => {
     expect((await service.usage(record.id))?.usageCount).toBe(4);
   });
 
+  it("shows the metadata of the key as claims, frozen and shared by its requests, and when the key was made", async () => {
+    const { server, service } = await start();
+    const { key, record } = await service.create({ ...KEY, metadata: { team: "red", nested: { list: [1] } } });
+    const seen = await service.verify(key);
+    if (!seen.ok) throw new Error(seen.reason);
+    const { claims, methods } = seen.principal;
+    expect(claims).toEqual({ team: "red", nested: { list: [1] } });
+    for (const part of [claims, claims["nested"], methods, methods[0]]) expect(Object.isFrozen(part)).toBe(true);
+    const again = await service.verify(key);
+    expect(again.ok && again.principal).toBe(seen.principal);
+    expect((await server.send("/", { headers: { "x-api-key": key } })).json()).toMatchObject({
+      principal: { claims, authenticatedAt: record.createdAt, methods: [{ method: "key", at: record.createdAt }] },
+    });
+  });
+
   it("reads the key from the configured header", async () => {
     const { server, service } = await start({ headerName: "X-Acme-Key", prefix: "acme_live_" });
     const { key } = await service.create(KEY);

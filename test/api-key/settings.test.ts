@@ -41,6 +41,7 @@ describe("settings", () => {
     expect(parse(apiKeySchema, {})).toEqual({
       mode: "enforce",
       prefix: "mcp_",
+      formerPrefixes: [],
       length: 32,
       hash: "argon2id",
       headerName: "X-API-Key",

@@ -220,6 +220,9 @@ describe("CORS from the environment", () => {
     expect(
       issuesOf({ BACKEND_CORS_ORIGINS: "*", CORS_ALLOW_CREDENTIALS: "on" }).map(({ code, path }) => `${code} ${path}`),
     ).toEqual(["contradiction BACKEND_CORS_ORIGINS"]);
+    expect(issuesOf({ BACKEND_CORS_ORIGINS: "*", CORS_ALLOW_CREDENTIALS: "on" })[0]?.remedy).toMatch(
+      /^List the origins, or remove CORS_ALLOW_CREDENTIALS\. /,
+    );
     expect(issuesOf({ BACKEND_CORS_ORIGINS: "*", CORS_ALLOW_CREDENTIALS: "off" })).toEqual([]);
   });
 

@@ -44,6 +44,15 @@ const notation = (name: string, reference: string, one: string, same: string, ot
     () => as(other),
   );
 
+/** A client from a denied network, in other words. */
+const shutOut = (name: string, reference: string, denied: string, other: string): Attack => ({
+  name: `a denied address: ${name}`,
+  reference,
+  ask: { path: "/limited", ...as(denied) },
+  outcome: { refused: "address-refused" },
+  twin: as(other),
+});
+
 export const addresses: Group = {
   title: "Addresses and limits",
   attacks: [
@@ -127,6 +136,10 @@ export const addresses: Group = {
       (_own, other) => ({ ...as(other), path: "/LIMITED/" }),
     ),
     evasion("HEAD instead of GET", "CWE-770", (own) => ({ ...as(own), method: "HEAD" }), ordinary, another),
+    shutOut("IPv4 written as IPv6", "GHSA-46wh-pxpv-q5gq", "::ffff:192.88.99.9", "::ffff:192.88.98.9"),
+    shutOut("IPv4 written as IPv6 in hexadecimal", "GHSA-46wh-pxpv-q5gq", "::ffff:c058:6309", "::ffff:c058:6209"),
+    shutOut("translated by NAT64", "CWE-1289", "64:ff9b::192.88.99.9", "64:ff9b::192.88.98.9"),
+    shutOut("with a port", "CWE-1289", "192.88.99.9:4711", "192.88.98.9:4711"),
     {
       name: "a flood of new addresses to flush the attacker's count",
       reference: "CWE-770",

@@ -25,6 +25,9 @@ export const COOKIE = "__Host-mcp_session";
 export const SIGNING_KEY = generateKeyPairSync("ec", { namedCurve: "P-256" });
 /** Clients that are counted one by one: few, so that a flood of addresses is quickly more than that. */
 export const MAX_CLIENTS = 200;
+
+/** Clients whom the app has shut out. */
+export const DENIED_RANGE = "192.88.99.0/24";
 export const FAILURES = 20;
 
 const USERS: Readonly<Record<string, { password: string; scopes: readonly string[] }>> = {
@@ -38,7 +41,7 @@ function settings(store: WatchedStore) {
     trustedHosts: [HOST, "*.apps.example.com"],
     trustProxy: 1,
     cors: { origins: [APP_ORIGIN, "https://*.apps.example.com"], credentials: true, refused: "reject" as const },
-    rateLimit: { limit: 100, maxClients: MAX_CLIENTS, perPrincipal: { limit: 50 } },
+    rateLimit: { limit: 100, maxClients: MAX_CLIENTS, perPrincipal: { limit: 50 }, deny: [DENIED_RANGE] },
     csrf: {},
     session: {},
     apiKeys: { store, failures: { limit: FAILURES } },

@@ -334,7 +334,6 @@ describe("corsSchema", () => {
       "the cors package's name",
       { origin: "*" },
       [
-        "missing-setting origins: This setting is required. → Set it, or remove the object that contains it.",
         'unknown-setting origin: There is no setting "origin". Did you mean "origins"? → Correct the name or remove the setting.',
       ],
     ],

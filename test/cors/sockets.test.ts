@@ -378,7 +378,7 @@ describe.each(EXPRESS)("CORS over a socket, $name", ({ express }) => {
 
   it("corsPolicy() works without applySecurity, works when mounted twice, and is a named function", async () => {
     const handler = corsPolicy(SETTINGS);
-    expect(handler.name).toBe("corsMiddleware");
+    expect(handler.name).toBe("corsPolicyMiddleware");
     const app = express();
     app.use(handler, corsPolicy(SETTINGS));
     app.get("/", (_req, res) => void res.end("app"));

@@ -1,3 +1,4 @@
+import { sign } from "cookie-signature";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -12,7 +13,7 @@ describe("the app of the migration page, before and after", () => {
   const apps: Record<"before" | "after", Sample> = {} as never;
   beforeAll(async () => {
     apps.before = await Sample.start(blockWith(PAGE, "js", "helmet()"));
-    apps.after = await Sample.start(blockWith(PAGE, "ts", "applySecurity(app"));
+    apps.after = await Sample.start(blockWith(PAGE, "ts", "rateLimit: { limit: 100"));
   });
   afterAll(async () => {
     for (const app of Object.values(apps)) await app.close();
@@ -50,12 +51,44 @@ describe("the app of the migration page, before and after", () => {
   });
 
   it("after: refuses what the page says is new", async () => {
-    const app = await Sample.start(blockWith(PAGE, "ts", "applySecurity(app"));
+    const app = await Sample.start(blockWith(PAGE, "ts", "rateLimit: { limit: 100"));
     try {
       expect((await app.send("evil.example", "/orders")).status).toBe(400);
       const headers = { Origin: "https://evil.example" };
       expect((await app.send(HOST, "/log-in", { method: "POST", headers })).status).toBe(403);
       expect((await app.send(HOST, "/log-in", { method: "POST" })).status).toBe(200);
+    } finally {
+      await app.close();
+    }
+  });
+});
+
+describe("the sessions of the migration page", () => {
+  const STORE = "const store = new session.MemoryStore();";
+  const DATA = {
+    cookie: { originalMaxAge: 3_600_000, expires: new Date(Date.now() + 3_600_000) },
+    user: { id: "ada" },
+  };
+  const cookie = (id: string) => `connect.sid=${encodeURIComponent(`s:${sign(id, "keyboard cat")}`)}`;
+
+  it("go on logged in, under a new id; a session without a user, and no session, stay anonymous", async () => {
+    const { user: _user, ...anonymous } = DATA;
+    const code = blockWith(PAGE, "ts", "migrateFrom:").replace(
+      STORE,
+      `${STORE} store.sessions = ${JSON.stringify({ old: JSON.stringify(DATA), anonymous: JSON.stringify(anonymous) })};`,
+    );
+    expect(code).toContain("store.sessions");
+    const app = await Sample.start(code);
+    try {
+      const me = (Cookie: string) => app.send(HOST, "/me", { headers: { Cookie } });
+      const first = await me(cookie("old"));
+      expect([first.status, first.text]).toEqual([200, '{"id":"ada"}']);
+      expect(first.cookie).toContain("__Host-mcp_session=");
+      const second = await me(first.cookie);
+      expect([second.status, second.text]).toEqual([200, '{"id":"ada"}']);
+      expect((await me(cookie("anonymous"))).status).toBe(401);
+      expect((await me(cookie("unknown"))).status).toBe(401);
+      expect((await app.send(HOST, "/me")).status).toBe(401);
     } finally {
       await app.close();
     }

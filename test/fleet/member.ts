@@ -70,6 +70,19 @@ app.post(
     ),
   ),
 );
+app.post(
+  "/keys/:id/scopes/:scope",
+  does((req) => apiKeys.update(asked(req.params.id), { scopes: [asked(req.params.scope)] })),
+);
+app.post(
+  "/end-all/:id",
+  does((req) => security.revokeAll(asked(req.params.id), { reason: "asked" })),
+);
+app.post(
+  "/end-all-but-this/:id",
+  does((req) => security.revokeAll(asked(req.params.id), { keep: req.principal, reason: "asked" })),
+);
+app.get("/orders", security.requireApiKey({ scopes: ["orders:write"] }), (_req, res) => void res.json({}));
 app.get("/by-key", security.requireApiKey(), (_req, res) => void res.json({}));
 app.post(
   "/tokens/:subject",

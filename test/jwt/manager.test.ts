@@ -48,7 +48,7 @@ describe("issue", () => {
       iat_ms: START,
       auth_time: iat,
       exp: iat + 1800,
-      jti: expect.stringMatching(/^[A-Za-z0-9_-]{22}$/),
+      jti: expect.stringMatching(/^[A-Za-z0-9_-]{24}$/),
       scope: "read orders:*",
       roles: ["admin"],
       fam: expect.stringMatching(/^[A-Za-z0-9_-]{22}$/),

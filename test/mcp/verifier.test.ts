@@ -67,6 +67,33 @@ describe.each(GENERATIONS)("mcpVerifier with $name of the SDK", ({ requireBearer
     await close();
   });
 
+  it("says of the caller what req.principal says", async () => {
+    const { jwt, apiKeys, ask, close } = await setUp();
+    const { key, record } = await apiKeys.create({
+      ownerId: "ada",
+      name: "k",
+      scopes: ["read"],
+      metadata: { team: "red" },
+    });
+    expect((await ask(key)).json()).toMatchObject({
+      extra: {
+        claims: { team: "red" },
+        authenticatedAt: record.createdAt,
+        methods: [{ method: "key", at: record.createdAt }],
+      },
+    });
+    const at = Math.floor(Date.now() / 1000) * 1000 - 60_000;
+    const { accessToken } = await jwt.issue("ada", {
+      scopes: ["read"],
+      claims: { team: "blue" },
+      methods: [{ method: "webauthn", at }],
+    });
+    expect((await ask(accessToken)).json()).toMatchObject({
+      extra: { claims: { team: "blue", sub: "ada" }, authenticatedAt: at, methods: [{ method: "webauthn", at }] },
+    });
+    await close();
+  });
+
   it("refuses a token for another audience (RFC 8707)", async () => {
     const { ask, close } = await setUp();
     const other = new JwtManager({ secret: SECRET, audience: "https://other.example.com" });

@@ -1,11 +1,14 @@
 import cors from "cors";
 import express, { type Express } from "express";
+import { rateLimit } from "express-rate-limit";
+import session from "express-session";
 import helmet from "helmet";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { applySecurity, type SecuritySettings, SetupError } from "portcullis";
+import { applySecurity, corsPolicy, requireJwt, requireSession, type SecuritySettings, SetupError } from "portcullis";
 import { EXPRESS } from "../support/express-versions.js";
 import { serve } from "../support/serve.js";
 
+const SECRET = "k3Vt9sQfYb2LxWn8RzGj5HdPm7CuTa4E";
 const closing: (() => Promise<void>)[] = [];
 afterEach(async () => {
   vi.restoreAllMocks();
@@ -51,7 +54,7 @@ describe.each(EXPRESS)("middleware in the wrong place, $name", ({ express: creat
     expect(await run({}, { before: (app) => app.use(express.json()), after: files })).toEqual(quiet);
   });
 
-  it("helmet behind applySecurity is reported once; before it, or with headers: false, it is not", async () => {
+  it("helmet behind applySecurity is reported once; with headers: false it is not", async () => {
     const add = (app: Express) => app.use(helmet());
     expect(await run({}, { after: add })).toEqual({
       atStart: [],
@@ -60,8 +63,49 @@ describe.each(EXPRESS)("middleware in the wrong place, $name", ({ express: creat
       ],
       reasons: ["helmet-mounted"],
     });
-    expect(await run({}, { before: add })).toEqual(quiet);
     expect(await run({ headers: false }, { after: add })).toEqual(quiet);
+  });
+
+  it.each([
+    ["helmet", helmet(), "sends headers of its own beside those of applySecurity", "headers", {}],
+    ["cors", cors(), "answers preflights by its own rules", "cors", { origins: ["https://app.example.com"] }],
+    ["express-rate-limit", rateLimit({ limit: 9 }), "counts and refuses requests by its own rules", "rateLimit", {}],
+    [
+      "express-session",
+      session({ secret: SECRET, resave: false, saveUninitialized: false }),
+      "gives requests a session of its own",
+      "session",
+      { secret: SECRET },
+    ],
+  ] as const)(
+    "%s before applySecurity is reported, unless its setting is off",
+    async (name, handler, does, setting, on) => {
+      const before = (app: Express) => app.use(handler as unknown as express.RequestHandler);
+      const { atStart } = await run({ [setting]: on }, { before });
+      expect(atStart).toEqual([
+        `The package ${name} is mounted before applySecurity and ${does}. Remove it, and use the setting ${setting}.`,
+      ]);
+      expect((await run({ [setting]: false }, { before })).atStart).toEqual([]);
+    },
+  );
+
+  it("cors before applySecurity cannot allow an origin that the setting cors refuses", async () => {
+    vi.spyOn(process, "emitWarning").mockImplementation(() => undefined);
+    const app = create();
+    app.use(cors({ origin: true, credentials: true, exposedHeaders: "X-Secret", maxAge: 60 }));
+    const security = applySecurity(app, { debug: true, cors: { origins: ["https://app.example.com"] } });
+    app.get("/", (_req, res) => void res.send("hello"));
+    const server = await serve(app);
+    closing.push(server.close, () => security.close());
+    const allowed = async (origin: string) => {
+      const { headers } = await server.send("/", { headers: { Origin: origin } });
+      return Object.fromEntries(Object.entries(headers).filter(([name]) => name.startsWith("access-control-")));
+    };
+    expect(await allowed("https://evil.example")).toEqual({});
+    expect(await allowed("https://app.example.com")).toEqual({
+      "access-control-allow-origin": "https://app.example.com",
+      "access-control-expose-headers": "RateLimit,RateLimit-Policy,Retry-After",
+    });
   });
 
   it("the package cors behind applySecurity is reported when the setting cors is on", async () => {
@@ -70,6 +114,30 @@ describe.each(EXPRESS)("middleware in the wrong place, $name", ({ express: creat
     expect(await run(on, { after: add })).toMatchObject({ reasons: ["cors-mounted"] });
     expect(await run({}, { after: add })).toEqual(quiet);
     expect(await run(on, {})).toEqual(quiet);
+    const ours = (app: Express) => app.use("/widget", corsPolicy({ origins: "*" }));
+    expect(await run(on, { after: ours })).toEqual(quiet);
+  });
+
+  it("a guard whose protection is off is reported at start; one that is imported is not", async () => {
+    const warned = vi.spyOn(process, "emitWarning").mockImplementation(() => undefined);
+    const security = applySecurity(create(), { debug: true, secretKey: SECRET, apiKeys: {} });
+    closing.push(() => security.close());
+    security.requireApiKey();
+    requireJwt();
+    requireSession();
+    expect(
+      warned.mock.calls.filter(([, options]) => (options as { code?: string }).code === "PORTCULLIS_GUARD"),
+    ).toEqual([]);
+    for (const [name, setting] of [
+      ["requireJwt", "jwt"],
+      ["requireSession", "session"],
+    ] as const) {
+      security[name]();
+      expect(warned).toHaveBeenLastCalledWith(
+        `security.${name}() needs the setting ${setting}, which is off. Turn it on: applySecurity(app, { ${setting}: {} }). If an outer app or other middleware proves the callers, import ${name} from portcullis.`,
+        { code: "PORTCULLIS_GUARD" },
+      );
+    }
   });
 
   it("applySecurity mounted as a middleware fails each request and names the call to write", async () => {

@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { createPrincipalRateLimit, createRateLimit, rateLimiter } from "../../src/rate-limit/middleware.js";
 import { createRouteLimit } from "../../src/rate-limit/route-limit.js";
 import { rateLimitSchema, type RateLimitSettings } from "../../src/rate-limit/settings.js";
@@ -15,6 +15,19 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
   afterEach(async () => {
     for (const server of servers.splice(0)) await server.close();
   });
+
+  /** The process warnings from here on, with their codes. */
+  function watchWarnings(): () => unknown[][] {
+    const warned = vi.spyOn(process, "emitWarning").mockImplementation(() => undefined);
+    return () => {
+      const calls = warned.mock.calls.map(([message, options]) => [
+        (options as unknown as { code: string }).code,
+        message,
+      ]);
+      warned.mockRestore();
+      return calls;
+    };
+  }
 
   async function bench(
     ...[settings, parts]: Parameters<typeof startBench> extends [unknown, ...infer Rest] ? Rest : never
@@ -188,8 +201,15 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
   });
 
   it("warns once that X-Forwarded-For comes from a proxy that is not trusted", async () => {
+    const warnings = watchWarnings();
     const { server, events } = await bench({ limit: 5 });
     for (let i = 0; i < 3; i += 1) await server.send("/", { headers: { "x-forwarded-for": `192.0.2.${i}` } });
+    expect(warnings()).toEqual([
+      [
+        "PORTCULLIS_TRUST_PROXY",
+        expect.stringContaining("set trustProxy to the number of proxies in front of the app"),
+      ],
+    ]);
     expect(events).toEqual([
       expect.objectContaining({
         event: "portcullis_untrusted_proxy",
@@ -253,6 +273,27 @@ describe.each(EXPRESS)("the limiter on $name", ({ express }) => {
     expect(events.filter(({ event }) => event === "portcullis_misconfigured").map(({ reason }) => reason)).toEqual([
       "cost-function-gave-no-cost",
       "cost-function-threw",
+    ]);
+  });
+
+  it("warns once of each way in which key and cost fail, with the error", async () => {
+    const warnings = watchWarnings();
+    const fail = (name: string) => () => {
+      throw new Error(`${name} is not defined`);
+    };
+    const { server } = await bench({ limit: 5, key: fail("tenantOf"), cost: fail("sizeOf") });
+    await statuses(server, 3);
+    const twin = await bench({ limit: 5, key: () => "k", cost: () => 1 });
+    await statuses(twin.server, 1);
+    expect(warnings()).toEqual([
+      [
+        "PORTCULLIS_RATE_LIMIT",
+        "The key function of a rate limit threw, so the request was counted by its address: tenantOf is not defined",
+      ],
+      [
+        "PORTCULLIS_RATE_LIMIT",
+        "The cost function of a rate limit threw, so the request cost 1: sizeOf is not defined",
+      ],
     ]);
   });
 

@@ -33,7 +33,7 @@ describe("clients that were just refused", () => {
         const header = Buffer.from(`${"x".repeat(12_000)}, 203.0.${100 + (n >> 8)}.${100 + (n & 127)}`).toString(
           "latin1",
         );
-        refused.track(count(header.slice(12_002))).applyOutcomes([REFUSED]);
+        void refused.track(count(header.slice(12_002))).applyOutcomes([REFUSED]);
       }
     };
     refuse(0, 200);

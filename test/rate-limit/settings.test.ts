@@ -1,5 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { rateLimiter } from "../../src/rate-limit/middleware.js";
+import { createRateLimit } from "../../src/rate-limit/middleware.js";
+import { createRuntime } from "../../src/core/runtime.js";
 import { isWindowStore, rateLimitSchema, routeLimitSchema } from "../../src/rate-limit/settings.js";
 import { SettingsError } from "../../src/settings/errors.js";
 import { parse } from "../../src/settings/object.js";
@@ -171,12 +173,6 @@ describe("the settings", () => {
           "remedy": "Use at least 1.",
         },
         {
-          "code": "missing-setting",
-          "message": "This setting is required.",
-          "path": "perPrincipal.limit",
-          "remedy": "Set it, or remove the object that contains it.",
-        },
-        {
           "code": "unknown-setting",
           "message": "There is no setting "limits". Did you mean "limit"?",
           "path": "perPrincipal.limits",
@@ -204,7 +200,7 @@ describe("the settings", () => {
           "code": "unknown-setting",
           "message": "There is no setting "windowMs". express-rate-limit's windowMs is windowSeconds here, in seconds instead of milliseconds.",
           "path": "windowMs",
-          "remedy": "Correct the name or remove the setting.",
+          "remedy": "Write windowSeconds: 1.",
         },
       ]
     `);
@@ -388,5 +384,86 @@ describe("the settings", () => {
     ["mode", "report", {}],
   ])("accept the edge %s: %s", (name, value, rest) => {
     expect(parse(rateLimitSchema, { ...rest, [name]: value })).toMatchObject({ [name]: value });
+  });
+});
+
+describe("the settings of windows, failures and blocks", () => {
+  const short = { limit: 10, windowSeconds: 1 };
+  const store = { increment: NOTHING, decrement: NOTHING, resetKey: NOTHING };
+  it.each([
+    ["windows beside limit", { limit: 5, windows: [short] }, "contradiction limit"],
+    ["windows beside windowSeconds", { windowSeconds: 5, windows: [short] }, "contradiction windowSeconds"],
+    [
+      "two windows of one length",
+      { windows: [short, { limit: 5, windowSeconds: 1 }] },
+      "contradiction windows[1].windowSeconds",
+    ],
+    [
+      "a longer window that the shorter one implies",
+      { windows: [short, { limit: 600, windowSeconds: 60 }] },
+      "contradiction windows[1].limit",
+    ],
+    [
+      "a shorter window above the longer one",
+      { windows: [{ limit: 10, windowSeconds: 60 }, short] },
+      "contradiction windows[1].limit",
+    ],
+    ["no window", { windows: [] }, "wrong-value windows"],
+    [
+      "a window that looks like milliseconds",
+      { windows: [{ limit: 1, windowSeconds: 60_000 }] },
+      "wrong-value windows[0].windowSeconds",
+    ],
+    ["a window without its length", { windows: [{ limit: 1 }] }, "missing-setting windows[0].windowSeconds"],
+    [
+      "a cost above one of the windows",
+      { cost: 11, windows: [short, { limit: 100, windowSeconds: 60 }] },
+      "contradiction cost",
+    ],
+    ["maxLimit without a function", { limit: 5, maxLimit: 10 }, "contradiction maxLimit"],
+    ["a cost above maxLimit", { limit: () => 5, maxLimit: 10, cost: 11 }, "contradiction cost"],
+    ["a form of headers twice", { headers: ["legacy", "legacy"] }, "wrong-value headers"],
+    ["a pattern to skip", { skip: ["/a/*"] }, "wrong-value skip[0]"],
+    ["isFailure for all requests", { isFailure: () => true }, "contradiction isFailure"],
+    ["a block in a store of express-rate-limit", { blockSeconds: 5, store }, "contradiction blockSeconds"],
+    [
+      "two windows in a store of express-rate-limit",
+      { windows: [short, { limit: 100, windowSeconds: 60 }], store },
+      "contradiction windows",
+    ],
+    [
+      "failures in a store without refund",
+      { count: "failures", store: { consume: NOTHING, peek: NOTHING } },
+      "contradiction count",
+    ],
+  ])("refuse %s", (_name, settings, expected) => {
+    expect(issuesOf(settings).map(({ code, path }) => `${code} ${path}`)).toContain(expected);
+  });
+
+  it.each([
+    ["two windows", { windows: [short, { limit: 599, windowSeconds: 60 }] }],
+    ["a window whose limit is a function", { windows: [short, { limit: () => 600, windowSeconds: 60 }] }],
+    ["maxLimit with a function", { limit: () => 5, maxLimit: 10, cost: 10 }],
+    ["two forms of headers", { headers: ["draft-8", "legacy"] as const }],
+    ["failures with a test and a block", { count: "failures" as const, isFailure: () => true, blockSeconds: 5 }],
+    ["failures in a store of express-rate-limit", { count: "failures" as const, store }],
+  ])("accept %s, and parse to the same again", (_name, settings) => {
+    const once = parse(rateLimitSchema, settings);
+    expect(parse(rateLimitSchema, once)).toEqual(once);
+    expect(parse(routeLimitSchema, { name: "r", limit: 1, windows: undefined }).limit).toBe(1);
+  });
+
+  it("describe functions and windows in JSON", async () => {
+    const windows = [short, { limit: () => 600, windowSeconds: 60 }];
+    const settings = { windows, skip: () => false, perPrincipal: { limit: () => 5 } };
+    const store = new SlidingWindowStore();
+    const layer = createRateLimit(parse(rateLimitSchema, settings), createRuntime(), { store });
+    expect(JSON.parse(JSON.stringify(layer?.describe()))).toMatchObject({
+      windows: [short, { limit: "function", windowSeconds: 60 }],
+      skip: "function",
+      perPrincipal: { limit: "function", windowSeconds: 60 },
+    });
+    await layer?.close?.();
+    store.close();
   });
 });

@@ -61,6 +61,32 @@ describe("every code block", () => {
     }
   });
 
+  it("takes a body that is absent for an empty one: Express 5 leaves req.body undefined", () => {
+    const taken = blocks
+      .filter(({ info }) => info === "ts")
+      .flatMap(({ code }) => [...code.matchAll(/^.*\} = .*req\.body.*$/gm)].map(([line]) => line));
+    expect(taken.length).toBeGreaterThan(0);
+    expect(taken.filter((line) => !line.includes("req.body ?? {}"))).toEqual([]);
+  });
+
+  it("sends nobody to another site after the log-in", () => {
+    const [, source = ""] = /\/(\^.*)\/\.test\(returnTo\)/.exec(readFileSync(join(ROOT, "README.md"), "utf8")) ?? [];
+    const pattern = new RegExp(source);
+    const paths = ["/", "/orders?a=b#c", "/%2F", "/a//b"];
+    const others = [
+      "",
+      "orders",
+      "//evil.example",
+      "/\\evil.example",
+      "/\t/evil.example",
+      "/\n",
+      "https://evil.example",
+      "/ü",
+    ];
+    expect(paths.filter((path) => pattern.test(path))).toEqual(paths);
+    expect(others.filter((path) => pattern.test(path))).toEqual([]);
+  });
+
   it("compiles against the built declarations", () => {
     expect(compiled.stdout).toBe("");
     expect(compiled.status).toBe(0);

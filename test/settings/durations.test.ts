@@ -1,7 +1,15 @@
 import fc from "fast-check";
 import express from "express";
-import { describe, expect, it } from "vitest";
-import { ApiKeyService, applySecurity, parseSettings, rateLimiter, sessions, settingsFromEnv } from "portcullis";
+import { describe, expect, it, vi } from "vitest";
+import {
+  ApiKeyService,
+  applySecurity,
+  parseSettings,
+  rateLimiter,
+  type SecuritySettings,
+  sessions,
+  settingsFromEnv,
+} from "portcullis";
 import { SettingsError } from "../../src/settings/errors.js";
 import { checkWindow } from "../../src/settings/durations.js";
 import { runs } from "../property/seed.js";
@@ -156,5 +164,62 @@ describe("a life in the wrong unit", () => {
     expect(issuesFrom(() => settingsFromEnv({ ACCESS_TOKEN_EXPIRE_MINUTES: "1800000" }))).toEqual([
       "wrong-value ACCESS_TOKEN_EXPIRE_MINUTES: This is in minutes; did you mean 30? Use at most 43200.",
     ]);
+  });
+});
+
+describe("a time that is allowed, but probably in another unit,", () => {
+  /** The warnings of one start. */
+  function warningsOf(settings: SecuritySettings): string[] {
+    const warned = vi.spyOn(process, "emitWarning").mockImplementation(() => undefined);
+    try {
+      applySecurity(express(), { trustedHosts: ["a.example"], secretKey: SECRET, ...settings });
+      return warned.mock.calls
+        .filter(([, options]) => JSON.stringify(options).includes("PORTCULLIS_UNIT"))
+        .map(([message]) => String(message));
+    } finally {
+      warned.mockRestore();
+    }
+  }
+
+  it.each([
+    [
+      { session: { maxAge: 900_000 } },
+      "session.maxAge is 900000 seconds (10.4 days). If you meant 15 minutes, write 900.",
+    ],
+    [
+      { session: { maxAge: 3_600_000 } },
+      "session.maxAge is 3600000 seconds (41.7 days). If you meant 60 minutes, write 3600.",
+    ],
+    [
+      { session: { maxAge: 28_800_000 } },
+      "session.maxAge is 28800000 seconds (333.3 days). If you meant 8 hours, write 28800.",
+    ],
+    [
+      { session: { maxAge: 10_800_000 } },
+      "session.maxAge is 10800000 seconds (125 days). If you meant 3 hours, write 10800.",
+    ],
+    [
+      { session: { maxAge: 900, absoluteMaxAge: 3_600_000 } },
+      "session.absoluteMaxAge is 3600000 seconds (41.7 days). If you meant 60 minutes, write 3600.",
+    ],
+    [
+      { jwt: { accessTokenMinutes: 3600 } },
+      "jwt.accessTokenMinutes is 3600 minutes (2.5 days). If you meant 60 minutes, write 60.",
+    ],
+    [
+      { jwt: { accessTokenMinutes: 1800 } },
+      "jwt.accessTokenMinutes is 1800 minutes (30 hours). If you meant 30 minutes, write 30.",
+    ],
+  ] as [SecuritySettings, string][])("%j gets one warning at start", (settings, warning) => {
+    expect(warningsOf(settings)).toEqual([warning]);
+  });
+
+  it("says nothing of whole days, nor of times that people use", () => {
+    for (const days of [1, 7, 14, 25, 30, 60, 90, 100, 180, 200, 365, 400])
+      expect(warningsOf({ session: { maxAge: days * 86_400 } })).toEqual([]);
+    for (const maxAge of [60, 900, 1800, 3600, 28_800, 43_200, 86_400])
+      expect(warningsOf({ session: { maxAge } })).toEqual([]);
+    for (const accessTokenMinutes of [1, 15, 30, 60, 600, 720, 900, 1440, 2160, 2880, 10_080, 11_520, 43_200])
+      expect(warningsOf({ jwt: { accessTokenMinutes } })).toEqual([]);
   });
 });

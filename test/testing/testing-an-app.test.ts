@@ -88,6 +88,22 @@ describe.each(EXPRESS)("a test of an app, on $name", ({ express }) => {
       expect((await withKey.send("/admin")).status).toBe(401);
     });
 
+    it("pretends claims, methods and a time", async () => {
+      const { app } = secured();
+      const claims = { plan: "paid" };
+      const earlier = { method: "totp", at: 5000 } as const;
+      const whoIs = async (who: object) => (await started(actingAs(app, { id: "ada", ...who }))).send("/me");
+      expect((await whoIs({ claims, methods: [earlier] })).json()).toMatchObject({
+        claims,
+        methods: [earlier],
+        authenticatedAt: 5000,
+      });
+      expect((await whoIs({ methods: [earlier], authenticatedAt: 7000 })).json()).toMatchObject({
+        authenticatedAt: 7000,
+      });
+      expect(() => actingAs(app, { id: "ada", methods: ["sms" as never] })).toThrow(/methods must be a list/);
+    });
+
     it("changes no other server of the app", async () => {
       const { app } = secured();
       await (await started(actingAs(app, { id: "ada" }))).send("/me");

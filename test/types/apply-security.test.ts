@@ -4,6 +4,7 @@ import { Editor } from "./editor.js";
 
 const HEADER = `import express from "express";
 import { applySecurity, settingsFromEnv, type SecuritySettings } from "portcullis";
+import { accessTokenFor, apiKeyFor } from "portcullis/testing";
 const app = express();
 declare const isOn: boolean;
 `;
@@ -82,6 +83,10 @@ describe("the type of what a list of settings returns", () => {
         "env.sessions; //! does not exist",
         'const off = applySecurity(app, [{ trustedHosts: ["a.example"], jwt: false }, { jwt: {} }]);',
         "off.jwt.issue; //! possibly 'undefined'",
+        "const three = applySecurity(app, [settingsFromEnv(), { apiKeys: {}, jwt: {}, session: {} }]);",
+        "const { jwt: on } = three; if (!on) throw new Error(); const later = () => on.issue('ada');",
+        "apiKeyFor(three, { id: 'ada' }); accessTokenFor(three, { id: 'ada' });",
+        "accessTokenFor(applySecurity(app, { trustedHosts: false }), { id: 'ada' }); //! no properties in common",
         'const ignored = applySecurity(app, [{ trustedHosts: ["a.example"], jwt: {} }, { jwt: undefined }]);',
         "ignored.jwt.issue;",
         "applySecurity(app, [settingsFromEnv(), { rateLimit: { limt: 5 } }]); //! limt",
@@ -100,6 +105,28 @@ describe("a misspelt setting", () => {
     expect(objects.length).toBeGreaterThan(15);
     expect(check(objects.map((path) => `applySecurity(app, ${misspeltAt(path)}); //! misspelt`)).wrong).toEqual([]);
   });
+
+  it(
+    "in one object is what the last line of the error names, the only one that some versions show",
+    {
+      timeout: 120_000,
+    },
+    () => {
+      const statements = [
+        "applySecurity(app, { rateLimit: { limt: 5 } });",
+        'applySecurity(app, { trustedHosts: "a.example" });',
+        'applySecurity(app, { trustedHosts: ["a.example"], session: { maxAge: "1h" } });',
+      ];
+      const last = new Editor("user.ts", HEADER + statements.join("\n"))
+        .errors()
+        .map(({ message }) => message.split("\n").at(-1));
+      expect(last).toEqual([
+        expect.stringContaining("'limt' does not exist in type 'RateLimitSettings'"),
+        expect.stringContaining("Type 'string' is not assignable to type 'false | TrustedHostSettings"),
+        expect.stringContaining("Type 'string' is not assignable to type 'number'"),
+      ]);
+    },
+  );
 
   it("names the setting that was meant, and the type that has it", { timeout: 120_000 }, () => {
     const { wrong } = check([

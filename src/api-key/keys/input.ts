@@ -130,6 +130,20 @@ export const allKeysSchema = z.strictObject({
   unusedSince: timeSchema.optional(),
 });
 
+/** Input of `ApiKeyService.report`. */
+export const reportSchema = z.strictObject({
+  /** Keys without a use for that many days are unused. */
+  unusedDays: wholeNumber(1, 3650).default(90),
+  /** Keys that expire within that many days are expiring. */
+  expiringDays: wholeNumber(1, 3650).default(14),
+  /** Most unused, and most expiring keys. */
+  limit: wholeNumber(1, 100).default(50),
+  /** `next` of the report before: where the search for over-wide keys goes on. */
+  after: z.string().refine(isKeyId, "Must be the id of an API key").optional(),
+});
+
+/** Input of `ApiKeyService.report`. */
+export interface ApiKeyReportInput extends z.input<typeof reportSchema> {}
 /** Input of `ApiKeyService.listAll`: which page of all keys it returns. */
 export interface ListAllApiKeysInput extends z.input<typeof allKeysSchema> {}
 /** Input of `ApiKeyService.update`, without the id. */

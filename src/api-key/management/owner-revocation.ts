@@ -11,6 +11,8 @@ export interface EndOfOwner {
   readonly reason: string;
   /** Id of a key of this owner that stays in force. */
   readonly keep?: string | undefined;
+  /** The second of two calls, for what began since the first. */
+  readonly isAgain?: boolean | undefined;
 }
 
 /** Ends all keys of one owner. */
@@ -28,14 +30,15 @@ export class OwnerRevocation {
    * @returns how many keys it ended, when the store says so in time
    * @throws StoreUnavailableError (rejects): this process repeats it until the store has it
    */
-  async end({ ownerId, reason, keep }: EndOfOwner, audit: AuditContext): Promise<number | undefined> {
+  async end({ ownerId, reason, keep, isAgain = false }: EndOfOwner, audit: AuditContext): Promise<number | undefined> {
     const { store, cache, changes, runtime, unfinished, options } = this.#parts;
     const marking = storeWith(store.unguarded, "revokeAllOf");
     const time = new StoreTime(options.storeTimeoutMs);
     const at = runtime.clock.now();
     const name = nameOf(ownerId);
-    const succeeded = unfinished.replacing(name);
-    let isAnnounced = false;
+    // One that spares a key does less than another may: it replaces no waiting retry.
+    const succeeded = keep === undefined ? unfinished.replacing(name) : undefined;
+    let isAnnounced = isAgain;
     // The order matters: processes that are notified must read the mark.
     const end = async (isRepeated: boolean): Promise<number | undefined> => {
       await store.init();
@@ -58,10 +61,11 @@ export class OwnerRevocation {
       const count = await withKeyErrors(
         callWithoutCircuit("api-keys", options.storeTimeoutMs, () => (call = end(false))),
       );
-      succeeded();
-      return count ?? (await this.#writeEnds(ownerId, time));
+      succeeded?.();
+      return count ?? (isAgain ? undefined : await this.#writeEnds(ownerId, time));
     } catch (error) {
-      if (error instanceof StoreUnavailableError) unfinished.add(name, () => end(true), call);
+      if (error instanceof StoreUnavailableError && !(keep !== undefined && unfinished.isWaitingFor(name)))
+        unfinished.add(name, () => end(true), call);
       throw error;
     } finally {
       cache.evictAllOf(ownerId);

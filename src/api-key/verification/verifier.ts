@@ -15,7 +15,8 @@ import type { VerifiedKey } from "./verified-cache.js";
 
 /** The dependencies of the verifier. */
 export interface VerifierParts extends ProverParts {
-  readonly prefix: string;
+  /** The prefixes of keys that are accepted. */
+  readonly prefixes: readonly string[];
   readonly limits: KeyLimits;
   readonly usage: UsageLog;
   /**
@@ -80,7 +81,13 @@ export class KeyVerifier {
   }
 
   #idOf(key: string): string | undefined {
-    return key.length > MAX_CREDENTIAL_LENGTH ? undefined : keyIdOf(key, this.#parts.prefix);
+    if (key.length > MAX_CREDENTIAL_LENGTH) return undefined;
+    // A key fits one prefix at most: what follows it is base62, and prefixes end in another character.
+    for (const prefix of this.#parts.prefixes) {
+      const id = keyIdOf(key, prefix);
+      if (id !== undefined) return id;
+    }
+    return undefined;
   }
 
   #isFresh({ freshUntil }: VerifiedKey): boolean {

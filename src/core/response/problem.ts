@@ -24,6 +24,14 @@ export const REFUSALS = {
     detail: "This request came from another origin, which is not trusted.",
     event: "malicious_csrf",
   },
+  "address-refused": {
+    status: 403,
+    title: "Address refused",
+    detail: "This resource is not available from this address.",
+    event: "authz_fail",
+    // A client on a list of blocked addresses causes this refusal all day.
+    level: "WARN",
+  },
   "rate-limited": {
     status: 429,
     title: "Too many requests",

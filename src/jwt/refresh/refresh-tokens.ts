@@ -40,7 +40,7 @@ export type Redemption =
   | { readonly ok: false; readonly code: TokenErrorCode; readonly record?: StoredRefreshToken };
 
 /** What names a family in a revocation. */
-export type TokenFamily = Pick<StoredRefreshToken, "familyId" | "subject">;
+export type FamilyName = Pick<StoredRefreshToken, "familyId" | "subject">;
 
 /**
  * The families of refresh tokens: a family starts at a log-in, continues by rotation, and ends by expiry, revocation or
@@ -68,14 +68,21 @@ export class RefreshTokens {
     this.#clock = clock;
   }
 
-  /** Starts a family with its first token. @param issuedAt the timestamp of the access token */
-  async start(familyId: string, grant: Grant, issuedAt: number, time: StoreTime): Promise<string> {
+  /**
+   * Starts a family with its first token.
+   *
+   * @param family `issuedAt` is the timestamp of the access token
+   */
+  async start(
+    grant: Grant,
+    family: { readonly familyId: string; readonly issuedAt: number; readonly label: string | undefined },
+    time: StoreTime,
+  ): Promise<string> {
     const now = this.#clock.now();
     const token = newRefreshToken();
-    await this.#store.insert(
-      this.#record(token, { ...grant, familyId, familyExpiresAt: now + this.#policy.absoluteMs, issuedAt }, now),
-      time,
-    );
+    const record = this.#record(token, { ...grant, ...family, familyExpiresAt: now + this.#policy.absoluteMs }, now);
+    const { label } = family;
+    await this.#store.insert(label === undefined ? record : { ...record, label }, time);
     return formatRefreshToken(token);
   }
 
@@ -97,7 +104,7 @@ export class RefreshTokens {
    *
    * @throws TokenError (rejects) `store-unavailable`; `unreadable` when not even those can be read
    */
-  async familyOf(text: unknown, time: StoreTime): Promise<TokenFamily | undefined> {
+  async familyOf(text: unknown, time: StoreTime): Promise<FamilyName | undefined> {
     const presented = parseRefreshToken(text);
     if (presented === undefined) return undefined;
     try {

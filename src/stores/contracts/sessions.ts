@@ -61,6 +61,10 @@ export interface SessionMetadata {
   readonly maxAgeMs?: number;
   /** What its log-in called this session. */
   readonly label?: string;
+  /** The latest cut-off of the principal when the session began (`security.revokeAll`); absent when there was none. */
+  readonly since?: number;
+  /** That of the actor. */
+  readonly actorSince?: number;
 }
 
 /** How long the id of an ended session is remembered, in milliseconds: longer than any request that could write it. */

@@ -34,6 +34,29 @@ export interface StoredRefreshToken {
   readonly undeliveredAt?: number | null;
   /** When it was revoked, in milliseconds since the epoch. */
   readonly revokedAt: number | null;
+  /**
+   * What its log-in called the family. Only the first token has it, when it is inserted: a store that lists families
+   * keeps it with the family, and `get` omits it.
+   */
+  readonly label?: string | undefined;
+}
+
+/** A family of refresh tokens as a store lists it: one log-in, one device. Times are milliseconds since the epoch. */
+export interface StoredTokenFamily {
+  /** Id of the family. */
+  readonly id: string;
+  /** Id of the user or service. */
+  readonly subject: string;
+  /** What its log-in called it; null for nothing. */
+  readonly label: string | null;
+  /** When its first token was issued. */
+  readonly createdAt: number;
+  /** When a token of it was last exchanged; when it began, if none was. */
+  readonly lastUsedAt: number;
+  /** When it expires if it is not used. */
+  readonly expiresAt: number;
+  /** When it expires, however often it is used. */
+  readonly endsAt: number;
 }
 
 /** The facts about an access token that `isRevoked` needs. */
@@ -94,8 +117,24 @@ export interface TokenStore {
    * @param isRepeated the call was made before with the same times and failed, maybe long ago. Then families stay as
    *   they are when the subject has been revoked at `at` or later: the user may have logged in again since. False by
    *   default.
+   * @param keep the family that stays in force if it is, with its access tokens; or the `jti` of an access token without
+   *   one
    */
-  revokeSubject(subject: string, at: number, forgetAfter: number, isRepeated?: boolean): Promise<void>;
+  revokeSubject(subject: string, at: number, forgetAfter: number, isRepeated?: boolean, keep?: string): Promise<void>;
+  /**
+   * The families of a subject that are in force at `now`: not revoked, alone or with the subject, and not expired.
+   * Newest first (`createdAt`, then `id`, descending), starting after the family with the id `after`. Empty when `after`
+   * is not the id of a family of this subject, or when `limit` is 0 or less. Without this method and `findFamily`,
+   * families cannot be listed, and not ended by their id. Cost: O(log n + limit), and one step for each family of the
+   * subject that has expired or that `revokeSubject` has ended, and that is not deleted yet.
+   */
+  familiesOf?(
+    subject: string,
+    now: number,
+    page: { readonly limit: number; readonly after?: string | undefined },
+  ): Promise<readonly StoredTokenFamily[]>;
+  /** Returns a family, whether or not it is in force; null for an unknown id. Cost: O(log n). */
+  findFamily?(familyId: string): Promise<StoredTokenFamily | null>;
   /**
    * Denies one access token until it would have expired anyway. As with the other denials, a later call never shortens
    * it.
@@ -145,6 +184,8 @@ export const TOKEN_STORE_METHODS: MethodTable<TokenStore> = {
   markUndelivered: "optional",
   revokeFamily: "required",
   revokeSubject: "required",
+  familiesOf: "optional",
+  findFamily: "optional",
   denyAccessToken: "required",
   denyFamily: "required",
   isRevoked: "required",

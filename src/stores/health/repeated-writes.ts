@@ -77,6 +77,11 @@ export class RepeatedWrites {
     this.#onGivenUp();
   }
 
+  /** Whether a write of this name is not done yet. */
+  isWaitingFor(name: string): boolean {
+    return this.#waiting.has(name);
+  }
+
   /**
    * For a call that does what the write of this name would do. Call this method when the call begins, and the returned
    * function when the call has succeeded. The function then gives up the write that was waiting at the beginning, which

@@ -1,3 +1,5 @@
+import type { StoredRefreshToken } from "../contracts.js";
+
 /**
  * Families that are all in force, or that one call revoked together. Revoking a group is one mark, whatever its size.
  */
@@ -10,6 +12,12 @@ export interface Group {
 
 export interface Family {
   readonly id: string;
+  readonly label: string | null;
+  readonly createdAt: number;
+  lastUsedAt: number;
+  /** When its latest token expires. */
+  expiresAt: number;
+  endsAt: number;
   /** Ids of its tokens, the oldest first. */
   readonly members: Set<string>;
   group: Group;
@@ -53,15 +61,33 @@ export class TokenFamilies {
     return this.#subjects.get(name);
   }
 
-  /** Adds a token, with its family and subject when they are new. The family is now the one used last. */
-  add(tokenId: string, familyId: string, subjectName: string): void {
+  /**
+   * Adds a token, with its family and subject when they are new. The family is now the one used last.
+   *
+   * @param at when it was issued or its predecessor was used
+   * @param label of the family; counts for its first token
+   */
+  add(token: StoredRefreshToken, at: number, label: string | null = null): void {
+    const { id, familyId, expiresAt, familyExpiresAt } = token;
     let family = this.#families.get(familyId);
     if (family === undefined) {
-      const { live } = this.#subject(subjectName);
-      family = { id: familyId, members: new Set(), group: live };
+      const { live } = this.#subject(token.subject);
+      family = {
+        id: familyId,
+        label,
+        createdAt: token.issuedAt,
+        lastUsedAt: at,
+        expiresAt,
+        endsAt: familyExpiresAt,
+        members: new Set(),
+        group: live,
+      };
       this.#families.set(familyId, family);
     }
-    family.members.add(tokenId);
+    family.lastUsedAt = Math.max(family.lastUsedAt, at);
+    family.expiresAt = Math.max(family.expiresAt, expiresAt);
+    family.endsAt = Math.max(family.endsAt, familyExpiresAt);
+    family.members.add(id);
     family.group.families.delete(family);
     family.group.families.add(family);
     family.group.subject.tokens += 1;
@@ -92,10 +118,18 @@ export class TokenFamilies {
     return true;
   }
 
-  revokeSubject(name: string, at: number): void {
+  /** @param keep the family that stays in force if it is */
+  revokeSubject(name: string, at: number, keep?: string): void {
     const subject = this.#subjects.get(name);
     if (subject === undefined || subject.live.families.size === 0) return;
-    this.#revoke(subject.takeLive(), at);
+    const ended = subject.takeLive();
+    const kept = keep === undefined ? undefined : this.#families.get(keep);
+    if (kept?.group === ended) {
+      ended.families.delete(kept);
+      kept.group = subject.live;
+      subject.live.families.add(kept);
+    }
+    if (ended.families.size > 0) this.#revoke(ended, at);
   }
 
   /** A token of the group that was revoked first: of this subject, or of any. */

@@ -2,9 +2,9 @@ import { StoreError } from "../../core/portcullis-error.js";
 import { setImmediate as yieldToOthers } from "node:timers/promises";
 import { systemClock, type Clock } from "../../core/clock.js";
 import { StoreFullError } from "../health/store-full.js";
-import type { AccessTokenFacts, StoredRefreshToken, TokenStore } from "../contracts.js";
+import type { AccessTokenFacts, StoredRefreshToken, StoredTokenFamily, TokenStore } from "../contracts.js";
 import { Denylist } from "../revocations/denylist.js";
-import { copyRefreshToken, integer, nameText, text } from "../records.js";
+import { copyRefreshToken, integer, nameText, pageSize, text } from "../records.js";
 import { sealsEndBefore, tokenHasEnded } from "../token-lifetime.js";
 import { shareOf } from "./share.js";
 import { TokenFamilies, type Family } from "./token-families.js";
@@ -56,8 +56,9 @@ export class MemoryTokenStore implements TokenStore {
     const copy = copyRefreshToken(token);
     if (this.#tokens.has(copy.id)) throw taken();
     this.#sweepSome();
+    const label = token.label === undefined ? null : nameText(token.label);
     this.#makeRoom(copy, this.#families.find(copy.familyId));
-    this.#add(copy);
+    this.#add(copy, copy.issuedAt, label);
   }
 
   async get(id: string): Promise<StoredRefreshToken | undefined> {
@@ -78,7 +79,7 @@ export class MemoryTokenStore implements TokenStore {
     this.#makeRoom(next, family);
     // The family used the whole share and has ended to make room.
     if (isRevoked(family)) return false;
-    this.#add(next);
+    this.#add(next, used.usedAt);
     this.#tokens.set(id, Object.freeze({ ...token, ...used }));
     return true;
   }
@@ -93,10 +94,38 @@ export class MemoryTokenStore implements TokenStore {
     return this.#families.revokeFamily(familyId, integer(at));
   }
 
-  async revokeSubject(subject: string, at: number, forgetAfter: number, isRepeated = false): Promise<void> {
+  async revokeSubject(
+    subject: string,
+    at: number,
+    forgetAfter: number,
+    isRepeated = false,
+    keep?: string,
+  ): Promise<void> {
     const isDone = isRepeated && (this.#denials.cutOffOf(subject) ?? -Infinity) >= at;
-    this.#denials.cutOff(nameText(subject), integer(at), integer(forgetAfter), this.#clock.now());
-    if (!isDone) this.#families.revokeSubject(subject, at);
+    this.#denials.cutOff(nameText(subject), integer(at), integer(forgetAfter), this.#clock.now(), keep);
+    if (!isDone) this.#families.revokeSubject(subject, at, keep);
+  }
+
+  async familiesOf(
+    subject: string,
+    now: number,
+    page: { readonly limit: number; readonly after?: string | undefined },
+  ): Promise<readonly StoredTokenFamily[]> {
+    const { after } = page;
+    const cursor = after === undefined ? undefined : this.#families.find(after);
+    if (after !== undefined && cursor?.group.subject.name !== subject) return [];
+    // At most the share of a subject.
+    return [...(this.#families.subject(subject)?.live.families ?? [])]
+      .filter((family) => family.expiresAt > now && family.endsAt > now)
+      .filter((family) => cursor === undefined || newestFirst(cursor, family) < 0)
+      .sort(newestFirst)
+      .slice(0, pageSize(page.limit))
+      .map(listed);
+  }
+
+  async findFamily(familyId: string): Promise<StoredTokenFamily | null> {
+    const family = this.#families.find(familyId);
+    return family === undefined ? null : listed(family);
   }
 
   async denyAccessToken(jti: string, expiresAt: number): Promise<void> {
@@ -138,8 +167,8 @@ export class MemoryTokenStore implements TokenStore {
 
   async close(): Promise<void> {}
 
-  #add(token: StoredRefreshToken): void {
-    this.#families.add(token.id, token.familyId, token.subject);
+  #add(token: StoredRefreshToken, at: number, label?: string | null): void {
+    this.#families.add(token, at, label);
     this.#tokens.set(token.id, token);
   }
 
@@ -187,6 +216,14 @@ export class MemoryTokenStore implements TokenStore {
     this.#tokens.delete(token.id);
     this.#families.remove(token.id, token.familyId);
   }
+}
+
+function newestFirst(one: Family, other: Family): number {
+  return other.createdAt - one.createdAt || (one.id < other.id ? 1 : one.id > other.id ? -1 : 0);
+}
+
+function listed({ id, group, label, createdAt, lastUsedAt, expiresAt, endsAt }: Family): StoredTokenFamily {
+  return Object.freeze({ id, subject: group.subject.name, label, createdAt, lastUsedAt, expiresAt, endsAt });
 }
 
 function isRevoked(family: Family): boolean {

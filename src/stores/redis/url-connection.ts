@@ -2,6 +2,7 @@ import { SetupError } from "../../core/setup-error.js";
 import { classifyDriverError } from "../health/driver-errors.js";
 import {
   connectionClosed,
+  RedisError,
   type RedisConnection,
   type RedisListener,
   type RedisReply,
@@ -9,6 +10,7 @@ import {
 } from "./connection.js";
 import { importPackage } from "../optional-package.js";
 import { type LoadPackage, openOwnClient, type OwnClient } from "./own-client.js";
+import { parseUrl } from "../../settings/parse-url.js";
 import { refusalReason } from "./refused.js";
 
 /** Settings of `openRedis`. */
@@ -22,10 +24,18 @@ export interface OpenRedisSettings {
 /** How often a new connection is tried while Redis is read-only, in milliseconds. */
 const FIND_MASTER_EVERY_MS = 500;
 
+/** Where a `redis:` URL leads. One that is malformed is reported when the client is created. */
+function hostOf(url: string): string {
+  const parsed = parseUrl(url);
+  return parsed === undefined ? "an unknown host" : `${parsed.hostname}:${parsed.port || "6379"}`;
+}
+
 /** A connection from a URL. The constructor loads the package and creates the client. */
 export class UrlConnection implements RedisConnection {
   readonly isCluster = false;
   readonly #readyTimeoutMs: number;
+  /** Host and port, without the user name and the password. */
+  readonly #host: string;
   readonly #opening: Promise<OwnClient>;
   /** Set once the first attempt to connect has succeeded or failed. */
   #client: OwnClient | undefined;
@@ -38,6 +48,7 @@ export class UrlConnection implements RedisConnection {
   constructor(url: string, options: OpenRedisSettings) {
     this.#openAnother = () => openOwnClient(url, options.load ?? importPackage);
     this.#readyTimeoutMs = options.readyTimeoutMs ?? 5000;
+    this.#host = hostOf(url);
     this.#opening = this.#openAnother();
     this.#opening
       .then(async (client) => {
@@ -81,9 +92,11 @@ export class UrlConnection implements RedisConnection {
         const refusal = refusalReason(client.lastError());
         if (refusal !== undefined) throw new SetupError(refusal, { cause: client.lastError() });
         if (patience.aborted) {
-          throw new SetupError(`Redis did not respond within ${this.#readyTimeoutMs} ms.`, {
-            cause: client.lastError() ?? error,
-          });
+          const reason = client.lastError() ?? error;
+          throw new SetupError(
+            `Redis at ${this.#host} did not respond within ${this.#readyTimeoutMs} ms${reason instanceof RedisError ? ` (${reason.message})` : ""}.`,
+            { cause: reason },
+          );
         }
         await new Promise((resolve) => setTimeout(resolve, 50));
       }

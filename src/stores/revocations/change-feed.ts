@@ -6,6 +6,8 @@ import type { Change, ChangeBatch, ChangeSource, KeyChanges, KeyNotice } from ".
 import { isPermanentError, Outbox } from "./outbox.js";
 import { FeedHealth } from "./feed-health.js";
 import { Replica } from "./replica.js";
+import type { SessionCutOffs } from "./session-cut-offs.js";
+import type { SessionFacts } from "./denylist.js";
 import { SharedRun } from "./shared-run.js";
 import { withTimeout } from "../health/timeout.js";
 
@@ -38,7 +40,7 @@ interface Moment {
  * revocation acknowledged before that is in it. Later, the feed reads the change log once more before it answers. If
  * that fails there is no answer: `isRevoked` rejects, and `isCurrent` is false so that no layer relies on a cache.
  */
-export class ChangeFeed implements KeyChanges {
+export class ChangeFeed implements KeyChanges, SessionCutOffs {
   readonly #source: ChangeSource;
   readonly #runtime: Runtime;
   readonly #pollMs: number;
@@ -159,6 +161,24 @@ export class ChangeFeed implements KeyChanges {
   /** The latest cut-off of a subject that this process knows. */
   knownCutOffOf(subject: string): number | undefined {
     return this.#remembered.cutOffOf(subject);
+  }
+
+  hasKnownEnd(session: SessionFacts): boolean {
+    return this.#remembered.hasEnded(session);
+  }
+
+  async hasEnded(session: SessionFacts): Promise<boolean> {
+    if (!this.isCurrent) await this.#catchUp();
+    return this.#remembered.hasEnded(session);
+  }
+
+  async sessionCutOffOf(principalId: string): Promise<number | undefined> {
+    await this.#readFrom(this.#runtime.clock.monotonic());
+    return this.#remembered.sessionCutOffOf(principalId);
+  }
+
+  knownSessionCutOffOf(principalId: string): number | undefined {
+    return this.#remembered.sessionCutOffOf(principalId);
   }
 
   /** Removes the denials that ended before `now`. Returns their number. */

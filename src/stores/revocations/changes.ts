@@ -8,9 +8,20 @@ export interface KeyNotice {
 
 /** A change that every other process must know: an access token was denied, or API keys must be read afresh. */
 export type Change =
-  | KeyNotice
-  | { readonly kind: "token" | "family"; readonly name: string; readonly endsAt: number }
-  | { readonly kind: "subject"; readonly name: string; readonly cutOff: number; readonly endsAt: number };
+  KeyNotice | { readonly kind: "token" | "family"; readonly name: string; readonly endsAt: number } | CutOff;
+
+/**
+ * Ends the credentials of a principal that are older than it: its access tokens ("subject"), or its sessions and those
+ * in which it acts as another one ("principal").
+ */
+export interface CutOff {
+  readonly kind: "subject" | "principal";
+  readonly name: string;
+  readonly cutOff: number;
+  readonly endsAt: number;
+  /** The one credential that it does not end: a session's handle, the family of a token, or the `jti` of one without. */
+  readonly keep?: string;
+}
 
 /** A change that holds until a time. The change of an API key is over once a process has received it. */
 export type Denial = Exclude<Change, KeyNotice>;
@@ -84,7 +95,14 @@ export function writeChange(change: Change): string {
     case "family":
       return JSON.stringify([change.kind, change.name, change.endsAt]);
     case "subject":
-      return JSON.stringify([change.kind, change.name, change.endsAt, change.cutOff]);
+    case "principal":
+      return JSON.stringify([
+        change.kind,
+        change.name,
+        change.endsAt,
+        change.cutOff,
+        ...(change.keep === undefined ? [] : [change.keep]),
+      ]);
   }
 }
 
@@ -97,12 +115,13 @@ export function readChange(line: string): Change | undefined {
     return undefined;
   }
   if (!Array.isArray(parts)) return undefined;
-  const [kind, name, endsAt, cutOff] = parts as unknown[];
+  const [kind, name, endsAt, cutOff, keep] = parts as unknown[];
   if (typeof name !== "string") return undefined;
   if (kind === "api-key" || kind === "owner") return { kind, name };
   if (typeof endsAt !== "number" || !Number.isSafeInteger(endsAt)) return undefined;
   if (kind === "token" || kind === "family") return { kind, name, endsAt };
-  return kind === "subject" && typeof cutOff === "number" && Number.isSafeInteger(cutOff)
-    ? { kind, name, endsAt, cutOff }
-    : undefined;
+  if (kind !== "subject" && kind !== "principal") return undefined;
+  if (typeof cutOff !== "number" || !Number.isSafeInteger(cutOff)) return undefined;
+  if (keep === undefined) return { kind, name, endsAt, cutOff };
+  return typeof keep === "string" ? { kind, name, endsAt, cutOff, keep } : undefined;
 }

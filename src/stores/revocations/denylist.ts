@@ -1,47 +1,15 @@
 import type { AccessTokenFacts } from "../contracts.js";
 import type { Denial } from "./changes.js";
+import { CutOffs } from "./cut-offs.js";
+import { ExpiringMap } from "./expiring-map.js";
 
-/** Entries checked on each write: more than one, so that expired entries are removed faster than new ones are added. */
-const SWEPT_PER_WRITE = 4;
-
-/**
- * A map whose entries expire. Each write checks a few, and `deleteExpired` checks all, so the size follows the number
- * of live entries.
- */
-class ExpiringMap<V extends { readonly until: number }> {
-  readonly #entries = new Map<string, V>();
-  #cursor: MapIterator<[string, V]> | undefined;
-
-  get(key: string): V | undefined {
-    return this.#entries.get(key);
-  }
-
-  has(key: string): boolean {
-    return this.#entries.has(key);
-  }
-
-  set(key: string, value: V, now: number): void {
-    this.#entries.set(key, value);
-    for (let step = 0; step < SWEPT_PER_WRITE; step += 1) {
-      this.#cursor ??= this.#entries.entries();
-      const next = this.#cursor.next();
-      if (next.done === true) {
-        this.#cursor = undefined;
-        return;
-      }
-      if (next.value[1].until < now) this.#entries.delete(next.value[0]);
-    }
-  }
-
-  entries(): MapIterator<[string, V]> {
-    return this.#entries.entries();
-  }
-
-  deleteExpired(now: number): number {
-    const before = this.#entries.size;
-    for (const [key, value] of this.#entries) if (value.until < now) this.#entries.delete(key);
-    return before - this.#entries.size;
-  }
+/** The facts about a session that decide whether a cut-off has ended it. */
+export interface SessionFacts {
+  /** The principal of the session, or the one who acts in it. */
+  readonly principalId: string;
+  /** The latest cut-off of that principal when the session began; 0 when there was none. */
+  readonly since: number;
+  readonly handle: string;
 }
 
 /**
@@ -51,7 +19,8 @@ class ExpiringMap<V extends { readonly until: number }> {
 export class Denylist {
   readonly #tokens = new ExpiringMap<{ until: number }>();
   readonly #families = new ExpiringMap<{ until: number }>();
-  readonly #subjects = new ExpiringMap<{ cutOff: number; until: number }>();
+  readonly #subjects = new CutOffs();
+  readonly #principals = new CutOffs();
 
   /** Applies a denial that another process may have made. */
   deny(denial: Denial, now: number): void {
@@ -61,7 +30,9 @@ export class Denylist {
       case "family":
         return this.denyFamily(denial.name, denial.endsAt, now);
       case "subject":
-        return this.cutOff(denial.name, denial.cutOff, denial.endsAt, now);
+        return this.#subjects.add(denial, now);
+      case "principal":
+        return this.#principals.add(denial, now);
     }
   }
 
@@ -74,26 +45,29 @@ export class Denylist {
     this.#families.set(familyId, { until: Math.max(until, this.#families.get(familyId)?.until ?? until) }, now);
   }
 
-  /** Denies the subject's tokens issued before `cutOff`, until `until`. */
-  cutOff(subject: string, cutOff: number, until: number, now: number): void {
-    const known = this.#subjects.get(subject);
-    this.#subjects.set(
-      subject,
-      { cutOff: Math.max(cutOff, known?.cutOff ?? cutOff), until: Math.max(until, known?.until ?? until) },
-      now,
-    );
+  /** Denies the subject's tokens issued before `cutOff`, but for those to keep, until `until`. */
+  cutOff(subject: string, cutOff: number, until: number, now: number, keep?: string): void {
+    this.#subjects.add({ name: subject, cutOff, endsAt: until, ...(keep === undefined ? {} : { keep }) }, now);
   }
 
   /** The latest cut-off of a subject. */
   cutOffOf(subject: string): number | undefined {
-    return this.#subjects.get(subject)?.cutOff;
+    return this.#subjects.latestOf(subject);
+  }
+
+  /** The latest cut-off of a principal's sessions. */
+  sessionCutOffOf(principalId: string): number | undefined {
+    return this.#principals.latestOf(principalId);
   }
 
   isRevoked(token: AccessTokenFacts): boolean {
     if (this.#tokens.has(token.jti)) return true;
     if (token.familyId !== undefined && this.#families.has(token.familyId)) return true;
-    const subject = this.#subjects.get(token.subject);
-    return subject !== undefined && token.issuedAt < subject.cutOff;
+    return this.#subjects.endsIt(token.subject, token.issuedAt, token.familyId ?? token.jti);
+  }
+
+  hasEnded({ principalId, since, handle }: SessionFacts): boolean {
+    return this.#principals.endsIt(principalId, since, handle);
   }
 
   /** Every denial that has not ended. */
@@ -103,13 +77,13 @@ export class Denylist {
       if (until >= now) denials.push({ kind: "token", name, endsAt: until });
     for (const [name, { until }] of this.#families.entries())
       if (until >= now) denials.push({ kind: "family", name, endsAt: until });
-    for (const [name, { cutOff, until }] of this.#subjects.entries())
-      if (until >= now) denials.push({ kind: "subject", name, cutOff, endsAt: until });
+    denials.push(...this.#subjects.inForce("subject", now), ...this.#principals.inForce("principal", now));
     return denials;
   }
 
   /** Removes the entries that ended before `now`. Returns their number. */
   deleteExpired(now: number): number {
-    return this.#tokens.deleteExpired(now) + this.#families.deleteExpired(now) + this.#subjects.deleteExpired(now);
+    const parts = [this.#tokens, this.#families, this.#subjects, this.#principals];
+    return parts.reduce((count, part) => count + part.deleteExpired(now), 0);
   }
 }

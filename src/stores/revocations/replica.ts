@@ -1,7 +1,7 @@
 import type { AccessTokenFacts } from "../contracts.js";
 import type { Clock } from "../../core/clock.js";
 import { isKeyNotice, type Change, type Denial, type KeyNotice } from "./changes.js";
-import { Denylist } from "./denylist.js";
+import { Denylist, type SessionFacts } from "./denylist.js";
 
 /** One process's local replica of the shared changes: denials in memory, and the listeners for API keys. */
 export class Replica {
@@ -40,6 +40,14 @@ export class Replica {
 
   isRevoked(token: AccessTokenFacts): boolean {
     return this.#denials.isRevoked(token);
+  }
+
+  hasEnded(session: SessionFacts): boolean {
+    return this.#denials.hasEnded(session);
+  }
+
+  sessionCutOffOf(principalId: string): number | undefined {
+    return this.#denials.sessionCutOffOf(principalId);
   }
 
   cutOffOf(subject: string): number | undefined {

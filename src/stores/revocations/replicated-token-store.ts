@@ -27,9 +27,16 @@ export class ReplicatedTokenStore extends forwarding<TokenStore>(TOKEN_STORE_MET
     await this.#feed.start();
   }
 
-  override async revokeSubject(subject: string, at: number, forgetAfter: number, isRepeated?: boolean): Promise<void> {
-    await this.#deny({ kind: "subject", name: subject, cutOff: integer(at), endsAt: forgetAfter }, () =>
-      this.#families.revokeSubject(subject, at, forgetAfter, isRepeated),
+  override async revokeSubject(
+    subject: string,
+    at: number,
+    forgetAfter: number,
+    isRepeated?: boolean,
+    keep?: string,
+  ): Promise<void> {
+    const kept = keep === undefined ? {} : { keep: nameText(keep) };
+    await this.#deny({ kind: "subject", name: subject, cutOff: integer(at), endsAt: forgetAfter, ...kept }, () =>
+      this.#families.revokeSubject(subject, at, forgetAfter, isRepeated, keep),
     );
   }
 

@@ -37,7 +37,14 @@ export interface SqlChangeSourceDependencies {
 }
 
 type ChangeRow = Insertable<ChangeTable>;
-type Row = { seq: number; kind: ChangeTable["kind"]; name: string; cutOff: number; endsAt: number };
+type Row = {
+  seq: number;
+  kind: ChangeTable["kind"];
+  name: string;
+  cutOff: number;
+  endsAt: number;
+  kept: string | null;
+};
 
 /**
  * The change log that processes share, in the table `portcullis_changes`. A row counts from its commit on. `since`
@@ -123,7 +130,7 @@ export class SqlChangeSource implements ChangeSource {
 
   async #missing(denials: readonly Denial[]): Promise<Denial[]> {
     const missing: Denial[] = [];
-    for (const kind of ["token", "family", "subject"] as const) {
+    for (const kind of ["token", "family", "subject", "principal"] as const) {
       const ofKind = denials.filter((denial) => denial.kind === kind);
       for (let from = 0; from < ofKind.length; from += CHUNK) {
         const some = ofKind.slice(from, from + CHUNK);
@@ -138,8 +145,13 @@ export class SqlChangeSource implements ChangeSource {
             .where("kind", "=", kind)
             .where((eb) =>
               eb.or(
-                wanted.map(({ name, cut_off, ends_at }) =>
-                  eb.and([eb("name", "=", name), eb("ends_at", ">=", ends_at), eb("cut_off", ">=", cut_off)]),
+                wanted.map(({ name, cut_off, ends_at, kept }) =>
+                  eb.and([
+                    eb("name", "=", name),
+                    eb("ends_at", ">=", ends_at),
+                    eb("cut_off", ">=", cut_off),
+                    kept == null ? eb("kept", "is", null) : eb.or([eb("kept", "is", null), eb("kept", "=", kept)]),
+                  ]),
                 ),
               ),
             )
@@ -175,13 +187,14 @@ export function rowOf(denial: Denial): ChangeRow {
   return {
     kind,
     name: nameText(name),
-    cut_off: kind === "subject" ? integer(denial.cutOff) : 0,
+    cut_off: "cutOff" in denial ? integer(denial.cutOff) : 0,
     ends_at: integer(endsAt),
+    kept: "keep" in denial && denial.keep !== undefined ? nameText(denial.keep) : null,
   };
 }
 
 function keyRow({ kind, name }: KeyNotice, now: number): ChangeRow {
-  return { kind, name: nameText(name), cut_off: 0, ends_at: now + KEY_CHANGE_MS };
+  return { kind, name: nameText(name), cut_off: 0, ends_at: now + KEY_CHANGE_MS, kept: null };
 }
 
 /** Rows with a number above `after`, in order. Omits rows whose end is before `endsFrom`. */
@@ -203,6 +216,7 @@ function plain(row: {
   name: string;
   cut_off: unknown;
   ends_at: unknown;
+  kept: string | null;
 }): Row {
   return {
     seq: Number(row.seq),
@@ -210,6 +224,7 @@ function plain(row: {
     name: textOf(row.name),
     cutOff: Number(row.cut_off),
     endsAt: Number(row.ends_at),
+    kept: row.kept === null ? null : textOf(row.kept),
   };
 }
 
@@ -218,7 +233,8 @@ function printOf({ kind, name, cutOff, endsAt }: Row): string {
   return `${kind.charAt(0)}${cutOff} ${endsAt} ${name.slice(-12)}`;
 }
 
-function changeOf({ kind, name, cutOff, endsAt }: Row): Change {
+function changeOf({ kind, name, cutOff, endsAt, kept }: Row): Change {
   if (kind === "api-key" || kind === "owner") return { kind, name };
-  return kind === "subject" ? { kind, name, cutOff, endsAt } : { kind, name, endsAt };
+  if (kind === "token" || kind === "family") return { kind, name, endsAt };
+  return { kind, name, cutOff, endsAt, ...(kept === null ? {} : { keep: kept }) };
 }

@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { sql } from "kysely";
 import type { StoredRefreshToken, WriteCall } from "../contracts.js";
 import type { SqlEngine } from "./engines.js";
+import { nameText } from "../records.js";
 import { refreshTokenRow, textOf } from "./rows.js";
 import type { PortcullisDatabase, RefreshTokenRow } from "./schema.js";
 import { write, writeTransaction } from "./transaction.js";
@@ -20,6 +21,7 @@ export async function insertRefreshToken(
 ): Promise<boolean> {
   const row = refreshTokenRow(token);
   const { family_id, subject, family_expires_at } = row;
+  const label = token.label === undefined ? null : nameText(token.label);
   return writeTransaction(
     db,
     async (transaction, engine) => {
@@ -27,6 +29,10 @@ export async function insertRefreshToken(
         id: family_id,
         subject,
         expires_at: family_expires_at,
+        created_at: row.issued_at,
+        last_used_at: row.issued_at,
+        idle_ends_at: row.expires_at,
+        label,
         subject_mark: selectFrom("portcullis_subject_marks as subject")
           .select("subject.mark")
           .where("subject.subject", "=", subject),
@@ -41,7 +47,7 @@ export async function insertRefreshToken(
       const family = await lockFamily(transaction, engine, family_id);
       if (family === undefined)
         throw new StoreError("The family of a refresh token was deleted while the token was being stored.");
-      await prolong(transaction, family_id, family.expiresAt, token.familyExpiresAt);
+      await prolong(transaction, family_id, family, token, token.issuedAt);
       await transaction.insertInto("portcullis_refresh_tokens").values(row).execute();
       return true;
     },
@@ -71,7 +77,7 @@ export async function rotateRefreshToken(
         .where("revoked_at", "is", null)
         .executeTakeFirst();
       if (result.numUpdatedRows === 0n) return false;
-      await prolong(transaction, row.family_id, family.expiresAt, successor.familyExpiresAt);
+      await prolong(transaction, row.family_id, family, successor, usedAt);
       await transaction.insertInto("portcullis_refresh_tokens").values(row).execute();
       return true;
     },
@@ -145,23 +151,57 @@ interface SubjectRevocation {
   readonly endsAt: number;
   /** Does nothing when the subject has been revoked at that time or later. */
   readonly isRepeated: boolean;
+  /** The family that stays in force if it is. */
+  readonly keep: string | undefined;
+}
+
+/** A mark that is replaced before its transaction ends. */
+const NO_MARK = "";
+
+async function insertNoMark(
+  transaction: PortcullisDatabase,
+  engine: SqlEngine,
+  subject: string,
+  at: number,
+): Promise<void> {
+  const insert = transaction
+    .insertInto("portcullis_subject_marks")
+    .values({ subject, mark: NO_MARK, revoked_at: at, ends_at: at });
+  await (
+    engine === "mysql"
+      ? insert.onDuplicateKeyUpdate((eb) => ({ subject: eb.ref("subject") }))
+      : insert.onConflict((conflict) => conflict.doNothing())
+  ).execute();
 }
 
 /** Writes one mark, however many families the subject has. It revokes the families that began before it. */
 export async function markSubject(
   transaction: PortcullisDatabase,
   engine: SqlEngine,
-  { subject, at, endsAt, isRepeated }: SubjectRevocation,
+  { subject, at, endsAt, isRepeated, keep }: SubjectRevocation,
 ): Promise<void> {
-  if (isRepeated) {
+  let before: { readonly mark: string; readonly revoked_at: unknown } | undefined;
+  if (isRepeated || keep !== undefined) {
+    // So that there is a row to lock: calls that run at once run one after another.
+    if (keep !== undefined) await insertNoMark(transaction, engine, subject, at);
     const query = transaction
       .selectFrom("portcullis_subject_marks")
-      .select("revoked_at")
+      .select(["mark", "revoked_at"])
       .where("subject", "=", subject);
     const known = await (engine === "sqlite" ? query : query.forUpdate()).executeTakeFirst();
-    if (known !== undefined && Number(known.revoked_at) >= at) return;
+    before = known === undefined || textOf(known.mark) === NO_MARK ? undefined : known;
+    if (isRepeated && before !== undefined && Number(before.revoked_at) >= at) return;
   }
   const mark = randomBytes(16).toString("base64url");
+  if (keep !== undefined) {
+    const kept = transaction
+      .updateTable("portcullis_token_families")
+      .set({ subject_mark: mark })
+      .where("id", "=", keep)
+      .where("subject", "=", subject);
+    // Only a family that no earlier mark has ended. A mark that no family needs any more may have been deleted.
+    await (before === undefined ? kept : kept.where("subject_mark", "=", textOf(before.mark))).execute();
+  }
   const insert = transaction
     .insertInto("portcullis_subject_marks")
     .values({ subject, mark, revoked_at: at, ends_at: endsAt });
@@ -190,7 +230,9 @@ export async function cutOffOf(db: PortcullisDatabase, subject: string): Promise
 
 interface LockedFamily {
   readonly isRevoked: boolean;
-  readonly expiresAt: number;
+  readonly endsAt: number;
+  readonly idleEndsAt: number;
+  readonly lastUsedAt: number;
 }
 
 async function lockFamily(
@@ -200,7 +242,7 @@ async function lockFamily(
 ): Promise<LockedFamily | undefined> {
   const query = transaction
     .selectFrom("portcullis_token_families")
-    .select(["revoked_at", "expires_at", "subject_mark"])
+    .select(["revoked_at", "expires_at", "idle_ends_at", "last_used_at", "subject_mark"])
     .select((eb) =>
       eb
         .selectFrom("portcullis_subject_marks as subject")
@@ -213,7 +255,9 @@ async function lockFamily(
   if (row === undefined) return undefined;
   return {
     isRevoked: row.revoked_at !== null || (row.mark !== null && !isMark(row.mark, row.subject_mark)),
-    expiresAt: Number(row.expires_at),
+    endsAt: Number(row.expires_at),
+    idleEndsAt: Number(row.idle_ends_at ?? 0),
+    lastUsedAt: Number(row.last_used_at ?? 0),
   };
 }
 
@@ -221,8 +265,21 @@ function isMark(mark: string, other: string | null): boolean {
   return other !== null && textOf(mark) === textOf(other);
 }
 
-/** Extends the end of the family: a family ends when its last token does. */
-async function prolong(transaction: PortcullisDatabase, id: string, from: number, to: number): Promise<void> {
-  if (to > from)
-    await transaction.updateTable("portcullis_token_families").set({ expires_at: to }).where("id", "=", id).execute();
+/** Moves the times of the family forward: a family ends when its last token does. */
+async function prolong(
+  transaction: PortcullisDatabase,
+  id: string,
+  known: LockedFamily,
+  token: StoredRefreshToken,
+  usedAt: number,
+): Promise<void> {
+  const endsAt = Math.max(known.endsAt, token.familyExpiresAt);
+  const idleEndsAt = Math.max(known.idleEndsAt, token.expiresAt);
+  const lastUsedAt = Math.max(known.lastUsedAt, usedAt);
+  if (endsAt === known.endsAt && idleEndsAt === known.idleEndsAt && lastUsedAt === known.lastUsedAt) return;
+  await transaction
+    .updateTable("portcullis_token_families")
+    .set({ expires_at: endsAt, idle_ends_at: idleEndsAt, last_used_at: lastUsedAt })
+    .where("id", "=", id)
+    .execute();
 }

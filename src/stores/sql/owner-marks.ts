@@ -46,7 +46,7 @@ export async function markOwner(
     const kept = transaction.updateTable("portcullis_api_keys").set({ owner_mark: mark }).where("id", "=", keep);
     const ofOwner = kept.where("owner_id", "=", ownerId);
     // Only a key that no earlier mark has ended. The placeholder is no mark.
-    await (isFirst ? ofOwner.where("owner_mark", "is", null) : ofOwner.where(NOT_ENDED_WITH_OWNER)).execute();
+    await (isFirst ? ofOwner : ofOwner.where(NOT_ENDED_WITH_OWNER)).execute();
   }
   await transaction
     .updateTable("portcullis_owner_marks")

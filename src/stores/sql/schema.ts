@@ -72,6 +72,11 @@ export interface TokenFamilyTable {
   revoked_at: Generated<BigInteger | null>;
   /** The subject's mark when the family began; null when there was none. */
   subject_mark: Generated<string | null>;
+  created_at: Generated<BigInteger | null>;
+  last_used_at: Generated<BigInteger | null>;
+  /** When its latest token expires. */
+  idle_ends_at: Generated<BigInteger | null>;
+  label: Generated<string | null>;
 }
 
 /** The last revocation of a subject: it ends every family that began without this mark. */
@@ -108,10 +113,12 @@ export interface RefreshTokenTable {
 export interface ChangeTable {
   /** Assigned by the engine. When transactions overlap, the lower number may become visible last. */
   seq: Generated<BigInteger>;
-  kind: "token" | "family" | "subject" | "api-key" | "owner";
+  kind: "token" | "family" | "subject" | "principal" | "api-key" | "owner";
   name: string;
-  /** For subjects: tokens issued before this are denied. 0 for the other kinds. */
+  /** For subjects: tokens issued before this are denied; for principals: sessions. 0 for the other kinds. */
   cut_off: BigInteger;
+  /** The one credential that a cut-off does not end. */
+  kept: Generated<string | null>;
   /** When the row may be forgotten. */
   ends_at: BigInteger;
 }
@@ -130,4 +137,5 @@ export interface PortcullisTables {
 /** A Kysely instance over the tables of this library. */
 export type PortcullisDatabase = Kysely<PortcullisTables>;
 export type ApiKeyRow = Selectable<ApiKeyTable>;
+export type TokenFamilyRow = Selectable<TokenFamilyTable>;
 export type RefreshTokenRow = Selectable<RefreshTokenTable>;

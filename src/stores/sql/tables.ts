@@ -150,6 +150,23 @@ function keyAdministration(engine: SqlEngine): string[] {
   ];
 }
 
+/** What a list of families shows. Older families get it from their tokens. */
+function familyDetails(engine: SqlEngine): string[] {
+  const table = "portcullis_token_families";
+  const columns = { created_at: "time?", last_used_at: "time?", idle_ends_at: "time?", label: "text?" } as const;
+  const ofTokens = (value: string) =>
+    `(select ${value} from portcullis_refresh_tokens where portcullis_refresh_tokens.family_id = portcullis_token_families.id)`;
+  return [
+    ...Object.entries(columns).flatMap(([column, type]) => addColumn(engine, table, column, type)),
+    `update ${table} set created_at = ${ofTokens("min(issued_at)")}, last_used_at = ${ofTokens("max(issued_at)")}, idle_ends_at = ${ofTokens("max(expires_at)")} where created_at is null`,
+    ...addIndex(engine, table, "portcullis_families_in_force", ["subject", "revoked_at", "created_at desc", "id desc"]),
+  ];
+}
+
+function keptCredentials(engine: SqlEngine): string[] {
+  return addColumn(engine, "portcullis_changes", "kept", "name?");
+}
+
 /** The schema, step by step. A released step never changes; a new version is a new step. */
 export const STEPS: readonly Step[] = [
   keysAndTokens,
@@ -158,4 +175,6 @@ export const STEPS: readonly Step[] = [
   subjectMarks,
   keyLineage,
   keyAdministration,
+  familyDetails,
+  keptCredentials,
 ];

@@ -1,8 +1,8 @@
 import { systemClock, type Clock } from "../../core/clock.js";
-import type { AccessTokenFacts, StoredRefreshToken, TokenStore, WriteCall } from "../contracts.js";
+import type { AccessTokenFacts, StoredRefreshToken, StoredTokenFamily, TokenStore, WriteCall } from "../contracts.js";
 import { isKeyNotice, type Change, type ChangeSource, type Denial } from "../revocations/changes.js";
 import { Denylist } from "../revocations/denylist.js";
-import { integer, isStorable, nameText, text } from "../records.js";
+import { integer, isStorable, nameText, pageSize, text } from "../records.js";
 import { rowOf, SqlChangeSource } from "./change-source.js";
 import { deleteExpired } from "./clean-up.js";
 import {
@@ -15,6 +15,7 @@ import {
   rotateRefreshToken,
   tokenWithMarks,
 } from "./families.js";
+import { findFamily, listFamilies } from "./family-list.js";
 import { migrate } from "./migrations.js";
 import { refreshTokenOf } from "./rows.js";
 import { engineOf } from "./engines.js";
@@ -124,8 +125,15 @@ export class SqlTokenStore implements TokenStore {
     return isStorable(familyId) && revokeFamily(this.#db, familyId, integer(at));
   }
 
-  async revokeSubject(subject: string, at: number, forgetAfter: number, isRepeated = false): Promise<void> {
+  async revokeSubject(
+    subject: string,
+    at: number,
+    forgetAfter: number,
+    isRepeated = false,
+    keep?: string,
+  ): Promise<void> {
     const denial: Denial = {
+      ...(keep === undefined ? {} : { keep: nameText(keep) }),
       kind: "subject",
       name: nameText(subject),
       cutOff: integer(at),
@@ -133,11 +141,28 @@ export class SqlTokenStore implements TokenStore {
     };
     const row = rowOf(denial);
     await writeTransaction(this.#db, async (transaction, engine) => {
-      await markSubject(transaction, engine, { subject, at, endsAt: forgetAfter, isRepeated });
+      await markSubject(transaction, engine, { subject, at, endsAt: forgetAfter, isRepeated, keep });
       // The last statement, so that its number is assigned shortly before the commit (see `change-position.ts`).
       await transaction.insertInto("portcullis_changes").values(row).execute();
     });
     this.#remember(denial);
+  }
+
+  async familiesOf(
+    subject: string,
+    now: number,
+    page: { readonly limit: number; readonly after?: string | undefined },
+  ): Promise<readonly StoredTokenFamily[]> {
+    const limit = pageSize(page.limit);
+    if (!isStorable(subject) || limit === 0) return [];
+    const after = page.after === undefined ? undefined : await this.findFamily(page.after);
+    if (after === null || (after !== undefined && after.subject !== subject)) return [];
+    const engine = await engineOf(this.#db);
+    return read(this.#db, (db) => listFamilies(db, engine, subject, integer(now), limit, after));
+  }
+
+  async findFamily(familyId: string): Promise<StoredTokenFamily | null> {
+    return isStorable(familyId) ? read(this.#db, (db) => findFamily(db, familyId)) : null;
   }
 
   async denyAccessToken(jti: string, expiresAt: number): Promise<void> {

@@ -32,7 +32,9 @@ test("the Redis URL is a secret: neither settings, describe() nor a failed ready
   const security = applySecurity(express(), { ...base, redis: `redis://app:hunter2@127.0.0.1:${port}` });
   const reason: unknown = await security.ready().catch((error: unknown) => error);
   expect(reason).toBeInstanceOf(SetupError);
-  expect((reason as Error).message).toBe("Redis did not respond within 5000 ms.");
+  expect((reason as Error).message).toBe(
+    `Redis at 127.0.0.1:${port} did not respond within 5000 ms (connect ECONNREFUSED 127.0.0.1:${port}).`,
+  );
   expect(`${JSON.stringify(security.settings)}${JSON.stringify(security.describe())}${String(reason)}`).not.toContain(
     "hunter2",
   );

@@ -140,10 +140,10 @@ describe.each(ENGINES)(
         portcullis_schema: 2,
         portcullis_api_keys: 28,
         portcullis_owner_marks: 4,
-        portcullis_token_families: 5,
+        portcullis_token_families: 9,
         portcullis_subject_marks: 4,
         portcullis_refresh_tokens: 16,
-        portcullis_changes: 5,
+        portcullis_changes: 6,
       };
       expect(await describeSchema(url)).toHaveLength(Object.values(columns).reduce((sum, count) => sum + count, 0));
     });

@@ -195,6 +195,10 @@ export class Clients {
       place.table = this.#tables.find(policy.name);
       hasRoom = this.#tables.free(OWN, policy, place.table) > 0;
     }
+    if (policy.isUnshared === true) {
+      if (!hasRoom) place.kind = NONE;
+      return place;
+    }
     if (!hasRoom || (place.table !== undefined && place.table.overflow.size > 0))
       this.#overflow.find(policy, place, now, window, hasRoom);
     return place;
@@ -207,6 +211,7 @@ export class Clients {
 
   #record(policy: WindowPolicy, place: Place, cost: number, window: number): void {
     if (place.slot === NONE) {
+      if (place.kind === NONE) return;
       const table = this.#tables.open(policy);
       place.slot = this.#logs.open(table.id);
       this.#tables.count(table, place.kind, 1);

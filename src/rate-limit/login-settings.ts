@@ -1,0 +1,66 @@
+import type { Request } from "express";
+import { z } from "zod";
+import { modeSchema, secondsSchema } from "../settings/common.js";
+import { checkWindow, unitsSchema } from "../settings/durations.js";
+import { settingsObject, settingsObjectLike } from "../settings/object.js";
+import { PEER_NAMES } from "../settings/peer-names.js";
+import { functionOf, MOST_UNITS } from "./limit-settings.js";
+
+const attemptsSchema = z.int().min(1).max(MOST_UNITS);
+
+/** One of the counters. */
+function counterSchema<Limit extends number, Seconds extends number>(limit: Limit, windowSeconds: Seconds) {
+  return settingsObjectLike(PEER_NAMES["express-rate-limit"], {
+    /** Number of attempts without success that are accepted in a window: a whole number, at least 1. */
+    limit: attemptsSchema.default(limit),
+    /** Length of the window, in seconds. A multiple of 60,000 needs `units` beside it. */
+    windowSeconds: secondsSchema.default(windowSeconds),
+    /** `"seconds"` says that `windowSeconds` is not meant in milliseconds, although it looks so. Default: none. */
+    units: unitsSchema,
+  })
+    .superRefine(checkWindow)
+    .prefault({});
+}
+
+/** The schema of `LoginLimitSettings`. */
+export const loginLimitsSchema = settingsObject({
+  /**
+   * Attempts from one address, for whatever account: against credential stuffing. `{ limit, windowSeconds }`. Default:
+   * 20 attempts in 300 seconds.
+   */
+  address: counterSchema(20, 300),
+  /**
+   * Attempts from one address for one account: against guessing. `{ limit, windowSeconds }`. Default: 10 attempts in
+   * 3600 seconds.
+   */
+  accountAndAddress: counterSchema(10, 3600),
+  /**
+   * Attempts for one account, from whatever address: against guessing from many addresses. Strangers can use it up, and
+   * then its owner is refused too. `{ limit, windowSeconds }`. Default: 100 attempts in 3600 seconds.
+   */
+  account: counterSchema(100, 3600),
+  /**
+   * Number of failures for one account without a success in between, in 24 hours, after which it is refused: 1 to 100, or
+   * `false`. An address that has logged in to the account within 30 days has a number of its own, so that strangers do
+   * not lock the owner out there. Default: `50`.
+   */
+  maxConsecutiveFailures: z.union([z.int().min(1).max(100), z.literal(false)]).default(50),
+  /** `report` announces an attempt over a limit as an event and lets the request pass. Default: `"enforce"`. */
+  mode: modeSchema,
+});
+
+/** Returns the account that a log-in request is for, as the app looks it up: a user name or an e-mail address. */
+export type LoginAccountFunction = (req: Request) => string;
+
+/** The schema of `LoginGuardSettings`. */
+export const loginGuardSchema = settingsObject({
+  /** Returns the account that the request is for: the text by which the app looks it up. Required. */
+  account: functionOf<LoginAccountFunction>().unwrap(),
+});
+
+/** Settings of the limits of log-ins: `loginLimits` of `applySecurity`. */
+export interface LoginLimitSettings extends z.input<typeof loginLimitsSchema> {}
+/** Settings of the limits of log-ins with every default filled in. */
+export interface ResolvedLoginLimitSettings extends z.output<typeof loginLimitsSchema> {}
+/** Settings of one `loginGuard`. */
+export interface LoginGuardSettings extends z.input<typeof loginGuardSchema> {}

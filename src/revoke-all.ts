@@ -1,0 +1,102 @@
+import type { ApiKeyService } from "./api-key/service.js";
+import { ID_FORM, idText, isPrincipalId } from "./core/identity.js";
+import { InvalidInputError } from "./core/portcullis-error.js";
+import type { Principal } from "./core/principal.js";
+import type { Runtime } from "./core/runtime.js";
+import type { JwtManager } from "./jwt/manager.js";
+import type { SessionLayer } from "./session/middleware.js";
+import { StoreUnavailableError } from "./stores/health/store-guard.js";
+
+/** Options of `revokeAll`. */
+export interface RevokeAllOptions {
+  /**
+   * The one credential that stays in force: normally `req.principal`. For a session it is that session, for a token its
+   * family (or the token itself, when it has none), for an API key that key. As text: the handle of a session, the id of
+   * a family or of a key. Default: none.
+   */
+  readonly keep?: Principal | string | undefined;
+  /** Why: the records of the keys say it. 1 to 200 characters without control characters. Default: `"revoked"`. */
+  readonly reason?: string | undefined;
+}
+
+/** How many credentials `revokeAll` ended, of the kinds that are on. A number that is not known in time is absent. */
+export interface RevokedCredentials {
+  /** Sessions that the store had. */
+  readonly sessions?: number;
+  /** Families of refresh tokens. */
+  readonly tokenFamilies?: number;
+  /** API keys that had not been revoked before. */
+  readonly apiKeys?: number;
+}
+
+/** See `SecurityBase.revokeAll`. */
+export type RevokeAll = (id: string | number, options?: RevokeAllOptions) => Promise<RevokedCredentials>;
+
+/** The parts whose credentials it ends; those that are off are absent. */
+interface Parts {
+  readonly session: Pick<SessionLayer, "cutOff" | "endStored"> | undefined;
+  readonly jwt: JwtManager | undefined;
+  readonly apiKeys: ApiKeyService | undefined;
+}
+
+const NO_CONTROLS = /^[^\u0000-\u001f\u007f-\u009f\u2028\u2029\p{Surrogate}]{1,200}$/u;
+/** Ids of API keys; handles of sessions and ids of families. The `jti` of an access token is longer. */
+const CREDENTIAL_ID = /^(?:[0-9A-Za-z]{12}|[\w-]{22})$/;
+
+export function createRevokeAll({ session, jwt, apiKeys }: Parts, runtime: Runtime): RevokeAll {
+  return async function revokeAll(given, options = {}) {
+    const id = idText(given);
+    if (!isPrincipalId(id)) throw new InvalidInputError(`revokeAll: id must be ${ID_FORM}.`);
+    const reason = reasonOf(options.reason);
+    const keep = keptId(options.keep);
+
+    /** Writes all marks, even when one of them fails. */
+    async function mark(isAgain: boolean): Promise<number | undefined> {
+      const [keys, ...others] = await Promise.allSettled([
+        apiKeys?.endAllOf({ ownerId: id as string, reason, keep, isAgain }),
+        session?.cutOff(id as string, keep),
+        jwt?.endAllOf(id as string, keep, isAgain),
+      ]);
+      for (const result of [keys, ...others]) if (result.status === "rejected") throw unavailable(result.reason);
+      return keys.status === "fulfilled" ? keys.value : undefined;
+    }
+
+    const keys = await mark(false);
+    // Once more: a credential that was still in force may have made one of another kind meanwhile.
+    const more = await mark(true);
+    const sessions = await session?.endStored(id, keep);
+    runtime.events.emit("authn_token_revoked", () => ({ source: "security", reason: "revoke-all", subject: id }));
+    const total = keys === undefined ? undefined : keys + (more ?? 0);
+    return { ...(sessions === undefined ? {} : { sessions }), ...(total === undefined ? {} : { apiKeys: total }) };
+  };
+}
+
+function reasonOf(reason: unknown = "revoked"): string {
+  if (typeof reason === "string" && NO_CONTROLS.test(reason)) return reason;
+  throw new InvalidInputError("revokeAll: reason must be a string of 1 to 200 characters without control characters.");
+}
+
+/**
+ * The id of the credential to keep: a session's handle, a family, a `jti` without a family, or a key.
+ *
+ * @throws InvalidInputError when it is none of them
+ */
+function keptId(keep: unknown): string | undefined {
+  if (keep === undefined) return undefined;
+  if (typeof keep === "string") {
+    if (CREDENTIAL_ID.test(keep)) return keep;
+    throw new InvalidInputError(
+      "revokeAll: keep must be req.principal, the handle of a session, the id of a token family or the id of an API key. The jti of an access token is none of them.",
+    );
+  }
+  const { kind, credentialId, claims } = (keep ?? {}) as Partial<Principal>;
+  if (typeof kind !== "string" || typeof credentialId !== "string")
+    throw new InvalidInputError("revokeAll: keep must be req.principal, or the id of a credential.");
+  if (kind === "external") return undefined;
+  return kind === "jwt" && typeof claims?.fam === "string" ? claims.fam : credentialId;
+}
+
+function unavailable(error: unknown): unknown {
+  const { code } = (error ?? {}) as { readonly code?: unknown };
+  return code === "store-unavailable" ? new StoreUnavailableError("revocation", { cause: error }) : error;
+}
