@@ -47,7 +47,8 @@ export interface SecurityBase {
   /**
    * Resolves when the stores are connected and their schema exists; rejects with the reason.
    *
-   * @throws SetupError (rejects) when a router of this app mounts another secured app, and both have sessions
+   * @throws SetupError (rejects) when a router of this app mounts another secured app, and both have sessions; when a
+   * guard is mounted without being called
    */
   ready(): Promise<void>;
   /**
