@@ -50,6 +50,8 @@ const PARTS = {
   credentials:
     /\/src\/(?:guards\.|settings\/(?:identity|secrets)\.|stores\/(?:in-turns|json|records|session-record)\.|core\/bounded-cache\.|stores\/health\/(?!backend\.))|\/node_modules\/lru-cache\//,
   database: /\/src\/stores\/(?:database\/(?!url\.)|sql\/errors\.)/,
+  // Tokens of other issuers.
+  issuers: /\/src\/jwt\/issuers\//,
   environment: /\/src\/app-settings\/environment\./,
   jwt: /\/src\/(?:jwt\/|stores\/memory\/token-)/,
   origins: /\/src\/(?:core\/http\/origin|settings\/origin-pattern)\./,
@@ -58,6 +60,7 @@ const PARTS = {
   session: /\/src\/(?:csrf\/|session\/(?!log-in\.)|stores\/memory\/session-)/,
   // Small parts of packages.
   "json-schema": /\/node_modules\/zod\/v4\/core\/(?:json-schema-processors|to-json-schema)\./,
+  jose: /\/node_modules\/jose\//,
   "public-suffixes": /\/node_modules\/tldts\//,
 };
 /** What only one entry exports stays in its file. */

@@ -185,10 +185,10 @@ export function applySecurity(
   const losses = lossesOnRestart(parsed, stores.places());
   warnOfLosses(losses, parsed.debug);
   warnOfSettings(parsed);
-  const needs = <T>(part: T | undefined, setting: string, method: string, orElse = ""): T => {
+  const needs = <T>(part: T | undefined, setting: string, method: string): T => {
     if (part === undefined)
       throw new SetupError(
-        `${method} needs the setting ${setting}, which is off. Turn it on: applySecurity(app, { ${setting}: {} }).${orElse}`,
+        `${method} needs the setting ${setting}, which is off. Turn it on: applySecurity(app, { ${setting}: {} }).`,
       );
     return part;
   };
@@ -199,17 +199,16 @@ export function applySecurity(
     return principal?.kind !== "jwt" || jwt === undefined || jwt.isInForce(principal.claims as AccessTokenClaims);
   };
 
-  /** A guard for one kind of credential. Without its protection it would refuse everyone. */
+  /** A guard for one kind of credential. Without its protection it answers 500 to every request of this app alone. */
   const guardFor =
     (guard: typeof requireJwt, part: unknown, setting: string): typeof requireJwt =>
     (options) => {
       const { name } = guard;
-      needs(
-        part,
-        setting,
-        `${name}()`,
-        ` If an outer app or other middleware proves the callers, import ${name} from portcullis.`,
-      );
+      if (part === undefined)
+        process.emitWarning(
+          `security.${name}() needs the setting ${setting}, which is off. Turn it on: applySecurity(app, { ${setting}: {} }). If an outer app or other middleware proves the callers, import ${name} from portcullis.`,
+          { code: "PORTCULLIS_GUARD" },
+        );
       return guard(options, runtime);
     };
 

@@ -91,11 +91,11 @@ export interface SecurityBase {
   readonly events: SecurityEvents;
   /** Route guard that accepts any credential. See `requireAuth`. */
   readonly requireAuth: typeof requireAuth;
-  /** Route guard that accepts only API keys. See `requireApiKey`. @throws SetupError when `apiKeys` is off */
+  /** Route guard that accepts only API keys. See `requireApiKey`. */
   readonly requireApiKey: typeof requireApiKey;
-  /** Route guard that accepts only access tokens. See `requireJwt`. @throws SetupError when `jwt` is off */
+  /** Route guard that accepts only access tokens. See `requireJwt`. */
   readonly requireJwt: typeof requireJwt;
-  /** Route guard that accepts only logged-in sessions. See `requireSession`. @throws SetupError when `session` is off */
+  /** Route guard that accepts only logged-in sessions. See `requireSession`. */
   readonly requireSession: typeof requireSession;
   /** A limit for one route, counted in the same store. @throws SettingsError */
   rateLimit(limit: RouteLimitSettings): Middleware;
@@ -180,9 +180,9 @@ export interface SecurityBase {
    * @throws SettingsError
    */
   headers(patch: HeadersPatch): Middleware;
-  /** Routes with which callers manage their own keys. @throws SetupError when `apiKeys` is off */
+  /** Routes with which callers manage their own keys. Warns when `apiKeys` is off. */
   apiKeyRoutes(options?: ApiKeyRoutesSettings): Router;
-  /** `POST /refresh`, `POST /revoke`, `GET /jwks.json`. @throws SetupError when `jwt` is off */
+  /** `POST /refresh`, `POST /revoke`, `GET /jwks.json`. Warns when `jwt` is off. */
   tokenRoutes(options?: TokenRoutesSettings): Router;
   /**
    * Sets `req.principal`, of kind `external`, for a caller whom something else has authenticated: Passport, a proxy, a

@@ -2,9 +2,6 @@ import type { AddressList } from "../core/http/address-list.js";
 import type { Authorization } from "../core/http/authorization.js";
 import { missingScopes } from "../core/scopes.js";
 
-/** The scope an API key needs to manage keys: a key can create keys only if it was issued for that. */
-export const MANAGE_SCOPE = "api-keys:manage";
-
 /** The credentials that one request presents. */
 export interface Presented {
   /** The key header's value: Node joins repeated headers with a comma. */

@@ -2,14 +2,13 @@ import type { Request } from "express";
 import { AddressList } from "../core/http/address-list.js";
 import { challenge } from "../core/http/authorization.js";
 import type { Refusal } from "../core/response/problem.js";
-import { missingScopes } from "../core/scopes.js";
+import { MANAGE_SCOPE, missingScopes } from "../core/scopes.js";
 import { tokenEndOf } from "../core/token-expiry.js";
 import {
   type ExceededGrant,
   exceededGrant,
   type ApiKeyMaker,
   makerOf,
-  MANAGE_SCOPE,
   MAX_MAKERS,
   type Grants,
   stateProblem,

@@ -8,7 +8,7 @@ import { announceOverload } from "../stores/health/call-events.js";
 import { readablePartsOf } from "../stores/health/store-fault.js";
 import { RepeatedWrites } from "../stores/health/repeated-writes.js";
 import { MemoryApiKeyStore } from "../stores/memory/api-key-store.js";
-import { type ApiKeyMaker, THE_APP } from "./decide.js";
+import type { ApiKeyMaker } from "./decide.js";
 import { isKeyId } from "./keys/format.js";
 import { HashQueue } from "./keys/hash-queue.js";
 import { KeyHasher } from "./keys/hashing.js";
@@ -170,11 +170,7 @@ export class ApiKeyService {
    * @throws ApiKeyError (rejects) "invalid-input" listing every issue; "too-many-keys" when the owner's share of a
    * bounded store is used up; "revoked", "expired" or "rotated" when the key that requested it is no longer valid
    */
-  async create(
-    input: CreateApiKeyInput,
-    audit: AuditContext = {},
-    maker: ApiKeyMaker = THE_APP,
-  ): Promise<CreatedApiKey> {
+  async create(input: CreateApiKeyInput, audit: AuditContext = {}, maker?: ApiKeyMaker): Promise<CreatedApiKey> {
     return this.#creation.create(input, audit, maker);
   }
 

@@ -1,5 +1,6 @@
 import { addressRangeProblem, coversInternet } from "../core/http/address-list.js";
 import type { Secret } from "../core/secret.js";
+import { plainHttpIssues } from "../jwt/issuers/settings.js";
 import { debugContradictions } from "../session/settings.js";
 import type { SettingsIssue } from "../settings/errors.js";
 import { UNKNOWN_PROXY } from "../settings/unknown-proxy.js";
@@ -148,7 +149,9 @@ function withoutSecret({ session, jwt, apiKeys }: Parsed): { message: string; or
     ...(sessions !== undefined && sessions.secret === undefined
       ? [{ message: "Sessions need a secret to sign their cookies." }]
       : []),
-    ...(tokens !== undefined && (tokens.secret ?? tokens.privateKey ?? tokens.keys) === undefined
+    ...(tokens !== undefined &&
+    tokens.issuers === undefined &&
+    (tokens.secret ?? tokens.privateKey ?? tokens.keys) === undefined
       ? [
           {
             message: "JWTs need a secret or a private key for signing.",
@@ -174,6 +177,12 @@ const DANGERS: readonly Rule[] = [
       : undefined,
 ];
 
+/** Keys of other issuers that would be fetched over plain http. */
+function plainHttpKeys({ jwt, debug }: Parsed): SettingsIssue[] {
+  const issuers = on(jwt)?.issuers;
+  return issuers === undefined ? [] : plainHttpIssues(issuers, debug === true, "jwt.issuers");
+}
+
 /** Issues that no protection can detect on its own. */
 export function contradictions(settings: Parsed, given: SecuritySettings): SettingsIssue[] {
   const found = (rules: readonly Rule[], code: SettingsIssue["code"]): SettingsIssue[] =>
@@ -185,5 +194,6 @@ export function contradictions(settings: Parsed, given: SecuritySettings): Setti
     ...found(REQUIREMENTS, "missing-setting"),
     ...found(CONTRADICTIONS, "contradiction"),
     ...found(DANGERS, "unsafe-setting"),
+    ...plainHttpKeys(settings),
   ];
 }

@@ -63,6 +63,8 @@ export interface SecurityEvent {
    * read it.
    */
   readonly variable?: string;
+  /** For outages of the keys of another issuer: the issuer. */
+  readonly issuer?: string;
   /** "report" when the layer only reports and let the request pass. */
   readonly mode?: "enforce" | "report";
   /** Refusal code and HTTP status, for refusals. */

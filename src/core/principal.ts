@@ -31,6 +31,8 @@ export interface Principal {
   readonly authenticatedAt: number;
   /** How the caller proved its identity; empty for a session whose log-in did not name its `methods`. */
   readonly methods: readonly AuthenticationMethod[];
+  /** The issuer of a token that another service issued (`jwt.issuers`); absent otherwise. */
+  readonly issuer?: string;
   /** Who acts as this person: a session that was begun for someone else (`logIn` with `actor`). */
   readonly actor?: Actor;
 }
@@ -63,6 +65,7 @@ export function createPrincipal(from: NewPrincipal): Principal {
     authenticatedAt: from.authenticatedAt ?? 0,
     methods: frozen(from.methods ?? NO_METHODS),
   };
+  if (from.issuer !== undefined) principal.issuer = from.issuer;
   if (from.actor !== undefined) principal.actor = Object.freeze({ id: from.actor.id });
   return Object.freeze(principal);
 }

@@ -1,5 +1,6 @@
 import { systemClock, type Clock } from "./clock.js";
 import { SecurityEvents } from "./events.js";
+import { ForeignIds } from "./foreign-ids.js";
 import { ProtectedResources } from "./protected-resources.js";
 import type { OnRefusal } from "./response/problem.js";
 import { SetupError } from "./setup-error.js";
@@ -16,6 +17,8 @@ export interface Runtime {
   readonly debug: boolean;
   /** The OAuth protected resources this app serves. */
   readonly resources: ProtectedResources;
+  /** The ids that other issuers of tokens give. */
+  readonly foreignIds: ForeignIds;
 }
 
 /** Dependencies of a component used without `applySecurity`: the last argument of its factory. */
@@ -48,7 +51,14 @@ export function partRuntime(deps: PartDependencies | Runtime = {}, base?: Runtim
       "events must be a SecurityEvents. Pass { events: new SecurityEvents() } or { events: security.events }.",
     );
   }
-  return createRuntime({ clock, events, onRefusal, debug: base?.debug, resources: base?.resources });
+  return createRuntime({
+    clock,
+    events,
+    onRefusal,
+    debug: base?.debug,
+    resources: base?.resources,
+    foreignIds: base?.foreignIds,
+  });
 }
 
 /** @param overrides what differs from the machine's clock, a fresh event source, no `onRefusal` and `debug: false` */
@@ -60,5 +70,6 @@ export function createRuntime(overrides: Partial<Runtime> = {}): Runtime {
     onRefusal: overrides.onRefusal,
     debug: overrides.debug ?? false,
     resources: overrides.resources ?? new ProtectedResources(),
+    foreignIds: overrides.foreignIds ?? new ForeignIds(),
   });
 }

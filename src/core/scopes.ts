@@ -1,3 +1,6 @@
+/** The scope an API key needs to manage keys: a key can create keys only if it was issued for that. */
+export const MANAGE_SCOPE = "api-keys:manage";
+
 /** True when `granted` includes `wanted`: the same scope, or a prefix ending in `:*`. */
 export function scopeCovers(granted: string, wanted: string): boolean {
   if (granted === wanted) return true;

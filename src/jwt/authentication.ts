@@ -45,7 +45,8 @@ export function authenticationClaims({ authenticatedAt, methods }: Authenticatio
 
 /** The claims of an access token that say how its subject was authenticated. They may have any form. */
 export interface AuthenticationClaims {
-  readonly iat: number;
+  /** Tokens of other issuers may have none: they are never fresh. */
+  readonly iat?: number;
   readonly auth_time?: unknown;
   readonly amr?: unknown;
   readonly amr_times?: unknown;
@@ -55,7 +56,7 @@ export interface AuthenticationClaims {
  * How and when the subject of a token was authenticated. A token that does not say when is never fresh, and one that
  * does not say how proves only that the caller has the token. No time is later than that of issue. Pure; never throws.
  */
-export function authenticationOf({ iat, auth_time, amr, amr_times }: AuthenticationClaims): Authentication {
+export function authenticationOf({ iat = 0, auth_time, amr, amr_times }: AuthenticationClaims): Authentication {
   const authenticatedAt = milliseconds(auth_time, iat, 0);
   const times: readonly unknown[] = Array.isArray(amr_times) ? amr_times : [];
   const names: readonly unknown[] = Array.isArray(amr) ? amr.slice(0, MAX_METHODS) : [];

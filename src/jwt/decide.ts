@@ -45,7 +45,27 @@ export interface ClaimsPolicy {
 }
 
 export type ClaimsVerdict =
-  { readonly ok: true; readonly claims: AccessTokenClaims } | { readonly ok: false; readonly code: TokenErrorCode };
+  | {
+      readonly ok: true;
+      readonly claims: AccessTokenClaims;
+      /** Only of a token that this manager has not issued: in place of what its claims say. */
+      readonly foreign?: ForeignIdentity;
+    }
+  | { readonly ok: false; readonly code: TokenErrorCode };
+
+/** The caller that a token of another issuer, or of a former app, stands for. */
+export interface ForeignIdentity {
+  /** The issuer in the settings; `undefined` for a token of a former app, whose ids are this app's own. */
+  readonly issuer: string | undefined;
+  /** Id of the principal. */
+  readonly id: string;
+  readonly scopes: readonly string[];
+  readonly roles: readonly string[];
+  /** The `jti`, or a hash of a token that has none. */
+  readonly credentialId: string;
+  /** Milliseconds since the epoch; 0 when the token does not say it. */
+  readonly issuedAt: number;
+}
 
 /**
  * RFC 9068 section 2.1: an access token has its own type in the header, so that another token signed with the same key

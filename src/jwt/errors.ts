@@ -10,8 +10,10 @@ export const TOKEN_ERROR_CODES = [
   "critical-header",
   "type",
   "unknown-key",
+  "keys-unavailable",
   "signature",
   "claims",
+  "identity",
   "issuer",
   "audience",
   "lifetime",
@@ -35,8 +37,11 @@ const MESSAGES: Readonly<Record<TokenErrorCode, string>> = {
   "critical-header": "The token requires an extension (crit) that is not supported.",
   type: "The token is not an access token (its typ is not at+jwt).",
   "unknown-key": "The token is signed with a key (kid) that is not configured.",
+  "keys-unavailable": "The keys of the issuer of the token could not be fetched.",
   signature: "The signature of the token is invalid.",
   claims: "A claim of the token is missing or has the wrong type.",
+  identity:
+    "The token does not yield a valid principal: its subject is too long, or a function of the settings failed.",
   issuer: "The token was issued by another issuer.",
   audience: "The token was issued for another audience.",
   lifetime: "The token is valid for longer than the configured lifetime.",
@@ -51,6 +56,11 @@ const MESSAGES: Readonly<Record<TokenErrorCode, string>> = {
   "store-unavailable": "The token store did not respond.",
 };
 
+/** Whether nothing is known against the token: what would decide about it cannot be asked now. */
+export function isUnavailable(code: TokenErrorCode): code is "store-unavailable" | "keys-unavailable" {
+  return code === "store-unavailable" || code === "keys-unavailable";
+}
+
 /**
  * A token was refused or could not be issued; `code` is the reason. The message never contains the token or a part of
  * it.
@@ -64,6 +74,6 @@ export class TokenError extends PortcullisError {
     super(options.message ?? MESSAGES[code], options.cause === undefined ? undefined : { cause: options.cause });
     this.name = "TokenError";
     this.code = code;
-    this.status = code === "invalid-input" ? 400 : code === "store-unavailable" ? 503 : 401;
+    this.status = code === "invalid-input" ? 400 : isUnavailable(code) ? 503 : 401;
   }
 }

@@ -1,17 +1,23 @@
 import { randomBytes } from "node:crypto";
 import { loadJsonwebtoken } from "../core/dependencies.js";
+import { FOREIGN_ID } from "../core/foreign-ids.js";
 import { partRuntime, type Runtime } from "../core/runtime.js";
+import { SetupError } from "../core/setup-error.js";
+import { SettingsError } from "../settings/errors.js";
 import { StoreTime } from "../stores/health/store-time.js";
 import { warnOfSeconds } from "../settings/durations.js";
 import { parse } from "../settings/object.js";
 import { MemoryTokenStore } from "../stores/memory/token-store.js";
 import { AccessTokens, issuedAt, type IssueTime } from "./access/access-tokens.js";
 import { AccessVerifier } from "./access/access-verifier.js";
+import { VerifiedTokens } from "./access/token-cache.js";
 import { ExpirySweeper } from "./expiry-sweeper.js";
 import type { AccessTokenClaims } from "./decide.js";
-import { TokenError } from "./errors.js";
+import { isUnavailable, TokenError } from "./errors.js";
 import { type EndFamilyInput, type FamiliesInput, type TokenFamily, TokenFamilyDirectory } from "./families.js";
-import { grantOf, type IssueInput, labelOf } from "./grant.js";
+import { type Grant, grantOf, type IssueInput, labelOf } from "./grant.js";
+import { AllTokens } from "./issuers/all-tokens.js";
+import { plainHttpIssues, type ResolvedJwtIssuerSettings } from "./issuers/settings.js";
 import { IssueClock } from "./issue-clock.js";
 import { jwkSet, type JwkSet } from "./keys/jwks.js";
 import { KeyRing } from "./keys/key-ring.js";
@@ -50,8 +56,10 @@ export class JwtManager {
   readonly verifier: AccessVerifier;
   /** The settings in effect. Printing them reveals no secret and no key. */
   readonly options: ResolvedJwtSettings;
-  readonly #ring: KeyRing;
-  readonly #access: AccessTokens;
+  readonly #ring: KeyRing | undefined;
+  readonly #access: AccessTokens | undefined;
+  /** Tokens of our own and of others; `undefined` when only our own are accepted. */
+  readonly #all: AllTokens | undefined;
   readonly #refresh: RefreshTokens;
   readonly #store: GuardedTokenStore;
   readonly #closesStore: boolean;
@@ -62,17 +70,27 @@ export class JwtManager {
   #opened?: Promise<void>;
   #closed?: Promise<void>;
 
-  constructor(settings: JwtSettings = {}, { runtime: given, store, secretKey, ...deps }: JwtManagerDependencies = {}) {
+  constructor(
+    settings: JwtSettings = {},
+    { runtime: given, store, secretKey, debug, ...deps }: JwtManagerDependencies = {},
+  ) {
     const runtime = given ?? partRuntime(deps);
     this.runtime = runtime;
     this.options = Object.freeze(parse(jwtSchema, settings));
     warnOfSeconds("jwt.accessTokenMinutes", this.options.accessTokenMinutes ?? 0);
+    const { issuers, accept, cacheSize } = this.options;
+    const allowHttp = runtime.debug || debug === true;
+    if (issuers !== undefined) reserveIssuers(issuers, runtime, allowHttp);
     this.#ring = KeyRing.from(this.options, secretKey);
-    this.#access = new AccessTokens(this.options, this.#ring);
+    const verified = cacheSize === 0 ? undefined : new VerifiedTokens(cacheSize);
+    this.#access = this.#ring && new AccessTokens(this.options, this.#ring, verified);
     this.#closesStore = this.options.store !== undefined || store === undefined;
     const chosen = this.options.store ?? store ?? new MemoryTokenStore({ clock: runtime.clock });
     this.#store = new GuardedTokenStore(chosen, runtime, this.options.storeTimeoutMs);
-    this.verifier = new AccessVerifier(this.#access, this.#store, runtime.clock, this.options.onStoreError);
+    if (issuers !== undefined || accept !== undefined)
+      this.#all = new AllTokens(this.options, this.#access, verified, runtime, allowHttp);
+    const tokens = this.#all ?? this.#signer;
+    this.verifier = new AccessVerifier(tokens, this.#store, runtime.clock, this.options.onStoreError);
     this.#refresh = new RefreshTokens(
       this.#store,
       new RefreshSecrets(refreshPeppers(this.options, secretKey)),
@@ -98,13 +116,14 @@ export class JwtManager {
 
   async #open(): Promise<void> {
     // Here, so that a missing package stops the start, and the first token need not wait for it.
-    loadJsonwebtoken();
-    await this.#store.init();
+    if (this.#ring !== undefined || this.options.accept !== undefined) loadJsonwebtoken();
+    await Promise.all([this.#store.init(), this.#all?.open()]);
   }
 
   /** Closes the store, unless it was passed as a dependency; then its creator closes it. */
   close(): Promise<void> {
     return (this.#closed ??= (async () => {
+      this.#all?.close();
       await this.#cleaner.finished(this.options.storeTimeoutMs);
       this.#store.stopRepeating();
       if (this.#closesStore) await this.#store.close();
@@ -119,13 +138,14 @@ export class JwtManager {
    * @throws TokenError `invalid-input` for wrong or reserved claims, `store-unavailable`
    */
   async issue(subject: string | number, options?: IssueInput): Promise<IssuedTokens> {
-    const grant = grantOf(subject, options, this.runtime.clock.now());
+    const access = this.#signer;
+    const grant = this.#ownGrant(subject, options);
     const label = labelOf(options);
     const time = this.#storeTime();
     const at = await this.#issueTime(grant.subject, time);
     const familyId = randomBytes(16).toString("base64url");
     // Signed before the store is written, so that a token that would be too long leaves no record.
-    const { token, jti, expiresIn } = this.#access.sign(grant, at, familyId);
+    const { token, jti, expiresIn } = await time.besides(() => access.sign(grant, at, familyId));
     const refreshToken = await this.#refresh.start(grant, { familyId, issuedAt: at.timestamp, label }, time);
     this.#announceCreated(grant.subject, jti, "issue");
     this.#cleaner.sometimes();
@@ -139,8 +159,9 @@ export class JwtManager {
    * cannot be repeated now
    */
   async signAccessToken(subject: string | number, options?: IssueInput): Promise<string> {
-    const grant = grantOf(subject, options, this.runtime.clock.now());
-    const { token, jti } = this.#access.sign(grant, await this.#issueTime(grant.subject, this.#storeTime()));
+    const access = this.#signer;
+    const grant = this.#ownGrant(subject, options);
+    const { token, jti } = await access.sign(grant, await this.#issueTime(grant.subject, this.#storeTime()));
     this.#announceCreated(grant.subject, jti, "sign");
     return token;
   }
@@ -177,7 +198,7 @@ export class JwtManager {
     }
     const { grant, familyId } = redemption;
     const at = { now, timestamp: Math.max(timestamp, redemption.issuedAt) };
-    const { token, jti, expiresIn } = this.#access.sign(grant, at, familyId);
+    const { token, jti, expiresIn } = await this.#signer.sign(grant, at, familyId);
     this.#announceCreated(grant.subject, jti, "refresh");
     this.#cleaner.sometimes();
     return { accessToken: token, refreshToken: redemption.refreshToken, tokenType: "Bearer", expiresIn };
@@ -201,10 +222,10 @@ export class JwtManager {
   async revokeAccessToken(token: string): Promise<boolean> {
     const verdict = await this.verifier.check(token);
     if (!verdict.ok) {
-      if (verdict.code === "store-unavailable") throw new TokenError("store-unavailable");
+      if (isUnavailable(verdict.code)) throw new TokenError(verdict.code);
       return false;
     }
-    await this.revokeToken(verdict.claims.jti);
+    await this.revokeToken(verdict.foreign?.credentialId ?? verdict.claims.jti);
     return true;
   }
 
@@ -292,12 +313,27 @@ export class JwtManager {
    * Returns the public keys (RFC 7517), including those that only verify; empty for HMAC, whose keys are all secret.
    */
   async jwks(): Promise<JwkSet> {
-    return jwkSet(this.#ring);
+    return this.#ring === undefined ? { keys: [] } : jwkSet(this.#ring);
   }
 
   /** Returns the effective settings without secrets, JSON-serialisable. */
   describe(): Record<string, unknown> {
-    return describeJwt(this.options, this.#ring.kids);
+    return describeJwt(this.options, this.#ring?.kids ?? []);
+  }
+
+  /** @throws SetupError when the manager has no key to sign with */
+  get #signer(): AccessTokens {
+    if (this.#access !== undefined) return this.#access;
+    throw new SetupError(
+      "This JwtManager has no key to sign with, because it only verifies tokens of jwt.issuers. Set secret, privateKey or keys, or secretKey.",
+    );
+  }
+
+  /** @throws TokenError `invalid-input` */
+  #ownGrant(subject: string | number, options?: IssueInput): Grant {
+    const grant = grantOf(subject, options, this.runtime.clock.now());
+    if (this.runtime.foreignIds.has(grant.subject)) throw new TokenError("invalid-input", { message: FOREIGN_ID });
+    return grant;
   }
 
   /** The time of a log-in, after every revocation of the subject. */
@@ -313,7 +349,7 @@ export class JwtManager {
     // A token that would be too long is found here, before the old one is used up.
     return createRenewal(onRefresh, this.runtime, (grant, familyId) => {
       const now = this.runtime.clock.now();
-      this.#access.sign(grant, { now, timestamp: now }, familyId);
+      return this.#signer.sign(grant, { now, timestamp: now }, familyId);
     });
   }
 
@@ -338,4 +374,15 @@ export class JwtManager {
   #announceCreated(subject: string, jti: string, reason: string): void {
     this.runtime.events.emit("authn_token_created", () => ({ source: "jwt", reason, subject, credentialId: jti }));
   }
+}
+
+/**
+ * Reserves the ids that the issuers give, unless the app maps them to ids of its own.
+ *
+ * @throws SettingsError when keys would be fetched over plain http
+ */
+function reserveIssuers(issuers: readonly ResolvedJwtIssuerSettings[], runtime: Runtime, allowHttp: boolean): void {
+  const issues = plainHttpIssues(issuers, allowHttp, "issuers");
+  if (issues.length > 0) throw new SettingsError(issues);
+  for (const { issuer, id } of issuers) if (id === undefined) runtime.foreignIds.add(issuer);
 }

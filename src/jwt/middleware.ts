@@ -12,9 +12,10 @@ import { type PartDependencies, partRuntime, type Runtime } from "../core/runtim
 import { noteTokenEnd } from "../core/token-expiry.js";
 import { SetupError } from "../core/setup-error.js";
 import { parseFactory } from "../settings/object.js";
-import type { AccessVerdict } from "./access/access-tokens.js";
+import type { AccessVerdict } from "./access/token-source.js";
 import { authenticationOf } from "./authentication.js";
 import { type AccessTokenClaims, choosePresented, scopesOf } from "./decide.js";
+import { isUnavailable } from "./errors.js";
 import type { JwtManager } from "./manager.js";
 import { jwtAuthSchema, type JwtAuthSettings } from "./settings.js";
 
@@ -34,10 +35,21 @@ function refusals(realm: string): {
   const invalid = { "WWW-Authenticate": challenge("Bearer", { realm, error: "invalid_token" }) };
   const ambiguous = { "WWW-Authenticate": challenge("Bearer", { realm, error: "invalid_request" }) };
   return {
-    invalid({ code, claims }) {
-      // The store guard has announced the outage, once.
-      if (code === "store-unavailable") return { code, reason: "revocation", headers: RETRY_SOON, event: false };
-      const about = claims === undefined ? {} : { credentialId: claims.jti, subject: claims.sub };
+    invalid({ code, claims, foreign }) {
+      // The outage has been announced, once.
+      if (isUnavailable(code))
+        return {
+          code: "store-unavailable",
+          reason: code === "keys-unavailable" ? "keys" : "revocation",
+          headers: RETRY_SOON,
+          event: false,
+        };
+      const about =
+        foreign !== undefined
+          ? { credentialId: foreign.credentialId, subject: foreign.id }
+          : claims === undefined
+            ? {}
+            : { credentialId: claims.jti, subject: claims.sub };
       return { code: "invalid-credentials", reason: code, headers: invalid, ...about };
     },
     ambiguous: (reason) => ({ code: "ambiguous-credentials", reason, headers: ambiguous }),
@@ -59,17 +71,18 @@ export function createJwt(
   // once.
   const principals = manager.options.cacheSize > 0 ? new WeakMap<AccessTokenClaims, Principal>() : undefined;
 
-  function principalOf(claims: AccessTokenClaims): Principal {
+  function principalOf({ claims, foreign }: Extract<AccessVerdict, { ok: true }>): Principal {
     const known = principals?.get(claims);
     if (known !== undefined) return known;
     const made = createPrincipal({
       id: claims.sub,
       kind: "jwt",
-      scopes: scopesOf(claims),
+      scopes: foreign === undefined ? scopesOf(claims) : [],
       roles: claims.roles ?? [],
       credentialId: claims.jti,
       claims,
       ...authenticationOf(claims),
+      ...foreign,
     });
     noteTokenEnd(made, claims.exp * 1000);
     principals?.set(claims, made);
@@ -90,7 +103,7 @@ export function createJwt(
     }
     state.tokenManager = manager;
     runtime.resources.keep(req, manager.verifier, token, verdict);
-    setPrincipal(req, state, runtime, "jwt", principalOf(verdict.claims));
+    setPrincipal(req, state, runtime, "jwt", principalOf(verdict));
     next();
   }
 

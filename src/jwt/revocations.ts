@@ -30,6 +30,8 @@ export class TokenRevocations {
   readonly #runtime: Runtime;
   readonly #storeTimeoutMs: number;
   readonly #accessLifeMs: number;
+  /** When the last token of a former app ends, in milliseconds since the epoch. */
+  readonly #formerUntil: number;
   /** Refused revocations, by what they revoke. Each is announced once: by a retry or by the caller's second attempt. */
   readonly #refused = new BoundedCache<{ isAnnounced: boolean }>({ max: MOST_REFUSED });
 
@@ -38,9 +40,17 @@ export class TokenRevocations {
     this.#issueClock = issueClock;
     this.#runtime = runtime;
     this.#storeTimeoutMs = options.storeTimeoutMs;
+    const { issuers = [], accept, leewaySeconds } = options;
+    const lives = issuers.map(({ maxLifetimeMinutes }) => maxLifetimeMinutes * 60);
     // How long an access token issued before now can be presented: its lifetime, the leeway for the clocks of the
     // process that issued it and of the one that verifies it, and a second of rounding for each.
-    this.#accessLifeMs = (livesOf(options).access + 2 * (options.leewaySeconds + 1)) * 1000;
+    this.#accessLifeMs = (Math.max(livesOf(options).access, ...lives) + 2 * (leewaySeconds + 1)) * 1000;
+    this.#formerUntil = accept?.until ?? 0;
+  }
+
+  /** When the last access token that was issued before `now` can no longer be presented. */
+  #endOfTokens(now: number): number {
+    return Math.max(now + this.#accessLifeMs, this.#formerUntil);
   }
 
   /** See `JwtManager.revokeToken`. */
@@ -50,7 +60,7 @@ export class TokenRevocations {
         message: "revokeToken expects the jti claim of a token, not the token itself.",
       });
     }
-    const expiresAt = this.#runtime.clock.now() + this.#accessLifeMs;
+    const expiresAt = this.#endOfTokens(this.#runtime.clock.now());
     await this.#revoke({ reason: "token", credentialId: jti }, (doneLater) =>
       this.#store.revoke(
         `token ${jti}`,
@@ -102,7 +112,7 @@ export class TokenRevocations {
       `subject ${subject}`,
       async (store, isRepeated) => {
         at ??= this.#issueClock.cutOff(cutOff(await store.cutOffOf?.(subject)));
-        await store.revokeSubject(subject, at, at + this.#accessLifeMs, isRepeated, keep);
+        await store.revokeSubject(subject, at, this.#endOfTokens(at), isRepeated, keep);
         this.#issueClock.commit(at);
       },
       time,

@@ -8,7 +8,7 @@ import { beginState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
 import { SetupError } from "../core/setup-error.js";
 import { parseFactory, settingsObject } from "../settings/object.js";
-import { TokenError } from "./errors.js";
+import { isUnavailable, TokenError } from "./errors.js";
 import type { JwtManager } from "./manager.js";
 
 const SOURCE = "jwt";
@@ -105,7 +105,7 @@ export function tokenRoutes(manager: JwtManager, options?: TokenRoutesSettings, 
         if (!(error instanceof TokenError)) return next(error);
         // A token that can be neither used nor traced to its family is no better than an unknown one.
         if (error.code === "unreadable") return answer(res, 204);
-        refuse(req, res, SOURCE, error.code === "store-unavailable" ? TRY_AGAIN : WRONG_FORM);
+        refuse(req, res, SOURCE, isUnavailable(error.code) ? TRY_AGAIN : WRONG_FORM);
       },
     );
   });

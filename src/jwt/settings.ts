@@ -8,32 +8,33 @@ import { secretRingSchema } from "../settings/secrets.js";
 import { TOKEN_STORE_METHODS, type TokenStore } from "../stores/contracts.js";
 import { hasMethods } from "../stores/forwarding.js";
 import type { OnRefresh } from "./refresh/renewal.js";
+import {
+  acceptSchema,
+  checkIssuers,
+  issuerSchema,
+  type JwtAcceptSettings,
+  type JwtIssuerSettings,
+  type ResolvedJwtAcceptSettings,
+  type ResolvedJwtIssuerSettings,
+} from "./issuers/settings.js";
 import { checkLives, LONGEST, withDefaultLives } from "./lives.js";
 import { ALGORITHMS } from "./keys/algorithms.js";
 import { checkKeys } from "./keys/check-keys.js";
 import { keyEntrySchema, privateKeySchema, type JwtKeySettings, type ResolvedJwtKeySettings } from "./keys/settings.js";
+import { audienceSchema, nameSchema } from "./names.js";
 
 function isTokenStore(value: unknown): value is TokenStore {
   return hasMethods(value, TOKEN_STORE_METHODS);
 }
 
-/**
- * An issuer or audience: visible characters, not blank. `audience: ""` must never mean "any", as it does in
- * jsonwebtoken.
- */
-const nameSchema = z
-  .string()
-  .regex(
-    /^[\x21-\x7e](?:[\x20-\x7e]{0,510}[\x21-\x7e])?$/,
-    "Must be 1 to 512 printable ASCII characters without leading or trailing spaces",
-  );
-
-const audienceSchema = selectSchema<string | readonly string[], readonly string[]>((value) =>
-  Array.isArray(value) ? z.array(nameSchema).min(1, "The list is empty.") : nameSchema.transform((name) => [name]),
-);
-
 /** Annotated with named types; otherwise the declarations would show an object without comments. */
 const keySchema: z.ZodType<ResolvedJwtKeySettings, JwtKeySettings> = keyEntrySchema;
+
+/** Named in functions, so that an app without foreign tokens does not load their schemas. */
+const issuersSchema = selectSchema<readonly JwtIssuerSettings[], readonly ResolvedJwtIssuerSettings[]>(() =>
+  z.array(issuerSchema).min(1, "The list is empty."),
+);
+const formerTokensSchema = selectSchema<JwtAcceptSettings, ResolvedJwtAcceptSettings>(() => acceptSchema);
 
 const shape = settingsObjectLike(PEER_NAMES.jsonwebtoken, {
   /**
@@ -41,7 +42,10 @@ const shape = settingsObjectLike(PEER_NAMES.jsonwebtoken, {
    * `"enforce"`.
    */
   mode: modeSchema,
-  /** The one algorithm that signs and is accepted (RFC 7518 section 3.1). Default: `"HS256"`. */
+  /**
+   * The one algorithm that signs and is accepted (RFC 7518 section 3.1; `EdDSA` is Ed25519, RFC 8037). Default:
+   * `"HS256"`.
+   */
   algorithm: z.enum(ALGORITHMS).default("HS256"),
   /**
    * HMAC secret, used as it is, so that other services can verify the tokens. At least as long as the hash (RFC 7518
@@ -49,7 +53,7 @@ const shape = settingsObjectLike(PEER_NAMES.jsonwebtoken, {
    */
   secret: secretRingSchema.optional(),
   /**
-   * Private key for RS, PS and ES algorithms: PEM text, a `Secret` or a KeyObject. Its public half verifies. Default:
+   * Private key for RS, PS and ES algorithms and EdDSA: PEM text, a `Secret` or a KeyObject. Its public half verifies. Default:
    * none.
    */
   privateKey: privateKeySchema.optional(),
@@ -125,6 +129,16 @@ const shape = settingsObjectLike(PEER_NAMES.jsonwebtoken, {
       params: { remedy: "Pass an instance (not the class) of a store that implements TokenStore." },
     })
     .optional(),
+  /**
+   * Other issuers whose tokens are accepted, each with its audience, algorithms and keys. A manager with issuers needs
+   * no key of its own: without one it issues nothing. Default: none.
+   */
+  issuers: issuersSchema.optional(),
+  /**
+   * For a migration: HS256 tokens of the app before it used this library, which have no `typ` and no `jti`. Default:
+   * none.
+   */
+  accept: formerTokensSchema.optional(),
   /** The realm in WWW-Authenticate: 1 to 64 printable ASCII characters without quotes. Default: `"api"`. */
   realm: realmSchema.default("api"),
 });
@@ -133,6 +147,7 @@ const shape = settingsObjectLike(PEER_NAMES.jsonwebtoken, {
 export const jwtSchema = shape
   .superRefine((settings, context) => {
     checkKeys(settings, context);
+    if (settings.issuers !== undefined) checkIssuers(settings.issuers, settings.issuer, context);
     checkLives(settings, context);
   })
   .transform((settings) => ({ ...withDefaultLives(settings), audience: settings.audience ?? [settings.issuer] }));
@@ -183,7 +198,7 @@ export function describeJwt(options: ResolvedJwtSettings, kids: readonly string[
   };
   return {
     algorithm,
-    key: keySource(options),
+    key: kids.length === 0 ? "none: verifies only" : keySource(options),
     kids: [...kids],
     issuer,
     audience: [...audience],
@@ -195,6 +210,37 @@ export function describeJwt(options: ResolvedJwtSettings, kids: readonly string[
     onStoreError,
     storeTimeoutMs,
     realm,
+    ...describeForeign(options),
+  };
+}
+
+/** What is said about tokens that others issue; nothing when there are none. */
+function describeForeign({ issuers, accept }: ResolvedJwtSettings): Record<string, unknown> {
+  return {
+    ...(issuers === undefined
+      ? {}
+      : {
+          issuers: issuers.map(({ issuer, audience, algorithms, jwksUri, audienceClaim, ...times }) => ({
+            issuer,
+            audience: [...audience],
+            audienceClaim,
+            algorithms: [...algorithms],
+            keys: jwksUri ?? "by discovery",
+            maxLifetimeMinutes: times.maxLifetimeMinutes,
+            fetchTimeoutMs: times.fetchTimeoutMs,
+            refreshSeconds: times.refreshSeconds,
+            staleSeconds: times.staleSeconds,
+          })),
+        }),
+    ...(accept === undefined
+      ? {}
+      : {
+          accept: {
+            ...(accept.issuer === undefined ? {} : { issuer: accept.issuer }),
+            ...(accept.audience === undefined ? {} : { audience: [...accept.audience] }),
+            until: new Date(accept.until).toISOString(),
+          },
+        }),
   };
 }
 

@@ -18,6 +18,10 @@ export interface IssuedTokens {
 export interface JwtManagerDependencies extends PartDependencies {
   /** @internal Replaces `events`, `clock` and `onRefusal`: the runtime of a whole application. */
   readonly runtime?: Runtime | undefined;
+  /**
+   * Allows keys of other issuers over http: from this machine (`debug` of `applySecurity`). Default: `false`.
+   */
+  readonly debug?: boolean | undefined;
   /** A store that its creator closes; `settings.store` takes precedence. */
   readonly store?: TokenStore | undefined;
   /**

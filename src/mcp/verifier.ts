@@ -2,9 +2,10 @@ import { parseUrl } from "../settings/parse-url.js";
 import { PortcullisError } from "../core/portcullis-error.js";
 import type { ApiKeyService } from "../api-key/service.js";
 import type { JwtManager } from "../jwt/manager.js";
+import { scopesOf } from "../jwt/decide.js";
 import type { Principal } from "../core/principal.js";
 import { authenticationOf } from "../jwt/authentication.js";
-import { TokenError } from "../jwt/errors.js";
+import { isUnavailable, TokenError } from "../jwt/errors.js";
 import { SetupError } from "../core/setup-error.js";
 
 /**
@@ -132,7 +133,7 @@ export function mcpVerifier({
     throw new SetupError('mcpVerifier needs a path that begins with a slash: path: "/mcp".');
   const metadata =
     resourceMetadataUrl === undefined ? wellKnownUrl(url) : urlOf("resourceMetadataUrl", resourceMetadataUrl).href;
-  if (jwt !== undefined && ![jwt.options.audience].flat().some((audience) => sameResource(audience, url))) {
+  if (jwt !== undefined && !audiencesOf(jwt).some((audience) => sameResource(audience, url))) {
     throw new SetupError("The access tokens are not issued for this resource. Add its URL to jwt.audience.");
   }
   for (const service of [apiKeys, jwt]) service?.runtime.resources.add(path ?? url.pathname, metadata);
@@ -163,23 +164,23 @@ export function mcpVerifier({
     const verdict =
       manager.runtime.resources.verdictOf(manager.verifier, token) ?? (await manager.verifier.check(token));
     // An unavailable store does not mean that the client's token is invalid.
-    if (!verdict.ok) throw verdict.code === "store-unavailable" ? new TokenError(verdict.code) : invalidToken(REFUSAL);
-    const { claims } = verdict;
-    if (![claims.aud].flat().some((audience) => sameResource(audience, url))) throw invalidToken(REFUSAL);
+    if (!verdict.ok) throw isUnavailable(verdict.code) ? new TokenError(verdict.code) : invalidToken(REFUSAL);
+    const { claims, foreign } = verdict;
+    // A token of another issuer may name its audience elsewhere, but that is then no resource.
+    if (![claims.aud ?? []].flat().some((audience) => sameResource(audience, url))) throw invalidToken(REFUSAL);
+    const {
+      id: subject,
+      scopes,
+      roles,
+      credentialId,
+    } = foreign ?? { id: claims.sub, scopes: scopesOf(claims), roles: claims.roles ?? [], credentialId: claims.jti };
     return {
       token,
-      clientId: typeof claims.client_id === "string" ? claims.client_id : claims.sub,
-      scopes: claims.scope === undefined || claims.scope === "" ? [] : claims.scope.split(" "),
+      clientId: typeof claims.client_id === "string" ? claims.client_id : subject,
+      scopes: [...scopes],
       expiresAt: claims.exp,
       resource: url,
-      extra: {
-        kind: "jwt",
-        subject: claims.sub,
-        credentialId: claims.jti,
-        roles: [...(claims.roles ?? [])],
-        claims,
-        ...authenticationOf(claims),
-      },
+      extra: { kind: "jwt", subject, credentialId, roles: [...roles], claims, ...authenticationOf(claims) },
     };
   }
 
@@ -192,6 +193,11 @@ export function mcpVerifier({
       throw invalidToken(REFUSAL);
     },
   };
+}
+
+/** The audiences of the tokens that a manager accepts. */
+function audiencesOf({ options: { audience, issuers = [] } }: JwtManager): readonly string[] {
+  return [...audience, ...issuers.flatMap((issuer) => issuer.audience)];
 }
 
 /** @throws SetupError when the text is not an absolute http or https URL */

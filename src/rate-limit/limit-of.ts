@@ -2,7 +2,7 @@ import type { Request } from "express";
 import type { MaybePromise } from "../core/maybe-promise.js";
 import { LateAnswerError, withTimeout } from "../stores/health/timeout.js";
 import type { RateLimitFunction } from "./limit-settings.js";
-import type { Announce } from "./keys.js";
+import type { Announce } from "./mistakes.js";
 
 /** The limit of a request for which the function of the app gives none. */
 const INSTEAD = 100;

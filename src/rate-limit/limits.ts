@@ -5,7 +5,6 @@ import type { RateLimitStore } from "../stores/contracts.js";
 import { Block } from "./block.js";
 import { countsOf } from "./counts.js";
 import {
-  type Announce,
   allowList,
   byAddress,
   byFunction,
@@ -15,12 +14,12 @@ import {
   namedAddress,
   principalKey,
   skipsOf,
-  warnOnce,
 } from "./keys.js";
 import type { RateLimitKeyFunction, WindowSettings } from "./limit-settings.js";
 import type { Limit } from "./limiter.js";
 import { failureTest } from "./outcome-of-request.js";
 import type { ResolvedRateLimitSettings, ResolvedRouteLimitSettings } from "./settings.js";
+import { type Announce, warnOnce } from "./mistakes.js";
 
 /** What the limits of one application share. */
 type Common = Pick<

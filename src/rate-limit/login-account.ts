@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Request } from "express";
+import type { Announce } from "./mistakes.js";
 import type { LoginAccountFunction } from "./login-settings.js";
 
 /** Characters of an account's name that are read; names of accounts are shorter. */
@@ -11,16 +12,13 @@ const MAX_LENGTH = 1024;
  * many apps look them up so, and an attacker could otherwise guess one account under many names. A name that the app
  * cannot read is counted as an empty one; the mistake is announced once.
  */
-export function accountOf(
-  account: LoginAccountFunction,
-  announce: (reason: string) => boolean,
-): (req: Request) => string {
+export function accountOf(account: LoginAccountFunction, announce: Announce): (req: Request) => string {
   return (req) => {
     let name: unknown;
     try {
       name = account(req);
-    } catch {
-      announce("account-function-threw");
+    } catch (error) {
+      announce("account-function-threw", error);
     }
     if (name instanceof Promise) {
       name.catch(() => undefined);

@@ -11,7 +11,7 @@ import { SlidingWindowStore } from "../stores/memory/sliding-window/store.js";
 import { consumeLimits, guardFor } from "./consume.js";
 import { decide, limitText, tightest } from "./decide.js";
 import type { ListedLimit } from "./directory.js";
-import { byAddress, namedAddress, warnOnce } from "./keys.js";
+import { byAddress, namedAddress } from "./keys.js";
 import { accountHash, accountOf } from "./login-account.js";
 import {
   type LoginGuardSettings,
@@ -21,6 +21,7 @@ import {
 } from "./login-settings.js";
 import { isWindowStore, rateLimitSchema, type ResolvedRateLimitSettings } from "./settings.js";
 import { type Taken, takeBack, takeBackSoon } from "./take-back.js";
+import { warnOnce } from "./mistakes.js";
 
 const DAY_MS = 86_400_000;
 /** How long failures for an account are counted when no success ends them. */

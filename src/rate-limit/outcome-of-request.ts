@@ -1,4 +1,5 @@
 import type { Request, Response } from "express";
+import type { Announce } from "./mistakes.js";
 
 /** Returns whether a response is a failure that counts. */
 export type RateLimitFailureFunction = (req: Request, res: Response) => boolean;
@@ -29,17 +30,14 @@ export function whenAnswered(
  * The app's own test for failures, or status 400 and above. A function that throws or gives no boolean makes the
  * response a failure, and the mistake is announced once.
  */
-export function failureTest(
-  own: RateLimitFailureFunction | undefined,
-  announce: (reason: string) => boolean,
-): RateLimitFailureFunction {
+export function failureTest(own: RateLimitFailureFunction | undefined, announce: Announce): RateLimitFailureFunction {
   if (own === undefined) return (_req, res) => res.statusCode >= 400;
   return (req, res) => {
     let answer: unknown;
     try {
       answer = own(req, res);
-    } catch {
-      announce("failure-function-threw");
+    } catch (error) {
+      announce("failure-function-threw", error);
       return true;
     }
     if (typeof answer === "boolean") return answer;

@@ -1,6 +1,8 @@
 import type { Request, Response } from "express";
 import type { ProvedMethod } from "../core/authentication.js";
 import { checkedIdentity } from "../core/checked-identity.js";
+import { FOREIGN_ID } from "../core/foreign-ids.js";
+import { InvalidInputError } from "../core/portcullis-error.js";
 import { requestContext } from "../core/request-events.js";
 import { reportCrossSiteLogIn } from "./cross-site-log-in.js";
 import { SetupError } from "../core/setup-error.js";
@@ -116,6 +118,7 @@ async function begin(req: Request, who: LogInAs, options: LogInSettings): Promis
       "logIn was called after the response had started, so its cookie cannot be sent. Call it before sending the response.",
     );
   const { adapter, stored, runtime } = bound.context;
+  if (runtime.foreignIds.has(principal.id)) throw new InvalidInputError(`logIn: ${FOREIGN_ID}`);
   const now = stored.now();
   const host = bound.open();
   const { authenticatedAt, methods } = logInAuthentication(who.methods, { ...principal, actor }, host.metadata, now);

@@ -2,7 +2,7 @@ import type { ExpressSessionStore } from "../stores/express-session.js";
 import { z } from "zod";
 import { loadTldts } from "../core/dependencies.js";
 import { modeSchema } from "../settings/common.js";
-import { durationSchema, MAX_SESSION_SECONDS } from "../settings/durations.js";
+import { durationSchema, MAX_SESSION_SECONDS, momentSchema } from "../settings/durations.js";
 import type { SettingsIssue } from "../settings/errors.js";
 import { addIssue, selectSchema, settingsObject, settingsObjectLike } from "../settings/object.js";
 import { PEER_NAMES } from "../settings/peer-names.js";
@@ -54,18 +54,6 @@ const storeSchema = z.custom<ExpressSessionStore>().superRefine((store, context)
     remedy: "Pass an instance (not the class) of a store made for express-session, or remove `store` to use memory.",
   });
 });
-
-const NOT_A_TIME =
-  "Must be a time: a Date, a date (2027-01-31), a date with time and zone (2027-01-31T12:00:00Z), or milliseconds since the epoch";
-
-/** A moment as a Date, as ISO 8601 text or in milliseconds since the epoch; kept as milliseconds. */
-const momentSchema = z
-  .union(
-    [z.date(), z.iso.date({ error: NOT_A_TIME }), z.iso.datetime({ offset: true, error: NOT_A_TIME }), z.number()],
-    { error: NOT_A_TIME },
-  )
-  .transform((value) => new Date(value).getTime())
-  .refine((ms) => Number.isFinite(ms), NOT_A_TIME);
 
 const NO_COOKIE_NAME = z.unknown().superRefine((_value, context) =>
   addIssue(context, {

@@ -120,3 +120,15 @@ function inWords(seconds: number): string {
   ).find(([unit]) => seconds >= 2 * unit) ?? [1, "seconds"];
   return `${Math.round((seconds / length) * 10) / 10} ${name}`;
 }
+
+const NOT_A_TIME =
+  "Must be a time: a Date, a date (2027-01-31), a date with time and zone (2027-01-31T12:00:00Z), or milliseconds since the epoch";
+
+/** A moment as a Date, as ISO 8601 text or in milliseconds since the epoch; kept as milliseconds. */
+export const momentSchema = z
+  .union(
+    [z.date(), z.iso.date({ error: NOT_A_TIME }), z.iso.datetime({ offset: true, error: NOT_A_TIME }), z.number()],
+    { error: NOT_A_TIME },
+  )
+  .transform((value) => new Date(value).getTime())
+  .refine((ms) => Number.isFinite(ms), NOT_A_TIME);

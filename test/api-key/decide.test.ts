@@ -1,13 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { AddressList } from "../../src/core/http/address-list.js";
 import { parseAuthorization } from "../../src/core/http/authorization.js";
+import { MANAGE_SCOPE } from "../../src/core/scopes.js";
 import {
   choosePresented,
   exceededGrant,
   graceEnd,
   checkKey,
   type KeyState,
-  MANAGE_SCOPE,
   type Grants,
   type Presented,
   stateProblem,

@@ -141,6 +141,8 @@ export function settingsFor(algorithm: string): JwtSettings {
       return { algorithm: name, privateKey: KEYS.ec("P-384").privateKey };
     case "ES512":
       return { algorithm: name, privateKey: KEYS.ec("P-521").privateKey };
+    case "EdDSA":
+      return { algorithm: name, privateKey: KEYS.ed25519.privateKey };
     default:
       return algorithm.startsWith("HS")
         ? { algorithm: name, secret: HMAC_SECRET }

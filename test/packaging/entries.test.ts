@@ -91,10 +91,17 @@ describe.each([
     const { packages, parts } = loadedBy(`${seven}`);
     expect(packages).toEqual(["cors", "express-session"]);
     expect(parts).toEqual(expect.arrayContaining(["api-key", "cors", "credentials", "jwt", "session"]));
-    for (const part of ["database", "environment", "json-schema", "public-suffixes", "redis"])
+    for (const part of ["database", "environment", "issuers", "jose", "json-schema", "public-suffixes", "redis"])
       expect(parts).not.toContain(part);
     // Before the first token comes.
     expect(loadedBy(`${seven}; await security.ready()`).packages).toEqual(["cors", "express-session", "jsonwebtoken"]);
+    // Issuers need jose only when a token of theirs comes.
+    const issuers = [{ issuer: "https://login.example.com", audience: "a", algorithms: ["RS256"] }];
+    const foreign = `const security = applySecurity(express(), ${JSON.stringify({ trustedHosts, jwt: { issuers } })})`;
+    const ofIssuers = loadedBy(`${foreign}`);
+    expect(ofIssuers.packages).toEqual([]);
+    expect(ofIssuers.parts).toEqual(expect.arrayContaining(["issuers", "jwt"]));
+    expect(ofIssuers.parts).not.toContain("jose");
   });
 });
 

@@ -39,6 +39,30 @@ module.exports = (express, portcullis) => {
       const good = await fetch(url + "/me", { headers: { authorization: "Bearer " + accessToken } });
       assert.equal(good.status, 200);
     }),
+    "a token of another issuer, and one of ours with EdDSA": async () => {
+      const crypto = require("node:crypto");
+      const { privateKey, publicKey } = crypto.generateKeyPairSync("ec", { namedCurve: "P-256" });
+      const keys = [{ ...publicKey.export({ format: "jwk" }), kid: "k", alg: "ES256", use: "sig" }];
+      const issuer = require("node:http").createServer((req, res) => res.end(JSON.stringify({ keys })));
+      await new Promise((resolve) => issuer.listen(0, "127.0.0.1", resolve));
+      const iss = "http://127.0.0.1:" + issuer.address().port;
+      const entry = { issuer: iss, jwksUri: iss + "/jwks", audience: "api", algorithms: ["ES256"] };
+      const ed = crypto.generateKeyPairSync("ed25519").privateKey;
+      const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+      const now = Math.floor(Date.now() / 1000);
+      const input = part({ alg: "ES256", kid: "k" }) + "." + part({ iss, sub: "ada", aud: "api", iat: now, exp: now + 60 });
+      const signature = crypto.sign("sha256", Buffer.from(input), { key: privateKey, dsaEncoding: "ieee-p1363" });
+      try {
+        await served({ jwt: { algorithm: "EdDSA", privateKey: ed, issuers: [entry] } }, whoAmI, async (url, security) => {
+          const ask = async (token) => (await fetch(url + "/me", { headers: { authorization: "Bearer " + token } })).text();
+          assert.equal(await ask(input + "." + signature.toString("base64url")), JSON.stringify({ id: iss + "|ada" }));
+          assert.equal(await ask((await security.jwt.issue("ada")).accessToken), '{"id":"ada"}');
+        });
+      } finally {
+        issuer.closeAllConnections();
+        await new Promise((resolve) => issuer.close(resolve));
+      }
+    },
     "a limit and a session in Redis": () => served(
       { redis: process.env.REDIS_URL, redisPrefix: "test-" + process.pid + "-" + threadId + ":", session: {}, rateLimit: { limit: 2 } },
       (app, security) => {
@@ -65,7 +89,7 @@ import * as portcullis from "portcullis";
 import makeCases from "./cases.cjs";
 for (const [name, run] of Object.entries(makeCases(express, portcullis))) test(name, run);
 `;
-const NUMBER_OF_CASES = 4;
+const NUMBER_OF_CASES = 5;
 
 const RUNNERS = [
   {

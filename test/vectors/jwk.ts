@@ -1,5 +1,5 @@
 import { createPrivateKey, createPublicKey, createSecretKey, type JsonWebKey, type KeyObject } from "node:crypto";
-import { ALGORITHMS, type JwtAlgorithm } from "../../src/jwt/keys/algorithms.js";
+import { JSONWEBTOKEN_ALGORITHMS as ALGORITHMS, type JsonwebtokenAlgorithm } from "../../src/jwt/keys/algorithms.js";
 
 /** A JWK as the vectors write it (RFC 7517 section 4). */
 export type Jwk = JsonWebKey & { kid?: string; alg?: string; use?: string };
@@ -15,7 +15,7 @@ export function privateKey(jwk: Jwk): KeyObject {
   return createPrivateKey({ key: jwk, format: "jwk" });
 }
 
-export function algorithmNamed(name: unknown): JwtAlgorithm | undefined {
+export function algorithmNamed(name: unknown): JsonwebtokenAlgorithm | undefined {
   return ALGORITHMS.find((algorithm) => algorithm === name);
 }
 

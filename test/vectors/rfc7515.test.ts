@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { ALGORITHMS, familyOf } from "../../src/jwt/keys/algorithms.js";
+import { familyOf, JSONWEBTOKEN_ALGORITHMS as ALGORITHMS } from "../../src/jwt/keys/algorithms.js";
 import { verifyCompact } from "./verify-compact.js";
 import { bench, codeOf, settingsFor } from "../jwt/support.js";
 import { singleChanges } from "./changes.js";

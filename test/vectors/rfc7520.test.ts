@@ -1,6 +1,6 @@
 import { createPublicKey } from "node:crypto";
 import { expect, it } from "vitest";
-import { ALGORITHMS, type JwtAlgorithm } from "../../src/jwt/keys/algorithms.js";
+import { JSONWEBTOKEN_ALGORITHMS as ALGORITHMS, type JsonwebtokenAlgorithm } from "../../src/jwt/keys/algorithms.js";
 import { derivedKid, publicHalf } from "../../src/jwt/keys/key-ids.js";
 import { JwtManager } from "../../src/jwt/manager.js";
 import { verifyCompact } from "./verify-compact.js";
@@ -30,7 +30,7 @@ interface Cookbook {
 
 const list = <T>(value: T | readonly T[]): readonly T[] =>
   Array.isArray(value) ? (value as readonly T[]) : [value as T];
-const verdict = (text: string, jwk: Jwk, algorithm: JwtAlgorithm): string => {
+const verdict = (text: string, jwk: Jwk, algorithm: JsonwebtokenAlgorithm): string => {
   const outcome = verifyCompact(text, verifyingKey(jwk), algorithm);
   return outcome.ok ? "taken" : outcome.code;
 };

@@ -2,13 +2,13 @@ import type { KeyObject } from "node:crypto";
 import { inspectToken, type TokenHeader } from "../../src/jwt/access/inspect-token.js";
 import { verifySignature } from "../../src/jwt/access/verify-signature.js";
 import type { TokenErrorCode } from "../../src/jwt/errors.js";
-import type { JwtAlgorithm } from "../../src/jwt/keys/algorithms.js";
+import type { JsonwebtokenAlgorithm } from "../../src/jwt/keys/algorithms.js";
 
 /** The form and the signature of a compact JWS under one key; its type and its claims are looked at elsewhere. Never throws. */
 export function verifyCompact(
   token: unknown,
   key: KeyObject,
-  algorithm: JwtAlgorithm,
+  algorithm: JsonwebtokenAlgorithm,
 ):
   | { readonly ok: true; readonly header: TokenHeader; readonly payload: unknown }
   | { readonly ok: false; readonly code: TokenErrorCode } {

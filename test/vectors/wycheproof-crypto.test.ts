@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { ALGORITHMS } from "../../src/jwt/keys/algorithms.js";
+import { JSONWEBTOKEN_ALGORITHMS as ALGORITHMS } from "../../src/jwt/keys/algorithms.js";
 import { verifyCompact } from "./verify-compact.js";
 import { algorithmNamed, headerOf, type Jwk, verifyingKey } from "./jwk.js";
 import { describeVectors, expectRow, readVectors, Tally } from "./vectors.js";

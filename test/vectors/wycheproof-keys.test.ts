@@ -1,4 +1,5 @@
 import { expect, it } from "vitest";
+import type { JsonwebtokenAlgorithm } from "../../src/jwt/keys/algorithms.js";
 import { KeyRing } from "../../src/jwt/keys/key-ring.js";
 import { JwtManager } from "../../src/jwt/manager.js";
 import type { JwtSettings } from "../../src/jwt/settings.js";
@@ -85,9 +86,13 @@ function judge(keys: readonly Jwk[], jws: string): Verdict {
   }
   try {
     const manager = new JwtManager({ algorithm: named.alg as JwtSettings["algorithm"], keys: entries });
-    const ring = KeyRing.from(manager.options, undefined);
+    const ring = KeyRing.from(manager.options, undefined)!;
     const key = ring.find(kid)!;
-    return verifyCompact(jws, key.type === "secret" ? verifyingKey(named) : key, ring.algorithm).ok
+    return verifyCompact(
+      jws,
+      key.type === "secret" ? verifyingKey(named) : key,
+      ring.algorithm as JsonwebtokenAlgorithm,
+    ).ok
       ? "taken"
       : "signature";
   } catch (error) {

@@ -1,6 +1,7 @@
+import { FOREIGN_ID } from "../../core/foreign-ids.js";
 import { callerFor, callerForPrincipal } from "../../core/store-caller.js";
 import type { StoredApiKey } from "../../stores/contracts.js";
-import { type ApiKeyMaker, stateProblem } from "../decide.js";
+import { type ApiKeyMaker, stateProblem, THE_APP } from "../decide.js";
 import { ApiKeyError } from "../errors.js";
 import { generateKey } from "../keys/format.js";
 import { type CreateApiKeyInput, createSchema, readInput } from "../keys/input.js";
@@ -39,8 +40,12 @@ export class KeyCreation {
   }
 
   /** See `ApiKeyService.create`. */
-  async create(input: CreateApiKeyInput, audit: AuditContext, maker: ApiKeyMaker): Promise<CreatedApiKey> {
+  async create(input: CreateApiKeyInput, audit: AuditContext, by?: ApiKeyMaker): Promise<CreatedApiKey> {
     const wanted = readInput(createSchema, input);
+    // A caller of the routes may be such a subject itself, and own keys.
+    if (by === undefined && this.#parts.runtime.foreignIds.has(wanted.ownerId))
+      throw new ApiKeyError("invalid-input", [{ path: "ownerId", message: FOREIGN_ID }]);
+    const maker = by ?? THE_APP;
     const now = this.#parts.runtime.clock.now();
     if (wanted.expiresAt !== null && wanted.expiresAt <= now)
       throw new ApiKeyError("invalid-input", [{ path: "expiresAt", message: "Must be in the future" }]);

@@ -1,5 +1,5 @@
 import { missingScopes } from "../../core/scopes.js";
-import { MANAGE_SCOPE, stateProblem } from "../decide.js";
+import { stateProblem } from "../decide.js";
 import { type ApiKeyReportInput, readInput, reportSchema } from "../keys/input.js";
 import type { ApiKeyRecord } from "../keys/records.js";
 import type { KeyListing } from "./listing.js";

@@ -1,5 +1,4 @@
-import { randomBytes } from "node:crypto";
-import type jwt from "jsonwebtoken";
+import { randomBytes, type KeyObject } from "node:crypto";
 import { deepFreeze } from "../../core/deep-freeze.js";
 import { loadJsonwebtoken } from "../../core/dependencies.js";
 import { MAX_CREDENTIAL_LENGTH } from "../../core/http/authorization.js";
@@ -10,14 +9,17 @@ import {
   type ClaimsPolicy,
   type ClaimsVerdict,
 } from "../decide.js";
-import { TokenError, type TokenErrorCode } from "../errors.js";
+import { TokenError } from "../errors.js";
 import type { Grant } from "../grant.js";
-import { inspectToken } from "./inspect-token.js";
+import type { JwtAlgorithm } from "../keys/algorithms.js";
 import { livesOf } from "../lives.js";
 import type { KeyRing } from "../keys/key-ring.js";
 import type { ResolvedJwtSettings } from "../settings.js";
-import { VerifiedTokens } from "./token-cache.js";
-import { verifySignature } from "./verify-signature.js";
+import { inspectToken } from "./inspect-token.js";
+import { signWithJose, verifyWithJose } from "./jose-signatures.js";
+import type { TokenSource } from "./token-source.js";
+import type { VerifiedTokens } from "./token-cache.js";
+import { type SignatureVerdict, verifySignature } from "./verify-signature.js";
 
 export interface SignedAccessToken {
   readonly token: string;
@@ -25,11 +27,6 @@ export interface SignedAccessToken {
   /** Lifetime in seconds. */
   readonly expiresIn: number;
 }
-
-/** The result of verifying an access token. `claims` is also present when the token is valid but revoked. */
-export type AccessVerdict =
-  | { readonly ok: true; readonly claims: AccessTokenClaims }
-  | { readonly ok: false; readonly code: TokenErrorCode; readonly claims?: AccessTokenClaims };
 
 /** The time at which a token is issued. */
 export interface IssueTime {
@@ -40,16 +37,16 @@ export interface IssueTime {
 }
 
 /** Signs access tokens, and performs every check of them that needs no store. */
-export class AccessTokens {
+export class AccessTokens implements TokenSource {
   readonly #ring: KeyRing;
   readonly #policy: ClaimsPolicy;
   readonly #audience: string;
-  readonly #signOptions: jwt.SignOptions;
   readonly #verified: VerifiedTokens | undefined;
 
-  constructor(options: ResolvedJwtSettings, ring: KeyRing) {
+  /** @param verified `undefined`: no token is remembered */
+  constructor(options: ResolvedJwtSettings, ring: KeyRing, verified: VerifiedTokens | undefined) {
     this.#ring = ring;
-    this.#verified = options.cacheSize === 0 ? undefined : new VerifiedTokens(options.cacheSize);
+    this.#verified = verified;
     this.#audience = options.audience[0] ?? options.issuer;
     this.#policy = Object.freeze({
       issuer: options.issuer,
@@ -57,14 +54,10 @@ export class AccessTokens {
       maxLifeSeconds: livesOf(options).access,
       leewaySeconds: options.leewaySeconds,
     });
-    this.#signOptions = {
-      algorithm: ring.algorithm,
-      header: { alg: ring.algorithm, typ: "at+jwt", kid: ring.signingKid },
-    };
   }
 
-  /** @throws TokenError `invalid-input` when the token would be too long to be accepted again */
-  sign(grant: Grant, at: IssueTime, familyId?: string): SignedAccessToken {
+  /** @throws TokenError (rejects) `invalid-input` when the token would be too long to be accepted again */
+  async sign(grant: Grant, at: IssueTime, familyId?: string): Promise<SignedAccessToken> {
     const iat = Math.floor(at.now / 1000);
     const expiresIn = this.#policy.maxLifeSeconds;
     // Longer than the ids of families and the handles of sessions, so that it is not taken for one of them.
@@ -82,7 +75,7 @@ export class AccessTokens {
       ...(grant.roles.length === 0 ? {} : { roles: grant.roles }),
       ...(familyId === undefined ? {} : { fam: familyId }),
     };
-    const token = loadJsonwebtoken().sign(claims, this.#ring.signingKey, this.#signOptions);
+    const token = await signed(claims, this.#ring);
     if (token.length > MAX_CREDENTIAL_LENGTH) {
       throw new TokenError("invalid-input", {
         message: `The token would be longer than ${MAX_CREDENTIAL_LENGTH} characters. Pass fewer scopes, roles or claims.`,
@@ -95,26 +88,53 @@ export class AccessTokens {
    * Checks form, type, key, signature and then claims; the payload is not read before the signature has matched (ASVS
    * 9.1.1). Never throws.
    */
-  verify(token: unknown, now: number): ClaimsVerdict {
+  verify(token: unknown, now: number): ClaimsVerdict | Promise<ClaimsVerdict> {
     const known = typeof token === "string" ? this.#verified?.get(token) : undefined;
     if (known === undefined) return this.#verifyNew(token, now);
+    return this.verifyAgain(token, known, now);
+  }
+
+  /** Checks the claims of a token whose signature has matched before. */
+  verifyAgain(token: unknown, known: object, now: number): ClaimsVerdict {
     const verdict = decideClaims(known, this.#policy, now / 1000);
     if (!verdict.ok) this.#verified?.delete(token as string);
     return verdict;
   }
 
-  #verifyNew(token: unknown, now: number): ClaimsVerdict {
+  #verifyNew(token: unknown, now: number): ClaimsVerdict | Promise<ClaimsVerdict> {
     const inspection = inspectToken(token, this.#ring.algorithm);
     if (!inspection.ok) return inspection;
     if (!isAccessTokenType(inspection.header.typ)) return { ok: false, code: "type" };
     const key = this.#ring.find(inspection.header.kid);
     if (key === undefined) return { ok: false, code: "unknown-key" };
-    const signature = verifySignature(token as string, key, this.#ring.algorithm);
+    const signature = checkSignature(token as string, key, this.#ring.algorithm);
+    return signature instanceof Promise
+      ? signature.then((verdict) => this.#verifyClaims(token as string, verdict, now))
+      : this.#verifyClaims(token as string, signature, now);
+  }
+
+  #verifyClaims(token: string, signature: SignatureVerdict, now: number): ClaimsVerdict {
     if (!signature.ok) return signature;
     const verdict = decideClaims(deepFreeze(signature.payload), this.#policy, now / 1000);
-    if (verdict.ok) this.#verified?.add(token as string, verdict.claims);
+    if (verdict.ok) this.#verified?.add(token, verdict.claims);
     return verdict;
   }
+}
+
+async function signed(claims: object, { algorithm, signingKid, signingKey }: KeyRing): Promise<string> {
+  const header = { alg: algorithm, typ: "at+jwt", kid: signingKid };
+  return algorithm === "EdDSA"
+    ? signWithJose(claims, header, signingKey)
+    : loadJsonwebtoken().sign(claims, signingKey, { algorithm, header });
+}
+
+/** jsonwebtoken does not implement EdDSA; jose answers later. */
+function checkSignature(
+  token: string,
+  key: KeyObject,
+  algorithm: JwtAlgorithm,
+): SignatureVerdict | Promise<SignatureVerdict> {
+  return algorithm === "EdDSA" ? verifyWithJose(token, key, algorithm) : verifySignature(token, key, algorithm);
 }
 
 /**

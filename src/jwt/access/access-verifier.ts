@@ -1,6 +1,7 @@
 import type { Clock } from "../../core/clock.js";
 import type { StoreCaller } from "../../core/store-caller.js";
-import { issuedAt, type AccessTokens, type AccessVerdict } from "./access-tokens.js";
+import { issuedAt } from "./access-tokens.js";
+import type { AccessVerdict, TokenSource } from "./token-source.js";
 import type { AccessTokenClaims, ClaimsVerdict } from "../decide.js";
 import type { GuardedTokenStore } from "../guarded-token-store.js";
 
@@ -8,13 +9,13 @@ const UNAVAILABLE: AccessVerdict = Object.freeze({ ok: false, code: "store-unava
 
 /** Verifies access tokens on the request path: signature and claims, then whether the token has been revoked. */
 export class AccessVerifier {
-  readonly #tokens: AccessTokens;
+  readonly #tokens: TokenSource;
   readonly #store: GuardedTokenStore;
   readonly #clock: Clock;
   readonly #onStoreError: "deny" | "allow";
 
   /** @param onStoreError whether a valid token is accepted when the store cannot report whether it is revoked */
-  constructor(tokens: AccessTokens, store: GuardedTokenStore, clock: Clock, onStoreError: "deny" | "allow") {
+  constructor(tokens: TokenSource, store: GuardedTokenStore, clock: Clock, onStoreError: "deny" | "allow") {
     this.#tokens = tokens;
     this.#store = store;
     this.#clock = clock;
@@ -24,17 +25,25 @@ export class AccessVerifier {
   /** Verifies a token. Returns no promise when the store responds synchronously. Never throws, never rejects. */
   check(token: unknown, caller?: StoreCaller): AccessVerdict | Promise<AccessVerdict> {
     const verdict = this.#tokens.verify(token, this.#clock.now());
+    return verdict instanceof Promise
+      ? verdict.then((verified) => this.#unlessRevoked(verified, caller))
+      : this.#unlessRevoked(verdict, caller);
+  }
+
+  #unlessRevoked(verdict: ClaimsVerdict, caller?: StoreCaller): AccessVerdict | Promise<AccessVerdict> {
     if (!verdict.ok) return verdict;
-    const { claims } = verdict;
+    const { claims, foreign } = verdict;
     try {
       // Checked after the signature, so that forged tokens cannot reveal which ids are revoked (auth0/express-jwt#100).
       const revoked = this.#store.isRevoked(
-        { jti: claims.jti, subject: claims.sub, issuedAt: issuedAt(claims), familyId: claims.fam },
+        foreign === undefined
+          ? { jti: claims.jti, subject: claims.sub, issuedAt: issuedAt(claims), familyId: claims.fam }
+          : { jti: foreign.credentialId, subject: foreign.id, issuedAt: foreign.issuedAt },
         caller,
       );
-      if (typeof revoked === "boolean") return revoked ? { ok: false, code: "revoked", claims } : verdict;
+      if (typeof revoked === "boolean") return revoked ? { ok: false, code: "revoked", claims, foreign } : verdict;
       return revoked.then(
-        (answer): AccessVerdict => (answer ? { ok: false, code: "revoked", claims } : verdict),
+        (answer): AccessVerdict => (answer ? { ok: false, code: "revoked", claims, foreign } : verdict),
         () => this.#withoutStore(verdict),
       );
     } catch {

@@ -11,12 +11,21 @@ export interface TokenHeader {
   readonly typ: unknown;
 }
 
-export type Inspection =
-  { readonly ok: true; readonly header: TokenHeader } | { readonly ok: false; readonly code: TokenErrorCode };
+type Refused = { readonly ok: false; readonly code: TokenErrorCode };
+export type Inspection = { readonly ok: true; readonly header: TokenHeader } | Refused;
 
-const MALFORMED: Inspection = Object.freeze({ ok: false, code: "malformed" });
-const WRONG_ALGORITHM: Inspection = Object.freeze({ ok: false, code: "algorithm" });
-const CRITICAL: Inspection = Object.freeze({ ok: false, code: "critical-header" });
+/** A token of the right form, of which nothing is verified. */
+export interface UnverifiedToken {
+  readonly ok: true;
+  /** The members of the JOSE header. */
+  readonly fields: Readonly<Record<string, unknown>>;
+  /** The payload in base64url. */
+  readonly payload: string;
+}
+
+const MALFORMED: Refused = Object.freeze({ ok: false, code: "malformed" });
+const WRONG_ALGORITHM: Refused = Object.freeze({ ok: false, code: "algorithm" });
+const CRITICAL: Refused = Object.freeze({ ok: false, code: "critical-header" });
 
 /**
  * Three parts of the base64url alphabet. The dot is in none of the character classes, so there is only one way to match
@@ -33,22 +42,36 @@ const COMPACT = /^([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)$/;
  * this). jsonwebtoken does the same, so both see the same header.
  */
 export function inspectToken(token: unknown, algorithm: JwtAlgorithm): Inspection {
+  const form = inspectForm(token);
+  return form.ok ? inspectHeader(form.fields, [algorithm]) : form;
+}
+
+/** Checks the length, the compact form, the encoding, and that the header is an object. */
+export function inspectForm(token: unknown): UnverifiedToken | Refused {
   if (typeof token !== "string" || token.length > MAX_CREDENTIAL_LENGTH) return MALFORMED;
   const parts = COMPACT.exec(token);
   if (parts === null) return MALFORMED;
   const [, header = "", payload = "", signature = ""] = parts;
   if (!isCanonical(header) || !isCanonical(payload) || !isCanonical(signature)) return MALFORMED;
   const fields = jsonObject(header);
-  if (fields === undefined) return MALFORMED;
+  return fields === undefined ? MALFORMED : { ok: true, fields, payload };
+}
+
+/** Checks the algorithm, and that the header requires no extension. */
+export function inspectHeader(
+  fields: Readonly<Record<string, unknown>>,
+  algorithms: readonly JwtAlgorithm[],
+): Inspection {
   // Compared exactly: "none", "hs256" and 256 all differ from the expected algorithm.
-  if (fields.alg !== algorithm) return WRONG_ALGORITHM;
+  const alg = algorithms.find((algorithm) => algorithm === fields.alg);
+  if (alg === undefined) return WRONG_ALGORITHM;
   // RFC 7515 section 4.1.11: crit lists extensions that must be understood, and none is supported.
   if (Object.hasOwn(fields, "crit")) return CRITICAL;
   // RFC 7797's b64 has no meaning without crit; with it the signature covers bytes other than the decoded ones.
   if (Object.hasOwn(fields, "b64")) return CRITICAL;
   const { kid, typ } = fields;
   if (kid !== undefined && typeof kid !== "string") return MALFORMED;
-  return { ok: true, header: { alg: algorithm, kid, typ } };
+  return { ok: true, header: { alg, kid, typ } };
 }
 
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -69,6 +92,12 @@ function isCanonical(part: string): boolean {
     default:
       return false;
   }
+}
+
+/** The value of one member of a payload that nothing has verified, for a look-up and nothing else. */
+export function unverifiedClaim({ payload }: UnverifiedToken, name: string): unknown {
+  const claims = jsonObject(payload);
+  return claims !== undefined && Object.hasOwn(claims, name) ? claims[name] : undefined;
 }
 
 function jsonObject(part: string): Record<string, unknown> | undefined {

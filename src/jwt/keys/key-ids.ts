@@ -3,7 +3,8 @@ import { createHash, createHmac, createPublicKey, type KeyObject } from "node:cr
 /** The public parameters of a key, in the form of RFC 7517. */
 export type PublicJwk =
   | { readonly kty: "RSA"; readonly n: string; readonly e: string }
-  | { readonly kty: "EC"; readonly crv: string; readonly x: string; readonly y: string };
+  | { readonly kty: "EC"; readonly crv: string; readonly x: string; readonly y: string }
+  | { readonly kty: "OKP"; readonly crv: string; readonly x: string };
 
 /**
  * Returns the default id of a key: for a key pair the thumbprint of RFC 7638, for a secret 96 bits of an HMAC under it,
@@ -13,10 +14,21 @@ export function derivedKid(key: KeyObject): string {
   if (key.type === "secret")
     return createHmac("sha256", key).update("portcullis/v1/kid").digest("base64url").slice(0, 16);
   const jwk = publicJwk(key);
-  // RFC 7638 section 3.2: only the required members, in lexicographic order, without white space.
-  const members =
-    jwk.kty === "RSA" ? { e: jwk.e, kty: jwk.kty, n: jwk.n } : { crv: jwk.crv, kty: jwk.kty, x: jwk.x, y: jwk.y };
-  return createHash("sha256").update(JSON.stringify(members)).digest("base64url");
+  return createHash("sha256")
+    .update(JSON.stringify(requiredMembers(jwk)))
+    .digest("base64url");
+}
+
+/** RFC 7638 section 3.2, RFC 8037 section 2: only the required members, in lexicographic order. */
+function requiredMembers(jwk: PublicJwk): object {
+  switch (jwk.kty) {
+    case "RSA":
+      return { e: jwk.e, kty: jwk.kty, n: jwk.n };
+    case "EC":
+      return { crv: jwk.crv, kty: jwk.kty, x: jwk.x, y: jwk.y };
+    case "OKP":
+      return { crv: jwk.crv, kty: jwk.kty, x: jwk.x };
+  }
 }
 
 /** Returns the public half of a private key; returns a public key unchanged. */
@@ -31,6 +43,7 @@ export function publicJwk(key: KeyObject): PublicJwk {
   const { kty, n, e, crv, x, y } = plain.export({ format: "jwk" });
   if (kty === "RSA" && n !== undefined && e !== undefined) return { kty, n, e };
   if (kty === "EC" && crv !== undefined && x !== undefined && y !== undefined) return { kty, crv, x, y };
+  if (kty === "OKP" && crv !== undefined && x !== undefined) return { kty, crv, x };
   throw new TypeError("This type of key cannot be published as a JWK.");
 }
 

@@ -37,9 +37,10 @@ export class KeyRing {
 
   /**
    * @param secretKey the root secrets, from which keys are derived when the options have none
+   * @returns `undefined` when there is neither a key nor a root secret, but other issuers: the manager only verifies
    * @throws SettingsError when there is neither a key nor a root secret
    */
-  static from(options: ResolvedJwtSettings, secretKey: readonly Secret[] | undefined): KeyRing {
+  static from(options: ResolvedJwtSettings, secretKey: readonly Secret[] | undefined): KeyRing | undefined {
     const { algorithm } = options;
     if (options.privateKey !== undefined) return new KeyRing(algorithm, [{ kid: undefined, key: options.privateKey }]);
     if (options.keys !== undefined) {
@@ -62,6 +63,7 @@ export class KeyRing {
         secretKey.map((secret) => ({ kid: undefined, key: derivedKey(secret, algorithm) })),
       );
     }
+    if (options.issuers !== undefined) return undefined;
     throw new SettingsError([
       {
         code: "missing-setting",

@@ -17,6 +17,7 @@ const KEY_TYPES: Readonly<Record<Exclude<AlgorithmFamily, "HS">, readonly string
   RS: ["rsa"],
   PS: ["rsa", "rsa-pss"],
   ES: ["ec"],
+  Ed: ["ed25519"],
 };
 
 /** Returns why an asymmetric key does not fit the algorithm, or `undefined` when it does. */
@@ -27,7 +28,7 @@ export function keyProblem(key: KeyObject, algorithm: JwtAlgorithm): KeyProblem 
     return {
       code: "contradiction",
       message: `${algorithm} signs with a secret, but this is an asymmetric key.`,
-      remedy: "Choose an RS, PS or ES algorithm, or set a secret instead of the key.",
+      remedy: "Choose an RS, PS or ES algorithm or EdDSA, or set a secret instead of the key.",
     };
   }
   const type = key.asymmetricKeyType ?? "unknown";
@@ -38,6 +39,7 @@ export function keyProblem(key: KeyObject, algorithm: JwtAlgorithm): KeyProblem 
       remedy: "Change the algorithm, or generate a key of that type.",
     };
   }
+  if (family === "Ed") return undefined;
   const details = key.asymmetricKeyDetails ?? {};
   if (family === "ES") {
     if (details.namedCurve === CURVES[bits]) return undefined;

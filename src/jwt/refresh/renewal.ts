@@ -52,12 +52,12 @@ const NAMES: ReadonlySet<string> = new Set([...FIXED, "scopes", "roles", "claims
  * Asks the app what a refresh token gives from now on. A function that throws, takes longer than a second or returns
  * something else than a grant decides nothing: the refresh is answered with 503 and may be repeated.
  *
- * @param check throws when a token with that grant cannot be issued
+ * @param check rejects when a token with that grant cannot be issued
  */
 export function createRenewal(
   onRefresh: OnRefresh,
   runtime: Runtime,
-  check: (grant: Grant, familyId: string) => void,
+  check: (grant: Grant, familyId: string) => Promise<unknown>,
 ): Renewal {
   let hasFailed = false;
   return async function renew(record) {
@@ -68,7 +68,7 @@ export function createRenewal(
         PATIENCE_MS,
       );
       const renewed = given === null ? null : renewedGrant(given, grant, record);
-      if (renewed !== null) check(renewed, record.familyId);
+      if (renewed !== null) await check(renewed, record.familyId);
       hasFailed = false;
       return renewed;
     } catch (cause) {

@@ -1,6 +1,6 @@
 /** Names of the "JSON Web Signature and Encryption Algorithms" registry of IANA, those built here left out. */
 export const OTHER_ALGORITHMS: readonly string[] = [
-  ...["none", "EdDSA", "Ed25519", "Ed448", "ES256K", "HS1", "RS1", "HS256/64", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87"],
+  ...["none", "Ed25519", "Ed448", "ES256K", "HS1", "RS1", "HS256/64", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87"],
   ...["RSA1_5", "RSA-OAEP", "RSA-OAEP-256", "RSA-OAEP-384", "RSA-OAEP-512"],
   ...["A128KW", "A192KW", "A256KW", "dir", "A128GCMKW", "A192GCMKW", "A256GCMKW"],
   ...[

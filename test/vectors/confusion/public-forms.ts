@@ -74,6 +74,7 @@ function numbers(jwk: ReturnType<typeof publicJwk>): PublicForm[] {
       { name: "exponent", bytes: bytes(jwk.e) },
     ];
   }
+  if (jwk.kty === "OKP") return [{ name: "x", bytes: bytes(jwk.x) }];
   const [x, y] = [bytes(jwk.x), bytes(jwk.y)];
   return [
     { name: "x", bytes: x },

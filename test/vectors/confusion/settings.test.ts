@@ -42,7 +42,7 @@ const KINDS: readonly { readonly name: string; readonly keys: object; readonly f
   ...ways("P-384", KEYS.ec("P-384").privateKey, ["ES384"]),
   ...ways("P-521", KEYS.ec("P-521").privateKey, ["ES512"]),
   ...ways("secp256k1", KEYS.ec("secp256k1").privateKey, []),
-  ...ways("Ed25519", ed25519.privateKey, []),
+  ...ways("Ed25519", ed25519.privateKey, ["EdDSA"]),
   ...ways("Ed448", generateKeyPairSync("ed448").privateKey, []),
   ...ways("X25519", generateKeyPairSync("x25519").privateKey, []),
   ...ways("DSA", dsa, []),

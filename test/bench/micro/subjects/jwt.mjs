@@ -1,5 +1,7 @@
 // Signing and verifying access tokens: JwtManager, and the packages others use, on the same token with the same checks.
 import { createPublicKey, createSecretKey, generateKeyPairSync, randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { createServer } from "node:http";
 import { createSigner, createVerifier } from "fast-jwt";
 import { jwtVerify, SignJWT } from "jose";
 import jwt from "jsonwebtoken";
@@ -16,6 +18,7 @@ const SUBJECT = "user-1";
 const GRANT = { scopes: ["orders:read", "orders:write"], roles: ["buyer"] };
 
 for (const algorithm of ["HS256", "ES256"]) await compare(algorithm);
+await compareForeign();
 
 /** Keys in every form a package takes. */
 function keysFor(algorithm) {
@@ -85,6 +88,37 @@ function signers(algorithm, { signText, signObject }, manager, header, text) {
     { name: "fast-jwt", once: () => fast(claims()) },
     { name: "jose, KeyObject", once: () => new SignJWT(claims()).setProtectedHeader(header).sign(signObject) },
   ].map(asRow);
+}
+
+/** A token of another issuer beside one of ours, both ES256: remembered, and as if seen for the first time. */
+async function compareForeign() {
+  const { settings, ...keys } = keysFor("ES256");
+  const set = { keys: [{ ...keys.verifyObject.export({ format: "jwk" }), kid: "1", alg: "ES256", use: "sig" }] };
+  const server = createServer((_req, res) => res.end(JSON.stringify(set))).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const issuer = `http://127.0.0.1:${server.address().port}`;
+  const issuers = [{ issuer, audience: AUDIENCE, algorithms: ["ES256"], jwksUri: issuer }];
+  const own = { algorithm: "ES256", ...settings, issuer: ISSUER, audience: AUDIENCE, issuers };
+  const [manager, eachTime] = [own, { ...own, cacheSize: 0 }].map((each) => new JwtManager(each, { debug: true }));
+  await Promise.all([manager.init(), eachTime.init()]);
+  const header = { alg: "ES256", typ: "at+jwt", kid: "1" };
+  const foreign = Buffer.from(
+    await new SignJWT({ ...claims(), iss: issuer }).setProtectedHeader(header).sign(keys.signObject),
+  );
+  const ours = Buffer.from(await manager.signAccessToken(SUBJECT, GRANT));
+  const rows = [
+    {
+      name: "of another issuer, `check` (the request path)",
+      once: () => manager.verifier.check(foreign.latin1Slice()),
+    },
+    { name: "ours, `check` (the request path)", once: () => manager.verifier.check(ours.latin1Slice()) },
+    { name: "of another issuer, not seen before", once: () => eachTime.verifier.check(foreign.latin1Slice()) },
+    { name: "ours, not seen before", once: () => eachTime.verifier.check(ours.latin1Slice()) },
+  ];
+  const heading = "ES256 of another issuer: verify";
+  print(heading, await interleave(await checked(rows.map(asRow))), "ours, not seen before");
+  await Promise.all([manager.close(), eachTime.close()]);
+  server.close();
 }
 
 /** What JwtManager writes into a token, its random id included. */
