@@ -106,6 +106,13 @@ export type { OnRefresh, RefreshGrant, RenewedGrant } from "./jwt/refresh/renewa
 export type { AccessTokenClaims } from "./jwt/decide.js";
 export { TokenError, type TokenErrorCode } from "./jwt/errors.js";
 export type { Jwk, JwkSet } from "./jwt/keys/jwks.js";
+export type {
+  ForeignClaims,
+  JwtAcceptSettings,
+  JwtIssuerSettings,
+  ResolvedJwtAcceptSettings,
+  ResolvedJwtIssuerSettings,
+} from "./jwt/issuers/settings.js";
 export type { JwtKeyInput, JwtKeySettings, ResolvedJwtKeySettings } from "./jwt/keys/settings.js";
 export type { JwtAuthSettings, JwtSettings, ResolvedJwtSettings } from "./jwt/settings.js";
 

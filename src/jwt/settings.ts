@@ -7,7 +7,6 @@ import { PEER_NAMES } from "../settings/peer-names.js";
 import { secretRingSchema } from "../settings/secrets.js";
 import { TOKEN_STORE_METHODS, type TokenStore } from "../stores/contracts.js";
 import { hasMethods } from "../stores/forwarding.js";
-import type { OnRefresh } from "./refresh/renewal.js";
 import {
   acceptSchema,
   checkIssuers,
@@ -17,6 +16,7 @@ import {
   type ResolvedJwtAcceptSettings,
   type ResolvedJwtIssuerSettings,
 } from "./issuers/settings.js";
+import type { OnRefresh } from "./refresh/renewal.js";
 import { checkLives, LONGEST, withDefaultLives } from "./lives.js";
 import { ALGORITHMS } from "./keys/algorithms.js";
 import { checkKeys } from "./keys/check-keys.js";

@@ -1,4 +1,4 @@
-import { missingScopes } from "../../core/scopes.js";
+import { MANAGE_SCOPE, missingScopes } from "../../core/scopes.js";
 import { stateProblem } from "../decide.js";
 import { type ApiKeyReportInput, readInput, reportSchema } from "../keys/input.js";
 import type { ApiKeyRecord } from "../keys/records.js";

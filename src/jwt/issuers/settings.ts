@@ -13,11 +13,15 @@ import { audienceSchema, nameSchema } from "../names.js";
 /** The claims of a token that another issuer, or a former app, has signed. Verified and frozen. */
 export type ForeignClaims = Readonly<Record<string, unknown>>;
 
+type ClaimsFunction<Returned> = (claims: ForeignClaims) => Returned;
+
 /** A synchronous function of the verified claims. */
-function claimsFunctionSchema<Returned>(returns: string): z.ZodType<(claims: ForeignClaims) => Returned> {
+function claimsFunctionSchema<Returned>(
+  returns: string,
+): z.ZodType<ClaimsFunction<Returned>, ClaimsFunction<Returned>> {
   const remedy = `Write a function that returns ${returns}: (claims) => ….`;
   return z
-    .custom<(claims: ForeignClaims) => Returned>((value) => typeof value === "function", {
+    .custom<ClaimsFunction<Returned>>((value) => typeof value === "function", {
       error: "This must be a function.",
       params: { remedy },
     })

@@ -12,7 +12,7 @@ const ACCEPT = { secret: "sixteen-byte-key", until: "2030-01-31" };
 /** The issues of settings; none when they are right. */
 function issues(settings: object, deps?: ConstructorParameters<typeof JwtManager>[1]): string[] {
   try {
-    new JwtManager(settings as JwtSettings, deps);
+    new JwtManager(settings, deps);
     return [];
   } catch (error) {
     if (!(error instanceof SettingsError)) throw error;
