@@ -22,6 +22,7 @@ import { lifecycle } from "./lifecycle.js";
 import { warnOfEarlierPackages } from "./other-packages.js";
 import {
   checkApp,
+  checkFactoriesCalled,
   checkMountedByRouters,
   isExpress4,
   firstMiddleware,
@@ -231,6 +232,8 @@ export function applySecurity(
     },
     ready: async () => {
       checkMountedByRouters(app);
+      checkFactoriesCalled(app, { requireAuth, requireApiKey, requireJwt, requireSession });
+      checkFactoriesCalled(app, methodsThatMake(security));
       await ready();
     },
     describe: () => {
@@ -292,6 +295,12 @@ export function applySecurity(
     value: () => resetAll(stores.limits, parsed.rateLimit ? parsed.rateLimit.store : undefined),
   });
   return Object.freeze(security);
+}
+
+/** The methods whose result is mounted, under the names that an app writes. */
+function methodsThatMake(security: SecurityBase): Record<string, unknown> {
+  const names = ["requireAuth", "requireApiKey", "requireJwt", "requireSession", "rateLimit", "headers"] as const;
+  return Object.fromEntries(names.map((name) => [`security.${name}`, security[name]]));
 }
 
 /** The event does not include the error, which may contain anything: it goes to the app's error handling. */

@@ -6,7 +6,11 @@ import { isExchange } from "./settings/object.js";
 
 interface RouterLayer {
   readonly name?: string;
-  readonly route?: { readonly path: unknown; readonly methods: Readonly<Record<string, boolean>> };
+  readonly route?: {
+    readonly path: unknown;
+    readonly methods: Readonly<Record<string, boolean>>;
+    readonly stack: readonly RouterLayer[];
+  };
   readonly handle?: object & { readonly stack?: readonly RouterLayer[] };
 }
 
@@ -91,6 +95,36 @@ export function markSecured(app: Express, sessions: boolean): void {
 export function checkMountedByRouters(app: Express): void {
   if (secured.get(app)?.sessions === true && hasSessionsWithin(stackOf(app), new Set()))
     throw new SetupError(TWO_SESSIONS);
+}
+
+/**
+ * Searches the routes and routers of an app for functions that should have been called: `requireAuth` in place of
+ * `requireAuth()` would answer 500 to every request.
+ *
+ * @param factories the functions, by the name to show
+ * @throws SetupError when one of them is mounted
+ */
+export function checkFactoriesCalled(app: Express, factories: Readonly<Record<string, unknown>>): void {
+  const names = new Map(Object.entries(factories).map(([name, factory]) => [factory, name]));
+  const name = mountedName(stackOf(app), names, new Set());
+  if (name !== undefined)
+    throw new SetupError(`${name} is mounted without being called. Write ${name}() instead of ${name}.`);
+}
+
+function mountedName(
+  stack: readonly RouterLayer[],
+  names: ReadonlyMap<unknown, string>,
+  seen: Set<unknown>,
+): string | undefined {
+  for (const { handle, route } of stack) {
+    if (handle === undefined || seen.has(handle)) continue;
+    const name = names.get(handle);
+    if (name !== undefined) return name;
+    seen.add(handle);
+    const inner = mountedName(route?.stack ?? handle.stack ?? [], names, seen);
+    if (inner !== undefined) return inner;
+  }
+  return undefined;
 }
 
 function hasSessionsWithin(stack: readonly RouterLayer[], seen: Set<unknown>): boolean {

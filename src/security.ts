@@ -47,7 +47,8 @@ export interface SecurityBase {
   /**
    * Resolves when the stores are connected and their schema exists; rejects with the reason.
    *
-   * @throws SetupError (rejects) when a router of this app mounts another secured app, and both have sessions
+   * @throws SetupError (rejects) when a router of this app mounts another secured app, and both have sessions; when a
+   * guard is mounted without being called
    */
   ready(): Promise<void>;
   /**
@@ -179,9 +180,9 @@ export interface SecurityBase {
    * @throws SettingsError
    */
   headers(patch: HeadersPatch): Middleware;
-  /** Routes with which callers manage their own keys. @throws SetupError when `apiKeys` is off */
+  /** Routes with which callers manage their own keys. Warns when `apiKeys` is off. */
   apiKeyRoutes(options?: ApiKeyRoutesSettings): Router;
-  /** `POST /refresh`, `POST /revoke`, `GET /jwks.json`. @throws SetupError when `jwt` is off */
+  /** `POST /refresh`, `POST /revoke`, `GET /jwks.json`. Warns when `jwt` is off. */
   tokenRoutes(options?: TokenRoutesSettings): Router;
   /**
    * Sets `req.principal`, of kind `external`, for a caller whom something else has authenticated: Passport, a proxy, a

@@ -4,7 +4,16 @@ import { rateLimit } from "express-rate-limit";
 import session from "express-session";
 import helmet from "helmet";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { applySecurity, corsPolicy, requireJwt, requireSession, type SecuritySettings, SetupError } from "portcullis";
+import {
+  applySecurity,
+  corsPolicy,
+  requireAuth,
+  requireJwt,
+  requireSession,
+  type Security,
+  type SecuritySettings,
+  SetupError,
+} from "portcullis";
 import { EXPRESS } from "../support/express-versions.js";
 import { serve } from "../support/serve.js";
 
@@ -137,6 +146,33 @@ describe.each(EXPRESS)("middleware in the wrong place, $name", ({ express: creat
         `security.${name}() needs the setting ${setting}, which is off. Turn it on: applySecurity(app, { ${setting}: {} }). If an outer app or other middleware proves the callers, import ${name} from portcullis.`,
         { code: "PORTCULLIS_GUARD" },
       );
+    }
+  });
+
+  it("a guard that is mounted without being called rejects ready(), wherever it is; one that is called does not", async () => {
+    const mounts: [string | undefined, (app: Express, security: Security<{ session: object }>) => unknown][] = [
+      ["requireAuth", (app) => app.get("/", requireAuth as never, (_req, res) => void res.end())],
+      ["security.requireAuth", (app, security) => app.use(security.requireAuth as never)],
+      [
+        "security.requireSession",
+        (app, security) => app.use("/deep", create.Router().get("/", security.requireSession as never)),
+      ],
+      ["security.rateLimit", (app, security) => app.use("/a", security.rateLimit as never)],
+      [
+        undefined,
+        (app, security) => app.get("/", requireAuth(), security.requireSession(), (_req, res) => void res.end()),
+      ],
+    ];
+    for (const [name, mount] of mounts) {
+      const app = create();
+      const security = applySecurity(app, { debug: true, secretKey: SECRET, session: {} });
+      closing.push(() => security.close());
+      mount(app, security);
+      if (name === undefined) await security.ready();
+      else
+        await expect(security.ready()).rejects.toThrow(
+          `${name} is mounted without being called. Write ${name}() instead of ${name}.`,
+        );
     }
   });
 
