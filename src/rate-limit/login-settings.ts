@@ -2,7 +2,7 @@ import type { Request } from "express";
 import { z } from "zod";
 import { modeSchema, secondsSchema } from "../settings/common.js";
 import { checkWindow, unitsSchema } from "../settings/durations.js";
-import { settingsObject, settingsObjectLike } from "../settings/object.js";
+import { selectSchema, settingsObject, settingsObjectLike } from "../settings/object.js";
 import { PEER_NAMES } from "../settings/peer-names.js";
 import { functionOf, MOST_UNITS } from "./limit-settings.js";
 
@@ -44,7 +44,9 @@ export const loginLimitsSchema = settingsObject({
    * `false`. An address that has logged in to the account within 30 days has a number of its own, so that strangers do
    * not lock the owner out there. Default: `50`.
    */
-  maxConsecutiveFailures: z.union([z.int().min(1).max(100), z.literal(false)]).default(50),
+  maxConsecutiveFailures: selectSchema<number | false, number | false>((value) =>
+    value === false ? z.literal(false) : z.int().min(1).max(100),
+  ).default(50),
   /** `report` announces an attempt over a limit as an event and lets the request pass. Default: `"enforce"`. */
   mode: modeSchema,
 });
