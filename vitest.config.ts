@@ -41,6 +41,7 @@ const builtAlone = [
   "test/examples/other-logins.test.ts",
   "test/examples/production.test.ts",
   "test/examples/serverless.test.ts",
+  "test/examples/tenants.test.ts",
   "test/server/neighbours.test.ts",
 ];
 /** Projects as users have them, each installed from the packed tarball: minutes, so `.ci/run` adds them to `npm test`. */

@@ -23,7 +23,7 @@ export interface RevokeAllOptions {
 export interface RevokedCredentials {
   /** Sessions that the store had. */
   readonly sessions?: number;
-  /** Families of refresh tokens. */
+  /** Families of refresh tokens that were in force, if there were fewer than 100. */
   readonly tokenFamilies?: number;
   /** API keys that had not been revoked before. */
   readonly apiKeys?: number;
@@ -50,24 +50,28 @@ export function createRevokeAll({ session, jwt, apiKeys }: Parts, runtime: Runti
     const reason = reasonOf(options.reason);
     const keep = keptId(options.keep);
 
-    /** Writes all marks, even when one of them fails. */
-    async function mark(isAgain: boolean): Promise<number | undefined> {
-      const [keys, ...others] = await Promise.allSettled([
+    /** Writes all marks, even when one of them fails. Returns the numbers of keys and families, where they are known. */
+    async function mark(isAgain: boolean): Promise<Pick<RevokedCredentials, "apiKeys" | "tokenFamilies">> {
+      const [keys, families, sessions] = await Promise.allSettled([
         apiKeys?.endAllOf({ ownerId: id as string, reason, keep, isAgain }),
-        session?.cutOff(id as string, keep),
         jwt?.endAllOf(id as string, keep, isAgain),
+        session?.cutOff(id as string, keep),
       ]);
-      for (const result of [keys, ...others]) if (result.status === "rejected") throw unavailable(result.reason);
-      return keys.status === "fulfilled" ? keys.value : undefined;
+      if (keys.status === "rejected") throw unavailable(keys.reason);
+      if (families.status === "rejected") throw unavailable(families.reason);
+      if (sessions.status === "rejected") throw unavailable(sessions.reason);
+      return {
+        ...(keys.value === undefined ? {} : { apiKeys: keys.value }),
+        ...(families.value === undefined ? {} : { tokenFamilies: families.value }),
+      };
     }
 
-    const keys = await mark(false);
+    const counted = await mark(false);
     // Once more: a credential that was still in force may have made one of another kind meanwhile.
-    const more = await mark(true);
+    await mark(true);
     const sessions = await session?.endStored(id, keep);
     runtime.events.emit("authn_token_revoked", () => ({ source: "security", reason: "revoke-all", subject: id }));
-    const total = keys === undefined ? undefined : keys + (more ?? 0);
-    return { ...(sessions === undefined ? {} : { sessions }), ...(total === undefined ? {} : { apiKeys: total }) };
+    return { ...(sessions === undefined ? {} : { sessions }), ...counted };
   };
 }
 

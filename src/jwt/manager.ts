@@ -29,6 +29,9 @@ import { describeJwt, jwtSchema, type ResolvedJwtSettings, type JwtSettings } fr
 import type { IssuedTokens, JwtManagerDependencies } from "./types.js";
 import { GuardedTokenStore } from "./guarded-token-store.js";
 
+/** A subject with as many families or more is not counted. */
+const COUNTED_FAMILIES = 100;
+
 /**
  * Issues, verifies, refreshes and revokes tokens. All methods are asynchronous and reject with a `TokenError` on
  * failure.
@@ -303,10 +306,17 @@ export class JwtManager {
    * @internal For `security.revokeAll`. @param keep see `TokenRevocations.revokeSubject` @param isAgain the second of two
    * calls, for what began since the first
    */
-  async endAllOf(subject: string, keep: string | undefined, isAgain: boolean): Promise<void> {
-    const time = this.#storeTime();
-    if (isAgain) await this.#revocations.cutOffAgain(subject, time, keep);
-    else await this.#revocations.revokeSubject(subject, time, keep);
+  async endAllOf(subject: string, keep: string | undefined, isAgain: boolean): Promise<number | undefined> {
+    if (isAgain) {
+      await this.#revocations.cutOffAgain(subject, this.#storeTime(), keep);
+      return undefined;
+    }
+    // Counted before, because the mark does not say how many it ends. Without a number the mark is written all the same.
+    const page = await this.families(subject, { limit: COUNTED_FAMILIES }).catch(() => undefined);
+    await this.#revocations.revokeSubject(subject, this.#storeTime(), keep);
+    return page === undefined || page.length === COUNTED_FAMILIES
+      ? undefined
+      : page.filter(({ id }) => id !== keep).length;
   }
 
   /**

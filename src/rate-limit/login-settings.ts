@@ -8,6 +8,10 @@ import { functionOf, MOST_UNITS } from "./limit-settings.js";
 
 const attemptsSchema = z.int().min(1).max(MOST_UNITS);
 
+const runSchema = selectSchema<number | false, number | false>((value) =>
+  value === false ? z.literal(false) : z.int().min(1).max(100),
+);
+
 /** One of the counters. */
 function counterSchema<Limit extends number, Seconds extends number>(limit: Limit, windowSeconds: Seconds) {
   return settingsObjectLike(PEER_NAMES["express-rate-limit"], {
@@ -44,9 +48,7 @@ export const loginLimitsSchema = settingsObject({
    * `false`. An address that has logged in to the account within 30 days has a number of its own, so that strangers do
    * not lock the owner out there. Default: `50`.
    */
-  maxConsecutiveFailures: selectSchema<number | false, number | false>((value) =>
-    value === false ? z.literal(false) : z.int().min(1).max(100),
-  ).default(50),
+  maxConsecutiveFailures: runSchema.default(50),
   /** `report` announces an attempt over a limit as an event and lets the request pass. Default: `"enforce"`. */
   mode: modeSchema,
 });

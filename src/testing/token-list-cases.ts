@@ -53,12 +53,14 @@ export function familyListCases(testCase: TokenCase): ConformanceCase[] {
       await store.insert(begin("revoked"));
       await store.insert(begin("idle", { expiresAt: at + 1000 }));
       await store.insert(begin("ended", { familyExpiresAt: at + 1000 }));
-      await store.insert(begin("live", { expiresAt: at + 1001, familyExpiresAt: at + 1001 }));
+      await store.insert(begin("live", { expiresAt: at + 60_000, familyExpiresAt: at + 60_000 }));
       assert.deepEqual(new Set(await idsOf(store, "user-1")), new Set(all));
       await store.revokeFamily("revoked", at);
       assert.deepEqual(await store.familiesOf("user-1", at + 1000, { limit: 10 }), [await store.findFamily("live")]);
       for (const id of [...all, "cut-off"]) assert.equal((await store.findFamily(id))?.id, id);
-      await store.revokeSubject("user-1", at + 1, at + 60_000);
+      await store.revokeSubject("user-1", at + 1, at + 60_000, false, "live");
+      assert.deepEqual(await idsOf(store, "user-1"), ["live"]);
+      await store.revokeSubject("user-1", at + 2, at + 60_000);
       assert.deepEqual(await idsOf(store, "user-1"), []);
     }),
 

@@ -239,10 +239,22 @@ describe.each(EXPRESS)("applySecurity on $name", ({ express }) => {
     const cookie = String(login.headers["set-cookie"]?.[0]?.split(";")[0]);
 
     const who = async (headers: Record<string, string>) => (await server.send("/who", { headers })).json();
-    const same = { id: "ada", scopes: ["read"], roles: ["admin"], credentialId: expect.any(String) as string };
-    expect(await who({ "X-API-Key": key })).toEqual({ ...same, kind: "api-key", credentialId: record.id });
-    expect(await who({ Authorization: `Bearer ${key}` })).toEqual({ ...same, kind: "api-key" });
-    expect(await who({ Authorization: `Bearer ${accessToken}` })).toEqual({ ...same, kind: "jwt" });
+    const same = {
+      id: "ada",
+      scopes: ["read"],
+      roles: ["admin"],
+      credentialId: expect.any(String) as string,
+      claims: {},
+      authenticatedAt: expect.any(Number) as number,
+      methods: [],
+    };
+    const at = record.createdAt;
+    const byKey = { ...same, kind: "api-key", authenticatedAt: at, methods: [{ method: "key", at }] };
+    expect(await who({ "X-API-Key": key })).toEqual({ ...byKey, credentialId: record.id });
+    expect(await who({ Authorization: `Bearer ${key}` })).toEqual(byKey);
+    const claims = await security.jwt.verifyAccessToken(accessToken);
+    const auth = { authenticatedAt: same.authenticatedAt, methods: [{ method: "token", at: same.authenticatedAt }] };
+    expect(await who({ Authorization: `Bearer ${accessToken}` })).toEqual({ ...same, ...auth, kind: "jwt", claims });
     expect(await who({ Cookie: cookie })).toEqual({ ...same, kind: "session" });
     const pairs: Record<string, string>[] = [
       { "X-API-Key": key, Authorization: `Bearer ${accessToken}` },

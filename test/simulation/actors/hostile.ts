@@ -79,9 +79,9 @@ const renewalRace: Attack = async (mallory) => {
     await pause(mallory.random.between(0, 2));
     const end = await mallory.send("log out", "POST", "/logout", { ...at, headers });
     const renewed = await renewal;
-    // Calls of the store take 4 ms at most. The log-out came after the renewal's first, which read the session, and before
-    // its last, which ends the old one.
-    const wasOvertaken = end.ended - renewed.began > 4 && renewed.ended - end.ended > 4;
+    // Calls of the store take 4 ms at most. The log-out came after the renewal had read the session, and before its last
+    // call, which ends the old one.
+    const wasOvertaken = renewed.answer.body.isRenewal === true && renewed.ended - end.ended > 4;
     if (end.answer.status !== 200 || renewed.answer.status !== 200 || !wasOvertaken) continue;
     if (isPlain && end.process !== renewed.process) continue;
     const cookie = renewed.answer.cookies[0]?.split(";")[0] ?? "";

@@ -111,8 +111,9 @@ export function startProcess({ name, seed, database, sessions }: ProcessOptions)
       "/login",
       body,
       route(async (req, res) => {
+        const isRenewal = req.principal !== undefined;
         await security.logIn(req, { id: field(req, "id") });
-        res.json({});
+        res.json({ isRenewal });
       }),
     );
     app.post(

@@ -1,4 +1,4 @@
-import { sql, type KyselyPlugin } from "kysely";
+import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { migrate, openMysql, openPostgres, openSqlite, SqlTokenStore, type PortcullisDatabase } from "portcullis/sql";
 import { sampleToken } from "../../../src/testing/samples.js";
@@ -6,6 +6,7 @@ import type { JwtManager } from "../../../src/jwt/manager.js";
 import { parseRefreshToken } from "../../../src/jwt/refresh/refresh-secrets.js";
 import { type Bench, bench, codeOf } from "../../jwt/support.js";
 import { mariaDbDatabase, postgresDatabase } from "../../support/servers.js";
+import { Steps } from "./steps.js";
 
 // What an attacker can make large: the tokens of a family (by refreshing) and the families of a subject (by logging in).
 // Revoking them is done within the time of a request (250 ms a statement), and touches as many rows as for a single token.
@@ -55,29 +56,6 @@ function processOn(store: SqlTokenStore): Bench {
   const made = bench({}, store);
   made.clock.step(Date.now() - made.clock.now());
   return made;
-}
-
-/** Counts statements, and rows that they read or change. */
-class Steps implements KyselyPlugin {
-  statements = 0;
-  rows = 0;
-
-  transformQuery({ node }: Parameters<KyselyPlugin["transformQuery"]>[0]): typeof node {
-    this.statements += 1;
-    return node;
-  }
-
-  async transformResult({ result }: Parameters<KyselyPlugin["transformResult"]>[0]): Promise<typeof result> {
-    this.rows += result.rows.length + Number(result.numAffectedRows ?? 0n);
-    return result;
-  }
-
-  async of(work: () => Promise<unknown>): Promise<[statements: number, rows: number]> {
-    this.statements = 0;
-    this.rows = 0;
-    await work();
-    return [this.statements, this.rows];
-  }
 }
 
 describe.each(ENGINES)(

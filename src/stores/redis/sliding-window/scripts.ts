@@ -43,7 +43,7 @@ local groups, looks = ARGV[keys + 1], ARGV[keys + 2]
 
 -- What most requests are: one more record for one client, of whom nothing has left. All below does the same for any request.
 local found = nil
-if keys == 1 and not groups then
+if keys == 1 and (not groups or (groups == '1' and not looks)) then
   found = call('GET', KEYS[1])
   local limit, life = match(ARGV[1], '^(%d+) (%d+)$')
   if found and limit and limit + 0 <= 65535 and not found.err and #found > 17 then
@@ -52,8 +52,10 @@ if keys == 1 and not groups then
     local window, since, used = life * 1000 - 2000, now - base, (last - before) % 65536 + 1
     if newest < since and since <= 4294967295 and since < oldest + window and used <= limit + 0 then
       local problem = call('SET', KEYS[1], found .. pack('<I4I2', since, (last + 1) % 65536), 'PX', life).err
-      if problem then return {problem} end
-      return used * 4294967296 + ceil((oldest + window - since) / 1000)
+      if problem then return groups and {{problem}, now} or {problem} end
+      local answer = used * 4294967296 + ceil((oldest + window - since) / 1000)
+      if groups then return {answer, now} end
+      return answer
     end
   end
 end

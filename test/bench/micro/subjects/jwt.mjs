@@ -69,7 +69,7 @@ function verifiers(algorithm, { verifyText, verifyObject }, { manager, eachTime 
   const joseOptions = { algorithms: [algorithm], issuer: ISSUER, audience: AUDIENCE, typ: "at+jwt" };
   return [
     { name: "portcullis, `check` (the request path)", once: () => manager.verifier.check(sent()) },
-    { name: "portcullis, `check` of a token not seen before", once: () => eachTime.check(sent()) },
+    { name: "portcullis, `check` of a token not seen before", once: () => eachTime.verifier.check(sent()) },
     { name: "portcullis, `verifyAccessToken`", once: () => manager.verifyAccessToken(sent()) },
     { name: `jsonwebtoken, ${text}`, once: () => jwt.verify(sent(), verifyText, jsonwebtoken) },
     { name: "jsonwebtoken, KeyObject", once: () => jwt.verify(sent(), verifyObject, jsonwebtoken) },
