@@ -68,30 +68,6 @@ export interface SecurityDependencies {
 }
 
 /**
- * Secures an app with two objects of settings that are merged: those of the environment and the app's own. A later value
- * wins, but a protection is off when one of the two is `false` and the other an object; objects are merged key by key,
- * lists are replaced, `undefined` is ignored.
- *
- * @throws SettingsError listing everything that is wrong with the settings; what came from a variable is listed under
- * its name
- * @throws SetupError when the app has routes already, or was secured before
- *
- * @example
- * ```ts
- * import express from "express";
- * import { applySecurity, settingsFromEnv } from "portcullis";
- *
- * const app = express();
- * applySecurity(app, [settingsFromEnv(), { session: { sameSite: "strict" }, rateLimit: { perPrincipal: { limit: 300 } } }]);
- * ```
- */
-export function applySecurity<First = SecuritySettings, Second = SecuritySettings>(
-  app: Express,
-  settings: readonly [SecuritySettings & InferFrom<First>, SecuritySettings & InferFrom<Second>],
-  dependencies?: SecurityDependencies,
-): Security<Merged<First, Second>>;
-// Last, so that TypeScript shows the error of this one: most calls pass one object.
-/**
  * Secures an Express app (4.18+ or 5): mounts one handler, `portcullis`, in which the protections run in the order of
  * the layer table. Synchronous; call it before any route. Stores connect in the background: await `ready()` before
  * listening.
@@ -116,6 +92,29 @@ export function applySecurity<Settings = SecuritySettings>(
   settings: SecuritySettings & InferFrom<Settings>,
   dependencies?: SecurityDependencies,
 ): Security<Settings>;
+/**
+ * Secures an app with two objects of settings that are merged: those of the environment and the app's own. A later value
+ * wins, but a protection is off when one of the two is `false` and the other an object; objects are merged key by key,
+ * lists are replaced, `undefined` is ignored.
+ *
+ * @throws SettingsError listing everything that is wrong with the settings; what came from a variable is listed under
+ * its name
+ * @throws SetupError when the app has routes already, or was secured before
+ *
+ * @example
+ * ```ts
+ * import express from "express";
+ * import { applySecurity, settingsFromEnv } from "portcullis";
+ *
+ * const app = express();
+ * applySecurity(app, [settingsFromEnv(), { session: { sameSite: "strict" }, rateLimit: { perPrincipal: { limit: 300 } } }]);
+ * ```
+ */
+export function applySecurity<First = SecuritySettings, Second = SecuritySettings>(
+  app: Express,
+  settings: readonly [SecuritySettings & InferFrom<First>, SecuritySettings & InferFrom<Second>],
+  dependencies?: SecurityDependencies,
+): Security<Merged<First, Second>>;
 export function applySecurity(
   app: Express,
   given: SecuritySettings | readonly SecuritySettings[],
@@ -199,18 +198,14 @@ export function applySecurity(
     return principal?.kind !== "jwt" || jwt === undefined || jwt.isInForce(principal.claims as AccessTokenClaims);
   };
 
-  /** A guard for one kind of credential. Without its protection it answers 500 to every request of this app alone. */
-  const guardFor =
-    (guard: typeof requireJwt, part: unknown, setting: string): typeof requireJwt =>
-    (options) => {
-      const { name } = guard;
-      if (part === undefined)
-        process.emitWarning(
-          `security.${name}() needs the setting ${setting}, which is off. Turn it on: applySecurity(app, { ${setting}: {} }). If an outer app or other middleware proves the callers, import ${name} from portcullis.`,
-          { code: "PORTCULLIS_GUARD" },
-        );
-      return guard(options, runtime);
-    };
+  /** Reports a guard of `security` whose protection is off: unless an outer app runs it, the guard answers 500. */
+  const reportIfOff = (part: unknown, setting: string, name: string): void => {
+    if (part !== undefined) return;
+    process.emitWarning(
+      `security.${name}() needs the setting ${setting}, which is off. Turn it on: applySecurity(app, { ${setting}: {} }). If an outer app or other middleware proves the callers, import ${name} from portcullis.`,
+      { code: "PORTCULLIS_GUARD" },
+    );
+  };
 
   const { ready, close } = lifecycle(
     rows.map(({ layer }) => layer),
@@ -261,9 +256,18 @@ export function applySecurity(
     settings: parsed,
     events: runtime.events,
     requireAuth: (options) => requireAuth(options, runtime),
-    requireApiKey: guardFor(requireApiKey, apiKeys, "apiKeys"),
-    requireJwt: guardFor(requireJwt, jwt, "jwt"),
-    requireSession: guardFor(requireSession, session, "session"),
+    requireApiKey(options) {
+      reportIfOff(apiKeys, "apiKeys", "requireApiKey");
+      return requireApiKey(options, runtime);
+    },
+    requireJwt(options) {
+      reportIfOff(jwt, "jwt", "requireJwt");
+      return requireJwt(options, runtime);
+    },
+    requireSession(options) {
+      reportIfOff(session, "session", "requireSession");
+      return requireSession(options, runtime);
+    },
     rateLimit: (limit) =>
       createRouteLimit(limit, runtime, {
         store: stores.limits,

@@ -43,6 +43,7 @@ export type {
   RateLimitFunction,
   RateLimitKeyFunction,
   RateLimitSkipFunction,
+  RateLimitWindowSettings,
 } from "./rate-limit/limit-settings.js";
 export type { LoginFailure } from "./rate-limit/login-failed.js";
 export type {
@@ -147,7 +148,7 @@ export type {
   WriteCall,
 } from "./stores/contracts.js";
 
-export type { RevokeAll, RevokeAllOptions, RevokedCredentials } from "./revoke-all.js";
+export type { RevokeAll, RevokeAllInput, RevokedCredentials } from "./revoke-all.js";
 export type { Clock } from "./core/clock.js";
 export {
   SecurityEvents,

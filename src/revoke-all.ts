@@ -8,7 +8,7 @@ import type { SessionLayer } from "./session/middleware.js";
 import { StoreUnavailableError } from "./stores/health/store-guard.js";
 
 /** Options of `revokeAll`. */
-export interface RevokeAllOptions {
+export interface RevokeAllInput {
   /**
    * The one credential that stays in force: normally `req.principal`. For a session it is that session, for a token its
    * family (or the token itself, when it has none), for an API key that key. As text: the handle of a session, the id of
@@ -30,7 +30,7 @@ export interface RevokedCredentials {
 }
 
 /** See `SecurityBase.revokeAll`. */
-export type RevokeAll = (id: string | number, options?: RevokeAllOptions) => Promise<RevokedCredentials>;
+export type RevokeAll = (id: string | number, options?: RevokeAllInput) => Promise<RevokedCredentials>;
 
 /** The parts whose credentials it ends; those that are off are absent. */
 interface Parts {

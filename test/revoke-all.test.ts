@@ -10,7 +10,7 @@ import type { Principal } from "../src/core/principal.js";
 import { MemoryApiKeyStore } from "../src/stores/memory/api-key-store.js";
 import { MemoryTokenStore } from "../src/stores/memory/token-store.js";
 import { StoreUnavailableError } from "../src/stores/health/store-guard.js";
-import type { RevokeAllOptions, RevokedCredentials } from "../src/revoke-all.js";
+import type { RevokeAllInput, RevokedCredentials } from "../src/revoke-all.js";
 import { plainSessionStore } from "./session/plain-store.js";
 import { mariaDbDatabase, postgresDatabase, sharedRedis, uniqueName } from "./support/servers.js";
 import { serve, type TestServer } from "./support/serve.js";
@@ -194,7 +194,7 @@ it("refuses ids, reasons and credentials to keep that are none, and then ends no
   const { security, use } = here;
   const { session } = await credentialsOf(here, "17");
   const call = (id: unknown, options?: unknown): Promise<RevokedCredentials> =>
-    security.revokeAll(id as string, options as RevokeAllOptions);
+    security.revokeAll(id as string, options as RevokeAllInput);
   const jti = (await security.jwt.verifyAccessToken(await security.jwt.signAccessToken("17"))).jti;
   for (const id of ["", "a\0b", "\ud800", "x".repeat(256), 1.5, undefined, null, {}, ["17"]])
     await expect(call(id), JSON.stringify(id)).rejects.toMatchObject({ code: "invalid-input", status: 400 });

@@ -61,8 +61,13 @@ const windowSchema = settingsObjectLike(PEER_NAMES["express-rate-limit"], {
   units: unitsSchema,
 }).superRefine(checkWindow);
 
-/** Several windows that are decided together. */
-export const windowsSchema = z.array(windowSchema).min(1).max(8).optional();
+/** One window of several: `windows` of a limit. */
+export interface RateLimitWindowSettings extends z.input<typeof windowSchema> {}
+
+/** Several windows that are decided together. Annotated, so that an editor shows the comments of the settings. */
+export const windowsSchema = selectSchema<readonly RateLimitWindowSettings[], readonly z.output<typeof windowSchema>[]>(
+  () => z.array(windowSchema).min(1).max(8),
+).optional();
 
 /** One window of a limit. */
 export interface LimitWindow {

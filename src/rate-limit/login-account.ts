@@ -28,8 +28,8 @@ export function accountOf(account: LoginAccountFunction, announce: Announce): (r
   };
 }
 
-/** The hash of an account's name: 22 characters. */
+/** The hash of an account's name. */
 export function accountHash(name: string): string {
   const one = name.slice(0, MAX_LENGTH).normalize("NFKC").trim().toLowerCase();
-  return createHash("sha256").update(one, "utf16le").digest("base64url").slice(0, 22);
+  return createHash("sha256").update(one, "utf16le").digest("base64url");
 }

@@ -12,19 +12,32 @@ const runSchema = selectSchema<number | false, number | false>((value) =>
   value === false ? z.literal(false) : z.int().min(1).max(100),
 );
 
-/** One of the counters. */
-function counterSchema<Limit extends number, Seconds extends number>(limit: Limit, windowSeconds: Seconds) {
-  return settingsObjectLike(PEER_NAMES["express-rate-limit"], {
-    /** Number of attempts without success that are accepted in a window: a whole number, at least 1. */
-    limit: attemptsSchema.default(limit),
-    /** Length of the window, in seconds. A multiple of 60,000 needs `units` beside it. */
-    windowSeconds: secondsSchema.default(windowSeconds),
-    /** `"seconds"` says that `windowSeconds` is not meant in milliseconds, although it looks so. Default: none. */
-    units: unitsSchema,
-  })
-    .superRefine(checkWindow)
-    .prefault({});
-}
+const addressSchema = settingsObjectLike(PEER_NAMES["express-rate-limit"], {
+  /** Number of attempts without success that are accepted in a window: a whole number, at least 1. Default: `20`. */
+  limit: attemptsSchema.default(20),
+  /** Length of the window, in seconds. A multiple of 60,000 needs `units` beside it. Default: `300`. */
+  windowSeconds: secondsSchema.default(300),
+  /** `"seconds"` says that `windowSeconds` is not meant in milliseconds, although it looks so. Default: none. */
+  units: unitsSchema,
+}).superRefine(checkWindow);
+
+const accountAndAddressSchema = settingsObjectLike(PEER_NAMES["express-rate-limit"], {
+  /** Number of attempts without success that are accepted in a window: a whole number, at least 1. Default: `10`. */
+  limit: attemptsSchema.default(10),
+  /** Length of the window, in seconds. A multiple of 60,000 needs `units` beside it. Default: `3600`. */
+  windowSeconds: secondsSchema.default(3600),
+  /** `"seconds"` says that `windowSeconds` is not meant in milliseconds, although it looks so. Default: none. */
+  units: unitsSchema,
+}).superRefine(checkWindow);
+
+const accountSchema = settingsObjectLike(PEER_NAMES["express-rate-limit"], {
+  /** Number of attempts without success that are accepted in a window: a whole number, at least 1. Default: `100`. */
+  limit: attemptsSchema.default(100),
+  /** Length of the window, in seconds. A multiple of 60,000 needs `units` beside it. Default: `3600`. */
+  windowSeconds: secondsSchema.default(3600),
+  /** `"seconds"` says that `windowSeconds` is not meant in milliseconds, although it looks so. Default: none. */
+  units: unitsSchema,
+}).superRefine(checkWindow);
 
 /** The schema of `LoginLimitSettings`. */
 export const loginLimitsSchema = settingsObject({
@@ -32,17 +45,17 @@ export const loginLimitsSchema = settingsObject({
    * Attempts from one address, for whatever account: against credential stuffing. `{ limit, windowSeconds }`. Default:
    * 20 attempts in 300 seconds.
    */
-  address: counterSchema(20, 300),
+  address: addressSchema.prefault({}),
   /**
    * Attempts from one address for one account: against guessing. `{ limit, windowSeconds }`. Default: 10 attempts in
    * 3600 seconds.
    */
-  accountAndAddress: counterSchema(10, 3600),
+  accountAndAddress: accountAndAddressSchema.prefault({}),
   /**
    * Attempts for one account, from whatever address: against guessing from many addresses. Strangers can use it up, and
    * then its owner is refused too. `{ limit, windowSeconds }`. Default: 100 attempts in 3600 seconds.
    */
-  account: counterSchema(100, 3600),
+  account: accountSchema.prefault({}),
   /**
    * Number of failures for one account without a success in between, in 24 hours, after which it is refused: 1 to 100, or
    * `false`. An address that has logged in to the account within 30 days has a number of its own, so that strangers do

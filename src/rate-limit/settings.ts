@@ -104,7 +104,7 @@ const storeSchema = z.custom<RateLimitStore | Store>().superRefine((value, conte
 const perPrincipalSchema = limitedObject({
   /**
    * Units that each principal may use in a window: a whole number, at least 1, or a function of the request that
-   * returns it, at once or by a promise. It sees `req.principal`. Required, unless there are `windows`.
+   * returns it, at once or by a promise. It sees `req.principal`. Required, unless there are `windows`. Default: none.
    */
   limit: limitSchema.optional(),
   /** Length of the window, in seconds. A multiple of 60,000 needs `units` beside it. Default: `60`. */

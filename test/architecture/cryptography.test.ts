@@ -100,11 +100,12 @@ describe("cryptography in the source", () => {
     expect(found(/\brandomBytes\((?!\$|\d+\)\.toString\('base64url'\))([^)]+)\)/g)).toEqual({
       // 128 bits and more: ids of tokens and families, secrets of refresh tokens, nonces of 18 bytes each, the key of a process, and base62 characters without bias.
       "16": [
-        "src/jwt/access/access-tokens.ts",
         "src/jwt/manager.ts",
         "src/jwt/refresh/refresh-secrets.ts",
         "src/stores/sql/families.ts",
+        "src/stores/sql/owner-marks.ts",
       ],
+      "18": ["src/jwt/access/access-tokens.ts"],
       "24": ["src/session/express-session.ts"],
       "32": ["src/core/cache-key.ts", "src/jwt/refresh/refresh-secrets.ts", "src/testing/test-secret.ts"],
       "NONCE_BYTES * NONCES_AT_ONCE": ["src/headers/response.ts"],

@@ -88,7 +88,7 @@ async function statusOf(handler: RequestHandler): Promise<number> {
   return status;
 }
 
-describe.each(FACTORIES)("$name()", ({ make, required = {}, missing, optional, status = 200 }) => {
+describe.each(FACTORIES)("$name()", ({ name, make, required = {}, missing, optional, status = 200 }) => {
   const unset = Object.fromEntries(optional.map((name) => [name, undefined]));
 
   it.each([
@@ -121,7 +121,9 @@ describe.each(FACTORIES)("$name()", ({ make, required = {}, missing, optional, s
   );
 
   it("throws a SettingsError when it is called with a value that is not an object", () => {
-    for (const settings of [7, "x", true, Symbol("s"), () => 1])
+    const values = [7, "x", true, Symbol("s"), () => 1];
+    // A function decides about hosts.
+    for (const settings of name === "trustedHost" ? values.slice(0, -1) : values)
       expect(
         issuesOf(() => make(settings as never)),
         String(settings),

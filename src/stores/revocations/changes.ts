@@ -2,7 +2,9 @@ import type { MethodTable } from "../forwarding.js";
 
 /** A key that must be read afresh, by its id, or all keys of an owner. */
 export interface KeyNotice {
+  /** Whether `name` is a key or an owner. */
   readonly kind: "api-key" | "owner";
+  /** The id of the key, or of the owner. */
   readonly name: string;
 }
 
@@ -15,9 +17,13 @@ export type Change =
  * in which it acts as another one ("principal").
  */
 export interface CutOff {
+  /** What it ends. */
   readonly kind: "subject" | "principal";
+  /** The id of the principal. */
   readonly name: string;
+  /** Credentials older than this are ended: milliseconds since the epoch. */
   readonly cutOff: number;
+  /** When the last of them has expired by itself, in milliseconds since the epoch. */
   readonly endsAt: number;
   /** The one credential that it does not end: a session's handle, the family of a token, or the `jti` of one without. */
   readonly keep?: string;

@@ -12,6 +12,7 @@ export { migrate, migrationSql, SCHEMA_VERSION } from "./migrations.js";
 export type {
   ApiKeyTable,
   ChangeTable,
+  OwnerMarkTable,
   PortcullisDatabase,
   PortcullisTables,
   RefreshTokenTable,
@@ -19,6 +20,6 @@ export type {
   SubjectMarkTable,
   TokenFamilyTable,
 } from "./schema.js";
-export type { Change, ChangeBatch, ChangeRecord, ChangeSource, Denial, KeyNotice } from "../revocations/changes.js";
+export type { Change, ChangeBatch, ChangeRecord, ChangeSource, CutOff, Denial, KeyNotice } from "../revocations/changes.js";
 export type { AccessTokenFacts } from "../contracts.js";
 export { DatabaseTimeoutError, PoolBusyError } from "./errors.js";
