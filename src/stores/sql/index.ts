@@ -20,6 +20,14 @@ export type {
   SubjectMarkTable,
   TokenFamilyTable,
 } from "./schema.js";
-export type { Change, ChangeBatch, ChangeRecord, ChangeSource, CutOff, Denial, KeyNotice } from "../revocations/changes.js";
+export type {
+  Change,
+  ChangeBatch,
+  ChangeRecord,
+  ChangeSource,
+  CutOff,
+  Denial,
+  KeyNotice,
+} from "../revocations/changes.js";
 export type { AccessTokenFacts } from "../contracts.js";
 export { DatabaseTimeoutError, PoolBusyError } from "./errors.js";
