@@ -22,6 +22,8 @@ export function whenAnswered(
     isSettled = true;
     settle(failed());
   };
+  // A store may answer after the client has hung up: nothing would tell so any more.
+  if (res.closed || req.socket.destroyed) return once(() => true);
   res.once("finish", () => once(() => req.socket.destroyed || isFailure(req, res)));
   res.once("close", () => once(() => true));
 }
