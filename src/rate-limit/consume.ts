@@ -78,7 +78,9 @@ type Outcomes = readonly WindowOutcome[];
  */
 function withReceipts(outcomes: Outcomes): Outcomes {
   if (outcomes.every(({ allowed }) => allowed)) return outcomes;
-  return outcomes.map((outcome) => ({ ...outcome, recordedAt: undefined }));
+  return outcomes.map((outcome) =>
+    outcome.recordedAt === undefined ? outcome : { ...outcome, recordedAt: undefined },
+  );
 }
 
 /** Applies the outcomes to the limits one after the other, until one refuses. */
