@@ -26,6 +26,10 @@ export function whenAnswered(
   if (res.closed || req.socket.destroyed) return once(() => true);
   res.once("finish", () => once(() => req.socket.destroyed || isFailure(req, res)));
   res.once("close", () => once(() => true));
+  // The response to a pipelined request whose turn has not come is not told that the connection has ended.
+  req.once("close", () => {
+    if (req.socket.destroyed) once(() => true);
+  });
 }
 
 /**
