@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { loadJsonwebtoken } from "../core/dependencies.js";
 import { FOREIGN_ID } from "../core/foreign-ids.js";
+import type { Principal } from "../core/principal.js";
 import { partRuntime, type Runtime } from "../core/runtime.js";
 import { SetupError } from "../core/setup-error.js";
 import { SettingsError } from "../settings/errors.js";
@@ -8,8 +9,8 @@ import { StoreTime } from "../stores/health/store-time.js";
 import { warnOfSeconds } from "../settings/durations.js";
 import { parse } from "../settings/object.js";
 import { MemoryTokenStore } from "../stores/memory/token-store.js";
-import { AccessTokens, issuedAt, type IssueTime } from "./access/access-tokens.js";
-import { AccessVerifier } from "./access/access-verifier.js";
+import { AccessTokens, type IssueTime } from "./access/access-tokens.js";
+import { AccessVerifier, tokenFacts } from "./access/access-verifier.js";
 import { VerifiedTokens } from "./access/token-cache.js";
 import { ExpirySweeper } from "./expiry-sweeper.js";
 import type { AccessTokenClaims } from "./decide.js";
@@ -294,12 +295,16 @@ export class JwtManager {
     return this.#revocations.revokeSubject(id, this.#storeTime());
   }
 
-  /** @internal Whether a verified token is in force still, by the cut-offs of all processes. Never rejects. */
-  async isInForce(claims: AccessTokenClaims): Promise<boolean> {
-    const cutOff = await this.#store.cutOffOf(claims.sub, this.#storeTime());
-    if (cutOff === undefined || issuedAt(claims) >= cutOff) return true;
+  /**
+   * @internal Whether the token that proved a principal is in force still, by the cut-offs of all processes. Never
+   * rejects.
+   */
+  async isInForce(principal: Principal): Promise<boolean> {
+    const token = tokenFacts(principal);
+    const cutOff = await this.#store.cutOffOf(token.subject, this.#storeTime());
+    if (cutOff === undefined || token.issuedAt >= cutOff) return true;
     // It may be the one that was kept, which this process knows once it knows the cut-off.
-    return this.#store.knowsCutOff(claims.sub, cutOff) && (await this.verifier.isNotRevoked(claims));
+    return this.#store.knowsCutOff(token.subject, cutOff) && (await this.verifier.isNotRevoked(token));
   }
 
   /**

@@ -44,9 +44,9 @@ export function consumeLimits(
   } catch {
     return decideWithoutStore(counts);
   }
-  if (!(answer instanceof Promise)) return applyOutcomes(counts, answer);
+  if (!(answer instanceof Promise)) return applyOutcomes(counts, withReceipts(answer));
   return answer.then(
-    (outcomes) => applyOutcomes(counts, outcomes),
+    (outcomes) => applyOutcomes(counts, withReceipts(outcomes)),
     () => decideWithoutStore(counts),
   );
 }
@@ -71,6 +71,17 @@ export function applyLimits(
 }
 
 type Outcomes = readonly WindowOutcome[];
+
+/**
+ * When one limit refuses, none has recorded anything, whatever the store says: units that were recorded at the time it
+ * names would be those of another request.
+ */
+function withReceipts(outcomes: Outcomes): Outcomes {
+  if (outcomes.every(({ allowed }) => allowed)) return outcomes;
+  return outcomes.map((outcome) =>
+    outcome.recordedAt === undefined ? outcome : { ...outcome, recordedAt: undefined },
+  );
+}
 
 /** Applies the outcomes to the limits one after the other, until one refuses. */
 function applyOutcomes(

@@ -91,8 +91,9 @@ function withCountedAddress(
   const address = state.address(req);
   if (!address.includes(":") || !normalised.includes(address)) return normalised;
   const subnet = counted(req, state);
-  // The app may have written the subnet itself. The subnet begins with the address when that is the subnet's first one.
-  return normalised.includes(subnet) ? normalised : normalised.replaceAll(address, subnet);
+  // The app may have written the subnet itself, which begins with the address when that is the subnet's first one. But
+  // it may also be in text of the client, and the address would then be new with every address of the subnet.
+  return normalised.replaceAll(subnet, address).replaceAll(address, subnet);
 }
 
 function inOneSpelling(key: string, req: Request, state: RequestState, announce: Announce): string {

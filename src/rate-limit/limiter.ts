@@ -8,6 +8,7 @@ import type { LimitCount, LimitRefusal } from "../core/pending-limits.js";
 import { type Refusal, RETRY_SOON } from "../core/response/problem.js";
 import type { RateLimitStore, WindowOutcome, WindowPolicy, WindowRequest } from "../stores/contracts.js";
 import type { StoreGuard } from "../stores/health/store-guard.js";
+import { isShared } from "../stores/memory/sliding-window/shared-outcomes.js";
 import { SlidingWindowStore } from "../stores/memory/sliding-window/store.js";
 import { applyLimits, guardFor } from "./consume.js";
 import type { Block } from "./block.js";
@@ -283,7 +284,10 @@ function isUsedUp(
   hasUndecided: boolean,
 ): boolean {
   return open.some(({ count: { policy }, entry: { units } }, index) => {
-    const { allowed, used } = outcomes[index]!;
+    const outcome = outcomes[index]!;
+    const { allowed, used } = outcome;
+    // Others have used up a window that they share with this client.
+    if (isShared(outcome)) return false;
     const pending = hasUndecided ? outcomes[open.length + index]!.used : 0;
     return !allowed && units <= policy.limit && used - pending + units > policy.limit;
   });

@@ -30,6 +30,7 @@ export function accountOf(account: LoginAccountFunction, announce: Announce): (r
 
 /** The hash of an account's name. */
 export function accountHash(name: string): string {
-  const one = name.slice(0, MAX_LENGTH).normalize("NFKC").trim().toLowerCase();
+  // White space goes first: otherwise so much of it in front would leave any part of a name, each with counts of its own.
+  const one = name.trim().slice(0, MAX_LENGTH).normalize("NFKC").trim().toLowerCase();
   return createHash("sha256").update(one, "utf16le").digest("base64url");
 }

@@ -22,8 +22,14 @@ export function whenAnswered(
     isSettled = true;
     settle(failed());
   };
+  // A store may answer after the client has hung up: nothing would tell so any more.
+  if (res.closed || req.socket.destroyed) return once(() => true);
   res.once("finish", () => once(() => req.socket.destroyed || isFailure(req, res)));
   res.once("close", () => once(() => true));
+  // The response to a pipelined request whose turn has not come is not told that the connection has ended.
+  req.once("close", () => {
+    if (req.socket.destroyed) once(() => true);
+  });
 }
 
 /**

@@ -60,12 +60,18 @@ const nameSchema = z.string().superRefine((name, context) => {
   });
 });
 
-/** The name of the main limit. In the store, other limits of the app have a prefix that no name has. */
+/**
+ * Names that the main limit cannot have: those of our own limits, and `route`, with which the names of the limits of
+ * routes begin in the store. `route:block` would be its block and a limit called `block`.
+ */
+const TAKEN_NAMES: ReadonlySet<string> = new Set([...Object.values(OWN_LIMITS), "route"]);
+
+/** The name of the main limit. */
 const mainNameSchema = nameSchema.superRefine((name, context) => {
-  if (!Object.values<string>(OWN_LIMITS).includes(name)) return;
+  if (!TAKEN_NAMES.has(name)) return;
   addIssue(context, {
     code: "wrong-value",
-    message: "The library counts a limit of its own under this name.",
+    message: "The library counts other limits under this name.",
     remedy: "Choose another name, or remove name.",
   });
 });

@@ -62,6 +62,7 @@ describe.each(EXPRESS)("one client in all notations of its address on $name", ({
       clientAddress: clientAddress,
       "clientAddress with a name": (req) => `${clientAddress(req)} ada`,
       "req.ip": (req) => String(req.ip),
+      "req.ip with text of the client that names its subnet": (req) => `${req.ip} 2001:db8::/56`,
       ipKeyGenerator: (req) => ipKeyGenerator(clientAddress(req), 56),
     };
     for (const [name, key] of Object.entries(keys)) {

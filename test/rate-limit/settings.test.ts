@@ -57,8 +57,15 @@ describe("the settings", () => {
     expect(rateLimiter(settings)).toBeTypeOf("function");
   });
 
-  it.each(["api-key", "api-key-failures-address", "api-key-failures-key", "express-rate-limit", "write-check"])(
-    "refuse %s, a limit of the library's own, as the name of the main limit, and take it for a route",
+  it.each([
+    "api-key",
+    "api-key-failures-address",
+    "api-key-failures-key",
+    "express-rate-limit",
+    "write-check",
+    "route",
+  ])(
+    "refuse %s, under which the library counts other limits, as the name of the main limit, and take it for a route",
     (name) => {
       expect(issuesOf({ name })).toMatchObject([{ code: "wrong-value", path: "name", remedy: /^Choose another name/ }]);
       expect(parse(rateLimitSchema, { name: `${name}s` }).name).toBe(`${name}s`);

@@ -169,6 +169,30 @@ describe("several windows, failures and blocks", () => {
     expect([await status("/?status=500"), await status("/?status=404"), await status()]).toEqual([500, 404, 429]);
   });
 
+  it("a request that another limit refuses gives back no unit of another request", async () => {
+    const { security, server } = await start({
+      // A limit that is a function has long ticks in Redis, so several requests have one time.
+      rateLimit: {
+        limit: () => 5,
+        windowSeconds: 86_400,
+        count: "failures",
+        isFailure: (_req, res) => res.statusCode === 401,
+        perPrincipal: { limit: 1, windowSeconds: 86_400 },
+      },
+      secretKey: "Yw3v9hQ2pX7rT5mK8sD1fG6jL4zB0nCq",
+      jwt: {},
+      redis: redis.url,
+      redisPrefix: `${uniqueName()}:`,
+    });
+    const { accessToken } = await security.jwt!.issue("ada");
+    const headers = { Authorization: `Bearer ${accessToken}` };
+    const statuses: number[] = [];
+    for (let n = 0; n < 3; n += 1) statuses.push((await server.send("/?status=401", { headers })).status);
+    expect(statuses).toEqual([401, 429, 429]);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(await security.limits.peek("default", "127.0.0.1")).toMatchObject({ used: 1 });
+  });
+
   it("two windows are one round trip to Redis", async () => {
     let calls = 0;
     class Counted extends RedisSlidingWindowStore {

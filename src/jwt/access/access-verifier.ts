@@ -1,8 +1,10 @@
 import type { Clock } from "../../core/clock.js";
+import type { Principal } from "../../core/principal.js";
 import type { StoreCaller } from "../../core/store-caller.js";
 import { issuedAt } from "./access-tokens.js";
 import type { AccessVerdict, TokenSource } from "./token-source.js";
 import type { AccessTokenClaims, ClaimsVerdict } from "../decide.js";
+import type { AccessTokenFacts } from "../../stores/contracts.js";
 import type { GuardedTokenStore } from "../guarded-token-store.js";
 
 const UNAVAILABLE: AccessVerdict = Object.freeze({ ok: false, code: "store-unavailable" });
@@ -52,10 +54,9 @@ export class AccessVerifier {
   }
 
   /** Whether a verified token has not been revoked since, as far as that can be read. Never rejects. */
-  async isNotRevoked(claims: AccessTokenClaims): Promise<boolean> {
-    const facts = { jti: claims.jti, subject: claims.sub, issuedAt: issuedAt(claims), familyId: claims.fam };
+  async isNotRevoked(token: AccessTokenFacts): Promise<boolean> {
     try {
-      return !(await this.#store.isRevoked(facts));
+      return !(await this.#store.isRevoked(token));
     } catch {
       return false;
     }
@@ -64,4 +65,13 @@ export class AccessVerifier {
   #withoutStore(verdict: ClaimsVerdict): AccessVerdict {
     return this.#onStoreError === "allow" ? verdict : UNAVAILABLE;
   }
+}
+
+/** What revocations are compared with, of the token that proved a principal. */
+export function tokenFacts({ id, credentialId, issuer, claims }: Principal): AccessTokenFacts {
+  const { iat = 0, iat_ms, fam } = claims as Partial<AccessTokenClaims>;
+  const names = { jti: credentialId, subject: id };
+  // Another issuer's subject is not the principal, and its `iat_ms` and `fam` are not ours.
+  if (issuer !== undefined) return { ...names, issuedAt: Math.floor(iat * 1000) };
+  return { ...names, issuedAt: iat_ms ?? Math.floor(iat * 1000), familyId: fam };
 }

@@ -63,7 +63,7 @@ export class IssuerKeys {
   /** The key for a token. Returns a promise when the answer needs a fetch. Never rejects. */
   find(kid: string | undefined, algorithm: JwtAlgorithm): KeyAnswer | Promise<KeyAnswer> {
     if (kid !== undefined && kid.length > MAX_KID) return undefined;
-    this.#renew();
+    this.renew();
     const key = findKey(this.#keys, kid, algorithm);
     // A known name with another algorithm, or no name where there is a choice: a fetch would bring nothing.
     if (key !== undefined || this.#keys.some((known) => kid === undefined || known.kid === kid)) return key;
@@ -71,8 +71,11 @@ export class IssuerKeys {
     return this.#afterFetch(kid, algorithm);
   }
 
-  /** Starts a renewal that is due; a timer does so too, but not in a process that was suspended. */
-  #renew(): void {
+  /**
+   * Ends keys that are too old, and starts a renewal that is due. A timer starts it too, but not in a process that was
+   * suspended.
+   */
+  renew(): void {
     const now = this.#runtime.clock.monotonic();
     const { refreshSeconds, staleSeconds } = this.#settings;
     if (now >= this.#fetchedAt + (refreshSeconds + staleSeconds) * 1000) this.#replaceKeys([]);

@@ -18,16 +18,21 @@ type Accepted = Extract<ClaimsVerdict, { ok: true }>;
 export class VerifiedIssuerToken {
   readonly verdict: Accepted;
   readonly #key: IssuerKey;
+  readonly #keys: IssuerKeys;
   readonly #leewaySeconds: number;
 
-  constructor(verdict: Accepted, key: IssuerKey, leewaySeconds: number) {
+  /** @param keys those of the issuer, of which `key` has verified the token */
+  constructor(verdict: Accepted, key: IssuerKey, keys: IssuerKeys, leewaySeconds: number) {
     this.verdict = verdict;
     this.#key = key;
+    this.#keys = keys;
     this.#leewaySeconds = leewaySeconds;
   }
 
   /** Checks what changes: the time, and whether the issuer still publishes the key. `undefined`: verify it anew. */
   again(now: number): ClaimsVerdict | undefined {
+    // Not only tokens that are new end stale keys and start a renewal that is due.
+    this.#keys.renew();
     if (this.#key.isGone) return undefined;
     return timeVerdict(this.verdict.claims, this.#leewaySeconds, now / 1000) ?? this.verdict;
   }
@@ -88,7 +93,7 @@ export class IssuerTokens {
       return refused("identity");
     }
     const verdict: Accepted = Object.freeze({ ok: true, claims, foreign: found.identity });
-    this.#verified?.add(token, new VerifiedIssuerToken(verdict, key, this.#policy.leewaySeconds));
+    this.#verified?.add(token, new VerifiedIssuerToken(verdict, key, this.keys, this.#policy.leewaySeconds));
     return verdict;
   }
 }

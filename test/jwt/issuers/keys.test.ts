@@ -281,6 +281,34 @@ describe.each(BAD)("an endpoint that sends $name", ({ reason, answer }) => {
   });
 });
 
+describe("a token that was verified before", () => {
+  it("ends with stale keys, also when no other token arrives", async () => {
+    const b = await start({ staleSeconds: 1000, refreshSeconds: 600 });
+    const exp = Math.floor(b.clock.now() / 1000) + 7200;
+    const known = await foreignToken(FIRST, foreignClaims(b.issuer.url, { exp }));
+    const code = () => codeOf(b.manager.verifyAccessToken(known));
+    expect(await code()).toBe("fulfilled");
+    b.issuer.answer = (_req, res) => void res.writeHead(500).end();
+    b.clock.advance(601_000);
+    expect(await code()).toBe("fulfilled");
+    await vi.waitFor(() => expect(outages(b)).toEqual([[OUTAGE.event, "status-500"]]));
+    b.clock.advance(1000_000);
+    expect(await code()).toBe("keys-unavailable");
+  });
+
+  it("starts a renewal when the timer could not run, and ends with a key that is no longer published", async () => {
+    const b = await start();
+    const exp = Math.floor(b.clock.now() / 1000) + 7200;
+    const known = await foreignToken(FIRST, foreignClaims(b.issuer.url, { exp }));
+    const code = () => codeOf(b.manager.verifyAccessToken(known));
+    expect(await code()).toBe("fulfilled");
+    b.issuer.keys = [SECOND];
+    b.clock.advance(601_000);
+    expect(await code()).toBe("fulfilled");
+    await vi.waitFor(async () => expect(await code()).toBe("unknown-key"));
+  });
+});
+
 describe("an endpoint that is down", () => {
   it("does not stop the start, and its tokens are accepted once it is up", async () => {
     const b = await start({}, false);

@@ -11,6 +11,7 @@ import { emptyPlace, type Place } from "./place.js";
 import { Slots } from "./slots.js";
 import { type Before, WindowTables } from "./policies.js";
 import { Resets } from "./resets.js";
+import { noteShared } from "./shared-outcomes.js";
 import { roundedUp, waitUntil, WindowTime } from "./store-clock.js";
 
 /** Slots checked for expiry by every call, and by a call that finds no room. */
@@ -87,7 +88,7 @@ export class Clients {
     }
     // In an overflow window, records stay for the longest window that any of them was made for.
     const { stay } = place;
-    return {
+    const outcome: WindowOutcome = {
       allowed,
       used,
       retryAfterMs: allowed
@@ -97,6 +98,8 @@ export class Clients {
           : waitUntil(this.#timeFreeing(used + cost - policy.limit, place), stay, now),
       resetMs: used === 0 ? 0 : waitUntil(this.#timeFreeing(1, place), stay, now),
     };
+    if (!allowed && (place.kind !== OWN || place.others.length > 0)) noteShared(outcome);
+    return outcome;
   }
 
   /**
