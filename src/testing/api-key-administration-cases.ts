@@ -104,6 +104,28 @@ function listAllCases(testCase: CaseOf<"listAll">): ConformanceCase[] {
 
 function updateCases(testCase: CaseOf<"update">): ConformanceCase[] {
   return [
+    testCase("rotate returns false when update has changed what the successor repeats", async (store) => {
+      const changes = [
+        { name: "other" },
+        { scopes: ["orders:list"] },
+        { roles: [] },
+        { allow: ["192.0.2.7"] },
+        { rateLimit: { limit: 1, windowSeconds: 7 } },
+        { rateLimit: null },
+        { metadata: { other: true } },
+      ];
+      for (const [n, change] of changes.entries()) {
+        const id = `changed ${n}`;
+        const successor = sampleKey({ id: `${id} next`, firstId: id });
+        await store.insert(sampleKey({ id }));
+        await store.update(id, change);
+        assert.equal(await store.rotate(id, successor, 1), false);
+        assert.equal(await store.get(successor.id), undefined);
+        assert.equal((await store.get(id))?.rotatedTo, null);
+        assert.equal(await store.rotate(id, { ...successor, ...change }, 1), true);
+      }
+    }),
+
     testCase("update changes the given fields and no others", async (store) => {
       await store.insert(sampleKey());
       await store.insert(sampleKey({ id: "other" }));
