@@ -11,7 +11,6 @@ import { requestContext } from "./core/request-events.js";
 import { createRuntime, type Runtime } from "./core/runtime.js";
 import { requireApiKey, requireAuth, requireJwt, requireSession } from "./guards.js";
 import type { HeadersLayer } from "./headers/middleware.js";
-import type { AccessTokenClaims } from "./jwt/decide.js";
 import { JwtManager } from "./jwt/manager.js";
 import { tokenRoutes } from "./jwt/routes.js";
 import { LAYERS } from "./layers.js";
@@ -195,7 +194,7 @@ export function applySecurity(
   const isInForce = async (req: Request): Promise<boolean> => {
     const { principal } = req;
     if (principal?.kind === "session" && session !== undefined) return session.isInForce(req);
-    return principal?.kind !== "jwt" || jwt === undefined || jwt.isInForce(principal.claims as AccessTokenClaims);
+    return principal?.kind !== "jwt" || jwt === undefined || jwt.isInForce(principal);
   };
 
   /** Reports a guard of `security` whose protection is off: unless an outer app runs it, the guard answers 500. */

@@ -93,11 +93,12 @@ function keptId(keep: unknown): string | undefined {
       "revokeAll: keep must be req.principal, the handle of a session, the id of a token family or the id of an API key. The jti of an access token is none of them.",
     );
   }
-  const { kind, credentialId, claims } = (keep ?? {}) as Partial<Principal>;
+  const { kind, credentialId, claims, issuer } = (keep ?? {}) as Partial<Principal>;
   if (typeof kind !== "string" || typeof credentialId !== "string")
     throw new InvalidInputError("revokeAll: keep must be req.principal, or the id of a credential.");
   if (kind === "external") return undefined;
-  return kind === "jwt" && typeof claims?.fam === "string" ? claims.fam : credentialId;
+  // The claims of another issuer's token are not ours: it has no family here.
+  return kind === "jwt" && issuer === undefined && typeof claims?.fam === "string" ? claims.fam : credentialId;
 }
 
 function unavailable(error: unknown): unknown {

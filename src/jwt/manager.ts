@@ -1,12 +1,14 @@
 import { randomBytes } from "node:crypto";
 import { loadJsonwebtoken } from "../core/dependencies.js";
 import { FOREIGN_ID } from "../core/foreign-ids.js";
+import type { Principal } from "../core/principal.js";
 import { partRuntime, type Runtime } from "../core/runtime.js";
 import { SetupError } from "../core/setup-error.js";
 import { SettingsError } from "../settings/errors.js";
 import { StoreTime } from "../stores/health/store-time.js";
 import { warnOfSeconds } from "../settings/durations.js";
 import { parse } from "../settings/object.js";
+import type { AccessTokenFacts } from "../stores/contracts.js";
 import { MemoryTokenStore } from "../stores/memory/token-store.js";
 import { AccessTokens, issuedAt, type IssueTime } from "./access/access-tokens.js";
 import { AccessVerifier } from "./access/access-verifier.js";
@@ -294,12 +296,13 @@ export class JwtManager {
     return this.#revocations.revokeSubject(id, this.#storeTime());
   }
 
-  /** @internal Whether a verified token is in force still, by the cut-offs of all processes. Never rejects. */
-  async isInForce(claims: AccessTokenClaims): Promise<boolean> {
-    const cutOff = await this.#store.cutOffOf(claims.sub, this.#storeTime());
-    if (cutOff === undefined || issuedAt(claims) >= cutOff) return true;
+  /** @internal Whether the token of a principal is in force still, by the cut-offs of all processes. Never rejects. */
+  async isInForce(principal: Principal): Promise<boolean> {
+    const facts = factsOf(principal);
+    const cutOff = await this.#store.cutOffOf(facts.subject, this.#storeTime());
+    if (cutOff === undefined || facts.issuedAt >= cutOff) return true;
     // It may be the one that was kept, which this process knows once it knows the cut-off.
-    return this.#store.knowsCutOff(claims.sub, cutOff) && (await this.verifier.isNotRevoked(claims));
+    return this.#store.knowsCutOff(facts.subject, cutOff) && (await this.verifier.isNotRevoked(facts));
   }
 
   /**
@@ -384,6 +387,14 @@ export class JwtManager {
   #announceCreated(subject: string, jti: string, reason: string): void {
     this.runtime.events.emit("authn_token_created", () => ({ source: "jwt", reason, subject, credentialId: jti }));
   }
+}
+
+/** What revocations know a token by. One that another service issued has its own id, and the claims are not ours. */
+function factsOf({ id, issuer, credentialId, claims: given }: Principal): AccessTokenFacts {
+  const claims = given as AccessTokenClaims;
+  return issuer === undefined
+    ? { jti: credentialId, subject: id, issuedAt: issuedAt(claims), familyId: claims.fam }
+    : { jti: credentialId, subject: id, issuedAt: Math.floor(claims.iat * 1000) };
 }
 
 /**

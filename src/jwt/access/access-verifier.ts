@@ -2,7 +2,8 @@ import type { Clock } from "../../core/clock.js";
 import type { StoreCaller } from "../../core/store-caller.js";
 import { issuedAt } from "./access-tokens.js";
 import type { AccessVerdict, TokenSource } from "./token-source.js";
-import type { AccessTokenClaims, ClaimsVerdict } from "../decide.js";
+import type { AccessTokenFacts } from "../../stores/contracts.js";
+import type { ClaimsVerdict } from "../decide.js";
 import type { GuardedTokenStore } from "../guarded-token-store.js";
 
 const UNAVAILABLE: AccessVerdict = Object.freeze({ ok: false, code: "store-unavailable" });
@@ -52,8 +53,7 @@ export class AccessVerifier {
   }
 
   /** Whether a verified token has not been revoked since, as far as that can be read. Never rejects. */
-  async isNotRevoked(claims: AccessTokenClaims): Promise<boolean> {
-    const facts = { jti: claims.jti, subject: claims.sub, issuedAt: issuedAt(claims), familyId: claims.fam };
+  async isNotRevoked(facts: AccessTokenFacts): Promise<boolean> {
     try {
       return !(await this.#store.isRevoked(facts));
     } catch {
