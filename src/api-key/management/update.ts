@@ -75,9 +75,17 @@ export class KeyUpdate {
       throw problem("rateLimit.limit", "Must not be higher than the limit of the key that created it");
   }
 
+  /** The key that made a key, or the latest of its successors, which have taken over its keys. */
   async #makerOf({ madeBy }: StoredApiKey, time: StoreTime): Promise<StoredApiKey | undefined> {
-    if (madeBy === null) return undefined;
-    return withKeyErrors(this.#parts.store.read((keys) => keys.get(madeBy), callerFor(madeBy), time));
+    let maker: StoredApiKey | undefined;
+    for (let next = madeBy; next !== null;) {
+      const id = next;
+      const found = await withKeyErrors(this.#parts.store.read((keys) => keys.get(id), callerFor(id), time));
+      if (found === undefined) break;
+      maker = found;
+      next = found.rotatedTo;
+    }
+    return maker;
   }
 }
 
