@@ -182,6 +182,12 @@ export function apiKeyRoutes(
     const refusal = exceedsGrants(caller, record, refusals);
     if (refusal !== undefined) return refusal;
     const made = await service.rotate(record.id, input, auditContext(req), maker);
+    // An update may have widened the key since its grants were compared; a key that rotates itself has them all.
+    const widened = record.id === caller.key?.id ? undefined : exceedsGrants(caller, made.record, refusals);
+    if (widened !== undefined) {
+      await service.revoke(made.record.id, { reason: "not-delivered" }, auditContext(req));
+      return widened;
+    }
     return (await isStillAllowed(req, caller, made)) ? { status: 201, body: made } : refusals.invalid;
   };
 

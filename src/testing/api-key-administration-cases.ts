@@ -71,6 +71,26 @@ function listAllCases(testCase: CaseOf<"listAll">): ConformanceCase[] {
     ),
 
     testCase(
+      "listAll by expiry or use: however many keys have ended with their maker, others follow",
+      async (store) => {
+        await store.insert(sampleKey({ id: "maker", expiresAt: null, createdAt: AT }));
+        for (let n = 0; n < 50; n += 1)
+          await store.insert(
+            sampleKey({ id: `child ${n}`, path: ["maker"], createdAt: AT, lastUsedAt: AT, expiresAt: AT }),
+          );
+        await store.revoke("maker", AT, "x");
+        for (const n of [1, 2, 3, 4])
+          await store.insert(sampleKey({ id: `key ${n}`, createdAt: AT, lastUsedAt: AT + n, expiresAt: AT + n }));
+        const expected = ["key 1", "key 2", "key 3", "key 4"];
+        const expires = { from: AT, before: AT + DAY_MS };
+        for (const size of [1, 3]) {
+          assert.deepEqual(await allPages(store, { expires }, size), expected);
+          assert.deepEqual(await allPages(store, { unusedSince: AT + DAY_MS }, size), expected);
+        }
+      },
+    ),
+
+    testCase(
       "listAll by use: the longest unused first; a key that was never used counts from its creation",
       async (store) => {
         const used = (id: string, lastUsedAt: number | null, more: Partial<StoredApiKey> = {}) =>
@@ -104,6 +124,28 @@ function listAllCases(testCase: CaseOf<"listAll">): ConformanceCase[] {
 
 function updateCases(testCase: CaseOf<"update">): ConformanceCase[] {
   return [
+    testCase("rotate returns false when update has changed what the successor repeats", async (store) => {
+      const changes = [
+        { name: "other" },
+        { scopes: ["orders:list"] },
+        { roles: [] },
+        { allow: ["192.0.2.7"] },
+        { rateLimit: { limit: 1, windowSeconds: 7 } },
+        { rateLimit: null },
+        { metadata: { other: true } },
+      ];
+      for (const [n, change] of changes.entries()) {
+        const id = `changed ${n}`;
+        const successor = sampleKey({ id: `${id} next`, firstId: id });
+        await store.insert(sampleKey({ id }));
+        await store.update(id, change);
+        assert.equal(await store.rotate(id, successor, 1), false);
+        assert.equal(await store.get(successor.id), undefined);
+        assert.equal((await store.get(id))?.rotatedTo, null);
+        assert.equal(await store.rotate(id, { ...successor, ...change }, 1), true);
+      }
+    }),
+
     testCase("update changes the given fields and no others", async (store) => {
       await store.insert(sampleKey());
       await store.insert(sampleKey({ id: "other" }));

@@ -134,6 +134,33 @@ describe("update", () => {
       expect(await refused(service.update(key.record.id, { expiresAt: clock.now() + DAY_MS }))).toBe(code);
   });
 
+  it("keeps a key within the successor of the key that made it", async () => {
+    const { service } = fleet();
+    const limit = (count: number) => ({ rateLimit: { limit: count, windowSeconds: 60 } });
+    const maker = await service.create({ ownerId: "ada", name: "maker", ...limit(10) });
+    const child = await service.create({ ownerId: "ada", name: "child", ...limit(2) }, {}, makerOf(maker.record));
+    const second = await service.rotate(maker.record.id);
+    const third = await service.rotate(second.record.id);
+    await service.update(third.record.id, limit(3));
+    expect(await refused(service.update(child.record.id, limit(4)))).toBe("invalid-input");
+    await service.update(child.record.id, limit(3));
+  });
+
+  it("removes no limit that keys made with the key share, so that a later one has no other window", async () => {
+    const { service } = fleet();
+    const rateLimit = { limit: 10, windowSeconds: 60 };
+    const maker = await service.create({ ownerId: "ada", name: "maker", scopes: ["api-keys:*"], rateLimit });
+    await service.create({ ownerId: "ada", name: "child", rateLimit }, {}, makerOf(maker.record));
+    const { id } = maker.record;
+    expect(await refused(service.update(id, { rateLimit: null }))).toBe("invalid-input");
+    expect(await refused(service.update(id, { rateLimit: null, scopes: [] }))).toBe("invalid-input");
+    expect((await service.get(id))?.rateLimit).toEqual(rateLimit);
+    await service.update(id, { rateLimit: { limit: 20, windowSeconds: 60 } });
+    const unlimited = await service.create({ ownerId: "ada", name: "unlimited", scopes: ["api-keys:*"] });
+    await service.update(unlimited.record.id, { rateLimit: null });
+    await service.update(unlimited.record.id, { rateLimit });
+  });
+
   it("keeps a key within the key that made it, whose earlier expiry ends it too", async () => {
     const { service, elsewhere, clock } = fleet();
     const at = clock.now();

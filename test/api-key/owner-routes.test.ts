@@ -155,3 +155,28 @@ describe("a session that was ended while it made a key", () => {
     expect(usable).toHaveLength(isInForce ? 2 : 0);
   });
 });
+
+it("a rotation gives the caller nothing that an update adds to the key meanwhile", async () => {
+  const { service, store, call } = await start((req) => TEAMS[req.principal?.id ?? ""] ?? req.principal?.id);
+  const { record } = await service.create({ ownerId: "team-red", name: "ci", scopes: ["read"] });
+  store.afterRead = async () => {
+    store.afterRead = () => Promise.resolve();
+    await service.update(record.id, { scopes: ["read", "payments:send"] });
+  };
+  const answer = await call("POST", `/${record.id}/rotate`, { id: "ada" }, {});
+  expect([answer.status, answer.text.includes('"key"')]).toEqual([403, false]);
+  const inForce = (await service.list("team-red")).filter(
+    ({ revokedAt, rotatedTo }) => (revokedAt ?? rotatedTo) === null,
+  );
+  expect(inForce).toEqual([]);
+
+  const own = await service.create({ ownerId: "team-red", name: "own", scopes: ["api-keys:manage"] });
+  await service.verify(own.key);
+  let reads = 0;
+  store.afterRead = async () => {
+    reads += 1;
+    if (reads === 2) await service.update(own.record.id, { scopes: ["api-keys:manage", "read"] });
+  };
+  const itself = await call("POST", `/${own.record.id}/rotate`, own.key, {});
+  expect([itself.status, json(itself).record?.scopes]).toEqual([201, ["api-keys:manage", "read"]]);
+});

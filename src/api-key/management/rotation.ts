@@ -11,6 +11,9 @@ import type { KeyCreation } from "./creation.js";
 import { withKeyErrors } from "./guarded-store.js";
 import { announceKey, changeableKey, type ManagementParts, TRACKED } from "./parts.js";
 
+/** A rotation begins again when an update has changed the key meanwhile: the new key must not undo the update. */
+const ATTEMPTS = 3;
+
 /** Replaces keys by new ones. */
 export class KeyRotation {
   readonly #parts: ManagementParts;
@@ -39,6 +42,21 @@ export class KeyRotation {
       announceKey(this.#parts, "authn_token_created", "rotated", undelivered.record, audit);
       return undelivered;
     }
+    for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+      const made = await this.#replace(id, graceSeconds, audit, maker, time);
+      if (made !== undefined) return made;
+    }
+    throw new ApiKeyError("rotated");
+  }
+
+  /** Returns undefined when the key has changed since it was read. */
+  async #replace(
+    id: string,
+    graceSeconds: number,
+    audit: AuditContext,
+    maker: ApiKeyMaker | undefined,
+    time: StoreTime,
+  ): Promise<CreatedApiKey | undefined> {
     const old = await changeableKey(this.#parts, id, time);
     const announced = this.#announce(id);
     const { key, stored } = await time.besides(() =>
@@ -60,10 +78,7 @@ export class KeyRotation {
     } finally {
       this.#parts.cache.evict(id);
     }
-    if (!done) {
-      await changeableKey(this.#parts, id, time);
-      throw new ApiKeyError("rotated");
-    }
+    if (!done) return undefined;
     // Sooner than by the announcement alone. The new key exists and must reach its owner, so an error is ignored.
     await this.#parts.changes?.publish({ kind: "api-key", name: id }).catch(() => undefined);
     announceKey(this.#parts, "authn_token_created", "rotated", stored, audit);

@@ -1,3 +1,4 @@
+import { MANAGE_SCOPE, missingScopes } from "../../core/scopes.js";
 import { callerFor } from "../../core/store-caller.js";
 import type { KeyChange, StoredApiKey } from "../../stores/contracts.js";
 import { callWithoutCircuit } from "../../stores/health/store-guard.js";
@@ -59,6 +60,9 @@ export class KeyUpdate {
       throw problem("expiresAt", "Must be in the future");
     if (rateLimit != null && old.rateLimit !== null && rateLimit.windowSeconds !== old.rateLimit.windowSeconds)
       throw problem("rateLimit.windowSeconds", "Cannot be changed: requests of its lineage are counted in one log");
+    // Otherwise a later limit could have another window than the keys that share the log.
+    if (rateLimit === null && old.rateLimit !== null && missingScopes(old.scopes, [MANAGE_SCOPE]).length === 0)
+      throw problem("rateLimit", "Cannot be removed: keys that the key has created share its limit");
     if (old.path.length === 0 || (expiresAt === undefined && rateLimit === undefined)) return;
     const sharesLog = old.lineage !== old.firstId && old.lineage !== old.id;
     if (sharesLog && rateLimit === null)
@@ -71,9 +75,17 @@ export class KeyUpdate {
       throw problem("rateLimit.limit", "Must not be higher than the limit of the key that created it");
   }
 
+  /** The key that made a key, or the latest of its successors, which have taken over its keys. */
   async #makerOf({ madeBy }: StoredApiKey, time: StoreTime): Promise<StoredApiKey | undefined> {
-    if (madeBy === null) return undefined;
-    return withKeyErrors(this.#parts.store.read((keys) => keys.get(madeBy), callerFor(madeBy), time));
+    let maker: StoredApiKey | undefined;
+    for (let next = madeBy; next !== null;) {
+      const id = next;
+      const found = await withKeyErrors(this.#parts.store.read((keys) => keys.get(id), callerFor(id), time));
+      if (found === undefined) break;
+      maker = found;
+      next = found.rotatedTo;
+    }
+    return maker;
   }
 }
 

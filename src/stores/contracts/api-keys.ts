@@ -164,7 +164,8 @@ export interface ApiKeyStore {
   revoke(id: string, at: number, reason: string, descendants?: boolean): Promise<boolean>;
   /**
    * In one transaction: inserts `successor` and sets `rotatedTo` and `graceUntil` of `id`, provided that key is neither
-   * revoked nor rotated. Otherwise returns false and inserts nothing. Of N concurrent calls exactly one returns true.
+   * revoked nor rotated, and no `update` has given it another name, metadata, limit or other scopes, roles or addresses
+   * than the successor's. Otherwise returns false and inserts nothing. Of N concurrent calls exactly one returns true.
    * Rejects as `insert` does, and then nothing has changed. After the deadline of `call` nothing is committed. Cost:
    * O(log n).
    */

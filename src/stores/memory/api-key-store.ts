@@ -139,6 +139,7 @@ export class MemoryApiKeyStore implements ApiKeyStore {
     if (key === undefined || this.#lines.withMark(key).revokedAt !== null || key.rotatedTo !== null) return false;
     const until = integer(graceUntil);
     const next = copyApiKey(successor);
+    if (givenBy(withMetadata(this.#read(key))) !== givenBy(next)) return false;
     // First, so that a key rotated without a grace can make room for its successor.
     this.#change(key, { rotatedTo: next.id, graceUntil: until });
     try {
@@ -294,6 +295,11 @@ export class MemoryApiKeyStore implements ApiKeyStore {
     if (owner.count === 0) this.#owners.delete(key.ownerId);
     return true;
   }
+}
+
+/** What an update may change and a rotation keeps, as text. The expiry is not part of it: the line notes it. */
+function givenBy({ name, scopes, roles, allow, rateLimit, metadata }: StoredApiKey): string {
+  return JSON.stringify([name, scopes, roles, allow, rateLimit, metadata]);
 }
 
 /** A key without its metadata, and that metadata. */

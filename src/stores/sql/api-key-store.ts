@@ -182,6 +182,12 @@ export class SqlApiKeyStore implements ApiKeyStore {
         .where("id", "=", id)
         .where("revoked_at", "is", null)
         .where("rotated_to", "is", null)
+        .where("name", "=", row.name)
+        .where("scopes", "=", row.scopes)
+        .where("roles", "=", row.roles)
+        .where("allow_list", "=", row.allow_list)
+        .where("rate_limit", row.rate_limit === null ? "is" : "=", row.rate_limit)
+        .where("metadata", "=", row.metadata)
         .where(NOT_ENDED_WITH_OWNER)
         .executeTakeFirst();
       if (result.numUpdatedRows === 0n) return false;

@@ -7,8 +7,10 @@ import { textOf } from "./rows.js";
 import type { ApiKeyRow, PortcullisDatabase } from "./schema.js";
 import { read } from "./transaction.js";
 
-/** Most queries of one page, when keys that are not shown leave places in it. */
-const MOST_ROUNDS = 10;
+/** Most queries of one page, when keys that are not shown leave places in it: with `MOST_ROWS`, for 200 000 such keys. */
+const MOST_ROUNDS = 200;
+/** Most keys that one query reads. Each reads twice as many as the one before, so that few queries are needed. */
+const MOST_ROWS = 1000;
 
 /** An order of keys: by a time, then by id. */
 interface Order {
@@ -74,8 +76,8 @@ async function page(
   const limit = pageSize(size);
   const keys: StoredApiKey[] = [];
   let cursor = after;
+  let wanted = limit;
   for (let round = 0; round < MOST_ROUNDS && keys.length < limit; round += 1) {
-    const wanted = limit - keys.length;
     const query = inOrder(choose(keyRows(db)), order, cursor).limit(wanted);
     const rows = await read(db, () => query.execute());
     const found = await withMarks(db, (await mapInTurns(rows, readableKey)).flat());
@@ -83,8 +85,9 @@ async function page(
     const last = rows.at(-1);
     if (last === undefined || rows.length < wanted) break;
     cursor = cursorOf(last, order);
+    wanted = Math.min(2 * wanted, MOST_ROWS);
   }
-  return keys;
+  return keys.slice(0, limit);
 }
 
 function inOrder(rows: KeyRows, { column, direction }: Order, cursor: Cursor | undefined): KeyRows {

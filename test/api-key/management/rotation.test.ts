@@ -149,3 +149,26 @@ it("a record that was read before the rotation is not cached, however long its u
   await use;
   expect(await elsewhere.verify(old.key)).toMatchObject({ ok: false, reason: "rotated" });
 });
+
+it("a rotation does not undo an update that was written after it had read the key", async () => {
+  const { service, store } = bench();
+  const changes = [
+    { scopes: ["orders:read"] },
+    { roles: [] },
+    { allow: ["192.0.2.1"] },
+    { rateLimit: { limit: 1, windowSeconds: 60 } },
+    { metadata: { plan: "free" } },
+    { name: "narrow" },
+  ];
+  for (const change of changes) {
+    const old = await service.create({ ...KEY, scopes: ["orders:*"], roles: ["admin"] });
+    const update = () => service.update(old.record.id, change);
+    store.afterRead = async () => {
+      store.afterRead = () => Promise.resolve();
+      await update();
+    };
+    const { record } = await service.rotate(old.record.id);
+    expect(record).toMatchObject(change);
+    expect(await service.get(record.id)).toMatchObject(change);
+  }
+});
