@@ -5,6 +5,7 @@ import { type Refusal, RETRY_SOON } from "../core/response/problem.js";
 import { refuse } from "../core/response/refuse.js";
 import { requestContext } from "../core/request-events.js";
 import { idText, isPrincipalId } from "../core/identity.js";
+import { inTime, LATE } from "../core/in-time.js";
 import { beginState } from "../core/request-state.js";
 import { type PartDependencies, partRuntime } from "../core/runtime.js";
 import { StoreUnavailableError } from "../stores/health/store-guard.js";
@@ -203,7 +204,9 @@ export function apiKeyRoutes(
     return function apiKeyRoute(req: Request, res: Response, next: NextFunction): void {
       callerOf(req, service, refusals, maxLifetimeMs)
         .then((caller) =>
-          "ownerId" in caller && owner !== undefined ? forOwner(caller, owner, req, refusals) : caller,
+          "ownerId" in caller && owner !== undefined
+            ? forOwner(caller, owner, req, refusals, service.options.storeTimeoutMs)
+            : caller,
         )
         .then((caller) => ("ownerId" in caller ? action(caller, req) : caller))
         .catch(refusalOfError)
@@ -240,10 +243,16 @@ async function forOwner(
   owner: OwnerOf,
   req: Request,
   refusals: CallerRefusals,
+  timeoutMs: number,
 ): Promise<Caller | Refusal> {
   let ownerId: unknown;
   try {
-    ownerId = idText(await owner(req));
+    const given = await inTime(
+      Promise.resolve().then(() => owner(req)),
+      timeoutMs,
+    );
+    if (given === LATE) return OWNER_LATE;
+    ownerId = idText(given);
   } catch {
     // What it threw may contain anything; the event says that it threw.
     return refusals.ownerFailed;
@@ -253,6 +262,9 @@ async function forOwner(
   if (caller.key !== undefined && caller.key.ownerId !== ownerId) return refusals.noOwner;
   return { ...caller, ownerId };
 }
+
+/** The app could not tell the owner in time: nobody is at fault, and the same call may succeed soon. */
+const OWNER_LATE: Refusal = { code: "store-unavailable", reason: "owner-late", headers: RETRY_SOON };
 
 function send(req: Request, res: Response, reply: Reply): void {
   if ("code" in reply) {

@@ -1,6 +1,6 @@
 import type { Request } from "express";
+import { inTime, isThenable, LATE } from "../core/in-time.js";
 import type { MaybePromise } from "../core/maybe-promise.js";
-import { LateAnswerError, withTimeout } from "../stores/health/timeout.js";
 import type { RateLimitFunction } from "./limit-settings.js";
 import type { Announce } from "./mistakes.js";
 
@@ -28,8 +28,6 @@ export function limitOf(
     typeof units === "number" && Number.isInteger(units) && units >= 0
       ? Math.min(units, maxLimit)
       : instead("limit-function-gave-no-limit");
-  const failed = (error: unknown): number =>
-    error instanceof LateAnswerError ? instead("limit-function-late") : instead("limit-function-rejected", error);
   return (req) => {
     let given: unknown;
     try {
@@ -37,11 +35,10 @@ export function limitOf(
     } catch (error) {
       return instead("limit-function-threw", error);
     }
-    if (typeof given === "number" || !isThenable(given)) return checked(given);
-    return withTimeout(Promise.resolve(given), timeoutMs).then(checked, failed);
+    if (!isThenable(given)) return checked(given);
+    return inTime(given, timeoutMs).then(
+      (units) => (units === LATE ? instead("limit-function-late") : checked(units)),
+      (error: unknown) => instead("limit-function-rejected", error),
+    );
   };
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof (value as { then?: unknown } | null | undefined)?.then === "function";
 }

@@ -3,12 +3,14 @@ import { mapMaybe, type MaybePromise } from "../core/maybe-promise.js";
 import type { Middleware } from "../core/middleware.js";
 import type { LimitRefusal } from "../core/pending-limits.js";
 import { refuse } from "../core/response/refuse.js";
+import { RETRY_SOON } from "../core/response/problem.js";
 import { beginState, type CountedIn, type RequestState } from "../core/request-state.js";
 import type { Runtime } from "../core/runtime.js";
 import { parse, parseFactory } from "../settings/object.js";
 import type { RateLimitStore, WindowOutcome, WindowPolicy, WindowRequest } from "../stores/contracts.js";
 import { SlidingWindowStore } from "../stores/memory/sliding-window/store.js";
 import { consumeLimits, guardFor } from "./consume.js";
+import { noteCount, undoCount } from "./counted-once.js";
 import { decide, limitText, tightest } from "./decide.js";
 import type { ListedLimit } from "./directory.js";
 import { byAddress, namedAddress } from "./keys.js";
@@ -75,26 +77,34 @@ export class LoginCounters {
     this.#known = policy("known", 1, KNOWN_MS, true);
   }
 
-  /** Counts an attempt in all counters or in none. */
+  /** Counts an attempt in all counters or in none; once, however often a request meets the guard. */
   attempt(account: string, req: Request, res: Response, state: RequestState): MaybePromise<LimitRefusal | undefined> {
     const address = this.addressOf(req, state);
     const pair = `${address} ${account}`;
+    const entries: CountedIn[] = [];
+    const note = (policy: WindowPolicy, key: string): CountedIn | undefined => {
+      const entry = noteCount(state, this.store, policy, key, 1, this);
+      if (entry !== undefined) entries.push(entry);
+      return entry;
+    };
+    note(this.#address, address);
+    note(this.#pair, pair);
+    note(this.#account, `account ${account}`);
+    if (entries.length === 0) return undefined;
     return mapMaybe(this.#isKnown(pair, state), (isKnown) => {
-      const requests: WindowRequest[] = [
-        { policy: this.#address, key: address, cost: 1 },
-        { policy: this.#pair, key: pair, cost: 1 },
-        { policy: this.#account, key: `account ${account}`, cost: 1 },
-      ];
-      const consecutive = this.#consecutive && {
-        policy: this.#consecutive,
-        key: isKnown ? pair : `account ${account}`,
-        cost: 1,
-      };
-      if (consecutive !== undefined) requests.push(consecutive);
+      const consecutive = this.#consecutive && note(this.#consecutive, isKnown ? pair : `account ${account}`);
+      const requests = entries.map(({ policy, key, units }): WindowRequest => ({ policy, key, cost: units }));
       const applyOutcomes = (outcomes: readonly WindowOutcome[], counter: RateLimitStore): LimitRefusal | undefined => {
-        if (!outcomes.every(({ allowed }) => allowed)) return this.#refusal(requests, outcomes, req, res);
-        const taken = requests.map((request, index) => this.#note(request, outcomes[index]!, counter, state));
-        this.#onLogIn(state, taken, consecutive, pair, counter);
+        const isRecorded = outcomes.every(({ allowed }) => allowed);
+        for (const [index, entry] of entries.entries()) {
+          entry.outcome = outcomes[index]!;
+          entry.decidedAt = this.#runtime.clock.now();
+          entry.counter = counter;
+          entry.recordedAt = isRecorded ? entry.outcome.recordedAt : undefined;
+          if (!isRecorded && this.limits.mode === "report") undoCount(entry);
+        }
+        if (!isRecorded) return this.#refusal(requests, outcomes, req, res);
+        this.#onLogIn(state, entries, consecutive, pair, counter);
         return undefined;
       };
       const guard = guardFor(this.store, this.#runtime, this.storeTimeoutMs);
@@ -156,31 +166,6 @@ export class LoginCounters {
     this.#fallback?.close();
   }
 
-  #note(
-    { policy, key, cost }: WindowRequest,
-    outcome: WindowOutcome,
-    counter: RateLimitStore,
-    state: RequestState,
-  ): CountedIn {
-    const { recordedAt } = outcome;
-    const decidedAt = this.#runtime.clock.now();
-    const units = { cost, units: cost, limit: policy.limit };
-    const next = state.counted;
-    state.counted = {
-      store: this.store,
-      policy,
-      key,
-      ...units,
-      limiter: this,
-      outcome,
-      decidedAt,
-      counter,
-      recordedAt,
-      next,
-    };
-    return state.counted;
-  }
-
   #local(): SlidingWindowStore {
     this.#fallback ??= new SlidingWindowStore({ maxClients: this.#maxClients, clock: this.#runtime.clock });
     return this.#fallback;
@@ -206,7 +191,7 @@ export class LoginCounters {
   #onLogIn(
     state: RequestState,
     taken: readonly Taken[],
-    consecutive: WindowRequest | undefined,
+    consecutive: Taken | undefined,
     pair: string,
     counter: RateLimitStore,
   ): void {
@@ -256,7 +241,7 @@ const SOURCE = "login-guard";
 
 const STORE_DOWN: LimitRefusal = {
   source: SOURCE,
-  refusal: { code: "store-unavailable", reason: "rate-limit-store", headers: { "Retry-After": "1" }, event: false },
+  refusal: { code: "store-unavailable", reason: "rate-limit-store", headers: RETRY_SOON, event: false },
 };
 
 /**

@@ -83,6 +83,18 @@ describe("apiKeyRoutes with an owner", () => {
     expect((await service.verify(json(made).key)).ok).toBe(false);
   });
 
+  it("answers 503 when it takes longer than storeTimeoutMs, and goes on when it answers in time", async () => {
+    let isSlow = true;
+    const { call, events } = await start(() =>
+      isSlow ? new Promise<string>(() => undefined) : Promise.resolve("team-red"),
+    );
+    const late = await call("GET", "/", { id: "ada" });
+    expect([late.status, late.headers["retry-after"], late.headers["cache-control"]]).toEqual([503, "1", "no-store"]);
+    expect(events.map(({ reason }) => reason)).toContain("owner-late");
+    isSlow = false;
+    expect((await call("GET", "/", { id: "ada" })).status).toBe(200);
+  });
+
   const WRONG: [string, NonNullable<ApiKeyRoutesSettings["owner"]>, string][] = [
     [
       "throws",

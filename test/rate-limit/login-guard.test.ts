@@ -34,7 +34,7 @@ describe("security.loginGuard", () => {
   });
 
   /** A log-in route: the password is right when it is "right". */
-  async function start(settings: Partial<SecuritySettings> = {}) {
+  async function start(settings: Partial<SecuritySettings> = {}, guards = 1) {
     const app = express();
     const clock = new ManualClock();
     const security = applySecurity(
@@ -57,6 +57,7 @@ describe("security.loginGuard", () => {
     let checked = 0;
     const held: (() => void)[] = [];
     const account = (req: Request): string => req.headers["x-account"] as string;
+    for (let guard = 1; guard < guards; guard += 1) app.use("/login", security.loginGuard({ account }));
     app.post("/login", security.loginGuard({ account }), async (req, res) => {
       checked += 1;
       if (req.headers["x-password"] === "slow") {
@@ -137,6 +138,20 @@ describe("security.loginGuard", () => {
       const answers = await Promise.all(Array.from({ length: 30 }, () => status("ada", "x")));
       expect(answers.filter((answer) => answer === 401)).toHaveLength(3);
       expect(checked()).toBe(3);
+    });
+
+    it("a request that meets the guard twice is counted once, and a log-in gives that unit back", async () => {
+      const { status, used } = await start(store(), 2);
+      expect([await status("ada", "x"), await status("ada", "x"), await status("ada", "right")]).toEqual([
+        401, 401, 204,
+      ]);
+      for (const [name, key] of [
+        ["login-address", "192.0.2.1"],
+        ["login-account-address", "192.0.2.1 ada"],
+        ["login-account", "ada"],
+      ] as const)
+        await expect.poll(() => used(name, key)).toBe(2);
+      expect([await status("ada", "x"), await status("ada", "x")]).toEqual([401, 429]);
     });
 
     it("an aborted connection and an answer without log-in keep their units; refund() gives them back", async () => {

@@ -4,7 +4,7 @@ import type { ForeignIds } from "../../core/foreign-ids.js";
 import type { Runtime } from "../../core/runtime.js";
 import { inspectHeader, type UnverifiedToken } from "../access/inspect-token.js";
 import { verifySignature } from "../access/verify-signature.js";
-import { type ClaimsVerdict, isAccessTokenType } from "../decide.js";
+import { type AccessTokenClaims, type ClaimsVerdict, isAccessTokenType } from "../decide.js";
 import { decideForeignClaims, type ForeignPolicy } from "./claims.js";
 import { credentialIdOf, identityOf } from "./identity.js";
 import type { MappingFailures } from "./mapping-failures.js";
@@ -64,7 +64,18 @@ export class FormerTokens {
   #accept(token: string, { claims }: Extract<ClaimsVerdict, { ok: true }>): ClaimsVerdict {
     const found = identityOf(claims, undefined, this.#settings, credentialIdOf(token, claims.jti));
     if (!found.ok) this.#failures.announce(found.problem, undefined);
-    else if (!this.#foreignIds.has(found.identity.id)) return { ok: true, claims, foreign: found.identity };
+    else if (!this.#foreignIds.has(found.identity.id))
+      return { ok: true, claims: withoutOurs(claims), foreign: found.identity };
     return { ok: false, code: "identity" };
   }
+}
+
+/** Claims by which this library names a family and orders tokens. In a former token they mean something else. */
+const OURS: ReadonlySet<string> = new Set(["fam", "iat_ms", "amr_times"]);
+
+function withoutOurs(claims: AccessTokenClaims): AccessTokenClaims {
+  if (!Object.keys(claims).some((name) => OURS.has(name))) return claims;
+  return Object.freeze(
+    Object.fromEntries(Object.entries(claims).filter(([name]) => !OURS.has(name))),
+  ) as AccessTokenClaims;
 }

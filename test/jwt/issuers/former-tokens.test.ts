@@ -115,6 +115,15 @@ describe("a token of the former app", () => {
     expect(await codeOf(manager.verifyAccessToken(taken()))).toBe("fulfilled");
   });
 
+  it("has no claim by which this library names families and orders tokens", async () => {
+    const { manager } = start();
+    const claims = { sub: "ada", fam: "A".repeat(22), iat_ms: START + 9e9, plan: "gold" };
+    const verdict = await manager.verifier.check(former(claims));
+    expect(verdict).toMatchObject({ ok: true, claims: { sub: "ada", plan: "gold" } });
+    expect(verdict.ok && Object.keys(verdict.claims).filter((name) => ["fam", "iat_ms"].includes(name))).toEqual([]);
+    expect(verdict.ok && Object.isFrozen(verdict.claims)).toBe(true);
+  });
+
   it("maps what it calls the user", async () => {
     const { manager } = start({ id: (claims) => claims.userId as number, roles: "role" });
     expect(await manager.verifier.check(former({ userId: 17, role: "admin" }))).toMatchObject({
