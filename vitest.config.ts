@@ -13,11 +13,12 @@ const source = [
   { find: /^portcullis\/redis$/, replacement: at("src/stores/redis/index.ts") },
   { find: /^portcullis\/sql$/, replacement: at("src/stores/sql/index.ts") },
   { find: /^portcullis\/mcp$/, replacement: at("src/mcp/index.ts") },
+  { find: /^portcullis\/accounts$/, replacement: at("src/accounts/index.ts") },
   { find: /^portcullis\/testing$/, replacement: at("src/testing/index.ts") },
 ];
 const built = [
   { find: /^portcullis$/, replacement: at("dist/esm/index.js") },
-  { find: /^portcullis\/(redis|sql|mcp|testing)$/, replacement: at("dist/esm/$1.js") },
+  { find: /^portcullis\/(redis|sql|mcp|accounts|testing)$/, replacement: at("dist/esm/$1.js") },
 ];
 
 const leftOut = filesWithoutTheirServer(at("."));

@@ -18,6 +18,7 @@ import { originCheckOf } from "./cors/compile.js";
 import { firstRequestReport } from "./first-request-report.js";
 import { lateQueryParser } from "./late-settings.js";
 import { lifecycle } from "./lifecycle.js";
+import { offerModules, type SecurityModule } from "./module-host.js";
 import { warnOfEarlierPackages } from "./other-packages.js";
 import {
   checkApp,
@@ -41,7 +42,7 @@ import { RESET_LIMITS, resetAll } from "./core/test-access.js";
 import { givenSettings, parseSettings } from "./app-settings/parse.js";
 import type { SecuritySettings } from "./app-settings/schema.js";
 import { warnOfSettings } from "./app-settings/warnings.js";
-import type { Merged, Security, SecurityBase } from "./security.js";
+import type { LayerDescription, Merged, Security, SecurityBase } from "./security.js";
 import { lossesOnRestart, storesOf, warnOfLosses } from "./store-report.js";
 import { beforeExpress } from "./server/before-express.js";
 import { serverClasses } from "./server/classes.js";
@@ -206,9 +207,12 @@ export function applySecurity(
     );
   };
 
+  const modules: SecurityModule[] = [];
+  let isStarted = false;
   const { ready, close } = lifecycle(
     rows.map(({ layer }) => layer),
     [apiKeys, jwt],
+    modules,
     stores,
     runtime,
   );
@@ -225,6 +229,7 @@ export function applySecurity(
       await close();
     },
     ready: async () => {
+      isStarted = true;
       checkMountedByRouters(app);
       checkFactoriesCalled(app, { requireAuth, requireApiKey, requireJwt, requireSession });
       checkFactoriesCalled(app, methodsThatMake(security));
@@ -232,7 +237,7 @@ export function applySecurity(
     },
     describe: () => {
       const places = storesOf(parsed, stores.places());
-      return rows.map(({ order, layer }) => {
+      const ofLayers = rows.map(({ order, layer }): LayerDescription => {
         const lost = losses.get(layer.id);
         const store = places.get(layer.id);
         const database =
@@ -249,6 +254,7 @@ export function applySecurity(
           ...(lost === undefined ? {} : { lostOnRestart: lost }),
         };
       });
+      return [...ofLayers, ...modules.map(describeModule)];
     },
     createServer,
     serverOptions,
@@ -297,7 +303,33 @@ export function applySecurity(
   Object.defineProperty(security, RESET_LIMITS, {
     value: () => resetAll(stores.limits, parsed.rateLimit ? parsed.rateLimit.store : undefined),
   });
+  offerModules(security, {
+    runtime,
+    settings: parsed,
+    session,
+    jwt,
+    apiKeys,
+    limits: stores.limits,
+    accountStores: () => stores.accounts(),
+    loginCounters,
+    add(module) {
+      if (isStarted) throw new SetupError("Make every module before security.ready() is called.");
+      modules.push(module);
+    },
+  });
   return Object.freeze(security);
+}
+
+function describeModule(module: SecurityModule): LayerDescription {
+  const { id, order, lostOnRestart } = module;
+  return {
+    id,
+    order,
+    mode: "enforce",
+    settings: module.describe(),
+    store: module.store(),
+    ...(lostOnRestart === undefined ? {} : { lostOnRestart }),
+  };
 }
 
 /** The methods whose result is mounted, under the names that an app writes. */

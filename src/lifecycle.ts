@@ -12,10 +12,15 @@ interface Lifecycle {
   close(): Promise<void>;
 }
 
-/** Starts and stops layers, services and stores. Each of the two runs once, however often it is called. */
+/**
+ * Starts and stops layers, services, modules and stores. Each of the two runs once, however often it is called.
+ *
+ * @param modules those that are made until it starts
+ */
 export function lifecycle(
   layers: readonly Layer[],
   services: readonly (Service | undefined)[],
+  modules: readonly Service[],
   stores: Stores,
   runtime: Runtime,
 ): Lifecycle {
@@ -23,9 +28,11 @@ export function lifecycle(
     await stores.ready();
     await Promise.all(services.map(async (service) => service?.init()));
     await Promise.all(layers.map(async (layer) => layer.ready?.()));
+    await Promise.all(modules.map(async (module) => module.init()));
     runtime.events.emit("sys_startup", () => ({ source: "portcullis", reason: "ready" }));
   };
   const end = async (): Promise<void> => {
+    await Promise.all(modules.map(async (module) => module.close()));
     await Promise.all(layers.map(async (layer) => layer.close?.()));
     await Promise.all(services.map(async (service) => service?.close()));
     await stores.close();

@@ -24,8 +24,8 @@ import type { UsePrincipal } from "./use-principal.js";
 
 /** One row of `describe()`: what a layer effectively does. */
 export interface LayerDescription {
-  /** Name of the layer. */
-  readonly id: LayerId;
+  /** Name of the layer, or of a module beyond the layers. */
+  readonly id: LayerId | "accounts";
   /** Place of the layer: lower numbers run first. */
   readonly order: number;
   /** Whether the layer refuses or only reports. */

@@ -1,6 +1,7 @@
 import express, { type NextFunction, type Request, type RequestHandler, type Response, type Router } from "express";
 import { bodyOf, readJsonBody } from "../core/http/json-body.js";
 import { z } from "zod";
+import { FactorRequiredError } from "../core/credential-gate.js";
 import { type Refusal, RETRY_SOON } from "../core/response/problem.js";
 import { refuse } from "../core/response/refuse.js";
 import { requestContext } from "../core/request-events.js";
@@ -133,8 +134,17 @@ export function apiKeyRoutes(
     return false;
   }
 
+  /** @throws FactorRequiredError (rejects) when the caller is a person who must prove another factor first */
+  async function mayMake(req: Request): Promise<void> {
+    const { principal } = req;
+    if (principal === undefined) return;
+    const { actor, methods } = principal;
+    await runtime.gate.check({ kind: "key", id: actor?.id ?? principal.id, methods, req });
+  }
+
   const create: Action = async (caller, req) => {
     const asked = readInput(ownKeySchema, bodyOf(req));
+    await mayMake(req);
     if (caller.maker.path.length > MAX_MAKERS) return refusals.tooDeep;
     // A key created with a key or a token has the caller's restrictions, unless the body sets stricter ones.
     const { grants } = caller;
@@ -177,6 +187,7 @@ export function apiKeyRoutes(
     if ("code" in found) return found;
     const record = found.read();
     const input = readInput(rotateSchema, bodyOf(req) ?? {});
+    await mayMake(req);
     const maker = successorOf(record, caller.key);
     if (maker.path.length > MAX_MAKERS) return refusals.tooDeep;
     // The response contains a working key, so the caller must have all of its grants.
@@ -290,6 +301,7 @@ function noneOfEndedMaker(error: unknown): undefined {
 function refusalOfError(error: unknown): Refusal {
   if (error instanceof StoreUnavailableError)
     return { code: "store-unavailable", reason: "store-unavailable", headers: RETRY_SOON, event: false };
+  if (error instanceof FactorRequiredError) return { code: "factor-required", reason: "key" };
   if (error instanceof HashUnavailableError) return { code: "store-unavailable", reason: "busy", headers: RETRY_SOON };
   if (!(error instanceof ApiKeyError)) throw error;
   if (error.code === "not-found") return UNKNOWN;

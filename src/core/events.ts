@@ -10,6 +10,10 @@ export const EVENT_LEVELS = {
   authn_login_success: "INFO",
   authn_login_fail: "WARN",
   authn_login_fail_max: "WARN",
+  authn_login_lock: "WARN",
+  authn_login_successafterfail: "INFO",
+  authn_password_change: "INFO",
+  authn_password_change_fail: "WARN",
   authn_token_created: "INFO",
   authn_token_revoked: "INFO",
   authn_token_reuse: "CRITICAL",
@@ -26,6 +30,8 @@ export const EVENT_LEVELS = {
   session_use_after_expire: "CRITICAL",
   sys_startup: "WARN",
   sys_shutdown: "WARN",
+  user_created: "WARN",
+  user_updated: "WARN",
   portcullis_untrusted_host: "WARN",
   portcullis_untrusted_proxy: "WARN",
   portcullis_store_unavailable: "WARN",
@@ -34,6 +40,7 @@ export const EVENT_LEVELS = {
   portcullis_overload: "WARN",
   portcullis_misconfigured: "CRITICAL",
   portcullis_layer_failed: "CRITICAL",
+  portcullis_notice_failed: "WARN",
   portcullis_credential_accepted: "INFO",
 } as const;
 

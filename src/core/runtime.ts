@@ -1,4 +1,5 @@
 import { systemClock, type Clock } from "./clock.js";
+import { CredentialGate } from "./credential-gate.js";
 import { SecurityEvents } from "./events.js";
 import { ForeignIds } from "./foreign-ids.js";
 import { ProtectedResources } from "./protected-resources.js";
@@ -19,6 +20,8 @@ export interface Runtime {
   readonly resources: ProtectedResources;
   /** The ids that other issuers of tokens give. */
   readonly foreignIds: ForeignIds;
+  /** Asked before a session, a token or a key of a person is made. */
+  readonly gate: CredentialGate;
 }
 
 /** Dependencies of a component used without `applySecurity`: the last argument of its factory. */
@@ -58,6 +61,7 @@ export function partRuntime(deps: PartDependencies | Runtime = {}, base?: Runtim
     debug: base?.debug,
     resources: base?.resources,
     foreignIds: base?.foreignIds,
+    gate: base?.gate,
   });
 }
 
@@ -71,5 +75,6 @@ export function createRuntime(overrides: Partial<Runtime> = {}): Runtime {
     debug: overrides.debug ?? false,
     resources: overrides.resources ?? new ProtectedResources(),
     foreignIds: overrides.foreignIds ?? new ForeignIds(),
+    gate: overrides.gate ?? new CredentialGate(),
   });
 }

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { NO_METHODS, provedMethods } from "../core/authentication.js";
 import { loadJsonwebtoken } from "../core/dependencies.js";
 import { FOREIGN_ID } from "../core/foreign-ids.js";
 import type { Principal } from "../core/principal.js";
@@ -140,10 +141,12 @@ export class JwtManager {
    * @param subject the id of the user or service, 1 to 255 characters or a safe integer, which is converted to decimal
    * text; never an id that may be reassigned later (ASVS 10.3.3)
    * @throws TokenError `invalid-input` for wrong or reserved claims, `store-unavailable`
+   * @throws FactorRequiredError (rejects) when the app has accounts and this person must prove another factor first
    */
   async issue(subject: string | number, options?: IssueInput): Promise<IssuedTokens> {
     const access = this.#signer;
     const grant = this.#ownGrant(subject, options);
+    await this.#mayIssue(grant.subject, options);
     const label = labelOf(options);
     const time = this.#storeTime();
     const at = await this.#issueTime(grant.subject, time);
@@ -161,10 +164,12 @@ export class JwtManager {
    *
    * @throws TokenError `invalid-input`; `store-unavailable` when a `revokeSubject` of this subject was refused and
    * cannot be repeated now
+   * @throws FactorRequiredError (rejects) as `issue` does
    */
   async signAccessToken(subject: string | number, options?: IssueInput): Promise<string> {
     const access = this.#signer;
     const grant = this.#ownGrant(subject, options);
+    await this.#mayIssue(grant.subject, options);
     const { token, jti } = await access.sign(grant, await this.#issueTime(grant.subject, this.#storeTime()));
     this.#announceCreated(grant.subject, jti, "sign");
     return token;
@@ -349,6 +354,13 @@ export class JwtManager {
     const grant = grantOf(subject, options, this.runtime.clock.now());
     if (this.runtime.foreignIds.has(grant.subject)) throw new TokenError("invalid-input", { message: FOREIGN_ID });
     return grant;
+  }
+
+  /** @throws FactorRequiredError (rejects) when the subject is a person who must prove another factor first */
+  async #mayIssue(id: string, options?: IssueInput): Promise<void> {
+    const { clock, gate } = this.runtime;
+    const methods = provedMethods(options?.methods ?? [], clock.now()) ?? NO_METHODS;
+    await gate.check({ kind: "token", id, methods });
   }
 
   /** The time of a log-in, after every revocation of the subject. */

@@ -83,6 +83,8 @@ const NO_LAYER =
  * Await it before responding. Without `await`, the response waits for the log-in and a process warning reports it.
  *
  * @throws InvalidInputError (rejects, with `code` "invalid-input" and `status` 400) when `who` or `maxAge` is malformed
+ * @throws FactorRequiredError (rejects, with `status` 401) when the app has accounts and the user must prove another
+ * factor first
  * @throws SetupError (rejects) when no session layer ran, or the response has already begun
  * @throws SessionEndedError (rejects, with `status` 401) when this is a re-authentication and the session has ended
  * meanwhile, by a log-out, by `sessions.end` or by its time-out; no user is logged in then
@@ -122,6 +124,8 @@ async function begin(req: Request, who: LogInAs, options: LogInSettings): Promis
   const now = stored.now();
   const host = bound.open();
   const { authenticatedAt, methods } = logInAuthentication(who.methods, { ...principal, actor }, host.metadata, now);
+  const asked = runtime.gate.check({ kind: "session", id: actor?.id ?? principal.id, methods, req });
+  if (asked !== undefined) await asked;
   bound.watch();
   const before = snapshot(host);
   const kind = loginKind(before.metadata?.principal?.id, principal.id);

@@ -94,7 +94,16 @@ export const formerSecretRingSchema: z.ZodType<readonly Secret[], string | Secre
   );
 
 /** The purposes keys are derived for. Two purposes never share a key. */
-export type SecretPurpose = "session" | "jwt" | "api-key-hash" | "api-key-cache" | "refresh-token" | "credential-id";
+export type SecretPurpose =
+  | "session"
+  | "jwt"
+  | "api-key-hash"
+  | "api-key-cache"
+  | "refresh-token"
+  | "credential-id"
+  | "account-seal"
+  | "account-code"
+  | "account-device";
 
 /** Derives a 256-bit key for one purpose: HKDF-SHA-256 (RFC 5869) with the purpose as its info. */
 export function deriveKey(secret: Secret, purpose: SecretPurpose): KeyObject {

@@ -14,8 +14,10 @@
 
 export type { WindowOutcome, WindowPolicy, WindowRequest } from "../core/rate-limits.js";
 export * from "./contracts/api-keys.js";
+export * from "./contracts/credentials.js";
 export * from "./contracts/rate-limits.js";
 export * from "./contracts/sessions.js";
+export * from "./contracts/single-use.js";
 export * from "./contracts/tokens.js";
 export type { WriteCall } from "./health/write-call.js";
 export type { JsonValue } from "./json.js";

@@ -6,7 +6,14 @@ import type { Secret } from "../core/secret.js";
 import { openNamed, readyNamed, variableOf } from "../settings/variables.js";
 import { defaultBackend, registerBackend, type Backend } from "./health/backend.js";
 import { ChangeFeed } from "./revocations/change-feed.js";
-import type { ApiKeyStore, RateLimitStore, TokenStore, WindowPolicy } from "./contracts.js";
+import type {
+  ApiKeyStore,
+  CredentialStore,
+  RateLimitStore,
+  SingleUseStore,
+  TokenStore,
+  WindowPolicy,
+} from "./contracts.js";
 import { openDatabase, type DatabaseStores } from "./database/open-database.js";
 import { SlidingWindowStore } from "./memory/sliding-window/store.js";
 import { MemoryTokenStore } from "./memory/token-store.js";
@@ -55,12 +62,24 @@ export interface Stores {
   readonly tokens: TokenStore | undefined;
   /** Propagates revocations between processes; `undefined` when they share no backend. */
   readonly changes: ChangeFeed | undefined;
+  /** Opens the stores of accounts: in the database, on Redis what soon ends, otherwise in memory. */
+  accounts(): AccountStores;
   /** As far as known: the engine of a Kysely instance is known once it has been used. */
   places(): StorePlaces;
   /** The database: engine, location, driver; without credentials. `undefined` when there is none. */
   describe(): Record<string, unknown> | undefined;
   ready(): Promise<void>;
   close(): Promise<void>;
+}
+
+/** The stores of accounts, and where each is. */
+export interface AccountStores {
+  /** `undefined`: the module keeps them in memory. */
+  readonly credentials: CredentialStore | undefined;
+  /** `undefined`: the module keeps them in memory. */
+  readonly singleUse: SingleUseStore | undefined;
+  /** As far as known: "memory", "redis", or the engine of the database. */
+  places(): { readonly credentials: string; readonly singleUse: string };
 }
 
 /** Requests under this policy belong to no client: they only check that a limit store accepts writes. */
@@ -126,6 +145,11 @@ export function openStores(settings: StoreSettings, runtime: Runtime): Stores {
     apiKeys,
     tokens,
     changes,
+    accounts: () => ({
+      credentials: undefined,
+      singleUse: undefined,
+      places: () => ({ credentials: "memory", singleUse: "memory" }),
+    }),
     places: () => ({
       limits: redis === undefined ? "memory" : "redis",
       sessions: redis === undefined ? "memory" : "redis",

@@ -73,6 +73,8 @@ function wordsOf(id: LayerDescription["id"], settings: LayerDescription["setting
       return `${of["headerName"]}: ${of["prefix"]}…, ${of["hash"]}`;
     case "jwt":
       return `${of["algorithm"]}, ${of["accessTokenMinutes"]} min; refresh tokens ${of["refreshTokenDays"]} days`;
+    case "accounts":
+      return String(settings["mountPath"]);
     default:
       throw new Error(`The picture has no words for the layer ${id satisfies never as string}.`);
   }

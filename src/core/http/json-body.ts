@@ -3,7 +3,7 @@ import type { Refusal } from "../response/problem.js";
 import { refuse } from "../response/refuse.js";
 
 /** Maximum size of a body, in bytes: metadata of 4 KiB and full lists of scopes and addresses fit. */
-const MAX_BODY_BYTES = 16_384;
+export const MAX_BODY_BYTES = 16_384;
 
 // Compressed bodies are refused: bodies this small do not need compression, and inflating one costs work before its
 // size is known.

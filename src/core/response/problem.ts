@@ -52,6 +52,33 @@ export const REFUSALS = {
     detail: "The credentials of this request are invalid.",
     event: "authn_login_fail",
   },
+  "factor-required": {
+    status: 401,
+    title: "Another factor required",
+    detail: "This account needs another factor. Prove it, and then send the request again.",
+    event: "authz_fail",
+    // A person who has not finished logging in is no attacker.
+    level: "INFO",
+  },
+  "reauthentication-required": {
+    status: 401,
+    title: "Recent authentication required",
+    detail: "Prove again who you are, and then send the request again. The member anyOf lists what is accepted.",
+    event: "authz_fail",
+    level: "INFO",
+  },
+  "too-many-failures": {
+    status: 429,
+    title: "Too many failures",
+    detail: "Too many attempts have failed. Retry after the number of seconds in Retry-After.",
+    event: "authn_login_fail_max",
+  },
+  "password-refused": {
+    status: 422,
+    title: "Password refused",
+    detail: "This password cannot be used. The member reasons says why.",
+    event: "authn_password_change_fail",
+  },
   "ambiguous-credentials": {
     status: 400,
     title: "Ambiguous credentials",
@@ -123,6 +150,8 @@ export interface Refusal {
   readonly detail?: string;
   /** Extra response headers: Retry-After, WWW-Authenticate, … */
   readonly headers?: Readonly<Record<string, string>>;
+  /** Further members of the body (RFC 9457 section 3.2): our constants, or built from settings. */
+  readonly members?: Pick<Problem, "reasons" | "anyOf">;
   /** The credential the refusal is about, for the event. */
   readonly credentialId?: string;
   readonly subject?: string;
@@ -149,6 +178,10 @@ export interface Problem {
   readonly detail: string;
   /** Why the request was refused. */
   readonly code: RefusalCode;
+  /** With `password-refused`: why the password cannot be used, as words. */
+  readonly reasons?: readonly string[];
+  /** With `reauthentication-required`: the sets of methods of which one must be proved again. */
+  readonly anyOf?: readonly (readonly string[])[];
 }
 
 /** What an app may send instead of the problem body. Status and headers stay. */
@@ -175,8 +208,8 @@ export type OnRefusal = (
 ) => ReplacedBody | RefusalRedirect | undefined | Promise<ReplacedBody | RefusalRedirect | undefined>;
 
 /** RFC 9457 section 3: the body of a refusal. */
-export function problemOf(refusal: Pick<Refusal, "code" | "detail">): Problem {
+export function problemOf(refusal: Pick<Refusal, "code" | "detail" | "members">): Problem {
   const { status, title, detail } = REFUSALS[refusal.code];
   const type = `urn:problem-type:portcullis:${refusal.code}`;
-  return { type, title, status, detail: refusal.detail ?? detail, code: refusal.code };
+  return { type, title, status, detail: refusal.detail ?? detail, code: refusal.code, ...refusal.members };
 }

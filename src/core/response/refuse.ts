@@ -140,7 +140,8 @@ function pageOf(refusal: Refusal): ReplacedBody {
 }
 
 function problemDetailsOf(refusal: Refusal): ReplacedBody {
-  const ready = refusal.detail === undefined ? READY_BODIES.get(refusal.code) : undefined;
+  const isPlain = refusal.detail === undefined && refusal.members === undefined;
+  const ready = isPlain ? READY_BODIES.get(refusal.code) : undefined;
   return {
     contentType: "application/problem+json; charset=utf-8",
     body: ready ?? JSON.stringify(problemOf(refusal)),

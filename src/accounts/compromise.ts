@@ -1,0 +1,47 @@
+import type { Principal } from "../core/principal.js";
+import type { ModuleHost } from "../module-host.js";
+import { createRevokeAll } from "../revoke-all.js";
+import type { ResolvedAccountsSettings } from "./settings.js";
+
+/** An API key that still works after a change of the account. */
+export interface LivingKey {
+  readonly id: string;
+  readonly name: string;
+}
+
+/** Most keys that a notice lists. */
+const LISTED_KEYS = 100;
+
+/** Ends what a person has been logged in with, after a change of password or factor. */
+export class Compromise {
+  readonly #host: ModuleHost;
+  readonly #endsKeys: boolean;
+
+  constructor(host: ModuleHost, { onCompromise }: ResolvedAccountsSettings) {
+    this.#host = host;
+    this.#endsKeys = onCompromise === "everything";
+  }
+
+  /**
+   * Ends every session and token family of a person, and their API keys when the settings or the caller say so.
+   *
+   * @param keep the credential that made the change
+   * @returns the keys that live on, for a notice
+   * @throws StoreUnavailableError (rejects); what was accepted holds, and the process repeats the rest
+   */
+  async end(
+    personId: string,
+    { keep, reason, revokeKeys = false }: { keep?: Principal | undefined; reason: string; revokeKeys?: boolean },
+  ): Promise<readonly LivingKey[]> {
+    const { session, jwt, apiKeys, runtime } = this.#host;
+    const endsKeys = revokeKeys || this.#endsKeys;
+    const revokeAll = createRevokeAll({ session, jwt, apiKeys: endsKeys ? apiKeys : undefined }, runtime);
+    await revokeAll(personId, { reason, ...(keep === undefined ? {} : { keep }) });
+    if (endsKeys || apiKeys === undefined) return [];
+    const now = runtime.clock.now();
+    const keys = await apiKeys.list(personId, { limit: LISTED_KEYS }).catch(() => []);
+    return keys
+      .filter(({ revokedAt, expiresAt }) => revokedAt === null && (expiresAt === null || expiresAt > now))
+      .map(({ id, name }) => ({ id, name }));
+  }
+}

@@ -1,0 +1,30 @@
+import type { ModuleHost } from "../module-host.js";
+import type { CredentialStore, SingleUseStore } from "../stores/contracts.js";
+import type { Compromise } from "./compromise.js";
+import type { Gate } from "./gate/gate.js";
+import type { Guarded } from "./guarded.js";
+import type { Route } from "./http/route.js";
+import type { Notices } from "./notices.js";
+import type { AccountSecrets } from "./secrets.js";
+import type { ResolvedAccountsSettings } from "./settings.js";
+import type { Users } from "./users.js";
+
+/** What the parts of accounts share. */
+export interface AccountsContext {
+  readonly host: ModuleHost;
+  readonly settings: ResolvedAccountsSettings;
+  readonly users: Users;
+  readonly credentials: Guarded<CredentialStore>;
+  readonly singleUse: Guarded<SingleUseStore>;
+  readonly secrets: AccountSecrets;
+  readonly notices: Notices;
+  readonly gate: Gate;
+  readonly compromise: Compromise;
+}
+
+/** A way in, or a part of an account: its routes, and its place in `ready` and `close`. */
+export interface AccountsPart {
+  readonly routes: readonly Route[];
+  init?(): Promise<void>;
+  close?(): Promise<void>;
+}

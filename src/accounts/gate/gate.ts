@@ -1,0 +1,263 @@
+import { createHash } from "node:crypto";
+import type { AuthenticationMethod } from "../../core/authentication.js";
+import { type BeforeCredential, FactorRequiredError } from "../../core/credential-gate.js";
+import { inTime, LATE } from "../../core/in-time.js";
+import { PortcullisError } from "../../core/portcullis-error.js";
+import type { Refusal } from "../../core/response/problem.js";
+import { stateIn } from "../../core/request-state.js";
+import { boundSession } from "../../session/request-properties.js";
+import type { StoreTime } from "../../stores/health/store-time.js";
+import type { CredentialStore, StoredCredential } from "../../stores/contracts.js";
+import type { SecondFactor } from "../factors/factor.js";
+import type { Guarded } from "../guarded.js";
+import type { Answer, Exchange, Reply } from "../http/route.js";
+import type { ModuleHost } from "../../module-host.js";
+import { invalidCredentials, NO_PENDING } from "../refusals.js";
+import type { ResolvedAccountsSettings } from "../settings.js";
+import type { Person } from "../types.js";
+import { type Users, UsersUnavailableError } from "../users.js";
+import { decideGate, type GateVerdict, type Standing } from "./decide.js";
+import type { Delivery, PendingLogIn, PendingLogIns } from "./pending-log-ins.js";
+
+/** A person may not log in. Thrown to code that makes a credential; a route answers as to a wrong password. */
+export class AccountDisabledError extends PortcullisError {
+  readonly code = "account-disabled";
+  /** Express's own error handler answers with it when the app passes the error on. */
+  readonly status = 401;
+
+  constructor() {
+    super("This person is disabled, so that no session, token or key can be made for them.");
+    this.name = "AccountDisabledError";
+  }
+}
+
+/** Someone who has proved something. */
+export interface Arrival {
+  readonly person: Person;
+  /** What has been proved, and when. */
+  readonly methods: readonly AuthenticationMethod[];
+  readonly remember: boolean;
+  readonly deliver: Delivery;
+}
+
+/** A log-in that goes on. */
+export interface Resumed {
+  readonly pending: PendingLogIn;
+  readonly person: Person;
+  readonly credentials: readonly StoredCredential[];
+}
+
+/**
+ * The one place that decides whether a person has proved enough, and that makes their session or tokens. Every way in
+ * ends in `enter`.
+ */
+export class Gate {
+  readonly #host: ModuleHost;
+  readonly #settings: ResolvedAccountsSettings;
+  readonly #users: Users;
+  readonly #credentials: Guarded<CredentialStore>;
+  readonly #pending: PendingLogIns;
+  readonly #factors: readonly SecondFactor[];
+
+  constructor(
+    host: ModuleHost,
+    settings: ResolvedAccountsSettings,
+    parts: {
+      readonly users: Users;
+      readonly credentials: Guarded<CredentialStore>;
+      readonly pending: PendingLogIns;
+      readonly factors: readonly SecondFactor[];
+    },
+  ) {
+    this.#host = host;
+    this.#settings = settings;
+    this.#users = parts.users;
+    this.#credentials = parts.credentials;
+    this.#pending = parts.pending;
+    this.#factors = parts.factors;
+  }
+
+  get factors(): readonly SecondFactor[] {
+    return this.#factors;
+  }
+
+  /** For the core: asked before any session, token or key is made, by whomever. */
+  readonly beforeCredential: BeforeCredential = async ({ id, kind, methods }) => {
+    // A key that makes a key was itself made here, and its own limits bind what it makes.
+    if (kind === "key" && methods.some(({ method }) => method === "key")) return;
+    const person = await this.#users.findById(id);
+    if (person === undefined) return;
+    if (person.isDisabled) throw new AccountDisabledError();
+    const standing = await this.standingOf(person, await this.credentialsOf(person.id));
+    if (decideGate(methods, standing).verdict !== "done") throw new FactorRequiredError();
+  };
+
+  /** @throws StoreUnavailableError (rejects) */
+  credentialsOf(personId: string, time?: StoreTime): Promise<readonly StoredCredential[]> {
+    return this.#credentials.read((store) => store.listOf(personId), personId, time);
+  }
+
+  /** What a person has, and what is asked of them. */
+  async standingOf(person: Person, credentials: readonly StoredCredential[]): Promise<Standing> {
+    const usable = this.#factors.filter((factor) => factor.usable(credentials).length > 0);
+    return {
+      factors: usable.map(({ method }) => method),
+      hasFactor: usable.some(({ isFactor }) => isFactor),
+      isRequired: await this.isRequired(person),
+      enrollable: this.#factors.flatMap(({ method, canEnrol }) => (canEnrol ? [method] : [])),
+    };
+  }
+
+  /** Whether `factors.required` asks for a second factor. @throws UsersUnavailableError (rejects) */
+  async isRequired(person: Person): Promise<boolean> {
+    const { required } = this.#settings.factors;
+    if (required === undefined) return false;
+    let answer: unknown;
+    try {
+      answer = await inTime(
+        Promise.resolve().then(() => required(person.user)),
+        REQUIRED_MS,
+      );
+    } catch (cause) {
+      throw new UsersUnavailableError("required", { cause });
+    }
+    if (answer === LATE) throw new UsersUnavailableError("required");
+    // Anything but a clear no asks for the factor.
+    return answer !== false;
+  }
+
+  /**
+   * Goes on with a log-in: makes the session or the tokens, or stores what is still owed.
+   *
+   * @throws StoreUnavailableError (rejects); no session and no tokens were made then
+   */
+  async enter(exchange: Exchange, arrival: Arrival): Promise<Reply> {
+    const { person } = arrival;
+    if (person.isDisabled) return invalidCredentials("disabled");
+    const credentials = await this.credentialsOf(person.id, exchange.time);
+    const verdict = decideGate(arrival.methods, await this.standingOf(person, credentials));
+    if (verdict.verdict === "done") return this.#deliver(exchange, arrival);
+    const owed = await this.#owe(exchange, arrival, verdict, stampOf(credentials));
+    // The password was right, so it counts neither as a failure nor against its owner.
+    stateIn(exchange.req)?.onLogIn?.();
+    return owed;
+  }
+
+  /**
+   * The log-in that a request goes on with, or the refusal of a request that has none.
+   *
+   * @param given the secret of a client without cookies
+   */
+  async resume(exchange: Exchange, given: string | undefined, owes: PendingLogIn["owes"]): Promise<Resumed | Refusal> {
+    const pending = await this.#pending.find(exchange.req, given, exchange.time);
+    if (pending?.owes !== owes) return NO_PENDING;
+    const person = await this.#users.findById(pending.personId);
+    if (person === undefined || person.isDisabled) return NO_PENDING;
+    const credentials = await this.credentialsOf(person.id, exchange.time);
+    // A reset, say, has changed what the person has since.
+    if (stampOf(credentials) !== pending.stamp) return NO_PENDING;
+    return { pending, person, credentials };
+  }
+
+  /** Ends the log-in that goes on, and enters with what was proved besides. Of several requests one does. */
+  async finish(
+    exchange: Exchange,
+    { pending, person }: Resumed,
+    given: string | undefined,
+    method: AuthenticationMethod,
+  ): Promise<Reply> {
+    if (!(await this.#pending.end(exchange.req, given, exchange.time))) return NO_PENDING;
+    this.#pending.clear(exchange.req, exchange.res);
+    const { remember, deliver, methods } = pending;
+    return this.enter(exchange, { person, remember, deliver, methods: [...methods, method] });
+  }
+
+  /** Ends the log-in that goes on, if there is one: for a log-out. */
+  async abandon({ req, res, time }: Exchange, given?: string): Promise<void> {
+    await this.#pending.end(req, given, time);
+    this.#pending.clear(req, res);
+  }
+
+  /**
+   * Makes the session of a request new, with what was proved besides: after a re-authentication, and when a factor was
+   * set up. The id changes; data, idle time-out and label stay.
+   *
+   * @throws SessionEndedError (rejects) when the session has ended meanwhile
+   */
+  async renew({ req }: Exchange, person: Person, methods: readonly AuthenticationMethod[]): Promise<void> {
+    const metadata = boundSession(req)?.opened?.metadata;
+    const kept = (req.principal?.methods ?? []).filter((one) => !methods.some(({ method }) => method === one.method));
+    await this.#host.session?.logIn(
+      req,
+      {
+        id: person.id,
+        scopes: person.scopes,
+        roles: person.roles,
+        methods: [...kept, ...methods],
+        ...(metadata?.label === undefined ? {} : { label: metadata.label }),
+      },
+      metadata?.maxAgeMs === undefined ? {} : { maxAge: metadata.maxAgeMs / 1000 },
+    );
+  }
+
+  async #deliver({ req, res }: Exchange, { person, methods, remember, deliver }: Arrival): Promise<Reply> {
+    const { id, scopes, roles } = person;
+    const { session, jwt } = this.#host;
+    if (deliver === "tokens") {
+      if (jwt === undefined) return NO_TOKENS;
+      const tokens = await jwt.issue(id, { scopes, roles, methods });
+      stateIn(req)?.onLogIn?.();
+      return { status: 200, body: { status: "done", ...tokens }, next: "after-login" };
+    }
+    if (session === undefined) return NO_SESSIONS;
+    const { rememberSeconds } = this.#settings;
+    await session.logIn(req, { id, scopes, roles, methods }, remember ? { maxAge: rememberSeconds } : {});
+    this.#pending.clear(req, res);
+    return DONE;
+  }
+
+  async #owe(
+    { res, time }: Exchange,
+    { person, methods, remember, deliver }: Arrival,
+    verdict: Exclude<GateVerdict, { verdict: "done" }>,
+    stamp: string,
+  ): Promise<Reply> {
+    if (deliver === "tokens" && this.#host.jwt === undefined) return NO_TOKENS;
+    if (deliver === "session" && this.#host.session === undefined) return NO_SESSIONS;
+    const owes = verdict.verdict;
+    const pending = await this.#pending.begin(
+      res,
+      { personId: person.id, methods, remember, deliver, owes, stamp },
+      time,
+    );
+    const more = pending === undefined ? {} : { pending };
+    return owes === "factor"
+      ? { status: 200, body: { status: "factor-required", factors: verdict.factors, ...more }, next: "factor" }
+      : { status: 200, body: { status: "enrolment-required", methods: verdict.methods, ...more }, next: "enrol" };
+  }
+}
+
+/** How long `factors.required` may take, in milliseconds. */
+const REQUIRED_MS = 5000;
+
+const DONE: Answer = Object.freeze({ status: 200, body: Object.freeze({ status: "done" }), next: "after-login" });
+
+const NO_TOKENS: Refusal = {
+  code: "invalid-request",
+  reason: "tokens-off",
+  detail: "This service delivers no tokens: leave deliver out.",
+};
+const NO_SESSIONS: Refusal = {
+  code: "invalid-request",
+  reason: "sessions-off",
+  detail: 'This service has no sessions: send "deliver": "tokens".',
+};
+
+/** What a person's credentials are, in short: it changes with every password and every factor. */
+function stampOf(credentials: readonly StoredCredential[]): string {
+  const parts = credentials
+    .filter(({ kind, confirmedAt }) => kind === "password" || confirmedAt !== null)
+    .map(({ id, version }) => `${id} ${version}`)
+    .sort();
+  return createHash("sha256").update(parts.join("\n")).digest("base64url");
+}

@@ -1,0 +1,105 @@
+import type { Request, Response } from "express";
+import { type AuthenticationMethod, storedMethods } from "../../core/authentication.js";
+import { readCookie } from "../http/cookies.js";
+import type { Runtime } from "../../core/runtime.js";
+import type { StoreTime } from "../../stores/health/store-time.js";
+import type { SingleUseRecord, SingleUseStore } from "../../stores/contracts.js";
+import type { Guarded } from "../guarded.js";
+import { isToken, newToken, tokenHash } from "../secrets.js";
+
+/** How a log-in is delivered: as a session with a cookie, or as tokens. */
+export type Delivery = "session" | "tokens";
+
+/** A log-in that still owes a factor. No guard knows it. */
+export interface PendingLogIn {
+  readonly personId: string;
+  /** What has been proved. */
+  readonly methods: readonly AuthenticationMethod[];
+  readonly remember: boolean;
+  readonly deliver: Delivery;
+  /** What it owes: a factor that the person has, or one that must be set up. */
+  readonly owes: "factor" | "enrolment";
+  /** What the person's credentials were when it began: when they have changed, it is worthless. */
+  readonly stamp: string;
+}
+
+const KIND = "log-in";
+const LIFE_MS = 300_000;
+
+/** The log-ins that are not finished: records of five minutes, each bound to the browser, or the client, that began it. */
+export class PendingLogIns {
+  readonly #store: Guarded<SingleUseStore>;
+  readonly #runtime: Runtime;
+  readonly #cookieName: string;
+  readonly #attributes: string;
+
+  constructor(store: Guarded<SingleUseStore>, runtime: Runtime) {
+    this.#store = store;
+    this.#runtime = runtime;
+    // Without https a browser refuses both the prefix and Secure.
+    this.#cookieName = runtime.debug ? "portcullis_login" : "__Host-portcullis_login";
+    this.#attributes = `; Path=/; HttpOnly${runtime.debug ? "" : "; Secure"}; SameSite=Lax`;
+  }
+
+  /**
+   * Stores a log-in that owes a factor, and gives the browser the cookie for it.
+   *
+   * @returns the secret for a client without cookies; `undefined` when a cookie has it
+   */
+  async begin(res: Response, pending: PendingLogIn, time: StoreTime): Promise<string | undefined> {
+    const secret = newToken();
+    const { personId, methods, remember, deliver, owes, stamp } = pending;
+    const record: SingleUseRecord = {
+      id: tokenHash(secret),
+      kind: KIND,
+      ownerId: personId,
+      data: { methods: methods.map(({ method, at }) => ({ method, at })), remember, deliver, owes, stamp },
+      expiresAt: this.#runtime.clock.now() + LIFE_MS,
+    };
+    await this.#store.write((store, call) => store.put(record, call), personId, time);
+    if (deliver === "tokens") return secret;
+    res.append("Set-Cookie", `${this.#cookieName}=${secret}${this.#attributes}; Max-Age=${LIFE_MS / 1000}`);
+    return undefined;
+  }
+
+  /** The secret that a request brings: in the body for a client without cookies, otherwise in the cookie. */
+  secretOf(req: Request, given: string | undefined): { secret: string; deliver: Delivery } | undefined {
+    if (given !== undefined) return isToken(given) ? { secret: given, deliver: "tokens" } : undefined;
+    const cookie = readCookie(req, this.#cookieName);
+    return isToken(cookie) ? { secret: cookie, deliver: "session" } : undefined;
+  }
+
+  /** The log-in that a request goes on with, if there is one that has not ended. */
+  async find(req: Request, given: string | undefined, time: StoreTime): Promise<PendingLogIn | undefined> {
+    const held = this.secretOf(req, given);
+    if (held === undefined) return undefined;
+    const id = tokenHash(held.secret);
+    const record = await this.#store.read((store) => store.get(KIND, id, this.#runtime.clock.now()), id, time);
+    return record === undefined ? undefined : pendingOf(record, held.deliver);
+  }
+
+  /** Ends a log-in. Of several requests with one secret only one gets true. */
+  async end(req: Request, given: string | undefined, time: StoreTime): Promise<boolean> {
+    const held = this.secretOf(req, given);
+    if (held === undefined) return false;
+    const id = tokenHash(held.secret);
+    const now = this.#runtime.clock.now();
+    const record = await this.#store.write((store, call) => store.take(KIND, id, now, call), id, time);
+    return record !== undefined;
+  }
+
+  /** Takes the cookie back. */
+  clear(req: Request, res: Response): void {
+    if (readCookie(req, this.#cookieName) !== undefined)
+      res.append("Set-Cookie", `${this.#cookieName}=${this.#attributes}; Max-Age=0`);
+  }
+}
+
+/** `undefined` for a damaged record, and for one that is presented in another way than it was given. */
+function pendingOf({ ownerId, data }: SingleUseRecord, presented: Delivery): PendingLogIn | undefined {
+  const { remember, deliver, owes, stamp } = data;
+  const methods = storedMethods(data.methods);
+  if (methods === undefined || deliver !== presented || typeof stamp !== "string") return undefined;
+  if (owes !== "factor" && owes !== "enrolment") return undefined;
+  return { personId: ownerId, methods, remember: remember === true, deliver, owes, stamp };
+}

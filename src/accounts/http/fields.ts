@@ -1,0 +1,23 @@
+import { z } from "zod";
+import { isStorable } from "../../stores/records.js";
+
+/** The name with which a person logs in. Long text costs no look-up. */
+export const loginField = z.string().min(1).max(255).refine(isStorable, "Must not contain a control character");
+
+/** A password as it was typed: its rules are elsewhere. At most as long as a body may be. */
+export const passwordField = z.string().min(1).max(16_384);
+
+/** A box that was ticked: a form sends `on` or nothing. */
+export const tickField = z
+  .union([z.boolean(), z.enum(["on", "true", "false", ""])])
+  .transform((value) => value === true || value === "on" || value === "true")
+  .default(false);
+
+/** A code of a second factor as it was typed. */
+export const codeField = z.string().min(1).max(64);
+
+/** A secret of a link, or of a log-in that is not finished. */
+export const tokenField = z.string().min(1).max(128);
+
+/** How the result is delivered. */
+export const deliverField = z.enum(["session", "tokens"]).default("session");

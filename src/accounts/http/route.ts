@@ -1,0 +1,61 @@
+import type { Request, Response } from "express";
+import type { z } from "zod";
+import type { Refusal } from "../../core/response/problem.js";
+import type { StoreTime } from "../../stores/health/store-time.js";
+
+/** One request of a route of accounts, with its checked body. */
+export interface Exchange<Body = unknown> {
+  readonly req: Request;
+  readonly res: Response;
+  readonly body: Body;
+  /** The time that the store calls of this request have together. */
+  readonly time: StoreTime;
+}
+
+/** The pages of the app to which a form is sent on (303). */
+export type NextPage =
+  | "factor"
+  | "enrol"
+  | "after-login"
+  | "after-logout"
+  | "login"
+  | "account"
+  | "resetPassword"
+  | "verifyEmail"
+  | "sender";
+
+/** A successful answer. */
+export interface Answer {
+  readonly status: 200 | 201 | 202 | 204;
+  /** For clients that speak JSON. */
+  readonly body?: Readonly<Record<string, unknown>>;
+  /** Where a form goes. Default: `sender`, the page that it came from. */
+  readonly next?: NextPage;
+}
+
+export type Reply = Answer | Refusal;
+
+export function isRefusal(reply: Reply): reply is Refusal {
+  return "code" in reply;
+}
+
+/** One route, below `mountPath`. */
+export interface Route<Body = never> {
+  readonly method: "GET" | "POST" | "PATCH" | "DELETE";
+  readonly path: string;
+  /** The only form of the body that is accepted. Default: none is read. */
+  readonly body?: z.ZodType<Body>;
+  /**
+   * Who may call it: `anyone`; `person`, whoever has logged in; `fresh`, who has proved their identity within
+   * `freshSeconds`. The handler decides for itself with `anyone`.
+   */
+  readonly access: "anyone" | "person" | "fresh";
+  /** The page that its form is on, for a refusal of a request that does not say where it came from. */
+  readonly page: Exclude<NextPage, "sender">;
+  handle(exchange: Exchange<Body>): Promise<Reply>;
+}
+
+/** Lets a route with a checked body stand in a list. */
+export function route<Body>(one: Route<Body>): Route {
+  return one as unknown as Route;
+}

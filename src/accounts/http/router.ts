@@ -1,0 +1,128 @@
+import express, { type NextFunction, type Request, type Response, type Router } from "express";
+import { z } from "zod";
+import { FactorRequiredError } from "../../core/credential-gate.js";
+import { bodyOf } from "../../core/http/json-body.js";
+import { type Refusal, RETRY_SOON } from "../../core/response/problem.js";
+import { refuse } from "../../core/response/refuse.js";
+import { beginState } from "../../core/request-state.js";
+import type { Runtime } from "../../core/runtime.js";
+import { HashUnavailableError } from "../../api-key/keys/hash-queue.js";
+import { SessionEndedError } from "../../session/errors.js";
+import { StoreTime } from "../../stores/health/store-time.js";
+import { AccountDisabledError } from "../gate/gate.js";
+import { invalidCredentials, NOT_LOGGED_IN } from "../refusals.js";
+import type { ResolvedAccountsSettings } from "../settings.js";
+import { UsersUnavailableError } from "../users.js";
+import { isForm, readBody } from "./body.js";
+import { pathOf, withError } from "./next-page.js";
+import { type Answer, type Exchange, isRefusal, type Reply, type Route } from "./route.js";
+
+export const SOURCE = "accounts";
+
+const WRONG_FORM: Refusal = Object.freeze({ code: "invalid-request", reason: "form" });
+const NO_FIELDS = z.strictObject({});
+
+/** Whether a request may use a route that needs a person. */
+export type Admit = (req: Request, access: Route["access"]) => Refusal | undefined;
+
+/**
+ * Makes the router of a table of routes: reads the body, checks who calls, and answers a form with a page and a program
+ * with JSON. What is not in the table goes on to the app.
+ */
+export function accountsRouter(
+  routes: readonly Route[],
+  settings: ResolvedAccountsSettings,
+  runtime: Runtime,
+  admit: Admit,
+): Router {
+  const router = express.Router();
+  const body = readBody(SOURCE);
+  const misplaced: Refusal = {
+    code: "protection-not-run",
+    reason: "mount-path",
+    detail: `accounts.routes() is mounted at another path than the setting mountPath says. Write app.use(${JSON.stringify(settings.mountPath)}, accounts.routes()), or set mountPath.`,
+  };
+  for (const one of routes) {
+    const method = one.method.toLowerCase() as "get" | "post" | "patch" | "delete";
+    router[method](
+      one.path,
+      function accountsPlace(req: Request, res: Response, next: NextFunction) {
+        beginState(req, runtime);
+        // Set before anything can go wrong: answers have credentials in them.
+        res.setHeader("Cache-Control", "no-store");
+        if (req.baseUrl !== settings.mountPath) return void refuse(req, res, SOURCE, misplaced);
+        // The body of a request that is refused anyway is not read.
+        const refusal = admit(req, one.access);
+        if (refusal !== undefined) return void answer(req, res, one, refusal, settings);
+        if (one.method === "GET") next();
+        else body(req, res, next);
+      },
+      function accountsRoute(req: Request, res: Response, next: NextFunction) {
+        const parsed = (one.body ?? NO_FIELDS).safeParse(bodyOf(req) ?? {});
+        if (!parsed.success) return void answer(req, res, one, wrongForm(parsed.error), settings);
+        const exchange: Exchange<never> = {
+          req,
+          res,
+          body: parsed.data as never,
+          time: new StoreTime(settings.storeTimeoutMs),
+        };
+        one
+          .handle(exchange)
+          .catch(refusalOfError)
+          .then((reply) => answer(req, res, one, reply, settings))
+          .catch(next);
+      },
+    );
+  }
+  return router;
+}
+
+/** Names our fields, never what was sent in or beside them. */
+function wrongForm(error: z.ZodError): Refusal {
+  const lines = error.issues.map(({ path, message, code }) =>
+    code === "unrecognized_keys" ? "There is a field that this route does not know" : `${path.join(".")}: ${message}`,
+  );
+  return {
+    ...WRONG_FORM,
+    detail: `The request does not have the expected format. ${[...new Set(lines)].join("; ")}.`,
+  };
+}
+
+function answer(req: Request, res: Response, route: Route, reply: Reply, settings: ResolvedAccountsSettings): void {
+  if (isRefusal(reply)) {
+    if (!isForm(req)) return void refuse(req, res, SOURCE, reply);
+    const redirect = withError(pathOf("sender", route.page, settings, req), reply.code);
+    return void refuse(req, res, SOURCE, { ...reply, redirect });
+  }
+  if (isForm(req)) {
+    res.statusCode = 303;
+    res.setHeader("Location", pathOf(reply.next ?? "sender", route.page, settings, req));
+    res.end();
+    return;
+  }
+  send(res, reply);
+}
+
+function send(res: Response, { status, body }: Answer): void {
+  res.statusCode = status;
+  if (body === undefined) return void res.end();
+  res.setHeader("Content-Type", "application/json; charset=utf-8");
+  res.end(JSON.stringify(body));
+}
+
+/** Converts an error to a refusal; other errors go to the app. */
+function refusalOfError(error: unknown): Refusal {
+  if (error instanceof HashUnavailableError) return { code: "store-unavailable", reason: "busy", headers: RETRY_SOON };
+  if (error instanceof UsersUnavailableError)
+    return { code: "store-unavailable", reason: "users", headers: RETRY_SOON, event: false };
+  if (error instanceof FactorRequiredError) return { code: "factor-required", reason: "gate" };
+  if (error instanceof AccountDisabledError) return invalidCredentials("disabled");
+  if (error instanceof SessionEndedError) return { ...NOT_LOGGED_IN, reason: "session-ended" };
+  const { code } = (error ?? {}) as { readonly code?: unknown };
+  // Of the stores of accounts, of sessions or of tokens; each has announced it.
+  if (code === "PORTCULLIS_STORE_UNAVAILABLE" || code === "store-unavailable")
+    return { code: "store-unavailable", reason: "store-unavailable", headers: RETRY_SOON, event: false };
+  if (code === "PORTCULLIS_SESSION_STORE_FULL")
+    return { code: "store-unavailable", reason: "store-full", headers: RETRY_SOON };
+  throw error;
+}

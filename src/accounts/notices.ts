@@ -1,0 +1,52 @@
+import type { Runtime } from "../core/runtime.js";
+import type { AccountNotice, Notify } from "./types.js";
+
+/** Most notices that wait for the app's function at once; more are dropped, with an event for each. */
+const MOST_WAITING = 1000;
+
+/** Tells people what happened to their account, by the app's function. No answer waits for it, and none depends on it. */
+export class Notices {
+  readonly #notify: Notify | undefined;
+  readonly #runtime: Runtime;
+  readonly #sending = new Set<Promise<void>>();
+
+  constructor(notify: Notify | undefined, runtime: Runtime) {
+    this.#notify = notify;
+    this.#runtime = runtime;
+  }
+
+  /** Whether the app can tell people anything. */
+  get canSend(): boolean {
+    return this.#notify !== undefined;
+  }
+
+  /** Sends a notice after the answer has been decided. */
+  send(notice: AccountNotice): void {
+    const notify = this.#notify;
+    if (notify === undefined) return;
+    if (this.#sending.size >= MOST_WAITING) return this.#failed(notice, "too-many");
+    const work = new Promise((resolve) => setImmediate(resolve))
+      .then(() => notify(Object.freeze(notice)))
+      .then(
+        () => undefined,
+        // What it rejected with may contain the address or the link.
+        () => this.#failed(notice, "failed"),
+      )
+      .finally(() => this.#sending.delete(work));
+    this.#sending.add(work);
+  }
+
+  /** Resolves when every notice that was sent has been handled. */
+  async close(): Promise<void> {
+    await Promise.all(this.#sending);
+  }
+
+  #failed({ kind, user }: AccountNotice, reason: string): void {
+    const subject = user.id === undefined ? {} : { subject: String(user.id) };
+    this.#runtime.events.emit("portcullis_notice_failed", () => ({
+      source: "accounts",
+      reason: `${kind}-${reason}`,
+      ...subject,
+    }));
+  }
+}

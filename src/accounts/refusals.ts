@@ -1,0 +1,37 @@
+import { challenge } from "../core/http/authorization.js";
+import type { Refusal } from "../core/response/problem.js";
+
+/** RFC 9110 section 11.6.1: a 401 says how to authenticate. */
+const HEADERS = Object.freeze({ "WWW-Authenticate": challenge("Session") });
+
+/**
+ * The one answer to a log-in that failed, whatever the reason: a wrong password, an unknown name, a disabled person. The
+ * reason goes into the event alone.
+ */
+export function invalidCredentials(reason: string, subject?: string): Refusal {
+  return {
+    code: "invalid-credentials",
+    reason,
+    detail: "The name or the proof is not right.",
+    headers: HEADERS,
+    ...(subject === undefined ? {} : { subject }),
+  };
+}
+
+/** There is no log-in to go on with: it ended, or another browser began it. */
+export const NO_PENDING: Refusal = Object.freeze({
+  code: "invalid-credentials",
+  reason: "no-log-in",
+  detail: "There is no log-in to go on with. Log in again.",
+  headers: HEADERS,
+});
+
+/** A request without a session or a token of a person. */
+export const NOT_LOGGED_IN: Refusal = Object.freeze({ code: "missing-credentials", reason: "none", headers: HEADERS });
+
+/** A credential of a program, or of someone who acts for another, changes nothing in an account. */
+export const NOT_IN_PERSON: Refusal = Object.freeze({
+  code: "insufficient-scope",
+  reason: "not-in-person",
+  detail: "Only the person themselves can do this, logged in with their own session or token.",
+});
