@@ -126,7 +126,7 @@ export class Client {
 
   /** Sends JSON. */
   post(path: string, body?: unknown, headers: Record<string, string> = {}, method = "POST"): Promise<Answer> {
-    const more = body === undefined ? {} : { "content-type": "application/json" };
+    const more: Record<string, string> = body === undefined ? {} : { "content-type": "application/json" };
     return this.#send(method, path, { ...more, ...headers }, body === undefined ? undefined : JSON.stringify(body));
   }
 
