@@ -40,6 +40,9 @@ export interface Arrival {
   readonly deliver: Delivery;
 }
 
+/** What a part does when a session has been made. It cannot undo the log-in, so it rejects with nothing. */
+export type Arrived = (exchange: Exchange, person: Person) => Promise<void>;
+
 /** A log-in that goes on. */
 export interface Resumed {
   readonly pending: PendingLogIn;
@@ -58,6 +61,7 @@ export class Gate {
   readonly #credentials: Guarded<CredentialStore>;
   readonly #pending: PendingLogIns;
   readonly #factors: readonly SecondFactor[];
+  readonly #arrived: readonly Arrived[];
 
   constructor(
     host: ModuleHost,
@@ -67,6 +71,7 @@ export class Gate {
       readonly credentials: Guarded<CredentialStore>;
       readonly pending: PendingLogIns;
       readonly factors: readonly SecondFactor[];
+      readonly arrived: readonly Arrived[];
     },
   ) {
     this.#host = host;
@@ -75,6 +80,7 @@ export class Gate {
     this.#credentials = parts.credentials;
     this.#pending = parts.pending;
     this.#factors = parts.factors;
+    this.#arrived = parts.arrived;
   }
 
   get factors(): readonly SecondFactor[] {
@@ -200,7 +206,8 @@ export class Gate {
     );
   }
 
-  async #deliver({ req, res }: Exchange, { person, methods, remember, deliver }: Arrival): Promise<Reply> {
+  async #deliver(exchange: Exchange, { person, methods, remember, deliver }: Arrival): Promise<Reply> {
+    const { req, res } = exchange;
     const { id, scopes, roles } = person;
     const { session, jwt } = this.#host;
     if (deliver === "tokens") {
@@ -213,6 +220,7 @@ export class Gate {
     const { rememberSeconds } = this.#settings;
     await session.logIn(req, { id, scopes, roles, methods }, remember ? { maxAge: rememberSeconds } : {});
     this.#pending.clear(req, res);
+    for (const arrived of this.#arrived) await arrived(exchange, person);
     return DONE;
   }
 
