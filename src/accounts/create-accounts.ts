@@ -17,7 +17,7 @@ import { accountsRouter } from "./http/router.js";
 import { Notices } from "./notices.js";
 import { type AccountPasswords, createPasswords } from "./passwords/passwords.js";
 import { AccountSecrets } from "./secrets.js";
-import { createSessions } from "./sessions.js";
+import { createSessions } from "./sessions/sessions.js";
 import { accountsSchema, type AccountsSettings } from "./settings.js";
 import { Users } from "./users.js";
 

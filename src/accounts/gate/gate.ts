@@ -13,6 +13,7 @@ import type { Guarded } from "../guarded.js";
 import type { Answer, Exchange, Reply } from "../http/route.js";
 import type { ModuleHost } from "../../module-host.js";
 import { invalidCredentials, NO_PENDING } from "../refusals.js";
+import { deviceName } from "../sessions/device-name.js";
 import type { ResolvedAccountsSettings } from "../settings.js";
 import type { Person } from "../types.js";
 import { type Users, UsersUnavailableError } from "../users.js";
@@ -203,15 +204,17 @@ export class Gate {
   async #deliver({ req, res }: Exchange, { person, methods, remember, deliver }: Arrival): Promise<Reply> {
     const { id, scopes, roles } = person;
     const { session, jwt } = this.#host;
+    const name = deviceName(req.headers["user-agent"]);
+    const label = name === undefined ? {} : { label: name };
     if (deliver === "tokens") {
       if (jwt === undefined) return NO_TOKENS;
-      const tokens = await jwt.issue(id, { scopes, roles, methods });
+      const tokens = await jwt.issue(id, { scopes, roles, methods, ...label });
       stateIn(req)?.onLogIn?.();
       return { status: 200, body: { status: "done", ...tokens }, next: "after-login" };
     }
     if (session === undefined) return NO_SESSIONS;
     const { rememberSeconds } = this.#settings;
-    await session.logIn(req, { id, scopes, roles, methods }, remember ? { maxAge: rememberSeconds } : {});
+    await session.logIn(req, { id, scopes, roles, methods, ...label }, remember ? { maxAge: rememberSeconds } : {});
     this.#pending.clear(req, res);
     return DONE;
   }
