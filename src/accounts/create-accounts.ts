@@ -1,4 +1,4 @@
-import type { Router } from "express";
+import type { Request, Router } from "express";
 import { moduleHostOf } from "../module-host.js";
 import type { SecurityBase } from "../security.js";
 import { SettingsError, type SettingsIssue } from "../settings/errors.js";
@@ -16,6 +16,7 @@ import { Guarded } from "./guarded.js";
 import { accountsRouter } from "./http/router.js";
 import { Notices } from "./notices.js";
 import { type AccountPasswords, createPasswords } from "./passwords/passwords.js";
+import type { PendingLogInStatus } from "./pages/pending-log-in.js";
 import { AccountSecrets } from "./secrets.js";
 import { createSessions } from "./sessions/sessions.js";
 import { accountsSchema, type AccountsSettings } from "./settings.js";
@@ -27,6 +28,12 @@ export interface Accounts {
   routes(): Router;
   /** Passwords of people, for the app's own code. */
   readonly passwords: AccountPasswords;
+  /**
+   * What the log-in of this browser still owes, for the page that asks for it; `undefined` when there is none to go on with.
+   *
+   * @throws StoreUnavailableError (rejects)
+   */
+  pendingLogIn(req: Request): Promise<PendingLogInStatus | undefined>;
 }
 
 /** After the layers: 1000 is the last of them. */
@@ -101,7 +108,7 @@ export function createAccounts(security: SecurityBase, settings: AccountsSetting
       await Promise.all([credentials.init(), singleUse.init(), ...parts.map((part) => part.init?.())]);
     },
     close: async () => {
-      await Promise.all(parts.map((part) => part.close?.()));
+      await Promise.all(parts.map(async (part) => part.close?.()));
       await context.notices.close();
       await Promise.all([credentials.close(), singleUse.close()]);
     },
@@ -110,6 +117,7 @@ export function createAccounts(security: SecurityBase, settings: AccountsSetting
   return Object.freeze({
     routes: () => accountsRouter(routes, parsed, runtime, admission(parsed, runtime.clock)),
     passwords: passwords.api,
+    pendingLogIn: (req) => context.gate.status(req),
   });
 }
 
