@@ -117,7 +117,7 @@ export function createAccounts(security: SecurityBase, settings: AccountsSetting
   return Object.freeze({
     routes: () => accountsRouter(routes, parsed, runtime, admission(parsed, runtime.clock)),
     passwords: passwords.api,
-    pendingLogIn: (req) => context.gate.status(req),
+    pendingLogIn: (req: Request) => context.gate.status(req),
   });
 }
 
