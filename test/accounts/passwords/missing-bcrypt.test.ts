@@ -4,7 +4,7 @@ import { passwordCredential } from "../../../src/accounts/passwords/new-password
 import { accountsApp } from "../support/app.js";
 
 vi.mock("../../../src/stores/optional-package.js", async (original) => ({
-  ...(await original<typeof import("../../../src/stores/optional-package.js")>()),
+  ...(await original<object>()),
   // What Node.js says of a package that is not installed.
   importPackage: async (name: string) => {
     throw Object.assign(new Error(`Cannot find package '${name}'`), { code: "ERR_MODULE_NOT_FOUND" });
