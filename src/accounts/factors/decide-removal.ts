@@ -1,5 +1,5 @@
 import type { StoredCredential } from "../../stores/contracts.js";
-import { passwordStandsAlone } from "../passwords/stands-alone.js";
+import { passwordStandsAlone } from "../passwords/record.js";
 
 /** What the removal of a factor depends on. */
 export interface Removal {

@@ -165,7 +165,7 @@ export function factorManagement(context: AccountsContext): { readonly api: Acco
     },
     async resetAll(id: string) {
       const person = await known("resetAll", id);
-      const removeKinds = gate.factors.flatMap(({ kinds }) => kinds);
+      const removeKinds = gate.factors.map(({ kind }) => kind);
       await credentials.write((store, call) => store.change(id, { removeKinds }, call), id);
       await changed(person, "factors-reset");
     },

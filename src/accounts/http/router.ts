@@ -94,6 +94,11 @@ function answer(req: Request, res: Response, route: Route, reply: Reply, setting
     const redirect = withError(pathOf("sender", route.page, settings, req), reply.code);
     return void refuse(req, res, SOURCE, { ...reply, redirect });
   }
+  if (isForm(req) && reply.html !== undefined) {
+    res.setHeader("Content-Type", "text/html; charset=utf-8");
+    res.end(reply.html);
+    return;
+  }
   if (isForm(req)) {
     res.statusCode = 303;
     res.setHeader("Location", pathOf(reply.next ?? "sender", route.page, settings, req));

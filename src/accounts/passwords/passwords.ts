@@ -1,9 +1,9 @@
 import { HashQueue } from "../../api-key/keys/hash-queue.js";
 import { InvalidInputError } from "../../core/portcullis-error.js";
 import type { AccountsContext, AccountsPart } from "../context.js";
-import { newId } from "../secrets.js";
 import { PasswordHasher } from "./hasher.js";
 import { passwordLogIn } from "./log-in.js";
+import { passwordCredential } from "./record.js";
 
 /** Passwords of people, for the app's own code. */
 export interface AccountPasswords {
@@ -14,7 +14,7 @@ export interface AccountPasswords {
 /** Passwords: log-in, and what the app does with them. */
 export function createPasswords(context: AccountsContext): AccountsPart & { readonly api: AccountPasswords } {
   const hasher = new PasswordHasher(new HashQueue(2, 32));
-  const { credentials, users, host } = context;
+  const { credentials, users, host, settings } = context;
   const api: AccountPasswords = {
     async set(id, password) {
       const person = await users.findById(id);
@@ -22,20 +22,9 @@ export function createPasswords(context: AccountsContext): AccountsPart & { read
         throw new InvalidInputError("passwords.set: users.findById knows no person with this id.");
       const hash = await hasher.hash(password, []);
       const now = host.runtime.clock.now();
-      const entry = {
-        id: newId(),
-        ownerId: id,
-        kind: "password",
-        name: id,
-        data: { hash },
-        createdAt: now,
-        confirmedAt: now,
-        usedAt: null,
-        expiresAt: null,
-        counter: -1,
-        failures: 0,
-        version: 0,
-      };
+      const isLong =
+        settings.passwords !== false && [...password.normalize("NFKC")].length >= settings.passwords.minLength;
+      const entry = passwordCredential(id, { hash, isLong }, now);
       await credentials.write(
         (store, call) => store.change(id, { removeKinds: ["password"], insert: [entry] }, call),
         id,
