@@ -4,7 +4,6 @@ import type { Principal } from "../../core/principal.js";
 import { requestContext } from "../../core/request-events.js";
 import { stateOf } from "../../core/request-state.js";
 import type { Refusal } from "../../core/response/problem.js";
-import { accountHash } from "../../rate-limit/login-account.js";
 import type { StoredCredential } from "../../stores/contracts.js";
 import type { AccountsContext } from "../context.js";
 import { passwordField, tickField } from "../http/fields.js";
@@ -68,7 +67,7 @@ export function passwordChange(
     }
     const state = stateOf(req);
     const { login, id } = person;
-    const limited = await host.loginCounters().attempt(accountHash(login), req, res, state);
+    const limited = await host.loginCounters().attempt(parts.devices.accountOf(req, login), req, res, state);
     if (limited !== undefined) return limited.refusal;
     const callers = [state.address(req)];
     const proof = await parts.prover.prove({ person, login, typed: current ?? "", req, callers, time });
@@ -88,7 +87,7 @@ export function passwordChange(
     own: readonly StoredCredential[],
     password: StoredCredential | undefined,
   ): Promise<Reply> {
-    const { req, res, time, body: given } = exchange;
+    const { req, time, body: given } = exchange;
     const { id, user } = person;
     const callers = [stateOf(req).address(req)];
     const made = await time.besides(() => parts.maker.newPasswordData(person, given.password, own, callers));
@@ -123,7 +122,7 @@ export function passwordChange(
     await compromise.end(id, { ...ending, keep: req.principal }).catch(() => undefined);
     events.emit("authn_password_change", () => ({ source: "accounts", ...requestContext(req), subject: id }));
     notices.send({ kind: "password-changed", user, ...(apiKeys.length === 0 ? {} : { apiKeys }) });
-    if (req.principal?.kind === "session") await parts.devices.welcome(req, res, id, time);
+    if (req.principal?.kind === "session") await parts.devices.welcome(exchange, person);
     return { status: 204, next: "account" };
   }
 

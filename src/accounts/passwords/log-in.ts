@@ -1,11 +1,11 @@
 import { z } from "zod";
 import { only } from "../../core/authentication.js";
 import { stateOf } from "../../core/request-state.js";
-import { accountHash } from "../../rate-limit/login-account.js";
 import type { AccountsContext } from "../context.js";
 import { deliverField, loginField, passwordField, tickField } from "../http/fields.js";
 import { type Exchange, type Reply, route, type Route } from "../http/route.js";
 import { invalidCredentials } from "../refusals.js";
+import type { TrustedDevices } from "./devices.js";
 import type { PasswordProver } from "./prover.js";
 import type { PasswordUpkeep } from "./upkeep.js";
 
@@ -19,14 +19,15 @@ const body = z.strictObject({
 /** `POST /login`: a name and a password. */
 export function passwordLogIn(
   { host, users, gate }: AccountsContext,
-  prover: PasswordProver,
-  upkeep: PasswordUpkeep,
+  parts: { readonly prover: PasswordProver; readonly upkeep: PasswordUpkeep; readonly devices: TrustedDevices },
 ): Route {
+  const { prover, upkeep, devices } = parts;
+
   async function handle(exchange: Exchange<z.output<typeof body>>): Promise<Reply> {
     const { req, res, time } = exchange;
     const { login, password, remember, deliver } = exchange.body;
     const state = stateOf(req);
-    const limited = await host.loginCounters().attempt(accountHash(login), req, res, state);
+    const limited = await host.loginCounters().attempt(devices.accountOf(req, login), req, res, state);
     if (limited !== undefined) return limited.refusal;
     const person = await users.findByLogin(login);
     const callers = [state.address(req)];

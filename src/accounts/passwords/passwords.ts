@@ -37,7 +37,7 @@ export function createPasswords(context: AccountsContext): PasswordsPart {
   return {
     api: passwordsApi(context, { rules, maker, prover }),
     maker,
-    routes: [passwordLogIn(context, prover, upkeep), passwordChange(context, { prover, maker, devices })],
-    arrived: ({ req, res, time }, { id }) => devices.welcome(req, res, id, time),
+    routes: [passwordLogIn(context, { prover, upkeep, devices }), passwordChange(context, { prover, maker, devices })],
+    arrived: (exchange, person) => devices.welcome(exchange, person),
   };
 }
