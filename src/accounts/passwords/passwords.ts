@@ -2,6 +2,7 @@ import { HashQueue } from "../../api-key/keys/hash-queue.js";
 import { InvalidInputError } from "../../core/portcullis-error.js";
 import type { AccountsContext, AccountsPart } from "../context.js";
 import { PasswordHasher } from "./hasher.js";
+import { passwordProof, type ProvePassword } from "./prove-again.js";
 import { passwordLogIn } from "./log-in.js";
 import { passwordCredential } from "./record.js";
 
@@ -12,7 +13,9 @@ export interface AccountPasswords {
 }
 
 /** Passwords: log-in, and what the app does with them. */
-export function createPasswords(context: AccountsContext): AccountsPart & { readonly api: AccountPasswords } {
+export function createPasswords(
+  context: AccountsContext,
+): AccountsPart & { readonly api: AccountPasswords; readonly prove: ProvePassword } {
   const hasher = new PasswordHasher(new HashQueue(2, 32));
   const { credentials, users, host, settings } = context;
   const api: AccountPasswords = {
@@ -31,5 +34,5 @@ export function createPasswords(context: AccountsContext): AccountsPart & { read
       );
     },
   };
-  return { api, routes: [passwordLogIn(context, hasher)] };
+  return { api, prove: passwordProof(context, hasher), routes: [passwordLogIn(context, hasher)] };
 }
