@@ -60,7 +60,8 @@ export interface AccountNotice {
     | "recovery-codes-made"
     | "recovery-code-used"
     | "factor-locked"
-    | "password-disabled";
+    | "password-disabled"
+    | "password-breached";
   /** To whom. Before the registration is confirmed there is only `login`, and `email` when that is an address. */
   readonly user: Omit<AccountUser, "id"> & { readonly id?: string | number };
   /** The page of the app to open, with its token. */

@@ -43,6 +43,9 @@ export interface Arrival {
   readonly deliver: Delivery;
 }
 
+/** What a part does when a session has been made. It cannot undo the log-in, so it rejects with nothing. */
+export type Arrived = (exchange: Exchange, person: Person) => Promise<void>;
+
 /** A log-in that goes on. */
 export interface Resumed {
   readonly pending: PendingLogIn;
@@ -61,6 +64,7 @@ export class Gate {
   readonly #credentials: Guarded<CredentialStore>;
   readonly #pending: PendingLogIns;
   readonly #factors: readonly SecondFactor[];
+  readonly #arrived: readonly Arrived[];
 
   constructor(
     host: ModuleHost,
@@ -70,6 +74,7 @@ export class Gate {
       readonly credentials: Guarded<CredentialStore>;
       readonly pending: PendingLogIns;
       readonly factors: readonly SecondFactor[];
+      readonly arrived: readonly Arrived[];
     },
   ) {
     this.#host = host;
@@ -78,6 +83,7 @@ export class Gate {
     this.#credentials = parts.credentials;
     this.#pending = parts.pending;
     this.#factors = parts.factors;
+    this.#arrived = parts.arrived;
   }
 
   get factors(): readonly SecondFactor[] {
@@ -232,9 +238,7 @@ export class Gate {
    * as it is, so that a wrong code does not end the log-in of someone else.
    */
   #stampOf(credentials: readonly StoredCredential[]): string {
-    const passwords = credentials
-      .filter(({ kind }) => kind === "password")
-      .map(({ id, version }) => `${id} ${version}`);
+    const passwords = credentials.filter(({ kind }) => kind === "password").map(({ id }) => id);
     const factors = this.#factors
       .filter(({ isFactor }) => isFactor)
       .flatMap((factor) => factor.usable(credentials).map(({ id }) => id));
@@ -243,7 +247,8 @@ export class Gate {
       .digest("base64url");
   }
 
-  async #deliver({ req, res }: Exchange, { person, methods, remember, deliver }: Arrival): Promise<Reply> {
+  async #deliver(exchange: Exchange, { person, methods, remember, deliver }: Arrival): Promise<Reply> {
+    const { req, res } = exchange;
     const { id, scopes, roles } = person;
     const { session, jwt } = this.#host;
     const name = deviceName(req.headers["user-agent"]);
@@ -258,6 +263,7 @@ export class Gate {
     const { rememberSeconds } = this.#settings;
     await session.logIn(req, { id, scopes, roles, methods, ...label }, remember ? { maxAge: rememberSeconds } : {});
     this.#pending.clear(req, res);
+    for (const arrived of this.#arrived) await arrived(exchange, person);
     return DONE;
   }
 

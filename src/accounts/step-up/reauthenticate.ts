@@ -18,7 +18,7 @@ const NO_PROOF: Refusal = Object.freeze({
 });
 
 /** `POST /reauthenticate`: someone logged in proves again who they are, and their session is renewed with it. */
-export function reauthentication(context: AccountsContext, provePassword: ProvePassword): Route {
+export function reauthentication(context: AccountsContext, provePassword: ProvePassword | undefined): Route {
   const { gate, host, settings } = context;
   const offered = offeredMethods(settings);
   const body = z.strictObject({
@@ -36,7 +36,7 @@ export function reauthentication(context: AccountsContext, provePassword: ProveP
     const person = await personOf(context, req);
     if ("code" in person) return person;
     if (password !== undefined) {
-      const refusal = settings.passwords === false ? NO_PROOF : await provePassword(exchange, person, password);
+      const refusal = provePassword === undefined ? NO_PROOF : await provePassword(exchange, person, password);
       if (refusal !== undefined) return refusal;
       const proved = { method: "pwd", at: host.runtime.clock.now() } as const;
       await gate.renew(exchange, person, [proved]);

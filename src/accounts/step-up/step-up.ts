@@ -7,7 +7,7 @@ import { reauthentication } from "./reauthenticate.js";
 /** Freshness: the guard that asks for it, and the route that makes it. */
 export function createStepUp(
   context: AccountsContext,
-  provePassword: ProvePassword,
+  provePassword: ProvePassword | undefined,
 ): AccountsPart & { requireFresh(options?: FreshSettings): Middleware } {
   return { requireFresh: freshGuard(context), routes: [reauthentication(context, provePassword)] };
 }
