@@ -180,9 +180,11 @@ export function pages(security: Security, accounts: Accounts): Router {
   router.get("/", loggedIn, async (req, res) => {
     const { principal } = req;
     const id = principal?.id ?? "";
-    const [factors, sessions] = await Promise.all([accounts.factors.list(id), security.sessions?.list(id) ?? []]);
-    const apps = factors.filter(({ method }) => method === "totp");
-    const codes = factors.filter(({ method }) => method === "recovery").length;
+    const [apps, codes, sessions] = await Promise.all([
+      accounts.factors.list(id),
+      accounts.factors.recoveryCodesLeft(id),
+      security.sessions?.list(id) ?? [],
+    ]);
     res.send(
       page(
         "Your account",
@@ -197,7 +199,9 @@ export function pages(security: Security, accounts: Accounts): Router {
                       (factor) =>
                         html`<li>
                           Authenticator app, since ${DATE.format(factor.createdAt)}
-                          <form method="post" action="/factors/${factor.id}/remove"><button>Remove</button></form>
+                          <form method="post" action="/account/factors/${factor.id}/remove">
+                            <button>Remove</button>
+                          </form>
                         </li>`,
                     )}
                   </ul>
@@ -233,16 +237,6 @@ export function pages(security: Security, accounts: Accounts): Router {
     await security.sessions?.end(req.principal?.id ?? "", String(req.params.handle));
     res.redirect(303, "/");
   });
-
-  router.post(
-    "/factors/:id/remove",
-    security.requireSession(),
-    accounts.requireFresh({ redirectTo: "/confirm" }),
-    async (req, res) => {
-      await accounts.factors.remove(req.principal?.id ?? "", String(req.params.id));
-      res.redirect(303, "/");
-    },
-  );
 
   /** The first half asks for a secret; the second shows it and asks for a code. */
   async function enrolment(req: express.Request): Promise<Html> {

@@ -1,4 +1,5 @@
 import type { Request, Router } from "express";
+import type { Middleware } from "../core/middleware.js";
 import { moduleHostOf } from "../module-host.js";
 import type { SecurityBase } from "../security.js";
 import { SettingsError, type SettingsIssue } from "../settings/errors.js";
@@ -9,6 +10,8 @@ import { Compromise } from "./compromise.js";
 import type { AccountsContext, AccountsPart } from "./context.js";
 import type { AccountsDependencies } from "./dependencies.js";
 import type { SecondFactor } from "./factors/factor.js";
+import { createFactors, secondFactors } from "./factors/factors.js";
+import type { AccountFactors } from "./factors/manage.js";
 import { type Arrived, Gate } from "./gate/gate.js";
 import { PendingLogIns } from "./gate/pending-log-ins.js";
 import { Guarded } from "./guarded.js";
@@ -20,6 +23,8 @@ import type { PendingLogInStatus } from "./pages/pending-log-in.js";
 import { AccountSecrets } from "./secrets.js";
 import { createSessions } from "./sessions/sessions.js";
 import { accountsSchema, type AccountsSettings } from "./settings.js";
+import { createStepUp } from "./step-up/step-up.js";
+import type { FreshSettings } from "./step-up/guard.js";
 import { openAccountStores, warnOfLoss } from "./stores.js";
 import { Users } from "./users.js";
 
@@ -29,6 +34,15 @@ export interface Accounts {
   routes(): Router;
   /** Passwords of people, for the app's own code. */
   readonly passwords: AccountPasswords;
+  /** Second factors of people, for the app's own code. */
+  readonly factors: AccountFactors;
+  /**
+   * A guard: only who has proved their identity recently gets through; see `FreshSettings`. Others get 401
+   * `reauthentication-required` with the sets of methods that would do.
+   *
+   * @throws SettingsError when the options are wrong
+   */
+  requireFresh(options?: FreshSettings): Middleware;
   /**
    * What the log-in of this browser still owes, for the page that asks for it; `undefined` when there is none to go on with.
    *
@@ -101,8 +115,11 @@ export function createAccounts(
     compromise: new Compromise(host, parsed),
     dependencies,
   };
+  factors.push(...secondFactors(context));
   const passwords = createPasswords(context);
-  const parts: readonly AccountsPart[] = [passwords, createSessions(context)];
+  const secondFactor = createFactors(context);
+  const stepUp = createStepUp(context, passwords.prove);
+  const parts: readonly AccountsPart[] = [passwords, secondFactor, stepUp, createSessions(context)];
   for (const part of parts) if (part.arrived !== undefined) arrived.push(part.arrived);
   runtime.gate.set(context.gate.beforeCredential);
   host.add({
@@ -125,6 +142,8 @@ export function createAccounts(
   return Object.freeze({
     routes: () => accountsRouter(routes, parsed, runtime, admission(parsed, runtime.clock)),
     passwords: passwords.api,
+    factors: secondFactor.api,
+    requireFresh: stepUp.requireFresh,
     pendingLogIn: (req: Request) => context.gate.status(req),
   });
 }

@@ -16,3 +16,6 @@ export type {
   SingleUseStore,
   StoredCredential,
 } from "../stores/contracts.js";
+export type { TotpEnrolment } from "./factors/enrolment.js";
+export type { AccountFactors, FactorInfo } from "./factors/manage.js";
+export type { FreshSettings } from "./step-up/guard.js";

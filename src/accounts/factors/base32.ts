@@ -15,11 +15,7 @@ export function crockford(bytes: Buffer): string {
 
 /** The one spelling of a code as it was typed: spaces, hyphens and case count for nothing, and look-alikes are one. */
 export function crockfordSpelling(typed: string): string {
-  return typed
-    .replace(/[\s-]/g, "")
-    .toUpperCase()
-    .replace(/[IL]/g, "1")
-    .replace(/O/g, "0");
+  return typed.replace(/[\s-]/g, "").toUpperCase().replace(/[IL]/g, "1").replace(/O/g, "0");
 }
 
 function encoded(bytes: Buffer, alphabet: string): string {

@@ -1,8 +1,10 @@
 import { randomBytes } from "node:crypto";
+import type { Request } from "express";
 import { z } from "zod";
 import type { AuthenticationMethod } from "../../core/authentication.js";
 import type { Refusal } from "../../core/response/problem.js";
 import type { StoredCredential } from "../../stores/contracts.js";
+import type { StoreTime } from "../../stores/health/store-time.js";
 import { admission } from "../admit.js";
 import type { AccountsContext } from "../context.js";
 import type { Resumed } from "../gate/gate.js";
@@ -17,6 +19,7 @@ import { factorsChanged } from "./changed.js";
 import { DIGITS, matchingStep, readCode, STEP_SECONDS } from "./one-time-code.js";
 import { personOf } from "./person-of.js";
 import { newRecoveryCodes } from "./recovery-codes.js";
+import { showCodes } from "./shown-codes.js";
 import { openTotp, sealTotp, TOTP } from "./totp.js";
 
 /** An authenticator app that is being set up: one for a person, so its name is their id. It proves nothing. */
@@ -36,6 +39,14 @@ const startBody = z.strictObject({
 });
 const confirmBody = z.strictObject({ code: codeField, pending: tokenField.optional() });
 
+/** What an authenticator app needs. */
+export interface TotpEnrolment {
+  /** The secret as people type it: 32 characters of base32. */
+  readonly secret: string;
+  /** The `otpauth:` URI for a QR code. */
+  readonly uri: string;
+}
+
 /** Who sets up a factor: someone logged in, or a log-in that owes it. */
 interface Enroller {
   readonly person: Person;
@@ -43,7 +54,10 @@ interface Enroller {
 }
 
 /** `POST /totp` and `POST /totp/confirm`: an authenticator app is set up, and takes effect with its first code. */
-export function totpEnrolment(context: AccountsContext): readonly Route[] {
+export function totpEnrolment(context: AccountsContext): {
+  readonly routes: readonly Route[];
+  enrolment(req: Request): Promise<TotpEnrolment | undefined>;
+} {
   const { gate, credentials, settings, host } = context;
   const { clock } = host.runtime;
   const admit = admission(settings, clock);
@@ -54,7 +68,7 @@ export function totpEnrolment(context: AccountsContext): readonly Route[] {
    * @param access what a session, or a token, must be good for
    */
   async function enrollerOf(
-    exchange: Exchange,
+    exchange: Pick<Exchange, "req" | "time">,
     pending: string | undefined,
     access: "person" | "fresh",
   ): Promise<Enroller | Refusal> {
@@ -76,12 +90,15 @@ export function totpEnrolment(context: AccountsContext): readonly Route[] {
     const secret = randomBytes(SECRET_BYTES);
     const now = clock.now();
     const factorId = newId();
-    const enrolment: StoredCredential = {
+    const entry: StoredCredential = {
       id: factorId,
       ownerId: id,
       kind: ENROLMENT,
       name: id,
-      data: { secret: sealTotp(context, secret, id, factorId), ...(body.name === undefined ? {} : { name: body.name }) },
+      data: {
+        secret: sealTotp(context, secret, id, factorId),
+        ...(body.name === undefined ? {} : { name: body.name }),
+      },
       createdAt: now,
       confirmedAt: null,
       usedAt: null,
@@ -90,10 +107,33 @@ export function totpEnrolment(context: AccountsContext): readonly Route[] {
       failures: 0,
       version: 0,
     };
-    const change = { removeKinds: [ENROLMENT], insert: [enrolment] };
+    const change = { removeKinds: [ENROLMENT], insert: [entry] };
     await credentials.write((store, call) => store.change(id, change, call), id, time);
-    const text = base32(secret);
-    return { status: 200, body: { secret: text, uri: otpauthUri(issuerOf(context), login, text) } };
+    return {
+      status: 200,
+      body: { ...shown(login, secret) },
+      next: enroller.resumed === undefined ? "account" : "enrol",
+    };
+  }
+
+  function shown(login: string, bytes: Buffer): TotpEnrolment {
+    const secret = base32(bytes);
+    return { secret, uri: otpauthUri(issuerOf(context), login, secret) };
+  }
+
+  async function enrolment(req: Request): Promise<TotpEnrolment | undefined> {
+    const time = credentials.time();
+    const enroller = await enrollerOf({ req, time }, undefined, "fresh");
+    if ("code" in enroller) return undefined;
+    const { id, login } = enroller.person;
+    const begun = await openEnrolmentOf(id, time);
+    const secret = begun === undefined ? undefined : openTotp(context, begun);
+    return secret === undefined ? undefined : shown(login, secret);
+  }
+
+  async function openEnrolmentOf(personId: string, time: StoreTime): Promise<StoredCredential | undefined> {
+    const found = await credentials.read((store) => store.find(ENROLMENT, personId), personId, time);
+    return found === undefined || (found.expiresAt ?? 0) <= clock.now() ? undefined : found;
   }
 
   async function confirm(exchange: Exchange<z.output<typeof confirmBody>>): Promise<Reply> {
@@ -103,9 +143,9 @@ export function totpEnrolment(context: AccountsContext): readonly Route[] {
     const { person, resumed } = enroller;
     const wrong = invalidCredentials("wrong-totp", person.id);
     const now = clock.now();
-    const enrolment = await credentials.read((store) => store.find(ENROLMENT, person.id), person.id, time);
-    if (enrolment === undefined || (enrolment.expiresAt ?? 0) <= now) return wrong;
-    const secret = openTotp(context, enrolment);
+    const begun = await openEnrolmentOf(person.id, time);
+    if (begun === undefined) return wrong;
+    const secret = openTotp(context, begun);
     const code = readCode(body.code);
     const step = secret === undefined || code === undefined ? undefined : matchingStep(secret, code, now);
     if (step === undefined) return wrong;
@@ -113,7 +153,7 @@ export function totpEnrolment(context: AccountsContext): readonly Route[] {
     if (resumed !== undefined && !(await gate.take(exchange, body.pending))) return NO_PENDING;
 
     const confirmed: StoredCredential = {
-      ...enrolment,
+      ...begun,
       kind: TOTP,
       confirmedAt: now,
       usedAt: now,
@@ -124,7 +164,7 @@ export function totpEnrolment(context: AccountsContext): readonly Route[] {
     };
     const recovery = newRecoveryCodes(context, person.id);
     const change = {
-      remove: [enrolment.id],
+      remove: [begun.id],
       removeKinds: [TOTP, ...recovery.change.removeKinds],
       insert: [confirmed, ...recovery.change.insert],
     };
@@ -137,16 +177,24 @@ export function totpEnrolment(context: AccountsContext): readonly Route[] {
       await evenIfLate(() => gate.renew(exchange, person, [method]));
     const reason = { kind: "factor-added", reason: "totp-added" } as const;
     await evenIfLate(() => factorsChanged(context, { person, ...reason, req, keep: req.principal }));
-    if (resumed === undefined) return { status: 200, body: { recoveryCodes } };
+    if (resumed === undefined) return showCodes(context, req, { status: 200 }, recoveryCodes, settings.pages.account);
     const { remember, deliver, methods } = resumed.pending;
     const reply = await gate.enter(exchange, { person, remember, deliver, methods: [...methods, method] });
-    return isRefusal(reply) ? reply : { ...reply, body: { ...reply.body, recoveryCodes } };
+    return isRefusal(reply) ? reply : showCodes(context, req, reply, recoveryCodes, settings.afterLogin);
   }
 
-  return [
+  const routes = [
     route({ method: "POST", path: "/totp", body: startBody, access: "anyone", page: "enrol", handle: start }),
-    route({ method: "POST", path: "/totp/confirm", body: confirmBody, access: "anyone", page: "enrol", handle: confirm }),
+    route({
+      method: "POST",
+      path: "/totp/confirm",
+      body: confirmBody,
+      access: "anyone",
+      page: "enrol",
+      handle: confirm,
+    }),
   ];
+  return { routes, enrolment };
 }
 
 /**

@@ -1,3 +1,4 @@
+import type { Request } from "express";
 import { InvalidInputError } from "../../core/portcullis-error.js";
 import type { Refusal } from "../../core/response/problem.js";
 import type { CredentialChange, StoredCredential } from "../../stores/contracts.js";
@@ -8,6 +9,8 @@ import type { Person } from "../types.js";
 import { factorsChanged } from "./changed.js";
 import { decideRemoval } from "./decide-removal.js";
 import { personOf } from "./person-of.js";
+import type { TotpEnrolment } from "./enrolment.js";
+import { showCodes } from "./shown-codes.js";
 import { newRecoveryCodes, RECOVERY_CODE } from "./recovery-codes.js";
 
 /** A second factor of a person. */
@@ -26,8 +29,17 @@ export interface FactorInfo {
 
 /** Second factors of people, for the app's own code: an administrator who helps someone, say. */
 export interface AccountFactors {
+  /**
+   * The authenticator app that the person of this request is setting up, for a page that shows it as text and as a QR code;
+   * `undefined` when `POST /totp` has begun none, or ten minutes ago, or the session is no longer fresh.
+   *
+   * @throws StoreUnavailableError (rejects) when a store did not answer
+   */
+  enrolment(req: Request): Promise<TotpEnrolment | undefined>;
   /** The second factors of a person, oldest first. Recovery codes are none. */
   list(id: string): Promise<readonly FactorInfo[]>;
+  /** How many recovery codes a person has left. */
+  recoveryCodesLeft(id: string): Promise<number>;
   /**
    * Takes a factor away, whatever `factors.required` says, and ends the person's sessions and token families, and their
    * API keys with `onCompromise: "everything"`. With the last factor go the recovery codes.
@@ -56,7 +68,10 @@ const NO_FACTOR: Refusal = Object.freeze({
 });
 
 /** `GET /factors`, `DELETE /factors/:id`, `POST /recovery-codes`, and the same for the app's own code. */
-export function factorManagement(context: AccountsContext): { readonly api: AccountFactors; readonly routes: Route[] } {
+export function factorManagement(context: AccountsContext): {
+  readonly api: Omit<AccountFactors, "enrolment">;
+  readonly routes: Route[];
+} {
   const { gate, credentials, settings, notices, host } = context;
 
   /** What makes a second factor due, with its method. */
@@ -66,8 +81,8 @@ export function factorManagement(context: AccountsContext): { readonly api: Acco
       .flatMap((factor) => factor.usable(all).map((one): [StoredCredential, SecondFactorName] => [one, factor.method]));
   }
 
-  async function listOf(personId: string): Promise<readonly FactorInfo[]> {
-    return factorsAmong(await gate.credentialsOf(personId)).map(([{ id, data, createdAt, usedAt }, method]) => ({
+  function infosOf(all: readonly StoredCredential[]): readonly FactorInfo[] {
+    return factorsAmong(all).map(([{ id, data, createdAt, usedAt }, method]) => ({
       id,
       method,
       name: typeof data.name === "string" ? data.name : null,
@@ -91,8 +106,7 @@ export function factorManagement(context: AccountsContext): { readonly api: Acco
   async function list({ req, time }: Exchange): Promise<Reply> {
     const id = req.principal?.id ?? "";
     const all = await gate.credentialsOf(id, time);
-    const recoveryCodesLeft = all.filter(({ kind }) => kind === RECOVERY_CODE).length;
-    return { status: 200, body: { factors: await listOf(id), recoveryCodesLeft } };
+    return { status: 200, body: { factors: infosOf(all), recoveryCodesLeft: codesIn(all) } };
   }
 
   async function remove(exchange: Exchange): Promise<Reply> {
@@ -135,7 +149,7 @@ export function factorManagement(context: AccountsContext): { readonly api: Acco
       subject: person.id,
     }));
     notices.send({ kind: "recovery-codes-made", user: person.user });
-    return { status: 201, body: { recoveryCodes: codes } };
+    return showCodes(context, req, { status: 201 }, codes, settings.pages.account);
   }
 
   function changed(person: Person, reason: string, exchange?: Exchange): Promise<void> {
@@ -150,8 +164,13 @@ export function factorManagement(context: AccountsContext): { readonly api: Acco
     return person;
   }
 
-  const api: AccountFactors = Object.freeze({
-    list: listOf,
+  const api = {
+    async list(id: string) {
+      return infosOf(await gate.credentialsOf(id));
+    },
+    async recoveryCodesLeft(id: string) {
+      return codesIn(await gate.credentialsOf(id));
+    },
     async remove(id: string, factorId: string) {
       const person = await known("remove", id);
       const all = await gate.credentialsOf(id);
@@ -169,13 +188,21 @@ export function factorManagement(context: AccountsContext): { readonly api: Acco
       await credentials.write((store, call) => store.change(id, { removeKinds }, call), id);
       await changed(person, "factors-reset");
     },
-  });
+  };
 
   const routes = [
     route({ method: "GET", path: "/factors", access: "person", page: "account", handle: list }),
     route({ method: "DELETE", path: "/factors/:id", access: "fresh", page: "account", handle: remove }),
+    // A form of a page cannot send DELETE.
+    route({ method: "POST", path: "/factors/:id/remove", access: "fresh", page: "account", handle: remove }),
   ];
   if (settings.factors.recoveryCodes)
-    routes.push(route({ method: "POST", path: "/recovery-codes", access: "fresh", page: "account", handle: makeCodes }));
+    routes.push(
+      route({ method: "POST", path: "/recovery-codes", access: "fresh", page: "account", handle: makeCodes }),
+    );
   return { api, routes };
+}
+
+function codesIn(all: readonly StoredCredential[]): number {
+  return all.filter(({ kind }) => kind === RECOVERY_CODE).length;
 }

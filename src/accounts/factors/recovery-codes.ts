@@ -29,7 +29,11 @@ export function createRecoveryCodes(context: AccountsContext): SecondFactor {
       const found = usable.find(({ name }) => hashes.includes(name));
       const isRight =
         found !== undefined &&
-        (await credentials.write((store, call) => store.change(person.id, { remove: [found.id] }, call), person.id, time));
+        (await credentials.write(
+          (store, call) => store.change(person.id, { remove: [found.id] }, call),
+          person.id,
+          time,
+        ));
       if (!isRight) return { verdict: "wrong" };
       const recoveryCodesLeft = usable.length - 1;
       const facts = { source: "accounts", reason: "recovery-code-used", ...requestContext(req), subject: person.id };
@@ -49,22 +53,20 @@ export function newRecoveryCodes(
   if (!context.settings.factors.recoveryCodes) return { codes: [], change: { removeKinds: [], insert: [] } };
   const now = context.host.runtime.clock.now();
   const texts = Array.from({ length: CODES }, () => crockford(randomBytes(CODE_BYTES)));
-  const insert = texts.map(
-    (text): StoredCredential => ({
-      id: newId(),
-      ownerId: personId,
-      kind: RECOVERY_CODE,
-      name: hashesOf(context, personId, text)[0] ?? "",
-      data: {},
-      createdAt: now,
-      confirmedAt: now,
-      usedAt: null,
-      expiresAt: null,
-      counter: -1,
-      failures: 0,
-      version: 0,
-    }),
-  );
+  const insert = texts.map((text): StoredCredential => ({
+    id: newId(),
+    ownerId: personId,
+    kind: RECOVERY_CODE,
+    name: hashesOf(context, personId, text)[0] ?? "",
+    data: {},
+    createdAt: now,
+    confirmedAt: now,
+    usedAt: null,
+    expiresAt: null,
+    counter: -1,
+    failures: 0,
+    version: 0,
+  }));
   const codes = texts.map((text) => text.replace(/.{4}(?=.)/g, "$&-"));
   return { codes, change: { removeKinds: [RECOVERY_CODE], insert } };
 }

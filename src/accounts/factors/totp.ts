@@ -68,7 +68,11 @@ export function createTotp(context: AccountsContext): SecondFactor {
 
   function write({ id, ownerId, version, data }: StoredCredential, to: Failures, time: StoreTime): Promise<boolean> {
     const update = { id, version, failures: to.inARow, data: { ...data, failedAt: to.at } };
-    return credentials.write((store: CredentialStore, call) => store.change(ownerId, { update: [update] }, call), ownerId, time);
+    return credentials.write(
+      (store: CredentialStore, call) => store.change(ownerId, { update: [update] }, call),
+      ownerId,
+      time,
+    );
   }
 
   /** Says that the factor is closed for a while now: to the log, and to its owner, whose password someone may know. */

@@ -157,7 +157,11 @@ export class Gate {
    *
    * @param given the secret of a client without cookies
    */
-  async resume(exchange: Exchange, given: string | undefined, owes: PendingLogIn["owes"]): Promise<Resumed | Refusal> {
+  async resume(
+    exchange: Pick<Exchange, "req" | "time">,
+    given: string | undefined,
+    owes: PendingLogIn["owes"],
+  ): Promise<Resumed | Refusal> {
     const resumed = await this.#find(exchange.req, given, exchange.time);
     return resumed?.pending.owes === owes ? resumed : NO_PENDING;
   }
@@ -238,7 +242,9 @@ export class Gate {
     const factors = this.#factors
       .filter(({ isFactor }) => isFactor)
       .flatMap((factor) => factor.usable(credentials).map(({ id }) => id));
-    return createHash("sha256").update([...passwords, ...factors].sort().join("\n")).digest("base64url");
+    return createHash("sha256")
+      .update([...passwords, ...factors].sort().join("\n"))
+      .digest("base64url");
   }
 
   async #deliver(exchange: Exchange, { person, methods, remember, deliver }: Arrival): Promise<Reply> {

@@ -5,6 +5,7 @@ import { type AccountPasswords, NO_PASSWORDS, passwordsApi } from "./api.js";
 import { passwordChange } from "./change.js";
 import { TrustedDevices } from "./devices.js";
 import { PasswordHasher } from "./hasher.js";
+import { passwordProof, type ProvePassword } from "./prove-again.js";
 import { passwordLogIn } from "./log-in.js";
 import { type PasswordMaker, passwordMaker } from "./new-password.js";
 import { PasswordProver } from "./prover.js";
@@ -15,6 +16,8 @@ import { PasswordUpkeep } from "./upkeep.js";
 export interface PasswordsPart extends AccountsPart {
   readonly api: AccountPasswords;
   readonly maker: PasswordMaker | undefined;
+  /** Checks the password of someone who is logged in; without passwords there is none. */
+  readonly prove: ProvePassword | undefined;
 }
 
 /** Passwords that are hashed at once, and that wait: as many as API keys by default. */
@@ -25,7 +28,7 @@ const MOST_WAITING = 32;
 export function createPasswords(context: AccountsContext): PasswordsPart {
   const { settings, host, gate, dependencies } = context;
   const { passwords } = settings;
-  if (passwords === false) return { api: NO_PASSWORDS, maker: undefined, routes: [] };
+  if (passwords === false) return { api: NO_PASSWORDS, maker: undefined, prove: undefined, routes: [] };
   const queue = new HashQueue(AT_ONCE, MOST_WAITING, () => announceOverload(host.runtime, "accounts", "hash-queue"));
   const { argon2 } = dependencies;
   const hasher = new PasswordHasher(queue, passwords.pepper, argon2 && (() => Promise.resolve(argon2)));
@@ -37,6 +40,7 @@ export function createPasswords(context: AccountsContext): PasswordsPart {
   return {
     api: passwordsApi(context, { rules, maker, prover }),
     maker,
+    prove: passwordProof(context, { prover, devices }),
     routes: [passwordLogIn(context, { prover, upkeep, devices }), passwordChange(context, { prover, maker, devices })],
     arrived: (exchange, person) => devices.welcome(exchange, person),
   };
