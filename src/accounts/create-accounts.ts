@@ -14,8 +14,11 @@ import { Gate } from "./gate/gate.js";
 import { PendingLogIns } from "./gate/pending-log-ins.js";
 import { Guarded } from "./guarded.js";
 import { accountsRouter } from "./http/router.js";
+import { MailLimits } from "./mail-limits.js";
 import { Notices } from "./notices.js";
 import { type AccountPasswords, createPasswords } from "./passwords/passwords.js";
+import { createRegistration } from "./registration/registration.js";
+import { createReset } from "./reset/reset.js";
 import { AccountSecrets } from "./secrets.js";
 import { createSessions } from "./sessions.js";
 import { accountsSchema, type AccountsSettings } from "./settings.js";
@@ -89,7 +92,13 @@ export function createAccounts(security: SecurityBase, settings: AccountsSetting
     compromise: new Compromise(host, parsed),
   };
   const passwords = createPasswords(context);
-  const parts: readonly AccountsPart[] = [passwords, createSessions(context)];
+  const limits = new MailLimits(host);
+  const parts: readonly AccountsPart[] = [
+    passwords,
+    createReset(context, passwords.maker, limits),
+    createRegistration(context, passwords.maker, limits),
+    createSessions(context),
+  ];
   runtime.gate.set(context.gate.beforeCredential);
   host.add({
     id: "accounts",
@@ -103,6 +112,7 @@ export function createAccounts(security: SecurityBase, settings: AccountsSetting
     close: async () => {
       await Promise.all(parts.map((part) => part.close?.()));
       await context.notices.close();
+      limits.close();
       await Promise.all([credentials.close(), singleUse.close()]);
     },
   });
