@@ -21,6 +21,7 @@ const ENTRIES = {
   redis: "stores/redis/index",
   sql: "stores/sql/index",
   mcp: "mcp/index",
+  accounts: "accounts/index",
   testing: "testing/index",
 };
 
@@ -64,7 +65,8 @@ const PARTS = {
   "public-suffixes": /\/node_modules\/tldts\//,
 };
 /** What only one entry exports stays in its file. */
-const ENTRY_ONLY = /\/src\/(?:mcp|testing|stores\/sql)\/(?!errors\.)/;
+const ENTRY_ONLY =
+  /\/src\/(?:(?:accounts|mcp|testing|stores\/sql)\/(?!errors\.)|stores\/memory\/(?:credential|single-use)-)/;
 
 /** The file of a module: a part, or main for all that the first entry exports and for all that every app needs. */
 function partOf(id, graph) {

@@ -1,11 +1,9 @@
-import type { Router } from "express";
+import type { Request, Router } from "express";
 import { moduleHostOf } from "../module-host.js";
 import type { SecurityBase } from "../security.js";
 import { SettingsError, type SettingsIssue } from "../settings/errors.js";
 import { GENERATE_SECRET } from "../settings/secrets.js";
 import { parse } from "../settings/object.js";
-import { MemoryCredentialStore } from "../stores/memory/credential-store.js";
-import { MemorySingleUseStore } from "../stores/memory/single-use-store.js";
 import { admission } from "./admit.js";
 import { Compromise } from "./compromise.js";
 import type { AccountsContext, AccountsPart } from "./context.js";
@@ -19,9 +17,11 @@ import { Notices } from "./notices.js";
 import { type AccountPasswords, createPasswords } from "./passwords/passwords.js";
 import { createRegistration } from "./registration/registration.js";
 import { createReset } from "./reset/reset.js";
+import type { PendingLogInStatus } from "./pages/pending-log-in.js";
 import { AccountSecrets } from "./secrets.js";
-import { createSessions } from "./sessions.js";
+import { createSessions } from "./sessions/sessions.js";
 import { accountsSchema, type AccountsSettings } from "./settings.js";
+import { openAccountStores, warnOfLoss } from "./stores.js";
 import { Users } from "./users.js";
 
 /** What `createAccounts` returns. */
@@ -30,6 +30,12 @@ export interface Accounts {
   routes(): Router;
   /** Passwords of people, for the app's own code. */
   readonly passwords: AccountPasswords;
+  /**
+   * What the log-in of this browser still owes, for the page that asks for it; `undefined` when there is none to go on with.
+   *
+   * @throws StoreUnavailableError (rejects)
+   */
+  pendingLogIn(req: Request): Promise<PendingLogInStatus | undefined>;
 }
 
 /** After the layers: 1000 is the last of them. */
@@ -72,12 +78,10 @@ export function createAccounts(security: SecurityBase, settings: AccountsSetting
   const issues = missingParts(host.settings);
   if (issues.length > 0) throw new SettingsError(issues, { call: "createAccounts()" });
 
-  const stores = host.accountStores();
-  const credentials = parsed.stores.credentials ?? stores.credentials ?? new MemoryCredentialStore();
-  const singleUse = parsed.stores.singleUse ?? stores.singleUse ?? new MemorySingleUseStore();
+  const stores = openAccountStores(host, parsed);
   const users = new Users(parsed.users, runtime);
-  const guardedCredentials = new Guarded("credential", credentials, runtime, parsed.storeTimeoutMs);
-  const guardedSingleUse = new Guarded("single-use", singleUse, runtime, parsed.storeTimeoutMs);
+  const guardedCredentials = new Guarded("credential", stores.credentials, runtime, parsed.storeTimeoutMs);
+  const guardedSingleUse = new Guarded("single-use", stores.singleUse, runtime, parsed.storeTimeoutMs);
   const pending = new PendingLogIns(guardedSingleUse, runtime);
   const factors: SecondFactor[] = [];
   const context: AccountsContext = {
@@ -103,23 +107,25 @@ export function createAccounts(security: SecurityBase, settings: AccountsSetting
   host.add({
     id: "accounts",
     order: ORDER,
-    store: () => stores.places().credentials,
-    lostOnRestart: undefined,
+    store: stores.place,
+    lostOnRestart: stores.lostOnRestart,
     describe: () => ({ baseUrl: parsed.baseUrl, mountPath: parsed.mountPath }),
     init: async () => {
-      await Promise.all([credentials.init(), singleUse.init(), ...parts.map((part) => part.init?.())]);
+      await Promise.all([stores.credentials.init(), stores.singleUse.init(), ...parts.map((part) => part.init?.())]);
     },
     close: async () => {
-      await Promise.all(parts.map((part) => part.close?.()));
+      await Promise.all(parts.map(async (part) => part.close?.()));
       await context.notices.close();
       limits.close();
-      await Promise.all([credentials.close(), singleUse.close()]);
+      await Promise.all([guardedCredentials.close(), guardedSingleUse.close()]);
     },
   });
+  warnOfLoss(stores, runtime.debug);
   const routes = parts.flatMap((part) => part.routes);
   return Object.freeze({
     routes: () => accountsRouter(routes, parsed, runtime, admission(parsed, runtime.clock)),
     passwords: passwords.api,
+    pendingLogIn: (req: Request) => context.gate.status(req),
   });
 }
 

@@ -1,18 +1,21 @@
 import type { Runtime } from "../core/runtime.js";
 import { callerForPrincipal } from "../core/store-caller.js";
+import { ExpirySweeper, type ExpiringStore } from "../stores/expiry-sweeper.js";
 import { StoreGuard } from "../stores/health/store-guard.js";
 import { StoreTime } from "../stores/health/store-time.js";
 import type { WriteCall } from "../stores/contracts.js";
 
-/** A store of accounts with time-outs. `read` and `write` call any method of it. */
-export class Guarded<Store extends object> {
+/** A store of accounts with time-outs, which writes clean up sometimes. `read` and `write` call any method of it. */
+export class Guarded<Store extends ExpiringStore & { close(): Promise<void> }> {
   readonly store: Store;
   readonly #guard: StoreGuard;
+  readonly #sweeper: ExpirySweeper;
   readonly #timeoutMs: number;
 
   constructor(name: string, store: Store, runtime: Runtime, timeoutMs: number) {
     this.store = store;
     this.#guard = new StoreGuard(name, runtime, timeoutMs, store);
+    this.#sweeper = new ExpirySweeper(store, runtime);
     this.#timeoutMs = timeoutMs;
   }
 
@@ -40,6 +43,13 @@ export class Guarded<Store extends object> {
     time?: StoreTime,
     onUndelivered?: (value: T | undefined) => void,
   ): Promise<T> {
+    this.#sweeper.sometimes();
     return this.#guard.write((call) => operation(this.store, call), onUndelivered, time, callerForPrincipal(owner));
+  }
+
+  /** Closes the store, after a clean-up in progress. */
+  async close(): Promise<void> {
+    await this.#sweeper.finished(this.#timeoutMs);
+    await this.store.close();
   }
 }

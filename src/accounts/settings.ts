@@ -1,3 +1,4 @@
+import type { Request } from "express";
 import { z } from "zod";
 import { parseOrigin, isLoopbackHost } from "../core/http/origin.js";
 import { isLocalPath } from "../core/http/local-path.js";
@@ -154,6 +155,13 @@ export const accountsSchema = settingsObject({
   afterLogin: localPath.default("/"),
   /** Where a form goes after a log-out. Default: `"/"`. */
   afterLogout: localPath.default("/"),
+  /**
+   * Makes the page that shows new recovery codes to a browser without JavaScript: `(codes, req) => html`, with every value
+   * escaped. They are in no other answer to a form. Default: a plain page.
+   */
+  showRecoveryCodes: functionSchema<(codes: readonly string[], req: Request) => string>(
+    "showRecoveryCodes: (codes) => render(codes)",
+  ).optional(),
   /** How long a proof of identity is fresh enough to change a password or a factor, in seconds: 60 to 3600. Default: `300`. */
   freshSeconds: durationSchema("seconds", 60, 3600).default(300),
   /** How long a log-in with `remember` lasts without use, in seconds. Default: `2592000` (30 days). */

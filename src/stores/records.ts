@@ -127,7 +127,7 @@ export function integer(value: number): number {
 }
 
 /** The error is in the value, not in the store: `health/store-fault.ts` recognises it by this code. */
-function notStorable(message: string): TypeError {
+export function notStorable(message: string): TypeError {
   return Object.assign(new TypeError(message), { code: "PORTCULLIS_NOT_STORABLE" });
 }
 
@@ -136,7 +136,7 @@ export function pageSize(limit: number): number {
   return Math.min(Math.max(0, Math.floor(limit)) || 0, 10_000);
 }
 
-function orNull<T>(value: T | null, check: (value: T) => T): T | null {
+export function orNull<T>(value: T | null, check: (value: T) => T): T | null {
   return value === null ? null : check(value);
 }
 

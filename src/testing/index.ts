@@ -3,6 +3,8 @@ export { apiKeyStoreConformance } from "./api-key-suite.js";
 export { tokenStoreConformance } from "./token-suite.js";
 export { rateLimitStoreConformance, type RateLimitConformanceSettings } from "./rate-limit-suite.js";
 export { sessionStoreConformance, type SessionConformanceSettings } from "./session-suite.js";
+export { credentialStoreConformance } from "./credential-suite.js";
+export { singleUseStoreConformance } from "./single-use-suite.js";
 export type { ConformanceCase } from "./conformance.js";
 export { collectEvents, type CollectedEvents } from "./collect-events.js";
 export { ManualClock } from "./manual-clock.js";

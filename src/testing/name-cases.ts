@@ -103,7 +103,7 @@ export function tokenNameCases(testCase: TokenCase): ConformanceCase[] {
 }
 
 /** Whether the library blames the value for this error, and not the store. */
-function isInput(error: unknown): boolean {
+export function isInput(error: unknown): boolean {
   assert.equal(faultOf(error), "input");
   return true;
 }

@@ -4,7 +4,14 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { ROOT } from "../support/code-blocks.js";
 
-const ENTRIES = ["portcullis", "portcullis/redis", "portcullis/sql", "portcullis/mcp", "portcullis/testing"];
+const ENTRIES = [
+  "portcullis",
+  "portcullis/redis",
+  "portcullis/sql",
+  "portcullis/mcp",
+  "portcullis/accounts",
+  "portcullis/testing",
+];
 const PAIRS = ENTRIES.flatMap((one, index) => ENTRIES.slice(index + 1).map((other) => [one, other] as const));
 
 /** Packages that only some protections and stores need. */

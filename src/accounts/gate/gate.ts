@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import type { Request } from "express";
 import type { AuthenticationMethod } from "../../core/authentication.js";
 import { type BeforeCredential, FactorRequiredError } from "../../core/credential-gate.js";
 import { inTime, LATE } from "../../core/in-time.js";
@@ -11,8 +12,10 @@ import type { CredentialStore, StoredCredential } from "../../stores/contracts.j
 import type { SecondFactor } from "../factors/factor.js";
 import type { Guarded } from "../guarded.js";
 import type { Answer, Exchange, Reply } from "../http/route.js";
+import type { PendingLogInStatus } from "../pages/pending-log-in.js";
 import type { ModuleHost } from "../../module-host.js";
 import { invalidCredentials, NO_PENDING } from "../refusals.js";
+import { deviceName } from "../sessions/device-name.js";
 import type { ResolvedAccountsSettings } from "../settings.js";
 import type { Person } from "../types.js";
 import { type Users, UsersUnavailableError } from "../users.js";
@@ -149,14 +152,28 @@ export class Gate {
    * @param given the secret of a client without cookies
    */
   async resume(exchange: Exchange, given: string | undefined, owes: PendingLogIn["owes"]): Promise<Resumed | Refusal> {
-    const pending = await this.#pending.find(exchange.req, given, exchange.time);
-    if (pending?.owes !== owes) return NO_PENDING;
+    const resumed = await this.#find(exchange.req, given, exchange.time);
+    return resumed?.pending.owes === owes ? resumed : NO_PENDING;
+  }
+
+  async #find(req: Request, given: string | undefined, time: StoreTime): Promise<Resumed | undefined> {
+    const pending = await this.#pending.find(req, given, time);
+    if (pending === undefined) return undefined;
     const person = await this.#users.findById(pending.personId);
-    if (person === undefined || person.isDisabled) return NO_PENDING;
-    const credentials = await this.credentialsOf(person.id, exchange.time);
+    if (person === undefined || person.isDisabled) return undefined;
+    const credentials = await this.credentialsOf(person.id, time);
     // A reset, say, has changed what the person has since.
-    if (stampOf(credentials) !== pending.stamp) return NO_PENDING;
-    return { pending, person, credentials };
+    return stampOf(credentials) === pending.stamp ? { pending, person, credentials } : undefined;
+  }
+
+  /** What the log-in of this browser owes, for a page that asks for it. @throws StoreUnavailableError (rejects) */
+  async status(req: Request): Promise<PendingLogInStatus | undefined> {
+    const resumed = await this.#find(req, undefined, this.#credentials.time());
+    if (resumed === undefined) return undefined;
+    const { factors, enrollable } = await this.standingOf(resumed.person, resumed.credentials);
+    return resumed.pending.owes === "factor"
+      ? { status: "factor-required", factors }
+      : { status: "enrolment-required", methods: enrollable };
   }
 
   /** Ends the log-in that goes on, and enters with what was proved besides. Of several requests one does. */
@@ -203,15 +220,17 @@ export class Gate {
   async #deliver({ req, res }: Exchange, { person, methods, remember, deliver }: Arrival): Promise<Reply> {
     const { id, scopes, roles } = person;
     const { session, jwt } = this.#host;
+    const name = deviceName(req.headers["user-agent"]);
+    const label = name === undefined ? {} : { label: name };
     if (deliver === "tokens") {
       if (jwt === undefined) return NO_TOKENS;
-      const tokens = await jwt.issue(id, { scopes, roles, methods });
+      const tokens = await jwt.issue(id, { scopes, roles, methods, ...label });
       stateIn(req)?.onLogIn?.();
       return { status: 200, body: { status: "done", ...tokens }, next: "after-login" };
     }
     if (session === undefined) return NO_SESSIONS;
     const { rememberSeconds } = this.#settings;
-    await session.logIn(req, { id, scopes, roles, methods }, remember ? { maxAge: rememberSeconds } : {});
+    await session.logIn(req, { id, scopes, roles, methods, ...label }, remember ? { maxAge: rememberSeconds } : {});
     this.#pending.clear(req, res);
     return DONE;
   }

@@ -33,6 +33,8 @@ export interface Answer {
   readonly body?: Readonly<Record<string, unknown>>;
   /** Where a form goes. Default: `sender`, the page that it came from. */
   readonly next?: NextPage;
+  /** HTML that answers a form, in place of sending it on: for what is shown once. */
+  readonly html?: string;
 }
 
 export type Reply = Answer | Refusal;

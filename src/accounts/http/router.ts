@@ -101,6 +101,11 @@ function answer(req: Request, res: Response, route: Route, reply: Reply, setting
     const redirect = withOutcome(path, { error: code, reasons: members?.reasons ?? [] });
     return void refuse(req, res, SOURCE, { ...reply, redirect });
   }
+  if (reply.html !== undefined) {
+    res.setHeader("Content-Type", "text/html; charset=utf-8");
+    res.end(reply.html);
+    return;
+  }
   res.statusCode = 303;
   res.setHeader("Location", reply.status === 202 ? withOutcome(path, { status: "accepted" }) : path);
   res.end();

@@ -4,6 +4,7 @@ import { newId } from "../secrets.js";
 import type { ResolvedPasswordSettings } from "../settings.js";
 import type { Person } from "../types.js";
 import type { PasswordHasher } from "./hasher.js";
+import { PASSWORD_KIND, passwordData } from "./record.js";
 
 /** Whose password it is to be. Someone who registers is no `Person` yet. */
 export type PasswordOwner = Pick<Person, "login" | "email">;
@@ -50,7 +51,8 @@ export function passwordMaker(settings: ResolvedPasswordSettings, hasher: Passwo
         ...(Buffer.byteLength(text) > settings.maxLength ? ["too-long"] : []),
       ];
       if (reasons.length > 0) return { ok: false, reasons };
-      return { ok: true, data: { hash: await hasher.hash(plain, callers) } };
+      const isLong = [...text].length >= settings.minLength;
+      return { ok: true, data: passwordData({ hash: await hasher.hash(plain, callers), isLong }) };
     },
     matches(data, plain, callers) {
       const { hash } = data ?? {};
@@ -64,7 +66,7 @@ export function passwordCredential(personId: string, data: PasswordData, now: nu
   return {
     id: newId(),
     ownerId: personId,
-    kind: "password",
+    kind: PASSWORD_KIND,
     name: personId,
     data,
     createdAt: now,

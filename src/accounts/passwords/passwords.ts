@@ -3,7 +3,8 @@ import { InvalidInputError } from "../../core/portcullis-error.js";
 import type { AccountsContext, AccountsPart } from "../context.js";
 import { PasswordHasher } from "./hasher.js";
 import { passwordLogIn } from "./log-in.js";
-import { passwordCredential, type PasswordMaker, passwordMaker } from "./new-password.js";
+import { type PasswordMaker, passwordMaker } from "./new-password.js";
+import { passwordCredential } from "./record.js";
 
 /** Passwords of people, for the app's own code. */
 export interface AccountPasswords {
@@ -27,7 +28,10 @@ export function createPasswords(context: AccountsContext): PasswordsPart {
       if (person === undefined)
         throw new InvalidInputError("passwords.set: users.findById knows no person with this id.");
       const hash = await hasher.hash(password, []);
-      const entry = passwordCredential(id, { hash }, host.runtime.clock.now());
+      const now = host.runtime.clock.now();
+      const isLong =
+        settings.passwords !== false && [...password.normalize("NFKC")].length >= settings.passwords.minLength;
+      const entry = passwordCredential(id, { hash, isLong }, now);
       await credentials.write(
         (store, call) => store.change(id, { removeKinds: ["password"], insert: [entry] }, call),
         id,

@@ -8,6 +8,7 @@ import type { Delivery } from "../gate/pending-log-ins.js";
 import type { Exchange, Reply } from "../http/route.js";
 import { isMailAddress } from "../mail-address.js";
 import { passwordCredential } from "../passwords/new-password.js";
+import { PASSWORD_KIND } from "../passwords/record.js";
 import { linkEnded } from "../refusals.js";
 import type { Person } from "../types.js";
 import type { Claim, Registration, Registrations } from "./pending.js";
@@ -92,7 +93,7 @@ export class Completion {
   /** Whether the person has the password of the registration now. One who has another is somebody else. */
   async #setPassword({ time }: Exchange, { id }: Person, { password }: Registration): Promise<boolean> {
     const { credentials, host } = this.#context;
-    const held = await credentials.read((store) => store.find("password", id), id, time);
+    const held = await credentials.read((store) => store.find(PASSWORD_KIND, id), id, time);
     if (held !== undefined) return isDeepStrictEqual(held.data, password);
     const entry = passwordCredential(id, password, host.runtime.clock.now());
     return credentials.write((store, call) => store.change(id, { insert: [entry] }, call), id, time);

@@ -42,8 +42,13 @@ export class Registrations {
     this.#cookie = new OwnCookie("register", context.host.runtime.debug);
   }
 
-  /** Stores one, and gives the browser its cookie. @throws StoreUnavailableError (rejects) */
-  async add(res: Response, login: string, password: PasswordData, time: StoreTime): Promise<NewLink> {
+  /**
+   * Stores one.
+   *
+   * @returns its link, and the secret for the cookie of the browser
+   * @throws StoreUnavailableError (rejects)
+   */
+  async add(login: string, password: PasswordData, time: StoreTime): Promise<NewLink & { readonly secret: string }> {
     const secret = newToken();
     const ownerId = ownerOf(login);
     const made = newLink(this.#context.settings, "verifyEmail", {
@@ -60,8 +65,7 @@ export class Registrations {
       const change = { remove: removed, insert: [made.credential] };
       if (await this.#store.write((store, call) => store.change(ownerId, change, call), ownerId, time)) break;
     }
-    this.#cookie.give(res, secret, REGISTRATION_MS);
-    return made;
+    return { ...made, secret };
   }
 
   /** Those of a name, oldest first. @throws StoreUnavailableError (rejects) */
@@ -82,6 +86,10 @@ export class Registrations {
   isOfBrowser(req: Request, { browser }: Registration): boolean {
     const secret = this.#cookie.read(req);
     return secret !== undefined && tokenHash(secret) === browser;
+  }
+
+  giveCookie(res: Response, secret: string): void {
+    this.#cookie.give(res, secret, REGISTRATION_MS);
   }
 
   clearCookie(req: Request, res: Response): void {

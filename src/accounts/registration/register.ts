@@ -43,7 +43,8 @@ export function registerByMail(context: AccountsContext, { maker, limits, regist
     if (!made.ok) return passwordRefused(made.reasons);
     const person = await time.besides(() => users.findByLogin(login));
     if (!(await limits.registration(req, accountHash(login)))) return SENT;
-    const { link, credential } = await registrations.add(res, login, made.data, time);
+    const { link, credential, secret } = await registrations.add(login, made.data, time);
+    registrations.giveCookie(res, secret);
     if (person === undefined) {
       const expiresAt = credential.createdAt + REGISTRATION_MS;
       notices.send({ kind: "verify-email", user: newUser(login), link, expiresAt });
@@ -64,7 +65,7 @@ export function registerAtOnce(
   const { users } = context;
 
   async function handle(exchange: Exchange<Body>): Promise<Reply> {
-    const { req, res, time } = exchange;
+    const { req, time } = exchange;
     const { login, password, remember, deliver } = exchange.body;
     const limited = await limits.fromAddress(req, "register");
     if (limited !== undefined) return limited;
@@ -72,7 +73,7 @@ export function registerAtOnce(
     if (person !== undefined) return goOn(exchange, person);
     const made = await time.besides(() => maker.newPasswordData(ownerOf(login), password, [], callersOf(req)));
     if (!made.ok) return passwordRefused(made.reasons);
-    const { credential } = await registrations.add(res, login, made.data, time);
+    const { credential } = await registrations.add(login, made.data, time);
     const registration = registrationOf(credential);
     return registration === undefined
       ? TAKEN

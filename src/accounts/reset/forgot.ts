@@ -6,10 +6,8 @@ import { type Exchange, type Reply, route, type Route, SENT } from "../http/rout
 import { newLink } from "../links.js";
 import { mailAddressOf } from "../mail-address.js";
 import { type MailLimits, RESET_LINK_MS } from "../mail-limits.js";
+import { RESET_KIND } from "../passwords/record.js";
 import type { Person } from "../types.js";
-
-/** The kind of the credentials that links to a new password are. */
-export const RESET_KIND = "password-reset";
 
 const body = z.strictObject({ login: loginField });
 

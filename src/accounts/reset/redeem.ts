@@ -8,9 +8,10 @@ import { type Exchange, type Reply, route, type Route } from "../http/route.js";
 import { isLive } from "../links.js";
 import type { MailLimits } from "../mail-limits.js";
 import { passwordCredential, type PasswordMaker } from "../passwords/new-password.js";
+import { ENDS_WITH_PASSWORD, RESET_KIND } from "../passwords/record.js";
 import { linkEnded, passwordRefused } from "../refusals.js";
 import { tokenHash } from "../secrets.js";
-import { RESET_KIND, resetAccount } from "./forgot.js";
+import { resetAccount } from "./forgot.js";
 
 const body = z.strictObject({
   token: tokenField,
@@ -49,7 +50,7 @@ export function redeemRoute(context: AccountsContext, maker: PasswordMaker, limi
     const now = runtime.clock.now();
     const change = {
       remove: [link.id],
-      removeKinds: [RESET_KIND, "password"],
+      removeKinds: ENDS_WITH_PASSWORD,
       insert: [passwordCredential(person.id, made.data, now)],
     };
     const isDone = await credentials.write(

@@ -7,7 +7,7 @@ import type { JsonValue } from "../json.js";
  * link that was sent by mail. Secrets are hashed or encrypted in it.
  */
 export interface StoredCredential {
-  /** 1 to 64 characters of base64url, unique. */
+  /** 1 to 64 characters of base64url, unique, and drawn anew for each one: a store finds out by it what it has stored. */
   readonly id: string;
   /** The person it belongs to: 1 to 255 characters. */
   readonly ownerId: string;
@@ -71,8 +71,10 @@ export interface CredentialStore {
   /**
    * Makes a change in one transaction, if all of its conditions hold; otherwise returns false and changes nothing. Of N
    * concurrent changes that remove the same credential, or update the same version, exactly one returns true. Rejects
-   * with a `StoreFullError` when a bounded store has no room, and with a `ShareFullError` when the person has too many
-   * credentials (100). After the deadline of `call` nothing is committed. Cost: O(log n + own).
+   * with a `StoreFullError`: with the code `PORTCULLIS_STORE_FULL` when a bounded store has no room, and with
+   * `PORTCULLIS_SHARE_FULL` when the person would have more than 100 credentials; expired ones give way first. Rejects
+   * a change that names a credential twice or inserts one of another person. After the deadline of `call` nothing is
+   * committed. Cost: O(log n + own).
    */
   change(ownerId: string, change: CredentialChange, call?: WriteCall): Promise<boolean>;
   /**
@@ -87,7 +89,7 @@ export interface CredentialStore {
   addFailure(id: string, call?: WriteCall): Promise<number | undefined>;
   /** Sets the failures in a row to 0. Does nothing when there is no such credential. Cost: O(log n). */
   clearFailures(id: string, call?: WriteCall): Promise<void>;
-  /** Removes what has expired at `now`, a bounded number at a time. Returns how many. */
+  /** Removes what has expired at `now`, a bounded number at a time. Returns how many. Cost: O(log n) for each. */
   deleteExpired(now: number): Promise<number>;
   close(): Promise<void>;
 }

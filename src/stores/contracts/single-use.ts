@@ -21,8 +21,9 @@ export interface SingleUseStore {
   /** Creates the schema if needed. Called once, before anything else. */
   init(): Promise<void>;
   /**
-   * Resolves when the record is stored. A person has at most 10 records of a kind: one more ends the oldest. Rejects when
-   * the id exists, and with a `StoreFullError` when a bounded store has no room. Cost: O(log n).
+   * Resolves when the record is stored. A person has at most 10 records of a kind: one more ends the one that would
+   * end first. Rejects when the id exists, and with a `StoreFullError` (`PORTCULLIS_STORE_FULL`) when a bounded store
+   * has no room. Cost: O(log n).
    */
   put(record: SingleUseRecord, call?: WriteCall): Promise<void>;
   /** The record of this kind, if it has not expired at `now`. Cost: O(log n). */
@@ -32,7 +33,10 @@ export interface SingleUseStore {
    * gets it. Cost: O(log n).
    */
   take(kind: string, id: string, now: number, call?: WriteCall): Promise<SingleUseRecord | undefined>;
-  /** Removes what has expired at `now`, a bounded number at a time. Returns how many. */
+  /**
+   * Removes what has expired at `now`, a bounded number at a time. Returns how many; 0 where records end by
+   * themselves. Cost: O(log n) for each.
+   */
   deleteExpired(now: number): Promise<number>;
   close(): Promise<void>;
 }

@@ -25,3 +25,18 @@ export class DeadlinePassedError extends PortcullisError {
     this.name = "DeadlinePassedError";
   }
 }
+
+/**
+ * A write that is done as soon as it begins: in memory, or by one message that cannot be taken back. Its caller does not
+ * wait past the deadline for it.
+ *
+ * @throws DeadlinePassedError when the caller no longer waits; then nothing was done
+ */
+export function commitAtOnce<T>(call: WriteCall | undefined, work: () => T): T {
+  if (call?.beginCommit() === false) throw new DeadlinePassedError();
+  try {
+    return work();
+  } finally {
+    call?.commitEnded();
+  }
+}

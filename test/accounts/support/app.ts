@@ -1,5 +1,5 @@
 import express, { type Express } from "express";
-import { applySecurity, type SecurityEvent, type SecuritySettings } from "portcullis";
+import { applySecurity, type Security, type SecurityEvent, type SecuritySettings } from "portcullis";
 import {
   createAccounts,
   type AccountNotice,
@@ -14,7 +14,7 @@ import { type Answer, serve } from "../../support/serve.js";
 export interface AccountsApp {
   readonly app: Express;
   readonly accounts: Accounts;
-  readonly security: ReturnType<typeof applySecurity>;
+  readonly security: Security;
   readonly clock: ManualClock;
   /** The app's table of users, by id. */
   readonly users: Map<string, AccountUser>;

@@ -1,17 +1,21 @@
 import type { Runtime } from "../core/runtime.js";
-import type { TokenStore } from "../stores/contracts.js";
-import { withTimeout } from "../stores/health/timeout.js";
+import { withTimeout } from "./health/timeout.js";
 
 const CLEAN_EVERY_MS = 10 * 60_000;
 
-/** Deletes expired records occasionally, when a new one is created: it needs no timer, and no request waits for it. */
+/** A store whose records expire. */
+export interface ExpiringStore {
+  deleteExpired(now: number): Promise<number>;
+}
+
+/** Deletes expired records occasionally, when one is written: it needs no timer, and no request waits for it. */
 export class ExpirySweeper {
-  readonly #store: Pick<TokenStore, "deleteExpired">;
+  readonly #store: ExpiringStore;
   readonly #runtime: Runtime;
   #cleanedAt: number;
   #running: Promise<void> | undefined;
 
-  constructor(store: Pick<TokenStore, "deleteExpired">, runtime: Runtime) {
+  constructor(store: ExpiringStore, runtime: Runtime) {
     this.#store = store;
     this.#runtime = runtime;
     this.#cleanedAt = runtime.clock.monotonic();
