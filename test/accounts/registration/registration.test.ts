@@ -1,4 +1,4 @@
-import type { AccountUser } from "portcullis/accounts";
+import type { AccountUser, AccountUsers } from "portcullis/accounts";
 import { describe, expect, test } from "vitest";
 import { MemoryCredentialStore } from "../../../src/stores/memory/credential-store.js";
 import { accountsApp, type AccountsApp, PASSWORD, person } from "../support/app.js";
@@ -268,25 +268,27 @@ describe("POST /email/verify", () => {
     expect((await app.client("203.0.113.2").post(VERIFY, { token, password: PASSWORD })).status).toBe(200);
   });
 
-  test.each([
+  const failures: readonly [string, NonNullable<AccountUsers["create"]>, number][] = [
     [
       "throws",
-      (): AccountUser => {
+      () => {
         throw new Error("ada@example.com");
       },
       503,
     ],
-    ["rejects", (): Promise<AccountUser> => Promise.reject(new Error("ada@example.com")), 503],
+    ["rejects", () => Promise.reject(new Error("ada@example.com")), 503],
     ["returns nothing", () => undefined, 409],
-  ] as const)("when users.create %s, the token works again", async (_name, failing, status) => {
+  ];
+  test.each(failures)("when users.create %s, the token works again", async (_name, failing, status) => {
     let isFailing = true;
     const users = new Map<string, AccountUser>();
     const app = await accountsApp({
       users: {
         findByLogin: (login) => [...users.values()].find((user) => user.login === login),
         findById: (id) => users.get(id),
-        create: ({ login }): AccountUser | undefined | Promise<AccountUser> => {
-          if (isFailing) return failing();
+        create: (account) => {
+          const { login } = account;
+          if (isFailing) return failing(account);
           users.set("1", { id: "1", login });
           return users.get("1");
         },
