@@ -7,14 +7,16 @@ import { parse } from "../settings/object.js";
 import { admission } from "./admit.js";
 import { Compromise } from "./compromise.js";
 import type { AccountsContext, AccountsPart } from "./context.js";
+import type { AccountsDependencies } from "./dependencies.js";
 import type { SecondFactor } from "./factors/factor.js";
-import { Gate } from "./gate/gate.js";
+import { type Arrived, Gate } from "./gate/gate.js";
 import { PendingLogIns } from "./gate/pending-log-ins.js";
 import { Guarded } from "./guarded.js";
 import { accountsRouter } from "./http/router.js";
 import { MailLimits } from "./mail-limits.js";
 import { Notices } from "./notices.js";
-import { type AccountPasswords, createPasswords } from "./passwords/passwords.js";
+import type { AccountPasswords } from "./passwords/api.js";
+import { createPasswords } from "./passwords/passwords.js";
 import { createRegistration } from "./registration/registration.js";
 import { createReset } from "./reset/reset.js";
 import type { PendingLogInStatus } from "./pages/pending-log-in.js";
@@ -46,6 +48,7 @@ const ORDER = 2000;
  * this part keeps what they prove. Call it once, before `security.ready()`.
  *
  * @param security what `applySecurity` returned, with sessions or `jwt` on
+ * @param dependencies what tests replace
  * @throws SettingsError listing everything that is wrong with the settings
  * @throws SetupError when the first argument is something else, or it is called twice or after `ready()`
  *
@@ -71,7 +74,11 @@ const ORDER = 2000;
  * await security.ready();
  * ```
  */
-export function createAccounts(security: SecurityBase, settings: AccountsSettings): Accounts {
+export function createAccounts(
+  security: SecurityBase,
+  settings: AccountsSettings,
+  dependencies: AccountsDependencies = {},
+): Accounts {
   const host = moduleHostOf("createAccounts", security);
   const { runtime } = host;
   const parsed = parse(accountsSchema, settings, "createAccounts()");
@@ -84,6 +91,7 @@ export function createAccounts(security: SecurityBase, settings: AccountsSetting
   const guardedSingleUse = new Guarded("single-use", stores.singleUse, runtime, parsed.storeTimeoutMs);
   const pending = new PendingLogIns(guardedSingleUse, runtime);
   const factors: SecondFactor[] = [];
+  const arrived: Arrived[] = [];
   const context: AccountsContext = {
     host,
     settings: parsed,
@@ -92,8 +100,9 @@ export function createAccounts(security: SecurityBase, settings: AccountsSetting
     singleUse: guardedSingleUse,
     secrets: new AccountSecrets(host.settings.secretKey ?? []),
     notices: new Notices(parsed.notify, runtime),
-    gate: new Gate(host, parsed, { users, credentials: guardedCredentials, pending, factors }),
+    gate: new Gate(host, parsed, { users, credentials: guardedCredentials, pending, factors, arrived }),
     compromise: new Compromise(host, parsed),
+    dependencies,
   };
   const passwords = createPasswords(context);
   const limits = new MailLimits(host);
@@ -103,6 +112,7 @@ export function createAccounts(security: SecurityBase, settings: AccountsSetting
     createRegistration(context, passwords.maker, limits),
     createSessions(context),
   ];
+  for (const part of parts) if (part.arrived !== undefined) arrived.push(part.arrived);
   runtime.gate.set(context.gate.beforeCredential);
   host.add({
     id: "accounts",

@@ -114,6 +114,14 @@ const factorsSchema = settingsObject({
   required: functionSchema<(user: AccountUser) => boolean | Promise<boolean>>(
     'required: (user) => user.roles?.includes("admin") === true',
   ).optional(),
+}).superRefine(({ totp, required }, context) => {
+  if (required === undefined || totp !== false) return;
+  addIssue(context, {
+    code: "contradiction",
+    path: ["required"],
+    message: "A second factor is required, but people can set none up.",
+    remedy: "Leave totp on, or remove required.",
+  });
 });
 
 const pagesSchema = settingsObject({

@@ -22,6 +22,7 @@ import { RedisChangeSource } from "./redis/changes/source.js";
 import { openRedis } from "./redis/client.js";
 import type { RedisConnection } from "./redis/connection.js";
 import { RedisSessionStore } from "./redis/sessions/store.js";
+import { RedisSingleUseStore } from "./redis/single-use/store.js";
 import { RedisSlidingWindowStore } from "./redis/sliding-window/store.js";
 import { ReplicatedTokenStore } from "./revocations/replicated-token-store.js";
 
@@ -145,11 +146,14 @@ export function openStores(settings: StoreSettings, runtime: Runtime): Stores {
     apiKeys,
     tokens,
     changes,
-    accounts: () => ({
-      credentials: undefined,
-      singleUse: undefined,
-      places: () => ({ credentials: "memory", singleUse: "memory" }),
-    }),
+    accounts: () => {
+      const singleUse =
+        redis === undefined ? database?.singleUse : new RedisSingleUseStore({ client: redis, prefix, clock });
+      registerBackend(databaseServer, [database?.credentials]);
+      registerBackend(redisServer ?? databaseServer, [singleUse]);
+      const places = () => ({ credentials: engine(), singleUse: redis === undefined ? engine() : "redis" });
+      return { credentials: database?.credentials, singleUse, places };
+    },
     places: () => ({
       limits: redis === undefined ? "memory" : "redis",
       sessions: redis === undefined ? "memory" : "redis",

@@ -7,13 +7,21 @@ import {
   openMysql,
   openPostgres,
   SqlApiKeyStore,
+  SqlCredentialStore,
+  SqlSingleUseStore,
   SqlTokenStore,
   type OpenedServer,
   type PortcullisTables,
 } from "portcullis/sql";
-import { apiKeyStoreConformance, tokenStoreConformance, type ConformanceCase } from "portcullis/testing";
+import {
+  apiKeyStoreConformance,
+  type ConformanceCase,
+  credentialStoreConformance,
+  singleUseStoreConformance,
+  tokenStoreConformance,
+} from "portcullis/testing";
 import { createRuntime } from "../../src/core/runtime.js";
-import type { ApiKeyStore, TokenStore } from "../../src/stores/contracts.js";
+import type { ApiKeyStore, CredentialStore, SingleUseStore, TokenStore } from "../../src/stores/contracts.js";
 import { openDatabase } from "../../src/stores/database/open-database.js";
 import { mariaDbDatabase, postgresDatabase } from "../support/servers.js";
 
@@ -30,6 +38,8 @@ const TABLES = [
   "portcullis_token_families",
   "portcullis_api_keys",
   "portcullis_owner_marks",
+  "portcullis_credentials",
+  "portcullis_single_use",
 ] as const;
 
 async function empty({ slowDb }: OpenedServer): Promise<void> {
@@ -38,7 +48,10 @@ async function empty({ slowDb }: OpenedServer): Promise<void> {
 }
 
 /** The suite closes the store; the database goes with it. */
-function closing<Store extends ApiKeyStore | TokenStore>(store: Store, close: () => Promise<void>): Store {
+function closing<Store extends ApiKeyStore | TokenStore | CredentialStore | SingleUseStore>(
+  store: Store,
+  close: () => Promise<void>,
+): Store {
   return Object.assign(store, { close });
 }
 
@@ -73,6 +86,24 @@ describe.each(ENGINES)("$engine", ({ newDatabase, open }) => {
     );
   });
 
+  describe("credentials", () => {
+    each(
+      credentialStoreConformance(async () => {
+        const { db, slowDb, close } = await fresh();
+        return closing(new SqlCredentialStore(db, { slowDb }), close);
+      }),
+    );
+  });
+
+  describe("single-use records", () => {
+    each(
+      singleUseStoreConformance(async () => {
+        const { db, slowDb, close } = await fresh();
+        return closing(new SqlSingleUseStore(db, { slowDb }), close);
+      }),
+    );
+  });
+
   describe("the stores of openDatabase, called before it is open", () => {
     const open = async () => {
       const opened = await fresh();
@@ -89,6 +120,18 @@ describe.each(ENGINES)("$engine", ({ newDatabase, open }) => {
       tokenStoreConformance(async () => {
         const opened = await open();
         return closing(opened.tokens, () => opened.close());
+      }),
+    );
+    each(
+      credentialStoreConformance(async () => {
+        const opened = await open();
+        return closing(opened.credentials, () => opened.close());
+      }),
+    );
+    each(
+      singleUseStoreConformance(async () => {
+        const opened = await open();
+        return closing(opened.singleUse, () => opened.close());
       }),
     );
   });
@@ -129,6 +172,18 @@ describe.each(INSTANCES)("a Kysely instance of the app on $engine", ({ newDataba
     tokenStoreConformance(async () => {
       const { opened, close } = await fresh();
       return closing(opened.tokens, close);
+    }),
+  );
+  each(
+    credentialStoreConformance(async () => {
+      const { opened, close } = await fresh();
+      return closing(opened.credentials, close);
+    }),
+  );
+  each(
+    singleUseStoreConformance(async () => {
+      const { opened, close } = await fresh();
+      return closing(opened.singleUse, close);
     }),
   );
 });

@@ -5,6 +5,7 @@ import { askBroker } from "./servers/broker.js";
 /** What tests run as processes of their own. */
 const PROGRAMS = {
   "fleet/member": "test/fleet/member.ts",
+  "fleet/single-use-member": "test/fleet/single-use-member.ts",
   "fleet/limited-server": "test/fleet/limited-server.ts",
   "sql/starting-child": "test/stores/sql/starting-child.ts",
   "sql/writing-child": "test/stores/sql/writing-child.ts",

@@ -43,6 +43,9 @@ export interface Arrival {
   readonly deliver: Delivery;
 }
 
+/** What a part does when a session has been made. It cannot undo the log-in, so it rejects with nothing. */
+export type Arrived = (exchange: Exchange, person: Person) => Promise<void>;
+
 /** A log-in that goes on. */
 export interface Resumed {
   readonly pending: PendingLogIn;
@@ -61,6 +64,7 @@ export class Gate {
   readonly #credentials: Guarded<CredentialStore>;
   readonly #pending: PendingLogIns;
   readonly #factors: readonly SecondFactor[];
+  readonly #arrived: readonly Arrived[];
 
   constructor(
     host: ModuleHost,
@@ -70,6 +74,7 @@ export class Gate {
       readonly credentials: Guarded<CredentialStore>;
       readonly pending: PendingLogIns;
       readonly factors: readonly SecondFactor[];
+      readonly arrived: readonly Arrived[];
     },
   ) {
     this.#host = host;
@@ -78,6 +83,7 @@ export class Gate {
     this.#credentials = parts.credentials;
     this.#pending = parts.pending;
     this.#factors = parts.factors;
+    this.#arrived = parts.arrived;
   }
 
   get factors(): readonly SecondFactor[] {
@@ -140,7 +146,7 @@ export class Gate {
     const credentials = await this.credentialsOf(person.id, exchange.time);
     const verdict = decideGate(arrival.methods, await this.standingOf(person, credentials));
     if (verdict.verdict === "done") return this.#deliver(exchange, arrival);
-    const owed = await this.#owe(exchange, arrival, verdict, stampOf(credentials));
+    const owed = await this.#owe(exchange, arrival, verdict, this.#stampOf(credentials));
     // The password was right, so it counts neither as a failure nor against its owner.
     stateIn(exchange.req)?.onLogIn?.();
     return owed;
@@ -163,7 +169,7 @@ export class Gate {
     if (person === undefined || person.isDisabled) return undefined;
     const credentials = await this.credentialsOf(person.id, time);
     // A reset, say, has changed what the person has since.
-    return stampOf(credentials) === pending.stamp ? { pending, person, credentials } : undefined;
+    return this.#stampOf(credentials) === pending.stamp ? { pending, person, credentials } : undefined;
   }
 
   /** What the log-in of this browser owes, for a page that asks for it. @throws StoreUnavailableError (rejects) */
@@ -183,10 +189,16 @@ export class Gate {
     given: string | undefined,
     method: AuthenticationMethod,
   ): Promise<Reply> {
-    if (!(await this.#pending.end(exchange.req, given, exchange.time))) return NO_PENDING;
-    this.#pending.clear(exchange.req, exchange.res);
+    if (!(await this.take(exchange, given))) return NO_PENDING;
     const { remember, deliver, methods } = pending;
     return this.enter(exchange, { person, remember, deliver, methods: [...methods, method] });
+  }
+
+  /** Ends the log-in that goes on, for whoever enters it by themselves then. Of several requests one gets true. */
+  async take({ req, res, time }: Exchange, given: string | undefined): Promise<boolean> {
+    if (!(await this.#pending.end(req, given, time))) return false;
+    this.#pending.clear(req, res);
+    return true;
   }
 
   /** Ends the log-in that goes on, if there is one: for a log-out. */
@@ -217,7 +229,22 @@ export class Gate {
     );
   }
 
-  async #deliver({ req, res }: Exchange, { person, methods, remember, deliver }: Arrival): Promise<Reply> {
+  /**
+   * What a person's passwords and factors are, in short: it changes with each of them. Attempts and recovery codes leave it
+   * as it is, so that a wrong code does not end the log-in of someone else.
+   */
+  #stampOf(credentials: readonly StoredCredential[]): string {
+    const passwords = credentials.filter(({ kind }) => kind === "password").map(({ id }) => id);
+    const factors = this.#factors
+      .filter(({ isFactor }) => isFactor)
+      .flatMap((factor) => factor.usable(credentials).map(({ id }) => id));
+    return createHash("sha256")
+      .update([...passwords, ...factors].sort().join("\n"))
+      .digest("base64url");
+  }
+
+  async #deliver(exchange: Exchange, { person, methods, remember, deliver }: Arrival): Promise<Reply> {
+    const { req, res } = exchange;
     const { id, scopes, roles } = person;
     const { session, jwt } = this.#host;
     const name = deviceName(req.headers["user-agent"]);
@@ -232,6 +259,7 @@ export class Gate {
     const { rememberSeconds } = this.#settings;
     await session.logIn(req, { id, scopes, roles, methods, ...label }, remember ? { maxAge: rememberSeconds } : {});
     this.#pending.clear(req, res);
+    for (const arrived of this.#arrived) await arrived(exchange, person);
     return DONE;
   }
 
@@ -271,12 +299,3 @@ const NO_SESSIONS: Refusal = {
   reason: "sessions-off",
   detail: 'This service has no sessions: send "deliver": "tokens".',
 };
-
-/** What a person's credentials are, in short: it changes with every password and every factor. */
-function stampOf(credentials: readonly StoredCredential[]): string {
-  const parts = credentials
-    .filter(({ kind, confirmedAt }) => kind === "password" || confirmedAt !== null)
-    .map(({ id, version }) => `${id} ${version}`)
-    .sort();
-  return createHash("sha256").update(parts.join("\n")).digest("base64url");
-}

@@ -1,22 +1,22 @@
 import type { StoredCredential } from "../../stores/contracts.js";
 import type { JsonValue } from "../../stores/json.js";
+import type { Gate } from "../gate/gate.js";
 import { newId } from "../secrets.js";
-import type { ResolvedPasswordSettings } from "../settings.js";
-import type { Person } from "../types.js";
 import type { PasswordHasher } from "./hasher.js";
-import { PASSWORD_KIND, passwordData } from "./record.js";
-
-/** Whose password it is to be. Someone who registers is no `Person` yet. */
-export type PasswordOwner = Pick<Person, "login" | "email">;
+import { readPassword } from "./plain-text.js";
+import type { PasswordReason } from "./policy.js";
+import { PASSWORD_KIND, passwordData, storedPasswordIn } from "./record.js";
+import type { PasswordOwner, PasswordRules } from "./rules.js";
 
 /** What a credential of the kind `password` keeps. */
 export type PasswordData = Readonly<Record<string, JsonValue>>;
 
 /** A new password, ready to be stored; or why it cannot be used, as words for `password-refused`. */
 export type NewPassword =
-  { readonly ok: true; readonly data: PasswordData } | { readonly ok: false; readonly reasons: readonly string[] };
+  | { readonly ok: true; readonly data: PasswordData }
+  | { readonly ok: false; readonly reasons: readonly PasswordReason[] };
 
-/** What reset and registration need of passwords. Its work calls no store: put it into `time.besides`. */
+/** Makes and compares passwords. Its work calls no store: put it into `time.besides`. */
 export interface PasswordMaker {
   /**
    * Checks a new password against the rules and hashes it.
@@ -40,28 +40,33 @@ export interface PasswordMaker {
 }
 
 /** Makes passwords by the rules of the settings. */
-export function passwordMaker(settings: ResolvedPasswordSettings, hasher: PasswordHasher): PasswordMaker {
+export function passwordMaker(rules: PasswordRules, hasher: PasswordHasher, gate: Gate): PasswordMaker {
   return {
-    async newPasswordData(_owner, plain, credentials, callers) {
-      const text = plain.normalize("NFKC");
-      const hasSecond = credentials.some(({ kind, confirmedAt }) => kind === "totp" && confirmedAt !== null);
-      const least = hasSecond ? settings.minLengthWithSecondFactor : settings.minLength;
-      const reasons = [
-        ...([...text].length < least ? ["too-short"] : []),
-        ...(Buffer.byteLength(text) > settings.maxLength ? ["too-long"] : []),
-      ];
-      if (reasons.length > 0) return { ok: false, reasons };
-      const isLong = [...text].length >= settings.minLength;
-      return { ok: true, data: passwordData({ hash: await hasher.hash(plain, callers), isLong }) };
+    async newPasswordData(owner, typed, credentials, callers) {
+      const { ok, reasons, plain, breach } = await rules.check(typed, owner, hasSecondFactor(gate, credentials));
+      if (!ok || plain === undefined) return { ok: false, reasons };
+      const made = await hasher.hash(plain, { callers });
+      const isLong = rules.isLong(plain.text);
+      return { ok: true, data: passwordData({ ...made, isLong, breach: breach === "clean" ? undefined : breach }) };
     },
-    matches(data, plain, callers) {
-      const { hash } = data ?? {};
-      return hasher.verify(typeof hash === "string" ? hash : undefined, plain, callers);
+    async matches(data, typed, callers) {
+      const plain = readPassword(typed);
+      if (typeof plain === "string") return false;
+      const stored = data === undefined ? undefined : storedPasswordIn(data);
+      return (await hasher.compare(stored, plain, { callers })) === "match";
     },
   };
 }
 
-/** The credential of a person's password. There is one: its name is the person's id. */
+/** Whether these credentials have a second factor that can be proved; recovery codes alone are none. */
+export function hasSecondFactor({ factors }: Gate, credentials: readonly StoredCredential[]): boolean {
+  return factors.some(({ isFactor, usable }) => isFactor && usable(credentials).length > 0);
+}
+
+/**
+ * The credential of a person's password. There is one: its name is the person's id. Its own id names the password for
+ * devices: a new password has a new one, and a new hash of the same password keeps it.
+ */
 export function passwordCredential(personId: string, data: PasswordData, now: number): StoredCredential {
   return {
     id: newId(),

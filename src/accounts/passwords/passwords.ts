@@ -1,16 +1,15 @@
 import { HashQueue } from "../../api-key/keys/hash-queue.js";
-import { InvalidInputError } from "../../core/portcullis-error.js";
+import { announceOverload } from "../../stores/health/call-events.js";
 import type { AccountsContext, AccountsPart } from "../context.js";
+import { type AccountPasswords, NO_PASSWORDS, passwordsApi } from "./api.js";
+import { passwordChange } from "./change.js";
+import { TrustedDevices } from "./devices.js";
 import { PasswordHasher } from "./hasher.js";
 import { passwordLogIn } from "./log-in.js";
 import { type PasswordMaker, passwordMaker } from "./new-password.js";
-import { passwordCredential } from "./record.js";
-
-/** Passwords of people, for the app's own code. */
-export interface AccountPasswords {
-  /** Sets the password of a person, whatever it was. */
-  set(id: string, password: string): Promise<void>;
-}
+import { PasswordProver } from "./prover.js";
+import { PasswordRules } from "./rules.js";
+import { PasswordUpkeep } from "./upkeep.js";
 
 /** What the part offers: `api` to the app, `maker` to reset and registration; without passwords there is no `maker`. */
 export interface PasswordsPart extends AccountsPart {
@@ -18,26 +17,27 @@ export interface PasswordsPart extends AccountsPart {
   readonly maker: PasswordMaker | undefined;
 }
 
-/** Passwords: log-in, and what the app does with them. */
+/** Passwords that are hashed at once, and that wait: as many as API keys by default. */
+const AT_ONCE = 2;
+const MOST_WAITING = 32;
+
+/** Passwords: log-in, change, and what the app does with them. */
 export function createPasswords(context: AccountsContext): PasswordsPart {
-  const hasher = new PasswordHasher(new HashQueue(2, 32));
-  const { credentials, users, host, settings } = context;
-  const api: AccountPasswords = {
-    async set(id, password) {
-      const person = await users.findById(id);
-      if (person === undefined)
-        throw new InvalidInputError("passwords.set: users.findById knows no person with this id.");
-      const hash = await hasher.hash(password, []);
-      const now = host.runtime.clock.now();
-      const isLong =
-        settings.passwords !== false && [...password.normalize("NFKC")].length >= settings.passwords.minLength;
-      const entry = passwordCredential(id, { hash, isLong }, now);
-      await credentials.write(
-        (store, call) => store.change(id, { removeKinds: ["password"], insert: [entry] }, call),
-        id,
-      );
-    },
+  const { settings, host, gate, dependencies } = context;
+  const { passwords } = settings;
+  if (passwords === false) return { api: NO_PASSWORDS, maker: undefined, routes: [] };
+  const queue = new HashQueue(AT_ONCE, MOST_WAITING, () => announceOverload(host.runtime, "accounts", "hash-queue"));
+  const { argon2 } = dependencies;
+  const hasher = new PasswordHasher(queue, passwords.pepper, argon2 && (() => Promise.resolve(argon2)));
+  const rules = new PasswordRules(passwords, settings, host.runtime, dependencies.breachedRanges);
+  const maker = passwordMaker(rules, hasher, gate);
+  const devices = new TrustedDevices(context);
+  const prover = new PasswordProver(context, passwords, hasher, devices);
+  const upkeep = new PasswordUpkeep(context, hasher, rules);
+  return {
+    api: passwordsApi(context, { rules, maker, prover }),
+    maker,
+    routes: [passwordLogIn(context, { prover, upkeep, devices }), passwordChange(context, { prover, maker, devices })],
+    arrived: (exchange, person) => devices.welcome(exchange, person),
   };
-  const maker = settings.passwords === false ? undefined : passwordMaker(settings.passwords, hasher);
-  return { api, maker, routes: [passwordLogIn(context, hasher)] };
 }

@@ -1,6 +1,5 @@
 import type { StoredCredential } from "../../stores/contracts.js";
 import type { JsonValue } from "../../stores/json.js";
-import { newId } from "../secrets.js";
 
 /** The kind of the credential that is a person's password; a person has at most one. */
 export const PASSWORD_KIND = "password";
@@ -28,6 +27,11 @@ export interface StoredPassword {
 
 /** What is stored of a password; `undefined` for a damaged record. */
 export function storedPasswordOf({ data }: StoredCredential): StoredPassword | undefined {
+  return storedPasswordIn(data);
+}
+
+/** What the data of a record say; `undefined` when they are damaged. */
+export function storedPasswordIn(data: Readonly<Record<string, JsonValue>>): StoredPassword | undefined {
   const { hash, pepper, isLong, isImported, breach } = data;
   if (typeof hash !== "string" || (pepper !== undefined && typeof pepper !== "string")) return undefined;
   return {
@@ -47,24 +51,6 @@ export function passwordData({ hash, pepper, isLong, isImported, breach }: Store
     ...(pepper === undefined ? {} : { pepper }),
     ...(isImported === true ? { isImported } : {}),
     ...(breach === undefined ? {} : { breach }),
-  };
-}
-
-/** A new record of a password. Its id names the password for devices: a new password has a new one, a re-hash keeps it. */
-export function passwordCredential(personId: string, password: StoredPassword, now: number): StoredCredential {
-  return {
-    id: newId(),
-    ownerId: personId,
-    kind: PASSWORD_KIND,
-    name: personId,
-    data: passwordData(password),
-    createdAt: now,
-    confirmedAt: now,
-    usedAt: null,
-    expiresAt: null,
-    counter: -1,
-    failures: 0,
-    version: 0,
   };
 }
 

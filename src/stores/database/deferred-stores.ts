@@ -2,6 +2,10 @@ import {
   type AccessTokenFacts,
   API_KEY_STORE_METHODS,
   type ApiKeyStore,
+  CREDENTIAL_STORE_METHODS,
+  type CredentialStore,
+  SINGLE_USE_STORE_METHODS,
+  type SingleUseStore,
   TOKEN_STORE_METHODS,
   type TokenStore,
 } from "../contracts.js";
@@ -16,6 +20,8 @@ export interface OpenedStores {
   readonly apiKeys: ApiKeyStore;
   readonly tokens: TokenStore;
   readonly changes: ChangeSource;
+  readonly credentials: CredentialStore;
+  readonly singleUse: SingleUseStore;
   readonly driver: string;
   close(): Promise<void>;
 }
@@ -49,6 +55,22 @@ export class DeferredTokenStore extends forwarding<TokenStore>(TOKEN_STORE_METHO
 
   override isKnownRevoked(token: AccessTokenFacts): boolean {
     return this.#opening.opened?.tokens.isKnownRevoked?.(token) ?? false;
+  }
+
+  override async close(): Promise<void> {}
+}
+
+export class DeferredCredentialStore extends forwarding<CredentialStore>(CREDENTIAL_STORE_METHODS) {
+  constructor(opening: LazyResource<OpenedStores>) {
+    super(async (call) => call((await opening.get()).credentials));
+  }
+
+  override async close(): Promise<void> {}
+}
+
+export class DeferredSingleUseStore extends forwarding<SingleUseStore>(SINGLE_USE_STORE_METHODS) {
+  constructor(opening: LazyResource<OpenedStores>) {
+    super(async (call) => call((await opening.get()).singleUse));
   }
 
   override async close(): Promise<void> {}

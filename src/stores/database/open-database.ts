@@ -3,7 +3,7 @@ import { Secret } from "../../core/secret.js";
 import { SettingsError } from "../../settings/errors.js";
 import { SetupError } from "../../core/setup-error.js";
 import type { ChangeSource } from "../revocations/changes.js";
-import type { ApiKeyStore, TokenStore } from "../contracts.js";
+import type { ApiKeyStore, CredentialStore, SingleUseStore, TokenStore } from "../contracts.js";
 import { type DatabaseLocation, parseDatabaseUrl } from "./url.js";
 import { LazyResource } from "./lazy-resource.js";
 import { loadOptional } from "../optional-package.js";
@@ -11,12 +11,23 @@ import { reasonOf } from "../sql/errors.js";
 // Types only: Kysely is an optional peer dependency. The dynamic import below loads it when a database is used.
 import type * as Sql from "../sql/index.js";
 import type { PortcullisDatabase } from "../sql/schema.js";
-import { DeferredApiKeyStore, DeferredChangeSource, type OpenedStores, DeferredTokenStore } from "./deferred-stores.js";
+import {
+  DeferredApiKeyStore,
+  DeferredChangeSource,
+  DeferredCredentialStore,
+  DeferredSingleUseStore,
+  DeferredTokenStore,
+  type OpenedStores,
+} from "./deferred-stores.js";
 
 /** The stores of one database. */
 export interface DatabaseStores {
   readonly apiKeys: ApiKeyStore;
   readonly tokens: TokenStore;
+  /** What people prove; for accounts. */
+  readonly credentials: CredentialStore;
+  /** What can be used once; for accounts. */
+  readonly singleUse: SingleUseStore;
   /** The changes that processes sharing the database must exchange; for a `ChangeFeed`. */
   readonly changes: ChangeSource;
   /**
@@ -57,6 +68,8 @@ export function openDatabase(
   return {
     apiKeys: new DeferredApiKeyStore(opening),
     tokens: new DeferredTokenStore(opening),
+    credentials: new DeferredCredentialStore(opening),
+    singleUse: new DeferredSingleUseStore(opening),
     changes: new DeferredChangeSource(opening),
     ready: async () => {
       await opening.get();
@@ -133,7 +146,16 @@ async function storesOf(
   const tokens = new sql.SqlTokenStore(db, { clock: runtime.clock, slowDb });
   await apiKeys.init();
   await tokens.init();
-  return { engine: await sql.engineOf(db), apiKeys, tokens, changes: tokens.changes, driver, close };
+  return {
+    engine: await sql.engineOf(db),
+    apiKeys,
+    tokens,
+    changes: tokens.changes,
+    credentials: new sql.SqlCredentialStore(db, { clock: runtime.clock, slowDb }),
+    singleUse: new sql.SqlSingleUseStore(db, { slowDb }),
+    driver,
+    close,
+  };
 }
 
 /** Removes the password from an error message. Servers and drivers do not repeat passwords; this is a safeguard. */

@@ -10,6 +10,7 @@ export {
   type RedisScript,
 } from "./client.js";
 export { RedisSessionStore, type RedisSessionStoreSettings } from "./sessions/store.js";
+export { RedisSingleUseStore, type RedisSingleUseStoreSettings } from "./single-use/store.js";
 export { RedisSlidingWindowStore } from "./sliding-window/store.js";
 export type { RedisSlidingWindowStoreSettings } from "./sliding-window/settings.js";
 export type { LoadPackage } from "./own-client.js";

@@ -28,6 +28,20 @@ export async function deleteExpired(db: PortcullisDatabase, now: number): Promis
   return deleted + (await deleteChanges(db, now));
 }
 
+/** Deletes the rows of a table of accounts that have expired, in turns as `deleteExpired` does. Returns how many. */
+export function deleteEnded(
+  db: PortcullisDatabase,
+  table: "portcullis_credentials" | "portcullis_single_use",
+  now: number,
+): Promise<number> {
+  return inTurns(db, async (transaction, engine) => {
+    const ended = transaction.selectFrom(table).select("id").where("expires_at", "<=", now);
+    const ids = (await oneTurn(ended, engine).execute()).map((row) => textOf(row.id));
+    if (ids.length > 0) await transaction.deleteFrom(table).where("id", "in", ids).execute();
+    return ids.length;
+  });
+}
+
 function deleteTokens(db: PortcullisDatabase, choose: (ids: TokenIds) => TokenIds): Promise<number> {
   return inTurns(db, async (transaction, engine) => {
     const rows = await oneTurn(choose(tokenIds(transaction)), engine).execute();

@@ -1,11 +1,11 @@
 import type { SqlEngine } from "./engines.js";
 
 /**
- * The kind of data in a column. `name` is text of up to 255 characters that is looked up or sorted by, `code` is a
- * shorter one, `text` is any other text; `time` is milliseconds since the epoch or another integer; `number` is an
+ * The kind of data in a column. `name` is text of up to 255 characters that is looked up or sorted by, `id` is one of
+ * up to 64 and `code` one of up to 32, `text` is any other text; `time` is milliseconds since the epoch or another integer; `number` is an
  * auto-incremented row number.
  */
-export type ColumnType = "name" | "code" | "text" | "digest" | "time" | "number";
+export type ColumnType = "name" | "id" | "code" | "text" | "digest" | "time" | "number";
 
 export interface Table {
   readonly name: string;
@@ -14,6 +14,8 @@ export interface Table {
   readonly primaryKey: readonly string[];
   /** Index name: columns in order, each optionally with `desc`. */
   readonly indexes: Readonly<Record<string, readonly string[]>>;
+  /** Like `indexes`: no two rows may have the same values in these columns. */
+  readonly unique?: Readonly<Record<string, readonly string[]>>;
   readonly references?: { readonly column: string; readonly table: string; readonly key: string };
 }
 
@@ -25,6 +27,7 @@ export interface Table {
 const TYPES: Readonly<Record<SqlEngine, Readonly<Record<ColumnType, string>>>> = {
   sqlite: {
     name: "varchar(255)",
+    id: "varchar(64)",
     code: "varchar(32)",
     text: "text",
     digest: "text",
@@ -33,6 +36,7 @@ const TYPES: Readonly<Record<SqlEngine, Readonly<Record<ColumnType, string>>>> =
   },
   postgres: {
     name: 'varchar(255) collate "C"',
+    id: 'varchar(64) collate "C"',
     code: 'varchar(32) collate "C"',
     text: "text",
     digest: "text",
@@ -41,6 +45,7 @@ const TYPES: Readonly<Record<SqlEngine, Readonly<Record<ColumnType, string>>>> =
   },
   mysql: {
     name: "varbinary(1020)",
+    id: "varbinary(64)",
     code: "varbinary(32)",
     text: "mediumtext character set utf8mb4 collate utf8mb4_bin",
     digest: "varbinary(1020)",
@@ -65,16 +70,21 @@ export function createTable(engine: SqlEngine, table: Table): string[] {
     lines.push(
       `foreign key (${quote(references.column)}) references ${quote(references.table)} (${quote(references.key)})`,
     );
-  const indexes = Object.entries(table.indexes);
+  const indexes = [
+    ...Object.entries(table.unique ?? {}).map(([name, columns]) => ({ kind: "unique ", name, columns })),
+    ...Object.entries(table.indexes).map(([name, columns]) => ({ kind: "", name, columns })),
+  ];
   if (engine === "mysql") {
-    for (const [name, columns] of indexes) lines.push(`key ${quote(name)} (${list(columns)})`);
+    for (const { kind, name, columns } of indexes) lines.push(`${kind}key ${quote(name)} (${list(columns)})`);
     return [
       `create table if not exists ${quote(table.name)} (\n  ${lines.join(",\n  ")}\n) engine=InnoDB row_format=dynamic`,
     ];
   }
   return [
     `create table ${quote(table.name)} (\n  ${lines.join(",\n  ")}\n)`,
-    ...indexes.map(([name, columns]) => `create index ${quote(name)} on ${quote(table.name)} (${list(columns)})`),
+    ...indexes.map(
+      ({ kind, name, columns }) => `create ${kind}index ${quote(name)} on ${quote(table.name)} (${list(columns)})`,
+    ),
   ];
 }
 

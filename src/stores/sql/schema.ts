@@ -123,6 +123,35 @@ export interface ChangeTable {
   ends_at: BigInteger;
 }
 
+/** One row for each credential of a person: what accounts keep. */
+export interface CredentialTable {
+  id: string;
+  owner_id: string;
+  kind: string;
+  /** Unique among those of its kind. */
+  name: string;
+  /** JSON. */
+  data: string;
+  created_at: BigInteger;
+  confirmed_at: BigInteger | null;
+  used_at: BigInteger | null;
+  expires_at: BigInteger | null;
+  counter: BigInteger;
+  failures: BigInteger;
+  /** Grows with each update in a change. */
+  version: BigInteger;
+}
+
+/** One row for each record that can be used once; using it deletes the row. */
+export interface SingleUseTable {
+  id: string;
+  kind: string;
+  owner_id: string;
+  /** JSON. */
+  data: string;
+  expires_at: BigInteger;
+}
+
 /** The tables of this library. Another application's tables may stand beside them. */
 export interface PortcullisTables {
   portcullis_schema: SchemaTable;
@@ -132,6 +161,8 @@ export interface PortcullisTables {
   portcullis_subject_marks: SubjectMarkTable;
   portcullis_refresh_tokens: RefreshTokenTable;
   portcullis_changes: ChangeTable;
+  portcullis_credentials: CredentialTable;
+  portcullis_single_use: SingleUseTable;
 }
 
 /** A Kysely instance over the tables of this library. */
@@ -139,3 +170,5 @@ export type PortcullisDatabase = Kysely<PortcullisTables>;
 export type ApiKeyRow = Selectable<ApiKeyTable>;
 export type TokenFamilyRow = Selectable<TokenFamilyTable>;
 export type RefreshTokenRow = Selectable<RefreshTokenTable>;
+export type CredentialRow = Selectable<CredentialTable>;
+export type SingleUseRow = Selectable<SingleUseTable>;

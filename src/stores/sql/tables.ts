@@ -167,6 +167,44 @@ function keptCredentials(engine: SqlEngine): string[] {
   return addColumn(engine, "portcullis_changes", "kept", "name?");
 }
 
+const CREDENTIALS: Table = {
+  name: "portcullis_credentials",
+  columns: {
+    id: "id",
+    owner_id: "name",
+    kind: "code",
+    name: "name",
+    data: "text",
+    created_at: "time",
+    confirmed_at: "time?",
+    used_at: "time?",
+    expires_at: "time?",
+    counter: "time",
+    failures: "time",
+    version: "time",
+  },
+  primaryKey: ["id"],
+  unique: { portcullis_credentials_by_name: ["kind", "name"] },
+  indexes: {
+    portcullis_credentials_by_owner: ["owner_id", "created_at", "id"],
+    portcullis_credentials_by_end: ["expires_at"],
+  },
+};
+
+const SINGLE_USE: Table = {
+  name: "portcullis_single_use",
+  columns: { id: "id", kind: "code", owner_id: "name", data: "text", expires_at: "time" },
+  primaryKey: ["id"],
+  indexes: {
+    portcullis_single_use_by_owner: ["owner_id", "kind", "expires_at", "id"],
+    portcullis_single_use_by_end: ["expires_at"],
+  },
+};
+
+function accounts(engine: SqlEngine): string[] {
+  return [CREDENTIALS, SINGLE_USE].flatMap((table) => createTable(engine, table));
+}
+
 /** The schema, step by step. A released step never changes; a new version is a new step. */
 export const STEPS: readonly Step[] = [
   keysAndTokens,
@@ -177,4 +215,5 @@ export const STEPS: readonly Step[] = [
   keyAdministration,
   familyDetails,
   keptCredentials,
+  accounts,
 ];

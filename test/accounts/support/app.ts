@@ -4,6 +4,7 @@ import {
   createAccounts,
   type AccountNotice,
   type Accounts,
+  type AccountsDependencies,
   type AccountsSettings,
   type AccountUser,
 } from "portcullis/accounts";
@@ -35,6 +36,7 @@ export async function accountsApp(
   settings: Partial<AccountsSettings> = {},
   security: SecuritySettings = {},
   before: (app: Express) => void = () => undefined,
+  dependencies: AccountsDependencies = {},
 ): Promise<AccountsApp> {
   const clock = new ManualClock();
   const users = new Map<string, AccountUser>();
@@ -56,15 +58,19 @@ export async function accountsApp(
     },
     { clock },
   );
-  const accounts = createAccounts(secured, {
-    baseUrl: "http://localhost:3000",
-    users: {
-      findByLogin: (login) => [...users.values()].find((user) => user.login === login.toLowerCase()),
-      findById: (id) => users.get(id),
+  const accounts = createAccounts(
+    secured,
+    {
+      baseUrl: "http://localhost:3000",
+      users: {
+        findByLogin: (login) => [...users.values()].find((user) => user.login === login.toLowerCase()),
+        findById: (id) => users.get(id),
+      },
+      notify: (notice) => void notices.push(notice),
+      ...settings,
     },
-    notify: (notice) => void notices.push(notice),
-    ...settings,
-  });
+    dependencies,
+  );
   const events: SecurityEvent[] = [];
   secured.events.on("*", (event) => void events.push(event));
   before(app);

@@ -144,6 +144,8 @@ describe.each(ENGINES)(
         portcullis_subject_marks: 4,
         portcullis_refresh_tokens: 16,
         portcullis_changes: 6,
+        portcullis_credentials: 12,
+        portcullis_single_use: 5,
       };
       expect(await describeSchema(url)).toHaveLength(Object.values(columns).reduce((sum, count) => sum + count, 0));
     });
