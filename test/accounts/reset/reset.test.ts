@@ -143,6 +143,26 @@ describe("POST /password/reset", () => {
     await expect.poll(async () => (await thief.get("/me")).status).toBe(401);
   });
 
+  test("ends the log-ins of the person that are not finished", async () => {
+    const app = await accountsApp({ factors: { required: () => true } });
+    app.app.get("/owes", (req, res, next) => {
+      app.accounts.pendingLogIn(req).then((owes) => res.json(owes ?? null), next);
+    });
+    await person(app);
+    const thief = app.client();
+    await thief.logIn();
+    expect((await thief.get("/owes")).json()).not.toBeNull();
+    const token = await resetToken(app);
+    expect((await thief.get("/owes")).json()).not.toBeNull();
+    const owner = app.client();
+    expect((await owner.post(RESET, { token, password: NEW_PASSWORD })).json()).toMatchObject({
+      status: "enrolment-required",
+    });
+    expect((await thief.get("/owes")).json()).toBeNull();
+    expect((await owner.get("/owes")).json()).not.toBeNull();
+    expect((await owner.get("/me")).status).toBe(401);
+  });
+
   test("no event has the token, the link or a password", async () => {
     const app = await accountsApp();
     await person(app);
