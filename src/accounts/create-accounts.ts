@@ -16,9 +16,12 @@ import { type Arrived, Gate } from "./gate/gate.js";
 import { PendingLogIns } from "./gate/pending-log-ins.js";
 import { Guarded } from "./guarded.js";
 import { accountsRouter } from "./http/router.js";
+import { MailLimits } from "./mail-limits.js";
 import { Notices } from "./notices.js";
 import type { AccountPasswords } from "./passwords/api.js";
 import { createPasswords } from "./passwords/passwords.js";
+import { createRegistration } from "./registration/registration.js";
+import { createReset } from "./reset/reset.js";
 import type { PendingLogInStatus } from "./pages/pending-log-in.js";
 import { AccountSecrets } from "./secrets.js";
 import { createSessions } from "./sessions/sessions.js";
@@ -117,9 +120,17 @@ export function createAccounts(
   };
   factors.push(...secondFactors(context));
   const passwords = createPasswords(context);
+  const limits = new MailLimits(host);
   const secondFactor = createFactors(context);
   const stepUp = createStepUp(context, passwords.prove);
-  const parts: readonly AccountsPart[] = [passwords, secondFactor, stepUp, createSessions(context)];
+  const parts: readonly AccountsPart[] = [
+    passwords,
+    createReset(context, passwords.maker, limits),
+    createRegistration(context, passwords.maker, limits),
+    secondFactor,
+    stepUp,
+    createSessions(context),
+  ];
   for (const part of parts) if (part.arrived !== undefined) arrived.push(part.arrived);
   runtime.gate.set(context.gate.beforeCredential);
   host.add({
@@ -134,6 +145,7 @@ export function createAccounts(
     close: async () => {
       await Promise.all(parts.map(async (part) => part.close?.()));
       await context.notices.close();
+      limits.close();
       await Promise.all([guardedCredentials.close(), guardedSingleUse.close()]);
     },
   });

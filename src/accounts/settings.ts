@@ -131,6 +131,10 @@ const pagesSchema = settingsObject({
   factor: localPath.default("/login/factor"),
   /** Where people set up a second factor that is required. Default: `"/login/enrol"`. */
   enrol: localPath.default("/login/enrol"),
+  /** Where people register. Default: that of `login`. */
+  register: localPath.optional(),
+  /** Where people ask for a link to a new password. Default: that of `login`. */
+  forgotPassword: localPath.optional(),
   /** Where people confirm a registration; the link that `notify` gets leads to it, with `?token=`. Default: `"/verify-email"`. */
   verifyEmail: localPath.default("/verify-email"),
   /** Where people choose a new password; the link that `notify` gets leads to it, with `?token=`. Default: `"/reset-password"`. */
