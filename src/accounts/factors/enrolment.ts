@@ -178,7 +178,8 @@ export function totpEnrolment(context: AccountsContext): {
       resumed === undefined &&
       req.principal?.kind === "session" &&
       (await evenIfLate(() => gate.renew(exchange, person, [method])));
-    const keep = isRenewed || resumed !== undefined ? req.principal : undefined;
+    const isReplaced = resumed?.pending.deliver === "session";
+    const keep = isRenewed || isReplaced ? req.principal : undefined;
     await evenIfLate(() => factorsChanged(context, { person, kind: "factor-added", reason: "totp-added", req, keep }));
     if (resumed === undefined) return showCodes(context, req, { status: 200 }, recoveryCodes, settings.pages.account);
     const { remember, deliver, methods } = resumed.pending;
