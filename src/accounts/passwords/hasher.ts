@@ -121,7 +121,7 @@ function pepperOf(secret: Secret): Pepper {
 
 /** A hash like ours whose password nobody knows: it was never made from one. */
 function dummyHash(): string {
-  const [salt, tag] = [16, 32].map((size) => randomBytes(size).toString("base64").replace(/=+$/, ""));
+  const [salt, tag] = [randomBytes(16), randomBytes(32)].map((bytes) => bytes.toString("base64").replace(/=+$/, ""));
   return `$argon2id$v=19$m=19456,t=2,p=1$${salt}$${tag}`;
 }
 

@@ -5,10 +5,13 @@ export interface Bcrypt {
   compare(password: string, hash: string): Promise<boolean>;
 }
 
-/** @throws SetupError (rejects) with the command that installs the package when it is missing */
-export function loadBcrypt(): Promise<Bcrypt> {
+/**
+ * @param load for tests
+ * @throws SetupError (rejects) with the command that installs the package when it is missing
+ */
+export function loadBcrypt(load: typeof importPackage = importPackage): Promise<Bcrypt> {
   return loadOptional("A password that bcrypt has hashed needs", "bcrypt", async () => {
-    const loaded = await importPackage("bcrypt");
+    const loaded = await load("bcrypt");
     return (loaded["default"] ?? loaded) as unknown as Bcrypt;
   });
 }

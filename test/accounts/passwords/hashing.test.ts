@@ -3,6 +3,7 @@ import bcrypt from "bcrypt";
 import { describe, expect, test } from "vitest";
 import { hashForm } from "../../../src/accounts/passwords/hash-forms.js";
 import { PasswordHasher } from "../../../src/accounts/passwords/hasher.js";
+import { loadBcrypt } from "../../../src/accounts/passwords/load-bcrypt.js";
 import { type PlainPassword, readPassword } from "../../../src/accounts/passwords/plain-text.js";
 import { HashQueue } from "../../../src/api-key/keys/hash-queue.js";
 import { Secret } from "../../../src/core/secret.js";
@@ -112,6 +113,13 @@ describe("hashing", () => {
     const stored = { hash: await bcrypt.hash("x".repeat(100), 4), isLong: false, isImported: true };
     expect(await hasher().compare(stored, plain("x".repeat(72)), NOBODY)).toBe("match");
     expect(await hasher().compare(stored, plain("x".repeat(71)), NOBODY)).toBe("mismatch");
+  });
+
+  test("without the package bcrypt, its hashes say what to install", async () => {
+    const missing = Object.assign(new Error("Cannot find package 'bcrypt'"), { code: "ERR_MODULE_NOT_FOUND" });
+    await expect(loadBcrypt(() => Promise.reject(missing))).rejects.toThrow(
+      /needs the package bcrypt, which is not installed. Install it with: npm install bcrypt$/,
+    );
   });
 
   test("a damaged record says nothing", async () => {
