@@ -6,6 +6,7 @@ import { askBroker } from "./servers/broker.js";
 const PROGRAMS = {
   "fleet/member": "test/fleet/member.ts",
   "fleet/limited-server": "test/fleet/limited-server.ts",
+  "sql/busy-child": "test/stores/sql/busy-child.ts",
   "sql/starting-child": "test/stores/sql/starting-child.ts",
   "sql/writing-child": "test/stores/sql/writing-child.ts",
   "redis/closing-child": "test/stores/redis/closing-child.ts",

@@ -6,7 +6,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import express from "express";
 import { applySecurity } from "portcullis";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
+import { openSqlite, SqlApiKeyStore, SqlTokenStore } from "portcullis/sql";
 import { loadSqliteEngine } from "../../../src/stores/sql/sqlite-engines.js";
+import { sampleKey, sampleToken } from "../../../src/testing/samples.js";
+import { program } from "../../support/programs.js";
+import { runChild } from "../children.js";
 
 const folder = mkdtempSync(join(tmpdir(), "portcullis-locked-"));
 const closing: (() => Promise<void>)[] = [];
@@ -111,3 +115,60 @@ describe.each(Object.entries(CHANGES))("a file that is locked: %s", (title, prep
     app.unlock();
   });
 });
+
+/** Both stores on one file, with a key and a token, and another process that can lock the file. */
+async function storesOn(name: string) {
+  const path = join(folder, `${name}.db`);
+  const { db, close } = await openSqlite(`sqlite:${path}`);
+  const [keys, tokens] = [new SqlApiKeyStore(db), new SqlTokenStore(db)];
+  await keys.init();
+  await keys.insert(sampleKey({ id: "key" }));
+  await tokens.insert(sampleToken({ id: "token", familyId: "family" }));
+  const other = (await loadSqliteEngine()).open(path);
+  closing.push(close, async () => other.close());
+  return { path, keys, tokens, lock: () => void other.prepare("begin immediate").run([]) };
+}
+
+test("the losers of a race need no lock: they are told so while another process has it", async () => {
+  const { keys, tokens, lock } = await storesOn("losers");
+  const rotateKey = (id: string) => keys.rotate("key", sampleKey({ id }), 0);
+  const rotateToken = (id: string) => tokens.rotate("token", 9, sampleToken({ id, familyId: "family" }), "sealed");
+  expect([await rotateKey("key-2"), await rotateToken("token-2")]).toEqual([true, true]);
+  lock();
+  expect([await rotateKey("key-3"), await rotateToken("token-3")]).toEqual([false, false]);
+  expect([await keys.get("key-3"), await tokens.get("token-3")]).toEqual([undefined, undefined]);
+});
+
+test("writes that wait for the file are done in the order in which they came", async () => {
+  const { keys, lock } = await storesOn("order");
+  lock();
+  const done: number[] = [];
+  const writes = Array.from({ length: 20 }, (_, index) =>
+    keys.insert(sampleKey({ id: `key-of-${index}` })).then(() => done.push(index)),
+  );
+  await sleep(100);
+  expect(done).toEqual([]);
+  await closing.pop()?.(); // ends the other process's connection, and with it its transaction
+  await Promise.all(writes);
+  expect(done).toEqual([...done.keys()]);
+});
+
+test("a process that writes without end does not keep another from writing", async () => {
+  const { path, keys } = await storesOn("endless");
+  const script = await program("sql/busy-child");
+  await new Promise<void>((resolve, reject) => {
+    const onLine = (line: string): void => void (line === "ready" && resolve());
+    const { process: child, ended } = runChild(script, [`sqlite:${path}`], { onLine });
+    closing.push(async () => void (child.kill("SIGKILL") && (await ended)));
+    void ended.then(({ err }) => reject(new Error(err)));
+  });
+  const waits: number[] = [];
+  for (let n = 0; n < 200; n += 1) {
+    const began = performance.now();
+    await keys.insert(sampleKey({ id: `mine-${n}` }));
+    waits.push(performance.now() - began);
+    await sleep(5);
+  }
+  // The longest two may be the machine's.
+  expect(waits.sort((a, b) => b - a)[2]).toBeLessThan(400);
+}, 60_000);
